@@ -1,0 +1,406 @@
+//! What an agent is, as the configuration defined and validated it.
+//!
+//! There is no such thing as an invalid [`AgentSpec`]: `config` makes them, nobody else. What is
+//! large or rare sits behind a pointer, so that 100,000 agents stay small.
+use super::fleet::SecretRef;
+use super::{AgentId, ConfigHash, CronSchedule, EventType};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A validated agent: when, whether, what, within which limits, proved how, told to whom.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentSpec {
+    /// Its name.
+    pub id: AgentId,
+    /// For people.
+    pub description: Option<Box<str>>,
+    /// When it is due.
+    pub schedule: Schedule,
+    /// Upper bound of the delay that is added to each slot, deterministic per agent and slot.
+    pub jitter: SignedDuration,
+    /// Where the first slot of an interval lies.
+    pub first_run: FirstRun,
+    /// What happens to slots that passed unseen.
+    pub catch_up: CatchUp,
+    /// What happens to a slot that comes while a run is in flight.
+    pub overlap: Overlap,
+    /// False: it starts as stopped when it is first seen.
+    pub enabled: bool,
+    /// What it runs.
+    pub body: Body,
+    /// Decides whether a run is worth it.
+    pub gate: Option<Arc<Check>>,
+    /// Must all hold after the body.
+    pub success_when: Arc<[Check]>,
+    /// What it may use.
+    pub limits: Arc<Limits>,
+    /// Whether and when a failed attempt is repeated.
+    pub retry: RetrySpec,
+    /// When it gives up for a while.
+    pub circuit: CircuitSpec,
+    /// Agents with the same lock never run at the same time.
+    pub lock: Option<Arc<str>>,
+    /// Whom to tell of what.
+    pub notify: Option<Arc<NotifySpec>>,
+    /// Tells two configurations of this agent apart.
+    pub config_hash: ConfigHash,
+    /// Line of `agents.toml` where it is defined, from 1.
+    pub line: u32,
+    /// Why it can't be started in this version, if it can't.
+    pub unavailable: Option<Box<str>>,
+}
+
+/// When an agent is due.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Schedule {
+    /// Only by hand.
+    Manual,
+    /// At anchor + k × period; never drifts.
+    Every(SignedDuration),
+    /// This long after the end of the previous run.
+    After(SignedDuration),
+    /// By a cron expression in a time zone.
+    Cron(Arc<CronSchedule>),
+    /// Once.
+    At(Timestamp),
+    /// When an event of this kind is recorded.
+    On(EventTrigger),
+}
+
+impl Schedule {
+    /// The distance of its slots, where it has a fixed one.
+    pub fn period(&self) -> Option<SignedDuration> {
+        match self {
+            Self::Every(period) | Self::After(period) => Some(*period),
+            Self::Manual | Self::Cron(_) | Self::At(_) | Self::On(_) => None,
+        }
+    }
+
+    /// The schedule as one line for people: `every 1m`, `cron 0 9 * * 1-5 (Europe/Berlin)`. Two
+    /// schedules that differ have two lines.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Manual => "manual".into(),
+            Self::Every(period) => format!("every {}", exact(*period)),
+            Self::After(delay) => format!("{} after the last run", exact(*delay)),
+            Self::Cron(cron) => format!("cron {} ({})", cron.expression(), cron.zone_name()),
+            Self::At(at) => format!("at {at}"),
+            Self::On(EventTrigger { event, agent: None }) => format!("on {event}"),
+            Self::On(EventTrigger { event, agent: Some(agent) }) => format!("on {event} of {agent}"),
+        }
+    }
+}
+
+/// A duration in all its units, largest first, down to the microsecond.
+fn exact(span: SignedDuration) -> String {
+    let total = span.as_micros();
+    let parts = [
+        (86_400_000_000, "d"),
+        (3_600_000_000, "h"),
+        (60_000_000, "m"),
+        (1_000_000, "s"),
+        (1000, "ms"),
+        (1, "us"),
+    ];
+    let mut text = String::new();
+    let mut rest = total;
+    for (size, unit) in parts {
+        if rest >= size {
+            text.push_str(&format!("{}{unit}", rest / size));
+            rest %= size;
+        }
+    }
+    if text.is_empty() { "0s".into() } else { text }
+}
+
+/// The event that starts an agent with `on`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventTrigger {
+    /// Of this type.
+    pub event: EventType,
+    /// Of this agent only.
+    pub agent: Option<AgentId>,
+}
+
+/// Where the first slot of an interval lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstRun {
+    /// At the anchor: the moment of the first start.
+    Now,
+    /// One period later.
+    AfterInterval,
+}
+
+/// What happens to slots that passed unseen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CatchUp {
+    /// Which of them are made up for.
+    pub policy: CatchUpPolicy,
+    /// With `all`: at most so many, the newest.
+    pub max: u32,
+    /// Slots older than this are not made up for. `None`: no bound.
+    pub max_age: Option<SignedDuration>,
+    /// Catch-up runs are spread over this long. `None`: as long as their number asks for.
+    pub spread: Option<SignedDuration>,
+}
+
+/// Which missed slots are made up for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CatchUpPolicy {
+    /// None.
+    None,
+    /// The newest.
+    Latest,
+    /// Each, oldest first.
+    All,
+}
+
+/// What happens to a slot that comes while a run of the agent is in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overlap {
+    /// The slot is skipped.
+    Skip,
+    /// One run waits.
+    Queue,
+    /// The run in flight is cancelled, then the new one starts.
+    CancelPrevious,
+    /// Both run.
+    Parallel,
+}
+
+/// What a run executes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    /// A language model with tools.
+    Query(Arc<QuerySpec>),
+    /// One tool.
+    Tool(Arc<ToolCallSpec>),
+    /// A program.
+    Command(Arc<CommandSpec>),
+}
+
+/// A query for a language model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QuerySpec {
+    /// What to do. May hold `{gate}` and `{event.…}`.
+    pub query: String,
+    /// Who the model is to be.
+    pub system_instruction: Option<String>,
+    /// Name of a `[models.…]` table.
+    pub model: String,
+    /// Names of the tools that it may call.
+    pub tools: Vec<String>,
+    /// What it remembers between runs.
+    pub memory: Memory,
+    /// Agents that share one share their session.
+    pub session_id: Option<String>,
+    /// Tools whose calls need a person.
+    pub approve: Vec<String>,
+    /// What happens to such a call.
+    pub approval: Approval,
+    /// `effect` tools that stay allowed after untrusted data was read.
+    pub sinks: Vec<String>,
+    /// JSON Schema that the answer must fit.
+    pub output_schema: Option<serde_json::Value>,
+}
+
+/// What an agent remembers between runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// Nothing.
+    None,
+    /// The last successful answer.
+    LastResult,
+    /// The conversation, up to this many tokens.
+    Session {
+        /// Upper bound.
+        max_tokens: u64,
+    },
+}
+
+/// What happens to a tool call that needs a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Approval {
+    /// It is denied at once.
+    Deny,
+    /// It waits, durably.
+    Wait,
+}
+
+/// One tool call: the name and its arguments, as configured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolCallSpec {
+    /// Name of a built-in tool or of a `[tools.…]` table.
+    pub tool: String,
+    /// Arguments: a JSON object. Strings in it may hold `{event.…}`.
+    pub args: serde_json::Value,
+}
+
+/// A program to run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CommandSpec {
+    /// Program and arguments. A string in the configuration becomes `/bin/sh -c STRING`.
+    pub argv: Vec<String>,
+    /// Added to the cleared environment. Values may be secrets.
+    pub env: BTreeMap<String, EnvValue>,
+    /// Working directory, absolute.
+    pub cwd: PathBuf,
+    /// What is written to its standard input; nothing: `/dev/null`.
+    pub stdin: Option<String>,
+}
+
+/// Value of an environment variable.
+pub type EnvValue = TextOrSecret;
+
+/// A plain text or a reference to a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TextOrSecret {
+    /// Plain text.
+    Text(String),
+    /// Resolved when it is used.
+    Secret(SecretRef),
+}
+
+/// A gate or a proof.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    /// What is run.
+    pub body: CheckBody,
+    /// What must hold of its result. Empty: exit status 0, or a tool that does not fail.
+    pub expect: Vec<Expect>,
+    /// Gate only: fields that name an item; items that were seen are left out.
+    pub novel_by: Vec<String>,
+}
+
+/// What a check runs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CheckBody {
+    /// A tool.
+    Tool(ToolCallSpec),
+    /// A program.
+    Command(CommandSpec),
+}
+
+/// One condition on a field of a result: `expect = { rows = { gte = 1 } }`, `expect = { exit = 0 }`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expect {
+    /// Path of the field: `exit`, `stdout`, `rows.0.count`.
+    pub field: String,
+    /// How it is compared.
+    pub compare: Compare,
+    /// With what.
+    pub value: serde_json::Value,
+}
+
+/// How a field is compared with a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compare {
+    /// Equal.
+    Eq,
+    /// Not equal.
+    Ne,
+    /// Less.
+    Lt,
+    /// Less or equal.
+    Lte,
+    /// Greater.
+    Gt,
+    /// Greater or equal.
+    Gte,
+    /// A text that contains, or a list that has.
+    Contains,
+}
+
+/// What a run may use.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// One attempt.
+    pub timeout: SignedDuration,
+    /// All attempts and waits of a run.
+    pub total_timeout: Option<SignedDuration>,
+    /// One tool call.
+    pub tool_call_timeout: SignedDuration,
+    /// Model requests of a run.
+    pub request_limit: u64,
+    /// Tokens in and out of a run.
+    pub total_tokens_limit: u64,
+    /// Steps of a run.
+    pub max_steps: u64,
+    /// US dollars of a run.
+    pub max_usd_per_run: Option<f64>,
+    /// US dollars of a day.
+    pub usd_per_day: Option<f64>,
+    /// Tokens of a day.
+    pub tokens_per_day: Option<u64>,
+    /// Model requests of a day.
+    pub requests_per_day: Option<u64>,
+    /// Bytes that are kept of a command's output: half for its head, half for its tail.
+    pub max_output: u64,
+}
+
+/// Whether and when a failed attempt is repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetrySpec {
+    /// Attempts after the first.
+    pub max: u32,
+    /// How the delay grows.
+    pub backoff: Backoff,
+    /// First delay.
+    pub initial: SignedDuration,
+    /// Longest delay.
+    pub max_delay: SignedDuration,
+    /// True if the configuration asks for it: then a command's exit status is retried as well.
+    pub explicit: bool,
+}
+
+/// How the delay between attempts grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backoff {
+    /// Not at all.
+    Fixed,
+    /// Doubles each time.
+    Exponential,
+}
+
+/// When an agent gives up for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CircuitSpec {
+    /// After this many failed runs in a row. 0: never.
+    pub open_after: u32,
+    /// For this long; then one run tries.
+    pub cooldown: SignedDuration,
+}
+
+/// Whom to tell of what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotifySpec {
+    /// Names of `[notify.…]` tables.
+    pub to: Vec<String>,
+    /// Of what.
+    pub on: Vec<TellOn>,
+    /// How often an ongoing problem is told again.
+    pub repeat: SignedDuration,
+}
+
+super::slot::words! {
+    /// What can be told.
+    TellOn {
+        /// A run failed, after its retries.
+        Failed = "failed",
+        /// A run succeeded after failures that were told.
+        Recovered = "recovered",
+        /// Too many failures in a row.
+        CircuitOpened = "circuit_opened",
+        /// A budget is used up.
+        BudgetExhausted = "budget_exhausted",
+        /// Slots were missed and not made up for.
+        Missed = "missed",
+        /// An incident opened.
+        IncidentOpened = "incident_opened",
+        /// An incident ended.
+        IncidentResolved = "incident_resolved",
+    }
+}

@@ -1,0 +1,43 @@
+//! What is wanted of an agent, what it is doing, how it fares (section 3 of the contract).
+use super::slot::words;
+use serde::{Deserialize, Serialize};
+
+words! {
+    /// What a person (or the end of a one-shot) wants of an agent. Survives restarts.
+    Desired {
+        /// Slots start runs.
+        Active = "active",
+        /// Slots pass by; the anchor stays.
+        Paused = "paused",
+        /// No slots.
+        Stopped = "stopped",
+    }
+}
+
+words! {
+    /// What an agent is doing.
+    Activity {
+        /// Nothing.
+        Idle = "idle",
+        /// A run waits for its place.
+        Queued = "queued",
+        /// A run is in flight.
+        Running = "running",
+        /// An attempt failed, the next one waits.
+        Retrying = "retrying",
+        /// A tool call waits for a person.
+        WaitingApproval = "waiting_approval",
+    }
+}
+
+words! {
+    /// How an agent fares.
+    Health {
+        /// Its last run did its work, or there was none.
+        Ok = "ok",
+        /// Its last run failed.
+        Failing = "failing",
+        /// It failed too often in a row; its slots are refused for a while.
+        CircuitOpen = "circuit_open",
+    }
+}

@@ -1,0 +1,331 @@
+//! Events: what is told of a fact (section 8 of the contract).
+use super::slot::words;
+use super::{AgentId, Entry, Fact, RunId, RunStatus, Seq, Stream, Verdict};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+words! {
+    /// The kinds of events.
+    EventType {
+        /// An attempt of a run began.
+        TaskStarted = "background_task_started",
+        /// A run did its work.
+        TaskCompleted = "background_task_completed",
+        /// An attempt failed; `will_retry` says whether the run goes on.
+        TaskError = "background_task_error",
+        /// The state of an agent changed.
+        AgentStatus = "background_agent_status",
+        /// What was asked of a model.
+        UserMessage = "user_message",
+        /// What a model thought, where the provider tells.
+        AgentThought = "agent_thought",
+        /// What a model said.
+        AgentMessage = "agent_message",
+        /// A tool was called.
+        ToolCallStarted = "tool_call_started",
+        /// A tool answered.
+        ToolCallResult = "tool_call_result",
+        /// A tool failed.
+        ToolCallError = "tool_call_error",
+        /// The answer of a model.
+        FinalAnswer = "final_answer",
+        /// A request was sent to a model.
+        ModelRequest = "model_request",
+        /// It answered.
+        ModelResponse = "model_response",
+        /// A slot got a verdict other than `ran`.
+        SlotSkipped = "background_slot_skipped",
+        /// An attempt failed and another one follows.
+        TaskRetrying = "background_task_retrying",
+        /// A run goes on after a crash.
+        TaskResumed = "background_task_resumed",
+        /// Output of a command.
+        TaskOutput = "background_task_output",
+        /// A budget is nearly used up.
+        BudgetWarning = "budget_warning",
+        /// A budget is used up.
+        BudgetExhausted = "budget_exhausted",
+        /// An agent failed too often in a row.
+        CircuitOpened = "circuit_opened",
+        /// It works again.
+        CircuitClosed = "circuit_closed",
+        /// A problem opened.
+        IncidentOpened = "incident_opened",
+        /// A problem ended.
+        IncidentResolved = "incident_resolved",
+        /// A tool call waits for a person.
+        ApprovalRequested = "approval_requested",
+        /// A person decided.
+        ApprovalDecided = "approval_decided",
+        /// A configuration was taken up.
+        ConfigApplied = "config_applied",
+        /// A configuration was refused.
+        ConfigRejected = "config_rejected",
+        /// A message was delivered.
+        NotificationSent = "notification_sent",
+        /// A message could not be delivered.
+        NotificationFailed = "notification_failed",
+        /// The daemon came up.
+        DaemonStarted = "daemon_started",
+        /// The daemon goes down.
+        DaemonStopping = "daemon_stopping",
+    }
+}
+
+impl EventType {
+    /// The types that an agent's `on` may name: those that the engine decides itself, so that the
+    /// run they start is claimed in the same transaction.
+    pub const TRIGGERS: &'static [Self] = &[
+        Self::TaskStarted,
+        Self::TaskCompleted,
+        Self::TaskError,
+        Self::AgentStatus,
+        Self::SlotSkipped,
+        Self::TaskRetrying,
+        Self::CircuitOpened,
+        Self::CircuitClosed,
+        Self::IncidentOpened,
+        Self::IncidentResolved,
+        Self::ConfigApplied,
+        Self::ConfigRejected,
+        Self::BudgetWarning,
+        Self::BudgetExhausted,
+        Self::DaemonStarted,
+    ];
+}
+
+/// One fact in the append-only log, as it is stored and sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its place. 0 until it is stored.
+    #[serde(default)]
+    pub seq: Seq,
+    /// When it happened, RFC 3339, UTC, microseconds.
+    pub ts: Timestamp,
+    /// What kind.
+    #[serde(rename = "type")]
+    pub kind: EventType,
+    /// Whose, if it is about one agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<AgentId>,
+    /// Of which run, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
+    /// Of which session, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
+    /// The rest; its fields depend on the type.
+    pub payload: Value,
+}
+
+/// Most of an output chunk that an event carries. The whole is in `get_run_output`.
+const OUTPUT_EVENT_BYTES: usize = 4096;
+
+impl Event {
+    /// The events that tell this fact: none for rows that are written over, two for a failed
+    /// attempt that is retried.
+    pub fn telling(entry: &Entry) -> Vec<Self> {
+        let event = |kind, agent: Option<&AgentId>, run: Option<&RunId>, payload| Self {
+            seq: Seq(0),
+            ts: entry.at,
+            kind,
+            agent_id: agent.cloned(),
+            run_id: run.copied(),
+            session_id: None,
+            payload,
+        };
+        let one = match &entry.fact {
+            Fact::AgentSaved(_)
+            | Fact::IncidentSaved(_)
+            | Fact::IncidentDropped { .. }
+            | Fact::ProcessStarted { .. }
+            | Fact::RunClaimed(_)
+            | Fact::NotificationQueued { .. }
+            | Fact::RequestAnswered { .. } => return Vec::new(),
+            Fact::DaemonStarted { version, pid } => {
+                event(EventType::DaemonStarted, None, None, json!({"version": version, "pid": pid}))
+            }
+            Fact::DaemonStopping { reason } => {
+                event(EventType::DaemonStopping, None, None, json!({"reason": reason}))
+            }
+            Fact::ConfigApplied { path, hash, added, changed, removed } => event(
+                EventType::ConfigApplied,
+                None,
+                None,
+                json!({"path": path, "hash": hash.to_string(), "added": added, "changed": changed, "removed": removed}),
+            ),
+            Fact::ConfigRejected { path, errors } => {
+                event(EventType::ConfigRejected, None, None, json!({"path": path, "errors": errors}))
+            }
+            Fact::AgentChanged(change) => event(
+                EventType::AgentStatus,
+                Some(&change.agent),
+                None,
+                json!({
+                    "status": change.desired, "previous": change.previous, "reason": change.reason,
+                    "resume_at": change.resume_at, "run_count": change.run_count,
+                    "error_count": change.error_count, "last_run": change.last_run,
+                    "next_run": change.next_run,
+                }),
+            ),
+            Fact::SlotsJudged { verdict, extends, .. }
+                if *verdict == Verdict::Ran || (*extends && verdict.is_quiet_in_a_row()) =>
+            {
+                return Vec::new();
+            }
+            Fact::SlotsJudged { agent, first, last, count, verdict, cause, .. } => event(
+                EventType::SlotSkipped,
+                Some(agent),
+                None,
+                json!({"verdict": verdict, "slot": first, "last_slot": last, "count": count, "cause": cause}),
+            ),
+            Fact::EventPassed { agent, verdict, cause } => event(
+                EventType::SlotSkipped,
+                Some(agent),
+                None,
+                json!({"verdict": verdict, "slot": null, "last_slot": null, "count": 1, "cause": cause}),
+            ),
+            Fact::SlotRevised { quiet: true, .. } => return Vec::new(),
+            Fact::SlotRevised { agent, slot, run, verdict, cause, .. } => event(
+                EventType::SlotSkipped,
+                Some(agent),
+                Some(run),
+                json!({"verdict": verdict, "slot": slot, "last_slot": slot, "count": 1, "cause": cause}),
+            ),
+            Fact::AttemptStarted { run, agent, attempt, run_count, trigger, slot, process } => event(
+                EventType::TaskStarted,
+                Some(agent),
+                Some(run),
+                json!({
+                    "run_count": run_count, "attempt": attempt, "trigger": trigger, "slot": slot,
+                    "pid": process.map(|process| process.pid),
+                }),
+            ),
+            Fact::AttemptFailed { run, agent, attempt, error, error_count, retry_at } => {
+                return vec![
+                    event(
+                        EventType::TaskError,
+                        Some(agent),
+                        Some(run),
+                        json!({
+                            "error": error.message, "kind": error.kind, "error_count": error_count,
+                            "will_retry": true, "retry_at": retry_at, "attempt": attempt,
+                        }),
+                    ),
+                    event(
+                        EventType::TaskRetrying,
+                        Some(agent),
+                        Some(run),
+                        json!({"attempt": attempt + 1, "retry_at": retry_at, "kind": error.kind}),
+                    ),
+                ];
+            }
+            Fact::RunEnded {
+                run,
+                agent,
+                status,
+                attempt,
+                result,
+                error,
+                exit_code,
+                usage,
+                duration,
+                run_count,
+                error_count,
+                warnings,
+            } => {
+                let duration_ms = duration.as_millis() as i64;
+                match status {
+                    RunStatus::Completed => event(
+                        EventType::TaskCompleted,
+                        Some(agent),
+                        Some(run),
+                        json!({
+                            "run_count": run_count, "result": result, "duration_ms": duration_ms,
+                            "usage": usage, "exit_code": exit_code, "attempt": attempt,
+                            "warnings": warnings,
+                        }),
+                    ),
+                    _ => event(
+                        EventType::TaskError,
+                        Some(agent),
+                        Some(run),
+                        json!({
+                            "status": status,
+                            "error": error.as_ref().map_or("cancelled", |error| error.message.as_str()),
+                            "kind": error.as_ref().map(|error| error.kind),
+                            "error_count": error_count, "will_retry": false, "retry_at": null,
+                            "attempt": attempt, "exit_code": exit_code, "duration_ms": duration_ms,
+                            "usage": usage, "warnings": warnings,
+                        }),
+                    ),
+                }
+            }
+            Fact::CircuitOpened { agent, failures, until, .. } => event(
+                EventType::CircuitOpened,
+                Some(agent),
+                None,
+                json!({"failures": failures, "until": until}),
+            ),
+            Fact::CircuitClosed { agent, reason } => {
+                event(EventType::CircuitClosed, Some(agent), None, json!({"reason": reason}))
+            }
+            Fact::IncidentOpened(incident) => event(
+                EventType::IncidentOpened,
+                Some(&incident.agent),
+                None,
+                json!({"key": incident.key, "severity": incident.severity, "title": incident.title, "since": incident.since}),
+            ),
+            Fact::IncidentResolved(incident) => event(
+                EventType::IncidentResolved,
+                Some(&incident.agent),
+                None,
+                json!({
+                    "key": incident.key, "severity": incident.severity, "title": incident.title,
+                    "since": incident.since, "count": incident.count,
+                }),
+            ),
+            Fact::NotificationSent { target, agent, tries, .. } => event(
+                EventType::NotificationSent,
+                Some(agent),
+                None,
+                json!({"target": target, "tries": tries}),
+            ),
+            Fact::NotificationFailed { target, agent, tries, error, retry_at, .. } => event(
+                EventType::NotificationFailed,
+                Some(agent),
+                None,
+                json!({"target": target, "tries": tries, "error": error, "retry_at": retry_at}),
+            ),
+            Fact::OutputCaptured { told: false, .. } => return Vec::new(),
+            Fact::OutputCaptured { run, agent, attempt, chunks, dropped_bytes, .. } => event(
+                EventType::TaskOutput,
+                Some(agent),
+                Some(run),
+                json!({
+                    "attempt": attempt, "from": chunks.first().map(|chunk| chunk.n),
+                    "chunks": chunks.len(), "dropped_bytes": dropped_bytes,
+                    "text": excerpt(chunks.iter().filter(|c| c.stream == Stream::Stdout).map(|c| c.text.as_str())),
+                    "stderr": excerpt(chunks.iter().filter(|c| c.stream == Stream::Stderr).map(|c| c.text.as_str())),
+                }),
+            ),
+        };
+        vec![one]
+    }
+}
+
+/// The beginning of some texts; `None` if there is nothing in them.
+fn excerpt<'a>(texts: impl Iterator<Item = &'a str>) -> Option<String> {
+    let mut out = String::new();
+    for text in texts {
+        let room = OUTPUT_EVENT_BYTES.saturating_sub(out.len());
+        if text.len() > room {
+            out.push_str(&text[..text.floor_char_boundary(room)]);
+            out.push('…');
+            break;
+        }
+        out.push_str(text);
+    }
+    (!out.is_empty()).then_some(out)
+}

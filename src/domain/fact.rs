@@ -1,0 +1,462 @@
+//! What can be made durable: the one language in which the engine and the runners tell the store
+//! what happened.
+//!
+//! Facts that come from one decision are committed in one transaction, each together with the
+//! event that tells it ([`super::Event::telling`]).
+use super::{
+    AgentId, CircuitSpec, ConfigHash, Desired, IncidentRecord, RunError, RunId, RunStatus, TellOn, Trigger,
+    Usage, Verdict,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// A fact and its instant (wall clock).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// When it happened.
+    pub at: Timestamp,
+    /// What.
+    pub fact: Fact,
+}
+
+/// One durable change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fact {
+    /// The daemon came up.
+    DaemonStarted {
+        /// Release.
+        version: String,
+        /// Its process.
+        pid: u32,
+    },
+    /// The daemon goes down; no fact of this life follows but ends of runs.
+    DaemonStopping {
+        /// Why.
+        reason: String,
+    },
+    /// A configuration was taken up.
+    ConfigApplied {
+        /// From this file.
+        path: String,
+        /// Of the whole file.
+        hash: ConfigHash,
+        /// Agents that were not there before.
+        added: Vec<AgentId>,
+        /// Agents that are different now.
+        changed: Vec<AgentId>,
+        /// Agents that are gone.
+        removed: Vec<AgentId>,
+    },
+    /// A configuration was refused; the old one stays.
+    ConfigRejected {
+        /// From this file.
+        path: String,
+        /// One text per error, with line and column.
+        errors: Vec<String>,
+    },
+    /// The state that the engine keeps of one agent, whole: the row is written over. Has no event;
+    /// what changed is told by the facts beside it.
+    AgentSaved(Box<AgentRecord>),
+    /// The desired state of an agent changed.
+    AgentChanged(Box<AgentChange>),
+    /// Consecutive slots got the same verdict.
+    SlotsJudged {
+        /// Whose.
+        agent: AgentId,
+        /// First slot.
+        first: Timestamp,
+        /// Last slot; equal to `first` for one slot.
+        last: Timestamp,
+        /// How many, both ends included.
+        count: u64,
+        /// What became of them.
+        verdict: Verdict,
+        /// Why, in words.
+        cause: String,
+        /// The run that was started, if the verdict is `ran`.
+        run: Option<RunId>,
+        /// True: they follow directly on the newest record of the agent, which has the same verdict
+        /// and cause; that record grows, no new one is made.
+        extends: bool,
+    },
+    /// The verdict `ran` of one slot turns out to be another one: the gate was closed. The run that
+    /// was claimed for it is forgotten.
+    SlotRevised {
+        /// Whose.
+        agent: AgentId,
+        /// Which slot. `None`: the run had none (manual, event).
+        slot: Option<Timestamp>,
+        /// The run to forget.
+        run: RunId,
+        /// The true verdict.
+        verdict: Verdict,
+        /// Why, in words.
+        cause: String,
+        /// True: the slot before has the same verdict and cause, so nothing new is told.
+        quiet: bool,
+    },
+    /// An event that an agent waits for started nothing. There is no slot, so no ledger record: it is
+    /// only told.
+    EventPassed {
+        /// Whose.
+        agent: AgentId,
+        /// What stood against it.
+        verdict: Verdict,
+        /// Why, in words.
+        cause: String,
+    },
+    /// A run was claimed. Durable before anything of it starts; unique per (agent, slot).
+    RunClaimed(Box<RunRecord>),
+    /// A process was started and waits at its gate. Durable before it does anything.
+    ProcessStarted {
+        /// Of this run.
+        run: RunId,
+        /// In this attempt.
+        attempt: u32,
+        /// What it is for.
+        role: ProcessRole,
+        /// Which.
+        process: Process,
+    },
+    /// The body of an attempt begins.
+    AttemptStarted {
+        /// Of this run.
+        run: RunId,
+        /// Whose.
+        agent: AgentId,
+        /// From 1.
+        attempt: u32,
+        /// How many runs of the agent have begun, this one included.
+        run_count: u64,
+        /// Why the run exists.
+        trigger: Trigger,
+        /// The slot that it is for.
+        slot: Option<Timestamp>,
+        /// Its process, if it has one.
+        process: Option<Process>,
+    },
+    /// An attempt failed and another one follows.
+    AttemptFailed {
+        /// Of this run.
+        run: RunId,
+        /// Whose.
+        agent: AgentId,
+        /// From 1.
+        attempt: u32,
+        /// Why.
+        error: RunError,
+        /// Failed runs of the agent so far.
+        error_count: u64,
+        /// When the next attempt begins.
+        retry_at: Timestamp,
+    },
+    /// A run ended.
+    RunEnded {
+        /// Which.
+        run: RunId,
+        /// Whose.
+        agent: AgentId,
+        /// A final status.
+        status: RunStatus,
+        /// The last attempt.
+        attempt: u32,
+        /// Its answer.
+        result: Option<String>,
+        /// Why it failed.
+        error: Option<RunError>,
+        /// Exit code of a command that exited.
+        exit_code: Option<i32>,
+        /// What it used.
+        usage: Usage,
+        /// From the start of the first attempt to now, in elapsed time without sleep. Zero if it
+        /// never started.
+        duration: SignedDuration,
+        /// Runs of the agent that have begun so far.
+        run_count: u64,
+        /// Failed runs of the agent so far, this one included.
+        error_count: u64,
+        /// Warnings for the record.
+        warnings: Vec<String>,
+    },
+    /// An agent failed too often in a row; its slots are refused for a while.
+    CircuitOpened {
+        /// Whose.
+        agent: AgentId,
+        /// Failed runs in a row.
+        failures: u32,
+        /// One run tries again at the first slot after this.
+        until: Timestamp,
+        /// The rule.
+        rule: CircuitSpec,
+    },
+    /// It works again, or a person said so.
+    CircuitClosed {
+        /// Whose.
+        agent: AgentId,
+        /// Why.
+        reason: String,
+    },
+    /// The state of one incident, whole: the row is written over. Has no event.
+    IncidentSaved(Box<IncidentRecord>),
+    /// A pending incident was nothing: its row goes.
+    IncidentDropped {
+        /// Whose.
+        agent: AgentId,
+        /// Which.
+        key: String,
+    },
+    /// An incident opened.
+    IncidentOpened(Box<IncidentRecord>),
+    /// An incident ended.
+    IncidentResolved(Box<IncidentRecord>),
+    /// A message for somebody is put into the outbox.
+    NotificationQueued {
+        /// Name of a `[notify.…]` table.
+        target: String,
+        /// Of which agent it tells.
+        agent: AgentId,
+        /// What kind of news.
+        about: TellOn,
+        /// One line.
+        subject: String,
+        /// More lines.
+        body: String,
+    },
+    /// A message was delivered.
+    NotificationSent {
+        /// Row of the outbox.
+        id: i64,
+        /// Name of a `[notify.…]` table.
+        target: String,
+        /// Of which agent it told.
+        agent: AgentId,
+        /// How many tries it took.
+        tries: u32,
+    },
+    /// A message could not be delivered.
+    NotificationFailed {
+        /// Row of the outbox.
+        id: i64,
+        /// Name of a `[notify.…]` table.
+        target: String,
+        /// Of which agent it tells.
+        agent: AgentId,
+        /// How many tries so far.
+        tries: u32,
+        /// Why.
+        error: String,
+        /// When it is tried again. `None`: given up.
+        retry_at: Option<Timestamp>,
+    },
+    /// Output of a command.
+    OutputCaptured {
+        /// Of this run.
+        run: RunId,
+        /// Whose.
+        agent: AgentId,
+        /// In this attempt.
+        attempt: u32,
+        /// In order.
+        chunks: Vec<OutputChunk>,
+        /// Chunks of this attempt with `keep_head <= n < drop_before` are no longer kept.
+        keep_head: u64,
+        /// See `keep_head`.
+        drop_before: u64,
+        /// Bytes of this attempt that were left out so far.
+        dropped_bytes: u64,
+        /// Whether an event tells it.
+        told: bool,
+    },
+    /// The answer to a mutation that carried a `request_id`, for a day.
+    RequestAnswered {
+        /// Chosen by the client.
+        request_id: String,
+        /// The answer: a JSON-RPC result or error.
+        answer: String,
+    },
+}
+
+/// A change of what is wanted of an agent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentChange {
+    /// Whose.
+    pub agent: AgentId,
+    /// Before.
+    pub previous: Desired,
+    /// Now.
+    pub desired: Desired,
+    /// Why.
+    pub reason: Option<String>,
+    /// When it resumes by itself.
+    pub resume_at: Option<Timestamp>,
+    /// Runs that have begun so far.
+    pub run_count: u64,
+    /// Failed runs so far.
+    pub error_count: u64,
+    /// When it last ran.
+    pub last_run: Option<Timestamp>,
+    /// When it is due next.
+    pub next_run: Option<Timestamp>,
+}
+
+/// All that the engine keeps of one agent between lives of the daemon.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentRecord {
+    /// Whose.
+    pub agent: AgentId,
+    /// What is wanted.
+    pub desired: Desired,
+    /// Why it is paused or stopped.
+    pub reason: Option<String>,
+    /// When it resumes by itself.
+    pub resume_at: Option<Timestamp>,
+    /// Paused by `pause --all`, which `resume --all` undoes.
+    pub held: bool,
+    /// Slot 0 of its interval, and the floor of every other schedule.
+    pub anchor: Timestamp,
+    /// Newest slot with a verdict. No slot up to it is judged again.
+    pub judged_until: Option<Timestamp>,
+    /// The schedule that the two above belong to, as [`super::Schedule::describe`] says it.
+    pub schedule: String,
+    /// When it is due next, jitter included; for readers without a daemon.
+    pub next_due: Option<Timestamp>,
+    /// A person asked to leave out the next slot.
+    pub skip_next: bool,
+    /// When its last run ended.
+    pub last_end: Option<Timestamp>,
+    /// What happened so far.
+    pub counters: Counters,
+    /// The newest run that ended.
+    pub last_run: Option<LastRun>,
+    /// When it last succeeded.
+    pub last_success: Option<Timestamp>,
+    /// Open after too many failures in a row.
+    pub circuit: Option<CircuitRecord>,
+    /// When its failing was last told to somebody. `None`: it was not, or it recovered.
+    pub told_at: Option<Timestamp>,
+    /// No longer in the configuration.
+    pub removed: bool,
+    /// Of its configuration.
+    pub config_hash: ConfigHash,
+}
+
+/// Counters of one agent. They equal a recount of runs and ledger, as long as those are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Runs whose body began, or that failed before it could.
+    pub runs: u64,
+    /// Runs that completed.
+    pub successes: u64,
+    /// Runs that failed in any way.
+    pub errors: u64,
+    /// Failed runs since the last success.
+    pub errors_in_row: u32,
+    /// Slots that did not start a run.
+    pub skipped: u64,
+}
+
+/// The newest run that ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LastRun {
+    /// Which.
+    pub run: RunId,
+    /// How.
+    pub status: RunStatus,
+    /// When its first attempt began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Timestamp,
+    /// How long it took.
+    pub duration: SignedDuration,
+    /// Why it failed.
+    pub error: Option<RunError>,
+}
+
+/// An open circuit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CircuitRecord {
+    /// Since when.
+    pub opened_at: Timestamp,
+    /// One run tries at the first slot after this.
+    pub until: Timestamp,
+}
+
+/// A run that has no end yet, or a claim for one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunRecord {
+    /// Which.
+    pub run: RunId,
+    /// Whose.
+    pub agent: AgentId,
+    /// Why.
+    pub trigger: Trigger,
+    /// The slot that it is for.
+    pub slot: Option<Timestamp>,
+    /// `queued`, `running` or `retrying`.
+    pub status: RunStatus,
+    /// Attempts begun so far.
+    pub attempt: u32,
+    /// When it was claimed.
+    pub queued_at: Timestamp,
+    /// When its first attempt began.
+    pub started_at: Option<Timestamp>,
+    /// Not before this instant: a catch-up's delay, or the next attempt.
+    pub not_before: Option<Timestamp>,
+    /// How many event-started runs lead to it.
+    pub chain: u8,
+    /// The event that started it, as JSON.
+    pub event: Option<Arc<str>>,
+    /// What a person asked instead of the configured query.
+    pub query: Option<Arc<str>>,
+    /// Of the configuration that it was claimed with.
+    pub config_hash: ConfigHash,
+    /// Processes that were started for it and may still live (leftovers of a dead daemon).
+    pub processes: Vec<Process>,
+}
+
+/// A process, told apart from a later one that got the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Process {
+    /// Its number; also of its session and group.
+    pub pid: u32,
+    /// Its start time in clock ticks since boot (proc(5), field 22 of `/proc/PID/stat`).
+    pub start: u64,
+    /// Identity of the boot it belongs to, hashed; processes of another boot are gone.
+    pub boot: u64,
+}
+
+/// What a process of a run is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcessRole {
+    /// It decides whether the run is worth it.
+    Gate,
+    /// It is what the agent runs.
+    Body,
+    /// It proves the success.
+    Check,
+}
+
+super::slot::words! {
+    /// Where a piece of output came from.
+    Stream {
+        /// Standard output.
+        Stdout = "stdout",
+        /// Standard error.
+        Stderr = "stderr",
+    }
+}
+
+/// A piece of output: whole lines where it has any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputChunk {
+    /// Place in the output of its attempt, from 0.
+    pub n: u64,
+    /// Where from.
+    pub stream: Stream,
+    /// When it was read.
+    pub at: Timestamp,
+    /// Text; bytes that were no UTF-8 are replaced.
+    pub text: String,
+}

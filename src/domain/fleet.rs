@@ -1,0 +1,243 @@
+//! The fleet: everything that one `agents.toml` says, validated.
+use super::agent::{AgentSpec, EnvValue};
+use super::{AgentId, ConfigHash};
+use jiff::SignedDuration;
+use jiff::tz::TimeZone;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A valid configuration.
+#[derive(Clone, Debug)]
+pub struct Fleet {
+    /// The file that it was read from, absolute.
+    pub path: PathBuf,
+    /// Over the whole resolved configuration.
+    pub hash: ConfigHash,
+    /// `[daemon]`.
+    pub daemon: DaemonSpec,
+    /// `[agents.…]`, sorted by name.
+    pub agents: Vec<Arc<AgentSpec>>,
+    /// `[models.…]`.
+    pub models: BTreeMap<String, ModelSpec>,
+    /// `[mcp.…]`.
+    pub mcp: BTreeMap<String, McpSpec>,
+    /// `[tools.…]`.
+    pub tools: BTreeMap<String, ToolSpec>,
+    /// `[notify.…]`.
+    pub notify: BTreeMap<String, NotifyTarget>,
+    /// `[budget]`.
+    pub budget: BudgetSpec,
+}
+
+impl Fleet {
+    /// The agent of that name.
+    pub fn agent(&self, id: &str) -> Option<&Arc<AgentSpec>> {
+        self.agents.binary_search_by(|agent| agent.id.as_str().cmp(id)).ok().map(|at| &self.agents[at])
+    }
+
+    /// A fleet without agents, for a daemon whose file is missing and for tests.
+    pub fn empty(path: PathBuf) -> Self {
+        Self {
+            path,
+            hash: ConfigHash(0),
+            daemon: DaemonSpec::default(),
+            agents: Vec::new(),
+            models: BTreeMap::new(),
+            mcp: BTreeMap::new(),
+            tools: BTreeMap::new(),
+            notify: BTreeMap::new(),
+            budget: BudgetSpec::default(),
+        }
+    }
+
+    /// Names of all agents, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &AgentId> {
+        self.agents.iter().map(|agent| &agent.id)
+    }
+}
+
+/// `[daemon]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DaemonSpec {
+    /// Zone of cron and of local times, where an agent names none.
+    pub timezone: TimeZone,
+    /// Runs at a time; further ones wait.
+    pub max_parallel_runs: usize,
+    /// How long a shutdown lets runs finish.
+    pub shutdown_grace: SignedDuration,
+    /// Whether a change of the file is taken up by itself.
+    pub reload: ReloadMode,
+    /// How long what is kept.
+    pub retention: Retention,
+}
+
+impl Default for DaemonSpec {
+    fn default() -> Self {
+        Self {
+            timezone: TimeZone::UTC,
+            max_parallel_runs: 64,
+            shutdown_grace: SignedDuration::from_secs(30),
+            reload: ReloadMode::Watch,
+            retention: Retention::default(),
+        }
+    }
+}
+
+/// Whether a change of the file is taken up by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReloadMode {
+    /// Yes.
+    Watch,
+    /// Only by `bgagent reload` or SIGHUP.
+    Manual,
+}
+
+/// How long what is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Finished runs and ledger records.
+    pub runs: SignedDuration,
+    /// Events.
+    pub events: SignedDuration,
+    /// Conversations with models.
+    pub transcripts: SignedDuration,
+    /// Output of commands.
+    pub output: SignedDuration,
+    /// Upper bound of the database in bytes: past it, the oldest goes first.
+    pub max_db_size: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        let days = |n: i64| SignedDuration::from_hours(24 * n);
+        Self {
+            runs: days(90),
+            events: days(90),
+            transcripts: days(30),
+            output: days(30),
+            max_db_size: 2 << 30,
+        }
+    }
+}
+
+/// Where a secret is found. Never its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretRef {
+    /// In this variable of the daemon's environment.
+    Env(String),
+    /// In this file, mode 0600 or stricter.
+    File(PathBuf),
+    /// In `$CREDENTIALS_DIRECTORY` under this name (systemd.exec(5), `LoadCredential=`).
+    Credential(String),
+    /// On the standard output of this program.
+    Command(Vec<String>),
+}
+
+/// `[models.…]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelSpec {
+    /// `openai`, `anthropic`, `gemini`, `ollama` or `openai-compatible`.
+    pub provider: String,
+    /// Name of the model there.
+    pub model: String,
+    /// Where it answers.
+    pub base_url: Option<String>,
+    /// Key.
+    pub api_key: Option<SecretRef>,
+    /// Extra headers.
+    pub headers: BTreeMap<String, EnvValue>,
+    /// One request.
+    pub request_timeout: SignedDuration,
+    /// Longest answer.
+    pub max_output_tokens: u64,
+    /// Sampling temperature.
+    pub temperature: Option<f64>,
+    /// What tokens cost.
+    pub price: Option<Price>,
+    /// Models to ask instead.
+    pub fallback: Vec<String>,
+    /// Requests at a time.
+    pub max_parallel_requests: Option<u64>,
+    /// Requests a minute.
+    pub requests_per_minute: Option<u64>,
+}
+
+/// US dollars per million tokens.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Price {
+    /// Sent.
+    pub input: f64,
+    /// Sent and found in the provider's cache.
+    pub cached_input: f64,
+    /// Received.
+    pub output: f64,
+}
+
+/// `[mcp.…]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct McpSpec {
+    /// Program of a stdio server.
+    pub command: Option<Vec<String>>,
+    /// Address of an HTTP server.
+    pub url: Option<String>,
+    /// Headers for it.
+    pub headers: BTreeMap<String, EnvValue>,
+    /// Environment of the program.
+    pub env: BTreeMap<String, EnvValue>,
+    /// Tools that may be used.
+    pub allow: Option<Vec<String>>,
+}
+
+/// `[tools.…]`: a named, bounded instance of a built-in tool.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolSpec {
+    /// Name of the built-in tool.
+    pub kind: String,
+    /// Its settings, as typed.
+    pub settings: serde_json::Value,
+    /// False: its feature is not in this version.
+    pub available: bool,
+}
+
+/// `[notify.…]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NotifyTarget {
+    /// Where to.
+    pub kind: NotifyTargetKind,
+}
+
+/// Where a notification goes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NotifyTargetKind {
+    /// An HTTP POST of JSON.
+    Webhook {
+        /// Address; often a secret itself.
+        url: EnvValue,
+        /// Extra headers.
+        headers: BTreeMap<String, EnvValue>,
+    },
+    /// A program that gets the message as JSON on standard input.
+    Command(super::agent::CommandSpec),
+    /// A line of JSON appended to a file.
+    File(PathBuf),
+    /// `notify-send`.
+    Desktop,
+    /// Mail; not in this version.
+    Email(serde_json::Value),
+}
+
+/// `[budget]`: for the whole fleet.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct BudgetSpec {
+    /// US dollars of a day.
+    pub usd_per_day: Option<f64>,
+    /// US dollars of a month.
+    pub usd_per_month: Option<f64>,
+    /// Tokens of a day.
+    pub tokens_per_day: Option<u64>,
+    /// Model requests of a day.
+    pub requests_per_day: Option<u64>,
+    /// Part of a budget at which a warning is recorded.
+    pub warn_at: Option<f64>,
+}

@@ -1,0 +1,138 @@
+//! Identifiers. Each is a type of its own, so that none can stand in for another.
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr, sync::Arc};
+
+/// Name of an agent: 1 to 64 letters, digits, `_`, `-` or `.`. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct AgentId(Arc<str>);
+
+/// A name that can't be an [`AgentId`].
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` can't name an agent: use 1 to 64 letters, digits, `_`, `-` or `.`")]
+pub struct InvalidAgentId(pub String);
+
+impl FromStr for AgentId {
+    type Err = InvalidAgentId;
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        if (1..=64).contains(&s.len()) && s.chars().all(allowed) {
+            Ok(Self(s.into()))
+        } else {
+            Err(InvalidAgentId(s.to_owned()))
+        }
+    }
+}
+
+impl TryFrom<String> for AgentId {
+    type Error = InvalidAgentId;
+    fn try_from(s: String) -> Result<Self, Self::Error> {
+        s.parse()
+    }
+}
+
+impl AgentId {
+    /// The name as written in `agents.toml`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::borrow::Borrow<str> for AgentId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for AgentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for AgentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Identity of one run: a UUIDv7 (RFC 9562), so that ids sort by time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(uuid::Uuid);
+
+/// A text that is no [`RunId`].
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a run id (a UUID as `bgagent runs` shows it)")]
+pub struct InvalidRunId(pub String);
+
+impl RunId {
+    /// The id of the run number `count` that a process with this `seed` makes, at `unix_ms`.
+    /// Pure: the same arguments give the same id.
+    pub fn make(unix_ms: i64, seed: u64, count: u64) -> Self {
+        let ms = u64::try_from(unix_ms).unwrap_or(0);
+        let mut bytes = [0u8; 10];
+        bytes[..2].copy_from_slice(&((count & 0xFFF) as u16).to_be_bytes());
+        bytes[2..].copy_from_slice(&mix(seed ^ mix(count)).to_be_bytes());
+        Self(uuid::Builder::from_unix_timestamp_millis(ms, &bytes).into_uuid())
+    }
+
+    /// The 16 bytes, as the store keeps them.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// From the 16 bytes of [`RunId::as_bytes`].
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(uuid::Uuid::from_bytes(bytes))
+    }
+
+    /// The last eight hexadecimal digits: what tables show, enough to tell runs apart.
+    pub fn short(&self) -> String {
+        let text = self.0.simple().to_string();
+        text[24..].to_owned()
+    }
+}
+
+/// The finalizer of SplitMix64 (Steele, Lea and Flood, 2014): spreads a counter over 64 bits.
+fn mix(value: u64) -> u64 {
+    let mut z = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+impl FromStr for RunId {
+    type Err = InvalidRunId;
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        s.parse().map(Self).map_err(|_| InvalidRunId(s.to_owned()))
+    }
+}
+
+impl fmt::Debug for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// Place of an event in the one gap-free order that all readers see. The first event is 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Seq(pub u64);
+
+/// Tells two configurations of one agent apart: the first 8 bytes of a SHA-256 over its resolved
+/// configuration. Shown as 16 hexadecimal digits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ConfigHash(pub u64);
+
+impl fmt::Display for ConfigHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}

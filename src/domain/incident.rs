@@ -1,0 +1,91 @@
+//! Incidents: open problems with a key.
+use super::AgentId;
+use super::slot::words;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+words! {
+    /// How bad an open incident is.
+    Severity {
+        /// Worth a look.
+        Warning = "warning",
+        /// Needs a person.
+        Critical = "critical",
+    }
+}
+
+words! {
+    /// What one check measured, compared with its thresholds.
+    Level {
+        /// On the good side of `clear`.
+        Ok = "ok",
+        /// Between `clear` and `warn`: good if it was good, bad if it was bad (hysteresis).
+        Hold = "hold",
+        /// Past `warn`.
+        Warn = "warn",
+        /// Past `crit`.
+        Crit = "crit",
+    }
+}
+
+/// What one check of a probe found, this time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Stable name of the problem, unique within the agent: `disk:/`, `tcp:db:5432`.
+    pub key: String,
+    /// Where the measurement stands.
+    pub level: Level,
+    /// One line for people: `/ is 93 % full (warn at 80 %)`.
+    pub title: String,
+    /// How long it must hold before it opens an incident. In seconds on the wire.
+    #[serde(with = "seconds")]
+    pub hold_for: SignedDuration,
+}
+
+mod seconds {
+    use super::SignedDuration;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(span: &SignedDuration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_f64(span.as_secs_f64())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SignedDuration, D::Error> {
+        let secs = f64::deserialize(from)?;
+        SignedDuration::try_from_secs_f64(secs).map_err(serde::de::Error::custom)
+    }
+}
+
+/// An incident as the store keeps it, one row for each (agent, key).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IncidentRecord {
+    /// Whose.
+    pub agent: AgentId,
+    /// See [`Finding::key`].
+    pub key: String,
+    /// How bad.
+    pub severity: Severity,
+    /// What is wrong, as last told.
+    pub title: String,
+    /// First time that it was seen bad.
+    pub since: Timestamp,
+    /// When it had been bad for long enough. `None`: still pending.
+    pub opened_at: Option<Timestamp>,
+    /// When it was last seen bad.
+    pub seen_at: Timestamp,
+    /// How often it was seen bad.
+    pub count: u64,
+    /// When it ended. `None`: open or pending.
+    pub resolved_at: Option<Timestamp>,
+    /// When a person took note.
+    pub acked_at: Option<Timestamp>,
+    /// When it was last told to somebody.
+    pub told_at: Option<Timestamp>,
+}
+
+impl IncidentRecord {
+    /// Opened and not resolved.
+    pub fn is_open(&self) -> bool {
+        self.opened_at.is_some() && self.resolved_at.is_none()
+    }
+}

@@ -1,0 +1,41 @@
+//! The words of `bgagent`, each with one meaning, and the calendar arithmetic on them.
+//!
+//! Plain values only: no I/O, no clock, no task, and nothing of the floors above. Everything
+//! that is said between floors is said in these types.
+mod agent;
+mod agent_state;
+mod calendar;
+mod cron;
+mod event;
+mod fact;
+mod fleet;
+mod glob;
+mod ids;
+mod incident;
+mod run;
+mod slot;
+mod time;
+
+pub use agent::{
+    AgentSpec, Approval, Backoff, Body, CatchUp, CatchUpPolicy, Check, CheckBody, CircuitSpec, CommandSpec,
+    Compare, EnvValue, EventTrigger, Expect, FirstRun, Limits, Memory, NotifySpec, Overlap, QuerySpec,
+    RetrySpec, Schedule, TellOn, TextOrSecret, ToolCallSpec,
+};
+pub use agent_state::{Activity, Desired, Health};
+pub use calendar::{Calendar, jitter_of};
+pub use cron::{CronError, CronSchedule};
+pub use event::{Event, EventType};
+pub use fact::{
+    AgentChange, AgentRecord, CircuitRecord, Counters, Entry, Fact, LastRun, OutputChunk, Process,
+    ProcessRole, RunRecord, Stream,
+};
+pub use fleet::{
+    BudgetSpec, DaemonSpec, Fleet, McpSpec, ModelSpec, NotifyTarget, NotifyTargetKind, Price, ReloadMode,
+    Retention, SecretRef, ToolSpec,
+};
+pub use glob::glob;
+pub use ids::{AgentId, ConfigHash, InvalidAgentId, InvalidRunId, RunId, Seq};
+pub use incident::{Finding, IncidentRecord, Level, Severity};
+pub use run::{AttemptEnd, AttemptOutcome, ErrorKind, RunError, RunStatus, Trigger, Usage};
+pub use slot::Verdict;
+pub use time::{Gap, Now, human_duration, micros, timestamp_of_micros, to_micros};

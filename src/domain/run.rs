@@ -1,0 +1,183 @@
+//! Runs: why they started, where they stand, how they ended.
+use super::incident::Finding;
+use super::slot::words;
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+words! {
+    /// Why a run was started.
+    Trigger {
+        /// Its slot was due.
+        Schedule = "schedule",
+        /// Its slot was missed and is made up for.
+        CatchUp = "catch_up",
+        /// A person asked.
+        Manual = "manual",
+        /// An event that the agent waits for.
+        Event = "event",
+    }
+}
+
+words! {
+    /// Where a run stands. The last six are final.
+    RunStatus {
+        /// Claimed; waits for a free place, a lock or its time.
+        Queued = "queued",
+        /// An attempt is in flight.
+        Running = "running",
+        /// An attempt failed; the next one waits for its time.
+        Retrying = "retrying",
+        /// A tool call waits for a person.
+        WaitingApproval = "waiting_approval",
+        /// Did its work.
+        Completed = "completed",
+        /// Did not do its work.
+        Failed = "failed",
+        /// Ran longer than it may.
+        TimedOut = "timed_out",
+        /// A person ended it. Not a failure.
+        Cancelled = "cancelled",
+        /// The daemon ended while the run was in flight: its outcome is unknown.
+        Interrupted = "interrupted",
+        /// Finished, but a `success_when` check does not hold.
+        Unverified = "unverified",
+    }
+}
+
+impl RunStatus {
+    /// Is this the end of a run?
+    pub fn is_final(self) -> bool {
+        !matches!(self, Self::Queued | Self::Running | Self::Retrying | Self::WaitingApproval)
+    }
+
+    /// Does it count as an error of the agent?
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::Failed | Self::TimedOut | Self::Interrupted | Self::Unverified)
+    }
+}
+
+words! {
+    /// What kind of failure: decides retry, circuit and exit code. Never parsed from a message.
+    ErrorKind {
+        /// Ran longer than `timeout` or `total_timeout`.
+        Timeout = "timeout",
+        /// The provider asks to slow down.
+        RateLimit = "rate_limit",
+        /// The provider failed.
+        Provider = "provider",
+        /// Credentials were refused.
+        Auth = "auth",
+        /// No connection.
+        Network = "network",
+        /// An answer that can't be understood.
+        BadResponse = "bad_response",
+        /// An answer without content.
+        EmptyAnswer = "empty_answer",
+        /// `request_limit` reached.
+        RequestLimit = "request_limit",
+        /// `total_tokens_limit` reached.
+        TokenLimit = "token_limit",
+        /// `max_steps` reached, or a call repeated in a loop.
+        StepLimit = "step_limit",
+        /// `max_usd_per_run` reached.
+        CostLimit = "cost_limit",
+        /// A budget is used up.
+        Budget = "budget",
+        /// A tool failed.
+        Tool = "tool",
+        /// A command ended with a code other than 0.
+        ExitStatus = "exit_status",
+        /// A command was ended by a signal that we did not send.
+        Signal = "signal",
+        /// A process could not be started.
+        Spawn = "spawn",
+        /// A `success_when` check does not hold.
+        Unverified = "unverified",
+        /// The daemon ended while the run was in flight.
+        Interrupted = "interrupted",
+        /// The configuration does not allow it.
+        Config = "config",
+    }
+}
+
+/// A failure: a kind to branch on, a sentence to read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunError {
+    /// What kind.
+    pub kind: ErrorKind,
+    /// What went wrong, where, and what to do about it.
+    pub message: String,
+}
+
+impl RunError {
+    /// A failure of `kind`.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}
+
+/// What a run used of its model. All zero for commands and tools.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Model requests.
+    pub requests: u64,
+    /// Tokens sent.
+    pub input_tokens: u64,
+    /// Of them, read from the provider's cache.
+    pub cached_tokens: u64,
+    /// Tokens received.
+    pub output_tokens: u64,
+    /// US dollars.
+    pub usd: f64,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AttemptEnd {
+    /// The body did its work and every check holds.
+    Completed,
+    /// It did not; the error says how. `Timeout` makes the run `timed_out`, `Unverified` makes it
+    /// `unverified`.
+    Failed(RunError),
+    /// It was cancelled from outside.
+    Cancelled,
+    /// The gate said that there is nothing to do; the body never started.
+    GateClosed,
+}
+
+/// All that a runner tells of a finished attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AttemptOutcome {
+    /// How it ended.
+    pub end: AttemptEnd,
+    /// The answer: a tool's JSON, a model's text, the last part of a command's standard output.
+    pub result: Option<String>,
+    /// Exit code of a command that exited.
+    pub exit_code: Option<i32>,
+    /// What it used.
+    pub usage: Usage,
+    /// Wall-clock length of the body, without time asleep.
+    pub duration: SignedDuration,
+    /// What probes found.
+    pub findings: Vec<Finding>,
+    /// Warnings for the record: a broken gate, processes that would not end.
+    pub warnings: Vec<String>,
+    /// How long the provider asked to wait before a retry.
+    pub retry_after: Option<SignedDuration>,
+}
+
+impl AttemptOutcome {
+    /// An outcome with nothing beside its end.
+    pub fn of(end: AttemptEnd) -> Self {
+        Self {
+            end,
+            result: None,
+            exit_code: None,
+            usage: Usage::default(),
+            duration: SignedDuration::ZERO,
+            findings: Vec::new(),
+            warnings: Vec::new(),
+            retry_after: None,
+        }
+    }
+}

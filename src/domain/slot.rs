@@ -1,0 +1,75 @@
+//! Slots and their verdicts.
+use serde::{Deserialize, Serialize};
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum $name { $($(#[$vdoc])* #[serde(rename = $word)] $variant,)* }
+
+        impl $name {
+            /// All of them, in the order of the contract.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The word that stands for it in the database, on the wire and in messages.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+
+            /// The inverse of [`Self::as_str`].
+            pub fn parse(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)* _ => None }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+words! {
+    /// The one recorded outcome of a slot (section 4 of the contract).
+    Verdict {
+        /// It started a run.
+        Ran = "ran",
+        /// A run of the agent was in flight.
+        SkippedOverlap = "skipped_overlap",
+        /// The gate said that there is nothing to do.
+        SkippedGate = "skipped_gate",
+        /// The agent was paused, or a person skipped this slot.
+        SkippedPaused = "skipped_paused",
+        /// The daemon was not running.
+        MissedDowntime = "missed_downtime",
+        /// The machine slept.
+        MissedSleep = "missed_sleep",
+        /// The wall clock was set forward.
+        MissedClock = "missed_clock",
+        /// A budget was used up.
+        RefusedBudget = "refused_budget",
+        /// The agent's circuit was open after too many failures in a row.
+        RefusedCircuit = "refused_circuit",
+        /// The daemon was up but could not write.
+        RefusedStorage = "refused_storage",
+        /// Made up for by a newer slot.
+        Superseded = "superseded",
+        /// The queue was full, or the agent was stopped before the run began.
+        Dropped = "dropped",
+    }
+}
+
+impl Verdict {
+    /// Is only the first of several in a row told by an event? True where a row can be very long
+    /// and each further slot says nothing new.
+    pub fn is_quiet_in_a_row(self) -> bool {
+        matches!(self, Self::SkippedPaused | Self::SkippedGate | Self::RefusedCircuit)
+    }
+
+    /// Did the slot pass unseen?
+    pub fn is_missed(self) -> bool {
+        matches!(self, Self::MissedDowntime | Self::MissedSleep | Self::MissedClock | Self::RefusedStorage)
+    }
+}
