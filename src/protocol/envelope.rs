@@ -1,0 +1,250 @@
+//! The envelope of JSON-RPC 2.0 (jsonrpc.org/specification): calls, responses, notifications,
+//! errors. Batches are not used.
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A call as it was read. Notifications from clients (no id) are calls that get no answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    /// Comes back with the answer: a number, a text or null; absent for a notification.
+    pub id: Option<Value>,
+    /// See [`super::Method::NAME`].
+    pub method: String,
+    /// See [`super::Method::Params`].
+    pub params: Value,
+}
+
+/// The numbers of errors (section 10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// The line is not JSON.
+    Parse,
+    /// It is JSON, but no call.
+    InvalidRequest,
+    /// No such method.
+    NoSuchMethod,
+    /// The method takes other parameters.
+    InvalidParams,
+    /// A fault of ours.
+    Internal,
+    /// No such agent.
+    NoSuchAgent,
+    /// No such run.
+    NoSuchRun,
+    /// The state does not allow it.
+    WrongState,
+    /// The configuration is invalid.
+    InvalidConfig,
+    /// Refused by a budget or a policy.
+    Refused,
+    /// The daemon is shutting down.
+    ShuttingDown,
+    /// No common version of the protocol.
+    Protocol,
+}
+
+impl Code {
+    const TABLE: &'static [(Self, i32)] = &[
+        (Self::Parse, -32700),
+        (Self::InvalidRequest, -32600),
+        (Self::NoSuchMethod, -32601),
+        (Self::InvalidParams, -32602),
+        (Self::Internal, -32603),
+        (Self::NoSuchAgent, 1),
+        (Self::NoSuchRun, 2),
+        (Self::WrongState, 3),
+        (Self::InvalidConfig, 4),
+        (Self::Refused, 5),
+        (Self::ShuttingDown, 6),
+        (Self::Protocol, 7),
+    ];
+
+    /// Its number on the wire.
+    pub fn number(self) -> i32 {
+        Self::TABLE.iter().find(|(code, _)| *code == self).map_or(-32603, |(_, number)| *number)
+    }
+
+    /// The inverse; `None` for a number of a newer daemon.
+    pub fn of(number: i32) -> Option<Self> {
+        Self::TABLE.iter().find(|(_, n)| *n == number).map(|(code, _)| *code)
+    }
+}
+
+/// An error as a client sees it. Its shape is frozen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct RpcError {
+    /// Which branch to take.
+    pub code: i32,
+    /// What to show.
+    pub message: String,
+    /// More: `hint`, `suggestions`, `errors`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<ErrorData>,
+}
+
+/// What stands beside an error's message.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ErrorData {
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Every error of a configuration, rendered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
+}
+
+impl RpcError {
+    /// An error with a message.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code: code.number(), message: message.into(), data: None }
+    }
+
+    /// The same with a hint.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.data.get_or_insert_default().hint = Some(hint.into());
+        self
+    }
+
+    /// The same with a list of errors.
+    pub fn errors(mut self, errors: Vec<String>) -> Self {
+        self.data.get_or_insert_default().errors = errors;
+        self
+    }
+
+    /// Which branch to take; `None` for a number that this version does not know.
+    pub fn kind(&self) -> Option<Code> {
+        Code::of(self.code)
+    }
+}
+
+/// Anything that comes from the daemon.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Message {
+    /// The answer to a call.
+    Response(Response),
+    /// Something that was subscribed to.
+    Notification(Notification),
+}
+
+/// The answer to a call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Response {
+    /// Of the call.
+    pub id: Value,
+    /// What came of it.
+    pub result: Result<Value, RpcError>,
+}
+
+/// A message that is no answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Notification {
+    /// What kind.
+    pub method: String,
+    /// What it says.
+    pub params: Value,
+}
+
+/// Reads a call. The error comes with the id to answer to (null if there is none).
+pub fn decode_call(line: &[u8]) -> Result<Call, (Value, RpcError)> {
+    let invalid = |id: Value, what: &str| {
+        (id, RpcError::new(Code::InvalidRequest, format!("not a JSON-RPC 2.0 call: {what}")))
+    };
+    let value: Value = serde_json::from_slice(line)
+        .map_err(|error| (Value::Null, RpcError::new(Code::Parse, format!("not JSON: {error}"))))?;
+    let Value::Object(mut object) = value else {
+        return Err(invalid(Value::Null, "an object is needed (batches are not supported)"));
+    };
+    let id = object.remove("id");
+    let back = match &id {
+        Some(id @ (Value::String(_) | Value::Number(_))) => id.clone(),
+        _ => Value::Null,
+    };
+    if !matches!(id, None | Some(Value::Null | Value::String(_) | Value::Number(_))) {
+        return Err(invalid(back, "`id` must be a number, a string or null"));
+    }
+    if object.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
+        return Err(invalid(back, "`jsonrpc` must be \"2.0\""));
+    }
+    let Some(Value::String(method)) = object.remove("method") else {
+        return Err(invalid(back, "`method` must be a string"));
+    };
+    let params = object.remove("params").unwrap_or(Value::Null);
+    if !matches!(params, Value::Object(_) | Value::Null) {
+        let error = RpcError::new(Code::InvalidParams, "`params` must be an object");
+        return Err((back, error));
+    }
+    Ok(Call { id, method, params })
+}
+
+/// The line (with its end) that answers call `id`.
+pub fn response_line(id: &Value, result: Result<impl Serialize, RpcError>) -> String {
+    #[derive(Serialize)]
+    struct Wire<'a, T> {
+        jsonrpc: &'static str,
+        id: &'a Value,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        result: Option<T>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<RpcError>,
+    }
+    let (result, error) = match result {
+        Ok(result) => (Some(result), None),
+        Err(error) => (None, Some(error)),
+    };
+    line(&Wire { jsonrpc: "2.0", id, result, error })
+}
+
+/// The line (with its end) of a call; the inverse of [`decode_call`].
+pub(super) fn call_line(id: u64, method: &str, params: &impl Serialize) -> String {
+    #[derive(Serialize)]
+    struct Wire<'a, T> {
+        jsonrpc: &'static str,
+        id: u64,
+        method: &'a str,
+        params: &'a T,
+    }
+    line(&Wire { jsonrpc: "2.0", id, method, params })
+}
+
+/// The line (with its end) of a notification.
+pub fn notification_line(method: &str, params: &impl Serialize) -> String {
+    #[derive(Serialize)]
+    struct Wire<'a, T> {
+        jsonrpc: &'static str,
+        method: &'a str,
+        params: &'a T,
+    }
+    line(&Wire { jsonrpc: "2.0", method, params })
+}
+
+fn line(message: &impl Serialize) -> String {
+    let mut text =
+        serde_json::to_string(message).expect("wire types have string keys and no failing serializers");
+    text.push('\n');
+    text
+}
+
+impl Message {
+    /// Reads a line from the daemon.
+    pub fn decode(line: &[u8]) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Wire {
+            id: Option<Value>,
+            method: Option<String>,
+            #[serde(default)]
+            params: Value,
+            #[serde(default)]
+            result: Value,
+            error: Option<RpcError>,
+        }
+        let wire: Wire = serde_json::from_slice(line)?;
+        Ok(match wire.method {
+            Some(method) => Self::Notification(Notification { method, params: wire.params }),
+            None => Self::Response(Response {
+                id: wire.id.unwrap_or(Value::Null),
+                result: wire.error.map_or(Ok(wire.result), Err),
+            }),
+        })
+    }
+}
