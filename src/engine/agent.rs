@@ -1,0 +1,456 @@
+//! The life of one agent: its state, and what each command does to it (section 3 of the contract).
+use super::{Action, CancelCause, ChangedAgent, Command, Engine, Place, Refusal, Reply, StopMode, Target};
+use crate::domain::*;
+use jiff::{SignedDuration, Timestamp};
+use std::sync::Arc;
+
+/// Why a one-shot agent is stopped once its slot has a verdict.
+pub(super) const DONE: &str = "done";
+/// Why a one-shot agent is stopped whose time had passed when it was taken up.
+pub(super) const PAST: &str = "done: its time had passed when it was taken up";
+/// A high-water mark further ahead than this comes from a clock that was wrong.
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+/// What the engine keeps of one agent.
+#[derive(Debug)]
+pub(super) struct AgentState {
+    pub(super) spec: Arc<AgentSpec>,
+    pub(super) desired: Desired,
+    pub(super) reason: Option<String>,
+    pub(super) resume_at: Option<Timestamp>,
+    pub(super) held: bool,
+    pub(super) anchor: Timestamp,
+    /// Newest slot with a verdict. Whatever the clock says, no slot up to it is judged again.
+    pub(super) judged_until: Option<Timestamp>,
+    pub(super) next_slot: Option<Timestamp>,
+    pub(super) next_due: Option<Timestamp>,
+    pub(super) skip_next: bool,
+    pub(super) last_end: Option<Timestamp>,
+    pub(super) counters: Counters,
+    pub(super) last_run: Option<Box<LastRun>>,
+    pub(super) last_success: Option<Timestamp>,
+    pub(super) circuit: Option<CircuitRecord>,
+    pub(super) told_at: Option<Timestamp>,
+    /// Verdict and cause of the newest ledger record, if it is of this life and not `ran`: equal
+    /// ones extend it.
+    pub(super) streak: Option<super::Streak>,
+    /// Its runs that have not ended, oldest first.
+    pub(super) live: Vec<RunId>,
+    pub(super) removed: bool,
+    pub(super) dirty: bool,
+}
+
+impl AgentState {
+    /// An agent that was never seen before.
+    pub(super) fn fresh(spec: Arc<AgentSpec>, now: Now) -> Self {
+        let (desired, reason) = match &spec.unavailable {
+            Some(why) => (Desired::Stopped, Some(why.to_string())),
+            None if !spec.enabled => (Desired::Stopped, Some("not enabled in the configuration".into())),
+            None => (Desired::Active, None),
+        };
+        Self {
+            spec,
+            desired,
+            reason,
+            resume_at: None,
+            held: false,
+            anchor: now.wall,
+            judged_until: None,
+            next_slot: None,
+            next_due: None,
+            skip_next: false,
+            last_end: None,
+            counters: Counters::default(),
+            last_run: None,
+            last_success: None,
+            circuit: None,
+            told_at: None,
+            streak: None,
+            live: Vec::new(),
+            removed: false,
+            dirty: false,
+        }
+    }
+
+    /// An agent as the store knew it.
+    pub(super) fn known(spec: Arc<AgentSpec>, record: AgentRecord) -> Self {
+        Self {
+            spec,
+            desired: record.desired,
+            reason: record.reason,
+            resume_at: record.resume_at,
+            held: record.held,
+            anchor: record.anchor,
+            judged_until: record.judged_until,
+            next_slot: None,
+            next_due: None,
+            skip_next: record.skip_next,
+            last_end: record.last_end,
+            counters: record.counters,
+            last_run: record.last_run.map(Box::new),
+            last_success: record.last_success,
+            circuit: record.circuit,
+            told_at: record.told_at,
+            streak: None,
+            live: Vec::new(),
+            removed: false,
+            dirty: false,
+        }
+    }
+
+    /// The row that the store keeps.
+    pub(super) fn record(&self) -> AgentRecord {
+        AgentRecord {
+            agent: self.spec.id.clone(),
+            desired: self.desired,
+            reason: self.reason.clone(),
+            resume_at: self.resume_at,
+            held: self.held,
+            anchor: self.anchor,
+            judged_until: self.judged_until,
+            schedule: self.spec.schedule.describe(),
+            next_due: self.next_due,
+            skip_next: self.skip_next,
+            last_end: self.last_end,
+            counters: self.counters,
+            last_run: self.last_run.as_deref().cloned(),
+            last_success: self.last_success,
+            circuit: self.circuit,
+            told_at: self.told_at,
+            removed: self.removed,
+            config_hash: self.spec.config_hash,
+        }
+    }
+
+    pub(super) fn calendar(&self) -> Calendar<'_> {
+        Calendar { schedule: &self.spec.schedule, anchor: self.anchor, first_run: self.spec.first_run }
+    }
+
+    /// Does the ledger know slots more than a day ahead of the clock, or was the agent started as
+    /// far ahead? Then the clock was wrong, and the agent goes on from now.
+    pub(super) fn is_behind(&self, wall: Timestamp) -> bool {
+        let ahead = |at: Timestamp| at.duration_since(wall);
+        let lead = self.spec.schedule.period().unwrap_or(SignedDuration::ZERO).saturating_add(DAY);
+        self.judged_until.is_some_and(|judged| ahead(judged) > DAY) || ahead(self.anchor) > lead
+    }
+
+    /// The newest judged slot, which no slot may be judged before again.
+    pub(super) fn high_water(&self, wall: Timestamp) -> Option<Timestamp> {
+        self.judged_until.filter(|_| !self.is_behind(wall))
+    }
+
+    /// The first slot from the anchor on that has no verdict yet.
+    pub(super) fn first_slot(&mut self, now: Now) -> Option<Timestamp> {
+        let judged = self.high_water(now.wall);
+        let mut floor = self.anchor - SignedDuration::from_micros(1);
+        if self.is_behind(now.wall) {
+            self.draw_anchor(now.wall);
+            floor = now.wall - SignedDuration::from_micros(1);
+        }
+        match self.spec.schedule {
+            Schedule::After(_) if !self.live.is_empty() => None,
+            Schedule::After(delay) => {
+                // what ended before the start or the change of schedule does not count
+                let base = self.last_end.max(judged).filter(|base| *base >= self.anchor);
+                let slot = base.map_or(self.anchor, |base| {
+                    base.min(now.wall).checked_add(delay).unwrap_or(Timestamp::MAX).max(self.anchor)
+                });
+                Some(judged.map_or(slot, |judged| slot.max(judged + SignedDuration::from_micros(1))))
+            }
+            _ => self.calendar().next_after(judged.map_or(floor, |judged| judged.max(floor))),
+        }
+    }
+
+    /// Draws an anchor that a wrong clock set too far ahead back to now, by whole periods.
+    fn draw_anchor(&mut self, wall: Timestamp) {
+        let ahead = self.anchor.duration_since(wall).as_nanos();
+        if ahead <= 0 {
+            return;
+        }
+        let back = match self.spec.schedule {
+            Schedule::Every(period) => {
+                (ahead + period.as_nanos() - 1) / period.as_nanos() * period.as_nanos()
+            }
+            _ => ahead,
+        };
+        let back = i64::try_from(back).map(SignedDuration::from_nanos);
+        self.anchor = back.ok().and_then(|back| self.anchor.checked_sub(back).ok()).unwrap_or(wall);
+    }
+
+    /// A one-shot agent that stopped by itself.
+    pub(super) fn is_done(&self) -> bool {
+        self.desired == Desired::Stopped
+            && self.reason.as_deref().is_some_and(|why| why == DONE || why == PAST)
+    }
+
+    /// Do runs of this trigger not go on, because the agent was stopped or removed? A run that a
+    /// person asked for goes on, and so does the one of a one-shot agent.
+    pub(super) fn is_over(&self, trigger: Trigger) -> bool {
+        let stopped = self.desired == Desired::Stopped && !self.is_done() && trigger != Trigger::Manual;
+        stopped || self.removed
+    }
+
+    /// When a slot is due: with its jitter, and before the next slot.
+    pub(super) fn due_of(&self, slot: Timestamp) -> Timestamp {
+        if self.spec.jitter.is_zero() {
+            return slot;
+        }
+        let room =
+            self.calendar().next_after(slot).map_or(self.spec.jitter, |next| next.duration_since(slot));
+        slot + jitter_of(&self.spec.id, slot, self.spec.jitter.min(room))
+    }
+
+    pub(super) fn health(&self) -> Health {
+        match (self.circuit, self.counters.errors_in_row) {
+            (Some(_), _) => Health::CircuitOpen,
+            (None, 0) => Health::Ok,
+            (None, _) => Health::Failing,
+        }
+    }
+}
+
+impl Engine {
+    pub(super) fn command(&mut self, now: Now, command: Command) -> Result<Reply, Refusal> {
+        if self.stopping {
+            return Err(Refusal::ShuttingDown);
+        }
+        if let Command::Pause(_, _, Some(until)) = &command
+            && *until <= now.wall
+        {
+            return Err(Refusal::WrongState(format!("the pause would end in the past ({until})")));
+        }
+        match &command {
+            Command::Start(target, _)
+            | Command::Pause(target, ..)
+            | Command::Resume(target, _)
+            | Command::Stop(target, ..) => match target {
+                Target::One(id) => {
+                    let agent = self.index(id)?;
+                    self.command_one(now, agent, &command, false).map(Reply::Changed)
+                }
+                Target::All => Ok(Reply::AllChanged(self.command_all(now, &command))),
+            },
+            Command::Run(id, query) => self.run_by_hand(now, id, query.clone()),
+            Command::Cancel(run, kill) => self.cancel_by_hand(now, *run, *kill),
+            Command::Skip(id) => self.skip_next(id),
+            Command::Ack(agent, key) => self.ack(now, agent.as_ref(), key),
+        }
+    }
+
+    /// `pause --all` marks whom it paused; `resume --all` then restores exactly those.
+    fn command_all(&mut self, now: Now, command: &Command) -> Vec<(AgentId, Result<ChangedAgent, Refusal>)> {
+        let any_held = self.agents.iter().any(|agent| agent.held && !agent.removed);
+        let mut ids: Vec<(AgentId, u32)> =
+            self.by_id.iter().map(|(id, agent)| (id.clone(), *agent)).collect();
+        ids.sort();
+        ids.retain(|(_, agent)| {
+            let state = &self.agents[*agent as usize];
+            match command {
+                Command::Resume(..) => state.desired == Desired::Paused && (state.held || !any_held),
+                Command::Pause(..) => state.desired != Desired::Stopped,
+                Command::Start(..) => state.spec.unavailable.is_none() && !state.is_done(),
+                _ => true,
+            }
+        });
+        ids.into_iter().map(|(id, agent)| (id, self.command_one(now, agent, command, true))).collect()
+    }
+
+    /// The table of section 3, row by row.
+    fn command_one(
+        &mut self,
+        now: Now,
+        agent: u32,
+        command: &Command,
+        all: bool,
+    ) -> Result<ChangedAgent, Refusal> {
+        use Desired::{Active, Paused, Stopped};
+        let state = &self.agents[agent as usize];
+        let desired = state.desired;
+        match (command, desired) {
+            (Command::Start(_, reason), Stopped) => self.start_stopped(now, agent, reason.clone()),
+            (Command::Start(_, reason) | Command::Resume(_, reason), Paused) => {
+                Ok(self.become_(now, agent, Active, reason.clone(), None))
+            }
+            (Command::Start(..) | Command::Resume(..), Active) => {
+                let closed = self.close_circuit(now, agent, "closed by hand");
+                let note =
+                    if closed { "already active; its circuit is closed now" } else { "already active" };
+                Ok(self.unchanged(agent, note))
+            }
+            (Command::Resume(..), Stopped) => {
+                let id = &state.spec.id;
+                Err(Refusal::WrongState(format!("agent is stopped; use start: `bgagent start {id}`")))
+            }
+            (Command::Pause(..), Stopped) => Err(Refusal::WrongState("agent is stopped".into())),
+            (Command::Pause(_, reason, until), Active) => {
+                let changed = self.become_(now, agent, Paused, reason.clone(), *until);
+                self.agents[agent as usize].held = all;
+                Ok(changed)
+            }
+            (Command::Pause(_, reason, until), Paused) => {
+                let note = if (reason.is_some() || until.is_some()) && !all {
+                    let reason = reason.clone().or_else(|| state.reason.clone());
+                    self.set_pause(agent, reason, until.or(state.resume_at));
+                    "already paused; reason and end are updated"
+                } else {
+                    "already paused"
+                };
+                Ok(self.unchanged(agent, note))
+            }
+            (Command::Stop(_, reason, mode), Active | Paused) => {
+                Ok(self.stop_agent(now, agent, reason.clone(), *mode))
+            }
+            (Command::Stop(_, _, mode), Stopped) => {
+                self.end_live(now, agent, *mode, "the agent was stopped");
+                Ok(self.unchanged(agent, "already stopped"))
+            }
+            (Command::Run(..) | Command::Cancel(..) | Command::Skip(_) | Command::Ack(..), _) => {
+                unreachable!("these name no target and are taken apart by the caller")
+            }
+        }
+    }
+
+    fn unchanged(&self, agent: u32, note: &str) -> ChangedAgent {
+        let state = &self.agents[agent as usize];
+        ChangedAgent {
+            agent: state.spec.id.clone(),
+            previous: state.desired,
+            state: state.desired,
+            changed: false,
+            note: Some(note.to_owned()),
+        }
+    }
+
+    fn start_stopped(
+        &mut self,
+        now: Now,
+        agent: u32,
+        reason: Option<String>,
+    ) -> Result<ChangedAgent, Refusal> {
+        let state = &mut self.agents[agent as usize];
+        if let Some(why) = &state.spec.unavailable {
+            return Err(Refusal::Unavailable(format!("agent `{}` can't be started: {why}", state.spec.id)));
+        }
+        if let Schedule::At(at) = state.spec.schedule
+            && (at <= now.wall || state.judged_until.is_some_and(|judged| judged >= at))
+        {
+            return Err(Refusal::WrongState(format!(
+                "the time of this one-shot agent has passed ({at}); change `at`, or use `bgagent run {}`",
+                state.spec.id
+            )));
+        }
+        state.anchor = now.wall;
+        state.streak = None;
+        state.skip_next = false;
+        let slot = state.first_slot(now);
+        self.schedule(agent, slot);
+        let changed = self.become_(now, agent, Desired::Active, reason, None);
+        self.close_circuit(now, agent, "the agent was started");
+        self.fire(now, None);
+        Ok(changed)
+    }
+
+    fn stop_agent(&mut self, now: Now, agent: u32, reason: Option<String>, mode: StopMode) -> ChangedAgent {
+        self.drop_pending(now, agent, "the agent was stopped");
+        self.schedule(agent, None);
+        let mut changed = self.become_(now, agent, Desired::Stopped, reason, None);
+        let (ended, left) = self.end_live(now, agent, mode, "the agent was stopped");
+        changed.note = match (ended, left) {
+            (0, 0) => None,
+            (0, left) => Some(format!("{left} run(s) in flight will finish")),
+            (ended, _) => Some(format!("{ended} run(s) being ended")),
+        };
+        changed
+    }
+
+    /// Ends the runs of an agent: those in flight are cancelled (or left, with `Drain`), those that
+    /// wait are dropped with a verdict. Returns how many were ended and how many go on.
+    pub(super) fn end_live(&mut self, now: Now, agent: u32, mode: StopMode, why: &str) -> (usize, usize) {
+        let (mut ended, mut left) = (0, 0);
+        for id in self.agents[agent as usize].live.clone() {
+            let run = self.runs.get_mut(&id).expect("live runs are known");
+            if run.place != Place::Active {
+                self.drop_waiting(now, id, why);
+                ended += 1;
+            } else if mode == StopMode::Drain {
+                left += 1;
+            } else {
+                run.cancelled.get_or_insert(CancelCause::Person);
+                self.out.actions.push(Action::Cancel { run: id, kill: mode == StopMode::Kill });
+                ended += 1;
+            }
+        }
+        (ended, left)
+    }
+
+    /// Changes what is wanted of an agent, and tells it.
+    pub(super) fn become_(
+        &mut self,
+        now: Now,
+        agent: u32,
+        to: Desired,
+        reason: Option<String>,
+        until: Option<Timestamp>,
+    ) -> ChangedAgent {
+        let previous = self.agents[agent as usize].desired;
+        self.set_pause(agent, reason.clone(), until);
+        let state = &mut self.agents[agent as usize];
+        state.desired = to;
+        state.held = false;
+        let change = AgentChange {
+            agent: state.spec.id.clone(),
+            previous,
+            desired: to,
+            reason,
+            resume_at: until,
+            run_count: state.counters.runs,
+            error_count: state.counters.errors,
+            last_run: state.last_run.as_ref().map(|last| last.finished_at),
+            next_run: state.next_due.filter(|_| to == Desired::Active),
+        };
+        let id = state.spec.id.clone();
+        self.push(now, Fact::AgentChanged(Box::new(change)));
+        if to == Desired::Active {
+            self.unpark(agent);
+        }
+        ChangedAgent { agent: id, previous, state: to, changed: true, note: None }
+    }
+
+    fn set_pause(&mut self, agent: u32, reason: Option<String>, until: Option<Timestamp>) {
+        let state = &mut self.agents[agent as usize];
+        if let Some(old) = state.resume_at {
+            self.resumes.remove(&(old, agent));
+        }
+        state.reason = reason;
+        state.resume_at = until;
+        if let Some(until) = until {
+            self.resumes.insert((until, agent));
+        }
+        self.touch(agent);
+    }
+
+    /// Resumes the agents whose pause has an end that is reached.
+    pub(super) fn resume_due(&mut self, now: Now) {
+        while let Some(&(at, agent)) = self.resumes.first().filter(|(at, _)| *at <= now.wall) {
+            self.resumes.remove(&(at, agent));
+            // slots up to the end of the pause were passed while paused
+            self.pass_pause(now, agent, at);
+            if self.agents[agent as usize].desired == Desired::Paused {
+                self.become_(now, agent, Desired::Active, Some("the pause ended".into()), None);
+                self.agents[agent as usize].reason = None;
+            }
+        }
+    }
+
+    fn skip_next(&mut self, id: &AgentId) -> Result<Reply, Refusal> {
+        let agent = self.index(id)?;
+        let state = &mut self.agents[agent as usize];
+        let Some(slot) = state.next_slot.filter(|_| state.desired == Desired::Active) else {
+            return Err(Refusal::WrongState(format!("agent `{id}` has no coming slot to skip")));
+        };
+        let changed = !state.skip_next;
+        state.skip_next = true;
+        self.touch(agent);
+        Ok(Reply::WillSkip { slot, changed })
+    }
+}

@@ -1,0 +1,157 @@
+//! Questions about the present. Nothing here changes anything.
+use super::agent::AgentState;
+use super::{Engine, Place};
+use crate::domain::*;
+use jiff::Timestamp;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::Arc;
+
+/// One agent, now.
+#[derive(Debug, Clone)]
+pub struct AgentNow {
+    /// Its configuration.
+    pub spec: Arc<AgentSpec>,
+    /// The row that the store keeps of it.
+    pub record: AgentRecord,
+    /// What it is doing.
+    pub activity: Activity,
+    /// How it fares.
+    pub health: Health,
+    /// Its runs that have not ended, oldest first.
+    pub live: Vec<RunRecord>,
+    /// The coming slot, without jitter.
+    pub next_slot: Option<Timestamp>,
+    /// The ledger knows slots more than a day ahead of the clock.
+    pub clock_behind: bool,
+}
+
+/// The whole fleet, in numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FleetNow {
+    /// Agents by what is wanted of them.
+    pub by_state: BTreeMap<Desired, u64>,
+    /// Agents whose last run failed.
+    pub failing: u64,
+    /// Runs in flight.
+    pub running: u64,
+    /// Runs that wait for something.
+    pub queued: u64,
+    /// When the next slot is due.
+    pub next_due: Option<Timestamp>,
+}
+
+/// A slot that is to come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ComingSlot {
+    /// Whose.
+    pub agent: AgentId,
+    /// Nominal instant.
+    pub slot: Timestamp,
+    /// With its jitter.
+    pub due: Timestamp,
+    /// What is wanted of the agent.
+    pub state: Desired,
+    /// A person asked to leave it out.
+    pub skipped: bool,
+}
+
+impl Engine {
+    /// One agent.
+    pub fn agent(&self, id: &str) -> Option<AgentNow> {
+        let agent = *self.by_id.get(id)?;
+        Some(self.agent_now(&self.agents[agent as usize]))
+    }
+
+    /// The agents whose name `wanted` accepts, sorted by name.
+    pub fn agents(&self, wanted: impl Fn(&str) -> bool) -> Vec<AgentNow> {
+        let mut found: Vec<&AgentState> =
+            self.agents.iter().filter(|state| !state.removed && wanted(state.spec.id.as_str())).collect();
+        found.sort_by(|a, b| a.spec.id.cmp(&b.spec.id));
+        found.into_iter().map(|state| self.agent_now(state)).collect()
+    }
+
+    /// Names of all agents, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &AgentId> {
+        self.by_id.keys()
+    }
+
+    /// A run that has not ended.
+    pub fn run(&self, id: RunId) -> Option<&RunRecord> {
+        self.runs.get(&id).map(|run| &run.record)
+    }
+
+    /// The fleet in numbers.
+    pub fn fleet_now(&self) -> FleetNow {
+        let mut now = FleetNow { next_due: self.due.first().map(|&(at, _)| at), ..FleetNow::default() };
+        for state in self.agents.iter().filter(|state| !state.removed) {
+            *now.by_state.entry(state.desired).or_default() += 1;
+            now.failing += u64::from(state.health() != Health::Ok);
+        }
+        now.running = self.queue.active() as u64;
+        now.queued = self.runs.len() as u64 - now.running;
+        now
+    }
+
+    /// The coming slots of the agents whose name `wanted` accepts, in order, up to `until`.
+    pub fn coming(&self, wanted: impl Fn(&str) -> bool, until: Timestamp, most: usize) -> Vec<ComingSlot> {
+        let mut heap: BinaryHeap<Reverse<(Timestamp, &AgentId, u32)>> = (0u32..)
+            .zip(&self.agents)
+            .filter(|(_, state)| !state.removed && wanted(state.spec.id.as_str()))
+            .filter_map(|(agent, state)| Some(Reverse((state.next_slot?, &state.spec.id, agent))))
+            .collect();
+        let mut found = Vec::new();
+        while let Some(Reverse((slot, id, agent))) = heap.pop().filter(|next| next.0.0 <= until) {
+            if found.len() == most {
+                break;
+            }
+            let state = &self.agents[agent as usize];
+            let first = state.next_slot == Some(slot);
+            found.push(ComingSlot {
+                agent: id.clone(),
+                slot,
+                due: state.due_of(slot),
+                state: state.desired,
+                skipped: first && state.skip_next,
+            });
+            if let Some(next) = state.calendar().next_after(slot) {
+                heap.push(Reverse((next, id, agent)));
+            }
+        }
+        found
+    }
+
+    fn agent_now(&self, state: &AgentState) -> AgentNow {
+        let mut activity = Activity::Idle;
+        let mut live = Vec::with_capacity(state.live.len());
+        for run in state.live.iter().filter_map(|id| self.runs.get(id)) {
+            let doing = match (run.place, run.record.status) {
+                (Place::Active, _) => Activity::Running,
+                (_, RunStatus::Retrying) => Activity::Retrying,
+                _ => Activity::Queued,
+            };
+            activity = more_telling(activity, doing);
+            live.push(run.record.clone());
+        }
+        AgentNow {
+            spec: state.spec.clone(),
+            record: state.record(),
+            activity,
+            health: state.health(),
+            live,
+            next_slot: state.next_slot,
+            clock_behind: state.is_behind(self.last.wall),
+        }
+    }
+}
+
+fn more_telling(a: Activity, b: Activity) -> Activity {
+    let rank = |activity| match activity {
+        Activity::Running => 4,
+        Activity::WaitingApproval => 3,
+        Activity::Retrying => 2,
+        Activity::Queued => 1,
+        Activity::Idle => 0,
+    };
+    if rank(b) > rank(a) { b } else { a }
+}

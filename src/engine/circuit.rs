@@ -1,0 +1,59 @@
+//! How an agent fares: failures in a row, its circuit, its incident, and who is told.
+use super::Engine;
+use crate::domain::*;
+
+impl Engine {
+    /// What the end of a run means for the health of its agent.
+    pub(super) fn judge_health(&mut self, now: Now, agent: u32, status: RunStatus, error: Option<&RunError>) {
+        self.touch(agent);
+        if status == RunStatus::Completed {
+            self.agents[agent as usize].counters.errors_in_row = 0;
+            self.close_circuit(now, agent, "a run completed");
+            self.agent_recovered(now, agent);
+        } else if status.is_failure() {
+            let state = &mut self.agents[agent as usize];
+            state.counters.errors_in_row += 1;
+            let message = error.map_or_else(|| status.to_string(), |error| error.message.clone());
+            self.agent_failing(now, agent, &message);
+            self.open_circuit(now, agent, &message);
+        }
+    }
+
+    fn open_circuit(&mut self, now: Now, agent: u32, message: &str) {
+        let state = &mut self.agents[agent as usize];
+        let rule = state.spec.circuit;
+        let failures = state.counters.errors_in_row;
+        if rule.open_after == 0 || failures < rule.open_after {
+            return;
+        }
+        let first = state.circuit.is_none();
+        // a manual run that fails does not prolong the wait of the schedule
+        if state.circuit.is_some_and(|circuit| now.wall < circuit.until) {
+            return;
+        }
+        let until = now.wall.checked_add(rule.cooldown).unwrap_or(jiff::Timestamp::MAX);
+        let opened_at = state.circuit.map_or(now.wall, |circuit| circuit.opened_at);
+        state.circuit = Some(CircuitRecord { opened_at, until });
+        let id = state.spec.id.clone();
+        self.push(now, Fact::CircuitOpened { agent: id.clone(), failures, until, rule });
+        if first {
+            let subject = format!(
+                "{id}: paused for {} after {failures} failures in a row",
+                human_duration(rule.cooldown)
+            );
+            self.tell(now, agent, TellOn::CircuitOpened, subject, message.to_owned());
+        }
+    }
+
+    /// True if it was open.
+    pub(super) fn close_circuit(&mut self, now: Now, agent: u32, reason: &str) -> bool {
+        let state = &mut self.agents[agent as usize];
+        if state.circuit.take().is_none() {
+            return false;
+        }
+        let id = state.spec.id.clone();
+        self.push(now, Fact::CircuitClosed { agent: id, reason: reason.to_owned() });
+        self.touch(agent);
+        true
+    }
+}

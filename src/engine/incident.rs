@@ -1,0 +1,171 @@
+//! Incidents: problems with a key, opened and ended by probes and by failing agents, with
+//! hysteresis (section 6). Sixty failures of one check are one incident.
+use super::{Engine, Refusal, Reply};
+use crate::domain::*;
+use jiff::SignedDuration;
+
+impl Engine {
+    /// What a probe found.
+    pub(super) fn findings(&mut self, now: Now, agent: u32, findings: &[Finding]) {
+        for finding in findings {
+            self.finding(now, agent, finding);
+        }
+    }
+
+    fn finding(&mut self, now: Now, agent: u32, finding: &Finding) {
+        let known = self.incidents.get(&agent).and_then(|keys| keys.get(&finding.key)).cloned();
+        let severity = match finding.level {
+            Level::Crit => Severity::Critical,
+            Level::Warn => Severity::Warning,
+            Level::Hold if known.as_ref().is_some_and(IncidentRecord::is_open) => return,
+            Level::Hold | Level::Ok => return self.good(now, agent, known),
+        };
+        let mut incident = known.unwrap_or_else(|| IncidentRecord {
+            agent: self.agents[agent as usize].spec.id.clone(),
+            key: finding.key.clone(),
+            severity,
+            title: String::new(),
+            since: now.wall,
+            opened_at: None,
+            seen_at: now.wall,
+            count: 0,
+            resolved_at: None,
+            acked_at: None,
+            told_at: None,
+        });
+        let worse = severity > incident.severity;
+        // as long as it is open it stays as bad as it was: no news for each swing around a threshold
+        incident.severity = if incident.is_open() { severity.max(incident.severity) } else { severity };
+        incident.title.clone_from(&finding.title);
+        incident.seen_at = now.wall;
+        incident.count += 1;
+        let opens = !incident.is_open() && now.wall.duration_since(incident.since) >= finding.hold_for;
+        if opens {
+            incident.opened_at = Some(now.wall);
+        }
+        let tells = incident.is_open()
+            && (opens
+                || worse
+                || (incident.acked_at.is_none() && self.may_tell(now, agent, incident.told_at)));
+        if tells && self.tells_incident(&incident) {
+            let subject = format!("{}: {}: {}", incident.agent, incident.severity, incident.title);
+            let body = format!("{}, seen {} time(s) since {}", incident.key, incident.count, incident.since);
+            if self.tell(now, agent, TellOn::IncidentOpened, subject, body) {
+                incident.told_at = Some(now.wall);
+            }
+        }
+        self.save(now, agent, incident.clone());
+        if opens {
+            self.push(now, Fact::IncidentOpened(Box::new(incident)));
+        }
+    }
+
+    fn good(&mut self, now: Now, agent: u32, known: Option<IncidentRecord>) {
+        let Some(mut incident) = known else { return };
+        if let Some(keys) = self.incidents.get_mut(&agent) {
+            keys.remove(&incident.key);
+        }
+        if !incident.is_open() {
+            let (agent, key) = (incident.agent, incident.key);
+            return self.push(now, Fact::IncidentDropped { agent, key });
+        }
+        incident.resolved_at = Some(now.wall);
+        if self.tells_incident(&incident) {
+            let lasted = human_duration(now.wall.duration_since(incident.since));
+            let subject = format!("{}: resolved: {}", incident.agent, incident.title);
+            let body = format!("{}, it lasted {lasted}", incident.key);
+            self.tell(now, agent, TellOn::IncidentResolved, subject, body);
+        }
+        self.push(now, Fact::IncidentSaved(Box::new(incident.clone())));
+        self.push(now, Fact::IncidentResolved(Box::new(incident)));
+    }
+
+    fn save(&mut self, now: Now, agent: u32, incident: IncidentRecord) {
+        self.incidents.entry(agent).or_default().insert(incident.key.clone(), incident.clone());
+        self.push(now, Fact::IncidentSaved(Box::new(incident)));
+    }
+
+    /// A failing agent is told as `failed` and `recovered`; its incident is told only where those
+    /// are not asked for, so that nobody hears the same thing twice.
+    fn tells_incident(&self, incident: &IncidentRecord) -> bool {
+        let Ok(agent) = self.index(&incident.agent) else { return false };
+        let told_otherwise = self.agents[agent as usize]
+            .spec
+            .notify
+            .as_ref()
+            .is_some_and(|notify| notify.on.contains(&TellOn::Failed));
+        incident.key != failing_key(&incident.agent) || !told_otherwise
+    }
+
+    /// A run failed, after its retries.
+    pub(super) fn agent_failing(&mut self, now: Now, agent: u32, message: &str) {
+        self.tell_failed(now, agent, message);
+        let key = failing_key(&self.agents[agent as usize].spec.id);
+        let title = format!("the agent fails: {message}");
+        self.finding(now, agent, &Finding { key, level: Level::Crit, title, hold_for: SignedDuration::ZERO });
+    }
+
+    /// A run completed.
+    pub(super) fn agent_recovered(&mut self, now: Now, agent: u32) {
+        self.tell_recovered(now, agent);
+        let key = failing_key(&self.agents[agent as usize].spec.id);
+        let known = self.incidents.get(&agent).and_then(|keys| keys.get(&key)).cloned();
+        self.good(now, agent, known);
+    }
+
+    /// Nobody looks after the incidents of an agent that is gone: they end with it.
+    pub(super) fn close_incidents(&mut self, now: Now, agent: u32) {
+        for (_, incident) in self.incidents.remove(&agent).unwrap_or_default() {
+            self.close_incident(now, incident);
+        }
+    }
+
+    /// Ends one, without telling anybody that all is well.
+    pub(super) fn close_incident(&mut self, now: Now, mut incident: IncidentRecord) {
+        if incident.is_open() {
+            incident.resolved_at = Some(now.wall);
+            self.push(now, Fact::IncidentSaved(Box::new(incident.clone())));
+            self.push(now, Fact::IncidentResolved(Box::new(incident)));
+        } else {
+            let (agent, key) = (incident.agent, incident.key);
+            self.push(now, Fact::IncidentDropped { agent, key });
+        }
+    }
+
+    /// A person took note: it is not told again while it lasts.
+    pub(super) fn ack(&mut self, now: Now, id: Option<&AgentId>, key: &str) -> Result<Reply, Refusal> {
+        let named = id.map(|id| self.index(id)).transpose()?;
+        let owners: Vec<u32> = self
+            .incidents
+            .iter()
+            .filter(|(agent, keys)| {
+                named.is_none_or(|named| named == **agent)
+                    && keys.get(key).is_some_and(IncidentRecord::is_open)
+            })
+            .map(|(agent, _)| *agent)
+            .collect();
+        match owners[..] {
+            [] => Err(Refusal::NoSuchIncident(key.to_owned())),
+            [agent] => {
+                let mut incident = self.incidents[&agent][key].clone();
+                incident.acked_at.get_or_insert(now.wall);
+                self.save(now, agent, incident.clone());
+                Ok(Reply::Incident(Box::new(incident)))
+            }
+            _ => {
+                let mut names: Vec<&str> =
+                    owners.iter().map(|agent| self.agents[*agent as usize].spec.id.as_str()).collect();
+                names.sort_unstable();
+                Err(Refusal::WrongState(format!(
+                    "several agents have an incident `{key}`: {}; name one with --agent",
+                    names.join(", ")
+                )))
+            }
+        }
+    }
+}
+
+/// The key of the incident that says that an agent itself fails.
+fn failing_key(agent: &AgentId) -> String {
+    format!("agent:{agent}")
+}

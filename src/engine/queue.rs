@@ -1,0 +1,259 @@
+//! Runs: claimed, queued in one fair order, started, ended. Who may start is decided in
+//! [`Engine::dispatch`] and nowhere else.
+use super::{Action, Engine, Place, Run, Start};
+use crate::domain::*;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+/// The line of runs that may start, and what holds others back.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    ready: VecDeque<RunId>,
+    /// By agent: runs that wait until another run of it has ended.
+    behind_agent: HashMap<u32, VecDeque<RunId>>,
+    /// By agent: runs that wait until it is resumed.
+    parked: HashMap<u32, VecDeque<RunId>>,
+    locks: HashMap<Arc<str>, Lock>,
+    active: usize,
+}
+
+#[derive(Debug)]
+struct Lock {
+    holder: RunId,
+    waiting: VecDeque<RunId>,
+}
+
+impl Queue {
+    /// Runs in flight.
+    pub(super) fn active(&self) -> usize {
+        self.active
+    }
+
+    /// Takes a run out of the one line that it waits in.
+    fn forget(&mut self, id: RunId, run: &Run) {
+        let aside = match run.place {
+            Place::Ready => return self.ready.retain(|other| *other != id),
+            Place::Timer(_) | Place::Active | Place::Between => return,
+            Place::BehindLock => {
+                if let Some(lock) = run.spec.lock.as_ref().and_then(|lock| self.locks.get_mut(lock)) {
+                    lock.waiting.retain(|other| *other != id);
+                }
+                return;
+            }
+            Place::BehindAgent => &mut self.behind_agent,
+            Place::Parked => &mut self.parked,
+        };
+        if let Some(line) = aside.get_mut(&run.agent) {
+            line.retain(|other| *other != id);
+            if line.is_empty() {
+                aside.remove(&run.agent);
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Claims a run: it exists from now on, durably, before anything of it starts.
+    #[expect(clippy::too_many_arguments, reason = "a claim is all of these together")]
+    pub(super) fn claim(
+        &mut self,
+        now: Now,
+        agent: u32,
+        trigger: Trigger,
+        slot: Option<Timestamp>,
+        not_before: Option<SignedDuration>,
+        event: Option<Arc<str>>,
+        query: Option<Arc<str>>,
+    ) -> RunId {
+        self.made += 1;
+        let id = RunId::make(now.wall.as_millisecond(), self.seed, self.made);
+        let state = &mut self.agents[agent as usize];
+        let record = RunRecord {
+            run: id,
+            agent: state.spec.id.clone(),
+            trigger,
+            slot,
+            status: RunStatus::Queued,
+            attempt: 0,
+            queued_at: now.wall,
+            started_at: None,
+            not_before: not_before.map(|mono| now.wall + (mono - now.mono)),
+            chain: self.chain,
+            event,
+            query,
+            config_hash: state.spec.config_hash,
+            processes: Vec::new(),
+        };
+        state.live.push(id);
+        let before = if slot.is_some() { state.streak.take() } else { None };
+        let spec = state.spec.clone();
+        let place = Place::Ready;
+        let run = Run {
+            record: record.clone(),
+            agent,
+            spec,
+            place,
+            counted: false,
+            started_mono: None,
+            cancelled: None,
+            before,
+        };
+        self.runs.insert(id, run);
+        self.push(now, Fact::RunClaimed(Box::new(record)));
+        if matches!(self.agents[agent as usize].spec.schedule, Schedule::After(_)) {
+            self.schedule(agent, None); // the next slot follows from the end of this run
+        }
+        self.enqueue(id, not_before);
+        id
+    }
+
+    pub(super) fn enqueue(&mut self, id: RunId, not_before: Option<SignedDuration>) {
+        let run = self.runs.get_mut(&id).expect("only known runs are queued");
+        match not_before {
+            Some(at) => {
+                run.place = Place::Timer(at);
+                self.timers.insert((at, id));
+            }
+            None => {
+                run.place = Place::Ready;
+                self.queue.ready.push_back(id);
+            }
+        }
+    }
+
+    /// Runs whose time has come join the line.
+    pub(super) fn release_timers(&mut self, now: Now) {
+        while let Some(&(at, id)) = self.timers.first().filter(|(at, _)| *at <= now.mono) {
+            self.timers.remove(&(at, id));
+            self.enqueue(id, None);
+        }
+    }
+
+    /// Starts runs from the head of the line while there is room. One that its agent, its lock or a
+    /// pause holds back goes aside, and comes back to the head when that ends.
+    pub(super) fn dispatch(&mut self, now: Now) {
+        while !self.stopping && self.queue.active < self.fleet.daemon.max_parallel_runs {
+            let Some(id) = self.queue.ready.pop_front() else { return };
+            let run = self.runs.get_mut(&id).expect("queued runs are known");
+            let agent = run.agent;
+            let state = &self.agents[agent as usize];
+            if state.desired == Desired::Paused
+                && run.record.trigger != Trigger::Manual
+                && run.record.attempt == 0
+            {
+                run.place = Place::Parked;
+                self.queue.parked.entry(agent).or_default().push_back(id);
+                continue;
+            }
+            let serial = run.spec.overlap != Overlap::Parallel;
+            // a run between two attempts holds new runs back, but not another one that is between two
+            let began = run.record.status == RunStatus::Retrying;
+            let holds = |other: &Run| {
+                other.place == Place::Active || (!began && other.record.status == RunStatus::Retrying)
+            };
+            if serial && state.live.iter().any(|other| *other != id && holds(&self.runs[other])) {
+                self.runs.get_mut(&id).expect("known").place = Place::BehindAgent;
+                self.queue.behind_agent.entry(agent).or_default().push_back(id);
+                continue;
+            }
+            if let Some(name) = self.runs[&id].spec.lock.clone() {
+                match self.queue.locks.get_mut(&name) {
+                    Some(lock) if lock.holder != id => {
+                        lock.waiting.push_back(id);
+                        self.runs.get_mut(&id).expect("known").place = Place::BehindLock;
+                        continue;
+                    }
+                    Some(_) => {}
+                    None => {
+                        self.queue.locks.insert(name, Lock { holder: id, waiting: VecDeque::new() });
+                    }
+                }
+            }
+            self.start(now, id);
+        }
+    }
+
+    fn start(&mut self, now: Now, id: RunId) {
+        self.queue.active += 1;
+        let run = self.runs.get_mut(&id).expect("queued runs are known");
+        run.place = Place::Active;
+        run.record.status = RunStatus::Running;
+        run.record.not_before = None;
+        run.record.attempt += 1;
+        let began = *run.started_mono.get_or_insert(now.mono);
+        let time_left =
+            run.spec.limits.total_timeout.map(|total| (total - (now.mono - began)).max(SignedDuration::ZERO));
+        let start = Start {
+            run: id,
+            agent: run.spec.clone(),
+            attempt: run.record.attempt,
+            trigger: run.record.trigger,
+            slot: run.record.slot,
+            query: run.record.query.clone(),
+            event: run.record.event.clone(),
+            time_left,
+        };
+        self.out.actions.push(Action::Start(Box::new(start)));
+    }
+
+    /// Takes a run out of everything; its agent's next run may come.
+    pub(super) fn forget(&mut self, now: Now, id: RunId) -> Option<Run> {
+        let run = self.runs.remove(&id)?;
+        if let Place::Timer(at) = run.place {
+            self.timers.remove(&(at, id));
+        }
+        self.queue.forget(id, &run);
+        let agent = run.agent;
+        let state = &mut self.agents[agent as usize];
+        state.live.retain(|other| *other != id);
+        state.last_end = Some(now.wall);
+        if let Schedule::After(delay) = state.spec.schedule
+            && state.desired != Desired::Stopped
+            && !state.removed
+            && state.live.is_empty()
+        {
+            let slot = now.wall.checked_add(delay).ok();
+            let floor = state.high_water(now.wall).map(|judged| judged + SignedDuration::from_micros(1));
+            self.schedule(agent, slot.max(floor));
+        }
+        self.release_behind(agent);
+        self.touch(agent);
+        Some(run)
+    }
+
+    /// A run is no longer in flight: its place, its lock and its agent are free.
+    pub(super) fn leave_place(&mut self, id: RunId) {
+        let run = self.runs.get_mut(&id).expect("the caller looked it up");
+        run.place = Place::Between;
+        let agent = run.agent;
+        self.queue.active -= 1;
+        if let Some(name) = run.spec.lock.clone()
+            && let Some(lock) = self.queue.locks.get_mut(&name)
+            && lock.holder == id
+        {
+            let lock = self.queue.locks.remove(&name).expect("just seen");
+            for waiting in lock.waiting.into_iter().rev() {
+                self.put_first(waiting);
+            }
+        }
+        self.release_behind(agent);
+    }
+
+    fn release_behind(&mut self, agent: u32) {
+        for waiting in self.queue.behind_agent.remove(&agent).into_iter().flatten().rev() {
+            self.put_first(waiting);
+        }
+    }
+
+    pub(super) fn unpark(&mut self, agent: u32) {
+        for waiting in self.queue.parked.remove(&agent).into_iter().flatten().rev() {
+            self.put_first(waiting);
+        }
+    }
+
+    fn put_first(&mut self, id: RunId) {
+        self.runs.get_mut(&id).expect("waiting runs are known").place = Place::Ready;
+        self.queue.ready.push_front(id);
+    }
+}

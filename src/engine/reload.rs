@@ -1,0 +1,177 @@
+//! A new configuration: all of it or nothing, and only what changed is touched (section 2).
+use super::agent::PAST;
+use super::{Engine, Reply, StopMode};
+use crate::domain::*;
+use jiff::Timestamp;
+use std::sync::Arc;
+
+impl Engine {
+    /// Takes up a valid configuration. Runs in flight finish with the one that they started with.
+    pub(super) fn reload(&mut self, now: Now, fleet: Arc<Fleet>) -> Reply {
+        let (mut added, mut changed, mut removed) = (Vec::new(), Vec::new(), Vec::new());
+        let mut gone: Vec<(AgentId, u32)> = self
+            .by_id
+            .iter()
+            .filter(|(id, _)| fleet.agent(id.as_str()).is_none())
+            .map(|(id, agent)| (id.clone(), *agent))
+            .collect();
+        gone.sort();
+        let same = self.fleet.hash == fleet.hash;
+        self.fleet = fleet.clone();
+        for (id, agent) in gone {
+            self.remove_agent(now, agent);
+            removed.push(id);
+        }
+        for spec in &fleet.agents {
+            match self.by_id.get(&spec.id).copied() {
+                None => {
+                    added.push(spec.id.clone());
+                    self.add_or_revive(now, spec.clone());
+                }
+                Some(agent) if self.agents[agent as usize].spec.config_hash != spec.config_hash => {
+                    changed.push(spec.id.clone());
+                    self.change_agent(now, agent, spec.clone());
+                }
+                Some(agent) => self.agents[agent as usize].spec = spec.clone(), // its line may have moved
+            }
+        }
+        self.index_triggers();
+        let touched = !added.is_empty() || !changed.is_empty() || !removed.is_empty();
+        if touched || !same {
+            let path = fleet.path.display().to_string();
+            let (added, changed, removed) = (added.clone(), changed.clone(), removed.clone());
+            self.push(now, Fact::ConfigApplied { path, hash: fleet.hash, added, changed, removed });
+        }
+        self.resume_due(now);
+        self.fire(now, None);
+        Reply::Reloaded { added, changed, removed }
+    }
+
+    /// A name that was removed, in this life or an earlier one, goes on with its history and what
+    /// was wanted of it.
+    fn add_or_revive(&mut self, now: Now, spec: Arc<AgentSpec>) {
+        if let Some(record) = self.gone.remove(&spec.id) {
+            return self.add_known(now, spec, record);
+        }
+        let removed = (0u32..).zip(&self.agents).find(|(_, state)| state.removed && state.spec.id == spec.id);
+        let Some((agent, _)) = removed else { return self.add_agent(now, spec) };
+        self.by_id.insert(spec.id.clone(), agent);
+        let state = &mut self.agents[agent as usize];
+        state.spec = spec;
+        self.revive(now, agent);
+        self.begin_anew(now, agent);
+    }
+
+    /// Takes back what [`Self::tell_removed`] said.
+    pub(super) fn revive(&mut self, now: Now, agent: u32) {
+        let state = &mut self.agents[agent as usize];
+        state.removed = false;
+        let wanted = state.desired;
+        if let Some(at) = state.resume_at {
+            self.resumes.insert((at, agent));
+        }
+        if wanted != Desired::Stopped {
+            let state = &self.agents[agent as usize];
+            let change =
+                change_of(&state.record(), Desired::Stopped, wanted, "it is back in the configuration");
+            self.push(now, Fact::AgentChanged(Box::new(change)));
+        }
+        self.touch(agent);
+    }
+
+    fn change_agent(&mut self, now: Now, agent: u32, spec: Arc<AgentSpec>) {
+        let state = &mut self.agents[agent as usize];
+        let moved = state.spec.schedule != spec.schedule;
+        let shifted = state.spec.jitter != spec.jitter || state.spec.first_run != spec.first_run;
+        if moved || spec.unavailable.is_some() {
+            self.drop_pending(now, agent, "its schedule was changed");
+        }
+        let state = &mut self.agents[agent as usize];
+        state.spec = spec;
+        state.streak = None;
+        if moved || state.spec.unavailable.is_some() {
+            self.begin_anew(now, agent);
+        } else if shifted && state.next_slot.is_some() {
+            // a slot whose time has come stays, whatever its jitter is now
+            let slot = state.next_slot.filter(|slot| *slot <= now.wall).or_else(|| state.first_slot(now));
+            self.schedule(agent, slot);
+        }
+        self.touch(agent);
+    }
+
+    /// A schedule that is another one now begins anew: from now on, and not at once, so that an edit
+    /// does not start anything. An agent that can't run any more stops, with what waits.
+    pub(super) fn begin_anew(&mut self, now: Now, agent: u32) {
+        let state = &mut self.agents[agent as usize];
+        let wanted = state.desired;
+        state.streak = None;
+        state.skip_next = false;
+        state.anchor = match (&state.spec.schedule, state.spec.first_run) {
+            (Schedule::Every(period), FirstRun::Now) | (Schedule::After(period), _) => {
+                now.wall.checked_add(*period).unwrap_or(Timestamp::MAX)
+            }
+            _ => now.wall,
+        };
+        let past = matches!(state.spec.schedule, Schedule::At(at) if at <= now.wall);
+        let (to, reason) = match (&state.spec.unavailable, wanted) {
+            (Some(why), _) => (Desired::Stopped, Some(why.to_string())),
+            (None, Desired::Active | Desired::Paused) if past => (Desired::Stopped, Some(PAST.to_owned())),
+            (None, Desired::Stopped) if !past && state.is_done() => (Desired::Active, None),
+            (None, wanted) => (wanted, None),
+        };
+        let slot = if to == Desired::Stopped { None } else { state.first_slot(now) };
+        let unavailable = state.spec.unavailable.is_some();
+        self.schedule(agent, slot);
+        if to != wanted {
+            self.become_(now, agent, to, reason, None);
+        }
+        if unavailable {
+            self.end_live(now, agent, StopMode::Drain, "the agent can't run any more");
+        }
+        self.touch(agent);
+    }
+
+    /// A removed agent is out of the schedule; a run in flight finishes, its history stays. What was
+    /// wanted of it is kept for the day when the name comes back.
+    fn remove_agent(&mut self, now: Now, agent: u32) {
+        const WHY: &str = "the agent was removed from the configuration";
+        self.drop_pending(now, agent, WHY);
+        self.end_live(now, agent, StopMode::Drain, WHY);
+        self.schedule(agent, None);
+        self.close_incidents(now, agent);
+        let state = &mut self.agents[agent as usize];
+        state.removed = true;
+        state.streak = None;
+        state.skip_next = false;
+        if let Some(at) = state.resume_at {
+            self.resumes.remove(&(at, agent));
+        }
+        let record = state.record();
+        self.tell_removed(now, &record);
+        self.by_id.remove(&record.agent);
+        self.touch(agent);
+    }
+
+    /// To everybody else a removed agent is a stopped one.
+    pub(super) fn tell_removed(&mut self, now: Now, record: &AgentRecord) {
+        if record.desired != Desired::Stopped {
+            let change =
+                change_of(record, record.desired, Desired::Stopped, "removed from the configuration");
+            self.push(now, Fact::AgentChanged(Box::new(change)));
+        }
+    }
+}
+
+fn change_of(record: &AgentRecord, previous: Desired, desired: Desired, reason: &str) -> AgentChange {
+    AgentChange {
+        agent: record.agent.clone(),
+        previous,
+        desired,
+        reason: Some(reason.to_owned()),
+        resume_at: record.resume_at.filter(|_| desired == Desired::Paused),
+        run_count: record.counters.runs,
+        error_count: record.counters.errors,
+        last_run: record.last_run.as_ref().map(|last| last.finished_at),
+        next_run: None,
+    }
+}

@@ -1,0 +1,281 @@
+//! A new life of the daemon: goes on from what was committed.
+use super::agent::{AgentState, PAST};
+use super::queue::Queue;
+use super::{Decision, Engine, Place, Run};
+use crate::domain::*;
+use jiff::SignedDuration;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// What the store knew.
+#[derive(Debug, Default)]
+pub struct Restored {
+    /// Every agent that was ever seen.
+    pub agents: Vec<AgentRecord>,
+    /// Runs without an end, oldest first.
+    pub open_runs: Vec<RunRecord>,
+    /// Incidents that are pending or open.
+    pub incidents: Vec<IncidentRecord>,
+}
+
+impl Engine {
+    /// Takes up the fleet where the last life left it. Nothing that it had started may live any
+    /// more: the caller has ended the processes of `open_runs`.
+    ///
+    /// `seed` makes run ids and must differ between lives. The decision holds `started`, then what
+    /// became of open runs and of the slots that passed meanwhile.
+    pub fn restore(
+        now: Now,
+        seed: u64,
+        fleet: Arc<Fleet>,
+        restored: Restored,
+        started: Fact,
+    ) -> (Self, Decision) {
+        let mut engine = Self {
+            fleet: fleet.clone(),
+            agents: Vec::with_capacity(fleet.agents.len()),
+            by_id: HashMap::with_capacity(fleet.agents.len()),
+            gone: BTreeMap::new(),
+            due: BTreeSet::new(),
+            resumes: BTreeSet::new(),
+            timers: BTreeSet::new(),
+            runs: HashMap::new(),
+            queue: Queue::default(),
+            incidents: HashMap::new(),
+            triggers: HashMap::new(),
+            last: now,
+            seed,
+            made: 0,
+            stopping: false,
+            chain: 0,
+            dirty: Vec::new(),
+            depths: Vec::new(),
+            out: Decision::default(),
+        };
+        engine.push(now, started);
+        let known: HashMap<AgentId, AgentRecord> =
+            restored.agents.into_iter().map(|record| (record.agent.clone(), record)).collect();
+        let mut rewritten = engine.take_up_agents(now, &fleet, known);
+        engine.index_triggers();
+        for incident in restored.incidents {
+            match engine.index(&incident.agent) {
+                Ok(agent) => {
+                    engine.incidents.entry(agent).or_default().insert(incident.key.clone(), incident);
+                }
+                Err(_) => engine.close_incident(now, incident),
+            }
+        }
+        for record in restored.open_runs {
+            match engine.index(&record.agent) {
+                Ok(agent) => engine.take_up_run(now, agent, record),
+                Err(_) => {
+                    rewritten.insert(record.agent.clone());
+                    engine.orphan(now, record);
+                }
+            }
+        }
+        for id in rewritten {
+            if let Some(record) = engine.gone.get(&id).cloned() {
+                engine.push(now, Fact::AgentSaved(Box::new(record)));
+            }
+        }
+        engine.resume_due(now);
+        engine.fire(now, Some(Verdict::MissedDowntime));
+        let decision = engine.settle(now);
+        (engine, decision)
+    }
+
+    /// Returns the agents that are no longer configured since this start.
+    fn take_up_agents(
+        &mut self,
+        now: Now,
+        fleet: &Fleet,
+        mut known: HashMap<AgentId, AgentRecord>,
+    ) -> BTreeSet<AgentId> {
+        let first_life = known.is_empty();
+        let mut added = Vec::new();
+        let mut changed = Vec::new();
+        for spec in &fleet.agents {
+            match known.remove(&spec.id) {
+                None => {
+                    added.push(spec.id.clone());
+                    self.add_agent(now, spec.clone());
+                }
+                Some(record) => {
+                    if record.config_hash != spec.config_hash || record.removed {
+                        changed.push(spec.id.clone());
+                    }
+                    self.add_known(now, spec.clone(), record);
+                }
+            }
+        }
+        let mut gone: BTreeMap<AgentId, AgentRecord> = known.into_iter().collect();
+        let mut removed = Vec::new();
+        for (id, record) in gone.iter_mut().filter(|(_, record)| !record.removed) {
+            removed.push(id.clone());
+            self.tell_removed(now, record);
+            record.removed = true;
+            record.next_due = None;
+        }
+        self.gone = gone;
+        let rewritten = removed.iter().cloned().collect();
+        if first_life || !(added.is_empty() && changed.is_empty() && removed.is_empty()) {
+            let path = fleet.path.display().to_string();
+            self.push(now, Fact::ConfigApplied { path, hash: fleet.hash, added, changed, removed });
+        }
+        rewritten
+    }
+
+    /// An agent that was never seen before.
+    pub(super) fn add_agent(&mut self, now: Now, spec: Arc<AgentSpec>) {
+        let mut state = AgentState::fresh(spec, now);
+        if let (Schedule::At(at), Desired::Active) = (&state.spec.schedule, state.desired)
+            && *at <= now.wall
+        {
+            state.desired = Desired::Stopped;
+            state.reason = Some(PAST.into());
+        }
+        let slot = if state.desired == Desired::Active { state.first_slot(now) } else { None };
+        let agent = self.insert(state);
+        self.schedule(agent, slot);
+        self.touch(agent);
+    }
+
+    pub(super) fn add_known(&mut self, now: Now, spec: Arc<AgentSpec>, record: AgentRecord) {
+        let moved = record.schedule != spec.schedule.describe();
+        let changed = record.config_hash != spec.config_hash;
+        let written = record.next_due;
+        let removed = record.removed;
+        let unavailable = spec.unavailable.is_some() && record.desired != Desired::Stopped;
+        let agent = self.insert(AgentState::known(spec, record));
+        let state = &mut self.agents[agent as usize];
+        if let Some(at) = state.resume_at.filter(|_| state.desired == Desired::Paused) {
+            self.resumes.insert((at, agent));
+        }
+        if removed {
+            self.revive(now, agent);
+        }
+        let state = &mut self.agents[agent as usize];
+        if moved || removed || unavailable {
+            self.begin_anew(now, agent);
+        } else if state.desired != Desired::Stopped {
+            let slot = state.first_slot(now);
+            self.place(agent, slot);
+        }
+        if changed || self.agents[agent as usize].next_due != written {
+            self.touch(agent);
+        }
+    }
+
+    fn insert(&mut self, state: AgentState) -> u32 {
+        let agent = u32::try_from(self.agents.len()).expect("fewer than 2^32 agents");
+        self.by_id.insert(state.spec.id.clone(), agent);
+        self.agents.push(state);
+        agent
+    }
+
+    /// A run without an end. Claimed without a process: it provably never ran, and starts now.
+    /// With one: it was interrupted. Between two attempts: it goes on waiting.
+    fn take_up_run(&mut self, now: Now, agent: u32, record: RunRecord) {
+        let id = record.run;
+        let waits =
+            record.not_before.map(|at| now.mono + at.duration_since(now.wall).max(SignedDuration::ZERO));
+        let status = record.status;
+        let untouched = status == RunStatus::Queued && record.processes.is_empty();
+        let state = &mut self.agents[agent as usize];
+        state.live.push(id);
+        if matches!(state.spec.schedule, Schedule::After(_)) {
+            self.schedule(agent, None);
+        }
+        let state = &self.agents[agent as usize];
+        let over = state.is_over(record.trigger) || state.spec.unavailable.is_some();
+        let run = Run {
+            agent,
+            spec: state.spec.clone(),
+            place: Place::Ready,
+            counted: record.started_at.is_some(),
+            started_mono: record
+                .started_at
+                .map(|at| now.mono - now.wall.duration_since(at).max(SignedDuration::ZERO)),
+            cancelled: None,
+            before: None,
+            record,
+        };
+        self.chain = run.record.chain;
+        self.runs.insert(id, run);
+        if over && (untouched || status == RunStatus::Retrying) {
+            self.drop_waiting(now, id, "the agent was stopped");
+        } else if untouched || status == RunStatus::Retrying {
+            self.enqueue(id, waits);
+        } else {
+            // an attempt was in flight: its outcome is unknown
+            let run = self.runs.get_mut(&id).expect("inserted above");
+            run.record.attempt = run.record.attempt.max(1);
+            let error = RunError::new(
+                ErrorKind::Interrupted,
+                "the daemon ended while the run was in flight; whether its work was done is unknown",
+            );
+            self.failed(now, id, error, AttemptOutcome::of(AttemptEnd::Cancelled));
+        }
+        self.chain = 0;
+    }
+
+    /// A run of an agent that is no longer configured.
+    fn orphan(&mut self, now: Now, run: RunRecord) {
+        const WHY: &str = "its agent is no longer in the configuration";
+        let never_began = run.status == RunStatus::Queued && run.processes.is_empty();
+        let mut counters = self.gone.get(&run.agent).map(|gone| gone.counters).unwrap_or_default();
+        let (run_id, agent) = (run.run, run.agent.clone());
+        let mut ended = None;
+        if let (true, Some(_)) = (never_began, run.slot) {
+            counters.skipped += 1;
+            let cause = WHY.to_owned();
+            let (slot, verdict) = (run.slot, Verdict::Dropped);
+            self.push(now, Fact::SlotRevised { agent, slot, run: run_id, verdict, cause, quiet: false });
+        } else {
+            let interrupted = run.status == RunStatus::Running || !(never_began || run.processes.is_empty());
+            let (status, message) = if interrupted {
+                counters.runs += u64::from(run.started_at.is_none());
+                counters.errors += 1;
+                counters.errors_in_row += 1;
+                (RunStatus::Interrupted, format!("the daemon ended while the run was in flight, and {WHY}"))
+            } else {
+                (RunStatus::Cancelled, format!("cancelled: {WHY}"))
+            };
+            let error = RunError::new(ErrorKind::Interrupted, message);
+            let last = LastRun {
+                run: run_id,
+                status,
+                started_at: run.started_at,
+                finished_at: now.wall,
+                duration: SignedDuration::ZERO,
+                error: Some(error.clone()),
+            };
+            self.push(
+                now,
+                Fact::RunEnded {
+                    run: run_id,
+                    agent,
+                    status,
+                    attempt: run.attempt,
+                    result: None,
+                    error: Some(error),
+                    exit_code: None,
+                    usage: Usage::default(),
+                    duration: SignedDuration::ZERO,
+                    run_count: counters.runs,
+                    error_count: counters.errors,
+                    warnings: Vec::new(),
+                },
+            );
+            ended = Some(last);
+        }
+        if let Some(gone) = self.gone.get_mut(&run.agent) {
+            if let Some(last) = ended {
+                gone.last_end = Some(last.finished_at);
+                gone.last_run = Some(last);
+            }
+            gone.counters = counters;
+        }
+    }
+}

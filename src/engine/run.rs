@@ -1,0 +1,272 @@
+//! The life of a run: begun, ended or retried, revised, dropped, asked for and cancelled by hand.
+//! Who may start when is left to `queue`.
+use super::{Action, CancelCause, Engine, Place, Refusal, Reply, retry};
+use crate::domain::*;
+use jiff::SignedDuration;
+use std::sync::Arc;
+
+impl Engine {
+    /// A process of a run waits at its gate, or a body without a process begins. False: it must not
+    /// go on.
+    pub(super) fn began(
+        &mut self,
+        now: Now,
+        id: RunId,
+        attempt: u32,
+        role: ProcessRole,
+        process: Option<Process>,
+    ) -> bool {
+        let Some(run) =
+            self.runs.get_mut(&id).filter(|run| run.place == Place::Active && run.record.attempt == attempt)
+        else {
+            return false;
+        };
+        if run.cancelled.is_some() {
+            return false;
+        }
+        self.chain = run.record.chain;
+        if role != ProcessRole::Body {
+            if let Some(process) = process {
+                self.push(now, Fact::ProcessStarted { run: id, attempt, role, process });
+            }
+            return true;
+        }
+        run.record.started_at.get_or_insert(now.wall);
+        let first = !std::mem::replace(&mut run.counted, true);
+        let (agent, trigger, slot) = (run.agent, run.record.trigger, run.record.slot);
+        let state = &mut self.agents[agent as usize];
+        state.counters.runs += u64::from(first);
+        let fact = Fact::AttemptStarted {
+            run: id,
+            agent: state.spec.id.clone(),
+            attempt,
+            run_count: state.counters.runs,
+            trigger,
+            slot,
+            process,
+        };
+        self.push(now, fact);
+        if first {
+            self.touch(agent);
+        }
+        true
+    }
+
+    /// An attempt ended: the run goes on with another one, or ends.
+    pub(super) fn attempt_ended(&mut self, now: Now, id: RunId, attempt: u32, outcome: AttemptOutcome) {
+        let Some(run) =
+            self.runs.get_mut(&id).filter(|run| run.place == Place::Active && run.record.attempt == attempt)
+        else {
+            return;
+        };
+        self.chain = run.record.chain;
+        let agent = run.agent;
+        let cancelled = run.cancelled;
+        self.leave_place(id);
+        self.findings(now, agent, &outcome.findings);
+        let error = match (&outcome.end, cancelled) {
+            (AttemptEnd::Completed, _) => return self.finish(now, id, RunStatus::Completed, None, outcome),
+            (AttemptEnd::GateClosed, _) => return self.gate_closed(now, id, outcome),
+            (_, Some(CancelCause::Person)) => {
+                let error = RunError::new(ErrorKind::Interrupted, "cancelled by hand");
+                return self.finish(now, id, RunStatus::Cancelled, Some(error), outcome);
+            }
+            (_, Some(CancelCause::NewerSlot)) => {
+                let error = RunError::new(ErrorKind::Interrupted, "cancelled: a newer slot took its place");
+                return self.finish(now, id, RunStatus::Cancelled, Some(error), outcome);
+            }
+            (AttemptEnd::Cancelled, _) => {
+                RunError::new(ErrorKind::Interrupted, "the daemon went down while the run was in flight")
+            }
+            (AttemptEnd::Failed(error), _) => error.clone(),
+        };
+        self.failed(now, id, error, outcome);
+    }
+
+    /// A failed attempt: another one, or the end of the run.
+    pub(super) fn failed(&mut self, now: Now, id: RunId, error: RunError, outcome: AttemptOutcome) {
+        let run = &self.runs[&id];
+        let elapsed = run.started_mono.map_or(SignedDuration::ZERO, |began| now.mono - began);
+        let delay = retry::delay(&run.spec, &run.record, error.kind, elapsed, outcome.retry_after);
+        let over = self.agents[run.agent as usize].is_over(run.record.trigger);
+        let Some(delay) = delay.filter(|_| !over) else {
+            let status = match error.kind {
+                ErrorKind::Timeout => RunStatus::TimedOut,
+                ErrorKind::Unverified => RunStatus::Unverified,
+                ErrorKind::Interrupted => RunStatus::Interrupted,
+                _ => RunStatus::Failed,
+            };
+            return self.finish(now, id, status, Some(error), outcome);
+        };
+        let run = self.runs.get_mut(&id).expect("looked at above");
+        let retry_at = now.wall + delay;
+        run.record.status = RunStatus::Retrying;
+        run.record.not_before = Some(retry_at);
+        run.cancelled = None;
+        let fact = Fact::AttemptFailed {
+            run: id,
+            agent: run.spec.id.clone(),
+            attempt: run.record.attempt,
+            error,
+            error_count: self.agents[run.agent as usize].counters.errors,
+            retry_at,
+        };
+        self.push(now, fact);
+        self.enqueue(id, Some(now.mono + delay));
+    }
+
+    /// The gate was closed: the run is forgotten, its slot gets the true verdict. A run whose body
+    /// had begun in an earlier attempt can't be forgotten: it ends, as neither success nor failure.
+    fn gate_closed(&mut self, now: Now, id: RunId, outcome: AttemptOutcome) {
+        const NOTHING: &str = "the gate says that there is nothing to do";
+        if self.runs[&id].counted {
+            let error = RunError::new(ErrorKind::Interrupted, format!("not tried again: {NOTHING}"));
+            return self.finish(now, id, RunStatus::Cancelled, Some(error), outcome);
+        }
+        self.revise(now, id, Verdict::SkippedGate, NOTHING);
+    }
+
+    /// Forgets a run that did not begin, and revises the verdict of its slot.
+    fn revise(&mut self, now: Now, id: RunId, verdict: Verdict, cause: &str) {
+        let Some(run) = self.forget(now, id) else { return };
+        let same = run.before.is_some_and(|(before, why)| before == verdict && *why == *cause);
+        let quiet = same && verdict.is_quiet_in_a_row();
+        let state = &mut self.agents[run.agent as usize];
+        let slot = run.record.slot;
+        if slot.is_some() {
+            state.counters.skipped += 1;
+            if slot == state.judged_until {
+                state.streak = Some((verdict, cause.into()));
+            }
+        }
+        let agent = state.spec.id.clone();
+        self.push(now, Fact::SlotRevised { agent, slot, run: id, verdict, cause: cause.to_owned(), quiet });
+    }
+
+    /// Ends a run that is not in flight: `dropped` if it never began, else `cancelled`.
+    pub(super) fn drop_waiting(&mut self, now: Now, id: RunId, why: &str) {
+        let run = &self.runs[&id];
+        debug_assert_ne!(run.place, Place::Active);
+        if run.record.attempt == 0 && run.record.slot.is_some() {
+            self.revise(now, id, Verdict::Dropped, why);
+        } else {
+            let error = RunError::new(ErrorKind::Interrupted, format!("cancelled: {why}"));
+            self.finish(
+                now,
+                id,
+                RunStatus::Cancelled,
+                Some(error),
+                AttemptOutcome::of(AttemptEnd::Cancelled),
+            );
+        }
+    }
+
+    /// Ends a run, with everything that hangs on it.
+    pub(super) fn finish(
+        &mut self,
+        now: Now,
+        id: RunId,
+        status: RunStatus,
+        error: Option<RunError>,
+        outcome: AttemptOutcome,
+    ) {
+        let Some(run) = self.forget(now, id) else { return };
+        let agent = run.agent;
+        let duration = run.started_mono.map_or(SignedDuration::ZERO, |began| now.mono - began);
+        let state = &mut self.agents[agent as usize];
+        if !run.counted && status != RunStatus::Cancelled {
+            state.counters.runs += 1;
+        }
+        if status == RunStatus::Completed {
+            state.counters.successes += 1;
+            state.last_success = Some(now.wall);
+        } else if status.is_failure() {
+            state.counters.errors += 1;
+        }
+        let last = LastRun {
+            run: id,
+            status,
+            started_at: run.record.started_at,
+            finished_at: now.wall,
+            duration,
+            error: error.clone(),
+        };
+        state.last_run = Some(Box::new(last));
+        let counters = state.counters;
+        let fact = Fact::RunEnded {
+            run: id,
+            agent: state.spec.id.clone(),
+            status,
+            attempt: run.record.attempt,
+            result: outcome.result,
+            error: error.clone(),
+            exit_code: outcome.exit_code,
+            usage: outcome.usage,
+            duration,
+            run_count: counters.runs,
+            error_count: counters.errors,
+            warnings: outcome.warnings,
+        };
+        self.push(now, fact);
+        self.judge_health(now, agent, status, error.as_ref());
+    }
+
+    /// The store had a claim of this slot already: the run never was.
+    pub(super) fn claim_refused(&mut self, now: Now, id: RunId) {
+        if self.runs.get(&id).is_some_and(|run| run.place == Place::Active) {
+            self.leave_place(id);
+        }
+        self.forget(now, id);
+    }
+
+    pub(super) fn run_by_hand(
+        &mut self,
+        now: Now,
+        id: &AgentId,
+        query: Option<Arc<str>>,
+    ) -> Result<Reply, Refusal> {
+        let agent = self.index(id)?;
+        let state = &self.agents[agent as usize];
+        if let Some(why) = &state.spec.unavailable {
+            return Err(Refusal::Unavailable(format!("agent `{id}` can't run: {why}")));
+        }
+        if query.is_some() && !matches!(state.spec.body, Body::Query(_)) {
+            let refused =
+                format!("agent `{id}` has no query that could be replaced: it runs a command or a tool");
+            return Err(Refusal::WrongState(refused));
+        }
+        if let Some(live) = state.live.first()
+            && matches!(state.spec.overlap, Overlap::Skip)
+        {
+            let refused =
+                format!("agent `{id}` has run {} in flight, and its `overlap` is \"skip\"", live.short());
+            return Err(Refusal::WrongState(refused));
+        }
+        let note = match (state.desired, state.circuit) {
+            (Desired::Active, None) => None,
+            (Desired::Active, Some(_)) => {
+                Some("its circuit is open; this run was asked for by hand".to_owned())
+            }
+            (desired, _) => Some(format!("agent is {desired}; this run was asked for by hand")),
+        };
+        if state.spec.overlap == Overlap::CancelPrevious {
+            self.cancel_previous(now, agent);
+        }
+        let run = self.claim(now, agent, Trigger::Manual, None, None, None, query);
+        self.dispatch(now);
+        let queued = self.runs[&run].place != Place::Active;
+        self.touch(agent);
+        Ok(Reply::RunClaimed { run, queued, note })
+    }
+
+    pub(super) fn cancel_by_hand(&mut self, now: Now, id: RunId, kill: bool) -> Result<Reply, Refusal> {
+        let run = self.runs.get_mut(&id).ok_or(Refusal::NoSuchRun(id))?;
+        if run.place == Place::Active {
+            run.cancelled.get_or_insert(CancelCause::Person);
+            self.out.actions.push(Action::Cancel { run: id, kill });
+        } else {
+            self.drop_waiting(now, id, "a person cancelled the run");
+        }
+        Ok(Reply::Cancelling { run: id })
+    }
+}

@@ -1,0 +1,410 @@
+//! Slots: which are due, which were missed, and the one verdict that each of them gets (section 4).
+use super::{CancelCause, Engine, Place};
+use crate::domain::*;
+use jiff::{SignedDuration, Timestamp};
+
+/// A slot seen later than this, for a reason that we know, was missed and is not merely late.
+const LATE: SignedDuration = SignedDuration::from_secs(5);
+/// How long catch-up runs wait after a start or a wake, for the network.
+const SETTLE: SignedDuration = SignedDuration::from_secs(3);
+/// Less than this between two readings is no sleep and no jump, but noise.
+const NOISE: SignedDuration = SignedDuration::from_secs(1);
+/// Without a configured `spread`, catch-up runs start this far apart.
+const APART: SignedDuration = SignedDuration::from_millis(100);
+/// No more than so long.
+const LONGEST_SPREAD: SignedDuration = SignedDuration::from_mins(5);
+
+/// Why slots between two readings of the clocks were missed, if they were.
+pub(super) fn cause_of(gap: Gap) -> Option<Verdict> {
+    let slept = gap.asleep > NOISE;
+    let jumped = gap.jumped > NOISE;
+    match (slept, jumped) {
+        (true, true) if gap.jumped > gap.asleep => Some(Verdict::MissedClock),
+        (true, _) => Some(Verdict::MissedSleep),
+        (false, true) => Some(Verdict::MissedClock),
+        (false, false) => None,
+    }
+}
+
+fn in_words(missed: Verdict) -> &'static str {
+    match missed {
+        Verdict::MissedDowntime => "the daemon was not running",
+        Verdict::MissedSleep => "the machine was asleep",
+        Verdict::MissedClock => "the clock was set forward",
+        Verdict::RefusedStorage => "the database could not be written",
+        _ => "the daemon was busy",
+    }
+}
+
+/// Slots of one agent that passed together: `count` of them, from `first` to `last`.
+#[derive(Clone, Copy)]
+struct Passed {
+    first: Timestamp,
+    last: Timestamp,
+    count: u64,
+}
+
+impl Engine {
+    /// Judges every slot that is due. `missed` is the cause for those that came too late.
+    pub(super) fn fire(&mut self, now: Now, missed: Option<Verdict>) {
+        let mut caught_up = 0;
+        while let Some(&(_, agent)) = self.due.first().filter(|(due, _)| *due <= now.wall) {
+            self.judge(now, agent, now.wall, missed, &mut caught_up);
+        }
+    }
+
+    /// Judges the slots of a paused agent that are due at the end of its pause, `until`.
+    pub(super) fn pass_pause(&mut self, now: Now, agent: u32, until: Timestamp) {
+        if self.agents[agent as usize].next_due.is_some_and(|due| due <= until) {
+            self.judge(now, agent, until, None, &mut 0);
+        }
+    }
+
+    /// Judges the slots of one agent that are due at `until`.
+    fn judge(
+        &mut self,
+        now: Now,
+        agent: u32,
+        until: Timestamp,
+        missed: Option<Verdict>,
+        caught_up: &mut u64,
+    ) {
+        let state = &self.agents[agent as usize];
+        let first = state.next_slot.expect("an agent in the due set has a coming slot");
+        let passed = state.passed(first, until);
+        let next = match state.spec.schedule {
+            // the next one is due after the end of the run, or this long from now if none starts
+            Schedule::After(delay) => until.checked_add(delay).ok(),
+            _ => state.calendar().next_after(passed.last),
+        };
+        self.schedule(agent, next);
+        self.touch(agent);
+        let state = &mut self.agents[agent as usize];
+        state.judged_until = state.judged_until.max(Some(passed.last));
+        if state.desired == Desired::Active {
+            if let Some(passed) = self.leave_out_skipped(now, agent, passed) {
+                self.judge_active(now, agent, passed, next, missed, caught_up);
+            }
+        } else {
+            state.skip_next = false;
+            let cause =
+                state.reason.as_ref().map_or("paused".to_owned(), |reason| format!("paused: {reason}"));
+            self.judged(now, agent, passed, Verdict::SkippedPaused, &cause);
+        }
+        // a one-shot has had its only slot
+        if matches!(self.agents[agent as usize].spec.schedule, Schedule::At(_)) {
+            self.finish_one_shot(now, agent);
+        }
+    }
+
+    /// `next` is the slot after those that passed.
+    fn judge_active(
+        &mut self,
+        now: Now,
+        agent: u32,
+        passed: Passed,
+        next: Option<Timestamp>,
+        missed: Option<Verdict>,
+        caught_up: &mut u64,
+    ) {
+        let late = now.wall.duration_since(self.agents[agent as usize].due_of(passed.last));
+        let too_late = missed.filter(|_| late > LATE);
+        let regular = too_late.is_none().then_some(passed.last);
+        if let Some(earlier) = self.before_regular(agent, passed, regular) {
+            self.missed(now, agent, earlier, missed, regular, next, caught_up);
+        }
+        if let Some(slot) = regular {
+            self.start_slot(now, agent, slot, Trigger::Schedule, None, "");
+        }
+    }
+
+    /// A person asked to leave out the next slot; what remains is returned.
+    fn leave_out_skipped(&mut self, now: Now, agent: u32, passed: Passed) -> Option<Passed> {
+        let state = &mut self.agents[agent as usize];
+        if !std::mem::take(&mut state.skip_next) {
+            return Some(passed);
+        }
+        let one = Passed { last: passed.first, count: 1, ..passed };
+        let first = state.calendar().next_after(passed.first);
+        self.judged(now, agent, one, Verdict::SkippedPaused, "skipped by hand");
+        (passed.count > 1).then(|| Passed {
+            first: first.unwrap_or(passed.last),
+            last: passed.last,
+            count: passed.count - 1,
+        })
+    }
+
+    /// The slots before the one that starts regularly; all of them if none does.
+    fn before_regular(&self, agent: u32, passed: Passed, regular: Option<Timestamp>) -> Option<Passed> {
+        let Some(slot) = regular else { return Some(passed) };
+        (passed.count > 1).then(|| Passed {
+            last: self.agents[agent as usize].calendar().prev_before(slot).unwrap_or(passed.first),
+            count: passed.count - 1,
+            ..passed
+        })
+    }
+
+    /// What becomes of slots that nobody saw in time. `regular` is the one after them that starts
+    /// now, if one does; `next` is the one that comes after now.
+    #[expect(clippy::too_many_arguments, reason = "the place of the slots in time is all of these together")]
+    fn missed(
+        &mut self,
+        now: Now,
+        agent: u32,
+        passed: Passed,
+        missed: Option<Verdict>,
+        regular: Option<Timestamp>,
+        next: Option<Timestamp>,
+        caught_up: &mut u64,
+    ) {
+        let Some(verdict) = missed else {
+            // late without a known reason: the loop was busy, a newer slot makes up for them
+            return self.judged(now, agent, passed, Verdict::Superseded, in_words(Verdict::Superseded));
+        };
+        let state = &self.agents[agent as usize];
+        let rule = state.spec.catch_up;
+        let fresh = |slot: Timestamp| rule.max_age.is_none_or(|age| now.wall.duration_since(slot) <= age);
+        let wanted = match rule.policy {
+            CatchUpPolicy::None => 0,
+            CatchUpPolicy::Latest => 1,
+            CatchUpPolicy::All => u64::from(rule.max),
+        };
+        let mut chosen = Vec::new();
+        let mut at = Some(passed.last);
+        while let Some(slot) = at.filter(|slot| {
+            (chosen.len() as u64) < wanted.min(passed.count) && *slot >= passed.first && fresh(*slot)
+        }) {
+            chosen.push(slot);
+            at = state.calendar().prev_before(slot);
+        }
+        let close = regular
+            .or(next)
+            .is_some_and(|next| next.duration_since(now.wall) <= closeness(next.duration_since(passed.last)));
+        if rule.policy == CatchUpPolicy::Latest && close && !chosen.is_empty() {
+            let cause = format!("{}; the next slot is close", in_words(verdict));
+            return self.judged(now, agent, passed, Verdict::Superseded, &cause);
+        }
+        let left = passed.count - chosen.len() as u64;
+        if left > 0 {
+            let last =
+                chosen.last().map_or(Some(passed.last), |oldest| state.calendar().prev_before(*oldest));
+            let earlier = Passed { last: last.unwrap_or(passed.first), count: left, ..passed };
+            if rule.policy == CatchUpPolicy::Latest && !chosen.is_empty() {
+                let cause = format!("{}; made up for by the newest of them", in_words(verdict));
+                self.judged(now, agent, earlier, Verdict::Superseded, &cause);
+            } else {
+                self.judged(now, agent, earlier, verdict, in_words(verdict));
+                self.tell_missed(now, agent, earlier.count, in_words(verdict));
+            }
+        }
+        let cause = format!("made up for: {}", in_words(verdict));
+        for (nth, slot) in (0..).zip(chosen.into_iter().rev()) {
+            let delay = self.catch_up_delay(now, agent, passed.last, next, *caught_up, nth);
+            self.start_slot(now, agent, slot, Trigger::CatchUp, Some(now.mono + delay), &cause);
+            *caught_up += 1;
+        }
+    }
+
+    /// How long a catch-up run waits: for the network, and so that many do not start at once; but
+    /// not past the middle of the way to the next slot. It is the `nth` of its agent; the older
+    /// ones come first. `others` were planned in this turn before it.
+    fn catch_up_delay(
+        &self,
+        now: Now,
+        agent: u32,
+        newest: Timestamp,
+        next: Option<Timestamp>,
+        others: u64,
+        nth: i32,
+    ) -> SignedDuration {
+        let state = &self.agents[agent as usize];
+        let spread = match state.spec.catch_up.spread {
+            Some(spread) => jitter_of(&state.spec.id, newest, spread) + APART * nth,
+            None => (APART * i32::try_from(others).unwrap_or(i32::MAX)).min(LONGEST_SPREAD),
+        };
+        let room = next.map_or(SignedDuration::MAX, |next| next.duration_since(now.wall) / 2);
+        (SETTLE + spread).min(room).max(SignedDuration::ZERO)
+    }
+
+    /// A slot that shall start a run, if nothing stands against it.
+    fn start_slot(
+        &mut self,
+        now: Now,
+        agent: u32,
+        slot: Timestamp,
+        trigger: Trigger,
+        not_before: Option<SignedDuration>,
+        cause: &str,
+    ) {
+        let one = Passed { first: slot, last: slot, count: 1 };
+        match self.obstacle(now, agent, trigger) {
+            Some((verdict, cause)) => self.judged(now, agent, one, verdict, &cause),
+            None => {
+                let run = self.claim(now, agent, trigger, Some(slot), not_before, None, None);
+                self.push(
+                    now,
+                    Fact::SlotsJudged {
+                        agent: self.agents[agent as usize].spec.id.clone(),
+                        first: slot,
+                        last: slot,
+                        count: 1,
+                        verdict: Verdict::Ran,
+                        cause: cause.to_owned(),
+                        run: Some(run),
+                        extends: false,
+                    },
+                );
+                self.agents[agent as usize].streak = None;
+            }
+        }
+    }
+
+    /// What stands against a run that nobody asked for by hand: an open circuit, or a run in flight.
+    pub(super) fn obstacle(&mut self, now: Now, agent: u32, trigger: Trigger) -> Option<(Verdict, String)> {
+        let state = &self.agents[agent as usize];
+        if let Some(circuit) = state.circuit.filter(|circuit| now.wall < circuit.until) {
+            let cause = format!(
+                "its circuit is open after {} failures in a row, until {}",
+                state.counters.errors_in_row, circuit.until
+            );
+            return Some((Verdict::RefusedCircuit, cause));
+        }
+        if trigger == Trigger::CatchUp && state.spec.catch_up.policy == CatchUpPolicy::All {
+            return None; // they wait for each other
+        }
+        let blocking = *state.live.first()?;
+        let place = self.runs[&blocking].place;
+        let doing = match (place, self.runs[&blocking].record.status) {
+            (Place::Active, _) => "is still running",
+            (_, RunStatus::Retrying) => "waits for its next attempt",
+            _ => "waits to start",
+        };
+        match state.spec.overlap {
+            Overlap::Parallel => None,
+            Overlap::Skip => Some((Verdict::SkippedOverlap, format!("run {} {doing}", blocking.short()))),
+            Overlap::Queue => {
+                let waits = state.live.iter().find(|id| {
+                    let run = &self.runs[id];
+                    run.place != Place::Active && run.record.status == RunStatus::Queued
+                });
+                waits.map(|id| {
+                    (Verdict::Dropped, format!("the queue is full: run {} waits already", id.short()))
+                })
+            }
+            Overlap::CancelPrevious => {
+                self.cancel_previous(now, agent);
+                None
+            }
+        }
+    }
+
+    pub(super) fn cancel_previous(&mut self, now: Now, agent: u32) {
+        for id in self.agents[agent as usize].live.clone() {
+            let run = self.runs.get_mut(&id).expect("live runs are known");
+            if run.place == Place::Active {
+                run.cancelled.get_or_insert(CancelCause::NewerSlot);
+                self.out.actions.push(super::Action::Cancel { run: id, kill: false });
+            } else {
+                self.drop_waiting(now, id, "a newer slot takes its place");
+            }
+        }
+    }
+
+    /// Records a verdict other than `ran`.
+    fn judged(&mut self, now: Now, agent: u32, passed: Passed, verdict: Verdict, cause: &str) {
+        let extends = self.extend_streak(agent, verdict, cause);
+        let state = &mut self.agents[agent as usize];
+        state.counters.skipped += passed.count;
+        let fact = Fact::SlotsJudged {
+            agent: state.spec.id.clone(),
+            first: passed.first,
+            last: passed.last,
+            count: passed.count,
+            verdict,
+            cause: cause.to_owned(),
+            run: None,
+            extends,
+        };
+        self.push(now, fact);
+        self.touch(agent);
+    }
+
+    /// Does this verdict go on with the newest record of the agent? If not, it begins a new one.
+    pub(super) fn extend_streak(&mut self, agent: u32, verdict: Verdict, cause: &str) -> bool {
+        let state = &mut self.agents[agent as usize];
+        let extends = state.streak.as_ref().is_some_and(|(v, c)| *v == verdict && **c == *cause);
+        if !extends {
+            state.streak = Some((verdict, cause.into()));
+        }
+        extends
+    }
+
+    /// A slot whose time has come, but not yet its jitter, when its agent stops or gets another
+    /// schedule: it was a slot, so it gets a verdict.
+    pub(super) fn drop_pending(&mut self, now: Now, agent: u32, why: &str) {
+        let state = &mut self.agents[agent as usize];
+        let Some(slot) = state.next_slot.filter(|slot| *slot <= now.wall) else { return };
+        state.judged_until = state.judged_until.max(Some(slot));
+        self.schedule(agent, None);
+        self.judged(now, agent, Passed { first: slot, last: slot, count: 1 }, Verdict::Dropped, why);
+    }
+
+    /// Stops a one-shot agent whose only slot has been judged.
+    fn finish_one_shot(&mut self, now: Now, agent: u32) {
+        self.schedule(agent, None);
+        self.become_(now, agent, Desired::Stopped, Some(super::agent::DONE.into()), None);
+    }
+
+    /// After a jump of the wall clock: what counts elapsed time moves along (`after`, the end of a
+    /// circuit's cooldown). An agent whose high-water mark lies more than a day ahead goes on from
+    /// now; when the clock is right again, it goes on from the mark.
+    pub(super) fn follow_clock(&mut self, now: Now) {
+        let jumped = Gap::between(self.last, now).jumped;
+        if jumped.abs() <= NOISE {
+            return;
+        }
+        for agent in 0..u32::try_from(self.agents.len()).expect("fewer than 2^32 agents") {
+            let state = &mut self.agents[agent as usize];
+            let was_behind = state.is_behind(self.last.wall);
+            if let Some(circuit) = &mut state.circuit {
+                circuit.until = circuit.until.checked_add(jumped).unwrap_or(circuit.until);
+                self.touch(agent);
+            }
+            let state = &mut self.agents[agent as usize];
+            let Some(slot) = state.next_slot else { continue };
+            let slot = if let Schedule::After(_) = state.spec.schedule {
+                let floor = state.high_water(now.wall).map(|judged| judged + SignedDuration::from_micros(1));
+                slot.checked_add(jumped).ok().max(floor)
+            } else if was_behind || state.is_behind(now.wall) {
+                state.streak = None;
+                state.first_slot(now)
+            } else {
+                continue;
+            };
+            self.schedule(agent, slot);
+            self.touch(agent);
+        }
+    }
+}
+
+impl super::agent::AgentState {
+    /// The slots from `first`, which is due, to the last one that is due at `until`.
+    fn passed(&self, first: Timestamp, until: Timestamp) -> Passed {
+        let one = Passed { first, last: first, count: 1 };
+        let calendar = self.calendar();
+        if calendar.next_after(first).is_none_or(|second| second > until) {
+            return one;
+        }
+        let Some(mut last) = calendar.prev_before(until + SignedDuration::from_micros(1)) else { return one };
+        if last > first && self.due_of(last) > until {
+            last = calendar.prev_before(last).unwrap_or(first);
+        }
+        if last <= first { one } else { Passed { first, last, count: calendar.count(first, last) } }
+    }
+}
+
+/// A missed slot is not made up for when the next regular one comes within a tenth of the period
+/// (at most 5 minutes), or before the catch-up could start.
+fn closeness(period: SignedDuration) -> SignedDuration {
+    (period / 10).min(SignedDuration::from_mins(5)).max(SETTLE)
+}

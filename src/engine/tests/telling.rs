@@ -1,0 +1,96 @@
+//! Incidents and notifications: told once, told again after a while, told when it is over.
+use super::*;
+
+fn telling(name: &str, on: &[TellOn]) -> AgentSpec {
+    agent(name, every(60), |a| {
+        a.notify = Some(Arc::new(NotifySpec { to: vec!["ops".into()], on: on.to_vec(), repeat: secs(600) }));
+    })
+}
+
+#[test]
+fn sixty_failures_are_one_message_and_one_recovery() {
+    let mut bench = Bench::new(&[telling("a", TellOn::ALL)]);
+    let mut told = Vec::new();
+    for _ in 0..9 {
+        bench.fail(ErrorKind::Tool).wait(60);
+        told.append(&mut bench.said());
+    }
+    bench.complete();
+    told.append(&mut bench.said());
+    told.retain(|line| !line.contains("ran") && !line.contains("start") && line != "a failed");
+    assert_eq!(
+        told,
+        ["tell ops failed", "a incident critical", "a completed", "tell ops recovered", "a incident over"]
+    );
+}
+
+#[test]
+fn an_ongoing_problem_is_told_again_after_a_while() {
+    let mut bench = Bench::new(&[telling("a", &[TellOn::Failed])]);
+    let mut told = 0;
+    for _ in 0..31 {
+        bench.fail(ErrorKind::Tool).crash(0).wait(60);
+        told += bench.said().iter().filter(|line| *line == "tell ops failed").count();
+    }
+    assert_eq!(told, 4, "at 0, 10, 20 and 30 minutes");
+}
+
+#[test]
+fn a_problem_opens_an_incident_when_it_lasts_and_ends_past_clear() {
+    let mut bench = Bench::new(&[telling("a", &[TellOn::IncidentOpened, TellOn::IncidentResolved])]);
+    let mut step = |level| {
+        bench.quietly().find(level, 100).wait(60);
+        let mut said = bench.said();
+        said.retain(|line| line.contains("incident"));
+        said
+    };
+    let nothing: [&str; 0] = [];
+    assert_eq!(step(Level::Hold), nothing, "good stays good");
+    assert_eq!(step(Level::Warn), nothing, "not for long enough");
+    assert_eq!(step(Level::Ok), ["a incident was nothing"]);
+    assert_eq!(step(Level::Warn), nothing);
+    assert_eq!(step(Level::Warn), nothing);
+    assert_eq!(step(Level::Warn), ["tell ops incident_opened", "a incident warning"]);
+    assert_eq!(step(Level::Warn), nothing, "told once");
+    assert_eq!(step(Level::Crit), ["tell ops incident_opened"], "it got worse");
+    assert_eq!(step(Level::Warn), nothing);
+    assert_eq!(step(Level::Crit), nothing, "no news for each swing");
+    assert_eq!(step(Level::Hold), nothing, "bad stays bad");
+    assert_eq!(step(Level::Ok), ["tell ops incident_resolved", "a incident over"]);
+    assert_eq!(step(Level::Ok), nothing);
+}
+
+#[test]
+fn an_incident_is_told_again_unless_somebody_took_note() {
+    let mut bench = Bench::new(&[telling("a", &[TellOn::IncidentOpened])]);
+    let told = |bench: &mut Bench, rounds| {
+        bench.quietly();
+        for _ in 0..rounds {
+            bench.find(Level::Warn, 0).crash(0).wait(60);
+        }
+        bench.said().iter().filter(|line| line.starts_with("tell")).count()
+    };
+    assert_eq!(told(&mut bench, 10), 1);
+    assert_eq!(told(&mut bench, 10), 1);
+    assert_eq!(bench.command(Command::Ack(None, "tape".into())), Err(Refusal::NoSuchIncident("tape".into())));
+    bench.ok(Command::Ack(None, "disk".into())).crash(0);
+    assert_eq!(told(&mut bench, 20), 0);
+}
+
+#[test]
+fn missed_slots_and_the_circuit_are_told() {
+    let mut spec = telling("a", &[TellOn::Missed, TellOn::CircuitOpened]);
+    spec.catch_up.policy = CatchUpPolicy::None;
+    spec.circuit = CircuitSpec { open_after: 1, cooldown: secs(100) };
+    let mut bench = Bench::new(&[spec]);
+    bench.complete().quietly().crash(150);
+    bench.expect(&["a 60..120 x2 missed_downtime: the daemon was not running", "tell ops missed"]);
+    bench.wait(30).fail(ErrorKind::Tool).expect(&[
+        "a 180 ran",
+        "a start 1",
+        "a failed",
+        "a incident critical",
+        "a circuit open until 280",
+        "tell ops circuit_opened",
+    ]);
+}

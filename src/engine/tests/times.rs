@@ -1,0 +1,285 @@
+//! Section 4 of the contract: slots, what is missed, what is made up for, clocks that jump.
+use super::*;
+
+fn catching_up(policy: CatchUpPolicy) -> impl FnOnce(&mut AgentSpec) {
+    move |a| a.catch_up = CatchUp { policy, max: 3, max_age: None, spread: None }
+}
+
+#[test]
+fn intervals_do_not_drift_and_are_anchored_for_good() {
+    let mut bench = Bench::new(&[plain("a", every(60))]);
+    bench.complete().pass(secs(63));
+    bench.tick().complete().wait(57).complete().crash(30).wait(30);
+    bench.expect(&[
+        "a 0 ran",
+        "a start 1",
+        "a completed", //
+        "a 60 ran",
+        "a start 1",
+        "a completed", //
+        "a 120 ran",
+        "a start 1",
+        "a completed", //
+        "a 180 ran",
+        "a start 1",
+    ]);
+}
+
+#[test]
+fn what_is_missed_is_said_with_its_cause_and_made_up_for_by_the_newest() {
+    let made_up = |why: &str, verdict: &str| {
+        let _ = verdict;
+        vec![
+            format!("a 60..120 x2 superseded: {why}; made up for by the newest of them"),
+            "a claimed: catch_up".into(),
+            format!("a 180 ran: made up for: {why}"),
+        ]
+    };
+    let mut bench = Bench::new(&[plain("a", every(60))]);
+    bench.complete().quietly().crash(200);
+    assert_eq!(bench.said(), made_up("the daemon was not running", "missed_downtime"));
+    bench.wait(4).expect(&["a start 1"]);
+
+    let mut bench = Bench::new(&[plain("a", every(60))]);
+    bench.complete().quietly().sleep(200);
+    assert_eq!(bench.said(), made_up("the machine was asleep", "missed_sleep"));
+
+    let mut bench = Bench::new(&[plain("a", every(60))]);
+    bench.complete().quietly().jump(200);
+    assert_eq!(bench.said(), made_up("the clock was set forward", "missed_clock"));
+
+    let mut bench = Bench::new(&[plain("a", every(60))]);
+    bench.complete().quietly().pass(secs(200));
+    bench.input(Input::StorageBack);
+    assert_eq!(bench.said(), made_up("the database could not be written", "refused_storage"));
+    bench.wait(4).expect(&["a start 1"]);
+}
+
+#[test]
+fn catch_up_none_starts_nothing() {
+    let mut bench = Bench::new(&[agent("a", every(60), catching_up(CatchUpPolicy::None))]);
+    bench.complete().quietly().crash(200).wait(10);
+    bench.expect(&["a 60..180 x3 missed_downtime: the daemon was not running"]);
+}
+
+#[test]
+fn catch_up_all_goes_oldest_first_within_its_bounds() {
+    let mut bench = Bench::new(&[agent("a", every(60), catching_up(CatchUpPolicy::All))]);
+    bench.complete().quietly().crash(310);
+    bench.expect(&[
+        "a 60..120 x2 missed_downtime: the daemon was not running",
+        "a claimed: catch_up",
+        "a 180 ran: made up for: the daemon was not running",
+        "a claimed: catch_up",
+        "a 240 ran: made up for: the daemon was not running",
+        "a claimed: catch_up",
+        "a 300 ran: made up for: the daemon was not running",
+    ]);
+    bench.wait(10);
+    for slot in [180, 240, 300] {
+        let (run, _) = bench.active[0];
+        assert_eq!(bench.engine.run(run).unwrap().slot, Some(t(slot)));
+        bench.quietly().complete();
+    }
+    bench.expect(&["a completed"]);
+}
+
+#[test]
+fn no_catch_up_when_the_next_slot_is_close() {
+    let mut bench = Bench::new(&[plain("a", every(600))]);
+    bench.complete().quietly().crash(1190);
+    bench.expect(&["a 600 superseded: the daemon was not running; the next slot is close"]);
+    // one that is due right now makes up for the ones before
+    bench.wait(10).complete().quietly().crash(1201).expect(&[
+        "a 1800 superseded: the daemon was not running; the next slot is close",
+        "a 2400 ran",
+        "a start 1",
+    ]);
+}
+
+#[test]
+fn too_old_is_not_made_up_for() {
+    let mut bench = Bench::new(&[agent("a", every(600), |a| a.catch_up.max_age = Some(secs(100)))]);
+    bench.complete().quietly().crash(800).expect(&["a 600 missed_downtime: the daemon was not running"]);
+}
+
+#[test]
+fn a_catch_up_brings_no_fresh_retries_and_waits_for_the_network() {
+    let mut bench = Bench::new(&[agent("a", every(600), |a| a.retry = RetrySpec { max: 5, ..a.retry })]);
+    bench.complete().quietly().crash(800).wait(2).quietly().wait(2).expect(&["a start 1"]);
+    bench.fail(ErrorKind::Network).expect(&["a failed", "a incident critical"]);
+}
+
+#[test]
+fn many_catch_ups_are_spread() {
+    let specs: Vec<AgentSpec> = (0..50).map(|n| plain(&format!("a{n}"), every(6000))).collect();
+    let mut bench = Bench::new(&specs);
+    while !bench.active.is_empty() {
+        bench.complete();
+    }
+    bench.crash(7000).wait(2);
+    assert_eq!(bench.active.len(), 0);
+    bench.wait(2);
+    assert!((5..20).contains(&bench.active.len()), "{}", bench.active.len());
+    bench.wait(10);
+    assert_eq!(bench.active.len(), 50);
+}
+
+#[test]
+fn late_without_a_reason_is_only_late() {
+    let mut bench = Bench::new(&[plain("a", every(60))]);
+    bench.complete().quietly().pass(secs(170));
+    bench.tick().expect(&["a 60 superseded: the daemon was busy", "a 120 ran", "a start 1"]);
+}
+
+#[test]
+fn a_clock_set_back_repeats_nothing() {
+    let mut bench = Bench::new(&[plain("a", every(60))]);
+    bench.complete().wait(60).complete().quietly();
+    bench.jump(-7200).wait(7199).expect(&[]);
+    bench.wait(61).expect(&["a 120 ran", "a start 1"]);
+    // not after a stop and a start either
+    bench.complete().jump(-7200).ok(Command::Stop(one("a"), None, StopMode::Terminate)).wait(5);
+    bench.ok(Command::Start(one("a"), None)).quietly().wait(7190).expect(&[]);
+    bench.wait(60);
+    let said = bench.said();
+    assert_eq!(said.len(), 2, "{said:?}");
+}
+
+#[test]
+fn a_clock_set_back_by_more_than_a_day_goes_on_from_now_and_back() {
+    let week = 7 * 86_400;
+    let mut bench = Bench::new(&[plain("a", every(60))]);
+    bench.complete().wait(60).complete().quietly();
+    bench.jump(-week - 10);
+    assert!(bench.state("a").clock_behind);
+    bench.wait(10).expect(&[&format!("a {} ran", 60 - week), "a start 1"]);
+    bench.complete().quietly().crash(1);
+    assert!(bench.state("a").clock_behind);
+    // right again: the years in between were never slots
+    bench.wait(9).jump(week).expect(&[]);
+    assert!(!bench.state("a").clock_behind);
+    bench.wait(50).expect(&["a 120 ran", "a start 1"]);
+    assert_eq!(bench.state("a").record.counters.skipped, 0);
+}
+
+#[test]
+fn a_start_with_a_clock_far_ahead_does_not_wait_for_years() {
+    let mut bench = Bench::new(&[agent("a", every(60), |a| a.first_run = FirstRun::AfterInterval)]);
+    bench.jump(-400 * 86_400).wait(60);
+    assert_eq!(bench.active.len(), 1);
+}
+
+#[test]
+fn after_follows_the_end_of_the_run() {
+    let mut bench = Bench::new(&[plain("a", Schedule::After(secs(60)))]);
+    bench.begin(0).wait(500).expect(&["a 0 ran", "a start 1"]);
+    bench.end(0, AttemptEnd::Completed).wait(60).expect(&["a completed", "a 560 ran", "a start 1"]);
+    // a manual run is a run as well
+    bench.complete().wait(30).ok(Command::Run(id("a"), None)).wait(100).quietly();
+    bench.complete().wait(59).expect(&["a completed"]);
+    bench.wait(1).expect(&["a 750 ran", "a start 1"]);
+    // a pause passes slots, a stop drops them, a start begins at once
+    bench.complete().ok(Command::Pause(one("a"), None, None)).quietly().wait(120);
+    bench.expect(&["a 810 skipped_paused: paused", "a 870 skipped_paused: paused +"]);
+    bench.ok(Command::Resume(one("a"), None)).wait(60).expect(&[
+        "a paused -> active",
+        "a 930 ran",
+        "a start 1",
+    ]);
+    bench.complete().ok(Command::Stop(one("a"), None, StopMode::Terminate)).wait(600).quietly();
+    bench.ok(Command::Start(one("a"), None)).expect(&["a stopped -> active", "a 1530 ran", "a start 1"]);
+    // the end is kept over a restart, and elapsed time counts, not the clock
+    bench.complete().quietly().crash(30).wait(30).expect(&["a 1590 ran", "a start 1"]);
+    bench.complete().quietly().jump(3600).wait(59).expect(&[]);
+    bench.wait(1).expect(&["a 5250 ran", "a start 1"]);
+}
+
+#[test]
+fn a_one_shot_runs_once_and_is_done() {
+    let mut bench =
+        Bench::new(&[agent("a", Schedule::At(t(100)), |a| a.retry = RetrySpec { max: 1, ..a.retry })]);
+    bench.wait(100).expect(&["a 100 ran", "a active -> stopped: done", "a start 1"]);
+    // its run is not given up because the agent is done, not even in another life
+    bench.crash(1).expect(&["a start 1"]);
+    bench.fail(ErrorKind::Network).crash(0).wait(10).expect(&["a attempt 1 failed: network", "a start 2"]);
+    bench.complete().wait(1000).expect(&["a completed"]);
+    assert!(bench.command(Command::Start(one("a"), None)).is_err());
+    assert!(
+        matches!(bench.command(Command::Start(Target::All, None)), Ok(Reply::AllChanged(done)) if done.is_empty())
+    );
+    // a new time revives it
+    bench.reload(&[plain("a", Schedule::At(t(5000)))]).expect(&["a stopped -> active"]);
+    assert_eq!(bench.state("a").next_slot, Some(t(5000)));
+}
+
+#[test]
+fn a_one_shot_that_passed_while_down_paused_or_skipped() {
+    let at = || plain("a", Schedule::At(t(100)));
+    let mut bench = Bench::new(&[at()]);
+    bench.crash(500).wait(5).expect(&[
+        "a claimed: catch_up",
+        "a 100 ran: made up for: the daemon was not running",
+        "a active -> stopped: done",
+        "a start 1",
+    ]);
+    let mut bench = Bench::new(&[at()]);
+    bench.ok(Command::Pause(one("a"), None, None)).quietly().wait(200);
+    bench.expect(&["a 100 skipped_paused: paused", "a paused -> stopped: done"]);
+    let mut bench = Bench::new(&[at()]);
+    bench
+        .ok(Command::Skip(id("a")))
+        .wait(200)
+        .expect(&["a 100 skipped_paused: skipped by hand", "a active -> stopped: done"]);
+    assert_eq!(Bench::new(&[plain("a", Schedule::At(t(-5)))]).state("a").record.desired, Desired::Stopped);
+}
+
+#[test]
+fn jitter_delays_a_slot_and_keeps_its_name() {
+    let mut bench = Bench::new(&[agent("a", every(60), |a| a.jitter = secs(50))]);
+    let due = bench.state("a").record.next_due.unwrap();
+    assert!(due > t(0) && due < t(50));
+    bench.wait(59).complete().expect(&["a 0 ran", "a start 1", "a completed"]);
+    // a slot between its instant and its jitter when the agent stops: it was a slot
+    bench.pass(secs(1));
+    bench.ok(Command::Stop(one("a"), None, StopMode::Terminate));
+    bench.expect(&["a 60 dropped: the agent was stopped", "a active -> stopped"]);
+}
+
+#[test]
+fn events_start_agents_in_chains_of_eight() {
+    let on = |event, agent: Option<&str>| Schedule::On(EventTrigger { event, agent: agent.map(id) });
+    let done = EventType::TaskCompleted;
+    let mut bench = Bench::new(&[
+        plain("a", on(done, Some("b"))),
+        plain("b", on(done, Some("a"))),
+        plain("c", on(EventType::DaemonStarted, None)),
+    ]);
+    bench.expect(&["c claimed: event", "c start 1"]);
+    bench.complete().ok(Command::Run(id("a"), None)).quietly();
+    let mut runs = 0;
+    while !bench.active.is_empty() {
+        bench.complete();
+        runs += 1;
+    }
+    assert_eq!(runs, 9, "one by hand and a chain of eight");
+    bench.quietly();
+    // a run in flight stands against it, and that is told; a stopped agent is not asked
+    bench.ok(Command::Run(id("b"), None)).ok(Command::Run(id("a"), None)).quietly();
+    bench.begin(1).end(1, AttemptEnd::Completed).expect(&["a completed", "b event passed: skipped_overlap"]);
+    bench
+        .ok(Command::Stop(one("a"), None, StopMode::Terminate))
+        .quietly()
+        .complete()
+        .expect(&["b completed"]);
+}
+
+#[test]
+fn busy_agents_do_not_set_each_other_off() {
+    let on = Schedule::On(EventTrigger { event: EventType::SlotSkipped, agent: None });
+    let mut specs: Vec<AgentSpec> = (0..12).map(|n| plain(&format!("on{n:02}"), on.clone())).collect();
+    specs.push(plain("a", every(60)));
+    let mut bench = Bench::new(&specs);
+    bench.wait(60).quietly().wait(60);
+    assert_eq!(bench.said().len(), 13);
+}

@@ -1,0 +1,67 @@
+//! Agents that an event starts (`on`).
+use super::Engine;
+use crate::domain::*;
+use std::sync::Arc;
+
+/// The longest chain of runs that start each other by events (section 4).
+const LONGEST_CHAIN: u8 = 8;
+
+impl Engine {
+    /// Which events start whom; made anew with each configuration.
+    pub(super) fn index_triggers(&mut self) {
+        self.triggers.clear();
+        for (agent, state) in (0u32..).zip(&self.agents) {
+            if let (Schedule::On(on), false) = (&state.spec.schedule, state.removed) {
+                self.triggers.entry(on.event).or_default().push(agent);
+            }
+        }
+    }
+
+    /// Looks at each fact of the decision, also at those that this adds, and starts the agents that
+    /// wait for the events that tell it. In the same transaction: no event is lost in a crash.
+    pub(super) fn trigger(&mut self, now: Now) {
+        if self.triggers.is_empty() || self.stopping {
+            return;
+        }
+        let mut at = 0;
+        while at < self.out.facts.len() {
+            let depth = self.depths[at];
+            // that an event started nothing starts nothing: else busy agents would set each other off
+            let passed = matches!(self.out.facts[at].fact, Fact::EventPassed { .. });
+            at += 1;
+            if passed {
+                continue;
+            }
+            for event in Event::telling(&self.out.facts[at - 1]) {
+                let Some(agents) = self.triggers.get(&event.kind).cloned() else { continue };
+                self.chain = depth + 1;
+                for agent in agents {
+                    self.start_by_event(now, agent, &event);
+                }
+            }
+        }
+    }
+
+    fn start_by_event(&mut self, now: Now, agent: u32, event: &Event) {
+        let state = &self.agents[agent as usize];
+        let Schedule::On(on) = &state.spec.schedule else { return };
+        let of_itself = event.agent_id.as_ref() == Some(&state.spec.id);
+        let of_other = on.agent.is_some() && on.agent != event.agent_id;
+        if state.desired != Desired::Active || self.chain > LONGEST_CHAIN || of_itself || of_other {
+            return;
+        }
+        let id = state.spec.id.clone();
+        match self.obstacle(now, agent, Trigger::Event) {
+            None => {
+                let event = serde_json::to_string(event).expect("events serialize");
+                self.claim(now, agent, Trigger::Event, None, None, Some(Arc::from(event)), None);
+                self.touch(agent);
+            }
+            Some((verdict, cause)) => {
+                // no slot, so no ledger: only told
+                let cause = format!("event {}: {cause}", event.kind);
+                self.push(now, Fact::EventPassed { agent: id, verdict, cause });
+            }
+        }
+    }
+}
