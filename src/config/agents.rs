@@ -1,0 +1,403 @@
+//! From `[agents.…]` to specifications.
+use super::checks;
+use super::keys;
+use super::resolve::{hash_of, refers, zone};
+use super::walk::{Item, Section};
+use crate::domain::*;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// All agents, sorted by name. Equal parts are shared, so that many agents stay small.
+pub(super) fn agents<'a>(top: &Section<'a>, fleet: &Fleet) -> Vec<Arc<AgentSpec>> {
+    let defaults = top.get("defaults").and_then(|item| item.table());
+    if let Some(item) = top.get("defaults") {
+        let keys: Vec<keys::Key> =
+            keys::AGENT.iter().copied().filter(|key| !keys::OWN.contains(&key.name)).collect();
+        item.section(&keys);
+    }
+    let Some(table) = top.get("agents").and_then(|item| item.table()) else { return Vec::new() };
+    let mut maker = Maker { fleet, crons: HashMap::new(), limits: Vec::new(), no_checks: Arc::from([]) };
+    let mut all = Vec::with_capacity(table.len());
+    for (name, value) in table {
+        let text = name.get_ref().as_ref();
+        let Ok(id) = text.parse::<AgentId>() else {
+            let hint = "use 1 to 64 letters, digits, `_`, `-` or `.`".to_owned();
+            top.file.error(Some(name.span()), format!("`{text}` can't name an agent"), Some(hint));
+            continue;
+        };
+        let item = Item { file: top.file, value, name: "agents" };
+        let Some(mut section) = item.section(keys::AGENT) else { continue };
+        section.span = name.span();
+        section.defaults = defaults;
+        if let Some(spec) = maker.agent(&section, id) {
+            all.push(Arc::new(spec));
+        }
+    }
+    all.sort_by(|a, b| a.id.cmp(&b.id));
+    all
+}
+
+/// The folder of a command.
+pub(super) fn cwd(section: &Section<'_>) -> PathBuf {
+    let item = section.get("cwd");
+    let given = item.and_then(|item| Some(item.file.expand(item.text()?, item.span())));
+    given.unwrap_or_else(|| section.file.folder.clone())
+}
+
+struct Maker<'f> {
+    fleet: &'f Fleet,
+    crons: HashMap<(String, String), Arc<CronSchedule>>,
+    limits: Vec<Arc<Limits>>,
+    no_checks: Arc<[Check]>,
+}
+
+impl Maker<'_> {
+    fn agent(&mut self, section: &Section<'_>, id: AgentId) -> Option<AgentSpec> {
+        let (line, _) = section.file.place(section.span.start);
+        let schedule = self.schedule(section);
+        let body = self.body(section);
+        let gate = section.get("gate").and_then(|item| checks::check(item, self.fleet)).map(Arc::new);
+        let success_when = self.success_when(section);
+        let limits = self.limits(section, &body);
+        let jitter = section.duration("jitter").unwrap_or(SignedDuration::ZERO);
+        if let (Some(Schedule::Every(period)), Some(item)) = (&schedule, section.get("jitter"))
+            && jitter >= *period
+        {
+            item.refuse::<()>("`jitter` must be shorter than the interval".into());
+        }
+        let is_model = matches!(body, Some(Body::Query(_)));
+        let mut spec = AgentSpec {
+            id,
+            description: section.text("description").map(Into::into),
+            schedule: schedule.unwrap_or(Schedule::Manual),
+            jitter,
+            first_run: match section.word("first_run", &["now", "after_interval"]) {
+                Some(1) => FirstRun::AfterInterval,
+                _ => FirstRun::Now,
+            },
+            catch_up: catch_up(section),
+            overlap: match section.word("overlap", keys::OVERLAP) {
+                Some(1) => Overlap::Queue,
+                Some(2) => Overlap::CancelPrevious,
+                Some(3) => Overlap::Parallel,
+                _ => Overlap::Skip,
+            },
+            enabled: section.flag("enabled").unwrap_or(true),
+            body: body?,
+            gate,
+            success_when,
+            limits,
+            retry: retry(section, is_model),
+            circuit: circuit(section),
+            lock: section.text("lock").map(Arc::from),
+            notify: self.notify(section),
+            config_hash: ConfigHash(0),
+            line: 0,
+            unavailable: None,
+        };
+        spec.unavailable = checks::unavailable(&spec, self.fleet).map(Into::into);
+        spec.config_hash = hash_of(&format!("{spec:?}"));
+        spec.line = line;
+        Some(spec)
+    }
+
+    fn schedule(&mut self, section: &Section<'_>) -> Option<Schedule> {
+        let given: Vec<Item<'_>> = ["interval", "after", "cron", "at", "on"]
+            .into_iter()
+            .filter_map(|name| section.own(name))
+            .collect();
+        if let [first, second, ..] = given[..] {
+            return second.refuse_with(
+                format!("an agent has one schedule, this one has `{}` and `{}`", first.name, second.name),
+                "keep one of them, or make two agents".into(),
+            );
+        }
+        let zone = section.get("timezone").map_or_else(|| Some(self.fleet.daemon.timezone.clone()), zone)?;
+        let Some(item) = given.first().copied() else { return Some(Schedule::Manual) };
+        match item.name {
+            "interval" => section.positive("interval").map(Schedule::Every),
+            "after" => section.positive("after").map(Schedule::After),
+            "cron" => self.cron(item, zone).map(Schedule::Cron),
+            "at" => at(item, &zone).map(Schedule::At),
+            _ => on(item, section).map(Schedule::On),
+        }
+    }
+
+    fn cron(&mut self, item: Item<'_>, zone: TimeZone) -> Option<Arc<CronSchedule>> {
+        let text = item.text()?;
+        let key = (text.to_owned(), zone.iana_name().unwrap_or("").to_owned());
+        if let Some(known) = self.crons.get(&key) {
+            return Some(known.clone());
+        }
+        match CronSchedule::parse(text, zone) {
+            Ok(cron) => {
+                let cron = Arc::new(cron);
+                self.crons.insert(key, cron.clone());
+                Some(cron)
+            }
+            Err(CronError::Never) => {
+                item.refuse_with(format!("`{text}` never fires"), "no day of the calendar fits it".into())
+            }
+            Err(error @ CronError::MisleadingStep { instead, .. }) => {
+                item.refuse_with(error.to_string(), format!("write {instead}"))
+            }
+            Err(error) => item.refuse_with(
+                error.to_string(),
+                "for example \"0 9 * * MON-FRI\", \"*/10 * * * *\" or \"@daily\"".into(),
+            ),
+        }
+    }
+
+    fn body(&self, section: &Section<'_>) -> Option<Body> {
+        let given: Vec<Item<'_>> =
+            ["query", "tool", "command"].into_iter().filter_map(|name| section.own(name)).collect();
+        let item = match given[..] {
+            [one] => one,
+            [] => {
+                let hint = "give it a `query` (a model), a `tool` or a `command`".to_owned();
+                section.file.error(
+                    Some(section.span.clone()),
+                    "this agent has nothing to run".into(),
+                    Some(hint),
+                );
+                return None;
+            }
+            [first, second, ..] => {
+                return second.refuse(format!(
+                    "an agent runs one thing, this one has `{}` and `{}`",
+                    first.name, second.name
+                ));
+            }
+        };
+        if let (Some(args), false) = (section.own("args"), item.name == "tool") {
+            args.refuse::<()>("`args` are for agents with a `tool`".into());
+        }
+        match item.name {
+            "command" => Some(Body::Command(Arc::new(CommandSpec {
+                argv: item.command()?,
+                env: section.values("env"),
+                cwd: cwd(section),
+                stdin: section.text("stdin").map(str::to_owned),
+            }))),
+            "tool" => checks::tool_call(item, section.own("args"), self.fleet)
+                .map(|call| Body::Tool(Arc::new(call))),
+            _ => self.query(section, item),
+        }
+    }
+
+    fn query(&self, section: &Section<'_>, item: Item<'_>) -> Option<Body> {
+        let query = item.text()?.to_owned();
+        let Some(model) = section.get("model") else {
+            let hint = "name a [models.…] table: model = \"main\"".to_owned();
+            return item.refuse_with("an agent with a `query` needs a `model`".into(), hint);
+        };
+        let name = model.text()?;
+        refers(model, name, "model", self.fleet.models.keys().map(String::as_str));
+        let tools = section.texts("tools").unwrap_or_default();
+        if let Some(list) = section.get("tools") {
+            for tool in list.items().unwrap_or_default() {
+                checks::knows_tool(tool, self.fleet);
+            }
+        }
+        let memory = match section.get("memory") {
+            None => Memory::None,
+            Some(item) => memory(item)?,
+        };
+        Some(Body::Query(Arc::new(QuerySpec {
+            query,
+            system_instruction: section.text("system_instruction").map(str::to_owned),
+            model: name.to_owned(),
+            tools,
+            memory,
+            session_id: section.text("session_id").map(str::to_owned),
+            approve: section.texts("approve").unwrap_or_default(),
+            approval: match section.word("approval", &["deny", "wait"]) {
+                Some(1) => Approval::Wait,
+                _ => Approval::Deny,
+            },
+            sinks: section.texts("sinks").unwrap_or_default(),
+            output_schema: section.get("output_schema").map(|item| item.json()),
+        })))
+    }
+
+    fn success_when(&self, section: &Section<'_>) -> Arc<[Check]> {
+        let Some(items) = section.get("success_when").and_then(|item| item.items()) else {
+            return self.no_checks.clone();
+        };
+        if items.is_empty() {
+            return self.no_checks.clone();
+        }
+        items.into_iter().filter_map(|item| checks::check(item, self.fleet)).collect()
+    }
+
+    fn limits(&mut self, section: &Section<'_>, _body: &Option<Body>) -> Arc<Limits> {
+        let limits = Limits {
+            timeout: section.positive("timeout").unwrap_or(SignedDuration::from_mins(10)),
+            total_timeout: section.positive("total_timeout"),
+            tool_call_timeout: section.positive("tool_call_timeout").unwrap_or(SignedDuration::from_secs(30)),
+            request_limit: section.whole("request_limit", 1).unwrap_or(20),
+            total_tokens_limit: section.whole("total_tokens_limit", 1).unwrap_or(100_000),
+            max_steps: section.whole("max_steps", 1).unwrap_or(30),
+            max_usd_per_run: section.number("max_usd_per_run"),
+            usd_per_day: section.number("usd_per_day"),
+            tokens_per_day: section.whole("tokens_per_day", 0),
+            requests_per_day: section.whole("requests_per_day", 0),
+            max_output: section.size("max_output").unwrap_or(1 << 20),
+        };
+        if let Some(known) = self.limits.iter().find(|known| ***known == limits) {
+            return known.clone();
+        }
+        let limits = Arc::new(limits);
+        if self.limits.len() < 64 {
+            self.limits.push(limits.clone());
+        }
+        limits
+    }
+
+    fn notify(&self, section: &Section<'_>) -> Option<Arc<NotifySpec>> {
+        let section = section.get("notify")?.section(keys::TELL)?;
+        let Some(list) = section.get("to") else {
+            section.file.error(
+                Some(section.span.clone()),
+                "`notify` needs `to`".into(),
+                Some("name [notify.…] tables: to = [\"ops\"]".into()),
+            );
+            return None;
+        };
+        let mut to = Vec::new();
+        for item in list.items()? {
+            let name = item.text()?;
+            refers(item, name, "notify target", self.fleet.notify.keys().map(String::as_str));
+            to.push(name.to_owned());
+        }
+        let on = match section.get("on") {
+            None => TellOn::ALL.to_vec(),
+            Some(list) => list
+                .items()?
+                .iter()
+                .filter_map(|item| item.word(keys::TELL_ON).map(|at| TellOn::ALL[at]))
+                .collect(),
+        };
+        let repeat = section.positive("repeat").unwrap_or(SignedDuration::from_hours(6));
+        Some(Arc::new(NotifySpec { to, on, repeat }))
+    }
+}
+
+/// A local time in the agent's zone, or one with its offset.
+fn at(item: Item<'_>, zone: &TimeZone) -> Option<Timestamp> {
+    let text = match item.value.get_ref() {
+        toml::de::DeValue::Datetime(at) => at.to_string(),
+        _ => item.text()?.to_owned(),
+    };
+    if let Ok(at) = text.parse::<Timestamp>() {
+        return Some(at);
+    }
+    let Ok(local) = text.parse::<jiff::civil::DateTime>() else {
+        return item.refuse_with(
+            format!("`{text}` is no time"),
+            "write \"2026-12-24T18:00:00\" (in the agent's zone) or \"2026-12-24T18:00:00+01:00\"".into(),
+        );
+    };
+    let ambiguous = zone.to_ambiguous_timestamp(local);
+    if ambiguous.is_ambiguous() {
+        return item.refuse_with(
+            format!("{text} does not exist or happens twice in {}", zone.iana_name().unwrap_or("this zone")),
+            "the clock is changed then; write it with its offset".into(),
+        );
+    }
+    ambiguous.compatible().ok()
+}
+
+fn on(item: Item<'_>, _section: &Section<'_>) -> Option<EventTrigger> {
+    let words: Vec<&str> = EventType::TRIGGERS.iter().map(|kind| kind.as_str()).collect();
+    if item.value.get_ref().is_str() {
+        return Some(EventTrigger { event: EventType::TRIGGERS[item.word(&words)?], agent: None });
+    }
+    let section = item.section(keys::ON)?;
+    let Some(at) = section.get("event").map(|event| event.word(&words)) else {
+        return item.refuse_with("`on` needs `event`".into(), format!("one of {}", words.join(", ")));
+    };
+    let agent = match section.get("agent") {
+        None => None,
+        Some(item) => match item.text()?.parse() {
+            Ok(id) => Some(id),
+            Err(_) => return item.refuse("this can't name an agent".into()),
+        },
+    };
+    Some(EventTrigger { event: EventType::TRIGGERS[at?], agent })
+}
+
+fn catch_up(section: &Section<'_>) -> CatchUp {
+    let policy = |at: Option<usize>| match at {
+        Some(1) => CatchUpPolicy::All,
+        Some(2) => CatchUpPolicy::None,
+        _ => CatchUpPolicy::Latest,
+    };
+    let mut rule = CatchUp { policy: CatchUpPolicy::Latest, max: 10, max_age: None, spread: None };
+    let Some(item) = section.get("catch_up") else { return rule };
+    if item.value.get_ref().is_str() {
+        rule.policy = policy(item.word(keys::CATCH_UP));
+    } else if let Some(section) = item.section(keys::CATCH_UP_TABLE) {
+        rule.policy = policy(section.word("policy", keys::CATCH_UP));
+        rule.max = section.whole("max", 1).map_or(10, |max| u32::try_from(max).unwrap_or(u32::MAX));
+        rule.max_age = section.positive("max_age");
+        rule.spread = section.duration("spread");
+    }
+    rule
+}
+
+fn retry(section: &Section<'_>, is_model: bool) -> RetrySpec {
+    let mut rule = RetrySpec {
+        max: if is_model { 2 } else { 0 },
+        backoff: Backoff::Exponential,
+        initial: SignedDuration::from_secs(10),
+        max_delay: SignedDuration::from_mins(5),
+        explicit: false,
+    };
+    let Some(section) = section.get("retry").and_then(|item| item.section(keys::RETRY)) else { return rule };
+    rule.explicit = true;
+    rule.max = section.whole("max", 0).map_or(2, |max| u32::try_from(max).unwrap_or(u32::MAX));
+    if section.word("backoff", &["exponential", "fixed"]) == Some(1) {
+        rule.backoff = Backoff::Fixed;
+    }
+    if let Some(initial) = section.duration("initial") {
+        rule.initial = initial;
+    }
+    if let Some(longest) = section.duration("max_delay") {
+        rule.max_delay = longest;
+    }
+    rule
+}
+
+fn circuit(section: &Section<'_>) -> CircuitSpec {
+    let mut rule = CircuitSpec { open_after: 5, cooldown: SignedDuration::from_hours(1) };
+    let Some(section) = section.get("circuit_breaker").and_then(|item| item.section(keys::CIRCUIT)) else {
+        return rule;
+    };
+    if let Some(after) = section.whole("open_after", 0) {
+        rule.open_after = u32::try_from(after).unwrap_or(u32::MAX);
+    }
+    if let Some(cooldown) = section.duration("cooldown") {
+        rule.cooldown = cooldown;
+    }
+    rule
+}
+
+fn memory(item: Item<'_>) -> Option<Memory> {
+    let of = |at: usize, max_tokens: u64| match at {
+        0 => Memory::None,
+        1 => Memory::LastResult,
+        _ => Memory::Session { max_tokens },
+    };
+    if item.value.get_ref().is_str() {
+        return item.word(keys::MEMORY).map(|at| of(at, 8000));
+    }
+    let section = item.section(keys::MEMORY_TABLE)?;
+    let max_tokens = section.whole("max_tokens", 1).unwrap_or(8000);
+    section
+        .get("mode")
+        .map_or(Some(Memory::None), |mode| mode.word(keys::MEMORY).map(|at| of(at, max_tokens)))
+}

@@ -1,0 +1,316 @@
+//! Tool calls, gates and proofs: what they refer to, and whether their arguments fit.
+use super::agents;
+use super::keys::{self, PROBES};
+use super::resolve::url;
+use super::walk::{Item, Section, nearest};
+use crate::domain::*;
+use serde_json::{Map, Value, json};
+
+/// A gate, or one check of `success_when`.
+pub(super) fn check(item: Item<'_>, fleet: &Fleet) -> Option<Check> {
+    let section = item.section(keys::CHECK)?;
+    let body = match (section.own("tool"), section.own("command")) {
+        (Some(tool), None) => CheckBody::Tool(tool_call(tool, section.own("args"), fleet)?),
+        (None, Some(command)) => CheckBody::Command(CommandSpec {
+            argv: command.command()?,
+            env: section.values("env"),
+            cwd: agents::cwd(&section),
+            stdin: None,
+        }),
+        _ => return item.refuse("a check needs either `tool` or `command`".into()),
+    };
+    let expect = match section.own("expect") {
+        None => Vec::new(),
+        Some(item) => expect(item)?,
+    };
+    Some(Check { body, expect, novel_by: section.texts("novel_by").unwrap_or_default() })
+}
+
+/// `{ exit = 0, rows = { gte = 1 } }`: each field equals a value, or compares with one.
+fn expect(item: Item<'_>) -> Option<Vec<Expect>> {
+    const WORDS: &[(&str, Compare)] = &[
+        ("eq", Compare::Eq),
+        ("ne", Compare::Ne),
+        ("lt", Compare::Lt),
+        ("lte", Compare::Lte),
+        ("gt", Compare::Gt),
+        ("gte", Compare::Gte),
+        ("contains", Compare::Contains),
+    ];
+    let names: Vec<&str> = WORDS.iter().map(|(name, _)| *name).collect();
+    let mut all = Vec::new();
+    for (field, value) in item.table()? {
+        let field = field.get_ref().to_string();
+        let one = Item { value, ..item };
+        let Some(table) = value.get_ref().as_table() else {
+            all.push(Expect { field, compare: Compare::Eq, value: one.json() });
+            continue;
+        };
+        for (word, value) in table {
+            let Some((_, compare)) = WORDS.iter().find(|(name, _)| *name == word.get_ref()) else {
+                let hint = format!("use one of {}", names.join(", "));
+                item.file.error(
+                    Some(word.span()),
+                    format!("`{}` does not compare anything", word.get_ref()),
+                    Some(hint),
+                );
+                continue;
+            };
+            all.push(Expect {
+                field: field.clone(),
+                compare: *compare,
+                value: Item { value, ..item }.json(),
+            });
+        }
+    }
+    Some(all)
+}
+
+/// Notes an error if there is no tool of this name.
+pub(super) fn knows_tool(item: Item<'_>, fleet: &Fleet) -> bool {
+    let Some(name) = item.text() else { return false };
+    if let Some((server, tool)) = name.split_once('/') {
+        if fleet.mcp.contains_key(server) && !tool.is_empty() {
+            return true;
+        }
+        item.refuse_with::<()>(
+            format!("there is no MCP server `{server}`"),
+            format!("define it in [mcp.{server}]"),
+        );
+        return false;
+    }
+    let names = || keys::TOOLS.iter().map(|(name, _)| *name).chain(fleet.tools.keys().map(String::as_str));
+    if names().any(|known| known == name) {
+        return true;
+    }
+    let hint = match nearest(name, names()) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => format!("built in are {}; or define it in [tools.{name}]", tool_names()),
+    };
+    item.refuse_with::<()>(format!("there is no tool `{name}`"), hint);
+    false
+}
+
+fn tool_names() -> String {
+    keys::TOOLS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+}
+
+/// A tool and its arguments; those of tools that this version has are looked into.
+pub(super) fn tool_call(item: Item<'_>, args: Option<Item<'_>>, fleet: &Fleet) -> Option<ToolCallSpec> {
+    if !knows_tool(item, fleet) {
+        return None;
+    }
+    let tool = item.text()?.to_owned();
+    let kind = fleet.tools.get(&tool).map_or(tool.as_str(), |spec| spec.kind.as_str());
+    let args = match (kind, args) {
+        ("probe", Some(args)) => probe(args)?,
+        ("probe", None) => {
+            return item.refuse_with(
+                "`probe` needs `args`".into(),
+                "args = { checks = [{ type = \"disk\", path = \"/\" }] }".into(),
+            );
+        }
+        ("system_metrics", Some(args)) => metrics(args)?,
+        (_, Some(args)) => {
+            args.table()?;
+            args.json()
+        }
+        (_, None) => json!({}),
+    };
+    Some(ToolCallSpec { tool, args })
+}
+
+fn metrics(item: Item<'_>) -> Option<Value> {
+    const KEYS: &[keys::Key] = &[
+        keys::Key { name: "top", kind: keys::Kind::Whole, doc: "" },
+        keys::Key { name: "disks", kind: keys::Kind::Flag, doc: "" },
+    ];
+    let section = item.section(KEYS)?;
+    if let Some(top) = section.get("top")
+        && top.whole(0)? > 50
+    {
+        return top.refuse("`top` is at most 50".into());
+    }
+    section.flag("disks");
+    Some(item.json())
+}
+
+fn probe(item: Item<'_>) -> Option<Value> {
+    const KEYS: &[keys::Key] =
+        &[keys::Key { name: "checks", kind: keys::Kind::Tables(keys::PROBE), doc: "" }];
+    let section = item.section(KEYS)?;
+    let Some(list) = section.get("checks") else {
+        return item.refuse_with(
+            "`probe` needs `checks`".into(),
+            "checks = [{ type = \"disk\", path = \"/\" }]".into(),
+        );
+    };
+    let items = list.items()?;
+    if items.is_empty() {
+        return list.refuse("`checks` is empty".into());
+    }
+    let checks: Vec<Value> = items.into_iter().filter_map(probe_check).collect();
+    Some(json!({ "checks": checks }))
+}
+
+/// What a kind of check takes beside what all take.
+fn own_keys(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "disk" => &["path", "metric"],
+        "http" => &["url", "status", "contains"],
+        "tcp" => &["host", "port"],
+        "process" => &["process", "min"],
+        "systemd" => &["unit", "user"],
+        "command" => &["command"],
+        _ => &[],
+    }
+}
+
+fn probe_check(item: Item<'_>) -> Option<Value> {
+    const ALL: &[&str] = &["type", "name", "warn", "crit", "clear", "for", "timeout"];
+    let section = item.section(keys::PROBE)?;
+    let Some(kind) = section.get("type") else {
+        return item.refuse_with("a check needs `type`".into(), format!("one of {}", PROBES.join(", ")));
+    };
+    let kind = PROBES[kind.word(PROBES)?];
+    for name in section.table.keys() {
+        let text = name.get_ref().as_ref();
+        if !ALL.contains(&text)
+            && !own_keys(kind).contains(&text)
+            && keys::PROBE.iter().any(|key| key.name == text)
+        {
+            item.file.error(
+                Some(name.span()),
+                format!("`{text}` is not for a check of type \"{kind}\""),
+                None,
+            );
+        }
+    }
+    let mut out = Map::new();
+    out.insert("type".into(), kind.into());
+    if let Some(name) = section.text("name") {
+        out.insert("name".into(), name.into());
+    }
+    thresholds(&section, &mut out);
+    for name in ["for", "timeout"] {
+        if let Some(span) = section.duration(name) {
+            out.insert(name.into(), span.as_secs_f64().into());
+        }
+    }
+    let needs = |name: &'static str| {
+        let found = section.get(name);
+        if found.is_none() {
+            item.refuse::<()>(format!("a check of type \"{kind}\" needs `{name}`"));
+        }
+        found
+    };
+    match kind {
+        "disk" => {
+            let path = needs("path")?;
+            let path = item.file.expand(path.text()?, path.span());
+            out.insert("path".into(), path.display().to_string().into());
+            if let Some(metric) = section.word("metric", &["used", "inodes"]) {
+                out.insert("metric".into(), ["used", "inodes"][metric].into());
+            }
+        }
+        "http" => {
+            out.insert("url".into(), url(needs("url")?)?.into());
+            if let Some(status) = section.get("status") {
+                let one = |item: Item<'_>| {
+                    item.whole(100)
+                        .filter(|code| *code <= 599)
+                        .or_else(|| item.refuse("a status is a number from 100 to 599".into()))
+                };
+                let list = match status.value.get_ref().as_array() {
+                    Some(_) => status.items()?.into_iter().map(one).collect::<Option<Vec<_>>>()?,
+                    None => vec![one(status)?],
+                };
+                out.insert("status".into(), json!(list));
+            }
+            if let Some(text) = section.text("contains") {
+                out.insert("contains".into(), text.into());
+            }
+        }
+        "tcp" => {
+            out.insert("host".into(), needs("host")?.text()?.into());
+            let port = needs("port")?;
+            match port.whole(1)? {
+                number if number <= 65_535 => out.insert("port".into(), number.into()),
+                _ => return port.refuse("a port is a number from 1 to 65535".into()),
+            };
+        }
+        "process" => {
+            out.insert("process".into(), needs("process")?.text()?.into());
+            if let Some(min) = section.whole("min", 0) {
+                out.insert("min".into(), min.into());
+            }
+        }
+        "systemd" => {
+            out.insert("unit".into(), needs("unit")?.text()?.into());
+            if let Some(user) = section.flag("user") {
+                out.insert("user".into(), user.into());
+            }
+        }
+        "command" => {
+            out.insert("command".into(), json!(needs("command")?.command()?));
+        }
+        _ => {}
+    }
+    Some(Value::Object(out))
+}
+
+fn thresholds(section: &Section<'_>, out: &mut Map<String, Value>) {
+    let [warn, crit, clear] = ["warn", "crit", "clear"].map(|name| {
+        let number = section.number(name);
+        if let Some(number) = number {
+            out.insert(name.into(), json!(number));
+        }
+        number
+    });
+    if let (Some(warn), Some(crit), Some(item)) = (warn, crit, section.get("crit"))
+        && crit < warn
+    {
+        item.refuse_with::<()>(
+            "`crit` must not be below `warn`".into(),
+            "`warn` is reached first, then `crit`".into(),
+        );
+    }
+    if let (Some(warn), Some(clear), Some(item)) = (warn, clear, section.get("clear"))
+        && clear > warn
+    {
+        item.refuse_with::<()>(
+            "`clear` must not be above `warn`".into(),
+            "a problem ends when the value falls to `clear`".into(),
+        );
+    }
+}
+
+/// Why an agent can't be started in this version, if it can't.
+pub(super) fn unavailable(spec: &AgentSpec, fleet: &Fleet) -> Option<String> {
+    let not_here = |what: &str| Some(format!("not available in this version: {what}"));
+    let tool = |call: &ToolCallSpec| {
+        let kind = fleet.tools.get(&call.tool).map_or(call.tool.as_str(), |spec| spec.kind.as_str());
+        let here = keys::TOOLS.iter().any(|(name, here)| *name == kind && *here);
+        if here { None } else { not_here(&format!("tool `{}`", call.tool)) }
+    };
+    let check = |check: &Check| match &check.body {
+        CheckBody::Tool(call) => tool(call),
+        CheckBody::Command(_) if !check.novel_by.is_empty() => not_here("`novel_by`"),
+        CheckBody::Command(_) => None,
+    };
+    let body = match &spec.body {
+        Body::Query(_) => not_here("agents with a `query`"),
+        Body::Tool(call) => tool(call),
+        Body::Command(_) => None,
+    };
+    let mail = || {
+        let mail = |name: &String| {
+            matches!(fleet.notify.get(name), Some(NotifyTarget { kind: NotifyTargetKind::Email(_) }))
+        };
+        let mails = spec.notify.as_ref().is_some_and(|notify| notify.to.iter().any(mail));
+        if mails { not_here("notify by email") } else { None }
+    };
+    body.or_else(|| spec.gate.as_deref().and_then(check))
+        .or_else(|| spec.success_when.iter().find_map(check))
+        .or_else(mail)
+}

@@ -1,0 +1,253 @@
+//! All keys of `agents.toml`, in one table: it feeds the check for unknown keys, the suggestions and
+//! the JSON Schema. What a key means is decided in `resolve`.
+
+/// What a value looks like.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    Text,
+    Flag,
+    Whole,
+    Number,
+    /// Whole seconds, or a text like `1h30m`.
+    Duration,
+    /// Whole bytes, or a text like `2GiB`.
+    Size,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// A reference to a secret.
+    Secret,
+    /// A list of texts.
+    Texts,
+    /// A text or a list of texts.
+    Command,
+    /// A table of texts or secrets.
+    Texts2,
+    /// A table with these keys.
+    Table(&'static [Key]),
+    /// One of these words, or a table with these keys.
+    WordOr(&'static [&'static str], &'static [Key]),
+    /// A list of tables with these keys.
+    Tables(&'static [Key]),
+    /// Anything: its shape depends on another key.
+    Any,
+}
+
+/// A key.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) doc: &'static str,
+}
+
+const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key { name, kind, doc }
+}
+
+pub(super) const CATCH_UP: &[&str] = &["latest", "all", "none"];
+pub(super) const OVERLAP: &[&str] = &["skip", "queue", "cancel_previous", "parallel"];
+pub(super) const PROVIDERS: &[&str] = &["openai", "anthropic", "gemini", "ollama", "openai-compatible"];
+pub(super) const MEMORY: &[&str] = &["none", "last_result", "session"];
+pub(super) const TELL_ON: &[&str] = &[
+    "failed",
+    "recovered",
+    "circuit_opened",
+    "budget_exhausted",
+    "missed",
+    "incident_opened",
+    "incident_resolved",
+];
+/// Built-in tools, and whether this version has them.
+pub(super) const TOOLS: &[(&str, bool)] = &[
+    ("system_metrics", true),
+    ("probe", true),
+    ("http", false),
+    ("feed", false),
+    ("sql", false),
+    ("archive_rows", false),
+    ("files", false),
+    ("s3", false),
+    ("shell", false),
+    ("remember", false),
+    ("recall", false),
+    ("report", false),
+];
+
+pub(super) const DAEMON: &[Key] = &[
+    key("timezone", Kind::Text, "IANA name of the zone for cron and local times; default: the system's"),
+    key("max_parallel_runs", Kind::Whole, "runs at a time; further ones wait in a fair queue"),
+    key("shutdown_grace", Kind::Duration, "how long a shutdown lets runs finish"),
+    key("reload", Kind::Word(&["watch", "manual"]), "whether a change of the file is taken up by itself"),
+    key("retention", Kind::Table(RETENTION), "how long what is kept"),
+];
+pub(super) const RETENTION: &[Key] = &[
+    key("runs", Kind::Duration, "finished runs and ledger records"),
+    key("events", Kind::Duration, "events"),
+    key("transcripts", Kind::Duration, "conversations with models"),
+    key("output", Kind::Duration, "output of commands"),
+    key("max_db_size", Kind::Size, "past it, the oldest goes first"),
+];
+pub(super) const MODEL: &[Key] = &[
+    key("provider", Kind::Word(PROVIDERS), "who answers"),
+    key("model", Kind::Text, "name of the model there"),
+    key("base_url", Kind::Text, "where it answers"),
+    key("api_key", Kind::Secret, "its key"),
+    key("headers", Kind::Texts2, "extra headers"),
+    key("request_timeout", Kind::Duration, "one request"),
+    key("max_output_tokens", Kind::Whole, "longest answer"),
+    key("temperature", Kind::Number, "sampling temperature"),
+    key("price", Kind::Table(PRICE), "US dollars per million tokens"),
+    key("fallback", Kind::Texts, "models to ask instead, on rate limit, server error or network error"),
+    key("max_parallel_requests", Kind::Whole, "requests at a time"),
+    key("requests_per_minute", Kind::Whole, "requests a minute"),
+];
+pub(super) const PRICE: &[Key] = &[
+    key("input", Kind::Number, "sent"),
+    key("cached_input", Kind::Number, "sent and found in the provider's cache"),
+    key("output", Kind::Number, "received"),
+];
+pub(super) const MCP: &[Key] = &[
+    key("command", Kind::Command, "program of a stdio server"),
+    key("url", Kind::Text, "address of an HTTP server"),
+    key("headers", Kind::Texts2, "headers for it"),
+    key("env", Kind::Texts2, "environment of the program"),
+    key("allow", Kind::Texts, "only these tools"),
+];
+pub(super) const NOTIFY: &[Key] = &[
+    key("type", Kind::Word(&["webhook", "command", "email", "desktop", "file"]), "where to"),
+    key("url", Kind::Any, "webhook: its address, or a reference to a secret"),
+    key("headers", Kind::Texts2, "webhook: extra headers"),
+    key("command", Kind::Command, "command: gets the message as JSON on standard input"),
+    key("env", Kind::Texts2, "command: added to its environment"),
+    key("cwd", Kind::Text, "command: its folder"),
+    key("path", Kind::Text, "file: a line of JSON is appended to it"),
+    key("to", Kind::Any, "email: receivers"),
+    key("from", Kind::Text, "email: sender"),
+    key("smtp", Kind::Text, "email: server"),
+];
+pub(super) const BUDGET: &[Key] = &[
+    key("usd_per_day", Kind::Number, "US dollars of a day"),
+    key("usd_per_month", Kind::Number, "US dollars of a month"),
+    key("tokens_per_day", Kind::Whole, "tokens of a day"),
+    key("requests_per_day", Kind::Whole, "model requests of a day"),
+    key("warn_at", Kind::Number, "part of a budget at which a warning is recorded"),
+];
+pub(super) const CATCH_UP_TABLE: &[Key] = &[
+    key("policy", Kind::Word(CATCH_UP), "which missed slots are made up for"),
+    key("max", Kind::Whole, "with all: at most so many"),
+    key("max_age", Kind::Duration, "not older than this"),
+    key("spread", Kind::Duration, "over this long"),
+];
+pub(super) const RETRY: &[Key] = &[
+    key("max", Kind::Whole, "attempts after the first"),
+    key("backoff", Kind::Word(&["exponential", "fixed"]), "how the delay grows"),
+    key("initial", Kind::Duration, "first delay"),
+    key("max_delay", Kind::Duration, "longest delay"),
+];
+pub(super) const CIRCUIT: &[Key] = &[
+    key("open_after", Kind::Whole, "failed runs in a row; 0: never"),
+    key("cooldown", Kind::Duration, "how long slots are refused"),
+];
+pub(super) const MEMORY_TABLE: &[Key] = &[
+    key("mode", Kind::Word(MEMORY), "what is remembered"),
+    key("max_tokens", Kind::Whole, "session: its bound"),
+];
+pub(super) const CHECK: &[Key] = &[
+    key("tool", Kind::Text, "a tool"),
+    key("args", Kind::Any, "its arguments"),
+    key("command", Kind::Command, "or a program"),
+    key("env", Kind::Texts2, "added to its environment"),
+    key("cwd", Kind::Text, "its folder"),
+    key("expect", Kind::Any, "what must hold of the result"),
+    key("novel_by", Kind::Texts, "gate: fields that name an item; items that were seen are left out"),
+];
+pub(super) const TELL: &[Key] = &[
+    key("to", Kind::Texts, "names of [notify.…] tables"),
+    key("on", Kind::Texts, "of what"),
+    key("repeat", Kind::Duration, "how often an ongoing problem is told again"),
+];
+pub(super) const ON: &[Key] =
+    &[key("event", Kind::Text, "type of the event"), key("agent", Kind::Text, "of this agent only")];
+/// The schedule and the runner: what `[defaults]` can't hold.
+pub(super) const OWN: &[&str] =
+    &["interval", "after", "cron", "at", "on", "query", "tool", "args", "command", "description"];
+pub(super) const AGENT: &[Key] = &[
+    key("description", Kind::Text, "for people"),
+    key("interval", Kind::Duration, "due at anchor + k × this"),
+    key("after", Kind::Duration, "due this long after the end of the previous run"),
+    key("cron", Kind::Text, "due by a cron expression: 5 fields, or 6 with seconds first, or @daily"),
+    key("at", Kind::Text, "due once"),
+    key("on", Kind::Any, "started by an event"),
+    key("timezone", Kind::Text, "IANA name of the zone for cron and at"),
+    key("jitter", Kind::Duration, "upper bound of a delay, deterministic per agent and slot"),
+    key("first_run", Kind::Word(&["now", "after_interval"]), "interval: where the first slot lies"),
+    key("catch_up", Kind::WordOr(CATCH_UP, CATCH_UP_TABLE), "what happens to slots that passed unseen"),
+    key("overlap", Kind::Word(OVERLAP), "what happens to a slot that comes while a run is in flight"),
+    key("enabled", Kind::Flag, "false: starts as stopped"),
+    key("query", Kind::Text, "what a model is to do"),
+    key("system_instruction", Kind::Text, "who the model is to be"),
+    key("model", Kind::Text, "name of a [models.…] table"),
+    key("tools", Kind::Texts, "tools that the model may call"),
+    key("tool", Kind::Text, "the tool that runs"),
+    key("args", Kind::Any, "its arguments"),
+    key("command", Kind::Command, "the program that runs: a list directly, a text by /bin/sh -c"),
+    key("env", Kind::Texts2, "added to the cleared environment"),
+    key("cwd", Kind::Text, "folder of the program"),
+    key("stdin", Kind::Text, "standard input of the program"),
+    key("timeout", Kind::Duration, "one attempt"),
+    key("total_timeout", Kind::Duration, "all attempts and waits of a run"),
+    key("tool_call_timeout", Kind::Duration, "one tool call"),
+    key("request_limit", Kind::Whole, "model requests of a run"),
+    key("total_tokens_limit", Kind::Whole, "tokens of a run"),
+    key("max_steps", Kind::Whole, "steps of a run"),
+    key("max_usd_per_run", Kind::Number, "US dollars of a run"),
+    key("usd_per_day", Kind::Number, "US dollars of a day"),
+    key("tokens_per_day", Kind::Whole, "tokens of a day"),
+    key("requests_per_day", Kind::Whole, "model requests of a day"),
+    key("retry", Kind::Table(RETRY), "whether a failed attempt is repeated"),
+    key("circuit_breaker", Kind::Table(CIRCUIT), "when it gives up for a while"),
+    key("lock", Kind::Text, "agents with the same lock never run at the same time"),
+    key("max_output", Kind::Size, "kept of a command's output"),
+    key("memory", Kind::WordOr(MEMORY, MEMORY_TABLE), "what is remembered between runs"),
+    key("session_id", Kind::Text, "agents that share one share their session"),
+    key("gate", Kind::Table(CHECK), "decides whether a run is worth it"),
+    key("success_when", Kind::Tables(CHECK), "must all hold after the run"),
+    key("notify", Kind::Table(TELL), "whom to tell of what"),
+    key("approval", Kind::Word(&["deny", "wait"]), "what happens to a tool call that needs a person"),
+    key("approve", Kind::Texts, "tools whose calls need a person"),
+    key("sinks", Kind::Texts, "effect tools that stay allowed after untrusted data was read"),
+    key("output_schema", Kind::Any, "JSON Schema that the answer must fit"),
+];
+pub(super) const TOP: &[Key] = &[
+    key("daemon", Kind::Table(DAEMON), "the daemon itself"),
+    key("models", Kind::Any, "language models, by name"),
+    key("mcp", Kind::Any, "MCP servers, by name"),
+    key("tools", Kind::Any, "bounded instances of built-in tools, by name"),
+    key("notify", Kind::Any, "where messages go, by name"),
+    key("budget", Kind::Table(BUDGET), "for the whole fleet"),
+    key("defaults", Kind::Table(AGENT), "any key of an agent but its schedule and its runner"),
+    key("agents", Kind::Any, "the agents, by name"),
+];
+pub(super) const PROBE: &[Key] = &[
+    key("type", Kind::Word(PROBES), "what is checked"),
+    key("name", Kind::Text, "key of the incident"),
+    key("warn", Kind::Number, "worth a look from here on"),
+    key("crit", Kind::Number, "needs a person from here on"),
+    key("clear", Kind::Number, "good again from here on"),
+    key("for", Kind::Duration, "how long it must hold"),
+    key("timeout", Kind::Duration, "of this check"),
+    key("path", Kind::Text, "disk: of this file system"),
+    key("metric", Kind::Word(&["used", "inodes"]), "disk: what is measured"),
+    key("url", Kind::Text, "http: what is fetched"),
+    key("status", Kind::Any, "http: a status or a list"),
+    key("contains", Kind::Text, "http: the body has this text"),
+    key("host", Kind::Text, "tcp: host"),
+    key("port", Kind::Whole, "tcp: port"),
+    key("process", Kind::Text, "process: its name"),
+    key("min", Kind::Whole, "process: at least so many"),
+    key("unit", Kind::Text, "systemd: the unit"),
+    key("user", Kind::Flag, "systemd: of the user's manager"),
+    key("command", Kind::Command, "command: exit 0 is good, 1 a warning, else critical"),
+];
+pub(super) const PROBES: &[&str] =
+    &["disk", "memory", "load", "http", "tcp", "process", "systemd", "command"];

@@ -1,0 +1,208 @@
+//! Contradictions that a configuration can hold although each of its keys is fine (section 2).
+use super::walk::{File, Section};
+use crate::domain::*;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use toml::de::DeTable;
+
+/// Slots that are looked at when local times are compared with the changes of a clock.
+const SLOTS_LOOKED_AT: usize = 2000;
+
+/// Notes what contradicts itself.
+pub(super) fn fleet<'a>(file: &'a File<'a>, top: &Section<'a>, fleet: &Fleet) {
+    let table = top.get("agents").and_then(|item| item.value.get_ref().as_table());
+    let Some(table) = table else { return };
+    let mut linted = BTreeMap::new();
+    for agent in &fleet.agents {
+        lint(&Place { file, table, agent }, fleet, &mut linted);
+    }
+    chains(file, table, fleet);
+}
+
+struct Place<'a> {
+    file: &'a File<'a>,
+    table: &'a DeTable<'a>,
+    agent: &'a AgentSpec,
+}
+
+impl Place<'_> {
+    /// Where a key of the agent stands, or the agent itself.
+    fn of(&self, key: &str) -> Range<usize> {
+        place(self.table, &self.agent.id, key)
+    }
+}
+
+fn place(table: &DeTable<'_>, agent: &AgentId, key: &str) -> Range<usize> {
+    let Some((name, value)) = table.get_key_value(agent.as_str()) else { return 0..0 };
+    let key = value.get_ref().as_table().and_then(|own| own.get(key));
+    key.map_or_else(|| name.span(), toml::Spanned::span)
+}
+
+fn lint(at: &Place<'_>, fleet: &Fleet, linted: &mut BTreeMap<String, Option<(String, String)>>) {
+    let agent = at.agent;
+    let limits = &agent.limits;
+    if limits.tool_call_timeout > limits.timeout && !matches!(agent.body, Body::Command(_)) {
+        at.file.warn(
+            at.of("tool_call_timeout"),
+            format!(
+                "`tool_call_timeout` ({}) is longer than `timeout` ({})",
+                human_duration(limits.tool_call_timeout),
+                human_duration(limits.timeout)
+            ),
+            Some("the shorter one ends the call".into()),
+        );
+    }
+    if let Some(total) = limits.total_timeout {
+        let least = agent.retry.initial;
+        if total < limits.timeout {
+            at.file.warn(
+                at.of("total_timeout"),
+                "`total_timeout` is shorter than the `timeout` of one attempt".into(),
+                None,
+            );
+        } else if agent.retry.max > 0 && agent.retry.explicit && total <= least {
+            at.file.warn(
+                at.of("total_timeout"),
+                "no retry can fit into `total_timeout`".into(),
+                Some("make it longer than `retry.initial`".into()),
+            );
+        }
+    }
+    if let Schedule::Every(period) = agent.schedule
+        && agent.overlap == Overlap::Parallel
+        && limits.timeout > period
+    {
+        let message = format!(
+            "with `overlap = \"parallel\"` runs may pile up: each may take {}, and one starts every {}",
+            human_duration(limits.timeout),
+            human_duration(period)
+        );
+        at.file.warn(at.of("overlap"), message, Some("shorten `timeout`, or use another `overlap`".into()));
+    }
+    if let Schedule::At(when) = agent.schedule
+        && when <= at.file.context.now
+    {
+        at.file.warn(at.of("at"), format!("{when} has passed: this agent will not be due"), None);
+    }
+    if let Schedule::Cron(cron) = &agent.schedule {
+        let key = format!("{} {}", cron.expression(), cron.zone_name());
+        let found = linted.entry(key).or_insert_with(|| clock_change(cron, at.file.context.now));
+        if let Some((message, hint)) = found {
+            at.file.warn(at.of("cron"), message.clone(), Some(hint.clone()));
+        }
+    }
+    if let Some(why) = &agent.unavailable {
+        at.file.warn(
+            at.of(""),
+            format!("agent `{}`: {why}", agent.id),
+            Some("it is known, but can't be started".into()),
+        );
+    }
+    money(at, fleet);
+}
+
+/// A local time that the clock skips or repeats within the next year.
+fn clock_change(cron: &CronSchedule, now: Timestamp) -> Option<(String, String)> {
+    let mut slot = now;
+    for _ in 0..SLOTS_LOOKED_AT {
+        slot = cron.next_after(slot)?;
+        if slot.duration_since(now) > SignedDuration::from_hours(24 * 366) {
+            return None;
+        }
+        let local = slot.to_zoned(cron.zone().clone());
+        let fields: Vec<&str> = cron.expression().split_whitespace().collect();
+        let daily = fields.len() == 5
+            && fields[0].bytes().all(|c| c.is_ascii_digit())
+            && fields[1].bytes().all(|c| c.is_ascii_digit());
+        if !daily {
+            return None;
+        }
+        let wanted = format!("{:0>2}:{:0>2}", fields[1], fields[0]);
+        // a time that the clock skips shows as a slot at another one
+        if local.strftime("%H:%M").to_string() != wanted {
+            return Some((
+                format!("{wanted} does not exist on {} in {}", local.date(), cron.zone_name()),
+                format!(
+                    "that day it fires at {}, right after the clock was set forward",
+                    local.strftime("%H:%M")
+                ),
+            ));
+        }
+        let twice = cron.zone().to_ambiguous_timestamp(local.datetime());
+        if twice.is_ambiguous() {
+            return Some((
+                format!("{wanted} comes twice on {} in {}", local.date(), cron.zone_name()),
+                "that day it fires once, the first time".into(),
+            ));
+        }
+    }
+    None
+}
+
+fn money(at: &Place<'_>, fleet: &Fleet) {
+    let Body::Query(query) = &at.agent.body else { return };
+    let limits = &at.agent.limits;
+    let Some(model) = fleet.models.get(&query.model) else { return };
+    let limited = limits.max_usd_per_run.is_some() || limits.usd_per_day.is_some();
+    if limited && model.price.is_none() {
+        let key = if limits.max_usd_per_run.is_some() { "max_usd_per_run" } else { "usd_per_day" };
+        at.file.error(
+            Some(at.of(key)),
+            format!("a limit in dollars needs a price, and model `{}` has none", query.model),
+            Some(format!("add price = {{ input = …, output = … }} to [models.{}]", query.model)),
+        );
+    }
+    if let (Some(per_run), Some(budget), Schedule::Every(period)) =
+        (limits.max_usd_per_run, fleet.budget.usd_per_day, &at.agent.schedule)
+    {
+        let worst = per_run * (86_400.0 / period.as_secs_f64());
+        if worst > budget {
+            let message = format!(
+                "at the worst this agent costs ${worst:.2} a day, the fleet's budget is ${budget:.2}"
+            );
+            at.file.warn(
+                at.of("max_usd_per_run"),
+                message,
+                Some("its runs will be refused when the budget is used up".into()),
+            );
+        }
+    }
+}
+
+/// Agents that start each other in a circle.
+fn chains(file: &File<'_>, table: &DeTable<'_>, fleet: &Fleet) {
+    let mut next: BTreeMap<&AgentId, &AgentId> = BTreeMap::new();
+    for agent in &fleet.agents {
+        let Schedule::On(EventTrigger { agent: Some(of), .. }) = &agent.schedule else { continue };
+        if fleet.agent(of.as_str()).is_none() {
+            file.error(
+                Some(place(table, &agent.id, "on")),
+                format!("there is no agent `{of}` to wait for"),
+                None,
+            );
+        }
+        next.insert(&agent.id, of);
+    }
+    let mut told = BTreeSet::new();
+    for start in next.keys() {
+        let mut seen = vec![*start];
+        let mut at = *start;
+        while let Some(of) = next.get(at) {
+            if let Some(from) = seen.iter().position(|id| id == of) {
+                let circle: BTreeSet<&AgentId> = seen[from..].iter().copied().collect();
+                if told.insert(circle) {
+                    let names: Vec<&str> = seen[from..].iter().map(|id| id.as_str()).collect();
+                    file.error(
+                        Some(place(table, of, "on")),
+                        format!("these agents start each other in a circle: {}", names.join(" ← ")),
+                        None,
+                    );
+                }
+                break;
+            }
+            seen.push(of);
+            at = of;
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! `agents.toml`: read, validated, resolved. All errors are found in one go, each with its place.
+//!
+//! What a valid configuration means is left to `engine`; this floor only makes sure that there is no
+//! such thing as an invalid [`Fleet`].
+mod agents;
+mod checks;
+mod duration;
+mod keys;
+mod lint;
+mod paths;
+mod render;
+mod resolve;
+mod schema;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+pub use duration::parse_duration;
+pub use paths::Paths;
+pub use render::render;
+pub use schema::schema;
+
+use crate::domain::Fleet;
+use jiff::{Timestamp, tz::TimeZone};
+use std::path::{Path, PathBuf};
+
+/// The commented starter file that `bgagent init` writes; the same as `agents.example.toml`.
+pub const STARTER: &str = include_str!("../../agents.example.toml");
+
+/// What a configuration is read with: nothing of the environment is looked up elsewhere.
+pub struct Context<'a> {
+    /// For "in the past" and "next due" questions.
+    pub now: Timestamp,
+    /// Zone where neither `[daemon]` nor the agent names one.
+    pub timezone: TimeZone,
+    /// What `~` stands for.
+    pub home: PathBuf,
+    /// Looks up a variable for `${VAR}` in paths.
+    pub env: &'a (dyn Fn(&str) -> Option<String> + Sync),
+}
+
+impl Context<'static> {
+    /// The real system.
+    pub fn system(now: Timestamp) -> Self {
+        let home = directories::BaseDirs::new()
+            .map_or_else(|| PathBuf::from("/"), |dirs| dirs.home_dir().to_owned());
+        Self { now, timezone: TimeZone::system(), home, env: &|name| std::env::var(name).ok() }
+    }
+}
+
+/// A valid configuration, and what deserves a second look.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What it says.
+    pub fleet: Fleet,
+    /// The text it was read from.
+    pub text: String,
+    /// Warnings.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// A configuration that is not in force, because of errors.
+#[derive(Debug)]
+pub struct Rejected {
+    /// The file.
+    pub path: PathBuf,
+    /// Its text, as far as it could be read.
+    pub text: String,
+    /// In the order of the file.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// One error or warning, with its place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Diagnostic {
+    /// Error or warning.
+    pub is_error: bool,
+    /// What is wrong.
+    pub message: String,
+    /// Where: byte range in the text.
+    pub span: Option<std::ops::Range<usize>>,
+    /// Line, from 1; 0 if there is no place.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// Reads, validates and resolves a file. All errors are found in one go.
+pub fn load(path: &Path, context: &Context<'_>) -> Result<Loaded, Box<Rejected>> {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let reject = |message: String, hint: &str| {
+        let diagnostic = Diagnostic {
+            is_error: true,
+            message,
+            span: None,
+            line: 0,
+            column: 0,
+            hint: Some(hint.to_owned()),
+        };
+        Box::new(Rejected { path: path.clone(), text: String::new(), diagnostics: vec![diagnostic] })
+    };
+    let bytes = std::fs::read(&path).map_err(|error| {
+        let hint = match error.kind() {
+            std::io::ErrorKind::NotFound => "`bgagent init` writes a commented starter file",
+            std::io::ErrorKind::IsADirectory => "name the file, not its folder",
+            _ => "check the file's owner and mode",
+        };
+        reject(format!("{} can't be read: {error}", path.display()), hint)
+    })?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+        reject(
+            format!("{} is not UTF-8 text: line {line} has other bytes", path.display()),
+            "save it as UTF-8",
+        )
+    })?;
+    parse(text, &path, context)
+}
+
+/// The same for a text; `path` names it in messages and is the base of relative paths.
+pub fn parse(text: String, path: &Path, context: &Context<'_>) -> Result<Loaded, Box<Rejected>> {
+    let (fleet, mut diagnostics) = {
+        let (root, errors) = toml::de::DeTable::parse_recoverable(&text);
+        let file = walk::File::new(&text, path, context);
+        for error in &errors {
+            file.error(error.span(), error.message().to_owned(), None);
+        }
+        // what follows a syntax error is not to be trusted
+        let fleet = errors.is_empty().then(|| resolve::fleet(&file, root.get_ref()));
+        (fleet, file.into_diagnostics())
+    };
+    diagnostics.sort_by_key(|diagnostic| (diagnostic.line, diagnostic.column));
+    match fleet {
+        Some(fleet) if diagnostics.iter().all(|diagnostic| !diagnostic.is_error) => {
+            Ok(Loaded { fleet, text, warnings: diagnostics })
+        }
+        _ => Err(Box::new(Rejected { path: path.to_owned(), text, diagnostics })),
+    }
+}

@@ -1,0 +1,101 @@
+//! Where everything lies (section 1).
+use std::path::{Path, PathBuf};
+
+/// The longest path of a socket, in bytes: what every supported system allows.
+const LONGEST_SOCKET: usize = 100;
+
+/// Where everything lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    /// `agents.toml`.
+    pub config: PathBuf,
+    /// State folder.
+    pub state_dir: PathBuf,
+    /// Socket to listen on, or to connect to when the state folder does not tell.
+    pub socket: PathBuf,
+    /// True if a flag or variable named the socket: then clients do not look into `daemon.json`.
+    pub socket_given: bool,
+}
+
+impl Paths {
+    /// From flags (which the CLI fills from variables too), else defaults.
+    pub fn resolve(
+        config: Option<PathBuf>,
+        state_dir: Option<PathBuf>,
+        socket: Option<PathBuf>,
+    ) -> Result<Self, String> {
+        let folders = directories::ProjectDirs::from("", "", "bgagent");
+        let home = || "there is no home folder: set HOME, or name --config and --state-dir".to_owned();
+        let config = match config {
+            Some(path) => absolute(&path)?,
+            None => folders.as_ref().ok_or_else(home)?.config_dir().join("agents.toml"),
+        };
+        let given_state = state_dir.is_some();
+        let state_dir = match state_dir {
+            Some(path) => absolute(&path)?,
+            None => {
+                let folders = folders.as_ref().ok_or_else(home)?;
+                folders.state_dir().unwrap_or_else(|| folders.data_local_dir()).to_owned()
+            }
+        };
+        let socket_given = socket.is_some();
+        let socket = match socket {
+            Some(path) => absolute(&path)?,
+            // another state folder is another daemon, with a socket of its own
+            None if given_state => state_dir.join("bgagent.sock"),
+            None => runtime_socket().unwrap_or_else(|| state_dir.join("bgagent.sock")),
+        };
+        let length = socket.as_os_str().len();
+        if length > LONGEST_SOCKET {
+            return Err(format!(
+                "the socket path has {length} bytes, the system allows about {LONGEST_SOCKET}: {}; name a shorter one with --socket",
+                socket.display()
+            ));
+        }
+        Ok(Self { config, state_dir, socket, socket_given })
+    }
+
+    /// `<state>/bgagent.db`.
+    pub fn database(&self) -> PathBuf {
+        self.state_dir.join("bgagent.db")
+    }
+
+    /// `<state>/lock`.
+    pub fn lock(&self) -> PathBuf {
+        self.state_dir.join("lock")
+    }
+
+    /// `<state>/daemon.json`.
+    pub fn daemon_json(&self) -> PathBuf {
+        self.state_dir.join("daemon.json")
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, String> {
+    std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Computed from the user id, not from an environment that differs between a login shell, cron, ssh
+/// and tmux.
+fn runtime_socket() -> Option<PathBuf> {
+    use std::os::unix::fs::MetadataExt;
+    let user = rustix::process::getuid().as_raw();
+    let folder = PathBuf::from(format!("/run/user/{user}"));
+    let found = std::fs::metadata(&folder).ok()?;
+    (found.is_dir() && found.uid() == user).then(|| folder.join("bgagent/bgagent.sock"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_win_and_long_sockets_are_refused() {
+        let paths = Paths::resolve(Some("/c/a.toml".into()), Some("/s".into()), None).unwrap();
+        assert_eq!(paths.socket, Path::new("/s/bgagent.sock"));
+        assert!(!paths.socket_given);
+        let error = Paths::resolve(None, Some("/s".into()), Some(PathBuf::from("/").join("x".repeat(120))))
+            .unwrap_err();
+        assert!(error.contains("121 bytes") && error.contains("--socket"), "{error}");
+    }
+}

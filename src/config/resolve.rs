@@ -1,0 +1,306 @@
+//! From the document to the fleet: everything but the agents themselves.
+use super::agents;
+use super::keys::{self, Key};
+use super::lint;
+use super::walk::{File, Item, Section, nearest};
+use crate::domain::*;
+use jiff::tz::TimeZone;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use toml::de::DeTable;
+
+/// The fleet that a document describes. Where something is wrong, it is noted in `file` and a default
+/// stands in, so that all errors are found.
+pub(super) fn fleet<'a>(file: &'a File<'a>, root: &'a DeTable<'a>) -> Fleet {
+    let top = Section::of(file, root, 0..0, keys::TOP);
+    let daemon = daemon(&top);
+    let models = named(&top, "models", keys::MODEL, model);
+    let mcp = named(&top, "mcp", keys::MCP, mcp);
+    let tools = tools(&top);
+    let notify = named(&top, "notify", keys::NOTIFY, notify);
+    let budget = top
+        .get("budget")
+        .and_then(|item| item.section(keys::BUDGET))
+        .map_or_else(BudgetSpec::default, |s| budget(&s));
+    let mut fleet = Fleet {
+        path: file.path.clone(),
+        hash: ConfigHash(0),
+        daemon,
+        agents: Vec::new(),
+        models,
+        mcp,
+        tools,
+        notify,
+        budget,
+    };
+    fallbacks(&top, &fleet);
+    fleet.agents = agents::agents(&top, &fleet);
+    lint::fleet(file, &top, &fleet);
+    fleet.hash = fleet_hash(&fleet);
+    fleet
+}
+
+/// The first 8 bytes of SHA-256 over a text that says everything that is resolved.
+pub(super) fn hash_of(text: &str) -> ConfigHash {
+    let digest = Sha256::digest(text.as_bytes());
+    ConfigHash(u64::from_be_bytes(digest[..8].try_into().expect("a digest has 32 bytes")))
+}
+
+fn fleet_hash(fleet: &Fleet) -> ConfigHash {
+    use std::fmt::Write;
+    let mut text = format!(
+        "{:?}{:?}{:?}{:?}{:?}{:?}",
+        fleet.daemon, fleet.models, fleet.mcp, fleet.tools, fleet.notify, fleet.budget
+    );
+    for agent in &fleet.agents {
+        let _ = write!(text, "{}={}", agent.id, agent.config_hash);
+    }
+    hash_of(&text)
+}
+
+/// The named tables of one kind: `[models.main]`, ….
+fn named<'a, T>(
+    top: &Section<'a>,
+    kind: &'a str,
+    keys: &[Key],
+    make: impl Fn(&Section<'a>) -> Option<T>,
+) -> BTreeMap<String, T> {
+    let mut all = BTreeMap::new();
+    let Some(table) = top.get(kind).and_then(|item| item.table()) else { return all };
+    for (name, value) in table {
+        let item = Item { file: top.file, value, name: kind };
+        let Some(section) = item.section(keys) else { continue };
+        if let Some(made) = make(&section) {
+            all.insert(name.get_ref().to_string(), made);
+        }
+    }
+    all
+}
+
+pub(super) fn zone(item: Item<'_>) -> Option<TimeZone> {
+    let name = item.text()?;
+    match TimeZone::get(name) {
+        Ok(zone) => Some(zone),
+        Err(_) => item.refuse_with(
+            format!("there is no time zone `{name}`"),
+            "use an IANA name such as \"Europe/Berlin\", \"America/New_York\" or \"UTC\"".into(),
+        ),
+    }
+}
+
+fn daemon(top: &Section<'_>) -> DaemonSpec {
+    let mut spec = DaemonSpec { timezone: top.file.context.timezone.clone(), ..DaemonSpec::default() };
+    let Some(section) = top.get("daemon").and_then(|item| item.section(keys::DAEMON)) else { return spec };
+    if let Some(zone) = section.get("timezone").and_then(zone) {
+        spec.timezone = zone;
+    }
+    if let Some(most) = section.whole("max_parallel_runs", 1) {
+        spec.max_parallel_runs = usize::try_from(most).unwrap_or(usize::MAX);
+    }
+    if let Some(grace) = section.duration("shutdown_grace") {
+        spec.shutdown_grace = grace;
+    }
+    if section.word("reload", &["watch", "manual"]) == Some(1) {
+        spec.reload = ReloadMode::Manual;
+    }
+    if let Some(section) = section.get("retention").and_then(|item| item.section(keys::RETENTION)) {
+        let keep = &mut spec.retention;
+        for (name, slot) in [
+            ("runs", &mut keep.runs),
+            ("events", &mut keep.events),
+            ("transcripts", &mut keep.transcripts),
+            ("output", &mut keep.output),
+        ] {
+            if let Some(span) = section.positive(name) {
+                *slot = span;
+            }
+        }
+        if let Some(bytes) = section.size("max_db_size") {
+            keep.max_db_size = bytes.max(1 << 20);
+        }
+    }
+    spec
+}
+
+fn model(section: &Section<'_>) -> Option<ModelSpec> {
+    let provider = section.word("provider", keys::PROVIDERS);
+    let name = section.text("model").map(str::to_owned);
+    for (key, missing) in [("provider", provider.is_none()), ("model", name.is_none())] {
+        if missing && section.own(key).is_none() {
+            section.file.error(Some(section.span.clone()), format!("a model needs `{key}`"), None);
+        }
+    }
+    let api_key = section.get("api_key").and_then(|item| item.secret());
+    let price = section.get("price").and_then(|item| item.section(keys::PRICE)).map(|price| {
+        let input = price.number("input").unwrap_or(0.0);
+        Price {
+            input,
+            cached_input: price.number("cached_input").unwrap_or(input),
+            output: price.number("output").unwrap_or(0.0),
+        }
+    });
+    Some(ModelSpec {
+        provider: keys::PROVIDERS[provider?].to_owned(),
+        model: name?,
+        base_url: section.get("base_url").and_then(url),
+        api_key,
+        headers: section.values("headers"),
+        request_timeout: section.positive("request_timeout").unwrap_or(jiff::SignedDuration::from_secs(60)),
+        max_output_tokens: section.whole("max_output_tokens", 1).unwrap_or(2048),
+        temperature: section.number("temperature"),
+        price,
+        fallback: section.texts("fallback").unwrap_or_default(),
+        max_parallel_requests: section.whole("max_parallel_requests", 1),
+        requests_per_minute: section.whole("requests_per_minute", 1),
+    })
+}
+
+pub(super) fn url(item: Item<'_>) -> Option<String> {
+    let text = item.text()?;
+    match text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) {
+        Some(rest) if !rest.is_empty() && !rest.starts_with('/') && !text.contains(char::is_whitespace) => {
+            Some(text.to_owned())
+        }
+        _ => item.refuse(format!("`{}` must be an address that begins with http:// or https://", item.name)),
+    }
+}
+
+fn mcp(section: &Section<'_>) -> Option<McpSpec> {
+    let command = section.get("command").and_then(|item| item.command());
+    let url = section.get("url").and_then(url);
+    if section.own("command").is_some() == section.own("url").is_some() {
+        section.file.error(
+            Some(section.span.clone()),
+            "an MCP server needs either `command` or `url`".into(),
+            None,
+        );
+        return None;
+    }
+    Some(McpSpec {
+        command,
+        url,
+        headers: section.values("headers"),
+        env: section.values("env"),
+        allow: section.texts("allow"),
+    })
+}
+
+/// Instances of built-in tools. None of the tools that take settings is in this version, so the
+/// settings are kept as typed.
+fn tools(top: &Section<'_>) -> BTreeMap<String, ToolSpec> {
+    let mut all = BTreeMap::new();
+    let Some(table) = top.get("tools").and_then(|item| item.table()) else { return all };
+    let kinds: Vec<&str> = keys::TOOLS.iter().map(|(name, _)| *name).collect();
+    for (name, value) in table {
+        let item = Item { file: top.file, value, name: "tools" };
+        let Some(settings) = item.table() else { continue };
+        let Some(kind) = settings.get("type") else {
+            item.refuse_with::<()>("a tool needs `type`".into(), format!("one of {}", kinds.join(", ")));
+            continue;
+        };
+        let Some(kind) = (Item { file: top.file, value: kind, name: "type" }).word(&kinds) else { continue };
+        let (kind, available) = keys::TOOLS[kind];
+        let mut settings = item.json();
+        if let Some(object) = settings.as_object_mut() {
+            object.remove("type");
+        }
+        all.insert(name.get_ref().to_string(), ToolSpec { kind: kind.to_owned(), settings, available });
+    }
+    all
+}
+
+fn notify(section: &Section<'_>) -> Option<NotifyTarget> {
+    const TYPES: &[&str] = &["webhook", "command", "email", "desktop", "file"];
+    let Some(kind) = section.get("type") else {
+        section.file.error(
+            Some(section.span.clone()),
+            "a [notify.…] table needs `type`".into(),
+            Some(format!("one of {}", TYPES.join(", "))),
+        );
+        return None;
+    };
+    let needs = |key: &'static str| {
+        let found = section.own(key);
+        if found.is_none() {
+            section.file.error(Some(section.span.clone()), format!("this `type` needs `{key}`"), None);
+        }
+        section.get(key)
+    };
+    let kind = match TYPES[kind.word(TYPES)?] {
+        "webhook" => {
+            let item = needs("url")?;
+            let address = item.text_or_secret()?;
+            if let TextOrSecret::Text(_) = address {
+                url(item)?;
+            }
+            NotifyTargetKind::Webhook { url: address, headers: section.values("headers") }
+        }
+        "command" => NotifyTargetKind::Command(CommandSpec {
+            argv: needs("command")?.command()?,
+            env: section.values("env"),
+            cwd: agents::cwd(section),
+            stdin: None,
+        }),
+        "file" => {
+            let item = needs("path")?;
+            NotifyTargetKind::File(section.file.expand(item.text()?, item.span()))
+        }
+        "desktop" => NotifyTargetKind::Desktop,
+        _ => NotifyTargetKind::Email(serde_json::Value::Null),
+    };
+    Some(NotifyTarget { kind })
+}
+
+fn budget(section: &Section<'_>) -> BudgetSpec {
+    let warn_at = section.number("warn_at");
+    if let (Some(at), Some(item)) = (warn_at, section.get("warn_at"))
+        && at > 1.0
+    {
+        item.refuse::<()>("`warn_at` is a part of a budget: between 0 and 1".into());
+    }
+    BudgetSpec {
+        usd_per_day: section.number("usd_per_day"),
+        usd_per_month: section.number("usd_per_month"),
+        tokens_per_day: section.whole("tokens_per_day", 0),
+        requests_per_day: section.whole("requests_per_day", 0),
+        warn_at,
+    }
+}
+
+fn fallbacks(top: &Section<'_>, fleet: &Fleet) {
+    let Some(table) = top.get("models").and_then(|item| item.table()) else { return };
+    for value in table.values() {
+        let Some(list) = value.get_ref().as_table().and_then(|model| model.get("fallback")) else { continue };
+        let item = Item { file: top.file, value: list, name: "fallback" };
+        for name in item.items().unwrap_or_default() {
+            if let Some(text) = name.text() {
+                refers(name, text, "model", fleet.models.keys().map(String::as_str));
+            }
+        }
+    }
+}
+
+/// Notes an error if a name refers to nothing.
+pub(super) fn refers<'n>(
+    item: Item<'_>,
+    name: &str,
+    kind: &str,
+    names: impl Iterator<Item = &'n str> + Clone,
+) -> bool {
+    if names.clone().any(|known| known == name) {
+        return true;
+    }
+    let table = if kind == "notify target" {
+        "notify"
+    } else if kind == "model" {
+        "models"
+    } else {
+        "tools"
+    };
+    let hint = match nearest(name, names) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => format!("define it in [{table}.{name}]"),
+    };
+    item.refuse_with::<()>(format!("there is no {kind} `{name}`"), hint);
+    false
+}

@@ -1,0 +1,61 @@
+//! The JSON Schema of `agents.toml`, from the table of keys.
+use super::keys::{self, Key, Kind};
+use serde_json::{Map, Value, json};
+
+/// JSON Schema (2020-12) of `agents.toml`, for editors.
+pub fn schema() -> Value {
+    let mut root = object(keys::TOP);
+    let named = |keys: &[Key]| json!({"type": "object", "additionalProperties": object(keys)});
+    root["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+    root["title"] = json!("agents.toml of bgagent");
+    root["properties"]["models"] = named(keys::MODEL);
+    root["properties"]["mcp"] = named(keys::MCP);
+    root["properties"]["notify"] = named(keys::NOTIFY);
+    root["properties"]["agents"] = named(keys::AGENT);
+    let tools: Vec<&str> = keys::TOOLS.iter().map(|(name, _)| *name).collect();
+    root["properties"]["tools"] = json!({
+        "type": "object",
+        "additionalProperties": {"type": "object", "required": ["type"], "properties": {"type": {"enum": tools}}},
+    });
+    root
+}
+
+fn object(keys: &[Key]) -> Value {
+    let properties: Map<String, Value> = keys
+        .iter()
+        .map(|key| {
+            let mut value = of(key.kind);
+            value["description"] = json!(key.doc);
+            (key.name.to_owned(), value)
+        })
+        .collect();
+    json!({"type": "object", "properties": properties, "additionalProperties": false})
+}
+
+fn of(kind: Kind) -> Value {
+    match kind {
+        Kind::Text => json!({"type": "string"}),
+        Kind::Flag => json!({"type": "boolean"}),
+        Kind::Whole => json!({"type": "integer", "minimum": 0}),
+        Kind::Number => json!({"type": "number", "minimum": 0}),
+        Kind::Duration | Kind::Size => json!({"type": ["integer", "string"]}),
+        Kind::Word(words) => json!({"enum": words}),
+        Kind::Secret => json!({
+            "type": "object", "minProperties": 1, "maxProperties": 1,
+            "properties": {
+                "env": {"type": "string"}, "file": {"type": "string"}, "credential": {"type": "string"},
+                "command": {"type": "array", "items": {"type": "string"}},
+            },
+            "additionalProperties": false,
+        }),
+        Kind::Texts => json!({"type": "array", "items": {"type": "string"}}),
+        Kind::Command => {
+            json!({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]})
+        }
+        Kind::Texts2 => json!({"type": "object"}),
+        Kind::Table(keys) => object(keys),
+        Kind::WordOr(words, keys) => json!({"oneOf": [{"enum": words}, object(keys)]}),
+        Kind::Tables(keys) => json!({"type": "array", "items": object(keys)}),
+        Kind::Any => json!({}),
+    }
+}

@@ -1,0 +1,351 @@
+//! Tables of good and bad files.
+use super::*;
+use jiff::SignedDuration;
+
+fn read(text: &str) -> Result<Loaded, Box<Rejected>> {
+    let context = Context {
+        now: "2026-06-01T12:00:00Z".parse().unwrap(),
+        timezone: TimeZone::UTC,
+        home: "/home/u".into(),
+        env: &|name| (name == "DATA").then(|| "/data".to_owned()),
+    };
+    parse(text.to_owned(), Path::new("/etc/bgagent/agents.toml"), &context)
+}
+
+#[test]
+fn the_starter_is_valid_and_ready() {
+    let loaded = read(STARTER).unwrap_or_else(|rejected| panic!("{:?}", rejected.diagnostics));
+    assert_eq!(loaded.warnings, []);
+    assert!(loaded.fleet.agents.len() >= 4);
+    assert!(loaded.fleet.agents.iter().all(|agent| agent.unavailable.is_none()));
+}
+
+/// Each is refused at this line, with this in its message or hint.
+#[test]
+fn bad_files_are_refused_where_they_are_bad() {
+    for (text, line, part) in [
+        ("[agents.a]\nintervall = 60\ncommand = \"x\"", 2, "did you mean `interval`?"),
+        ("[agents.a]\ninterval = \"soon\"\ncommand = \"x\"", 2, "no duration"),
+        ("[agents.a]\ninterval = 0\ncommand = \"x\"", 2, "longer than nothing"),
+        ("[agents.a]\ninterval = -5\ncommand = \"x\"", 2, "at least 0"),
+        ("[agents.a]\ninterval = 1.5\ncommand = \"x\"", 2, "whole seconds"),
+        ("[agents.a]\ninterval = 60\ncron = \"@daily\"\ncommand = \"x\"", 3, "one schedule"),
+        ("[agents.a]\ninterval = 60", 1, "nothing to run"),
+        ("[agents.a]\ncommand = \"x\"\ntool = \"probe\"", 2, "runs one thing"),
+        ("[agents.a]\ncommand = []", 2, "is empty"),
+        ("[agents.a]\ncommand = 7", 2, "a text or a list of texts"),
+        ("[agents.\"a b\"]\ncommand = \"x\"", 1, "can't name an agent"),
+        ("[agents.a]\ncron = \"* * *\"\ncommand = \"x\"", 2, "3 fields"),
+        ("[agents.a]\ncron = \"0 0 31 2 *\"\ncommand = \"x\"", 2, "never fires"),
+        ("[agents.a]\ncron = \"*/90 * * * *\"\ncommand = \"x\"", 2, "interval = \"90m\""),
+        ("[agents.a]\ncron = \"@daily\"\ntimezone = \"Mars/Olympus\"\ncommand = \"x\"", 3, "no time zone"),
+        ("[daemon]\ntimezone = \"UTCC\"", 2, "IANA"),
+        ("[agents.a]\nat = \"tomorrow\"\ncommand = \"x\"", 2, "is no time"),
+        (
+            "[agents.a]\ntimezone = \"Europe/Berlin\"\nat = \"2027-03-28T02:30:00\"\ncommand = \"x\"",
+            3,
+            "does not exist",
+        ),
+        ("[agents.a]\non = \"incident_open\"\ncommand = \"x\"", 2, "incident_opened"),
+        ("[agents.a]\non = \"tool_call_started\"\ncommand = \"x\"", 2, "can't be"),
+        ("[agents.a]\non = { agent = \"b\" }\ncommand = \"x\"", 2, "needs `event`"),
+        (
+            "[agents.a]\non = { event = \"circuit_opened\", agent = \"b\" }\ncommand = \"x\"",
+            2,
+            "no agent `b`",
+        ),
+        (
+            "[agents.a]\non = { event = \"circuit_opened\", agent = \"b\" }\ncommand = \"x\"\n[agents.b]\non = { event = \"circuit_opened\", agent = \"a\" }\ncommand = \"x\"",
+            2,
+            "in a circle",
+        ),
+        ("[agents.a]\noverlap = \"queued\"\ncommand = \"x\"", 2, "did you mean \"queue\"?"),
+        ("[agents.a]\ncatch_up = \"newest\"\ncommand = \"x\"", 2, "did you mean \"latest\"?"),
+        (
+            "[agents.a]\ncatch_up = { policy = \"all\", maximum = 3 }\ncommand = \"x\"",
+            2,
+            "unknown key `maximum`",
+        ),
+        ("[agents.a]\nretry = { max = -1 }\ncommand = \"x\"", 2, "at least 0"),
+        ("[agents.a]\nretry = 3\ncommand = \"x\"", 2, "a table"),
+        ("[agents.a]\njitter = 60\ninterval = 60\ncommand = \"x\"", 2, "shorter than the interval"),
+        ("[agents.a]\nenabled = \"yes\"\ncommand = \"x\"", 2, "true or false"),
+        ("[agents.a]\nmax_output = \"5 apples\"\ncommand = \"x\"", 2, "no size"),
+        ("[agents.a]\nquery = \"x\"", 2, "needs a `model`"),
+        (
+            "[agents.a]\nquery = \"x\"\nmodel = \"mian\"\n[models.main]\nprovider = \"ollama\"\nmodel = \"m\"",
+            3,
+            "did you mean \"main\"?",
+        ),
+        ("[models.m]\nprovider = \"openia\"\nmodel = \"x\"", 2, "did you mean \"openai\"?"),
+        ("[models.m]\nmodel = \"x\"", 1, "needs `provider`"),
+        ("[models.m]\nprovider = \"openai\"\nmodel = \"x\"\napi_key = \"sk-123\"", 4, "{ env = \"NAME\" }"),
+        (
+            "[models.m]\nprovider = \"openai\"\nmodel = \"x\"\napi_key = { env = \"A\", file = \"b\" }",
+            4,
+            "exactly one",
+        ),
+        ("[models.m]\nprovider = \"openai\"\nmodel = \"x\"\nbase_url = \"localhost\"", 4, "http://"),
+        ("[models.m]\nprovider = \"openai\"\nmodel = \"x\"\nfallback = [\"n\"]", 4, "no model `n`"),
+        (
+            "[models.m]\nprovider = \"openai\"\nmodel = \"x\"\n[agents.a]\nquery = \"q\"\nmodel = \"m\"\nmax_usd_per_run = 1",
+            7,
+            "needs a price",
+        ),
+        ("[agents.a]\ntool = \"prob\"", 2, "did you mean \"probe\"?"),
+        ("[agents.a]\ntool = \"probe\"", 2, "needs `args`"),
+        ("[agents.a]\ntool = \"probe\"\nargs = { checks = [] }", 3, "is empty"),
+        (
+            "[agents.a]\ntool = \"probe\"\nargs = { checks = [{ type = \"disc\", path = \"/\" }] }",
+            3,
+            "did you mean \"disk\"?",
+        ),
+        ("[agents.a]\ntool = \"probe\"\nargs = { checks = [{ type = \"disk\" }] }", 3, "needs `path`"),
+        (
+            "[agents.a]\ntool = \"probe\"\nargs = { checks = [{ type = \"memory\", path = \"/\" }] }",
+            3,
+            "not for a check",
+        ),
+        (
+            "[agents.a]\ntool = \"probe\"\nargs = { checks = [{ type = \"tcp\", host = \"h\", port = 99999 }] }",
+            3,
+            "65535",
+        ),
+        (
+            "[agents.a]\ntool = \"probe\"\nargs = { checks = [{ type = \"disk\", path = \"/\", warn = 90, crit = 80 }] }",
+            3,
+            "`crit` must not be below",
+        ),
+        (
+            "[agents.a]\ntool = \"probe\"\nargs = { checks = [{ type = \"http\", url = \"ftp://x\" }] }",
+            3,
+            "http://",
+        ),
+        ("[agents.a]\ntool = \"system_metrics\"\nargs = { top = 99 }", 3, "at most 50"),
+        ("[agents.a]\ntool = \"gh/search\"", 2, "no MCP server `gh`"),
+        ("[agents.a]\ncommand = \"x\"\nargs = {}", 3, "for agents with a `tool`"),
+        ("[agents.a]\ncommand = \"x\"\ngate = {}", 3, "either `tool` or `command`"),
+        (
+            "[agents.a]\ncommand = \"x\"\nsuccess_when = [{ command = \"y\", expect = { exit = { over = 1 } } }]",
+            3,
+            "does not compare",
+        ),
+        ("[agents.a]\ncommand = \"x\"\nnotify = { to = [\"ops\"] }", 3, "no notify target `ops`"),
+        ("[agents.a]\ncommand = \"x\"\nnotify = { on = [\"failed\"] }", 3, "needs `to`"),
+        ("[notify.n]\ntype = \"sms\"", 2, "use one of"),
+        ("[notify.n]\ntype = \"webhook\"", 1, "needs `url`"),
+        ("[tools.t]\ntype = \"sqlite\"", 2, "can't be"),
+        ("[mcp.m]\nallow = []", 1, "either `command` or `url`"),
+        ("[budget]\nwarn_at = 3", 2, "between 0 and 1"),
+        ("[agents.a]\ncommand = \"x\"\ncwd = \"${NOPE}/x\"", 3, "`NOPE` is not set"),
+        ("[defaults]\ncron = \"@daily\"", 2, "unknown key `cron`"),
+        ("[daemons]", 1, "did you mean `daemon`?"),
+        ("[agents.a\ncommand = \"x\"", 1, ""),
+        ("[agents.a]\ncommand = \"x\"\ncommand = \"y\"", 3, ""),
+        ("🙂 = 1\n", 1, ""),
+    ] {
+        let rejected = read(text).expect_err(text);
+        let errors: Vec<&Diagnostic> = rejected.diagnostics.iter().filter(|found| found.is_error).collect();
+        let fits = |found: &&Diagnostic| {
+            found.line == line
+                && (found.message.contains(part)
+                    || found.hint.as_deref().is_some_and(|hint| hint.contains(part)))
+        };
+        assert!(errors.iter().any(fits), "{text}\nwanted line {line}: {part}\n{errors:#?}");
+        let shown = render(&rejected.diagnostics, &rejected.text, &rejected.path, false);
+        assert!(shown.contains("agents.toml"), "{shown}");
+    }
+}
+
+#[test]
+fn all_errors_are_found_in_one_go() {
+    let rejected =
+        read("[agents.a]\nintervall = 1\n[agents.b]\ncommand = 3\n[agents.c]\ncron = \"x\"\ncommand = \"x\"")
+            .unwrap_err();
+    let lines: Vec<u32> = rejected.diagnostics.iter().map(|found| found.line).collect();
+    assert_eq!(lines, [1, 2, 4, 6]);
+}
+
+#[test]
+fn what_is_odd_is_warned_of() {
+    for (text, part) in [
+        ("[agents.a]\nat = \"2020-01-01T00:00:00Z\"\ncommand = \"x\"", "has passed"),
+        ("[agents.a]\ntool = \"http\"\nargs = { url = \"http://x\" }", "not available in this version"),
+        ("[agents.a]\ninterval = 10\noverlap = \"parallel\"\ncommand = \"x\"", "pile up"),
+        ("[agents.a]\ncron = \"30 2 * * *\"\ntimezone = \"Europe/Berlin\"\ncommand = \"x\"", "comes twice"),
+        (
+            "[agents.a]\ncron = \"30 2 * 1-6 *\"\ntimezone = \"Europe/Berlin\"\ncommand = \"x\"",
+            "does not exist",
+        ),
+        (
+            "[agents.a]\ntool = \"system_metrics\"\ntimeout = 5\ntool_call_timeout = 50",
+            "longer than `timeout`",
+        ),
+        (
+            "[agents.a]\ncommand = \"x\"\nretry = { max = 2, initial = \"10m\" }\ntimeout = 60\ntotal_timeout = 90",
+            "no retry can fit",
+        ),
+    ] {
+        let loaded = read(text).unwrap_or_else(|rejected| panic!("{text}: {:?}", rejected.diagnostics));
+        assert!(
+            loaded.warnings.iter().any(|found| found.message.contains(part)),
+            "{text}: {:?}",
+            loaded.warnings
+        );
+    }
+}
+
+/// The contract's own example, with what its references need.
+#[test]
+fn every_key_of_the_contract_is_known() {
+    let text = r#"
+[daemon]
+timezone = "Europe/Berlin"
+max_parallel_runs = 64
+shutdown_grace = "30s"
+reload = "watch"
+retention = { runs = "90d", events = "90d", transcripts = "30d", output = "30d", max_db_size = "2GiB" }
+[models.main]
+provider = "openai"
+model = "gpt-4o-mini"
+base_url = "http://127.0.0.1:8080/v1"
+api_key = { env = "OPENAI_API_KEY" }
+request_timeout = "60s"
+max_output_tokens = 2048
+temperature = 0.2
+price = { input = 0.15, cached_input = 0.075, output = 0.60 }
+fallback = ["local"]
+max_parallel_requests = 8
+requests_per_minute = 60
+[models.local]
+provider = "ollama"
+model = "x"
+[mcp.github]
+command = ["github-mcp-server", "stdio"]
+env = { GITHUB_TOKEN = { env = "GITHUB_TOKEN" } }
+allow = ["search_issues"]
+[tools.app_db]
+type = "sql"
+url = "sqlite:///var/lib/app/app.db"
+mode = "read_only"
+[notify.ops]
+type = "webhook"
+url = { env = "OPS_WEBHOOK" }
+[budget]
+usd_per_day = 2.0
+usd_per_month = 30.0
+tokens_per_day = 2_000_000
+requests_per_day = 5_000
+warn_at = 0.8
+[defaults]
+timeout = "10m"
+[agents.system-health]
+description = "Disk, memory and services"
+interval = 60
+timezone = "Europe/Berlin"
+jitter = "5s"
+first_run = "now"
+catch_up = { policy = "all", max = 10, max_age = "24h", spread = "5m" }
+overlap = "skip"
+enabled = true
+query = "Check disk, memory and services."
+system_instruction = "You are a careful operator."
+model = "main"
+tools = ["system_metrics", "app_db", "github/search_issues"]
+env = { LEVEL = "warn" }
+cwd = "."
+stdin = "text"
+timeout = "10m"
+total_timeout = "30m"
+tool_call_timeout = "30s"
+request_limit = 20
+total_tokens_limit = 100_000
+max_steps = 30
+max_usd_per_run = 0.10
+usd_per_day = 0.50
+tokens_per_day = 200_000
+requests_per_day = 500
+retry = { max = 2, backoff = "exponential", initial = "10s", max_delay = "5m" }
+circuit_breaker = { open_after = 5, cooldown = "1h" }
+lock = "app-db"
+max_output = "1MiB"
+memory = { mode = "session", max_tokens = 8000 }
+session_id = "health"
+gate = { tool = "feed", args = { urls = [] }, novel_by = ["link"] }
+success_when = [ { tool = "app_db", args = { sql = "x" }, expect = { rows = { gte = 1 } } } ]
+notify = { to = ["ops"], on = ["failed", "recovered", "circuit_opened", "budget_exhausted", "missed", "incident_opened", "incident_resolved"], repeat = "6h" }
+approval = "deny"
+"#;
+    let loaded = read(text).unwrap_or_else(|rejected| {
+        panic!("{}", render(&rejected.diagnostics, &rejected.text, &rejected.path, false))
+    });
+    let agent = loaded.fleet.agent("system-health").unwrap();
+    assert!(agent.unavailable.as_deref().is_some_and(|why| why.contains("not available in this version")));
+    assert_eq!(agent.limits.timeout, SignedDuration::from_mins(10));
+    assert_eq!(loaded.fleet.daemon.retention.max_db_size, 2 << 30);
+}
+
+#[test]
+fn paths_and_defaults_are_resolved() {
+    let loaded = read("[defaults]\ntimeout = 5\n[agents.a]\ncommand = [\"x\"]\ncwd = \"${DATA}/y\"\n[agents.b]\ncommand = \"y z\"\ntimeout = 7").unwrap();
+    let [a, b] = &loaded.fleet.agents[..] else { panic!("two agents") };
+    let crate::domain::Body::Command(command) = &a.body else { panic!("a command") };
+    assert_eq!(command.cwd, Path::new("/data/y"));
+    let crate::domain::Body::Command(command) = &b.body else { panic!("a command") };
+    assert_eq!(
+        (command.argv.join(" "), command.cwd.as_path()),
+        ("/bin/sh -c y z".into(), Path::new("/etc/bgagent"))
+    );
+    assert_eq!(
+        [a.limits.timeout, b.limits.timeout],
+        [SignedDuration::from_secs(5), SignedDuration::from_secs(7)]
+    );
+}
+
+#[test]
+fn a_hash_changes_with_what_matters_and_with_nothing_else() {
+    let hash = |text: &str| read(text).unwrap().fleet.agents[0].config_hash;
+    let first = hash("[agents.a]\ninterval = 60\ncommand = \"x\"");
+    assert_eq!(first, hash("# a remark\n\n[agents.a]\ncommand = \"x\"\ninterval = \"1m\""));
+    assert_ne!(first, hash("[agents.a]\ninterval = 61\ncommand = \"x\""));
+    assert_ne!(first, hash("[defaults]\ntimeout = 3\n[agents.a]\ninterval = 60\ncommand = \"x\""));
+}
+
+#[test]
+fn odd_texts_are_rendered_with_their_place() {
+    let rejected = read("# 🙂🙂\r\n[agents.a]\r\n\tintervall = \"🙂\"\r\ncommand = \"x\"").unwrap_err();
+    assert_eq!((rejected.diagnostics[0].line, rejected.diagnostics[0].column), (3, 2));
+    let shown = render(&rejected.diagnostics, &rejected.text, Path::new("a.toml"), false);
+    assert!(shown.contains("a.toml:3:2") && shown.contains("did you mean `interval`?"), "{shown}");
+    for text in ["", "\n", "[", "a", "=", "[agents"] {
+        if let Err(rejected) = read(text) {
+            render(&rejected.diagnostics, &rejected.text, Path::new("a.toml"), false);
+        }
+    }
+}
+
+#[test]
+fn many_agents_are_read_quickly() {
+    use std::fmt::Write;
+    let mut text = String::new();
+    for n in 0..20_000 {
+        write!(text, "[agents.a{n}]\ninterval = 3600\ncommand = [\"true\"]\n").unwrap();
+    }
+    let began = std::time::Instant::now();
+    assert_eq!(read(&text).unwrap().fleet.agents.len(), 20_000);
+    assert!(began.elapsed() < std::time::Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+proptest::proptest! {
+    /// Whatever is cut out of or put into a good file: an answer, never a panic.
+    #[test]
+    fn mutated_files_never_panic(at in 0usize..4000, cut in 0usize..40, put in "[a-z\\[\\]{}=\",.#0-9 \n🙂]{0,12}") {
+        let mut text = STARTER.to_owned();
+        let from = text.floor_char_boundary(at.min(text.len()));
+        let to = text.ceil_char_boundary((from + cut).min(text.len()));
+        text.replace_range(from..to, &put);
+        if let Err(rejected) = read(&text) {
+            render(&rejected.diagnostics, &rejected.text, &rejected.path, false);
+        }
+    }
+}

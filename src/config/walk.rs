@@ -1,0 +1,390 @@
+//! Walks the document: every value with its place, every problem noted, nothing thrown.
+use super::keys::{Key, Kind};
+use super::{Context, Diagnostic, duration};
+use crate::domain::{SecretRef, TextOrSecret};
+use jiff::SignedDuration;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// The file at hand, and what is wrong with it.
+pub(super) struct File<'c> {
+    pub(super) path: PathBuf,
+    pub(super) folder: PathBuf,
+    pub(super) context: &'c Context<'c>,
+    text: &'c str,
+    /// Where each line begins.
+    lines: Vec<usize>,
+    found: RefCell<Vec<Diagnostic>>,
+}
+
+impl<'c> File<'c> {
+    pub(super) fn new(text: &'c str, path: &Path, context: &'c Context<'c>) -> Self {
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        let folder = path.parent().map_or_else(|| PathBuf::from("/"), Path::to_owned);
+        Self { path: path.to_owned(), folder, context, text, lines, found: RefCell::default() }
+    }
+
+    pub(super) fn into_diagnostics(self) -> Vec<Diagnostic> {
+        self.found.into_inner()
+    }
+
+    pub(super) fn error(&self, span: Option<Range<usize>>, message: String, hint: Option<String>) {
+        self.note(true, span, message, hint);
+    }
+
+    pub(super) fn warn(&self, span: Range<usize>, message: String, hint: Option<String>) {
+        self.note(false, Some(span), message, hint);
+    }
+
+    fn note(&self, is_error: bool, span: Option<Range<usize>>, message: String, hint: Option<String>) {
+        let (line, column) = span.as_ref().map_or((0, 0), |span| self.place(span.start));
+        self.found.borrow_mut().push(Diagnostic { is_error, message, span, line, column, hint });
+    }
+
+    /// Line and column of a byte, both from 1.
+    pub(super) fn place(&self, at: usize) -> (u32, u32) {
+        let line = self.lines.partition_point(|start| *start <= at).max(1);
+        let start = self.lines[line - 1];
+        let at = self.text.floor_char_boundary(at.min(self.text.len()));
+        let column = self.text[start.min(at)..at].chars().count() + 1;
+        (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
+    }
+
+    /// A path of the file: relative to its folder, `~` and `${VAR}` expanded.
+    pub(super) fn expand(&self, text: &str, span: Range<usize>) -> PathBuf {
+        let mut out = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("${") {
+            out.push_str(before);
+            let Some((name, tail)) = after.split_once('}') else {
+                self.error(Some(span.clone()), "`${` without `}`".into(), None);
+                break;
+            };
+            match (self.context.env)(name) {
+                Some(value) => out.push_str(&value),
+                None => self.error(
+                    Some(span.clone()),
+                    format!("the variable `{name}` is not set"),
+                    Some("set it where the daemon runs, or write the path out".into()),
+                ),
+            }
+            rest = tail;
+        }
+        out.push_str(rest);
+        let path = match out.strip_prefix("~/") {
+            Some(below) => self.context.home.join(below),
+            None if out == "~" => self.context.home.clone(),
+            None => self.folder.join(&out),
+        };
+        path.components().filter(|part| *part != std::path::Component::CurDir).collect()
+    }
+}
+
+/// A value with its place and its name.
+#[derive(Clone, Copy)]
+pub(super) struct Item<'a> {
+    pub(super) file: &'a File<'a>,
+    pub(super) value: &'a Spanned<DeValue<'a>>,
+    pub(super) name: &'a str,
+}
+
+/// A table whose keys are known.
+pub(super) struct Section<'a> {
+    pub(super) file: &'a File<'a>,
+    pub(super) table: &'a DeTable<'a>,
+    pub(super) span: Range<usize>,
+    /// Looked into when a key is not here.
+    pub(super) defaults: Option<&'a DeTable<'a>>,
+}
+
+impl<'a> Section<'a> {
+    /// The section of a table; unknown keys are errors with a suggestion.
+    pub(super) fn of(file: &'a File<'a>, table: &'a DeTable<'a>, span: Range<usize>, keys: &[Key]) -> Self {
+        for name in table.keys() {
+            let text = name.get_ref().as_ref();
+            if !keys.iter().any(|key| key.name == text) {
+                let hint = nearest(text, keys.iter().map(|key| key.name))
+                    .map(|near| format!("did you mean `{near}`?"));
+                let hint = hint.unwrap_or_else(|| {
+                    let all: Vec<&str> = keys.iter().map(|key| key.name).collect();
+                    format!("known here: {}", all.join(", "))
+                });
+                file.error(Some(name.span()), format!("unknown key `{text}`"), Some(hint));
+            }
+        }
+        Self { file, table, span, defaults: None }
+    }
+
+    pub(super) fn get(&self, name: &'a str) -> Option<Item<'a>> {
+        let own = self.table.get(name);
+        let value = own.or_else(|| self.defaults.and_then(|defaults| defaults.get(name)))?;
+        Some(Item { file: self.file, value, name })
+    }
+
+    pub(super) fn own(&self, name: &'a str) -> Option<Item<'a>> {
+        self.table.get(name).map(|value| Item { file: self.file, value, name })
+    }
+
+    pub(super) fn text(&self, name: &'a str) -> Option<&'a str> {
+        self.get(name)?.text()
+    }
+
+    pub(super) fn flag(&self, name: &'a str) -> Option<bool> {
+        let item = self.get(name)?;
+        let flag = item.value.get_ref().as_bool();
+        flag.or_else(|| item.wrong("true or false"))
+    }
+
+    pub(super) fn whole(&self, name: &'a str, least: u64) -> Option<u64> {
+        self.get(name)?.whole(least)
+    }
+
+    pub(super) fn number(&self, name: &'a str) -> Option<f64> {
+        let item = self.get(name)?;
+        let number = item.number()?;
+        if number < 0.0 || !number.is_finite() {
+            return item.wrong("a number that is not negative");
+        }
+        Some(number)
+    }
+
+    pub(super) fn duration(&self, name: &'a str) -> Option<SignedDuration> {
+        self.get(name)?.duration()
+    }
+
+    pub(super) fn positive(&self, name: &'a str) -> Option<SignedDuration> {
+        let item = self.get(name)?;
+        let span = item.duration()?;
+        if span.is_zero() {
+            return item.refuse(format!("`{name}` must be longer than nothing"));
+        }
+        Some(span)
+    }
+
+    pub(super) fn size(&self, name: &'a str) -> Option<u64> {
+        let item = self.get(name)?;
+        match item.value.get_ref() {
+            DeValue::Integer(_) => item.whole(0),
+            DeValue::String(text) => match duration::parse_size(text) {
+                Ok(bytes) => Some(bytes),
+                Err(message) => item.refuse(message),
+            },
+            _ => item.wrong("whole bytes or a text like \"1MiB\""),
+        }
+    }
+
+    /// One of some words, with its position among them.
+    pub(super) fn word(&self, name: &'a str, words: &[&str]) -> Option<usize> {
+        self.get(name)?.word(words)
+    }
+
+    pub(super) fn texts(&self, name: &'a str) -> Option<Vec<String>> {
+        self.get(name)?.texts()
+    }
+
+    pub(super) fn values(&self, name: &'a str) -> BTreeMap<String, TextOrSecret> {
+        let Some(item) = self.get(name) else { return BTreeMap::new() };
+        let Some(table) = item.table() else { return BTreeMap::new() };
+        let values = table.iter().filter_map(|(key, value)| {
+            let key = key.get_ref().to_string();
+            let item = Item { file: self.file, value, name: item.name };
+            Some((key, item.text_or_secret()?))
+        });
+        values.collect()
+    }
+}
+
+impl<'a> Item<'a> {
+    pub(super) fn span(&self) -> Range<usize> {
+        self.value.span()
+    }
+
+    pub(super) fn refuse<T>(&self, message: String) -> Option<T> {
+        self.file.error(Some(self.span()), message, None);
+        None
+    }
+
+    pub(super) fn refuse_with<T>(&self, message: String, hint: String) -> Option<T> {
+        self.file.error(Some(self.span()), message, Some(hint));
+        None
+    }
+
+    pub(super) fn wrong<T>(&self, wanted: &str) -> Option<T> {
+        let found = self.value.get_ref().type_str();
+        self.refuse(format!("`{}` must be {wanted}, not {found}", self.name))
+    }
+
+    pub(super) fn text(&self) -> Option<&'a str> {
+        match self.value.get_ref() {
+            DeValue::String(text) => Some(text.as_ref()),
+            _ => self.wrong("a text"),
+        }
+    }
+
+    pub(super) fn whole(&self, least: u64) -> Option<u64> {
+        let DeValue::Integer(number) = self.value.get_ref() else { return self.wrong("a whole number") };
+        match i64::from_str_radix(number.as_str(), number.radix()).ok().and_then(|n| u64::try_from(n).ok()) {
+            Some(number) if number >= least => Some(number),
+            _ => self.refuse(format!("`{}` must be a whole number of at least {least}", self.name)),
+        }
+    }
+
+    pub(super) fn number(&self) -> Option<f64> {
+        let number = match self.value.get_ref() {
+            DeValue::Integer(number) => {
+                i64::from_str_radix(number.as_str(), number.radix()).ok().map(|n| n as f64)
+            }
+            DeValue::Float(number) => number.as_str().parse().ok(),
+            _ => None,
+        };
+        number.or_else(|| self.wrong("a number"))
+    }
+
+    pub(super) fn duration(&self) -> Option<SignedDuration> {
+        match self.value.get_ref() {
+            DeValue::Integer(_) => {
+                self.whole(0).and_then(|secs| i64::try_from(secs).ok()).map(SignedDuration::from_secs)
+            }
+            DeValue::String(text) => match duration::parse_duration(text) {
+                Ok(span) => Some(span),
+                Err(message) => self.refuse(message),
+            },
+            _ => self.wrong("whole seconds or a text like \"5m\""),
+        }
+    }
+
+    pub(super) fn word(&self, words: &[&str]) -> Option<usize> {
+        let text = self.text()?;
+        let found = words.iter().position(|word| *word == text);
+        found.or_else(|| {
+            let hint = match nearest(text, words.iter().copied()) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => format!("use one of {}", words.join(", ")),
+            };
+            self.refuse_with(format!("`{}` can't be \"{text}\"", self.name), hint)
+        })
+    }
+
+    pub(super) fn table(&self) -> Option<&'a DeTable<'a>> {
+        self.value.get_ref().as_table().or_else(|| self.wrong("a table"))
+    }
+
+    pub(super) fn section(&self, keys: &[Key]) -> Option<Section<'a>> {
+        Some(Section::of(self.file, self.table()?, self.span(), keys))
+    }
+
+    pub(super) fn items(&self) -> Option<Vec<Item<'a>>> {
+        let array = self.value.get_ref().as_array();
+        let array = array.or_else(|| self.wrong("a list"))?;
+        Some(array.iter().map(|value| Item { value, ..*self }).collect())
+    }
+
+    pub(super) fn texts(&self) -> Option<Vec<String>> {
+        self.items()?.iter().map(|item| item.text().map(str::to_owned)).collect()
+    }
+
+    /// A list runs directly; a text runs by the shell.
+    pub(super) fn command(&self) -> Option<Vec<String>> {
+        let argv = match self.value.get_ref() {
+            DeValue::String(text) => vec!["/bin/sh".into(), "-c".into(), text.to_string()],
+            DeValue::Array(_) => self.texts()?,
+            _ => return self.wrong("a text or a list of texts"),
+        };
+        if argv.iter().any(|part| part.contains('\0')) {
+            return self.refuse(format!("`{}` has a NUL byte", self.name));
+        }
+        match argv.first().map(|program| program.trim()) {
+            None | Some("") => self.refuse(format!("`{}` is empty", self.name)),
+            Some(_) if argv.len() == 3 && argv[1] == "-c" && argv[2].trim().is_empty() => {
+                self.refuse(format!("`{}` is empty", self.name))
+            }
+            Some(_) => Some(argv),
+        }
+    }
+
+    /// A reference to a secret. A literal is an error that explains itself.
+    pub(super) fn secret(&self) -> Option<SecretRef> {
+        const KEYS: &[Key] = &[
+            Key { name: "env", kind: Kind::Text, doc: "" },
+            Key { name: "file", kind: Kind::Text, doc: "" },
+            Key { name: "credential", kind: Kind::Text, doc: "" },
+            Key { name: "command", kind: Kind::Command, doc: "" },
+        ];
+        if let DeValue::String(_) = self.value.get_ref() {
+            return self.refuse_with(
+                format!("`{}` is a secret and must not stand in this file", self.name),
+                "say where it is: { env = \"NAME\" }, { file = \"PATH\" }, { credential = \"NAME\" } or { command = [\"pass\", \"show\", \"x\"] }".into(),
+            );
+        }
+        let section = self.section(KEYS)?;
+        if section.table.len() != 1 {
+            return self
+                .refuse(format!("`{}` needs exactly one of env, file, credential and command", self.name));
+        }
+        if let Some(name) = section.text("env") {
+            return Some(SecretRef::Env(name.to_owned()));
+        }
+        if let Some(item) = section.get("file") {
+            return Some(SecretRef::File(self.file.expand(item.text()?, item.span())));
+        }
+        if let Some(name) = section.text("credential") {
+            return Some(SecretRef::Credential(name.to_owned()));
+        }
+        section.get("command")?.texts().map(SecretRef::Command)
+    }
+
+    pub(super) fn text_or_secret(&self) -> Option<TextOrSecret> {
+        match self.value.get_ref() {
+            DeValue::String(text) => Some(TextOrSecret::Text(text.to_string())),
+            DeValue::Table(_) => self.secret().map(TextOrSecret::Secret),
+            _ => self.wrong("a text or a reference to a secret"),
+        }
+    }
+
+    /// As JSON, for what another floor looks into.
+    pub(super) fn json(&self) -> serde_json::Value {
+        json(self.value.get_ref())
+    }
+}
+
+fn json(value: &DeValue<'_>) -> serde_json::Value {
+    match value {
+        DeValue::String(text) => text.to_string().into(),
+        DeValue::Integer(number) => {
+            i64::from_str_radix(number.as_str(), number.radix()).unwrap_or_default().into()
+        }
+        DeValue::Float(number) => number.as_str().parse::<f64>().unwrap_or_default().into(),
+        DeValue::Boolean(flag) => (*flag).into(),
+        DeValue::Datetime(at) => at.to_string().into(),
+        DeValue::Array(items) => items.iter().map(|item| json(item.get_ref())).collect(),
+        DeValue::Table(table) => {
+            let pairs = table.iter().map(|(key, value)| (key.get_ref().to_string(), json(value.get_ref())));
+            serde_json::Value::Object(pairs.collect())
+        }
+    }
+}
+
+/// The nearest of some names, if one is near.
+pub(super) fn nearest<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let near = names.map(|name| (distance(text, name), name)).min_by_key(|(distance, _)| *distance);
+    near.filter(|(distance, name)| *distance <= (name.len().max(text.len()) / 2).clamp(1, 4))
+        .map(|(_, name)| name)
+}
+
+/// Edits between two names (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut corner = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.bytes().enumerate() {
+            let cost = corner + usize::from(!x.eq_ignore_ascii_case(&y));
+            corner = row[j + 1];
+            row[j + 1] = cost.min(row[j] + 1).min(corner + 1);
+        }
+    }
+    row[b.len()]
+}
