@@ -1,0 +1,373 @@
+//! From facts to SQL. Each fact, and the events that tell it, in the transaction at hand.
+use crate::domain::*;
+use jiff::Timestamp;
+use rusqlite::types::Value;
+use rusqlite::{Connection, params};
+
+/// Writes entries in order. `next` is the number of the next event. Returns the runs whose claim was
+/// refused because their slot had been claimed before.
+pub(super) fn apply(db: &Connection, entries: &[Entry], next: &mut u64) -> rusqlite::Result<Vec<RunId>> {
+    let mut refused = Vec::new();
+    for entry in entries {
+        if !write(db, entry)? {
+            if let Fact::RunClaimed(claim) = &entry.fact {
+                refused.push(claim.run);
+            }
+            continue;
+        }
+        for event in Event::telling(entry) {
+            tell(db, &event, *next)?;
+            *next += 1;
+        }
+    }
+    Ok(refused)
+}
+
+fn tell(db: &Connection, event: &Event, seq: u64) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "INSERT INTO events(seq, at, type, agent, run, session, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?
+    .execute(params![
+        seq as i64,
+        to_micros(event.ts),
+        event.kind.as_str(),
+        event.agent_id.as_ref().map(AgentId::as_str),
+        event.run_id.as_ref().map(|run| run.as_bytes().as_slice()),
+        event.session_id,
+        event.payload.to_string(),
+    ])
+    .map(|_| ())
+}
+
+fn at(instant: Timestamp) -> i64 {
+    to_micros(instant)
+}
+
+fn maybe(instant: Option<Timestamp>) -> Option<i64> {
+    instant.map(to_micros)
+}
+
+fn blob(run: &RunId) -> &[u8] {
+    run.as_bytes()
+}
+
+/// False: it was refused.
+fn write(db: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
+    match &entry.fact {
+        Fact::DaemonStarted { .. }
+        | Fact::DaemonStopping { .. }
+        | Fact::ConfigApplied { .. }
+        | Fact::ConfigRejected { .. }
+        | Fact::AgentChanged(_)
+        | Fact::EventPassed { .. }
+        | Fact::CircuitOpened { .. }
+        | Fact::CircuitClosed { .. }
+        | Fact::IncidentOpened(_)
+        | Fact::IncidentResolved(_) => {}
+        Fact::AgentSaved(record) => agent(db, record)?,
+        Fact::SlotsJudged { agent, first, last, count, verdict, cause, run, extends } => {
+            judged(db, agent, (at(*first), at(*last), *count), *verdict, cause, run.as_ref(), *extends)?;
+        }
+        Fact::SlotRevised { agent, slot, run, verdict, cause, .. } => {
+            revised(db, agent, *slot, run, *verdict, cause)?
+        }
+        Fact::RunClaimed(claim) => return claimed(db, claim),
+        Fact::ProcessStarted { run, attempt, role, process } => started(db, run, *attempt, *role, process)?,
+        Fact::AttemptStarted { run, attempt, process, .. } => {
+            db.prepare_cached(
+                "UPDATE runs SET status = 'running', attempt = ?2, started_at = coalesce(started_at, ?3), not_before = NULL WHERE id = ?1",
+            )?
+            .execute(params![blob(run), attempt, at(entry.at)])?;
+            if let Some(process) = process {
+                started(db, run, *attempt, ProcessRole::Body, process)?;
+            }
+        }
+        Fact::AttemptFailed { run, attempt, error, retry_at, .. } => {
+            db.prepare_cached(
+                "UPDATE runs SET status = 'retrying', attempt = ?2, not_before = ?3, error_kind = ?4, error = ?5 WHERE id = ?1",
+            )?
+            .execute(params![blob(run), attempt, at(*retry_at), error.kind.as_str(), error.message])?;
+            db.prepare_cached("DELETE FROM processes WHERE run = ?1")?.execute([blob(run)])?;
+        }
+        Fact::RunEnded { .. } => ended(db, entry)?,
+        Fact::IncidentSaved(record) => incident(db, record)?,
+        Fact::IncidentDropped { agent, key } => {
+            db.prepare_cached("DELETE FROM incidents WHERE agent = ?1 AND key = ?2 AND resolved_at IS NULL")?
+                .execute(params![agent.as_str(), key])?;
+        }
+        Fact::NotificationQueued { target, agent, about, subject, body } => {
+            db.prepare_cached(
+                "INSERT INTO outbox(target, agent, about, at, subject, body, tries, due) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?4)",
+            )?
+            .execute(params![target, agent.as_str(), about.as_str(), at(entry.at), subject, body])?;
+        }
+        Fact::NotificationSent { id, .. } => {
+            db.prepare_cached("DELETE FROM outbox WHERE id = ?1")?.execute([id])?;
+        }
+        Fact::NotificationFailed { id, tries, retry_at, .. } => {
+            db.prepare_cached("UPDATE outbox SET tries = ?2, due = ?3 WHERE id = ?1")?.execute(params![
+                id,
+                tries,
+                maybe(*retry_at)
+            ])?;
+        }
+        Fact::OutputCaptured { run, attempt, chunks, keep_head, drop_before, dropped_bytes, .. } => {
+            output(db, run, *attempt, chunks)?;
+            if drop_before > keep_head {
+                db.prepare_cached(
+                    "DELETE FROM output WHERE run = ?1 AND attempt = ?2 AND n >= ?3 AND n < ?4",
+                )?
+                .execute(params![
+                    blob(run),
+                    attempt,
+                    *keep_head as i64,
+                    *drop_before as i64
+                ])?;
+            }
+            if *dropped_bytes > 0 {
+                db.prepare_cached("UPDATE runs SET dropped_bytes = ?2 WHERE id = ?1")?
+                    .execute(params![blob(run), *dropped_bytes as i64])?;
+            }
+        }
+        Fact::RequestAnswered { request_id, answer } => {
+            db.prepare_cached("INSERT OR REPLACE INTO requests(id, answer, at) VALUES (?1, ?2, ?3)")?
+                .execute(params![request_id, answer, at(entry.at)])?;
+        }
+    }
+    Ok(true)
+}
+
+fn agent(db: &Connection, record: &AgentRecord) -> rusqlite::Result<()> {
+    let last = record.last_run.as_ref();
+    let error = last.and_then(|last| last.error.as_ref());
+    let counters = record.counters;
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO agents(id, desired, reason, resume_at, held, anchor, judged_until, schedule, next_due,
+           skip_next, last_end, runs, successes, errors, errors_in_row, skipped, last_run, last_status, last_started,
+           last_finished, last_duration, last_kind, last_message, last_success, circuit_at, circuit_until, told_at,
+           removed, config_hash)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,
+           ?23, ?24, ?25, ?26, ?27, ?28, ?29)",
+    )?
+    .execute(params![
+        record.agent.as_str(),
+        record.desired.as_str(),
+        record.reason,
+        maybe(record.resume_at),
+        record.held,
+        at(record.anchor),
+        maybe(record.judged_until),
+        record.schedule,
+        maybe(record.next_due),
+        record.skip_next,
+        maybe(record.last_end),
+        counters.runs as i64,
+        counters.successes as i64,
+        counters.errors as i64,
+        counters.errors_in_row,
+        counters.skipped as i64,
+        last.map(|last| blob(&last.run)),
+        last.map(|last| last.status.as_str()),
+        last.and_then(|last| maybe(last.started_at)),
+        last.map(|last| at(last.finished_at)),
+        last.map(|last| micros(last.duration)),
+        error.map(|error| error.kind.as_str()),
+        error.map(|error| error.message.as_str()),
+        maybe(record.last_success),
+        record.circuit.map(|circuit| at(circuit.opened_at)),
+        record.circuit.map(|circuit| at(circuit.until)),
+        maybe(record.told_at),
+        record.removed,
+        record.config_hash.0 as i64,
+    ])
+    .map(|_| ())
+}
+
+fn judged(
+    db: &Connection,
+    agent: &AgentId,
+    (first, last, count): (i64, i64, u64),
+    verdict: Verdict,
+    cause: &str,
+    run: Option<&RunId>,
+    extends: bool,
+) -> rusqlite::Result<()> {
+    if extends {
+        let grown = db
+            .prepare_cached(
+                "UPDATE ledger SET last = ?2, count = count + ?3 WHERE agent = ?1 AND verdict = ?4
+                 AND first = (SELECT max(first) FROM ledger WHERE agent = ?1)",
+            )?
+            .execute(params![agent.as_str(), last, count as i64, verdict.as_str()])?;
+        if grown > 0 {
+            return Ok(());
+        }
+    }
+    let made = db
+        .prepare_cached("INSERT INTO ledger(agent, first, last, count, verdict, cause, run) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING")?
+        .execute(params![agent.as_str(), first, last, count as i64, verdict.as_str(), cause, run.map(blob)])?;
+    if made == 0 {
+        tracing::warn!(%agent, first, %verdict, "the slot had a verdict before; the first one stays");
+    }
+    Ok(())
+}
+
+fn revised(
+    db: &Connection,
+    agent: &AgentId,
+    slot: Option<Timestamp>,
+    run: &RunId,
+    verdict: Verdict,
+    cause: &str,
+) -> rusqlite::Result<()> {
+    for sql in [
+        "DELETE FROM runs WHERE id = ?1",
+        "DELETE FROM processes WHERE run = ?1",
+        "DELETE FROM output WHERE run = ?1",
+    ] {
+        db.prepare_cached(sql)?.execute([blob(run)])?;
+    }
+    let Some(slot) = slot.map(at) else { return Ok(()) };
+    // does it go on with the record before it?
+    let merged = db
+        .prepare_cached(
+            "UPDATE ledger SET last = ?2, count = count + 1 WHERE agent = ?1 AND verdict = ?3 AND cause = ?4
+             AND first = (SELECT max(first) FROM ledger WHERE agent = ?1 AND first < ?2)",
+        )?
+        .execute(params![agent.as_str(), slot, verdict.as_str(), cause])?;
+    if merged > 0 {
+        db.prepare_cached("DELETE FROM ledger WHERE agent = ?1 AND first = ?2")?
+            .execute(params![agent.as_str(), slot])?;
+    } else {
+        db.prepare_cached(
+            "UPDATE ledger SET verdict = ?3, cause = ?4, run = NULL WHERE agent = ?1 AND first = ?2",
+        )?
+        .execute(params![agent.as_str(), slot, verdict.as_str(), cause])?;
+    }
+    Ok(())
+}
+
+fn claimed(db: &Connection, claim: &RunRecord) -> rusqlite::Result<bool> {
+    let made = db
+        .prepare_cached(
+            "INSERT INTO runs(id, agent, trigger, slot, status, attempt, queued_at, started_at, not_before, chain, event, query, config_hash)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![
+            blob(&claim.run),
+            claim.agent.as_str(),
+            claim.trigger.as_str(),
+            maybe(claim.slot),
+            claim.status.as_str(),
+            claim.attempt,
+            at(claim.queued_at),
+            maybe(claim.started_at),
+            maybe(claim.not_before),
+            claim.chain,
+            claim.event.as_deref(),
+            claim.query.as_deref(),
+            claim.config_hash.0 as i64,
+        ])?;
+    Ok(made > 0)
+}
+
+fn started(
+    db: &Connection,
+    run: &RunId,
+    attempt: u32,
+    role: ProcessRole,
+    process: &Process,
+) -> rusqlite::Result<()> {
+    let role = match role {
+        ProcessRole::Gate => "gate",
+        ProcessRole::Body => "body",
+        ProcessRole::Check => "check",
+    };
+    db.prepare_cached("INSERT OR REPLACE INTO processes(run, attempt, role, pid, start, boot) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+        .execute(params![blob(run), attempt, role, process.pid, process.start as i64, process.boot as i64])
+        .map(|_| ())
+}
+
+fn ended(db: &Connection, entry: &Entry) -> rusqlite::Result<()> {
+    let Fact::RunEnded { run, status, attempt, result, error, exit_code, usage, duration, warnings, .. } =
+        &entry.fact
+    else {
+        return Ok(());
+    };
+    let warnings = if warnings.is_empty() { Value::Null } else { Value::Text(warnings.join("\n")) };
+    db.prepare_cached(
+        "UPDATE runs SET status = ?2, attempt = ?3, result = ?4, error_kind = ?5, error = ?6, exit_code = ?7, requests = ?8,
+           input_tokens = ?9, cached_tokens = ?10, output_tokens = ?11, usd = ?12, duration = ?13, warnings = ?14,
+           finished_at = ?15, not_before = NULL WHERE id = ?1",
+    )?
+    .execute(params![
+        blob(run),
+        status.as_str(),
+        attempt,
+        result,
+        error.as_ref().map(|error| error.kind.as_str()),
+        error.as_ref().map(|error| error.message.as_str()),
+        exit_code,
+        usage.requests as i64,
+        usage.input_tokens as i64,
+        usage.cached_tokens as i64,
+        usage.output_tokens as i64,
+        usage.usd,
+        micros(*duration),
+        warnings,
+        at(entry.at),
+    ])?;
+    db.prepare_cached("DELETE FROM processes WHERE run = ?1")?.execute([blob(run)])?;
+    Ok(())
+}
+
+fn incident(db: &Connection, record: &IncidentRecord) -> rusqlite::Result<()> {
+    let known = db
+        .prepare_cached(
+            "UPDATE incidents SET severity = ?3, title = ?4, since = ?5, opened_at = ?6, seen_at = ?7, count = ?8,
+               resolved_at = ?9, acked_at = ?10, told_at = ?11 WHERE agent = ?1 AND key = ?2 AND resolved_at IS NULL",
+        )?
+        .execute(rusqlite::params_from_iter(incident_row(record)))?;
+    if known == 0 {
+        db.prepare_cached(
+            "INSERT INTO incidents(agent, key, severity, title, since, opened_at, seen_at, count, resolved_at, acked_at, told_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        )?
+        .execute(rusqlite::params_from_iter(incident_row(record)))?;
+    }
+    Ok(())
+}
+
+fn incident_row(record: &IncidentRecord) -> [Value; 11] {
+    let instant = |at: Option<Timestamp>| at.map_or(Value::Null, |at| Value::Integer(to_micros(at)));
+    [
+        Value::Text(record.agent.to_string()),
+        Value::Text(record.key.clone()),
+        Value::Text(record.severity.to_string()),
+        Value::Text(record.title.clone()),
+        Value::Integer(at(record.since)),
+        instant(record.opened_at),
+        Value::Integer(at(record.seen_at)),
+        Value::Integer(record.count as i64),
+        instant(record.resolved_at),
+        instant(record.acked_at),
+        instant(record.told_at),
+    ]
+}
+
+fn output(db: &Connection, run: &RunId, attempt: u32, chunks: &[OutputChunk]) -> rusqlite::Result<()> {
+    let mut insert = db.prepare_cached(
+        "INSERT INTO output(run, attempt, n, stream, at, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    for chunk in chunks {
+        insert.execute(params![
+            blob(run),
+            attempt,
+            chunk.n as i64,
+            chunk.stream.as_str(),
+            at(chunk.at),
+            chunk.text
+        ])?;
+    }
+    Ok(())
+}

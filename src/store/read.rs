@@ -1,0 +1,460 @@
+//! Questions about the past. Each reader is a connection that can only read.
+use super::{
+    FoundRun, LedgerRow, OutboxRow, OutputPage, Restored, RunFilter, RunRow, Stats, StoreError, UsageBy,
+};
+use crate::domain::*;
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::types::FromSqlError;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long an answer to a mutation is kept.
+pub(super) const ANSWERS_KEPT: SignedDuration = SignedDuration::from_hours(24);
+
+/// A read-only view; every question is one short transaction.
+pub struct Reader {
+    pub(super) db: Connection,
+    pub(super) path: PathBuf,
+}
+
+impl Reader {
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let open = || {
+            let db = Connection::open_with_flags(path, flags)?;
+            db.busy_timeout(Duration::from_secs(5))?;
+            db.execute_batch("PRAGMA query_only = ON; PRAGMA trusted_schema = OFF; PRAGMA mmap_size = 0; PRAGMA cache_size = -2048;")?;
+            db.set_prepared_statement_cache_capacity(32);
+            Ok(db)
+        };
+        let db = open().map_err(|error| StoreError::of(error, path, "opening the database to read"))?;
+        Ok(Self { db, path: path.to_owned() })
+    }
+
+    pub(super) fn ask<T>(
+        &self,
+        doing: &'static str,
+        question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        question(&self.db).map_err(|error| StoreError::of(error, &self.path, doing))
+    }
+
+    /// Runs, newest first.
+    pub fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRow>, StoreError> {
+        let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
+        let agent = filter.agent.as_ref().map(AgentId::as_str);
+        let status = filter.status.map(RunStatus::as_str);
+        self.ask("reading runs", |db| {
+            let wanted = match (agent, status) {
+                (Some(_), _) => "agent = ?1 AND (?2 IS NULL OR status = ?2)",
+                (None, _) => "(?1 IS NULL) AND (?2 IS NULL OR status = ?2)",
+            };
+            let sql = format!("SELECT {RUN_COLUMNS} FROM runs WHERE {wanted} ORDER BY id DESC LIMIT ?3");
+            let mut statement = db.prepare_cached(&sql)?;
+            statement.query_map(params![agent, status, limit], run_row)?.collect()
+        })
+    }
+
+    /// A run by its id or by the last digits of it (at least 4).
+    pub fn find_run(&self, text: &str) -> Result<FoundRun, StoreError> {
+        self.ask("looking for a run", |db| {
+            if let Ok(id) = text.parse::<RunId>() {
+                let sql = format!("SELECT {RUN_COLUMNS} FROM runs WHERE id = ?1");
+                let found =
+                    db.prepare_cached(&sql)?.query_row([id.as_bytes().as_slice()], run_row).optional()?;
+                return Ok(found.map_or(FoundRun::None, |row| FoundRun::One(Box::new(row))));
+            }
+            let digits: String = text.chars().filter(|c| *c != '-').map(|c| c.to_ascii_uppercase()).collect();
+            if digits.len() < 4 || digits.len() > 32 || !digits.bytes().all(|c| c.is_ascii_hexdigit()) {
+                return Ok(FoundRun::None);
+            }
+            let sql = format!(
+                "SELECT {RUN_COLUMNS} FROM runs WHERE hex(id) LIKE '%' || ?1 ORDER BY id DESC LIMIT 10"
+            );
+            let mut found: Vec<RunRow> =
+                db.prepare_cached(&sql)?.query_map([digits], run_row)?.collect::<Result<_, _>>()?;
+            Ok(match found.len() {
+                0 => FoundRun::None,
+                1 => FoundRun::One(Box::new(found.remove(0))),
+                _ => FoundRun::Several(found.into_iter().map(|row| row.claim.run).collect()),
+            })
+        })
+    }
+
+    /// Output of a run after a position.
+    pub fn output(&self, run: RunId, after: u64, max_bytes: usize) -> Result<OutputPage, StoreError> {
+        self.ask("reading output", |db| {
+            let dropped: Option<i64> = db
+                .prepare_cached("SELECT dropped_bytes FROM runs WHERE id = ?1")?
+                .query_row([run.as_bytes().as_slice()], |row| row.get(0))
+                .optional()?;
+            let mut page = OutputPage { chunks: Vec::new(), position: after, dropped_bytes: dropped.unwrap_or(0) as u64 };
+            let mut statement =
+                db.prepare_cached("SELECT id, attempt, n, stream, at, text FROM output WHERE run = ?1 AND id > ?2 ORDER BY attempt, n")?;
+            let mut rows = statement.query(params![run.as_bytes().as_slice(), after as i64])?;
+            let mut bytes = 0;
+            while let Some(row) = rows.next()? {
+                let chunk = OutputChunk {
+                    n: row.get::<_, i64>(2)? as u64,
+                    stream: word(row, 3, Stream::parse)?,
+                    at: instant(row, 4)?,
+                    text: row.get(5)?,
+                };
+                bytes += chunk.text.len();
+                page.position = page.position.max(row.get::<_, i64>(0)? as u64);
+                page.chunks.push((row.get(1)?, chunk));
+                if bytes >= max_bytes {
+                    break;
+                }
+            }
+            Ok(page)
+        })
+    }
+
+    /// The record that holds the newest slot at or before `at`.
+    pub fn ledger_at(&self, agent: &AgentId, at: Timestamp) -> Result<Option<LedgerRow>, StoreError> {
+        self.ask("reading the ledger", |db| {
+            db.prepare_cached("SELECT first, last, count, verdict, cause, run FROM ledger WHERE agent = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1")?
+                .query_row(params![agent.as_str(), to_micros(at)], ledger_row)
+                .optional()
+        })
+    }
+
+    /// All records of an agent, oldest first.
+    pub fn ledger(&self, agent: &AgentId) -> Result<Vec<LedgerRow>, StoreError> {
+        self.ask("reading the ledger", |db| {
+            let mut statement = db.prepare_cached(
+                "SELECT first, last, count, verdict, cause, run FROM ledger WHERE agent = ?1 ORDER BY first",
+            )?;
+            statement.query_map([agent.as_str()], ledger_row)?.collect()
+        })
+    }
+
+    /// Slots of an agent by verdict, of records that end at or after `since`.
+    pub fn verdicts_since(
+        &self,
+        agent: &AgentId,
+        since: Timestamp,
+    ) -> Result<BTreeMap<Verdict, u64>, StoreError> {
+        self.ask("reading the ledger", |db| {
+            let mut statement = db.prepare_cached(
+                "SELECT verdict, sum(count) FROM ledger WHERE agent = ?1 AND last >= ?2 GROUP BY verdict",
+            )?;
+            let rows = statement.query_map(params![agent.as_str(), to_micros(since)], |row| {
+                Ok((word(row, 0, Verdict::parse)?, row.get::<_, i64>(1)? as u64))
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// Incidents: open ones, or also those that ended; newest first.
+    pub fn incidents(&self, ended_too: bool, limit: usize) -> Result<Vec<IncidentRecord>, StoreError> {
+        let wanted =
+            if ended_too { "opened_at IS NOT NULL" } else { "opened_at IS NOT NULL AND resolved_at IS NULL" };
+        self.ask("reading incidents", |db| {
+            let sql =
+                format!("SELECT {INCIDENT_COLUMNS} FROM incidents WHERE {wanted} ORDER BY id DESC LIMIT ?1");
+            db.prepare_cached(&sql)?
+                .query_map([i64::try_from(limit).unwrap_or(i64::MAX)], incident_row)?
+                .collect()
+        })
+    }
+
+    /// Messages that are due.
+    pub fn outbox_due(&self, now: Timestamp, max: usize) -> Result<Vec<OutboxRow>, StoreError> {
+        self.ask("reading the outbox", |db| {
+            let mut statement = db.prepare_cached(
+                "SELECT id, target, agent, about, at, subject, body, tries, due FROM outbox WHERE due <= ?1 ORDER BY due, id LIMIT ?2",
+            )?;
+            let rows = statement.query_map(params![to_micros(now), i64::try_from(max).unwrap_or(i64::MAX)], |row| {
+                Ok(OutboxRow {
+                    id: row.get(0)?,
+                    target: row.get(1)?,
+                    agent: agent_id(row, 2)?,
+                    about: word(row, 3, TellOn::parse)?,
+                    at: instant(row, 4)?,
+                    subject: row.get(5)?,
+                    body: row.get(6)?,
+                    tries: row.get(7)?,
+                    due: instant(row, 8)?,
+                })
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// When the next message is due.
+    pub fn outbox_next(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.ask("reading the outbox", |db| {
+            let next: Option<i64> = db
+                .prepare_cached("SELECT min(due) FROM outbox WHERE due IS NOT NULL")?
+                .query_row([], |row| row.get(0))?;
+            Ok(next.map(timestamp_of_micros))
+        })
+    }
+
+    /// The answer that was given to a mutation with this id within the last day.
+    pub fn answer_to(&self, request_id: &str, now: Timestamp) -> Result<Option<String>, StoreError> {
+        let oldest = to_micros(now - ANSWERS_KEPT);
+        self.ask("looking for an earlier answer", |db| {
+            db.prepare_cached("SELECT answer FROM requests WHERE id = ?1 AND at >= ?2")?
+                .query_row(params![request_id, oldest], |row| row.get(0))
+                .optional()
+        })
+    }
+
+    /// Usage of finished runs: key, runs, usage.
+    pub fn usage(&self, by: UsageBy) -> Result<Vec<(String, u64, Usage)>, StoreError> {
+        let key = match by {
+            UsageBy::Agent => "agent",
+            UsageBy::Model => "coalesce(model, '-')",
+            UsageBy::Day => "date(finished_at / 1000000, 'unixepoch')",
+        };
+        self.ask("summing up usage", |db| {
+            let sql = format!(
+                "SELECT {key} AS k, count(*), sum(requests), sum(input_tokens), sum(cached_tokens), sum(output_tokens), sum(usd)
+                 FROM runs WHERE finished_at IS NOT NULL GROUP BY k ORDER BY k"
+            );
+            let mut statement = db.prepare_cached(&sql)?;
+            let rows = statement.query_map([], |row| {
+                let number = |at| row.get::<_, i64>(at).map(|n| n as u64);
+                let usage = Usage {
+                    requests: number(2)?,
+                    input_tokens: number(3)?,
+                    cached_tokens: number(4)?,
+                    output_tokens: number(5)?,
+                    usd: row.get(6)?,
+                };
+                Ok((row.get(0)?, number(1)?, usage))
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// Sizes and counts.
+    pub fn stats(&self, now: Timestamp) -> Result<Stats, StoreError> {
+        let minute_ago = to_micros(now - SignedDuration::from_mins(1));
+        let bytes = super::retention::size(&self.path);
+        self.ask("reading sizes", |db| {
+            let one = |sql: &str| {
+                db.prepare_cached(sql)?
+                    .query_row([], |row| row.get::<_, Option<i64>>(0))
+                    .map(|n| n.unwrap_or(0) as u64)
+            };
+            let newest_seq = one("SELECT max(seq) FROM events")?;
+            Ok(Stats {
+                newest_seq,
+                oldest_seq: one("SELECT min(seq) FROM events")?,
+                events_last_minute: newest_seq.saturating_sub(super::follow::seq_before(db, minute_ago)?),
+                bytes,
+                incidents: one(
+                    "SELECT count(*) FROM incidents WHERE opened_at IS NOT NULL AND resolved_at IS NULL",
+                )?,
+                outbox: one("SELECT count(*) FROM outbox WHERE due IS NOT NULL")?,
+            })
+        })
+    }
+}
+
+/// What the last life left.
+pub(super) fn restored(db: &Connection) -> rusqlite::Result<Restored> {
+    let agents = db.prepare("SELECT * FROM agents")?.query_map([], agent_row)?.collect::<Result<_, _>>()?;
+    let sql = format!("SELECT {RUN_COLUMNS} FROM runs WHERE finished_at IS NULL ORDER BY id");
+    let open: Vec<RunRow> = db.prepare(&sql)?.query_map([], run_row)?.collect::<Result<_, _>>()?;
+    let mut open_runs: Vec<RunRecord> = open.into_iter().map(|row| row.claim).collect();
+    let mut processes = db.prepare("SELECT pid, start, boot FROM processes WHERE run = ?1 ORDER BY pid")?;
+    for run in &mut open_runs {
+        let rows = processes.query_map([run.run.as_bytes().as_slice()], |row| {
+            Ok(Process {
+                pid: row.get(0)?,
+                start: row.get::<_, i64>(1)? as u64,
+                boot: row.get::<_, i64>(2)? as u64,
+            })
+        })?;
+        run.processes = rows.collect::<Result<_, _>>()?;
+    }
+    let sql = format!("SELECT {INCIDENT_COLUMNS} FROM incidents WHERE resolved_at IS NULL");
+    let incidents = db.prepare(&sql)?.query_map([], incident_row)?.collect::<Result<_, _>>()?;
+    let newest: Option<i64> =
+        db.query_row("SELECT at FROM events ORDER BY seq DESC LIMIT 1", [], |row| row.get(0)).optional()?;
+    Ok(Restored {
+        agents,
+        open_runs,
+        incidents,
+        database: String::new(),
+        unclean: false,
+        newest_event_at: newest.map(timestamp_of_micros),
+    })
+}
+
+/// The newest event; kept apart from the rows, so that numbers never start again after a pruning.
+pub(super) fn newest_seq(db: &Connection) -> rusqlite::Result<Seq> {
+    let newest: Option<i64> = db.query_row("SELECT max(seq) FROM events", [], |row| row.get(0))?;
+    Ok(Seq(newest.unwrap_or(0) as u64))
+}
+
+const RUN_COLUMNS: &str = "id, agent, trigger, slot, status, attempt, queued_at, started_at, not_before, chain, event, query,
+    config_hash, finished_at, duration, result, error_kind, error, exit_code, requests, input_tokens, cached_tokens,
+    output_tokens, usd, warnings";
+
+fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
+    let number = |at| row.get::<_, i64>(at).map(|n| n as u64);
+    let claim = RunRecord {
+        run: run_id(row, 0)?,
+        agent: agent_id(row, 1)?,
+        trigger: word(row, 2, Trigger::parse)?,
+        slot: maybe(row, 3)?,
+        status: word(row, 4, RunStatus::parse)?,
+        attempt: row.get(5)?,
+        queued_at: instant(row, 6)?,
+        started_at: maybe(row, 7)?,
+        not_before: maybe(row, 8)?,
+        chain: row.get(9)?,
+        event: row.get::<_, Option<String>>(10)?.map(Into::into),
+        query: row.get::<_, Option<String>>(11)?.map(Into::into),
+        config_hash: ConfigHash(row.get::<_, i64>(12)? as u64),
+        processes: Vec::new(),
+    };
+    Ok(RunRow {
+        claim,
+        finished_at: maybe(row, 13)?,
+        duration: row.get::<_, Option<i64>>(14)?.map(SignedDuration::from_micros),
+        result: row.get(15)?,
+        error: run_error(row, 16)?,
+        exit_code: row.get(18)?,
+        usage: Usage {
+            requests: number(19)?,
+            input_tokens: number(20)?,
+            cached_tokens: number(21)?,
+            output_tokens: number(22)?,
+            usd: row.get(23)?,
+        },
+        warnings: row
+            .get::<_, Option<String>>(24)?
+            .map_or_else(Vec::new, |all| all.lines().map(str::to_owned).collect()),
+    })
+}
+
+fn run_error(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<RunError>> {
+    let kind: Option<String> = row.get(at)?;
+    let message: Option<String> = row.get(at + 1)?;
+    Ok(kind
+        .and_then(|kind| ErrorKind::parse(&kind))
+        .map(|kind| RunError { kind, message: message.unwrap_or_default() }))
+}
+
+fn agent_row(row: &Row<'_>) -> rusqlite::Result<AgentRecord> {
+    let number = |at| row.get::<_, i64>(at).map(|n| n as u64);
+    let last_run = match row.get::<_, Option<Vec<u8>>>(16)? {
+        None => None,
+        Some(_) => Some(LastRun {
+            run: run_id(row, 16)?,
+            status: word(row, 17, RunStatus::parse)?,
+            started_at: maybe(row, 18)?,
+            finished_at: instant(row, 19)?,
+            duration: SignedDuration::from_micros(row.get(20)?),
+            error: run_error(row, 21)?,
+        }),
+    };
+    let circuit = match (maybe(row, 24)?, maybe(row, 25)?) {
+        (Some(opened_at), Some(until)) => Some(CircuitRecord { opened_at, until }),
+        _ => None,
+    };
+    Ok(AgentRecord {
+        agent: agent_id(row, 0)?,
+        desired: word(row, 1, Desired::parse)?,
+        reason: row.get(2)?,
+        resume_at: maybe(row, 3)?,
+        held: row.get(4)?,
+        anchor: instant(row, 5)?,
+        judged_until: maybe(row, 6)?,
+        schedule: row.get(7)?,
+        next_due: maybe(row, 8)?,
+        skip_next: row.get(9)?,
+        last_end: maybe(row, 10)?,
+        counters: Counters {
+            runs: number(11)?,
+            successes: number(12)?,
+            errors: number(13)?,
+            errors_in_row: row.get(14)?,
+            skipped: number(15)?,
+        },
+        last_run,
+        last_success: maybe(row, 23)?,
+        circuit,
+        told_at: maybe(row, 26)?,
+        removed: row.get(27)?,
+        config_hash: ConfigHash(row.get::<_, i64>(28)? as u64),
+    })
+}
+
+fn ledger_row(row: &Row<'_>) -> rusqlite::Result<LedgerRow> {
+    let run = match row.get::<_, Option<Vec<u8>>>(5)? {
+        Some(_) => Some(run_id(row, 5)?),
+        None => None,
+    };
+    Ok(LedgerRow {
+        first: instant(row, 0)?,
+        last: instant(row, 1)?,
+        count: row.get::<_, i64>(2)? as u64,
+        verdict: word(row, 3, Verdict::parse)?,
+        cause: row.get(4)?,
+        run,
+    })
+}
+
+const INCIDENT_COLUMNS: &str =
+    "agent, key, severity, title, since, opened_at, seen_at, count, resolved_at, acked_at, told_at";
+
+fn incident_row(row: &Row<'_>) -> rusqlite::Result<IncidentRecord> {
+    Ok(IncidentRecord {
+        agent: agent_id(row, 0)?,
+        key: row.get(1)?,
+        severity: word(row, 2, Severity::parse)?,
+        title: row.get(3)?,
+        since: instant(row, 4)?,
+        opened_at: maybe(row, 5)?,
+        seen_at: instant(row, 6)?,
+        count: row.get::<_, i64>(7)? as u64,
+        resolved_at: maybe(row, 8)?,
+        acked_at: maybe(row, 9)?,
+        told_at: maybe(row, 10)?,
+    })
+}
+
+/// A value that is not what we write: the row was damaged, or another program wrote it.
+fn odd(at: usize, what: String) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(
+        at,
+        rusqlite::types::Type::Text,
+        Box::new(FromSqlError::other(std::io::Error::other(what))),
+    )
+}
+
+pub(super) fn word<T>(
+    row: &Row<'_>,
+    at: usize,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> rusqlite::Result<T> {
+    let text: String = row.get(at)?;
+    parse(&text).ok_or_else(|| odd(at, format!("unknown word `{text}`")))
+}
+
+pub(super) fn agent_id(row: &Row<'_>, at: usize) -> rusqlite::Result<AgentId> {
+    let text: String = row.get(at)?;
+    text.parse().map_err(|_| odd(at, format!("no agent id: `{text}`")))
+}
+
+pub(super) fn run_id(row: &Row<'_>, at: usize) -> rusqlite::Result<RunId> {
+    row.get::<_, [u8; 16]>(at).map(RunId::from_bytes)
+}
+
+pub(super) fn instant(row: &Row<'_>, at: usize) -> rusqlite::Result<Timestamp> {
+    row.get(at).map(timestamp_of_micros)
+}
+
+fn maybe(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Timestamp>> {
+    row.get::<_, Option<i64>>(at).map(|at| at.map(timestamp_of_micros))
+}

@@ -1,0 +1,486 @@
+//! Against real SQLite files.
+use super::*;
+use crate::domain::*;
+use jiff::SignedDuration;
+use std::collections::BTreeMap;
+
+fn t(secs: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + secs).unwrap()
+}
+
+fn id(name: &str) -> AgentId {
+    name.parse().unwrap()
+}
+
+fn run(n: u64) -> RunId {
+    RunId::make(1_800_000_000_000, 7, n)
+}
+
+fn entry(secs: i64, fact: Fact) -> Entry {
+    Entry { at: t(secs), fact }
+}
+
+fn record(name: &str) -> AgentRecord {
+    AgentRecord {
+        agent: id(name),
+        desired: Desired::Active,
+        reason: None,
+        resume_at: None,
+        held: false,
+        anchor: t(0),
+        judged_until: None,
+        schedule: "every 1m".into(),
+        next_due: Some(t(60)),
+        skip_next: false,
+        last_end: None,
+        counters: Counters::default(),
+        last_run: None,
+        last_success: None,
+        circuit: None,
+        told_at: None,
+        removed: false,
+        config_hash: ConfigHash(u64::MAX),
+    }
+}
+
+fn claim(n: u64, slot: Option<i64>) -> Fact {
+    Fact::RunClaimed(Box::new(RunRecord {
+        run: run(n),
+        agent: id("a"),
+        trigger: if slot.is_some() { Trigger::Schedule } else { Trigger::Manual },
+        slot: slot.map(t),
+        status: RunStatus::Queued,
+        attempt: 0,
+        queued_at: t(slot.unwrap_or(0)),
+        started_at: None,
+        not_before: None,
+        chain: 0,
+        event: Some("{}".into()),
+        query: None,
+        config_hash: ConfigHash(1),
+        processes: Vec::new(),
+    }))
+}
+
+fn judged(first: i64, last: i64, count: u64, verdict: Verdict, run: Option<RunId>, extends: bool) -> Fact {
+    Fact::SlotsJudged {
+        agent: id("a"),
+        first: t(first),
+        last: t(last),
+        count,
+        verdict,
+        cause: "c".into(),
+        run,
+        extends,
+    }
+}
+
+fn stopping(n: usize) -> Fact {
+    Fact::DaemonStopping { reason: n.to_string() }
+}
+
+struct Db {
+    folder: tempfile::TempDir,
+}
+
+impl Db {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("bgagent.db")
+    }
+
+    fn open(&self) -> (Store, Restored) {
+        Store::open(&self.path()).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn what_is_committed_is_there_after_a_restart() {
+    let db = Db::new();
+    let (store, restored) = db.open();
+    assert!(restored.agents.is_empty() && !restored.unclean);
+    let mut full = record("a");
+    full.desired = Desired::Paused;
+    full.reason = Some("tea".into());
+    full.resume_at = Some(t(99));
+    full.held = true;
+    full.judged_until = Some(t(5));
+    full.skip_next = true;
+    full.last_end = Some(t(4));
+    full.counters = Counters { runs: 5, successes: 3, errors: 2, errors_in_row: 1, skipped: 9 };
+    full.last_run = Some(LastRun {
+        run: run(1),
+        status: RunStatus::Failed,
+        started_at: Some(t(1)),
+        finished_at: t(2),
+        duration: SignedDuration::from_micros(123_456),
+        error: Some(RunError::new(ErrorKind::Signal, "ended")),
+    });
+    full.last_success = Some(t(3));
+    full.circuit = Some(CircuitRecord { opened_at: t(6), until: t(7) });
+    full.told_at = Some(t(8));
+    let process = Process { pid: 42, start: u64::MAX, boot: u64::MAX - 1 };
+    let incident = IncidentRecord {
+        agent: id("a"),
+        key: "disk:/".into(),
+        severity: Severity::Critical,
+        title: "full".into(),
+        since: t(1),
+        opened_at: Some(t(2)),
+        seen_at: t(3),
+        count: 4,
+        resolved_at: None,
+        acked_at: Some(t(4)),
+        told_at: None,
+    };
+    let facts = vec![
+        entry(0, Fact::AgentSaved(Box::new(full.clone()))),
+        entry(0, Fact::AgentSaved(Box::new(record("b")))),
+        entry(1, claim(1, Some(1))),
+        entry(
+            1,
+            Fact::AttemptStarted {
+                run: run(1),
+                agent: id("a"),
+                attempt: 1,
+                run_count: 1,
+                trigger: Trigger::Schedule,
+                slot: Some(t(1)),
+                process: Some(process),
+            },
+        ),
+        entry(2, Fact::IncidentSaved(Box::new(incident.clone()))),
+    ];
+    store.commit(facts).await.unwrap();
+    drop(store);
+    let (_store, restored) = db.open();
+    assert_eq!(restored.agents, [full, record("b")]);
+    assert_eq!(restored.incidents, [incident]);
+    let [open] = &restored.open_runs[..] else { panic!("one open run") };
+    assert_eq!(
+        (open.status, open.attempt, open.started_at, &open.processes[..]),
+        (RunStatus::Running, 1, Some(t(1)), &[process][..])
+    );
+}
+
+#[tokio::test]
+async fn a_slot_is_claimed_once_and_the_rest_of_the_batch_lands() {
+    let db = Db::new();
+    let (store, _) = db.open();
+    let first =
+        vec![entry(1, claim(1, Some(1))), entry(1, judged(1, 1, 1, Verdict::Ran, Some(run(1)), false))];
+    assert_eq!(store.commit(first).await.unwrap().refused, []);
+    let second = vec![
+        entry(2, claim(2, Some(1))),
+        entry(2, judged(1, 1, 1, Verdict::Ran, Some(run(2)), false)),
+        entry(2, claim(3, None)),
+        entry(2, claim(4, None)),
+    ];
+    assert_eq!(store.commit(second).await.unwrap().refused, [run(2)]);
+    let ledger = store.read(|reader| reader.ledger(&id("a"))).await.unwrap();
+    assert_eq!(ledger.len(), 1);
+    assert_eq!(ledger[0].run, Some(run(1)), "the first verdict stays");
+    let runs =
+        store.read(|reader| reader.runs(&RunFilter { limit: 10, ..RunFilter::default() })).await.unwrap();
+    assert_eq!(runs.len(), 3);
+}
+
+#[tokio::test]
+async fn equal_verdicts_are_one_record_also_when_a_gate_revises_them() {
+    let db = Db::new();
+    let (store, _) = db.open();
+    let revised = |n: u64, slot: i64| Fact::SlotRevised {
+        agent: id("a"),
+        slot: Some(t(slot)),
+        run: run(n),
+        verdict: Verdict::SkippedGate,
+        cause: "g".into(),
+        quiet: n > 1,
+    };
+    let mut facts = vec![
+        entry(0, judged(0, 0, 1, Verdict::SkippedPaused, None, false)),
+        entry(1, judged(1, 1, 1, Verdict::SkippedPaused, None, true)),
+        entry(9, judged(2, 9, 8, Verdict::SkippedPaused, None, true)),
+    ];
+    for n in 1..=3 {
+        let slot = 10 + n as i64;
+        facts.push(entry(slot, claim(n, Some(slot))));
+        facts.push(entry(slot, judged(slot, slot, 1, Verdict::Ran, Some(run(n)), false)));
+        facts.push(entry(slot, revised(n, slot)));
+    }
+    store.commit(facts).await.unwrap();
+    let ledger = store.read(|reader| reader.ledger(&id("a"))).await.unwrap();
+    let rows: Vec<_> = ledger.iter().map(|row| (row.verdict, row.first, row.last, row.count)).collect();
+    assert_eq!(rows, [(Verdict::SkippedPaused, t(0), t(9), 10), (Verdict::SkippedGate, t(11), t(13), 3)]);
+    let at = store.read(|reader| reader.ledger_at(&id("a"), t(5))).await.unwrap().unwrap();
+    assert_eq!(at.count, 10);
+    let by_verdict = store.read(|reader| reader.verdicts_since(&id("a"), t(10))).await.unwrap();
+    assert_eq!(by_verdict, BTreeMap::from([(Verdict::SkippedGate, 3)]));
+    assert!(
+        store
+            .read(|reader| reader.runs(&RunFilter { limit: 9, ..RunFilter::default() }))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn numbers_have_no_gap_and_many_commits_share_few_syncs() {
+    let db = Db::new();
+    let (store, _) = db.open();
+    let mut commits = tokio::task::JoinSet::new();
+    for n in 0..200 {
+        let store = store.clone();
+        commits
+            .spawn(async move { store.commit(vec![entry(n, stopping(n as usize))]).await.unwrap().events });
+    }
+    assert_eq!(commits.join_all().await.into_iter().sum::<u64>(), 200);
+    store.close().await.unwrap();
+    assert!(matches!(store.commit(vec![]).await, Err(StoreError::Closed)));
+    let (store, restored) = db.open();
+    assert!(!restored.unclean);
+    assert_eq!(store.newest().borrow().0, 200);
+    store.commit(vec![entry(300, stopping(0))]).await.unwrap();
+    let page = store.read(|reader| reader.events_after(Seq(0), &EventFilter::default(), 1000)).await.unwrap();
+    let numbers: Vec<u64> = page.events.iter().map(|event| event.seq.0).collect();
+    assert_eq!(numbers, (1..=201).collect::<Vec<_>>());
+    assert!(page.at_end && page.gap.is_none());
+}
+
+#[tokio::test]
+async fn a_failed_commit_takes_no_number_and_says_who_is_in_the_way() {
+    let db = Db::new();
+    let (store, _) = Store::open_with(&db.path(), Duration::from_millis(50)).unwrap();
+    store.commit(vec![entry(0, stopping(0))]).await.unwrap();
+    let other = rusqlite::Connection::open(db.path()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let error = store.commit(vec![entry(1, stopping(1))]).await.unwrap_err();
+    assert!(matches!(error, StoreError::Busy(_)) && error.is_passing(), "{error}");
+    other.execute_batch("COMMIT").unwrap();
+    store.commit(vec![entry(2, stopping(2))]).await.unwrap();
+    assert_eq!(store.newest().borrow().0, 2);
+}
+
+#[tokio::test]
+async fn filters_find_what_they_name() {
+    let db = Db::new();
+    let (store, _) = db.open();
+    let mut facts = Vec::new();
+    for (n, name) in ["news-eu", "news-us", "disk"].into_iter().enumerate() {
+        facts.push(entry(n as i64, Fact::CircuitClosed { agent: id(name), reason: "r".into() }));
+        facts.push(entry(n as i64, stopping(n)));
+    }
+    store.commit(facts).await.unwrap();
+    let find = async |agents: &[&str], types: &[&str]| {
+        let filter = EventFilter {
+            agents: agents.iter().map(ToString::to_string).collect(),
+            types: types.iter().map(ToString::to_string).collect(),
+            ..EventFilter::default()
+        };
+        let asked = filter.clone();
+        let last = store.read(move |reader| reader.cursor_before_last(1, &asked)).await.unwrap();
+        let page = store.read(move |reader| reader.events_after(Seq(0), &filter, 100)).await.unwrap();
+        assert_eq!(page.events.last().map(|event| event.seq.0 - 1), Some(last.0));
+        page.events.len()
+    };
+    assert_eq!(find(&[], &[]).await, 6);
+    assert_eq!(find(&["disk"], &[]).await, 1);
+    assert_eq!(find(&["news-*"], &[]).await, 2);
+    assert_eq!(find(&["news-*", "disk"], &["circuit_closed"]).await, 3);
+    assert_eq!(find(&[], &["daemon_*"]).await, 3);
+    let since = store.read(|reader| reader.cursor_at(t(1))).await.unwrap();
+    assert_eq!(since, Seq(2));
+}
+
+#[tokio::test]
+async fn output_keeps_its_head_and_its_tail() {
+    let db = Db::new();
+    let (store, _) = db.open();
+    store.commit(vec![entry(0, claim(1, None))]).await.unwrap();
+    for n in 0..10u64 {
+        let chunk = OutputChunk { n, stream: Stream::Stdout, at: t(0), text: format!("{n}\n") };
+        let drop_before = n.saturating_sub(2).max(2);
+        let fact = Fact::OutputCaptured {
+            run: run(1),
+            agent: id("a"),
+            attempt: 1,
+            chunks: vec![chunk],
+            keep_head: 2,
+            drop_before,
+            dropped_bytes: (drop_before - 2) * 2,
+            told: true,
+        };
+        store.commit(vec![entry(0, fact)]).await.unwrap();
+    }
+    let page = store.read(|reader| reader.output(run(1), 0, 1 << 20)).await.unwrap();
+    let text: String = page.chunks.iter().map(|(_, chunk)| chunk.text.as_str()).collect();
+    assert_eq!((text.as_str(), page.dropped_bytes), ("0\n1\n7\n8\n9\n", 10));
+    let rest = store.read(move |reader| reader.output(run(1), page.position, 1 << 20)).await.unwrap();
+    assert!(rest.chunks.is_empty());
+    let short = run(1).short();
+    let found = store.read(move |reader| reader.find_run(&short)).await.unwrap();
+    assert!(matches!(found, FoundRun::One(row) if row.claim.run == run(1)));
+}
+
+#[tokio::test]
+async fn what_is_too_old_goes_in_pieces_and_readers_are_told_of_the_gap() {
+    let db = Db::new();
+    let (store, _) = db.open();
+    let facts = (0..2000).map(|n| entry(n, stopping(n as usize))).collect();
+    store.commit(facts).await.unwrap();
+    let keep = Retention { events: SignedDuration::from_secs(100), ..Retention::default() };
+    let mut pieces = 1;
+    while store.prune(keep, t(2000)).await.unwrap() {
+        pieces += 1;
+    }
+    assert!(pieces >= 4, "{pieces}");
+    let page =
+        store.read(|reader| reader.events_after(Seq(10), &EventFilter::default(), 5000)).await.unwrap();
+    assert_eq!(page.gap, Some((Seq(11), Seq(1900))));
+    assert_eq!(page.events.len(), 100);
+    let keep = Retention { events: SignedDuration::from_secs(0), ..keep };
+    while store.prune(keep, t(9000)).await.unwrap() {}
+    store.close().await.unwrap();
+    let (store, _) = db.open();
+    assert_eq!(store.newest().borrow().0, 2000, "numbers never start again");
+}
+
+#[tokio::test]
+async fn the_size_is_bounded() {
+    let db = Db::new();
+    let (store, _) = db.open();
+    for n in 0..40 {
+        let facts =
+            (0..100).map(|m| entry(n * 100 + m, Fact::DaemonStopping { reason: "x".repeat(1000) })).collect();
+        store.commit(facts).await.unwrap();
+    }
+    let keep = Retention { max_db_size: 1 << 20, ..Retention::default() };
+    for _ in 0..100 {
+        if !store.prune(keep, t(0)).await.unwrap() {
+            break;
+        }
+    }
+    let stats = store.read(|reader| reader.stats(t(4000))).await.unwrap();
+    assert!(stats.bytes < 6 << 20, "{stats:?}");
+    assert_eq!(stats.newest_seq, 4000);
+}
+
+#[tokio::test]
+async fn answers_are_kept_for_a_day() {
+    let db = Db::new();
+    let (store, _) = db.open();
+    store
+        .commit(vec![entry(0, Fact::RequestAnswered { request_id: "r".into(), answer: "{}".into() })])
+        .await
+        .unwrap();
+    let ask = async |secs: i64| store.read(move |reader| reader.answer_to("r", t(secs))).await.unwrap();
+    assert_eq!(ask(10).await.as_deref(), Some("{}"));
+    assert_eq!(ask(90_000).await, None);
+}
+
+#[tokio::test]
+async fn the_outbox_gives_what_is_due() {
+    let db = Db::new();
+    let (store, _) = db.open();
+    let queued = Fact::NotificationQueued {
+        target: "ops".into(),
+        agent: id("a"),
+        about: TellOn::Failed,
+        subject: "s".into(),
+        body: "b".into(),
+    };
+    store.commit(vec![entry(0, queued)]).await.unwrap();
+    let due = async |secs: i64| store.read(move |reader| reader.outbox_due(t(secs), 9)).await.unwrap();
+    let row = due(1).await.remove(0);
+    let failed = Fact::NotificationFailed {
+        id: row.id,
+        target: "ops".into(),
+        agent: id("a"),
+        tries: 1,
+        error: "e".into(),
+        retry_at: Some(t(60)),
+    };
+    store.commit(vec![entry(1, failed)]).await.unwrap();
+    assert!(due(59).await.is_empty());
+    assert_eq!(store.read(|reader| reader.outbox_next()).await.unwrap(), Some(t(60)));
+    assert_eq!(due(60).await[0].tries, 1);
+    let sent = Fact::NotificationSent { id: row.id, target: "ops".into(), agent: id("a"), tries: 2 };
+    store.commit(vec![entry(61, sent)]).await.unwrap();
+    assert!(due(999).await.is_empty());
+}
+
+#[tokio::test]
+async fn health_is_read_without_a_daemon() {
+    let db = Db::new();
+    assert!(read_health(&db.path()).is_err());
+    let (store, _) = db.open();
+    let mut stopped = record("b");
+    stopped.desired = Desired::Stopped;
+    let saved = [record("a"), stopped].map(|record| entry(0, Fact::AgentSaved(Box::new(record))));
+    store.commit(saved.into()).await.unwrap();
+    let rows = read_health(&db.path()).unwrap();
+    assert_eq!(rows.len(), 1, "only what is active");
+    assert_eq!((rows[0].agent.as_str(), rows[0].next_due), ("a", Some(t(60))));
+}
+
+#[test]
+fn a_migration_keeps_a_copy() {
+    let db = Db::new();
+    drop(db.open());
+    let mut connection = rusqlite::Connection::open(db.path()).unwrap();
+    let migrations = ["", "CREATE TABLE fresh(x INTEGER) STRICT;"];
+    open::migrate(&mut connection, &db.path(), 1, &migrations).unwrap();
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    assert_eq!(version, 2);
+    let copy = rusqlite::Connection::open(format!("{}.v1.bak", db.path().display())).unwrap();
+    let version: i64 = copy.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    assert_eq!(version, 1);
+}
+
+/// Wherever a page is damaged: an error or right data, never a panic, never an empty database instead.
+#[tokio::test]
+async fn damaged_pages_are_noticed_or_harmless() {
+    let db = Db::new();
+    let (store, _) = db.open();
+    let facts = (0..500).map(|n| entry(n, Fact::DaemonStopping { reason: "r".repeat(200) })).collect();
+    store.commit(facts).await.unwrap();
+    store.close().await.unwrap();
+    let good = std::fs::read(db.path()).unwrap();
+    for at in (0..good.len()).step_by(good.len() / 60) {
+        let other = Db::new();
+        let mut bytes = good.clone();
+        let end = (at + 64).min(bytes.len());
+        bytes[at..end].iter_mut().for_each(|byte| *byte ^= 0xA5);
+        std::fs::write(other.path(), &bytes).unwrap();
+        match Store::open(&other.path()) {
+            Ok((store, _)) => {
+                let newest = store.newest().borrow().0;
+                assert!(newest == 500 || newest == 0 || newest > 400, "{at}: {newest}");
+            }
+            Err(StoreError::Corrupt { .. } | StoreError::Newer { .. }) => {
+                assert_eq!(std::fs::read(other.path()).unwrap(), bytes, "byte {at}: it was touched");
+            }
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    }
+}
+
+/// A reading, not a test: `cargo test --release -- --ignored --nocapture reading`.
+#[tokio::test]
+#[ignore = "a reading of speed"]
+async fn reading_of_speed() {
+    let db = Db::new();
+    let (store, _) = db.open();
+    let began = std::time::Instant::now();
+    for batch in 0..100 {
+        let facts = (0..1000)
+            .map(|n| entry(batch, Fact::CircuitClosed { agent: id("a"), reason: n.to_string() }))
+            .collect();
+        store.commit(facts).await.unwrap();
+    }
+    println!("events: {:.0} /s", 100_000.0 / began.elapsed().as_secs_f64());
+}

@@ -1,0 +1,193 @@
+//! What goes in and out of the store, beside facts and events.
+use crate::domain::*;
+use jiff::{SignedDuration, Timestamp};
+
+/// What became durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The newest event there is.
+    pub newest: Seq,
+    /// Claims that were refused because their (agent, slot) had been claimed before. Everything
+    /// else of the batch is durable.
+    pub refused: Vec<RunId>,
+    /// The events of this batch, with their numbers. Empty unless asked for.
+    pub events: u64,
+}
+
+/// What the store knew when it was opened.
+#[derive(Debug, Default)]
+pub struct Restored {
+    /// Every agent that was ever seen.
+    pub agents: Vec<AgentRecord>,
+    /// Runs without an end, oldest first, with the processes that were started for them.
+    pub open_runs: Vec<RunRecord>,
+    /// Incidents that are pending or open.
+    pub incidents: Vec<IncidentRecord>,
+    /// Identity of the database: a UUID made with it.
+    pub database: String,
+    /// True if the last daemon did not close it.
+    pub unclean: bool,
+    /// Wall clock of the newest event, if there is one.
+    pub newest_event_at: Option<Timestamp>,
+}
+
+/// Which events.
+#[derive(Debug, Clone, Default)]
+pub struct EventFilter {
+    /// Of these agents: names or globs (`*`, `?`). Empty: all, and events of no agent.
+    pub agents: Vec<String>,
+    /// Of these types: names or globs. Empty: all.
+    pub types: Vec<String>,
+    /// Of this run.
+    pub run: Option<RunId>,
+    /// Not after this instant.
+    pub until: Option<Timestamp>,
+}
+
+/// Some events.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventPage {
+    /// In order.
+    pub events: Vec<Event>,
+    /// Everything up to here was looked at: the cursor for the next page.
+    pub cursor: Seq,
+    /// Events in this range were asked for, but retention has removed them.
+    pub gap: Option<(Seq, Seq)>,
+    /// True: `cursor` is the newest event.
+    pub at_end: bool,
+}
+
+/// A run as history keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunRow {
+    /// What was claimed.
+    pub claim: RunRecord,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// How long it took.
+    pub duration: Option<SignedDuration>,
+    /// Its answer.
+    pub result: Option<String>,
+    /// Why it failed.
+    pub error: Option<RunError>,
+    /// Exit code of a command that exited.
+    pub exit_code: Option<i32>,
+    /// What it used.
+    pub usage: Usage,
+    /// Warnings of the record.
+    pub warnings: Vec<String>,
+}
+
+/// Which runs.
+#[derive(Debug, Clone, Default)]
+pub struct RunFilter {
+    /// Of this agent.
+    pub agent: Option<AgentId>,
+    /// With this status.
+    pub status: Option<RunStatus>,
+    /// At most so many, newest first.
+    pub limit: usize,
+}
+
+/// What a text that should be a run id stands for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FoundRun {
+    /// This run.
+    One(Box<RunRow>),
+    /// No run.
+    None,
+    /// Several: the text is too short.
+    Several(Vec<RunId>),
+}
+
+/// A record of the ledger.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LedgerRow {
+    /// First slot.
+    pub first: Timestamp,
+    /// Last slot.
+    pub last: Timestamp,
+    /// How many.
+    pub count: u64,
+    /// What became of them.
+    pub verdict: Verdict,
+    /// Why.
+    pub cause: String,
+    /// The run, if there is one.
+    pub run: Option<RunId>,
+}
+
+/// Output of a run.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct OutputPage {
+    /// With the attempt of each, in order.
+    pub chunks: Vec<(u32, OutputChunk)>,
+    /// Row number to go on after.
+    pub position: u64,
+    /// Bytes that were left out.
+    pub dropped_bytes: u64,
+}
+
+/// A message in the outbox.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutboxRow {
+    /// Its row.
+    pub id: i64,
+    /// Name of a `[notify.…]` table.
+    pub target: String,
+    /// Of which agent.
+    pub agent: AgentId,
+    /// What kind of news.
+    pub about: TellOn,
+    /// When it happened.
+    pub at: Timestamp,
+    /// One line.
+    pub subject: String,
+    /// More lines.
+    pub body: String,
+    /// Tries so far.
+    pub tries: u32,
+    /// Not before.
+    pub due: Timestamp,
+}
+
+/// Sizes and counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Newest event.
+    pub newest_seq: u64,
+    /// Oldest event that is kept.
+    pub oldest_seq: u64,
+    /// Events of the last minute before `now`.
+    pub events_last_minute: u64,
+    /// Bytes of the database with its log.
+    pub bytes: u64,
+    /// Open incidents.
+    pub incidents: u64,
+    /// Messages that wait.
+    pub outbox: u64,
+}
+
+/// How usage is summed up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UsageBy {
+    /// By agent.
+    Agent,
+    /// By model.
+    Model,
+    /// By day, in UTC.
+    Day,
+}
+
+/// What `bgagent health` reads without a daemon.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HealthRow {
+    /// Whose.
+    pub agent: AgentId,
+    /// When it was due next, as of the last time that the daemon wrote it. Only of active agents.
+    pub next_due: Option<Timestamp>,
+    /// Failed runs in a row.
+    pub errors_in_row: u32,
+    /// Its circuit is open.
+    pub circuit_open: bool,
+}
