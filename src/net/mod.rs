@@ -1,0 +1,108 @@
+//! The HTTP clients that probes and notifiers share. What they send, and what an answer means, is
+//! theirs to say.
+use reqwest::redirect::Policy;
+use reqwest::{Client, Url};
+use std::error::Error;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// Most redirects that a client follows, where it follows any.
+pub const MAX_REDIRECTS: usize = 5;
+
+/// Whether an answer that points elsewhere is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redirects {
+    /// Never: what is sent is for this address only.
+    Refuse,
+    /// Up to [`MAX_REDIRECTS`] times.
+    Follow,
+}
+
+/// A client for `url`. Each request gets a connection of its own, so that a probe sees what a
+/// newcomer would see. Addresses of this machine are never asked through a proxy.
+///
+/// Certificates are checked against the system's roots. A machine without any still gets a client:
+/// plain HTTP works, and HTTPS fails with an unknown issuer. Such a client is not kept, so that
+/// roots that are installed later count.
+pub fn client(url: &Url, redirects: Redirects) -> Result<Client, String> {
+    static KEPT: [OnceLock<Client>; 4] = [const { OnceLock::new() }; 4];
+    let direct = is_this_machine(url);
+    let kept = &KEPT[usize::from(direct) + 2 * usize::from(redirects == Redirects::Follow)];
+    if let Some(client) = kept.get() {
+        return Ok(client.clone());
+    }
+    // A second installation is refused by rustls and changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = || {
+        let builder = Client::builder()
+            .user_agent(concat!("bgagent/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(Duration::from_secs(30))
+            .pool_max_idle_per_host(0)
+            .redirect(match redirects {
+                Redirects::Refuse => Policy::none(),
+                Redirects::Follow => Policy::limited(MAX_REDIRECTS),
+            });
+        if direct { builder.no_proxy() } else { builder }
+    };
+    match builder().build() {
+        Ok(client) => Ok(kept.get_or_init(|| client).clone()),
+        Err(_) => builder()
+            .tls_certs_only([])
+            .build()
+            .map_err(|error| format!("can't make an HTTP client: {}", describe(&error))),
+    }
+}
+
+/// Scheme, host and port: what may be shown of an address whose rest may be a secret.
+pub fn origin(url: &Url) -> String {
+    let host = url.host_str().unwrap_or("?");
+    match url.port() {
+        Some(port) => format!("{}://{host}:{port}", url.scheme()),
+        None => format!("{}://{host}", url.scheme()),
+    }
+}
+
+/// What went wrong with a request, without its address.
+pub fn describe(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer in time".into();
+    }
+    if error.is_redirect() {
+        return format!("more than {MAX_REDIRECTS} redirects, or redirects in a circle");
+    }
+    // The message of the error itself names the address; those beneath it don't.
+    let mut cause: Option<&(dyn Error + 'static)> = error.source();
+    let mut deepest = None;
+    let mut resolving = false;
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        resolving |= text.starts_with("dns error");
+        deepest = Some(text);
+        cause = inner.source();
+    }
+    let what = if resolving {
+        "the name can't be resolved"
+    } else if error.is_connect() {
+        "can't connect"
+    } else if error.is_body() || error.is_decode() {
+        "the answer broke off"
+    } else if error.is_builder() {
+        "the request can't be built"
+    } else {
+        "the request failed"
+    };
+    match deepest {
+        Some(text) => format!("{what}: {text}"),
+        None => what.into(),
+    }
+}
+
+fn is_this_machine(url: &Url) -> bool {
+    let Some(host) = url.host_str() else { return false };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests;

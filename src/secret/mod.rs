@@ -1,0 +1,155 @@
+//! Secrets: found when they are used, never kept, never shown. Which program or request gets one
+//! is for the callers to say.
+use crate::child::{self, Program};
+use crate::domain::{SecretRef, TextOrSecret};
+use std::ffi::OsString;
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Longest secret, in bytes.
+const MAX_LEN: usize = 64 << 10;
+
+/// Why a secret can't be had. Never says its value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SecretError(pub String);
+
+/// Finds a secret.
+pub async fn resolve(secret: &SecretRef, timeout: Duration) -> Result<String, SecretError> {
+    match secret {
+        SecretRef::Env(name) => from_env(name),
+        SecretRef::File(path) => from_file(path.clone(), Guard::Private, timeout).await,
+        SecretRef::Credential(name) => {
+            from_credential(std::env::var_os("CREDENTIALS_DIRECTORY"), name, timeout).await
+        }
+        SecretRef::Command(argv) => from_command(argv, timeout).await,
+    }
+}
+
+/// A plain text as it is, or a secret.
+pub async fn value_of(value: &TextOrSecret, timeout: Duration) -> Result<String, SecretError> {
+    match value {
+        TextOrSecret::Text(text) => Ok(text.clone()),
+        TextOrSecret::Secret(secret) => resolve(secret, timeout).await,
+    }
+}
+
+fn from_env(name: &str) -> Result<String, SecretError> {
+    let place = format!("the variable {name}");
+    match std::env::var(name) {
+        Ok(text) => text_of(text.into_bytes(), &place),
+        Err(std::env::VarError::NotPresent) => Err(SecretError(format!(
+            "{place} is not set in the daemon's environment (a shell's own variables do not reach a service)"
+        ))),
+        Err(std::env::VarError::NotUnicode(_)) => Err(SecretError(format!("{place} is not UTF-8"))),
+    }
+}
+
+/// Who else may see a file.
+#[derive(Clone, Copy, PartialEq)]
+enum Guard {
+    /// Nobody: its mode must say so.
+    Private,
+    /// Whoever gave it to us looks after it.
+    Given,
+}
+
+async fn from_file(path: PathBuf, guard: Guard, timeout: Duration) -> Result<String, SecretError> {
+    let shown = path.display().to_string();
+    let reading = tokio::task::spawn_blocking(move || read_file(&path, guard));
+    match tokio::time::timeout(timeout, reading).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(SecretError(format!("reading {shown} broke off"))),
+        Err(_) => Err(SecretError(format!("{shown} can't be read in time"))),
+    }
+}
+
+fn read_file(path: &Path, guard: Guard) -> Result<String, SecretError> {
+    let shown = path.display();
+    let cannot = |cause: std::io::Error| SecretError(format!("can't read the secret file {shown}: {cause}"));
+    // What is judged is what was opened. Without O_NONBLOCK, opening a pipe would wait for a writer.
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC;
+    let flags = i32::try_from(flags.bits()).unwrap_or(0);
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(cannot)?;
+    let about = file.metadata().map_err(cannot)?;
+    if !about.is_file() {
+        return Err(SecretError(format!("the secret file {shown} is not a regular file")));
+    }
+    if guard == Guard::Private {
+        let mode = about.mode() & 0o7777;
+        if mode & 0o077 != 0 {
+            return Err(SecretError(format!(
+                "others may read the secret file {shown} (mode {mode:04o}): run `chmod 600 {shown}`"
+            )));
+        }
+        let me = rustix::process::geteuid().as_raw();
+        if about.uid() != me && about.uid() != 0 {
+            return Err(SecretError(format!(
+                "the secret file {shown} belongs to user {}: it must be ours (user {me}) or root's; \
+                 run `chown {me} {shown}` and `chmod 600 {shown}`",
+                about.uid()
+            )));
+        }
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_LEN as u64 + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    text_of(bytes, &format!("the secret file {shown}"))
+}
+
+async fn from_credential(
+    folder: Option<OsString>,
+    name: &str,
+    timeout: Duration,
+) -> Result<String, SecretError> {
+    if name.is_empty() || name.contains('/') || name == "." || name == ".." {
+        return Err(SecretError(format!(
+            "`{name}` can't name a credential: it is the name of a file, without folders"
+        )));
+    }
+    let Some(folder) = folder.filter(|folder| !folder.is_empty()) else {
+        return Err(SecretError(format!(
+            "there are no credentials: $CREDENTIALS_DIRECTORY is not set; add `LoadCredential={name}:PATH` to the service"
+        )));
+    };
+    from_file(Path::new(&folder).join(name), Guard::Given, timeout).await
+}
+
+async fn from_command(argv: &[String], timeout: Duration) -> Result<String, SecretError> {
+    // A password store needs what it needs of the environment (its agent, its keyring, its home),
+    // and the configuration's owner chose it: it gets all. Its standard error may hold anything and
+    // is not shown.
+    let program = Program { argv, keep: None, env: &[], cwd: None, stdin: None, max_output: MAX_LEN + 1 };
+    let finished =
+        child::run(program, timeout).await.map_err(|error| SecretError(format!("no secret: {error}")))?;
+    let name = argv.first().map_or("", String::as_str);
+    if !finished.status.success() {
+        return Err(SecretError(format!(
+            "`{name}` gave no secret: it ended with {}; run it by hand to see why",
+            child::how_it_ended(finished.status)
+        )));
+    }
+    text_of(finished.stdout, &format!("the output of `{name}`"))
+}
+
+/// The secret in what was read: without the one newline that editors and `echo` add.
+fn text_of(bytes: Vec<u8>, place: &str) -> Result<String, SecretError> {
+    if bytes.len() > MAX_LEN {
+        return Err(SecretError(format!("{place} is longer than {} KiB", MAX_LEN >> 10)));
+    }
+    let mut text = String::from_utf8(bytes).map_err(|_| SecretError(format!("{place} is not UTF-8")))?;
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    if text.is_empty() {
+        return Err(SecretError(format!("{place} is empty")));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests;
