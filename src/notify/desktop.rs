@@ -1,0 +1,61 @@
+//! A note on the desktop of whoever the daemon runs as, by `notify-send`.
+use super::program::run;
+use super::{Message, SendError};
+use crate::child::{self, Program};
+use crate::domain::TellOn;
+use std::time::Duration;
+
+/// What it takes to find the desktop.
+const KEEP: &[&str] = &[
+    "PATH",
+    "HOME",
+    "USER",
+    "LANG",
+    "LC_*",
+    "XDG_RUNTIME_DIR",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "DISPLAY",
+    "WAYLAND_DISPLAY",
+    "XAUTHORITY",
+];
+
+pub(super) async fn send(message: &Message, timeout: Duration) -> Result<(), SendError> {
+    let argv = argv(message);
+    let program =
+        Program { argv: &argv, keep: Some(KEEP), env: &[], cwd: None, stdin: None, max_output: 4096 };
+    let finished = match run(program, timeout).await {
+        Err(error) if !error.worth_retrying => {
+            return Err(SendError::lasting(format!(
+                "{error}: install libnotify (`libnotify-bin` on Debian)"
+            )));
+        }
+        other => other?,
+    };
+    if finished.status.success() {
+        return Ok(());
+    }
+    let said = child::first_line(&finished.stderr);
+    let said = if said.is_empty() { said } else { format!(": {said}") };
+    Err(SendError::passing(format!(
+        "`notify-send` ended with {}{said}",
+        child::how_it_ended(finished.status)
+    )))
+}
+
+fn argv(message: &Message) -> Vec<String> {
+    let urgency = match message.about {
+        TellOn::Recovered | TellOn::IncidentResolved => "low",
+        TellOn::Missed => "normal",
+        TellOn::Failed | TellOn::CircuitOpened | TellOn::BudgetExhausted | TellOn::IncidentOpened => {
+            "critical"
+        }
+    };
+    // Desktops read the body, not the subject, as markup.
+    let body = message.body.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let plain = |text: &str| text.replace('\0', " ");
+    ["notify-send", "--app-name=bgagent", &format!("--urgency={urgency}"), "--"]
+        .into_iter()
+        .map(str::to_owned)
+        .chain([plain(&message.subject), plain(&body)])
+        .collect()
+}

@@ -1,0 +1,231 @@
+//! Tests of the senders, against real listeners, files and programs.
+use super::*;
+use crate::domain::{CommandSpec, SecretRef, TextOrSecret};
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::Instant;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn message() -> Message {
+    Message {
+        id: 7,
+        agent: "news".parse().unwrap(),
+        about: TellOn::Failed,
+        at: "2026-11-24T09:00:00Z".parse().unwrap(),
+        subject: "news failed".into(),
+        body: "exit status 3\nthe end".into(),
+    }
+}
+
+fn webhook(url: &str) -> NotifyTarget {
+    let headers = BTreeMap::from([("X-Team".to_owned(), TextOrSecret::Text("ops".into()))]);
+    NotifyTarget { kind: NotifyTargetKind::Webhook { url: TextOrSecret::Text(url.into()), headers } }
+}
+
+fn command(script: &str, env: BTreeMap<String, TextOrSecret>) -> NotifyTarget {
+    let argv = vec!["/bin/sh".into(), "-c".into(), script.into()];
+    NotifyTarget { kind: NotifyTargetKind::Command(CommandSpec { argv, env, cwd: "/".into(), stdin: None }) }
+}
+
+/// What a server does with its one request.
+enum Answer {
+    Says(&'static str),
+    Hangs,
+    Resets,
+}
+
+/// A server for one request; its address, and the request as it came.
+async fn server(answer: Answer) -> (String, oneshot::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook/TOKEN-PATH?key=TOKEN-QUERY", listener.local_addr().unwrap());
+    let (tell, told) = oneshot::channel();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        while !is_whole(&request) {
+            if stream.read_buf(&mut request).await.unwrap() == 0 {
+                break;
+            }
+        }
+        match answer {
+            Answer::Says(text) => {
+                let _ = stream.write_all(text.as_bytes()).await;
+            }
+            Answer::Hangs => {
+                let _ = stream.read_buf(&mut Vec::new()).await;
+            }
+            Answer::Resets => stream.set_zero_linger().unwrap(),
+        }
+        let _ = tell.send(String::from_utf8(request).unwrap());
+    });
+    (url, told)
+}
+
+fn is_whole(request: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(request).to_lowercase();
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    body.len() >= length.map_or(0, |length| length.parse().unwrap())
+}
+
+#[tokio::test]
+async fn webhook_posts_json() {
+    let (url, told) = server(Answer::Says("HTTP/1.1 204 No Content\r\n\r\n")).await;
+    send(&webhook(&url), &message(), LONG).await.unwrap();
+    let request = told.await.unwrap();
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("POST /hook/TOKEN-PATH?key=TOKEN-QUERY HTTP/1.1"), "{head}");
+    let head = head.to_lowercase();
+    assert!(head.contains("content-type: application/json"), "{head}");
+    assert!(head.contains("idempotency-key: bgagent-7-"), "{head}");
+    assert!(head.contains("x-team: ops"), "{head}");
+    let body: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!(
+        body,
+        serde_json::json!({
+            "id": 7, "agent": "news", "about": "failed", "at": "2026-11-24T09:00:00Z", "subject": "news failed",
+            "body": "exit status 3\nthe end", "text": "news failed\nexit status 3\nthe end",
+        })
+    );
+}
+
+#[tokio::test]
+async fn webhook_answers_and_what_they_mean() {
+    let table = [
+        ("HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n", true, "answered 500"),
+        ("HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n", true, "answered 429"),
+        ("HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n", true, "answered 408"),
+        ("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", false, "answered 404 Not Found"),
+        (
+            "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:9/\r\ncontent-length: 0\r\n\r\n",
+            false,
+            "answered 302",
+        ),
+        ("nonsense\r\n\r\n", true, "the request failed"),
+    ];
+    for (answer, worth_retrying, says) in table {
+        let (url, _told) = server(Answer::Says(answer)).await;
+        let error = send(&webhook(&url), &message(), LONG).await.unwrap_err();
+        assert_eq!(error.worth_retrying, worth_retrying, "{answer}: {error}");
+        assert!(error.message.contains(says), "{error}");
+        assert!(error.message.starts_with("http://127.0.0.1:"), "{error}");
+        assert!(!error.message.contains("TOKEN"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn webhook_that_hangs_resets_or_is_not_there() {
+    let (url, _told) = server(Answer::Hangs).await;
+    let started = Instant::now();
+    let error = send(&webhook(&url), &message(), Duration::from_millis(300)).await.unwrap_err();
+    assert!(error.worth_retrying && error.message.contains("no answer in time"), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(10));
+    assert!(!error.message.contains("TOKEN"), "{error}");
+
+    let (url, _told) = server(Answer::Resets).await;
+    let error = send(&webhook(&url), &message(), LONG).await.unwrap_err();
+    assert!(error.worth_retrying, "{error}");
+    assert!(!error.message.contains("TOKEN"), "{error}");
+
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let url = format!("http://user:TOKEN-PASSWORD@{closed}/TOKEN-PATH");
+    let error = send(&webhook(&url), &message(), LONG).await.unwrap_err();
+    assert!(error.worth_retrying && error.message.contains("can't connect"), "{error}");
+    assert!(!error.message.contains("TOKEN"), "{error}");
+}
+
+#[tokio::test]
+async fn webhook_with_a_broken_address() {
+    for url in ["TOKEN no url", "ftp://example.com/TOKEN", "file:///TOKEN", ""] {
+        let error = send(&webhook(url), &message(), LONG).await.unwrap_err();
+        assert!(!error.worth_retrying, "{error}");
+        assert!(!error.message.contains("TOKEN"), "{error}");
+    }
+    let secret = TextOrSecret::Secret(SecretRef::Env("NO_SUCH_VARIABLE_OF_OURS".into()));
+    let target = NotifyTarget { kind: NotifyTargetKind::Webhook { url: secret, headers: BTreeMap::new() } };
+    let error = send(&target, &message(), LONG).await.unwrap_err();
+    assert!(error.message.contains("NO_SUCH_VARIABLE_OF_OURS"), "{error}");
+}
+
+#[tokio::test]
+async fn file_gets_one_line_each_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path: PathBuf = folder.path().join("deep/er/told.jsonl");
+    let target = NotifyTarget { kind: NotifyTargetKind::File(path.clone()) };
+    send(&target, &message(), LONG).await.unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    // Somebody's editor, or a crash, left an unfinished line.
+    let mut text = std::fs::read(&path).unwrap();
+    text.extend(b"{\"cut");
+    std::fs::write(&path, text).unwrap();
+    send(&target, &message(), LONG).await.unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    assert_eq!(lines[1], "{\"cut");
+    for line in [lines[0], lines[2]] {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["subject"], "news failed");
+    }
+    let target = NotifyTarget { kind: NotifyTargetKind::File(folder.path().into()) };
+    let error = send(&target, &message(), LONG).await.unwrap_err();
+    assert!(error.message.contains("can't write to"), "{error}");
+}
+
+#[tokio::test]
+async fn command_gets_the_message() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let script = format!(
+        "{{ cat; echo \"$BGAGENT_ABOUT $BGAGENT_AGENT_ID $BGAGENT_SUBJECT\"; }} > '{}'",
+        out.display()
+    );
+    send(&command(&script, BTreeMap::new()), &message(), LONG).await.unwrap();
+    let text = std::fs::read_to_string(out).unwrap();
+    let (json, line) = text.split_once('\n').unwrap();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(json).unwrap(), message().to_json());
+    assert_eq!(line, "failed news news failed\n");
+}
+
+#[tokio::test]
+async fn command_that_fails_hangs_or_is_missing() {
+    let secret = TextOrSecret::Secret(SecretRef::Command(vec!["echo".into(), "TOKEN".into()]));
+    let env = BTreeMap::from([("KEY".to_owned(), secret)]);
+    let error = send(&command("echo \"bad key $KEY\" >&2; exit 3", env), &message(), LONG).await.unwrap_err();
+    assert_eq!(error, SendError::passing("`/bin/sh` ended with exit status 3: bad key ***"));
+
+    let started = Instant::now();
+    let error = send(&command("sleep 600 & sleep 600", BTreeMap::new()), &message(), Duration::from_secs(1))
+        .await
+        .unwrap_err();
+    assert!(error.worth_retrying && error.message.contains("did not end within"), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(20));
+
+    let spec = CommandSpec {
+        argv: vec!["no-such-program-anywhere".into()],
+        env: BTreeMap::new(),
+        cwd: "/".into(),
+        stdin: None,
+    };
+    let error =
+        send(&NotifyTarget { kind: NotifyTargetKind::Command(spec) }, &message(), LONG).await.unwrap_err();
+    assert_eq!(error, SendError::lasting("there is no program `no-such-program-anywhere`"));
+}
+
+#[tokio::test]
+async fn email_is_not_in_this_version() {
+    let target = NotifyTarget { kind: NotifyTargetKind::Email(serde_json::json!({})) };
+    let error = send(&target, &message(), LONG).await.unwrap_err();
+    assert_eq!(error, SendError::lasting("email is not available in this version"));
+}
+
+#[test]
+fn delays_grow_and_end_after_eight_tries() {
+    let secs: Vec<_> = (1..).map_while(retry_delay).map(|delay| delay.as_secs()).collect();
+    assert_eq!(secs, [10, 60, 300, 1800, 7200, 21_600, 21_600]);
+}

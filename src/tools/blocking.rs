@@ -1,0 +1,28 @@
+//! Calls that block a thread and may never come back: a file system whose server is gone answers
+//! nobody. Of each such place only one call is in flight, so that a probe each minute does not use up
+//! the threads; the others wait, and give up with their own bounds.
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+type Places = Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>;
+static PLACES: LazyLock<Places> = LazyLock::new(Places::default);
+
+/// Runs `call` on a thread for it, when no other call about `place` is in flight. May wait without
+/// end: the caller bounds it.
+pub(super) async fn one_at_a_time<T: Send + 'static>(
+    place: &str,
+    call: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    let turn = {
+        let mut places = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
+        // Places that nobody waits for are forgotten.
+        places.retain(|_, turn| Arc::strong_count(turn) > 1);
+        places.entry(place.to_owned()).or_default().clone()
+    };
+    let turn = turn.lock_owned().await;
+    let joined = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        call()
+    });
+    joined.await.map_err(super::dispatch::panic_text)
+}

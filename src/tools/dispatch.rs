@@ -1,0 +1,70 @@
+//! What holds for each call of each tool: arguments fit the schema, time and size are bounded, a panic
+//! is an error of this call alone.
+use super::{Entry, ToolError, ToolOutput, schema};
+use serde_json::{Map, Value};
+use std::time::Duration;
+use tokio::task::JoinError;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Longest result, in bytes of JSON.
+pub(super) const MAX_RESULT: usize = 256 << 10;
+
+/// The arguments of a call together with those that the configuration fixes.
+pub(super) fn arguments(entry: &Entry, args: &Value) -> Result<Value, ToolError> {
+    let name = &entry.info.name;
+    let refuse = |error: String| ToolError::Arguments(format!("tool `{name}`: {error}"));
+    let empty = Value::Object(Map::new());
+    let given = if args.is_null() { &empty } else { args };
+    schema::validate(&entry.info.schema, given).map_err(refuse)?;
+    let mut all = given.as_object().cloned().unwrap_or_default();
+    all.extend(entry.fixed.clone());
+    let all = Value::Object(all);
+    if let Some(runs) = entry.runs.filter(|_| !entry.fixed.is_empty()) {
+        schema::validate(&runs.schema(), &all).map_err(|error| {
+            ToolError::Arguments(format!("tool `{name}`, as configured in [tools.{name}]: {error}"))
+        })?;
+    }
+    Ok(all)
+}
+
+/// Runs a call within its bounds. It ends with this future, unless it blocks a thread.
+pub(super) async fn bounded(
+    name: &str,
+    bound: Duration,
+    call: impl Future<Output = Result<ToolOutput, ToolError>> + Send + 'static,
+) -> Result<ToolOutput, ToolError> {
+    let call = AbortOnDropHandle::new(tokio::spawn(call));
+    let output = match tokio::time::timeout(bound, call).await {
+        Ok(Ok(result)) => result?,
+        Ok(Err(error)) => {
+            return Err(ToolError::Failed(format!("tool `{name}` failed inside: {}", panic_text(error))));
+        }
+        Err(_) => {
+            return Err(ToolError::Timeout {
+                tool: name.to_owned(),
+                secs: bound.as_secs_f64().ceil() as u64,
+            });
+        }
+    };
+    let size = serde_json::to_vec(&output.result).map_or(usize::MAX, |text| text.len());
+    if size > MAX_RESULT {
+        return Err(ToolError::Failed(format!(
+            "the result of tool `{name}` has {} KiB, and {} KiB are the most: ask for less",
+            size.div_ceil(1024),
+            MAX_RESULT >> 10
+        )));
+    }
+    Ok(output)
+}
+
+/// What a task said when it panicked.
+pub(super) fn panic_text(error: JoinError) -> String {
+    match error.try_into_panic() {
+        Ok(panic) => panic
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "it panicked".into()),
+        Err(_) => "it was cancelled".into(),
+    }
+}

@@ -1,0 +1,54 @@
+//! "Did you mean": the known word that is nearest to a misspelt one.
+
+/// The word with the fewest edits, if there are few enough for its length.
+pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let few = (word.chars().count() / 3).max(1);
+    known
+        .map(|candidate| (distance(word, candidate), candidate))
+        .filter(|(edits, _)| *edits <= few)
+        .min_by_key(|(edits, _)| *edits)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Insertions, deletions, replacements and swaps of neighbours (optimal string alignment).
+fn distance(from: &str, to: &str) -> usize {
+    let from: Vec<char> = from.to_lowercase().chars().collect();
+    let to: Vec<char> = to.to_lowercase().chars().collect();
+    let mut before = vec![0; to.len() + 1];
+    let mut above: Vec<usize> = (0..=to.len()).collect();
+    for i in 0..from.len() {
+        let mut row = vec![i + 1; to.len() + 1];
+        for j in 0..to.len() {
+            let replaced = above[j] + usize::from(from[i] != to[j]);
+            row[j + 1] = replaced.min(above[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && from[i] == to[j - 1] && from[i - 1] == to[j] {
+                row[j + 1] = row[j + 1].min(before[j - 1] + 1);
+            }
+        }
+        before = above;
+        above = row;
+    }
+    above[to.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of "did you mean".
+    use super::*;
+
+    #[test]
+    fn finds_what_was_meant() {
+        let known = ["probe", "http", "system_metrics", "sql"];
+        for (word, meant) in [
+            ("prob", Some("probe")),
+            ("porbe", Some("probe")),
+            ("Probe", Some("probe")),
+            ("htp", Some("http")),
+            ("sysem_metric", Some("system_metrics")),
+            ("zzz", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(word, known.into_iter()), meant, "{word}");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! `probe`: a list of checks, each compared with its thresholds. What is wrong with the world is a
+//! finding, never an error of the tool: only arguments that make no sense are one.
+//!
+//! When a finding becomes an incident, and whom that is told, is decided elsewhere.
+use super::system_metrics::tenth;
+use super::{ToolError, ToolOutput, dispatch};
+use crate::domain::{Finding, Level, human_duration};
+use jiff::SignedDuration;
+use level::Thresholds;
+use serde_json::{Value, json};
+use spec::{Check, What};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+use tokio_util::task::AbortOnDropHandle;
+
+mod level;
+mod local;
+mod program;
+mod reach;
+mod spec;
+
+pub(super) use spec::schema;
+
+/// So many checks run at a time.
+const PARALLEL: usize = 16;
+
+/// A check that can't get at least this much time, and asks for more, is not begun.
+const LEAST: Duration = Duration::from_secs(1);
+
+/// What one check saw.
+#[derive(Debug)]
+struct Measured {
+    level: Level,
+    value: Option<f64>,
+    unit: Option<&'static str>,
+    title: String,
+}
+
+impl Measured {
+    /// It could not be measured, and that is the finding.
+    fn failed(title: impl Into<String>) -> Self {
+        Self { level: Level::Crit, value: None, unit: None, title: title.into() }
+    }
+
+    /// A value that its thresholds judge. The title gets the threshold that counts.
+    fn judged(thresholds: &Thresholds, value: f64, unit: &'static str, title: String) -> Self {
+        let level = thresholds.level(value);
+        let title = match thresholds.crossed(level) {
+            Some((word, bound)) => format!("{title} ({word} at {} {unit})", plain(bound)),
+            None => title,
+        };
+        Self { level, value: Some(value), unit: Some(unit), title }
+    }
+}
+
+/// Runs all checks. `bound` is that of the whole call: what can't be checked in it is said to be so.
+pub(super) async fn call(args: &Value, bound: Duration) -> Result<ToolOutput, ToolError> {
+    let checks = spec::read(args).map_err(ToolError::Arguments)?;
+    // A little is left for putting the answer together.
+    let deadline = Instant::now() + bound.saturating_sub((bound / 10).min(Duration::from_secs(2)));
+    let places = Arc::new(Semaphore::new(PARALLEL));
+    let running: Vec<_> = checks
+        .into_iter()
+        .map(|check| {
+            let check = Arc::new(check);
+            let task = tokio::spawn(run(check.clone(), places.clone(), deadline));
+            (check, AbortOnDropHandle::new(task))
+        })
+        .collect();
+    let mut rows = Vec::with_capacity(running.len());
+    let mut findings = Vec::with_capacity(running.len());
+    for (check, task) in running {
+        let (measured, took) = task.await.unwrap_or_else(|error| {
+            let title = format!("{} can't be checked: {}", check.what.subject(), dispatch::panic_text(error));
+            (Measured::failed(title), Duration::ZERO)
+        });
+        rows.push(json!({
+            "name": check.name,
+            "type": check.what.kind(),
+            "level": measured.level,
+            "value": measured.value.map(|value| round(value, check.what.kind())),
+            "unit": measured.unit,
+            "title": measured.title,
+            "duration_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        }));
+        findings.push(Finding {
+            key: check.name.clone(),
+            level: measured.level,
+            title: measured.title,
+            hold_for: check.hold_for,
+        });
+    }
+    let has = |level: Level| findings.iter().any(|finding| finding.level == level);
+    let status = match (has(Level::Crit), has(Level::Warn)) {
+        (true, _) => "crit",
+        (false, true) => "warn",
+        (false, false) => "ok",
+    };
+    Ok(ToolOutput { result: json!({"status": status, "checks": rows, "wake": status != "ok"}), findings })
+}
+
+/// Runs one check in its turn, within its bound and that of the whole call.
+async fn run(check: Arc<Check>, places: Arc<Semaphore>, deadline: Instant) -> (Measured, Duration) {
+    let not_begun = || {
+        let title = format!("{} was not checked: the time of the whole probe was up", check.what.subject());
+        (Measured { level: Level::Hold, value: None, unit: None, title }, Duration::ZERO)
+    };
+    let Ok(Ok(_place)) = tokio::time::timeout_at(deadline.into(), places.acquire()).await else {
+        return not_begun();
+    };
+    let started = Instant::now();
+    let bound = check.timeout.min(deadline.saturating_duration_since(started));
+    if bound < check.timeout && bound < LEAST {
+        return not_begun();
+    }
+    let measured = tokio::time::timeout(bound, measure(&check, bound)).await.unwrap_or_else(|_| {
+        let bound = human_duration(SignedDuration::try_from(bound).unwrap_or(SignedDuration::MAX));
+        Measured::failed(format!("{} did not answer within {bound}", check.what.subject()))
+    });
+    (measured, started.elapsed())
+}
+
+async fn measure(check: &Check, bound: Duration) -> Measured {
+    let thresholds = &check.thresholds;
+    match &check.what {
+        What::Disk { path, metric } => local::disk(path, *metric, thresholds).await,
+        What::Memory => local::memory(thresholds).await,
+        What::Load => local::load(thresholds).await,
+        What::Process { name, min } => local::process(name, *min, thresholds).await,
+        What::Http { url, status, contains } => {
+            reach::http(url, status, contains.as_deref(), thresholds).await
+        }
+        What::Tcp { host, port } => reach::tcp(host, *port, thresholds).await,
+        What::Systemd { unit, user } => program::systemd(unit, *user, bound).await,
+        What::Command { argv } => program::command(argv, bound).await,
+    }
+}
+
+/// Load is small and gets two decimals, all else gets one.
+fn round(value: f64, kind: &str) -> f64 {
+    if kind == "load" { (value * 100.0).round() / 100.0 } else { tenth(value) }
+}
+
+/// A number for a title: one decimal at most.
+fn plain(value: f64) -> String {
+    if value.abs() < 10.0 && value.fract() != 0.0 {
+        // Loads are told apart by their second decimal.
+        return format!("{value:.2}").trim_end_matches('0').trim_end_matches('.').to_owned();
+    }
+    tenth(value).to_string()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+//! Tests of the dispatcher and of `system_metrics`.
+use super::*;
+use crate::domain::{McpSpec, ToolSpec};
+use serde_json::json;
+use std::time::Instant;
+
+fn fleet() -> Fleet {
+    let mut fleet = Fleet::empty("/agents.toml".into());
+    let spec = |kind: &str, settings: Value, available| ToolSpec { kind: kind.into(), settings, available };
+    fleet.tools.insert("app_db".into(), spec("sql", json!({"type": "sql", "url": "sqlite:///x"}), false));
+    fleet
+        .tools
+        .insert("small".into(), spec("system_metrics", json!({"type": "system_metrics", "top": 0}), true));
+    fleet.tools.insert("broken".into(), spec("system_metrics", json!({"top": "many"}), true));
+    let server =
+        McpSpec { command: None, url: None, headers: BTreeMap::new(), env: BTreeMap::new(), allow: None };
+    fleet.mcp.insert("github".into(), server);
+    fleet
+}
+
+async fn call(name: &str, args: Value) -> Result<ToolOutput, ToolError> {
+    Tools::new(&fleet()).call(name, &args, &CallContext::default()).await
+}
+
+#[test]
+fn lists_what_there_is_and_what_is_not() {
+    let list = Tools::new(&fleet()).list();
+    let names: Vec<_> = list.iter().map(|tool| tool.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "app_db",
+            "archive_rows",
+            "broken",
+            "feed",
+            "files",
+            "http",
+            "probe",
+            "recall",
+            "remember",
+            "report",
+            "s3",
+            "shell",
+            "small",
+            "sql",
+            "system_metrics",
+        ]
+    );
+    for tool in &list {
+        let is_here = matches!(tool.name.as_str(), "probe" | "system_metrics" | "small" | "broken");
+        assert_eq!(tool.available, is_here, "{}", tool.name);
+        assert!(tool.description.ends_with('.'), "{}", tool.description);
+        assert_eq!(tool.schema["type"], "object", "{}", tool.name);
+    }
+    let find = |name: &str| list.iter().find(|tool| tool.name == name).unwrap();
+    assert_eq!(find("app_db").kind.as_deref(), Some("sql"));
+    assert_eq!(find("app_db").effect, Effect::Effect);
+    assert_eq!(find("probe").kind, None);
+    assert_eq!(find("archive_rows").effect, Effect::Idempotent);
+    assert!(find("small").schema["properties"].get("top").is_none());
+}
+
+#[tokio::test]
+async fn says_why_there_is_no_such_call() {
+    let unknown = |text: &str| ToolError::Unknown(text.into());
+    let arguments = |text: &str| ToolError::Arguments(text.into());
+    for (name, args, error) in [
+        ("prob", json!({}), unknown("there is no tool `prob`; did you mean `probe`?")),
+        ("xyzzy", json!({}), unknown("there is no tool `xyzzy`; `bgagent tool list` shows all")),
+        (
+            "gitlab/search",
+            json!({}),
+            unknown("there is no tool `gitlab/search`; `bgagent tool list` shows all"),
+        ),
+        ("github/search", json!({}), ToolError::Unavailable("github/search".into())),
+        ("sql", json!({}), ToolError::Unavailable("sql".into())),
+        ("app_db", json!({}), ToolError::Unavailable("app_db".into())),
+        ("probe", json!(null), arguments("tool `probe`: `checks` is missing")),
+        (
+            "system_metrics",
+            json!({"top": 51}),
+            arguments("tool `system_metrics`: `top` must be at most 50, not 51"),
+        ),
+        (
+            "small",
+            json!({"top": 3}),
+            arguments("tool `small`: the arguments can't have `top`; it can have disks"),
+        ),
+        (
+            "broken",
+            json!({}),
+            arguments(
+                "tool `broken`, as configured in [tools.broken]: `top` must be a whole number, not the text \"many\"",
+            ),
+        ),
+    ] {
+        assert_eq!(call(name, args).await.unwrap_err(), error, "{name}");
+    }
+    assert_eq!(
+        ToolError::Unavailable("sql".into()).to_string(),
+        "tool `sql` is not available in this version"
+    );
+}
+
+async fn bounded(
+    bound: Duration,
+    tool: impl Future<Output = Result<ToolOutput, ToolError>> + Send + 'static,
+) -> Result<ToolOutput, ToolError> {
+    dispatch::bounded("some", bound, tool).await
+}
+
+fn output(result: Value) -> Result<ToolOutput, ToolError> {
+    Ok(ToolOutput { result, findings: Vec::new() })
+}
+
+#[tokio::test]
+async fn a_call_is_bounded() {
+    let minute = Duration::from_secs(60);
+    let started = Instant::now();
+    let (sign, mut life) = tokio::sync::mpsc::channel::<()>(1);
+    let hangs = async move {
+        let _sign = sign;
+        std::future::pending().await
+    };
+    let error = bounded(Duration::from_millis(100), hangs).await.unwrap_err();
+    assert_eq!(error, ToolError::Timeout { tool: "some".into(), secs: 1 });
+    assert!(started.elapsed() < Duration::from_secs(10));
+    // The call itself has ended too.
+    assert_eq!(tokio::time::timeout(minute, life.recv()).await, Ok(None));
+
+    let panics = async {
+        assert!(std::hint::black_box(false), "the sky fell");
+        output(json!(null))
+    };
+    let error = bounded(minute, panics).await.unwrap_err();
+    assert_eq!(error, ToolError::Failed("tool `some` failed inside: the sky fell".into()));
+
+    let fits = "x".repeat(dispatch::MAX_RESULT - 2);
+    assert!(bounded(minute, async move { output(json!(fits)) }).await.is_ok());
+    let too_long = "x".repeat(dispatch::MAX_RESULT - 1);
+    let error = bounded(minute, async move { output(json!(too_long)) }).await.unwrap_err();
+    assert_eq!(
+        error,
+        ToolError::Failed(
+            "the result of tool `some` has 257 KiB, and 256 KiB are the most: ask for less".into()
+        )
+    );
+}
+
+#[tokio::test]
+async fn the_time_of_the_context_holds() {
+    let context = CallContext { timeout: Some(Duration::from_millis(1)), ..CallContext::default() };
+    let error = Tools::new(&fleet()).call("system_metrics", &json!({}), &context).await.unwrap_err();
+    assert_eq!(error, ToolError::Timeout { tool: "system_metrics".into(), secs: 1 });
+}
+
+#[tokio::test]
+async fn system_metrics_are_sane() {
+    let output = call("system_metrics", json!({"top": 3})).await.unwrap();
+    assert_eq!(output.findings, []);
+    let result = &output.result;
+    let number = |pointer: &str| {
+        result.pointer(pointer).and_then(Value::as_f64).unwrap_or_else(|| panic!("{pointer}: {result}"))
+    };
+    let percent = |pointer: &str| assert!((0.0..=100.0).contains(&number(pointer)), "{pointer}: {result}");
+    assert!(number("/cpu/cores") >= 1.0);
+    assert!(number("/uptime_s") > 0.0);
+    percent("/cpu/usage_percent");
+    percent("/memory/used_percent");
+    percent("/swap/used_percent");
+    assert!(number("/memory/available") <= number("/memory/total"));
+    for pointer in ["/load/1", "/load/5", "/load/15"] {
+        assert!(number(pointer) >= 0.0);
+    }
+    assert_eq!(result["top"].as_array().unwrap().len(), 3);
+    for network in result["network"].as_array().unwrap() {
+        assert!(network["name"].is_string() && network["rx_bytes"].is_u64(), "{network}");
+    }
+    for disk in result["disks"].as_array().unwrap() {
+        let used = disk["used_percent"].as_f64().unwrap();
+        assert!((0.0..=100.0).contains(&used), "{disk}");
+        assert_eq!(used, system_metrics::tenth(used));
+        assert!(disk["mount"].as_str().unwrap().starts_with('/'));
+    }
+    assert!(result["hostname"].is_string());
+
+    let output = call("small", json!({"disks": false})).await.unwrap();
+    assert!(output.result.get("disks").is_none());
+    assert_eq!(output.result["top"], json!([]));
+}
+
+#[tokio::test]
+async fn a_place_that_hangs_takes_one_thread() {
+    let (release, wait) = std::sync::mpsc::channel::<()>();
+    let (began, begun) = tokio::sync::oneshot::channel();
+    let first = tokio::spawn(blocking::one_at_a_time("test:hangs", move || {
+        let _ = began.send(());
+        let _ = wait.recv();
+    }));
+    begun.await.unwrap();
+    let second = blocking::one_at_a_time("test:hangs", || ());
+    tokio::pin!(second);
+    assert!(tokio::time::timeout(Duration::from_millis(20), &mut second).await.is_err());
+    blocking::one_at_a_time("test:other", || ()).await.unwrap();
+    release.send(()).unwrap();
+    second.await.unwrap();
+    first.await.unwrap().unwrap();
+}
