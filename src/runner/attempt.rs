@@ -1,0 +1,225 @@
+//! One attempt: gate, body, proof.
+use super::check::{first_unmet, is_empty};
+use super::command::{Attempt, End, Ran};
+use super::output::Output;
+use super::template::{self, Places};
+use super::{Brief, Report, Shared, StopOrder};
+use crate::domain::{
+    AttemptEnd, AttemptOutcome, Body, Check, CheckBody, CommandSpec, ErrorKind, ProcessRole, RunError,
+    ToolCallSpec, Trigger,
+};
+use crate::tools::{CallContext, ToolError, ToolOutput};
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+/// Of a command's standard output, so much is its result.
+const RESULT: usize = 4 << 10;
+/// Of the output of gates and proofs, so much is looked at.
+const LOOKED_AT: usize = 64 << 10;
+
+/// Runs an attempt and says how it ended.
+pub(super) async fn outcome(
+    brief: Brief,
+    shared: Shared,
+    orders: watch::Receiver<StopOrder>,
+) -> AttemptOutcome {
+    let limit = brief.agent.limits.timeout;
+    let limit = brief.time_left.map_or(limit, |left| left.min(limit));
+    let limit = Duration::try_from(limit).unwrap_or(Duration::ZERO);
+    let mut attempt = Attempt { brief: &brief, shared: &shared, orders, deadline: Instant::now() + limit };
+    let event =
+        brief.event.as_deref().and_then(|event| serde_json::from_str(event).ok()).unwrap_or(Value::Null);
+    let mut places = Places { event, gate: String::new() };
+    let mut warnings = Vec::new();
+    // a person who asks for a run wants it, and what was worth trying is worth trying again
+    let gate = brief.agent.gate.clone().filter(|_| brief.attempt == 1 && brief.trigger != Trigger::Manual);
+    if let Some(gate) = gate {
+        match attempt.gate(&gate, &mut places, &mut warnings).await {
+            Gate::Open => {}
+            Gate::Closed => return with(AttemptOutcome::of(AttemptEnd::GateClosed), warnings),
+            Gate::Stopped => return with(AttemptOutcome::of(AttemptEnd::Cancelled), warnings),
+        }
+    }
+    let began = Instant::now();
+    let mut outcome = attempt.body(&places).await;
+    outcome.duration = SignedDuration::try_from(began.elapsed()).unwrap_or(SignedDuration::ZERO);
+    if outcome.end == AttemptEnd::Completed
+        && let Some(end) = attempt.proofs(&places, &mut warnings).await
+    {
+        outcome.end = end;
+    }
+    with(outcome, warnings)
+}
+
+fn with(mut outcome: AttemptOutcome, warnings: Vec<String>) -> AttemptOutcome {
+    outcome.warnings.splice(0..0, warnings);
+    outcome
+}
+
+enum Gate {
+    Open,
+    Closed,
+    Stopped,
+}
+
+impl Attempt<'_> {
+    /// Command: exit 0 = run, 1 = nothing to do, anything else = the gate is broken and the run goes
+    /// ahead. Tool: by its key `wake`, else runs if its result is not empty.
+    async fn gate(&mut self, gate: &Check, places: &mut Places, warnings: &mut Vec<String>) -> Gate {
+        match &gate.body {
+            CheckBody::Command(command) => {
+                let ran = self.run(command, ProcessRole::Gate, Output::in_memory(LOOKED_AT)).await;
+                let verdict = match &ran.end {
+                    End::Exited(0) => Gate::Open,
+                    End::Exited(1) => Gate::Closed,
+                    End::Stopped => Gate::Stopped,
+                    _ => {
+                        let why =
+                            ran.error(self.brief, "the gate").map_or_else(String::new, |error| error.message);
+                        warnings.push(format!("the gate is broken, so the run went ahead: {why}"));
+                        Gate::Open
+                    }
+                };
+                warnings.extend(ran.warnings);
+                places.gate = ran.stdout.trim_end().to_owned();
+                verdict
+            }
+            CheckBody::Tool(call) => match self.call(call, places).await {
+                Called::Stopped => Gate::Stopped,
+                Called::Failed(error) => {
+                    warnings.push(format!("the gate is broken, so the run went ahead: {error}"));
+                    Gate::Open
+                }
+                Called::Gave(given) => {
+                    places.gate = template::as_text(&given.result);
+                    let wakes = match given.result.get("wake") {
+                        Some(wake) => *wake == Value::Bool(true),
+                        None => !is_empty(&given.result),
+                    };
+                    if wakes { Gate::Open } else { Gate::Closed }
+                }
+            },
+        }
+    }
+
+    async fn body(&mut self, places: &Places) -> AttemptOutcome {
+        let agent = self.brief.agent.clone();
+        match &agent.body {
+            Body::Command(command) => self.command(command).await,
+            Body::Tool(call) => self.tool(call, places).await,
+            Body::Query(_) => {
+                let error =
+                    RunError::new(ErrorKind::Config, "not available in this version: agents with a `query`");
+                AttemptOutcome::of(AttemptEnd::Failed(error))
+            }
+        }
+    }
+
+    async fn command(&mut self, command: &CommandSpec) -> AttemptOutcome {
+        let output = Output::kept(self.brief, self.shared.reports.clone(), RESULT);
+        let ran = self.run(command, ProcessRole::Body, output).await;
+        let name = format!("`{}`", command.argv.first().map(String::as_str).unwrap_or_default());
+        let end = match (&ran.end, ran.error(self.brief, &name)) {
+            (End::Stopped, _) => AttemptEnd::Cancelled,
+            (_, Some(error)) => AttemptEnd::Failed(error),
+            (_, None) => AttemptEnd::Completed,
+        };
+        let exit_code = if let End::Exited(code) = ran.end { Some(code) } else { None };
+        let result = Some(ran.stdout.trim_end().to_owned()).filter(|text| !text.is_empty());
+        AttemptOutcome { exit_code, result, warnings: ran.warnings, ..AttemptOutcome::of(end) }
+    }
+
+    async fn tool(&mut self, call: &ToolCallSpec, places: &Places) -> AttemptOutcome {
+        let (go, may_go) = oneshot::channel();
+        let report = Report::Began { run: self.brief.run, attempt: self.brief.attempt, go };
+        if self.shared.reports.send(report).await.is_err() || may_go.await.is_err() {
+            return AttemptOutcome::of(AttemptEnd::Cancelled);
+        }
+        match self.call(call, places).await {
+            Called::Stopped => AttemptOutcome::of(AttemptEnd::Cancelled),
+            Called::Failed(error) => {
+                let kind = if matches!(error, ToolError::Timeout { .. }) {
+                    ErrorKind::Timeout
+                } else {
+                    ErrorKind::Tool
+                };
+                AttemptOutcome::of(AttemptEnd::Failed(RunError::new(kind, error.to_string())))
+            }
+            Called::Gave(given) => AttemptOutcome {
+                result: Some(given.result.to_string()),
+                findings: given.findings,
+                ..AttemptOutcome::of(AttemptEnd::Completed)
+            },
+        }
+    }
+
+    async fn call(&mut self, call: &ToolCallSpec, places: &Places) -> Called {
+        let args = template::fill(&call.args, places);
+        let bound = Duration::try_from(self.brief.agent.limits.tool_call_timeout).unwrap_or(Duration::ZERO);
+        let context = CallContext {
+            agent: Some(self.brief.agent.id.clone()),
+            run: Some(self.brief.run),
+            timeout: Some(bound.min(self.time_left())),
+        };
+        let orders = &mut self.orders;
+        tokio::select! {
+            given = self.shared.tools.call(&call.tool, &args, &context) => match given {
+                Ok(given) => Called::Gave(given),
+                Err(error) => Called::Failed(error),
+            },
+            Ok(_) = orders.wait_for(|order| *order > StopOrder::None) => Called::Stopped,
+        }
+    }
+
+    /// Every check must hold. `None`: they do.
+    async fn proofs(&mut self, places: &Places, warnings: &mut Vec<String>) -> Option<AttemptEnd> {
+        let checks = self.brief.agent.success_when.clone();
+        for (number, check) in (1..).zip(checks.iter()) {
+            let (what, unmet) = match &check.body {
+                CheckBody::Command(command) => {
+                    let ran = self.run(command, ProcessRole::Check, Output::in_memory(LOOKED_AT)).await;
+                    if matches!(ran.end, End::Stopped) {
+                        return Some(AttemptEnd::Cancelled);
+                    }
+                    let unmet = self.unmet(check, &ran);
+                    warnings.extend(ran.warnings);
+                    (command.argv.join(" "), unmet)
+                }
+                CheckBody::Tool(call) => match self.call(call, places).await {
+                    Called::Stopped => return Some(AttemptEnd::Cancelled),
+                    Called::Failed(error) => (call.tool.clone(), Some(error.to_string())),
+                    Called::Gave(given) => (call.tool.clone(), first_unmet(&check.expect, &given.result)),
+                },
+            };
+            if let Some(unmet) = unmet {
+                let message = format!(
+                    "check {number} of `success_when` does not hold ({}): {unmet}",
+                    super::output::shorten(&what, 120)
+                );
+                return Some(AttemptEnd::Failed(RunError::new(ErrorKind::Unverified, message)));
+            }
+        }
+        None
+    }
+
+    fn unmet(&self, check: &Check, ran: &Ran) -> Option<String> {
+        match (&ran.end, ran.error(self.brief, "the check")) {
+            (End::Exited(code), _) if !check.expect.is_empty() => {
+                let found =
+                    json!({"exit": code, "stdout": ran.stdout.trim_end(), "stderr": ran.stderr.trim_end()});
+                first_unmet(&check.expect, &found)
+            }
+            (_, error) => error.map(|error| error.message),
+        }
+    }
+}
+
+/// What came of a tool call.
+enum Called {
+    Gave(ToolOutput),
+    Failed(ToolError),
+    Stopped,
+}

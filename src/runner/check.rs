@@ -1,0 +1,93 @@
+//! Whether the result of a gate or a proof is what was expected. Pure.
+use super::template::at_path;
+use crate::domain::{Compare, Expect};
+use serde_json::Value;
+use std::cmp::Ordering;
+
+/// The first condition that `found` does not meet, as a sentence for people.
+pub(super) fn first_unmet(expect: &[Expect], found: &Value) -> Option<String> {
+    expect.iter().find_map(|one| {
+        let value = at_path(found, &one.field);
+        if value.is_some_and(|value| holds(one.compare, value, &one.value)) {
+            return None;
+        }
+        // What is absent is not equal to anything.
+        if value.is_none() && one.compare == Compare::Ne {
+            return None;
+        }
+        let wanted = format!("`{}` {} {}", one.field, words_of(one.compare), excerpt(&one.value));
+        Some(match value {
+            Some(value) => format!("{wanted} was expected, but it is {}", excerpt(value)),
+            None => format!("{wanted} was expected, but there is no such field"),
+        })
+    })
+}
+
+/// Is there anything in it? `null`, `[]`, `{}` and `""` are empty.
+pub(super) fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+fn holds(compare: Compare, found: &Value, wanted: &Value) -> bool {
+    match compare {
+        Compare::Eq => equal(found, wanted),
+        Compare::Ne => !equal(found, wanted),
+        Compare::Lt => order(found, wanted).is_some_and(Ordering::is_lt),
+        Compare::Lte => order(found, wanted).is_some_and(Ordering::is_le),
+        Compare::Gt => order(found, wanted).is_some_and(Ordering::is_gt),
+        Compare::Gte => order(found, wanted).is_some_and(Ordering::is_ge),
+        Compare::Contains => match (found, wanted) {
+            (Value::String(text), Value::String(part)) => text.contains(part.as_str()),
+            (Value::String(text), Value::Number(part)) => text.contains(&part.to_string()),
+            (Value::Array(items), wanted) => items.iter().any(|item| equal(item, wanted)),
+            _ => false,
+        },
+    }
+}
+
+/// Numbers are equal by value (`1` and `1.0`), also when the found one is written in a text: the
+/// output of a command is always text.
+fn equal(found: &Value, wanted: &Value) -> bool {
+    match (number(found, wanted), wanted.as_f64()) {
+        (Some(found), Some(wanted)) => found == wanted,
+        _ => found == wanted,
+    }
+}
+
+fn order(found: &Value, wanted: &Value) -> Option<Ordering> {
+    match (found, wanted) {
+        (Value::String(found), Value::String(wanted)) => Some(found.cmp(wanted)),
+        _ => number(found, wanted)?.partial_cmp(&wanted.as_f64()?),
+    }
+}
+
+fn number(found: &Value, wanted: &Value) -> Option<f64> {
+    match found {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) if wanted.is_number() => text.trim().parse().ok(),
+        _ => None,
+    }
+}
+
+fn words_of(compare: Compare) -> &'static str {
+    match compare {
+        Compare::Eq => "equal to",
+        Compare::Ne => "not equal to",
+        Compare::Lt => "less than",
+        Compare::Lte => "at most",
+        Compare::Gt => "greater than",
+        Compare::Gte => "at least",
+        Compare::Contains => "containing",
+    }
+}
+
+/// A value, short enough for a message.
+fn excerpt(value: &Value) -> String {
+    super::output::shorten(&value.to_string(), 200)
+}

@@ -1,0 +1,237 @@
+//! Runs one program, from its start at the gate to the last of its group.
+use super::output::{self, Output};
+use super::spawn::{self, Running};
+use super::{Brief, Report, Shared, StopOrder, env, stop, trampoline};
+use crate::domain::{CommandSpec, ErrorKind, ProcessRole, RunError, Stream};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+/// Pieces of output that wait to be looked at.
+const PIECES_WAITING: usize = 16;
+/// How often output is handed on.
+const HAND_ON: Duration = Duration::from_millis(100);
+/// After the leader's end, pipes that others hold open are read no longer than this…
+const LONGEST_DRAIN: Duration = Duration::from_secs(2);
+/// …and only while something comes.
+const SILENCE: Duration = Duration::from_millis(200);
+
+/// How a program ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// By itself, with this code.
+    Exited(i32),
+    /// By a signal that we did not send.
+    Signalled(i32),
+    /// It ran longer than it may.
+    TimedOut,
+    /// Somebody wanted it to end.
+    Stopped,
+    /// It could not be started.
+    NotStarted(String),
+}
+
+/// A program that has ended.
+#[derive(Debug)]
+pub(super) struct Ran {
+    pub(super) end: End,
+    /// The end of its standard output.
+    pub(super) stdout: String,
+    /// The end of its standard error.
+    pub(super) stderr: String,
+    pub(super) warnings: Vec<String>,
+}
+
+/// What the parts of an attempt share.
+pub(super) struct Attempt<'a> {
+    pub(super) brief: &'a Brief,
+    pub(super) shared: &'a Shared,
+    pub(super) orders: watch::Receiver<StopOrder>,
+    /// When the attempt must be over.
+    pub(super) deadline: Instant,
+}
+
+impl Attempt<'_> {
+    pub(super) fn time_left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Runs a program; `output` takes what it prints.
+    pub(super) async fn run(&mut self, spec: &CommandSpec, role: ProcessRole, mut output: Output) -> Ran {
+        let mut warnings = Vec::new();
+        let end = self.started(spec, role, &mut output, &mut warnings).await;
+        output.finish().await;
+        Ran { end, stdout: output.stdout.finish(), stderr: output.stderr.finish(), warnings }
+    }
+
+    async fn started(
+        &mut self,
+        spec: &CommandSpec,
+        role: ProcessRole,
+        output: &mut Output,
+        warnings: &mut Vec<String>,
+    ) -> End {
+        if *self.orders.borrow() > StopOrder::None {
+            return End::Stopped;
+        }
+        let environment = match env::of_command(self.brief, spec, self.time_left()).await {
+            Ok((environment, more)) => {
+                warnings.extend(more);
+                environment
+            }
+            Err(why) => return End::NotStarted(why),
+        };
+        let (running, (stdout, stderr)) = match spawn::start(&self.shared.trampoline, spec, environment).await
+        {
+            Ok(started) => started,
+            Err(why) => return End::NotStarted(why),
+        };
+        let Some(mut running) = self.at_gate(running, role).await else { return End::Stopped };
+        running.go(spec.stdin.as_deref()).await;
+        let (pieces, mut printed) = mpsc::channel(PIECES_WAITING);
+        tokio::spawn(output::read(stdout, Stream::Stdout, pieces.clone()));
+        tokio::spawn(output::read(stderr, Stream::Stderr, pieces));
+        let early = self.watch(&mut running, &mut printed, output).await;
+        if let Some(end) = early {
+            let order = (*self.orders.borrow()).max(StopOrder::Terminate);
+            let run = self.brief.run;
+            {
+                let ending = stop::end(&mut running, run, order, &mut self.orders);
+                tokio::pin!(ending);
+                loop {
+                    tokio::select! {
+                        more = &mut ending => { warnings.extend(more); break }
+                        Some((stream, text)) = printed.recv() => output.add(stream, text),
+                    }
+                }
+            }
+            drain(&mut printed, output).await;
+            let _ = running.wait().await;
+            return end;
+        }
+        drain(&mut printed, output).await;
+        // what the program left behind in its group ends with it
+        running.signal(rustix::process::Signal::KILL);
+        match running.wait().await {
+            Ok(status) => end_of(status),
+            Err(error) => End::NotStarted(format!("its end could not be seen: {error}")),
+        }
+    }
+
+    /// Makes the process durable; then it may go on. `None`: it must not, and is gone.
+    async fn at_gate(&mut self, running: Running, role: ProcessRole) -> Option<Running> {
+        let (go, may_go) = oneshot::channel();
+        let report = Report::Spawned {
+            run: self.brief.run,
+            attempt: self.brief.attempt,
+            role,
+            process: running.process,
+            go,
+        };
+        let told = self.shared.reports.send(report).await.is_ok();
+        let go = told
+            && tokio::select! {
+                answer = may_go => answer.is_ok(),
+                () = ordered(&mut self.orders) => false,
+            };
+        if go {
+            return Some(running);
+        }
+        running.turn_away().await;
+        None
+    }
+
+    /// Follows a program until it exits (`None`), or must be ended.
+    async fn watch(
+        &mut self,
+        running: &mut Running,
+        printed: &mut mpsc::Receiver<(Stream, String)>,
+        output: &mut Output,
+    ) -> Option<End> {
+        let mut hand_on = tokio::time::interval(HAND_ON);
+        hand_on.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut dirty = false;
+        loop {
+            tokio::select! {
+                biased;
+                () = ordered(&mut self.orders) => return Some(End::Stopped),
+                () = tokio::time::sleep_until(self.deadline) => return Some(End::TimedOut),
+                () = running.exited() => return None,
+                _ = hand_on.tick(), if dirty => {
+                    dirty = output.flush().await;
+                }
+                Some((stream, text)) = printed.recv() => {
+                    output.add(stream, text);
+                    dirty = true;
+                }
+            }
+        }
+    }
+}
+
+/// Returns when somebody wants the run to end.
+async fn ordered(orders: &mut watch::Receiver<StopOrder>) {
+    if orders.wait_for(|order| *order > StopOrder::None).await.is_err() {
+        std::future::pending::<()>().await; // nobody is left who could
+    }
+}
+
+/// Reads what is still in the pipes. A grandchild that holds them open is not waited for.
+async fn drain(printed: &mut mpsc::Receiver<(Stream, String)>, output: &mut Output) {
+    let longest = Instant::now() + LONGEST_DRAIN;
+    while Instant::now() < longest {
+        // longer than a reader holds back half a line
+        match tokio::time::timeout(SILENCE + Duration::from_millis(60), printed.recv()).await {
+            Ok(Some((stream, text))) => output.add(stream, text),
+            Ok(None) | Err(_) => return,
+        }
+    }
+}
+
+fn end_of(status: ExitStatus) -> End {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => End::Exited(code),
+        (None, Some(signal)) => End::Signalled(signal),
+        (None, None) => End::Exited(-1),
+    }
+}
+
+impl Ran {
+    /// Why this is no success, as an error of a run; `None` if it is one.
+    pub(super) fn error(&self, brief: &Brief, what: &str) -> Option<RunError> {
+        let mark = trampoline::failure_mark(&brief.run.to_string());
+        Some(match &self.end {
+            End::Exited(0) => return None,
+            End::Exited(trampoline::NOT_EXECUTED) if self.stderr.contains(&mark) => {
+                let why = self.stderr.lines().find_map(|line| line.strip_prefix(&mark)).unwrap_or("unknown");
+                RunError::new(ErrorKind::Spawn, format!("{what} can't be executed: {why}"))
+            }
+            End::Exited(code) => {
+                let last = self.stderr.lines().rfind(|line| !line.trim().is_empty());
+                let last =
+                    last.map_or(String::new(), |line| format!(": {}", output::shorten(line.trim(), 300)));
+                RunError::new(ErrorKind::ExitStatus, format!("exit status {code}{last}"))
+            }
+            End::Signalled(signal) => RunError::new(
+                ErrorKind::Signal,
+                format!("ended by signal {signal} ({}) that did not come from here", name_of(*signal)),
+            ),
+            End::TimedOut => {
+                let limit = crate::domain::human_duration(brief.agent.limits.timeout);
+                RunError::new(
+                    ErrorKind::Timeout,
+                    format!("longer than its `timeout` of {limit}; shorten the work, or raise the limit"),
+                )
+            }
+            End::Stopped => RunError::new(ErrorKind::Interrupted, "cancelled"),
+            End::NotStarted(why) => RunError::new(ErrorKind::Spawn, why.clone()),
+        })
+    }
+}
+
+fn name_of(signal: i32) -> String {
+    let signal = rustix::process::Signal::from_named_raw(signal);
+    signal.map_or_else(|| "unnamed".into(), |signal| format!("{signal:?}").replace("Signal::", ""))
+}

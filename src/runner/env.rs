@@ -1,0 +1,100 @@
+//! The environment of a program: cleared, then only what the contract names.
+use super::Brief;
+use crate::domain::{CommandSpec, TextOrSecret, Trigger};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::time::Duration;
+
+/// The variable that every process of a run carries, and by which it is found again.
+pub(super) const RUN_ID: &str = "BGAGENT_RUN_ID";
+
+/// Linux refuses a longer single string (`MAX_ARG_STRLEN`, 128 KiB, with its name and a NUL).
+const LONGEST: usize = 120 * 1024;
+/// What is handed on of the last result.
+const LAST_RESULT_MAX: usize = 64 * 1024;
+/// How long one secret may take.
+const SECRET_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Variables by name.
+pub(super) type Environment = BTreeMap<OsString, OsString>;
+
+/// The environment for a command of this attempt, and warnings about what does not fit into it.
+///
+/// # Errors
+/// A sentence, if a secret can't be had.
+pub(super) async fn of_command(
+    brief: &Brief,
+    command: &CommandSpec,
+    time_left: Duration,
+) -> Result<(Environment, Vec<String>), String> {
+    let mut environment = inherited(std::env::vars_os());
+    for (name, value) in &command.env {
+        let value = match value {
+            TextOrSecret::Text(text) => text.clone(),
+            secret => crate::secret::value_of(secret, time_left.min(SECRET_TIMEOUT))
+                .await
+                .map_err(|error| format!("no value for the variable `{name}`: {error}"))?,
+        };
+        environment.insert(name.into(), value.into());
+    }
+    let mut warnings = Vec::new();
+    for (name, value) in of_attempt(brief) {
+        // Only these two are without a bound of their own, and neither can be cut and still be right.
+        if value.len() > LONGEST {
+            let size = value.len() / 1024;
+            warnings.push(format!("{name} was left out: {size} KiB don't fit into an environment variable"));
+            environment.remove(OsStr::new(name));
+            continue;
+        }
+        environment.insert(name.into(), without_nul(value).into());
+    }
+    Ok((environment, warnings))
+}
+
+/// Equal in all attempts of a run, and for all runs of the same slot.
+pub(super) fn idempotency_key(brief: &Brief) -> String {
+    let subject = match brief.slot {
+        Some(slot) => format!("{}\n{slot}", brief.agent.id),
+        None => brief.run.to_string(),
+    };
+    let digest = Sha256::digest(subject.as_bytes());
+    digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What of the daemon's own environment a program gets.
+fn inherited(all: impl Iterator<Item = (OsString, OsString)>) -> Environment {
+    const NAMES: [&str; 7] = ["PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "XDG_RUNTIME_DIR"];
+    let wanted =
+        |name: &OsStr| name.to_str().is_some_and(|name| NAMES.contains(&name) || name.starts_with("LC_"));
+    let mut environment: Environment = all.filter(|(name, _)| wanted(name)).collect();
+    environment.entry("PATH".into()).or_insert_with(|| "/usr/local/bin:/usr/bin:/bin".into());
+    environment
+}
+
+fn of_attempt(brief: &Brief) -> Vec<(&'static str, String)> {
+    let mut variables = vec![
+        ("BGAGENT_AGENT_ID", brief.agent.id.to_string()),
+        (RUN_ID, brief.run.to_string()),
+        ("BGAGENT_SLOT", brief.slot.map(|slot| slot.to_string()).unwrap_or_default()),
+        ("BGAGENT_ATTEMPT", brief.attempt.to_string()),
+        ("BGAGENT_TRIGGER", Trigger::as_str(brief.trigger).to_owned()),
+        ("BGAGENT_IDEMPOTENCY_KEY", idempotency_key(brief)),
+    ];
+    if let Some(query) = &brief.query {
+        variables.push(("BGAGENT_QUERY", query.to_string()));
+    }
+    if let Some(event) = &brief.event {
+        variables.push(("BGAGENT_EVENT", event.to_string()));
+    }
+    if let Some(result) = &brief.last_result {
+        let end = result.floor_char_boundary(LAST_RESULT_MAX);
+        variables.push(("BGAGENT_LAST_RESULT", result[..end].to_owned()));
+    }
+    variables
+}
+
+/// The system takes no NUL within a variable.
+fn without_nul(value: String) -> String {
+    if value.contains('\0') { value.replace('\0', "\u{FFFD}") } else { value }
+}

@@ -1,0 +1,195 @@
+//! Makes one attempt of a run happen: gate, body, proof. Starts programs, reads what they print,
+//! ends them, and cleans up after a daemon that died.
+//!
+//! # Theory of operation
+//!
+//! Everything that must be durable before it takes effect is a [`Report`] with a sender in it: the
+//! attempt stops until the other side has written the report and answers. A program is started
+//! through the trampoline ([`trampoline_main`]), which waits for one byte on its standard input;
+//! the byte is sent after the answer to [`Report::Spawned`]. If this process dies first, the
+//! trampoline reads end-of-file and exits: a program whose process is not on record never ran.
+//!
+//! What is started is led by a session of its own, and carries its run id in its environment. Both
+//! are used to end it: the group gets signals while its leader is not yet reaped (so its number
+//! can't have become another's), escapees are found in `/proc` and told apart by their start time.
+//! No process is ever signalled by its number alone.
+//!
+//! Left to others: when an attempt is due or retried (`engine`), writing reports down (`daemon`),
+//! what tools do (`tools`).
+mod attempt;
+mod check;
+mod command;
+mod env;
+mod output;
+mod proc;
+mod program;
+mod reap;
+mod spawn;
+mod stop;
+mod template;
+mod trampoline;
+
+use crate::domain::{
+    AgentId, AgentSpec, AttemptEnd, AttemptOutcome, ErrorKind, OutputChunk, Process, ProcessRole, RunError,
+    RunId, Trigger,
+};
+use crate::tools::Tools;
+use jiff::{SignedDuration, Timestamp};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
+
+/// Everything that an attempt needs to know.
+#[derive(Debug, Clone)]
+pub struct Brief {
+    /// Which run.
+    pub run: RunId,
+    /// Of which agent, with the configuration that the run was claimed with.
+    pub agent: Arc<AgentSpec>,
+    /// From 1.
+    pub attempt: u32,
+    /// Why the run exists.
+    pub trigger: Trigger,
+    /// The slot that it is for.
+    pub slot: Option<Timestamp>,
+    /// What a person asked instead of the configured query.
+    pub query: Option<Arc<str>>,
+    /// The event that started it, as JSON.
+    pub event: Option<Arc<str>>,
+    /// The result of the agent's last successful run.
+    pub last_result: Option<Arc<str>>,
+    /// What is left of `total_timeout`.
+    pub time_left: Option<SignedDuration>,
+}
+
+/// What an attempt tells while it goes on. The other side makes it durable and answers.
+#[derive(Debug)]
+pub enum Report {
+    /// A process was started and waits at its gate. It may go on when the answer comes; if the
+    /// sender is dropped instead, it must not.
+    Spawned {
+        /// Of which run.
+        run: RunId,
+        /// In which attempt.
+        attempt: u32,
+        /// What for.
+        role: ProcessRole,
+        /// Which.
+        process: Process,
+        /// Opens the gate.
+        go: oneshot::Sender<()>,
+    },
+    /// The body of the attempt begins and has no process of its own (a tool). May go on when the
+    /// answer comes.
+    Began {
+        /// Of which run.
+        run: RunId,
+        /// In which attempt.
+        attempt: u32,
+        /// Says that it is durable.
+        go: oneshot::Sender<()>,
+    },
+    /// Output was captured.
+    Output {
+        /// Of which run.
+        run: RunId,
+        /// Whose.
+        agent: AgentId,
+        /// In which attempt.
+        attempt: u32,
+        /// In order.
+        chunks: Vec<OutputChunk>,
+        /// See [`crate::domain::Fact::OutputCaptured`].
+        keep_head: u64,
+        /// See [`crate::domain::Fact::OutputCaptured`].
+        drop_before: u64,
+        /// Bytes left out so far.
+        dropped_bytes: u64,
+        /// Whether an event shall tell it.
+        told: bool,
+        /// Room for the next piece: dropped or sent when this one is durable.
+        done: oneshot::Sender<()>,
+    },
+    /// The attempt ended; nothing of it lives any more.
+    Ended {
+        /// Of which run.
+        run: RunId,
+        /// In which attempt.
+        attempt: u32,
+        /// How.
+        outcome: Box<AttemptOutcome>,
+    },
+}
+
+/// How urgently a run is to end. Only ever grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StopOrder {
+    /// Go on.
+    None,
+    /// TERM, grace, KILL.
+    Terminate,
+    /// KILL.
+    Kill,
+}
+
+/// What all attempts share.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// The program to re-execute as the trampoline: `/proc/self/exe`, or what a test names.
+    pub trampoline: PathBuf,
+    /// The tools of the configuration in force.
+    pub tools: Arc<Tools>,
+    /// Where reports go.
+    pub reports: mpsc::Sender<Report>,
+}
+
+/// Runs one attempt: gate, body, proof. Always ends with [`Report::Ended`], also when it panics.
+pub async fn attempt(brief: Brief, shared: Shared, stop: watch::Receiver<StopOrder>) {
+    let (run, number, reports) = (brief.run, brief.attempt, shared.reports.clone());
+    let span = tracing::info_span!("run", agent = %brief.agent.id, run = %run, attempt = number);
+    let work = attempt::outcome(brief, shared, stop).instrument(span.clone());
+    let outcome = match AbortOnDropHandle::new(tokio::spawn(work)).await {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            let cause = panic_text(error);
+            span.in_scope(|| tracing::error!(%cause, "an attempt failed inside"));
+            let kind = ErrorKind::Tool;
+            let message = format!("internal error: {cause}");
+            let mut outcome = AttemptOutcome::of(AttemptEnd::Failed(RunError::new(kind, message)));
+            outcome.warnings = stop::sweep(run).await;
+            outcome
+        }
+    };
+    let ended = Report::Ended { run, attempt: number, outcome: Box::new(outcome) };
+    // A closed channel means that the other side is gone; there is nobody left to tell.
+    let _ = reports.send(ended).await;
+}
+
+/// If this process was started as the trampoline, becomes the program that it was started for and
+/// does not come back. The first thing that `main` calls.
+pub fn trampoline_main() {
+    trampoline::enter_if_asked();
+}
+
+/// Ends what a dead daemon left behind: the given processes with their groups, and every process
+/// that carries one of the run ids in its environment. Returns how many there were.
+pub async fn reap_leftovers(runs: &[(RunId, Vec<Process>)], grace: std::time::Duration) -> usize {
+    reap::leftovers(runs, grace).await
+}
+
+/// Identity of this boot, as in [`Process::boot`].
+pub fn boot_hash() -> u64 {
+    proc::boot_hash()
+}
+
+fn panic_text(error: tokio::task::JoinError) -> String {
+    match error.try_into_panic() {
+        Ok(payload) => match payload.downcast::<String>() {
+            Ok(text) => *text,
+            Err(payload) => payload.downcast_ref::<&str>().copied().unwrap_or("a panic").to_owned(),
+        },
+        Err(_) => "the task was cancelled".to_owned(),
+    }
+}

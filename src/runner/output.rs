@@ -1,0 +1,279 @@
+//! What a program prints: read in lines, bounded, handed on piece by piece.
+//!
+//! The first half of `max_output` is kept for good, of the rest only the newest half. A flood costs
+//! neither memory nor much of the database: what is overtaken before it was handed on is only
+//! counted.
+use super::{Brief, Report};
+use crate::domain::{OutputChunk, Stream};
+use jiff::Timestamp;
+use std::collections::VecDeque;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::{mpsc, oneshot};
+
+/// Bytes that one read takes at the most.
+const READ: usize = 16 << 10;
+/// A line longer than this is handed on in parts.
+const LONGEST_LINE: usize = 64 << 10;
+/// A line without an end is handed on after this much silence.
+const SILENCE: Duration = Duration::from_millis(200);
+/// Pieces of an attempt that an event tells.
+const TOLD_PIECES: u32 = 200;
+
+/// A text for a message, cut in the middle of nothing.
+pub(super) fn shorten(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    format!("{}…", &text[..text.floor_char_boundary(most)])
+}
+
+/// Reads a pipe to its end, as pieces of whole lines where there are any.
+pub(super) async fn read(
+    mut pipe: impl AsyncRead + Unpin,
+    stream: Stream,
+    pieces: mpsc::Sender<(Stream, String)>,
+) {
+    let mut held: Vec<u8> = Vec::with_capacity(READ);
+    loop {
+        let mut fresh = [0; READ];
+        let read = pipe.read(&mut fresh);
+        let count = if held.is_empty() {
+            read.await.unwrap_or(0)
+        } else {
+            match tokio::time::timeout(SILENCE, read).await {
+                Ok(count) => count.unwrap_or(0),
+                Err(_) => {
+                    // a prompt, or progress: a whole number of characters
+                    let whole = whole_characters(&held);
+                    if whole > 0 && pieces.send((stream, take(&mut held, whole))).await.is_err() {
+                        return;
+                    }
+                    continue;
+                }
+            }
+        };
+        if count == 0 {
+            break;
+        }
+        held.extend_from_slice(&fresh[..count]);
+        let lines = held.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1);
+        let ready = lines.or_else(|| (held.len() > LONGEST_LINE).then(|| whole_characters(&held)));
+        if let Some(ready) = ready.filter(|ready| *ready > 0)
+            && pieces.send((stream, take(&mut held, ready))).await.is_err()
+        {
+            return;
+        }
+    }
+    if !held.is_empty() {
+        let all = held.len();
+        let _ = pieces.send((stream, take(&mut held, all))).await;
+    }
+}
+
+fn take(held: &mut Vec<u8>, count: usize) -> String {
+    let rest = held.split_off(count);
+    let text = String::from_utf8_lossy(held).into_owned();
+    *held = rest;
+    text
+}
+
+/// How many bytes form whole characters; a character that is cut off at the end waits for its rest.
+fn whole_characters(bytes: &[u8]) -> usize {
+    for back in 1..=3.min(bytes.len()) {
+        let byte = bytes[bytes.len() - back];
+        let length = match byte {
+            0xC0..=0xDF => 2,
+            0xE0..=0xEF => 3,
+            0xF0..=0xF7 => 4,
+            0x80..=0xBF => continue,
+            _ => return bytes.len(),
+        };
+        return if length > back { bytes.len() - back } else { bytes.len() };
+    }
+    bytes.len()
+}
+
+/// The end of a text, up to so many bytes.
+#[derive(Debug)]
+pub(super) struct Tail {
+    text: String,
+    most: usize,
+}
+
+impl Tail {
+    pub(super) fn new(most: usize) -> Self {
+        Self { text: String::new(), most }
+    }
+
+    fn add(&mut self, more: &str) {
+        self.text.push_str(more);
+        if self.text.len() > 2 * self.most {
+            let from = self.text.ceil_char_boundary(self.text.len() - self.most);
+            self.text.drain(..from);
+        }
+    }
+
+    /// What is left of it: whole lines, where cutting off the first leaves any.
+    pub(super) fn finish(self) -> String {
+        if self.text.len() <= self.most {
+            return self.text;
+        }
+        let end = &self.text[self.text.ceil_char_boundary(self.text.len() - self.most)..];
+        let lines = end.find('\n').map_or(end, |at| &end[at + 1..]);
+        if lines.trim().is_empty() { end.to_owned() } else { lines.to_owned() }
+    }
+}
+
+/// Output on its way to the store, and its ends in memory.
+pub(super) struct Output {
+    pub(super) stdout: Tail,
+    pub(super) stderr: Tail,
+    /// `None`: nothing is handed on (gates and proofs).
+    keeper: Option<Keeper>,
+}
+
+impl Output {
+    pub(super) fn in_memory(most: usize) -> Self {
+        Self { stdout: Tail::new(most), stderr: Tail::new(most), keeper: None }
+    }
+
+    pub(super) fn kept(brief: &Brief, reports: mpsc::Sender<Report>, tail: usize) -> Self {
+        let half = usize::try_from(brief.agent.limits.max_output / 2).unwrap_or(usize::MAX);
+        Self {
+            stdout: Tail::new(tail),
+            stderr: Tail::new(tail),
+            keeper: Some(Keeper::new(brief, reports, half)),
+        }
+    }
+
+    pub(super) fn add(&mut self, stream: Stream, text: String) {
+        match stream {
+            Stream::Stdout => self.stdout.add(&text),
+            Stream::Stderr => self.stderr.add(&text),
+        }
+        if let Some(keeper) = &mut self.keeper {
+            keeper.add(stream, text);
+        }
+    }
+
+    /// Hands on what waits, if the piece before is durable. True: something waits still.
+    pub(super) async fn flush(&mut self) -> bool {
+        let Some(keeper) = &mut self.keeper else { return false };
+        keeper.flush(false).await;
+        !keeper.waiting.is_empty()
+    }
+
+    /// Hands on everything, and waits until it is durable.
+    pub(super) async fn finish(&mut self) {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.flush(true).await;
+            keeper.settle().await;
+        }
+    }
+}
+
+/// Decides what is kept, and hands it on.
+struct Keeper {
+    brief: Brief,
+    reports: mpsc::Sender<Report>,
+    half: usize,
+    next: u64,
+    head_bytes: usize,
+    keep_head: u64,
+    /// Number and size of the chunks of the tail.
+    tail: VecDeque<(u64, usize)>,
+    tail_bytes: usize,
+    drop_before: u64,
+    dropped: u64,
+    told_dropped: u64,
+    waiting: VecDeque<OutputChunk>,
+    on_its_way: Option<oneshot::Receiver<()>>,
+    pieces: u32,
+}
+
+impl Keeper {
+    fn new(brief: &Brief, reports: mpsc::Sender<Report>, half: usize) -> Self {
+        Self {
+            brief: brief.clone(),
+            reports,
+            half,
+            next: 0,
+            head_bytes: 0,
+            keep_head: 0,
+            tail: VecDeque::new(),
+            tail_bytes: 0,
+            drop_before: 0,
+            dropped: 0,
+            told_dropped: 0,
+            waiting: VecDeque::new(),
+            on_its_way: None,
+            pieces: 0,
+        }
+    }
+
+    fn add(&mut self, stream: Stream, text: String) {
+        let (n, size) = (self.next, text.len());
+        self.next += 1;
+        let at = Timestamp::now();
+        let at = Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at);
+        self.waiting.push_back(OutputChunk { n, stream, at, text });
+        if self.tail.is_empty() && self.head_bytes + size <= self.half {
+            self.head_bytes += size;
+            self.keep_head = n + 1;
+            self.drop_before = n + 1;
+            return;
+        }
+        self.tail.push_back((n, size));
+        self.tail_bytes += size;
+        while self.tail_bytes > self.half && self.tail.len() > 1 {
+            let (gone, size) = self.tail.pop_front().expect("more than one");
+            self.tail_bytes -= size;
+            self.dropped += size as u64;
+            self.drop_before = gone + 1;
+        }
+        let (keep, from) = (self.keep_head, self.drop_before);
+        while let Some(at) =
+            self.waiting.iter().position(|chunk| chunk.n >= keep).filter(|at| self.waiting[*at].n < from)
+        {
+            self.waiting.remove(at);
+        }
+    }
+
+    async fn flush(&mut self, all: bool) {
+        if all {
+            self.settle().await;
+        } else if let Some(way) = &mut self.on_its_way {
+            match way.try_recv() {
+                Err(oneshot::error::TryRecvError::Empty) => return,
+                _ => self.on_its_way = None,
+            }
+        }
+        if self.waiting.is_empty() && self.dropped == self.told_dropped {
+            return;
+        }
+        let (done, durable) = oneshot::channel();
+        self.pieces += 1;
+        let report = Report::Output {
+            run: self.brief.run,
+            agent: self.brief.agent.id.clone(),
+            attempt: self.brief.attempt,
+            chunks: std::mem::take(&mut self.waiting).into(),
+            keep_head: self.keep_head,
+            drop_before: self.drop_before,
+            dropped_bytes: self.dropped,
+            told: self.pieces <= TOLD_PIECES,
+            done,
+        };
+        self.told_dropped = self.dropped;
+        if self.reports.send(report).await.is_ok() {
+            self.on_its_way = Some(durable);
+        }
+    }
+
+    async fn settle(&mut self) {
+        if let Some(way) = self.on_its_way.take() {
+            let _ = way.await;
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What `/proc` knows of processes (proc(5)): who lives, since when, in which group, for which run.
+//!
+//! Elsewhere than on Linux it knows nothing: then only groups are ended, and nothing is reaped
+//! after a crash, since a process could not be told from a later one with the same number.
+use crate::domain::{Process, RunId};
+use rustix::process::{Pid, Signal};
+use sha2::{Digest, Sha256};
+use std::sync::{Arc, OnceLock};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+/// A process that lives (zombies don't).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// Its number.
+    pub(super) pid: u32,
+    /// See [`Process::start`].
+    pub(super) start: u64,
+    /// Its process group.
+    pub(super) group: u32,
+    /// Its session.
+    pub(super) session: u32,
+    /// The run id in the environment that it was started with.
+    pub(super) run: Option<RunId>,
+}
+
+impl Seen {
+    /// Is it in the group or session that `leader` leads or led?
+    pub(super) fn belongs_to(&self, leader: u32) -> bool {
+        self.group == leader || self.session == leader
+    }
+}
+
+/// What field 3 and some later ones of `/proc/PID/stat` say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stat {
+    pub(super) state: u8,
+    pub(super) group: u32,
+    pub(super) session: u32,
+    pub(super) start: u64,
+}
+
+impl Stat {
+    fn lives(&self) -> bool {
+        !matches!(self.state, b'Z' | b'X' | b'x')
+    }
+}
+
+/// Reads a line of `/proc/PID/stat`. The second field is the program's name in parentheses, and
+/// may itself hold spaces, parentheses and line ends: the others begin after the last `)`.
+pub(super) fn parse_stat(line: &[u8]) -> Option<Stat> {
+    let after = line.iter().rposition(|&byte| byte == b')')? + 1;
+    let mut fields = std::str::from_utf8(&line[after..]).ok()?.split_ascii_whitespace();
+    let state = *fields.next()?.as_bytes().first()?;
+    let group = fields.nth(1)?.parse().ok()?;
+    let session = fields.next()?.parse().ok()?;
+    let start = fields.nth(15)?.parse().ok()?;
+    Some(Stat { state, group, session, start })
+}
+
+/// The value of a variable in a block as in `/proc/PID/environ`.
+pub(super) fn variable<'a>(block: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    block.split(|&byte| byte == 0).find_map(|entry| {
+        let value = entry.strip_prefix(name.as_bytes())?;
+        value.strip_prefix(b"=")
+    })
+}
+
+/// The process with this number, as it is written down; it must not have been waited for yet.
+pub(super) fn identify(pid: u32) -> Process {
+    Process { pid, start: stat(pid).map_or(0, |stat| stat.start), boot: boot_hash() }
+}
+
+/// Does the process that was seen still live?
+pub(super) fn still_lives(seen: &Seen) -> bool {
+    stat(seen.pid).is_some_and(|stat| stat.start == seen.start && stat.lives())
+}
+
+/// All processes, from a scan that began after this call. Callers that come together share one.
+pub(super) async fn living() -> Arc<Vec<Seen>> {
+    static LATEST: Mutex<Option<(Instant, Arc<Vec<Seen>>)>> = Mutex::const_new(None);
+    let asked = Instant::now();
+    let mut latest = LATEST.lock().await;
+    if let Some((began, seen)) = &*latest
+        && *began >= asked
+    {
+        return Arc::clone(seen);
+    }
+    let began = Instant::now();
+    let seen = Arc::new(tokio::task::spawn_blocking(scan).await.unwrap_or_default());
+    *latest = Some((began, Arc::clone(&seen)));
+    seen
+}
+
+/// Sends a signal to exactly the process that was seen; if it is gone, to nobody.
+#[cfg(target_os = "linux")]
+pub(super) fn signal(seen: &Seen, signal: Signal) -> rustix::io::Result<()> {
+    use rustix::io::Errno;
+    use rustix::process::{PidfdFlags, kill_process, pidfd_open, pidfd_send_signal};
+    let Some(pid) = pid_of(seen.pid) else { return Ok(()) };
+    // First the handle, then the look: if the number still has the same start time, it had it when
+    // the handle was taken.
+    let sent = match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(handle) if still_lives(seen) => pidfd_send_signal(handle, signal),
+        // Before Linux 5.3 there are no handles.
+        Err(Errno::NOSYS) if still_lives(seen) => kill_process(pid, signal),
+        Ok(_) | Err(Errno::NOSYS) => Ok(()),
+        Err(error) => Err(error),
+    };
+    match sent {
+        Err(Errno::SRCH) => Ok(()),
+        other => other,
+    }
+}
+
+/// Nobody is ever seen here.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn signal(_: &Seen, _: Signal) -> rustix::io::Result<()> {
+    Ok(())
+}
+
+/// A process number as the system calls want it.
+pub(super) fn pid_of(pid: u32) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(pid).ok()?)
+}
+
+/// Identity of this boot; 0 where the system does not tell.
+pub(super) fn boot_hash() -> u64 {
+    static BOOT: OnceLock<u64> = OnceLock::new();
+    *BOOT.get_or_init(|| match std::fs::read_to_string("/proc/sys/kernel/random/boot_id") {
+        Ok(id) => {
+            let digest = Sha256::digest(id.trim().as_bytes());
+            digest[..8].iter().fold(0, |hash, byte| hash << 8 | u64::from(*byte))
+        }
+        Err(_) => 0,
+    })
+}
+
+#[cfg(target_os = "linux")]
+fn stat(pid: u32) -> Option<Stat> {
+    parse_stat(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn stat(_: u32) -> Option<Stat> {
+    None
+}
+
+#[cfg(target_os = "linux")]
+fn scan() -> Vec<Seen> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    numbers.filter_map(look_at).collect()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn scan() -> Vec<Seen> {
+    Vec::new()
+}
+
+#[cfg(target_os = "linux")]
+fn look_at(pid: u32) -> Option<Seen> {
+    let stat = stat(pid).filter(Stat::lives)?;
+    // Threads of the kernel are in no group and have no environment. Another user's can't be read.
+    let environ = match stat.group {
+        0 => Vec::new(),
+        _ => std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default(),
+    };
+    let run = variable(&environ, super::env::RUN_ID)
+        .and_then(|value| std::str::from_utf8(value).ok())
+        .and_then(|text| text.parse().ok());
+    Some(Seen { pid, start: stat.start, group: stat.group, session: stat.session, run })
+}

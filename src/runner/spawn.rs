@@ -1,0 +1,208 @@
+//! The daemon's side of a start: a process that waits at its gate, and the handle that owns it.
+use super::env::Environment;
+use super::proc;
+use super::trampoline::{KEEP_STDIN, NULL_STDIN, WORD};
+use crate::domain::{CommandSpec, Process};
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio_util::task::AbortOnDropHandle;
+
+/// Pauses before a start is tried again that failed for want of memory or process numbers.
+const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
+
+/// A started process that was not waited for yet: until then its number is nobody else's, so its
+/// group can be signalled safely. Dropping it kills the group.
+#[derive(Debug)]
+pub(super) struct Running {
+    /// Who it is.
+    pub(super) process: Process,
+    child: Child,
+    pid: Pid,
+    exit: ExitWatch,
+    waited: bool,
+    stdin: Option<ChildStdin>,
+    feeder: Option<AbortOnDropHandle<()>>,
+}
+
+/// What a process prints.
+pub(super) type Pipes = (ChildStdout, ChildStderr);
+
+/// Starts the trampoline for a command. It waits at its gate.
+///
+/// # Errors
+/// A sentence: the program or its directory is not there, or the system gives no process.
+pub(super) async fn start(
+    trampoline: &Path,
+    command: &CommandSpec,
+    environment: Environment,
+) -> Result<(Running, Pipes), String> {
+    let mut pauses = PAUSES.iter();
+    loop {
+        let (trampoline, command, environment) =
+            (trampoline.to_owned(), command.clone(), environment.clone());
+        // Looking at files and starting a process can block, on a slow disk for long.
+        let started = tokio::task::spawn_blocking(move || start_now(trampoline, &command, environment));
+        match started.await.unwrap_or_else(|error| Err(StartError::Final(error.to_string()))) {
+            Ok(started) => return Ok(started),
+            Err(StartError::Final(why)) => return Err(why),
+            Err(StartError::ForNow(why)) => match pauses.next() {
+                Some(pause) => tokio::time::sleep(*pause).await,
+                None => return Err(why),
+            },
+        }
+    }
+}
+
+enum StartError {
+    /// A later try may succeed.
+    ForNow(String),
+    Final(String),
+}
+
+fn start_now(
+    trampoline: PathBuf,
+    spec: &CommandSpec,
+    environment: Environment,
+) -> Result<(Running, Pipes), StartError> {
+    let name = spec.argv.first().map(String::as_str).unwrap_or_default();
+    let program = super::program::find(name, &spec.cwd, &environment).map_err(StartError::Final)?;
+    let mut command = Command::new(trampoline);
+    command
+        .arg0("bgagent")
+        .arg(WORD)
+        .arg(if spec.stdin.is_some() { KEEP_STDIN } else { NULL_STDIN })
+        .arg("--")
+        .arg(&program)
+        .args(&spec.argv)
+        .env_clear()
+        .envs(environment)
+        .current_dir(&spec.cwd)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let mut child = command.spawn().map_err(|error| {
+        let message =
+            format!("`{}` could not be started in `{}`: {error}", program.display(), spec.cwd.display());
+        match error.kind() {
+            std::io::ErrorKind::WouldBlock | std::io::ErrorKind::OutOfMemory => StartError::ForNow(message),
+            _ => StartError::Final(message),
+        }
+    })?;
+    let number = child.id().expect("it was not waited for");
+    let pid = proc::pid_of(number).expect("the system gives positive numbers");
+    let pipes = child.stdout.take().zip(child.stderr.take()).expect("both were asked for");
+    let running = Running {
+        process: proc::identify(number),
+        exit: ExitWatch::of(pid),
+        stdin: child.stdin.take(),
+        child,
+        pid,
+        waited: false,
+        feeder: None,
+    };
+    Ok((running, pipes))
+}
+
+impl Running {
+    /// Opens the gate; then the program reads `stdin`, if it is to.
+    pub(super) async fn go(&mut self, stdin: Option<&str>) {
+        let Some(mut pipe) = self.stdin.take() else { return };
+        // If it died meanwhile, its exit says so better than the broken pipe.
+        if pipe.write_all(&[1]).await.is_err() {
+            return;
+        }
+        if let Some(text) = stdin {
+            let text = text.to_owned();
+            self.feeder = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+                // A program need not read what it is given.
+                let _ = pipe.write_all(text.as_bytes()).await;
+            })));
+        }
+    }
+
+    /// Waits until the leader has exited, without taking notice: its number stays its own.
+    pub(super) async fn exited(&mut self) {
+        if !self.exit.fired().await {
+            let _ = self.child.wait().await;
+            self.waited = true;
+        }
+    }
+
+    /// Signals every process of the group, and the leader also before it has made its group.
+    pub(super) fn signal(&mut self, signal: Signal) {
+        if self.waited {
+            return;
+        }
+        if kill_process_group(self.pid, signal).is_err() && signal == Signal::KILL {
+            let _ = self.child.start_kill();
+        }
+    }
+
+    /// Takes notice of the exit. The group can't be signalled any more after this.
+    pub(super) async fn wait(&mut self) -> std::io::Result<ExitStatus> {
+        let status = self.child.wait().await?;
+        self.waited = true;
+        self.feeder = None;
+        Ok(status)
+    }
+
+    /// For a process whose gate was never opened: ends it, and with it the attempt to start.
+    pub(super) async fn turn_away(mut self) {
+        self.stdin = None;
+        let _ = self.child.start_kill();
+        let _ = self.wait().await;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+    }
+}
+
+/// Tells that a process exited, and leaves the waiting to others.
+#[cfg(target_os = "linux")]
+#[derive(Debug)]
+struct ExitWatch(Option<tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>>);
+
+#[cfg(target_os = "linux")]
+impl ExitWatch {
+    fn of(pid: Pid) -> Self {
+        use rustix::process::{PidfdFlags, pidfd_open};
+        let handle = pidfd_open(pid, PidfdFlags::empty()).ok();
+        let interest = tokio::io::Interest::READABLE;
+        #[expect(
+            deprecated,
+            reason = "its replacement is unsafe; this owns its descriptor and never gives it away"
+        )]
+        Self(handle.and_then(|handle| tokio::io::unix::AsyncFd::with_interest(handle, interest).ok()))
+    }
+
+    /// False at once: this system does not tell.
+    async fn fired(&self) -> bool {
+        match &self.0 {
+            Some(handle) => handle.readable().await.is_ok(),
+            None => false,
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+#[derive(Debug)]
+struct ExitWatch;
+
+#[cfg(not(target_os = "linux"))]
+impl ExitWatch {
+    fn of(_: Pid) -> Self {
+        Self
+    }
+
+    async fn fired(&self) -> bool {
+        false
+    }
+}
