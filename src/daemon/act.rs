@@ -1,0 +1,155 @@
+//! Performs what the engine decided, once it is durable. Decides nothing.
+use super::event_loop::Message;
+use crate::domain::{AgentId, Body, Entry, Fact, Fleet, RunId, RunStatus};
+use crate::engine::Start;
+use crate::runner::{self, Brief, Report, Shared, StopOrder};
+use crate::store::{RunFilter, Store};
+use crate::tools::Tools;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use tokio::sync::{mpsc, watch};
+
+/// Last results that are kept at hand; the rest is in the database.
+const RESULTS_AT_HAND: usize = 4096;
+
+/// Starts and stops attempts, and knows those that are in flight.
+pub(super) struct Actor {
+    store: Store,
+    shared: Shared,
+    stops: HashMap<RunId, watch::Sender<StopOrder>>,
+    results: Arc<Mutex<HashMap<AgentId, Option<Arc<str>>>>>,
+    tools: Arc<Mutex<Arc<Tools>>>,
+}
+
+impl Actor {
+    /// `inbox` gets what runners report; output goes straight to the store.
+    pub(super) fn new(store: Store, fleet: &Fleet, inbox: mpsc::Sender<Message>) -> Self {
+        let (reports, reported) = mpsc::channel(1024);
+        tokio::spawn(forward(store.clone(), reported, inbox));
+        let tools = Arc::new(Tools::new(fleet));
+        Self {
+            store,
+            shared: Shared { trampoline: trampoline(), tools: tools.clone(), reports },
+            stops: HashMap::new(),
+            results: Arc::default(),
+            tools: Arc::new(Mutex::new(tools)),
+        }
+    }
+
+    /// The tools in force, for calls by hand.
+    pub(super) fn tools(&self) -> Arc<Mutex<Arc<Tools>>> {
+        self.tools.clone()
+    }
+
+    /// Attempts that start from now on use this configuration's tools.
+    pub(super) fn configure(&mut self, fleet: &Fleet) {
+        let tools = Arc::new(Tools::new(fleet));
+        self.shared.tools = tools.clone();
+        *self.tools.lock().expect("no holder panics") = tools;
+    }
+
+    /// Starts an attempt.
+    pub(super) fn start(&mut self, start: Start) {
+        let (stop, stopped) = watch::channel(StopOrder::None);
+        self.stops.insert(start.run, stop);
+        let shared = self.shared.clone();
+        let store = self.store.clone();
+        let results = self.results.clone();
+        tokio::spawn(async move {
+            let last_result = match start.agent.body {
+                Body::Tool(_) => None,
+                Body::Query(_) | Body::Command(_) => last_result(&store, &results, &start.agent.id).await,
+            };
+            let brief = Brief {
+                run: start.run,
+                agent: start.agent,
+                attempt: start.attempt,
+                trigger: start.trigger,
+                slot: start.slot,
+                query: start.query,
+                event: start.event,
+                last_result,
+                time_left: start.time_left,
+            };
+            runner::attempt(brief, shared, stopped).await;
+        });
+    }
+
+    /// Tells an attempt to end.
+    pub(super) fn cancel(&mut self, run: RunId, kill: bool) {
+        if let Some(stop) = self.stops.get(&run) {
+            let order = if kill { StopOrder::Kill } else { StopOrder::Terminate };
+            stop.send_if_modified(|current| {
+                let grows = order > *current;
+                if grows {
+                    *current = order;
+                }
+                grows
+            });
+        }
+    }
+
+    /// An attempt has ended.
+    pub(super) fn ended(&mut self, run: RunId) {
+        self.stops.remove(&run);
+    }
+
+    /// Runs have completed with these results.
+    pub(super) fn completed(&self, completed: Vec<(AgentId, Option<Arc<str>>)>) {
+        if completed.is_empty() {
+            return;
+        }
+        let mut results = self.results.lock().expect("no holder panics");
+        if results.len() > RESULTS_AT_HAND {
+            results.clear();
+        }
+        results.extend(completed);
+    }
+}
+
+/// The program that is re-executed as the gate of each process: this one, also when its file was
+/// replaced meanwhile.
+fn trampoline() -> PathBuf {
+    let own = PathBuf::from("/proc/self/exe");
+    if own.exists() { own } else { std::env::current_exe().unwrap_or(own) }
+}
+
+async fn last_result(
+    store: &Store,
+    results: &Mutex<HashMap<AgentId, Option<Arc<str>>>>,
+    agent: &AgentId,
+) -> Option<Arc<str>> {
+    if let Some(known) = results.lock().expect("no holder panics").get(agent) {
+        return known.clone();
+    }
+    let filter = RunFilter { agent: Some(agent.clone()), status: Some(RunStatus::Completed), limit: 1 };
+    let rows = store.read(move |reader| reader.runs(&filter)).await.unwrap_or_default();
+    let result: Option<Arc<str>> = rows.into_iter().next().and_then(|row| row.result).map(Arc::from);
+    results.lock().expect("no holder panics").insert(agent.clone(), result.clone());
+    result
+}
+
+/// Takes reports from the runners: output is committed at once, the rest is for the loop.
+async fn forward(store: Store, mut reports: mpsc::Receiver<Report>, inbox: mpsc::Sender<Message>) {
+    while let Some(report) = reports.recv().await {
+        let Report::Output { run, agent, attempt, chunks, keep_head, drop_before, dropped_bytes, told, done } =
+            report
+        else {
+            if inbox.send(Message::Report(report)).await.is_err() {
+                return;
+            }
+            continue;
+        };
+        let store = store.clone();
+        let fact =
+            Fact::OutputCaptured { run, agent, attempt, chunks, keep_head, drop_before, dropped_bytes, told };
+        tokio::spawn(async move {
+            let at = super::clock::now().wall;
+            if let Err(error) = store.commit(vec![Entry { at, fact }]).await {
+                tracing::warn!(%run, %error, "a piece of output was not recorded");
+            }
+            let _ = done.send(());
+        });
+    }
+}

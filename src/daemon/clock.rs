@@ -1,0 +1,108 @@
+//! Reads the clocks, and waits for them. The only place where time comes in.
+use crate::domain::Now;
+use crate::engine::Wake;
+use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
+
+/// The longest wait between two looks at the wall clock, where nothing else tells that it was set.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// The three clocks, now. The wall clock in whole microseconds, as the store keeps it.
+pub(super) fn now() -> Now {
+    let wall = Timestamp::now();
+    let wall = Timestamp::from_microsecond(wall.as_microsecond()).unwrap_or(wall);
+    Now { wall, boot: boot(), mono: mono() }
+}
+
+fn read(clock: rustix::time::ClockId) -> SignedDuration {
+    let time = rustix::time::clock_gettime(clock);
+    SignedDuration::new(time.tv_sec, i32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+fn mono() -> SignedDuration {
+    read(rustix::time::ClockId::Monotonic)
+}
+
+#[cfg(target_os = "linux")]
+fn boot() -> SignedDuration {
+    read(rustix::time::ClockId::Boottime)
+}
+
+/// Elsewhere no clock is known to count time asleep; sleep then shows as a jump of the wall clock.
+#[cfg(not(target_os = "linux"))]
+fn boot() -> SignedDuration {
+    mono()
+}
+
+/// Waits for the wall clock and for elapsed time at once.
+pub(super) struct Alarm {
+    #[cfg(target_os = "linux")]
+    wall: Option<tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>>,
+}
+
+impl Alarm {
+    /// An alarm; must be made inside the runtime.
+    pub(super) fn new() -> Self {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
+            let fd = timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC);
+            #[expect(
+                deprecated,
+                reason = "its replacement is unsafe; this owns its descriptor and never gives it away"
+            )]
+            let wall = fd.ok().and_then(|fd| tokio::io::unix::AsyncFd::new(fd).ok());
+            Self { wall }
+        }
+        #[cfg(not(target_os = "linux"))]
+        Self {}
+    }
+
+    /// Returns at `wake`, or earlier. On Linux a timer on the wall clock also ends when the clock is
+    /// set and when the machine wakes up (timerfd_create(2), `TFD_TIMER_CANCEL_ON_SET`).
+    pub(super) async fn until(&mut self, wake: Wake) {
+        let elapsed = wake.mono.map(|at| to_std(at - mono()));
+        let wall = wake.wall.map(|at| to_std(at.duration_since(Timestamp::now())));
+        tokio::select! {
+            () = sleep_or_never(elapsed) => {}
+            () = self.wall(wake.wall, wall) => {}
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    async fn wall(&mut self, at: Option<Timestamp>, left: Option<Duration>) {
+        use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
+        let Some(fd) = &self.wall else {
+            return sleep_or_never(left.map(|left| left.min(LOOK_AGAIN))).await;
+        };
+        // without a slot to wait for, the far future: then only a set clock ends the wait
+        let at = at.unwrap_or(Timestamp::MAX).max(Timestamp::UNIX_EPOCH);
+        let value = Timespec { tv_sec: at.as_second(), tv_nsec: i64::from(at.subsec_nanosecond()).max(1) };
+        let timer = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
+        let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
+        if timerfd_settime(fd.get_ref(), flags, &timer).is_err() {
+            return sleep_or_never(left.map(|left| left.min(LOOK_AGAIN))).await;
+        }
+        if let Ok(mut ready) = fd.readable().await {
+            // the count of expirations, or ECANCELED when the clock was set: either way, look again
+            let _ = rustix::io::read(fd.get_ref(), &mut [0u8; 8]);
+            ready.clear_ready();
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    async fn wall(&mut self, _: Option<Timestamp>, left: Option<Duration>) {
+        sleep_or_never(left.map(|left| left.min(LOOK_AGAIN))).await;
+    }
+}
+
+async fn sleep_or_never(left: Option<Duration>) {
+    match left {
+        Some(left) => tokio::time::sleep(left).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn to_std(left: SignedDuration) -> Duration {
+    Duration::try_from(left).unwrap_or(Duration::ZERO)
+}

@@ -1,0 +1,114 @@
+//! `why`: what became of a slot, in one sentence.
+use crate::domain::{Desired, Schedule, Verdict, human_duration};
+use crate::engine::AgentNow;
+use crate::protocol::Explanation;
+use crate::store::{LedgerRow, RunRow};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// Explains the slot at or before `asked` (the newest one, if nothing is asked), from its record in
+/// the ledger and its run.
+pub(super) fn explain(
+    agent: &AgentNow,
+    asked: Option<Timestamp>,
+    row: Option<&LedgerRow>,
+    run: Option<&RunRow>,
+    now: Timestamp,
+) -> Explanation {
+    let id = &agent.spec.id;
+    let mut told = Explanation {
+        agent_id: id.clone(),
+        sentence: String::new(),
+        slot: None,
+        verdict: None,
+        cause: None,
+        run_id: None,
+        first: None,
+        last: None,
+        count: None,
+    };
+    if let Some(at) = asked.filter(|at| *at > now) {
+        told.sentence = format!("{} lies ahead; {}.", clock(at), coming(agent, now));
+        return told;
+    }
+    let Some(row) = row else {
+        told.sentence = match (&agent.spec.schedule, asked) {
+            (Schedule::Manual, _) => format!("{id} has no schedule; it runs by hand only."),
+            (Schedule::On(on), _) => format!("{id} has no slots; it starts on {}.", on.event),
+            (_, Some(at)) => format!("{id} had no slot at or before {}; {}.", clock(at), coming(agent, now)),
+            (_, None) => format!("{id} has not been due yet; {}.", coming(agent, now)),
+        };
+        return told;
+    };
+    let slot = if row.count > 1 { asked.unwrap_or(row.last).min(row.last) } else { row.last };
+    told.slot = Some(if row.count > 1 { row.last.min(slot) } else { row.last });
+    told.verdict = Some(row.verdict);
+    told.cause = (!row.cause.is_empty()).then(|| row.cause.clone());
+    told.run_id = row.run;
+    told.first = Some(row.first);
+    told.last = Some(row.last);
+    told.count = Some(row.count);
+    let when = if row.count == 1 {
+        format!("The slot of {}", clock(row.last))
+    } else {
+        format!("The {} slots from {} to {}", row.count, clock(row.first), clock(row.last))
+    };
+    let because = if row.cause.is_empty() { String::new() } else { format!(": {}", row.cause) };
+    let what = match row.verdict {
+        Verdict::Ran => ran(row, run),
+        Verdict::SkippedOverlap => format!("did not start a run{because}"),
+        Verdict::SkippedGate => format!("did not start a run{because}"),
+        Verdict::SkippedPaused => format!("passed while the agent was held back{because}"),
+        Verdict::MissedDowntime | Verdict::MissedSleep | Verdict::MissedClock => {
+            format!("passed unseen{because}")
+        }
+        Verdict::RefusedBudget | Verdict::RefusedCircuit | Verdict::RefusedStorage => {
+            format!("did not start a run{because}")
+        }
+        Verdict::Superseded => format!("gave way to a newer one{because}"),
+        Verdict::Dropped => format!("did not get to run{because}"),
+    };
+    told.sentence = format!("{when} {what}.");
+    if asked.is_none() && agent.record.desired != Desired::Active {
+        told.sentence.push_str(&format!(" {}.", capital(&coming(agent, now))));
+    }
+    told
+}
+
+fn ran(row: &LedgerRow, run: Option<&RunRow>) -> String {
+    let made_up = if row.cause.is_empty() { String::new() } else { format!(" ({})", row.cause) };
+    let Some(run) = run else { return format!("started a run{made_up}, whose record is no longer kept") };
+    let short = run.claim.run.short();
+    let end = match (&run.error, run.duration) {
+        (Some(error), _) => format!(": {}", error.message),
+        (None, Some(took)) => format!(" after {}", human_duration(took)),
+        (None, None) => String::new(),
+    };
+    let attempts =
+        if run.claim.attempt > 1 { format!(" in attempt {}", run.claim.attempt) } else { String::new() };
+    format!("started run {short}{made_up}, which is {}{attempts}{end}", run.claim.status)
+}
+
+/// What comes next, as the second half of a sentence.
+fn coming(agent: &AgentNow, now: Timestamp) -> String {
+    let reason = agent.record.reason.as_deref().map_or(String::new(), |reason| format!(" ({reason})"));
+    match (agent.record.desired, agent.record.next_due) {
+        (Desired::Stopped, _) => format!("it is stopped{reason}"),
+        (Desired::Paused, _) => format!("it is paused{reason}"),
+        (Desired::Active, Some(due)) => {
+            format!("it is due at {}, in {}", clock(due), human_duration(due.duration_since(now)))
+        }
+        (Desired::Active, None) if !agent.live.is_empty() => "a run is in flight".into(),
+        (Desired::Active, None) => "it is never due by itself".into(),
+    }
+}
+
+/// An instant for people, in the daemon's own zone.
+fn clock(at: Timestamp) -> String {
+    at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
+}

@@ -1,0 +1,547 @@
+//! One arm per method: who answers it, and from what. Changes go to the loop, questions about the
+//! present to the engine, questions about the past to the store.
+use super::event_loop::{Answer, Message};
+use super::explain;
+use super::session::{Services, Step, Subscription};
+use super::views;
+use super::watch::Reload;
+use crate::domain::{AgentId, RunId, RunStatus, Seq, glob};
+use crate::engine::{AgentNow, Command, StopMode, Target};
+use crate::protocol::*;
+use crate::store::{EventFilter, FoundRun, RunFilter, RunRow, StoreError, UsageBy};
+use crate::tools::CallContext;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::sync::oneshot;
+
+/// Output of one answer; more is read by asking again.
+const OUTPUT_BYTES: usize = 512 << 10;
+/// Events of one run that `get_run` shows.
+const EVENTS_OF_RUN: usize = 500;
+
+/// Begins to work on a request. Changes are in the loop's inbox when this returns, in the order of
+/// the calls.
+pub(super) async fn handle(request: Request, services: &Arc<Services>) -> Step {
+    let services = services.clone();
+    match request {
+        Request::Hello(params) => Step::Done(hello(&params, &services)),
+        Request::Ping(_) => Step::Done(value(PongView { now: Timestamp::now() })),
+        Request::StartAgent(p) => {
+            change_target(&services, p.agent_id, p.all, p.request_id, |t| Command::Start(t, p.reason)).await
+        }
+        Request::ResumeAgent(p) => {
+            change_target(&services, p.agent_id, p.all, p.request_id, |t| Command::Resume(t, p.reason)).await
+        }
+        Request::PauseAgent(p) => pause(&services, p).await,
+        Request::StopAgent(p) => {
+            let mode = match (p.drain, p.now) {
+                (true, true) => return Step::Done(Err(invalid("`drain` and `now` exclude each other"))),
+                (true, false) => StopMode::Drain,
+                (false, true) => StopMode::Kill,
+                (false, false) => StopMode::Terminate,
+            };
+            change_target(&services, p.agent_id, p.all, p.request_id, |t| Command::Stop(t, p.reason, mode))
+                .await
+        }
+        Request::RunAgent(p) => {
+            let query = p.query.map(Arc::from);
+            change_agent(&services, &p.agent_id, p.request_id, |id| Command::Run(id, query)).await
+        }
+        Request::SkipAgent(p) => {
+            let agent = p.agent_id.clone();
+            match change_agent(&services, &p.agent_id, p.request_id, Command::Skip).await {
+                Step::Later(answered) => Step::Later(Box::pin(async move {
+                    let mut view = answered.await?;
+                    view["agent_id"] = json!(agent);
+                    Ok(view)
+                })),
+                other => other,
+            }
+        }
+        Request::CancelRun(p) => cancel_run(services, p).await,
+        Request::AckIncident(p) => {
+            let agent = match p.agent_id.as_deref().map(agent_id).transpose() {
+                Ok(agent) => agent,
+                Err(error) => return Step::Done(Err(error)),
+            };
+            change(&services, Command::Ack(agent, p.key), None).await
+        }
+        Request::StreamAgentEvents(p) => stream(&services, p).await,
+        Request::Unsubscribe(p) => Step::Unsubscribe(p.subscription),
+        Request::ReloadConfig(_) => reload(services).await,
+        Request::Shutdown(p) => {
+            let (answer, answered) = oneshot::channel();
+            let message =
+                Message::ShutDown { reason: "asked by a client".into(), now: p.now, answer: Some(answer) };
+            send(&services, message, answered).await
+        }
+        other => Step::Later(Box::pin(question(other, services))),
+    }
+}
+
+/// Requests that change nothing.
+async fn question(request: Request, services: Arc<Services>) -> Answer {
+    match request {
+        Request::GetAgentStatus(p) => agent_status(&services, &p.agent_id).await,
+        Request::ListAgents(p) => list_agents(&services, p).await,
+        Request::ListRuns(p) => list_runs(&services, p).await,
+        Request::GetRun(p) => get_run(&services, &p.run_id).await,
+        Request::GetRunOutput(p) => run_output(&services, p).await,
+        Request::NextSlots(p) => next_slots(&services, p).await,
+        Request::ExplainSlot(p) => explain_slot(&services, p).await,
+        Request::GetUsage(p) => usage(&services, p).await,
+        Request::GetDaemonStatus(_) => daemon_status(&services).await,
+        Request::ListTools(_) => {
+            let tools = services.tools.lock().expect("no holder panics").clone();
+            value(tools.list().into_iter().map(views::tool).collect::<Vec<_>>())
+        }
+        Request::CallTool(p) => call_tool(&services, p).await,
+        Request::ListIncidents(p) => {
+            let rows = services
+                .store
+                .read(move |reader| reader.incidents(p.all, 1000))
+                .await
+                .map_err(store_error)?;
+            value(rows.iter().map(views::incident).collect::<Vec<_>>())
+        }
+        // there is no agent that could wait for a person or remember anything in this version
+        Request::ListApprovals(_) => value(Vec::<ApprovalView>::new()),
+        Request::DecideApproval(p) => {
+            Err(RpcError::new(Code::WrongState, format!("no tool call `{}` waits for a person", p.id)))
+        }
+        Request::GetMemory(p) => {
+            known_agent(&services, &p.agent_id).await?;
+            value(Vec::<MemoryView>::new())
+        }
+        Request::ClearMemory(p) => {
+            known_agent(&services, &p.agent_id).await?;
+            value(NoView {})
+        }
+        Request::Hello(_)
+        | Request::Ping(_)
+        | Request::StartAgent(_)
+        | Request::PauseAgent(_)
+        | Request::ResumeAgent(_)
+        | Request::StopAgent(_)
+        | Request::StreamAgentEvents(_)
+        | Request::Unsubscribe(_)
+        | Request::RunAgent(_)
+        | Request::CancelRun(_)
+        | Request::SkipAgent(_)
+        | Request::ReloadConfig(_)
+        | Request::Shutdown(_)
+        | Request::AckIncident(_) => unreachable!("taken by the caller"),
+    }
+}
+
+fn value(view: impl Serialize) -> Answer {
+    serde_json::to_value(view).map_err(|error| RpcError::new(Code::Internal, error.to_string()))
+}
+
+fn invalid(what: impl Into<String>) -> RpcError {
+    RpcError::new(Code::InvalidParams, what)
+}
+
+fn down() -> RpcError {
+    RpcError::new(Code::ShuttingDown, "the daemon is shutting down")
+}
+
+fn store_error(error: StoreError) -> RpcError {
+    RpcError::new(Code::Internal, error.to_string())
+}
+
+fn agent_id(text: &str) -> Result<AgentId, RpcError> {
+    text.parse().map_err(|error: crate::domain::InvalidAgentId| invalid(error.to_string()))
+}
+
+fn hello(params: &HelloParams, services: &Services) -> Answer {
+    let common = PROTOCOLS.iter().rev().find(|ours| params.protocols.contains(ours));
+    let Some(&protocol) = common else {
+        let (theirs, newest) = (params.protocols.iter().max(), PROTOCOLS.iter().max());
+        let older = if theirs < newest {
+            "the client is older: install the daemon's release"
+        } else {
+            "the daemon is older: restart it (`bgagent shutdown`, then `bgagent daemon`)"
+        };
+        let message = format!(
+            "no common protocol: {} speaks {:?}, this daemon ({}) speaks {PROTOCOLS:?}",
+            if params.client.is_empty() { "the client" } else { &params.client },
+            params.protocols,
+            env!("CARGO_PKG_VERSION"),
+        );
+        return Err(RpcError::new(Code::Protocol, message).hint(older));
+    };
+    value(HelloView {
+        protocol,
+        protocols: PROTOCOLS.to_vec(),
+        server: concat!("bgagent ", env!("CARGO_PKG_VERSION")).into(),
+        pid: std::process::id(),
+        database: services.database.clone(),
+    })
+}
+
+async fn change_target(
+    services: &Services,
+    agent: Option<String>,
+    all: bool,
+    request_id: Option<String>,
+    command: impl FnOnce(Target) -> Command,
+) -> Step {
+    let target = match (agent, all) {
+        (Some(_), true) => Err(invalid("`agent_id` and `all` exclude each other")),
+        (None, false) => Err(invalid("missing field `agent_id` (or `all`: true)")),
+        (None, true) => Ok(Target::All),
+        (Some(id), false) => agent_id(&id).map(Target::One),
+    };
+    match target {
+        Ok(target) => change(services, command(target), request_id).await,
+        Err(error) => Step::Done(Err(error)),
+    }
+}
+
+async fn change_agent(
+    services: &Services,
+    id: &str,
+    request_id: Option<String>,
+    command: impl FnOnce(AgentId) -> Command,
+) -> Step {
+    match agent_id(id) {
+        Ok(id) => change(services, command(id), request_id).await,
+        Err(error) => Step::Done(Err(error)),
+    }
+}
+
+/// Hands a change to the loop, unless it was answered before.
+async fn change(services: &Services, command: Command, request_id: Option<String>) -> Step {
+    if let Some(id) = request_id.clone() {
+        if id.is_empty() || id.len() > 128 {
+            return Step::Done(Err(invalid("`request_id` must have 1 to 128 bytes")));
+        }
+        let now = Timestamp::now();
+        match services.store.read(move |reader| reader.answer_to(&id, now)).await {
+            Ok(Some(answer)) => return Step::Done(views::restored(&answer)),
+            Ok(None) => {}
+            Err(error) => return Step::Done(Err(store_error(error))),
+        }
+    }
+    let (answer, answered) = oneshot::channel();
+    send(services, Message::Command { command, request_id, answer }, answered).await
+}
+
+async fn send(services: &Services, message: Message, answered: oneshot::Receiver<Answer>) -> Step {
+    if services.handle.inbox.send(message).await.is_err() {
+        return Step::Done(Err(down()));
+    }
+    Step::Later(Box::pin(async move { answered.await.unwrap_or_else(|_| Err(down())) }))
+}
+
+async fn pause(services: &Services, params: PauseParams) -> Step {
+    if let Some(until) = params.until.filter(|until| *until <= Timestamp::now()) {
+        return Step::Done(Err(invalid(format!("`until` ({until}) has passed already"))));
+    }
+    change_target(services, params.agent_id, params.all, params.request_id, |target| {
+        Command::Pause(target, params.reason, params.until)
+    })
+    .await
+}
+
+async fn cancel_run(services: Arc<Services>, params: CancelParams) -> Step {
+    let row = match find_run(&services, &params.run_id).await {
+        Ok(row) => row,
+        Err(error) => return Step::Done(Err(error)),
+    };
+    if row.claim.status.is_final() {
+        let error = RpcError::new(
+            Code::WrongState,
+            format!("run {} has ended already: {}", row.claim.run, row.claim.status),
+        );
+        return Step::Done(Err(error));
+    }
+    let run = row.claim.run;
+    let Step::Later(answered) = change(&services, Command::Cancel(run, params.now), params.request_id).await
+    else {
+        return Step::Done(Err(down()));
+    };
+    Step::Later(Box::pin(async move {
+        answered.await?;
+        let row = find_run(&services, &run.to_string()).await?;
+        value(views::run(&row))
+    }))
+}
+
+async fn reload(services: Arc<Services>) -> Step {
+    let (answer, answered) = oneshot::channel();
+    if services.reload.send(Reload::Asked(answer)).await.is_err() {
+        return Step::Done(Err(down()));
+    }
+    Step::Later(Box::pin(async move { answered.await.unwrap_or_else(|_| Err(down())) }))
+}
+
+async fn stream(services: &Services, params: StreamParams) -> Step {
+    match subscription(services, params).await {
+        Ok(subscription) => Step::Stream(Box::new(subscription)),
+        Err(error) => Step::Done(Err(error)),
+    }
+}
+
+async fn subscription(services: &Services, params: StreamParams) -> Result<Subscription, RpcError> {
+    let run = match params.run_id {
+        Some(text) => Some(find_run(services, &text).await?.claim.run),
+        None => None,
+    };
+    let filter = EventFilter { agents: params.agents, types: params.types, run, until: params.until };
+    let newest = *services.store.newest().borrow();
+    let read = services.store.clone();
+    let cursor = match (params.from, params.since, params.last) {
+        (Some(from), _, _) => Seq(from.saturating_sub(1)),
+        (None, Some(since), _) => {
+            read.read(move |reader| reader.cursor_at(since)).await.map_err(store_error)?
+        }
+        (None, None, Some(last)) => {
+            let asked = filter.clone();
+            read.read(move |reader| reader.cursor_before_last(last, &asked)).await.map_err(store_error)?
+        }
+        (None, None, None) => newest,
+    };
+    Ok(Subscription { cursor, newest, filter, follow: params.follow })
+}
+
+/// The agent, or an error that suggests the nearest name.
+async fn known_agent(services: &Services, id: &str) -> Result<AgentNow, RpcError> {
+    let wanted = id.to_owned();
+    let found = services
+        .handle
+        .ask(move |engine, _| engine.agent(&wanted).ok_or_else(|| views::no_such_agent(&wanted, engine)))
+        .await;
+    found.unwrap_or_else(|| Err(down()))
+}
+
+async fn list_agents(services: &Services, params: ListParams) -> Answer {
+    let found = services
+        .handle
+        .ask(move |engine, _| {
+            engine
+                .agents(|id| params.agents.is_empty() || params.agents.iter().any(|wanted| glob(wanted, id)))
+        })
+        .await
+        .ok_or_else(down)?;
+    value(found.iter().map(views::agent).collect::<Vec<_>>())
+}
+
+async fn agent_status(services: &Services, id: &str) -> Answer {
+    let now = known_agent(services, id).await?;
+    let agent = now.spec.id.clone();
+    let wanted = agent.clone();
+    let next = services
+        .handle
+        .ask(move |engine, _| engine.coming(|id| id == wanted.as_str(), Timestamp::MAX, 3))
+        .await
+        .ok_or_else(down)?;
+    let path = services.handle.ask(|engine, _| engine.fleet().path.clone()).await.ok_or_else(down)?;
+    let since = Timestamp::now() - SignedDuration::from_hours(24);
+    let history = services
+        .store
+        .read(move |reader| {
+            let runs = reader.runs(&RunFilter { agent: Some(agent.clone()), status: None, limit: 100 })?;
+            let verdicts = reader.verdicts_since(&agent, since)?;
+            let incidents = reader
+                .incidents(false, 1000)?
+                .into_iter()
+                .filter(|incident| incident.agent == agent)
+                .collect();
+            Ok(views::History { runs, verdicts, incidents })
+        })
+        .await
+        .map_err(store_error)?;
+    value(views::detail(&now, &next, &history, &path))
+}
+
+async fn list_runs(services: &Services, params: ListRunsParams) -> Answer {
+    let agent = match &params.agent_id {
+        Some(id) => Some(agent_id(id)?),
+        None => None,
+    };
+    let status = match params.status.as_deref() {
+        Some(word) => Some(RunStatus::parse(word).ok_or_else(|| {
+            let words: Vec<&str> = RunStatus::ALL.iter().map(|status| status.as_str()).collect();
+            invalid(format!("`{word}` is no status; use one of {}", words.join(", ")))
+        })?),
+        None => None,
+    };
+    let limit = usize::try_from(params.limit.unwrap_or(20)).unwrap_or(usize::MAX).min(10_000);
+    let filter = RunFilter { agent, status, limit };
+    let rows = services.store.read(move |reader| reader.runs(&filter)).await.map_err(store_error)?;
+    if let (true, Some(id)) = (rows.is_empty(), &params.agent_id) {
+        known_agent(services, id).await?;
+    }
+    value(rows.iter().map(views::run).collect::<Vec<_>>())
+}
+
+async fn find_run(services: &Services, text: &str) -> Result<RunRow, RpcError> {
+    let wanted = text.to_owned();
+    match services.store.read(move |reader| reader.find_run(&wanted)).await.map_err(store_error)? {
+        FoundRun::One(row) => Ok(*row),
+        FoundRun::None => Err(RpcError::new(Code::NoSuchRun, format!("no run `{text}`"))
+            .hint("`bgagent runs` lists the newest")),
+        FoundRun::Several(ids) => {
+            let some: Vec<String> = ids.iter().take(5).map(RunId::to_string).collect();
+            Err(RpcError::new(Code::NoSuchRun, format!("`{text}` names several runs: {}", some.join(", ")))
+                .hint("give more digits"))
+        }
+    }
+}
+
+async fn get_run(services: &Services, text: &str) -> Answer {
+    let row = find_run(services, text).await?;
+    let run = row.claim.run;
+    let (events, output) = services
+        .store
+        .read(move |reader| {
+            let filter = EventFilter { run: Some(run), ..EventFilter::default() };
+            let mut events = Vec::new();
+            let mut cursor = Seq(0);
+            while events.len() < EVENTS_OF_RUN {
+                let page = reader.events_after(cursor, &filter, EVENTS_OF_RUN)?;
+                events.extend(page.events);
+                if page.at_end || page.cursor <= cursor {
+                    break;
+                }
+                cursor = page.cursor;
+            }
+            Ok((events, reader.output(run, 0, OUTPUT_BYTES)?))
+        })
+        .await
+        .map_err(store_error)?;
+    value(RunDetail { run: views::run(&row), events, output: views::output(&row, output) })
+}
+
+async fn run_output(services: &Services, params: OutputParams) -> Answer {
+    let row = match (params.run_id, params.agent_id) {
+        (Some(run), _) => find_run(services, &run).await?,
+        (None, Some(agent)) => {
+            let id = agent_id(&agent)?;
+            let filter = RunFilter { agent: Some(id), status: None, limit: 1 };
+            let rows = services.store.read(move |reader| reader.runs(&filter)).await.map_err(store_error)?;
+            match rows.into_iter().next() {
+                Some(row) => row,
+                None => {
+                    known_agent(services, &agent).await?;
+                    return value(OutputView::default());
+                }
+            }
+        }
+        (None, None) => return Err(invalid("missing field `run_id` or `agent_id`")),
+    };
+    let run = row.claim.run;
+    let after = params.after.unwrap_or(0);
+    let page = services
+        .store
+        .read(move |reader| reader.output(run, after, OUTPUT_BYTES))
+        .await
+        .map_err(store_error)?;
+    value(views::output(&row, page))
+}
+
+async fn next_slots(services: &Services, params: NextParams) -> Answer {
+    let most = usize::try_from(params.limit.unwrap_or(20)).unwrap_or(usize::MAX).min(10_000);
+    let reach = i64::try_from(params.for_secs.unwrap_or(86_400)).unwrap_or(i64::MAX);
+    let until = Timestamp::now().checked_add(SignedDuration::from_secs(reach)).unwrap_or(Timestamp::MAX);
+    for agent in params.agents.iter().filter(|agent| !agent.contains(['*', '?'])) {
+        known_agent(services, agent).await?;
+    }
+    let coming = services
+        .handle
+        .ask(move |engine, _| {
+            let coming = engine.coming(
+                |id| params.agents.is_empty() || params.agents.iter().any(|wanted| glob(wanted, id)),
+                until,
+                most,
+            );
+            coming.into_iter().map(|slot| views::slot(&slot, engine)).collect::<Vec<_>>()
+        })
+        .await
+        .ok_or_else(down)?;
+    value(coming)
+}
+
+async fn explain_slot(services: &Services, params: ExplainParams) -> Answer {
+    let now = known_agent(services, &params.agent_id).await?;
+    let asked = params.at;
+    let at = asked.unwrap_or_else(Timestamp::now);
+    let agent = now.spec.id.clone();
+    let row = services.store.read(move |reader| reader.ledger_at(&agent, at)).await.map_err(store_error)?;
+    let run = match row.as_ref().and_then(|row| row.run) {
+        Some(run) => find_run(services, &run.to_string()).await.ok(),
+        None => None,
+    };
+    value(explain::explain(&now, asked, row.as_ref(), run.as_ref(), Timestamp::now()))
+}
+
+async fn usage(services: &Services, params: UsageParams) -> Answer {
+    let by = match params.by.as_deref() {
+        None | Some("agent") => UsageBy::Agent,
+        Some("model") => UsageBy::Model,
+        Some("day") => UsageBy::Day,
+        Some(other) => return Err(invalid(format!("`{other}`: use agent, model or day"))),
+    };
+    let rows = services.store.read(move |reader| reader.usage(by)).await.map_err(store_error)?;
+    value(rows.into_iter().map(|(key, runs, usage)| UsageView { key, runs, usage }).collect::<Vec<_>>())
+}
+
+async fn daemon_status(services: &Services) -> Answer {
+    let now = Timestamp::now();
+    let stats = services.store.read(move |reader| reader.stats(now)).await.map_err(store_error)?;
+    let (fleet_now, fleet) = services
+        .handle
+        .ask(|engine, _| (engine.fleet_now(), engine.fleet().clone()))
+        .await
+        .ok_or_else(down)?;
+    let condition = services.handle.condition.lock().expect("no holder panics");
+    let state = match (&condition.storage, condition.stopping) {
+        (_, true) => "stopping",
+        (Some(_), _) => "degraded",
+        _ => "ok",
+    };
+    value(DaemonView {
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        started_at: services.started_at,
+        state: state.into(),
+        problem: condition.storage.clone(),
+        socket: services.socket.display().to_string(),
+        state_dir: services.paths.state_dir.display().to_string(),
+        config_path: fleet.path.display().to_string(),
+        config_hash: fleet.hash.to_string(),
+        config_at: condition.config_at.unwrap_or(services.started_at),
+        config_errors: condition.config_errors.clone(),
+        agents: fleet_now.by_state,
+        failing: fleet_now.failing,
+        running: fleet_now.running,
+        queued: fleet_now.queued,
+        max_parallel_runs: fleet.daemon.max_parallel_runs as u64,
+        newest_seq: stats.newest_seq,
+        oldest_seq: stats.oldest_seq,
+        events_per_second: stats.events_last_minute as f64 / 60.0,
+        database_bytes: stats.bytes,
+        clients: services.clients.load(Ordering::Relaxed),
+        next_due: fleet_now.next_due,
+        incidents: stats.incidents,
+        outbox: stats.outbox,
+    })
+}
+
+async fn call_tool(services: &Services, params: CallToolParams) -> Answer {
+    let tools = services.tools.lock().expect("no holder panics").clone();
+    let began = std::time::Instant::now();
+    let args = if params.args.is_null() { json!({}) } else { params.args };
+    match tools.call(&params.tool, &args, &CallContext::default()).await {
+        Ok(output) => value(ToolResultView {
+            result: output.result,
+            duration_ms: i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX),
+        }),
+        Err(error) => Err(views::tool_error(&error)),
+    }
+}

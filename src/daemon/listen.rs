@@ -1,0 +1,144 @@
+//! The socket: made under the state lock, guarded, and looked after.
+use super::lock::{self, LockError};
+use super::session::{self, Services};
+use interprocess::local_socket::tokio::{Listener, Stream, prelude::*};
+use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName};
+use interprocess::os::unix::local_socket::ListenerOptionsExt;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+/// Clients at a time.
+const MOST_CLIENTS: usize = 1024;
+/// How often we look whether our socket is still ours (cleaners of temporary folders, logind).
+const LOOK_AFTER: Duration = Duration::from_secs(30);
+
+/// Why there is no socket.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ListenError {
+    /// Its folder.
+    #[error(transparent)]
+    Folder(#[from] LockError),
+    /// Something is in the way.
+    #[error("can't listen on {}: {what}", .path.display())]
+    InTheWay { path: PathBuf, what: String },
+    /// The system refused.
+    #[error("can't listen on {}: {cause}", .path.display())]
+    Bind { path: PathBuf, cause: io::Error },
+}
+
+/// Makes the socket. A dead one is taken over without a question; the caller holds the state lock.
+pub(super) async fn bind(path: &Path) -> Result<Listener, ListenError> {
+    if let Some(folder) = path.parent()
+        && !folder.exists()
+    {
+        lock::private_folder(folder)?;
+    }
+    clear_way(path).await?;
+    let bind = |cause| ListenError::Bind { path: path.to_owned(), cause };
+    let name = path.to_fs_name::<GenericFilePath>().map_err(bind)?;
+    // the library's own reclaiming removes whatever has the name; we remove what is ours
+    let options = || ListenerOptions::new().name(name.borrow()).reclaim_name(false);
+    match options().mode(0o600).create_tokio() {
+        // where modes are not supported the folder (0700) is the guard
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => options().create_tokio().map_err(bind),
+        made => made.map_err(bind),
+    }
+}
+
+/// Removes a socket whose daemon is gone. Anything else is left and reported.
+async fn clear_way(path: &Path) -> Result<(), ListenError> {
+    let in_the_way = |what: &str| ListenError::InTheWay { path: path.to_owned(), what: what.to_owned() };
+    let found = match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(cause) => return Err(ListenError::Bind { path: path.to_owned(), cause }),
+        Ok(found) => found,
+    };
+    if !found.file_type().is_socket() {
+        return Err(in_the_way(
+            "there is a file of this name, which is no socket; remove it or name another --socket",
+        ));
+    }
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(in_the_way("the socket there belongs to another user"));
+    }
+    let name = path
+        .to_fs_name::<GenericFilePath>()
+        .map_err(|cause| ListenError::Bind { path: path.to_owned(), cause })?;
+    match Stream::connect(name).await {
+        Ok(_) => Err(in_the_way(
+            "a process answers there already (a daemon with another state folder?); name another --socket",
+        )),
+        Err(_) => {
+            tracing::info!(path = %path.display(), "taking over the socket of a daemon that is gone");
+            std::fs::remove_file(path).map_err(|cause| ListenError::Bind { path: path.to_owned(), cause })
+        }
+    }
+}
+
+/// Identity of the socket's file.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
+/// Accepts clients until the daemon goes down, then removes the socket, if it is still ours.
+pub(super) async fn serve(
+    mut listener: Listener,
+    path: PathBuf,
+    services: Arc<Services>,
+    down: CancellationToken,
+) {
+    let mut ours = identity(&path);
+    let room = Arc::new(Semaphore::new(MOST_CLIENTS));
+    let mut look = tokio::time::interval(LOOK_AFTER);
+    loop {
+        tokio::select! {
+            () = down.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok(stream) => admit(stream, &room, &services, &down),
+                Err(error) => {
+                    // out of file descriptors, most likely: give way instead of spinning
+                    tracing::warn!(%error, "a client could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+            _ = look.tick() => if identity(&path) != ours && !path.exists() {
+                match bind(&path).await {
+                    Ok(fresh) => {
+                        tracing::warn!(path = %path.display(), "the socket had been removed; it is back");
+                        listener = fresh;
+                        ours = identity(&path);
+                    }
+                    Err(error) => tracing::error!(%error, "the socket is gone and can't be made again"),
+                }
+            },
+        }
+    }
+    if identity(&path) == ours {
+        let _ = std::fs::remove_file(&path);
+    }
+}
+
+/// Only the daemon's own user and root may talk to it.
+fn admit(stream: Stream, room: &Arc<Semaphore>, services: &Arc<Services>, down: &CancellationToken) {
+    let me = rustix::process::geteuid().as_raw();
+    let peer = stream.peer_creds().ok().and_then(|creds| creds.euid());
+    if peer.is_some_and(|peer| peer != me && peer != 0) {
+        tracing::warn!(?peer, "a client of another user was turned away");
+        return;
+    }
+    let Ok(place) = room.clone().try_acquire_owned() else {
+        tracing::warn!("more than {MOST_CLIENTS} clients; one was turned away");
+        return;
+    };
+    let services = services.clone();
+    let down = down.clone();
+    tokio::spawn(async move {
+        session::serve(stream, services, down).await;
+        drop(place);
+    });
+}

@@ -1,0 +1,145 @@
+//! One daemon per state folder, and where it can be found.
+use crate::config::Paths;
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What `daemon.json` says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonFile {
+    /// Where it listens.
+    pub socket: PathBuf,
+    /// Its process.
+    pub pid: u32,
+    /// Its release.
+    pub version: String,
+    /// Newest version of the protocol that it speaks.
+    pub protocol: u32,
+}
+
+/// Why the state folder can't be had.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LockError {
+    /// Another daemon has it.
+    #[error("another daemon ({}) holds {}", .pid.map_or("process unknown".to_owned(), |pid| format!("process {pid}")), .path.display())]
+    Held { path: PathBuf, pid: Option<u32> },
+    /// It belongs to somebody else, or others may write to it.
+    #[error("{}: {what}", .path.display())]
+    Unsafe { path: PathBuf, what: String },
+    /// It can't be made.
+    #[error("can't create {}: {cause}", .path.display())]
+    Create { path: PathBuf, cause: io::Error },
+    /// It can't be locked.
+    #[error("can't lock {}: {cause}", .path.display())]
+    Io { path: PathBuf, cause: io::Error },
+}
+
+/// The lock, held as long as this lives. Its file is never removed: two files of one name would be
+/// two locks.
+#[derive(Debug)]
+pub(super) struct StateLock {
+    _file: File,
+}
+
+/// A daemon that was killed in the middle of a start leaves a child that holds the lock until it
+/// becomes another program: that takes moments, and is waited for.
+const HANDED_DOWN: Duration = Duration::from_secs(2);
+
+/// Is there a process of this number? Where `/proc` does not tell, yes.
+fn lives(pid: u32) -> bool {
+    !Path::new("/proc/self").exists() || Path::new(&format!("/proc/{pid}")).exists()
+}
+
+/// Makes the state folder if need be, and locks it.
+pub(super) fn acquire(paths: &Paths) -> Result<StateLock, LockError> {
+    private_folder(&paths.state_dir)?;
+    let path = paths.lock();
+    let io = |cause| LockError::Io { path: path.clone(), cause };
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|cause| match cause.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                LockError::Create { path: path.clone(), cause }
+            }
+            _ => io(cause),
+        })?;
+    let deadline = Instant::now() + HANDED_DOWN;
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::Error(cause)) => return Err(io(cause)),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        let mut text = String::new();
+        let _ = file.rewind().and_then(|()| file.read_to_string(&mut text));
+        let pid = text.trim().parse().ok();
+        if Instant::now() >= deadline || pid.is_none_or(lives) {
+            return Err(LockError::Held { path, pid });
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // who holds it, for the one that is refused; a full disk is no reason not to hold it
+    let _ =
+        file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id()));
+    Ok(StateLock { _file: file })
+}
+
+/// Makes a folder that only we can enter, or checks that an existing one is ours.
+pub(super) fn private_folder(path: &Path) -> Result<(), LockError> {
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|cause| LockError::Create { path: path.to_owned(), cause }),
+        Err(cause) => Err(LockError::Create { path: path.to_owned(), cause }),
+        Ok(found) if !found.is_dir() => {
+            Err(LockError::Unsafe { path: path.to_owned(), what: "is not a folder".into() })
+        }
+        Ok(found) => {
+            let me = rustix::process::geteuid().as_raw();
+            if found.uid() != me {
+                let what = format!("belongs to user {}, not to user {me} who runs this daemon", found.uid());
+                return Err(LockError::Unsafe { path: path.to_owned(), what });
+            }
+            if found.mode() & 0o022 != 0 {
+                let what = format!("others may write to it (mode {:o}): chmod 700 it", found.mode() & 0o777);
+                return Err(LockError::Unsafe { path: path.to_owned(), what });
+            }
+            if found.mode() & 0o077 != 0 {
+                // readable by others: close it, silently
+                let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700));
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Writes `daemon.json`, whole or not at all.
+pub(super) fn write_daemon_file(paths: &Paths, socket: &Path) -> io::Result<()> {
+    let file = DaemonFile {
+        socket: socket.to_owned(),
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        protocol: *crate::protocol::PROTOCOLS.last().expect("there is one"),
+    };
+    let path = paths.daemon_json();
+    let fresh = path.with_extension("json.new");
+    let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    out.write_all(&serde_json::to_vec(&file)?)?;
+    out.sync_all()?;
+    std::fs::rename(&fresh, &path)
+}
+
+/// Removes `daemon.json` at a clean end.
+pub(super) fn remove_daemon_file(paths: &Paths) {
+    let _ = std::fs::remove_file(paths.daemon_json());
+}

@@ -1,0 +1,21 @@
+//! The shell: turns the world into inputs, decisions into effects. Decide, commit, act.
+//!
+//! Here the floors meet and nothing is decided: what is due and allowed is left to `engine`, how to
+//! keep it to `store`, how to run it to `runner`, how to show it to `cli`.
+mod act;
+mod clock;
+mod event_loop;
+mod explain;
+mod handlers;
+mod listen;
+mod lock;
+mod outbox;
+mod retention;
+mod session;
+mod start;
+mod systemd;
+mod views;
+mod watch;
+
+pub use lock::DaemonFile;
+pub use start::{DaemonOptions, run};

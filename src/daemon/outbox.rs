@@ -1,0 +1,86 @@
+//! Delivers the messages of the outbox, each on its own account: a failed delivery never touches a
+//! run.
+use super::clock;
+use super::event_loop::Handle;
+use crate::domain::{Entry, Fact, NotifyTarget};
+use crate::notify::{self, Message};
+use crate::store::{OutboxRow, Store};
+use jiff::SignedDuration;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Messages on their way at a time.
+const AT_A_TIME: usize = 8;
+/// One delivery.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// When nothing else tells, look again after this long.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// Delivers until the daemon goes down.
+pub(super) async fn run(store: Store, handle: Handle, down: CancellationToken) {
+    let mut newest = store.newest();
+    loop {
+        newest.borrow_and_update();
+        let now = clock::now().wall;
+        let due = store.read(move |reader| reader.outbox_due(now, AT_A_TIME)).await.unwrap_or_default();
+        if due.is_empty() {
+            let next = store.read(|reader| reader.outbox_next()).await.ok().flatten();
+            let left = next.map_or(LOOK_AGAIN, |next| {
+                Duration::try_from(next.duration_since(now)).unwrap_or_default().min(LOOK_AGAIN)
+            });
+            tokio::select! {
+                () = down.cancelled() => return,
+                () = tokio::time::sleep(left) => {}
+                changed = newest.changed() => if changed.is_err() { return },
+            }
+            continue;
+        }
+        let deliveries: Vec<_> =
+            due.into_iter().map(|row| tokio::spawn(deliver(row, handle.clone()))).collect();
+        let mut entries = Vec::new();
+        for delivery in deliveries {
+            tokio::select! {
+                () = down.cancelled() => return, // it stays in the outbox
+                told = delivery => entries.extend(told.ok()),
+            }
+        }
+        if let Err(error) = store.commit(entries).await {
+            tracing::warn!(%error, "deliveries could not be recorded; they may be made twice");
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        }
+    }
+}
+
+async fn deliver(row: OutboxRow, handle: Handle) -> Entry {
+    let name = row.target.clone();
+    let target: Option<NotifyTarget> =
+        handle.ask(move |engine, _| engine.fleet().notify.get(&name).cloned()).await.flatten();
+    let message = Message {
+        id: row.id,
+        agent: row.agent.clone(),
+        about: row.about,
+        at: row.at,
+        subject: row.subject,
+        body: row.body,
+    };
+    let tries = row.tries + 1;
+    let sent = match target {
+        Some(target) => notify::send(&target, &message, PATIENCE)
+            .await
+            .map_err(|error| (error.message, error.worth_retrying)),
+        None => Err((format!("there is no [notify.{}] any more", row.target), false)),
+    };
+    let at = clock::now().wall;
+    let (id, target, agent) = (row.id, row.target, row.agent);
+    let fact = match sent {
+        Ok(()) => Fact::NotificationSent { id, target, agent, tries },
+        Err((error, worth_retrying)) => {
+            let delay = notify::retry_delay(tries).filter(|_| worth_retrying);
+            let retry_at =
+                delay.map(|delay| at + SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX));
+            tracing::warn!(%target, %error, ?retry_at, "a notification was not delivered");
+            Fact::NotificationFailed { id, target, agent, tries, error, retry_at }
+        }
+    };
+    Entry { at, fact }
+}

@@ -1,0 +1,292 @@
+//! One client: its lines in, its answers and events out.
+//!
+//! Answers and events of one client go through one bounded line; a client that does not read holds
+//! up itself and nobody else, and is let go after a while. Events are read from the database by
+//! cursor, page by page, so a slow reader costs no memory.
+use super::event_loop::{Answer, Handle};
+use super::handlers;
+use crate::config::Paths;
+use crate::domain::{Event, Seq};
+use crate::protocol::{
+    Code, END_NOTIFICATION, EVENT_NOTIFICATION, EventNote, GAP_NOTIFICATION, GapNote, LIVE_NOTIFICATION,
+    LineError, LineReader, PositionNote, Request, RpcError, decode_call, notification_line, response_line,
+};
+use crate::store::{EventFilter, Store};
+use crate::tools::Tools;
+use interprocess::local_socket::tokio::Stream;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+/// Lines that wait for a client to read them.
+const LINES_WAITING: usize = 64;
+/// Calls of one client that are worked on at a time.
+const CALLS_AT_A_TIME: usize = 64;
+/// Events of one page.
+const PAGE: usize = 256;
+/// A client that has not read a line for this long is let go; it can come back with its cursor.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Everything that sessions need of the daemon.
+pub(super) struct Services {
+    pub(super) handle: Handle,
+    pub(super) store: Store,
+    pub(super) tools: Arc<Mutex<Arc<Tools>>>,
+    pub(super) paths: Paths,
+    pub(super) socket: std::path::PathBuf,
+    pub(super) database: String,
+    pub(super) started_at: Timestamp,
+    pub(super) clients: AtomicU64,
+    pub(super) reload: mpsc::Sender<super::watch::Reload>,
+}
+
+/// What is to be done about a call.
+pub(super) enum Step {
+    /// The answer.
+    Done(Answer),
+    /// The answer comes later; further calls may go on.
+    Later(std::pin::Pin<Box<dyn Future<Output = Answer> + Send>>),
+    /// A subscription: the answer, then its events.
+    Stream(Box<Subscription>),
+    /// The end of a subscription.
+    Unsubscribe(u64),
+}
+
+/// Which events a client wants, from where.
+pub(super) struct Subscription {
+    pub(super) cursor: Seq,
+    pub(super) newest: Seq,
+    pub(super) filter: EventFilter,
+    pub(super) follow: bool,
+}
+
+/// Serves one client until it goes.
+pub(super) async fn serve(stream: Stream, services: Arc<Services>, down: CancellationToken) {
+    services.clients.fetch_add(1, Ordering::Relaxed);
+    let (input, output) = tokio::io::split(stream);
+    let gone = down.child_token();
+    let (lines, waiting) = mpsc::channel(LINES_WAITING);
+    let writer = tokio::spawn(write(output, waiting, gone.clone()));
+    let session = Session {
+        services: services.clone(),
+        lines,
+        gone: gone.clone(),
+        room: Arc::new(Semaphore::new(CALLS_AT_A_TIME)),
+        subscriptions: HashMap::new(),
+        made: 0,
+    };
+    session.read(LineReader::new(BufReader::new(input))).await;
+    // the writer ends when the last line of the last call is written
+    let _ = writer.await;
+    gone.cancel();
+    services.clients.fetch_sub(1, Ordering::Relaxed);
+}
+
+async fn write(
+    mut output: impl tokio::io::AsyncWrite + Unpin,
+    mut waiting: mpsc::Receiver<String>,
+    gone: CancellationToken,
+) {
+    loop {
+        let line = tokio::select! {
+            biased;
+            line = waiting.recv() => line,
+            // the last lines of a daemon that goes down still get out
+            () = gone.cancelled() => waiting.try_recv().ok(),
+        };
+        let Some(line) = line else { break };
+        let written = tokio::time::timeout(PATIENCE, output.write_all(line.as_bytes())).await;
+        if !matches!(written, Ok(Ok(()))) {
+            break;
+        }
+    }
+    gone.cancel();
+    let _ = output.shutdown().await;
+}
+
+struct Session {
+    services: Arc<Services>,
+    lines: mpsc::Sender<String>,
+    gone: CancellationToken,
+    room: Arc<Semaphore>,
+    subscriptions: HashMap<u64, CancellationToken>,
+    made: u64,
+}
+
+impl Session {
+    async fn read(mut self, mut input: LineReader<impl tokio::io::AsyncBufRead + Unpin>) {
+        loop {
+            let line = tokio::select! {
+                () = self.gone.cancelled() => return,
+                line = input.next() => line,
+            };
+            match line {
+                Ok(Some(line)) => self.call(&line).await,
+                Ok(None) => break,
+                Err(LineError::TooLong) => {
+                    let error = RpcError::new(Code::InvalidRequest, LineError::TooLong.to_string());
+                    self.say(response_line(&Value::Null, Err::<Value, _>(error))).await;
+                    break;
+                }
+                Err(LineError::Io(_)) => break,
+            }
+        }
+        for subscription in self.subscriptions.values() {
+            subscription.cancel();
+        }
+    }
+
+    async fn say(&self, line: String) {
+        let _ = self.lines.send(line).await;
+    }
+
+    async fn call(&mut self, line: &[u8]) {
+        let call = match decode_call(line) {
+            Ok(call) => call,
+            Err((id, error)) => return self.say(response_line(&id, Err::<Value, _>(error))).await,
+        };
+        let id = call.id.clone();
+        let step = match Request::decode(&call.method, call.params) {
+            Ok(request) => handlers::handle(request, &self.services).await,
+            Err(error) => Step::Done(Err(error)),
+        };
+        match step {
+            Step::Done(answer) => self.answer(id, answer).await,
+            Step::Later(answer) => {
+                let Ok(place) = self.room.clone().acquire_owned().await else { return };
+                let lines = self.lines.clone();
+                tokio::spawn(async move {
+                    let answer = answer.await;
+                    if let Some(id) = id {
+                        let _ = lines.send(response_line(&id, answer)).await;
+                    }
+                    drop(place);
+                });
+            }
+            Step::Stream(subscription) => self.subscribe(id, *subscription).await,
+            Step::Unsubscribe(subscription) => {
+                let known = self.subscriptions.remove(&subscription);
+                if let Some(token) = &known {
+                    token.cancel();
+                }
+                let answer = match known {
+                    Some(_) => Ok(Value::Object(Default::default())),
+                    None => {
+                        Err(RpcError::new(Code::InvalidParams, format!("no subscription {subscription}")))
+                    }
+                };
+                self.answer(id, answer).await;
+            }
+        }
+    }
+
+    async fn answer(&self, id: Option<Value>, answer: Answer) {
+        if let Some(id) = id {
+            self.say(response_line(&id, answer)).await;
+        }
+    }
+
+    async fn subscribe(&mut self, id: Option<Value>, subscription: Subscription) {
+        self.made += 1;
+        let number = self.made;
+        let view = serde_json::json!({"subscription": number, "newest_seq": subscription.newest});
+        self.answer(id, Ok(view)).await;
+        let token = self.gone.child_token();
+        self.subscriptions.retain(|_, token| !token.is_cancelled());
+        self.subscriptions.insert(number, token.clone());
+        let store = self.services.store.clone();
+        let lines = self.lines.clone();
+        tokio::spawn(async move {
+            let feed = Feed { store, lines, number };
+            tokio::select! {
+                () = token.cancelled() => {}
+                () = feed.run(subscription) => token.cancel(),
+            }
+        });
+    }
+}
+
+/// The events of one subscription.
+struct Feed {
+    store: Store,
+    lines: mpsc::Sender<String>,
+    number: u64,
+}
+
+impl Feed {
+    async fn run(self, subscription: Subscription) {
+        let Subscription { mut cursor, filter, follow, .. } = subscription;
+        let mut newest = self.store.newest();
+        let mut is_live = false;
+        loop {
+            newest.borrow_and_update();
+            let asked = filter.clone();
+            let page = match self.store.read(move |reader| reader.events_after(cursor, &asked, PAGE)).await {
+                Ok(page) => page,
+                Err(error) => {
+                    tracing::warn!(%error, "events could not be read");
+                    return;
+                }
+            };
+            if let Some((from, to)) = page.gap {
+                let gap = GapNote { subscription: self.number, from: from.0, to: to.0 };
+                if !self.say(GAP_NOTIFICATION, &gap).await {
+                    return;
+                }
+            }
+            for event in page.events {
+                if !self.event(event).await {
+                    return;
+                }
+            }
+            cursor = page.cursor;
+            let past_end = filter.until.is_some_and(|until| Timestamp::now() > until);
+            if !page.at_end {
+                continue;
+            }
+            let position = PositionNote { subscription: self.number, seq: cursor.0 };
+            if !follow || past_end {
+                self.say(END_NOTIFICATION, &position).await;
+                return;
+            }
+            if !is_live {
+                is_live = true;
+                if !self.say(LIVE_NOTIFICATION, &position).await {
+                    return;
+                }
+            }
+            if !self.wait(&mut newest, filter.until).await {
+                return;
+            }
+        }
+    }
+
+    /// Waits for something new, or for the end of what is wanted.
+    async fn wait(&self, newest: &mut tokio::sync::watch::Receiver<Seq>, until: Option<Timestamp>) -> bool {
+        let end = async {
+            match until.map(|until| until.duration_since(Timestamp::now())) {
+                Some(left) => tokio::time::sleep(Duration::try_from(left).unwrap_or_default()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = newest.changed() => changed.is_ok(),
+            () = end => true,
+        }
+    }
+
+    async fn event(&self, event: Event) -> bool {
+        self.say(EVENT_NOTIFICATION, &EventNote { subscription: self.number, event }).await
+    }
+
+    async fn say(&self, method: &str, params: &impl Serialize) -> bool {
+        self.lines.send(notification_line(method, params)).await.is_ok()
+    }
+}

@@ -1,0 +1,330 @@
+//! The way up and the way down: lock, configuration, database, socket, leftovers, engine; and back.
+use super::act::Actor;
+use super::clock;
+use super::event_loop::{Condition, EventLoop, Handle, Message};
+use super::listen::{self, ListenError};
+use super::lock::{self, LockError};
+use super::session::Services;
+use super::watch::{self, Reload};
+use super::{outbox, retention, systemd};
+use crate::config::{self, Context, Loaded, Paths};
+use crate::domain::{Fact, Process, RunId, RunStatus};
+use crate::engine::{Engine, Restored};
+use crate::runner;
+use crate::store::{Store, StoreError};
+use jiff::Timestamp;
+use std::process::ExitCode;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// How long what a dead daemon left behind gets to end after TERM.
+const REAP_GRACE: Duration = Duration::from_secs(1);
+
+/// How to run the daemon.
+#[derive(Debug, Clone)]
+pub struct DaemonOptions {
+    /// Where everything lies.
+    pub paths: Paths,
+    /// Log as JSON.
+    pub log_json: bool,
+}
+
+/// Why the daemon ended, other than well. Each has an exit code (section 9).
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Config(String),
+    #[error("{0}")]
+    Internal(String),
+    #[error("{doing}: {cause}")]
+    Io { doing: String, cause: std::io::Error },
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Store(StoreError::Corrupt { .. } | StoreError::Newer { .. }) => 65,
+            Self::Store(StoreError::OldSqlite(_)) | Self::Internal(_) => 70,
+            Self::Listen(ListenError::Folder(LockError::Unsafe { .. }))
+            | Self::Lock(LockError::Unsafe { .. }) => 77,
+            Self::Listen(_) | Self::Lock(LockError::Create { .. }) => 73,
+            Self::Lock(LockError::Held { .. }) => 75,
+            Self::Store(_) | Self::Lock(LockError::Io { .. }) | Self::Io { .. } => 74,
+            Self::Config(_) => 78,
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Store(StoreError::Corrupt { .. }) => Some(
+                "nothing was changed; move the file away and restore a copy, or recover it with `sqlite3 FILE .recover`",
+            ),
+            Self::Store(StoreError::Newer { .. }) => {
+                Some("install the newer release again; nothing was changed")
+            }
+            Self::Lock(LockError::Held { .. }) => {
+                Some("one daemon per state folder: use that one, or name another --state-dir")
+            }
+            Self::Lock(LockError::Create { .. }) => {
+                Some("name a folder that you can write to with --state-dir")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Runs the daemon in the foreground until it is told to stop. The result is its exit code.
+pub fn run(options: DaemonOptions) -> ExitCode {
+    start_log(options.log_json);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(16)
+        .enable_all()
+        .build();
+    let ended = match runtime {
+        Ok(runtime) => {
+            let ended = runtime.block_on(up_and_down(&options.paths));
+            runtime.shutdown_timeout(Duration::from_millis(200));
+            ended
+        }
+        Err(cause) => Err(Failure::Io { doing: "can't start the runtime".into(), cause }),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("bgagent: {failure}");
+            if let Some(hint) = failure.hint() {
+                eprintln!("hint: {hint}");
+            }
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn start_log(json: bool) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("BGAGENT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // journald stamps each line itself
+    let started = if json {
+        log.json().try_init()
+    } else if std::env::var_os("JOURNAL_STREAM").is_some() {
+        log.without_time().with_ansi(false).try_init()
+    } else {
+        use std::io::IsTerminal;
+        log.with_ansi(std::io::stderr().is_terminal()).try_init()
+    };
+    drop(started); // a second one in the same process keeps the first
+}
+
+async fn up_and_down(paths: &Paths) -> Result<(), Failure> {
+    let began = std::time::Instant::now();
+    let signals = Signals::listen()?;
+    let _lock = lock::acquire(paths)?;
+    let loaded = read_config(paths).await?;
+    for warning in &loaded.warnings {
+        tracing::warn!(line = warning.line, "{}", warning.message);
+    }
+    let database = paths.database();
+    let opened = tokio::task::spawn_blocking(move || Store::open(&database));
+    let (store, restored) = opened.await.map_err(|error| Failure::Internal(error.to_string()))??;
+    let listener = listen::bind(&paths.socket).await?;
+    let ended = serve(paths, loaded, store.clone(), restored, listener, signals, began).await;
+    if let Err(error) = store.close().await {
+        tracing::warn!(%error, "the database was not closed cleanly");
+    }
+    lock::remove_daemon_file(paths);
+    ended
+}
+
+async fn read_config(paths: &Paths) -> Result<Loaded, Failure> {
+    let path = paths.config.clone();
+    let read = tokio::task::spawn_blocking(move || config::load(&path, &Context::system(Timestamp::now())));
+    match read.await.map_err(|error| Failure::Internal(error.to_string()))? {
+        Ok(loaded) => Ok(loaded),
+        Err(rejected) => {
+            use std::io::IsTerminal;
+            let color = std::io::stderr().is_terminal();
+            let text = config::render(&rejected.diagnostics, &rejected.text, &rejected.path, color);
+            Err(Failure::Config(format!("the configuration is invalid\n{}", text.trim_end())))
+        }
+    }
+}
+
+async fn serve(
+    paths: &Paths,
+    loaded: Loaded,
+    store: Store,
+    restored: crate::store::Restored,
+    listener: interprocess::local_socket::tokio::Listener,
+    mut signals: Signals,
+    began: std::time::Instant,
+) -> Result<(), Failure> {
+    end_leftovers(&restored.open_runs).await;
+    let now = clock::now();
+    let reload_mode = loaded.fleet.daemon.reload;
+    let config_path = loaded.fleet.path.clone();
+    let fleet = Arc::new(loaded.fleet);
+    let agents = fleet.agents.len();
+    let known =
+        Restored { agents: restored.agents, open_runs: restored.open_runs, incidents: restored.incidents };
+    let started = Fact::DaemonStarted { version: env!("CARGO_PKG_VERSION").into(), pid: std::process::id() };
+    let seed = seed(now.wall);
+    let (engine, first) = Engine::restore(now, seed, fleet.clone(), known, started);
+
+    let (inbox, taken) = mpsc::channel(16_384);
+    let (questions, asked) = mpsc::channel(1024);
+    let condition = Arc::new(Mutex::new(Condition { config_at: Some(now.wall), ..Condition::default() }));
+    let handle = Handle { inbox: inbox.clone(), questions, condition: condition.clone() };
+    let actor = Actor::new(store.clone(), &fleet, inbox.clone());
+    let tools = actor.tools();
+    drop(fleet);
+    let event_loop = EventLoop::new(engine, store.clone(), actor, taken, asked, condition);
+    let (ready, is_ready) = oneshot::channel();
+    let mut scheduling = tokio::spawn(event_loop.run(first, ready));
+
+    let down = CancellationToken::new();
+    let (reload, reloads) = mpsc::channel(16);
+    let services = Arc::new(Services {
+        handle: handle.clone(),
+        store: store.clone(),
+        tools,
+        paths: paths.clone(),
+        socket: paths.socket.clone(),
+        database: restored.database,
+        started_at: now.wall,
+        clients: AtomicU64::new(0),
+        reload: reload.clone(),
+    });
+    let serving = tokio::spawn(listen::serve(listener, paths.socket.clone(), services, down.clone()));
+    tokio::spawn(watch::run(config_path, reload_mode, loaded.text, reloads, inbox.clone()));
+    tokio::spawn(outbox::run(store.clone(), handle.clone(), down.clone()));
+    tokio::spawn(retention::run(store.clone(), handle.clone(), down.clone()));
+    tokio::spawn(systemd::watchdog(handle.clone(), store.clone(), down.clone()));
+    lock::write_daemon_file(paths, &paths.socket).map_err(|cause| Failure::Io {
+        doing: format!("can't write {}", paths.daemon_json().display()),
+        cause,
+    })?;
+
+    let announce = async {
+        if is_ready.await.is_ok() {
+            systemd::ready(agents);
+            tracing::info!(
+                agents,
+                pid = std::process::id(),
+                socket = %paths.socket.display(),
+                state = %paths.state_dir.display(),
+                took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+                "ready"
+            );
+        }
+    };
+    tokio::pin!(announce);
+    let mut announced = false;
+    let ended = loop {
+        tokio::select! {
+            ended = &mut scheduling => break ended,
+            () = &mut announce, if !announced => announced = true,
+            signal = signals.next() => signalled(signal, &handle, &reload).await,
+        }
+    };
+    down.cancel();
+    let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;
+    match ended {
+        Ok(Ok(())) => {
+            tracing::info!("stopped");
+            Ok(())
+        }
+        Ok(Err(error)) => Err(Failure::Store(error)),
+        Err(panic) => Err(Failure::Internal(format!("the scheduling loop ended: {panic}"))),
+    }
+}
+
+/// Ends the processes of runs that a dead daemon had in flight, before anything new is claimed.
+async fn end_leftovers(open_runs: &[crate::domain::RunRecord]) {
+    let started: Vec<(RunId, Vec<Process>)> = open_runs
+        .iter()
+        .filter(|run| run.status != RunStatus::Queued || !run.processes.is_empty())
+        .map(|run| (run.run, run.processes.clone()))
+        .collect();
+    if !started.is_empty() {
+        let ended = runner::reap_leftovers(&started, REAP_GRACE).await;
+        tracing::warn!(
+            runs = started.len(),
+            processes = ended,
+            "ended what the last daemon had left in flight"
+        );
+    }
+}
+
+/// Different in each life: run ids of two lives must not be the same.
+fn seed(now: Timestamp) -> u64 {
+    let nanos = now.as_nanosecond().unsigned_abs();
+    let low = u64::try_from(nanos & u128::from(u64::MAX)).unwrap_or(0);
+    low ^ (u64::from(std::process::id()) << 40) ^ uuid::Uuid::now_v7().as_u64_pair().1
+}
+
+async fn signalled(signal: Signal, handle: &Handle, reload: &mpsc::Sender<Reload>) {
+    match signal {
+        Signal::Reload => {
+            let _ = reload.send(Reload::Signal).await;
+        }
+        Signal::Stop { again } => {
+            let grace = handle.ask(|engine, _| engine.fleet().daemon.shutdown_grace).await;
+            systemd::stopping(grace.and_then(|grace| Duration::try_from(grace).ok()).unwrap_or_default());
+            tracing::info!(now = again, "stopping");
+            let _ = handle
+                .inbox
+                .send(Message::ShutDown { reason: "signal".into(), now: again, answer: None })
+                .await;
+        }
+    }
+}
+
+enum Signal {
+    Reload,
+    Stop { again: bool },
+}
+
+struct Signals {
+    hangup: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    stops: u32,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        let listen = |kind| {
+            signal(kind).map_err(|cause| Failure::Io { doing: "can't listen for signals".into(), cause })
+        };
+        Ok(Self {
+            hangup: listen(SignalKind::hangup())?,
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            stops: 0,
+        })
+    }
+
+    /// The next one. A second stop is one at once.
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.hangup.recv() => return Signal::Reload,
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+        self.stops += 1;
+        Signal::Stop { again: self.stops > 1 }
+    }
+}

@@ -1,0 +1,50 @@
+//! Tells systemd how we are (sd_notify(3)). Without systemd, nothing happens.
+use super::event_loop::Handle;
+use crate::store::Store;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+#[cfg(target_os = "linux")]
+fn tell(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd could not be told");
+    }
+}
+
+/// The daemon is up.
+pub(super) fn ready(agents: usize) {
+    #[cfg(target_os = "linux")]
+    tell(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status(&format!("{agents} agents"))]);
+    let _ = agents;
+}
+
+/// The daemon goes down, and may take this long.
+pub(super) fn stopping(grace: Duration) {
+    #[cfg(target_os = "linux")]
+    {
+        let usec = u32::try_from((grace + Duration::from_secs(20)).as_micros()).unwrap_or(u32::MAX);
+        tell(&[sd_notify::NotifyState::Stopping, sd_notify::NotifyState::ExtendTimeoutUsec(usec)]);
+    }
+    let _ = grace;
+}
+
+/// Pings the watchdog, but only after a round trip through the loop and one through the writer: a
+/// daemon whose scheduling or storing hangs is restarted.
+pub(super) async fn watchdog(handle: Handle, store: Store, down: CancellationToken) {
+    #[cfg(target_os = "linux")]
+    {
+        let Some(limit) = sd_notify::watchdog_enabled() else { return };
+        let mut every = tokio::time::interval(limit / 3);
+        loop {
+            tokio::select! {
+                () = down.cancelled() => return,
+                _ = every.tick() => {}
+            }
+            if handle.ask(|_, _| ()).await.is_some() && store.ping().await.is_ok() {
+                tell(&[sd_notify::NotifyState::Watchdog]);
+            }
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (handle, store, down);
+}

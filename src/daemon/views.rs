@@ -1,0 +1,452 @@
+//! From the words inside to the words on the wire. The only place that knows both.
+use super::event_loop::Answer;
+use crate::domain::*;
+use crate::engine::{AgentNow, ChangedAgent, ComingSlot, Engine, Refusal, Reply};
+use crate::protocol::*;
+use crate::store::{OutputPage, RunRow};
+use crate::tools::{ToolError, ToolInfo};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Runs in the strip of `status`.
+const STRIP: usize = 30;
+
+/// The answer to a command. `seq` is the newest event when it was done.
+pub(super) fn answer(
+    result: Result<Reply, Refusal>,
+    seq: u64,
+    warnings: Vec<String>,
+    engine: &Engine,
+) -> Answer {
+    let reply = result.map_err(|refusal| refused(&refusal, engine))?;
+    let view = match reply {
+        Reply::Changed(one) => serde_json::to_value(changed(one, seq)),
+        Reply::AllChanged(all) => serde_json::to_value(all_changed(all, seq)),
+        Reply::RunClaimed { run, queued, note } => {
+            let agent_id = engine.run(run).map(|record| record.agent.clone());
+            let status = if queued { RunStatus::Queued } else { RunStatus::Running };
+            Ok(json!({"run_id": run, "agent_id": agent_id, "status": status, "note": note, "seq": seq}))
+        }
+        Reply::Cancelling { run } => Ok(json!({"run_id": run})),
+        Reply::WillSkip { slot, changed } => Ok(json!({"slot": slot, "changed": changed, "agent_id": null})),
+        Reply::Incident(record) => serde_json::to_value(incident(&record)),
+        Reply::Reloaded { added, changed, removed } => serde_json::to_value(ReloadView {
+            changed: !(added.is_empty() && changed.is_empty() && removed.is_empty()),
+            added,
+            modified: changed,
+            removed,
+            warnings,
+        }),
+    };
+    view.map_err(|error| RpcError::new(Code::Internal, error.to_string()))
+}
+
+fn changed(one: ChangedAgent, seq: u64) -> Changed {
+    Changed {
+        agent_id: Some(one.agent),
+        previous: Some(one.previous),
+        state: Some(one.state),
+        changed: one.changed,
+        seq,
+        note: one.note,
+        agents: Vec::new(),
+    }
+}
+
+fn all_changed(all: Vec<(AgentId, Result<ChangedAgent, Refusal>)>, seq: u64) -> Changed {
+    let agents: Vec<ChangedOne> = all
+        .into_iter()
+        .map(|(id, result)| match result {
+            Ok(one) => ChangedOne {
+                agent_id: id,
+                previous: one.previous,
+                state: one.state,
+                changed: one.changed,
+                error: None,
+                note: one.note,
+            },
+            Err(refusal) => ChangedOne {
+                agent_id: id,
+                previous: Desired::Stopped,
+                state: Desired::Stopped,
+                changed: false,
+                error: Some(refusal.to_string()),
+                note: None,
+            },
+        })
+        .collect();
+    let changed = agents.iter().any(|agent| agent.changed);
+    Changed { agent_id: None, previous: None, state: None, changed, seq, note: None, agents }
+}
+
+fn refused(refusal: &Refusal, engine: &Engine) -> RpcError {
+    let message = refusal.to_string();
+    match refusal {
+        Refusal::NoSuchAgent(id) => no_such_agent(id.as_str(), engine),
+        Refusal::NoSuchRun(_) => RpcError::new(Code::NoSuchRun, message),
+        Refusal::NoSuchIncident(_) => RpcError::new(Code::WrongState, message)
+            .hint("`bgagent incidents` lists the open ones with their keys"),
+        Refusal::WrongState(_) => RpcError::new(Code::WrongState, message),
+        Refusal::Unavailable(_) => RpcError::new(Code::WrongState, message),
+        Refusal::ShuttingDown => RpcError::new(Code::ShuttingDown, message),
+    }
+}
+
+/// An answer as it is kept for a mutation that is sent again; the inverse of [`restored`].
+pub(super) fn stored(answer: &Answer) -> Value {
+    match answer {
+        Ok(result) => json!({"result": result}),
+        Err(error) => json!({"error": error}),
+    }
+}
+
+/// A kept answer.
+pub(super) fn restored(text: &str) -> Answer {
+    let broken = |what: String| RpcError::new(Code::Internal, format!("a kept answer can't be read: {what}"));
+    let mut value: Value = serde_json::from_str(text).map_err(|error| broken(error.to_string()))?;
+    match value.get_mut("error") {
+        Some(error) => Err(serde_json::from_value(error.take()).map_err(|error| broken(error.to_string()))?),
+        None => Ok(value.get_mut("result").map(Value::take).unwrap_or_default()),
+    }
+}
+
+/// An error that suggests the nearest name.
+pub(super) fn no_such_agent(id: &str, engine: &Engine) -> RpcError {
+    let error = RpcError::new(Code::NoSuchAgent, format!("no agent named `{id}`"));
+    let nearest = engine
+        .names()
+        .map(|name| (distance(id, name.as_str()), name))
+        .filter(|(distance, name)| {
+            *distance <= 1 + name.as_str().len().max(id.len()) / 3 || name.as_str().starts_with(id)
+        })
+        .min();
+    match nearest {
+        Some((_, name)) => error.hint(format!("did you mean `{name}`?")),
+        None => error.hint("`bgagent list` shows all agents"),
+    }
+}
+
+/// Edits between two names (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut corner = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.bytes().enumerate() {
+            let cost = corner + usize::from(!x.eq_ignore_ascii_case(&y));
+            corner = row[j + 1];
+            row[j + 1] = cost.min(row[j] + 1).min(corner + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// One agent in `list`.
+pub(super) fn agent(now: &AgentNow) -> AgentView {
+    let record = &now.record;
+    AgentView {
+        agent_id: now.spec.id.clone(),
+        description: now.spec.description.as_deref().map(str::to_owned),
+        state: record.desired,
+        activity: now.activity,
+        health: now.health,
+        schedule: now.spec.schedule.describe(),
+        next_run: record.next_due.filter(|_| record.desired == Desired::Active),
+        reason: record.reason.clone(),
+        resume_at: record.resume_at,
+        last_run: record.last_run.as_ref().map(last_run),
+        runs_in_flight: now.live.iter().map(|run| run.run).collect(),
+        run_count: record.counters.runs,
+        success_count: record.counters.successes,
+        error_count: record.counters.errors,
+        consecutive_errors: record.counters.errors_in_row,
+        skipped_count: record.counters.skipped,
+        cost_today_usd: 0.0,
+    }
+}
+
+fn last_run(last: &LastRun) -> LastRunView {
+    LastRunView {
+        run_id: last.run,
+        status: last.status,
+        started_at: last.started_at,
+        finished_at: last.finished_at,
+        duration_ms: millis(last.duration),
+        error: last.error.clone(),
+    }
+}
+
+fn millis(span: jiff::SignedDuration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// What the store knows of one agent.
+pub(super) struct History {
+    pub(super) runs: Vec<RunRow>,
+    pub(super) verdicts: BTreeMap<Verdict, u64>,
+    pub(super) incidents: Vec<IncidentRecord>,
+}
+
+/// Everything of one agent.
+pub(super) fn detail(now: &AgentNow, next: &[ComingSlot], history: &History, path: &Path) -> AgentDetail {
+    let ended = || history.runs.iter().filter(|row| row.claim.status.is_final());
+    let mut durations: Vec<i64> = ended()
+        .filter(|row| row.claim.status == RunStatus::Completed)
+        .filter_map(|row| row.duration.map(millis))
+        .collect();
+    durations.sort_unstable();
+    let percentile = |p: usize| durations.get((durations.len() * p).div_ceil(100).saturating_sub(1)).copied();
+    let mut recent: Vec<RecentRun> = ended()
+        .take(STRIP)
+        .map(|row| RecentRun {
+            run_id: row.claim.run,
+            status: row.claim.status,
+            duration_ms: row.duration.map_or(0, millis),
+        })
+        .collect();
+    recent.reverse();
+    let last_error = ended().find(|row| row.claim.status.is_failure()).map(|row| LastRunView {
+        run_id: row.claim.run,
+        status: row.claim.status,
+        started_at: row.claim.started_at,
+        finished_at: row.finished_at.unwrap_or(row.claim.queued_at),
+        duration_ms: row.duration.map_or(0, millis),
+        error: row.error.clone(),
+    });
+    AgentDetail {
+        agent: agent(now),
+        runs: runs_what(&now.spec),
+        next_slots: if now.record.desired == Desired::Stopped {
+            Vec::new()
+        } else {
+            next.iter().map(|slot| slot.due).collect()
+        },
+        last_success: now.record.last_success,
+        last_error,
+        p50_ms: percentile(50),
+        p95_ms: percentile(95),
+        recent,
+        in_flight: now.live.iter().map(claim).collect(),
+        slots_24h: history.verdicts.clone(),
+        circuit_until: now.record.circuit.map(|circuit| circuit.until),
+        settings: settings(&now.spec),
+        incidents: history.incidents.iter().map(incident).collect(),
+        defined_at: format!("{}:{}", path.display(), now.spec.line),
+        config_hash: now.spec.config_hash.to_string(),
+        notes: notes(now),
+    }
+}
+
+fn runs_what(spec: &AgentSpec) -> String {
+    match &spec.body {
+        Body::Command(command) => match &command.argv[..] {
+            [shell, flag, text] if shell == "/bin/sh" && flag == "-c" => format!("command {text}"),
+            argv => format!("command {}", argv.join(" ")),
+        },
+        Body::Tool(call) => format!("tool {}", call.tool),
+        Body::Query(query) => format!("query (model {})", query.model),
+    }
+}
+
+fn settings(spec: &AgentSpec) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    let mut put = |key: &str, text: String| {
+        all.insert(key.to_owned(), text);
+    };
+    put("timeout", human_duration(spec.limits.timeout));
+    if let Some(total) = spec.limits.total_timeout {
+        put("total_timeout", human_duration(total));
+    }
+    let overlap = match spec.overlap {
+        Overlap::Skip => "skip",
+        Overlap::Queue => "queue",
+        Overlap::CancelPrevious => "cancel_previous",
+        Overlap::Parallel => "parallel",
+    };
+    put("overlap", overlap.into());
+    let catch_up = match spec.catch_up.policy {
+        CatchUpPolicy::None => "none".to_owned(),
+        CatchUpPolicy::Latest => "latest".to_owned(),
+        CatchUpPolicy::All => format!("all, at most {}", spec.catch_up.max),
+    };
+    let age = spec
+        .catch_up
+        .max_age
+        .map_or(String::new(), |age| format!(", not older than {}", human_duration(age)));
+    put("catch_up", catch_up + &age);
+    if !spec.jitter.is_zero() {
+        put("jitter", format!("up to {}", human_duration(spec.jitter)));
+    }
+    if spec.retry.max > 0 {
+        put(
+            "retry",
+            format!("{} more, after {} at first", spec.retry.max, human_duration(spec.retry.initial)),
+        );
+    }
+    if spec.circuit.open_after > 0 {
+        let rule = format!(
+            "opens after {} failures for {}",
+            spec.circuit.open_after,
+            human_duration(spec.circuit.cooldown)
+        );
+        put("circuit_breaker", rule);
+    }
+    if let Some(lock) = &spec.lock {
+        put("lock", lock.to_string());
+    }
+    if spec.gate.is_some() {
+        put("gate", "yes".into());
+    }
+    if !spec.success_when.is_empty() {
+        put("success_when", format!("{} check(s)", spec.success_when.len()));
+    }
+    if let Some(notify) = &spec.notify {
+        put("notify", notify.to.join(", "));
+    }
+    all
+}
+
+fn notes(now: &AgentNow) -> Vec<String> {
+    let mut notes = Vec::new();
+    if now.clock_behind {
+        notes.push(format!(
+            "the ledger has slots up to {}, more than a day ahead of the clock; the agent goes on from now",
+            now.record.judged_until.map_or_else(String::new, |at| at.to_string())
+        ));
+    }
+    if let Some(why) = &now.spec.unavailable {
+        notes.push(why.to_string());
+    }
+    if now.record.skip_next {
+        notes.push("its next slot will be left out".into());
+    }
+    notes
+}
+
+/// A run that has not ended.
+fn claim(record: &RunRecord) -> RunView {
+    RunView {
+        run_id: record.run,
+        agent_id: record.agent.clone(),
+        slot: record.slot,
+        trigger: record.trigger,
+        status: record.status,
+        attempt: record.attempt,
+        queued_at: record.queued_at,
+        started_at: record.started_at,
+        finished_at: None,
+        not_before: record.not_before,
+        duration_ms: None,
+        result: None,
+        error: None,
+        exit_code: None,
+        usage: Usage::default(),
+        config_hash: record.config_hash.to_string(),
+        session_id: None,
+        warnings: Vec::new(),
+    }
+}
+
+/// A run as history keeps it.
+pub(super) fn run(row: &RunRow) -> RunView {
+    RunView {
+        finished_at: row.finished_at,
+        not_before: row.claim.not_before.filter(|_| !row.claim.status.is_final()),
+        duration_ms: row.duration.map(millis),
+        result: row.result.clone(),
+        error: row.error.clone(),
+        exit_code: row.exit_code,
+        usage: row.usage,
+        warnings: row.warnings.clone(),
+        ..claim(&row.claim)
+    }
+}
+
+/// Output of a run.
+pub(super) fn output(row: &RunRow, page: OutputPage) -> OutputView {
+    OutputView {
+        run_id: Some(row.claim.run),
+        status: Some(row.claim.status),
+        chunks: page
+            .chunks
+            .into_iter()
+            .map(|(attempt, chunk)| ChunkView {
+                attempt,
+                n: chunk.n,
+                stream: chunk.stream,
+                at: chunk.at,
+                text: chunk.text,
+            })
+            .collect(),
+        position: page.position,
+        dropped_bytes: page.dropped_bytes,
+    }
+}
+
+/// A coming slot.
+pub(super) fn slot(slot: &ComingSlot, _engine: &Engine) -> SlotView {
+    let note = match (slot.state, slot.skipped) {
+        (_, true) => Some("will be left out".to_owned()),
+        (Desired::Paused, _) => Some("paused".to_owned()),
+        _ => None,
+    };
+    SlotView { agent_id: slot.agent.clone(), slot: slot.slot, due: slot.due, state: slot.state, note }
+}
+
+/// An incident.
+pub(super) fn incident(record: &IncidentRecord) -> IncidentView {
+    IncidentView {
+        agent_id: record.agent.clone(),
+        key: record.key.clone(),
+        severity: record.severity,
+        title: record.title.clone(),
+        state: if record.is_open() {
+            "open".into()
+        } else if record.resolved_at.is_some() {
+            "resolved".into()
+        } else {
+            "pending".into()
+        },
+        since: record.since,
+        opened_at: record.opened_at,
+        seen_at: record.seen_at,
+        count: record.count,
+        resolved_at: record.resolved_at,
+        acked_at: record.acked_at,
+    }
+}
+
+/// A tool.
+pub(super) fn tool(info: ToolInfo) -> ToolView {
+    ToolView {
+        name: info.name,
+        kind: info.kind,
+        effect: info.effect.as_str().into(),
+        description: info.description,
+        schema: info.schema,
+        available: info.available,
+    }
+}
+
+/// Why a tool call by hand failed.
+pub(super) fn tool_error(error: &ToolError) -> RpcError {
+    let code = match error {
+        ToolError::Unknown(_) | ToolError::Arguments(_) => Code::InvalidParams,
+        ToolError::Unavailable(_) => Code::WrongState,
+        ToolError::Timeout { .. } | ToolError::Failed(_) => Code::Internal,
+    };
+    RpcError::new(code, error.to_string())
+        .hint("`bgagent tool list` shows all tools, `bgagent tool show NAME` what one takes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_near() {
+        assert_eq!(distance("helth", "health"), 1);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("same", "same"), 0);
+    }
+}
