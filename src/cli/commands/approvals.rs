@@ -1,0 +1,24 @@
+//! `bgagent approvals`: tool calls that wait for a person.
+use super::prelude::*;
+use crate::protocol::{ListApprovals, NoParams};
+
+pub(in crate::cli) fn run(app: &mut App) -> Result<Outcome, Failure> {
+    let waiting = app.connect()?.call::<ListApprovals>(&NoParams {})?;
+    if waiting.is_empty() && !app.json {
+        app.note("nothing waits for a person");
+        return Ok(Outcome::Done);
+    }
+    app.answer(&waiting, |waiting, screen| {
+        let mut table = Table::new().column("ID").column("RUN").column("TOOL").shrinking("ARGUMENTS", 20);
+        for one in waiting {
+            table.row(vec![
+                Cell::toned(Tone::Strong, plain(&one.id)),
+                one.run_id.short().into(),
+                plain(&one.tool).into(),
+                plain(&one.args.to_string()).into(),
+            ]);
+        }
+        table.render(screen)
+    })?;
+    Ok(Outcome::Done)
+}

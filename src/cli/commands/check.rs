@@ -1,0 +1,97 @@
+//! `bgagent check`: validates a configuration and shows when its agents are due.
+use super::prelude::*;
+use crate::cli::args::CheckArgs;
+use crate::config::{Context, Diagnostic, Loaded};
+use crate::domain::{AgentSpec, Calendar};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+/// How many due times are shown.
+const TIMES: usize = 3;
+
+pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Failure> {
+    let path = match &args.file {
+        Some(file) => file.clone(),
+        None => app.paths()?.config.clone(),
+    };
+    let now = app.screen.now;
+    let loaded = crate::config::load(&path, &Context::system(now))
+        .map_err(|rejected| Failure::rejected(&rejected, app.stderr_color))?;
+    if app.json {
+        let agents: Vec<Value> = loaded
+            .fleet
+            .agents
+            .iter()
+            .map(|agent| {
+                json!({
+                    "agent_id": agent.id, "schedule": agent.schedule.describe(), "enabled": agent.enabled,
+                    "line": agent.line, "next": next_times(agent, now), "unavailable": agent.unavailable,
+                })
+            })
+            .collect();
+        let warnings: Vec<Value> = loaded.warnings.iter().map(diagnostic).collect();
+        app.print_json(&json!({"path": loaded.fleet.path, "agents": agents, "warnings": warnings}))?;
+        return Ok(Outcome::Done);
+    }
+    let text = table(&loaded, &app.screen);
+    app.print(&text)?;
+    app.flush()?;
+    if !loaded.warnings.is_empty() {
+        let text =
+            crate::config::render(&loaded.warnings, &loaded.text, &loaded.fleet.path, app.stderr_color);
+        app.note(text.trim_end());
+    }
+    let (agents, warnings) = (loaded.fleet.agents.len(), loaded.warnings.len());
+    let s = |count| if count == 1 { "" } else { "s" };
+    app.note(&format!(
+        "{} is valid: {agents} agent{}, {warnings} warning{}",
+        path.display(),
+        s(agents),
+        s(warnings)
+    ));
+    Ok(Outcome::Done)
+}
+
+fn table(loaded: &Loaded, screen: &Screen) -> String {
+    let mut table = Table::new().shrinking("NAME", 10).shrinking("SCHEDULE", 12).shrinking("NEXT", 20);
+    if loaded.fleet.agents.is_empty() {
+        return String::new();
+    }
+    for agent in &loaded.fleet.agents {
+        let times = next_times(agent, screen.now);
+        let next = match (&agent.unavailable, times.is_empty()) {
+            (Some(why), _) => Cell::toned(Tone::Warn, format!("can't run: {}", plain(why))),
+            (None, _) if !agent.enabled => Cell::toned(Tone::Dim, "starts as stopped"),
+            (None, true) => "".into(),
+            (None, false) => {
+                let times = times.iter().map(|at| when(*at, screen));
+                times.collect::<Vec<_>>().join(", ").into()
+            }
+        };
+        table.row(vec![
+            Cell::toned(Tone::Strong, agent.id.as_str()),
+            plain(&agent.schedule.describe()).into(),
+            next,
+        ]);
+    }
+    table.render(screen)
+}
+
+fn when(at: Timestamp, screen: &Screen) -> String {
+    if at.duration_since(screen.now) < SignedDuration::from_hours(1) {
+        screen.relative(at)
+    } else {
+        at.to_zoned(screen.zone.clone()).strftime("%a %d %b %H:%M").to_string()
+    }
+}
+
+/// The next slots of an agent that is started now.
+fn next_times(agent: &AgentSpec, now: Timestamp) -> Vec<Timestamp> {
+    let calendar = Calendar { schedule: &agent.schedule, anchor: now, first_run: agent.first_run };
+    let before = now - SignedDuration::from_micros(1);
+    std::iter::successors(calendar.next_after(before), |at| calendar.next_after(*at)).take(TIMES).collect()
+}
+
+fn diagnostic(one: &Diagnostic) -> Value {
+    json!({"message": one.message, "line": one.line, "column": one.column, "hint": one.hint})
+}

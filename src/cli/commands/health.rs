@@ -1,0 +1,159 @@
+//! `bgagent health`: is all well? Reads the database, so that it also works, and has something to
+//! say, when the daemon does not.
+use super::prelude::*;
+use crate::cli::args::HealthArgs;
+use crate::cli::when;
+use crate::client::{is_alive, read_listener};
+use crate::config::Paths;
+use crate::domain::human_duration;
+use crate::store::HealthRow;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use std::io::ErrorKind;
+use std::os::unix::net::UnixStream;
+
+pub(in crate::cli) fn run(app: &mut App, args: &HealthArgs) -> Result<Outcome, Failure> {
+    let max_late = when::duration(&args.max_late)?;
+    let paths = app.paths()?.clone();
+    let mut report = Report { status: Status::Healthy, problems: Vec::new(), agents: 0 };
+    if let Some(dead) = why_dead(&paths) {
+        report.status = Status::Dead;
+        report.problems.push(Problem { agent_id: None, what: dead });
+    }
+    match crate::store::read_health(&paths.database()) {
+        Ok(rows) => {
+            report.agents = rows.len();
+            for row in &rows {
+                for what in problems(row, app.screen.now, max_late) {
+                    report.problems.push(Problem { agent_id: Some(row.agent.to_string()), what });
+                }
+            }
+        }
+        Err(error) => {
+            report.status = Status::Dead;
+            report.problems.push(Problem { agent_id: None, what: error.to_string() });
+        }
+    }
+    if report.status == Status::Healthy && !report.problems.is_empty() {
+        report.status = Status::Unwell;
+    }
+    app.answer(&report, text)?;
+    Ok(match report.status {
+        Status::Healthy => Outcome::Done,
+        Status::Unwell => Outcome::Negative,
+        Status::Dead => Outcome::Dead,
+    })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Status {
+    Healthy,
+    Unwell,
+    Dead,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    status: Status,
+    /// Active agents.
+    agents: usize,
+    problems: Vec<Problem>,
+}
+
+#[derive(Debug, Serialize)]
+struct Problem {
+    /// None: it is the daemon's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent_id: Option<String>,
+    what: String,
+}
+
+/// Why the daemon is not running. A process number alone proves nothing, since numbers are used
+/// again: somebody must take connections as well.
+fn why_dead(paths: &Paths) -> Option<String> {
+    let Some(listener) = read_listener(&paths.daemon_json()) else {
+        return Some(format!("the daemon is not running: nothing in {}", paths.daemon_json().display()));
+    };
+    if !is_alive(listener.pid) {
+        return Some(format!("the daemon is not running: its process {} is gone", listener.pid));
+    }
+    match UnixStream::connect(&listener.socket) {
+        Err(error) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => {
+            Some(format!("the daemon is not running: nobody listens at {}", listener.socket.display()))
+        }
+        // anything else is a matter of rights: its process lives
+        _ => None,
+    }
+}
+
+fn problems(row: &HealthRow, now: Timestamp, max_late: SignedDuration) -> Vec<String> {
+    let mut found = Vec::new();
+    let late = row.next_due.map(|due| now.duration_since(due));
+    if let Some(late) = late.filter(|late| *late > max_late) {
+        found.push(format!("late: was due {} ago", human_duration(late)));
+    }
+    if row.circuit_open {
+        found.push(format!("circuit open after {} failures in a row", row.errors_in_row));
+    } else if row.errors_in_row > 0 {
+        found.push(format!("failing: {} in a row", row.errors_in_row));
+    }
+    found
+}
+
+fn text(report: &Report, screen: &Screen) -> String {
+    let mut text = String::new();
+    for problem in &report.problems {
+        let who = problem.agent_id.as_deref().unwrap_or("daemon");
+        text.push_str(&format!("{}: {}\n", screen.paint(Tone::Bad, who), plain(&problem.what)));
+    }
+    if report.problems.is_empty() {
+        text = format!("{}: {} active agents\n", screen.paint(Tone::Good, "healthy"), report.agents);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn late_and_failing_are_told() {
+        let now: Timestamp = "2026-11-24T10:00:00Z".parse().unwrap();
+        let row = |due: &str, errors_in_row, circuit_open| HealthRow {
+            agent: "news".parse().unwrap(),
+            next_due: Some(due.parse().unwrap()),
+            errors_in_row,
+            circuit_open,
+        };
+        let max = SignedDuration::from_mins(5);
+        assert_eq!(problems(&row("2026-11-24T09:56:00Z", 0, false), now, max), [""; 0]);
+        assert_eq!(problems(&row("2026-11-24T09:50:00Z", 0, false), now, max), ["late: was due 10m ago"]);
+        assert_eq!(problems(&row("2026-11-24T11:00:00Z", 2, false), now, max), ["failing: 2 in a row"]);
+        let both = problems(&row("2026-11-24T09:00:00Z", 5, true), now, max);
+        assert_eq!(both, ["late: was due 1h ago", "circuit open after 5 failures in a row"]);
+    }
+
+    #[test]
+    fn a_daemon_is_dead_without_process_or_listener() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("s");
+        let paths = Paths {
+            config: dir.path().join("agents.toml"),
+            state_dir: dir.path().to_owned(),
+            socket: socket.clone(),
+            socket_given: false,
+        };
+        assert!(why_dead(&paths).unwrap().contains("nothing in"));
+        let write = |pid: u32| {
+            let text = serde_json::json!({"socket": socket, "pid": pid, "version": "0.1.0", "protocol": 1});
+            std::fs::write(paths.daemon_json(), text.to_string()).unwrap();
+        };
+        write(u32::MAX);
+        assert!(why_dead(&paths).unwrap().contains("is gone"));
+        write(std::process::id());
+        assert!(why_dead(&paths).unwrap().contains("nobody listens"));
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert_eq!(why_dead(&paths), None);
+    }
+}

@@ -1,0 +1,123 @@
+//! `bgagent logs`: output of a run.
+use super::prelude::*;
+use crate::cli::args::LogsArgs;
+use crate::cli::render::{bytes, output};
+use crate::client::{ClientError, Connection};
+use crate::domain::{RunId, RunStatus};
+use crate::protocol::{Code, GetRunOutput, OutputParams, OutputView};
+use std::time::Duration;
+
+/// How often it is asked for more.
+const PERIOD: Duration = Duration::from_millis(250);
+
+pub(in crate::cli) fn run(app: &mut App, args: &LogsArgs) -> Result<Outcome, Failure> {
+    let mut connection = app.connect()?;
+    let (mut view, mut params) = first(&mut connection, &args.target)?;
+    if app.json && !args.follow {
+        // one document: all pages in one
+        while let Some(more) = page(&mut connection, &mut params, &view)? {
+            view.chunks.extend(more.chunks);
+            view.position = more.position;
+            view.status = more.status;
+        }
+        app.print_json(&view)?;
+        return Ok(Outcome::Done);
+    }
+    loop {
+        show(app, &view)?;
+        match page(&mut connection, &mut params, &view)? {
+            Some(more) => view = more,
+            None if args.follow && view.status.is_some_and(|status| !status.is_final()) => {
+                app.flush()?;
+                std::thread::sleep(PERIOD);
+                let status = ask(&mut connection, &mut params, &view)?;
+                view = status;
+            }
+            None => break,
+        }
+    }
+    if view.dropped_bytes > 0 {
+        app.flush()?;
+        app.note(&format!("-- {} between the head and the tail were not kept", bytes(view.dropped_bytes)));
+    }
+    Ok(Outcome::Done)
+}
+
+fn show(app: &mut App, view: &OutputView) -> Result<(), Failure> {
+    if app.json {
+        return view.chunks.iter().try_for_each(|chunk| app.print_json(chunk));
+    }
+    let text = output(view, &app.screen);
+    app.print(&text)
+}
+
+/// The first page. A text that is no agent's name may be the end of a run's id.
+fn first(connection: &mut Connection, target: &str) -> Result<(OutputView, OutputParams), Failure> {
+    let of_agent = OutputParams { agent_id: Some(target.to_owned()), ..OutputParams::default() };
+    let of_run = OutputParams { run_id: Some(target.to_owned()), ..OutputParams::default() };
+    if target.parse::<RunId>().is_ok() {
+        return Ok((connection.call::<GetRunOutput>(&of_run)?, of_run));
+    }
+    match connection.call::<GetRunOutput>(&of_agent) {
+        Ok(view) => {
+            // the newest run of the agent may be another one by the time of the next page
+            let params = match view.run_id {
+                Some(run) => OutputParams { run_id: Some(run.to_string()), ..OutputParams::default() },
+                None => of_agent,
+            };
+            Ok((view, params))
+        }
+        Err(ClientError::Refused(error)) if error.kind() == Some(Code::NoSuchAgent) && may_be_run(target) => {
+            match connection.call::<GetRunOutput>(&of_run) {
+                Ok(view) => Ok((view, of_run)),
+                // of the two answers the one about agents has the better suggestions
+                Err(ClientError::Refused(other)) if other.kind() == Some(Code::NoSuchRun) => {
+                    Err(error.into())
+                }
+                Err(other) => Err(other.into()),
+            }
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn may_be_run(text: &str) -> bool {
+    (4..=36).contains(&text.len()) && text.chars().all(|c| c.is_ascii_hexdigit() || c == '-')
+}
+
+/// The next page, if there is one already. The status may still move in an empty one.
+fn page(
+    connection: &mut Connection,
+    params: &mut OutputParams,
+    view: &OutputView,
+) -> Result<Option<OutputView>, Failure> {
+    if view.chunks.is_empty() {
+        return Ok(None);
+    }
+    let more = ask(connection, params, view)?;
+    let moved = more.status != view.status && more.status.is_some_and(RunStatus::is_final);
+    Ok((!more.chunks.is_empty() || moved).then_some(more))
+}
+
+fn ask(
+    connection: &mut Connection,
+    params: &mut OutputParams,
+    view: &OutputView,
+) -> Result<OutputView, Failure> {
+    params.after = Some(view.position);
+    Ok(connection.call::<GetRunOutput>(params)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_the_end_of_a_run_id() {
+        for (text, expected) in
+            [("7f3a", true), ("7f3", false), ("news", false), ("beef", true), ("0198-ab", true)]
+        {
+            assert_eq!(may_be_run(text), expected, "{text}");
+        }
+    }
+}

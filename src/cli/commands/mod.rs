@@ -1,0 +1,41 @@
+//! One file per command, named like it. Each takes its arguments and the [`App`](super::App),
+//! asks, prints, and says how it ended.
+pub(super) mod approvals;
+pub(super) mod cancel;
+pub(super) mod check;
+pub(super) mod completions;
+pub(super) mod daemon;
+pub(super) mod decide;
+pub(super) mod health;
+pub(super) mod incidents;
+pub(super) mod init;
+pub(super) mod list;
+pub(super) mod logs;
+pub(super) mod man;
+pub(super) mod memory;
+pub(super) mod next;
+pub(super) mod pause;
+pub(super) mod reload;
+pub(super) mod resume;
+pub(super) mod run;
+pub(super) mod runs;
+pub(super) mod schema;
+pub(super) mod service;
+pub(super) mod show;
+pub(super) mod shutdown;
+pub(super) mod skip;
+pub(super) mod start;
+pub(super) mod status;
+pub(super) mod stop;
+pub(super) mod tail;
+mod targets;
+pub(super) mod tool;
+pub(super) mod usage;
+pub(super) mod why;
+
+/// What every command needs.
+mod prelude {
+    pub(super) use crate::cli::App;
+    pub(super) use crate::cli::exit::{Failure, Outcome};
+    pub(super) use crate::cli::render::{Cell, Screen, Table, Tone, plain};
+}

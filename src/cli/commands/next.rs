@@ -1,0 +1,40 @@
+//! `bgagent next`: coming slots of the fleet, in order.
+use super::prelude::*;
+use crate::cli::args::NextArgs;
+use crate::cli::when;
+use crate::domain::Desired;
+use crate::protocol::{NextParams, NextSlots, SlotView};
+
+pub(in crate::cli) fn run(app: &mut App, args: &NextArgs) -> Result<Outcome, Failure> {
+    let look = when::duration(&args.look)?;
+    let params = NextParams {
+        agents: args.agents.clone(),
+        for_secs: Some(look.unsigned_abs().as_secs()),
+        limit: Some(args.limit),
+    };
+    let slots = app.connect()?.call::<NextSlots>(&params)?;
+    if slots.is_empty() && !app.json {
+        app.note(&format!("nothing is due within {}", args.look));
+        return Ok(Outcome::Done);
+    }
+    app.answer(&slots, |slots, screen| table(slots, screen))?;
+    Ok(Outcome::Done)
+}
+
+fn table(slots: &[SlotView], screen: &Screen) -> String {
+    let mut table = Table::new().column("DUE").column("IN").shrinking("AGENT", 10).shrinking("NOTE", 8);
+    for slot in slots {
+        let note = match (&slot.note, slot.state) {
+            (Some(note), _) => Cell::toned(Tone::Warn, plain(note)),
+            (None, Desired::Active) => "".into(),
+            (None, state) => Cell::toned(Tone::Dim, format!("agent is {state}")),
+        };
+        table.row(vec![
+            screen.local(slot.due).into(),
+            screen.relative(slot.due).trim_start_matches("in ").into(),
+            Cell::toned(Tone::Strong, slot.agent_id.as_str()),
+            note,
+        ]);
+    }
+    table.render(screen)
+}

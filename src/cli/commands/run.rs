@@ -1,0 +1,178 @@
+//! `bgagent run`: starts a run by hand; with `--wait` follows it to its end.
+use super::prelude::*;
+use crate::cli::args::RunArgs;
+use crate::cli::render::{event_words, outcome_line};
+use crate::cli::when;
+use crate::client::{Backoff, ClientError, Connection, Follow, Followed, Timeouts};
+use crate::domain::{Event, EventType, RunStatus, Verdict};
+use crate::protocol::{Code, GetRun, RunAgent, RunIdParams, RunParams, RunStarted, RunView, StreamParams};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+pub(in crate::cli) fn run(app: &mut App, args: &RunArgs) -> Result<Outcome, Failure> {
+    let timeout = args.timeout.as_deref().map(when::duration).transpose()?;
+    let deadline = timeout.and_then(|span| Instant::now().checked_add(span.unsigned_abs()));
+    let params = RunParams { agent_id: args.agent.clone(), query: args.query.clone(), request_id: None };
+    let started = app.connect()?.call::<RunAgent>(&params)?;
+    if let Some(note) = &started.note {
+        app.note(&format!("{}: {}", started.agent_id, plain(note)));
+    }
+    if !(app.json && args.wait) {
+        app.answer(&started, |started, _| format!("{}\n", started.run_id))?;
+        app.flush()?;
+    }
+    if !args.wait {
+        return Ok(Outcome::Done);
+    }
+    match wait(app, &started, deadline)? {
+        End::Ended(run) => {
+            app.answer(&*run, outcome_line)?;
+            Ok(if run.status == RunStatus::Completed { Outcome::Done } else { Outcome::Negative })
+        }
+        End::GateClosed(cause) => {
+            let view = serde_json::json!({"run_id": started.run_id, "agent_id": started.agent_id, "verdict": Verdict::SkippedGate, "cause": cause});
+            app.answer(&view, |_, _| format!("{}: nothing to do: {}\n", started.agent_id, plain(&cause)))?;
+            Ok(Outcome::Done)
+        }
+        End::Late => Err(Failure::TimedOut {
+            what: format!(
+                "run {} has not ended within {}",
+                started.run_id.short(),
+                args.timeout.as_deref().unwrap_or("the timeout")
+            ),
+            hint: format!("it goes on: `bgagent show {0}`, `bgagent cancel {0}`", started.run_id.short()),
+        }),
+    }
+}
+
+enum End {
+    Ended(Box<RunView>),
+    GateClosed(String),
+    Late,
+}
+
+/// Follows the agent's events, and not only those of the run: a run whose gate is closed is
+/// forgotten, and what is told of that is told of the agent.
+fn wait(app: &mut App, started: &RunStarted, deadline: Option<Instant>) -> Result<End, Failure> {
+    let params = StreamParams {
+        agents: vec![started.agent_id.to_string()],
+        from: Some(started.seq + 1),
+        follow: true,
+        ..StreamParams::default()
+    };
+    let mut follow = Follow::start(app.address()?, Timeouts::default(), Backoff::default(), params, None)?;
+    let progress = Progress::begin(app, started);
+    loop {
+        match follow.next(deadline)? {
+            Followed::Event(stored) => {
+                let Ok(event) = stored.decode() else { continue };
+                let of_run = event.run_id == Some(started.run_id);
+                if of_run && is_end(&event) {
+                    return ended(app, started).map(|run| End::Ended(Box::new(run)));
+                }
+                if let Some(cause) = gate_closed(&event).filter(|_| of_run || event.run_id.is_none())
+                    && is_forgotten(app, started)?
+                {
+                    return Ok(End::GateClosed(cause));
+                }
+                if of_run {
+                    progress.show(&event);
+                }
+            }
+            Followed::Note(note) => progress.say(&super::tail::words(&note)),
+            Followed::Deadline => return Ok(End::Late),
+            Followed::Live | Followed::Gap { .. } => {
+                // what was told before we listened may be the end
+                if let Some(end) = look(app, started)? {
+                    return Ok(end);
+                }
+            }
+            Followed::End => unreachable!("a subscription that follows has no end"),
+        }
+    }
+}
+
+fn is_end(event: &Event) -> bool {
+    match event.kind {
+        EventType::TaskCompleted => true,
+        EventType::TaskError => event.payload["will_retry"] == false,
+        _ => false,
+    }
+}
+
+fn gate_closed(event: &Event) -> Option<String> {
+    let closed = event.kind == EventType::SlotSkipped
+        && event.payload["verdict"] == Verdict::SkippedGate.as_str()
+        && event.payload["slot"].is_null();
+    closed.then(|| event.payload["cause"].as_str().unwrap_or("the gate is closed").to_owned())
+}
+
+fn get(connection: &mut Connection, started: &RunStarted) -> Result<RunView, ClientError> {
+    let params = RunIdParams { run_id: started.run_id.to_string() };
+    connection.call::<GetRun>(&params).map(|detail| detail.run)
+}
+
+fn ended(app: &mut App, started: &RunStarted) -> Result<RunView, Failure> {
+    Ok(get(&mut app.connect()?, started)?)
+}
+
+fn is_forgotten(app: &mut App, started: &RunStarted) -> Result<bool, Failure> {
+    match get(&mut app.connect()?, started) {
+        Err(ClientError::Refused(error)) if error.kind() == Some(Code::NoSuchRun) => Ok(true),
+        Err(error) => Err(error.into()),
+        Ok(_) => Ok(false),
+    }
+}
+
+fn look(app: &mut App, started: &RunStarted) -> Result<Option<End>, Failure> {
+    match get(&mut app.connect()?, started) {
+        Ok(run) if run.status.is_final() => Ok(Some(End::Ended(Box::new(run)))),
+        Ok(_) => Ok(None),
+        Err(ClientError::Refused(error)) if error.kind() == Some(Code::NoSuchRun) => {
+            Ok(Some(End::GateClosed("the gate is closed".into())))
+        }
+        // it may have gone away again; following notices
+        Err(error) if error.is_passing() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A line on standard error that moves; on anything but a terminal it is not there.
+struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    fn begin(app: &App, started: &RunStarted) -> Self {
+        let bar = if app.json {
+            ProgressBar::hidden()
+        } else {
+            ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())
+        };
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {elapsed} {wide_msg}") {
+            bar.set_style(style);
+        }
+        bar.set_prefix(format!("{} {}", started.agent_id, started.run_id.short()));
+        bar.set_message(started.status.to_string());
+        bar.enable_steady_tick(Duration::from_millis(120));
+        Self { bar }
+    }
+
+    fn show(&self, event: &Event) {
+        self.bar.set_message(event_words(event));
+    }
+
+    fn say(&self, text: &str) {
+        self.bar.println(text);
+        if self.bar.is_hidden() {
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,208 @@
+//! `bgagent service`: the daemon as a service of the user, by systemd (launchd on macOS).
+use super::prelude::*;
+use crate::cli::args::ServiceCommand;
+use crate::cli::service::{self, Installation, LABEL, UNIT};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const MACOS: bool = cfg!(target_os = "macos");
+
+pub(in crate::cli) fn run(app: &mut App, command: &ServiceCommand) -> Result<Outcome, Failure> {
+    let file = service::unit_path().ok_or_else(|| Failure::Negative {
+        what: "this user has no home folder".into(),
+        hint: "set HOME".into(),
+    })?;
+    match command {
+        ServiceCommand::Install { no_start } => install(app, &file, !no_start),
+        ServiceCommand::Uninstall => uninstall(app, &file),
+        ServiceCommand::Status => status(app, &file),
+    }
+}
+
+fn install(app: &mut App, file: &Path, start: bool) -> Result<Outcome, Failure> {
+    let program =
+        std::env::current_exe().map_err(|cause| Failure::io("find", Path::new("this program"), cause))?;
+    let installation = Installation {
+        program,
+        path: std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".into()),
+        config: app.global.config.as_deref().map(service::absolute),
+        state_dir: app.global.state_dir.as_deref().map(service::absolute),
+    };
+    if app.global.socket.is_some() {
+        app.note("--socket is not written into the service: clients find it by the state folder");
+    }
+    let text =
+        if MACOS { service::launchd_plist(&installation) } else { service::systemd_unit(&installation) };
+    write(file, &text)?;
+    app.note(&format!("wrote {}", file.display()));
+    let mut steps = Vec::new();
+    if start {
+        steps = if MACOS { start_launchd(file) } else { start_systemd() };
+    } else if !MACOS {
+        app.note("to start it: systemctl --user daemon-reload && systemctl --user enable --now bgagent");
+    }
+    finish(app, file, steps)
+}
+
+fn uninstall(app: &mut App, file: &Path) -> Result<Outcome, Failure> {
+    if !file.exists() {
+        app.answer(&json!({"path": file, "installed": false}), |_, _| "not installed\n".into())?;
+        return Ok(Outcome::Done);
+    }
+    let mut steps = Vec::new();
+    if MACOS {
+        steps.push(step(
+            "launchctl",
+            &["bootout", &domain(), &file.display().to_string()],
+            "stop it by hand",
+        ));
+    } else {
+        steps.push(step(
+            "systemctl",
+            &["--user", "disable", "--now", UNIT],
+            "if it runs, `bgagent shutdown` ends it",
+        ));
+    }
+    std::fs::remove_file(file).map_err(|cause| Failure::io("remove", file, cause))?;
+    if !MACOS {
+        steps.push(step("systemctl", &["--user", "daemon-reload"], "it happens by itself at the next login"));
+    }
+    app.note(&format!("removed {}; configuration and state stay", file.display()));
+    finish(app, file, steps)
+}
+
+fn status(app: &mut App, file: &Path) -> Result<Outcome, Failure> {
+    let installed = file.exists();
+    let ask = |what: &str| {
+        if MACOS {
+            let found = output("launchctl", &["list", LABEL]).is_ok();
+            return Ok(if found { "loaded".to_owned() } else { "not loaded".to_owned() });
+        }
+        output("systemctl", &["--user", what, UNIT])
+    };
+    let (enabled, active) = (ask("is-enabled"), ask("is-active"));
+    let word = |answer: &Result<String, String>| match answer {
+        Ok(word) if !word.is_empty() => word.clone(),
+        _ => "unknown".to_owned(),
+    };
+    let view =
+        json!({"path": file, "installed": installed, "enabled": word(&enabled), "active": word(&active)});
+    app.answer(&view, |view, _| {
+        format!(
+            "{}  {}\nenabled  {}\nactive   {}\n",
+            if installed { "installed" } else { "not installed:" },
+            file.display(),
+            view["enabled"].as_str().unwrap_or_default(),
+            view["active"].as_str().unwrap_or_default()
+        )
+    })?;
+    if let Err(error) = &active {
+        app.flush()?;
+        app.note(&unreachable_manager(error));
+    }
+    let runs = matches!(active.as_deref(), Ok("active" | "loaded"));
+    Ok(if installed && runs { Outcome::Done } else { Outcome::Negative })
+}
+
+/// What one program made of what it was asked to do.
+struct Step {
+    command: String,
+    /// What it said, and what to do now.
+    failed: Option<(String, String)>,
+}
+
+fn start_systemd() -> Vec<Step> {
+    let by_hand = "start it by hand: bgagent daemon";
+    let mut steps = vec![step("systemctl", &["--user", "daemon-reload"], by_hand)];
+    if steps[0].failed.is_none() {
+        steps.push(step(
+            "systemctl",
+            &["--user", "enable", "--now", UNIT],
+            "journalctl --user -u bgagent -n 50 says why",
+        ));
+    }
+    // without it the service ends with the last session of its user
+    let linger = "agents stop when you log out; as root: loginctl enable-linger YOUR_NAME";
+    steps.push(step("loginctl", &["enable-linger"], linger));
+    steps
+}
+
+fn start_launchd(file: &Path) -> Vec<Step> {
+    let file = file.display().to_string();
+    // an older one may be loaded; that there is none is no failure
+    let _ = output("launchctl", &["bootout", &domain(), &file]);
+    vec![step("launchctl", &["bootstrap", &domain(), &file], "start it by hand: bgagent daemon")]
+}
+
+fn domain() -> String {
+    format!("gui/{}", rustix::process::getuid().as_raw())
+}
+
+fn step(program: &str, arguments: &[&str], remedy: &str) -> Step {
+    let command = format!("{program} {}", arguments.join(" "));
+    let failed = output(program, arguments).err().map(|said| {
+        let remedy = if is_no_bus(&said) { unreachable_manager("") } else { remedy.to_owned() };
+        (said, remedy)
+    });
+    Step { command, failed }
+}
+
+/// What a program printed; an error if it failed and printed no answer.
+fn output(program: &str, arguments: &[&str]) -> Result<String, String> {
+    let output =
+        Command::new(program).args(arguments).output().map_err(|error| format!("{program}: {error}"))?;
+    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let complained = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    // `is-active` says `inactive` and fails: that is an answer
+    if output.status.success() || (!said.is_empty() && complained.is_empty()) {
+        Ok(said)
+    } else if complained.is_empty() {
+        Err(format!("{program}: {}", output.status))
+    } else {
+        Err(complained)
+    }
+}
+
+fn is_no_bus(said: &str) -> bool {
+    said.contains("connect to bus")
+        || said.contains("XDG_RUNTIME_DIR")
+        || said.contains("not been booted with systemd")
+}
+
+fn unreachable_manager(said: &str) -> String {
+    let said = if said.is_empty() { String::new() } else { format!("{}: ", plain(said)) };
+    format!(
+        "{said}the service manager of this user can't be reached; log in as this user (not by su or sudo), or set XDG_RUNTIME_DIR=/run/user/$(id -u); `bgagent daemon` needs neither"
+    )
+}
+
+fn write(file: &Path, text: &str) -> Result<(), Failure> {
+    let folder: PathBuf = file.parent().map(Path::to_owned).unwrap_or_default();
+    std::fs::create_dir_all(&folder).map_err(|cause| Failure::io("make the folder", &folder, cause))?;
+    std::fs::write(file, text).map_err(|cause| Failure::io("write", file, cause))
+}
+
+fn finish(app: &mut App, file: &Path, steps: Vec<Step>) -> Result<Outcome, Failure> {
+    let done: Vec<_> = steps
+        .iter()
+        .map(|step| json!({"command": step.command, "ok": step.failed.is_none(), "said": step.failed.as_ref().map(|failed| &failed.0)}))
+        .collect();
+    app.answer(&json!({"path": file, "steps": done}), |_, screen| {
+        steps
+            .iter()
+            .map(|step| match &step.failed {
+                None => format!("{}  {}\n", screen.paint(Tone::Good, "ok"), step.command),
+                Some((said, remedy)) => {
+                    format!(
+                        "{}  {}\n    {}\n    {remedy}\n",
+                        screen.paint(Tone::Bad, "failed"),
+                        step.command,
+                        plain(said)
+                    )
+                }
+            })
+            .collect()
+    })?;
+    Ok(if steps.iter().all(|step| step.failed.is_none()) { Outcome::Done } else { Outcome::Negative })
+}

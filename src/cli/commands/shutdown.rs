@@ -1,0 +1,40 @@
+//! `bgagent shutdown`: ends the daemon and waits until it is gone.
+use super::prelude::*;
+use crate::cli::args::ShutdownArgs;
+use crate::client::{Connection, is_alive};
+use crate::protocol::{Shutdown, ShutdownParams};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+/// How long it is waited for. The grace of a daemon is 30 s unless it is configured.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(in crate::cli) fn run(app: &mut App, args: &ShutdownArgs) -> Result<Outcome, Failure> {
+    let mut connection = app.connect()?;
+    let pid = connection.hello().pid;
+    connection.call::<Shutdown>(&ShutdownParams { now: args.now })?;
+    if !is_gone(&mut connection, pid) {
+        return Err(Failure::TimedOut {
+            what: format!("the daemon (pid {pid}) is still there after {} s", PATIENCE.as_secs()),
+            hint: "runs in flight may take their time; `bgagent shutdown --now` does not let them finish"
+                .into(),
+        });
+    }
+    app.answer(&json!({"pid": pid, "stopped": true}), |_, _| format!("daemon stopped (pid {pid})\n"))?;
+    Ok(Outcome::Done)
+}
+
+/// The daemon hangs up when it ends; then only its process is left to go.
+fn is_gone(connection: &mut Connection, pid: u32) -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    if !connection.wait_for_end(PATIENCE) {
+        return false;
+    }
+    while is_alive(pid) && std::os::unix::net::UnixStream::connect(connection.socket()).is_ok() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    true
+}

@@ -1,0 +1,21 @@
+//! `bgagent status`: the daemon, or everything of one agent.
+use super::prelude::*;
+use crate::cli::args::StatusArgs;
+use crate::cli::render;
+use crate::protocol::{AgentParams, GetAgentStatus, GetDaemonStatus, NoParams};
+
+pub(in crate::cli) fn run(app: &mut App, args: &StatusArgs) -> Result<Outcome, Failure> {
+    let mut connection = app.connect()?;
+    match &args.agent {
+        Some(agent) => {
+            let params = AgentParams { agent_id: agent.clone(), request_id: None };
+            let detail = connection.call::<GetAgentStatus>(&params)?;
+            app.answer(&detail, render::agent_detail)?;
+        }
+        None => {
+            let view = connection.call::<GetDaemonStatus>(&NoParams {})?;
+            app.answer(&view, render::daemon_view)?;
+        }
+    }
+    Ok(Outcome::Done)
+}

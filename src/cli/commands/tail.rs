@@ -1,0 +1,166 @@
+//! `bgagent tail`: what happened, and what happens.
+use super::prelude::*;
+use crate::cli::args::TailArgs;
+use crate::cli::render::event_line;
+use crate::cli::when::{self, Side};
+use crate::client::{Backoff, Follow, Followed, Note, Resume, StoredEvent, Timeouts};
+use crate::protocol::StreamParams;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Where it begins if nothing says otherwise.
+const LAST: u64 = 10;
+
+pub(in crate::cli) fn run(app: &mut App, args: &TailArgs) -> Result<Outcome, Failure> {
+    let (now, zone) = (app.screen.now, app.screen.zone.clone());
+    let since = args.since.as_deref().map(|time| when::past(time, now, &zone)).transpose()?;
+    let until = args.until.as_deref().map(|time| when::instant(time, Side::Ahead, now, &zone)).transpose()?;
+    let resume = match &args.cursor_file {
+        Some(file) => read_cursor(file)?,
+        None => None,
+    };
+    let params = StreamParams {
+        agents: args.agents.clone(),
+        types: args.types.clone(),
+        run_id: args.run.clone(),
+        from: args.from,
+        since,
+        last: match (args.lines, since, args.from) {
+            (Some(lines), _, _) => Some(lines),
+            (None, None, None) => Some(LAST),
+            _ => None,
+        },
+        until,
+        follow: !args.no_follow && until.is_none_or(|until| until > now),
+    };
+    // what a clock says and what an `Instant` says part ways when the machine sleeps; an end that
+    // is reached a little late is no harm
+    let deadline = until
+        .filter(|until| *until > now)
+        .and_then(|until| Instant::now().checked_add(until.duration_since(now).unsigned_abs()));
+    let mut follow = Follow::start(app.address()?, Timeouts::default(), Backoff::default(), params, resume)?;
+    let mut tail = Tail { app, cursor: args.cursor_file.clone(), until };
+    loop {
+        match follow.next(deadline)? {
+            Followed::Event(event) => {
+                if tail.is_past_end(&event) {
+                    break;
+                }
+                tail.show(&event)?;
+            }
+            Followed::Live => {}
+            Followed::Gap { from, to } => {
+                tail.app.flush()?;
+                let events = if from == to {
+                    format!("event {from} was")
+                } else {
+                    format!("events {from} to {to} were")
+                };
+                tail.app.note(&format!("-- {events} removed by retention"));
+            }
+            Followed::Note(note) => {
+                tail.app.flush()?;
+                tail.app.note(&words(&note));
+            }
+            Followed::End | Followed::Deadline => break,
+        }
+        if !follow.has_more() {
+            tail.settle(follow.position())?;
+        }
+    }
+    tail.settle(follow.position())?;
+    Ok(Outcome::Done)
+}
+
+/// What is told of a connection.
+pub(super) fn words(note: &Note) -> String {
+    match note {
+        Note::Gone { last: Some(last) } => format!("-- daemon gone; waiting (last seq {last})"),
+        Note::Gone { last: None } => "-- daemon gone; waiting".into(),
+        Note::Back => "-- reconnected, nothing missed".into(),
+        Note::OtherDatabase => "-- another database: its events are counted anew; going on from now".into(),
+    }
+}
+
+struct Tail<'a> {
+    app: &'a mut App,
+    cursor: Option<PathBuf>,
+    until: Option<jiff::Timestamp>,
+}
+
+impl Tail<'_> {
+    fn show(&mut self, event: &StoredEvent) -> Result<(), Failure> {
+        if self.app.json {
+            return self.app.print(&format!("{}\n", event.text));
+        }
+        // "today" moves on while events come
+        self.app.screen.now = jiff::Timestamp::now();
+        let line = event_line(event, &self.app.screen);
+        self.app.print(&line)
+    }
+
+    fn is_past_end(&self, event: &StoredEvent) -> bool {
+        let Some(until) = self.until else { return false };
+        event.decode().is_ok_and(|event| event.ts > until)
+    }
+
+    /// Everything that is there was shown: out with it, and only then the cursor moves. So a reader
+    /// that goes on from the cursor sees each event at least once.
+    fn settle(&mut self, position: Option<Resume>) -> Result<(), Failure> {
+        self.app.flush()?;
+        match (&self.cursor, position) {
+            (Some(file), Some(position)) => write_cursor(file, &position),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// `<database>:<seq>`; a file that is not there yet means: from where the flags say.
+fn read_cursor(file: &Path) -> Result<Option<Resume>, Failure> {
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(Failure::io("read", file, cause)),
+    };
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    let cursor = text
+        .trim()
+        .rsplit_once(':')
+        .and_then(|(database, seq)| Some(Resume { database: database.to_owned(), seq: seq.parse().ok()? }));
+    cursor.map(Some).ok_or_else(|| {
+        Failure::usage_hint(
+            format!("{} holds no cursor", file.display()),
+            "name a file that `bgagent tail --cursor-file` wrote, or a new one",
+        )
+    })
+}
+
+/// By rename: the file always holds a whole cursor.
+fn write_cursor(file: &Path, position: &Resume) -> Result<(), Failure> {
+    let mut name = file.as_os_str().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let new = PathBuf::from(name);
+    std::fs::write(&new, format!("{}:{}\n", position.database, position.seq))
+        .and_then(|()| std::fs::rename(&new, file))
+        .map_err(|cause| Failure::io("write", file, cause))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_survives_and_nonsense_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("seen");
+        assert_eq!(read_cursor(&file).unwrap(), None);
+        let position = Resume { database: "a:b".into(), seq: 4711 };
+        write_cursor(&file, &position).unwrap();
+        assert_eq!(read_cursor(&file).unwrap(), Some(position));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        std::fs::write(&file, "hello").unwrap();
+        assert_eq!(read_cursor(&file).unwrap_err().code(), 2);
+    }
+}

@@ -1,0 +1,152 @@
+//! Commands on several agents: names, globs, or all; what became of each is one line, and one that
+//! failed does not keep the others from being done.
+use super::prelude::*;
+use crate::cli::args::Targets;
+use crate::cli::exit::refused;
+use crate::cli::glob;
+use crate::client::Connection;
+use crate::protocol::{Changed, Code, ListAgents, ListParams, Method, RpcError};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// For a change that takes no time.
+pub(super) const SOON: Duration = Duration::from_secs(60);
+
+/// Calls `M` for each target. `params` makes the parameters for one name, or for all (`None`). Waits
+/// this long for each answer.
+pub(super) fn change<M>(
+    app: &mut App,
+    targets: &Targets,
+    patience: Duration,
+    params: impl Fn(Option<String>) -> M::Params,
+) -> Result<Outcome, Failure>
+where
+    M: Method<Reply = Changed>,
+{
+    let mut connection = app.connect()?;
+    connection.set_answer_timeout(patience);
+    if targets.all {
+        let changed = connection.call::<M>(&params(None))?;
+        let failed = changed.agents.iter().filter(|one| one.error.is_some()).count();
+        let lines = changed.agents.iter().map(|one| {
+            let error = one.error.as_deref().map(|error| (error, None));
+            line(
+                one.agent_id.as_str(),
+                &sentence(one.state.as_str(), one.changed, one.note.as_deref()),
+                error,
+                &app.screen,
+            )
+        });
+        let text = if changed.agents.is_empty() { "no agents\n".to_owned() } else { lines.collect() };
+        app.answer(&changed, |_, _| text)?;
+        return Ok(if failed == 0 { Outcome::Done } else { Outcome::SomeFailed });
+    }
+    let names = expand(&mut connection, &targets.agents)?;
+    let several = names.len() > 1 || targets.agents.iter().any(|name| glob::is_glob(name));
+    let asked: Vec<M::Params> = names.iter().map(|name| params(Some(name.clone()))).collect();
+    let mut answers = connection.call_many::<M>(&asked)?;
+    if !several {
+        let changed = answers.pop().expect("one question has one answer")?;
+        return answer_one(app, &names[0], &changed);
+    }
+    let failed: Vec<u8> = answers.iter().filter_map(|answer| answer.as_ref().err()).map(refused).collect();
+    if app.json {
+        let all: Vec<Value> = names
+            .iter()
+            .zip(&answers)
+            .map(|(name, answer)| match answer {
+                Ok(changed) => json!(changed),
+                Err(error) => json!({"agent_id": name, "changed": false, "error": error}),
+            })
+            .collect();
+        app.print_json(&all)?;
+    } else {
+        for (name, answer) in names.iter().zip(&answers) {
+            let text = match answer {
+                Ok(changed) => line(name, &words(changed), None, &app.screen),
+                Err(error) => {
+                    let hint = error.data.as_ref().and_then(|data| data.hint.as_deref());
+                    line(name, "", Some((&error.message, hint)), &app.screen)
+                }
+            };
+            app.print(&text)?;
+        }
+    }
+    Ok(if failed.is_empty() { Outcome::Done } else { Outcome::SomeFailed })
+}
+
+fn answer_one(app: &mut App, name: &str, changed: &Changed) -> Result<Outcome, Failure> {
+    app.answer(changed, |changed, screen| line(name, &words(changed), None, screen))?;
+    Ok(Outcome::Done)
+}
+
+/// Names for names and globs, each once, in the order in which they were given.
+fn expand(connection: &mut Connection, given: &[String]) -> Result<Vec<String>, Failure> {
+    let known = if given.iter().any(|name| glob::is_glob(name)) {
+        connection.call::<ListAgents>(&ListParams::default())?
+    } else {
+        Vec::new()
+    };
+    let mut names: Vec<String> = Vec::new();
+    for pattern in given {
+        let found: Vec<String> = if glob::is_glob(pattern) {
+            let ids = known.iter().map(|agent| agent.agent_id.as_str());
+            ids.filter(|id| glob::matches(pattern, id)).map(str::to_owned).collect()
+        } else {
+            vec![pattern.clone()]
+        };
+        if found.is_empty() {
+            let error = RpcError::new(Code::NoSuchAgent, format!("no agent matches `{pattern}`"));
+            return Err(error.hint("`bgagent list` shows all agents").into());
+        }
+        for name in found {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    Ok(names)
+}
+
+fn words(changed: &Changed) -> String {
+    let state = changed.state.map_or("", |state| state.as_str());
+    sentence(state, changed.changed, changed.note.as_deref())
+}
+
+/// `paused`, `already active`, `active (closed its circuit)`.
+fn sentence(state: &str, changed: bool, note: Option<&str>) -> String {
+    match note.map(plain) {
+        // most remarks say the state themselves
+        Some(note) if note.contains(state) => note,
+        Some(note) => format!("{state} ({note})"),
+        None if changed => state.to_owned(),
+        None => format!("already {state}"),
+    }
+}
+
+fn line(name: &str, words: &str, error: Option<(&str, Option<&str>)>, screen: &Screen) -> String {
+    let name = plain(name);
+    match error {
+        None => format!("{name}: {words}\n"),
+        Some((error, hint)) => {
+            let hint = hint.map(|hint| format!(" ({})", plain(hint))).unwrap_or_default();
+            format!("{name}: {}{hint}\n", screen.paint(Tone::Bad, &plain(error)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remarks_do_not_repeat_the_state() {
+        assert_eq!(sentence("paused", true, None), "paused");
+        assert_eq!(sentence("active", false, None), "already active");
+        assert_eq!(sentence("active", false, Some("already active")), "already active");
+        assert_eq!(
+            sentence("active", false, Some("its circuit is closed")),
+            "active (its circuit is closed)"
+        );
+    }
+}

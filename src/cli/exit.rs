@@ -1,0 +1,317 @@
+//! How a command ends: every way to fail, with its exit code (section 9), its sentence and its
+//! hint.
+use crate::client::ClientError;
+use crate::config::{Paths, Rejected};
+use crate::protocol::{Code, RpcError};
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// How a command that did its work ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done, or already so.
+    Done,
+    /// The request worked and its result is negative; it was said.
+    Negative,
+    /// Some of several targets failed; it was said.
+    SomeFailed,
+    /// `health` only: the daemon is not running or its database can't be read; it was said.
+    Dead,
+}
+
+impl Outcome {
+    /// Its exit code.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Negative => 1,
+            Self::Dead => 2,
+            Self::SomeFailed => 9,
+        }
+    }
+}
+
+/// Every way in which a command can fail.
+#[derive(Debug)]
+pub enum Failure {
+    /// It was called in a wrong way.
+    Usage {
+        /// What is wrong.
+        what: String,
+        /// What to do instead.
+        hint: Option<String>,
+    },
+    /// The configuration is invalid. The text shows each error with its source line.
+    Config {
+        /// Which file.
+        path: PathBuf,
+        /// Every error, rendered.
+        errors: Vec<String>,
+    },
+    /// The daemon can't be asked.
+    Client(ClientError),
+    /// A file, a folder or a program failed.
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What came of it.
+        cause: io::Error,
+    },
+    /// Something is there already, or is not there.
+    Conflict {
+        /// What.
+        what: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// It took longer than a person wanted to wait.
+    TimedOut {
+        /// What.
+        what: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// What was asked for could be tried, and did not work.
+    Negative {
+        /// What.
+        what: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// The reader of our output is gone: not a word.
+    BrokenPipe,
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl From<RpcError> for Failure {
+    fn from(error: RpcError) -> Self {
+        Self::Client(ClientError::Refused(error))
+    }
+}
+
+impl Failure {
+    /// A wrong use.
+    pub fn usage(what: impl Into<String>) -> Self {
+        Self::Usage { what: what.into(), hint: None }
+    }
+
+    /// A wrong use, with what to do instead.
+    pub fn usage_hint(what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Usage { what: what.into(), hint: Some(hint.into()) }
+    }
+
+    /// `doing` failed on `path`.
+    pub fn io(doing: &'static str, path: &Path, cause: io::Error) -> Self {
+        Self::Io { doing, path: path.to_owned(), cause }
+    }
+
+    /// An invalid configuration.
+    pub fn rejected(rejected: &Rejected, color: bool) -> Self {
+        let rendered = crate::config::render(&rejected.diagnostics, &rejected.text, &rejected.path, color);
+        Self::Config { path: rejected.path.clone(), errors: vec![rendered] }
+    }
+
+    /// Its exit code.
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Usage { .. } => 2,
+            Self::Config { .. } => 78,
+            Self::Io { .. } => 74,
+            Self::Conflict { .. } => 5,
+            Self::TimedOut { .. } => 7,
+            Self::Negative { .. } => 1,
+            Self::BrokenPipe => 141,
+            Self::Client(error) => match error {
+                ClientError::Unreachable { .. } | ClientError::Vanished { .. } => 3,
+                ClientError::TimedOut { .. } => 7,
+                ClientError::Protocol { .. } | ClientError::Garbled { .. } => 8,
+                ClientError::Refused(error) => refused(error),
+            },
+        }
+    }
+
+    /// What went wrong: one sentence without an end.
+    pub fn what(&self) -> String {
+        match self {
+            Self::Usage { what, .. }
+            | Self::Conflict { what, .. }
+            | Self::TimedOut { what, .. }
+            | Self::Negative { what, .. } => what.clone(),
+            Self::Config { path, .. } => format!("{} is not valid", path.display()),
+            Self::Io { doing, path, cause } => format!("can't {doing} {}: {cause}", path.display()),
+            Self::BrokenPipe => "the reader of the output is gone".into(),
+            Self::Client(error @ ClientError::Unreachable { listener: Some(listener), socket, .. }) => {
+                let pid = listener.pid;
+                let state = match (crate::client::is_alive(pid), listener.socket == *socket) {
+                    (true, true) => format!("its process {pid} is alive"),
+                    (true, false) => {
+                        format!(
+                            "the daemon of the state folder, process {pid}, listens at {}",
+                            listener.socket.display()
+                        )
+                    }
+                    (false, _) => format!("its last process, {pid}, is gone"),
+                };
+                format!("{error} ({state})")
+            }
+            Self::Client(error) => error.to_string(),
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self, paths: Option<&Paths>) -> Option<String> {
+        match self {
+            Self::Usage { hint, .. } => hint.clone(),
+            Self::Conflict { hint, .. } | Self::TimedOut { hint, .. } | Self::Negative { hint, .. } => {
+                Some(hint.clone())
+            }
+            Self::Config { .. } | Self::Io { .. } | Self::BrokenPipe => None,
+            Self::Client(error) => match error {
+                ClientError::Unreachable { listener: Some(listener), socket, .. }
+                    if crate::client::is_alive(listener.pid) && listener.socket != *socket =>
+                {
+                    Some("leave --socket (or BGAGENT_SOCKET) away".into())
+                }
+                ClientError::Unreachable { .. } => Some(super::service::how_to_start(paths)),
+                ClientError::Vanished { .. } => Some(
+                    "whether it was done is not known; `bgagent status` shows whether the daemon is back"
+                        .into(),
+                ),
+                ClientError::TimedOut { .. } => {
+                    Some("is it busy? `bgagent health` reads its database without asking it".into())
+                }
+                ClientError::Protocol { .. } => Some(
+                    "run the same release on both sides; `bgagent shutdown` stops a daemon of any release"
+                        .into(),
+                ),
+                ClientError::Garbled { .. } => {
+                    Some("is --socket (or BGAGENT_SOCKET) the socket of another program?".into())
+                }
+                ClientError::Refused(error) => error.data.as_ref().and_then(|data| data.hint.clone()),
+            },
+        }
+    }
+
+    /// Every single error of a configuration.
+    fn errors(&self) -> &[String] {
+        match self {
+            Self::Config { errors, .. } => errors,
+            Self::Client(ClientError::Refused(RpcError { data: Some(data), .. })) => &data.errors,
+            _ => &[],
+        }
+    }
+
+    /// As a person reads it: `bgagent: <what>`, the errors of a configuration, `hint: …`.
+    pub fn to_text(&self, paths: Option<&Paths>) -> String {
+        let mut text = String::new();
+        for error in self.errors() {
+            let _ = writeln!(text, "{}", error.trim_end());
+        }
+        let _ = writeln!(text, "bgagent: {}", self.what());
+        if let Some(hint) = self.hint(paths) {
+            let _ = writeln!(text, "hint: {hint}");
+        }
+        text
+    }
+
+    /// As a program reads it: one line of JSON.
+    pub fn to_json(&self, paths: Option<&Paths>) -> Value {
+        let mut error = json!({"code": self.code(), "message": self.what(), "hint": self.hint(paths)});
+        if !self.errors().is_empty() {
+            error["errors"] = json!(self.errors());
+        }
+        json!({"error": error})
+    }
+}
+
+/// The exit code of what the daemon refused.
+pub fn refused(error: &RpcError) -> u8 {
+    match error.kind() {
+        Some(Code::NoSuchAgent | Code::NoSuchRun) => 4,
+        Some(Code::WrongState) => 5,
+        Some(Code::InvalidConfig) => 78,
+        Some(Code::Refused | Code::ShuttingDown) => 6,
+        Some(Code::Protocol | Code::NoSuchMethod) => 8,
+        Some(Code::InvalidParams) => 2,
+        Some(Code::Parse | Code::InvalidRequest | Code::Internal) | None => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn every_failure_has_the_exit_code_of_the_contract() {
+        let client = |error| Failure::Client(error);
+        let rpc = |code| Failure::from(RpcError::new(code, "x"));
+        let table = [
+            (Failure::usage("x"), 2),
+            (Failure::Config { path: "x".into(), errors: vec![] }, 78),
+            (Failure::io("read", Path::new("x"), io::ErrorKind::NotFound.into()), 74),
+            (Failure::Conflict { what: "x".into(), hint: "y".into() }, 5),
+            (Failure::TimedOut { what: "x".into(), hint: "y".into() }, 7),
+            (Failure::Negative { what: "x".into(), hint: "y".into() }, 1),
+            (Failure::BrokenPipe, 141),
+            (client(ClientError::Unreachable { socket: "x".into(), cause: "y".into(), listener: None }), 3),
+            (client(ClientError::Vanished { method: "ping" }), 3),
+            (client(ClientError::TimedOut { method: "ping", after: Duration::from_secs(1) }), 7),
+            (client(ClientError::Protocol { ours: "1".into(), theirs: "2".into() }), 8),
+            (client(ClientError::Garbled { socket: "x".into(), what: "y".into() }), 8),
+            (rpc(Code::NoSuchAgent), 4),
+            (rpc(Code::NoSuchRun), 4),
+            (rpc(Code::WrongState), 5),
+            (rpc(Code::InvalidConfig), 78),
+            (rpc(Code::Refused), 6),
+            (rpc(Code::ShuttingDown), 6),
+            (rpc(Code::Protocol), 8),
+            (rpc(Code::NoSuchMethod), 8),
+            (rpc(Code::InvalidParams), 2),
+            (rpc(Code::Internal), 1),
+            (Failure::from(RpcError { code: 99, message: "newer".into(), data: None }), 1),
+        ];
+        for (failure, code) in table {
+            assert_eq!(failure.code(), code, "{failure:?}");
+        }
+        let codes = [Outcome::Done, Outcome::Negative, Outcome::Dead, Outcome::SomeFailed].map(Outcome::code);
+        assert_eq!(codes, [0, 1, 2, 9]);
+    }
+
+    #[test]
+    fn an_error_is_one_sentence_and_one_hint() {
+        let error = RpcError::new(Code::NoSuchAgent, "no agent `nwes`").hint("did you mean `news`?");
+        let failure = Failure::from(error);
+        assert_eq!(failure.to_text(None), "bgagent: no agent `nwes`\nhint: did you mean `news`?\n");
+        let json = r#"{"error":{"code":4,"hint":"did you mean `news`?","message":"no agent `nwes`"}}"#;
+        assert_eq!(failure.to_json(None).to_string(), json);
+    }
+
+    #[test]
+    fn a_dead_daemon_is_named() {
+        let listener = crate::client::Listener {
+            socket: "/run/x.sock".into(),
+            pid: u32::MAX,
+            version: String::new(),
+            protocol: None,
+        };
+        let failure = Failure::Client(ClientError::Unreachable {
+            socket: "/run/x.sock".into(),
+            cause: "Connection refused".into(),
+            listener: Some(listener),
+        });
+        assert_eq!(
+            failure.what(),
+            "can't reach the daemon at /run/x.sock: Connection refused (its last process, 4294967295, is gone)"
+        );
+    }
+}

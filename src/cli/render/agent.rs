@@ -1,0 +1,229 @@
+//! `status AGENT`: everything of one agent.
+use super::{Screen, Tone, millis, plain, state_of, status_word, usd};
+use crate::domain::{RunStatus, Verdict, human_duration};
+use crate::protocol::{AgentDetail, LastRunView, RecentRun};
+use std::fmt::Write as _;
+
+/// Width of the column of keys.
+const KEYS: usize = 10;
+
+/// The page.
+pub(in crate::cli) fn agent_detail(detail: &AgentDetail, screen: &Screen) -> String {
+    let mut page = Page { screen, text: String::new() };
+    let agent = &detail.agent;
+    let (state, tone) = state_of(agent.state, agent.activity, agent.health);
+    let mut head = format!(
+        "{}   {}   {}",
+        screen.agent(&agent.agent_id),
+        screen.paint(tone, &state),
+        plain(&agent.schedule)
+    );
+    if agent.health == crate::domain::Health::Failing && state != "failing" {
+        let _ = write!(head, "   {}", screen.paint(Tone::Bad, "failing"));
+    }
+    page.text.push_str(&head);
+    page.text.push('\n');
+    if let Some(description) = &agent.description {
+        page.text.push_str(&format!("  {}\n", plain(description)));
+    }
+    page.line("runs", &plain(&detail.runs));
+    if let Some(reason) = &agent.reason {
+        page.line("because", &plain(reason));
+    }
+    if let Some(at) = agent.resume_at {
+        page.line("resumes", &screen.full(at));
+    }
+    if let Some(at) = detail.circuit_until {
+        page.line("circuit", &format!("open; one run tries after {}", screen.full(at)));
+    }
+    for run in &detail.in_flight {
+        let mut text = format!(
+            "run {} {}",
+            run.run_id.short(),
+            screen.paint(Tone::of_run(run.status), status_word(run.status))
+        );
+        if let Some(slot) = run.slot {
+            let _ = write!(text, ", slot {}", screen.short_local(slot));
+        } else {
+            let _ = write!(text, ", {}", run.trigger);
+        }
+        if run.attempt > 0 {
+            let _ = write!(text, ", attempt {}", run.attempt);
+        }
+        if let Some(at) = run.started_at.filter(|_| run.status == RunStatus::Running) {
+            let _ = write!(text, ", for {}", human_duration(screen.now.duration_since(at)));
+        }
+        if let Some(at) = run.not_before.filter(|at| *at > screen.now) {
+            let _ = write!(text, ", goes on {}", screen.relative(at));
+        }
+        page.line("now", &text);
+    }
+    page.slots(detail);
+    page.history(detail);
+    if let Some(last) = &agent.last_run {
+        page.line("last run", &ended(last, screen));
+    }
+    if let Some(at) = detail
+        .last_success
+        .filter(|_| agent.last_run.as_ref().is_none_or(|last| last.status != RunStatus::Completed))
+    {
+        page.line("last ok", &screen.full(at));
+    }
+    if let Some(last) = detail
+        .last_error
+        .as_ref()
+        .filter(|last| agent.last_run.as_ref().is_none_or(|newest| newest.run_id != last.run_id))
+    {
+        page.line("last error", &ended(last, screen));
+    }
+    if !detail.slots_24h.is_empty() {
+        let slots: Vec<String> = detail
+            .slots_24h
+            .iter()
+            .map(|(verdict, count)| {
+                let tone = if *verdict == Verdict::Ran { Tone::Good } else { Tone::Plain };
+                format!("{count} {}", screen.paint(tone, verdict.as_str()))
+            })
+            .collect();
+        page.line("slots 24h", &slots.join(", "));
+    }
+    if agent.cost_today_usd > 0.0 {
+        page.line("today", &usd(agent.cost_today_usd));
+    }
+    for incident in &detail.incidents {
+        let text = format!(
+            "{} {}: {} (for {})",
+            screen.paint(Tone::of_severity(incident.severity), incident.severity.as_str()),
+            plain(&incident.key),
+            plain(&incident.title),
+            human_duration(screen.now.duration_since(incident.since)),
+        );
+        page.line("incident", &text);
+    }
+    let settings: Vec<String> = detail
+        .settings
+        .iter()
+        .map(|(key, value)| format!("{} {}", plain(key).replace('_', " "), plain(value)))
+        .collect();
+    page.list("settings", &settings);
+    page.line("config", &format!("{} ({})", short(&detail.config_hash), plain(&detail.defined_at)));
+    for note in &detail.notes {
+        page.line("note", &screen.paint(Tone::Warn, &plain(note)));
+    }
+    page.text
+}
+
+fn short(hash: &str) -> String {
+    plain(hash).chars().take(8).collect()
+}
+
+fn ended(last: &LastRunView, screen: &Screen) -> String {
+    let mut text = format!(
+        "{} {}, took {} (run {})",
+        screen.paint(Tone::of_run(last.status), status_word(last.status)),
+        screen.full(last.finished_at),
+        millis(last.duration_ms),
+        last.run_id.short(),
+    );
+    if let Some(error) = &last.error {
+        let _ = write!(text, "\n{:width$}{}: {}", "", error.kind, plain(&error.message), width = KEYS + 4);
+    }
+    text
+}
+
+struct Page<'a> {
+    screen: &'a Screen,
+    text: String,
+}
+
+impl Page<'_> {
+    fn line(&mut self, key: &str, value: &str) {
+        let key = self.screen.paint(Tone::Dim, &format!("{key:<KEYS$}"));
+        let _ = writeln!(self.text, "  {key}  {value}");
+    }
+
+    /// Parts side by side, in as many lines as they need.
+    fn list(&mut self, key: &str, parts: &[String]) {
+        let room = self.screen.width.map_or(usize::MAX, |width| width.saturating_sub(KEYS + 4));
+        let mut key = key;
+        let mut line = String::new();
+        for part in parts {
+            if !line.is_empty() && line.chars().count() + 3 + part.chars().count() > room {
+                self.line(key, &std::mem::take(&mut line));
+                key = "";
+            }
+            if !line.is_empty() {
+                line.push_str(" · ");
+            }
+            line.push_str(part);
+        }
+        if !line.is_empty() {
+            self.line(key, &line);
+        }
+    }
+
+    fn slots(&mut self, detail: &AgentDetail) {
+        let screen = self.screen;
+        let next: Vec<String> = match (&detail.next_slots[..], detail.agent.next_run) {
+            ([], None) => return,
+            ([], Some(at)) => vec![screen.full(at)],
+            ([first, rest @ ..], _) => {
+                let rest = rest.iter().take(4).map(|at| screen.short_local(*at));
+                std::iter::once(screen.full(*first)).chain(rest).collect()
+            }
+        };
+        self.list("next", &next);
+    }
+
+    fn history(&mut self, detail: &AgentDetail) {
+        let screen = self.screen;
+        let agent = &detail.agent;
+        if !detail.recent.is_empty() {
+            let room = screen.width.map_or(usize::MAX, |width| width.saturating_sub(KEYS + 4));
+            let recent = &detail.recent[detail.recent.len().saturating_sub(room)..];
+            self.line("recent", &strip(recent, screen));
+            self.line("durations", &bars(recent, screen));
+        }
+        let mut counts = format!("{} runs, {} ok, ", agent.run_count, agent.success_count);
+        let failed = format!("{} failed", agent.error_count);
+        counts.push_str(&screen.paint(if agent.error_count > 0 { Tone::Warn } else { Tone::Plain }, &failed));
+        if agent.consecutive_errors > 0 {
+            let _ = write!(counts, " ({} in a row)", agent.consecutive_errors);
+        }
+        if agent.skipped_count > 0 {
+            let _ = write!(counts, ", {} slots without a run", agent.skipped_count);
+        }
+        self.line("count", &counts);
+        if let (Some(p50), Some(p95)) = (detail.p50_ms, detail.p95_ms) {
+            self.line("takes", &format!("{} (median), {} (95 %)", millis(p50), millis(p95)));
+        }
+    }
+}
+
+/// Runs as one sign each, oldest first.
+pub(super) fn strip(runs: &[RecentRun], screen: &Screen) -> String {
+    runs.iter().map(|run| screen.paint(Tone::of_run(run.status), sign(run.status))).collect()
+}
+
+fn sign(status: RunStatus) -> &'static str {
+    match status {
+        RunStatus::Completed => "✓",
+        RunStatus::Failed | RunStatus::Unverified => "✗",
+        RunStatus::TimedOut => "t",
+        RunStatus::Interrupted => "!",
+        RunStatus::Cancelled => "-",
+        RunStatus::Queued | RunStatus::Retrying | RunStatus::WaitingApproval => "·",
+        RunStatus::Running => "»",
+    }
+}
+
+/// Their durations as small bars, the longest one full.
+pub(super) fn bars(runs: &[RecentRun], screen: &Screen) -> String {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let longest = runs.iter().map(|run| run.duration_ms).max().unwrap_or(0).max(1);
+    let bars: String = runs
+        .iter()
+        .map(|run| BARS[usize::try_from(run.duration_ms.max(0) * 7 / longest).unwrap_or(7).min(7)])
+        .collect();
+    format!("{} up to {}", screen.paint(Tone::Dim, &bars), millis(longest))
+}

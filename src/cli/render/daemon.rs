@@ -1,0 +1,66 @@
+//! `status`: the daemon itself.
+use super::{Screen, Tone, bytes, plain};
+use crate::domain::human_duration;
+use crate::protocol::DaemonView;
+use std::fmt::Write as _;
+
+/// The page.
+pub(in crate::cli) fn daemon_view(view: &DaemonView, screen: &Screen) -> String {
+    let mut text = String::new();
+    let tone = if view.state == "ok" { Tone::Good } else { Tone::Bad };
+    let up = human_duration(screen.now.duration_since(view.started_at));
+    let _ = writeln!(
+        text,
+        "bgagent {}   {}   pid {}, up {up}",
+        plain(&view.version),
+        screen.paint(tone, &plain(&view.state)),
+        view.pid
+    );
+    let mut line = |key: &str, value: String| {
+        let key = screen.paint(Tone::Dim, &format!("{key:<8}"));
+        let _ = writeln!(text, "  {key}  {value}");
+    };
+    if let Some(problem) = &view.problem {
+        line("problem", screen.paint(Tone::Bad, &plain(problem)));
+    }
+    let mut agents: Vec<String> =
+        view.agents.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    if agents.is_empty() {
+        agents.push("none".into());
+    }
+    if view.failing > 0 {
+        agents.push(screen.paint(Tone::Bad, &format!("{} failing", view.failing)));
+    }
+    line("agents", agents.join(", "));
+    line("runs", format!("{} of {} running, {} waiting", view.running, view.max_parallel_runs, view.queued));
+    if let Some(at) = view.next_due {
+        line("next", screen.full(at));
+    }
+    line(
+        "events",
+        format!("{} to {}, {:.1} a second", view.oldest_seq, view.newest_seq, view.events_per_second),
+    );
+    if view.incidents > 0 {
+        line(
+            "problems",
+            screen.paint(Tone::Warn, &format!("{} open incidents: bgagent incidents", view.incidents)),
+        );
+    }
+    if view.outbox > 0 {
+        line("outbox", format!("{} messages wait", view.outbox));
+    }
+    line("database", format!("{} in {}", bytes(view.database_bytes), plain(&view.state_dir)));
+    line("socket", format!("{} ({} connected)", plain(&view.socket), view.clients));
+    let hash: String = plain(&view.config_hash).chars().take(8).collect();
+    line(
+        "config",
+        format!("{} ({hash}, taken up {})", plain(&view.config_path), screen.relative(view.config_at)),
+    );
+    if !view.config_errors.is_empty() {
+        let count = view.config_errors.len();
+        let what =
+            format!("the newest file has {count} error{}: bgagent check", if count == 1 { "" } else { "s" });
+        line("", screen.paint(Tone::Bad, &what));
+    }
+    text
+}

@@ -1,0 +1,235 @@
+//! `tail`: one line per event.
+use super::{Screen, Tone, millis, plain, usd};
+use crate::client::StoredEvent;
+use crate::domain::{AgentId, Event, EventType, RunId};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Texts longer than this are cut in a line; the whole is in `--json` and `show`.
+const GIST: usize = 160;
+
+/// The line, with its end. An event of a newer daemon is shown as far as it can be understood.
+pub(in crate::cli) fn event_line(stored: &StoredEvent, screen: &Screen) -> String {
+    #[derive(Deserialize)]
+    struct Any {
+        ts: Timestamp,
+        #[serde(rename = "type")]
+        kind: String,
+        #[serde(default)]
+        agent_id: Option<AgentId>,
+        #[serde(default)]
+        run_id: Option<RunId>,
+        #[serde(default)]
+        payload: Value,
+    }
+    match stored.decode() {
+        Ok(event) => line(&event, screen),
+        Err(_) => match serde_json::from_str::<Any>(&stored.text) {
+            Ok(any) => {
+                let gist = cut(&any.payload.to_string());
+                assemble(
+                    any.ts,
+                    any.agent_id.as_ref(),
+                    &any.kind,
+                    Tone::Plain,
+                    any.run_id.as_ref(),
+                    &gist,
+                    screen,
+                )
+            }
+            Err(_) => format!("{}\n", cut(&stored.text)),
+        },
+    }
+}
+
+/// What happened, without when and to whom.
+pub(in crate::cli) fn event_words(event: &Event) -> String {
+    format!("{} {}", word(event).0, gist(event)).trim_end().to_owned()
+}
+
+/// The line of an event that is understood.
+pub(super) fn line(event: &Event, screen: &Screen) -> String {
+    let (word, tone) = word(event);
+    assemble(event.ts, event.agent_id.as_ref(), word, tone, event.run_id.as_ref(), &gist(event), screen)
+}
+
+fn assemble(
+    ts: Timestamp,
+    agent: Option<&AgentId>,
+    word: &str,
+    tone: Tone,
+    run: Option<&RunId>,
+    gist: &str,
+    screen: &Screen,
+) -> String {
+    let local = ts.to_zoned(screen.zone.clone());
+    let today = screen.now.to_zoned(screen.zone.clone()).date();
+    // a file or a pipe outlives the day
+    let form = if screen.width.is_some() && local.date() == today { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
+    let time = screen.paint(Tone::Dim, &local.strftime(form).to_string());
+    let name = agent.map_or("-", AgentId::as_str);
+    let pad = " ".repeat(14_usize.saturating_sub(name.len()));
+    let name = agent.map_or_else(|| screen.paint(Tone::Dim, "-"), |agent| screen.agent(agent));
+    let word = screen.paint(tone, &format!("{:<11}", plain(word)));
+    let run = run.map_or_else(|| " ".repeat(8), RunId::short);
+    let line = format!("{time}  {name}{pad}  {word}  {}  {gist}", screen.paint(Tone::Dim, &run));
+    line.trim_end().to_owned() + "\n"
+}
+
+/// The type in a word.
+fn word(event: &Event) -> (&'static str, Tone) {
+    use EventType as E;
+    match event.kind {
+        E::TaskStarted => ("started", Tone::Busy),
+        E::TaskCompleted => ("completed", Tone::Good),
+        E::TaskError => match event.payload["status"].as_str() {
+            Some("cancelled") => ("cancelled", Tone::Warn),
+            Some("timed_out") => ("timed out", Tone::Bad),
+            Some("interrupted") => ("interrupted", Tone::Bad),
+            Some("unverified") => ("unverified", Tone::Bad),
+            _ => ("failed", Tone::Bad),
+        },
+        E::AgentStatus => ("status", Tone::Warn),
+        E::UserMessage => ("asked", Tone::Plain),
+        E::AgentThought => ("thought", Tone::Dim),
+        E::AgentMessage => ("said", Tone::Plain),
+        E::ToolCallStarted => ("tool", Tone::Plain),
+        E::ToolCallResult => ("tool ok", Tone::Plain),
+        E::ToolCallError => ("tool failed", Tone::Warn),
+        E::FinalAnswer => ("answer", Tone::Good),
+        E::ModelRequest => ("request", Tone::Dim),
+        E::ModelResponse => ("response", Tone::Dim),
+        E::SlotSkipped => ("skipped", Tone::Warn),
+        E::TaskRetrying => ("retrying", Tone::Warn),
+        E::TaskResumed => ("goes on", Tone::Busy),
+        E::TaskOutput => ("output", Tone::Plain),
+        E::BudgetWarning => ("budget", Tone::Warn),
+        E::BudgetExhausted => ("no budget", Tone::Bad),
+        E::CircuitOpened => ("circuit", Tone::Bad),
+        E::CircuitClosed => ("circuit", Tone::Good),
+        E::IncidentOpened => ("incident", Tone::Bad),
+        E::IncidentResolved => ("resolved", Tone::Good),
+        E::ApprovalRequested => ("approve?", Tone::Warn),
+        E::ApprovalDecided => ("approval", Tone::Plain),
+        E::ConfigApplied => ("config", Tone::Good),
+        E::ConfigRejected => ("config", Tone::Bad),
+        E::NotificationSent => ("told", Tone::Dim),
+        E::NotificationFailed => ("not told", Tone::Warn),
+        E::DaemonStarted => ("daemon up", Tone::Good),
+        E::DaemonStopping => ("daemon ends", Tone::Warn),
+    }
+}
+
+/// What is worth knowing of the payload, in one line.
+pub(super) fn gist(event: &Event) -> String {
+    use EventType as E;
+    let p = Payload(&event.payload);
+    let parts = match event.kind {
+        E::TaskStarted => vec![
+            p.text("trigger"),
+            p.number("attempt").filter(|n| *n > 1).map(|n| format!("attempt {n}")),
+            p.number("run_count").map(|n| format!("no. {n}")),
+        ],
+        E::TaskCompleted => vec![
+            p.number("duration_ms").map(millis),
+            p.0["usage"]["usd"].as_f64().filter(|sum| *sum > 0.0).map(usd),
+            p.text("result"),
+        ],
+        E::TaskError => vec![
+            p.text("kind"),
+            p.text("error").filter(|error| error != "cancelled"),
+            p.number("exit_code").map(|code| format!("exit {code}")).filter(|_| p.text("error").is_none()),
+            p.0["will_retry"].as_bool().filter(|retry| *retry).map(|_| "will retry".to_owned()),
+            p.number("duration_ms").map(millis),
+        ],
+        E::TaskRetrying => {
+            vec![p.number("attempt").map(|n| format!("attempt {n}")), p.time("", "retry_at", event.ts)]
+        }
+        E::AgentStatus => vec![
+            Some(format!(
+                "{} -> {}",
+                p.text("previous").unwrap_or_default(),
+                p.text("status").unwrap_or_default()
+            )),
+            p.text("reason"),
+            p.time("resumes", "resume_at", event.ts),
+        ],
+        E::SlotSkipped => vec![
+            p.text("verdict"),
+            p.number("count").filter(|n| *n > 1).map(|n| format!("{n} slots")),
+            p.text("cause"),
+        ],
+        E::TaskOutput => vec![p.text("text"), p.text("stderr").map(|text| format!("stderr: {text}"))],
+        E::CircuitOpened => vec![
+            Some("opened".to_owned()),
+            p.number("failures").map(|n| format!("{n} failures in a row")),
+            p.time("tries again", "until", event.ts),
+        ],
+        E::CircuitClosed => vec![Some("closed".to_owned()), p.text("reason")],
+        E::IncidentOpened | E::IncidentResolved => vec![p.text("severity"), p.text("key"), p.text("title")],
+        E::ConfigApplied => vec![
+            p.names("added", "+"),
+            p.names("changed", "~"),
+            p.names("removed", "-"),
+            Some("applied".to_owned()),
+        ],
+        E::ConfigRejected => vec![Some("rejected".to_owned()), p.0["errors"][0].as_str().map(plain)],
+        E::NotificationSent | E::NotificationFailed => vec![p.text("target"), p.text("error")],
+        E::DaemonStarted => vec![p.text("version"), p.number("pid").map(|pid| format!("pid {pid}"))],
+        E::DaemonStopping => vec![p.text("reason")],
+        _ => vec![
+            p.first(&["tool", "name", "model"]),
+            p.first(&["text", "message", "content", "answer", "query", "error", "result", "args"]),
+        ],
+    };
+    let gist = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
+    cut(&gist)
+}
+
+/// Lenient access: events of another release may lack anything.
+struct Payload<'a>(&'a Value);
+
+impl Payload<'_> {
+    fn text(&self, key: &str) -> Option<String> {
+        match &self.0[key] {
+            Value::Null => None,
+            Value::String(text) => Some(plain(text.trim())).filter(|text| !text.is_empty()),
+            other => Some(plain(&other.to_string())),
+        }
+    }
+
+    fn number(&self, key: &str) -> Option<i64> {
+        self.0[key].as_i64()
+    }
+
+    fn first(&self, keys: &[&str]) -> Option<String> {
+        keys.iter().find_map(|key| self.text(key))
+    }
+
+    fn time(&self, word: &str, key: &str, from: Timestamp) -> Option<String> {
+        let at: Timestamp = self.0[key].as_str()?.parse().ok()?;
+        let delay = i64::try_from(at.duration_since(from).as_millis()).ok()?;
+        Some(format!("{word} in {}", millis(delay)).trim_start().to_owned())
+    }
+
+    fn names(&self, key: &str, sign: &str) -> Option<String> {
+        let names = self.0[key].as_array().filter(|names| !names.is_empty())?;
+        Some(
+            names
+                .iter()
+                .filter_map(Value::as_str)
+                .map(|name| format!("{sign}{}", plain(name)))
+                .collect::<Vec<_>>()
+                .join(" "),
+        )
+    }
+}
+
+fn cut(text: &str) -> String {
+    let text = plain(text);
+    match text.char_indices().nth(GIST) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
+    }
+}

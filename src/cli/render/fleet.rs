@@ -1,0 +1,67 @@
+//! `list`: one line per agent.
+use super::{Cell, Screen, Table, Tone, state_of, status_word, usd};
+use crate::domain::Health;
+use crate::protocol::AgentView;
+use std::collections::BTreeMap;
+
+/// The table. Fits 80 columns.
+pub(in crate::cli) fn agent_list(agents: &[AgentView], screen: &Screen) -> String {
+    let mut table = Table::new()
+        .shrinking("NAME", 14)
+        .shrinking("STATE", 8)
+        .shrinking("SCHEDULE", 10)
+        .column("NEXT")
+        .shrinking("LAST", 12)
+        .number("RUNS")
+        .number("ERR")
+        .number("TODAY");
+    for agent in agents {
+        table.row(row(agent, screen));
+    }
+    table.render(screen)
+}
+
+fn row(agent: &AgentView, screen: &Screen) -> Vec<Cell> {
+    let (state, tone) = state_of(agent.state, agent.activity, agent.health);
+    let next = match (agent.next_run, agent.resume_at) {
+        (Some(at), _) if at <= screen.now => "now".into(),
+        (Some(at), _) => screen.relative(at),
+        // it resumes then
+        (None, Some(at)) => format!("({})", screen.relative(at)),
+        (None, None) => String::new(),
+    };
+    let last = match &agent.last_run {
+        Some(last) => {
+            let text = format!("{} {}", status_word(last.status), screen.relative(last.finished_at));
+            Cell::toned(Tone::of_run(last.status), text)
+        }
+        None => "".into(),
+    };
+    let errors = if agent.error_count == 0 { Tone::Plain } else { Tone::Warn };
+    vec![
+        Cell::toned(Tone::Strong, agent.agent_id.as_str()),
+        Cell::toned(tone, state),
+        super::plain(&agent.schedule).into(),
+        next.into(),
+        last,
+        agent.run_count.to_string().into(),
+        Cell::toned(errors, agent.error_count.to_string()),
+        if agent.cost_today_usd > 0.0 { usd(agent.cost_today_usd).into() } else { "".into() },
+    ]
+}
+
+/// The line below it, for people: `5 agents: 3 active, 1 paused, 1 failing`.
+pub(in crate::cli) fn summary(agents: &[AgentView], screen: &Screen) -> String {
+    let mut states: BTreeMap<_, usize> = BTreeMap::new();
+    for agent in agents {
+        *states.entry(agent.state).or_default() += 1;
+    }
+    let mut parts: Vec<String> = states.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    let failing = agents.iter().filter(|agent| agent.health != Health::Ok).count();
+    if failing > 0 {
+        parts.push(format!("{failing} failing"));
+    }
+    let plural = if agents.len() == 1 { "" } else { "s" };
+    let text = format!("{} agent{plural}: {}", agents.len(), parts.join(", "));
+    screen.paint(if failing > 0 { Tone::Warn } else { Tone::Dim }, &text) + "\n"
+}

@@ -1,0 +1,203 @@
+//! Makes views readable. Pure: what a screen is like, and what time it is, come in as a
+//! [`Screen`], so that every layout can be tested.
+mod agent;
+mod daemon;
+mod event;
+mod fleet;
+mod run;
+mod table;
+mod words;
+
+pub(super) use agent::agent_detail;
+pub(super) use daemon::daemon_view;
+pub(super) use event::{event_line, event_words};
+pub(super) use fleet::{agent_list, summary};
+pub(super) use run::{outcome_line, output, run_detail, run_list};
+pub(super) use table::{Cell, Table};
+pub(super) use words::{bytes, plain, plain_lines, usd};
+
+use crate::domain::{Activity, AgentId, Desired, Health, RunStatus, Severity, human_duration};
+use anstyle::{AnsiColor, Style};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+/// What standard output is like, and what time it is.
+#[derive(Debug, Clone)]
+pub(super) struct Screen {
+    /// Columns of the terminal; none: it is no terminal, and nothing is ever cut.
+    pub(super) width: Option<usize>,
+    /// Takes colours.
+    pub(super) color: bool,
+    /// The time that relative times refer to.
+    pub(super) now: Timestamp,
+    /// Zone of local times.
+    pub(super) zone: TimeZone,
+}
+
+/// Columns of the terminal on standard output.
+pub(super) fn terminal_width() -> usize {
+    let asked = comfy_table::Table::new().width().map(usize::from);
+    asked.filter(|width| *width > 0).unwrap_or(80).max(20)
+}
+
+/// The few ways in which text stands out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tone {
+    /// Not at all.
+    Plain,
+    /// All is well.
+    Good,
+    /// A person should look.
+    Bad,
+    /// Not as usual.
+    Warn,
+    /// Something is going on.
+    Busy,
+    /// Of less weight.
+    Dim,
+    /// A heading or a name.
+    Strong,
+}
+
+impl Tone {
+    fn style(self) -> Style {
+        match self {
+            Self::Plain => Style::new(),
+            Self::Good => AnsiColor::Green.on_default(),
+            Self::Bad => AnsiColor::Red.on_default().bold(),
+            Self::Warn => AnsiColor::Yellow.on_default(),
+            Self::Busy => AnsiColor::Cyan.on_default(),
+            Self::Dim => Style::new().dimmed(),
+            Self::Strong => Style::new().bold(),
+        }
+    }
+
+    /// Of how a run stands.
+    pub(super) fn of_run(status: RunStatus) -> Self {
+        match status {
+            RunStatus::Completed => Self::Good,
+            RunStatus::Cancelled => Self::Warn,
+            status if status.is_failure() => Self::Bad,
+            _ => Self::Busy,
+        }
+    }
+
+    /// Of a severity.
+    pub(super) fn of_severity(severity: Severity) -> Self {
+        match severity {
+            Severity::Warning => Self::Warn,
+            Severity::Critical => Self::Bad,
+        }
+    }
+}
+
+impl Screen {
+    /// Text in a tone.
+    pub(super) fn paint(&self, tone: Tone, text: &str) -> String {
+        self.styled(tone.style(), text)
+    }
+
+    fn styled(&self, style: Style, text: &str) -> String {
+        if self.color && style != Style::new() && !text.is_empty() {
+            format!("{style}{text}{style:#}")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    /// The name of an agent, in its own colour: the same wherever it is shown.
+    pub(super) fn agent(&self, agent: &AgentId) -> String {
+        self.styled(colour_of(agent.as_str()), agent.as_str())
+    }
+
+    /// `in 12 s`, `3 min ago`, `now`.
+    pub(super) fn relative(&self, at: Timestamp) -> String {
+        relative(at.duration_since(self.now))
+    }
+
+    /// Local date and time: `Tue 2026-11-24 09:00:00`.
+    pub(super) fn local(&self, at: Timestamp) -> String {
+        at.to_zoned(self.zone.clone()).strftime("%a %Y-%m-%d %H:%M:%S").to_string()
+    }
+
+    /// Local time; the date only if it is not today's.
+    pub(super) fn short_local(&self, at: Timestamp) -> String {
+        let at = at.to_zoned(self.zone.clone());
+        let today = self.now.to_zoned(self.zone.clone()).date();
+        let form = if at.date() == today { "%H:%M:%S" } else { "%a %Y-%m-%d %H:%M:%S" };
+        at.strftime(form).to_string()
+    }
+
+    /// `Tue 2026-11-24 09:00:00 (in 3 min)`.
+    pub(super) fn full(&self, at: Timestamp) -> String {
+        format!("{} ({})", self.local(at), self.relative(at))
+    }
+}
+
+/// A distance in time, in one unit.
+fn relative(distance: SignedDuration) -> String {
+    let ahead = distance.is_positive();
+    let ms = distance.unsigned_abs().as_millis();
+    // what is ahead is rounded up, so that a countdown ends with 1 and not with 0
+    let secs = if ahead { ms.div_ceil(1000) } else { ms / 1000 };
+    let (number, unit) = match secs {
+        0 => return "now".into(),
+        1..60 => (secs, "s"),
+        60..3600 => (secs / 60, "min"),
+        3600..172_800 => (secs / 3600, "h"),
+        _ => (secs / 86_400, "d"),
+    };
+    if ahead { format!("in {number} {unit}") } else { format!("{number} {unit} ago") }
+}
+
+/// A number of milliseconds as people say it.
+pub(super) fn millis(ms: i64) -> String {
+    human_duration(SignedDuration::from_millis(ms))
+}
+
+/// One word for what an agent is like: what wants a person's attention first.
+pub(super) fn state_of(state: Desired, activity: Activity, health: Health) -> (String, Tone) {
+    let word = match (state, activity, health) {
+        (Desired::Paused, Activity::Idle, _) => ("paused", Tone::Warn),
+        (Desired::Stopped, Activity::Idle, _) => ("stopped", Tone::Dim),
+        (Desired::Active, Activity::Idle, Health::CircuitOpen) => ("circuit open", Tone::Bad),
+        (Desired::Active, Activity::Idle, Health::Failing) => ("failing", Tone::Bad),
+        (Desired::Active, Activity::Idle, Health::Ok) => ("active", Tone::Good),
+        (Desired::Active, Activity::WaitingApproval, _) => ("waits for you", Tone::Warn),
+        (Desired::Active, Activity::Retrying, _) => ("retrying", Tone::Warn),
+        (Desired::Active, activity, _) => (activity.as_str(), Tone::Busy),
+        (state, activity, _) => return (format!("{state}, {activity}"), Tone::Warn),
+    };
+    (word.0.to_owned(), word.1)
+}
+
+/// A run's status in a word or two.
+pub(super) fn status_word(status: RunStatus) -> &'static str {
+    match status {
+        RunStatus::Completed => "ok",
+        RunStatus::TimedOut => "timed out",
+        RunStatus::WaitingApproval => "waits for you",
+        other => other.as_str(),
+    }
+}
+
+/// One of a few colours, by the name alone (FNV-1a).
+fn colour_of(name: &str) -> Style {
+    const COLOURS: [AnsiColor; 8] = [
+        AnsiColor::Cyan,
+        AnsiColor::Magenta,
+        AnsiColor::Blue,
+        AnsiColor::Green,
+        AnsiColor::BrightCyan,
+        AnsiColor::BrightMagenta,
+        AnsiColor::BrightBlue,
+        AnsiColor::BrightGreen,
+    ];
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    COLOURS[(hash >> 33) as usize % COLOURS.len()].on_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! `runs` and `show`.
+use super::{Cell, Screen, Table, Tone, millis, plain, plain_lines, status_word, usd};
+use crate::domain::{EventType, Stream, Usage};
+use crate::protocol::{OutputView, RunDetail, RunView};
+use std::fmt::Write as _;
+
+/// The table of `runs`.
+pub(in crate::cli) fn run_list(runs: &[RunView], screen: &Screen) -> String {
+    let mut table = Table::new()
+        .column("RUN")
+        .shrinking("AGENT", 10)
+        .column("STATUS")
+        .column("STARTED")
+        .number("TOOK")
+        .shrinking("TRIGGER", 5)
+        .shrinking("RESULT", 6);
+    for run in runs {
+        let said = match (&run.error, &run.result) {
+            (Some(error), _) => format!("{}: {}", error.kind, plain(&error.message)),
+            (None, Some(result)) => plain(result.trim()),
+            (None, None) => String::new(),
+        };
+        table.row(vec![
+            run.run_id.short().into(),
+            Cell::toned(Tone::Strong, run.agent_id.as_str()),
+            Cell::toned(Tone::of_run(run.status), status_word(run.status)),
+            screen.relative(run.started_at.unwrap_or(run.queued_at)).into(),
+            run.duration_ms.map(millis).unwrap_or_default().into(),
+            run.trigger.as_str().into(),
+            said.into(),
+        ]);
+    }
+    table.render(screen)
+}
+
+/// How a run ended, in one line: `news: run 1f2e3d4c completed, 41s, $0.0130`.
+pub(in crate::cli) fn outcome_line(run: &RunView, screen: &Screen) -> String {
+    let mut text = format!(
+        "{}: run {} {}",
+        screen.agent(&run.agent_id),
+        run.run_id.short(),
+        screen.paint(Tone::of_run(run.status), &run.status.as_str().replace('_', " "))
+    );
+    if let Some(error) = &run.error {
+        let _ = write!(text, ": {}", plain(&error.message));
+    }
+    if run.attempt > 1 {
+        let _ = write!(text, ", after {} attempts", run.attempt);
+    }
+    if let Some(ms) = run.duration_ms {
+        let _ = write!(text, ", {}", millis(ms));
+    }
+    if run.usage.usd > 0.0 {
+        let _ = write!(text, ", {}", usd(run.usage.usd));
+    }
+    text + "\n"
+}
+
+/// The page of `show`.
+pub(in crate::cli) fn run_detail(detail: &RunDetail, screen: &Screen) -> String {
+    let run = &detail.run;
+    let mut text = format!(
+        "{}   {}   {}\n",
+        screen.paint(Tone::Strong, &run.run_id.to_string()),
+        screen.agent(&run.agent_id),
+        screen.paint(Tone::of_run(run.status), &run.status.as_str().replace('_', " "))
+    );
+    let mut line = |key: &str, value: &str| {
+        let key = screen.paint(Tone::Dim, &format!("{key:<8}"));
+        let _ = writeln!(text, "  {key}  {value}");
+    };
+    let slot = run.slot.map(|at| format!(", slot {}", screen.local(at))).unwrap_or_default();
+    line("because", &format!("{}{slot}", run.trigger));
+    line("queued", &screen.full(run.queued_at));
+    if let Some(at) = run.started_at {
+        line("started", &screen.full(at));
+    }
+    if let Some(at) = run.not_before.filter(|at| *at > screen.now) {
+        line("goes on", &screen.full(at));
+    }
+    if let Some(at) = run.finished_at {
+        let took = run.duration_ms.map(|ms| format!(", took {}", millis(ms))).unwrap_or_default();
+        line("ended", &format!("{}{took}", screen.full(at)));
+    }
+    if run.attempt > 1 {
+        line("attempts", &run.attempt.to_string());
+    }
+    if let Some(error) = &run.error {
+        line("error", &screen.paint(Tone::Bad, &format!("{}: {}", error.kind, plain(&error.message))));
+    }
+    if let Some(code) = run.exit_code {
+        line("exit", &code.to_string());
+    }
+    if run.usage != Usage::default() {
+        line("used", &used(&run.usage));
+    }
+    if let Some(session) = &run.session_id {
+        line("session", &plain(session));
+    }
+    line("config", &plain(&run.config_hash).chars().take(8).collect::<String>());
+    for warning in &run.warnings {
+        line("warning", &screen.paint(Tone::Warn, &plain(warning)));
+    }
+    let events: Vec<_> = detail.events.iter().filter(|event| event.kind != EventType::TaskOutput).collect();
+    if !events.is_empty() {
+        section(&mut text, "course", screen);
+        for event in events {
+            text.push_str(&super::event::line(event, screen));
+        }
+    }
+    if !detail.output.chunks.is_empty() {
+        section(&mut text, "output", screen);
+        text.push_str(&output(&detail.output, screen));
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+    }
+    if let Some(result) = run.result.as_ref().filter(|result| !result.trim().is_empty()) {
+        section(&mut text, "result", screen);
+        let _ = writeln!(text, "{}", plain_lines(result.trim_end()));
+    }
+    text
+}
+
+fn section(text: &mut String, title: &str, screen: &Screen) {
+    let _ = writeln!(text, "\n{}", screen.paint(Tone::Strong, title));
+}
+
+/// `3 requests, 1200 tokens in (800 cached), 90 out, $0.0130`.
+fn used(usage: &Usage) -> String {
+    format!(
+        "{} requests, {} tokens in ({} cached), {} out, {}",
+        usage.requests,
+        usage.input_tokens,
+        usage.cached_tokens,
+        usage.output_tokens,
+        usd(usage.usd)
+    )
+}
+
+/// Output as it came. On a terminal it can't do anything but be read; elsewhere it is as it was.
+pub(in crate::cli) fn output(view: &OutputView, screen: &Screen) -> String {
+    let mut text = String::new();
+    for chunk in &view.chunks {
+        let shown = if screen.width.is_some() { plain_lines(&chunk.text) } else { chunk.text.clone() };
+        if chunk.stream == Stream::Stderr && screen.color {
+            // line by line, so that nothing stays dim behind it
+            for line in shown.split_inclusive('\n') {
+                let end = if line.ends_with('\n') { "\n" } else { "" };
+                text.push_str(&screen.paint(Tone::Dim, line.trim_end_matches('\n')));
+                text.push_str(end);
+            }
+        } else {
+            text.push_str(&shown);
+        }
+    }
+    text
+}

@@ -1,0 +1,430 @@
+//! Layouts at a fixed time and width.
+use super::agent::{bars, strip};
+use super::*;
+use crate::client::StoredEvent;
+use crate::protocol::{AgentDetail, AgentView, DaemonView, RecentRun, RunDetail};
+use serde_json::{Value, json};
+
+const RUN: &str = "019aa000-0000-7000-8000-00001f2e3d4c";
+
+fn screen(width: Option<usize>, color: bool) -> Screen {
+    Screen {
+        width,
+        color,
+        now: "2026-11-24T10:00:00Z".parse().unwrap(),
+        zone: TimeZone::get("Europe/Berlin").unwrap(),
+    }
+}
+
+fn agent(name: &str, changes: Value) -> AgentView {
+    let mut view = json!({
+        "agent_id": name, "state": "active", "activity": "idle", "health": "ok",
+        "schedule": "every 1m", "next_run": "2026-11-24T10:00:12Z",
+        "last_run": {
+            "run_id": RUN, "status": "completed", "started_at": "2026-11-24T09:56:50Z",
+            "finished_at": "2026-11-24T09:57:00Z", "duration_ms": 10_000,
+        },
+        "runs_in_flight": [], "run_count": 1440, "success_count": 1440, "error_count": 0,
+        "consecutive_errors": 0, "skipped_count": 0, "cost_today_usd": 0.0,
+    });
+    merge(&mut view, changes);
+    serde_json::from_value(view).unwrap()
+}
+
+fn merge(into: &mut Value, changes: Value) {
+    for (key, value) in changes.as_object().unwrap() {
+        into[key] = value.clone();
+    }
+}
+
+fn fleet() -> Vec<AgentView> {
+    vec![
+        agent(
+            "db-archive",
+            json!({"schedule": "cron 30 2 * * * (Europe/Berlin)", "next_run": "2026-11-25T01:30:00Z", "run_count": 1}),
+        ),
+        agent("disk-watch", json!({"activity": "running"})),
+        agent(
+            "mail-digest-of-the-whole-company-and-all-its-subsidiaries",
+            json!({"health": "circuit_open", "error_count": 5, "cost_today_usd": 0.31, "next_run": null,
+                "last_run": {"run_id": RUN, "status": "timed_out", "started_at": null,
+                    "finished_at": "2026-11-24T07:00:00Z", "duration_ms": 600_000,
+                    "error": {"kind": "timeout", "message": "ran longer than 10m"}}}),
+        ),
+        agent("new", json!({"last_run": null, "run_count": 0, "schedule": "manual", "next_run": null})),
+        agent(
+            "triage",
+            json!({"state": "paused", "next_run": null, "resume_at": "2026-11-26T07:00:00Z", "schedule": "on incident_opened"}),
+        ),
+    ]
+}
+
+#[test]
+fn list_fits_80_columns() {
+    let text = agent_list(&fleet(), &screen(Some(80), false));
+    insta::assert_snapshot!(text, @r#"
+    NAME             STATE     SCHEDULE    NEXT       LAST          RUNS  ERR  TODAY
+    db-archive       active    cron 30 2…  in 15 h    ok 3 min ago     1    0      -
+    disk-watch       running   every 1m    in 12 s    ok 3 min ago  1440    0      -
+    mail-digest-of…  circuit…  every 1m    -          timed out 3…  1440    5  $0.31
+    new              active    manual      -          -                0    0      -
+    triage           paused    on incide…  (in 45 h)  ok 3 min ago  1440    0      -
+    "#);
+    assert!(text.lines().all(|line| line.chars().count() <= 80));
+    insta::assert_snapshot!(summary(&fleet(), &screen(Some(80), false)), @"5 agents: 4 active, 1 paused, 1 failing");
+}
+
+#[test]
+fn list_is_never_cut_in_a_pipe() {
+    let text = agent_list(&fleet(), &screen(None, false));
+    assert!(text.contains("mail-digest-of-the-whole-company-and-all-its-subsidiaries  circuit open"));
+    assert!(text.contains("cron 30 2 * * * (Europe/Berlin)"));
+    assert!(!text.contains('\t') && !text.contains('…') && !text.contains('\x1b'));
+}
+
+#[test]
+fn list_is_wide_where_there_is_room() {
+    let wide = agent_list(&fleet(), &screen(Some(200), false));
+    assert_eq!(wide, agent_list(&fleet(), &screen(None, false)));
+}
+
+#[test]
+fn colours_do_not_move_columns() {
+    let plain = agent_list(&fleet(), &screen(Some(80), false));
+    let coloured = agent_list(&fleet(), &screen(Some(80), true));
+    assert!(coloured.contains("\x1b["));
+    let stripped = anstream::adapter::strip_str(&coloured).to_string();
+    let trimmed: Vec<&str> = stripped.lines().map(str::trim_end).collect();
+    assert_eq!(trimmed, plain.lines().collect::<Vec<_>>());
+}
+
+#[test]
+fn wide_characters_keep_their_columns() {
+    let mut table = Table::new().shrinking("KEY", 4).shrinking("TITLE", 6).number("N");
+    table.row(vec!["磁盘".into(), plain("満杯です、確認してください").into(), "1".into()]);
+    table.row(vec!["a".into(), plain("plain \u{1b}[31mred\u{202e}").into(), "10".into()]);
+    insta::assert_snapshot!(table.render(&screen(Some(30), false)), @r#"
+    KEY   TITLE                  N
+    磁盘  満杯です、確認して…    1
+    a     plain \x1b[31mred\u…  10
+    "#);
+}
+
+#[test]
+fn an_empty_fleet_has_a_header_only() {
+    let text = agent_list(&[], &screen(Some(80), false));
+    assert_eq!(text.lines().count(), 1);
+    assert_eq!(summary(&[], &screen(None, false)), "0 agents: \n");
+}
+
+fn detail() -> AgentDetail {
+    let mut view = serde_json::to_value(agent(
+        "news",
+        json!({"activity": "retrying", "health": "failing", "description": "Headlines", "schedule": "every 1h",
+            "next_run": "2026-11-24T11:05:41Z", "error_count": 1, "consecutive_errors": 1, "run_count": 24,
+            "success_count": 23, "skipped_count": 3, "cost_today_usd": 0.31}),
+    ))
+    .unwrap();
+    let run = json!({
+        "run_id": RUN, "agent_id": "news", "slot": "2026-11-24T09:55:00Z", "trigger": "schedule",
+        "status": "retrying", "attempt": 2, "queued_at": "2026-11-24T09:55:00Z",
+        "started_at": "2026-11-24T09:55:00Z", "finished_at": null, "not_before": "2026-11-24T10:01:58Z",
+        "duration_ms": null, "result": null, "error": null, "exit_code": null,
+        "usage": {"requests": 0, "input_tokens": 0, "cached_tokens": 0, "output_tokens": 0, "usd": 0.0},
+        "config_hash": "00d91c2ab3",
+    });
+    let recent = |status: &str, ms: i64| json!({"run_id": RUN, "status": status, "duration_ms": ms});
+    merge(
+        &mut view,
+        json!({
+            "runs": "query (model main)", "next_slots": ["2026-11-24T11:05:41Z", "2026-11-24T12:05:41Z"],
+            "last_success": "2026-11-24T09:05:00Z",
+            "last_error": {"run_id": "019aa000-0000-7000-8000-00009999aaaa", "status": "failed", "started_at": null,
+                "finished_at": "2026-11-23T10:00:00Z", "duration_ms": 31_000,
+                "error": {"kind": "rate_limit", "message": "429: slow down"}},
+            "p50_ms": 41_000, "p95_ms": 63_500,
+            "recent": [recent("completed", 41_000), recent("completed", 20_000), recent("failed", 1000), recent("running", 0)],
+            "in_flight": [run], "slots_24h": {"ran": 21, "skipped_overlap": 1}, "circuit_until": null,
+            "settings": {"catch_up": "latest", "overlap": "skip", "timeout": "10m"},
+            "incidents": [{"agent_id": "news", "key": "feed:heise", "severity": "warning", "title": "no answer",
+                "state": "open", "since": "2026-11-24T08:00:00Z", "opened_at": null, "seen_at": "2026-11-24T09:00:00Z",
+                "count": 3, "resolved_at": null, "acked_at": null}],
+            "defined_at": "agents.toml:118", "config_hash": "3d91c2ab00000000", "notes": ["its clock is ahead"],
+        }),
+    );
+    serde_json::from_value(view).unwrap()
+}
+
+#[test]
+fn status_of_an_agent() {
+    insta::assert_snapshot!(agent_detail(&detail(), &screen(Some(80), false)), @r#"
+    news   retrying   every 1h   failing
+      Headlines
+      runs        query (model main)
+      now         run 1f2e3d4c retrying, slot 10:55:00, attempt 2, goes on in 1 min
+      next        Tue 2026-11-24 12:05:41 (in 1 h) · 13:05:41
+      recent      ✓✓✗»
+      durations   █▄▁▁ up to 41s
+      count       24 runs, 23 ok, 1 failed (1 in a row), 3 slots without a run
+      takes       41s (median), 1m3s (95 %)
+      last run    ok Tue 2026-11-24 10:57:00 (3 min ago), took 10s (run 1f2e3d4c)
+      last error  failed Mon 2026-11-23 11:00:00 (24 h ago), took 31s (run 9999aaaa)
+                  rate_limit: 429: slow down
+      slots 24h   21 ran, 1 skipped_overlap
+      today       $0.31
+      incident    warning feed:heise: no answer (for 2h)
+      settings    catch up latest · overlap skip · timeout 10m
+      config      3d91c2ab (agents.toml:118)
+      note        its clock is ahead
+    "#);
+}
+
+#[test]
+fn strips() {
+    let run = |status: &str, ms| RecentRun {
+        run_id: RUN.parse().unwrap(),
+        status: RunStatus::parse(status).unwrap(),
+        duration_ms: ms,
+    };
+    let all: Vec<RecentRun> =
+        RunStatus::ALL.iter().zip(0..).map(|(status, n)| run(status.as_str(), n * 1000)).collect();
+    assert_eq!(strip(&all, &screen(None, false)), "·»··✓✗t-!✗");
+    assert_eq!(bars(&all, &screen(None, false)), "▁▁▂▃▄▄▅▆▇█ up to 9s");
+    assert_eq!(bars(&[run("completed", 0)], &screen(None, false)), "▁ up to 1ms");
+    let coloured = strip(&[run("completed", 1), run("failed", 1)], &screen(None, true));
+    assert_eq!(coloured, "\x1b[32m✓\x1b[0m\x1b[1m\x1b[31m✗\x1b[0m");
+}
+
+#[test]
+fn status_of_the_daemon() {
+    let view: DaemonView = serde_json::from_value(json!({
+        "pid": 812, "version": "0.1.0", "started_at": "2026-11-21T06:00:00Z", "state": "degraded",
+        "problem": "no space left", "socket": "/run/user/1000/bgagent/bgagent.sock",
+        "state_dir": "/home/u/.local/state/bgagent", "config_path": "/home/u/.config/bgagent/agents.toml",
+        "config_hash": "3d91c2ab00000000", "config_at": "2026-11-24T08:12:00Z", "config_errors": ["x"],
+        "agents": {"active": 3, "paused": 1}, "failing": 1, "running": 2, "queued": 0, "max_parallel_runs": 64,
+        "newest_seq": 18231, "oldest_seq": 1, "events_per_second": 1.25, "database_bytes": 18_153_472,
+        "clients": 1, "next_due": "2026-11-24T10:00:38Z", "incidents": 2, "outbox": 0,
+    }))
+    .unwrap();
+    insta::assert_snapshot!(daemon_view(&view, &screen(Some(80), false)), @r#"
+    bgagent 0.1.0   degraded   pid 812, up 3d4h
+      problem   no space left
+      agents    3 active, 1 paused, 1 failing
+      runs      2 of 64 running, 0 waiting
+      next      Tue 2026-11-24 11:00:38 (in 38 s)
+      events    1 to 18231, 1.2 a second
+      problems  2 open incidents: bgagent incidents
+      database  17.3 MiB in /home/u/.local/state/bgagent
+      socket    /run/user/1000/bgagent/bgagent.sock (1 connected)
+      config    /home/u/.config/bgagent/agents.toml (3d91c2ab, taken up 1 h ago)
+                the newest file has 1 error: bgagent check
+    "#);
+}
+
+fn event(seq: u64, ts: &str, kind: &str, agent: Option<&str>, payload: Value) -> StoredEvent {
+    let mut event = json!({"seq": seq, "ts": ts, "type": kind, "payload": payload});
+    if let Some(agent) = agent {
+        event["agent_id"] = agent.into();
+        event["run_id"] = RUN.into();
+    }
+    StoredEvent { seq, text: event.to_string() }
+}
+
+#[test]
+fn tail_lines() {
+    let today = "2026-11-24T09:59:58.123456Z";
+    let events = [
+        event(1, "2026-11-23T09:00:00Z", "daemon_started", None, json!({"version": "0.1.0", "pid": 812})),
+        event(
+            2,
+            today,
+            "background_task_started",
+            Some("news"),
+            json!({"trigger": "schedule", "attempt": 1, "run_count": 24, "slot": null}),
+        ),
+        event(
+            3,
+            today,
+            "background_task_output",
+            Some("news"),
+            json!({"text": "one\ntwo\u{1b}[2J\n", "stderr": ""}),
+        ),
+        event(
+            4,
+            today,
+            "background_task_completed",
+            Some("news"),
+            json!({"duration_ms": 41_233, "result": "3 new", "usage": {"usd": 0.013}}),
+        ),
+        event(
+            5,
+            today,
+            "background_task_error",
+            Some("disk"),
+            json!({"error": "429: slow down", "kind": "rate_limit", "will_retry": true, "attempt": 1}),
+        ),
+        event(
+            6,
+            today,
+            "background_task_retrying",
+            Some("disk"),
+            json!({"attempt": 2, "retry_at": "2026-11-24T10:01:28.123456Z", "kind": "rate_limit"}),
+        ),
+        event(
+            7,
+            today,
+            "background_task_error",
+            Some("disk"),
+            json!({"status": "cancelled", "error": "cancelled", "kind": null, "will_retry": false, "duration_ms": 900}),
+        ),
+        event(
+            8,
+            today,
+            "background_agent_status",
+            Some("disk"),
+            json!({"status": "paused", "previous": "active", "reason": "maintenance", "resume_at": null}),
+        ),
+        event(
+            9,
+            today,
+            "background_slot_skipped",
+            Some("a-name-that-is-longer"),
+            json!({"verdict": "missed_sleep", "count": 12, "cause": "the machine slept"}),
+        ),
+        event(
+            10,
+            today,
+            "config_applied",
+            None,
+            json!({"added": ["a", "b"], "changed": [], "removed": ["c"]}),
+        ),
+        event(
+            11,
+            today,
+            "incident_opened",
+            Some("disk"),
+            json!({"key": "disk:/", "severity": "critical", "title": "/ is full"}),
+        ),
+        event(12, today, "invented_tomorrow", Some("disk"), json!({"x": 1})),
+        event(13, today, "circuit_opened", Some("disk"), json!({})),
+    ];
+    let lines: String = events.iter().map(|event| event_line(event, &screen(Some(100), false))).collect();
+    insta::assert_snapshot!(lines, @r#"
+    2026-11-23 10:00:00  -               daemon up              0.1.0, pid 812
+    10:59:58  news            started      1f2e3d4c  schedule, no. 24
+    10:59:58  news            output       1f2e3d4c  one\ntwo\x1b[2J
+    10:59:58  news            completed    1f2e3d4c  41s, $0.0130, 3 new
+    10:59:58  disk            failed       1f2e3d4c  rate_limit, 429: slow down, will retry
+    10:59:58  disk            retrying     1f2e3d4c  attempt 2, in 1m30s
+    10:59:58  disk            cancelled    1f2e3d4c  900ms
+    10:59:58  disk            status       1f2e3d4c  active -> paused, maintenance
+    10:59:58  a-name-that-is-longer  skipped      1f2e3d4c  missed_sleep, 12 slots, the machine slept
+    10:59:58  -               config                 +a +b, -c, applied
+    10:59:58  disk            incident     1f2e3d4c  critical, disk:/, / is full
+    10:59:58  disk            invented_tomorrow  1f2e3d4c  {"x":1}
+    10:59:58  disk            circuit      1f2e3d4c  opened
+    "#);
+    let piped = event_line(&events[1], &screen(None, false));
+    assert!(piped.starts_with("2026-11-24 10:59:58  news"), "{piped}");
+    let coloured = event_line(&events[2], &screen(Some(100), true));
+    assert!(!coloured.contains("\x1b[2J"));
+}
+
+#[test]
+fn a_run() {
+    let detail: RunDetail = serde_json::from_value(json!({
+        "run_id": RUN, "agent_id": "news", "slot": "2026-11-24T09:05:00Z", "trigger": "schedule",
+        "status": "completed", "attempt": 1, "queued_at": "2026-11-24T09:05:00Z",
+        "started_at": "2026-11-24T09:05:01Z", "finished_at": "2026-11-24T09:05:42Z", "duration_ms": 41_233,
+        "result": "3 new\nitems", "error": null, "exit_code": 0,
+        "usage": {"requests": 3, "input_tokens": 1200, "cached_tokens": 800, "output_tokens": 90, "usd": 0.013},
+        "config_hash": "3d91c2ab00000000", "warnings": ["the gate is broken"],
+        "events": [{"seq": 1, "ts": "2026-11-24T09:05:01Z", "type": "background_task_started", "agent_id": "news",
+            "run_id": RUN, "payload": {"trigger": "schedule", "attempt": 1, "run_count": 3}}],
+        "output": {"chunks": [
+            {"attempt": 1, "n": 0, "stream": "stdout", "at": "2026-11-24T09:05:02Z", "text": "hello\n"},
+            {"attempt": 1, "n": 1, "stream": "stderr", "at": "2026-11-24T09:05:03Z", "text": "oh\nno"}],
+            "position": 2, "dropped_bytes": 0},
+    }))
+    .unwrap();
+    insta::assert_snapshot!(run_detail(&detail, &screen(Some(80), false)), @r#"
+    019aa000-0000-7000-8000-00001f2e3d4c   news   completed
+      because   schedule, slot Tue 2026-11-24 10:05:00
+      queued    Tue 2026-11-24 10:05:00 (55 min ago)
+      started   Tue 2026-11-24 10:05:01 (54 min ago)
+      ended     Tue 2026-11-24 10:05:42 (54 min ago), took 41s
+      exit      0
+      used      3 requests, 1200 tokens in (800 cached), 90 out, $0.0130
+      config    3d91c2ab
+      warning   the gate is broken
+
+    course
+    10:05:01  news            started      1f2e3d4c  schedule, no. 3
+
+    output
+    hello
+    oh
+    no
+
+    result
+    3 new
+    items
+    "#);
+    insta::assert_snapshot!(outcome_line(&detail.run, &screen(None, false)), @"news: run 1f2e3d4c completed, 41s, $0.0130");
+    insta::assert_snapshot!(run_list(&[detail.run], &screen(Some(80), false)), @r#"
+    RUN       AGENT  STATUS  STARTED     TOOK  TRIGGER   RESULT
+    1f2e3d4c  news   ok      54 min ago   41s  schedule  3 new\nitems
+    "#);
+    let dimmed = output(&detail.output, &screen(Some(80), true));
+    assert_eq!(dimmed, "hello\n\x1b[2moh\x1b[0m\n\x1b[2mno\x1b[0m");
+}
+
+#[test]
+fn relative_times() {
+    let table = [
+        (0, "now"),
+        (-999, "now"),
+        (-1000, "1 s ago"),
+        (1, "in 1 s"),
+        (11_600, "in 12 s"),
+        (12_000, "in 12 s"),
+        (-59_999, "59 s ago"),
+        (59_001, "in 1 min"),
+        (-180_000, "3 min ago"),
+        (3_599_000, "in 59 min"),
+        (3_600_000, "in 1 h"),
+        (-172_799_000, "47 h ago"),
+        (-172_800_000, "2 d ago"),
+        (86_400_000 * 400, "in 400 d"),
+    ];
+    for (ms, expected) in table {
+        assert_eq!(relative(SignedDuration::from_millis(ms)), expected, "{ms}");
+    }
+}
+
+#[test]
+fn what_wants_attention_comes_first() {
+    use {Activity as A, Desired as D, Health as H};
+    let table = [
+        (D::Active, A::Idle, H::Ok, "active"),
+        (D::Active, A::Idle, H::Failing, "failing"),
+        (D::Active, A::Idle, H::CircuitOpen, "circuit open"),
+        (D::Active, A::Running, H::Failing, "running"),
+        (D::Active, A::WaitingApproval, H::Ok, "waits for you"),
+        (D::Paused, A::Idle, H::Failing, "paused"),
+        (D::Paused, A::Running, H::Ok, "paused, running"),
+        (D::Stopped, A::Idle, H::Ok, "stopped"),
+    ];
+    for (state, activity, health, expected) in table {
+        assert_eq!(state_of(state, activity, health).0, expected);
+    }
+}
+
+#[test]
+fn words() {
+    assert_eq!(plain("a\nb\tc\u{7}\r"), "a\\nb c\\x07\\r");
+    assert_eq!(plain_lines("a\r\nb\tc\u{9b}31m"), "a\nb\tc\\x9b31m");
+    assert_eq!([usd(0.0), usd(0.013), usd(12.3)], ["$0.00", "$0.0130", "$12.30"]);
+    assert_eq!([bytes(1023), bytes(1024), bytes(18_153_472)], ["1023 B", "1.0 KiB", "17.3 MiB"]);
+}

@@ -1,0 +1,53 @@
+//! Small things in words.
+use std::fmt::Write as _;
+
+/// One line without anything that a terminal would act upon: control characters and marks that
+/// turn the direction of text are shown as escapes. What agents and the world wrote goes through
+/// here before it reaches a screen.
+pub(in crate::cli) fn plain(text: &str) -> String {
+    escaped(text, false)
+}
+
+/// The same for several lines: line ends and tabs stay.
+pub(in crate::cli) fn plain_lines(text: &str) -> String {
+    escaped(text, true)
+}
+
+fn escaped(text: &str, lines: bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\n' | '\t' if lines => out.push(c),
+            '\r' if lines && chars.peek() == Some(&'\n') => {}
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push(' '),
+            '\r' => out.push_str("\\r"),
+            '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{200E}' | '\u{200F}' => {
+                let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
+            }
+            c if c.is_control() => {
+                let _ = write!(out, "\\x{:02x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// US dollars: `0.00`, `0.0130`, `12.30`. Small sums keep their digits.
+pub(in crate::cli) fn usd(sum: f64) -> String {
+    if sum > 0.0 && sum < 0.1 { format!("${sum:.4}") } else { format!("${sum:.2}") }
+}
+
+/// `17.3 MiB`.
+pub(in crate::cli) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = count as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}

@@ -1,0 +1,262 @@
+//! The service file: pure text, so that it can be looked at before it is trusted. Installing it is
+//! left to `commands/service`.
+use crate::config::Paths;
+use std::path::{Path, PathBuf};
+
+/// Name of the unit.
+pub(super) const UNIT: &str = "bgagent.service";
+/// Label of the agent on macOS.
+pub(super) const LABEL: &str = "io.bgagent.daemon";
+
+/// What differs from one installation to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Installation {
+    /// The program, absolute.
+    pub(super) program: PathBuf,
+    /// `PATH` of the shell that installs it: commands of agents are looked up there.
+    pub(super) path: String,
+    /// `--config`, if it was given; absolute.
+    pub(super) config: Option<PathBuf>,
+    /// `--state-dir`, if it was given; absolute.
+    pub(super) state_dir: Option<PathBuf>,
+}
+
+impl Installation {
+    fn arguments(&self) -> Vec<String> {
+        let mut arguments = vec![self.program.display().to_string(), "daemon".to_owned()];
+        for (flag, value) in [("--config", &self.config), ("--state-dir", &self.state_dir)] {
+            if let Some(value) = value {
+                arguments.extend([flag.to_owned(), value.display().to_string()]);
+            }
+        }
+        arguments
+    }
+}
+
+/// The systemd user unit (systemd.service(5), systemd.exec(5)).
+///
+/// `PrivateUsers=yes` stands before all others of its kind: without it they are silently void in a
+/// user manager. `MemoryDenyWriteExecute` is absent since it kills node, `ProtectControlGroups`
+/// since runs get groups of their own.
+pub(super) fn systemd_unit(installation: &Installation) -> String {
+    let start = installation.arguments().iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
+    let mut writable = "ReadWritePaths=%h\n".to_owned();
+    if let Some(dir) = &installation.state_dir {
+        // `-`: a folder that is not there yet is no error
+        writable.push_str(&format!("ReadWritePaths={}\n", path_quoted(&format!("-{}", dir.display()))));
+    }
+    let path = quoted(&format!("PATH={}", installation.path)).replace("$$", "$");
+    format!(
+        "\
+[Unit]
+Description=bgagent: runs autonomous agents on a schedule
+Documentation=man:bgagent(1)
+StartLimitIntervalSec=300
+StartLimitBurst=10
+
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart={start}
+Environment={path}
+Restart=on-failure
+RestartSec=1
+RestartPreventExitStatus=65 73 75 77 78
+WatchdogSec=20
+TimeoutStopSec=45
+KillMode=control-group
+Delegate=yes
+RuntimeDirectory=bgagent
+RuntimeDirectoryMode=0700
+UMask=0077
+LimitCORE=0
+LimitNOFILE=8192
+OOMScoreAdjust=100
+KeyringMode=private
+NoNewPrivileges=yes
+PrivateUsers=yes
+ProtectSystem=strict
+{writable}PrivateTmp=yes
+PrivateDevices=yes
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectKernelLogs=yes
+ProtectClock=yes
+ProtectHostname=yes
+CapabilityBoundingSet=
+RestrictNamespaces=yes
+RestrictSUIDSGID=yes
+RestrictRealtime=yes
+LockPersonality=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+SystemCallArchitectures=native
+SystemCallErrorNumber=EPERM
+SystemCallFilter=@system-service landlock_create_ruleset landlock_add_rule landlock_restrict_self
+SystemCallFilter=~@privileged
+
+[Install]
+WantedBy=default.target
+"
+    )
+}
+
+/// The launchd agent (launchd.plist(5)).
+pub(super) fn launchd_plist(installation: &Installation) -> String {
+    let arguments: String =
+        installation.arguments().iter().map(|word| format!("    <string>{}</string>\n", xml(word))).collect();
+    format!(
+        "\
+<?xml version=\"1.0\" encoding=\"UTF-8\"?>
+<!DOCTYPE plist PUBLIC \"-//Apple//DTD PLIST 1.0//EN\" \"http://www.apple.com/DTDs/PropertyList-1.0.dtd\">
+<plist version=\"1.0\">
+<dict>
+  <key>Label</key>
+  <string>{LABEL}</string>
+  <key>ProgramArguments</key>
+  <array>
+{arguments}  </array>
+  <key>EnvironmentVariables</key>
+  <dict>
+    <key>PATH</key>
+    <string>{}</string>
+  </dict>
+  <key>RunAtLoad</key>
+  <true/>
+  <key>KeepAlive</key>
+  <dict>
+    <key>SuccessfulExit</key>
+    <false/>
+  </dict>
+  <key>Umask</key>
+  <integer>63</integer>
+  <key>ExitTimeOut</key>
+  <integer>45</integer>
+</dict>
+</plist>
+",
+        xml(&installation.path)
+    )
+}
+
+/// Where the service file belongs.
+pub(super) fn unit_path() -> Option<PathBuf> {
+    let dirs = directories::BaseDirs::new()?;
+    Some(if cfg!(target_os = "macos") {
+        dirs.home_dir().join("Library/LaunchAgents").join(format!("{LABEL}.plist"))
+    } else {
+        dirs.config_dir().join("systemd/user").join(UNIT)
+    })
+}
+
+/// What to do when no daemon answers.
+pub(super) fn how_to_start(paths: Option<&Paths>) -> String {
+    let installed = unit_path().is_some_and(|path| path.exists());
+    match paths {
+        Some(paths) if !paths.config.exists() => {
+            format!("`bgagent init` writes {}, `bgagent daemon` starts it", paths.config.display())
+        }
+        _ if installed && cfg!(target_os = "macos") => format!("launchctl kickstart gui/$UID/{LABEL}"),
+        _ if installed => {
+            "systemctl --user start bgagent     its log: journalctl --user -u bgagent -n 50".into()
+        }
+        _ => "`bgagent daemon` starts it in the foreground, `bgagent service install` for good".into(),
+    }
+}
+
+/// `path`, absolute, without asking the file system for links.
+pub(super) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// A word of a command line in a unit (systemd.service(5), "Command lines"): in quotes, with
+/// specifiers and variables taken literally.
+fn quoted(word: &str) -> String {
+    let mut text = String::from("\"");
+    for c in word.chars() {
+        match c {
+            '"' | '\\' => text.extend(['\\', c]),
+            '%' | '$' => text.extend([c, c]),
+            '\n' => text.push_str("\\n"),
+            c => text.push(c),
+        }
+    }
+    text.push('"');
+    text
+}
+
+/// A path of a list in a unit: quoted if it has to be.
+fn path_quoted(path: &str) -> String {
+    if path.chars().all(|c| c.is_alphanumeric() || "/._-+~@:".contains(c)) {
+        path.to_owned()
+    } else {
+        quoted(path).replace("$$", "$")
+    }
+}
+
+fn xml(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain() -> Installation {
+        Installation {
+            program: "/home/u/.local/bin/bgagent".into(),
+            path: "/home/u/.local/bin:/usr/bin".into(),
+            config: None,
+            state_dir: None,
+        }
+    }
+
+    fn line<'a>(unit: &'a str, key: &str) -> Vec<&'a str> {
+        unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).collect()
+    }
+
+    #[test]
+    fn the_unit_says_what_is_promised() {
+        let unit = systemd_unit(&plain());
+        assert_eq!(line(&unit, "ExecStart"), [r#""/home/u/.local/bin/bgagent" "daemon""#]);
+        assert_eq!(line(&unit, "Environment"), [r#""PATH=/home/u/.local/bin:/usr/bin""#]);
+        assert_eq!(line(&unit, "Type"), ["notify"]);
+        assert_eq!(line(&unit, "WatchdogSec"), ["20"]);
+        assert_eq!(line(&unit, "RestartPreventExitStatus"), ["65 73 75 77 78"]);
+        assert_eq!(line(&unit, "KillMode"), ["control-group"]);
+        assert_eq!(line(&unit, "PrivateUsers"), ["yes"]);
+        assert_eq!(line(&unit, "ReadWritePaths"), ["%h"]);
+        assert_eq!(line(&unit, "WantedBy"), ["default.target"]);
+        for void in ["MemoryDenyWriteExecute", "ProtectControlGroups", "IPAddressDeny"] {
+            assert!(line(&unit, void).is_empty(), "{void}");
+        }
+        assert!(unit.lines().all(|line| !line.contains(" #")), "units have no comments behind values");
+    }
+
+    #[test]
+    fn odd_paths_are_taken_literally() {
+        let installation = Installation {
+            program: "/opt/50% off/bg\"agent".into(),
+            path: "/a b:/$HOME/x".into(),
+            config: Some("/c d/agents.toml".into()),
+            state_dir: Some("/var/lib/my bg".into()),
+        };
+        let unit = systemd_unit(&installation);
+        assert_eq!(
+            line(&unit, "ExecStart"),
+            [
+                r#""/opt/50%% off/bg\"agent" "daemon" "--config" "/c d/agents.toml" "--state-dir" "/var/lib/my bg""#
+            ]
+        );
+        assert_eq!(line(&unit, "Environment"), [r#""PATH=/a b:/$HOME/x""#]);
+        assert_eq!(line(&unit, "ReadWritePaths"), ["%h", r#""-/var/lib/my bg""#]);
+    }
+
+    #[test]
+    fn the_plist_is_escaped() {
+        let installation =
+            Installation { path: "/a&b:/<c>".into(), config: Some("/x/agents.toml".into()), ..plain() };
+        let plist = launchd_plist(&installation);
+        assert!(plist.contains("<string>/a&amp;b:/&lt;c&gt;</string>"));
+        assert!(plist.contains("    <string>--config</string>\n    <string>/x/agents.toml</string>\n"));
+    }
+}

@@ -1,0 +1,118 @@
+//! Times and durations as a person types them.
+use super::exit::Failure;
+use jiff::civil::{DateTime, Time};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, Zoned};
+
+/// Which of the two instants a bare `HH:MM` means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    /// The next time that the clock shows it.
+    Ahead,
+    /// The last time that the clock showed it.
+    Behind,
+}
+
+const FORMS: &str = "write RFC 3339 (2026-12-24T18:00:00+01:00), local time (2026-12-24T18:00) or HH:MM";
+
+/// A point in time: RFC 3339, a local date and time, a local date, or `HH:MM`.
+pub(super) fn instant(text: &str, side: Side, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Failure> {
+    let text = text.trim();
+    if let Ok(at) = text.parse::<Timestamp>() {
+        return Ok(at);
+    }
+    if let Ok(at) = text.parse::<Zoned>() {
+        return Ok(at.timestamp());
+    }
+    let wrong = || Failure::usage_hint(format!("`{text}` is no time"), FORMS);
+    let local = |at: DateTime| at.to_zoned(zone.clone()).map(|at| at.timestamp()).map_err(|_| wrong());
+    if let Some(time) = clock(text) {
+        let today = now.to_zoned(zone.clone()).date();
+        let days = match side {
+            Side::Ahead => [Ok(today), today.tomorrow()],
+            Side::Behind => [Ok(today), today.yesterday()],
+        };
+        for day in days {
+            let at = local(day.map_err(|_| wrong())?.to_datetime(time))?;
+            if (side == Side::Ahead) == (at > now) {
+                return Ok(at);
+            }
+        }
+        return Err(wrong());
+    }
+    text.parse::<DateTime>().map_err(|_| wrong()).and_then(local)
+}
+
+/// A point in the past: as [`instant`], or how long ago.
+pub(super) fn past(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Failure> {
+    instant(text, Side::Behind, now, zone).or_else(|failure| match crate::config::parse_duration(text) {
+        Ok(ago) => now.checked_sub(ago).map_err(|_| Failure::usage(format!("`{text}` is too long ago"))),
+        Err(_) => Err(failure),
+    })
+}
+
+/// A duration that is not negative.
+pub(super) fn duration(text: &str) -> Result<SignedDuration, Failure> {
+    match crate::config::parse_duration(text) {
+        Ok(span) if !span.is_negative() => Ok(span),
+        Ok(_) => Err(Failure::usage(format!("`{text}` is negative"))),
+        Err(error) => Err(Failure::usage_hint(
+            format!("`{text}` is no duration: {error}"),
+            "write 90s, 5m, 1h30m, 24h or 7d",
+        )),
+    }
+}
+
+/// `HH:MM` or `HH:MM:SS`.
+fn clock(text: &str) -> Option<Time> {
+    let numbers: Vec<i8> = text
+        .split(':')
+        .map(|part| (1..=2).contains(&part.len()).then(|| part.parse().ok()).flatten())
+        .collect::<Option<_>>()?;
+    match numbers[..] {
+        [hour, minute] => Time::new(hour, minute, 0, 0).ok(),
+        [hour, minute, second] => Time::new(hour, minute, second, 0).ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_as_people_type_them() {
+        // 10:30 in Berlin
+        let now: Timestamp = "2026-11-24T09:30:00Z".parse().unwrap();
+        let zone = TimeZone::get("Europe/Berlin").unwrap();
+        let table = [
+            ("2026-12-24T18:00:00Z", Side::Ahead, Some("2026-12-24T18:00:00Z")),
+            ("2026-12-24T18:00:00+01:00", Side::Ahead, Some("2026-12-24T17:00:00Z")),
+            ("2026-12-24T18:00", Side::Ahead, Some("2026-12-24T17:00:00Z")),
+            ("2026-12-24 18:00:30", Side::Ahead, Some("2026-12-24T17:00:30Z")),
+            ("2026-07-01T18:00", Side::Ahead, Some("2026-07-01T16:00:00Z")),
+            ("2026-12-24", Side::Ahead, Some("2026-12-23T23:00:00Z")),
+            ("18:00", Side::Ahead, Some("2026-11-24T17:00:00Z")),
+            ("10:30", Side::Ahead, Some("2026-11-25T09:30:00Z")),
+            ("8:00", Side::Ahead, Some("2026-11-25T07:00:00Z")),
+            ("08:00", Side::Behind, Some("2026-11-24T07:00:00Z")),
+            ("18:00:05", Side::Behind, Some("2026-11-23T17:00:05Z")),
+            ("24:00", Side::Ahead, None),
+            ("-1:00", Side::Ahead, None),
+            ("tomorrow", Side::Ahead, None),
+            ("", Side::Ahead, None),
+        ];
+        for (text, side, expected) in table {
+            let got = instant(text, side, now, &zone).ok();
+            assert_eq!(got, expected.map(|at| at.parse().unwrap()), "{text:?} {side:?}");
+        }
+    }
+
+    #[test]
+    fn a_local_time_that_the_clock_skips_is_right_after_the_gap() {
+        let now: Timestamp = "2026-03-28T20:00:00Z".parse().unwrap();
+        let zone = TimeZone::get("Europe/Berlin").unwrap();
+        let at = instant("02:30", Side::Ahead, now, &zone).unwrap();
+        assert_eq!(at.to_string(), "2026-03-29T01:30:00Z");
+    }
+}

@@ -1,0 +1,92 @@
+//! Where the daemon listens.
+use super::ClientError;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// Where to look for the daemon, in the order of section 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// A person named this socket, or it is the default.
+    pub socket: PathBuf,
+    /// True: a person named it, look nowhere else.
+    pub given: bool,
+    /// `<state>/daemon.json`, where a daemon says where it listens.
+    pub listener_file: PathBuf,
+}
+
+/// What a daemon writes about itself into `<state>/daemon.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Listener {
+    /// Where it listens.
+    pub socket: PathBuf,
+    /// Its process.
+    pub pid: u32,
+    /// Its release.
+    #[serde(default)]
+    pub version: String,
+    /// Newest protocol that it speaks.
+    #[serde(default)]
+    pub protocol: Option<u32>,
+}
+
+impl Address {
+    /// The socket to connect to, and what the last daemon of this state folder said of itself.
+    pub fn resolve(&self) -> (PathBuf, Option<Listener>) {
+        let listener = read_listener(&self.listener_file);
+        let socket = match &listener {
+            Some(listener) if !self.given => listener.socket.clone(),
+            _ => self.socket.clone(),
+        };
+        (socket, listener)
+    }
+
+    /// The error for a socket where nobody answers.
+    pub(super) fn unreachable(&self, cause: impl ToString) -> ClientError {
+        let (socket, listener) = self.resolve();
+        ClientError::Unreachable { socket, cause: cause.to_string(), listener }
+    }
+}
+
+/// Reads `<state>/daemon.json`. A file that is not there, or is half written, says nothing.
+pub fn read_listener(file: &Path) -> Option<Listener> {
+    serde_json::from_slice(&std::fs::read(file).ok()?).ok()
+}
+
+/// Is there a process of this number? One of another user counts as well.
+pub fn is_alive(pid: u32) -> bool {
+    let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else {
+        return false;
+    };
+    match rustix::process::test_kill_process(pid) {
+        Ok(()) => true,
+        Err(error) => error == rustix::io::Errno::PERM,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_named_socket_wins_over_what_the_daemon_wrote() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("daemon.json");
+        let mut address =
+            Address { socket: "/default.sock".into(), given: false, listener_file: file.clone() };
+        assert_eq!(address.resolve(), ("/default.sock".into(), None));
+        std::fs::write(&file, r#"{"socket":"/run/x.sock","pid":7,"version":"0.1.0","more":1}"#).unwrap();
+        assert_eq!(address.resolve().0, PathBuf::from("/run/x.sock"));
+        address.given = true;
+        let (socket, listener) = address.resolve();
+        assert_eq!((socket, listener.unwrap().pid), ("/default.sock".into(), 7));
+        std::fs::write(&file, r#"{"socket":"/run/x."#).unwrap();
+        assert_eq!(address.resolve(), ("/default.sock".into(), None));
+    }
+
+    #[test]
+    fn this_process_lives() {
+        assert!(is_alive(std::process::id()));
+        assert!(!is_alive(0));
+        assert!(!is_alive(u32::MAX));
+    }
+}

@@ -1,0 +1,28 @@
+//! Schedules autonomous agents. The index of the house, bottom-up: each module may use those
+//! above it in this file, and none below; `tests/it/layers.rs` holds it to that.
+
+// Words: plain values. No I/O, no clock, no task.
+pub mod domain;
+// Decisions: pure functions and machines over the words.
+pub mod engine;
+// What a person configures.
+pub mod config;
+// The wire: what client and daemon say to each other.
+pub mod protocol;
+// Durability: the only module that knows SQLite.
+pub mod store;
+// How helpers reach out: HTTP, programs, secrets.
+pub mod child;
+pub mod net;
+pub mod secret;
+// What agents use, and how people are told.
+pub mod notify;
+pub mod tools;
+// How attempts happen.
+pub mod runner;
+// The client's side of the wire.
+pub mod client;
+// The shell: the only place where decisions, durability and effects meet.
+pub mod daemon;
+// What a person types and sees.
+pub mod cli;

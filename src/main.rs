@@ -1,0 +1,12 @@
+//! Exit code and nothing else, after the look whether this process is a trampoline.
+use std::process::ExitCode;
+
+/// Gives memory back to the system after a large configuration was read; the system's own allocator
+/// keeps it for good.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    bgagent::runner::trampoline_main();
+    bgagent::cli::main(std::env::args_os())
+}
