@@ -1,0 +1,116 @@
+//! The command line against a real daemon: what a person types, and the exit codes a script sees.
+use super::support::{Daemon, bgagent, wait_for};
+use serde_json::Value;
+
+const FLEET: &str = "[agents.good]\ncommand = \"echo fine\"\n[agents.bad]\ncommand = \"exit 3\"\n\
+    [agents.long]\ncommand = [\"sleep\", \"60\"]\n[agents.ticks]\ninterval = 3600\ncommand = [\"true\"]\n";
+
+#[track_caller]
+fn code(daemon: &Daemon, args: &[&str], expected: i32, said: &str) {
+    let output = daemon.run(args);
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(expected), "{args:?}: {text}");
+    assert!(text.contains(said), "{args:?}: `{said}` is missing:\n{text}");
+}
+
+#[test]
+fn every_command_answers_and_its_exit_code_says_how() {
+    let daemon = Daemon::start(FLEET);
+    code(&daemon, &["run", "good", "--wait"], 0, "");
+    code(&daemon, &["run", "bad", "--wait"], 1, "exit status 3");
+    code(&daemon, &["list"], 0, "ticks");
+    code(&daemon, &["status"], 0, "agents");
+    code(&daemon, &["status", "bad"], 0, "exit status 3");
+    code(&daemon, &["status", "goood"], 4, "did you mean `good`?");
+    code(&daemon, &["pause", "ticks", "--reason", "tea"], 0, "paused");
+    code(&daemon, &["pause", "ticks"], 0, "already paused");
+    code(&daemon, &["pause", "ticks", "nobody"], 9, "nobody");
+    code(&daemon, &["resume", "ti*"], 0, "active");
+    code(&daemon, &["stop", "ticks"], 0, "stopped");
+    code(&daemon, &["resume", "ticks"], 5, "use start");
+    code(&daemon, &["start", "ticks"], 0, "active");
+    code(&daemon, &["skip", "ticks"], 0, "");
+    code(&daemon, &["runs"], 0, "good");
+    code(&daemon, &["runs", "--status", "failed"], 0, "bad");
+    code(&daemon, &["logs", "good"], 0, "fine");
+    code(&daemon, &["next", "--for", "2h"], 0, "ticks");
+    code(&daemon, &["why", "good"], 0, "by hand only");
+    code(&daemon, &["why", "ticks"], 0, "completed");
+    code(&daemon, &["usage"], 0, "good");
+    code(&daemon, &["tool", "list"], 0, "probe");
+    code(&daemon, &["tool", "call", "probe", "{\"checks\":[{\"type\":\"memory\"}]}"], 0, "memory");
+    code(&daemon, &["tool", "call", "prob"], 2, "probe");
+    code(&daemon, &["incidents"], 0, "");
+    code(&daemon, &["show", "ffffffff"], 4, "no run");
+    code(&daemon, &["reload"], 0, "");
+    code(&daemon, &["check"], 0, "ticks");
+    code(&daemon, &["schema"], 0, "\"agents\"");
+    code(&daemon, &["tail", "-n", "3", "--no-follow"], 0, "");
+    code(&daemon, &["pause"], 2, "");
+    daemon.configure("[agents.a]\ncommand = 7\n");
+    code(&daemon, &["reload"], 78, "agents.toml:2");
+    code(&daemon, &["check"], 78, "agents.toml:2");
+}
+
+#[test]
+fn every_answer_is_there_as_json() {
+    let daemon = Daemon::start(FLEET);
+    daemon.ok(&["run", "good", "--wait"]);
+    for args in [
+        &["list"][..],
+        &["status"],
+        &["status", "good"],
+        &["runs"],
+        &["next"],
+        &["why", "good"],
+        &["usage"],
+        &["incidents"],
+        &["tool", "list"],
+    ] {
+        let text = daemon.ok(&[args, &["--json"]].concat());
+        serde_json::from_str::<Value>(&text).unwrap_or_else(|error| panic!("{args:?}: {error}: {text}"));
+    }
+    let tail = daemon.ok(&["tail", "-n", "5", "--no-follow", "--json"]);
+    assert!(
+        tail.lines().count() >= 3 && tail.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()),
+        "{tail}"
+    );
+}
+
+#[test]
+fn a_run_that_waits_is_cancelled_by_hand() {
+    let daemon = Daemon::start(FLEET);
+    let run = daemon.ok(&["run", "long"]);
+    let run = run.split_whitespace().last().expect("an id").to_owned();
+    daemon.until("background_task_started", "long");
+    code(&daemon, &["run", "long"], 5, "in flight");
+    daemon.ok(&["cancel", &run]);
+    wait_for("the end", || daemon.ok(&["show", &run]).contains("cancelled").then_some(()));
+}
+
+#[test]
+fn init_makes_a_file_that_the_daemon_takes() {
+    let daemon = Daemon::with("");
+    std::fs::remove_file(daemon.path("agents.toml")).expect("it was there");
+    daemon.ok(&["init"]);
+    code(&daemon, &["init"], 5, "--force");
+    code(&daemon, &["check"], 0, "system-health");
+    code(&daemon, &["health"], 2, "");
+}
+
+#[test]
+fn a_closed_pipe_ends_a_command_quietly() {
+    let daemon = Daemon::start(FLEET);
+    let mut command = daemon.command(&["tail", "-n", "100"]);
+    let mut child = command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    drop(child.stdout.take());
+    daemon.ok(&["run", "good", "--wait"]);
+    let status = wait_for("its end", || child.try_wait().expect("a child"));
+    assert_eq!(status.code(), Some(141));
+    assert!(bgagent().arg("--version").output().is_ok_and(|output| output.status.success()));
+}

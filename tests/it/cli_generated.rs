@@ -1,0 +1,53 @@
+//! What is generated and checked in is what this release generates. `UPDATE=1 cargo test` writes
+//! it anew.
+use std::path::{Path, PathBuf};
+
+#[test]
+fn man_pages_are_up_to_date() {
+    check("man", bgagent::cli::man_pages());
+}
+
+#[test]
+fn completions_are_up_to_date() {
+    let files = [("bash", "bgagent.bash"), ("zsh", "_bgagent"), ("fish", "bgagent.fish")];
+    let scripts = files.map(|(shell, file)| {
+        (file.to_owned(), bgagent::cli::completion_script(shell).expect("a shell that is known"))
+    });
+    check("completions", scripts.to_vec());
+}
+
+#[test]
+fn the_schema_is_up_to_date() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("agents.schema.json");
+    let text = serde_json::to_string_pretty(&bgagent::config::schema()).expect("it serializes") + "\n";
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &text).expect("the file can be written");
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == text, "agents.schema.json is old; UPDATE=1 cargo test writes it anew");
+}
+
+/// The folder holds exactly these files.
+fn check(folder: &str, files: Vec<(String, Vec<u8>)>) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let names: Vec<PathBuf> = files.iter().map(|(name, _)| folder.join(name)).collect();
+    let there: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .map(|entries| entries.map(|entry| entry.expect("a folder can be read").path()).collect())
+        .unwrap_or_default();
+    let surplus: Vec<&PathBuf> = there.iter().filter(|path| !names.contains(path)).collect();
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::create_dir_all(&folder).expect("the folder can be made");
+        for path in surplus {
+            std::fs::remove_file(path).expect("the file can be removed");
+        }
+        for (path, (_, content)) in names.iter().zip(&files) {
+            std::fs::write(path, content).expect("the file can be written");
+        }
+        return;
+    }
+    assert!(surplus.is_empty(), "no longer generated: {surplus:?}; UPDATE=1 cargo test removes them");
+    for (path, (_, content)) in names.iter().zip(&files) {
+        let found = std::fs::read(path).unwrap_or_default();
+        assert!(found == *content, "{} is old; UPDATE=1 cargo test writes it anew", path.display());
+    }
+}

@@ -1,0 +1,167 @@
+//! What stands in the daemon's way: each has its exit code and a message that helps.
+use super::support::{Daemon, bgagent};
+use std::io::Write;
+use std::process::Stdio;
+
+const FLEET: &str = "[agents.a]\ncommand = [\"true\"]\n";
+
+/// Starts a daemon that must fail; its exit code and what it says.
+#[track_caller]
+fn fails(daemon: &Daemon) -> (i32, String) {
+    let mut command = daemon.daemon_command();
+    let output = command.stderr(Stdio::piped()).output().expect("the program can be started");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code().unwrap_or_else(|| panic!("no exit code: {text}")), text)
+}
+
+#[test]
+fn a_second_daemon_names_the_first() {
+    let mut daemon = Daemon::start(FLEET);
+    let (code, text) = fails(&daemon);
+    let pid = daemon.child.as_ref().expect("it runs").id();
+    assert_eq!(code, 75, "{text}");
+    assert!(text.contains(&format!("process {pid}")), "{text}");
+    assert!(daemon.client().try_call("ping", serde_json::json!({})).is_ok(), "the first one goes on");
+    // what a dead one left is taken over without a question
+    daemon.kill();
+    assert!(daemon.path("socket").exists());
+    daemon.up();
+}
+
+#[test]
+fn something_in_the_way_of_the_socket_is_left_alone() {
+    let daemon = Daemon::with(FLEET);
+    std::fs::write(daemon.path("socket"), "precious").expect("a file");
+    let (code, text) = fails(&daemon);
+    assert_eq!(code, 73, "{text}");
+    assert!(text.contains("no socket"), "{text}");
+    assert_eq!(std::fs::read_to_string(daemon.path("socket")).expect("still there"), "precious");
+}
+
+#[test]
+fn a_socket_path_that_is_too_long_is_refused_with_the_limit() {
+    let daemon = Daemon::with(FLEET);
+    let long = daemon.path(&"x".repeat(120));
+    let output = daemon.command(&["--socket"]).arg(long).arg("daemon").output().expect("it starts");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(text.contains("100") || text.contains("107") || text.contains("108"), "{text}");
+}
+
+#[test]
+fn a_broken_configuration_is_refused_with_line_and_suggestion() {
+    let daemon = Daemon::with("[agents.a]\nintervall = 60\ncommand = [\"true\"]\n");
+    let (code, text) = fails(&daemon);
+    assert_eq!(code, 78, "{text}");
+    assert!(text.contains("intervall") && text.contains("interval") && text.contains(":2"), "{text}");
+}
+
+#[test]
+fn a_missing_configuration_says_how_to_get_one() {
+    let daemon = Daemon::with(FLEET);
+    std::fs::remove_file(daemon.path("agents.toml")).expect("it was there");
+    let (code, text) = fails(&daemon);
+    assert_eq!(code, 78, "{text}");
+    assert!(text.contains("bgagent init"), "{text}");
+}
+
+#[test]
+fn a_damaged_database_is_neither_used_nor_replaced() {
+    let mut daemon = Daemon::start(FLEET);
+    daemon.down();
+    let path = daemon.path("state/bgagent.db");
+    let mut file = std::fs::OpenOptions::new().write(true).open(&path).expect("a file");
+    file.write_all(b"this is no database at all, is it?").expect("it can be written");
+    drop(file);
+    let before = std::fs::read(&path).expect("a file");
+    let (code, text) = fails(&daemon);
+    assert_eq!(code, 65, "{text}");
+    assert_eq!(std::fs::read(&path).expect("a file"), before);
+}
+
+#[test]
+fn a_database_of_a_newer_version_is_left_alone() {
+    let mut daemon = Daemon::start(FLEET);
+    daemon.down();
+    let path = daemon.path("state/bgagent.db");
+    let db = rusqlite::Connection::open(&path).expect("it opens");
+    db.pragma_update(None, "user_version", 999).expect("it can be written");
+    drop(db);
+    let (code, text) = fails(&daemon);
+    assert_eq!(code, 65, "{text}");
+    assert!(text.contains("999"), "{text}");
+}
+
+#[test]
+fn a_state_folder_that_is_none_is_refused() {
+    let daemon = Daemon::with(FLEET);
+    std::fs::write(daemon.path("state"), "a file").expect("a file");
+    let (code, text) = fails(&daemon);
+    assert!([73, 77].contains(&code), "{code} {text}");
+    assert!(text.contains("not a folder"), "{text}");
+}
+
+#[test]
+fn a_client_without_a_daemon_says_how_to_start_one() {
+    let daemon = Daemon::with(FLEET);
+    for command in ["list", "status", "reload"] {
+        let output = daemon.run(&[command]);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{command}: {text}");
+        assert!(text.contains("bgagent daemon") || text.contains("systemctl"), "{text}");
+        assert!(output.stdout.is_empty());
+    }
+    let output = bgagent().arg("frobnicate").output().expect("it starts");
+    assert_eq!(output.status.code(), Some(2));
+}
+
+/// A disk that fills up under a working daemon: nothing new is claimed, questions are answered, and it
+/// goes on by itself when there is room. Needs the right to mount a small file system.
+#[test]
+fn a_full_disk_stops_claims_but_not_the_daemon() {
+    let mut daemon = Daemon::with(
+        "[agents.a]\ninterval = 1\ncommand = \"head -c 300000 /dev/zero | tr '\\\\0' x\"\nmax_output = \"1MiB\"\n",
+    );
+    let state = daemon.path("state");
+    std::fs::create_dir(&state).expect("a folder");
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=6m,mode=700", "tmpfs"])
+        .arg(&state)
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !mounted {
+        println!("skipped: no right to mount a small file system here");
+        return;
+    }
+    struct Unmount(std::path::PathBuf);
+    impl Drop for Unmount {
+        fn drop(&mut self) {
+            let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+        }
+    }
+    let _unmount = Unmount(state.clone());
+    daemon.up();
+    daemon.until("background_task_started", "a");
+    let ballast = state.join("ballast");
+    let mut file = std::fs::File::create(&ballast).expect("a file");
+    while file.write_all(&[0; 4096]).is_ok() {}
+    drop(file);
+    let status = || daemon.client().call("get_daemon_status", serde_json::json!({}));
+    let view = super::support::wait_for("the daemon to notice", || {
+        let _ = std::fs::OpenOptions::new()
+            .append(true)
+            .open(&ballast)
+            .and_then(|mut file| file.write_all(&[0; 65536]));
+        let view = status();
+        (view["state"] == "degraded").then_some(view)
+    });
+    assert!(view["problem"].as_str().is_some_and(|text| text.contains("space")), "{view}");
+    std::fs::remove_file(&ballast).expect("it was there");
+    super::support::wait_for("the daemon to go on", || (status()["state"] == "ok").then_some(()));
+    let seq = status()["newest_seq"].as_u64().expect("a number");
+    daemon.client().until("a run after it", serde_json::json!({"from": seq}), |event| {
+        event["type"] == "background_task_completed"
+    });
+    daemon.down();
+}

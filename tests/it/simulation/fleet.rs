@@ -1,0 +1,177 @@
+//! Fleets by chance: every kind of schedule and policy, and changes of them.
+use super::rng::Rng;
+use bgagent::domain::*;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+const CRONS: [&str; 8] = [
+    "*/20 * * * *",
+    "30 2 * * *",
+    "0 9 * * MON-FRI",
+    "15,45 1-3 * * *",
+    "0 */2 * * *",
+    "5 4 */2 * MON",
+    "30 1 * * *",
+    "0 0 1,15 * 3",
+];
+const ZONES: [&str; 4] = ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "UTC"];
+
+/// Names and what they do, all of them for the whole simulation: a name may leave and come back.
+pub fn names() -> [AgentId; 8] {
+    ["anchor", "bell", "chain", "drift", "eager", "fuse", "glue", "hush"].map(|name| name.parse().unwrap())
+}
+
+fn secs(n: i64) -> SignedDuration {
+    SignedDuration::from_secs(n)
+}
+
+pub fn agent(name: &AgentId, rng: &mut Rng, now: Timestamp) -> AgentSpec {
+    let limits = Limits {
+        timeout: secs(600),
+        total_timeout: rng.chance(20).then(|| secs(3600)),
+        tool_call_timeout: secs(30),
+        request_limit: 20,
+        total_tokens_limit: 100_000,
+        max_steps: 30,
+        max_usd_per_run: None,
+        usd_per_day: None,
+        tokens_per_day: None,
+        requests_per_day: None,
+        max_output: 1 << 20,
+    };
+    let notify = NotifySpec { to: vec!["ops".into()], on: TellOn::ALL.to_vec(), repeat: secs(21_600) };
+    let mut spec = AgentSpec {
+        id: name.clone(),
+        description: None,
+        schedule: Schedule::Manual,
+        jitter: SignedDuration::ZERO,
+        first_run: *rng.pick(&[FirstRun::Now, FirstRun::AfterInterval]),
+        catch_up: CatchUp {
+            policy: *rng.pick(&[CatchUpPolicy::Latest, CatchUpPolicy::None, CatchUpPolicy::All]),
+            max: rng.between(1, 12) as u32,
+            max_age: rng.chance(30).then(|| secs(86_400)),
+            spread: rng.chance(30).then(|| secs(300)),
+        },
+        overlap: *rng.pick(&[
+            Overlap::Skip,
+            Overlap::Skip,
+            Overlap::Queue,
+            Overlap::CancelPrevious,
+            Overlap::Parallel,
+        ]),
+        enabled: true,
+        body: Body::Command(Arc::new(CommandSpec {
+            argv: vec!["true".into()],
+            env: BTreeMap::new(),
+            cwd: "/".into(),
+            stdin: None,
+        })),
+        gate: None,
+        success_when: Arc::from([]),
+        limits: Arc::new(limits),
+        retry: RetrySpec {
+            max: *rng.pick(&[0, 0, 1, 3]),
+            backoff: *rng.pick(&[Backoff::Fixed, Backoff::Exponential]),
+            initial: secs(rng.between(0, 60)),
+            max_delay: secs(300),
+            explicit: rng.chance(50),
+        },
+        circuit: CircuitSpec { open_after: *rng.pick(&[0, 2, 5]), cooldown: secs(rng.span(60, 20_000)) },
+        lock: rng.chance(40).then(|| Arc::from(*rng.pick(&["db", "disk"]))),
+        notify: rng.chance(50).then(|| Arc::new(notify)),
+        config_hash: ConfigHash(0),
+        line: 1,
+        unavailable: None,
+    };
+    (spec.schedule, spec.jitter) = schedule(name, rng, now);
+    spec
+}
+
+fn schedule(name: &AgentId, rng: &mut Rng, now: Timestamp) -> (Schedule, SignedDuration) {
+    let no_jitter = SignedDuration::ZERO;
+    match name.as_str() {
+        "anchor" => (Schedule::Every(secs(rng.span(300, 7200))), no_jitter),
+        "bell" => (cron(rng), no_jitter),
+        "chain" => {
+            let event = *rng.pick(&[EventType::TaskCompleted, EventType::TaskError, EventType::SlotSkipped]);
+            let agent = Some("anchor".parse().unwrap());
+            (Schedule::On(EventTrigger { event, agent }), no_jitter)
+        }
+        "drift" => (Schedule::After(secs(rng.span(60, 20_000))), no_jitter),
+        "eager" => (Schedule::Every(secs(rng.span(600, 20_000))), secs(rng.span(1, 900))),
+        "fuse" => {
+            let at = now + secs(rng.span(3600, 2_000_000));
+            (Schedule::At(at), secs(rng.between(0, 2) * 100))
+        }
+        "glue" => {
+            let event =
+                *rng.pick(&[EventType::IncidentOpened, EventType::CircuitOpened, EventType::ConfigApplied]);
+            (Schedule::On(EventTrigger { event, agent: None }), no_jitter)
+        }
+        _ => match rng.between(0, 3) {
+            0 => (Schedule::Every(secs(86_400)), secs(rng.span(1, 3600))),
+            1 => (cron(rng), secs(rng.span(1, 3000))),
+            _ => (
+                Schedule::Every(SignedDuration::from_micros(rng.span(900_000_000, 90_000_000_000))),
+                no_jitter,
+            ),
+        },
+    }
+}
+
+fn cron(rng: &mut Rng) -> Schedule {
+    let zone = TimeZone::get(*rng.pick(&ZONES)).unwrap();
+    Schedule::Cron(Arc::new(CronSchedule::parse(*rng.pick(&CRONS), zone).unwrap()))
+}
+
+/// The same agent, changed in its schedule or in anything else but its jitter.
+pub fn edited(spec: &AgentSpec, rng: &mut Rng, now: Timestamp) -> AgentSpec {
+    let mut other = agent(&spec.id, rng, now);
+    other.first_run = spec.first_run;
+    if rng.chance(60) {
+        other.schedule = spec.schedule.clone();
+        other.jitter = spec.jitter;
+    } else if other.schedule == spec.schedule {
+        other.jitter = spec.jitter;
+    }
+    other
+}
+
+pub fn fleet(specs: &BTreeMap<AgentId, AgentSpec>, parallel: usize) -> Arc<Fleet> {
+    let mut fleet = Fleet::empty("/agents.toml".into());
+    fleet.daemon.max_parallel_runs = parallel;
+    fleet.hash.0 = parallel as u64;
+    for spec in specs.values() {
+        let mut spec = spec.clone();
+        spec.config_hash = ConfigHash(hash(&format!("{spec:?}")));
+        fleet.hash.0 = fleet.hash.0.wrapping_mul(31).wrapping_add(spec.config_hash.0);
+        fleet.agents.push(Arc::new(spec));
+    }
+    Arc::new(fleet)
+}
+
+pub fn hash(text: &str) -> u64 {
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+/// How an agent's runs behave, for the whole simulation.
+#[derive(Clone, Copy)]
+pub struct Temper {
+    pub fails: i64,
+    pub closes_gate: i64,
+    pub longest: i64,
+}
+
+pub fn tempers(rng: &mut Rng) -> HashMap<AgentId, Temper> {
+    names()
+        .into_iter()
+        .map(|name| {
+            let fails = *rng.pick(&[0, 5, 30, 90]);
+            let closes_gate = *rng.pick(&[0, 0, 0, 50]);
+            (name, Temper { fails, closes_gate, longest: rng.span(10, 5000) })
+        })
+        .collect()
+}

@@ -1,0 +1,277 @@
+//! A store without a disk: what was committed, applied exactly as a real store applies it, and
+//! recounted. It believes nothing that it can check.
+use super::Defect;
+use bgagent::domain::*;
+use bgagent::engine::Restored;
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// What is wrong.
+pub type Wrong = String;
+
+macro_rules! ensure {
+    ($holds:expr, $($why:tt)*) => {
+        if !$holds { return Err(format!($($why)*)); }
+    };
+}
+pub(super) use ensure;
+
+/// Consecutive slots with one verdict.
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub first: Timestamp,
+    pub last: Timestamp,
+    pub count: u64,
+    pub verdict: Verdict,
+    pub cause: String,
+    pub run: Option<RunId>,
+}
+
+/// A run without an end.
+#[derive(Clone, Debug)]
+pub struct Open {
+    pub record: RunRecord,
+    /// Its body has begun.
+    pub begun: bool,
+}
+
+#[derive(Default)]
+pub struct Model {
+    pub agents: BTreeMap<AgentId, AgentRecord>,
+    pub ledger: BTreeMap<AgentId, Vec<Record>>,
+    pub open: Vec<Open>,
+    pub incidents: BTreeMap<(AgentId, String), IncidentRecord>,
+    pub slots: u64,
+    pub events: u64,
+    pub claims: u64,
+    pub digest: u64,
+    known: BTreeSet<RunId>,
+    ended: BTreeMap<RunId, Option<RunStatus>>,
+    claimed: BTreeSet<(AgentId, Timestamp)>,
+    refused: BTreeSet<RunId>,
+    recount: HashMap<AgentId, Counters>,
+}
+
+impl Model {
+    /// What a new life of the daemon gets to know.
+    pub fn restored(&self) -> Restored {
+        Restored {
+            agents: self.agents.values().cloned().collect(),
+            open_runs: self.open.iter().map(|open| open.record.clone()).collect(),
+            incidents: self.incidents.values().cloned().collect(),
+        }
+    }
+
+    pub fn is_open(&self, run: RunId) -> Option<&Open> {
+        self.open.iter().find(|open| open.record.run == run)
+    }
+
+    fn open_mut(&mut self, run: RunId) -> Result<&mut Open, Wrong> {
+        self.open
+            .iter_mut()
+            .find(|open| open.record.run == run)
+            .ok_or_else(|| format!("run {run} is not open"))
+    }
+
+    fn close(&mut self, run: RunId, status: Option<RunStatus>) -> Result<Open, Wrong> {
+        let at = self.open.iter().position(|open| open.record.run == run);
+        let at = at.ok_or_else(|| format!("run {run} ended twice or never began"))?;
+        ensure!(self.ended.insert(run, status).is_none(), "run {run} ended twice");
+        Ok(self.open.remove(at))
+    }
+
+    fn counters(&mut self, agent: &AgentId) -> &mut Counters {
+        self.recount.entry(agent.clone()).or_default()
+    }
+
+    /// Makes one entry durable; the claim that is refused, if it is one.
+    pub fn apply(&mut self, entry: &Entry, defect: Option<Defect>) -> Result<Option<RunId>, Wrong> {
+        let mut hasher = DefaultHasher::new();
+        (self.digest, entry.at, std::mem::discriminant(&entry.fact)).hash(&mut hasher);
+        self.digest = hasher.finish();
+        let told = Event::telling(entry);
+        self.events += told.len() as u64;
+        for event in &told {
+            ensure!(event.ts == entry.at, "an event has another time than its fact: {entry:?}");
+        }
+        match &entry.fact {
+            Fact::SlotsJudged { run: Some(run), .. } if self.refused.contains(run) => {}
+            Fact::SlotsJudged { agent, first, last, count, verdict, cause, run, extends } => {
+                let record = Record {
+                    first: *first,
+                    last: *last,
+                    count: *count,
+                    verdict: *verdict,
+                    cause: cause.clone(),
+                    run: *run,
+                };
+                self.judged(agent, record, *extends)?;
+            }
+            Fact::SlotRevised { agent, slot, run, verdict, cause, quiet } => {
+                let open = self.close(*run, None)?;
+                ensure!(!open.begun, "run {run} is forgotten, but its body began");
+                ensure!(open.record.slot == *slot, "run {run} has another slot than its revision");
+                match slot {
+                    Some(slot) => self.revised(agent, *slot, *run, *verdict, cause, *quiet)?,
+                    None => ensure!(!quiet, "a run without a slot is told each time"),
+                }
+            }
+            Fact::RunClaimed(record) => return self.claimed(record, defect),
+            Fact::ProcessStarted { run, process, .. } => self.open_mut(*run)?.record.processes.push(*process),
+            Fact::AttemptStarted { run, attempt, process, agent, run_count, .. } => {
+                let open = self.open_mut(*run)?;
+                let first = !std::mem::replace(&mut open.begun, true);
+                ensure!(
+                    open.record.attempt + 1 == *attempt || (open.record.attempt == *attempt && !first),
+                    "attempt {attempt} of {run} follows on {}",
+                    open.record.attempt
+                );
+                open.record.attempt = *attempt;
+                open.record.status = RunStatus::Running;
+                open.record.started_at.get_or_insert(entry.at);
+                open.record.not_before = None;
+                open.record.processes.extend(process);
+                let counters = self.counters(agent);
+                counters.runs += u64::from(first);
+                ensure!(
+                    counters.runs == *run_count,
+                    "{agent}: run_count is {run_count}, it was {}",
+                    counters.runs
+                );
+                ensure!(told.len() == 1, "a start is told");
+            }
+            Fact::AttemptFailed { run, attempt, retry_at, .. } => {
+                let open = self.open_mut(*run)?;
+                open.record.attempt = *attempt;
+                open.record.status = RunStatus::Retrying;
+                open.record.not_before = Some(*retry_at);
+                open.record.processes.clear();
+            }
+            Fact::RunEnded { run, agent, status, .. } => {
+                ensure!(status.is_final() && told.len() == 1, "an end is final and told");
+                let open = self.close(*run, Some(*status))?;
+                let counters = self.counters(agent);
+                counters.runs += u64::from(!open.begun && *status != RunStatus::Cancelled);
+                match status {
+                    RunStatus::Completed => {
+                        counters.successes += 1;
+                        counters.errors_in_row = 0;
+                    }
+                    status if status.is_failure() => {
+                        counters.errors += 1;
+                        counters.errors_in_row += 1;
+                    }
+                    _ => {}
+                }
+            }
+            Fact::AgentSaved(record) => {
+                let counted = *self.counters(&record.agent);
+                ensure!(
+                    record.counters == counted,
+                    "{}: the row says {:?}, a recount {counted:?}",
+                    record.agent,
+                    record.counters
+                );
+                self.agents.insert(record.agent.clone(), (**record).clone());
+            }
+            Fact::IncidentSaved(incident) => {
+                let key = (incident.agent.clone(), incident.key.clone());
+                if incident.resolved_at.is_some() {
+                    ensure!(self.incidents.remove(&key).is_some(), "an unknown incident ended: {key:?}");
+                } else {
+                    self.incidents.insert(key, (**incident).clone());
+                }
+            }
+            Fact::IncidentDropped { agent, key } => {
+                self.incidents.remove(&(agent.clone(), key.clone()));
+            }
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    fn claimed(&mut self, record: &RunRecord, defect: Option<Defect>) -> Result<Option<RunId>, Wrong> {
+        let run = record.run;
+        ensure!(self.known.insert(run), "run id {run} was used before");
+        if let Some(slot) = record.slot
+            && !self.claimed.insert((record.agent.clone(), slot))
+        {
+            ensure!(
+                defect != Some(Defect::ClaimsNotUnique),
+                "slot {slot} of {} was claimed twice",
+                record.agent
+            );
+            self.refused.insert(run);
+            return Ok(Some(run));
+        }
+        self.claims += 1;
+        self.open.push(Open { record: record.clone(), begun: false });
+        Ok(None)
+    }
+
+    fn judged(&mut self, agent: &AgentId, record: Record, extends: bool) -> Result<(), Wrong> {
+        ensure!(record.count > 0 && record.first <= record.last, "a record without slots: {record:?}");
+        ensure!(
+            (record.verdict == Verdict::Ran) == record.run.is_some(),
+            "a run for `ran`, only: {record:?}"
+        );
+        self.slots += record.count;
+        if record.verdict != Verdict::Ran {
+            self.counters(agent).skipped += record.count;
+        }
+        let ledger = self.ledger.entry(agent.clone()).or_default();
+        let Some(newest) = ledger.last_mut() else {
+            ensure!(!extends, "{agent}: nothing to extend");
+            ledger.push(record);
+            return Ok(());
+        };
+        ensure!(newest.last < record.first, "{agent}: slot {} has a verdict already", record.first);
+        if extends {
+            ensure!(
+                newest.verdict == record.verdict && newest.cause == record.cause,
+                "{agent}: {record:?} does not extend {newest:?}"
+            );
+            newest.last = record.last;
+            newest.count += record.count;
+        } else {
+            ledger.push(record);
+        }
+        Ok(())
+    }
+
+    fn revised(
+        &mut self,
+        agent: &AgentId,
+        slot: Timestamp,
+        run: RunId,
+        verdict: Verdict,
+        cause: &str,
+        quiet: bool,
+    ) -> Result<(), Wrong> {
+        self.counters(agent).skipped += 1;
+        let ledger = self.ledger.entry(agent.clone()).or_default();
+        let at = ledger.partition_point(|record| record.last < slot);
+        let Some(record) =
+            ledger.get_mut(at).filter(|record| record.run == Some(run) && record.first == slot)
+        else {
+            return Err(format!("{agent}: slot {slot} is revised, but did not start {run}"));
+        };
+        ensure!(verdict != Verdict::Ran, "a revision to `ran`");
+        record.verdict = verdict;
+        record.cause = cause.to_owned();
+        record.run = None;
+        let before = at.checked_sub(1).map(|before| &ledger[before]);
+        let same = before.is_some_and(|before| before.verdict == verdict && before.cause == cause);
+        ensure!(
+            !quiet || same,
+            "{agent}: nobody was told why slot {slot} started nothing: before it is {before:?}"
+        );
+        if same {
+            let record = ledger.remove(at);
+            ledger[at - 1].last = record.last;
+            ledger[at - 1].count += record.count;
+        }
+        Ok(())
+    }
+}

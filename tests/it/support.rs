@@ -1,0 +1,294 @@
+//! A real daemon in a folder of its own, and a client that speaks the wire by hand.
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// The longest that a test waits for anything.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The program under test.
+pub fn bgagent() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bgagent"));
+    for name in ["BGAGENT_CONFIG", "BGAGENT_STATE_DIR", "BGAGENT_SOCKET", "NOTIFY_SOCKET"] {
+        command.env_remove(name);
+    }
+    command.env("TZ", "UTC").env("NO_COLOR", "1");
+    command
+}
+
+/// Polls until `ready` gives something. Not a sleep: it ends when the thing is there.
+#[track_caller]
+pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = ready() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain for {what}");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+/// A daemon that runs, or could.
+pub struct Daemon {
+    pub folder: tempfile::TempDir,
+    pub child: Option<Child>,
+}
+
+impl Daemon {
+    /// A folder with this configuration; nothing runs yet.
+    pub fn with(config: &str) -> Self {
+        let daemon = Self { folder: tempfile::tempdir().expect("a temporary folder"), child: None };
+        daemon.configure(config);
+        daemon
+    }
+
+    /// The same, started.
+    #[track_caller]
+    pub fn start(config: &str) -> Self {
+        let mut daemon = Self::with(config);
+        daemon.up();
+        daemon
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Replaces the configuration, as an editor does.
+    pub fn configure(&self, config: &str) {
+        let fresh = self.path("agents.toml.new");
+        std::fs::write(&fresh, config).expect("the folder can be written");
+        std::fs::rename(fresh, self.path("agents.toml")).expect("the folder can be written");
+    }
+
+    /// The program with this daemon's folders.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = bgagent();
+        command
+            .arg("--config")
+            .arg(self.path("agents.toml"))
+            .arg("--state-dir")
+            .arg(self.path("state"))
+            .args(args);
+        command
+    }
+
+    /// The daemon's command, with the socket in the folder, and its log beside it.
+    pub fn daemon_command(&self) -> Command {
+        let log =
+            std::fs::OpenOptions::new().create(true).append(true).open(self.path("log")).expect("a log");
+        let mut command = self.command(&["--socket"]);
+        command.arg(self.path("socket")).arg("daemon").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command
+    }
+
+    /// Starts the daemon and waits until it answers.
+    #[track_caller]
+    pub fn up(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        self.child = Some(self.daemon_command().spawn().expect("the program can be started"));
+        self.ready();
+    }
+
+    /// Waits until the daemon answers.
+    #[track_caller]
+    pub fn ready(&mut self) {
+        let socket = self.path("socket");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Ok(stream) = UnixStream::connect(&socket) {
+                let mut client = Client::new(stream);
+                if client.try_call("ping", json!({})).is_ok() {
+                    return;
+                }
+            }
+            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().expect("a child")) {
+                panic!("the daemon ended: {status}\n{}", self.log());
+            }
+            assert!(Instant::now() < deadline, "the daemon does not answer\n{}", self.log());
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// A client of its own.
+    #[track_caller]
+    pub fn client(&self) -> Client {
+        Client::new(UnixStream::connect(self.path("socket")).expect("the daemon listens"))
+    }
+
+    /// One call.
+    #[track_caller]
+    pub fn call(&self, method: &str, params: Value) -> Value {
+        self.client().call(method, params)
+    }
+
+    /// Ends it as a power cut would, for the process.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().expect("it can be killed");
+        child.wait().expect("it ends");
+    }
+
+    /// Ends it in order; the exit code is returned.
+    #[track_caller]
+    pub fn down(&mut self) -> Option<i32> {
+        let _ = self.client().try_call("shutdown", json!({"now": true}));
+        self.wait_end()
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub fn wait_end(&mut self) -> Option<i32> {
+        let mut child = self.child.take().expect("it runs");
+        let status = wait_for("the daemon's end", || child.try_wait().expect("a child"));
+        status.code()
+    }
+
+    /// Runs a client command.
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.command(args).stdin(Stdio::null()).output().expect("the program can be started")
+    }
+
+    /// Runs a client command that must succeed; its standard output.
+    #[track_caller]
+    pub fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(
+            output.status.success(),
+            "bgagent {args:?}: {:?}\n{}{}\n{}",
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+            self.log()
+        );
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// The database, read by hand.
+    pub fn database(&self) -> rusqlite::Connection {
+        open(&self.path("state/bgagent.db"))
+    }
+
+    /// Waits for an event of this type (and agent), looking at all events from the first.
+    #[track_caller]
+    pub fn until(&self, kind: &str, agent: &str) -> Value {
+        self.until_event(&format!("{kind} of {agent}"), |event| {
+            event["type"] == kind && event["agent_id"] == agent
+        })
+    }
+
+    /// Waits for an event, looking at all events from the first.
+    #[track_caller]
+    pub fn until_event(&self, what: &str, wanted: impl FnMut(&Value) -> bool) -> Value {
+        self.client().until(what, json!({"from": 1}), wanted)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // a chance to end its own children first
+            if let Ok(stream) = UnixStream::connect(self.path("socket")) {
+                let _ = Client::new(stream).try_call("shutdown", json!({"now": true}));
+                let deadline = Instant::now() + Duration::from_secs(10);
+                while Instant::now() < deadline && matches!(child.try_wait(), Ok(None)) {
+                    std::thread::park_timeout(Duration::from_millis(10));
+                }
+            }
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A connection that speaks the wire by hand.
+pub struct Client {
+    pub input: BufReader<UnixStream>,
+    pub output: UnixStream,
+    id: u64,
+}
+
+impl Client {
+    pub fn new(stream: UnixStream) -> Self {
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        let output = stream.try_clone().expect("a socket");
+        Self { input: BufReader::new(stream), output, id: 0 }
+    }
+
+    /// Sends bytes as they are.
+    pub fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.output.write_all(bytes)
+    }
+
+    /// The next line; `None` at the end.
+    pub fn line(&mut self) -> std::io::Result<Option<Value>> {
+        let mut line = String::new();
+        match self.input.read_line(&mut line)? {
+            0 => Ok(None),
+            _ => Ok(Some(serde_json::from_str(&line).expect("the daemon speaks JSON"))),
+        }
+    }
+
+    /// A call; notifications that come before the answer are passed over.
+    pub fn try_call(&mut self, method: &str, params: Value) -> Result<Value, Value> {
+        self.id += 1;
+        let id = self.id;
+        let line = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).to_string() + "\n";
+        self.send(line.as_bytes()).map_err(|error| json!({"io": error.to_string()}))?;
+        loop {
+            let answer = self.line().map_err(|error| json!({"io": error.to_string()}))?;
+            let answer = answer.ok_or(json!({"io": "closed"}))?;
+            if answer["id"] == id {
+                return match answer.get("error") {
+                    Some(error) => Err(error.clone()),
+                    None => Ok(answer["result"].clone()),
+                };
+            }
+        }
+    }
+
+    /// A call that must succeed.
+    #[track_caller]
+    pub fn call(&mut self, method: &str, params: Value) -> Value {
+        self.try_call(method, params.clone()).unwrap_or_else(|error| panic!("{method} {params}: {error}"))
+    }
+
+    /// Subscribes and waits for an event.
+    #[track_caller]
+    pub fn until(&mut self, what: &str, mut params: Value, mut wanted: impl FnMut(&Value) -> bool) -> Value {
+        params["follow"] = json!(true);
+        self.call("stream_agent_events", params);
+        let deadline = Instant::now() + PATIENCE;
+        let mut seen = Vec::new();
+        while Instant::now() < deadline {
+            let Ok(Some(line)) = self.line() else { break };
+            if line["method"] == "event" {
+                let event = &line["params"]["event"];
+                if wanted(event) {
+                    return event.clone();
+                }
+                seen.push(format!(
+                    "{} {} {} {}",
+                    event["seq"], event["type"], event["agent_id"], event["payload"]
+                ));
+            }
+        }
+        panic!("waited in vain for {what}; seen:\n{}", seen.join("\n"));
+    }
+}
+
+/// A database, read-only.
+pub fn open(path: &Path) -> rusqlite::Connection {
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let database = rusqlite::Connection::open_with_flags(path, flags).expect("the database opens");
+    database.busy_timeout(Duration::from_secs(5)).expect("a timeout");
+    database
+}
