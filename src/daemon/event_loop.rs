@@ -295,21 +295,21 @@ impl EventLoop {
         let answers = self.answers(&actions, &mut facts);
         let mut refused = HashSet::new();
         let mut newest = self.store.newest().borrow().0;
+        let mut storage_is_back = false;
         if !facts.is_empty() {
             let last_results = results_of(&facts);
             let (committed, was_down) = self.commit(facts).await?;
             refused.extend(committed.refused);
             newest = committed.newest.0;
             self.actor.completed(last_results);
-            if was_down {
-                let decision = self.engine.decide(clock::now(), Input::StorageBack);
-                let mut turn = Turn::default();
-                turn.add(decision);
-                Box::pin(self.carry_out(turn)).await?;
-            }
+            storage_is_back = was_down;
         }
+        // what was held back comes first: a run must be started before anything can end it
         self.perform(actions, answers, &refused, newest);
         let mut turn = Turn::default();
+        if storage_is_back {
+            turn.add(self.engine.decide(clock::now(), Input::StorageBack));
+        }
         for run in refused {
             tracing::error!(%run, "its slot had been claimed before; the run is given up");
             turn.add(self.engine.decide(clock::now(), Input::ClaimRefused { run }));

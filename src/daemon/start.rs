@@ -207,15 +207,16 @@ async fn serve(
         clients: AtomicU64::new(0),
         reload: reload.clone(),
     });
+    // before anybody is answered: clients look there for the socket
+    lock::write_daemon_file(paths, &paths.socket).map_err(|cause| Failure::Io {
+        doing: format!("can't write {}", paths.daemon_json().display()),
+        cause,
+    })?;
     let serving = tokio::spawn(listen::serve(listener, paths.socket.clone(), services, down.clone()));
     tokio::spawn(watch::run(config_path, reload_mode, loaded.text, reloads, inbox.clone()));
     tokio::spawn(outbox::run(store.clone(), handle.clone(), down.clone()));
     tokio::spawn(retention::run(store.clone(), handle.clone(), down.clone()));
     tokio::spawn(systemd::watchdog(handle.clone(), store.clone(), down.clone()));
-    lock::write_daemon_file(paths, &paths.socket).map_err(|cause| Failure::Io {
-        doing: format!("can't write {}", paths.daemon_json().display()),
-        cause,
-    })?;
 
     let announce = async {
         if is_ready.await.is_ok() {

@@ -32,6 +32,10 @@ pub(super) async fn run(
     let mut watcher = None;
     let mut last_text = first_text;
     set_watch(&path, mode, &touch, &mut watcher);
+    if watcher.is_some() {
+        // it may have changed between the start and the watch
+        let _ = touch.try_send(());
+    }
     loop {
         let answer = tokio::select! {
             reload = asked.recv() => match reload {

@@ -112,7 +112,9 @@ impl Engine {
             }
             _ => now.wall,
         };
-        let past = matches!(state.spec.schedule, Schedule::At(at) if at <= now.wall);
+        // an instant up to the high-water mark is no slot: the clock may have been set back
+        let judged = state.high_water(now.wall);
+        let past = matches!(state.spec.schedule, Schedule::At(at) if at <= now.wall || Some(at) <= judged);
         let (to, reason) = match (&state.spec.unavailable, wanted) {
             (Some(why), _) => (Desired::Stopped, Some(why.to_string())),
             (None, Desired::Active | Desired::Paused) if past => (Desired::Stopped, Some(PAST.to_owned())),

@@ -4,9 +4,12 @@
 //! slots there are follows from commands and configurations, not from the engine.
 //!
 //! `BGAGENT_SIM_SEED=n` runs one seed, `BGAGENT_SIM_CASES=n` as many, `BGAGENT_SIM_DAYS=n` as long.
+mod checks;
+mod faults;
 mod fleet;
 mod model;
 mod rng;
+mod runners;
 mod spans;
 mod world;
 
@@ -71,7 +74,7 @@ fn years_of_a_fleet_account_for_every_slot() {
     let days = asked("BGAGENT_SIM_DAYS").unwrap_or(45) as i64;
     let seeds = match asked("BGAGENT_SIM_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 1..1 + asked("BGAGENT_SIM_CASES").unwrap_or(40),
+        None => 1..1 + asked("BGAGENT_SIM_CASES").unwrap_or(20),
     };
     let mut sum = Simulated::default();
     for seed in seeds.clone() {

@@ -214,6 +214,15 @@ fn a_one_shot_runs_once_and_is_done() {
 }
 
 #[test]
+fn a_one_shot_moved_before_the_high_water_mark_is_done() {
+    let mut bench = Bench::new(&[plain("a", Schedule::At(t(7200)))]);
+    bench.wait(7200).complete().jump(-7000).quietly();
+    bench.reload(&[plain("a", Schedule::At(t(5000)))]).expect(&[]);
+    assert_eq!(bench.state("a").record.desired, Desired::Stopped, "never active without a slot");
+    bench.reload(&[plain("a", Schedule::At(t(9000)))]).expect(&["a stopped -> active"]);
+}
+
+#[test]
 fn a_one_shot_that_passed_while_down_paused_or_skipped() {
     let at = || plain("a", Schedule::At(t(100)));
     let mut bench = Bench::new(&[at()]);

@@ -122,8 +122,9 @@ fn schedule(name: &AgentId, rng: &mut Rng, now: Timestamp) -> (Schedule, SignedD
 }
 
 fn cron(rng: &mut Rng) -> Schedule {
-    let (zone, expression) = (*rng.pick(&ZONES), *rng.pick(&CRONS));
-    Schedule::Cron(Arc::new(CronSchedule::parse(expression, TimeZone::get(zone).unwrap()).unwrap()))
+    let zone = rng.pick(&ZONES);
+    let text = rng.pick(&CRONS);
+    Schedule::Cron(Arc::new(CronSchedule::parse(text, TimeZone::get(zone).unwrap()).unwrap()))
 }
 
 /// The same agent, changed in its schedule or in anything else but its jitter.

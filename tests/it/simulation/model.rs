@@ -106,7 +106,7 @@ impl Model {
                     cause: cause.clone(),
                     run: *run,
                 };
-                self.judged(agent, record, *extends)?;
+                self.judged(agent, record, *extends, defect)?;
             }
             Fact::SlotRevised { agent, slot, run, verdict, cause, quiet } => {
                 let open = self.close(*run, None)?;
@@ -210,7 +210,13 @@ impl Model {
         Ok(None)
     }
 
-    fn judged(&mut self, agent: &AgentId, record: Record, extends: bool) -> Result<(), Wrong> {
+    fn judged(
+        &mut self,
+        agent: &AgentId,
+        record: Record,
+        extends: bool,
+        defect: Option<Defect>,
+    ) -> Result<(), Wrong> {
         ensure!(record.count > 0 && record.first <= record.last, "a record without slots: {record:?}");
         ensure!(
             (record.verdict == Verdict::Ran) == record.run.is_some(),
@@ -226,6 +232,9 @@ impl Model {
             ledger.push(record);
             return Ok(());
         };
+        if defect == Some(Defect::ClaimsNotUnique) && newest.last >= record.first {
+            return Ok(()); // the claims alone must tell
+        }
         ensure!(newest.last < record.first, "{agent}: slot {} has a verdict already", record.first);
         if extends {
             ensure!(

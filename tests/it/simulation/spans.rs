@@ -61,7 +61,8 @@ impl Spans {
                 }
                 line.spec = spec;
                 line.removed = false;
-                let past = line.spec.schedule_is_past(now);
+                let past = line.spec.schedule_is_past(now)
+                    || matches!(line.spec.schedule, Schedule::At(at) if line.has_had(at));
                 if past && !line.stopped {
                     (line.stopped, line.done) = (true, true);
                 } else if line.done && !past {

@@ -1,0 +1,263 @@
+//! What goes into the engine and what comes out of it: one closed inlet, one outlet.
+use crate::domain::*;
+use jiff::{SignedDuration, Timestamp};
+use std::sync::Arc;
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Input {
+    /// Time passed, nothing else.
+    Tick,
+    /// A client asked for something; the reply goes to `ticket`.
+    Command {
+        /// Whom to answer.
+        ticket: Ticket,
+        /// What was asked.
+        command: Command,
+    },
+    /// A runner started a process, which waits, or the body of an attempt without a process.
+    Began {
+        /// Of which run.
+        run: RunId,
+        /// In which attempt.
+        attempt: u32,
+        /// What for.
+        role: ProcessRole,
+        /// The process, if there is one.
+        process: Option<Process>,
+        /// Who waits for the word to go on.
+        ticket: Ticket,
+    },
+    /// A runner finished an attempt; nothing of it lives any more.
+    AttemptEnded {
+        /// Of which run.
+        run: RunId,
+        /// Which.
+        attempt: u32,
+        /// How.
+        outcome: Box<AttemptOutcome>,
+    },
+    /// The store refused a claim: its slot had been claimed before.
+    ClaimRefused {
+        /// Which.
+        run: RunId,
+    },
+    /// A valid configuration; `ticket` is answered if somebody asked for it.
+    FleetLoaded {
+        /// What it says.
+        fleet: Arc<Fleet>,
+        /// Whom to answer.
+        ticket: Option<Ticket>,
+    },
+    /// A configuration was refused.
+    FleetRejected {
+        /// The file.
+        path: String,
+        /// Every error.
+        errors: Vec<String>,
+    },
+    /// The store could not write for a while, and can again. Slots that passed meanwhile were
+    /// refused.
+    StorageBack,
+    /// Claim nothing more; the daemon goes down.
+    ShutDown {
+        /// Why.
+        reason: String,
+    },
+    /// End every run in flight: the grace of a shutdown is over.
+    EndRuns {
+        /// At once, without TERM.
+        kill: bool,
+    },
+}
+
+/// Names somebody who waits for an answer. Opaque to the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket(pub u64);
+
+/// One agent or all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The agent of this name.
+    One(AgentId),
+    /// Every agent.
+    All,
+}
+
+/// What a client can ask of the engine.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Section 3 of the contract.
+    Start(Target, Option<String>),
+    /// Section 3; with when it resumes by itself.
+    Pause(Target, Option<String>, Option<Timestamp>),
+    /// Section 3.
+    Resume(Target, Option<String>),
+    /// Section 3.
+    Stop(Target, Option<String>, StopMode),
+    /// A manual run, with a query instead of the configured one.
+    Run(AgentId, Option<Arc<str>>),
+    /// Ends one run; true: without TERM.
+    Cancel(RunId, bool),
+    /// Leaves out the next slot.
+    Skip(AgentId),
+    /// A person took note of an incident.
+    Ack(Option<AgentId>, String),
+}
+
+/// What becomes of a run in flight when its agent is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopMode {
+    /// TERM, grace, KILL.
+    Terminate,
+    /// It finishes.
+    Drain,
+    /// KILL.
+    Kill,
+}
+
+/// What to record and what to do, in that order.
+#[derive(Debug, Default)]
+pub struct Decision {
+    /// Commit these together.
+    pub facts: Vec<Entry>,
+    /// Then do these, in order.
+    pub actions: Vec<Action>,
+}
+
+/// What the shell does for the engine.
+#[derive(Debug, PartialEq)]
+pub enum Action {
+    /// Start an attempt of a claimed run.
+    Start(Box<Start>),
+    /// End an attempt in flight. True: without TERM.
+    Cancel {
+        /// Of which run.
+        run: RunId,
+        /// Without TERM.
+        kill: bool,
+    },
+    /// Let the one who waits at `ticket` go on, or not.
+    Go {
+        /// Who.
+        ticket: Ticket,
+        /// False: the run was cancelled meanwhile.
+        go: bool,
+    },
+    /// Answer a client.
+    Reply {
+        /// Whom.
+        ticket: Ticket,
+        /// What became of its command.
+        result: Result<Reply, Refusal>,
+    },
+}
+
+/// An attempt to start.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Start {
+    /// Which run.
+    pub run: RunId,
+    /// Of which agent, with the configuration that it was claimed with.
+    pub agent: Arc<AgentSpec>,
+    /// From 1.
+    pub attempt: u32,
+    /// Why the run exists.
+    pub trigger: Trigger,
+    /// The slot that it is for.
+    pub slot: Option<Timestamp>,
+    /// Instead of the configured query.
+    pub query: Option<Arc<str>>,
+    /// The event that started it.
+    pub event: Option<Arc<str>>,
+    /// What is left of `total_timeout`.
+    pub time_left: Option<SignedDuration>,
+}
+
+/// A command that was carried out.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// Of one agent.
+    Changed(ChangedAgent),
+    /// Of all agents.
+    AllChanged(Vec<(AgentId, Result<ChangedAgent, Refusal>)>),
+    /// A manual run was claimed; the note says what is odd about it.
+    RunClaimed {
+        /// Which.
+        run: RunId,
+        /// True: it waits for something.
+        queued: bool,
+        /// For people.
+        note: Option<String>,
+    },
+    /// A run is being ended, or has ended.
+    Cancelling {
+        /// Which.
+        run: RunId,
+    },
+    /// A slot will be left out.
+    WillSkip {
+        /// Which.
+        slot: Timestamp,
+        /// False: that was so before.
+        changed: bool,
+    },
+    /// An incident as it is now.
+    Incident(Box<IncidentRecord>),
+    /// A configuration was taken up.
+    Reloaded {
+        /// New agents.
+        added: Vec<AgentId>,
+        /// Agents that are different now.
+        changed: Vec<AgentId>,
+        /// Agents that are gone.
+        removed: Vec<AgentId>,
+    },
+}
+
+/// What became of one agent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChangedAgent {
+    /// Whose.
+    pub agent: AgentId,
+    /// Before.
+    pub previous: Desired,
+    /// Now.
+    pub state: Desired,
+    /// False: it already was so.
+    pub changed: bool,
+    /// For people: "already active".
+    pub note: Option<String>,
+}
+
+/// A command that was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No such agent.
+    #[error("no agent named `{0}`")]
+    NoSuchAgent(AgentId),
+    /// No such run in flight.
+    #[error("run {0} is not in flight")]
+    NoSuchRun(RunId),
+    /// No such incident.
+    #[error("no open incident `{0}`")]
+    NoSuchIncident(String),
+    /// The state does not allow it.
+    #[error("{0}")]
+    WrongState(String),
+    /// The agent needs something that this version does not have.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The daemon is going down.
+    #[error("the daemon is shutting down")]
+    ShuttingDown,
+}
+
+/// When [`super::Engine::decide`] must be called at the latest, if nothing else happens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wake {
+    /// By the wall clock: slots, timed pauses.
+    pub wall: Option<Timestamp>,
+    /// By the clock that stands still in sleep: retries, catch-ups.
+    pub mono: Option<SignedDuration>,
+}

@@ -1,0 +1,131 @@
+//! What goes wrong, and what people do meanwhile.
+use super::fleet;
+use super::model::Wrong;
+use super::world::{Crash, World, secs};
+use bgagent::domain::*;
+use bgagent::engine::{Command, Input, StopMode, Target, Ticket};
+
+impl World {
+    pub(super) fn fault(&mut self) -> Result<Vec<Input>, Wrong> {
+        match self.rng.between(0, 100) {
+            0..40 => return Ok(self.command()),
+            40..50 => {
+                let span = secs(self.rng.span(2, 200_000));
+                self.sleep(span);
+            }
+            50..60 => self.jump(),
+            60..64 => {
+                self.sleep(secs(3000));
+                self.jump();
+            }
+            64..78 => {
+                // in a turn that has something to lose, or out of the blue
+                match self.rng.between(0, 3) {
+                    0 => self.crash = Some(Crash::BeforeCommit),
+                    1 => self.crash = Some(Crash::BeforeActions),
+                    _ => self.die(),
+                }
+            }
+            78..86 => self.outage = Some(secs(self.rng.span(1, 20_000))),
+            86..95 if self.stopping.is_none() => {
+                self.edit();
+                let ticket = self.rng.chance(50).then(|| self.ticket());
+                return Ok(vec![Input::FleetLoaded { fleet: self.fleet.clone(), ticket }]);
+            }
+            95..97 => {
+                let errors = vec!["line 1: no".into()];
+                return Ok(vec![Input::FleetRejected { path: "/agents.toml".into(), errors }]);
+            }
+            _ if self.stopping.is_none() => {
+                self.stopping = Some(self.now.mono + secs(30));
+                return Ok(vec![Input::ShutDown { reason: "asked".into() }]);
+            }
+            _ => {}
+        }
+        Ok(Vec::new())
+    }
+
+    pub(super) fn shutdown(&mut self) -> Option<Input> {
+        let deadline = self.stopping?;
+        if self.attempts.is_empty() {
+            self.engine = None;
+            return None;
+        }
+        (deadline <= self.now.mono).then(|| {
+            self.stopping = Some(self.now.mono + secs(7));
+            Input::EndRuns { kill: self.rng.chance(30) }
+        })
+    }
+
+    pub(super) fn die(&mut self) {
+        self.crashes += 1;
+        self.engine = None;
+    }
+
+    pub(super) fn edit(&mut self) {
+        let names: Vec<AgentId> = self.specs.keys().cloned().collect();
+        let parallel = if self.rng.chance(20) {
+            self.rng.between(1, 6) as usize
+        } else {
+            self.fleet.daemon.max_parallel_runs
+        };
+        for _ in 0..self.rng.between(0, 3) {
+            let name = self.rng.pick(&names).clone();
+            let Some(spec) = self.specs.get(&name).cloned() else { continue };
+            if self.rng.chance(30) {
+                self.specs.remove(&name);
+                self.left_out.insert(name, spec);
+            } else {
+                self.specs.insert(name, fleet::edited(&spec, &mut self.rng, self.now.wall));
+            }
+        }
+        let gone: Vec<AgentId> = self.left_out.keys().cloned().collect();
+        for name in gone {
+            if self.rng.chance(40) {
+                let spec = self.left_out.remove(&name).unwrap();
+                let spec = if self.rng.chance(50) {
+                    fleet::edited(&spec, &mut self.rng, self.now.wall)
+                } else {
+                    spec
+                };
+                self.specs.insert(name, spec);
+            }
+        }
+        self.fleet = fleet::fleet(&self.specs, parallel);
+    }
+
+    pub(super) fn command(&mut self) -> Vec<Input> {
+        let name = self.rng.pick(&fleet::names()).clone();
+        let target = if self.rng.chance(15) { Target::All } else { Target::One(name.clone()) };
+        let reason = self.rng.chance(30).then(|| "because".to_owned());
+        let open = self.model.open.len() as i64;
+        let command = match self.rng.between(0, 12) {
+            0..3 => Command::Start(target, reason),
+            3 => Command::Pause(target, reason, None),
+            4 => {
+                let until = self.now.wall + secs(self.rng.span(1, 100_000));
+                Command::Pause(target, reason, Some(until))
+            }
+            5..7 => Command::Resume(target, reason),
+            7 => Command::Stop(
+                target,
+                reason,
+                *self.rng.pick(&[StopMode::Terminate, StopMode::Drain, StopMode::Kill]),
+            ),
+            8 => Command::Run(name, None),
+            9 if open > 0 => {
+                let at = self.rng.between(0, open) as usize;
+                Command::Cancel(self.model.open[at].record.run, self.rng.chance(50))
+            }
+            10 => Command::Ack(None, "disk".into()),
+            _ => Command::Skip(name),
+        };
+        let ticket = self.ticket();
+        vec![Input::Command { ticket, command }]
+    }
+
+    pub(super) fn ticket(&mut self) -> Ticket {
+        self.tickets += 1;
+        Ticket(self.tickets)
+    }
+}
