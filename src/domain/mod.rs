@@ -5,6 +5,7 @@
 mod agent;
 mod agent_state;
 mod calendar;
+mod chat;
 mod cron;
 mod event;
 mod fact;
@@ -15,6 +16,7 @@ mod incident;
 mod run;
 mod slot;
 mod time;
+mod tool;
 
 pub use agent::{
     AgentSpec, Approval, Backoff, Body, CatchUp, CatchUpPolicy, Check, CheckBody, CircuitSpec, CommandSpec,
@@ -23,6 +25,10 @@ pub use agent::{
 };
 pub use agent_state::{Activity, Desired, Health};
 pub use calendar::{Calendar, jitter_of};
+pub use chat::{
+    ChatMessage, Finish, ModelAnswer, ModelError, ModelRequest, ModelTurn, ReadsWhen, Step, Tokens, ToolDef,
+    ToolOffer, ToolReply, ToolRequest, WorstCase,
+};
 pub use cron::{CronError, CronSchedule};
 pub use event::{Event, EventType};
 pub use fact::{
@@ -39,3 +45,4 @@ pub use incident::{Finding, IncidentRecord, Level, Severity};
 pub use run::{AttemptEnd, AttemptOutcome, ErrorKind, RunError, RunStatus, Trigger, Usage};
 pub use slot::Verdict;
 pub use time::{Gap, Now, human_duration, micros, timestamp_of_micros, to_micros};
+pub use tool::Effect;

@@ -163,6 +163,7 @@ impl Attempt<'_> {
             agent: Some(self.brief.agent.id.clone()),
             run: Some(self.brief.run),
             timeout: Some(bound.min(self.time_left())),
+            idempotency_key: None,
         };
         let orders = &mut self.orders;
         tokio::select! {

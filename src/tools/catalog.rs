@@ -1,9 +1,9 @@
 //! What tools there are: names, effects, sentences, schemas. A tool without [`Runs`] is not in this
 //! version; it is listed so that people and `check` can say so instead of "unknown".
-use super::{Effect, Entry, ToolError, ToolInfo, ToolOutput, probe, system_metrics};
-use crate::domain::ToolSpec;
+use super::{Call, Effect, Entry, ToolError, ToolInfo, ToolOutput, probe, system_metrics};
+use crate::domain::{ReadsWhen, ToolSpec};
 use serde_json::{Map, Value, json};
-use std::time::Duration;
+use std::sync::Arc;
 
 /// A tool that is in this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,20 +12,44 @@ pub(super) enum Runs {
     Probe,
 }
 
-impl Runs {
+/// What an instance of a tool is, by its settings.
+pub(super) struct About {
+    /// What a call may do, at the worst.
+    pub(super) effect: Effect,
+    /// See [`ToolInfo::reads_when`].
+    pub(super) reads_when: Option<ReadsWhen>,
+    /// See [`ToolInfo::untrusted`].
+    pub(super) untrusted: bool,
     /// JSON Schema of all its arguments.
-    pub(super) fn schema(self) -> Value {
+    pub(super) schema: Value,
+}
+
+impl About {
+    /// A tool that looks at this machine only.
+    fn local(schema: Value) -> Self {
+        Self { effect: Effect::Read, reads_when: None, untrusted: false, schema }
+    }
+}
+
+impl Runs {
+    /// What an instance with these settings is; null: the tool itself, without settings.
+    pub(super) fn about(self, _settings: &Value) -> About {
         match self {
-            Self::SystemMetrics => system_metrics::schema(),
-            Self::Probe => probe::schema(),
+            Self::SystemMetrics => About::local(system_metrics::schema()),
+            Self::Probe => About::local(probe::schema()),
         }
     }
 
-    /// Calls it. `bound` is for tools that can give a part when their time is nearly up.
-    pub(super) async fn call(self, args: Value, bound: Duration) -> Result<ToolOutput, ToolError> {
+    /// Are the settings of an instance arguments that its callers can't change?
+    pub(super) fn settings_are_arguments(self) -> bool {
+        matches!(self, Self::SystemMetrics | Self::Probe)
+    }
+
+    /// Calls it.
+    pub(super) async fn call(self, call: Call) -> Result<ToolOutput, ToolError> {
         match self {
-            Self::SystemMetrics => system_metrics::call(&args).await,
-            Self::Probe => probe::call(&args, bound).await,
+            Self::SystemMetrics => system_metrics::call(&call.args).await,
+            Self::Probe => probe::call(&call.args, call.bound).await,
         }
     }
 }
@@ -78,42 +102,47 @@ const BUILT_INS: &[(&str, Effect, Option<Runs>, &str)] = &[
 
 /// All built-in tools.
 pub(super) fn built_ins() -> impl Iterator<Item = Entry> {
-    BUILT_INS.iter().map(|(name, effect, runs, description)| Entry {
-        info: ToolInfo {
-            name: (*name).to_owned(),
-            kind: None,
-            effect: *effect,
-            description: (*description).to_owned(),
-            schema: schema_of(*runs),
-            available: runs.is_some(),
-        },
-        runs: *runs,
-        fixed: Map::new(),
-    })
+    BUILT_INS
+        .iter()
+        .map(|(name, effect, runs, description)| entry(name, None, *effect, *runs, description, Value::Null))
 }
 
-/// A configured instance: its settings are arguments that its callers can't change.
+/// A configured instance. Where its settings are arguments, its callers can't change them.
 pub(super) fn instance(name: &str, spec: &ToolSpec) -> Entry {
     let kind = BUILT_INS.iter().find(|(kind, ..)| *kind == spec.kind);
     let runs = kind.and_then(|(_, _, runs, _)| *runs).filter(|_| spec.available);
-    let mut fixed = spec.settings.as_object().cloned().unwrap_or_default();
-    fixed.remove("type");
+    let effect = kind.map_or(Effect::Effect, |(_, effect, ..)| *effect);
+    let description = kind.map_or("", |(.., description)| description);
+    entry(name, Some(&spec.kind), effect, runs, description, spec.settings.clone())
+}
+
+fn entry(
+    name: &str,
+    kind: Option<&str>,
+    effect: Effect,
+    runs: Option<Runs>,
+    description: &str,
+    settings: Value,
+) -> Entry {
+    let unknown = || About { effect, reads_when: None, untrusted: true, schema: json!({"type": "object"}) };
+    let mut about = runs.map_or_else(unknown, |runs| runs.about(&settings));
+    if let (true, Some(fixed)) = (runs.is_some_and(Runs::settings_are_arguments), settings.as_object()) {
+        about.schema = without(about.schema, fixed);
+    }
     Entry {
         info: ToolInfo {
             name: name.to_owned(),
-            kind: Some(spec.kind.clone()),
-            effect: kind.map_or(Effect::Effect, |(_, effect, ..)| *effect),
-            description: kind.map_or_else(String::new, |(.., description)| (*description).to_owned()),
-            schema: without(schema_of(runs), &fixed),
+            kind: kind.map(str::to_owned),
+            effect: about.effect,
+            reads_when: about.reads_when,
+            untrusted: about.untrusted,
+            description: description.to_owned(),
+            schema: about.schema,
             available: runs.is_some(),
         },
         runs,
-        fixed,
+        settings: Arc::new(settings),
     }
-}
-
-fn schema_of(runs: Option<Runs>) -> Value {
-    runs.map_or_else(|| json!({"type": "object"}), Runs::schema)
 }
 
 /// The schema of the arguments that are left when some are fixed.

@@ -17,10 +17,15 @@ pub(super) fn arguments(entry: &Entry, args: &Value) -> Result<Value, ToolError>
     let given = if args.is_null() { &empty } else { args };
     schema::validate(&entry.info.schema, given).map_err(refuse)?;
     let mut all = given.as_object().cloned().unwrap_or_default();
-    all.extend(entry.fixed.clone());
+    let Some(runs) = entry.runs.filter(|runs| runs.settings_are_arguments()) else {
+        return Ok(Value::Object(all));
+    };
+    let fixed = entry.settings.as_object().cloned().unwrap_or_default();
+    let checked = !fixed.is_empty();
+    all.extend(fixed);
     let all = Value::Object(all);
-    if let Some(runs) = entry.runs.filter(|_| !entry.fixed.is_empty()) {
-        schema::validate(&runs.schema(), &all).map_err(|error| {
+    if checked {
+        schema::validate(&runs.about(&Value::Null).schema, &all).map_err(|error| {
             ToolError::Arguments(format!("tool `{name}`, as configured in [tools.{name}]: {error}"))
         })?;
     }

@@ -2,9 +2,10 @@
 //! and size, and keeps a panic from spreading; each tool is a file of its own that may rely on this.
 //!
 //! Whether an agent may call a tool, and what its result is good for, is decided elsewhere.
-use crate::domain::{AgentId, Finding, Fleet, RunId};
+use crate::domain::{AgentId, Effect, Finding, Fleet, ReadsWhen, RunId, ToolDef, ToolOffer};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 mod blocking;
@@ -15,28 +16,6 @@ mod probe;
 mod schema;
 mod system_metrics;
 
-/// What a call may do to the world (section "Words" of the contract).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    /// Only looks.
-    Read,
-    /// May be repeated without harm.
-    Idempotent,
-    /// Changes something.
-    Effect,
-}
-
-impl Effect {
-    /// `read`, `idempotent` or `effect`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Idempotent => "idempotent",
-            Self::Effect => "effect",
-        }
-    }
-}
-
 /// What is known of a tool without calling it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ToolInfo {
@@ -44,14 +23,34 @@ pub struct ToolInfo {
     pub name: String,
     /// Of which built-in tool it is an instance, if it is one.
     pub kind: Option<String>,
-    /// What a call may do.
+    /// What a call may do, at the worst.
     pub effect: Effect,
+    /// Calls that only look although the tool can do more.
+    pub reads_when: Option<ReadsWhen>,
+    /// What it gives comes from the outside world: data, never instructions.
+    pub untrusted: bool,
     /// One sentence.
     pub description: String,
     /// JSON Schema of its arguments.
     pub schema: Value,
     /// False: it is not in this version.
     pub available: bool,
+}
+
+impl ToolInfo {
+    /// The tool as it is offered to a conversation.
+    pub fn offer(&self) -> ToolOffer {
+        ToolOffer {
+            def: ToolDef {
+                name: self.name.clone(),
+                description: self.description.clone(),
+                schema: self.schema.clone(),
+            },
+            effect: self.effect,
+            reads_when: self.reads_when.clone(),
+            untrusted: self.untrusted,
+        }
+    }
 }
 
 /// For whom a tool is called.
@@ -63,6 +62,8 @@ pub struct CallContext {
     pub run: Option<RunId>,
     /// Bound of the whole call.
     pub timeout: Option<Duration>,
+    /// Equal in each try of the same call, another for each other call. For tools that can hand it on.
+    pub idempotency_key: Option<String>,
 }
 
 /// What a tool gave.
@@ -113,8 +114,23 @@ struct Entry {
     info: ToolInfo,
     /// What runs. `None`: not in this version.
     runs: Option<catalog::Runs>,
-    /// Arguments that the configuration fixes.
-    fixed: serde_json::Map<String, Value>,
+    /// What the configuration says of this instance, without its `type`.
+    settings: Arc<Value>,
+}
+
+/// One call of one tool, its arguments checked.
+#[derive(Debug, Clone)]
+struct Call {
+    /// Name of the tool or of its instance.
+    tool: String,
+    /// What the caller says; fits the schema.
+    args: Value,
+    /// What the configuration says.
+    settings: Arc<Value>,
+    /// For tools that can give a part when their time is nearly up. The dispatcher holds it.
+    bound: Duration,
+    /// For whom.
+    context: CallContext,
 }
 
 impl Tools {
@@ -144,7 +160,9 @@ impl Tools {
         let runs = entry.runs.ok_or_else(|| ToolError::Unavailable(name.to_owned()))?;
         let args = dispatch::arguments(entry, args)?;
         let bound = context.timeout.unwrap_or(DEFAULT_TIMEOUT);
-        dispatch::bounded(name, bound, runs.call(args, bound)).await
+        let call =
+            Call { tool: name.to_owned(), args, settings: entry.settings.clone(), bound, context: context.clone() };
+        dispatch::bounded(name, bound, runs.call(call)).await
     }
 
     fn find(&self, name: &str) -> Result<&Entry, ToolError> {

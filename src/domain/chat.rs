@@ -1,0 +1,254 @@
+//! What is said between an agent and a language model, in no provider's format.
+use super::run::{RunError, Usage};
+use super::tool::Effect;
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// One message of a conversation. The system instruction is not one of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "role", rename_all = "snake_case")]
+pub enum ChatMessage {
+    /// What the agent was asked.
+    User {
+        /// The text.
+        text: String,
+    },
+    /// What the model said.
+    Model(ModelTurn),
+    /// What the tools gave that the turn before had called, in the order of its calls.
+    Tools {
+        /// One for each call.
+        replies: Vec<ToolReply>,
+    },
+}
+
+/// One turn of the model: text, calls of tools, or both.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ModelTurn {
+    /// What it said; may be empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub text: String,
+    /// What it thought, where the provider tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thought: Option<String>,
+    /// The tools that it calls.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<ToolRequest>,
+    /// What the provider wants back unchanged with this turn (signed thoughts); null: nothing. Means
+    /// something to the wire format named in it only.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub opaque: Value,
+}
+
+/// A call that a model wants.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ToolRequest {
+    /// Names the call for the provider. Not necessarily unique, and possibly empty: calls are told
+    /// apart by their place.
+    pub id: String,
+    /// The tool, as it was offered; an unknown one if the model made it up.
+    pub name: String,
+    /// The arguments as they were sent: JSON if the model did it right. An empty text is `{}`.
+    pub arguments: String,
+}
+
+/// What a call gave.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ToolReply {
+    /// [`ToolRequest::id`].
+    pub id: String,
+    /// [`ToolRequest::name`].
+    pub name: String,
+    /// The result, or what is wrong, for the model to read.
+    pub text: String,
+    /// It failed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_error: bool,
+}
+
+/// A tool as a model sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ToolDef {
+    /// Our name of it. Providers allow fewer characters; `llm` maps them and back.
+    pub name: String,
+    /// When and how to use it.
+    pub description: String,
+    /// JSON Schema of its arguments, an object.
+    pub schema: Value,
+}
+
+/// A tool that a conversation may use, with all that decides whether a call is allowed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolOffer {
+    /// What the model sees.
+    pub def: ToolDef,
+    /// What a call may do, at the worst.
+    pub effect: Effect,
+    /// Calls that only look although the tool can do more.
+    pub reads_when: Option<ReadsWhen>,
+    /// What it gives comes from the outside world: data, never instructions.
+    pub untrusted: bool,
+}
+
+impl ToolOffer {
+    /// What a call with these arguments may do.
+    pub fn effect_of(&self, args: &Value) -> Effect {
+        match &self.reads_when {
+            Some(reads) if reads.holds(args) => Effect::Read,
+            _ => self.effect,
+        }
+    }
+}
+
+/// Arguments with which a tool only looks: `key` has one of `values`, or is left out and `by_default`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadsWhen {
+    /// Name of an argument.
+    pub key: String,
+    /// Its harmless values.
+    pub values: Vec<String>,
+    /// A call without it is harmless as well.
+    pub by_default: bool,
+}
+
+impl ReadsWhen {
+    fn holds(&self, args: &Value) -> bool {
+        match args.get(&self.key).and_then(Value::as_str) {
+            Some(value) => self.values.iter().any(|known| known == value),
+            None => self.by_default,
+        }
+    }
+}
+
+/// What is asked of a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelRequest {
+    /// Who the model is to be.
+    pub system: Option<String>,
+    /// The conversation so far; the last one is never the model's.
+    pub messages: Vec<ChatMessage>,
+    /// What it may call.
+    pub tools: Vec<ToolDef>,
+    /// Longest answer, in tokens.
+    pub max_output_tokens: u64,
+    /// JSON Schema that the final answer must fit.
+    pub output_schema: Option<Value>,
+}
+
+/// What a model answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelAnswer {
+    /// What it said.
+    pub turn: ModelTurn,
+    /// Why it stopped.
+    pub finish: Finish,
+    /// What the provider says it used. `None`: it does not say, which is not zero.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<Tokens>,
+}
+
+/// Why a model stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finish {
+    /// It has said all, or waits for its tools.
+    Stop,
+    /// Its answer got too long and was cut off.
+    Length,
+    /// It, or a filter of its provider, refuses; the text says why if that is told.
+    Refusal(String),
+}
+
+/// Tokens of one request. `cached` is a part of `input`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tokens {
+    /// Sent.
+    pub input: u64,
+    /// Of them, read from the provider's cache.
+    pub cached: u64,
+    /// Received, thoughts included.
+    pub output: u64,
+}
+
+/// Why a request gave no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelError {
+    /// What kind, and a sentence. Never holds a key or what was asked.
+    pub error: RunError,
+    /// How long the provider asks to wait.
+    pub retry_after: Option<SignedDuration>,
+    /// Another model may be asked instead: a rate limit, a server error or a network error.
+    pub try_fallback: bool,
+    /// The provider may have worked on it, and may charge for it: it had the whole request, and did
+    /// not refuse it.
+    pub may_cost: bool,
+}
+
+/// What a request may cost at the worst: held back before it is sent, settled afterwards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WorstCase {
+    /// Tokens in and out.
+    pub tokens: u64,
+    /// US dollars; 0 for a model without a price.
+    pub usd: f64,
+}
+
+/// One entry of the journal of a run: durable before the next step is taken. A conversation is
+/// rebuilt from these, in order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum Step {
+    /// A request is about to be sent; its worst case is held.
+    Asked {
+        /// Name of a `[models.…]` table.
+        model: String,
+        /// What is held for it.
+        worst: WorstCase,
+    },
+    /// It was answered.
+    Answered {
+        /// Name of a `[models.…]` table.
+        model: String,
+        /// What it said.
+        answer: ModelAnswer,
+        /// What is charged for it.
+        used: Usage,
+    },
+    /// It was not answered.
+    Unanswered {
+        /// Name of a `[models.…]` table.
+        model: String,
+        /// Why.
+        error: RunError,
+        /// What is charged for it.
+        used: Usage,
+    },
+    /// A call of a tool is about to be made.
+    Calling {
+        /// Place among the calls of the newest turn, from 0.
+        call: usize,
+        /// What it may do.
+        effect: Effect,
+    },
+    /// It was made, or answered without being made.
+    Called {
+        /// Place among the calls of the newest turn, from 0.
+        call: usize,
+        /// What the model is told.
+        reply: ToolReply,
+        /// The outside world was read.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        untrusted: bool,
+    },
+    /// A person decided about a call that waited for one.
+    Decided {
+        /// Place among the calls of the newest turn, from 0.
+        call: usize,
+        /// It may be made.
+        approved: bool,
+        /// What the person said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+}
