@@ -2,12 +2,14 @@
 use super::event_loop::Message;
 use crate::domain::{AgentId, Body, Entry, Fact, Fleet, RunId, RunStatus};
 use crate::engine::Start;
+use crate::llm::Models;
 use crate::runner::{self, Brief, Report, Shared, StopOrder};
 use crate::store::{RunFilter, Store};
 use crate::tools::Tools;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 /// Last results that are kept at hand; the rest is in the database.
@@ -24,13 +26,20 @@ pub(super) struct Actor {
 
 impl Actor {
     /// `inbox` gets what runners report; output goes straight to the store.
-    pub(super) fn new(store: Store, fleet: &Fleet, inbox: mpsc::Sender<Message>) -> Self {
+    pub(super) fn new(store: Store, fleet: &Arc<Fleet>, inbox: mpsc::Sender<Message>) -> Self {
         let (reports, reported) = mpsc::channel(1024);
         tokio::spawn(forward(store.clone(), reported, inbox));
         let tools = Arc::new(Tools::new(fleet));
         Self {
-            store,
-            shared: Shared { trampoline: trampoline(), tools: tools.clone(), reports },
+            store: store.clone(),
+            shared: Shared {
+                trampoline: trampoline(),
+                fleet: fleet.clone(),
+                tools: tools.clone(),
+                models: Arc::new(Models::new(fleet, None)),
+                store: Some(store.clone()),
+                reports,
+            },
             stops: HashMap::new(),
             results: Arc::default(),
             tools: Arc::new(Mutex::new(tools)),
@@ -43,7 +52,9 @@ impl Actor {
     }
 
     /// Attempts that start from now on use this configuration's tools.
-    pub(super) fn configure(&mut self, fleet: &Fleet) {
+    pub(super) fn configure(&mut self, fleet: &Arc<Fleet>) {
+        self.shared.fleet = fleet.clone();
+        self.shared.models = Arc::new(Models::new(fleet, Some(&self.shared.models)));
         let tools = Arc::new(Tools::new(fleet));
         self.shared.tools = tools.clone();
         *self.tools.lock().expect("no holder panics") = tools;
@@ -68,6 +79,7 @@ impl Actor {
                 trigger: start.trigger,
                 slot: start.slot,
                 query: start.query,
+                mode: start.mode,
                 event: start.event,
                 last_result,
                 time_left: start.time_left,
@@ -130,26 +142,64 @@ async fn last_result(
     result
 }
 
-/// Takes reports from the runners: output is committed at once, the rest is for the loop.
+/// Takes reports from the runners: output and journals are committed at once, the rest is for the loop.
 async fn forward(store: Store, mut reports: mpsc::Receiver<Report>, inbox: mpsc::Sender<Message>) {
     while let Some(report) = reports.recv().await {
-        let Report::Output { run, agent, attempt, chunks, keep_head, drop_before, dropped_bytes, told, done } =
-            report
-        else {
-            if inbox.send(Message::Report(report)).await.is_err() {
-                return;
-            }
-            continue;
-        };
         let store = store.clone();
-        let fact =
-            Fact::OutputCaptured { run, agent, attempt, chunks, keep_head, drop_before, dropped_bytes, told };
-        tokio::spawn(async move {
-            let at = super::clock::now().wall;
-            if let Err(error) = store.commit(vec![Entry { at, fact }]).await {
-                tracing::warn!(%run, %error, "a piece of output was not recorded");
+        match report {
+            Report::Output { run, agent, attempt, chunks, keep_head, drop_before, dropped_bytes, told, done } => {
+                let fact = Fact::OutputCaptured {
+                    run,
+                    agent,
+                    attempt,
+                    chunks,
+                    keep_head,
+                    drop_before,
+                    dropped_bytes,
+                    told,
+                };
+                tokio::spawn(async move {
+                    let at = super::clock::now().wall;
+                    if let Err(error) = store.commit(vec![Entry { at, fact }]).await {
+                        tracing::warn!(%run, %error, "a piece of output was not recorded");
+                    }
+                    let _ = done.send(());
+                });
             }
-            let _ = done.send(());
-        });
+            Report::Journal { talks, done } => {
+                tokio::spawn(async move {
+                    let at = super::clock::now().wall;
+                    let entries: Vec<Entry> =
+                        talks.into_iter().map(|talk| Entry { at, fact: Fact::Talked(Box::new(talk)) }).collect();
+                    // dropped on an error that does not pass: then the conversation can't go on
+                    if commit_in_the_end(&store, entries).await {
+                        let _ = done.send(());
+                    }
+                });
+            }
+            report => {
+                if inbox.send(Message::Report(report)).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// A step must be durable before the next one: while the store can't write, the conversation waits.
+async fn commit_in_the_end(store: &Store, entries: Vec<Entry>) -> bool {
+    let mut pause = Duration::from_millis(200);
+    loop {
+        match store.commit(entries.clone()).await {
+            Ok(_) => return true,
+            Err(error) if error.is_passing() => {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(2));
+            }
+            Err(error) => {
+                tracing::error!(%error, "a step of a conversation was not recorded");
+                return false;
+            }
+        }
     }
 }

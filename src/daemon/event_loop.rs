@@ -89,6 +89,7 @@ impl Handle {
 enum Waiter {
     Client { answer: oneshot::Sender<Answer>, request_id: Option<String>, warnings: Vec<String> },
     Runner(oneshot::Sender<()>),
+    Asker(oneshot::Sender<Result<(), crate::domain::RunError>>),
 }
 
 pub(super) struct EventLoop {
@@ -255,7 +256,16 @@ impl EventLoop {
                 self.actor.ended(run);
                 Input::AttemptEnded { run, attempt, outcome }
             }
-            Report::Output { .. } => unreachable!("output goes straight to the store"),
+            Report::Reserve { run, attempt, n, model, worst, granted } => {
+                let ticket = self.wait(Waiter::Asker(granted));
+                Input::Reserve { run, attempt, n, model, worst, ticket }
+            }
+            Report::Settle { run, n, step, took_ms, go } => {
+                let ticket = self.wait(Waiter::Runner(go));
+                Input::Settle { run, n, step, took_ms, ticket }
+            }
+            Report::Found { run, findings } => Input::Found { run, findings },
+            Report::Output { .. } | Report::Journal { .. } => unreachable!("these go straight to the store"),
         }
     }
 
@@ -357,6 +367,11 @@ impl EventLoop {
                 Action::Go { ticket, go } => {
                     if let (Some(Waiter::Runner(open)), true) = (self.waiters.remove(&ticket), go) {
                         let _ = open.send(());
+                    }
+                }
+                Action::Granted { ticket, answer } => {
+                    if let Some(Waiter::Asker(granted)) = self.waiters.remove(&ticket) {
+                        let _ = granted.send(answer);
                     }
                 }
                 Action::Reply { ticket, result } => {

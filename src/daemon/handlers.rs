@@ -5,7 +5,7 @@ use super::explain;
 use super::session::{Services, Step, Subscription};
 use super::views;
 use super::watch::Reload;
-use crate::domain::{AgentId, RunId, RunStatus, Seq, glob};
+use crate::domain::{AgentId, Entry, Fact, MemoryChange, RunId, RunMode, RunStatus, Seq, glob};
 use crate::engine::{AgentNow, Command, StopMode, Target};
 use crate::protocol::*;
 use crate::store::{EventFilter, FoundRun, RunFilter, RunRow, StoreError, UsageBy};
@@ -13,6 +13,7 @@ use crate::tools::CallContext;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
@@ -46,10 +47,14 @@ pub(super) async fn handle(request: Request, services: &Arc<Services>) -> Step {
             change_target(&services, p.agent_id, p.all, p.request_id, |t| Command::Stop(t, p.reason, mode))
                 .await
         }
-        Request::RunAgent(p) => {
-            let query = p.query.map(Arc::from);
-            change_agent(&services, &p.agent_id, p.request_id, |id| Command::Run(id, query)).await
-        }
+        Request::RunAgent(p) => match run_mode(&services, &p).await {
+            Ok(mode) => {
+                let query = p.query.map(Arc::from);
+                change_agent(&services, &p.agent_id, p.request_id, |id| Command::Run(id, query, mode)).await
+            }
+            Err(error) => Step::Done(Err(error)),
+        },
+        Request::DecideApproval(p) => change(&services, Command::Decide(p.id, p.approve, p.reason), None).await,
         Request::SkipAgent(p) => {
             let agent = p.agent_id.clone();
             match change_agent(&services, &p.agent_id, p.request_id, Command::Skip).await {
@@ -107,19 +112,12 @@ async fn question(request: Request, services: Arc<Services>) -> Answer {
                 .map_err(store_error)?;
             value(rows.iter().map(views::incident).collect::<Vec<_>>())
         }
-        // there is no agent that could wait for a person or remember anything in this version
-        Request::ListApprovals(_) => value(Vec::<ApprovalView>::new()),
-        Request::DecideApproval(p) => {
-            Err(RpcError::new(Code::WrongState, format!("no tool call `{}` waits for a person", p.id)))
+        Request::ListApprovals(_) => {
+            let waiting = services.store.read(|reader| reader.approvals()).await.map_err(store_error)?;
+            value(waiting.into_iter().map(views::approval).collect::<Vec<_>>())
         }
-        Request::GetMemory(p) => {
-            known_agent(&services, &p.agent_id).await?;
-            value(Vec::<MemoryView>::new())
-        }
-        Request::ClearMemory(p) => {
-            known_agent(&services, &p.agent_id).await?;
-            value(NoView {})
-        }
+        Request::GetMemory(p) => memory(&services, &p.agent_id).await,
+        Request::ClearMemory(p) => clear_memory(&services, &p.agent_id).await,
         Request::Hello(_)
         | Request::Ping(_)
         | Request::StartAgent(_)
@@ -131,6 +129,7 @@ async fn question(request: Request, services: Arc<Services>) -> Answer {
         | Request::RunAgent(_)
         | Request::CancelRun(_)
         | Request::SkipAgent(_)
+        | Request::DecideApproval(_)
         | Request::ReloadConfig(_)
         | Request::Shutdown(_)
         | Request::AckIncident(_) => unreachable!("taken by the caller"),
@@ -340,7 +339,14 @@ async fn agent_status(services: &Services, id: &str) -> Answer {
         .ask(move |engine, _| engine.coming(|id| id == wanted.as_str(), Timestamp::MAX, 3))
         .await
         .ok_or_else(down)?;
-    let path = services.handle.ask(|engine, _| engine.fleet().path.clone()).await.ok_or_else(down)?;
+    let wanted = agent.clone();
+    let (path, limits) = services
+        .handle
+        .ask(move |engine, now| {
+            (engine.fleet().path.clone(), engine.budget_left(Some(wanted.as_str()), now.wall))
+        })
+        .await
+        .ok_or_else(down)?;
     let since = Timestamp::now() - SignedDuration::from_hours(24);
     let history = services
         .store
@@ -352,7 +358,7 @@ async fn agent_status(services: &Services, id: &str) -> Answer {
                 .into_iter()
                 .filter(|incident| incident.agent == agent)
                 .collect();
-            Ok(views::History { runs, verdicts, incidents })
+            Ok(views::History { runs, verdicts, incidents, limits })
         })
         .await
         .map_err(store_error)?;
@@ -397,7 +403,7 @@ async fn find_run(services: &Services, text: &str) -> Result<RunRow, RpcError> {
 async fn get_run(services: &Services, text: &str) -> Answer {
     let row = find_run(services, text).await?;
     let run = row.claim.run;
-    let (events, output) = services
+    let (events, output, steps) = services
         .store
         .read(move |reader| {
             let filter = EventFilter { run: Some(run), ..EventFilter::default() };
@@ -411,11 +417,12 @@ async fn get_run(services: &Services, text: &str) -> Answer {
                 }
                 cursor = page.cursor;
             }
-            Ok((events, reader.output(run, 0, OUTPUT_BYTES)?))
+            Ok((events, reader.output(run, 0, OUTPUT_BYTES)?, reader.steps(run)?))
         })
         .await
         .map_err(store_error)?;
-    value(RunDetail { run: views::run(&row), events, output: views::output(&row, output) })
+    let steps = steps.into_iter().map(views::step).collect();
+    value(RunDetail { run: views::run(&row), events, output: views::output(&row, output), steps })
 }
 
 async fn run_output(services: &Services, params: OutputParams) -> Answer {
@@ -487,8 +494,126 @@ async fn usage(services: &Services, params: UsageParams) -> Answer {
         Some("day") => UsageBy::Day,
         Some(other) => return Err(invalid(format!("`{other}`: use agent, model or day"))),
     };
-    let rows = services.store.read(move |reader| reader.usage(by)).await.map_err(store_error)?;
-    value(rows.into_iter().map(|(key, runs, usage)| UsageView { key, runs, usage }).collect::<Vec<_>>())
+    let (today, zone) = services
+        .handle
+        .ask(|engine, now| {
+            let zone = engine.fleet().daemon.timezone.clone();
+            (now.wall.to_zoned(zone.clone()).date(), zone)
+        })
+        .await
+        .ok_or_else(down)?;
+    let since = params.days.map(|days| {
+        let back = jiff::Span::new().days(i64::from(days.clamp(1, 36_500)) - 1);
+        today.checked_sub(back).unwrap_or(today)
+    });
+    let (spent, runs) = services
+        .store
+        .read(move |reader| Ok((reader.spent(by, since)?, reader.runs_by(by, since, &zone)?)))
+        .await
+        .map_err(store_error)?;
+    let mut rows: BTreeMap<String, UsageView> = BTreeMap::new();
+    let row = |key: &String| UsageView {
+        key: key.clone(),
+        runs: 0,
+        usage: crate::domain::Usage::default(),
+        limits: Vec::new(),
+    };
+    for (key, usage) in spent {
+        rows.entry(key.clone()).or_insert_with(|| row(&key)).usage = usage;
+    }
+    for (key, count) in runs {
+        if by != UsageBy::Model || key != "-" {
+            rows.entry(key.clone()).or_insert_with(|| row(&key)).runs = count;
+        }
+    }
+    if by == UsageBy::Agent {
+        let names: Vec<String> = rows.keys().cloned().collect();
+        let limits = services
+            .handle
+            .ask(move |engine, now| {
+                names.into_iter().map(|name| (engine.budget_left(Some(&name), now.wall), name)).collect::<Vec<_>>()
+            })
+            .await
+            .ok_or_else(down)?;
+        for (left, name) in limits {
+            if let Some(row) = rows.get_mut(&name) {
+                row.limits = left.iter().map(views::limit).collect();
+            }
+        }
+    }
+    value(rows.into_values().collect::<Vec<_>>())
+}
+
+/// How the run that a client asks for goes about its work.
+async fn run_mode(services: &Services, params: &RunParams) -> Result<RunMode, RpcError> {
+    let Some(of) = &params.replay_of else {
+        if params.model.is_some() {
+            return Err(invalid("`model` goes with `replay_of`"));
+        }
+        return Ok(if params.rehearse { RunMode::Rehearsal } else { RunMode::Normal });
+    };
+    if params.rehearse {
+        return Err(invalid("`rehearse` and `replay_of` exclude each other"));
+    }
+    let row = find_run(services, of).await?;
+    if row.claim.agent.as_str() != params.agent_id {
+        return Err(invalid(format!(
+            "run {} is one of agent `{}`, not of `{}`",
+            row.claim.run.short(),
+            row.claim.agent,
+            params.agent_id
+        )));
+    }
+    if let Some(model) = params.model.clone() {
+        let known = services
+            .handle
+            .ask(move |engine, _| {
+                let models = &engine.fleet().models;
+                models.contains_key(&model).then_some(()).ok_or_else(|| {
+                    let names = models.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+                    invalid(format!("there is no model `{model}`")).hint(format!("there are: {names}"))
+                })
+            })
+            .await
+            .ok_or_else(down)?;
+        known?;
+    }
+    Ok(RunMode::Replay { of: row.claim.run, model: params.model.clone() })
+}
+
+async fn memory(services: &Services, id: &str) -> Answer {
+    let now = known_agent(services, id).await?;
+    let (agent, session) = (now.spec.id.clone(), now.spec.session());
+    let (notes, said, seen) = services
+        .store
+        .read(move |reader| {
+            Ok((reader.notes(&agent, None)?, reader.session(&session, 200)?, reader.seen_count(&agent)?))
+        })
+        .await
+        .map_err(store_error)?;
+    let mut all: Vec<MemoryView> =
+        notes.into_iter().map(|(key, value, at)| MemoryView { key, value, at }).collect();
+    for row in said {
+        let (key, value) = match row.message {
+            crate::domain::ChatMessage::User { text } => ("session: asked", text),
+            crate::domain::ChatMessage::Model(turn) => ("session: answered", turn.text),
+            crate::domain::ChatMessage::Tools { .. } => continue,
+        };
+        all.push(MemoryView { key: key.to_owned(), value, at: row.at });
+    }
+    if seen > 0 {
+        let value = format!("{seen} item(s) of its gate");
+        all.push(MemoryView { key: "seen".into(), value, at: Timestamp::now() });
+    }
+    value(all)
+}
+
+async fn clear_memory(services: &Services, id: &str) -> Answer {
+    let now = known_agent(services, id).await?;
+    let change = MemoryChange::Cleared { agent: now.spec.id.clone(), session: now.spec.session() };
+    let entry = Entry { at: Timestamp::now(), fact: Fact::Remembered(Box::new(change)) };
+    services.store.commit(vec![entry]).await.map_err(store_error)?;
+    value(NoView {})
 }
 
 async fn daemon_status(services: &Services) -> Answer {
@@ -499,6 +624,8 @@ async fn daemon_status(services: &Services) -> Answer {
         .ask(|engine, _| (engine.fleet_now(), engine.fleet().clone()))
         .await
         .ok_or_else(down)?;
+    let budget =
+        services.handle.ask(|engine, now| engine.budget_left(None, now.wall)).await.ok_or_else(down)?;
     let condition = services.handle.condition.lock().expect("no holder panics");
     let state = match (&condition.storage, condition.stopping) {
         (_, true) => "stopping",
@@ -530,6 +657,8 @@ async fn daemon_status(services: &Services) -> Answer {
         next_due: fleet_now.next_due,
         incidents: stats.incidents,
         outbox: stats.outbox,
+        budget: budget.iter().map(views::limit).collect(),
+        approvals: stats.approvals,
     })
 }
 

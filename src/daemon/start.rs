@@ -177,8 +177,14 @@ async fn serve(
     let config_path = loaded.fleet.path.clone();
     let fleet = Arc::new(loaded.fleet);
     let agents = fleet.agents.len();
-    let known =
-        Restored { agents: restored.agents, open_runs: restored.open_runs, incidents: restored.incidents };
+    let known = Restored {
+        agents: restored.agents,
+        open_runs: restored.open_runs,
+        incidents: restored.incidents,
+        approvals: restored.approvals,
+        holds: restored.holds,
+        spent: restored.spent,
+    };
     let started = Fact::DaemonStarted { version: env!("CARGO_PKG_VERSION").into(), pid: std::process::id() };
     let seed = seed(now.wall);
     let (engine, first) = Engine::restore(now, seed, fleet.clone(), known, started);

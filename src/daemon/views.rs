@@ -1,9 +1,9 @@
 //! From the words inside to the words on the wire. The only place that knows both.
 use super::event_loop::Answer;
 use crate::domain::*;
-use crate::engine::{AgentNow, ChangedAgent, ComingSlot, Engine, Refusal, Reply};
+use crate::engine::{AgentNow, BudgetLeft, ChangedAgent, ComingSlot, Engine, Refusal, Reply};
 use crate::protocol::*;
-use crate::store::{OutputPage, RunRow};
+use crate::store::{OutputPage, RunRow, StepRow};
 use crate::tools::{ToolError, ToolInfo};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -30,6 +30,14 @@ pub(super) fn answer(
         }
         Reply::Cancelling { run } => Ok(json!({"run_id": run})),
         Reply::WillSkip { slot, changed } => Ok(json!({"slot": slot, "changed": changed, "agent_id": null})),
+        Reply::Decided { run, agent, wanted, approved: _ } => serde_json::to_value(ApprovalView {
+            id: wanted.id.clone(),
+            agent_id: agent,
+            run_id: run,
+            requested_at: None,
+            tool: wanted.tool.clone(),
+            args: serde_json::from_str(&wanted.args).unwrap_or_default(),
+        }),
         Reply::Incident(record) => serde_json::to_value(incident(&record)),
         Reply::Reloaded { added, changed, removed } => serde_json::to_value(ReloadView {
             changed: !(added.is_empty() && changed.is_empty() && removed.is_empty()),
@@ -87,6 +95,9 @@ fn refused(refusal: &Refusal, engine: &Engine) -> RpcError {
         Refusal::NoSuchRun(_) => RpcError::new(Code::NoSuchRun, message),
         Refusal::NoSuchIncident(_) => RpcError::new(Code::WrongState, message)
             .hint("`bgagent incidents` lists the open ones with their keys"),
+        Refusal::NoSuchApproval(_) => {
+            RpcError::new(Code::WrongState, message).hint("`bgagent approvals` lists those that wait")
+        }
         Refusal::WrongState(_) => RpcError::new(Code::WrongState, message),
         Refusal::Unavailable(_) => RpcError::new(Code::WrongState, message),
         Refusal::ShuttingDown => RpcError::new(Code::ShuttingDown, message),
@@ -161,7 +172,7 @@ pub(super) fn agent(now: &AgentNow) -> AgentView {
         error_count: record.counters.errors,
         consecutive_errors: record.counters.errors_in_row,
         skipped_count: record.counters.skipped,
-        cost_today_usd: 0.0,
+        cost_today_usd: now.usd_today,
     }
 }
 
@@ -185,6 +196,7 @@ pub(super) struct History {
     pub(super) runs: Vec<RunRow>,
     pub(super) verdicts: BTreeMap<Verdict, u64>,
     pub(super) incidents: Vec<IncidentRecord>,
+    pub(super) limits: Vec<BudgetLeft>,
 }
 
 /// Everything of one agent.
@@ -231,6 +243,7 @@ pub(super) fn detail(now: &AgentNow, next: &[ComingSlot], history: &History, pat
         circuit_until: now.record.circuit.map(|circuit| circuit.until),
         settings: settings(&now.spec),
         incidents: history.incidents.iter().map(incident).collect(),
+        limits: history.limits.iter().map(limit).collect(),
         defined_at: format!("{}:{}", path.display(), now.spec.line),
         config_hash: now.spec.config_hash.to_string(),
         notes: notes(now),
@@ -253,6 +266,21 @@ fn settings(spec: &AgentSpec) -> BTreeMap<String, String> {
     let mut put = |key: &str, text: String| {
         all.insert(key.to_owned(), text);
     };
+    if let Body::Query(query) = &spec.body {
+        put("request_limit", spec.limits.request_limit.to_string());
+        put("total_tokens_limit", spec.limits.total_tokens_limit.to_string());
+        if let Some(usd) = spec.limits.max_usd_per_run {
+            put("max_usd_per_run", format!("${usd}"));
+        }
+        if !query.tools.is_empty() {
+            put("tools", query.tools.join(", "));
+        }
+        match query.memory {
+            Memory::None => {}
+            Memory::LastResult => put("memory", "last_result".into()),
+            Memory::Session { max_tokens } => put("memory", format!("session, up to {max_tokens} tokens")),
+        }
+    }
     put("timeout", human_duration(spec.limits.timeout));
     if let Some(total) = spec.limits.total_timeout {
         put("total_timeout", human_duration(total));
@@ -343,6 +371,12 @@ fn claim(record: &RunRecord) -> RunView {
         usage: Usage::default(),
         config_hash: record.config_hash.to_string(),
         session_id: None,
+        model: None,
+        mode: match record.mode {
+            RunMode::Normal => None,
+            RunMode::Rehearsal => Some("rehearsal".into()),
+            RunMode::Replay { .. } => Some("replay".into()),
+        },
         warnings: Vec::new(),
     }
 }
@@ -357,6 +391,7 @@ pub(super) fn run(row: &RunRow) -> RunView {
         error: row.error.clone(),
         exit_code: row.exit_code,
         usage: row.usage,
+        model: row.model.clone(),
         warnings: row.warnings.clone(),
         ..claim(&row.claim)
     }
@@ -380,6 +415,40 @@ pub(super) fn output(row: &RunRow, page: OutputPage) -> OutputView {
             .collect(),
         position: page.position,
         dropped_bytes: page.dropped_bytes,
+    }
+}
+
+/// A limit, and what is left of it.
+pub(super) fn limit(left: &BudgetLeft) -> LimitView {
+    LimitView {
+        limit: left.limit.to_owned(),
+        allowed: left.allowed,
+        used: left.used,
+        left: (left.allowed - left.used).max(0.0),
+    }
+}
+
+/// An entry of a journal.
+pub(super) fn step(row: StepRow) -> StepView {
+    StepView {
+        n: row.n,
+        at: row.at,
+        tool: row.tool,
+        args: row.args,
+        duration_ms: row.took_ms,
+        step: row.step,
+    }
+}
+
+/// A call that waits for a person.
+pub(super) fn approval(record: ApprovalRecord) -> ApprovalView {
+    ApprovalView {
+        id: record.wanted.id,
+        agent_id: Some(record.agent),
+        run_id: record.run,
+        requested_at: Some(record.requested_at),
+        tool: record.wanted.tool,
+        args: serde_json::from_str(&record.wanted.args).unwrap_or_default(),
     }
 }
 

@@ -53,6 +53,18 @@ pub struct AgentSpec {
     pub unavailable: Option<Box<str>>,
 }
 
+impl AgentSpec {
+    /// The session of its conversations: the one that it shares, or its own.
+    pub fn session(&self) -> Arc<str> {
+        match &self.body {
+            Body::Query(query) if query.session_id.is_some() => {
+                Arc::from(query.session_id.as_deref().unwrap_or_default())
+            }
+            _ => Arc::from(self.id.as_str()),
+        }
+    }
+}
+
 /// When an agent is due.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Schedule {

@@ -58,6 +58,8 @@ words! {
         ApprovalRequested = "approval_requested",
         /// A person decided.
         ApprovalDecided = "approval_decided",
+        /// An MCP server describes a tool otherwise than when it was trusted.
+        McpPinChanged = "mcp_pin_changed",
         /// A configuration was taken up.
         ConfigApplied = "config_applied",
         /// A configuration was refused.
@@ -142,7 +144,31 @@ impl Event {
             | Fact::ProcessStarted { .. }
             | Fact::RunClaimed(_)
             | Fact::NotificationQueued { .. }
+            | Fact::Remembered(_)
             | Fact::RequestAnswered { .. } => return Vec::new(),
+            Fact::Talked(talk) => {
+                let told = talk.events().into_iter().map(|(kind, payload)| Self {
+                    session_id: Some(talk.session.to_string()),
+                    ..event(kind, Some(&talk.agent), Some(&talk.run), payload)
+                });
+                return told.collect();
+            }
+            Fact::Budget(news) => event(
+                if news.exhausted { EventType::BudgetExhausted } else { EventType::BudgetWarning },
+                news.agent.as_ref(),
+                None,
+                json!({
+                    "limit": news.limit, "allowed": news.allowed, "used": news.used, "day": news.day.to_string(),
+                    "text": news.text,
+                }),
+            ),
+            Fact::McpPinned { seen: None, .. } => return Vec::new(),
+            Fact::McpPinned { server, tool, trusted, seen } => event(
+                EventType::McpPinChanged,
+                None,
+                None,
+                json!({"server": server, "tool": tool, "trusted": trusted, "seen": seen}),
+            ),
             Fact::DaemonStarted { version, pid } => {
                 event(EventType::DaemonStarted, None, None, json!({"version": version, "pid": pid}))
             }

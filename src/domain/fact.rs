@@ -4,8 +4,8 @@
 //! Facts that come from one decision are committed in one transaction, each together with the
 //! event that tells it ([`super::Event::telling`]).
 use super::{
-    AgentId, CircuitSpec, ConfigHash, Desired, IncidentRecord, RunError, RunId, RunStatus, TellOn, Trigger,
-    Usage, Verdict,
+    AgentId, BudgetNews, CircuitSpec, ConfigHash, Desired, IncidentRecord, MemoryChange, RunError, RunId,
+    RunMode, RunStatus, Talk, TellOn, Trigger, Usage, Verdict,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -269,6 +269,23 @@ pub enum Fact {
         /// Whether an event tells it.
         told: bool,
     },
+    /// Something happened in a conversation with a model.
+    Talked(Box<Talk>),
+    /// A budget is nearly, or wholly, used up.
+    Budget(Box<BudgetNews>),
+    /// What agents remember changed. Has no event: the run that did it is told.
+    Remembered(Box<MemoryChange>),
+    /// The description of an MCP server's tool was seen for the first time, changed, or was trusted.
+    McpPinned {
+        /// Name of an `[mcp.…]` table.
+        server: String,
+        /// The tool, without the server.
+        tool: String,
+        /// Hash of the description that is trusted.
+        trusted: String,
+        /// Hash of another one that the server has now. `None`: it has the trusted one.
+        seen: Option<String>,
+    },
     /// The answer to a mutation that carried a `request_id`, for a day.
     RequestAnswered {
         /// Chosen by the client.
@@ -410,6 +427,8 @@ pub struct RunRecord {
     pub event: Option<Arc<str>>,
     /// What a person asked instead of the configured query.
     pub query: Option<Arc<str>>,
+    /// How it goes about its work.
+    pub mode: RunMode,
     /// Of the configuration that it was claimed with.
     pub config_hash: ConfigHash,
     /// Processes that were started for it and may still live (leftovers of a dead daemon).

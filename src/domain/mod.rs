@@ -15,6 +15,8 @@ mod ids;
 mod incident;
 mod run;
 mod slot;
+mod talk;
+mod telling;
 mod time;
 mod tool;
 
@@ -42,7 +44,10 @@ pub use fleet::{
 pub use glob::glob;
 pub use ids::{AgentId, ConfigHash, InvalidAgentId, InvalidRunId, RunId, Seq};
 pub use incident::{Finding, IncidentRecord, Level, Severity};
-pub use run::{AttemptEnd, AttemptOutcome, ErrorKind, RunError, RunStatus, Trigger, Usage};
+pub use run::{AttemptEnd, AttemptOutcome, ErrorKind, RunError, RunMode, RunStatus, Trigger, Usage};
 pub use slot::Verdict;
+pub use talk::{
+    ApprovalRecord, ApprovalWanted, BudgetNews, HoldRecord, MemoryChange, Said, SessionRow, SpentRow, Talk,
+};
 pub use time::{Gap, Now, human_duration, micros, timestamp_of_micros, to_micros};
 pub use tool::Effect;

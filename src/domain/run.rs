@@ -1,6 +1,9 @@
 //! Runs: why they started, where they stand, how they ended.
+use super::chat::ChatMessage;
+use super::ids::RunId;
 use super::incident::Finding;
 use super::slot::words;
+use super::talk::ApprovalWanted;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +18,31 @@ words! {
         Manual = "manual",
         /// An event that the agent waits for.
         Event = "event",
+    }
+}
+
+/// How a run of a model goes about its work.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "mode", rename_all = "snake_case")]
+pub enum RunMode {
+    /// For real.
+    #[default]
+    Normal,
+    /// Only `read` tools are called; what others would have done is recorded.
+    Rehearsal,
+    /// No tool is called: they answer as they did in an earlier run.
+    Replay {
+        /// Which.
+        of: RunId,
+        /// Another model than the agent's.
+        model: Option<String>,
+    },
+}
+
+impl RunMode {
+    /// Is this the usual way?
+    pub fn is_normal(&self) -> bool {
+        *self == Self::Normal
     }
 }
 
@@ -109,6 +137,22 @@ pub struct RunError {
     pub message: String,
 }
 
+impl Usage {
+    /// Adds what a request used.
+    pub fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.input_tokens += other.input_tokens;
+        self.cached_tokens += other.cached_tokens;
+        self.output_tokens += other.output_tokens;
+        self.usd += other.usd;
+    }
+
+    /// Tokens in and out.
+    pub fn tokens(&self) -> u64 {
+        self.input_tokens + self.output_tokens
+    }
+}
+
 impl RunError {
     /// A failure of `kind`.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
@@ -143,6 +187,8 @@ pub enum AttemptEnd {
     Cancelled,
     /// The gate said that there is nothing to do; the body never started.
     GateClosed,
+    /// Calls of tools wait for a person. The run goes on when all of them are decided.
+    Waits(Vec<ApprovalWanted>),
 }
 
 /// All that a runner tells of a finished attempt.
@@ -164,6 +210,10 @@ pub struct AttemptOutcome {
     pub warnings: Vec<String>,
     /// How long the provider asked to wait before a retry.
     pub retry_after: Option<SignedDuration>,
+    /// What goes into the agent's session if the run completes.
+    pub said: Vec<ChatMessage>,
+    /// Items of the gate that become seen if the run completes.
+    pub seen: Vec<String>,
 }
 
 impl AttemptOutcome {
@@ -178,6 +228,8 @@ impl AttemptOutcome {
             findings: Vec::new(),
             warnings: Vec::new(),
             retry_after: None,
+            said: Vec::new(),
+            seen: Vec::new(),
         }
     }
 }

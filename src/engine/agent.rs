@@ -230,7 +230,8 @@ impl Engine {
                 }
                 Target::All => Ok(Reply::AllChanged(self.command_all(now, &command))),
             },
-            Command::Run(id, query) => self.run_by_hand(now, id, query.clone()),
+            Command::Run(id, query, mode) => self.run_by_hand(now, id, query.clone(), mode.clone()),
+            Command::Decide(id, approved, reason) => self.decide_approval(now, id, *approved, reason.clone()),
             Command::Cancel(run, kill) => self.cancel_by_hand(now, *run, *kill),
             Command::Skip(id) => self.skip_next(id),
             Command::Ack(agent, key) => self.ack(now, agent.as_ref(), key),
@@ -304,7 +305,14 @@ impl Engine {
                 self.end_live(now, agent, *mode, "the agent was stopped");
                 Ok(self.unchanged(agent, "already stopped"))
             }
-            (Command::Run(..) | Command::Cancel(..) | Command::Skip(_) | Command::Ack(..), _) => {
+            (
+                Command::Run(..)
+                | Command::Decide(..)
+                | Command::Cancel(..)
+                | Command::Skip(_)
+                | Command::Ack(..),
+                _,
+            ) => {
                 unreachable!("these name no target and are taken apart by the caller")
             }
         }

@@ -24,6 +24,8 @@ pub struct AgentNow {
     pub next_slot: Option<Timestamp>,
     /// The ledger knows slots more than a day ahead of the clock.
     pub clock_behind: bool,
+    /// US dollars that it used, or that are held for it, since midnight in the daemon's zone.
+    pub usd_today: f64,
 }
 
 /// The whole fleet, in numbers.
@@ -128,6 +130,7 @@ impl Engine {
             let doing = match (run.place, run.record.status) {
                 (Place::Active, _) => Activity::Running,
                 (_, RunStatus::Retrying) => Activity::Retrying,
+                (_, RunStatus::WaitingApproval) => Activity::WaitingApproval,
                 _ => Activity::Queued,
             };
             activity = more_telling(activity, doing);
@@ -141,6 +144,7 @@ impl Engine {
             live,
             next_slot: state.next_slot,
             clock_behind: state.is_behind(self.last.wall),
+            usd_today: self.usd_today(&state.spec),
         }
     }
 }

@@ -37,6 +37,41 @@ pub enum Input {
         /// How.
         outcome: Box<AttemptOutcome>,
     },
+    /// A run wants to send a request to a model.
+    Reserve {
+        /// Which run.
+        run: RunId,
+        /// In which attempt.
+        attempt: u32,
+        /// Place of the request in the run's journal.
+        n: u64,
+        /// Name of a `[models.…]` table.
+        model: String,
+        /// What it may cost at the worst.
+        worst: WorstCase,
+        /// Who waits for the word.
+        ticket: Ticket,
+    },
+    /// A request has its end.
+    Settle {
+        /// Of which run.
+        run: RunId,
+        /// Place of its end in the run's journal.
+        n: u64,
+        /// [`Step::Answered`] or [`Step::Unanswered`].
+        step: Box<Step>,
+        /// From sent to answered, in milliseconds.
+        took_ms: u64,
+        /// Who waits for it to be durable.
+        ticket: Ticket,
+    },
+    /// A tool reported problems, or their ends, while its run goes on.
+    Found {
+        /// In which run.
+        run: RunId,
+        /// What.
+        findings: Vec<Finding>,
+    },
     /// The store refused a claim: its slot had been claimed before.
     ClaimRefused {
         /// Which.
@@ -96,7 +131,9 @@ pub enum Command {
     /// Section 3.
     Stop(Target, Option<String>, StopMode),
     /// A manual run, with a query instead of the configured one.
-    Run(AgentId, Option<Arc<str>>),
+    Run(AgentId, Option<Arc<str>>, RunMode),
+    /// A person decides about a call that waits: its id, whether it may be made, and why.
+    Decide(String, bool, Option<String>),
     /// Ends one run; true: without TERM.
     Cancel(RunId, bool),
     /// Leaves out the next slot.
@@ -144,6 +181,13 @@ pub enum Action {
         /// False: the run was cancelled meanwhile.
         go: bool,
     },
+    /// Tell the one who waits at `ticket` whether its request may be sent.
+    Granted {
+        /// Who.
+        ticket: Ticket,
+        /// Why not.
+        answer: Result<(), RunError>,
+    },
     /// Answer a client.
     Reply {
         /// Whom.
@@ -168,6 +212,8 @@ pub struct Start {
     pub slot: Option<Timestamp>,
     /// Instead of the configured query.
     pub query: Option<Arc<str>>,
+    /// How it goes about its work.
+    pub mode: RunMode,
     /// The event that started it.
     pub event: Option<Arc<str>>,
     /// What is left of `total_timeout`.
@@ -201,6 +247,17 @@ pub enum Reply {
         slot: Timestamp,
         /// False: that was so before.
         changed: bool,
+    },
+    /// A person decided about a call.
+    Decided {
+        /// Of which run.
+        run: RunId,
+        /// Whose.
+        agent: Option<AgentId>,
+        /// What was wanted.
+        wanted: ApprovalWanted,
+        /// It may be made.
+        approved: bool,
     },
     /// An incident as it is now.
     Incident(Box<IncidentRecord>),
@@ -242,6 +299,9 @@ pub enum Refusal {
     /// No such incident.
     #[error("no open incident `{0}`")]
     NoSuchIncident(String),
+    /// No such call waits for a person.
+    #[error("no tool call `{0}` waits for a person")]
+    NoSuchApproval(String),
     /// The state does not allow it.
     #[error("{0}")]
     WrongState(String),

@@ -14,7 +14,9 @@
 //! grows with what is due and not with the number of agents. A claimed run goes through one queue
 //! (`queue`), in order; it waits aside where its agent, its lock or a pause holds it back.
 mod agent;
+mod approval;
 mod ask;
+mod budget;
 mod circuit;
 mod exchange;
 mod incident;
@@ -31,6 +33,7 @@ mod trigger;
 mod tests;
 
 pub use ask::{AgentNow, ComingSlot, FleetNow};
+pub use budget::BudgetLeft;
 pub use exchange::{
     Action, ChangedAgent, Command, Decision, Input, Refusal, Reply, Start, StopMode, Target, Ticket, Wake,
 };
@@ -73,6 +76,8 @@ enum Place {
     BehindAgent,
     /// Aside, until its lock is free.
     BehindLock,
+    /// Aside, until a person has decided about its calls.
+    Waiting,
     /// An attempt is in flight.
     Active,
     /// An attempt has just ended; where the run goes is being decided.
@@ -106,6 +111,9 @@ pub struct Engine {
     runs: HashMap<RunId, Run>,
     queue: Queue,
     incidents: HashMap<u32, BTreeMap<String, IncidentRecord>>,
+    money: budget::Money,
+    /// Calls that wait for a person, by the id of the wish.
+    approvals: BTreeMap<String, (RunId, ApprovalWanted)>,
     /// Agents that an event of this type starts.
     triggers: HashMap<EventType, Vec<u32>>,
     last: Now,
@@ -146,6 +154,19 @@ impl Engine {
                 self.out.actions.push(Action::Go { ticket, go });
             }
             Input::AttemptEnded { run, attempt, outcome } => self.attempt_ended(now, run, attempt, *outcome),
+            Input::Reserve { run, attempt, n, model, worst, ticket } => {
+                self.reserve(now, run, attempt, n, model, worst, ticket);
+            }
+            Input::Settle { run, n, step, took_ms, ticket } => {
+                self.settle_request(now, run, n, *step, took_ms);
+                self.out.actions.push(Action::Go { ticket, go: true });
+            }
+            Input::Found { run, findings } => {
+                if let Some(run) = self.runs.get(&run) {
+                    self.chain = run.record.chain;
+                    self.findings(now, run.agent, &findings);
+                }
+            }
             Input::ClaimRefused { run } => self.claim_refused(now, run),
             Input::FleetLoaded { fleet, ticket } => {
                 let result =

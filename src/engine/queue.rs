@@ -34,7 +34,7 @@ impl Queue {
     fn forget(&mut self, id: RunId, run: &Run) {
         let aside = match run.place {
             Place::Ready => return self.ready.retain(|other| *other != id),
-            Place::Timer(_) | Place::Active | Place::Between => return,
+            Place::Timer(_) | Place::Waiting | Place::Active | Place::Between => return,
             Place::BehindLock => {
                 if let Some(lock) = run.spec.lock.as_ref().and_then(|lock| self.locks.get_mut(lock)) {
                     lock.waiting.retain(|other| *other != id);
@@ -65,6 +65,7 @@ impl Engine {
         not_before: Option<SignedDuration>,
         event: Option<Arc<str>>,
         query: Option<Arc<str>>,
+        mode: RunMode,
     ) -> RunId {
         self.made += 1;
         let id = RunId::make(now.wall.as_millisecond(), self.seed, self.made);
@@ -82,6 +83,7 @@ impl Engine {
             chain: self.chain,
             event,
             query,
+            mode,
             config_hash: state.spec.config_hash,
             processes: Vec::new(),
         };
@@ -148,9 +150,10 @@ impl Engine {
             }
             let serial = run.spec.overlap != Overlap::Parallel;
             // a run between two attempts holds new runs back, but not another one that is between two
-            let began = run.record.status == RunStatus::Retrying;
+            let began = matches!(run.record.status, RunStatus::Retrying | RunStatus::Running);
             let holds = |other: &Run| {
-                other.place == Place::Active || (!began && other.record.status == RunStatus::Retrying)
+                let between = matches!(other.record.status, RunStatus::Retrying | RunStatus::WaitingApproval);
+                other.place == Place::Active || (!began && between)
             };
             if serial && state.live.iter().any(|other| *other != id && holds(&self.runs[other])) {
                 self.runs.get_mut(&id).expect("known").place = Place::BehindAgent;
@@ -191,6 +194,7 @@ impl Engine {
             trigger: run.record.trigger,
             slot: run.record.slot,
             query: run.record.query.clone(),
+            mode: run.record.mode.clone(),
             event: run.record.event.clone(),
             time_left,
         };
@@ -204,6 +208,7 @@ impl Engine {
             self.timers.remove(&(at, id));
         }
         self.queue.forget(id, &run);
+        self.forget_approvals(id);
         let agent = run.agent;
         let state = &mut self.agents[agent as usize];
         state.live.retain(|other| *other != id);

@@ -18,6 +18,7 @@ impl Engine {
         gone.sort();
         let same = self.fleet.hash == fleet.hash;
         self.fleet = fleet.clone();
+        self.money.reconsider();
         for (id, agent) in gone {
             self.remove_agent(now, agent);
             removed.push(id);

@@ -1,5 +1,6 @@
 //! A new life of the daemon: goes on from what was committed.
 use super::agent::{AgentState, PAST};
+use super::budget::Money;
 use super::queue::Queue;
 use super::{Decision, Engine, Place, Run};
 use crate::domain::*;
@@ -16,6 +17,12 @@ pub struct Restored {
     pub open_runs: Vec<RunRecord>,
     /// Incidents that are pending or open.
     pub incidents: Vec<IncidentRecord>,
+    /// Calls that wait for a person.
+    pub approvals: Vec<ApprovalRecord>,
+    /// Requests of models whose end nobody saw.
+    pub holds: Vec<HoldRecord>,
+    /// What was used by day and agent.
+    pub spent: Vec<SpentRow>,
 }
 
 impl Engine {
@@ -42,6 +49,8 @@ impl Engine {
             runs: HashMap::new(),
             queue: Queue::default(),
             incidents: HashMap::new(),
+            money: Money::restored(restored.spent),
+            approvals: restored.approvals.into_iter().map(|one| (one.wanted.id.clone(), (one.run, one.wanted))).collect(),
             triggers: HashMap::new(),
             last: now,
             seed,
@@ -65,6 +74,7 @@ impl Engine {
                 Err(_) => engine.close_incident(now, incident),
             }
         }
+        engine.charge_restored(now, restored.holds);
         for record in restored.open_runs {
             match engine.index(&record.agent) {
                 Ok(agent) => engine.take_up_run(now, agent, record),
@@ -207,6 +217,7 @@ impl Engine {
             self.drop_waiting(now, id, "the agent was stopped");
         } else if untouched || status == RunStatus::Retrying {
             self.enqueue(id, waits);
+        } else if !over && self.take_up_talk(now, id) {
         } else {
             // an attempt was in flight: its outcome is unknown
             let run = self.runs.get_mut(&id).expect("inserted above");

@@ -62,11 +62,19 @@ impl Engine {
         self.chain = run.record.chain;
         let agent = run.agent;
         let cancelled = run.cancelled;
+        let talks = matches!(run.spec.body, Body::Query(_));
         self.leave_place(id);
+        self.charge_open_request(now, id);
         self.findings(now, agent, &outcome.findings);
+        if talks && cancelled == Some(CancelCause::Shutdown) && outcome.end == AttemptEnd::Cancelled {
+            return; // it has no end yet: the next life goes on with it
+        }
         let error = match (&outcome.end, cancelled) {
             (AttemptEnd::Completed, _) => return self.finish(now, id, RunStatus::Completed, None, outcome),
             (AttemptEnd::GateClosed, _) => return self.gate_closed(now, id, outcome),
+            (AttemptEnd::Waits(wanted), None | Some(CancelCause::Shutdown)) => {
+                return self.waits(now, id, wanted.clone());
+            }
             (_, Some(CancelCause::Person)) => {
                 let error = RunError::new(ErrorKind::Interrupted, "cancelled by hand");
                 return self.finish(now, id, RunStatus::Cancelled, Some(error), outcome);
@@ -193,9 +201,13 @@ impl Engine {
         };
         state.last_run = Some(Box::new(last));
         let counters = state.counters;
+        let id_of_agent = state.spec.id.clone();
+        if status == RunStatus::Completed {
+            self.keep_what_was_said(now, &run, &outcome);
+        }
         let fact = Fact::RunEnded {
             run: id,
-            agent: state.spec.id.clone(),
+            agent: id_of_agent,
             status,
             attempt: run.record.attempt,
             result: outcome.result,
@@ -211,6 +223,33 @@ impl Engine {
         self.judge_health(now, agent, status, error.as_ref());
     }
 
+    /// A run completed: its answer is told, and what it leaves behind joins the agent's memory.
+    fn keep_what_was_said(&mut self, now: Now, run: &super::Run, outcome: &AttemptOutcome) {
+        let (id, spec) = (run.record.run, &run.spec);
+        let talk = |said| Talk {
+            run: id,
+            agent: spec.id.clone(),
+            session: spec.session(),
+            attempt: run.record.attempt,
+            said,
+        };
+        if let (Body::Query(_), Some(text)) = (&spec.body, &outcome.result) {
+            self.push(now, Fact::Talked(Box::new(talk(Said::Final { text: text.clone() }))));
+        }
+        if !run.record.mode.is_normal() {
+            return;
+        }
+        if !outcome.said.is_empty() {
+            let change =
+                MemoryChange::Said { session: spec.session(), run: id, messages: outcome.said.clone() };
+            self.push(now, Fact::Remembered(Box::new(change)));
+        }
+        if !outcome.seen.is_empty() {
+            let change = MemoryChange::Seen { agent: spec.id.clone(), items: outcome.seen.clone() };
+            self.push(now, Fact::Remembered(Box::new(change)));
+        }
+    }
+
     /// The store had a claim of this slot already: the run never was.
     pub(super) fn claim_refused(&mut self, now: Now, id: RunId) {
         if self.runs.get(&id).is_some_and(|run| run.place == Place::Active) {
@@ -224,9 +263,15 @@ impl Engine {
         now: Now,
         id: &AgentId,
         query: Option<Arc<str>>,
+        mode: RunMode,
     ) -> Result<Reply, Refusal> {
         let agent = self.index(id)?;
         let state = &self.agents[agent as usize];
+        if !mode.is_normal() && !matches!(state.spec.body, Body::Query(_)) {
+            let refused =
+                format!("agent `{id}` has no model: only agents with a `query` can be rehearsed or replayed");
+            return Err(Refusal::WrongState(refused));
+        }
         if let Some(why) = &state.spec.unavailable {
             return Err(Refusal::Unavailable(format!("agent `{id}` can't run: {why}")));
         }
@@ -252,7 +297,7 @@ impl Engine {
         if state.spec.overlap == Overlap::CancelPrevious {
             self.cancel_previous(now, agent);
         }
-        let run = self.claim(now, agent, Trigger::Manual, None, None, None, query);
+        let run = self.claim(now, agent, Trigger::Manual, None, None, None, query, mode);
         self.dispatch(now);
         let queued = self.runs[&run].place != Place::Active;
         self.touch(agent);

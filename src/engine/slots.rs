@@ -240,7 +240,7 @@ impl Engine {
         match self.obstacle(now, agent, trigger) {
             Some((verdict, cause)) => self.judged(now, agent, one, verdict, &cause),
             None => {
-                let run = self.claim(now, agent, trigger, Some(slot), not_before, None, None);
+                let run = self.claim(now, agent, trigger, Some(slot), not_before, None, None, RunMode::Normal);
                 self.push(
                     now,
                     Fact::SlotsJudged {
@@ -269,6 +269,10 @@ impl Engine {
             );
             return Some((Verdict::RefusedCircuit, cause));
         }
+        if let Some(cause) = self.out_of_budget(now, agent) {
+            return Some((Verdict::RefusedBudget, cause));
+        }
+        let state = &self.agents[agent as usize];
         if trigger == Trigger::CatchUp && state.spec.catch_up.policy == CatchUpPolicy::All {
             return None; // they wait for each other
         }
@@ -277,6 +281,7 @@ impl Engine {
         let doing = match (place, self.runs[&blocking].record.status) {
             (Place::Active, _) => "is still running",
             (_, RunStatus::Retrying) => "waits for its next attempt",
+            (_, RunStatus::WaitingApproval) => "waits for a person",
             _ => "waits to start",
         };
         match state.spec.overlap {

@@ -151,6 +151,15 @@ pub struct RunParams {
     /// Instead of the configured query.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
+    /// Call only tools that read; record what others would have done.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rehearse: bool,
+    /// Play this run again: its tools answer as they did then. Its id, or the end of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay_of: Option<String>,
+    /// With `replay_of`: another `[models.…]` table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// Makes a mutation idempotent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
@@ -231,6 +240,9 @@ pub struct ExplainParams {
 /// How to sum up usage.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct UsageParams {
+    /// Only of this many days, today included. Default: all that is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub days: Option<u32>,
     /// `agent`, `model` or `day`. Default `agent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,

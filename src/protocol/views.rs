@@ -168,6 +168,9 @@ pub struct AgentDetail {
     pub settings: BTreeMap<String, String>,
     /// Open incidents.
     pub incidents: Vec<IncidentView>,
+    /// Its limits of the day, and what is left of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<LimitView>,
     /// Where it is defined: `agents.toml:12`.
     pub defined_at: String,
     /// Of its configuration.
@@ -221,6 +224,12 @@ pub struct RunView {
     pub exit_code: Option<i32>,
     /// What it used.
     pub usage: Usage,
+    /// The `[models.…]` table that it asked last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// `rehearsal` or `replay`, if it was not for real.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
     /// Of the configuration that it ran with.
     pub config_hash: String,
     /// Of its session.
@@ -241,6 +250,29 @@ pub struct RunDetail {
     pub events: Vec<Event>,
     /// Output of its newest attempt.
     pub output: OutputView,
+    /// Its conversation with the model, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepView>,
+}
+
+/// An entry of the journal of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepView {
+    /// Its place.
+    pub n: u64,
+    /// When it was written.
+    pub at: Timestamp,
+    /// The tool that it is about, of calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
+    /// Its arguments, shortened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub args: Option<String>,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub step: Step,
 }
 
 /// A manual run that was claimed.
@@ -346,10 +378,26 @@ pub struct Explanation {
 pub struct UsageView {
     /// An agent, a model or a day.
     pub key: String,
-    /// Runs.
+    /// Runs that ended.
     pub runs: u64,
     /// What they used.
     pub usage: Usage,
+    /// By agent: its limits of the day.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<LimitView>,
+}
+
+/// A limit of a day or a month, and what is left of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LimitView {
+    /// Its key: `usd_per_day`.
+    pub limit: String,
+    /// How much it allows.
+    pub allowed: f64,
+    /// How much is used, or held for requests under way.
+    pub used: f64,
+    /// The rest.
+    pub left: f64,
 }
 
 /// The daemon.
@@ -405,6 +453,12 @@ pub struct DaemonView {
     pub incidents: u64,
     /// Messages that wait in the outbox.
     pub outbox: u64,
+    /// The fleet's budgets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budget: Vec<LimitView>,
+    /// Tool calls that wait for a person.
+    #[serde(default)]
+    pub approvals: u64,
 }
 
 /// What a reload did.
@@ -493,8 +547,14 @@ pub struct ToolResultView {
 pub struct ApprovalView {
     /// Which.
     pub id: String,
+    /// Whose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<AgentId>,
     /// Of this run.
     pub run_id: RunId,
+    /// Since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_at: Option<Timestamp>,
     /// The tool.
     pub tool: String,
     /// Its arguments.

@@ -47,6 +47,7 @@ pub(super) async fn outcome(
     let mut outcome = attempt.body(&places).await;
     outcome.duration = SignedDuration::try_from(began.elapsed()).unwrap_or(SignedDuration::ZERO);
     if outcome.end == AttemptEnd::Completed
+        && brief.mode.is_normal()
         && let Some(end) = attempt.proofs(&places, &mut warnings).await
     {
         outcome.end = end;
@@ -110,11 +111,7 @@ impl Attempt<'_> {
         match &agent.body {
             Body::Command(command) => self.command(command).await,
             Body::Tool(call) => self.tool(call, places).await,
-            Body::Query(_) => {
-                let error =
-                    RunError::new(ErrorKind::Config, "not available in this version: agents with a `query`");
-                AttemptOutcome::of(AttemptEnd::Failed(error))
-            }
+            Body::Query(spec) => self.query(spec, places).await,
         }
     }
 
@@ -163,7 +160,8 @@ impl Attempt<'_> {
             agent: Some(self.brief.agent.id.clone()),
             run: Some(self.brief.run),
             timeout: Some(bound.min(self.time_left())),
-            idempotency_key: None,
+            idempotency_key: Some(super::env::idempotency_key(self.brief)),
+            store: self.shared.store.clone(),
         };
         let orders = &mut self.orders;
         tokio::select! {

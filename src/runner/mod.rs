@@ -20,19 +20,23 @@ mod attempt;
 mod check;
 mod command;
 mod env;
+mod model;
 mod output;
 mod proc;
 mod program;
 mod reap;
 mod spawn;
 mod stop;
+mod talk;
 mod template;
 mod trampoline;
 
 use crate::domain::{
-    AgentId, AgentSpec, AttemptEnd, AttemptOutcome, ErrorKind, OutputChunk, Process, ProcessRole, RunError,
-    RunId, Trigger,
+    AgentId, AgentSpec, AttemptEnd, AttemptOutcome, ErrorKind, Finding, Fleet, OutputChunk, Process,
+    ProcessRole, RunError, RunId, RunMode, Step, Talk, Trigger, WorstCase,
 };
+use crate::llm::Models;
+use crate::store::Store;
 use crate::tools::Tools;
 use jiff::{SignedDuration, Timestamp};
 use std::path::PathBuf;
@@ -56,6 +60,8 @@ pub struct Brief {
     pub slot: Option<Timestamp>,
     /// What a person asked instead of the configured query.
     pub query: Option<Arc<str>>,
+    /// How the run goes about its work.
+    pub mode: RunMode,
     /// The event that started it, as JSON.
     pub event: Option<Arc<str>>,
     /// The result of the agent's last successful run.
@@ -112,6 +118,48 @@ pub enum Report {
         /// Room for the next piece: dropped or sent when this one is durable.
         done: oneshot::Sender<()>,
     },
+    /// Something of a conversation happened, in order.
+    Journal {
+        /// What.
+        talks: Vec<Talk>,
+        /// Says that it is durable.
+        done: oneshot::Sender<()>,
+    },
+    /// A request is to be sent to a model.
+    Reserve {
+        /// By which run.
+        run: RunId,
+        /// In which attempt.
+        attempt: u32,
+        /// Its place in the run's journal.
+        n: u64,
+        /// Name of a `[models.…]` table.
+        model: String,
+        /// What it may cost at the worst.
+        worst: WorstCase,
+        /// Whether it may; when the answer comes, it is held and on record.
+        granted: oneshot::Sender<Result<(), RunError>>,
+    },
+    /// A request has its end.
+    Settle {
+        /// Of which run.
+        run: RunId,
+        /// The place of its end in the run's journal.
+        n: u64,
+        /// [`Step::Answered`] or [`Step::Unanswered`].
+        step: Box<Step>,
+        /// From sent to answered, in milliseconds.
+        took_ms: u64,
+        /// Says that it is durable.
+        go: oneshot::Sender<()>,
+    },
+    /// A tool reported problems, or their ends, while its run goes on.
+    Found {
+        /// In which run.
+        run: RunId,
+        /// What.
+        findings: Vec<Finding>,
+    },
     /// The attempt ended; nothing of it lives any more.
     Ended {
         /// Of which run.
@@ -135,12 +183,18 @@ pub enum StopOrder {
 }
 
 /// What all attempts share.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Shared {
     /// The program to re-execute as the trampoline: `/proc/self/exe`, or what a test names.
     pub trampoline: PathBuf,
-    /// The tools of the configuration in force.
+    /// The configuration in force.
+    pub fleet: Arc<Fleet>,
+    /// Its tools.
     pub tools: Arc<Tools>,
+    /// Its models.
+    pub models: Arc<Models>,
+    /// To read journals and memories; without it, no model can run.
+    pub store: Option<Store>,
     /// Where reports go.
     pub reports: mpsc::Sender<Report>,
 }

@@ -129,6 +129,12 @@ fn write(db: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
                     .execute(params![blob(run), *dropped_bytes as i64])?;
             }
         }
+        Fact::Budget(_) => {}
+        Fact::Talked(talk) => super::talk::talked(db, talk, entry.at)?,
+        Fact::Remembered(change) => super::talk::remembered(db, change, entry.at)?,
+        Fact::McpPinned { server, tool, trusted, seen } => {
+            super::talk::pinned(db, server, tool, trusted, seen.as_deref())?;
+        }
         Fact::RequestAnswered { request_id, answer } => {
             db.prepare_cached("INSERT OR REPLACE INTO requests(id, answer, at) VALUES (?1, ?2, ?3)")?
                 .execute(params![request_id, answer, at(entry.at)])?;
@@ -250,8 +256,8 @@ fn revised(
 fn claimed(db: &Connection, claim: &RunRecord) -> rusqlite::Result<bool> {
     let made = db
         .prepare_cached(
-            "INSERT INTO runs(id, agent, trigger, slot, status, attempt, queued_at, started_at, not_before, chain, event, query, config_hash)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT DO NOTHING",
+            "INSERT INTO runs(id, agent, trigger, slot, status, attempt, queued_at, started_at, not_before, chain, event, query, config_hash, mode)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT DO NOTHING",
         )?
         .execute(params![
             blob(&claim.run),
@@ -267,6 +273,7 @@ fn claimed(db: &Connection, claim: &RunRecord) -> rusqlite::Result<bool> {
             claim.event.as_deref(),
             claim.query.as_deref(),
             claim.config_hash.0 as i64,
+            (!claim.mode.is_normal()).then(|| serde_json::to_string(&claim.mode).expect("modes serialize")),
         ])?;
     Ok(made > 0)
 }
@@ -318,6 +325,9 @@ fn ended(db: &Connection, entry: &Entry) -> rusqlite::Result<()> {
         at(entry.at),
     ])?;
     db.prepare_cached("DELETE FROM processes WHERE run = ?1")?.execute([blob(run)])?;
+    // what waited for a person waits no more
+    db.prepare_cached("UPDATE approvals SET decided_at = ?2, approved = 0, reason = 'the run ended' WHERE run = ?1 AND decided_at IS NULL")?
+        .execute(params![blob(run), at(entry.at)])?;
     Ok(())
 }
 

@@ -9,6 +9,7 @@ mod health;
 mod open;
 mod read;
 mod retention;
+mod talk;
 mod types;
 mod writer;
 

@@ -205,31 +205,44 @@ impl Reader {
         })
     }
 
-    /// Usage of finished runs: key, runs, usage.
-    pub fn usage(&self, by: UsageBy) -> Result<Vec<(String, u64, Usage)>, StoreError> {
-        let key = match by {
-            UsageBy::Agent => "agent",
-            UsageBy::Model => "coalesce(model, '-')",
-            UsageBy::Day => "date(finished_at / 1000000, 'unixepoch')",
-        };
-        self.ask("summing up usage", |db| {
-            let sql = format!(
-                "SELECT {key} AS k, count(*), sum(requests), sum(input_tokens), sum(cached_tokens), sum(output_tokens), sum(usd)
-                 FROM runs WHERE finished_at IS NOT NULL GROUP BY k ORDER BY k"
-            );
+    /// Runs that ended, since a day in `zone`: key and number.
+    pub fn runs_by(
+        &self,
+        by: UsageBy,
+        since: Option<jiff::civil::Date>,
+        zone: &jiff::tz::TimeZone,
+    ) -> Result<Vec<(String, u64)>, StoreError> {
+        let since = since
+            .and_then(|day| day.to_zoned(zone.clone()).ok())
+            .map_or(i64::MIN, |day| to_micros(day.timestamp()));
+        if by == UsageBy::Day {
+            return self.runs_by_day(since, zone);
+        }
+        let key = if by == UsageBy::Agent { "agent" } else { "coalesce(model, '-')" };
+        self.ask("counting runs", |db| {
+            let sql = format!("SELECT {key} AS k, count(*) FROM runs WHERE finished_at >= ?1 GROUP BY k");
             let mut statement = db.prepare_cached(&sql)?;
-            let rows = statement.query_map([], |row| {
-                let number = |at| row.get::<_, i64>(at).map(|n| n as u64);
-                let usage = Usage {
-                    requests: number(2)?,
-                    input_tokens: number(3)?,
-                    cached_tokens: number(4)?,
-                    output_tokens: number(5)?,
-                    usd: row.get(6)?,
-                };
-                Ok((row.get(0)?, number(1)?, usage))
-            })?;
+            let rows = statement
+                .query_map([since], |row| Ok((row.get(0)?, row.get::<_, i64>(1).map(|n| n as u64)?)))?;
             rows.collect()
+        })
+    }
+
+    /// Days begin at midnight in a zone, which SQL does not know: quarters of an hour are counted
+    /// there and put together here, since no zone is off by less.
+    fn runs_by_day(&self, since: i64, zone: &jiff::tz::TimeZone) -> Result<Vec<(String, u64)>, StoreError> {
+        self.ask("counting runs", |db| {
+            let mut statement = db.prepare_cached(
+                "SELECT finished_at / 900000000, count(*) FROM runs WHERE finished_at >= ?1 GROUP BY 1",
+            )?;
+            let mut days: BTreeMap<String, u64> = BTreeMap::new();
+            let mut rows = statement.query([since])?;
+            while let Some(row) = rows.next()? {
+                let at = timestamp_of_micros(row.get::<_, i64>(0)? * 900_000_000);
+                *days.entry(at.to_zoned(zone.clone()).date().to_string()).or_default() +=
+                    row.get::<_, i64>(1)? as u64;
+            }
+            Ok(days.into_iter().collect())
         })
     }
 
@@ -253,6 +266,7 @@ impl Reader {
                     "SELECT count(*) FROM incidents WHERE opened_at IS NOT NULL AND resolved_at IS NULL",
                 )?,
                 outbox: one("SELECT count(*) FROM outbox WHERE due IS NOT NULL")?,
+                approvals: one("SELECT count(*) FROM approvals WHERE decided_at IS NULL")?,
             })
         })
     }
@@ -279,10 +293,14 @@ pub(super) fn restored(db: &Connection) -> rusqlite::Result<Restored> {
     let incidents = db.prepare(&sql)?.query_map([], incident_row)?.collect::<Result<_, _>>()?;
     let newest: Option<i64> =
         db.query_row("SELECT at FROM events ORDER BY seq DESC LIMIT 1", [], |row| row.get(0)).optional()?;
+    let (approvals, holds, spent) = super::talk::restored(db)?;
     Ok(Restored {
         agents,
         open_runs,
         incidents,
+        approvals,
+        holds,
+        spent,
         database: String::new(),
         unclean: false,
         newest_event_at: newest.map(timestamp_of_micros),
@@ -297,7 +315,7 @@ pub(super) fn newest_seq(db: &Connection) -> rusqlite::Result<Seq> {
 
 const RUN_COLUMNS: &str = "id, agent, trigger, slot, status, attempt, queued_at, started_at, not_before, chain, event, query,
     config_hash, finished_at, duration, result, error_kind, error, exit_code, requests, input_tokens, cached_tokens,
-    output_tokens, usd, warnings";
+    output_tokens, usd, warnings, mode, model";
 
 fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
     let number = |at| row.get::<_, i64>(at).map(|n| n as u64);
@@ -314,6 +332,10 @@ fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
         chain: row.get(9)?,
         event: row.get::<_, Option<String>>(10)?.map(Into::into),
         query: row.get::<_, Option<String>>(11)?.map(Into::into),
+        mode: match row.get::<_, Option<String>>(25)? {
+            Some(text) => serde_json::from_str(&text).map_err(|error| odd(25, error.to_string()))?,
+            None => RunMode::Normal,
+        },
         config_hash: ConfigHash(row.get::<_, i64>(12)? as u64),
         processes: Vec::new(),
     };
@@ -334,6 +356,7 @@ fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
         warnings: row
             .get::<_, Option<String>>(24)?
             .map_or_else(Vec::new, |all| all.lines().map(str::to_owned).collect()),
+        model: row.get(26)?,
     })
 }
 
@@ -425,7 +448,7 @@ fn incident_row(row: &Row<'_>) -> rusqlite::Result<IncidentRecord> {
 }
 
 /// A value that is not what we write: the row was damaged, or another program wrote it.
-fn odd(at: usize, what: String) -> rusqlite::Error {
+pub(super) fn odd(at: usize, what: String) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(
         at,
         rusqlite::types::Type::Text,

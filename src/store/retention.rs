@@ -11,7 +11,7 @@ const PIECE: i64 = 500;
 const PAGES: i64 = 256;
 
 /// What is removed by age: the table, and which rows are older than `?1`.
-fn by_age(keep: &Retention, now: Timestamp) -> [(&'static str, i64); 6] {
+fn by_age(keep: &Retention, now: Timestamp) -> [(&'static str, i64); 9] {
     let before = |span: SignedDuration| to_micros(now.checked_sub(span).unwrap_or(Timestamp::MIN));
     [
         (
@@ -29,6 +29,15 @@ fn by_age(keep: &Retention, now: Timestamp) -> [(&'static str, i64); 6] {
         ),
         (
             "incidents WHERE id IN (SELECT id FROM incidents WHERE resolved_at < ?1 LIMIT ?2)",
+            before(keep.runs),
+        ),
+        (
+            "steps WHERE (run, n) IN (SELECT run, n FROM steps WHERE at < ?1 AND run NOT IN (SELECT id FROM runs WHERE finished_at IS NULL) LIMIT ?2)",
+            before(keep.transcripts),
+        ),
+        ("sessions WHERE id IN (SELECT id FROM sessions WHERE at < ?1 LIMIT ?2)", before(keep.transcripts)),
+        (
+            "approvals WHERE id IN (SELECT id FROM approvals WHERE decided_at < ?1 LIMIT ?2)",
             before(keep.runs),
         ),
         ("requests WHERE id IN (SELECT id FROM requests WHERE at < ?1 LIMIT ?2)", before(ANSWERS_KEPT)),
@@ -83,6 +92,9 @@ fn events(db: &Connection, before: i64) -> rusqlite::Result<bool> {
 fn shrink(db: &Connection) -> rusqlite::Result<bool> {
     let mut gone = db
         .prepare_cached("DELETE FROM output WHERE id IN (SELECT id FROM output WHERE run IN (SELECT id FROM runs WHERE finished_at IS NOT NULL) ORDER BY id LIMIT ?1)")?
+        .execute([PIECE])?;
+    gone += db
+        .prepare_cached("DELETE FROM steps WHERE (run, n) IN (SELECT run, n FROM steps WHERE run NOT IN (SELECT id FROM runs WHERE finished_at IS NULL) ORDER BY at LIMIT ?1)")?
         .execute([PIECE])?;
     gone += db
         .prepare_cached("DELETE FROM events WHERE seq < (SELECT max(seq) FROM events) AND seq < (SELECT min(seq) FROM events) + ?1")?

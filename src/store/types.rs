@@ -23,12 +23,35 @@ pub struct Restored {
     pub open_runs: Vec<RunRecord>,
     /// Incidents that are pending or open.
     pub incidents: Vec<IncidentRecord>,
+    /// Calls that wait for a person.
+    pub approvals: Vec<ApprovalRecord>,
+    /// Requests of models whose end nobody saw.
+    pub holds: Vec<HoldRecord>,
+    /// What was used by day and agent, of the last months.
+    pub spent: Vec<SpentRow>,
     /// Identity of the database: a UUID made with it.
     pub database: String,
     /// True if the last daemon did not close it.
     pub unclean: bool,
     /// Wall clock of the newest event, if there is one.
     pub newest_event_at: Option<Timestamp>,
+}
+
+/// An entry of the journal of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepRow {
+    /// Its place.
+    pub n: u64,
+    /// When it was written.
+    pub at: Timestamp,
+    /// The tool that it is about, of calls.
+    pub tool: Option<String>,
+    /// The arguments, of calls; shortened.
+    pub args: Option<String>,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+    /// What happened.
+    pub step: Step,
 }
 
 /// Which events.
@@ -76,6 +99,8 @@ pub struct RunRow {
     pub usage: Usage,
     /// Warnings of the record.
     pub warnings: Vec<String>,
+    /// The `[models.…]` table that it asked last.
+    pub model: Option<String>,
 }
 
 /// Which runs.
@@ -166,6 +191,8 @@ pub struct Stats {
     pub incidents: u64,
     /// Messages that wait.
     pub outbox: u64,
+    /// Tool calls that wait for a person.
+    pub approvals: u64,
 }
 
 /// How usage is summed up.

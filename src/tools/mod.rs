@@ -3,6 +3,7 @@
 //!
 //! Whether an agent may call a tool, and what its result is good for, is decided elsewhere.
 use crate::domain::{AgentId, Effect, Finding, Fleet, ReadsWhen, RunId, ToolDef, ToolOffer};
+use crate::store::Store;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -54,7 +55,7 @@ impl ToolInfo {
 }
 
 /// For whom a tool is called.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct CallContext {
     /// The agent, unless a person calls by hand.
     pub agent: Option<AgentId>,
@@ -64,6 +65,8 @@ pub struct CallContext {
     pub timeout: Option<Duration>,
     /// Equal in each try of the same call, another for each other call. For tools that can hand it on.
     pub idempotency_key: Option<String>,
+    /// For tools that keep something for the agent.
+    pub store: Option<Store>,
 }
 
 /// What a tool gave.
@@ -119,7 +122,7 @@ struct Entry {
 }
 
 /// One call of one tool, its arguments checked.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Call {
     /// Name of the tool or of its instance.
     tool: String,

@@ -112,6 +112,7 @@ fn word(event: &Event) -> (&'static str, Tone) {
         E::IncidentResolved => ("resolved", Tone::Good),
         E::ApprovalRequested => ("approve?", Tone::Warn),
         E::ApprovalDecided => ("approval", Tone::Plain),
+        E::McpPinChanged => ("mcp changed", Tone::Bad),
         E::ConfigApplied => ("config", Tone::Good),
         E::ConfigRejected => ("config", Tone::Bad),
         E::NotificationSent => ("told", Tone::Dim),

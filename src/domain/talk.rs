@@ -1,0 +1,219 @@
+//! What is recorded of a run that a model carries out: requests with what is held and charged for
+//! them, calls of tools, approvals, and what stays in memory.
+use super::{AgentId, ChatMessage, RunId, Step, Usage, WorstCase};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// One thing that happened in a conversation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Talk {
+    /// In which run.
+    pub run: RunId,
+    /// Whose.
+    pub agent: AgentId,
+    /// In which session.
+    pub session: Arc<str>,
+    /// In which attempt.
+    pub attempt: u32,
+    /// What.
+    pub said: Said,
+}
+
+/// What happened in a conversation. `n` is a place in the journal of the run, from 0.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Said {
+    /// The conversation begins with this query.
+    Query {
+        /// Places filled.
+        text: String,
+    },
+    /// A request is about to be sent; its worst case is held back from the budgets.
+    Held {
+        /// Place in the journal.
+        n: u64,
+        /// Name of a `[models.…]` table.
+        model: String,
+        /// What is held.
+        worst: WorstCase,
+        /// The day whose budgets it is held back from.
+        day: Date,
+    },
+    /// A request has an end, `answered` or `unanswered`; what it used replaces what was held.
+    Settled {
+        /// Place in the journal.
+        n: u64,
+        /// How it ended.
+        step: Box<Step>,
+        /// The day whose budgets it was held back from.
+        day: Date,
+        /// From sent to answered, in milliseconds.
+        took_ms: u64,
+    },
+    /// A request whose end nobody saw: all that was held for it is charged.
+    Charged {
+        /// Name of a `[models.…]` table.
+        model: String,
+        /// What.
+        used: Usage,
+        /// The day whose budgets it was held back from.
+        day: Date,
+    },
+    /// Another entry of the journal.
+    Step {
+        /// Place in the journal.
+        n: u64,
+        /// Which.
+        step: Box<Step>,
+        /// The tool that it is about.
+        tool: String,
+        /// Its arguments as JSON, for people; shortened.
+        args: String,
+        /// How long the call took, in milliseconds; 0 for one that begins.
+        took_ms: u64,
+    },
+    /// The answer of the run.
+    Final {
+        /// As it is.
+        text: String,
+    },
+    /// The run goes on from its journal after the daemon or the machine went down.
+    Resumed,
+    /// Calls wait for a person; the run holds no worker meanwhile.
+    Waits {
+        /// Which.
+        wanted: Vec<ApprovalWanted>,
+    },
+    /// A person decided about one of them.
+    Decided {
+        /// [`ApprovalWanted::id`].
+        id: String,
+        /// Place among the calls of the newest turn.
+        call: usize,
+        /// The tool.
+        tool: String,
+        /// It may be made.
+        approved: bool,
+        /// What the person said.
+        reason: Option<String>,
+    },
+}
+
+/// A call of a tool that needs a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApprovalWanted {
+    /// Names the wish for people and programs: the end of the run's id, the place in its journal and
+    /// the place of the call.
+    pub id: String,
+    /// Place among the calls of the newest turn.
+    pub call: usize,
+    /// The tool.
+    pub tool: String,
+    /// Its arguments, as JSON.
+    pub args: String,
+}
+
+/// A call that waits for a person, or waited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApprovalRecord {
+    /// Of which run.
+    pub run: RunId,
+    /// Whose.
+    pub agent: AgentId,
+    /// What is wanted.
+    pub wanted: ApprovalWanted,
+    /// Since when.
+    pub requested_at: Timestamp,
+}
+
+/// What is held for a request that has no end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HoldRecord {
+    /// Of which run.
+    pub run: RunId,
+    /// Whose.
+    pub agent: AgentId,
+    /// Name of a `[models.…]` table.
+    pub model: String,
+    /// How much.
+    pub worst: WorstCase,
+    /// The day whose budgets it is held back from.
+    pub day: Date,
+}
+
+/// What one agent used on one day.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SpentRow {
+    /// The day, in the daemon's time zone.
+    pub day: Date,
+    /// Whose.
+    pub agent: AgentId,
+    /// How much.
+    pub used: Usage,
+}
+
+/// News of a budget.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BudgetNews {
+    /// Whose limit. `None`: the fleet's.
+    pub agent: Option<AgentId>,
+    /// Its key: `usd_per_day`.
+    pub limit: &'static str,
+    /// True: it is used up. False: most of it is.
+    pub exhausted: bool,
+    /// How much it allows.
+    pub allowed: f64,
+    /// How much is used or held.
+    pub used: f64,
+    /// The day that it is about.
+    pub day: Date,
+    /// For people.
+    pub text: String,
+}
+
+/// A change of what agents remember.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MemoryChange {
+    /// A run completed; its question and answer join the session.
+    Said {
+        /// Which session.
+        session: Arc<str>,
+        /// By which run.
+        run: RunId,
+        /// What.
+        messages: Vec<ChatMessage>,
+    },
+    /// A note is kept; an empty text takes it away.
+    Note {
+        /// Whose.
+        agent: AgentId,
+        /// Its key.
+        key: String,
+        /// Its text.
+        text: String,
+    },
+    /// Items of a gate are seen.
+    Seen {
+        /// By whom.
+        agent: AgentId,
+        /// What they are told apart by, hashed.
+        items: Vec<String>,
+    },
+    /// Session, notes and seen items of an agent are forgotten.
+    Cleared {
+        /// Whose.
+        agent: AgentId,
+        /// Its session.
+        session: Arc<str>,
+    },
+}
+
+/// A message of a session, for people.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SessionRow {
+    /// When it was said.
+    pub at: Timestamp,
+    /// What.
+    pub message: ChatMessage,
+}

@@ -1,0 +1,82 @@
+//! Calls of tools that wait for a person, and runs that go on after a break: after a decision, or
+//! after the daemon was down.
+use super::{Engine, Place, Refusal, Reply};
+use crate::domain::*;
+
+impl Engine {
+    /// An attempt ended because calls wait for a person. The run holds no place meanwhile.
+    pub(super) fn waits(&mut self, now: Now, id: RunId, wanted: Vec<ApprovalWanted>) {
+        self.push_talk(now, id, Said::Waits { wanted: wanted.clone() });
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        run.record.status = RunStatus::WaitingApproval;
+        run.place = Place::Waiting;
+        let agent = run.agent;
+        for one in wanted {
+            self.approvals.insert(one.id.clone(), (id, one));
+        }
+        self.touch(agent);
+    }
+
+    pub(super) fn decide_approval(
+        &mut self,
+        now: Now,
+        approval: &str,
+        approved: bool,
+        reason: Option<String>,
+    ) -> Result<Reply, Refusal> {
+        let Some((run, wanted)) = self.approvals.remove(approval) else {
+            return Err(Refusal::NoSuchApproval(approval.to_owned()));
+        };
+        let said = Said::Decided {
+            id: approval.to_owned(),
+            call: wanted.call,
+            tool: wanted.tool.clone(),
+            approved,
+            reason: reason.clone(),
+        };
+        self.push_talk(now, run, said);
+        let agent = self.runs.get(&run).map(|run| run.spec.id.clone());
+        if !self.approvals.values().any(|(other, _)| *other == run) {
+            if let Some(run) = self.runs.get_mut(&run) {
+                run.started_mono = None; // the wait for a person is not the run's
+            }
+            self.go_on(run);
+        }
+        Ok(Reply::Decided { run, agent, wanted, approved })
+    }
+
+    /// The run continues its attempt.
+    pub(super) fn go_on(&mut self, id: RunId) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        run.record.attempt = run.record.attempt.saturating_sub(1); // starting counts it again
+        run.record.status = RunStatus::Running;
+        self.enqueue(id, None);
+    }
+
+    /// What waited for a person waits no more: its run ended.
+    pub(super) fn forget_approvals(&mut self, id: RunId) {
+        if self.approvals.values().any(|(run, _)| *run == id) {
+            self.approvals.retain(|_, (run, _)| *run != id);
+        }
+    }
+
+    /// A run of a model that was in flight when the last life ended goes on from its journal. False:
+    /// it can't, because its agent is another one now.
+    pub(super) fn take_up_talk(&mut self, now: Now, id: RunId) -> bool {
+        let Some(run) = self.runs.get_mut(&id) else { return false };
+        let same = run.record.config_hash == run.spec.config_hash;
+        if !same || !matches!(run.spec.body, Body::Query(_)) {
+            return false;
+        }
+        run.record.attempt = run.record.attempt.max(1);
+        if run.record.status == RunStatus::WaitingApproval
+            && self.approvals.values().any(|(waiting, _)| *waiting == id)
+        {
+            self.runs.get_mut(&id).expect("looked at above").place = Place::Waiting;
+            return true;
+        }
+        self.push_talk(now, id, Said::Resumed);
+        self.go_on(id);
+        true
+    }
+}

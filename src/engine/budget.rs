@@ -1,0 +1,365 @@
+//! Money, tokens and requests: what was used, what is held, and whether a request may still be sent.
+//!
+//! A request is held for by its worst case before it is sent and settled afterwards, so that runs
+//! side by side can't overspend: one thread decides. Days and months are those of `[daemon] timezone`.
+use super::{Action, Engine, Place, Ticket};
+use crate::domain::*;
+use jiff::civil::Date;
+use jiff::{Timestamp, ToSpan};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Part of a budget at which a warning is told, if the configuration names none.
+const WARN_AT: f64 = 0.8;
+/// Days that are looked back on; a month, and room for a clock that was wrong.
+const DAYS_KEPT: i32 = 62;
+
+/// What is used or held.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Amount {
+    usd: f64,
+    tokens: f64,
+    requests: f64,
+}
+
+impl Amount {
+    fn of(used: &Usage) -> Self {
+        Self { usd: used.usd, tokens: used.tokens() as f64, requests: used.requests as f64 }
+    }
+
+    fn held(worst: &WorstCase) -> Self {
+        Self { usd: worst.usd, tokens: worst.tokens as f64, requests: 1.0 }
+    }
+
+    fn add(&mut self, other: Self, sign: f64) {
+        self.usd += sign * other.usd;
+        self.tokens += sign * other.tokens;
+        self.requests += sign * other.requests;
+    }
+}
+
+/// A request that is under way.
+#[derive(Clone, Debug)]
+struct Held {
+    model: String,
+    worst: WorstCase,
+    day: Date,
+}
+
+/// One limit of a day or a month, and where it stands.
+struct Limit {
+    /// Of the fleet, or of this agent.
+    agent: bool,
+    key: &'static str,
+    allowed: f64,
+    used: f64,
+    asked: f64,
+}
+
+/// Everything that budgets know.
+#[derive(Debug, Default)]
+pub(super) struct Money {
+    /// By day and agent, with what is held.
+    days: BTreeMap<Date, HashMap<AgentId, Amount>>,
+    /// Sums of `days`.
+    fleet: BTreeMap<Date, Amount>,
+    held: HashMap<RunId, Held>,
+    /// What was told of a day, so that it is told once.
+    told: BTreeSet<(Date, Option<AgentId>, &'static str, bool)>,
+    /// Agents whose request was refused, with the day and the reason: their slots are refused until
+    /// the day ends or the configuration changes.
+    refused: HashMap<AgentId, (Date, String)>,
+}
+
+impl Money {
+    /// Takes up what the last life left.
+    pub(super) fn restored(spent: Vec<SpentRow>) -> Self {
+        let mut money = Self::default();
+        for row in spent {
+            money.add(row.day, &row.agent, Amount::of(&row.used), 1.0);
+        }
+        money
+    }
+
+    fn add(&mut self, day: Date, agent: &AgentId, amount: Amount, sign: f64) {
+        self.days.entry(day).or_default().entry(agent.clone()).or_default().add(amount, sign);
+        self.fleet.entry(day).or_default().add(amount, sign);
+    }
+
+    fn forget_before(&mut self, day: Date) {
+        let oldest = day.checked_sub(DAYS_KEPT.days()).unwrap_or(day);
+        if self.fleet.first_key_value().is_some_and(|(first, _)| *first < oldest) {
+            self.days.retain(|day, _| *day >= oldest);
+            self.fleet.retain(|day, _| *day >= oldest);
+            self.told.retain(|(day, ..)| *day >= oldest);
+        }
+    }
+
+    fn of_agent(&self, day: Date, agent: &AgentId) -> Amount {
+        self.days.get(&day).and_then(|agents| agents.get(agent)).copied().unwrap_or_default()
+    }
+
+    fn of_month(&self, day: Date) -> f64 {
+        self.fleet.range(day.first_of_month()..=day.last_of_month()).map(|(_, amount)| amount.usd).sum()
+    }
+
+    /// A new configuration: what was refused may be allowed now.
+    pub(super) fn reconsider(&mut self) {
+        self.refused.clear();
+    }
+
+    /// Every limit that is set, as it stands if `asked` were added.
+    fn limits(
+        &self,
+        fleet: &BudgetSpec,
+        own: Option<(&AgentId, &Limits)>,
+        day: Date,
+        asked: Amount,
+    ) -> Vec<Limit> {
+        let all = self.fleet.get(&day).copied().unwrap_or_default();
+        let mine = own.map_or_else(Amount::default, |(agent, _)| self.of_agent(day, agent));
+        let own = own.map(|(_, limits)| limits);
+        let whole = |n: Option<u64>| n.map(|n| n as f64);
+        let table = [
+            (true, "usd_per_day", own.and_then(|own| own.usd_per_day), mine.usd, asked.usd),
+            (true, "tokens_per_day", whole(own.and_then(|own| own.tokens_per_day)), mine.tokens, asked.tokens),
+            (true, "requests_per_day", whole(own.and_then(|own| own.requests_per_day)), mine.requests, asked.requests),
+            (false, "usd_per_day", fleet.usd_per_day, all.usd, asked.usd),
+            (false, "usd_per_month", fleet.usd_per_month, self.of_month(day), asked.usd),
+            (false, "tokens_per_day", whole(fleet.tokens_per_day), all.tokens, asked.tokens),
+            (false, "requests_per_day", whole(fleet.requests_per_day), all.requests, asked.requests),
+        ];
+        let set = table.into_iter().filter_map(|(agent, key, allowed, used, asked)| {
+            allowed.map(|allowed| Limit { agent, key, allowed, used, asked })
+        });
+        set.collect()
+    }
+}
+
+impl Limit {
+    fn is_over(&self) -> bool {
+        // sums of floating-point dollars: a billionth is no overspending
+        self.used + self.asked > self.allowed + 1e-9
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.used + 1e-9 >= self.allowed
+    }
+
+    fn amount(&self, of: f64) -> String {
+        match self.key {
+            "usd_per_day" | "usd_per_month" => format!("${of:.4}"),
+            "tokens_per_day" => format!("{of:.0} tokens"),
+            _ => format!("{of:.0} requests"),
+        }
+    }
+
+    fn text(&self, agent: &AgentId, until: Date) -> String {
+        let whose = if self.agent { format!("`{}` of agent `{agent}`", self.key) } else { format!("`{}` of [budget]", self.key) };
+        format!(
+            "{whose} allows {}: {} are used or held, and the next request may take {}; raise it, or wait until {until}",
+            self.amount(self.allowed),
+            self.amount(self.used),
+            self.amount(self.asked),
+        )
+    }
+}
+
+/// What one limit leaves, for people.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BudgetLeft {
+    /// Whose. `None`: the fleet's.
+    pub agent: Option<AgentId>,
+    /// Its key.
+    pub limit: &'static str,
+    /// How much it allows.
+    pub allowed: f64,
+    /// How much is used or held.
+    pub used: f64,
+}
+
+impl Engine {
+    fn today(&self, at: Timestamp) -> Date {
+        at.to_zoned(self.fleet.daemon.timezone.clone()).date()
+    }
+
+    /// May this request be sent? Then its worst case is held.
+    #[expect(clippy::too_many_arguments, reason = "a request is all of these together")]
+    pub(super) fn reserve(
+        &mut self,
+        now: Now,
+        id: RunId,
+        attempt: u32,
+        n: u64,
+        model: String,
+        worst: WorstCase,
+        ticket: Ticket,
+    ) {
+        let answer = self.try_reserve(now, id, attempt, n, model, worst);
+        self.out.actions.push(Action::Granted { ticket, answer });
+    }
+
+    fn try_reserve(
+        &mut self,
+        now: Now,
+        id: RunId,
+        attempt: u32,
+        n: u64,
+        model: String,
+        worst: WorstCase,
+    ) -> Result<(), RunError> {
+        let gone = || RunError::new(ErrorKind::Interrupted, "the run is not in flight any more");
+        let run = self
+            .runs
+            .get(&id)
+            .filter(|run| run.place == Place::Active && run.record.attempt == attempt && run.cancelled.is_none())
+            .ok_or_else(gone)?;
+        self.chain = run.record.chain;
+        let (agent, spec) = (run.agent, run.spec.clone());
+        let day = self.today(now.wall);
+        self.money.forget_before(day);
+        let limits = self.money.limits(&self.fleet.budget, Some((&spec.id, &spec.limits)), day, Amount::held(&worst));
+        if let Some(limit) = limits.iter().find(|limit| limit.is_over()) {
+            let until = if limit.key == "usd_per_month" { day.last_of_month() } else { day };
+            let text = limit.text(&spec.id, until.tomorrow().unwrap_or(until));
+            self.money.refused.insert(spec.id.clone(), (day, text.clone()));
+            self.tell_budget(now, agent, limit, day, true, &text);
+            return Err(RunError::new(ErrorKind::Budget, text));
+        }
+        self.money.add(day, &spec.id, Amount::held(&worst), 1.0);
+        self.money.held.insert(id, Held { model: model.clone(), worst, day });
+        let said = Said::Held { n, model, worst, day };
+        self.push_talk(now, id, said);
+        Ok(())
+    }
+
+    /// A request has its end: what it used takes the place of what was held.
+    pub(super) fn settle_request(&mut self, now: Now, id: RunId, n: u64, step: Step, took_ms: u64) {
+        let used = match &step {
+            Step::Answered { used, .. } | Step::Unanswered { used, .. } => *used,
+            _ => Usage::default(),
+        };
+        let Some(run) = self.runs.get(&id) else { return };
+        self.chain = run.record.chain;
+        let (agent, spec) = (run.agent, run.spec.clone());
+        let held = self.money.held.remove(&id);
+        let day = held.as_ref().map_or_else(|| self.today(now.wall), |held| held.day);
+        if let Some(held) = &held {
+            self.money.add(day, &spec.id, Amount::held(&held.worst), -1.0);
+        }
+        self.money.add(day, &spec.id, Amount::of(&used), 1.0);
+        self.push_talk(now, id, Said::Settled { n, step: Box::new(step), day, took_ms });
+        self.warn_of_budgets(now, agent, &spec, day);
+    }
+
+    /// Nobody saw the end of a request: its worst case is charged.
+    pub(super) fn charge_open_request(&mut self, now: Now, id: RunId) {
+        let Some(held) = self.money.held.remove(&id) else { return };
+        let used = Usage { requests: 1, input_tokens: held.worst.tokens, usd: held.worst.usd, ..Usage::default() };
+        let said = Said::Charged { model: held.model, used, day: held.day };
+        self.push_talk(now, id, said);
+    }
+
+    /// Requests of the last life whose end nobody saw. The runs are known already.
+    pub(super) fn charge_restored(&mut self, now: Now, holds: Vec<HoldRecord>) {
+        for hold in holds {
+            let used = Usage { requests: 1, input_tokens: hold.worst.tokens, usd: hold.worst.usd, ..Usage::default() };
+            self.money.add(hold.day, &hold.agent, Amount::of(&used), 1.0);
+            let attempt = self.runs.get(&hold.run).map_or(0, |run| run.record.attempt);
+            let said = Said::Charged { model: hold.model, used, day: hold.day };
+            let session = hold.agent.to_string().into();
+            let talk = Talk { run: hold.run, agent: hold.agent, session, attempt, said };
+            self.push(now, Fact::Talked(Box::new(talk)));
+        }
+    }
+
+    fn warn_of_budgets(&mut self, now: Now, agent: u32, spec: &AgentSpec, day: Date) {
+        let warn_at = self.fleet.budget.warn_at.unwrap_or(WARN_AT);
+        let limits = self.money.limits(&self.fleet.budget, Some((&spec.id, &spec.limits)), day, Amount::default());
+        for limit in limits {
+            if limit.allowed > 0.0 && limit.used >= warn_at * limit.allowed && !limit.is_used_up() {
+                let whose = if limit.agent { format!("agent `{}`", spec.id) } else { "the fleet".into() };
+                let text = format!(
+                    "{whose} has used {} of the {} that `{}` allows",
+                    limit.amount(limit.used),
+                    limit.amount(limit.allowed),
+                    limit.key
+                );
+                self.tell_budget(now, agent, &limit, day, false, &text);
+            }
+        }
+    }
+
+    fn tell_budget(&mut self, now: Now, agent: u32, limit: &Limit, day: Date, exhausted: bool, text: &str) {
+        let id = self.agents[agent as usize].spec.id.clone();
+        let whose = limit.agent.then(|| id.clone());
+        if !self.money.told.insert((day, whose.clone(), limit.key, exhausted)) {
+            return;
+        }
+        let news = BudgetNews {
+            agent: whose,
+            limit: limit.key,
+            exhausted,
+            allowed: limit.allowed,
+            used: limit.used,
+            day,
+            text: text.to_owned(),
+        };
+        self.push(now, Fact::Budget(Box::new(news)));
+        if exhausted {
+            let subject = format!("{id}: a budget is used up");
+            self.tell(now, agent, TellOn::BudgetExhausted, subject, text.to_owned());
+        }
+    }
+
+    /// Why a run of the agent is not worth starting: its money is gone for today.
+    pub(super) fn out_of_budget(&self, now: Now, agent: u32) -> Option<String> {
+        let spec = &self.agents[agent as usize].spec;
+        if !matches!(spec.body, Body::Query(_)) {
+            return None;
+        }
+        let day = self.today(now.wall);
+        if let Some((_, text)) = self.money.refused.get(&spec.id).filter(|(refused, _)| *refused == day) {
+            return Some(text.clone());
+        }
+        let limits = self.money.limits(&self.fleet.budget, Some((&spec.id, &spec.limits)), day, Amount::default());
+        let spent = limits.into_iter().find(Limit::is_used_up)?;
+        Some(spent.text(&spec.id, day.tomorrow().unwrap_or(day)))
+    }
+
+    pub(super) fn usd_today(&self, spec: &AgentSpec) -> f64 {
+        match spec.body {
+            Body::Query(_) => self.money.of_agent(self.today(self.last.wall), &spec.id).usd,
+            _ => 0.0,
+        }
+    }
+
+    /// What the limits of the fleet (`None`) or of one agent leave at this time.
+    pub fn budget_left(&self, agent: Option<&str>, at: Timestamp) -> Vec<BudgetLeft> {
+        let day = self.today(at);
+        let spec = agent.and_then(|id| self.fleet.agent(id));
+        let own = spec.map(|spec| (&spec.id, &*spec.limits));
+        let none = BudgetSpec::default();
+        let fleet = if agent.is_some() { &none } else { &self.fleet.budget };
+        let limits = self.money.limits(fleet, own, day, Amount::default());
+        let left = limits.into_iter().map(|limit| BudgetLeft {
+            agent: spec.map(|spec| spec.id.clone()),
+            limit: limit.key,
+            allowed: limit.allowed,
+            used: limit.used,
+        });
+        left.collect()
+    }
+
+    /// Records something of the conversation of a run.
+    pub(super) fn push_talk(&mut self, now: Now, id: RunId, said: Said) {
+        let Some(run) = self.runs.get(&id) else { return };
+        let talk = Talk {
+            run: id,
+            agent: run.spec.id.clone(),
+            session: run.spec.session(),
+            attempt: run.record.attempt,
+            said,
+        };
+        self.push(now, Fact::Talked(Box::new(talk)));
+    }
+}

@@ -1,0 +1,293 @@
+//! The body of an attempt that a model carries out: drives the conversation, and writes each step
+//! down before the next one is taken. What the next step is, `conversation` decides.
+use super::command::Attempt;
+use super::talk::{Calls, Journal};
+use super::template::{self, Places};
+use super::{Report, StopOrder};
+use crate::conversation::{Brief, Conversation, Finished, Next, PlannedCall, memory};
+use crate::domain::{
+    AttemptEnd, AttemptOutcome, ChatMessage, ErrorKind, Memory, ModelAnswer, ModelError, ModelRequest, Price,
+    QuerySpec, RunError, RunMode, Said, Step, Tokens, Usage, WorstCase, cost,
+};
+use crate::secret;
+use jiff::SignedDuration;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+/// Messages of a session that are looked at; how many are used is bounded by tokens.
+const MESSAGES: usize = 400;
+
+/// Why a conversation can't go on in this attempt.
+pub(super) enum Break {
+    /// Somebody wants the run to end.
+    Stopped,
+    /// It failed; the provider may have asked to wait.
+    Failed(RunError, Option<SignedDuration>),
+}
+
+impl Break {
+    fn failed(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self::Failed(RunError::new(kind, message), None)
+    }
+}
+
+impl Attempt<'_> {
+    /// Begins the conversation of this run, or goes on with it, up to its end.
+    pub(super) async fn query(&mut self, spec: &QuerySpec, places: &Places) -> AttemptOutcome {
+        let (go, may_go) = oneshot::channel();
+        let report = Report::Began { run: self.brief.run, attempt: self.brief.attempt, go };
+        if self.shared.reports.send(report).await.is_err() || may_go.await.is_err() {
+            return AttemptOutcome::of(AttemptEnd::Cancelled);
+        }
+        let mut usage = Usage::default();
+        match self.converse(spec, places, &mut usage).await {
+            Ok(outcome) => outcome,
+            Err(Break::Stopped) => AttemptOutcome { usage, ..AttemptOutcome::of(AttemptEnd::Cancelled) },
+            Err(Break::Failed(error, retry_after)) => {
+                let error = RunError { message: secret::redact(&error.message).into_owned(), ..error };
+                AttemptOutcome { usage, retry_after, ..AttemptOutcome::of(AttemptEnd::Failed(error)) }
+            }
+        }
+    }
+
+    async fn converse(
+        &mut self,
+        spec: &QuerySpec,
+        places: &Places,
+        usage: &mut Usage,
+    ) -> Result<AttemptOutcome, Break> {
+        let run = self.brief.run;
+        let rows = self.read(move |reader| reader.steps(run)).await?;
+        let mut journal = Journal::after(self.brief, self.shared, rows.last().map(|row| row.n));
+        let steps: Vec<Step> = rows.into_iter().map(|row| row.step).collect();
+        let brief = self.conversation(spec, places).await?;
+        if steps.is_empty() {
+            journal.write(vec![Said::Query { text: brief.query.clone() }]).await?;
+        }
+        let models = self.chain(spec);
+        let mut calls = Calls::prepare(self).await?;
+        let mut talk = Conversation::replay(brief, &steps);
+        drop(steps);
+        loop {
+            *usage = talk.usage();
+            let next = talk.next();
+            match next {
+                Next::Ask { request, worst } => {
+                    self.ask(&models, &request, worst, &mut journal, &mut talk).await?;
+                }
+                Next::Call(planned) => {
+                    let steps = calls.make(self, &mut journal, planned).await?;
+                    for step in &steps {
+                        talk.apply(step);
+                    }
+                }
+                Next::Approve(planned) => return Ok(self.waits(&journal, planned, talk.usage())),
+                Next::Finish(finished) => return Ok(outcome(finished, calls.would_have())),
+            }
+        }
+    }
+
+    /// What the conversation is about.
+    async fn conversation(&self, spec: &QuerySpec, places: &Places) -> Result<Brief, Break> {
+        let agent = &self.brief.agent;
+        let query = self.brief.query.as_deref().unwrap_or(&spec.query);
+        let names: Vec<String> = spec.tools.clone();
+        let bound = self.time_left().min(to_std(agent.limits.tool_call_timeout));
+        let tools = self
+            .shared
+            .tools
+            .offers(&names, bound)
+            .await
+            .map_err(|error| Break::failed(ErrorKind::Tool, error.to_string()))?;
+        let chain = self.chain(spec);
+        let model = chain.first().and_then(|name| self.shared.fleet.models.get(name));
+        let Some(model) = model else {
+            return Err(Break::failed(ErrorKind::Config, format!("there is no model `{}`", spec.model)));
+        };
+        let real = self.brief.mode.is_normal();
+        Ok(Brief {
+            system: spec.system_instruction.clone(),
+            memory: self.memory(spec).await?,
+            query: template::fill_text(query, places),
+            tools,
+            limits: agent.limits.clone(),
+            max_output_tokens: model.max_output_tokens,
+            price: self.dearest(&chain),
+            output_schema: spec.output_schema.clone(),
+            sinks: spec.sinks.clone(),
+            // what is not called for real needs nobody's word
+            approve: if real { spec.approve.clone() } else { Vec::new() },
+            approval: spec.approval,
+        })
+    }
+
+    async fn memory(&self, spec: &QuerySpec) -> Result<Vec<ChatMessage>, Break> {
+        match spec.memory {
+            Memory::None => Ok(Vec::new()),
+            Memory::LastResult => {
+                Ok(self.brief.last_result.as_deref().map(memory::last_result).unwrap_or_default())
+            }
+            Memory::Session { max_tokens } => {
+                let session = self.brief.agent.session();
+                let rows = self.read(move |reader| reader.session(&session, MESSAGES)).await?;
+                let stored: Vec<ChatMessage> = rows.into_iter().map(|row| row.message).collect();
+                Ok(memory::messages_of_session(&stored, max_tokens).0)
+            }
+        }
+    }
+
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&crate::store::Reader) -> Result<T, crate::store::StoreError> + Send + 'static,
+    ) -> Result<T, Break> {
+        let store = self.shared.store.as_ref().ok_or(Break::Stopped)?;
+        // what can't be read now may be readable in the next attempt
+        store.read(question).await.map_err(|error| Break::failed(ErrorKind::Interrupted, error.to_string()))
+    }
+
+    /// The model, and those that may be asked instead.
+    fn chain(&self, spec: &QuerySpec) -> Vec<String> {
+        let first = match &self.brief.mode {
+            RunMode::Replay { model: Some(model), .. } => model,
+            _ => &spec.model,
+        };
+        let fallback = self.shared.fleet.models.get(first).map(|model| model.fallback.clone());
+        std::iter::once(first.clone()).chain(fallback.unwrap_or_default()).collect()
+    }
+
+    /// What a request may cost at the worst, whichever model answers it.
+    fn dearest(&self, chain: &[String]) -> Option<Price> {
+        let prices = chain.iter().filter_map(|name| self.shared.fleet.models.get(name)?.price);
+        prices.reduce(|a, b| Price {
+            input: a.input.max(b.input),
+            cached_input: a.cached_input.max(b.cached_input),
+            output: a.output.max(b.output),
+        })
+    }
+
+    /// One request: to the model, or to the next of the chain if it can't answer now.
+    async fn ask(
+        &mut self,
+        models: &[String],
+        request: &ModelRequest,
+        worst: WorstCase,
+        journal: &mut Journal,
+        talk: &mut Conversation,
+    ) -> Result<(), Break> {
+        for (nth, model) in models.iter().enumerate() {
+            if nth > 0 {
+                // the first failure counts as a request, too
+                match talk.next() {
+                    Next::Ask { .. } => {}
+                    _ => return Ok(()),
+                }
+            }
+            let asked = journal.reserve(model, worst).await?;
+            talk.apply(&asked);
+            let began = Instant::now();
+            let answer = self.answer(model, request).await?;
+            let price = self.shared.fleet.models.get(model).and_then(|spec| spec.price);
+            let used = used(&answer, request, worst, price);
+            let (step, failed) = match answer {
+                Ok(answer) => (Step::Answered { model: model.clone(), answer, used }, None),
+                Err(error) => {
+                    let message = secret::redact(&error.error.message).into_owned();
+                    let told = RunError { kind: error.error.kind, message };
+                    (Step::Unanswered { model: model.clone(), error: told, used }, Some(error))
+                }
+            };
+            journal.settle(&step, began.elapsed()).await?;
+            talk.apply(&step);
+            match failed {
+                None => return Ok(()),
+                Some(error) if error.try_fallback && nth + 1 < models.len() => {}
+                Some(error) => return Err(Break::Failed(error.error, error.retry_after)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn answer(
+        &mut self,
+        model: &str,
+        request: &ModelRequest,
+    ) -> Result<Result<ModelAnswer, ModelError>, Break> {
+        let bound = self.time_left();
+        let deadline = self.deadline;
+        let orders = &mut self.orders;
+        tokio::select! {
+            answer = self.shared.models.ask(model, request, bound) => {
+                if answer.is_err() && Instant::now() >= deadline {
+                    return Err(self.out_of_time());
+                }
+                Ok(answer)
+            }
+            Ok(_) = orders.wait_for(|order| *order > StopOrder::None) => Err(Break::Stopped),
+            () = tokio::time::sleep_until(deadline) => Err(self.out_of_time()),
+        }
+    }
+
+    pub(super) fn out_of_time(&self) -> Break {
+        let limit = crate::domain::human_duration(self.brief.agent.limits.timeout);
+        Break::failed(
+            ErrorKind::Timeout,
+            format!("longer than its `timeout` of {limit}; shorten the work, or raise the limit"),
+        )
+    }
+
+    fn waits(&self, journal: &Journal, planned: Vec<PlannedCall>, usage: Usage) -> AttemptOutcome {
+        let wanted = planned.iter().map(|call| journal.wish(call)).collect();
+        AttemptOutcome { usage, ..AttemptOutcome::of(AttemptEnd::Waits(wanted)) }
+    }
+}
+
+/// What is charged for a request. A provider that says nothing is believed the worst of.
+fn used(
+    answer: &Result<ModelAnswer, ModelError>,
+    request: &ModelRequest,
+    worst: WorstCase,
+    price: Option<Price>,
+) -> Usage {
+    let (tokens, may_cost) = match answer {
+        Ok(answer) => (answer.tokens, true),
+        Err(error) => (error.tokens, error.may_cost),
+    };
+    let of = |tokens: Tokens, usd: f64| Usage {
+        requests: 1,
+        input_tokens: tokens.input,
+        cached_tokens: tokens.cached,
+        output_tokens: tokens.output,
+        usd,
+    };
+    match tokens {
+        Some(tokens) => of(tokens, price.map_or(0.0, |price| cost(&price, &tokens))),
+        None if may_cost => {
+            let output = request.max_output_tokens.min(worst.tokens);
+            of(Tokens { input: worst.tokens - output, cached: 0, output }, worst.usd)
+        }
+        None => of(Tokens::default(), 0.0),
+    }
+}
+
+fn outcome(finished: Finished, would_have: Vec<String>) -> AttemptOutcome {
+    let mut warnings = would_have;
+    if let Some(unknown) = finished.unknown {
+        warnings.push(format!("it is unknown whether this call happened: {unknown}"));
+    }
+    let (end, result) = match finished.end {
+        Ok(text) => (AttemptEnd::Completed, Some(secret::redact(&text).into_owned())),
+        Err(error) => (AttemptEnd::Failed(error), None),
+    };
+    AttemptOutcome {
+        result,
+        usage: finished.usage,
+        warnings,
+        said: finished.said,
+        ..AttemptOutcome::of(end)
+    }
+}
+
+pub(super) fn to_std(span: SignedDuration) -> Duration {
+    Duration::try_from(span).unwrap_or(Duration::ZERO)
+}

@@ -1,0 +1,321 @@
+//! The journal of a conversation, and the calls of tools that it asks for: for real, in a rehearsal, or
+//! as they were in an earlier run.
+use super::command::Attempt;
+use super::model::{Break, to_std};
+use super::{Brief, Report, Shared, StopOrder};
+use crate::conversation::PlannedCall;
+use crate::domain::{
+    ApprovalWanted, Effect, RunError, RunMode, Said, Step, Talk, ToolReply, WorstCase,
+};
+use crate::secret;
+use crate::tools::{CallContext, ToolError, ToolOutput};
+use serde_json::Value;
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+/// Most of the arguments of a call that events and lists show.
+const ARGS_SHOWN: usize = 2000;
+
+/// Writes the steps of one run down, in order.
+pub(super) struct Journal {
+    reports: mpsc::Sender<Report>,
+    template: Talk,
+    next: u64,
+}
+
+impl Journal {
+    /// Goes on behind the entry `last`.
+    pub(super) fn after(brief: &Brief, shared: &Shared, last: Option<u64>) -> Self {
+        let template = Talk {
+            run: brief.run,
+            agent: brief.agent.id.clone(),
+            session: brief.agent.session(),
+            attempt: brief.attempt,
+            said: Said::Resumed,
+        };
+        Self { reports: shared.reports.clone(), template, next: last.map_or(0, |last| last + 1) }
+    }
+
+    fn take_place(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
+    }
+
+    /// Returns when all of it is durable.
+    pub(super) async fn write(&self, said: Vec<Said>) -> Result<(), Break> {
+        let talks = said.into_iter().map(|said| Talk { said, ..self.template.clone() }).collect();
+        let (done, durable) = oneshot::channel();
+        self.reports.send(Report::Journal { talks, done }).await.map_err(|_| Break::Stopped)?;
+        durable.await.map_err(|_| Break::Stopped)
+    }
+
+    /// Asks for the worst case of a request. When this returns, it is held and on record.
+    pub(super) async fn reserve(&mut self, model: &str, worst: WorstCase) -> Result<Step, Break> {
+        let n = self.take_place();
+        let (granted, answer) = oneshot::channel();
+        let (run, attempt) = (self.template.run, self.template.attempt);
+        let report = Report::Reserve { run, attempt, n, model: model.to_owned(), worst, granted };
+        self.reports.send(report).await.map_err(|_| Break::Stopped)?;
+        match answer.await {
+            Ok(Ok(())) => Ok(Step::Asked { model: model.to_owned(), worst }),
+            Ok(Err(RunError { kind: crate::domain::ErrorKind::Interrupted, .. })) | Err(_) => {
+                Err(Break::Stopped)
+            }
+            Ok(Err(error)) => Err(Break::Failed(error, None)),
+        }
+    }
+
+    /// Puts what a request used in the place of what was held.
+    pub(super) async fn settle(&mut self, step: &Step, took: Duration) -> Result<(), Break> {
+        let n = self.take_place();
+        let (go, durable) = oneshot::channel();
+        let report = Report::Settle {
+            run: self.template.run,
+            n,
+            step: Box::new(step.clone()),
+            took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            go,
+        };
+        self.reports.send(report).await.map_err(|_| Break::Stopped)?;
+        durable.await.map_err(|_| Break::Stopped)
+    }
+
+    fn entry(&mut self, step: Step, call: &PlannedCall, took: Duration) -> Said {
+        Said::Step {
+            n: self.take_place(),
+            step: Box::new(step),
+            tool: call.name.clone(),
+            args: shown(&call.args),
+            took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// What a person is asked about a call.
+    pub(super) fn wish(&self, call: &PlannedCall) -> ApprovalWanted {
+        ApprovalWanted {
+            id: format!("{}-{}-{}", self.template.run.short(), self.next, call.call),
+            call: call.call,
+            tool: call.name.clone(),
+            args: secret::redact(&call.args.to_string()).into_owned(),
+        }
+    }
+
+    fn key_of(&self, call: &PlannedCall) -> String {
+        format!("{}-{}-{}", self.template.run, self.next, call.call)
+    }
+}
+
+fn shown(args: &Value) -> String {
+    super::output::shorten(&secret::redact(&args.to_string()), ARGS_SHOWN)
+}
+
+/// How calls are answered.
+pub(super) struct Calls {
+    /// Answers of an earlier run, by tool and arguments.
+    recorded: Option<HashMap<(String, String), VecDeque<ToolReply>>>,
+    rehearsal: bool,
+    would_have: Vec<String>,
+}
+
+impl Calls {
+    pub(super) async fn prepare(attempt: &Attempt<'_>) -> Result<Self, Break> {
+        let recorded = match &attempt.brief.mode {
+            RunMode::Replay { of, .. } => {
+                let of = *of;
+                Some(recorded(attempt.read(move |reader| reader.steps(of)).await?))
+            }
+            _ => None,
+        };
+        let rehearsal = attempt.brief.mode == RunMode::Rehearsal;
+        Ok(Self { recorded, rehearsal, would_have: Vec::new() })
+    }
+
+    /// What the calls of a rehearsal would have done.
+    pub(super) fn would_have(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.would_have)
+    }
+
+    /// Makes the calls, and writes each down before and after. Returns the steps that were taken.
+    pub(super) async fn make(
+        &mut self,
+        attempt: &mut Attempt<'_>,
+        journal: &mut Journal,
+        planned: Vec<PlannedCall>,
+    ) -> Result<Vec<Step>, Break> {
+        let mut steps = Vec::new();
+        let (together, alone): (Vec<_>, Vec<_>) =
+            planned.into_iter().partition(|call| call.parallel && call.answered.is_none());
+        for call in alone {
+            self.one(attempt, journal, call, &mut steps).await?;
+        }
+        if !together.is_empty() {
+            self.all(attempt, journal, together, &mut steps).await?;
+        }
+        Ok(steps)
+    }
+
+    async fn one(
+        &mut self,
+        attempt: &mut Attempt<'_>,
+        journal: &mut Journal,
+        call: PlannedCall,
+        steps: &mut Vec<Step>,
+    ) -> Result<(), Break> {
+        let known = call.answered.clone().or_else(|| self.without_a_call(&call));
+        let (reply, untrusted, took) = match known {
+            Some(reply) => (reply, false, Duration::ZERO),
+            None => {
+                let calling = Step::Calling { call: call.call, effect: call.effect };
+                let entry = journal.entry(calling.clone(), &call, Duration::ZERO);
+                journal.write(vec![entry]).await?;
+                steps.push(calling);
+                let began = Instant::now();
+                let reply = real(attempt, journal.key_of(&call), &call).await?;
+                (reply, call.untrusted, began.elapsed())
+            }
+        };
+        let called = Step::Called { call: call.call, reply, untrusted };
+        let entry = journal.entry(called.clone(), &call, took);
+        journal.write(vec![entry]).await?;
+        steps.push(called);
+        Ok(())
+    }
+
+    /// Calls that only look, at the same time.
+    async fn all(
+        &mut self,
+        attempt: &mut Attempt<'_>,
+        journal: &mut Journal,
+        planned: Vec<PlannedCall>,
+        steps: &mut Vec<Step>,
+    ) -> Result<(), Break> {
+        if self.recorded.is_some() || planned.len() == 1 {
+            for call in planned {
+                Box::pin(self.one(attempt, journal, call, steps)).await?;
+            }
+            return Ok(());
+        }
+        let mut entries = Vec::with_capacity(planned.len());
+        for call in &planned {
+            let calling = Step::Calling { call: call.call, effect: call.effect };
+            entries.push(journal.entry(calling.clone(), call, Duration::ZERO));
+            steps.push(calling);
+        }
+        journal.write(entries).await?;
+        let began = Instant::now();
+        let shared: &Attempt<'_> = attempt;
+        let running = planned.iter().map(|call| {
+            let key = journal.key_of(call);
+            let orders = shared.orders.clone();
+            async move {
+                let reply = raced(shared, orders, key, call).await;
+                (reply, began.elapsed())
+            }
+        });
+        let replies = futures_util::future::join_all(running).await;
+        let mut entries = Vec::with_capacity(planned.len());
+        for (call, (reply, took)) in planned.iter().zip(replies) {
+            let called = Step::Called { call: call.call, reply: reply?, untrusted: call.untrusted };
+            entries.push(journal.entry(called.clone(), call, took));
+            steps.push(called);
+        }
+        journal.write(entries).await
+    }
+
+    /// The reply to a call that is not made for real.
+    fn without_a_call(&mut self, call: &PlannedCall) -> Option<ToolReply> {
+        let reply = |text: String, is_error| ToolReply { id: call.id.clone(), name: call.name.clone(), text, is_error };
+        if let Some(recorded) = &mut self.recorded {
+            let key = (call.name.clone(), call.args.to_string());
+            let known = recorded.get_mut(&key).and_then(|replies| match replies.len() {
+                0 => None,
+                1 => replies.front().cloned(), // asked again, it says the same again
+                _ => replies.pop_front(),
+            });
+            return Some(known.map_or_else(
+                || reply("this call was not made in the recorded run, so its result is not known".into(), true),
+                |known| ToolReply { id: call.id.clone(), ..known },
+            ));
+        }
+        if self.rehearsal && call.effect != Effect::Read {
+            self.would_have.push(format!("would have called {} {}", call.name, shown(&call.args)));
+            return Some(reply("rehearsal: accepted and recorded, not carried out".into(), false));
+        }
+        None
+    }
+}
+
+/// The answers of a recorded run.
+fn recorded(rows: Vec<crate::store::StepRow>) -> HashMap<(String, String), VecDeque<ToolReply>> {
+    let mut turn: Vec<(String, String)> = Vec::new();
+    let mut all: HashMap<_, VecDeque<ToolReply>> = HashMap::new();
+    for row in rows {
+        match row.step {
+            Step::Answered { answer, .. } => {
+                let args = |text: &str| {
+                    if text.trim().is_empty() {
+                        return "{}".to_owned();
+                    }
+                    serde_json::from_str::<Value>(text).map_or_else(|_| text.to_owned(), |args| args.to_string())
+                };
+                turn = answer.turn.calls.iter().map(|call| (call.name.clone(), args(&call.arguments))).collect();
+            }
+            Step::Called { call, reply, .. } => {
+                if let Some(key) = turn.get(call) {
+                    all.entry(key.clone()).or_default().push_back(reply);
+                }
+            }
+            _ => {}
+        }
+    }
+    all
+}
+
+async fn real(attempt: &mut Attempt<'_>, key: String, call: &PlannedCall) -> Result<ToolReply, Break> {
+    let orders = attempt.orders.clone();
+    raced(attempt, orders, key, call).await
+}
+
+/// A call, until somebody wants the run to end or its time is up.
+async fn raced(
+    attempt: &Attempt<'_>,
+    mut orders: tokio::sync::watch::Receiver<StopOrder>,
+    key: String,
+    call: &PlannedCall,
+) -> Result<ToolReply, Break> {
+    let bound = to_std(attempt.brief.agent.limits.tool_call_timeout);
+    let context = CallContext {
+        agent: Some(attempt.brief.agent.id.clone()),
+        run: Some(attempt.brief.run),
+        timeout: Some(bound.min(attempt.time_left())),
+        idempotency_key: Some(key),
+        store: attempt.shared.store.clone(),
+    };
+    let given = tokio::select! {
+        given = attempt.shared.tools.call(&call.name, &call.args, &context) => given,
+        Ok(_) = orders.wait_for(|order| *order > StopOrder::None) => return Err(Break::Stopped),
+        () = tokio::time::sleep_until(attempt.deadline) => return Err(attempt.out_of_time()),
+    };
+    Ok(reply_of(attempt, given, call).await)
+}
+
+async fn reply_of(
+    attempt: &Attempt<'_>,
+    given: Result<ToolOutput, ToolError>,
+    call: &PlannedCall,
+) -> ToolReply {
+    let (text, is_error) = match given {
+        Ok(given) => {
+            if !given.findings.is_empty() {
+                let report = Report::Found { run: attempt.brief.run, findings: given.findings };
+                let _ = attempt.shared.reports.send(report).await;
+            }
+            (super::template::as_text(&given.result), false)
+        }
+        Err(error) => (error.to_string(), true),
+    };
+    let text = secret::redact(&text).into_owned();
+    ToolReply { id: call.id.clone(), name: call.name.clone(), text, is_error }
+}

@@ -1,0 +1,354 @@
+//! What is recorded of runs that a model carries out: to SQL and back.
+use super::read::{Reader, agent_id, instant, odd, run_id};
+use super::types::StepRow;
+use super::{StoreError, UsageBy};
+use crate::domain::*;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+/// A note that a session keeps no more messages than this; what is used of them is bounded by tokens.
+const MESSAGES_KEPT: i64 = 1000;
+/// Items that are kept as seen, of each agent: the newest.
+const SEEN_KEPT: i64 = 50_000;
+
+pub(super) fn talked(db: &Connection, talk: &Talk, at: Timestamp) -> rusqlite::Result<()> {
+    let run = talk.run.as_bytes().as_slice();
+    match &talk.said {
+        Said::Query { .. } | Said::Final { .. } | Said::Resumed => {}
+        Said::Held { n, model, worst, day } => {
+            let step = Step::Asked { model: model.clone(), worst: *worst };
+            journal(db, talk, *n, &step, None, 0, at)?;
+            db.prepare_cached(
+                "INSERT OR REPLACE INTO holds(run, agent, model, day, tokens, usd) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![run, talk.agent.as_str(), model, day.to_string(), worst.tokens as i64, worst.usd])?;
+            db.prepare_cached("UPDATE runs SET model = ?2 WHERE id = ?1")?.execute(params![run, model])?;
+        }
+        Said::Settled { n, step, day, took_ms } => {
+            journal(db, talk, *n, step, None, *took_ms, at)?;
+            db.prepare_cached("DELETE FROM holds WHERE run = ?1")?.execute([run])?;
+            if let Step::Answered { model, used, .. } | Step::Unanswered { model, used, .. } = &**step {
+                spend(db, &talk.agent, model, used, *day)?;
+            }
+        }
+        Said::Charged { model, used, day } => {
+            db.prepare_cached("DELETE FROM holds WHERE run = ?1")?.execute([run])?;
+            spend(db, &talk.agent, model, used, *day)?;
+        }
+        Said::Step { n, step, tool, args, took_ms } => {
+            journal(db, talk, *n, step, Some((tool, args)), *took_ms, at)?;
+        }
+        Said::Waits { wanted } => waits(db, talk, wanted, at)?,
+        Said::Decided { id, call, approved, reason, .. } => {
+            db.prepare_cached("UPDATE approvals SET decided_at = ?2, approved = ?3, reason = ?4 WHERE id = ?1")?
+                .execute(params![id, to_micros(at), approved, reason])?;
+            let step = Step::Decided { call: *call, approved: *approved, reason: reason.clone() };
+            db.prepare_cached(
+                "INSERT INTO steps(run, n, at, body) VALUES (?1, (SELECT coalesce(max(n) + 1, 0) FROM steps WHERE run = ?1), ?2, ?3)",
+            )?
+            .execute(params![run, to_micros(at), body_of(&step)])?;
+        }
+    }
+    Ok(())
+}
+
+fn body_of(step: &Step) -> String {
+    serde_json::to_string(step).expect("steps serialize")
+}
+
+fn journal(
+    db: &Connection,
+    talk: &Talk,
+    n: u64,
+    step: &Step,
+    call: Option<(&String, &String)>,
+    took_ms: u64,
+    at: Timestamp,
+) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO steps(run, n, at, tool, args, took, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?
+    .execute(params![
+        talk.run.as_bytes().as_slice(),
+        n as i64,
+        to_micros(at),
+        call.map(|(tool, _)| tool),
+        call.map(|(_, args)| args),
+        took_ms as i64,
+        body_of(step),
+    ])
+    .map(|_| ())
+}
+
+fn spend(db: &Connection, agent: &AgentId, model: &str, used: &Usage, day: Date) -> rusqlite::Result<()> {
+    if *used == Usage::default() {
+        return Ok(());
+    }
+    db.prepare_cached(
+        "INSERT INTO spent(day, agent, model, requests, input_tokens, cached_tokens, output_tokens, usd)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+         ON CONFLICT(day, agent, model) DO UPDATE SET requests = requests + excluded.requests,
+           input_tokens = input_tokens + excluded.input_tokens, cached_tokens = cached_tokens + excluded.cached_tokens,
+           output_tokens = output_tokens + excluded.output_tokens, usd = usd + excluded.usd",
+    )?
+    .execute(params![
+        day.to_string(),
+        agent.as_str(),
+        model,
+        used.requests as i64,
+        used.input_tokens as i64,
+        used.cached_tokens as i64,
+        used.output_tokens as i64,
+        used.usd,
+    ])
+    .map(|_| ())
+}
+
+fn waits(db: &Connection, talk: &Talk, wanted: &[ApprovalWanted], at: Timestamp) -> rusqlite::Result<()> {
+    let run = talk.run.as_bytes().as_slice();
+    db.prepare_cached("UPDATE runs SET status = 'waiting_approval', attempt = ?2 WHERE id = ?1")?
+        .execute(params![run, talk.attempt])?;
+    db.prepare_cached("DELETE FROM processes WHERE run = ?1")?.execute([run])?;
+    let mut insert = db.prepare_cached(
+        "INSERT OR IGNORE INTO approvals(id, run, agent, call, tool, args, requested_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
+    for one in wanted {
+        let call = i64::try_from(one.call).unwrap_or(i64::MAX);
+        insert.execute(params![one.id, run, talk.agent.as_str(), call, one.tool, one.args, to_micros(at)])?;
+    }
+    Ok(())
+}
+
+pub(super) fn remembered(db: &Connection, change: &MemoryChange, at: Timestamp) -> rusqlite::Result<()> {
+    match change {
+        MemoryChange::Said { session, run, messages } => {
+            let mut insert = db
+                .prepare_cached("INSERT INTO sessions(session, run, at, message) VALUES (?1, ?2, ?3, ?4)")?;
+            for message in messages {
+                let text = serde_json::to_string(message).expect("messages serialize");
+                insert.execute(params![&**session, run.as_bytes().as_slice(), to_micros(at), text])?;
+            }
+            db.prepare_cached(
+                "DELETE FROM sessions WHERE session = ?1 AND id <=
+                   (SELECT id FROM sessions WHERE session = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+            )?
+            .execute(params![&**session, MESSAGES_KEPT])?;
+        }
+        MemoryChange::Note { agent, key, text } if text.is_empty() => {
+            db.prepare_cached("DELETE FROM notes WHERE agent = ?1 AND key = ?2")?
+                .execute(params![agent.as_str(), key])?;
+        }
+        MemoryChange::Note { agent, key, text } => {
+            db.prepare_cached("INSERT OR REPLACE INTO notes(agent, key, text, at) VALUES (?1, ?2, ?3, ?4)")?
+                .execute(params![agent.as_str(), key, text, to_micros(at)])?;
+        }
+        MemoryChange::Seen { agent, items } => {
+            let mut insert =
+                db.prepare_cached("INSERT OR REPLACE INTO seen(agent, item, at) VALUES (?1, ?2, ?3)")?;
+            for item in items {
+                insert.execute(params![agent.as_str(), item, to_micros(at)])?;
+            }
+            db.prepare_cached(
+                "DELETE FROM seen WHERE agent = ?1 AND at <
+                   (SELECT at FROM seen WHERE agent = ?1 ORDER BY at DESC LIMIT 1 OFFSET ?2)",
+            )?
+            .execute(params![agent.as_str(), SEEN_KEPT])?;
+        }
+        MemoryChange::Cleared { agent, session } => {
+            db.prepare_cached("DELETE FROM sessions WHERE session = ?1")?.execute([&**session])?;
+            db.prepare_cached("DELETE FROM notes WHERE agent = ?1")?.execute([agent.as_str()])?;
+            db.prepare_cached("DELETE FROM seen WHERE agent = ?1")?.execute([agent.as_str()])?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn pinned(
+    db: &Connection,
+    server: &str,
+    tool: &str,
+    trusted: &str,
+    seen: Option<&str>,
+) -> rusqlite::Result<()> {
+    db.prepare_cached("INSERT OR REPLACE INTO pins(server, tool, trusted, seen) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![server, tool, trusted, seen])
+        .map(|_| ())
+}
+
+impl Reader {
+    /// The journal of a run, in order.
+    pub fn steps(&self, run: RunId) -> Result<Vec<StepRow>, StoreError> {
+        self.ask("reading a journal", |db| {
+            let mut statement = db.prepare_cached(
+                "SELECT n, at, tool, args, coalesce(took, 0), body FROM steps WHERE run = ?1 ORDER BY n",
+            )?;
+            statement.query_map([run.as_bytes().as_slice()], step_row)?.collect()
+        })
+    }
+
+    /// The newest messages of a session, oldest first.
+    pub fn session(&self, session: &str, most: usize) -> Result<Vec<SessionRow>, StoreError> {
+        self.ask("reading a session", |db| {
+            let mut statement = db.prepare_cached(
+                "SELECT at, message FROM (SELECT id, at, message FROM sessions WHERE session = ?1 ORDER BY id DESC LIMIT ?2) ORDER BY id",
+            )?;
+            let most = i64::try_from(most).unwrap_or(i64::MAX);
+            let rows = statement.query_map(params![session, most], |row| {
+                Ok(SessionRow { at: instant(row, 0)?, message: json_of(row, 1)? })
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// Notes of an agent: key, text, since when. With `key`: that one.
+    pub fn notes(
+        &self,
+        agent: &AgentId,
+        key: Option<&str>,
+    ) -> Result<Vec<(String, String, Timestamp)>, StoreError> {
+        self.ask("reading notes", |db| {
+            let mut statement = db.prepare_cached(
+                "SELECT key, text, at FROM notes WHERE agent = ?1 AND (?2 IS NULL OR key = ?2) ORDER BY key",
+            )?;
+            let rows = statement.query_map(params![agent.as_str(), key], |row| {
+                Ok((row.get(0)?, row.get(1)?, instant(row, 2)?))
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// How many items an agent's gate has seen.
+    pub fn seen_count(&self, agent: &AgentId) -> Result<u64, StoreError> {
+        self.ask("reading seen items", |db| {
+            db.prepare_cached("SELECT count(*) FROM seen WHERE agent = ?1")?
+                .query_row([agent.as_str()], |row| row.get::<_, i64>(0).map(|n| n as u64))
+        })
+    }
+
+    /// Which of these items an agent's gate has seen.
+    pub fn seen(&self, agent: &AgentId, items: &[String]) -> Result<Vec<bool>, StoreError> {
+        self.ask("reading seen items", |db| {
+            let mut statement = db.prepare_cached("SELECT 1 FROM seen WHERE agent = ?1 AND item = ?2")?;
+            items.iter().map(|item| statement.exists(params![agent.as_str(), item])).collect()
+        })
+    }
+
+    /// Calls that wait for a person, oldest first.
+    pub fn approvals(&self) -> Result<Vec<ApprovalRecord>, StoreError> {
+        self.ask("reading approvals", approvals)
+    }
+
+    /// Pins of MCP tools: server, tool, trusted hash, other hash that was seen.
+    #[expect(clippy::type_complexity, reason = "a row")]
+    pub fn pins(&self) -> Result<Vec<(String, String, String, Option<String>)>, StoreError> {
+        self.ask("reading pins", |db| {
+            let mut statement = db.prepare_cached("SELECT server, tool, trusted, seen FROM pins")?;
+            let rows =
+                statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+            rows.collect()
+        })
+    }
+
+    /// What requests of models used, since a day: key, runs, usage.
+    pub fn spent(&self, by: UsageBy, since: Option<Date>) -> Result<Vec<(String, Usage)>, StoreError> {
+        let key = match by {
+            UsageBy::Agent => "agent",
+            UsageBy::Model => "model",
+            UsageBy::Day => "day",
+        };
+        self.ask("summing up usage", |db| {
+            let sql = format!(
+                "SELECT {key} AS k, sum(requests), sum(input_tokens), sum(cached_tokens), sum(output_tokens), sum(usd)
+                 FROM spent WHERE ?1 IS NULL OR day >= ?1 GROUP BY k ORDER BY k"
+            );
+            let mut statement = db.prepare_cached(&sql)?;
+            let since = since.map(|day| day.to_string());
+            let rows = statement.query_map([since], |row| Ok((row.get(0)?, usage_of(row, 1)?)))?;
+            rows.collect()
+        })
+    }
+}
+
+fn approvals(db: &Connection) -> rusqlite::Result<Vec<ApprovalRecord>> {
+    let mut statement = db.prepare_cached(
+        "SELECT id, run, agent, call, tool, args, requested_at FROM approvals WHERE decided_at IS NULL ORDER BY requested_at, id",
+    )?;
+    let rows = statement.query_map([], |row| {
+        let call = usize::try_from(row.get::<_, i64>(3)?).unwrap_or(usize::MAX);
+        Ok(ApprovalRecord {
+            wanted: ApprovalWanted { id: row.get(0)?, call, tool: row.get(4)?, args: row.get(5)? },
+            run: run_id(row, 1)?,
+            agent: agent_id(row, 2)?,
+            requested_at: instant(row, 6)?,
+        })
+    })?;
+    rows.collect()
+}
+
+/// What a start needs to know: open approvals, requests whose end nobody saw, and what was used by
+/// day and agent since `since`.
+pub(super) fn restored(
+    db: &Connection,
+) -> rusqlite::Result<(Vec<ApprovalRecord>, Vec<HoldRecord>, Vec<SpentRow>)> {
+    let mut statement = db.prepare("SELECT run, agent, model, day, tokens, usd FROM holds")?;
+    let holds = statement
+        .query_map([], |row| {
+            Ok(HoldRecord {
+                run: run_id(row, 0)?,
+                agent: agent_id(row, 1)?,
+                model: row.get(2)?,
+                day: day_of(row, 3)?,
+                worst: WorstCase { tokens: row.get::<_, i64>(4)? as u64, usd: row.get(5)? },
+            })
+        })?
+        .collect::<Result<_, _>>()?;
+    // budgets look back for a month at the most; two leave room for a clock that was wrong
+    let newest: Option<String> = db.query_row("SELECT max(day) FROM spent", [], |row| row.get(0)).optional()?.flatten();
+    let since = newest
+        .and_then(|day| day.parse::<Date>().ok())
+        .and_then(|day| day.checked_sub(jiff::Span::new().days(62)).ok())
+        .map(|day| day.to_string());
+    let mut statement = db.prepare(
+        "SELECT day, agent, sum(requests), sum(input_tokens), sum(cached_tokens), sum(output_tokens), sum(usd)
+         FROM spent WHERE ?1 IS NULL OR day >= ?1 GROUP BY day, agent",
+    )?;
+    let spent = statement
+        .query_map([since], |row| {
+            Ok(SpentRow { day: day_of(row, 0)?, agent: agent_id(row, 1)?, used: usage_of(row, 2)? })
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok((approvals(db)?, holds, spent))
+}
+
+fn usage_of(row: &Row<'_>, at: usize) -> rusqlite::Result<Usage> {
+    let number = |at| row.get::<_, i64>(at).map(|n| n as u64);
+    Ok(Usage {
+        requests: number(at)?,
+        input_tokens: number(at + 1)?,
+        cached_tokens: number(at + 2)?,
+        output_tokens: number(at + 3)?,
+        usd: row.get(at + 4)?,
+    })
+}
+
+fn day_of(row: &Row<'_>, at: usize) -> rusqlite::Result<Date> {
+    let text: String = row.get(at)?;
+    text.parse().map_err(|_| odd(at, format!("no day: `{text}`")))
+}
+
+fn step_row(row: &Row<'_>) -> rusqlite::Result<StepRow> {
+    Ok(StepRow {
+        n: row.get::<_, i64>(0)? as u64,
+        at: instant(row, 1)?,
+        tool: row.get(2)?,
+        args: row.get(3)?,
+        took_ms: row.get::<_, i64>(4)? as u64,
+        step: json_of(row, 5)?,
+    })
+}
+
+fn json_of<T: serde::de::DeserializeOwned>(row: &Row<'_>, at: usize) -> rusqlite::Result<T> {
+    let text: String = row.get(at)?;
+    serde_json::from_str(&text).map_err(|error| odd(at, error.to_string()))
+}
