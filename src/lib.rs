@@ -5,6 +5,8 @@
 pub mod domain;
 // Decisions: pure functions and machines over the words.
 pub mod engine;
+// The second pure machine: how a conversation with a model goes on.
+pub mod conversation;
 // What a person configures.
 pub mod config;
 // The wire: what client and daemon say to each other.

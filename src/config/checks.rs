@@ -2,7 +2,7 @@
 use super::agents;
 use super::keys::{self, PROBES};
 use super::resolve::url;
-use super::walk::{Item, Section, nearest};
+use super::walk::{Item, Section};
 use crate::domain::*;
 use serde_json::{Map, Value, json};
 

@@ -2,7 +2,7 @@
 use super::agents;
 use super::keys::{self, Key};
 use super::lint;
-use super::walk::{File, Item, Section, nearest};
+use super::walk::{File, Item, Section};
 use crate::domain::*;
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};

@@ -1,7 +1,7 @@
 //! Walks the document: every value with its place, every problem noted, nothing thrown.
 use super::keys::{Key, Kind};
 use super::{Context, Diagnostic, duration};
-use crate::domain::{SecretRef, TextOrSecret};
+use crate::domain::{SecretRef, TextOrSecret, nearest};
 use jiff::SignedDuration;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -366,25 +366,4 @@ fn json(value: &DeValue<'_>) -> serde_json::Value {
             serde_json::Value::Object(pairs.collect())
         }
     }
-}
-
-/// The nearest of some names, if one is near.
-pub(super) fn nearest<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    let near = names.map(|name| (distance(text, name), name)).min_by_key(|(distance, _)| *distance);
-    near.filter(|(distance, name)| *distance <= (name.len().max(text.len()) / 2).clamp(1, 4))
-        .map(|(_, name)| name)
-}
-
-/// Edits between two names (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut corner = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.bytes().enumerate() {
-            let cost = corner + usize::from(!x.eq_ignore_ascii_case(&y));
-            corner = row[j + 1];
-            row[j + 1] = cost.min(row[j] + 1).min(corner + 1);
-        }
-    }
-    row[b.len()]
 }

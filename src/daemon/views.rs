@@ -125,31 +125,11 @@ pub(super) fn restored(text: &str) -> Answer {
 /// An error that suggests the nearest name.
 pub(super) fn no_such_agent(id: &str, engine: &Engine) -> RpcError {
     let error = RpcError::new(Code::NoSuchAgent, format!("no agent named `{id}`"));
-    let nearest = engine
-        .names()
-        .map(|name| (distance(id, name.as_str()), name))
-        .filter(|(distance, name)| {
-            *distance <= 1 + name.as_str().len().max(id.len()) / 3 || name.as_str().starts_with(id)
-        })
-        .min();
-    match nearest {
-        Some((_, name)) => error.hint(format!("did you mean `{name}`?")),
+    let names = || engine.names().map(AgentId::as_str);
+    match nearest(id, names()).or_else(|| names().find(|name| name.starts_with(id))) {
+        Some(name) => error.hint(format!("did you mean `{name}`?")),
         None => error.hint("`bgagent list` shows all agents"),
     }
-}
-
-/// Edits between two names (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut corner = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.bytes().enumerate() {
-            let cost = corner + usize::from(!x.eq_ignore_ascii_case(&y));
-            corner = row[j + 1];
-            row[j + 1] = cost.min(row[j] + 1).min(corner + 1);
-        }
-    }
-    row[b.len()]
 }
 
 /// One agent in `list`.
@@ -506,16 +486,4 @@ pub(super) fn tool_error(error: &ToolError) -> RpcError {
     };
     RpcError::new(code, error.to_string())
         .hint("`bgagent tool list` shows all tools, `bgagent tool show NAME` what one takes")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_near() {
-        assert_eq!(distance("helth", "health"), 1);
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("same", "same"), 0);
-    }
 }

@@ -13,6 +13,9 @@ mod fleet;
 mod glob;
 mod ids;
 mod incident;
+mod json_schema;
+mod nearest;
+mod price;
 mod run;
 mod slot;
 mod talk;
@@ -44,6 +47,9 @@ pub use fleet::{
 pub use glob::glob;
 pub use ids::{AgentId, ConfigHash, InvalidAgentId, InvalidRunId, RunId, Seq};
 pub use incident::{Finding, IncidentRecord, Level, Severity};
+pub use json_schema::fits_schema;
+pub use nearest::nearest;
+pub use price::{cost, tokens_at_most};
 pub use run::{AttemptEnd, AttemptOutcome, ErrorKind, RunError, RunMode, RunStatus, Trigger, Usage};
 pub use slot::Verdict;
 pub use talk::{

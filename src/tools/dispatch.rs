@@ -1,6 +1,7 @@
 //! What holds for each call of each tool: arguments fit the schema, time and size are bounded, a panic
 //! is an error of this call alone.
-use super::{Entry, ToolError, ToolOutput, schema};
+use super::{Entry, ToolError, ToolOutput};
+use crate::domain::fits_schema;
 use serde_json::{Map, Value};
 use std::time::Duration;
 use tokio::task::JoinError;
@@ -15,7 +16,7 @@ pub(super) fn arguments(entry: &Entry, args: &Value) -> Result<Value, ToolError>
     let refuse = |error: String| ToolError::Arguments(format!("tool `{name}`: {error}"));
     let empty = Value::Object(Map::new());
     let given = if args.is_null() { &empty } else { args };
-    schema::validate(&entry.info.schema, given).map_err(refuse)?;
+    fits_schema("the arguments", &entry.info.schema, given).map_err(refuse)?;
     let mut all = given.as_object().cloned().unwrap_or_default();
     let Some(runs) = entry.runs.filter(|runs| runs.settings_are_arguments()) else {
         return Ok(Value::Object(all));
@@ -25,7 +26,7 @@ pub(super) fn arguments(entry: &Entry, args: &Value) -> Result<Value, ToolError>
     all.extend(fixed);
     let all = Value::Object(all);
     if checked {
-        schema::validate(&runs.about(&Value::Null).schema, &all).map_err(|error| {
+        fits_schema("the arguments", &runs.about(&Value::Null).schema, &all).map_err(|error| {
             ToolError::Arguments(format!("tool `{name}`, as configured in [tools.{name}]: {error}"))
         })?;
     }

@@ -2,7 +2,7 @@
 //! and size, and keeps a panic from spreading; each tool is a file of its own that may rely on this.
 //!
 //! Whether an agent may call a tool, and what its result is good for, is decided elsewhere.
-use crate::domain::{AgentId, Effect, Finding, Fleet, ReadsWhen, RunId, ToolDef, ToolOffer};
+use crate::domain::{AgentId, Effect, Finding, Fleet, ReadsWhen, RunId, ToolDef, ToolOffer, nearest};
 use crate::store::Store;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,9 +12,7 @@ use std::time::Duration;
 mod blocking;
 mod catalog;
 mod dispatch;
-mod nearest;
 mod probe;
-mod schema;
 mod system_metrics;
 
 /// What is known of a tool without calling it.
@@ -163,8 +161,13 @@ impl Tools {
         let runs = entry.runs.ok_or_else(|| ToolError::Unavailable(name.to_owned()))?;
         let args = dispatch::arguments(entry, args)?;
         let bound = context.timeout.unwrap_or(DEFAULT_TIMEOUT);
-        let call =
-            Call { tool: name.to_owned(), args, settings: entry.settings.clone(), bound, context: context.clone() };
+        let call = Call {
+            tool: name.to_owned(),
+            args,
+            settings: entry.settings.clone(),
+            bound,
+            context: context.clone(),
+        };
         dispatch::bounded(name, bound, runs.call(call)).await
     }
 
@@ -175,7 +178,7 @@ impl Tools {
         if name.split_once('/').is_some_and(|(server, _)| self.servers.contains(server)) {
             return Err(ToolError::Unavailable(name.to_owned()));
         }
-        Err(ToolError::Unknown(match nearest::nearest(name, self.entries.keys().map(String::as_str)) {
+        Err(ToolError::Unknown(match nearest(name, self.entries.keys().map(String::as_str)) {
             Some(near) => format!("there is no tool `{name}`; did you mean `{near}`?"),
             None => format!("there is no tool `{name}`; `bgagent tool list` shows all"),
         }))

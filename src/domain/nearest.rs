@@ -1,11 +1,12 @@
 //! "Did you mean": the known word that is nearest to a misspelt one.
 
-/// The word with the fewest edits, if there are few enough for its length.
-pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let few = (word.chars().count() / 3).max(1);
+/// The word with the fewest edits, if there are few enough for its length: at most half of it, and
+/// never more than three.
+pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let length = word.chars().count();
     known
         .map(|candidate| (distance(word, candidate), candidate))
-        .filter(|(edits, _)| *edits <= few)
+        .filter(|(edits, candidate)| *edits <= (candidate.chars().count().max(length) / 2).clamp(1, 3))
         .min_by_key(|(edits, _)| *edits)
         .map(|(_, candidate)| candidate)
 }
@@ -46,9 +47,20 @@ mod tests {
             ("htp", Some("http")),
             ("sysem_metric", Some("system_metrics")),
             ("zzz", None),
+            ("system", None),
             ("", None),
         ] {
             assert_eq!(nearest(word, known.into_iter()), meant, "{word}");
+        }
+        assert_eq!(nearest("newest", ["latest", "all", "none"].into_iter()), Some("latest"));
+    }
+
+    #[test]
+    fn counts_edits() {
+        for (from, to, edits) in
+            [("helth", "health", 1), ("", "abc", 3), ("same", "Same", 0), ("ab", "ba", 1)]
+        {
+            assert_eq!(distance(from, to), edits, "{from} {to}");
         }
     }
 }

@@ -1,0 +1,67 @@
+//! Judges the last words of a model: are they an answer, and do they fit?
+use super::bad_response;
+use crate::domain::{ErrorKind, Finish, ModelAnswer, RunError, fits_schema};
+use serde_json::Value;
+
+/// What is to be thought of a turn without calls.
+pub(super) enum Verdict {
+    /// It is the answer.
+    Final(String),
+    /// It is none.
+    Failed(RunError),
+    /// It does not fit its schema; the text says why.
+    Unfit(String),
+}
+
+/// Judges a turn without calls that may have had so many tokens.
+pub(super) fn judge(answer: &ModelAnswer, schema: Option<&Value>, max_output_tokens: u64) -> Verdict {
+    let text = answer.turn.text.trim();
+    if answer.finish == Finish::Length {
+        return Verdict::Failed(bad_response(format!(
+            "answer was cut off at max_output_tokens = {max_output_tokens}; raise `max_output_tokens` of the \
+             model (and `total_tokens_limit` of the agent if that leaves less), or ask for less"
+        )));
+    }
+    if text.is_empty() {
+        let message = "the model answered with neither text nor a tool call";
+        return Verdict::Failed(RunError::new(ErrorKind::EmptyAnswer, message));
+    }
+    let Some(schema) = schema else { return Verdict::Final(text.to_owned()) };
+    match serde_json::from_str::<Value>(unfenced(text)) {
+        Err(error) => Verdict::Unfit(format!("the answer is not valid JSON: {error}")),
+        Ok(value) => match fits_schema("the answer", schema, &value) {
+            Ok(()) => Verdict::Final(value.to_string()),
+            Err(error) => Verdict::Unfit(error),
+        },
+    }
+}
+
+/// What the model is told when its answer does not fit.
+pub(super) fn ask_to_fit(why: &str) -> String {
+    format!(
+        "Your answer does not fit the schema that was asked for: {why}. Answer again with nothing but JSON \
+         that fits."
+    )
+}
+
+/// The second answer does not fit either.
+pub(super) fn unfit_again(why: &str) -> RunError {
+    bad_response(format!("the answer does not fit `output_schema`, not even when asked again: {why}"))
+}
+
+/// The model, or a filter of its provider, refuses.
+pub(super) fn refused(why: &str, said: &str) -> RunError {
+    let text = [why.trim(), said.trim()].into_iter().find(|text| !text.is_empty());
+    let message = match text {
+        Some(text) => format!("the model refused to answer: {}", super::reply::short(text, 500)),
+        None => "the model refused to answer and did not say why".into(),
+    };
+    RunError::new(ErrorKind::Provider, message)
+}
+
+/// The inside of a Markdown fence, if the text is one: models like to put JSON there.
+fn unfenced(text: &str) -> &str {
+    let inside = text.strip_prefix("```").and_then(|text| text.strip_suffix("```"));
+    let Some((tag, inside)) = inside.and_then(|text| text.split_once('\n')) else { return text };
+    if tag.trim().is_empty() || tag.trim().eq_ignore_ascii_case("json") { inside.trim() } else { text }
+}

@@ -1,0 +1,332 @@
+//! The calls of one turn: which are valid, which are allowed, which go first, and what is known of them.
+use super::reply::{OUTCOME_UNKNOWN, lost_in_flight, short, shown};
+use super::{Brief, Next};
+use crate::domain::{
+    Approval, ChatMessage, Effect, ErrorKind, ModelTurn, RunError, ToolOffer, ToolReply, ToolRequest,
+    fits_schema, glob, nearest,
+};
+use serde_json::{Map, Value};
+
+/// So many calls of a turn are looked at.
+const MAX_CALLS: usize = 32;
+
+/// So many turns in a row without one valid call end the run.
+pub(super) const BAD_TURNS: u32 = 3;
+
+/// So many equal calls in a row end the run.
+const EQUAL_CALLS: u32 = 3;
+
+/// A call that is to be made, or that policy has answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedCall {
+    /// Place among the calls of the newest turn, from 0.
+    pub call: usize,
+    /// [`ToolRequest::id`].
+    pub id: String,
+    /// The tool.
+    pub name: String,
+    /// Its arguments; null for a call that is not valid.
+    pub args: Value,
+    /// What it may do.
+    pub effect: Effect,
+    /// What it gives comes from the outside world.
+    pub untrusted: bool,
+    /// Policy has answered: to be journaled as `Called`, not to be made.
+    pub answered: Option<ToolReply>,
+    /// May be made at the same time as the others of the plan: all of them only look.
+    pub parallel: bool,
+}
+
+/// A turn of the model with calls that are not all done.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Turn {
+    /// Place among the turns with calls.
+    number: u64,
+    said: ModelTurn,
+    calls: Vec<Call>,
+    /// How many calls there were, if too many.
+    too_many: Option<usize>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Call {
+    checked: Result<Valid, String>,
+    /// It was begun; what it may do.
+    begun: Option<Effect>,
+    decided: Option<Decided>,
+    reply: Option<ToolReply>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Valid {
+    args: Value,
+    effect: Effect,
+    untrusted: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Decided {
+    approved: bool,
+    reason: Option<String>,
+}
+
+/// What policy says of an open call.
+enum Policy {
+    Make,
+    Wait,
+    Answer(String),
+}
+
+/// The last calls, as far as they are equal.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Repeats {
+    last: String,
+    times: u32,
+}
+
+impl Turn {
+    /// A turn as the model sent it; with the tokens that it had if it was cut off.
+    pub(super) fn open(number: u64, turn: &ModelTurn, tools: &[ToolOffer], cut_off: Option<u64>) -> Self {
+        let all = turn.calls.len();
+        let kept = &turn.calls[..all.min(MAX_CALLS)];
+        let calls = kept.iter().enumerate().map(|(at, request)| {
+            let cut_off = cut_off.filter(|_| at + 1 == all);
+            Call { checked: check(request, tools, cut_off), begun: None, decided: None, reply: None }
+        });
+        let calls = calls.collect();
+        let said = ModelTurn { calls: kept.to_vec(), ..turn.clone() };
+        Self { number, said, calls, too_many: (all > MAX_CALLS).then_some(all) }
+    }
+
+    pub(super) fn has_valid_call(&self) -> bool {
+        self.calls.iter().any(|call| call.checked.is_ok())
+    }
+
+    /// The end of a run whose model does not find a valid call.
+    pub(super) fn all_bad(&self) -> RunError {
+        let why = self.calls.iter().find_map(|call| call.checked.as_ref().err());
+        let why = short(why.map_or("", String::as_str), 300);
+        let message =
+            format!("bad tool calls: {BAD_TURNS} answers in a row without one valid call; at last: {why}");
+        RunError::new(ErrorKind::Tool, message)
+    }
+
+    /// Counts equal calls in a row. Those that are not valid are counted by turn.
+    pub(super) fn looping(&self, repeats: &mut Repeats) -> Option<RunError> {
+        for (request, call) in self.said.calls.iter().zip(&self.calls) {
+            let Ok(valid) = &call.checked else {
+                *repeats = Repeats::default();
+                continue;
+            };
+            let key = format!("{} {}", request.name, sorted(&valid.args));
+            repeats.times = if repeats.last == key { repeats.times + 1 } else { 1 };
+            repeats.last = key;
+            if repeats.times == EQUAL_CALLS {
+                let message = format!(
+                    "tool_loop: {EQUAL_CALLS} calls in a row of `{}` with the same arguments {}",
+                    request.name,
+                    short(&valid.args.to_string(), 200)
+                );
+                return Some(RunError::new(ErrorKind::StepLimit, message));
+            }
+        }
+        None
+    }
+
+    /// What is to be done about the open calls. Those that only look go together; as soon as one does
+    /// more, they go one by one in the model's order, since each may decide about those behind it.
+    pub(super) fn next(&self, brief: &Brief, tainted: bool) -> Next {
+        let (mut plan, mut open) = (Vec::new(), Vec::new());
+        for (at, call) in self.calls.iter().enumerate().filter(|(_, call)| call.reply.is_none()) {
+            match self.policy(at, call, brief, tainted) {
+                Policy::Answer(text) => plan.push(self.planned(at, Some(text), false)),
+                Policy::Make => open.push((at, true)),
+                Policy::Wait => open.push((at, false)),
+            }
+        }
+        let parallel = open.iter().all(|(at, _)| self.effect(*at) == Effect::Read);
+        let made: Vec<usize> = if parallel {
+            open.iter().filter(|(_, make)| *make).map(|(at, _)| *at).collect()
+        } else {
+            open.iter().take(1).filter(|(_, make)| *make).map(|(at, _)| *at).collect()
+        };
+        if plan.is_empty() && made.is_empty() {
+            let waiting = open.iter().take_while(|(_, make)| !make);
+            return Next::Approve(waiting.map(|(at, _)| self.planned(*at, None, false)).collect());
+        }
+        plan.extend(made.into_iter().map(|at| self.planned(at, None, parallel)));
+        plan.sort_by_key(|call| call.call);
+        Next::Call(plan)
+    }
+
+    /// How many of these calls are made for the first time.
+    pub(super) fn new_steps(&self, plan: &[PlannedCall]) -> u64 {
+        let made = plan.iter().filter(|call| call.answered.is_none());
+        made.filter(|call| self.calls[call.call].begun.is_none()).count() as u64
+    }
+
+    /// A call begins. True: for the first time.
+    pub(super) fn calling(&mut self, at: usize, effect: Effect) -> bool {
+        match self.calls.get_mut(at).filter(|call| call.reply.is_none()) {
+            Some(call) => call.begun.replace(effect).is_none(),
+            None => false,
+        }
+    }
+
+    pub(super) fn decided(&mut self, at: usize, approved: bool, reason: Option<&str>) {
+        if let Some(call) = self.calls.get_mut(at).filter(|call| call.decided.is_none()) {
+            call.decided = Some(Decided { approved, reason: reason.map(str::to_owned) });
+        }
+    }
+
+    /// A call is done. `None`: it was before, or does not exist; else its name, if nobody knows its
+    /// outcome.
+    pub(super) fn called(&mut self, at: usize, reply: &ToolReply, untrusted: bool) -> Option<Option<String>> {
+        let call = self.calls.get(at).filter(|call| call.reply.is_none())?;
+        let lost = call.begun.is_some_and(|effect| effect == Effect::Effect)
+            && reply.is_error
+            && reply.text.starts_with(OUTCOME_UNKNOWN);
+        let unknown = lost.then(|| self.named(at));
+        let request = &self.said.calls[at];
+        let place = format!("{}.{at}", self.number);
+        let reply = shown(&request.id, &request.name, &place, reply, untrusted);
+        self.calls[at].reply = Some(reply);
+        Some(unknown)
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.calls.iter().all(|call| call.reply.is_some())
+    }
+
+    /// Calls that were begun, must not be repeated, and have no reply.
+    pub(super) fn outcomes_unknown(&self) -> impl Iterator<Item = String> {
+        let open = self.calls.iter().enumerate().filter(|(_, call)| call.reply.is_none());
+        open.filter(|(_, call)| call.begun == Some(Effect::Effect)).map(|(at, _)| self.named(at))
+    }
+
+    /// What is sent back of it.
+    pub(super) fn close(self) -> [ChatMessage; 2] {
+        let mut replies: Vec<ToolReply> = self.calls.into_iter().filter_map(|call| call.reply).collect();
+        if let (Some(all), Some(last)) = (self.too_many, replies.last_mut()) {
+            let note = format!(
+                "\n[too many calls in one answer ({all}); {MAX_CALLS} are the most: the others were not made]"
+            );
+            last.text.push_str(&note);
+        }
+        [ChatMessage::Model(self.said), ChatMessage::Tools { replies }]
+    }
+
+    fn effect(&self, at: usize) -> Effect {
+        self.calls[at].checked.as_ref().map_or(Effect::Read, |valid| valid.effect)
+    }
+
+    fn named(&self, at: usize) -> String {
+        let request = &self.said.calls[at];
+        format!("{} {}", request.name, short(&request.arguments, 200)).trim_end().to_owned()
+    }
+
+    fn planned(&self, at: usize, answered: Option<String>, parallel: bool) -> PlannedCall {
+        let request = &self.said.calls[at];
+        let valid = self.calls[at].checked.as_ref().ok();
+        let reply =
+            |text| ToolReply { id: request.id.clone(), name: request.name.clone(), text, is_error: true };
+        PlannedCall {
+            call: at,
+            id: request.id.clone(),
+            name: request.name.clone(),
+            args: valid.map_or(Value::Null, |valid| valid.args.clone()),
+            effect: self.effect(at),
+            untrusted: valid.is_some_and(|valid| valid.untrusted),
+            answered: answered.map(reply),
+            parallel,
+        }
+    }
+
+    fn policy(&self, at: usize, call: &Call, brief: &Brief, tainted: bool) -> Policy {
+        if call.begun == Some(Effect::Effect) {
+            return Policy::Answer(lost_in_flight());
+        }
+        let valid = match &call.checked {
+            Ok(valid) => valid,
+            Err(error) => return Policy::Answer(error.clone()),
+        };
+        let name = &self.said.calls[at].name;
+        if tainted && valid.effect == Effect::Effect && !matches(&brief.sinks, name) {
+            return Policy::Answer(format!(
+                "refused: `{name}` changes something, and untrusted data was read in this run; after that only \
+                 the tools in `sinks` of the agent may do so. Don't try again; say in your answer what you would \
+                 have done."
+            ));
+        }
+        if !matches(&brief.approve, name) {
+            return Policy::Make;
+        }
+        match (&call.decided, brief.approval) {
+            (Some(Decided { approved: true, .. }), _) => Policy::Make,
+            (Some(Decided { approved: false, reason }), _) => Policy::Answer(match reason {
+                Some(reason) => format!("denied: a person said no to this call of `{name}`: {reason}"),
+                None => format!("denied: a person said no to this call of `{name}`"),
+            }),
+            (None, Approval::Wait) => Policy::Wait,
+            (None, Approval::Deny) => Policy::Answer(format!(
+                "denied: a call of `{name}` needs a person, and nobody is asked here (`approval = \"deny\"`). Go \
+                 on without it; say in your answer what you would have done."
+            )),
+        }
+    }
+}
+
+/// Is a call right as far as we know? If not, the text is for the model.
+fn check(request: &ToolRequest, tools: &[ToolOffer], cut_off: Option<u64>) -> Result<Valid, String> {
+    let Some(tool) = tools.iter().find(|tool| tool.def.name == request.name) else {
+        return Err(no_such_tool(&request.name, tools));
+    };
+    let text = request.arguments.trim();
+    let args = match serde_json::from_str(text) {
+        // Cut off before its arguments, a call would do what it does by default.
+        _ if text.is_empty() && cut_off.is_none() => Value::Object(Map::new()),
+        Ok(Value::Null) => Value::Object(Map::new()),
+        Ok(args) => args,
+        Err(error) => {
+            let mut says = format!("arguments are not valid JSON: {error}");
+            if let Some(most) = cut_off {
+                says += &format!("; your answer was cut off at {most} tokens: make it shorter");
+            }
+            return Err(says);
+        }
+    };
+    fits_schema("the arguments", &tool.def.schema, &args)?;
+    Ok(Valid { effect: tool.effect_of(&args), untrusted: tool.untrusted, args })
+}
+
+fn no_such_tool(name: &str, tools: &[ToolOffer]) -> String {
+    let name = short(name, 64);
+    let names = || tools.iter().map(|tool| tool.def.name.as_str());
+    let near = nearest(&name, names()).map(|near| format!("; did you mean `{near}`?"));
+    let all: Vec<&str> = names().collect();
+    let all = if all.is_empty() {
+        "there are no tools".into()
+    } else {
+        format!("the tools are {}", all.join(", "))
+    };
+    format!("there is no tool `{name}`{} {all}", near.unwrap_or_else(|| ";".into()))
+}
+
+fn matches(patterns: &[String], name: &str) -> bool {
+    patterns.iter().any(|pattern| glob(pattern, name))
+}
+
+/// JSON with its keys in order, so that equal arguments are equal texts.
+fn sorted(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let mut entries: Vec<(&String, &Value)> = map.iter().collect();
+            entries.sort_by_key(|(key, _)| *key);
+            let entries =
+                entries.iter().map(|(key, value)| format!("{}:{}", Value::from(key.as_str()), sorted(value)));
+            format!("{{{}}}", entries.collect::<Vec<_>>().join(","))
+        }
+        Value::Array(list) => format!("[{}]", list.iter().map(sorted).collect::<Vec<_>>().join(",")),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,201 @@
+//! What a conversation has used, and what it may still use: checked by the worst case before it happens,
+//! settled with what is charged.
+use crate::domain::{
+    ChatMessage, ErrorKind, Limits, ModelRequest, Price, RunError, Tokens, Usage, WorstCase, cost,
+    tokens_at_most,
+};
+
+/// An answer with less room than this is not worth asking for.
+const LEAST_OUTPUT_TOKENS: u64 = 256;
+
+/// What was used so far.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Spent {
+    /// Requests sent, and calls made.
+    pub(super) steps: u64,
+    /// Requests sent, answered or not.
+    requests: u64,
+    settled: Usage,
+    /// Held for the request that has no answer yet, and the tokens that its answer may have.
+    held: Option<WorstCase>,
+    output_tokens: u64,
+    known: Option<Known>,
+}
+
+/// What a provider counted: the messages up to one of them, and the turn that answered them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Known {
+    tokens: u64,
+    messages: usize,
+}
+
+impl Spent {
+    /// A request is on its way. One before it that never got an answer is lost: its worst case stays.
+    pub(super) fn asked(&mut self, worst: WorstCase, output_tokens: u64) {
+        if self.held.is_some() {
+            self.settled = self.usage();
+        }
+        self.held = Some(worst);
+        self.output_tokens = output_tokens;
+        self.requests += 1;
+        self.steps += 1;
+    }
+
+    /// The request in flight is over; this is charged for it.
+    pub(super) fn settle(&mut self, used: &Usage) {
+        self.held = None;
+        // Another model may count otherwise.
+        self.known = None;
+        add(&mut self.settled, used);
+    }
+
+    /// The provider says what the last request was. `messages` of them were sent.
+    pub(super) fn reported(&mut self, tokens: Option<Tokens>, messages: usize) {
+        self.known = tokens
+            .filter(|tokens| tokens.input > 0)
+            .map(|tokens| Known { tokens: tokens.input.saturating_add(tokens.output), messages });
+    }
+
+    /// What is used, with the worst case of what has no answer yet.
+    pub(super) fn usage(&self) -> Usage {
+        let mut usage = self.settled;
+        if let Some(held) = self.held {
+            let output_tokens = held.tokens.min(self.output_tokens);
+            let held = Usage {
+                requests: 1,
+                input_tokens: held.tokens - output_tokens,
+                cached_tokens: 0,
+                output_tokens,
+                usd: held.usd,
+            };
+            add(&mut usage, &held);
+        }
+        usage
+    }
+
+    /// The most tokens that the answer to the last request might have had.
+    pub(super) fn asked_output_tokens(&self) -> u64 {
+        self.output_tokens
+    }
+
+    /// May a request be sent, by number?
+    pub(super) fn may_ask(&self, limits: &Limits) -> Result<(), RunError> {
+        self.may_step(1, "the next request", limits)?;
+        let used = self.requests.max(self.usage().requests);
+        if used < limits.request_limit {
+            return Ok(());
+        }
+        Err(RunError::new(
+            ErrorKind::RequestLimit,
+            format!(
+                "request_limit = {} is reached: {used} requests were sent, and the model is not done; raise \
+                 `request_limit` of the agent",
+                limits.request_limit
+            ),
+        ))
+    }
+
+    /// May so many calls be made that were not begun before?
+    pub(super) fn may_call(&self, calls: u64, limits: &Limits) -> Result<(), RunError> {
+        self.may_step(calls, if calls == 1 { "the next tool call" } else { "the next tool calls" }, limits)
+    }
+
+    fn may_step(&self, steps: u64, what: &str, limits: &Limits) -> Result<(), RunError> {
+        if steps == 0 || self.steps + steps <= limits.max_steps {
+            return Ok(());
+        }
+        Err(RunError::new(
+            ErrorKind::StepLimit,
+            format!(
+                "max_steps = {} does not leave room for {what} ({steps}): {} steps were taken (requests and tool \
+                 calls); raise `max_steps` of the agent",
+                limits.max_steps, self.steps
+            ),
+        ))
+    }
+
+    /// Tokens that the answer to this request may have: its `max_output_tokens`, or what is left.
+    pub(super) fn output_tokens_left(
+        &self,
+        request: &ModelRequest,
+        limits: &Limits,
+    ) -> Result<u64, RunError> {
+        let input = self.input_at_most(request);
+        let used = tokens_of(&self.usage());
+        let left = limits.total_tokens_limit.saturating_sub(used).saturating_sub(input);
+        let wanted = request.max_output_tokens;
+        if left >= wanted.min(LEAST_OUTPUT_TOKENS) {
+            return Ok(wanted.min(left));
+        }
+        Err(RunError::new(
+            ErrorKind::TokenLimit,
+            format!(
+                "total_tokens_limit = {} does not leave room for another request: {used} tokens are used, the \
+                 request may be {input}, and its answer up to {wanted}; raise `total_tokens_limit` of the agent",
+                limits.total_tokens_limit
+            ),
+        ))
+    }
+
+    /// What the request costs at the worst, if that may be spent.
+    pub(super) fn worst_case(
+        &self,
+        request: &ModelRequest,
+        price: Option<&Price>,
+        limits: &Limits,
+    ) -> Result<WorstCase, RunError> {
+        let input = self.input_at_most(request);
+        let tokens = Tokens { input, cached: 0, output: request.max_output_tokens };
+        let worst = WorstCase {
+            tokens: input.saturating_add(request.max_output_tokens),
+            usd: price.map_or(0.0, |price| cost(price, &tokens)),
+        };
+        let Some(limit) = limits.max_usd_per_run else { return Ok(worst) };
+        let used = self.usage().usd;
+        let message = if price.is_none() {
+            format!(
+                "max_usd_per_run = {limit} can't be held: the model has no price; set `price` of the model, or \
+                 remove `max_usd_per_run`"
+            )
+        } else if used + worst.usd > limit * (1.0 + 1e-9) {
+            format!(
+                "max_usd_per_run = {limit} does not leave room for another request: {used:.6} USD are used, and \
+                 it may cost {:.6}; raise `max_usd_per_run` of the agent, or lower `max_output_tokens` of the \
+                 model",
+                worst.usd
+            )
+        } else {
+            return Ok(worst);
+        };
+        Err(RunError::new(ErrorKind::CostLimit, message))
+    }
+
+    /// The most tokens that a request may be sent as: by its bytes, or by what the provider counted of
+    /// its beginning, whichever is less.
+    fn input_at_most(&self, request: &ModelRequest) -> u64 {
+        let by_bytes = tokens_at_most(request);
+        let Some(known) = self.known else { return by_bytes };
+        // The turn that answered is counted in `known`; what it was answered with is new.
+        let new: Vec<ChatMessage> = request.messages.iter().skip(known.messages + 1).cloned().collect();
+        let new = ModelRequest {
+            system: None,
+            messages: new,
+            tools: Vec::new(),
+            max_output_tokens: 0,
+            output_schema: None,
+        };
+        by_bytes.min(known.tokens.saturating_add(tokens_at_most(&new)))
+    }
+}
+
+fn tokens_of(usage: &Usage) -> u64 {
+    usage.input_tokens.saturating_add(usage.output_tokens)
+}
+
+fn add(sum: &mut Usage, more: &Usage) {
+    sum.requests = sum.requests.saturating_add(more.requests);
+    sum.input_tokens = sum.input_tokens.saturating_add(more.input_tokens);
+    sum.cached_tokens = sum.cached_tokens.saturating_add(more.cached_tokens);
+    sum.output_tokens = sum.output_tokens.saturating_add(more.output_tokens);
+    sum.usd += more.usd;
+}

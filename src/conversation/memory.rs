@@ -1,0 +1,94 @@
+//! What a model is told of earlier runs: bounded, and as data.
+use super::reply::{bounded, marked, short};
+use crate::domain::{ChatMessage, ModelRequest, tokens_at_most};
+
+/// Characters of a question and of an answer in a digest.
+const DIGEST_OF: (usize, usize) = (100, 200);
+
+/// The newest turns of a session that fit into so many tokens (counted at the worst), and how many do
+/// not. Those are told in one message in front, a line each, as far as there is room; a quarter of the
+/// tokens is kept free for it.
+pub fn messages_of_session(stored: &[ChatMessage], max_tokens: u64) -> (Vec<ChatMessage>, usize) {
+    let turns = turns(stored);
+    let all: Vec<u64> = turns.iter().map(|turn| tokens(turn)).collect();
+    if all.iter().sum::<u64>() <= max_tokens {
+        return (stored.to_vec(), 0);
+    }
+    let for_digest = max_tokens / 4;
+    let (mut kept, mut used) = (0, 0);
+    for size in all.iter().rev() {
+        if used + size > max_tokens - for_digest {
+            break;
+        }
+        (kept, used) = (kept + 1, used + size);
+    }
+    let (dropped, kept) = turns.split_at(turns.len() - kept);
+    let digest = digest(dropped, max_tokens - used);
+    (digest.into_iter().chain(kept.iter().flat_map(|turn| turn.iter().cloned())).collect(), dropped.len())
+}
+
+/// The answer of the last run that had one.
+pub fn last_result(text: &str) -> Vec<ChatMessage> {
+    let text = marked("your last run", "", &bounded(text.trim()));
+    let text =
+        format!("For reference, your own final answer in your last run; it may be out of date:\n{text}");
+    vec![ChatMessage::User { text }]
+}
+
+/// Each question with what follows it.
+fn turns(stored: &[ChatMessage]) -> Vec<&[ChatMessage]> {
+    let starts = |message: &ChatMessage| matches!(message, ChatMessage::User { .. });
+    let mut turns = Vec::new();
+    let mut rest = stored;
+    while !rest.is_empty() {
+        let end = rest[1..].iter().position(starts).map_or(rest.len(), |at| at + 1);
+        let (turn, after) = rest.split_at(end);
+        turns.push(turn);
+        rest = after;
+    }
+    turns
+}
+
+/// The newest of the dropped turns as lines, oldest first; `None` if not one fits.
+fn digest(dropped: &[&[ChatMessage]], max_tokens: u64) -> Option<ChatMessage> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut digest = None;
+    for turn in dropped.iter().rev() {
+        lines.insert(0, line(turn));
+        let longer = told(&lines, dropped.len() - lines.len());
+        if tokens(std::slice::from_ref(&longer)) > max_tokens {
+            break;
+        }
+        digest = Some(longer);
+    }
+    digest
+}
+
+fn told(lines: &[String], older: usize) -> ChatMessage {
+    let older = if older == 0 { String::new() } else { format!("({older} older ones are left out)\n") };
+    let text = marked("earlier runs", "", &(older + &lines.join("\n")));
+    ChatMessage::User { text: format!("Earlier in this session, shortened:\n{text}") }
+}
+
+fn line(turn: &[ChatMessage]) -> String {
+    let question = turn.iter().find_map(|message| match message {
+        ChatMessage::User { text } => Some(text.as_str()),
+        ChatMessage::Model(_) | ChatMessage::Tools { .. } => None,
+    });
+    let answer = turn.iter().rev().find_map(|message| match message {
+        ChatMessage::Model(turn) => Some(turn.text.as_str()),
+        ChatMessage::User { .. } | ChatMessage::Tools { .. } => None,
+    });
+    let (question, answer) = (question.unwrap_or_default(), answer.unwrap_or_default());
+    format!("- {} → {}", short(question, DIGEST_OF.0), short(answer, DIGEST_OF.1))
+}
+
+fn tokens(messages: &[ChatMessage]) -> u64 {
+    tokens_at_most(&ModelRequest {
+        system: None,
+        messages: messages.to_vec(),
+        tools: Vec::new(),
+        max_output_tokens: 0,
+        output_schema: None,
+    })
+}

@@ -1,0 +1,303 @@
+//! Decides how a conversation with a model goes on. Pure and deterministic: a brief and a journal
+//! give the next step; no I/O, no clock, no chance, and no knowledge of providers or of what tools do.
+//!
+//! # Theory of operation
+//!
+//! [`Conversation::next`] says what is to be done, as often as it is asked. The driver does it and
+//! writes down what happened, as [`Step`]s; each is durable first and then goes through
+//! [`Conversation::apply`], the only door. So a conversation is its brief and its journal, and after a
+//! crash [`Conversation::replay`] is the same machine again.
+//!
+//! | next | the driver |
+//! |---|---|
+//! | `Ask` | journals `Asked`, sends the request, journals `Answered` or `Unanswered` |
+//! | `Call` | for each call in order: `Called` alone if policy has answered it, else `Calling`, the call, `Called`; the calls that are `parallel` may be in flight together |
+//! | `Approve` | waits for people, journals a `Decided` for each call |
+//! | `Finish` | is done |
+//!
+//! It asks again when all of that is done, and never while a request or a call is in flight: a
+//! `Calling` without `Called` means that a daemon ended in between. A call that reads or may be
+//! repeated is then planned again; for any other the model is told that its outcome is unknown. An
+//! `Asked` without an answer counts with its worst case, and the model is asked again.
+//!
+//! `calls` judges the calls of a turn, `limits` what may still be used, `answer` the last words;
+//! `reply` forms what the model reads of a tool, `prompt` who it is, `memory` what it knows of before.
+mod answer;
+mod calls;
+mod limits;
+pub mod memory;
+pub mod prompt;
+mod reply;
+
+#[cfg(test)]
+mod tests;
+
+pub use calls::PlannedCall;
+pub use reply::OUTCOME_UNKNOWN;
+
+use crate::domain::{
+    Approval, ChatMessage, ErrorKind, Finish, Limits, ModelAnswer, ModelRequest, ModelTurn, Price, RunError,
+    Step, ToolOffer, ToolReply, Usage, WorstCase,
+};
+use answer::Verdict;
+use calls::{Repeats, Turn};
+use limits::Spent;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// What a conversation is about, and within which bounds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Brief {
+    /// Who the model is to be; `None`: see [`prompt::DEFAULT`].
+    pub system: Option<String>,
+    /// What it knows of earlier runs; see [`memory`].
+    pub memory: Vec<ChatMessage>,
+    /// What to do, its placeholders filled.
+    pub query: String,
+    /// What it may call.
+    pub tools: Vec<ToolOffer>,
+    /// What it may use.
+    pub limits: Arc<Limits>,
+    /// Longest answer, in tokens.
+    pub max_output_tokens: u64,
+    /// The dearest of the model and those that may be asked instead.
+    pub price: Option<Price>,
+    /// JSON Schema that the final answer must fit.
+    pub output_schema: Option<Value>,
+    /// `effect` tools that stay allowed after untrusted data was read; names or patterns.
+    pub sinks: Vec<String>,
+    /// Tools whose calls need a person; names or patterns.
+    pub approve: Vec<String>,
+    /// What happens to such a call.
+    pub approval: Approval,
+}
+
+/// What is to be done next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
+    /// Ask the model.
+    Ask {
+        /// What.
+        request: ModelRequest,
+        /// What is to be held for it.
+        worst: WorstCase,
+    },
+    /// Make these calls: all that are open if they only look, else those that come first.
+    Call(Vec<PlannedCall>),
+    /// Let a person decide about these calls.
+    Approve(Vec<PlannedCall>),
+    /// Nothing.
+    Finish(Finished),
+}
+
+/// How a conversation ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finished {
+    /// The answer, or why there is none.
+    pub end: Result<String, RunError>,
+    /// What was used, all attempts of the journal together.
+    pub usage: Usage,
+    /// Calls that may or may not have changed something: nobody knows. Mostly one.
+    pub unknown: Option<String>,
+    /// Query and answer, for the memory of a session; empty if there is no answer.
+    pub said: Vec<ChatMessage>,
+}
+
+/// A conversation with a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conversation {
+    brief: Brief,
+    system: String,
+    /// All that is sent with the next request.
+    messages: Vec<ChatMessage>,
+    /// The newest turn, as long as it has open calls.
+    turn: Option<Turn>,
+    /// Turns with calls so far.
+    turns: u64,
+    spent: Spent,
+    /// Untrusted data was read.
+    tainted: bool,
+    repeats: Repeats,
+    /// Turns in a row without one valid call.
+    bad_turns: u32,
+    /// The final answer did not fit its schema, and was asked for again.
+    asked_to_fit: bool,
+    /// Calls of unknown outcome.
+    unknown: Vec<String>,
+    end: Option<Result<String, RunError>>,
+}
+
+impl Conversation {
+    /// A new one.
+    pub fn begin(brief: Brief) -> Self {
+        let mut messages = brief.memory.clone();
+        messages.push(ChatMessage::User { text: brief.query.clone() });
+        Self {
+            system: prompt::system(&brief),
+            brief,
+            messages,
+            turn: None,
+            turns: 0,
+            spent: Spent::default(),
+            tainted: false,
+            repeats: Repeats::default(),
+            bad_turns: 0,
+            asked_to_fit: false,
+            unknown: Vec::new(),
+            end: None,
+        }
+    }
+
+    /// The one that this journal tells of.
+    pub fn replay(brief: Brief, journal: &[Step]) -> Self {
+        let mut conversation = Self::begin(brief);
+        for step in journal {
+            conversation.apply(step);
+        }
+        conversation
+    }
+
+    /// What is to be done. Not to be asked while something is in flight.
+    pub fn next(&self) -> Next {
+        if let Some(end) = &self.end {
+            return self.finish(end.clone());
+        }
+        let next = match &self.turn {
+            Some(turn) => self.go_on_with(turn),
+            None => self.ask(),
+        };
+        next.unwrap_or_else(|error| self.finish(Err(error)))
+    }
+
+    /// Takes in what happened. A step that can't have happened is passed over.
+    pub fn apply(&mut self, step: &Step) {
+        match step {
+            Step::Asked { worst, .. } => {
+                let most = self.spent.output_tokens_left(&self.request(), &self.brief.limits);
+                self.spent.asked(*worst, most.unwrap_or(self.brief.max_output_tokens));
+            }
+            Step::Unanswered { used, .. } => self.spent.settle(used),
+            Step::Answered { answer, used, .. } => {
+                self.spent.settle(used);
+                if self.end.is_none() && self.turn.is_none() {
+                    self.answered(answer);
+                }
+            }
+            Step::Calling { call, effect } => {
+                if self.turn.as_mut().is_some_and(|turn| turn.calling(*call, *effect)) {
+                    self.spent.steps += 1;
+                }
+            }
+            Step::Called { call, reply, untrusted } => self.called(*call, reply, *untrusted),
+            Step::Decided { call, approved, reason } => {
+                if let Some(turn) = &mut self.turn {
+                    turn.decided(*call, *approved, reason.as_deref());
+                }
+            }
+        }
+    }
+
+    /// What was used so far; a request without an answer counts with its worst case.
+    pub fn usage(&self) -> Usage {
+        self.spent.usage()
+    }
+
+    fn finish(&self, end: Result<String, RunError>) -> Next {
+        let open = self.turn.iter().flat_map(Turn::outcomes_unknown);
+        let unknown: Vec<String> = self.unknown.iter().cloned().chain(open).collect();
+        let said = match &end {
+            Ok(text) => vec![
+                ChatMessage::User { text: self.brief.query.clone() },
+                ChatMessage::Model(ModelTurn { text: text.clone(), ..ModelTurn::default() }),
+            ],
+            Err(_) => Vec::new(),
+        };
+        let unknown = (!unknown.is_empty()).then(|| unknown.join("; "));
+        Next::Finish(Finished { end, usage: self.usage(), unknown, said })
+    }
+
+    fn ask(&self) -> Result<Next, RunError> {
+        let mut request = self.request();
+        self.spent.may_ask(&self.brief.limits)?;
+        request.max_output_tokens = self.spent.output_tokens_left(&request, &self.brief.limits)?;
+        let worst = self.spent.worst_case(&request, self.brief.price.as_ref(), &self.brief.limits)?;
+        Ok(Next::Ask { request, worst })
+    }
+
+    fn request(&self) -> ModelRequest {
+        ModelRequest {
+            system: Some(self.system.clone()),
+            messages: self.messages.clone(),
+            tools: self.brief.tools.iter().map(|offer| offer.def.clone()).collect(),
+            max_output_tokens: self.brief.max_output_tokens,
+            output_schema: self.brief.output_schema.clone(),
+        }
+    }
+
+    fn go_on_with(&self, turn: &Turn) -> Result<Next, RunError> {
+        let next = turn.next(&self.brief, self.tainted);
+        if let Next::Call(calls) = &next {
+            self.spent.may_call(turn.new_steps(calls), &self.brief.limits)?;
+        }
+        Ok(next)
+    }
+
+    fn answered(&mut self, answer: &ModelAnswer) {
+        self.spent.reported(answer.tokens, self.messages.len());
+        if let Finish::Refusal(why) = &answer.finish {
+            self.end = Some(Err(answer::refused(why, &answer.turn.text)));
+        } else if answer.turn.calls.is_empty() {
+            self.spoken(answer);
+        } else {
+            self.called_for(answer);
+        }
+    }
+
+    /// The model has said its last words, perhaps.
+    fn spoken(&mut self, answer: &ModelAnswer) {
+        let schema = self.brief.output_schema.as_ref();
+        self.end = match answer::judge(answer, schema, self.spent.asked_output_tokens()) {
+            Verdict::Final(text) => Some(Ok(text)),
+            Verdict::Failed(error) => Some(Err(error)),
+            Verdict::Unfit(why) if self.asked_to_fit => Some(Err(answer::unfit_again(&why))),
+            Verdict::Unfit(why) => {
+                self.asked_to_fit = true;
+                self.messages.push(ChatMessage::Model(answer.turn.clone()));
+                self.messages.push(ChatMessage::User { text: answer::ask_to_fit(&why) });
+                None
+            }
+        };
+    }
+
+    /// The model wants calls.
+    fn called_for(&mut self, answer: &ModelAnswer) {
+        let cut_off = (answer.finish == Finish::Length).then(|| self.spent.asked_output_tokens());
+        let turn = Turn::open(self.turns, &answer.turn, &self.brief.tools, cut_off);
+        self.turns += 1;
+        self.bad_turns = if turn.has_valid_call() { 0 } else { self.bad_turns + 1 };
+        if self.bad_turns == calls::BAD_TURNS {
+            self.end = Some(Err(turn.all_bad()));
+        } else if let Some(error) = turn.looping(&mut self.repeats) {
+            self.end = Some(Err(error));
+        } else {
+            self.turn = Some(turn);
+        }
+    }
+
+    fn called(&mut self, call: usize, reply: &ToolReply, untrusted: bool) {
+        let Some(turn) = &mut self.turn else { return };
+        let Some(unknown) = turn.called(call, reply, untrusted) else { return };
+        self.unknown.extend(unknown);
+        self.tainted |= untrusted;
+        if turn.is_done()
+            && let Some(turn) = self.turn.take()
+        {
+            self.messages.extend(turn.close());
+        }
+    }
+}
+
+/// A failure of the model's answer.
+fn bad_response(message: String) -> RunError {
+    RunError::new(ErrorKind::BadResponse, message)
+}
