@@ -13,6 +13,7 @@ mod fleet;
 mod glob;
 mod ids;
 mod incident;
+mod price;
 mod run;
 mod slot;
 mod time;
@@ -42,6 +43,7 @@ pub use fleet::{
 pub use glob::glob;
 pub use ids::{AgentId, ConfigHash, InvalidAgentId, InvalidRunId, RunId, Seq};
 pub use incident::{Finding, IncidentRecord, Level, Severity};
+pub use price::{cost, tokens_at_most};
 pub use run::{AttemptEnd, AttemptOutcome, ErrorKind, RunError, RunStatus, Trigger, Usage};
 pub use slot::Verdict;
 pub use time::{Gap, Now, human_duration, micros, timestamp_of_micros, to_micros};
