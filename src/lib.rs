@@ -17,6 +17,8 @@ pub mod store;
 pub mod child;
 pub mod net;
 pub mod secret;
+// Models: one request, one answer, in each provider's words.
+pub mod llm;
 // What agents use, and how people are told.
 pub mod notify;
 pub mod tools;

@@ -183,6 +183,8 @@ pub struct ModelError {
     /// The provider may have worked on it, and may charge for it: it had the whole request, and did
     /// not refuse it.
     pub may_cost: bool,
+    /// What the provider says it used all the same: an answer that can't be used may still tell.
+    pub tokens: Option<Tokens>,
 }
 
 /// What a request may cost at the worst: held back before it is sent, settled afterwards.

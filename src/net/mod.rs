@@ -1,7 +1,7 @@
-//! The HTTP clients that probes and notifiers share. What they send, and what an answer means, is
+//! The HTTP clients that probes, notifiers and models use. What they send, and what an answer means, is
 //! theirs to say.
 use reqwest::redirect::Policy;
-use reqwest::{Client, Url};
+use reqwest::{Client, ClientBuilder, Url};
 use std::error::Error;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -31,26 +31,50 @@ pub fn client(url: &Url, redirects: Redirects) -> Result<Client, String> {
     if let Some(client) = kept.get() {
         return Ok(client.clone());
     }
-    // A second installation is refused by rustls and changes nothing.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder = || {
-        let builder = Client::builder()
-            .user_agent(concat!("bgagent/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(Duration::from_secs(30))
-            .pool_max_idle_per_host(0)
-            .redirect(match redirects {
-                Redirects::Refuse => Policy::none(),
-                Redirects::Follow => Policy::limited(MAX_REDIRECTS),
-            });
-        if direct { builder.no_proxy() } else { builder }
-    };
+    let builder =
+        || builder(direct, redirects).connect_timeout(Duration::from_secs(30)).pool_max_idle_per_host(0);
     match builder().build() {
         Ok(client) => Ok(kept.get_or_init(|| client).clone()),
-        Err(_) => builder()
-            .tls_certs_only([])
-            .build()
-            .map_err(|error| format!("can't make an HTTP client: {}", describe(&error))),
+        Err(_) => builder().tls_certs_only([]).build().map_err(|error| unmade(&error)),
     }
+}
+
+/// A client for `url` that keeps its connections for the next request. It follows no redirect: what
+/// it sends is for this address only. Addresses of this machine are never asked through a proxy.
+///
+/// Each call makes a new client: who asks often keeps it.
+pub fn pooled(url: &Url, connect_timeout: Duration) -> Result<Client, String> {
+    let direct = is_this_machine(url);
+    let builder = || {
+        builder(direct, Redirects::Refuse)
+            .connect_timeout(connect_timeout)
+            .pool_idle_timeout(Duration::from_secs(60))
+    };
+    let plain = url.scheme() == "http";
+    // Nothing on this way is encrypted: the system's roots need not be read.
+    let made = if plain && direct { builder().tls_certs_only([]).build() } else { builder().build() };
+    match made {
+        Ok(client) => Ok(client),
+        // A machine without roots still speaks plain HTTP.
+        Err(_) if plain => builder().tls_certs_only([]).build().map_err(|error| unmade(&error)),
+        Err(error) => Err(unmade(&error)),
+    }
+}
+
+fn builder(direct: bool, redirects: Redirects) -> ClientBuilder {
+    // A second installation is refused by rustls and changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = Client::builder().user_agent(concat!("bgagent/", env!("CARGO_PKG_VERSION"))).redirect(
+        match redirects {
+            Redirects::Refuse => Policy::none(),
+            Redirects::Follow => Policy::limited(MAX_REDIRECTS),
+        },
+    );
+    if direct { builder.no_proxy() } else { builder }
+}
+
+fn unmade(error: &reqwest::Error) -> String {
+    format!("can't make an HTTP client: {}", describe(error))
 }
 
 /// Scheme, host and port: what may be shown of an address whose rest may be a secret.

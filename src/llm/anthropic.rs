@@ -1,0 +1,182 @@
+//! The wire of Anthropic's messages.
+use super::names::{Names, call_ids};
+use super::reading::{Bad, add, arguments, count, list, text};
+use super::wire::{Asked, object_or_empty};
+use crate::domain::{ChatMessage, Finish, ModelTurn, Tokens, ToolRequest};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use std::borrow::Cow;
+
+/// Key of [`ModelTurn::opaque`].
+const WIRE: &str = "anthropic";
+
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    max_tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system: Option<&'a str>,
+    messages: Vec<Message<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Tool<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Message<'a> {
+    role: &'static str,
+    content: Vec<Block<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Block<'a> {
+    Ours(Ours<'a>),
+    /// A block of theirs, as it came.
+    Theirs(&'a Value),
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Ours<'a> {
+    Text {
+        text: &'a str,
+    },
+    ToolUse {
+        id: &'a str,
+        name: Cow<'a, str>,
+        input: &'a RawValue,
+    },
+    ToolResult {
+        tool_use_id: &'a str,
+        content: &'a str,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        is_error: bool,
+    },
+}
+
+#[derive(Serialize)]
+struct Tool<'a> {
+    name: Cow<'a, str>,
+    description: &'a str,
+    input_schema: &'a Value,
+}
+
+/// The body of a request.
+pub(super) fn body(asked: &Asked<'_>) -> Vec<u8> {
+    let request = asked.request;
+    let ids = call_ids(&request.messages);
+    let mut messages = Vec::with_capacity(request.messages.len());
+    for (message, ids) in request.messages.iter().zip(&ids) {
+        let (role, content) = match message {
+            ChatMessage::User { text } => ("user", vec![Block::Ours(Ours::Text { text })]),
+            ChatMessage::Model(turn) => ("assistant", blocks(asked, turn, ids)),
+            ChatMessage::Tools { replies } => {
+                let result = replies.iter().zip(ids).map(|(reply, id)| {
+                    Block::Ours(Ours::ToolResult {
+                        tool_use_id: id,
+                        content: &reply.text,
+                        is_error: reply.is_error,
+                    })
+                });
+                ("user", result.collect())
+            }
+        };
+        // Nothing can't be said here.
+        let says =
+            |block: &Block<'_>| !matches!(block, Block::Ours(Ours::Text { text }) if text.trim().is_empty());
+        let content: Vec<_> = content.into_iter().filter(says).collect();
+        if !content.is_empty() {
+            messages.push(Message { role, content });
+        }
+    }
+    let tools = request.tools.iter().map(|tool| Tool {
+        name: asked.names.out(&tool.name),
+        description: &tool.description,
+        input_schema: &tool.schema,
+    });
+    asked.to_json(&Body {
+        model: asked.model,
+        max_tokens: request.max_output_tokens,
+        system: request.system.as_deref().filter(|text| !text.is_empty()),
+        messages,
+        tools: tools.collect(),
+        temperature: asked.temperature,
+    })
+}
+
+/// A turn as it was said: text first, then the calls, and the thoughts where they stood.
+fn blocks<'a>(asked: &Asked<'a>, turn: &'a ModelTurn, ids: &'a [Cow<'a, str>]) -> Vec<Block<'a>> {
+    let kept = &turn.opaque[WIRE];
+    // Thoughts are signed for the model that had them.
+    let thoughts: &[Value] = match kept["thoughts"].as_array() {
+        Some(thoughts) if kept["model"] == asked.model => thoughts,
+        _ => &[],
+    };
+    let at = |place: usize| {
+        let here = thoughts.iter().filter(move |thought| thought["place"] == place);
+        here.map(|thought| Block::Theirs(&thought["block"]))
+    };
+    let mut blocks: Vec<Block<'a>> = at(0).collect();
+    blocks.push(Block::Ours(Ours::Text { text: &turn.text }));
+    for (place, (call, id)) in turn.calls.iter().zip(ids).enumerate() {
+        blocks.extend(at(place + 1));
+        blocks.push(Block::Ours(Ours::ToolUse {
+            id,
+            name: asked.names.out(&call.name),
+            input: object_or_empty(&call.arguments),
+        }));
+    }
+    blocks
+}
+
+/// What was used. What was read from the cache, and written to it, was sent as well.
+pub(super) fn tokens(answer: &Value) -> Option<Tokens> {
+    let usage = answer.get("usage")?;
+    let (fresh, output) = (count(usage, "input_tokens")?, count(usage, "output_tokens")?);
+    let cached = count(usage, "cache_read_input_tokens").unwrap_or(0);
+    let written = count(usage, "cache_creation_input_tokens").unwrap_or(0);
+    Some(Tokens { input: fresh.saturating_add(cached).saturating_add(written), cached, output })
+}
+
+/// What was said, and why it ended.
+pub(super) fn answer(answer: &Value, names: &Names<'_>, model: &str) -> Result<(ModelTurn, Finish), Bad> {
+    if !answer["content"].is_array() {
+        return Err(Bad("`content` is missing or not a list".into()));
+    }
+    let mut turn = ModelTurn::default();
+    let mut thoughts = Vec::new();
+    for block in list(answer, "content")? {
+        match text(block, "type")? {
+            Some("text") => turn.text.push_str(text(block, "text")?.unwrap_or("")),
+            Some("tool_use") => turn.calls.push(ToolRequest {
+                id: text(block, "id")?.unwrap_or("").to_owned(),
+                name: names.back(text(block, "name")?.unwrap_or("")),
+                arguments: arguments(block.get("input")),
+            }),
+            Some("thinking" | "redacted_thinking") => {
+                add(&mut turn.thought, text(block, "thinking")?.unwrap_or(""));
+                // 0: before the text; otherwise before the call of this number, from 1.
+                let first = turn.text.is_empty() && turn.calls.is_empty();
+                let place = if first { 0 } else { turn.calls.len() + 1 };
+                thoughts.push(json!({"place": place, "block": block}));
+            }
+            Some(_) => {}
+            None => return Err(Bad("a block of `content` has no `type`".into())),
+        }
+    }
+    if !thoughts.is_empty() {
+        turn.opaque = json!({ WIRE: {"model": model, "thoughts": thoughts} });
+    }
+    let finish = match text(answer, "stop_reason")? {
+        Some("max_tokens" | "model_context_window_exceeded") => Finish::Length,
+        Some("refusal") => Finish::Refusal(match turn.text.trim() {
+            "" => "the model refuses to answer".into(),
+            said => said.to_owned(),
+        }),
+        _ => Finish::Stop,
+    };
+    Ok((turn, finish))
+}

@@ -1,0 +1,153 @@
+//! Before a model's door: how many requests are under way at a time, how many start in a minute, and
+//! how long nobody knocks because the provider asked to wait. What a request is, is not known here.
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// What the configuration allows at the moment of a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowed {
+    /// `max_parallel_requests`.
+    pub(super) at_a_time: Option<u64>,
+    /// `requests_per_minute`.
+    pub(super) per_minute: Option<u64>,
+}
+
+/// The door of one model. It outlives reloads, so that a reload lifts no limit.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    /// First come, first served: only the first one waits for the state to change.
+    queue: tokio::sync::Mutex<()>,
+    state: Mutex<State>,
+    left: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    under_way: u64,
+    /// When the requests of the last minute started, oldest first.
+    started: VecDeque<Instant>,
+    closed_until: Option<Instant>,
+}
+
+/// A request's place; it ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Place(Arc<Gate>);
+
+/// Why there is no place before the deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoPlace {
+    /// The provider asked to wait for this long.
+    Closed(Duration),
+    /// `requests_per_minute` has room again after this time.
+    Minute(Duration),
+    /// `max_parallel_requests` are under way, or others wait before this one.
+    Crowd,
+}
+
+enum Answer {
+    Enter,
+    Wait(Instant, fn(Duration) -> NoPlace),
+    WaitForOneToLeave,
+}
+
+impl Gate {
+    /// Waits for a place. Fails at once if it is certain that there is none before the deadline.
+    pub(super) async fn enter(
+        self: &Arc<Self>,
+        allowed: Allowed,
+        deadline: Instant,
+    ) -> Result<Place, NoPlace> {
+        let now = Instant::now();
+        if let Some(until) = self.state().closed(now).filter(|until| *until > deadline) {
+            return Err(NoPlace::Closed(until - now));
+        }
+        let Ok(_first) = timeout_at(deadline, self.queue.lock()).await else {
+            let now = Instant::now();
+            return Err(self
+                .state()
+                .closed(now)
+                .map_or(NoPlace::Crowd, |until| NoPlace::Closed(until - now)));
+        };
+        loop {
+            let now = Instant::now();
+            let answer = self.state().ask(allowed, now);
+            match answer {
+                Answer::Enter => return Ok(Place(self.clone())),
+                Answer::Wait(until, why) if until > deadline => return Err(why(until - now)),
+                Answer::Wait(until, _) => sleep_until(until).await,
+                Answer::WaitForOneToLeave => {
+                    if timeout_at(deadline, self.left.notified()).await.is_err() {
+                        return Err(NoPlace::Crowd);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Nobody starts for this long.
+    pub(super) fn close_for(&self, time: Duration) {
+        let until = Instant::now() + time;
+        let mut state = self.state();
+        state.closed_until = state.closed_until.max(Some(until));
+    }
+
+    /// Forgets that the provider asked to wait: another one is asked from now on.
+    pub(super) fn open(&self) {
+        self.state().closed_until = None;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Each change of the state is one assignment: a panic leaves nothing half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn closed(&self, now: Instant) -> Option<Instant> {
+        self.closed_until.filter(|until| *until > now)
+    }
+
+    fn ask(&mut self, allowed: Allowed, now: Instant) -> Answer {
+        if let Some(until) = self.closed(now) {
+            return Answer::Wait(until, NoPlace::Closed);
+        }
+        if allowed.at_a_time.is_some_and(|most| self.under_way >= most) {
+            return Answer::WaitForOneToLeave;
+        }
+        while self.started.front().is_some_and(|start| *start + MINUTE <= now) {
+            self.started.pop_front();
+        }
+        if let Some(most) = allowed.per_minute {
+            let most = usize::try_from(most).unwrap_or(usize::MAX).max(1);
+            // After a reload there may be more than are allowed now: all but `most - 1` must be older.
+            if let Some(start) = self.started.len().checked_sub(most).and_then(|at| self.started.get(at)) {
+                return Answer::Wait(*start + MINUTE, NoPlace::Minute);
+            }
+        }
+        // Also without a limit: a reload may bring one.
+        self.started.push_back(now);
+        self.under_way += 1;
+        Answer::Enter
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.under_way = state.under_way.saturating_sub(1);
+        drop(state);
+        self.0.left.notify_one();
+    }
+}
+
+impl Place {
+    /// Nobody starts for this long: what the provider asked for.
+    pub(super) fn close_for(&self, time: Duration) {
+        self.0.close_for(time);
+    }
+}

@@ -1,0 +1,233 @@
+//! The wire of Gemini's `generateContent`.
+use super::names::Names;
+use super::reading::{Bad, add, arguments, count, list, text};
+use super::wire::{Asked, object_or_empty};
+use crate::domain::{ChatMessage, Finish, ModelTurn, Tokens, ToolReply, ToolRequest};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use std::borrow::Cow;
+
+/// Key of [`ModelTurn::opaque`].
+const WIRE: &str = "gemini";
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system_instruction: Option<Content<'a>>,
+    contents: Vec<Content<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tools: Option<[Tools<'a>; 1]>,
+    generation_config: Config<'a>,
+}
+
+#[derive(Serialize)]
+struct Content<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'static str>,
+    parts: Vec<Part<'a>>,
+}
+
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Part<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function_call: Option<Call<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function_response: Option<Response<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thought_signature: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Call<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    id: &'a str,
+    name: Cow<'a, str>,
+    args: &'a RawValue,
+}
+
+#[derive(Serialize)]
+struct Response<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    id: &'a str,
+    name: Cow<'a, str>,
+    response: Said<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Said<'a> {
+    Result(&'a str),
+    Error(&'a str),
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Tools<'a> {
+    function_declarations: Vec<Function<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Function<'a> {
+    name: Cow<'a, str>,
+    description: &'a str,
+    parameters_json_schema: &'a Value,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Config<'a> {
+    max_output_tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_mime_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_json_schema: Option<&'a Value>,
+}
+
+/// The body of a request.
+pub(super) fn body(asked: &Asked<'_>) -> Vec<u8> {
+    let request = asked.request;
+    let said = |text| Part { text: Some(text), ..Part::default() };
+    let mut contents = Vec::with_capacity(request.messages.len());
+    for message in &request.messages {
+        let (role, parts) = match message {
+            ChatMessage::User { text } => ("user", vec![said(text)]),
+            ChatMessage::Model(turn) => ("model", parts(asked, turn)),
+            ChatMessage::Tools { replies } => {
+                ("user", replies.iter().map(|reply| response(asked.names, reply)).collect())
+            }
+        };
+        if !parts.is_empty() {
+            contents.push(Content { role: Some(role), parts });
+        }
+    }
+    let functions: Vec<_> = request
+        .tools
+        .iter()
+        .map(|tool| Function {
+            name: asked.names.out(&tool.name),
+            description: &tool.description,
+            parameters_json_schema: &tool.schema,
+        })
+        .collect();
+    // A schema of the answer and tools don't go together here.
+    let schema = request.output_schema.as_ref().filter(|_| functions.is_empty());
+    let system = request.system.as_deref().filter(|text| !text.is_empty());
+    asked.to_json(&Body {
+        system_instruction: system.map(|text| Content { role: None, parts: vec![said(text)] }),
+        contents,
+        tools: (!functions.is_empty()).then_some([Tools { function_declarations: functions }]),
+        generation_config: Config {
+            max_output_tokens: request.max_output_tokens,
+            temperature: asked.temperature,
+            response_mime_type: schema.map(|_| "application/json"),
+            response_json_schema: schema,
+        },
+    })
+}
+
+fn parts<'a>(asked: &Asked<'a>, turn: &'a ModelTurn) -> Vec<Part<'a>> {
+    let kept = &turn.opaque[WIRE];
+    let mut parts = Vec::with_capacity(turn.calls.len() + 1);
+    let signature = kept["text"].as_str();
+    if !turn.text.is_empty() || signature.is_some() {
+        parts.push(Part { text: Some(&turn.text), thought_signature: signature, ..Part::default() });
+    }
+    for (place, call) in turn.calls.iter().enumerate() {
+        parts.push(Part {
+            function_call: Some(Call {
+                id: &call.id,
+                name: asked.names.out(&call.name),
+                args: object_or_empty(&call.arguments),
+            }),
+            thought_signature: kept["calls"][place].as_str(),
+            ..Part::default()
+        });
+    }
+    parts
+}
+
+fn response<'a>(names: &Names<'a>, reply: &'a ToolReply) -> Part<'a> {
+    let text = reply.text.as_str();
+    Part {
+        function_response: Some(Response {
+            id: &reply.id,
+            name: names.out(&reply.name),
+            response: if reply.is_error { Said::Error(text) } else { Said::Result(text) },
+        }),
+        ..Part::default()
+    }
+}
+
+/// What was used. Thoughts are charged as output and counted apart.
+pub(super) fn tokens(answer: &Value) -> Option<Tokens> {
+    let usage = answer.get("usageMetadata")?;
+    let input = count(usage, "promptTokenCount")?;
+    let part = |key| count(usage, key).unwrap_or(0);
+    Some(Tokens {
+        input: input.saturating_add(part("toolUsePromptTokenCount")),
+        cached: part("cachedContentTokenCount"),
+        output: part("candidatesTokenCount").saturating_add(part("thoughtsTokenCount")),
+    })
+}
+
+/// What was said, and why it ended.
+pub(super) fn answer(answer: &Value, names: &Names<'_>) -> Result<(ModelTurn, Finish), Bad> {
+    let Some(candidate) = list(answer, "candidates")?.first() else {
+        return match text(&answer["promptFeedback"], "blockReason")? {
+            Some(why) => {
+                let why = format!("the provider does not take this question: {why}");
+                Ok((ModelTurn::default(), Finish::Refusal(why)))
+            }
+            None => Err(Bad("`candidates` is missing".into())),
+        };
+    };
+    let mut turn = ModelTurn::default();
+    let (mut of_calls, mut of_text) = (Vec::new(), None);
+    let content = candidate.get("content").unwrap_or(&Value::Null);
+    if !(content.is_object() || content.is_null()) {
+        return Err(Bad("`content` is not an object".into()));
+    }
+    for part in list(content, "parts")? {
+        let signature = text(part, "thoughtSignature")?;
+        let said = text(part, "text")?.unwrap_or("");
+        if let Some(call) = part.get("functionCall") {
+            turn.calls.push(ToolRequest {
+                id: text(call, "id")?.unwrap_or("").to_owned(),
+                name: names.back(text(call, "name")?.unwrap_or("")),
+                arguments: arguments(call.get("args")),
+            });
+            of_calls.push(signature);
+        } else if part["thought"] == true {
+            add(&mut turn.thought, said);
+        } else {
+            turn.text.push_str(said);
+            of_text = signature.or(of_text);
+        }
+    }
+    if of_text.is_some() || of_calls.iter().any(Option::is_some) {
+        turn.opaque = json!({ WIRE: {"text": of_text, "calls": of_calls} });
+    }
+    let finish = match text(candidate, "finishReason")? {
+        None | Some("STOP" | "FINISH_REASON_UNSPECIFIED") => Finish::Stop,
+        Some("MAX_TOKENS") => Finish::Length,
+        Some(why) if why.contains("CALL") || why.contains("SIGNATURE") => {
+            return Err(Bad(format!("the model made a call that its provider can't read ({})", word(why))));
+        }
+        Some(why) => Finish::Refusal(format!("the provider held the answer back: {}", word(why))),
+    };
+    Ok((turn, finish))
+}
+
+/// A word of theirs, and nothing longer.
+fn word(text: &str) -> &str {
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
+    &text[..end.min(40)]
+}

@@ -1,0 +1,274 @@
+//! Language models: one request, one answer. Each provider's words stay in its own file; what a
+//! conversation does with an answer, and whether it asks again, is for those above to say.
+mod anthropic;
+mod exchange;
+mod gate;
+mod gemini;
+mod names;
+mod openai;
+mod reading;
+mod trouble;
+mod wire;
+
+use crate::domain::{
+    ChatMessage, ErrorKind, Fleet, ModelAnswer, ModelError, ModelRequest, ModelSpec, TextOrSecret,
+};
+use crate::{net, secret};
+use exchange::{Answered, Patience, exchange};
+use gate::{Allowed, Gate, NoPlace, Place};
+use names::Names;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Url};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+use tokio::time::Instant;
+use trouble::{lasting, passing, unusable};
+use wire::{Asked, Wire};
+
+/// Longest time that a key may take to be found.
+const SECRET: Duration = Duration::from_secs(10);
+
+/// Stands for "for ever" where a clock has an end.
+const AGES: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The models of one configuration, with the limits that all agents of a model share.
+#[derive(Debug)]
+pub struct Models {
+    models: BTreeMap<String, Model>,
+}
+
+#[derive(Debug)]
+struct Model {
+    name: String,
+    spec: ModelSpec,
+    endpoint: Result<(Wire, Url), String>,
+    /// Made when it is first needed; its connections are kept.
+    client: Arc<OnceLock<Client>>,
+    gate: Arc<Gate>,
+}
+
+impl Models {
+    /// `previous`: limits that are in force (requests in flight, requests of the last minute) outlive a
+    /// reload.
+    pub fn new(fleet: &Fleet, previous: Option<&Models>) -> Self {
+        let model = |(name, spec): (&String, &ModelSpec)| {
+            let known = previous.and_then(|models| models.models.get(name));
+            (name.clone(), Model::new(name, spec, known))
+        };
+        Self { models: fleet.models.iter().map(model).collect() }
+    }
+
+    /// One request to one model; waits for its place in `max_parallel_requests` and
+    /// `requests_per_minute`. `bound`: the whole call with all waiting.
+    ///
+    /// Dropping the future ends the request and frees its place.
+    pub async fn ask(
+        &self,
+        name: &str,
+        request: &ModelRequest,
+        bound: Duration,
+    ) -> Result<ModelAnswer, ModelError> {
+        let Some(model) = self.models.get(name) else {
+            return Err(lasting(ErrorKind::Config, format!("there is no [models.{name}]")));
+        };
+        let deadline = Instant::now() + bound.min(AGES);
+        model.ask(request, deadline).await.map_err(|error| model.named(error))
+    }
+}
+
+impl Model {
+    fn new(name: &str, spec: &ModelSpec, known: Option<&Model>) -> Self {
+        let endpoint = wire::endpoint(spec);
+        let origin =
+            |endpoint: &Result<(Wire, Url), String>| endpoint.as_ref().ok().map(|(_, url)| net::origin(url));
+        let same = known.filter(|known| origin(&known.endpoint) == origin(&endpoint));
+        if let (Some(known), None) = (known, same) {
+            known.gate.open();
+        }
+        Self {
+            name: name.to_owned(),
+            spec: spec.clone(),
+            endpoint,
+            client: same.map(|known| known.client.clone()).unwrap_or_default(),
+            gate: known.map(|known| known.gate.clone()).unwrap_or_default(),
+        }
+    }
+
+    async fn ask(&self, request: &ModelRequest, deadline: Instant) -> Result<ModelAnswer, ModelError> {
+        let (wire, url) = self.endpoint.as_ref().map_err(|why| lasting(ErrorKind::Config, why.as_str()))?;
+        let place = self.enter(deadline).await?;
+        let client = self.client(url)?;
+        let patience = self.patience(deadline);
+        let (headers, secrets) = self.headers(*wire, patience.until).await?;
+        let names = Names::of(&request.tools);
+        let body = wire.body(&Asked {
+            model: &self.spec.model,
+            temperature: self.spec.temperature,
+            request,
+            names: &names,
+        });
+        let answered = exchange(&client, url.clone(), headers, body, &patience).await?;
+        if answered.status.is_success() {
+            return self.read(*wire, &answered.body, &names, &|text| clean(text, &secrets, request));
+        }
+        Err(self.refused(&answered, &place, &|text| clean(text, &secrets, request)))
+    }
+
+    async fn enter(&self, deadline: Instant) -> Result<Place, ModelError> {
+        let allowed =
+            Allowed { at_a_time: self.spec.max_parallel_requests, per_minute: self.spec.requests_per_minute };
+        self.gate.enter(allowed, deadline).await.map_err(|why| {
+            let (wait, what) = match why {
+                NoPlace::Closed(wait) => (Some(wait), "the provider asked to wait longer than there is time"),
+                NoPlace::Minute(wait) => {
+                    (Some(wait), "`requests_per_minute` leaves no room in time: raise it, or ask less often")
+                }
+                NoPlace::Crowd => (
+                    None,
+                    "other requests were in the way all the time: raise `max_parallel_requests` or \
+                     `requests_per_minute`, or ask less often",
+                ),
+            };
+            let retry_after = wait.and_then(|wait| wait.try_into().ok());
+            ModelError { retry_after, ..passing(ErrorKind::RateLimit, format!("not asked: {what}")) }
+        })
+    }
+
+    fn client(&self, url: &Url) -> Result<Client, ModelError> {
+        if let Some(client) = self.client.get() {
+            return Ok(client.clone());
+        }
+        let client = net::pooled(url, exchange::CONNECT).map_err(|why| lasting(ErrorKind::Config, why))?;
+        Ok(self.client.get_or_init(|| client).clone())
+    }
+
+    fn patience(&self, deadline: Instant) -> Patience {
+        let now = Instant::now();
+        let own = Duration::try_from(self.spec.request_timeout).unwrap_or(Duration::ZERO).min(AGES);
+        let (until, limit) = match deadline < now + own {
+            true => (deadline, format!("the {:.1} s that were left", (deadline - now).as_secs_f64())),
+            false => (now + own, format!("the {} s of `request_timeout`", own.as_secs_f64())),
+        };
+        Patience { until, limit, idle: exchange::IDLE }
+    }
+
+    /// All headers, and the secrets in them.
+    async fn headers(&self, wire: Wire, until: Instant) -> Result<(HeaderMap, Vec<String>), ModelError> {
+        let (mut headers, mut secrets) = (HeaderMap::new(), Vec::new());
+        let time = || until.saturating_duration_since(Instant::now()).min(SECRET);
+        let mut add = |name: &str, value: String, before: &str, hide: bool| {
+            let parsed = HeaderValue::from_str(&format!("{before}{value}"));
+            let (Ok(name), Ok(mut parsed)) = (name.parse::<HeaderName>(), parsed) else {
+                let message =
+                    format!("the header `{name}` or its value has characters that HTTP can't carry");
+                return Err(lasting(ErrorKind::Config, message));
+            };
+            parsed.set_sensitive(true);
+            headers.insert(name, parsed);
+            if hide {
+                secrets.push(value);
+            }
+            Ok(())
+        };
+        if let Some(key) = &self.spec.api_key {
+            let value = secret::resolve(key, time()).await.map_err(|error| {
+                lasting(ErrorKind::Auth, format!("no key: {error}; `api_key` says where it is looked for"))
+            })?;
+            let (name, before) = wire.key_header();
+            add(name, value, before, true)?;
+        }
+        for (name, value) in &self.spec.headers {
+            let hide = matches!(value, TextOrSecret::Secret(_));
+            let value = secret::value_of(value, time()).await.map_err(|error| {
+                lasting(ErrorKind::Auth, format!("no value for the header `{name}`: {error}"))
+            })?;
+            add(name, value, "", hide)?;
+        }
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if wire == Wire::Anthropic {
+            headers.entry("anthropic-version").or_insert(HeaderValue::from_static("2023-06-01"));
+        }
+        Ok((headers, secrets))
+    }
+
+    fn read(
+        &self,
+        wire: Wire,
+        body: &[u8],
+        names: &Names<'_>,
+        clean: &dyn Fn(&str) -> String,
+    ) -> Result<ModelAnswer, ModelError> {
+        let json = parse(body)?;
+        // First of all: it was used, whatever is wrong with the rest.
+        let tokens = wire.tokens(&json);
+        let paid = |error: ModelError| ModelError { may_cost: true, tokens, ..error };
+        let said = trouble::said(&json);
+        if !json["error"].is_null() && !said.is_empty() {
+            // An error in the clothes of a success; gateways do that.
+            let message = format!("answered 200 with an error: {}", clean(said));
+            return Err(paid(passing(ErrorKind::Provider, message)));
+        }
+        let (turn, finish) = wire.answer(&json, names, &self.spec.model).map_err(|bad| {
+            let advice = "check that `base_url` and `provider` fit together";
+            paid(unusable(format!("{}; {advice}", bad.0)))
+        })?;
+        Ok(ModelAnswer { turn, finish, tokens })
+    }
+
+    fn refused(&self, answered: &Answered, place: &Place, clean: &dyn Fn(&str) -> String) -> ModelError {
+        let json = serde_json::from_slice(&answered.body).unwrap_or_default();
+        let wait = trouble::retry_after(&answered.headers, &json, SystemTime::now());
+        let said = clean(trouble::said(&json));
+        let error = trouble::refused(answered.status, wait, &json, &said, self.spec.api_key.as_ref());
+        if let (Some(wait), 429 | 503 | 529) = (error.retry_after, answered.status.as_u16()) {
+            place.close_for(wait.unsigned_abs());
+        }
+        error
+    }
+
+    /// With the model's name and where it answers.
+    fn named(&self, mut error: ModelError) -> ModelError {
+        let message = &error.error.message;
+        error.error.message = match &self.endpoint {
+            Ok((_, url)) => format!("[models.{}] at {}: {message}", self.name, net::origin(url)),
+            Err(_) => format!("[models.{}]: {message}", self.name),
+        };
+        error
+    }
+}
+
+/// The JSON of a body, or what it is instead.
+fn parse(body: &[u8]) -> Result<Value, ModelError> {
+    let Ok(text) = std::str::from_utf8(body) else { return Err(unusable("it is not UTF-8")) };
+    if text.trim_start().starts_with('<') {
+        return Err(unusable("it is a web page instead of JSON; check `base_url`"));
+    }
+    // The error tells line and column, never what stands there.
+    serde_json::from_str(text).map_err(|error| match error.is_eof() {
+        true if text.trim().is_empty() => unusable("it is empty; check `base_url`"),
+        true => unusable("its JSON is cut off"),
+        false => unusable(format!("it is no JSON ({error}); check `base_url`")),
+    })
+}
+
+/// What may be shown of a provider's words.
+fn clean(text: &str, secrets: &[String], request: &ModelRequest) -> String {
+    let mut asked: Vec<&str> = request.system.as_deref().into_iter().collect();
+    for message in &request.messages {
+        match message {
+            ChatMessage::User { text } => asked.push(text),
+            ChatMessage::Model(turn) => {
+                asked.push(&turn.text);
+                asked.extend(turn.thought.as_deref());
+                asked.extend(turn.calls.iter().map(|call| call.arguments.as_str()));
+            }
+            ChatMessage::Tools { replies } => asked.extend(replies.iter().map(|reply| reply.text.as_str())),
+        }
+    }
+    trouble::cleaned(text, secrets, &asked)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,251 @@
+//! The wire of OpenAI's chat completions, which most servers speak, each a little differently: what is
+//! sent is what all of them take, and what is read is read generously.
+use super::names::{Names, call_ids};
+use super::reading::{Bad, add, arguments, count, list, object, text};
+use super::wire::{Asked, object_or_empty};
+use crate::domain::{ChatMessage, Finish, ModelTurn, Tokens, ToolRequest};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::borrow::Cow;
+
+/// Key of [`ModelTurn::opaque`].
+const WIRE: &str = "openai";
+
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    messages: Vec<Message<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Tool<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_completion_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_format: Option<Format<'a>>,
+    stream: bool,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "role", rename_all = "lowercase")]
+enum Message<'a> {
+    System {
+        content: &'a str,
+    },
+    User {
+        content: &'a str,
+    },
+    Assistant {
+        content: Option<&'a str>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        tool_calls: Vec<Call<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reasoning_content: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reasoning_details: Option<&'a Value>,
+    },
+    Tool {
+        tool_call_id: &'a str,
+        content: &'a str,
+    },
+}
+
+#[derive(Serialize)]
+struct Call<'a> {
+    id: &'a str,
+    r#type: &'static str,
+    function: CallFunction<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extra_content: Option<&'a Value>,
+}
+
+#[derive(Serialize)]
+struct CallFunction<'a> {
+    name: Cow<'a, str>,
+    arguments: &'a str,
+}
+
+#[derive(Serialize)]
+struct Tool<'a> {
+    r#type: &'static str,
+    function: Function<'a>,
+}
+
+#[derive(Serialize)]
+struct Function<'a> {
+    name: Cow<'a, str>,
+    description: &'a str,
+    parameters: &'a Value,
+}
+
+#[derive(Serialize)]
+struct Format<'a> {
+    r#type: &'static str,
+    json_schema: FormatSchema<'a>,
+}
+
+#[derive(Serialize)]
+struct FormatSchema<'a> {
+    name: &'static str,
+    schema: &'a Value,
+}
+
+/// The body of a request. `official`: OpenAI itself, which has newer words than those who imitate it.
+pub(super) fn body(asked: &Asked<'_>, official: bool) -> Vec<u8> {
+    let (request, names) = (asked.request, asked.names);
+    let ids = call_ids(&request.messages);
+    let mut messages = Vec::with_capacity(request.messages.len() + 1);
+    messages.extend(request.system.as_deref().map(|content| Message::System { content }));
+    for (message, ids) in request.messages.iter().zip(&ids) {
+        match message {
+            ChatMessage::User { text } => messages.push(Message::User { content: text }),
+            ChatMessage::Model(turn) => messages.push(assistant(asked, turn, ids)),
+            ChatMessage::Tools { replies } => {
+                messages.extend(
+                    replies
+                        .iter()
+                        .zip(ids)
+                        .map(|(reply, id)| Message::Tool { tool_call_id: id, content: &reply.text }),
+                );
+            }
+        }
+    }
+    let tools = request.tools.iter().map(|tool| Tool {
+        r#type: "function",
+        function: Function {
+            name: names.out(&tool.name),
+            description: &tool.description,
+            parameters: &tool.schema,
+        },
+    });
+    let schema = request.output_schema.as_ref().filter(|_| official);
+    let body = Body {
+        model: asked.model,
+        messages,
+        tools: tools.collect(),
+        max_completion_tokens: official.then_some(request.max_output_tokens),
+        max_tokens: (!official).then_some(request.max_output_tokens),
+        temperature: asked.temperature,
+        response_format: schema.map(|schema| Format {
+            r#type: "json_schema",
+            json_schema: FormatSchema { name: "answer", schema },
+        }),
+        stream: false,
+    };
+    asked.to_json(&body)
+}
+
+fn assistant<'a>(asked: &Asked<'a>, turn: &'a ModelTurn, ids: &'a [Cow<'a, str>]) -> Message<'a> {
+    let kept = &turn.opaque[WIRE];
+    // What one model wants back, another one refuses.
+    let kept = if kept["model"] == asked.model { kept } else { &Value::Null };
+    let calls = turn.calls.iter().zip(ids).enumerate().map(|(place, (call, id))| Call {
+        id,
+        r#type: "function",
+        function: CallFunction {
+            name: asked.names.out(&call.name),
+            arguments: object_or_empty(&call.arguments).get(),
+        },
+        extra_content: kept["extra"].get(place).filter(|extra| !extra.is_null()),
+    });
+    Message::Assistant {
+        content: (!turn.text.is_empty() || turn.calls.is_empty()).then_some(turn.text.as_str()),
+        tool_calls: calls.collect(),
+        // Who thinks in this word wants it back with calls (and may refuse it otherwise).
+        reasoning_content: turn
+            .thought
+            .as_deref()
+            .filter(|_| kept["thought_back"] == true && !turn.calls.is_empty()),
+        reasoning_details: kept.get("reasoning_details"),
+    }
+}
+
+/// What was used. `total_tokens` counts where some leave the thoughts out of `completion_tokens`.
+pub(super) fn tokens(answer: &Value) -> Option<Tokens> {
+    let usage = answer.get("usage")?;
+    let (input, output) = (count(usage, "prompt_tokens")?, count(usage, "completion_tokens")?);
+    let with_thoughts = count(usage, "total_tokens").map_or(0, |total| total.saturating_sub(input));
+    let cached = count(&usage["prompt_tokens_details"], "cached_tokens")
+        .or_else(|| count(usage, "prompt_cache_hit_tokens"))
+        .unwrap_or(0);
+    Some(Tokens { input, cached, output: output.max(with_thoughts) })
+}
+
+/// What was said, and why it ended.
+pub(super) fn answer(answer: &Value, names: &Names<'_>, model: &str) -> Result<(ModelTurn, Finish), Bad> {
+    let choice = list(answer, "choices")?.first().ok_or_else(|| Bad("`choices` is missing".into()))?;
+    let message = object(choice, "message")?;
+    let mut turn = ModelTurn::default();
+    content(message, &mut turn)?;
+    for word in ["reasoning_content", "reasoning", "thinking"] {
+        if turn.thought.is_none() {
+            // Some use the same words for objects: those are no thoughts to show.
+            add(&mut turn.thought, message[word].as_str().unwrap_or(""));
+        }
+    }
+    let mut extra = Vec::new();
+    for call in list(message, "tool_calls")? {
+        let function = object(call, "function")?;
+        turn.calls.push(ToolRequest {
+            id: text(call, "id")?.unwrap_or("").to_owned(),
+            name: names.back(text(function, "name")?.unwrap_or("")),
+            arguments: arguments(function.get("arguments")),
+        });
+        extra.push(call.get("extra_content").cloned().unwrap_or_default());
+    }
+    keep(message, extra, model, &mut turn);
+    let refusal = text(message, "refusal")?.filter(|refusal| !refusal.is_empty());
+    let finish = match (text(choice, "finish_reason")?, refusal) {
+        (_, Some(refusal)) => Finish::Refusal(refusal.to_owned()),
+        (Some("length"), None) => Finish::Length,
+        (Some("content_filter"), None) => {
+            Finish::Refusal("the provider's filter held the answer back".into())
+        }
+        (Some("error"), None) => return Err(Bad("the provider says that it broke off (`error`)".into())),
+        _ => Finish::Stop,
+    };
+    Ok((turn, finish))
+}
+
+/// A text, or parts of text and thoughts.
+fn content(message: &Value, turn: &mut ModelTurn) -> Result<(), Bad> {
+    if !matches!(message.get("content"), Some(Value::Array(_))) {
+        turn.text = text(message, "content")?.unwrap_or("").to_owned();
+        return Ok(());
+    }
+    for part in list(message, "content")? {
+        match text(part, "type")? {
+            Some("text") => turn.text.push_str(text(part, "text")?.unwrap_or("")),
+            Some("thinking") => match part.get("thinking") {
+                Some(Value::Array(parts)) => {
+                    for part in parts {
+                        add(&mut turn.thought, text(part, "text")?.unwrap_or(""));
+                    }
+                }
+                _ => add(&mut turn.thought, text(part, "thinking")?.unwrap_or("")),
+            },
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// What has to be sent back with this turn.
+fn keep(message: &Value, extra: Vec<Value>, model: &str, turn: &mut ModelTurn) {
+    let mut kept = serde_json::Map::new();
+    if message["reasoning_content"].is_string() && !turn.calls.is_empty() {
+        kept.insert("thought_back".into(), true.into());
+    }
+    if message["reasoning_details"].is_array() {
+        kept.insert("reasoning_details".into(), message["reasoning_details"].clone());
+    }
+    if extra.iter().any(|extra| !extra.is_null()) {
+        kept.insert("extra".into(), extra.into());
+    }
+    if !kept.is_empty() {
+        kept.insert("model".into(), model.into());
+        turn.opaque = json!({ WIRE: kept });
+    }
+}

@@ -1,0 +1,213 @@
+//! What goes wrong with a request, as an error with all that follows from it: may it be repeated, may
+//! another model be asked, may it have cost something. What is shown of an answer is cleaned here.
+use crate::domain::{ErrorKind, ModelError, RunError, SecretRef};
+use aho_corasick::AhoCorasick;
+use jiff::SignedDuration;
+use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
+use serde_json::Value;
+use std::time::{Duration, SystemTime};
+
+/// Longest wait that a provider may ask for.
+pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
+
+/// Most characters that are shown of what a provider says.
+const MAX_EXCERPT: usize = 300;
+
+/// An error that another try with the same request won't mend.
+pub(super) fn lasting(kind: ErrorKind, message: impl Into<String>) -> ModelError {
+    ModelError {
+        error: RunError::new(kind, message),
+        retry_after: None,
+        try_fallback: false,
+        may_cost: false,
+        tokens: None,
+    }
+}
+
+/// An error that passes: another model may answer now, this one later.
+pub(super) fn passing(kind: ErrorKind, message: impl Into<String>) -> ModelError {
+    ModelError { try_fallback: true, ..lasting(kind, message) }
+}
+
+/// An answer came, and it is of no use.
+pub(super) fn unusable(what: impl std::fmt::Display) -> ModelError {
+    let message = format!("the answer can't be used: {what}");
+    ModelError { may_cost: true, ..lasting(ErrorKind::BadResponse, message) }
+}
+
+/// No answer in time. `sent`: the provider may have been at work.
+pub(super) fn too_late(message: impl Into<String>, sent: bool) -> ModelError {
+    ModelError { may_cost: sent, ..passing(ErrorKind::Timeout, message) }
+}
+
+/// An answer whose status is not success. `body` is what it says, if that is JSON.
+pub(super) fn refused(
+    status: StatusCode,
+    retry_after: Option<Duration>,
+    body: &Value,
+    excerpt: &str,
+    key: Option<&SecretRef>,
+) -> ModelError {
+    let mut said = match status.canonical_reason() {
+        Some(reason) => format!("answered {} {reason}", status.as_u16()),
+        None => format!("answered {}", status.as_u16()),
+    };
+    if status.is_redirection() {
+        said.push_str("; a request is not sent on to another address: set `base_url` to the final one");
+        return lasting(ErrorKind::Config, said);
+    }
+    if !excerpt.is_empty() {
+        said = format!("{said}: {excerpt}");
+    }
+    let code = status.as_u16();
+    let mut error = match code {
+        401 | 403 => lasting(ErrorKind::Auth, format!("{said}; {}", advice(key))),
+        400 if is_bad_key(body) => lasting(ErrorKind::Auth, format!("{said}; {}", advice(key))),
+        402 => lasting(ErrorKind::Auth, format!("{said}; {OUT_OF_CREDIT}")),
+        429 if is_out_of_credit(body) => lasting(ErrorKind::Auth, format!("{said}; {OUT_OF_CREDIT}")),
+        429 => passing(
+            ErrorKind::RateLimit,
+            format!(
+                "{said}; `requests_per_minute` and `max_parallel_requests` keep below the provider's limit"
+            ),
+        ),
+        408 | 409 | 425 | 500.. => passing(ErrorKind::Provider, said),
+        404 => lasting(ErrorKind::Config, format!("{said}; check `model` and `base_url`")),
+        _ => lasting(ErrorKind::Config, format!("{said}; the provider does not accept this request")),
+    };
+    // These say that nothing was done. Others may come from a gateway that lost a working provider.
+    let refuses = matches!(code, 501 | 503 | 529);
+    error.may_cost = code == 408 || (code >= 500 && !refuses);
+    if error.try_fallback {
+        error.retry_after = retry_after.and_then(|wait| SignedDuration::try_from(wait).ok());
+    }
+    error
+}
+
+const OUT_OF_CREDIT: &str = "the account has no credit left: add some, or wait until its limit is renewed";
+
+fn is_out_of_credit(body: &Value) -> bool {
+    let error = &body["error"];
+    [&error["code"], &error["type"]].into_iter().any(|word| {
+        matches!(
+            word.as_str(),
+            Some("insufficient_quota" | "billing_hard_limit_reached" | "billing_not_active")
+        )
+    })
+}
+
+/// Gemini's way to refuse a key.
+fn is_bad_key(body: &Value) -> bool {
+    let details = body["error"]["details"].as_array();
+    details.is_some_and(|details| details.iter().any(|detail| detail["reason"] == "API_KEY_INVALID"))
+}
+
+/// What to do about a key that is not accepted.
+fn advice(key: Option<&SecretRef>) -> String {
+    match key {
+        Some(key) => format!("check the key in {}", place(key)),
+        None => "it has no `api_key`: add api_key = { env = \"NAME\" }".into(),
+    }
+}
+
+/// Where a secret is found.
+pub(super) fn place(secret: &SecretRef) -> String {
+    match secret {
+        SecretRef::Env(name) => format!("the variable {name}"),
+        SecretRef::File(path) => format!("the file {}", path.display()),
+        SecretRef::Credential(name) => format!("the credential {name}"),
+        SecretRef::Command(argv) => {
+            format!("the output of `{}`", argv.first().map_or("", String::as_str))
+        }
+    }
+}
+
+/// How long the provider asks to wait: `retry-after-ms`, `retry-after` in seconds or as a date, or what
+/// Gemini says in its body. Nonsense and the past count as nothing said.
+pub(super) fn retry_after(headers: &HeaderMap, body: &Value, now: SystemTime) -> Option<Duration> {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let millis = header("retry-after-ms").and_then(|text| seconds(text, 1e-3));
+    let wait = millis
+        .or_else(|| {
+            let text = header("retry-after")?;
+            seconds(text, 1.0)
+                .or_else(|| httpdate::parse_http_date(text).ok()?.duration_since(now).ok())
+                .filter(|wait| !wait.is_zero())
+        })
+        .or_else(|| {
+            let details = body["error"]["details"].as_array()?;
+            details.iter().find_map(|detail| seconds(detail["retryDelay"].as_str()?.strip_suffix('s')?, 1.0))
+        })?;
+    Some(wait.min(MAX_RETRY_AFTER))
+}
+
+fn seconds(text: &str, unit: f64) -> Option<Duration> {
+    let number: f64 = text.parse().ok()?;
+    if !number.is_finite() || number <= 0.0 {
+        return None;
+    }
+    Duration::try_from_secs_f64((number * unit).min(MAX_RETRY_AFTER.as_secs_f64())).ok()
+}
+
+/// What a provider says about an error, wherever it says it. Never a whole body: that may hold anything.
+pub(super) fn said(body: &Value) -> &str {
+    let body = body.get(0).unwrap_or(body);
+    let places = [
+        &body["error"]["message"],
+        &body["error"],
+        &body["message"],
+        &body["detail"],
+        &body["detail"][0]["msg"],
+    ];
+    places.into_iter().find_map(Value::as_str).unwrap_or("")
+}
+
+/// A short, printable text that holds none of the secrets and quotes nothing of what was asked.
+pub(super) fn cleaned(text: &str, secrets: &[String], asked: &[&str]) -> String {
+    /// A run of this many characters that was asked as well is a quotation.
+    const QUOTE: usize = 16;
+    /// A shorter question is a word that anyone may say.
+    const SHORTEST: usize = 6;
+    let mut text = text.to_owned();
+    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+        text = text.replace(secret.as_str(), "…");
+    }
+    let chars: Vec<char> = text.chars().take(2 * MAX_EXCERPT).collect();
+    let mut hidden = vec![false; chars.len()];
+    let windows: Vec<String> = chars.windows(QUOTE).map(|window| window.iter().collect()).collect();
+    let search = AhoCorasick::new(&windows).ok();
+    for asked in asked.iter().map(|text| text.trim()) {
+        if let Some(search) = &search {
+            for found in search.find_overlapping_iter(asked) {
+                let at = found.pattern().as_usize();
+                hidden[at..at + QUOTE].fill(true);
+            }
+        }
+        let short: Vec<char> = asked.chars().take(QUOTE).collect();
+        if (SHORTEST..QUOTE).contains(&short.len()) {
+            for at in
+                (0..=chars.len().saturating_sub(short.len())).filter(|at| chars[*at..].starts_with(&short))
+            {
+                hidden[at..at + short.len()].fill(true);
+            }
+        }
+    }
+    let mut clean = String::new();
+    for (c, hidden) in chars.into_iter().zip(hidden) {
+        let c = match c {
+            _ if hidden => '…',
+            c if c.is_control() || c.is_whitespace() => ' ',
+            c => c,
+        };
+        // One is enough of each.
+        if !(matches!(c, ' ' | '…') && clean.ends_with(c)) {
+            clean.push(c);
+        }
+    }
+    let clean = clean.trim();
+    match clean.char_indices().nth(MAX_EXCERPT) {
+        Some((end, _)) => format!("{}…", &clean[..end]),
+        None => clean.to_owned(),
+    }
+}
