@@ -160,8 +160,13 @@ impl Tools {
         let runs = entry.runs.ok_or_else(|| ToolError::Unavailable(name.to_owned()))?;
         let args = dispatch::arguments(entry, args)?;
         let bound = context.timeout.unwrap_or(DEFAULT_TIMEOUT);
-        let call =
-            Call { tool: name.to_owned(), args, settings: entry.settings.clone(), bound, context: context.clone() };
+        let call = Call {
+            tool: name.to_owned(),
+            args,
+            settings: entry.settings.clone(),
+            bound,
+            context: context.clone(),
+        };
         dispatch::bounded(name, bound, runs.call(call)).await
     }
 
