@@ -21,7 +21,7 @@ pub(super) async fn send(spec: &CommandSpec, message: &Message, timeout: Duratio
         if matches!(value, TextOrSecret::Secret(_)) {
             hidden.push(text.clone());
         }
-        env.push((name.clone(), text));
+        env.push((name.clone(), text.expose().to_owned()));
     }
     env.extend([
         ("BGAGENT_ABOUT".to_owned(), message.about.as_str().to_owned()),
@@ -46,9 +46,9 @@ pub(super) async fn send(spec: &CommandSpec, message: &Message, timeout: Duratio
     if finished.status.success() {
         return Ok(());
     }
-    let mut said = child::first_line(&finished.stderr);
-    for secret in &hidden {
-        said = said.replace(secret.as_str(), "***");
+    let mut said = secret::redact(&child::first_line(&finished.stderr)).into_owned();
+    for value in &hidden {
+        said = said.replace(value.expose(), secret::REDACTED);
     }
     let said = if said.is_empty() { said } else { format!(": {said}") };
     Err(SendError::passing(format!("`{name}` ended with {}{said}", child::how_it_ended(finished.status))))

@@ -197,7 +197,7 @@ async fn command_that_fails_hangs_or_is_missing() {
     let secret = TextOrSecret::Secret(SecretRef::Command(vec!["echo".into(), "TOKEN".into()]));
     let env = BTreeMap::from([("KEY".to_owned(), secret)]);
     let error = send(&command("echo \"bad key $KEY\" >&2; exit 3", env), &message(), LONG).await.unwrap_err();
-    assert_eq!(error, SendError::passing("`/bin/sh` ended with exit status 3: bad key ***"));
+    assert_eq!(error, SendError::passing("`/bin/sh` ended with exit status 3: bad key [redacted]"));
 
     let started = Instant::now();
     let error = send(&command("sleep 600 & sleep 600", BTreeMap::new()), &message(), Duration::from_secs(1))

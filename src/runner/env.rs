@@ -34,7 +34,9 @@ pub(super) async fn of_command(
             TextOrSecret::Text(text) => text.clone(),
             secret => crate::secret::value_of(secret, time_left.min(SECRET_TIMEOUT))
                 .await
-                .map_err(|error| format!("no value for the variable `{name}`: {error}"))?,
+                .map_err(|error| format!("no value for the variable `{name}`: {error}"))?
+                .expose()
+                .to_owned(),
         };
         environment.insert(name.into(), value.into());
     }

@@ -1,5 +1,5 @@
-//! Secrets: found when they are used, never kept, never shown. Which program or request gets one
-//! is for the callers to say.
+//! Secrets: found when they are used, never written, never shown. Which program or request gets one
+//! is for the callers to say; what they are told back goes through [`redact`].
 use crate::child::{self, Program};
 use crate::domain::{SecretRef, TextOrSecret};
 use std::ffi::OsString;
@@ -7,6 +7,14 @@ use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use zeroize::Zeroizing;
+
+mod forms;
+mod redact;
+mod value;
+
+pub use redact::{REDACTED, Redactor, redact, redact_json};
+pub use value::Secret;
 
 /// Longest secret, in bytes.
 const MAX_LEN: usize = 64 << 10;
@@ -16,27 +24,29 @@ const MAX_LEN: usize = 64 << 10;
 #[error("{0}")]
 pub struct SecretError(pub String);
 
-/// Finds a secret.
-pub async fn resolve(secret: &SecretRef, timeout: Duration) -> Result<String, SecretError> {
-    match secret {
+/// Finds a secret. From now on [`redact`] knows it.
+pub async fn resolve(secret: &SecretRef, timeout: Duration) -> Result<Secret, SecretError> {
+    let value = match secret {
         SecretRef::Env(name) => from_env(name),
         SecretRef::File(path) => from_file(path.clone(), Guard::Private, timeout).await,
         SecretRef::Credential(name) => {
             from_credential(std::env::var_os("CREDENTIALS_DIRECTORY"), name, timeout).await
         }
         SecretRef::Command(argv) => from_command(argv, timeout).await,
-    }
+    }?;
+    redact::remember(&value);
+    Ok(value)
 }
 
 /// A plain text as it is, or a secret.
-pub async fn value_of(value: &TextOrSecret, timeout: Duration) -> Result<String, SecretError> {
+pub async fn value_of(value: &TextOrSecret, timeout: Duration) -> Result<Secret, SecretError> {
     match value {
-        TextOrSecret::Text(text) => Ok(text.clone()),
+        TextOrSecret::Text(text) => Ok(text.clone().into()),
         TextOrSecret::Secret(secret) => resolve(secret, timeout).await,
     }
 }
 
-fn from_env(name: &str) -> Result<String, SecretError> {
+fn from_env(name: &str) -> Result<Secret, SecretError> {
     let place = format!("the variable {name}");
     match std::env::var(name) {
         Ok(text) => text_of(text.into_bytes(), &place),
@@ -56,7 +66,7 @@ enum Guard {
     Given,
 }
 
-async fn from_file(path: PathBuf, guard: Guard, timeout: Duration) -> Result<String, SecretError> {
+async fn from_file(path: PathBuf, guard: Guard, timeout: Duration) -> Result<Secret, SecretError> {
     let shown = path.display().to_string();
     let reading = tokio::task::spawn_blocking(move || read_file(&path, guard));
     match tokio::time::timeout(timeout, reading).await {
@@ -66,7 +76,7 @@ async fn from_file(path: PathBuf, guard: Guard, timeout: Duration) -> Result<Str
     }
 }
 
-fn read_file(path: &Path, guard: Guard) -> Result<String, SecretError> {
+fn read_file(path: &Path, guard: Guard) -> Result<Secret, SecretError> {
     let shown = path.display();
     let cannot = |cause: std::io::Error| SecretError(format!("can't read the secret file {shown}: {cause}"));
     // What is judged is what was opened. Without O_NONBLOCK, opening a pipe would wait for a writer.
@@ -93,16 +103,16 @@ fn read_file(path: &Path, guard: Guard) -> Result<String, SecretError> {
             )));
         }
     }
-    let mut bytes = Vec::new();
+    let mut bytes = Zeroizing::new(Vec::new());
     file.take(MAX_LEN as u64 + 1).read_to_end(&mut bytes).map_err(cannot)?;
-    text_of(bytes, &format!("the secret file {shown}"))
+    text_of(std::mem::take(&mut bytes), &format!("the secret file {shown}"))
 }
 
 async fn from_credential(
     folder: Option<OsString>,
     name: &str,
     timeout: Duration,
-) -> Result<String, SecretError> {
+) -> Result<Secret, SecretError> {
     if name.is_empty() || name.contains('/') || name == "." || name == ".." {
         return Err(SecretError(format!(
             "`{name}` can't name a credential: it is the name of a file, without folders"
@@ -116,7 +126,7 @@ async fn from_credential(
     from_file(Path::new(&folder).join(name), Guard::Given, timeout).await
 }
 
-async fn from_command(argv: &[String], timeout: Duration) -> Result<String, SecretError> {
+async fn from_command(argv: &[String], timeout: Duration) -> Result<Secret, SecretError> {
     // A password store needs what it needs of the environment (its agent, its keyring, its home),
     // and the configuration's owner chose it: it gets all. Its standard error may hold anything and
     // is not shown.
@@ -134,11 +144,15 @@ async fn from_command(argv: &[String], timeout: Duration) -> Result<String, Secr
 }
 
 /// The secret in what was read: without the one newline that editors and `echo` add.
-fn text_of(bytes: Vec<u8>, place: &str) -> Result<String, SecretError> {
+fn text_of(bytes: Vec<u8>, place: &str) -> Result<Secret, SecretError> {
     if bytes.len() > MAX_LEN {
+        drop(Zeroizing::new(bytes));
         return Err(SecretError(format!("{place} is longer than {} KiB", MAX_LEN >> 10)));
     }
-    let mut text = String::from_utf8(bytes).map_err(|_| SecretError(format!("{place} is not UTF-8")))?;
+    let mut text = String::from_utf8(bytes).map_err(|error| {
+        drop(Zeroizing::new(error.into_bytes()));
+        SecretError(format!("{place} is not UTF-8"))
+    })?;
     if text.ends_with('\n') {
         text.pop();
         if text.ends_with('\r') {
@@ -148,7 +162,7 @@ fn text_of(bytes: Vec<u8>, place: &str) -> Result<String, SecretError> {
     if text.is_empty() {
         return Err(SecretError(format!("{place} is empty")));
     }
-    Ok(text)
+    Ok(text.into())
 }
 
 #[cfg(test)]

@@ -12,13 +12,13 @@ fn file(folder: &tempfile::TempDir, text: &[u8], mode: u32) -> PathBuf {
     path
 }
 
-async fn of_command(script: &str, bound: Duration) -> Result<String, SecretError> {
+async fn of_command(script: &str, bound: Duration) -> Result<Secret, SecretError> {
     resolve(&SecretRef::Command(vec!["/bin/sh".into(), "-c".into(), script.into()]), bound).await
 }
 
 #[tokio::test]
 async fn plain_text_is_itself() {
-    assert_eq!(value_of(&TextOrSecret::Text("x\n".into()), LONG).await.unwrap(), "x\n");
+    assert_eq!(value_of(&TextOrSecret::Text("x\n".into()), LONG).await.unwrap().expose(), "x\n");
 }
 
 #[tokio::test]
@@ -33,7 +33,7 @@ async fn from_a_private_file() {
     let folder = tempfile::tempdir().unwrap();
     for mode in [0o600, 0o400] {
         let path = file(&folder, format!("{VALUE}\n").as_bytes(), mode);
-        assert_eq!(resolve(&SecretRef::File(path.clone()), LONG).await.unwrap(), VALUE);
+        assert_eq!(resolve(&SecretRef::File(path.clone()), LONG).await.unwrap().expose(), VALUE);
         std::fs::remove_file(path).unwrap();
     }
 }
@@ -77,7 +77,7 @@ async fn from_the_credentials_of_a_service() {
     let folder = tempfile::tempdir().unwrap();
     file(&folder, VALUE.as_bytes(), 0o440);
     let here = Some(folder.path().as_os_str().to_owned());
-    assert_eq!(from_credential(here.clone(), "secret", LONG).await.unwrap(), VALUE);
+    assert_eq!(from_credential(here.clone(), "secret", LONG).await.unwrap().expose(), VALUE);
     for name in ["", "..", "../secret", "/etc/passwd"] {
         let error = from_credential(here.clone(), name, LONG).await.unwrap_err().0;
         assert!(error.contains("can't name a credential"), "{error}");
@@ -88,8 +88,8 @@ async fn from_the_credentials_of_a_service() {
 
 #[tokio::test]
 async fn from_a_program() {
-    assert_eq!(of_command(&format!("echo {VALUE}"), LONG).await.unwrap(), VALUE);
-    assert_eq!(of_command("printf 'a\\n\\n'", LONG).await.unwrap(), "a\n");
+    assert_eq!(of_command(&format!("echo {VALUE}"), LONG).await.unwrap().expose(), VALUE);
+    assert_eq!(of_command("printf 'a\\n\\n'", LONG).await.unwrap().expose(), "a\n");
 }
 
 #[tokio::test]
