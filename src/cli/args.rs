@@ -118,6 +118,8 @@ pub enum Command {
     Tail(Box<TailArgs>),
     /// Start a run by hand and print its id
     Run(RunArgs),
+    /// Play a recorded run again, with another model or query, without touching anything
+    Replay(ReplayArgs),
     /// Cancel one run
     Cancel(CancelArgs),
     /// Leave out the next slot of an agent
@@ -350,11 +352,34 @@ pub struct RunArgs {
     /// Ask this instead of the configured query
     #[arg(long, value_name = "QUERY")]
     pub query: Option<String>,
+    /// Call only tools that read; show what the others would have done
+    #[arg(long)]
+    pub rehearse: bool,
     /// Follow the run and exit by its outcome
     #[arg(long)]
     pub wait: bool,
     /// Wait at most this long; the run goes on
     #[arg(long, value_name = "DURATION", requires = "wait")]
+    pub timeout: Option<String>,
+}
+
+/// `bgagent replay`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  bgagent replay 7f3ac01e --model cheap\n  bgagent replay 7f3ac01e --query 'Be brief.'\n\nThe model is asked anew; tools answer as they did in the recorded run, and nothing is touched."
+)]
+pub struct ReplayArgs {
+    /// Which run: its id, or the end of it
+    #[arg(value_name = "RUN", add = ArgValueCompleter::new(complete::runs))]
+    pub run: String,
+    /// Another [models.…] table
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
+    /// Ask this instead of the agent's query
+    #[arg(long, value_name = "QUERY")]
+    pub query: Option<String>,
+    /// Wait at most this long; the replay goes on
+    #[arg(long, value_name = "DURATION")]
     pub timeout: Option<String>,
 }
 
@@ -467,6 +492,9 @@ pub struct UsageArgs {
     /// How to sum up
     #[arg(long, value_name = "WHAT", default_value = "agent", value_parser = ["agent", "model", "day"])]
     pub by: String,
+    /// Only of this many days, today included
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub days: Option<u32>,
 }
 
 /// `bgagent shutdown`

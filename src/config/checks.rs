@@ -288,18 +288,19 @@ fn thresholds(section: &Section<'_>, out: &mut Map<String, Value>) {
 /// Why an agent can't be started in this version, if it can't.
 pub(super) fn unavailable(spec: &AgentSpec, fleet: &Fleet) -> Option<String> {
     let not_here = |what: &str| Some(format!("not available in this version: {what}"));
-    let tool = |call: &ToolCallSpec| {
-        let kind = fleet.tools.get(&call.tool).map_or(call.tool.as_str(), |spec| spec.kind.as_str());
-        let here = keys::TOOLS.iter().any(|(name, here)| *name == kind && *here);
-        if here { None } else { not_here(&format!("tool `{}`", call.tool)) }
+    let named = |name: &str| {
+        let kind = fleet.tools.get(name).map_or(name, |spec| spec.kind.as_str());
+        let here = name.contains('/') || keys::TOOLS.iter().any(|(name, here)| *name == kind && *here);
+        if here { None } else { not_here(&format!("tool `{name}`")) }
     };
+    let tool = |call: &ToolCallSpec| named(&call.tool);
     let check = |check: &Check| match &check.body {
         CheckBody::Tool(call) => tool(call),
         CheckBody::Command(_) if !check.novel_by.is_empty() => not_here("`novel_by`"),
         CheckBody::Command(_) => None,
     };
     let body = match &spec.body {
-        Body::Query(_) => not_here("agents with a `query`"),
+        Body::Query(query) => query.tools.iter().find_map(|name| named(name)),
         Body::Tool(call) => tool(call),
         Body::Command(_) => None,
     };

@@ -68,9 +68,9 @@ pub(super) const TOOLS: &[(&str, bool)] = &[
     ("files", false),
     ("s3", false),
     ("shell", false),
-    ("remember", false),
-    ("recall", false),
-    ("report", false),
+    ("remember", true),
+    ("recall", true),
+    ("report", true),
 ];
 
 pub(super) const DAEMON: &[Key] = &[

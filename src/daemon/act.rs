@@ -147,7 +147,17 @@ async fn forward(store: Store, mut reports: mpsc::Receiver<Report>, inbox: mpsc:
     while let Some(report) = reports.recv().await {
         let store = store.clone();
         match report {
-            Report::Output { run, agent, attempt, chunks, keep_head, drop_before, dropped_bytes, told, done } => {
+            Report::Output {
+                run,
+                agent,
+                attempt,
+                chunks,
+                keep_head,
+                drop_before,
+                dropped_bytes,
+                told,
+                done,
+            } => {
                 let fact = Fact::OutputCaptured {
                     run,
                     agent,
@@ -169,8 +179,10 @@ async fn forward(store: Store, mut reports: mpsc::Receiver<Report>, inbox: mpsc:
             Report::Journal { talks, done } => {
                 tokio::spawn(async move {
                     let at = super::clock::now().wall;
-                    let entries: Vec<Entry> =
-                        talks.into_iter().map(|talk| Entry { at, fact: Fact::Talked(Box::new(talk)) }).collect();
+                    let entries: Vec<Entry> = talks
+                        .into_iter()
+                        .map(|talk| Entry { at, fact: Fact::Talked(Box::new(talk)) })
+                        .collect();
                     // dropped on an error that does not pass: then the conversation can't go on
                     if commit_in_the_end(&store, entries).await {
                         let _ = done.send(());

@@ -54,7 +54,9 @@ pub(super) async fn handle(request: Request, services: &Arc<Services>) -> Step {
             }
             Err(error) => Step::Done(Err(error)),
         },
-        Request::DecideApproval(p) => change(&services, Command::Decide(p.id, p.approve, p.reason), None).await,
+        Request::DecideApproval(p) => {
+            change(&services, Command::Decide(p.id, p.approve, p.reason), None).await
+        }
         Request::SkipAgent(p) => {
             let agent = p.agent_id.clone();
             match change_agent(&services, &p.agent_id, p.request_id, Command::Skip).await {
@@ -531,7 +533,10 @@ async fn usage(services: &Services, params: UsageParams) -> Answer {
         let limits = services
             .handle
             .ask(move |engine, now| {
-                names.into_iter().map(|name| (engine.budget_left(Some(&name), now.wall), name)).collect::<Vec<_>>()
+                names
+                    .into_iter()
+                    .map(|name| (engine.budget_left(Some(&name), now.wall), name))
+                    .collect::<Vec<_>>()
             })
             .await
             .ok_or_else(down)?;

@@ -76,13 +76,7 @@ fn answered(
     told
 }
 
-fn unanswered(
-    n: u64,
-    model: &str,
-    error: &RunError,
-    used: &Usage,
-    took_ms: u64,
-) -> Vec<(EventType, Value)> {
+fn unanswered(n: u64, model: &str, error: &RunError, used: &Usage, took_ms: u64) -> Vec<(EventType, Value)> {
     let kind: ErrorKind = error.kind;
     vec![(
         EventType::ModelResponse,

@@ -121,8 +121,20 @@ impl Money {
         let whole = |n: Option<u64>| n.map(|n| n as f64);
         let table = [
             (true, "usd_per_day", own.and_then(|own| own.usd_per_day), mine.usd, asked.usd),
-            (true, "tokens_per_day", whole(own.and_then(|own| own.tokens_per_day)), mine.tokens, asked.tokens),
-            (true, "requests_per_day", whole(own.and_then(|own| own.requests_per_day)), mine.requests, asked.requests),
+            (
+                true,
+                "tokens_per_day",
+                whole(own.and_then(|own| own.tokens_per_day)),
+                mine.tokens,
+                asked.tokens,
+            ),
+            (
+                true,
+                "requests_per_day",
+                whole(own.and_then(|own| own.requests_per_day)),
+                mine.requests,
+                asked.requests,
+            ),
             (false, "usd_per_day", fleet.usd_per_day, all.usd, asked.usd),
             (false, "usd_per_month", fleet.usd_per_month, self.of_month(day), asked.usd),
             (false, "tokens_per_day", whole(fleet.tokens_per_day), all.tokens, asked.tokens),
@@ -154,7 +166,11 @@ impl Limit {
     }
 
     fn text(&self, agent: &AgentId, until: Date) -> String {
-        let whose = if self.agent { format!("`{}` of agent `{agent}`", self.key) } else { format!("`{}` of [budget]", self.key) };
+        let whose = if self.agent {
+            format!("`{}` of agent `{agent}`", self.key)
+        } else {
+            format!("`{}` of [budget]", self.key)
+        };
         format!(
             "{whose} allows {}: {} are used or held, and the next request may take {}; raise it, or wait until {until}",
             self.amount(self.allowed),
@@ -211,13 +227,16 @@ impl Engine {
         let run = self
             .runs
             .get(&id)
-            .filter(|run| run.place == Place::Active && run.record.attempt == attempt && run.cancelled.is_none())
+            .filter(|run| {
+                run.place == Place::Active && run.record.attempt == attempt && run.cancelled.is_none()
+            })
             .ok_or_else(gone)?;
         self.chain = run.record.chain;
         let (agent, spec) = (run.agent, run.spec.clone());
         let day = self.today(now.wall);
         self.money.forget_before(day);
-        let limits = self.money.limits(&self.fleet.budget, Some((&spec.id, &spec.limits)), day, Amount::held(&worst));
+        let limits =
+            self.money.limits(&self.fleet.budget, Some((&spec.id, &spec.limits)), day, Amount::held(&worst));
         if let Some(limit) = limits.iter().find(|limit| limit.is_over()) {
             let until = if limit.key == "usd_per_month" { day.last_of_month() } else { day };
             let text = limit.text(&spec.id, until.tomorrow().unwrap_or(until));
@@ -254,7 +273,8 @@ impl Engine {
     /// Nobody saw the end of a request: its worst case is charged.
     pub(super) fn charge_open_request(&mut self, now: Now, id: RunId) {
         let Some(held) = self.money.held.remove(&id) else { return };
-        let used = Usage { requests: 1, input_tokens: held.worst.tokens, usd: held.worst.usd, ..Usage::default() };
+        let used =
+            Usage { requests: 1, input_tokens: held.worst.tokens, usd: held.worst.usd, ..Usage::default() };
         let said = Said::Charged { model: held.model, used, day: held.day };
         self.push_talk(now, id, said);
     }
@@ -262,7 +282,12 @@ impl Engine {
     /// Requests of the last life whose end nobody saw. The runs are known already.
     pub(super) fn charge_restored(&mut self, now: Now, holds: Vec<HoldRecord>) {
         for hold in holds {
-            let used = Usage { requests: 1, input_tokens: hold.worst.tokens, usd: hold.worst.usd, ..Usage::default() };
+            let used = Usage {
+                requests: 1,
+                input_tokens: hold.worst.tokens,
+                usd: hold.worst.usd,
+                ..Usage::default()
+            };
             self.money.add(hold.day, &hold.agent, Amount::of(&used), 1.0);
             let attempt = self.runs.get(&hold.run).map_or(0, |run| run.record.attempt);
             let said = Said::Charged { model: hold.model, used, day: hold.day };
@@ -274,7 +299,8 @@ impl Engine {
 
     fn warn_of_budgets(&mut self, now: Now, agent: u32, spec: &AgentSpec, day: Date) {
         let warn_at = self.fleet.budget.warn_at.unwrap_or(WARN_AT);
-        let limits = self.money.limits(&self.fleet.budget, Some((&spec.id, &spec.limits)), day, Amount::default());
+        let limits =
+            self.money.limits(&self.fleet.budget, Some((&spec.id, &spec.limits)), day, Amount::default());
         for limit in limits {
             if limit.allowed > 0.0 && limit.used >= warn_at * limit.allowed && !limit.is_used_up() {
                 let whose = if limit.agent { format!("agent `{}`", spec.id) } else { "the fleet".into() };
@@ -321,7 +347,8 @@ impl Engine {
         if let Some((_, text)) = self.money.refused.get(&spec.id).filter(|(refused, _)| *refused == day) {
             return Some(text.clone());
         }
-        let limits = self.money.limits(&self.fleet.budget, Some((&spec.id, &spec.limits)), day, Amount::default());
+        let limits =
+            self.money.limits(&self.fleet.budget, Some((&spec.id, &spec.limits)), day, Amount::default());
         let spent = limits.into_iter().find(Limit::is_used_up)?;
         Some(spent.text(&spec.id, day.tomorrow().unwrap_or(day)))
     }

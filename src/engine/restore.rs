@@ -50,7 +50,11 @@ impl Engine {
             queue: Queue::default(),
             incidents: HashMap::new(),
             money: Money::restored(restored.spent),
-            approvals: restored.approvals.into_iter().map(|one| (one.wanted.id.clone(), (one.run, one.wanted))).collect(),
+            approvals: restored
+                .approvals
+                .into_iter()
+                .map(|one| (one.wanted.id.clone(), (one.run, one.wanted)))
+                .collect(),
             triggers: HashMap::new(),
             last: now,
             seed,

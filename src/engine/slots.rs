@@ -240,7 +240,8 @@ impl Engine {
         match self.obstacle(now, agent, trigger) {
             Some((verdict, cause)) => self.judged(now, agent, one, verdict, &cause),
             None => {
-                let run = self.claim(now, agent, trigger, Some(slot), not_before, None, None, RunMode::Normal);
+                let run =
+                    self.claim(now, agent, trigger, Some(slot), not_before, None, None, RunMode::Normal);
                 self.push(
                     now,
                     Fact::SlotsJudged {

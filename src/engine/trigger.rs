@@ -54,7 +54,16 @@ impl Engine {
         match self.obstacle(now, agent, Trigger::Event) {
             None => {
                 let event = serde_json::to_string(event).expect("events serialize");
-                self.claim(now, agent, Trigger::Event, None, None, Some(Arc::from(event)), None, RunMode::Normal);
+                self.claim(
+                    now,
+                    agent,
+                    Trigger::Event,
+                    None,
+                    None,
+                    Some(Arc::from(event)),
+                    None,
+                    RunMode::Normal,
+                );
                 self.touch(agent);
             }
             Some((verdict, cause)) => {

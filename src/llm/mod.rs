@@ -13,6 +13,7 @@ mod wire;
 use crate::domain::{
     ChatMessage, ErrorKind, Fleet, ModelAnswer, ModelError, ModelRequest, ModelSpec, TextOrSecret,
 };
+use crate::secret::Secret;
 use crate::{net, secret};
 use exchange::{Answered, Patience, exchange};
 use gate::{Allowed, Gate, NoPlace, Place};
@@ -155,11 +156,11 @@ impl Model {
     }
 
     /// All headers, and the secrets in them.
-    async fn headers(&self, wire: Wire, until: Instant) -> Result<(HeaderMap, Vec<String>), ModelError> {
+    async fn headers(&self, wire: Wire, until: Instant) -> Result<(HeaderMap, Vec<Secret>), ModelError> {
         let (mut headers, mut secrets) = (HeaderMap::new(), Vec::new());
         let time = || until.saturating_duration_since(Instant::now()).min(SECRET);
-        let mut add = |name: &str, value: String, before: &str, hide: bool| {
-            let parsed = HeaderValue::from_str(&format!("{before}{value}"));
+        let mut add = |name: &str, value: Secret, before: &str, hide: bool| {
+            let parsed = HeaderValue::from_str(&format!("{before}{}", value.expose()));
             let (Ok(name), Ok(mut parsed)) = (name.parse::<HeaderName>(), parsed) else {
                 let message =
                     format!("the header `{name}` or its value has characters that HTTP can't carry");
@@ -254,7 +255,7 @@ fn parse(body: &[u8]) -> Result<Value, ModelError> {
 }
 
 /// What may be shown of a provider's words.
-fn clean(text: &str, secrets: &[String], request: &ModelRequest) -> String {
+fn clean(text: &str, secrets: &[Secret], request: &ModelRequest) -> String {
     let mut asked: Vec<&str> = request.system.as_deref().into_iter().collect();
     for message in &request.messages {
         match message {

@@ -1,6 +1,7 @@
 //! What goes wrong with a request, as an error with all that follows from it: may it be repeated, may
 //! another model be asked, may it have cost something. What is shown of an answer is cleaned here.
 use crate::domain::{ErrorKind, ModelError, RunError, SecretRef};
+use crate::secret::Secret;
 use aho_corasick::AhoCorasick;
 use jiff::SignedDuration;
 use reqwest::StatusCode;
@@ -164,14 +165,14 @@ pub(super) fn said(body: &Value) -> &str {
 }
 
 /// A short, printable text that holds none of the secrets and quotes nothing of what was asked.
-pub(super) fn cleaned(text: &str, secrets: &[String], asked: &[&str]) -> String {
+pub(super) fn cleaned(text: &str, secrets: &[Secret], asked: &[&str]) -> String {
     /// A run of this many characters that was asked as well is a quotation.
     const QUOTE: usize = 16;
     /// A shorter question is a word that anyone may say.
     const SHORTEST: usize = 6;
     let mut text = text.to_owned();
-    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-        text = text.replace(secret.as_str(), "…");
+    for secret in secrets.iter().filter(|secret| !secret.expose().is_empty()) {
+        text = text.replace(secret.expose(), "…");
     }
     let chars: Vec<char> = text.chars().take(2 * MAX_EXCERPT).collect();
     let mut hidden = vec![false; chars.len()];

@@ -1,8 +1,8 @@
 //! What each method gives. Instants are RFC 3339 in UTC, durations are in milliseconds, money is in
 //! US dollars. Fields are only ever added.
 use crate::domain::{
-    Activity, AgentId, Desired, Event, Health, RunError, RunId, RunStatus, Severity, Stream, Trigger, Usage,
-    Verdict,
+    Activity, AgentId, Desired, Event, Health, RunError, RunId, RunStatus, Severity, Step, Stream, Trigger,
+    Usage, Verdict,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

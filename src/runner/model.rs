@@ -215,7 +215,7 @@ impl Attempt<'_> {
     ) -> Result<Result<ModelAnswer, ModelError>, Break> {
         let bound = self.time_left();
         let deadline = self.deadline;
-        let orders = &mut self.orders;
+        let mut orders = self.orders.clone();
         tokio::select! {
             answer = self.shared.models.ask(model, request, bound) => {
                 if answer.is_err() && Instant::now() >= deadline {
@@ -279,13 +279,7 @@ fn outcome(finished: Finished, would_have: Vec<String>) -> AttemptOutcome {
         Ok(text) => (AttemptEnd::Completed, Some(secret::redact(&text).into_owned())),
         Err(error) => (AttemptEnd::Failed(error), None),
     };
-    AttemptOutcome {
-        result,
-        usage: finished.usage,
-        warnings,
-        said: finished.said,
-        ..AttemptOutcome::of(end)
-    }
+    AttemptOutcome { result, usage: finished.usage, warnings, said: finished.said, ..AttemptOutcome::of(end) }
 }
 
 pub(super) fn to_std(span: SignedDuration) -> Duration {

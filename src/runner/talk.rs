@@ -4,9 +4,7 @@ use super::command::Attempt;
 use super::model::{Break, to_std};
 use super::{Brief, Report, Shared, StopOrder};
 use crate::conversation::PlannedCall;
-use crate::domain::{
-    ApprovalWanted, Effect, RunError, RunMode, Said, Step, Talk, ToolReply, WorstCase,
-};
+use crate::domain::{ApprovalWanted, Effect, RunError, RunMode, Said, Step, Talk, ToolReply, WorstCase};
 use crate::secret;
 use crate::tools::{CallContext, ToolError, ToolOutput};
 use serde_json::Value;
@@ -226,7 +224,12 @@ impl Calls {
 
     /// The reply to a call that is not made for real.
     fn without_a_call(&mut self, call: &PlannedCall) -> Option<ToolReply> {
-        let reply = |text: String, is_error| ToolReply { id: call.id.clone(), name: call.name.clone(), text, is_error };
+        let reply = |text: String, is_error| ToolReply {
+            id: call.id.clone(),
+            name: call.name.clone(),
+            text,
+            is_error,
+        };
         if let Some(recorded) = &mut self.recorded {
             let key = (call.name.clone(), call.args.to_string());
             let known = recorded.get_mut(&key).and_then(|replies| match replies.len() {
@@ -235,7 +238,12 @@ impl Calls {
                 _ => replies.pop_front(),
             });
             return Some(known.map_or_else(
-                || reply("this call was not made in the recorded run, so its result is not known".into(), true),
+                || {
+                    reply(
+                        "this call was not made in the recorded run, so its result is not known".into(),
+                        true,
+                    )
+                },
                 |known| ToolReply { id: call.id.clone(), ..known },
             ));
         }
@@ -258,9 +266,11 @@ fn recorded(rows: Vec<crate::store::StepRow>) -> HashMap<(String, String), VecDe
                     if text.trim().is_empty() {
                         return "{}".to_owned();
                     }
-                    serde_json::from_str::<Value>(text).map_or_else(|_| text.to_owned(), |args| args.to_string())
+                    serde_json::from_str::<Value>(text)
+                        .map_or_else(|_| text.to_owned(), |args| args.to_string())
                 };
-                turn = answer.turn.calls.iter().map(|call| (call.name.clone(), args(&call.arguments))).collect();
+                turn =
+                    answer.turn.calls.iter().map(|call| (call.name.clone(), args(&call.arguments))).collect();
             }
             Step::Called { call, reply, .. } => {
                 if let Some(key) = turn.get(call) {

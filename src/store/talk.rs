@@ -41,8 +41,10 @@ pub(super) fn talked(db: &Connection, talk: &Talk, at: Timestamp) -> rusqlite::R
         }
         Said::Waits { wanted } => waits(db, talk, wanted, at)?,
         Said::Decided { id, call, approved, reason, .. } => {
-            db.prepare_cached("UPDATE approvals SET decided_at = ?2, approved = ?3, reason = ?4 WHERE id = ?1")?
-                .execute(params![id, to_micros(at), approved, reason])?;
+            db.prepare_cached(
+                "UPDATE approvals SET decided_at = ?2, approved = ?3, reason = ?4 WHERE id = ?1",
+            )?
+            .execute(params![id, to_micros(at), approved, reason])?;
             let step = Step::Decided { call: *call, approved: *approved, reason: reason.clone() };
             db.prepare_cached(
                 "INSERT INTO steps(run, n, at, body) VALUES (?1, (SELECT coalesce(max(n) + 1, 0) FROM steps WHERE run = ?1), ?2, ?3)",
@@ -123,8 +125,8 @@ fn waits(db: &Connection, talk: &Talk, wanted: &[ApprovalWanted], at: Timestamp)
 pub(super) fn remembered(db: &Connection, change: &MemoryChange, at: Timestamp) -> rusqlite::Result<()> {
     match change {
         MemoryChange::Said { session, run, messages } => {
-            let mut insert = db
-                .prepare_cached("INSERT INTO sessions(session, run, at, message) VALUES (?1, ?2, ?3, ?4)")?;
+            let mut insert =
+                db.prepare_cached("INSERT INTO sessions(session, run, at, message) VALUES (?1, ?2, ?3, ?4)")?;
             for message in messages {
                 let text = serde_json::to_string(message).expect("messages serialize");
                 insert.execute(params![&**session, run.as_bytes().as_slice(), to_micros(at), text])?;
@@ -304,7 +306,8 @@ pub(super) fn restored(
         })?
         .collect::<Result<_, _>>()?;
     // budgets look back for a month at the most; two leave room for a clock that was wrong
-    let newest: Option<String> = db.query_row("SELECT max(day) FROM spent", [], |row| row.get(0)).optional()?.flatten();
+    let newest: Option<String> =
+        db.query_row("SELECT max(day) FROM spent", [], |row| row.get(0)).optional()?.flatten();
     let since = newest
         .and_then(|day| day.parse::<Date>().ok())
         .and_then(|day| day.checked_sub(jiff::Span::new().days(62)).ok())

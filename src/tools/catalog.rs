@@ -1,6 +1,6 @@
 //! What tools there are: names, effects, sentences, schemas. A tool without [`Runs`] is not in this
 //! version; it is listed so that people and `check` can say so instead of "unknown".
-use super::{Call, Effect, Entry, ToolError, ToolInfo, ToolOutput, probe, system_metrics};
+use super::{Call, Effect, Entry, ToolError, ToolInfo, ToolOutput, notes, probe, report, system_metrics};
 use crate::domain::{ReadsWhen, ToolSpec};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -10,6 +10,9 @@ use std::sync::Arc;
 pub(super) enum Runs {
     SystemMetrics,
     Probe,
+    Remember,
+    Recall,
+    Report,
 }
 
 /// What an instance of a tool is, by its settings.
@@ -37,6 +40,9 @@ impl Runs {
         match self {
             Self::SystemMetrics => About::local(system_metrics::schema()),
             Self::Probe => About::local(probe::schema()),
+            Self::Remember => About { effect: Effect::Idempotent, ..About::local(notes::remember_schema()) },
+            Self::Recall => About::local(notes::recall_schema()),
+            Self::Report => About { effect: Effect::Idempotent, ..About::local(report::schema()) },
         }
     }
 
@@ -50,6 +56,9 @@ impl Runs {
         match self {
             Self::SystemMetrics => system_metrics::call(&call.args).await,
             Self::Probe => probe::call(&call.args, call.bound).await,
+            Self::Remember => notes::remember(call).await,
+            Self::Recall => notes::recall(call).await,
+            Self::Report => report::call(&call),
         }
     }
 }
@@ -95,9 +104,9 @@ const BUILT_INS: &[(&str, Effect, Option<Runs>, &str)] = &[
         None,
         "Runs one of an allow-list of commands with typed parameters, without a shell.",
     ),
-    ("remember", Effect::Idempotent, None, "Keeps a note of the agent under a key."),
-    ("recall", Effect::Read, None, "Reads the agent's notes."),
-    ("report", Effect::Idempotent, None, "Opens, updates or resolves an incident."),
+    ("remember", Effect::Idempotent, Some(Runs::Remember), "Keeps a note of the agent under a key."),
+    ("recall", Effect::Read, Some(Runs::Recall), "Reads the agent's notes."),
+    ("report", Effect::Idempotent, Some(Runs::Report), "Opens, updates or resolves an incident."),
 ];
 
 /// All built-in tools.

@@ -12,7 +12,9 @@ use std::time::Duration;
 mod blocking;
 mod catalog;
 mod dispatch;
+mod notes;
 mod probe;
+mod report;
 mod system_metrics;
 
 /// What is known of a tool without calling it.
@@ -74,6 +76,13 @@ pub struct ToolOutput {
     pub result: Value,
     /// What it found wrong or right (only `probe`).
     pub findings: Vec<Finding>,
+}
+
+impl ToolOutput {
+    /// A result without findings.
+    fn of(result: Value) -> Self {
+        Self { result, findings: Vec::new() }
+    }
 }
 
 /// Why a call failed.
@@ -148,6 +157,18 @@ impl Tools {
     /// All tools, sorted by name.
     pub fn list(&self) -> Vec<ToolInfo> {
         self.entries.values().map(|entry| entry.info.clone()).collect()
+    }
+
+    /// The tools of these names as a conversation may use them.
+    pub async fn offers(&self, names: &[String], _bound: Duration) -> Result<Vec<ToolOffer>, ToolError> {
+        names
+            .iter()
+            .map(|name| {
+                let entry = self.find(name)?;
+                entry.runs.ok_or_else(|| ToolError::Unavailable(name.clone()))?;
+                Ok(entry.info.offer())
+            })
+            .collect()
     }
 
     /// Calls one. Validates the arguments, bounds time and size of the result.

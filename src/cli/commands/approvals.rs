@@ -9,11 +9,17 @@ pub(in crate::cli) fn run(app: &mut App) -> Result<Outcome, Failure> {
         return Ok(Outcome::Done);
     }
     app.answer(&waiting, |waiting, screen| {
-        let mut table = Table::new().column("ID").column("RUN").column("TOOL").shrinking("ARGUMENTS", 20);
+        let mut table = Table::new()
+            .column("ID")
+            .shrinking("AGENT", 10)
+            .column("SINCE")
+            .column("TOOL")
+            .shrinking("ARGUMENTS", 20);
         for one in waiting {
             table.row(vec![
                 Cell::toned(Tone::Strong, plain(&one.id)),
-                one.run_id.short().into(),
+                one.agent_id.as_ref().map(ToString::to_string).unwrap_or_default().into(),
+                one.requested_at.map(|at| screen.relative(at)).unwrap_or_default().into(),
                 plain(&one.tool).into(),
                 plain(&one.args.to_string()).into(),
             ]);

@@ -16,6 +16,7 @@ pub(super) mod memory;
 pub(super) mod next;
 pub(super) mod pause;
 pub(super) mod reload;
+pub(super) mod replay;
 pub(super) mod resume;
 pub(super) mod run;
 pub(super) mod runs;

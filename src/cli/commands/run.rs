@@ -11,18 +11,36 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 pub(in crate::cli) fn run(app: &mut App, args: &RunArgs) -> Result<Outcome, Failure> {
-    let timeout = args.timeout.as_deref().map(when::duration).transpose()?;
-    let deadline = timeout.and_then(|span| Instant::now().checked_add(span.unsigned_abs()));
-    let params = RunParams { agent_id: args.agent.clone(), query: args.query.clone(), request_id: None };
-    let started = app.connect()?.call::<RunAgent>(&params)?;
+    let params = RunParams {
+        agent_id: args.agent.clone(),
+        query: args.query.clone(),
+        rehearse: args.rehearse,
+        replay_of: None,
+        model: None,
+        request_id: None,
+    };
+    // a rehearsal is for its outcome
+    start(app, &params, args.wait || args.rehearse, args.timeout.as_deref())
+}
+
+/// Starts a run, and follows it if that is wanted.
+pub(super) fn start(
+    app: &mut App,
+    params: &RunParams,
+    follow: bool,
+    timeout: Option<&str>,
+) -> Result<Outcome, Failure> {
+    let span = timeout.map(when::duration).transpose()?;
+    let deadline = span.and_then(|span| Instant::now().checked_add(span.unsigned_abs()));
+    let started = app.connect()?.call::<RunAgent>(params)?;
     if let Some(note) = &started.note {
         app.note(&format!("{}: {}", started.agent_id, plain(note)));
     }
-    if !(app.json && args.wait) {
+    if !(app.json && follow) {
         app.answer(&started, |started, _| format!("{}\n", started.run_id))?;
         app.flush()?;
     }
-    if !args.wait {
+    if !follow {
         return Ok(Outcome::Done);
     }
     match wait(app, &started, deadline)? {
@@ -39,7 +57,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &RunArgs) -> Result<Outcome, Fail
             what: format!(
                 "run {} has not ended within {}",
                 started.run_id.short(),
-                args.timeout.as_deref().unwrap_or("the timeout")
+                timeout.unwrap_or("the timeout")
             ),
             hint: format!("it goes on: `bgagent show {0}`, `bgagent cancel {0}`", started.run_id.short()),
         }),

@@ -1,13 +1,15 @@
 //! `bgagent usage`: requests, tokens, dollars.
 use super::prelude::*;
 use crate::cli::args::UsageArgs;
-use crate::cli::render::usd;
+use crate::cli::render::{limit_line, usd};
 use crate::domain::Usage;
-use crate::protocol::{GetUsage, UsageParams, UsageView};
+use crate::protocol::{GetDaemonStatus, GetUsage, NoParams, UsageParams, UsageView};
 
 pub(in crate::cli) fn run(app: &mut App, args: &UsageArgs) -> Result<Outcome, Failure> {
-    let params = UsageParams { by: Some(args.by.clone()) };
-    let usage = app.connect()?.call::<GetUsage>(&params)?;
+    let params = UsageParams { by: Some(args.by.clone()), days: args.days };
+    let mut connection = app.connect()?;
+    let usage = connection.call::<GetUsage>(&params)?;
+    let budget = connection.call::<GetDaemonStatus>(&NoParams {})?.budget;
     if usage.is_empty() && !app.json {
         app.note("nothing was used yet");
         return Ok(Outcome::Done);
@@ -17,7 +19,23 @@ pub(in crate::cli) fn run(app: &mut App, args: &UsageArgs) -> Result<Outcome, Fa
         "day" => "DAY",
         _ => "AGENT",
     };
-    app.answer(&usage, |usage, screen| table(title, usage, screen))?;
+    app.answer(&usage, |usage, screen| {
+        let mut text = table(title, usage, screen);
+        let mut left: Vec<(&str, String)> = Vec::new();
+        left.extend(budget.iter().map(|limit| ("[budget]", limit_line(limit))));
+        for view in usage {
+            left.extend(view.limits.iter().map(|limit| (view.key.as_str(), limit_line(limit))));
+        }
+        if !left.is_empty() {
+            text.push('\n');
+            let mut rest = Table::new().shrinking("LIMIT OF", 10).column("LEFT");
+            for (whose, line) in left {
+                rest.row(vec![plain(whose).into(), line.into()]);
+            }
+            text.push_str(&rest.render(screen));
+        }
+        text
+    })?;
     Ok(Outcome::Done)
 }
 

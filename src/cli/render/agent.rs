@@ -90,6 +90,9 @@ pub(in crate::cli) fn agent_detail(detail: &AgentDetail, screen: &Screen) -> Str
     if agent.cost_today_usd > 0.0 {
         page.line("today", &usd(agent.cost_today_usd));
     }
+    for limit in &detail.limits {
+        page.line("limit", &super::limit_line(limit));
+    }
     for incident in &detail.incidents {
         let text = format!(
             "{} {}: {} (for {})",

@@ -46,6 +46,14 @@ pub(in crate::cli) fn daemon_view(view: &DaemonView, screen: &Screen) -> String 
             screen.paint(Tone::Warn, &format!("{} open incidents: bgagent incidents", view.incidents)),
         );
     }
+    for limit in &view.budget {
+        let tone = if limit.left <= 0.0 { Tone::Bad } else { Tone::Plain };
+        line("budget", screen.paint(tone, &super::limit_line(limit)));
+    }
+    if view.approvals > 0 {
+        let what = format!("{} tool calls wait for a person: bgagent approvals", view.approvals);
+        line("approve", screen.paint(Tone::Warn, &what));
+    }
     if view.outbox > 0 {
         line("outbox", format!("{} messages wait", view.outbox));
     }

@@ -176,16 +176,63 @@ pub(super) fn gist(event: &Event) -> String {
             Some("applied".to_owned()),
         ],
         E::ConfigRejected => vec![Some("rejected".to_owned()), p.0["errors"][0].as_str().map(plain)],
+        E::ModelRequest => {
+            vec![p.text("model"), p.number("tokens_at_most").map(|n| format!("at most {n} tokens"))]
+        }
+        E::ModelResponse => vec![
+            p.text("model"),
+            p.text("finish"),
+            p.text("error"),
+            tokens(&p.0["usage"]),
+            p.0["usage"]["usd"].as_f64().filter(|sum| *sum > 0.0).map(usd),
+            p.number("duration_ms").map(millis),
+        ],
+        E::ToolCallStarted => vec![p.text("tool").map(|tool| call(&tool, p.text("args")))],
+        E::ToolCallResult => {
+            vec![p.text("tool"), p.number("duration_ms").map(millis), p.text("result")]
+        }
+        E::ToolCallError => {
+            vec![p.text("tool").map(|tool| call(&tool, p.text("args"))), p.text("error")]
+        }
+        E::UserMessage | E::AgentThought | E::AgentMessage | E::FinalAnswer => vec![p.text("text")],
+        E::BudgetWarning | E::BudgetExhausted => vec![p.text("text")],
+        E::ApprovalRequested => vec![
+            p.text("tool").map(|tool| call(&tool, p.text("args"))),
+            p.text("approval_id").map(|id| format!("bgagent approve {id} | bgagent deny {id}")),
+        ],
+        E::ApprovalDecided => vec![
+            p.0["approved"].as_bool().map(|yes| if yes { "approved" } else { "denied" }.to_owned()),
+            p.text("tool"),
+            p.text("reason"),
+        ],
+        E::McpPinChanged => vec![
+            p.text("server").map(|server| format!("{server}/{}", p.text("tool").unwrap_or_default())),
+            Some("its description changed; see `bgagent mcp list`".to_owned()),
+        ],
+        E::TaskResumed => vec![
+            Some("from its journal".to_owned()),
+            p.number("attempt").filter(|n| *n > 1).map(|n| format!("attempt {n}")),
+        ],
         E::NotificationSent | E::NotificationFailed => vec![p.text("target"), p.text("error")],
         E::DaemonStarted => vec![p.text("version"), p.number("pid").map(|pid| format!("pid {pid}"))],
         E::DaemonStopping => vec![p.text("reason")],
-        _ => vec![
-            p.first(&["tool", "name", "model"]),
-            p.first(&["text", "message", "content", "answer", "query", "error", "result", "args"]),
-        ],
     };
     let gist = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
     cut(&gist)
+}
+
+/// `tool {"a":1}`
+fn call(tool: &str, args: Option<String>) -> String {
+    match args.as_deref() {
+        None | Some("{}") => tool.to_owned(),
+        Some(args) => format!("{tool} {args}"),
+    }
+}
+
+/// `812 in, 40 out`
+fn tokens(usage: &Value) -> Option<String> {
+    let (sent, received) = (usage["input_tokens"].as_u64()?, usage["output_tokens"].as_u64()?);
+    (sent + received > 0).then(|| format!("{sent} in, {received} out"))
 }
 
 /// Lenient access: events of another release may lack anything.
@@ -202,10 +249,6 @@ impl Payload<'_> {
 
     fn number(&self, key: &str) -> Option<i64> {
         self.0[key].as_i64()
-    }
-
-    fn first(&self, keys: &[&str]) -> Option<String> {
-        keys.iter().find_map(|key| self.text(key))
     }
 
     fn time(&self, word: &str, key: &str, from: Timestamp) -> Option<String> {

@@ -1,4 +1,5 @@
 //! Small things in words.
+use crate::protocol::LimitView;
 use std::fmt::Write as _;
 
 /// One line without anything that a terminal would act upon: control characters and marks that
@@ -38,6 +39,13 @@ fn escaped(text: &str, lines: bool) -> String {
 /// US dollars: `0.00`, `0.0130`, `12.30`. Small sums keep their digits.
 pub(in crate::cli) fn usd(sum: f64) -> String {
     if sum > 0.0 && sum < 0.1 { format!("${sum:.4}") } else { format!("${sum:.2}") }
+}
+
+/// `usd_per_day: $0.12 of $0.50 used, $0.38 left`.
+pub(in crate::cli) fn limit_line(limit: &LimitView) -> String {
+    let amount = |of: f64| if limit.limit.starts_with("usd") { usd(of) } else { format!("{of:.0}") };
+    let (used, allowed, left) = (amount(limit.used), amount(limit.allowed), amount(limit.left));
+    format!("{}: {used} of {allowed} used, {left} left", plain(&limit.limit))
 }
 
 /// `17.3 MiB`.

@@ -1,0 +1,17 @@
+//! `bgagent replay`: plays a recorded run again against its recorded tool results.
+use super::prelude::*;
+use crate::cli::args::ReplayArgs;
+use crate::protocol::{GetRun, RunIdParams, RunParams};
+
+pub(in crate::cli) fn run(app: &mut App, args: &ReplayArgs) -> Result<Outcome, Failure> {
+    let recorded = app.connect()?.call::<GetRun>(&RunIdParams { run_id: args.run.clone() })?;
+    let params = RunParams {
+        agent_id: recorded.run.agent_id.to_string(),
+        query: args.query.clone(),
+        rehearse: false,
+        replay_of: Some(recorded.run.run_id.to_string()),
+        model: args.model.clone(),
+        request_id: None,
+    };
+    super::run::start(app, &params, true, args.timeout.as_deref())
+}

@@ -1,0 +1,86 @@
+//! `remember` and `recall`: notes that an agent keeps between its runs, by key.
+use super::{Call, ToolError, ToolOutput};
+use crate::domain::{AgentId, Entry, Fact, MemoryChange};
+use crate::store::{Store, StoreError};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+/// Longest text of a note, in bytes.
+const LONGEST: usize = 16 << 10;
+/// Longest key.
+const LONGEST_KEY: usize = 128;
+/// Most notes of one agent.
+const MOST: usize = 1000;
+
+pub(super) fn remember_schema() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "key": {"type": "string", "description": "Names the note; the same key writes over it."},
+            "text": {"type": "string", "description": "What to keep, at most 16 KiB. Empty: the note is removed."},
+        },
+        "required": ["key", "text"],
+        "additionalProperties": false,
+    })
+}
+
+pub(super) fn recall_schema() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "key": {"type": "string", "description": "Which note. Left out: all of them."},
+        },
+        "additionalProperties": false,
+    })
+}
+
+pub(super) async fn remember(call: Call) -> Result<ToolOutput, ToolError> {
+    let (store, agent) = whose(&call)?;
+    let text = |key: &str| call.args[key].as_str().unwrap_or_default().to_owned();
+    let (key, text) = (text("key"), text("text"));
+    if key.trim().is_empty() || key.len() > LONGEST_KEY {
+        return Err(ToolError::Arguments(format!("`key` must have 1 to {LONGEST_KEY} bytes")));
+    }
+    if text.len() > LONGEST {
+        return Err(ToolError::Arguments(format!(
+            "`text` has {} bytes, and {LONGEST} are the most: keep less, or several notes",
+            text.len()
+        )));
+    }
+    let of = agent.clone();
+    let known = store.read(move |reader| reader.notes(&of, None)).await.map_err(failed)?;
+    if !text.is_empty() && known.len() >= MOST && known.iter().all(|(other, ..)| *other != key) {
+        return Err(ToolError::Failed(format!("there are {MOST} notes already: remove some first")));
+    }
+    let kept = !text.is_empty();
+    let change = MemoryChange::Note { agent, key: key.clone(), text };
+    let entry = Entry { at: Timestamp::now(), fact: Fact::Remembered(Box::new(change)) };
+    store.commit(vec![entry]).await.map_err(failed)?;
+    Ok(ToolOutput::of(json!({"key": key, "kept": kept})))
+}
+
+pub(super) async fn recall(call: Call) -> Result<ToolOutput, ToolError> {
+    let (store, agent) = whose(&call)?;
+    let key = call.args["key"].as_str().map(str::to_owned);
+    let asked = key.clone();
+    let notes = store.read(move |reader| reader.notes(&agent, asked.as_deref())).await.map_err(failed)?;
+    let notes: Vec<Value> = notes
+        .into_iter()
+        .map(|(key, text, at)| json!({"key": key, "text": text, "at": at.to_string()}))
+        .collect();
+    Ok(ToolOutput::of(json!({"notes": notes})))
+}
+
+fn whose(call: &Call) -> Result<(Store, AgentId), ToolError> {
+    match (&call.context.store, &call.context.agent) {
+        (Some(store), Some(agent)) => Ok((store.clone(), agent.clone())),
+        _ => Err(ToolError::Failed(format!(
+            "tool `{}` keeps notes of an agent: only a run of one can call it; `bgagent memory AGENT` shows them",
+            call.tool
+        ))),
+    }
+}
+
+fn failed(error: StoreError) -> ToolError {
+    ToolError::Failed(error.to_string())
+}
