@@ -1,0 +1,598 @@
+//! Requests to models over real connections: what is said in each wire's words, what each failure
+//! becomes, and the limits that all who ask share.
+use super::endpoint::{Endpoint, Reply, Request, Used};
+use bgagent::domain::*;
+use bgagent::llm::Models;
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+const LONG: Duration = Duration::from_secs(60);
+const WIRES: [&str; 5] = ["openai", "openai-compatible", "ollama", "anthropic", "gemini"];
+const PROMPT: &str = "What is the secret plan of the northern office?";
+
+fn spec(provider: &str, endpoint: &Endpoint) -> ModelSpec {
+    ModelSpec {
+        provider: provider.into(),
+        model: "m-1".into(),
+        base_url: Some(endpoint.url()),
+        api_key: None,
+        headers: BTreeMap::new(),
+        request_timeout: SignedDuration::from_secs(30),
+        max_output_tokens: 2048,
+        temperature: Some(0.5),
+        price: None,
+        fallback: Vec::new(),
+        max_parallel_requests: None,
+        requests_per_minute: None,
+    }
+}
+
+fn fleet(spec: ModelSpec) -> Fleet {
+    let mut fleet = Fleet::empty("/agents.toml".into());
+    fleet.models.insert("main".into(), spec);
+    fleet
+}
+
+fn models(spec: ModelSpec) -> Models {
+    Models::new(&fleet(spec), None)
+}
+
+fn request() -> ModelRequest {
+    ModelRequest {
+        system: Some("You are a careful operator.".into()),
+        messages: vec![ChatMessage::User { text: PROMPT.into() }],
+        tools: Vec::new(),
+        max_output_tokens: 77,
+        output_schema: None,
+    }
+}
+
+fn tool(name: &str) -> ToolDef {
+    let schema = json!({"type": "object", "properties": {"q": {"type": "string"}}});
+    ToolDef { name: name.into(), description: format!("does {name}"), schema }
+}
+
+/// Asks once, with nothing special.
+async fn ask(provider: &str, endpoint: &Endpoint) -> Result<ModelAnswer, ModelError> {
+    models(spec(provider, endpoint)).ask("main", &request(), LONG).await
+}
+
+/// The error of one reply.
+async fn error_of(provider: &str, reply: Reply) -> ModelError {
+    let endpoint = Endpoint::script([reply]);
+    let error = ask(provider, &endpoint).await.expect_err("an error");
+    let message = &error.error.message;
+    assert!(message.contains("[models.main]") && message.contains(&endpoint.url()), "{message}");
+    assert!(!message.contains("northern"), "{message}");
+    error
+}
+
+#[tokio::test]
+async fn each_wire_says_a_text_and_what_it_used() {
+    for provider in WIRES {
+        let used = Used { input: 100, cached: 60, output: 10, thoughts: 5 };
+        let endpoint = Endpoint::script([Reply::text("All is well.").thinking("Let me see.").using(used)]);
+        let answer = ask(provider, &endpoint).await.expect(provider);
+        assert_eq!(answer.turn.text, "All is well.", "{provider}");
+        assert_eq!(answer.turn.thought.as_deref(), Some("Let me see."), "{provider}");
+        assert_eq!(answer.finish, Finish::Stop);
+        assert_eq!(answer.tokens, Some(Tokens { input: 100, cached: 60, output: 15 }), "{provider}");
+        let asked = &endpoint.requests()[0];
+        let (path, most) = match provider {
+            "anthropic" => ("/v1/messages", &asked.json["max_tokens"]),
+            "gemini" => {
+                ("/v1beta/models/m-1:generateContent", &asked.json["generationConfig"]["maxOutputTokens"])
+            }
+            "openai" => ("/chat/completions", &asked.json["max_completion_tokens"]),
+            "ollama" => ("/v1/chat/completions", &asked.json["max_tokens"]),
+            _ => ("/chat/completions", &asked.json["max_tokens"]),
+        };
+        assert_eq!(asked.path, path);
+        assert_eq!(most, 77, "{provider}");
+        assert_eq!(asked.header("content-type"), Some("application/json"));
+        for name in ["authorization", "x-api-key", "x-goog-api-key"] {
+            assert_eq!(asked.header(name), None, "{provider}: no key is needed");
+        }
+        let sent = asked.json.to_string();
+        assert!(sent.contains(PROMPT) && sent.contains("careful operator") && sent.contains("0.5"), "{sent}");
+    }
+}
+
+#[tokio::test]
+async fn absent_usage_is_not_zero_and_lies_do_no_harm() {
+    for provider in WIRES {
+        let zero = Used { input: 0, cached: 0, output: 0, thoughts: 0 };
+        let lie = Used { input: 5, cached: u64::MAX, output: u64::MAX, thoughts: 0 };
+        let endpoint = Endpoint::script([
+            Reply::text("x").without_usage(),
+            Reply::text("x").using(zero),
+            Reply::text("x").using(lie),
+        ]);
+        assert_eq!(ask(provider, &endpoint).await.expect(provider).tokens, None);
+        assert_eq!(ask(provider, &endpoint).await.expect(provider).tokens, None);
+        let tokens = ask(provider, &endpoint).await.expect(provider).tokens.expect("it said something");
+        assert!(tokens.cached <= tokens.input && tokens.output == u64::MAX, "{provider} {tokens:?}");
+    }
+    let negative = json!({
+        "choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": -4, "completion_tokens": 1.5},
+    });
+    let endpoint = Endpoint::script([Reply::body(negative.to_string())]);
+    assert_eq!(ask("openai", &endpoint).await.expect("an answer").tokens, None);
+}
+
+/// A request with a whole exchange behind it, and what was sent for it.
+async fn exchange(provider: &str) -> Value {
+    let call = Reply::calls(&[("git_hub", r#"{"q": "a"}"#), ("git_hub_2", r#"{"q": "b"}"#), ("nope", "{}")]);
+    let endpoint = Endpoint::script([call.thinking("Which one?"), Reply::text("done")]);
+    let models = models(spec(provider, &endpoint));
+    let mut request = request();
+    request.tools = vec![tool("git_hub"), tool("git/hub")];
+    let answer = models.ask("main", &request, LONG).await.expect(provider);
+    let calls = &answer.turn.calls;
+    let names: Vec<&str> = calls.iter().map(|call| call.name.as_str()).collect();
+    assert_eq!(names, ["git_hub", "git/hub", "nope"], "{provider}");
+    let first: Value = serde_json::from_str(&calls[0].arguments).expect("JSON");
+    assert_eq!(first, json!({"q": "a"}));
+    let reply = |call: &ToolRequest| ToolReply {
+        id: call.id.clone(),
+        name: call.name.clone(),
+        text: format!("result of {}", call.name),
+        is_error: call.name == "nope",
+    };
+    let replies = calls.iter().map(reply).collect();
+    request.messages.push(ChatMessage::Model(answer.turn));
+    request.messages.push(ChatMessage::Tools { replies });
+    assert_eq!(models.ask("main", &request, LONG).await.expect(provider).turn.text, "done");
+    endpoint.requests().remove(1).json
+}
+
+#[tokio::test]
+async fn calls_and_results_in_openais_words() {
+    for provider in ["openai", "openai-compatible", "ollama"] {
+        let sent = exchange(provider).await;
+        assert_eq!(sent["tools"][1]["function"]["name"], "git_hub_2");
+        assert_eq!(sent["tools"][1]["function"]["parameters"], tool("x").schema);
+        assert_eq!(sent["messages"][0]["role"], "system");
+        let turn = &sent["messages"][2];
+        assert_eq!(turn["role"], "assistant");
+        assert_eq!(turn["content"], Value::Null);
+        assert_eq!(turn["reasoning_content"], "Which one?");
+        assert_eq!(turn["tool_calls"][1]["function"]["name"], "git_hub_2");
+        assert_eq!(turn["tool_calls"][1]["function"]["arguments"], r#"{"q": "b"}"#);
+        assert_eq!(turn["tool_calls"][1]["type"], "function");
+        let result = json!({"role": "tool", "tool_call_id": "id_1", "content": "result of git/hub"});
+        assert_eq!(sent["messages"][4], result);
+    }
+}
+
+#[tokio::test]
+async fn calls_and_results_in_anthropics_words() {
+    let sent = exchange("anthropic").await;
+    assert_eq!(sent["system"], "You are a careful operator.");
+    assert_eq!(sent["tools"][1]["name"], "git_hub_2");
+    assert_eq!(sent["tools"][1]["input_schema"], tool("x").schema);
+    let turn = &sent["messages"][1];
+    assert_eq!(turn["role"], "assistant");
+    let thought = json!({"type": "thinking", "thinking": "Which one?", "signature": "signed"});
+    assert_eq!(turn["content"][0], thought);
+    let call = json!({"type": "tool_use", "id": "id_1", "name": "git_hub_2", "input": {"q": "b"}});
+    assert_eq!(turn["content"][2], call);
+    let results = &sent["messages"][2];
+    assert_eq!(results["role"], "user");
+    let result = json!({"type": "tool_result", "tool_use_id": "id_1", "content": "result of git/hub"});
+    assert_eq!(results["content"][1], result);
+    assert_eq!(results["content"][2]["is_error"], true);
+}
+
+#[tokio::test]
+async fn calls_and_results_in_geminis_words() {
+    let sent = exchange("gemini").await;
+    assert_eq!(sent["systemInstruction"]["parts"][0]["text"], "You are a careful operator.");
+    let function = &sent["tools"][0]["functionDeclarations"][1];
+    assert_eq!(function["name"], "git_hub_2");
+    assert_eq!(function["parametersJsonSchema"], tool("x").schema);
+    let turn = &sent["contents"][1];
+    assert_eq!(turn["role"], "model");
+    assert_eq!(turn["parts"][0]["thoughtSignature"], "signed");
+    let call = json!({"functionCall": {"id": "id_1", "name": "git_hub_2", "args": {"q": "b"}}});
+    assert_eq!(turn["parts"][1], call);
+    let result = &sent["contents"][2]["parts"];
+    let reply = json!({"id": "id_1", "name": "git_hub_2", "response": {"result": "result of git/hub"}});
+    assert_eq!(result[1], json!({"functionResponse": reply}));
+    assert_eq!(result[2]["functionResponse"]["response"], json!({"error": "result of nope"}));
+}
+
+#[tokio::test]
+async fn a_schema_of_the_answer_goes_where_it_is_understood() {
+    let schema = json!({"type": "object", "properties": {"ok": {"type": "boolean"}}});
+    for provider in WIRES {
+        let endpoint = Endpoint::script([Reply::text("{}")]);
+        let models = models(spec(provider, &endpoint));
+        let mut request = ModelRequest { output_schema: Some(schema.clone()), ..request() };
+        models.ask("main", &request, LONG).await.expect(provider);
+        request.tools.push(tool("t"));
+        models.ask("main", &request, LONG).await.expect(provider);
+        let sent = endpoint.requests();
+        let place = |request: &Request| match provider {
+            "gemini" => request.json["generationConfig"]["responseJsonSchema"].clone(),
+            _ => request.json["response_format"]["json_schema"]["schema"].clone(),
+        };
+        let (alone, with_tools) = (place(&sent[0]), place(&sent[1]));
+        assert_eq!(alone == schema, matches!(provider, "openai" | "gemini"), "{provider}");
+        assert_eq!(with_tools == schema, provider == "openai", "{provider}");
+    }
+}
+
+#[tokio::test]
+async fn how_answers_end() {
+    for provider in WIRES {
+        let endpoint = Endpoint::script([
+            Reply::cut_off("The beg"),
+            Reply::refusal("I won't."),
+            Reply::empty(),
+            Reply::calls(&[]),
+        ]);
+        let cut = ask(provider, &endpoint).await.expect(provider);
+        assert_eq!((cut.finish, cut.turn.text.as_str()), (Finish::Length, "The beg"), "{provider}");
+        let refused = ask(provider, &endpoint).await.expect(provider);
+        let Finish::Refusal(why) = refused.finish else { panic!("{provider}: {refused:?}") };
+        assert!(why.contains(if provider == "gemini" { "SAFETY" } else { "I won't." }), "{why}");
+        let empty = ask(provider, &endpoint).await.expect(provider);
+        assert_eq!((empty.finish, empty.turn), (Finish::Stop, ModelTurn::default()), "{provider}");
+        assert!(empty.tokens.is_some());
+    }
+}
+
+#[tokio::test]
+async fn ten_thousand_calls_are_an_answer() {
+    for provider in WIRES {
+        let calls = vec![("t", "{}"); 10_001];
+        let endpoint = Endpoint::script([Reply::calls(&calls)]);
+        assert_eq!(ask(provider, &endpoint).await.expect(provider).turn.calls.len(), 10_001);
+    }
+}
+
+#[tokio::test]
+async fn what_each_status_means() {
+    use ErrorKind::*;
+    // kind, another model may be asked, it may have cost something
+    let table = [
+        (400, Config, false, false),
+        (401, Auth, false, false),
+        (402, Auth, false, false),
+        (403, Auth, false, false),
+        (404, Config, false, false),
+        (408, Provider, true, true),
+        (409, Provider, true, false),
+        (422, Config, false, false),
+        (425, Provider, true, false),
+        (429, RateLimit, true, false),
+        (500, Provider, true, true),
+        (502, Provider, true, true),
+        (503, Provider, true, false),
+        (529, Provider, true, false),
+    ];
+    for provider in ["openai", "anthropic", "gemini"] {
+        for (status, kind, fallback, cost) in table {
+            let error = error_of(provider, Reply::status(status, "because \u{1b}[31m\nof it")).await;
+            assert_eq!(error.error.kind, kind, "{status}");
+            assert_eq!((error.try_fallback, error.may_cost), (fallback, cost), "{status}");
+            let message = &error.error.message;
+            assert!(
+                message.contains(&status.to_string()) && message.contains("because [31m of it"),
+                "{message}"
+            );
+        }
+    }
+    let no_credit = json!({"error": {"message": "You are out of quota", "code": "insufficient_quota"}});
+    let error = error_of("openai", Reply::body(no_credit.to_string()).with_status(429)).await;
+    assert_eq!((error.error.kind, error.try_fallback), (Auth, false));
+    assert!(error.error.message.contains("credit"), "{}", error.error.message);
+    let bad_key = json!({"error": {"message": "bad", "details": [{"reason": "API_KEY_INVALID"}]}});
+    let error = error_of("gemini", Reply::body(bad_key.to_string()).with_status(400)).await;
+    assert_eq!(error.error.kind, Auth);
+    let long = error_of("openai", Reply::status(400, &"long ".repeat(1000))).await;
+    assert!(long.error.message.len() < 600);
+}
+
+#[tokio::test]
+async fn how_long_the_provider_asks_to_wait() {
+    let date = |secs| httpdate::fmt_http_date(std::time::SystemTime::now() + Duration::from_secs(secs));
+    let (soon, late) = (date(100), date(1_000_000));
+    let table: [(&[(&str, &str)], Option<(f64, f64)>); 10] = [
+        (&[], None),
+        (&[("retry-after", "7")], Some((7.0, 7.0))),
+        (&[("retry-after", "1.5")], Some((1.5, 1.5))),
+        (&[("retry-after-ms", "250"), ("retry-after", "7")], Some((0.25, 0.25))),
+        (&[("retry-after-ms", "soon"), ("retry-after", "7")], Some((7.0, 7.0))),
+        (&[("retry-after", "999999")], Some((600.0, 600.0))),
+        (&[("retry-after", "-5")], None),
+        (&[("retry-after", "in a while")], None),
+        (&[("retry-after", &soon)], Some((90.0, 100.0))),
+        (&[("retry-after", &late)], Some((600.0, 600.0))),
+    ];
+    for (headers, expected) in table {
+        for status in [429, 503] {
+            let mut reply = Reply::status(status, "slow down");
+            for (name, value) in headers {
+                reply = reply.with(name, value);
+            }
+            let wait = error_of("openai", reply).await.retry_after.map(|wait| wait.as_secs_f64());
+            let fits = match (wait, expected) {
+                (Some(wait), Some((least, most))) => least <= wait && wait <= most,
+                (wait, expected) => wait.is_none() && expected.is_none(),
+            };
+            assert!(fits, "{headers:?}: {wait:?}");
+        }
+    }
+    let body = json!({"error": {"message": "x", "details": [{"retryDelay": "34s"}]}}).to_string();
+    let error = error_of("gemini", Reply::body(body).with_status(429)).await;
+    assert_eq!(error.retry_after, Some(SignedDuration::from_secs(34)));
+}
+
+#[tokio::test]
+async fn garbage_is_no_answer() {
+    let mut bodies: Vec<(&str, Reply)> =
+        vec![("web page", Reply::html()), ("UTF-8", Reply::body(b"\"\xff\xfe\""))];
+    for (what, body) in [
+        ("empty", ""),
+        ("cut off", r#"{"choices":[{"message":{"content":"ha"#),
+        ("no JSON", "data: {}"),
+        ("missing", "{}"),
+        ("missing", "[]"),
+        ("missing", "17"),
+        ("missing", r#"{"choices":[],"content":null,"candidates":[]}"#),
+        ("not a list", r#"{"choices":5,"content":"x","candidates":"x"}"#),
+        ("", r#"{"choices":[5],"content":[5],"candidates":[{"content":5}]}"#),
+        (
+            "",
+            r#"{"choices":[{"message":{"content":5}}],"content":[{"type":"text","text":5}],
+               "candidates":[{"content":{"parts":[{"text":5}]}}]}"#,
+        ),
+        (
+            "",
+            r#"{"choices":[{"message":{"tool_calls":"x"}}],"content":[{"type":5}],
+               "candidates":[{"content":{"parts":{"x":1}}}]}"#,
+        ),
+    ] {
+        bodies.push((what, Reply::body(body)));
+    }
+    bodies.push(("no JSON", Reply::body("[".repeat(100_000))));
+    for (what, reply) in bodies {
+        for provider in ["openai", "anthropic", "gemini"] {
+            let error = error_of(provider, reply.clone()).await;
+            assert_eq!(error.error.kind, ErrorKind::BadResponse, "{provider} {reply:?}");
+            assert_eq!((error.try_fallback, error.may_cost), (false, true));
+            assert!(error.error.message.contains(what), "{what}: {}", error.error.message);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_used_is_known_although_the_answer_is_of_no_use() {
+    let body = r#"{"choices":[{"message":7}],"usage":{"prompt_tokens":11,"completion_tokens":3}}"#;
+    let error = error_of("openai", Reply::body(body)).await;
+    assert_eq!(error.tokens, Some(Tokens { input: 11, cached: 0, output: 3 }));
+    let body = r#"{"candidates":[{"finishReason":"MALFORMED_FUNCTION_CALL"}],
+                   "usageMetadata":{"promptTokenCount":11,"thoughtsTokenCount":4}}"#;
+    let error = error_of("gemini", Reply::body(body)).await;
+    assert_eq!(error.tokens, Some(Tokens { input: 11, cached: 0, output: 4 }));
+    let body = json!({"error": {"message": "upstream is down", "code": 502}}).to_string();
+    let error = error_of("openai-compatible", Reply::body(body)).await;
+    assert_eq!((error.error.kind, error.try_fallback, error.may_cost), (ErrorKind::Provider, true, true));
+}
+
+#[tokio::test]
+async fn an_answer_of_any_size_ends_early() {
+    for reply in [Reply::huge(1 << 30), Reply::endless(), Reply::bomb(), Reply::endless().with_status(500)] {
+        let error = error_of("openai", reply.clone()).await;
+        let kind = error.error.kind;
+        assert!(matches!(kind, ErrorKind::BadResponse | ErrorKind::Provider), "{reply:?} {kind:?}");
+        assert!(error.may_cost);
+    }
+}
+
+#[tokio::test]
+async fn time_is_bounded_and_no_connection_is_left() {
+    let drip = || Reply::drip("{\"choices\": 1234567890}", Duration::from_millis(40));
+    for reply in [Reply::hang(), Reply::stall(), drip()] {
+        let endpoint = Endpoint::script([reply.clone()]);
+        let mut own = spec("openai", &endpoint);
+        own.request_timeout = SignedDuration::from_millis(150);
+        let start = Instant::now();
+        let models_own = models(own);
+        let error = models_own.ask("main", &request(), LONG).await.expect_err("time is up");
+        assert!(error.error.message.contains("`request_timeout`"), "{}", error.error.message);
+        let bound = Duration::from_millis(150);
+        let models_bound = models(spec("openai", &endpoint));
+        let other = models_bound.ask("main", &request(), bound).await.expect_err("time is up");
+        assert!(other.error.message.contains("that were left"), "{}", other.error.message);
+        for error in [error, other] {
+            assert_eq!(error.error.kind, ErrorKind::Timeout, "{reply:?}");
+            assert!(error.try_fallback && error.may_cost);
+        }
+        assert!(start.elapsed() < Duration::from_secs(5));
+        drop((models_own, models_bound));
+        tokio::task::spawn_blocking(move || endpoint.until_left()).await.expect("they leave");
+    }
+}
+
+#[tokio::test]
+async fn connections_that_break() {
+    for (reply, provider) in [(Reply::close(), "openai"), (Reply::broken_off(), "anthropic")] {
+        let error = error_of(provider, reply.clone()).await;
+        assert_eq!(error.error.kind, ErrorKind::Network, "{reply:?}");
+        assert!(error.try_fallback && error.may_cost);
+    }
+    // nobody listens
+    let endpoint = Endpoint::script([Reply::empty()]);
+    let spec = spec("gemini", &endpoint);
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let error = models(ModelSpec { base_url: Some(format!("http://{gone}")), ..spec })
+        .ask("main", &request(), LONG)
+        .await
+        .expect_err("nobody listens");
+    assert_eq!(error.error.kind, ErrorKind::Network);
+    assert!(error.try_fallback && !error.may_cost, "{error:?}");
+}
+
+#[tokio::test]
+async fn a_key_stays_where_it_belongs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("key");
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(&path).expect("a file");
+    std::io::Write::write_all(&mut file, b"sk-very-secret\n").expect("it can be written");
+    for (provider, header, value) in [
+        ("openai", "authorization", "Bearer sk-very-secret"),
+        ("anthropic", "x-api-key", "sk-very-secret"),
+        ("gemini", "x-goog-api-key", "sk-very-secret"),
+    ] {
+        let elsewhere = Endpoint::script([Reply::text("stolen")]);
+        // says all that it knows
+        let echo = |request: &Request| {
+            Reply::status(401, &format!("no: {} {:?} in {}", request.json, request.headers, request.path))
+        };
+        let loud = Endpoint::answering(echo);
+        let redirecting = Endpoint::script([Reply::redirect(&elsewhere.url())]);
+        for (endpoint, kind) in [(&loud, ErrorKind::Auth), (&redirecting, ErrorKind::Config)] {
+            let mut spec = spec(provider, endpoint);
+            spec.api_key = Some(SecretRef::File(path.clone()));
+            spec.headers.insert("x-team".into(), TextOrSecret::Text("ops".into()));
+            let error = models(spec).ask("main", &request(), LONG).await.expect_err("no success");
+            assert_eq!((error.error.kind, error.try_fallback), (kind, false));
+            let message = error.error.message;
+            assert!(!message.contains("very-secret"), "{message}");
+            assert!(!message.contains("northern") && !message.contains("careful operator"), "{message}");
+            if kind == ErrorKind::Auth {
+                assert!(message.contains(path.to_str().expect("text")), "{message}");
+            }
+            let asked = &endpoint.requests()[0];
+            assert_eq!(asked.header(header), Some(value));
+            assert_eq!(asked.header("x-team"), Some("ops"));
+        }
+        assert!(elsewhere.requests().is_empty(), "a redirect was followed");
+    }
+    let endpoint = Endpoint::script([Reply::text("x")]);
+    let missing = SecretRef::File(folder.path().join("missing"));
+    let error = models(ModelSpec { api_key: Some(missing), ..spec("openai", &endpoint) })
+        .ask("main", &request(), LONG)
+        .await
+        .expect_err("no key");
+    assert_eq!((error.error.kind, error.may_cost), (ErrorKind::Auth, false));
+    assert!(endpoint.requests().is_empty());
+}
+
+#[tokio::test]
+async fn one_connection_serves_many_requests() {
+    let endpoint = Endpoint::script([Reply::text("x")]);
+    let models = models(spec("openai", &endpoint));
+    for _ in 0..5 {
+        models.ask("main", &request(), LONG).await.expect("an answer");
+    }
+    // a reload keeps it
+    let reloaded = Models::new(&fleet(spec("openai", &endpoint)), Some(&models));
+    drop(models);
+    reloaded.ask("main", &request(), LONG).await.expect("an answer");
+    assert!(endpoint.requests().iter().all(|request| request.connection == 0));
+}
+
+#[tokio::test]
+async fn what_is_not_configured_is_said() {
+    let endpoint = Endpoint::script([Reply::text("x")]);
+    let models = models(ModelSpec { base_url: None, ..spec("openai-compatible", &endpoint) });
+    let error = models.ask("main", &request(), LONG).await.expect_err("no address");
+    assert_eq!(error.error.kind, ErrorKind::Config);
+    assert!(error.error.message.contains("[models.main]") && error.error.message.contains("`base_url`"));
+    let error = models.ask("other", &request(), LONG).await.expect_err("no such model");
+    assert!(error.error.message.contains("[models.other]"), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_more_at_a_time_than_allowed_also_across_a_reload() {
+    let now = Arc::new(AtomicUsize::new(0));
+    let most = Arc::new(AtomicUsize::new(0));
+    let (under_way, seen) = (now.clone(), most.clone());
+    let endpoint = Endpoint::answering(move |_| {
+        let at_once = under_way.fetch_add(1, Ordering::SeqCst) + 1;
+        seen.fetch_max(at_once, Ordering::SeqCst);
+        for _ in 0..200 {
+            std::thread::yield_now();
+        }
+        under_way.fetch_sub(1, Ordering::SeqCst);
+        Reply::text("x")
+    });
+    let limited = ModelSpec { max_parallel_requests: Some(2), ..spec("openai", &endpoint) };
+    let first = Arc::new(models(limited.clone()));
+    let second = Arc::new(Models::new(&fleet(limited), Some(&first)));
+    let asking = (0..40).map(|at| {
+        let models = if at % 2 == 0 { first.clone() } else { second.clone() };
+        tokio::spawn(async move { models.ask("main", &request(), LONG).await })
+    });
+    for asked in asking.collect::<Vec<_>>() {
+        asked.await.expect("no panic").expect("an answer");
+    }
+    assert_eq!(most.load(Ordering::SeqCst), 2);
+    assert_eq!(now.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_gives_up_frees_the_place() {
+    let endpoint = Endpoint::script([Reply::hang(), Reply::text("x")]);
+    let limited = ModelSpec { max_parallel_requests: Some(1), ..spec("openai", &endpoint) };
+    let models = Arc::new(models(limited));
+    let hanging = models.clone();
+    let task = tokio::spawn(async move { hanging.ask("main", &request(), LONG).await });
+    endpoint.until_asked(1);
+    let error = models.ask("main", &request(), Duration::from_millis(50)).await.expect_err("no place");
+    assert_eq!(error.error.kind, ErrorKind::RateLimit);
+    assert!(error.error.message.contains("`max_parallel_requests`") && !error.may_cost, "{error:?}");
+    task.abort();
+    models.ask("main", &request(), LONG).await.expect("there is room");
+    assert_eq!(endpoint.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn no_more_a_minute_than_allowed_also_across_a_reload() {
+    let endpoint = Endpoint::script([Reply::text("x")]);
+    let limited = ModelSpec { requests_per_minute: Some(3), ..spec("openai", &endpoint) };
+    let first = models(limited.clone());
+    for _ in 0..3 {
+        first.ask("main", &request(), LONG).await.expect("an answer");
+    }
+    let second = Models::new(&fleet(limited), Some(&first));
+    let start = Instant::now();
+    let error = second.ask("main", &request(), Duration::from_secs(20)).await.expect_err("no room");
+    assert_eq!(error.error.kind, ErrorKind::RateLimit);
+    assert!(error.try_fallback && !error.may_cost);
+    let wait = error.retry_after.expect("it is known");
+    assert!(wait > SignedDuration::from_secs(30) && wait <= SignedDuration::from_secs(60), "{wait:?}");
+    assert!(start.elapsed() < Duration::from_secs(5), "it is said at once");
+    assert_eq!(endpoint.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn nobody_starts_into_a_wall() {
+    let wall = |wait: &str| Reply::status(429, "slow down").with("retry-after-ms", wait);
+    let endpoint = Endpoint::script([wall("100000"), Reply::text("x")]);
+    let models_far = models(spec("openai", &endpoint));
+    models_far.ask("main", &request(), LONG).await.expect_err("too many");
+    let start = Instant::now();
+    let error = models_far.ask("main", &request(), LONG).await.expect_err("not asked");
+    assert_eq!((error.error.kind, error.may_cost), (ErrorKind::RateLimit, false));
+    assert!(error.retry_after.is_some_and(|wait| wait > SignedDuration::from_secs(90)), "{error:?}");
+    assert!(start.elapsed() < Duration::from_secs(5));
+    assert_eq!(endpoint.requests().len(), 1);
+    // one that ends in time is waited for
+    let endpoint = Endpoint::script([wall("120"), Reply::text("x")]);
+    let models_near = models(spec("openai", &endpoint));
+    models_near.ask("main", &request(), LONG).await.expect_err("too many");
+    let start = Instant::now();
+    models_near.ask("main", &request(), LONG).await.expect("an answer");
+    assert!(start.elapsed() > Duration::from_millis(60));
+}
