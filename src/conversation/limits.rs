@@ -88,7 +88,7 @@ impl Spent {
         Err(RunError::new(
             ErrorKind::RequestLimit,
             format!(
-                "request_limit = {} is reached: {used} requests were sent, and the model is not done; raise \
+                "request_limit = {} is reached (requests sent: {used}), and the model is not done; raise \
                  `request_limit` of the agent",
                 limits.request_limit
             ),
@@ -107,8 +107,8 @@ impl Spent {
         Err(RunError::new(
             ErrorKind::StepLimit,
             format!(
-                "max_steps = {} does not leave room for {what} ({steps}): {} steps were taken (requests and tool \
-                 calls); raise `max_steps` of the agent",
+                "max_steps = {} does not leave room for {what} ({steps} more; steps taken: {}); a step is a \
+                 request or a tool call; raise `max_steps` of the agent",
                 limits.max_steps, self.steps
             ),
         ))
