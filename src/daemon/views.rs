@@ -433,7 +433,7 @@ pub(super) fn tool_error(error: &ToolError) -> RpcError {
     let code = match error {
         ToolError::Unknown(_) | ToolError::Arguments(_) => Code::InvalidParams,
         ToolError::Unavailable(_) => Code::WrongState,
-        ToolError::Timeout { .. } | ToolError::Failed(_) => Code::Internal,
+        ToolError::Timeout { .. } | ToolError::Failed(_) | ToolError::Unsure(_) => Code::Internal,
     };
     RpcError::new(code, error.to_string())
         .hint("`bgagent tool list` shows all tools, `bgagent tool show NAME` what one takes")
