@@ -1,5 +1,6 @@
 //! Short-lived helper programs: a check, a notifier, a password store. Each runs in a process group
-//! of its own, within bounds of time and output, and nothing of its group outlives the call.
+//! of its own, within bounds of time and output, and nothing of its group outlives the call. A helper
+//! that stays longer is its caller's to look after; what that takes is here too.
 //!
 //! Programs that are the body of a run are the runner's: they are recorded, told and journaled.
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
@@ -130,7 +131,7 @@ async fn run_unbounded(program: Program<'_>) -> io::Result<Finished> {
         .and_then(|id| i32::try_from(id).ok())
         .and_then(Pid::from_raw)
         .ok_or_else(|| io::Error::other("it has no process id"))?;
-    let group = Group(Some(pid));
+    let group = Group::led_by(pid);
 
     let mut stdout = Capture::new(program.max_output);
     let mut stderr = Capture::new(program.max_output);
@@ -165,8 +166,8 @@ async fn run_unbounded(program: Program<'_>) -> io::Result<Finished> {
     Ok(Finished { status: status?, stdout: stdout.kept, stdout_cut: stdout.cut, stderr: stderr.kept })
 }
 
-/// Our variables with these names.
-fn kept(names: &[&str]) -> Vec<(OsString, OsString)> {
+/// Our variables with these names. A name that ends with `*` stands for all that begin so.
+pub fn kept(names: &[&str]) -> Vec<(OsString, OsString)> {
     let wanted = |name: &str| {
         names.iter().any(|keep| match keep.strip_suffix('*') {
             Some(start) => name.starts_with(start),
@@ -176,20 +177,34 @@ fn kept(names: &[&str]) -> Vec<(OsString, OsString)> {
     std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(wanted)).collect()
 }
 
-fn has_ended(pid: Pid) -> io::Result<bool> {
+/// Has this child of ours ended? It is not reaped: its id still names its group and no other.
+pub fn has_ended(pid: Pid) -> io::Result<bool> {
     let how = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
     Ok(waitid(WaitId::Pid(pid), how)?.is_some())
 }
 
-/// A process group that dies with this value.
-struct Group(Option<Pid>);
+/// A process group that dies with this value. Drop it before its leader is reaped.
+#[derive(Debug)]
+pub struct Group(Option<Pid>);
+
+impl Group {
+    /// The group that this child leads.
+    pub fn led_by(leader: Pid) -> Self {
+        Self(Some(leader))
+    }
+
+    /// Sends a signal to all of it.
+    pub fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.0 {
+            // Fails only if nobody is left in it.
+            let _ = kill_process_group(pid, signal);
+        }
+    }
+}
 
 impl Drop for Group {
     fn drop(&mut self) {
-        if let Some(pid) = self.0.take() {
-            // Fails only if nobody is left in it.
-            let _ = kill_process_group(pid, Signal::KILL);
-        }
+        self.signal(Signal::KILL);
     }
 }
 

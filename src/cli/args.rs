@@ -143,6 +143,9 @@ pub enum Command {
     /// Tools that agents can use
     #[command(subcommand)]
     Tool(ToolCommand),
+    /// MCP servers and their tools
+    #[command(subcommand)]
+    Mcp(McpCommand),
     /// Tool calls that wait for a person
     Approvals,
     /// Allow a tool call that waits
@@ -530,6 +533,26 @@ pub enum ToolCommand {
         /// Its arguments: a JSON object, or `-` to read it from stdin
         #[arg(value_name = "JSON", default_value = "{}", hide_default_value = true)]
         args: String,
+    },
+}
+
+/// `bgagent mcp`
+#[derive(Debug, Subcommand)]
+pub enum McpCommand {
+    /// The tools of all servers, or of one; starts them if need be
+    List {
+        /// Name of an [mcp.…] table
+        server: Option<String>,
+    },
+    /// Start a server and say whether it answers
+    Test {
+        /// Name of an [mcp.…] table
+        server: String,
+    },
+    /// Accept the tools of a server as `mcp list` showed them
+    Trust {
+        /// Name of an [mcp.…] table
+        server: String,
     },
 }
 

@@ -6,6 +6,7 @@ use crate::llm::Models;
 use crate::runner::{self, Brief, Report, Shared, StopOrder};
 use crate::store::{RunFilter, Store};
 use crate::tools::Tools;
+use crate::tools::mcp::{Pin, PinChange, PinEvent, Pins, Servers};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -26,10 +27,17 @@ pub(super) struct Actor {
 
 impl Actor {
     /// `inbox` gets what runners report; output goes straight to the store.
-    pub(super) fn new(store: Store, fleet: &Arc<Fleet>, inbox: mpsc::Sender<Message>) -> Self {
+    pub(super) fn new(
+        store: Store,
+        fleet: &Arc<Fleet>,
+        pins: Vec<Pin>,
+        inbox: mpsc::Sender<Message>,
+    ) -> Self {
         let (reports, reported) = mpsc::channel(1024);
         tokio::spawn(forward(store.clone(), reported, inbox));
-        let tools = Arc::new(Tools::new(fleet));
+        let (pins, changes) = Pins::load(pins);
+        tokio::spawn(keep_pins(store.clone(), changes));
+        let tools = Arc::new(Tools::with_servers(fleet, Servers::new(fleet, None, pins)));
         Self {
             store: store.clone(),
             shared: Shared {
@@ -55,7 +63,9 @@ impl Actor {
     pub(super) fn configure(&mut self, fleet: &Arc<Fleet>) {
         self.shared.fleet = fleet.clone();
         self.shared.models = Arc::new(Models::new(fleet, Some(&self.shared.models)));
-        let tools = Arc::new(Tools::new(fleet));
+        let servers = self.shared.tools.servers();
+        let servers = Servers::new(fleet, Some(servers), servers.pins().clone());
+        let tools = Arc::new(Tools::with_servers(fleet, servers));
         self.shared.tools = tools.clone();
         *self.tools.lock().expect("no holder panics") = tools;
     }
@@ -198,6 +208,18 @@ async fn forward(store: Store, mut reports: mpsc::Receiver<Report>, inbox: mpsc:
     }
 }
 
+/// What was seen of the tools of MCP servers outlives the daemon.
+async fn keep_pins(store: Store, mut changes: mpsc::UnboundedReceiver<PinChange>) {
+    while let Some(change) = changes.recv().await {
+        let (trusted, seen) = match change.event {
+            PinEvent::Pinned | PinEvent::Trusted => (change.new, None),
+            PinEvent::Differs => (change.old.unwrap_or_default(), Some(change.new)),
+        };
+        let fact = Fact::McpPinned { server: change.server, tool: change.tool, trusted, seen };
+        commit_in_the_end(&store, vec![Entry { at: super::clock::now().wall, fact }]).await;
+    }
+}
+
 /// A step must be durable before the next one: while the store can't write, the conversation waits.
 async fn commit_in_the_end(store: &Store, entries: Vec<Entry>) -> bool {
     let mut pause = Duration::from_millis(200);
@@ -209,7 +231,7 @@ async fn commit_in_the_end(store: &Store, entries: Vec<Entry>) -> bool {
                 pause = (pause * 2).min(Duration::from_secs(2));
             }
             Err(error) => {
-                tracing::error!(%error, "a step of a conversation was not recorded");
+                tracing::error!(%error, "a step of a conversation or a pin was not recorded");
                 return false;
             }
         }

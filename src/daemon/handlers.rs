@@ -23,6 +23,9 @@ const OUTPUT_BYTES: usize = 512 << 10;
 /// Events of one run that `get_run` shows.
 const EVENTS_OF_RUN: usize = 500;
 
+/// How long an MCP server may take to start and to list its tools.
+const MCP_TIME: std::time::Duration = std::time::Duration::from_secs(30);
+
 /// Begins to work on a request. Changes are in the loop's inbox when this returns, in the order of
 /// the calls.
 pub(super) async fn handle(request: Request, services: &Arc<Services>) -> Step {
@@ -106,6 +109,13 @@ async fn question(request: Request, services: Arc<Services>) -> Answer {
             value(tools.list().into_iter().map(views::tool).collect::<Vec<_>>())
         }
         Request::CallTool(p) => call_tool(&services, p).await,
+        Request::ListMcp(p) => list_mcp(&services, p).await,
+        Request::TrustMcp(p) => {
+            let tools = services.tools.lock().expect("no holder panics").clone();
+            let changes = tools.servers().trust(&p.server).map_err(|error| views::tool_error(&error))?;
+            let tools = changes.into_iter().map(|change| change.tool).collect();
+            value(TrustView { server: p.server, tools })
+        }
         Request::ListIncidents(p) => {
             let rows = services
                 .store
@@ -665,6 +675,29 @@ async fn daemon_status(services: &Services) -> Answer {
         budget: budget.iter().map(views::limit).collect(),
         approvals: stats.approvals,
     })
+}
+
+/// All at a time: one that hangs does not keep the others waiting.
+async fn list_mcp(services: &Services, params: ListMcpParams) -> Answer {
+    let tools = services.tools.lock().expect("no holder panics").clone();
+    let servers = tools.servers();
+    let names: Vec<String> = match params.server {
+        Some(name) => vec![name],
+        None => servers.names().map(str::to_owned).collect(),
+    };
+    if let [name] = &names[..]
+        && !servers.has(name)
+    {
+        return Err(
+            invalid(format!("there is no MCP server `{name}`")).hint(format!("define it in [mcp.{name}]"))
+        );
+    }
+    let asking = names.into_iter().map(|name| async move {
+        let began = std::time::Instant::now();
+        let listed = servers.list(&name, MCP_TIME).await;
+        views::mcp(name, listed, began.elapsed())
+    });
+    value(futures_util::future::join_all(asking).await)
 }
 
 async fn call_tool(services: &Services, params: CallToolParams) -> Answer {

@@ -12,6 +12,7 @@ use crate::domain::{Fact, Process, RunId, RunStatus};
 use crate::engine::{Engine, Restored};
 use crate::runner;
 use crate::store::{Store, StoreError};
+use crate::tools::mcp::Pin;
 use jiff::Timestamp;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicU64;
@@ -23,6 +24,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How long what a dead daemon left behind gets to end after TERM.
 const REAP_GRACE: Duration = Duration::from_secs(1);
+
+/// How long MCP servers get to end; what is left of them is killed.
+const SERVERS_GRACE: Duration = Duration::from_secs(6);
 
 /// How to run the daemon.
 #[derive(Debug, Clone)]
@@ -193,8 +197,11 @@ async fn serve(
     let (questions, asked) = mpsc::channel(1024);
     let condition = Arc::new(Mutex::new(Condition { config_at: Some(now.wall), ..Condition::default() }));
     let handle = Handle { inbox: inbox.clone(), questions, condition: condition.clone() };
-    let actor = Actor::new(store.clone(), &fleet, inbox.clone());
+    let pins = store.read(|reader| reader.pins()).await?;
+    let pins = pins.into_iter().map(|(server, tool, hash, _)| Pin { server, tool, hash }).collect();
+    let actor = Actor::new(store.clone(), &fleet, pins, inbox.clone());
     let tools = actor.tools();
+    let tools_at_the_end = tools.clone();
     drop(fleet);
     let event_loop = EventLoop::new(engine, store.clone(), actor, taken, asked, condition);
     let (ready, is_ready) = oneshot::channel();
@@ -248,6 +255,8 @@ async fn serve(
     };
     down.cancel();
     let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;
+    let tools = tools_at_the_end.lock().expect("no holder panics").clone();
+    let _ = tokio::time::timeout(SERVERS_GRACE, tools.servers().stop_all()).await;
     match ended {
         Ok(Ok(())) => {
             tracing::info!("stopped");

@@ -4,6 +4,7 @@ use crate::domain::*;
 use crate::engine::{AgentNow, BudgetLeft, ChangedAgent, ComingSlot, Engine, Refusal, Reply};
 use crate::protocol::*;
 use crate::store::{OutputPage, RunRow, StepRow};
+use crate::tools::mcp::{PinState, ServerTool};
 use crate::tools::{ToolError, ToolInfo};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -477,12 +478,44 @@ pub(super) fn tool(info: ToolInfo) -> ToolView {
     }
 }
 
+/// An MCP server with its tools, or why it does not answer.
+pub(super) fn mcp(
+    server: String,
+    listed: Result<Vec<ServerTool>, ToolError>,
+    took: std::time::Duration,
+) -> McpView {
+    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let (error, tools) = match listed {
+        Ok(tools) => (None, tools),
+        Err(error) => (Some(error.to_string()), Vec::new()),
+    };
+    let mut tools: Vec<McpToolView> = tools
+        .into_iter()
+        .map(|tool| McpToolView {
+            usable: tool.is_usable(),
+            pin: match tool.pin {
+                PinState::New => "new",
+                PinState::Same => "same",
+                PinState::Changed => "changed",
+            }
+            .into(),
+            name: tool.info.name,
+            effect: tool.info.effect.as_str().into(),
+            description: tool.info.description,
+            hash: tool.hash,
+            schema: tool.info.schema,
+        })
+        .collect();
+    tools.sort_by(|a, b| a.name.cmp(&b.name));
+    McpView { server, error, took_ms, tools }
+}
+
 /// Why a tool call by hand failed.
 pub(super) fn tool_error(error: &ToolError) -> RpcError {
     let code = match error {
         ToolError::Unknown(_) | ToolError::Arguments(_) => Code::InvalidParams,
         ToolError::Unavailable(_) => Code::WrongState,
-        ToolError::Timeout { .. } | ToolError::Failed(_) => Code::Internal,
+        ToolError::Timeout { .. } | ToolError::Failed(_) | ToolError::Unsure(_) => Code::Internal,
     };
     RpcError::new(code, error.to_string())
         .hint("`bgagent tool list` shows all tools, `bgagent tool show NAME` what one takes")

@@ -113,6 +113,10 @@ methods! {
     ListTools = "list_tools" (NoParams) -> Vec<ToolView>;
     /// Calls one tool by hand.
     CallTool = "call_tool" (CallToolParams) -> ToolResultView;
+    /// MCP servers and their tools; starts them if need be.
+    ListMcp = "list_mcp" (ListMcpParams) -> Vec<McpView>;
+    /// Accepts the tools of an MCP server as they were listed last.
+    TrustMcp = "trust_mcp" (TrustMcpParams) -> TrustView;
     /// Tool calls that wait for a person.
     ListApprovals = "list_approvals" (NoParams) -> Vec<ApprovalView>;
     /// Decides one.

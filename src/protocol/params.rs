@@ -295,3 +295,18 @@ pub struct AckParams {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_id: Option<String>,
 }
+
+/// Which MCP servers to list.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ListMcpParams {
+    /// This one. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+}
+
+/// Which MCP server to trust.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrustMcpParams {
+    /// Name of an `[mcp.…]` table.
+    pub server: String,
+}

@@ -533,6 +533,48 @@ pub struct ToolView {
     pub available: bool,
 }
 
+/// An MCP server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct McpView {
+    /// Name of its `[mcp.…]` table.
+    pub server: String,
+    /// Why it does not answer, if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// How long it took to answer, its start included.
+    pub took_ms: u64,
+    /// Its tools, sorted by name.
+    pub tools: Vec<McpToolView>,
+}
+
+/// A tool of an MCP server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct McpToolView {
+    /// `server/tool`.
+    pub name: String,
+    /// `read`, `idempotent` or `effect`.
+    pub effect: String,
+    /// What it says of itself.
+    pub description: String,
+    /// Agents may use it.
+    pub usable: bool,
+    /// `new`, `same` or `changed`: against what was trusted.
+    pub pin: String,
+    /// Of its description and schema.
+    pub hash: String,
+    /// JSON Schema of its arguments.
+    pub schema: Value,
+}
+
+/// What was trusted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrustView {
+    /// Name of the `[mcp.…]` table.
+    pub server: String,
+    /// Tools that had changed and are trusted now.
+    pub tools: Vec<String>,
+}
+
 /// What a tool gave.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ToolResultView {

@@ -9,9 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use mcp::Servers;
+
 mod blocking;
 mod catalog;
 mod dispatch;
+pub mod mcp;
 mod notes;
 mod probe;
 mod report;
@@ -108,14 +111,27 @@ pub enum ToolError {
     /// It failed.
     #[error("{0}")]
     Failed(String),
+    /// It was asked for, and whether it was done is not known.
+    #[error("{0}")]
+    Unsure(String),
+}
+
+impl ToolError {
+    /// May the call have done what it was to do? Then one that is not harmless to repeat must not be
+    /// repeated.
+    pub fn may_have_happened(&self) -> bool {
+        match self {
+            Self::Timeout { .. } | Self::Unsure(_) => true,
+            Self::Unknown(_) | Self::Unavailable(_) | Self::Arguments(_) | Self::Failed(_) => false,
+        }
+    }
 }
 
 /// The tools of one configuration. The only door to them.
 #[derive(Debug)]
 pub struct Tools {
     entries: BTreeMap<String, Entry>,
-    /// Names of MCP servers: their tools are known to exist, though not in this version.
-    servers: BTreeSet<String>,
+    servers: Servers,
 }
 
 /// One tool.
@@ -144,31 +160,29 @@ struct Call {
 }
 
 impl Tools {
-    /// The built-in tools and the instances that the fleet configures.
+    /// The built-in tools, the instances that the fleet configures, and MCP servers of its own.
     pub fn new(fleet: &Fleet) -> Self {
+        Self::with_servers(fleet, Servers::new(fleet, None, Arc::default()))
+    }
+
+    /// The same with these MCP servers.
+    pub fn with_servers(fleet: &Fleet, servers: Servers) -> Self {
         let mut entries: BTreeMap<_, _> =
             catalog::built_ins().map(|entry| (entry.info.name.clone(), entry)).collect();
         for (name, spec) in &fleet.tools {
             entries.insert(name.clone(), catalog::instance(name, spec));
         }
-        Self { entries, servers: fleet.mcp.keys().cloned().collect() }
+        Self { entries, servers }
     }
 
-    /// All tools, sorted by name.
+    /// The MCP servers.
+    pub fn servers(&self) -> &Servers {
+        &self.servers
+    }
+
+    /// All tools, sorted by name, without those of MCP servers: see [`Servers::list`].
     pub fn list(&self) -> Vec<ToolInfo> {
         self.entries.values().map(|entry| entry.info.clone()).collect()
-    }
-
-    /// The tools of these names as a conversation may use them.
-    pub async fn offers(&self, names: &[String], _bound: Duration) -> Result<Vec<ToolOffer>, ToolError> {
-        names
-            .iter()
-            .map(|name| {
-                let entry = self.find(name)?;
-                entry.runs.ok_or_else(|| ToolError::Unavailable(name.clone()))?;
-                Ok(entry.info.offer())
-            })
-            .collect()
     }
 
     /// Calls one. Validates the arguments, bounds time and size of the result.
@@ -178,6 +192,9 @@ impl Tools {
         args: &Value,
         context: &CallContext,
     ) -> Result<ToolOutput, ToolError> {
+        if let Some((server, tool)) = self.of_server(name) {
+            return self.call_server(server, tool, args, context).await;
+        }
         let entry = self.find(name)?;
         let runs = entry.runs.ok_or_else(|| ToolError::Unavailable(name.to_owned()))?;
         let args = dispatch::arguments(entry, args)?;
@@ -192,12 +209,62 @@ impl Tools {
         dispatch::bounded(name, bound, runs.call(call)).await
     }
 
+    /// What a conversation may use, by the names of an agent's `tools`: built-in ones, instances,
+    /// `server/tool`, and `server/*` for all that a server allows. Asks the servers, all at a time,
+    /// within `bound`.
+    pub async fn offers(&self, names: &[String], bound: Duration) -> Result<Vec<ToolOffer>, ToolError> {
+        let mut wanted: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (server, tool) in names.iter().filter_map(|name| self.of_server(name)) {
+            wanted.entry(server).or_default().push(tool);
+        }
+        let asking = wanted.iter().map(|(server, tools)| self.servers.offered(server, tools, bound));
+        let given = futures_util::future::try_join_all(asking).await?;
+        let mut given: BTreeMap<_, _> =
+            wanted.into_keys().zip(given.into_iter().map(Vec::into_iter)).collect();
+        let mut seen = BTreeSet::new();
+        let mut offers = Vec::new();
+        for name in names {
+            let infos = match self.of_server(name) {
+                Some((server, _)) => given.get_mut(server).and_then(Iterator::next).unwrap_or_default(),
+                None => match self.find(name)? {
+                    Entry { runs: None, .. } => return Err(ToolError::Unavailable(name.clone())),
+                    Entry { info, .. } => vec![info.clone()],
+                },
+            };
+            let new = infos.into_iter().filter(|info| seen.insert(info.name.clone()));
+            offers.extend(new.map(|info| info.offer()));
+        }
+        Ok(offers)
+    }
+
+    /// Server and tool, if this names a tool of a server.
+    fn of_server<'a>(&self, name: &'a str) -> Option<(&'a str, &'a str)> {
+        name.split_once('/')
+            .filter(|(server, _)| self.servers.has(server) && !self.entries.contains_key(name))
+    }
+
+    async fn call_server(
+        &self,
+        server: &str,
+        tool: &str,
+        args: &Value,
+        context: &CallContext,
+    ) -> Result<ToolOutput, ToolError> {
+        let bound = context.timeout.unwrap_or(DEFAULT_TIMEOUT);
+        let servers = self.servers.clone();
+        let (name, args) = (format!("{server}/{tool}"), args.clone());
+        let (server, tool) = (server.to_owned(), tool.to_owned());
+        let call = async move {
+            let result = servers.call(&server, &tool, args, bound).await?;
+            Ok(ToolOutput { result, findings: Vec::new() })
+        };
+        // The server's own bound is first, so that a server that hangs is noticed.
+        dispatch::bounded(&name, bound + SERVER_GRACE, call).await
+    }
+
     fn find(&self, name: &str) -> Result<&Entry, ToolError> {
         if let Some(entry) = self.entries.get(name) {
             return Ok(entry);
-        }
-        if name.split_once('/').is_some_and(|(server, _)| self.servers.contains(server)) {
-            return Err(ToolError::Unavailable(name.to_owned()));
         }
         Err(ToolError::Unknown(match nearest(name, self.entries.keys().map(String::as_str)) {
             Some(near) => format!("there is no tool `{name}`; did you mean `{near}`?"),
@@ -205,6 +272,9 @@ impl Tools {
         }))
     }
 }
+
+/// What an MCP server's call may take longer than its bound, to say why it failed.
+const SERVER_GRACE: Duration = Duration::from_secs(2);
 
 /// Bound of a call that names none.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);

@@ -72,7 +72,13 @@ async fn says_why_there_is_no_such_call() {
             json!({}),
             unknown("there is no tool `gitlab/search`; `bgagent tool list` shows all"),
         ),
-        ("github/search", json!({}), ToolError::Unavailable("github/search".into())),
+        (
+            "github/search",
+            json!({}),
+            ToolError::Failed(
+                "MCP server `github`: it can't be started: it has neither `command` nor `url`".into(),
+            ),
+        ),
         ("sql", json!({}), ToolError::Unavailable("sql".into())),
         ("app_db", json!({}), ToolError::Unavailable("app_db".into())),
         ("probe", json!(null), arguments("tool `probe`: `checks` is missing")),

@@ -12,6 +12,7 @@ pub(super) mod init;
 pub(super) mod list;
 pub(super) mod logs;
 pub(super) mod man;
+pub(super) mod mcp;
 pub(super) mod memory;
 pub(super) mod next;
 pub(super) mod pause;

@@ -1,0 +1,438 @@
+//! One connection to a server, from its first message to its end: opened within a bound, looked after
+//! by a task, closed when nobody used it for a while. When to open another is decided in `link`.
+use super::process::{LastWords, Process};
+use super::text::shown;
+use super::wire::{Filtered, MAX_LINE, Signals, Wire, error_text};
+use super::{Limits, listing::Listed};
+use crate::domain::{McpSpec, TextOrSecret};
+use crate::net::{self, Redirects};
+use crate::secret::Secret;
+use crate::{child, secret};
+use reqwest::header::{HeaderName, HeaderValue};
+use rmcp::model::{
+    ClientCapabilities, ClientConfig, ElicitRequestParams, ElicitResult, ErrorCode, ErrorData,
+    Implementation, ListRootsRequestMethod, ProtocolVersion,
+};
+use rmcp::service::{ClientInitializeError, Peer, RequestContext, RunningService};
+use rmcp::transport::Transport;
+use rmcp::transport::streamable_http_client::{
+    StreamableHttpClientTransport, StreamableHttpClientTransportConfig, StreamableHttpError,
+};
+use rmcp::{ClientHandler, ClientLifecycleMode, RoleClient, serve_client_with_lifecycle};
+use std::collections::{BTreeMap, HashMap};
+use std::error::Error;
+use std::io;
+use std::path::Path;
+use std::process::ExitStatus;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// How long one secret may take.
+const SECRET_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the protocol machine may take to close.
+const CLOSING: Duration = Duration::from_secs(5);
+/// How long what a dead server wrote last is still read.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// Why a server could not be reached.
+#[derive(Debug)]
+pub(super) struct StartError {
+    pub(super) text: String,
+    /// It is the server's doing, so that trying again and again is bounded.
+    pub(super) counts: bool,
+}
+
+/// A connection that is open, or was.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) peer: Peer<RoleClient>,
+    pub(super) signals: Arc<Signals>,
+    /// The server's tools, once asked for.
+    pub(super) tools: tokio::sync::Mutex<Option<Arc<Vec<Listed>>>>,
+    /// Ends it in good order.
+    stop: CancellationToken,
+    /// Ends it at once.
+    kill: CancellationToken,
+    /// Nothing is left of it.
+    done: CancellationToken,
+    /// It ended by itself, or was killed.
+    fell: AtomicBool,
+    usage: Mutex<Usage>,
+    words: Option<Arc<LastWords>>,
+    status: Mutex<Option<ExitStatus>>,
+}
+
+#[derive(Debug)]
+struct Usage {
+    count: usize,
+    last: Instant,
+    /// It takes no further users.
+    closing: bool,
+}
+
+impl Session {
+    /// Uses it, unless it is about to end.
+    pub(super) fn enter(self: &Arc<Self>) -> Option<InUse> {
+        let mut usage = self.usage.lock().expect("no holder panics");
+        if usage.closing || self.signals.over.is_cancelled() || self.peer.is_transport_closed() {
+            return None;
+        }
+        usage.count += 1;
+        Some(InUse(self.clone()))
+    }
+
+    /// Kills it: it hangs.
+    pub(super) fn kill(&self) {
+        self.usage.lock().expect("no holder panics").closing = true;
+        self.kill.cancel();
+    }
+
+    /// Waits until nothing is left of it.
+    pub(super) async fn gone(&self) {
+        self.done.cancelled().await;
+    }
+
+    /// Did it end without being asked to?
+    pub(super) fn fell(&self) -> bool {
+        self.fell.load(Relaxed)
+    }
+
+    /// How it ended and what it said. Waits a moment, since the end of a connection is seen before
+    /// that of its program.
+    pub(super) async fn obituary(&self) -> String {
+        let _ = tokio::time::timeout(DRAIN, self.gone()).await;
+        let status = *self.status.lock().expect("no holder panics");
+        let how = match status {
+            Some(status) => format!("it ended with {}", child::how_it_ended(status)),
+            None => self.signals.why().unwrap_or_else(|| "the connection was closed".into()),
+        };
+        with_words(how, self.words.as_deref())
+    }
+
+    /// Completes when nobody used it for so long. Then it takes no further users.
+    async fn idle(&self, most: Duration) {
+        loop {
+            let until = {
+                let mut usage = self.usage.lock().expect("no holder panics");
+                let now = Instant::now();
+                match (usage.count, usage.last + most) {
+                    (0, until) if until <= now => {
+                        usage.closing = true;
+                        return;
+                    }
+                    (0, until) => until,
+                    // Whoever uses it now sets a new time when leaving.
+                    (_, _) => now + most,
+                }
+            };
+            tokio::time::sleep_until(until).await;
+        }
+    }
+}
+
+/// A connection that is not closed for being idle as long as this lives.
+#[derive(Debug)]
+pub(super) struct InUse(Arc<Session>);
+
+impl std::ops::Deref for InUse {
+    type Target = Arc<Session>;
+
+    fn deref(&self) -> &Arc<Session> {
+        &self.0
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        let mut usage = self.0.usage.lock().expect("no holder panics");
+        usage.count -= 1;
+        usage.last = Instant::now();
+    }
+}
+
+/// Opens a connection and a task that looks after it until `stop`. Nearly all servers know
+/// `initialize`; one that refuses it is asked the newer way (protocol 2026-07-28), on a fresh
+/// connection.
+pub(super) async fn open(
+    spec: &McpSpec,
+    cwd: &Path,
+    limits: Limits,
+    stop: CancellationToken,
+) -> Result<Arc<Session>, StartError> {
+    let deadline = Instant::now() + limits.handshake;
+    let older = ClientLifecycleMode::Initialize;
+    match connect(spec, cwd, limits, &stop, older, deadline).await {
+        Err(Refused { newer: true, .. }) => {
+            let newer = ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::LATEST] };
+            connect(spec, cwd, limits, &stop, newer, deadline).await.map_err(|refused| refused.error)
+        }
+        other => other.map_err(|refused| refused.error),
+    }
+}
+
+/// A connection that did not come about.
+struct Refused {
+    error: StartError,
+    /// The server answered, but does not know this way to begin.
+    newer: bool,
+}
+
+impl Refused {
+    fn ours(text: String) -> Self {
+        Self { error: StartError { text, counts: false }, newer: false }
+    }
+}
+
+type Service = RunningService<RoleClient, Refusing>;
+
+async fn connect(
+    spec: &McpSpec,
+    cwd: &Path,
+    limits: Limits,
+    stop: &CancellationToken,
+    mode: ClientLifecycleMode,
+    deadline: Instant,
+) -> Result<Arc<Session>, Refused> {
+    let signals = Arc::new(Signals::default());
+    let (greeted, process) = match (&spec.command, &spec.url) {
+        (Some(argv), _) => {
+            let env = values(&spec.env, "variable").await.map_err(Refused::ours)?;
+            let (process, (output, input)) =
+                Process::start(argv, &env, cwd).map_err(|cause| Refused::ours(cannot(argv, &cause)))?;
+            let wire = Wire::new(output, input, signals.clone());
+            (greet(wire, mode, deadline).await, Some(process))
+        }
+        (None, Some(url)) => {
+            let inner = http(url, &spec.headers).await.map_err(Refused::ours)?;
+            (greet(Filtered { inner, signals: signals.clone() }, mode, deadline).await, None)
+        }
+        (None, None) => return Err(Refused::ours("it has neither `command` nor `url`".into())),
+    };
+    let words = process.as_ref().map(Process::words);
+    let service = match greeted {
+        Ok(service) => service,
+        Err(unwelcome) => {
+            let status = match process {
+                Some(process) => process.kill().await,
+                None => None,
+            };
+            let text = match (unwelcome.ended, status) {
+                (true, Some(status)) => {
+                    format!("it ended with {} before it answered", child::how_it_ended(status))
+                }
+                _ => unwelcome.text,
+            };
+            let error = StartError { text: with_words(text, words.as_deref()), counts: true };
+            return Err(Refused { error, newer: unwelcome.newer });
+        }
+    };
+    let session = Arc::new(Session {
+        peer: service.peer().clone(),
+        signals,
+        tools: tokio::sync::Mutex::default(),
+        stop: stop.child_token(),
+        kill: CancellationToken::new(),
+        done: CancellationToken::new(),
+        fell: AtomicBool::new(false),
+        usage: Mutex::new(Usage { count: 0, last: Instant::now(), closing: false }),
+        words,
+        status: Mutex::new(None),
+    });
+    tokio::spawn(look_after(service, process, session.clone(), limits));
+    Ok(session)
+}
+
+/// A handshake that failed.
+struct Unwelcome {
+    text: String,
+    /// The connection ended.
+    ended: bool,
+    newer: bool,
+}
+
+async fn greet<T>(transport: T, mode: ClientLifecycleMode, deadline: Instant) -> Result<Service, Unwelcome>
+where
+    T: Transport<RoleClient> + 'static,
+{
+    let serving = serve_client_with_lifecycle(Refusing, transport, mode);
+    match tokio::time::timeout_at(deadline, serving).await {
+        Ok(Ok(service)) => Ok(service),
+        Ok(Err(error)) => Err(Unwelcome {
+            ended: matches!(error, ClientInitializeError::ConnectionClosed(_)),
+            newer: matches!(
+                error,
+                ClientInitializeError::JsonRpcError(_) | ClientInitializeError::ExpectedInitResult(_)
+            ),
+            text: match &error {
+                ClientInitializeError::ConnectionClosed(_) => "it ended before it answered".into(),
+                ClientInitializeError::JsonRpcError(error) => {
+                    format!("it refuses to begin: {}", error_text(error))
+                }
+                ClientInitializeError::TransportError { error, .. } => broken(error.error.as_ref()),
+                other => shown(&other.to_string()),
+            },
+        }),
+        Err(_) => {
+            Err(Unwelcome { text: "it did not answer the first message".into(), ended: false, newer: false })
+        }
+    }
+}
+
+/// Waits for one of its ends, and leaves nothing behind.
+async fn look_after(
+    mut service: Service,
+    mut process: Option<Process>,
+    session: Arc<Session>,
+    limits: Limits,
+) {
+    enum End {
+        Asked,
+        Killed,
+        Fell,
+        Died,
+    }
+    let died = async {
+        match &mut process {
+            Some(process) => process.ended().await,
+            None => std::future::pending().await,
+        }
+    };
+    let end = tokio::select! {
+        () = session.kill.cancelled() => End::Killed,
+        () = session.stop.cancelled() => End::Asked,
+        () = died => End::Died,
+        () = session.signals.over.cancelled() => End::Fell,
+        () = session.idle(limits.idle) => End::Asked,
+    };
+    session.usage.lock().expect("no holder panics").closing = true;
+    session.fell.store(!matches!(end, End::Asked), Relaxed);
+    let ending = async {
+        let Some(process) = process else { return };
+        let status = match end {
+            End::Killed | End::Died => process.kill().await,
+            End::Asked | End::Fell => process.end(limits.patience).await,
+        };
+        *session.status.lock().expect("no holder panics") = status;
+    };
+    let closing = async {
+        if matches!(end, End::Died) {
+            // Its last answer may still be in the pipe.
+            let _ = tokio::time::timeout(DRAIN, session.signals.over.cancelled()).await;
+        }
+        let _ = service.close_with_timeout(CLOSING).await;
+    };
+    tokio::join!(ending, closing);
+    session.done.cancel();
+}
+
+async fn http(
+    url: &str,
+    headers: &BTreeMap<String, TextOrSecret>,
+) -> Result<StreamableHttpClientTransport<reqwest::Client>, String> {
+    let parsed = reqwest::Url::parse(url).map_err(|cause| format!("its `url` is no address: {cause}"))?;
+    let headers = values(headers, "header").await?;
+    let mut custom = HashMap::new();
+    for (name, value) in headers {
+        let unfit =
+            || format!("the header `{name}` can't be sent: it is no header, or its value does not fit");
+        let mut value = HeaderValue::from_str(value.expose()).map_err(|_| unfit())?;
+        value.set_sensitive(true);
+        custom.insert(HeaderName::from_bytes(name.as_bytes()).map_err(|_| unfit())?, value);
+    }
+    let config = StreamableHttpClientTransportConfig::with_uri(url)
+        .custom_headers(custom)
+        .max_sse_event_size(MAX_LINE)
+        .max_json_response_size(MAX_LINE);
+    Ok(StreamableHttpClientTransport::with_client(net::client(&parsed, Redirects::Refuse)?, config))
+}
+
+/// Texts and secrets, found.
+async fn values(of: &BTreeMap<String, TextOrSecret>, what: &str) -> Result<Vec<(String, Secret)>, String> {
+    let mut all = Vec::new();
+    for (name, value) in of {
+        let found = secret::value_of(value, SECRET_TIMEOUT)
+            .await
+            .map_err(|error| format!("no value for the {what} `{name}`: {error}"))?;
+        all.push((name.clone(), found));
+    }
+    Ok(all)
+}
+
+fn cannot(argv: &[String], cause: &io::Error) -> String {
+    let program = argv.first().map_or("", String::as_str);
+    match cause.kind() {
+        io::ErrorKind::NotFound => format!("there is no program `{program}`"),
+        _ => format!("can't run `{program}`: {cause}"),
+    }
+}
+
+fn with_words(text: String, words: Option<&LastWords>) -> String {
+    match words.map(LastWords::told).filter(|told| !told.is_empty()) {
+        Some(told) => format!("{text}; it said: {told}"),
+        None => text,
+    }
+}
+
+/// What broke a connection, without its address.
+pub(super) fn broken(error: &(dyn Error + 'static)) -> String {
+    match http_error(error) {
+        Some(StreamableHttpError::Client(error)) => net::describe(error),
+        Some(StreamableHttpError::AuthRequired(_)) => "it wants to know who we are (HTTP 401)".into(),
+        Some(StreamableHttpError::InsufficientScope(_)) => "we may not (HTTP 403)".into(),
+        _ => shown(&error.to_string()),
+    }
+}
+
+/// Was a message surely not received?
+pub(super) fn not_sent(error: &(dyn Error + 'static)) -> bool {
+    match http_error(error) {
+        Some(StreamableHttpError::Client(error)) => error.is_connect(),
+        Some(StreamableHttpError::AuthRequired(_) | StreamableHttpError::InsufficientScope(_)) => true,
+        Some(_) => false,
+        // A line that was not written to its end is no message.
+        None => error.is::<io::Error>(),
+    }
+}
+
+fn http_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a StreamableHttpError<reqwest::Error>> {
+    let mut cause = Some(error);
+    while let Some(this) = cause {
+        if let Some(found) = this.downcast_ref() {
+            return Some(found);
+        }
+        cause = this.source();
+    }
+    None
+}
+
+/// Our side of a connection: it answers pings and refuses all else that a server may ask of us.
+/// Sampling is refused by what `rmcp` does where nothing is said.
+#[derive(Debug)]
+pub(super) struct Refusing;
+
+impl ClientHandler for Refusing {
+    #[expect(deprecated, reason = "refused, and still asked for by servers")]
+    async fn list_roots(
+        &self,
+        _: RequestContext<RoleClient>,
+    ) -> Result<rmcp::model::ListRootsResult, ErrorData> {
+        Err(ErrorData::method_not_found::<ListRootsRequestMethod>())
+    }
+
+    async fn create_elicitation(
+        &self,
+        _: ElicitRequestParams,
+        _: RequestContext<RoleClient>,
+    ) -> Result<ElicitResult, ErrorData> {
+        Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "elicitation/create", None))
+    }
+
+    fn get_info(&self) -> ClientConfig {
+        let us = Implementation::new("bgagent", env!("CARGO_PKG_VERSION"));
+        ClientConfig::new(ClientCapabilities::default(), us)
+            .with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE)
+    }
+}

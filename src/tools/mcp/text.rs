@@ -1,0 +1,74 @@
+//! What servers write, made fit to be shown: nothing hidden, nothing that moves the cursor or turns
+//! the direction of the text around.
+
+/// Longest text of a server in one of our errors, in characters.
+const SHOWN: usize = 300;
+
+/// One line of at most [`SHOWN`] characters.
+pub(super) fn shown(text: &str) -> String {
+    let printable = text.chars().filter(|c| c.is_whitespace() || !c.is_control()).take(4 * SHOWN);
+    let printable: String = printable.collect();
+    cut(&visible(&printable.split_whitespace().collect::<Vec<_>>().join(" ")), SHOWN)
+}
+
+/// The same text with hidden characters escaped, so that what a person reviews is what a model reads.
+pub(super) fn visible(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => clean.push(c),
+            '\r' => {}
+            _ if is_hidden(c) => clean.extend(c.escape_unicode()),
+            _ => clean.push(c),
+        }
+    }
+    clean
+}
+
+/// The first characters, with a sign that there were more.
+pub(super) fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
+/// A name of letters, digits, `_`, `.` and `-`; other characters become `_`.
+pub(super) fn plain_name(name: &str) -> String {
+    name.chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-') { c } else { '_' })
+        .collect()
+}
+
+/// Control characters, and those of Unicode that take no room: directions, joiners, tags, fillers,
+/// variation selectors, private ones.
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{e000}'..='\u{f8ff}' | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{10ffff}')
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of what is shown.
+    use super::*;
+
+    #[test]
+    fn nothing_hidden_stays_hidden() {
+        for (text, clean) in [
+            ("Reads äöü 漢字.\n\tTwo lines", "Reads äöü 漢字.\n\tTwo lines"),
+            ("a\u{202e}b\u{200b}c", "a\\u{202e}b\\u{200b}c"),
+            ("tag\u{e0041}", "tag\\u{e0041}"),
+            ("\u{1b}[2Jx\r\n", "\\u{1b}[2Jx\n"),
+        ] {
+            assert_eq!(visible(text), clean);
+        }
+        assert_eq!(shown(" a\n\u{7} b \u{200b}"), "a b \\u{200b}");
+        assert_eq!(shown(&"ä".repeat(400)).chars().count(), 301);
+        assert_eq!(plain_name("get weather/ü-1.x"), "get_weather__-1.x");
+    }
+}
