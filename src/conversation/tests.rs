@@ -1,8 +1,11 @@
-//! Tables of what a conversation decides. Histories of chance are in `histories`.
+//! Tables of what a conversation decides. Those of limits and memory stand in files of
+//! their own, as do histories of chance.
 mod histories;
+mod limits;
+mod memory;
 
 use super::*;
-use crate::domain::{Effect, Finish, ReadsWhen, Tokens, ToolDef, ToolRequest};
+use crate::domain::{Effect, Finish, ReadsWhen, ToolDef, ToolRequest};
 use jiff::SignedDuration;
 use serde_json::json;
 
@@ -203,97 +206,6 @@ fn a_talk_from_query_to_answer() {
     assert_eq!((finished.usage.requests, finished.usage.input_tokens), (2, 20));
     assert_eq!(finished.said.len(), 2);
     assert_eq!(finished.unknown, None);
-}
-
-#[test]
-fn limits_are_held_by_the_worst_case() {
-    let mut talk = Talk::limited(|limits| limits.request_limit = 1);
-    talk.want(&[("look", "")]).work();
-    starts(&talk.failure(), "request_limit: request_limit = 1 is reached (requests sent: 1)");
-
-    let mut talk = Talk::limited(|limits| limits.max_steps = 3);
-    talk.want(&[("look", "{\"n\":1}"), ("look", "{\"n\":2}"), ("look", "{\"n\":3}")]);
-    starts(
-        &talk.failure(),
-        "step_limit: max_steps = 3 does not leave room for the next tool calls (3 more; steps taken: 1)",
-    );
-    let mut talk = Talk::limited(|limits| limits.max_steps = 3);
-    talk.want(&[("look", "{\"n\":1}"), ("look", "{\"n\":2}")]).work();
-    starts(
-        &talk.failure(),
-        "step_limit: max_steps = 3 does not leave room for the next request (1 more; steps taken: 3)",
-    );
-
-    let size = crate::domain::tokens_at_most(&Talk::new(|_| {}).request());
-    let asks = |limit| Talk::limited(|limits| limits.total_tokens_limit = limit);
-    assert_eq!(asks(size + 1000).request().max_output_tokens, 1000);
-    assert_eq!(asks(size + 999).request().max_output_tokens, 999);
-    assert_eq!(asks(size + 256).request().max_output_tokens, 256);
-    let error = asks(size + 255).failure();
-    starts(&error, &format!("token_limit: total_tokens_limit = {} does not leave room", size + 255));
-    assert!(error.contains("raise `total_tokens_limit`"), "{error}");
-}
-
-#[test]
-fn dollars_are_held_by_the_worst_case() {
-    let price = Price { input: 1.0, cached_input: 0.1, output: 1000.0 };
-    let talk = |limit, price| {
-        Talk::new(|brief| {
-            brief.price = price;
-            Arc::make_mut(&mut brief.limits).max_usd_per_run = Some(limit);
-        })
-    };
-    let Next::Ask { worst, .. } = talk(2.0, Some(price)).live.next() else { panic!() };
-    assert!(worst.usd > 1.0 && worst.usd < 1.1, "{worst:?}");
-    assert!(matches!(talk(worst.usd, Some(price)).live.next(), Next::Ask { .. }));
-    starts(
-        &talk(1.0, Some(price)).failure(),
-        "cost_limit: max_usd_per_run = 1 does not leave room for another",
-    );
-    starts(
-        &talk(1.0, None).failure(),
-        "cost_limit: max_usd_per_run = 1 can't be held: the model has no price",
-    );
-}
-
-#[test]
-fn what_the_provider_counted_counts_if_it_is_less() {
-    let mut talk = Talk::new(|brief| brief.query = "x".repeat(20_000));
-    let first = match talk.live.next() {
-        Next::Ask { worst, .. } => worst.tokens,
-        other => panic!("{other:?}"),
-    };
-    assert!(first > 10_000);
-    let used = Usage { requests: 1, ..Usage::default() };
-    for (input, least, most) in [(3000, 4050, 4100), (0, first, u64::MAX), (90_000, first, first + 500)] {
-        let tokens = Some(Tokens { input, cached: 0, output: 20 });
-        let turn = calling(&[("look", &format!("{{\"n\":{input}}}"))]);
-        let answer = ModelAnswer { turn, finish: Finish::Stop, tokens };
-        talk.asked().step(Step::Answered { model: "main".into(), answer, used });
-        talk.work();
-        let Next::Ask { worst, .. } = talk.live.next() else { panic!() };
-        assert!((least..=most).contains(&worst.tokens), "{input}: {worst:?}");
-    }
-}
-
-#[test]
-fn requests_without_an_answer() {
-    let mut talk = Talk::new(|_| {});
-    let Next::Ask { worst, .. } = talk.live.next() else { panic!() };
-    talk.asked();
-    let held = talk.live.usage();
-    assert_eq!(held.input_tokens + held.output_tokens, worst.tokens);
-    // A daemon ended here; the same request again.
-    talk.asked();
-    let usage = talk.live.usage();
-    assert_eq!((usage.requests, usage.input_tokens + usage.output_tokens), (2, 2 * worst.tokens));
-    let used = Usage { requests: 1, input_tokens: 7, ..Usage::default() };
-    let error = RunError::new(ErrorKind::RateLimit, "slow down");
-    talk.step(Step::Unanswered { model: "main".into(), error, used });
-    assert_eq!(talk.live.usage().input_tokens + talk.live.usage().output_tokens, worst.tokens + 7);
-    assert!(matches!(talk.live.next(), Next::Ask { .. }));
-    talk.say("done");
-    assert_eq!(talk.finished().usage.requests, 3);
 }
 
 #[test]
@@ -516,6 +428,7 @@ fn answers_that_must_fit() {
         assert_eq!(talk.say(text).finished().end, Ok("{\"ok\":true}".into()), "{text}");
     }
     let mut talk = Talk::new(fits);
+    assert!(talk.request().system.unwrap().contains("\"required\":[\"ok\"]"));
     talk.say("all is well");
     let ChatMessage::User { text } = talk.request().messages.pop().unwrap() else { panic!() };
     starts(
@@ -529,16 +442,6 @@ fn answers_that_must_fit() {
         "bad_response: the answer does not fit `output_schema`, not even when asked again: `ok` is",
     );
     assert!(talk.finished().said.is_empty());
-    assert!(talk.request_system().contains("\"required\":[\"ok\"]"));
-}
-
-impl Talk {
-    fn request_system(&self) -> String {
-        Talk { live: Conversation::begin(self.brief.clone()), brief: self.brief.clone(), journal: vec![] }
-            .request()
-            .system
-            .unwrap()
-    }
 }
 
 #[test]
@@ -551,56 +454,6 @@ fn steps_that_cannot_be_are_passed_over() {
     assert_eq!(talk.replies()[0].text, "once");
     talk.want(&[("send", "{}")]);
     assert_eq!(talk.work(), "0 send {}");
-}
-
-fn session(turns: usize) -> Vec<ChatMessage> {
-    let turn = |n| {
-        let text = format!("answer {n} {}", "y".repeat(300));
-        [
-            ChatMessage::User { text: format!("question {n}\n{}", "x".repeat(300)) },
-            ChatMessage::Model(ModelTurn { text, ..ModelTurn::default() }),
-        ]
-    };
-    (0..turns).flat_map(turn).collect()
-}
-
-#[test]
-fn a_session_keeps_its_newest_turns() {
-    let stored = session(20);
-    assert_eq!(memory::messages_of_session(&stored, 100_000), (stored.clone(), 0));
-    assert_eq!(memory::messages_of_session(&[], 0), (Vec::new(), 0));
-    for max_tokens in [0, 10, 100, 500, 1000, 2000, 3000, 6000] {
-        let (kept, dropped) = memory::messages_of_session(&stored, max_tokens);
-        let size = crate::domain::tokens_at_most(&ModelRequest {
-            system: None,
-            messages: kept.clone(),
-            tools: Vec::new(),
-            max_output_tokens: 0,
-            output_schema: None,
-        });
-        assert!(size <= max_tokens, "{size} of {max_tokens}");
-        let whole = kept.iter().rev().zip(stored.iter().rev()).take_while(|(a, b)| a == b).count();
-        assert_eq!(whole, stored.len() - 2 * dropped, "{max_tokens}");
-        assert!(kept.len() - whole <= 1);
-    }
-    let (kept, dropped) = memory::messages_of_session(&stored, 3000);
-    let ChatMessage::User { text } = &kept[0] else { panic!() };
-    assert!(text.contains(&format!("- question {} xxx", dropped - 1)), "{text}");
-    assert!(text.contains("… → answer") && text.contains("older ones are left out)\n- question"), "{text}");
-}
-
-#[test]
-fn the_last_result_is_marked() {
-    let memory = memory::last_result(" disk 91 %\n");
-    let mut talk = Talk::new(|brief| brief.memory = memory.clone());
-    assert_eq!(talk.request().messages[..1], memory[..]);
-    let ChatMessage::User { text } = &memory[0] else { panic!() };
-    starts(
-        text,
-        "For reference, your own final answer in your last run; it may be out of date:\n<<<data from your",
-    );
-    assert!(text.contains("\ndisk 91 %\n<<<end "));
-    assert_eq!(talk.say("well").finished().said.len(), 2);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Histories of chance: a model that calls whatever comes to its mind, a driver that crashes, people who
 //! decide. An oracle with books of its own says what must never be; broken drivers show that it looks.
 use super::*;
+use crate::domain::Tokens;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -66,7 +67,10 @@ struct World {
 type Wrong = String;
 
 macro_rules! ensure {
-    ($holds:expr, $($says:tt)+) => { if !$holds { return Err(format!($($says)+)); } };
+    ($holds:expr, $($says:tt)+) => {{
+        let holds: bool = $holds;
+        if !holds { return Err(format!($($says)+)); }
+    }};
 }
 
 /// What a tool really does, and whether it reads the outside.
