@@ -67,6 +67,9 @@ pub(super) struct Subscription {
     pub(super) follow: bool,
 }
 
+/// How long answers that are under way may take when the daemon goes down.
+const LAST_ANSWERS: Duration = Duration::from_millis(300);
+
 /// Serves one client until it goes.
 pub(super) async fn serve(stream: Stream, services: Arc<Services>, down: CancellationToken) {
     services.clients.fetch_add(1, Ordering::Relaxed);
@@ -98,8 +101,10 @@ async fn write(
         let line = tokio::select! {
             biased;
             line = waiting.recv() => line,
-            // the last lines of a daemon that goes down still get out
-            () = gone.cancelled() => waiting.try_recv().ok(),
+            // the last answers of a daemon that goes down still get out
+            () = gone.cancelled() => {
+                tokio::time::timeout(LAST_ANSWERS, waiting.recv()).await.ok().flatten()
+            }
         };
         let Some(line) = line else { break };
         let written = tokio::time::timeout(PATIENCE, output.write_all(line.as_bytes())).await;

@@ -106,6 +106,9 @@ struct Bench {
     incidents: BTreeMap<(AgentId, String), IncidentRecord>,
     /// Attempts in flight, oldest first.
     active: Vec<(RunId, u32)>,
+    approvals: Vec<ApprovalRecord>,
+    holds: Vec<HoldRecord>,
+    spent: Vec<SpentRow>,
     lives: u64,
 }
 
@@ -126,6 +129,9 @@ impl Bench {
             open: Vec::new(),
             incidents: BTreeMap::new(),
             active: Vec::new(),
+            approvals: Vec::new(),
+            holds: Vec::new(),
+            spent: Vec::new(),
             lives: 1,
         };
         bench.take(decision);
@@ -238,6 +244,9 @@ impl Bench {
             agents: self.agents.values().cloned().collect(),
             open_runs: self.open.clone(),
             incidents: self.incidents.values().cloned().collect(),
+            approvals: self.approvals.clone(),
+            holds: self.holds.clone(),
+            spent: self.spent.clone(),
         };
         let (engine, decision) =
             Engine::restore(self.now, self.lives, self.fleet.clone(), restored, started());
@@ -295,6 +304,10 @@ impl Bench {
                     let line = format!("{} {}", self.name_of(run), if kill { "kill" } else { "term" });
                     self.said.push(line);
                 }
+                Action::Granted { answer: Ok(()), .. } => self.said.push("granted".into()),
+                Action::Granted { answer: Err(error), .. } => {
+                    self.said.push(format!("not granted: {}", error.kind))
+                }
                 Action::Go { go, .. } => assert!(go || self.engine.stopping || !self.active.is_empty()),
                 Action::Reply { .. } => {}
             }
@@ -337,6 +350,20 @@ impl Bench {
                 format!("{agent} circuit open until {}", self.rel(*until))
             }
             Fact::CircuitClosed { agent, .. } => format!("{agent} circuit closed"),
+            Fact::Budget(news) => {
+                let whose = news.agent.as_ref().map_or("fleet", |agent| agent.as_str());
+                let word = if news.exhausted { "used up" } else { "warning" };
+                format!("{whose} {} {word}", news.limit)
+            }
+            Fact::Talked(talk) => match &talk.said {
+                Said::Charged { used, .. } => format!("{} charged {}", talk.agent, used.tokens()),
+                Said::Resumed => format!("{} resumed", talk.agent),
+                Said::Waits { .. } => format!("{} waits", talk.agent),
+                Said::Decided { approved, .. } => format!("{} decided: {approved}", talk.agent),
+                Said::Final { text } => format!("{} answer {text}", talk.agent),
+                _ => return,
+            },
+            Fact::Remembered(_) => "remembered".into(),
             Fact::IncidentOpened(incident) => format!("{} incident {}", incident.agent, incident.severity),
             Fact::IncidentResolved(incident) => format!("{} incident over", incident.agent),
             Fact::IncidentDropped { agent, .. } => format!("{agent} incident was nothing"),
@@ -363,6 +390,7 @@ impl Bench {
                 open.started_at.get_or_insert(now);
                 open.processes.extend(process);
             }
+            Fact::Talked(talk) => self.apply_talk(*talk),
             Fact::AttemptFailed { run, attempt, retry_at, .. } => {
                 let open = self.open.iter_mut().find(|open| open.run == run).unwrap();
                 open.status = RunStatus::Retrying;
@@ -386,11 +414,45 @@ impl Bench {
     }
 }
 
+impl Bench {
+    fn apply_talk(&mut self, talk: Talk) {
+        let mut spend = |day, used: &Usage| {
+            self.spent.push(SpentRow { day, agent: talk.agent.clone(), used: *used });
+            self.holds.retain(|hold| hold.run != talk.run);
+        };
+        match talk.said {
+            Said::Held { model, worst, day, .. } => {
+                self.holds.push(HoldRecord { run: talk.run, agent: talk.agent.clone(), model, worst, day });
+            }
+            Said::Settled { step, day, .. } => {
+                if let Step::Answered { used, .. } | Step::Unanswered { used, .. } = *step {
+                    spend(day, &used);
+                }
+            }
+            Said::Charged { used, day, .. } => spend(day, &used),
+            Said::Waits { wanted } => {
+                let open = self.open.iter_mut().find(|open| open.run == talk.run).unwrap();
+                open.status = RunStatus::WaitingApproval;
+                let at = self.now.wall;
+                self.approvals.extend(wanted.into_iter().map(|wanted| ApprovalRecord {
+                    run: talk.run,
+                    agent: talk.agent.clone(),
+                    wanted,
+                    requested_at: at,
+                }));
+            }
+            Said::Decided { id, .. } => self.approvals.retain(|one| one.wanted.id != id),
+            _ => {}
+        }
+    }
+}
+
 fn started() -> Fact {
     Fact::DaemonStarted { version: "1".into(), pid: 1 }
 }
 
 mod commands;
+mod money;
 mod reloads;
 mod runs;
 mod telling;

@@ -53,7 +53,7 @@ fn addresses() {
 
 #[test]
 fn nothing_that_was_asked_is_shown() {
-    let secrets = ["sk-12345".to_owned(), String::new()];
+    let secrets = ["sk-12345".to_owned().into(), String::new().into()];
     let asked = ["Tell me of the northern office\nand its plan", "", "ok", "hush hush"];
     let clean = |text: &str| trouble::cleaned(text, &secrets, &asked);
     assert_eq!(clean("bad key sk-12345\u{7}!\n\n  ok"), "bad key … ! ok");

@@ -36,20 +36,21 @@ pub(super) fn open(path: &Path, busy: Duration) -> Result<(Connection, Restored,
     if unclean {
         quick_check(&db, path)?;
     }
-    pragmas(&db).map_err(say("setting up the database"))?;
+    pragmas(&db, fresh).map_err(say("setting up the database"))?;
     if version < known {
         migrate(&mut db, path, version, MIGRATIONS)?;
     }
     if fresh {
         sync_folder(path);
     }
+    // a damaged database shows here, before anything is written
+    let mut restored = read::restored(&db).map_err(say("reading what was before"))?;
+    let newest = read::newest_seq(&db).map_err(say("reading the newest event"))?;
     let database = identity(&db).map_err(say("reading the database's identity"))?;
     db.execute("INSERT OR REPLACE INTO meta(key, value) VALUES ('clean', 'no')", [])
         .map_err(say("marking the database as open"))?;
-    let mut restored = read::restored(&db).map_err(say("reading what was before"))?;
     restored.database = database;
     restored.unclean = unclean;
-    let newest = read::newest_seq(&db).map_err(say("reading the newest event"))?;
     Ok((db, restored, newest))
 }
 
@@ -103,9 +104,11 @@ fn quick_check(db: &Connection, path: &Path) -> Result<(), StoreError> {
     if first == "ok" { Ok(()) } else { Err(StoreError::Corrupt { path: path.to_owned(), what: first }) }
 }
 
-fn pragmas(db: &Connection) -> rusqlite::Result<()> {
-    // takes effect on a new file only
-    db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+fn pragmas(db: &Connection, fresh: bool) -> rusqlite::Result<()> {
+    if fresh {
+        // on any other file it would be a write without an effect
+        db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
     db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     db.execute_batch(
         "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA mmap_size = 0;

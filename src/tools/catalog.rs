@@ -122,7 +122,11 @@ pub(super) fn instance(name: &str, spec: &ToolSpec) -> Entry {
     let runs = kind.and_then(|(_, _, runs, _)| *runs).filter(|_| spec.available);
     let effect = kind.map_or(Effect::Effect, |(_, effect, ..)| *effect);
     let description = kind.map_or("", |(.., description)| description);
-    entry(name, Some(&spec.kind), effect, runs, description, spec.settings.clone())
+    let mut settings = spec.settings.clone();
+    if let Some(settings) = settings.as_object_mut() {
+        settings.remove("type");
+    }
+    entry(name, Some(&spec.kind), effect, runs, description, settings)
 }
 
 fn entry(

@@ -47,7 +47,10 @@ fn lists_what_there_is_and_what_is_not() {
         ]
     );
     for tool in &list {
-        let is_here = matches!(tool.name.as_str(), "probe" | "system_metrics" | "small" | "broken");
+        let is_here = matches!(
+            tool.name.as_str(),
+            "probe" | "system_metrics" | "small" | "broken" | "remember" | "recall" | "report"
+        );
         assert_eq!(tool.available, is_here, "{}", tool.name);
         assert!(tool.description.ends_with('.'), "{}", tool.description);
         assert_eq!(tool.schema["type"], "object", "{}", tool.name);

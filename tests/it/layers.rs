@@ -16,7 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("net", &["domain"]),
     ("secret", &["domain", "child"]),
     ("llm", &["domain", "net", "secret", "child"]),
-    ("tools", &["domain", "secret", "net", "child"]),
+    ("tools", &["domain", "secret", "net", "child", "store"]),
     ("notify", &["domain", "secret", "net", "child"]),
     ("client", &["protocol", "domain"]),
     ("runner", &["domain", "conversation", "llm", "tools", "secret", "store", "child"]),

@@ -186,13 +186,15 @@ fn a_manual_run_uses_up_no_slot_and_works_whatever_the_state() {
             Stopped => bench.ok(stop(one("a"))),
         };
         bench.quietly();
-        let Ok(Reply::RunClaimed { queued, note, .. }) = bench.command(Command::Run(id("a"), None)) else {
+        let Ok(Reply::RunClaimed { queued, note, .. }) =
+            bench.command(Command::Run(id("a"), None, RunMode::Normal))
+        else {
             panic!()
         };
         assert!(!queued);
         assert_eq!(note.is_some(), state != Active, "{note:?}");
         bench.expect(&["a claimed: manual", "a start 1"]);
-        assert!(bench.command(Command::Run(id("a"), None)).is_err(), "overlap is skip");
+        assert!(bench.command(Command::Run(id("a"), None, RunMode::Normal)).is_err(), "overlap is skip");
         bench.complete();
         let counters = bench.state("a").record.counters;
         assert_eq!((counters.runs, counters.successes, counters.skipped), (1, 1, 0));

@@ -176,7 +176,7 @@ fn after_follows_the_end_of_the_run() {
     bench.begin(0).wait(500).expect(&["a 0 ran", "a start 1"]);
     bench.end(0, AttemptEnd::Completed).wait(60).expect(&["a completed", "a 560 ran", "a start 1"]);
     // a manual run is a run as well
-    bench.complete().wait(30).ok(Command::Run(id("a"), None)).wait(100).quietly();
+    bench.complete().wait(30).ok(Command::Run(id("a"), None, RunMode::Normal)).wait(100).quietly();
     bench.complete().wait(59).expect(&["a completed"]);
     bench.wait(1).expect(&["a 750 ran", "a start 1"]);
     // a pause passes slots, a stop drops them, a start begins at once
@@ -265,7 +265,7 @@ fn events_start_agents_in_chains_of_eight() {
         plain("c", on(EventType::DaemonStarted, None)),
     ]);
     bench.expect(&["c claimed: event", "c start 1"]);
-    bench.complete().ok(Command::Run(id("a"), None)).quietly();
+    bench.complete().ok(Command::Run(id("a"), None, RunMode::Normal)).quietly();
     let mut runs = 0;
     while !bench.active.is_empty() {
         bench.complete();
@@ -274,7 +274,10 @@ fn events_start_agents_in_chains_of_eight() {
     assert_eq!(runs, 9, "one by hand and a chain of eight");
     bench.quietly();
     // a run in flight stands against it, and that is told; a stopped agent is not asked
-    bench.ok(Command::Run(id("b"), None)).ok(Command::Run(id("a"), None)).quietly();
+    bench
+        .ok(Command::Run(id("b"), None, RunMode::Normal))
+        .ok(Command::Run(id("a"), None, RunMode::Normal))
+        .quietly();
     bench.begin(1).end(1, AttemptEnd::Completed).expect(&["a completed", "b event passed: skipped_overlap"]);
     bench
         .ok(Command::Stop(one("a"), None, StopMode::Terminate))

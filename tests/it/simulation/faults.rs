@@ -112,7 +112,7 @@ impl World {
                 reason,
                 *self.rng.pick(&[StopMode::Terminate, StopMode::Drain, StopMode::Kill]),
             ),
-            8 => Command::Run(name, None),
+            8 => Command::Run(name, None, RunMode::Normal),
             9 if open > 0 => {
                 let at = self.rng.between(0, open) as usize;
                 Command::Cancel(self.model.open[at].record.run, self.rng.chance(50))

@@ -60,6 +60,7 @@ impl Model {
             agents: self.agents.values().cloned().collect(),
             open_runs: self.open.iter().map(|open| open.record.clone()).collect(),
             incidents: self.incidents.values().cloned().collect(),
+            ..Restored::default()
         }
     }
 

@@ -408,6 +408,7 @@ impl World {
     fn act(&mut self, action: Action, refused: &HashSet<RunId>) -> Result<(), Wrong> {
         match action {
             Action::Start(start) if refused.contains(&start.run) => {}
+            Action::Granted { .. } => return Err("a run without a model asked for money".into()),
             Action::Start(start) => {
                 if self.defect == Some(Defect::StartTwice) && self.rng.chance(5) {
                     self.begin_attempt((*start).clone())?;
