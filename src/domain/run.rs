@@ -210,6 +210,8 @@ pub struct AttemptOutcome {
     pub warnings: Vec<String>,
     /// How long the provider asked to wait before a retry.
     pub retry_after: Option<SignedDuration>,
+    /// True: another attempt would end alike, whatever kind of failure it is.
+    pub conclusive: bool,
     /// What goes into the agent's session if the run completes.
     pub said: Vec<ChatMessage>,
     /// Items of the gate that become seen if the run completes.
@@ -228,6 +230,7 @@ impl AttemptOutcome {
             findings: Vec::new(),
             warnings: Vec::new(),
             retry_after: None,
+            conclusive: false,
             said: Vec::new(),
             seen: Vec::new(),
         }

@@ -97,7 +97,7 @@ impl Engine {
         let elapsed = run.started_mono.map_or(SignedDuration::ZERO, |began| now.mono - began);
         let delay = retry::delay(&run.spec, &run.record, error.kind, elapsed, outcome.retry_after);
         let over = self.agents[run.agent as usize].is_over(run.record.trigger);
-        let Some(delay) = delay.filter(|_| !over) else {
+        let Some(delay) = delay.filter(|_| !over && !outcome.conclusive) else {
             let status = match error.kind {
                 ErrorKind::Timeout => RunStatus::TimedOut,
                 ErrorKind::Unverified => RunStatus::Unverified,

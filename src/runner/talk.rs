@@ -3,7 +3,7 @@
 use super::command::Attempt;
 use super::model::{Break, to_std};
 use super::{Brief, Report, Shared, StopOrder};
-use crate::conversation::PlannedCall;
+use crate::conversation::{OUTCOME_UNKNOWN, PlannedCall};
 use crate::domain::{ApprovalWanted, Effect, RunError, RunMode, Said, Step, Talk, ToolReply, WorstCase};
 use crate::secret;
 use crate::tools::{CallContext, ToolError, ToolOutput};
@@ -323,6 +323,9 @@ async fn reply_of(
                 let _ = attempt.shared.reports.send(report).await;
             }
             (super::template::as_text(&given.result), false)
+        }
+        Err(error) if call.effect == Effect::Effect && error.may_have_happened() => {
+            (format!("{OUTCOME_UNKNOWN} {error}. Check before you repeat it."), true)
         }
         Err(error) => (error.to_string(), true),
     };
