@@ -1,6 +1,8 @@
 //! Measures the real binary, built for release, through its real socket: `cargo bench`.
 //!
 //! Prints one table, in Markdown. `cargo bench -- quick` leaves out the fleet of 100,000 agents.
+mod models;
+
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
@@ -20,7 +22,12 @@ fn main() {
     }
     burst(1_000);
     idle(10);
+    models::runs_per_second();
+    models::own_time();
+    models::in_flight(1_000);
     if !quick {
+        events_per_second();
+        restart(1_000_000);
         idle(100_000);
     }
 }
@@ -274,6 +281,63 @@ fn burst(agents: usize) {
     row(
         &format!("{agents} agents due at once, due → started, p50 / p99"),
         format!("{:.0} / {:.0} ms", percentile(&mut started, 0.5), percentile(&mut started, 0.99)),
+    );
+}
+
+/// Events as one writer commits them, in transactions of 512.
+fn events_per_second() {
+    use bgagent::domain::{AgentId, Entry, Fact};
+    use bgagent::store::Store;
+    let folder = tempfile::tempdir().expect("a folder");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let seconds = runtime.expect("a runtime").block_on(async {
+        let (store, _) = Store::open(&folder.path().join("bgagent.db")).expect("it opens");
+        let agent: AgentId = "a".parse().expect("a name");
+        let began = Instant::now();
+        for _ in 0..400 {
+            let at = jiff::Timestamp::now();
+            let facts = (0..512).map(|n| Entry {
+                at,
+                fact: Fact::CircuitClosed { agent: agent.clone(), reason: n.to_string() },
+            });
+            store.commit(facts.collect()).await.expect("it is written");
+        }
+        began.elapsed().as_secs_f64()
+    });
+    row("durable events, one writer, 512 to a commit", format!("{:.0} /s", 400.0 * 512.0 / seconds));
+}
+
+/// A start on a database with so many events.
+fn restart(events: u64) {
+    let mut daemon = Daemon::start(&fleet(10, 86_400));
+    daemon.client().call("shutdown", json!({"now": true}));
+    let _ = daemon.child.wait();
+    let database = daemon.folder.path().join("state/bgagent.db");
+    let database = rusqlite::Connection::open(database).expect("it opens");
+    database
+        .execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+             INSERT INTO events(seq, at, type, agent, payload)
+             SELECT (SELECT max(seq) FROM events) + i, ?2, 'circuit_closed', 'a' || (i % 10), '{\"reason\":\"x\"}' FROM n",
+            rusqlite::params![events as i64, jiff::Timestamp::now().as_microsecond()],
+        )
+        .expect("SQL");
+    drop(database);
+    let mut command = program(daemon.folder.path());
+    command.arg("daemon").env("BGAGENT_LOG", "warn").stdout(Stdio::null());
+    let began = Instant::now();
+    daemon.child = command.spawn().expect("it starts");
+    loop {
+        if let Some(mut client) = daemon.connect() {
+            client.events("daemon_started", events, 1);
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "it does not answer");
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+    row(
+        &format!("restart with {events} events, ready after"),
+        format!("{:.0} ms", began.elapsed().as_secs_f64() * 1000.0),
     );
 }
 
