@@ -9,6 +9,7 @@ mod endpoint;
 mod faults;
 mod layers;
 mod llm;
+mod mcp;
 mod simulation;
 mod support;
 mod wire;
