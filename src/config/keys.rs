@@ -16,8 +16,6 @@ pub(super) enum Kind {
     Word(&'static [&'static str]),
     /// A reference to a secret.
     Secret,
-    /// A text, or a reference to a secret.
-    TextOrSecret,
     /// A list of texts.
     Texts,
     /// A text or a list of texts.
@@ -30,8 +28,6 @@ pub(super) enum Kind {
     WordOr(&'static [&'static str], &'static [Key]),
     /// A list of tables with these keys.
     Tables(&'static [Key]),
-    /// Tables with these keys, by name.
-    Named(&'static [Key]),
     /// Anything: its shape depends on another key.
     Any,
 }
