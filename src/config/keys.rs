@@ -61,7 +61,7 @@ pub(super) const TELL_ON: &[&str] = &[
 pub(super) const TOOLS: &[(&str, bool)] = &[
     ("system_metrics", true),
     ("probe", true),
-    ("http", false),
+    ("http", true),
     ("feed", false),
     ("sql", false),
     ("archive_rows", false),
@@ -71,6 +71,22 @@ pub(super) const TOOLS: &[(&str, bool)] = &[
     ("remember", true),
     ("recall", true),
     ("report", true),
+];
+
+/// Built-in tools that do nothing without settings: they are used by a `[tools.…]` table only.
+pub(super) const NEED_SETTINGS: &[&str] = &["http"];
+
+/// What a `[tools.…]` table may hold, by its `type`. Types that are not listed keep what is typed.
+pub(super) const TOOL_SETTINGS: &[(&str, &[Key])] = &[("http", HTTP)];
+pub(super) const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+pub(super) const HTTP: &[Key] = &[
+    key("type", Kind::Word(&["http"]), "the built-in tool"),
+    key("hosts", Kind::Texts, "what may be asked: hosts, host:port, or *.example.org"),
+    key("allow_private", Kind::Texts, "hosts that may be asked although their addresses are private"),
+    key("methods", Kind::Texts, "what may be done; default GET and HEAD"),
+    key("headers", Kind::Texts2, "sent with each request, and not on to other hosts"),
+    key("max_bytes", Kind::Size, "of an answer; default 1 MiB, at most 8 MiB"),
+    key("https_only", Kind::Flag, "true: no plain HTTP"),
 ];
 
 pub(super) const DAEMON: &[Key] = &[

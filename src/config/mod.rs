@@ -5,12 +5,14 @@
 mod agents;
 mod checks;
 mod duration;
+mod http_settings;
 mod keys;
 mod lint;
 mod paths;
 mod render;
 mod resolve;
 mod schema;
+mod tool_settings;
 mod walk;
 
 #[cfg(test)]

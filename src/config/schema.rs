@@ -13,9 +13,15 @@ pub fn schema() -> Value {
     root["properties"]["notify"] = named(keys::NOTIFY);
     root["properties"]["agents"] = named(keys::AGENT);
     let tools: Vec<&str> = keys::TOOLS.iter().map(|(name, _)| *name).collect();
+    let settings: Vec<Value> = keys::TOOL_SETTINGS
+        .iter()
+        .map(|(kind, keys)| json!({"if": {"properties": {"type": {"const": kind}}}, "then": object(keys)}))
+        .collect();
     root["properties"]["tools"] = json!({
         "type": "object",
-        "additionalProperties": {"type": "object", "required": ["type"], "properties": {"type": {"enum": tools}}},
+        "additionalProperties": {
+            "type": "object", "required": ["type"], "properties": {"type": {"enum": tools}}, "allOf": settings,
+        },
     });
     root
 }

@@ -11,6 +11,7 @@ mod event;
 mod fact;
 mod fleet;
 mod glob;
+mod host;
 mod ids;
 mod incident;
 mod json_schema;
@@ -45,6 +46,7 @@ pub use fleet::{
     Retention, SecretRef, ToolSpec,
 };
 pub use glob::glob;
+pub use host::HostPattern;
 pub use ids::{AgentId, ConfigHash, InvalidAgentId, InvalidRunId, RunId, Seq};
 pub use incident::{Finding, IncidentRecord, Level, Severity};
 pub use json_schema::fits_schema;

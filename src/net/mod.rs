@@ -1,10 +1,19 @@
-//! The HTTP clients that probes, notifiers and models use. What they send, and what an answer means, is
-//! theirs to say.
+//! How HTTP is spoken: the clients that probes, notifiers and models share, and the guard for requests
+//! whose address somebody else chose. What is sent, and what an answer means, is for the callers to say.
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Url};
 use std::error::Error;
 use std::sync::OnceLock;
 use std::time::Duration;
+
+mod address;
+mod fetch;
+mod guard;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use fetch::{Bounds, Fetched, Request, send};
+pub use guard::{Allow, GuardError, check, guarded_client};
 
 /// Most redirects that a client follows, where it follows any.
 pub const MAX_REDIRECTS: usize = 5;

@@ -1,0 +1,130 @@
+//! Settings of `[tools.…]` tables of type "http": where requests may go, and what goes with them.
+use super::keys;
+use super::tool_settings::needs;
+use super::walk::{Item, Section};
+use crate::domain::HostPattern;
+use serde_json::{Map, Value, json};
+
+/// Largest `max_bytes`.
+const MOST_BYTES: u64 = 8 << 20;
+
+/// Headers that the connection itself needs, or that would change whom a request reaches.
+const OURS: &[&str] = &[
+    "host",
+    "connection",
+    "content-length",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "upgrade",
+    "keep-alive",
+    "expect",
+    "proxy-authorization",
+    "proxy-connection",
+    "accept-encoding",
+    "idempotency-key",
+];
+
+pub(super) fn http(section: &Section<'_>) -> Option<Value> {
+    let mut out = Map::new();
+    let private = section.get("allow_private").map(|item| patterns(item, true)).unwrap_or_default();
+    // Private hosts are allowed hosts too, so a tool for them alone needs no other.
+    let hosts = match section.get("hosts") {
+        Some(item) => patterns(item, false),
+        None if private.is_empty() => {
+            needs(section, "http", "hosts", "hosts = [\"api.github.com\", \"*.example.org\"]");
+            Vec::new()
+        }
+        None => Vec::new(),
+    };
+    if let (true, true, Some(item)) = (hosts.is_empty(), private.is_empty(), section.get("hosts")) {
+        let empty = item.value.get_ref().as_array().is_some_and(|list| list.is_empty());
+        if empty {
+            item.refuse_with::<()>("`hosts` is empty".into(), "hosts = [\"api.github.com\"]".into());
+        }
+    }
+    out.insert("hosts".into(), json!(hosts));
+    out.insert("allow_private".into(), json!(private));
+    out.insert("methods".into(), json!(methods(section)));
+    out.insert("headers".into(), Value::Object(headers(section)));
+    if let (Some(bytes), Some(item)) = (section.size("max_bytes"), section.get("max_bytes")) {
+        if bytes == 0 || bytes > MOST_BYTES {
+            item.refuse::<()>("`max_bytes` is at least 1 and at most 8MiB".into());
+        }
+        out.insert("max_bytes".into(), bytes.into());
+    }
+    if let Some(flag) = section.flag("https_only") {
+        out.insert("https_only".into(), flag.into());
+    }
+    Some(Value::Object(out))
+}
+
+fn patterns(list: Item<'_>, private: bool) -> Vec<String> {
+    let mut all = Vec::new();
+    for item in list.items().unwrap_or_default() {
+        let Some(text) = item.text() else { continue };
+        match HostPattern::parse(text) {
+            Ok(pattern) if private && !pattern.is_single() => {
+                item.refuse_with::<()>(
+                    format!("\"{text}\" is more than one host"),
+                    "name each private host by itself".into(),
+                );
+            }
+            Ok(pattern) => all.push(pattern.to_string()),
+            Err((message, hint)) => drop(item.refuse_with::<()>(message, hint)),
+        }
+    }
+    all
+}
+
+fn methods(section: &Section<'_>) -> Vec<&'static str> {
+    let Some(list) = section.get("methods") else { return vec!["GET", "HEAD"] };
+    let items = list.items().unwrap_or_default();
+    if items.is_empty() {
+        list.refuse_with::<()>("`methods` is empty".into(), "leave it out for GET and HEAD".into());
+    }
+    let mut all: Vec<&str> =
+        items.iter().filter_map(|item| Some(keys::METHODS[item.word(keys::METHODS)?])).collect();
+    all.sort_by_key(|method| keys::METHODS.iter().position(|known| known == method));
+    all.dedup();
+    all
+}
+
+fn headers(section: &Section<'_>) -> Map<String, Value> {
+    let mut all = Map::new();
+    let Some(table) = section.get("headers").and_then(|item| item.table()) else { return all };
+    for (name, value) in table {
+        let text = name.get_ref().as_ref();
+        let refuse = |message: String| section.file.error(Some(name.span()), message, None);
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if text.is_empty() || !text.bytes().all(token) {
+            refuse(format!("`{text}` can't name a header"));
+        } else if OURS.contains(&text.to_ascii_lowercase().as_str()) {
+            refuse(format!("the header `{text}` is made for each request and can't be set"));
+        }
+        let item = Item { file: section.file, value, name: "headers" };
+        let Some(value) = item.text_or_secret() else { continue };
+        if let crate::domain::TextOrSecret::Text(plain) = &value {
+            if plain.bytes().any(|byte| byte < 0x20 && byte != b'\t' || byte == 0x7f) {
+                item.refuse::<()>(format!("the value of the header `{text}` has control characters"));
+            }
+            secret_in_the_open(item, text, plain);
+        }
+        all.insert(text.to_owned(), value.to_json());
+    }
+    all
+}
+
+/// Headers that exist to carry a secret must refer to it.
+fn secret_in_the_open(item: Item<'_>, name: &str, value: &str) {
+    const SECRETS: &[&str] =
+        &["authorization", "cookie", "x-api-key", "api-key", "x-auth-token", "private-token"];
+    if SECRETS.contains(&name.to_ascii_lowercase().as_str()) && !value.is_empty() {
+        item.refuse_with::<()>(
+            format!("the header `{name}` is a secret and must not stand in this file"),
+            "say where it is: { env = \"NAME\" }, { file = \"PATH\" }, { credential = \"NAME\" } or \
+             { command = [\"pass\", \"show\", \"x\"] }; the whole value, such as \"Bearer …\""
+                .into(),
+        );
+    }
+}

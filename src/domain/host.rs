@@ -1,0 +1,238 @@
+//! Hosts as a person names them in the configuration: `api.github.com`, `*.example.org`,
+//! `example.org:8443`, `10.1.2.3`, `[::1]:8080`.
+//!
+//! Whether an address may be asked is decided where it is asked.
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::fmt;
+
+/// A host, or all hosts below one; perhaps on one port only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPattern {
+    name: Name,
+    port: Option<u16>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Name {
+    /// Lower case, ASCII, without a dot at its end.
+    Host(String),
+    /// What follows `*`, with its dot.
+    Below(String),
+    Address(IpAddr),
+}
+
+impl HostPattern {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong, and one that says what to write.
+    pub fn parse(text: &str) -> Result<Self, (String, String)> {
+        let refuse = |what: &str, instead: &str| Err((format!("\"{text}\" {what}"), instead.to_owned()));
+        if text.contains("://") {
+            return refuse(
+                "is an address, and a host is wanted",
+                "write \"example.org\" for https://example.org/",
+            );
+        }
+        if text.contains('/') {
+            return refuse("is no host", "write each host by itself, without a path or a mask");
+        }
+        if !text.is_ascii() {
+            return refuse(
+                "has letters that no host has",
+                "write its ASCII form, which begins with \"xn--\"",
+            );
+        }
+        let Some((host, port)) = split(text) else {
+            return refuse("has no valid port", "write \"example.org:8443\", or \"[::1]:8443\" for IPv6");
+        };
+        let host = host.to_ascii_lowercase();
+        if let Ok(address) = host.parse() {
+            return Ok(Self { name: Name::Address(address), port });
+        }
+        if host == "*" || host == "*." {
+            return refuse("is every host", "name the hosts, or all below one: \"*.example.org\"");
+        }
+        let (name, below) = match host.strip_prefix("*.") {
+            Some(rest) => (rest, true),
+            None => (host.as_str(), false),
+        };
+        if let Err(what) = is_name(name) {
+            return refuse(
+                what,
+                "write \"example.org\", \"*.example.org\", \"example.org:8443\" or \"10.1.2.3\"",
+            );
+        }
+        if below && !name.contains('.') {
+            return refuse("is too wide", "name at least two parts: \"*.example.org\"");
+        }
+        let name = if below { Name::Below(format!(".{name}")) } else { Name::Host(host) };
+        Ok(Self { name, port })
+    }
+
+    /// Does a host that a URL names fit? `host` is as URLs have it: lower case, IPv6 in brackets.
+    pub fn fits(&self, host: &str) -> bool {
+        match &self.name {
+            Name::Host(name) => name == host,
+            Name::Below(end) => host.len() > end.len() && host.ends_with(end.as_str()),
+            Name::Address(IpAddr::V4(address)) => host.parse::<Ipv4Addr>().ok().as_ref() == Some(address),
+            Name::Address(IpAddr::V6(address)) => {
+                let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+                host.and_then(|host| host.parse::<Ipv6Addr>().ok()).as_ref() == Some(address)
+            }
+        }
+    }
+
+    /// The only port that it allows, if it names one.
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// Does it stand for one host?
+    pub fn is_single(&self) -> bool {
+        !matches!(self.name, Name::Below(_))
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Name::Host(name) => f.write_str(name)?,
+            Name::Below(end) => write!(f, "*{end}")?,
+            Name::Address(IpAddr::V4(address)) => write!(f, "{address}")?,
+            Name::Address(IpAddr::V6(address)) => write!(f, "[{address}]")?,
+        }
+        match self.port {
+            Some(port) => write!(f, ":{port}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Host and port. IPv6 may stand without brackets when there is no port.
+fn split(text: &str) -> Option<(&str, Option<u16>)> {
+    let port = |text: &str| -> Option<u16> {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|port| digits && *port != 0)
+    };
+    if let Some(rest) = text.strip_prefix('[') {
+        let (host, rest) = rest.split_once(']')?;
+        host.parse::<Ipv6Addr>().ok()?;
+        return match rest.strip_prefix(':') {
+            Some(text) => Some((host, Some(port(text)?))),
+            None => rest.is_empty().then_some((host, None)),
+        };
+    }
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return Some((text, None));
+    }
+    match text.split_once(':') {
+        Some((host, text)) => Some((host, Some(port(text)?))),
+        None => Some((text, None)),
+    }
+}
+
+/// Is this the name of a host? A name whose last part is a number would be read as an address.
+fn is_name(name: &str) -> Result<(), &'static str> {
+    if name.is_empty() || name.len() > 253 {
+        return Err("is no host");
+    }
+    for label in name.split('.') {
+        let good =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
+        if label.is_empty() || label.len() > 63 || !label.bytes().all(good) {
+            return Err("is no host");
+        }
+    }
+    let last = name.rsplit('.').next().unwrap_or(name);
+    if last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x") {
+        return Err("is neither a name nor an address");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of host patterns.
+    use super::*;
+
+    #[test]
+    fn good_ones_are_read_and_shown() {
+        for (text, shown) in [
+            ("api.github.com", "api.github.com"),
+            ("API.GitHub.com", "api.github.com"),
+            ("*.example.org", "*.example.org"),
+            ("*.example.org:8443", "*.example.org:8443"),
+            ("nas.local", "nas.local"),
+            ("nas", "nas"),
+            ("my_host:80", "my_host:80"),
+            ("10.1.2.3", "10.1.2.3"),
+            ("10.1.2.3:8080", "10.1.2.3:8080"),
+            ("::1", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("[FE80::0:1]:8080", "[fe80::1]:8080"),
+            ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+            ("1password.com", "1password.com"),
+        ] {
+            assert_eq!(HostPattern::parse(text).unwrap().to_string(), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn bad_ones_are_refused() {
+        for (text, says) in [
+            ("", "is no host"),
+            ("*", "is every host"),
+            ("*:443", "is every host"),
+            ("*.", "is every host"),
+            ("*.org", "is too wide"),
+            ("*example.org", "is no host"),
+            ("a.*.org", "is no host"),
+            ("*.*.example.org", "is no host"),
+            ("*.0.0.1", "is neither"),
+            ("example.org.", "is no host"),
+            (".example.org", "is no host"),
+            ("a..b", "is no host"),
+            ("https://example.org", "is an address"),
+            ("example.org/path", "is no host"),
+            ("10.0.0.0/8", "is no host"),
+            ("user@example.org", "is no host"),
+            ("example.org:", "no valid port"),
+            ("example.org:0", "no valid port"),
+            ("example.org:+1", "no valid port"),
+            ("example.org:99999", "no valid port"),
+            ("[::1", "no valid port"),
+            ("[::1]x", "no valid port"),
+            ("[example.org]", "no valid port"),
+            ("bücher.example", "letters"),
+            ("127.1", "is neither"),
+            ("2130706433", "is neither"),
+            ("0x7f.1", "is neither"),
+            ("127.0.0.01", "is neither"),
+            ("1.2.3.4.5", "is neither"),
+            ("exa mple.org", "is no host"),
+            ("exam\0ple.org", "is no host"),
+        ] {
+            let (error, hint) = HostPattern::parse(text).expect_err(text);
+            assert!(error.contains(says), "{text}: {error}");
+            assert!(!hint.is_empty());
+        }
+    }
+
+    #[test]
+    fn fits_what_it_names() {
+        let fits = |pattern: &str, host: &str| HostPattern::parse(pattern).unwrap().fits(host);
+        assert!(fits("a.example.org", "a.example.org"));
+        assert!(!fits("a.example.org", "b.a.example.org"));
+        assert!(fits("*.example.org", "a.example.org"));
+        assert!(fits("*.example.org", "b.a.example.org"));
+        assert!(!fits("*.example.org", "example.org"));
+        assert!(!fits("*.example.org", ".example.org"));
+        assert!(!fits("*.example.org", "evilexample.org"));
+        assert!(!fits("*.example.org", "a.example.org.evil.net"));
+        assert!(fits("::1", "[::1]"));
+        assert!(!fits("::1", "::1"));
+        assert!(fits("10.1.2.3", "10.1.2.3"));
+        assert!(!fits("10.1.2.3", "10.1.2.30"));
+    }
+}

@@ -1,0 +1,169 @@
+//! One request within the guard: judged, sent, its redirects judged and followed, its answer read up to
+//! a bound. What an answer means is for the callers to say.
+use super::guard::{Allow, Dialer, GuardError, Vetted, is_odd};
+use super::{MAX_REDIRECTS, describe};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, HeaderMap, LOCATION};
+use reqwest::{Method, Response, StatusCode, Url};
+use std::time::Duration;
+
+/// What is sent.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// GET, unless it says otherwise.
+    pub method: Method,
+    /// As it was given.
+    pub url: String,
+    /// Harmless ones, which go along with redirects.
+    pub headers: HeaderMap,
+    /// For this host only: they never follow a redirect to another.
+    pub own_headers: HeaderMap,
+    /// The body.
+    pub body: Option<Vec<u8>>,
+}
+
+/// How much an answer may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// For all of it, redirects and body included.
+    pub time: Duration,
+    /// Of the body, after decompression.
+    pub bytes: usize,
+}
+
+/// An answer, whatever its status.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// Its status.
+    pub status: StatusCode,
+    /// Where it came from, after redirects.
+    pub url: Url,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, or the beginning of it.
+    pub body: Vec<u8>,
+    /// The body is longer.
+    pub truncated: bool,
+}
+
+/// Sends a request within the guard.
+pub async fn send(request: Request, allow: &Allow, bounds: Bounds) -> Result<Fetched, GuardError> {
+    send_by(&Dialer::system(), request, allow, bounds).await
+}
+
+pub(super) async fn send_by(
+    dialer: &Dialer,
+    request: Request,
+    allow: &Allow,
+    bounds: Bounds,
+) -> Result<Fetched, GuardError> {
+    let all = follow(dialer, request, allow, bounds.bytes);
+    tokio::time::timeout(bounds.time, all).await.unwrap_or(Err(GuardError::Timeout))
+}
+
+async fn follow(
+    dialer: &Dialer,
+    mut request: Request,
+    allow: &Allow,
+    bytes: usize,
+) -> Result<Fetched, GuardError> {
+    for _ in 0..=MAX_REDIRECTS {
+        let vetted = dialer.vet(&request.url, allow).await?;
+        let answer = ask(&vetted, &request).await?;
+        match next(&vetted.url, &answer)? {
+            Some(to) => redirect(&mut request, &vetted.url, to, answer.status())?,
+            None => return read(vetted.url, answer, bytes).await,
+        }
+    }
+    Err(GuardError::Redirect(format!("more than {MAX_REDIRECTS} redirects")))
+}
+
+async fn ask(vetted: &Vetted, request: &Request) -> Result<Response, GuardError> {
+    let mut headers = request.headers.clone();
+    for (name, value) in &request.own_headers {
+        headers.insert(name, value.clone());
+    }
+    let mut sending = vetted.client()?.request(request.method.clone(), vetted.url.clone()).headers(headers);
+    if let Some(body) = &request.body {
+        sending = sending.body(body.clone());
+    }
+    let host = vetted.url.host_str().unwrap_or("?");
+    let answer =
+        sending.send().await.map_err(|error| GuardError::Failed(format!("{host}: {}", describe(&error))))?;
+    // The client can't have gone elsewhere. If it did, its answer is worth nothing.
+    let peer = answer.remote_addr().map(|peer| peer.ip());
+    if peer.is_some_and(|peer| !vetted.addresses.contains(&peer)) {
+        return Err(GuardError::Failed(format!("{host}: the connection went to another address")));
+    }
+    Ok(answer)
+}
+
+/// Where the answer points, if it points elsewhere.
+fn next(url: &Url, answer: &Response) -> Result<Option<Url>, GuardError> {
+    if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return Ok(None);
+    }
+    let Some(to) = answer.headers().get(LOCATION) else { return Ok(None) };
+    let cannot = |why: &str| GuardError::Redirect(format!("the redirect can't be followed: {why}"));
+    let to = std::str::from_utf8(to.as_bytes()).map_err(|_| cannot("its address is not UTF-8"))?;
+    if to.chars().any(is_odd) {
+        return Err(cannot("its address has characters that no address has"));
+    }
+    // What comes out is judged as if somebody had written it.
+    url.join(to).map(Some).map_err(|error| cannot(&error.to_string()))
+}
+
+/// Makes the request the one that follows the redirect.
+fn redirect(request: &mut Request, from: &Url, to: Url, status: StatusCode) -> Result<(), GuardError> {
+    let post = request.method == Method::POST;
+    let see_other = status == StatusCode::SEE_OTHER && request.method != Method::HEAD;
+    if see_other || (post && matches!(status.as_u16(), 301 | 302)) {
+        request.method = Method::GET;
+        request.body = None;
+        for name in [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE] {
+            request.headers.remove(name);
+        }
+        request.own_headers.remove("idempotency-key");
+    }
+    if !is_same(from, &to) {
+        if !matches!(request.method, Method::GET | Method::HEAD) {
+            return Err(GuardError::Redirect(format!(
+                "the redirect is not followed: {} would be done at {}, another host",
+                request.method,
+                super::origin(&to)
+            )));
+        }
+        request.own_headers.clear();
+    }
+    request.url = to.into();
+    Ok(())
+}
+
+/// The same host, on the same port, or moved from plain HTTP to HTTPS.
+pub(super) fn is_same(from: &Url, to: &Url) -> bool {
+    let place = |url: &Url| (url.host_str().map(str::to_owned), url.port_or_known_default());
+    let upgraded = from.scheme() == "http" && to.scheme() == "https" && from.port().or(to.port()).is_none();
+    (place(from) == place(to) && from.scheme() == to.scheme())
+        || (upgraded && from.host_str() == to.host_str())
+}
+
+async fn read(url: Url, mut answer: Response, bytes: usize) -> Result<Fetched, GuardError> {
+    let host = url.host_str().unwrap_or("?").to_owned();
+    let mut body = Vec::new();
+    let mut truncated = false;
+    loop {
+        match answer.chunk().await {
+            Ok(Some(chunk)) => {
+                let room = bytes - body.len();
+                body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                truncated = chunk.len() > room;
+                if truncated {
+                    break;
+                }
+            }
+            Ok(None) => break,
+            Err(error) => return Err(GuardError::Failed(format!("{host}: {}", describe(&error)))),
+        }
+    }
+    let (status, headers) = (answer.status(), answer.headers().clone());
+    Ok(Fetched { status, url, headers, body, truncated })
+}
