@@ -228,6 +228,80 @@ async fn equal_verdicts_are_one_record_also_when_a_gate_revises_them() {
     );
 }
 
+/// A clock that was a week ahead has left records there: what goes on now goes on from its own.
+#[tokio::test]
+async fn a_row_of_verdicts_does_not_go_on_from_a_record_ahead_of_it() {
+    let db = Db::new();
+    let (store, _) = db.open();
+    let paused = |first, extends| judged(first, first, 1, Verdict::SkippedPaused, None, extends);
+    let revised = Fact::SlotRevised {
+        agent: id("a"),
+        slot: Some(t(20)),
+        run: run(1),
+        verdict: Verdict::SkippedGate,
+        cause: "c".into(),
+        quiet: false,
+    };
+    let facts = vec![
+        entry(0, judged(1000, 1060, 2, Verdict::SkippedPaused, None, false)),
+        entry(0, paused(10, true)),
+        entry(0, paused(11, true)),
+        // a record that reaches past the slot is no record before it
+        entry(0, judged(15, 30, 2, Verdict::SkippedGate, None, false)),
+        entry(0, claim(1, Some(20))),
+        entry(0, judged(20, 20, 1, Verdict::Ran, Some(run(1)), false)),
+        entry(0, revised),
+        // nor is one with another cause
+        entry(0, Fact::SlotsJudged {
+            agent: id("a"),
+            first: t(1100),
+            last: t(1100),
+            count: 1,
+            verdict: Verdict::SkippedPaused,
+            cause: "d".into(),
+            run: None,
+            extends: true,
+        }),
+    ];
+    store.commit(facts).await.unwrap();
+    let ledger = store.read(|reader| reader.ledger(&id("a"))).await.unwrap();
+    let rows: Vec<_> = ledger.iter().map(|row| (row.first, row.last, row.count)).collect();
+    let expected = [(10, 11, 2), (15, 30, 2), (20, 20, 1), (1000, 1060, 2), (1100, 1100, 1)];
+    assert_eq!(rows, expected.map(|(first, last, count)| (t(first), t(last), count)));
+}
+
+/// What breaks a rule of the database fails for good, and nothing that shares its transaction does.
+#[tokio::test]
+async fn only_the_guilty_commit_of_a_shared_one_fails() {
+    let db = Db::new();
+    let (store, _) = db.open();
+    let other = rusqlite::Connection::open(db.path()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    // the first one waits for the lock; the others share the transaction after it
+    let bad = judged(5, 5, 0, Verdict::SkippedPaused, None, false);
+    let facts = [stopping(0), stopping(1), bad, stopping(2)];
+    let commits: Vec<_> = facts
+        .into_iter()
+        .map(|fact| {
+            let (done, durable) = oneshot::channel();
+            store.jobs.try_send(Job::Commit { entries: vec![entry(0, fact)], done }).unwrap();
+            durable
+        })
+        .collect();
+    other.execute_batch("ROLLBACK").unwrap();
+    let mut events = 0;
+    for (nth, commit) in commits.into_iter().enumerate() {
+        match commit.await.unwrap() {
+            Ok(committed) => events += committed.events,
+            Err(error) => {
+                assert!(matches!(error, StoreError::Refused { .. }) && !error.is_passing(), "{error}");
+                assert_eq!(nth, 2);
+            }
+        }
+    }
+    assert_eq!((events, store.newest().borrow().0), (3, 3));
+}
+
 #[tokio::test]
 async fn numbers_have_no_gap_and_many_commits_share_few_syncs() {
     let db = Db::new();
