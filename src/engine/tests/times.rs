@@ -203,8 +203,8 @@ fn a_clock_set_back_begins_a_new_row_of_verdicts() {
         bench.complete().ok(Command::Pause(one("a"), None, None)).wait(120).quietly();
         bench.jump(-2 * day).wait(120);
         let said = bench.said();
-        let news: Vec<bool> = said.iter().map(|line| !line.ends_with('+')).collect();
-        assert_eq!(news, [true, false], "{said:?}");
+        let news = said.iter().filter(|line| !line.ends_with('+')).count();
+        assert!(news == 1 && said.len() >= 2 && !said[0].ends_with('+'), "{said:?}");
     }
 }
 
