@@ -501,6 +501,32 @@ async fn health_is_read_without_a_daemon() {
     assert_eq!((rows[0].agent.as_str(), rows[0].next_due), ("a", Some(t(60))));
 }
 
+/// A log without its database: neither is touched, and nothing begins anew.
+#[tokio::test]
+async fn a_lost_database_with_its_log_left_is_said() {
+    let db = Db::new();
+    let (store, _) = db.open();
+    store.commit(vec![entry(0, stopping(0))]).await.unwrap();
+    let mut log = db.path().into_os_string();
+    log.push("-wal");
+    let bytes = std::fs::read(&log).unwrap();
+    assert!(!bytes.is_empty());
+    for empty in [false, true] {
+        let other = Db::new();
+        let mut lost = other.path().into_os_string();
+        lost.push("-wal");
+        std::fs::write(&lost, &bytes).unwrap();
+        if empty {
+            std::fs::write(other.path(), "").unwrap();
+        }
+        let Err(error) = Store::open(&other.path()) else { panic!("a new database was made") };
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+        assert_eq!(std::fs::read(&lost).unwrap(), bytes);
+        assert_eq!(std::fs::metadata(other.path()).map_or(0, |found| found.len()), 0);
+        assert_eq!(other.path().exists(), empty);
+    }
+}
+
 #[test]
 fn a_migration_keeps_a_copy() {
     let db = Db::new();
