@@ -56,7 +56,10 @@ pub(super) fn prune(
     piece.commit()?;
     let free: i64 = db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
     if free > PAGES {
-        db.execute_batch(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
+        // each step gives back one page
+        let mut pages = db.prepare(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
+        let mut rows = pages.query([])?;
+        while rows.next()?.is_some() {}
         more = true;
     }
     // the log grows while readers hold it; give it back when it is large

@@ -444,6 +444,25 @@ async fn the_size_is_bounded() {
 }
 
 #[tokio::test]
+async fn space_is_given_back_in_few_pieces() {
+    let db = Db::new();
+    let (store, _) = db.open();
+    let facts = (0..4000).map(|n| entry(n, Fact::DaemonStopping { reason: "x".repeat(1000) })).collect();
+    store.commit(facts).await.unwrap();
+    let keep = Retention { events: SignedDuration::ZERO, ..Retention::default() };
+    let mut pieces = 1;
+    while store.prune(keep, t(9000)).await.unwrap() {
+        pieces += 1;
+    }
+    assert!(pieces < 40, "{pieces}");
+    let free: i64 = rusqlite::Connection::open(db.path())
+        .unwrap()
+        .query_row("PRAGMA freelist_count", [], |row| row.get(0))
+        .unwrap();
+    assert!(free <= 256, "{free}");
+}
+
+#[tokio::test]
 async fn answers_are_kept_for_a_day() {
     let db = Db::new();
     let (store, _) = db.open();
