@@ -11,7 +11,7 @@ const PIECE: i64 = 500;
 const PAGES: i64 = 256;
 
 /// What is removed by age: the table, and which rows are older than `?1`.
-fn by_age(keep: &Retention, now: Timestamp) -> [(&'static str, i64); 5] {
+fn by_age(keep: &Retention, now: Timestamp) -> [(&'static str, i64); 6] {
     let before = |span: SignedDuration| to_micros(now.checked_sub(span).unwrap_or(Timestamp::MIN));
     [
         (
@@ -28,6 +28,8 @@ fn by_age(keep: &Retention, now: Timestamp) -> [(&'static str, i64); 5] {
             "incidents WHERE id IN (SELECT id FROM incidents WHERE resolved_at < ?1 LIMIT ?2)",
             before(keep.runs),
         ),
+        // messages that were given up
+        ("outbox WHERE id IN (SELECT id FROM outbox WHERE due IS NULL AND at < ?1 LIMIT ?2)", before(keep.runs)),
         ("requests WHERE id IN (SELECT id FROM requests WHERE at < ?1 LIMIT ?2)", before(ANSWERS_KEPT)),
     ]
 }
@@ -87,6 +89,9 @@ fn shrink(db: &Connection) -> rusqlite::Result<bool> {
         .execute([PIECE])?;
     gone += db
         .prepare_cached("DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE finished_at IS NOT NULL ORDER BY finished_at LIMIT ?1)")?
+        .execute([PIECE / 10])?;
+    gone += db
+        .prepare_cached("DELETE FROM ledger WHERE (agent, first) IN (SELECT agent, first FROM ledger ORDER BY last LIMIT ?1)")?
         .execute([PIECE / 10])?;
     Ok(gone > 0)
 }

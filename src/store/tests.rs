@@ -444,6 +444,28 @@ async fn the_size_is_bounded() {
 }
 
 #[tokio::test]
+async fn the_ledger_gives_way_as_well_when_the_database_is_too_large() {
+    let db = Db::new();
+    let (store, _) = db.open();
+    let verdict = |n: i64| Fact::SlotsJudged {
+        agent: id("a"),
+        first: t(n),
+        last: t(n),
+        count: 1,
+        verdict: Verdict::Superseded,
+        cause: "x".repeat(1000),
+        run: None,
+        extends: false,
+    };
+    store.commit((0..4000).map(|n| entry(n, verdict(n))).collect()).await.unwrap();
+    let keep = Retention { max_db_size: 1 << 20, ..Retention::default() };
+    while store.prune(keep, t(4000)).await.unwrap() {}
+    let ledger = store.read(|reader| reader.ledger(&id("a"))).await.unwrap();
+    assert!(ledger.len() < 2000, "{}", ledger.len());
+    assert_eq!(ledger.last().map(|row| row.last), Some(t(3999)), "the newest stays");
+}
+
+#[tokio::test]
 async fn space_is_given_back_in_few_pieces() {
     let db = Db::new();
     let (store, _) = db.open();
@@ -504,6 +526,33 @@ async fn the_outbox_gives_what_is_due() {
     let sent = Fact::NotificationSent { id: row.id, target: "ops".into(), agent: id("a"), tries: 2 };
     store.commit(vec![entry(61, sent)]).await.unwrap();
     assert!(due(999).await.is_empty());
+    // one that is given up goes when it is old
+    let queued = || Fact::NotificationQueued {
+        target: "ops".into(),
+        agent: id("a"),
+        about: TellOn::Failed,
+        subject: "s".into(),
+        body: "b".into(),
+    };
+    store.commit(vec![entry(62, queued()), entry(62, queued())]).await.unwrap();
+    let given_up = Fact::NotificationFailed {
+        id: due(62).await[0].id,
+        target: "ops".into(),
+        agent: id("a"),
+        tries: 9,
+        error: "e".into(),
+        retry_at: None,
+    };
+    store.commit(vec![entry(63, given_up)]).await.unwrap();
+    let count = || {
+        let connection = rusqlite::Connection::open(db.path()).unwrap();
+        connection.query_row("SELECT count(*) FROM outbox", [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    let keep = Retention { runs: SignedDuration::from_secs(100), ..Retention::default() };
+    store.prune(keep, t(100)).await.unwrap();
+    assert_eq!(count(), 2);
+    store.prune(keep, t(200)).await.unwrap();
+    assert_eq!(count(), 1, "what is still to be delivered stays");
 }
 
 #[tokio::test]
