@@ -75,17 +75,17 @@ fn events(db: &Connection, before: i64) -> rusqlite::Result<bool> {
     Ok(gone as i64 == PIECE)
 }
 
-/// Looks no further than one piece.
-const OLD_EVENTS: &str = "DELETE FROM events WHERE seq < (SELECT max(seq) FROM events)
-    AND seq < (SELECT min(seq) FROM events) + ?2
-    AND seq < coalesce((SELECT seq FROM events WHERE at >= ?1 AND seq < (SELECT min(seq) FROM events) + ?2
-      ORDER BY seq LIMIT 1), 9223372036854775807)";
+/// Looks no further than one piece: the bounds are one, since SQLite walks along one only.
+const OLD_EVENTS: &str = "DELETE FROM events WHERE seq < min((SELECT max(seq) FROM events),
+    (SELECT min(seq) FROM events) + ?2,
+    coalesce((SELECT seq FROM events WHERE at >= ?1 AND seq < (SELECT min(seq) FROM events) + ?2
+      ORDER BY seq LIMIT 1), 9223372036854775807))";
 
 /// The database is too large: the oldest goes, whatever its age.
 fn shrink(db: &Connection) -> rusqlite::Result<bool> {
     let mut gone = db.prepare_cached(OLDEST_OUTPUT)?.execute([PIECE])?;
     gone += db
-        .prepare_cached("DELETE FROM events WHERE seq < (SELECT max(seq) FROM events) AND seq < (SELECT min(seq) FROM events) + ?1")?
+        .prepare_cached(OLDEST_EVENTS)?
         .execute([PIECE])?;
     gone += db
         .prepare_cached("DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE finished_at IS NOT NULL ORDER BY finished_at LIMIT ?1)")?
@@ -96,6 +96,8 @@ fn shrink(db: &Connection) -> rusqlite::Result<bool> {
     Ok(gone > 0)
 }
 
+const OLDEST_EVENTS: &str =
+    "DELETE FROM events WHERE seq < min((SELECT max(seq) FROM events), (SELECT min(seq) FROM events) + ?1)";
 const OLDEST_OUTPUT: &str = "DELETE FROM output WHERE id IN (SELECT o.id FROM output o WHERE EXISTS
     (SELECT 1 FROM runs r WHERE r.id = o.run AND r.finished_at IS NOT NULL) ORDER BY o.id LIMIT ?1)";
 
@@ -144,6 +146,7 @@ mod tests {
         let output = by_age(&Retention::default(), Timestamp::UNIX_EPOCH)[0].0;
         for (sql, values, expected) in [
             (OLD_EVENTS, vec![1 << 40, 100], 100),
+            (OLDEST_EVENTS, vec![100], 100),
             (&*format!("DELETE FROM {output}"), vec![1 << 40, 50], 50),
             (OLDEST_OUTPUT, vec![50], 50),
         ] {
