@@ -58,7 +58,7 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Self::Store(StoreError::Corrupt { .. } | StoreError::Newer { .. }) => 65,
-            Self::Store(StoreError::OldSqlite(_)) | Self::Internal(_) => 70,
+            Self::Store(StoreError::OldSqlite(_) | StoreError::Refused { .. }) | Self::Internal(_) => 70,
             Self::Listen(ListenError::Folder(LockError::Unsafe { .. }))
             | Self::Lock(LockError::Unsafe { .. }) => 77,
             Self::Listen(_) | Self::Lock(LockError::Create { .. }) => 73,

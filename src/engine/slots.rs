@@ -379,6 +379,7 @@ impl Engine {
             let state = &mut self.agents[agent as usize];
             let Some(slot) = state.next_slot else { continue };
             let slot = if let Schedule::After(_) = state.spec.schedule {
+                state.streak = None;
                 let floor = state.high_water(now.wall).map(|judged| judged + SignedDuration::from_micros(1));
                 slot.checked_add(jumped).ok().max(floor)
             } else if was_behind || state.is_behind(now.wall) {

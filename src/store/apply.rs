@@ -199,12 +199,13 @@ fn judged(
     extends: bool,
 ) -> rusqlite::Result<()> {
     if extends {
+        // the record before it in time: with the clock set back, the newest one lies ahead of it
         let grown = db
             .prepare_cached(
-                "UPDATE ledger SET last = ?2, count = count + ?3 WHERE agent = ?1 AND verdict = ?4
-                 AND first = (SELECT max(first) FROM ledger WHERE agent = ?1)",
+                "UPDATE ledger SET last = ?2, count = count + ?3 WHERE agent = ?1 AND verdict = ?4 AND cause = ?5
+                 AND last < ?6 AND first = (SELECT max(first) FROM ledger WHERE agent = ?1 AND first < ?6)",
             )?
-            .execute(params![agent.as_str(), last, count as i64, verdict.as_str()])?;
+            .execute(params![agent.as_str(), last, count as i64, verdict.as_str(), cause, first])?;
         if grown > 0 {
             return Ok(());
         }
@@ -238,7 +239,7 @@ fn revised(
     let merged = db
         .prepare_cached(
             "UPDATE ledger SET last = ?2, count = count + 1 WHERE agent = ?1 AND verdict = ?3 AND cause = ?4
-             AND first = (SELECT max(first) FROM ledger WHERE agent = ?1 AND first < ?2)",
+             AND last < ?2 AND first = (SELECT max(first) FROM ledger WHERE agent = ?1 AND first < ?2)",
         )?
         .execute(params![agent.as_str(), slot, verdict.as_str(), cause])?;
     if merged > 0 {

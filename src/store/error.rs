@@ -34,6 +34,14 @@ pub enum StoreError {
     /// SQLite has a bug that loses data.
     #[error("SQLite {0} has the WAL-reset bug; 3.51.3 or newer is needed")]
     OldSqlite(String),
+    /// It breaks a rule of the database: an error of this program, which no further try mends.
+    #[error("{doing}: refused: {what}")]
+    Refused {
+        /// What was tried.
+        doing: String,
+        /// What SQLite says.
+        what: String,
+    },
     /// Anything else that SQLite or the disk says.
     #[error("{doing}: {what}")]
     Other {
@@ -65,6 +73,12 @@ impl StoreError {
             Some(ErrorCode::ReadOnly) => Self::ReadOnly(path),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(path),
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt { path, what },
+            Some(
+                ErrorCode::ConstraintViolation
+                | ErrorCode::TypeMismatch
+                | ErrorCode::TooBig
+                | ErrorCode::ApiMisuse,
+            ) => Self::Refused { doing: format!("{doing} ({})", path.display()), what },
             _ => Self::Other { doing: format!("{doing} ({})", path.display()), what },
         }
     }

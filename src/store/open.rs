@@ -22,6 +22,7 @@ pub(super) fn open(path: &Path, busy: Duration) -> Result<(Connection, Restored,
     if rusqlite::version_number() < OLDEST_SQLITE {
         return Err(StoreError::OldSqlite(rusqlite::version().into()));
     }
+    no_log_without_database(path)?;
     let fresh = create(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let say = |doing: &'static str| move |error| StoreError::of(error, path, doing);
@@ -52,6 +53,23 @@ pub(super) fn open(path: &Path, busy: Duration) -> Result<(Connection, Restored,
     restored.database = database;
     restored.unclean = unclean;
     Ok((db, restored, newest))
+}
+
+/// A log without its database would be thrown away by making a new one, and with it what a copy of
+/// the database needs beside it.
+fn no_log_without_database(path: &Path) -> Result<(), StoreError> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let is_empty = |file: &Path| fs::metadata(file).map_or(0, |found| found.len()) == 0;
+    if is_empty(path) && !is_empty(Path::new(&log)) {
+        let state = if path.exists() { "empty" } else { "missing" };
+        let what = format!(
+            "it is {state}, but its log {} is not; put the database back beside its log, or move the log away to begin anew",
+            Path::new(&log).display()
+        );
+        return Err(StoreError::Corrupt { path: path.to_owned(), what });
+    }
+    Ok(())
 }
 
 /// Makes an empty file that only we can read. True: there was none.

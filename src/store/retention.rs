@@ -15,11 +15,8 @@ fn by_age(keep: &Retention, now: Timestamp) -> [(&'static str, i64); 9] {
     let before = |span: SignedDuration| to_micros(now.checked_sub(span).unwrap_or(Timestamp::MIN));
     [
         (
-            "output WHERE id IN (SELECT id FROM output WHERE at < ?1 AND run IN (SELECT id FROM runs WHERE finished_at IS NOT NULL) LIMIT ?2)",
-            before(keep.output),
-        ),
-        (
-            "output WHERE id IN (SELECT o.id FROM output o LEFT JOIN runs r ON r.id = o.run WHERE o.at < ?1 AND r.id IS NULL LIMIT ?2)",
+            "output WHERE id IN (SELECT o.id FROM output o WHERE o.at < ?1 AND NOT EXISTS
+               (SELECT 1 FROM runs r WHERE r.id = o.run AND r.finished_at IS NULL) LIMIT ?2)",
             before(keep.output),
         ),
         ("runs WHERE id IN (SELECT id FROM runs WHERE finished_at < ?1 LIMIT ?2)", before(keep.runs)),
@@ -40,6 +37,8 @@ fn by_age(keep: &Retention, now: Timestamp) -> [(&'static str, i64); 9] {
             "approvals WHERE id IN (SELECT id FROM approvals WHERE decided_at < ?1 LIMIT ?2)",
             before(keep.runs),
         ),
+        // messages that were given up
+        ("outbox WHERE id IN (SELECT id FROM outbox WHERE due IS NULL AND at < ?1 LIMIT ?2)", before(keep.runs)),
         ("requests WHERE id IN (SELECT id FROM requests WHERE at < ?1 LIMIT ?2)", before(ANSWERS_KEPT)),
     ]
 }
@@ -65,7 +64,10 @@ pub(super) fn prune(
     piece.commit()?;
     let free: i64 = db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
     if free > PAGES {
-        db.execute_batch(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
+        // each step gives back one page
+        let mut pages = db.prepare(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
+        let mut rows = pages.query([])?;
+        while rows.next()?.is_some() {}
         more = true;
     }
     // the log grows while readers hold it; give it back when it is large
@@ -78,32 +80,38 @@ pub(super) fn prune(
 /// Events go from the oldest end only, so that what is kept has no gap; the newest always stays,
 /// because its number is where the next one begins.
 fn events(db: &Connection, before: i64) -> rusqlite::Result<bool> {
-    let gone = db
-        .prepare_cached(
-            "DELETE FROM events WHERE seq < (SELECT max(seq) FROM events)
-             AND seq < (SELECT min(seq) FROM events) + ?2
-             AND seq < coalesce((SELECT seq FROM events WHERE at >= ?1 ORDER BY seq LIMIT 1), 9223372036854775807)",
-        )?
-        .execute([before, PIECE])?;
+    let gone = db.prepare_cached(OLD_EVENTS)?.execute([before, PIECE])?;
     Ok(gone as i64 == PIECE)
 }
 
+/// Looks no further than one piece: the bounds are one, since SQLite walks along one only.
+const OLD_EVENTS: &str = "DELETE FROM events WHERE seq < min((SELECT max(seq) FROM events),
+    (SELECT min(seq) FROM events) + ?2,
+    coalesce((SELECT seq FROM events WHERE at >= ?1 AND seq < (SELECT min(seq) FROM events) + ?2
+      ORDER BY seq LIMIT 1), 9223372036854775807))";
+
 /// The database is too large: the oldest goes, whatever its age.
 fn shrink(db: &Connection) -> rusqlite::Result<bool> {
-    let mut gone = db
-        .prepare_cached("DELETE FROM output WHERE id IN (SELECT id FROM output WHERE run IN (SELECT id FROM runs WHERE finished_at IS NOT NULL) ORDER BY id LIMIT ?1)")?
-        .execute([PIECE])?;
+    let mut gone = db.prepare_cached(OLDEST_OUTPUT)?.execute([PIECE])?;
     gone += db
         .prepare_cached("DELETE FROM steps WHERE (run, n) IN (SELECT run, n FROM steps WHERE run NOT IN (SELECT id FROM runs WHERE finished_at IS NULL) ORDER BY at LIMIT ?1)")?
         .execute([PIECE])?;
     gone += db
-        .prepare_cached("DELETE FROM events WHERE seq < (SELECT max(seq) FROM events) AND seq < (SELECT min(seq) FROM events) + ?1")?
+        .prepare_cached(OLDEST_EVENTS)?
         .execute([PIECE])?;
     gone += db
         .prepare_cached("DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE finished_at IS NOT NULL ORDER BY finished_at LIMIT ?1)")?
         .execute([PIECE / 10])?;
+    gone += db
+        .prepare_cached("DELETE FROM ledger WHERE (agent, first) IN (SELECT agent, first FROM ledger ORDER BY last LIMIT ?1)")?
+        .execute([PIECE / 10])?;
     Ok(gone > 0)
 }
+
+const OLDEST_EVENTS: &str =
+    "DELETE FROM events WHERE seq < min((SELECT max(seq) FROM events), (SELECT min(seq) FROM events) + ?1)";
+const OLDEST_OUTPUT: &str = "DELETE FROM output WHERE id IN (SELECT o.id FROM output o WHERE EXISTS
+    (SELECT 1 FROM runs r WHERE r.id = o.run AND r.finished_at IS NOT NULL) ORDER BY o.id LIMIT ?1)";
 
 /// Bytes that hold something.
 fn used(db: &Connection) -> rusqlite::Result<u64> {
@@ -120,4 +128,43 @@ pub(super) fn size(path: &Path) -> u64 {
         std::fs::metadata(name).map_or(0, |found| found.len())
     };
     of("") + of("-wal")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::StatementStatus;
+
+    /// A piece costs what it removes, not what there is.
+    #[test]
+    fn a_piece_looks_at_no_more_than_it_removes() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(include_str!("migrations/0001_first.sql")).unwrap();
+        db.execute_batch(
+            "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000)
+             INSERT INTO events(seq, at, type, payload) SELECT n, n, 'x', '{}' FROM n;
+             WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000)
+             INSERT INTO runs(id, agent, trigger, status, attempt, queued_at, finished_at, chain, config_hash)
+               SELECT CAST(printf('%016d', n) AS BLOB), 'a', 'manual', 'completed', 1, n, n, 0, 0 FROM n;
+             INSERT INTO output(run, attempt, n, stream, at, text)
+               SELECT id, 1, 1, 'stdout', 1, '' FROM runs ORDER BY id LIMIT 100;",
+        )
+        .unwrap();
+        let steps = |sql: &str, values: &[i64]| {
+            let mut statement = db.prepare(sql).unwrap();
+            let gone = statement.execute(rusqlite::params_from_iter(values)).unwrap();
+            (gone, statement.get_status(StatementStatus::VmStep))
+        };
+        let output = by_age(&Retention::default(), Timestamp::UNIX_EPOCH)[0].0;
+        for (sql, values, expected) in [
+            (OLD_EVENTS, vec![1 << 40, 100], 100),
+            (OLDEST_EVENTS, vec![100], 100),
+            (&*format!("DELETE FROM {output}"), vec![1 << 40, 50], 50),
+            (OLDEST_OUTPUT, vec![50], 50),
+        ] {
+            let (gone, steps) = steps(sql, &values);
+            assert_eq!(gone, expected, "{sql}");
+            assert!(steps < 10_000, "{steps} steps: {sql}");
+        }
+    }
 }

@@ -229,6 +229,80 @@ async fn equal_verdicts_are_one_record_also_when_a_gate_revises_them() {
     );
 }
 
+/// A clock that was a week ahead has left records there: what goes on now goes on from its own.
+#[tokio::test]
+async fn a_row_of_verdicts_does_not_go_on_from_a_record_ahead_of_it() {
+    let db = Db::new();
+    let (store, _) = db.open();
+    let paused = |first, extends| judged(first, first, 1, Verdict::SkippedPaused, None, extends);
+    let revised = Fact::SlotRevised {
+        agent: id("a"),
+        slot: Some(t(20)),
+        run: run(1),
+        verdict: Verdict::SkippedGate,
+        cause: "c".into(),
+        quiet: false,
+    };
+    let facts = vec![
+        entry(0, judged(1000, 1060, 2, Verdict::SkippedPaused, None, false)),
+        entry(0, paused(10, true)),
+        entry(0, paused(11, true)),
+        // a record that reaches past the slot is no record before it
+        entry(0, judged(15, 30, 2, Verdict::SkippedGate, None, false)),
+        entry(0, claim(1, Some(20))),
+        entry(0, judged(20, 20, 1, Verdict::Ran, Some(run(1)), false)),
+        entry(0, revised),
+        // nor is one with another cause
+        entry(0, Fact::SlotsJudged {
+            agent: id("a"),
+            first: t(1100),
+            last: t(1100),
+            count: 1,
+            verdict: Verdict::SkippedPaused,
+            cause: "d".into(),
+            run: None,
+            extends: true,
+        }),
+    ];
+    store.commit(facts).await.unwrap();
+    let ledger = store.read(|reader| reader.ledger(&id("a"))).await.unwrap();
+    let rows: Vec<_> = ledger.iter().map(|row| (row.first, row.last, row.count)).collect();
+    let expected = [(10, 11, 2), (15, 30, 2), (20, 20, 1), (1000, 1060, 2), (1100, 1100, 1)];
+    assert_eq!(rows, expected.map(|(first, last, count)| (t(first), t(last), count)));
+}
+
+/// What breaks a rule of the database fails for good, and nothing that shares its transaction does.
+#[tokio::test]
+async fn only_the_guilty_commit_of_a_shared_one_fails() {
+    let db = Db::new();
+    let (store, _) = db.open();
+    let other = rusqlite::Connection::open(db.path()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    // the first one waits for the lock; the others share the transaction after it
+    let bad = judged(5, 5, 0, Verdict::SkippedPaused, None, false);
+    let facts = [stopping(0), stopping(1), bad, stopping(2)];
+    let commits: Vec<_> = facts
+        .into_iter()
+        .map(|fact| {
+            let (done, durable) = oneshot::channel();
+            store.jobs.try_send(Job::Commit { entries: vec![entry(0, fact)], done }).unwrap();
+            durable
+        })
+        .collect();
+    other.execute_batch("ROLLBACK").unwrap();
+    let mut events = 0;
+    for (nth, commit) in commits.into_iter().enumerate() {
+        match commit.await.unwrap() {
+            Ok(committed) => events += committed.events,
+            Err(error) => {
+                assert!(matches!(error, StoreError::Refused { .. }) && !error.is_passing(), "{error}");
+                assert_eq!(nth, 2);
+            }
+        }
+    }
+    assert_eq!((events, store.newest().borrow().0), (3, 3));
+}
+
 #[tokio::test]
 async fn numbers_have_no_gap_and_many_commits_share_few_syncs() {
     let db = Db::new();
@@ -371,6 +445,47 @@ async fn the_size_is_bounded() {
 }
 
 #[tokio::test]
+async fn the_ledger_gives_way_as_well_when_the_database_is_too_large() {
+    let db = Db::new();
+    let (store, _) = db.open();
+    let verdict = |n: i64| Fact::SlotsJudged {
+        agent: id("a"),
+        first: t(n),
+        last: t(n),
+        count: 1,
+        verdict: Verdict::Superseded,
+        cause: "x".repeat(1000),
+        run: None,
+        extends: false,
+    };
+    store.commit((0..4000).map(|n| entry(n, verdict(n))).collect()).await.unwrap();
+    let keep = Retention { max_db_size: 1 << 20, ..Retention::default() };
+    while store.prune(keep, t(4000)).await.unwrap() {}
+    let ledger = store.read(|reader| reader.ledger(&id("a"))).await.unwrap();
+    assert!(ledger.len() < 2000, "{}", ledger.len());
+    assert_eq!(ledger.last().map(|row| row.last), Some(t(3999)), "the newest stays");
+}
+
+#[tokio::test]
+async fn space_is_given_back_in_few_pieces() {
+    let db = Db::new();
+    let (store, _) = db.open();
+    let facts = (0..4000).map(|n| entry(n, Fact::DaemonStopping { reason: "x".repeat(1000) })).collect();
+    store.commit(facts).await.unwrap();
+    let keep = Retention { events: SignedDuration::ZERO, ..Retention::default() };
+    let mut pieces = 1;
+    while store.prune(keep, t(9000)).await.unwrap() {
+        pieces += 1;
+    }
+    assert!(pieces < 40, "{pieces}");
+    let free: i64 = rusqlite::Connection::open(db.path())
+        .unwrap()
+        .query_row("PRAGMA freelist_count", [], |row| row.get(0))
+        .unwrap();
+    assert!(free <= 256, "{free}");
+}
+
+#[tokio::test]
 async fn answers_are_kept_for_a_day() {
     let db = Db::new();
     let (store, _) = db.open();
@@ -412,6 +527,33 @@ async fn the_outbox_gives_what_is_due() {
     let sent = Fact::NotificationSent { id: row.id, target: "ops".into(), agent: id("a"), tries: 2 };
     store.commit(vec![entry(61, sent)]).await.unwrap();
     assert!(due(999).await.is_empty());
+    // one that is given up goes when it is old
+    let queued = || Fact::NotificationQueued {
+        target: "ops".into(),
+        agent: id("a"),
+        about: TellOn::Failed,
+        subject: "s".into(),
+        body: "b".into(),
+    };
+    store.commit(vec![entry(62, queued()), entry(62, queued())]).await.unwrap();
+    let given_up = Fact::NotificationFailed {
+        id: due(62).await[0].id,
+        target: "ops".into(),
+        agent: id("a"),
+        tries: 9,
+        error: "e".into(),
+        retry_at: None,
+    };
+    store.commit(vec![entry(63, given_up)]).await.unwrap();
+    let count = || {
+        let connection = rusqlite::Connection::open(db.path()).unwrap();
+        connection.query_row("SELECT count(*) FROM outbox", [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    let keep = Retention { runs: SignedDuration::from_secs(100), ..Retention::default() };
+    store.prune(keep, t(100)).await.unwrap();
+    assert_eq!(count(), 2);
+    store.prune(keep, t(200)).await.unwrap();
+    assert_eq!(count(), 1, "what is still to be delivered stays");
 }
 
 #[tokio::test]
@@ -426,6 +568,32 @@ async fn health_is_read_without_a_daemon() {
     let rows = read_health(&db.path()).unwrap();
     assert_eq!(rows.len(), 1, "only what is active");
     assert_eq!((rows[0].agent.as_str(), rows[0].next_due), ("a", Some(t(60))));
+}
+
+/// A log without its database: neither is touched, and nothing begins anew.
+#[tokio::test]
+async fn a_lost_database_with_its_log_left_is_said() {
+    let db = Db::new();
+    let (store, _) = db.open();
+    store.commit(vec![entry(0, stopping(0))]).await.unwrap();
+    let mut log = db.path().into_os_string();
+    log.push("-wal");
+    let bytes = std::fs::read(&log).unwrap();
+    assert!(!bytes.is_empty());
+    for empty in [false, true] {
+        let other = Db::new();
+        let mut lost = other.path().into_os_string();
+        lost.push("-wal");
+        std::fs::write(&lost, &bytes).unwrap();
+        if empty {
+            std::fs::write(other.path(), "").unwrap();
+        }
+        let Err(error) = Store::open(&other.path()) else { panic!("a new database was made") };
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+        assert_eq!(std::fs::read(&lost).unwrap(), bytes);
+        assert_eq!(std::fs::metadata(other.path()).map_or(0, |found| found.len()), 0);
+        assert_eq!(other.path().exists(), empty);
+    }
 }
 
 #[test]

@@ -112,6 +112,12 @@ impl Writer {
                 }
                 set_aside(&self.path);
             }
+            // one of them is at fault, and only that one fails
+            Err(StoreError::Refused { .. }) if commits.len() > 1 => {
+                for commit in commits {
+                    self.commit(vec![commit]);
+                }
+            }
             Err(error) => {
                 for (_, done) in commits {
                     let _ = done.send(Err(error.again()));
@@ -170,6 +176,9 @@ impl StoreError {
                 Self::Newer { path: path.clone(), found: *found, known: *known }
             }
             Self::OldSqlite(version) => Self::OldSqlite(version.clone()),
+            Self::Refused { doing, what } => {
+                Self::Refused { doing: doing.clone(), what: what.clone() }
+            }
             Self::Other { doing, what } => Self::Other { doing: doing.clone(), what: what.clone() },
             Self::Closed => Self::Closed,
         }

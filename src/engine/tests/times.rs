@@ -196,6 +196,19 @@ fn after_follows_the_end_of_the_run() {
 }
 
 #[test]
+fn a_clock_set_back_begins_a_new_row_of_verdicts() {
+    let day = 86_400;
+    for schedule in [every(60), Schedule::After(secs(60))] {
+        let mut bench = Bench::new(&[plain("a", schedule)]);
+        bench.complete().ok(Command::Pause(one("a"), None, None)).wait(120).quietly();
+        bench.jump(-2 * day).wait(120);
+        let said = bench.said();
+        let news = said.iter().filter(|line| !line.ends_with('+')).count();
+        assert!(news == 1 && said.len() >= 2 && !said[0].ends_with('+'), "{said:?}");
+    }
+}
+
+#[test]
 fn a_one_shot_runs_once_and_is_done() {
     let mut bench =
         Bench::new(&[agent("a", Schedule::At(t(100)), |a| a.retry = RetrySpec { max: 1, ..a.retry })]);
