@@ -38,7 +38,10 @@ fn by_age(keep: &Retention, now: Timestamp) -> [(&'static str, i64); 9] {
             before(keep.runs),
         ),
         // messages that were given up
-        ("outbox WHERE id IN (SELECT id FROM outbox WHERE due IS NULL AND at < ?1 LIMIT ?2)", before(keep.runs)),
+        (
+            "outbox WHERE id IN (SELECT id FROM outbox WHERE due IS NULL AND at < ?1 LIMIT ?2)",
+            before(keep.runs),
+        ),
         ("requests WHERE id IN (SELECT id FROM requests WHERE at < ?1 LIMIT ?2)", before(ANSWERS_KEPT)),
     ]
 }
@@ -96,9 +99,7 @@ fn shrink(db: &Connection) -> rusqlite::Result<bool> {
     gone += db
         .prepare_cached("DELETE FROM steps WHERE (run, n) IN (SELECT run, n FROM steps WHERE run NOT IN (SELECT id FROM runs WHERE finished_at IS NULL) ORDER BY at LIMIT ?1)")?
         .execute([PIECE])?;
-    gone += db
-        .prepare_cached(OLDEST_EVENTS)?
-        .execute([PIECE])?;
+    gone += db.prepare_cached(OLDEST_EVENTS)?.execute([PIECE])?;
     gone += db
         .prepare_cached("DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE finished_at IS NOT NULL ORDER BY finished_at LIMIT ?1)")?
         .execute([PIECE / 10])?;

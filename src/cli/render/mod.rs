@@ -6,6 +6,7 @@ mod event;
 mod fleet;
 mod run;
 mod table;
+mod transcript;
 mod words;
 
 pub(super) use agent::agent_detail;

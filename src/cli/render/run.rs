@@ -94,6 +94,10 @@ pub(in crate::cli) fn run_detail(detail: &RunDetail, screen: &Screen) -> String 
     if run.usage != Usage::default() {
         line("used", &used(&run.usage));
     }
+    if let Some(model) = &run.model {
+        let mode = run.mode.as_ref().map(|mode| format!(" ({})", plain(mode))).unwrap_or_default();
+        line("model", &format!("{}{mode}", plain(model)));
+    }
     if let Some(session) = &run.session_id {
         line("session", &plain(session));
     }
@@ -101,12 +105,21 @@ pub(in crate::cli) fn run_detail(detail: &RunDetail, screen: &Screen) -> String 
     for warning in &run.warnings {
         line("warning", &screen.paint(Tone::Warn, &plain(warning)));
     }
-    let events: Vec<_> = detail.events.iter().filter(|event| event.kind != EventType::TaskOutput).collect();
+    let talks = !detail.steps.is_empty();
+    let events: Vec<_> = detail
+        .events
+        .iter()
+        .filter(|event| event.kind != EventType::TaskOutput && !(talks && is_in_transcript(event.kind)))
+        .collect();
     if !events.is_empty() {
         section(&mut text, "course", screen);
         for event in events {
             text.push_str(&super::event::line(event, screen));
         }
+    }
+    if talks {
+        section(&mut text, "transcript", screen);
+        text.push_str(&super::transcript::transcript(&detail.steps, screen));
     }
     if !detail.output.chunks.is_empty() {
         section(&mut text, "output", screen);
@@ -120,6 +133,22 @@ pub(in crate::cli) fn run_detail(detail: &RunDetail, screen: &Screen) -> String 
         let _ = writeln!(text, "{}", plain_lines(result.trim_end()));
     }
     text
+}
+
+/// What the transcript shows whole is not shown in short before it.
+fn is_in_transcript(kind: EventType) -> bool {
+    matches!(
+        kind,
+        EventType::ModelRequest
+            | EventType::ModelResponse
+            | EventType::AgentThought
+            | EventType::AgentMessage
+            | EventType::ToolCallStarted
+            | EventType::ToolCallResult
+            | EventType::ToolCallError
+            | EventType::FinalAnswer
+            | EventType::ApprovalDecided
+    )
 }
 
 fn section(text: &mut String, title: &str, screen: &Screen) {

@@ -1,0 +1,101 @@
+//! The conversation of a run with its model, for `show`: all that was said and called, with timings,
+//! tokens and dollars.
+use super::{Screen, Tone, millis, plain, plain_lines, usd};
+use crate::domain::{Finish, ModelAnswer, Step, Usage};
+use crate::protocol::StepView;
+use std::fmt::Write as _;
+
+/// Lines of one text that are shown; `--json` has all.
+const LINES: usize = 40;
+
+/// The whole of it.
+pub(super) fn transcript(steps: &[StepView], screen: &Screen) -> String {
+    let mut text = String::new();
+    for step in steps {
+        match &step.step {
+            Step::Asked { .. } | Step::Calling { .. } => {}
+            Step::Answered { model, answer, used } => answered(&mut text, step, model, answer, used, screen),
+            Step::Unanswered { model, error, used } => {
+                let what = screen.paint(Tone::Bad, &format!("no answer: {}", error.kind));
+                head(&mut text, step, &plain(model), &what, &spent(used, step.duration_ms), screen);
+                body(&mut text, &error.message, screen, Tone::Bad);
+            }
+            Step::Called { reply, .. } => {
+                let what = match reply.is_error {
+                    true => screen.paint(Tone::Warn, "failed"),
+                    false => screen.paint(Tone::Good, "ok"),
+                };
+                head(&mut text, step, &plain(&reply.name), &what, &millis_of(step.duration_ms), screen);
+                if let Some(args) = step.args.as_deref().filter(|args| *args != "{}") {
+                    body(&mut text, &format!("<- {args}"), screen, Tone::Dim);
+                }
+                body(&mut text, &format!("-> {}", reply.text), screen, Tone::Plain);
+            }
+            Step::Decided { approved, reason, .. } => {
+                let what = if *approved { "approved" } else { "denied" };
+                head(&mut text, step, "a person", what, "", screen);
+                body(&mut text, reason.as_deref().unwrap_or_default(), screen, Tone::Plain);
+            }
+        }
+    }
+    text
+}
+
+fn answered(
+    text: &mut String,
+    step: &StepView,
+    model: &str,
+    answer: &ModelAnswer,
+    used: &Usage,
+    screen: &Screen,
+) {
+    let what = match &answer.finish {
+        Finish::Stop if answer.turn.calls.is_empty() => screen.paint(Tone::Good, "answered"),
+        Finish::Stop => format!("called {} tool(s)", answer.turn.calls.len()),
+        Finish::Length => screen.paint(Tone::Bad, "was cut off"),
+        Finish::Refusal(_) => screen.paint(Tone::Bad, "refused"),
+    };
+    head(text, step, &plain(model), &what, &spent(used, step.duration_ms), screen);
+    if let Some(thought) = &answer.turn.thought {
+        body(text, thought, screen, Tone::Dim);
+    }
+    body(text, &answer.turn.text, screen, Tone::Plain);
+}
+
+fn head(text: &mut String, step: &StepView, who: &str, what: &str, cost: &str, screen: &Screen) {
+    let time = step.at.to_zoned(screen.zone.clone()).strftime("%H:%M:%S").to_string();
+    let cost = if cost.is_empty() { String::new() } else { format!("  {}", screen.paint(Tone::Dim, cost)) };
+    let _ = writeln!(
+        text,
+        "{:>3}  {}  {} {what}{cost}",
+        step.n,
+        screen.paint(Tone::Dim, &time),
+        screen.paint(Tone::Strong, who)
+    );
+}
+
+fn body(text: &mut String, said: &str, screen: &Screen, tone: Tone) {
+    let said = plain_lines(said.trim());
+    for line in said.lines().take(LINES) {
+        let _ = writeln!(text, "     {}", screen.paint(tone, line));
+    }
+    let more = said.lines().count().saturating_sub(LINES);
+    if more > 0 {
+        let _ = writeln!(text, "     {}", screen.paint(Tone::Dim, &format!("… {more} more lines: --json")));
+    }
+}
+
+fn millis_of(ms: u64) -> String {
+    millis(i64::try_from(ms).unwrap_or(i64::MAX))
+}
+
+fn spent(used: &Usage, took_ms: u64) -> String {
+    let mut parts = vec![millis_of(took_ms)];
+    if used.tokens() > 0 {
+        parts.push(format!("{} in, {} out", used.input_tokens, used.output_tokens));
+    }
+    if used.usd > 0.0 {
+        parts.push(usd(used.usd));
+    }
+    parts.join(", ")
+}
