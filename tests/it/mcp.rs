@@ -597,9 +597,12 @@ async fn the_official_sdk_is_understood() {
         let mut bench = Bench::with("ok");
         let script = bench.folder.path().join("sdk.py");
         let text = "\
-from mcp.server.fastmcp import FastMCP
+try:
+    from mcp.server.mcpserver import MCPServer
+except ImportError:
+    from mcp.server.fastmcp import FastMCP as MCPServer
 from mcp.types import ToolAnnotations
-server = FastMCP('t')
+server = MCPServer('t')
 @server.tool(annotations=ToolAnnotations(readOnlyHint=True))
 def echo(text: str) -> str:
     return text

@@ -21,12 +21,13 @@ const WORDS: usize = 64 << 10;
 
 /// A program that runs. Its group dies with this value.
 pub(super) struct Process {
+    // Before `child`: dropping that may reap the leader, whose id then names nothing of ours.
+    group: Option<Group>,
     child: Child,
     pid: Pid,
-    group: Option<Group>,
     changes: tokio::signal::unix::Signal,
     words: Arc<LastWords>,
-    _drain: AbortOnDropHandle<()>,
+    drain: AbortOnDropHandle<()>,
 }
 
 /// Its standard output and input.
@@ -62,7 +63,7 @@ impl Process {
         let pipes = (child.stdout.take().ok_or_else(missing)?, child.stdin.take().ok_or_else(missing)?);
         let words = Arc::new(LastWords { said: Mutex::default() });
         let drain = tokio::spawn(words.clone().drain(child.stderr.take().ok_or_else(missing)?));
-        let process = Self { child, pid, group, changes, words, _drain: AbortOnDropHandle::new(drain) };
+        let process = Self { group, child, pid, changes, words, drain: AbortOnDropHandle::new(drain) };
         Ok((process, pipes))
     }
 
@@ -102,10 +103,13 @@ impl Process {
         self.bury().await
     }
 
-    /// Whoever is left of the group is killed while its leader's id still names it.
+    /// Whoever is left of the group is killed while its leader's id still names it. Then its last
+    /// words are all there, unless somebody who left the group keeps talking.
     async fn bury(&mut self) -> Option<ExitStatus> {
         drop(self.group.take());
-        tokio::time::timeout(Duration::from_secs(5), self.child.wait()).await.ok()?.ok()
+        let status = tokio::time::timeout(Duration::from_secs(5), self.child.wait()).await;
+        let _ = tokio::time::timeout(Duration::from_millis(200), &mut self.drain).await;
+        status.ok()?.ok()
     }
 }
 

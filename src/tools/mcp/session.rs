@@ -86,6 +86,7 @@ impl Session {
 
     /// Kills it: it hangs.
     pub(super) fn kill(&self) {
+        self.fell.store(true, Relaxed);
         self.usage.lock().expect("no holder panics").closing = true;
         self.kill.cancel();
     }
@@ -215,16 +216,16 @@ async fn connect(
     let service = match greeted {
         Ok(service) => service,
         Err(unwelcome) => {
-            let status = match process {
-                Some(process) => process.kill().await,
-                None => None,
-            };
-            let text = match (unwelcome.ended, status) {
-                (true, Some(status)) => {
-                    format!("it ended with {} before it answered", child::how_it_ended(status))
+            let mut text = unwelcome.text;
+            if unwelcome.ended {
+                text = signals.why().unwrap_or(text);
+            }
+            if let Some(mut process) = process {
+                let by_itself = unwelcome.ended && tokio::time::timeout(DRAIN, process.ended()).await.is_ok();
+                if let (true, Some(status)) = (by_itself, process.kill().await) {
+                    text = format!("it ended with {} before it answered", child::how_it_ended(status));
                 }
-                _ => unwelcome.text,
-            };
+            }
             let error = StartError { text: with_words(text, words.as_deref()), counts: true };
             return Err(Refused { error, newer: unwelcome.newer });
         }
@@ -308,7 +309,7 @@ async fn look_after(
         () = session.idle(limits.idle) => End::Asked,
     };
     session.usage.lock().expect("no holder panics").closing = true;
-    session.fell.store(!matches!(end, End::Asked), Relaxed);
+    session.fell.fetch_or(!matches!(end, End::Asked), Relaxed);
     let ending = async {
         let Some(process) = process else { return };
         let status = match end {

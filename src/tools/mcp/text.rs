@@ -14,13 +14,17 @@ pub(super) fn shown(text: &str) -> String {
 /// The same text with hidden characters escaped, so that what a person reviews is what a model reads.
 pub(super) fn visible(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
+    let mut before = ' ';
     for c in text.chars() {
         match c {
+            // One of these behind a sign makes it a picture. More of them can carry a message.
+            '\u{fe0f}' if !before.is_whitespace() && !is_hidden(before) => clean.push(c),
             '\n' | '\t' => clean.push(c),
             '\r' => {}
             _ if is_hidden(c) => clean.extend(c.escape_unicode()),
             _ => clean.push(c),
         }
+        before = c;
     }
     clean
 }
@@ -63,6 +67,8 @@ mod tests {
             ("Reads äöü 漢字.\n\tTwo lines", "Reads äöü 漢字.\n\tTwo lines"),
             ("a\u{202e}b\u{200b}c", "a\\u{202e}b\\u{200b}c"),
             ("tag\u{e0041}", "tag\\u{e0041}"),
+            ("⚠\u{fe0f}!", "⚠\u{fe0f}!"),
+            ("x\u{fe0f}\u{fe0f}", "x\u{fe0f}\\u{fe0f}"),
             ("\u{1b}[2Jx\r\n", "\\u{1b}[2Jx\n"),
         ] {
             assert_eq!(visible(text), clean);
