@@ -13,6 +13,10 @@ use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+mod own;
+
+pub use own::{Own, is_owned};
+
 /// How long output may still come after the program itself ended: a descendant that left the group
 /// may hold the pipe open.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -130,6 +134,7 @@ async fn run_unbounded(program: Program<'_>) -> io::Result<Finished> {
         .and_then(|id| i32::try_from(id).ok())
         .and_then(Pid::from_raw)
         .ok_or_else(|| io::Error::other("it has no process id"))?;
+    let _own = child.id().map(Own::of);
     let group = Group(Some(pid));
 
     let mut stdout = Capture::new(program.max_output);

@@ -20,6 +20,8 @@ mod attempt;
 mod check;
 mod command;
 mod env;
+#[cfg(target_os = "linux")]
+mod orphans;
 mod output;
 mod proc;
 mod program;
@@ -177,6 +179,15 @@ pub fn trampoline_main() {
 /// that carries one of the run ids in its environment. Returns how many there were.
 pub async fn reap_leftovers(runs: &[(RunId, Vec<Process>)], grace: std::time::Duration) -> usize {
     reap::leftovers(runs, grace).await
+}
+
+/// What programs leave behind becomes a child of this process, so that it is found by its parent as
+/// well as by its environment; this process waits for it then. Once, before anything is started.
+pub fn adopt_orphans() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = orphans::adopt() {
+        tracing::warn!(%error, "orphans can't be adopted: what escapes from a run may be missed");
+    }
 }
 
 /// Identity of this boot, as in [`Process::boot`].

@@ -2,6 +2,7 @@
 use super::env::Environment;
 use super::proc;
 use super::trampoline::{KEEP_STDIN, NULL_STDIN, WORD};
+use crate::child::Own;
 use crate::domain::{CommandSpec, Process};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ pub(super) struct Running {
     pid: Pid,
     exit: ExitWatch,
     waited: bool,
+    _own: Own,
     stdin: Option<ChildStdin>,
     feeder: Option<AbortOnDropHandle<()>>,
 }
@@ -103,6 +105,7 @@ fn start_now(
         child,
         pid,
         waited: false,
+        _own: Own::of(number),
         feeder: None,
     };
     Ok((running, pipes))

@@ -7,6 +7,7 @@ mod cli_generated;
 mod crash;
 mod faults;
 mod layers;
+mod programs;
 mod simulation;
 mod support;
 mod wire;
