@@ -8,6 +8,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Pieces of output that wait to be looked at.
 const PIECES_WAITING: usize = 16;
@@ -91,8 +92,11 @@ impl Attempt<'_> {
         let Some(mut running) = self.at_gate(running, role).await else { return End::Stopped };
         running.go(spec.stdin.as_deref()).await;
         let (pieces, mut printed) = mpsc::channel(PIECES_WAITING);
-        tokio::spawn(output::read(stdout, Stream::Stdout, pieces.clone()));
-        tokio::spawn(output::read(stderr, Stream::Stderr, pieces));
+        // They end with this call: whoever still holds a pipe open then is not read any more.
+        let _readers = [
+            AbortOnDropHandle::new(tokio::spawn(output::read(stdout, Stream::Stdout, pieces.clone()))),
+            AbortOnDropHandle::new(tokio::spawn(output::read(stderr, Stream::Stderr, pieces))),
+        ];
         let early = self.watch(&mut running, &mut printed, output).await;
         if let Some(end) = early {
             let order = (*self.orders.borrow()).max(StopOrder::Terminate);
