@@ -112,7 +112,7 @@ impl Attempt<'_> {
                 }
             }
             drain(&mut printed, output).await;
-            let _ = running.wait().await;
+            running.wait_a_moment().await;
             return end;
         }
         drain(&mut printed, output).await;

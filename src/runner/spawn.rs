@@ -15,6 +15,9 @@ use tokio_util::task::AbortOnDropHandle;
 /// Pauses before a start is tried again that failed for want of memory or process numbers.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
 
+/// How long what was killed is waited for.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// A started process that was not waited for yet: until then its number is nobody else's, so its
 /// group can be signalled safely. Dropping it kills the group.
 #[derive(Debug)]
@@ -158,7 +161,12 @@ impl Running {
     pub(super) async fn turn_away(mut self) {
         self.stdin = None;
         let _ = self.child.start_kill();
-        let _ = self.wait().await;
+        self.wait_a_moment().await;
+    }
+
+    /// Takes notice of the exit of what was killed. What can't be killed is not waited for.
+    pub(super) async fn wait_a_moment(&mut self) {
+        let _ = tokio::time::timeout(MOMENT, self.wait()).await;
     }
 }
 
