@@ -32,6 +32,8 @@ pub(super) enum End {
     Stopped,
     /// It could not be started.
     NotStarted(String),
+    /// Something that it needs can't be had: a secret.
+    Unconfigured(String),
 }
 
 /// A program that has ended.
@@ -82,7 +84,7 @@ impl Attempt<'_> {
                 warnings.extend(more);
                 environment
             }
-            Err(why) => return End::NotStarted(why),
+            Err(why) => return End::Unconfigured(why),
         };
         let (running, (stdout, stderr)) = match spawn::start(&self.shared.trampoline, spec, environment).await
         {
@@ -231,6 +233,7 @@ impl Ran {
             }
             End::Stopped => RunError::new(ErrorKind::Interrupted, "cancelled"),
             End::NotStarted(why) => RunError::new(ErrorKind::Spawn, why.clone()),
+            End::Unconfigured(why) => RunError::new(ErrorKind::Config, why.clone()),
         })
     }
 }
