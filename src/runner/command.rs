@@ -79,17 +79,21 @@ impl Attempt<'_> {
         if *self.orders.borrow() > StopOrder::None {
             return End::Stopped;
         }
-        let environment = match env::of_command(self.brief, spec, self.time_left()).await {
-            Ok((environment, more)) => {
-                warnings.extend(more);
-                environment
-            }
-            Err(why) => return End::Unconfigured(why),
+        let (brief, trampoline) = (self.brief, &self.shared.trampoline);
+        let starting = async {
+            let (environment, more) = env::of_command(brief, spec).await.map_err(End::Unconfigured)?;
+            warnings.extend(more);
+            spawn::start(trampoline, spec, environment).await.map_err(End::NotStarted)
         };
-        let (running, (stdout, stderr)) = match spawn::start(&self.shared.trampoline, spec, environment).await
-        {
+        let started = tokio::select! {
+            biased;
+            () = ordered(&mut self.orders) => return End::Stopped,
+            () = tokio::time::sleep_until(self.deadline) => return End::TimedOut,
+            started = starting => started,
+        };
+        let (running, (stdout, stderr)) = match started {
             Ok(started) => started,
-            Err(why) => return End::NotStarted(why),
+            Err(end) => return end,
         };
         let Some(mut running) = self.at_gate(running, role).await else { return End::Stopped };
         running.go(spec.stdin.as_deref()).await;

@@ -26,13 +26,12 @@ pub(super) type Environment = BTreeMap<OsString, OsString>;
 pub(super) async fn of_command(
     brief: &Brief,
     command: &CommandSpec,
-    time_left: Duration,
 ) -> Result<(Environment, Vec<String>), String> {
     let mut environment = inherited(std::env::vars_os());
     for (name, value) in &command.env {
         let value = match value {
             TextOrSecret::Text(text) => text.clone(),
-            secret => crate::secret::value_of(secret, time_left.min(SECRET_TIMEOUT))
+            secret => crate::secret::value_of(secret, SECRET_TIMEOUT)
                 .await
                 .map_err(|error| format!("no value for the variable `{name}`: {error}"))?,
         };

@@ -10,6 +10,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
 /// Pauses before a start is tried again that failed for want of memory or process numbers.
@@ -17,6 +18,9 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis
 
 /// How long what was killed is waited for.
 const MOMENT: Duration = Duration::from_secs(1);
+
+/// So many starts at a time: those that hang must leave threads to others.
+static PLACES: Semaphore = Semaphore::const_new(8);
 
 /// A started process that was not waited for yet: until then its number is nobody else's, so its
 /// group can be signalled safely. Dropping it kills the group.
@@ -49,8 +53,13 @@ pub(super) async fn start(
     loop {
         let (trampoline, command, environment) =
             (trampoline.to_owned(), command.clone(), environment.clone());
-        // Looking at files and starting a process can block, on a slow disk for long.
-        let started = tokio::task::spawn_blocking(move || start_now(trampoline, &command, environment));
+        // Looking at files and starting a process can block, on a slow disk for long. The place is
+        // free when the thread is, also if nobody waits for it any more.
+        let place = PLACES.acquire().await.expect("it is never closed");
+        let started = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            start_now(trampoline, &command, environment)
+        });
         match started.await.unwrap_or_else(|error| Err(StartError::Final(error.to_string()))) {
             Ok(started) => return Ok(started),
             Err(StartError::Final(why)) => return Err(why),
