@@ -1,12 +1,12 @@
 //! One attempt: gate, body, proof.
 use super::check::{first_unmet, is_empty};
-use super::command::{Attempt, End, Ran};
+use super::command::{Attempt, Bound, End, Ran};
 use super::output::Output;
 use super::template::{self, Places};
 use super::{Brief, Report, Shared, StopOrder};
 use crate::domain::{
     AttemptEnd, AttemptOutcome, Body, Check, CheckBody, CommandSpec, ErrorKind, ProcessRole, RunError,
-    ToolCallSpec, Trigger,
+    ToolCallSpec, Trigger, human_duration,
 };
 use crate::tools::{CallContext, ToolError, ToolOutput};
 use jiff::SignedDuration;
@@ -26,10 +26,10 @@ pub(super) async fn outcome(
     shared: Shared,
     orders: watch::Receiver<StopOrder>,
 ) -> AttemptOutcome {
-    let limit = brief.agent.limits.timeout;
-    let limit = brief.time_left.map_or(limit, |left| left.min(limit));
-    let limit = Duration::try_from(limit).unwrap_or(Duration::ZERO);
-    let mut attempt = Attempt { brief: &brief, shared: &shared, orders, deadline: Instant::now() + limit };
+    let now = Instant::now();
+    let last = brief.time_left.map(|left| now + Duration::try_from(left).unwrap_or(Duration::ZERO));
+    let bound = Bound::Attempt(brief.agent.limits.timeout);
+    let mut attempt = Attempt { brief: &brief, shared: &shared, orders, deadline: now, bound, last };
     let event =
         brief.event.as_deref().and_then(|event| serde_json::from_str(event).ok()).unwrap_or(Value::Null);
     let mut places = Places { event, gate: String::new() };
@@ -37,12 +37,14 @@ pub(super) async fn outcome(
     // a person who asks for a run wants it, and what was worth trying is worth trying again
     let gate = brief.agent.gate.clone().filter(|_| brief.attempt == 1 && brief.trigger != Trigger::Manual);
     if let Some(gate) = gate {
+        attempt.start_gate_clock();
         match attempt.gate(&gate, &mut places, &mut warnings).await {
             Gate::Open => {}
             Gate::Closed => return with(AttemptOutcome::of(AttemptEnd::GateClosed), warnings),
             Gate::Stopped => return with(AttemptOutcome::of(AttemptEnd::Cancelled), warnings),
         }
     }
+    attempt.start_clock();
     let began = Instant::now();
     let mut outcome = attempt.body(&places).await;
     outcome.duration = SignedDuration::try_from(began.elapsed()).unwrap_or(SignedDuration::ZERO);
@@ -90,7 +92,7 @@ impl Attempt<'_> {
             CheckBody::Tool(call) => match self.call(call, places).await {
                 Called::Stopped => Gate::Stopped,
                 Called::Failed(error) => {
-                    warnings.push(format!("the gate is broken, so the run went ahead: {error}"));
+                    warnings.push(format!("the gate is broken, so the run went ahead: {}", error.message));
                     Gate::Open
                 }
                 Called::Gave(given) => {
@@ -138,16 +140,10 @@ impl Attempt<'_> {
         if self.shared.reports.send(report).await.is_err() || may_go.await.is_err() {
             return AttemptOutcome::of(AttemptEnd::Cancelled);
         }
+        self.start_clock();
         match self.call(call, places).await {
             Called::Stopped => AttemptOutcome::of(AttemptEnd::Cancelled),
-            Called::Failed(error) => {
-                let kind = if matches!(error, ToolError::Timeout { .. }) {
-                    ErrorKind::Timeout
-                } else {
-                    ErrorKind::Tool
-                };
-                AttemptOutcome::of(AttemptEnd::Failed(RunError::new(kind, error.to_string())))
-            }
+            Called::Failed(error) => AttemptOutcome::of(AttemptEnd::Failed(error)),
             Called::Gave(given) => AttemptOutcome {
                 result: Some(given.result.to_string()),
                 findings: given.findings,
@@ -158,18 +154,29 @@ impl Attempt<'_> {
 
     async fn call(&mut self, call: &ToolCallSpec, places: &Places) -> Called {
         let args = template::fill(&call.args, places);
-        let bound = Duration::try_from(self.brief.agent.limits.tool_call_timeout).unwrap_or(Duration::ZERO);
+        let one_call = self.brief.agent.limits.tool_call_timeout;
+        let bound = Duration::try_from(one_call).unwrap_or(Duration::ZERO);
+        let left = self.time_left();
         let context = CallContext {
             agent: Some(self.brief.agent.id.clone()),
             run: Some(self.brief.run),
-            timeout: Some(bound.min(self.time_left())),
+            timeout: Some(bound.min(left)),
             idempotency_key: None,
         };
         let orders = &mut self.orders;
         tokio::select! {
             given = self.shared.tools.call(&call.tool, &args, &context) => match given {
                 Ok(given) => Called::Gave(given),
-                Err(error) => Called::Failed(error),
+                Err(ToolError::Timeout { tool, .. }) => {
+                    let why = if left < bound {
+                        format!("tool `{tool}`: {}", self.bound)
+                    } else {
+                        let one_call = human_duration(one_call);
+                        format!("tool `{tool}` did not answer within its `tool_call_timeout` of {one_call}")
+                    };
+                    Called::Failed(RunError::new(ErrorKind::Timeout, why))
+                }
+                Err(error) => Called::Failed(RunError::new(ErrorKind::Tool, error.to_string())),
             },
             Ok(_) = orders.wait_for(|order| *order > StopOrder::None) => Called::Stopped,
         }
@@ -191,7 +198,7 @@ impl Attempt<'_> {
                 }
                 CheckBody::Tool(call) => match self.call(call, places).await {
                     Called::Stopped => return Some(AttemptEnd::Cancelled),
-                    Called::Failed(error) => (call.tool.clone(), Some(error.to_string())),
+                    Called::Failed(error) => (call.tool.clone(), Some(error.message)),
                     Called::Gave(given) => (call.tool.clone(), first_unmet(&check.expect, &given.result)),
                 },
             };
@@ -221,6 +228,6 @@ impl Attempt<'_> {
 /// What came of a tool call.
 enum Called {
     Gave(ToolOutput),
-    Failed(ToolError),
+    Failed(RunError),
     Stopped,
 }
