@@ -34,8 +34,9 @@ pub(super) async fn outcome(
         brief.event.as_deref().and_then(|event| serde_json::from_str(event).ok()).unwrap_or(Value::Null);
     let mut places = Places { event, gate: String::new() };
     let mut warnings = Vec::new();
-    // a person who asks for a run wants it, and what was worth trying is worth trying again
-    let gate = brief.agent.gate.clone().filter(|_| brief.attempt == 1 && brief.trigger != Trigger::Manual);
+    // A person who asks for a run wants it. All others are asked for in each attempt: an earlier one
+    // may have ended in its gate, the world may have changed since, and the body needs `{gate}`.
+    let gate = brief.agent.gate.clone().filter(|_| brief.trigger != Trigger::Manual);
     if let Some(gate) = gate {
         attempt.start_gate_clock();
         match attempt.gate(&gate, &mut places, &mut warnings).await {
