@@ -10,7 +10,7 @@ use crate::domain::{
 };
 use crate::tools::{CallContext, ToolError, ToolOutput};
 use jiff::SignedDuration;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
@@ -62,6 +62,10 @@ fn with(mut outcome: AttemptOutcome, warnings: Vec<String>) -> AttemptOutcome {
     outcome
 }
 
+fn as_expected(gate: &Check, found: &Value) -> Gate {
+    if first_unmet(&gate.expect, found).is_none() { Gate::Open } else { Gate::Closed }
+}
+
 enum Gate {
     Open,
     Closed,
@@ -70,12 +74,16 @@ enum Gate {
 
 impl Attempt<'_> {
     /// Command: exit 0 = run, 1 = nothing to do, anything else = the gate is broken and the run goes
-    /// ahead. Tool: by its key `wake`, else runs if its result is not empty.
+    /// ahead. Tool: by its key `wake`, else runs if its result is not empty. Where something is
+    /// expected of it, that alone decides.
     async fn gate(&mut self, gate: &Check, places: &mut Places, warnings: &mut Vec<String>) -> Gate {
         match &gate.body {
             CheckBody::Command(command) => {
                 let ran = self.run(command, ProcessRole::Gate, Output::in_memory(LOOKED_AT)).await;
                 let verdict = match &ran.end {
+                    End::Exited(code) if !gate.expect.is_empty() && ran.is_executed(self.brief) => {
+                        as_expected(gate, &ran.as_found(*code))
+                    }
                     End::Exited(0) => Gate::Open,
                     End::Exited(1) => Gate::Closed,
                     End::Stopped => Gate::Stopped,
@@ -98,6 +106,9 @@ impl Attempt<'_> {
                 }
                 Called::Gave(given) => {
                     places.gate = template::as_text(&given.result);
+                    if !gate.expect.is_empty() {
+                        return as_expected(gate, &given.result);
+                    }
                     let wakes = match given.result.get("wake") {
                         Some(wake) => *wake == Value::Bool(true),
                         None => !is_empty(&given.result),
@@ -216,10 +227,8 @@ impl Attempt<'_> {
 
     fn unmet(&self, check: &Check, ran: &Ran) -> Option<String> {
         match (&ran.end, ran.error(self.brief, "the check")) {
-            (End::Exited(code), _) if !check.expect.is_empty() => {
-                let found =
-                    json!({"exit": code, "stdout": ran.stdout.trim_end(), "stderr": ran.stderr.trim_end()});
-                first_unmet(&check.expect, &found)
+            (End::Exited(code), _) if !check.expect.is_empty() && ran.is_executed(self.brief) => {
+                first_unmet(&check.expect, &ran.as_found(*code))
             }
             (_, error) => error.map(|error| error.message),
         }

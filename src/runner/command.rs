@@ -4,6 +4,7 @@ use super::spawn::{self, Running};
 use super::{Brief, Report, Shared, StopOrder, env, stop, trampoline};
 use crate::domain::{CommandSpec, ErrorKind, ProcessRole, RunError, Stream, human_duration};
 use jiff::SignedDuration;
+use serde_json::{Value, json};
 use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -272,6 +273,17 @@ fn end_of(status: ExitStatus) -> End {
 }
 
 impl Ran {
+    /// Was it the program that exited, and not the trampoline, which could not execute it?
+    pub(super) fn is_executed(&self, brief: &Brief) -> bool {
+        let mark = trampoline::failure_mark(&brief.run.to_string());
+        !(matches!(self.end, End::Exited(trampoline::NOT_EXECUTED)) && self.stderr.contains(&mark))
+    }
+
+    /// What is looked at where something is expected of it.
+    pub(super) fn as_found(&self, code: i32) -> Value {
+        json!({"exit": code, "stdout": self.stdout.trim_end(), "stderr": self.stderr.trim_end()})
+    }
+
     /// Why this is no success, as an error of a run; `None` if it is one.
     pub(super) fn error(&self, brief: &Brief, what: &str) -> Option<RunError> {
         let mark = trampoline::failure_mark(&brief.run.to_string());
