@@ -29,7 +29,7 @@ pub(super) async fn outcome(
     let now = Instant::now();
     let last = brief.time_left.map(|left| now + Duration::try_from(left).unwrap_or(Duration::ZERO));
     let bound = Bound::Attempt(brief.agent.limits.timeout);
-    let mut attempt = Attempt { brief: &brief, shared: &shared, orders, deadline: now, bound, last };
+    let mut attempt = Attempt { brief: &brief, shared: &shared, orders, deadline: now, bound, last, findings: Vec::new() };
     let event =
         brief.event.as_deref().and_then(|event| serde_json::from_str(event).ok()).unwrap_or(Value::Null);
     let mut places = Places { event, gate: String::new() };
@@ -41,8 +41,8 @@ pub(super) async fn outcome(
         attempt.start_gate_clock();
         match attempt.gate(&gate, &mut places, &mut warnings).await {
             Gate::Open => {}
-            Gate::Closed => return with(AttemptOutcome::of(AttemptEnd::GateClosed), warnings),
-            Gate::Stopped => return with(AttemptOutcome::of(AttemptEnd::Cancelled), warnings),
+            Gate::Closed => return attempt.with(AttemptOutcome::of(AttemptEnd::GateClosed), warnings),
+            Gate::Stopped => return attempt.with(AttemptOutcome::of(AttemptEnd::Cancelled), warnings),
         }
     }
     attempt.start_clock();
@@ -54,12 +54,7 @@ pub(super) async fn outcome(
     {
         outcome.end = end;
     }
-    with(outcome, warnings)
-}
-
-fn with(mut outcome: AttemptOutcome, warnings: Vec<String>) -> AttemptOutcome {
-    outcome.warnings.splice(0..0, warnings);
-    outcome
+    attempt.with(outcome, warnings)
 }
 
 fn as_expected(gate: &Check, found: &Value) -> Gate {
@@ -73,6 +68,13 @@ enum Gate {
 }
 
 impl Attempt<'_> {
+    /// An outcome, with what was noticed around its body.
+    fn with(self, mut outcome: AttemptOutcome, warnings: Vec<String>) -> AttemptOutcome {
+        outcome.warnings.splice(0..0, warnings);
+        outcome.findings.extend(self.findings);
+        outcome
+    }
+
     /// Command: exit 0 = run, 1 = nothing to do, anything else = the gate is broken and the run goes
     /// ahead. Tool: by its key `wake`, else runs if its result is not empty. Where something is
     /// expected of it, that alone decides.
@@ -106,6 +108,7 @@ impl Attempt<'_> {
                 }
                 Called::Gave(given) => {
                     places.gate = template::as_text(&given.result);
+                    self.findings.extend(given.findings);
                     if !gate.expect.is_empty() {
                         return as_expected(gate, &given.result);
                     }
@@ -211,7 +214,10 @@ impl Attempt<'_> {
                 CheckBody::Tool(call) => match self.call(call, places).await {
                     Called::Stopped => return Some(AttemptEnd::Cancelled),
                     Called::Failed(error) => (call.tool.clone(), Some(error.message)),
-                    Called::Gave(given) => (call.tool.clone(), first_unmet(&check.expect, &given.result)),
+                    Called::Gave(given) => {
+                        self.findings.extend(given.findings);
+                        (call.tool.clone(), first_unmet(&check.expect, &given.result))
+                    }
                 },
             };
             if let Some(unmet) = unmet {

@@ -2,7 +2,7 @@
 use super::output::{self, Output};
 use super::spawn::{self, Running};
 use super::{Brief, Report, Shared, StopOrder, env, stop, trampoline};
-use crate::domain::{CommandSpec, ErrorKind, ProcessRole, RunError, Stream, human_duration};
+use crate::domain::{CommandSpec, ErrorKind, Finding, ProcessRole, RunError, Stream, human_duration};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use std::fmt;
@@ -91,6 +91,8 @@ pub(super) struct Attempt<'a> {
     pub(super) bound: Bound,
     /// When all attempts together must be over.
     pub(super) last: Option<Instant>,
+    /// What probes found that are its gate or a proof.
+    pub(super) findings: Vec<Finding>,
 }
 
 impl Attempt<'_> {
