@@ -17,6 +17,10 @@ mod own;
 
 pub use own::{Own, is_owned};
 
+/// The variable by which a program that belongs to a run is found after a crash. A helper that is
+/// called for a run gets it in [`Program::env`].
+pub const RUN_ID: &str = "BGAGENT_RUN_ID";
+
 /// How long output may still come after the program itself ended: a descendant that left the group
 /// may hold the pipe open.
 const DRAIN: Duration = Duration::from_secs(1);

@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 /// The variable that every process of a run carries, and by which it is found again.
-pub(super) const RUN_ID: &str = "BGAGENT_RUN_ID";
+pub(super) const RUN_ID: &str = crate::child::RUN_ID;
 
 /// Linux refuses a longer single string (`MAX_ARG_STRLEN`, 128 KiB, with its name and a NUL).
 const LONGEST: usize = 120 * 1024;
