@@ -29,7 +29,8 @@ pub(super) async fn outcome(
     let now = Instant::now();
     let last = brief.time_left.map(|left| now + Duration::try_from(left).unwrap_or(Duration::ZERO));
     let bound = Bound::Attempt(brief.agent.limits.timeout);
-    let mut attempt = Attempt { brief: &brief, shared: &shared, orders, deadline: now, bound, last, findings: Vec::new() };
+    let mut attempt =
+        Attempt { brief: &brief, shared: &shared, orders, deadline: now, bound, last, findings: Vec::new() };
     let event =
         brief.event.as_deref().and_then(|event| serde_json::from_str(event).ok()).unwrap_or(Value::Null);
     let mut places = Places { event, gate: String::new() };

@@ -63,7 +63,10 @@ impl fmt::Display for Bound {
             }
             Self::Gate(limit) => {
                 let limit = human_duration(*limit);
-                write!(f, "longer than {limit}: a gate has `tool_call_timeout`, and half of `timeout` at the most")
+                write!(
+                    f,
+                    "longer than {limit}: a gate has `tool_call_timeout`, and half of `timeout` at the most"
+                )
             }
         }
     }
