@@ -204,3 +204,6 @@ fn panic_text(error: tokio::task::JoinError) -> String {
         Err(_) => "the task was cancelled".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis
 const MOMENT: Duration = Duration::from_secs(1);
 
 /// So many starts at a time: those that hang must leave threads to others.
-static PLACES: Semaphore = Semaphore::const_new(8);
+pub(super) static PLACES: Semaphore = Semaphore::const_new(8);
 
 /// A started process that was not waited for yet: until then its number is nobody else's, so its
 /// group can be signalled safely. Dropping it kills the group.
