@@ -14,6 +14,14 @@ use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+mod own;
+
+pub use own::{Own, is_owned};
+
+/// The variable by which a program that belongs to a run is found after a crash. A helper that is
+/// called for a run gets it in [`Program::env`].
+pub const RUN_ID: &str = "BGAGENT_RUN_ID";
+
 /// How long output may still come after the program itself ended: a descendant that left the group
 /// may hold the pipe open.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -131,6 +139,7 @@ async fn run_unbounded(program: Program<'_>) -> io::Result<Finished> {
         .and_then(|id| i32::try_from(id).ok())
         .and_then(Pid::from_raw)
         .ok_or_else(|| io::Error::other("it has no process id"))?;
+    let _own = child.id().map(Own::of);
     let group = Group::led_by(pid);
 
     let mut stdout = Capture::new(program.max_output);

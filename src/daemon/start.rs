@@ -134,6 +134,7 @@ fn start_log(json: bool) {
 
 async fn up_and_down(paths: &Paths) -> Result<(), Failure> {
     let began = std::time::Instant::now();
+    runner::adopt_orphans();
     let signals = Signals::listen()?;
     let _lock = lock::acquire(paths)?;
     let loaded = read_config(paths).await?;

@@ -1,16 +1,16 @@
 //! One attempt: gate, body, proof.
 use super::check::{first_unmet, is_empty};
-use super::command::{Attempt, End, Ran};
+use super::command::{Attempt, Bound, End, Ran};
 use super::output::Output;
 use super::template::{self, Places};
 use super::{Brief, Report, Shared, StopOrder};
 use crate::domain::{
     AttemptEnd, AttemptOutcome, Body, Check, CheckBody, CommandSpec, ErrorKind, ProcessRole, RunError,
-    ToolCallSpec, Trigger,
+    ToolCallSpec, Trigger, human_duration,
 };
 use crate::tools::{CallContext, ToolError, ToolOutput};
 use jiff::SignedDuration;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
@@ -26,23 +26,27 @@ pub(super) async fn outcome(
     shared: Shared,
     orders: watch::Receiver<StopOrder>,
 ) -> AttemptOutcome {
-    let limit = brief.agent.limits.timeout;
-    let limit = brief.time_left.map_or(limit, |left| left.min(limit));
-    let limit = Duration::try_from(limit).unwrap_or(Duration::ZERO);
-    let mut attempt = Attempt { brief: &brief, shared: &shared, orders, deadline: Instant::now() + limit };
+    let now = Instant::now();
+    let last = brief.time_left.map(|left| now + Duration::try_from(left).unwrap_or(Duration::ZERO));
+    let bound = Bound::Attempt(brief.agent.limits.timeout);
+    let mut attempt =
+        Attempt { brief: &brief, shared: &shared, orders, deadline: now, bound, last, findings: Vec::new() };
     let event =
         brief.event.as_deref().and_then(|event| serde_json::from_str(event).ok()).unwrap_or(Value::Null);
     let mut places = Places { event, gate: String::new() };
     let mut warnings = Vec::new();
-    // a person who asks for a run wants it, and what was worth trying is worth trying again
-    let gate = brief.agent.gate.clone().filter(|_| brief.attempt == 1 && brief.trigger != Trigger::Manual);
+    // A person who asks for a run wants it. All others are asked for in each attempt: an earlier one
+    // may have ended in its gate, the world may have changed since, and the body needs `{gate}`.
+    let gate = brief.agent.gate.clone().filter(|_| brief.trigger != Trigger::Manual);
     if let Some(gate) = gate {
+        attempt.start_gate_clock();
         match attempt.gate(&gate, &mut places, &mut warnings).await {
             Gate::Open => {}
-            Gate::Closed => return with(AttemptOutcome::of(AttemptEnd::GateClosed), warnings),
-            Gate::Stopped => return with(AttemptOutcome::of(AttemptEnd::Cancelled), warnings),
+            Gate::Closed => return attempt.with(AttemptOutcome::of(AttemptEnd::GateClosed), warnings),
+            Gate::Stopped => return attempt.with(AttemptOutcome::of(AttemptEnd::Cancelled), warnings),
         }
     }
+    attempt.start_clock();
     let began = Instant::now();
     let mut outcome = attempt.body(&places).await;
     outcome.duration = SignedDuration::try_from(began.elapsed()).unwrap_or(SignedDuration::ZERO);
@@ -52,12 +56,11 @@ pub(super) async fn outcome(
     {
         outcome.end = end;
     }
-    with(outcome, warnings)
+    attempt.with(outcome, warnings)
 }
 
-fn with(mut outcome: AttemptOutcome, warnings: Vec<String>) -> AttemptOutcome {
-    outcome.warnings.splice(0..0, warnings);
-    outcome
+fn as_expected(gate: &Check, found: &Value) -> Gate {
+    if first_unmet(&gate.expect, found).is_none() { Gate::Open } else { Gate::Closed }
 }
 
 enum Gate {
@@ -67,13 +70,24 @@ enum Gate {
 }
 
 impl Attempt<'_> {
+    /// An outcome, with what was noticed around its body.
+    fn with(self, mut outcome: AttemptOutcome, warnings: Vec<String>) -> AttemptOutcome {
+        outcome.warnings.splice(0..0, warnings);
+        outcome.findings.extend(self.findings);
+        outcome
+    }
+
     /// Command: exit 0 = run, 1 = nothing to do, anything else = the gate is broken and the run goes
-    /// ahead. Tool: by its key `wake`, else runs if its result is not empty.
+    /// ahead. Tool: by its key `wake`, else runs if its result is not empty. Where something is
+    /// expected of it, that alone decides.
     async fn gate(&mut self, gate: &Check, places: &mut Places, warnings: &mut Vec<String>) -> Gate {
         match &gate.body {
             CheckBody::Command(command) => {
                 let ran = self.run(command, ProcessRole::Gate, Output::in_memory(LOOKED_AT)).await;
                 let verdict = match &ran.end {
+                    End::Exited(code) if !gate.expect.is_empty() && ran.is_executed(self.brief) => {
+                        as_expected(gate, &ran.as_found(*code))
+                    }
                     End::Exited(0) => Gate::Open,
                     End::Exited(1) => Gate::Closed,
                     End::Stopped => Gate::Stopped,
@@ -91,11 +105,15 @@ impl Attempt<'_> {
             CheckBody::Tool(call) => match self.call(call, places).await {
                 Called::Stopped => Gate::Stopped,
                 Called::Failed(error) => {
-                    warnings.push(format!("the gate is broken, so the run went ahead: {error}"));
+                    warnings.push(format!("the gate is broken, so the run went ahead: {}", error.message));
                     Gate::Open
                 }
                 Called::Gave(given) => {
                     places.gate = template::as_text(&given.result);
+                    self.findings.extend(given.findings);
+                    if !gate.expect.is_empty() {
+                        return as_expected(gate, &given.result);
+                    }
                     let wakes = match given.result.get("wake") {
                         Some(wake) => *wake == Value::Bool(true),
                         None => !is_empty(&given.result),
@@ -135,16 +153,10 @@ impl Attempt<'_> {
         if self.shared.reports.send(report).await.is_err() || may_go.await.is_err() {
             return AttemptOutcome::of(AttemptEnd::Cancelled);
         }
+        self.start_clock();
         match self.call(call, places).await {
             Called::Stopped => AttemptOutcome::of(AttemptEnd::Cancelled),
-            Called::Failed(error) => {
-                let kind = if matches!(error, ToolError::Timeout { .. }) {
-                    ErrorKind::Timeout
-                } else {
-                    ErrorKind::Tool
-                };
-                AttemptOutcome::of(AttemptEnd::Failed(RunError::new(kind, error.to_string())))
-            }
+            Called::Failed(error) => AttemptOutcome::of(AttemptEnd::Failed(error)),
             Called::Gave(given) => AttemptOutcome {
                 result: Some(given.result.to_string()),
                 findings: given.findings,
@@ -155,11 +167,13 @@ impl Attempt<'_> {
 
     async fn call(&mut self, call: &ToolCallSpec, places: &Places) -> Called {
         let args = template::fill(&call.args, places);
-        let bound = Duration::try_from(self.brief.agent.limits.tool_call_timeout).unwrap_or(Duration::ZERO);
+        let one_call = self.brief.agent.limits.tool_call_timeout;
+        let bound = Duration::try_from(one_call).unwrap_or(Duration::ZERO);
+        let left = self.time_left();
         let context = CallContext {
             agent: Some(self.brief.agent.id.clone()),
             run: Some(self.brief.run),
-            timeout: Some(bound.min(self.time_left())),
+            timeout: Some(bound.min(left)),
             idempotency_key: Some(super::env::idempotency_key(self.brief)),
             store: self.shared.store.clone(),
         };
@@ -167,7 +181,16 @@ impl Attempt<'_> {
         tokio::select! {
             given = self.shared.tools.call(&call.tool, &args, &context) => match given {
                 Ok(given) => Called::Gave(given),
-                Err(error) => Called::Failed(error),
+                Err(ToolError::Timeout { tool, .. }) => {
+                    let why = if left < bound {
+                        format!("tool `{tool}`: {}", self.bound)
+                    } else {
+                        let one_call = human_duration(one_call);
+                        format!("tool `{tool}` did not answer within its `tool_call_timeout` of {one_call}")
+                    };
+                    Called::Failed(RunError::new(ErrorKind::Timeout, why))
+                }
+                Err(error) => Called::Failed(RunError::new(ErrorKind::Tool, error.to_string())),
             },
             Ok(_) = orders.wait_for(|order| *order > StopOrder::None) => Called::Stopped,
         }
@@ -189,8 +212,11 @@ impl Attempt<'_> {
                 }
                 CheckBody::Tool(call) => match self.call(call, places).await {
                     Called::Stopped => return Some(AttemptEnd::Cancelled),
-                    Called::Failed(error) => (call.tool.clone(), Some(error.to_string())),
-                    Called::Gave(given) => (call.tool.clone(), first_unmet(&check.expect, &given.result)),
+                    Called::Failed(error) => (call.tool.clone(), Some(error.message)),
+                    Called::Gave(given) => {
+                        self.findings.extend(given.findings);
+                        (call.tool.clone(), first_unmet(&check.expect, &given.result))
+                    }
                 },
             };
             if let Some(unmet) = unmet {
@@ -206,10 +232,8 @@ impl Attempt<'_> {
 
     fn unmet(&self, check: &Check, ran: &Ran) -> Option<String> {
         match (&ran.end, ran.error(self.brief, "the check")) {
-            (End::Exited(code), _) if !check.expect.is_empty() => {
-                let found =
-                    json!({"exit": code, "stdout": ran.stdout.trim_end(), "stderr": ran.stderr.trim_end()});
-                first_unmet(&check.expect, &found)
+            (End::Exited(code), _) if !check.expect.is_empty() && ran.is_executed(self.brief) => {
+                first_unmet(&check.expect, &ran.as_found(*code))
             }
             (_, error) => error.map(|error| error.message),
         }
@@ -219,6 +243,6 @@ impl Attempt<'_> {
 /// What came of a tool call.
 enum Called {
     Gave(ToolOutput),
-    Failed(ToolError),
+    Failed(RunError),
     Stopped,
 }

@@ -2,12 +2,16 @@
 use super::output::{self, Output};
 use super::spawn::{self, Running};
 use super::{Brief, Report, Shared, StopOrder, env, stop, trampoline};
-use crate::domain::{CommandSpec, ErrorKind, ProcessRole, RunError, Stream};
+use crate::domain::{CommandSpec, ErrorKind, Finding, ProcessRole, RunError, Stream, human_duration};
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Pieces of output that wait to be looked at.
 const PIECES_WAITING: usize = 16;
@@ -26,11 +30,46 @@ pub(super) enum End {
     /// By a signal that we did not send.
     Signalled(i32),
     /// It ran longer than it may.
-    TimedOut,
+    TimedOut(Bound),
     /// Somebody wanted it to end.
     Stopped,
     /// It could not be started.
     NotStarted(String),
+    /// Something that it needs can't be had: a secret.
+    Unconfigured(String),
+}
+
+/// The bound of time that something must keep.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Bound {
+    /// That of one attempt.
+    Attempt(SignedDuration),
+    /// That of all attempts together.
+    Total(SignedDuration),
+    /// That of a gate.
+    Gate(SignedDuration),
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Attempt(limit) => {
+                let limit = human_duration(*limit);
+                write!(f, "longer than its `timeout` of {limit}; shorten the work, or raise the limit")
+            }
+            Self::Total(limit) => {
+                let limit = human_duration(*limit);
+                write!(f, "all attempts together took longer than their `total_timeout` of {limit}")
+            }
+            Self::Gate(limit) => {
+                let limit = human_duration(*limit);
+                write!(
+                    f,
+                    "longer than {limit}: a gate has `tool_call_timeout`, and half of `timeout` at the most"
+                )
+            }
+        }
+    }
 }
 
 /// A program that has ended.
@@ -49,11 +88,41 @@ pub(super) struct Attempt<'a> {
     pub(super) brief: &'a Brief,
     pub(super) shared: &'a Shared,
     pub(super) orders: watch::Receiver<StopOrder>,
-    /// When the attempt must be over.
+    /// When what is under way must be over: the gate, or body and proof together.
     pub(super) deadline: Instant,
+    /// Which bound that is.
+    pub(super) bound: Bound,
+    /// When all attempts together must be over.
+    pub(super) last: Option<Instant>,
+    /// What probes found that are its gate or a proof.
+    pub(super) findings: Vec<Finding>,
 }
 
 impl Attempt<'_> {
+    /// Begins to count the time of the body. To be called (again) when it may really go on: what was
+    /// waited for before is not its time.
+    pub(super) fn start_clock(&mut self) {
+        let limit = self.brief.agent.limits.timeout;
+        self.allow(limit, Bound::Attempt(limit));
+    }
+
+    /// Begins to count the time of the gate, which is not taken from that of the body.
+    pub(super) fn start_gate_clock(&mut self) {
+        let limits = &self.brief.agent.limits;
+        let limit = limits.tool_call_timeout.min(limits.timeout / 2);
+        self.allow(limit, Bound::Gate(limit));
+    }
+
+    fn allow(&mut self, limit: SignedDuration, bound: Bound) {
+        let limit = Duration::try_from(limit).unwrap_or(Duration::ZERO);
+        (self.deadline, self.bound) = (Instant::now() + limit, bound);
+        if let (Some(last), Some(total)) = (self.last, self.brief.agent.limits.total_timeout)
+            && last < self.deadline
+        {
+            (self.deadline, self.bound) = (last, Bound::Total(total));
+        }
+    }
+
     pub(super) fn time_left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
@@ -76,23 +145,30 @@ impl Attempt<'_> {
         if *self.orders.borrow() > StopOrder::None {
             return End::Stopped;
         }
-        let environment = match env::of_command(self.brief, spec, self.time_left()).await {
-            Ok((environment, more)) => {
-                warnings.extend(more);
-                environment
-            }
-            Err(why) => return End::NotStarted(why),
+        let (brief, trampoline) = (self.brief, &self.shared.trampoline);
+        let starting = async {
+            let (environment, more) = env::of_command(brief, spec).await.map_err(End::Unconfigured)?;
+            warnings.extend(more);
+            spawn::start(trampoline, spec, environment).await.map_err(End::NotStarted)
         };
-        let (running, (stdout, stderr)) = match spawn::start(&self.shared.trampoline, spec, environment).await
-        {
+        let started = tokio::select! {
+            biased;
+            () = ordered(&mut self.orders) => return End::Stopped,
+            () = tokio::time::sleep_until(self.deadline) => return End::TimedOut(self.bound),
+            started = starting => started,
+        };
+        let (running, (stdout, stderr)) = match started {
             Ok(started) => started,
-            Err(why) => return End::NotStarted(why),
+            Err(end) => return end,
         };
         let Some(mut running) = self.at_gate(running, role).await else { return End::Stopped };
         running.go(spec.stdin.as_deref()).await;
         let (pieces, mut printed) = mpsc::channel(PIECES_WAITING);
-        tokio::spawn(output::read(stdout, Stream::Stdout, pieces.clone()));
-        tokio::spawn(output::read(stderr, Stream::Stderr, pieces));
+        // They end with this call: whoever still holds a pipe open then is not read any more.
+        let _readers = [
+            AbortOnDropHandle::new(tokio::spawn(output::read(stdout, Stream::Stdout, pieces.clone()))),
+            AbortOnDropHandle::new(tokio::spawn(output::read(stderr, Stream::Stderr, pieces))),
+        ];
         let early = self.watch(&mut running, &mut printed, output).await;
         if let Some(end) = early {
             let order = (*self.orders.borrow()).max(StopOrder::Terminate);
@@ -108,7 +184,7 @@ impl Attempt<'_> {
                 }
             }
             drain(&mut printed, output).await;
-            let _ = running.wait().await;
+            running.wait_a_moment().await;
             return end;
         }
         drain(&mut printed, output).await;
@@ -137,6 +213,9 @@ impl Attempt<'_> {
                 () = ordered(&mut self.orders) => false,
             };
         if go {
+            if role == ProcessRole::Body {
+                self.start_clock();
+            }
             return Some(running);
         }
         running.turn_away().await;
@@ -157,7 +236,7 @@ impl Attempt<'_> {
             tokio::select! {
                 biased;
                 () = ordered(&mut self.orders) => return Some(End::Stopped),
-                () = tokio::time::sleep_until(self.deadline) => return Some(End::TimedOut),
+                () = tokio::time::sleep_until(self.deadline) => return Some(End::TimedOut(self.bound)),
                 () = running.exited() => return None,
                 _ = hand_on.tick(), if dirty => {
                     dirty = output.flush().await;
@@ -199,6 +278,17 @@ fn end_of(status: ExitStatus) -> End {
 }
 
 impl Ran {
+    /// Was it the program that exited, and not the trampoline, which could not execute it?
+    pub(super) fn is_executed(&self, brief: &Brief) -> bool {
+        let mark = trampoline::failure_mark(&brief.run.to_string());
+        !(matches!(self.end, End::Exited(trampoline::NOT_EXECUTED)) && self.stderr.contains(&mark))
+    }
+
+    /// What is looked at where something is expected of it.
+    pub(super) fn as_found(&self, code: i32) -> Value {
+        json!({"exit": code, "stdout": self.stdout.trim_end(), "stderr": self.stderr.trim_end()})
+    }
+
     /// Why this is no success, as an error of a run; `None` if it is one.
     pub(super) fn error(&self, brief: &Brief, what: &str) -> Option<RunError> {
         let mark = trampoline::failure_mark(&brief.run.to_string());
@@ -218,15 +308,10 @@ impl Ran {
                 ErrorKind::Signal,
                 format!("ended by signal {signal} ({}) that did not come from here", name_of(*signal)),
             ),
-            End::TimedOut => {
-                let limit = crate::domain::human_duration(brief.agent.limits.timeout);
-                RunError::new(
-                    ErrorKind::Timeout,
-                    format!("longer than its `timeout` of {limit}; shorten the work, or raise the limit"),
-                )
-            }
+            End::TimedOut(bound) => RunError::new(ErrorKind::Timeout, bound.to_string()),
             End::Stopped => RunError::new(ErrorKind::Interrupted, "cancelled"),
             End::NotStarted(why) => RunError::new(ErrorKind::Spawn, why.clone()),
+            End::Unconfigured(why) => RunError::new(ErrorKind::Config, why.clone()),
         })
     }
 }

@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 /// The variable that every process of a run carries, and by which it is found again.
-pub(super) const RUN_ID: &str = "BGAGENT_RUN_ID";
+pub(super) const RUN_ID: &str = crate::child::RUN_ID;
 
 /// Linux refuses a longer single string (`MAX_ARG_STRLEN`, 128 KiB, with its name and a NUL).
 const LONGEST: usize = 120 * 1024;
@@ -26,13 +26,12 @@ pub(super) type Environment = BTreeMap<OsString, OsString>;
 pub(super) async fn of_command(
     brief: &Brief,
     command: &CommandSpec,
-    time_left: Duration,
 ) -> Result<(Environment, Vec<String>), String> {
     let mut environment = inherited(std::env::vars_os());
     for (name, value) in &command.env {
         let value = match value {
             TextOrSecret::Text(text) => text.clone(),
-            secret => crate::secret::value_of(secret, time_left.min(SECRET_TIMEOUT))
+            secret => crate::secret::value_of(secret, SECRET_TIMEOUT)
                 .await
                 .map_err(|error| format!("no value for the variable `{name}`: {error}"))?
                 .expose()

@@ -21,6 +21,8 @@ mod check;
 mod command;
 mod env;
 mod model;
+#[cfg(target_os = "linux")]
+mod orphans;
 mod output;
 mod proc;
 mod program;
@@ -233,6 +235,15 @@ pub async fn reap_leftovers(runs: &[(RunId, Vec<Process>)], grace: std::time::Du
     reap::leftovers(runs, grace).await
 }
 
+/// What programs leave behind becomes a child of this process, so that it is found by its parent as
+/// well as by its environment; this process waits for it then. Once, before anything is started.
+pub fn adopt_orphans() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = orphans::adopt() {
+        tracing::warn!(%error, "orphans can't be adopted: what escapes from a run may be missed");
+    }
+}
+
 /// Identity of this boot, as in [`Process::boot`].
 pub fn boot_hash() -> u64 {
     proc::boot_hash()
@@ -247,3 +258,6 @@ fn panic_text(error: tokio::task::JoinError) -> String {
         Err(_) => "the task was cancelled".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 use super::env::Environment;
 use super::proc;
 use super::trampoline::{KEEP_STDIN, NULL_STDIN, WORD};
+use crate::child::Own;
 use crate::domain::{CommandSpec, Process};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::path::{Path, PathBuf};
@@ -9,10 +10,17 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
 /// Pauses before a start is tried again that failed for want of memory or process numbers.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
+
+/// How long what was killed is waited for.
+const MOMENT: Duration = Duration::from_secs(1);
+
+/// So many starts at a time: those that hang must leave threads to others.
+pub(super) static PLACES: Semaphore = Semaphore::const_new(8);
 
 /// A started process that was not waited for yet: until then its number is nobody else's, so its
 /// group can be signalled safely. Dropping it kills the group.
@@ -24,6 +32,7 @@ pub(super) struct Running {
     pid: Pid,
     exit: ExitWatch,
     waited: bool,
+    _own: Own,
     stdin: Option<ChildStdin>,
     feeder: Option<AbortOnDropHandle<()>>,
 }
@@ -44,8 +53,13 @@ pub(super) async fn start(
     loop {
         let (trampoline, command, environment) =
             (trampoline.to_owned(), command.clone(), environment.clone());
-        // Looking at files and starting a process can block, on a slow disk for long.
-        let started = tokio::task::spawn_blocking(move || start_now(trampoline, &command, environment));
+        // Looking at files and starting a process can block, on a slow disk for long. The place is
+        // free when the thread is, also if nobody waits for it any more.
+        let place = PLACES.acquire().await.expect("it is never closed");
+        let started = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            start_now(trampoline, &command, environment)
+        });
         match started.await.unwrap_or_else(|error| Err(StartError::Final(error.to_string()))) {
             Ok(started) => return Ok(started),
             Err(StartError::Final(why)) => return Err(why),
@@ -103,6 +117,7 @@ fn start_now(
         child,
         pid,
         waited: false,
+        _own: Own::of(number),
         feeder: None,
     };
     Ok((running, pipes))
@@ -155,7 +170,12 @@ impl Running {
     pub(super) async fn turn_away(mut self) {
         self.stdin = None;
         let _ = self.child.start_kill();
-        let _ = self.wait().await;
+        self.wait_a_moment().await;
+    }
+
+    /// Takes notice of the exit of what was killed. What can't be killed is not waited for.
+    pub(super) async fn wait_a_moment(&mut self) {
+        let _ = tokio::time::timeout(MOMENT, self.wait()).await;
     }
 }
 

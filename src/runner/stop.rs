@@ -4,6 +4,8 @@ use super::proc::{self, Seen};
 use super::spawn::Running;
 use crate::domain::RunId;
 use rustix::process::Signal;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -13,10 +15,68 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How long we wait for what was killed; what is still there then can't be killed.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks at who lives.
-const LOOK: Duration = Duration::from_millis(20);
+pub(super) const LOOK: Duration = Duration::from_millis(20);
+/// Only so many looks in a row that see nobody prove that nobody is there: a process that forks and
+/// exits in a loop can be missed by one.
+const EMPTY_LOOKS: u32 = 5;
 
-/// Ends a process with its whole group, and everything else that carries the run's id. Returns
-/// warnings about what would not end.
+/// Who is to be ended.
+#[derive(Debug, Default)]
+pub(super) struct Quarry {
+    /// Who carries the id of one of these runs,
+    pub(super) runs: HashSet<RunId>,
+    /// or is in the group or session of this leader, which is not yet waited for,
+    pub(super) leader: Option<u32>,
+    /// or is one of these recorded processes (number and start), or in a group that one of them
+    /// leads,
+    pub(super) recorded: HashSet<(u32, u64)>,
+}
+
+impl Quarry {
+    /// Does a process belong to it by what is known of itself? A number alone proves nothing.
+    fn marks(&self, seen: &Seen) -> bool {
+        seen.pid != std::process::id()
+            && (seen.run.is_some_and(|run| self.runs.contains(&run))
+                || self.leader.is_some_and(|leader| seen.belongs_to(leader))
+                || self.recorded.contains(&(seen.pid, seen.start)))
+    }
+
+    /// All that belong to it, among all that live: also the descendants of others that do.
+    pub(super) fn among(&self, living: &[Seen], known: &HashSet<(u32, u64)>) -> Vec<Seen> {
+        let me = std::process::id();
+        let leading: HashSet<u32> = living
+            .iter()
+            .filter(|seen| self.recorded.contains(&(seen.pid, seen.start)))
+            .map(|seen| seen.pid)
+            .collect();
+        let belongs = |seen: &&Seen| {
+            self.marks(seen)
+                || leading.contains(&seen.group)
+                || leading.contains(&seen.session)
+                || known.contains(&seen.key())
+        };
+        let mut found: Vec<Seen> =
+            living.iter().filter(belongs).filter(|seen| seen.pid != me).copied().collect();
+        if found.is_empty() {
+            return found;
+        }
+        let mut children: HashMap<u32, Vec<Seen>> = HashMap::new();
+        for seen in living {
+            children.entry(seen.parent).or_default().push(*seen);
+        }
+        let mut numbers: HashSet<u32> = found.iter().map(|seen| seen.pid).collect();
+        let mut at = 0;
+        while let Some(parent) = found.get(at).map(|seen| seen.pid) {
+            let born = children.remove(&parent).unwrap_or_default();
+            found.extend(born.into_iter().filter(|seen| seen.pid != me && numbers.insert(seen.pid)));
+            at += 1;
+        }
+        found
+    }
+}
+
+/// Ends a process with its whole group, everything else that carries the run's id, and their
+/// descendants. Returns warnings about what would not end.
 pub(super) async fn end(
     running: &mut Running,
     run: RunId,
@@ -24,57 +84,101 @@ pub(super) async fn end(
     orders: &mut watch::Receiver<StopOrder>,
 ) -> Vec<String> {
     let leader = running.process.pid;
-    let left = || async move {
-        let living = proc::living().await;
-        living
-            .iter()
-            .copied()
-            .filter(|seen| seen.belongs_to(leader) || seen.run == Some(run))
-            .collect::<Vec<_>>()
-    };
+    let quarry = Quarry { runs: HashSet::from([run]), leader: Some(leader), ..Quarry::default() };
+    let mut known = HashSet::new();
     if order < StopOrder::Kill {
+        // First the look: the children of who ends can't be told by their parent any more.
+        let all = quarry.among(&proc::living().await, &known);
+        known.extend(all.iter().map(Seen::key));
         running.signal(Signal::TERM);
         running.signal(Signal::CONT);
-        for seen in left().await.iter().filter(|seen| !seen.belongs_to(leader)) {
+        for seen in all.iter().filter(|seen| !seen.belongs_to(leader)) {
             let _ = proc::signal(seen, Signal::TERM);
         }
         let deadline = Instant::now() + GRACE;
         while Instant::now() < deadline && *orders.borrow() < StopOrder::Kill {
-            if left().await.is_empty() {
-                return Vec::new();
+            let left = quarry.among(&proc::living().await, &known);
+            if left.is_empty() {
+                break;
             }
+            known.extend(left.iter().map(Seen::key));
             tokio::time::sleep(LOOK).await;
         }
     }
-    kill_all(|| running.signal(Signal::KILL), left).await
+    kill_all(quarry, known, || running.signal(Signal::KILL)).await.warnings
 }
 
 /// Kills everything that carries the run's id. For an attempt that lost track of its processes.
 pub(super) async fn sweep(run: RunId) -> Vec<String> {
-    let left = || async move {
-        let living = proc::living().await;
-        living.iter().copied().filter(|seen| seen.run == Some(run)).collect::<Vec<_>>()
-    };
-    kill_all(|| {}, left).await
+    let quarry = Quarry { runs: HashSet::from([run]), ..Quarry::default() };
+    kill_all(quarry, HashSet::new(), || {}).await.warnings
 }
 
-async fn kill_all<F: Future<Output = Vec<Seen>>>(
+/// What came of killing.
+pub(super) struct Killed {
+    /// Number and start of all that were found.
+    pub(super) found: HashSet<(u32, u64)>,
+    /// About what would not end.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Kills until nobody is left. First all are stopped, until a look finds nobody new: what stands
+/// still can't fork, and nobody is there to do something about the death of another. `found` are
+/// those that are known to belong to it; `group` kills the group of the leader.
+pub(super) async fn kill_all(
+    quarry: Quarry,
+    mut found: HashSet<(u32, u64)>,
     mut group: impl FnMut(),
-    left: impl Fn() -> F,
-) -> Vec<String> {
+) -> Killed {
+    let quarry = Arc::new(quarry);
     let deadline = Instant::now() + PATIENCE;
+    let mut stopped = HashSet::new();
+    let mut empty = 0;
+    let mut hunting = false;
     loop {
-        group();
-        let living = left().await;
-        if living.is_empty() {
-            return Vec::new();
+        let mut left = if hunting {
+            let marked = quarry.clone();
+            let living = proc::living_stopped(move |seen| marked.marks(seen)).await;
+            quarry.among(&living, &found)
+        } else {
+            quarry.among(&proc::living().await, &found)
+        };
+        if left.is_empty() {
+            let marked = quarry.clone();
+            left = proc::adopted_stopped(move |seen| marked.marks(seen)).await;
         }
-        for seen in &living {
+        hunting = !left.is_empty();
+        if !hunting {
+            group();
+            empty += 1;
+            if empty == EMPTY_LOOKS {
+                return Killed { found, warnings: Vec::new() };
+            }
+            continue;
+        }
+        empty = 0;
+        let over = Instant::now() >= deadline;
+        let mut anybody_new = false;
+        for seen in &left {
+            found.insert(seen.key());
+            if stopped.insert(seen.key()) {
+                anybody_new = true;
+                let _ = proc::signal(seen, Signal::STOP);
+            }
+        }
+        if anybody_new && !over {
+            continue;
+        }
+        group();
+        for seen in &left {
             let _ = proc::signal(seen, Signal::KILL);
         }
-        if Instant::now() >= deadline {
-            let pids: Vec<String> = living.iter().map(|seen| seen.pid.to_string()).collect();
-            return vec![format!("processes that would not end: {}", pids.join(", "))];
+        if over {
+            let pids: Vec<String> = left.iter().map(|seen| seen.pid.to_string()).collect();
+            return Killed {
+                found,
+                warnings: vec![format!("processes that would not end: {}", pids.join(", "))],
+            };
         }
         tokio::time::sleep(LOOK).await;
     }

@@ -55,7 +55,7 @@ impl Runs {
     pub(super) async fn call(self, call: Call) -> Result<ToolOutput, ToolError> {
         match self {
             Self::SystemMetrics => system_metrics::call(&call.args).await,
-            Self::Probe => probe::call(&call.args, call.bound).await,
+            Self::Probe => probe::call(&call.args, call.bound, call.context.run).await,
             Self::Remember => notes::remember(call).await,
             Self::Recall => notes::recall(call).await,
             Self::Report => report::call(&call),

@@ -1,7 +1,7 @@
 //! The program of a stdio server: started in a process group of its own with an environment that we
 //! choose, its last words kept, ended with all that it started.
 use super::text::shown;
-use crate::child::{self, Group};
+use crate::child::{self, Group, Own};
 use crate::secret::{self, Secret};
 use rustix::process::{Pid, Signal};
 use std::io;
@@ -59,6 +59,7 @@ impl Process {
             .and_then(Pid::from_raw)
             .ok_or_else(|| io::Error::other("it has no process id"))?;
         let group = Some(Group::led_by(pid));
+        let own = child.id().map(Own::of);
         let missing = || io::Error::other("it has no pipes");
         let pipes = (child.stdout.take().ok_or_else(missing)?, child.stdin.take().ok_or_else(missing)?);
         let words = Arc::new(LastWords { said: Mutex::default() });

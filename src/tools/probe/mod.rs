@@ -4,7 +4,7 @@
 //! When a finding becomes an incident, and whom that is told, is decided elsewhere.
 use super::system_metrics::tenth;
 use super::{ToolError, ToolOutput, dispatch};
-use crate::domain::{Finding, Level, human_duration};
+use crate::domain::{Finding, Level, RunId, human_duration};
 use jiff::SignedDuration;
 use level::Thresholds;
 use serde_json::{Value, json};
@@ -55,7 +55,11 @@ impl Measured {
 }
 
 /// Runs all checks. `bound` is that of the whole call: what can't be checked in it is said to be so.
-pub(super) async fn call(args: &Value, bound: Duration) -> Result<ToolOutput, ToolError> {
+pub(super) async fn call(
+    args: &Value,
+    bound: Duration,
+    for_run: Option<RunId>,
+) -> Result<ToolOutput, ToolError> {
     let checks = spec::read(args).map_err(ToolError::Arguments)?;
     // A little is left for putting the answer together.
     let deadline = Instant::now() + bound.saturating_sub((bound / 10).min(Duration::from_secs(2)));
@@ -64,7 +68,7 @@ pub(super) async fn call(args: &Value, bound: Duration) -> Result<ToolOutput, To
         .into_iter()
         .map(|check| {
             let check = Arc::new(check);
-            let task = tokio::spawn(run(check.clone(), places.clone(), deadline));
+            let task = tokio::spawn(run(check.clone(), places.clone(), deadline, for_run));
             (check, AbortOnDropHandle::new(task))
         })
         .collect();
@@ -101,7 +105,12 @@ pub(super) async fn call(args: &Value, bound: Duration) -> Result<ToolOutput, To
 }
 
 /// Runs one check in its turn, within its bound and that of the whole call.
-async fn run(check: Arc<Check>, places: Arc<Semaphore>, deadline: Instant) -> (Measured, Duration) {
+async fn run(
+    check: Arc<Check>,
+    places: Arc<Semaphore>,
+    deadline: Instant,
+    for_run: Option<RunId>,
+) -> (Measured, Duration) {
     let not_begun = || {
         let title = format!("{} was not checked: the time of the whole probe was up", check.what.subject());
         (Measured { level: Level::Hold, value: None, unit: None, title }, Duration::ZERO)
@@ -114,14 +123,14 @@ async fn run(check: Arc<Check>, places: Arc<Semaphore>, deadline: Instant) -> (M
     if bound < check.timeout && bound < LEAST {
         return not_begun();
     }
-    let measured = tokio::time::timeout(bound, measure(&check, bound)).await.unwrap_or_else(|_| {
+    let measured = tokio::time::timeout(bound, measure(&check, bound, for_run)).await.unwrap_or_else(|_| {
         let bound = human_duration(SignedDuration::try_from(bound).unwrap_or(SignedDuration::MAX));
         Measured::failed(format!("{} did not answer within {bound}", check.what.subject()))
     });
     (measured, started.elapsed())
 }
 
-async fn measure(check: &Check, bound: Duration) -> Measured {
+async fn measure(check: &Check, bound: Duration, for_run: Option<RunId>) -> Measured {
     let thresholds = &check.thresholds;
     match &check.what {
         What::Disk { path, metric } => local::disk(path, *metric, thresholds).await,
@@ -133,7 +142,7 @@ async fn measure(check: &Check, bound: Duration) -> Measured {
         }
         What::Tcp { host, port } => reach::tcp(host, *port, thresholds).await,
         What::Systemd { unit, user } => program::systemd(unit, *user, bound).await,
-        What::Command { argv } => program::command(argv, bound).await,
+        What::Command { argv } => program::command(argv, bound, for_run).await,
     }
 }
 

@@ -1,15 +1,16 @@
 //! Checks by a program: any command, and `systemctl`.
 use super::Measured;
 use crate::child::{self, ChildError, Program};
-use crate::domain::Level;
+use crate::domain::{Level, RunId};
 use std::time::Duration;
 
 /// Enough for a title.
 const MAX_OUTPUT: usize = 16 << 10;
 
-pub(super) async fn command(argv: &[String], bound: Duration) -> Measured {
+pub(super) async fn command(argv: &[String], bound: Duration, for_run: Option<RunId>) -> Measured {
     let keep = Some(&["PATH", "HOME", "LANG"][..]);
-    let program = Program { argv, keep, env: &[], cwd: None, stdin: None, max_output: MAX_OUTPUT };
+    let env: Vec<_> = for_run.iter().map(|run| (child::RUN_ID.to_owned(), run.to_string())).collect();
+    let program = Program { argv, keep, env: &env, cwd: None, stdin: None, max_output: MAX_OUTPUT };
     let name = argv.first().map_or("", String::as_str);
     let finished = match child::run(program, bound).await {
         Ok(finished) => finished,
