@@ -64,6 +64,10 @@ impl Engine {
         let cancelled = run.cancelled;
         self.leave_place(id);
         self.findings(now, agent, &outcome.findings);
+        if outcome.end == AttemptEnd::Completed {
+            let body = self.runs[&id].spec.body.clone();
+            self.forget_unprobed(now, agent, &body, &outcome.findings);
+        }
         let error = match (&outcome.end, cancelled) {
             (AttemptEnd::Completed, _) => return self.finish(now, id, RunStatus::Completed, None, outcome),
             (AttemptEnd::GateClosed, _) => return self.gate_closed(now, id, outcome),
