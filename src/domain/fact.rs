@@ -313,7 +313,7 @@ pub struct AgentRecord {
     /// When it resumes by itself.
     pub resume_at: Option<Timestamp>,
     /// What `pause --all` noted, for `resume --all`.
-    pub held: Held,
+    pub held: super::Held,
     /// Slot 0 of its interval, and the floor of every other schedule.
     pub anchor: Timestamp,
     /// Newest slot with a verdict. No slot up to it is judged again.

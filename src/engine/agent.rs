@@ -255,7 +255,7 @@ impl Engine {
             }
         });
         if matches!(command, Command::Resume(..)) {
-            for agent in self.by_id.values().copied().collect::<Vec<_>>() {
+            for agent in 0..u32::try_from(self.agents.len()).expect("fewer than 2^32 agents") {
                 if self.agents[agent as usize].held == Held::Kept {
                     self.agents[agent as usize].held = Held::No;
                     self.touch(agent);
