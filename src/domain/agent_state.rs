@@ -14,6 +14,18 @@ words! {
     }
 }
 
+/// What `pause --all` noted of a paused agent, for the `resume --all` after it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Held {
+    /// Nothing.
+    #[default]
+    No = 0,
+    /// It paused it.
+    ByAll = 1,
+    /// It was paused before, and stays so.
+    Kept = 2,
+}
+
 words! {
     /// What an agent is doing.
     Activity {

@@ -329,8 +329,8 @@ pub struct AgentRecord {
     pub reason: Option<String>,
     /// When it resumes by itself.
     pub resume_at: Option<Timestamp>,
-    /// Paused by `pause --all`, which `resume --all` undoes.
-    pub held: bool,
+    /// What `pause --all` noted, for `resume --all`.
+    pub held: super::Held,
     /// Slot 0 of its interval, and the floor of every other schedule.
     pub anchor: Timestamp,
     /// Newest slot with a verdict. No slot up to it is judged again.

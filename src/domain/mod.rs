@@ -29,7 +29,7 @@ pub use agent::{
     Compare, EnvValue, EventTrigger, Expect, FirstRun, Limits, Memory, NotifySpec, Overlap, QuerySpec,
     RetrySpec, Schedule, TellOn, TextOrSecret, ToolCallSpec,
 };
-pub use agent_state::{Activity, Desired, Health};
+pub use agent_state::{Activity, Desired, Health, Held};
 pub use calendar::{Calendar, jitter_of};
 pub use chat::{
     ChatMessage, Finish, ModelAnswer, ModelError, ModelRequest, ModelTurn, ReadsWhen, Step, Tokens, ToolDef,

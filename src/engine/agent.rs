@@ -18,7 +18,7 @@ pub(super) struct AgentState {
     pub(super) desired: Desired,
     pub(super) reason: Option<String>,
     pub(super) resume_at: Option<Timestamp>,
-    pub(super) held: bool,
+    pub(super) held: Held,
     pub(super) anchor: Timestamp,
     /// Newest slot with a verdict. Whatever the clock says, no slot up to it is judged again.
     pub(super) judged_until: Option<Timestamp>,
@@ -53,7 +53,7 @@ impl AgentState {
             desired,
             reason,
             resume_at: None,
-            held: false,
+            held: Held::No,
             anchor: now.wall,
             judged_until: None,
             next_slot: None,
@@ -238,21 +238,31 @@ impl Engine {
         }
     }
 
-    /// `pause --all` marks whom it paused; `resume --all` then restores exactly those.
+    /// `pause --all` marks whom it paused and who was paused before; `resume --all` then restores
+    /// exactly the former. Without any mark it resumes all.
     fn command_all(&mut self, now: Now, command: &Command) -> Vec<(AgentId, Result<ChangedAgent, Refusal>)> {
-        let any_held = self.agents.iter().any(|agent| agent.held && !agent.removed);
+        let is_marked = |agent: &AgentState| agent.held != Held::No && !agent.removed;
+        let any_held = self.agents.iter().any(is_marked);
         let mut ids: Vec<(AgentId, u32)> =
             self.by_id.iter().map(|(id, agent)| (id.clone(), *agent)).collect();
         ids.sort();
         ids.retain(|(_, agent)| {
             let state = &self.agents[*agent as usize];
             match command {
-                Command::Resume(..) => state.desired == Desired::Paused && (state.held || !any_held),
+                Command::Resume(..) => state.desired == Desired::Paused && (state.held == Held::ByAll || !any_held),
                 Command::Pause(..) => state.desired != Desired::Stopped,
                 Command::Start(..) => state.spec.unavailable.is_none() && !state.is_done(),
                 _ => true,
             }
         });
+        if matches!(command, Command::Resume(..)) {
+            for agent in 0..u32::try_from(self.agents.len()).expect("fewer than 2^32 agents") {
+                if self.agents[agent as usize].held == Held::Kept {
+                    self.agents[agent as usize].held = Held::No;
+                    self.touch(agent);
+                }
+            }
+        }
         ids.into_iter().map(|(id, agent)| (id, self.command_one(now, agent, command, true))).collect()
     }
 
@@ -285,7 +295,7 @@ impl Engine {
             (Command::Pause(..), Stopped) => Err(Refusal::WrongState("agent is stopped".into())),
             (Command::Pause(_, reason, until), Active) => {
                 let changed = self.become_(now, agent, Paused, reason.clone(), *until);
-                self.agents[agent as usize].held = all;
+                self.agents[agent as usize].held = if all { Held::ByAll } else { Held::No };
                 Ok(changed)
             }
             (Command::Pause(_, reason, until), Paused) => {
@@ -294,6 +304,10 @@ impl Engine {
                     self.set_pause(agent, reason, until.or(state.resume_at));
                     "already paused; reason and end are updated"
                 } else {
+                    if all && state.held == Held::No {
+                        self.agents[agent as usize].held = Held::Kept;
+                        self.touch(agent);
+                    }
                     "already paused"
                 };
                 Ok(self.unchanged(agent, note))
@@ -404,7 +418,7 @@ impl Engine {
         self.set_pause(agent, reason.clone(), until);
         let state = &mut self.agents[agent as usize];
         state.desired = to;
-        state.held = false;
+        state.held = Held::No;
         let change = AgentChange {
             agent: state.spec.id.clone(),
             previous,

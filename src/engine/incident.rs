@@ -7,8 +7,26 @@ use jiff::SignedDuration;
 impl Engine {
     /// What a probe found.
     pub(super) fn findings(&mut self, now: Now, agent: u32, findings: &[Finding]) {
+        if self.agents[agent as usize].removed {
+            return; // its incidents have ended with it
+        }
         for finding in findings {
             self.finding(now, agent, finding);
+        }
+    }
+
+    /// A probe has looked at everything that it has to: what it no longer looks at is over.
+    pub(super) fn forget_unprobed(&mut self, now: Now, agent: u32, body: &Body, findings: &[Finding]) {
+        let Body::Tool(call) = body else { return };
+        let kind = self.fleet.tools.get(&call.tool).map_or(call.tool.as_str(), |tool| tool.kind.as_str());
+        let Some(keys) = self.incidents.get_mut(&agent).filter(|_| kind == "probe") else { return };
+        let failing = failing_key(&self.agents[agent as usize].spec.id);
+        let is_over = |key: &String, _: &mut IncidentRecord| {
+            *key != failing && findings.iter().all(|finding| finding.key != *key)
+        };
+        let over: Vec<IncidentRecord> = keys.extract_if(.., is_over).map(|(_, incident)| incident).collect();
+        for incident in over {
+            self.close_incident(now, incident);
         }
     }
 
@@ -99,6 +117,9 @@ impl Engine {
 
     /// A run failed, after its retries.
     pub(super) fn agent_failing(&mut self, now: Now, agent: u32, message: &str) {
+        if self.agents[agent as usize].removed {
+            return; // nobody could end its incident
+        }
         self.tell_failed(now, agent, message);
         let key = failing_key(&self.agents[agent as usize].spec.id);
         let title = format!("the agent fails: {message}");

@@ -69,6 +69,10 @@ impl Engine {
         if talks && cancelled == Some(CancelCause::Shutdown) && outcome.end == AttemptEnd::Cancelled {
             return; // it has no end yet: the next life goes on with it
         }
+        if outcome.end == AttemptEnd::Completed {
+            let body = self.runs[&id].spec.body.clone();
+            self.forget_unprobed(now, agent, &body, &outcome.findings);
+        }
         let error = match (&outcome.end, cancelled) {
             (AttemptEnd::Completed, _) => return self.finish(now, id, RunStatus::Completed, None, outcome),
             (AttemptEnd::GateClosed, _) => return self.gate_closed(now, id, outcome),

@@ -160,7 +160,7 @@ fn agent(db: &Connection, record: &AgentRecord) -> rusqlite::Result<()> {
         record.desired.as_str(),
         record.reason,
         maybe(record.resume_at),
-        record.held,
+        record.held as i64,
         at(record.anchor),
         maybe(record.judged_until),
         record.schedule,

@@ -390,7 +390,11 @@ fn agent_row(row: &Row<'_>) -> rusqlite::Result<AgentRecord> {
         desired: word(row, 1, Desired::parse)?,
         reason: row.get(2)?,
         resume_at: maybe(row, 3)?,
-        held: row.get(4)?,
+        held: match row.get(4)? {
+            1 => Held::ByAll,
+            2 => Held::Kept,
+            _ => Held::No,
+        },
         anchor: instant(row, 5)?,
         judged_until: maybe(row, 6)?,
         schedule: row.get(7)?,

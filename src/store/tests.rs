@@ -26,7 +26,7 @@ fn record(name: &str) -> AgentRecord {
         desired: Desired::Active,
         reason: None,
         resume_at: None,
-        held: false,
+        held: Held::No,
         anchor: t(0),
         judged_until: None,
         schedule: "every 1m".into(),
@@ -107,7 +107,7 @@ async fn what_is_committed_is_there_after_a_restart() {
     full.desired = Desired::Paused;
     full.reason = Some("tea".into());
     full.resume_at = Some(t(99));
-    full.held = true;
+    full.held = Held::Kept;
     full.judged_until = Some(t(5));
     full.skip_next = true;
     full.last_end = Some(t(4));

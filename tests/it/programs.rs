@@ -105,6 +105,10 @@ fn attempt(agent: &str, slow: Duration) -> AttemptOutcome {
                     let _ = go.send(());
                 }
                 Report::Output { done, .. } => drop(done),
+                Report::Found { .. } => {}
+                Report::Journal { .. } | Report::Reserve { .. } | Report::Settle { .. } => {
+                    unreachable!("no model")
+                }
                 Report::Ended { outcome, .. } => return *outcome,
             }
         }

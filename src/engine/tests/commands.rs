@@ -140,6 +140,21 @@ fn resume_all_restores_exactly_what_pause_all_paused() {
 }
 
 #[test]
+fn resume_all_keeps_what_was_paused_before_also_when_all_was() {
+    let mut bench = Bench::new(&["a", "b"].map(|name| plain(name, every(3600))));
+    let states = |bench: &Bench| ["a", "b"].map(|name| bench.state(name).record.desired);
+    bench.ok(pause(one("a"))).ok(pause(one("b"))).ok(pause(Target::All)).ok(pause(Target::All)).crash(1);
+    bench.ok(resume(Target::All)).crash(1);
+    assert_eq!(states(&bench), [Paused, Paused], "nothing was paused by `pause --all`");
+    bench.ok(resume(Target::All));
+    assert_eq!(states(&bench), [Active, Active], "no mark is left");
+    // twice is as once; and a new life of the agent forgets its mark
+    bench.ok(pause(one("a"))).ok(pause(Target::All)).ok(pause(Target::All)).crash(1);
+    bench.ok(resume(one("a"))).ok(pause(one("a"))).ok(resume(Target::All));
+    assert_eq!(states(&bench), [Paused, Active]);
+}
+
+#[test]
 fn stop_ends_what_runs_in_three_ways_and_drops_what_waits() {
     check(StopMode::Terminate, "a term");
     check(StopMode::Kill, "a kill");

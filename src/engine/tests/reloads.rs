@@ -66,7 +66,7 @@ fn a_removed_agent_is_out_and_comes_back_as_it_was() {
         } else {
             // it is not tried again, and no slot follows
             bench.end(0, AttemptEnd::Failed(RunError::new(ErrorKind::Network, "broken"))).wait(200);
-            bench.expect(&["b failed", "b incident critical"]);
+            bench.expect(&["b failed"]);
         }
         bench.reload(&specs);
         let said = bench.said();

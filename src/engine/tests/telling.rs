@@ -78,6 +78,52 @@ fn an_incident_is_told_again_unless_somebody_took_note() {
 }
 
 #[test]
+fn an_agent_that_is_gone_opens_no_incident() {
+    let mut bench = Bench::new(&[plain("a", every(60)), plain("b", every(3600))]);
+    bench.begin(0).begin(1).reload(&[plain("b", every(3600))]).quietly();
+    let mut outcome = AttemptOutcome::of(AttemptEnd::Failed(RunError::new(ErrorKind::Tool, "broken")));
+    let (key, title) = ("disk".into(), "full".into());
+    outcome.findings = vec![Finding { key, level: Level::Crit, title, hold_for: secs(0) }];
+    bench.end_with(0, outcome).expect(&["a failed"]);
+    assert!(bench.incidents.is_empty());
+}
+
+#[test]
+fn a_check_that_a_probe_no_longer_has_leaves_no_incident() {
+    let tool = |name: &str| {
+        agent("a", every(60), |a| {
+            let args = serde_json::Value::Null;
+            a.body = Body::Tool(Arc::new(ToolCallSpec { tool: name.into(), args }));
+        })
+    };
+    let mut with_instance = Arc::unwrap_or_clone(fleet(&[tool("checks")], 64));
+    let settings = serde_json::Value::Null;
+    with_instance.tools.insert("checks".into(), ToolSpec { kind: "probe".into(), settings, available: true });
+    for (fleet, ends) in [
+        (fleet(&[tool("probe")], 64), true),
+        (Arc::new(with_instance), true),
+        (fleet(&[tool("report")], 64), false),
+        (fleet(&[plain("a", every(60))], 64), false),
+    ] {
+        let mut bench = Bench::with_fleet(fleet);
+        bench.fail(ErrorKind::Tool).wait(60).find(Level::Warn, 0).wait(60).quietly();
+        assert!(bench.incidents.contains_key(&(id("a"), "disk".into())));
+        // what failed has not looked
+        bench.fail(ErrorKind::Tool).wait(60).expect(&[
+            "a failed",
+            "a incident critical",
+            "a 180 ran",
+            "a start 1",
+        ]);
+        bench.complete();
+        let mut over = vec!["a incident over", "a completed", "a incident over"];
+        over.drain(..usize::from(!ends));
+        bench.expect(&over);
+        assert_eq!(bench.incidents.is_empty(), ends);
+    }
+}
+
+#[test]
 fn missed_slots_and_the_circuit_are_told() {
     let mut spec = telling("a", &[TellOn::Missed, TellOn::CircuitOpened]);
     spec.catch_up.policy = CatchUpPolicy::None;

@@ -24,6 +24,8 @@ pub(super) struct Process {
     // Before `child`: dropping that may reap the leader, whose id then names nothing of ours.
     group: Option<Group>,
     child: Child,
+    /// After `child`: as long as it is not waited for, nobody else may.
+    _own: Option<Own>,
     pid: Pid,
     changes: tokio::signal::unix::Signal,
     words: Arc<LastWords>,
@@ -64,7 +66,7 @@ impl Process {
         let pipes = (child.stdout.take().ok_or_else(missing)?, child.stdin.take().ok_or_else(missing)?);
         let words = Arc::new(LastWords { said: Mutex::default() });
         let drain = tokio::spawn(words.clone().drain(child.stderr.take().ok_or_else(missing)?));
-        let process = Self { group, child, pid, changes, words, drain: AbortOnDropHandle::new(drain) };
+        let process = Self { group, child, _own: own, pid, changes, words, drain: AbortOnDropHandle::new(drain) };
         Ok((process, pipes))
     }
 
