@@ -6,6 +6,7 @@ use crate::domain::{
     fits_schema, glob, nearest,
 };
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// So many calls of a turn are looked at.
 const MAX_CALLS: usize = 32;
@@ -51,6 +52,8 @@ pub(super) struct Turn {
 #[derive(Clone, Debug, PartialEq)]
 struct Call {
     checked: Result<Valid, String>,
+    /// It is the same as an earlier one of its turn.
+    repeats: bool,
     /// It was begun; what it may do.
     begun: Option<Effect>,
     decided: Option<Decided>,
@@ -77,6 +80,27 @@ enum Policy {
     Answer(String),
 }
 
+/// What makes two calls the same.
+fn key_of(request: &ToolRequest, valid: &Valid) -> String {
+    format!("{} {}", request.name, sorted(&valid.args))
+}
+
+/// A small model may say the same call several times in one answer: it is made once.
+fn make_once(requests: &[ToolRequest], calls: &mut [Call]) {
+    let mut first: BTreeMap<String, usize> = BTreeMap::new();
+    for (at, (request, call)) in requests.iter().zip(calls).enumerate() {
+        let Ok(valid) = &call.checked else { continue };
+        let earlier = *first.entry(key_of(request, valid)).or_insert(at);
+        if earlier < at {
+            call.repeats = true;
+            call.checked = Err(format!(
+                "the same call as call {} of this answer: it is made once, see its result",
+                earlier + 1
+            ));
+        }
+    }
+}
+
 /// The last calls, as far as they are equal.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Repeats {
@@ -91,9 +115,11 @@ impl Turn {
         let kept = &turn.calls[..all.min(MAX_CALLS)];
         let calls = kept.iter().enumerate().map(|(at, request)| {
             let cut_off = cut_off.filter(|_| at + 1 == all);
-            Call { checked: check(request, tools, cut_off), begun: None, decided: None, reply: None }
+            let checked = check(request, tools, cut_off);
+            Call { checked, repeats: false, begun: None, decided: None, reply: None }
         });
-        let calls = calls.collect();
+        let mut calls: Vec<Call> = calls.collect();
+        make_once(kept, &mut calls);
         let said = ModelTurn { calls: kept.to_vec(), ..turn.clone() };
         Self { number, said, calls, too_many: (all > MAX_CALLS).then_some(all) }
     }
@@ -114,11 +140,14 @@ impl Turn {
     /// Counts equal calls in a row. Those that are not valid are counted by turn.
     pub(super) fn looping(&self, repeats: &mut Repeats) -> Option<RunError> {
         for (request, call) in self.said.calls.iter().zip(&self.calls) {
+            if call.repeats {
+                continue;
+            }
             let Ok(valid) = &call.checked else {
                 *repeats = Repeats::default();
                 continue;
             };
-            let key = format!("{} {}", request.name, sorted(&valid.args));
+            let key = key_of(request, valid);
             repeats.times = if repeats.last == key { repeats.times + 1 } else { 1 };
             repeats.last = key;
             if repeats.times == EQUAL_CALLS {

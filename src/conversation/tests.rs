@@ -255,13 +255,23 @@ fn the_same_call_three_times_ends_the_run() {
     talk.want(&[("look", "{\"n\":1,\"mode\":\"a\"}")]).work();
     talk.want(&[("look", "{\"mode\":\"a\",\"n\":1}")]).work();
     talk.want(&[("look", "{\"n\":2}")]).work();
-    talk.want(&[("look", "{\"n\":1}"), ("look", " {\"n\": 1} ")]).work();
+    talk.want(&[("look", "{\"n\":1}")]).work();
+    talk.want(&[("look", " {\"n\": 1} ")]).work();
     assert!(matches!(talk.live.next(), Next::Ask { .. }));
     talk.want(&[("look", "{\"n\":1}")]);
     starts(
         &talk.failure(),
         "step_limit: tool_loop: 3 calls in a row of `look` with the same arguments {\"n\":1}",
     );
+}
+
+#[test]
+fn the_same_call_in_one_answer_is_made_once() {
+    let mut talk = Talk::new(|_| {});
+    let told = talk.want(&[("look", "{\"n\":1}"), ("look", "{\"n\":2}"), ("look", " {\"n\": 1} ")]).work();
+    assert_eq!(told.matches("look {").count(), 2, "{told}");
+    assert!(talk.replies()[2].text.contains("the same call as call 1 of this answer"));
+    assert!(matches!(talk.live.next(), Next::Ask { .. }));
 }
 
 #[test]

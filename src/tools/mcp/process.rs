@@ -66,7 +66,8 @@ impl Process {
         let pipes = (child.stdout.take().ok_or_else(missing)?, child.stdin.take().ok_or_else(missing)?);
         let words = Arc::new(LastWords { said: Mutex::default() });
         let drain = tokio::spawn(words.clone().drain(child.stderr.take().ok_or_else(missing)?));
-        let process = Self { group, child, _own: own, pid, changes, words, drain: AbortOnDropHandle::new(drain) };
+        let process =
+            Self { group, child, _own: own, pid, changes, words, drain: AbortOnDropHandle::new(drain) };
         Ok((process, pipes))
     }
 
