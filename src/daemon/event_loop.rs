@@ -12,7 +12,7 @@ use crate::protocol::{Code, RpcError};
 use crate::runner::Report;
 use crate::store::{Store, StoreError};
 use serde_json::Value;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
@@ -100,8 +100,32 @@ pub(super) struct EventLoop {
     pub(super) condition: Arc<Mutex<Condition>>,
     waiters: HashMap<Ticket, Waiter>,
     tickets: u64,
-    recent: HashMap<String, Answer>,
+    recent: Recent,
+    /// Mutations that are decided and not yet written, by request id, with those who sent them
+    /// again meanwhile.
+    pending: HashMap<String, Vec<oneshot::Sender<Answer>>>,
     shutdown: Option<Shutdown>,
+}
+
+/// Answers of this life, for those that are sent again before the database is asked. The oldest
+/// give way.
+#[derive(Default)]
+struct Recent {
+    answers: HashMap<String, Answer>,
+    order: VecDeque<String>,
+}
+
+impl Recent {
+    fn keep(&mut self, id: String, answer: Answer) {
+        if self.answers.insert(id.clone(), answer).is_none() {
+            self.order.push_back(id);
+        }
+        if self.order.len() > RECENT_ANSWERS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.answers.remove(&oldest); // the database has it
+        }
+    }
 }
 
 /// Where a shutdown stands.
@@ -149,7 +173,8 @@ impl EventLoop {
             condition,
             waiters: HashMap::new(),
             tickets: 0,
-            recent: HashMap::new(),
+            recent: Recent::default(),
+            pending: HashMap::new(),
             shutdown: None,
         }
     }
@@ -205,9 +230,16 @@ impl EventLoop {
     fn input_of(&mut self, message: Message) -> Option<Input> {
         Some(match message {
             Message::Command { command, request_id, answer } => {
-                if let Some(known) = request_id.as_ref().and_then(|id| self.recent.get(id)) {
-                    let _ = answer.send(known.clone());
-                    return None;
+                if let Some(id) = &request_id {
+                    if let Some(known) = self.recent.answers.get(id) {
+                        let _ = answer.send(known.clone());
+                        return None;
+                    }
+                    if let Some(others) = self.pending.get_mut(id) {
+                        others.push(answer);
+                        return None;
+                    }
+                    self.pending.insert(id.clone(), Vec::new());
                 }
                 let ticket = self.wait(Waiter::Client { answer, request_id, warnings: Vec::new() });
                 Input::Command { ticket, command }
@@ -300,7 +332,7 @@ impl EventLoop {
             let last_results = results_of(&facts);
             let (committed, was_down) = self.commit(facts).await?;
             refused.extend(committed.refused);
-            newest = committed.newest.0;
+            newest = committed.last.0;
             self.actor.completed(last_results);
             storage_is_back = was_down;
         }
@@ -321,7 +353,7 @@ impl EventLoop {
     }
 
     /// Answers to mutations that may be sent again become durable with what they answer.
-    fn answers(&mut self, actions: &[Action], facts: &mut Vec<Entry>) -> HashMap<Ticket, Answer> {
+    fn answers(&mut self, actions: &[Action], facts: &mut Vec<Entry>) -> HashMap<Ticket, (String, Answer)> {
         let mut answers = HashMap::new();
         for action in actions {
             let Action::Reply { ticket, result } = action else { continue };
@@ -333,11 +365,7 @@ impl EventLoop {
             let at = clock::now().wall;
             let stored = serde_json::to_string(&views::stored(&answer)).expect("answers serialize");
             facts.push(Entry { at, fact: Fact::RequestAnswered { request_id: id.clone(), answer: stored } });
-            if self.recent.len() >= RECENT_ANSWERS {
-                self.recent.clear(); // the database has them all
-            }
-            self.recent.insert(id.clone(), answer.clone());
-            answers.insert(*ticket, answer);
+            answers.insert(*ticket, (id.clone(), answer));
         }
         answers
     }
@@ -345,7 +373,7 @@ impl EventLoop {
     fn perform(
         &mut self,
         actions: Vec<Action>,
-        mut answers: HashMap<Ticket, Answer>,
+        mut answers: HashMap<Ticket, (String, Answer)>,
         refused: &HashSet<RunId>,
         newest: u64,
     ) {
@@ -360,16 +388,27 @@ impl EventLoop {
                     }
                 }
                 Action::Reply { ticket, result } => {
-                    let Some(Waiter::Client { answer, warnings, .. }) = self.waiters.remove(&ticket) else {
-                        continue;
-                    };
-                    let told = answers
-                        .remove(&ticket)
-                        .unwrap_or_else(|| views::answer(result, newest, warnings, &self.engine));
+                    let waiter = self.waiters.remove(&ticket);
+                    let kept = answers.remove(&ticket).map(|kept| self.keep_answer(kept, newest));
+                    let Some(Waiter::Client { answer, warnings, .. }) = waiter else { continue };
+                    let told = kept.unwrap_or_else(|| views::answer(result, newest, warnings, &self.engine));
                     let _ = answer.send(told);
                 }
             }
         }
+    }
+
+    /// An answer that is written now, for those that send its mutation again. It has the number that
+    /// the store gave it: of the newest event when it was written.
+    fn keep_answer(&mut self, (id, mut answer): (String, Answer), seq: u64) -> Answer {
+        if let Some(told) = answer.as_mut().ok().and_then(|view| view.get_mut("seq")) {
+            *told = seq.into();
+        }
+        for other in self.pending.remove(&id).into_iter().flatten() {
+            let _ = other.send(answer.clone());
+        }
+        self.recent.keep(id, answer.clone());
+        answer
     }
 
     /// Commits, for as long as it takes. True: the store could not write for a while.
@@ -444,11 +483,14 @@ impl EventLoop {
             .map(|(ticket, _)| *ticket)
             .collect();
         for ticket in waiting {
-            if let Some(Waiter::Client { answer, .. }) = self.waiters.remove(&ticket) {
+            if let Some(Waiter::Client { answer, request_id, .. }) = self.waiters.remove(&ticket) {
+                let again = request_id.and_then(|id| self.pending.remove(&id)).unwrap_or_default();
                 let error = RpcError::new(Code::Refused, format!("nothing can be recorded: {problem}")).hint(
                     "the change is kept and recorded as soon as the database can be written; free some space",
                 );
-                let _ = answer.send(Err(error));
+                for answer in again.into_iter().chain([answer]) {
+                    let _ = answer.send(Err(error.clone()));
+                }
             }
         }
     }

@@ -50,17 +50,7 @@ pub(super) async fn handle(request: Request, services: &Arc<Services>) -> Step {
             let query = p.query.map(Arc::from);
             change_agent(&services, &p.agent_id, p.request_id, |id| Command::Run(id, query)).await
         }
-        Request::SkipAgent(p) => {
-            let agent = p.agent_id.clone();
-            match change_agent(&services, &p.agent_id, p.request_id, Command::Skip).await {
-                Step::Later(answered) => Step::Later(Box::pin(async move {
-                    let mut view = answered.await?;
-                    view["agent_id"] = json!(agent);
-                    Ok(view)
-                })),
-                other => other,
-            }
-        }
+        Request::SkipAgent(p) => change_agent(&services, &p.agent_id, p.request_id, Command::Skip).await,
         Request::CancelRun(p) => cancel_run(services, p).await,
         Request::AckIncident(p) => {
             let agent = match p.agent_id.as_deref().map(agent_id).transpose() {

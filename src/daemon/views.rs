@@ -29,7 +29,9 @@ pub(super) fn answer(
             Ok(json!({"run_id": run, "agent_id": agent_id, "status": status, "note": note, "seq": seq}))
         }
         Reply::Cancelling { run } => Ok(json!({"run_id": run})),
-        Reply::WillSkip { slot, changed } => Ok(json!({"slot": slot, "changed": changed, "agent_id": null})),
+        Reply::WillSkip { agent, slot, changed } => {
+            Ok(json!({"slot": slot, "changed": changed, "agent_id": agent}))
+        }
         Reply::Incident(record) => serde_json::to_value(incident(&record)),
         Reply::Reloaded { added, changed, removed } => serde_json::to_value(ReloadView {
             changed: !(added.is_empty() && changed.is_empty() && removed.is_empty()),

@@ -197,6 +197,8 @@ pub enum Reply {
     },
     /// A slot will be left out.
     WillSkip {
+        /// Whose.
+        agent: AgentId,
         /// Which.
         slot: Timestamp,
         /// False: that was so before.

@@ -110,6 +110,51 @@ fn a_mutation_that_is_sent_again_gets_the_same_answer() {
     assert_eq!(daemon.call("list_runs", json!({"agent_id": "a"})).as_array().map(Vec::len), Some(1));
 }
 
+/// The same, while the first one is still on its way to the disk.
+#[test]
+fn a_mutation_that_is_sent_again_too_soon_is_done_once() {
+    let daemon = Daemon::start("[agents.a]\ncommand = [\"true\"]\noverlap = \"parallel\"\n");
+    let mut client = daemon.client();
+    client.call("ping", json!({}));
+    let lock = daemon.lock_database();
+    for id in [10, 11, 12] {
+        let params = json!({"agent_id": "a", "request_id": "once"});
+        let line = json!({"jsonrpc": "2.0", "id": id, "method": "run_agent", "params": params});
+        client.send(format!("{line}\n").as_bytes()).expect("it is read");
+    }
+    // answered when the calls before it are in the loop's inbox
+    client.call("ping", json!({}));
+    drop(lock);
+    let answers: Vec<Value> = (0..3).map(|_| client.line().expect("a line").expect("an answer")).collect();
+    for answer in &answers {
+        assert!(answer["result"]["run_id"].is_string(), "{answer}");
+        assert_eq!(answer["result"], answers[0]["result"]);
+    }
+    assert_eq!(daemon.call("list_runs", json!({"agent_id": "a"})).as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn a_kept_answer_tells_the_event_that_it_led_to() {
+    let mut daemon = Daemon::start("[agents.a]\ninterval = 3600\ncommand = [\"true\"]\n");
+    daemon.until("background_task_completed", "a");
+    let pause = json!({"agent_id": "a", "request_id": "pause"});
+    let paused = daemon.call("pause_agent", pause.clone());
+    let event = daemon
+        .until_event("the pause", |event| event["type"] == "background_agent_status" && event["agent_id"] == "a");
+    assert_eq!(paused["seq"], event["seq"]);
+    let resume = json!({"agent_id": "a"});
+    assert_eq!(daemon.call("resume_agent", resume)["seq"].as_u64(), event["seq"].as_u64().map(|seq| seq + 1));
+    let skip = json!({"agent_id": "a", "request_id": "skip"});
+    let skipped = daemon.call("skip_agent", skip.clone());
+    assert_eq!(skipped["agent_id"], "a");
+    for _ in 0..2 {
+        assert_eq!(daemon.call("pause_agent", pause.clone()), paused);
+        assert_eq!(daemon.call("skip_agent", skip.clone()), skipped);
+        daemon.kill();
+        daemon.up();
+    }
+}
+
 #[test]
 fn a_reader_that_comes_back_misses_nothing_and_sees_nothing_twice() {
     let mut daemon = Daemon::start("[agents.a]\ninterval = 1\ncommand = [\"true\"]\n");
