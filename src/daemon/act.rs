@@ -90,6 +90,18 @@ impl Actor {
         }
     }
 
+    /// Tells all of them to end.
+    pub(super) fn cancel_all(&mut self, kill: bool) {
+        for run in self.stops.keys().copied().collect::<Vec<_>>() {
+            self.cancel(run, kill);
+        }
+    }
+
+    /// Is nothing in flight?
+    pub(super) fn is_idle(&self) -> bool {
+        self.stops.is_empty()
+    }
+
     /// An attempt has ended.
     pub(super) fn ended(&mut self, run: RunId) {
         self.stops.remove(&run);
