@@ -133,6 +133,29 @@ fn a_mutation_that_is_sent_again_too_soon_is_done_once() {
     assert_eq!(daemon.call("list_runs", json!({"agent_id": "a"})).as_array().map(Vec::len), Some(1));
 }
 
+/// A run that never began leaves no record; its end is told all the same, and told again.
+#[test]
+fn a_run_that_waits_is_cancelled_and_that_is_told_again() {
+    let mut daemon = Daemon::start(
+        "[daemon]\nmax_parallel_runs = 1\n[agents.a]\ncommand = [\"sleep\", \"600\"]\n\
+         [agents.b]\ncron = \"* * * * * *\"\ncommand = [\"true\"]\n",
+    );
+    let running = daemon.call("run_agent", json!({"agent_id": "a"}))["run_id"].clone();
+    let waiting = wait_for("a slot that waits", || {
+        let runs = daemon.call("list_runs", json!({"agent_id": "b", "status": "queued"}));
+        runs[0]["run_id"].as_str().map(str::to_owned)
+    });
+    let params = json!({"run_id": waiting, "request_id": "once"});
+    let cancelled = daemon.call("cancel_run", params.clone());
+    assert_eq!((&cancelled["run_id"], &cancelled["status"]), (&json!(waiting), &json!("cancelled")));
+    assert_eq!(daemon.call("cancel_run", params.clone()), cancelled);
+    daemon.kill();
+    daemon.up();
+    assert_eq!(daemon.call("cancel_run", params), cancelled);
+    let error = daemon.client().try_call("cancel_run", json!({"run_id": running, "request_id": ""}));
+    assert_eq!(error.expect_err("no id")["code"], -32602);
+}
+
 #[test]
 fn a_kept_answer_tells_the_event_that_it_led_to() {
     let mut daemon = Daemon::start("[agents.a]\ninterval = 3600\ncommand = [\"true\"]\n");
