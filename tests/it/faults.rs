@@ -150,6 +150,27 @@ fn a_daemon_that_can_not_write_can_be_stopped() {
     assert_eq!(run["status"], "interrupted");
 }
 
+/// A notification that can't be recorded as delivered is not delivered again.
+#[test]
+fn a_notification_is_told_once_while_the_database_is_locked() {
+    let daemon = Daemon::start(
+        "[notify.ops]\ntype = \"command\"\n\
+         command = [\"/bin/sh\", \"-c\", \"echo x >> sent; while ! [ -e go ]; do sleep 0.02; done\"]\n\
+         [agents.a]\ncommand = [\"false\"]\nnotify = { to = [\"ops\"], on = [\"failed\"] }\n",
+    );
+    daemon.call("run_agent", serde_json::json!({"agent_id": "a"}));
+    let sent = || std::fs::read_to_string(daemon.path("sent")).unwrap_or_default().lines().count();
+    super::support::wait_for("the delivery", || (sent() == 1).then_some(()));
+    let lock = daemon.lock_database();
+    std::fs::write(daemon.path("go"), "").expect("a file");
+    super::support::wait_for("the record to fail", || {
+        daemon.log().contains("deliveries could not be recorded").then_some(())
+    });
+    drop(lock);
+    daemon.until_event("the record", |event| event["type"] == "notification_sent");
+    assert_eq!(sent(), 1);
+}
+
 /// What the store could not write for a while is written, and what came meanwhile follows.
 #[test]
 fn a_shutdown_while_the_database_is_locked_is_recorded_when_it_is_free_again() {
