@@ -136,10 +136,17 @@ async fn last_result(
         return known.clone();
     }
     let filter = RunFilter { agent: Some(agent.clone()), status: Some(RunStatus::Completed), limit: 1 };
-    let rows = store.read(move |reader| reader.runs(&filter)).await.unwrap_or_default();
+    let rows = match store.read(move |reader| reader.runs(&filter)).await {
+        Ok(rows) => rows,
+        Err(error) => {
+            // not known is not the same as none: the next run asks again
+            tracing::warn!(%agent, %error, "its last result could not be read");
+            return None;
+        }
+    };
     let result: Option<Arc<str>> = rows.into_iter().next().and_then(|row| row.result).map(Arc::from);
-    results.lock().expect("no holder panics").insert(agent.clone(), result.clone());
-    result
+    // a run that ended meanwhile has a newer one
+    results.lock().expect("no holder panics").entry(agent.clone()).or_insert(result).clone()
 }
 
 /// Takes reports from the runners: output is committed at once, the rest is for the loop.
@@ -163,5 +170,25 @@ async fn forward(store: Store, mut reports: mpsc::Receiver<Report>, inbox: mpsc:
             }
             let _ = done.send(());
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_result_that_can_not_be_read_is_asked_for_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bgagent.db");
+        let (store, _) = Store::open(&path).unwrap();
+        let aside = folder.path().join("aside");
+        std::fs::rename(&path, &aside).unwrap();
+        let (results, agent) = (Mutex::default(), "a".parse().unwrap());
+        assert_eq!(last_result(&store, &results, &agent).await, None);
+        assert!(results.lock().unwrap().is_empty());
+        std::fs::rename(&aside, &path).unwrap();
+        assert_eq!(last_result(&store, &results, &agent).await, None);
+        assert_eq!(results.lock().unwrap().get(&agent), Some(&None), "now it is known that there is none");
     }
 }
