@@ -216,7 +216,10 @@ impl EventLoop {
     }
 
     fn is_down(&self) -> bool {
-        self.shutdown.is_some() && self.engine.active_runs() == 0 && self.waiters.is_empty() && self.kept.is_empty()
+        self.shutdown.is_some()
+            && self.engine.active_runs() == 0
+            && self.waiters.is_empty()
+            && self.kept.is_empty()
     }
 
     fn take(&mut self, taken: &mut Vec<Message>) -> Turn {
@@ -424,7 +427,8 @@ impl EventLoop {
         let mut was_down = false;
         let mut pause = Duration::from_millis(200);
         loop {
-            let Some(committed) = self.while_answering(self.store.clone(), facts.clone(), was_down).await else {
+            let Some(committed) = self.while_answering(self.store.clone(), facts.clone(), was_down).await
+            else {
                 self.abandon().await;
                 let doing = "going down".to_owned();
                 return Err(StoreError::Other { doing, what: "the database does not answer".to_owned() });

@@ -3,8 +3,8 @@ use crate::domain::{Calendar, Desired, Schedule, Verdict, human_duration};
 use crate::engine::AgentNow;
 use crate::protocol::Explanation;
 use crate::store::{LedgerRow, RunRow};
-use jiff::{SignedDuration, Timestamp};
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
 /// Explains the slot at or before `asked` (the newest one, if nothing is asked), from its record in
 /// the ledger and its run.

@@ -248,7 +248,9 @@ impl Engine {
         ids.retain(|(_, agent)| {
             let state = &self.agents[*agent as usize];
             match command {
-                Command::Resume(..) => state.desired == Desired::Paused && (state.held == Held::ByAll || !any_held),
+                Command::Resume(..) => {
+                    state.desired == Desired::Paused && (state.held == Held::ByAll || !any_held)
+                }
                 Command::Pause(..) => state.desired != Desired::Stopped,
                 Command::Start(..) => state.spec.unavailable.is_none() && !state.is_done(),
                 _ => true,

@@ -29,7 +29,10 @@ fn by_age(keep: &Retention, now: Timestamp) -> [(&'static str, i64); 6] {
             before(keep.runs),
         ),
         // messages that were given up
-        ("outbox WHERE id IN (SELECT id FROM outbox WHERE due IS NULL AND at < ?1 LIMIT ?2)", before(keep.runs)),
+        (
+            "outbox WHERE id IN (SELECT id FROM outbox WHERE due IS NULL AND at < ?1 LIMIT ?2)",
+            before(keep.runs),
+        ),
         ("requests WHERE id IN (SELECT id FROM requests WHERE at < ?1 LIMIT ?2)", before(ANSWERS_KEPT)),
     ]
 }
@@ -84,9 +87,7 @@ const OLD_EVENTS: &str = "DELETE FROM events WHERE seq < min((SELECT max(seq) FR
 /// The database is too large: the oldest goes, whatever its age.
 fn shrink(db: &Connection) -> rusqlite::Result<bool> {
     let mut gone = db.prepare_cached(OLDEST_OUTPUT)?.execute([PIECE])?;
-    gone += db
-        .prepare_cached(OLDEST_EVENTS)?
-        .execute([PIECE])?;
+    gone += db.prepare_cached(OLDEST_EVENTS)?.execute([PIECE])?;
     gone += db
         .prepare_cached("DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE finished_at IS NOT NULL ORDER BY finished_at LIMIT ?1)")?
         .execute([PIECE / 10])?;

@@ -252,16 +252,19 @@ async fn a_row_of_verdicts_does_not_go_on_from_a_record_ahead_of_it() {
         entry(0, judged(20, 20, 1, Verdict::Ran, Some(run(1)), false)),
         entry(0, revised),
         // nor is one with another cause
-        entry(0, Fact::SlotsJudged {
-            agent: id("a"),
-            first: t(1100),
-            last: t(1100),
-            count: 1,
-            verdict: Verdict::SkippedPaused,
-            cause: "d".into(),
-            run: None,
-            extends: true,
-        }),
+        entry(
+            0,
+            Fact::SlotsJudged {
+                agent: id("a"),
+                first: t(1100),
+                last: t(1100),
+                count: 1,
+                verdict: Verdict::SkippedPaused,
+                cause: "d".into(),
+                run: None,
+                extends: true,
+            },
+        ),
     ];
     store.commit(facts).await.unwrap();
     let ledger = store.read(|reader| reader.ledger(&id("a"))).await.unwrap();

@@ -176,9 +176,7 @@ impl StoreError {
                 Self::Newer { path: path.clone(), found: *found, known: *known }
             }
             Self::OldSqlite(version) => Self::OldSqlite(version.clone()),
-            Self::Refused { doing, what } => {
-                Self::Refused { doing: doing.clone(), what: what.clone() }
-            }
+            Self::Refused { doing, what } => Self::Refused { doing: doing.clone(), what: what.clone() },
             Self::Other { doing, what } => Self::Other { doing: doing.clone(), what: what.clone() },
             Self::Closed => Self::Closed,
         }

@@ -179,8 +179,7 @@ impl Daemon {
 
     /// Holds the database's lock for writers, until it is dropped.
     pub fn lock_database(&self) -> rusqlite::Connection {
-        let database =
-            rusqlite::Connection::open(self.path("state/bgagent.db")).expect("the database opens");
+        let database = rusqlite::Connection::open(self.path("state/bgagent.db")).expect("the database opens");
         database.busy_timeout(Duration::from_secs(5)).expect("a timeout");
         database.execute_batch("BEGIN IMMEDIATE").expect("the lock");
         database

@@ -162,8 +162,9 @@ fn a_kept_answer_tells_the_event_that_it_led_to() {
     daemon.until("background_task_completed", "a");
     let pause = json!({"agent_id": "a", "request_id": "pause"});
     let paused = daemon.call("pause_agent", pause.clone());
-    let event = daemon
-        .until_event("the pause", |event| event["type"] == "background_agent_status" && event["agent_id"] == "a");
+    let event = daemon.until_event("the pause", |event| {
+        event["type"] == "background_agent_status" && event["agent_id"] == "a"
+    });
     assert_eq!(paused["seq"], event["seq"]);
     let resume = json!({"agent_id": "a"});
     assert_eq!(daemon.call("resume_agent", resume)["seq"].as_u64(), event["seq"].as_u64().map(|seq| seq + 1));

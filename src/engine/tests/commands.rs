@@ -181,8 +181,14 @@ fn skip_leaves_out_one_slot() {
     let mut bench = Bench::new(&[plain("a", every(60))]);
     bench.complete().quietly();
     let skip = Command::Skip(id("a"));
-    assert_eq!(bench.command(skip.clone()), Ok(Reply::WillSkip { agent: id("a"), slot: t(60), changed: true }));
-    assert_eq!(bench.command(skip.clone()), Ok(Reply::WillSkip { agent: id("a"), slot: t(60), changed: false }));
+    assert_eq!(
+        bench.command(skip.clone()),
+        Ok(Reply::WillSkip { agent: id("a"), slot: t(60), changed: true })
+    );
+    assert_eq!(
+        bench.command(skip.clone()),
+        Ok(Reply::WillSkip { agent: id("a"), slot: t(60), changed: false })
+    );
     bench.crash(0).wait(120).expect(&["a 60 skipped_paused: skipped by hand", "a 120 ran", "a start 1"]);
     // a pause or a new start uses it up
     bench.complete().ok(skip.clone()).ok(stop(one("a"))).wait(5).ok(start(one("a"))).quietly();
