@@ -112,6 +112,18 @@ impl Actor {
         }
     }
 
+    /// Tells all of them to end.
+    pub(super) fn cancel_all(&mut self, kill: bool) {
+        for run in self.stops.keys().copied().collect::<Vec<_>>() {
+            self.cancel(run, kill);
+        }
+    }
+
+    /// Is nothing in flight?
+    pub(super) fn is_idle(&self) -> bool {
+        self.stops.is_empty()
+    }
+
     /// An attempt has ended.
     pub(super) fn ended(&mut self, run: RunId) {
         self.stops.remove(&run);
@@ -146,10 +158,17 @@ async fn last_result(
         return known.clone();
     }
     let filter = RunFilter { agent: Some(agent.clone()), status: Some(RunStatus::Completed), limit: 1 };
-    let rows = store.read(move |reader| reader.runs(&filter)).await.unwrap_or_default();
+    let rows = match store.read(move |reader| reader.runs(&filter)).await {
+        Ok(rows) => rows,
+        Err(error) => {
+            // not known is not the same as none: the next run asks again
+            tracing::warn!(%agent, %error, "its last result could not be read");
+            return None;
+        }
+    };
     let result: Option<Arc<str>> = rows.into_iter().next().and_then(|row| row.result).map(Arc::from);
-    results.lock().expect("no holder panics").insert(agent.clone(), result.clone());
-    result
+    // a run that ended meanwhile has a newer one
+    results.lock().expect("no holder panics").entry(agent.clone()).or_insert(result).clone()
 }
 
 /// Takes reports from the runners: output and journals are committed at once, the rest is for the loop.
@@ -235,5 +254,25 @@ async fn commit_in_the_end(store: &Store, entries: Vec<Entry>) -> bool {
                 return false;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_result_that_can_not_be_read_is_asked_for_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bgagent.db");
+        let (store, _) = Store::open(&path).unwrap();
+        let aside = folder.path().join("aside");
+        std::fs::rename(&path, &aside).unwrap();
+        let (results, agent) = (Mutex::default(), "a".parse().unwrap());
+        assert_eq!(last_result(&store, &results, &agent).await, None);
+        assert!(results.lock().unwrap().is_empty());
+        std::fs::rename(&aside, &path).unwrap();
+        assert_eq!(last_result(&store, &results, &agent).await, None);
+        assert_eq!(results.lock().unwrap().get(&agent), Some(&None), "now it is known that there is none");
     }
 }

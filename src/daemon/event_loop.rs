@@ -12,7 +12,7 @@ use crate::protocol::{Code, RpcError};
 use crate::runner::Report;
 use crate::store::{Store, StoreError};
 use serde_json::Value;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
@@ -21,6 +21,10 @@ use tokio::sync::{mpsc, oneshot};
 const BATCH: usize = 1024;
 /// A commit that takes longer than this is no reason to leave questions unanswered.
 const SLOW_COMMIT: Duration = Duration::from_millis(250);
+/// A commit that takes longer than this does not hold up the end of a shutdown.
+const HUNG_COMMIT: Duration = Duration::from_secs(30);
+/// Messages that are taken while a commit is under way.
+const MOST_KEPT: usize = 16 * BATCH;
 /// Answers of this life that are kept for mutations that are sent again.
 const RECENT_ANSWERS: usize = 1024;
 /// How long runs get to end after TERM, when a shutdown's grace is over.
@@ -101,8 +105,34 @@ pub(super) struct EventLoop {
     pub(super) condition: Arc<Mutex<Condition>>,
     waiters: HashMap<Ticket, Waiter>,
     tickets: u64,
-    recent: HashMap<String, Answer>,
+    recent: Recent,
+    /// Mutations that are decided and not yet written, by request id, with those who sent them
+    /// again meanwhile.
+    pending: HashMap<String, Vec<oneshot::Sender<Answer>>>,
+    /// What came while a commit was under way: the next turn begins with it.
+    kept: VecDeque<Message>,
     shutdown: Option<Shutdown>,
+}
+
+/// Answers of this life, for those that are sent again before the database is asked. The oldest
+/// give way.
+#[derive(Default)]
+struct Recent {
+    answers: HashMap<String, Answer>,
+    order: VecDeque<String>,
+}
+
+impl Recent {
+    fn keep(&mut self, id: String, answer: Answer) {
+        if self.answers.insert(id.clone(), answer).is_none() {
+            self.order.push_back(id);
+        }
+        if self.order.len() > RECENT_ANSWERS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.answers.remove(&oldest); // the database has it
+        }
+    }
 }
 
 /// Where a shutdown stands.
@@ -150,7 +180,9 @@ impl EventLoop {
             condition,
             waiters: HashMap::new(),
             tickets: 0,
-            recent: HashMap::new(),
+            recent: Recent::default(),
+            pending: HashMap::new(),
+            kept: VecDeque::new(),
             shutdown: None,
         }
     }
@@ -169,6 +201,7 @@ impl EventLoop {
             let deadline = self.shutdown.as_ref().map(|shutdown| shutdown.deadline);
             tokio::select! {
                 biased;
+                () = std::future::ready(()), if !self.kept.is_empty() => {}
                 Some(question) = self.questions.recv() => {
                     question(&self.engine, clock::now());
                     continue;
@@ -184,15 +217,18 @@ impl EventLoop {
     }
 
     fn is_down(&self) -> bool {
-        self.shutdown.is_some() && self.engine.active_runs() == 0 && self.waiters.is_empty()
+        self.shutdown.is_some()
+            && self.engine.active_runs() == 0
+            && self.waiters.is_empty()
+            && self.kept.is_empty()
     }
 
     fn take(&mut self, taken: &mut Vec<Message>) -> Turn {
         let mut turn = Turn::default();
-        if taken.is_empty() {
+        if taken.is_empty() && self.kept.is_empty() {
             turn.add(self.engine.decide(clock::now(), Input::Tick));
         }
-        for message in taken.drain(..) {
+        for message in std::mem::take(&mut self.kept).into_iter().chain(taken.drain(..)) {
             if let Some(input) = self.input_of(message) {
                 turn.add(self.engine.decide(clock::now(), input));
             }
@@ -206,9 +242,16 @@ impl EventLoop {
     fn input_of(&mut self, message: Message) -> Option<Input> {
         Some(match message {
             Message::Command { command, request_id, answer } => {
-                if let Some(known) = request_id.as_ref().and_then(|id| self.recent.get(id)) {
-                    let _ = answer.send(known.clone());
-                    return None;
+                if let Some(id) = &request_id {
+                    if let Some(known) = self.recent.answers.get(id) {
+                        let _ = answer.send(known.clone());
+                        return None;
+                    }
+                    if let Some(others) = self.pending.get_mut(id) {
+                        others.push(answer);
+                        return None;
+                    }
+                    self.pending.insert(id.clone(), Vec::new());
                 }
                 let ticket = self.wait(Waiter::Client { answer, request_id, warnings: Vec::new() });
                 Input::Command { ticket, command }
@@ -310,7 +353,7 @@ impl EventLoop {
             let last_results = results_of(&facts);
             let (committed, was_down) = self.commit(facts).await?;
             refused.extend(committed.refused);
-            newest = committed.newest.0;
+            newest = committed.last.0;
             self.actor.completed(last_results);
             storage_is_back = was_down;
         }
@@ -331,7 +374,7 @@ impl EventLoop {
     }
 
     /// Answers to mutations that may be sent again become durable with what they answer.
-    fn answers(&mut self, actions: &[Action], facts: &mut Vec<Entry>) -> HashMap<Ticket, Answer> {
+    fn answers(&mut self, actions: &[Action], facts: &mut Vec<Entry>) -> HashMap<Ticket, (String, Answer)> {
         let mut answers = HashMap::new();
         for action in actions {
             let Action::Reply { ticket, result } = action else { continue };
@@ -343,11 +386,7 @@ impl EventLoop {
             let at = clock::now().wall;
             let stored = serde_json::to_string(&views::stored(&answer)).expect("answers serialize");
             facts.push(Entry { at, fact: Fact::RequestAnswered { request_id: id.clone(), answer: stored } });
-            if self.recent.len() >= RECENT_ANSWERS {
-                self.recent.clear(); // the database has them all
-            }
-            self.recent.insert(id.clone(), answer.clone());
-            answers.insert(*ticket, answer);
+            answers.insert(*ticket, (id.clone(), answer));
         }
         answers
     }
@@ -355,7 +394,7 @@ impl EventLoop {
     fn perform(
         &mut self,
         actions: Vec<Action>,
-        mut answers: HashMap<Ticket, Answer>,
+        mut answers: HashMap<Ticket, (String, Answer)>,
         refused: &HashSet<RunId>,
         newest: u64,
     ) {
@@ -375,16 +414,27 @@ impl EventLoop {
                     }
                 }
                 Action::Reply { ticket, result } => {
-                    let Some(Waiter::Client { answer, warnings, .. }) = self.waiters.remove(&ticket) else {
-                        continue;
-                    };
-                    let told = answers
-                        .remove(&ticket)
-                        .unwrap_or_else(|| views::answer(result, newest, warnings, &self.engine));
+                    let waiter = self.waiters.remove(&ticket);
+                    let kept = answers.remove(&ticket).map(|kept| self.keep_answer(kept, newest));
+                    let Some(Waiter::Client { answer, warnings, .. }) = waiter else { continue };
+                    let told = kept.unwrap_or_else(|| views::answer(result, newest, warnings, &self.engine));
                     let _ = answer.send(told);
                 }
             }
         }
+    }
+
+    /// An answer that is written now, for those that send its mutation again. It has the number that
+    /// the store gave it: of the newest event when it was written.
+    fn keep_answer(&mut self, (id, mut answer): (String, Answer), seq: u64) -> Answer {
+        if let Some(told) = answer.as_mut().ok().and_then(|view| view.get_mut("seq")) {
+            *told = seq.into();
+        }
+        for other in self.pending.remove(&id).into_iter().flatten() {
+            let _ = other.send(answer.clone());
+        }
+        self.recent.keep(id, answer.clone());
+        answer
     }
 
     /// Commits, for as long as it takes. True: the store could not write for a while.
@@ -392,7 +442,13 @@ impl EventLoop {
         let mut was_down = false;
         let mut pause = Duration::from_millis(200);
         loop {
-            match self.while_answering(self.store.clone(), facts.clone()).await {
+            let Some(committed) = self.while_answering(self.store.clone(), facts.clone(), was_down).await
+            else {
+                self.abandon().await;
+                let doing = "going down".to_owned();
+                return Err(StoreError::Other { doing, what: "the database does not answer".to_owned() });
+            };
+            match committed {
                 Ok(committed) => {
                     if was_down {
                         tracing::warn!("the database can be written again");
@@ -406,7 +462,10 @@ impl EventLoop {
                     }
                     was_down = true;
                     self.condition.lock().expect("no holder panics").storage = Some(error.to_string());
-                    self.wait_degraded(pause).await;
+                    if !self.wait_degraded(pause).await {
+                        self.abandon().await;
+                        return Err(error);
+                    }
                     pause = (pause * 2).min(Duration::from_secs(2));
                 }
                 Err(error) => return Err(error),
@@ -415,37 +474,117 @@ impl EventLoop {
     }
 
     /// A commit; questions are answered only if it takes long, so that nobody is told what is not
-    /// yet written.
+    /// yet written. `None`: the time of a shutdown was up before it was done.
     async fn while_answering(
         &mut self,
         store: Store,
         facts: Vec<Entry>,
-    ) -> Result<crate::store::Committed, StoreError> {
+        was_down: bool,
+    ) -> Option<Result<crate::store::Committed, StoreError>> {
+        let hung = Instant::now() + HUNG_COMMIT;
         let commit = store.commit(facts);
         tokio::pin!(commit);
         let slow = tokio::time::sleep(SLOW_COMMIT);
         tokio::pin!(slow);
         let mut is_slow = false;
         loop {
+            let overdue = self.deadline().map(|at| if was_down { at } else { at.max(hung) });
             tokio::select! {
                 biased;
-                done = &mut commit => return done,
+                done = &mut commit => return Some(done),
                 () = &mut slow, if !is_slow => is_slow = true,
                 Some(question) = self.questions.recv(), if is_slow => question(&self.engine, clock::now()),
+                Some(message) = self.inbox.recv(), if is_slow && self.kept.len() < MOST_KEPT => self.put_off(message),
+                () = until(overdue) => return None,
             }
         }
     }
 
-    /// The store can't write: questions are answered, changes are refused, the rest waits.
-    async fn wait_degraded(&mut self, pause: Duration) {
-        let until = tokio::time::sleep(pause);
-        tokio::pin!(until);
+    /// The store can't write: questions are answered, changes are refused, the rest waits. False:
+    /// the time of a shutdown is up.
+    async fn wait_degraded(&mut self, pause: Duration) -> bool {
+        let again = tokio::time::sleep(pause);
+        tokio::pin!(again);
         self.refuse_waiting_clients();
+        for message in std::mem::take(&mut self.kept) {
+            self.put_off(message);
+        }
         loop {
+            let deadline = self.deadline();
             tokio::select! {
-                () = &mut until => return,
+                () = until(deadline) => return false,
+                () = &mut again => return true,
                 Some(question) = self.questions.recv() => question(&self.engine, clock::now()),
+                Some(message) = self.inbox.recv() => self.put_off(message),
             }
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.shutdown.as_ref().map(|shutdown| shutdown.deadline)
+    }
+
+    /// Something came while a commit is under way. What needs no record is done at once, a change is
+    /// refused if nothing can be recorded, the rest is for the next turn.
+    fn put_off(&mut self, message: Message) {
+        let problem = self.condition.lock().expect("no holder panics").storage.clone();
+        match (message, problem) {
+            (Message::ShutDown { reason, now, answer }, _) => {
+                if let Some(answer) = answer {
+                    let _ = answer.send(Ok(Value::Object(Default::default())));
+                }
+                self.begin_shutdown(now);
+                if !self.kept.iter().any(|kept| matches!(kept, Message::ShutDown { .. })) {
+                    self.kept.push_back(Message::ShutDown { reason, now, answer: None });
+                }
+            }
+            (Message::Command { answer, .. }, Some(problem)) => {
+                let error = RpcError::new(Code::Refused, format!("nothing can be recorded: {problem}"))
+                    .hint("ask again when the database can be written; free some space");
+                let _ = answer.send(Err(error));
+            }
+            (Message::Loaded { fleet, warnings, answer }, Some(problem)) => {
+                if let Some(answer) = answer {
+                    let error = RpcError::new(Code::Refused, format!("nothing can be recorded: {problem}"))
+                        .hint("the configuration is taken up as soon as the database can be written");
+                    let _ = answer.send(Err(error));
+                }
+                // the newest one is enough
+                self.kept.retain(|kept| !matches!(kept, Message::Loaded { .. }));
+                self.kept.push_back(Message::Loaded { fleet, warnings, answer: None });
+            }
+            (other, _) => self.kept.push_back(other),
+        }
+    }
+
+    /// The time of a shutdown is up and the store still can't write: what is in flight is ended
+    /// without a record, which the next life makes up for. Nothing that waits for a record goes on.
+    async fn abandon(&mut self) {
+        tracing::error!("the daemon goes down without a record of what it had in flight");
+        self.waiters.clear();
+        for message in std::mem::take(&mut self.kept) {
+            self.see_end(message);
+        }
+        for kill in [false, true] {
+            self.actor.cancel_all(kill);
+            let end = Instant::now() + LAST_GRACE;
+            while !self.actor.is_idle() {
+                tokio::select! {
+                    () = until(Some(end)) => break,
+                    Some(question) = self.questions.recv() => question(&self.engine, clock::now()),
+                    Some(message) = self.inbox.recv() => self.see_end(message),
+                }
+            }
+        }
+    }
+
+    fn see_end(&mut self, message: Message) {
+        match message {
+            Message::Report(Report::Ended { run, .. }) => self.actor.ended(run),
+            Message::ShutDown { answer: Some(answer), .. } => {
+                let _ = answer.send(Ok(Value::Object(Default::default())));
+            }
+            _ => {} // a client that waits is told that the daemon goes down
         }
     }
 
@@ -459,11 +598,14 @@ impl EventLoop {
             .map(|(ticket, _)| *ticket)
             .collect();
         for ticket in waiting {
-            if let Some(Waiter::Client { answer, .. }) = self.waiters.remove(&ticket) {
+            if let Some(Waiter::Client { answer, request_id, .. }) = self.waiters.remove(&ticket) {
+                let again = request_id.and_then(|id| self.pending.remove(&id)).unwrap_or_default();
                 let error = RpcError::new(Code::Refused, format!("nothing can be recorded: {problem}")).hint(
                     "the change is kept and recorded as soon as the database can be written; free some space",
                 );
-                let _ = answer.send(Err(error));
+                for answer in again.into_iter().chain([answer]) {
+                    let _ = answer.send(Err(error.clone()));
+                }
             }
         }
     }

@@ -1,10 +1,10 @@
 //! `why`: what became of a slot, in one sentence.
-use crate::domain::{Desired, Schedule, Verdict, human_duration};
+use crate::domain::{Calendar, Desired, Schedule, Verdict, human_duration};
 use crate::engine::AgentNow;
 use crate::protocol::Explanation;
 use crate::store::{LedgerRow, RunRow};
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
 /// Explains the slot at or before `asked` (the newest one, if nothing is asked), from its record in
 /// the ledger and its run.
@@ -40,8 +40,7 @@ pub(super) fn explain(
         };
         return told;
     };
-    let slot = if row.count > 1 { asked.unwrap_or(row.last).min(row.last) } else { row.last };
-    told.slot = Some(if row.count > 1 { row.last.min(slot) } else { row.last });
+    told.slot = Some(slot_of(agent, row, asked));
     told.verdict = Some(row.verdict);
     told.cause = (!row.cause.is_empty()).then(|| row.cause.clone());
     told.run_id = row.run;
@@ -73,6 +72,16 @@ pub(super) fn explain(
         told.sentence.push_str(&format!(" {}.", capital(&coming(agent, now))));
     }
     told
+}
+
+/// The slot at or before `asked` among those of the record; its first one, if the schedule of today
+/// does not tell which.
+fn slot_of(agent: &AgentNow, row: &LedgerRow, asked: Option<Timestamp>) -> Timestamp {
+    let Some(asked) = asked.filter(|asked| row.count > 1 && *asked < row.last) else { return row.last };
+    let spec = &agent.spec;
+    let anchor = agent.record.anchor;
+    let calendar = Calendar { schedule: &spec.schedule, anchor, first_run: spec.first_run };
+    calendar.prev_before(asked + SignedDuration::from_micros(1)).map_or(row.first, |slot| slot.max(row.first))
 }
 
 fn ran(row: &LedgerRow, run: Option<&RunRow>) -> String {

@@ -60,17 +60,7 @@ pub(super) async fn handle(request: Request, services: &Arc<Services>) -> Step {
         Request::DecideApproval(p) => {
             change(&services, Command::Decide(p.id, p.approve, p.reason), None).await
         }
-        Request::SkipAgent(p) => {
-            let agent = p.agent_id.clone();
-            match change_agent(&services, &p.agent_id, p.request_id, Command::Skip).await {
-                Step::Later(answered) => Step::Later(Box::pin(async move {
-                    let mut view = answered.await?;
-                    view["agent_id"] = json!(agent);
-                    Ok(view)
-                })),
-                other => other,
-            }
-        }
+        Request::SkipAgent(p) => change_agent(&services, &p.agent_id, p.request_id, Command::Skip).await,
         Request::CancelRun(p) => cancel_run(services, p).await,
         Request::AckIncident(p) => {
             let agent = match p.agent_id.as_deref().map(agent_id).transpose() {
@@ -227,19 +217,24 @@ async fn change_agent(
 
 /// Hands a change to the loop, unless it was answered before.
 async fn change(services: &Services, command: Command, request_id: Option<String>) -> Step {
-    if let Some(id) = request_id.clone() {
-        if id.is_empty() || id.len() > 128 {
-            return Step::Done(Err(invalid("`request_id` must have 1 to 128 bytes")));
-        }
-        let now = Timestamp::now();
-        match services.store.read(move |reader| reader.answer_to(&id, now)).await {
-            Ok(Some(answer)) => return Step::Done(views::restored(&answer)),
-            Ok(None) => {}
-            Err(error) => return Step::Done(Err(store_error(error))),
-        }
+    if let Some(answer) = answered_before(services, request_id.as_deref()).await {
+        return Step::Done(answer);
     }
     let (answer, answered) = oneshot::channel();
     send(services, Message::Command { command, request_id, answer }, answered).await
+}
+
+/// The answer to a mutation that was sent before; or an error, if its id is none.
+async fn answered_before(services: &Services, request_id: Option<&str>) -> Option<Answer> {
+    let id = request_id?.to_owned();
+    if id.is_empty() || id.len() > 128 {
+        return Some(Err(invalid("`request_id` must have 1 to 128 bytes")));
+    }
+    let now = Timestamp::now();
+    match services.store.read(move |reader| reader.answer_to(&id, now)).await {
+        Ok(answer) => answer.map(|answer| views::restored(&answer)),
+        Err(error) => Some(Err(store_error(error))),
+    }
 }
 
 async fn send(services: &Services, message: Message, answered: oneshot::Receiver<Answer>) -> Step {
@@ -260,6 +255,10 @@ async fn pause(services: &Services, params: PauseParams) -> Step {
 }
 
 async fn cancel_run(services: Arc<Services>, params: CancelParams) -> Step {
+    // before the run is looked for: it may be gone since
+    if let Some(answer) = answered_before(&services, params.request_id.as_deref()).await {
+        return Step::Done(answer);
+    }
     let row = match find_run(&services, &params.run_id).await {
         Ok(row) => row,
         Err(error) => return Step::Done(Err(error)),
@@ -271,16 +270,7 @@ async fn cancel_run(services: Arc<Services>, params: CancelParams) -> Step {
         );
         return Step::Done(Err(error));
     }
-    let run = row.claim.run;
-    let Step::Later(answered) = change(&services, Command::Cancel(run, params.now), params.request_id).await
-    else {
-        return Step::Done(Err(down()));
-    };
-    Step::Later(Box::pin(async move {
-        answered.await?;
-        let row = find_run(&services, &run.to_string()).await?;
-        value(views::run(&row))
-    }))
+    change(&services, Command::Cancel(row.claim.run, params.now), params.request_id).await
 }
 
 async fn reload(services: Arc<Services>) -> Step {

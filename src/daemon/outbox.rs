@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 const AT_A_TIME: usize = 8;
 /// One delivery.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two tries to record what was delivered.
+const PAUSE: Duration = Duration::from_secs(2);
 /// When nothing else tells, look again after this long.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
@@ -44,9 +46,13 @@ pub(super) async fn run(store: Store, handle: Handle, down: CancellationToken) {
                 told = delivery => entries.extend(told.ok()),
             }
         }
-        if let Err(error) = store.commit(entries).await {
-            tracing::warn!(%error, "deliveries could not be recorded; they may be made twice");
-            tokio::time::sleep(Duration::from_secs(5)).await;
+        // not before it is recorded is the outbox looked at again: what it has was delivered
+        while let Err(error) = store.commit(entries.clone()).await {
+            tracing::warn!(%error, "deliveries could not be recorded; trying again");
+            tokio::select! {
+                () = down.cancelled() => return, // they will be made twice
+                () = tokio::time::sleep(PAUSE) => {}
+            }
         }
     }
 }

@@ -208,8 +208,9 @@ impl Session {
         self.subscriptions.insert(number, token.clone());
         let store = self.services.store.clone();
         let lines = self.lines.clone();
+        let gone = self.gone.clone();
         tokio::spawn(async move {
-            let feed = Feed { store, lines, number };
+            let feed = Feed { store, lines, number, gone };
             tokio::select! {
                 () = token.cancelled() => {}
                 () = feed.run(subscription) => token.cancel(),
@@ -223,6 +224,7 @@ struct Feed {
     store: Store,
     lines: mpsc::Sender<String>,
     number: u64,
+    gone: CancellationToken,
 }
 
 impl Feed {
@@ -236,7 +238,9 @@ impl Feed {
             let page = match self.store.read(move |reader| reader.events_after(cursor, &asked, PAGE)).await {
                 Ok(page) => page,
                 Err(error) => {
-                    tracing::warn!(%error, "events could not be read");
+                    // the client would wait for ever; without its connection it comes back with its cursor
+                    tracing::warn!(%error, "events could not be read; the client is let go");
+                    self.gone.cancel();
                     return;
                 }
             };
@@ -293,5 +297,24 @@ impl Feed {
 
     async fn say(&self, method: &str, params: &impl Serialize) -> bool {
         self.lines.send(notification_line(method, params)).await.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_whose_events_can_not_be_read_is_let_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bgagent.db");
+        let (store, _) = Store::open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let (lines, _waiting) = mpsc::channel(1);
+        let gone = CancellationToken::new();
+        let feed = Feed { store, lines, number: 1, gone: gone.clone() };
+        let filter = EventFilter::default();
+        feed.run(Subscription { cursor: Seq(0), newest: Seq(0), filter, follow: true }).await;
+        assert!(gone.is_cancelled());
     }
 }

@@ -28,6 +28,9 @@ const REAP_GRACE: Duration = Duration::from_secs(1);
 /// How long MCP servers get to end; what is left of them is killed.
 const SERVERS_GRACE: Duration = Duration::from_secs(6);
 
+/// How long what waits for the disk may hold up the end.
+const LAST_COMMITS: Duration = Duration::from_secs(20);
+
 /// How to run the daemon.
 #[derive(Debug, Clone)]
 pub struct DaemonOptions {
@@ -146,8 +149,10 @@ async fn up_and_down(paths: &Paths) -> Result<(), Failure> {
     let (store, restored) = opened.await.map_err(|error| Failure::Internal(error.to_string()))??;
     let listener = listen::bind(&paths.socket).await?;
     let ended = serve(paths, loaded, store.clone(), restored, listener, signals, began).await;
-    if let Err(error) = store.close().await {
-        tracing::warn!(%error, "the database was not closed cleanly");
+    match tokio::time::timeout(LAST_COMMITS, store.close()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "the database was not closed cleanly"),
+        Err(_) => tracing::warn!("the database was not closed cleanly: the disk does not answer"),
     }
     lock::remove_daemon_file(paths);
     ended

@@ -29,8 +29,12 @@ pub(super) fn answer(
             let status = if queued { RunStatus::Queued } else { RunStatus::Running };
             Ok(json!({"run_id": run, "agent_id": agent_id, "status": status, "note": note, "seq": seq}))
         }
-        Reply::Cancelling { run } => Ok(json!({"run_id": run})),
-        Reply::WillSkip { slot, changed } => Ok(json!({"slot": slot, "changed": changed, "agent_id": null})),
+        Reply::Cancelling { run, finished_at } => {
+            serde_json::to_value(RunView { finished_at, ..claim(&run) })
+        }
+        Reply::WillSkip { agent, slot, changed } => {
+            Ok(json!({"slot": slot, "changed": changed, "agent_id": agent}))
+        }
         Reply::Decided { run, agent, wanted, approved: _ } => serde_json::to_value(ApprovalView {
             id: wanted.id.clone(),
             agent_id: agent,

@@ -475,6 +475,6 @@ impl Engine {
         let changed = !state.skip_next;
         state.skip_next = true;
         self.touch(agent);
-        Ok(Reply::WillSkip { slot, changed })
+        Ok(Reply::WillSkip { agent: id.clone(), slot, changed })
     }
 }

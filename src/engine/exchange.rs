@@ -238,11 +238,15 @@ pub enum Reply {
     },
     /// A run is being ended, or has ended.
     Cancelling {
-        /// Which.
-        run: RunId,
+        /// As it is now: what never began is not kept.
+        run: Box<RunRecord>,
+        /// When it ended, if it has.
+        finished_at: Option<Timestamp>,
     },
     /// A slot will be left out.
     WillSkip {
+        /// Whose.
+        agent: AgentId,
         /// Which.
         slot: Timestamp,
         /// False: that was so before.

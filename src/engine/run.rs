@@ -310,12 +310,15 @@ impl Engine {
 
     pub(super) fn cancel_by_hand(&mut self, now: Now, id: RunId, kill: bool) -> Result<Reply, Refusal> {
         let run = self.runs.get_mut(&id).ok_or(Refusal::NoSuchRun(id))?;
+        let mut record = Box::new(run.record.clone());
         if run.place == Place::Active {
             run.cancelled.get_or_insert(CancelCause::Person);
             self.out.actions.push(Action::Cancel { run: id, kill });
-        } else {
-            self.drop_waiting(now, id, "a person cancelled the run");
+            return Ok(Reply::Cancelling { run: record, finished_at: None });
         }
-        Ok(Reply::Cancelling { run: id })
+        self.drop_waiting(now, id, "a person cancelled the run");
+        record.status = RunStatus::Cancelled;
+        record.not_before = None;
+        Ok(Reply::Cancelling { run: record, finished_at: Some(now.wall) })
     }
 }

@@ -136,8 +136,12 @@ fn write(db: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
             super::talk::pinned(db, server, tool, trusted, seen.as_deref())?;
         }
         Fact::RequestAnswered { request_id, answer } => {
-            db.prepare_cached("INSERT OR REPLACE INTO requests(id, answer, at) VALUES (?1, ?2, ?3)")?
-                .execute(params![request_id, answer, at(entry.at)])?;
+            // where it tells the newest event, that is the one of this very moment
+            db.prepare_cached(
+                "INSERT OR REPLACE INTO requests(id, answer, at) VALUES (?1, iif(json_valid(?2), json_replace(?2,
+                 '$.result.seq', coalesce((SELECT max(seq) FROM events), 0)), ?2), ?3)",
+            )?
+            .execute(params![request_id, answer, at(entry.at)])?;
         }
     }
     Ok(true)

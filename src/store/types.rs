@@ -7,6 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 pub struct Committed {
     /// The newest event there is.
     pub newest: Seq,
+    /// The newest event when the last of this batch was written; others may have shared its
+    /// transaction.
+    pub last: Seq,
     /// Claims that were refused because their (agent, slot) had been claimed before. Everything
     /// else of the batch is durable.
     pub refused: Vec<RunId>,

@@ -107,8 +107,8 @@ impl Writer {
             Ok(results) => {
                 let newest = Seq(self.next - 1);
                 self.newest.send_if_modified(|old| std::mem::replace(old, newest) != newest);
-                for ((_, done), (refused, events)) in commits.into_iter().zip(results) {
-                    let _ = done.send(Ok(Committed { newest, refused, events }));
+                for ((_, done), (refused, events, last)) in commits.into_iter().zip(results) {
+                    let _ = done.send(Ok(Committed { newest, last, refused, events }));
                 }
                 set_aside(&self.path);
             }
@@ -129,7 +129,7 @@ impl Writer {
     fn write(
         &mut self,
         commits: &[(Vec<Entry>, Done<Committed>)],
-    ) -> Result<Vec<(Vec<RunId>, u64)>, StoreError> {
+    ) -> Result<Vec<(Vec<RunId>, u64, Seq)>, StoreError> {
         let before = self.next;
         let result = (|| {
             let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -137,7 +137,7 @@ impl Writer {
             for (entries, _) in commits {
                 let from = self.next;
                 let refused = apply::apply(&transaction, entries, &mut self.next)?;
-                results.push((refused, self.next - from));
+                results.push((refused, self.next - from, Seq(self.next - 1)));
             }
             transaction.commit()?;
             Ok(results)

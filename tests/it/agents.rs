@@ -28,6 +28,25 @@ fn run_by_hand(daemon: &Daemon, agent: &str) -> Value {
 }
 
 #[test]
+fn a_slot_in_a_row_of_verdicts_is_told_apart() {
+    let daemon =
+        Daemon::start("[agents.a]\ninterval = 1\nfirst_run = \"after_interval\"\ncommand = [\"true\"]\n");
+    daemon.call("pause_agent", json!({"agent_id": "a"}));
+    let why = wait_for("some slots", || {
+        let why = daemon.call("explain_slot", json!({"agent_id": "a"}));
+        (why["verdict"] == "skipped_paused" && why["count"].as_u64() >= Some(3)).then_some(why)
+    });
+    let instant =
+        |at: &Value| at.as_str().expect("an instant").parse::<jiff::Timestamp>().expect("an instant");
+    let first = instant(&why["first"]);
+    let after = first + jiff::SignedDuration::from_millis(1500);
+    let why = daemon.call("explain_slot", json!({"agent_id": "a", "at": after}));
+    assert_eq!(instant(&why["slot"]), first + jiff::SignedDuration::from_secs(1), "{why}");
+    let why = daemon.call("explain_slot", json!({"agent_id": "a", "at": first}));
+    assert_eq!(instant(&why["slot"]), first, "{why}");
+}
+
+#[test]
 fn states_follow_the_table_and_survive_a_restart() {
     let mut daemon =
         Daemon::start("[agents.a]\ninterval = 3600\nfirst_run = \"after_interval\"\ncommand = [\"true\"]\n");

@@ -115,6 +115,84 @@ fn a_client_without_a_daemon_says_how_to_start_one() {
     assert_eq!(output.status.code(), Some(2));
 }
 
+/// A database that can't be written: changes are refused at once, `health` sees it, and the daemon can
+/// be told to go down, with what it has in flight.
+#[test]
+fn a_daemon_that_can_not_write_can_be_stopped() {
+    let mut daemon = Daemon::start(
+        "[agents.a]\ncommand = \"echo $$ > pid; exec sleep 600\"\n[agents.b]\ncommand = [\"true\"]\n",
+    );
+    daemon.call("run_agent", serde_json::json!({"agent_id": "a"}));
+    let pid = super::support::wait_for("the run", || {
+        std::fs::read_to_string(daemon.path("pid")).ok()?.trim().parse::<u32>().ok()
+    });
+    assert_eq!(daemon.run(&["health"]).status.code(), Some(0));
+    let lock = daemon.lock_database();
+    let refused = |client: &mut super::support::Client| {
+        let error = client
+            .try_call("pause_agent", serde_json::json!({"agent_id": "b"}))
+            .expect_err("it can't be recorded");
+        assert_eq!(error["code"], 5, "{error}");
+    };
+    refused(&mut daemon.client());
+    let began = std::time::Instant::now();
+    refused(&mut daemon.client());
+    assert!(began.elapsed() < std::time::Duration::from_secs(2), "it is known already");
+    let health = daemon.run(&["health"]);
+    let text = String::from_utf8_lossy(&health.stdout);
+    assert_eq!(health.status.code(), Some(1), "{text}");
+    assert!(text.contains("locked by another program"), "{text}");
+    assert_eq!(daemon.down(), Some(74));
+    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "what it had started is gone");
+    drop(lock);
+    daemon.up();
+    let run = daemon.call("list_runs", serde_json::json!({"agent_id": "a"}))[0].clone();
+    assert_eq!(run["status"], "interrupted");
+}
+
+/// A notification that can't be recorded as delivered is not delivered again.
+#[test]
+fn a_notification_is_told_once_while_the_database_is_locked() {
+    let daemon = Daemon::start(
+        "[notify.ops]\ntype = \"command\"\n\
+         command = [\"/bin/sh\", \"-c\", \"echo x >> sent; while ! [ -e go ]; do sleep 0.02; done\"]\n\
+         [agents.a]\ncommand = [\"false\"]\nnotify = { to = [\"ops\"], on = [\"failed\"] }\n",
+    );
+    daemon.call("run_agent", serde_json::json!({"agent_id": "a"}));
+    let sent = || std::fs::read_to_string(daemon.path("sent")).unwrap_or_default().lines().count();
+    super::support::wait_for("the delivery", || (sent() == 1).then_some(()));
+    let lock = daemon.lock_database();
+    std::fs::write(daemon.path("go"), "").expect("a file");
+    super::support::wait_for("the record to fail", || {
+        daemon.log().contains("deliveries could not be recorded").then_some(())
+    });
+    drop(lock);
+    daemon.until_event("the record", |event| event["type"] == "notification_sent");
+    assert_eq!(sent(), 1);
+}
+
+/// What the store could not write for a while is written, and what came meanwhile follows.
+#[test]
+fn a_shutdown_while_the_database_is_locked_is_recorded_when_it_is_free_again() {
+    let mut daemon = Daemon::start(FLEET);
+    let lock = daemon.lock_database();
+    let error = daemon.client().try_call("run_agent", serde_json::json!({"agent_id": "a"}));
+    assert_eq!(error.expect_err("it can't be recorded")["code"], 5);
+    daemon.call("shutdown", serde_json::json!({}));
+    drop(lock);
+    assert_eq!(daemon.wait_end(), Some(0));
+    let last: String = daemon
+        .database()
+        .query_row("SELECT type FROM events ORDER BY seq DESC LIMIT 1", [], |row| row.get(0))
+        .expect("an event");
+    assert!(["daemon_stopping", "background_task_completed"].contains(&&*last), "{last}");
+    let open: i64 = daemon
+        .database()
+        .query_row("SELECT count(*) FROM events WHERE type = 'daemon_stopping'", [], |row| row.get(0))
+        .expect("a number");
+    assert_eq!(open, 1);
+}
+
 /// A disk that fills up under a working daemon: nothing new is claimed, questions are answered, and it
 /// goes on by itself when there is room. Needs the right to mount a small file system.
 #[test]

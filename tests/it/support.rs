@@ -177,6 +177,14 @@ impl Daemon {
         open(&self.path("state/bgagent.db"))
     }
 
+    /// Holds the database's lock for writers, until it is dropped.
+    pub fn lock_database(&self) -> rusqlite::Connection {
+        let database = rusqlite::Connection::open(self.path("state/bgagent.db")).expect("the database opens");
+        database.busy_timeout(Duration::from_secs(5)).expect("a timeout");
+        database.execute_batch("BEGIN IMMEDIATE").expect("the lock");
+        database
+    }
+
     /// Waits for an event of this type (and agent), looking at all events from the first.
     #[track_caller]
     pub fn until(&self, kind: &str, agent: &str) -> Value {

@@ -110,6 +110,75 @@ fn a_mutation_that_is_sent_again_gets_the_same_answer() {
     assert_eq!(daemon.call("list_runs", json!({"agent_id": "a"})).as_array().map(Vec::len), Some(1));
 }
 
+/// The same, while the first one is still on its way to the disk.
+#[test]
+fn a_mutation_that_is_sent_again_too_soon_is_done_once() {
+    let daemon = Daemon::start("[agents.a]\ncommand = [\"true\"]\noverlap = \"parallel\"\n");
+    let mut client = daemon.client();
+    client.call("ping", json!({}));
+    let lock = daemon.lock_database();
+    for id in [10, 11, 12] {
+        let params = json!({"agent_id": "a", "request_id": "once"});
+        let line = json!({"jsonrpc": "2.0", "id": id, "method": "run_agent", "params": params});
+        client.send(format!("{line}\n").as_bytes()).expect("it is read");
+    }
+    // answered when the calls before it are in the loop's inbox
+    client.call("ping", json!({}));
+    drop(lock);
+    let answers: Vec<Value> = (0..3).map(|_| client.line().expect("a line").expect("an answer")).collect();
+    for answer in &answers {
+        assert!(answer["result"]["run_id"].is_string(), "{answer}");
+        assert_eq!(answer["result"], answers[0]["result"]);
+    }
+    assert_eq!(daemon.call("list_runs", json!({"agent_id": "a"})).as_array().map(Vec::len), Some(1));
+}
+
+/// A run that never began leaves no record; its end is told all the same, and told again.
+#[test]
+fn a_run_that_waits_is_cancelled_and_that_is_told_again() {
+    let mut daemon = Daemon::start(
+        "[daemon]\nmax_parallel_runs = 1\n[agents.a]\ncommand = [\"sleep\", \"600\"]\n\
+         [agents.b]\ncron = \"* * * * * *\"\ncommand = [\"true\"]\n",
+    );
+    let running = daemon.call("run_agent", json!({"agent_id": "a"}))["run_id"].clone();
+    let waiting = wait_for("a slot that waits", || {
+        let runs = daemon.call("list_runs", json!({"agent_id": "b", "status": "queued"}));
+        runs[0]["run_id"].as_str().map(str::to_owned)
+    });
+    let params = json!({"run_id": waiting, "request_id": "once"});
+    let cancelled = daemon.call("cancel_run", params.clone());
+    assert_eq!((&cancelled["run_id"], &cancelled["status"]), (&json!(waiting), &json!("cancelled")));
+    assert_eq!(daemon.call("cancel_run", params.clone()), cancelled);
+    daemon.kill();
+    daemon.up();
+    assert_eq!(daemon.call("cancel_run", params), cancelled);
+    let error = daemon.client().try_call("cancel_run", json!({"run_id": running, "request_id": ""}));
+    assert_eq!(error.expect_err("no id")["code"], -32602);
+}
+
+#[test]
+fn a_kept_answer_tells_the_event_that_it_led_to() {
+    let mut daemon = Daemon::start("[agents.a]\ninterval = 3600\ncommand = [\"true\"]\n");
+    daemon.until("background_task_completed", "a");
+    let pause = json!({"agent_id": "a", "request_id": "pause"});
+    let paused = daemon.call("pause_agent", pause.clone());
+    let event = daemon.until_event("the pause", |event| {
+        event["type"] == "background_agent_status" && event["agent_id"] == "a"
+    });
+    assert_eq!(paused["seq"], event["seq"]);
+    let resume = json!({"agent_id": "a"});
+    assert_eq!(daemon.call("resume_agent", resume)["seq"].as_u64(), event["seq"].as_u64().map(|seq| seq + 1));
+    let skip = json!({"agent_id": "a", "request_id": "skip"});
+    let skipped = daemon.call("skip_agent", skip.clone());
+    assert_eq!(skipped["agent_id"], "a");
+    for _ in 0..2 {
+        assert_eq!(daemon.call("pause_agent", pause.clone()), paused);
+        assert_eq!(daemon.call("skip_agent", skip.clone()), skipped);
+        daemon.kill();
+        daemon.up();
+    }
+}
+
 #[test]
 fn a_reader_that_comes_back_misses_nothing_and_sees_nothing_twice() {
     let mut daemon = Daemon::start("[agents.a]\ninterval = 1\ncommand = [\"true\"]\n");

@@ -1,16 +1,21 @@
 //! `bgagent health`: is all well? Reads the database, so that it also works, and has something to
-//! say, when the daemon does not.
+//! say, when the daemon does not. One that runs is asked, too: what it can't write is not there.
 use super::prelude::*;
 use crate::cli::args::HealthArgs;
 use crate::cli::when;
-use crate::client::{is_alive, read_listener};
+use crate::client::{Address, ClientError, Connection, Timeouts, is_alive, read_listener};
 use crate::config::Paths;
 use crate::domain::human_duration;
+use crate::protocol::{GetDaemonStatus, NoParams};
 use crate::store::HealthRow;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+/// How long the daemon's answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(in crate::cli) fn run(app: &mut App, args: &HealthArgs) -> Result<Outcome, Failure> {
     let max_late = when::duration(&args.max_late)?;
@@ -19,6 +24,8 @@ pub(in crate::cli) fn run(app: &mut App, args: &HealthArgs) -> Result<Outcome, F
     if let Some(dead) = why_dead(&paths) {
         report.status = Status::Dead;
         report.problems.push(Problem { agent_id: None, what: dead });
+    } else if let Some(what) = troubled(&app.address()?, PATIENCE) {
+        report.problems.push(Problem { agent_id: None, what });
     }
     match crate::store::read_health(&paths.database()) {
         Ok(rows) => {
@@ -84,6 +91,19 @@ fn why_dead(paths: &Paths) -> Option<String> {
         }
         // anything else is a matter of rights: its process lives
         _ => None,
+    }
+}
+
+/// What is wrong with a daemon that runs: it can't write, or it does not answer.
+fn troubled(address: &Address, patience: Duration) -> Option<String> {
+    let asked = Connection::open(address, Timeouts::all(patience))
+        .and_then(|mut connection| connection.call::<GetDaemonStatus>(&NoParams {}));
+    match asked {
+        Ok(view) if view.state == "degraded" => {
+            Some(view.problem.unwrap_or_else(|| "nothing can be recorded".to_owned()))
+        }
+        Ok(_) | Err(ClientError::Protocol { .. }) => None,
+        Err(error) => Some(error.to_string()),
     }
 }
 
@@ -155,5 +175,8 @@ mod tests {
         assert!(why_dead(&paths).unwrap().contains("nobody listens"));
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         assert_eq!(why_dead(&paths), None);
+        let address = Address { socket, given: true, listener_file: paths.daemon_json() };
+        let silent = troubled(&address, Duration::from_millis(20)).expect("nobody answers");
+        assert!(silent.contains("did not say hello"), "{silent}");
     }
 }

@@ -181,8 +181,14 @@ fn skip_leaves_out_one_slot() {
     let mut bench = Bench::new(&[plain("a", every(60))]);
     bench.complete().quietly();
     let skip = Command::Skip(id("a"));
-    assert_eq!(bench.command(skip.clone()), Ok(Reply::WillSkip { slot: t(60), changed: true }));
-    assert_eq!(bench.command(skip.clone()), Ok(Reply::WillSkip { slot: t(60), changed: false }));
+    assert_eq!(
+        bench.command(skip.clone()),
+        Ok(Reply::WillSkip { agent: id("a"), slot: t(60), changed: true })
+    );
+    assert_eq!(
+        bench.command(skip.clone()),
+        Ok(Reply::WillSkip { agent: id("a"), slot: t(60), changed: false })
+    );
     bench.crash(0).wait(120).expect(&["a 60 skipped_paused: skipped by hand", "a 120 ran", "a start 1"]);
     // a pause or a new start uses it up
     bench.complete().ok(skip.clone()).ok(stop(one("a"))).wait(5).ok(start(one("a"))).quietly();
@@ -221,8 +227,16 @@ fn one_run_is_cancelled_wherever_it_is() {
     let mut bench = Bench::new(&[agent("a", every(60), |a| a.overlap = Overlap::Queue)]);
     bench.wait(60).quietly();
     let live: Vec<RunId> = bench.state("a").live.iter().map(|run| run.run).collect();
-    bench.ok(Command::Cancel(live[1], false)).expect(&["a 60 is dropped: a person cancelled the run"]);
-    bench.ok(Command::Cancel(live[0], true)).expect(&["a kill"]);
+    let told = |reply| match reply {
+        Ok(Reply::Cancelling { run, finished_at }) => (run.run, run.status, finished_at),
+        other => panic!("{other:?}"),
+    };
+    let reply = bench.command(Command::Cancel(live[1], false));
+    assert_eq!(told(reply), (live[1], RunStatus::Cancelled, Some(t(60))));
+    bench.expect(&["a 60 is dropped: a person cancelled the run"]);
+    let reply = bench.command(Command::Cancel(live[0], true));
+    assert_eq!(told(reply), (live[0], RunStatus::Running, None));
+    bench.expect(&["a kill"]);
     bench.end(0, AttemptEnd::Cancelled).expect(&["a cancelled"]);
     assert_eq!(bench.command(Command::Cancel(live[0], false)), Err(Refusal::NoSuchRun(live[0])));
 }
