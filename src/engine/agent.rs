@@ -301,7 +301,12 @@ impl Engine {
                 Ok(changed)
             }
             (Command::Pause(_, reason, until), Paused) => {
-                let note = if (reason.is_some() || until.is_some()) && !all {
+                let note = if all && until.is_none() && state.resume_at.is_some() {
+                    // a pause of the whole fleet is not to end for one agent by an earlier timer
+                    let reason = state.reason.clone();
+                    self.set_pause(agent, reason, None);
+                    "already paused; it no longer resumes by itself"
+                } else if (reason.is_some() || until.is_some()) && !all {
                     let reason = reason.clone().or_else(|| state.reason.clone());
                     self.set_pause(agent, reason, until.or(state.resume_at));
                     "already paused; reason and end are updated"

@@ -155,6 +155,18 @@ fn resume_all_keeps_what_was_paused_before_also_when_all_was() {
 }
 
 #[test]
+fn a_pause_of_all_holds_over_the_timer_of_one() {
+    let mut bench = Bench::new(&[plain("a", every(3600))]);
+    bench.complete().ok(Command::Pause(one("a"), Some("tea".into()), Some(t(12)))).quietly();
+    let Ok(Reply::AllChanged(done)) = bench.command(pause(Target::All)) else { panic!() };
+    let note = done[0].1.as_ref().unwrap().note.as_deref();
+    assert_eq!(note, Some("already paused; it no longer resumes by itself"));
+    bench.wait(60).crash(60).expect(&[]);
+    let record = bench.state("a").record;
+    assert_eq!((record.desired, record.reason.as_deref()), (Paused, Some("tea")));
+}
+
+#[test]
 fn stop_ends_what_runs_in_three_ways_and_drops_what_waits() {
     check(StopMode::Terminate, "a term");
     check(StopMode::Kill, "a kill");
