@@ -241,7 +241,7 @@ pub struct PauseArgs {
     /// Resume by itself after this long: 90s, 30m, 2h, 7d
     #[arg(long = "for", value_name = "DURATION", conflicts_with = "until")]
     pub pause_for: Option<String>,
-    /// Resume by itself at this time: RFC 3339, local time, or HH:MM
+    /// Resume by itself at this time: 10m (from now), RFC 3339, local time, or HH:MM
     #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
 }
@@ -323,13 +323,13 @@ pub struct TailArgs {
     /// Begin with the newest N events [default: 10]
     #[arg(short = 'n', long = "lines", value_name = "N", conflicts_with_all = ["since", "from"])]
     pub lines: Option<u64>,
-    /// Begin at this time: 10m (ago), RFC 3339, local time, or HH:MM
+    /// Begin at this time: 10m (ago), yesterday, RFC 3339, local time, or HH:MM
     #[arg(long, value_name = "TIME", conflicts_with = "from")]
     pub since: Option<String>,
     /// Begin with this event number
     #[arg(long, value_name = "SEQ")]
     pub from: Option<u64>,
-    /// End at this time: RFC 3339, local time, or HH:MM
+    /// End at this time: 10m (ago), RFC 3339, local time, or HH:MM (the last time the clock showed it)
     #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
     /// End when what is there was shown

@@ -15,7 +15,8 @@ pub(super) enum Side {
 
 const FORMS: &str = "write RFC 3339 (2026-12-24T18:00:00+01:00), local time (2026-12-24T18:00) or HH:MM";
 
-/// A point in time: RFC 3339, a local date and time, a local date, or `HH:MM`.
+/// A point in time: RFC 3339, a local date and time, a local date, `HH:MM`, Unix seconds (9 digits or
+/// more), or a word.
 pub(super) fn instant(text: &str, side: Side, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Failure> {
     let text = text.trim();
     if let Ok(at) = text.parse::<Timestamp>() {
@@ -24,10 +25,26 @@ pub(super) fn instant(text: &str, side: Side, now: Timestamp, zone: &TimeZone) -
     if let Ok(at) = text.parse::<Zoned>() {
         return Ok(at.timestamp());
     }
+    if text == "now" {
+        return Ok(now);
+    }
+    if text.len() >= 9
+        && text.bytes().all(|c| c.is_ascii_digit())
+        && let Some(at) = text.parse().ok().and_then(|secs| Timestamp::from_second(secs).ok())
+    {
+        return Ok(at);
+    }
     let wrong = || Failure::usage_hint(format!("`{text}` is no time"), FORMS);
     let local = |at: DateTime| at.to_zoned(zone.clone()).map(|at| at.timestamp()).map_err(|_| wrong());
+    let today = now.to_zoned(zone.clone()).date();
+    match text {
+        "today" => return local(today.to_datetime(Time::midnight())),
+        "yesterday" => {
+            return local(today.yesterday().map_err(|_| wrong())?.to_datetime(Time::midnight()));
+        }
+        _ => {}
+    }
     if let Some(time) = clock(text) {
-        let today = now.to_zoned(zone.clone()).date();
         let days = match side {
             Side::Ahead => [Ok(today), today.tomorrow()],
             Side::Behind => [Ok(today), today.yesterday()],
@@ -43,12 +60,34 @@ pub(super) fn instant(text: &str, side: Side, now: Timestamp, zone: &TimeZone) -
     text.parse::<DateTime>().map_err(|_| wrong()).and_then(local)
 }
 
-/// A point in the past: as [`instant`], or how long ago.
+/// A point in the past: as [`instant`], or how long ago (`10m`, `10m ago`).
 pub(super) fn past(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Failure> {
-    instant(text, Side::Behind, now, zone).or_else(|failure| match crate::config::parse_duration(text) {
+    let span = text.trim().trim_end_matches("ago").trim_end();
+    instant(text, Side::Behind, now, zone).or_else(|failure| match crate::config::parse_duration(span) {
         Ok(ago) => now.checked_sub(ago).map_err(|_| Failure::usage(format!("`{text}` is too long ago"))),
         Err(_) => Err(failure),
     })
+}
+
+/// A point in the future: as [`instant`], or in how long (`10m`).
+pub(super) fn coming(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Failure> {
+    instant(text, Side::Ahead, now, zone).or_else(|failure| match crate::config::parse_duration(text) {
+        Ok(span) => now.checked_add(span).map_err(|_| Failure::usage(format!("`{text}` is too long"))),
+        Err(_) => Err(failure),
+    })
+}
+
+/// The end of what a time covers: a whole minute if it has no seconds, a whole second if those have
+/// no fraction.
+pub(super) fn end_of(text: &str, at: Timestamp) -> Timestamp {
+    let time = text.trim().rsplit(['T', 't', ' ']).next().unwrap_or_default();
+    let time = &time[..time.find(['+', '-', 'Z', 'z', '[']).unwrap_or(time.len())];
+    let span = match time.matches(':').count() {
+        1 => SignedDuration::from_secs(60),
+        2 if !time.contains('.') => SignedDuration::from_secs(1),
+        _ => return at,
+    };
+    at.checked_add(span - SignedDuration::from_micros(1)).unwrap_or(at)
 }
 
 /// A duration that is not negative.
@@ -56,10 +95,9 @@ pub(super) fn duration(text: &str) -> Result<SignedDuration, Failure> {
     match crate::config::parse_duration(text) {
         Ok(span) if !span.is_negative() => Ok(span),
         Ok(_) => Err(Failure::usage(format!("`{text}` is negative"))),
-        Err(error) => Err(Failure::usage_hint(
-            format!("`{text}` is no duration: {error}"),
-            "write 90s, 5m, 1h30m, 24h or 7d",
-        )),
+        Err(_) => {
+            Err(Failure::usage_hint(format!("`{text}` is no duration"), "write 90s, 5m, 1h30m, 24h or 7d"))
+        }
     }
 }
 
@@ -97,6 +135,10 @@ mod tests {
             ("8:00", Side::Ahead, Some("2026-11-25T07:00:00Z")),
             ("08:00", Side::Behind, Some("2026-11-24T07:00:00Z")),
             ("18:00:05", Side::Behind, Some("2026-11-23T17:00:05Z")),
+            ("now", Side::Ahead, Some("2026-11-24T09:30:00Z")),
+            ("yesterday", Side::Behind, Some("2026-11-22T23:00:00Z")),
+            ("1795512600", Side::Behind, Some("2026-11-24T09:30:00Z")),
+            ("20261124", Side::Behind, Some("2026-11-23T23:00:00Z")),
             ("24:00", Side::Ahead, None),
             ("-1:00", Side::Ahead, None),
             ("tomorrow", Side::Ahead, None),
@@ -105,6 +147,32 @@ mod tests {
         for (text, side, expected) in table {
             let got = instant(text, side, now, &zone).ok();
             assert_eq!(got, expected.map(|at| at.parse().unwrap()), "{text:?} {side:?}");
+        }
+    }
+
+    #[test]
+    fn spans_lead_into_the_past_or_the_future() {
+        let now: Timestamp = "2026-11-24T09:30:00Z".parse().unwrap();
+        for text in ["10m", "10m ago", "600"] {
+            assert_eq!(past(text, now, &TimeZone::UTC).unwrap().to_string(), "2026-11-24T09:20:00Z");
+        }
+        assert_eq!(coming("10m", now, &TimeZone::UTC).unwrap().to_string(), "2026-11-24T09:40:00Z");
+        assert!(past("5x ago", now, &TimeZone::UTC).is_err());
+        assert_eq!(duration("5x").unwrap_err().what(), "`5x` is no duration");
+    }
+
+    #[test]
+    fn a_time_covers_what_it_leaves_out() {
+        let at: Timestamp = "2026-11-24T09:30:00Z".parse().unwrap();
+        for (text, end) in [
+            ("09:30", "2026-11-24T09:30:59.999999Z"),
+            ("09:30:00", "2026-11-24T09:30:00.999999Z"),
+            ("2026-11-24T10:30:00+01:00", "2026-11-24T09:30:00.999999Z"),
+            ("2026-11-24 09:30", "2026-11-24T09:30:59.999999Z"),
+            ("2026-11-24T09:30:00.000Z", "2026-11-24T09:30:00Z"),
+            ("10m", "2026-11-24T09:30:00Z"),
+        ] {
+            assert_eq!(end_of(text, at).to_string(), end, "{text}");
         }
     }
 

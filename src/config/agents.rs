@@ -86,7 +86,6 @@ impl Maker<'_> {
                 _ => Overlap::Skip,
             },
             enabled: section.flag("enabled").unwrap_or(true),
-            body: body?,
             gate,
             success_when,
             limits,
@@ -94,6 +93,8 @@ impl Maker<'_> {
             circuit: circuit(section),
             lock: section.text("lock").map(Arc::from),
             notify: self.notify(section),
+            // the last: all that is wrong with the agent is told at once
+            body: body?,
             config_hash: ConfigHash(0),
             line: 0,
             unavailable: None,
@@ -115,7 +116,11 @@ impl Maker<'_> {
                 "keep one of them, or make two agents".into(),
             );
         }
-        let zone = section.get("timezone").map_or_else(|| Some(self.fleet.daemon.timezone.clone()), zone)?;
+        // a schedule is looked at whether its zone is known or not
+        let zone = section
+            .get("timezone")
+            .map_or_else(|| Some(self.fleet.daemon.timezone.clone()), zone)
+            .unwrap_or(TimeZone::UTC);
         let Some(item) = given.first().copied() else { return Some(Schedule::Manual) };
         match item.name {
             "interval" => section.positive("interval").map(Schedule::Every),
@@ -189,13 +194,16 @@ impl Maker<'_> {
     }
 
     fn query(&self, section: &Section<'_>, item: Item<'_>) -> Option<Body> {
-        let query = item.text()?.to_owned();
-        let Some(model) = section.get("model") else {
-            let hint = "name a [models.…] table: model = \"main\"".to_owned();
-            return item.refuse_with("an agent with a `query` needs a `model`".into(), hint);
+        let query = item.text();
+        let name = match section.get("model") {
+            Some(model) => model.text().inspect(|name| {
+                refers(model, name, "model", self.fleet.models.keys().map(String::as_str));
+            }),
+            None => {
+                let hint = "name a [models.…] table: model = \"main\"".to_owned();
+                item.refuse_with("an agent with a `query` needs a `model`".into(), hint)
+            }
         };
-        let name = model.text()?;
-        refers(model, name, "model", self.fleet.models.keys().map(String::as_str));
         let tools = section.texts("tools").unwrap_or_default();
         if let Some(list) = section.get("tools") {
             for tool in list.items().unwrap_or_default() {
@@ -204,8 +212,9 @@ impl Maker<'_> {
         }
         let memory = match section.get("memory") {
             None => Memory::None,
-            Some(item) => memory(item)?,
+            Some(item) => memory(item).unwrap_or(Memory::None),
         };
+        let (query, name) = (query?.to_owned(), name?);
         Some(Body::Query(Arc::new(QuerySpec {
             query,
             system_instruction: section.text("system_instruction").map(str::to_owned),
@@ -268,15 +277,16 @@ impl Maker<'_> {
             return None;
         };
         let mut to = Vec::new();
-        for item in list.items()? {
-            let name = item.text()?;
+        for item in list.items().unwrap_or_default() {
+            let Some(name) = item.text() else { continue };
             refers(item, name, "notify target", self.fleet.notify.keys().map(String::as_str));
             to.push(name.to_owned());
         }
         let on = match section.get("on") {
             None => TellOn::ALL.to_vec(),
             Some(list) => list
-                .items()?
+                .items()
+                .unwrap_or_default()
                 .iter()
                 .filter_map(|item| item.word(keys::TELL_ON).map(|at| TellOn::ALL[at]))
                 .collect(),

@@ -12,6 +12,12 @@ const SLOTS_LOOKED_AT: usize = 2000;
 /// Notes what contradicts itself.
 pub(super) fn fleet<'a>(file: &'a File<'a>, top: &Section<'a>, fleet: &Fleet) {
     let table = top.get("agents").and_then(|item| item.value.get_ref().as_table());
+    if table.is_none_or(|table| table.is_empty()) {
+        file.warn_whole(
+            "the file has no agents".into(),
+            Some("add an [agents.NAME] table; `bgagent init` writes examples".into()),
+        );
+    }
     let Some(table) = table else { return };
     let mut linted = BTreeMap::new();
     for agent in &fleet.agents {

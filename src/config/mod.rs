@@ -136,6 +136,9 @@ pub fn parse(text: String, path: &Path, context: &Context<'_>) -> Result<Loaded,
         (fleet, file.into_diagnostics())
     };
     diagnostics.sort_by_key(|diagnostic| (diagnostic.line, diagnostic.column));
+    // what is wrong in [defaults] is found once for each agent
+    let mut told = std::collections::HashSet::new();
+    diagnostics.retain(|one| told.insert((one.line, one.column, one.message.clone())));
     match fleet {
         Some(fleet) if diagnostics.iter().all(|diagnostic| !diagnostic.is_error) => {
             Ok(Loaded { fleet, text, warnings: diagnostics })

@@ -349,3 +349,18 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn all_that_is_wrong_with_an_agent_is_told_at_once_and_defaults_once() {
+    let lines = |text: &str| {
+        let rejected = read(text).expect_err(text);
+        rejected.diagnostics.iter().filter(|one| one.is_error).map(|one| one.line).collect::<Vec<_>>()
+    };
+    let agent = "[agents.a]\ncron = \"61 * * * *\"\ntimezone = \"Mars/Olympus\"\n\
+        notify = { to = [7, \"ops\"], on = [\"faild\"] }\nretry = 3\n";
+    assert_eq!(lines(agent), [1, 2, 3, 4, 4, 4, 5]);
+    let query = "[agents.a]\nquery = \"x\"\nmemory = \"all\"\ntools = [\"prob\"]\njitter = \"x\"\n";
+    assert_eq!(lines(query), [2, 3, 4, 5]);
+    let defaults = "[defaults]\ntimeout = \"soon\"\n[agents.a]\ncommand = \"x\"\n[agents.b]\ncommand = \"x\"\n";
+    assert_eq!(lines(defaults), [2]);
+}

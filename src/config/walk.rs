@@ -40,6 +40,11 @@ impl<'c> File<'c> {
         self.note(false, Some(span), message, hint);
     }
 
+    /// A warning about the file as a whole.
+    pub(super) fn warn_whole(&self, message: String, hint: Option<String>) {
+        self.note(false, None, message, hint);
+    }
+
     fn note(&self, is_error: bool, span: Option<Range<usize>>, message: String, hint: Option<String>) {
         let (line, column) = span.as_ref().map_or((0, 0), |span| self.place(span.start));
         self.found.borrow_mut().push(Diagnostic { is_error, message, span, line, column, hint });

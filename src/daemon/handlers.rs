@@ -293,6 +293,9 @@ async fn subscription(services: &Services, params: StreamParams) -> Result<Subsc
         Some(text) => Some(find_run(services, &text).await?.claim.run),
         None => None,
     };
+    for agent in &params.agents {
+        heard_of(services, agent).await?;
+    }
     let filter = EventFilter { agents: params.agents, types: params.types, run, until: params.until };
     let newest = *services.store.newest().borrow();
     let read = services.store.clone();
@@ -310,6 +313,19 @@ async fn subscription(services: &Services, params: StreamParams) -> Result<Subsc
     Ok(Subscription { cursor, newest, filter, follow: params.follow })
 }
 
+/// Is this a pattern, an agent, or one that was removed and whose events are still there? An error
+/// suggests the nearest name.
+async fn heard_of(services: &Services, name: &str) -> Result<(), RpcError> {
+    if name.contains(['*', '?']) {
+        return Ok(());
+    }
+    let Err(error) = known_agent(services, name).await else { return Ok(()) };
+    let filter = EventFilter { agents: vec![name.to_owned()], ..EventFilter::default() };
+    let newest = *services.store.newest().borrow();
+    let last = services.store.read(move |reader| reader.cursor_before_last(1, &filter)).await;
+    if last.map_err(store_error)? < newest { Ok(()) } else { Err(error) }
+}
+
 /// The agent, or an error that suggests the nearest name.
 async fn known_agent(services: &Services, id: &str) -> Result<AgentNow, RpcError> {
     let wanted = id.to_owned();
@@ -321,6 +337,9 @@ async fn known_agent(services: &Services, id: &str) -> Result<AgentNow, RpcError
 }
 
 async fn list_agents(services: &Services, params: ListParams) -> Answer {
+    for agent in params.agents.iter().filter(|agent| !agent.contains(['*', '?'])) {
+        known_agent(services, agent).await?;
+    }
     let found = services
         .handle
         .ask(move |engine, _| {

@@ -208,6 +208,7 @@ async fn serve(
     let actor = Actor::new(store.clone(), &fleet, pins, inbox.clone());
     let tools = actor.tools();
     let tools_at_the_end = tools.clone();
+    let has_agents = !fleet.agents.is_empty();
     drop(fleet);
     let event_loop = EventLoop::new(engine, store.clone(), actor, taken, asked, condition);
     let (ready, is_ready) = oneshot::channel();
@@ -232,7 +233,8 @@ async fn serve(
         cause,
     })?;
     let serving = tokio::spawn(listen::serve(listener, paths.socket.clone(), services, down.clone()));
-    tokio::spawn(watch::run(config_path, reload_mode, loaded.text, reloads, inbox.clone()));
+    let in_force = (loaded.text, has_agents);
+    tokio::spawn(watch::run(config_path, reload_mode, in_force, reloads, inbox.clone()));
     tokio::spawn(outbox::run(store.clone(), handle.clone(), down.clone()));
     tokio::spawn(retention::run(store.clone(), handle.clone(), down.clone()));
     tokio::spawn(systemd::watchdog(handle.clone(), store.clone(), down.clone()));

@@ -1,6 +1,6 @@
 //! Takes up changes of the configuration file: by command, by SIGHUP, and by watching it.
 use super::event_loop::{Answer, Message};
-use crate::config::{self, Context, Rejected};
+use crate::config::{self, Context, Diagnostic, Loaded, Rejected};
 use crate::domain::ReloadMode;
 use crate::protocol::{Code, RpcError};
 use jiff::Timestamp;
@@ -20,17 +20,18 @@ pub(super) enum Reload {
     Signal,
 }
 
-/// Reads the file whenever somebody asks for it or it changes.
+/// Reads the file whenever somebody asks for it or it changes. `first` is what is in force: its
+/// text, and whether it has agents.
 pub(super) async fn run(
     path: PathBuf,
     mode: ReloadMode,
-    first_text: String,
+    first: (String, bool),
     mut asked: mpsc::Receiver<Reload>,
     inbox: mpsc::Sender<Message>,
 ) {
     let (touch, mut touched) = mpsc::channel::<()>(1);
     let mut watcher = None;
-    let mut last_text = first_text;
+    let (mut last_text, mut has_agents) = first;
     set_watch(&path, mode, &touch, &mut watcher);
     if watcher.is_some() {
         // it may have changed between the start and the watch
@@ -57,6 +58,12 @@ pub(super) async fn run(
             tracing::error!("reading the configuration failed");
             continue;
         };
+        let read = match read {
+            Ok(loaded) if by_watch && has_agents && loaded.fleet.agents.is_empty() => {
+                Err(half_written(loaded, &path))
+            }
+            read => read,
+        };
         let text = match &read {
             Ok(loaded) => &loaded.text,
             Err(rejected) => &rejected.text,
@@ -68,6 +75,7 @@ pub(super) async fn run(
         let answer = answer.flatten();
         let message = match read {
             Ok(loaded) => {
+                has_agents = !loaded.fleet.agents.is_empty();
                 set_watch(&path, loaded.fleet.daemon.reload, &touch, &mut watcher);
                 let warnings = loaded
                     .warnings
@@ -93,6 +101,20 @@ pub(super) async fn run(
             return;
         }
     }
+}
+
+/// A file that lost all of its agents is more often one that is being written, or that a full disk
+/// cut short, than the wish to remove the whole fleet.
+fn half_written(loaded: Loaded, path: &std::path::Path) -> Box<Rejected> {
+    let diagnostic = Diagnostic {
+        is_error: true,
+        message: "the file has no agents; `bgagent reload` takes it up anyway".into(),
+        span: None,
+        line: 0,
+        column: 0,
+        hint: None,
+    };
+    Box::new(Rejected { path: path.to_owned(), text: loaded.text, diagnostics: vec![diagnostic] })
 }
 
 /// The errors of a refused file, each with its source line.

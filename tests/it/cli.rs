@@ -114,3 +114,34 @@ fn a_closed_pipe_ends_a_command_quietly() {
     assert_eq!(status.code(), Some(141));
     assert!(bgagent().arg("--version").output().is_ok_and(|output| output.status.success()));
 }
+
+#[test]
+fn a_file_without_agents_is_taken_for_half_written_unless_somebody_asks() {
+    let daemon = Daemon::start(FLEET);
+    daemon.configure("");
+    let event = daemon.until_event("the refusal", |event| event["type"] == "config_rejected");
+    assert!(event["payload"]["errors"][0].as_str().is_some_and(|error| error.contains("has no agents")));
+    assert!(daemon.ok(&["list"]).contains("ticks"));
+    code(&daemon, &["check"], 0, "the file has no agents");
+    code(&daemon, &["reload"], 0, "- ticks");
+    code(&daemon, &["health"], 0, "no agent is configured in");
+    daemon.configure(FLEET);
+    daemon.until_event("the fleet", |event| event["payload"]["added"].as_array().is_some_and(|a| a.len() == 4));
+}
+
+#[test]
+fn names_that_nobody_has_are_said_wherever_they_are_given() {
+    let daemon = Daemon::start(FLEET);
+    code(&daemon, &["tail", "goood", "--no-follow"], 4, "did you mean `good`?");
+    code(&daemon, &["tail", "go*", "--no-follow"], 0, "");
+    code(&daemon, &["tail", "--type", "outptu", "--no-follow"], 2, "did you mean `output`?");
+    code(&daemon, &["list", "goood"], 4, "did you mean `good`?");
+    code(&daemon, &["pause", "x-*"], 4, "no agent matches `x-*`");
+    code(&daemon, &["pause", "x-*", "ticks"], 9, "ticks: paused");
+    code(&daemon, &["pause", "ticks", "x-*"], 9, "no agent matches `x-*`");
+    // what is gone has its history
+    daemon.ok(&["run", "good", "--wait"]);
+    daemon.configure(&FLEET.replace("agents.good", "agents.fine"));
+    code(&daemon, &["reload"], 0, "");
+    code(&daemon, &["tail", "good", "--no-follow"], 0, "completed");
+}

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(in crate::cli) fn run(app: &mut App, args: &HealthArgs) -> Result<Outcome, Failure> {
     let max_late = when::duration(&args.max_late)?;
     let paths = app.paths()?.clone();
-    let mut report = Report { status: Status::Healthy, problems: Vec::new(), agents: 0 };
+    let mut report = Report { status: Status::Healthy, problems: Vec::new(), agents: 0, note: None };
     if let Some(dead) = why_dead(&paths) {
         report.status = Status::Dead;
         report.problems.push(Problem { agent_id: None, what: dead });
@@ -44,6 +44,9 @@ pub(in crate::cli) fn run(app: &mut App, args: &HealthArgs) -> Result<Outcome, F
     if report.status == Status::Healthy && !report.problems.is_empty() {
         report.status = Status::Unwell;
     }
+    // whoever watches the exit code sees nothing wrong with a fleet that is not there
+    let none = report.agents == 0 && is_empty(&paths.config, app.screen.now);
+    report.note = none.then(|| format!("no agent is configured in {}", paths.config.display()));
     app.answer(&report, text)?;
     Ok(match report.status {
         Status::Healthy => Outcome::Done,
@@ -66,6 +69,15 @@ struct Report {
     /// Active agents.
     agents: usize,
     problems: Vec<Problem>,
+    /// Worth knowing, and no problem.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
+/// Is it a valid file without agents?
+fn is_empty(config: &std::path::Path, now: Timestamp) -> bool {
+    let loaded = crate::config::load(config, &crate::config::Context::system(now));
+    loaded.is_ok_and(|loaded| loaded.fleet.agents.is_empty())
 }
 
 #[derive(Debug, Serialize)]
@@ -129,6 +141,9 @@ fn text(report: &Report, screen: &Screen) -> String {
     }
     if report.problems.is_empty() {
         text = format!("{}: {} active agents\n", screen.paint(Tone::Good, "healthy"), report.agents);
+    }
+    if let Some(note) = &report.note {
+        text.push_str(&format!("{}\n", screen.paint(Tone::Warn, &plain(note))));
     }
     text
 }

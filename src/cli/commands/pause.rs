@@ -1,7 +1,7 @@
 //! `bgagent pause`.
 use super::prelude::*;
 use crate::cli::args::PauseArgs;
-use crate::cli::when::{self, Side};
+use crate::cli::when;
 use crate::protocol::{PauseAgent, PauseParams};
 
 pub(in crate::cli) fn run(app: &mut App, args: &PauseArgs) -> Result<Outcome, Failure> {
@@ -11,7 +11,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &PauseArgs) -> Result<Outcome, Fa
             let end = now.checked_add(when::duration(span)?);
             Some(end.map_err(|_| Failure::usage(format!("`{span}` is too long")))?)
         }
-        (None, Some(time)) => Some(when::instant(time, Side::Ahead, now, &app.screen.zone)?),
+        (None, Some(time)) => Some(when::coming(time, now, &app.screen.zone)?),
         (None, None) => None,
     };
     if let (Some(until), Some(time)) = (until, &args.until)

@@ -1,7 +1,7 @@
 //! `bgagent tail`: what happened, and what happens.
 use super::prelude::*;
 use crate::cli::args::TailArgs;
-use crate::cli::render::event_line;
+use crate::cli::render::{event_line, event_types};
 use crate::cli::when::{self, Side};
 use crate::client::{Backoff, Follow, Followed, Note, Resume, StoredEvent, Timeouts};
 use crate::protocol::StreamParams;
@@ -14,14 +14,14 @@ const LAST: u64 = 10;
 pub(in crate::cli) fn run(app: &mut App, args: &TailArgs) -> Result<Outcome, Failure> {
     let (now, zone) = (app.screen.now, app.screen.zone.clone());
     let since = args.since.as_deref().map(|time| when::past(time, now, &zone)).transpose()?;
-    let until = args.until.as_deref().map(|time| when::instant(time, Side::Ahead, now, &zone)).transpose()?;
+    let until = args.until.as_deref().map(|time| end(time, since, now, &zone)).transpose()?;
     let resume = match &args.cursor_file {
         Some(file) => read_cursor(file)?,
         None => None,
     };
     let params = StreamParams {
         agents: args.agents.clone(),
-        types: args.types.clone(),
+        types: types(&args.types)?,
         run_id: args.run.clone(),
         from: args.from,
         since,
@@ -70,6 +70,38 @@ pub(in crate::cli) fn run(app: &mut App, args: &TailArgs) -> Result<Outcome, Fai
     }
     tail.settle(follow.position())?;
     Ok(Outcome::Done)
+}
+
+/// The types of events that are meant.
+fn types(given: &[String]) -> Result<Vec<String>, Failure> {
+    let mut all = Vec::new();
+    for text in given {
+        all.extend(event_types(text).map_err(|near| {
+            let hint = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "use a word that `bgagent tail` shows (failed, output, incident), or a type as in --json"
+                    .into(),
+            };
+            Failure::usage_hint(format!("there are no events of type `{text}`"), hint)
+        })?);
+    }
+    Ok(all)
+}
+
+/// The end of a range. A bare `HH:MM` is the last time that the clock showed it, unless that lies
+/// before the beginning.
+fn end(
+    text: &str,
+    since: Option<jiff::Timestamp>,
+    now: jiff::Timestamp,
+    zone: &jiff::tz::TimeZone,
+) -> Result<jiff::Timestamp, Failure> {
+    let until = when::past(text, now, zone)?;
+    let Some(since) = since.filter(|since| *since > until) else { return Ok(until) };
+    match when::instant(text, Side::Ahead, now, zone) {
+        Ok(until) if until >= since => Ok(until),
+        _ => Err(Failure::usage(format!("`--until {text}` is before `--since`"))),
+    }
 }
 
 /// What is told of a connection.
@@ -150,6 +182,21 @@ fn write_cursor(file: &Path, position: &Resume) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_range_ends_in_the_past_where_it_can() {
+        let now: jiff::Timestamp = "2026-11-24T10:00:00Z".parse().unwrap();
+        let check = |until: &str, since: Option<&str>, expected: Option<&str>| {
+            let since = since.map(|since| since.parse().unwrap());
+            let got = end(until, since, now, &jiff::tz::TimeZone::UTC).ok();
+            assert_eq!(got, expected.map(|at| at.parse().unwrap()), "{until} {since:?}");
+        };
+        check("09:00", None, Some("2026-11-24T09:00:00Z"));
+        check("23:00:30", None, Some("2026-11-23T23:00:30Z"));
+        check("11:00", Some("2026-11-24T09:00:00Z"), Some("2026-11-24T11:00:00Z"));
+        check("2026-12-01T00:00:00Z", None, Some("2026-12-01T00:00:00Z"));
+        check("20m", Some("2026-11-24T09:50:00Z"), None);
+    }
 
     #[test]
     fn a_cursor_survives_and_nonsense_is_refused() {

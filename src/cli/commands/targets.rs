@@ -2,7 +2,6 @@
 //! failed does not keep the others from being done.
 use super::prelude::*;
 use crate::cli::args::Targets;
-use crate::cli::exit::refused;
 use crate::cli::glob;
 use crate::client::Connection;
 use crate::protocol::{Changed, Code, ListAgents, ListParams, Method, RpcError};
@@ -41,15 +40,19 @@ where
         app.answer(&changed, |_, _| text)?;
         return Ok(if failed == 0 { Outcome::Done } else { Outcome::SomeFailed });
     }
-    let names = expand(&mut connection, &targets.agents)?;
-    let several = names.len() > 1 || targets.agents.iter().any(|name| glob::is_glob(name));
+    let Expanded { names, unmatched } = expand(&mut connection, &targets.agents)?;
+    let several = names.len() + unmatched.len() > 1 || targets.agents.iter().any(|name| glob::is_glob(name));
     let asked: Vec<M::Params> = names.iter().map(|name| params(Some(name.clone()))).collect();
     let mut answers = connection.call_many::<M>(&asked)?;
     if !several {
         let changed = answers.pop().expect("one question has one answer")?;
         return answer_one(app, &names[0], &changed);
     }
-    let failed: Vec<u8> = answers.iter().filter_map(|answer| answer.as_ref().err()).map(refused).collect();
+    // what matched nothing is told with the others, and keeps none of them from being done
+    let names: Vec<String> =
+        names.into_iter().chain(unmatched.iter().map(|(pattern, _)| pattern.clone())).collect();
+    answers.extend(unmatched.into_iter().map(|(_, error)| Err(error)));
+    let failed = answers.iter().any(|answer| answer.is_err());
     if app.json {
         let all: Vec<Value> = names
             .iter()
@@ -72,7 +75,7 @@ where
             app.print(&text)?;
         }
     }
-    Ok(if failed.is_empty() { Outcome::Done } else { Outcome::SomeFailed })
+    Ok(if failed { Outcome::SomeFailed } else { Outcome::Done })
 }
 
 fn answer_one(app: &mut App, name: &str, changed: &Changed) -> Result<Outcome, Failure> {
@@ -80,14 +83,22 @@ fn answer_one(app: &mut App, name: &str, changed: &Changed) -> Result<Outcome, F
     Ok(Outcome::Done)
 }
 
-/// Names for names and globs, each once, in the order in which they were given.
-fn expand(connection: &mut Connection, given: &[String]) -> Result<Vec<String>, Failure> {
+/// What the given names and globs stand for.
+struct Expanded {
+    /// Each once, in the order in which they were given.
+    names: Vec<String>,
+    /// Globs that match nothing.
+    unmatched: Vec<(String, RpcError)>,
+}
+
+/// Names for names and globs; an error if there is not one.
+fn expand(connection: &mut Connection, given: &[String]) -> Result<Expanded, Failure> {
     let known = if given.iter().any(|name| glob::is_glob(name)) {
         connection.call::<ListAgents>(&ListParams::default())?
     } else {
         Vec::new()
     };
-    let mut names: Vec<String> = Vec::new();
+    let (mut names, mut unmatched) = (Vec::<String>::new(), Vec::new());
     for pattern in given {
         let found: Vec<String> = if glob::is_glob(pattern) {
             let ids = known.iter().map(|agent| agent.agent_id.as_str());
@@ -97,7 +108,7 @@ fn expand(connection: &mut Connection, given: &[String]) -> Result<Vec<String>, 
         };
         if found.is_empty() {
             let error = RpcError::new(Code::NoSuchAgent, format!("no agent matches `{pattern}`"));
-            return Err(error.hint("`bgagent list` shows all agents").into());
+            unmatched.push((pattern.clone(), error.hint("`bgagent list` shows all agents")));
         }
         for name in found {
             if !names.contains(&name) {
@@ -105,7 +116,13 @@ fn expand(connection: &mut Connection, given: &[String]) -> Result<Vec<String>, 
             }
         }
     }
-    Ok(names)
+    match (names.is_empty(), unmatched.pop()) {
+        (true, Some((_, error))) => Err(error.into()),
+        (_, last) => {
+            unmatched.extend(last);
+            Ok(Expanded { names, unmatched })
+        }
+    }
 }
 
 fn words(changed: &Changed) -> String {

@@ -1,7 +1,7 @@
 //! `tail`: one line per event.
 use super::{Screen, Tone, millis, plain, usd};
 use crate::client::StoredEvent;
-use crate::domain::{AgentId, Event, EventType, RunId};
+use crate::domain::{AgentId, Event, EventType, RunId, nearest};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -43,6 +43,37 @@ pub(in crate::cli) fn event_line(stored: &StoredEvent, screen: &Screen) -> Strin
     }
 }
 
+/// The types of events that a person means by a type, by the word that `tail` shows for it, or by a
+/// pattern of types. An error holds the nearest word, if one is near.
+pub(in crate::cli) fn event_types(text: &str) -> Result<Vec<String>, Option<&'static str>> {
+    let text = text.trim();
+    if text.contains(['*', '?']) {
+        let some = EventType::ALL.iter().any(|kind| crate::domain::glob(text, kind.as_str()));
+        return if some { Ok(vec![text.to_owned()]) } else { Err(None) };
+    }
+    if let Some(kind) = EventType::parse(text) {
+        return Ok(vec![kind.as_str().to_owned()]);
+    }
+    let short = text.replace(['_', '-'], " ").to_lowercase();
+    let mut found: Vec<String> = EventType::ALL
+        .iter()
+        .filter(|kind| kind_word(**kind).0 == short)
+        .map(|kind| kind.as_str().to_owned())
+        .collect();
+    if ENDS.contains(&short.as_str()) {
+        found.push(EventType::TaskError.as_str().to_owned());
+    }
+    if !found.is_empty() {
+        found.dedup();
+        return Ok(found);
+    }
+    let words = EventType::ALL.iter().map(|kind| kind.as_str());
+    Err(nearest(text, words.chain(EventType::ALL.iter().map(|kind| kind_word(*kind).0)).chain(ENDS)))
+}
+
+/// How an attempt may end that did not work.
+const ENDS: [&str; 5] = ["failed", "cancelled", "timed out", "interrupted", "unverified"];
+
 /// What happened, without when and to whom.
 pub(in crate::cli) fn event_words(event: &Event) -> String {
     format!("{} {}", word(event).0, gist(event)).trim_end().to_owned()
@@ -79,17 +110,21 @@ fn assemble(
 
 /// The type in a word.
 fn word(event: &Event) -> (&'static str, Tone) {
+    match event.payload["status"].as_str().filter(|_| event.kind == EventType::TaskError) {
+        Some("cancelled") => ("cancelled", Tone::Warn),
+        Some("timed_out") => ("timed out", Tone::Bad),
+        Some("interrupted") => ("interrupted", Tone::Bad),
+        Some("unverified") => ("unverified", Tone::Bad),
+        _ => kind_word(event.kind),
+    }
+}
+
+fn kind_word(kind: EventType) -> (&'static str, Tone) {
     use EventType as E;
-    match event.kind {
+    match kind {
         E::TaskStarted => ("started", Tone::Busy),
         E::TaskCompleted => ("completed", Tone::Good),
-        E::TaskError => match event.payload["status"].as_str() {
-            Some("cancelled") => ("cancelled", Tone::Warn),
-            Some("timed_out") => ("timed out", Tone::Bad),
-            Some("interrupted") => ("interrupted", Tone::Bad),
-            Some("unverified") => ("unverified", Tone::Bad),
-            _ => ("failed", Tone::Bad),
-        },
+        E::TaskError => ("failed", Tone::Bad),
         E::AgentStatus => ("status", Tone::Warn),
         E::UserMessage => ("asked", Tone::Plain),
         E::AgentThought => ("thought", Tone::Dim),

@@ -428,3 +428,21 @@ fn words() {
     assert_eq!([usd(0.0), usd(0.013), usd(12.3)], ["$0.00", "$0.0130", "$12.30"]);
     assert_eq!([bytes(1023), bytes(1024), bytes(18_153_472)], ["1023 B", "1.0 KiB", "17.3 MiB"]);
 }
+
+#[test]
+fn types_of_events_as_people_name_them() {
+    for (text, types) in [
+        ("background_task_output", Ok(&["background_task_output"][..])),
+        ("output", Ok(&["background_task_output"])),
+        ("failed", Ok(&["background_task_error"])),
+        ("timed_out", Ok(&["background_task_error"])),
+        ("Circuit", Ok(&["circuit_opened", "circuit_closed"])),
+        ("config_*", Ok(&["config_*"])),
+        ("nothing_*", Err(None)),
+        ("outptu", Err(Some("output"))),
+        ("nonsense", Err(None)),
+    ] {
+        let types = types.map(|types| types.iter().map(|&kind| kind.to_owned()).collect::<Vec<_>>());
+        assert_eq!(event_types(text), types, "{text}");
+    }
+}
