@@ -243,7 +243,9 @@ impl Engine {
         if !run.record.mode.is_normal() {
             return;
         }
-        if !outcome.said.is_empty() {
+        let remembers =
+            matches!(&spec.body, Body::Query(query) if matches!(query.memory, Memory::Session { .. }));
+        if remembers && !outcome.said.is_empty() {
             let change =
                 MemoryChange::Said { session: spec.session(), run: id, messages: outcome.said.clone() };
             self.push(now, Fact::Remembered(Box::new(change)));

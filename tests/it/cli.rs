@@ -126,7 +126,8 @@ fn a_file_without_agents_is_taken_for_half_written_unless_somebody_asks() {
     code(&daemon, &["reload"], 0, "- ticks");
     code(&daemon, &["health"], 0, "no agent is configured in");
     daemon.configure(FLEET);
-    daemon.until_event("the fleet", |event| event["payload"]["added"].as_array().is_some_and(|a| a.len() == 4));
+    daemon
+        .until_event("the fleet", |event| event["payload"]["added"].as_array().is_some_and(|a| a.len() == 4));
 }
 
 #[test]

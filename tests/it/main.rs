@@ -13,4 +13,5 @@ mod mcp;
 mod programs;
 mod simulation;
 mod support;
+mod thinking;
 mod wire;
