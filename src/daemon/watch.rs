@@ -92,7 +92,8 @@ pub(super) async fn run(
                         Code::InvalidConfig,
                         format!("{} is invalid; the configuration in force stays", path.display()),
                     );
-                    let _ = answer.send(Err(error.errors(errors.clone())));
+                    let diagnostics = rejected.diagnostics.iter().map(Diagnostic::to_json).collect();
+                    let _ = answer.send(Err(error.errors(errors.clone()).diagnostics(diagnostics)));
                 }
                 Message::Rejected { path: path.display().to_string(), errors }
             }
