@@ -288,7 +288,24 @@ async fn reload(services: Arc<Services>) -> Step {
     if services.reload.send(Reload::Asked(answer)).await.is_err() {
         return Step::Done(Err(down()));
     }
-    Step::Later(Box::pin(async move { answered.await.unwrap_or_else(|_| Err(down())) }))
+    Step::Later(Box::pin(async move {
+        let mut view = answered.await.unwrap_or_else(|_| Err(down()))?;
+        if view["changed"] == false {
+            // whoever watches the file was faster
+            view["last"] = json!(last_applied(&services).await?);
+        }
+        Ok(view)
+    }))
+}
+
+async fn last_applied(services: &Services) -> Result<Option<crate::domain::Event>, RpcError> {
+    let types = vec![crate::domain::EventType::ConfigApplied.as_str().to_owned()];
+    let filter = EventFilter { types, ..EventFilter::default() };
+    let read = services.store.read(move |reader| {
+        let cursor = reader.cursor_before_last(1, &filter)?;
+        reader.events_after(cursor, &filter, 1)
+    });
+    Ok(read.await.map_err(store_error)?.events.pop())
 }
 
 async fn stream(services: &Services, params: StreamParams) -> Step {
