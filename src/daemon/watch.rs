@@ -86,7 +86,6 @@ pub(super) async fn run(
             }
             Err(rejected) => {
                 let errors = errors_of(&rejected);
-                tracing::error!(path = %path.display(), count = errors.len(), "the configuration is invalid; the old one stays");
                 if let Some(answer) = answer {
                     let error = RpcError::new(
                         Code::InvalidConfig,
