@@ -418,7 +418,7 @@ pub struct RunsArgs {
     #[arg(long, value_name = "STATUS", value_parser = clap::builder::PossibleValuesParser::new(status_words()).map(|word| status_of(&word)))]
     pub status: Option<String>,
     /// At most so many
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: u64,
 }
 
@@ -493,7 +493,7 @@ pub struct NextArgs {
     #[arg(long = "for", value_name = "DURATION", default_value = "24h")]
     pub look: String,
     /// At most so many
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: u64,
 }
 
@@ -791,6 +791,8 @@ mod tests {
             "cancel",
             "status a b",
             "runs --status great",
+            "runs -n 0",
+            "next -n 0",
             "usage --by moon",
             "memory a forget",
             "completions tcsh",

@@ -199,6 +199,9 @@ impl Failure {
                 {
                     Some("leave --socket (or BGAGENT_SOCKET) away".into())
                 }
+                ClientError::Unreachable { socket, cause, .. } if cause.contains("Permission denied") => {
+                    Some(format!("{} belongs to another user: ask as that user", socket.display()))
+                }
                 ClientError::Unreachable { .. } => Some(super::service::how_to_start(paths)),
                 ClientError::Vanished { .. } => Some(
                     "whether it was done is not known; `bgagent status` shows whether the daemon is back"
@@ -321,6 +324,16 @@ mod tests {
         assert_eq!(failure.to_text(None), "bgagent: no agent `nwes`\nhint: did you mean `news`?\n");
         let json = r#"{"error":{"code":4,"hint":"did you mean `news`?","message":"no agent `nwes`"}}"#;
         assert_eq!(failure.to_json(None).to_string(), json);
+    }
+
+    #[test]
+    fn a_socket_of_somebody_else_is_no_reason_to_start_a_daemon() {
+        let failure = Failure::Client(ClientError::Unreachable {
+            socket: "/run/x.sock".into(),
+            cause: "Permission denied (os error 13)".into(),
+            listener: None,
+        });
+        assert_eq!(failure.hint(None).unwrap(), "/run/x.sock belongs to another user: ask as that user");
     }
 
     #[test]

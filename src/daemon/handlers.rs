@@ -438,8 +438,19 @@ async fn find_run(services: &Services, text: &str) -> Result<RunRow, RpcError> {
     let wanted = text.to_owned();
     match services.store.read(move |reader| reader.find_run(&wanted)).await.map_err(store_error)? {
         FoundRun::One(row) => Ok(*row),
-        FoundRun::None => Err(RpcError::new(Code::NoSuchRun, format!("no run `{text}`"))
-            .hint("`bgagent runs` lists the newest")),
+        FoundRun::None => {
+            let error = RpcError::new(Code::NoSuchRun, format!("no run `{text}`"));
+            if known_agent(services, text).await.is_ok() {
+                let hint = format!("`{text}` is an agent: bgagent status {text}, or bgagent runs {text}");
+                return Err(error.hint(hint));
+            }
+            let short = text.len() < 4 && text.bytes().all(|c| c.is_ascii_hexdigit());
+            Err(error.hint(if short {
+                "give at least the last 4 digits of its id; `bgagent runs` lists the newest"
+            } else {
+                "`bgagent runs` lists the newest"
+            }))
+        }
         FoundRun::Several(ids) => {
             let some: Vec<String> = ids.iter().take(5).map(RunId::to_string).collect();
             Err(RpcError::new(Code::NoSuchRun, format!("`{text}` names several runs: {}", some.join(", ")))

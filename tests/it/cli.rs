@@ -216,3 +216,31 @@ fn logs_that_follow_outlive_the_daemon() {
     let status = wait_for("the end of the logs", || logs.try_wait().expect("a child"));
     assert_eq!(status.code(), Some(0));
 }
+
+#[test]
+fn hints_lead_on() {
+    let mut daemon = Daemon::start(FLEET);
+    code(&daemon, &["show", "c"], 4, "at least the last 4 digits");
+    code(&daemon, &["show", "good"], 4, "`good` is an agent");
+    code(&daemon, &["stop", "ticks"], 0, "stopped");
+    code(&daemon, &["next", "ticks"], 0, "ticks is stopped: bgagent start ticks");
+    code(&daemon, &["resume", "--all"], 0, "nothing to resume: no agent is paused");
+    daemon.ok(&["reload"]);
+    code(&daemon, &["run", "bad", "--wait"], 1, "");
+    assert!(daemon.log().contains("bad: run ") && daemon.log().contains("exit status 3"), "{}", daemon.log());
+    daemon.configure("[agents.a]\ncommand = 7\n");
+    code(&daemon, &["reload"], 78, "");
+    wait_for("the log", || daemon.log().contains("agents.toml:2:").then_some(()));
+    daemon.down();
+    let install = |config: &str| {
+        daemon.configure(config);
+        let mut command = daemon.command(&["service", "install", "--no-start"]);
+        let output = command.env("HOME", daemon.path("home")).env_remove("XDG_CONFIG_HOME").output();
+        let output = output.expect("it starts");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = install("[agents.a]\ncommand = 7\n");
+    assert_eq!(code, Some(78), "{said}");
+    let (code, said) = install(FLEET);
+    assert!(code == Some(0) && (cfg!(target_os = "macos") || said.contains("ReadWritePaths=")), "{code:?} {said}");
+}
