@@ -415,11 +415,34 @@ pub struct RunsArgs {
     #[arg(value_name = "AGENT", add = ArgValueCompleter::new(complete::agents))]
     pub agent: Option<String>,
     /// Only with this status
-    #[arg(long, value_name = "STATUS", value_parser = clap::builder::PossibleValuesParser::new(STATUSES))]
+    #[arg(long, value_name = "STATUS", value_parser = clap::builder::PossibleValuesParser::new(status_words()).map(|word| status_of(&word)))]
     pub status: Option<String>,
     /// At most so many
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: u64,
+}
+
+/// What `--status` takes: the words of the protocol; those that the table shows are as good.
+fn status_words() -> impl Iterator<Item = clap::builder::PossibleValue> {
+    STATUSES.into_iter().map(|word| {
+        let value = clap::builder::PossibleValue::new(word);
+        match word {
+            "completed" => value.alias("ok"),
+            "timed_out" => value.aliases(["timed out", "timed-out"]),
+            "waiting_approval" => value.alias("waits for you"),
+            _ => value,
+        }
+    })
+}
+
+fn status_of(word: &str) -> String {
+    match word {
+        "ok" => "completed",
+        "timed out" | "timed-out" => "timed_out",
+        "waits for you" => "waiting_approval",
+        word => word,
+    }
+    .to_owned()
 }
 
 /// Words of [`crate::domain::RunStatus`].
@@ -470,7 +493,7 @@ pub struct NextArgs {
     #[arg(long = "for", value_name = "DURATION", default_value = "24h")]
     pub look: String,
     /// At most so many
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: u64,
 }
 
@@ -710,6 +733,7 @@ mod tests {
             "skip a",
             "runs",
             "runs a --status failed --limit 3",
+            "runs --status ok",
             "show r",
             "logs a -f",
             "next",
@@ -767,6 +791,8 @@ mod tests {
             "cancel",
             "status a b",
             "runs --status great",
+            "runs -n 0",
+            "next -n 0",
             "usage --by moon",
             "memory a forget",
             "completions tcsh",

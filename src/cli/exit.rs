@@ -1,7 +1,7 @@
 //! How a command ends: every way to fail, with its exit code (section 9), its sentence and its
 //! hint.
 use crate::client::ClientError;
-use crate::config::{Paths, Rejected};
+use crate::config::{Diagnostic, Paths, Rejected};
 use crate::protocol::{Code, RpcError};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -47,8 +47,10 @@ pub enum Failure {
     Config {
         /// Which file.
         path: PathBuf,
-        /// Every error, rendered.
+        /// Every error, rendered. Empty: the file can't even be read.
         errors: Vec<String>,
+        /// The same for programs.
+        diagnostics: Vec<Diagnostic>,
     },
     /// The daemon can't be asked.
     Client(ClientError),
@@ -116,8 +118,13 @@ impl Failure {
 
     /// An invalid configuration.
     pub fn rejected(rejected: &Rejected, color: bool) -> Self {
-        let rendered = crate::config::render(&rejected.diagnostics, &rejected.text, &rejected.path, color);
-        Self::Config { path: rejected.path.clone(), errors: vec![rendered] }
+        let (path, diagnostics) = (rejected.path.clone(), rejected.diagnostics.clone());
+        let errors = if rejected.is_unreadable() {
+            Vec::new()
+        } else {
+            vec![crate::config::render(&diagnostics, &rejected.text, &path, color)]
+        };
+        Self::Config { path, errors, diagnostics }
     }
 
     /// Its exit code.
@@ -146,7 +153,15 @@ impl Failure {
             | Self::Conflict { what, .. }
             | Self::TimedOut { what, .. }
             | Self::Negative { what, .. } => what.clone(),
-            Self::Config { path, .. } => format!("{} is not valid", path.display()),
+            Self::Config { errors, diagnostics, .. } if errors.is_empty() && !diagnostics.is_empty() => {
+                diagnostics[0].message.clone()
+            }
+            Self::Config { path, diagnostics, .. } => {
+                let errors = diagnostics.iter().filter(|one| one.is_error).count();
+                let count = |n: usize, what| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+                let warnings = count(diagnostics.len() - errors, "warning");
+                format!("{} is not valid: {}, {warnings}", path.display(), count(errors, "error"))
+            }
             Self::Io { doing, path, cause } => format!("can't {doing} {}: {cause}", path.display()),
             Self::BrokenPipe => "the reader of the output is gone".into(),
             Self::Client(error @ ClientError::Unreachable { listener: Some(listener), socket, .. }) => {
@@ -174,12 +189,18 @@ impl Failure {
             Self::Conflict { hint, .. } | Self::TimedOut { hint, .. } | Self::Negative { hint, .. } => {
                 Some(hint.clone())
             }
+            Self::Config { errors, diagnostics, .. } if errors.is_empty() => {
+                diagnostics.first().and_then(|one| one.hint.clone())
+            }
             Self::Config { .. } | Self::Io { .. } | Self::BrokenPipe => None,
             Self::Client(error) => match error {
                 ClientError::Unreachable { listener: Some(listener), socket, .. }
                     if crate::client::is_alive(listener.pid) && listener.socket != *socket =>
                 {
                     Some("leave --socket (or BGAGENT_SOCKET) away".into())
+                }
+                ClientError::Unreachable { socket, cause, .. } if cause.contains("Permission denied") => {
+                    Some(format!("{} belongs to another user: ask as that user", socket.display()))
                 }
                 ClientError::Unreachable { .. } => Some(super::service::how_to_start(paths)),
                 ClientError::Vanished { .. } => Some(
@@ -226,8 +247,17 @@ impl Failure {
     /// As a program reads it: one line of JSON.
     pub fn to_json(&self, paths: Option<&Paths>) -> Value {
         let mut error = json!({"code": self.code(), "message": self.what(), "hint": self.hint(paths)});
-        if !self.errors().is_empty() {
-            error["errors"] = json!(self.errors());
+        match self {
+            Self::Config { diagnostics, .. } => {
+                error["errors"] = diagnostics.iter().map(Diagnostic::to_json).collect();
+            }
+            Self::Client(ClientError::Refused(RpcError { data: Some(data), .. }))
+                if !data.diagnostics.is_empty() =>
+            {
+                error["errors"] = json!(data.diagnostics);
+            }
+            _ if !self.errors().is_empty() => error["errors"] = json!(self.errors()),
+            _ => {}
         }
         json!({"error": error})
     }
@@ -257,7 +287,7 @@ mod tests {
         let rpc = |code| Failure::from(RpcError::new(code, "x"));
         let table = [
             (Failure::usage("x"), 2),
-            (Failure::Config { path: "x".into(), errors: vec![] }, 78),
+            (Failure::Config { path: "x".into(), errors: vec![], diagnostics: vec![] }, 78),
             (Failure::io("read", Path::new("x"), io::ErrorKind::NotFound.into()), 74),
             (Failure::Conflict { what: "x".into(), hint: "y".into() }, 5),
             (Failure::TimedOut { what: "x".into(), hint: "y".into() }, 7),
@@ -294,6 +324,16 @@ mod tests {
         assert_eq!(failure.to_text(None), "bgagent: no agent `nwes`\nhint: did you mean `news`?\n");
         let json = r#"{"error":{"code":4,"hint":"did you mean `news`?","message":"no agent `nwes`"}}"#;
         assert_eq!(failure.to_json(None).to_string(), json);
+    }
+
+    #[test]
+    fn a_socket_of_somebody_else_is_no_reason_to_start_a_daemon() {
+        let failure = Failure::Client(ClientError::Unreachable {
+            socket: "/run/x.sock".into(),
+            cause: "Permission denied (os error 13)".into(),
+            listener: None,
+        });
+        assert_eq!(failure.hint(None).unwrap(), "/run/x.sock belongs to another user: ask as that user");
     }
 
     #[test]

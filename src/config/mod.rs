@@ -90,6 +90,23 @@ pub struct Diagnostic {
     pub hint: Option<String>,
 }
 
+impl Diagnostic {
+    /// For programs.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "severity": if self.is_error { "error" } else { "warning" }, "line": self.line,
+            "column": self.column, "message": self.message, "hint": self.hint,
+        })
+    }
+}
+
+impl Rejected {
+    /// Could the file not even be read?
+    pub fn is_unreadable(&self) -> bool {
+        self.text.is_empty() && self.diagnostics.iter().all(|one| one.is_error && one.span.is_none())
+    }
+}
+
 /// Reads, validates and resolves a file. All errors are found in one go.
 pub fn load(path: &Path, context: &Context<'_>) -> Result<Loaded, Box<Rejected>> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());

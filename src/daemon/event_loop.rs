@@ -351,7 +351,9 @@ impl EventLoop {
         let mut storage_is_back = false;
         if !facts.is_empty() {
             let last_results = results_of(&facts);
+            let told: Vec<_> = facts.iter().filter_map(|entry| super::log::line_of(&entry.fact)).collect();
             let (committed, was_down) = self.commit(facts).await?;
+            told.iter().for_each(super::log::say);
             refused.extend(committed.refused);
             newest = committed.last.0;
             self.actor.completed(last_results);

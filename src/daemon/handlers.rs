@@ -278,7 +278,24 @@ async fn reload(services: Arc<Services>) -> Step {
     if services.reload.send(Reload::Asked(answer)).await.is_err() {
         return Step::Done(Err(down()));
     }
-    Step::Later(Box::pin(async move { answered.await.unwrap_or_else(|_| Err(down())) }))
+    Step::Later(Box::pin(async move {
+        let mut view = answered.await.unwrap_or_else(|_| Err(down()))?;
+        if view["changed"] == false {
+            // whoever watches the file was faster
+            view["last"] = json!(last_applied(&services).await?);
+        }
+        Ok(view)
+    }))
+}
+
+async fn last_applied(services: &Services) -> Result<Option<crate::domain::Event>, RpcError> {
+    let types = vec![crate::domain::EventType::ConfigApplied.as_str().to_owned()];
+    let filter = EventFilter { types, ..EventFilter::default() };
+    let read = services.store.read(move |reader| {
+        let cursor = reader.cursor_before_last(1, &filter)?;
+        reader.events_after(cursor, &filter, 1)
+    });
+    Ok(read.await.map_err(store_error)?.events.pop())
 }
 
 async fn stream(services: &Services, params: StreamParams) -> Step {
@@ -411,8 +428,19 @@ async fn find_run(services: &Services, text: &str) -> Result<RunRow, RpcError> {
     let wanted = text.to_owned();
     match services.store.read(move |reader| reader.find_run(&wanted)).await.map_err(store_error)? {
         FoundRun::One(row) => Ok(*row),
-        FoundRun::None => Err(RpcError::new(Code::NoSuchRun, format!("no run `{text}`"))
-            .hint("`bgagent runs` lists the newest")),
+        FoundRun::None => {
+            let error = RpcError::new(Code::NoSuchRun, format!("no run `{text}`"));
+            if known_agent(services, text).await.is_ok() {
+                let hint = format!("`{text}` is an agent: bgagent status {text}, or bgagent runs {text}");
+                return Err(error.hint(hint));
+            }
+            let short = text.len() < 4 && text.bytes().all(|c| c.is_ascii_hexdigit());
+            Err(error.hint(if short {
+                "give at least the last 4 digits of its id; `bgagent runs` lists the newest"
+            } else {
+                "`bgagent runs` lists the newest"
+            }))
+        }
         FoundRun::Several(ids) => {
             let some: Vec<String> = ids.iter().take(5).map(RunId::to_string).collect();
             Err(RpcError::new(Code::NoSuchRun, format!("`{text}` names several runs: {}", some.join(", ")))

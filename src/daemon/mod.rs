@@ -9,6 +9,7 @@ mod explain;
 mod handlers;
 mod listen;
 mod lock;
+mod log;
 mod outbox;
 mod retention;
 mod session;

@@ -50,6 +50,7 @@ pub(super) fn answer(
             modified: changed,
             removed,
             warnings,
+            last: None,
         }),
     };
     view.map_err(|error| RpcError::new(Code::Internal, error.to_string()))

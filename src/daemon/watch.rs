@@ -86,13 +86,13 @@ pub(super) async fn run(
             }
             Err(rejected) => {
                 let errors = errors_of(&rejected);
-                tracing::error!(path = %path.display(), count = errors.len(), "the configuration is invalid; the old one stays");
                 if let Some(answer) = answer {
                     let error = RpcError::new(
                         Code::InvalidConfig,
                         format!("{} is invalid; the configuration in force stays", path.display()),
                     );
-                    let _ = answer.send(Err(error.errors(errors.clone())));
+                    let diagnostics = rejected.diagnostics.iter().map(Diagnostic::to_json).collect();
+                    let _ = answer.send(Err(error.errors(errors.clone()).diagnostics(diagnostics)));
                 }
                 Message::Rejected { path: path.display().to_string(), errors }
             }

@@ -323,8 +323,13 @@ impl Engine {
                 Ok(self.stop_agent(now, agent, reason.clone(), *mode))
             }
             (Command::Stop(_, _, mode), Stopped) => {
-                self.end_live(now, agent, *mode, "the agent was stopped");
-                Ok(self.unchanged(agent, "already stopped"))
+                let (ended, _) = self.end_live(now, agent, *mode, "the agent was stopped");
+                let how = if *mode == StopMode::Kill { "killed" } else { "ended" };
+                let note = match ended {
+                    0 => "already stopped".to_owned(),
+                    ended => format!("already stopped; {ended} run(s) being {how}"),
+                };
+                Ok(self.unchanged(agent, &note))
             }
             (
                 Command::Run(..)

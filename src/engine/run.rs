@@ -300,6 +300,11 @@ impl Engine {
             }
             (desired, _) => Some(format!("agent is {desired}; this run was asked for by hand")),
         };
+        let note = match (note, state.spec.gate.is_some()) {
+            (note, false) => note,
+            (None, true) => Some("its gate is not asked: this run was asked for by hand".to_owned()),
+            (Some(note), true) => Some(format!("{note}, and its gate is not asked")),
+        };
         if state.spec.overlap == Overlap::CancelPrevious {
             self.cancel_previous(now, agent);
         }

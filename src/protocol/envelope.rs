@@ -92,6 +92,9 @@ pub struct ErrorData {
     /// Every error of a configuration, rendered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<String>,
+    /// The same for programs: objects with `severity`, `line`, `column`, `message` and `hint`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diagnostics: Vec<Value>,
 }
 
 impl RpcError {
@@ -109,6 +112,12 @@ impl RpcError {
     /// The same with a list of errors.
     pub fn errors(mut self, errors: Vec<String>) -> Self {
         self.data.get_or_insert_default().errors = errors;
+        self
+    }
+
+    /// The same with the errors as objects.
+    pub fn diagnostics(mut self, diagnostics: Vec<Value>) -> Self {
+        self.data.get_or_insert_default().diagnostics = diagnostics;
         self
     }
 

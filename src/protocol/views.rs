@@ -475,6 +475,10 @@ pub struct ReloadView {
     /// What `bgagent check` would warn of, rendered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// If nothing changed: the event of the last time that something did. The file is watched, so
+    /// that may have been a moment ago.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Event>,
 }
 
 /// A subscription.

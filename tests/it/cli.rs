@@ -146,3 +146,102 @@ fn names_that_nobody_has_are_said_wherever_they_are_given() {
     code(&daemon, &["reload"], 0, "");
     code(&daemon, &["tail", "good", "--no-follow"], 0, "completed");
 }
+
+#[test]
+fn answers_say_what_a_newcomer_asks_next() {
+    let daemon = Daemon::start(
+        &(FLEET.to_owned() + "[agents.gated]\ncommand = [\"true\"]\ngate = { command = [\"false\"] }\n"),
+    );
+    code(&daemon, &["run", "good", "--wait"], 0, "fine");
+    code(&daemon, &["run", "bad", "--wait"], 1, "hint: bgagent logs ");
+    code(&daemon, &["run", "gated", "--wait"], 0, "its gate is not asked");
+    code(&daemon, &["runs", "--status", "ok"], 0, "good");
+    let run = daemon.ok(&["run", "long"]).trim().to_owned();
+    daemon.until("background_task_started", "long");
+    daemon.ok(&["stop", "long", "--drain", "--json"]);
+    code(&daemon, &["stop", "long", "--now"], 0, "already stopped; 1 run(s) being killed");
+    wait_for("the end", || daemon.ok(&["show", &run]).contains("cancelled").then_some(()));
+    code(&daemon, &["cancel", &run], 0, "is cancelled already");
+    let run = daemon.ok(&["run", "long"]).trim().to_owned();
+    code(&daemon, &["cancel", &run], 0, "is ");
+    daemon.configure("[agents.newone]\ncommand = [\"true\"]\n");
+    daemon.until_event("the watcher", |event| {
+        event["type"] == "config_applied" && event["payload"]["added"][0] == "newone"
+    });
+    code(&daemon, &["reload"], 0, "already in force");
+    code(&daemon, &["reload"], 0, "+newone");
+}
+
+#[test]
+fn a_bad_file_is_told_to_programs_as_objects_and_counted_for_people() {
+    let daemon = Daemon::start("[daemon]\nreload = \"manual\"\n[agents.a]\ncommand = [\"true\"]\n");
+    daemon.configure("[daemon]\nreload = \"manual\"\n[agents.a]\ncommand = 7\nretry = 3\n");
+    for args in [&["check", "--json"][..], &["reload", "--json"]] {
+        let output = daemon.run(args);
+        assert_eq!(output.status.code(), Some(78));
+        let error: Value = serde_json::from_slice(&output.stderr).expect("JSON");
+        let errors = error["error"]["errors"].as_array().expect("a list");
+        assert_eq!(errors.len(), 2, "{error}");
+        assert_eq!((&errors[0]["severity"], &errors[0]["line"]), (&"error".into(), &4.into()), "{error}");
+    }
+    code(&daemon, &["check"], 78, "is not valid: 2 errors, 0 warnings");
+    std::fs::remove_file(daemon.path("agents.toml")).expect("it is there");
+    let output = daemon.run(&["check"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains("can't be read") && !said.contains("not valid") && said.contains("hint: "), "{said}");
+}
+
+#[test]
+fn logs_that_follow_outlive_the_daemon() {
+    let release = tempfile::NamedTempFile::new().expect("a file");
+    let wait = format!("while [ -e {} ]; do sleep 0.05; done; echo second", release.path().display());
+    let mut daemon = Daemon::start(&format!("[agents.a]\ncommand = \"echo first; {wait}\"\n"));
+    daemon.ok(&["run", "a"]);
+    daemon.until("background_task_output", "a");
+    let mut logs = daemon.command(&["logs", "a", "-f"]);
+    let mut logs = logs
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut first = [0; 6];
+    std::io::Read::read_exact(logs.stdout.as_mut().expect("a pipe"), &mut first).expect("output");
+    daemon.kill();
+    let mut said = std::io::BufReader::new(logs.stderr.take().expect("a pipe"));
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut said, &mut line).expect("a note");
+    assert!(line.contains("waiting"), "{line}");
+    release.close().expect("it can be removed");
+    daemon.up();
+    let status = wait_for("the end of the logs", || logs.try_wait().expect("a child"));
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn hints_lead_on() {
+    let mut daemon = Daemon::start(FLEET);
+    code(&daemon, &["show", "c"], 4, "at least the last 4 digits");
+    code(&daemon, &["show", "good"], 4, "`good` is an agent");
+    code(&daemon, &["stop", "ticks"], 0, "stopped");
+    code(&daemon, &["next", "ticks"], 0, "ticks is stopped: bgagent start ticks");
+    code(&daemon, &["resume", "--all"], 0, "nothing to resume: no agent is paused");
+    daemon.ok(&["reload"]);
+    code(&daemon, &["run", "bad", "--wait"], 1, "");
+    assert!(daemon.log().contains("bad: run ") && daemon.log().contains("exit status 3"), "{}", daemon.log());
+    daemon.configure("[agents.a]\ncommand = 7\n");
+    code(&daemon, &["reload"], 78, "");
+    wait_for("the log", || daemon.log().contains("agents.toml:2:").then_some(()));
+    daemon.down();
+    let install = |config: &str| {
+        daemon.configure(config);
+        let mut command = daemon.command(&["service", "install", "--no-start"]);
+        let output = command.env("HOME", daemon.path("home")).env_remove("XDG_CONFIG_HOME").output();
+        let output = output.expect("it starts");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = install("[agents.a]\ncommand = 7\n");
+    assert_eq!(code, Some(78), "{said}");
+    let (code, said) = install(FLEET);
+    assert!(code == Some(0) && (cfg!(target_os = "macos") || said.contains("ReadWritePaths=")), "{code:?} {said}");
+}

@@ -29,7 +29,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Fa
                 })
             })
             .collect();
-        let warnings: Vec<Value> = loaded.warnings.iter().map(diagnostic).collect();
+        let warnings: Vec<Value> = loaded.warnings.iter().map(Diagnostic::to_json).collect();
         app.print_json(&json!({"path": loaded.fleet.path, "agents": agents, "warnings": warnings}))?;
         return Ok(Outcome::Done);
     }
@@ -90,8 +90,4 @@ fn next_times(agent: &AgentSpec, now: Timestamp) -> Vec<Timestamp> {
     let calendar = Calendar { schedule: &agent.schedule, anchor: now, first_run: agent.first_run };
     let before = now - SignedDuration::from_micros(1);
     std::iter::successors(calendar.next_after(before), |at| calendar.next_after(*at)).take(TIMES).collect()
-}
-
-fn diagnostic(one: &Diagnostic) -> Value {
-    json!({"message": one.message, "line": one.line, "column": one.column, "hint": one.hint})
 }

@@ -2,7 +2,8 @@
 use super::prelude::*;
 use crate::cli::args::LogsArgs;
 use crate::cli::render::{bytes, output};
-use crate::client::{ClientError, Connection};
+use super::tail::words;
+use crate::client::{Backoff, ClientError, Connection, Note, Timeouts};
 use crate::domain::{RunId, RunStatus};
 use crate::protocol::{Code, GetRunOutput, OutputParams, OutputView};
 use std::time::Duration;
@@ -25,13 +26,28 @@ pub(in crate::cli) fn run(app: &mut App, args: &LogsArgs) -> Result<Outcome, Fai
     }
     loop {
         show(app, &view)?;
-        match page(&mut connection, &mut params, &view)? {
+        let more = match page(&mut connection, &mut params, &view) {
+            // reading changes nothing, so it simply goes on where it was
+            Err(error) if args.follow && error.is_passing() => {
+                connection = again(app)?;
+                view.chunks.clear();
+                continue;
+            }
+            more => more?,
+        };
+        match more {
             Some(more) => view = more,
             None if args.follow && view.status.is_some_and(|status| !status.is_final()) => {
                 app.flush()?;
                 std::thread::sleep(PERIOD);
-                let status = ask(&mut connection, &mut params, &view)?;
-                view = status;
+                match ask(&mut connection, &mut params, &view) {
+                    Ok(status) => view = status,
+                    Err(error) if error.is_passing() => {
+                        connection = again(app)?;
+                        view.chunks.clear();
+                    }
+                    Err(error) => return Err(error.into()),
+                }
             }
             None => break,
         }
@@ -41,6 +57,25 @@ pub(in crate::cli) fn run(app: &mut App, args: &LogsArgs) -> Result<Outcome, Fai
         app.note(&format!("-- {} between the head and the tail were not kept", bytes(view.dropped_bytes)));
     }
     Ok(Outcome::Done)
+}
+
+/// A new connection, as soon as there is a daemon.
+fn again(app: &mut App) -> Result<Connection, Failure> {
+    app.flush()?;
+    app.note(&words(&Note::Gone { last: None }));
+    let Backoff { first: mut delay, max } = Backoff::default();
+    let address = app.address()?;
+    loop {
+        match Connection::open(&address, Timeouts::default()) {
+            Ok(connection) => {
+                app.note(&words(&Note::Back));
+                return Ok(connection);
+            }
+            Err(error) if error.is_passing() => std::thread::sleep(delay),
+            Err(error) => return Err(error.into()),
+        }
+        delay = (delay * 2).min(max);
+    }
 }
 
 fn show(app: &mut App, view: &OutputView) -> Result<(), Failure> {
@@ -90,7 +125,7 @@ fn page(
     connection: &mut Connection,
     params: &mut OutputParams,
     view: &OutputView,
-) -> Result<Option<OutputView>, Failure> {
+) -> Result<Option<OutputView>, ClientError> {
     if view.chunks.is_empty() {
         return Ok(None);
     }
@@ -103,9 +138,9 @@ fn ask(
     connection: &mut Connection,
     params: &mut OutputParams,
     view: &OutputView,
-) -> Result<OutputView, Failure> {
+) -> Result<OutputView, ClientError> {
     params.after = Some(view.position);
-    Ok(connection.call::<GetRunOutput>(params)?)
+    connection.call::<GetRunOutput>(params)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@ use super::prelude::*;
 use crate::cli::args::NextArgs;
 use crate::cli::when;
 use crate::domain::Desired;
-use crate::protocol::{NextParams, NextSlots, SlotView};
+use crate::protocol::{ListAgents, ListParams, NextParams, NextSlots, SlotView};
 
 pub(in crate::cli) fn run(app: &mut App, args: &NextArgs) -> Result<Outcome, Failure> {
     let look = when::duration(&args.look)?;
@@ -12,8 +12,15 @@ pub(in crate::cli) fn run(app: &mut App, args: &NextArgs) -> Result<Outcome, Fai
         for_secs: Some(look.unsigned_abs().as_secs()),
         limit: Some(args.limit),
     };
-    let slots = app.connect()?.call::<NextSlots>(&params)?;
+    let mut connection = app.connect()?;
+    let slots = connection.call::<NextSlots>(&params)?;
     if slots.is_empty() && !app.json {
+        if !args.agents.is_empty() {
+            let agents = connection.call::<ListAgents>(&ListParams { agents: args.agents.clone() })?;
+            for agent in agents.iter().filter(|agent| agent.state == Desired::Stopped) {
+                app.note(&format!("{0} is stopped: bgagent start {0}", agent.agent_id));
+            }
+        }
         app.note(&format!("nothing is due within {}", args.look));
         return Ok(Outcome::Done);
     }

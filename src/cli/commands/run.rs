@@ -43,9 +43,22 @@ pub(super) fn start(
     if !follow {
         return Ok(Outcome::Done);
     }
+    tell_of_interrupt(&started);
     match wait(app, &started, deadline)? {
         End::Ended(run) => {
-            app.answer(&*run, outcome_line)?;
+            app.answer(&*run, |run, screen| {
+                let result = run.result.as_deref().map(first_line).filter(|line| !line.is_empty());
+                outcome_line(run, screen) + &result.map(|line| format!("{line}\n")).unwrap_or_default()
+            })?;
+            if !app.json {
+                app.flush()?;
+                for warning in &run.warnings {
+                    app.note(&format!("warning: {}", plain(warning)));
+                }
+                if run.error.is_some() {
+                    app.note(&format!("hint: bgagent logs {}", run.run_id.short()));
+                }
+            }
             Ok(if run.status == RunStatus::Completed { Outcome::Done } else { Outcome::Negative })
         }
         End::GateClosed(cause) => {
@@ -62,6 +75,24 @@ pub(super) fn start(
             hint: format!("it goes on: `bgagent show {0}`, `bgagent cancel {0}`", started.run_id.short()),
         }),
     }
+}
+
+/// The first line that says anything.
+fn first_line(text: &str) -> String {
+    plain(text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default())
+}
+
+/// An interrupt ends the command and not the run, and that is said.
+fn tell_of_interrupt(started: &RunStarted) {
+    let run = started.run_id.short();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let Ok(runtime) = runtime else { return };
+        if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
+            let _ = writeln!(std::io::stderr(), "\nrun {run} goes on: bgagent cancel {run}");
+            std::process::exit(130);
+        }
+    });
 }
 
 enum End {

@@ -20,7 +20,15 @@ pub(in crate::cli) fn run(app: &mut App, command: &ServiceCommand) -> Result<Out
     }
 }
 
+/// What surprises whoever tried an agent by hand before.
+const HARDENED: &str = "the service has a /tmp of its own (PrivateTmp) and can write only below your home (ProtectSystem);\n\
+    to open a path: systemctl --user edit bgagent, and there:\n  [Service]\n  ReadWritePaths=/srv/data\n  PrivateTmp=no";
+
 fn install(app: &mut App, file: &Path, start: bool) -> Result<Outcome, Failure> {
+    // a service that can't start would only be found in the journal
+    let config = app.paths()?.config.clone();
+    crate::config::load(&config, &crate::config::Context::system(app.screen.now))
+        .map_err(|rejected| Failure::rejected(&rejected, app.stderr_color))?;
     let program =
         std::env::current_exe().map_err(|cause| Failure::io("find", Path::new("this program"), cause))?;
     let installation = Installation {
@@ -36,6 +44,9 @@ fn install(app: &mut App, file: &Path, start: bool) -> Result<Outcome, Failure> 
         if MACOS { service::launchd_plist(&installation) } else { service::systemd_unit(&installation) };
     write(file, &text)?;
     app.note(&format!("wrote {}", file.display()));
+    if !MACOS {
+        app.note(HARDENED);
+    }
     let mut steps = Vec::new();
     if start {
         steps = if MACOS { start_launchd(file) } else { start_systemd() };

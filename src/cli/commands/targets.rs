@@ -36,7 +36,12 @@ where
                 &app.screen,
             )
         });
-        let text = if changed.agents.is_empty() { "no agents\n".to_owned() } else { lines.collect() };
+        let text = match (changed.agents.is_empty(), M::NAME) {
+            (false, _) => lines.collect(),
+            (true, "resume_agent") => "nothing to resume: no agent is paused\n".to_owned(),
+            (true, "pause_agent") => "nothing to pause: no agent is active\n".to_owned(),
+            (true, _) => "no agents\n".to_owned(),
+        };
         app.answer(&changed, |_, _| text)?;
         return Ok(if failed == 0 { Outcome::Done } else { Outcome::SomeFailed });
     }

@@ -100,10 +100,20 @@ fn assemble(
     let form = if screen.width.is_some() && local.date() == today { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
     let time = screen.paint(Tone::Dim, &local.strftime(form).to_string());
     let name = agent.map_or("-", AgentId::as_str);
+    let name_width = name.len();
     let pad = " ".repeat(14_usize.saturating_sub(name.len()));
     let name = agent.map_or_else(|| screen.paint(Tone::Dim, "-"), |agent| screen.agent(agent));
+    let word_width = word.chars().count();
     let word = screen.paint(tone, &format!("{:<11}", plain(word)));
     let run = run.map_or_else(|| " ".repeat(8), RunId::short);
+    // one event is one line of the terminal
+    let before = local.strftime(form).to_string().len() + name_width.max(14) + word_width.max(11) + 8 + 8;
+    let gist = match screen.width.map(|width| width.saturating_sub(before).max(20)) {
+        Some(room) if gist.chars().count() > room => {
+            gist.chars().take(room - 1).chain(['…']).collect()
+        }
+        _ => gist.to_owned(),
+    };
     let line = format!("{time}  {name}{pad}  {word}  {}  {gist}", screen.paint(Tone::Dim, &run));
     line.trim_end().to_owned() + "\n"
 }
@@ -158,6 +168,11 @@ fn kind_word(kind: EventType) -> (&'static str, Tone) {
 }
 
 /// What is worth knowing of the payload, in one line.
+pub(in crate::cli) fn event_gist(event: &Event) -> String {
+    gist(event)
+}
+
+/// The same.
 pub(super) fn gist(event: &Event) -> String {
     use EventType as E;
     let p = Payload(&event.payload);

@@ -325,6 +325,8 @@ fn tail_lines() {
     10:59:58  disk            invented_tomorrow  1f2e3d4c  {"x":1}
     10:59:58  disk            circuit      1f2e3d4c  opened
     "#);
+    let narrow = event_line(&events[8], &screen(Some(80), false));
+    assert_eq!(narrow, "10:59:58  a-name-that-is-longer  skipped      1f2e3d4c  missed_sleep, 12 slots,…\n");
     let piped = event_line(&events[1], &screen(None, false));
     assert!(piped.starts_with("2026-11-24 10:59:58  news"), "{piped}");
     let coloured = event_line(&events[2], &screen(Some(100), true));

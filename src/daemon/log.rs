@@ -1,0 +1,86 @@
+//! What the daemon's log says of what happened: few lines, each of something that a person who looks
+//! for trouble wants to see. All of it, in full, is in the events.
+use crate::domain::{Fact, RunStatus};
+
+/// Longest line.
+const LONGEST: usize = 400;
+
+/// What a line is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tone {
+    Good,
+    Bad,
+}
+
+/// The line of a fact, if it is worth one. Made before the commit, said after it.
+pub(super) fn line_of(fact: &Fact) -> Option<(Tone, String)> {
+    let (tone, line) = match fact {
+        Fact::ConfigApplied { path, added, changed, removed, .. } => {
+            let count = |sign, n: usize| if n == 0 { String::new() } else { format!(", {sign} {n}") };
+            let (new, other, gone) =
+                (count("new", added.len()), count("changed", changed.len()), count("removed", removed.len()));
+            (Tone::Good, format!("configuration {path} is in force{new}{other}{gone}"))
+        }
+        Fact::ConfigRejected { path, errors } => {
+            let first = errors.first().map(|error| gist(error)).unwrap_or_default();
+            let line = format!(
+                "configuration {path} is rejected, the old one stays; {} error(s), the first: {first}",
+                errors.len()
+            );
+            (Tone::Bad, line)
+        }
+        Fact::RunEnded { run, agent, status, error, .. } => {
+            if matches!(status, RunStatus::Completed | RunStatus::Cancelled) {
+                return None;
+            }
+            let why = error.as_ref().map_or(String::new(), |error| format!(": {}", error.message));
+            (Tone::Bad, format!("{agent}: run {} {status}{why}", run.short()))
+        }
+        Fact::CircuitOpened { agent, failures, until, .. } => {
+            (Tone::Bad, format!("{agent}: circuit opened after {failures} failures in a row, until {until}"))
+        }
+        Fact::CircuitClosed { agent, reason } => (Tone::Good, format!("{agent}: circuit closed: {reason}")),
+        Fact::IncidentOpened(one) => {
+            (Tone::Bad, format!("{}: incident opened: {} ({})", one.agent, one.title, one.key))
+        }
+        Fact::IncidentResolved(one) => {
+            (Tone::Good, format!("{}: incident resolved: {} ({})", one.agent, one.title, one.key))
+        }
+        Fact::Budget(news) if news.exhausted => (Tone::Bad, news.text.clone()),
+        _ => return None,
+    };
+    let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect();
+    Some((tone, line))
+}
+
+/// Says it.
+pub(super) fn say(line: &(Tone, String)) {
+    match line {
+        (Tone::Good, text) => tracing::info!("{text}"),
+        (Tone::Bad, text) => tracing::warn!("{text}"),
+    }
+}
+
+/// An error that is rendered with its source, in one line: what, and where.
+fn gist(error: &str) -> String {
+    let mut lines = error.lines().map(str::trim);
+    let what = lines.next().unwrap_or_default().trim_start_matches("error: ");
+    match lines.find_map(|line| line.strip_prefix("--> ")) {
+        Some(place) => format!("{what} ({place})"),
+        None => what.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rejected_file_is_one_line_with_its_first_error() {
+        let errors = vec!["error: unknown key `x`\n --> agents.toml:2:1\n  |\n2 | x = 1".into(), "error: y".into()];
+        let line = line_of(&Fact::ConfigRejected { path: "agents.toml".into(), errors });
+        let text = "configuration agents.toml is rejected, the old one stays; 2 error(s), the first: unknown key `x` (agents.toml:2:1)";
+        assert_eq!(line, Some((Tone::Bad, text.to_owned())));
+        assert_eq!(line_of(&Fact::DaemonStopping { reason: "x".into() }), None);
+    }
+}
