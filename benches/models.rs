@@ -117,7 +117,7 @@ pub(super) fn own_time() {
             .expect("it opens");
     // from "held, to be sent" to "answered", both durable
     let mut statement = database
-        .prepare("SELECT (b.at - a.at) / 1000.0 FROM steps a JOIN steps b ON b.run = a.run AND b.n = a.n + 1 WHERE a.n = 0")
+        .prepare("SELECT (b.at - a.at) / 1000.0 FROM steps a JOIN steps b ON b.run = a.run AND b.n = a.n + 1 WHERE a.n = 1")
         .expect("SQL");
     let mut ours: Vec<f64> = statement.query_map([], |row| row.get(0)).expect("rows").flatten().collect();
     assert!(!ours.is_empty());

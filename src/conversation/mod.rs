@@ -172,6 +172,7 @@ impl Conversation {
     /// Takes in what happened. A step that can't have happened is passed over.
     pub fn apply(&mut self, step: &Step) {
         match step {
+            Step::Begun { .. } => {}
             Step::Asked { worst, .. } => {
                 let most = self.spent.output_tokens_left(&self.request(), &self.brief.limits);
                 self.spent.asked(*worst, most.unwrap_or(self.brief.max_output_tokens));

@@ -201,6 +201,11 @@ pub struct WorstCase {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
 pub enum Step {
+    /// The conversation begins. Later attempts go on with this query, whatever the gate says then.
+    Begun {
+        /// Its places are filled.
+        query: String,
+    },
     /// A request is about to be sent; its worst case is held.
     Asked {
         /// Name of a `[models.…]` table.

@@ -26,6 +26,8 @@ pub struct Talk {
 pub enum Said {
     /// The conversation begins with this query.
     Query {
+        /// Place in the journal.
+        n: u64,
         /// Places filled.
         text: String,
     },

@@ -9,7 +9,7 @@ impl Talk {
     /// What is told of it, in order.
     pub(super) fn events(&self) -> Vec<(EventType, Value)> {
         match &self.said {
-            Said::Query { text } => vec![(EventType::UserMessage, json!({"text": excerpt(text)}))],
+            Said::Query { text, .. } => vec![(EventType::UserMessage, json!({"text": excerpt(text)}))],
             Said::Held { n, model, worst, .. } => vec![(
                 EventType::ModelRequest,
                 json!({"step": n, "model": model, "tokens_at_most": worst.tokens, "usd_at_most": worst.usd}),

@@ -29,16 +29,26 @@ pub(super) async fn outcome(
     let now = Instant::now();
     let last = brief.time_left.map(|left| now + Duration::try_from(left).unwrap_or(Duration::ZERO));
     let bound = Bound::Attempt(brief.agent.limits.timeout);
-    let mut attempt =
-        Attempt { brief: &brief, shared: &shared, orders, deadline: now, bound, last, findings: Vec::new() };
+    let mut attempt = Attempt {
+        brief: &brief,
+        shared: &shared,
+        orders,
+        deadline: now,
+        bound,
+        last,
+        findings: Vec::new(),
+        seen: Vec::new(),
+    };
     let event =
         brief.event.as_deref().and_then(|event| serde_json::from_str(event).ok()).unwrap_or(Value::Null);
     let mut places = Places { event, gate: String::new() };
     let mut warnings = Vec::new();
-    // A person who asks for a run wants it. All others are asked for in each attempt: an earlier one
+    // A conversation that has begun goes on. A person who asks for a run wants it. All others are asked for in each attempt: an earlier one
     // may have ended in its gate, the world may have changed since, and the body needs `{gate}`.
     let gate = brief.agent.gate.clone().filter(|_| brief.trigger != Trigger::Manual);
-    if let Some(gate) = gate {
+    if let Some(gate) = gate
+        && !attempt.has_begun().await
+    {
         attempt.start_gate_clock();
         match attempt.gate(&gate, &mut places, &mut warnings).await {
             Gate::Open => {}
@@ -74,7 +84,13 @@ impl Attempt<'_> {
     fn with(self, mut outcome: AttemptOutcome, warnings: Vec<String>) -> AttemptOutcome {
         outcome.warnings.splice(0..0, warnings);
         outcome.findings.extend(self.findings);
+        outcome.seen = self.seen;
         outcome
+    }
+
+    async fn has_begun(&self) -> bool {
+        let talks = matches!(self.brief.agent.body, Body::Query(_));
+        talks && self.journal().await.is_ok_and(|steps| !steps.is_empty())
     }
 
     /// Command: exit 0 = run, 1 = nothing to do, anything else = the gate is broken and the run goes
@@ -114,6 +130,9 @@ impl Attempt<'_> {
                     if !gate.expect.is_empty() {
                         return as_expected(gate, &given.result);
                     }
+                    if !gate.novel_by.is_empty() {
+                        return self.novel(gate, given.result, places, warnings).await;
+                    }
                     let wakes = match given.result.get("wake") {
                         Some(wake) => *wake == Value::Bool(true),
                         None => !is_empty(&given.result),
@@ -122,6 +141,36 @@ impl Attempt<'_> {
                 }
             },
         }
+    }
+
+    /// Open if there is something that was not seen; only that is handed on, and becomes seen when the
+    /// run has succeeded.
+    async fn novel(
+        &mut self,
+        gate: &Check,
+        mut result: Value,
+        places: &mut Places,
+        warnings: &mut Vec<String>,
+    ) -> Gate {
+        let (agent, by) = (self.brief.agent.id.clone(), gate.novel_by.clone());
+        let Some(items) = super::novelty::items(&mut result) else {
+            warnings.push(
+                "the gate is broken, so the run went ahead: `novel_by` finds no list in its result".into(),
+            );
+            return Gate::Open;
+        };
+        let keys = super::novelty::keys(items, &by);
+        let asked = keys.clone();
+        match self.read(move |reader| reader.seen(&agent, &asked)).await {
+            Ok(seen) => self.seen = super::novelty::keep_new(items, keys, &seen),
+            Err(_) => {
+                warnings.push("what the gate has seen can't be read, so the run went ahead".into());
+                self.seen = keys;
+            }
+        }
+        let open = !items.is_empty();
+        places.gate = template::as_text(&result);
+        if open { Gate::Open } else { Gate::Closed }
     }
 
     async fn body(&mut self, places: &Places) -> AttemptOutcome {

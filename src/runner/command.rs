@@ -95,6 +95,8 @@ pub(super) struct Attempt<'a> {
     /// When all attempts together must be over.
     pub(super) last: Option<Instant>,
     /// What probes found that are its gate or a proof.
+    /// Items of the gate that are new.
+    pub(super) seen: Vec<String>,
     pub(super) findings: Vec<Finding>,
 }
 

@@ -7,9 +7,10 @@ use super::{Report, StopOrder};
 use crate::conversation::{Brief, Conversation, Finished, Next, PlannedCall, memory};
 use crate::domain::{
     AttemptEnd, AttemptOutcome, ChatMessage, ErrorKind, Memory, ModelAnswer, ModelError, ModelRequest, Price,
-    QuerySpec, RunError, RunMode, Said, Step, Tokens, Usage, WorstCase, cost,
+    QuerySpec, RunError, RunMode, Step, Tokens, Usage, WorstCase, cost,
 };
 use crate::secret;
+use crate::store::StepRow;
 use jiff::SignedDuration;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -57,13 +58,13 @@ impl Attempt<'_> {
         places: &Places,
         usage: &mut Usage,
     ) -> Result<AttemptOutcome, Break> {
-        let run = self.brief.run;
-        let rows = self.read(move |reader| reader.steps(run)).await?;
+        let rows = self.journal().await?;
         let mut journal = Journal::after(self.brief, self.shared, rows.last().map(|row| row.n));
         let steps: Vec<Step> = rows.into_iter().map(|row| row.step).collect();
-        let brief = self.conversation(spec, places).await?;
-        if steps.is_empty() {
-            journal.write(vec![Said::Query { text: brief.query.clone() }]).await?;
+        let mut brief = self.conversation(spec, places).await?;
+        match steps.first() {
+            Some(Step::Begun { query }) => brief.query.clone_from(query),
+            _ => journal.begin(brief.query.clone()).await?,
         }
         let models = self.chain(spec);
         let mut calls = Calls::prepare(self).await?;
@@ -86,6 +87,12 @@ impl Attempt<'_> {
                 Next::Finish(finished) => return Ok(outcome(finished, calls.would_have())),
             }
         }
+    }
+
+    /// What this run has written down so far; empty for one without a model.
+    pub(super) async fn journal(&self) -> Result<Vec<StepRow>, Break> {
+        let run = self.brief.run;
+        self.read(move |reader| reader.steps(run)).await
     }
 
     /// What the conversation is about.

@@ -41,6 +41,12 @@ impl Journal {
         self.next - 1
     }
 
+    /// The first entry.
+    pub(super) async fn begin(&mut self, query: String) -> Result<(), Break> {
+        let n = self.take_place();
+        self.write(vec![Said::Query { n, text: query }]).await
+    }
+
     /// Returns when all of it is durable.
     pub(super) async fn write(&self, said: Vec<Said>) -> Result<(), Break> {
         let talks = said.into_iter().map(|said| Talk { said, ..self.template.clone() }).collect();

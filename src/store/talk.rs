@@ -15,7 +15,10 @@ const SEEN_KEPT: i64 = 50_000;
 pub(super) fn talked(db: &Connection, talk: &Talk, at: Timestamp) -> rusqlite::Result<()> {
     let run = talk.run.as_bytes().as_slice();
     match &talk.said {
-        Said::Query { .. } | Said::Final { .. } | Said::Resumed => {}
+        Said::Final { .. } | Said::Resumed => {}
+        Said::Query { n, text } => {
+            journal(db, talk, *n, &Step::Begun { query: text.clone() }, None, 0, at)?;
+        }
         Said::Held { n, model, worst, day } => {
             let step = Step::Asked { model: model.clone(), worst: *worst };
             journal(db, talk, *n, &step, None, 0, at)?;

@@ -189,7 +189,10 @@ fn a_bad_file_is_told_to_programs_as_objects_and_counted_for_people() {
     let output = daemon.run(&["check"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(78), "{said}");
-    assert!(said.contains("can't be read") && !said.contains("not valid") && said.contains("hint: "), "{said}");
+    assert!(
+        said.contains("can't be read") && !said.contains("not valid") && said.contains("hint: "),
+        "{said}"
+    );
 }
 
 #[test]
@@ -243,5 +246,8 @@ fn hints_lead_on() {
     let (code, said) = install("[agents.a]\ncommand = 7\n");
     assert_eq!(code, Some(78), "{said}");
     let (code, said) = install(FLEET);
-    assert!(code == Some(0) && (cfg!(target_os = "macos") || said.contains("ReadWritePaths=")), "{code:?} {said}");
+    assert!(
+        code == Some(0) && (cfg!(target_os = "macos") || said.contains("ReadWritePaths=")),
+        "{code:?} {said}"
+    );
 }

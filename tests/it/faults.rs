@@ -146,8 +146,10 @@ fn a_daemon_that_can_not_write_can_be_stopped() {
     assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "what it had started is gone");
     drop(lock);
     daemon.up();
-    let run = daemon.call("list_runs", serde_json::json!({"agent_id": "a"}))[0].clone();
-    assert_eq!(run["status"], "interrupted");
+    let ended = daemon.until_event("the end of the run", |event| {
+        event["type"] == "background_task_error" && event["agent_id"] == "a"
+    });
+    assert_eq!(ended["payload"]["status"], "interrupted");
 }
 
 /// A notification that can't be recorded as delivered is not delivered again.

@@ -108,7 +108,10 @@ fn a_run_with_two_tools_is_told_and_recorded_whole() {
     }
     let steps: Vec<&str> =
         view["steps"].as_array().unwrap().iter().filter_map(|s| s["step"].as_str()).collect();
-    assert_eq!(steps, ["asked", "answered", "calling", "called", "calling", "called", "asked", "answered"]);
+    assert_eq!(
+        steps,
+        ["begun", "asked", "answered", "calling", "called", "calling", "called", "asked", "answered"]
+    );
     let shown = daemon.ok(&["show", view["run_id"].as_str().unwrap()]);
     assert!(shown.contains("first I look") && shown.contains("All is well."), "{shown}");
 }

@@ -14,6 +14,10 @@ pub(super) fn transcript(steps: &[StepView], screen: &Screen) -> String {
     for step in steps {
         match &step.step {
             Step::Asked { .. } | Step::Calling { .. } => {}
+            Step::Begun { query } => {
+                head(&mut text, step, "the agent", "asked", "", screen);
+                body(&mut text, query, screen, Tone::Plain);
+            }
             Step::Answered { model, answer, used } => answered(&mut text, step, model, answer, used, screen),
             Step::Unanswered { model, error, used } => {
                 let what = screen.paint(Tone::Bad, &format!("no answer: {}", error.kind));

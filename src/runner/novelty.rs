@@ -1,0 +1,74 @@
+//! Items of a gate's result that were not seen before. Pure.
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// The list of items: the result itself, or its `items`, `rows` or only list.
+pub(super) fn items(result: &mut Value) -> Option<&mut Vec<Value>> {
+    if result.is_array() {
+        return result.as_array_mut();
+    }
+    let fields = result.as_object_mut()?;
+    let lists = || ["items", "rows"].into_iter();
+    let name = lists().find(|name| fields.get(*name).is_some_and(Value::is_array)).map(str::to_owned);
+    let name = name.or_else(|| {
+        let mut lists = fields.iter().filter(|(_, value)| value.is_array());
+        let only = lists.next().map(|(name, _)| name.clone());
+        only.filter(|_| lists.next().is_none())
+    })?;
+    fields.get_mut(&name)?.as_array_mut()
+}
+
+/// What each item is told apart by: a hash of the named fields; of the whole item if it has none of them.
+pub(super) fn keys(items: &[Value], by: &[String]) -> Vec<String> {
+    let key = |item: &Value| {
+        let parts: Vec<Value> = by
+            .iter()
+            .map(|field| super::template::at_path(item, field).cloned().unwrap_or_default())
+            .collect();
+        let text = match parts.iter().all(Value::is_null) {
+            true => item.to_string(),
+            false => Value::Array(parts).to_string(),
+        };
+        Sha256::digest(text.as_bytes())[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    items.iter().map(key).collect()
+}
+
+/// Leaves out what was seen, and what comes twice; returns the keys of the rest.
+pub(super) fn keep_new(items: &mut Vec<Value>, keys: Vec<String>, seen: &[bool]) -> Vec<String> {
+    let mut new: Vec<String> = Vec::new();
+    let mut at = 0;
+    items.retain(|_| {
+        let (key, seen) = (&keys[at], seen.get(at).copied().unwrap_or(false));
+        at += 1;
+        let keep = !seen && !new.contains(key);
+        if keep {
+            new.push(key.clone());
+        }
+        keep
+    });
+    new
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of what is new.
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_was_seen_is_left_out() {
+        let mut result =
+            json!({"items": [{"link": "a"}, {"link": "b"}, {"link": "a", "x": 1}, {"title": "t"}], "n": 3});
+        let by = ["link".to_owned()];
+        let list = items(&mut result).unwrap();
+        let all = keys(list, &by);
+        assert_eq!(all[0], all[2]);
+        let new = keep_new(list, all.clone(), &[false, true, false, false]);
+        assert_eq!(new, [all[0].clone(), all[3].clone()]);
+        assert_eq!(result["items"], json!([{"link": "a"}, {"title": "t"}]));
+        assert_eq!(items(&mut json!({"a": []})).map(|list| list.len()), Some(0));
+        assert!(items(&mut json!({"a": [], "b": []})).is_none());
+        assert!(items(&mut json!("x")).is_none());
+    }
+}
