@@ -361,6 +361,7 @@ fn all_that_is_wrong_with_an_agent_is_told_at_once_and_defaults_once() {
     assert_eq!(lines(agent), [1, 2, 3, 4, 4, 4, 5]);
     let query = "[agents.a]\nquery = \"x\"\nmemory = \"all\"\ntools = [\"prob\"]\njitter = \"x\"\n";
     assert_eq!(lines(query), [2, 3, 4, 5]);
-    let defaults = "[defaults]\ntimeout = \"soon\"\n[agents.a]\ncommand = \"x\"\n[agents.b]\ncommand = \"x\"\n";
+    let defaults =
+        "[defaults]\ntimeout = \"soon\"\n[agents.a]\ncommand = \"x\"\n[agents.b]\ncommand = \"x\"\n";
     assert_eq!(lines(defaults), [2]);
 }

@@ -77,7 +77,8 @@ mod tests {
 
     #[test]
     fn a_rejected_file_is_one_line_with_its_first_error() {
-        let errors = vec!["error: unknown key `x`\n --> agents.toml:2:1\n  |\n2 | x = 1".into(), "error: y".into()];
+        let errors =
+            vec!["error: unknown key `x`\n --> agents.toml:2:1\n  |\n2 | x = 1".into(), "error: y".into()];
         let line = line_of(&Fact::ConfigRejected { path: "agents.toml".into(), errors });
         let text = "configuration agents.toml is rejected, the old one stays; 2 error(s), the first: unknown key `x` (agents.toml:2:1)";
         assert_eq!(line, Some((Tone::Bad, text.to_owned())));

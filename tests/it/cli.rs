@@ -126,7 +126,8 @@ fn a_file_without_agents_is_taken_for_half_written_unless_somebody_asks() {
     code(&daemon, &["reload"], 0, "- ticks");
     code(&daemon, &["health"], 0, "no agent is configured in");
     daemon.configure(FLEET);
-    daemon.until_event("the fleet", |event| event["payload"]["added"].as_array().is_some_and(|a| a.len() == 4));
+    daemon
+        .until_event("the fleet", |event| event["payload"]["added"].as_array().is_some_and(|a| a.len() == 4));
 }
 
 #[test]
@@ -188,7 +189,10 @@ fn a_bad_file_is_told_to_programs_as_objects_and_counted_for_people() {
     let output = daemon.run(&["check"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(78), "{said}");
-    assert!(said.contains("can't be read") && !said.contains("not valid") && said.contains("hint: "), "{said}");
+    assert!(
+        said.contains("can't be read") && !said.contains("not valid") && said.contains("hint: "),
+        "{said}"
+    );
 }
 
 #[test]
@@ -242,5 +246,8 @@ fn hints_lead_on() {
     let (code, said) = install("[agents.a]\ncommand = 7\n");
     assert_eq!(code, Some(78), "{said}");
     let (code, said) = install(FLEET);
-    assert!(code == Some(0) && (cfg!(target_os = "macos") || said.contains("ReadWritePaths=")), "{code:?} {said}");
+    assert!(
+        code == Some(0) && (cfg!(target_os = "macos") || said.contains("ReadWritePaths=")),
+        "{code:?} {said}"
+    );
 }

@@ -1,8 +1,8 @@
 //! `bgagent logs`: output of a run.
 use super::prelude::*;
+use super::tail::words;
 use crate::cli::args::LogsArgs;
 use crate::cli::render::{bytes, output};
-use super::tail::words;
 use crate::client::{Backoff, ClientError, Connection, Note, Timeouts};
 use crate::domain::{RunId, RunStatus};
 use crate::protocol::{Code, GetRunOutput, OutputParams, OutputView};

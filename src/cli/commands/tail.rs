@@ -79,8 +79,10 @@ fn types(given: &[String]) -> Result<Vec<String>, Failure> {
         all.extend(event_types(text).map_err(|near| {
             let hint = match near {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => "use a word that `bgagent tail` shows (failed, output, incident), or a type as in --json"
-                    .into(),
+                None => {
+                    "use a word that `bgagent tail` shows (failed, output, incident), or a type as in --json"
+                        .into()
+                }
             };
             Failure::usage_hint(format!("there are no events of type `{text}`"), hint)
         })?);

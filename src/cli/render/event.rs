@@ -109,9 +109,7 @@ fn assemble(
     // one event is one line of the terminal
     let before = local.strftime(form).to_string().len() + name_width.max(14) + word_width.max(11) + 8 + 8;
     let gist = match screen.width.map(|width| width.saturating_sub(before).max(20)) {
-        Some(room) if gist.chars().count() > room => {
-            gist.chars().take(room - 1).chain(['…']).collect()
-        }
+        Some(room) if gist.chars().count() > room => gist.chars().take(room - 1).chain(['…']).collect(),
         _ => gist.to_owned(),
     };
     let line = format!("{time}  {name}{pad}  {word}  {}  {gist}", screen.paint(Tone::Dim, &run));
