@@ -80,7 +80,7 @@ pub struct RpcError {
     pub message: String,
     /// More: `hint`, `suggestions`, `errors`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub data: Option<ErrorData>,
+    pub data: Option<Box<ErrorData>>,
 }
 
 /// What stands beside an error's message.

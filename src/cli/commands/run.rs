@@ -1,7 +1,7 @@
 //! `bgagent run`: starts a run by hand; with `--wait` follows it to its end.
 use super::prelude::*;
 use crate::cli::args::RunArgs;
-use crate::cli::render::{event_words, outcome_line};
+use crate::cli::render::{event_words, outcome_line, result_words};
 use crate::cli::when;
 use crate::client::{Backoff, ClientError, Connection, Follow, Followed, Timeouts};
 use crate::domain::{Event, EventType, RunStatus, Verdict};
@@ -79,7 +79,7 @@ pub(super) fn start(
 
 /// The first line that says anything.
 fn first_line(text: &str) -> String {
-    plain(text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default())
+    result_words(text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default())
 }
 
 /// An interrupt ends the command and not the run, and that is said.

@@ -1,5 +1,5 @@
 //! `tail`: one line per event.
-use super::{Screen, Tone, millis, plain, usd};
+use super::{Screen, Tone, millis, plain, result_words, usd};
 use crate::client::StoredEvent;
 use crate::domain::{AgentId, Event, EventType, RunId, nearest};
 use jiff::Timestamp;
@@ -183,7 +183,7 @@ pub(super) fn gist(event: &Event) -> String {
         E::TaskCompleted => vec![
             p.number("duration_ms").map(millis),
             p.0["usage"]["usd"].as_f64().filter(|sum| *sum > 0.0).map(usd),
-            p.text("result"),
+            p.0["result"].as_str().map(result_words),
         ],
         E::TaskError => vec![
             p.text("kind"),

@@ -1,5 +1,5 @@
 //! `runs` and `show`.
-use super::{Cell, Screen, Table, Tone, millis, plain, plain_lines, status_word, usd};
+use super::{Cell, Screen, Table, Tone, millis, plain, plain_lines, result_words, status_word, usd};
 use crate::domain::{EventType, Stream, Usage};
 use crate::protocol::{OutputView, RunDetail, RunView};
 use std::fmt::Write as _;
@@ -17,7 +17,7 @@ pub(in crate::cli) fn run_list(runs: &[RunView], screen: &Screen) -> String {
     for run in runs {
         let said = match (&run.error, &run.result) {
             (Some(error), _) => format!("{}: {}", error.kind, plain(&error.message)),
-            (None, Some(result)) => plain(result.trim()),
+            (None, Some(result)) => result_words(result),
             (None, None) => String::new(),
         };
         table.row(vec![

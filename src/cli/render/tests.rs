@@ -448,3 +448,12 @@ fn types_of_events_as_people_name_them() {
         assert_eq!(event_types(text), types, "{text}");
     }
 }
+
+#[test]
+fn what_a_probe_found_is_told_in_words() {
+    let result = |checks: Value| json!({"status": "crit", "checks": checks, "wake": true}).to_string();
+    let bad = json!([{"level": "crit", "title": "/ is 95 % full"}, {"level": "ok", "title": "fine"}, {"level": "warn", "title": "b"}]);
+    assert_eq!(result_words(&result(bad)), "crit: / is 95 % full; warn: b");
+    assert_eq!(result_words(r#"{"status":"ok","checks":[{"level":"ok","title":"x"}]}"#), "ok: 1 check");
+    assert_eq!(result_words(" {\"status\": 3} "), "{\"status\": 3}");
+}

@@ -59,3 +59,23 @@ pub(in crate::cli) fn bytes(count: u64) -> String {
     }
     if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
+
+/// A result in a line: what a probe found is told in words, everything else as it is.
+pub(in crate::cli) fn result_words(result: &str) -> String {
+    probe_words(result).unwrap_or_else(|| plain(result.trim()))
+}
+
+/// `crit: / is 95 % full; warn: …`, or `ok: 3 checks`.
+fn probe_words(result: &str) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_str(result).ok()?;
+    let (status, checks) = (value["status"].as_str()?, value["checks"].as_array()?);
+    let bad: Vec<String> = checks
+        .iter()
+        .filter_map(|check| Some((check["level"].as_str()?, check["title"].as_str()?)))
+        .filter(|(level, _)| *level != "ok")
+        .map(|(level, title)| format!("{level}: {title}"))
+        .collect();
+    let s = if checks.len() == 1 { "" } else { "s" };
+    let words = if bad.is_empty() { format!("{status}: {} check{s}", checks.len()) } else { bad.join("; ") };
+    Some(plain(&words))
+}
