@@ -11,6 +11,7 @@ use std::time::Duration;
 mod blocking;
 mod catalog;
 mod dispatch;
+mod http;
 mod nearest;
 mod probe;
 mod schema;
