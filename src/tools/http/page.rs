@@ -40,14 +40,14 @@ pub(super) async fn readable(html: String, url: String) -> Result<Page, String> 
     let place = PLACES.acquire().await.map_err(|error| error.to_string())?;
     let working = tokio::task::spawn_blocking(move || {
         let _place = place;
-        read(&html, &url)
+        read(&html, &url, PARSING)
     });
     working
         .await
         .map_err(|error| format!("the page can't be read: {}", crate::tools::dispatch::panic_text(error)))
 }
 
-fn read(html: &str, url: &str) -> Page {
+fn read(html: &str, url: &str, parsing: Duration) -> Page {
     let cut = &html[..html.floor_char_boundary(LONGEST)];
     let truncated = cut.len() < html.len();
     let plain = || Page { title: None, text: without_tags(cut), truncated };
@@ -57,7 +57,7 @@ fn read(html: &str, url: &str) -> Page {
         disable_json_ld: true,
         ..Config::default()
     };
-    let Some(document) = parse(cut).filter(|document| !is_deep(document)) else { return plain() };
+    let Some(document) = parse(cut, parsing).filter(|document| !is_deep(document)) else { return plain() };
     let Ok(mut page) = Readability::with_document(document, Some(url), Some(config)) else { return plain() };
     let title = Some(page.get_article_title().trim().to_owned()).filter(|title| !title.is_empty());
     let whole = |page: &Readability| page.doc.md(Some(&SKIPPED)).trim().to_owned();
@@ -105,7 +105,7 @@ fn is_deep(document: &Document) -> bool {
 }
 
 /// Parses in pieces, so that a page that takes too long can be given up.
-fn parse(html: &str) -> Option<Document> {
+fn parse(html: &str, bound: Duration) -> Option<Document> {
     let tree_builder = TreeBuilderOpts { scripting_enabled: false, ..TreeBuilderOpts::default() };
     let options = ParseOpts { tree_builder, ..ParseOpts::default() };
     let mut parser = html5ever::parse_document(Document::default(), options);
@@ -115,7 +115,7 @@ fn parse(html: &str) -> Option<Document> {
         let (piece, more) = rest.split_at(rest.floor_char_boundary(PIECE));
         parser.process(piece.into());
         rest = more;
-        if began.elapsed() > PARSING {
+        if began.elapsed() > bound {
             return None;
         }
     }
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn an_article_is_taken_out_of_its_page() {
-        let page = read(&article(12), "https://example.org/a/b");
+        let page = read(&article(12), "https://example.org/a/b", PARSING);
         assert!(page.title.as_deref().is_some_and(|title| title.contains("page & more")), "{page:?}");
         assert!(page.text.contains("paragraph with enough words"), "{page:?}");
         assert!(page.text.contains("(https://example.org/more)"), "{page:?}");
@@ -173,14 +173,14 @@ mod tests {
     #[test]
     fn other_pages_are_given_whole() {
         let html = "<title>List</title><style>a{}</style><ul><li><a href='/1'>One</a><li>Two</ul><p>End";
-        let page = read(html, "https://example.org/");
+        let page = read(html, "https://example.org/", PARSING);
         assert_eq!(page.title.as_deref(), Some("List"));
         for part in ["One", "Two", "End"] {
             assert!(page.text.contains(part), "{page:?}");
         }
         assert!(!page.text.contains("a{}"), "{page:?}");
-        assert_eq!(read("", "https://example.org/").text, "");
-        assert_eq!(read("just text", "https://example.org/").text, "just text");
+        assert_eq!(read("", "https://example.org/", PARSING).text, "");
+        assert_eq!(read("just text", "https://example.org/", PARSING).text, "just text");
     }
 
     #[test]
@@ -212,7 +212,7 @@ mod tests {
         ] {
             let start = html[..html.floor_char_boundary(40)].to_owned();
             let began = Instant::now();
-            read(&html, "https://example.org/");
+            read(&html, "https://example.org/", Duration::from_millis(200));
             assert!(began.elapsed() < Duration::from_secs(20), "{start}");
         }
     }
