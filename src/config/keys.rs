@@ -86,7 +86,7 @@ pub(super) const HTTP: &[Key] = &[
     key("methods", Kind::Texts, "what may be done; default GET and HEAD"),
     key("headers", Kind::Texts2, "sent with each request, and not on to other hosts"),
     key("max_bytes", Kind::Size, "of an answer; default 1 MiB, at most 8 MiB"),
-    key("https_only", Kind::Flag, "true: no plain HTTP"),
+    key("https_only", Kind::Flag, "true: no plain HTTP, but to private hosts"),
 ];
 
 pub(super) const DAEMON: &[Key] = &[

@@ -135,6 +135,53 @@ fn bad_files_are_refused_where_they_are_bad() {
         ("[notify.n]\ntype = \"sms\"", 2, "use one of"),
         ("[notify.n]\ntype = \"webhook\"", 1, "needs `url`"),
         ("[tools.t]\ntype = \"sqlite\"", 2, "can't be"),
+        ("[agents.a]\ntool = \"http\"", 2, "does nothing without settings"),
+        ("[tools.t]\ntype = \"http\"", 1, "needs `hosts`"),
+        ("[tools.t]\ntype = \"http\"\nhosts = []", 3, "is empty"),
+        ("[tools.t]\ntype = \"http\"\nhosts = \"example.org\"", 3, "must be a list"),
+        ("[tools.t]\ntype = \"http\"\nhost = [\"example.org\"]", 3, "did you mean `hosts`?"),
+        ("[tools.t]\ntype = \"http\"\nhosts = [\"*\"]", 3, "is every host"),
+        ("[tools.t]\ntype = \"http\"\nhosts = [\"https://example.org/\"]", 3, "write \"example.org\""),
+        (
+            "[tools.t]\ntype = \"http\"\nhosts = [\"a.example\",\n\"2130706433\"]",
+            4,
+            "is neither a name nor an address",
+        ),
+        ("[tools.t]\ntype = \"http\"\nallow_private = [\"*.nas.local\"]", 3, "more than one host"),
+        ("[tools.t]\ntype = \"http\"\nallow_private = [\"10.0.0.0/8\"]", 3, "without a path or a mask"),
+        (
+            "[tools.t]\ntype = \"http\"\nhosts = [\"a.example\"]\nmethods = [\"GET\", \"PSOT\"]",
+            4,
+            "did you mean \"POST\"?",
+        ),
+        ("[tools.t]\ntype = \"http\"\nhosts = [\"a.example\"]\nmethods = []", 4, "is empty"),
+        ("[tools.t]\ntype = \"http\"\nhosts = [\"a.example\"]\nmax_bytes = \"9MiB\"", 4, "at most 8MiB"),
+        ("[tools.t]\ntype = \"http\"\nhosts = [\"a.example\"]\nhttps_only = \"yes\"", 4, "true or false"),
+        (
+            "[tools.t]\ntype = \"http\"\nhosts = [\"a.example\"]\nheaders = { Host = \"b\" }",
+            4,
+            "can't be set",
+        ),
+        (
+            "[tools.t]\ntype = \"http\"\nhosts = [\"a.example\"]\nheaders = { \"a b\" = \"c\" }",
+            4,
+            "can't name a header",
+        ),
+        (
+            "[tools.t]\ntype = \"http\"\nhosts = [\"a.example\"]\nheaders = { X = \"a\\nb\" }",
+            4,
+            "control characters",
+        ),
+        (
+            "[tools.t]\ntype = \"http\"\nhosts = [\"a.example\"]\nheaders = { Authorization = \"Bearer x\" }",
+            4,
+            "must not stand in this file",
+        ),
+        (
+            "[tools.t]\ntype = \"http\"\nhosts = [\"a.example\"]\nheaders = { X = { envv = \"T\" } }",
+            4,
+            "did you mean `env`?",
+        ),
         ("[mcp.m]\nallow = []", 1, "either `command` or `url`"),
         ("[budget]\nwarn_at = 3", 2, "between 0 and 1"),
         ("[agents.a]\ncommand = \"x\"\ncwd = \"${NOPE}/x\"", 3, "`NOPE` is not set"),
@@ -170,7 +217,7 @@ fn all_errors_are_found_in_one_go() {
 fn what_is_odd_is_warned_of() {
     for (text, part) in [
         ("[agents.a]\nat = \"2020-01-01T00:00:00Z\"\ncommand = \"x\"", "has passed"),
-        ("[agents.a]\ntool = \"http\"\nargs = { url = \"http://x\" }", "not available in this version"),
+        ("[agents.a]\ntool = \"s3\"\nargs = { list = \"/\" }", "not available in this version"),
         ("[agents.a]\ninterval = 10\noverlap = \"parallel\"\ncommand = \"x\"", "pile up"),
         ("[agents.a]\ncron = \"30 2 * * *\"\ntimezone = \"Europe/Berlin\"\ncommand = \"x\"", "comes twice"),
         (
@@ -193,6 +240,36 @@ fn what_is_odd_is_warned_of() {
             loaded.warnings
         );
     }
+}
+
+#[test]
+fn settings_of_tools_are_resolved() {
+    let text = r#"
+[tools.web]
+type = "http"
+hosts = ["API.example.org", "*.example.net:8443"]
+allow_private = ["[::1]:8080", "nas.local"]
+methods = ["POST", "GET", "GET"]
+headers = { Authorization = { file = "token" }, X-Plain = "yes" }
+max_bytes = "2MiB"
+https_only = true
+"#;
+    let loaded = read(text).unwrap_or_else(|rejected| panic!("{:?}", rejected.diagnostics));
+    let tool = &loaded.fleet.tools["web"];
+    assert!(tool.available && tool.kind == "http");
+    assert_eq!(
+        tool.settings,
+        serde_json::json!({
+            "hosts": ["api.example.org", "*.example.net:8443"],
+            "allow_private": ["[::1]:8080", "nas.local"],
+            "methods": ["GET", "POST"],
+            "headers": {"Authorization": {"file": "/etc/bgagent/token"}, "X-Plain": "yes"},
+            "max_bytes": 2 << 20,
+            "https_only": true,
+        })
+    );
+    // A private host alone is enough.
+    assert!(read("[tools.nas]\ntype = \"http\"\nallow_private = [\"nas.local\"]").is_ok());
 }
 
 /// The contract's own example, with what its references need.

@@ -1,6 +1,8 @@
 //! What tools there are: names, effects, sentences, schemas. A tool without [`Runs`] is not in this
 //! version; it is listed so that people and `check` can say so instead of "unknown".
-use super::{Call, Effect, Entry, ToolError, ToolInfo, ToolOutput, notes, probe, report, system_metrics};
+use super::{
+    Call, Effect, Entry, ToolError, ToolInfo, ToolOutput, http, notes, probe, report, system_metrics,
+};
 use crate::domain::{ReadsWhen, ToolSpec};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -13,6 +15,7 @@ pub(super) enum Runs {
     Remember,
     Recall,
     Report,
+    Http,
 }
 
 /// What an instance of a tool is, by its settings.
@@ -36,13 +39,14 @@ impl About {
 
 impl Runs {
     /// What an instance with these settings is; null: the tool itself, without settings.
-    pub(super) fn about(self, _settings: &Value) -> About {
+    pub(super) fn about(self, settings: &Value) -> About {
         match self {
             Self::SystemMetrics => About::local(system_metrics::schema()),
             Self::Probe => About::local(probe::schema()),
             Self::Remember => About { effect: Effect::Idempotent, ..About::local(notes::remember_schema()) },
             Self::Recall => About::local(notes::recall_schema()),
             Self::Report => About { effect: Effect::Idempotent, ..About::local(report::schema()) },
+            Self::Http => http::about(settings),
         }
     }
 
@@ -59,6 +63,7 @@ impl Runs {
             Self::Remember => notes::remember(call).await,
             Self::Recall => notes::recall(call).await,
             Self::Report => report::call(&call),
+            Self::Http => http::call(call).await,
         }
     }
 }
@@ -80,7 +85,7 @@ const BUILT_INS: &[(&str, Effect, Option<Runs>, &str)] = &[
     (
         "http",
         Effect::Effect,
-        None,
+        Some(Runs::Http),
         "Sends an HTTP request to an allowed host and gives its answer as readable text.",
     ),
     ("feed", Effect::Read, None, "Reads RSS, Atom and JSON feeds from several sources at a time."),

@@ -1,7 +1,8 @@
 //! What holds for each call of each tool: arguments fit the schema, time and size are bounded, a panic
-//! is an error of this call alone.
+//! is an error of this call alone, and no secret is in what it gives.
 use super::{Entry, ToolError, ToolOutput};
 use crate::domain::fits_schema;
+use crate::secret;
 use serde_json::{Map, Value};
 use std::time::Duration;
 use tokio::task::JoinError;
@@ -41,9 +42,10 @@ pub(super) async fn bounded(
 ) -> Result<ToolOutput, ToolError> {
     let call = AbortOnDropHandle::new(tokio::spawn(call));
     let output = match tokio::time::timeout(bound, call).await {
-        Ok(Ok(result)) => result?,
+        Ok(Ok(result)) => without_secrets(result)?,
         Ok(Err(error)) => {
-            return Err(ToolError::Failed(format!("tool `{name}` failed inside: {}", panic_text(error))));
+            let error = format!("tool `{name}` failed inside: {}", panic_text(error));
+            return without_secrets(Err(ToolError::Failed(error)));
         }
         Err(_) => {
             return Err(ToolError::Timeout {
@@ -61,6 +63,23 @@ pub(super) async fn bounded(
         )));
     }
     Ok(output)
+}
+
+/// The outside world may say a secret back: a server repeats a header, a program its environment.
+fn without_secrets(result: Result<ToolOutput, ToolError>) -> Result<ToolOutput, ToolError> {
+    let clean = |text: String| secret::redact(&text).into_owned();
+    match result {
+        Ok(mut output) => {
+            secret::redact_json(&mut output.result);
+            for finding in &mut output.findings {
+                finding.title = clean(std::mem::take(&mut finding.title));
+            }
+            Ok(output)
+        }
+        Err(ToolError::Failed(text)) => Err(ToolError::Failed(clean(text))),
+        Err(ToolError::Arguments(text)) => Err(ToolError::Arguments(clean(text))),
+        Err(error) => Err(error),
+    }
 }
 
 /// What a task said when it panicked.

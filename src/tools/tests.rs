@@ -8,9 +8,7 @@ fn fleet() -> Fleet {
     let mut fleet = Fleet::empty("/agents.toml".into());
     let spec = |kind: &str, settings: Value, available| ToolSpec { kind: kind.into(), settings, available };
     fleet.tools.insert("app_db".into(), spec("sql", json!({"type": "sql", "url": "sqlite:///x"}), false));
-    fleet
-        .tools
-        .insert("small".into(), spec("system_metrics", json!({"type": "system_metrics", "top": 0}), true));
+    fleet.tools.insert("small".into(), spec("system_metrics", json!({"top": 0}), true));
     fleet.tools.insert("broken".into(), spec("system_metrics", json!({"top": "many"}), true));
     let server =
         McpSpec { command: None, url: None, headers: BTreeMap::new(), env: BTreeMap::new(), allow: None };
@@ -49,7 +47,7 @@ fn lists_what_there_is_and_what_is_not() {
     for tool in &list {
         let is_here = matches!(
             tool.name.as_str(),
-            "probe" | "system_metrics" | "small" | "broken" | "remember" | "recall" | "report"
+            "http" | "probe" | "system_metrics" | "small" | "broken" | "remember" | "recall" | "report"
         );
         assert_eq!(tool.available, is_here, "{}", tool.name);
         assert!(tool.description.ends_with('.'), "{}", tool.description);

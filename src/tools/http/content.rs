@@ -1,0 +1,163 @@
+//! An answer as a caller gets it: pages as Markdown, JSON as JSON, text as text, and never more than a
+//! result may hold.
+use super::page;
+use crate::net::Fetched;
+use crate::tools::dispatch::MAX_RESULT;
+use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use serde_json::{Map, Value};
+
+/// Left for the fields beside the text.
+const ROOM: usize = MAX_RESULT - (16 << 10);
+
+/// How an answer is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// By what the answer says of itself.
+    Fitting,
+    Text,
+    Html,
+    Json,
+    Raw,
+}
+
+impl Wanted {
+    pub(super) fn of(word: Option<&str>) -> Self {
+        match word {
+            Some("text") => Self::Text,
+            Some("html") => Self::Html,
+            Some("json") => Self::Json,
+            Some("raw") => Self::Raw,
+            _ => Self::Fitting,
+        }
+    }
+}
+
+/// The result of the tool, or why the answer is not what was wanted.
+pub(super) async fn result(fetched: Fetched, wanted: Wanted) -> Result<Value, String> {
+    let kind = media_type(&fetched.headers);
+    let mut out = Map::new();
+    out.insert("status".into(), fetched.status.as_u16().into());
+    out.insert("url".into(), shortened(fetched.url.as_str(), 2048).into());
+    out.insert("content_type".into(), kind.clone().into());
+    if let Some(to) = fetched.headers.get("location").and_then(|to| to.to_str().ok()) {
+        out.insert("location".into(), shortened(to, 2048).into());
+    }
+    let mut truncated = fetched.truncated;
+    let is_page = match wanted {
+        Wanted::Html => true,
+        Wanted::Fitting | Wanted::Text => matches!(kind.as_str(), "text/html" | "application/xhtml+xml"),
+        Wanted::Json | Wanted::Raw => false,
+    };
+    if fetched.body.is_empty() {
+        out.insert("text".into(), "".into());
+    } else if is_page {
+        let html = decoded(&fetched.body, &fetched.headers, true);
+        let page = page::readable(html, fetched.url.to_string()).await?;
+        if let Some(title) = page.title {
+            out.insert("title".into(), shortened(&title, 500).into());
+        }
+        truncated |= page.truncated;
+        truncated |= put_text(&mut out, &page.text);
+    } else if let Some(value) = json_of(&fetched, &kind, wanted)? {
+        out.insert("json".into(), value);
+    } else if wanted == Wanted::Fitting && is_binary(&kind, &fetched.body) {
+        out.insert("bytes".into(), fetched.body.len().into());
+        out.insert("note".into(), "this is no text, and is not shown".into());
+    } else {
+        truncated |= put_text(&mut out, &decoded(&fetched.body, &fetched.headers, false));
+    }
+    if truncated {
+        out.insert("truncated".into(), true.into());
+    }
+    Ok(Value::Object(out))
+}
+
+/// The answer as JSON, if it is to be given so. One that is too large for a result is given as text.
+fn json_of(fetched: &Fetched, kind: &str, wanted: Wanted) -> Result<Option<Value>, String> {
+    let claims = kind == "application/json" || kind.ends_with("+json");
+    if !(wanted == Wanted::Json || (wanted == Wanted::Fitting && claims)) {
+        return Ok(None);
+    }
+    let text = decoded(&fetched.body, &fetched.headers, false);
+    match serde_json::from_str::<Value>(&text) {
+        Ok(value) if value.to_string().len() <= ROOM => Ok(Some(value)),
+        _ if wanted == Wanted::Fitting => Ok(None),
+        Ok(_) => Err(format!("the JSON is longer than {} KiB: ask for less", ROOM >> 10)),
+        Err(_) if fetched.truncated => {
+            Err(format!("the JSON is longer than the {} KiB that are read", fetched.body.len() >> 10))
+        }
+        Err(error) => Err(format!(
+            "the answer (status {}) is no JSON: {error}; leave `as` out to see it",
+            fetched.status.as_u16()
+        )),
+    }
+}
+
+/// Puts as much of a text as a result can hold. True: it is cut.
+fn put_text(out: &mut Map<String, Value>, text: &str) -> bool {
+    let mut room = ROOM;
+    let mut end = text.len();
+    for (at, c) in text.char_indices() {
+        let cost = match c {
+            '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+            c if c < ' ' => 6,
+            c => c.len_utf8(),
+        };
+        if cost > room {
+            end = at;
+            break;
+        }
+        room -= cost;
+    }
+    out.insert("text".into(), text[..end].into());
+    end < text.len()
+}
+
+/// `text/html` of `text/html; charset=utf-8`.
+fn media_type(headers: &HeaderMap) -> String {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    shortened(value.split(';').next().unwrap_or_default().trim(), 200).to_ascii_lowercase()
+}
+
+/// The text in its encoding: by its first bytes, by the header, by what a page says of itself; else UTF-8,
+/// and what is not that is most likely Windows-1252.
+fn decoded(body: &[u8], headers: &HeaderMap, page: bool) -> String {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let of_header = charset(value).and_then(|label| Encoding::for_label(label.as_bytes()));
+    let of_page = || {
+        let start = String::from_utf8_lossy(&body[..body.len().min(1024)]).into_owned();
+        let start = if page { start } else { String::new() };
+        charset(&start).and_then(|label| Encoding::for_label(label.as_bytes()))
+    };
+    let guess = || if is_utf8(body) { UTF_8 } else { WINDOWS_1252 };
+    let encoding = of_header.or_else(of_page).unwrap_or_else(guess);
+    encoding.decode(body).0.into_owned()
+}
+
+/// UTF-8, perhaps cut within a character.
+fn is_utf8(body: &[u8]) -> bool {
+    std::str::from_utf8(body).map_or_else(|error| error.error_len().is_none(), |_| true)
+}
+
+fn charset(text: &str) -> Option<String> {
+    let lower = text.to_ascii_lowercase();
+    let rest = lower.split("charset=").nth(1)?.trim_start_matches(['"', '\'', ' ']);
+    let label: String =
+        rest.chars().take_while(|c| c.is_ascii_alphanumeric() || "-_:.".contains(*c)).collect();
+    (!label.is_empty()).then_some(label)
+}
+
+fn is_binary(kind: &str, body: &[u8]) -> bool {
+    let media = ["image/", "audio/", "video/", "font/"].iter().any(|start| kind.starts_with(start));
+    (media && kind != "image/svg+xml")
+        || matches!(
+            kind,
+            "application/octet-stream" | "application/zip" | "application/gzip" | "application/pdf"
+        )
+        || body[..body.len().min(4096)].contains(&0)
+}
+
+fn shortened(text: &str, most: usize) -> &str {
+    &text[..text.floor_char_boundary(most)]
+}

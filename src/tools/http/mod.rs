@@ -1,0 +1,254 @@
+//! `http`: one request to an allowed host, its answer as a model can use it. An answer that says "no" is
+//! a result, not an error.
+//!
+//! Where a request may go is guarded by `net`; whether an agent may make it is decided elsewhere.
+use super::catalog::About;
+use super::{Call, Effect, ToolError, ToolOutput};
+use crate::domain::{HostPattern, ReadsWhen, TextOrSecret};
+use crate::net::{self, Allow, Bounds, GuardError, Request};
+use crate::secret;
+use reqwest::Method;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+mod content;
+mod page;
+
+/// Read of an answer, where the settings do not say.
+const MAX_BYTES: usize = 1 << 20;
+
+/// How long a secret may take.
+const SECRET_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Headers that a caller may set: none of them says who asks, or reaches another host.
+const HEADERS: [&str; 5] =
+    ["Accept", "Accept-Language", "Content-Type", "If-Modified-Since", "If-None-Match"];
+
+/// What an instance says.
+struct Settings {
+    hosts: Vec<HostPattern>,
+    private: Vec<HostPattern>,
+    methods: Vec<String>,
+    headers: Vec<(String, TextOrSecret)>,
+    max_bytes: usize,
+    https_only: bool,
+}
+
+impl Settings {
+    fn read(settings: &Value) -> Self {
+        let texts = |key: &str| -> Vec<String> {
+            let list = settings.get(key).and_then(Value::as_array).into_iter().flatten();
+            list.filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        // `config` has checked them: what it did not let pass is not allowed.
+        let hosts = |key: &str| texts(key).iter().filter_map(|text| HostPattern::parse(text).ok()).collect();
+        let mut methods = texts("methods");
+        if methods.is_empty() {
+            methods = vec!["GET".into(), "HEAD".into()];
+        }
+        let headers = settings.get("headers").and_then(Value::as_object).into_iter().flatten();
+        let max_bytes = settings.get("max_bytes").and_then(Value::as_u64);
+        Self {
+            hosts: hosts("hosts"),
+            private: hosts("allow_private"),
+            methods,
+            headers: headers
+                .filter_map(|(name, value)| Some((name.clone(), TextOrSecret::from_json(value)?)))
+                .collect(),
+            max_bytes: max_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(MAX_BYTES),
+            https_only: settings.get("https_only").and_then(Value::as_bool).unwrap_or(false),
+        }
+    }
+
+    fn allow(&self) -> Allow {
+        Allow::hosts(self.hosts.clone()).and_private(self.private.clone()).https_only(self.https_only)
+    }
+
+    /// For people and models.
+    fn shown_hosts(&self) -> String {
+        let all: Vec<String> = self.hosts.iter().chain(&self.private).map(HostPattern::to_string).collect();
+        all.join(", ")
+    }
+
+    /// What is done when a call does not say.
+    fn default_method(&self) -> &str {
+        let usual = self.methods.iter().find(|method| *method == "GET");
+        usual.or(self.methods.first()).map_or("GET", String::as_str)
+    }
+}
+
+/// Does it only look?
+fn only_reads(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD")
+}
+
+/// What an instance with these settings is.
+pub(super) fn about(settings: &Value) -> About {
+    let settings = Settings::read(settings);
+    let changes = settings.methods.iter().any(|method| !only_reads(method));
+    let reads_when = changes.then(|| ReadsWhen {
+        key: "method".into(),
+        values: vec!["GET".into(), "HEAD".into()],
+        by_default: only_reads(settings.default_method()),
+    });
+    About {
+        effect: if changes { Effect::Effect } else { Effect::Read },
+        reads_when,
+        untrusted: true,
+        schema: schema(&settings),
+    }
+}
+
+fn schema(settings: &Settings) -> Value {
+    let hosts = match settings.shown_hosts() {
+        hosts if hosts.is_empty() => "Its full address.".to_owned(),
+        hosts => format!("Its full address. These hosts can be asked: {hosts}."),
+    };
+    let headers: serde_json::Map<String, Value> =
+        HEADERS.iter().map(|name| ((*name).to_owned(), json!({"type": "string"}))).collect();
+    let mut properties = json!({
+        "url": {"type": "string", "description": hosts},
+        "method": {
+            "enum": settings.methods,
+            "description": format!("Left out: {}.", settings.default_method()),
+        },
+        "headers": {"type": "object", "properties": headers, "additionalProperties": false},
+        "as": {
+            "enum": ["text", "html", "json", "raw"],
+            "description": "How the answer is given. Left out: pages as readable Markdown, JSON as JSON, \
+                all else as text. text: never as JSON. html: read it as a page whatever it claims to be. \
+                json: it must be JSON. raw: unchanged, such as the source of a page.",
+        },
+    });
+    if settings.methods.iter().any(|method| !only_reads(method)) {
+        properties["body"] = json!({
+            "type": ["string", "object", "array"],
+            "description": "What is sent; objects and lists as JSON.",
+        });
+    }
+    json!({"type": "object", "required": ["url"], "properties": properties, "additionalProperties": false})
+}
+
+/// Makes the request.
+pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
+    let settings = Settings::read(&call.settings);
+    let url = call.args["url"].as_str().unwrap_or_default().to_owned();
+    if settings.hosts.is_empty() && settings.private.is_empty() {
+        return Err(ToolError::Failed(no_hosts(&call.tool, &url)));
+    }
+    let allow = settings.allow();
+    // First, so that no secret is fetched for a request that will not be made.
+    net::check(&url, &allow).map_err(|error| explain(&call, &settings, error))?;
+    let method = call.args["method"].as_str().unwrap_or_else(|| settings.default_method()).to_owned();
+    let mut request = Request {
+        method: Method::from_bytes(method.as_bytes()).unwrap_or_default(),
+        url,
+        headers: own_choice(&call.args)?,
+        own_headers: HeaderMap::new(),
+        body: body(&call.args),
+    };
+    if request.body.is_some() && only_reads(&method) {
+        return Err(ToolError::Arguments(format!("tool `{}`: {method} takes no `body`", call.tool)));
+    }
+    let kind = if call.args["body"].is_string() { "text/plain; charset=utf-8" } else { "application/json" };
+    if request.body.is_some() && !request.headers.contains_key(CONTENT_TYPE) {
+        request.headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    }
+    if !request.headers.contains_key(ACCEPT) {
+        let any =
+            HeaderValue::from_static("text/markdown, text/html;q=0.9, application/json;q=0.9, */*;q=0.5");
+        request.headers.insert(ACCEPT, any);
+    }
+    request.own_headers = configured(&call, &settings, &method).await?;
+    // A little is left for putting the answer together.
+    let bounds = Bounds { time: call.bound.mul_f64(0.9), bytes: settings.max_bytes };
+    let fetched =
+        net::send(request, &allow, bounds).await.map_err(|error| explain(&call, &settings, error))?;
+    let wanted = content::Wanted::of(call.args["as"].as_str());
+    let result = content::result(fetched, wanted).await.map_err(ToolError::Failed)?;
+    Ok(ToolOutput { result, findings: Vec::new() })
+}
+
+fn no_hosts(tool: &str, url: &str) -> String {
+    let host = reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
+    let host = host.filter(|host| HostPattern::parse(host).is_ok()).unwrap_or_else(|| "example.org".into());
+    format!(
+        "tool `{tool}` may ask no host: define a table such as [tools.web] with type = \"http\" and \
+         hosts = [\"{host}\"], and call `web`"
+    )
+}
+
+/// An error of the guard, with what would be right.
+fn explain(call: &Call, settings: &Settings, error: GuardError) -> ToolError {
+    let tool = &call.tool;
+    match error {
+        GuardError::Address(_) | GuardError::Port { .. } => {
+            ToolError::Arguments(format!("tool `{tool}`: {error}"))
+        }
+        GuardError::Host { .. } => ToolError::Arguments(format!(
+            "tool `{tool}`: {error}; it may ask {}, as `hosts` and `allow_private` of [tools.{tool}] say",
+            settings.shown_hosts()
+        )),
+        GuardError::Private { ref host, .. } => ToolError::Failed(format!(
+            "{error}; a person can allow it with allow_private = [\"{host}\"] in [tools.{tool}]"
+        )),
+        GuardError::Timeout => {
+            ToolError::Timeout { tool: tool.clone(), secs: call.bound.as_secs_f64().ceil() as u64 }
+        }
+        GuardError::Unresolved { .. } | GuardError::Redirect(_) | GuardError::Failed(_) => {
+            ToolError::Failed(error.to_string())
+        }
+    }
+}
+
+/// The headers that the caller chose; the schema lets only harmless ones pass.
+fn own_choice(args: &Value) -> Result<HeaderMap, ToolError> {
+    let mut all = HeaderMap::new();
+    for (name, value) in args.get("headers").and_then(Value::as_object).into_iter().flatten() {
+        let value = value.as_str().unwrap_or_default();
+        match (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
+            (Ok(name), Ok(value)) => drop(all.insert(name, value)),
+            _ => {
+                let error =
+                    format!("the value of the header `{name}` has characters that a header can't hold");
+                return Err(ToolError::Arguments(error));
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn body(args: &Value) -> Option<Vec<u8>> {
+    match args.get("body")? {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone().into_bytes()),
+        other => Some(other.to_string().into_bytes()),
+    }
+}
+
+/// The headers of the settings, their secrets found, and the key of the call for methods that change
+/// something.
+async fn configured(call: &Call, settings: &Settings, method: &str) -> Result<HeaderMap, ToolError> {
+    let mut all = HeaderMap::new();
+    for (name, value) in &settings.headers {
+        let value = secret::value_of(value, call.bound.min(SECRET_TIMEOUT))
+            .await
+            .map_err(|error| ToolError::Failed(format!("no value for the header `{name}`: {error}")))?;
+        let (Ok(header), Ok(mut value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(&value)) else {
+            return Err(ToolError::Failed(format!(
+                "the value of the header `{name}` has characters that a header can't hold"
+            )));
+        };
+        value.set_sensitive(true);
+        all.insert(header, value);
+    }
+    let key = call.context.idempotency_key.as_deref().filter(|_| !only_reads(method));
+    if let Some(value) = key.and_then(|key| HeaderValue::from_str(key).ok()) {
+        all.insert(HeaderName::from_static("idempotency-key"), value);
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,219 @@
+//! A page as readable text. Pages come from anybody: their size, depth and number of elements are
+//! bounded, since the parser's time grows with their product and the writer's stack with their depth.
+use dom_query::Document;
+use dom_smoothie::{Config, Readability, TextMode};
+use html5ever::ParseOpts;
+use html5ever::tendril::TendrilSink;
+use html5ever::tree_builder::TreeBuilderOpts;
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+
+/// So much of a page is looked at.
+const LONGEST: usize = 2 << 20;
+
+/// Deeper pages are given as plain text.
+const DEEPEST: usize = 200;
+
+/// A page that takes longer to parse is given as plain text.
+const PARSING: Duration = Duration::from_secs(2);
+
+/// So much is parsed between two looks at the clock.
+const PIECE: usize = 4 << 10;
+
+/// Pages with more elements are given whole.
+const MOST_ELEMENTS: usize = 30_000;
+
+/// So many pages are worked on at a time: a page that takes long must not take all threads.
+static PLACES: Semaphore = Semaphore::const_new(2);
+
+/// What a page says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Page {
+    pub(super) title: Option<String>,
+    /// Markdown: the article, where there is one, else the whole page.
+    pub(super) text: String,
+    pub(super) truncated: bool,
+}
+
+/// Reads a page. `url` is where it comes from, for its links.
+pub(super) async fn readable(html: String, url: String) -> Result<Page, String> {
+    let place = PLACES.acquire().await.map_err(|error| error.to_string())?;
+    let working = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        read(&html, &url, PARSING)
+    });
+    working
+        .await
+        .map_err(|error| format!("the page can't be read: {}", crate::tools::dispatch::panic_text(error)))
+}
+
+fn read(html: &str, url: &str, parsing: Duration) -> Page {
+    let cut = &html[..html.floor_char_boundary(LONGEST)];
+    let truncated = cut.len() < html.len();
+    let plain = || Page { title: None, text: without_tags(cut), truncated };
+    let config = Config {
+        text_mode: TextMode::Markdown,
+        max_elements_to_parse: MOST_ELEMENTS,
+        disable_json_ld: true,
+        ..Config::default()
+    };
+    let Some(document) = parse(cut, parsing).filter(|document| !is_deep(document)) else { return plain() };
+    let Ok(mut page) = Readability::with_document(document, Some(url), Some(config)) else { return plain() };
+    let title = Some(page.get_article_title().trim().to_owned()).filter(|title| !title.is_empty());
+    let whole = |page: &Readability| page.doc.md(Some(&SKIPPED)).trim().to_owned();
+    let text = if page.is_probably_readable() {
+        let all = whole(&page);
+        match page.parse() {
+            Ok(article) => article.text_content.trim().to_owned(),
+            Err(_) => all,
+        }
+    } else {
+        whole(&page)
+    };
+    Page { title, text, truncated }
+}
+
+/// What nobody reads.
+const SKIPPED: [&str; 8] = ["script", "style", "meta", "head", "noscript", "template", "svg", "iframe"];
+
+/// Walks the page without recursion.
+fn is_deep(document: &Document) -> bool {
+    let (mut node, mut depth) = (document.root(), 0_usize);
+    loop {
+        if let Some(child) = node.first_child() {
+            node = child;
+            depth += 1;
+            if depth > DEEPEST {
+                return true;
+            }
+            continue;
+        }
+        loop {
+            if let Some(next) = node.next_sibling() {
+                node = next;
+                break;
+            }
+            match node.parent() {
+                Some(parent) if depth > 0 => {
+                    node = parent;
+                    depth -= 1;
+                }
+                _ => return false,
+            }
+        }
+    }
+}
+
+/// Parses in pieces, so that a page that takes too long can be given up.
+fn parse(html: &str, bound: Duration) -> Option<Document> {
+    let tree_builder = TreeBuilderOpts { scripting_enabled: false, ..TreeBuilderOpts::default() };
+    let options = ParseOpts { tree_builder, ..ParseOpts::default() };
+    let mut parser = html5ever::parse_document(Document::default(), options);
+    let began = Instant::now();
+    let mut rest = html;
+    while !rest.is_empty() {
+        let (piece, more) = rest.split_at(rest.floor_char_boundary(PIECE));
+        parser.process(piece.into());
+        rest = more;
+        if began.elapsed() > bound {
+            return None;
+        }
+    }
+    Some(parser.finish())
+}
+
+/// The text between the tags, for pages that are better not parsed.
+fn without_tags(html: &str) -> String {
+    let mut out = String::new();
+    let mut rest = html;
+    while let Some(at) = rest.find('<') {
+        out.push_str(&rest[..at]);
+        let tag = &rest[at..];
+        let name: String = tag[1..].chars().take_while(char::is_ascii_alphanumeric).collect();
+        let name = name.to_ascii_lowercase();
+        rest = if matches!(name.as_str(), "script" | "style") {
+            let end = format!("</{name}");
+            tag.to_ascii_lowercase().find(&end).map_or("", |at| &tag[at..])
+        } else {
+            tag
+        };
+        rest = rest.find('>').map_or("", |end| &rest[end + 1..]);
+        out.push(' ');
+    }
+    out.push_str(rest);
+    out.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of pages, hostile ones included.
+    use super::*;
+
+    fn article(paragraphs: usize) -> String {
+        let paragraph = "<p>Here is a paragraph with enough words, commas, and sense, so that it counts as \
+            part of an article. See <a href=\"/more\">more</a> about it, and read on, and on, and on.</p>";
+        format!(
+            "<html><head><title>A page &amp; more</title><script>var x = 1;</script></head><body>\
+             <nav><a href='/'>Home</a></nav><article><h1>The heading</h1>{}</article><footer>Imprint</footer>\
+             </body></html>",
+            paragraph.repeat(paragraphs)
+        )
+    }
+
+    #[test]
+    fn an_article_is_taken_out_of_its_page() {
+        let page = read(&article(12), "https://example.org/a/b", PARSING);
+        assert!(page.title.as_deref().is_some_and(|title| title.contains("page & more")), "{page:?}");
+        assert!(page.text.contains("paragraph with enough words"), "{page:?}");
+        assert!(page.text.contains("(https://example.org/more)"), "{page:?}");
+        assert!(!page.text.contains("Imprint") && !page.text.contains("var x"), "{page:?}");
+        assert!(!page.truncated);
+    }
+
+    #[test]
+    fn other_pages_are_given_whole() {
+        let html = "<title>List</title><style>a{}</style><ul><li><a href='/1'>One</a><li>Two</ul><p>End";
+        let page = read(html, "https://example.org/", PARSING);
+        assert_eq!(page.title.as_deref(), Some("List"));
+        for part in ["One", "Two", "End"] {
+            assert!(page.text.contains(part), "{page:?}");
+        }
+        assert!(!page.text.contains("a{}"), "{page:?}");
+        assert_eq!(read("", "https://example.org/", PARSING).text, "");
+        assert_eq!(read("just text", "https://example.org/", PARSING).text, "just text");
+    }
+
+    #[test]
+    fn hostile_pages_end_in_time() {
+        let many = |unit: &str| unit.repeat((256 << 10) / unit.len());
+        for html in [
+            many("<div>"),
+            many("<blockquote>"),
+            many("<ul><li>"),
+            many("<em><b>"),
+            many("<table><tr><td>"),
+            many("<div></i>"),
+            many("<div><object></div></object>"),
+            many("<blockquote><object></blockquote></object>"),
+            many("<a href=x>"),
+            many("<b>x</i>"),
+            many("<p><font>"),
+            many("<svg><g>"),
+            many("<template>"),
+            many("<select><option>"),
+            many("<p>a"),
+            many("<td>"),
+            many("<"),
+            many("<!--"),
+            many("&amp"),
+            many("<x a=1 a=2 a=3 a=4>"),
+            article(2000),
+            format!("{}{}", "<blockquote>".repeat(1000), article(10)),
+        ] {
+            let start = html[..html.floor_char_boundary(40)].to_owned();
+            let began = Instant::now();
+            read(&html, "https://example.org/", Duration::from_millis(200));
+            assert!(began.elapsed() < Duration::from_secs(20), "{start}");
+        }
+    }
+}
