@@ -80,6 +80,13 @@ pub(super) fn knows_tool(item: Item<'_>, fleet: &Fleet) -> bool {
         return false;
     }
     let names = || keys::TOOLS.iter().map(|(name, _)| *name).chain(fleet.tools.keys().map(String::as_str));
+    if keys::NEED_SETTINGS.contains(&name) && !fleet.tools.contains_key(name) {
+        item.refuse_with::<()>(
+            format!("`{name}` does nothing without settings"),
+            format!("define a table such as [tools.my_{name}] with type = \"{name}\", and name that"),
+        );
+        return false;
+    }
     if names().any(|known| known == name) {
         return true;
     }

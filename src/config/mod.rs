@@ -11,6 +11,7 @@ mod paths;
 mod render;
 mod resolve;
 mod schema;
+mod tool_settings;
 mod walk;
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 use super::agents;
 use super::keys::{self, Key};
 use super::lint;
+use super::tool_settings;
 use super::walk::{File, Item, Section, nearest};
 use crate::domain::*;
 use jiff::tz::TimeZone;
@@ -185,8 +186,8 @@ fn mcp(section: &Section<'_>) -> Option<McpSpec> {
     })
 }
 
-/// Instances of built-in tools. None of the tools that take settings is in this version, so the
-/// settings are kept as typed.
+/// Instances of built-in tools. Where something is wrong with the settings, that is noted and the
+/// instance still has its name, so that those who refer to it are not blamed.
 fn tools(top: &Section<'_>) -> BTreeMap<String, ToolSpec> {
     let mut all = BTreeMap::new();
     let Some(table) = top.get("tools").and_then(|item| item.table()) else { return all };
@@ -200,10 +201,19 @@ fn tools(top: &Section<'_>) -> BTreeMap<String, ToolSpec> {
         };
         let Some(kind) = (Item { file: top.file, value: kind, name: "type" }).word(&kinds) else { continue };
         let (kind, available) = keys::TOOLS[kind];
-        let mut settings = item.json();
-        if let Some(object) = settings.as_object_mut() {
-            object.remove("type");
-        }
+        let settings = match keys::TOOL_SETTINGS.iter().find(|(known, _)| *known == kind) {
+            Some((_, keys)) => {
+                let section = item.section(keys);
+                section.and_then(|section| tool_settings::resolve(kind, &section)).unwrap_or_default()
+            }
+            None => {
+                let mut settings = item.json();
+                if let Some(object) = settings.as_object_mut() {
+                    object.remove("type");
+                }
+                settings
+            }
+        };
         all.insert(name.get_ref().to_string(), ToolSpec { kind: kind.to_owned(), settings, available });
     }
     all

@@ -264,6 +264,24 @@ pub enum TextOrSecret {
     Secret(SecretRef),
 }
 
+impl TextOrSecret {
+    /// As it stands in the settings of a tool: a text, or a table that says where the secret is.
+    pub fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Text(text) => text.as_str().into(),
+            Self::Secret(secret) => secret.to_json(),
+        }
+    }
+
+    /// From the settings of a tool.
+    pub fn from_json(value: &serde_json::Value) -> Option<Self> {
+        match value.as_str() {
+            Some(text) => Some(Self::Text(text.to_owned())),
+            None => SecretRef::from_json(value).map(Self::Secret),
+        }
+    }
+}
+
 /// A gate or a proof.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Check {

@@ -3,6 +3,7 @@ use super::agent::{AgentSpec, EnvValue};
 use super::{AgentId, ConfigHash};
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -132,6 +133,32 @@ pub enum SecretRef {
     Credential(String),
     /// On the standard output of this program.
     Command(Vec<String>),
+}
+
+impl SecretRef {
+    /// As it stands in the settings of a tool.
+    pub fn to_json(&self) -> Value {
+        match self {
+            Self::Env(name) => json!({ "env": name }),
+            Self::File(path) => json!({ "file": path.display().to_string() }),
+            Self::Credential(name) => json!({ "credential": name }),
+            Self::Command(argv) => json!({ "command": argv }),
+        }
+    }
+
+    /// From the settings of a tool.
+    pub fn from_json(value: &Value) -> Option<Self> {
+        let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+        let command = || {
+            let argv = value.get("command")?.as_array()?;
+            argv.iter().map(|part| part.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
+        };
+        text("env")
+            .map(Self::Env)
+            .or_else(|| text("file").map(|path| Self::File(path.into())))
+            .or_else(|| text("credential").map(Self::Credential))
+            .or_else(|| command().map(Self::Command))
+    }
 }
 
 /// `[models.…]`.

@@ -1,6 +1,6 @@
 //! What tools there are: names, effects, sentences, schemas. A tool without [`Runs`] is not in this
 //! version; it is listed so that people and `check` can say so instead of "unknown".
-use super::{Call, Effect, Entry, ToolError, ToolInfo, ToolOutput, probe, system_metrics};
+use super::{Call, Effect, Entry, ToolError, ToolInfo, ToolOutput, probe, sql, system_metrics};
 use crate::domain::{ReadsWhen, ToolSpec};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 pub(super) enum Runs {
     SystemMetrics,
     Probe,
+    Sql,
 }
 
 /// What an instance of a tool is, by its settings.
@@ -33,10 +34,11 @@ impl About {
 
 impl Runs {
     /// What an instance with these settings is; null: the tool itself, without settings.
-    pub(super) fn about(self, _settings: &Value) -> About {
+    pub(super) fn about(self, settings: &Value) -> About {
         match self {
             Self::SystemMetrics => About::local(system_metrics::schema()),
             Self::Probe => About::local(probe::schema()),
+            Self::Sql => sql::about(settings),
         }
     }
 
@@ -50,6 +52,7 @@ impl Runs {
         match self {
             Self::SystemMetrics => system_metrics::call(&call.args).await,
             Self::Probe => probe::call(&call.args, call.bound).await,
+            Self::Sql => sql::call(call).await,
         }
     }
 }
@@ -78,7 +81,7 @@ const BUILT_INS: &[(&str, Effect, Option<Runs>, &str)] = &[
     (
         "sql",
         Effect::Effect,
-        None,
+        Some(Runs::Sql),
         "Runs a statement with bound parameters on an SQLite or PostgreSQL database.",
     ),
     (

@@ -14,6 +14,8 @@ mod dispatch;
 mod nearest;
 mod probe;
 mod schema;
+mod settings;
+mod sql;
 mod system_metrics;
 
 /// What is known of a tool without calling it.
