@@ -16,6 +16,8 @@ pub(super) enum Kind {
     Word(&'static [&'static str]),
     /// A reference to a secret.
     Secret,
+    /// A text, or a reference to a secret.
+    TextOrSecret,
     /// A list of texts.
     Texts,
     /// A text or a list of texts.
@@ -28,6 +30,8 @@ pub(super) enum Kind {
     WordOr(&'static [&'static str], &'static [Key]),
     /// A list of tables with these keys.
     Tables(&'static [Key]),
+    /// Tables with these keys, by name.
+    Named(&'static [Key]),
     /// Anything: its shape depends on another key.
     Any,
 }
@@ -63,7 +67,7 @@ pub(super) const TOOLS: &[(&str, bool)] = &[
     ("probe", true),
     ("http", true),
     ("feed", false),
-    ("sql", false),
+    ("sql", true),
     ("archive_rows", false),
     ("files", false),
     ("s3", false),
@@ -74,10 +78,11 @@ pub(super) const TOOLS: &[(&str, bool)] = &[
 ];
 
 /// Built-in tools that do nothing without settings: they are used by a `[tools.…]` table only.
-pub(super) const NEED_SETTINGS: &[&str] = &["http"];
+pub(super) const NEED_SETTINGS: &[&str] = &["http", "sql", "files", "shell"];
 
 /// What a `[tools.…]` table may hold, by its `type`. Types that are not listed keep what is typed.
-pub(super) const TOOL_SETTINGS: &[(&str, &[Key])] = &[("http", HTTP)];
+pub(super) const TOOL_SETTINGS: &[(&str, &[Key])] =
+    &[("http", HTTP), ("sql", SQL), ("files", FILES), ("shell", SHELL)];
 pub(super) const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 pub(super) const HTTP: &[Key] = &[
     key("type", Kind::Word(&["http"]), "the built-in tool"),
@@ -87,6 +92,39 @@ pub(super) const HTTP: &[Key] = &[
     key("headers", Kind::Texts2, "sent with each request, and not on to other hosts"),
     key("max_bytes", Kind::Size, "of an answer; default 1 MiB, at most 8 MiB"),
     key("https_only", Kind::Flag, "true: no plain HTTP, but to private hosts"),
+];
+
+pub(super) const MODES: &[&str] = &["read_only", "read_write"];
+pub(super) const SQL: &[Key] = &[
+    key("type", Kind::Word(&["sql"]), "the built-in tool"),
+    key("url", Kind::TextOrSecret, "sqlite:PATH or postgres://user@host/db, or a reference to a secret"),
+    key("password", Kind::Secret, "postgres: the password"),
+    key("mode", Kind::Word(MODES), "read_only (default) or read_write"),
+    key("max_rows", Kind::Whole, "rows of a result; default 1000"),
+    key("timeout", Kind::Duration, "one statement; default 10 s"),
+    key("statements", Kind::Texts2, "named statements with :parameters; in read_write mode only these run"),
+    key("tables", Kind::Texts, "sqlite: only these tables and views"),
+    key("ddl", Kind::Flag, "read_write: statements may create, change and drop tables"),
+];
+pub(super) const FILES: &[Key] = &[
+    key("type", Kind::Word(&["files"]), "the built-in tool"),
+    key("roots", Kind::Texts, "folders; nothing outside them is reached"),
+    key("mode", Kind::Word(MODES), "read_only (default) or read_write"),
+    key("max_bytes", Kind::Size, "read or written by one call; default 100 KiB"),
+];
+pub(super) const SHELL: &[Key] = &[
+    key("type", Kind::Word(&["shell"]), "the built-in tool"),
+    key("commands", Kind::Named(SHELL_COMMAND), "what may run, by name"),
+    key("cwd", Kind::Text, "folder of the programs"),
+    key("env", Kind::Texts2, "added to the cleared environment"),
+    key("timeout", Kind::Duration, "one program; default 30 s"),
+    key("max_output", Kind::Size, "kept of each output; default 64 KiB"),
+];
+pub(super) const SHELL_COMMAND: &[Key] = &[
+    key("exec", Kind::Text, "absolute path of the program"),
+    key("args", Kind::Texts, "its arguments; `{name:type}` is a parameter: string, int, path or a|b"),
+    key("read", Kind::Flag, "true: it only looks"),
+    key("description", Kind::Text, "what it does, for the model"),
 ];
 
 pub(super) const DAEMON: &[Key] = &[

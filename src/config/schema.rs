@@ -46,14 +46,8 @@ fn of(kind: Kind) -> Value {
         Kind::Number => json!({"type": "number", "minimum": 0}),
         Kind::Duration | Kind::Size => json!({"type": ["integer", "string"]}),
         Kind::Word(words) => json!({"enum": words}),
-        Kind::Secret => json!({
-            "type": "object", "minProperties": 1, "maxProperties": 1,
-            "properties": {
-                "env": {"type": "string"}, "file": {"type": "string"}, "credential": {"type": "string"},
-                "command": {"type": "array", "items": {"type": "string"}},
-            },
-            "additionalProperties": false,
-        }),
+        Kind::Secret => secret(),
+        Kind::TextOrSecret => json!({"oneOf": [{"type": "string"}, secret()]}),
         Kind::Texts => json!({"type": "array", "items": {"type": "string"}}),
         Kind::Command => {
             json!({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]})
@@ -62,6 +56,18 @@ fn of(kind: Kind) -> Value {
         Kind::Table(keys) => object(keys),
         Kind::WordOr(words, keys) => json!({"oneOf": [{"enum": words}, object(keys)]}),
         Kind::Tables(keys) => json!({"type": "array", "items": object(keys)}),
+        Kind::Named(keys) => json!({"type": "object", "additionalProperties": object(keys)}),
         Kind::Any => json!({}),
     }
+}
+
+fn secret() -> Value {
+    json!({
+        "type": "object", "minProperties": 1, "maxProperties": 1,
+        "properties": {
+            "env": {"type": "string"}, "file": {"type": "string"}, "credential": {"type": "string"},
+            "command": {"type": "array", "items": {"type": "string"}},
+        },
+        "additionalProperties": false,
+    })
 }

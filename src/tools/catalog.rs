@@ -1,7 +1,7 @@
 //! What tools there are: names, effects, sentences, schemas. A tool without [`Runs`] is not in this
 //! version; it is listed so that people and `check` can say so instead of "unknown".
 use super::{
-    Call, Effect, Entry, ToolError, ToolInfo, ToolOutput, http, notes, probe, report, system_metrics,
+    Call, Effect, Entry, ToolError, ToolInfo, ToolOutput, http, notes, probe, report, sql, system_metrics,
 };
 use crate::domain::{ReadsWhen, ToolSpec};
 use serde_json::{Map, Value, json};
@@ -16,6 +16,7 @@ pub(super) enum Runs {
     Recall,
     Report,
     Http,
+    Sql,
 }
 
 /// What an instance of a tool is, by its settings.
@@ -47,6 +48,7 @@ impl Runs {
             Self::Recall => About::local(notes::recall_schema()),
             Self::Report => About { effect: Effect::Idempotent, ..About::local(report::schema()) },
             Self::Http => http::about(settings),
+            Self::Sql => sql::about(settings),
         }
     }
 
@@ -64,6 +66,7 @@ impl Runs {
             Self::Recall => notes::recall(call).await,
             Self::Report => report::call(&call),
             Self::Http => http::call(call).await,
+            Self::Sql => sql::call(call).await,
         }
     }
 }
@@ -92,7 +95,7 @@ const BUILT_INS: &[(&str, Effect, Option<Runs>, &str)] = &[
     (
         "sql",
         Effect::Effect,
-        None,
+        Some(Runs::Sql),
         "Runs a statement with bound parameters on an SQLite or PostgreSQL database.",
     ),
     (

@@ -19,6 +19,8 @@ pub mod mcp;
 mod notes;
 mod probe;
 mod report;
+mod settings;
+mod sql;
 mod system_metrics;
 
 /// What is known of a tool without calling it.

@@ -1,0 +1,210 @@
+//! A connection to a PostgreSQL server that lives as long as a call: how much is read over it is bounded,
+//! and what still runs when the call is dropped is cancelled.
+use super::postgres::{explain, failed};
+use crate::tools::ToolError;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{CancelToken, Client, Config};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Most bytes that a call reads from the server: a single value may have a gigabyte.
+const MAX_READ: usize = 16 << 20;
+/// How long a cancellation may take.
+const CANCEL: Duration = Duration::from_secs(5);
+
+/// An open connection; it closes when it is dropped.
+pub(super) struct Link {
+    pub(super) client: Client,
+    cancel: Cancel,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Link {
+    /// To the first host of the address that lets us in.
+    pub(super) async fn open(mut config: Config) -> Result<Self, ToolError> {
+        let hosts = match config.get_hosts() {
+            [] => vec![Host::Tcp("localhost".into())],
+            hosts => hosts.to_vec(),
+        };
+        let ports = config.get_ports().to_vec();
+        let mut first = None;
+        for (at, host) in hosts.into_iter().enumerate() {
+            let port = ports.get(at).or(ports.first()).copied().unwrap_or(5432);
+            match Self::to(&mut config, Place { host, port }).await {
+                Ok(link) => return Ok(link),
+                Err(error) => drop(first.get_or_insert(error)),
+            }
+        }
+        Err(first.unwrap_or_else(|| failed("`url` names no host")))
+    }
+
+    async fn to(config: &mut Config, place: Place) -> Result<Self, ToolError> {
+        let (client, connection) = match config.connect_raw(place.socket().await?, place.encryption()).await {
+            Ok(pair) => pair,
+            // `prefer` promises nothing, and many servers have a certificate that nobody signed.
+            Err(error) if is_handshake(&error) && config.get_ssl_mode() == SslMode::Prefer => {
+                config.ssl_mode(SslMode::Disable);
+                let again = config.connect_raw(place.socket().await?, place.encryption()).await;
+                again.map_err(|error| explain(&error, ""))?
+            }
+            Err(error) if is_handshake(&error) => {
+                let ToolError::Failed(why) = explain(&error, "") else { return Err(explain(&error, "")) };
+                return Err(failed(&format!(
+                    "{why}; the server's certificate must be signed by one that this machine trusts \
+                     (SSL_CERT_FILE can name a file of such)"
+                )));
+            }
+            Err(error) => return Err(explain(&error, "")),
+        };
+        let token = client.cancel_token();
+        let task = AbortOnDropHandle::new(tokio::spawn(async move {
+            // Its errors come to the client as well.
+            let _ = connection.await;
+        }));
+        Ok(Self { client, cancel: Cancel { running: Some((token, place)) }, _task: task })
+    }
+
+    /// Nothing runs on it any more.
+    pub(super) fn is_done(&mut self) {
+        self.cancel.running = None;
+    }
+}
+
+fn is_handshake(error: &tokio_postgres::Error) -> bool {
+    // The kind of an error is private.
+    error.as_db_error().is_none() && error.to_string().contains("TLS handshake")
+}
+
+/// Cancels what is running when the call is dropped. The server would notice only when it has rows to send.
+struct Cancel {
+    running: Option<(CancelToken, Place)>,
+}
+
+impl Drop for Cancel {
+    fn drop(&mut self) {
+        let Some((token, place)) = self.running.take() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            let work = async {
+                if let Ok(socket) = place.socket().await {
+                    // If it can't be cancelled, `statement_timeout` ends it.
+                    let _ = token.cancel_query_raw(socket, place.encryption()).await;
+                }
+            };
+            let _ = tokio::time::timeout(CANCEL, work).await;
+        });
+    }
+}
+
+/// Where a server listens.
+struct Place {
+    host: Host,
+    port: u16,
+}
+
+type Encryption = <MakeRustlsConnect as MakeTlsConnect<Limited>>::TlsConnect;
+
+impl Place {
+    async fn socket(&self) -> Result<Limited, ToolError> {
+        let (socket, shown): (io::Result<Box<dyn Stream>>, String) = match &self.host {
+            Host::Tcp(name) => {
+                let socket = TcpStream::connect((name.as_str(), self.port)).await;
+                (socket.map(|socket| Box::new(socket) as _), format!("{name}:{}", self.port))
+            }
+            Host::Unix(folder) => {
+                let path = folder.join(format!(".s.PGSQL.{}", self.port));
+                let socket = UnixStream::connect(&path).await;
+                (socket.map(|socket| Box::new(socket) as _), path.display().to_string())
+            }
+        };
+        match socket {
+            Ok(inner) => Ok(Limited { inner, left: MAX_READ }),
+            Err(error) => {
+                let hint = match error.kind() {
+                    io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
+                        "; is the server running, and does it listen there?"
+                    }
+                    _ => "",
+                };
+                Err(failed(&format!("can't connect to PostgreSQL at {shown}: {error}{hint}")))
+            }
+        }
+    }
+
+    fn encryption(&self) -> Encryption {
+        // A second installation is refused by rustls and changes nothing.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let name = match &self.host {
+            Host::Tcp(name) => name.as_str(),
+            Host::Unix(_) => "localhost",
+        };
+        // A machine without certificates still reaches servers that need none.
+        let mut maker =
+            MakeRustlsConnect::with_native_certs().map_or_else(|_| without_roots(), |(maker, _)| maker);
+        match MakeTlsConnect::<Limited>::make_tls_connect(&mut maker, name) {
+            Ok(encryption) => encryption,
+        }
+    }
+}
+
+fn without_roots() -> MakeRustlsConnect {
+    let roots = rustls::RootCertStore::empty();
+    let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    MakeRustlsConnect::new(config)
+}
+
+/// Bytes both ways.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A stream that breaks off when too much was read.
+struct Limited {
+    inner: Box<dyn Stream>,
+    left: usize,
+}
+
+impl AsyncRead for Limited {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(context, buffer))?;
+        let read = buffer.filled().len() - before;
+        match self.left.checked_sub(read) {
+            Some(left) => self.left = left,
+            None => {
+                let why =
+                    "the result is longer than 16 MiB: ask for fewer rows or for a part of the long values";
+                return Poll::Ready(Err(io::Error::other(why)));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Limited {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}

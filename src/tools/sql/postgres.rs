@@ -1,0 +1,196 @@
+//! A statement on a PostgreSQL server: a connection of its own, a transaction of its own, one statement by
+//! the extended protocol. For an instance that only reads, the transaction is read-only and cannot be made
+//! another, and a role that is above such rules is refused.
+use super::decode::Came;
+use super::encode::Bound;
+use super::link::Link;
+use super::rows::Rows;
+use super::{Params, Settings, Statement, names};
+use crate::secret;
+use crate::tools::ToolError;
+use futures_util::TryStreamExt;
+use serde_json::Value;
+use std::pin::pin;
+use std::time::Duration;
+use tokio_postgres::error::{ErrorPosition, SqlState};
+use tokio_postgres::{Client, Config};
+
+/// Statements that look.
+const READS: &[&str] = &["select", "with", "values", "table", "explain", "show"];
+/// Statements that change rows.
+const CHANGES: &[&str] = &["insert", "update", "delete", "merge"];
+
+pub(super) async fn run(
+    url: &str,
+    settings: &Settings,
+    statement: Statement,
+    bound: Duration,
+) -> Result<Value, ToolError> {
+    let word = names::first_word(&statement.text);
+    let configured = settings.statements.values().any(|text| *text == statement.text);
+    allowed(&word, settings, configured)?;
+    let (text, values) = match statement.params {
+        Params::List(list) => (statement.text, list),
+        Params::Named(map) => names::numbered(&statement.text, &map)
+            .map_err(|why| ToolError::Arguments(format!("`params`: {why}")))?,
+    };
+    let mut config: Config = url.parse().map_err(|_| {
+        failed(
+            "the address of the database can't be read: write postgres://user@host:5432/db?sslmode=require",
+        )
+    })?;
+    if let Some(password) = &settings.password {
+        let password = secret::resolve(password, bound).await.map_err(|error| failed(&error.to_string()))?;
+        config.password(password.expose());
+    }
+    config.application_name("bgagent");
+    let work = async {
+        let mut link = Link::open(config).await?;
+        let outcome = transaction(&link.client, settings, &word, &text, values, bound).await;
+        link.is_done();
+        outcome
+    };
+    match tokio::time::timeout(bound, work).await {
+        Ok(result) => result,
+        Err(_) => Err(failed("the database did not answer in time; the statement was cancelled")),
+    }
+}
+
+fn allowed(word: &str, settings: &Settings, configured: bool) -> Result<(), ToolError> {
+    if READS.contains(&word) {
+        return Ok(());
+    }
+    if !settings.writes {
+        return Err(failed(&format!(
+            "this database is read-only here: use {}",
+            READS.join(", ").to_uppercase()
+        )));
+    }
+    if CHANGES.contains(&word) || configured || (settings.ddl && word != "copy") {
+        return Ok(());
+    }
+    Err(failed("only SELECT, INSERT, UPDATE, DELETE and MERGE run here"))
+}
+
+/// Runs the statement in a transaction of its own.
+async fn transaction(
+    client: &Client,
+    settings: &Settings,
+    word: &str,
+    text: &str,
+    values: Vec<Value>,
+    bound: Duration,
+) -> Result<Value, ToolError> {
+    let said = |error: tokio_postgres::Error| explain(&error, text);
+    let read_only = if settings.writes { "off" } else { "on" };
+    let ms = bound.as_millis().clamp(1, 86_400_000);
+    let set = format!(
+        "SET statement_timeout = {ms}; SET idle_in_transaction_session_timeout = {ms}; \
+         SET default_transaction_read_only = {read_only}"
+    );
+    client.batch_execute(&set).await.map_err(said)?;
+    let begin = if settings.writes { "BEGIN READ WRITE" } else { "BEGIN READ ONLY" };
+    client.batch_execute(begin).await.map_err(said)?;
+    if !settings.writes {
+        // The first query of a transaction also settles that it stays read-only.
+        refuse_mighty(client).await?;
+    }
+    let prepared = client.prepare(text).await.map_err(said)?;
+    let wanted = prepared.params().len();
+    if wanted != values.len() {
+        let given = values.len();
+        let why = format!("`params`: the statement has {wanted} parameters, and {given} values were given");
+        return Err(ToolError::Arguments(why));
+    }
+    let names: Vec<&str> = prepared.columns().iter().map(|column| column.name()).collect();
+    let mut rows = Rows::new(names.iter().copied(), settings.max_rows);
+    let found = client.query_raw(&prepared, values.into_iter().map(Bound)).await.map_err(said)?;
+    let mut found = pin!(found);
+    while let Some(row) = found.try_next().await.map_err(said)? {
+        if rows.is_full() {
+            if settings.writes {
+                continue;
+            }
+            break;
+        }
+        let values: Vec<Value> = (0..names.len())
+            .map(|at| row.try_get::<_, Came>(at).map(|came| came.0))
+            .collect::<Result<_, _>>()
+            .map_err(said)?;
+        rows.push(values.into_iter());
+    }
+    let changed = match found.rows_affected() {
+        Some(count) if CHANGES.contains(&word) => Some(count),
+        _ if word == "with" && settings.writes => None,
+        _ => Some(0),
+    };
+    if settings.writes {
+        client.batch_execute("COMMIT").await.map_err(said)?;
+    }
+    Ok(rows.into_result(changed))
+}
+
+/// A superuser reads and writes files and runs programs in a read-only transaction too.
+async fn refuse_mighty(client: &Client) -> Result<(), ToolError> {
+    const ASK: &str = "SELECT rolname FROM pg_catalog.pg_roles WHERE pg_catalog.pg_has_role(current_user, oid, 'MEMBER') \
+         AND (rolsuper OR rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files'))";
+    let found = client.simple_query(ASK).await.map_err(|error| explain(&error, ASK))?;
+    let mighty = found.iter().any(|message| matches!(message, tokio_postgres::SimpleQueryMessage::Row(_)));
+    if mighty {
+        return Err(failed(
+            "the role of `url` is a superuser or may use the server's files and programs, which no read-only \
+             transaction prevents: CREATE ROLE reader LOGIN; GRANT SELECT ON … TO reader, and use that role",
+        ));
+    }
+    Ok(())
+}
+
+/// What went wrong, with what to do about it. The text of the statement shows where.
+pub(super) fn explain(error: &tokio_postgres::Error, text: &str) -> ToolError {
+    let Some(said) = error.as_db_error() else {
+        let mut cause: &dyn std::error::Error = error;
+        let mut texts = vec![cause.to_string()];
+        while let Some(inner) = cause.source() {
+            texts.push(inner.to_string());
+            cause = inner;
+        }
+        return failed(&texts.join(": "));
+    };
+    let mut out = said.message().to_owned();
+    if let Some(ErrorPosition::Original(at)) = said.position() {
+        let at = usize::try_from(*at).unwrap_or(1).saturating_sub(1);
+        let near: String = text.chars().skip(at).take(30).collect();
+        if !near.trim().is_empty() {
+            out.push_str(&format!(", at `{}`", near.trim()));
+        }
+    }
+    if let Some(detail) = said.detail() {
+        out.push_str(&format!("; {detail}"));
+    }
+    match (advice(said.code()), said.hint()) {
+        (Some(advice), _) => out.push_str(&format!("; {advice}")),
+        (None, Some(hint)) => out.push_str(&format!("; {hint}")),
+        (None, None) => {}
+    }
+    failed(&out)
+}
+
+fn advice(code: &SqlState) -> Option<&'static str> {
+    Some(match *code {
+        SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+            "check the user in `url`, `password`, and pg_hba.conf of the server"
+        }
+        SqlState::INVALID_CATALOG_NAME => "check the database's name in `url`",
+        SqlState::READ_ONLY_SQL_TRANSACTION => "this database is read-only here",
+        SqlState::UNDEFINED_TABLE => "information_schema.tables lists the tables",
+        SqlState::UNDEFINED_COLUMN => "information_schema.columns lists the columns of each table",
+        SqlState::INSUFFICIENT_PRIVILEGE => "the database's owner must GRANT that to the role",
+        SqlState::QUERY_CANCELED => "it took too long: make it smaller, or use an index",
+        SqlState::TOO_MANY_CONNECTIONS => "the server has no connection left: try again later",
+        _ => return None,
+    })
+}
+
+pub(super) fn failed(text: &str) -> ToolError {
+    ToolError::Failed(text.to_owned())
+}

@@ -1,0 +1,240 @@
+//! A statement on a file of SQLite, on a thread that ends at its deadline.
+use super::rows::Rows;
+use super::{Params, Settings, Statement, bytes_json, bytes_of, float_json, guard};
+use crate::tools::{ToolError, dispatch};
+use rusqlite::fallible_iterator::FallibleIterator;
+use rusqlite::types::{ToSqlOutput, Value as SqlValue, ValueRef};
+use rusqlite::{Batch, Connection, ErrorCode, InterruptHandle, OpenFlags};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Ends the thread when the caller leaves: by the progress handler, and by an interrupt for the few loops
+/// that run in one step.
+#[derive(Default)]
+struct Leave {
+    left: Arc<AtomicBool>,
+    handle: Arc<Mutex<Option<InterruptHandle>>>,
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.left.store(true, Ordering::Relaxed);
+        if let Some(handle) = &*self.handle.lock().unwrap_or_else(PoisonError::into_inner) {
+            handle.interrupt();
+        }
+    }
+}
+
+pub(super) async fn run(
+    path: PathBuf,
+    settings: Settings,
+    statement: Statement,
+    bound: Duration,
+) -> Result<Value, ToolError> {
+    let leave = Leave::default();
+    let (left, handle) = (leave.left.clone(), leave.handle.clone());
+    let deadline = Instant::now() + bound;
+    let work = tokio::task::spawn_blocking(move || {
+        let open = Open::new(&path, &settings, deadline, left).map_err(|error| opening(&path, &error))?;
+        *handle.lock().unwrap_or_else(PoisonError::into_inner) = Some(open.connection.get_interrupt_handle());
+        open.run(&settings, &statement)
+    });
+    // The thread ends itself at the deadline; a little later it is not waited for.
+    match tokio::time::timeout(bound + Duration::from_millis(200), work).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(error)) => Err(ToolError::Failed(dispatch::panic_text(error))),
+        Err(_) => Err(failed("the statement took too long: make it smaller, or use an index")),
+    }
+}
+
+struct Open {
+    connection: Connection,
+    reason: guard::Reason,
+}
+
+impl Open {
+    fn new(
+        path: &Path,
+        settings: &Settings,
+        deadline: Instant,
+        left: Arc<AtomicBool>,
+    ) -> rusqlite::Result<Self> {
+        let how = if settings.writes {
+            OpenFlags::SQLITE_OPEN_READ_WRITE
+        } else {
+            OpenFlags::SQLITE_OPEN_READ_ONLY
+        };
+        let mut connection = Connection::open_with_flags(path, how | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        let reason = guard::protect(&mut connection, settings, deadline, left)?;
+        let patience = deadline.saturating_duration_since(Instant::now()).min(Duration::from_secs(5));
+        connection.busy_timeout(patience)?;
+        Ok(Self { connection, reason })
+    }
+
+    fn run(&self, settings: &Settings, statement: &Statement) -> Result<Value, ToolError> {
+        let said = |error: rusqlite::Error| self.explain(error, settings);
+        let mut batch = Batch::new(&self.connection, &statement.text);
+        let mut prepared = match batch.next() {
+            Ok(Some(prepared)) => prepared,
+            Ok(None) => return Err(ToolError::Arguments("`sql` holds no statement".into())),
+            Err(error) => return Err(said(error)),
+        };
+        // What follows is not run, whatever it is.
+        if !matches!(batch.next(), Ok(None)) {
+            return Err(ToolError::Arguments("one statement per call: more than one was given".into()));
+        }
+        let reads = prepared.readonly();
+        if !settings.writes && !reads {
+            return Err(failed("this database is read-only here"));
+        }
+        bind(&mut prepared, &statement.params)?;
+        let names: Vec<String> = prepared.column_names().into_iter().map(str::to_owned).collect();
+        let mut rows = Rows::new(names.iter().map(String::as_str), settings.max_rows);
+        let mut found = prepared.raw_query();
+        while let Some(row) = found.next().map_err(said)? {
+            if rows.is_full() && reads {
+                break;
+            }
+            let value = |at| row.get_ref(at).map_or(Value::Null, json_of);
+            rows.push((0..names.len()).map(value));
+        }
+        drop(found);
+        let changed = if reads { 0 } else { self.connection.changes() };
+        Ok(rows.into_result(Some(changed)))
+    }
+
+    /// What went wrong, with what to do about it.
+    fn explain(&self, error: rusqlite::Error, settings: &Settings) -> ToolError {
+        if let Some(why) = self.reason.take() {
+            return failed(&why);
+        }
+        let text = match error {
+            rusqlite::Error::SqlInputError { msg, sql, offset, .. } => {
+                let at = usize::try_from(offset).ok().map(|at| sql.floor_char_boundary(at));
+                let near = at.map(|at| sql[at..].chars().take(30).collect::<String>());
+                match near.filter(|near| !near.trim().is_empty()) {
+                    Some(near) => format!("{msg}, at `{}`", near.trim()),
+                    None => msg,
+                }
+            }
+            rusqlite::Error::SqliteFailure(cause, text) => match cause.code {
+                ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
+                    "the database is in use by another program: try again later".into()
+                }
+                ErrorCode::OperationInterrupted => "the statement was ended before it was done".into(),
+                ErrorCode::NotADatabase => "the file is no SQLite database, or it is encrypted".into(),
+                ErrorCode::ReadOnly => "the database is read-only".into(),
+                _ => text.unwrap_or_else(|| cause.to_string()),
+            },
+            other => other.to_string(),
+        };
+        if text.starts_with("no such table") {
+            return failed(&format!("{text}; there are: {}", self.tables(settings).join(", ")));
+        }
+        failed(&text)
+    }
+
+    /// The tables that may be asked, as far as they fit into an error.
+    fn tables(&self, settings: &Settings) -> Vec<String> {
+        const MOST: usize = 30;
+        if let Some(tables) = &settings.tables {
+            return tables.iter().take(MOST).cloned().collect();
+        }
+        let all =
+            "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'";
+        let names = || {
+            let mut statement = self.connection.prepare(all)?;
+            let names = statement.query_map([], |row| row.get::<_, String>(0))?;
+            names.take(MOST).collect::<rusqlite::Result<Vec<_>>>()
+        };
+        names().unwrap_or_default()
+    }
+}
+
+fn opening(path: &Path, error: &rusqlite::Error) -> ToolError {
+    failed(&format!(
+        "{} can't be opened: {error}; check its owner and mode, and those of its folder",
+        path.display()
+    ))
+}
+
+fn failed(text: &str) -> ToolError {
+    ToolError::Failed(text.to_owned())
+}
+
+/// Binds each parameter; a value too many or too few is an error.
+fn bind(statement: &mut rusqlite::Statement<'_>, params: &Params) -> Result<(), ToolError> {
+    let refuse = |why: String| ToolError::Arguments(format!("`params`: {why}"));
+    let count = statement.parameter_count();
+    let mut values = Vec::with_capacity(count);
+    match params {
+        Params::List(list) => {
+            if list.len() != count {
+                return Err(refuse(format!(
+                    "the statement has {count} parameters, and {} values were given",
+                    list.len()
+                )));
+            }
+            for (at, value) in list.iter().enumerate() {
+                values.push(sql_value(value).map_err(|why| refuse(format!("value {}: {why}", at + 1)))?);
+            }
+        }
+        Params::Named(map) => {
+            let mut used = Vec::new();
+            for at in 1..=count {
+                let name = statement.parameter_name(at).unwrap_or("?");
+                let bare = name.trim_start_matches([':', '@', '$', '?']);
+                let found = map.get_key_value(bare).or_else(|| map.get_key_value(name));
+                let Some((key, value)) = found else {
+                    return Err(refuse(format!("`{bare}` is missing")));
+                };
+                used.push(key);
+                values.push(sql_value(value).map_err(|why| refuse(format!("`{bare}`: {why}")))?);
+            }
+            if let Some(extra) = map.keys().find(|key| !used.contains(key)) {
+                return Err(refuse(format!("the statement has no parameter `{extra}`")));
+            }
+        }
+    }
+    for (at, value) in values.into_iter().enumerate() {
+        let bound = statement.raw_bind_parameter(at + 1, ToSqlOutput::Owned(value));
+        bound.map_err(|error| refuse(format!("value {}: {error}", at + 1)))?;
+    }
+    Ok(())
+}
+
+fn sql_value(value: &Value) -> Result<SqlValue, String> {
+    if let Some(bytes) = bytes_of(value) {
+        return bytes.map(SqlValue::Blob);
+    }
+    Ok(match value {
+        Value::Null => SqlValue::Null,
+        Value::Bool(flag) => SqlValue::Integer((*flag).into()),
+        Value::String(text) => SqlValue::Text(text.clone()),
+        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(whole), _) => SqlValue::Integer(whole),
+            (None, _) if number.is_u64() => {
+                return Err(format!("{number} is larger than the largest integer of SQLite"));
+            }
+            (None, Some(real)) => SqlValue::Real(real),
+            (None, None) => return Err(format!("{number} is no number of SQLite")),
+        },
+        Value::Array(_) | Value::Object(_) => SqlValue::Text(value.to_string()),
+    })
+}
+
+fn json_of(value: ValueRef<'_>) -> Value {
+    match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(number) => number.into(),
+        ValueRef::Real(number) => float_json(number),
+        ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => text.into(),
+            Err(_) => bytes_json(bytes),
+        },
+        ValueRef::Blob(bytes) => bytes_json(bytes),
+    }
+}
