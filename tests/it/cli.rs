@@ -251,3 +251,20 @@ fn hints_lead_on() {
         "{code:?} {said}"
     );
 }
+
+#[test]
+fn an_interrupt_of_a_watched_run_says_that_the_run_goes_on() {
+    let daemon = Daemon::start(FLEET);
+    let mut command = daemon.command(&["run", "long", "--wait"]);
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    let mut id = String::new();
+    let mut said = std::io::BufReader::new(child.stdout.take().expect("a pipe"));
+    std::io::BufRead::read_line(&mut said, &mut id).expect("the id of the run");
+    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(killed.is_ok_and(|status| status.success()));
+    let output = child.wait_with_output().expect("its end");
+    assert_eq!(output.status.code(), Some(130));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("goes on: bgagent cancel "));
+    assert!(!daemon.ok(&["show", id.trim()]).contains("cancelled"));
+}

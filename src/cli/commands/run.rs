@@ -9,6 +9,7 @@ use crate::protocol::{Code, GetRun, RunAgent, RunIdParams, RunParams, RunStarted
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::Write;
 use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
 
 pub(in crate::cli) fn run(app: &mut App, args: &RunArgs) -> Result<Outcome, Failure> {
     let params = RunParams {
@@ -36,6 +37,9 @@ pub(super) fn start(
     if let Some(note) = &started.note {
         app.note(&format!("{}: {}", started.agent_id, plain(note)));
     }
+    if follow {
+        tell_of_interrupt(&started);
+    }
     if !(app.json && follow) {
         app.answer(&started, |started, _| format!("{}\n", started.run_id))?;
         app.flush()?;
@@ -43,7 +47,6 @@ pub(super) fn start(
     if !follow {
         return Ok(Outcome::Done);
     }
-    tell_of_interrupt(&started);
     match wait(app, &started, deadline)? {
         End::Ended(run) => {
             app.answer(&*run, |run, screen| {
@@ -85,14 +88,20 @@ fn first_line(text: &str) -> String {
 /// An interrupt ends the command and not the run, and that is said.
 fn tell_of_interrupt(started: &RunStarted) {
     let run = started.run_id.short();
+    let (ready, is_ready) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let Ok(runtime) = runtime else { return };
-        if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
+        runtime.block_on(async {
+            let Ok(mut interrupts) = signal(SignalKind::interrupt()) else { return };
+            let _ = ready.send(());
+            interrupts.recv().await;
             let _ = writeln!(std::io::stderr(), "\nrun {run} goes on: bgagent cancel {run}");
             std::process::exit(130);
-        }
+        });
     });
+    // an error: it can't be listened for, and the interrupt does what it always does
+    let _ = is_ready.recv();
 }
 
 enum End {
