@@ -71,7 +71,7 @@ pub(super) const TOOLS: &[(&str, bool)] = &[
     ("archive_rows", false),
     ("files", false),
     ("s3", false),
-    ("shell", false),
+    ("shell", true),
     ("remember", true),
     ("recall", true),
     ("report", true),

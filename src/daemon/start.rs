@@ -120,7 +120,7 @@ pub fn run(options: DaemonOptions) -> ExitCode {
 
 fn start_log(json: bool) {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("BGAGENT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("BGAGENT_LOG").unwrap_or_else(|_| EnvFilter::new("info,rmcp=warn"));
     let log =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // journald stamps each line itself

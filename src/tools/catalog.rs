@@ -1,7 +1,8 @@
 //! What tools there are: names, effects, sentences, schemas. A tool without [`Runs`] is not in this
 //! version; it is listed so that people and `check` can say so instead of "unknown".
 use super::{
-    Call, Effect, Entry, ToolError, ToolInfo, ToolOutput, http, notes, probe, report, sql, system_metrics,
+    Call, Effect, Entry, ToolError, ToolInfo, ToolOutput, http, notes, probe, report, shell, sql,
+    system_metrics,
 };
 use crate::domain::{ReadsWhen, ToolSpec};
 use serde_json::{Map, Value, json};
@@ -17,6 +18,7 @@ pub(super) enum Runs {
     Report,
     Http,
     Sql,
+    Shell,
 }
 
 /// What an instance of a tool is, by its settings.
@@ -49,6 +51,7 @@ impl Runs {
             Self::Report => About { effect: Effect::Idempotent, ..About::local(report::schema()) },
             Self::Http => http::about(settings),
             Self::Sql => sql::about(settings),
+            Self::Shell => shell::about(settings),
         }
     }
 
@@ -67,6 +70,7 @@ impl Runs {
             Self::Report => report::call(&call),
             Self::Http => http::call(call).await,
             Self::Sql => sql::call(call).await,
+            Self::Shell => shell::call(call).await,
         }
     }
 }
@@ -109,7 +113,7 @@ const BUILT_INS: &[(&str, Effect, Option<Runs>, &str)] = &[
     (
         "shell",
         Effect::Effect,
-        None,
+        Some(Runs::Shell),
         "Runs one of an allow-list of commands with typed parameters, without a shell.",
     ),
     ("remember", Effect::Idempotent, Some(Runs::Remember), "Keeps a note of the agent under a key."),

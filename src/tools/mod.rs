@@ -20,6 +20,7 @@ mod notes;
 mod probe;
 mod report;
 mod settings;
+mod shell;
 mod sql;
 mod system_metrics;
 

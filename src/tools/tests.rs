@@ -47,7 +47,16 @@ fn lists_what_there_is_and_what_is_not() {
     for tool in &list {
         let is_here = matches!(
             tool.name.as_str(),
-            "http" | "probe" | "system_metrics" | "small" | "broken" | "remember" | "recall" | "report"
+            "http"
+                | "shell"
+                | "sql"
+                | "probe"
+                | "system_metrics"
+                | "small"
+                | "broken"
+                | "remember"
+                | "recall"
+                | "report"
         );
         assert_eq!(tool.available, is_here, "{}", tool.name);
         assert!(tool.description.ends_with('.'), "{}", tool.description);
@@ -80,7 +89,7 @@ async fn says_why_there_is_no_such_call() {
                 "MCP server `github`: it can't be started: it has neither `command` nor `url`".into(),
             ),
         ),
-        ("sql", json!({}), ToolError::Unavailable("sql".into())),
+        ("s3", json!({}), ToolError::Unavailable("s3".into())),
         ("app_db", json!({}), ToolError::Unavailable("app_db".into())),
         ("probe", json!(null), arguments("tool `probe`: `checks` is missing")),
         (
@@ -103,10 +112,7 @@ async fn says_why_there_is_no_such_call() {
     ] {
         assert_eq!(call(name, args).await.unwrap_err(), error, "{name}");
     }
-    assert_eq!(
-        ToolError::Unavailable("sql".into()).to_string(),
-        "tool `sql` is not available in this version"
-    );
+    assert_eq!(ToolError::Unavailable("s3".into()).to_string(), "tool `s3` is not available in this version");
 }
 
 async fn bounded(
