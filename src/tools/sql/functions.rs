@@ -6,9 +6,9 @@ use rusqlite::{Connection, Error, Result};
 use std::borrow::Cow;
 
 /// Longest text that `replace` makes.
-const MAX_TEXT: usize = 4 << 20;
+const MAX_TEXT: usize = 2 << 20;
 /// Most characters that `trim` is told to take away.
-const MAX_SET: usize = 200;
+const MAX_SET: usize = 50;
 
 pub(super) fn replace_slow_ones(connection: &Connection) -> Result<()> {
     let flags =
@@ -81,7 +81,7 @@ fn trim(context: &Context<'_>, start: bool, end: bool) -> Result<Option<String>>
     };
     let set: Vec<char> = set.chars().take(MAX_SET + 1).collect();
     if set.len() > MAX_SET {
-        return Err(failed("trim takes away at most 200 different characters"));
+        return Err(failed("trim takes away at most 50 characters"));
     }
     let mut left: &str = &whole;
     if start {

@@ -2,10 +2,11 @@
 //! thing that a statement would do while it is compiled, and what is not known to be harmless is denied.
 //! The file is opened read-only besides, and limits bound the rest.
 //!
-//! Theory of operation: a progress handler runs every few steps of SQLite's machine. It ends a statement
-//! when its time is up, when nobody waits for it, or when the process grew too much meanwhile. One step
-//! may make one value, so the longest value bounds what can happen between two looks; functions whose one
-//! step could take minutes are replaced (see `functions`).
+//! Theory of operation: a progress handler ends a statement when its time is up, when nobody waits for it,
+//! or when the process grew too much meanwhile. SQLite calls it where its program jumps, so a program
+//! without a jump runs to its end: what such a one may cost is bounded by the longest value, which is the
+//! shorter the more values the program makes ([`fit`]). Functions whose one step could take minutes are
+//! replaced (see `functions`).
 use super::Settings;
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
@@ -18,12 +19,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Longest value, in bytes. A few of them fit between two looks of the progress handler.
-const MAX_VALUE: i32 = 4 << 20;
+/// Longest value, in bytes.
+const MAX_VALUE: usize = 2 << 20;
+/// All values that a statement can make at a time.
+const MAX_VALUES: usize = 12 << 20;
+/// Longest value of a statement that is as large as one can be.
+const MIN_VALUE: usize = 4 << 10;
+/// Longest program of a statement, in instructions.
+const MAX_PROGRAM: i32 = 10_000;
 /// Steps between two looks.
 const STEPS: i32 = 8;
-/// By how much a statement may make the process grow, in bytes, when it is seen.
-const MAX_GROWTH: u64 = 24 << 20;
+/// By how much the process may grow while a statement runs that gathers values of many rows into one, in
+/// bytes. Not all of those keep to the longest value while they gather.
+const MAX_GROWTH: u64 = 36 << 20;
+/// The same for others: they have no known way to grow, and something else may have grown.
+const MAX_GROWTH_OF_OTHERS: u64 = 256 << 20;
 /// Time between two looks at the memory.
 const LOOK: Duration = Duration::from_millis(1);
 
@@ -49,15 +59,15 @@ pub(super) fn protect(
     left: Arc<AtomicBool>,
 ) -> Result<Reason> {
     for (limit, most) in [
-        (Limit::SQLITE_LIMIT_LENGTH, MAX_VALUE),
+        (Limit::SQLITE_LIMIT_LENGTH, MAX_VALUE as i32),
         (Limit::SQLITE_LIMIT_SQL_LENGTH, 100_000),
         (Limit::SQLITE_LIMIT_COLUMN, 500),
         (Limit::SQLITE_LIMIT_EXPR_DEPTH, 200),
         (Limit::SQLITE_LIMIT_COMPOUND_SELECT, 50),
-        (Limit::SQLITE_LIMIT_VDBE_OP, 50_000),
+        (Limit::SQLITE_LIMIT_VDBE_OP, MAX_PROGRAM),
         (Limit::SQLITE_LIMIT_FUNCTION_ARG, 100),
         (Limit::SQLITE_LIMIT_ATTACHED, 0),
-        (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 100),
+        (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 64),
         (Limit::SQLITE_LIMIT_VARIABLE_NUMBER, 1000),
         (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 20),
         (Limit::SQLITE_LIMIT_WORKER_THREADS, 0),
@@ -71,7 +81,13 @@ pub(super) fn protect(
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
     super::functions::replace_slow_ones(connection)?;
     let reason = Reason::default();
-    let rules = Rules { writes: settings.writes, ddl: settings.ddl, tables: settings.tables.clone() };
+    let gathers = Arc::new(AtomicBool::new(false));
+    let rules = Rules {
+        writes: settings.writes,
+        ddl: settings.ddl,
+        tables: settings.tables.clone(),
+        gathers: gathers.clone(),
+    };
     let why = reason.clone();
     connection.authorizer(Some(move |context: AuthContext<'_>| match rules.judge(&context) {
         Ok(()) => Authorization::Allow,
@@ -80,9 +96,27 @@ pub(super) fn protect(
             Authorization::Deny
         }
     }))?;
-    let mut watch = Watch::new(deadline, left, reason.clone());
+    let mut watch = Watch::new(deadline, left, gathers, reason.clone());
     connection.progress_handler(STEPS, Some(move || watch.must_end()))?;
     Ok(reason)
+}
+
+/// Bounds the values of a statement by how many its program can hold. Gives the bound.
+pub(super) fn fit(connection: &Connection, statement: &str) -> Result<usize> {
+    /// Instructions that leave a value of any length behind.
+    const MAKERS: &[&str] = &[
+        "Function", "PureFunc", "Concat", "Copy", "Cast", "AggStep", "AggStep1", "AggFinal", "AggValue", "Column",
+        "VColumn", "MakeRecord", "RowData", "SorterData",
+    ];
+    let mut explained = connection.prepare(&format!("EXPLAIN {statement}"))?;
+    let mut rows = explained.raw_query();
+    let mut count = 0;
+    while let Some(row) = rows.next()? {
+        count += usize::from(MAKERS.contains(&row.get_ref(1)?.as_str().unwrap_or_default()));
+    }
+    let most = (MAX_VALUES / count.max(1)).clamp(MIN_VALUE, MAX_VALUE);
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, i32::try_from(most).unwrap_or(i32::MAX))?;
+    Ok(most)
 }
 
 /// What is allowed.
@@ -90,6 +124,8 @@ struct Rules {
     writes: bool,
     ddl: bool,
     tables: Option<BTreeSet<String>>,
+    /// Set when a statement gathers values of many rows into one.
+    gathers: Arc<AtomicBool>,
 }
 
 impl Rules {
@@ -97,7 +133,7 @@ impl Rules {
         match context.action {
             AuthAction::Select | AuthAction::Recursive => Ok(()),
             AuthAction::Read { table_name, .. } => self.table(table_name),
-            AuthAction::Function { function_name } => function(function_name),
+            AuthAction::Function { function_name } => self.function(function_name),
             AuthAction::Pragma { pragma_name, pragma_value } => self.pragma(pragma_name, pragma_value),
             AuthAction::Insert { table_name }
             | AuthAction::Delete { table_name }
@@ -169,6 +205,20 @@ impl Rules {
         }
         let list: Vec<&str> = tables.iter().map(String::as_str).collect();
         Err(format!("table `{name}` is not among those that may be used here: {}", list.join(", ")))
+    }
+
+    fn function(&self, name: &str) -> Result<(), String> {
+        // Those of ALTER TABLE; SQLite lets nobody but itself call them.
+        const OF_ALTER: &[&str] = &["sqlite_rename_", "sqlite_drop_column", "sqlite_add_constraint", "sqlite_fail"];
+        let of_alter = || self.ddl && OF_ALTER.iter().any(|start| name.starts_with(start));
+        let small = name.to_lowercase();
+        if FUNCTIONS.binary_search(&small.as_str()).is_ok() || of_alter() {
+            if small.contains("group_") || small == "string_agg" {
+                self.gathers.store(true, Ordering::Relaxed);
+            }
+            return Ok(());
+        }
+        Err(format!("the function `{name}` is not allowed"))
     }
 
     fn pragma(&self, name: &str, value: Option<&str>) -> Result<(), String> {
@@ -341,13 +391,6 @@ const FUNCTIONS: &[&str] = &[
     "upper",
 ];
 
-fn function(name: &str) -> Result<(), String> {
-    if FUNCTIONS.binary_search(&name.to_lowercase().as_str()).is_ok() {
-        return Ok(());
-    }
-    Err(format!("the function `{name}` is not allowed"))
-}
-
 /// Statements that run now, over all connections: each may make the process grow.
 static RUNNING: AtomicU64 = AtomicU64::new(0);
 
@@ -356,6 +399,7 @@ struct Watch {
     deadline: Instant,
     /// Nobody waits any more.
     left: Arc<AtomicBool>,
+    gathers: Arc<AtomicBool>,
     reason: Reason,
     memory: Option<File>,
     before: u64,
@@ -363,11 +407,11 @@ struct Watch {
 }
 
 impl Watch {
-    fn new(deadline: Instant, left: Arc<AtomicBool>, reason: Reason) -> Self {
+    fn new(deadline: Instant, left: Arc<AtomicBool>, gathers: Arc<AtomicBool>, reason: Reason) -> Self {
         RUNNING.fetch_add(1, Ordering::Relaxed);
         let memory = File::open("/proc/self/statm").ok();
         let before = memory.as_ref().and_then(resident).unwrap_or(0);
-        Self { deadline, left, reason, memory, before, looked: Instant::now() }
+        Self { deadline, left, gathers, reason, memory, before, looked: Instant::now() }
     }
 
     fn must_end(&mut self) -> bool {
@@ -383,7 +427,9 @@ impl Watch {
             return false;
         }
         self.looked = now;
-        let most = MAX_GROWTH * RUNNING.load(Ordering::Relaxed).max(1);
+        let gathers = self.gathers.load(Ordering::Relaxed);
+        let most = if gathers { MAX_GROWTH } else { MAX_GROWTH_OF_OTHERS };
+        let most = most * RUNNING.load(Ordering::Relaxed).max(1);
         let grown = self.memory.as_ref().and_then(resident).unwrap_or(0).saturating_sub(self.before);
         if grown > most {
             self.reason.set(|| "it needs too much memory: ask for fewer or shorter values".into());

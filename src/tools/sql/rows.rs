@@ -44,19 +44,26 @@ impl Rows {
         let row: Map<String, Value> = self.columns.iter().cloned().zip(values).collect();
         let row = Value::Object(row);
         let bytes = serde_json::to_vec(&row).map_or(usize::MAX, |text| text.len() + 1);
-        if self.bytes.saturating_add(bytes) > MAX_BYTES {
-            self.truncated = true;
-            if self.rows.is_empty() {
-                self.note = Some(format!(
-                    "the first row alone has {} KiB, and {} KiB are the most: ask for fewer columns or for a part of the long values",
-                    bytes.div_ceil(1024),
-                    MAX_BYTES >> 10
-                ));
-            }
-            return;
+        if self.has_room(bytes) {
+            self.bytes += bytes;
+            self.rows.push(row);
         }
-        self.bytes += bytes;
-        self.rows.push(row);
+    }
+
+    /// Is there room for a row of so many bytes? If not, the result ends before it.
+    pub(super) fn has_room(&mut self, bytes: usize) -> bool {
+        if self.truncated || self.bytes.saturating_add(bytes) <= MAX_BYTES {
+            return !self.truncated;
+        }
+        self.truncated = true;
+        if self.rows.is_empty() {
+            self.note = Some(format!(
+                "the first row alone has {} KiB, and {} KiB are the most: ask for fewer columns or for a part of the long values",
+                bytes.div_ceil(1024),
+                MAX_BYTES >> 10
+            ));
+        }
+        false
     }
 
     /// The result. `changed`: rows that were changed, where that is known.

@@ -1,6 +1,6 @@
 //! A statement on a file of SQLite, on a thread that ends at its deadline.
 use super::rows::Rows;
-use super::{Params, Settings, Statement, bytes_json, bytes_of, float_json, guard};
+use super::{Params, Settings, Statement, bytes_json, bytes_of, float_json, guard, names};
 use crate::tools::{ToolError, dispatch};
 use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::types::{ToSqlOutput, Value as SqlValue, ValueRef};
@@ -76,6 +76,9 @@ impl Open {
 
     fn run(&self, settings: &Settings, statement: &Statement) -> Result<Value, ToolError> {
         let said = |error: rusqlite::Error| self.explain(error, settings);
+        let word = names::first_word(&statement.text);
+        allowed(&word, settings)?;
+        let reads_schema = word == "pragma";
         let mut batch = Batch::new(&self.connection, &statement.text);
         let mut prepared = match batch.next() {
             Ok(Some(prepared)) => prepared,
@@ -90,6 +93,9 @@ impl Open {
         if !settings.writes && !reads {
             return Err(failed("this database is read-only here"));
         }
+        if prepared.is_explain() == 0 && !reads_schema {
+            guard::fit(&self.connection, &statement.text).map_err(said)?;
+        }
         bind(&mut prepared, &statement.params)?;
         let names: Vec<String> = prepared.column_names().into_iter().map(str::to_owned).collect();
         let mut rows = Rows::new(names.iter().map(String::as_str), settings.max_rows);
@@ -98,8 +104,14 @@ impl Open {
             if rows.is_full() && reads {
                 break;
             }
-            let value = |at| row.get_ref(at).map_or(Value::Null, json_of);
-            rows.push((0..names.len()).map(value));
+            let length = |at| match row.get_ref(at) {
+                Ok(ValueRef::Text(bytes) | ValueRef::Blob(bytes)) => bytes.len(),
+                _ => 0,
+            };
+            // A long row is not turned into JSON only to be left out.
+            if rows.has_room((0..names.len()).map(length).sum()) {
+                rows.push((0..names.len()).map(|at| row.get_ref(at).map_or(Value::Null, json_of)));
+            }
         }
         drop(found);
         let changed = if reads { 0 } else { self.connection.changes() };
@@ -127,6 +139,10 @@ impl Open {
                 ErrorCode::OperationInterrupted => "the statement was ended before it was done".into(),
                 ErrorCode::NotADatabase => "the file is no SQLite database, or it is encrypted".into(),
                 ErrorCode::ReadOnly => "the database is read-only".into(),
+                ErrorCode::TooBig => {
+                    "a value is too long: take a part of it with substr(), or compute with fewer long values at a time"
+                        .into()
+                }
                 _ => text.unwrap_or_else(|| cause.to_string()),
             },
             other => other.to_string(),
@@ -152,6 +168,22 @@ impl Open {
         };
         names().unwrap_or_default()
     }
+}
+
+/// What no authorizer is asked for: statements that find nothing to do, such as an empty REINDEX.
+fn allowed(word: &str, settings: &Settings) -> Result<(), ToolError> {
+    let reads = ["select", "with", "values", "explain", "pragma"].contains(&word);
+    let changes = ["insert", "replace", "update", "delete"].contains(&word);
+    let defines = ["create", "drop", "alter", "reindex", "analyze"].contains(&word);
+    if reads || word.is_empty() || settings.writes && (changes || settings.ddl && defines) {
+        return Ok(());
+    }
+    let why = match (settings.writes, defines) {
+        (false, _) => "this database is read-only here: use SELECT, WITH, VALUES, EXPLAIN or PRAGMA table_info",
+        (true, true) => "tables can't be created, changed or dropped here",
+        (true, false) => "only SELECT, INSERT, REPLACE, UPDATE and DELETE run here",
+    };
+    Err(failed(why))
 }
 
 fn opening(path: &Path, error: &rusqlite::Error) -> ToolError {
@@ -226,7 +258,7 @@ fn sql_value(value: &Value) -> Result<SqlValue, String> {
     })
 }
 
-fn json_of(value: ValueRef<'_>) -> Value {
+pub(super) fn json_of(value: ValueRef<'_>) -> Value {
     match value {
         ValueRef::Null => Value::Null,
         ValueRef::Integer(number) => number.into(),
