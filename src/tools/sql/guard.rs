@@ -105,8 +105,20 @@ pub(super) fn protect(
 pub(super) fn fit(connection: &Connection, statement: &str) -> Result<usize> {
     /// Instructions that leave a value of any length behind.
     const MAKERS: &[&str] = &[
-        "Function", "PureFunc", "Concat", "Copy", "Cast", "AggStep", "AggStep1", "AggFinal", "AggValue", "Column",
-        "VColumn", "MakeRecord", "RowData", "SorterData",
+        "Function",
+        "PureFunc",
+        "Concat",
+        "Copy",
+        "Cast",
+        "AggStep",
+        "AggStep1",
+        "AggFinal",
+        "AggValue",
+        "Column",
+        "VColumn",
+        "MakeRecord",
+        "RowData",
+        "SorterData",
     ];
     let mut explained = connection.prepare(&format!("EXPLAIN {statement}"))?;
     let mut rows = explained.raw_query();
@@ -209,7 +221,8 @@ impl Rules {
 
     fn function(&self, name: &str) -> Result<(), String> {
         // Those of ALTER TABLE; SQLite lets nobody but itself call them.
-        const OF_ALTER: &[&str] = &["sqlite_rename_", "sqlite_drop_column", "sqlite_add_constraint", "sqlite_fail"];
+        const OF_ALTER: &[&str] =
+            &["sqlite_rename_", "sqlite_drop_column", "sqlite_add_constraint", "sqlite_fail"];
         let of_alter = || self.ddl && OF_ALTER.iter().any(|start| name.starts_with(start));
         let small = name.to_lowercase();
         if FUNCTIONS.binary_search(&small.as_str()).is_ok() || of_alter() {

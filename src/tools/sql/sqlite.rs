@@ -179,7 +179,9 @@ fn allowed(word: &str, settings: &Settings) -> Result<(), ToolError> {
         return Ok(());
     }
     let why = match (settings.writes, defines) {
-        (false, _) => "this database is read-only here: use SELECT, WITH, VALUES, EXPLAIN or PRAGMA table_info",
+        (false, _) => {
+            "this database is read-only here: use SELECT, WITH, VALUES, EXPLAIN or PRAGMA table_info"
+        }
         (true, true) => "tables can't be created, changed or dropped here",
         (true, false) => "only SELECT, INSERT, REPLACE, UPDATE and DELETE run here",
     };

@@ -43,7 +43,8 @@ fn settings(folder: &tempfile::TempDir, more: Value) -> Value {
 }
 
 async fn ask(settings: &Value, args: Value) -> Result<Value, ToolError> {
-    crate::tools::schema::validate(&about(settings).schema, &args).map_err(ToolError::Arguments)?;
+    crate::domain::fits_schema("the arguments", &about(settings).schema, &args)
+        .map_err(ToolError::Arguments)?;
     let bound = Duration::from_secs(30);
     let call = Call {
         tool: "db".into(),
@@ -110,10 +111,16 @@ async fn hostile_statements() {
     let long = |one: &str, count: usize| vec![one; count].join(" + ");
     let many_values = format!("SELECT {}", long("length(printf('%.*c', 1900000, random()))", 150));
     let constants = (0..2000).map(|n| format!("length(printf('%.*c', 1{n:06}, 'x'))")).collect::<Vec<_>>();
-    let constants = format!("SELECT max({})", constants.chunks(90).map(|part| format!("max({})", part.join(", "))).collect::<Vec<_>>().join(", "));
+    let constants = format!(
+        "SELECT max({})",
+        constants.chunks(90).map(|part| format!("max({})", part.join(", "))).collect::<Vec<_>>().join(", ")
+    );
     let columns = vec!["printf('%.*c', 1900000, 'x')"; 400].join(", ");
     let short = (0..2000).map(|n| format!("length(printf('%.*c', 7{n:03}, 'x'))")).collect::<Vec<_>>();
-    let short = format!("SELECT max({})", short.chunks(90).map(|part| format!("max({})", part.join(", "))).collect::<Vec<_>>().join(", "));
+    let short = format!(
+        "SELECT max({})",
+        short.chunks(90).map(|part| format!("max({})", part.join(", "))).collect::<Vec<_>>().join(", ")
+    );
     let likes = vec!["x LIKE '%aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab'"; 30].join(" OR ");
     let generated = [
         short,
@@ -161,7 +168,8 @@ async fn hostile_statements() {
     }
     println!("the slowest took {:?}, the largest {} MiB", worst.0, worst.1);
     assert_eq!(std::fs::read(&path).unwrap(), before);
-    let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let names: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["app.db"]);
     assert!(!Path::new("/tmp/bgagent-evil.db").exists());
 }
@@ -211,8 +219,10 @@ async fn replaced_functions_do_what_those_of_sqlite_do() {
     let folder = database();
     let settings = settings(&folder, json!({}));
     let plain = Connection::open_in_memory().unwrap();
-    let values =
-        ["'apple'", "'p'", "''", "'üpü'", "'ü'", "NULL", "12", "1.0", "1.5", "x'00ff'", "x'ff'", "x''", "'aab'", "' a '"];
+    let values = [
+        "'apple'", "'p'", "''", "'üpü'", "'ü'", "NULL", "12", "1.0", "1.5", "x'00ff'", "x'ff'", "x''",
+        "'aab'", "' a '",
+    ];
     for a in values {
         for b in values {
             let sql = format!(
@@ -220,7 +230,9 @@ async fn replaced_functions_do_what_those_of_sqlite_do() {
             );
             let ours = ask(&settings, json!({"sql": sql})).await.unwrap();
             let theirs = plain.query_row(&sql, [], |row| {
-                (0..5).map(|at| Ok(super::sqlite::json_of(row.get_ref(at)?))).collect::<rusqlite::Result<Vec<_>>>()
+                (0..5)
+                    .map(|at| Ok(super::sqlite::json_of(row.get_ref(at)?)))
+                    .collect::<rusqlite::Result<Vec<_>>>()
             });
             for (key, theirs) in ["i", "r", "t", "l", "e"].iter().zip(theirs.unwrap()) {
                 // Bytes that are no text can't be told apart: SQLite would hand them on.
@@ -291,23 +303,33 @@ async fn only_listed_tables_are_seen() {
         let result = ask(&settings, json!({"sql": sql})).await;
         assert!(result.is_err(), "{sql}: {result:?}");
     }
-    says(ask(&settings, json!({"sql": "SELECT * FROM tags"})).await, "not among those that may be used here: items");
+    says(
+        ask(&settings, json!({"sql": "SELECT * FROM tags"})).await,
+        "not among those that may be used here: items",
+    );
 }
 
 #[tokio::test]
 async fn changes_are_made_where_they_are_allowed() {
     let folder = database();
     let free = settings(&folder, json!({"mode": "read_write"}));
-    let insert = json!({"sql": "INSERT INTO items(name) VALUES (?1), (?2) RETURNING name", "params": ["a", "b"]});
+    let insert =
+        json!({"sql": "INSERT INTO items(name) VALUES (?1), (?2) RETURNING name", "params": ["a", "b"]});
     let result = ask(&free, insert).await.unwrap();
     assert_eq!((&result["changed"], &result["row_count"]), (&json!(2), &json!(2)));
     let result = ask(&free, json!({"sql": "UPDATE items SET price = 1"})).await.unwrap();
     assert_eq!(result["changed"], json!(5));
-    assert_eq!(ask(&free, json!({"sql": "SELECT count(*) AS n FROM log"})).await.unwrap()["rows"], json!([{"n": 5}]));
+    assert_eq!(
+        ask(&free, json!({"sql": "SELECT count(*) AS n FROM log"})).await.unwrap()["rows"],
+        json!([{"n": 5}])
+    );
     let one = settings(&folder, json!({"mode": "read_write", "max_rows": 1}));
     let result = ask(&one, json!({"sql": "DELETE FROM log RETURNING text"})).await.unwrap();
     assert_eq!((&result["changed"], &result["truncated"]), (&json!(5), &json!(true)));
-    assert_eq!(ask(&free, json!({"sql": "SELECT count(*) AS n FROM log"})).await.unwrap()["rows"], json!([{"n": 0}]));
+    assert_eq!(
+        ask(&free, json!({"sql": "SELECT count(*) AS n FROM log"})).await.unwrap()["rows"],
+        json!([{"n": 0}])
+    );
     for (sql, part) in [
         ("CREATE TABLE x (y)", "can't be created"),
         ("DROP TABLE items", "can't be created, changed or dropped"),
@@ -341,7 +363,8 @@ async fn changes_are_made_where_they_are_allowed() {
     ] {
         ask(&builder, json!({"sql": sql})).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
-    for sql in ["CREATE TEMP TABLE x (y)", "ATTACH '' AS e", "VACUUM", "CREATE VIRTUAL TABLE v USING dbstat"] {
+    for sql in ["CREATE TEMP TABLE x (y)", "ATTACH '' AS e", "VACUUM", "CREATE VIRTUAL TABLE v USING dbstat"]
+    {
         assert!(ask(&builder, json!({"sql": sql})).await.is_err(), "{sql}");
     }
     // DEFENSIVE: not even then.
@@ -357,7 +380,8 @@ async fn named_statements_are_all_there_is() {
     let folder = database();
     let statements = json!({"save": "INSERT INTO tags VALUES (:item, :tag)", "tags": "SELECT tag FROM tags"});
     let bound = settings(&folder, json!({"mode": "read_write", "statements": statements}));
-    let result = ask(&bound, json!({"statement": "save", "params": {"item": 3, "tag": "'); DROP TABLE tags; --"}}));
+    let result =
+        ask(&bound, json!({"statement": "save", "params": {"item": 3, "tag": "'); DROP TABLE tags; --"}}));
     assert_eq!(result.await.unwrap()["changed"], json!(1));
     let result = ask(&bound, json!({"statement": "tags"})).await.unwrap();
     assert_eq!(result["rows"][2], json!({"tag": "'); DROP TABLE tags; --"}));
@@ -392,7 +416,8 @@ async fn errors_say_what_to_do() {
     assert!(!path.exists());
     says(ask(&at(folder.path()), json!({"sql": "SELECT 1"})).await, "not a file");
     let path = folder.path().join("text.db");
-    std::fs::write(&path, "this is a text and no database, long enough to be read as one. ".repeat(30)).unwrap();
+    std::fs::write(&path, "this is a text and no database, long enough to be read as one. ".repeat(30))
+        .unwrap();
     says(ask(&at(&path), json!({"sql": "SELECT * FROM x"})).await, "no SQLite database");
     let path = folder.path().join("bgagent.db");
     std::fs::write(&path, "").unwrap();
@@ -408,7 +433,8 @@ async fn errors_say_what_to_do() {
 async fn a_call_that_is_dropped_ends_its_thread() {
     let folder = database();
     let settings = settings(&folder, json!({"mode": "read_write", "timeout": 60.0}));
-    let sql = "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c) INSERT INTO log SELECT i FROM c";
+    let sql =
+        "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c) INSERT INTO log SELECT i FROM c";
     let call = ask(&settings, json!({"sql": sql}));
     let early = tokio::time::timeout(Duration::from_millis(300), call).await;
     assert!(early.is_err(), "{early:?}");
