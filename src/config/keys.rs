@@ -69,7 +69,7 @@ pub(super) const TOOLS: &[(&str, bool)] = &[
     ("feed", false),
     ("sql", true),
     ("archive_rows", false),
-    ("files", false),
+    ("files", true),
     ("s3", false),
     ("shell", true),
     ("remember", true),

@@ -1,7 +1,7 @@
 //! What tools there are: names, effects, sentences, schemas. A tool without [`Runs`] is not in this
 //! version; it is listed so that people and `check` can say so instead of "unknown".
 use super::{
-    Call, Effect, Entry, ToolError, ToolInfo, ToolOutput, http, notes, probe, report, shell, sql,
+    Call, Effect, Entry, ToolError, ToolInfo, ToolOutput, files, http, notes, probe, report, shell, sql,
     system_metrics,
 };
 use crate::domain::{ReadsWhen, ToolSpec};
@@ -19,6 +19,7 @@ pub(super) enum Runs {
     Http,
     Sql,
     Shell,
+    Files,
 }
 
 /// What an instance of a tool is, by its settings.
@@ -52,6 +53,7 @@ impl Runs {
             Self::Http => http::about(settings),
             Self::Sql => sql::about(settings),
             Self::Shell => shell::about(settings),
+            Self::Files => files::about(settings),
         }
     }
 
@@ -71,6 +73,7 @@ impl Runs {
             Self::Http => http::call(call).await,
             Self::Sql => sql::call(call).await,
             Self::Shell => shell::call(call).await,
+            Self::Files => files::call(call).await,
         }
     }
 }
@@ -108,7 +111,12 @@ const BUILT_INS: &[(&str, Effect, Option<Runs>, &str)] = &[
         None,
         "Moves old rows of a table to cheaper storage: copies, verifies, then deletes, chunk by chunk.",
     ),
-    ("files", Effect::Effect, None, "Lists, reads, writes and appends files under allowed folders."),
+    (
+        "files",
+        Effect::Effect,
+        Some(Runs::Files),
+        "Lists, reads, writes and appends files under allowed folders.",
+    ),
     ("s3", Effect::Effect, None, "Lists, gets and puts objects of S3-compatible storage."),
     (
         "shell",

@@ -14,6 +14,7 @@ pub use mcp::Servers;
 mod blocking;
 mod catalog;
 mod dispatch;
+mod files;
 mod http;
 pub mod mcp;
 mod notes;

@@ -49,6 +49,7 @@ fn lists_what_there_is_and_what_is_not() {
             tool.name.as_str(),
             "http"
                 | "shell"
+                | "files"
                 | "sql"
                 | "probe"
                 | "system_metrics"

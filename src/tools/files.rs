@@ -1,0 +1,428 @@
+//! `files`: lists, reads, writes and appends under allowed folders. The system itself resolves each path
+//! beneath its root and follows no link (openat2(2), `RESOLVE_BENEATH`, `RESOLVE_NO_SYMLINKS`), so that
+//! nothing that happens between a look and a use can lead out.
+use super::{Call, Effect, ToolError, ToolOutput, blocking, catalog::About, settings};
+use crate::domain::ReadsWhen;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use serde_json::{Value, json};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+/// Bytes read or written by one call where the settings say nothing, and at the most.
+const MAX_BYTES: (usize, usize) = (100 << 10, 200 << 10);
+/// Entries of a list.
+const MAX_ENTRIES: usize = 1000;
+/// Names that are never written: they would run, or open doors, whatever the roots say.
+const NEVER: &[&str] = &[
+    ".ssh",
+    ".gnupg",
+    ".git",
+    ".bashrc",
+    ".bash_profile",
+    ".bash_login",
+    ".profile",
+    ".zshrc",
+    ".zshenv",
+    ".zprofile",
+    ".pam_environment",
+    "authorized_keys",
+    "autostart",
+    "systemd",
+    "agents.toml",
+    "bgagent.db",
+    "bgagent.db-wal",
+];
+
+/// What an instance is.
+pub(super) fn about(settings: &Value) -> About {
+    let writes = settings::writes(settings);
+    let ops: &[&str] = if writes { &["list", "read", "write", "append"] } else { &["list", "read"] };
+    let roots = settings::texts(settings, "roots").unwrap_or_default().join(", ");
+    let mut properties = json!({
+        "op": {"type": "string", "enum": ops},
+        "path": {"type": "string", "description": format!("A path under one of: {roots}; or relative to the first.")},
+    });
+    if writes {
+        properties["text"] = json!({"type": "string", "description": "For write and append: the content."});
+    }
+    About {
+        effect: if writes { Effect::Effect } else { Effect::Read },
+        reads_when: writes.then(|| ReadsWhen {
+            key: "op".into(),
+            values: vec!["list".into(), "read".into()],
+            by_default: false,
+        }),
+        untrusted: true,
+        schema: json!({
+            "type": "object",
+            "properties": properties,
+            "required": ["op", "path"],
+            "additionalProperties": false,
+        }),
+    }
+}
+
+pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
+    let Some(roots) = settings::texts(&call.settings, "roots") else {
+        return Err(settings::missing("files"));
+    };
+    // one after the other, so that nothing that is appended gets lost
+    let place = format!("files:{}", roots.join(":"));
+    let given = blocking::one_at_a_time(&place, move || work(&call.args, &call.settings)).await;
+    given.map_err(ToolError::Failed)?.map(ToolOutput::of)
+}
+
+fn work(args: &Value, settings: &Value) -> Result<Value, ToolError> {
+    let text = |key: &str| args[key].as_str().unwrap_or_default();
+    let place = Place::find(text("path"), &settings::texts(settings, "roots").unwrap_or_default())?;
+    let most = settings::whole(settings, "max_bytes").unwrap_or(MAX_BYTES.0).min(MAX_BYTES.1);
+    match text("op") {
+        "list" => list(&place),
+        "read" => read(&place, most),
+        op @ ("write" | "append") if settings::writes(settings) => {
+            write(&place, text("text"), op == "append", most, settings::text(settings, "config"))
+        }
+        op => Err(ToolError::Arguments(format!("`{op}` is not allowed: the tool is read-only"))),
+    }
+}
+
+/// A path beneath a root that is open.
+struct Place {
+    root: OwnedFd,
+    folder: PathBuf,
+    inside: PathBuf,
+}
+
+impl Place {
+    fn find(path: &str, roots: &[String]) -> Result<Self, ToolError> {
+        if path.contains('\0') || path.len() > 4000 {
+            return Err(ToolError::Arguments("`path` has a NUL character, or is too long".into()));
+        }
+        let asked = Path::new(path);
+        let outside =
+            || ToolError::Failed(format!("`{path}` is outside of what is allowed: {}", roots.join(", ")));
+        let (folder, inside) = match asked.is_absolute() {
+            true => roots
+                .iter()
+                .find_map(|root| Some((PathBuf::from(root), asked.strip_prefix(root).ok()?.to_owned())))
+                .ok_or_else(outside)?,
+            false => (PathBuf::from(roots.first().ok_or_else(outside)?), asked.to_owned()),
+        };
+        if inside.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir)) {
+            return Err(outside());
+        }
+        let inside = if inside.as_os_str().is_empty() { PathBuf::from(".") } else { inside };
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(&folder, flags, Mode::empty()).map_err(|error| {
+            ToolError::Failed(format!("the folder {} can't be used: {error}", folder.display()))
+        })?;
+        Ok(Self { root, folder, inside })
+    }
+
+    fn shown(&self) -> String {
+        self.folder.join(&self.inside).display().to_string()
+    }
+
+    /// Opens what is there, beneath the root and through no link.
+    fn open(&self, path: &Path, flags: OFlags, mode: Mode) -> Result<File, ToolError> {
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        match rustix::fs::openat2(&self.root, path, flags, mode, resolve) {
+            Ok(file) => Ok(File::from(file)),
+            Err(error) => Err(self.refused(error)),
+        }
+    }
+
+    fn refused(&self, error: Errno) -> ToolError {
+        let shown = self.shown();
+        ToolError::Failed(match error {
+            Errno::LOOP | Errno::XDEV => format!("`{shown}` leads through a link or out of its folder"),
+            Errno::NOENT => format!("there is no `{shown}`"),
+            Errno::NOSYS => "this system can't keep paths in their folder (openat2 is missing)".into(),
+            other => format!("`{shown}`: {other}"),
+        })
+    }
+}
+
+fn io(place: &Place) -> impl Fn(std::io::Error) -> ToolError + '_ {
+    |error| ToolError::Failed(format!("`{}`: {error}", place.shown()))
+}
+
+fn list(place: &Place) -> Result<Value, ToolError> {
+    let folder = place.open(&place.inside, OFlags::DIRECTORY | OFlags::RDONLY, Mode::empty())?;
+    let entries = rustix::fs::Dir::read_from(&folder).map_err(|error| place.refused(error))?;
+    let mut found = Vec::new();
+    let mut more = false;
+    for entry in entries {
+        let entry = entry.map_err(|error| place.refused(error))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name == "." || name == ".." {
+            continue;
+        }
+        if found.len() == MAX_ENTRIES {
+            more = true;
+            break;
+        }
+        let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+        let stat = rustix::fs::statat(&folder, entry.file_name(), flags).ok();
+        let kind = match stat.as_ref().map(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode)) {
+            Some(rustix::fs::FileType::RegularFile) => "file",
+            Some(rustix::fs::FileType::Directory) => "folder",
+            Some(rustix::fs::FileType::Symlink) => "link",
+            _ => "other",
+        };
+        let modified = stat.as_ref().and_then(|stat| jiff::Timestamp::from_second(stat.st_mtime as i64).ok());
+        found.push(json!({
+            "name": name, "kind": kind, "bytes": stat.as_ref().map(|stat| stat.st_size),
+            "modified": modified.map(|at| at.to_string()),
+        }));
+    }
+    found.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
+    Ok(json!({"path": place.shown(), "entries": found, "truncated": more}))
+}
+
+/// What was opened, if it is a regular file.
+fn regular(place: &Place, file: &File) -> Result<std::fs::Metadata, ToolError> {
+    let about = file.metadata().map_err(io(place))?;
+    match about.is_file() {
+        true => Ok(about),
+        false => Err(ToolError::Failed(format!("`{}` is not a regular file", place.shown()))),
+    }
+}
+
+fn read(place: &Place, most: usize) -> Result<Value, ToolError> {
+    let file = place.open(&place.inside, OFlags::RDONLY, Mode::empty())?;
+    let about = regular(place, &file)?;
+    let mut bytes = Vec::new();
+    file.take(most as u64).read_to_end(&mut bytes).map_err(io(place))?;
+    let truncated = about.len() > bytes.len() as u64;
+    Ok(json!({
+        "path": place.shown(), "text": String::from_utf8_lossy(&bytes), "bytes": about.len(), "truncated": truncated,
+    }))
+}
+
+fn write(
+    place: &Place,
+    text: &str,
+    append: bool,
+    most: usize,
+    config: Option<&str>,
+) -> Result<Value, ToolError> {
+    if text.len() > most {
+        return Err(ToolError::Arguments(format!(
+            "`text` has {} bytes, and {most} are the most",
+            text.len()
+        )));
+    }
+    let whole = place.folder.join(&place.inside);
+    let never = |part: Component<'_>| {
+        let name = part.as_os_str().to_string_lossy().to_lowercase();
+        NEVER.contains(&name.as_str())
+    };
+    if whole.components().any(never) || config.is_some_and(|config| Path::new(config) == whole) {
+        return Err(ToolError::Failed(format!("`{}` is never written by an agent", place.shown())));
+    }
+    let Some(name) = place.inside.file_name() else {
+        return Err(ToolError::Failed(format!("`{}` names no file", place.shown())));
+    };
+    let parent =
+        place.inside.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = place.open(parent, OFlags::DIRECTORY | OFlags::RDONLY, Mode::empty())?;
+    // what is there already must be a file of its own: not a link, and no second name of another one
+    let mut before = Vec::new();
+    match place.open(&place.inside, OFlags::RDONLY, Mode::empty()) {
+        Ok(file) => {
+            let about = regular(place, &file)?;
+            if about.nlink() > 1 {
+                return Err(ToolError::Failed(format!("`{}` is another file's second name", place.shown())));
+            }
+            if append {
+                if about.len() + text.len() as u64 > 16 << 20 {
+                    return Err(ToolError::Failed(format!("`{}` would grow past 16 MiB", place.shown())));
+                }
+                (&file).read_to_end(&mut before).map_err(io(place))?;
+            }
+        }
+        Err(ToolError::Failed(why)) if why.starts_with("there is no") => {}
+        Err(error) => return Err(error),
+    }
+    before.extend_from_slice(text.as_bytes());
+    let fresh = format!(".{}.{}.new", name.to_string_lossy(), uuid::Uuid::now_v7().simple());
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = rustix::fs::openat(&folder, &*fresh, flags, Mode::from_raw_mode(0o644))
+        .map_err(|error| place.refused(error))?;
+    let mut file = File::from(file);
+    let written = file.write_all(&before).and_then(|()| file.sync_all()).map_err(io(place)).and_then(|()| {
+        rustix::fs::renameat(&folder, &*fresh, &folder, name).map_err(|error| place.refused(error))
+    });
+    if let Err(error) = written {
+        let _ = rustix::fs::unlinkat(&folder, &*fresh, rustix::fs::AtFlags::empty());
+        return Err(error);
+    }
+    let _ = folder.sync_all();
+    Ok(json!({"path": place.shown(), "bytes": before.len()}))
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of paths that want out, and of what stays.
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    struct Bench {
+        folder: tempfile::TempDir,
+        settings: Value,
+    }
+
+    impl Bench {
+        fn new(mode: &str) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let root = folder.path().join("root");
+            fs::create_dir_all(root.join("sub")).unwrap();
+            fs::write(root.join("a.txt"), "inside").unwrap();
+            fs::write(folder.path().join("secret"), "outside").unwrap();
+            let settings = json!({"roots": [root.to_str().unwrap()], "mode": mode});
+            Self { folder, settings }
+        }
+
+        fn root(&self) -> PathBuf {
+            self.folder.path().join("root")
+        }
+
+        fn ask(&self, args: Value) -> Result<Value, ToolError> {
+            work(&args, &self.settings)
+        }
+
+        fn untouched(&self) {
+            assert_eq!(fs::read_to_string(self.folder.path().join("secret")).unwrap(), "outside");
+            let around: Vec<_> =
+                fs::read_dir(self.folder.path()).unwrap().flatten().map(|e| e.file_name()).collect();
+            assert_eq!(around.len(), 2, "{around:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_inside_is_listed_read_written_and_grows() {
+        let bench = Bench::new("read_write");
+        assert_eq!(bench.ask(json!({"op": "read", "path": "a.txt"})).unwrap()["text"], "inside");
+        let whole = bench.root().join("sub/b.txt");
+        let path = whole.to_str().unwrap();
+        bench.ask(json!({"op": "write", "path": path, "text": "one\n"})).unwrap();
+        bench.ask(json!({"op": "append", "path": "./sub/b.txt", "text": "two\n"})).unwrap();
+        assert_eq!(fs::read_to_string(&whole).unwrap(), "one\ntwo\n");
+        let listed = bench.ask(json!({"op": "list", "path": "sub"})).unwrap();
+        assert_eq!(
+            (&listed["entries"][0]["name"], listed["entries"].as_array().unwrap().len()),
+            (&json!("b.txt"), 1)
+        );
+        let error = bench.ask(json!({"op": "read", "path": "no.txt"})).unwrap_err().to_string();
+        assert!(error.contains("there is no `"), "{error}");
+        assert!(matches!(
+            bench.ask(json!({"op": "write", "path": "c", "text": "x".repeat(300_000)})),
+            Err(ToolError::Arguments(_))
+        ));
+    }
+
+    #[test]
+    fn a_read_only_tool_writes_nothing() {
+        let bench = Bench::new("read_only");
+        assert!(bench.ask(json!({"op": "write", "path": "a.txt", "text": "x"})).is_err());
+        assert_eq!(fs::read_to_string(bench.root().join("a.txt")).unwrap(), "inside");
+        assert_eq!(about(&bench.settings).effect, Effect::Read);
+        assert_eq!(about(&json!({"roots": [], "mode": "read_write"})).effect, Effect::Effect);
+    }
+
+    #[test]
+    fn no_path_leads_out() {
+        let bench = Bench::new("read_write");
+        let (root, secret) = (bench.root(), bench.folder.path().join("secret"));
+        symlink(&secret, root.join("link")).unwrap();
+        symlink(bench.folder.path(), root.join("door")).unwrap();
+        symlink("../secret", root.join("sub/up")).unwrap();
+        symlink("/proc/self/root", root.join("magic")).unwrap();
+        fs::hard_link(&secret, root.join("hard")).unwrap();
+        let fifo = rustix::fs::mknodat(
+            rustix::fs::CWD,
+            root.join("fifo"),
+            rustix::fs::FileType::Fifo,
+            Mode::from_raw_mode(0o600),
+            0,
+        );
+        fifo.unwrap();
+        let mut tricks: Vec<String> = [
+            "..",
+            "../secret",
+            "sub/../../secret",
+            "./../secret",
+            "link",
+            "door/secret",
+            "sub/up",
+            "magic/etc/passwd",
+            "/etc/passwd",
+            "/proc/self/environ",
+            "~/.bashrc",
+            "fifo",
+            "sub",
+            "",
+            ".",
+            "//etc/passwd",
+            "/dev/null",
+            "/proc/self/fd/0",
+            "door/../door/secret",
+            "sub/./../../secret",
+            "..//secret",
+            "link/",
+            "a.txt/../../secret",
+        ]
+        .iter()
+        .map(|path| (*path).to_owned())
+        .collect();
+        tricks.push(secret.display().to_string());
+        tricks.push(format!("{}/../secret", root.display()));
+        tricks.push(format!("{}x/secret", root.display()));
+        tricks.push("a\0b".into());
+        tricks.push("x".repeat(5000));
+        for path in &tricks {
+            for op in ["read", "write", "append"] {
+                let given = bench.ask(json!({"op": op, "path": path, "text": "bad"}));
+                assert!(given.is_err(), "{op} {path}: {given:?}");
+            }
+        }
+        assert!(bench.ask(json!({"op": "write", "path": "hard", "text": "bad"})).is_err(), "a second name");
+        for name in [".ssh/authorized_keys", "sub/.git", ".bashrc", ".SSH", "agents.toml"] {
+            fs::create_dir_all(root.join(".ssh")).unwrap();
+            assert!(bench.ask(json!({"op": "write", "path": name, "text": "bad"})).is_err(), "{name}");
+        }
+        bench.untouched();
+    }
+
+    #[test]
+    fn a_link_that_comes_and_goes_opens_nothing() {
+        let bench = Bench::new("read_write");
+        let root = bench.root();
+        let outside = bench.folder.path().to_owned();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    let _ = fs::remove_dir_all(root.join("race"));
+                    let _ = symlink(&outside, root.join("race"));
+                    let _ = fs::remove_file(root.join("race"));
+                    let _ = fs::create_dir(root.join("race"));
+                }
+            });
+            for _ in 0..5000 {
+                let given = bench.ask(json!({"op": "read", "path": "race/secret"}));
+                assert!(given.is_err(), "{given:?}");
+                let _ = bench.ask(json!({"op": "write", "path": "race/new", "text": "bad"}));
+            }
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        bench.untouched();
+    }
+}
