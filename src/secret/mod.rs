@@ -1,5 +1,5 @@
 //! Secrets: found when they are used, never written, never shown. Which program or request gets one
-//! is for the callers to say; what they are told back goes through [`redact`].
+//! is for the callers to say; what they are told back goes through [`redact()`].
 use crate::child::{self, Program};
 use crate::domain::{SecretRef, TextOrSecret};
 use std::ffi::OsString;
@@ -24,7 +24,7 @@ const MAX_LEN: usize = 64 << 10;
 #[error("{0}")]
 pub struct SecretError(pub String);
 
-/// Finds a secret. From now on [`redact`] knows it.
+/// Finds a secret. From now on [`redact()`] knows it.
 pub async fn resolve(secret: &SecretRef, timeout: Duration) -> Result<Secret, SecretError> {
     let value = match secret {
         SecretRef::Env(name) => from_env(name),

@@ -175,7 +175,7 @@ fn list(place: &Place) -> Result<Value, ToolError> {
             Some(rustix::fs::FileType::Symlink) => "link",
             _ => "other",
         };
-        let modified = stat.as_ref().and_then(|stat| jiff::Timestamp::from_second(stat.st_mtime as i64).ok());
+        let modified = stat.as_ref().and_then(|stat| jiff::Timestamp::from_second(stat.st_mtime).ok());
         found.push(json!({
             "name": name, "kind": kind, "bytes": stat.as_ref().map(|stat| stat.st_size),
             "modified": modified.map(|at| at.to_string()),

@@ -122,7 +122,7 @@ impl Reply {
 
     /// An error's status, with a message as providers word it.
     pub fn status(status: u16, message: &str) -> Self {
-        Self::body(&json!({"error": {"message": message}}).to_string()).with_status(status)
+        Self::body(json!({"error": {"message": message}}).to_string()).with_status(status)
     }
 
     /// Any body, with status 200.

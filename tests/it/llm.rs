@@ -304,7 +304,8 @@ async fn what_each_status_means() {
 async fn how_long_the_provider_asks_to_wait() {
     let date = |secs| httpdate::fmt_http_date(std::time::SystemTime::now() + Duration::from_secs(secs));
     let (soon, late) = (date(100), date(1_000_000));
-    let table: [(&[(&str, &str)], Option<(f64, f64)>); 10] = [
+    type Row<'a> = (&'a [(&'a str, &'a str)], Option<(f64, f64)>);
+    let table: [Row<'_>; 10] = [
         (&[], None),
         (&[("retry-after", "7")], Some((7.0, 7.0))),
         (&[("retry-after", "1.5")], Some((1.5, 1.5))),

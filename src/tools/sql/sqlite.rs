@@ -97,7 +97,7 @@ impl Open {
             guard::fit(&self.connection, &statement.text).map_err(said)?;
         }
         bind(&mut prepared, &statement.params)?;
-        let names: Vec<String> = prepared.column_names().into_iter().map(str::to_owned).collect();
+        let names: Vec<String> = prepared.column_names().map(str::to_owned).collect();
         let mut rows = Rows::new(names.iter().map(String::as_str), settings.max_rows);
         let mut found = prepared.raw_query();
         while let Some(row) = found.next().map_err(said)? {
