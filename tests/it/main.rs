@@ -8,5 +8,6 @@ mod crash;
 mod faults;
 mod layers;
 mod simulation;
+mod sql;
 mod support;
 mod wire;
