@@ -12,6 +12,7 @@ mod llm;
 mod mcp;
 mod programs;
 mod simulation;
+mod sql;
 mod support;
 mod thinking;
 mod wire;

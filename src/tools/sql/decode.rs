@@ -69,15 +69,11 @@ fn decode(ty: &Type, from: &mut Reader<'_>) -> Result<Value, String> {
         Kind::Domain(inner) => decode(inner, from),
         Kind::Enum(_) => from.text().map(Value::from),
         Kind::Range(inner) => range(inner, from).map(Value::from),
-        Kind::Multirange(range) => {
+        Kind::Multirange(inner) => {
             let count = from.i32()?;
             let mut parts = Vec::new();
             for _ in 0..count {
-                let text = match from.part()? {
-                    Some(mut part) => decode(range, &mut part)?,
-                    None => Value::Null,
-                };
-                parts.push(text.as_str().unwrap_or_default().to_owned());
+                parts.push(range(inner, &mut from.part()?.ok_or("a range is missing")?)?);
             }
             Ok(format!("{{{}}}", parts.join(",")).into())
         }

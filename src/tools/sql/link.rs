@@ -4,6 +4,8 @@ use super::postgres::{explain, failed};
 use crate::tools::ToolError;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -23,6 +25,7 @@ const CANCEL: Duration = Duration::from_secs(5);
 pub(super) struct Link {
     pub(super) client: Client,
     cancel: Cancel,
+    too_much: Arc<AtomicBool>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -46,12 +49,14 @@ impl Link {
     }
 
     async fn to(config: &mut Config, place: Place) -> Result<Self, ToolError> {
-        let (client, connection) = match config.connect_raw(place.socket().await?, place.encryption()).await {
+        let too_much = Arc::new(AtomicBool::new(false));
+        let socket = async || place.socket(too_much.clone()).await;
+        let (client, connection) = match config.connect_raw(socket().await?, place.encryption()).await {
             Ok(pair) => pair,
             // `prefer` promises nothing, and many servers have a certificate that nobody signed.
             Err(error) if is_handshake(&error) && config.get_ssl_mode() == SslMode::Prefer => {
                 config.ssl_mode(SslMode::Disable);
-                let again = config.connect_raw(place.socket().await?, place.encryption()).await;
+                let again = config.connect_raw(socket().await?, place.encryption()).await;
                 again.map_err(|error| explain(&error, ""))?
             }
             Err(error) if is_handshake(&error) => {
@@ -68,7 +73,12 @@ impl Link {
             // Its errors come to the client as well.
             let _ = connection.await;
         }));
-        Ok(Self { client, cancel: Cancel { running: Some((token, place)) }, _task: task })
+        Ok(Self { client, cancel: Cancel { running: Some((token, place)) }, too_much, _task: task })
+    }
+
+    /// Did it break off because too much came?
+    pub(super) fn was_too_much(&self) -> bool {
+        self.too_much.load(Ordering::Relaxed)
     }
 
     /// Nothing runs on it any more.
@@ -93,7 +103,7 @@ impl Drop for Cancel {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
             let work = async {
-                if let Ok(socket) = place.socket().await {
+                if let Ok(socket) = place.socket(Arc::default()).await {
                     // If it can't be cancelled, `statement_timeout` ends it.
                     let _ = token.cancel_query_raw(socket, place.encryption()).await;
                 }
@@ -112,7 +122,7 @@ struct Place {
 type Encryption = <MakeRustlsConnect as MakeTlsConnect<Limited>>::TlsConnect;
 
 impl Place {
-    async fn socket(&self) -> Result<Limited, ToolError> {
+    async fn socket(&self, too_much: Arc<AtomicBool>) -> Result<Limited, ToolError> {
         let (socket, shown): (io::Result<Box<dyn Stream>>, String) = match &self.host {
             Host::Tcp(name) => {
                 let socket = TcpStream::connect((name.as_str(), self.port)).await;
@@ -125,7 +135,7 @@ impl Place {
             }
         };
         match socket {
-            Ok(inner) => Ok(Limited { inner, left: MAX_READ }),
+            Ok(inner) => Ok(Limited { inner, left: MAX_READ, too_much }),
             Err(error) => {
                 let hint = match error.kind() {
                     io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
@@ -145,12 +155,23 @@ impl Place {
             Host::Tcp(name) => name.as_str(),
             Host::Unix(_) => "localhost",
         };
-        // A machine without certificates still reaches servers that need none.
-        let mut maker =
-            MakeRustlsConnect::with_native_certs().map_or_else(|_| without_roots(), |(maker, _)| maker);
+        let mut maker = maker();
         match MakeTlsConnect::<Limited>::make_tls_connect(&mut maker, name) {
             Ok(encryption) => encryption,
         }
+    }
+}
+
+/// Trusts what the machine trusts. A machine without certificates still reaches servers that need none; that
+/// is not kept, so that certificates that are installed later count.
+fn maker() -> MakeRustlsConnect {
+    static KEPT: OnceLock<MakeRustlsConnect> = OnceLock::new();
+    if let Some(maker) = KEPT.get() {
+        return maker.clone();
+    }
+    match MakeRustlsConnect::with_native_certs() {
+        Ok((maker, _)) => KEPT.get_or_init(|| maker).clone(),
+        Err(_) => without_roots(),
     }
 }
 
@@ -168,6 +189,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 struct Limited {
     inner: Box<dyn Stream>,
     left: usize,
+    too_much: Arc<AtomicBool>,
 }
 
 impl AsyncRead for Limited {
@@ -182,9 +204,8 @@ impl AsyncRead for Limited {
         match self.left.checked_sub(read) {
             Some(left) => self.left = left,
             None => {
-                let why =
-                    "the result is longer than 16 MiB: ask for fewer rows or for a part of the long values";
-                return Poll::Ready(Err(io::Error::other(why)));
+                self.too_much.store(true, Ordering::Relaxed);
+                return Poll::Ready(Err(io::Error::other("too much was read")));
             }
         }
         Poll::Ready(Ok(()))

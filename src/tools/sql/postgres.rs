@@ -1,6 +1,8 @@
 //! A statement on a PostgreSQL server: a connection of its own, a transaction of its own, one statement by
 //! the extended protocol. For an instance that only reads, the transaction is read-only and cannot be made
-//! another, and a role that is above such rules is refused.
+//! another, it is never committed, and a role that is above such rules is refused. What functions do that are
+//! no change of the database (a role may end its own other sessions) is for the role's grants: an agent
+//! should have a role of its own.
 use super::decode::Came;
 use super::encode::Bound;
 use super::link::Link;
@@ -48,6 +50,11 @@ pub(super) async fn run(
         let mut link = Link::open(config).await?;
         let outcome = transaction(&link.client, settings, &word, &text, values, bound).await;
         link.is_done();
+        if outcome.is_err() && link.was_too_much() {
+            return Err(failed(
+                "more than 16 MiB came: ask for fewer rows, or for a part of the long values",
+            ));
+        }
         outcome
     };
     match tokio::time::timeout(bound, work).await {
