@@ -203,9 +203,14 @@ impl Conversation {
         self.spent.usage()
     }
 
-    fn finish(&self, end: Result<String, RunError>) -> Next {
+    /// Calls so far that may or may not have changed something, as [`Finished::unknown`] names them.
+    pub fn unknown(&self) -> Option<String> {
         let open = self.turn.iter().flat_map(Turn::outcomes_unknown);
         let unknown: Vec<String> = self.unknown.iter().cloned().chain(open).collect();
+        (!unknown.is_empty()).then(|| unknown.join("; "))
+    }
+
+    fn finish(&self, end: Result<String, RunError>) -> Next {
         let said = match &end {
             Ok(text) => vec![
                 ChatMessage::User { text: self.brief.query.clone() },
@@ -213,8 +218,7 @@ impl Conversation {
             ],
             Err(_) => Vec::new(),
         };
-        let unknown = (!unknown.is_empty()).then(|| unknown.join("; "));
-        Next::Finish(Finished { end, usage: self.usage(), unknown, said })
+        Next::Finish(Finished { end, usage: self.usage(), unknown: self.unknown(), said })
     }
 
     fn ask(&self) -> Result<Next, RunError> {

@@ -27,6 +27,13 @@ pub(super) enum Break {
     Failed(RunError, Option<SignedDuration>),
 }
 
+/// What the record says of a conversation that can't go on.
+#[derive(Default)]
+struct SoFar {
+    usage: Usage,
+    warnings: Vec<String>,
+}
+
 impl Break {
     fn failed(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self::Failed(RunError::new(kind, message), None)
@@ -41,22 +48,24 @@ impl Attempt<'_> {
         if self.shared.reports.send(report).await.is_err() || may_go.await.is_err() {
             return AttemptOutcome::of(AttemptEnd::Cancelled);
         }
-        let mut usage = Usage::default();
-        match self.converse(spec, places, &mut usage).await {
-            Ok(outcome) => outcome,
-            Err(Break::Stopped) => AttemptOutcome { usage, ..AttemptOutcome::of(AttemptEnd::Cancelled) },
+        let mut so_far = SoFar::default();
+        let (end, retry_after) = match self.converse(spec, places, &mut so_far).await {
+            Ok(outcome) => return outcome,
+            Err(Break::Stopped) => (AttemptEnd::Cancelled, None),
             Err(Break::Failed(error, retry_after)) => {
                 let error = RunError { message: secret::redact(&error.message).into_owned(), ..error };
-                AttemptOutcome { usage, retry_after, ..AttemptOutcome::of(AttemptEnd::Failed(error)) }
+                (AttemptEnd::Failed(error), retry_after)
             }
-        }
+        };
+        let SoFar { usage, warnings } = so_far;
+        AttemptOutcome { usage, warnings, retry_after, ..AttemptOutcome::of(end) }
     }
 
     async fn converse(
         &mut self,
         spec: &QuerySpec,
         places: &Places,
-        usage: &mut Usage,
+        so_far: &mut SoFar,
     ) -> Result<AttemptOutcome, Break> {
         let rows = self.journal().await?;
         let mut journal = Journal::after(self.brief, self.shared, rows.last().map(|row| row.n));
@@ -70,20 +79,33 @@ impl Attempt<'_> {
         let mut calls = Calls::prepare(self).await?;
         let mut talk = Conversation::replay(brief, &steps);
         drop(steps);
+        let end = self.go_on(&models, &mut calls, &mut journal, &mut talk).await;
+        if end.is_err() {
+            *so_far = SoFar { usage: talk.usage(), warnings: warnings(calls.would_have(), talk.unknown()) };
+        }
+        end
+    }
+
+    async fn go_on(
+        &mut self,
+        models: &[String],
+        calls: &mut Calls,
+        journal: &mut Journal,
+        talk: &mut Conversation,
+    ) -> Result<AttemptOutcome, Break> {
         loop {
-            *usage = talk.usage();
-            let next = talk.next();
-            match next {
-                Next::Ask { request, worst } => {
-                    self.ask(&models, &request, worst, &mut journal, &mut talk).await?;
-                }
+            match talk.next() {
+                Next::Ask { request, worst } => self.ask(models, &request, worst, journal, talk).await?,
                 Next::Call(planned) => {
-                    let steps = calls.make(self, &mut journal, planned).await?;
+                    let mut steps = Vec::new();
+                    let made = calls.make(self, journal, planned, &mut steps).await;
+                    // also of calls that were broken off it is known that they were begun
                     for step in &steps {
                         talk.apply(step);
                     }
+                    made?;
                 }
-                Next::Approve(planned) => return Ok(self.waits(&journal, planned, talk.usage())),
+                Next::Approve(planned) => return Ok(self.waits(journal, planned, talk.usage())),
                 Next::Finish(finished) => return Ok(outcome(finished, calls.would_have())),
             }
         }
@@ -277,11 +299,15 @@ fn used(
     }
 }
 
+fn warnings(would_have: Vec<String>, unknown: Option<String>) -> Vec<String> {
+    let unknown = unknown.map(|call| {
+        secret::redact(&format!("it is unknown whether this call happened: {call}")).into_owned()
+    });
+    would_have.into_iter().chain(unknown).collect()
+}
+
 fn outcome(finished: Finished, would_have: Vec<String>) -> AttemptOutcome {
-    let mut warnings = would_have;
-    if let Some(unknown) = finished.unknown {
-        warnings.push(format!("it is unknown whether this call happened: {unknown}"));
-    }
+    let warnings = warnings(would_have, finished.unknown);
     let (end, result) = match finished.end {
         Ok(text) => (AttemptEnd::Completed, Some(secret::redact(&text).into_owned())),
         Err(error) => (AttemptEnd::Failed(error), None),

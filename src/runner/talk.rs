@@ -141,23 +141,24 @@ impl Calls {
         std::mem::take(&mut self.would_have)
     }
 
-    /// Makes the calls, and writes each down before and after. Returns the steps that were taken.
+    /// Makes the calls, and writes each down before and after. `steps` gets the steps that were taken,
+    /// also if it has to break off.
     pub(super) async fn make(
         &mut self,
         attempt: &mut Attempt<'_>,
         journal: &mut Journal,
         planned: Vec<PlannedCall>,
-    ) -> Result<Vec<Step>, Break> {
-        let mut steps = Vec::new();
+        steps: &mut Vec<Step>,
+    ) -> Result<(), Break> {
         let (together, alone): (Vec<_>, Vec<_>) =
             planned.into_iter().partition(|call| call.parallel && call.answered.is_none());
         for call in alone {
-            self.one(attempt, journal, call, &mut steps).await?;
+            self.one(attempt, journal, call, steps).await?;
         }
         if !together.is_empty() {
-            self.all(attempt, journal, together, &mut steps).await?;
+            self.all(attempt, journal, together, steps).await?;
         }
-        Ok(steps)
+        Ok(())
     }
 
     async fn one(
