@@ -48,6 +48,7 @@ impl Attempt<'_> {
         if self.shared.reports.send(report).await.is_err() || may_go.await.is_err() {
             return AttemptOutcome::of(AttemptEnd::Cancelled);
         }
+        self.start_clock();
         let mut so_far = SoFar::default();
         let (end, retry_after) = match self.converse(spec, places, &mut so_far).await {
             Ok(outcome) => return outcome,
@@ -258,11 +259,7 @@ impl Attempt<'_> {
     }
 
     pub(super) fn out_of_time(&self) -> Break {
-        let limit = crate::domain::human_duration(self.brief.agent.limits.timeout);
-        Break::failed(
-            ErrorKind::Timeout,
-            format!("longer than its `timeout` of {limit}; shorten the work, or raise the limit"),
-        )
+        Break::failed(ErrorKind::Timeout, self.bound.to_string())
     }
 
     fn waits(&self, journal: &Journal, planned: Vec<PlannedCall>, usage: Usage) -> AttemptOutcome {

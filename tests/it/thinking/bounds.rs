@@ -90,9 +90,14 @@ fn time_is_up_and_a_cancel_is_quick() {
     let daemon = Daemon::start(&config(
         &endpoint,
         "",
-        "[agents.a]\nquery = \"?\"\nmodel = \"m\"\ntimeout = 1\nretry = { max = 0 }\n[agents.b]\nquery = \"?\"\nmodel = \"m\"\n",
+        "[agents.a]\nquery = \"?\"\nmodel = \"m\"\ntimeout = 1\nretry = { max = 0 }\n[agents.b]\nquery = \"?\"\nmodel = \"m\"\n\
+         [agents.c]\nquery = \"?\"\nmodel = \"m\"\ntimeout = 60\ntotal_timeout = 1\n",
     ));
-    assert_eq!(run(&daemon, "a")["status"], "timed_out");
+    for (agent, bound) in [("a", "its `timeout` of 1s"), ("c", "their `total_timeout` of 1s")] {
+        let view = run(&daemon, agent);
+        assert_eq!(view["status"], "timed_out", "{view}");
+        assert!(view["error"]["message"].as_str().is_some_and(|text| text.contains(bound)), "{view}");
+    }
     let id = daemon.call("run_agent", json!({"agent_id": "b"}))["run_id"].clone();
     daemon.until("model_request", "b");
     let began = Instant::now();
