@@ -1,10 +1,10 @@
 //! Performs what the engine decided, once it is durable. Decides nothing.
 use super::event_loop::Message;
-use crate::domain::{AgentId, Body, Entry, Fact, Fleet, RunId, RunStatus};
+use crate::domain::{AgentId, Body, Entry, Fact, Fleet, RunId};
 use crate::engine::Start;
 use crate::llm::Models;
 use crate::runner::{self, Brief, Report, Shared, StopOrder};
-use crate::store::{RunFilter, Store};
+use crate::store::Store;
 use crate::tools::Tools;
 use crate::tools::mcp::{Pin, PinChange, PinEvent, Pins, Servers};
 use std::collections::HashMap;
@@ -157,16 +157,15 @@ async fn last_result(
     if let Some(known) = results.lock().expect("no holder panics").get(agent) {
         return known.clone();
     }
-    let filter = RunFilter { agent: Some(agent.clone()), status: Some(RunStatus::Completed), limit: 1 };
-    let rows = match store.read(move |reader| reader.runs(&filter)).await {
-        Ok(rows) => rows,
+    let of = agent.clone();
+    let result: Option<Arc<str>> = match store.read(move |reader| reader.last_result(&of)).await {
+        Ok(result) => result.map(Arc::from),
         Err(error) => {
             // not known is not the same as none: the next run asks again
             tracing::warn!(%agent, %error, "its last result could not be read");
             return None;
         }
     };
-    let result: Option<Arc<str>> = rows.into_iter().next().and_then(|row| row.result).map(Arc::from);
     // a run that ended meanwhile has a newer one
     results.lock().expect("no holder panics").entry(agent.clone()).or_insert(result).clone()
 }

@@ -629,9 +629,9 @@ fn results_of(facts: &[Entry]) -> Vec<(crate::domain::AgentId, Option<Arc<str>>)
     facts
         .iter()
         .filter_map(|entry| match &entry.fact {
-            Fact::RunEnded { agent, status: crate::domain::RunStatus::Completed, result, .. } => {
-                Some((agent.clone(), result.as_deref().map(Arc::from)))
-            }
+            Fact::RunEnded {
+                agent, status: crate::domain::RunStatus::Completed, result, real: true, ..
+            } => Some((agent.clone(), result.as_deref().map(Arc::from))),
             _ => None,
         })
         .collect()

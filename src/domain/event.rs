@@ -260,6 +260,7 @@ impl Event {
                 run_count,
                 error_count,
                 warnings,
+                real: _,
             } => {
                 let duration_ms = duration.as_millis() as i64;
                 match status {

@@ -156,6 +156,8 @@ pub enum Fact {
     RunEnded {
         /// Which.
         run: RunId,
+        /// False: a rehearsal or a replay.
+        real: bool,
         /// Whose.
         agent: AgentId,
         /// A final status.

@@ -270,6 +270,7 @@ impl Engine {
                 now,
                 Fact::RunEnded {
                     run: run_id,
+                    real: run.mode.is_normal(),
                     agent,
                     status,
                     attempt: run.attempt,

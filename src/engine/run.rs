@@ -211,6 +211,7 @@ impl Engine {
         }
         let fact = Fact::RunEnded {
             run: id,
+            real: run.record.mode.is_normal(),
             agent: id_of_agent,
             status,
             attempt: run.record.attempt,

@@ -19,6 +19,9 @@ use tokio::time::Instant;
 /// Messages of a session that are looked at; how many are used is bounded by tokens.
 const MESSAGES: usize = 400;
 
+/// Most tokens that a provider is believed for one request, in each direction.
+const MOST_TOKENS: u64 = 1_000_000_000;
+
 /// Why a conversation can't go on in this attempt.
 pub(super) enum Break {
     /// Somebody wants the run to end.
@@ -279,6 +282,12 @@ fn used(
         Ok(answer) => (answer.tokens, true),
         Err(error) => (error.tokens, error.may_cost),
     };
+    // nobody uses more than that in one request: whoever says so would only break the sums
+    let tokens = tokens.map(|said| Tokens {
+        input: said.input.min(MOST_TOKENS),
+        cached: said.cached.min(MOST_TOKENS),
+        output: said.output.min(MOST_TOKENS),
+    });
     let of = |tokens: Tokens, usd: f64| Usage {
         requests: 1,
         input_tokens: tokens.input,

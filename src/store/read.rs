@@ -57,6 +57,19 @@ impl Reader {
         })
     }
 
+    /// The result of the newest run of an agent that completed; not of rehearsals and replays.
+    pub fn last_result(&self, agent: &AgentId) -> Result<Option<String>, StoreError> {
+        self.ask("reading runs", |db| {
+            db.prepare_cached(
+                "SELECT result FROM runs WHERE agent = ?1 AND status = 'completed' AND mode IS NULL
+                 ORDER BY id DESC LIMIT 1",
+            )?
+            .query_row([agent.as_str()], |row| row.get(0))
+            .optional()
+            .map(Option::flatten)
+        })
+    }
+
     /// A run by its id or by the last digits of it (at least 4).
     pub fn find_run(&self, text: &str) -> Result<FoundRun, StoreError> {
         self.ask("looking for a run", |db| {

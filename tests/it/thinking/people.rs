@@ -71,6 +71,17 @@ fn sessions_are_shared_and_forgotten() {
 }
 
 #[test]
+fn a_rehearsals_answer_is_not_the_last_result() {
+    let endpoint = Endpoint::script([Reply::text("in earnest"), Reply::text("for show"), Reply::text("?")]);
+    let daemon = Daemon::start(&config(&endpoint, "", &agent("memory = \"last_result\"")));
+    run(&daemon, "a");
+    daemon.ok(&["run", "a", "--rehearse"]);
+    run(&daemon, "a");
+    let asked = text_of(&endpoint.requests()[2]);
+    assert!(asked.contains("in earnest") && !asked.contains("for show"), "{asked}");
+}
+
+#[test]
 fn a_report_opens_and_ends_an_incident() {
     let endpoint =
         Endpoint::answering(|request| match (tool_messages(request), text_of(request).contains("bad")) {
