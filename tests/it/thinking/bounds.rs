@@ -124,3 +124,18 @@ fn an_answer_must_fit_its_schema() {
         assert_eq!((&view["status"], &view["error"]["kind"]), (&json!(status), &kind), "{view}");
     }
 }
+
+#[test]
+fn absurd_counts_of_tokens_do_not_break_the_sums() {
+    let absurd = Used { input: u64::MAX, cached: 0, output: u64::MAX - 1, thoughts: 0 };
+    let endpoint = Endpoint::script([Reply::text("fine").using(absurd)]);
+    let daemon = Daemon::start(&config(
+        &endpoint,
+        "",
+        "[agents.a]\nquery = \"?\"\nmodel = \"m\"\nretry = { max = 0 }\n",
+    ));
+    run(&daemon, "a");
+    run(&daemon, "a");
+    let usage = daemon.call("get_usage", json!({"by": "agent"}))[0]["usage"].clone();
+    assert_eq!(usage["input_tokens"], 2_000_000_000_u64, "{usage}");
+}
