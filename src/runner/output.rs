@@ -5,6 +5,7 @@
 //! counted.
 use super::{Brief, Report};
 use crate::domain::{OutputChunk, Stream};
+use crate::secret::Redactor;
 use jiff::Timestamp;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -28,13 +29,36 @@ pub(super) fn shorten(text: &str, most: usize) -> String {
     format!("{}…", &text[..text.floor_char_boundary(most)])
 }
 
-/// Reads a pipe to its end, as pieces of whole lines where there are any.
+/// Pieces on their way from the pipe, clean of secrets also where one is split over two of them.
+struct Clean {
+    stream: Stream,
+    redactor: Redactor,
+    pieces: mpsc::Sender<(Stream, String)>,
+}
+
+impl Clean {
+    /// False: nobody listens any more.
+    async fn send(&mut self, piece: &str) -> bool {
+        let text = self.redactor.push(piece);
+        text.is_empty() || self.pieces.send((self.stream, text)).await.is_ok()
+    }
+
+    async fn finish(self) {
+        let rest = self.redactor.finish();
+        if !rest.is_empty() {
+            let _ = self.pieces.send((self.stream, rest)).await;
+        }
+    }
+}
+
+/// Reads a pipe to its end, as pieces of whole lines where there are any, without secrets.
 pub(super) async fn read(
     mut pipe: impl AsyncRead + Unpin,
     stream: Stream,
     pieces: mpsc::Sender<(Stream, String)>,
 ) {
     let mut held: Vec<u8> = Vec::with_capacity(READ);
+    let mut clean = Clean { stream, redactor: Redactor::new(), pieces };
     loop {
         let mut fresh = [0; READ];
         let read = pipe.read(&mut fresh);
@@ -46,7 +70,7 @@ pub(super) async fn read(
                 Err(_) => {
                     // a prompt, or progress: a whole number of characters
                     let whole = whole_characters(&held);
-                    if whole > 0 && pieces.send((stream, take(&mut held, whole))).await.is_err() {
+                    if whole > 0 && !clean.send(&take(&mut held, whole)).await {
                         return;
                     }
                     continue;
@@ -60,15 +84,16 @@ pub(super) async fn read(
         let lines = held.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1);
         let ready = lines.or_else(|| (held.len() > LONGEST_LINE).then(|| whole_characters(&held)));
         if let Some(ready) = ready.filter(|ready| *ready > 0)
-            && pieces.send((stream, take(&mut held, ready))).await.is_err()
+            && !clean.send(&take(&mut held, ready)).await
         {
             return;
         }
     }
     if !held.is_empty() {
         let all = held.len();
-        let _ = pieces.send((stream, take(&mut held, all))).await;
+        clean.send(&take(&mut held, all)).await;
     }
+    clean.finish().await;
 }
 
 fn take(held: &mut Vec<u8>, count: usize) -> String {

@@ -193,6 +193,35 @@ fn a_secret_that_is_not_there_is_an_error_of_the_configuration() {
 }
 
 #[test]
+fn a_secret_that_a_program_prints_is_not_recorded() {
+    let daemon = Daemon::with("");
+    let go = daemon.path("go");
+    // the second time in two pieces: the first is handed on before the rest is there
+    daemon.configure(&format!(
+        "[agents.a]\n\
+         command = [\"sh\", \"-c\", \"echo whole $KEY; echo err $KEY >&2; printf 'split plugh-'; \
+         until [ -e {} ]; do sleep 0.05; done; echo xyzzy-93; echo last\"]\n\
+         env = {{ KEY = {{ command = [\"printf\", \"plugh-xyzzy-93\"] }} }}\n",
+        go.display()
+    ));
+    let mut daemon = daemon;
+    daemon.up();
+    let run = daemon.call("run_agent", json!({"agent_id": "a"}))["run_id"].clone();
+    wait_for("the first pieces", || {
+        daemon.call("get_run", json!({"run_id": run}))["output"].to_string().contains("split").then_some(())
+    });
+    std::fs::write(&go, "").unwrap();
+    let shown = finished(&daemon, &run);
+    assert!(!shown.to_string().contains("plugh") && !shown.to_string().contains("xyzzy"), "{shown}");
+    let printed = |stream: &str| -> String {
+        let chunks = shown["output"]["chunks"].as_array().expect("pieces").iter();
+        chunks.filter(|chunk| chunk["stream"] == stream).filter_map(|chunk| chunk["text"].as_str()).collect()
+    };
+    assert_eq!(printed("stdout"), "whole [redacted]\nsplit [redacted]\nlast\n");
+    assert_eq!(printed("stderr"), "err [redacted]\n");
+}
+
+#[test]
 fn stop_and_timeout_reach_a_run_that_waits_for_a_secret() {
     let outcome = attempt(
         "command = [\"true\"]\ntimeout = 1\nenv = { KEY = { command = [\"sleep\", \"600\"] } }\n",
