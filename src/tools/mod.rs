@@ -75,6 +75,8 @@ pub struct CallContext {
     pub idempotency_key: Option<String>,
     /// For tools that keep something for the agent.
     pub store: Option<Store>,
+    /// The caller has read data from outside: what it says now may come from there.
+    pub untrusted: bool,
 }
 
 /// What a tool gave.
@@ -84,12 +86,14 @@ pub struct ToolOutput {
     pub result: Value,
     /// What it found wrong or right (only `probe`).
     pub findings: Vec<Finding>,
+    /// This time it gave data from outside, although that is not said of the tool (only `recall`).
+    pub untrusted: bool,
 }
 
 impl ToolOutput {
     /// A result without findings.
     fn of(result: Value) -> Self {
-        Self { result, findings: Vec::new() }
+        Self { result, findings: Vec::new(), untrusted: false }
     }
 }
 
@@ -242,6 +246,11 @@ impl Tools {
         Ok(offers)
     }
 
+    /// Does this tool give data from outside? Of one that is not known that must be assumed.
+    pub fn is_untrusted(&self, name: &str) -> bool {
+        self.entries.get(name).is_none_or(|entry| entry.info.untrusted)
+    }
+
     /// Server and tool, if this names a tool of a server.
     fn of_server<'a>(&self, name: &'a str) -> Option<(&'a str, &'a str)> {
         name.split_once('/')
@@ -261,7 +270,7 @@ impl Tools {
         let (server, tool) = (server.to_owned(), tool.to_owned());
         let call = async move {
             let result = servers.call(&server, &tool, args, bound).await?;
-            Ok(ToolOutput { result, findings: Vec::new() })
+            Ok(ToolOutput::of(result))
         };
         // The server's own bound is first, so that a server that hangs is noticed.
         dispatch::bounded(&name, bound + SERVER_GRACE, call).await
