@@ -168,6 +168,14 @@ struct Call {
     context: CallContext,
 }
 
+impl Entry {
+    /// A probe whose caller says what is to be checked. Fine for a person, who could run a command
+    /// anyway, and for arguments from the configuration; not for a model.
+    fn runs_what_it_is_told(&self) -> bool {
+        self.runs == Some(catalog::Runs::Probe) && self.settings.get("checks").is_none()
+    }
+}
+
 impl Tools {
     /// The built-in tools, the instances that the fleet configures, and MCP servers of its own.
     pub fn new(fleet: &Fleet) -> Self {
@@ -237,6 +245,11 @@ impl Tools {
                 Some((server, _)) => given.get_mut(server).and_then(Iterator::next).unwrap_or_default(),
                 None => match self.find(name)? {
                     Entry { runs: None, .. } => return Err(ToolError::Unavailable(name.clone())),
+                    entry if entry.runs_what_it_is_told() => {
+                        return Err(ToolError::Failed(format!(
+                            "tool `{name}` would run any command as a check: name one whose `checks` are laid down"
+                        )));
+                    }
                     Entry { info, .. } => vec![info.clone()],
                 },
             };

@@ -5,6 +5,7 @@ mod failures;
 mod limits;
 mod memories;
 mod money;
+mod obedient;
 mod resume;
 mod servers;
 mod unreal;
@@ -32,8 +33,8 @@ fn agent(endpoint: &Endpoint, keys: &str) -> String {
 }
 
 /// An MCP server in Python, for `[mcp.s]`. Each call leaves a line in `witness`; `hold-TOOL` makes a
-/// call wait for the end of its client, `die-TOOL` ends the server in mid-call; `say` is what `look`
-/// gives, and `about` what the tools say of themselves.
+/// call wait for the end of its client, `die-TOOL` ends the server in mid-call; `say-Q` or `say` is what
+/// `look` gives, and `about` what the tools say of themselves.
 const SERVER: &str = r#"
 import json, os, sys
 here = sys.argv[1]
@@ -43,7 +44,7 @@ def read(name, default):
     except OSError:
         return default
 hints = {"look": {"readOnlyHint": True}, "keep": {"idempotentHint": True, "destructiveHint": False},
-         "put": {"destructiveHint": False}, "send": {"destructiveHint": True}}
+         "put": {"destructiveHint": False}, "send": {"destructiveHint": True}, "wipe": {"destructiveHint": True}}
 def answer(id, result):
     sys.stdout.write(json.dumps({"jsonrpc": "2.0", "id": id, "result": result}) + "\n")
     sys.stdout.flush()
@@ -73,7 +74,8 @@ while True:
             while sys.stdin.readline():
                 pass
             break
-        text = read("say", "all is well") if name == "look" else "done"
+        said = "say-" + str((params.get("arguments") or {}).get("q"))
+        text = read(said, read("say", "all is well")) if name == "look" else "done"
         answer(message["id"], {"content": [{"type": "text", "text": text}]})
     else:
         answer(message["id"], {})
