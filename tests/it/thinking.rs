@@ -9,6 +9,7 @@ mod obedient;
 mod resume;
 mod servers;
 mod unreal;
+mod walls;
 
 use super::endpoint::{Endpoint, Reply, Request, Used};
 use super::support::{Daemon, wait_for};

@@ -109,3 +109,43 @@ fn where_nobody_is_asked_the_model_gets_a_no_at_once() {
     assert_eq!(told(&view, "tool_call_error")[0]["tool"], "remember");
     assert_eq!(daemon.call("get_memory", json!({"agent_id": "a"})), json!([]), "no session is kept, no note");
 }
+
+#[test]
+fn a_wait_ends_with_the_time_of_the_run() {
+    let endpoint = model();
+    let mut daemon = Daemon::start(&agent(&endpoint, &format!("{KEYS}\ntimeout = 1\ntotal_timeout = 2")));
+    let (run, wished) = wish(&daemon);
+    daemon.kill();
+    daemon.up();
+    let view = daemon.finished(&run);
+    assert_eq!(
+        (&view["status"], &view["error"]["kind"]),
+        (&json!("timed_out"), &json!("timeout")),
+        "{view:#}"
+    );
+    let message = view["error"]["message"].as_str().expect("text");
+    assert!(message.contains("`remember`") && message.contains("`total_timeout` of 2s"), "{message}");
+    assert_eq!(daemon.call("list_approvals", json!({})), json!([]));
+    let late = json!({"id": wished["approval_id"], "approve": true});
+    daemon.client().try_call("decide_approval", late).expect_err("nobody waits");
+    assert_eq!(daemon.call("get_memory", json!({"agent_id": "a"})), json!([]));
+    books_agree(&daemon, &[&view]);
+}
+
+#[test]
+fn a_person_decides_by_command() {
+    for (word, kept, answer) in [("approve", 1, "kept"), ("deny", 0, "too early")] {
+        let endpoint = model();
+        let daemon = Daemon::start(&agent(&endpoint, KEYS));
+        let (run, wished) = wish(&daemon);
+        let id = wished["approval_id"].as_str().expect("an id");
+        let listed = daemon.ok(&["approvals"]);
+        assert!(listed.contains(id) && listed.contains("remember"), "{listed}");
+        let args: &[&str] = if kept == 1 { &[word, id] } else { &[word, id, "--reason", "too early"] };
+        daemon.ok(args);
+        let view = daemon.finished(&run);
+        assert!(view["result"].as_str().expect("text").contains(answer), "{view:#}");
+        assert_eq!(daemon.call("get_memory", json!({"agent_id": "a"})).as_array().map(Vec::len), Some(kept));
+        assert!(!daemon.run(args).status.success(), "it is decided");
+    }
+}

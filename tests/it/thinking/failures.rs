@@ -32,11 +32,13 @@ fn table(elsewhere: &Endpoint) -> Vec<Fault> {
         fault("400", Reply::status(400, "what?"), "config", false),
         fault("500", Reply::status(500, "oh"), "provider", true),
         fault("503", Reply::status(503, "busy"), "provider", false),
+        fault("nobody", Reply::text("nobody listens"), "network", false),
         fault("closed", Reply::close(), "network", true),
         fault("broken-off", Reply::broken_off(), "network", true),
         fault("html", Reply::html(), "bad_response", true),
         fault("truncated", Reply::body(r#"{"choices":[{"mess"#), "bad_response", true),
         fault("no-choices", Reply::body("{}"), "bad_response", true),
+        fault("wrong-types", Reply::body(r#"{"choices":[{"message":7}]}"#), "bad_response", true),
         fault("not-utf8", Reply::body(b"{\"choices\": \"\xff\xfe\"}"), "bad_response", true),
         fault("huge", Reply::huge(1 << 30), "bad_response", true),
         fault("endless", Reply::endless(), "bad_response", true),
@@ -54,6 +56,12 @@ fn table(elsewhere: &Endpoint) -> Vec<Fault> {
     ]
 }
 
+/// An address where nobody listens.
+fn nobody() -> String {
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    format!("http://{gone}")
+}
+
 #[test]
 fn each_fault_ends_the_run_as_what_it_is() {
     let elsewhere = Endpoint::script([Reply::text("stolen")]);
@@ -62,13 +70,14 @@ fn each_fault_ends_the_run_as_what_it_is() {
     let mut endpoints = Vec::new();
     for Fault { name, replies, .. } in &faults {
         let endpoint = Endpoint::script(replies.clone());
+        let url = if *name == "nobody" { nobody() } else { endpoint.url() };
         // three of them end by the time of the request, one by that of the run
         let own = if *name == "stall" { "10s" } else { "1s" };
         toml += &format!(
             "[models.{name}]\nprovider = \"openai-compatible\"\nmodel = \"m\"\nbase_url = \"{}\"\n\
              request_timeout = \"{own}\"\nprice = {{ input = 1.0, output = 1.0 }}\n\
              [agents.{name}]\nquery = \"Go.\"\nmodel = \"{name}\"\ntools = [\"recall\"]\n",
-            endpoint.url()
+            url
         );
         endpoints.push(endpoint);
     }
@@ -97,7 +106,8 @@ fn each_fault_ends_the_run_as_what_it_is() {
             "{name}"
         );
         assert!(told(view, "final_answer").is_empty(), "{name}");
-        assert_eq!(endpoint.requests().len(), fault.requests, "{name}");
+        let asked = if name == "nobody" { 0 } else { fault.requests };
+        assert_eq!(endpoint.requests().len(), asked, "{name}");
         let (requests, tokens, usd) = amounts(&view["usage"]);
         assert_eq!(requests, fault.requests as u64, "{name}: {view:#}");
         assert_eq!(tokens > 0 && usd > 0.0, fault.charged, "{name}: {}", view["usage"]);
@@ -147,6 +157,10 @@ fn usage_that_is_missing_or_a_lie_is_charged_at_the_worst() {
     );
     assert_eq!(endpoint.requests().len(), 1);
     books_agree(&daemon, &[&view]);
+    // nobody uses so much in one request: the sums stay sums
+    assert_eq!(view["usage"]["output_tokens"], 1_000_000_000_u64, "{view:#}");
+    run(&daemon);
+    assert_eq!(daemon.call("get_usage", json!({}))[0]["usage"]["output_tokens"], 2_000_000_000_u64);
 }
 
 #[test]

@@ -122,6 +122,20 @@ fn time_runs_out_in_a_request_and_in_a_call() {
 }
 
 #[test]
+fn the_bound_of_time_that_counted_is_named() {
+    for (keys, bound) in [
+        ("timeout = 1", "its `timeout` of 1s"),
+        ("timeout = 60\ntotal_timeout = 1", "their `total_timeout` of 1s"),
+    ] {
+        let endpoint = Endpoint::script([Reply::hang()]);
+        let daemon = Daemon::start(&agent(&endpoint, &format!("{keys}\nretry = {{ max = 0 }}")));
+        let view = run(&daemon);
+        assert_eq!(view["status"], "timed_out", "{view:#}");
+        assert!(view["error"]["message"].as_str().expect("text").contains(bound), "{view:#}");
+    }
+}
+
+#[test]
 fn an_answer_must_fit_its_schema_and_is_asked_for_twice() {
     let schema = "output_schema = { type = \"object\", required = [\"ok\"], properties = { ok = { type = \"boolean\" } } }";
     let endpoint =

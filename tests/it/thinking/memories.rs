@@ -51,6 +51,32 @@ fn the_last_result_is_that_of_the_last_success_for_real() {
 }
 
 #[test]
+fn a_last_result_that_is_forgotten_stays_forgotten() {
+    let endpoint =
+        Endpoint::script([Reply::text("the first answer"), Reply::text("later"), Reply::text("x")]);
+    let mut daemon = Daemon::start(&agent(&endpoint, "memory = { mode = \"last_result\" }"));
+    completed(&daemon);
+    daemon.ok(&["memory", "a", "clear"]);
+    for restarted in [false, true] {
+        if restarted {
+            daemon.ok(&["memory", "a", "clear"]);
+            daemon.kill();
+            daemon.up();
+        }
+        completed(&daemon);
+        let sent = endpoint.requests();
+        assert_eq!(before_the_query(sent.last().expect("requests")), "", "{restarted}");
+    }
+    // the run itself is still on record, and what comes after is known again
+    completed(&daemon);
+    assert!(
+        before_the_query(endpoint.requests().last().expect("requests")).contains("your own final answer")
+    );
+    let rows = daemon.call("list_runs", json!({"agent_id": "a"}));
+    assert!(rows.to_string().contains("the first answer"), "{rows:#}");
+}
+
+#[test]
 fn agents_that_share_a_session_share_what_was_said_until_it_is_cleared() {
     let endpoint = Endpoint::answering(|request| {
         let count = request.json["messages"].as_array().map_or(0, Vec::len);
