@@ -223,6 +223,15 @@ fn what_is_odd_is_warned_of() {
     for (text, part) in [
         ("[agents.a]\nat = \"2020-01-01T00:00:00Z\"\ncommand = \"x\"", "has passed"),
         ("[agents.a]\ntool = \"s3\"\nargs = { list = \"/\" }", "not available in this version"),
+        (
+            "[budget]\nusd_per_month = 1\n[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nquery = \"q\"\nmodel = \"m\"",
+            "model `m` has none",
+        ),
+        (
+            "[models.m]\nprovider = \"openai\"\nmodel = \"x\"\nprice = { input = 1, output = 1 }\nfallback = [\"n\"]\n\
+             [models.n]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nquery = \"q\"\nmodel = \"m\"\nusd_per_day = 1",
+            "model `n` has none",
+        ),
         ("[agents.a]\ninterval = 10\noverlap = \"parallel\"\ncommand = \"x\"", "pile up"),
         ("[agents.a]\ncron = \"30 2 * * *\"\ntimezone = \"Europe/Berlin\"\ncommand = \"x\"", "comes twice"),
         (

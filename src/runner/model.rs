@@ -141,6 +141,12 @@ impl Attempt<'_> {
         let Some(model) = model else {
             return Err(Break::failed(ErrorKind::Config, format!("there is no model `{}`", spec.model)));
         };
+        let dollars = agent.limits.max_usd_per_run.or(agent.limits.usd_per_day);
+        // the configuration proves that for the agent's own model; a replay may name another one
+        if dollars.is_some() && model.price.is_none() {
+            let why = format!("the agent has a limit in dollars, and model `{}` has no price", chain[0]);
+            return Err(Break::failed(ErrorKind::Config, why));
+        }
         let real = self.brief.mode.is_normal();
         let (memory, from_memory) = self.memory(spec).await?;
         let (query, from_query) = template::fill_query(query, places);
