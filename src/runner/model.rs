@@ -80,7 +80,10 @@ impl Attempt<'_> {
                 brief.query.clone_from(query);
                 brief.untrusted |= untrusted;
             }
-            _ => journal.begin(brief.query.clone(), brief.untrusted).await?,
+            _ => {
+                self.ask_as_recorded(&mut brief).await?;
+                journal.begin(brief.query.clone(), brief.untrusted).await?;
+            }
         }
         let models = self.chain(spec);
         let mut calls = Calls::prepare(self).await?;
@@ -122,6 +125,18 @@ impl Attempt<'_> {
     pub(super) async fn journal(&self) -> Result<Vec<StepRow>, Break> {
         let run = self.brief.run;
         self.read(move |reader| reader.steps(run)).await
+    }
+
+    /// A replay asks what the recorded run was asked, gate and event included, unless a person asks
+    /// something else.
+    async fn ask_as_recorded(&self, brief: &mut Brief) -> Result<(), Break> {
+        let (RunMode::Replay { of, .. }, None) = (&self.brief.mode, &self.brief.query) else { return Ok(()) };
+        let of = *of;
+        let steps = self.read(move |reader| reader.steps(of)).await?;
+        if let Some(Step::Begun { query, untrusted }) = steps.into_iter().next().map(|row| row.step) {
+            (brief.query, brief.untrusted) = (query, brief.untrusted || untrusted);
+        }
+        Ok(())
     }
 
     /// What the conversation is about.

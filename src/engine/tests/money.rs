@@ -219,4 +219,5 @@ fn a_budget_is_told_once_in_its_time() {
     bench.reserve(0, 1, 0.3).settle(0, 1, 0.3).expect(&["granted", "fleet usd_per_month warning"]);
     bench.crash(86_400).quietly();
     bench.begin(0).reserve(0, 1, 0.1).settle(0, 1, 0.1).expect(&["granted"]);
+    bench.reserve(0, 1, 0.1).expect(&["fleet usd_per_month used up", "not granted: budget"]);
 }

@@ -73,6 +73,26 @@ fn a_rehearsal_says_what_it_would_have_done_and_a_replay_what_another_model_says
 }
 
 #[test]
+fn a_replay_asks_what_was_asked() {
+    let endpoint = Endpoint::script([Reply::text("done")]);
+    let keys = "interval = 3600\ngate = { command = [\"echo\", \"two new items\"] }";
+    let daemon = Daemon::start(&agent(&endpoint, keys).replace("Look after it.", "See {gate}."));
+    let by_itself = daemon.until("background_task_completed", "a")["run_id"].clone();
+    daemon.ok(&["run", "a", "--query", "Something else.", "--wait"]);
+    let by_hand = daemon.call("list_runs", json!({"agent_id": "a", "limit": 1}))[0]["run_id"].clone();
+    for (run, more, words) in [
+        (&by_itself, &[][..], "two new items"),
+        (&by_hand, &[][..], "Something else."),
+        (&by_hand, &["--query", "A third thing."][..], "A third thing."),
+    ] {
+        let id = run.as_str().expect("an id");
+        daemon.ok(&[&["replay", id], more].concat());
+        let asked = endpoint.requests().last().expect("requests").json["messages"].to_string();
+        assert!(asked.contains(words), "{asked}");
+    }
+}
+
+#[test]
 fn servers_and_tools_are_listed_tried_and_trusted() {
     let endpoint = model();
     let mut daemon = with_server(&endpoint, KEYS);
