@@ -226,7 +226,8 @@ impl Engine {
             self.enqueue(id, waits);
         } else if !over && self.take_up_talk(now, id) {
         } else {
-            // an attempt was in flight: its outcome is unknown
+            // an attempt was in flight: its outcome is unknown; one that follows asks people anew
+            self.forget_approvals(id);
             let run = self.runs.get_mut(&id).expect("inserted above");
             run.record.attempt = run.record.attempt.max(1);
             let error = RunError::new(

@@ -155,6 +155,31 @@ fn a_person_decides() {
 }
 
 #[test]
+fn a_wish_of_an_attempt_that_is_over_is_no_wish() {
+    let again = |requests| {
+        thinker("a", |spec| {
+            spec.retry = RetrySpec { max: 1, backoff: Backoff::Fixed, initial: secs(10), ..spec.retry };
+            Arc::make_mut(&mut spec.limits).request_limit = requests;
+        })
+    };
+    let mut bench = Bench::new(&[again(1)]);
+    bench.begin(0).wait_for_person("x").quietly();
+    bench.fleet = fleet(&[again(2)], 64);
+    bench.crash(1);
+    assert!(
+        bench.said().contains(&"a attempt 1 failed: interrupted".to_owned()),
+        "its agent is another one now"
+    );
+    // who decides now decides about nothing, and above all does not start it a second time
+    assert!(bench.command(Command::Decide("x".into(), true, None)).is_err());
+    bench.wait(10);
+    let said = bench.said();
+    assert_eq!(said.iter().filter(|line| line.starts_with("a start")).count(), 1, "{said:?}");
+    bench.begin(0).wait_for_person("x").quietly();
+    bench.ok(Command::Decide("x".into(), true, None)).expect(&["a decided: true", "a start 2"]);
+}
+
+#[test]
 fn nobody_decides_for_ever() {
     let bounded = |name: &str| limited(name, |limits| limits.total_timeout = Some(secs(100)));
     let mut bench = Bench::new(&[bounded("a")]);
