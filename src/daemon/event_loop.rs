@@ -625,13 +625,21 @@ fn to_std(span: jiff::SignedDuration) -> Duration {
 }
 
 /// Results of runs that completed, for `BGAGENT_LAST_RESULT` of the next.
-fn results_of(facts: &[Entry]) -> Vec<(crate::domain::AgentId, Option<Arc<str>>)> {
+fn results_of(facts: &[Entry]) -> Vec<(crate::domain::AgentId, Option<crate::domain::LastResult>)> {
     facts
         .iter()
         .filter_map(|entry| match &entry.fact {
             Fact::RunEnded {
-                agent, status: crate::domain::RunStatus::Completed, result, real: true, ..
-            } => Some((agent.clone(), result.as_deref().map(Arc::from))),
+                agent,
+                status: crate::domain::RunStatus::Completed,
+                result,
+                untrusted,
+                real: true,
+                ..
+            } => {
+                let last = |text| crate::domain::LastResult { text: Arc::from(text), untrusted: *untrusted };
+                Some((agent.clone(), result.as_deref().map(last)))
+            }
             _ => None,
         })
         .collect()

@@ -205,6 +205,9 @@ pub enum Step {
     Begun {
         /// Its places are filled.
         query: String,
+        /// It holds data from outside, or what it knows of earlier runs does.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        untrusted: bool,
     },
     /// A request is about to be sent; its worst case is held.
     Asked {

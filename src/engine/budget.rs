@@ -64,7 +64,7 @@ pub(super) struct Money {
     fleet: BTreeMap<Date, Amount>,
     held: HashMap<RunId, Held>,
     /// What was told of a day, so that it is told once.
-    told: BTreeSet<(Date, Option<AgentId>, &'static str, bool)>,
+    told: BTreeSet<BudgetTold>,
     /// Agents whose request was refused, with the day and the reason: their slots are refused until
     /// the day ends or the configuration changes.
     refused: HashMap<AgentId, (Date, String)>,
@@ -72,8 +72,8 @@ pub(super) struct Money {
 
 impl Money {
     /// Takes up what the last life left.
-    pub(super) fn restored(spent: Vec<SpentRow>) -> Self {
-        let mut money = Self::default();
+    pub(super) fn restored(spent: Vec<SpentRow>, told: Vec<BudgetTold>) -> Self {
+        let mut money = Self { told: told.into_iter().collect(), ..Self::default() };
         for row in spent {
             money.add(row.day, &row.agent, Amount::of(&row.used), 1.0);
         }
@@ -90,7 +90,7 @@ impl Money {
         if self.fleet.first_key_value().is_some_and(|(first, _)| *first < oldest) {
             self.days.retain(|day, _| *day >= oldest);
             self.fleet.retain(|day, _| *day >= oldest);
-            self.told.retain(|(day, ..)| *day >= oldest);
+            self.told.retain(|told| told.since >= oldest);
         }
     }
 
@@ -257,7 +257,8 @@ impl Engine {
             Step::Answered { used, .. } | Step::Unanswered { used, .. } => *used,
             _ => Usage::default(),
         };
-        let Some(run) = self.runs.get(&id) else { return };
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        run.record.used.add(&used);
         self.chain = run.record.chain;
         let (agent, spec) = (run.agent, run.spec.clone());
         let held = self.money.held.remove(&id);
@@ -273,23 +274,24 @@ impl Engine {
     /// Nobody saw the end of a request: its worst case is charged.
     pub(super) fn charge_open_request(&mut self, now: Now, id: RunId) {
         let Some(held) = self.money.held.remove(&id) else { return };
-        let used =
-            Usage { requests: 1, input_tokens: held.worst.tokens, usd: held.worst.usd, ..Usage::default() };
+        let used = all_of(held.worst);
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.record.used.add(&used);
+        }
         let said = Said::Charged { model: held.model, used, day: held.day };
         self.push_talk(now, id, said);
     }
 
-    /// Requests of the last life whose end nobody saw. The runs are known already.
-    pub(super) fn charge_restored(&mut self, now: Now, holds: Vec<HoldRecord>) {
+    /// Requests of the last life whose end nobody saw. The runs are not taken up yet.
+    pub(super) fn charge_restored(&mut self, now: Now, holds: Vec<HoldRecord>, runs: &mut [RunRecord]) {
         for hold in holds {
-            let used = Usage {
-                requests: 1,
-                input_tokens: hold.worst.tokens,
-                usd: hold.worst.usd,
-                ..Usage::default()
-            };
+            let used = all_of(hold.worst);
             self.money.add(hold.day, &hold.agent, Amount::of(&used), 1.0);
-            let attempt = self.runs.get(&hold.run).map_or(0, |run| run.record.attempt);
+            let run = runs.iter_mut().find(|run| run.run == hold.run);
+            let attempt = run.map_or(0, |run| {
+                run.used.add(&used);
+                run.attempt
+            });
             let said = Said::Charged { model: hold.model, used, day: hold.day };
             let session = hold.agent.to_string().into();
             let talk = Talk { run: hold.run, agent: hold.agent, session, attempt, said };
@@ -318,9 +320,6 @@ impl Engine {
     fn tell_budget(&mut self, now: Now, agent: u32, limit: &Limit, day: Date, exhausted: bool, text: &str) {
         let id = self.agents[agent as usize].spec.id.clone();
         let whose = limit.agent.then(|| id.clone());
-        if !self.money.told.insert((day, whose.clone(), limit.key, exhausted)) {
-            return;
-        }
         let news = BudgetNews {
             agent: whose,
             limit: limit.key,
@@ -330,6 +329,9 @@ impl Engine {
             day,
             text: text.to_owned(),
         };
+        if !self.money.told.insert(news.told()) {
+            return;
+        }
         self.push(now, Fact::Budget(Box::new(news)));
         if exhausted {
             let subject = format!("{id}: a budget is used up");
@@ -389,4 +391,9 @@ impl Engine {
         };
         self.push(now, Fact::Talked(Box::new(talk)));
     }
+}
+
+/// What a request is charged whose end nobody saw.
+fn all_of(worst: WorstCase) -> Usage {
+    Usage { requests: 1, input_tokens: worst.tokens, usd: worst.usd, ..Usage::default() }
 }

@@ -76,8 +76,8 @@ enum Place {
     BehindAgent,
     /// Aside, until its lock is free.
     BehindLock,
-    /// Aside, until a person has decided about its calls.
-    Waiting,
+    /// Aside, until a person has decided about its calls, or until its `total_timeout` is over.
+    Waiting(Option<SignedDuration>),
     /// An attempt is in flight.
     Active,
     /// An attempt has just ended; where the run goes is being decided.
@@ -106,7 +106,7 @@ pub struct Engine {
     due: BTreeSet<(Timestamp, u32)>,
     /// Agents that are paused until a time.
     resumes: BTreeSet<(Timestamp, u32)>,
-    /// Runs that wait for their time.
+    /// Runs that wait for their time, or for a person up to that time.
     timers: BTreeSet<(SignedDuration, RunId)>,
     runs: HashMap<RunId, Run>,
     queue: Queue,
@@ -204,8 +204,8 @@ impl Engine {
 
     /// Follows up what the input led to, until nothing more follows; then hands it over.
     fn settle(&mut self, now: Now) -> Decision {
-        self.trigger(now);
         self.release_timers(now); // a retry without delay
+        self.trigger(now);
         self.dispatch(now);
         self.last = now;
         self.save_dirty(now);

@@ -216,9 +216,11 @@ impl Engine {
             status,
             attempt: run.record.attempt,
             result: outcome.result,
+            untrusted: outcome.untrusted,
             error: error.clone(),
             exit_code: outcome.exit_code,
-            usage: outcome.usage,
+            // who cut it short may not know what it used
+            usage: if run.record.used == Usage::default() { outcome.usage } else { run.record.used },
             duration,
             run_count: counters.runs,
             error_count: counters.errors,
@@ -247,8 +249,8 @@ impl Engine {
         let remembers =
             matches!(&spec.body, Body::Query(query) if matches!(query.memory, Memory::Session { .. }));
         if remembers && !outcome.said.is_empty() {
-            let change =
-                MemoryChange::Said { session: spec.session(), run: id, messages: outcome.said.clone() };
+            let (session, messages) = (spec.session(), outcome.said.clone());
+            let change = MemoryChange::Said { session, run: id, messages, untrusted: outcome.untrusted };
             self.push(now, Fact::Remembered(Box::new(change)));
         }
         if !outcome.seen.is_empty() {

@@ -76,8 +76,11 @@ impl Attempt<'_> {
         let steps: Vec<Step> = rows.into_iter().map(|row| row.step).collect();
         let mut brief = self.conversation(spec, places).await?;
         match steps.first() {
-            Some(Step::Begun { query }) => brief.query.clone_from(query),
-            _ => journal.begin(brief.query.clone()).await?,
+            Some(Step::Begun { query, untrusted }) => {
+                brief.query.clone_from(query);
+                brief.untrusted |= untrusted;
+            }
+            _ => journal.begin(brief.query.clone(), brief.untrusted).await?,
         }
         let models = self.chain(spec);
         let mut calls = Calls::prepare(self).await?;
@@ -139,10 +142,13 @@ impl Attempt<'_> {
             return Err(Break::failed(ErrorKind::Config, format!("there is no model `{}`", spec.model)));
         };
         let real = self.brief.mode.is_normal();
+        let (memory, from_memory) = self.memory(spec).await?;
+        let (query, from_query) = template::fill_query(query, places);
         Ok(Brief {
             system: spec.system_instruction.clone(),
-            memory: self.memory(spec).await?,
-            query: template::fill_text(query, places),
+            memory,
+            query,
+            untrusted: from_memory || from_query,
             tools,
             limits: agent.limits.clone(),
             max_output_tokens: model.max_output_tokens,
@@ -155,17 +161,20 @@ impl Attempt<'_> {
         })
     }
 
-    async fn memory(&self, spec: &QuerySpec) -> Result<Vec<ChatMessage>, Break> {
+    /// What it is told of earlier runs, and whether one of them had read data from outside.
+    async fn memory(&self, spec: &QuerySpec) -> Result<(Vec<ChatMessage>, bool), Break> {
         match spec.memory {
-            Memory::None => Ok(Vec::new()),
-            Memory::LastResult => {
-                Ok(self.brief.last_result.as_deref().map(memory::last_result).unwrap_or_default())
-            }
+            Memory::None => Ok((Vec::new(), false)),
+            Memory::LastResult => Ok(match &self.brief.last_result {
+                Some(last) => (memory::last_result(&last.text), last.untrusted),
+                None => (Vec::new(), false),
+            }),
             Memory::Session { max_tokens } => {
                 let session = self.brief.agent.session();
                 let rows = self.read(move |reader| reader.session(&session, MESSAGES)).await?;
+                let untrusted = rows.iter().any(|row| row.untrusted);
                 let stored: Vec<ChatMessage> = rows.into_iter().map(|row| row.message).collect();
-                Ok(memory::messages_of_session(&stored, max_tokens).0)
+                Ok((memory::messages_of_session(&stored, max_tokens).0, untrusted))
             }
         }
     }
@@ -215,6 +224,9 @@ impl Attempt<'_> {
                     Next::Ask { .. } => {}
                     _ => return Ok(()),
                 }
+            }
+            if Instant::now() >= self.deadline {
+                return Err(self.out_of_time()); // it would be charged, and nobody could wait for it
             }
             let asked = journal.reserve(model, worst).await?;
             talk.apply(&asked);
@@ -318,7 +330,14 @@ fn outcome(finished: Finished, would_have: Vec<String>) -> AttemptOutcome {
         Ok(text) => (AttemptEnd::Completed, Some(secret::redact(&text).into_owned())),
         Err(error) => (AttemptEnd::Failed(error), None),
     };
-    AttemptOutcome { result, usage: finished.usage, warnings, said: finished.said, ..AttemptOutcome::of(end) }
+    AttemptOutcome {
+        result,
+        untrusted: finished.untrusted,
+        usage: finished.usage,
+        warnings,
+        said: finished.said,
+        ..AttemptOutcome::of(end)
+    }
 }
 
 pub(super) fn to_std(span: SignedDuration) -> Duration {

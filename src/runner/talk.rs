@@ -42,9 +42,9 @@ impl Journal {
     }
 
     /// The first entry.
-    pub(super) async fn begin(&mut self, query: String) -> Result<(), Break> {
+    pub(super) async fn begin(&mut self, query: String, untrusted: bool) -> Result<(), Break> {
         let n = self.take_place();
-        self.write(vec![Said::Query { n, text: query }]).await
+        self.write(vec![Said::Query { n, text: query, untrusted }]).await
     }
 
     /// Returns when all of it is durable.
@@ -177,8 +177,8 @@ impl Calls {
                 journal.write(vec![entry]).await?;
                 steps.push(calling);
                 let began = Instant::now();
-                let reply = real(attempt, journal.key_of(&call), &call).await?;
-                (reply, call.untrusted, began.elapsed())
+                let (reply, untrusted) = real(attempt, journal.key_of(&call), &call).await?;
+                (reply, untrusted, began.elapsed())
             }
         };
         let called = Step::Called { call: call.call, reply, untrusted };
@@ -222,7 +222,8 @@ impl Calls {
         let replies = futures_util::future::join_all(running).await;
         let mut entries = Vec::with_capacity(planned.len());
         for (call, (reply, took)) in planned.iter().zip(replies) {
-            let called = Step::Called { call: call.call, reply: reply?, untrusted: call.untrusted };
+            let (reply, untrusted) = reply?;
+            let called = Step::Called { call: call.call, reply, untrusted };
             entries.push(journal.entry(called.clone(), call, took));
             steps.push(called);
         }
@@ -290,18 +291,23 @@ fn recorded(rows: Vec<crate::store::StepRow>) -> HashMap<(String, String), VecDe
     all
 }
 
-async fn real(attempt: &mut Attempt<'_>, key: String, call: &PlannedCall) -> Result<ToolReply, Break> {
+async fn real(
+    attempt: &mut Attempt<'_>,
+    key: String,
+    call: &PlannedCall,
+) -> Result<(ToolReply, bool), Break> {
     let orders = attempt.orders.clone();
     raced(attempt, orders, key, call).await
 }
 
-/// A call, until somebody wants the run to end or its time is up.
+/// A call, until somebody wants the run to end or its time is up; and whether what it gave comes from
+/// outside.
 async fn raced(
     attempt: &Attempt<'_>,
     mut orders: tokio::sync::watch::Receiver<StopOrder>,
     key: String,
     call: &PlannedCall,
-) -> Result<ToolReply, Break> {
+) -> Result<(ToolReply, bool), Break> {
     let bound = to_std(attempt.brief.agent.limits.tool_call_timeout);
     let context = CallContext {
         agent: Some(attempt.brief.agent.id.clone()),
@@ -309,13 +315,15 @@ async fn raced(
         timeout: Some(bound.min(attempt.time_left())),
         idempotency_key: Some(key),
         store: attempt.shared.store.clone(),
+        untrusted: call.tainted,
     };
     let given = tokio::select! {
         given = attempt.shared.tools.call(&call.name, &call.args, &context) => given,
         Ok(_) = orders.wait_for(|order| *order > StopOrder::None) => return Err(Break::Stopped),
         () = tokio::time::sleep_until(attempt.deadline) => return Err(attempt.out_of_time()),
     };
-    Ok(reply_of(attempt, given, call).await)
+    let untrusted = call.untrusted || given.as_ref().is_ok_and(|given| given.untrusted);
+    Ok((reply_of(attempt, given, call).await, untrusted))
 }
 
 async fn reply_of(

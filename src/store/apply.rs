@@ -129,7 +129,7 @@ fn write(db: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
                     .execute(params![blob(run), *dropped_bytes as i64])?;
             }
         }
-        Fact::Budget(_) => {}
+        Fact::Budget(news) => super::talk::told(db, news)?,
         Fact::Talked(talk) => super::talk::talked(db, talk, entry.at)?,
         Fact::Remembered(change) => super::talk::remembered(db, change, entry.at)?,
         Fact::McpPinned { server, tool, trusted, seen } => {
@@ -301,8 +301,19 @@ fn started(
 }
 
 fn ended(db: &Connection, entry: &Entry) -> rusqlite::Result<()> {
-    let Fact::RunEnded { run, status, attempt, result, error, exit_code, usage, duration, warnings, .. } =
-        &entry.fact
+    let Fact::RunEnded {
+        run,
+        status,
+        attempt,
+        result,
+        untrusted,
+        error,
+        exit_code,
+        usage,
+        duration,
+        warnings,
+        ..
+    } = &entry.fact
     else {
         return Ok(());
     };
@@ -310,7 +321,7 @@ fn ended(db: &Connection, entry: &Entry) -> rusqlite::Result<()> {
     db.prepare_cached(
         "UPDATE runs SET status = ?2, attempt = ?3, result = ?4, error_kind = ?5, error = ?6, exit_code = ?7, requests = ?8,
            input_tokens = ?9, cached_tokens = ?10, output_tokens = ?11, usd = ?12, duration = ?13, warnings = ?14,
-           finished_at = ?15, not_before = NULL WHERE id = ?1",
+           finished_at = ?15, untrusted = ?16, not_before = NULL WHERE id = ?1",
     )?
     .execute(params![
         blob(run),
@@ -328,6 +339,7 @@ fn ended(db: &Connection, entry: &Entry) -> rusqlite::Result<()> {
         micros(*duration),
         warnings,
         at(entry.at),
+        untrusted,
     ])?;
     db.prepare_cached("DELETE FROM processes WHERE run = ?1")?.execute([blob(run)])?;
     // what waited for a person waits no more

@@ -153,3 +153,70 @@ fn a_person_decides() {
     bench.ok(Command::Stop(one("a"), None, StopMode::Terminate)).quietly();
     assert!(bench.command(Command::Decide("z".into(), true, None)).is_err());
 }
+
+#[test]
+fn nobody_decides_for_ever() {
+    let bounded = |name: &str| limited(name, |limits| limits.total_timeout = Some(secs(100)));
+    let mut bench = Bench::new(&[bounded("a")]);
+    bench.begin(0).quietly();
+    bench.wait(10).wait_for_person("x").quietly();
+    // a restart changes nothing about it
+    bench.crash(5).quietly();
+    bench.wait(80).quietly();
+    assert_eq!(bench.state("a").activity, Activity::WaitingApproval);
+    bench.wait(5);
+    let said = bench.said();
+    assert!(said.contains(&"a timed_out".to_owned()), "{said:?}");
+    assert!(bench.command(Command::Decide("x".into(), true, None)).is_err());
+    // who decides in time leaves the rest of it to the run
+    let mut bench = Bench::new(&[bounded("a")]);
+    bench.begin(0).wait_for_person("x").quietly();
+    bench.wait(90).quietly();
+    bench.ok(Command::Decide("x".into(), true, None)).quietly();
+    bench.wait(50).begin(0).complete();
+    assert!(bench.said().contains(&"a completed".to_owned()), "its timer is gone");
+}
+
+#[test]
+fn what_a_run_used_is_in_its_record_however_it_ends() {
+    let mut bench = Bench::new(&[thinker("a", |_| ())]);
+    bench.begin(0).reserve(0, 30, 0.0).settle(0, 20, 0.5).wait_for_person("x").quietly();
+    bench.ok(Command::Stop(one("a"), None, StopMode::Terminate));
+    assert_eq!(bench.ended, [(20, 1)], "while it waited");
+    let mut bench = Bench::new(&[thinker("a", |_| ())]);
+    bench.begin(0).reserve(0, 30, 0.0).settle(0, 20, 0.5).reserve(0, 50, 0.0).quietly();
+    bench.fleet = fleet(&[limited("a", |limits| limits.request_limit = 3)], 64);
+    bench.crash(5).quietly();
+    assert_eq!(bench.ended, [(70, 2)], "in a restart with another configuration");
+    let mut bench = Bench::new(&[thinker("a", |_| ())]);
+    bench.begin(0).reserve(0, 30, 0.0).settle(0, 20, 0.5).quietly();
+    bench.fleet = fleet(&[plain("b", every(60))], 64);
+    bench.crash(5).quietly();
+    assert_eq!(bench.ended, [(20, 1)], "in a restart without its agent");
+}
+
+#[test]
+fn a_budget_is_told_once_in_its_time() {
+    let limited = |usd| {
+        let mut fleet = (*fleet(&[thinker("a", |_| ())], 64)).clone();
+        (fleet.budget.usd_per_day, fleet.budget.usd_per_month) = (Some(usd), Some(1.5));
+        Arc::new(fleet)
+    };
+    let mut bench = Bench::with_fleet(limited(1.0));
+    bench.begin(0).reserve(0, 1, 0.9).settle(0, 1, 0.9).quietly();
+    bench.reserve(0, 1, 0.2).expect(&["fleet usd_per_day used up", "not granted: budget"]);
+    bench.crash(5).quietly();
+    bench.begin(0).reserve(0, 1, 0.2).expect(&["not granted: budget"]);
+    bench.reserve(0, 1, 0.01).settle(0, 1, 0.01).expect(&["granted"]);
+    // a raised one is another one
+    bench.fleet = limited(1.2);
+    let raised = bench.fleet.clone();
+    bench.input(Input::FleetLoaded { fleet: raised, ticket: None }).quietly();
+    bench.reserve(0, 1, 0.1).settle(0, 1, 0.1).expect(&["granted", "fleet usd_per_day warning"]);
+    // the month goes on when the day is over
+    bench.pass(secs(86_400));
+    bench.tick().quietly();
+    bench.reserve(0, 1, 0.3).settle(0, 1, 0.3).expect(&["granted", "fleet usd_per_month warning"]);
+    bench.crash(86_400).quietly();
+    bench.begin(0).reserve(0, 1, 0.1).settle(0, 1, 0.1).expect(&["granted"]);
+}
