@@ -6,12 +6,14 @@ use super::template::{self, Places};
 use super::{Report, StopOrder};
 use crate::conversation::{Brief, Conversation, Finished, Next, PlannedCall, memory};
 use crate::domain::{
-    AttemptEnd, AttemptOutcome, ChatMessage, ErrorKind, Memory, ModelAnswer, ModelError, ModelRequest, Price,
-    QuerySpec, RunError, RunMode, Step, Tokens, Usage, WorstCase, cost,
+    AttemptEnd, AttemptOutcome, ChatMessage, ErrorKind, Finish, Memory, ModelAnswer, ModelError,
+    ModelRequest, Price, QuerySpec, RunError, RunMode, Step, Tokens, Usage, WorstCase, cost,
 };
 use crate::secret;
 use crate::store::StepRow;
 use jiff::SignedDuration;
+use serde_json::Value;
+use std::borrow::Cow;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -256,7 +258,9 @@ impl Attempt<'_> {
             let price = self.shared.fleet.models.get(model).and_then(|spec| spec.price);
             let used = used(&answer, request, worst, price);
             let (step, failed) = match answer {
-                Ok(answer) => (Step::Answered { model: model.clone(), answer, used }, None),
+                Ok(answer) => {
+                    (Step::Answered { model: model.clone(), answer: without_secrets(answer), used }, None)
+                }
                 Err(error) => {
                     let message = secret::redact(&error.error.message).into_owned();
                     let told = RunError { kind: error.error.kind, message };
@@ -302,6 +306,35 @@ impl Attempt<'_> {
         let wanted = planned.iter().map(|call| journal.wish(call)).collect();
         AttemptOutcome { usage, ..AttemptOutcome::of(AttemptEnd::Waits(wanted)) }
     }
+}
+
+/// Whatever a model says, and however it came to know it: no secret is written down, handed to a tool or
+/// sent back.
+fn without_secrets(mut answer: ModelAnswer) -> ModelAnswer {
+    let clean = |text: &mut String| {
+        if let Cow::Owned(redacted) = secret::redact(text) {
+            *text = redacted;
+        }
+    };
+    clean(&mut answer.turn.text);
+    answer.turn.thought.iter_mut().for_each(clean);
+    for call in &mut answer.turn.calls {
+        clean(&mut call.name);
+        clean(&mut call.arguments);
+        // and what is escaped once more in there
+        if let Ok(before) = serde_json::from_str::<Value>(&call.arguments) {
+            let mut after = before.clone();
+            secret::redact_json(&mut after);
+            if after != before {
+                call.arguments = after.to_string();
+            }
+        }
+    }
+    secret::redact_json(&mut answer.turn.opaque);
+    if let Finish::Refusal(why) = &mut answer.finish {
+        clean(why);
+    }
+    answer
 }
 
 /// What is charged for a request. A provider that says nothing is believed the worst of.

@@ -8,6 +8,7 @@ mod memories;
 mod money;
 mod obedient;
 mod resume;
+mod secrets;
 mod servers;
 mod unreal;
 mod walls;
