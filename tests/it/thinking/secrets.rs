@@ -88,6 +88,9 @@ fn world(model: &Endpoint, page: &Endpoint) -> Daemon {
          [mcp.s]\ncommand = [\"python3\", \"server.py\", \"{folder}\"]\nallow = [\"look\"]\nenv = {{ WORD = {{ file = \"word\" }} }}\n\
          [agents.a]\nquery = \"Look after it.\"\nmodel = \"main\"\nmemory = \"session\"\n\
          tools = [\"page\", \"machine\", \"s/look\", \"remember\", \"report\"]\n\
+         [agents.g]\nquery = \"See {{gate}}\"\nmodel = \"main\"\ninterval = 3600\n\
+         gate = {{ command = [\"cat\", \"output\"], env = {{ PHRASE = {{ file = \"phrase\" }} }} }}\n\
+         success_when = [{{ command = \"cat output >&2; printenv PHRASE >&2; exit 1\", env = {{ PHRASE = {{ file = \"phrase\" }} }} }}]\n\
          [agents.b]\nquery = \"Look after it.\"\nmodel = \"bad\"\n\
          [agents.c]\ncommand = \"cat output; cat output >&2; printenv PHRASE; exit 1\"\nenv = {{ PHRASE = {{ file = \"phrase\" }} }}\n",
         config(model, "api_key = { file = \"key\" }\n"),
@@ -114,10 +117,13 @@ fn what_is_said_back_is_read_by_nobody() {
     });
     let mut daemon = world(&model, &page);
     daemon.up();
-    let runs: Vec<Value> = ["a", "a", "b", "c"].iter().map(|agent| daemon.run_by_hand(agent)).collect();
+    let mut runs: Vec<Value> = ["a", "a", "b", "c"].iter().map(|agent| daemon.run_by_hand(agent)).collect();
     let ends: Vec<&str> = runs.iter().map(|run| run["status"].as_str().expect("a status")).collect();
     assert_eq!(ends, ["completed", "completed", "failed", "failed"], "{runs:#?}");
     assert_eq!(told(&runs[0], "tool_call_result").len(), 7, "{:#}", runs[0]);
+    let gated = daemon.until("background_task_error", "g");
+    assert_eq!(gated["payload"]["kind"], "unverified", "{gated}");
+    runs.push(daemon.finished(&gated["run_id"]));
     // all that a person or a program can read
     let mut read: Vec<(String, Vec<u8>)> = Vec::new();
     for args in [
