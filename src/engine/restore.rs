@@ -234,12 +234,12 @@ impl Engine {
                 "the daemon ended while the run was in flight; whether its work was done is unknown",
             );
             let warnings = doubts(&run.record);
-            self.failed(
-                now,
-                id,
-                error,
-                AttemptOutcome { warnings, ..AttemptOutcome::of(AttemptEnd::Cancelled) },
-            );
+            // what a conversation has begun is not for another configuration to go on with
+            let conclusive =
+                matches!(run.spec.body, Body::Query(_)) && run.record.config_hash != run.spec.config_hash;
+            let outcome =
+                AttemptOutcome { warnings, conclusive, ..AttemptOutcome::of(AttemptEnd::Cancelled) };
+            self.failed(now, id, error, outcome);
         }
         self.chain = 0;
     }
