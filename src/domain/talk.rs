@@ -32,6 +32,8 @@ pub enum Said {
         text: String,
         /// As in [`Step::Begun`].
         untrusted: bool,
+        /// As in [`Step::Begun`].
+        seen: Vec<String>,
     },
     /// A request is about to be sent; its worst case is held back from the budgets.
     Held {

@@ -1,6 +1,6 @@
 //! Calls of tools that wait for a person, and runs that go on after a break: after a decision, or
 //! after the daemon was down.
-use super::{Engine, Place, Refusal, Reply};
+use super::{Engine, Place, Refusal, Reply, Run};
 use crate::domain::*;
 
 impl Engine {
@@ -24,9 +24,11 @@ impl Engine {
         approved: bool,
         reason: Option<String>,
     ) -> Result<Reply, Refusal> {
-        let Some((run, wanted)) = self.approvals.remove(approval) else {
+        let waits = |run: &RunId| matches!(self.runs.get(run), Some(Run { place: Place::Waiting(_), .. }));
+        let Some((run, wanted)) = self.approvals.get(approval).filter(|(run, _)| waits(run)).cloned() else {
             return Err(Refusal::NoSuchApproval(approval.to_owned()));
         };
+        self.approvals.remove(approval);
         let said = Said::Decided {
             id: approval.to_owned(),
             call: wanted.call,
@@ -77,7 +79,7 @@ impl Engine {
         self.enqueue(id, None);
     }
 
-    /// What waited for a person waits no more: its run ended.
+    /// What waited for a person waits no more: its run ended, or begins anew.
     pub(super) fn forget_approvals(&mut self, id: RunId) {
         if self.approvals.values().any(|(run, _)| *run == id) {
             self.approvals.retain(|_, (run, _)| *run != id);

@@ -35,7 +35,8 @@ mod tests;
 pub use ask::{AgentNow, ComingSlot, FleetNow};
 pub use budget::BudgetLeft;
 pub use exchange::{
-    Action, ChangedAgent, Command, Decision, Input, Refusal, Reply, Start, StopMode, Target, Ticket, Wake,
+    Action, ChangedAgent, Command, Decision, Input, Refusal, Reply, Reservation, Start, StopMode, Target,
+    Ticket, Wake,
 };
 pub use restore::Restored;
 
@@ -61,6 +62,13 @@ struct Run {
     cancelled: Option<CancelCause>,
     /// Verdict and cause of the ledger's record before its slot, if that is known and not `ran`.
     before: Option<Streak>,
+}
+
+impl Run {
+    /// Something of it was started: it can't be forgotten any more, nor held back like a new one.
+    fn has_begun(&self) -> bool {
+        self.record.attempt > 0 || self.counted
+    }
 }
 
 /// Where a run is.
@@ -154,18 +162,17 @@ impl Engine {
                 self.out.actions.push(Action::Go { ticket, go });
             }
             Input::AttemptEnded { run, attempt, outcome } => self.attempt_ended(now, run, attempt, *outcome),
-            Input::Reserve { run, attempt, n, model, worst, ticket } => {
-                self.reserve(now, run, attempt, n, model, worst, ticket);
-            }
+            Input::Reserve(wish) => self.reserve(now, wish),
             Input::Settle { run, n, step, took_ms, ticket } => {
                 self.settle_request(now, run, n, *step, took_ms);
                 self.out.actions.push(Action::Go { ticket, go: true });
             }
-            Input::Found { run, findings } => {
+            Input::Found { run, findings, ticket } => {
                 if let Some(run) = self.runs.get(&run) {
                     self.chain = run.record.chain;
                     self.findings(now, run.agent, &findings);
                 }
+                self.out.actions.push(Action::Go { ticket, go: true });
             }
             Input::ClaimRefused { run } => self.claim_refused(now, run),
             Input::FleetLoaded { fleet, ticket } => {

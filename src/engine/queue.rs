@@ -114,6 +114,9 @@ impl Engine {
 
     pub(super) fn enqueue(&mut self, id: RunId, not_before: Option<SignedDuration>) {
         let run = self.runs.get_mut(&id).expect("only known runs are queued");
+        if let Place::Timer(at) = run.place {
+            self.timers.remove(&(at, id));
+        }
         match not_before {
             Some(at) => {
                 run.place = Place::Timer(at);
@@ -146,10 +149,7 @@ impl Engine {
             let run = self.runs.get_mut(&id).expect("queued runs are known");
             let agent = run.agent;
             let state = &self.agents[agent as usize];
-            if state.desired == Desired::Paused
-                && run.record.trigger != Trigger::Manual
-                && run.record.attempt == 0
-            {
+            if state.desired == Desired::Paused && run.record.trigger != Trigger::Manual && !run.has_begun() {
                 run.place = Place::Parked;
                 self.queue.parked.entry(agent).or_default().push_back(id);
                 continue;

@@ -226,8 +226,7 @@ impl Engine {
             self.enqueue(id, waits);
         } else if !over && self.take_up_talk(now, id) {
         } else {
-            // an attempt was in flight: its outcome is unknown; one that follows asks people anew
-            self.forget_approvals(id);
+            // an attempt was in flight: its outcome is unknown
             let run = self.runs.get_mut(&id).expect("inserted above");
             run.record.attempt = run.record.attempt.max(1);
             let error = RunError::new(
@@ -235,12 +234,12 @@ impl Engine {
                 "the daemon ended while the run was in flight; whether its work was done is unknown",
             );
             let warnings = doubts(&run.record);
-            self.failed(
-                now,
-                id,
-                error,
-                AttemptOutcome { warnings, ..AttemptOutcome::of(AttemptEnd::Cancelled) },
-            );
+            // what a conversation has begun is not for another configuration to go on with
+            let conclusive =
+                matches!(run.spec.body, Body::Query(_)) && run.record.config_hash != run.spec.config_hash;
+            let outcome =
+                AttemptOutcome { warnings, conclusive, ..AttemptOutcome::of(AttemptEnd::Cancelled) };
+            self.failed(now, id, error, outcome);
         }
         self.chain = 0;
     }

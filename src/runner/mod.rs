@@ -162,6 +162,8 @@ pub enum Report {
         run: RunId,
         /// What.
         findings: Vec<Finding>,
+        /// Says that it is durable.
+        go: oneshot::Sender<()>,
     },
     /// The attempt ended; nothing of it lives any more.
     Ended {

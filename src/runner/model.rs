@@ -74,17 +74,18 @@ impl Attempt<'_> {
         so_far: &mut SoFar,
     ) -> Result<AttemptOutcome, Break> {
         let rows = self.journal().await?;
-        let mut journal = Journal::after(self.brief, self.shared, rows.last().map(|row| row.n));
+        let mut journal = Journal::after(self.brief, self.shared, &rows);
         let steps: Vec<Step> = rows.into_iter().map(|row| row.step).collect();
         let mut brief = self.conversation(spec, places).await?;
         match steps.first() {
-            Some(Step::Begun { query, untrusted }) => {
+            Some(Step::Begun { query, untrusted, seen }) => {
+                self.seen.clone_from(seen);
                 brief.query.clone_from(query);
                 brief.untrusted |= untrusted;
             }
             _ => {
                 self.ask_as_recorded(&mut brief).await?;
-                journal.begin(brief.query.clone(), brief.untrusted).await?;
+                journal.begin(brief.query.clone(), brief.untrusted, self.seen.clone()).await?;
             }
         }
         let models = self.chain(spec);
@@ -107,7 +108,7 @@ impl Attempt<'_> {
     ) -> Result<AttemptOutcome, Break> {
         loop {
             match talk.next() {
-                Next::Ask { request, worst } => self.ask(models, &request, worst, journal, talk).await?,
+                Next::Ask { request, worst } => self.ask(models, request, worst, journal, talk).await?,
                 Next::Call(planned) => {
                     let mut steps = Vec::new();
                     let made = calls.make(self, journal, planned, &mut steps).await;
@@ -135,7 +136,7 @@ impl Attempt<'_> {
         let (RunMode::Replay { of, .. }, None) = (&self.brief.mode, &self.brief.query) else { return Ok(()) };
         let of = *of;
         let steps = self.read(move |reader| reader.steps(of)).await?;
-        if let Some(Step::Begun { query, untrusted }) = steps.into_iter().next().map(|row| row.step) {
+        if let Some(Step::Begun { query, untrusted, .. }) = steps.into_iter().next().map(|row| row.step) {
             (brief.query, brief.untrusted) = (query, brief.untrusted || untrusted);
         }
         Ok(())
@@ -235,28 +236,28 @@ impl Attempt<'_> {
     async fn ask(
         &mut self,
         models: &[String],
-        request: &ModelRequest,
-        worst: WorstCase,
+        mut request: ModelRequest,
+        mut worst: WorstCase,
         journal: &mut Journal,
         talk: &mut Conversation,
     ) -> Result<(), Break> {
         for (nth, model) in models.iter().enumerate() {
             if nth > 0 {
-                // the first failure counts as a request, too
+                // the failure counts as a request, too, and leaves less for the next
                 match talk.next() {
-                    Next::Ask { .. } => {}
+                    Next::Ask { request: left, worst: at_most } => (request, worst) = (left, at_most),
                     _ => return Ok(()),
                 }
             }
             if Instant::now() >= self.deadline {
                 return Err(self.out_of_time()); // it would be charged, and nobody could wait for it
             }
-            let asked = journal.reserve(model, worst).await?;
+            let asked = self.reserve(model, worst, journal).await?;
             talk.apply(&asked);
             let began = Instant::now();
-            let answer = self.answer(model, request).await?;
+            let answer = self.answer(model, &request).await?;
             let price = self.shared.fleet.models.get(model).and_then(|spec| spec.price);
-            let used = used(&answer, request, worst, price);
+            let used = used(&answer, &request, worst, price);
             let (step, failed) = match answer {
                 Ok(answer) => {
                     (Step::Answered { model: model.clone(), answer: without_secrets(answer), used }, None)
@@ -276,6 +277,18 @@ impl Attempt<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Holds a request's worst case. Where others are under way, that can take as long as they do.
+    async fn reserve(&mut self, model: &str, worst: WorstCase, journal: &mut Journal) -> Result<Step, Break> {
+        let deadline = self.deadline;
+        let mut orders = self.orders.clone();
+        tokio::select! {
+            biased;
+            asked = journal.reserve(model, worst) => asked,
+            Ok(_) = orders.wait_for(|order| *order > StopOrder::None) => Err(Break::Stopped),
+            () = tokio::time::sleep_until(deadline) => Err(self.out_of_time()),
+        }
     }
 
     async fn answer(
@@ -384,8 +397,11 @@ fn outcome(finished: Finished, would_have: Vec<String>) -> AttemptOutcome {
         Ok(text) => (AttemptEnd::Completed, Some(secret::redact(&text).into_owned())),
         Err(error) => (AttemptEnd::Failed(error), None),
     };
+    // its journal would lead a further attempt to the same end
+    let conclusive = result.is_none();
     AttemptOutcome {
         result,
+        conclusive,
         untrusted: finished.untrusted,
         usage: finished.usage,
         warnings,

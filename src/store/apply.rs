@@ -88,6 +88,7 @@ fn write(db: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
             )?
             .execute(params![blob(run), attempt, at(*retry_at), error.kind.as_str(), error.message])?;
             db.prepare_cached("DELETE FROM processes WHERE run = ?1")?.execute([blob(run)])?;
+            close_approvals(db, run, entry)?;
         }
         Fact::RunEnded { .. } => ended(db, entry)?,
         Fact::IncidentSaved(record) => incident(db, record)?,
@@ -342,7 +343,11 @@ fn ended(db: &Connection, entry: &Entry) -> rusqlite::Result<()> {
         untrusted,
     ])?;
     db.prepare_cached("DELETE FROM processes WHERE run = ?1")?.execute([blob(run)])?;
-    // what waited for a person waits no more
+    close_approvals(db, run, entry)
+}
+
+/// What waited for a person waits no more.
+fn close_approvals(db: &Connection, run: &RunId, entry: &Entry) -> rusqlite::Result<()> {
     db.prepare_cached("UPDATE approvals SET decided_at = ?2, approved = 0, reason = 'the run ended' WHERE run = ?1 AND decided_at IS NULL")?
         .execute(params![blob(run), at(entry.at)])?;
     Ok(())

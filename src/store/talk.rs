@@ -18,8 +18,9 @@ pub(super) fn talked(db: &Connection, talk: &Talk, at: Timestamp) -> rusqlite::R
     let run = talk.run.as_bytes().as_slice();
     match &talk.said {
         Said::Final { .. } | Said::Resumed => {}
-        Said::Query { n, text, untrusted } => {
-            let step = Step::Begun { query: text.clone(), untrusted: *untrusted };
+        Said::Query { n, text, untrusted, seen } => {
+            let (query, seen) = (text.clone(), seen.clone());
+            let step = Step::Begun { query, untrusted: *untrusted, seen };
             journal(db, talk, *n, &step, None, 0, at)?;
         }
         Said::Held { n, model, worst, day } => {

@@ -28,7 +28,14 @@ impl Bench {
     fn reserve(&mut self, nth: usize, tokens: u64, usd: f64) -> &mut Self {
         let (run, attempt) = self.active[nth];
         let worst = WorstCase { tokens, usd };
-        self.input(Input::Reserve { run, attempt, n: 0, model: "m".into(), worst, ticket: Ticket(0) })
+        self.input(Input::Reserve(Reservation {
+            run,
+            attempt,
+            n: 0,
+            model: "m".into(),
+            worst,
+            ticket: Ticket(0),
+        }))
     }
 
     fn settle(&mut self, nth: usize, tokens: u64, usd: f64) -> &mut Self {
@@ -68,16 +75,49 @@ fn side_by_side_nobody_overspends() {
     let fleet = bench.fleet.clone();
     bench.input(Input::FleetLoaded { fleet, ticket: None });
     bench.begin(0).begin(1).quietly();
-    bench.reserve(0, 1, 0.6).reserve(1, 1, 0.6).expect(&[
-        "granted",
-        "fleet usd_per_day used up",
-        "not granted: budget",
-    ]);
-    bench.settle(0, 1, 0.1).quietly();
-    bench.reserve(1, 1, 0.6).expect(&["granted"]);
+    bench.reserve(0, 1, 0.6).reserve(1, 1, 0.6).expect(&["granted"]);
+    // what was only held does not refuse anybody for the day: the other one waits for it
+    bench.settle(0, 1, 0.1).expect(&["granted"]);
+    bench.reserve(0, 1, 0.95).expect(&["fleet usd_per_day used up", "not granted: budget"]);
     // what is in flight when an attempt ends is charged whole
     bench.fail(ErrorKind::Network).quietly();
     assert!((bench.engine.budget_left(None, bench.now.wall)[0].used - 0.7).abs() < 1e-9);
+}
+
+#[test]
+fn who_waits_for_money_gets_its_answer() {
+    let mut spec = limited("a", |limits| limits.usd_per_day = Some(1.0));
+    spec.overlap = Overlap::Parallel;
+    let mut bench = Bench::new(&[spec]);
+    bench.begin(0).wait(60).begin(1).wait(60).begin(2).quietly();
+    bench.reserve(0, 1, 0.9).reserve(1, 1, 0.9).reserve(2, 1, 0.9).expect(&["granted"]);
+    // slots go on: nothing is used up yet
+    bench.wait(60).begin(3).quietly();
+    // one that is ended waits no longer, and an attempt that ends is charged whole
+    let (run, attempt) = bench.active.remove(1);
+    bench.input(Input::AttemptEnded {
+        run,
+        attempt,
+        outcome: Box::new(AttemptOutcome::of(AttemptEnd::Cancelled)),
+    });
+    assert!(bench.said().contains(&"not granted: interrupted".to_owned()));
+    bench.fail(ErrorKind::Network);
+    let said = bench.said();
+    assert!(said.contains(&"not granted: budget".to_owned()), "{said:?}");
+    bench.wait(60);
+    assert!(bench.said()[0].contains("refused_budget"));
+    // a raised limit of the fleet lets those go on that wait
+    let limited = |usd| {
+        let mut fleet = (*fleet(&[thinker("a", |_| ()), thinker("b", |_| ())], 64)).clone();
+        fleet.budget.usd_per_day = Some(usd);
+        Arc::new(fleet)
+    };
+    let mut bench = Bench::with_fleet(limited(1.0));
+    bench.begin(0).begin(1).reserve(0, 1, 0.9).reserve(1, 1, 0.9).quietly();
+    bench.fleet = limited(2.0);
+    let fleet = bench.fleet.clone();
+    bench.input(Input::FleetLoaded { fleet, ticket: None });
+    assert!(bench.said().contains(&"granted".to_owned()));
 }
 
 #[test]
@@ -122,6 +162,18 @@ fn a_run_goes_on_after_a_crash_only_as_what_it_was() {
     bench.fleet = fleet(&[limited("a", |limits| limits.request_limit = 3)], 64);
     bench.crash(5);
     assert!(bench.said().contains(&"a interrupted".to_owned()), "its configuration changed");
+    // neither does another one try it again, nor does a late word of a person
+    let retried = |limit| {
+        let mut spec = limited("a", |limits| limits.request_limit = limit);
+        spec.retry.max = 2;
+        spec
+    };
+    let mut bench = Bench::new(&[retried(2)]);
+    bench.begin(0).wait_for_person("x").quietly();
+    bench.fleet = fleet(&[retried(3)], 64);
+    bench.crash(5);
+    assert!(bench.said().contains(&"a interrupted".to_owned()));
+    assert!(bench.command(Command::Decide("x".into(), true, None)).is_err());
 }
 
 #[test]
@@ -155,28 +207,45 @@ fn a_person_decides() {
 }
 
 #[test]
-fn a_wish_of_an_attempt_that_is_over_is_no_wish() {
-    let again = |requests| {
-        thinker("a", |spec| {
-            spec.retry = RetrySpec { max: 1, backoff: Backoff::Fixed, initial: secs(10), ..spec.retry };
-            Arc::make_mut(&mut spec.limits).request_limit = requests;
-        })
-    };
-    let mut bench = Bench::new(&[again(1)]);
+fn a_run_that_goes_on_is_not_a_new_one() {
+    // decided, and held back by its lock, by a pause, or by nothing but a restart: it stays a run
+    let locked = |name: &str| thinker(name, |spec| spec.lock = Some("l".into()));
+    let mut bench = Bench::new(&[locked("a"), locked("b")]);
     bench.begin(0).wait_for_person("x").quietly();
-    bench.fleet = fleet(&[again(2)], 64);
-    bench.crash(1);
-    assert!(
-        bench.said().contains(&"a attempt 1 failed: interrupted".to_owned()),
-        "its agent is another one now"
-    );
-    // who decides now decides about nothing, and above all does not start it a second time
-    assert!(bench.command(Command::Decide("x".into(), true, None)).is_err());
-    bench.wait(10);
+    bench.begin(0).quietly();
+    bench.ok(Command::Decide("x".into(), true, None)).quietly();
+    bench.ok(Command::Stop(one("a"), None, StopMode::Terminate));
     let said = bench.said();
-    assert_eq!(said.iter().filter(|line| line.starts_with("a start")).count(), 1, "{said:?}");
+    assert!(
+        said.contains(&"a cancelled".to_owned()) && !said.iter().any(|line| line.contains("dropped")),
+        "{said:?}"
+    );
+    let mut bench = Bench::new(&[thinker("a", |_| ())]);
     bench.begin(0).wait_for_person("x").quietly();
-    bench.ok(Command::Decide("x".into(), true, None)).expect(&["a decided: true", "a start 2"]);
+    bench.ok(Command::Pause(one("a"), None, None)).quietly();
+    bench.ok(Command::Decide("x".into(), true, None));
+    assert!(bench.said().contains(&"a start 1".to_owned()), "a pause lets it finish");
+}
+
+#[test]
+fn what_is_not_real_says_nothing_of_the_agent() {
+    let spec = || thinker("a", |spec| spec.circuit.open_after = 1);
+    let mut bench = Bench::new(&[spec()]);
+    bench.begin(0).fail(ErrorKind::Auth);
+    assert!(bench.said().iter().any(|line| line.contains("circuit")));
+    bench.ok(Command::Run(id("a"), None, RunMode::Rehearsal)).begin(0).complete();
+    let said = bench.said();
+    assert!(!said.iter().any(|line| line.contains("circuit")), "{said:?}");
+    assert_eq!(bench.state("a").record.counters.errors_in_row, 1);
+    let mut bench = Bench::new(&[spec()]);
+    bench.begin(0).complete().quietly();
+    bench.ok(Command::Run(id("a"), None, RunMode::Rehearsal)).begin(0).fail(ErrorKind::Auth);
+    let said = bench.said();
+    assert!(!said.iter().any(|line| line.contains("circuit")), "{said:?}");
+    let mut bench = Bench::new(&[thinker("a", |spec| spec.overlap = Overlap::CancelPrevious)]);
+    bench.begin(0).quietly();
+    bench.ok(Command::Run(id("a"), None, RunMode::Rehearsal));
+    assert!(!bench.said().contains(&"a term".to_owned()), "the real one goes on");
 }
 
 #[test]
