@@ -136,6 +136,38 @@ fn bad_files_are_refused_where_they_are_bad() {
         ("[notify.n]\ntype = \"webhook\"", 1, "needs `url`"),
         ("[tools.t]\ntype = \"sqlite\"", 2, "can't be"),
         ("[agents.a]\ntool = \"http\"", 2, "does nothing without settings"),
+        ("[notify.m]\ntype = \"email\"\nfrom = \"a@b\"\nsmtp = \"c\"", 1, "needs `to`"),
+        ("[notify.m]\ntype = \"email\"\nto = []\nfrom = \"a@b\"\nsmtp = \"c\"", 3, "is empty"),
+        (
+            "[notify.m]\ntype = \"email\"\nto = \"Me <a@b>\"\nfrom = \"a@b\"\nsmtp = \"c\"",
+            3,
+            "no address of a mailbox",
+        ),
+        (
+            "[notify.m]\ntype = \"email\"\nto = \"a@b\"\nfrom = \"a@b\\r\\nx\"\nsmtp = \"c\"",
+            4,
+            "no address of a mailbox",
+        ),
+        (
+            "[notify.m]\ntype = \"email\"\nto = \"a@b\"\nfrom = \"a@b\"\nsmtp = \"smtp://c\"",
+            5,
+            "names no mail server",
+        ),
+        (
+            "[notify.m]\ntype = \"email\"\nto = \"a@b.example\"\nfrom = \"c@d.example\"\nsmtp = \"mail.example\"\ntls = \"none\"",
+            6,
+            "must be encrypted",
+        ),
+        (
+            "[notify.m]\ntype = \"email\"\nto = \"a@b.example\"\nfrom = \"c@d.example\"\nsmtp = \"mail.example\"\nusername = \"me\"",
+            6,
+            "belong together",
+        ),
+        (
+            "[notify.m]\ntype = \"email\"\nto = \"a@b.example\"\nfrom = \"c@d.example\"\nsmtp = \"mail.example\"\nusername = \"me\"\npassword = \"x\"",
+            7,
+            "must not stand",
+        ),
         ("[tools.t]\ntype = \"s3\"", 1, "needs `bucket`"),
         ("[tools.t]\ntype = \"s3\"\nbucket = \"a/b\"", 3, "can't be a bucket"),
         ("[tools.t]\ntype = \"s3\"\nbucket = \"b\"\nregion = \"Europe, west\"", 4, "can't be a region"),

@@ -43,8 +43,8 @@ pub use fact::{
     ProcessRole, RunRecord, Stream,
 };
 pub use fleet::{
-    BudgetSpec, DaemonSpec, Fleet, McpSpec, ModelSpec, NotifyTarget, NotifyTargetKind, Price, ReloadMode,
-    Retention, SecretRef, ToolSpec,
+    BudgetSpec, DaemonSpec, EmailSpec, Fleet, McpSpec, ModelSpec, NotifyTarget, NotifyTargetKind, Price,
+    ReloadMode, Retention, SecretRef, SmtpTls, ToolSpec,
 };
 pub use glob::glob;
 pub use host::HostPattern;
