@@ -258,6 +258,24 @@ fn bad_files_are_refused_where_they_are_bad() {
 }
 
 #[test]
+fn what_the_starter_has_to_copy_works_too() {
+    // Comments that hold keys or tables begin with one space; those for people do too, and hold none.
+    let code = |line: &str| {
+        let line = line.strip_prefix("# ").unwrap_or_default();
+        let key = line
+            .split_once(" = ")
+            .is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
+        key || line.starts_with(['[', ']']) || line.starts_with("  {")
+    };
+    let plain = |line: &str| if code(line) { line[2..].to_owned() } else { line.to_owned() };
+    let text: String = super::STARTER.lines().map(|line| plain(line) + "\n").collect();
+    let loaded = read(&text).unwrap_or_else(|rejected| panic!("{:?}\n{text}", rejected.diagnostics));
+    for agent in ["fleet", "doctor", "backup", "after-backup", "system-health"] {
+        assert!(loaded.fleet.agent(agent).is_some_and(|agent| agent.unavailable.is_none()), "{agent}");
+    }
+}
+
+#[test]
 fn all_errors_are_found_in_one_go() {
     let rejected =
         read("[agents.a]\nintervall = 1\n[agents.b]\ncommand = 3\n[agents.c]\ncron = \"x\"\ncommand = \"x\"")
