@@ -1,5 +1,6 @@
 //! Tool calls, gates and proofs: what they refer to, and whether their arguments fit.
 use super::agents;
+use super::feed_settings;
 use super::keys::{self, PROBES};
 use super::resolve::url;
 use super::walk::{Item, Section};
@@ -98,6 +99,20 @@ pub(super) fn knows_tool(item: Item<'_>, fleet: &Fleet) -> bool {
     false
 }
 
+/// The same for a tool that a model may call. What says where a request goes must be fixed for it.
+pub(super) fn knows_tool_for_model(item: Item<'_>, fleet: &Fleet) {
+    if !knows_tool(item, fleet) {
+        return;
+    }
+    let Some(name) = item.text().filter(|name| !fleet.tools.contains_key(*name)) else { return };
+    if let Some((_, example)) = keys::FIXED_FOR_MODELS.iter().find(|(known, _)| *known == name) {
+        item.refuse_with::<()>(
+            format!("with `{name}` a model would choose addresses itself"),
+            format!("define a table such as {example}, and name that"),
+        );
+    }
+}
+
 fn tool_names() -> String {
     keys::TOOLS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
 }
@@ -118,6 +133,7 @@ pub(super) fn tool_call(item: Item<'_>, args: Option<Item<'_>>, fleet: &Fleet) -
             );
         }
         ("system_metrics", Some(args)) => metrics(args)?,
+        ("feed", args) => feed_settings::args(item, args, fleet.tools.get(&tool).map(|spec| &spec.settings))?,
         (_, Some(args)) => {
             args.table()?;
             args.json()

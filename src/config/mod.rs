@@ -5,6 +5,7 @@
 mod agents;
 mod checks;
 mod duration;
+mod feed_settings;
 mod http_settings;
 mod keys;
 mod lint;

@@ -348,7 +348,7 @@ lock = "app-db"
 max_output = "1MiB"
 memory = { mode = "session", max_tokens = 8000 }
 session_id = "health"
-gate = { tool = "feed", args = { urls = [] }, novel_by = ["link"] }
+gate = { tool = "feed", args = { urls = ["https://example.org/feed.xml"] }, novel_by = ["link"] }
 success_when = [ { tool = "app_db", args = { sql = "x" }, expect = { rows = { gte = 1 } } } ]
 notify = { to = ["ops"], on = ["failed", "recovered", "circuit_opened", "budget_exhausted", "missed", "incident_opened", "incident_resolved"], repeat = "6h" }
 approval = "deny"
@@ -357,7 +357,7 @@ approval = "deny"
         panic!("{}", render(&rejected.diagnostics, &rejected.text, &rejected.path, false))
     });
     let agent = loaded.fleet.agent("system-health").unwrap();
-    assert!(agent.unavailable.as_deref().is_some_and(|why| why.contains("not available in this version")));
+    assert_eq!(agent.unavailable, None);
     assert_eq!(agent.limits.timeout, SignedDuration::from_mins(10));
     assert_eq!(loaded.fleet.daemon.retention.max_db_size, 2 << 30);
 }

@@ -205,6 +205,9 @@ pub enum Step {
     Begun {
         /// Its places are filled.
         query: String,
+        /// What its gate found that is new, hashed: seen when the run has succeeded, in whichever attempt.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        seen: Vec<String>,
     },
     /// A request is about to be sent; its worst case is held.
     Asked {

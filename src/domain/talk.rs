@@ -30,6 +30,8 @@ pub enum Said {
         n: u64,
         /// Places filled.
         text: String,
+        /// As in [`Step::Begun`].
+        seen: Vec<String>,
     },
     /// A request is about to be sent; its worst case is held back from the budgets.
     Held {

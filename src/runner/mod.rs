@@ -21,7 +21,6 @@ mod check;
 mod command;
 mod env;
 mod model;
-mod novelty;
 #[cfg(target_os = "linux")]
 mod orphans;
 mod output;

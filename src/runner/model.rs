@@ -76,8 +76,11 @@ impl Attempt<'_> {
         let steps: Vec<Step> = rows.into_iter().map(|row| row.step).collect();
         let mut brief = self.conversation(spec, places).await?;
         match steps.first() {
-            Some(Step::Begun { query }) => brief.query.clone_from(query),
-            _ => journal.begin(brief.query.clone()).await?,
+            Some(Step::Begun { query, seen }) => {
+                brief.query.clone_from(query);
+                self.seen.clone_from(seen);
+            }
+            _ => journal.begin(brief.query.clone(), self.seen.clone()).await?,
         }
         let models = self.chain(spec);
         let mut calls = Calls::prepare(self).await?;

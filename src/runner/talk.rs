@@ -42,9 +42,9 @@ impl Journal {
     }
 
     /// The first entry.
-    pub(super) async fn begin(&mut self, query: String) -> Result<(), Break> {
+    pub(super) async fn begin(&mut self, query: String, seen: Vec<String>) -> Result<(), Break> {
         let n = self.take_place();
-        self.write(vec![Said::Query { n, text: query }]).await
+        self.write(vec![Said::Query { n, text: query, seen }]).await
     }
 
     /// Returns when all of it is durable.
@@ -309,6 +309,7 @@ async fn raced(
         timeout: Some(bound.min(attempt.time_left())),
         idempotency_key: Some(key),
         store: attempt.shared.store.clone(),
+        ..CallContext::default()
     };
     let given = tokio::select! {
         given = attempt.shared.tools.call(&call.name, &call.args, &context) => given,

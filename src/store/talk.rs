@@ -16,8 +16,9 @@ pub(super) fn talked(db: &Connection, talk: &Talk, at: Timestamp) -> rusqlite::R
     let run = talk.run.as_bytes().as_slice();
     match &talk.said {
         Said::Final { .. } | Said::Resumed => {}
-        Said::Query { n, text } => {
-            journal(db, talk, *n, &Step::Begun { query: text.clone() }, None, 0, at)?;
+        Said::Query { n, text, seen } => {
+            let step = Step::Begun { query: text.clone(), seen: seen.clone() };
+            journal(db, talk, *n, &step, None, 0, at)?;
         }
         Said::Held { n, model, worst, day } => {
             let step = Step::Asked { model: model.clone(), worst: *worst };
@@ -181,6 +182,15 @@ pub(super) fn pinned(
         .map(|_| ())
 }
 
+pub(super) fn feed_kept(db: &Connection, source: &str, kept: &KeptFeed) -> rusqlite::Result<()> {
+    let KeptFeed { came_from, etag, last_modified, items, at } = kept;
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO feeds(source, came_from, etag, last_modified, items, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute(params![source, came_from, etag, last_modified, items, to_micros(*at)])
+    .map(|_| ())
+}
+
 impl Reader {
     /// The journal of a run, in order.
     pub fn steps(&self, run: RunId) -> Result<Vec<StepRow>, StoreError> {
@@ -236,6 +246,25 @@ impl Reader {
         self.ask("reading seen items", |db| {
             let mut statement = db.prepare_cached("SELECT 1 FROM seen WHERE agent = ?1 AND item = ?2")?;
             items.iter().map(|item| statement.exists(params![agent.as_str(), item])).collect()
+        })
+    }
+
+    /// What is kept of a feed.
+    pub fn feed(&self, source: &str) -> Result<Option<KeptFeed>, StoreError> {
+        self.ask("reading a feed", |db| {
+            db.prepare_cached(
+                "SELECT came_from, etag, last_modified, items, at FROM feeds WHERE source = ?1",
+            )?
+            .query_row([source], |row| {
+                Ok(KeptFeed {
+                    came_from: row.get(0)?,
+                    etag: row.get(1)?,
+                    last_modified: row.get(2)?,
+                    items: row.get(3)?,
+                    at: instant(row, 4)?,
+                })
+            })
+            .optional()
         })
     }
 
