@@ -208,6 +208,9 @@ pub enum Step {
         /// What its gate found that is new, hashed: seen when the run has succeeded, in whichever attempt.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         seen: Vec<String>,
+        /// What its gate gave, if its proofs ask for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        gate: Option<String>,
     },
     /// A request is about to be sent; its worst case is held.
     Asked {

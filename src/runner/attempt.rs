@@ -38,6 +38,7 @@ pub(super) async fn outcome(
         last,
         findings: Vec::new(),
         seen: Vec::new(),
+        gate_before: None,
     };
     let event =
         brief.event.as_deref().and_then(|event| serde_json::from_str(event).ok()).unwrap_or(Value::Null);
@@ -65,6 +66,9 @@ pub(super) async fn outcome(
     attempt.start_clock();
     let began = Instant::now();
     let mut outcome = attempt.body(&places).await;
+    if let Some(gate) = attempt.gate_before.take() {
+        places.gate = gate;
+    }
     outcome.duration = SignedDuration::try_from(began.elapsed()).unwrap_or(SignedDuration::ZERO);
     if outcome.end == AttemptEnd::Completed
         && brief.mode.is_normal()
@@ -87,12 +91,14 @@ enum Gate {
     Failed(RunError),
 }
 
+/// The place for what the gate gave.
+const GATE: &str = "{gate}";
+
 /// Is there a place in what runs for what the gate gave?
 fn uses_gate(brief: &Brief) -> bool {
-    const PLACE: &str = "{gate}";
     match &brief.agent.body {
-        Body::Query(spec) => brief.query.as_deref().unwrap_or(&spec.query).contains(PLACE),
-        Body::Tool(call) => call.args.to_string().contains(PLACE),
+        Body::Query(spec) => brief.query.as_deref().unwrap_or(&spec.query).contains(GATE),
+        Body::Tool(call) => call.args.to_string().contains(GATE),
         Body::Command(_) => false,
     }
 }
@@ -104,6 +110,11 @@ impl Attempt<'_> {
         outcome.findings.extend(self.findings);
         outcome.seen = self.seen;
         outcome
+    }
+
+    pub(super) fn proofs_use_gate(&self) -> bool {
+        let uses = |check: &Check| matches!(&check.body, CheckBody::Tool(call) if call.args.to_string().contains(GATE));
+        self.brief.agent.success_when.iter().any(uses)
     }
 
     async fn has_begun(&self) -> bool {

@@ -76,11 +76,15 @@ impl Attempt<'_> {
         let steps: Vec<Step> = rows.into_iter().map(|row| row.step).collect();
         let mut brief = self.conversation(spec, places).await?;
         match steps.first() {
-            Some(Step::Begun { query, seen }) => {
+            Some(Step::Begun { query, seen, gate }) => {
                 brief.query.clone_from(query);
                 self.seen.clone_from(seen);
+                self.gate_before.clone_from(gate);
             }
-            _ => journal.begin(brief.query.clone(), self.seen.clone()).await?,
+            _ => {
+                let gate = self.proofs_use_gate().then(|| places.gate.clone());
+                journal.begin(brief.query.clone(), self.seen.clone(), gate).await?;
+            }
         }
         let models = self.chain(spec);
         let mut calls = Calls::prepare(self).await?;

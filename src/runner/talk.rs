@@ -42,9 +42,14 @@ impl Journal {
     }
 
     /// The first entry.
-    pub(super) async fn begin(&mut self, query: String, seen: Vec<String>) -> Result<(), Break> {
+    pub(super) async fn begin(
+        &mut self,
+        text: String,
+        seen: Vec<String>,
+        gate: Option<String>,
+    ) -> Result<(), Break> {
         let n = self.take_place();
-        self.write(vec![Said::Query { n, text: query, seen }]).await
+        self.write(vec![Said::Query { n, text, seen, gate }]).await
     }
 
     /// Returns when all of it is durable.

@@ -16,8 +16,8 @@ pub(super) fn talked(db: &Connection, talk: &Talk, at: Timestamp) -> rusqlite::R
     let run = talk.run.as_bytes().as_slice();
     match &talk.said {
         Said::Final { .. } | Said::Resumed => {}
-        Said::Query { n, text, seen } => {
-            let step = Step::Begun { query: text.clone(), seen: seen.clone() };
+        Said::Query { n, text, seen, gate } => {
+            let step = Step::Begun { query: text.clone(), seen: seen.clone(), gate: gate.clone() };
             journal(db, talk, *n, &step, None, 0, at)?;
         }
         Said::Held { n, model, worst, day } => {

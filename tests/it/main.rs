@@ -10,6 +10,7 @@ mod faults;
 mod layers;
 mod llm;
 mod mcp;
+mod news;
 mod programs;
 mod simulation;
 mod sql;

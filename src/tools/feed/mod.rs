@@ -2,7 +2,7 @@
 //!
 //! Theory of operation. Sources are asked a few at a time, each within the guard of `net` and with the
 //! validators of its last answer (`source`); what they give is read whatever its format (`item`,
-//! `xml`, `json`), and put together (`gather`). A source that fails is reported beside the items of
+//! `xml` with `marks`, `json`), and put together (`gather`). A source that fails is reported beside the items of
 //! the others; only if all fail, the call does. As a gate with `novel_by`, items that its agent has seen are
 //! left out *before* the list is cut to its bounds: so what is cut now comes the next time.
 //!
@@ -24,6 +24,7 @@ mod decode;
 mod gather;
 mod item;
 mod json;
+mod marks;
 mod source;
 mod text;
 mod xml;

@@ -75,10 +75,11 @@ pub(super) async fn get(call: &Call, wish: Wish) -> Result<Given, String> {
     let (body, base) = (std::mem::take(&mut fetched.body), fetched.url.clone());
     // Hostile texts must not hold up anything else, nor bring down more than themselves.
     let read = tokio::task::spawn_blocking(move || item::read(&body, &header, &base)).await;
-    let mut feed = read.map_err(|_| "the feed can't be read: the reader failed inside".to_owned())??;
+    let read = read.map_err(|_| "the feed can't be read: the reader failed inside".to_owned())?;
+    let long = || format!("it is longer than {} KiB, and only so much is read", wish.bytes >> 10);
+    let mut feed = read.map_err(|error| if truncated { format!("{error}; {}", long()) } else { error })?;
     if truncated {
-        let why = format!("it is longer than {} KiB, and only so much is read", wish.bytes >> 10);
-        feed.broken = Some(why);
+        feed.broken = Some(long());
     }
     if let (Some(why), true) = (&feed.broken, feed.items.is_empty()) {
         return Err(format!("the feed is broken before its first item: {why}"));

@@ -6,7 +6,8 @@
 //! Entities that a document defines are never resolved, so none can grow. Where the text can't be
 //! read further, what was whole before that place counts, and the place is named.
 use super::item::{Draft, Feed, address};
-use super::text::{LOOKED_AT, Markup, named};
+use super::marks::{a_page, attributes, located, page_link, resolved, text_type, value};
+use super::text::{LOOKED_AT, Markup};
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 use reqwest::Url;
@@ -14,8 +15,6 @@ use std::collections::HashMap;
 
 /// Deepest nesting that is followed.
 const DEEPEST: usize = 256;
-/// Attributes of one element that are looked at.
-const MOST_ATTRIBUTES: usize = 64;
 /// Prefixes of names that are kept.
 const MOST_PREFIXES: usize = 64;
 
@@ -142,15 +141,6 @@ pub(super) fn read(text: &str, base: &Url) -> Result<Feed, String> {
     Ok(walk.feed)
 }
 
-/// A reason with its line.
-fn located(text: &str, at: u64, why: &str) -> String {
-    let at = usize::try_from(at).unwrap_or(usize::MAX).min(text.len());
-    let before = &text.as_bytes()[..at];
-    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-    let column = at - before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1) + 1;
-    format!("{} (line {line}, column {column})", super::text::shorter(why, 200))
-}
-
 impl Walk {
     /// Is it a feed at all?
     fn root(&mut self, root: &BytesStart<'_>, text: &str, base: &Url) -> Result<(), String> {
@@ -263,62 +253,54 @@ impl Walk {
         local: &str,
         attributes: &[(String, String)],
     ) -> Option<(Field, Markup)> {
-        use Space::{Atom, Content, Dublin, Media, Own};
-        let base = self.base().clone();
         let depth = self.open.len();
         let parent = self.open.last().map_or("", |open| open.local.as_str());
-        let is_atom = self.is_atom;
-        let Some((item, draft)) = &mut self.item else {
-            if !matches!(parent, "channel" | "feed") {
-                return None;
-            }
-            return match (space, local) {
-                (Own, "title") => Some((Field::FeedTitle, text_type(attributes, is_atom))),
-                (Own, "link") if is_atom => {
-                    if let Some(href) = page_link(attributes).filter(|_| self.feed.home.is_none()) {
-                        self.feed.home = address(href, &base);
-                    }
-                    None
-                }
-                (Own, "link") => Some((Field::FeedHome, Markup::Plain)),
-                _ => None,
-            };
-        };
-        let is_child = depth == *item;
-        // what belongs to the item although it is not its child
-        let is_within = (parent == "author" && local == "name") || (parent == "group" && space == Media);
-        if !(is_child || is_within) {
+        if let Some((item, _)) = &self.item {
+            // what belongs to the item although it is not its child
+            let is_within =
+                (parent == "author" && local == "name") || (parent == "group" && space == Space::Media);
+            return (depth == *item || is_within).then(|| self.of_item(space, local, attributes)).flatten();
+        }
+        if !matches!(parent, "channel" | "feed") {
             return None;
         }
-        let text = |rank| Field::Text { rank };
-        let markup = || text_type(attributes, is_atom);
-        let found = match (space, local) {
-            (Own, "title") => (Field::Title, markup()),
-            (Own, "link") if is_atom => {
-                atom_link(draft, attributes, &base);
-                return None;
-            }
-            (Atom, "link") => {
-                atom_link(draft, attributes, &base);
-                return None;
-            }
-            (Own, "link") => match value(attributes, "href") {
-                // of Atom, in a feed that is none
-                Some(_) => {
-                    atom_link(draft, attributes, &base);
-                    return None;
+        match (space, local) {
+            (Space::Own, "title") => Some((Field::FeedTitle, text_type(attributes, self.is_atom))),
+            (Space::Own, "link") if self.is_atom => {
+                if let Some(href) = page_link(attributes).filter(|_| self.feed.home.is_none()) {
+                    self.feed.home = address(href, self.base());
                 }
-                None => (Field::Link, Markup::Plain),
-            },
+                None
+            }
+            (Space::Own, "link") => Some((Field::FeedHome, Markup::Plain)),
+            _ => None,
+        }
+    }
+
+    fn of_item(
+        &mut self,
+        space: Space,
+        local: &str,
+        attributes: &[(String, String)],
+    ) -> Option<(Field, Markup)> {
+        use Space::{Atom, Content, Dublin, Media, Own};
+        let markup = text_type(attributes, self.is_atom);
+        let text = |rank| Field::Text { rank };
+        Some(match (space, local) {
+            (Own, "title") => (Field::Title, markup),
+            // of RSS; that of Atom has an attribute instead
+            (Own, "link") if !self.is_atom && value(attributes, "href").is_none() => {
+                (Field::Link, Markup::Plain)
+            }
             (Own, "guid") => {
-                let permanent =
-                    value(attributes, "isPermaLink").is_none_or(|flag| !flag.eq_ignore_ascii_case("false"));
+                let flag = value(attributes, "isPermaLink");
+                let permanent = flag.is_none_or(|flag| !flag.eq_ignore_ascii_case("false"));
                 (Field::Guid { permanent }, Markup::Plain)
             }
-            (Own, "id") if is_atom => (Field::Guid { permanent: false }, Markup::Plain),
-            (Own | Atom, "summary") => (text(0), markup()),
+            (Own, "id") if self.is_atom => (Field::Guid { permanent: false }, Markup::Plain),
+            (Own | Atom, "summary") => (text(0), markup),
             (Own, "description") => (text(0), Markup::Html),
-            (Own, "content") if is_atom => (text(1), markup()),
+            (Own, "content") if self.is_atom => (text(1), markup),
             (Content, "encoded") => (text(1), Markup::Html),
             (Dublin, "description") => (text(2), Markup::Perhaps),
             (Media, "description") => (text(3), Markup::Perhaps),
@@ -328,25 +310,35 @@ impl Walk {
             (Own, "updated" | "modified" | "lastBuildDate") | (Atom, "updated") | (Dublin, "modified") => {
                 (Field::Updated, Markup::Plain)
             }
-            (Own, "name") if is_within => (Field::Author, Markup::Perhaps),
-            (Own, "author") if !is_atom => (Field::Author, Markup::Perhaps),
+            (Own, "name") if self.is_atom => (Field::Author, Markup::Perhaps),
+            (Own, "author") if !self.is_atom => (Field::Author, Markup::Perhaps),
             (Dublin, "creator") => (Field::Author, Markup::Perhaps),
-            (Own, "category") if is_atom => {
+            (Own, "category") if !self.is_atom => (Field::Tag, Markup::Perhaps),
+            (Dublin, "subject") => (Field::Tag, Markup::Perhaps),
+            _ => {
+                self.said_by_attributes(space, local, attributes);
+                return None;
+            }
+        })
+    }
+
+    fn said_by_attributes(&mut self, space: Space, local: &str, attributes: &[(String, String)]) {
+        let base = self.base().clone();
+        let Some((_, draft)) = &mut self.item else { return };
+        match (space, local) {
+            (Space::Own | Space::Atom, "link") => atom_link(draft, attributes, &base),
+            (Space::Own, "category") => {
                 if let Some(term) = value(attributes, "label").or_else(|| value(attributes, "term")) {
                     draft.tag(term);
                 }
-                return None;
             }
-            (Own, "category") | (Dublin, "subject") => (Field::Tag, Markup::Perhaps),
-            (Own, "enclosure") => {
+            (Space::Own, "enclosure") => {
                 if let (None, Some(url)) = (&draft.stand_in, value(attributes, "url")) {
                     draft.stand_in = Some(url.to_owned());
                 }
-                return None;
             }
-            _ => return None,
-        };
-        Some(found)
+            _ => {}
+        }
     }
 
     fn end(&mut self, name: &str) {
@@ -439,73 +431,6 @@ fn push(text: &mut String, more: &str) {
     text.push_str(&more[..more.floor_char_boundary(room)]);
 }
 
-fn resolved(name: &str) -> Option<String> {
-    match name {
-        "amp" => return Some("&".into()),
-        "lt" => return Some("<".into()),
-        "gt" => return Some(">".into()),
-        "quot" => return Some("\"".into()),
-        "apos" => return Some("'".into()),
-        _ => {}
-    }
-    let Some(number) = name.strip_prefix('#') else { return named(name) };
-    let number = match number.strip_prefix(['x', 'X']) {
-        Some(hex) => u32::from_str_radix(hex, 16),
-        None => number.parse(),
-    };
-    number.ok().and_then(char::from_u32).map(String::from)
-}
-
-/// Attributes with their values, entities resolved.
-fn attributes(start: &BytesStart<'_>) -> Vec<(String, String)> {
-    let mut all = start.html_attributes();
-    let all = all.with_checks(false).take(MOST_ATTRIBUTES).flatten();
-    all.map(|one| (one.key.0.to_owned(), without_references(&one.value))).collect()
-}
-
-fn without_references(value: &str) -> String {
-    let mut out = String::with_capacity(value.len());
-    let mut rest = value;
-    while let Some(at) = rest.find('&') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at..];
-        let end = rest.bytes().take(34).position(|byte| byte == b';');
-        match end.and_then(|end| Some((end, resolved(&rest[1..end])?))) {
-            Some((end, text)) => {
-                out.push_str(&text);
-                rest = &rest[end + 1..];
-            }
-            None => {
-                out.push('&');
-                rest = &rest[1..];
-            }
-        }
-    }
-    out.push_str(rest);
-    out
-}
-
-fn value<'a>(attributes: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-}
-
-/// How a text of Atom is written; RSS does not say.
-fn text_type(attributes: &[(String, String)], is_atom: bool) -> Markup {
-    match value(attributes, "type") {
-        Some("html" | "xhtml" | "text/html" | "application/xhtml+xml") => Markup::Html,
-        _ if !is_atom => Markup::Perhaps,
-        // said to be plain, or not said: most that has marks is HTML all the same
-        Some("text" | "text/plain") => Markup::Plain,
-        _ => Markup::Perhaps,
-    }
-}
-
-/// Where a `link` of Atom leads, if to a page.
-fn page_link(attributes: &[(String, String)]) -> Option<&str> {
-    let rel = value(attributes, "rel").unwrap_or("alternate");
-    value(attributes, "href").filter(|_| rel == "alternate" || rel.is_empty())
-}
-
 fn atom_link(draft: &mut Draft, attributes: &[(String, String)], base: &Url) {
     if let Some(href) = page_link(attributes) {
         draft.link(href, base);
@@ -527,33 +452,5 @@ fn space_of(uri: &str) -> Space {
         | "http://my.netscape.com/rdf/simple/0.9/"
         | "http://backend.userland.com/rss2" => Space::Own,
         _ => Space::Other,
-    }
-}
-
-/// A web page in the place of a feed, with the feeds that it names.
-fn a_page(text: &str, base: &Url) -> String {
-    let head = &text[..text.floor_char_boundary(LOOKED_AT)];
-    let mut found: Vec<String> = Vec::new();
-    for (at, _) in head.match_indices("<link").take(200) {
-        let end = head[at..].find('>').map_or(head.len(), |end| at + end);
-        let tag = head[at..end].trim_end_matches('/');
-        let start = BytesStart::from_content(&tag[1..], "link".len());
-        let attributes = attributes(&start);
-        let is_feed = value(&attributes, "type").is_some_and(|kind| {
-            matches!(kind, "application/rss+xml" | "application/atom+xml" | "application/feed+json")
-        });
-        if let (true, Some(href)) = (is_feed, value(&attributes, "href"))
-            && let Some(url) = address(href, base)
-            && found.len() < 3
-            && !found.contains(&url)
-        {
-            found.push(url);
-        }
-    }
-    match found.is_empty() {
-        true => "the answer is a web page, not a feed".into(),
-        false => {
-            format!("the answer is a web page, not a feed; it names {} as its feed", found.join(" and "))
-        }
     }
 }

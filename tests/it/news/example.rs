@@ -1,0 +1,1 @@
+//! The news agent of `agents.example.toml`.
