@@ -99,17 +99,33 @@ pub(super) fn knows_tool(item: Item<'_>, fleet: &Fleet) -> bool {
     false
 }
 
-/// The same for a tool that a model may call. What says where a request goes must be fixed for it.
-pub(super) fn knows_tool_for_model(item: Item<'_>, fleet: &Fleet) {
+/// Notes an error if there is no tool of this name, or if a model could do anything with it.
+pub(super) fn may_be_a_models(item: Item<'_>, fleet: &Fleet) {
     if !knows_tool(item, fleet) {
         return;
     }
-    let Some(name) = item.text().filter(|name| !fleet.tools.contains_key(*name)) else { return };
-    if let Some((_, example)) = keys::FIXED_FOR_MODELS.iter().find(|(known, _)| *known == name) {
+    let name = item.text().unwrap_or_default();
+    if fixes_its_checks(name, fleet) == Some(false) {
         item.refuse_with::<()>(
-            format!("with `{name}` a model would choose addresses itself"),
-            format!("define a table such as {example}, and name that"),
+            format!("with `{name}` a model could run any command as a check"),
+            "define [tools.my_checks] with type = \"probe\" and its checks = [ … ], and name that".into(),
         );
+    }
+    // a table of that type has its addresses
+    if name == "feed" && !fleet.tools.contains_key(name) {
+        item.refuse_with::<()>(
+            "with `feed` a model would choose addresses itself".into(),
+            "define [tools.news] with type = \"feed\" and urls = [\"https://example.org/feed.xml\"], and name that"
+                .into(),
+        );
+    }
+}
+
+/// Is it laid down what this probe looks at? `None`: it is no probe.
+fn fixes_its_checks(name: &str, fleet: &Fleet) -> Option<bool> {
+    match fleet.tools.get(name) {
+        Some(spec) => (spec.kind == "probe").then(|| spec.settings.get("checks").is_some()),
+        None => (name == "probe").then_some(false),
     }
 }
 
@@ -126,7 +142,7 @@ pub(super) fn tool_call(item: Item<'_>, args: Option<Item<'_>>, fleet: &Fleet) -
     let kind = fleet.tools.get(&tool).map_or(tool.as_str(), |spec| spec.kind.as_str());
     let args = match (kind, args) {
         ("probe", Some(args)) => probe(args)?,
-        ("probe", None) => {
+        ("probe", None) if fixes_its_checks(&tool, fleet) != Some(true) => {
             return item.refuse_with(
                 "`probe` needs `args`".into(),
                 "args = { checks = [{ type = \"disk\", path = \"/\" }] }".into(),

@@ -80,11 +80,6 @@ pub(super) const TOOLS: &[(&str, bool)] = &[
 /// Built-in tools that do nothing without settings: they are used by a `[tools.…]` table only.
 pub(super) const NEED_SETTINGS: &[&str] = &["http", "sql", "files", "shell"];
 
-/// Built-in tools whose arguments say where a request goes. A model gets such a tool only as an instance
-/// where that is fixed.
-pub(super) const FIXED_FOR_MODELS: &[(&str, &str)] =
-    &[("feed", "[tools.news] with type = \"feed\" and urls = [\"https://example.org/feed.xml\"]")];
-
 /// What a `[tools.…]` table may hold, by its `type`. Types that are not listed keep what is typed.
 pub(super) const TOOL_SETTINGS: &[(&str, &[Key])] =
     &[("http", HTTP), ("feed", FEED), ("sql", SQL), ("files", FILES), ("shell", SHELL)];

@@ -94,6 +94,11 @@ fn bad_files_are_refused_where_they_are_bad() {
         ),
         ("[agents.a]\ntool = \"prob\"", 2, "did you mean \"probe\"?"),
         ("[agents.a]\ntool = \"probe\"", 2, "needs `args`"),
+        (
+            "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nquery = \"q\"\nmodel = \"m\"\ntools = [\"probe\"]",
+            7,
+            "could run any command",
+        ),
         ("[agents.a]\ntool = \"probe\"\nargs = { checks = [] }", 3, "is empty"),
         (
             "[agents.a]\ntool = \"probe\"\nargs = { checks = [{ type = \"disc\", path = \"/\" }] }",

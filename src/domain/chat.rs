@@ -205,7 +205,10 @@ pub enum Step {
     Begun {
         /// Its places are filled.
         query: String,
-        /// What its gate found that is new, hashed: seen when the run has succeeded, in whichever attempt.
+        /// It holds data from outside, or what it knows of earlier runs does.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        untrusted: bool,
+        /// Keys of the items that its gate gave: they are seen when the run has succeeded.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         seen: Vec<String>,
         /// What its gate gave, if its proofs ask for it.

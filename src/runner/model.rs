@@ -72,18 +72,20 @@ impl Attempt<'_> {
         so_far: &mut SoFar,
     ) -> Result<AttemptOutcome, Break> {
         let rows = self.journal().await?;
-        let mut journal = Journal::after(self.brief, self.shared, rows.last().map(|row| row.n));
+        let mut journal = Journal::after(self.brief, self.shared, &rows);
         let steps: Vec<Step> = rows.into_iter().map(|row| row.step).collect();
         let mut brief = self.conversation(spec, places).await?;
         match steps.first() {
-            Some(Step::Begun { query, seen, gate }) => {
-                brief.query.clone_from(query);
+            Some(Step::Begun { query, untrusted, seen, gate }) => {
                 self.seen.clone_from(seen);
                 self.gate_before.clone_from(gate);
+                brief.query.clone_from(query);
+                brief.untrusted |= untrusted;
             }
             _ => {
+                let (query, seen) = (brief.query.clone(), self.seen.clone());
                 let gate = self.proofs_use_gate().then(|| places.gate.clone());
-                journal.begin(brief.query.clone(), self.seen.clone(), gate).await?;
+                journal.begin(query, brief.untrusted, seen, gate).await?;
             }
         }
         let models = self.chain(spec);
@@ -106,7 +108,7 @@ impl Attempt<'_> {
     ) -> Result<AttemptOutcome, Break> {
         loop {
             match talk.next() {
-                Next::Ask { request, worst } => self.ask(models, &request, worst, journal, talk).await?,
+                Next::Ask { request, worst } => self.ask(models, request, worst, journal, talk).await?,
                 Next::Call(planned) => {
                     let mut steps = Vec::new();
                     let made = calls.make(self, journal, planned, &mut steps).await;
@@ -146,10 +148,13 @@ impl Attempt<'_> {
             return Err(Break::failed(ErrorKind::Config, format!("there is no model `{}`", spec.model)));
         };
         let real = self.brief.mode.is_normal();
+        let (memory, from_memory) = self.memory(spec).await?;
+        let (query, from_query) = template::fill_query(query, places);
         Ok(Brief {
             system: spec.system_instruction.clone(),
-            memory: self.memory(spec).await?,
-            query: template::fill_text(query, places),
+            memory,
+            query,
+            untrusted: from_memory || from_query,
             tools,
             limits: agent.limits.clone(),
             max_output_tokens: model.max_output_tokens,
@@ -162,17 +167,20 @@ impl Attempt<'_> {
         })
     }
 
-    async fn memory(&self, spec: &QuerySpec) -> Result<Vec<ChatMessage>, Break> {
+    /// What it is told of earlier runs, and whether one of them had read data from outside.
+    async fn memory(&self, spec: &QuerySpec) -> Result<(Vec<ChatMessage>, bool), Break> {
         match spec.memory {
-            Memory::None => Ok(Vec::new()),
-            Memory::LastResult => {
-                Ok(self.brief.last_result.as_deref().map(memory::last_result).unwrap_or_default())
-            }
+            Memory::None => Ok((Vec::new(), false)),
+            Memory::LastResult => Ok(match &self.brief.last_result {
+                Some(last) => (memory::last_result(&last.text), last.untrusted),
+                None => (Vec::new(), false),
+            }),
             Memory::Session { max_tokens } => {
                 let session = self.brief.agent.session();
                 let rows = self.read(move |reader| reader.session(&session, MESSAGES)).await?;
+                let untrusted = rows.iter().any(|row| row.untrusted);
                 let stored: Vec<ChatMessage> = rows.into_iter().map(|row| row.message).collect();
-                Ok(memory::messages_of_session(&stored, max_tokens).0)
+                Ok((memory::messages_of_session(&stored, max_tokens).0, untrusted))
             }
         }
     }
@@ -210,25 +218,28 @@ impl Attempt<'_> {
     async fn ask(
         &mut self,
         models: &[String],
-        request: &ModelRequest,
-        worst: WorstCase,
+        mut request: ModelRequest,
+        mut worst: WorstCase,
         journal: &mut Journal,
         talk: &mut Conversation,
     ) -> Result<(), Break> {
         for (nth, model) in models.iter().enumerate() {
             if nth > 0 {
-                // the first failure counts as a request, too
+                // the failure counts as a request, too, and leaves less for the next
                 match talk.next() {
-                    Next::Ask { .. } => {}
+                    Next::Ask { request: left, worst: at_most } => (request, worst) = (left, at_most),
                     _ => return Ok(()),
                 }
             }
-            let asked = journal.reserve(model, worst).await?;
+            if Instant::now() >= self.deadline {
+                return Err(self.out_of_time()); // it would be charged, and nobody could wait for it
+            }
+            let asked = self.reserve(model, worst, journal).await?;
             talk.apply(&asked);
             let began = Instant::now();
-            let answer = self.answer(model, request).await?;
+            let answer = self.answer(model, &request).await?;
             let price = self.shared.fleet.models.get(model).and_then(|spec| spec.price);
-            let used = used(&answer, request, worst, price);
+            let used = used(&answer, &request, worst, price);
             let (step, failed) = match answer {
                 Ok(answer) => (Step::Answered { model: model.clone(), answer, used }, None),
                 Err(error) => {
@@ -246,6 +257,18 @@ impl Attempt<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Holds a request's worst case. Where others are under way, that can take as long as they do.
+    async fn reserve(&mut self, model: &str, worst: WorstCase, journal: &mut Journal) -> Result<Step, Break> {
+        let deadline = self.deadline;
+        let mut orders = self.orders.clone();
+        tokio::select! {
+            biased;
+            asked = journal.reserve(model, worst) => asked,
+            Ok(_) = orders.wait_for(|order| *order > StopOrder::None) => Err(Break::Stopped),
+            () = tokio::time::sleep_until(deadline) => Err(self.out_of_time()),
+        }
     }
 
     async fn answer(
@@ -325,7 +348,17 @@ fn outcome(finished: Finished, would_have: Vec<String>) -> AttemptOutcome {
         Ok(text) => (AttemptEnd::Completed, Some(secret::redact(&text).into_owned())),
         Err(error) => (AttemptEnd::Failed(error), None),
     };
-    AttemptOutcome { result, usage: finished.usage, warnings, said: finished.said, ..AttemptOutcome::of(end) }
+    // its journal would lead a further attempt to the same end
+    let conclusive = result.is_none();
+    AttemptOutcome {
+        result,
+        conclusive,
+        untrusted: finished.untrusted,
+        usage: finished.usage,
+        warnings,
+        said: finished.said,
+        ..AttemptOutcome::of(end)
+    }
 }
 
 pub(super) fn to_std(span: SignedDuration) -> Duration {

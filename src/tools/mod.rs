@@ -80,6 +80,8 @@ pub struct CallContext {
     pub written: Option<Value>,
     /// Of a gate: fields that tell its items apart. What the agent has seen of them is of no use to it.
     pub novel_by: Vec<String>,
+    /// The caller has read data from outside: what it says now may come from there.
+    pub untrusted: bool,
 }
 
 /// What a tool gave.
@@ -89,12 +91,14 @@ pub struct ToolOutput {
     pub result: Value,
     /// What it found wrong or right (only `probe`).
     pub findings: Vec<Finding>,
+    /// This time it gave data from outside, although that is not said of the tool (only `recall`).
+    pub untrusted: bool,
 }
 
 impl ToolOutput {
     /// A result without findings.
     fn of(result: Value) -> Self {
-        Self { result, findings: Vec::new() }
+        Self { result, findings: Vec::new(), untrusted: false }
     }
 }
 
@@ -169,6 +173,14 @@ struct Call {
     context: CallContext,
 }
 
+impl Entry {
+    /// A probe whose caller says what is to be checked. Fine for a person, who could run a command
+    /// anyway, and for arguments from the configuration; not for a model.
+    fn runs_what_it_is_told(&self) -> bool {
+        self.runs == Some(catalog::Runs::Probe) && self.settings.get("checks").is_none()
+    }
+}
+
 impl Tools {
     /// The built-in tools, the instances that the fleet configures, and MCP servers of its own.
     pub fn new(fleet: &Fleet) -> Self {
@@ -238,6 +250,11 @@ impl Tools {
                 Some((server, _)) => given.get_mut(server).and_then(Iterator::next).unwrap_or_default(),
                 None => match self.find(name)? {
                     Entry { runs: None, .. } => return Err(ToolError::Unavailable(name.clone())),
+                    entry if entry.runs_what_it_is_told() => {
+                        return Err(ToolError::Failed(format!(
+                            "tool `{name}` would run any command as a check: name one whose `checks` are laid down"
+                        )));
+                    }
                     Entry { info, .. } => vec![info.clone()],
                 },
             };
@@ -245,6 +262,11 @@ impl Tools {
             offers.extend(new.map(|info| info.offer()));
         }
         Ok(offers)
+    }
+
+    /// Does this tool give data from outside? Of one that is not known that must be assumed.
+    pub fn is_untrusted(&self, name: &str) -> bool {
+        self.entries.get(name).is_none_or(|entry| entry.info.untrusted)
     }
 
     /// Server and tool, if this names a tool of a server.
@@ -266,7 +288,7 @@ impl Tools {
         let (server, tool) = (server.to_owned(), tool.to_owned());
         let call = async move {
             let result = servers.call(&server, &tool, args, bound).await?;
-            Ok(ToolOutput { result, findings: Vec::new() })
+            Ok(ToolOutput::of(result))
         };
         // The server's own bound is first, so that a server that hangs is noticed.
         dispatch::bounded(&name, bound + SERVER_GRACE, call).await

@@ -259,6 +259,11 @@ impl Endpoint {
         })
     }
 
+    /// What it would answer.
+    pub fn answer(&self, request: &Request) -> Reply {
+        (self.state.answering)(request)
+    }
+
     /// Where it answers, without a path.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
