@@ -73,10 +73,12 @@ fn each_fault_ends_the_run_as_what_it_is() {
         let url = if *name == "nobody" { nobody() } else { endpoint.url() };
         // three of them end by the time of the request, one by that of the run
         let own = if *name == "stall" { "10s" } else { "1s" };
+        // much to write down, on a machine that may be busy
+        let whole = if name.starts_with("ten-thousand") { "timeout = \"20s\"\n" } else { "" };
         toml += &format!(
             "[models.{name}]\nprovider = \"openai-compatible\"\nmodel = \"m\"\nbase_url = \"{}\"\n\
              request_timeout = \"{own}\"\nprice = {{ input = 1.0, output = 1.0 }}\n\
-             [agents.{name}]\nquery = \"Go.\"\nmodel = \"{name}\"\ntools = [\"recall\"]\n",
+             [agents.{name}]\nquery = \"Go.\"\nmodel = \"{name}\"\ntools = [\"recall\"]\n{whole}",
             url
         );
         endpoints.push(endpoint);
@@ -97,7 +99,10 @@ fn each_fault_ends_the_run_as_what_it_is() {
             "{name}: {view:#}"
         );
         assert_eq!(view["result"], Value::Null, "{name}");
-        assert!(view["duration_ms"].as_u64().expect("a duration") < 4000, "{name}: {view:#}");
+        assert!(
+            name.starts_with("ten-thousand") || view["duration_ms"].as_u64().expect("a duration") < 4000,
+            "{name}: {view:#}"
+        );
         let error = told(view, "background_task_error");
         assert_eq!(error.len(), 1, "{name}: {view:#}");
         assert_eq!(

@@ -179,3 +179,59 @@ fn a_cancel_ends_a_request_and_a_call_at_once() {
     books_agree(&daemon, &[&first, &second]);
     assert_eq!(daemon.call("get_agent_status", json!({"agent_id": "a"}))["error_count"], 0, "no failure");
 }
+
+#[test]
+fn a_fallback_gets_what_the_first_model_has_left() {
+    let first = Endpoint::script([Reply::status(502, "oh")]);
+    let other = Endpoint::script([Reply::text("from the other").using(Used {
+        input: 100,
+        cached: 0,
+        output: 3000,
+        thoughts: 0,
+    })]);
+    let fleet = with_fallback(&first.url(), &other)
+        .replace("price = {", "max_output_tokens = 6000\nprice = {")
+        .replace("query = ", "total_tokens_limit = 10000\nquery = ");
+    let daemon = Daemon::start(&fleet);
+    let view = run(&daemon);
+    // the first request is charged whole: nobody knows what it cost
+    let asked = |endpoint: &Endpoint| {
+        let request = endpoint.requests().remove(0).json;
+        request["max_completion_tokens"].as_u64().or(request["max_tokens"].as_u64()).expect("a bound")
+    };
+    assert_eq!(asked(&first), 6000);
+    assert!(asked(&other) < 4000, "{}", asked(&other));
+    let usage = &view["usage"];
+    let tokens =
+        usage["input_tokens"].as_u64().expect("tokens") + usage["output_tokens"].as_u64().expect("tokens");
+    assert!(tokens <= 10_000, "{view:#}");
+}
+
+#[test]
+fn a_refusal_is_not_asked_for_again() {
+    let endpoint = Endpoint::script([Reply::refusal("I won't.")]);
+    let daemon = Daemon::start(&agent(&endpoint, "retry = { max = 2, initial = \"10ms\" }"));
+    let view = run(&daemon);
+    assert_eq!((&view["status"], &view["error"]["kind"]), (&json!("failed"), &json!("provider")), "{view:#}");
+    assert_eq!((&view["attempt"], endpoint.requests().len()), (&json!(1), 1));
+}
+
+#[test]
+fn what_a_gate_gave_is_seen_also_when_a_later_attempt_succeeds() {
+    let endpoint = Endpoint::script([Reply::status(503, "busy"), Reply::text("told")]);
+    let keys = "interval = 1\nretry = { max = 2, initial = \"10ms\" }\n\
+        gate = { tool = \"db\", args = { statement = \"all\" }, novel_by = [\"id\"] }";
+    let tools = "[tools.db]\ntype = \"sql\"\nurl = \"sqlite:app.db\"\nmode = \"read_only\"\n\
+        statements = { all = \"SELECT id FROM news\" }\n";
+    let daemon = Daemon::with("");
+    let database = rusqlite::Connection::open(daemon.path("app.db")).expect("it opens");
+    database.execute_batch("CREATE TABLE news(id); INSERT INTO news VALUES (1), (2)").expect("SQL");
+    daemon.configure(&format!("{}{tools}", agent(&endpoint, keys)));
+    let mut daemon = daemon;
+    daemon.up();
+    let done = daemon.until("background_task_completed", "a");
+    assert_eq!(done["payload"]["result"], "told", "{done}");
+    let skipped = daemon.until("background_slot_skipped", "a");
+    assert_eq!(skipped["payload"]["verdict"], "skipped_gate", "{skipped}");
+    assert_eq!(endpoint.requests().len(), 2, "nothing is told twice");
+}

@@ -37,16 +37,21 @@ fn refused(rows: &[Value]) -> usize {
     refused
 }
 
-/// A full house: as many requests under way as the budget holds, and all other runs refused.
+/// A full house: as many requests under way as the budget holds, and all other runs wait for one of
+/// them to have its end.
 fn crowd(daemon: &Daemon, endpoint: &Endpoint) -> usize {
     let mut client = daemon.client();
     for _ in 0..RUNS {
         client.call("run_agent", json!({"agent_id": "a"}));
     }
     let under_way = wait_for("a full house", || {
-        let (asked, rows) = (endpoint.requests().len(), ended(daemon).len());
-        (asked > 0 && asked + rows == RUNS).then_some(asked)
+        let running = daemon.call("list_runs", json!({"agent_id": "a", "status": "running", "limit": RUNS}));
+        let (asked, held) = (endpoint.requests().len(), held(daemon));
+        // nothing more fits, and what is held was sent
+        let is_full = held + 0.0022 > BUDGET && (held / 0.0022).floor() as usize <= asked;
+        (is_full && running.as_array().is_some_and(|rows| rows.len() == RUNS)).then_some(asked)
     });
+    assert!(ended(daemon).is_empty(), "what is only held refuses nobody");
     assert!((15..=25).contains(&under_way), "{under_way}");
     assert!(held(daemon) <= BUDGET, "{}", held(daemon));
     under_way
@@ -84,7 +89,9 @@ fn runs_side_by_side_do_not_overspend() {
     let under_way = crowd(&daemon, &endpoint);
     open.store(true, Ordering::SeqCst);
     let rows = wait_for("the end of all runs", || Some(ended(&daemon)).filter(|rows| rows.len() == RUNS));
-    assert_eq!(refused(&rows), RUNS - under_way);
+    // what they left may do for a few more
+    let completed = RUNS - refused(&rows);
+    assert!((under_way..under_way + 5).contains(&completed), "{under_way} {completed}");
     books_agree(&daemon, &rows.iter().collect::<Vec<_>>());
     // until nothing more fits
     while daemon.call("list_runs", json!({"agent_id": "a", "limit": 1}))[0]["status"] == "completed"
