@@ -1,6 +1,7 @@
 //! Measures the real binary, built for release, through its real socket: `cargo bench`.
 //!
 //! Prints one table, in Markdown. `cargo bench -- quick` leaves out the fleet of 100,000 agents.
+mod feeds;
 mod models;
 
 use serde_json::{Value, json};
@@ -25,6 +26,7 @@ fn main() {
     models::runs_per_second();
     models::own_time();
     models::in_flight(1_000);
+    feeds::items_per_second();
     if !quick {
         events_per_second();
         restart(1_000_000);

@@ -289,6 +289,14 @@ fn what_is_odd_is_warned_of() {
             "[agents.a]\ncommand = \"x\"\nretry = { max = 2, initial = \"10m\" }\ntimeout = 60\ntotal_timeout = 90",
             "no retry can fit",
         ),
+        (
+            "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nquery = \"{gate}\"\nmodel = \"m\"\ngate = { tool = \"feed\", args = { urls = [\"http://a.example/\"] } }",
+            "each slot asks the model",
+        ),
+        (
+            "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nquery = \"x\"\nmodel = \"m\"\ngate = { tool = \"feed\", args = { urls = [\"http://a.example/\"] }, novel_by = [\"id\"] }",
+            "is not told what the gate found",
+        ),
     ] {
         let loaded = read(text).unwrap_or_else(|rejected| panic!("{text}: {:?}", rejected.diagnostics));
         assert!(

@@ -114,7 +114,7 @@ fn ids_of(source: &Source<'_>) -> Vec<String> {
             link.filter(|link| titles.get(link).is_none_or(|all| all.len() == 1) && !is_home(feed, link));
         let id = match (guid, own_link) {
             (Some(guid), _) if is_global(guid) => guid.to_owned(),
-            (Some(guid), _) => format!("{}#{guid}", source.url),
+            (Some(guid), _) => format!("{}#{guid}", without_secrets(source.url)),
             (None, Some(link)) => link.to_owned(),
             (None, None) => {
                 let date = item.published.map(|at| at.to_string()).unwrap_or_default();
@@ -135,7 +135,7 @@ fn ids_of(source: &Source<'_>) -> Vec<String> {
 fn hashed(url: &str, text: &str) -> String {
     let hash = Sha256::digest(text.as_bytes());
     let short: String = hash[..12].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{url}#{short}")
+    format!("{}#{short}", without_secrets(url))
 }
 
 /// Is it an id for the whole world, such as `tag:…`, `urn:…` or an address? Others, such as `17`, are
@@ -168,6 +168,20 @@ fn shown(source: &Source<'_>, item: &Item, id: &str, summary: usize) -> Value {
         }
     }
     Value::Object(out)
+}
+
+/// An address as others may see it. Some hold a key, and results go to models and into records.
+pub(super) fn without_secrets(url: &str) -> String {
+    let Some((path, query)) = url.split_once('?') else { return url.to_owned() };
+    let hides = |part: &&str| {
+        let name = part.split('=').next().unwrap_or_default().to_ascii_lowercase();
+        ["token", "key", "secret", "auth", "pass", "sig"].iter().any(|word| name.contains(word))
+    };
+    let shown = query.split('&').map(|part| match part.split_once('=') {
+        Some((name, _)) if hides(&part) => format!("{name}=…"),
+        _ => part.to_owned(),
+    });
+    format!("{path}?{}", shown.collect::<Vec<_>>().join("&"))
 }
 
 /// What people call a source: its title, else its host.
@@ -251,6 +265,23 @@ mod tests {
             |_| {},
         );
         assert_eq!(column(&other, "id"), ["https://a.example/feed#17", "https://b.example/#17"]);
+    }
+
+    #[test]
+    fn keys_in_addresses_stay_where_they_are() {
+        for (url, shown) in [
+            ("https://a.example/f?x=1&access_token=s3cret&y=2", "https://a.example/f?x=1&access_token=…&y=2"),
+            ("https://a.example/f?Key=a=b", "https://a.example/f?Key=…"),
+            ("https://a.example/f?x=1", "https://a.example/f?x=1"),
+            ("https://a.example/token/f", "https://a.example/token/f"),
+        ] {
+            assert_eq!(without_secrets(url), shown);
+        }
+        let found = gathered(
+            &[("https://a.example/f?token=s3cret", feed(vec![item("1", "", "x", 1), item("", "", "y", 1)]))],
+            |_| {},
+        );
+        assert!(!json!(found).to_string().contains("s3cret"), "{found:?}");
     }
 
     #[test]

@@ -244,13 +244,12 @@ fn account(asked: &[(String, Result<Given, String>)]) -> Map<String, Value> {
     let mut sources = Vec::new();
     let mut failures = Vec::new();
     for (url, given) in asked {
-        let failed =
-            |error: &str| json!({"url": text::shorter(url, 300), "error": text::shorter(error, 500)});
+        let shown = shown(url);
+        let failed = |error: &str| json!({"url": shown, "error": text::shorter(error, 500)});
         match given {
             Ok(Given { feed, unchanged }) => {
                 let name = gather::name_of(&Source { url, feed });
-                let mut one =
-                    json!({"url": text::shorter(url, 300), "source": name, "items": feed.items.len()});
+                let mut one = json!({"url": shown, "source": name, "items": feed.items.len()});
                 if *unchanged {
                     one["unchanged"] = true.into();
                 }
@@ -270,18 +269,22 @@ fn account(asked: &[(String, Result<Given, String>)]) -> Map<String, Value> {
     out
 }
 
+fn shown(url: &str) -> String {
+    text::shorter(&gather::without_secrets(url), 300).into_owned()
+}
+
 fn all_failed(asked: &[(String, Result<Given, String>)]) -> String {
     let errors: Vec<String> = asked
         .iter()
-        .filter_map(|(url, given)| Some(format!("{}: {}", text::shorter(url, 300), given.as_ref().err()?)))
+        .filter_map(|(url, given)| Some(format!("{}: {}", shown(url), given.as_ref().err()?)))
         .collect();
-    let shown = errors.iter().take(5).cloned().collect::<Vec<_>>().join("; ");
+    let first = errors.iter().take(5).cloned().collect::<Vec<_>>().join("; ");
     match errors.len() {
-        1 => shown,
+        1 => first,
         count if count > 5 => {
-            format!("none of the {count} sources could be read: {shown}; and {} more", count - 5)
+            format!("none of the {count} sources could be read: {first}; and {} more", count - 5)
         }
-        count => format!("none of the {count} sources could be read: {shown}"),
+        count => format!("none of the {count} sources could be read: {first}"),
     }
 }
 
