@@ -1,6 +1,7 @@
 //! Measures the real binary, built for release, through its real socket: `cargo bench`.
 //!
 //! Prints one table, in Markdown. `cargo bench -- quick` leaves out the fleet of 100,000 agents.
+mod feeds;
 mod health;
 mod models;
 
@@ -30,6 +31,7 @@ fn main() {
     models::own_time();
     models::in_flight(1_000);
     health::probes_per_second();
+    feeds::items_per_second();
     if !quick {
         events_per_second();
         restart(1_000_000);

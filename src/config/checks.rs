@@ -1,5 +1,6 @@
 //! Tool calls, gates and proofs: what they refer to, and whether their arguments fit.
 use super::agents;
+use super::feed_settings;
 use super::keys::{self, PROBES};
 use super::resolve::url;
 use super::walk::{Item, Section};
@@ -110,6 +111,14 @@ pub(super) fn may_be_a_models(item: Item<'_>, fleet: &Fleet) {
             "define [tools.my_checks] with type = \"probe\" and its checks = [ … ], and name that".into(),
         );
     }
+    // a table of that type has its addresses
+    if name == "feed" && !fleet.tools.contains_key(name) {
+        item.refuse_with::<()>(
+            "with `feed` a model would choose addresses itself".into(),
+            "define [tools.news] with type = \"feed\" and urls = [\"https://example.org/feed.xml\"], and name that"
+                .into(),
+        );
+    }
 }
 
 /// Is it laid down what this probe looks at? `None`: it is no probe.
@@ -140,6 +149,7 @@ pub(super) fn tool_call(item: Item<'_>, args: Option<Item<'_>>, fleet: &Fleet) -
             );
         }
         ("system_metrics", Some(args)) => metrics(args)?,
+        ("feed", args) => feed_settings::args(item, args, fleet.tools.get(&tool).map(|spec| &spec.settings))?,
         (_, Some(args)) => {
             args.table()?;
             args.json()

@@ -66,7 +66,7 @@ pub(super) const TOOLS: &[(&str, bool)] = &[
     ("system_metrics", true),
     ("probe", true),
     ("http", true),
-    ("feed", false),
+    ("feed", true),
     ("sql", true),
     ("archive_rows", false),
     ("files", true),
@@ -82,7 +82,7 @@ pub(super) const NEED_SETTINGS: &[&str] = &["http", "sql", "files", "s3", "shell
 
 /// What a `[tools.…]` table may hold, by its `type`. Types that are not listed keep what is typed.
 pub(super) const TOOL_SETTINGS: &[(&str, &[Key])] =
-    &[("http", HTTP), ("sql", SQL), ("files", FILES), ("s3", S3), ("shell", SHELL)];
+    &[("http", HTTP), ("feed", FEED), ("sql", SQL), ("files", FILES), ("s3", S3), ("shell", SHELL)];
 pub(super) const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 pub(super) const HTTP: &[Key] = &[
     key("type", Kind::Word(&["http"]), "the built-in tool"),
@@ -92,6 +92,26 @@ pub(super) const HTTP: &[Key] = &[
     key("headers", Kind::Texts2, "sent with each request, and not on to other hosts"),
     key("max_bytes", Kind::Size, "of an answer; default 1 MiB, at most 8 MiB"),
     key("https_only", Kind::Flag, "true: no plain HTTP, but to private hosts"),
+];
+
+/// What `feed` takes as arguments, too.
+pub(super) const FEED_ARGS: &[Key] = &[
+    key("urls", Kind::Texts, "addresses of RSS, Atom or JSON feeds"),
+    key("max_items", Kind::Whole, "of a result: the newest; default 50"),
+    key("max_per_source", Kind::Whole, "of each source: the newest; default all"),
+    key("since", Kind::Any, "items with an older date are left out: a duration before now, or a time"),
+    key("max_summary", Kind::Whole, "characters of a summary; default 500, at most 2000, 0 for none"),
+];
+pub(super) const FEED: &[Key] = &[
+    key("type", Kind::Word(&["feed"]), "the built-in tool"),
+    FEED_ARGS[0],
+    FEED_ARGS[1],
+    FEED_ARGS[2],
+    FEED_ARGS[3],
+    FEED_ARGS[4],
+    key("headers", Kind::Texts2, "sent to each of `urls`, and not on to other hosts"),
+    key("timeout", Kind::Duration, "one source; default 15 s"),
+    key("max_bytes", Kind::Size, "of one source; default 5 MiB, at most 20 MiB"),
 ];
 
 pub(super) const MODES: &[&str] = &["read_only", "read_write"];

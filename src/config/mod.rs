@@ -6,6 +6,7 @@ mod agents;
 mod checks;
 mod duration;
 mod email;
+mod feed_settings;
 mod http_settings;
 mod keys;
 mod lint;

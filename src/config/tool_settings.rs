@@ -3,6 +3,7 @@
 //!
 //! What the settings mean when a tool is called is the tool's own affair.
 use super::agents;
+use super::feed_settings::feed;
 use super::http_settings::http;
 use super::keys;
 use super::s3_settings::s3;
@@ -14,6 +15,7 @@ use serde_json::{Map, Value, json};
 pub(super) fn resolve(kind: &str, section: &Section<'_>) -> Option<Value> {
     match kind {
         "http" => http(section),
+        "feed" => feed(section),
         "sql" => sql(section),
         "files" => files(section),
         "s3" => s3(section),

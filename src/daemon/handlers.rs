@@ -742,7 +742,8 @@ async fn call_tool(services: &Services, params: CallToolParams) -> Answer {
     let tools = services.tools.lock().expect("no holder panics").clone();
     let began = std::time::Instant::now();
     let args = if params.args.is_null() { json!({}) } else { params.args };
-    match tools.call(&params.tool, &args, &CallContext::default()).await {
+    let context = CallContext { written: Some(args.clone()), ..CallContext::default() };
+    match tools.call(&params.tool, &args, &context).await {
         Ok(output) => value(ToolResultView {
             result: output.result,
             duration_ms: i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX),

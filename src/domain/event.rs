@@ -165,7 +165,7 @@ impl Event {
                     "text": news.text,
                 }),
             ),
-            Fact::McpPinned { seen: None, .. } => return Vec::new(),
+            Fact::FeedKept { .. } | Fact::McpPinned { seen: None, .. } => return Vec::new(),
             Fact::McpPinned { server, tool, trusted, seen } => event(
                 EventType::McpPinChanged,
                 None,

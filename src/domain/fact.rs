@@ -301,6 +301,13 @@ pub enum Fact {
         /// Hash of another one that the server has now. `None`: it has the trusted one.
         seen: Option<String>,
     },
+    /// What a feed had when it was last asked. Has no event.
+    FeedKept {
+        /// A hash of its address, and of what is sent with a request.
+        source: String,
+        /// What.
+        kept: Box<KeptFeed>,
+    },
     /// The answer to a mutation that carried a `request_id`, for a day.
     RequestAnswered {
         /// Chosen by the client.
@@ -308,6 +315,21 @@ pub enum Fact {
         /// The answer: a JSON-RPC result or error.
         answer: String,
     },
+}
+
+/// What is kept of a feed, so that it need not be sent again while it does not change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptFeed {
+    /// The address that answered, after redirects.
+    pub came_from: String,
+    /// Its validators: `ETag` …
+    pub etag: Option<String>,
+    /// … and `Last-Modified`.
+    pub last_modified: Option<String>,
+    /// The items that they stand for, as JSON.
+    pub items: String,
+    /// When it was last known to be in use.
+    pub at: Timestamp,
 }
 
 /// A change of what is wanted of an agent.

@@ -16,6 +16,7 @@ mod ids;
 mod incident;
 mod json_schema;
 mod nearest;
+pub mod novelty;
 mod object_key;
 mod price;
 mod run;
@@ -39,7 +40,7 @@ pub use chat::{
 pub use cron::{CronError, CronSchedule};
 pub use event::{Event, EventType};
 pub use fact::{
-    AgentChange, AgentRecord, CircuitRecord, Counters, Entry, Fact, LastRun, OutputChunk, Process,
+    AgentChange, AgentRecord, CircuitRecord, Counters, Entry, Fact, KeptFeed, LastRun, OutputChunk, Process,
     ProcessRole, RunRecord, Stream,
 };
 pub use fleet::{

@@ -34,6 +34,8 @@ pub enum Said {
         untrusted: bool,
         /// As in [`Step::Begun`].
         seen: Vec<String>,
+        /// As in [`Step::Begun`].
+        gate: Option<String>,
     },
     /// A request is about to be sent; its worst case is held back from the budgets.
     Held {

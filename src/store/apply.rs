@@ -151,6 +151,7 @@ fn write(db: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
         Fact::McpPinned { server, tool, trusted, seen } => {
             super::talk::pinned(db, server, tool, trusted, seen.as_deref())?;
         }
+        Fact::FeedKept { source, kept } => super::talk::feed_kept(db, source, kept)?,
         Fact::RequestAnswered { request_id, answer } => {
             // where it tells the newest event, that is the one of this very moment
             db.prepare_cached(

@@ -14,6 +14,7 @@ pub use mcp::Servers;
 mod blocking;
 mod catalog;
 mod dispatch;
+mod feed;
 mod files;
 mod http;
 pub mod mcp;
@@ -76,6 +77,10 @@ pub struct CallContext {
     pub idempotency_key: Option<String>,
     /// For tools that keep something for the agent.
     pub store: Option<Store>,
+    /// The arguments as a person wrote them, before their places were filled. `None`: a model chose them.
+    pub written: Option<Value>,
+    /// Of a gate: fields that tell its items apart. What the agent has seen of them is of no use to it.
+    pub novel_by: Vec<String>,
     /// The caller has read data from outside: what it says now may come from there.
     pub untrusted: bool,
 }

@@ -48,6 +48,7 @@ fn lists_what_there_is_and_what_is_not() {
         let is_here = matches!(
             tool.name.as_str(),
             "http"
+                | "feed"
                 | "shell"
                 | "files"
                 | "s3"
