@@ -117,6 +117,7 @@ pub(super) fn tool_call(item: Item<'_>, args: Option<Item<'_>>, fleet: &Fleet) -
                 "args = { checks = [{ type = \"disk\", path = \"/\" }] }".into(),
             );
         }
+        ("archive_rows", args) if !fleet.tools.contains_key(&tool) => archive_args(item, args, fleet)?,
         ("system_metrics", Some(args)) => metrics(args)?,
         (_, Some(args)) => {
             args.table()?;
@@ -125,6 +126,19 @@ pub(super) fn tool_call(item: Item<'_>, args: Option<Item<'_>>, fleet: &Fleet) -
         (_, None) => json!({}),
     };
     Some(ToolCallSpec { tool, args })
+}
+
+/// An archive that no table describes: its settings are the arguments.
+fn archive_args(item: Item<'_>, args: Option<Item<'_>>, fleet: &Fleet) -> Option<Value> {
+    let Some(args) = args else {
+        return item.refuse_with(
+            "`archive_rows` needs `args`, or a table of its own".into(),
+            "define [tools.my_archive] with type = \"archive_rows\", and name that".into(),
+        );
+    };
+    let keys: Vec<keys::Key> = keys::ARCHIVE.iter().filter(|key| key.name != "type").copied().collect();
+    let section = args.section(&keys)?;
+    super::tool_settings::resolve("archive_rows", &section, &fleet.tools)
 }
 
 fn metrics(item: Item<'_>) -> Option<Value> {

@@ -1,8 +1,8 @@
 //! What tools there are: names, effects, sentences, schemas. A tool without [`Runs`] is not in this
 //! version; it is listed so that people and `check` can say so instead of "unknown".
 use super::{
-    Call, Effect, Entry, ToolError, ToolInfo, ToolOutput, files, http, notes, probe, report, shell, sql,
-    system_metrics,
+    Call, Effect, Entry, ToolError, ToolInfo, ToolOutput, archive, files, http, notes, probe, report, shell,
+    sql, system_metrics,
 };
 use crate::domain::{ReadsWhen, ToolSpec};
 use serde_json::{Map, Value, json};
@@ -20,6 +20,7 @@ pub(super) enum Runs {
     Sql,
     Shell,
     Files,
+    ArchiveRows,
 }
 
 /// What an instance of a tool is, by its settings.
@@ -54,6 +55,7 @@ impl Runs {
             Self::Sql => sql::about(settings),
             Self::Shell => shell::about(settings),
             Self::Files => files::about(settings),
+            Self::ArchiveRows => archive::about(settings),
         }
     }
 
@@ -74,6 +76,7 @@ impl Runs {
             Self::Sql => sql::call(call).await,
             Self::Shell => shell::call(call).await,
             Self::Files => files::call(call).await,
+            Self::ArchiveRows => archive::call(call).await,
         }
     }
 }
@@ -108,7 +111,7 @@ const BUILT_INS: &[(&str, Effect, Option<Runs>, &str)] = &[
     (
         "archive_rows",
         Effect::Idempotent,
-        None,
+        Some(Runs::ArchiveRows),
         "Moves old rows of a table to cheaper storage: copies, verifies, then deletes, chunk by chunk.",
     ),
     (

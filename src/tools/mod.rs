@@ -3,14 +3,18 @@
 //!
 //! Whether an agent may call a tool, and what its result is good for, is decided elsewhere.
 use crate::domain::{AgentId, Effect, Finding, Fleet, ReadsWhen, RunId, ToolDef, ToolOffer, nearest};
+use crate::secret;
 use crate::store::Store;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
 
+pub use archive::{Ask as ArchiveAsk, Range as ArchiveRange};
 pub use mcp::Servers;
 
+mod archive;
 mod blocking;
 mod catalog;
 mod dispatch;
@@ -75,6 +79,25 @@ pub struct CallContext {
     pub idempotency_key: Option<String>,
     /// For tools that keep something for the agent.
     pub store: Option<Store>,
+    /// For tools that take long: where they say how far they are.
+    pub progress: Option<Progress>,
+}
+
+/// Takes lines that say how far a call is. Who makes it reads them from the other end.
+#[derive(Clone)]
+pub struct Progress(mpsc::Sender<String>);
+
+impl Progress {
+    /// With the end that lines come out of.
+    pub fn new() -> (Self, mpsc::Receiver<String>) {
+        let (send, lines) = mpsc::channel(LINES_WAITING);
+        (Self(send), lines)
+    }
+
+    /// Says a line. Where nobody keeps up with reading, it is left out.
+    fn say(&self, line: &str) {
+        let _ = self.0.try_send(secret::redact(line).into_owned());
+    }
 }
 
 /// What a tool gave.
@@ -165,6 +188,32 @@ struct Call {
 }
 
 impl Tools {
+    /// Does a call of this tool move as much as its time allows, so that it should be given all there is?
+    pub fn takes_all_time(&self, name: &str) -> bool {
+        self.entries.get(name).is_some_and(|entry| entry.runs == Some(catalog::Runs::ArchiveRows))
+    }
+
+    /// Asks an archive: a tool of type `archive_rows`, or that tool itself with the settings in `args`.
+    pub async fn ask_archive(
+        &self,
+        name: &str,
+        args: &Value,
+        ask: &ArchiveAsk,
+        bound: Duration,
+    ) -> Result<Value, ToolError> {
+        let entry = self.find(name)?;
+        if entry.runs != Some(catalog::Runs::ArchiveRows) {
+            return Err(ToolError::Arguments(format!(
+                "tool `{name}` is no archive: name one of type archive_rows"
+            )));
+        }
+        let settings =
+            if entry.settings.is_object() { entry.settings.clone() } else { Arc::new(args.clone()) };
+        let ask = ask.clone();
+        let call = async move { archive::ask(&settings, &ask, bound).await.map(ToolOutput::of) };
+        dispatch::bounded(name, bound, call).await.map(|output| output.result)
+    }
+
     /// The built-in tools, the instances that the fleet configures, and MCP servers of its own.
     pub fn new(fleet: &Fleet) -> Self {
         Self::with_servers(fleet, Servers::new(fleet, None, Arc::default()))
@@ -277,6 +326,9 @@ impl Tools {
         }))
     }
 }
+
+/// Lines of progress that wait to be read.
+const LINES_WAITING: usize = 64;
 
 /// What an MCP server's call may take longer than its bound, to say why it failed.
 const SERVER_GRACE: Duration = Duration::from_secs(2);

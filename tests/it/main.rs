@@ -1,5 +1,6 @@
 //! One test binary: it links once. Each file is a room; `support` and `checker` are shared.
 mod agents;
+mod archive;
 mod calendar;
 mod checker;
 mod cli;

@@ -1,0 +1,68 @@
+//! Where objects lie: a folder, or a bucket of S3-compatible storage. Names are flat, or stand under
+//! `pending/` or `unclaimed/`.
+use super::failed;
+use crate::tools::ToolError;
+use folder::Folder;
+
+mod folder;
+
+/// A place for objects.
+pub(super) enum Shelf {
+    Folder(Folder),
+}
+
+impl Shelf {
+    /// The place, for people: where it is.
+    pub(super) fn place(&self) -> String {
+        match self {
+            Self::Folder(folder) => folder.place(),
+        }
+    }
+
+    /// Makes sure that it can be used, and removes what broken-off writes have left.
+    pub(super) async fn prepare(&self) -> Result<(), ToolError> {
+        match self {
+            Self::Folder(folder) => folder.prepare().await,
+        }
+    }
+
+    /// Writes an object, whole or not at all; it is durable when this returns.
+    pub(super) async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), ToolError> {
+        match self {
+            Self::Folder(folder) => folder.put(name, bytes).await,
+        }
+    }
+
+    /// Reads an object; `None`: there is none.
+    pub(super) async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, ToolError> {
+        match self {
+            Self::Folder(folder) => folder.get(name).await,
+        }
+    }
+
+    /// Names right under `below` (empty, or `pending/`), sorted, without it.
+    pub(super) async fn list(&self, below: &str) -> Result<Vec<String>, ToolError> {
+        match self {
+            Self::Folder(folder) => folder.list(below).await,
+        }
+    }
+
+    /// Removes an object, if it is there.
+    pub(super) async fn delete(&self, name: &str) -> Result<(), ToolError> {
+        match self {
+            Self::Folder(folder) => folder.delete(name).await,
+        }
+    }
+
+    /// Reads an object that must be there.
+    pub(super) async fn fetch(&self, name: &str) -> Result<Vec<u8>, ToolError> {
+        self.get(name).await?.ok_or_else(|| failed(&format!("{}: {name} is missing", self.place())))
+    }
+}
+
+impl Shelf {
+    /// In this folder.
+    pub(super) fn folder(path: &str) -> Self {
+        Self::Folder(Folder::new(path))
+    }
+}
