@@ -231,7 +231,14 @@ fn destination(item: Item<'_>, section: &Section<'_>, tools: &Tools) -> Option<M
             out.insert("folder".into(), folder.file.expand(text, folder.span()).display().to_string().into());
         }
         "s3" => {
-            let settings = named(section.get("s3")?, "s3", tools)?;
+            let item = section.get("s3")?;
+            let settings = named(item, "s3", tools)?;
+            if settings.get("mode").and_then(Value::as_str) == Some("read_only") {
+                return item.refuse_with(
+                    format!("tool `{}` only reads", item.text().unwrap_or("")),
+                    "define another one with mode = \"read_write\"; agents need not be given it".into(),
+                );
+            }
             out.insert("s3".into(), settings.clone());
             if let Some(prefix) = section.text("prefix") {
                 out.insert("prefix".into(), prefix.trim_matches('/').into());

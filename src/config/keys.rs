@@ -70,7 +70,7 @@ pub(super) const TOOLS: &[(&str, bool)] = &[
     ("sql", true),
     ("archive_rows", true),
     ("files", true),
-    ("s3", false),
+    ("s3", true),
     ("shell", true),
     ("remember", true),
     ("recall", true),
@@ -78,11 +78,17 @@ pub(super) const TOOLS: &[(&str, bool)] = &[
 ];
 
 /// Built-in tools that do nothing without settings: they are used by a `[tools.…]` table only.
-pub(super) const NEED_SETTINGS: &[&str] = &["http", "sql", "files", "shell"];
+pub(super) const NEED_SETTINGS: &[&str] = &["http", "sql", "files", "s3", "shell"];
 
 /// What a `[tools.…]` table may hold, by its `type`. Types that are not listed keep what is typed.
-pub(super) const TOOL_SETTINGS: &[(&str, &[Key])] =
-    &[("http", HTTP), ("sql", SQL), ("files", FILES), ("shell", SHELL), ("archive_rows", ARCHIVE)];
+pub(super) const TOOL_SETTINGS: &[(&str, &[Key])] = &[
+    ("http", HTTP),
+    ("sql", SQL),
+    ("files", FILES),
+    ("s3", S3),
+    ("shell", SHELL),
+    ("archive_rows", ARCHIVE),
+];
 pub(super) const UNITS: &[&str] = &["seconds", "milliseconds", "microseconds"];
 pub(super) const ARCHIVE: &[Key] = &[
     key("type", Kind::Word(&["archive_rows"]), "the built-in tool"),
@@ -142,6 +148,28 @@ pub(super) const FILES: &[Key] = &[
     key("roots", Kind::Texts, "folders; nothing outside them is reached"),
     key("mode", Kind::Word(MODES), "read_only (default) or read_write"),
     key("max_bytes", Kind::Size, "read or written by one call; default 100 KiB"),
+];
+pub(super) const S3: &[Key] = &[
+    key("type", Kind::Word(&["s3"]), "the built-in tool"),
+    key("endpoint", Kind::Text, "address of the server; default: Amazon's in this region"),
+    key("region", Kind::Text, "default us-east-1"),
+    key("bucket", Kind::Text, "nothing outside it is reached"),
+    key("prefix", Kind::Text, "a folder of keys; nothing outside it is reached"),
+    key("access_key_id", Kind::TextOrSecret, "credentials: their name; without any, nothing is signed"),
+    key("secret_access_key", Kind::Secret, "credentials: their secret"),
+    key("session_token", Kind::Secret, "credentials that were lent: their token"),
+    key(
+        "path_style",
+        Kind::Flag,
+        "true: the bucket in the path; false: in the host; default: in the host at Amazon, else in the path",
+    ),
+    key("mode", Kind::Word(MODES), "read_only (default) or read_write"),
+    key(
+        "max_bytes",
+        Kind::Size,
+        "of an object, read or written by one call; default 100 KiB, at most 64 MiB",
+    ),
+    key("timeout", Kind::Duration, "one operation with its tries; default 30 s"),
 ];
 pub(super) const SHELL: &[Key] = &[
     key("type", Kind::Word(&["shell"]), "the built-in tool"),

@@ -12,6 +12,7 @@ mod lint;
 mod paths;
 mod render;
 mod resolve;
+mod s3_settings;
 mod schema;
 mod tool_settings;
 mod walk;

@@ -136,6 +136,27 @@ fn bad_files_are_refused_where_they_are_bad() {
         ("[notify.n]\ntype = \"webhook\"", 1, "needs `url`"),
         ("[tools.t]\ntype = \"sqlite\"", 2, "can't be"),
         ("[agents.a]\ntool = \"http\"", 2, "does nothing without settings"),
+        ("[tools.t]\ntype = \"s3\"", 1, "needs `bucket`"),
+        ("[tools.t]\ntype = \"s3\"\nbucket = \"a/b\"", 3, "can't be a bucket"),
+        ("[tools.t]\ntype = \"s3\"\nbucket = \"b\"\nregion = \"Europe, west\"", 4, "can't be a region"),
+        ("[tools.t]\ntype = \"s3\"\nbucket = \"b\"\nprefix = \"a/../b\"", 4, "`..`"),
+        ("[tools.t]\ntype = \"s3\"\nbucket = \"b\"\nprefix = \"/a\"", 4, "begins with a slash"),
+        ("[tools.t]\ntype = \"s3\"\nbucket = \"b\"\nendpoint = \"s3.example.org\"", 4, "begins with http"),
+        (
+            "[tools.t]\ntype = \"s3\"\nbucket = \"b\"\nendpoint = \"https://id:key@s3.example.org\"",
+            4,
+            "must not stand in an address",
+        ),
+        (
+            "[tools.t]\ntype = \"s3\"\nbucket = \"b\"\nendpoint = \"https://s3.example.org/?x\"",
+            4,
+            "of the server alone",
+        ),
+        ("[tools.t]\ntype = \"s3\"\nbucket = \"b\"\nsecret_access_key = \"AbC\"", 4, "must not stand"),
+        ("[tools.t]\ntype = \"s3\"\nbucket = \"b\"\naccess_key_id = \"A\"", 1, "needs `secret_access_key`"),
+        ("[tools.t]\ntype = \"s3\"\nbucket = \"b\"\nmode = \"read_write\"", 1, "needs `access_key_id`"),
+        ("[tools.t]\ntype = \"s3\"\nbucket = \"b\"\nmax_bytes = \"1GiB\"", 4, "at most 64MiB"),
+        ("[tools.t]\ntype = \"s3\"\nbucket = \"b\"\nbuckets = \"b\"", 4, "did you mean `bucket`?"),
         ("[tools.t]\ntype = \"http\"", 1, "needs `hosts`"),
         ("[tools.t]\ntype = \"http\"\nhosts = []", 3, "is empty"),
         ("[tools.t]\ntype = \"http\"\nhosts = \"example.org\"", 3, "must be a list"),
@@ -217,7 +238,7 @@ fn all_errors_are_found_in_one_go() {
 fn what_is_odd_is_warned_of() {
     for (text, part) in [
         ("[agents.a]\nat = \"2020-01-01T00:00:00Z\"\ncommand = \"x\"", "has passed"),
-        ("[agents.a]\ntool = \"s3\"\nargs = { list = \"/\" }", "not available in this version"),
+        ("[agents.a]\ntool = \"archive_rows\"", "not available in this version"),
         ("[agents.a]\ninterval = 10\noverlap = \"parallel\"\ncommand = \"x\"", "pile up"),
         ("[agents.a]\ncron = \"30 2 * * *\"\ntimezone = \"Europe/Berlin\"\ncommand = \"x\"", "comes twice"),
         (

@@ -6,6 +6,7 @@ use super::agents;
 use super::archive_settings::archive;
 use super::http_settings::http;
 use super::keys;
+use super::s3_settings::s3;
 use super::walk::{Item, Section};
 use crate::domain::{TextOrSecret, ToolSpec};
 use serde_json::{Map, Value, json};
@@ -21,6 +22,7 @@ pub(super) fn resolve(
         "http" => http(section),
         "sql" => sql(section),
         "files" => files(section),
+        "s3" => s3(section),
         "shell" => shell(section),
         "archive_rows" => archive(section, tools),
         _ => None,
@@ -40,8 +42,8 @@ pub(super) fn needs<'a>(section: &Section<'a>, kind: &str, key: &'a str, example
     found
 }
 
-/// What two tools have in common, and what is left out when it is not given.
-fn common(section: &Section<'_>, out: &mut Map<String, Value>) {
+/// What several tools have in common, and what is left out when it is not given.
+pub(super) fn common(section: &Section<'_>, out: &mut Map<String, Value>) {
     if let Some(span) = section.positive("timeout") {
         out.insert("timeout".into(), span.as_secs_f64().into());
     }
@@ -52,7 +54,7 @@ fn common(section: &Section<'_>, out: &mut Map<String, Value>) {
     }
 }
 
-fn mode(section: &Section<'_>, out: &mut Map<String, Value>) -> bool {
+pub(super) fn mode(section: &Section<'_>, out: &mut Map<String, Value>) -> bool {
     let at = section.word("mode", keys::MODES).unwrap_or(0);
     out.insert("mode".into(), keys::MODES[at].into());
     at == 1

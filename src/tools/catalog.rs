@@ -1,8 +1,8 @@
 //! What tools there are: names, effects, sentences, schemas. A tool without [`Runs`] is not in this
 //! version; it is listed so that people and `check` can say so instead of "unknown".
 use super::{
-    Call, Effect, Entry, ToolError, ToolInfo, ToolOutput, archive, files, http, notes, probe, report, shell,
-    sql, system_metrics,
+    Call, Effect, Entry, ToolError, ToolInfo, ToolOutput, archive, files, http, notes, probe, report, s3,
+    shell, sql, system_metrics,
 };
 use crate::domain::{ReadsWhen, ToolSpec};
 use serde_json::{Map, Value, json};
@@ -21,6 +21,7 @@ pub(super) enum Runs {
     Shell,
     Files,
     ArchiveRows,
+    S3,
 }
 
 /// What an instance of a tool is, by its settings.
@@ -56,6 +57,7 @@ impl Runs {
             Self::Shell => shell::about(settings),
             Self::Files => files::about(settings),
             Self::ArchiveRows => archive::about(settings),
+            Self::S3 => s3::about(settings),
         }
     }
 
@@ -77,6 +79,7 @@ impl Runs {
             Self::Shell => shell::call(call).await,
             Self::Files => files::call(call).await,
             Self::ArchiveRows => archive::call(call).await,
+            Self::S3 => s3::call(call).await,
         }
     }
 }
@@ -120,7 +123,12 @@ const BUILT_INS: &[(&str, Effect, Option<Runs>, &str)] = &[
         Some(Runs::Files),
         "Lists, reads, writes and appends files under allowed folders.",
     ),
-    ("s3", Effect::Effect, None, "Lists, gets and puts objects of S3-compatible storage."),
+    (
+        "s3",
+        Effect::Effect,
+        Some(Runs::S3),
+        "Lists, gets and puts objects of S3-compatible storage, in an allowed bucket.",
+    ),
     (
         "shell",
         Effect::Effect,

@@ -24,6 +24,7 @@
 //! For rows that go to another table see `tables`.
 use super::{Call, Effect, ToolError, ToolOutput, catalog::About, settings};
 use crate::domain::{SecretRef, TextOrSecret};
+use crate::tools::s3;
 use objects::Objects;
 use row::Unit;
 use serde_json::{Value, json};
@@ -67,6 +68,7 @@ pub(super) struct Settings {
 /// Where rows go.
 enum Destination {
     Folder(String),
+    Bucket(Box<s3::Settings>, String),
 }
 
 /// What an instance is.
@@ -128,7 +130,7 @@ impl Settings {
             },
             older_than: settings::span(from, "older_than")?,
             only: only.into_iter().flatten().map(|(name, value)| (name.clone(), values(value))).collect(),
-            to: Destination::Folder(settings::text(to, "folder")?.to_owned()),
+            to: Destination::of(to)?,
             chunk_rows: settings::whole(value, "chunk_rows").unwrap_or(CHUNK_ROWS).max(1),
             max_rows: settings::whole(value, "max_rows").map(|most| most as u64),
             max_time: settings::span(value, "max_time"),
@@ -146,11 +148,22 @@ impl Settings {
         Filter { before: Some(before), from: None, only: self.only.clone() }
     }
 
-    fn objects(&self) -> Objects {
+    async fn objects(&self) -> Result<Objects, ToolError> {
         let shelf = match &self.to {
             Destination::Folder(path) => Shelf::folder(path),
+            Destination::Bucket(settings, prefix) => Shelf::bucket(settings, prefix).await?,
         };
-        Objects { shelf, level: self.level }
+        Ok(Objects { shelf, level: self.level })
+    }
+}
+
+impl Destination {
+    fn of(to: &Value) -> Option<Self> {
+        if let Some(bucket) = to.get("s3") {
+            let prefix = settings::text(to, "prefix").unwrap_or_default().to_owned();
+            return Some(Self::Bucket(Box::new(s3::Settings::of(bucket)?), prefix));
+        }
+        settings::text(to, "folder").map(|folder| Self::Folder(folder.to_owned()))
     }
 }
 

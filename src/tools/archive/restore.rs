@@ -59,7 +59,7 @@ pub(super) async fn answer(
     began: Instant,
     bound: Duration,
 ) -> Result<Value, ToolError> {
-    let objects = settings.objects();
+    let objects = settings.objects().await?;
     match ask {
         Ask::List => list(&objects).await,
         Ask::Verify => verify(&objects).await,

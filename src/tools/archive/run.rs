@@ -67,7 +67,7 @@ pub(super) async fn run(
     let mut db = source::open(&settings.from, time.hard).await?;
     let table = db.table(&settings.table).await?;
     db.lock(&settings.table.table).await?;
-    let objects = settings.objects();
+    let objects = settings.objects().await?;
     objects.claim(&table.about).await?;
     let mended = objects.mend(&db, &table).await?;
     let teller = Teller::new(progress, began);

@@ -2,13 +2,17 @@
 //! `pending/` or `unclaimed/`.
 use super::failed;
 use crate::tools::ToolError;
+use crate::tools::s3::Settings as Bucket;
 use folder::Folder;
+use s3::S3;
 
 mod folder;
+mod s3;
 
 /// A place for objects.
 pub(super) enum Shelf {
     Folder(Folder),
+    S3(S3),
 }
 
 impl Shelf {
@@ -16,6 +20,7 @@ impl Shelf {
     pub(super) fn place(&self) -> String {
         match self {
             Self::Folder(folder) => folder.place(),
+            Self::S3(bucket) => bucket.place(),
         }
     }
 
@@ -23,6 +28,7 @@ impl Shelf {
     pub(super) async fn prepare(&self) -> Result<(), ToolError> {
         match self {
             Self::Folder(folder) => folder.prepare().await,
+            Self::S3(bucket) => bucket.prepare().await,
         }
     }
 
@@ -30,6 +36,7 @@ impl Shelf {
     pub(super) async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), ToolError> {
         match self {
             Self::Folder(folder) => folder.put(name, bytes).await,
+            Self::S3(bucket) => bucket.put(name, bytes).await,
         }
     }
 
@@ -37,6 +44,7 @@ impl Shelf {
     pub(super) async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, ToolError> {
         match self {
             Self::Folder(folder) => folder.get(name).await,
+            Self::S3(bucket) => bucket.get(name).await,
         }
     }
 
@@ -44,6 +52,7 @@ impl Shelf {
     pub(super) async fn list(&self, below: &str) -> Result<Vec<String>, ToolError> {
         match self {
             Self::Folder(folder) => folder.list(below).await,
+            Self::S3(bucket) => bucket.list(below).await,
         }
     }
 
@@ -51,6 +60,7 @@ impl Shelf {
     pub(super) async fn delete(&self, name: &str) -> Result<(), ToolError> {
         match self {
             Self::Folder(folder) => folder.delete(name).await,
+            Self::S3(bucket) => bucket.delete(name).await,
         }
     }
 
@@ -64,5 +74,10 @@ impl Shelf {
     /// In this folder.
     pub(super) fn folder(path: &str) -> Self {
         Self::Folder(Folder::new(path))
+    }
+
+    /// In this bucket, under a prefix of ours.
+    pub(super) async fn bucket(settings: &Bucket, prefix: &str) -> Result<Self, ToolError> {
+        S3::open(settings, prefix).await.map(Self::S3)
     }
 }
