@@ -9,6 +9,7 @@ use std::time::Duration;
 mod check;
 mod crash;
 mod daemon;
+mod postgres;
 mod sqlite;
 
 /// A configuration's tools.

@@ -12,6 +12,7 @@ mod layers;
 mod llm;
 mod mcp;
 mod moto;
+mod postgres;
 mod programs;
 mod s3;
 mod simulation;

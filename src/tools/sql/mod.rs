@@ -14,9 +14,9 @@ mod decode;
 mod encode;
 mod functions;
 mod guard;
-mod link;
+pub(super) mod link;
 mod names;
-mod postgres;
+pub(super) mod postgres;
 mod rows;
 mod sqlite;
 

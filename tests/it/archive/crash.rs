@@ -29,11 +29,11 @@ async fn child() {
     println!("{}", result.expect("it works"));
 }
 
-fn start(place: &Place, job: &str, die_at: Option<&str>) -> Child {
+fn start(folder: &Path, job: &str, die_at: Option<&str>) -> Child {
     let mut command = Command::new(std::env::current_exe().expect("our program"));
     command
         .args(["--exact", "archive::crash::child", "--nocapture", "--test-threads", "1"])
-        .env(JOB, format!("{}|{job}", place.folder.path().display()))
+        .env(JOB, format!("{}|{job}", folder.display()))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
@@ -45,7 +45,14 @@ fn start(place: &Place, job: &str, die_at: Option<&str>) -> Child {
 
 /// Runs a job that ends at this step; was it reached?
 fn dies(place: &Place, job: &str, step: &str) -> bool {
-    let status = start(place, job, Some(step)).wait().expect("a child");
+    dies_in(place.folder.path(), job, step)
+}
+
+/// The same with any folder that holds an `agents.toml`.
+pub(super) fn dies_in(folder: &Path, job: &str, step: &str) -> bool {
+    use std::os::unix::process::ExitStatusExt;
+    let status = start(folder, job, Some(step)).wait().expect("a child");
+    assert!(status.success() || status.signal() == Some(9), "the child failed: {status}");
     !status.success()
 }
 
@@ -124,7 +131,7 @@ async fn killed_at_any_instant_no_row_is_lost_or_doubled() {
     let mut killed = 0;
     // from early in the start to the middle of the work, so that each instant of it is met
     while killed < 60 {
-        let mut child = start(&place, "archive", None);
+        let mut child = start(place.folder.path(), "archive", None);
         std::thread::park_timeout(pause);
         if child.try_wait().expect("a child").is_some() {
             break;

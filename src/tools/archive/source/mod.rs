@@ -7,10 +7,12 @@ use crate::domain::{SecretRef, TextOrSecret, nearest};
 use crate::secret;
 use crate::tools::{ToolError, sql};
 use jiff::Timestamp;
+use postgres::Postgres;
 use serde_json::Value;
 use sqlite::Sqlite;
 use std::time::{Duration, Instant};
 
+mod postgres;
 mod sqlite;
 
 /// Where a database is.
@@ -130,6 +132,7 @@ pub(super) struct Put {
 /// An open database. It is ours for as long as this lives, as far as archives go.
 pub(super) enum Db {
     Sqlite(Sqlite),
+    Postgres(Box<Postgres>),
 }
 
 /// Opens a database. Nothing runs on it after the deadline.
@@ -139,7 +142,7 @@ pub(super) async fn open(place: &Place, deadline: Instant) -> Result<Db, ToolErr
     if let Some(path) = url.strip_prefix("sqlite:") {
         return Sqlite::open(sql::sqlite_path(path)?, deadline).await.map(Db::Sqlite);
     }
-    Err(failed("only SQLite databases can be archived so far"))
+    Postgres::open(&url, place.password.as_ref(), deadline).await.map(|db| Db::Postgres(Box::new(db)))
 }
 
 impl Db {
@@ -147,6 +150,7 @@ impl Db {
     pub(super) async fn lock(&mut self, table: &str) -> Result<(), ToolError> {
         match self {
             Self::Sqlite(db) => db.lock(table).await,
+            Self::Postgres(db) => db.lock(table).await,
         }
     }
 
@@ -154,6 +158,7 @@ impl Db {
     pub(super) async fn table(&self, spec: &TableSpec) -> Result<Table, ToolError> {
         match self {
             Self::Sqlite(db) => db.table(spec.clone()).await,
+            Self::Postgres(db) => db.table(spec).await,
         }
     }
 
@@ -169,6 +174,7 @@ impl Db {
             Self::Sqlite(db) => {
                 db.page(table.clone(), filter.clone(), after.map(<[Cell]>::to_vec), bounds).await
             }
+            Self::Postgres(db) => db.page(table, filter, after, bounds).await,
         }
     }
 
@@ -176,6 +182,7 @@ impl Db {
     pub(super) async fn find(&self, table: &Table, rows: &[Row]) -> Result<Vec<Option<Row>>, ToolError> {
         match self {
             Self::Sqlite(db) => db.find(table.clone(), keys_of(rows)).await,
+            Self::Postgres(db) => db.find(table, rows).await,
         }
     }
 
@@ -183,6 +190,7 @@ impl Db {
     pub(super) async fn remove(&self, table: &Table, rows: &[Row]) -> Result<Removed, ToolError> {
         match self {
             Self::Sqlite(db) => db.remove(table.clone(), rows.to_vec()).await,
+            Self::Postgres(db) => db.remove(table, rows).await,
         }
     }
 
@@ -190,6 +198,7 @@ impl Db {
     pub(super) async fn put(&self, table: &Table, rows: &[Row]) -> Result<Put, ToolError> {
         match self {
             Self::Sqlite(db) => db.put(table.clone(), rows.to_vec()).await,
+            Self::Postgres(db) => db.put(table, rows).await,
         }
     }
 }
