@@ -768,7 +768,9 @@ async fn ask_archive(services: &Services, params: ArchiveParams) -> Answer {
             dry_run: params.dry_run,
         },
     };
-    match tools.ask_archive(&tool, &args, &ask, BOUND).await {
+    let context =
+        CallContext { timeout: Some(BOUND), store: Some(services.store.clone()), ..CallContext::default() };
+    match tools.ask_archive(&tool, &args, &ask, &context).await {
         Ok(result) => value(ToolResultView {
             result,
             duration_ms: i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX),
@@ -781,7 +783,8 @@ async fn call_tool(services: &Services, params: CallToolParams) -> Answer {
     let tools = services.tools.lock().expect("no holder panics").clone();
     let began = std::time::Instant::now();
     let args = if params.args.is_null() { json!({}) } else { params.args };
-    match tools.call(&params.tool, &args, &CallContext::default()).await {
+    let context = CallContext { store: Some(services.store.clone()), ..CallContext::default() };
+    match tools.call(&params.tool, &args, &context).await {
         Ok(output) => value(ToolResultView {
             result: output.result,
             duration_ms: i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX),

@@ -200,7 +200,7 @@ impl Tools {
         name: &str,
         args: &Value,
         ask: &ArchiveAsk,
-        bound: Duration,
+        context: &CallContext,
     ) -> Result<Value, ToolError> {
         let entry = self.find(name)?;
         if entry.runs != Some(catalog::Runs::ArchiveRows) {
@@ -210,8 +210,9 @@ impl Tools {
         }
         let settings =
             if entry.settings.is_object() { entry.settings.clone() } else { Arc::new(args.clone()) };
-        let ask = ask.clone();
-        let call = async move { archive::ask(&settings, &ask, bound).await.map(ToolOutput::of) };
+        let (ask, store) = (ask.clone(), context.store.clone());
+        let bound = context.timeout.unwrap_or(DEFAULT_TIMEOUT);
+        let call = async move { archive::ask(&settings, &ask, bound, store).await.map(ToolOutput::of) };
         dispatch::bounded(name, bound, call).await.map(|output| output.result)
     }
 

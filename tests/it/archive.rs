@@ -10,7 +10,9 @@ mod check;
 mod crash;
 mod daemon;
 mod postgres;
+mod s3;
 mod sqlite;
+mod tables;
 
 /// A configuration's tools.
 fn tools(folder: &Path, text: &str) -> Tools {
@@ -39,8 +41,8 @@ async fn archive(tools: &Tools, name: &str) -> Result<Value, String> {
 }
 
 async fn ask(tools: &Tools, name: &str, ask: &ArchiveAsk) -> Result<Value, String> {
-    let bound = Duration::from_secs(60);
-    tools.ask_archive(name, &json!({}), ask, bound).await.map_err(|error| error.to_string())
+    let context = CallContext { timeout: Some(Duration::from_secs(60)), ..CallContext::default() };
+    tools.ask_archive(name, &json!({}), ask, &context).await.map_err(|error| error.to_string())
 }
 
 async fn restore(tools: &Tools, name: &str, range: ArchiveRange) -> Result<Value, String> {

@@ -24,14 +24,18 @@
 //! For rows that go to another table see `tables`.
 use super::{Call, Effect, ToolError, ToolOutput, catalog::About, settings};
 use crate::domain::{SecretRef, TextOrSecret};
+use crate::store::Store;
 use crate::tools::s3;
+use journal::Journal;
 use objects::Objects;
 use row::Unit;
 use serde_json::{Value, json};
 use shelf::Shelf;
-use source::{Filter, Place, TableSpec};
+use source::{Filter, Place, Table, TableSpec};
 use std::time::{Duration, Instant};
+use tables::Tables;
 
+mod journal;
 mod object;
 mod objects;
 mod restore;
@@ -39,6 +43,7 @@ mod row;
 mod run;
 mod shelf;
 mod source;
+mod tables;
 
 pub use restore::{Ask, Range};
 
@@ -69,6 +74,23 @@ pub(super) struct Settings {
 enum Destination {
     Folder(String),
     Bucket(Box<s3::Settings>, String),
+    Table(Place, String),
+}
+
+/// Where rows go, ready to take them.
+enum Target {
+    Objects(Objects, Journal),
+    Table(Box<Tables>),
+}
+
+impl Target {
+    /// Where it is, for people.
+    fn place(&self) -> String {
+        match self {
+            Self::Objects(objects, _) => objects.shelf.place(),
+            Self::Table(tables) => tables.place(),
+        }
+    }
 }
 
 /// What an instance is.
@@ -95,13 +117,20 @@ pub(super) fn about(settings: &Value) -> About {
 pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     let began = Instant::now();
     let settings = Settings::of_call(&call.settings, &call.args)?;
-    run::run(&settings, began, call.bound, call.context.progress.as_ref()).await.map(ToolOutput::of)
+    run::run(&settings, began, call.bound, call.context.progress.as_ref(), call.context.store.clone())
+        .await
+        .map(ToolOutput::of)
 }
 
 /// Answers a question about an archive, or puts rows back.
-pub(super) async fn ask(settings: &Value, ask: &Ask, bound: Duration) -> Result<Value, ToolError> {
+pub(super) async fn ask(
+    settings: &Value,
+    ask: &Ask,
+    bound: Duration,
+    store: Option<Store>,
+) -> Result<Value, ToolError> {
     let settings = Settings::of_call(settings, &Value::Null)?;
-    restore::answer(&settings, ask, Instant::now(), bound).await
+    restore::answer(&settings, ask, Instant::now(), bound, store).await
 }
 
 impl Settings {
@@ -148,12 +177,38 @@ impl Settings {
         Filter { before: Some(before), from: None, only: self.only.clone() }
     }
 
-    async fn objects(&self) -> Result<Objects, ToolError> {
+    /// The objects, if rows become such.
+    async fn objects(&self) -> Result<Option<Objects>, ToolError> {
         let shelf = match &self.to {
             Destination::Folder(path) => Shelf::folder(path),
             Destination::Bucket(settings, prefix) => Shelf::bucket(settings, prefix).await?,
+            Destination::Table(..) => return Ok(None),
         };
-        Ok(Objects { shelf, level: self.level })
+        Ok(Some(Objects { shelf, level: self.level }))
+    }
+
+    /// The other side of rows of this table.
+    async fn target(&self, of: &Table, deadline: Instant, store: Option<Store>) -> Result<Target, ToolError> {
+        let journal = |place: String| {
+            let source = format!("table {} of {}", of.about.table, of.about.source);
+            Journal::new(store, source, place)
+        };
+        if let Some(objects) = self.objects().await? {
+            let journal = journal(objects.shelf.place());
+            return Ok(Target::Objects(objects, journal));
+        }
+        let Destination::Table(place, table) = &self.to else {
+            return Err(failed("the destination is of no kind that is known"));
+        };
+        let db = source::open(place, deadline).await?;
+        let spec = TableSpec { table: table.clone(), ..self.table.clone() };
+        let table = db.table(&spec).await?;
+        let place = format!("table {} of {}", table.about.table, table.about.source);
+        if place == format!("table {} of {}", of.about.table, of.about.source) {
+            return Err(failed("rows would go where they are: `from` and `to` are the same table"));
+        }
+        let table = table.as_archived(&of.about)?;
+        Ok(Target::Table(Box::new(Tables { db, table, journal: journal(place) })))
     }
 }
 
@@ -162,6 +217,9 @@ impl Destination {
         if let Some(bucket) = to.get("s3") {
             let prefix = settings::text(to, "prefix").unwrap_or_default().to_owned();
             return Some(Self::Bucket(Box::new(s3::Settings::of(bucket)?), prefix));
+        }
+        if to.get("url").is_some() {
+            return Some(Self::Table(place(to)?, settings::text(to, "table")?.to_owned()));
         }
         settings::text(to, "folder").map(|folder| Self::Folder(folder.to_owned()))
     }

@@ -4,7 +4,9 @@ use super::objects::Objects;
 use super::row::{self, Row};
 use super::run::Time;
 use super::source::{self, Db, Table};
-use super::{Settings, failed, point};
+use super::tables::Tables;
+use super::{Settings, Target, failed, point};
+use crate::store::Store;
 use crate::tools::ToolError;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -58,11 +60,22 @@ pub(super) async fn answer(
     ask: &Ask,
     began: Instant,
     bound: Duration,
+    store: Option<Store>,
 ) -> Result<Value, ToolError> {
-    let objects = settings.objects().await?;
+    let time = Time::new(began, bound, None);
     match ask {
-        Ask::List => list(&objects).await,
-        Ask::Verify => verify(&objects).await,
+        Ask::List | Ask::Verify => {
+            // Of objects nothing more is asked than of their place: the database may be gone.
+            if let Some(objects) = settings.objects().await? {
+                return if *ask == Ask::List { list(&objects).await } else { verify(&objects).await };
+            }
+            let db = source::open(&settings.from, time.hard).await?;
+            let table = db.table(&settings.table).await?;
+            match settings.target(&table, time.hard, store).await? {
+                Target::Objects(objects, _) => list(&objects).await,
+                Target::Table(tables) => counted(&tables, &db, &table, *ask == Ask::Verify).await,
+            }
+        }
         Ask::Restore { range, dry_run } => {
             if range.key.len() > settings.table.key.len()
                 || (!range.key.is_empty() && range.key.len() < settings.table.key.len())
@@ -74,15 +87,16 @@ pub(super) async fn answer(
                     range.key.len()
                 )));
             }
-            let time = Time::new(began, bound, None);
             let mut db = source::open(&settings.from, time.hard).await?;
             let table = db.table(&settings.table).await?;
             if !dry_run {
                 db.lock(&settings.table.table).await?;
-                objects.claim(&table.about).await?;
-                objects.mend(&db, &table).await?;
             }
-            Restoring { objects, db, table, range, dry_run: *dry_run }.run(settings).await
+            let target = settings.target(&table, time.hard, store).await?;
+            if !dry_run {
+                super::run::begin(&target, &db, &table).await?;
+            }
+            Restoring { target, db, table, range, dry_run: *dry_run }.run(settings).await
         }
     }
 }
@@ -110,6 +124,28 @@ async fn list(objects: &Objects) -> Result<Value, ToolError> {
     }))
 }
 
+async fn counted(tables: &Tables, db: &Db, table: &Table, verify: bool) -> Result<Value, ToolError> {
+    let counted = tables.count(verify.then_some((db, table))).await?;
+    let mut found = json!({
+        "place": tables.place(),
+        "rows": counted.rows,
+        "oldest": counted.oldest,
+        "newest": counted.newest,
+        "pending": 0,
+    });
+    if verify {
+        found["ok"] = (counted.both == 0).into();
+        found["problems"] = match counted.both {
+            0 => json!([]),
+            both => json!([format!(
+                "{both} rows are in both tables: an interrupted step that the next run settles, or keys that were \
+                 used again"
+            )]),
+        };
+    }
+    Ok(found)
+}
+
 async fn verify(objects: &Objects) -> Result<Value, ToolError> {
     let manifests = objects.manifests().await?;
     let (mut rows, mut problems) = (0, Vec::new());
@@ -134,7 +170,7 @@ async fn verify(objects: &Objects) -> Result<Value, ToolError> {
 }
 
 struct Restoring<'a> {
-    objects: Objects,
+    target: Target,
     db: Db,
     table: Table,
     range: &'a Range,
@@ -143,9 +179,9 @@ struct Restoring<'a> {
 
 /// What came of it.
 #[derive(Default)]
-struct Restored {
-    rows: u64,
-    there: u64,
+pub(super) struct Restored {
+    pub(super) rows: u64,
+    pub(super) there: u64,
     conflicts: u64,
     examples: Vec<String>,
     objects: u64,
@@ -154,9 +190,19 @@ struct Restored {
 impl Restoring<'_> {
     async fn run(self, settings: &Settings) -> Result<Value, ToolError> {
         let mut done = Restored::default();
-        for manifest in self.objects.manifests().await? {
-            if self.range.may_be_in(&manifest) {
-                self.object(&manifest, &mut done).await?;
+        match &self.target {
+            Target::Objects(objects, _) => {
+                for manifest in objects.manifests().await? {
+                    if self.range.may_be_in(&manifest) {
+                        self.object(objects, &manifest, &mut done).await?;
+                    }
+                }
+            }
+            Target::Table(tables) => {
+                let of = &self.table;
+                tables
+                    .restore(&self.db, of, self.range, self.dry_run, settings.chunk_rows, &mut done)
+                    .await?;
             }
         }
         let mut notes = Vec::new();
@@ -184,9 +230,14 @@ impl Restoring<'_> {
         }))
     }
 
-    async fn object(&self, manifest: &Manifest, done: &mut Restored) -> Result<(), ToolError> {
-        let bytes = self.objects.shelf.fetch(&manifest.object).await?;
-        let rows = self.objects.rows(manifest, &bytes)?;
+    async fn object(
+        &self,
+        objects: &Objects,
+        manifest: &Manifest,
+        done: &mut Restored,
+    ) -> Result<(), ToolError> {
+        let bytes = objects.shelf.fetch(&manifest.object).await?;
+        let rows = objects.rows(manifest, &bytes)?;
         drop(bytes);
         let (wanted, mut rest): (Vec<Row>, Vec<Row>) =
             rows.into_iter().partition(|row| self.range.holds(row));
@@ -197,22 +248,16 @@ impl Restoring<'_> {
         let table = self.table.as_archived(&manifest.about)?;
         if self.dry_run {
             let there = self.db.find(&table, &wanted).await?;
-            for (row, there) in wanted.iter().zip(there) {
-                match there {
-                    None => done.rows += 1,
-                    Some(now) if now.line == row.line => done.there += 1,
-                    Some(_) => done.conflict(row),
-                }
-            }
+            done.count(&wanted, there);
             return Ok(());
         }
-        self.objects.intend_restore(manifest).await?;
+        objects.intend_restore(manifest).await?;
         point("restoring");
         let put = self.db.put(&table, &wanted).await?;
         point("put");
         if put.fresh + put.there == 0 {
             put.conflicts.iter().for_each(|at| done.conflict(&wanted[*at]));
-            return self.objects.seal(manifest).await;
+            return objects.seal(manifest).await;
         }
         done.rows += put.fresh;
         done.there += put.there;
@@ -220,12 +265,23 @@ impl Restoring<'_> {
             done.conflict(&wanted[at]);
             rest.push(wanted[at].clone());
         }
-        self.objects.keep_rest(manifest, rest).await
+        objects.keep_rest(manifest, rest).await
     }
 }
 
 impl Restored {
-    fn conflict(&mut self, row: &Row) {
+    /// What would become of rows, by what is there.
+    pub(super) fn count(&mut self, rows: &[Row], there: Vec<Option<Row>>) {
+        for (row, there) in rows.iter().zip(there) {
+            match there {
+                None => self.rows += 1,
+                Some(now) if now.line == row.line => self.there += 1,
+                Some(_) => self.conflict(row),
+            }
+        }
+    }
+
+    pub(super) fn conflict(&mut self, row: &Row) {
         self.conflicts += 1;
         if self.examples.len() < 3 {
             self.examples.push(row.key.iter().map(row::shown).collect::<Vec<_>>().join(", "));

@@ -1,8 +1,10 @@
 //! One run: settles what was broken off, then moves chunk after chunk, as far as the time goes.
-use super::objects::Objects;
+use super::objects::Mended;
 use super::row::{self, Cell, Row};
 use super::source::{self, Bounds, Db, Filter, Removed, Table};
-use super::{CHUNK_BYTES, Settings, failed, point};
+use super::tables::without;
+use super::{CHUNK_BYTES, Settings, Target, failed, point};
+use crate::store::Store;
 use crate::tools::{Progress, ToolError};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -42,6 +44,7 @@ struct Tally {
     bytes: u64,
     stored: u64,
     changed: u64,
+    conflicts: u64,
     last: Option<Vec<Cell>>,
 }
 
@@ -50,7 +53,7 @@ struct Run<'a> {
     settings: &'a Settings,
     db: Db,
     table: Table,
-    objects: Objects,
+    target: Target,
     time: Time,
     tally: Tally,
     teller: Teller<'a>,
@@ -61,17 +64,17 @@ pub(super) async fn run(
     began: Instant,
     bound: Duration,
     progress: Option<&Progress>,
+    store: Option<Store>,
 ) -> Result<Value, ToolError> {
     let time = Time::new(began, bound, settings.max_time);
     let filter = settings.filter(Timestamp::now());
     let mut db = source::open(&settings.from, time.hard).await?;
     let table = db.table(&settings.table).await?;
     db.lock(&settings.table.table).await?;
-    let objects = settings.objects().await?;
-    objects.claim(&table.about).await?;
-    let mended = objects.mend(&db, &table).await?;
+    let target = settings.target(&table, time.hard, store).await?;
+    let mended = begin(&target, &db, &table).await?;
     let teller = Teller::new(progress, began);
-    let mut run = Run { settings, db, table, objects, time, tally: Tally::default(), teller };
+    let mut run = Run { settings, db, table, target, time, tally: Tally::default(), teller };
     let more = run.chunks(&filter).await.map_err(|error| run.so_far(error))?;
     run.teller.tell(&run.settings.table.table, &run.tally, true);
     let tally = &run.tally;
@@ -82,22 +85,46 @@ pub(super) async fn run(
             tally.changed
         ));
     }
+    if tally.conflicts > 0 {
+        warnings.push(format!(
+            "{} rows stay: other rows at the destination have their key, or another unique value of theirs",
+            tally.conflicts
+        ));
+    }
     warnings.truncate(WARNINGS);
     Ok(json!({
         "table": settings.table.table,
-        "to": run.objects.shelf.place(),
+        "to": run.target.place(),
         "moved": if settings.delete { tally.rows } else { 0 },
         "copied": tally.rows,
         "chunks": tally.chunks,
         "bytes": tally.bytes,
         "stored": tally.stored,
         "changed": tally.changed,
+        "conflicts": tally.conflicts,
         "mended": mended,
         "older_than": filter.before.map(|at| at.to_string()),
         "more": more,
         "seconds": began.elapsed().as_secs_f64(),
         "warnings": warnings,
     }))
+}
+
+/// Makes the place ours, and settles what was broken off.
+pub(super) async fn begin(target: &Target, db: &Db, table: &Table) -> Result<Mended, ToolError> {
+    match target {
+        Target::Objects(objects, journal) => {
+            journal.pending().await?;
+            objects.claim(&table.about).await?;
+            let mended = objects.mend(db, table).await?;
+            journal.done(0, 0).await?;
+            Ok(mended)
+        }
+        Target::Table(tables) => {
+            let undone = tables.mend(db, table).await?;
+            Ok(Mended { undone, ..Mended::default() })
+        }
+    }
 }
 
 impl Run<'_> {
@@ -141,13 +168,35 @@ impl Run<'_> {
 
     /// Moves the rows of a chunk; those that change meanwhile stay.
     async fn chunk(&mut self, mut rows: Vec<Row>) -> Result<(), ToolError> {
+        let (objects, journal) = match &self.target {
+            Target::Objects(objects, journal) => (objects, journal),
+            Target::Table(tables) => {
+                let moved = tables.chunk(&self.db, &self.table, rows, self.settings.delete).await?;
+                self.tally.rows += moved.rows;
+                self.tally.chunks += 1;
+                self.tally.bytes += moved.bytes;
+                self.tally.changed += moved.changed;
+                self.tally.conflicts += moved.conflicts;
+                return Ok(());
+            }
+        };
         for _ in 0..TRIES {
-            let (manifest, whole) = self.objects.write(&self.table.about, rows).await?;
+            let (manifest, whole) = objects.write(&self.table.about, rows).await?;
             rows = whole;
             let removed = if self.settings.delete {
-                self.objects.intend(&manifest).await?;
+                journal.intends(manifest.object.clone()).await?;
+                objects.intend(&manifest).await?;
                 point("intended");
-                self.db.remove(&self.table, &rows).await?
+                match self.db.remove(&self.table, &rows).await {
+                    Ok(removed) => removed,
+                    Err(error) => {
+                        // The database says what became of it, if it still says anything.
+                        if objects.mend(&self.db, &self.table).await.is_ok() {
+                            let _ = journal.done(0, 0).await;
+                        }
+                        return Err(error);
+                    }
+                }
             } else {
                 Removed::Done
             };
@@ -155,9 +204,10 @@ impl Run<'_> {
                 Removed::Done => {
                     point("deleted");
                     if self.settings.delete {
-                        self.objects.seal(&manifest).await?;
+                        objects.seal(&manifest).await?;
+                        journal.done(manifest.rows, manifest.bytes).await?;
                     } else {
-                        self.objects.discard(&manifest).await?;
+                        objects.discard(&manifest).await?;
                     }
                     point("done");
                     self.tally.rows += manifest.rows;
@@ -168,13 +218,10 @@ impl Run<'_> {
                 }
                 Removed::Differ(places) => {
                     point("differ");
-                    self.objects.discard(&manifest).await?;
+                    objects.discard(&manifest).await?;
+                    journal.done(0, 0).await?;
                     self.tally.changed += places.len() as u64;
-                    let mut at = 0;
-                    rows.retain(|_| {
-                        at += 1;
-                        places.binary_search(&(at - 1)).is_err()
-                    });
+                    without(&mut rows, &places);
                     if rows.is_empty() {
                         return Ok(());
                     }

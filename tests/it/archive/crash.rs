@@ -20,13 +20,30 @@ async fn child() {
     let text = std::fs::read_to_string(Path::new(folder).join("agents.toml")).expect("settings");
     let tools = tools(Path::new(folder), &text);
     let result = match what {
-        "archive" => archive(&tools, "old").await,
+        "archive" => {
+            let context = CallContext {
+                store: store(Path::new(folder)),
+                timeout: Some(Duration::from_secs(120)),
+                ..CallContext::default()
+            };
+            tools
+                .call("old", &json!({}), &context)
+                .await
+                .map(|output| output.result)
+                .map_err(|error| error.to_string())
+        }
         _ => {
             let range = ArchiveRange { to: Some(what.parse().expect("a time")), ..ArchiveRange::default() };
             restore(&tools, "old", range).await
         }
     };
     println!("{}", result.expect("it works"));
+}
+
+/// The state database of this folder, where a test made one.
+pub(super) fn store(folder: &Path) -> Option<bgagent::store::Store> {
+    let path = folder.join("bgagent.db");
+    path.exists().then(|| bgagent::store::Store::open(&path).expect("a state database").0)
 }
 
 fn start(folder: &Path, job: &str, die_at: Option<&str>) -> Child {
@@ -57,7 +74,7 @@ pub(super) fn dies_in(folder: &Path, job: &str, step: &str) -> bool {
 }
 
 #[track_caller]
-fn whole(place: &Place, all: &Rows) -> (usize, usize) {
+pub(super) fn whole(place: &Place, all: &Rows) -> (usize, usize) {
     let left = table(&place.db(), "t", "id");
     let old = archived(&place.path("archive"), "id", &left);
     is_partition(&left, &old, all);

@@ -377,7 +377,7 @@ async fn triggers_and_policies(site: &Site) {
     }
     assert_eq!(restore(&tools, "old", ArchiveRange::default()).await.unwrap()["restored"], 5);
     // a policy that would hide rows from us
-    site.sql("RESET ROLE; ALTER TABLE t OWNER TO boss; GRANT ALL ON t TO app; ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY some ON t USING (id > 5); SET ROLE app").await;
+    site.sql("RESET ROLE; ALTER TABLE t OWNER TO boss; GRANT ALL ON t TO app; ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY part_of_it ON t USING (id > 5); SET ROLE app").await;
     let error = archive(&tools, "old").await.unwrap_err();
     assert!(error.contains("row-level security"), "{error}");
     site.sql("RESET ROLE; DROP TABLE t; SET ROLE app").await;
