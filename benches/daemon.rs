@@ -1,7 +1,11 @@
 //! Measures the real binary, built for release, through its real socket: `cargo bench`.
 //!
-//! Prints one table, in Markdown. `cargo bench -- quick` leaves out the fleet of 100,000 agents.
+//! Prints one table, in Markdown. `cargo bench -- quick` leaves out the fleet of 100,000 agents, and
+//! `cargo bench -- archive` measures only the archive.
+mod archive;
 mod models;
+#[path = "../tests/it/postgres.rs"]
+mod postgres;
 
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -14,6 +18,9 @@ use std::time::{Duration, Instant};
 fn main() {
     let quick = std::env::args().any(|arg| arg == "quick");
     println!("| measure | value |\n|---|---|");
+    if std::env::args().any(|arg| arg == "archive") {
+        return archive::rows_per_second(1_000_000);
+    }
     start_of_a_client();
     runs_per_second();
     one_agent();
@@ -25,6 +32,7 @@ fn main() {
     models::runs_per_second();
     models::own_time();
     models::in_flight(1_000);
+    archive::rows_per_second(1_000_000);
     if !quick {
         events_per_second();
         restart(1_000_000);

@@ -175,11 +175,16 @@ pub enum Command {
 
 /// `bgagent init`
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  bgagent init\n  bgagent --config ./agents.toml init --force")]
+#[command(
+    after_help = "Examples:\n  bgagent init\n  bgagent init --demo                   with a database to try the archive on\n  bgagent --config ./agents.toml init --force"
+)]
 pub struct InitArgs {
     /// Overwrite what is there
     #[arg(long)]
     pub force: bool,
+    /// Make a small SQLite database beside it, for the agent `archive-demo`
+    #[arg(long)]
+    pub demo: bool,
 }
 
 /// `bgagent check`

@@ -3,6 +3,7 @@
 pub mod args;
 mod commands;
 mod complete;
+mod demo;
 mod exit;
 mod glob;
 mod manual;

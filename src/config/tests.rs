@@ -238,7 +238,7 @@ fn all_errors_are_found_in_one_go() {
 fn what_is_odd_is_warned_of() {
     for (text, part) in [
         ("[agents.a]\nat = \"2020-01-01T00:00:00Z\"\ncommand = \"x\"", "has passed"),
-        ("[agents.a]\ntool = \"archive_rows\"", "not available in this version"),
+        ("[agents.a]\ntool = \"feed\"", "not available in this version"),
         ("[agents.a]\ninterval = 10\noverlap = \"parallel\"\ncommand = \"x\"", "pile up"),
         ("[agents.a]\ncron = \"30 2 * * *\"\ntimezone = \"Europe/Berlin\"\ncommand = \"x\"", "comes twice"),
         (

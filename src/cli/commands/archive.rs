@@ -21,6 +21,7 @@ pub(in crate::cli) fn run(app: &mut App, command: &ArchiveCommand) -> Result<Out
         ArchiveCommand::Verify { archive } => {
             let given = ask(app, params(archive, ArchiveAction::Verify))?;
             app.answer(&given.result, |found, _| verified(found))?;
+            tell_notes(app, &given.result);
             tell_pending(app, &given.result);
             Ok(if given.result["ok"] == true { Outcome::Done } else { Outcome::Negative })
         }
@@ -57,10 +58,14 @@ fn restore(app: &mut App, args: &RestoreArgs) -> Result<Outcome, Failure> {
     };
     let given = ask(app, params)?;
     app.answer(&given.result, |done, _| restored(done))?;
-    for note in given.result["notes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+    tell_notes(app, &given.result);
+    Ok(Outcome::Done)
+}
+
+fn tell_notes(app: &mut App, found: &Value) {
+    for note in found["notes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         app.note(&plain(note));
     }
-    Ok(Outcome::Done)
 }
 
 fn tell_pending(app: &mut App, found: &Value) {

@@ -79,7 +79,7 @@ enum Destination {
 
 /// Where rows go, ready to take them.
 enum Target {
-    Objects(Objects, Journal),
+    Objects(Box<Objects>, Journal),
     Table(Box<Tables>),
 }
 
@@ -195,7 +195,7 @@ impl Settings {
         };
         if let Some(objects) = self.objects().await? {
             let journal = journal(objects.shelf.place());
-            return Ok(Target::Objects(objects, journal));
+            return Ok(Target::Objects(Box::new(objects), journal));
         }
         let Destination::Table(place, table) = &self.to else {
             return Err(failed("the destination is of no kind that is known"));

@@ -50,6 +50,23 @@ impl About {
         Ok(self.row_of(&cells, line.to_vec()))
     }
 
+    /// The key alone, as a line: for a record of rows that need not hold their values.
+    pub(super) fn key_line(&self, row: &Row) -> String {
+        let mut line = Vec::new();
+        row::write_line(self.kind, &self.key_columns(), row.key.iter(), &mut line);
+        String::from_utf8_lossy(&line).into_owned()
+    }
+
+    /// A row of which only the key is known.
+    pub(super) fn key_row(&self, line: &str) -> Result<Row, ToolError> {
+        let key = row::read_line(self.kind, &self.key_columns(), line.as_bytes())?;
+        Ok(Row { key, line: Vec::new(), at: None })
+    }
+
+    fn key_columns(&self) -> Vec<Column> {
+        self.key_places().into_iter().map(|at| self.columns[at].clone()).collect()
+    }
+
     /// Values as a row.
     pub(super) fn row_of(&self, cells: &[Cell], line: Vec<u8>) -> Row {
         let key = self.key_places().into_iter().map(|at| cells[at].clone()).collect();

@@ -67,7 +67,15 @@ pub(super) async fn answer(
         Ask::List | Ask::Verify => {
             // Of objects nothing more is asked than of their place: the database may be gone.
             if let Some(objects) = settings.objects().await? {
-                return if *ask == Ask::List { list(&objects).await } else { verify(&objects).await };
+                if *ask == Ask::List {
+                    return list(&objects).await;
+                }
+                let source = async {
+                    let db = source::open(&settings.from, time.hard).await?;
+                    let table = db.table(&settings.table).await?;
+                    Ok((db, table))
+                };
+                return verify(&objects, source.await).await;
             }
             let db = source::open(&settings.from, time.hard).await?;
             let table = db.table(&settings.table).await?;
@@ -146,17 +154,31 @@ async fn counted(tables: &Tables, db: &Db, table: &Table, verify: bool) -> Resul
     Ok(found)
 }
 
-async fn verify(objects: &Objects) -> Result<Value, ToolError> {
+/// Reads every object. Where the database answers, no row of an object may be in the table as well.
+async fn verify(objects: &Objects, source: Result<(Db, Table), ToolError>) -> Result<Value, ToolError> {
     let manifests = objects.manifests().await?;
-    let (mut rows, mut problems) = (0, Vec::new());
+    let (mut rows, mut problems, mut notes) = (0, Vec::new(), Vec::new());
+    if let Err(error) = &source {
+        notes.push(format!("not compared with the table: {error}"));
+    }
     for manifest in &manifests {
         let checked = match objects.shelf.get(&manifest.object).await? {
             None => Err(failed(&format!("{}: it is missing", manifest.object))),
-            Some(bytes) => objects.rows(manifest, &bytes).map(|found| found.len()),
+            Some(bytes) => objects.rows(manifest, &bytes),
         };
-        match checked {
-            Ok(count) => rows += count,
-            Err(error) => problems.push(error.to_string()),
+        match (checked, &source) {
+            (Ok(found), Ok((db, table))) => {
+                rows += found.len();
+                let both = in_both(db, table, manifest, &found).await?;
+                if both > 0 {
+                    problems.push(format!(
+                        "{}: {both} rows of it are in the table as well: was the database set back to an earlier state?",
+                        manifest.object
+                    ));
+                }
+            }
+            (Ok(found), Err(_)) => rows += found.len(),
+            (Err(error), _) => problems.push(error.to_string()),
         }
     }
     Ok(json!({
@@ -166,7 +188,18 @@ async fn verify(objects: &Objects) -> Result<Value, ToolError> {
         "pending": objects.pending().await?,
         "ok": problems.is_empty(),
         "problems": problems,
+        "notes": notes,
     }))
+}
+
+async fn in_both(db: &Db, table: &Table, manifest: &Manifest, rows: &[Row]) -> Result<usize, ToolError> {
+    let Ok(table) = table.as_archived(&manifest.about) else { return Ok(0) };
+    let there = db.find(&table, rows).await?;
+    Ok(rows
+        .iter()
+        .zip(there)
+        .filter(|(row, there)| there.as_ref().is_some_and(|now| now.line == row.line))
+        .count())
 }
 
 struct Restoring<'a> {

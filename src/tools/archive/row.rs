@@ -285,7 +285,7 @@ mod tests {
             (Cell::Integer(9_007_199_254_740_993), "9007199254740993"),
             (Cell::Real(1.0), "1.0"),
             (Cell::Real(-0.0), "-0.0"),
-            (Cell::Real(1e300), "1e300"),
+            (Cell::Real(1e300), "1e+300"),
             (Cell::Real(f64::INFINITY), r#"{"real":"Infinity"}"#),
             (Cell::Real(f64::NEG_INFINITY), r#"{"real":"-Infinity"}"#),
             (Cell::Text("12".into()), r#""12""#),

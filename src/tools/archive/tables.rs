@@ -46,11 +46,13 @@ impl Tables {
         let Some(pending) = self.journal.pending().await? else { return Ok(0) };
         let lines: Vec<String> = serde_json::from_str(&pending)
             .map_err(|error| failed(&format!("the archive's journal can't be read: {error}")))?;
-        let rows = lines.iter().map(|line| of.about.row(line.as_bytes())).collect::<Result<Vec<Row>, _>>()?;
+        let rows = lines.iter().map(|line| of.about.key_row(line)).collect::<Result<Vec<Row>, _>>()?;
         let there = source.find(of, &rows).await?;
         let still: Vec<Row> =
             rows.into_iter().zip(there).filter(|(_, there)| there.is_some()).map(|(row, _)| row).collect();
-        let count = self.take_back(&still).await?;
+        // The keys were free there before, so what has them now is what was put.
+        let copies = self.db.find(&self.table, &still).await?.into_iter().flatten().collect();
+        let count = self.erase(copies).await?;
         self.journal.done(0, 0).await?;
         Ok(count)
     }
@@ -58,11 +60,15 @@ impl Tables {
     /// Removes copies of these rows, where there are any. A copy that somebody changed stays.
     async fn take_back(&self, rows: &[Row]) -> Result<u64, ToolError> {
         let found = self.db.find(&self.table, rows).await?;
-        let mut copies: Vec<Row> = found
+        let copies = found
             .into_iter()
             .zip(rows)
             .filter_map(|(copy, row)| copy.filter(|copy| copy.line == row.line))
             .collect();
+        self.erase(copies).await
+    }
+
+    async fn erase(&self, mut copies: Vec<Row>) -> Result<u64, ToolError> {
         while !copies.is_empty() {
             match self.db.remove(&self.table, &copies).await? {
                 Removed::Done => break,
@@ -99,8 +105,7 @@ impl Tables {
             .collect();
         moved.conflicts += conflicts.len() as u64;
         without(&mut rows, &conflicts);
-        let lines: Vec<String> =
-            fresh.iter().map(|row| String::from_utf8_lossy(&row.line).into_owned()).collect();
+        let lines: Vec<String> = fresh.iter().map(|row| of.about.key_line(row)).collect();
         self.journal.intends(serde_json::to_string(&lines).expect("texts are JSON")).await?;
         point("intended");
         let put = self.db.put(&self.table, &fresh).await?;

@@ -84,7 +84,7 @@ pub(super) fn is_partition(source: &Rows, archived: &Rows, all: &Rows) {
 /// All rows of an SQLite table with simple values.
 pub(super) fn table(db: &rusqlite::Connection, name: &str, key: &str) -> Rows {
     let mut all = db.prepare(&format!("SELECT * FROM {name}")).expect("a table");
-    let columns: Vec<String> = all.column_names().into_iter().map(str::to_owned).collect();
+    let columns: Vec<String> = all.column_names().map(str::to_owned).collect();
     let mut rows = all.query([]).expect("rows");
     let mut found = Rows::new();
     while let Some(row) = rows.next().expect("a row") {

@@ -23,7 +23,7 @@ async fn child() {
         "archive" => {
             let context = CallContext {
                 store: store(Path::new(folder)),
-                timeout: Some(Duration::from_secs(120)),
+                timeout: Some(Duration::from_secs(7200)),
                 ..CallContext::default()
             };
             tools
@@ -38,12 +38,30 @@ async fn child() {
         }
     };
     println!("{}", result.expect("it works"));
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    println!("{}", status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default());
 }
 
 /// The state database of this folder, where a test made one.
 pub(super) fn store(folder: &Path) -> Option<bgagent::store::Store> {
     let path = folder.join("bgagent.db");
     path.exists().then(|| bgagent::store::Store::open(&path).expect("a state database").0)
+}
+
+/// Runs a job to its end. Gives its result, and the most memory that it had, in MiB.
+pub(super) fn does(folder: &Path, job: &str) -> (Value, u64) {
+    let mut command = Command::new(std::env::current_exe().expect("our program"));
+    command
+        .args(["--exact", "archive::crash::child", "--nocapture", "--test-threads", "1"])
+        .env(JOB, format!("{}|{job}", folder.display()));
+    let output = command.output().expect("our program starts");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let result = text.lines().find_map(|line| serde_json::from_str(line.get(line.find('{')?..)?).ok());
+    let most = text
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse::<u64>().ok());
+    (result.expect("a result"), most.expect("a memory") >> 10)
 }
 
 fn start(folder: &Path, job: &str, die_at: Option<&str>) -> Child {

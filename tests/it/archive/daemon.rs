@@ -76,3 +76,31 @@ fn the_daemon_is_killed_and_the_archive_goes_on() {
     assert_eq!(left.len(), 100);
     is_partition(&left, &archived(&daemon.path("archive"), "id", &left), &all);
 }
+
+#[test]
+fn the_demo_runs_as_it_is() {
+    let mut daemon = Daemon::with("");
+    std::fs::remove_file(daemon.path("agents.toml")).unwrap();
+    let made = daemon.ok(&["init", "--demo"]);
+    assert!(made.contains("agents.toml") && made.contains("demo.db"), "{made}");
+    daemon.ok(&["check"]);
+    daemon.up();
+    let shown = daemon.ok(&["run", "archive-demo", "--wait"]);
+    assert!(shown.contains("moved"), "{shown}");
+    let db = rusqlite::Connection::open(daemon.path("demo.db")).unwrap();
+    let (left, open): (i64, i64) = db
+        .query_row("SELECT count(*), sum(status = 'open') FROM orders", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .unwrap();
+    assert_eq!(open, 40, "only what is done is archived");
+    assert!((400..600).contains(&left), "{left}");
+    let list = daemon.ok(&["archive", "list", "archive-demo"]);
+    assert!(list.contains(&format!("{} rows in", 2000 - left)), "{list}");
+    daemon.ok(&["archive", "restore", "archive-demo", "--all"]);
+    let all: i64 = db.query_row("SELECT count(*) FROM orders", [], |row| row.get(0)).unwrap();
+    assert_eq!(all, 2000);
+    // it is not made twice
+    let again = daemon.run(&["init", "--demo", "--force"]);
+    assert!(String::from_utf8_lossy(&again.stderr).contains("stays as it is"), "{again:?}");
+}

@@ -273,6 +273,18 @@ async fn a_destination_that_fails_costs_nothing() {
     let warned = archive(&tools, "old").await.unwrap();
     assert!(warned["warnings"][0].as_str().unwrap().contains("is missing"), "{warned}");
     std::fs::write(&object, whole).unwrap();
+    // a database that was set back
+    db.execute_batch("INSERT INTO t SELECT 1, at, 'row 1' FROM (SELECT datetime('now', '-200 days') AS at)")
+        .unwrap();
+    let row = all["1"].clone();
+    db.execute("UPDATE t SET at = ?1 WHERE id = 1", [row["at"].as_str().unwrap()]).unwrap();
+    let verified = ask(&tools, "old", &ArchiveAsk::Verify).await.unwrap();
+    assert!(
+        verified["problems"][0].as_str().unwrap().contains("1 rows of it are in the table as well"),
+        "{verified}"
+    );
+    db.execute_batch("DELETE FROM t WHERE id = 1").unwrap();
+    assert_eq!(ask(&tools, "old", &ArchiveAsk::Verify).await.unwrap()["ok"], true);
     assert_eq!(restore(&tools, "old", ArchiveRange::default()).await.unwrap()["restored"], 5);
     assert_eq!(table(&db, "t", "id"), all);
 }
@@ -357,4 +369,48 @@ fn mistakes_in_the_settings_are_found_before_anything_runs() {
     assert_eq!(mistakes(&direct), "none");
     assert!(mistakes(&direct.replace("\"id\"", "")).contains("`key` is empty"));
     assert!(mistakes("[agents.a]\ninterval = 60\ntool = \"archive_rows\"\n").contains("needs `args`"));
+}
+
+/// Rows of about a kilobyte, all old, archived by a process of its own.
+fn many(rows: u64, width: u64) -> (Value, u64) {
+    let place = Place::new();
+    let db = place.db();
+    db.execute_batch(&format!(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;
+         CREATE TABLE t(id INTEGER PRIMARY KEY, at TEXT NOT NULL, note TEXT);
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
+         INSERT INTO t SELECT i, '2020-01-01 00:00:00', hex(randomblob({width})) FROM n"
+    ))
+    .unwrap();
+    std::fs::write(place.path("agents.toml"), settings("")).unwrap();
+    let (done, memory) = super::crash::does(place.folder.path(), "archive");
+    assert_eq!((&done["moved"], &done["more"]), (&json!(rows), &json!(false)), "{done}");
+    let left: i64 = db.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap();
+    assert_eq!(left, 0);
+    eprintln!("{rows} rows in {} s with at most {memory} MiB: {done}", done["seconds"]);
+    (done, memory)
+}
+
+#[test]
+fn memory_is_bounded_however_many_rows_there_are() {
+    let (done, memory) = many(100_000, 400);
+    assert!(done["bytes"].as_u64().unwrap() > 80 << 20, "{done}");
+    // a chunk has 8 MiB here, and is held a few times
+    assert!(memory < 120, "{memory} MiB");
+}
+
+#[test]
+#[ignore = "takes many minutes; `cargo test --test it ten_million -- --ignored --nocapture`"]
+fn ten_million_rows() {
+    let (_, memory) = many(10_000_000, 40);
+    assert!(memory < 120, "{memory} MiB");
+}
+
+#[test]
+fn the_manual_s_example_is_valid() {
+    let manual = include_str!("../../../docs/ARCHIVE.md");
+    let example =
+        manual.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let notify = "[notify.ops]\ntype = \"file\"\npath = \"x\"\n";
+    assert_eq!(mistakes(&format!("{notify}{example}")), "none");
 }

@@ -12,7 +12,7 @@ mod s3;
 /// A place for objects.
 pub(super) enum Shelf {
     Folder(Folder),
-    S3(S3),
+    S3(Box<S3>),
 }
 
 impl Shelf {
@@ -78,6 +78,6 @@ impl Shelf {
 
     /// In this bucket, under a prefix of ours.
     pub(super) async fn bucket(settings: &Bucket, prefix: &str) -> Result<Self, ToolError> {
-        S3::open(settings, prefix).await.map(Self::S3)
+        S3::open(settings, prefix).await.map(|bucket| Self::S3(Box::new(bucket)))
     }
 }
