@@ -94,6 +94,11 @@ fn bad_files_are_refused_where_they_are_bad() {
         ),
         ("[agents.a]\ntool = \"prob\"", 2, "did you mean \"probe\"?"),
         ("[agents.a]\ntool = \"probe\"", 2, "needs `args`"),
+        (
+            "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nquery = \"q\"\nmodel = \"m\"\ntools = [\"probe\"]",
+            7,
+            "could run any command",
+        ),
         ("[agents.a]\ntool = \"probe\"\nargs = { checks = [] }", 3, "is empty"),
         (
             "[agents.a]\ntool = \"probe\"\nargs = { checks = [{ type = \"disc\", path = \"/\" }] }",
@@ -239,6 +244,15 @@ fn what_is_odd_is_warned_of() {
     for (text, part) in [
         ("[agents.a]\nat = \"2020-01-01T00:00:00Z\"\ncommand = \"x\"", "has passed"),
         ("[agents.a]\ntool = \"feed\"", "not available in this version"),
+        (
+            "[budget]\nusd_per_month = 1\n[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nquery = \"q\"\nmodel = \"m\"",
+            "model `m` has none",
+        ),
+        (
+            "[models.m]\nprovider = \"openai\"\nmodel = \"x\"\nprice = { input = 1, output = 1 }\nfallback = [\"n\"]\n\
+             [models.n]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nquery = \"q\"\nmodel = \"m\"\nusd_per_day = 1",
+            "model `n` has none",
+        ),
         ("[agents.a]\ninterval = 10\noverlap = \"parallel\"\ncommand = \"x\"", "pile up"),
         ("[agents.a]\ncron = \"30 2 * * *\"\ntimezone = \"Europe/Berlin\"\ncommand = \"x\"", "comes twice"),
         (

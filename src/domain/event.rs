@@ -262,6 +262,7 @@ impl Event {
                 error_count,
                 warnings,
                 real: _,
+                untrusted: _,
             } => {
                 let duration_ms = duration.as_millis() as i64;
                 match status {

@@ -166,6 +166,8 @@ pub enum Fact {
         attempt: u32,
         /// Its answer.
         result: Option<String>,
+        /// As in [`AttemptOutcome::untrusted`](super::AttemptOutcome::untrusted).
+        untrusted: bool,
         /// Why it failed.
         error: Option<RunError>,
         /// Exit code of a command that exited.
@@ -437,6 +439,10 @@ pub struct RunRecord {
     pub config_hash: ConfigHash,
     /// Processes that were started for it and may still live (leftovers of a dead daemon).
     pub processes: Vec<Process>,
+    /// What its requests to models were charged so far.
+    pub used: Usage,
+    /// Its calls that may have changed something and have no answer (of a dead daemon).
+    pub in_doubt: Vec<String>,
 }
 
 /// A process, told apart from a later one that got the same number.

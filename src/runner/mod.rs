@@ -35,8 +35,8 @@ mod template;
 mod trampoline;
 
 use crate::domain::{
-    AgentId, AgentSpec, AttemptEnd, AttemptOutcome, ErrorKind, Finding, Fleet, OutputChunk, Process,
-    ProcessRole, RunError, RunId, RunMode, Step, Talk, Trigger, WorstCase,
+    AgentId, AgentSpec, AttemptEnd, AttemptOutcome, ErrorKind, Finding, Fleet, LastResult, OutputChunk,
+    Process, ProcessRole, RunError, RunId, RunMode, Step, Talk, Trigger, WorstCase,
 };
 use crate::llm::Models;
 use crate::store::Store;
@@ -68,7 +68,7 @@ pub struct Brief {
     /// The event that started it, as JSON.
     pub event: Option<Arc<str>>,
     /// The result of the agent's last successful run.
-    pub last_result: Option<Arc<str>>,
+    pub last_result: Option<LastResult>,
     /// What is left of `total_timeout`.
     pub time_left: Option<SignedDuration>,
 }
@@ -162,6 +162,8 @@ pub enum Report {
         run: RunId,
         /// What.
         findings: Vec<Finding>,
+        /// Says that it is durable.
+        go: oneshot::Sender<()>,
     },
     /// The attempt ended; nothing of it lives any more.
     Ended {

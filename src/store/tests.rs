@@ -60,6 +60,8 @@ fn claim(n: u64, slot: Option<i64>) -> Fact {
         mode: RunMode::Normal,
         config_hash: ConfigHash(1),
         processes: Vec::new(),
+        used: Usage::default(),
+        in_doubt: Vec::new(),
     }))
 }
 

@@ -48,7 +48,8 @@ impl Runs {
     pub(super) fn about(self, settings: &Value) -> About {
         match self {
             Self::SystemMetrics => About::local(system_metrics::schema()),
-            Self::Probe => About::local(probe::schema()),
+            // its commands and addresses are outside
+            Self::Probe => About { untrusted: true, ..About::local(probe::schema()) },
             Self::Remember => About { effect: Effect::Idempotent, ..About::local(notes::remember_schema()) },
             Self::Recall => About::local(notes::recall_schema()),
             Self::Report => About { effect: Effect::Idempotent, ..About::local(report::schema()) },

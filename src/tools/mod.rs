@@ -82,6 +82,8 @@ pub struct CallContext {
     pub store: Option<Store>,
     /// For tools that take long: where they say how far they are.
     pub progress: Option<Progress>,
+    /// The caller has read data from outside: what it says now may come from there.
+    pub untrusted: bool,
 }
 
 /// Takes lines that say how far a call is. Who makes it reads them from the other end.
@@ -108,12 +110,14 @@ pub struct ToolOutput {
     pub result: Value,
     /// What it found wrong or right (only `probe`).
     pub findings: Vec<Finding>,
+    /// This time it gave data from outside, although that is not said of the tool (only `recall`).
+    pub untrusted: bool,
 }
 
 impl ToolOutput {
     /// A result without findings.
     fn of(result: Value) -> Self {
-        Self { result, findings: Vec::new() }
+        Self { result, findings: Vec::new(), untrusted: false }
     }
 }
 
@@ -186,6 +190,20 @@ struct Call {
     bound: Duration,
     /// For whom.
     context: CallContext,
+}
+
+impl Entry {
+    /// A probe whose caller says what is to be checked, or an archive whose caller says from where to where.
+    /// Fine for a person, who could run a command anyway, and for arguments from the configuration; not
+    /// for a model.
+    fn runs_what_it_is_told(&self) -> bool {
+        let laid_down = match self.runs {
+            Some(catalog::Runs::Probe) => "checks",
+            Some(catalog::Runs::ArchiveRows) => "from",
+            _ => return false,
+        };
+        self.settings.get(laid_down).is_none()
+    }
 }
 
 impl Tools {
@@ -284,6 +302,12 @@ impl Tools {
                 Some((server, _)) => given.get_mut(server).and_then(Iterator::next).unwrap_or_default(),
                 None => match self.find(name)? {
                     Entry { runs: None, .. } => return Err(ToolError::Unavailable(name.clone())),
+                    entry if entry.runs_what_it_is_told() => {
+                        return Err(ToolError::Failed(format!(
+                            "tool `{name}` would do anything that it is told: name one whose settings are laid down in \
+                             a [tools.…] table"
+                        )));
+                    }
                     Entry { info, .. } => vec![info.clone()],
                 },
             };
@@ -291,6 +315,11 @@ impl Tools {
             offers.extend(new.map(|info| info.offer()));
         }
         Ok(offers)
+    }
+
+    /// Does this tool give data from outside? Of one that is not known that must be assumed.
+    pub fn is_untrusted(&self, name: &str) -> bool {
+        self.entries.get(name).is_none_or(|entry| entry.info.untrusted)
     }
 
     /// Server and tool, if this names a tool of a server.
@@ -312,7 +341,7 @@ impl Tools {
         let (server, tool) = (server.to_owned(), tool.to_owned());
         let call = async move {
             let result = servers.call(&server, &tool, args, bound).await?;
-            Ok(ToolOutput { result, findings: Vec::new() })
+            Ok(ToolOutput::of(result))
         };
         // The server's own bound is first, so that a server that hangs is noticed.
         dispatch::bounded(&name, bound + SERVER_GRACE, call).await

@@ -125,7 +125,7 @@ async fn bounded(
 }
 
 fn output(result: Value) -> Result<ToolOutput, ToolError> {
-    Ok(ToolOutput { result, findings: Vec::new() })
+    Ok(ToolOutput::of(result))
 }
 
 #[tokio::test]

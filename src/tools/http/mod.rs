@@ -167,7 +167,7 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
         net::send(request, &allow, bounds).await.map_err(|error| explain(&call, &settings, error))?;
     let wanted = content::Wanted::of(call.args["as"].as_str());
     let result = content::result(fetched, wanted).await.map_err(ToolError::Failed)?;
-    Ok(ToolOutput { result, findings: Vec::new() })
+    Ok(ToolOutput::of(result))
 }
 
 fn no_hosts(tool: &str, url: &str) -> String {
