@@ -3,6 +3,7 @@
 //! Prints one table, in Markdown. `cargo bench -- quick` leaves out the fleet of 100,000 agents, and
 //! `cargo bench -- archive` measures only the archive.
 mod archive;
+mod health;
 mod models;
 #[path = "../tests/it/postgres.rs"]
 mod postgres;
@@ -21,6 +22,9 @@ fn main() {
     if std::env::args().any(|arg| arg == "archive") {
         return archive::rows_per_second(1_000_000);
     }
+    if std::env::args().any(|arg| arg == "probes") {
+        return health::probes_per_second();
+    }
     start_of_a_client();
     runs_per_second();
     one_agent();
@@ -33,6 +37,7 @@ fn main() {
     models::own_time();
     models::in_flight(1_000);
     archive::rows_per_second(1_000_000);
+    health::probes_per_second();
     if !quick {
         events_per_second();
         restart(1_000_000);

@@ -104,6 +104,12 @@ pub(super) fn may_be_a_models(item: Item<'_>, fleet: &Fleet) {
         return;
     }
     let name = item.text().unwrap_or_default();
+    if name == "archive_rows" && !fleet.tools.contains_key(name) {
+        item.refuse_with::<()>(
+            "with `archive_rows` a model could move any table anywhere".into(),
+            "define [tools.my_archive] with type = \"archive_rows\", `from` and `to`, and name that".into(),
+        );
+    }
     if fixes_its_checks(name, fleet) == Some(false) {
         item.refuse_with::<()>(
             format!("with `{name}` a model could run any command as a check"),
@@ -347,14 +353,5 @@ pub(super) fn unavailable(spec: &AgentSpec, fleet: &Fleet) -> Option<String> {
         Body::Tool(call) => tool(call),
         Body::Command(_) => None,
     };
-    let mail = || {
-        let mail = |name: &String| {
-            matches!(fleet.notify.get(name), Some(NotifyTarget { kind: NotifyTargetKind::Email(_) }))
-        };
-        let mails = spec.notify.as_ref().is_some_and(|notify| notify.to.iter().any(mail));
-        if mails { not_here("notify by email") } else { None }
-    };
-    body.or_else(|| spec.gate.as_deref().and_then(check))
-        .or_else(|| spec.success_when.iter().find_map(check))
-        .or_else(mail)
+    body.or_else(|| spec.gate.as_deref().and_then(check)).or_else(|| spec.success_when.iter().find_map(check))
 }

@@ -226,6 +226,7 @@ pub(super) const MCP: &[Key] = &[
     key("env", Kind::Texts2, "environment of the program"),
     key("allow", Kind::Texts, "only these tools"),
 ];
+pub(super) const SMTP_TLS: &[&str] = &["starttls", "implicit", "none"];
 pub(super) const NOTIFY: &[Key] = &[
     key("type", Kind::Word(&["webhook", "command", "email", "desktop", "file"]), "where to"),
     key("url", Kind::Any, "webhook: its address, or a reference to a secret"),
@@ -234,9 +235,16 @@ pub(super) const NOTIFY: &[Key] = &[
     key("env", Kind::Texts2, "command: added to its environment"),
     key("cwd", Kind::Text, "command: its folder"),
     key("path", Kind::Text, "file: a line of JSON is appended to it"),
-    key("to", Kind::Any, "email: receivers"),
-    key("from", Kind::Text, "email: sender"),
-    key("smtp", Kind::Text, "email: server"),
+    key("to", Kind::Any, "email: the receiver's address, or a list of such"),
+    key("from", Kind::Text, "email: the sender's address"),
+    key("smtp", Kind::Text, "email: the server: host or host:port; default 587, on this machine 25"),
+    key(
+        "tls",
+        Kind::Word(SMTP_TLS),
+        "email: default implicit for port 465, none on this machine, else starttls",
+    ),
+    key("username", Kind::TextOrSecret, "email: name at the server"),
+    key("password", Kind::Secret, "email: password at the server"),
 ];
 pub(super) const BUDGET: &[Key] = &[
     key("usd_per_day", Kind::Number, "US dollars of a day"),

@@ -6,6 +6,7 @@ mod agents;
 mod archive_settings;
 mod checks;
 mod duration;
+mod email;
 mod http_settings;
 mod keys;
 mod lint;

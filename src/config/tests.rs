@@ -141,6 +141,38 @@ fn bad_files_are_refused_where_they_are_bad() {
         ("[notify.n]\ntype = \"webhook\"", 1, "needs `url`"),
         ("[tools.t]\ntype = \"sqlite\"", 2, "can't be"),
         ("[agents.a]\ntool = \"http\"", 2, "does nothing without settings"),
+        ("[notify.m]\ntype = \"email\"\nfrom = \"a@b\"\nsmtp = \"c\"", 1, "needs `to`"),
+        ("[notify.m]\ntype = \"email\"\nto = []\nfrom = \"a@b\"\nsmtp = \"c\"", 3, "is empty"),
+        (
+            "[notify.m]\ntype = \"email\"\nto = \"Me <a@b>\"\nfrom = \"a@b\"\nsmtp = \"c\"",
+            3,
+            "no address of a mailbox",
+        ),
+        (
+            "[notify.m]\ntype = \"email\"\nto = \"a@b\"\nfrom = \"a@b\\r\\nx\"\nsmtp = \"c\"",
+            4,
+            "no address of a mailbox",
+        ),
+        (
+            "[notify.m]\ntype = \"email\"\nto = \"a@b\"\nfrom = \"a@b\"\nsmtp = \"smtp://c\"",
+            5,
+            "names no mail server",
+        ),
+        (
+            "[notify.m]\ntype = \"email\"\nto = \"a@b.example\"\nfrom = \"c@d.example\"\nsmtp = \"mail.example\"\ntls = \"none\"",
+            6,
+            "must be encrypted",
+        ),
+        (
+            "[notify.m]\ntype = \"email\"\nto = \"a@b.example\"\nfrom = \"c@d.example\"\nsmtp = \"mail.example\"\nusername = \"me\"",
+            6,
+            "belong together",
+        ),
+        (
+            "[notify.m]\ntype = \"email\"\nto = \"a@b.example\"\nfrom = \"c@d.example\"\nsmtp = \"mail.example\"\nusername = \"me\"\npassword = \"x\"",
+            7,
+            "must not stand",
+        ),
         ("[tools.t]\ntype = \"s3\"", 1, "needs `bucket`"),
         ("[tools.t]\ntype = \"s3\"\nbucket = \"a/b\"", 3, "can't be a bucket"),
         ("[tools.t]\ntype = \"s3\"\nbucket = \"b\"\nregion = \"Europe, west\"", 4, "can't be a region"),
@@ -227,6 +259,24 @@ fn bad_files_are_refused_where_they_are_bad() {
         assert!(errors.iter().any(fits), "{text}\nwanted line {line}: {part}\n{errors:#?}");
         let shown = render(&rejected.diagnostics, &rejected.text, &rejected.path, false);
         assert!(shown.contains("agents.toml"), "{shown}");
+    }
+}
+
+#[test]
+fn what_the_starter_has_to_copy_works_too() {
+    // Comments that hold keys or tables begin with one space; those for people do too, and hold none.
+    let code = |line: &str| {
+        let line = line.strip_prefix("# ").unwrap_or_default();
+        let key = line
+            .split_once(" = ")
+            .is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
+        key || line.starts_with(['[', ']']) || line.starts_with("  {")
+    };
+    let plain = |line: &str| if code(line) { line[2..].to_owned() } else { line.to_owned() };
+    let text: String = super::STARTER.lines().map(|line| plain(line) + "\n").collect();
+    let loaded = read(&text).unwrap_or_else(|rejected| panic!("{:?}\n{text}", rejected.diagnostics));
+    for agent in ["fleet", "doctor", "backup", "after-backup", "system-health"] {
+        assert!(loaded.fleet.agent(agent).is_some_and(|agent| agent.unavailable.is_none()), "{agent}");
     }
 }
 

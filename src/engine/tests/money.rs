@@ -1,7 +1,7 @@
 //! Money, approvals, and runs of models that go on after a break.
 use super::*;
 
-fn thinker(name: &str, with: impl FnOnce(&mut AgentSpec)) -> AgentSpec {
+pub(super) fn thinker(name: &str, with: impl FnOnce(&mut AgentSpec)) -> AgentSpec {
     agent(name, every(60), |spec| {
         spec.body = Body::Query(Arc::new(QuerySpec {
             query: "?".into(),

@@ -368,6 +368,13 @@ fn mistakes_in_the_settings_are_found_before_anything_runs() {
         format!("{base}[agents.a]\ninterval = \"24h\"\ntool = \"archive_rows\"\nargs = {{ {from}, {to} }}\n");
     assert_eq!(mistakes(&direct), "none");
     assert!(mistakes(&direct.replace("\"id\"", "")).contains("`key` is empty"));
+    let model = format!(
+        "{base}[tools.old]\ntype = \"archive_rows\"\n{from}\n{to}\n[models.m]\nprovider = \"ollama\"\nmodel = \"m\"\n\
+         [agents.a]\nquery = \"q\"\nmodel = \"m\"\ntools = [\"old\"]\n"
+    );
+    assert_eq!(mistakes(&model), "none");
+    let model = model.replace("tools = [\"old\"]", "tools = [\"archive_rows\"]");
+    assert!(mistakes(&model).contains("a model could move any table anywhere"), "{}", mistakes(&model));
     assert!(mistakes("[agents.a]\ninterval = 60\ntool = \"archive_rows\"\n").contains("needs `args`"));
 }
 
