@@ -3,6 +3,7 @@
 //! What a valid configuration means is left to `engine`; this floor only makes sure that there is no
 //! such thing as an invalid [`Fleet`].
 mod agents;
+mod archive_settings;
 mod checks;
 mod duration;
 mod email;

@@ -345,7 +345,6 @@ fn all_errors_are_found_in_one_go() {
 fn what_is_odd_is_warned_of() {
     for (text, part) in [
         ("[agents.a]\nat = \"2020-01-01T00:00:00Z\"\ncommand = \"x\"", "has passed"),
-        ("[agents.a]\ntool = \"archive_rows\"", "not available in this version"),
         (
             "[budget]\nusd_per_month = 1\n[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nquery = \"q\"\nmodel = \"m\"",
             "model `m` has none",

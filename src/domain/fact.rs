@@ -4,8 +4,8 @@
 //! Facts that come from one decision are committed in one transaction, each together with the
 //! event that tells it ([`super::Event::telling`]).
 use super::{
-    AgentId, BudgetNews, CircuitSpec, ConfigHash, Desired, Diagnosis, IncidentRecord, MemoryChange, RunError,
-    RunId, RunMode, RunStatus, Talk, TellOn, Trigger, Usage, Verdict,
+    AgentId, ArchiveStep, BudgetNews, CircuitSpec, ConfigHash, Desired, Diagnosis, IncidentRecord,
+    MemoryChange, RunError, RunId, RunMode, RunStatus, Talk, TellOn, Trigger, Usage, Verdict,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -290,6 +290,8 @@ pub enum Fact {
     Budget(Box<BudgetNews>),
     /// What agents remember changed. Has no event: the run that did it is told.
     Remembered(Box<MemoryChange>),
+    /// An archive of rows went a step further. Has no event: the run that did it is told.
+    Archived(Box<ArchiveStep>),
     /// The description of an MCP server's tool was seen for the first time, changed, or was trusted.
     McpPinned {
         /// Name of an `[mcp.…]` table.

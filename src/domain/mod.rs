@@ -58,8 +58,8 @@ pub use price::{cost, tokens_at_most};
 pub use run::{AttemptEnd, AttemptOutcome, ErrorKind, RunError, RunMode, RunStatus, Trigger, Usage};
 pub use slot::Verdict;
 pub use talk::{
-    ApprovalRecord, ApprovalWanted, BudgetNews, BudgetTold, HoldRecord, LastResult, MemoryChange, Note, Said,
-    SessionRow, SpentRow, Talk,
+    ApprovalRecord, ApprovalWanted, ArchiveDoing, ArchiveStep, BudgetNews, BudgetTold, HoldRecord,
+    LastResult, MemoryChange, Note, Said, SessionRow, SpentRow, Talk,
 };
 pub use time::{Gap, Now, human_duration, micros, timestamp_of_micros, to_micros};
 pub use tool::Effect;

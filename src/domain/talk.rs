@@ -180,6 +180,34 @@ pub struct BudgetNews {
     pub text: String,
 }
 
+/// A step of an archive of rows that the state database keeps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ArchiveStep {
+    /// The table that is archived, and where it is.
+    pub source: String,
+    /// Where its rows go.
+    pub place: String,
+    /// What.
+    pub doing: ArchiveDoing,
+}
+
+/// What an archive does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ArchiveDoing {
+    /// It is about to move rows.
+    Intends {
+        /// Which, as JSON of its own.
+        keys: String,
+    },
+    /// It has moved them; nothing is pending.
+    Done {
+        /// How many.
+        rows: u64,
+        /// Of how many bytes.
+        bytes: u64,
+    },
+}
+
 /// News of a budget that was told, so that it is told once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BudgetTold {

@@ -6,9 +6,9 @@ use super::template::{self, Places};
 use super::{Brief, Report, Shared, StopOrder};
 use crate::domain::{
     AttemptEnd, AttemptOutcome, Body, Check, CheckBody, CommandSpec, ErrorKind, ProcessRole, RunError,
-    ToolCallSpec, Trigger, human_duration, novelty,
+    Stream, ToolCallSpec, Trigger, human_duration, novelty,
 };
-use crate::tools::{CallContext, ToolError, ToolOutput};
+use crate::tools::{CallContext, Progress, ToolError, ToolOutput};
 use jiff::SignedDuration;
 use serde_json::Value;
 use std::time::Duration;
@@ -239,7 +239,7 @@ impl Attempt<'_> {
             return AttemptOutcome::of(AttemptEnd::Cancelled);
         }
         self.start_clock();
-        match self.call(call, places, &[]).await {
+        match self.followed(call, places).await {
             Called::Stopped => AttemptOutcome::of(AttemptEnd::Cancelled),
             Called::Failed(error) => AttemptOutcome::of(AttemptEnd::Failed(error)),
             Called::Gave(given) => AttemptOutcome {
@@ -250,11 +250,48 @@ impl Attempt<'_> {
         }
     }
 
+    /// A call whose lines of progress become output of the run.
+    async fn followed(&mut self, call: &ToolCallSpec, places: &Places) -> Called {
+        let mut output = Output::kept(self.brief, self.shared.reports.clone(), RESULT);
+        let (progress, mut lines) = Progress::new();
+        let called = {
+            let mut calling = std::pin::pin!(self.call_with(call, places, &[], Some(progress)));
+            loop {
+                tokio::select! {
+                    biased;
+                    called = &mut calling => break called,
+                    Some(line) = lines.recv() => {
+                        output.add(Stream::Stdout, line + "\n");
+                        output.flush().await;
+                    }
+                }
+            }
+        };
+        while let Ok(line) = lines.try_recv() {
+            output.add(Stream::Stdout, line + "\n");
+        }
+        output.finish().await;
+        called
+    }
+
     async fn call(&mut self, call: &ToolCallSpec, places: &Places, novel_by: &[String]) -> Called {
+        self.call_with(call, places, novel_by, None).await
+    }
+
+    async fn call_with(
+        &mut self,
+        call: &ToolCallSpec,
+        places: &Places,
+        novel_by: &[String],
+        progress: Option<Progress>,
+    ) -> Called {
         let args = template::fill(&call.args, places);
         let one_call = self.brief.agent.limits.tool_call_timeout;
-        let bound = Duration::try_from(one_call).unwrap_or(Duration::ZERO);
         let left = self.time_left();
+        let bound = match self.shared.tools.takes_all_time(&call.tool) {
+            true => left,
+            false => Duration::try_from(one_call).unwrap_or(Duration::ZERO),
+        };
         let context = CallContext {
             agent: Some(self.brief.agent.id.clone()),
             run: Some(self.brief.run),
@@ -263,6 +300,7 @@ impl Attempt<'_> {
             store: self.shared.store.clone(),
             written: Some(call.args.clone()),
             novel_by: novel_by.to_vec(),
+            progress,
             // what fills its places may come from outside
             untrusted: true,
         };
@@ -271,7 +309,7 @@ impl Attempt<'_> {
             given = self.shared.tools.call(&call.tool, &args, &context) => match given {
                 Ok(given) => Called::Gave(given),
                 Err(ToolError::Timeout { tool, .. }) => {
-                    let why = if left < bound {
+                    let why = if left <= bound {
                         format!("tool `{tool}`: {}", self.bound)
                     } else {
                         let one_call = human_duration(one_call);

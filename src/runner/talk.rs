@@ -328,6 +328,7 @@ async fn raced(
 ) -> Result<(ToolReply, bool), Break> {
     let bound = to_std(attempt.brief.agent.limits.tool_call_timeout);
     let context = CallContext {
+        progress: None,
         agent: Some(attempt.brief.agent.id.clone()),
         run: Some(attempt.brief.run),
         timeout: Some(bound.min(attempt.time_left())),

@@ -147,6 +147,7 @@ fn write(db: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
         }
         Fact::Budget(news) => super::talk::told(db, news)?,
         Fact::Talked(talk) => super::talk::talked(db, talk, entry.at)?,
+        Fact::Archived(step) => super::archive::stepped(db, step, entry.at)?,
         Fact::Remembered(change) => super::talk::remembered(db, change, entry.at)?,
         Fact::McpPinned { server, tool, trusted, seen } => {
             super::talk::pinned(db, server, tool, trusted, seen.as_deref())?;

@@ -1,8 +1,8 @@
 //! What tools there are: names, effects, sentences, schemas. A tool without [`Runs`] is not in this
 //! version; it is listed so that people and `check` can say so instead of "unknown".
 use super::{
-    Call, Effect, Entry, ToolError, ToolInfo, ToolOutput, feed, files, http, notes, probe, report, s3, shell,
-    sql, system_metrics,
+    Call, Effect, Entry, ToolError, ToolInfo, ToolOutput, archive, feed, files, http, notes, probe, report,
+    s3, shell, sql, system_metrics,
 };
 use crate::domain::{ReadsWhen, ToolSpec};
 use serde_json::{Map, Value, json};
@@ -21,6 +21,7 @@ pub(super) enum Runs {
     Sql,
     Shell,
     Files,
+    ArchiveRows,
     S3,
 }
 
@@ -58,6 +59,7 @@ impl Runs {
             Self::Sql => sql::about(settings),
             Self::Shell => shell::about(settings),
             Self::Files => files::about(settings),
+            Self::ArchiveRows => archive::about(settings),
             Self::S3 => s3::about(settings),
         }
     }
@@ -80,6 +82,7 @@ impl Runs {
             Self::Sql => sql::call(call).await,
             Self::Shell => shell::call(call).await,
             Self::Files => files::call(call).await,
+            Self::ArchiveRows => archive::call(call).await,
             Self::S3 => s3::call(call).await,
         }
     }
@@ -120,7 +123,7 @@ const BUILT_INS: &[(&str, Effect, Option<Runs>, &str)] = &[
     (
         "archive_rows",
         Effect::Idempotent,
-        None,
+        Some(Runs::ArchiveRows),
         "Moves old rows of a table to cheaper storage: copies, verifies, then deletes, chunk by chunk.",
     ),
     (
