@@ -1,6 +1,7 @@
 //! Measures the real binary, built for release, through its real socket: `cargo bench`.
 //!
-//! Prints one table, in Markdown. `cargo bench -- quick` leaves out the fleet of 100,000 agents.
+//! Prints one table, in Markdown. `cargo bench -- quick` leaves out the fleet of 100,000 agents,
+//! `cargo bench -- feeds` all but the feeds.
 mod feeds;
 mod models;
 
@@ -13,8 +14,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 fn main() {
-    let quick = std::env::args().any(|arg| arg == "quick");
+    let asked = |word: &str| std::env::args().any(|arg| arg == word);
+    let quick = asked("quick");
     println!("| measure | value |\n|---|---|");
+    if asked("feeds") {
+        return feeds::items_per_second();
+    }
     start_of_a_client();
     runs_per_second();
     one_agent();
