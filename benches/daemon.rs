@@ -1,8 +1,9 @@
 //! Measures the real binary, built for release, through its real socket: `cargo bench`.
 //!
 //! Prints one table, in Markdown. `cargo bench -- quick` leaves out the fleet of 100,000 agents,
-//! `cargo bench -- feeds` all but the feeds.
+//! `cargo bench -- feeds` and `-- probes` all but those.
 mod feeds;
+mod health;
 mod models;
 
 use serde_json::{Value, json};
@@ -20,6 +21,9 @@ fn main() {
     if asked("feeds") {
         return feeds::items_per_second();
     }
+    if asked("probes") {
+        return health::probes_per_second();
+    }
     start_of_a_client();
     runs_per_second();
     one_agent();
@@ -32,6 +36,7 @@ fn main() {
     models::own_time();
     models::in_flight(1_000);
     feeds::items_per_second();
+    health::probes_per_second();
     if !quick {
         events_per_second();
         restart(1_000_000);

@@ -343,14 +343,5 @@ pub(super) fn unavailable(spec: &AgentSpec, fleet: &Fleet) -> Option<String> {
         Body::Tool(call) => tool(call),
         Body::Command(_) => None,
     };
-    let mail = || {
-        let mail = |name: &String| {
-            matches!(fleet.notify.get(name), Some(NotifyTarget { kind: NotifyTargetKind::Email(_) }))
-        };
-        let mails = spec.notify.as_ref().is_some_and(|notify| notify.to.iter().any(mail));
-        if mails { not_here("notify by email") } else { None }
-    };
-    body.or_else(|| spec.gate.as_deref().and_then(check))
-        .or_else(|| spec.success_when.iter().find_map(check))
-        .or_else(mail)
+    body.or_else(|| spec.gate.as_deref().and_then(check)).or_else(|| spec.success_when.iter().find_map(check))
 }

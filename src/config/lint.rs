@@ -174,14 +174,22 @@ fn money(at: &Place<'_>, fleet: &Fleet) {
     let Body::Query(query) = &at.agent.body else { return };
     let limits = &at.agent.limits;
     let Some(model) = fleet.models.get(&query.model) else { return };
-    let limited = limits.max_usd_per_run.is_some() || limits.usd_per_day.is_some();
-    if limited && model.price.is_none() {
-        let key = if limits.max_usd_per_run.is_some() { "max_usd_per_run" } else { "usd_per_day" };
-        at.file.error(
-            Some(at.of(key)),
-            format!("a limit in dollars needs a price, and model `{}` has none", query.model),
-            Some(format!("add price = {{ input = …, output = … }} to [models.{}]", query.model)),
-        );
+    let own = [("max_usd_per_run", limits.max_usd_per_run), ("usd_per_day", limits.usd_per_day)];
+    let own = own.iter().find(|(_, limit)| limit.is_some()).map(|(key, _)| *key);
+    let budget = fleet.budget.usd_per_day.or(fleet.budget.usd_per_month).map(|_| "model");
+    for (nth, name) in std::iter::once(&query.model).chain(&model.fallback).enumerate() {
+        if fleet.models.get(name).is_none_or(|model| model.price.is_some()) {
+            continue;
+        }
+        let hint =
+            format!("add price = {{ input = …, output = … }} to [models.{name}]; 0 if it costs nothing");
+        let message = format!("a limit in dollars needs a price, and model `{name}` has none");
+        match (own, own.or(budget)) {
+            (Some(key), _) if nth == 0 => at.file.error(Some(at.of(key)), message, Some(hint)),
+            // one that is asked instead is mostly a local one, which costs nothing
+            (_, Some(key)) => at.file.warn(at.of(key), message, Some(hint)),
+            (_, None) => {}
+        }
     }
     if let (Some(per_run), Some(budget), Schedule::Every(period)) =
         (limits.max_usd_per_run, fleet.budget.usd_per_day, &at.agent.schedule)

@@ -5,6 +5,7 @@
 mod agents;
 mod checks;
 mod duration;
+mod email;
 mod feed_settings;
 mod http_settings;
 mod keys;
@@ -12,6 +13,7 @@ mod lint;
 mod paths;
 mod render;
 mod resolve;
+mod s3_settings;
 mod schema;
 mod tool_settings;
 mod walk;

@@ -3,12 +3,11 @@ use super::event_loop::Message;
 use crate::domain::{AgentId, Body, Entry, Fact, Fleet, LastResult, RunId};
 use crate::engine::Start;
 use crate::llm::Models;
-use crate::runner::{self, Brief, Report, Shared, StopOrder};
+use crate::runner::{self, Brief, Report, Shared, StopOrder, gate_program};
 use crate::store::Store;
 use crate::tools::Tools;
 use crate::tools::mcp::{Pin, PinChange, PinEvent, Pins, Servers};
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -44,7 +43,7 @@ impl Actor {
         Self {
             store: store.clone(),
             shared: Shared {
-                trampoline: trampoline(),
+                trampoline: gate_program(),
                 fleet: fleet.clone(),
                 tools: tools.clone(),
                 models: Arc::new(Models::new(fleet, None)),
@@ -148,13 +147,6 @@ impl Actor {
         }
         results.extend(completed);
     }
-}
-
-/// The program that is re-executed as the gate of each process: this one, also when its file was
-/// replaced meanwhile.
-fn trampoline() -> PathBuf {
-    let own = PathBuf::from("/proc/self/exe");
-    if own.exists() { own } else { std::env::current_exe().unwrap_or(own) }
 }
 
 async fn last_result(store: &Store, results: &Results, agent: &AgentId) -> Option<LastResult> {

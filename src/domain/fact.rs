@@ -4,8 +4,8 @@
 //! Facts that come from one decision are committed in one transaction, each together with the
 //! event that tells it ([`super::Event::telling`]).
 use super::{
-    AgentId, BudgetNews, CircuitSpec, ConfigHash, Desired, IncidentRecord, MemoryChange, RunError, RunId,
-    RunMode, RunStatus, Talk, TellOn, Trigger, Usage, Verdict,
+    AgentId, BudgetNews, CircuitSpec, ConfigHash, Desired, Diagnosis, IncidentRecord, MemoryChange, RunError,
+    RunId, RunMode, RunStatus, Talk, TellOn, Trigger, Usage, Verdict,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -215,6 +215,17 @@ pub enum Fact {
     IncidentOpened(Box<IncidentRecord>),
     /// An incident ended.
     IncidentResolved(Box<IncidentRecord>),
+    /// An agent that an incident started has found out something about it. It may have ended meanwhile.
+    IncidentDiagnosed {
+        /// Whose incident.
+        agent: AgentId,
+        /// Which.
+        key: String,
+        /// Since when: tells it apart from others of the same key.
+        since: Timestamp,
+        /// What was found.
+        diagnosis: Box<Diagnosis>,
+    },
     /// A message for somebody is put into the outbox.
     NotificationQueued {
         /// Name of a `[notify.…]` table.

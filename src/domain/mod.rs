@@ -17,6 +17,7 @@ mod incident;
 mod json_schema;
 mod nearest;
 pub mod novelty;
+mod object_key;
 mod price;
 mod run;
 mod slot;
@@ -43,15 +44,16 @@ pub use fact::{
     ProcessRole, RunRecord, Stream,
 };
 pub use fleet::{
-    BudgetSpec, DaemonSpec, Fleet, McpSpec, ModelSpec, NotifyTarget, NotifyTargetKind, Price, ReloadMode,
-    Retention, SecretRef, ToolSpec,
+    BudgetSpec, DaemonSpec, EmailSpec, Fleet, McpSpec, ModelSpec, NotifyTarget, NotifyTargetKind, Price,
+    ReloadMode, Retention, SecretRef, SmtpTls, ToolSpec,
 };
 pub use glob::glob;
 pub use host::HostPattern;
 pub use ids::{AgentId, ConfigHash, InvalidAgentId, InvalidRunId, RunId, Seq};
-pub use incident::{Finding, IncidentRecord, Level, Severity};
+pub use incident::{Diagnosis, Finding, IncidentRecord, Level, Severity};
 pub use json_schema::fits_schema;
 pub use nearest::nearest;
+pub use object_key::check_object_key;
 pub use price::{cost, tokens_at_most};
 pub use run::{AttemptEnd, AttemptOutcome, ErrorKind, RunError, RunMode, RunStatus, Trigger, Usage};
 pub use slot::Verdict;

@@ -69,9 +69,10 @@ impl Engine {
         if talks && cancelled == Some(CancelCause::Shutdown) && outcome.end == AttemptEnd::Cancelled {
             return; // it has no end yet: the next life goes on with it
         }
-        if outcome.end == AttemptEnd::Completed {
-            let body = self.runs[&id].spec.body.clone();
-            self.forget_unprobed(now, agent, &body, &outcome.findings);
+        let by_gate = outcome.end == AttemptEnd::GateClosed && !outcome.findings.is_empty();
+        if outcome.end == AttemptEnd::Completed || by_gate {
+            let spec = self.runs[&id].spec.clone();
+            self.forget_unprobed(now, agent, &spec, &outcome.findings);
         }
         let error = match (&outcome.end, cancelled) {
             (AttemptEnd::Completed, _) => return self.finish(now, id, RunStatus::Completed, None, outcome),
@@ -253,6 +254,9 @@ impl Engine {
         }
         if !run.record.mode.is_normal() {
             return;
+        }
+        if let Some(result) = &outcome.result {
+            self.diagnosed(now, &run.record, result);
         }
         let remembers =
             matches!(&spec.body, Body::Query(query) if matches!(query.memory, Memory::Session { .. }));

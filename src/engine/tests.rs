@@ -373,7 +373,13 @@ impl Bench {
             Fact::IncidentOpened(incident) => format!("{} incident {}", incident.agent, incident.severity),
             Fact::IncidentResolved(incident) => format!("{} incident over", incident.agent),
             Fact::IncidentDropped { agent, .. } => format!("{agent} incident was nothing"),
-            Fact::NotificationQueued { target, about, .. } => format!("tell {target} {about}"),
+            Fact::IncidentDiagnosed { agent, key, diagnosis, .. } => {
+                format!("{agent} {key}: {} found {}", diagnosis.by, diagnosis.text)
+            }
+            Fact::NotificationQueued { target, about, body, .. } => match body.split_once("\n\n") {
+                Some((_, found)) => format!("tell {target} {about} ({found})"),
+                None => format!("tell {target} {about}"),
+            },
             _ => return,
         };
         self.said.push(line);

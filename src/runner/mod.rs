@@ -20,6 +20,7 @@ mod attempt;
 mod check;
 mod command;
 mod env;
+mod gate;
 mod model;
 #[cfg(target_os = "linux")]
 mod orphans;
@@ -32,6 +33,8 @@ mod stop;
 mod talk;
 mod template;
 mod trampoline;
+
+pub use gate::gate_program;
 
 use crate::domain::{
     AgentId, AgentSpec, AttemptEnd, AttemptOutcome, ErrorKind, Finding, Fleet, LastResult, OutputChunk,
@@ -189,7 +192,7 @@ pub enum StopOrder {
 /// What all attempts share.
 #[derive(Clone)]
 pub struct Shared {
-    /// The program to re-execute as the trampoline: `/proc/self/exe`, or what a test names.
+    /// The program to start as the trampoline: see [`gate_program`].
     pub trampoline: PathBuf,
     /// The configuration in force.
     pub fleet: Arc<Fleet>,

@@ -6,12 +6,14 @@ use super::template::{self, Places};
 use super::{Report, StopOrder};
 use crate::conversation::{Brief, Conversation, Finished, Next, PlannedCall, memory};
 use crate::domain::{
-    AttemptEnd, AttemptOutcome, ChatMessage, ErrorKind, Memory, ModelAnswer, ModelError, ModelRequest, Price,
-    QuerySpec, RunError, RunMode, Step, Tokens, Usage, WorstCase, cost,
+    AttemptEnd, AttemptOutcome, ChatMessage, ErrorKind, Finish, Memory, ModelAnswer, ModelError,
+    ModelRequest, Price, QuerySpec, RunError, RunMode, Step, Tokens, Usage, WorstCase, cost,
 };
 use crate::secret;
 use crate::store::StepRow;
 use jiff::SignedDuration;
+use serde_json::Value;
+use std::borrow::Cow;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -83,6 +85,7 @@ impl Attempt<'_> {
                 brief.untrusted |= untrusted;
             }
             _ => {
+                self.ask_as_recorded(&mut brief).await?;
                 let (query, seen) = (brief.query.clone(), self.seen.clone());
                 let gate = self.proofs_use_gate().then(|| places.gate.clone());
                 journal.begin(query, brief.untrusted, seen, gate).await?;
@@ -130,6 +133,18 @@ impl Attempt<'_> {
         self.read(move |reader| reader.steps(run)).await
     }
 
+    /// A replay asks what the recorded run was asked, gate and event included, unless a person asks
+    /// something else.
+    async fn ask_as_recorded(&self, brief: &mut Brief) -> Result<(), Break> {
+        let (RunMode::Replay { of, .. }, None) = (&self.brief.mode, &self.brief.query) else { return Ok(()) };
+        let of = *of;
+        let steps = self.read(move |reader| reader.steps(of)).await?;
+        if let Some(Step::Begun { query, untrusted, .. }) = steps.into_iter().next().map(|row| row.step) {
+            (brief.query, brief.untrusted) = (query, brief.untrusted || untrusted);
+        }
+        Ok(())
+    }
+
     /// What the conversation is about.
     async fn conversation(&self, spec: &QuerySpec, places: &Places) -> Result<Brief, Break> {
         let agent = &self.brief.agent;
@@ -147,6 +162,12 @@ impl Attempt<'_> {
         let Some(model) = model else {
             return Err(Break::failed(ErrorKind::Config, format!("there is no model `{}`", spec.model)));
         };
+        let dollars = agent.limits.max_usd_per_run.or(agent.limits.usd_per_day);
+        // the configuration proves that for the agent's own model; a replay may name another one
+        if dollars.is_some() && model.price.is_none() {
+            let why = format!("the agent has a limit in dollars, and model `{}` has no price", chain[0]);
+            return Err(Break::failed(ErrorKind::Config, why));
+        }
         let real = self.brief.mode.is_normal();
         let (memory, from_memory) = self.memory(spec).await?;
         let (query, from_query) = template::fill_query(query, places);
@@ -241,7 +262,9 @@ impl Attempt<'_> {
             let price = self.shared.fleet.models.get(model).and_then(|spec| spec.price);
             let used = used(&answer, &request, worst, price);
             let (step, failed) = match answer {
-                Ok(answer) => (Step::Answered { model: model.clone(), answer, used }, None),
+                Ok(answer) => {
+                    (Step::Answered { model: model.clone(), answer: without_secrets(answer), used }, None)
+                }
                 Err(error) => {
                     let message = secret::redact(&error.error.message).into_owned();
                     let told = RunError { kind: error.error.kind, message };
@@ -299,6 +322,35 @@ impl Attempt<'_> {
         let wanted = planned.iter().map(|call| journal.wish(call)).collect();
         AttemptOutcome { usage, ..AttemptOutcome::of(AttemptEnd::Waits(wanted)) }
     }
+}
+
+/// Whatever a model says, and however it came to know it: no secret is written down, handed to a tool or
+/// sent back.
+fn without_secrets(mut answer: ModelAnswer) -> ModelAnswer {
+    let clean = |text: &mut String| {
+        if let Cow::Owned(redacted) = secret::redact(text) {
+            *text = redacted;
+        }
+    };
+    clean(&mut answer.turn.text);
+    answer.turn.thought.iter_mut().for_each(clean);
+    for call in &mut answer.turn.calls {
+        clean(&mut call.name);
+        clean(&mut call.arguments);
+        // and what is escaped once more in there
+        if let Ok(before) = serde_json::from_str::<Value>(&call.arguments) {
+            let mut after = before.clone();
+            secret::redact_json(&mut after);
+            if after != before {
+                call.arguments = after.to_string();
+            }
+        }
+    }
+    secret::redact_json(&mut answer.turn.opaque);
+    if let Finish::Refusal(why) = &mut answer.finish {
+        clean(why);
+    }
+    answer
 }
 
 /// What is charged for a request. A provider that says nothing is believed the worst of.

@@ -92,6 +92,21 @@ fn write(db: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
         }
         Fact::RunEnded { .. } => ended(db, entry)?,
         Fact::IncidentSaved(record) => incident(db, record)?,
+        Fact::IncidentDiagnosed { agent, key, since, diagnosis } => {
+            db.prepare_cached(
+                "UPDATE incidents SET finding = ?4, found_by = ?5, found_run = ?6, found_at = ?7
+                 WHERE agent = ?1 AND key = ?2 AND since = ?3",
+            )?
+            .execute(params![
+                agent.as_str(),
+                key,
+                at(*since),
+                diagnosis.text,
+                diagnosis.by.as_str(),
+                blob(&diagnosis.run),
+                at(diagnosis.at)
+            ])?;
+        }
         Fact::IncidentDropped { agent, key } => {
             db.prepare_cached("DELETE FROM incidents WHERE agent = ?1 AND key = ?2 AND resolved_at IS NULL")?
                 .execute(params![agent.as_str(), key])?;

@@ -450,10 +450,16 @@ fn ledger_row(row: &Row<'_>) -> rusqlite::Result<LedgerRow> {
     })
 }
 
-const INCIDENT_COLUMNS: &str =
-    "agent, key, severity, title, since, opened_at, seen_at, count, resolved_at, acked_at, told_at";
+const INCIDENT_COLUMNS: &str = "agent, key, severity, title, since, opened_at, seen_at, count, resolved_at, acked_at, told_at, finding, found_by, \
+     found_run, found_at";
 
 fn incident_row(row: &Row<'_>) -> rusqlite::Result<IncidentRecord> {
+    let diagnosis = match row.get::<_, Option<String>>(11)? {
+        Some(text) => {
+            Some(Diagnosis { by: agent_id(row, 12)?, run: run_id(row, 13)?, at: instant(row, 14)?, text })
+        }
+        None => None,
+    };
     Ok(IncidentRecord {
         agent: agent_id(row, 0)?,
         key: row.get(1)?,
@@ -466,6 +472,7 @@ fn incident_row(row: &Row<'_>) -> rusqlite::Result<IncidentRecord> {
         resolved_at: maybe(row, 8)?,
         acked_at: maybe(row, 9)?,
         told_at: maybe(row, 10)?,
+        diagnosis,
     })
 }
 

@@ -1,7 +1,7 @@
 //! What tools there are: names, effects, sentences, schemas. A tool without [`Runs`] is not in this
 //! version; it is listed so that people and `check` can say so instead of "unknown".
 use super::{
-    Call, Effect, Entry, ToolError, ToolInfo, ToolOutput, feed, files, http, notes, probe, report, shell,
+    Call, Effect, Entry, ToolError, ToolInfo, ToolOutput, feed, files, http, notes, probe, report, s3, shell,
     sql, system_metrics,
 };
 use crate::domain::{ReadsWhen, ToolSpec};
@@ -21,6 +21,7 @@ pub(super) enum Runs {
     Sql,
     Shell,
     Files,
+    S3,
 }
 
 /// What an instance of a tool is, by its settings.
@@ -57,6 +58,7 @@ impl Runs {
             Self::Sql => sql::about(settings),
             Self::Shell => shell::about(settings),
             Self::Files => files::about(settings),
+            Self::S3 => s3::about(settings),
         }
     }
 
@@ -78,6 +80,7 @@ impl Runs {
             Self::Sql => sql::call(call).await,
             Self::Shell => shell::call(call).await,
             Self::Files => files::call(call).await,
+            Self::S3 => s3::call(call).await,
         }
     }
 }
@@ -126,7 +129,12 @@ const BUILT_INS: &[(&str, Effect, Option<Runs>, &str)] = &[
         Some(Runs::Files),
         "Lists, reads, writes and appends files under allowed folders.",
     ),
-    ("s3", Effect::Effect, None, "Lists, gets and puts objects of S3-compatible storage."),
+    (
+        "s3",
+        Effect::Effect,
+        Some(Runs::S3),
+        "Lists, gets and puts objects of S3-compatible storage, in an allowed bucket.",
+    ),
     (
         "shell",
         Effect::Effect,

@@ -21,6 +21,7 @@ pub mod mcp;
 mod notes;
 mod probe;
 mod report;
+pub mod s3;
 mod settings;
 mod shell;
 mod sql;

@@ -194,6 +194,16 @@ impl Reply {
         self.also(|said| said.used = Some(used))
     }
 
+    /// With other words in the arguments of its calls.
+    pub fn replacing(mut self, from: &str, to: &str) -> Self {
+        if let Act::Say(said) = &mut self.act {
+            for (_, _, args) in &mut said.calls {
+                *args = args.replace(from, to);
+            }
+        }
+        self
+    }
+
     pub fn without_usage(self) -> Self {
         self.also(|said| said.used = None)
     }

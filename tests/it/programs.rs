@@ -340,3 +340,38 @@ fn the_command_of_a_probe_does_not_survive_a_crash() {
     daemon.finished(&run);
     is_gone(pid);
 }
+
+/// A daemon whose binary lies alone, or beside what this makes there, still runs programs; does it hold
+/// the small gate open?
+fn runs_with(beside: impl FnOnce(&std::path::Path)) -> bool {
+    let folder = tempfile::tempdir().expect("a folder");
+    let own = folder.path().join("bgagent");
+    std::fs::copy(env!("CARGO_BIN_EXE_bgagent"), &own).expect("a copy");
+    beside(&folder.path().join("bgagent-gate"));
+    let mut daemon = Daemon::with("[agents.a]\ncommand = [\"echo\", \"hello\"]\n");
+    let mut command = std::process::Command::new(own);
+    command.args(daemon.daemon_command().get_args()).stderr(std::process::Stdio::null());
+    daemon.child = Some(command.spawn().expect("it starts"));
+    daemon.ready();
+    let view = daemon.run_by_hand("a");
+    assert_eq!((&view["status"], &view["result"]), (&json!("completed"), &json!("hello")), "{view:#}");
+    let pid = daemon.call("get_daemon_status", json!({}))["pid"].as_u64().expect("a number");
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("/proc");
+    open.flatten().any(|fd| std::fs::read_link(fd.path()).is_ok_and(|at| at.ends_with("bgagent-gate")))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_small_gate_is_used_where_it_is_and_fits() {
+    use std::os::unix::fs::PermissionsExt;
+    let gate = env!("CARGO_BIN_EXE_bgagent-gate");
+    assert!(runs_with(|at| drop(std::fs::copy(gate, at).expect("a copy"))));
+    assert!(!runs_with(|_| ()));
+    let write = |at: &std::path::Path, text: &str| {
+        std::fs::write(at, text).expect("a file");
+        std::fs::set_permissions(at, std::fs::Permissions::from_mode(0o755)).expect("its mode");
+    };
+    // of another version, and something else altogether: it is asked, and left alone
+    runs_with(|at| write(at, "#!/bin/sh\necho bgagent-gate 0.0.1\n"));
+    runs_with(|at| write(at, "no program"));
+}

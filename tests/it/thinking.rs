@@ -1,12 +1,14 @@
 //! Runs that a model carries out, end to end: the real binary, its socket, an endpoint on loopback that
 //! says what a test wants, and an MCP server that leaves a witness of each call.
 mod approvals;
+mod commands;
 mod failures;
 mod limits;
 mod memories;
 mod money;
 mod obedient;
 mod resume;
+mod secrets;
 mod servers;
 mod unreal;
 mod walls;

@@ -1,7 +1,7 @@
 //! Money, approvals, and runs of models that go on after a break.
 use super::*;
 
-fn thinker(name: &str, with: impl FnOnce(&mut AgentSpec)) -> AgentSpec {
+pub(super) fn thinker(name: &str, with: impl FnOnce(&mut AgentSpec)) -> AgentSpec {
     agent(name, every(60), |spec| {
         spec.body = Body::Query(Arc::new(QuerySpec {
             query: "?".into(),
@@ -313,4 +313,5 @@ fn a_budget_is_told_once_in_its_time() {
     bench.reserve(0, 1, 0.3).settle(0, 1, 0.3).expect(&["granted", "fleet usd_per_month warning"]);
     bench.crash(86_400).quietly();
     bench.begin(0).reserve(0, 1, 0.1).settle(0, 1, 0.1).expect(&["granted"]);
+    bench.reserve(0, 1, 0.1).expect(&["fleet usd_per_month used up", "not granted: budget"]);
 }

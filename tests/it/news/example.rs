@@ -3,14 +3,16 @@ use super::{Daemon, Endpoint, Feeds, Reply, has_saved, items_of, json};
 
 /// The file with the parts uncommented that the news need.
 fn uncommented() -> String {
-    let mut on = false;
+    let (mut on, mut news) = (false, false);
     let mut lines = Vec::new();
     for line in bgagent::config::STARTER.lines() {
         let code = line.strip_prefix('#').map(|rest| rest.strip_prefix(' ').unwrap_or(rest));
         match code {
             Some(code) => {
-                on |= matches!(code, "[models.main]" | "[tools.news_db]");
-                on &= code != "[agents.doctor]" && !code.starts_with("---");
+                news |= code == "[tools.news_db]";
+                on |= news || code == "[models.main]";
+                // the model's table ends with an empty line; the news are the last part
+                on &= news || !code.is_empty();
                 lines.push(if on { code } else { line });
             }
             None => lines.push(line),

@@ -58,13 +58,12 @@ fn what_may_pass_is_tried_again_and_what_will_not_is_not() {
     assert!(elsewhere.requests().is_empty(), "a redirect was followed");
 }
 
-/// How long the first attempt of `a` has to wait.
+/// How long the first attempt of `a` has to wait, from its failure on.
 fn wait_of(daemon: &Daemon) -> SignedDuration {
-    let began = Timestamp::now();
     let error = daemon.until("background_task_error", "a");
     assert_eq!(error["payload"]["will_retry"], true, "{error}");
-    let at: Timestamp = error["payload"]["retry_at"].as_str().expect("text").parse().expect("an instant");
-    at.duration_since(began)
+    let instant = |value: &Value| -> Timestamp { value.as_str().expect("text").parse().expect("an instant") };
+    instant(&error["payload"]["retry_at"]).duration_since(instant(&error["ts"]))
 }
 
 #[test]

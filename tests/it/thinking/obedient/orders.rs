@@ -360,5 +360,12 @@ fn no_order_gets_an_agent_out_of_its_configuration() {
         let sent = |request: &Request| request.header("authorization") == Some(TOKEN);
         assert!(world.web.requests().iter().all(sent), "the pages' own header");
         assert!(!text_of(&last).contains(TOKEN) && !view.to_string().contains(TOKEN));
+        for file in ["state/bgagent.db", "state/bgagent.db-wal", "log"] {
+            let bytes = std::fs::read(world.daemon.path(file)).expect("a file");
+            assert!(
+                !bytes.windows(TOKEN.len()).any(|part| part == TOKEN.as_bytes()),
+                "the token is in {file}"
+            );
+        }
     }
 }
