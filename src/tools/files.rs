@@ -72,8 +72,13 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     };
     // one after the other, so that nothing that is appended gets lost
     let place = format!("files:{}", roots.join(":"));
+    let looks = matches!(call.args["op"].as_str(), Some("list" | "read"));
     let given = blocking::one_at_a_time(&place, move || work(&call.args, &call.settings)).await;
-    given.map_err(ToolError::Failed)?.map(ToolOutput::of)
+    let panicked = |why| match looks {
+        true => ToolError::Failed(why),
+        false => ToolError::Unsure(format!("{why}; nobody knows whether the file was written")),
+    };
+    given.map_err(panicked)?.map(ToolOutput::of)
 }
 
 fn work(args: &Value, settings: &Value) -> Result<Value, ToolError> {

@@ -60,6 +60,14 @@ impl ToolInfo {
             untrusted: self.untrusted,
         }
     }
+
+    /// What a call with these arguments may do, at the worst.
+    fn effect_of(&self, args: &Value) -> Effect {
+        match &self.reads_when {
+            Some(reads) if reads.holds(args) => Effect::Read,
+            _ => self.effect,
+        }
+    }
 }
 
 /// For whom a tool is called.
@@ -204,6 +212,7 @@ impl Tools {
         let runs = entry.runs.ok_or_else(|| ToolError::Unavailable(name.to_owned()))?;
         let args = dispatch::arguments(entry, args)?;
         let bound = context.timeout.unwrap_or(DEFAULT_TIMEOUT);
+        let effect = entry.info.effect_of(&args);
         let call = Call {
             tool: name.to_owned(),
             args,
@@ -211,7 +220,7 @@ impl Tools {
             bound,
             context: context.clone(),
         };
-        dispatch::bounded(name, bound, runs.call(call)).await
+        dispatch::bounded(name, effect, bound, runs.call(call)).await
     }
 
     /// What a conversation may use, by the names of an agent's `tools`: built-in ones, instances,
@@ -264,7 +273,7 @@ impl Tools {
             Ok(ToolOutput { result, findings: Vec::new() })
         };
         // The server's own bound is first, so that a server that hangs is noticed.
-        dispatch::bounded(&name, bound + SERVER_GRACE, call).await
+        dispatch::bounded(&name, Effect::Effect, bound + SERVER_GRACE, call).await
     }
 
     fn find(&self, name: &str) -> Result<&Entry, ToolError> {

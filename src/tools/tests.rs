@@ -120,7 +120,7 @@ async fn bounded(
     bound: Duration,
     tool: impl Future<Output = Result<ToolOutput, ToolError>> + Send + 'static,
 ) -> Result<ToolOutput, ToolError> {
-    dispatch::bounded("some", bound, tool).await
+    dispatch::bounded("some", Effect::Read, bound, tool).await
 }
 
 fn output(result: Value) -> Result<ToolOutput, ToolError> {
@@ -159,6 +159,23 @@ async fn a_call_is_bounded() {
             "the result of tool `some` has 257 KiB, and 256 KiB are the most: ask for less".into()
         )
     );
+}
+
+/// Whoever is told that such a call failed makes it again.
+#[tokio::test]
+async fn what_a_call_may_have_done_is_not_told_as_a_failure() {
+    let minute = Duration::from_secs(60);
+    let panics = async {
+        assert!(std::hint::black_box(false), "the sky fell");
+        output(json!(null))
+    };
+    let error = dispatch::bounded("some", Effect::Effect, minute, panics).await.unwrap_err();
+    assert!(error.may_have_happened() && error.to_string().contains("the sky fell"), "{error:?}");
+
+    let too_long = "x".repeat(dispatch::MAX_RESULT);
+    let given = dispatch::bounded("some", Effect::Effect, minute, async move { output(json!(too_long)) });
+    let note = given.await.unwrap().result["note"].as_str().unwrap().to_owned();
+    assert!(note.contains("was carried out") && note.contains("257 KiB"), "{note}");
 }
 
 #[tokio::test]
