@@ -85,12 +85,17 @@ fn without_secrets(result: Result<ToolOutput, ToolError>) -> Result<ToolOutput, 
             secret::redact_json(&mut output.result);
             for finding in &mut output.findings {
                 finding.title = clean(std::mem::take(&mut finding.title));
+                finding.key = clean(std::mem::take(&mut finding.key));
             }
             Ok(output)
         }
         Err(ToolError::Failed(text)) => Err(ToolError::Failed(clean(text))),
+        Err(ToolError::Unsure(text)) => Err(ToolError::Unsure(clean(text))),
         Err(ToolError::Arguments(text)) => Err(ToolError::Arguments(clean(text))),
-        Err(error) => Err(error),
+        // They say what was called, not what came.
+        Err(error @ (ToolError::Unknown(_) | ToolError::Unavailable(_) | ToolError::Timeout { .. })) => {
+            Err(error)
+        }
     }
 }
 

@@ -179,6 +179,31 @@ async fn what_a_call_may_have_done_is_not_told_as_a_failure() {
 }
 
 #[tokio::test]
+async fn no_secret_is_in_what_a_call_gives() {
+    use crate::domain::{Level, TextOrSecret};
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    std::fs::write(&file, "dispatch-canary-1").unwrap();
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let minute = Duration::from_secs(60);
+    let named = TextOrSecret::from_json(&json!({"file": file.to_str().unwrap()})).unwrap();
+    let _secret = crate::secret::value_of(&named, minute).await.unwrap();
+    let said = || "it said dispatch-canary-1".to_owned();
+    let finding =
+        || Finding { key: said(), level: Level::Warn, title: said(), hold_for: jiff::SignedDuration::ZERO };
+    let found = ToolOutput { result: json!([{"dispatch-canary-1": said()}]), findings: vec![finding()] };
+    for given in [
+        Ok(found),
+        Err(ToolError::Failed(said())),
+        Err(ToolError::Arguments(said())),
+        Err(ToolError::Unsure(said())),
+    ] {
+        let given = format!("{:?}", bounded(minute, async move { given }).await);
+        assert!(given.contains("[redacted]") && !given.contains("canary"), "{given}");
+    }
+}
+
+#[tokio::test]
 async fn the_time_of_the_context_holds() {
     let context = CallContext { timeout: Some(Duration::from_millis(1)), ..CallContext::default() };
     let error = Tools::new(&fleet()).call("system_metrics", &json!({}), &context).await.unwrap_err();
