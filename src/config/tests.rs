@@ -92,6 +92,26 @@ fn bad_files_are_refused_where_they_are_bad() {
             7,
             "needs a price",
         ),
+        (
+            "[models.m]\nprovider = \"openai\"\nmodel = \"x\"\nprice = { input = 1 }\nfallback = [\"f\"]\n\
+             [models.f]\nprovider = \"ollama\"\nmodel = \"y\"\n\
+             [agents.a]\nquery = \"q\"\nmodel = \"m\"\nusd_per_day = 1",
+            12,
+            "its fallback, model `f` has none",
+        ),
+        (
+            "[models.m]\nprovider = \"openai\"\nmodel = \"x\"\n[budget]\nusd_per_day = 1\n\
+             [agents.a]\nquery = \"q\"\nmodel = \"m\"",
+            5,
+            "model `m`, which may answer agent `a`, has none",
+        ),
+        (
+            "[models.m]\nprovider = \"openai\"\nmodel = \"x\"\nprice = { input = 1 }\nfallback = [\"f\"]\n\
+             [models.f]\nprovider = \"ollama\"\nmodel = \"y\"\n[budget]\nusd_per_month = 1\n\
+             [agents.a]\nquery = \"q\"\nmodel = \"m\"",
+            10,
+            "model `f`, which may answer agent `a`, has none",
+        ),
         ("[agents.a]\ntool = \"prob\"", 2, "did you mean \"probe\"?"),
         ("[agents.a]\ntool = \"probe\"", 2, "needs `args`"),
         ("[agents.a]\ntool = \"probe\"\nargs = { checks = [] }", 3, "is empty"),
@@ -297,6 +317,7 @@ requests_per_minute = 60
 [models.local]
 provider = "ollama"
 model = "x"
+price = { input = 0, output = 0 }
 [mcp.github]
 command = ["github-mcp-server", "stdio"]
 env = { GITHUB_TOKEN = { env = "GITHUB_TOKEN" } }
