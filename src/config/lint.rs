@@ -38,6 +38,12 @@ impl Place<'_> {
     fn of(&self, key: &str) -> Range<usize> {
         place(self.table, &self.agent.id, key)
     }
+
+    /// Does the agent itself have the key?
+    fn has(&self, key: &str) -> bool {
+        let own = self.table.get(self.agent.id.as_str()).and_then(|value| value.get_ref().as_table());
+        own.is_some_and(|own| own.get(key).is_some())
+    }
 }
 
 fn place(table: &DeTable<'_>, agent: &AgentId, key: &str) -> Range<usize> {
@@ -98,6 +104,13 @@ fn lint(at: &Place<'_>, fleet: &Fleet, linted: &mut BTreeMap<String, Option<(Str
         if let Some((message, hint)) = found {
             at.file.warn(at.of("cron"), message.clone(), Some(hint.clone()));
         }
+    }
+    if at.has("env") && !matches!(agent.body, Body::Command(_)) {
+        at.file.warn(
+            at.of("env"),
+            "`env` is for agents with a `command`; it has no effect here".into(),
+            Some("MCP servers are shared by all agents: give them theirs in `env` of [mcp.NAME]".into()),
+        );
     }
     if let Some(why) = &agent.unavailable {
         at.file.warn(

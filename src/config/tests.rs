@@ -252,6 +252,11 @@ fn what_is_odd_is_warned_of() {
             "[agents.a]\ncommand = \"x\"\nretry = { max = 2, initial = \"10m\" }\ntimeout = 60\ntotal_timeout = 90",
             "no retry can fit",
         ),
+        (
+            "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n\
+             [agents.a]\nquery = \"q\"\nmodel = \"m\"\nenv = { A = \"b\" }",
+            "`env` is for agents with a `command`",
+        ),
     ] {
         let loaded = read(text).unwrap_or_else(|rejected| panic!("{text}: {:?}", rejected.diagnostics));
         assert!(
