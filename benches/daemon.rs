@@ -1,6 +1,7 @@
 //! Measures the real binary, built for release, through its real socket: `cargo bench`.
 //!
 //! Prints one table, in Markdown. `cargo bench -- quick` leaves out the fleet of 100,000 agents.
+mod health;
 mod models;
 
 use serde_json::{Value, json};
@@ -14,6 +15,9 @@ use std::time::{Duration, Instant};
 fn main() {
     let quick = std::env::args().any(|arg| arg == "quick");
     println!("| measure | value |\n|---|---|");
+    if std::env::args().any(|arg| arg == "probes") {
+        return health::probes_per_second();
+    }
     start_of_a_client();
     runs_per_second();
     one_agent();
@@ -25,6 +29,7 @@ fn main() {
     models::runs_per_second();
     models::own_time();
     models::in_flight(1_000);
+    health::probes_per_second();
     if !quick {
         events_per_second();
         restart(1_000_000);

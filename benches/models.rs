@@ -63,7 +63,7 @@ fn config(url: &str, parallel: usize) -> String {
 }
 
 /// Asks for so many runs, in one go.
-fn start(client: &mut Client, runs: usize) {
+pub(super) fn start(client: &mut Client, runs: usize) {
     let mut calls = String::new();
     for id in 0..runs {
         let call = json!({"jsonrpc": "2.0", "id": id, "method": "run_agent", "params": {"agent_id": "a"}});

@@ -207,7 +207,7 @@ impl Maker<'_> {
         let tools = section.texts("tools").unwrap_or_default();
         if let Some(list) = section.get("tools") {
             for tool in list.items().unwrap_or_default() {
-                checks::knows_tool(tool, self.fleet);
+                checks::may_be_a_models(tool, self.fleet);
             }
         }
         let memory = match section.get("memory") {

@@ -98,6 +98,28 @@ pub(super) fn knows_tool(item: Item<'_>, fleet: &Fleet) -> bool {
     false
 }
 
+/// Notes an error if there is no tool of this name, or if a model could do anything with it.
+pub(super) fn may_be_a_models(item: Item<'_>, fleet: &Fleet) {
+    if !knows_tool(item, fleet) {
+        return;
+    }
+    let name = item.text().unwrap_or_default();
+    if fixes_its_checks(name, fleet) == Some(false) {
+        item.refuse_with::<()>(
+            format!("with `{name}` a model could run any command as a check"),
+            "define [tools.my_checks] with type = \"probe\" and its checks = [ … ], and name that".into(),
+        );
+    }
+}
+
+/// Is it laid down what this probe looks at? `None`: it is no probe.
+fn fixes_its_checks(name: &str, fleet: &Fleet) -> Option<bool> {
+    match fleet.tools.get(name) {
+        Some(spec) => (spec.kind == "probe").then(|| spec.settings.get("checks").is_some()),
+        None => (name == "probe").then_some(false),
+    }
+}
+
 fn tool_names() -> String {
     keys::TOOLS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
 }
@@ -111,7 +133,7 @@ pub(super) fn tool_call(item: Item<'_>, args: Option<Item<'_>>, fleet: &Fleet) -
     let kind = fleet.tools.get(&tool).map_or(tool.as_str(), |spec| spec.kind.as_str());
     let args = match (kind, args) {
         ("probe", Some(args)) => probe(args)?,
-        ("probe", None) => {
+        ("probe", None) if fixes_its_checks(&tool, fleet) != Some(true) => {
             return item.refuse_with(
                 "`probe` needs `args`".into(),
                 "args = { checks = [{ type = \"disk\", path = \"/\" }] }".into(),
@@ -311,14 +333,5 @@ pub(super) fn unavailable(spec: &AgentSpec, fleet: &Fleet) -> Option<String> {
         Body::Tool(call) => tool(call),
         Body::Command(_) => None,
     };
-    let mail = || {
-        let mail = |name: &String| {
-            matches!(fleet.notify.get(name), Some(NotifyTarget { kind: NotifyTargetKind::Email(_) }))
-        };
-        let mails = spec.notify.as_ref().is_some_and(|notify| notify.to.iter().any(mail));
-        if mails { not_here("notify by email") } else { None }
-    };
-    body.or_else(|| spec.gate.as_deref().and_then(check))
-        .or_else(|| spec.success_when.iter().find_map(check))
-        .or_else(mail)
+    body.or_else(|| spec.gate.as_deref().and_then(check)).or_else(|| spec.success_when.iter().find_map(check))
 }

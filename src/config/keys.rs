@@ -70,7 +70,7 @@ pub(super) const TOOLS: &[(&str, bool)] = &[
     ("sql", true),
     ("archive_rows", false),
     ("files", true),
-    ("s3", false),
+    ("s3", true),
     ("shell", true),
     ("remember", true),
     ("recall", true),
@@ -78,11 +78,11 @@ pub(super) const TOOLS: &[(&str, bool)] = &[
 ];
 
 /// Built-in tools that do nothing without settings: they are used by a `[tools.…]` table only.
-pub(super) const NEED_SETTINGS: &[&str] = &["http", "sql", "files", "shell"];
+pub(super) const NEED_SETTINGS: &[&str] = &["http", "sql", "files", "s3", "shell"];
 
 /// What a `[tools.…]` table may hold, by its `type`. Types that are not listed keep what is typed.
 pub(super) const TOOL_SETTINGS: &[(&str, &[Key])] =
-    &[("http", HTTP), ("sql", SQL), ("files", FILES), ("shell", SHELL)];
+    &[("http", HTTP), ("sql", SQL), ("files", FILES), ("s3", S3), ("shell", SHELL)];
 pub(super) const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 pub(super) const HTTP: &[Key] = &[
     key("type", Kind::Word(&["http"]), "the built-in tool"),
@@ -111,6 +111,28 @@ pub(super) const FILES: &[Key] = &[
     key("roots", Kind::Texts, "folders; nothing outside them is reached"),
     key("mode", Kind::Word(MODES), "read_only (default) or read_write"),
     key("max_bytes", Kind::Size, "read or written by one call; default 100 KiB"),
+];
+pub(super) const S3: &[Key] = &[
+    key("type", Kind::Word(&["s3"]), "the built-in tool"),
+    key("endpoint", Kind::Text, "address of the server; default: Amazon's in this region"),
+    key("region", Kind::Text, "default us-east-1"),
+    key("bucket", Kind::Text, "nothing outside it is reached"),
+    key("prefix", Kind::Text, "a folder of keys; nothing outside it is reached"),
+    key("access_key_id", Kind::TextOrSecret, "credentials: their name; without any, nothing is signed"),
+    key("secret_access_key", Kind::Secret, "credentials: their secret"),
+    key("session_token", Kind::Secret, "credentials that were lent: their token"),
+    key(
+        "path_style",
+        Kind::Flag,
+        "true: the bucket in the path; false: in the host; default: in the host at Amazon, else in the path",
+    ),
+    key("mode", Kind::Word(MODES), "read_only (default) or read_write"),
+    key(
+        "max_bytes",
+        Kind::Size,
+        "of an object, read or written by one call; default 100 KiB, at most 64 MiB",
+    ),
+    key("timeout", Kind::Duration, "one operation with its tries; default 30 s"),
 ];
 pub(super) const SHELL: &[Key] = &[
     key("type", Kind::Word(&["shell"]), "the built-in tool"),
@@ -167,6 +189,7 @@ pub(super) const MCP: &[Key] = &[
     key("env", Kind::Texts2, "environment of the program"),
     key("allow", Kind::Texts, "only these tools"),
 ];
+pub(super) const SMTP_TLS: &[&str] = &["starttls", "implicit", "none"];
 pub(super) const NOTIFY: &[Key] = &[
     key("type", Kind::Word(&["webhook", "command", "email", "desktop", "file"]), "where to"),
     key("url", Kind::Any, "webhook: its address, or a reference to a secret"),
@@ -175,9 +198,16 @@ pub(super) const NOTIFY: &[Key] = &[
     key("env", Kind::Texts2, "command: added to its environment"),
     key("cwd", Kind::Text, "command: its folder"),
     key("path", Kind::Text, "file: a line of JSON is appended to it"),
-    key("to", Kind::Any, "email: receivers"),
-    key("from", Kind::Text, "email: sender"),
-    key("smtp", Kind::Text, "email: server"),
+    key("to", Kind::Any, "email: the receiver's address, or a list of such"),
+    key("from", Kind::Text, "email: the sender's address"),
+    key("smtp", Kind::Text, "email: the server: host or host:port; default 587, on this machine 25"),
+    key(
+        "tls",
+        Kind::Word(SMTP_TLS),
+        "email: default implicit for port 465, none on this machine, else starttls",
+    ),
+    key("username", Kind::TextOrSecret, "email: name at the server"),
+    key("password", Kind::Secret, "email: password at the server"),
 ];
 pub(super) const BUDGET: &[Key] = &[
     key("usd_per_day", Kind::Number, "US dollars of a day"),

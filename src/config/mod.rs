@@ -5,12 +5,14 @@
 mod agents;
 mod checks;
 mod duration;
+mod email;
 mod http_settings;
 mod keys;
 mod lint;
 mod paths;
 mod render;
 mod resolve;
+mod s3_settings;
 mod schema;
 mod tool_settings;
 mod walk;

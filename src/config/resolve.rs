@@ -1,5 +1,6 @@
 //! From the document to the fleet: everything but the agents themselves.
 use super::agents;
+use super::email::email;
 use super::keys::{self, Key};
 use super::lint;
 use super::tool_settings;
@@ -256,7 +257,7 @@ fn notify(section: &Section<'_>) -> Option<NotifyTarget> {
             NotifyTargetKind::File(section.file.expand(item.text()?, item.span()))
         }
         "desktop" => NotifyTargetKind::Desktop,
-        _ => NotifyTargetKind::Email(serde_json::Value::Null),
+        _ => NotifyTargetKind::Email(email(section, needs("to"), needs("from"), needs("smtp"))?),
     };
     Some(NotifyTarget { kind })
 }

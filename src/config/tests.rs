@@ -114,6 +114,11 @@ fn bad_files_are_refused_where_they_are_bad() {
         ),
         ("[agents.a]\ntool = \"prob\"", 2, "did you mean \"probe\"?"),
         ("[agents.a]\ntool = \"probe\"", 2, "needs `args`"),
+        (
+            "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nquery = \"q\"\nmodel = \"m\"\ntools = [\"probe\"]",
+            7,
+            "could run any command",
+        ),
         ("[agents.a]\ntool = \"probe\"\nargs = { checks = [] }", 3, "is empty"),
         (
             "[agents.a]\ntool = \"probe\"\nargs = { checks = [{ type = \"disc\", path = \"/\" }] }",
@@ -156,6 +161,59 @@ fn bad_files_are_refused_where_they_are_bad() {
         ("[notify.n]\ntype = \"webhook\"", 1, "needs `url`"),
         ("[tools.t]\ntype = \"sqlite\"", 2, "can't be"),
         ("[agents.a]\ntool = \"http\"", 2, "does nothing without settings"),
+        ("[notify.m]\ntype = \"email\"\nfrom = \"a@b\"\nsmtp = \"c\"", 1, "needs `to`"),
+        ("[notify.m]\ntype = \"email\"\nto = []\nfrom = \"a@b\"\nsmtp = \"c\"", 3, "is empty"),
+        (
+            "[notify.m]\ntype = \"email\"\nto = \"Me <a@b>\"\nfrom = \"a@b\"\nsmtp = \"c\"",
+            3,
+            "no address of a mailbox",
+        ),
+        (
+            "[notify.m]\ntype = \"email\"\nto = \"a@b\"\nfrom = \"a@b\\r\\nx\"\nsmtp = \"c\"",
+            4,
+            "no address of a mailbox",
+        ),
+        (
+            "[notify.m]\ntype = \"email\"\nto = \"a@b\"\nfrom = \"a@b\"\nsmtp = \"smtp://c\"",
+            5,
+            "names no mail server",
+        ),
+        (
+            "[notify.m]\ntype = \"email\"\nto = \"a@b.example\"\nfrom = \"c@d.example\"\nsmtp = \"mail.example\"\ntls = \"none\"",
+            6,
+            "must be encrypted",
+        ),
+        (
+            "[notify.m]\ntype = \"email\"\nto = \"a@b.example\"\nfrom = \"c@d.example\"\nsmtp = \"mail.example\"\nusername = \"me\"",
+            6,
+            "belong together",
+        ),
+        (
+            "[notify.m]\ntype = \"email\"\nto = \"a@b.example\"\nfrom = \"c@d.example\"\nsmtp = \"mail.example\"\nusername = \"me\"\npassword = \"x\"",
+            7,
+            "must not stand",
+        ),
+        ("[tools.t]\ntype = \"s3\"", 1, "needs `bucket`"),
+        ("[tools.t]\ntype = \"s3\"\nbucket = \"a/b\"", 3, "can't be a bucket"),
+        ("[tools.t]\ntype = \"s3\"\nbucket = \"b\"\nregion = \"Europe, west\"", 4, "can't be a region"),
+        ("[tools.t]\ntype = \"s3\"\nbucket = \"b\"\nprefix = \"a/../b\"", 4, "`..`"),
+        ("[tools.t]\ntype = \"s3\"\nbucket = \"b\"\nprefix = \"/a\"", 4, "begins with a slash"),
+        ("[tools.t]\ntype = \"s3\"\nbucket = \"b\"\nendpoint = \"s3.example.org\"", 4, "begins with http"),
+        (
+            "[tools.t]\ntype = \"s3\"\nbucket = \"b\"\nendpoint = \"https://id:key@s3.example.org\"",
+            4,
+            "must not stand in an address",
+        ),
+        (
+            "[tools.t]\ntype = \"s3\"\nbucket = \"b\"\nendpoint = \"https://s3.example.org/?x\"",
+            4,
+            "of the server alone",
+        ),
+        ("[tools.t]\ntype = \"s3\"\nbucket = \"b\"\nsecret_access_key = \"AbC\"", 4, "must not stand"),
+        ("[tools.t]\ntype = \"s3\"\nbucket = \"b\"\naccess_key_id = \"A\"", 1, "needs `secret_access_key`"),
+        ("[tools.t]\ntype = \"s3\"\nbucket = \"b\"\nmode = \"read_write\"", 1, "needs `access_key_id`"),
+        ("[tools.t]\ntype = \"s3\"\nbucket = \"b\"\nmax_bytes = \"1GiB\"", 4, "at most 64MiB"),
+        ("[tools.t]\ntype = \"s3\"\nbucket = \"b\"\nbuckets = \"b\"", 4, "did you mean `bucket`?"),
         ("[tools.t]\ntype = \"http\"", 1, "needs `hosts`"),
         ("[tools.t]\ntype = \"http\"\nhosts = []", 3, "is empty"),
         ("[tools.t]\ntype = \"http\"\nhosts = \"example.org\"", 3, "must be a list"),
@@ -225,6 +283,24 @@ fn bad_files_are_refused_where_they_are_bad() {
 }
 
 #[test]
+fn what_the_starter_has_to_copy_works_too() {
+    // Comments that hold keys or tables begin with one space; those for people do too, and hold none.
+    let code = |line: &str| {
+        let line = line.strip_prefix("# ").unwrap_or_default();
+        let key = line
+            .split_once(" = ")
+            .is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
+        key || line.starts_with(['[', ']']) || line.starts_with("  {")
+    };
+    let plain = |line: &str| if code(line) { line[2..].to_owned() } else { line.to_owned() };
+    let text: String = super::STARTER.lines().map(|line| plain(line) + "\n").collect();
+    let loaded = read(&text).unwrap_or_else(|rejected| panic!("{:?}\n{text}", rejected.diagnostics));
+    for agent in ["fleet", "doctor", "backup", "after-backup", "system-health"] {
+        assert!(loaded.fleet.agent(agent).is_some_and(|agent| agent.unavailable.is_none()), "{agent}");
+    }
+}
+
+#[test]
 fn all_errors_are_found_in_one_go() {
     let rejected =
         read("[agents.a]\nintervall = 1\n[agents.b]\ncommand = 3\n[agents.c]\ncron = \"x\"\ncommand = \"x\"")
@@ -237,7 +313,7 @@ fn all_errors_are_found_in_one_go() {
 fn what_is_odd_is_warned_of() {
     for (text, part) in [
         ("[agents.a]\nat = \"2020-01-01T00:00:00Z\"\ncommand = \"x\"", "has passed"),
-        ("[agents.a]\ntool = \"s3\"\nargs = { list = \"/\" }", "not available in this version"),
+        ("[agents.a]\ntool = \"archive_rows\"", "not available in this version"),
         ("[agents.a]\ninterval = 10\noverlap = \"parallel\"\ncommand = \"x\"", "pile up"),
         ("[agents.a]\ncron = \"30 2 * * *\"\ntimezone = \"Europe/Berlin\"\ncommand = \"x\"", "comes twice"),
         (

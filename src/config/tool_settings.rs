@@ -5,6 +5,7 @@
 use super::agents;
 use super::http_settings::http;
 use super::keys;
+use super::s3_settings::s3;
 use super::walk::{Item, Section};
 use crate::domain::TextOrSecret;
 use serde_json::{Map, Value, json};
@@ -15,6 +16,7 @@ pub(super) fn resolve(kind: &str, section: &Section<'_>) -> Option<Value> {
         "http" => http(section),
         "sql" => sql(section),
         "files" => files(section),
+        "s3" => s3(section),
         "shell" => shell(section),
         _ => None,
     }
@@ -33,8 +35,8 @@ pub(super) fn needs<'a>(section: &Section<'a>, kind: &str, key: &'a str, example
     found
 }
 
-/// What two tools have in common, and what is left out when it is not given.
-fn common(section: &Section<'_>, out: &mut Map<String, Value>) {
+/// What several tools have in common, and what is left out when it is not given.
+pub(super) fn common(section: &Section<'_>, out: &mut Map<String, Value>) {
     if let Some(span) = section.positive("timeout") {
         out.insert("timeout".into(), span.as_secs_f64().into());
     }
@@ -45,7 +47,7 @@ fn common(section: &Section<'_>, out: &mut Map<String, Value>) {
     }
 }
 
-fn mode(section: &Section<'_>, out: &mut Map<String, Value>) -> bool {
+pub(super) fn mode(section: &Section<'_>, out: &mut Map<String, Value>) -> bool {
     let at = section.word("mode", keys::MODES).unwrap_or(0);
     out.insert("mode".into(), keys::MODES[at].into());
     at == 1

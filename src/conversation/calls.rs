@@ -32,6 +32,8 @@ pub struct PlannedCall {
     pub effect: Effect,
     /// What it gives comes from the outside world.
     pub untrusted: bool,
+    /// Data from outside was read before it: what it says may come from there.
+    pub tainted: bool,
     /// Policy has answered: to be journaled as `Called`, not to be made.
     pub answered: Option<ToolReply>,
     /// May be made at the same time as the others of the plan: all of them only look.
@@ -65,6 +67,18 @@ struct Valid {
     args: Value,
     effect: Effect,
     untrusted: bool,
+}
+
+impl Valid {
+    /// May it hand something on? Harmless to repeat is not harmless: where the other side is outside,
+    /// it counts like any other change.
+    fn changes_outside(&self) -> bool {
+        match self.effect {
+            Effect::Effect => true,
+            Effect::Idempotent => self.untrusted,
+            Effect::Read => false,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -183,7 +197,7 @@ impl Turn {
             let waiting = open.iter().take_while(|(_, make)| !make);
             return Next::Approve(waiting.map(|(at, _)| self.planned(*at, None, false)).collect());
         }
-        plan.extend(made.into_iter().map(|at| self.planned(at, None, parallel)));
+        plan.extend(made.into_iter().map(|at| PlannedCall { tainted, ..self.planned(at, None, parallel) }));
         plan.sort_by_key(|call| call.call);
         Next::Call(plan)
     }
@@ -266,6 +280,7 @@ impl Turn {
             args: valid.map_or(Value::Null, |valid| valid.args.clone()),
             effect: self.effect(at),
             untrusted: valid.is_some_and(|valid| valid.untrusted),
+            tainted: false,
             answered: answered.map(reply),
             parallel,
         }
@@ -280,7 +295,7 @@ impl Turn {
             Err(error) => return Policy::Answer(error.clone()),
         };
         let name = &self.said.calls[at].name;
-        if tainted && valid.effect == Effect::Effect && !matches(&brief.sinks, name) {
+        if tainted && valid.changes_outside() && !matches(&brief.sinks, name) {
             return Policy::Answer(format!(
                 "refused: `{name}` changes something, and untrusted data was read in this run; after that only \
                  the tools in `sinks` of the agent may do so. Don't try again; say in your answer what you would \

@@ -54,6 +54,8 @@ pub struct Brief {
     pub memory: Vec<ChatMessage>,
     /// What to do, its placeholders filled.
     pub query: String,
+    /// Memory or query hold data from outside.
+    pub untrusted: bool,
     /// What it may call.
     pub tools: Vec<ToolOffer>,
     /// What it may use.
@@ -101,6 +103,8 @@ pub struct Finished {
     pub unknown: Option<String>,
     /// Query and answer, for the memory of a session; empty if there is no answer.
     pub said: Vec<ChatMessage>,
+    /// Data from outside was read: the answer may come from there.
+    pub untrusted: bool,
 }
 
 /// A conversation with a model.
@@ -115,7 +119,7 @@ pub struct Conversation {
     /// Turns with calls so far.
     turns: u64,
     spent: Spent,
-    /// Untrusted data was read.
+    /// Data from outside was read, in this run or in one that it remembers.
     tainted: bool,
     repeats: Repeats,
     /// Turns in a row without one valid call.
@@ -134,12 +138,12 @@ impl Conversation {
         messages.push(ChatMessage::User { text: brief.query.clone() });
         Self {
             system: prompt::system(&brief),
+            tainted: brief.untrusted,
             brief,
             messages,
             turn: None,
             turns: 0,
             spent: Spent::default(),
-            tainted: false,
             repeats: Repeats::default(),
             bad_turns: 0,
             asked_to_fit: false,
@@ -218,7 +222,8 @@ impl Conversation {
             ],
             Err(_) => Vec::new(),
         };
-        Next::Finish(Finished { end, usage: self.usage(), unknown: self.unknown(), said })
+        let untrusted = self.tainted;
+        Next::Finish(Finished { end, usage: self.usage(), unknown: self.unknown(), said, untrusted })
     }
 
     fn ask(&self) -> Result<Next, RunError> {

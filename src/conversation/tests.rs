@@ -41,6 +41,7 @@ fn brief() -> Brief {
         system: None,
         memory: Vec::new(),
         query: "look after it".into(),
+        untrusted: false,
         tools: vec![
             offer("look", Effect::Read, false),
             offer("fetch", Effect::Read, true),
@@ -351,6 +352,30 @@ fn untrusted_data_takes_effects_away() {
     talk.want(&[("db", "{\"mode\":\"read\"}"), ("db", "{\"mode\":\"write\"}")]);
     let told = talk.work();
     assert!(told.contains("1 db: refused") && told.contains("0 db {\"mode\":\"read\"}"), "{told}");
+}
+
+#[test]
+fn what_is_known_from_before_takes_effects_away_as_well() {
+    let mut talk = Talk::new(|brief| {
+        brief.untrusted = true;
+        let mut sync = offer("out/sync", Effect::Idempotent, true);
+        sync.def.name = "out/sync".into();
+        brief.tools.push(sync);
+    });
+    talk.want(&[("send", "{}"), ("out/sync", "{}"), ("note", "{}"), ("ticket", "{}"), ("look", "{}")]);
+    // the other side of a call that may be repeated is outside: it counts as a change there
+    let lines = talk.work();
+    let refused: Vec<bool> = lines.lines().map(|line| line.contains("refused: ")).collect();
+    assert_eq!(refused, [true, true, false, false, false], "{lines}");
+    let finished = talk.say("done").finished();
+    assert!(finished.untrusted, "and what it leaves behind is of the same kind");
+    assert!(!Talk::new(|_| ()).say("done").finished().untrusted);
+    let mut talk = Talk::new(|_| ());
+    talk.want(&[("fetch", "{}"), ("note", "{}")]);
+    let before: Vec<bool> = talk.plan().iter().map(|call| call.tainted).collect();
+    assert_eq!(before, [false], "what is kept before it is our own");
+    talk.calling(0, Effect::Read).called(0, "x", true);
+    assert!(talk.plan().iter().all(|call| call.tainted), "{:?}", talk.plan());
 }
 
 #[test]

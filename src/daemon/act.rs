@@ -1,14 +1,13 @@
 //! Performs what the engine decided, once it is durable. Decides nothing.
 use super::event_loop::Message;
-use crate::domain::{AgentId, Body, Entry, Fact, Fleet, RunId};
+use crate::domain::{AgentId, Body, Entry, Fact, Fleet, LastResult, RunId};
 use crate::engine::Start;
 use crate::llm::Models;
-use crate::runner::{self, Brief, Report, Shared, StopOrder};
+use crate::runner::{self, Brief, Report, Shared, StopOrder, gate_program};
 use crate::store::Store;
 use crate::tools::Tools;
 use crate::tools::mcp::{Pin, PinChange, PinEvent, Pins, Servers};
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -16,12 +15,15 @@ use tokio::sync::{mpsc, watch};
 /// Last results that are kept at hand; the rest is in the database.
 const RESULTS_AT_HAND: usize = 4096;
 
+/// What each agent's last run said; `None`: it is known that there is nothing.
+pub(super) type Results = Mutex<HashMap<AgentId, Option<LastResult>>>;
+
 /// Starts and stops attempts, and knows those that are in flight.
 pub(super) struct Actor {
     store: Store,
     shared: Shared,
     stops: HashMap<RunId, watch::Sender<StopOrder>>,
-    results: Arc<Mutex<HashMap<AgentId, Option<Arc<str>>>>>,
+    results: Arc<Results>,
     tools: Arc<Mutex<Arc<Tools>>>,
 }
 
@@ -41,7 +43,7 @@ impl Actor {
         Self {
             store: store.clone(),
             shared: Shared {
-                trampoline: trampoline(),
+                trampoline: gate_program(),
                 fleet: fleet.clone(),
                 tools: tools.clone(),
                 models: Arc::new(Models::new(fleet, None)),
@@ -57,6 +59,11 @@ impl Actor {
     /// The tools in force, for calls by hand.
     pub(super) fn tools(&self) -> Arc<Mutex<Arc<Tools>>> {
         self.tools.clone()
+    }
+
+    /// Last results that are at hand, for a person who has one forgotten.
+    pub(super) fn results(&self) -> Arc<Results> {
+        self.results.clone()
     }
 
     /// Attempts that start from now on use this configuration's tools.
@@ -130,7 +137,7 @@ impl Actor {
     }
 
     /// Runs have completed with these results.
-    pub(super) fn completed(&self, completed: Vec<(AgentId, Option<Arc<str>>)>) {
+    pub(super) fn completed(&self, completed: Vec<(AgentId, Option<LastResult>)>) {
         if completed.is_empty() {
             return;
         }
@@ -142,24 +149,13 @@ impl Actor {
     }
 }
 
-/// The program that is re-executed as the gate of each process: this one, also when its file was
-/// replaced meanwhile.
-fn trampoline() -> PathBuf {
-    let own = PathBuf::from("/proc/self/exe");
-    if own.exists() { own } else { std::env::current_exe().unwrap_or(own) }
-}
-
-async fn last_result(
-    store: &Store,
-    results: &Mutex<HashMap<AgentId, Option<Arc<str>>>>,
-    agent: &AgentId,
-) -> Option<Arc<str>> {
+async fn last_result(store: &Store, results: &Results, agent: &AgentId) -> Option<LastResult> {
     if let Some(known) = results.lock().expect("no holder panics").get(agent) {
         return known.clone();
     }
     let of = agent.clone();
-    let result: Option<Arc<str>> = match store.read(move |reader| reader.last_result(&of)).await {
-        Ok(result) => result.map(Arc::from),
+    let result = match store.read(move |reader| reader.last_result(&of)).await {
+        Ok(result) => result,
         Err(error) => {
             // not known is not the same as none: the next run asks again
             tracing::warn!(%agent, %error, "its last result could not be read");

@@ -7,7 +7,7 @@ use super::act::Actor;
 use super::clock::{self, Alarm};
 use super::views;
 use crate::domain::{Entry, Fact, Now, ProcessRole, RunId};
-use crate::engine::{Action, Command, Decision, Engine, Input, Ticket};
+use crate::engine::{Action, Command, Decision, Engine, Input, Reservation, Ticket};
 use crate::protocol::{Code, RpcError};
 use crate::runner::Report;
 use crate::store::{Store, StoreError};
@@ -301,13 +301,16 @@ impl EventLoop {
             }
             Report::Reserve { run, attempt, n, model, worst, granted } => {
                 let ticket = self.wait(Waiter::Asker(granted));
-                Input::Reserve { run, attempt, n, model, worst, ticket }
+                Input::Reserve(Reservation { run, attempt, n, model, worst, ticket })
             }
             Report::Settle { run, n, step, took_ms, go } => {
                 let ticket = self.wait(Waiter::Runner(go));
                 Input::Settle { run, n, step, took_ms, ticket }
             }
-            Report::Found { run, findings } => Input::Found { run, findings },
+            Report::Found { run, findings, go } => {
+                let ticket = self.wait(Waiter::Runner(go));
+                Input::Found { run, findings, ticket }
+            }
             Report::Output { .. } | Report::Journal { .. } => unreachable!("these go straight to the store"),
         }
     }
@@ -625,13 +628,21 @@ fn to_std(span: jiff::SignedDuration) -> Duration {
 }
 
 /// Results of runs that completed, for `BGAGENT_LAST_RESULT` of the next.
-fn results_of(facts: &[Entry]) -> Vec<(crate::domain::AgentId, Option<Arc<str>>)> {
+fn results_of(facts: &[Entry]) -> Vec<(crate::domain::AgentId, Option<crate::domain::LastResult>)> {
     facts
         .iter()
         .filter_map(|entry| match &entry.fact {
             Fact::RunEnded {
-                agent, status: crate::domain::RunStatus::Completed, result, real: true, ..
-            } => Some((agent.clone(), result.as_deref().map(Arc::from))),
+                agent,
+                status: crate::domain::RunStatus::Completed,
+                result,
+                untrusted,
+                real: true,
+                ..
+            } => {
+                let last = |text| crate::domain::LastResult { text: Arc::from(text), untrusted: *untrusted };
+                Some((agent.clone(), result.as_deref().map(last)))
+            }
             _ => None,
         })
         .collect()

@@ -644,7 +644,7 @@ async fn memory(services: &Services, id: &str) -> Answer {
         .await
         .map_err(store_error)?;
     let mut all: Vec<MemoryView> =
-        notes.into_iter().map(|(key, value, at)| MemoryView { key, value, at }).collect();
+        notes.into_iter().map(|note| MemoryView { key: note.key, value: note.text, at: note.at }).collect();
     for row in said {
         let (key, value) = match row.message {
             crate::domain::ChatMessage::User { text } => ("session: asked", text),
@@ -665,6 +665,7 @@ async fn clear_memory(services: &Services, id: &str) -> Answer {
     let change = MemoryChange::Cleared { agent: now.spec.id.clone(), session: now.spec.session() };
     let entry = Entry { at: Timestamp::now(), fact: Fact::Remembered(Box::new(change)) };
     services.store.commit(vec![entry]).await.map_err(store_error)?;
+    services.results.lock().expect("no holder panics").insert(now.spec.id.clone(), None);
     value(NoView {})
 }
 

@@ -46,6 +46,9 @@ pub(super) fn line_of(fact: &Fact) -> Option<(Tone, String)> {
         Fact::IncidentResolved(one) => {
             (Tone::Good, format!("{}: incident resolved: {} ({})", one.agent, one.title, one.key))
         }
+        Fact::IncidentDiagnosed { agent, key, diagnosis, .. } => {
+            (Tone::Good, format!("{agent}: {key}: {} found: {}", diagnosis.by, diagnosis.text))
+        }
         Fact::Budget(news) if news.exhausted => (Tone::Bad, news.text.clone()),
         _ => return None,
     };

@@ -39,6 +39,7 @@ pub(super) struct Services {
     pub(super) handle: Handle,
     pub(super) store: Store,
     pub(super) tools: Arc<Mutex<Arc<Tools>>>,
+    pub(super) results: Arc<super::act::Results>,
     pub(super) paths: Paths,
     pub(super) socket: std::path::PathBuf,
     pub(super) database: String,

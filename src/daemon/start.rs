@@ -194,6 +194,7 @@ async fn serve(
         approvals: restored.approvals,
         holds: restored.holds,
         spent: restored.spent,
+        told: restored.told,
     };
     let started = Fact::DaemonStarted { version: env!("CARGO_PKG_VERSION").into(), pid: std::process::id() };
     let seed = seed(now.wall);
@@ -207,6 +208,7 @@ async fn serve(
     let pins = pins.into_iter().map(|(server, tool, hash, _)| Pin { server, tool, hash }).collect();
     let actor = Actor::new(store.clone(), &fleet, pins, inbox.clone());
     let tools = actor.tools();
+    let results = actor.results();
     let tools_at_the_end = tools.clone();
     let has_agents = !fleet.agents.is_empty();
     drop(fleet);
@@ -220,6 +222,7 @@ async fn serve(
         handle: handle.clone(),
         store: store.clone(),
         tools,
+        results,
         paths: paths.clone(),
         socket: paths.socket.clone(),
         database: restored.database,

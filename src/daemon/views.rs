@@ -468,6 +468,12 @@ pub(super) fn incident(record: &IncidentRecord) -> IncidentView {
         count: record.count,
         resolved_at: record.resolved_at,
         acked_at: record.acked_at,
+        finding: record.diagnosis.as_ref().map(|found| FindingView {
+            agent_id: found.by.clone(),
+            run_id: found.run,
+            at: found.at,
+            text: found.text.clone(),
+        }),
     }
 }
 

@@ -206,6 +206,12 @@ pub enum Step {
     Begun {
         /// Its places are filled.
         query: String,
+        /// It holds data from outside, or what it knows of earlier runs does.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        untrusted: bool,
+        /// Keys of the items that its gate gave: they are seen when the run has succeeded.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        seen: Vec<String>,
     },
     /// A request is about to be sent; its worst case is held.
     Asked {

@@ -54,6 +54,8 @@ words! {
         IncidentOpened = "incident_opened",
         /// A problem ended.
         IncidentResolved = "incident_resolved",
+        /// An agent found out something about a problem.
+        IncidentDiagnosed = "incident_diagnosed",
         /// A tool call waits for a person.
         ApprovalRequested = "approval_requested",
         /// A person decided.
@@ -89,6 +91,7 @@ impl EventType {
         Self::CircuitClosed,
         Self::IncidentOpened,
         Self::IncidentResolved,
+        Self::IncidentDiagnosed,
         Self::ConfigApplied,
         Self::ConfigRejected,
         Self::BudgetWarning,
@@ -261,6 +264,7 @@ impl Event {
                 error_count,
                 warnings,
                 real: _,
+                untrusted: _,
             } => {
                 let duration_ms = duration.as_millis() as i64;
                 match status {
@@ -311,6 +315,15 @@ impl Event {
                 json!({
                     "key": incident.key, "severity": incident.severity, "title": incident.title,
                     "since": incident.since, "count": incident.count,
+                }),
+            ),
+            Fact::IncidentDiagnosed { agent, key, since, diagnosis } => event(
+                EventType::IncidentDiagnosed,
+                Some(agent),
+                Some(&diagnosis.run),
+                json!({
+                    "key": key, "since": since, "by": diagnosis.by,
+                    "finding": excerpt(std::iter::once(diagnosis.text.as_str())),
                 }),
             ),
             Fact::NotificationSent { target, agent, tries, .. } => event(

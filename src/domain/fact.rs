@@ -4,8 +4,8 @@
 //! Facts that come from one decision are committed in one transaction, each together with the
 //! event that tells it ([`super::Event::telling`]).
 use super::{
-    AgentId, BudgetNews, CircuitSpec, ConfigHash, Desired, IncidentRecord, MemoryChange, RunError, RunId,
-    RunMode, RunStatus, Talk, TellOn, Trigger, Usage, Verdict,
+    AgentId, BudgetNews, CircuitSpec, ConfigHash, Desired, Diagnosis, IncidentRecord, MemoryChange, RunError,
+    RunId, RunMode, RunStatus, Talk, TellOn, Trigger, Usage, Verdict,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -166,6 +166,8 @@ pub enum Fact {
         attempt: u32,
         /// Its answer.
         result: Option<String>,
+        /// As in [`AttemptOutcome::untrusted`](super::AttemptOutcome::untrusted).
+        untrusted: bool,
         /// Why it failed.
         error: Option<RunError>,
         /// Exit code of a command that exited.
@@ -213,6 +215,17 @@ pub enum Fact {
     IncidentOpened(Box<IncidentRecord>),
     /// An incident ended.
     IncidentResolved(Box<IncidentRecord>),
+    /// An agent that an incident started has found out something about it. It may have ended meanwhile.
+    IncidentDiagnosed {
+        /// Whose incident.
+        agent: AgentId,
+        /// Which.
+        key: String,
+        /// Since when: tells it apart from others of the same key.
+        since: Timestamp,
+        /// What was found.
+        diagnosis: Box<Diagnosis>,
+    },
     /// A message for somebody is put into the outbox.
     NotificationQueued {
         /// Name of a `[notify.…]` table.
@@ -435,6 +448,10 @@ pub struct RunRecord {
     pub config_hash: ConfigHash,
     /// Processes that were started for it and may still live (leftovers of a dead daemon).
     pub processes: Vec<Process>,
+    /// What its requests to models were charged so far.
+    pub used: Usage,
+    /// Its calls that may have changed something and have no answer (of a dead daemon).
+    pub in_doubt: Vec<String>,
 }
 
 /// A process, told apart from a later one that got the same number.

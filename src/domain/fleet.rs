@@ -250,8 +250,36 @@ pub enum NotifyTargetKind {
     File(PathBuf),
     /// `notify-send`.
     Desktop,
-    /// Mail; not in this version.
-    Email(serde_json::Value),
+    /// A mail.
+    Email(EmailSpec),
+}
+
+/// How mail is sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EmailSpec {
+    /// Addresses of the receivers; at least one.
+    pub to: Vec<String>,
+    /// Address of the sender.
+    pub from: String,
+    /// Name or address of the server.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How the connection is encrypted.
+    pub tls: SmtpTls,
+    /// Name and password, if it wants some.
+    pub login: Option<(EnvValue, SecretRef)>,
+}
+
+/// How a connection to a mail server is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SmtpTls {
+    /// It begins in the clear and must be encrypted before anything is said.
+    StartTls,
+    /// From the first byte.
+    Implicit,
+    /// Not at all; on this machine only.
+    None,
 }
 
 /// `[budget]`: for the whole fleet.

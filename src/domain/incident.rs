@@ -1,6 +1,6 @@
 //! Incidents: open problems with a key.
-use super::AgentId;
 use super::slot::words;
+use super::{AgentId, RunId};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -81,6 +81,21 @@ pub struct IncidentRecord {
     pub acked_at: Option<Timestamp>,
     /// When it was last told to somebody.
     pub told_at: Option<Timestamp>,
+    /// What an agent found out about it, as last said.
+    pub diagnosis: Option<Diagnosis>,
+}
+
+/// What an agent that an incident started found out about it: its result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnosis {
+    /// Who.
+    pub by: AgentId,
+    /// In which run.
+    pub run: RunId,
+    /// When.
+    pub at: Timestamp,
+    /// In its own words.
+    pub text: String,
 }
 
 impl IncidentRecord {

@@ -16,6 +16,7 @@ mod ids;
 mod incident;
 mod json_schema;
 mod nearest;
+mod object_key;
 mod price;
 mod run;
 mod slot;
@@ -42,20 +43,22 @@ pub use fact::{
     ProcessRole, RunRecord, Stream,
 };
 pub use fleet::{
-    BudgetSpec, DaemonSpec, Fleet, McpSpec, ModelSpec, NotifyTarget, NotifyTargetKind, Price, ReloadMode,
-    Retention, SecretRef, ToolSpec,
+    BudgetSpec, DaemonSpec, EmailSpec, Fleet, McpSpec, ModelSpec, NotifyTarget, NotifyTargetKind, Price,
+    ReloadMode, Retention, SecretRef, SmtpTls, ToolSpec,
 };
 pub use glob::glob;
 pub use host::HostPattern;
 pub use ids::{AgentId, ConfigHash, InvalidAgentId, InvalidRunId, RunId, Seq};
-pub use incident::{Finding, IncidentRecord, Level, Severity};
+pub use incident::{Diagnosis, Finding, IncidentRecord, Level, Severity};
 pub use json_schema::fits_schema;
 pub use nearest::nearest;
+pub use object_key::check_object_key;
 pub use price::{cost, tokens_at_most};
 pub use run::{AttemptEnd, AttemptOutcome, ErrorKind, RunError, RunMode, RunStatus, Trigger, Usage};
 pub use slot::Verdict;
 pub use talk::{
-    ApprovalRecord, ApprovalWanted, BudgetNews, HoldRecord, MemoryChange, Said, SessionRow, SpentRow, Talk,
+    ApprovalRecord, ApprovalWanted, BudgetNews, BudgetTold, HoldRecord, LastResult, MemoryChange, Note, Said,
+    SessionRow, SpentRow, Talk,
 };
 pub use time::{Gap, Now, human_duration, micros, timestamp_of_micros, to_micros};
 pub use tool::Effect;

@@ -198,6 +198,8 @@ pub struct AttemptOutcome {
     pub end: AttemptEnd,
     /// The answer: a tool's JSON, a model's text, the last part of a command's standard output.
     pub result: Option<String>,
+    /// Result and session may hold data from outside. False only where that is known.
+    pub untrusted: bool,
     /// Exit code of a command that exited.
     pub exit_code: Option<i32>,
     /// What it used.
@@ -224,6 +226,7 @@ impl AttemptOutcome {
         Self {
             end,
             result: None,
+            untrusted: true,
             exit_code: None,
             usage: Usage::default(),
             duration: SignedDuration::ZERO,

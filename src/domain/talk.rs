@@ -30,6 +30,10 @@ pub enum Said {
         n: u64,
         /// Places filled.
         text: String,
+        /// As in [`Step::Begun`].
+        untrusted: bool,
+        /// As in [`Step::Begun`].
+        seen: Vec<String>,
     },
     /// A request is about to be sent; its worst case is held back from the budgets.
     Held {
@@ -174,6 +178,28 @@ pub struct BudgetNews {
     pub text: String,
 }
 
+/// News of a budget that was told, so that it is told once.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BudgetTold {
+    /// The first day of the time that the limit is for: that day, or its month.
+    pub since: Date,
+    /// Whose limit. `None`: the fleet's.
+    pub agent: Option<AgentId>,
+    /// Its key, and how much it allows: one that was raised is another one.
+    pub limit: String,
+    /// As in [`BudgetNews`].
+    pub exhausted: bool,
+}
+
+impl BudgetNews {
+    /// What is told of it once.
+    pub fn told(&self) -> BudgetTold {
+        let since = if self.limit.ends_with("_per_month") { self.day.first_of_month() } else { self.day };
+        let limit = format!("{} = {}", self.limit, self.allowed);
+        BudgetTold { since, agent: self.agent.clone(), limit, exhausted: self.exhausted }
+    }
+}
+
 /// A change of what agents remember.
 #[derive(Clone, Debug, PartialEq)]
 pub enum MemoryChange {
@@ -185,6 +211,8 @@ pub enum MemoryChange {
         run: RunId,
         /// What.
         messages: Vec<ChatMessage>,
+        /// The run had read data from outside.
+        untrusted: bool,
     },
     /// A note is kept; an empty text takes it away.
     Note {
@@ -194,6 +222,8 @@ pub enum MemoryChange {
         key: String,
         /// Its text.
         text: String,
+        /// The run that keeps it had read data from outside.
+        untrusted: bool,
     },
     /// Items of a gate are seen.
     Seen {
@@ -218,4 +248,28 @@ pub struct SessionRow {
     pub at: Timestamp,
     /// What.
     pub message: ChatMessage,
+    /// By a run that had read data from outside.
+    pub untrusted: bool,
+}
+
+/// A note of an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Its key.
+    pub key: String,
+    /// Its text.
+    pub text: String,
+    /// Since when.
+    pub at: Timestamp,
+    /// Kept by a run that had read data from outside.
+    pub untrusted: bool,
+}
+
+/// The answer of an agent's last run that completed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastResult {
+    /// Its text.
+    pub text: Arc<str>,
+    /// It may hold data from outside.
+    pub untrusted: bool,
 }

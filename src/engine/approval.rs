@@ -1,6 +1,6 @@
 //! Calls of tools that wait for a person, and runs that go on after a break: after a decision, or
 //! after the daemon was down.
-use super::{Engine, Place, Refusal, Reply};
+use super::{Engine, Place, Refusal, Reply, Run};
 use crate::domain::*;
 
 impl Engine {
@@ -9,8 +9,8 @@ impl Engine {
         self.push_talk(now, id, Said::Waits { wanted: wanted.clone() });
         let Some(run) = self.runs.get_mut(&id) else { return };
         run.record.status = RunStatus::WaitingApproval;
-        run.place = Place::Waiting;
         let agent = run.agent;
+        self.set_aside(now, id);
         for one in wanted {
             self.approvals.insert(one.id.clone(), (id, one));
         }
@@ -24,9 +24,11 @@ impl Engine {
         approved: bool,
         reason: Option<String>,
     ) -> Result<Reply, Refusal> {
-        let Some((run, wanted)) = self.approvals.remove(approval) else {
+        let waits = |run: &RunId| matches!(self.runs.get(run), Some(Run { place: Place::Waiting(_), .. }));
+        let Some((run, wanted)) = self.approvals.get(approval).filter(|(run, _)| waits(run)).cloned() else {
             return Err(Refusal::NoSuchApproval(approval.to_owned()));
         };
+        self.approvals.remove(approval);
         let said = Said::Decided {
             id: approval.to_owned(),
             call: wanted.call,
@@ -37,23 +39,47 @@ impl Engine {
         self.push_talk(now, run, said);
         let agent = self.runs.get(&run).map(|run| run.spec.id.clone());
         if !self.approvals.values().any(|(other, _)| *other == run) {
-            if let Some(run) = self.runs.get_mut(&run) {
-                run.started_mono = None; // the wait for a person is not the run's
-            }
             self.go_on(run);
         }
         Ok(Reply::Decided { run, agent, wanted, approved })
     }
 
+    /// The run waits for a person, as long as its `total_timeout` lets it.
+    fn set_aside(&mut self, now: Now, id: RunId) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let began = *run.started_mono.get_or_insert(now.mono);
+        let until = run.spec.limits.total_timeout.map(|total| began + total);
+        run.place = Place::Waiting(until);
+        self.timers.extend(until.map(|until| (until, id)));
+    }
+
+    /// The time of a run is over, and nobody has decided about its calls.
+    pub(super) fn nobody_decided(&mut self, now: Now, id: RunId) {
+        let Some(run) = self.runs.get(&id) else { return };
+        self.chain = run.record.chain;
+        let total = run.spec.limits.total_timeout.unwrap_or_default();
+        let wanted = self.approvals.values().find(|(waiting, _)| *waiting == id);
+        let tool = wanted.map_or("a tool", |(_, wanted)| &wanted.tool);
+        let message = format!(
+            "nobody decided about a call of `{tool}` within the `total_timeout` of {}; `bgagent approvals` lists what waits",
+            human_duration(total)
+        );
+        let error = RunError::new(ErrorKind::Timeout, message);
+        self.finish(now, id, RunStatus::TimedOut, Some(error), AttemptOutcome::of(AttemptEnd::Cancelled));
+    }
+
     /// The run continues its attempt.
     pub(super) fn go_on(&mut self, id: RunId) {
         let Some(run) = self.runs.get_mut(&id) else { return };
+        if let Place::Waiting(Some(until)) = run.place {
+            self.timers.remove(&(until, id));
+        }
         run.record.attempt = run.record.attempt.saturating_sub(1); // starting counts it again
         run.record.status = RunStatus::Running;
         self.enqueue(id, None);
     }
 
-    /// What waited for a person waits no more: its run ended.
+    /// What waited for a person waits no more: its run ended, or begins anew.
     pub(super) fn forget_approvals(&mut self, id: RunId) {
         if self.approvals.values().any(|(run, _)| *run == id) {
             self.approvals.retain(|_, (run, _)| *run != id);
@@ -72,7 +98,7 @@ impl Engine {
         if run.record.status == RunStatus::WaitingApproval
             && self.approvals.values().any(|(waiting, _)| *waiting == id)
         {
-            self.runs.get_mut(&id).expect("looked at above").place = Place::Waiting;
+            self.set_aside(now, id);
             return true;
         }
         self.push_talk(now, id, Said::Resumed);

@@ -2,7 +2,7 @@
 //!
 //! A request is held for by its worst case before it is sent and settled afterwards, so that runs
 //! side by side can't overspend: one thread decides. Days and months are those of `[daemon] timezone`.
-use super::{Action, Engine, Place, Ticket};
+use super::{Action, Engine, Place, Reservation};
 use crate::domain::*;
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};
@@ -40,6 +40,7 @@ impl Amount {
 /// A request that is under way.
 #[derive(Clone, Debug)]
 struct Held {
+    agent: AgentId,
     model: String,
     worst: WorstCase,
     day: Date,
@@ -63,8 +64,11 @@ pub(super) struct Money {
     /// Sums of `days`.
     fleet: BTreeMap<Date, Amount>,
     held: HashMap<RunId, Held>,
+    /// Requests that do not fit beside those under way, and may fit when these are settled. Who came
+    /// first is looked at first.
+    waiting: Vec<Reservation>,
     /// What was told of a day, so that it is told once.
-    told: BTreeSet<(Date, Option<AgentId>, &'static str, bool)>,
+    told: BTreeSet<BudgetTold>,
     /// Agents whose request was refused, with the day and the reason: their slots are refused until
     /// the day ends or the configuration changes.
     refused: HashMap<AgentId, (Date, String)>,
@@ -72,8 +76,8 @@ pub(super) struct Money {
 
 impl Money {
     /// Takes up what the last life left.
-    pub(super) fn restored(spent: Vec<SpentRow>) -> Self {
-        let mut money = Self::default();
+    pub(super) fn restored(spent: Vec<SpentRow>, told: Vec<BudgetTold>) -> Self {
+        let mut money = Self { told: told.into_iter().collect(), ..Self::default() };
         for row in spent {
             money.add(row.day, &row.agent, Amount::of(&row.used), 1.0);
         }
@@ -90,7 +94,7 @@ impl Money {
         if self.fleet.first_key_value().is_some_and(|(first, _)| *first < oldest) {
             self.days.retain(|day, _| *day >= oldest);
             self.fleet.retain(|day, _| *day >= oldest);
-            self.told.retain(|(day, ..)| *day >= oldest);
+            self.told.retain(|told| told.since >= oldest);
         }
     }
 
@@ -100,6 +104,24 @@ impl Money {
 
     fn of_month(&self, day: Date) -> f64 {
         self.fleet.range(day.first_of_month()..=day.last_of_month()).map(|(_, amount)| amount.usd).sum()
+    }
+
+    /// How much of what counts for a limit is only held: more than will be used, as a rule.
+    fn held_for(&self, limit: &Limit, agent: &AgentId, day: Date) -> f64 {
+        let monthly = limit.key == "usd_per_month";
+        let counts = |held: &&Held| {
+            (!limit.agent || held.agent == *agent)
+                && (held.day == day || monthly && held.day.first_of_month() == day.first_of_month())
+        };
+        let mut sum = Amount::default();
+        for held in self.held.values().filter(counts) {
+            sum.add(Amount::held(&held.worst), 1.0);
+        }
+        match limit.key {
+            "tokens_per_day" => sum.tokens,
+            "requests_per_day" => sum.requests,
+            _ => sum.usd,
+        }
     }
 
     /// A new configuration: what was refused may be allowed now.
@@ -157,6 +179,11 @@ impl Limit {
         self.used + 1e-9 >= self.allowed
     }
 
+    /// The same limit, as it stands if nothing of what is held is used.
+    fn without(self, held: f64) -> Self {
+        Self { used: self.used - held, ..self }
+    }
+
     fn amount(&self, of: f64) -> String {
         match self.key {
             "usd_per_day" | "usd_per_month" => format!("${of:.4}"),
@@ -198,57 +225,59 @@ impl Engine {
         at.to_zoned(self.fleet.daemon.timezone.clone()).date()
     }
 
-    /// May this request be sent? Then its worst case is held.
-    #[expect(clippy::too_many_arguments, reason = "a request is all of these together")]
-    pub(super) fn reserve(
-        &mut self,
-        now: Now,
-        id: RunId,
-        attempt: u32,
-        n: u64,
-        model: String,
-        worst: WorstCase,
-        ticket: Ticket,
-    ) {
-        let answer = self.try_reserve(now, id, attempt, n, model, worst);
-        self.out.actions.push(Action::Granted { ticket, answer });
+    /// May this request be sent? Then its worst case is held. One that would fit if the requests under
+    /// way had not been held for at their worst waits until one of them has its end.
+    pub(super) fn reserve(&mut self, now: Now, wish: Reservation) {
+        match self.try_reserve(now, &wish) {
+            Some(answer) => self.out.actions.push(Action::Granted { ticket: wish.ticket, answer }),
+            None => self.money.waiting.push(wish),
+        }
     }
 
-    fn try_reserve(
-        &mut self,
-        now: Now,
-        id: RunId,
-        attempt: u32,
-        n: u64,
-        model: String,
-        worst: WorstCase,
-    ) -> Result<(), RunError> {
-        let gone = || RunError::new(ErrorKind::Interrupted, "the run is not in flight any more");
-        let run = self
-            .runs
-            .get(&id)
-            .filter(|run| {
-                run.place == Place::Active && run.record.attempt == attempt && run.cancelled.is_none()
-            })
-            .ok_or_else(gone)?;
+    /// Something was settled, or limits were raised: what waited for that may go on.
+    pub(super) fn reserve_waiting(&mut self, now: Now) {
+        let chain = self.chain;
+        for wish in std::mem::take(&mut self.money.waiting) {
+            self.reserve(now, wish);
+        }
+        self.chain = chain;
+    }
+
+    /// `None`: it has to wait.
+    fn try_reserve(&mut self, now: Now, wish: &Reservation) -> Option<Result<(), RunError>> {
+        let run = self.runs.get(&wish.run).filter(|run| {
+            run.place == Place::Active && run.record.attempt == wish.attempt && run.cancelled.is_none()
+        });
+        let Some(run) = run else {
+            return Some(Err(RunError::new(ErrorKind::Interrupted, "the run is not in flight any more")));
+        };
         self.chain = run.record.chain;
         let (agent, spec) = (run.agent, run.spec.clone());
         let day = self.today(now.wall);
         self.money.forget_before(day);
-        let limits =
-            self.money.limits(&self.fleet.budget, Some((&spec.id, &spec.limits)), day, Amount::held(&worst));
-        if let Some(limit) = limits.iter().find(|limit| limit.is_over()) {
+        let asked = Amount::held(&wish.worst);
+        let limits = self.money.limits(&self.fleet.budget, Some((&spec.id, &spec.limits)), day, asked);
+        let mut over = limits.into_iter().filter(Limit::is_over).peekable();
+        let waits = over.peek().is_some();
+        let settled = over.map(|limit| {
+            let held = self.money.held_for(&limit, &spec.id, day);
+            limit.without(held)
+        });
+        if let Some(limit) = settled.into_iter().find(Limit::is_over) {
             let until = if limit.key == "usd_per_month" { day.last_of_month() } else { day };
             let text = limit.text(&spec.id, until.tomorrow().unwrap_or(until));
             self.money.refused.insert(spec.id.clone(), (day, text.clone()));
-            self.tell_budget(now, agent, limit, day, true, &text);
-            return Err(RunError::new(ErrorKind::Budget, text));
+            self.tell_budget(now, agent, &limit, day, true, &text);
+            return Some(Err(RunError::new(ErrorKind::Budget, text)));
         }
-        self.money.add(day, &spec.id, Amount::held(&worst), 1.0);
-        self.money.held.insert(id, Held { model: model.clone(), worst, day });
-        let said = Said::Held { n, model, worst, day };
-        self.push_talk(now, id, said);
-        Ok(())
+        if waits {
+            return None;
+        }
+        self.money.add(day, &spec.id, asked, 1.0);
+        let (model, worst) = (wish.model.clone(), wish.worst);
+        self.money.held.insert(wish.run, Held { agent: spec.id.clone(), model: model.clone(), worst, day });
+        self.push_talk(now, wish.run, Said::Held { n: wish.n, model, worst, day });
+        Some(Ok(()))
     }
 
     /// A request has its end: what it used takes the place of what was held.
@@ -257,7 +286,8 @@ impl Engine {
             Step::Answered { used, .. } | Step::Unanswered { used, .. } => *used,
             _ => Usage::default(),
         };
-        let Some(run) = self.runs.get(&id) else { return };
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        run.record.used.add(&used);
         self.chain = run.record.chain;
         let (agent, spec) = (run.agent, run.spec.clone());
         let held = self.money.held.remove(&id);
@@ -268,28 +298,35 @@ impl Engine {
         self.money.add(day, &spec.id, Amount::of(&used), 1.0);
         self.push_talk(now, id, Said::Settled { n, step: Box::new(step), day, took_ms });
         self.warn_of_budgets(now, agent, &spec, day);
+        self.reserve_waiting(now);
     }
 
-    /// Nobody saw the end of a request: its worst case is charged.
-    pub(super) fn charge_open_request(&mut self, now: Now, id: RunId) {
+    /// An attempt is over. If nobody saw the end of its request, its worst case is charged.
+    pub(super) fn close_account(&mut self, now: Now, id: RunId) {
+        self.charge_open_request(now, id);
+        self.reserve_waiting(now);
+    }
+
+    fn charge_open_request(&mut self, now: Now, id: RunId) {
         let Some(held) = self.money.held.remove(&id) else { return };
-        let used =
-            Usage { requests: 1, input_tokens: held.worst.tokens, usd: held.worst.usd, ..Usage::default() };
+        let used = all_of(held.worst);
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.record.used.add(&used);
+        }
         let said = Said::Charged { model: held.model, used, day: held.day };
         self.push_talk(now, id, said);
     }
 
-    /// Requests of the last life whose end nobody saw. The runs are known already.
-    pub(super) fn charge_restored(&mut self, now: Now, holds: Vec<HoldRecord>) {
+    /// Requests of the last life whose end nobody saw. The runs are not taken up yet.
+    pub(super) fn charge_restored(&mut self, now: Now, holds: Vec<HoldRecord>, runs: &mut [RunRecord]) {
         for hold in holds {
-            let used = Usage {
-                requests: 1,
-                input_tokens: hold.worst.tokens,
-                usd: hold.worst.usd,
-                ..Usage::default()
-            };
+            let used = all_of(hold.worst);
             self.money.add(hold.day, &hold.agent, Amount::of(&used), 1.0);
-            let attempt = self.runs.get(&hold.run).map_or(0, |run| run.record.attempt);
+            let run = runs.iter_mut().find(|run| run.run == hold.run);
+            let attempt = run.map_or(0, |run| {
+                run.used.add(&used);
+                run.attempt
+            });
             let said = Said::Charged { model: hold.model, used, day: hold.day };
             let session = hold.agent.to_string().into();
             let talk = Talk { run: hold.run, agent: hold.agent, session, attempt, said };
@@ -301,8 +338,11 @@ impl Engine {
         let warn_at = self.fleet.budget.warn_at.unwrap_or(WARN_AT);
         let limits =
             self.money.limits(&self.fleet.budget, Some((&spec.id, &spec.limits)), day, Amount::default());
-        for limit in limits {
-            if limit.allowed > 0.0 && limit.used >= warn_at * limit.allowed && !limit.is_used_up() {
+        let is_near = |limit: &Limit| limit.allowed > 0.0 && limit.used >= warn_at * limit.allowed;
+        for limit in limits.into_iter().filter(is_near) {
+            let held = self.money.held_for(&limit, &spec.id, day);
+            let limit = limit.without(held);
+            if is_near(&limit) && !limit.is_used_up() {
                 let whose = if limit.agent { format!("agent `{}`", spec.id) } else { "the fleet".into() };
                 let text = format!(
                     "{whose} has used {} of the {} that `{}` allows",
@@ -318,9 +358,6 @@ impl Engine {
     fn tell_budget(&mut self, now: Now, agent: u32, limit: &Limit, day: Date, exhausted: bool, text: &str) {
         let id = self.agents[agent as usize].spec.id.clone();
         let whose = limit.agent.then(|| id.clone());
-        if !self.money.told.insert((day, whose.clone(), limit.key, exhausted)) {
-            return;
-        }
         let news = BudgetNews {
             agent: whose,
             limit: limit.key,
@@ -330,6 +367,9 @@ impl Engine {
             day,
             text: text.to_owned(),
         };
+        if !self.money.told.insert(news.told()) {
+            return;
+        }
         self.push(now, Fact::Budget(Box::new(news)));
         if exhausted {
             let subject = format!("{id}: a budget is used up");
@@ -349,7 +389,11 @@ impl Engine {
         }
         let limits =
             self.money.limits(&self.fleet.budget, Some((&spec.id, &spec.limits)), day, Amount::default());
-        let spent = limits.into_iter().find(Limit::is_used_up)?;
+        let settled = limits.into_iter().filter(Limit::is_used_up).map(|limit| {
+            let held = self.money.held_for(&limit, &spec.id, day);
+            limit.without(held)
+        });
+        let spent = settled.into_iter().find(Limit::is_used_up)?;
         Some(spent.text(&spec.id, day.tomorrow().unwrap_or(day)))
     }
 
@@ -389,4 +433,9 @@ impl Engine {
         };
         self.push(now, Fact::Talked(Box::new(talk)));
     }
+}
+
+/// What a request is charged whose end nobody saw.
+fn all_of(worst: WorstCase) -> Usage {
+    Usage { requests: 1, input_tokens: worst.tokens, usd: worst.usd, ..Usage::default() }
 }

@@ -38,20 +38,7 @@ pub enum Input {
         outcome: Box<AttemptOutcome>,
     },
     /// A run wants to send a request to a model.
-    Reserve {
-        /// Which run.
-        run: RunId,
-        /// In which attempt.
-        attempt: u32,
-        /// Place of the request in the run's journal.
-        n: u64,
-        /// Name of a `[models.…]` table.
-        model: String,
-        /// What it may cost at the worst.
-        worst: WorstCase,
-        /// Who waits for the word.
-        ticket: Ticket,
-    },
+    Reserve(Reservation),
     /// A request has its end.
     Settle {
         /// Of which run.
@@ -71,6 +58,8 @@ pub enum Input {
         run: RunId,
         /// What.
         findings: Vec<Finding>,
+        /// Who waits for it to be durable.
+        ticket: Ticket,
     },
     /// The store refused a claim: its slot had been claimed before.
     ClaimRefused {
@@ -104,6 +93,23 @@ pub enum Input {
         /// At once, without TERM.
         kill: bool,
     },
+}
+
+/// What a run asks for before it sends a request to a model.
+#[derive(Clone, Debug)]
+pub struct Reservation {
+    /// Which run.
+    pub run: RunId,
+    /// In which attempt.
+    pub attempt: u32,
+    /// Place of the request in the run's journal.
+    pub n: u64,
+    /// Name of a `[models.…]` table.
+    pub model: String,
+    /// What it may cost at the worst.
+    pub worst: WorstCase,
+    /// Who waits for the word.
+    pub ticket: Ticket,
 }
 
 /// Names somebody who waits for an answer. Opaque to the engine.

@@ -2,7 +2,10 @@
 //! hysteresis (section 6). Sixty failures of one check are one incident.
 use super::{Engine, Refusal, Reply};
 use crate::domain::*;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
+
+/// Longest finding that is kept with an incident, in bytes. The whole is the result of its run.
+const MAX_DIAGNOSIS: usize = 8 << 10;
 
 impl Engine {
     /// What a probe found.
@@ -16,10 +19,22 @@ impl Engine {
     }
 
     /// A probe has looked at everything that it has to: what it no longer looks at is over.
-    pub(super) fn forget_unprobed(&mut self, now: Now, agent: u32, body: &Body, findings: &[Finding]) {
-        let Body::Tool(call) = body else { return };
-        let kind = self.fleet.tools.get(&call.tool).map_or(call.tool.as_str(), |tool| tool.kind.as_str());
-        let Some(keys) = self.incidents.get_mut(&agent).filter(|_| kind == "probe") else { return };
+    pub(super) fn forget_unprobed(&mut self, now: Now, agent: u32, spec: &AgentSpec, findings: &[Finding]) {
+        let is = |call: &ToolCallSpec, kind: &str| {
+            self.fleet.tools.get(&call.tool).map_or(call.tool.as_str(), |tool| tool.kind.as_str()) == kind
+        };
+        let by_gate = match spec.gate.as_deref().map(|gate| &gate.body) {
+            // A run by hand does not ask its gate.
+            Some(CheckBody::Tool(call)) => is(call, "probe") && !findings.is_empty(),
+            _ => false,
+        };
+        let looked = match &spec.body {
+            Body::Tool(call) => is(call, "probe") || (by_gate && !is(call, "report")),
+            Body::Command(_) => by_gate,
+            // It may have reported problems that no probe knows.
+            Body::Query(_) => false,
+        };
+        let Some(keys) = self.incidents.get_mut(&agent).filter(|_| looked) else { return };
         let failing = failing_key(&self.agents[agent as usize].spec.id);
         let is_over = |key: &String, _: &mut IncidentRecord| {
             *key != failing && findings.iter().all(|finding| finding.key != *key)
@@ -50,6 +65,7 @@ impl Engine {
             resolved_at: None,
             acked_at: None,
             told_at: None,
+            diagnosis: None,
         });
         let worse = severity > incident.severity;
         // as long as it is open it stays as bad as it was: no news for each swing around a threshold
@@ -68,6 +84,7 @@ impl Engine {
         if tells && self.tells_incident(&incident) {
             let subject = format!("{}: {}: {}", incident.agent, incident.severity, incident.title);
             let body = format!("{}, seen {} time(s) since {}", incident.key, incident.count, incident.since);
+            let body = with_finding(body, &incident);
             if self.tell(now, agent, TellOn::IncidentOpened, subject, body) {
                 incident.told_at = Some(now.wall);
             }
@@ -91,11 +108,37 @@ impl Engine {
         if self.tells_incident(&incident) {
             let lasted = human_duration(now.wall.duration_since(incident.since));
             let subject = format!("{}: resolved: {}", incident.agent, incident.title);
-            let body = format!("{}, it lasted {lasted}", incident.key);
+            let body = with_finding(format!("{}, it lasted {lasted}", incident.key), &incident);
             self.tell(now, agent, TellOn::IncidentResolved, subject, body);
         }
         self.push(now, Fact::IncidentSaved(Box::new(incident.clone())));
         self.push(now, Fact::IncidentResolved(Box::new(incident)));
+    }
+
+    /// A run that an incident started has completed: its result belongs to the incident, which may be over.
+    pub(super) fn diagnosed(&mut self, now: Now, run: &RunRecord, result: &str) {
+        let text = result.trim();
+        let Some(event) = run.event.as_deref().filter(|_| !text.is_empty()) else { return };
+        let Ok(Event { kind: EventType::IncidentOpened, agent_id: Some(agent), payload, .. }) =
+            serde_json::from_str(event)
+        else {
+            return;
+        };
+        let since: Option<Timestamp> = payload["since"].as_str().and_then(|since| since.parse().ok());
+        let (Some(key), Some(since)) = (payload["key"].as_str(), since) else { return };
+        let mut text = text.to_owned();
+        if text.len() > MAX_DIAGNOSIS {
+            text.truncate(text.floor_char_boundary(MAX_DIAGNOSIS));
+            text.push('…');
+        }
+        let diagnosis = Diagnosis { by: run.agent.clone(), run: run.run, at: now.wall, text };
+        let known = self.index(&agent).ok().and_then(|owner| self.incidents.get_mut(&owner)?.get_mut(key));
+        // The store keeps microseconds.
+        if let Some(incident) = known.filter(|known| to_micros(known.since) == to_micros(since)) {
+            incident.diagnosis = Some(diagnosis.clone());
+        }
+        let (key, diagnosis) = (key.to_owned(), Box::new(diagnosis));
+        self.push(now, Fact::IncidentDiagnosed { agent, key, since, diagnosis });
     }
 
     fn save(&mut self, now: Now, agent: u32, incident: IncidentRecord) {
@@ -183,6 +226,14 @@ impl Engine {
                 )))
             }
         }
+    }
+}
+
+/// A message, with what an agent found out.
+fn with_finding(body: String, incident: &IncidentRecord) -> String {
+    match &incident.diagnosis {
+        Some(found) => format!("{body}\n\n{} found: {}", found.by, found.text),
+        None => body,
     }
 }
 

@@ -35,7 +35,8 @@ mod tests;
 pub use ask::{AgentNow, ComingSlot, FleetNow};
 pub use budget::BudgetLeft;
 pub use exchange::{
-    Action, ChangedAgent, Command, Decision, Input, Refusal, Reply, Start, StopMode, Target, Ticket, Wake,
+    Action, ChangedAgent, Command, Decision, Input, Refusal, Reply, Reservation, Start, StopMode, Target,
+    Ticket, Wake,
 };
 pub use restore::Restored;
 
@@ -63,6 +64,13 @@ struct Run {
     before: Option<Streak>,
 }
 
+impl Run {
+    /// Something of it was started: it can't be forgotten any more, nor held back like a new one.
+    fn has_begun(&self) -> bool {
+        self.record.attempt > 0 || self.counted
+    }
+}
+
 /// Where a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
@@ -76,8 +84,8 @@ enum Place {
     BehindAgent,
     /// Aside, until its lock is free.
     BehindLock,
-    /// Aside, until a person has decided about its calls.
-    Waiting,
+    /// Aside, until a person has decided about its calls, or until its `total_timeout` is over.
+    Waiting(Option<SignedDuration>),
     /// An attempt is in flight.
     Active,
     /// An attempt has just ended; where the run goes is being decided.
@@ -106,7 +114,7 @@ pub struct Engine {
     due: BTreeSet<(Timestamp, u32)>,
     /// Agents that are paused until a time.
     resumes: BTreeSet<(Timestamp, u32)>,
-    /// Runs that wait for their time.
+    /// Runs that wait for their time, or for a person up to that time.
     timers: BTreeSet<(SignedDuration, RunId)>,
     runs: HashMap<RunId, Run>,
     queue: Queue,
@@ -154,18 +162,17 @@ impl Engine {
                 self.out.actions.push(Action::Go { ticket, go });
             }
             Input::AttemptEnded { run, attempt, outcome } => self.attempt_ended(now, run, attempt, *outcome),
-            Input::Reserve { run, attempt, n, model, worst, ticket } => {
-                self.reserve(now, run, attempt, n, model, worst, ticket);
-            }
+            Input::Reserve(wish) => self.reserve(now, wish),
             Input::Settle { run, n, step, took_ms, ticket } => {
                 self.settle_request(now, run, n, *step, took_ms);
                 self.out.actions.push(Action::Go { ticket, go: true });
             }
-            Input::Found { run, findings } => {
+            Input::Found { run, findings, ticket } => {
                 if let Some(run) = self.runs.get(&run) {
                     self.chain = run.record.chain;
                     self.findings(now, run.agent, &findings);
                 }
+                self.out.actions.push(Action::Go { ticket, go: true });
             }
             Input::ClaimRefused { run } => self.claim_refused(now, run),
             Input::FleetLoaded { fleet, ticket } => {
@@ -204,8 +211,8 @@ impl Engine {
 
     /// Follows up what the input led to, until nothing more follows; then hands it over.
     fn settle(&mut self, now: Now) -> Decision {
-        self.trigger(now);
         self.release_timers(now); // a retry without delay
+        self.trigger(now);
         self.dispatch(now);
         self.last = now;
         self.save_dirty(now);

@@ -34,7 +34,7 @@ impl Queue {
     fn forget(&mut self, id: RunId, run: &Run) {
         let aside = match run.place {
             Place::Ready => return self.ready.retain(|other| *other != id),
-            Place::Timer(_) | Place::Waiting | Place::Active | Place::Between => return,
+            Place::Timer(_) | Place::Waiting(_) | Place::Active | Place::Between => return,
             Place::BehindLock => {
                 if let Some(lock) = run.spec.lock.as_ref().and_then(|lock| self.locks.get_mut(lock)) {
                     lock.waiting.retain(|other| *other != id);
@@ -86,6 +86,8 @@ impl Engine {
             mode,
             config_hash: state.spec.config_hash,
             processes: Vec::new(),
+            used: Usage::default(),
+            in_doubt: Vec::new(),
         };
         state.live.push(id);
         let before = if slot.is_some() { state.streak.take() } else { None };
@@ -112,6 +114,9 @@ impl Engine {
 
     pub(super) fn enqueue(&mut self, id: RunId, not_before: Option<SignedDuration>) {
         let run = self.runs.get_mut(&id).expect("only known runs are queued");
+        if let Place::Timer(at) = run.place {
+            self.timers.remove(&(at, id));
+        }
         match not_before {
             Some(at) => {
                 run.place = Place::Timer(at);
@@ -124,11 +129,15 @@ impl Engine {
         }
     }
 
-    /// Runs whose time has come join the line.
+    /// Runs whose time has come join the line; those that wait for a person end.
     pub(super) fn release_timers(&mut self, now: Now) {
         while let Some(&(at, id)) = self.timers.first().filter(|(at, _)| *at <= now.mono) {
             self.timers.remove(&(at, id));
-            self.enqueue(id, None);
+            if matches!(self.runs.get(&id).map(|run| run.place), Some(Place::Waiting(_))) {
+                self.nobody_decided(now, id);
+            } else {
+                self.enqueue(id, None);
+            }
         }
     }
 
@@ -140,10 +149,7 @@ impl Engine {
             let run = self.runs.get_mut(&id).expect("queued runs are known");
             let agent = run.agent;
             let state = &self.agents[agent as usize];
-            if state.desired == Desired::Paused
-                && run.record.trigger != Trigger::Manual
-                && run.record.attempt == 0
-            {
+            if state.desired == Desired::Paused && run.record.trigger != Trigger::Manual && !run.has_begun() {
                 run.place = Place::Parked;
                 self.queue.parked.entry(agent).or_default().push_back(id);
                 continue;
@@ -204,7 +210,7 @@ impl Engine {
     /// Takes a run out of everything; its agent's next run may come.
     pub(super) fn forget(&mut self, now: Now, id: RunId) -> Option<Run> {
         let run = self.runs.remove(&id)?;
-        if let Place::Timer(at) = run.place {
+        if let Place::Timer(at) | Place::Waiting(Some(at)) = run.place {
             self.timers.remove(&(at, id));
         }
         self.queue.forget(id, &run);

@@ -19,6 +19,7 @@ impl Engine {
         let same = self.fleet.hash == fleet.hash;
         self.fleet = fleet.clone();
         self.money.reconsider();
+        self.reserve_waiting(now);
         for (id, agent) in gone {
             self.remove_agent(now, agent);
             removed.push(id);

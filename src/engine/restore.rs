@@ -23,6 +23,8 @@ pub struct Restored {
     pub holds: Vec<HoldRecord>,
     /// What was used by day and agent.
     pub spent: Vec<SpentRow>,
+    /// What was told of budgets, and is not told again.
+    pub told: Vec<BudgetTold>,
 }
 
 impl Engine {
@@ -49,7 +51,7 @@ impl Engine {
             runs: HashMap::new(),
             queue: Queue::default(),
             incidents: HashMap::new(),
-            money: Money::restored(restored.spent),
+            money: Money::restored(restored.spent, restored.told),
             approvals: restored
                 .approvals
                 .into_iter()
@@ -78,8 +80,9 @@ impl Engine {
                 Err(_) => engine.close_incident(now, incident),
             }
         }
-        engine.charge_restored(now, restored.holds);
-        for record in restored.open_runs {
+        let mut open_runs = restored.open_runs;
+        engine.charge_restored(now, restored.holds, &mut open_runs);
+        for record in open_runs {
             match engine.index(&record.agent) {
                 Ok(agent) => engine.take_up_run(now, agent, record),
                 Err(_) => {
@@ -230,7 +233,13 @@ impl Engine {
                 ErrorKind::Interrupted,
                 "the daemon ended while the run was in flight; whether its work was done is unknown",
             );
-            self.failed(now, id, error, AttemptOutcome::of(AttemptEnd::Cancelled));
+            let warnings = doubts(&run.record);
+            // what a conversation has begun is not for another configuration to go on with
+            let conclusive =
+                matches!(run.spec.body, Body::Query(_)) && run.record.config_hash != run.spec.config_hash;
+            let outcome =
+                AttemptOutcome { warnings, conclusive, ..AttemptOutcome::of(AttemptEnd::Cancelled) };
+            self.failed(now, id, error, outcome);
         }
         self.chain = 0;
     }
@@ -275,13 +284,14 @@ impl Engine {
                     status,
                     attempt: run.attempt,
                     result: None,
+                    untrusted: true,
                     error: Some(error),
                     exit_code: None,
-                    usage: Usage::default(),
+                    usage: run.used,
                     duration: SignedDuration::ZERO,
                     run_count: counters.runs,
                     error_count: counters.errors,
-                    warnings: Vec::new(),
+                    warnings: doubts(&run),
                 },
             );
             ended = Some(last);
@@ -294,4 +304,9 @@ impl Engine {
             gone.counters = counters;
         }
     }
+}
+
+/// What the record of a run that was cut short warns of.
+fn doubts(run: &RunRecord) -> Vec<String> {
+    run.in_doubt.iter().map(|call| format!("it is unknown whether this call happened: {call}")).collect()
 }

@@ -64,14 +64,15 @@ impl Engine {
         let cancelled = run.cancelled;
         let talks = matches!(run.spec.body, Body::Query(_));
         self.leave_place(id);
-        self.charge_open_request(now, id);
+        self.close_account(now, id);
         self.findings(now, agent, &outcome.findings);
         if talks && cancelled == Some(CancelCause::Shutdown) && outcome.end == AttemptEnd::Cancelled {
             return; // it has no end yet: the next life goes on with it
         }
-        if outcome.end == AttemptEnd::Completed {
-            let body = self.runs[&id].spec.body.clone();
-            self.forget_unprobed(now, agent, &body, &outcome.findings);
+        let by_gate = outcome.end == AttemptEnd::GateClosed && !outcome.findings.is_empty();
+        if outcome.end == AttemptEnd::Completed || by_gate {
+            let spec = self.runs[&id].spec.clone();
+            self.forget_unprobed(now, agent, &spec, &outcome.findings);
         }
         let error = match (&outcome.end, cancelled) {
             (AttemptEnd::Completed, _) => return self.finish(now, id, RunStatus::Completed, None, outcome),
@@ -115,6 +116,8 @@ impl Engine {
         run.record.status = RunStatus::Retrying;
         run.record.not_before = Some(retry_at);
         run.cancelled = None;
+        self.forget_approvals(id);
+        let run = &self.runs[&id];
         let fact = Fact::AttemptFailed {
             run: id,
             agent: run.spec.id.clone(),
@@ -159,7 +162,7 @@ impl Engine {
     pub(super) fn drop_waiting(&mut self, now: Now, id: RunId, why: &str) {
         let run = &self.runs[&id];
         debug_assert_ne!(run.place, Place::Active);
-        if run.record.attempt == 0 && run.record.slot.is_some() {
+        if !run.has_begun() && run.record.slot.is_some() {
             self.revise(now, id, Verdict::Dropped, why);
         } else {
             let error = RunError::new(ErrorKind::Interrupted, format!("cancelled: {why}"));
@@ -189,21 +192,25 @@ impl Engine {
         if !run.counted && status != RunStatus::Cancelled {
             state.counters.runs += 1;
         }
-        if status == RunStatus::Completed {
-            state.counters.successes += 1;
-            state.last_success = Some(now.wall);
-        } else if status.is_failure() {
-            state.counters.errors += 1;
+        // how a rehearsal or a replay ends says nothing of how the agent is
+        let real = run.record.mode.is_normal();
+        if real {
+            if status == RunStatus::Completed {
+                state.counters.successes += 1;
+                state.last_success = Some(now.wall);
+            } else if status.is_failure() {
+                state.counters.errors += 1;
+            }
+            let last = LastRun {
+                run: id,
+                status,
+                started_at: run.record.started_at,
+                finished_at: now.wall,
+                duration,
+                error: error.clone(),
+            };
+            state.last_run = Some(Box::new(last));
         }
-        let last = LastRun {
-            run: id,
-            status,
-            started_at: run.record.started_at,
-            finished_at: now.wall,
-            duration,
-            error: error.clone(),
-        };
-        state.last_run = Some(Box::new(last));
         let counters = state.counters;
         let id_of_agent = state.spec.id.clone();
         if status == RunStatus::Completed {
@@ -211,21 +218,25 @@ impl Engine {
         }
         let fact = Fact::RunEnded {
             run: id,
-            real: run.record.mode.is_normal(),
+            real,
             agent: id_of_agent,
             status,
             attempt: run.record.attempt,
             result: outcome.result,
+            untrusted: outcome.untrusted,
             error: error.clone(),
             exit_code: outcome.exit_code,
-            usage: outcome.usage,
+            // who cut it short may not know what it used
+            usage: if run.record.used == Usage::default() { outcome.usage } else { run.record.used },
             duration,
             run_count: counters.runs,
             error_count: counters.errors,
             warnings: outcome.warnings,
         };
         self.push(now, fact);
-        self.judge_health(now, agent, status, error.as_ref());
+        if real {
+            self.judge_health(now, agent, status, error.as_ref());
+        }
     }
 
     /// A run completed: its answer is told, and what it leaves behind joins the agent's memory.
@@ -244,11 +255,14 @@ impl Engine {
         if !run.record.mode.is_normal() {
             return;
         }
+        if let Some(result) = &outcome.result {
+            self.diagnosed(now, &run.record, result);
+        }
         let remembers =
             matches!(&spec.body, Body::Query(query) if matches!(query.memory, Memory::Session { .. }));
         if remembers && !outcome.said.is_empty() {
-            let change =
-                MemoryChange::Said { session: spec.session(), run: id, messages: outcome.said.clone() };
+            let (session, messages) = (spec.session(), outcome.said.clone());
+            let change = MemoryChange::Said { session, run: id, messages, untrusted: outcome.untrusted };
             self.push(now, Fact::Remembered(Box::new(change)));
         }
         if !outcome.seen.is_empty() {
@@ -306,7 +320,7 @@ impl Engine {
             (None, true) => Some("its gate is not asked: this run was asked for by hand".to_owned()),
             (Some(note), true) => Some(format!("{note}, and its gate is not asked")),
         };
-        if state.spec.overlap == Overlap::CancelPrevious {
+        if state.spec.overlap == Overlap::CancelPrevious && mode.is_normal() {
             self.cancel_previous(now, agent);
         }
         let run = self.claim(now, agent, Trigger::Manual, None, None, None, query, mode);

@@ -109,6 +109,9 @@ struct Bench {
     approvals: Vec<ApprovalRecord>,
     holds: Vec<HoldRecord>,
     spent: Vec<SpentRow>,
+    told: Vec<BudgetTold>,
+    /// Tokens and requests in the records of runs that ended.
+    ended: Vec<(u64, u64)>,
     lives: u64,
 }
 
@@ -132,6 +135,8 @@ impl Bench {
             approvals: Vec::new(),
             holds: Vec::new(),
             spent: Vec::new(),
+            told: Vec::new(),
+            ended: Vec::new(),
             lives: 1,
         };
         bench.take(decision);
@@ -247,6 +252,7 @@ impl Bench {
             approvals: self.approvals.clone(),
             holds: self.holds.clone(),
             spent: self.spent.clone(),
+            told: self.told.clone(),
         };
         let (engine, decision) =
             Engine::restore(self.now, self.lives, self.fleet.clone(), restored, started());
@@ -367,7 +373,13 @@ impl Bench {
             Fact::IncidentOpened(incident) => format!("{} incident {}", incident.agent, incident.severity),
             Fact::IncidentResolved(incident) => format!("{} incident over", incident.agent),
             Fact::IncidentDropped { agent, .. } => format!("{agent} incident was nothing"),
-            Fact::NotificationQueued { target, about, .. } => format!("tell {target} {about}"),
+            Fact::IncidentDiagnosed { agent, key, diagnosis, .. } => {
+                format!("{agent} {key}: {} found {}", diagnosis.by, diagnosis.text)
+            }
+            Fact::NotificationQueued { target, about, body, .. } => match body.split_once("\n\n") {
+                Some((_, found)) => format!("tell {target} {about} ({found})"),
+                None => format!("tell {target} {about}"),
+            },
             _ => return,
         };
         self.said.push(line);
@@ -379,9 +391,13 @@ impl Bench {
                 self.agents.insert(record.agent.clone(), *record);
             }
             Fact::RunClaimed(run) => self.open.push(*run),
-            Fact::RunEnded { run, .. } | Fact::SlotRevised { run, .. } => {
-                self.open.retain(|open| open.run != run)
+            Fact::RunEnded { run, usage, .. } => {
+                self.ended.push((usage.tokens(), usage.requests));
+                self.approvals.retain(|one| one.run != run);
+                self.open.retain(|open| open.run != run);
             }
+            Fact::SlotRevised { run, .. } => self.open.retain(|open| open.run != run),
+            Fact::Budget(news) => self.told.push(news.told()),
             Fact::AttemptStarted { run, attempt, process, .. } => {
                 let now = self.now.wall;
                 let open = self.open.iter_mut().find(|open| open.run == run).unwrap();
@@ -418,6 +434,9 @@ impl Bench {
     fn apply_talk(&mut self, talk: Talk) {
         let mut spend = |day, used: &Usage| {
             self.spent.push(SpentRow { day, agent: talk.agent.clone(), used: *used });
+            if let Some(open) = self.open.iter_mut().find(|open| open.run == talk.run) {
+                open.used.add(used);
+            }
             self.holds.retain(|hold| hold.run != talk.run);
         };
         match talk.said {

@@ -53,9 +53,20 @@ pub fn client(url: &Url, redirects: Redirects) -> Result<Client, String> {
 ///
 /// Each call makes a new client: who asks often keeps it.
 pub fn pooled(url: &Url, connect_timeout: Duration) -> Result<Client, String> {
+    kept(url, connect_timeout, true)
+}
+
+/// The same, but answers are given byte for byte as they were sent: what the other side stored
+/// compressed stays so.
+pub fn verbatim(url: &Url, connect_timeout: Duration) -> Result<Client, String> {
+    kept(url, connect_timeout, false)
+}
+
+fn kept(url: &Url, connect_timeout: Duration, gzip: bool) -> Result<Client, String> {
     let direct = is_this_machine(url);
     let builder = || {
         builder(direct, Redirects::Refuse)
+            .gzip(gzip)
             .connect_timeout(connect_timeout)
             .pool_idle_timeout(Duration::from_secs(60))
     };

@@ -5,8 +5,10 @@ use jiff::Timestamp;
 use std::time::Duration;
 
 mod desktop;
+mod email;
 mod file;
 mod program;
+mod smtp;
 mod webhook;
 
 /// What is told.
@@ -74,7 +76,7 @@ pub async fn send(target: &NotifyTarget, message: &Message, timeout: Duration) -
             NotifyTargetKind::Command(spec) => program::send(spec, message, timeout).await,
             NotifyTargetKind::File(path) => file::send(path, message).await,
             NotifyTargetKind::Desktop => desktop::send(message, timeout).await,
-            NotifyTargetKind::Email(_) => Err(SendError::lasting("email is not available in this version")),
+            NotifyTargetKind::Email(spec) => email::send(spec, message, timeout).await,
         }
     };
     // The senders bound their own parts, with better texts; this bounds their sum.

@@ -9,6 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+mod mail;
+
 const LONG: Duration = Duration::from_secs(60);
 
 fn message() -> Message {
@@ -215,13 +217,6 @@ async fn command_that_fails_hangs_or_is_missing() {
     let error =
         send(&NotifyTarget { kind: NotifyTargetKind::Command(spec) }, &message(), LONG).await.unwrap_err();
     assert_eq!(error, SendError::lasting("there is no program `no-such-program-anywhere`"));
-}
-
-#[tokio::test]
-async fn email_is_not_in_this_version() {
-    let target = NotifyTarget { kind: NotifyTargetKind::Email(serde_json::json!({})) };
-    let error = send(&target, &message(), LONG).await.unwrap_err();
-    assert_eq!(error, SendError::lasting("email is not available in this version"));
 }
 
 #[test]

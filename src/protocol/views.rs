@@ -632,6 +632,22 @@ pub struct IncidentView {
     pub resolved_at: Option<Timestamp>,
     /// A person took note.
     pub acked_at: Option<Timestamp>,
+    /// What an agent that it started found out.
+    #[serde(default)]
+    pub finding: Option<FindingView>,
+}
+
+/// What an agent found out about an incident.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FindingView {
+    /// Who.
+    pub agent_id: AgentId,
+    /// In which run.
+    pub run_id: RunId,
+    /// When.
+    pub at: Timestamp,
+    /// In its own words.
+    pub text: String,
 }
 
 /// A note that an agent keeps.

@@ -41,7 +41,7 @@ pub(super) async fn outcome(
     };
     let event =
         brief.event.as_deref().and_then(|event| serde_json::from_str(event).ok()).unwrap_or(Value::Null);
-    let mut places = Places { event, gate: String::new() };
+    let mut places = Places { event, ..Places::default() };
     let mut warnings = Vec::new();
     // A conversation that has begun goes on. A person who asks for a run wants it. All others are asked for in each attempt: an earlier one
     // may have ended in its gate, the world may have changed since, and the body needs `{gate}`.
@@ -116,6 +116,7 @@ impl Attempt<'_> {
                 };
                 warnings.extend(ran.warnings);
                 places.gate = ran.stdout.trim_end().to_owned();
+                places.untrusted_gate = true;
                 verdict
             }
             CheckBody::Tool(call) => match self.call(call, places).await {
@@ -126,6 +127,7 @@ impl Attempt<'_> {
                 }
                 Called::Gave(given) => {
                     places.gate = template::as_text(&given.result);
+                    places.untrusted_gate = given.untrusted || self.shared.tools.is_untrusted(&call.tool);
                     self.findings.extend(given.findings);
                     if !gate.expect.is_empty() {
                         return as_expected(gate, &given.result);
@@ -225,6 +227,8 @@ impl Attempt<'_> {
             timeout: Some(bound.min(left)),
             idempotency_key: Some(super::env::idempotency_key(self.brief)),
             store: self.shared.store.clone(),
+            // what fills its places may come from outside
+            untrusted: true,
         };
         let orders = &mut self.orders;
         tokio::select! {

@@ -88,7 +88,7 @@ fn of_attempt(brief: &Brief) -> Vec<(&'static str, String)> {
     if let Some(event) = &brief.event {
         variables.push(("BGAGENT_EVENT", event.to_string()));
     }
-    if let Some(result) = &brief.last_result {
+    if let Some(result) = brief.last_result.as_ref().map(|last| &last.text) {
         let end = result.floor_char_boundary(LAST_RESULT_MAX);
         variables.push(("BGAGENT_LAST_RESULT", result[..end].to_owned()));
     }

@@ -20,6 +20,7 @@ mod attempt;
 mod check;
 mod command;
 mod env;
+mod gate;
 mod model;
 mod novelty;
 #[cfg(target_os = "linux")]
@@ -34,9 +35,11 @@ mod talk;
 mod template;
 mod trampoline;
 
+pub use gate::gate_program;
+
 use crate::domain::{
-    AgentId, AgentSpec, AttemptEnd, AttemptOutcome, ErrorKind, Finding, Fleet, OutputChunk, Process,
-    ProcessRole, RunError, RunId, RunMode, Step, Talk, Trigger, WorstCase,
+    AgentId, AgentSpec, AttemptEnd, AttemptOutcome, ErrorKind, Finding, Fleet, LastResult, OutputChunk,
+    Process, ProcessRole, RunError, RunId, RunMode, Step, Talk, Trigger, WorstCase,
 };
 use crate::llm::Models;
 use crate::store::Store;
@@ -68,7 +71,7 @@ pub struct Brief {
     /// The event that started it, as JSON.
     pub event: Option<Arc<str>>,
     /// The result of the agent's last successful run.
-    pub last_result: Option<Arc<str>>,
+    pub last_result: Option<LastResult>,
     /// What is left of `total_timeout`.
     pub time_left: Option<SignedDuration>,
 }
@@ -162,6 +165,8 @@ pub enum Report {
         run: RunId,
         /// What.
         findings: Vec<Finding>,
+        /// Says that it is durable.
+        go: oneshot::Sender<()>,
     },
     /// The attempt ended; nothing of it lives any more.
     Ended {
@@ -188,7 +193,7 @@ pub enum StopOrder {
 /// What all attempts share.
 #[derive(Clone)]
 pub struct Shared {
-    /// The program to re-execute as the trampoline: `/proc/self/exe`, or what a test names.
+    /// The program to start as the trampoline: see [`gate_program`].
     pub trampoline: PathBuf,
     /// The configuration in force.
     pub fleet: Arc<Fleet>,

@@ -6,12 +6,14 @@ use super::template::{self, Places};
 use super::{Report, StopOrder};
 use crate::conversation::{Brief, Conversation, Finished, Next, PlannedCall, memory};
 use crate::domain::{
-    AttemptEnd, AttemptOutcome, ChatMessage, ErrorKind, Memory, ModelAnswer, ModelError, ModelRequest, Price,
-    QuerySpec, RunError, RunMode, Step, Tokens, Usage, WorstCase, cost,
+    AttemptEnd, AttemptOutcome, ChatMessage, ErrorKind, Finish, Memory, ModelAnswer, ModelError,
+    ModelRequest, Price, QuerySpec, RunError, RunMode, Step, Tokens, Usage, WorstCase, cost,
 };
 use crate::secret;
 use crate::store::StepRow;
 use jiff::SignedDuration;
+use serde_json::Value;
+use std::borrow::Cow;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -72,12 +74,19 @@ impl Attempt<'_> {
         so_far: &mut SoFar,
     ) -> Result<AttemptOutcome, Break> {
         let rows = self.journal().await?;
-        let mut journal = Journal::after(self.brief, self.shared, rows.last().map(|row| row.n));
+        let mut journal = Journal::after(self.brief, self.shared, &rows);
         let steps: Vec<Step> = rows.into_iter().map(|row| row.step).collect();
         let mut brief = self.conversation(spec, places).await?;
         match steps.first() {
-            Some(Step::Begun { query }) => brief.query.clone_from(query),
-            _ => journal.begin(brief.query.clone()).await?,
+            Some(Step::Begun { query, untrusted, seen }) => {
+                self.seen.clone_from(seen);
+                brief.query.clone_from(query);
+                brief.untrusted |= untrusted;
+            }
+            _ => {
+                self.ask_as_recorded(&mut brief).await?;
+                journal.begin(brief.query.clone(), brief.untrusted, self.seen.clone()).await?;
+            }
         }
         let models = self.chain(spec);
         let mut calls = Calls::prepare(self).await?;
@@ -99,7 +108,7 @@ impl Attempt<'_> {
     ) -> Result<AttemptOutcome, Break> {
         loop {
             match talk.next() {
-                Next::Ask { request, worst } => self.ask(models, &request, worst, journal, talk).await?,
+                Next::Ask { request, worst } => self.ask(models, request, worst, journal, talk).await?,
                 Next::Call(planned) => {
                     let mut steps = Vec::new();
                     let made = calls.make(self, journal, planned, &mut steps).await;
@@ -121,6 +130,18 @@ impl Attempt<'_> {
         self.read(move |reader| reader.steps(run)).await
     }
 
+    /// A replay asks what the recorded run was asked, gate and event included, unless a person asks
+    /// something else.
+    async fn ask_as_recorded(&self, brief: &mut Brief) -> Result<(), Break> {
+        let (RunMode::Replay { of, .. }, None) = (&self.brief.mode, &self.brief.query) else { return Ok(()) };
+        let of = *of;
+        let steps = self.read(move |reader| reader.steps(of)).await?;
+        if let Some(Step::Begun { query, untrusted, .. }) = steps.into_iter().next().map(|row| row.step) {
+            (brief.query, brief.untrusted) = (query, brief.untrusted || untrusted);
+        }
+        Ok(())
+    }
+
     /// What the conversation is about.
     async fn conversation(&self, spec: &QuerySpec, places: &Places) -> Result<Brief, Break> {
         let agent = &self.brief.agent;
@@ -138,11 +159,20 @@ impl Attempt<'_> {
         let Some(model) = model else {
             return Err(Break::failed(ErrorKind::Config, format!("there is no model `{}`", spec.model)));
         };
+        let dollars = agent.limits.max_usd_per_run.or(agent.limits.usd_per_day);
+        // the configuration proves that for the agent's own model; a replay may name another one
+        if dollars.is_some() && model.price.is_none() {
+            let why = format!("the agent has a limit in dollars, and model `{}` has no price", chain[0]);
+            return Err(Break::failed(ErrorKind::Config, why));
+        }
         let real = self.brief.mode.is_normal();
+        let (memory, from_memory) = self.memory(spec).await?;
+        let (query, from_query) = template::fill_query(query, places);
         Ok(Brief {
             system: spec.system_instruction.clone(),
-            memory: self.memory(spec).await?,
-            query: template::fill_text(query, places),
+            memory,
+            query,
+            untrusted: from_memory || from_query,
             tools,
             limits: agent.limits.clone(),
             max_output_tokens: model.max_output_tokens,
@@ -155,17 +185,20 @@ impl Attempt<'_> {
         })
     }
 
-    async fn memory(&self, spec: &QuerySpec) -> Result<Vec<ChatMessage>, Break> {
+    /// What it is told of earlier runs, and whether one of them had read data from outside.
+    async fn memory(&self, spec: &QuerySpec) -> Result<(Vec<ChatMessage>, bool), Break> {
         match spec.memory {
-            Memory::None => Ok(Vec::new()),
-            Memory::LastResult => {
-                Ok(self.brief.last_result.as_deref().map(memory::last_result).unwrap_or_default())
-            }
+            Memory::None => Ok((Vec::new(), false)),
+            Memory::LastResult => Ok(match &self.brief.last_result {
+                Some(last) => (memory::last_result(&last.text), last.untrusted),
+                None => (Vec::new(), false),
+            }),
             Memory::Session { max_tokens } => {
                 let session = self.brief.agent.session();
                 let rows = self.read(move |reader| reader.session(&session, MESSAGES)).await?;
+                let untrusted = rows.iter().any(|row| row.untrusted);
                 let stored: Vec<ChatMessage> = rows.into_iter().map(|row| row.message).collect();
-                Ok(memory::messages_of_session(&stored, max_tokens).0)
+                Ok((memory::messages_of_session(&stored, max_tokens).0, untrusted))
             }
         }
     }
@@ -203,27 +236,32 @@ impl Attempt<'_> {
     async fn ask(
         &mut self,
         models: &[String],
-        request: &ModelRequest,
-        worst: WorstCase,
+        mut request: ModelRequest,
+        mut worst: WorstCase,
         journal: &mut Journal,
         talk: &mut Conversation,
     ) -> Result<(), Break> {
         for (nth, model) in models.iter().enumerate() {
             if nth > 0 {
-                // the first failure counts as a request, too
+                // the failure counts as a request, too, and leaves less for the next
                 match talk.next() {
-                    Next::Ask { .. } => {}
+                    Next::Ask { request: left, worst: at_most } => (request, worst) = (left, at_most),
                     _ => return Ok(()),
                 }
             }
-            let asked = journal.reserve(model, worst).await?;
+            if Instant::now() >= self.deadline {
+                return Err(self.out_of_time()); // it would be charged, and nobody could wait for it
+            }
+            let asked = self.reserve(model, worst, journal).await?;
             talk.apply(&asked);
             let began = Instant::now();
-            let answer = self.answer(model, request).await?;
+            let answer = self.answer(model, &request).await?;
             let price = self.shared.fleet.models.get(model).and_then(|spec| spec.price);
-            let used = used(&answer, request, worst, price);
+            let used = used(&answer, &request, worst, price);
             let (step, failed) = match answer {
-                Ok(answer) => (Step::Answered { model: model.clone(), answer, used }, None),
+                Ok(answer) => {
+                    (Step::Answered { model: model.clone(), answer: without_secrets(answer), used }, None)
+                }
                 Err(error) => {
                     let message = secret::redact(&error.error.message).into_owned();
                     let told = RunError { kind: error.error.kind, message };
@@ -239,6 +277,18 @@ impl Attempt<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Holds a request's worst case. Where others are under way, that can take as long as they do.
+    async fn reserve(&mut self, model: &str, worst: WorstCase, journal: &mut Journal) -> Result<Step, Break> {
+        let deadline = self.deadline;
+        let mut orders = self.orders.clone();
+        tokio::select! {
+            biased;
+            asked = journal.reserve(model, worst) => asked,
+            Ok(_) = orders.wait_for(|order| *order > StopOrder::None) => Err(Break::Stopped),
+            () = tokio::time::sleep_until(deadline) => Err(self.out_of_time()),
+        }
     }
 
     async fn answer(
@@ -269,6 +319,35 @@ impl Attempt<'_> {
         let wanted = planned.iter().map(|call| journal.wish(call)).collect();
         AttemptOutcome { usage, ..AttemptOutcome::of(AttemptEnd::Waits(wanted)) }
     }
+}
+
+/// Whatever a model says, and however it came to know it: no secret is written down, handed to a tool or
+/// sent back.
+fn without_secrets(mut answer: ModelAnswer) -> ModelAnswer {
+    let clean = |text: &mut String| {
+        if let Cow::Owned(redacted) = secret::redact(text) {
+            *text = redacted;
+        }
+    };
+    clean(&mut answer.turn.text);
+    answer.turn.thought.iter_mut().for_each(clean);
+    for call in &mut answer.turn.calls {
+        clean(&mut call.name);
+        clean(&mut call.arguments);
+        // and what is escaped once more in there
+        if let Ok(before) = serde_json::from_str::<Value>(&call.arguments) {
+            let mut after = before.clone();
+            secret::redact_json(&mut after);
+            if after != before {
+                call.arguments = after.to_string();
+            }
+        }
+    }
+    secret::redact_json(&mut answer.turn.opaque);
+    if let Finish::Refusal(why) = &mut answer.finish {
+        clean(why);
+    }
+    answer
 }
 
 /// What is charged for a request. A provider that says nothing is believed the worst of.
@@ -318,7 +397,17 @@ fn outcome(finished: Finished, would_have: Vec<String>) -> AttemptOutcome {
         Ok(text) => (AttemptEnd::Completed, Some(secret::redact(&text).into_owned())),
         Err(error) => (AttemptEnd::Failed(error), None),
     };
-    AttemptOutcome { result, usage: finished.usage, warnings, said: finished.said, ..AttemptOutcome::of(end) }
+    // its journal would lead a further attempt to the same end
+    let conclusive = result.is_none();
+    AttemptOutcome {
+        result,
+        conclusive,
+        untrusted: finished.untrusted,
+        usage: finished.usage,
+        warnings,
+        said: finished.said,
+        ..AttemptOutcome::of(end)
+    }
 }
 
 pub(super) fn to_std(span: SignedDuration) -> Duration {

@@ -6,6 +6,7 @@ use super::{Brief, Report, Shared, StopOrder};
 use crate::conversation::{OUTCOME_UNKNOWN, PlannedCall};
 use crate::domain::{ApprovalWanted, Effect, RunError, RunMode, Said, Step, Talk, ToolReply, WorstCase};
 use crate::secret;
+use crate::store::StepRow;
 use crate::tools::{CallContext, ToolError, ToolOutput};
 use serde_json::Value;
 use std::collections::{HashMap, VecDeque};
@@ -21,11 +22,13 @@ pub(super) struct Journal {
     reports: mpsc::Sender<Report>,
     template: Talk,
     next: u64,
+    /// Place of the newest answer: it names the turn of its calls, also in a later try.
+    answer: u64,
 }
 
 impl Journal {
-    /// Goes on behind the entry `last`.
-    pub(super) fn after(brief: &Brief, shared: &Shared, last: Option<u64>) -> Self {
+    /// Goes on behind what was written down so far.
+    pub(super) fn after(brief: &Brief, shared: &Shared, rows: &[StepRow]) -> Self {
         let template = Talk {
             run: brief.run,
             agent: brief.agent.id.clone(),
@@ -33,7 +36,13 @@ impl Journal {
             attempt: brief.attempt,
             said: Said::Resumed,
         };
-        Self { reports: shared.reports.clone(), template, next: last.map_or(0, |last| last + 1) }
+        let answered = rows.iter().rfind(|row| matches!(row.step, Step::Answered { .. }));
+        Self {
+            reports: shared.reports.clone(),
+            template,
+            next: rows.last().map_or(0, |last| last.n + 1),
+            answer: answered.map_or(0, |row| row.n),
+        }
     }
 
     fn take_place(&mut self) -> u64 {
@@ -42,9 +51,14 @@ impl Journal {
     }
 
     /// The first entry.
-    pub(super) async fn begin(&mut self, query: String) -> Result<(), Break> {
+    pub(super) async fn begin(
+        &mut self,
+        query: String,
+        untrusted: bool,
+        seen: Vec<String>,
+    ) -> Result<(), Break> {
         let n = self.take_place();
-        self.write(vec![Said::Query { n, text: query }]).await
+        self.write(vec![Said::Query { n, text: query, untrusted, seen }]).await
     }
 
     /// Returns when all of it is durable.
@@ -74,6 +88,9 @@ impl Journal {
     /// Puts what a request used in the place of what was held.
     pub(super) async fn settle(&mut self, step: &Step, took: Duration) -> Result<(), Break> {
         let n = self.take_place();
+        if matches!(step, Step::Answered { .. }) {
+            self.answer = n;
+        }
         let (go, durable) = oneshot::channel();
         let report = Report::Settle {
             run: self.template.run,
@@ -107,7 +124,7 @@ impl Journal {
     }
 
     fn key_of(&self, call: &PlannedCall) -> String {
-        format!("{}-{}-{}", self.template.run, self.next, call.call)
+        format!("{}-{}-{}", self.template.run, self.answer, call.call)
     }
 }
 
@@ -177,8 +194,8 @@ impl Calls {
                 journal.write(vec![entry]).await?;
                 steps.push(calling);
                 let began = Instant::now();
-                let reply = real(attempt, journal.key_of(&call), &call).await?;
-                (reply, call.untrusted, began.elapsed())
+                let (reply, untrusted) = real(attempt, journal.key_of(&call), &call).await?;
+                (reply, untrusted, began.elapsed())
             }
         };
         let called = Step::Called { call: call.call, reply, untrusted };
@@ -222,7 +239,8 @@ impl Calls {
         let replies = futures_util::future::join_all(running).await;
         let mut entries = Vec::with_capacity(planned.len());
         for (call, (reply, took)) in planned.iter().zip(replies) {
-            let called = Step::Called { call: call.call, reply: reply?, untrusted: call.untrusted };
+            let (reply, untrusted) = reply?;
+            let called = Step::Called { call: call.call, reply, untrusted };
             entries.push(journal.entry(called.clone(), call, took));
             steps.push(called);
         }
@@ -290,18 +308,23 @@ fn recorded(rows: Vec<crate::store::StepRow>) -> HashMap<(String, String), VecDe
     all
 }
 
-async fn real(attempt: &mut Attempt<'_>, key: String, call: &PlannedCall) -> Result<ToolReply, Break> {
+async fn real(
+    attempt: &mut Attempt<'_>,
+    key: String,
+    call: &PlannedCall,
+) -> Result<(ToolReply, bool), Break> {
     let orders = attempt.orders.clone();
     raced(attempt, orders, key, call).await
 }
 
-/// A call, until somebody wants the run to end or its time is up.
+/// A call, until somebody wants the run to end or its time is up; and whether what it gave comes from
+/// outside.
 async fn raced(
     attempt: &Attempt<'_>,
     mut orders: tokio::sync::watch::Receiver<StopOrder>,
     key: String,
     call: &PlannedCall,
-) -> Result<ToolReply, Break> {
+) -> Result<(ToolReply, bool), Break> {
     let bound = to_std(attempt.brief.agent.limits.tool_call_timeout);
     let context = CallContext {
         agent: Some(attempt.brief.agent.id.clone()),
@@ -309,13 +332,15 @@ async fn raced(
         timeout: Some(bound.min(attempt.time_left())),
         idempotency_key: Some(key),
         store: attempt.shared.store.clone(),
+        untrusted: call.tainted,
     };
     let given = tokio::select! {
         given = attempt.shared.tools.call(&call.name, &call.args, &context) => given,
         Ok(_) = orders.wait_for(|order| *order > StopOrder::None) => return Err(Break::Stopped),
         () = tokio::time::sleep_until(attempt.deadline) => return Err(attempt.out_of_time()),
     };
-    Ok(reply_of(attempt, given, call).await)
+    let untrusted = call.untrusted || given.as_ref().is_ok_and(|given| given.untrusted);
+    Ok((reply_of(attempt, given, call).await, untrusted))
 }
 
 async fn reply_of(
@@ -326,8 +351,12 @@ async fn reply_of(
     let (text, is_error) = match given {
         Ok(given) => {
             if !given.findings.is_empty() {
-                let report = Report::Found { run: attempt.brief.run, findings: given.findings };
-                let _ = attempt.shared.reports.send(report).await;
+                let (go, durable) = oneshot::channel();
+                let report = Report::Found { run: attempt.brief.run, findings: given.findings, go };
+                // on record before the call counts as made, which is not made again
+                if attempt.shared.reports.send(report).await.is_ok() {
+                    let _ = durable.await;
+                }
             }
             (super::template::as_text(&given.result), false)
         }

@@ -2,6 +2,7 @@
 //!
 //! One pass: what was filled in is never looked at again, so that an event can't smuggle in a
 //! place of its own.
+use crate::conversation::prompt;
 use serde_json::Value;
 
 /// What places are filled with.
@@ -11,7 +12,13 @@ pub(super) struct Places {
     pub(super) event: Value,
     /// What the gate gave, as text.
     pub(super) gate: String,
+    /// That may come from outside.
+    pub(super) untrusted_gate: bool,
 }
+
+/// What an event says of itself; all else that it carries may come from outside.
+const OF_THE_EVENT: &[&str] =
+    &["event.type", "event.seq", "event.ts", "event.agent_id", "event.run_id", "event.session_id"];
 
 /// A copy of `value` with the places in all its strings filled; keys stay as they are.
 pub(super) fn fill(value: &Value, places: &Places) -> Value {
@@ -29,13 +36,36 @@ pub(super) fn fill(value: &Value, places: &Places) -> Value {
 /// `text` with its places filled. Braces around anything else stay as they are; a path that leads
 /// nowhere becomes empty.
 pub(super) fn fill_text(text: &str, places: &Places) -> String {
+    filled(text, |name| value_at(name, places))
+}
+
+/// A query with its places filled, and whether words from outside came into it. Those are marked.
+pub(super) fn fill_query(text: &str, places: &Places) -> (String, bool) {
+    let mut untrusted = false;
+    let query = filled(text, |name| {
+        let value = value_at(name, places)?;
+        let source = match name {
+            "gate" => "the gate",
+            _ => "an event",
+        };
+        let trusted = if name == "gate" { !places.untrusted_gate } else { OF_THE_EVENT.contains(&name) };
+        if trusted || value.is_empty() {
+            return Some(value);
+        }
+        untrusted = true;
+        Some(prompt::data(source, &value))
+    });
+    (query, untrusted)
+}
+
+fn filled(text: &str, mut value_of: impl FnMut(&str) -> Option<String>) -> String {
     let mut filled = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(open) = rest.find('{') {
         filled.push_str(&rest[..open]);
         rest = &rest[open..];
         let end = rest.find('}');
-        match end.and_then(|end| value_at(&rest[1..end], places).map(|value| (end, value))) {
+        match end.and_then(|end| value_of(&rest[1..end]).map(|value| (end, value))) {
             Some((end, value)) => {
                 filled.push_str(&value);
                 rest = &rest[end + 1..];

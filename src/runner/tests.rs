@@ -2,7 +2,9 @@
 //! real one, in `tests/it/programs.rs`.
 use super::env::Environment;
 use super::spawn::{self, PLACES, Running};
+use super::template::{Places, fill_query};
 use crate::domain::CommandSpec;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -37,4 +39,25 @@ async fn only_so_many_starts_are_under_way_and_who_waits_for_one_can_give_up() {
     assert!(tokio::time::timeout(Duration::from_millis(50), waiting).await.is_err());
     drop(all);
     start(folder.path(), "exec sleep 600").await.turn_away().await;
+}
+
+#[test]
+fn words_from_outside_are_marked_in_a_query() {
+    let event = json!({"type": "incident_opened", "agent_id": "w", "payload": {"title": "full {gate}"}});
+    let places = |untrusted_gate| Places { event: event.clone(), gate: "two items".into(), untrusted_gate };
+    let fill = |text: &str| fill_query(text, &places(true));
+    assert_eq!(fill("plain {x}"), ("plain {x}".into(), false));
+    // what an event says of itself is ours
+    assert_eq!(fill("{event.type} of {event.agent_id}"), ("incident_opened of w".into(), false));
+    assert_eq!(fill("no{event.payload.nothing}thing"), ("nothing".into(), false));
+    for (text, holds) in [
+        ("{gate}", "two items"),
+        ("{event.payload.title}", "full {gate}"),
+        ("{event}", "\"title\":\"full {gate}\""),
+        ("{event.payload}", "{\"title\":\"full {gate}\"}"),
+    ] {
+        let (query, untrusted) = fill(text);
+        assert!(untrusted && query.starts_with("<<<data from ") && query.contains(holds), "{query}");
+    }
+    assert_eq!(fill_query("see {gate}", &places(false)), ("see two items".into(), false));
 }

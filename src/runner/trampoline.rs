@@ -2,20 +2,26 @@
 //!
 //! It runs once for each program that is ever started, so it uses no runtime, no parser and no
 //! allocation that it can avoid. Whatever the daemon decides (what, where, with which environment)
-//! is already settled when it starts. The wire is its argument list:
+//! is already settled when it starts. It stands alone, since it is also a program of its own (`gate/`).
+//! The wire is its argument list:
 //!
 //! ```text
 //! bgagent __gate KEEP -- PROGRAM NAME [ARGUMENT…]
 //! ```
 //!
 //! `KEEP` is `stdin` if the program reads what follows the permission, else `null`.
-use super::env::RUN_ID;
 use rustix::stdio::stdin;
 use std::ffi::OsStr;
 use std::io::{ErrorKind, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, exit};
 use std::time::Duration;
+
+/// What the program that is nothing but this says of itself: whoever speaks the wire above.
+pub(super) const GATE: &str = concat!("bgagent-gate ", env!("CARGO_PKG_VERSION"));
+
+/// The variable that names the run, as `child` knows it too.
+const RUN_ID: &str = "BGAGENT_RUN_ID";
 
 /// First argument of a trampoline.
 pub(super) const WORD: &str = "__gate";

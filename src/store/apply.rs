@@ -88,9 +88,25 @@ fn write(db: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
             )?
             .execute(params![blob(run), attempt, at(*retry_at), error.kind.as_str(), error.message])?;
             db.prepare_cached("DELETE FROM processes WHERE run = ?1")?.execute([blob(run)])?;
+            close_approvals(db, run, entry)?;
         }
         Fact::RunEnded { .. } => ended(db, entry)?,
         Fact::IncidentSaved(record) => incident(db, record)?,
+        Fact::IncidentDiagnosed { agent, key, since, diagnosis } => {
+            db.prepare_cached(
+                "UPDATE incidents SET finding = ?4, found_by = ?5, found_run = ?6, found_at = ?7
+                 WHERE agent = ?1 AND key = ?2 AND since = ?3",
+            )?
+            .execute(params![
+                agent.as_str(),
+                key,
+                at(*since),
+                diagnosis.text,
+                diagnosis.by.as_str(),
+                blob(&diagnosis.run),
+                at(diagnosis.at)
+            ])?;
+        }
         Fact::IncidentDropped { agent, key } => {
             db.prepare_cached("DELETE FROM incidents WHERE agent = ?1 AND key = ?2 AND resolved_at IS NULL")?
                 .execute(params![agent.as_str(), key])?;
@@ -129,7 +145,7 @@ fn write(db: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
                     .execute(params![blob(run), *dropped_bytes as i64])?;
             }
         }
-        Fact::Budget(_) => {}
+        Fact::Budget(news) => super::talk::told(db, news)?,
         Fact::Talked(talk) => super::talk::talked(db, talk, entry.at)?,
         Fact::Remembered(change) => super::talk::remembered(db, change, entry.at)?,
         Fact::McpPinned { server, tool, trusted, seen } => {
@@ -301,8 +317,19 @@ fn started(
 }
 
 fn ended(db: &Connection, entry: &Entry) -> rusqlite::Result<()> {
-    let Fact::RunEnded { run, status, attempt, result, error, exit_code, usage, duration, warnings, .. } =
-        &entry.fact
+    let Fact::RunEnded {
+        run,
+        status,
+        attempt,
+        result,
+        untrusted,
+        error,
+        exit_code,
+        usage,
+        duration,
+        warnings,
+        ..
+    } = &entry.fact
     else {
         return Ok(());
     };
@@ -310,7 +337,7 @@ fn ended(db: &Connection, entry: &Entry) -> rusqlite::Result<()> {
     db.prepare_cached(
         "UPDATE runs SET status = ?2, attempt = ?3, result = ?4, error_kind = ?5, error = ?6, exit_code = ?7, requests = ?8,
            input_tokens = ?9, cached_tokens = ?10, output_tokens = ?11, usd = ?12, duration = ?13, warnings = ?14,
-           finished_at = ?15, not_before = NULL WHERE id = ?1",
+           finished_at = ?15, untrusted = ?16, not_before = NULL WHERE id = ?1",
     )?
     .execute(params![
         blob(run),
@@ -328,9 +355,14 @@ fn ended(db: &Connection, entry: &Entry) -> rusqlite::Result<()> {
         micros(*duration),
         warnings,
         at(entry.at),
+        untrusted,
     ])?;
     db.prepare_cached("DELETE FROM processes WHERE run = ?1")?.execute([blob(run)])?;
-    // what waited for a person waits no more
+    close_approvals(db, run, entry)
+}
+
+/// What waited for a person waits no more.
+fn close_approvals(db: &Connection, run: &RunId, entry: &Entry) -> rusqlite::Result<()> {
     db.prepare_cached("UPDATE approvals SET decided_at = ?2, approved = 0, reason = 'the run ended' WHERE run = ?1 AND decided_at IS NULL")?
         .execute(params![blob(run), at(entry.at)])?;
     Ok(())

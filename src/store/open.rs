@@ -10,8 +10,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Migrations in order; the number of those that were applied is the `user_version`.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_models.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_models.sql"),
+    include_str!("migrations/0003_told.sql"),
+    include_str!("migrations/0004_findings.sql"),
+];
 /// The first release of SQLite without the WAL-reset bug (sqlite.org/wal.html#walresetbug).
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// A database larger than this is not checked whole at a start, so that a start stays quick.

@@ -1,4 +1,5 @@
 //! Questions about the past. Each reader is a connection that can only read.
+use super::talk::usage_of;
 use super::{
     FoundRun, LedgerRow, OutboxRow, OutputPage, Restored, RunFilter, RunRow, Stats, StoreError, UsageBy,
 };
@@ -57,16 +58,22 @@ impl Reader {
         })
     }
 
-    /// The result of the newest run of an agent that completed; not of rehearsals and replays.
-    pub fn last_result(&self, agent: &AgentId) -> Result<Option<String>, StoreError> {
+    /// The result of the newest run of an agent that completed; not of rehearsals and replays, and not
+    /// one that a person had forgotten.
+    pub fn last_result(&self, agent: &AgentId) -> Result<Option<LastResult>, StoreError> {
         self.ask("reading runs", |db| {
-            db.prepare_cached(
-                "SELECT result FROM runs WHERE agent = ?1 AND status = 'completed' AND mode IS NULL
-                 ORDER BY id DESC LIMIT 1",
-            )?
-            .query_row([agent.as_str()], |row| row.get(0))
-            .optional()
-            .map(Option::flatten)
+            let row = db
+                .prepare_cached(
+                    "SELECT result, untrusted, forgotten FROM runs
+                     WHERE agent = ?1 AND status = 'completed' AND mode IS NULL ORDER BY id DESC LIMIT 1",
+                )?
+                .query_row([agent.as_str()], |row| {
+                    let text = row.get::<_, Option<String>>(0)?.filter(|_| !row.get(2).unwrap_or(true));
+                    let untrusted = row.get(1)?;
+                    Ok(text.map(|text| LastResult { text: text.into(), untrusted }))
+                })
+                .optional()?;
+            Ok(row.flatten())
         })
     }
 
@@ -301,12 +308,14 @@ pub(super) fn restored(db: &Connection) -> rusqlite::Result<Restored> {
             })
         })?;
         run.processes = rows.collect::<Result<_, _>>()?;
+        run.in_doubt = super::talk::in_doubt(db, run.run)?;
     }
     let sql = format!("SELECT {INCIDENT_COLUMNS} FROM incidents WHERE resolved_at IS NULL");
     let incidents = db.prepare(&sql)?.query_map([], incident_row)?.collect::<Result<_, _>>()?;
     let newest: Option<i64> =
         db.query_row("SELECT at FROM events ORDER BY seq DESC LIMIT 1", [], |row| row.get(0)).optional()?;
     let (approvals, holds, spent) = super::talk::restored(db)?;
+    let told = super::talk::told_of_budgets(db)?;
     Ok(Restored {
         agents,
         open_runs,
@@ -314,6 +323,7 @@ pub(super) fn restored(db: &Connection) -> rusqlite::Result<Restored> {
         approvals,
         holds,
         spent,
+        told,
         database: String::new(),
         unclean: false,
         newest_event_at: newest.map(timestamp_of_micros),
@@ -331,7 +341,6 @@ const RUN_COLUMNS: &str = "id, agent, trigger, slot, status, attempt, queued_at,
     output_tokens, usd, warnings, mode, model";
 
 fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
-    let number = |at| row.get::<_, i64>(at).map(|n| n as u64);
     let claim = RunRecord {
         run: run_id(row, 0)?,
         agent: agent_id(row, 1)?,
@@ -351,21 +360,17 @@ fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
         },
         config_hash: ConfigHash(row.get::<_, i64>(12)? as u64),
         processes: Vec::new(),
+        used: usage_of(row, 19)?,
+        in_doubt: Vec::new(),
     };
     Ok(RunRow {
+        usage: claim.used,
         claim,
         finished_at: maybe(row, 13)?,
         duration: row.get::<_, Option<i64>>(14)?.map(SignedDuration::from_micros),
         result: row.get(15)?,
         error: run_error(row, 16)?,
         exit_code: row.get(18)?,
-        usage: Usage {
-            requests: number(19)?,
-            input_tokens: number(20)?,
-            cached_tokens: number(21)?,
-            output_tokens: number(22)?,
-            usd: row.get(23)?,
-        },
         warnings: row
             .get::<_, Option<String>>(24)?
             .map_or_else(Vec::new, |all| all.lines().map(str::to_owned).collect()),
@@ -445,10 +450,16 @@ fn ledger_row(row: &Row<'_>) -> rusqlite::Result<LedgerRow> {
     })
 }
 
-const INCIDENT_COLUMNS: &str =
-    "agent, key, severity, title, since, opened_at, seen_at, count, resolved_at, acked_at, told_at";
+const INCIDENT_COLUMNS: &str = "agent, key, severity, title, since, opened_at, seen_at, count, resolved_at, acked_at, told_at, finding, found_by, \
+     found_run, found_at";
 
 fn incident_row(row: &Row<'_>) -> rusqlite::Result<IncidentRecord> {
+    let diagnosis = match row.get::<_, Option<String>>(11)? {
+        Some(text) => {
+            Some(Diagnosis { by: agent_id(row, 12)?, run: run_id(row, 13)?, at: instant(row, 14)?, text })
+        }
+        None => None,
+    };
     Ok(IncidentRecord {
         agent: agent_id(row, 0)?,
         key: row.get(1)?,
@@ -461,6 +472,7 @@ fn incident_row(row: &Row<'_>) -> rusqlite::Result<IncidentRecord> {
         resolved_at: maybe(row, 8)?,
         acked_at: maybe(row, 9)?,
         told_at: maybe(row, 10)?,
+        diagnosis,
     })
 }
 

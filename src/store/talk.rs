@@ -11,13 +11,17 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 const MESSAGES_KEPT: i64 = 1000;
 /// Items that are kept as seen, of each agent: the newest.
 const SEEN_KEPT: i64 = 50_000;
+/// Days for which it is known what was told of budgets.
+const TOLD_KEPT: i64 = 62;
 
 pub(super) fn talked(db: &Connection, talk: &Talk, at: Timestamp) -> rusqlite::Result<()> {
     let run = talk.run.as_bytes().as_slice();
     match &talk.said {
         Said::Final { .. } | Said::Resumed => {}
-        Said::Query { n, text } => {
-            journal(db, talk, *n, &Step::Begun { query: text.clone() }, None, 0, at)?;
+        Said::Query { n, text, untrusted, seen } => {
+            let (query, seen) = (text.clone(), seen.clone());
+            let step = Step::Begun { query, untrusted: *untrusted, seen };
+            journal(db, talk, *n, &step, None, 0, at)?;
         }
         Said::Held { n, model, worst, day } => {
             let step = Step::Asked { model: model.clone(), worst: *worst };
@@ -32,12 +36,12 @@ pub(super) fn talked(db: &Connection, talk: &Talk, at: Timestamp) -> rusqlite::R
             journal(db, talk, *n, step, None, *took_ms, at)?;
             db.prepare_cached("DELETE FROM holds WHERE run = ?1")?.execute([run])?;
             if let Step::Answered { model, used, .. } | Step::Unanswered { model, used, .. } = &**step {
-                spend(db, &talk.agent, model, used, *day)?;
+                spend(db, talk, model, used, *day)?;
             }
         }
         Said::Charged { model, used, day } => {
             db.prepare_cached("DELETE FROM holds WHERE run = ?1")?.execute([run])?;
-            spend(db, &talk.agent, model, used, *day)?;
+            spend(db, talk, model, used, *day)?;
         }
         Said::Step { n, step, tool, args, took_ms } => {
             journal(db, talk, *n, step, Some((tool, args)), *took_ms, at)?;
@@ -86,10 +90,23 @@ fn journal(
     .map(|_| ())
 }
 
-fn spend(db: &Connection, agent: &AgentId, model: &str, used: &Usage, day: Date) -> rusqlite::Result<()> {
+/// Into the books, and into the record of the run.
+fn spend(db: &Connection, talk: &Talk, model: &str, used: &Usage, day: Date) -> rusqlite::Result<()> {
     if *used == Usage::default() {
         return Ok(());
     }
+    db.prepare_cached(
+        "UPDATE runs SET requests = requests + ?2, input_tokens = input_tokens + ?3,
+           cached_tokens = cached_tokens + ?4, output_tokens = output_tokens + ?5, usd = usd + ?6 WHERE id = ?1",
+    )?
+    .execute(params![
+        talk.run.as_bytes().as_slice(),
+        used.requests as i64,
+        used.input_tokens as i64,
+        used.cached_tokens as i64,
+        used.output_tokens as i64,
+        used.usd,
+    ])?;
     db.prepare_cached(
         "INSERT INTO spent(day, agent, model, requests, input_tokens, cached_tokens, output_tokens, usd)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
@@ -99,7 +116,7 @@ fn spend(db: &Connection, agent: &AgentId, model: &str, used: &Usage, day: Date)
     )?
     .execute(params![
         day.to_string(),
-        agent.as_str(),
+        talk.agent.as_str(),
         model,
         used.requests as i64,
         used.input_tokens as i64,
@@ -127,12 +144,19 @@ fn waits(db: &Connection, talk: &Talk, wanted: &[ApprovalWanted], at: Timestamp)
 
 pub(super) fn remembered(db: &Connection, change: &MemoryChange, at: Timestamp) -> rusqlite::Result<()> {
     match change {
-        MemoryChange::Said { session, run, messages } => {
-            let mut insert =
-                db.prepare_cached("INSERT INTO sessions(session, run, at, message) VALUES (?1, ?2, ?3, ?4)")?;
+        MemoryChange::Said { session, run, messages, untrusted } => {
+            let mut insert = db.prepare_cached(
+                "INSERT INTO sessions(session, run, at, message, untrusted) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?;
             for message in messages {
                 let text = serde_json::to_string(message).expect("messages serialize");
-                insert.execute(params![&**session, run.as_bytes().as_slice(), to_micros(at), text])?;
+                insert.execute(params![
+                    &**session,
+                    run.as_bytes().as_slice(),
+                    to_micros(at),
+                    text,
+                    untrusted
+                ])?;
             }
             db.prepare_cached(
                 "DELETE FROM sessions WHERE session = ?1 AND id <=
@@ -140,13 +164,15 @@ pub(super) fn remembered(db: &Connection, change: &MemoryChange, at: Timestamp) 
             )?
             .execute(params![&**session, MESSAGES_KEPT])?;
         }
-        MemoryChange::Note { agent, key, text } if text.is_empty() => {
+        MemoryChange::Note { agent, key, text, .. } if text.is_empty() => {
             db.prepare_cached("DELETE FROM notes WHERE agent = ?1 AND key = ?2")?
                 .execute(params![agent.as_str(), key])?;
         }
-        MemoryChange::Note { agent, key, text } => {
-            db.prepare_cached("INSERT OR REPLACE INTO notes(agent, key, text, at) VALUES (?1, ?2, ?3, ?4)")?
-                .execute(params![agent.as_str(), key, text, to_micros(at)])?;
+        MemoryChange::Note { agent, key, text, untrusted } => {
+            db.prepare_cached(
+                "INSERT OR REPLACE INTO notes(agent, key, text, at, untrusted) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![agent.as_str(), key, text, to_micros(at), untrusted])?;
         }
         MemoryChange::Seen { agent, items } => {
             let mut insert =
@@ -164,6 +190,12 @@ pub(super) fn remembered(db: &Connection, change: &MemoryChange, at: Timestamp) 
             db.prepare_cached("DELETE FROM sessions WHERE session = ?1")?.execute([&**session])?;
             db.prepare_cached("DELETE FROM notes WHERE agent = ?1")?.execute([agent.as_str()])?;
             db.prepare_cached("DELETE FROM seen WHERE agent = ?1")?.execute([agent.as_str()])?;
+            // the run stays in the record; the next one is not told of it
+            db.prepare_cached(
+                "UPDATE runs SET forgotten = 1 WHERE id =
+                   (SELECT max(id) FROM runs WHERE agent = ?1 AND status = 'completed' AND mode IS NULL)",
+            )?
+            .execute([agent.as_str()])?;
         }
     }
     Ok(())
@@ -196,28 +228,29 @@ impl Reader {
     pub fn session(&self, session: &str, most: usize) -> Result<Vec<SessionRow>, StoreError> {
         self.ask("reading a session", |db| {
             let mut statement = db.prepare_cached(
-                "SELECT at, message FROM (SELECT id, at, message FROM sessions WHERE session = ?1 ORDER BY id DESC LIMIT ?2) ORDER BY id",
+                "SELECT at, message, untrusted FROM (SELECT id, at, message, untrusted FROM sessions WHERE session = ?1 ORDER BY id DESC LIMIT ?2) ORDER BY id",
             )?;
             let most = i64::try_from(most).unwrap_or(i64::MAX);
             let rows = statement.query_map(params![session, most], |row| {
-                Ok(SessionRow { at: instant(row, 0)?, message: json_of(row, 1)? })
+                Ok(SessionRow { at: instant(row, 0)?, message: json_of(row, 1)?, untrusted: row.get(2)? })
             })?;
             rows.collect()
         })
     }
 
-    /// Notes of an agent: key, text, since when. With `key`: that one.
-    pub fn notes(
-        &self,
-        agent: &AgentId,
-        key: Option<&str>,
-    ) -> Result<Vec<(String, String, Timestamp)>, StoreError> {
+    /// Notes of an agent, by key. With `key`: that one.
+    pub fn notes(&self, agent: &AgentId, key: Option<&str>) -> Result<Vec<Note>, StoreError> {
         self.ask("reading notes", |db| {
             let mut statement = db.prepare_cached(
-                "SELECT key, text, at FROM notes WHERE agent = ?1 AND (?2 IS NULL OR key = ?2) ORDER BY key",
+                "SELECT key, text, at, untrusted FROM notes WHERE agent = ?1 AND (?2 IS NULL OR key = ?2) ORDER BY key",
             )?;
             let rows = statement.query_map(params![agent.as_str(), key], |row| {
-                Ok((row.get(0)?, row.get(1)?, instant(row, 2)?))
+                Ok(Note {
+                    key: row.get(0)?,
+                    text: row.get(1)?,
+                    at: instant(row, 2)?,
+                    untrusted: row.get(3)?,
+                })
             })?;
             rows.collect()
         })
@@ -327,7 +360,58 @@ pub(super) fn restored(
     Ok((approvals(db)?, holds, spent))
 }
 
-fn usage_of(row: &Row<'_>, at: usize) -> rusqlite::Result<Usage> {
+/// Keeps what was told of a budget, so that no later life tells it again.
+pub(super) fn told(db: &Connection, news: &BudgetNews) -> rusqlite::Result<()> {
+    let told = news.told();
+    let oldest = told.since.saturating_sub(jiff::Span::new().days(TOLD_KEPT));
+    db.prepare_cached("DELETE FROM told WHERE since < ?1")?.execute([oldest.to_string()])?;
+    db.prepare_cached("INSERT OR IGNORE INTO told(since, agent, what, exhausted) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![
+            told.since.to_string(),
+            told.agent.as_ref().map_or("", AgentId::as_str),
+            told.limit,
+            told.exhausted
+        ])
+        .map(|_| ())
+}
+
+/// What was told of budgets.
+pub(super) fn told_of_budgets(db: &Connection) -> rusqlite::Result<Vec<BudgetTold>> {
+    let mut statement = db.prepare("SELECT since, nullif(agent, ''), what, exhausted FROM told")?;
+    let rows = statement.query_map([], |row| {
+        Ok(BudgetTold {
+            since: day_of(row, 0)?,
+            agent: row.get::<_, Option<String>>(1)?.map(|_| agent_id(row, 1)).transpose()?,
+            limit: row.get(2)?,
+            exhausted: row.get(3)?,
+        })
+    })?;
+    rows.collect()
+}
+
+/// Calls of a run that may have changed something and have no answer.
+pub(super) fn in_doubt(db: &Connection, run: RunId) -> rusqlite::Result<Vec<String>> {
+    let mut statement = db.prepare_cached(
+        "SELECT n, at, tool, args, coalesce(took, 0), body FROM steps WHERE run = ?1 ORDER BY n",
+    )?;
+    let mut open = std::collections::BTreeMap::new();
+    for row in statement.query_map([run.as_bytes().as_slice()], step_row)? {
+        let StepRow { tool, args, step, .. } = row?;
+        match step {
+            Step::Calling { call, effect: Effect::Effect } => {
+                let name = format!("{} {}", tool.unwrap_or_default(), args.unwrap_or_default());
+                open.insert(call, name.trim_end().to_owned());
+            }
+            Step::Called { call, .. } => {
+                open.remove(&call);
+            }
+            _ => {}
+        }
+    }
+    Ok(open.into_values().collect())
+}
+
+pub(super) fn usage_of(row: &Row<'_>, at: usize) -> rusqlite::Result<Usage> {
     let number = |at| row.get::<_, i64>(at).map(|n| n as u64);
     Ok(Usage {
         requests: number(at)?,

@@ -60,6 +60,8 @@ fn claim(n: u64, slot: Option<i64>) -> Fact {
         mode: RunMode::Normal,
         config_hash: ConfigHash(1),
         processes: Vec::new(),
+        used: Usage::default(),
+        in_doubt: Vec::new(),
     }))
 }
 
@@ -136,6 +138,7 @@ async fn what_is_committed_is_there_after_a_restart() {
         resolved_at: None,
         acked_at: Some(t(4)),
         told_at: None,
+        diagnosis: None,
     };
     let facts = vec![
         entry(0, Fact::AgentSaved(Box::new(full.clone()))),
@@ -165,6 +168,40 @@ async fn what_is_committed_is_there_after_a_restart() {
         (open.status, open.attempt, open.started_at, &open.processes[..]),
         (RunStatus::Running, 1, Some(t(1)), &[process][..])
     );
+}
+
+#[tokio::test]
+async fn a_finding_stays_with_its_incident() {
+    let db = Db::new();
+    let (store, _) = db.open();
+    let mut incident = IncidentRecord {
+        agent: id("a"),
+        key: "disk:/".into(),
+        severity: Severity::Warning,
+        title: "full".into(),
+        since: t(1),
+        opened_at: Some(t(1)),
+        seen_at: t(1),
+        count: 1,
+        resolved_at: None,
+        acked_at: None,
+        told_at: None,
+        diagnosis: None,
+    };
+    let found = |text: &str| {
+        let diagnosis = Box::new(Diagnosis { by: id("d"), run: run(7), at: t(5), text: text.into() });
+        Fact::IncidentDiagnosed { agent: id("a"), key: "disk:/".into(), since: t(1), diagnosis }
+    };
+    let saved = |incident: &IncidentRecord| Fact::IncidentSaved(Box::new(incident.clone()));
+    let second = IncidentRecord { since: t(9), seen_at: t(9), opened_at: Some(t(9)), ..incident.clone() };
+    store.commit(vec![entry(1, saved(&incident)), entry(5, found("a log"))]).await.unwrap();
+    // The row is written over without it, ends, and another one of the same key begins.
+    (incident.count, incident.resolved_at) = (2, Some(t(6)));
+    store.commit(vec![entry(6, saved(&incident)), entry(9, saved(&second))]).await.unwrap();
+    store.commit(vec![entry(10, found("a larger log"))]).await.unwrap();
+    incident.diagnosis = Some(Diagnosis { by: id("d"), run: run(7), at: t(5), text: "a larger log".into() });
+    let kept = store.read(|reader| reader.incidents(true, 10)).await.unwrap();
+    assert_eq!(kept, [second, incident]);
 }
 
 #[tokio::test]

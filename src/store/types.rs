@@ -32,6 +32,8 @@ pub struct Restored {
     pub holds: Vec<HoldRecord>,
     /// What was used by day and agent, of the last months.
     pub spent: Vec<SpentRow>,
+    /// What was told of budgets.
+    pub told: Vec<BudgetTold>,
     /// Identity of the database: a UUID made with it.
     pub database: String,
     /// True if the last daemon did not close it.

@@ -1,7 +1,7 @@
 //! What tools there are: names, effects, sentences, schemas. A tool without [`Runs`] is not in this
 //! version; it is listed so that people and `check` can say so instead of "unknown".
 use super::{
-    Call, Effect, Entry, ToolError, ToolInfo, ToolOutput, files, http, notes, probe, report, shell, sql,
+    Call, Effect, Entry, ToolError, ToolInfo, ToolOutput, files, http, notes, probe, report, s3, shell, sql,
     system_metrics,
 };
 use crate::domain::{ReadsWhen, ToolSpec};
@@ -20,6 +20,7 @@ pub(super) enum Runs {
     Sql,
     Shell,
     Files,
+    S3,
 }
 
 /// What an instance of a tool is, by its settings.
@@ -46,7 +47,8 @@ impl Runs {
     pub(super) fn about(self, settings: &Value) -> About {
         match self {
             Self::SystemMetrics => About::local(system_metrics::schema()),
-            Self::Probe => About::local(probe::schema()),
+            // its commands and addresses are outside
+            Self::Probe => About { untrusted: true, ..About::local(probe::schema()) },
             Self::Remember => About { effect: Effect::Idempotent, ..About::local(notes::remember_schema()) },
             Self::Recall => About::local(notes::recall_schema()),
             Self::Report => About { effect: Effect::Idempotent, ..About::local(report::schema()) },
@@ -54,6 +56,7 @@ impl Runs {
             Self::Sql => sql::about(settings),
             Self::Shell => shell::about(settings),
             Self::Files => files::about(settings),
+            Self::S3 => s3::about(settings),
         }
     }
 
@@ -74,6 +77,7 @@ impl Runs {
             Self::Sql => sql::call(call).await,
             Self::Shell => shell::call(call).await,
             Self::Files => files::call(call).await,
+            Self::S3 => s3::call(call).await,
         }
     }
 }
@@ -117,7 +121,12 @@ const BUILT_INS: &[(&str, Effect, Option<Runs>, &str)] = &[
         Some(Runs::Files),
         "Lists, reads, writes and appends files under allowed folders.",
     ),
-    ("s3", Effect::Effect, None, "Lists, gets and puts objects of S3-compatible storage."),
+    (
+        "s3",
+        Effect::Effect,
+        Some(Runs::S3),
+        "Lists, gets and puts objects of S3-compatible storage, in an allowed bucket.",
+    ),
     (
         "shell",
         Effect::Effect,

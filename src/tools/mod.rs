@@ -20,6 +20,7 @@ pub mod mcp;
 mod notes;
 mod probe;
 mod report;
+pub mod s3;
 mod settings;
 mod shell;
 mod sql;
@@ -83,6 +84,8 @@ pub struct CallContext {
     pub idempotency_key: Option<String>,
     /// For tools that keep something for the agent.
     pub store: Option<Store>,
+    /// The caller has read data from outside: what it says now may come from there.
+    pub untrusted: bool,
 }
 
 /// What a tool gave.
@@ -92,12 +95,14 @@ pub struct ToolOutput {
     pub result: Value,
     /// What it found wrong or right (only `probe`).
     pub findings: Vec<Finding>,
+    /// This time it gave data from outside, although that is not said of the tool (only `recall`).
+    pub untrusted: bool,
 }
 
 impl ToolOutput {
     /// A result without findings.
     fn of(result: Value) -> Self {
-        Self { result, findings: Vec::new() }
+        Self { result, findings: Vec::new(), untrusted: false }
     }
 }
 
@@ -172,6 +177,14 @@ struct Call {
     context: CallContext,
 }
 
+impl Entry {
+    /// A probe whose caller says what is to be checked. Fine for a person, who could run a command
+    /// anyway, and for arguments from the configuration; not for a model.
+    fn runs_what_it_is_told(&self) -> bool {
+        self.runs == Some(catalog::Runs::Probe) && self.settings.get("checks").is_none()
+    }
+}
+
 impl Tools {
     /// The built-in tools, the instances that the fleet configures, and MCP servers of its own.
     pub fn new(fleet: &Fleet) -> Self {
@@ -242,6 +255,11 @@ impl Tools {
                 Some((server, _)) => given.get_mut(server).and_then(Iterator::next).unwrap_or_default(),
                 None => match self.find(name)? {
                     Entry { runs: None, .. } => return Err(ToolError::Unavailable(name.clone())),
+                    entry if entry.runs_what_it_is_told() => {
+                        return Err(ToolError::Failed(format!(
+                            "tool `{name}` would run any command as a check: name one whose `checks` are laid down"
+                        )));
+                    }
                     Entry { info, .. } => vec![info.clone()],
                 },
             };
@@ -249,6 +267,11 @@ impl Tools {
             offers.extend(new.map(|info| info.offer()));
         }
         Ok(offers)
+    }
+
+    /// Does this tool give data from outside? Of one that is not known that must be assumed.
+    pub fn is_untrusted(&self, name: &str) -> bool {
+        self.entries.get(name).is_none_or(|entry| entry.info.untrusted)
     }
 
     /// Server and tool, if this names a tool of a server.
@@ -270,7 +293,7 @@ impl Tools {
         let (server, tool) = (server.to_owned(), tool.to_owned());
         let call = async move {
             let result = servers.call(&server, &tool, args, bound).await?;
-            Ok(ToolOutput { result, findings: Vec::new() })
+            Ok(ToolOutput::of(result))
         };
         // The server's own bound is first, so that a server that hangs is noticed.
         dispatch::bounded(&name, Effect::Effect, bound + SERVER_GRACE, call).await

@@ -49,11 +49,11 @@ pub(super) async fn remember(call: Call) -> Result<ToolOutput, ToolError> {
     }
     let of = agent.clone();
     let known = store.read(move |reader| reader.notes(&of, None)).await.map_err(failed)?;
-    if !text.is_empty() && known.len() >= MOST && known.iter().all(|(other, ..)| *other != key) {
+    if !text.is_empty() && known.len() >= MOST && known.iter().all(|note| note.key != key) {
         return Err(ToolError::Failed(format!("there are {MOST} notes already: remove some first")));
     }
     let kept = !text.is_empty();
-    let change = MemoryChange::Note { agent, key: key.clone(), text };
+    let change = MemoryChange::Note { agent, key: key.clone(), text, untrusted: call.context.untrusted };
     let entry = Entry { at: Timestamp::now(), fact: Fact::Remembered(Box::new(change)) };
     store.commit(vec![entry]).await.map_err(failed)?;
     Ok(ToolOutput::of(json!({"key": key, "kept": kept})))
@@ -64,11 +64,12 @@ pub(super) async fn recall(call: Call) -> Result<ToolOutput, ToolError> {
     let key = call.args["key"].as_str().map(str::to_owned);
     let asked = key.clone();
     let notes = store.read(move |reader| reader.notes(&agent, asked.as_deref())).await.map_err(failed)?;
+    let untrusted = notes.iter().any(|note| note.untrusted);
     let notes: Vec<Value> = notes
         .into_iter()
-        .map(|(key, text, at)| json!({"key": key, "text": text, "at": at.to_string()}))
+        .map(|note| json!({"key": note.key, "text": note.text, "at": note.at.to_string()}))
         .collect();
-    Ok(ToolOutput::of(json!({"notes": notes})))
+    Ok(ToolOutput { untrusted, ..ToolOutput::of(json!({"notes": notes})) })
 }
 
 fn whose(call: &Call) -> Result<(Store, AgentId), ToolError> {

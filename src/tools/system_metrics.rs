@@ -72,7 +72,7 @@ pub(super) async fn call(args: &Value) -> Result<ToolOutput, ToolError> {
         let disks = blocking::one_at_a_time("disks", disks).await.map_err(failed)?;
         result["disks"] = disks.map_err(|error| failed(error.to_string()))?;
     }
-    Ok(ToolOutput { result, findings: Vec::new() })
+    Ok(ToolOutput::of(result))
 }
 
 fn measure(top: usize) -> Result<Value, sysinfo::Error> {

@@ -50,6 +50,7 @@ fn lists_what_there_is_and_what_is_not() {
             "http"
                 | "shell"
                 | "files"
+                | "s3"
                 | "sql"
                 | "probe"
                 | "system_metrics"
@@ -90,7 +91,6 @@ async fn says_why_there_is_no_such_call() {
                 "MCP server `github`: it can't be started: it has neither `command` nor `url`".into(),
             ),
         ),
-        ("s3", json!({}), ToolError::Unavailable("s3".into())),
         ("app_db", json!({}), ToolError::Unavailable("app_db".into())),
         ("probe", json!(null), arguments("tool `probe`: `checks` is missing")),
         (
@@ -113,7 +113,7 @@ async fn says_why_there_is_no_such_call() {
     ] {
         assert_eq!(call(name, args).await.unwrap_err(), error, "{name}");
     }
-    assert_eq!(ToolError::Unavailable("s3".into()).to_string(), "tool `s3` is not available in this version");
+    assert_eq!(ToolError::Unavailable("x".into()).to_string(), "tool `x` is not available in this version");
 }
 
 async fn bounded(
@@ -124,7 +124,7 @@ async fn bounded(
 }
 
 fn output(result: Value) -> Result<ToolOutput, ToolError> {
-    Ok(ToolOutput { result, findings: Vec::new() })
+    Ok(ToolOutput::of(result))
 }
 
 #[tokio::test]
@@ -191,7 +191,8 @@ async fn no_secret_is_in_what_a_call_gives() {
     let said = || "it said dispatch-canary-1".to_owned();
     let finding =
         || Finding { key: said(), level: Level::Warn, title: said(), hold_for: jiff::SignedDuration::ZERO };
-    let found = ToolOutput { result: json!([{"dispatch-canary-1": said()}]), findings: vec![finding()] };
+    let result = json!([{"dispatch-canary-1": said()}]);
+    let found = ToolOutput { findings: vec![finding()], ..ToolOutput::of(result) };
     for given in [
         Ok(found),
         Err(ToolError::Failed(said())),

@@ -12,21 +12,6 @@ fn refused(daemon: &Daemon, method: &str, params: Value) -> (i64, String) {
     (error["code"].as_i64().expect("a code"), error["message"].as_str().expect("a message").to_owned())
 }
 
-/// The end of a run, as `get_run` tells it.
-#[track_caller]
-fn finished(daemon: &Daemon, run: &Value) -> Value {
-    wait_for("the end of a run", || {
-        let view = daemon.call("get_run", json!({"run_id": run}));
-        view["finished_at"].is_string().then_some(view)
-    })
-}
-
-#[track_caller]
-fn run_by_hand(daemon: &Daemon, agent: &str) -> Value {
-    let started = daemon.call("run_agent", json!({"agent_id": agent}));
-    finished(daemon, &started["run_id"])
-}
-
 #[test]
 fn a_slot_in_a_row_of_verdicts_is_told_apart() {
     let daemon =
@@ -104,7 +89,7 @@ fn pause_all_and_resume_all_restore_exactly_what_was() {
 fn a_command_gets_its_environment_and_nothing_else() {
     let daemon =
         Daemon::start("[agents.a]\ncommand = \"env | sort\"\nenv = { LEVEL = \"warn\" }\nstdin = \"x\"\n");
-    let view = run_by_hand(&daemon, "a");
+    let view = daemon.run_by_hand("a");
     assert_eq!(view["status"], "completed", "{view}");
     let output: String = view["output"]["chunks"]
         .as_array()
@@ -146,7 +131,7 @@ fn failures_are_told_as_what_they_are() {
 
     #[track_caller]
     fn check(daemon: &Daemon, agent: &str, status: &str, kind: Value, message: &str) {
-        let view = run_by_hand(daemon, agent);
+        let view = daemon.run_by_hand(agent);
         assert_eq!((&view["status"], &view["error"]["kind"]), (&json!(status), &kind), "{view}");
         assert!(view["error"]["message"].as_str().unwrap_or_default().contains(message), "{view}");
     }
@@ -175,7 +160,7 @@ fn an_exit_status_is_retried_where_the_configuration_asks_for_it() {
     let daemon = Daemon::start(
         "[agents.a]\ncommand = '[ \"$BGAGENT_ATTEMPT\" = 3 ]'\nretry = { max = 2, initial = 0 }\n",
     );
-    let view = run_by_hand(&daemon, "a");
+    let view = daemon.run_by_hand("a");
     assert_eq!((&view["status"], &view["attempt"]), (&json!("completed"), &json!(3)), "{view}");
     let kinds: Vec<&str> = view["events"]
         .as_array()
@@ -205,7 +190,7 @@ fn an_event_starts_an_agent_that_waits_for_it() {
         "[agents.first]\ncommand = [\"true\"]\n\
          [agents.second]\non = { event = \"background_task_completed\", agent = \"first\" }\ncommand = 'echo \"$BGAGENT_EVENT\"'\n",
     );
-    run_by_hand(&daemon, "first");
+    daemon.run_by_hand("first");
     let done = daemon.until("background_task_completed", "second");
     let result = done["payload"]["result"].as_str().expect("a result");
     let event: Value = serde_json::from_str(result).expect("the event is JSON");
@@ -287,7 +272,7 @@ fn stop_ends_the_whole_group_and_the_run_is_cancelled() {
         (text.lines().count() == 2 && text.ends_with('\n')).then_some(text)
     });
     daemon.call("stop_agent", json!({"agent_id": "a"}));
-    let view = finished(&daemon, &run);
+    let view = daemon.finished(&run);
     assert_eq!(view["status"], "cancelled");
     for pid in two.lines() {
         let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -346,7 +331,7 @@ fn a_restart_does_not_forget_an_interrupted_run() {
     daemon.until("background_task_started", "b");
     daemon.kill();
     daemon.up();
-    let view = finished(&daemon, &a);
+    let view = daemon.finished(&a);
     assert_eq!((&view["status"], &view["error"]["kind"]), (&json!("interrupted"), &json!("interrupted")));
     // the same run, tried again: only where the configuration asks for it
     let again = daemon.until_event("the second attempt", |event| {
@@ -360,7 +345,7 @@ fn a_restart_does_not_forget_an_interrupted_run() {
 #[test]
 fn an_agent_of_a_later_version_says_so() {
     let daemon = Daemon::start(
-        "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nquery = \"hello\"\nmodel = \"m\"\ntools = [\"s3\"]\n",
+        "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nquery = \"hello\"\nmodel = \"m\"\ntools = [\"archive_rows\"]\n",
     );
     for method in ["start_agent", "run_agent"] {
         let (code, message) = refused(&daemon, method, json!({"agent_id": "a"}));

@@ -194,6 +194,16 @@ impl Reply {
         self.also(|said| said.used = Some(used))
     }
 
+    /// With other words in the arguments of its calls.
+    pub fn replacing(mut self, from: &str, to: &str) -> Self {
+        if let Act::Say(said) = &mut self.act {
+            for (_, _, args) in &mut said.calls {
+                *args = args.replace(from, to);
+            }
+        }
+        self
+    }
+
     pub fn without_usage(self) -> Self {
         self.also(|said| said.used = None)
     }
@@ -257,6 +267,11 @@ impl Endpoint {
             let at = next.fetch_add(1, Ordering::SeqCst).min(replies.len() - 1);
             replies[at].clone()
         })
+    }
+
+    /// What it would answer.
+    pub fn answer(&self, request: &Request) -> Reply {
+        (self.state.answering)(request)
     }
 
     /// Where it answers, without a path.

@@ -162,7 +162,6 @@ async fn tools_of_a_server_are_offered_and_called() {
         for (name, says) in [
             ("s/wipe", "tool `s/wipe` may destroy something, so it must be named in `allow` of [mcp.s]"),
             ("s/ad", "there is no tool `s/ad`; did you mean `s/add`?"),
-            ("s3", "tool `s3` is not available in this version"),
             ("t/x", "there is no tool `t/x`; `bgagent tool list` shows all"),
         ] {
             assert_eq!(tools.offers(&names(&[name]), bound).await.unwrap_err().to_string(), says);

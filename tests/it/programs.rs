@@ -11,21 +11,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
-/// The end of a run, as `get_run` tells it.
-#[track_caller]
-fn finished(daemon: &Daemon, run: &Value) -> Value {
-    wait_for("the end of a run", || {
-        let view = daemon.call("get_run", json!({"run_id": run}));
-        view["finished_at"].is_string().then_some(view)
-    })
-}
-
-#[track_caller]
-fn run_by_hand(daemon: &Daemon, agent: &str) -> Value {
-    let started = daemon.call("run_agent", json!({"agent_id": agent}));
-    finished(daemon, &started["run_id"])
-}
-
 /// State and parent of a process.
 fn stat(pid: u32) -> Option<(char, u32)> {
     let line = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -137,7 +122,7 @@ fn who_forks_and_leaves_its_session_in_a_loop_is_ended_and_nothing_is_left_to_wa
         let alive = alive.clone();
         // the kernel gives the end of the pipe when everybody who can write into it is dead
         std::thread::spawn(move || tell.send(std::fs::read(alive)));
-        let view = run_by_hand(&daemon, "runaway");
+        let view = daemon.run_by_hand("runaway");
         assert_eq!((&view["status"], warnings(&view).as_str()), (&json!("timed_out"), ""), "{view}");
         assert!(ended.recv_timeout(PATIENCE).is_ok(), "somebody lives on");
     }
@@ -156,7 +141,7 @@ fn who_hides_its_session_and_its_environment_is_found_by_its_parent() {
     daemon.configure(&format!("[agents.a]\ntimeout = 1\ncommand = \"{script}\"\n"));
     let mut daemon = daemon;
     daemon.up();
-    let view = run_by_hand(&daemon, "a");
+    let view = daemon.run_by_hand("a");
     assert_eq!((&view["status"], warnings(&view).as_str()), (&json!("timed_out"), ""), "{view}");
     is_gone(read(&pid).trim().parse().expect("a number"));
 }
@@ -171,11 +156,11 @@ fn a_run_whose_pipes_are_held_open_leaves_no_descriptor() {
     daemon.up();
     let me = daemon.child.as_ref().expect("it runs").id();
     let open = || std::fs::read_dir(format!("/proc/{me}/fd")).expect("it lives").count();
-    let view = run_by_hand(&daemon, "a");
+    let view = daemon.run_by_hand("a");
     assert_eq!(view["status"], "completed", "{view}");
     let before = open();
     for _ in 0..4 {
-        run_by_hand(&daemon, "a");
+        daemon.run_by_hand("a");
     }
     // a connection or a reader of the database more or less, but not two pipes for each run
     wait_for("the pipes to be closed", || (open() <= before + 2).then_some(()));
@@ -211,7 +196,7 @@ fn a_secret_that_a_program_prints_is_not_recorded() {
         daemon.call("get_run", json!({"run_id": run}))["output"].to_string().contains("split").then_some(())
     });
     std::fs::write(&go, "").unwrap();
-    let shown = finished(&daemon, &run);
+    let shown = daemon.finished(&run);
     assert!(!shown.to_string().contains("plugh") && !shown.to_string().contains("xyzzy"), "{shown}");
     let printed = |stream: &str| -> String {
         let chunks = shown["output"]["chunks"].as_array().expect("pieces").iter();
@@ -242,7 +227,7 @@ fn stop_and_timeout_reach_a_run_that_waits_for_a_secret() {
     read(&flag);
     let asked = Instant::now();
     daemon.call("stop_agent", json!({"agent_id": "a"}));
-    assert_eq!(finished(&daemon, &run)["status"], "cancelled");
+    assert_eq!(daemon.finished(&run)["status"], "cancelled");
     assert!(asked.elapsed() < Duration::from_secs(5), "it took {:?}", asked.elapsed());
 }
 
@@ -352,6 +337,41 @@ fn the_command_of_a_probe_does_not_survive_a_crash() {
     let pid = read(&pid).trim().parse().expect("a number");
     daemon.kill();
     daemon.up();
-    finished(&daemon, &run);
+    daemon.finished(&run);
     is_gone(pid);
+}
+
+/// A daemon whose binary lies alone, or beside what this makes there, still runs programs; does it hold
+/// the small gate open?
+fn runs_with(beside: impl FnOnce(&std::path::Path)) -> bool {
+    let folder = tempfile::tempdir().expect("a folder");
+    let own = folder.path().join("bgagent");
+    std::fs::copy(env!("CARGO_BIN_EXE_bgagent"), &own).expect("a copy");
+    beside(&folder.path().join("bgagent-gate"));
+    let mut daemon = Daemon::with("[agents.a]\ncommand = [\"echo\", \"hello\"]\n");
+    let mut command = std::process::Command::new(own);
+    command.args(daemon.daemon_command().get_args()).stderr(std::process::Stdio::null());
+    daemon.child = Some(command.spawn().expect("it starts"));
+    daemon.ready();
+    let view = daemon.run_by_hand("a");
+    assert_eq!((&view["status"], &view["result"]), (&json!("completed"), &json!("hello")), "{view:#}");
+    let pid = daemon.call("get_daemon_status", json!({}))["pid"].as_u64().expect("a number");
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("/proc");
+    open.flatten().any(|fd| std::fs::read_link(fd.path()).is_ok_and(|at| at.ends_with("bgagent-gate")))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_small_gate_is_used_where_it_is_and_fits() {
+    use std::os::unix::fs::PermissionsExt;
+    let gate = env!("CARGO_BIN_EXE_bgagent-gate");
+    assert!(runs_with(|at| drop(std::fs::copy(gate, at).expect("a copy"))));
+    assert!(!runs_with(|_| ()));
+    let write = |at: &std::path::Path, text: &str| {
+        std::fs::write(at, text).expect("a file");
+        std::fs::set_permissions(at, std::fs::Permissions::from_mode(0o755)).expect("its mode");
+    };
+    // of another version, and something else altogether: it is asked, and left alone
+    runs_with(|at| write(at, "#!/bin/sh\necho bgagent-gate 0.0.1\n"));
+    runs_with(|at| write(at, "no program"));
 }

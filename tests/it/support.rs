@@ -130,6 +130,22 @@ impl Daemon {
         self.client().call(method, params)
     }
 
+    /// The end of a run, as `get_run` tells it.
+    #[track_caller]
+    pub fn finished(&self, run: &Value) -> Value {
+        wait_for("the end of a run", || {
+            let view = self.call("get_run", json!({"run_id": run}));
+            view["finished_at"].is_string().then_some(view)
+        })
+    }
+
+    /// A whole run of an agent, by hand.
+    #[track_caller]
+    pub fn run_by_hand(&self, agent: &str) -> Value {
+        let started = self.call("run_agent", json!({"agent_id": agent}));
+        self.finished(&started["run_id"])
+    }
+
     /// Ends it as a power cut would, for the process.
     pub fn kill(&mut self) {
         let mut child = self.child.take().expect("it runs");

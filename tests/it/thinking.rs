@@ -1,189 +1,261 @@
-//! Agents that a model carries out, through the real binary: what is recorded, what a failure becomes, what
-//! a crash leaves, and what budgets hold.
-mod bounds;
-mod crashes;
-mod people;
+//! Runs that a model carries out, end to end: the real binary, its socket, an endpoint on loopback that
+//! says what a test wants, and an MCP server that leaves a witness of each call.
+mod approvals;
+mod commands;
+mod failures;
+mod limits;
+mod memories;
+mod money;
+mod obedient;
+mod resume;
+mod secrets;
+mod servers;
+mod unreal;
+mod walls;
 
-use super::endpoint::{Endpoint, Reply, Request};
-use super::support::Daemon;
+use super::endpoint::{Endpoint, Reply, Request, Used};
+use super::support::{Daemon, wait_for};
 use serde_json::{Value, json};
-use std::time::Duration;
 
-/// One model `m` at the endpoint, and what else is given.
-fn config(endpoint: &Endpoint, model: &str, rest: &str) -> String {
+/// What one request of [`answer`] uses at the price of [`config`], in US dollars.
+const USD: f64 = (100.0 * 1.0 + 10.0 * 4.0) / 1e6;
+
+/// A model `main` at this endpoint, and what follows.
+fn config(endpoint: &Endpoint, rest: &str) -> String {
     format!(
-        "[models.m]\nprovider = \"openai-compatible\"\nmodel = \"x\"\nbase_url = \"{}/v1\"\nrequest_timeout = 5\n\
-         max_output_tokens = 100\n{model}\n{rest}",
+        "[models.main]\nprovider = \"openai-compatible\"\nmodel = \"m-1\"\nbase_url = \"{}\"\n\
+         request_timeout = \"20s\"\nmax_output_tokens = 500\n\
+         price = {{ input = 1.0, cached_input = 0.5, output = 4.0 }}\n{rest}",
         endpoint.url()
     )
 }
 
-const PRICE: &str = "price = { input = 10.0, output = 10.0 }";
-
-/// Starts a run, and returns it when it has ended.
-fn run(daemon: &Daemon, agent: &str) -> Value {
-    let started = daemon.call("run_agent", json!({"agent_id": agent}));
-    ended(daemon, &started["run_id"])
+/// An agent `a` by hand with these keys, beside the model.
+fn agent(endpoint: &Endpoint, keys: &str) -> String {
+    config(endpoint, &format!("[agents.a]\nquery = \"Look after it.\"\nmodel = \"main\"\n{keys}\n"))
 }
 
-fn ended(daemon: &Daemon, run: &Value) -> Value {
-    daemon.until_event("the end of a run", |event| {
-        event["run_id"] == *run
-            && (event["type"] == "background_task_completed"
-                || event["type"] == "background_task_error" && event["payload"]["will_retry"] == false)
-    });
-    daemon.call("get_run", json!({"run_id": run}))
+/// An MCP server in Python, for `[mcp.s]`. Each call leaves a line in `witness`; `hold-TOOL` makes a
+/// call wait for the end of its client, `die-TOOL` ends the server in mid-call; `say-Q` or `say` is what
+/// `look` gives, and `about` what the tools say of themselves.
+const SERVER: &str = r#"
+import json, os, sys
+here = sys.argv[1]
+def read(name, default):
+    try:
+        return open(os.path.join(here, name)).read()
+    except OSError:
+        return default
+hints = {"look": {"readOnlyHint": True}, "keep": {"idempotentHint": True, "destructiveHint": False},
+         "put": {"destructiveHint": False}, "send": {"destructiveHint": True}, "wipe": {"destructiveHint": True}}
+def answer(id, result):
+    sys.stdout.write(json.dumps({"jsonrpc": "2.0", "id": id, "result": result}) + "\n")
+    sys.stdout.flush()
+while True:
+    line = sys.stdin.readline()
+    if not line:
+        break
+    message = json.loads(line)
+    if "id" not in message:
+        continue
+    method, params = message.get("method"), message.get("params") or {}
+    if method == "initialize":
+        answer(message["id"], {"protocolVersion": params["protocolVersion"], "capabilities": {"tools": {}},
+                               "serverInfo": {"name": "s", "version": "1"}})
+    elif method == "tools/list":
+        about = read("about", "Does a thing.")
+        schema = {"type": "object", "properties": {"q": {"type": "string"}}}
+        answer(message["id"], {"tools": [{"name": name, "description": about, "inputSchema": schema,
+                                          "annotations": hint} for name, hint in hints.items()]})
+    elif method == "tools/call":
+        name = params["name"]
+        with open(os.path.join(here, "witness"), "a") as witness:
+            witness.write(name + " " + json.dumps(params.get("arguments")) + "\n")
+        if read("die-" + name, None) is not None:
+            os._exit(3)
+        if read("hold-" + name, None) is not None:
+            while sys.stdin.readline():
+                pass
+            break
+        said = "say-" + str((params.get("arguments") or {}).get("q"))
+        text = read(said, read("say", "all is well")) if name == "look" else "done"
+        answer(message["id"], {"content": [{"type": "text", "text": text}]})
+    else:
+        answer(message["id"], {})
+"#;
+
+/// A daemon, not started yet, with that server, the model, and agent `a` with these keys.
+fn with_server(endpoint: &Endpoint, keys: &str) -> Daemon {
+    let daemon = Daemon::with("");
+    std::fs::write(daemon.path("server.py"), SERVER).expect("the folder can be written");
+    let server = format!(
+        "[mcp.s]\ncommand = [\"python3\", \"server.py\", \"{}\"]\nallow = [\"look\", \"keep\", \"put\", \"send\"]\n",
+        daemon.folder.path().display()
+    );
+    daemon.configure(&format!("{}{server}", agent(endpoint, keys)));
+    daemon
 }
 
-/// How many answers of tools the model has seen.
-fn tool_messages(request: &Request) -> usize {
+/// Calls that reached the server: tool and arguments.
+fn witness(daemon: &Daemon) -> Vec<String> {
+    let text = std::fs::read_to_string(daemon.path("witness")).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// How often a tool of the server was called.
+fn witnessed(daemon: &Daemon, tool: &str) -> usize {
+    witness(daemon).iter().filter(|line| line.split(' ').next() == Some(tool)).count()
+}
+
+/// Results of tools that the model is shown in a request.
+fn results(request: &Request) -> Vec<String> {
     let messages = request.json["messages"].as_array().expect("messages");
-    messages.iter().filter(|message| message["role"] == "tool").count()
+    let tools = messages.iter().filter(|message| message["role"] == "tool");
+    tools.map(|message| message["content"].as_str().expect("text").to_owned()).collect()
 }
 
-fn of_kind<'a>(view: &'a Value, kind: &str) -> Vec<&'a Value> {
+/// Starts a run of `a`; its id.
+#[track_caller]
+fn start(daemon: &Daemon) -> Value {
+    daemon.call("run_agent", json!({"agent_id": "a"}))["run_id"].clone()
+}
+
+/// A whole run of `a`.
+#[track_caller]
+fn run(daemon: &Daemon) -> Value {
+    daemon.finished(&start(daemon))
+}
+
+/// A whole run of `a` that must complete.
+#[track_caller]
+fn completed(daemon: &Daemon) -> Value {
+    let view = run(daemon);
+    assert_eq!(view["status"], "completed", "{view:#}");
+    view
+}
+
+/// Types of the events of a run, in order.
+fn types(view: &Value) -> Vec<&str> {
     let events = view["events"].as_array().expect("events");
-    events.iter().filter(|event| event["type"] == kind).collect()
+    events.iter().map(|event| event["type"].as_str().expect("a type")).collect()
 }
 
-fn text_of(request: &Request) -> String {
-    request.json["messages"].to_string()
+/// Payloads of the events of this type.
+fn told<'a>(view: &'a Value, kind: &str) -> Vec<&'a Value> {
+    let events = view["events"].as_array().expect("events");
+    events.iter().filter(|event| event["type"] == kind).map(|event| &event["payload"]).collect()
+}
+
+/// Requests, tokens and dollars in a `usage`.
+fn amounts(usage: &Value) -> (u64, u64, f64) {
+    let number = |key: &str| usage[key].as_u64().unwrap_or_else(|| panic!("no {key} in {usage}"));
+    let tokens = number("input_tokens") + number("output_tokens");
+    (number("requests"), tokens, usage["usd"].as_f64().expect("dollars"))
+}
+
+fn near(a: f64, b: f64) -> bool {
+    (a - b).abs() < 1e-9
+}
+
+/// What all agents were charged.
+fn charged(daemon: &Daemon) -> (u64, u64, f64) {
+    let rows = daemon.call("get_usage", json!({}));
+    rows.as_array().expect("rows").iter().fold((0, 0, 0.0), |sum, row| {
+        let more = amounts(&row["usage"]);
+        (sum.0 + more.0, sum.1 + more.1, sum.2 + more.2)
+    })
+}
+
+/// A run's own record and the books say the same.
+#[track_caller]
+fn books_agree(daemon: &Daemon, runs: &[&Value]) {
+    let (mut requests, mut tokens, mut usd) = (0, 0, 0.0);
+    for view in runs {
+        let of_run = amounts(&view["usage"]);
+        (requests, tokens, usd) = (requests + of_run.0, tokens + of_run.1, usd + of_run.2);
+    }
+    let books = charged(daemon);
+    assert_eq!((requests, tokens), (books.0, books.1), "{:#}", runs[0]);
+    assert!(near(usd, books.2), "{usd} {}", books.2);
 }
 
 #[test]
-fn a_run_with_two_tools_is_told_and_recorded_whole() {
+fn a_run_with_two_tools_tells_all_of_it_in_order() {
     let endpoint = Endpoint::script([
-        Reply::calls(&[("system_metrics", "{\"top\":0}"), ("remember", "{\"key\":\"k\",\"text\":\"seen\"}")])
-            .thinking("first I look"),
-        Reply::text("All is well."),
+        Reply::calls(&[("remember", r#"{"key": "k", "text": "v"}"#), ("recall", r#"{"key": "k"}"#)])
+            .thinking("First I write it down."),
+        Reply::text("It is written down.").using(Used { input: 300, cached: 100, output: 20, thoughts: 0 }),
     ]);
-    let daemon = Daemon::start(&config(
-        &endpoint,
-        PRICE,
-        "[agents.a]\nquery = \"Is all well?\"\nmodel = \"m\"\ntools = [\"system_metrics\", \"remember\"]\nsession_id = \"s\"\n",
-    ));
-    let view = run(&daemon, "a");
-    assert_eq!((&view["status"], &view["result"]), (&json!("completed"), &json!("All is well.")), "{view}");
-    let kinds: Vec<&str> =
-        view["events"].as_array().unwrap().iter().filter_map(|e| e["type"].as_str()).collect();
-    let wanted = [
-        "background_task_started",
-        "user_message",
-        "model_request",
-        "model_response",
-        "agent_thought",
-        "tool_call_started",
-        "tool_call_result",
-        "tool_call_started",
-        "tool_call_result",
-        "model_request",
-        "model_response",
-        "agent_message",
-        "final_answer",
-        "background_task_completed",
-    ];
-    assert_eq!(kinds, wanted);
-    for event in view["events"].as_array().unwrap() {
-        let chat = !event["type"].as_str().unwrap().starts_with("background");
-        assert_eq!(event["session_id"] == "s", chat, "{event}");
-    }
-    let started = of_kind(&view, "tool_call_started");
+    let daemon = Daemon::start(&agent(&endpoint, "tools = [\"remember\", \"recall\"]"));
+    let view = completed(&daemon);
     assert_eq!(
-        (&started[0]["payload"]["tool"], &started[0]["payload"]["effect"]),
-        (&json!("system_metrics"), &json!("read"))
+        types(&view),
+        [
+            "background_task_started",
+            "user_message",
+            "model_request",
+            "model_response",
+            "agent_thought",
+            "tool_call_started",
+            "tool_call_result",
+            "tool_call_started",
+            "tool_call_result",
+            "model_request",
+            "model_response",
+            "agent_message",
+            "final_answer",
+            "background_task_completed",
+        ]
     );
-    // used: what the endpoint says of each request, summed up
-    let responses = of_kind(&view, "model_response");
-    let sum: u64 = responses.iter().map(|e| e["payload"]["usage"]["input_tokens"].as_u64().unwrap()).sum();
-    assert_eq!(view["usage"]["input_tokens"], sum);
-    assert_eq!((&view["usage"]["requests"], &view["model"]), (&json!(2), &json!("m")));
-    let usd = view["usage"]["usd"].as_f64().unwrap();
-    assert!(usd > 0.0);
-    assert_eq!(of_kind(&view, "background_task_completed")[0]["payload"]["usage"], view["usage"]);
-    for by in ["agent", "model", "day"] {
-        let usage = daemon.call("get_usage", json!({"by": by}));
-        assert_eq!(usage[0]["usage"]["requests"], 2, "{by}: {usage}");
-        assert_eq!(usage[0]["runs"], 1, "{by}: {usage}");
-        assert!((usage[0]["usage"]["usd"].as_f64().unwrap() - usd).abs() < 1e-9);
+    let events = view["events"].as_array().expect("events");
+    for pair in events.windows(2) {
+        assert!(pair[0]["seq"].as_u64() < pair[1]["seq"].as_u64());
     }
-    let steps: Vec<&str> =
-        view["steps"].as_array().unwrap().iter().filter_map(|s| s["step"].as_str()).collect();
-    assert_eq!(
-        steps,
-        ["begun", "asked", "answered", "calling", "called", "calling", "called", "asked", "answered"]
-    );
-    let shown = daemon.ok(&["show", view["run_id"].as_str().unwrap()]);
-    assert!(shown.contains("first I look") && shown.contains("All is well."), "{shown}");
-}
-
-/// Rows 39 to 48 of the failure model: what a provider does, and what becomes of the run.
-#[test]
-fn a_failure_is_never_a_success() {
-    let table: Vec<(&str, Reply, &str, &str)> = vec![
-        ("hangs", Reply::hang(), "timed_out", "timeout"),
-        ("drips", Reply::drip("x".repeat(1000), Duration::from_millis(300)), "timed_out", "timeout"),
-        ("closes", Reply::close(), "failed", "network"),
-        ("breaks off", Reply::broken_off(), "failed", "network"),
-        ("429", Reply::status(429, "slow down").with("retry-after", "999999"), "failed", "rate_limit"),
-        ("503", Reply::status(503, "busy"), "failed", "provider"),
-        ("401", Reply::status(401, "who are you"), "failed", "auth"),
-        ("400", Reply::status(400, "what"), "failed", "config"),
-        ("html", Reply::html(), "failed", "bad_response"),
-        ("half", Reply::body("{\"choices\": [{"), "failed", "bad_response"),
-        ("nothing", Reply::body("{}"), "failed", "bad_response"),
-        ("bytes", Reply::body([b'{', 0xFF, 0xFE, b'}']), "failed", "bad_response"),
-        ("too large", Reply::huge(1 << 30), "failed", "bad_response"),
-        ("bomb", Reply::bomb(), "failed", "bad_response"),
-        ("redirects", Reply::redirect("http://127.0.0.1:1/"), "failed", "config"),
-        ("empty", Reply::empty(), "failed", "empty_answer"),
-        ("refuses", Reply::refusal("no"), "failed", "provider"),
-        ("cut off", Reply::cut_off("The answer is"), "failed", "bad_response"),
-        ("unknown tool", Reply::calls(&[("no_such", "{}")]), "failed", "tool"),
-        ("bad arguments", Reply::calls(&[("recall", "{\"key\":")]), "failed", "tool"),
-        ("loops", Reply::calls(&[("recall", "{}")]), "failed", "step_limit"),
-    ];
-    let mut text = String::new();
-    let mut endpoints = Vec::new();
-    for (n, (_, reply, ..)) in table.iter().enumerate() {
-        let endpoint = Endpoint::script([reply.clone()]);
-        text += &format!(
-            "[models.m{n}]\nprovider = \"openai-compatible\"\nmodel = \"x\"\nbase_url = \"{}/v1\"\nrequest_timeout = 2\n\
-             [agents.a{n}]\nquery = \"?\"\nmodel = \"m{n}\"\ntools = [\"recall\"]\nretry = {{ max = 0 }}\ntimeout = 20\n",
-            endpoint.url()
-        );
-        endpoints.push(endpoint);
+    for event in events {
+        assert_eq!((&event["agent_id"], &event["run_id"]), (&json!("a"), &view["run_id"]), "{event}");
     }
-    let daemon = Daemon::start(&text);
-    let runs: Vec<Value> = (0..table.len())
-        .map(|n| daemon.call("run_agent", json!({"agent_id": format!("a{n}")}))["run_id"].clone())
-        .collect();
-    let mut wrong = Vec::new();
-    for ((what, _, status, kind), id) in table.iter().zip(&runs) {
-        let view = ended(&daemon, id);
-        if view["status"] != *status || view["error"]["kind"] != *kind {
-            wrong.push(format!("{what}: {} {}", view["status"], view["error"]));
-        }
+    assert_eq!(told(&view, "background_task_started")[0]["run_count"], 1);
+    assert_eq!(told(&view, "background_task_started")[0]["trigger"], "manual");
+    assert_eq!(told(&view, "user_message")[0]["text"], "Look after it.");
+    assert_eq!(told(&view, "agent_thought")[0]["text"], "First I write it down.");
+    let asked = told(&view, "model_request");
+    assert_eq!(asked[0]["model"], "main");
+    assert!(asked.iter().all(|asked| asked["tokens_at_most"].as_u64().is_some_and(|most| most > 500)));
+    let answered = told(&view, "model_response");
+    assert_eq!((&answered[0]["finish"], &answered[0]["calls"]), (&json!("tool_calls"), &json!(2)));
+    assert!(near(answered[0]["usage"]["usd"].as_f64().expect("dollars"), USD), "{}", answered[0]);
+    assert_eq!((&answered[1]["finish"], &answered[1]["usage_reported"]), (&json!("stop"), &json!(true)));
+    let began = told(&view, "tool_call_started");
+    assert_eq!((&began[0]["tool"], &began[0]["effect"]), (&json!("remember"), &json!("idempotent")));
+    assert_eq!(began[0]["args"], r#"{"key":"k","text":"v"}"#);
+    let gave = told(&view, "tool_call_result");
+    assert!(gave[1]["result"].as_str().expect("text").contains("\"v\""), "{}", gave[1]);
+    assert!(gave[1]["duration_ms"].is_u64() && gave[1]["bytes"].is_u64());
+    assert_eq!(told(&view, "final_answer")[0]["text"], "It is written down.");
+    let done = told(&view, "background_task_completed")[0];
+    assert_eq!((&done["run_count"], &done["result"]), (&json!(1), &json!("It is written down.")));
+    assert!(done["duration_ms"].is_u64());
+    assert_eq!(done["usage"], view["usage"]);
+    // the record: steps, model, and sums
+    assert_eq!((&view["model"], &view["result"]), (&json!("main"), &json!("It is written down.")));
+    let steps = view["steps"].as_array().expect("steps");
+    assert_eq!(steps.len(), 9, "{steps:#?}");
+    assert_eq!(steps.iter().filter(|step| step["tool"] == "remember").count(), 2);
+    let usd = USD + (200.0 * 1.0 + 100.0 * 0.5 + 20.0 * 4.0) / 1e6;
+    let usage = &view["usage"];
+    assert_eq!((&usage["requests"], &usage["input_tokens"]), (&json!(2), &json!(400)));
+    assert_eq!((&usage["cached_tokens"], &usage["output_tokens"]), (&json!(100), &json!(30)));
+    assert!(near(usage["usd"].as_f64().expect("dollars"), usd), "{usage}");
+    for (by, key) in [("agent", Some("a")), ("model", Some("main")), ("day", None)] {
+        let rows = daemon.call("get_usage", json!({"by": by}));
+        let rows = rows.as_array().expect("rows");
+        assert_eq!(rows.len(), 1, "{by}: {rows:?}");
+        assert!(key.is_none_or(|key| rows[0]["key"] == key), "{rows:?}");
+        assert_eq!((&rows[0]["usage"], &rows[0]["runs"]), (usage, &json!(1)), "{by}");
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-#[test]
-fn another_model_is_asked_when_that_can_help() {
-    for (reply, asked) in
-        [(Reply::status(503, "busy"), 1), (Reply::close(), 1), (Reply::status(401, "who are you"), 0)]
-    {
-        let (first, second) = (Endpoint::script([reply]), Endpoint::script([Reply::text("from the other")]));
-        let daemon = Daemon::start(&config(
-            &first,
-            "fallback = [\"n\"]",
-            &format!(
-                "[models.n]\nprovider = \"openai-compatible\"\nmodel = \"y\"\nbase_url = \"{}/v1\"\n\
-                 [agents.a]\nquery = \"?\"\nmodel = \"m\"\nretry = {{ max = 0 }}\n",
-                second.url()
-            ),
-        ));
-        let view = run(&daemon, "a");
-        assert_eq!(second.requests().len(), asked, "{view}");
-        assert_eq!(view["status"] == "completed", asked == 1, "{view}");
-    }
+    assert!(near(daemon.call("list_agents", json!({}))[0]["cost_today_usd"].as_f64().expect("dollars"), usd));
+    // what was sent the second time holds what the tools gave
+    let sent = endpoint.requests();
+    assert_eq!(sent.len(), 2);
+    assert_eq!(results(&sent[1]).len(), 2);
 }

@@ -47,5 +47,15 @@ fn table(incidents: &[IncidentView], screen: &Screen) -> String {
             plain(&incident.title).into(),
         ]);
     }
-    table.render(screen)
+    let mut text = table.render(screen);
+    for incident in incidents {
+        let Some(found) = &incident.finding else { continue };
+        let (agent, key) = (&incident.agent_id, plain(&incident.key));
+        let head = format!("{agent} {key}: {} found, {}", found.agent_id, screen.relative(found.at));
+        text.push_str(&format!("\n{}\n", screen.paint(Tone::Strong, &head)));
+        for line in found.text.lines() {
+            text.push_str(&format!("  {}\n", plain(line)));
+        }
+    }
+    text
 }

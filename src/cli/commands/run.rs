@@ -51,11 +51,15 @@ pub(super) fn start(
         End::Ended(run) => {
             app.answer(&*run, |run, screen| {
                 let result = run.result.as_deref().map(first_line).filter(|line| !line.is_empty());
-                outcome_line(run, screen) + &result.map(|line| format!("{line}\n")).unwrap_or_default()
+                let mut text = outcome_line(run, screen);
+                // what a rehearsal is for
+                let would_have = run.warnings.iter().filter(|_| is_rehearsal(run));
+                text.extend(would_have.map(|line| format!("{}\n", plain(line))));
+                text + &result.map(|line| format!("{line}\n")).unwrap_or_default()
             })?;
             if !app.json {
                 app.flush()?;
-                for warning in &run.warnings {
+                for warning in run.warnings.iter().filter(|_| !is_rehearsal(&run)) {
                     app.note(&format!("warning: {}", plain(warning)));
                 }
                 if run.error.is_some() {
@@ -78,6 +82,10 @@ pub(super) fn start(
             hint: format!("it goes on: `bgagent show {0}`, `bgagent cancel {0}`", started.run_id.short()),
         }),
     }
+}
+
+fn is_rehearsal(run: &RunView) -> bool {
+    run.mode.as_deref() == Some("rehearsal")
 }
 
 /// The first line that says anything.

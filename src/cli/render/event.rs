@@ -153,6 +153,7 @@ fn kind_word(kind: EventType) -> (&'static str, Tone) {
         E::CircuitClosed => ("circuit", Tone::Good),
         E::IncidentOpened => ("incident", Tone::Bad),
         E::IncidentResolved => ("resolved", Tone::Good),
+        E::IncidentDiagnosed => ("finding", Tone::Plain),
         E::ApprovalRequested => ("approve?", Tone::Warn),
         E::ApprovalDecided => ("approval", Tone::Plain),
         E::McpPinChanged => ("mcp changed", Tone::Bad),
@@ -217,6 +218,7 @@ pub(super) fn gist(event: &Event) -> String {
         ],
         E::CircuitClosed => vec![Some("closed".to_owned()), p.text("reason")],
         E::IncidentOpened | E::IncidentResolved => vec![p.text("severity"), p.text("key"), p.text("title")],
+        E::IncidentDiagnosed => vec![p.text("key"), p.text("by"), p.text("finding")],
         E::ConfigApplied => vec![
             p.names("added", "+"),
             p.names("changed", "~"),

@@ -14,7 +14,7 @@ pub(super) fn transcript(steps: &[StepView], screen: &Screen) -> String {
     for step in steps {
         match &step.step {
             Step::Asked { .. } | Step::Calling { .. } => {}
-            Step::Begun { query } => {
+            Step::Begun { query, .. } => {
                 head(&mut text, step, "the agent", "asked", "", screen);
                 body(&mut text, query, screen, Tone::Plain);
             }

@@ -1,7 +1,7 @@
 //! Money, approvals, and runs of models that go on after a break.
 use super::*;
 
-fn thinker(name: &str, with: impl FnOnce(&mut AgentSpec)) -> AgentSpec {
+pub(super) fn thinker(name: &str, with: impl FnOnce(&mut AgentSpec)) -> AgentSpec {
     agent(name, every(60), |spec| {
         spec.body = Body::Query(Arc::new(QuerySpec {
             query: "?".into(),
@@ -28,7 +28,14 @@ impl Bench {
     fn reserve(&mut self, nth: usize, tokens: u64, usd: f64) -> &mut Self {
         let (run, attempt) = self.active[nth];
         let worst = WorstCase { tokens, usd };
-        self.input(Input::Reserve { run, attempt, n: 0, model: "m".into(), worst, ticket: Ticket(0) })
+        self.input(Input::Reserve(Reservation {
+            run,
+            attempt,
+            n: 0,
+            model: "m".into(),
+            worst,
+            ticket: Ticket(0),
+        }))
     }
 
     fn settle(&mut self, nth: usize, tokens: u64, usd: f64) -> &mut Self {
@@ -68,16 +75,49 @@ fn side_by_side_nobody_overspends() {
     let fleet = bench.fleet.clone();
     bench.input(Input::FleetLoaded { fleet, ticket: None });
     bench.begin(0).begin(1).quietly();
-    bench.reserve(0, 1, 0.6).reserve(1, 1, 0.6).expect(&[
-        "granted",
-        "fleet usd_per_day used up",
-        "not granted: budget",
-    ]);
-    bench.settle(0, 1, 0.1).quietly();
-    bench.reserve(1, 1, 0.6).expect(&["granted"]);
+    bench.reserve(0, 1, 0.6).reserve(1, 1, 0.6).expect(&["granted"]);
+    // what was only held does not refuse anybody for the day: the other one waits for it
+    bench.settle(0, 1, 0.1).expect(&["granted"]);
+    bench.reserve(0, 1, 0.95).expect(&["fleet usd_per_day used up", "not granted: budget"]);
     // what is in flight when an attempt ends is charged whole
     bench.fail(ErrorKind::Network).quietly();
     assert!((bench.engine.budget_left(None, bench.now.wall)[0].used - 0.7).abs() < 1e-9);
+}
+
+#[test]
+fn who_waits_for_money_gets_its_answer() {
+    let mut spec = limited("a", |limits| limits.usd_per_day = Some(1.0));
+    spec.overlap = Overlap::Parallel;
+    let mut bench = Bench::new(&[spec]);
+    bench.begin(0).wait(60).begin(1).wait(60).begin(2).quietly();
+    bench.reserve(0, 1, 0.9).reserve(1, 1, 0.9).reserve(2, 1, 0.9).expect(&["granted"]);
+    // slots go on: nothing is used up yet
+    bench.wait(60).begin(3).quietly();
+    // one that is ended waits no longer, and an attempt that ends is charged whole
+    let (run, attempt) = bench.active.remove(1);
+    bench.input(Input::AttemptEnded {
+        run,
+        attempt,
+        outcome: Box::new(AttemptOutcome::of(AttemptEnd::Cancelled)),
+    });
+    assert!(bench.said().contains(&"not granted: interrupted".to_owned()));
+    bench.fail(ErrorKind::Network);
+    let said = bench.said();
+    assert!(said.contains(&"not granted: budget".to_owned()), "{said:?}");
+    bench.wait(60);
+    assert!(bench.said()[0].contains("refused_budget"));
+    // a raised limit of the fleet lets those go on that wait
+    let limited = |usd| {
+        let mut fleet = (*fleet(&[thinker("a", |_| ()), thinker("b", |_| ())], 64)).clone();
+        fleet.budget.usd_per_day = Some(usd);
+        Arc::new(fleet)
+    };
+    let mut bench = Bench::with_fleet(limited(1.0));
+    bench.begin(0).begin(1).reserve(0, 1, 0.9).reserve(1, 1, 0.9).quietly();
+    bench.fleet = limited(2.0);
+    let fleet = bench.fleet.clone();
+    bench.input(Input::FleetLoaded { fleet, ticket: None });
+    assert!(bench.said().contains(&"granted".to_owned()));
 }
 
 #[test]
@@ -122,6 +162,18 @@ fn a_run_goes_on_after_a_crash_only_as_what_it_was() {
     bench.fleet = fleet(&[limited("a", |limits| limits.request_limit = 3)], 64);
     bench.crash(5);
     assert!(bench.said().contains(&"a interrupted".to_owned()), "its configuration changed");
+    // neither does another one try it again, nor does a late word of a person
+    let retried = |limit| {
+        let mut spec = limited("a", |limits| limits.request_limit = limit);
+        spec.retry.max = 2;
+        spec
+    };
+    let mut bench = Bench::new(&[retried(2)]);
+    bench.begin(0).wait_for_person("x").quietly();
+    bench.fleet = fleet(&[retried(3)], 64);
+    bench.crash(5);
+    assert!(bench.said().contains(&"a interrupted".to_owned()));
+    assert!(bench.command(Command::Decide("x".into(), true, None)).is_err());
 }
 
 #[test]
@@ -152,4 +204,114 @@ fn a_person_decides() {
     bench.wait(60).begin(0).wait_for_person("z").quietly();
     bench.ok(Command::Stop(one("a"), None, StopMode::Terminate)).quietly();
     assert!(bench.command(Command::Decide("z".into(), true, None)).is_err());
+}
+
+#[test]
+fn a_run_that_goes_on_is_not_a_new_one() {
+    // decided, and held back by its lock, by a pause, or by nothing but a restart: it stays a run
+    let locked = |name: &str| thinker(name, |spec| spec.lock = Some("l".into()));
+    let mut bench = Bench::new(&[locked("a"), locked("b")]);
+    bench.begin(0).wait_for_person("x").quietly();
+    bench.begin(0).quietly();
+    bench.ok(Command::Decide("x".into(), true, None)).quietly();
+    bench.ok(Command::Stop(one("a"), None, StopMode::Terminate));
+    let said = bench.said();
+    assert!(
+        said.contains(&"a cancelled".to_owned()) && !said.iter().any(|line| line.contains("dropped")),
+        "{said:?}"
+    );
+    let mut bench = Bench::new(&[thinker("a", |_| ())]);
+    bench.begin(0).wait_for_person("x").quietly();
+    bench.ok(Command::Pause(one("a"), None, None)).quietly();
+    bench.ok(Command::Decide("x".into(), true, None));
+    assert!(bench.said().contains(&"a start 1".to_owned()), "a pause lets it finish");
+}
+
+#[test]
+fn what_is_not_real_says_nothing_of_the_agent() {
+    let spec = || thinker("a", |spec| spec.circuit.open_after = 1);
+    let mut bench = Bench::new(&[spec()]);
+    bench.begin(0).fail(ErrorKind::Auth);
+    assert!(bench.said().iter().any(|line| line.contains("circuit")));
+    bench.ok(Command::Run(id("a"), None, RunMode::Rehearsal)).begin(0).complete();
+    let said = bench.said();
+    assert!(!said.iter().any(|line| line.contains("circuit")), "{said:?}");
+    assert_eq!(bench.state("a").record.counters.errors_in_row, 1);
+    let mut bench = Bench::new(&[spec()]);
+    bench.begin(0).complete().quietly();
+    bench.ok(Command::Run(id("a"), None, RunMode::Rehearsal)).begin(0).fail(ErrorKind::Auth);
+    let said = bench.said();
+    assert!(!said.iter().any(|line| line.contains("circuit")), "{said:?}");
+    let mut bench = Bench::new(&[thinker("a", |spec| spec.overlap = Overlap::CancelPrevious)]);
+    bench.begin(0).quietly();
+    bench.ok(Command::Run(id("a"), None, RunMode::Rehearsal));
+    assert!(!bench.said().contains(&"a term".to_owned()), "the real one goes on");
+}
+
+#[test]
+fn nobody_decides_for_ever() {
+    let bounded = |name: &str| limited(name, |limits| limits.total_timeout = Some(secs(100)));
+    let mut bench = Bench::new(&[bounded("a")]);
+    bench.begin(0).quietly();
+    bench.wait(10).wait_for_person("x").quietly();
+    // a restart changes nothing about it
+    bench.crash(5).quietly();
+    bench.wait(80).quietly();
+    assert_eq!(bench.state("a").activity, Activity::WaitingApproval);
+    bench.wait(5);
+    let said = bench.said();
+    assert!(said.contains(&"a timed_out".to_owned()), "{said:?}");
+    assert!(bench.command(Command::Decide("x".into(), true, None)).is_err());
+    // who decides in time leaves the rest of it to the run
+    let mut bench = Bench::new(&[bounded("a")]);
+    bench.begin(0).wait_for_person("x").quietly();
+    bench.wait(90).quietly();
+    bench.ok(Command::Decide("x".into(), true, None)).quietly();
+    bench.wait(50).begin(0).complete();
+    assert!(bench.said().contains(&"a completed".to_owned()), "its timer is gone");
+}
+
+#[test]
+fn what_a_run_used_is_in_its_record_however_it_ends() {
+    let mut bench = Bench::new(&[thinker("a", |_| ())]);
+    bench.begin(0).reserve(0, 30, 0.0).settle(0, 20, 0.5).wait_for_person("x").quietly();
+    bench.ok(Command::Stop(one("a"), None, StopMode::Terminate));
+    assert_eq!(bench.ended, [(20, 1)], "while it waited");
+    let mut bench = Bench::new(&[thinker("a", |_| ())]);
+    bench.begin(0).reserve(0, 30, 0.0).settle(0, 20, 0.5).reserve(0, 50, 0.0).quietly();
+    bench.fleet = fleet(&[limited("a", |limits| limits.request_limit = 3)], 64);
+    bench.crash(5).quietly();
+    assert_eq!(bench.ended, [(70, 2)], "in a restart with another configuration");
+    let mut bench = Bench::new(&[thinker("a", |_| ())]);
+    bench.begin(0).reserve(0, 30, 0.0).settle(0, 20, 0.5).quietly();
+    bench.fleet = fleet(&[plain("b", every(60))], 64);
+    bench.crash(5).quietly();
+    assert_eq!(bench.ended, [(20, 1)], "in a restart without its agent");
+}
+
+#[test]
+fn a_budget_is_told_once_in_its_time() {
+    let limited = |usd| {
+        let mut fleet = (*fleet(&[thinker("a", |_| ())], 64)).clone();
+        (fleet.budget.usd_per_day, fleet.budget.usd_per_month) = (Some(usd), Some(1.5));
+        Arc::new(fleet)
+    };
+    let mut bench = Bench::with_fleet(limited(1.0));
+    bench.begin(0).reserve(0, 1, 0.9).settle(0, 1, 0.9).quietly();
+    bench.reserve(0, 1, 0.2).expect(&["fleet usd_per_day used up", "not granted: budget"]);
+    bench.crash(5).quietly();
+    bench.begin(0).reserve(0, 1, 0.2).expect(&["not granted: budget"]);
+    bench.reserve(0, 1, 0.01).settle(0, 1, 0.01).expect(&["granted"]);
+    // a raised one is another one
+    bench.fleet = limited(1.2);
+    let raised = bench.fleet.clone();
+    bench.input(Input::FleetLoaded { fleet: raised, ticket: None }).quietly();
+    bench.reserve(0, 1, 0.1).settle(0, 1, 0.1).expect(&["granted", "fleet usd_per_day warning"]);
+    // the month goes on when the day is over
+    bench.pass(secs(86_400));
+    bench.tick().quietly();
+    bench.reserve(0, 1, 0.3).settle(0, 1, 0.3).expect(&["granted", "fleet usd_per_month warning"]);
+    bench.crash(86_400).quietly();
+    bench.begin(0).reserve(0, 1, 0.1).settle(0, 1, 0.1).expect(&["granted"]);
+    bench.reserve(0, 1, 0.1).expect(&["fleet usd_per_month used up", "not granted: budget"]);
 }

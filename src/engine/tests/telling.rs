@@ -124,6 +124,62 @@ fn a_check_that_a_probe_no_longer_has_leaves_no_incident() {
 }
 
 #[test]
+fn a_check_that_a_gate_no_longer_has_leaves_no_incident() {
+    let probe = || ToolCallSpec { tool: "probe".into(), args: serde_json::Value::Null };
+    let found = |key: &str, level| {
+        let (key, title) = (key.to_owned(), "x".into());
+        vec![Finding { key, level, title, hold_for: secs(0) }]
+    };
+    let query = money::thinker("a", |_| ()).body;
+    for (body, ends) in [(None, true), (Some(query), false)] {
+        let spec = agent("a", every(60), |a| {
+            let body = CheckBody::Tool(probe());
+            a.gate = Some(Arc::new(Check { body, expect: Vec::new(), novel_by: Vec::new() }));
+        });
+        let mut bench = Bench::new(&[AgentSpec { body: body.unwrap_or(spec.body.clone()), ..spec }]);
+        let mut closed = |findings| {
+            let outcome = AttemptOutcome { findings, ..AttemptOutcome::of(AttemptEnd::GateClosed) };
+            bench.end_with(0, outcome).wait(60);
+            bench.incidents.len()
+        };
+        assert_eq!(closed(found("disk", Level::Warn)), 1);
+        assert_eq!(closed(Vec::new()), 1, "nobody looked");
+        assert_eq!(closed(found("tape", Level::Ok)), usize::from(!ends));
+    }
+}
+
+#[test]
+fn what_was_found_out_stays_with_its_incident() {
+    let doctor = agent("d", Schedule::Manual, |a| {
+        a.schedule = Schedule::On(EventTrigger { event: EventType::IncidentOpened, agent: None });
+    });
+    let mut bench = Bench::new(&[telling("a", TellOn::ALL), doctor]);
+    let finish = |bench: &mut Bench, text: &str| {
+        let outcome =
+            AttemptOutcome { result: Some(text.into()), ..AttemptOutcome::of(AttemptEnd::Completed) };
+        let nth = bench.active.len() - 1;
+        bench.begin(nth).end_with(nth, outcome);
+    };
+    bench.find(Level::Crit, 0).quietly();
+    // The finding comes after a restart.
+    bench.crash(0);
+    finish(&mut bench, "  ");
+    assert!(!bench.said().iter().any(|line| line.contains("found")), "an empty result is none");
+    bench.wait(60).find(Level::Ok, 0).wait(60).find(Level::Warn, 0).quietly();
+    finish(&mut bench, " a log grew\n");
+    bench.expect(&["a disk: d found a log grew", "d completed"]);
+    bench.wait(60).find(Level::Ok, 0);
+    assert!(bench.said().contains(&"tell ops incident_resolved (d found: a log grew)".to_owned()));
+    // One that is over still gets it.
+    bench.wait(60).find(Level::Warn, 0).wait(60);
+    bench.active.reverse();
+    bench.find(Level::Ok, 0).quietly();
+    finish(&mut bench, &"é".repeat(5000));
+    let [line, _] = &bench.said()[..] else { panic!("two lines") };
+    assert_eq!(line.len(), "a disk: d found ".len() + 8192 + "…".len());
+}
+
+#[test]
 fn missed_slots_and_the_circuit_are_told() {
     let mut spec = telling("a", &[TellOn::Missed, TellOn::CircuitOpened]);
     spec.catch_up.policy = CatchUpPolicy::None;

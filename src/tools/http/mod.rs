@@ -177,7 +177,7 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     } else {
         content::in_any_case(fetched, wanted).await
     };
-    Ok(ToolOutput { result, findings: Vec::new() })
+    Ok(ToolOutput::of(result))
 }
 
 fn no_hosts(tool: &str, url: &str) -> String {

@@ -101,7 +101,8 @@ pub(super) async fn call(
         (false, true) => "warn",
         (false, false) => "ok",
     };
-    Ok(ToolOutput { result: json!({"status": status, "checks": rows, "wake": status != "ok"}), findings })
+    let result = json!({"status": status, "checks": rows, "wake": status != "ok"});
+    Ok(ToolOutput { findings, ..ToolOutput::of(result) })
 }
 
 /// Runs one check in its turn, within its bound and that of the whole call.

@@ -119,7 +119,7 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     } else {
         postgres::run(&url, &settings, statement, bound).await
     };
-    Ok(ToolOutput { result: result?, findings: Vec::new() })
+    Ok(ToolOutput::of(result?))
 }
 
 /// The file of a database. That of the daemon itself is the daemon's alone.

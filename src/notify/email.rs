@@ -1,0 +1,127 @@
+//! A mail: its text, and what becomes of what the server says. How a server is spoken to is in `smtp`.
+//!
+//! Everything that others may have written stands in the body, which is base64, or in the subject, which is an
+//! encoded word as soon as it is more than plain ASCII: nothing of it can become a header or a command.
+use super::smtp::Session;
+use super::{Message, SendError};
+use crate::domain::EmailSpec;
+use crate::secret;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rustls::RootCertStore;
+use std::time::Duration;
+
+/// Longest subject, in characters.
+const SUBJECT: usize = 200;
+/// Longest body, in bytes.
+const BODY: usize = 64 << 10;
+
+pub(super) async fn send(spec: &EmailSpec, message: &Message, timeout: Duration) -> Result<(), SendError> {
+    send_trusting(None, spec, message, timeout).await
+}
+
+/// `roots`: whom to trust; `None`: whom the system trusts.
+pub(super) async fn send_trusting(
+    roots: Option<RootCertStore>,
+    spec: &EmailSpec,
+    message: &Message,
+    timeout: Duration,
+) -> Result<(), SendError> {
+    let delivery = deliver(roots, spec, message, timeout);
+    let place = |error: SendError| SendError {
+        message: secret::redact(&format!("{}:{}: {}", spec.host, spec.port, error.message)).into_owned(),
+        ..error
+    };
+    match tokio::time::timeout(timeout.mul_f64(0.95), delivery).await {
+        Ok(result) => result.map_err(place),
+        Err(_) => Err(place(SendError::passing("no answer in time"))),
+    }
+}
+
+async fn deliver(
+    roots: Option<RootCertStore>,
+    spec: &EmailSpec,
+    message: &Message,
+    timeout: Duration,
+) -> Result<(), SendError> {
+    let login = match &spec.login {
+        None => None,
+        Some((name, password)) => {
+            let failed = |what: &str, error| SendError::passing(format!("no {what}: {error}"));
+            let name = secret::value_of(name, timeout).await.map_err(|error| failed("`username`", error))?;
+            let password = secret::resolve(password, timeout).await;
+            Some((name, password.map_err(|error| failed("`password`", error))?))
+        }
+    };
+    let mut session = Session::open(spec, roots).await?;
+    if let Some((name, password)) = &login {
+        session.log_in(name, password).await?;
+    }
+    session.ask(&format!("MAIL FROM:<{}>", spec.from)).await?.expect("the sender")?;
+    let mut refused = Vec::new();
+    for receiver in &spec.to {
+        let reply = session.ask(&format!("RCPT TO:<{receiver}>")).await?;
+        match reply.expect(receiver) {
+            Ok(()) => {}
+            // Later it may be taken, and then all get it at once.
+            Err(error) if error.worth_retrying => return Err(error),
+            Err(error) => refused.push(error.message),
+        }
+    }
+    if refused.len() < spec.to.len() {
+        session.ask("DATA").await?.wants("the mail", 354)?;
+        session.ask(&format!("{}\r\n.", text(spec, message))).await?.expect("the mail")?;
+    }
+    session.close().await;
+    match refused.is_empty() {
+        true => Ok(()),
+        // Those who can have it have it: trying again would give it to them twice.
+        false => Err(SendError::lasting(refused.join("; "))),
+    }
+}
+
+/// The mail as it goes over the wire, without its end. No line of it begins with a dot.
+pub(super) fn text(spec: &EmailSpec, message: &Message) -> String {
+    let at = message.at.to_zoned(jiff::tz::TimeZone::UTC);
+    let date = jiff::fmt::rfc2822::to_string(&at).unwrap_or_default();
+    let host = spec.from.rsplit_once('@').map_or("localhost", |(_, host)| host);
+    let mut body = message.body.clone();
+    body.truncate(body.floor_char_boundary(BODY));
+    let body = format!("{}\n\n{body}\n\nAgent {}, {}\n", message.subject, message.agent, message.at);
+    // Lines of text end with CR LF also within base64 (RFC 2045, 6.8).
+    let body = STANDARD.encode(body.replace("\r\n", "\n").replace('\n', "\r\n"));
+    let lines: Vec<&str> =
+        body.as_bytes().chunks(76).map(|line| std::str::from_utf8(line).expect("base64 is ASCII")).collect();
+    let headers = [
+        format!("From: <{}>", spec.from),
+        format!("To: {}", spec.to.iter().map(|to| format!("<{to}>")).collect::<Vec<_>>().join(",\r\n ")),
+        format!("Subject: {}", encoded(&message.subject)),
+        format!("Date: {date}"),
+        // The same in each try, so that a mail that came twice is shown once.
+        format!("Message-ID: <{}@{host}>", message.idempotency_key()),
+        "MIME-Version: 1.0".into(),
+        "Content-Type: text/plain; charset=utf-8".into(),
+        "Content-Transfer-Encoding: base64".into(),
+        // RFC 3834: no robot answers it.
+        "Auto-Submitted: auto-generated".into(),
+    ];
+    format!("{}\r\n\r\n{}", headers.join("\r\n"), lines.join("\r\n"))
+}
+
+/// A text as the value of a header (RFC 2047).
+fn encoded(text: &str) -> String {
+    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SUBJECT).collect();
+    let plain = clean.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if plain && clean.len() <= 60 && !clean.contains("=?") {
+        return clean;
+    }
+    let mut words = Vec::new();
+    let mut rest = clean.as_str();
+    while !rest.is_empty() {
+        // An encoded word has at most 75 characters.
+        let (word, after) = rest.split_at(rest.floor_char_boundary(45));
+        words.push(format!("=?UTF-8?B?{}?=", STANDARD.encode(word)));
+        rest = after;
+    }
+    words.join("\r\n ")
+}

@@ -1,0 +1,400 @@
+//! A bucket, or a folder of keys in one, of S3-compatible storage: put, get, head, list, delete. For objects
+//! that fit into memory.
+//!
+//! What is stored carries its SHA-256, and what is read is compared with it. Content-MD5 lets the server refuse
+//! what was damaged on its way; it is the one checksum that every server of this kind knows. Requests are signed
+//! by `rusty-s3` in their addresses, so no address is ever shown.
+use super::error::{S3Error, S3ErrorKind};
+use super::exchange::{Answer, Reading, exchange};
+use crate::domain::{SecretRef, TextOrSecret, check_object_key};
+use crate::tools::settings;
+use crate::{net, secret};
+use base64::Engine;
+use md5::Md5;
+use reqwest::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED,
+};
+use reqwest::{Client, Method, Request, Url};
+use rusty_s3::actions::{DeleteObject, GetObject, HeadObject, ListObjectsV2, PutObject};
+use rusty_s3::{Credentials, S3Action, UrlStyle};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::time::Duration;
+
+/// Time of one operation with its tries, where the settings say none.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a secret may take.
+const SECRET: Duration = Duration::from_secs(10);
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long a signature is good for. Servers allow clocks to differ by this much.
+const SIGNED_FOR: Duration = Duration::from_secs(15 * 60);
+/// Keys of one answer to a list (ListObjectsV2: at most 1000).
+const PAGE: usize = 1000;
+/// Longest answer to a list: keys of a kilobyte, each byte of it written as three.
+const LONGEST_PAGE: usize = 8 << 20;
+/// Where an object's SHA-256 is kept, in hexadecimal.
+const OWN_SUM: &str = "x-amz-meta-bgagent-sha256";
+/// What list answers are written in.
+const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
+
+/// What the configuration says of a bucket.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Address of the server; `None`: Amazon's in this region.
+    pub endpoint: Option<String>,
+    /// Region.
+    pub region: String,
+    /// Name of the bucket.
+    pub bucket: String,
+    /// Folder of keys; nothing outside of it is reached. Without slashes at its ends.
+    pub prefix: Option<String>,
+    /// Names the credentials. `None`: nothing is signed, for buckets that are open to all.
+    pub access_key_id: Option<TextOrSecret>,
+    /// The secret half.
+    pub secret_access_key: Option<SecretRef>,
+    /// For credentials that were lent.
+    pub session_token: Option<SecretRef>,
+    /// The bucket is named in the path rather than in the host. `None`: as this endpoint likes it.
+    pub path_style: Option<bool>,
+    /// One operation with its tries.
+    pub timeout: Duration,
+}
+
+impl Settings {
+    /// Of a table of type "s3" as `config` leaves it.
+    pub fn of(value: &Value) -> Option<Self> {
+        let text = |key: &str| settings::text(value, key).map(str::to_owned);
+        let secret = |key: &str| value.get(key).and_then(SecretRef::from_json);
+        Some(Self {
+            endpoint: text("endpoint"),
+            region: text("region").unwrap_or_else(|| "us-east-1".into()),
+            bucket: text("bucket")?,
+            prefix: text("prefix"),
+            access_key_id: value.get("access_key_id").and_then(TextOrSecret::from_json),
+            secret_access_key: secret("secret_access_key"),
+            session_token: secret("session_token"),
+            path_style: value.get("path_style").and_then(Value::as_bool),
+            timeout: settings::span(value, "timeout").unwrap_or(TIMEOUT),
+        })
+    }
+
+    /// Amazon wants the bucket in the host, where its certificate covers it; others can't do without a
+    /// name of their own for each bucket.
+    fn style(&self, endpoint: &Url) -> UrlStyle {
+        let amazon = endpoint.host_str().is_some_and(|host| host.ends_with(".amazonaws.com"));
+        match self.path_style.unwrap_or(!amazon || self.bucket.contains('.')) {
+            true => UrlStyle::Path,
+            false => UrlStyle::VirtualHost,
+        }
+    }
+
+    async fn credentials(&self) -> Result<Option<Credentials>, S3Error> {
+        let failed = |key: &str, error| S3Error::new(S3ErrorKind::Settings, format!("no `{key}`: {error}"));
+        let (Some(id), Some(key)) = (&self.access_key_id, &self.secret_access_key) else { return Ok(None) };
+        let id = secret::value_of(id, SECRET).await.map_err(|error| failed("access_key_id", error))?;
+        let key = secret::resolve(key, SECRET).await.map_err(|error| failed("secret_access_key", error))?;
+        let Some(token) = &self.session_token else {
+            return Ok(Some(Credentials::new(id.expose(), key.expose())));
+        };
+        let token = secret::resolve(token, SECRET).await.map_err(|error| failed("session_token", error))?;
+        Ok(Some(Credentials::new_with_token(id.expose(), key.expose(), token.expose())))
+    }
+}
+
+/// A bucket that can be used. Its connections are kept from one operation to the next.
+pub struct Bucket {
+    bucket: rusty_s3::Bucket,
+    credentials: Option<Credentials>,
+    client: Client,
+    /// Empty, or a folder of keys with its slash.
+    prefix: String,
+    timeout: Duration,
+}
+
+/// What is known of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// Its length in bytes, if the server says it.
+    pub bytes: Option<u64>,
+    /// When it was written, as the server says it.
+    pub modified: Option<String>,
+    /// Its entity tag, without quotes. Not always a checksum.
+    pub etag: Option<String>,
+    /// What the server says it holds.
+    pub content_type: Option<String>,
+    /// SHA-256 in hexadecimal of what [`Bucket::put`] stored; `None`: somebody else stored it.
+    pub sha256: Option<String>,
+}
+
+/// An object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// What is known of it.
+    pub about: About,
+    /// Its content, or the beginning.
+    pub bytes: Vec<u8>,
+    /// There is more of it.
+    pub truncated: bool,
+}
+
+/// An object in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key, beneath the prefix of the settings.
+    pub key: String,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// When it was written, as the server says it.
+    pub modified: Option<String>,
+}
+
+/// A list of objects, in the order of their keys' bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// The objects.
+    pub objects: Vec<Listed>,
+    /// There are more: ask again with the last key as `after`.
+    pub more: bool,
+}
+
+impl Bucket {
+    /// Finds the secrets and prepares a client. Nothing is asked yet.
+    pub async fn open(settings: &Settings) -> Result<Self, S3Error> {
+        let failed = |why: String| {
+            S3Error::new(S3ErrorKind::Settings, why).at(&format!("bucket `{}`", settings.bucket))
+        };
+        let amazon = || format!("https://s3.{}.amazonaws.com", settings.region);
+        let endpoint = settings.endpoint.clone().unwrap_or_else(amazon);
+        let url = Url::parse(&endpoint).map_err(|error| failed(format!("`endpoint`: {error}")))?;
+        let style = settings.style(&url);
+        let bucket = rusty_s3::Bucket::new(url, style, settings.bucket.clone(), settings.region.clone())
+            .map_err(|error| failed(format!("`endpoint` and `bucket` make no address: {error:?}")))?;
+        let prefix = match settings.prefix.as_deref() {
+            None | Some("") => String::new(),
+            Some(prefix) => {
+                check_object_key(prefix).map_err(|why| failed(format!("`prefix`: {why}")))?;
+                format!("{prefix}/")
+            }
+        };
+        let credentials = settings.credentials().await.map_err(|error| failed(error.message))?;
+        let client = net::verbatim(bucket.base_url(), CONNECT).map_err(failed)?;
+        Ok(Self { bucket, credentials, client, prefix, timeout: settings.timeout })
+    }
+
+    /// Stores an object in the place of what was there. Its content arrives whole or not at all.
+    pub async fn put(&self, key: &str, bytes: Vec<u8>, content_type: &str) -> Result<About, S3Error> {
+        let full = self.full(key)?;
+        let sum = hex(&Sha256::digest(&bytes));
+        let length = bytes.len();
+        let md5 = base64::engine::general_purpose::STANDARD.encode(Md5::digest(&bytes));
+        let mut headers = HeaderMap::new();
+        let texts = [(CONTENT_TYPE, content_type), (HeaderName::from_static("content-md5"), &md5)];
+        for (name, value) in texts.into_iter().chain([(HeaderName::from_static(OWN_SUM), sum.as_str())]) {
+            let bad = |_| S3Error::new(S3ErrorKind::Refused, format!("`{name}` can't hold {value:?}"));
+            headers.insert(name.clone(), HeaderValue::from_str(value).map_err(bad)?);
+        }
+        // Without it, an empty body has no length at all, and storage refuses that.
+        headers.insert(CONTENT_LENGTH, length.into());
+        let mut action = PutObject::new(&self.bucket, self.credentials.as_ref(), &full);
+        action.headers_mut().insert(OWN_SUM, sum.clone());
+        action.headers_mut().insert("content-md5", md5);
+        let mut request = self.request(Method::PUT, headers);
+        *request.body_mut() = Some(bytes.into());
+        let answer = self.ask(request, &action, Reading { most: 0, cut: true }, Some(key)).await?;
+        let mut about = About::read(&answer.headers);
+        (about.bytes, about.sha256) = (Some(length as u64), Some(sum));
+        Ok(about)
+    }
+
+    /// Reads an object of at most `most` bytes. One that is not what was stored is an error.
+    pub async fn get(&self, key: &str, most: usize) -> Result<Object, S3Error> {
+        self.read(key, Reading { most, cut: false }).await
+    }
+
+    /// Reads an object, or the beginning of one that is longer than `most` bytes.
+    pub async fn get_some(&self, key: &str, most: usize) -> Result<Object, S3Error> {
+        self.read(key, Reading { most, cut: true }).await
+    }
+
+    async fn read(&self, key: &str, reading: Reading) -> Result<Object, S3Error> {
+        let full = self.full(key)?;
+        let action = GetObject::new(&self.bucket, self.credentials.as_ref(), &full);
+        let request = self.request(Method::GET, HeaderMap::new());
+        let Answer { headers, body, truncated } = self.ask(request, &action, reading, Some(key)).await?;
+        let about = About::read(&headers);
+        let whole = !truncated;
+        if whole && about.sha256.as_ref().is_some_and(|sum| *sum != hex(&Sha256::digest(&body))) {
+            let why = "its content is not what was stored: its SHA-256 is another";
+            return Err(S3Error::new(S3ErrorKind::Corrupt, why).at(&self.place(Some(key))));
+        }
+        Ok(Object { about, bytes: body, truncated })
+    }
+
+    /// What is known of an object, without reading it.
+    pub async fn head(&self, key: &str) -> Result<About, S3Error> {
+        let full = self.full(key)?;
+        let action = HeadObject::new(&self.bucket, self.credentials.as_ref(), &full);
+        let request = self.request(Method::HEAD, HeaderMap::new());
+        let answer = self.ask(request, &action, Reading { most: 0, cut: true }, Some(key)).await?;
+        Ok(About::read(&answer.headers))
+    }
+
+    /// Removes an object. It is no error if there is none.
+    pub async fn delete(&self, key: &str) -> Result<(), S3Error> {
+        let full = self.full(key)?;
+        let action = DeleteObject::new(&self.bucket, self.credentials.as_ref(), &full);
+        let request = self.request(Method::DELETE, HeaderMap::new());
+        match self.ask(request, &action, Reading { most: 0, cut: true }, Some(key)).await {
+            Err(error) if error.kind == S3ErrorKind::NotFound => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// At most `most` objects whose keys begin with `prefix`, after the key `after`.
+    pub async fn list(&self, prefix: &str, after: Option<&str>, most: usize) -> Result<Listing, S3Error> {
+        let mut listing = Listing::default();
+        let mut after =
+            after.filter(|after| !after.is_empty()).map(|after| format!("{}{after}", self.prefix));
+        loop {
+            let room = most - listing.objects.len();
+            if room == 0 {
+                return Ok(listing);
+            }
+            let (page, more) = self.page(prefix, after.as_deref(), room.min(PAGE)).await?;
+            listing.more = more;
+            let last = page.last().map(|(full, _)| full.clone());
+            listing.objects.extend(page.into_iter().filter_map(|(full, object)| {
+                // Whatever the server says: nothing outside of the prefix is reached.
+                let key = full.strip_prefix(&self.prefix)?.to_owned();
+                Some(Listed { key, ..object })
+            }));
+            match last {
+                Some(last) if more && after.as_ref().is_none_or(|after| *after < last) => after = Some(last),
+                _ if more => {
+                    let error = S3Error::new(S3ErrorKind::Refused, "the list does not go on where it should");
+                    return Err(error.at(&self.place(None)));
+                }
+                _ => return Ok(listing),
+            }
+        }
+    }
+
+    /// One answer to a list, with full keys; and whether there is more.
+    async fn page(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        most: usize,
+    ) -> Result<(Vec<(String, Listed)>, bool), S3Error> {
+        if prefix.chars().any(char::is_control) {
+            return Err(S3Error::new(S3ErrorKind::Key, "the prefix has control characters"));
+        }
+        let full = format!("{}{prefix}", self.prefix);
+        let mut action = ListObjectsV2::new(&self.bucket, self.credentials.as_ref());
+        action.with_max_keys(most);
+        if !full.is_empty() {
+            action.with_prefix(full);
+        }
+        if let Some(after) = after {
+            action.with_start_after(after);
+        }
+        let request = self.request(Method::GET, HeaderMap::new());
+        let reading = Reading { most: LONGEST_PAGE, cut: false };
+        let answer = self.ask(request, &action, reading, None).await?;
+        let parsed = std::str::from_utf8(&answer.body)
+            .map_err(|error| error.to_string())
+            .and_then(|text| ListObjectsV2::parse_response(&usual(text)).map_err(|error| error.to_string()));
+        let parsed = parsed.map_err(|why| {
+            let why = format!("the list can't be read; is this S3-compatible storage? ({why})");
+            S3Error::new(S3ErrorKind::Refused, why).at(&self.place(None))
+        })?;
+        let objects = parsed.contents.into_iter().map(|object| {
+            let listed = Listed {
+                key: String::new(),
+                bytes: object.size.unwrap_or(0),
+                modified: object.last_modified,
+            };
+            (object.key, listed)
+        });
+        Ok((objects.take(most).collect(), parsed.next_continuation_token.is_some()))
+    }
+
+    /// Where its objects are.
+    #[cfg(test)]
+    pub(super) fn base(&self) -> &str {
+        self.bucket.base_url().as_str()
+    }
+
+    fn request(&self, method: Method, headers: HeaderMap) -> Request {
+        let mut request = Request::new(method, self.bucket.base_url().clone());
+        *request.headers_mut() = headers;
+        request
+    }
+
+    async fn ask<'a>(
+        &'a self,
+        request: Request,
+        action: &impl S3Action<'a>,
+        reading: Reading,
+        key: Option<&str>,
+    ) -> Result<Answer, S3Error> {
+        let sign = || action.sign(SIGNED_FOR);
+        let answer = exchange(&self.client, request, sign, reading, self.timeout).await;
+        answer.map_err(|mut error| {
+            if key.is_none() && error.kind == S3ErrorKind::NotFound {
+                error.kind = S3ErrorKind::NoBucket;
+            }
+            if error.kind == S3ErrorKind::NotFound {
+                error.message = format!("there is no such object ({})", error.message);
+            }
+            error.at(&self.place(key))
+        })
+    }
+
+    fn full(&self, key: &str) -> Result<String, S3Error> {
+        let full = format!("{}{key}", self.prefix);
+        let checked = check_object_key(key).and_then(|()| check_object_key(&full));
+        checked.map_err(|why| S3Error::new(S3ErrorKind::Key, why)).map(|()| full)
+    }
+
+    /// For people: what of which bucket, and where that is.
+    fn place(&self, key: Option<&str>) -> String {
+        let bucket = format!("bucket `{}` at {}", self.bucket.name(), net::origin(self.bucket.base_url()));
+        match key {
+            Some(key) => format!("`{}{key}` in {bucket}", self.prefix),
+            None => bucket,
+        }
+    }
+}
+
+impl About {
+    fn read(headers: &HeaderMap) -> Self {
+        let text = |name: &HeaderName| headers.get(name)?.to_str().ok().map(str::to_owned);
+        let sum = text(&HeaderName::from_static(OWN_SUM));
+        Self {
+            bytes: text(&CONTENT_LENGTH).and_then(|length| length.parse().ok()),
+            modified: text(&LAST_MODIFIED),
+            etag: text(&ETAG).map(|etag| etag.trim_matches('"').to_owned()),
+            content_type: text(&CONTENT_TYPE),
+            sha256: sum.filter(|sum| sum.len() == 64 && sum.bytes().all(|byte| byte.is_ascii_hexdigit())),
+        }
+    }
+}
+
+/// A list's XML in the namespace of Amazon: some servers have one of their own, or none.
+fn usual(xml: &str) -> String {
+    let begin = "<ListBucketResult";
+    match xml.split_once(begin).and_then(|(before, rest)| Some((before, rest.split_once('>')?.1))) {
+        Some((before, rest)) => format!("{before}{begin} xmlns=\"{NAMESPACE}\">{rest}"),
+        None => xml.to_owned(),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,243 @@
+//! The job of looking after a system: what it costs while all is well, and the life of an incident, with what a
+//! model found out about it.
+use super::endpoint::{Endpoint, Reply};
+use super::support::{Daemon, wait_for};
+use bgagent::config::{self, Context};
+use bgagent::domain::*;
+use bgagent::engine::{Action, Decision, Engine, Input, Restored, Ticket};
+use bgagent::store::Store;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+/// A day on a virtual clock: the real configuration, engine and store; what a probe sees is made up.
+struct Day {
+    engine: Engine,
+    store: Store,
+    now: Now,
+    folder: tempfile::TempDir,
+    bad: bool,
+    started: Vec<String>,
+}
+
+const FLEET: &str = r#"
+[models.m]
+provider = "openai-compatible"
+model = "x"
+base_url = "http://127.0.0.1:1/v1"
+[notify.log]
+type = "file"
+path = "told.jsonl"
+[agents.health]
+interval = 60
+gate = { tool = "probe", args = { checks = [{ type = "disk", path = "/" }] } }
+tool = "system_metrics"
+notify = { to = ["log"] }
+[agents.doctor]
+on = "incident_opened"
+query = "Look into {event.payload}"
+model = "m"
+tools = ["system_metrics"]
+"#;
+
+impl Day {
+    async fn begin() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let wall: Timestamp = "2026-06-01T00:00:00.123456789Z".parse().expect("a time");
+        let loaded = config::parse(FLEET.into(), &folder.path().join("agents.toml"), &Context::system(wall));
+        let fleet = loaded.unwrap_or_else(|rejected| panic!("{:?}", rejected.diagnostics)).fleet;
+        let (store, _) = Store::open(&folder.path().join("bgagent.db")).expect("a store");
+        let now = Now { wall, boot: SignedDuration::ZERO, mono: SignedDuration::ZERO };
+        let started = Fact::DaemonStarted { version: "1".into(), pid: 1 };
+        let (engine, decision) = Engine::restore(now, 1, fleet.into(), Restored::default(), started);
+        let mut day = Self { engine, store, now, folder, bad: false, started: Vec::new() };
+        day.take(decision).await;
+        day
+    }
+
+    /// Commits what was decided, and does it; all runs end at once.
+    async fn take(&mut self, decision: Decision) {
+        let mut decisions = vec![decision];
+        while let Some(decision) = decisions.pop() {
+            self.store.commit(decision.facts).await.expect("a commit");
+            for action in decision.actions {
+                let Action::Start(start) = action else { continue };
+                self.started.push(start.agent.id.to_string());
+                let (run, attempt) = (start.run, start.attempt);
+                let is_health = start.agent.id.as_str() == "health";
+                let open = !is_health || self.bad;
+                let end = if open { AttemptEnd::Completed } else { AttemptEnd::GateClosed };
+                let mut outcome = AttemptOutcome::of(end);
+                if is_health {
+                    let level = if self.bad { Level::Crit } else { Level::Ok };
+                    let (key, title) = ("disk:/".into(), format!("/ is {level}"));
+                    outcome.findings = vec![Finding { key, level, title, hold_for: SignedDuration::ZERO }];
+                } else {
+                    outcome.result = Some(" A log grew. \n".into());
+                }
+                if open {
+                    let role = ProcessRole::Body;
+                    let began = Input::Began { run, attempt, role, process: None, ticket: Ticket(1) };
+                    let begun = self.engine.decide(self.now, began);
+                    self.store.commit(begun.facts).await.expect("a commit");
+                }
+                let ended = Input::AttemptEnded { run, attempt, outcome: Box::new(outcome) };
+                decisions.push(self.engine.decide(self.now, ended));
+            }
+        }
+    }
+
+    async fn slots(&mut self, count: u32) {
+        for _ in 0..count {
+            let wake = self.engine.next_wake().wall.expect("a slot to come");
+            let step = wake.duration_since(self.now.wall);
+            self.now.wall += step;
+            self.now.boot += step;
+            self.now.mono += step;
+            let decision = self.engine.decide(self.now, Input::Tick);
+            self.take(decision).await;
+        }
+    }
+
+    fn count(&self, what: &str) -> i64 {
+        let database = super::support::open(&self.folder.path().join("bgagent.db"));
+        database.query_row(&format!("SELECT count(*) FROM {what}"), [], |row| row.get(0)).expect("a number")
+    }
+}
+
+#[tokio::test]
+async fn a_day_without_trouble_costs_counters_and_nothing_else() {
+    let mut day = Day::begin().await;
+    day.slots(1439).await;
+    assert_eq!(day.started.len(), 1440, "each slot looked");
+    assert!(day.started.iter().all(|agent| agent == "health"), "no model was asked");
+    for table in ["runs", "steps", "holds", "spent", "incidents", "outbox", "output", "processes", "sessions"]
+    {
+        assert_eq!(day.count(table), 0, "{table}");
+    }
+    assert_eq!(day.count("ledger"), 1);
+    assert_eq!(day.count("ledger WHERE count = 1440 AND verdict = 'skipped_gate'"), 1);
+    let events = day.count("events");
+    assert!(events <= 4, "{events} events");
+    // The test sees what it is for: one bad hour leaves its traces, and one question.
+    day.bad = true;
+    day.slots(60).await;
+    assert_eq!(day.started.iter().filter(|agent| *agent == "doctor").count(), 1, "asked once");
+    assert_eq!((day.count("runs"), day.count("incidents"), day.count("outbox")), (61, 1, 1));
+    day.bad = false;
+    day.slots(60).await;
+    assert_eq!((day.count("runs"), day.count("incidents"), day.count("outbox")), (61, 1, 2));
+    assert_eq!(day.count("incidents WHERE resolved_at IS NOT NULL AND finding = 'A log grew.'"), 1);
+    assert_eq!(day.count("outbox WHERE body LIKE '%doctor found: A log grew.'"), 1);
+    assert_eq!(day.count("ledger WHERE agent = 'health'"), 1 + 60 + 1);
+}
+
+/// All lines that were told, by what they are about.
+fn told(daemon: &Daemon) -> Vec<Value> {
+    let text = std::fs::read_to_string(daemon.path("told.jsonl")).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+#[test]
+fn an_incident_is_told_once_looked_into_once_and_resolved_once() {
+    let endpoint = Endpoint::script([
+        Reply::calls(&[("system_metrics", "{\"top\":0}")]),
+        Reply::text("The flag is there.\n\u{1b}[31mRemove it."),
+    ]);
+    let mut daemon = Daemon::with("");
+    let flag = daemon.path("broken");
+    daemon.configure(&format!(
+        "[models.m]\nprovider = \"openai-compatible\"\nmodel = \"x\"\nbase_url = \"{}/v1\"\n\
+         [notify.log]\ntype = \"file\"\npath = \"told.jsonl\"\n\
+         [agents.health]\ninterval = 1\ntool = \"system_metrics\"\nargs = {{ top = 0 }}\nnotify = {{ to = [\"log\"] }}\n\
+         gate = {{ tool = \"probe\", args = {{ checks = [\
+           {{ type = \"command\", name = \"flag\", command = \"test ! -e {} || exit 2\" }}, {{ type = \"load\", warn = 100000 }}] }} }}\n\
+         [agents.doctor]\non = \"incident_opened\"\nquery = \"Look into {{event.payload}}\"\nmodel = \"m\"\n\
+         tools = [\"system_metrics\"]\n",
+        endpoint.url(),
+        flag.display()
+    ));
+    daemon.up();
+    daemon.until("background_slot_skipped", "health");
+    std::fs::write(&flag, "").expect("a file");
+    let found = daemon.until("incident_diagnosed", "health");
+    assert_eq!((&found["payload"]["key"], &found["payload"]["by"]), (&json!("flag"), &json!("doctor")));
+    wait_for("it to be seen again", || {
+        let incidents = daemon.call("list_incidents", json!({}));
+        (incidents[0]["count"].as_u64()? >= 3).then_some(())
+    });
+    let incident = daemon.call("list_incidents", json!({}))[0].clone();
+    let finding = &incident["finding"];
+    assert_eq!((&finding["agent_id"], &finding["run_id"]), (&json!("doctor"), &found["run_id"]));
+    assert_eq!(finding["text"], "The flag is there.\n\u{1b}[31mRemove it.");
+    let asked = endpoint.requests();
+    assert_eq!(asked.len(), 2, "looked into once");
+    let query = asked[0].json["messages"].to_string();
+    assert!(query.contains("flag") && query.contains("critical"), "{query}");
+    let shown = daemon.ok(&["incidents"]);
+    assert!(shown.contains("health flag: doctor found") && shown.contains("  The flag is there."), "{shown}");
+    assert!(!shown.contains('\u{1b}'), "{shown:?}");
+    let acked: Value =
+        serde_json::from_str(&daemon.ok(&["incidents", "ack", "flag", "--json"])).expect("JSON");
+    assert_eq!(acked["finding"], *finding, "the engine knows it too");
+    std::fs::remove_file(&flag).expect("it was there");
+    daemon.until("incident_resolved", "health");
+    let all = wait_for("both messages", || Some(told(&daemon)).filter(|all| all.len() >= 2));
+    let about: Vec<&Value> = all.iter().map(|one| &one["about"]).collect();
+    assert_eq!(about, ["incident_opened", "incident_resolved"]);
+    assert!(all[1]["body"].as_str().is_some_and(|body| body.contains("doctor found: The flag is there.")));
+    // Nothing comes later, and nothing is lost.
+    daemon.kill();
+    daemon.up();
+    let kept = daemon.call("list_incidents", json!({"all": true}));
+    assert_eq!((&kept[0]["state"], &kept[0]["finding"]), (&json!("resolved"), finding));
+    let sent: i64 =
+        daemon.database().query_row("SELECT count(*) FROM outbox", [], |row| row.get(0)).expect("a number");
+    let opened = "SELECT count(*) FROM events WHERE type IN ('incident_opened', 'incident_resolved')";
+    let opened: i64 = daemon.database().query_row(opened, [], |row| row.get(0)).expect("a number");
+    assert!(sent <= 2 && opened == 2, "{sent} messages, {opened} events");
+    assert_eq!(endpoint.requests().len(), 2);
+}
+
+#[test]
+fn what_hangs_vanishes_or_does_not_resolve_is_a_finding_and_hides_nothing() {
+    let hangs = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let mut daemon = Daemon::with("");
+    let disk = daemon.path("disk");
+    std::fs::create_dir(&disk).expect("our folder");
+    daemon.configure(&format!(
+        "[agents.fleet]\ntool = \"probe\"\nargs = {{ checks = [\n\
+         {{ type = \"disk\", name = \"disk\", path = \"{}\", warn = 101 }},\n\
+         {{ type = \"http\", name = \"hangs\", url = \"http://{}/\", timeout = \"300ms\" }},\n\
+         {{ type = \"command\", name = \"stuck\", command = \"sleep 600\", timeout = \"300ms\" }},\n\
+         {{ type = \"tcp\", name = \"nowhere\", host = \"no-such-host.invalid\", port = 1 }},\n\
+         {{ type = \"load\", name = \"fine\", warn = 100000 }}] }}\n",
+        disk.display(),
+        hangs.local_addr().expect("an address")
+    ));
+    daemon.up();
+    let look = || {
+        let run = daemon.call("run_agent", json!({"agent_id": "fleet"}))["run_id"].clone();
+        let ended = daemon.until_event("its end", |event| {
+            event["run_id"] == run && event["type"] == "background_task_completed"
+        });
+        let result = ended["payload"]["result"].as_str().expect("a result").to_owned();
+        let result: Value = serde_json::from_str(&result).expect("JSON");
+        let levels = result["checks"].as_array().expect("checks").iter();
+        let levels: Vec<String> = levels.map(|row| format!("{}: {}", row["name"], row["level"])).collect();
+        levels.join(", ").replace('"', "")
+    };
+    assert_eq!(look(), "disk: ok, hangs: crit, stuck: crit, nowhere: crit, fine: ok");
+    std::fs::remove_dir(&disk).expect("it was there");
+    assert_eq!(look(), "disk: crit, hangs: crit, stuck: crit, nowhere: crit, fine: ok");
+    let incidents = daemon.call("list_incidents", json!({}));
+    let mut keys: Vec<&str> =
+        incidents.as_array().expect("a list").iter().filter_map(|one| one["key"].as_str()).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["disk", "hangs", "nowhere", "stuck"]);
+    let counters = daemon.call("get_agent_status", json!({"agent_id": "fleet"}));
+    assert_eq!((&counters["run_count"], &counters["error_count"]), (&json!(2), &json!(0)), "{counters}");
+    std::fs::create_dir(&disk).expect("it was away");
+    assert_eq!(look(), "disk: ok, hangs: crit, stuck: crit, nowhere: crit, fine: ok");
+    let resolved = daemon.until("incident_resolved", "fleet");
+    assert_eq!(resolved["payload"]["key"], "disk");
+}

@@ -1,0 +1,147 @@
+//! One budget for many runs side by side: never overspent, not even over a kill, and said once.
+use super::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// US dollars that the fleet may spend a day: a request may take a bit more than 0.002.
+const BUDGET: f64 = 0.05;
+const RUNS: usize = 64;
+
+fn fleet(endpoint: &Endpoint) -> String {
+    let agents = format!(
+        "[daemon]\nmax_parallel_runs = {RUNS}\n[budget]\nusd_per_day = {BUDGET}\n\
+         [defaults]\nretry = {{ max = 0 }}\ncircuit_breaker = {{ open_after = 0 }}\n\
+         [agents.a]\nquery = \"Look after it.\"\nmodel = \"main\"\noverlap = \"parallel\"\n\
+         [agents.tick]\nquery = \"Look after it.\"\nmodel = \"main\"\ninterval = 1\nenabled = false\n"
+    );
+    config(endpoint, &agents)
+}
+
+/// What is spent or held, by the daemon's own account.
+fn held(daemon: &Daemon) -> f64 {
+    daemon.call("get_daemon_status", json!({}))["budget"][0]["used"].as_f64().expect("dollars")
+}
+
+fn ended(daemon: &Daemon) -> Vec<Value> {
+    let rows = daemon.call("list_runs", json!({"agent_id": "a", "limit": RUNS}));
+    let rows = rows.as_array().expect("rows");
+    rows.iter().filter(|row| row["finished_at"].is_string()).cloned().collect()
+}
+
+/// Runs that ended by the budget; no run ended in another way than that or in success.
+fn refused(rows: &[Value]) -> usize {
+    let by_budget = |row: &&Value| row["status"] == "failed" && row["error"]["kind"] == "budget";
+    let refused = rows.iter().filter(by_budget).count();
+    let completed = rows.iter().filter(|row| row["status"] == "completed").count();
+    assert_eq!(refused + completed, rows.len(), "{rows:#?}");
+    refused
+}
+
+/// A full house: as many requests under way as the budget holds, and all other runs wait for one of
+/// them to have its end.
+fn crowd(daemon: &Daemon, endpoint: &Endpoint) -> usize {
+    let mut client = daemon.client();
+    for _ in 0..RUNS {
+        client.call("run_agent", json!({"agent_id": "a"}));
+    }
+    let under_way = wait_for("a full house", || {
+        let running = daemon.call("list_runs", json!({"agent_id": "a", "status": "running", "limit": RUNS}));
+        let (asked, held) = (endpoint.requests().len(), held(daemon));
+        // nothing more fits, and what is held was sent
+        let is_full = held + 0.0022 > BUDGET && (held / 0.0022).floor() as usize <= asked;
+        (is_full && running.as_array().is_some_and(|rows| rows.len() == RUNS)).then_some(asked)
+    });
+    assert!(ended(daemon).is_empty(), "what is only held refuses nobody");
+    assert!((15..=25).contains(&under_way), "{under_way}");
+    assert!(held(daemon) <= BUDGET, "{}", held(daemon));
+    under_way
+}
+
+/// After that day's money is gone, slots are refused; it is told once.
+fn later_slots_are_refused(daemon: &Daemon) {
+    daemon.call("start_agent", json!({"agent_id": "tick"}));
+    let skipped = daemon.until_event("a refused slot", |event| {
+        event["type"] == "background_slot_skipped" && event["agent_id"] == "tick"
+    });
+    assert_eq!(skipped["payload"]["verdict"], "refused_budget", "{skipped}");
+    let why = daemon.call("explain_slot", json!({"agent_id": "tick", "at": skipped["payload"]["slot"]}));
+    assert_eq!(why["verdict"], "refused_budget", "{why}");
+    let text = why["sentence"].as_str().expect("a sentence");
+    assert!(text.contains("usd_per_day") || why["cause"].to_string().contains("usd_per_day"), "{why}");
+    let told: i64 = daemon
+        .database()
+        .query_row("SELECT count(*) FROM events WHERE type = 'budget_exhausted'", [], |row| row.get(0))
+        .expect("a count");
+    assert_eq!(told, 1);
+}
+
+#[test]
+fn runs_side_by_side_do_not_overspend() {
+    let open = Arc::new(AtomicBool::new(false));
+    let may = open.clone();
+    // says that it used all that it could
+    let most = Used { input: 100, cached: 0, output: 500, thoughts: 0 };
+    let endpoint = Endpoint::answering(move |_| {
+        wait_for("the door to open", || may.load(Ordering::SeqCst).then_some(()));
+        Reply::text("done").using(most)
+    });
+    let daemon = Daemon::start(&fleet(&endpoint));
+    let under_way = crowd(&daemon, &endpoint);
+    open.store(true, Ordering::SeqCst);
+    let rows = wait_for("the end of all runs", || Some(ended(&daemon)).filter(|rows| rows.len() == RUNS));
+    // what they left may do for a few more
+    let completed = RUNS - refused(&rows);
+    assert!((under_way..under_way + 5).contains(&completed), "{under_way} {completed}");
+    books_agree(&daemon, &rows.iter().collect::<Vec<_>>());
+    // until nothing more fits
+    while daemon.call("list_runs", json!({"agent_id": "a", "limit": 1}))[0]["status"] == "completed"
+        || held(&daemon) + 0.0022 < BUDGET
+    {
+        run(&daemon);
+    }
+    let (_, _, usd) = charged(&daemon);
+    assert!(usd <= BUDGET && usd > 0.8 * BUDGET, "{usd}");
+    assert!(near(usd, held(&daemon)), "{usd} {}", held(&daemon));
+    later_slots_are_refused(&daemon);
+}
+
+#[test]
+fn a_kill_does_not_make_money() {
+    let endpoint = Endpoint::script([Reply::hang()]);
+    let mut daemon = Daemon::start(&fleet(&endpoint));
+    let under_way = crowd(&daemon, &endpoint);
+    let before = held(&daemon);
+    daemon.kill();
+    daemon.up();
+    // nobody knows what became of the open requests: all of it is charged, and nothing fits any more
+    let rows = wait_for("the end of all runs", || Some(ended(&daemon)).filter(|rows| rows.len() == RUNS));
+    assert_eq!(refused(&rows), RUNS);
+    assert_eq!(endpoint.requests().len(), under_way);
+    let (requests, _, usd) = charged(&daemon);
+    assert_eq!(requests, under_way as u64);
+    assert!(near(usd, before) && usd <= BUDGET, "{usd} {before}");
+    books_agree(&daemon, &rows.iter().collect::<Vec<_>>());
+    later_slots_are_refused(&daemon);
+}
+
+#[test]
+fn an_agent_has_limits_of_its_own() {
+    for (key, allowed) in [("requests_per_day", "2"), ("tokens_per_day", "900"), ("usd_per_day", "0.0025")] {
+        let endpoint = Endpoint::script([Reply::text("done")]);
+        let daemon = Daemon::start(&agent(&endpoint, &format!("{key} = {allowed}\nretry = {{ max = 0 }}")));
+        let mut runs = vec![completed(&daemon)];
+        let last = loop {
+            let view = run(&daemon);
+            if view["status"] != "completed" {
+                break view;
+            }
+            runs.push(view);
+            assert!(runs.len() < 5);
+        };
+        assert_eq!((&last["status"], &last["error"]["kind"]), (&json!("failed"), &json!("budget")), "{key}");
+        assert!(last["error"]["message"].as_str().expect("text").contains(key), "{last:#}");
+        assert_eq!(endpoint.requests().len(), runs.len(), "{key}");
+        let exhausted = daemon.until("budget_exhausted", "a");
+        assert_eq!(exhausted["payload"]["limit"], key, "{exhausted}");
+    }
+}
