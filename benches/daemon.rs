@@ -1,8 +1,13 @@
 //! Measures the real binary, built for release, through its real socket: `cargo bench`.
 //!
-//! Prints one table, in Markdown. `cargo bench -- quick` leaves out the fleet of 100,000 agents.
+//! Prints one table, in Markdown. `cargo bench -- quick` leaves out the fleet of 100,000 agents, and
+//! `cargo bench -- archive` measures only the archive.
+mod archive;
+mod feeds;
 mod health;
 mod models;
+#[path = "../tests/it/postgres.rs"]
+mod postgres;
 
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -15,6 +20,9 @@ use std::time::{Duration, Instant};
 fn main() {
     let quick = std::env::args().any(|arg| arg == "quick");
     println!("| measure | value |\n|---|---|");
+    if std::env::args().any(|arg| arg == "archive") {
+        return archive::rows_per_second(1_000_000);
+    }
     if std::env::args().any(|arg| arg == "probes") {
         return health::probes_per_second();
     }
@@ -29,7 +37,9 @@ fn main() {
     models::runs_per_second();
     models::own_time();
     models::in_flight(1_000);
+    archive::rows_per_second(1_000_000);
     health::probes_per_second();
+    feeds::items_per_second();
     if !quick {
         events_per_second();
         restart(1_000_000);

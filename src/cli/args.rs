@@ -143,6 +143,9 @@ pub enum Command {
     /// Tools that agents can use
     #[command(subcommand)]
     Tool(ToolCommand),
+    /// What was archived: list, verify, bring back
+    #[command(subcommand)]
+    Archive(ArchiveCommand),
     /// MCP servers and their tools
     #[command(subcommand)]
     Mcp(McpCommand),
@@ -172,11 +175,16 @@ pub enum Command {
 
 /// `bgagent init`
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  bgagent init\n  bgagent --config ./agents.toml init --force")]
+#[command(
+    after_help = "Examples:\n  bgagent init\n  bgagent init --demo                   with a database to try the archive on\n  bgagent --config ./agents.toml init --force"
+)]
 pub struct InitArgs {
     /// Overwrite what is there
     #[arg(long)]
     pub force: bool,
+    /// Make a small SQLite database beside it, for the agent `archive-demo`
+    #[arg(long)]
+    pub demo: bool,
 }
 
 /// `bgagent check`
@@ -557,6 +565,52 @@ pub enum ToolCommand {
         #[arg(value_name = "JSON", default_value = "{}", hide_default_value = true)]
         args: String,
     },
+}
+
+/// `bgagent archive`
+#[derive(Debug, Subcommand)]
+#[command(
+    after_help = "Examples:\n  bgagent archive list archive_orders\n  bgagent archive verify archive_orders\n  bgagent archive restore archive_orders --from 2026-01-01 --to 2026-02-01 --dry-run\n  bgagent archive restore archive_orders --key 4711"
+)]
+pub enum ArchiveCommand {
+    /// Its objects, their ranges and rows
+    List {
+        /// A tool of type archive_rows, or an agent that runs one
+        #[arg(value_name = "TOOL", add = ArgValueCompleter::new(complete::tools))]
+        archive: String,
+    },
+    /// Read every object and compare it with its manifest; exits with 1 if one is not whole
+    Verify {
+        /// A tool of type archive_rows, or an agent that runs one
+        #[arg(value_name = "TOOL", add = ArgValueCompleter::new(complete::tools))]
+        archive: String,
+    },
+    /// Put rows back into the table they came from
+    Restore(RestoreArgs),
+}
+
+/// `bgagent archive restore`
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("which").required(true).multiple(true).args(["from", "to", "key", "all"]))]
+pub struct RestoreArgs {
+    /// A tool of type archive_rows, or an agent that runs one
+    #[arg(value_name = "TOOL", add = ArgValueCompleter::new(complete::tools))]
+    pub archive: String,
+    /// Rows not older than this: 90d (ago), RFC 3339, local time, or a date
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// Rows older than this
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<String>,
+    /// The row with this key; once for each column of the key
+    #[arg(long, value_name = "VALUE", allow_hyphen_values = true, conflicts_with_all = ["from", "to"])]
+    pub key: Vec<String>,
+    /// Everything
+    #[arg(long, conflicts_with_all = ["from", "to", "key"])]
+    pub all: bool,
+    /// Only say what would be put back
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `bgagent mcp`

@@ -3,6 +3,7 @@
 pub mod args;
 mod commands;
 mod complete;
+mod demo;
 mod exit;
 mod glob;
 mod manual;
@@ -89,6 +90,7 @@ fn dispatch(app: &mut App, command: Command) -> Result<Outcome, Failure> {
         Command::Reload => c::reload::run(app),
         Command::Shutdown(args) => c::shutdown::run(app, &args),
         Command::Tool(command) => c::tool::run(app, &command),
+        Command::Archive(command) => c::archive::run(app, &command),
         Command::Approvals => c::approvals::run(app),
         Command::Approve(args) => c::decide::run(app, &args, true),
         Command::Deny(args) => c::decide::run(app, &args, false),

@@ -1,5 +1,6 @@
 //! Tool calls, gates and proofs: what they refer to, and whether their arguments fit.
 use super::agents;
+use super::feed_settings;
 use super::keys::{self, PROBES};
 use super::resolve::url;
 use super::walk::{Item, Section};
@@ -104,10 +105,24 @@ pub(super) fn may_be_a_models(item: Item<'_>, fleet: &Fleet) {
         return;
     }
     let name = item.text().unwrap_or_default();
+    if name == "archive_rows" && !fleet.tools.contains_key(name) {
+        item.refuse_with::<()>(
+            "with `archive_rows` a model could move any table anywhere".into(),
+            "define [tools.my_archive] with type = \"archive_rows\", `from` and `to`, and name that".into(),
+        );
+    }
     if fixes_its_checks(name, fleet) == Some(false) {
         item.refuse_with::<()>(
             format!("with `{name}` a model could run any command as a check"),
             "define [tools.my_checks] with type = \"probe\" and its checks = [ … ], and name that".into(),
+        );
+    }
+    // a table of that type has its addresses
+    if name == "feed" && !fleet.tools.contains_key(name) {
+        item.refuse_with::<()>(
+            "with `feed` a model would choose addresses itself".into(),
+            "define [tools.news] with type = \"feed\" and urls = [\"https://example.org/feed.xml\"], and name that"
+                .into(),
         );
     }
 }
@@ -139,7 +154,9 @@ pub(super) fn tool_call(item: Item<'_>, args: Option<Item<'_>>, fleet: &Fleet) -
                 "args = { checks = [{ type = \"disk\", path = \"/\" }] }".into(),
             );
         }
+        ("archive_rows", args) if !fleet.tools.contains_key(&tool) => archive_args(item, args, fleet)?,
         ("system_metrics", Some(args)) => metrics(args)?,
+        ("feed", args) => feed_settings::args(item, args, fleet.tools.get(&tool).map(|spec| &spec.settings))?,
         (_, Some(args)) => {
             args.table()?;
             args.json()
@@ -147,6 +164,19 @@ pub(super) fn tool_call(item: Item<'_>, args: Option<Item<'_>>, fleet: &Fleet) -
         (_, None) => json!({}),
     };
     Some(ToolCallSpec { tool, args })
+}
+
+/// An archive that no table describes: its settings are the arguments.
+fn archive_args(item: Item<'_>, args: Option<Item<'_>>, fleet: &Fleet) -> Option<Value> {
+    let Some(args) = args else {
+        return item.refuse_with(
+            "`archive_rows` needs `args`, or a table of its own".into(),
+            "define [tools.my_archive] with type = \"archive_rows\", and name that".into(),
+        );
+    };
+    let keys: Vec<keys::Key> = keys::ARCHIVE.iter().filter(|key| key.name != "type").copied().collect();
+    let section = args.section(&keys)?;
+    super::tool_settings::resolve("archive_rows", &section, &fleet.tools)
 }
 
 fn metrics(item: Item<'_>) -> Option<Value> {

@@ -90,7 +90,7 @@ fn methods(section: &Section<'_>) -> Vec<&'static str> {
     all
 }
 
-fn headers(section: &Section<'_>) -> Map<String, Value> {
+pub(super) fn headers(section: &Section<'_>) -> Map<String, Value> {
     let mut all = Map::new();
     let Some(table) = section.get("headers").and_then(|item| item.table()) else { return all };
     for (name, value) in table {

@@ -66,9 +66,9 @@ pub(super) const TOOLS: &[(&str, bool)] = &[
     ("system_metrics", true),
     ("probe", true),
     ("http", true),
-    ("feed", false),
+    ("feed", true),
     ("sql", true),
-    ("archive_rows", false),
+    ("archive_rows", true),
     ("files", true),
     ("s3", true),
     ("shell", true),
@@ -81,8 +81,46 @@ pub(super) const TOOLS: &[(&str, bool)] = &[
 pub(super) const NEED_SETTINGS: &[&str] = &["http", "sql", "files", "s3", "shell"];
 
 /// What a `[tools.…]` table may hold, by its `type`. Types that are not listed keep what is typed.
-pub(super) const TOOL_SETTINGS: &[(&str, &[Key])] =
-    &[("http", HTTP), ("sql", SQL), ("files", FILES), ("s3", S3), ("shell", SHELL)];
+pub(super) const TOOL_SETTINGS: &[(&str, &[Key])] = &[
+    ("http", HTTP),
+    ("feed", FEED),
+    ("sql", SQL),
+    ("files", FILES),
+    ("s3", S3),
+    ("shell", SHELL),
+    ("archive_rows", ARCHIVE),
+];
+pub(super) const UNITS: &[&str] = &["seconds", "milliseconds", "microseconds"];
+pub(super) const ARCHIVE: &[Key] = &[
+    key("type", Kind::Word(&["archive_rows"]), "the built-in tool"),
+    key("from", Kind::Table(ARCHIVE_FROM), "which rows of which table"),
+    key("to", Kind::Table(ARCHIVE_TO), "where they go"),
+    key("chunk_rows", Kind::Whole, "rows that are copied, verified and deleted together; default 10000"),
+    key("max_rows", Kind::Whole, "rows of a run at the most"),
+    key("max_time", Kind::Duration, "time of a run at the most; default: the agent's timeout"),
+    key("delete", Kind::Flag, "false: a rehearsal, nothing is deleted and no copy is left"),
+    key("level", Kind::Whole, "compression from 1 (fast) to 19 (small); default 3"),
+];
+pub(super) const ARCHIVE_FROM: &[Key] = &[
+    key("sql", Kind::Text, "the database: name of a tool of type sql"),
+    key("url", Kind::TextOrSecret, "or its address, as in a tool of type sql"),
+    key("password", Kind::Secret, "postgres: the password"),
+    key("table", Kind::Text, "the table; postgres: also schema.table"),
+    key("key", Kind::Texts, "columns that tell its rows apart: the primary key, or a UNIQUE one"),
+    key("column", Kind::Text, "the column that says how old a row is"),
+    key("older_than", Kind::Duration, "rows older than this are archived"),
+    key("unit", Kind::Word(UNITS), "what numbers in `column` count since 1970; default seconds"),
+    key("only", Kind::Any, "only rows with these values: { status = [\"done\", \"cancelled\"] }"),
+];
+pub(super) const ARCHIVE_TO: &[Key] = &[
+    key("folder", Kind::Text, "a folder of its own"),
+    key("s3", Kind::Text, "or a bucket: name of a tool of type s3"),
+    key("prefix", Kind::Text, "s3: names of objects begin with this"),
+    key("sql", Kind::Text, "or another database of the same kind: name of a tool of type sql"),
+    key("url", Kind::TextOrSecret, "or its address"),
+    key("password", Kind::Secret, "postgres: the password"),
+    key("table", Kind::Text, "the table there, with the same columns"),
+];
 pub(super) const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 pub(super) const HTTP: &[Key] = &[
     key("type", Kind::Word(&["http"]), "the built-in tool"),
@@ -92,6 +130,26 @@ pub(super) const HTTP: &[Key] = &[
     key("headers", Kind::Texts2, "sent with each request, and not on to other hosts"),
     key("max_bytes", Kind::Size, "of an answer; default 1 MiB, at most 8 MiB"),
     key("https_only", Kind::Flag, "true: no plain HTTP, but to private hosts"),
+];
+
+/// What `feed` takes as arguments, too.
+pub(super) const FEED_ARGS: &[Key] = &[
+    key("urls", Kind::Texts, "addresses of RSS, Atom or JSON feeds"),
+    key("max_items", Kind::Whole, "of a result: the newest; default 50"),
+    key("max_per_source", Kind::Whole, "of each source: the newest; default all"),
+    key("since", Kind::Any, "items with an older date are left out: a duration before now, or a time"),
+    key("max_summary", Kind::Whole, "characters of a summary; default 500, at most 2000, 0 for none"),
+];
+pub(super) const FEED: &[Key] = &[
+    key("type", Kind::Word(&["feed"]), "the built-in tool"),
+    FEED_ARGS[0],
+    FEED_ARGS[1],
+    FEED_ARGS[2],
+    FEED_ARGS[3],
+    FEED_ARGS[4],
+    key("headers", Kind::Texts2, "sent to each of `urls`, and not on to other hosts"),
+    key("timeout", Kind::Duration, "one source; default 15 s"),
+    key("max_bytes", Kind::Size, "of one source; default 5 MiB, at most 20 MiB"),
 ];
 
 pub(super) const MODES: &[&str] = &["read_only", "read_write"];

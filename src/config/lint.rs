@@ -119,7 +119,31 @@ fn lint(at: &Place<'_>, fleet: &Fleet, linted: &mut BTreeMap<String, Option<(Str
             Some("it is known, but can't be started".into()),
         );
     }
+    news(at, fleet);
     money(at, fleet);
+}
+
+/// A gate by `feed` that lets the same items through each time, or keeps to itself what it found.
+fn news(at: &Place<'_>, fleet: &Fleet) {
+    let (Some(gate), Body::Query(query)) = (at.agent.gate.as_deref(), &at.agent.body) else { return };
+    let CheckBody::Tool(call) = &gate.body else { return };
+    if fleet.tools.get(&call.tool).map_or(call.tool.as_str(), |spec| spec.kind.as_str()) != "feed" {
+        return;
+    }
+    if gate.novel_by.is_empty() && gate.expect.is_empty() {
+        at.file.warn(
+            at.of("gate"),
+            "this gate is open as long as the feeds have any items: each slot asks the model".into(),
+            Some("add novel_by = [\"id\"] for what is new only".into()),
+        );
+    }
+    if !query.query.contains("{gate}") {
+        at.file.warn(
+            at.of("query"),
+            "the model is not told what the gate found".into(),
+            Some("write {gate} where the items belong".into()),
+        );
+    }
 }
 
 /// A local time that the clock skips or repeats within the next year.

@@ -3,9 +3,11 @@
 //! What a valid configuration means is left to `engine`; this floor only makes sure that there is no
 //! such thing as an invalid [`Fleet`].
 mod agents;
+mod archive_settings;
 mod checks;
 mod duration;
 mod email;
+mod feed_settings;
 mod http_settings;
 mod keys;
 mod lint;

@@ -193,8 +193,16 @@ fn tools(top: &Section<'_>) -> BTreeMap<String, ToolSpec> {
     let mut all = BTreeMap::new();
     let Some(table) = top.get("tools").and_then(|item| item.table()) else { return all };
     let kinds: Vec<&str> = keys::TOOLS.iter().map(|(name, _)| *name).collect();
-    for (name, value) in table {
-        let item = Item { file: top.file, value, name: "tools" };
+    // Archives come last: they refer to databases and buckets.
+    let is_archive = |value: &Item<'_>| {
+        let settings = value.value.get_ref().as_table();
+        settings.and_then(|table| table.get("type")).and_then(|kind| kind.get_ref().as_str())
+            == Some("archive_rows")
+    };
+    let mut items: Vec<_> =
+        table.iter().map(|(name, value)| (name, Item { file: top.file, value, name: "tools" })).collect();
+    items.sort_by_key(|(_, item)| is_archive(item));
+    for (name, item) in items {
         let Some(settings) = item.table() else { continue };
         let Some(kind) = settings.get("type") else {
             item.refuse_with::<()>("a tool needs `type`".into(), format!("one of {}", kinds.join(", ")));
@@ -205,7 +213,7 @@ fn tools(top: &Section<'_>) -> BTreeMap<String, ToolSpec> {
         let settings = match keys::TOOL_SETTINGS.iter().find(|(known, _)| *known == kind) {
             Some((_, keys)) => {
                 let section = item.section(keys);
-                section.and_then(|section| tool_settings::resolve(kind, &section)).unwrap_or_default()
+                section.and_then(|section| tool_settings::resolve(kind, &section, &all)).unwrap_or_default()
             }
             None => {
                 let mut settings = item.json();

@@ -214,6 +214,58 @@ fn bad_files_are_refused_where_they_are_bad() {
         ("[tools.t]\ntype = \"s3\"\nbucket = \"b\"\nmode = \"read_write\"", 1, "needs `access_key_id`"),
         ("[tools.t]\ntype = \"s3\"\nbucket = \"b\"\nmax_bytes = \"1GiB\"", 4, "at most 64MiB"),
         ("[tools.t]\ntype = \"s3\"\nbucket = \"b\"\nbuckets = \"b\"", 4, "did you mean `bucket`?"),
+        ("[tools.t]\ntype = \"feed\"", 1, "needs `urls`"),
+        ("[tools.t]\ntype = \"feed\"\nurls = []", 3, "`urls` is empty"),
+        (
+            "[tools.t]\ntype = \"feed\"\nurls = [\"example.org/feed\"]",
+            3,
+            "write \"https://example.org/feed\"",
+        ),
+        (
+            "[tools.t]\ntype = \"feed\"\nurls = [\"feed://example.org/f\"]",
+            3,
+            "write \"https://example.org/f\"",
+        ),
+        ("[tools.t]\ntype = \"feed\"\nurls = [\"file:///f.xml\"]", 3, "over http:// and https:// only"),
+        ("[tools.t]\ntype = \"feed\"\nurls = [\"https://u:p@example.org/\"]", 3, "use `headers`"),
+        ("[tools.t]\ntype = \"feed\"\nurls = [\"https:///feed\"]", 3, "names no host"),
+        ("[tools.t]\ntype = \"feed\"\nurls = [\"https://a.example/a b\"]", 3, "%20"),
+        (
+            "[tools.t]\ntype = \"feed\"\nurls = [\"https://2130706433/\"]",
+            3,
+            "is neither a name nor an address",
+        ),
+        ("[tools.t]\ntype = \"feed\"\nurls = [\"https://a.example/{event.x}\"]", 3, "a table is fixed"),
+        (
+            "[tools.t]\ntype = \"feed\"\nurls = [\"http://a.example/\", \"http://a.example/\"]",
+            3,
+            "stands here twice",
+        ),
+        (
+            "[tools.t]\ntype = \"feed\"\nurls = [\"http://a.example/\"]\nsince = \"soon\"",
+            4,
+            "neither a duration",
+        ),
+        ("[tools.t]\ntype = \"feed\"\nurls = [\"http://a.example/\"]\nmax_items = 1001", 4, "at most 1000"),
+        (
+            "[tools.t]\ntype = \"feed\"\nurls = [\"http://a.example/\"]\nmax_bytes = \"1GiB\"",
+            4,
+            "at most 20MiB",
+        ),
+        ("[tools.t]\ntype = \"feed\"\nurl = [\"http://a.example/\"]", 3, "did you mean `urls`?"),
+        ("[agents.a]\ntool = \"feed\"", 2, "needs `args` with `urls`"),
+        ("[agents.a]\ntool = \"feed\"\nargs = { urls = [\"a.example\"] }", 3, "write \"https://a.example\""),
+        ("[agents.a]\ntool = \"feed\"\nargs = { url = \"http://a.example\" }", 3, "did you mean `urls`?"),
+        (
+            "[tools.t]\ntype = \"feed\"\nurls = [\"http://a.example/\"]\n[agents.a]\ntool = \"t\"\nargs = { urls = [\"http://b.example/\"] }",
+            6,
+            "are fixed in its table",
+        ),
+        (
+            "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nquery = \"q\"\nmodel = \"m\"\ntools = [\"feed\"]",
+            7,
+            "a model would choose addresses itself",
+        ),
         ("[tools.t]\ntype = \"http\"", 1, "needs `hosts`"),
         ("[tools.t]\ntype = \"http\"\nhosts = []", 3, "is empty"),
         ("[tools.t]\ntype = \"http\"\nhosts = \"example.org\"", 3, "must be a list"),
@@ -313,7 +365,6 @@ fn all_errors_are_found_in_one_go() {
 fn what_is_odd_is_warned_of() {
     for (text, part) in [
         ("[agents.a]\nat = \"2020-01-01T00:00:00Z\"\ncommand = \"x\"", "has passed"),
-        ("[agents.a]\ntool = \"archive_rows\"", "not available in this version"),
         ("[agents.a]\ninterval = 10\noverlap = \"parallel\"\ncommand = \"x\"", "pile up"),
         ("[agents.a]\ncron = \"30 2 * * *\"\ntimezone = \"Europe/Berlin\"\ncommand = \"x\"", "comes twice"),
         (
@@ -332,6 +383,14 @@ fn what_is_odd_is_warned_of() {
             "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n\
              [agents.a]\nquery = \"q\"\nmodel = \"m\"\nenv = { A = \"b\" }",
             "`env` is for agents with a `command`",
+        ),
+        (
+            "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nquery = \"{gate}\"\nmodel = \"m\"\ngate = { tool = \"feed\", args = { urls = [\"http://a.example/\"] } }",
+            "each slot asks the model",
+        ),
+        (
+            "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nquery = \"x\"\nmodel = \"m\"\ngate = { tool = \"feed\", args = { urls = [\"http://a.example/\"] }, novel_by = [\"id\"] }",
+            "is not told what the gate found",
         ),
     ] {
         let loaded = read(text).unwrap_or_else(|rejected| panic!("{text}: {:?}", rejected.diagnostics));
@@ -450,7 +509,7 @@ lock = "app-db"
 max_output = "1MiB"
 memory = { mode = "session", max_tokens = 8000 }
 session_id = "health"
-gate = { tool = "feed", args = { urls = [] }, novel_by = ["link"] }
+gate = { tool = "feed", args = { urls = ["https://example.org/feed.xml"] }, novel_by = ["link"] }
 success_when = [ { tool = "app_db", args = { sql = "x" }, expect = { rows = { gte = 1 } } } ]
 notify = { to = ["ops"], on = ["failed", "recovered", "circuit_opened", "budget_exhausted", "missed", "incident_opened", "incident_resolved"], repeat = "6h" }
 approval = "deny"
@@ -459,7 +518,7 @@ approval = "deny"
         panic!("{}", render(&rejected.diagnostics, &rejected.text, &rejected.path, false))
     });
     let agent = loaded.fleet.agent("system-health").unwrap();
-    assert!(agent.unavailable.as_deref().is_some_and(|why| why.contains("not available in this version")));
+    assert_eq!(agent.unavailable, None);
     assert_eq!(agent.limits.timeout, SignedDuration::from_mins(10));
     assert_eq!(loaded.fleet.daemon.retention.max_db_size, 2 << 30);
 }

@@ -3,21 +3,30 @@
 //!
 //! What the settings mean when a tool is called is the tool's own affair.
 use super::agents;
+use super::archive_settings::archive;
+use super::feed_settings::feed;
 use super::http_settings::http;
 use super::keys;
 use super::s3_settings::s3;
 use super::walk::{Item, Section};
-use crate::domain::TextOrSecret;
+use crate::domain::{TextOrSecret, ToolSpec};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 /// The settings of a tool of this type; `None` if something that it can't do without is missing.
-pub(super) fn resolve(kind: &str, section: &Section<'_>) -> Option<Value> {
+pub(super) fn resolve(
+    kind: &str,
+    section: &Section<'_>,
+    tools: &BTreeMap<String, ToolSpec>,
+) -> Option<Value> {
     match kind {
         "http" => http(section),
+        "feed" => feed(section),
         "sql" => sql(section),
         "files" => files(section),
         "s3" => s3(section),
         "shell" => shell(section),
+        "archive_rows" => archive(section, tools),
         _ => None,
     }
 }
@@ -121,7 +130,7 @@ fn statements(section: &Section<'_>) -> Value {
 }
 
 /// `sqlite:` with an absolute path, or an address of PostgreSQL without a password.
-fn database(item: Item<'_>) -> Option<Value> {
+pub(super) fn database(item: Item<'_>) -> Option<Value> {
     const FORMS: &str = "write sqlite:relative.db, sqlite:///absolute.db or postgres://user@host/db";
     let TextOrSecret::Text(url) = item.text_or_secret()? else {
         return item.secret().map(|secret| secret.to_json());

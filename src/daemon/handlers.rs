@@ -5,11 +5,11 @@ use super::explain;
 use super::session::{Services, Step, Subscription};
 use super::views;
 use super::watch::Reload;
-use crate::domain::{AgentId, Entry, Fact, MemoryChange, RunId, RunMode, RunStatus, Seq, glob};
+use crate::domain::{AgentId, Body, Entry, Fact, MemoryChange, RunId, RunMode, RunStatus, Seq, glob};
 use crate::engine::{AgentNow, Command, StopMode, Target};
 use crate::protocol::*;
 use crate::store::{EventFilter, FoundRun, RunFilter, RunRow, StoreError, UsageBy};
-use crate::tools::CallContext;
+use crate::tools::{ArchiveAsk, ArchiveRange, CallContext};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::json;
@@ -99,6 +99,7 @@ async fn question(request: Request, services: Arc<Services>) -> Answer {
             value(tools.list().into_iter().map(views::tool).collect::<Vec<_>>())
         }
         Request::CallTool(p) => call_tool(&services, p).await,
+        Request::AskArchive(p) => ask_archive(&services, p).await,
         Request::ListMcp(p) => list_mcp(&services, p).await,
         Request::TrustMcp(p) => {
             let tools = services.tools.lock().expect("no holder panics").clone();
@@ -738,11 +739,57 @@ async fn list_mcp(services: &Services, params: ListMcpParams) -> Answer {
     value(futures_util::future::join_all(asking).await)
 }
 
+/// The archive of a tool, or of an agent that runs one.
+async fn ask_archive(services: &Services, params: ArchiveParams) -> Answer {
+    /// Long enough for any archive; what is broken off is settled by the next run.
+    const BOUND: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+    let tools = services.tools.lock().expect("no holder panics").clone();
+    let began = std::time::Instant::now();
+    let name = params.archive.clone();
+    let of_agent = services
+        .handle
+        .ask(move |engine, _| {
+            let agent = engine.fleet().agents.iter().find(|agent| agent.id.as_str() == name)?;
+            match &agent.body {
+                Body::Tool(call) => Some(call.clone()),
+                Body::Command(_) | Body::Query(_) => None,
+            }
+        })
+        .await
+        .flatten();
+    let (tool, args) = match of_agent {
+        Some(call) => (call.tool.clone(), call.args.clone()),
+        None => (params.archive, json!({})),
+    };
+    let ask = match params.action {
+        ArchiveAction::List => ArchiveAsk::List,
+        ArchiveAction::Verify => ArchiveAsk::Verify,
+        ArchiveAction::Restore => ArchiveAsk::Restore {
+            range: ArchiveRange { from: params.from, to: params.to, key: params.key },
+            dry_run: params.dry_run,
+        },
+    };
+    let context =
+        CallContext { timeout: Some(BOUND), store: Some(services.store.clone()), ..CallContext::default() };
+    match tools.ask_archive(&tool, &args, &ask, &context).await {
+        Ok(result) => value(ToolResultView {
+            result,
+            duration_ms: i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX),
+        }),
+        Err(error) => Err(views::tool_error(&error)),
+    }
+}
+
 async fn call_tool(services: &Services, params: CallToolParams) -> Answer {
     let tools = services.tools.lock().expect("no holder panics").clone();
     let began = std::time::Instant::now();
     let args = if params.args.is_null() { json!({}) } else { params.args };
-    match tools.call(&params.tool, &args, &CallContext::default()).await {
+    let context = CallContext {
+        written: Some(args.clone()),
+        store: Some(services.store.clone()),
+        ..CallContext::default()
+    };
+    match tools.call(&params.tool, &args, &context).await {
         Ok(output) => value(ToolResultView {
             result: output.result,
             duration_ms: i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX),

@@ -212,6 +212,9 @@ pub enum Step {
         /// Keys of the items that its gate gave: they are seen when the run has succeeded.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         seen: Vec<String>,
+        /// What its gate gave, if its proofs ask for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        gate: Option<String>,
     },
     /// A request is about to be sent; its worst case is held.
     Asked {

@@ -148,6 +148,7 @@ impl Event {
             | Fact::RunClaimed(_)
             | Fact::NotificationQueued { .. }
             | Fact::Remembered(_)
+            | Fact::Archived(_)
             | Fact::RequestAnswered { .. } => return Vec::new(),
             Fact::Talked(talk) => {
                 let told = talk.events().into_iter().map(|(kind, payload)| Self {
@@ -165,7 +166,7 @@ impl Event {
                     "text": news.text,
                 }),
             ),
-            Fact::McpPinned { seen: None, .. } => return Vec::new(),
+            Fact::FeedKept { .. } | Fact::McpPinned { seen: None, .. } => return Vec::new(),
             Fact::McpPinned { server, tool, trusted, seen } => event(
                 EventType::McpPinChanged,
                 None,

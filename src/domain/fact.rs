@@ -4,8 +4,8 @@
 //! Facts that come from one decision are committed in one transaction, each together with the
 //! event that tells it ([`super::Event::telling`]).
 use super::{
-    AgentId, BudgetNews, CircuitSpec, ConfigHash, Desired, Diagnosis, IncidentRecord, MemoryChange, RunError,
-    RunId, RunMode, RunStatus, Talk, TellOn, Trigger, Usage, Verdict,
+    AgentId, ArchiveStep, BudgetNews, CircuitSpec, ConfigHash, Desired, Diagnosis, IncidentRecord,
+    MemoryChange, RunError, RunId, RunMode, RunStatus, Talk, TellOn, Trigger, Usage, Verdict,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -290,6 +290,8 @@ pub enum Fact {
     Budget(Box<BudgetNews>),
     /// What agents remember changed. Has no event: the run that did it is told.
     Remembered(Box<MemoryChange>),
+    /// An archive of rows went a step further. Has no event: the run that did it is told.
+    Archived(Box<ArchiveStep>),
     /// The description of an MCP server's tool was seen for the first time, changed, or was trusted.
     McpPinned {
         /// Name of an `[mcp.…]` table.
@@ -301,6 +303,13 @@ pub enum Fact {
         /// Hash of another one that the server has now. `None`: it has the trusted one.
         seen: Option<String>,
     },
+    /// What a feed had when it was last asked. Has no event.
+    FeedKept {
+        /// A hash of its address, and of what is sent with a request.
+        source: String,
+        /// What.
+        kept: Box<KeptFeed>,
+    },
     /// The answer to a mutation that carried a `request_id`, for a day.
     RequestAnswered {
         /// Chosen by the client.
@@ -308,6 +317,21 @@ pub enum Fact {
         /// The answer: a JSON-RPC result or error.
         answer: String,
     },
+}
+
+/// What is kept of a feed, so that it need not be sent again while it does not change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptFeed {
+    /// The address that answered, after redirects.
+    pub came_from: String,
+    /// Its validators: `ETag` …
+    pub etag: Option<String>,
+    /// … and `Last-Modified`.
+    pub last_modified: Option<String>,
+    /// The items that they stand for, as JSON.
+    pub items: String,
+    /// When it was last known to be in use.
+    pub at: Timestamp,
 }
 
 /// A change of what is wanted of an agent.

@@ -16,6 +16,7 @@ mod ids;
 mod incident;
 mod json_schema;
 mod nearest;
+pub mod novelty;
 mod object_key;
 mod price;
 mod run;
@@ -39,7 +40,7 @@ pub use chat::{
 pub use cron::{CronError, CronSchedule};
 pub use event::{Event, EventType};
 pub use fact::{
-    AgentChange, AgentRecord, CircuitRecord, Counters, Entry, Fact, LastRun, OutputChunk, Process,
+    AgentChange, AgentRecord, CircuitRecord, Counters, Entry, Fact, KeptFeed, LastRun, OutputChunk, Process,
     ProcessRole, RunRecord, Stream,
 };
 pub use fleet::{
@@ -57,8 +58,8 @@ pub use price::{cost, tokens_at_most};
 pub use run::{AttemptEnd, AttemptOutcome, ErrorKind, RunError, RunMode, RunStatus, Trigger, Usage};
 pub use slot::Verdict;
 pub use talk::{
-    ApprovalRecord, ApprovalWanted, BudgetNews, BudgetTold, HoldRecord, LastResult, MemoryChange, Note, Said,
-    SessionRow, SpentRow, Talk,
+    ApprovalRecord, ApprovalWanted, ArchiveDoing, ArchiveStep, BudgetNews, BudgetTold, HoldRecord,
+    LastResult, MemoryChange, Note, Said, SessionRow, SpentRow, Talk,
 };
 pub use time::{Gap, Now, human_duration, micros, timestamp_of_micros, to_micros};
 pub use tool::Effect;

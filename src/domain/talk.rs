@@ -34,6 +34,8 @@ pub enum Said {
         untrusted: bool,
         /// As in [`Step::Begun`].
         seen: Vec<String>,
+        /// As in [`Step::Begun`].
+        gate: Option<String>,
     },
     /// A request is about to be sent; its worst case is held back from the budgets.
     Held {
@@ -176,6 +178,34 @@ pub struct BudgetNews {
     pub day: Date,
     /// For people.
     pub text: String,
+}
+
+/// A step of an archive of rows that the state database keeps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ArchiveStep {
+    /// The table that is archived, and where it is.
+    pub source: String,
+    /// Where its rows go.
+    pub place: String,
+    /// What.
+    pub doing: ArchiveDoing,
+}
+
+/// What an archive does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ArchiveDoing {
+    /// It is about to move rows.
+    Intends {
+        /// Which, as JSON of its own.
+        keys: String,
+    },
+    /// It has moved them; nothing is pending.
+    Done {
+        /// How many.
+        rows: u64,
+        /// Of how many bytes.
+        bytes: u64,
+    },
 }
 
 /// News of a budget that was told, so that it is told once.

@@ -113,6 +113,8 @@ methods! {
     ListTools = "list_tools" (NoParams) -> Vec<ToolView>;
     /// Calls one tool by hand.
     CallTool = "call_tool" (CallToolParams) -> ToolResultView;
+    /// What an archive holds, whether it is whole; puts rows of it back.
+    AskArchive = "ask_archive" (ArchiveParams) -> ToolResultView;
     /// MCP servers and their tools; starts them if need be.
     ListMcp = "list_mcp" (ListMcpParams) -> Vec<McpView>;
     /// Accepts the tools of an MCP server as they were listed last.

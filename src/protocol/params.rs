@@ -266,6 +266,39 @@ pub struct CallToolParams {
     pub args: Value,
 }
 
+/// A question about an archive, or the order to put rows of it back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ArchiveParams {
+    /// A tool of type `archive_rows`, or an agent that runs one.
+    pub archive: String,
+    /// What is asked.
+    pub action: ArchiveAction,
+    /// Restore: rows not older than this.
+    #[serde(default)]
+    pub from: Option<Timestamp>,
+    /// Restore: rows older than this.
+    #[serde(default)]
+    pub to: Option<Timestamp>,
+    /// Restore: the row with this key, a value for each of its columns.
+    #[serde(default)]
+    pub key: Vec<String>,
+    /// Restore: only say what would be put back.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What is asked of an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ArchiveAction {
+    /// What is in it.
+    List,
+    /// Is it whole?
+    Verify,
+    /// Put rows back.
+    Restore,
+}
+
 /// A decision about a tool call that waits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DecideParams {

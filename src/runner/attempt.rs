@@ -6,9 +6,9 @@ use super::template::{self, Places};
 use super::{Brief, Report, Shared, StopOrder};
 use crate::domain::{
     AttemptEnd, AttemptOutcome, Body, Check, CheckBody, CommandSpec, ErrorKind, ProcessRole, RunError,
-    ToolCallSpec, Trigger, human_duration,
+    Stream, ToolCallSpec, Trigger, human_duration, novelty,
 };
-use crate::tools::{CallContext, ToolError, ToolOutput};
+use crate::tools::{CallContext, Progress, ToolError, ToolOutput};
 use jiff::SignedDuration;
 use serde_json::Value;
 use std::time::Duration;
@@ -38,20 +38,27 @@ pub(super) async fn outcome(
         last,
         findings: Vec::new(),
         seen: Vec::new(),
+        gate_before: None,
     };
     let event =
         brief.event.as_deref().and_then(|event| serde_json::from_str(event).ok()).unwrap_or(Value::Null);
     let mut places = Places { event, ..Places::default() };
     let mut warnings = Vec::new();
-    // A conversation that has begun goes on. A person who asks for a run wants it. All others are asked for in each attempt: an earlier one
-    // may have ended in its gate, the world may have changed since, and the body needs `{gate}`.
-    let gate = brief.agent.gate.clone().filter(|_| brief.trigger != Trigger::Manual);
+    // A conversation that has begun goes on. All others are asked for in each attempt: an earlier one may have
+    // ended in its gate, the world may have changed since, and the body needs `{gate}`. A person who asks for
+    // a run wants it: then the gate is asked for what it gives only, where that is needed.
+    let by_hand = brief.trigger == Trigger::Manual;
+    let gate = brief.agent.gate.clone().filter(|_| !by_hand || uses_gate(&brief));
     if let Some(gate) = gate
         && !attempt.has_begun().await
     {
         attempt.start_gate_clock();
         match attempt.gate(&gate, &mut places, &mut warnings).await {
             Gate::Open => {}
+            Gate::Closed if by_hand => {}
+            Gate::Failed(error) => {
+                return attempt.with(AttemptOutcome::of(AttemptEnd::Failed(error)), warnings);
+            }
             Gate::Closed => return attempt.with(AttemptOutcome::of(AttemptEnd::GateClosed), warnings),
             Gate::Stopped => return attempt.with(AttemptOutcome::of(AttemptEnd::Cancelled), warnings),
         }
@@ -59,6 +66,9 @@ pub(super) async fn outcome(
     attempt.start_clock();
     let began = Instant::now();
     let mut outcome = attempt.body(&places).await;
+    if let Some(gate) = attempt.gate_before.take() {
+        places.gate = gate;
+    }
     outcome.duration = SignedDuration::try_from(began.elapsed()).unwrap_or(SignedDuration::ZERO);
     if outcome.end == AttemptEnd::Completed
         && brief.mode.is_normal()
@@ -77,6 +87,20 @@ enum Gate {
     Open,
     Closed,
     Stopped,
+    /// What is new can't be known: a run would tell nothing, or everything again.
+    Failed(RunError),
+}
+
+/// The place for what the gate gave.
+const GATE: &str = "{gate}";
+
+/// Is there a place in what runs for what the gate gave?
+fn uses_gate(brief: &Brief) -> bool {
+    match &brief.agent.body {
+        Body::Query(spec) => brief.query.as_deref().unwrap_or(&spec.query).contains(GATE),
+        Body::Tool(call) => call.args.to_string().contains(GATE),
+        Body::Command(_) => false,
+    }
 }
 
 impl Attempt<'_> {
@@ -88,6 +112,11 @@ impl Attempt<'_> {
         outcome
     }
 
+    pub(super) fn proofs_use_gate(&self) -> bool {
+        let uses = |check: &Check| matches!(&check.body, CheckBody::Tool(call) if call.args.to_string().contains(GATE));
+        self.brief.agent.success_when.iter().any(uses)
+    }
+
     async fn has_begun(&self) -> bool {
         let talks = matches!(self.brief.agent.body, Body::Query(_));
         talks && self.journal().await.is_ok_and(|steps| !steps.is_empty())
@@ -95,7 +124,8 @@ impl Attempt<'_> {
 
     /// Command: exit 0 = run, 1 = nothing to do, anything else = the gate is broken and the run goes
     /// ahead. Tool: by its key `wake`, else runs if its result is not empty. Where something is
-    /// expected of it, that alone decides.
+    /// expected of it, that alone decides. Where only what is new counts, a run without a gate has nothing
+    /// to work on: it fails.
     async fn gate(&mut self, gate: &Check, places: &mut Places, warnings: &mut Vec<String>) -> Gate {
         match &gate.body {
             CheckBody::Command(command) => {
@@ -119,8 +149,12 @@ impl Attempt<'_> {
                 places.untrusted_gate = true;
                 verdict
             }
-            CheckBody::Tool(call) => match self.call(call, places).await {
+            CheckBody::Tool(call) => match self.call(call, places, &gate.novel_by).await {
                 Called::Stopped => Gate::Stopped,
+                Called::Failed(error) if !gate.novel_by.is_empty() => Gate::Failed(RunError {
+                    message: format!("the gate found out nothing: {}", error.message),
+                    ..error
+                }),
                 Called::Failed(error) => {
                     warnings.push(format!("the gate is broken, so the run went ahead: {}", error.message));
                     Gate::Open
@@ -155,19 +189,19 @@ impl Attempt<'_> {
         warnings: &mut Vec<String>,
     ) -> Gate {
         let (agent, by) = (self.brief.agent.id.clone(), gate.novel_by.clone());
-        let Some(items) = super::novelty::items(&mut result) else {
+        let Some(items) = novelty::items(&mut result) else {
             warnings.push(
                 "the gate is broken, so the run went ahead: `novel_by` finds no list in its result".into(),
             );
             return Gate::Open;
         };
-        let keys = super::novelty::keys(items, &by);
+        let keys = novelty::keys(items, &by);
         let asked = keys.clone();
         match self.read(move |reader| reader.seen(&agent, &asked)).await {
-            Ok(seen) => self.seen = super::novelty::keep_new(items, keys, &seen),
+            Ok(seen) => self.seen = novelty::keep_new(items, keys, &seen),
             Err(_) => {
-                warnings.push("what the gate has seen can't be read, so the run went ahead".into());
-                self.seen = keys;
+                let why = "what the gate has seen can't be read now";
+                return Gate::Failed(RunError::new(ErrorKind::Interrupted, why));
             }
         }
         let open = !items.is_empty();
@@ -205,7 +239,7 @@ impl Attempt<'_> {
             return AttemptOutcome::of(AttemptEnd::Cancelled);
         }
         self.start_clock();
-        match self.call(call, places).await {
+        match self.followed(call, places).await {
             Called::Stopped => AttemptOutcome::of(AttemptEnd::Cancelled),
             Called::Failed(error) => AttemptOutcome::of(AttemptEnd::Failed(error)),
             Called::Gave(given) => AttemptOutcome {
@@ -216,17 +250,57 @@ impl Attempt<'_> {
         }
     }
 
-    async fn call(&mut self, call: &ToolCallSpec, places: &Places) -> Called {
+    /// A call whose lines of progress become output of the run.
+    async fn followed(&mut self, call: &ToolCallSpec, places: &Places) -> Called {
+        let mut output = Output::kept(self.brief, self.shared.reports.clone(), RESULT);
+        let (progress, mut lines) = Progress::new();
+        let called = {
+            let mut calling = std::pin::pin!(self.call_with(call, places, &[], Some(progress)));
+            loop {
+                tokio::select! {
+                    biased;
+                    called = &mut calling => break called,
+                    Some(line) = lines.recv() => {
+                        output.add(Stream::Stdout, line + "\n");
+                        output.flush().await;
+                    }
+                }
+            }
+        };
+        while let Ok(line) = lines.try_recv() {
+            output.add(Stream::Stdout, line + "\n");
+        }
+        output.finish().await;
+        called
+    }
+
+    async fn call(&mut self, call: &ToolCallSpec, places: &Places, novel_by: &[String]) -> Called {
+        self.call_with(call, places, novel_by, None).await
+    }
+
+    async fn call_with(
+        &mut self,
+        call: &ToolCallSpec,
+        places: &Places,
+        novel_by: &[String],
+        progress: Option<Progress>,
+    ) -> Called {
         let args = template::fill(&call.args, places);
         let one_call = self.brief.agent.limits.tool_call_timeout;
-        let bound = Duration::try_from(one_call).unwrap_or(Duration::ZERO);
         let left = self.time_left();
+        let bound = match self.shared.tools.takes_all_time(&call.tool) {
+            true => left,
+            false => Duration::try_from(one_call).unwrap_or(Duration::ZERO),
+        };
         let context = CallContext {
             agent: Some(self.brief.agent.id.clone()),
             run: Some(self.brief.run),
             timeout: Some(bound.min(left)),
             idempotency_key: Some(super::env::idempotency_key(self.brief)),
             store: self.shared.store.clone(),
+            written: Some(call.args.clone()),
+            novel_by: novel_by.to_vec(),
+            progress,
             // what fills its places may come from outside
             untrusted: true,
         };
@@ -235,7 +309,7 @@ impl Attempt<'_> {
             given = self.shared.tools.call(&call.tool, &args, &context) => match given {
                 Ok(given) => Called::Gave(given),
                 Err(ToolError::Timeout { tool, .. }) => {
-                    let why = if left < bound {
+                    let why = if left <= bound {
                         format!("tool `{tool}`: {}", self.bound)
                     } else {
                         let one_call = human_duration(one_call);
@@ -263,7 +337,7 @@ impl Attempt<'_> {
                     warnings.extend(ran.warnings);
                     (command.argv.join(" "), unmet)
                 }
-                CheckBody::Tool(call) => match self.call(call, places).await {
+                CheckBody::Tool(call) => match self.call(call, places, &[]).await {
                     Called::Stopped => return Some(AttemptEnd::Cancelled),
                     Called::Failed(error) => (call.tool.clone(), Some(error.message)),
                     Called::Gave(given) => {

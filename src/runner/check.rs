@@ -1,5 +1,5 @@
 //! Whether the result of a gate or a proof is what was expected. Pure.
-use super::template::at_path;
+use crate::domain::novelty::at_path;
 use crate::domain::{Compare, Expect};
 use serde_json::Value;
 use std::cmp::Ordering;

@@ -97,6 +97,8 @@ pub(super) struct Attempt<'a> {
     /// What probes found that are its gate or a proof.
     /// Items of the gate that are new.
     pub(super) seen: Vec<String>,
+    /// What the gate gave when a conversation began that goes on now.
+    pub(super) gate_before: Option<String>,
     pub(super) findings: Vec<Finding>,
 }
 

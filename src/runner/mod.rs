@@ -22,7 +22,6 @@ mod command;
 mod env;
 mod gate;
 mod model;
-mod novelty;
 #[cfg(target_os = "linux")]
 mod orphans;
 mod output;

@@ -78,14 +78,17 @@ impl Attempt<'_> {
         let steps: Vec<Step> = rows.into_iter().map(|row| row.step).collect();
         let mut brief = self.conversation(spec, places).await?;
         match steps.first() {
-            Some(Step::Begun { query, untrusted, seen }) => {
+            Some(Step::Begun { query, untrusted, seen, gate }) => {
                 self.seen.clone_from(seen);
+                self.gate_before.clone_from(gate);
                 brief.query.clone_from(query);
                 brief.untrusted |= untrusted;
             }
             _ => {
                 self.ask_as_recorded(&mut brief).await?;
-                journal.begin(brief.query.clone(), brief.untrusted, self.seen.clone()).await?;
+                let (query, seen) = (brief.query.clone(), self.seen.clone());
+                let gate = self.proofs_use_gate().then(|| places.gate.clone());
+                journal.begin(query, brief.untrusted, seen, gate).await?;
             }
         }
         let models = self.chain(spec);

@@ -56,9 +56,10 @@ impl Journal {
         query: String,
         untrusted: bool,
         seen: Vec<String>,
+        gate: Option<String>,
     ) -> Result<(), Break> {
         let n = self.take_place();
-        self.write(vec![Said::Query { n, text: query, untrusted, seen }]).await
+        self.write(vec![Said::Query { n, text: query, untrusted, seen, gate }]).await
     }
 
     /// Returns when all of it is durable.
@@ -327,12 +328,14 @@ async fn raced(
 ) -> Result<(ToolReply, bool), Break> {
     let bound = to_std(attempt.brief.agent.limits.tool_call_timeout);
     let context = CallContext {
+        progress: None,
         agent: Some(attempt.brief.agent.id.clone()),
         run: Some(attempt.brief.run),
         timeout: Some(bound.min(attempt.time_left())),
         idempotency_key: Some(key),
         store: attempt.shared.store.clone(),
         untrusted: call.tainted,
+        ..CallContext::default()
     };
     let given = tokio::select! {
         given = attempt.shared.tools.call(&call.name, &call.args, &context) => given,

@@ -3,6 +3,7 @@
 //! One pass: what was filled in is never looked at again, so that an event can't smuggle in a
 //! place of its own.
 use crate::conversation::prompt;
+use crate::domain::novelty::at_path;
 use serde_json::Value;
 
 /// What places are filled with.
@@ -78,15 +79,6 @@ fn filled(text: &str, mut value_of: impl FnMut(&str) -> Option<String>) -> Strin
     }
     filled.push_str(rest);
     filled
-}
-
-/// The value that a path of field names and list places leads to.
-pub(super) fn at_path<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
-    path.split('.').try_fold(value, |value, step| match value {
-        Value::Object(fields) => fields.get(step),
-        Value::Array(items) => items.get(step.parse::<usize>().ok()?),
-        _ => None,
-    })
 }
 
 /// A value as it reads in the middle of a text.

@@ -3,6 +3,7 @@
 //! Knows facts and SQL, and nothing of why a fact came to be. What is committed here is on the disk
 //! when [`Store::commit`] returns; events become visible to readers only then.
 mod apply;
+mod archive;
 mod error;
 mod follow;
 mod health;

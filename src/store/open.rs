@@ -15,6 +15,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_models.sql"),
     include_str!("migrations/0003_told.sql"),
     include_str!("migrations/0004_findings.sql"),
+    include_str!("migrations/0005_feeds.sql"),
+    include_str!("migrations/0006_archives.sql"),
 ];
 /// The first release of SQLite without the WAL-reset bug (sqlite.org/wal.html#walresetbug).
 const OLDEST_SQLITE: i32 = 3_051_003;

@@ -7,11 +7,13 @@ use std::path::Path;
 
 /// Rows of one table that one piece removes.
 const PIECE: i64 = 500;
+/// How long a feed is kept that nobody asks for.
+const FEEDS_KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// Free pages that one piece gives back to the file system.
 const PAGES: i64 = 256;
 
 /// What is removed by age: the table, and which rows are older than `?1`.
-fn by_age(keep: &Retention, now: Timestamp) -> [(&'static str, i64); 9] {
+fn by_age(keep: &Retention, now: Timestamp) -> [(&'static str, i64); 10] {
     let before = |span: SignedDuration| to_micros(now.checked_sub(span).unwrap_or(Timestamp::MIN));
     [
         (
@@ -42,6 +44,7 @@ fn by_age(keep: &Retention, now: Timestamp) -> [(&'static str, i64); 9] {
             "outbox WHERE id IN (SELECT id FROM outbox WHERE due IS NULL AND at < ?1 LIMIT ?2)",
             before(keep.runs),
         ),
+        ("feeds WHERE source IN (SELECT source FROM feeds WHERE at < ?1 LIMIT ?2)", before(FEEDS_KEPT)),
         ("requests WHERE id IN (SELECT id FROM requests WHERE at < ?1 LIMIT ?2)", before(ANSWERS_KEPT)),
     ]
 }

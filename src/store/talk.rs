@@ -18,9 +18,9 @@ pub(super) fn talked(db: &Connection, talk: &Talk, at: Timestamp) -> rusqlite::R
     let run = talk.run.as_bytes().as_slice();
     match &talk.said {
         Said::Final { .. } | Said::Resumed => {}
-        Said::Query { n, text, untrusted, seen } => {
+        Said::Query { n, text, untrusted, seen, gate } => {
             let (query, seen) = (text.clone(), seen.clone());
-            let step = Step::Begun { query, untrusted: *untrusted, seen };
+            let step = Step::Begun { query, untrusted: *untrusted, seen, gate: gate.clone() };
             journal(db, talk, *n, &step, None, 0, at)?;
         }
         Said::Held { n, model, worst, day } => {
@@ -213,6 +213,15 @@ pub(super) fn pinned(
         .map(|_| ())
 }
 
+pub(super) fn feed_kept(db: &Connection, source: &str, kept: &KeptFeed) -> rusqlite::Result<()> {
+    let KeptFeed { came_from, etag, last_modified, items, at } = kept;
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO feeds(source, came_from, etag, last_modified, items, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute(params![source, came_from, etag, last_modified, items, to_micros(*at)])
+    .map(|_| ())
+}
+
 impl Reader {
     /// The journal of a run, in order.
     pub fn steps(&self, run: RunId) -> Result<Vec<StepRow>, StoreError> {
@@ -269,6 +278,25 @@ impl Reader {
         self.ask("reading seen items", |db| {
             let mut statement = db.prepare_cached("SELECT 1 FROM seen WHERE agent = ?1 AND item = ?2")?;
             items.iter().map(|item| statement.exists(params![agent.as_str(), item])).collect()
+        })
+    }
+
+    /// What is kept of a feed.
+    pub fn feed(&self, source: &str) -> Result<Option<KeptFeed>, StoreError> {
+        self.ask("reading a feed", |db| {
+            db.prepare_cached(
+                "SELECT came_from, etag, last_modified, items, at FROM feeds WHERE source = ?1",
+            )?
+            .query_row([source], |row| {
+                Ok(KeptFeed {
+                    came_from: row.get(0)?,
+                    etag: row.get(1)?,
+                    last_modified: row.get(2)?,
+                    items: row.get(3)?,
+                    at: instant(row, 4)?,
+                })
+            })
+            .optional()
         })
     }
 

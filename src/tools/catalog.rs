@@ -1,8 +1,8 @@
 //! What tools there are: names, effects, sentences, schemas. A tool without [`Runs`] is not in this
 //! version; it is listed so that people and `check` can say so instead of "unknown".
 use super::{
-    Call, Effect, Entry, ToolError, ToolInfo, ToolOutput, files, http, notes, probe, report, s3, shell, sql,
-    system_metrics,
+    Call, Effect, Entry, ToolError, ToolInfo, ToolOutput, archive, feed, files, http, notes, probe, report,
+    s3, shell, sql, system_metrics,
 };
 use crate::domain::{ReadsWhen, ToolSpec};
 use serde_json::{Map, Value, json};
@@ -17,9 +17,11 @@ pub(super) enum Runs {
     Recall,
     Report,
     Http,
+    Feed,
     Sql,
     Shell,
     Files,
+    ArchiveRows,
     S3,
 }
 
@@ -53,9 +55,11 @@ impl Runs {
             Self::Recall => About::local(notes::recall_schema()),
             Self::Report => About { effect: Effect::Idempotent, ..About::local(report::schema()) },
             Self::Http => http::about(settings),
+            Self::Feed => feed::about(settings),
             Self::Sql => sql::about(settings),
             Self::Shell => shell::about(settings),
             Self::Files => files::about(settings),
+            Self::ArchiveRows => archive::about(settings),
             Self::S3 => s3::about(settings),
         }
     }
@@ -74,9 +78,11 @@ impl Runs {
             Self::Recall => notes::recall(call).await,
             Self::Report => report::call(&call),
             Self::Http => http::call(call).await,
+            Self::Feed => feed::call(call).await,
             Self::Sql => sql::call(call).await,
             Self::Shell => shell::call(call).await,
             Self::Files => files::call(call).await,
+            Self::ArchiveRows => archive::call(call).await,
             Self::S3 => s3::call(call).await,
         }
     }
@@ -102,7 +108,12 @@ const BUILT_INS: &[(&str, Effect, Option<Runs>, &str)] = &[
         Some(Runs::Http),
         "Sends an HTTP request to an allowed host and gives its answer as readable text.",
     ),
-    ("feed", Effect::Read, None, "Reads RSS, Atom and JSON feeds from several sources at a time."),
+    (
+        "feed",
+        Effect::Read,
+        Some(Runs::Feed),
+        "Reads RSS, Atom and JSON feeds from several sources at a time; gives their items, newest first.",
+    ),
     (
         "sql",
         Effect::Effect,
@@ -112,7 +123,7 @@ const BUILT_INS: &[(&str, Effect, Option<Runs>, &str)] = &[
     (
         "archive_rows",
         Effect::Idempotent,
-        None,
+        Some(Runs::ArchiveRows),
         "Moves old rows of a table to cheaper storage: copies, verifies, then deletes, chunk by chunk.",
     ),
     (

@@ -3,17 +3,22 @@
 //!
 //! Whether an agent may call a tool, and what its result is good for, is decided elsewhere.
 use crate::domain::{AgentId, Effect, Finding, Fleet, ReadsWhen, RunId, ToolDef, ToolOffer, nearest};
+use crate::secret;
 use crate::store::Store;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
 
+pub use archive::{Ask as ArchiveAsk, Range as ArchiveRange};
 pub use mcp::Servers;
 
+mod archive;
 mod blocking;
 mod catalog;
 mod dispatch;
+mod feed;
 mod files;
 mod http;
 pub mod mcp;
@@ -84,8 +89,31 @@ pub struct CallContext {
     pub idempotency_key: Option<String>,
     /// For tools that keep something for the agent.
     pub store: Option<Store>,
+    /// The arguments as a person wrote them, before their places were filled. `None`: a model chose them.
+    pub written: Option<Value>,
+    /// Of a gate: fields that tell its items apart. What the agent has seen of them is of no use to it.
+    pub novel_by: Vec<String>,
+    /// For tools that take long: where they say how far they are.
+    pub progress: Option<Progress>,
     /// The caller has read data from outside: what it says now may come from there.
     pub untrusted: bool,
+}
+
+/// Takes lines that say how far a call is. Who makes it reads them from the other end.
+#[derive(Clone)]
+pub struct Progress(mpsc::Sender<String>);
+
+impl Progress {
+    /// With the end that lines come out of.
+    pub fn new() -> (Self, mpsc::Receiver<String>) {
+        let (send, lines) = mpsc::channel(LINES_WAITING);
+        (Self(send), lines)
+    }
+
+    /// Says a line. Where nobody keeps up with reading, it is left out.
+    fn say(&self, line: &str) {
+        let _ = self.0.try_send(secret::redact(line).into_owned());
+    }
 }
 
 /// What a tool gave.
@@ -178,14 +206,48 @@ struct Call {
 }
 
 impl Entry {
-    /// A probe whose caller says what is to be checked. Fine for a person, who could run a command
-    /// anyway, and for arguments from the configuration; not for a model.
+    /// A probe whose caller says what is to be checked, or an archive whose caller says from where to where.
+    /// Fine for a person, who could run a command anyway, and for arguments from the configuration; not
+    /// for a model.
     fn runs_what_it_is_told(&self) -> bool {
-        self.runs == Some(catalog::Runs::Probe) && self.settings.get("checks").is_none()
+        let laid_down = match self.runs {
+            Some(catalog::Runs::Probe) => "checks",
+            Some(catalog::Runs::ArchiveRows) => "from",
+            _ => return false,
+        };
+        self.settings.get(laid_down).is_none()
     }
 }
 
 impl Tools {
+    /// Does a call of this tool move as much as its time allows, so that it should be given all there is?
+    pub fn takes_all_time(&self, name: &str) -> bool {
+        self.entries.get(name).is_some_and(|entry| entry.runs == Some(catalog::Runs::ArchiveRows))
+    }
+
+    /// Asks an archive: a tool of type `archive_rows`, or that tool itself with the settings in `args`.
+    pub async fn ask_archive(
+        &self,
+        name: &str,
+        args: &Value,
+        ask: &ArchiveAsk,
+        context: &CallContext,
+    ) -> Result<Value, ToolError> {
+        let entry = self.find(name)?;
+        if entry.runs != Some(catalog::Runs::ArchiveRows) {
+            return Err(ToolError::Arguments(format!(
+                "tool `{name}` is no archive: name one of type archive_rows"
+            )));
+        }
+        let settings =
+            if entry.settings.is_object() { entry.settings.clone() } else { Arc::new(args.clone()) };
+        let (ask, store) = (ask.clone(), context.store.clone());
+        let bound = context.timeout.unwrap_or(DEFAULT_TIMEOUT);
+        let call = async move { archive::ask(&settings, &ask, bound, store).await.map(ToolOutput::of) };
+        // A person asks; what an archive does it journals, and does once however often it is asked.
+        dispatch::bounded(name, Effect::Read, bound, call).await.map(|output| output.result)
+    }
+
     /// The built-in tools, the instances that the fleet configures, and MCP servers of its own.
     pub fn new(fleet: &Fleet) -> Self {
         Self::with_servers(fleet, Servers::new(fleet, None, Arc::default()))
@@ -257,7 +319,8 @@ impl Tools {
                     Entry { runs: None, .. } => return Err(ToolError::Unavailable(name.clone())),
                     entry if entry.runs_what_it_is_told() => {
                         return Err(ToolError::Failed(format!(
-                            "tool `{name}` would run any command as a check: name one whose `checks` are laid down"
+                            "tool `{name}` would do anything that it is told: name one whose settings are laid down in \
+                             a [tools.…] table"
                         )));
                     }
                     Entry { info, .. } => vec![info.clone()],
@@ -309,6 +372,9 @@ impl Tools {
         }))
     }
 }
+
+/// Lines of progress that wait to be read.
+const LINES_WAITING: usize = 64;
 
 /// What an MCP server's call may take longer than its bound, to say why it failed.
 const SERVER_GRACE: Duration = Duration::from_secs(2);

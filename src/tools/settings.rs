@@ -1,8 +1,14 @@
 //! Reads the settings of an instance, as `config` leaves them: paths absolute, times in seconds, sizes in
 //! bytes, secrets as references.
 use super::ToolError;
+use crate::domain::TextOrSecret;
+use crate::secret;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use std::time::Duration;
+
+/// How long a secret may take.
+const SECRET_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) fn text<'a>(settings: &'a Value, key: &str) -> Option<&'a str> {
     settings.get(key)?.as_str()
@@ -28,6 +34,26 @@ pub(super) fn span(settings: &Value, key: &str) -> Option<Duration> {
 /// May this instance change anything? Without settings: what it might do at the worst.
 pub(super) fn writes(settings: &Value) -> bool {
     text(settings, "mode") != Some("read_only")
+}
+
+/// The `headers` of the settings, their secrets found.
+pub(super) async fn headers(settings: &Value, bound: Duration) -> Result<HeaderMap, ToolError> {
+    let mut all = HeaderMap::new();
+    for (name, value) in settings.get("headers").and_then(Value::as_object).into_iter().flatten() {
+        // `config` has checked it
+        let Some(value) = TextOrSecret::from_json(value) else { continue };
+        let value = secret::value_of(&value, bound.min(SECRET_TIMEOUT))
+            .await
+            .map_err(|error| ToolError::Failed(format!("no value for the header `{name}`: {error}")))?;
+        let (Ok(header), Ok(mut value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(&value)) else {
+            return Err(ToolError::Failed(format!(
+                "the value of the header `{name}` has characters that a header can't hold"
+            )));
+        };
+        value.set_sensitive(true);
+        all.insert(header, value);
+    }
+    Ok(all)
 }
 
 /// What is missing when a tool that does nothing without settings is called by its own name.

@@ -48,6 +48,7 @@ fn lists_what_there_is_and_what_is_not() {
         let is_here = matches!(
             tool.name.as_str(),
             "http"
+                | "feed"
                 | "shell"
                 | "files"
                 | "s3"
@@ -59,6 +60,7 @@ fn lists_what_there_is_and_what_is_not() {
                 | "remember"
                 | "recall"
                 | "report"
+                | "archive_rows"
         );
         assert_eq!(tool.available, is_here, "{}", tool.name);
         assert!(tool.description.ends_with('.'), "{}", tool.description);

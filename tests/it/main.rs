@@ -1,5 +1,6 @@
 //! One test binary: it links once. Each file is a room; `support` and `checker` are shared.
 mod agents;
+mod archive;
 mod calendar;
 mod checker;
 mod cli;
@@ -12,6 +13,8 @@ mod layers;
 mod llm;
 mod mcp;
 mod moto;
+mod news;
+mod postgres;
 mod programs;
 mod s3;
 mod simulation;

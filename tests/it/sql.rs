@@ -1,105 +1,24 @@
-//! `sql` on a real PostgreSQL server that this test starts in a folder of its own. Where there is none to
-//! start, the test says that it is skipped; `BGAGENT_REQUIRE_SERVERS=1` makes that a failure.
+//! `sql` on a real PostgreSQL server.
+use crate::postgres::Server;
 use bgagent::config::{self, Context};
 use bgagent::tools::{CallContext, Tools};
 use serde_json::{Value, json};
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// The user that the server runs as when we are root: it refuses to be root.
-const NOBODY: &str = "65534";
-
-/// A server; it ends with this value.
-struct Server {
-    folder: tempfile::TempDir,
-    port: u16,
-    child: Child,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let pid =
-            i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw).expect("a process");
-        // "Immediate Shutdown" of postgres(1): it takes its children with it.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::QUIT);
-        let _ = self.child.wait();
+/// Tools of a configuration in which `$ADDRESS` is where the server is.
+fn tools_of(server: &Server, text: &str) -> Tools {
+    let text = text.replace("$ADDRESS", &server.address());
+    let path = server.folder.path().join("agents.toml");
+    for (name, password) in [("boss.pw", "rooty"), ("app.pw", "apppw"), ("wrong.pw", "not-this-one")] {
+        let path = server.folder.path().join(name);
+        std::fs::write(&path, password).expect("our folder");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("our folder");
     }
-}
-
-/// The folder of `initdb` and `postgres`.
-fn programs() -> Option<PathBuf> {
-    let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut folders: Vec<PathBuf> = debian.map(|entry| entry.path().join("bin")).collect();
-    folders.extend(std::env::split_paths(&path));
-    folders.into_iter().find(|folder| folder.join("initdb").exists() && folder.join("postgres").exists())
-}
-
-fn as_nobody(program: &Path) -> Command {
-    if !rustix::process::geteuid().is_root() {
-        return Command::new(program);
-    }
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]).arg(program);
-    command
-}
-
-impl Server {
-    fn start() -> Option<Self> {
-        let Some(programs) = programs() else {
-            let required = std::env::var("BGAGENT_REQUIRE_SERVERS").is_ok_and(|value| value == "1");
-            assert!(
-                !required,
-                "there is no PostgreSQL on this machine, and BGAGENT_REQUIRE_SERVERS=1 requires it"
-            );
-            eprintln!("skipped: there is no PostgreSQL on this machine");
-            return None;
-        };
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).expect("our folder");
-        let data = folder.path().join("data");
-        let password = folder.path().join("password");
-        std::fs::write(&password, "rooty").expect("our folder");
-        let made = as_nobody(&programs.join("initdb"))
-            .arg("-D")
-            .arg(&data)
-            .args(["-U", "boss", "-A", "scram-sha-256", "-E", "UTF8", "--locale=C", "--no-sync", "--pwfile"])
-            .arg(&password)
-            .output()
-            .expect("initdb runs");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let port =
-            TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
-        let log = std::fs::File::create(folder.path().join("log")).expect("our folder");
-        let child = as_nobody(&programs.join("postgres"))
-            .arg("-D")
-            .arg(&data)
-            .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-k"])
-            .arg(folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("the server can be started");
-        Some(Self { folder, port, child })
-    }
-
-    /// Tools of a configuration in which `$ADDRESS` is where the server is.
-    fn tools(&self, text: &str) -> Tools {
-        let text = text.replace("$ADDRESS", &format!("127.0.0.1:{}", self.port));
-        let path = self.folder.path().join("agents.toml");
-        for (name, password) in [("boss.pw", "rooty"), ("app.pw", "apppw"), ("wrong.pw", "not-this-one")] {
-            let path = self.folder.path().join(name);
-            std::fs::write(&path, password).expect("our folder");
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("our folder");
-        }
-        let context = Context::system("2026-06-01T12:00:00Z".parse().expect("a time"));
-        let loaded = config::parse(text, &path, &context);
-        Tools::new(&loaded.unwrap_or_else(|rejected| panic!("{:?}", rejected.diagnostics)).fleet)
-    }
+    let context = Context::system("2026-06-01T12:00:00Z".parse().expect("a time"));
+    let loaded = config::parse(text, &path, &context);
+    Tools::new(&loaded.unwrap_or_else(|rejected| panic!("{:?}", rejected.diagnostics)).fleet)
 }
 
 const TOOLS: &str = r#"
@@ -176,7 +95,7 @@ fn says(result: &Result<Value, String>, parts: &[&str]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_answers_and_stays_as_it_is() {
     let Some(server) = Server::start() else { return };
-    let tools = server.tools(TOOLS);
+    let tools = tools_of(&server, TOOLS);
     let deadline = Instant::now() + super::support::PATIENCE;
     while let Err(error) = ask(&tools, "boss", json!({"sql": "SELECT 1"})).await {
         assert!(Instant::now() < deadline, "the server does not come up: {error}");

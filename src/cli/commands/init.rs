@@ -1,6 +1,7 @@
 //! `bgagent init`: writes a starter configuration.
 use super::prelude::*;
 use crate::cli::args::InitArgs;
+use crate::cli::demo;
 use serde_json::json;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
@@ -25,7 +26,21 @@ pub(in crate::cli) fn run(app: &mut App, args: &InitArgs) -> Result<Outcome, Fai
         }),
         Err(cause) => Err(Failure::io("write", &path, cause)),
         Ok(()) => {
-            app.answer(&json!({"path": path}), |_, _| format!("{}\n", path.display()))?;
+            let demo = args.demo.then(|| path.with_file_name(demo::NAME));
+            if let Some(demo) = &demo {
+                let made = demo::make(demo)
+                    .map_err(|error| Failure::io("make", demo, std::io::Error::other(error.to_string())))?;
+                if !made {
+                    app.note(&format!("{} is there already, and stays as it is", demo.display()));
+                }
+            }
+            app.answer(&json!({"path": path, "demo": demo}), |_, _| {
+                let demo = demo.as_ref().map(|demo| format!("{}\n", demo.display())).unwrap_or_default();
+                format!("{}\n{demo}", path.display())
+            })?;
+            if args.demo {
+                app.note("try: `bgagent daemon`, then `bgagent run archive-demo --wait`, `bgagent archive list archive-demo`");
+            }
             app.note("next: edit it, `bgagent check`, then `bgagent service install` or `bgagent daemon`");
             Ok(Outcome::Done)
         }

@@ -1,6 +1,7 @@
 //! One file per command, named like it. Each takes its arguments and the [`App`](super::App),
 //! asks, prints, and says how it ended.
 pub(super) mod approvals;
+pub(super) mod archive;
 pub(super) mod cancel;
 pub(super) mod check;
 pub(super) mod completions;

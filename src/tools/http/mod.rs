@@ -4,23 +4,18 @@
 //!
 //! Where a request may go is guarded by `net`; whether an agent may make it is decided elsewhere.
 use super::catalog::About;
-use super::{Call, Effect, ToolError, ToolOutput};
-use crate::domain::{HostPattern, ReadsWhen, TextOrSecret};
+use super::{Call, Effect, ToolError, ToolOutput, settings};
+use crate::domain::{HostPattern, ReadsWhen};
 use crate::net::{self, Allow, Bounds, GuardError, Request, Unanswered};
-use crate::secret;
 use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
-use std::time::Duration;
 
 mod content;
 mod page;
 
 /// Read of an answer, where the settings do not say.
 const MAX_BYTES: usize = 1 << 20;
-
-/// How long a secret may take.
-const SECRET_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Headers that a caller may set: none of them says who asks, or reaches another host.
 const HEADERS: [&str; 5] =
@@ -31,7 +26,6 @@ struct Settings {
     hosts: Vec<HostPattern>,
     private: Vec<HostPattern>,
     methods: Vec<String>,
-    headers: Vec<(String, TextOrSecret)>,
     max_bytes: usize,
     https_only: bool,
 }
@@ -48,15 +42,11 @@ impl Settings {
         if methods.is_empty() {
             methods = vec!["GET".into(), "HEAD".into()];
         }
-        let headers = settings.get("headers").and_then(Value::as_object).into_iter().flatten();
         let max_bytes = settings.get("max_bytes").and_then(Value::as_u64);
         Self {
             hosts: hosts("hosts"),
             private: hosts("allow_private"),
             methods,
-            headers: headers
-                .filter_map(|(name, value)| Some((name.clone(), TextOrSecret::from_json(value)?)))
-                .collect(),
             max_bytes: max_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(MAX_BYTES),
             https_only: settings.get("https_only").and_then(Value::as_bool).unwrap_or(false),
         }
@@ -161,7 +151,7 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
             HeaderValue::from_static("text/markdown, text/html;q=0.9, application/json;q=0.9, */*;q=0.5");
         request.headers.insert(ACCEPT, any);
     }
-    request.own_headers = configured(&call, &settings, &method).await?;
+    request.own_headers = configured(&call, &method).await?;
     // A little is left for putting the answer together.
     let bounds = Bounds { time: call.bound.mul_f64(0.9), bytes: settings.max_bytes };
     let fetched = net::attempt(request, &allow, bounds).await.map_err(|unanswered| match unanswered {
@@ -239,20 +229,8 @@ fn body(args: &Value) -> Option<Vec<u8>> {
 
 /// The headers of the settings, their secrets found, and the key of the call for methods that change
 /// something.
-async fn configured(call: &Call, settings: &Settings, method: &str) -> Result<HeaderMap, ToolError> {
-    let mut all = HeaderMap::new();
-    for (name, value) in &settings.headers {
-        let value = secret::value_of(value, call.bound.min(SECRET_TIMEOUT))
-            .await
-            .map_err(|error| ToolError::Failed(format!("no value for the header `{name}`: {error}")))?;
-        let (Ok(header), Ok(mut value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(&value)) else {
-            return Err(ToolError::Failed(format!(
-                "the value of the header `{name}` has characters that a header can't hold"
-            )));
-        };
-        value.set_sensitive(true);
-        all.insert(header, value);
-    }
+async fn configured(call: &Call, method: &str) -> Result<HeaderMap, ToolError> {
+    let mut all = settings::headers(&call.settings, call.bound).await?;
     let key = call.context.idempotency_key.as_deref().filter(|_| !only_reads(method));
     if let Some(value) = key.and_then(|key| HeaderValue::from_str(key).ok()) {
         all.insert(HeaderName::from_static("idempotency-key"), value);

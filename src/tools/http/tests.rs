@@ -3,6 +3,7 @@ use super::*;
 use crate::domain::{Fleet, ToolOffer, ToolSpec};
 use crate::net::testing::{Server, answer};
 use crate::tools::{CallContext, Tools};
+use std::time::Duration;
 
 fn tools(settings: Value) -> Tools {
     let mut fleet = Fleet::empty("/agents.toml".into());

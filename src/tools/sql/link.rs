@@ -22,8 +22,8 @@ const MAX_READ: usize = 16 << 20;
 const CANCEL: Duration = Duration::from_secs(5);
 
 /// An open connection; it closes when it is dropped.
-pub(super) struct Link {
-    pub(super) client: Client,
+pub(in crate::tools) struct Link {
+    pub(in crate::tools) client: Client,
     cancel: Cancel,
     too_much: Arc<AtomicBool>,
     _task: AbortOnDropHandle<()>,
@@ -31,7 +31,12 @@ pub(super) struct Link {
 
 impl Link {
     /// To the first host of the address that lets us in.
-    pub(super) async fn open(mut config: Config) -> Result<Self, ToolError> {
+    pub(super) async fn open(config: Config) -> Result<Self, ToolError> {
+        Self::open_for(config, MAX_READ).await
+    }
+
+    /// The same, for one who reads at most so much.
+    pub(in crate::tools) async fn open_for(mut config: Config, most: usize) -> Result<Self, ToolError> {
         let hosts = match config.get_hosts() {
             [] => vec![Host::Tcp("localhost".into())],
             hosts => hosts.to_vec(),
@@ -40,7 +45,7 @@ impl Link {
         let mut first = None;
         for (at, host) in hosts.into_iter().enumerate() {
             let port = ports.get(at).or(ports.first()).copied().unwrap_or(5432);
-            match Self::to(&mut config, Place { host, port }).await {
+            match Self::to(&mut config, Place { host, port, most }).await {
                 Ok(link) => return Ok(link),
                 Err(error) => drop(first.get_or_insert(error)),
             }
@@ -82,7 +87,7 @@ impl Link {
     }
 
     /// Nothing runs on it any more.
-    pub(super) fn is_done(&mut self) {
+    pub(in crate::tools) fn is_done(&mut self) {
         self.cancel.running = None;
     }
 }
@@ -117,6 +122,8 @@ impl Drop for Cancel {
 struct Place {
     host: Host,
     port: u16,
+    /// Bytes that may be read.
+    most: usize,
 }
 
 type Encryption = <MakeRustlsConnect as MakeTlsConnect<Limited>>::TlsConnect;
@@ -135,7 +142,7 @@ impl Place {
             }
         };
         match socket {
-            Ok(inner) => Ok(Limited { inner, left: MAX_READ, too_much }),
+            Ok(inner) => Ok(Limited { inner, left: self.most, too_much }),
             Err(error) => {
                 let hint = match error.kind() {
                     io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {

@@ -14,9 +14,9 @@ mod decode;
 mod encode;
 mod functions;
 mod guard;
-mod link;
+pub(super) mod link;
 mod names;
-mod postgres;
+pub(super) mod postgres;
 mod rows;
 mod sqlite;
 
@@ -123,7 +123,7 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
 }
 
 /// The file of a database. That of the daemon itself is the daemon's alone.
-fn sqlite_path(path: &str) -> Result<PathBuf, ToolError> {
+pub(super) fn sqlite_path(path: &str) -> Result<PathBuf, ToolError> {
     let path = Path::new(match path.strip_prefix("//") {
         Some(rest) => rest,
         None => path,

@@ -8,6 +8,7 @@ use super::encode::Bound;
 use super::link::Link;
 use super::rows::Rows;
 use super::{Params, Settings, Statement, names};
+use crate::domain::SecretRef;
 use crate::secret;
 use crate::tools::ToolError;
 use futures_util::TryStreamExt;
@@ -37,16 +38,7 @@ pub(super) async fn run(
         Params::Named(map) => names::numbered(&statement.text, &map)
             .map_err(|why| ToolError::Arguments(format!("`params`: {why}")))?,
     };
-    let mut config: Config = url.parse().map_err(|_| {
-        failed(
-            "the address of the database can't be read: write postgres://user@host:5432/db?sslmode=require",
-        )
-    })?;
-    if let Some(password) = &settings.password {
-        let password = secret::resolve(password, bound).await.map_err(|error| failed(&error.to_string()))?;
-        config.password(password.expose());
-    }
-    config.application_name("bgagent");
+    let config = config(url, settings.password.as_ref(), bound).await?;
     // Until the server is told to commit, whatever happens leaves everything as it was.
     let committing = AtomicBool::new(false);
     let work = async {
@@ -69,6 +61,25 @@ pub(super) async fn run(
         Err(_) if committing.into_inner() => Err(unsure("the database did not answer in time")),
         Err(_) => Err(failed("the database did not answer in time; the statement was cancelled")),
     }
+}
+
+/// How a database is reached.
+pub(in crate::tools) async fn config(
+    url: &str,
+    password: Option<&SecretRef>,
+    bound: Duration,
+) -> Result<Config, ToolError> {
+    let mut config: Config = url.parse().map_err(|_| {
+        failed(
+            "the address of the database can't be read: write postgres://user@host:5432/db?sslmode=require",
+        )
+    })?;
+    if let Some(password) = password {
+        let password = secret::resolve(password, bound).await.map_err(|error| failed(&error.to_string()))?;
+        config.password(password.expose());
+    }
+    config.application_name("bgagent");
+    Ok(config)
 }
 
 fn allowed(word: &str, settings: &Settings, configured: bool) -> Result<(), ToolError> {
@@ -174,7 +185,7 @@ async fn refuse_mighty(client: &Client) -> Result<(), ToolError> {
 }
 
 /// What went wrong, with what to do about it. The text of the statement shows where.
-pub(super) fn explain(error: &tokio_postgres::Error, text: &str) -> ToolError {
+pub(in crate::tools) fn explain(error: &tokio_postgres::Error, text: &str) -> ToolError {
     let Some(said) = error.as_db_error() else {
         let mut cause: &dyn std::error::Error = error;
         let mut texts = vec![cause.to_string()];

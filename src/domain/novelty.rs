@@ -1,9 +1,9 @@
-//! Items of a gate's result that were not seen before. Pure.
-use serde_json::Value;
+//! Items of a gate's result that were not seen before: what tells them apart.
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 /// The list of items: the result itself, or its `items`, `rows` or only list.
-pub(super) fn items(result: &mut Value) -> Option<&mut Vec<Value>> {
+pub fn items(result: &mut Value) -> Option<&mut Vec<Value>> {
     if result.is_array() {
         return result.as_array_mut();
     }
@@ -18,16 +18,16 @@ pub(super) fn items(result: &mut Value) -> Option<&mut Vec<Value>> {
     fields.get_mut(&name)?.as_array_mut()
 }
 
-/// What each item is told apart by: a hash of the named fields; of the whole item if it has none of them.
-pub(super) fn keys(items: &[Value], by: &[String]) -> Vec<String> {
+/// What each item is told apart by: a hash of the named fields; of its `id` if it has none of them; of
+/// the whole item if it has no `id` either.
+pub fn keys(items: &[Value], by: &[String]) -> Vec<String> {
     let key = |item: &Value| {
-        let parts: Vec<Value> = by
-            .iter()
-            .map(|field| super::template::at_path(item, field).cloned().unwrap_or_default())
-            .collect();
-        let text = match parts.iter().all(Value::is_null) {
-            true => item.to_string(),
-            false => Value::Array(parts).to_string(),
+        let parts: Vec<Value> =
+            by.iter().map(|field| at_path(item, field).cloned().unwrap_or_default()).collect();
+        let text = match (parts.iter().all(Value::is_null), item.get("id")) {
+            (false, _) => Value::Array(parts).to_string(),
+            (true, Some(id)) if !id.is_null() => json!({"id": id}).to_string(),
+            (true, _) => item.to_string(),
         };
         Sha256::digest(text.as_bytes())[..16].iter().map(|byte| format!("{byte:02x}")).collect()
     };
@@ -35,7 +35,7 @@ pub(super) fn keys(items: &[Value], by: &[String]) -> Vec<String> {
 }
 
 /// Leaves out what was seen, and what comes twice; returns the keys of the rest.
-pub(super) fn keep_new(items: &mut Vec<Value>, keys: Vec<String>, seen: &[bool]) -> Vec<String> {
+pub fn keep_new(items: &mut Vec<Value>, keys: Vec<String>, seen: &[bool]) -> Vec<String> {
     let mut new: Vec<String> = Vec::new();
     let mut at = 0;
     items.retain(|_| {
@@ -50,11 +50,19 @@ pub(super) fn keep_new(items: &mut Vec<Value>, keys: Vec<String>, seen: &[bool])
     new
 }
 
+/// The value that a path of field names and list places leads to.
+pub fn at_path<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(value, |value, step| match value {
+        Value::Object(fields) => fields.get(step),
+        Value::Array(items) => items.get(step.parse::<usize>().ok()?),
+        _ => None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     //! Tests of what is new.
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn what_was_seen_is_left_out() {
@@ -67,6 +75,9 @@ mod tests {
         let new = keep_new(list, all.clone(), &[false, true, false, false]);
         assert_eq!(new, [all[0].clone(), all[3].clone()]);
         assert_eq!(result["items"], json!([{"link": "a"}, {"title": "t"}]));
+        let edited = |title: &str| json!({"id": 7, "title": title});
+        assert_eq!(keys(&[edited("a")], &by), keys(&[edited("b")], &by));
+        assert_ne!(keys(&[json!({"title": "a"})], &by), keys(&[json!({"title": "b"})], &by));
         assert_eq!(items(&mut json!({"a": []})).map(|list| list.len()), Some(0));
         assert!(items(&mut json!({"a": [], "b": []})).is_none());
         assert!(items(&mut json!("x")).is_none());

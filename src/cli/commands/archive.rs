@@ -1,0 +1,145 @@
+//! `bgagent archive list | verify | restore`: what was archived, and the way back.
+use super::prelude::*;
+use crate::cli::args::{ArchiveCommand, RestoreArgs};
+use crate::cli::render::bytes;
+use crate::cli::when;
+use crate::protocol::{ArchiveAction, ArchiveParams, AskArchive, ToolResultView};
+use serde_json::Value;
+use std::time::Duration;
+
+/// The daemon bounds it.
+const TIME: Duration = Duration::from_secs(25 * 3600);
+
+pub(in crate::cli) fn run(app: &mut App, command: &ArchiveCommand) -> Result<Outcome, Failure> {
+    match command {
+        ArchiveCommand::List { archive } => {
+            let given = ask(app, params(archive, ArchiveAction::List))?;
+            app.answer(&given.result, list)?;
+            tell_pending(app, &given.result);
+            Ok(Outcome::Done)
+        }
+        ArchiveCommand::Verify { archive } => {
+            let given = ask(app, params(archive, ArchiveAction::Verify))?;
+            app.answer(&given.result, |found, _| verified(found))?;
+            tell_notes(app, &given.result);
+            tell_pending(app, &given.result);
+            Ok(if given.result["ok"] == true { Outcome::Done } else { Outcome::Negative })
+        }
+        ArchiveCommand::Restore(args) => restore(app, args),
+    }
+}
+
+fn params(archive: &str, action: ArchiveAction) -> ArchiveParams {
+    ArchiveParams {
+        archive: archive.to_owned(),
+        action,
+        from: None,
+        to: None,
+        key: Vec::new(),
+        dry_run: false,
+    }
+}
+
+fn ask(app: &mut App, params: ArchiveParams) -> Result<ToolResultView, Failure> {
+    let mut connection = app.connect()?;
+    connection.set_answer_timeout(TIME);
+    Ok(connection.call::<AskArchive>(&params)?)
+}
+
+fn restore(app: &mut App, args: &RestoreArgs) -> Result<Outcome, Failure> {
+    let (now, zone) = (app.screen.now, app.screen.zone.clone());
+    let time = |text: &Option<String>| text.as_deref().map(|text| when::past(text, now, &zone)).transpose();
+    let params = ArchiveParams {
+        from: time(&args.from)?,
+        to: time(&args.to)?,
+        key: args.key.clone(),
+        dry_run: args.dry_run,
+        ..params(&args.archive, ArchiveAction::Restore)
+    };
+    let given = ask(app, params)?;
+    app.answer(&given.result, |done, _| restored(done))?;
+    tell_notes(app, &given.result);
+    Ok(Outcome::Done)
+}
+
+fn tell_notes(app: &mut App, found: &Value) {
+    for note in found["notes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        app.note(&plain(note));
+    }
+}
+
+fn tell_pending(app: &mut App, found: &Value) {
+    if found["pending"].as_u64().is_some_and(|count| count > 0) {
+        app.note("a step was broken off: the next run of the archive finishes or undoes it");
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => plain(text),
+        Value::Array(list) => list.iter().map(text).collect::<Vec<_>>().join(", "),
+        Value::Null => "–".into(),
+        other => other.to_string(),
+    }
+}
+
+/// The day of an instant is enough here.
+fn day(value: &Value) -> String {
+    value.as_str().map_or_else(|| "–".into(), |text| plain(text.split('T').next().unwrap_or(text)))
+}
+
+fn list(found: &Value, screen: &Screen) -> String {
+    let mut table = Table::new()
+        .shrinking("OBJECT", 20)
+        .column("ROWS")
+        .column("SIZE")
+        .column("OLDEST")
+        .column("NEWEST")
+        .shrinking("FIRST KEY", 8)
+        .shrinking("LAST KEY", 8);
+    for one in found["objects"].as_array().into_iter().flatten() {
+        table.row(vec![
+            Cell::toned(Tone::Strong, text(&one["object"])),
+            text(&one["rows"]).into(),
+            bytes(one["stored"].as_u64().unwrap_or(0)).into(),
+            day(&one["oldest"]).into(),
+            day(&one["newest"]).into(),
+            text(&one["first"]).into(),
+            text(&one["last"]).into(),
+        ]);
+    }
+    let count = found["objects"].as_array().map_or(0, Vec::len);
+    let sum = format!(
+        "{} rows in {count} objects, {} ({} unpacked), in {}\n",
+        text(&found["rows"]),
+        bytes(found["stored"].as_u64().unwrap_or(0)),
+        bytes(found["bytes"].as_u64().unwrap_or(0)),
+        text(&found["place"])
+    );
+    if count == 0 { sum } else { table.render(screen) + &sum }
+}
+
+fn verified(found: &Value) -> String {
+    let mut out = String::new();
+    for problem in found["problems"].as_array().into_iter().flatten() {
+        out.push_str(&format!("wrong: {}\n", text(problem)));
+    }
+    let verdict = if found["ok"] == true { "all is whole" } else { "NOT whole" };
+    out + &format!(
+        "{verdict}: {} rows in {} objects, in {}\n",
+        text(&found["rows"]),
+        text(&found["objects"]),
+        text(&found["place"])
+    )
+}
+
+fn restored(done: &Value) -> String {
+    let verb = if done["dry_run"] == true { "would be put back" } else { "put back" };
+    format!(
+        "{}: {} rows {verb}, {} were there already, {} stay archived\n",
+        text(&done["table"]),
+        text(&done["restored"]),
+        text(&done["there"]),
+        text(&done["conflicts"])
+    )
+}

@@ -1,0 +1,260 @@
+//! Settings of tools of type "archive_rows": what they name is looked up here, so that the tool gets addresses
+//! and folders, and mistakes are found before anything runs.
+use super::keys;
+use super::tool_settings::{database, needs};
+use super::walk::{Item, Section};
+use crate::domain::{ToolSpec, nearest};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+type Tools = BTreeMap<String, ToolSpec>;
+
+const FROM: &str = "from = { sql = \"app_db\", table = \"orders\", key = [\"id\"], column = \"created_at\", older_than = \"90d\" }";
+const TO: &str = "to = { folder = \"archive/orders\" }";
+/// Most rows of a chunk: they are held in memory.
+const MOST_ROWS: u64 = 100_000;
+
+pub(super) fn archive(section: &Section<'_>, tools: &Tools) -> Option<Value> {
+    let mut out = Map::new();
+    for (key, most) in [("chunk_rows", MOST_ROWS), ("max_rows", u64::MAX), ("level", 19)] {
+        if let (Some(number), Some(item)) = (section.whole(key, 1), section.get(key)) {
+            if number > most {
+                item.refuse::<()>(format!("`{key}` is at most {most}"));
+            }
+            out.insert(key.into(), number.into());
+        }
+    }
+    if let Some(time) = section.positive("max_time") {
+        out.insert("max_time".into(), time.as_secs_f64().into());
+    }
+    let deletes = section.flag("delete").unwrap_or(true);
+    out.insert("delete".into(), deletes.into());
+    let from = needs(section, "archive_rows", "from", FROM)?.section(keys::ARCHIVE_FROM);
+    let to = needs(section, "archive_rows", "to", TO)?;
+    let from = from.and_then(|from| source(&from, tools, deletes));
+    let to = to.section(keys::ARCHIVE_TO).and_then(|place| destination(to, &place, tools));
+    let (from, to) = (from?, to?);
+    if let (Some(there), Some(here)) = (to.get("url"), from.get("url")) {
+        let is_sqlite = |url: &Value| url.as_str().map(|url| url.starts_with("sqlite:"));
+        if let (Some(there), Some(here)) = (is_sqlite(there), is_sqlite(here))
+            && there != here
+        {
+            section.file.error(
+                Some(section.span.clone()),
+                "rows go from SQLite to SQLite or from PostgreSQL to PostgreSQL: types would not survive"
+                    .into(),
+                Some("archive to a folder or to S3, or to a database of the same kind".into()),
+            );
+        }
+        if there == here && to.get("table") == from.get("table") {
+            section.file.error(Some(section.span.clone()), "`from` and `to` are the same table".into(), None);
+        }
+    }
+    out.insert("from".into(), Value::Object(from));
+    out.insert("to".into(), Value::Object(to));
+    Some(Value::Object(out))
+}
+
+fn missing(section: &Section<'_>, key: &str, of: &str, example: &str) {
+    section.file.error(
+        Some(section.span.clone()),
+        format!("`{of}` needs `{key}`"),
+        Some(format!("as in {example}")),
+    );
+}
+
+fn source(section: &Section<'_>, tools: &Tools, deletes: bool) -> Option<Map<String, Value>> {
+    let mut out = Map::new();
+    if !address(section, tools, deletes, "from", &mut out) {
+        return None;
+    }
+    for key in ["table", "column"] {
+        match section.get(key) {
+            None => missing(section, key, "from", FROM),
+            Some(item) => {
+                if let Some(text) = item.text() {
+                    name(item, text)?;
+                    out.insert(key.into(), text.into());
+                }
+            }
+        }
+    }
+    match section.get("key") {
+        None => missing(section, "key", "from", FROM),
+        Some(item) => {
+            let columns = item.texts()?;
+            if columns.is_empty() {
+                return item.refuse_with("`key` is empty".into(), "key = [\"id\"]".into());
+            }
+            let mut sorted = columns.clone();
+            sorted.sort();
+            sorted.dedup();
+            if sorted.len() < columns.len() {
+                return item.refuse("`key` names a column twice".into());
+            }
+            columns.iter().try_for_each(|column| name(item, column))?;
+            out.insert("key".into(), json!(columns));
+        }
+    }
+    match section.get("older_than") {
+        None => missing(section, "older_than", "from", FROM),
+        Some(_) => {
+            out.insert("older_than".into(), section.positive("older_than")?.as_secs_f64().into());
+        }
+    }
+    if let Some(unit) = section.word("unit", keys::UNITS) {
+        out.insert("unit".into(), keys::UNITS[unit].into());
+    }
+    if let Some(item) = section.get("only") {
+        out.insert("only".into(), only(item)?);
+    }
+    let whole = ["table", "column", "key", "older_than"].iter().all(|key| out.contains_key(*key));
+    whole.then_some(out)
+}
+
+fn name(item: Item<'_>, text: &str) -> Option<()> {
+    if text.is_empty() || text.contains('\0') {
+        return item.refuse(format!("`{}` has a name that is empty or holds a NUL byte", item.name));
+    }
+    Some(())
+}
+
+/// Values are bound, so nothing here is SQL.
+fn only(item: Item<'_>) -> Option<Value> {
+    let refuse = || {
+        item.refuse_with::<()>(
+            "`only` names columns with a value or a list of values: texts, whole numbers, true or false"
+                .into(),
+            "only = { status = [\"done\", \"cancelled\"] }".into(),
+        );
+    };
+    let plain = |value: &Value| value.is_string() || value.is_boolean() || value.is_i64();
+    let value = Item { name: "only", ..item }.table().map(|_| item.json())?;
+    let fits = |value: &Value| match value {
+        Value::Array(list) => !list.is_empty() && list.iter().all(plain),
+        value => plain(value),
+    };
+    let columns = value.as_object()?;
+    if columns.is_empty() || !columns.values().all(fits) {
+        refuse();
+        return None;
+    }
+    Some(value)
+}
+
+/// Where a database is: by the name of a tool, or by its address. False: an error was noted.
+fn address(
+    section: &Section<'_>,
+    tools: &Tools,
+    writes: bool,
+    of: &str,
+    out: &mut Map<String, Value>,
+) -> bool {
+    match (section.get("sql"), section.get("url")) {
+        (Some(item), Some(_)) => {
+            item.refuse::<()>(format!("`{of}` has both `sql` and `url`: one of them says where the database is"));
+            false
+        }
+        (None, None) => {
+            missing(section, "sql` or `url", of, if of == "from" { FROM } else { TO });
+            false
+        }
+        (None, Some(item)) => {
+            if let Some(secret) = section.get("password").and_then(|item| item.secret()) {
+                out.insert("password".into(), secret.to_json());
+            }
+            let found = database(item);
+            let ok = found.is_some();
+            out.extend(found.map(|url| ("url".to_owned(), url)));
+            ok
+        }
+        (Some(item), None) => named(item, "sql", tools).is_some_and(|settings| {
+            if writes && settings.get("mode").and_then(Value::as_str) == Some("read_only") {
+                item.refuse_with::<()>(
+                    format!("tool `{}` only reads, and archived rows are deleted and written", item.text().unwrap_or("")),
+                    format!("give `{of}` the database's `url` instead, so that agents with that tool still only read"),
+                );
+                return false;
+            }
+            for key in ["url", "password"] {
+                out.extend(settings.get(key).map(|value| (key.to_owned(), value.clone())));
+            }
+            settings.get("url").is_some()
+        }),
+    }
+}
+
+/// The settings of a tool of this type.
+fn named<'t>(item: Item<'_>, kind: &str, tools: &'t Tools) -> Option<&'t Value> {
+    let name = item.text()?;
+    match tools.get(name) {
+        Some(spec) if spec.kind == kind => Some(&spec.settings),
+        Some(spec) => item.refuse(format!("tool `{name}` is of type \"{}\", not \"{kind}\"", spec.kind)),
+        None => {
+            let names = || tools.iter().filter(|(_, spec)| spec.kind == kind).map(|(name, _)| name.as_str());
+            let hint = match nearest(name, names()) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => format!("define it in [tools.{name}] with type = \"{kind}\""),
+            };
+            item.refuse_with(format!("there is no tool `{name}`"), hint)
+        }
+    }
+}
+
+fn destination(item: Item<'_>, section: &Section<'_>, tools: &Tools) -> Option<Map<String, Value>> {
+    let mut out = Map::new();
+    let kinds: Vec<&str> =
+        ["folder", "s3", "sql", "url"].into_iter().filter(|key| section.table.get(*key).is_some()).collect();
+    let [kind] = kinds[..] else {
+        return item.refuse_with(
+            "`to` needs exactly one of `folder`, `s3`, `sql` and `url`".into(),
+            format!("as in {TO}, to = {{ s3 = \"backups\", prefix = \"orders\" }}, or to = {{ sql = \"warehouse\", table = \"orders_old\" }}"),
+        );
+    };
+    let fits: &[&str] = match kind {
+        "folder" => &["folder"],
+        "s3" => &["s3", "prefix"],
+        "sql" => &["sql", "table"],
+        _ => &["url", "password", "table"],
+    };
+    if let Some((key, _)) = section.table.iter().find(|(key, _)| !fits.contains(&key.get_ref().as_ref())) {
+        section.file.error(Some(key.span()), format!("`{}` does not go with `{kind}`", key.get_ref()), None);
+        return None;
+    }
+    match kind {
+        "folder" => {
+            let folder = section.get("folder")?;
+            let text = folder.text()?;
+            if text.trim().is_empty() {
+                return folder.refuse_with("`folder` is empty".into(), TO.into());
+            }
+            out.insert("folder".into(), folder.file.expand(text, folder.span()).display().to_string().into());
+        }
+        "s3" => {
+            let item = section.get("s3")?;
+            let settings = named(item, "s3", tools)?;
+            if settings.get("mode").and_then(Value::as_str) == Some("read_only") {
+                return item.refuse_with(
+                    format!("tool `{}` only reads", item.text().unwrap_or("")),
+                    "define another one with mode = \"read_write\"; agents need not be given it".into(),
+                );
+            }
+            out.insert("s3".into(), settings.clone());
+            if let Some(prefix) = section.text("prefix") {
+                out.insert("prefix".into(), prefix.trim_matches('/').into());
+            }
+        }
+        _ => {
+            if !address(section, tools, true, "to", &mut out) {
+                return None;
+            }
+            let Some(table) = section.get("table") else {
+                missing(section, "table", "to", "to = { sql = \"warehouse\", table = \"orders_old\" }");
+                return None;
+            };
+            name(table, table.text()?)?;
+            out.insert("table".into(), table.text()?.into());
+        }
+    }
+    Some(out)
+}

@@ -1,0 +1,187 @@
+//! Settings of `[tools.…]` tables of type "feed", and arguments of calls of `feed`: which addresses, and
+//! what of their items.
+use super::duration::parse_duration;
+use super::http_settings::headers;
+use super::keys;
+use super::tool_settings::needs;
+use super::walk::{Item, Section};
+use crate::domain::HostPattern;
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime};
+use serde_json::{Map, Value, json};
+
+/// Largest `max_bytes`.
+const MOST_BYTES: u64 = 20 << 20;
+/// Most addresses.
+const MOST_URLS: usize = 200;
+const EXAMPLE: &str = "urls = [\"https://example.org/feed.xml\"]";
+
+/// A table.
+pub(super) fn feed(section: &Section<'_>) -> Option<Value> {
+    let mut out = Map::new();
+    if let Some(list) = needs(section, "feed", "urls", EXAMPLE) {
+        out.insert("urls".into(), urls(list, true)?);
+    }
+    bounds(section, &mut out);
+    let headers = headers(section);
+    if !headers.is_empty() {
+        out.insert("headers".into(), Value::Object(headers));
+    }
+    if let Some(span) = section.positive("timeout") {
+        out.insert("timeout".into(), span.as_secs_f64().into());
+    }
+    if let (Some(bytes), Some(item)) = (section.size("max_bytes"), section.get("max_bytes")) {
+        if bytes == 0 || bytes > MOST_BYTES {
+            item.refuse::<()>("`max_bytes` is at least 1 and at most 20MiB".into());
+        }
+        out.insert("max_bytes".into(), bytes.into());
+    }
+    Some(Value::Object(out))
+}
+
+/// The arguments of a call of `tool`. `fixed`: the settings of its table, if it has one.
+pub(super) fn args(tool: Item<'_>, args: Option<Item<'_>>, fixed: Option<&Value>) -> Option<Value> {
+    let missing = || {
+        let hint = format!("args = {{ {EXAMPLE} }}");
+        tool.refuse_with("`feed` needs `args` with `urls`".into(), hint)
+    };
+    let Some(args) = args else {
+        return if fixed.is_some() { Some(json!({})) } else { missing() };
+    };
+    let section = args.section(keys::FEED_ARGS)?;
+    let mut out = Map::new();
+    match (section.get("urls"), fixed) {
+        (Some(list), None) => drop(out.insert("urls".into(), urls(list, false)?)),
+        (Some(list), Some(_)) => {
+            return list.refuse_with(
+                "the addresses of this tool are fixed in its table".into(),
+                "add them there, or use tool = \"feed\"".into(),
+            );
+        }
+        (None, None) => return missing(),
+        (None, Some(_)) => {}
+    }
+    bounds(&section, &mut out);
+    let most = fixed.and_then(|fixed| fixed.get("max_items")?.as_u64());
+    if let (Some(most), Some(wanted)) = (most, section.get("max_items"))
+        && out.get("max_items").and_then(Value::as_u64).is_some_and(|items| items > most)
+    {
+        wanted.refuse::<()>(format!("the table of this tool allows at most {most} items"));
+    }
+    Some(Value::Object(out))
+}
+
+fn bounds(section: &Section<'_>, out: &mut Map<String, Value>) {
+    for (key, least, most) in [("max_items", 1, 1000), ("max_per_source", 1, 1000), ("max_summary", 0, 2000)]
+    {
+        if let (Some(number), Some(item)) = (section.whole(key, least), section.get(key)) {
+            if number > most {
+                item.refuse::<()>(format!("`{key}` is at most {most}"));
+            }
+            out.insert(key.into(), number.into());
+        }
+    }
+    if let Some(since) = section.get("since").and_then(since) {
+        out.insert("since".into(), since);
+    }
+}
+
+/// Seconds before now, or a time.
+fn since(item: Item<'_>) -> Option<Value> {
+    if let toml::de::DeValue::Datetime(at) = item.value.get_ref() {
+        return Some(at.to_string().into());
+    }
+    if item.value.get_ref().is_integer() {
+        return item.whole(1).map(Value::from);
+    }
+    let text = item.text()?;
+    if let Ok(span) = parse_duration(text) {
+        return Some(span.as_secs().into());
+    }
+    let is_time =
+        text.parse::<Timestamp>().is_ok() || text.parse::<DateTime>().is_ok() || text.parse::<Date>().is_ok();
+    if is_time || text.contains('{') {
+        return Some(text.into());
+    }
+    item.refuse_with(
+        format!("`{text}` is neither a duration nor a time"),
+        "write \"36h\", \"7d\" or \"2026-11-24T08:00:00Z\"".into(),
+    )
+}
+
+/// The addresses. `fixed`: no place in them is ever filled.
+fn urls(list: Item<'_>, fixed: bool) -> Option<Value> {
+    let items = list.items()?;
+    if items.is_empty() {
+        return list.refuse_with("`urls` is empty".into(), EXAMPLE.into());
+    }
+    if items.len() > MOST_URLS {
+        return list.refuse(format!("`urls` has {} addresses, and {MOST_URLS} are the most", items.len()));
+    }
+    let mut all: Vec<&str> = Vec::new();
+    for item in items {
+        let Some(text) = item.text() else { continue };
+        if let Err((message, hint)) = judge(text, fixed) {
+            item.refuse_with::<()>(message, hint);
+        }
+        if all.contains(&text) {
+            item.refuse_with::<()>(format!("`{text}` stands here twice"), "one of them is enough".into());
+        }
+        all.push(text);
+    }
+    Some(json!(all))
+}
+
+/// Is it an address that can be asked? Else what is wrong, and what to write.
+fn judge(text: &str, fixed: bool) -> Result<(), (String, String)> {
+    let refuse = |what: &str, hint: String| Err((format!("`{text}` {what}"), hint));
+    if text.contains('{') && text.contains('}') {
+        return if fixed {
+            refuse(
+                "has a place to fill, and a table is fixed",
+                "give such addresses to tool = \"feed\" as `args`".into(),
+            )
+        } else {
+            Ok(())
+        };
+    }
+    let lower = text.to_ascii_lowercase();
+    let Some(rest) = lower.strip_prefix("https://").or_else(|| lower.strip_prefix("http://")) else {
+        let bare = lower.split_once(':').filter(|(_, rest)| rest.starts_with("//"));
+        return match bare {
+            Some(("feed" | "rss" | "htps" | "htp" | "http" | "https", rest)) => {
+                refuse("is no web address", format!("write \"https:{rest}\""))
+            }
+            Some((scheme, _)) => refuse(
+                &format!("begins with {scheme}:, and feeds are read over http:// and https:// only"),
+                "for a file, serve its folder on this machine".into(),
+            ),
+            None => refuse(
+                "does not begin with https:// or http://",
+                format!("write \"https://{}\"", text.trim_start_matches('/')),
+            ),
+        };
+    };
+    if text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\') {
+        return refuse("has characters that no address has", "write a blank as %20".into());
+    }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return refuse(
+            "names a user or a password",
+            "use `headers` of a [tools.…] table: headers = { Authorization = { env = \"NAME\" } }".into(),
+        );
+    }
+    if authority.is_empty() {
+        return refuse("names no host", "write \"https://example.org/feed.xml\"".into());
+    }
+    if authority.is_ascii() && !authority.starts_with("*.") {
+        return HostPattern::parse(authority)
+            .map(drop)
+            .map_err(|(what, hint)| (format!("`{text}`: the host {what}"), hint));
+    }
+    if authority.starts_with("*.") {
+        return refuse("is many hosts", "name each feed by itself".into());
+    }
+    Ok(())
+}

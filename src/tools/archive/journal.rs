@@ -1,0 +1,62 @@
+//! What an archive keeps in the state database: which rows it has put into another table and not yet deleted
+//! from theirs, and how much it has moved in all. Objects need none of it, since what is about to happen stands
+//! beside them; it then only keeps two archives of one table from getting into each other's way.
+use super::failed;
+use crate::domain::{ArchiveDoing, ArchiveStep, Entry, Fact};
+use crate::store::{Store, StoreError};
+use crate::tools::ToolError;
+use jiff::Timestamp;
+
+/// The journal of one archive; without a state database, it keeps nothing.
+pub(super) struct Journal {
+    store: Option<Store>,
+    source: String,
+    place: String,
+}
+
+impl Journal {
+    pub(super) fn new(store: Option<Store>, source: String, place: String) -> Self {
+        Self { store, source, place }
+    }
+
+    /// Where the rows go.
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// What was begun and not finished. An error: another archive of the same table has such.
+    pub(super) async fn pending(&self) -> Result<Option<String>, ToolError> {
+        let Some(store) = &self.store else { return Ok(None) };
+        let source = self.source.clone();
+        let all = store.read(move |reader| reader.archives_pending(&source)).await.map_err(said)?;
+        if let Some((other, _)) = all.iter().find(|(place, _)| *place != self.place) {
+            return Err(failed(&format!(
+                "an archive of {} to {other} was broken off: let it run again first, so that it can finish or undo \
+                 what it began",
+                self.source
+            )));
+        }
+        Ok(all.into_iter().next().map(|(_, pending)| pending))
+    }
+
+    /// Says what is about to happen.
+    pub(super) async fn intends(&self, keys: String) -> Result<(), ToolError> {
+        self.write(ArchiveDoing::Intends { keys }).await
+    }
+
+    /// It has happened.
+    pub(super) async fn done(&self, rows: u64, bytes: u64) -> Result<(), ToolError> {
+        self.write(ArchiveDoing::Done { rows, bytes }).await
+    }
+
+    async fn write(&self, doing: ArchiveDoing) -> Result<(), ToolError> {
+        let Some(store) = &self.store else { return Ok(()) };
+        let step = ArchiveStep { source: self.source.clone(), place: self.place.clone(), doing };
+        let entry = Entry { at: Timestamp::now(), fact: Fact::Archived(Box::new(step)) };
+        store.commit(vec![entry]).await.map(drop).map_err(said)
+    }
+}
+
+fn said(error: StoreError) -> ToolError {
+    failed(&format!("the archive's journal: {error}"))
+}

@@ -1,0 +1,302 @@
+//! An object: the rows of one chunk as `jsonl.zst`, and its manifest. The file begins with a skippable frame
+//! of zstd that repeats the manifest's heart, so that an object explains itself where its manifest is lost;
+//! every zstd program passes over it and gives plain lines.
+use super::failed;
+use super::row::{self, Cell, Column, Kind, Row, Unit};
+use crate::tools::ToolError;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::io::{Read, Write};
+
+/// What manifests say of their form.
+pub(super) const FORMAT: &str = "bgagent-archive/1";
+/// First bytes of the skippable frame; see "Skippable Frames" of RFC 8878.
+const SKIPPABLE: u32 = 0x184D_2A5B;
+/// Largest object, unpacked: far more than is ever written, so that a broken one can't fill the memory.
+const MOST_BYTES: u64 = 4 << 30;
+
+/// Of which table the rows are, and how they are to be read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct About {
+    /// Form of manifest and object.
+    pub(super) format: String,
+    /// Kind of the database.
+    pub(super) kind: Kind,
+    /// Where the rows were, without user and password.
+    pub(super) source: String,
+    /// In which table.
+    pub(super) table: String,
+    /// Its columns, in order.
+    pub(super) columns: Vec<Column>,
+    /// Columns of the key, in order.
+    pub(super) key: Vec<String>,
+    /// The column by which rows are old.
+    pub(super) column: String,
+    /// What numbers in it count.
+    pub(super) unit: Unit,
+}
+
+impl About {
+    /// Positions of the key's columns.
+    pub(super) fn key_places(&self) -> Vec<usize> {
+        let place = |name: &String| self.columns.iter().position(|column| column.name == *name);
+        self.key.iter().filter_map(place).collect()
+    }
+
+    /// A line as a row.
+    pub(super) fn row(&self, line: &[u8]) -> Result<Row, ToolError> {
+        let cells = row::read_line(self.kind, &self.columns, line)?;
+        Ok(self.row_of(&cells, line.to_vec()))
+    }
+
+    /// The key alone, as a line: for a record of rows that need not hold their values.
+    pub(super) fn key_line(&self, row: &Row) -> String {
+        let mut line = Vec::new();
+        row::write_line(self.kind, &self.key_columns(), row.key.iter(), &mut line);
+        String::from_utf8_lossy(&line).into_owned()
+    }
+
+    /// A row of which only the key is known.
+    pub(super) fn key_row(&self, line: &str) -> Result<Row, ToolError> {
+        let key = row::read_line(self.kind, &self.key_columns(), line.as_bytes())?;
+        Ok(Row { key, line: Vec::new(), at: None })
+    }
+
+    fn key_columns(&self) -> Vec<Column> {
+        self.key_places().into_iter().map(|at| self.columns[at].clone()).collect()
+    }
+
+    /// Values as a row.
+    pub(super) fn row_of(&self, cells: &[Cell], line: Vec<u8>) -> Row {
+        let key = self.key_places().into_iter().map(|at| cells[at].clone()).collect();
+        let age = self.columns.iter().position(|column| column.name == self.column);
+        Row { key, line, at: age.and_then(|at| row::instant(&cells[at], self.unit)) }
+    }
+}
+
+/// What is known of an object; stands beside it as `NAME.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Manifest {
+    /// Of what.
+    #[serde(flatten)]
+    pub(super) about: About,
+    /// The object's name.
+    pub(super) object: String,
+    /// How many rows.
+    pub(super) rows: u64,
+    /// Bytes of the lines.
+    pub(super) bytes: u64,
+    /// Bytes of the object.
+    pub(super) stored: u64,
+    /// SHA-256 of the object, in hex.
+    pub(super) sha256: String,
+    /// SHA-256 of its lines, in hex.
+    pub(super) content_sha256: String,
+    /// The first key.
+    pub(super) first: Vec<String>,
+    /// The last key.
+    pub(super) last: Vec<String>,
+    /// The oldest instant, where any can be told.
+    pub(super) oldest: Option<Timestamp>,
+    /// The newest instant.
+    pub(super) newest: Option<Timestamp>,
+    /// When it was written.
+    pub(super) written_at: Timestamp,
+}
+
+/// An object that is to be written.
+pub(super) struct Packed {
+    pub(super) bytes: Vec<u8>,
+    pub(super) manifest: Manifest,
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Packs rows. There must be one at least.
+pub(super) fn pack(about: &About, name: &str, rows: &[Row], level: i32) -> Result<Packed, ToolError> {
+    let mut content = Sha256::new();
+    let mut size = 0_u64;
+    let head = serde_json::to_vec(about).expect("texts are JSON");
+    let mut out = Vec::new();
+    out.extend_from_slice(&SKIPPABLE.to_le_bytes());
+    out.extend_from_slice(&u32::try_from(head.len()).unwrap_or(0).to_le_bytes());
+    out.extend_from_slice(&head);
+    let broken = |error: std::io::Error| failed(&format!("rows can't be compressed: {error}"));
+    let mut encoder = zstd::stream::write::Encoder::new(out, level).map_err(broken)?;
+    encoder.include_checksum(true).map_err(broken)?;
+    for row in rows {
+        for part in [row.line.as_slice(), b"\n"] {
+            content.update(part);
+            encoder.write_all(part).map_err(broken)?;
+        }
+        size += row.line.len() as u64 + 1;
+    }
+    let bytes = encoder.finish().map_err(broken)?;
+    let shown =
+        |row: Option<&Row>| row.map(|row| row.key.iter().map(row::shown).collect()).unwrap_or_default();
+    let (oldest, newest) = span(rows);
+    let manifest = Manifest {
+        about: about.clone(),
+        object: name.to_owned(),
+        rows: rows.len() as u64,
+        bytes: size,
+        stored: bytes.len() as u64,
+        sha256: hex(&Sha256::digest(&bytes)),
+        content_sha256: hex(&content.finalize()),
+        first: shown(rows.first()),
+        last: shown(rows.last()),
+        oldest,
+        newest,
+        written_at: Timestamp::now(),
+    };
+    Ok(Packed { bytes, manifest })
+}
+
+/// The oldest and the newest instant of rows.
+fn span(rows: &[Row]) -> (Option<Timestamp>, Option<Timestamp>) {
+    let instants = || rows.iter().filter_map(|row| row.at);
+    (instants().min(), instants().max())
+}
+
+/// What the head of an object says.
+pub(super) fn head(bytes: &[u8]) -> Option<About> {
+    let length = u32::from_le_bytes(bytes.get(4..8)?.try_into().ok()?);
+    let known = bytes.get(..4)? == SKIPPABLE.to_le_bytes();
+    let head = bytes.get(8..8_usize.checked_add(usize::try_from(length).ok()?)?)?;
+    known.then(|| serde_json::from_slice(head).ok()).flatten()
+}
+
+/// The lines of an object.
+pub(super) fn unpack(bytes: &[u8]) -> Result<Vec<u8>, ToolError> {
+    let broken = |error: std::io::Error| failed(&format!("an object can't be unpacked: {error}"));
+    let decoder = zstd::stream::read::Decoder::with_buffer(bytes).map_err(broken)?;
+    let mut lines = Vec::new();
+    decoder.take(MOST_BYTES).read_to_end(&mut lines).map_err(broken)?;
+    Ok(lines)
+}
+
+/// Lines of unpacked bytes.
+pub(super) fn lines(unpacked: &[u8]) -> impl Iterator<Item = &[u8]> {
+    unpacked.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
+}
+
+impl Manifest {
+    /// Is this the object, whole? Its lines, if it is.
+    pub(super) fn check(&self, bytes: &[u8]) -> Result<Vec<u8>, ToolError> {
+        let wrong = |what: String| failed(&format!("{}: {what}", self.object));
+        if bytes.len() as u64 != self.stored {
+            return Err(wrong(format!("it has {} bytes, and {} were written", bytes.len(), self.stored)));
+        }
+        if hex(&Sha256::digest(bytes)) != self.sha256 {
+            return Err(wrong("its checksum is not that of what was written".into()));
+        }
+        let unpacked = unpack(bytes)?;
+        let rows = lines(&unpacked).count() as u64;
+        if rows != self.rows || hex(&Sha256::digest(&unpacked)) != self.content_sha256 {
+            return Err(wrong(format!("it holds {rows} rows, and not the {} that were written", self.rows)));
+        }
+        Ok(unpacked)
+    }
+}
+
+/// The name of a part of an archive: an object or its manifest.
+pub(super) fn object_name(id: &str) -> String {
+    format!("{id}.jsonl.zst")
+}
+
+/// The manifest's name of an object with this id.
+pub(super) fn manifest_name(id: &str) -> String {
+    format!("{id}.json")
+}
+
+/// A fresh id: sorts by time, and is never used twice.
+pub(super) fn fresh_id() -> String {
+    let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%3f").to_string();
+    // behind its clock: a counter and chance
+    let chance = uuid::Uuid::now_v7().simple().to_string();
+    format!("{now}-{}", &chance[12..])
+}
+
+/// The id of what an object becomes when some of its rows are no longer its own.
+pub(super) fn successor(id: &str) -> String {
+    match id.split_once('.') {
+        Some((stem, number)) => format!("{stem}.{}", number.parse::<u32>().unwrap_or(1) + 1),
+        None => format!("{id}.2"),
+    }
+}
+
+/// The id, if this is the name of one of our files with this end.
+pub(super) fn id_of<'a>(name: &'a str, end: &str) -> Option<&'a str> {
+    let id = name.strip_suffix(end)?;
+    let (stem, number) = id.split_once('.').unwrap_or((id, "2"));
+    let (time, chance) = stem.split_once('-')?;
+    let ours = time.len() == 18
+        && time
+            .bytes()
+            .enumerate()
+            .all(|(at, byte)| if at == 8 { byte == b'T' } else { byte.is_ascii_digit() })
+        && chance.len() == 20
+        && chance.bytes().all(|byte| byte.is_ascii_hexdigit())
+        && number.parse::<u32>().is_ok();
+    ours.then_some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    //! What is packed is unpacked; what was damaged is noticed.
+    use super::*;
+
+    fn about() -> About {
+        About {
+            format: FORMAT.into(),
+            kind: Kind::Sqlite,
+            source: "sqlite:/x".into(),
+            table: "t".into(),
+            columns: vec![
+                Column { name: "id".into(), kind: "INTEGER".into() },
+                Column { name: "at".into(), kind: "TEXT".into() },
+            ],
+            key: vec!["id".into()],
+            column: "at".into(),
+            unit: Unit::Seconds,
+        }
+    }
+
+    #[test]
+    fn an_object_explains_itself_and_notices_damage() {
+        let about = about();
+        let lines = [r#"{"id":1,"at":"2026-01-01"}"#, r#"{"id":2,"at":"2025-01-01"}"#];
+        let rows: Vec<Row> = lines.iter().map(|line| about.row(line.as_bytes()).unwrap()).collect();
+        let packed = pack(&about, "x", &rows, 3).unwrap();
+        assert_eq!(head(&packed.bytes), Some(about.clone()));
+        assert_eq!(packed.manifest.check(&packed.bytes).unwrap(), (lines.join("\n") + "\n").into_bytes());
+        assert_eq!(packed.manifest.oldest.unwrap().to_string(), "2025-01-01T00:00:00Z");
+        assert_eq!(
+            (packed.manifest.first.join("."), packed.manifest.last.join(".")),
+            ("1".into(), "2".into())
+        );
+        let text = serde_json::to_string(&packed.manifest).unwrap();
+        assert_eq!(serde_json::from_str::<Manifest>(&text).unwrap(), packed.manifest);
+        for at in [0, 5, 20, packed.bytes.len() - 1] {
+            let mut damaged = packed.bytes.clone();
+            damaged[at] ^= 1;
+            assert!(packed.manifest.check(&damaged).is_err(), "byte {at}");
+        }
+        assert!(packed.manifest.check(&packed.bytes[..packed.bytes.len() - 1]).is_err());
+    }
+
+    #[test]
+    fn ids_are_told_from_other_names() {
+        let id = fresh_id();
+        assert_eq!(id_of(&object_name(&id), ".jsonl.zst"), Some(id.as_str()));
+        let second = successor(&id);
+        assert_eq!(id_of(&manifest_name(&second), ".json"), Some(second.as_str()));
+        assert_eq!(successor(&second), format!("{id}.3"));
+        for name in ["archive.json", "x.jsonl.zst", "20260101T000000-xyz.json", ".json", "a-b.json"] {
+            assert_eq!(id_of(name, ".json").or(id_of(name, ".jsonl.zst")), None, "{name}");
+        }
+    }
+}

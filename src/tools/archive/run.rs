@@ -1,0 +1,278 @@
+//! One run: settles what was broken off, then moves chunk after chunk, as far as the time goes.
+use super::objects::Mended;
+use super::row::{self, Cell, Row};
+use super::source::{self, Bounds, Db, Filter, Removed, Table};
+use super::tables::without;
+use super::{CHUNK_BYTES, Settings, Target, failed, point};
+use crate::store::Store;
+use crate::tools::{Progress, ToolError};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// How often a chunk is written anew because rows of it changed meanwhile.
+const TRIES: u32 = 5;
+/// Between two lines of progress, at first and at the most.
+const TELL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// Most warnings of a result.
+const WARNINGS: usize = 20;
+
+/// The time that a run has.
+#[derive(Clone, Copy)]
+pub(super) struct Time {
+    /// No chunk begins after this.
+    soft: Instant,
+    /// Nothing runs after this.
+    pub(super) hard: Instant,
+}
+
+impl Time {
+    /// A part of the bound is left for the last chunk and for the answer.
+    pub(super) fn new(began: Instant, bound: Duration, most: Option<Duration>) -> Self {
+        let margin = (bound / 10).clamp(Duration::from_millis(100), Duration::from_secs(10));
+        let hard = began + bound.saturating_sub(margin / 2);
+        let soft = began + bound.saturating_sub(margin);
+        Self { soft: most.map_or(soft, |most| soft.min(began + most)), hard }
+    }
+}
+
+/// What a run has done so far.
+#[derive(Default)]
+struct Tally {
+    rows: u64,
+    chunks: u64,
+    bytes: u64,
+    stored: u64,
+    changed: u64,
+    conflicts: u64,
+    last: Option<Vec<Cell>>,
+}
+
+/// A run on its way.
+struct Run<'a> {
+    settings: &'a Settings,
+    db: Db,
+    table: Table,
+    target: Target,
+    time: Time,
+    tally: Tally,
+    teller: Teller<'a>,
+}
+
+pub(super) async fn run(
+    settings: &Settings,
+    began: Instant,
+    bound: Duration,
+    progress: Option<&Progress>,
+    store: Option<Store>,
+) -> Result<Value, ToolError> {
+    let time = Time::new(began, bound, settings.max_time);
+    let filter = settings.filter(Timestamp::now());
+    let mut db = source::open(&settings.from, time.hard).await?;
+    let table = db.table(&settings.table).await?;
+    db.lock(&settings.table.table).await?;
+    let target = settings.target(&table, time.hard, store).await?;
+    let mended = begin(&target, &db, &table).await?;
+    let teller = Teller::new(progress, began);
+    let mut run = Run { settings, db, table, target, time, tally: Tally::default(), teller };
+    let more = run.chunks(&filter).await.map_err(|error| run.so_far(error))?;
+    run.teller.tell(&run.settings.table.table, &run.tally, true);
+    let tally = &run.tally;
+    let mut warnings = mended.warnings.clone();
+    if tally.changed > 0 {
+        warnings.push(format!(
+            "{} rows changed while they were copied, and stay for the next run",
+            tally.changed
+        ));
+    }
+    if tally.conflicts > 0 {
+        warnings.push(format!(
+            "{} rows stay: other rows at the destination have their key, or another unique value of theirs",
+            tally.conflicts
+        ));
+    }
+    warnings.truncate(WARNINGS);
+    Ok(json!({
+        "table": settings.table.table,
+        "to": run.target.place(),
+        "moved": if settings.delete { tally.rows } else { 0 },
+        "copied": tally.rows,
+        "chunks": tally.chunks,
+        "bytes": tally.bytes,
+        "stored": tally.stored,
+        "changed": tally.changed,
+        "conflicts": tally.conflicts,
+        "mended": mended,
+        "older_than": filter.before.map(|at| at.to_string()),
+        "more": more,
+        "seconds": began.elapsed().as_secs_f64(),
+        "warnings": warnings,
+    }))
+}
+
+/// Makes the place ours, and settles what was broken off.
+pub(super) async fn begin(target: &Target, db: &Db, table: &Table) -> Result<Mended, ToolError> {
+    match target {
+        Target::Objects(objects, journal) => {
+            journal.pending().await?;
+            objects.claim(&table.about).await?;
+            let mended = objects.mend(db, table).await?;
+            journal.done(0, 0).await?;
+            Ok(mended)
+        }
+        Target::Table(tables) => {
+            let undone = tables.mend(db, table).await?;
+            Ok(Mended { undone, ..Mended::default() })
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Chunk after chunk. True: there is more to do.
+    async fn chunks(&mut self, filter: &Filter) -> Result<bool, ToolError> {
+        let mut after: Option<Vec<Cell>> = None;
+        let mut longest = Duration::ZERO;
+        let mut rows_wanted = self.settings.chunk_rows;
+        loop {
+            let left = self.settings.max_rows.map_or(u64::MAX, |most| most.saturating_sub(self.tally.rows));
+            let now = Instant::now();
+            if left == 0 || now + longest * 2 > self.time.soft {
+                let one = Bounds { rows: 1, bytes: 1 };
+                let next = self.db.page(&self.table, filter, after.as_deref(), one).await?;
+                return Ok(next.late || !next.rows.is_empty());
+            }
+            let rows = rows_wanted.min(usize::try_from(left).unwrap_or(usize::MAX));
+            let bounds = Bounds { rows, bytes: CHUNK_BYTES };
+            let page = self.db.page(&self.table, filter, after.as_deref(), bounds).await?;
+            let (count, end) = (page.rows.len(), page.end);
+            if page.late {
+                return Ok(true);
+            }
+            if let Some(last) = page.rows.last() {
+                after = Some(last.key.clone());
+            }
+            if count > 0 {
+                self.chunk(page.rows).await?;
+                self.tally.last.clone_from(&after);
+                self.teller.tell(&self.settings.table.table, &self.tally, false);
+            }
+            if end {
+                return Ok(false);
+            }
+            // Wide rows: what did not fit need not be read again and again.
+            rows_wanted = if count < rows { (count * 2).max(1) } else { (rows * 2).max(rows_wanted) };
+            rows_wanted = rows_wanted.min(self.settings.chunk_rows);
+            longest = longest.max(now.elapsed());
+        }
+    }
+
+    /// Moves the rows of a chunk; those that change meanwhile stay.
+    async fn chunk(&mut self, mut rows: Vec<Row>) -> Result<(), ToolError> {
+        let (objects, journal) = match &self.target {
+            Target::Objects(objects, journal) => (objects, journal),
+            Target::Table(tables) => {
+                let moved = tables.chunk(&self.db, &self.table, rows, self.settings.delete).await?;
+                self.tally.rows += moved.rows;
+                self.tally.chunks += 1;
+                self.tally.bytes += moved.bytes;
+                self.tally.changed += moved.changed;
+                self.tally.conflicts += moved.conflicts;
+                return Ok(());
+            }
+        };
+        for _ in 0..TRIES {
+            let (manifest, whole) = objects.write(&self.table.about, rows).await?;
+            rows = whole;
+            let removed = if self.settings.delete {
+                journal.intends(manifest.object.clone()).await?;
+                objects.intend(&manifest).await?;
+                point("intended");
+                match self.db.remove(&self.table, &rows).await {
+                    Ok(removed) => removed,
+                    Err(error) => {
+                        // The database says what became of it, if it still says anything.
+                        if objects.mend(&self.db, &self.table).await.is_ok() {
+                            let _ = journal.done(0, 0).await;
+                        }
+                        return Err(error);
+                    }
+                }
+            } else {
+                Removed::Done
+            };
+            match removed {
+                Removed::Done => {
+                    point("deleted");
+                    if self.settings.delete {
+                        objects.seal(&manifest).await?;
+                        journal.done(manifest.rows, manifest.bytes).await?;
+                    } else {
+                        objects.discard(&manifest).await?;
+                    }
+                    point("done");
+                    self.tally.rows += manifest.rows;
+                    self.tally.chunks += 1;
+                    self.tally.bytes += manifest.bytes;
+                    self.tally.stored += manifest.stored;
+                    return Ok(());
+                }
+                Removed::Differ(places) => {
+                    point("differ");
+                    objects.discard(&manifest).await?;
+                    journal.done(0, 0).await?;
+                    self.tally.changed += places.len() as u64;
+                    without(&mut rows, &places);
+                    if rows.is_empty() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        self.tally.changed += rows.len() as u64;
+        Ok(())
+    }
+
+    /// An error, with what was done before it.
+    fn so_far(&self, error: ToolError) -> ToolError {
+        match error {
+            ToolError::Failed(text) if self.tally.rows > 0 => failed(&format!(
+                "{text} (before that, {} rows were archived; the next run goes on)",
+                self.tally.rows
+            )),
+            other => other,
+        }
+    }
+}
+
+/// Tells how far a run is: often at first, then less, so that a long one does not fill its record.
+struct Teller<'a> {
+    progress: Option<&'a Progress>,
+    began: Instant,
+    next: Instant,
+    pause: Duration,
+}
+
+impl<'a> Teller<'a> {
+    fn new(progress: Option<&'a Progress>, began: Instant) -> Self {
+        Self { progress, began, next: began + TELL.0, pause: TELL.0 }
+    }
+
+    fn tell(&mut self, table: &str, tally: &Tally, last: bool) {
+        let now = Instant::now();
+        let Some(progress) = self.progress.filter(|_| (last && tally.rows > 0) || now >= self.next) else {
+            return;
+        };
+        self.pause = (self.pause * 5 / 4).min(TELL.1);
+        self.next = now + self.pause;
+        let seconds = now.duration_since(self.began).as_secs_f64().max(0.001);
+        let at = tally.last.iter().flatten().map(row::shown).collect::<Vec<_>>().join(", ");
+        progress.say(&format!(
+            "{table}: {} rows archived in {} chunks, {:.1} MB as {:.1} MB, {:.0} rows/s, at key {at}",
+            tally.rows,
+            tally.chunks,
+            tally.bytes as f64 / 1e6,
+            tally.stored as f64 / 1e6,
+            tally.rows as f64 / seconds,
+        ));
+    }
+}

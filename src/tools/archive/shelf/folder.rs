@@ -1,0 +1,134 @@
+//! Objects as files. A file is written under another name, synced, renamed, and its folder synced: it is
+//! there whole or not at all, also after a power cut.
+use super::failed;
+use crate::tools::{ToolError, dispatch};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// How the name of a file begins that is not yet whole.
+const PART: &str = ".part-";
+
+/// A folder.
+pub(in crate::tools::archive) struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    pub(super) fn new(path: &str) -> Self {
+        Self { path: path.into() }
+    }
+
+    pub(super) fn place(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    async fn work<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, ToolError> {
+        let path = self.path.clone();
+        let result = tokio::task::spawn_blocking(move || work(&path)).await;
+        let result = result.map_err(|error| ToolError::Failed(dispatch::panic_text(error)))?;
+        result.map_err(|error| {
+            let advice = match error.kind() {
+                ErrorKind::StorageFull => "; make room there: nothing was deleted from the database",
+                ErrorKind::PermissionDenied => "; check the owner and the mode of the folder",
+                _ => "",
+            };
+            failed(&format!("{}: {doing}: {error}{advice}", self.path.display()))
+        })
+    }
+
+    pub(super) async fn prepare(&self) -> Result<(), ToolError> {
+        self.work("the folder can't be used", |path| {
+            for folder in [path.to_owned(), path.join("pending")] {
+                fs::create_dir_all(&folder)?;
+                for entry in fs::read_dir(&folder)? {
+                    let entry = entry?;
+                    if entry.file_name().to_string_lossy().starts_with(PART) {
+                        fs::remove_file(entry.path())?;
+                    }
+                }
+            }
+            sync(path)?;
+            path.parent().map_or(Ok(()), sync)
+        })
+        .await
+    }
+
+    pub(super) async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), ToolError> {
+        let name = name.to_owned();
+        self.work("an object can't be written", move |path| {
+            let target = path.join(&name);
+            let folder = target.parent().unwrap_or(path);
+            if !folder.exists() {
+                fs::create_dir_all(folder)?;
+                sync(path)?;
+            }
+            let file_name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let part = folder.join(format!("{PART}{file_name}"));
+            let mut file = File::options().write(true).create(true).truncate(true).mode(0o640).open(&part)?;
+            let written = file.write_all(&bytes).and_then(|()| file.sync_all());
+            drop(file);
+            if let Err(error) = written.and_then(|()| fs::rename(&part, &target)) {
+                let _ = fs::remove_file(&part);
+                return Err(error);
+            }
+            sync(folder)
+        })
+        .await
+    }
+
+    pub(super) async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, ToolError> {
+        let name = name.to_owned();
+        self.work("an object can't be read", move |path| match fs::read(path.join(name)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        })
+        .await
+    }
+
+    pub(super) async fn list(&self, below: &str) -> Result<Vec<String>, ToolError> {
+        let below = below.to_owned();
+        self.work("the folder can't be listed", move |path| {
+            let entries = match fs::read_dir(path.join(below)) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+                Err(error) => return Err(error),
+            };
+            let mut names = Vec::new();
+            for entry in entries {
+                let entry = entry?;
+                if entry.file_type()?.is_file() {
+                    names.push(entry.file_name().to_string_lossy().into_owned());
+                }
+            }
+            names.retain(|name| !name.starts_with(PART));
+            names.sort();
+            Ok(names)
+        })
+        .await
+    }
+
+    pub(super) async fn delete(&self, name: &str) -> Result<(), ToolError> {
+        let name = name.to_owned();
+        self.work("an object can't be removed", move |path| {
+            let target = path.join(name);
+            match fs::remove_file(&target) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            sync(target.parent().unwrap_or(path))
+        })
+        .await
+    }
+}
+
+/// A file is there, or gone, after a power cut only if its folder was written too.
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?.sync_all()
+}

@@ -1,0 +1,83 @@
+//! Where objects lie: a folder, or a bucket of S3-compatible storage. Names are flat, or stand under
+//! `pending/` or `unclaimed/`.
+use super::failed;
+use crate::tools::ToolError;
+use crate::tools::s3::Settings as Bucket;
+use folder::Folder;
+use s3::S3;
+
+mod folder;
+mod s3;
+
+/// A place for objects.
+pub(super) enum Shelf {
+    Folder(Folder),
+    S3(Box<S3>),
+}
+
+impl Shelf {
+    /// The place, for people: where it is.
+    pub(super) fn place(&self) -> String {
+        match self {
+            Self::Folder(folder) => folder.place(),
+            Self::S3(bucket) => bucket.place(),
+        }
+    }
+
+    /// Makes sure that it can be used, and removes what broken-off writes have left.
+    pub(super) async fn prepare(&self) -> Result<(), ToolError> {
+        match self {
+            Self::Folder(folder) => folder.prepare().await,
+            Self::S3(bucket) => bucket.prepare().await,
+        }
+    }
+
+    /// Writes an object, whole or not at all; it is durable when this returns.
+    pub(super) async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), ToolError> {
+        match self {
+            Self::Folder(folder) => folder.put(name, bytes).await,
+            Self::S3(bucket) => bucket.put(name, bytes).await,
+        }
+    }
+
+    /// Reads an object; `None`: there is none.
+    pub(super) async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, ToolError> {
+        match self {
+            Self::Folder(folder) => folder.get(name).await,
+            Self::S3(bucket) => bucket.get(name).await,
+        }
+    }
+
+    /// Names right under `below` (empty, or `pending/`), sorted, without it.
+    pub(super) async fn list(&self, below: &str) -> Result<Vec<String>, ToolError> {
+        match self {
+            Self::Folder(folder) => folder.list(below).await,
+            Self::S3(bucket) => bucket.list(below).await,
+        }
+    }
+
+    /// Removes an object, if it is there.
+    pub(super) async fn delete(&self, name: &str) -> Result<(), ToolError> {
+        match self {
+            Self::Folder(folder) => folder.delete(name).await,
+            Self::S3(bucket) => bucket.delete(name).await,
+        }
+    }
+
+    /// Reads an object that must be there.
+    pub(super) async fn fetch(&self, name: &str) -> Result<Vec<u8>, ToolError> {
+        self.get(name).await?.ok_or_else(|| failed(&format!("{}: {name} is missing", self.place())))
+    }
+}
+
+impl Shelf {
+    /// In this folder.
+    pub(super) fn folder(path: &str) -> Self {
+        Self::Folder(Folder::new(path))
+    }
+
+    /// In this bucket, under a prefix of ours.
+    pub(super) async fn bucket(settings: &Bucket, prefix: &str) -> Result<Self, ToolError> {
+        S3::open(settings, prefix).await.map(|bucket| Self::S3(Box::new(bucket)))
+    }
+}

@@ -1,0 +1,70 @@
+//! Objects in a bucket. A PUT is whole or not at all; what a killed process has sent may still arrive later,
+//! which is why names are never used for two things, and an object alone counts for nothing.
+use super::failed;
+use crate::tools::ToolError;
+use crate::tools::s3::{Bucket, S3Error, S3ErrorKind, Settings};
+
+/// Largest object that is read.
+const MOST_BYTES: usize = 1 << 30;
+
+/// A prefix in a bucket.
+pub(in crate::tools::archive) struct S3 {
+    bucket: Bucket,
+    place: String,
+    /// Empty, or with its slash.
+    prefix: String,
+}
+
+impl S3 {
+    pub(super) async fn open(settings: &Settings, prefix: &str) -> Result<Self, ToolError> {
+        let bucket = Bucket::open(settings).await.map_err(said)?;
+        let folders = [settings.prefix.as_deref().unwrap_or_default(), prefix];
+        let folders: Vec<&str> = folders.into_iter().filter(|folder| !folder.is_empty()).collect();
+        let place = format!("s3://{}/{}", settings.bucket, folders.join("/"));
+        let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+        Ok(Self { bucket, place, prefix })
+    }
+
+    pub(super) fn place(&self) -> String {
+        self.place.clone()
+    }
+
+    pub(super) async fn prepare(&self) -> Result<(), ToolError> {
+        Ok(())
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    pub(super) async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), ToolError> {
+        let kind = if name.ends_with(".json") { "application/json" } else { "application/zstd" };
+        self.bucket.put(&self.key(name), bytes, kind).await.map(drop).map_err(said)
+    }
+
+    pub(super) async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, ToolError> {
+        match self.bucket.get(&self.key(name), MOST_BYTES).await {
+            Ok(object) => Ok(Some(object.bytes)),
+            Err(error) if error.kind == S3ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(said(error)),
+        }
+    }
+
+    pub(super) async fn list(&self, below: &str) -> Result<Vec<String>, ToolError> {
+        let begin = self.key(below);
+        let listing = self.bucket.list(&begin, None, usize::MAX).await.map_err(said)?;
+        let names = listing.objects.into_iter().filter_map(|object| {
+            let name = object.key.strip_prefix(&begin)?;
+            (!name.is_empty() && !name.contains('/')).then(|| name.to_owned())
+        });
+        Ok(names.collect())
+    }
+
+    pub(super) async fn delete(&self, name: &str) -> Result<(), ToolError> {
+        self.bucket.delete(&self.key(name)).await.map_err(said)
+    }
+}
+
+fn said(error: S3Error) -> ToolError {
+    failed(&error.message)
+}

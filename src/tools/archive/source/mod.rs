@@ -1,0 +1,295 @@
+//! A database with the table that is archived, or that takes what is archived: one set of operations for
+//! SQLite and PostgreSQL. Whatever changes rows is one transaction that is done whole or not at all.
+use super::failed;
+use super::object::About;
+use super::row::{Cell, Column, Kind, Row, Unit};
+use crate::domain::{SecretRef, TextOrSecret, nearest};
+use crate::secret;
+use crate::tools::{ToolError, sql};
+use jiff::Timestamp;
+use postgres::Postgres;
+use serde_json::Value;
+use sqlite::Sqlite;
+use std::time::{Duration, Instant};
+
+mod postgres;
+mod sqlite;
+
+/// Where a database is.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) url: TextOrSecret,
+    pub(super) password: Option<SecretRef>,
+}
+
+/// What is said of a table.
+#[derive(Debug, Clone)]
+pub(super) struct TableSpec {
+    pub(super) table: String,
+    pub(super) key: Vec<String>,
+    pub(super) column: String,
+    pub(super) unit: Unit,
+}
+
+/// A table that was looked at and found fit.
+#[derive(Debug, Clone)]
+pub(super) struct Table {
+    pub(super) about: About,
+    /// As it stands after FROM.
+    quoted: String,
+    /// As each column of the key stands in comparisons, in order.
+    keys: Vec<String>,
+    /// What deleting a row would change elsewhere, unless it is prevented.
+    referrers: Vec<Referrer>,
+}
+
+impl Table {
+    /// The table with the columns that it had when rows were archived; those that came later take their
+    /// defaults.
+    pub(super) fn as_archived(&self, about: &About) -> Result<Self, ToolError> {
+        if about.kind != self.about.kind {
+            return Err(failed(&format!(
+                "the rows are of another kind of database than {}",
+                self.about.source
+            )));
+        }
+        if about.key != self.about.key {
+            return Err(failed(&format!(
+                "the rows were archived by the key {:?}, and the settings say {:?}",
+                about.key, self.about.key
+            )));
+        }
+        let has = |column: &&Column| self.about.columns.iter().any(|known| known.name == column.name);
+        match about.columns.iter().find(|column| !has(column)) {
+            Some(column) => Err(failed(&format!(
+                "the archived rows have a column `{}`, and table {} has none: add it, then try again",
+                column.name, self.about.table
+            ))),
+            None => Ok(Self { about: about.clone(), ..self.clone() }),
+        }
+    }
+}
+
+/// A foreign key that would delete or change other rows.
+#[derive(Debug, Clone)]
+struct Referrer {
+    /// The table that refers, quoted.
+    table: String,
+    /// Its columns and ours, quoted.
+    columns: Vec<(String, String)>,
+    /// What it would do.
+    action: String,
+}
+
+/// Which rows are wanted.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Filter {
+    /// Older than this.
+    pub(super) before: Option<Timestamp>,
+    /// Not older than this.
+    pub(super) from: Option<Timestamp>,
+    /// Only with one of these values in these columns.
+    pub(super) only: Vec<(String, Vec<Value>)>,
+}
+
+/// Bounds of a page.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) rows: usize,
+    /// Of all lines; one row is taken in any case.
+    pub(super) bytes: usize,
+}
+
+/// What was found.
+pub(super) struct Page {
+    pub(super) rows: Vec<Row>,
+    /// Is there nothing after it?
+    pub(super) end: bool,
+    /// Was it broken off because the time was up?
+    pub(super) late: bool,
+}
+
+/// What came of removing rows.
+#[derive(Debug, PartialEq)]
+pub(super) enum Removed {
+    /// All of them are gone.
+    Done,
+    /// None is gone: those at these places are not what they were.
+    Differ(Vec<usize>),
+}
+
+/// What came of putting rows.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Put {
+    /// So many are new.
+    pub(super) fresh: u64,
+    /// So many were there already, and equal.
+    pub(super) there: u64,
+    /// Places of those that can't be put: another row has their key, or another unique value of theirs.
+    pub(super) conflicts: Vec<usize>,
+}
+
+/// An open database. It is ours for as long as this lives, as far as archives go.
+pub(super) enum Db {
+    Sqlite(Sqlite),
+    Postgres(Box<Postgres>),
+}
+
+/// Opens a database. Nothing runs on it after the deadline.
+pub(super) async fn open(place: &Place, deadline: Instant) -> Result<Db, ToolError> {
+    let bound = deadline.saturating_duration_since(Instant::now()).min(Duration::from_secs(30));
+    let url = secret::value_of(&place.url, bound).await.map_err(|error| failed(&error.to_string()))?;
+    if let Some(path) = url.strip_prefix("sqlite:") {
+        return Sqlite::open(sql::sqlite_path(path)?, deadline).await.map(Db::Sqlite);
+    }
+    Postgres::open(&url, place.password.as_ref(), deadline).await.map(|db| Db::Postgres(Box::new(db)))
+}
+
+impl Db {
+    /// Waits until no other archive works on the table, and keeps others away.
+    pub(super) async fn lock(&mut self, table: &str) -> Result<(), ToolError> {
+        match self {
+            Self::Sqlite(db) => db.lock(table).await,
+            Self::Postgres(db) => db.lock(table).await,
+        }
+    }
+
+    /// Looks at a table: is it fit to be archived?
+    pub(super) async fn table(&self, spec: &TableSpec) -> Result<Table, ToolError> {
+        match self {
+            Self::Sqlite(db) => db.table(spec.clone()).await,
+            Self::Postgres(db) => db.table(spec).await,
+        }
+    }
+
+    /// Rows in the order of their key, after this one.
+    pub(super) async fn page(
+        &self,
+        table: &Table,
+        filter: &Filter,
+        after: Option<&[Cell]>,
+        bounds: Bounds,
+    ) -> Result<Page, ToolError> {
+        match self {
+            Self::Sqlite(db) => {
+                db.page(table.clone(), filter.clone(), after.map(<[Cell]>::to_vec), bounds).await
+            }
+            Self::Postgres(db) => db.page(table, filter, after, bounds).await,
+        }
+    }
+
+    /// The rows with the keys of these, at their places.
+    pub(super) async fn find(&self, table: &Table, rows: &[Row]) -> Result<Vec<Option<Row>>, ToolError> {
+        match self {
+            Self::Sqlite(db) => db.find(table.clone(), keys_of(rows)).await,
+            Self::Postgres(db) => db.find(table, rows).await,
+        }
+    }
+
+    /// Removes exactly these rows, if each of them is still what it was.
+    pub(super) async fn remove(&self, table: &Table, rows: &[Row]) -> Result<Removed, ToolError> {
+        match self {
+            Self::Sqlite(db) => db.remove(table.clone(), rows.to_vec()).await,
+            Self::Postgres(db) => db.remove(table, rows).await,
+        }
+    }
+
+    /// Puts rows where no others are, and makes sure that they are there as they were.
+    pub(super) async fn put(&self, table: &Table, rows: &[Row]) -> Result<Put, ToolError> {
+        match self {
+            Self::Sqlite(db) => db.put(table.clone(), rows.to_vec()).await,
+            Self::Postgres(db) => db.put(table, rows).await,
+        }
+    }
+}
+
+fn keys_of(rows: &[Row]) -> Vec<Vec<Cell>> {
+    rows.iter().map(|row| row.key.clone()).collect()
+}
+
+/// What a referring row says when rows that it refers to are to go.
+fn refers(referrer: &Referrer) -> ToolError {
+    failed(&format!(
+        "rows of {} refer to rows that are to be archived, and deleting those would {} them (ON DELETE {}): \
+         archive or remove the referring rows first",
+        referrer.table,
+        if referrer.action == "CASCADE" { "delete" } else { "change" },
+        referrer.action
+    ))
+}
+
+/// Columns that are asked for must be there.
+fn check_columns(spec: &TableSpec, columns: &[Column]) -> Result<(), ToolError> {
+    for name in spec.key.iter().chain([&spec.column]) {
+        if columns.iter().all(|column| column.name != *name) {
+            let names = || columns.iter().map(|column| column.name.as_str());
+            let hint = match nearest(name, names()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("it has {}", names().collect::<Vec<_>>().join(", ")),
+            };
+            return Err(failed(&format!("table {} has no column `{name}`: {hint}", spec.table)));
+        }
+    }
+    Ok(())
+}
+
+fn no_table(name: &str, tables: &[String]) -> ToolError {
+    let hint = match nearest(name, tables.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if tables.is_empty() => "there are no tables".into(),
+        None => format!("there are {}", tables.iter().take(30).cloned().collect::<Vec<_>>().join(", ")),
+    };
+    failed(&format!("there is no table `{name}`: {hint}"))
+}
+
+fn no_key(spec: &TableSpec) -> ToolError {
+    failed(&format!(
+        "`key = {:?}` does not tell the rows of {} apart: it must be the primary key, or columns with a UNIQUE \
+         index on exactly them (not a partial one)",
+        spec.key, spec.table
+    ))
+}
+
+fn null_key(spec: &TableSpec, column: &str) -> ToolError {
+    failed(&format!(
+        "the key's column `{column}` of {} may be NULL, and such rows can't be told apart: make it NOT NULL",
+        spec.table
+    ))
+}
+
+fn altered(table: &Table, row: &Row) -> ToolError {
+    let key: Vec<String> = row.key.iter().map(super::row::shown).collect();
+    failed(&format!(
+        "row {} of {} is not what was put: a trigger, a default or a type of the table changes it; nothing was \
+         changed",
+        key.join(", "),
+        table.about.table
+    ))
+}
+
+fn kept(table: &Table, row: &Row) -> ToolError {
+    let key: Vec<String> = row.key.iter().map(super::row::shown).collect();
+    failed(&format!(
+        "row {} of {} can't be deleted: a trigger, a rule or a policy of the table keeps it; nothing was deleted",
+        key.join(", "),
+        table.about.table
+    ))
+}
+
+fn about(kind: Kind, source: String, spec: &TableSpec, columns: Vec<Column>) -> About {
+    About {
+        format: super::object::FORMAT.into(),
+        kind,
+        source,
+        table: spec.table.clone(),
+        columns,
+        key: spec.key.clone(),
+        column: spec.column.clone(),
+        unit: spec.unit,
+    }
+}
+
+/// A name as SQL takes it, whatever it holds.
+fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

@@ -1,0 +1,560 @@
+//! A table of an SQLite file. Keys are compared by the collation of their unique index, so that "the row with
+//! this key" is one row, whatever collation the column has.
+use super::{
+    Bounds, Filter, Page, Put, Referrer, Removed, Table, TableSpec, about, altered, check_columns, kept,
+    no_key, no_table, null_key, quote, refers,
+};
+use crate::tools::archive::failed;
+use crate::tools::archive::row::{Cell, Column, Kind, Row, write_line};
+use crate::tools::{ToolError, dispatch};
+use jiff::Timestamp;
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Statement, ffi};
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long another writer is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long another archive is waited for: one that was killed is gone at once.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// An open file.
+pub(in crate::tools::archive) struct Sqlite {
+    inner: Arc<Mutex<Inner>>,
+    path: PathBuf,
+    /// Ends what runs when the caller leaves.
+    left: Arc<AtomicBool>,
+}
+
+struct Inner {
+    db: Connection,
+    /// Held as long as a statement may run, also after the caller left.
+    lock: Option<File>,
+}
+
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        self.left.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Sqlite {
+    pub(super) async fn open(path: PathBuf, deadline: Instant) -> Result<Self, ToolError> {
+        let left = Arc::new(AtomicBool::new(false));
+        let (of, stop) = (path.clone(), left.clone());
+        let open = move || -> rusqlite::Result<Connection> {
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let mut db = Connection::open_with_flags(&of, flags)?;
+            db.busy_timeout(PATIENCE)?;
+            // What is deleted must stay deleted after a power cut, whatever the file's owner prefers.
+            db.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
+            db.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+            db.progress_handler(
+                10_000,
+                Some(move || stop.load(Ordering::Relaxed) || Instant::now() > deadline),
+            )?;
+            Ok(db)
+        };
+        let db = tokio::task::spawn_blocking(open)
+            .await
+            .map_err(|error| ToolError::Failed(dispatch::panic_text(error)))?
+            .map_err(|error| said(&error, &path))?;
+        Ok(Self { inner: Arc::new(Mutex::new(Inner { db, lock: None })), path, left })
+    }
+
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection, &Path) -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<T, Trouble> {
+        let (inner, path) = (self.inner.clone(), self.path.clone());
+        let done = tokio::task::spawn_blocking(move || {
+            let inner = inner.lock().unwrap_or_else(PoisonError::into_inner);
+            let result = work(&inner.db, &path);
+            if !inner.db.is_autocommit() {
+                // Whatever went wrong, nothing of it stays.
+                let _ = inner.db.execute_batch("ROLLBACK");
+            }
+            result
+        });
+        done.await.map_err(|error| Trouble::Tool(ToolError::Failed(dispatch::panic_text(error))))?
+    }
+
+    async fn done<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection, &Path) -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<T, ToolError> {
+        self.work(work).await.map_err(|trouble| match trouble {
+            Trouble::Tool(error) => error,
+            Trouble::Sql(error) => said(&error, &self.path),
+        })
+    }
+
+    /// By a file beside the database, which stays: removing it would let two hold it.
+    pub(super) async fn lock(&mut self, table: &str) -> Result<(), ToolError> {
+        let mut name = self.path.as_os_str().to_owned();
+        name.push("-archive-lock");
+        let path = PathBuf::from(name);
+        let cant = |what: String| failed(&format!("{}: {what}", path.display()));
+        let file = File::options().write(true).create(true).truncate(false).open(&path);
+        let file = file.map_err(|error| cant(format!("the archive's lock can't be made: {error}")))?;
+        let deadline = Instant::now() + LOCK_PATIENCE;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::Error(error)) => return Err(cant(format!("it can't be locked: {error}"))),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(failed(&format!(
+                        "another archive works on this database ({table}): it is left to finish; try again later"
+                    )));
+                }
+            }
+        }
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).lock = Some(file);
+        Ok(())
+    }
+
+    pub(super) async fn table(&self, spec: TableSpec) -> Result<Table, ToolError> {
+        self.done(move |db, path| look(db, path, &spec)).await
+    }
+
+    pub(super) async fn page(
+        &self,
+        table: Table,
+        filter: Filter,
+        after: Option<Vec<Cell>>,
+        bounds: Bounds,
+    ) -> Result<Page, ToolError> {
+        let page = self.work(move |db, _| page(db, &table, &filter, after.as_deref(), bounds)).await;
+        match page {
+            Ok(page) => Ok(page),
+            Err(Trouble::Sql(error)) if is_late(&error) => {
+                Ok(Page { rows: Vec::new(), end: false, late: true })
+            }
+            Err(Trouble::Sql(error)) => Err(said(&error, &self.path)),
+            Err(Trouble::Tool(error)) => Err(error),
+        }
+    }
+
+    pub(super) async fn find(
+        &self,
+        table: Table,
+        keys: Vec<Vec<Cell>>,
+    ) -> Result<Vec<Option<Row>>, ToolError> {
+        self.done(move |db, _| {
+            let mut select = db.prepare(&select_by_key(&table))?;
+            keys.iter().map(|key| one(&mut select, &table, key).map_err(Trouble::Sql)).collect()
+        })
+        .await
+    }
+
+    pub(super) async fn remove(&self, table: Table, rows: Vec<Row>) -> Result<Removed, ToolError> {
+        self.done(move |db, _| remove(db, &table, &rows)).await
+    }
+
+    pub(super) async fn put(&self, table: Table, rows: Vec<Row>) -> Result<Put, ToolError> {
+        self.done(move |db, _| put(db, &table, &rows)).await
+    }
+}
+
+/// What went wrong.
+enum Trouble {
+    Sql(rusqlite::Error),
+    Tool(ToolError),
+}
+
+impl From<rusqlite::Error> for Trouble {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<ToolError> for Trouble {
+    fn from(error: ToolError) -> Self {
+        Self::Tool(error)
+    }
+}
+
+fn is_late(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted)
+}
+
+fn said(error: &rusqlite::Error, path: &Path) -> ToolError {
+    let text = match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "the database is in use by another program: try again later".into()
+        }
+        Some(ErrorCode::OperationInterrupted) => "the time was up; nothing of this step was done".into(),
+        Some(ErrorCode::NotADatabase) => "the file is no SQLite database, or it is encrypted".into(),
+        Some(ErrorCode::ReadOnly) => "it is read-only, and archived rows are deleted from it".into(),
+        Some(ErrorCode::DiskFull) => "its disk is full; nothing of this step was done".into(),
+        _ if error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => {
+            "rows of another table refer to rows that are to be deleted, or a row that is put refers to one that \
+             is not there (FOREIGN KEY constraint failed): nothing of this step was done"
+                .into()
+        }
+        _ => error.to_string(),
+    };
+    failed(&format!("{}: {text}", path.display()))
+}
+
+/// Looks at a table.
+fn look(db: &Connection, path: &Path, spec: &TableSpec) -> Result<Table, Trouble> {
+    let found: Option<(String, String)> = {
+        let mut all = db.prepare("SELECT name, type FROM pragma_table_list WHERE schema = 'main'")?;
+        let names: Vec<(String, String)> =
+            all.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
+        let exact = names.iter().find(|(name, _)| *name == spec.table);
+        let any = exact.or_else(|| names.iter().find(|(name, _)| name.eq_ignore_ascii_case(&spec.table)));
+        match any {
+            Some(found) => Some(found.clone()),
+            None => {
+                let names: Vec<String> = names
+                    .into_iter()
+                    .filter(|(name, kind)| kind == "table" && !name.starts_with("sqlite_"))
+                    .map(|(name, _)| name)
+                    .collect();
+                return Err(no_table(&spec.table, &names).into());
+            }
+        }
+    };
+    if let Some((name, kind)) = &found
+        && kind != "table"
+    {
+        return Err(failed(&format!("`{name}` is a {kind}: only the rows of a table can be archived")).into());
+    }
+    let mut columns = Vec::new();
+    let mut primary: Vec<(i64, String, bool)> = Vec::new();
+    let mut not_null = Vec::new();
+    let mut info =
+        db.prepare("SELECT name, type, \"notnull\", pk, hidden FROM pragma_table_xinfo(?1) ORDER BY cid")?;
+    let mut rows = info.query([&spec.table])?;
+    while let Some(row) = rows.next()? {
+        let (name, kind): (String, String) = (row.get(0)?, row.get(1)?);
+        let (required, place, hidden): (bool, i64, i64) = (row.get(2)?, row.get(3)?, row.get(4)?);
+        if hidden != 0 {
+            continue;
+        }
+        if place > 0 {
+            primary.push((place, name.clone(), kind.eq_ignore_ascii_case("integer")));
+        }
+        if required {
+            not_null.push(name.clone());
+        }
+        columns.push(Column { name, kind });
+    }
+    check_columns(spec, &columns)?;
+    let keys = keys(db, spec, &primary)?;
+    let without_rowid: bool = db.query_row(
+        "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = ?1 COLLATE NOCASE",
+        [&spec.table],
+        |row| row.get(0),
+    )?;
+    let is_rowid = primary.len() == 1 && primary[0].2 && !without_rowid;
+    for name in &spec.key {
+        let of_primary = primary.iter().any(|(_, known, _)| known == name);
+        let never = not_null.contains(name) || (of_primary && (without_rowid || is_rowid));
+        if !never {
+            let ask = format!("SELECT 1 FROM {} WHERE {} IS NULL LIMIT 1", quote(&spec.table), quote(name));
+            let mut ask = db.prepare(&ask)?;
+            if ask.exists([])? {
+                return Err(null_key(spec, name).into());
+            }
+        }
+    }
+    Ok(Table {
+        about: about(Kind::Sqlite, format!("sqlite:{}", path.display()), spec, columns),
+        quoted: quote(&spec.table),
+        keys,
+        referrers: referrers(db, &spec.table)?,
+    })
+}
+
+/// How the key's columns are compared: by the collation of the unique index that tells rows apart.
+fn keys(db: &Connection, spec: &TableSpec, primary: &[(i64, String, bool)]) -> Result<Vec<String>, Trouble> {
+    let same =
+        |names: &[String]| names.len() == spec.key.len() && spec.key.iter().all(|key| names.contains(key));
+    let mut indexes =
+        db.prepare("SELECT name FROM pragma_index_list(?1) WHERE \"unique\" = 1 AND partial = 0")?;
+    let names: Vec<String> =
+        indexes.query_map([&spec.table], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    for index in names {
+        let mut parts =
+            db.prepare("SELECT name, coll FROM pragma_index_xinfo(?1) WHERE key = 1 ORDER BY seqno")?;
+        let parts: Vec<(Option<String>, String)> = parts
+            .query_map([&index], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        let columns: Vec<String> = parts.iter().filter_map(|(name, _)| name.clone()).collect();
+        if columns.len() == parts.len() && same(&columns) {
+            let collation = |key: &String| {
+                let found = parts.iter().find(|(name, _)| name.as_ref() == Some(key));
+                found.map_or("BINARY", |(_, collation)| collation)
+            };
+            return Ok(spec
+                .key
+                .iter()
+                .map(|key| format!("{} COLLATE {}", quote(key), quote(collation(key))))
+                .collect());
+        }
+    }
+    // The row id itself has no index of its own.
+    let names: Vec<String> = primary.iter().map(|(_, name, _)| name.clone()).collect();
+    if primary.len() == 1 && primary[0].2 && same(&names) {
+        return Ok(spec.key.iter().map(|key| quote(key)).collect());
+    }
+    Err(no_key(spec).into())
+}
+
+fn referrers(db: &Connection, table: &str) -> Result<Vec<Referrer>, Trouble> {
+    let mut found = Vec::new();
+    let mut tables =
+        db.prepare("SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table'")?;
+    let tables: Vec<String> = tables.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    for other in tables {
+        let mut list = db.prepare(
+            "SELECT id, \"from\", \"to\", on_delete FROM pragma_foreign_key_list(?1)
+             WHERE \"table\" = ?2 COLLATE NOCASE AND on_delete IN ('CASCADE', 'SET NULL', 'SET DEFAULT') ORDER BY id, seq",
+        )?;
+        let mut rows = list.query([&other, table])?;
+        let mut last = None;
+        while let Some(row) = rows.next()? {
+            let (id, from, to): (i64, String, Option<String>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let to = match to {
+                Some(to) => to,
+                None => {
+                    db.query_row("SELECT name FROM pragma_table_info(?1) WHERE pk = 1", [table], |row| {
+                        row.get(0)
+                    })?
+                }
+            };
+            if last != Some(id) {
+                found.push(Referrer { table: quote(&other), columns: Vec::new(), action: row.get(3)? });
+                last = Some(id);
+            }
+            let referrer = found.last_mut().expect("one was pushed");
+            referrer.columns.push((quote(&from), quote(&to)));
+        }
+    }
+    Ok(found)
+}
+
+fn columns(table: &Table) -> String {
+    table.about.columns.iter().map(|column| quote(&column.name)).collect::<Vec<_>>().join(", ")
+}
+
+fn by_key(table: &Table) -> String {
+    let parts = table.keys.iter().enumerate().map(|(at, key)| format!("{key} = ?{}", at + 1));
+    parts.collect::<Vec<_>>().join(" AND ")
+}
+
+fn select_by_key(table: &Table) -> String {
+    format!("SELECT {} FROM {} WHERE {}", columns(table), table.quoted, by_key(table))
+}
+
+fn page(
+    db: &Connection,
+    table: &Table,
+    filter: &Filter,
+    after: Option<&[Cell]>,
+    bounds: Bounds,
+) -> Result<Page, Trouble> {
+    let mut values: Vec<Cell> = Vec::new();
+    let mut place = |value: Cell| {
+        values.push(value);
+        format!("?{}", values.len())
+    };
+    let mut tests: Vec<String> =
+        table.about.key.iter().map(|key| format!("{} IS NOT NULL", quote(key))).collect();
+    for (at, sign) in [(filter.before, "<"), (filter.from, ">=")] {
+        if let Some(at) = at {
+            let (text, number) = instants(at, table.about.unit.per_second());
+            let column = quote(&table.about.column);
+            let (text, number) = (place(text), place(number));
+            tests.push(format!(
+                "CASE typeof({column}) WHEN 'text' THEN unixepoch({column}) {sign} {text} \
+                 WHEN 'integer' THEN {column} {sign} {number} WHEN 'real' THEN {column} {sign} {number} ELSE 0 END"
+            ));
+        }
+    }
+    for (name, wanted) in &filter.only {
+        let list: Vec<String> = wanted.iter().map(|value| place(plain(value))).collect();
+        tests.push(format!("{} IN ({})", quote(name), list.join(", ")));
+    }
+    if let Some(after) = after {
+        let list: Vec<String> = after.iter().map(|cell| place(cell.clone())).collect();
+        tests.push(format!("({}) > ({})", table.keys.join(", "), list.join(", ")));
+    }
+    let text = format!(
+        "SELECT {} FROM {} WHERE {} ORDER BY {} LIMIT {}",
+        columns(table),
+        table.quoted,
+        tests.join(" AND "),
+        table.keys.join(", "),
+        bounds.rows
+    );
+    let mut statement = db.prepare(&text)?;
+    bind(&mut statement, &values)?;
+    let mut found = statement.raw_query();
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = found.next()? {
+        let row = row_of(table, row)?;
+        bytes += row.line.len();
+        rows.push(row);
+        if bytes >= bounds.bytes {
+            return Ok(Page { rows, end: false, late: false });
+        }
+    }
+    let end = rows.len() < bounds.rows;
+    Ok(Page { rows, end, late: false })
+}
+
+/// An instant as texts and as numbers are compared with it: in whole seconds, so that no row counts as older
+/// than it is.
+fn instants(at: Timestamp, per_second: i64) -> (Cell, Cell) {
+    let seconds = at.as_second();
+    (Cell::Integer(seconds), Cell::Integer(seconds.saturating_mul(per_second)))
+}
+
+fn plain(value: &serde_json::Value) -> Cell {
+    match value {
+        serde_json::Value::Bool(flag) => Cell::Integer((*flag).into()),
+        serde_json::Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(whole), _) => Cell::Integer(whole),
+            (None, Some(real)) => Cell::Real(real),
+            (None, None) => Cell::Null,
+        },
+        serde_json::Value::String(text) => Cell::Text(text.clone()),
+        _ => Cell::Null,
+    }
+}
+
+fn row_of(table: &Table, row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    let cells: Vec<Cell> = (0..table.about.columns.len())
+        .map(|at| {
+            Ok(match row.get_ref(at)? {
+                ValueRef::Null => Cell::Null,
+                ValueRef::Integer(number) => Cell::Integer(number),
+                ValueRef::Real(number) => Cell::Real(number),
+                ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
+                    Ok(text) => Cell::Text(text.to_owned()),
+                    Err(_) => Cell::OddText(bytes.to_vec()),
+                },
+                ValueRef::Blob(bytes) => Cell::Blob(bytes.to_vec()),
+            })
+        })
+        .collect::<rusqlite::Result<_>>()?;
+    let mut line = Vec::new();
+    write_line(Kind::Sqlite, &table.about.columns, cells.iter(), &mut line);
+    Ok(table.about.row_of(&cells, line))
+}
+
+fn bind(statement: &mut Statement<'_>, cells: &[Cell]) -> rusqlite::Result<()> {
+    for (at, cell) in cells.iter().enumerate() {
+        let value = match cell {
+            Cell::OddText(bytes) => ToSqlOutput::Borrowed(ValueRef::Text(bytes)),
+            Cell::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            Cell::Blob(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
+            Cell::Null => ToSqlOutput::Borrowed(ValueRef::Null),
+            Cell::Integer(number) => ToSqlOutput::Borrowed(ValueRef::Integer(*number)),
+            Cell::Real(number) => ToSqlOutput::Borrowed(ValueRef::Real(*number)),
+        };
+        statement.raw_bind_parameter(at + 1, value)?;
+    }
+    Ok(())
+}
+
+/// The row with this key.
+fn one(select: &mut Statement<'_>, table: &Table, key: &[Cell]) -> rusqlite::Result<Option<Row>> {
+    bind(select, key)?;
+    let mut found = select.raw_query();
+    found.next()?.map(|row| row_of(table, row)).transpose()
+}
+
+fn remove(db: &Connection, table: &Table, rows: &[Row]) -> Result<Removed, Trouble> {
+    db.execute_batch("BEGIN IMMEDIATE")?;
+    let mut select = db.prepare_cached(&select_by_key(table))?;
+    let mut differ = Vec::new();
+    for (at, row) in rows.iter().enumerate() {
+        if one(&mut select, table, &row.key)?.is_none_or(|now| now.line != row.line) {
+            differ.push(at);
+        }
+    }
+    if !differ.is_empty() {
+        db.execute_batch("ROLLBACK")?;
+        return Ok(Removed::Differ(differ));
+    }
+    for referrer in &table.referrers {
+        let join: Vec<String> =
+            referrer.columns.iter().map(|(from, to)| format!("c.{from} = p.{to}")).collect();
+        let keys: Vec<String> =
+            table.keys.iter().enumerate().map(|(at, key)| format!("p.{key} = ?{}", at + 1)).collect();
+        let mut ask = db.prepare_cached(&format!(
+            "SELECT 1 FROM {} AS c JOIN {} AS p ON {} WHERE {} LIMIT 1",
+            referrer.table,
+            table.quoted,
+            join.join(" AND "),
+            keys.join(" AND ")
+        ))?;
+        for row in rows {
+            bind(&mut ask, &row.key)?;
+            if ask.raw_query().next()?.is_some() {
+                return Err(refers(referrer).into());
+            }
+        }
+    }
+    let mut delete = db.prepare_cached(&format!("DELETE FROM {} WHERE {}", table.quoted, by_key(table)))?;
+    for row in rows {
+        bind(&mut delete, &row.key)?;
+        if delete.raw_execute()? != 1 {
+            return Err(kept(table, row).into());
+        }
+    }
+    db.execute_batch("COMMIT")?;
+    Ok(Removed::Done)
+}
+
+fn put(db: &Connection, table: &Table, rows: &[Row]) -> Result<Put, Trouble> {
+    let about = &table.about;
+    let places: Vec<String> = (1..=about.columns.len()).map(|at| format!("?{at}")).collect();
+    let insert = format!("INSERT INTO {} ({}) VALUES ({})", table.quoted, columns(table), places.join(", "));
+    db.execute_batch("BEGIN IMMEDIATE")?;
+    let mut select = db.prepare_cached(&select_by_key(table))?;
+    let mut insert = db.prepare_cached(&insert)?;
+    let mut put = Put::default();
+    for (at, row) in rows.iter().enumerate() {
+        match one(&mut select, table, &row.key)? {
+            Some(now) if now.line == row.line => put.there += 1,
+            Some(_) => put.conflicts.push(at),
+            None => {
+                let cells = crate::tools::archive::row::read_line(Kind::Sqlite, &about.columns, &row.line)?;
+                bind(&mut insert, &cells)?;
+                match insert.raw_execute() {
+                    Ok(_) => {}
+                    Err(error) if is_unique(&error) => {
+                        put.conflicts.push(at);
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+                if one(&mut select, table, &row.key)?.is_none_or(|now| now.line != row.line) {
+                    return Err(altered(table, row).into());
+                }
+                put.fresh += 1;
+            }
+        }
+    }
+    db.execute_batch("COMMIT")?;
+    Ok(put)
+}
+
+fn is_unique(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| {
+        [ffi::SQLITE_CONSTRAINT_UNIQUE, ffi::SQLITE_CONSTRAINT_PRIMARYKEY, ffi::SQLITE_CONSTRAINT_ROWID]
+            .contains(&error.extended_code)
+    })
+}

@@ -1,0 +1,265 @@
+//! The protocol of copying and deleting, for rows that go to another table.
+//!
+//! A row that is in both tables is still the source's. The way of a chunk:
+//!
+//! 1. rows whose key has another row at the destination stay: they are conflicts, and are told;
+//! 2. *intend*: the journal names the keys that are about to be put there;
+//! 3. *put*: one transaction inserts them, reads them back and compares;
+//! 4. *delete*: as for objects, all or none; of what changed meanwhile, the copy is taken back;
+//! 5. *done*: the journal forgets the keys.
+//!
+//! A run begins with the keys that are still named: what is in the source is taken from the destination. Where the
+//! state database was lost, a copy that is equal to its row is taken for the row, and only one that differs stays
+//! as a conflict. Going back is the same with the tables exchanged, and needs no journal.
+use super::journal::Journal;
+use super::restore::{Range, Restored};
+use super::row::{Cell, Row};
+use super::source::{Bounds, Db, Filter, Removed, Table};
+use super::{CHUNK_BYTES, failed, point};
+use crate::tools::ToolError;
+use jiff::Timestamp;
+
+/// Another table.
+pub(super) struct Tables {
+    pub(super) db: Db,
+    pub(super) table: Table,
+    pub(super) journal: Journal,
+}
+
+/// What came of a chunk.
+#[derive(Debug, Default)]
+pub(super) struct Moved {
+    pub(super) rows: u64,
+    pub(super) bytes: u64,
+    pub(super) changed: u64,
+    pub(super) conflicts: u64,
+}
+
+impl Tables {
+    /// Where it is, for people.
+    pub(super) fn place(&self) -> String {
+        self.journal.place().to_owned()
+    }
+
+    /// Takes back what was put and not deleted at its source. Gives how many rows that were.
+    pub(super) async fn mend(&self, source: &Db, of: &Table) -> Result<u64, ToolError> {
+        let Some(pending) = self.journal.pending().await? else { return Ok(0) };
+        let lines: Vec<String> = serde_json::from_str(&pending)
+            .map_err(|error| failed(&format!("the archive's journal can't be read: {error}")))?;
+        let rows = lines.iter().map(|line| of.about.key_row(line)).collect::<Result<Vec<Row>, _>>()?;
+        let there = source.find(of, &rows).await?;
+        let still: Vec<Row> =
+            rows.into_iter().zip(there).filter(|(_, there)| there.is_some()).map(|(row, _)| row).collect();
+        // The keys were free there before, so what has them now is what was put.
+        let copies = self.db.find(&self.table, &still).await?.into_iter().flatten().collect();
+        let count = self.erase(copies).await?;
+        self.journal.done(0, 0).await?;
+        Ok(count)
+    }
+
+    /// Removes copies of these rows, where there are any. A copy that somebody changed stays.
+    async fn take_back(&self, rows: &[Row]) -> Result<u64, ToolError> {
+        let found = self.db.find(&self.table, rows).await?;
+        let copies = found
+            .into_iter()
+            .zip(rows)
+            .filter_map(|(copy, row)| copy.filter(|copy| copy.line == row.line))
+            .collect();
+        self.erase(copies).await
+    }
+
+    async fn erase(&self, mut copies: Vec<Row>) -> Result<u64, ToolError> {
+        while !copies.is_empty() {
+            match self.db.remove(&self.table, &copies).await? {
+                Removed::Done => break,
+                Removed::Differ(places) => without(&mut copies, &places),
+            }
+        }
+        Ok(copies.len() as u64)
+    }
+
+    /// Moves rows of a chunk.
+    pub(super) async fn chunk(
+        &self,
+        source: &Db,
+        of: &Table,
+        mut rows: Vec<Row>,
+        delete: bool,
+    ) -> Result<Moved, ToolError> {
+        let mut moved = Moved::default();
+        let found = self.db.find(&self.table, &rows).await?;
+        let differs =
+            |(row, there): (&Row, &Option<Row>)| there.as_ref().is_some_and(|there| there.line != row.line);
+        let conflicts: Vec<usize> = rows
+            .iter()
+            .zip(&found)
+            .enumerate()
+            .filter(|(_, pair)| differs(*pair))
+            .map(|(at, _)| at)
+            .collect();
+        let fresh: Vec<Row> = rows
+            .iter()
+            .zip(&found)
+            .filter(|(_, there)| there.is_none())
+            .map(|(row, _)| row.clone())
+            .collect();
+        moved.conflicts += conflicts.len() as u64;
+        without(&mut rows, &conflicts);
+        let lines: Vec<String> = fresh.iter().map(|row| of.about.key_line(row)).collect();
+        self.journal.intends(serde_json::to_string(&lines).expect("texts are JSON")).await?;
+        point("intended");
+        let put = self.db.put(&self.table, &fresh).await?;
+        point("put");
+        let refused: Vec<&Row> = put.conflicts.iter().map(|at| &fresh[*at]).collect();
+        moved.conflicts += refused.len() as u64;
+        rows.retain(|row| !refused.iter().any(|refused| refused.key == row.key));
+        if !delete {
+            self.take_back(&fresh).await?;
+            moved.rows = rows.len() as u64;
+            self.journal.done(0, 0).await?;
+            return Ok(moved);
+        }
+        while !rows.is_empty() {
+            match source.remove(of, &rows).await? {
+                Removed::Done => {
+                    point("deleted");
+                    break;
+                }
+                Removed::Differ(places) => {
+                    point("differ");
+                    let changed: Vec<Row> = places.iter().map(|at| rows[*at].clone()).collect();
+                    self.take_back(&changed).await?;
+                    moved.changed += places.len() as u64;
+                    without(&mut rows, &places);
+                }
+            }
+        }
+        moved.rows = rows.len() as u64;
+        moved.bytes = rows.iter().map(|row| row.line.len() as u64).sum();
+        self.journal.done(moved.rows, moved.bytes).await?;
+        point("done");
+        Ok(moved)
+    }
+
+    /// Puts rows of a range back.
+    pub(super) async fn restore(
+        &self,
+        source: &Db,
+        of: &Table,
+        range: &Range,
+        dry_run: bool,
+        chunk_rows: usize,
+        done: &mut Restored,
+    ) -> Result<(), ToolError> {
+        if !range.key.is_empty() {
+            let rows = self.by_key(range).await?;
+            return self.back(source, of, rows, dry_run, done).await;
+        }
+        let filter = Filter { before: range.to, from: range.from, only: Vec::new() };
+        let bounds = Bounds { rows: chunk_rows, bytes: CHUNK_BYTES };
+        let mut after: Option<Vec<Cell>> = None;
+        loop {
+            let page = self.db.page(&self.table, &filter, after.as_deref(), bounds).await?;
+            if page.late {
+                return Err(failed("the time was up: restore again to go on"));
+            }
+            after = page.rows.last().map(|row| row.key.clone()).or(after);
+            self.back(source, of, page.rows, dry_run, done).await?;
+            if page.end {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The row with a key as a person types it.
+    async fn by_key(&self, range: &Range) -> Result<Vec<Row>, ToolError> {
+        let number = |text: &String| text.parse().map_or_else(|_| Cell::Text(text.clone()), Cell::Integer);
+        let forms = [
+            range.key.iter().map(|text| Cell::Text(text.clone())).collect::<Vec<Cell>>(),
+            range.key.iter().map(number).collect(),
+        ];
+        for key in forms {
+            if self.table.about.kind == super::row::Kind::Postgres
+                && key.iter().any(|cell| !matches!(cell, Cell::Text(_)))
+            {
+                continue;
+            }
+            let wanted = Row { key, line: Vec::new(), at: None };
+            let found = self.db.find(&self.table, &[wanted]).await?;
+            if let Some(row) = found.into_iter().flatten().next() {
+                return Ok(vec![row]);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    async fn back(
+        &self,
+        source: &Db,
+        of: &Table,
+        mut rows: Vec<Row>,
+        dry_run: bool,
+        done: &mut Restored,
+    ) -> Result<(), ToolError> {
+        if dry_run || rows.is_empty() {
+            let there = source.find(of, &rows).await?;
+            done.count(&rows, there);
+            return Ok(());
+        }
+        let put = source.put(of, &rows).await?;
+        point("put");
+        done.rows += put.fresh;
+        done.there += put.there;
+        put.conflicts.iter().for_each(|at| done.conflict(&rows[*at]));
+        without(&mut rows, &put.conflicts);
+        while !rows.is_empty() {
+            match self.db.remove(&self.table, &rows).await? {
+                Removed::Done => break,
+                Removed::Differ(places) => without(&mut rows, &places),
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows of the table, those of them that are in the source as well, and its oldest and newest instants.
+    pub(super) async fn count(&self, source: Option<(&Db, &Table)>) -> Result<Counted, ToolError> {
+        let mut counted = Counted::default();
+        let mut after: Option<Vec<Cell>> = None;
+        let bounds = Bounds { rows: super::CHUNK_ROWS, bytes: CHUNK_BYTES };
+        loop {
+            let page = self.db.page(&self.table, &Filter::default(), after.as_deref(), bounds).await?;
+            if page.late {
+                return Err(failed("the time was up before all rows were counted"));
+            }
+            after = page.rows.last().map(|row| row.key.clone()).or(after);
+            counted.rows += page.rows.len() as u64;
+            let span = || page.rows.iter().filter_map(|row| row.at);
+            counted.oldest = counted.oldest.into_iter().chain(span()).min();
+            counted.newest = counted.newest.into_iter().chain(span()).max();
+            if let Some((db, table)) = source {
+                counted.both += db.find(table, &page.rows).await?.iter().flatten().count() as u64;
+            }
+            if page.end {
+                return Ok(counted);
+            }
+        }
+    }
+}
+
+/// What is in the table.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    pub(super) rows: u64,
+    pub(super) both: u64,
+    pub(super) oldest: Option<Timestamp>,
+    pub(super) newest: Option<Timestamp>,
+}
+
+/// Leaves out rows at these places, which are in order.
+pub(super) fn without(rows: &mut Vec<Row>, places: &[usize]) {
+    let mut at = 0;
+    rows.retain(|_| {
+        at += 1;
+        places.binary_search(&(at - 1)).is_err()
+    });
+}

@@ -1,0 +1,155 @@
+//! What a feed holds, in the same words whatever its format; and which format it is.
+use super::text::{Markup, plain};
+use super::{date, json, text, xml};
+use jiff::Timestamp;
+use reqwest::Url;
+use serde::{Deserialize, Serialize};
+
+/// Most characters of what is kept of an item. A caller may ask for less.
+pub(super) const MOST_SUMMARY: usize = 2000;
+const MOST_TITLE: usize = 300;
+/// Of an address or an id, in bytes.
+const MOST_LINK: usize = 2048;
+/// Of authors and of tags: how many, and how long each.
+const MOST_NAMES: (usize, usize) = (8, 80);
+
+/// A feed that was read.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Feed {
+    /// Its name.
+    pub(super) title: Option<String>,
+    /// The page that it belongs to.
+    pub(super) home: Option<String>,
+    /// In its own order.
+    pub(super) items: Vec<Item>,
+    /// Why its rest could not be read.
+    #[serde(skip)]
+    pub(super) broken: Option<String>,
+}
+
+/// An item, its texts plain and bounded.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Item {
+    /// As the feed says: its `guid` or `id`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) guid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) link: Option<String>,
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub(super) title: String,
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub(super) summary: String,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) published: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) updated: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub(super) authors: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub(super) tags: Vec<String>,
+}
+
+/// An item while it is read.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    item: Item,
+    /// An address that may stand in for a link: of a sound, of a page that a `guid` names.
+    pub(super) stand_in: Option<String>,
+    texts: Vec<(u8, String, Markup)>,
+}
+
+impl Draft {
+    pub(super) fn title(&mut self, text: &str, markup: Markup) {
+        if self.item.title.is_empty() {
+            self.item.title = plain(text, markup, MOST_TITLE);
+        }
+    }
+
+    /// A text of the item; of all, the one of the lowest rank that says anything becomes its summary.
+    pub(super) fn text(&mut self, rank: u8, text: String, markup: Markup) {
+        self.texts.push((rank, text, markup));
+    }
+
+    pub(super) fn guid(&mut self, text: &str) {
+        let text = text.trim();
+        if self.item.guid.is_none() && !text.is_empty() {
+            self.item.guid = Some(text.to_owned());
+        }
+    }
+
+    pub(super) fn link(&mut self, text: &str, base: &Url) {
+        if self.item.link.is_none() {
+            self.item.link = address(text, base);
+        }
+    }
+
+    pub(super) fn published(&mut self, text: &str) {
+        self.item.published = self.item.published.or_else(|| date::read(text));
+    }
+
+    pub(super) fn updated(&mut self, text: &str) {
+        self.item.updated = self.item.updated.or_else(|| date::read(text));
+    }
+
+    pub(super) fn author(&mut self, text: &str) {
+        name(&mut self.item.authors, text);
+    }
+
+    pub(super) fn tag(&mut self, text: &str) {
+        name(&mut self.item.tags, text);
+    }
+
+    /// The item; `None` if nothing is said of it.
+    pub(super) fn done(mut self, base: &Url) -> Option<Item> {
+        self.texts.sort_by_key(|(rank, ..)| *rank);
+        let mut texts = self.texts.iter().map(|(_, text, markup)| plain(text, *markup, MOST_SUMMARY));
+        self.item.summary = texts.find(|text| !text.is_empty()).unwrap_or_default();
+        if self.item.link.is_none() {
+            self.item.link = self.stand_in.as_deref().and_then(|text| address(text, base));
+        }
+        let item = self.item;
+        let empty =
+            item.title.is_empty() && item.summary.is_empty() && item.link.is_none() && item.guid.is_none();
+        (!empty).then_some(item)
+    }
+}
+
+fn name(all: &mut Vec<String>, text: &str) {
+    let text = plain(text, Markup::Perhaps, MOST_NAMES.1);
+    if all.len() < MOST_NAMES.0 && !text.is_empty() && !all.contains(&text) {
+        all.push(text);
+    }
+}
+
+/// A web address, made whole; of other addresses nothing is made.
+pub(super) fn address(text: &str, base: &Url) -> Option<String> {
+    let text = text.trim();
+    if text.is_empty() || text.len() > MOST_LINK {
+        return None;
+    }
+    let url = base.join(text).ok()?;
+    (matches!(url.scheme(), "http" | "https") && url.as_str().len() <= MOST_LINK).then(|| url.into())
+}
+
+/// Reads a feed of any format. `base` is where it came from.
+///
+/// # Errors
+/// A sentence that says why it is none, and where it breaks.
+pub(super) fn read(bytes: &[u8], header: &str, base: &Url) -> Result<Feed, String> {
+    let text = super::decode::text(bytes, header);
+    let text = text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}' || c.is_control());
+    if text.is_empty() {
+        return Err("the answer is empty".into());
+    }
+    // some put a warning or a comment of their program before the feed
+    let begin = text.char_indices().take(1024).find(|(_, c)| matches!(c, '<' | '{' | '['));
+    let Some((begin, sign)) = begin else {
+        return Err(format!("the answer is no feed: it begins with {:?}", text::shorter(text, 40)));
+    };
+    let feed = if sign == '<' { xml::read(&text[begin..], base) } else { json::read(&text[begin..], base) };
+    feed.map(|mut feed| {
+        feed.title =
+            feed.title.map(|title| plain(&title, Markup::Perhaps, MOST_TITLE)).filter(|t| !t.is_empty());
+        feed
+    })
+}

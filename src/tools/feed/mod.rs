@@ -1,0 +1,292 @@
+//! `feed`: the items of several RSS, Atom and JSON feeds as one list, newest first.
+//!
+//! Theory of operation. Sources are asked a few at a time, each within the guard of `net` and with the
+//! validators of its last answer (`source`); what they give is read whatever its format (`item`,
+//! `xml` with `marks`, `json`), and put together (`gather`). A source that fails is reported beside the items of
+//! the others; only if all fail, the call does. As a gate with `novel_by`, items that its agent has seen are
+//! left out *before* the list is cut to its bounds: so what is cut now comes the next time.
+//!
+//! Addresses are a person's choice. A model gets an instance whose `urls` are fixed; addresses that come
+//! out of a template lead to public hosts only.
+use super::catalog::About;
+use super::dispatch::MAX_RESULT;
+use super::{Call, Effect, ToolError, ToolOutput, settings};
+use crate::domain::{Entry, Fact, MemoryChange, novelty};
+use futures_util::stream::{self, StreamExt};
+use gather::{Source, Wanted};
+use jiff::{SpanRelativeTo, Timestamp};
+use serde_json::{Map, Value, json};
+use source::{Given, Wish};
+use std::time::{Duration, Instant};
+
+mod date;
+mod decode;
+mod gather;
+mod item;
+mod json;
+mod marks;
+mod source;
+mod text;
+mod xml;
+
+/// Sources that are asked at a time.
+const AT_A_TIME: usize = 8;
+/// Most sources of a call.
+const MOST_SOURCES: usize = 200;
+/// Items of a result, where the caller does not say; and at the most.
+const ITEMS: (usize, usize) = (50, 1000);
+/// Characters of a summary, where the caller does not say.
+const SUMMARY: usize = 500;
+/// Bytes of one answer, where the settings do not say.
+const MAX_BYTES: usize = 5 << 20;
+/// Time of one source, where the settings do not say.
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// Left of a result beside its items and sources.
+const SPARE: usize = 4 << 10;
+/// From so many seen items of an agent on, those that are still there are noted again.
+const MANY_SEEN: u64 = 10_000;
+
+/// What an instance with these settings is.
+pub(super) fn about(settings: &Value) -> About {
+    About { effect: Effect::Read, reads_when: None, untrusted: true, schema: schema(settings) }
+}
+
+fn schema(settings: &Value) -> Value {
+    let most = settings::whole(settings, "max_items").unwrap_or(ITEMS.1);
+    let mut properties = json!({
+        "max_items": {
+            "type": "integer", "minimum": 1, "maximum": most,
+            "description": format!("Most items of the result, the newest. Left out: {}.", most.min(ITEMS.0)),
+        },
+        "max_per_source": {
+            "type": "integer", "minimum": 1, "maximum": ITEMS.1,
+            "description": "Most items of each source, the newest. Left out: all.",
+        },
+        "since": {
+            "type": ["string", "integer"],
+            "description": "Items with an older date are left out: a duration such as \"36h\" or \"7d\" (or seconds) \
+                before now, or a time such as \"2026-11-24T08:00:00Z\".",
+        },
+        "max_summary": {
+            "type": "integer", "minimum": 0, "maximum": item::MOST_SUMMARY,
+            "description": format!("Most characters of each summary; 0: none. Left out: {SUMMARY}."),
+        },
+    });
+    let mut required: Vec<&str> = Vec::new();
+    if settings::texts(settings, "urls").is_none() {
+        properties["urls"] = json!({
+            "type": "array", "items": {"type": "string"},
+            "description": format!("Addresses of RSS, Atom or JSON feeds, at most {MOST_SOURCES}."),
+        });
+        required.push("urls");
+    }
+    json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+}
+
+/// What a call asks for.
+struct Plan {
+    wishes: Vec<Wish>,
+    max_items: usize,
+    wanted: Wanted,
+}
+
+/// Fetches and reads.
+pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
+    let plan = plan(&call).await?;
+    let until = Instant::now() + call.bound.mul_f64(0.85);
+    let asked = stream::iter(plan.wishes.into_iter().map(|wish| {
+        let call = call.clone();
+        async move {
+            let url = wish.url.clone();
+            let left = until.saturating_duration_since(Instant::now());
+            let given = if left.is_zero() {
+                Err("there was no time left to ask it: raise `tool_call_timeout`".to_owned())
+            } else {
+                source::get(&call, Wish { time: wish.time.min(left), ..wish }).await
+            };
+            (url, given)
+        }
+    }));
+    let asked: Vec<(String, Result<Given, String>)> = asked.buffered(AT_A_TIME).collect().await;
+    if asked.iter().all(|(_, given)| given.is_err()) {
+        return Err(ToolError::Failed(all_failed(&asked)));
+    }
+    let given: Vec<(&str, &Given)> =
+        asked.iter().filter_map(|(url, given)| Some((url.as_str(), given.as_ref().ok()?))).collect();
+    let sources: Vec<Source<'_>> =
+        given.iter().map(|(url, given)| Source { url, feed: &given.feed }).collect();
+    let mut items = gather::all(&sources, &plan.wanted);
+    leave_out_seen(&call, &mut items).await;
+    let mut out = account(&asked);
+    let beside = serde_json::to_vec(&out).map_or(0, |text| text.len());
+    let left_out = cut(&mut items, plan.max_items, MAX_RESULT.saturating_sub(beside + SPARE));
+    if left_out > 0 {
+        out.insert("left_out".into(), left_out.into());
+    }
+    out.insert("wake".into(), (!items.is_empty()).into());
+    out.insert("items".into(), items.into());
+    Ok(ToolOutput::of(Value::Object(out)))
+}
+
+async fn plan(call: &Call) -> Result<Plan, ToolError> {
+    let refuse = |what: String| ToolError::Arguments(format!("tool `{}`: {what}", call.tool));
+    let (args, fixed) = (&call.args, &call.settings);
+    let either = |key: &str| settings::whole(args, key).or_else(|| settings::whole(fixed, key));
+    let now = Timestamp::now();
+    let since = match args.get("since").or_else(|| fixed.get("since")) {
+        Some(since) => Some(instant(since, now).map_err(refuse)?),
+        None => None,
+    };
+    let urls = addresses(call)?;
+    if urls.is_empty() {
+        return Err(refuse("`urls` is empty: name at least one feed".into()));
+    }
+    if urls.len() > MOST_SOURCES {
+        return Err(refuse(format!("`urls` has {} addresses, and {MOST_SOURCES} are the most", urls.len())));
+    }
+    let headers = settings::headers(fixed, call.bound).await?;
+    let bytes = settings::whole(fixed, "max_bytes").unwrap_or(MAX_BYTES);
+    let time = settings::span(fixed, "timeout").unwrap_or(TIMEOUT);
+    let wish = |(url, by_name)| Wish { url, by_name, headers: headers.clone(), bytes, time };
+    Ok(Plan {
+        wishes: urls.into_iter().map(wish).collect(),
+        max_items: either("max_items").unwrap_or(ITEMS.0),
+        wanted: Wanted {
+            since,
+            per_source: either("max_per_source").unwrap_or(usize::MAX),
+            summary: either("max_summary").unwrap_or(SUMMARY),
+            now,
+        },
+    })
+}
+
+/// The addresses, each with whether a person wrote it as it stands.
+fn addresses(call: &Call) -> Result<Vec<(String, bool)>, ToolError> {
+    let once = |urls: Vec<(String, bool)>| {
+        let mut known = std::collections::HashSet::new();
+        urls.into_iter().filter(|(url, _)| known.insert(url.clone())).collect()
+    };
+    if let Some(urls) = settings::texts(&call.settings, "urls") {
+        return Ok(once(urls.into_iter().map(|url| (url, true)).collect()));
+    }
+    let Some(written) = &call.context.written else {
+        return Err(ToolError::Failed(format!(
+            "tool `{}` has no fixed addresses, and a model does not choose them: define a table such as \
+             [tools.news] with type = \"feed\" and urls = [\"https://example.org/feed.xml\"], and call `news`",
+            call.tool
+        )));
+    };
+    let written = settings::texts(written, "urls").unwrap_or_default();
+    let urls = settings::texts(&call.args, "urls").unwrap_or_default();
+    Ok(once(urls.into_iter().map(|url| (url.trim().to_owned(), written.contains(&url))).collect()))
+}
+
+/// A duration before now, or a time.
+fn instant(since: &Value, now: Timestamp) -> Result<Timestamp, String> {
+    let wrong = || {
+        format!(
+            "`since` is {since}, which is neither a duration such as \"36h\" or \"7d\" nor a time such as \"2026-11-24T08:00:00Z\""
+        )
+    };
+    let before = |span: jiff::SignedDuration| now.checked_sub(span).map_err(|_| wrong());
+    match since {
+        Value::Number(seconds) => {
+            before(jiff::SignedDuration::from_secs(seconds.as_i64().ok_or_else(wrong)?))
+        }
+        Value::String(text) => {
+            if let Ok(span) = text.parse::<jiff::Span>() {
+                let span = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
+                return before(span.abs());
+            }
+            date::read(text).ok_or_else(wrong)
+        }
+        _ => Err(wrong()),
+    }
+}
+
+/// For a gate with `novel_by`: what its agent has seen does not come again. What can't be looked up
+/// stays: whoever called looks again.
+async fn leave_out_seen(call: &Call, items: &mut Vec<Value>) {
+    let by = &call.context.novel_by;
+    let (Some(store), Some(agent), false) = (&call.context.store, &call.context.agent, by.is_empty()) else {
+        return;
+    };
+    let keys = novelty::keys(items, by);
+    let (asked, of) = (keys.clone(), agent.clone());
+    let known = store.read(move |reader| Ok((reader.seen(&of, &asked)?, reader.seen_count(&of)?))).await;
+    let Ok((seen, count)) = known else { return };
+    if count > MANY_SEEN {
+        // The oldest are forgotten some day. What is still in a feed must not be among them.
+        let items = keys.into_iter().zip(&seen).filter(|(_, seen)| **seen).map(|(key, _)| key).collect();
+        let fact = Fact::Remembered(Box::new(MemoryChange::Seen { agent: agent.clone(), items }));
+        let _ = store.commit(vec![Entry { at: Timestamp::now(), fact }]).await;
+    }
+    let mut seen = seen.into_iter();
+    items.retain(|_| !seen.next().unwrap_or(false));
+}
+
+/// Cuts the list to its bounds, and says how many that costs.
+fn cut(items: &mut Vec<Value>, most: usize, mut room: usize) -> usize {
+    let fits = items.iter().take(most).take_while(|item| {
+        let size = serde_json::to_vec(item).map_or(usize::MAX, |text| text.len() + 1);
+        room = room.saturating_sub(size);
+        room > 0
+    });
+    let kept = fits.count();
+    let left_out = items.len() - kept;
+    items.truncate(kept);
+    left_out
+}
+
+/// What became of each source.
+fn account(asked: &[(String, Result<Given, String>)]) -> Map<String, Value> {
+    let mut out = Map::new();
+    let mut sources = Vec::new();
+    let mut failures = Vec::new();
+    for (url, given) in asked {
+        let shown = shown(url);
+        let failed = |error: &str| json!({"url": shown, "error": text::shorter(error, 500)});
+        match given {
+            Ok(Given { feed, unchanged }) => {
+                let name = gather::name_of(&Source { url, feed });
+                let mut one = json!({"url": shown, "source": name, "items": feed.items.len()});
+                if *unchanged {
+                    one["unchanged"] = true.into();
+                }
+                sources.push(one);
+                if let Some(why) = &feed.broken {
+                    failures.push(failed(&format!(
+                        "broken: {why}; the {} items before that count",
+                        feed.items.len()
+                    )));
+                }
+            }
+            Err(error) => failures.push(failed(error)),
+        }
+    }
+    out.insert("failures".into(), failures.into());
+    out.insert("sources".into(), sources.into());
+    out
+}
+
+fn shown(url: &str) -> String {
+    text::shorter(&gather::without_secrets(url), 300).into_owned()
+}
+
+fn all_failed(asked: &[(String, Result<Given, String>)]) -> String {
+    let errors: Vec<String> = asked
+        .iter()
+        .filter_map(|(url, given)| Some(format!("{}: {}", shown(url), given.as_ref().err()?)))
+        .collect();
+    let first = errors.iter().take(5).cloned().collect::<Vec<_>>().join("; ");
+    match errors.len() {
+        1 => first,
+        count if count > 5 => {
+            format!("none of the {count} sources could be read: {first}; and {} more", count - 5)
+        }
+        count => format!("none of the {count} sources could be read: {first}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

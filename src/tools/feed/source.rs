@@ -1,0 +1,200 @@
+//! One source: asked within the guard, with what was kept of the last answer, and read.
+//!
+//! What is kept is the validators together with the items that they stand for. So an answer "not modified"
+//! gives the same items as a whole one would, and what an earlier run failed to tell is still there. It is
+//! kept in the state database: a restart costs nobody a feed.
+use super::super::Call;
+use super::item::{self, Feed};
+use crate::domain::{Entry, Fact, HostPattern, KeptFeed};
+use crate::net::{self, Allow, Bounds, Fetched, GuardError, Request};
+use jiff::{SignedDuration, Timestamp};
+use reqwest::header::{
+    ACCEPT, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    LAST_MODIFIED, RETRY_AFTER,
+};
+use reqwest::{StatusCode, Url};
+use sha2::{Digest, Sha256};
+use std::time::Duration;
+
+/// Changes when what is kept is read differently.
+const FORM: &str = "feed 1";
+/// Most that is kept of one source, in bytes of JSON. One that has more is fetched whole each time.
+const MOST_KEPT: usize = 2 << 20;
+/// How often it is noted that a source is still in use.
+const IN_USE: SignedDuration = SignedDuration::from_hours(24);
+
+const ACCEPTED: &str = "application/atom+xml, application/rss+xml, application/feed+json, application/rdf+xml, \
+                        application/xml;q=0.9, text/xml;q=0.9, application/json;q=0.8, */*;q=0.5";
+
+/// Which source, and how it may be asked.
+#[derive(Clone, Debug)]
+pub(super) struct Wish {
+    pub(super) url: String,
+    /// A person wrote this address: its host may be private, and have any port.
+    pub(super) by_name: bool,
+    /// For this host only.
+    pub(super) headers: HeaderMap,
+    /// Of the answer, in bytes.
+    pub(super) bytes: usize,
+    pub(super) time: Duration,
+}
+
+/// What a source gave.
+pub(super) struct Given {
+    pub(super) feed: Feed,
+    /// It has not changed since it was last asked.
+    pub(super) unchanged: bool,
+}
+
+/// Asks a source.
+///
+/// # Errors
+/// A sentence that says what is wrong, and what to do about it.
+pub(super) async fn get(call: &Call, wish: Wish) -> Result<Given, String> {
+    let key = key(call, &wish.url);
+    let kept = kept(call, &key).await;
+    let mut fetched = fetch(&wish, kept.as_ref()).await?;
+    if fetched.status == StatusCode::NOT_MODIFIED {
+        match kept {
+            Some(kept) if kept.came_from == fetched.url.as_str() => {
+                if let Ok(feed) = serde_json::from_str(&kept.items) {
+                    still_in_use(call, key, kept).await;
+                    return Ok(Given { feed, unchanged: true });
+                }
+            }
+            _ => {}
+        }
+        // not modified since something else, or since nothing: it is asked for the whole
+        fetched = fetch(&wish, None).await?;
+    }
+    if !fetched.status.is_success() {
+        return Err(refused(&fetched));
+    }
+    let truncated = fetched.truncated;
+    let header = text_of(&fetched.headers, &CONTENT_TYPE).unwrap_or_default();
+    let (body, base) = (std::mem::take(&mut fetched.body), fetched.url.clone());
+    // Hostile texts must not hold up anything else, nor bring down more than themselves.
+    let read = tokio::task::spawn_blocking(move || item::read(&body, &header, &base)).await;
+    let read = read.map_err(|_| "the feed can't be read: the reader failed inside".to_owned())?;
+    let long = || format!("it is longer than {} KiB, and only so much is read", wish.bytes >> 10);
+    let mut feed = read.map_err(|error| if truncated { format!("{error}; {}", long()) } else { error })?;
+    if truncated {
+        feed.broken = Some(long());
+    }
+    if let (Some(why), true) = (&feed.broken, feed.items.is_empty()) {
+        return Err(format!("the feed is broken before its first item: {why}"));
+    }
+    if feed.broken.is_none() {
+        keep(call, key, &fetched, &feed).await;
+    }
+    Ok(Given { feed, unchanged: false })
+}
+
+async fn fetch(wish: &Wish, kept: Option<&KeptFeed>) -> Result<Fetched, String> {
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static(ACCEPTED));
+    for (name, value) in [
+        (IF_NONE_MATCH, kept.and_then(|kept| kept.etag.as_deref())),
+        (IF_MODIFIED_SINCE, kept.and_then(|kept| kept.last_modified.as_deref())),
+    ] {
+        if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
+            headers.insert(name, value);
+        }
+    }
+    let request =
+        Request { url: wish.url.clone(), headers, own_headers: wish.headers.clone(), ..Request::default() };
+    let bounds = Bounds { time: wish.time, bytes: wish.bytes };
+    net::send(request, &allow(wish), bounds).await.map_err(|error| explain(error, wish))
+}
+
+/// What may be asked for this source: everything that is public on the usual ports; and the host that a
+/// person wrote down, wherever it is, on the port that was written. A redirect to another is judged as if
+/// nobody had written it.
+fn allow(wish: &Wish) -> Allow {
+    let own = Url::parse(&wish.url).ok().filter(|_| wish.by_name).and_then(|url| {
+        let host = url.host_str()?;
+        let text = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        HostPattern::parse(&text).ok()
+    });
+    Allow::public().and_private(own.into_iter().collect())
+}
+
+fn explain(error: GuardError, wish: &Wish) -> String {
+    match error {
+        GuardError::Timeout => format!("no whole answer within {:.0} s", wish.time.as_secs_f64().max(1.0)),
+        GuardError::Private { host, address } if !wish.by_name => format!(
+            "the host {host} is at {address}, which is not a public address; only a host that is written out in \
+             the configuration may be there"
+        ),
+        GuardError::Private { host, address } => format!(
+            "the host {host} is at {address}, which is not a public address; that is allowed only for the host \
+             of the address itself, not for one that it redirects to"
+        ),
+        other => other.to_string(),
+    }
+}
+
+/// Why an answer is no feed, by its status.
+fn refused(fetched: &Fetched) -> String {
+    let status = fetched.status.as_u16();
+    let wait = text_of(&fetched.headers, &RETRY_AFTER).filter(|wait| wait.len() < 40);
+    let hint = match status {
+        301 | 302 | 303 | 307 | 308 => "it points elsewhere without saying where".to_owned(),
+        401 | 403 => "it refuses; if it wants a key, give the `[tools.…]` table `headers`".to_owned(),
+        404 => "there is nothing at this address".to_owned(),
+        410 => "it is gone for good: take it out".to_owned(),
+        429 | 503 => wait.map_or_else(
+            || "it is asked too often, or busy".to_owned(),
+            |wait| {
+                format!("it is asked too often, or busy, and wants {wait} (seconds or a date) to pass first")
+            },
+        ),
+        _ => return format!("the server answers with status {status}"),
+    };
+    format!("the server answers with status {status}: {hint}")
+}
+
+fn text_of(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
+}
+
+/// The same address with other headers may give something else.
+fn key(call: &Call, url: &str) -> String {
+    let headers = call.settings.get("headers").map(ToString::to_string).unwrap_or_default();
+    let hash = Sha256::digest(format!("{FORM}\n{url}\n{headers}").as_bytes());
+    hash[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+async fn kept(call: &Call, key: &str) -> Option<KeptFeed> {
+    let (store, key) = (call.context.store.as_ref()?, key.to_owned());
+    store.read(move |reader| reader.feed(&key)).await.ok()?
+}
+
+async fn still_in_use(call: &Call, key: String, kept: KeptFeed) {
+    let now = Timestamp::now();
+    if now.duration_since(kept.at) > IN_USE {
+        write(call, key, KeptFeed { at: now, ..kept }).await;
+    }
+}
+
+/// Keeps validators and items for the next time, if there are any validators.
+async fn keep(call: &Call, key: String, fetched: &Fetched, feed: &Feed) {
+    let short = |name| text_of(&fetched.headers, &name).filter(|text| text.len() <= 1024);
+    let (etag, last_modified) = (short(ETAG), short(LAST_MODIFIED));
+    if etag.is_none() && last_modified.is_none() {
+        return;
+    }
+    let Ok(items) = serde_json::to_string(feed) else { return };
+    if items.len() <= MOST_KEPT {
+        let came_from = fetched.url.as_str().to_owned();
+        write(call, key, KeptFeed { came_from, etag, last_modified, items, at: Timestamp::now() }).await;
+    }
+}
+
+/// What can't be kept is fetched again: no reason to fail.
+async fn write(call: &Call, source: String, kept: KeptFeed) {
+    if let Some(store) = &call.context.store {
+        let fact = Fact::FeedKept { source, kept: Box::new(kept) };
+        let _ = store.commit(vec![Entry { at: Timestamp::now(), fact }]).await;
+    }
+}

@@ -1,0 +1,456 @@
+//! RSS 0.9x, 1.0 and 2.0, and Atom.
+//!
+//! Theory of operation. One pass over the marks of the text, with a stack of open elements. Within an
+//! item, an element that is known is captured: its text, and markup that somebody forgot to escape. An end
+//! closes the nearest open element of its name and all within it; one that closes nothing is passed over.
+//! Entities that a document defines are never resolved, so none can grow. Where the text can't be
+//! read further, what was whole before that place counts, and the place is named.
+use super::item::{Draft, Feed, address};
+use super::marks::{a_page, attributes, located, page_link, resolved, text_type, value};
+use super::text::{LOOKED_AT, Markup};
+use quick_xml::Reader;
+use quick_xml::events::{BytesStart, Event};
+use reqwest::Url;
+use std::collections::HashMap;
+
+/// Deepest nesting that is followed.
+const DEEPEST: usize = 256;
+/// Prefixes of names that are kept.
+const MOST_PREFIXES: usize = 64;
+
+/// Whose word an element is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Space {
+    /// The feed's own, whichever of the formats it is.
+    Own,
+    Atom,
+    Dublin,
+    Content,
+    Media,
+    Rdf,
+    Other,
+}
+
+/// What is captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Field {
+    FeedTitle,
+    FeedHome,
+    Title,
+    Link,
+    Guid { permanent: bool },
+    Text { rank: u8 },
+    Published,
+    Updated,
+    Author,
+    Tag,
+}
+
+struct Capture {
+    field: Field,
+    /// Elements that are open while it goes on.
+    depth: usize,
+    text: String,
+    markup: Markup,
+    /// Its markup is that of the document itself: text within is not markup.
+    inline: bool,
+}
+
+/// An open element.
+struct Open {
+    /// With its prefix, to find its end.
+    name: String,
+    local: String,
+    /// It has a base of its own.
+    has_base: bool,
+}
+
+struct Walk {
+    feed: Feed,
+    open: Vec<Open>,
+    bases: Vec<Url>,
+    prefixes: HashMap<String, Space>,
+    /// The root was `feed` or `entry`.
+    is_atom: bool,
+    item: Option<(usize, Draft)>,
+    capture: Option<Capture>,
+}
+
+/// Reads a document.
+pub(super) fn read(text: &str, base: &Url) -> Result<Feed, String> {
+    let mut reader = Reader::from_str(text);
+    let config = reader.config_mut();
+    config.check_end_names = false;
+    config.allow_unmatched_ends = true;
+    config.allow_dangling_amp = true;
+    let mut walk = Walk {
+        feed: Feed::default(),
+        open: Vec::new(),
+        bases: vec![base.clone()],
+        prefixes: HashMap::new(),
+        is_atom: false,
+        item: None,
+        capture: None,
+    };
+    let mut has_root = false;
+    let why = loop {
+        let event = match reader.read_event() {
+            Ok(event) => event,
+            Err(error) => break Some((reader.error_position(), error.to_string())),
+        };
+        let begins = matches!(event, Event::Start(_) | Event::Empty(_));
+        if begins && !has_root {
+            has_root = true;
+            if let Event::Start(root) | Event::Empty(root) = &event {
+                walk.root(root, text, base)?;
+            }
+        } else if begins && walk.open.is_empty() {
+            // a second document behind the first
+            break None;
+        }
+        match event {
+            Event::Start(start) => {
+                if walk.open.len() == DEEPEST {
+                    break Some((
+                        reader.buffer_position(),
+                        format!("elements are nested more than {DEEPEST} deep"),
+                    ));
+                }
+                walk.start(&start);
+            }
+            Event::Empty(start) => {
+                walk.start(&start);
+                walk.end(start.name().0);
+            }
+            Event::End(end) => walk.end(end.name().0),
+            Event::Text(text) => walk.text(&text.into_inner()),
+            Event::CData(text) => walk.text(&text.into_inner()),
+            Event::GeneralRef(name) => walk.reference(&name.into_inner()),
+            Event::Eof if walk.open.is_empty() => break None,
+            Event::Eof => break Some((reader.buffer_position(), "it ends in the middle".into())),
+            Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
+        }
+    };
+    if !has_root {
+        return Err(match why {
+            Some((at, why)) => format!("the answer is no feed: {}", located(text, at, &why)),
+            None => "the answer is no feed: it has no element".into(),
+        });
+    }
+    walk.feed.broken = why.map(|(at, why)| located(text, at, &why));
+    Ok(walk.feed)
+}
+
+impl Walk {
+    /// Is it a feed at all?
+    fn root(&mut self, root: &BytesStart<'_>, text: &str, base: &Url) -> Result<(), String> {
+        let attributes = attributes(root);
+        self.declare(&attributes);
+        let name = root.name().0;
+        let (_, local) = self.resolve(name);
+        match local {
+            "feed" | "entry" => self.is_atom = true,
+            "rss" | "RDF" | "rdf" | "channel" => {}
+            local if local.eq_ignore_ascii_case("html") || local.eq_ignore_ascii_case("head") => {
+                return Err(a_page(text, base));
+            }
+            _ => {
+                let name = super::text::shorter(name, 60);
+                // a page may begin with anything
+                let is_page =
+                    text.get(..4096.min(text.len())).unwrap_or(text).to_ascii_lowercase().contains("<html");
+                return Err(if is_page {
+                    a_page(text, base)
+                } else {
+                    format!("the answer is XML but no feed: its root is <{name}>")
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes up the prefixes that an element declares.
+    fn declare(&mut self, attributes: &[(String, String)]) {
+        for (name, value) in attributes {
+            let Some(prefix) = name.strip_prefix("xmlns:") else { continue };
+            if self.prefixes.len() < MOST_PREFIXES {
+                self.prefixes.insert(prefix.to_owned(), space_of(value));
+            }
+        }
+    }
+
+    /// Whose word a name is, and the name without its prefix.
+    fn resolve<'n>(&self, name: &'n str) -> (Space, &'n str) {
+        let Some((prefix, local)) = name.split_once(':') else { return (Space::Own, name) };
+        let space = self.prefixes.get(prefix).copied().unwrap_or(match prefix {
+            // not declared, but everybody knows what is meant
+            "atom" => Space::Atom,
+            "content" => Space::Content,
+            "dc" => Space::Dublin,
+            "media" => Space::Media,
+            "rdf" => Space::Rdf,
+            _ => Space::Other,
+        });
+        match (space, self.is_atom) {
+            (Space::Atom, true) => (Space::Own, local),
+            _ => (space, local),
+        }
+    }
+
+    fn base(&self) -> &Url {
+        self.bases.last().expect("the first is never taken away")
+    }
+
+    fn start(&mut self, start: &BytesStart<'_>) {
+        let name = start.name().0;
+        let again = self.item.as_ref().is_some_and(|(depth, _)| self.open[depth - 1].name == name);
+        if again {
+            // the end of the one before is missing
+            self.end(name);
+        }
+        if let Some(capture) = &mut self.capture {
+            // markup within a text
+            let local = name.rsplit(':').next().unwrap_or(name);
+            push(&mut capture.text, &format!("<{local}>"));
+            capture.markup = Markup::Html;
+            self.open.push(Open { name: name.into(), local: String::new(), has_base: false });
+            return;
+        }
+        let attributes = attributes(start);
+        self.declare(&attributes);
+        let (space, local) = self.resolve(name);
+        let base = value(&attributes, "xml:base").and_then(|base| self.base().join(base).ok());
+        let has_base = base.is_some();
+        self.bases.extend(base);
+        let is_item = self.item.is_none()
+            && matches!(
+                (space, local, self.is_atom),
+                (Space::Own, "item", false) | (Space::Own, "entry", true)
+            );
+        let local = local.to_owned();
+        let captured = if is_item { None } else { self.known(space, &local, &attributes) };
+        self.open.push(Open { name: name.into(), local, has_base });
+        if is_item {
+            let mut draft = Draft::default();
+            if let Some(about) = value(&attributes, "rdf:about") {
+                // the address that RSS 1.0 names an item by
+                draft.stand_in = Some(about.to_owned());
+                draft.guid(about);
+            }
+            self.item = Some((self.open.len(), draft));
+        }
+        if let Some((field, markup)) = captured {
+            let inline = markup == Markup::Html && value(&attributes, "type") == Some("xhtml");
+            self.capture =
+                Some(Capture { field, depth: self.open.len(), text: String::new(), markup, inline });
+        }
+    }
+
+    /// What is to be captured of an element, if anything; what its attributes say is taken at once.
+    fn known(
+        &mut self,
+        space: Space,
+        local: &str,
+        attributes: &[(String, String)],
+    ) -> Option<(Field, Markup)> {
+        let depth = self.open.len();
+        let parent = self.open.last().map_or("", |open| open.local.as_str());
+        if let Some((item, _)) = &self.item {
+            // what belongs to the item although it is not its child
+            let is_within =
+                (parent == "author" && local == "name") || (parent == "group" && space == Space::Media);
+            return (depth == *item || is_within).then(|| self.of_item(space, local, attributes)).flatten();
+        }
+        if !matches!(parent, "channel" | "feed") {
+            return None;
+        }
+        match (space, local) {
+            (Space::Own, "title") => Some((Field::FeedTitle, text_type(attributes, self.is_atom))),
+            (Space::Own, "link") if self.is_atom => {
+                if let Some(href) = page_link(attributes).filter(|_| self.feed.home.is_none()) {
+                    self.feed.home = address(href, self.base());
+                }
+                None
+            }
+            (Space::Own, "link") => Some((Field::FeedHome, Markup::Plain)),
+            _ => None,
+        }
+    }
+
+    fn of_item(
+        &mut self,
+        space: Space,
+        local: &str,
+        attributes: &[(String, String)],
+    ) -> Option<(Field, Markup)> {
+        use Space::{Atom, Content, Dublin, Media, Own};
+        let markup = text_type(attributes, self.is_atom);
+        let text = |rank| Field::Text { rank };
+        Some(match (space, local) {
+            (Own, "title") => (Field::Title, markup),
+            // of RSS; that of Atom has an attribute instead
+            (Own, "link") if !self.is_atom && value(attributes, "href").is_none() => {
+                (Field::Link, Markup::Plain)
+            }
+            (Own, "guid") => {
+                let flag = value(attributes, "isPermaLink");
+                let permanent = flag.is_none_or(|flag| !flag.eq_ignore_ascii_case("false"));
+                (Field::Guid { permanent }, Markup::Plain)
+            }
+            (Own, "id") if self.is_atom => (Field::Guid { permanent: false }, Markup::Plain),
+            (Own | Atom, "summary") => (text(0), markup),
+            (Own, "description") => (text(0), Markup::Html),
+            (Own, "content") if self.is_atom => (text(1), markup),
+            (Content, "encoded") => (text(1), Markup::Html),
+            (Dublin, "description") => (text(2), Markup::Perhaps),
+            (Media, "description") => (text(3), Markup::Perhaps),
+            (Own, "pubDate" | "pubdate" | "published" | "issued" | "created")
+            | (Dublin, "date")
+            | (Atom, "published") => (Field::Published, Markup::Plain),
+            (Own, "updated" | "modified" | "lastBuildDate") | (Atom, "updated") | (Dublin, "modified") => {
+                (Field::Updated, Markup::Plain)
+            }
+            (Own, "name") if self.is_atom => (Field::Author, Markup::Perhaps),
+            (Own, "author") if !self.is_atom => (Field::Author, Markup::Perhaps),
+            (Dublin, "creator") => (Field::Author, Markup::Perhaps),
+            (Own, "category") if !self.is_atom => (Field::Tag, Markup::Perhaps),
+            (Dublin, "subject") => (Field::Tag, Markup::Perhaps),
+            _ => {
+                self.said_by_attributes(space, local, attributes);
+                return None;
+            }
+        })
+    }
+
+    fn said_by_attributes(&mut self, space: Space, local: &str, attributes: &[(String, String)]) {
+        let base = self.base().clone();
+        let Some((_, draft)) = &mut self.item else { return };
+        match (space, local) {
+            (Space::Own | Space::Atom, "link") => atom_link(draft, attributes, &base),
+            (Space::Own, "category") => {
+                if let Some(term) = value(attributes, "label").or_else(|| value(attributes, "term")) {
+                    draft.tag(term);
+                }
+            }
+            (Space::Own, "enclosure") => {
+                if let (None, Some(url)) = (&draft.stand_in, value(attributes, "url")) {
+                    draft.stand_in = Some(url.to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, name: &str) {
+        let Some(at) = self.open.iter().rposition(|open| open.name == name) else { return };
+        while self.open.len() > at {
+            self.close();
+        }
+    }
+
+    /// Closes the innermost element.
+    fn close(&mut self) {
+        let depth = self.open.len();
+        let open = self.open.pop().expect("the caller knows one");
+        if let Some(capture) = &mut self.capture {
+            if capture.depth < depth {
+                let local = open.name.rsplit(':').next().unwrap_or(&open.name);
+                push(&mut capture.text, &format!("</{local}>"));
+            } else {
+                self.captured();
+            }
+        }
+        if self.item.as_ref().is_some_and(|(item, _)| *item == depth)
+            && let Some((_, draft)) = self.item.take()
+        {
+            let item = draft.done(self.base());
+            self.feed.items.extend(item);
+        }
+        if open.has_base {
+            self.bases.pop();
+        }
+    }
+
+    /// A captured element has ended.
+    fn captured(&mut self) {
+        let Some(capture) = self.capture.take() else { return };
+        let base = self.base().clone();
+        let Capture { field, text, markup, .. } = capture;
+        let Some((_, draft)) = &mut self.item else {
+            match field {
+                Field::FeedTitle if self.feed.title.is_none() => {
+                    self.feed.title =
+                        Some(super::text::plain(&text, markup, 300)).filter(|text| !text.is_empty());
+                }
+                Field::FeedHome if self.feed.home.is_none() => self.feed.home = address(&text, &base),
+                _ => {}
+            }
+            return;
+        };
+        match field {
+            Field::Title => draft.title(&text, markup),
+            Field::Link => draft.link(&text, &base),
+            Field::Guid { permanent } => {
+                let is_web = ["http://", "https://"].iter().any(|start| text.trim().starts_with(start));
+                if permanent && is_web {
+                    draft.stand_in = Some(text.clone());
+                }
+                draft.guid(&text);
+            }
+            Field::Text { rank } => draft.text(rank, text, markup),
+            Field::Published => draft.published(&text),
+            Field::Updated => draft.updated(&text),
+            Field::Author => draft.author(&text),
+            Field::Tag => draft.tag(&text),
+            Field::FeedTitle | Field::FeedHome => {}
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        let Some(capture) = &mut self.capture else { return };
+        if capture.inline {
+            push(&mut capture.text, &text.replace('&', "&amp;").replace('<', "&lt;"));
+        } else {
+            push(&mut capture.text, text);
+        }
+    }
+
+    /// `&amp;`, `&#8364;`, `&eacute;`. One that is not known stays as it is.
+    fn reference(&mut self, name: &str) {
+        if self.capture.is_none() {
+            return;
+        }
+        let text = resolved(name).unwrap_or_else(|| format!("&{name};"));
+        self.text(&text);
+    }
+}
+
+/// Adds to a captured text, which has a bound.
+fn push(text: &mut String, more: &str) {
+    let room = LOOKED_AT.saturating_sub(text.len());
+    text.push_str(&more[..more.floor_char_boundary(room)]);
+}
+
+fn atom_link(draft: &mut Draft, attributes: &[(String, String)], base: &Url) {
+    if let Some(href) = page_link(attributes) {
+        draft.link(href, base);
+    } else if let (Some("enclosure" | "related"), Some(href), None) =
+        (value(attributes, "rel"), value(attributes, "href"), &draft.stand_in)
+    {
+        draft.stand_in = Some(href.to_owned());
+    }
+}
+
+fn space_of(uri: &str) -> Space {
+    match uri.trim() {
+        "http://www.w3.org/2005/Atom" | "http://purl.org/atom/ns#" => Space::Atom,
+        "http://purl.org/dc/elements/1.1/" | "http://purl.org/dc/terms/" => Space::Dublin,
+        "http://purl.org/rss/1.0/modules/content/" => Space::Content,
+        "http://www.w3.org/1999/02/22-rdf-syntax-ns#" => Space::Rdf,
+        "http://search.yahoo.com/mrss/" | "http://search.yahoo.com/mrss" => Space::Media,
+        "http://purl.org/rss/1.0/"
+        | "http://my.netscape.com/rdf/simple/0.9/"
+        | "http://backend.userland.com/rss2" => Space::Own,
+        _ => Space::Other,
+    }
+}

@@ -1,0 +1,92 @@
+//! A real PostgreSQL server in a folder of its own. Where there is none to start, [`Server::start`] says that the
+//! test is skipped; `BGAGENT_REQUIRE_SERVERS=1` makes that a failure.
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// The user that the server runs as when we are root: it refuses to be root.
+const NOBODY: &str = "65534";
+
+/// A server; it ends with this value.
+pub struct Server {
+    pub folder: tempfile::TempDir,
+    pub port: u16,
+    child: Child,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let pid =
+            i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw).expect("a process");
+        // "Immediate Shutdown" of postgres(1): it takes its children with it.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::QUIT);
+        let _ = self.child.wait();
+    }
+}
+
+/// The folder of `initdb` and `postgres`.
+fn programs() -> Option<PathBuf> {
+    let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = debian.map(|entry| entry.path().join("bin")).collect();
+    folders.extend(std::env::split_paths(&path));
+    folders.into_iter().find(|folder| folder.join("initdb").exists() && folder.join("postgres").exists())
+}
+
+fn as_nobody(program: &Path) -> Command {
+    if !rustix::process::geteuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]).arg(program);
+    command
+}
+
+impl Server {
+    /// Where it listens.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// A fresh server with the superuser `boss` (password `rooty`); `None`: there is none on this machine. It may
+    /// not be up yet.
+    pub fn start() -> Option<Self> {
+        let Some(programs) = programs() else {
+            let required = std::env::var("BGAGENT_REQUIRE_SERVERS").is_ok_and(|value| value == "1");
+            assert!(
+                !required,
+                "there is no PostgreSQL on this machine, and BGAGENT_REQUIRE_SERVERS=1 requires it"
+            );
+            eprintln!("skipped: there is no PostgreSQL on this machine");
+            return None;
+        };
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).expect("our folder");
+        let data = folder.path().join("data");
+        let password = folder.path().join("password");
+        std::fs::write(&password, "rooty").expect("our folder");
+        let made = as_nobody(&programs.join("initdb"))
+            .arg("-D")
+            .arg(&data)
+            .args(["-U", "boss", "-A", "scram-sha-256", "-E", "UTF8", "--locale=C", "--no-sync", "--pwfile"])
+            .arg(&password)
+            .output()
+            .expect("initdb runs");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let port =
+            TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+        let log = std::fs::File::create(folder.path().join("log")).expect("our folder");
+        let child = as_nobody(&programs.join("postgres"))
+            .arg("-D")
+            .arg(&data)
+            .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-k"])
+            .arg(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the server can be started");
+        Some(Self { folder, port, child })
+    }
+}
