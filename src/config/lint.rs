@@ -19,6 +19,7 @@ pub(super) fn fleet<'a>(file: &'a File<'a>, top: &Section<'a>, fleet: &Fleet) {
         );
     }
     let Some(table) = table else { return };
+    budget(file, top, fleet);
     let mut linted = BTreeMap::new();
     for agent in &fleet.agents {
         lint(&Place { file, table, agent }, fleet, &mut linted);
@@ -36,6 +37,12 @@ impl Place<'_> {
     /// Where a key of the agent stands, or the agent itself.
     fn of(&self, key: &str) -> Range<usize> {
         place(self.table, &self.agent.id, key)
+    }
+
+    /// Does the agent itself have the key?
+    fn has(&self, key: &str) -> bool {
+        let own = self.table.get(self.agent.id.as_str()).and_then(|value| value.get_ref().as_table());
+        own.is_some_and(|own| own.get(key).is_some())
     }
 }
 
@@ -97,6 +104,13 @@ fn lint(at: &Place<'_>, fleet: &Fleet, linted: &mut BTreeMap<String, Option<(Str
         if let Some((message, hint)) = found {
             at.file.warn(at.of("cron"), message.clone(), Some(hint.clone()));
         }
+    }
+    if at.has("env") && !matches!(agent.body, Body::Command(_)) {
+        at.file.warn(
+            at.of("env"),
+            "`env` is for agents with a `command`; it has no effect here".into(),
+            Some("MCP servers are shared by all agents: give them theirs in `env` of [mcp.NAME]".into()),
+        );
     }
     if let Some(why) = &agent.unavailable {
         at.file.warn(
@@ -170,25 +184,57 @@ fn clock_change(cron: &CronSchedule, now: Timestamp) -> Option<(String, String)>
     None
 }
 
+/// The models without a price that may answer an agent: its own, and those that are asked instead.
+fn unpriced<'a>(query: &'a QuerySpec, fleet: &'a Fleet) -> impl Iterator<Item = &'a str> {
+    let fallback = fleet.models.get(&query.model).map(|model| model.fallback.as_slice());
+    let all = std::iter::once(&query.model).chain(fallback.unwrap_or_default());
+    all.map(String::as_str).filter(|name| fleet.models.get(*name).is_some_and(|model| model.price.is_none()))
+}
+
+fn give_a_price(model: &str) -> String {
+    format!(
+        "add price = {{ input = …, output = … }} to [models.{model}]; for one that costs nothing, \
+         price = {{ input = 0, output = 0 }}"
+    )
+}
+
+/// A dollar limit of the fleet holds for all models that its agents use.
+fn budget(file: &File<'_>, top: &Section<'_>, fleet: &Fleet) {
+    let key = match (fleet.budget.usd_per_day, fleet.budget.usd_per_month) {
+        (Some(_), _) => "usd_per_day",
+        (None, Some(_)) => "usd_per_month",
+        (None, None) => return,
+    };
+    let table = top.get("budget").and_then(|item| item.value.get_ref().as_table());
+    let span = table.and_then(|table| table.get(key)).map(toml::Spanned::span);
+    let mut told = BTreeSet::new();
+    for agent in &fleet.agents {
+        let Body::Query(query) = &agent.body else { continue };
+        for model in unpriced(query, fleet).filter(|model| told.insert(model.to_string())) {
+            file.error(
+                span.clone(),
+                format!(
+                    "a limit in dollars needs a price, and model `{model}`, which may answer agent `{}`, has none",
+                    agent.id
+                ),
+                Some(give_a_price(model)),
+            );
+        }
+    }
+}
+
 fn money(at: &Place<'_>, fleet: &Fleet) {
     let Body::Query(query) = &at.agent.body else { return };
     let limits = &at.agent.limits;
-    let Some(model) = fleet.models.get(&query.model) else { return };
-    let own = [("max_usd_per_run", limits.max_usd_per_run), ("usd_per_day", limits.usd_per_day)];
-    let own = own.iter().find(|(_, limit)| limit.is_some()).map(|(key, _)| *key);
-    let budget = fleet.budget.usd_per_day.or(fleet.budget.usd_per_month).map(|_| "model");
-    for (nth, name) in std::iter::once(&query.model).chain(&model.fallback).enumerate() {
-        if fleet.models.get(name).is_none_or(|model| model.price.is_some()) {
-            continue;
-        }
-        let hint =
-            format!("add price = {{ input = …, output = … }} to [models.{name}]; 0 if it costs nothing");
-        let message = format!("a limit in dollars needs a price, and model `{name}` has none");
-        match (own, own.or(budget)) {
-            (Some(key), _) if nth == 0 => at.file.error(Some(at.of(key)), message, Some(hint)),
-            // one that is asked instead is mostly a local one, which costs nothing
-            (_, Some(key)) => at.file.warn(at.of(key), message, Some(hint)),
-            (_, None) => {}
+    if limits.max_usd_per_run.is_some() || limits.usd_per_day.is_some() {
+        let key = if limits.max_usd_per_run.is_some() { "max_usd_per_run" } else { "usd_per_day" };
+        for model in unpriced(query, fleet) {
+            let which = if model == query.model { "model" } else { "its fallback, model" };
+            at.file.error(
+                Some(at.of(key)),
+                format!("a limit in dollars needs a price, and {which} `{model}` has none"),
+                Some(give_a_price(model)),
+            );
         }
     }
     if let (Some(per_run), Some(budget), Schedule::Every(period)) =

@@ -92,6 +92,26 @@ fn bad_files_are_refused_where_they_are_bad() {
             7,
             "needs a price",
         ),
+        (
+            "[models.m]\nprovider = \"openai\"\nmodel = \"x\"\nprice = { input = 1 }\nfallback = [\"f\"]\n\
+             [models.f]\nprovider = \"ollama\"\nmodel = \"y\"\n\
+             [agents.a]\nquery = \"q\"\nmodel = \"m\"\nusd_per_day = 1",
+            12,
+            "its fallback, model `f` has none",
+        ),
+        (
+            "[models.m]\nprovider = \"openai\"\nmodel = \"x\"\n[budget]\nusd_per_day = 1\n\
+             [agents.a]\nquery = \"q\"\nmodel = \"m\"",
+            5,
+            "model `m`, which may answer agent `a`, has none",
+        ),
+        (
+            "[models.m]\nprovider = \"openai\"\nmodel = \"x\"\nprice = { input = 1 }\nfallback = [\"f\"]\n\
+             [models.f]\nprovider = \"ollama\"\nmodel = \"y\"\n[budget]\nusd_per_month = 1\n\
+             [agents.a]\nquery = \"q\"\nmodel = \"m\"",
+            10,
+            "model `f`, which may answer agent `a`, has none",
+        ),
         ("[agents.a]\ntool = \"prob\"", 2, "did you mean \"probe\"?"),
         ("[agents.a]\ntool = \"probe\"", 2, "needs `args`"),
         (
@@ -345,15 +365,6 @@ fn all_errors_are_found_in_one_go() {
 fn what_is_odd_is_warned_of() {
     for (text, part) in [
         ("[agents.a]\nat = \"2020-01-01T00:00:00Z\"\ncommand = \"x\"", "has passed"),
-        (
-            "[budget]\nusd_per_month = 1\n[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nquery = \"q\"\nmodel = \"m\"",
-            "model `m` has none",
-        ),
-        (
-            "[models.m]\nprovider = \"openai\"\nmodel = \"x\"\nprice = { input = 1, output = 1 }\nfallback = [\"n\"]\n\
-             [models.n]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nquery = \"q\"\nmodel = \"m\"\nusd_per_day = 1",
-            "model `n` has none",
-        ),
         ("[agents.a]\ninterval = 10\noverlap = \"parallel\"\ncommand = \"x\"", "pile up"),
         ("[agents.a]\ncron = \"30 2 * * *\"\ntimezone = \"Europe/Berlin\"\ncommand = \"x\"", "comes twice"),
         (
@@ -367,6 +378,11 @@ fn what_is_odd_is_warned_of() {
         (
             "[agents.a]\ncommand = \"x\"\nretry = { max = 2, initial = \"10m\" }\ntimeout = 60\ntotal_timeout = 90",
             "no retry can fit",
+        ),
+        (
+            "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n\
+             [agents.a]\nquery = \"q\"\nmodel = \"m\"\nenv = { A = \"b\" }",
+            "`env` is for agents with a `command`",
         ),
         (
             "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nquery = \"{gate}\"\nmodel = \"m\"\ngate = { tool = \"feed\", args = { urls = [\"http://a.example/\"] } }",
@@ -441,6 +457,7 @@ requests_per_minute = 60
 [models.local]
 provider = "ollama"
 model = "x"
+price = { input = 0, output = 0 }
 [mcp.github]
 command = ["github-mcp-server", "stdio"]
 env = { GITHUB_TOKEN = { env = "GITHUB_TOKEN" } }

@@ -113,7 +113,8 @@ pub struct ReadsWhen {
 }
 
 impl ReadsWhen {
-    fn holds(&self, args: &Value) -> bool {
+    /// Does a call with these arguments only look?
+    pub fn holds(&self, args: &Value) -> bool {
         match args.get(&self.key).and_then(Value::as_str) {
             Some(value) => self.values.iter().any(|known| known == value),
             None => self.by_default,

@@ -15,6 +15,8 @@ pub(super) struct Allowed {
     pub(super) at_a_time: Option<u64>,
     /// `requests_per_minute`.
     pub(super) per_minute: Option<u64>,
+    /// Until the provider wants to be asked again. Else that fails at once: another can be asked instead.
+    pub(super) waits_while_closed: bool,
 }
 
 /// The door of one model. It outlives reloads, so that a reload lifts no limit.
@@ -62,10 +64,12 @@ impl Gate {
         allowed: Allowed,
         deadline: Instant,
     ) -> Result<Place, NoPlace> {
-        let now = Instant::now();
-        if let Some(until) = self.state().closed(now).filter(|until| *until > deadline) {
-            return Err(NoPlace::Closed(until - now));
-        }
+        let in_vain = |until: &Instant| *until > deadline || !allowed.waits_while_closed;
+        let closed = |now: Instant| match self.state().closed(now).filter(in_vain) {
+            Some(until) => Err(NoPlace::Closed(until - now)),
+            None => Ok(()),
+        };
+        closed(Instant::now())?;
         let Ok(_first) = timeout_at(deadline, self.queue.lock()).await else {
             let now = Instant::now();
             return Err(self
@@ -75,6 +79,8 @@ impl Gate {
         };
         loop {
             let now = Instant::now();
+            // The one before may have been told to wait.
+            closed(now)?;
             let answer = self.state().ask(allowed, now);
             match answer {
                 Answer::Enter => return Ok(Place(self.clone())),
@@ -94,6 +100,12 @@ impl Gate {
         let until = Instant::now() + time;
         let mut state = self.state();
         state.closed_until = state.closed_until.max(Some(until));
+    }
+
+    /// How long nobody starts from now on.
+    pub(super) fn closed_for(&self) -> Option<Duration> {
+        let now = Instant::now();
+        self.state().closed(now).map(|until| until - now)
     }
 
     /// Forgets that the provider asked to wait: another one is asked from now on.

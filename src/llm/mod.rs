@@ -71,11 +71,37 @@ impl Models {
         request: &ModelRequest,
         bound: Duration,
     ) -> Result<ModelAnswer, ModelError> {
+        self.ask_while(name, request, bound, true).await
+    }
+
+    /// The same for those who can ask another model: it fails at once, and without a request, while the
+    /// provider wants nobody to ask.
+    pub async fn ask_or_pass(
+        &self,
+        name: &str,
+        request: &ModelRequest,
+        bound: Duration,
+    ) -> Result<ModelAnswer, ModelError> {
+        self.ask_while(name, request, bound, false).await
+    }
+
+    /// How long the provider of a model wants nobody to ask from now on.
+    pub fn closed_for(&self, name: &str) -> Option<Duration> {
+        self.models.get(name)?.gate.closed_for()
+    }
+
+    async fn ask_while(
+        &self,
+        name: &str,
+        request: &ModelRequest,
+        bound: Duration,
+        waits: bool,
+    ) -> Result<ModelAnswer, ModelError> {
         let Some(model) = self.models.get(name) else {
             return Err(lasting(ErrorKind::Config, format!("there is no [models.{name}]")));
         };
         let deadline = Instant::now() + bound.min(AGES);
-        model.ask(request, deadline).await.map_err(|error| model.named(error))
+        model.ask(request, deadline, waits).await.map_err(|error| model.named(error))
     }
 }
 
@@ -97,9 +123,14 @@ impl Model {
         }
     }
 
-    async fn ask(&self, request: &ModelRequest, deadline: Instant) -> Result<ModelAnswer, ModelError> {
+    async fn ask(
+        &self,
+        request: &ModelRequest,
+        deadline: Instant,
+        waits: bool,
+    ) -> Result<ModelAnswer, ModelError> {
         let (wire, url) = self.endpoint.as_ref().map_err(|why| lasting(ErrorKind::Config, why.as_str()))?;
-        let place = self.enter(deadline).await?;
+        let place = self.enter(deadline, waits).await?;
         let client = self.client(url)?;
         let patience = self.patience(deadline);
         let (headers, secrets) = self.headers(*wire, patience.until).await?;
@@ -117,11 +148,15 @@ impl Model {
         Err(self.refused(&answered, &place, &|text| clean(text, &secrets, request)))
     }
 
-    async fn enter(&self, deadline: Instant) -> Result<Place, ModelError> {
-        let allowed =
-            Allowed { at_a_time: self.spec.max_parallel_requests, per_minute: self.spec.requests_per_minute };
+    async fn enter(&self, deadline: Instant, waits: bool) -> Result<Place, ModelError> {
+        let allowed = Allowed {
+            at_a_time: self.spec.max_parallel_requests,
+            per_minute: self.spec.requests_per_minute,
+            waits_while_closed: waits,
+        };
         self.gate.enter(allowed, deadline).await.map_err(|why| {
             let (wait, what) = match why {
+                NoPlace::Closed(wait) if !waits => (Some(wait), "the provider asked to wait"),
                 NoPlace::Closed(wait) => (Some(wait), "the provider asked to wait longer than there is time"),
                 NoPlace::Minute(wait) => {
                     (Some(wait), "`requests_per_minute` leaves no room in time: raise it, or ask less often")

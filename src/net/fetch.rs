@@ -1,5 +1,8 @@
 //! One request within the guard: judged, sent, its redirects judged and followed, its answer read up to
 //! a bound. What an answer means is for the callers to say.
+//!
+//! Once a request that changes something was answered, that answer is never lost: what goes wrong later is
+//! said beside it. If it was sent and not answered, the error says so.
 use super::guard::{Allow, Dialer, GuardError, Vetted, is_odd};
 use super::{MAX_REDIRECTS, describe};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, HeaderMap, LOCATION};
@@ -43,11 +46,37 @@ pub struct Fetched {
     pub body: Vec<u8>,
     /// The body is longer.
     pub truncated: bool,
+    /// What went wrong after this answer to a request that changes something: a redirect that was not
+    /// followed, a body that broke off.
+    pub trouble: Option<GuardError>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unanswered {
+    /// What went wrong.
+    pub error: GuardError,
+    /// A request that changes something may have reached its server: nobody knows what became of it.
+    pub may_have_happened: bool,
 }
 
 /// Sends a request within the guard.
 pub async fn send(request: Request, allow: &Allow, bounds: Bounds) -> Result<Fetched, GuardError> {
+    attempt(request, allow, bounds).await.map_err(|unanswered| unanswered.error)
+}
+
+/// Sends a request within the guard, for callers that must know what became of it.
+pub async fn attempt(request: Request, allow: &Allow, bounds: Bounds) -> Result<Fetched, Unanswered> {
     send_by(&Dialer::system(), request, allow, bounds).await
+}
+
+/// How far a request came that changes something.
+#[derive(Default)]
+struct Way {
+    /// It was sent, and no answer came yet.
+    open: bool,
+    /// What was answered last, without its body.
+    answer: Option<Fetched>,
 }
 
 pub(super) async fn send_by(
@@ -55,9 +84,14 @@ pub(super) async fn send_by(
     request: Request,
     allow: &Allow,
     bounds: Bounds,
-) -> Result<Fetched, GuardError> {
-    let all = follow(dialer, request, allow, bounds.bytes);
-    tokio::time::timeout(bounds.time, all).await.unwrap_or(Err(GuardError::Timeout))
+) -> Result<Fetched, Unanswered> {
+    let mut way = Way::default();
+    let all = follow(dialer, request, allow, bounds.bytes, &mut way);
+    let outcome = tokio::time::timeout(bounds.time, all).await.unwrap_or(Err(GuardError::Timeout));
+    outcome.or_else(|error| match way.answer.filter(|_| !way.open) {
+        Some(answer) => Ok(Fetched { trouble: Some(error), ..answer }),
+        None => Err(Unanswered { error, may_have_happened: way.open }),
+    })
 }
 
 async fn follow(
@@ -65,19 +99,36 @@ async fn follow(
     mut request: Request,
     allow: &Allow,
     bytes: usize,
+    way: &mut Way,
 ) -> Result<Fetched, GuardError> {
     for _ in 0..=MAX_REDIRECTS {
         let vetted = dialer.vet(&request.url, allow).await?;
-        let answer = ask(&vetted, &request).await?;
+        let changes = !only_reads(&request.method);
+        let answer = ask(&vetted, &request, &mut way.open).await?;
+        let mut fetched = head(&vetted.url, &answer);
+        if changes {
+            way.answer = Some(fetched.clone());
+        }
         match next(&vetted.url, &answer)? {
             Some(to) => redirect(&mut request, &vetted.url, to, answer.status())?,
-            None => return read(vetted.url, answer, bytes).await,
+            None => {
+                match read(answer, &mut fetched, bytes).await {
+                    Err(error) if changes => fetched.trouble = Some(error),
+                    outcome => outcome?,
+                }
+                return Ok(fetched);
+            }
         }
     }
     Err(GuardError::Redirect(format!("more than {MAX_REDIRECTS} redirects")))
 }
 
-async fn ask(vetted: &Vetted, request: &Request) -> Result<Response, GuardError> {
+fn only_reads(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// Sends a request. `open` is true while it changes something and has no answer.
+async fn ask(vetted: &Vetted, request: &Request, open: &mut bool) -> Result<Response, GuardError> {
     let mut headers = request.headers.clone();
     for (name, value) in &request.own_headers {
         headers.insert(name, value.clone());
@@ -87,13 +138,18 @@ async fn ask(vetted: &Vetted, request: &Request) -> Result<Response, GuardError>
         sending = sending.body(body.clone());
     }
     let host = vetted.url.host_str().unwrap_or("?");
-    let answer =
-        sending.send().await.map_err(|error| GuardError::Failed(format!("{host}: {}", describe(&error))))?;
+    *open = !only_reads(&request.method);
+    let answer = sending.send().await.map_err(|error| {
+        // Then nothing was sent.
+        *open &= !(error.is_connect() || error.is_builder());
+        GuardError::Failed(format!("{host}: {}", describe(&error)))
+    })?;
     // The client can't have gone elsewhere. If it did, its answer is worth nothing.
     let peer = answer.remote_addr().map(|peer| peer.ip());
     if peer.is_some_and(|peer| !vetted.addresses.contains(&peer)) {
         return Err(GuardError::Failed(format!("{host}: the connection went to another address")));
     }
+    *open = false;
     Ok(answer)
 }
 
@@ -125,7 +181,7 @@ fn redirect(request: &mut Request, from: &Url, to: Url, status: StatusCode) -> R
         request.own_headers.remove("idempotency-key");
     }
     if !is_same(from, &to) {
-        if !matches!(request.method, Method::GET | Method::HEAD) {
+        if !only_reads(&request.method) {
             return Err(GuardError::Redirect(format!(
                 "the redirect is not followed: {} would be done at {}, another host",
                 request.method,
@@ -146,24 +202,35 @@ pub(super) fn is_same(from: &Url, to: &Url) -> bool {
         || (upgraded && from.host_str() == to.host_str())
 }
 
-async fn read(url: Url, mut answer: Response, bytes: usize) -> Result<Fetched, GuardError> {
-    let host = url.host_str().unwrap_or("?").to_owned();
-    let mut body = Vec::new();
-    let mut truncated = false;
+/// The answer without its body.
+fn head(url: &Url, answer: &Response) -> Fetched {
+    Fetched {
+        status: answer.status(),
+        url: url.clone(),
+        headers: answer.headers().clone(),
+        body: Vec::new(),
+        truncated: false,
+        trouble: None,
+    }
+}
+
+/// Reads the body, as far as it comes and is wanted.
+async fn read(mut answer: Response, into: &mut Fetched, bytes: usize) -> Result<(), GuardError> {
     loop {
         match answer.chunk().await {
             Ok(Some(chunk)) => {
-                let room = bytes - body.len();
-                body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-                truncated = chunk.len() > room;
-                if truncated {
-                    break;
+                let room = bytes - into.body.len();
+                into.body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                into.truncated = chunk.len() > room;
+                if into.truncated {
+                    return Ok(());
                 }
             }
-            Ok(None) => break,
-            Err(error) => return Err(GuardError::Failed(format!("{host}: {}", describe(&error)))),
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                let host = into.url.host_str().unwrap_or("?");
+                return Err(GuardError::Failed(format!("{host}: {}", describe(&error))));
+            }
         }
     }
-    let (status, headers) = (answer.status(), answer.headers().clone());
-    Ok(Fetched { status, url, headers, body, truncated })
 }

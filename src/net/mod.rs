@@ -12,7 +12,7 @@ mod guard;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use fetch::{Bounds, Fetched, Request, send};
+pub use fetch::{Bounds, Fetched, Request, Unanswered, attempt, send};
 pub use guard::{Allow, GuardError, check, guarded_client};
 
 /// Most redirects that a client follows, where it follows any.

@@ -163,9 +163,11 @@ impl Attempt<'_> {
             return Err(Break::failed(ErrorKind::Config, format!("there is no model `{}`", spec.model)));
         };
         let dollars = agent.limits.max_usd_per_run.or(agent.limits.usd_per_day);
-        // the configuration proves that for the agent's own model; a replay may name another one
-        if dollars.is_some() && model.price.is_none() {
-            let why = format!("the agent has a limit in dollars, and model `{}` has no price", chain[0]);
+        // the configuration proves that for the agent's own models; a replay may name another one
+        let unpriced =
+            |name: &&String| self.shared.fleet.models.get(*name).is_some_and(|of| of.price.is_none());
+        if let (Some(_), Some(name)) = (dollars, chain.iter().find(unpriced)) {
+            let why = format!("the agent has a limit in dollars, and model `{name}` has no price");
             return Err(Break::failed(ErrorKind::Config, why));
         }
         let real = self.brief.mode.is_normal();
@@ -244,7 +246,15 @@ impl Attempt<'_> {
         journal: &mut Journal,
         talk: &mut Conversation,
     ) -> Result<(), Break> {
+        // how soon one of those that could not answer wants to be asked again
+        let mut soonest: Option<SignedDuration> = None;
         for (nth, model) in models.iter().enumerate() {
+            let is_last = nth + 1 == models.len();
+            // nobody asks it now, so that is no request
+            if let (false, Some(wait)) = (is_last, self.shared.models.closed_for(model)) {
+                soonest = sooner(soonest, wait.try_into().ok());
+                continue;
+            }
             if nth > 0 {
                 // the failure counts as a request, too, and leaves less for the next
                 match talk.next() {
@@ -258,7 +268,7 @@ impl Attempt<'_> {
             let asked = self.reserve(model, worst, journal).await?;
             talk.apply(&asked);
             let began = Instant::now();
-            let answer = self.answer(model, &request).await?;
+            let answer = self.answer(model, &request, is_last).await?;
             let price = self.shared.fleet.models.get(model).and_then(|spec| spec.price);
             let used = used(&answer, &request, worst, price);
             let (step, failed) = match answer {
@@ -275,8 +285,8 @@ impl Attempt<'_> {
             talk.apply(&step);
             match failed {
                 None => return Ok(()),
-                Some(error) if error.try_fallback && nth + 1 < models.len() => {}
-                Some(error) => return Err(Break::Failed(error.error, error.retry_after)),
+                Some(error) if error.try_fallback && !is_last => soonest = sooner(soonest, error.retry_after),
+                Some(error) => return Err(Break::Failed(error.error, error.retry_after.or(soonest))),
             }
         }
         Ok(())
@@ -298,12 +308,20 @@ impl Attempt<'_> {
         &mut self,
         model: &str,
         request: &ModelRequest,
+        is_last: bool,
     ) -> Result<Result<ModelAnswer, ModelError>, Break> {
         let bound = self.time_left();
         let deadline = self.deadline;
         let mut orders = self.orders.clone();
+        let models = &self.shared.models;
+        let asking = async {
+            match is_last {
+                true => models.ask(model, request, bound).await,
+                false => models.ask_or_pass(model, request, bound).await,
+            }
+        };
         tokio::select! {
-            answer = self.shared.models.ask(model, request, bound) => {
+            answer = asking => {
                 if answer.is_err() && Instant::now() >= deadline {
                     return Err(self.out_of_time());
                 }
@@ -322,6 +340,10 @@ impl Attempt<'_> {
         let wanted = planned.iter().map(|call| journal.wish(call)).collect();
         AttemptOutcome { usage, ..AttemptOutcome::of(AttemptEnd::Waits(wanted)) }
     }
+}
+
+fn sooner(one: Option<SignedDuration>, other: Option<SignedDuration>) -> Option<SignedDuration> {
+    one.into_iter().chain(other).min()
 }
 
 /// Whatever a model says, and however it came to know it: no secret is written down, handed to a tool or

@@ -1,9 +1,9 @@
 //! What holds for each call of each tool: arguments fit the schema, time and size are bounded, a panic
 //! is an error of this call alone, and no secret is in what it gives.
 use super::{Entry, ToolError, ToolOutput};
-use crate::domain::fits_schema;
+use crate::domain::{Effect, fits_schema};
 use crate::secret;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::time::Duration;
 use tokio::task::JoinError;
 use tokio_util::task::AbortOnDropHandle;
@@ -34,18 +34,25 @@ pub(super) fn arguments(entry: &Entry, args: &Value) -> Result<Value, ToolError>
     Ok(all)
 }
 
-/// Runs a call within its bounds. It ends with this future, unless it blocks a thread.
+/// Runs a call within its bounds. It ends with this future, unless it blocks a thread. What went wrong with
+/// one that is more than a look is no plain failure: see [`ToolError::may_have_happened`].
 pub(super) async fn bounded(
     name: &str,
+    effect: Effect,
     bound: Duration,
     call: impl Future<Output = Result<ToolOutput, ToolError>> + Send + 'static,
 ) -> Result<ToolOutput, ToolError> {
     let call = AbortOnDropHandle::new(tokio::spawn(call));
-    let output = match tokio::time::timeout(bound, call).await {
+    let looks = effect == Effect::Read;
+    let mut output = match tokio::time::timeout(bound, call).await {
         Ok(Ok(result)) => without_secrets(result)?,
         Ok(Err(error)) => {
             let error = format!("tool `{name}` failed inside: {}", panic_text(error));
-            return without_secrets(Err(ToolError::Failed(error)));
+            return without_secrets(Err(if looks {
+                ToolError::Failed(error)
+            } else {
+                ToolError::Unsure(format!("{error}; nobody knows whether the call was carried out"))
+            }));
         }
         Err(_) => {
             return Err(ToolError::Timeout {
@@ -56,11 +63,16 @@ pub(super) async fn bounded(
     };
     let size = serde_json::to_vec(&output.result).map_or(usize::MAX, |text| text.len());
     if size > MAX_RESULT {
-        return Err(ToolError::Failed(format!(
-            "the result of tool `{name}` has {} KiB, and {} KiB are the most: ask for less",
-            size.div_ceil(1024),
-            MAX_RESULT >> 10
-        )));
+        let (size, most) = (size.div_ceil(1024), MAX_RESULT >> 10);
+        if looks {
+            return Err(ToolError::Failed(format!(
+                "the result of tool `{name}` has {size} KiB, and {most} KiB are the most: ask for less"
+            )));
+        }
+        let note = format!(
+            "the call was carried out; its result is left out: it has {size} KiB, and {most} KiB are the most"
+        );
+        output.result = json!({"note": note});
     }
     Ok(output)
 }
@@ -73,12 +85,17 @@ fn without_secrets(result: Result<ToolOutput, ToolError>) -> Result<ToolOutput, 
             secret::redact_json(&mut output.result);
             for finding in &mut output.findings {
                 finding.title = clean(std::mem::take(&mut finding.title));
+                finding.key = clean(std::mem::take(&mut finding.key));
             }
             Ok(output)
         }
         Err(ToolError::Failed(text)) => Err(ToolError::Failed(clean(text))),
+        Err(ToolError::Unsure(text)) => Err(ToolError::Unsure(clean(text))),
         Err(ToolError::Arguments(text)) => Err(ToolError::Arguments(clean(text))),
-        Err(error) => Err(error),
+        // They say what was called, not what came.
+        Err(error @ (ToolError::Unknown(_) | ToolError::Unavailable(_) | ToolError::Timeout { .. })) => {
+            Err(error)
+        }
     }
 }
 

@@ -72,8 +72,13 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     };
     // one after the other, so that nothing that is appended gets lost
     let place = format!("files:{}", roots.join(":"));
+    let looks = matches!(call.args["op"].as_str(), Some("list" | "read"));
     let given = blocking::one_at_a_time(&place, move || work(&call.args, &call.settings)).await;
-    given.map_err(ToolError::Failed)?.map(ToolOutput::of)
+    let panicked = |why| match looks {
+        true => ToolError::Failed(why),
+        false => ToolError::Unsure(format!("{why}; nobody knows whether the file was written")),
+    };
+    given.map_err(panicked)?.map(ToolOutput::of)
 }
 
 fn work(args: &Value, settings: &Value) -> Result<Value, ToolError> {
@@ -234,6 +239,7 @@ fn write(
     let folder = place.open(parent, OFlags::DIRECTORY | OFlags::RDONLY, Mode::empty())?;
     // what is there already must be a file of its own: not a link, and no second name of another one
     let mut before = Vec::new();
+    let mut old = None;
     match place.open(&place.inside, OFlags::RDONLY, Mode::empty()) {
         Ok(file) => {
             let about = regular(place, &file)?;
@@ -246,6 +252,7 @@ fn write(
                 }
                 (&file).read_to_end(&mut before).map_err(io(place))?;
             }
+            old = Some((file, about));
         }
         Err(ToolError::Failed(why)) if why.starts_with("there is no") => {}
         Err(error) => return Err(error),
@@ -253,10 +260,19 @@ fn write(
     before.extend_from_slice(text.as_bytes());
     let fresh = format!(".{}.{}.new", name.to_string_lossy(), uuid::Uuid::now_v7().simple());
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file = rustix::fs::openat(&folder, &*fresh, flags, Mode::from_raw_mode(0o644))
-        .map_err(|error| place.refused(error))?;
+    // A new file gets what the umask leaves of this; one that takes another's place is nobody else's until
+    // it is like that.
+    let mode = Mode::from_raw_mode(if old.is_some() { 0o600 } else { 0o644 });
+    let file = rustix::fs::openat(&folder, &*fresh, flags, mode).map_err(|error| place.refused(error))?;
     let mut file = File::from(file);
-    let written = file.write_all(&before).and_then(|()| file.sync_all()).map_err(io(place)).and_then(|()| {
+    let put = |file: &mut File| -> std::io::Result<()> {
+        file.write_all(&before)?;
+        if let Some((old, about)) = &old {
+            make_like(file, old, about)?;
+        }
+        file.sync_all()
+    };
+    let written = put(&mut file).map_err(io(place)).and_then(|()| {
         rustix::fs::renameat(&folder, &*fresh, &folder, name).map_err(|error| place.refused(error))
     });
     if let Err(error) = written {
@@ -265,6 +281,45 @@ fn write(
     }
     let _ = folder.sync_all();
     Ok(json!({"path": place.shown(), "bytes": before.len()}))
+}
+
+/// Gives a file that takes the place of `old` its owner and attributes, as far as the system lets us, and its
+/// mode. Nobody may do more with it than before.
+fn make_like(file: &File, old: &File, about: &std::fs::Metadata) -> std::io::Result<()> {
+    use std::os::unix::fs::fchown;
+    let now = file.metadata()?;
+    if now.uid() != about.uid() {
+        let _ = fchown(file, Some(about.uid()), None);
+    }
+    let same_group = now.gid() == about.gid() || fchown(file, None, Some(about.gid())).is_ok();
+    let same_list = copy_attributes(file, old).is_ok();
+    // What is new never runs as somebody else.
+    let mut mode = about.mode() & 0o777;
+    if !same_group || !same_list {
+        // Its group is another: that may do what everybody may.
+        mode = (mode & 0o707) | (mode & ((mode & 0o007) << 3));
+    }
+    Ok(rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?)
+}
+
+/// The attributes that people set, and the list of those who may use the file (acl(5)).
+fn copy_attributes(file: &File, old: &File) -> Result<(), Errno> {
+    const LIST: &str = "system.posix_acl_access";
+    let mut names = vec![0; 64 << 10];
+    let count = rustix::fs::flistxattr(old, &mut names[..]).unwrap_or(0);
+    for name in names[..count].split(|byte| *byte == 0).filter_map(|name| std::str::from_utf8(name).ok()) {
+        if name != LIST && !name.starts_with("user.") {
+            continue;
+        }
+        let mut value = vec![0; 64 << 10];
+        let copied = rustix::fs::fgetxattr(old, name, &mut value[..]).and_then(|length| {
+            rustix::fs::fsetxattr(file, name, &value[..length], rustix::fs::XattrFlags::empty())
+        });
+        if name == LIST {
+            copied?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -326,6 +381,37 @@ mod tests {
             bench.ask(json!({"op": "write", "path": "c", "text": "x".repeat(300_000)})),
             Err(ToolError::Arguments(_))
         ));
+    }
+
+    #[test]
+    fn a_file_that_is_written_again_is_no_more_open_than_before() {
+        use std::os::unix::fs::{PermissionsExt, chown};
+        let bench = Bench::new("read_write");
+        let path = bench.root().join("a.txt");
+        let mode = || fs::metadata(&path).unwrap().mode() & 0o7777;
+        let set = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        for (old, new) in [(0o600, 0o600), (0o640, 0o640), (0o664, 0o664), (0o755, 0o755), (0o4755, 0o755)] {
+            for op in ["write", "append"] {
+                set(old);
+                bench.ask(json!({"op": op, "path": "a.txt", "text": "x"})).unwrap();
+                assert_eq!(mode(), new, "{old:o}");
+            }
+        }
+        let named = rustix::fs::setxattr(&path, "user.mark", b"kept", rustix::fs::XattrFlags::empty());
+        let is_root = rustix::process::geteuid().is_root();
+        if is_root {
+            chown(&path, Some(1234), Some(4321)).unwrap();
+        }
+        bench.ask(json!({"op": "write", "path": "a.txt", "text": "x"})).unwrap();
+        let about = fs::metadata(&path).unwrap();
+        assert!(!is_root || (about.uid(), about.gid()) == (1234, 4321), "{about:?}");
+        if named.is_ok() {
+            let mut value = [0; 64];
+            let length = rustix::fs::getxattr(&path, "user.mark", &mut value[..]).unwrap();
+            assert_eq!(&value[..length], b"kept");
+        }
+        bench.ask(json!({"op": "write", "path": "fresh", "text": "x"})).unwrap();
+        assert_eq!(fs::metadata(bench.root().join("fresh")).unwrap().mode() & 0o133, 0);
     }
 
     #[test]

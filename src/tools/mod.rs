@@ -66,6 +66,14 @@ impl ToolInfo {
             untrusted: self.untrusted,
         }
     }
+
+    /// What a call with these arguments may do, at the worst.
+    fn effect_of(&self, args: &Value) -> Effect {
+        match &self.reads_when {
+            Some(reads) if reads.holds(args) => Effect::Read,
+            _ => self.effect,
+        }
+    }
 }
 
 /// For whom a tool is called.
@@ -236,7 +244,8 @@ impl Tools {
         let (ask, store) = (ask.clone(), context.store.clone());
         let bound = context.timeout.unwrap_or(DEFAULT_TIMEOUT);
         let call = async move { archive::ask(&settings, &ask, bound, store).await.map(ToolOutput::of) };
-        dispatch::bounded(name, bound, call).await.map(|output| output.result)
+        // A person asks; what an archive does it journals, and does once however often it is asked.
+        dispatch::bounded(name, Effect::Read, bound, call).await.map(|output| output.result)
     }
 
     /// The built-in tools, the instances that the fleet configures, and MCP servers of its own.
@@ -278,6 +287,7 @@ impl Tools {
         let runs = entry.runs.ok_or_else(|| ToolError::Unavailable(name.to_owned()))?;
         let args = dispatch::arguments(entry, args)?;
         let bound = context.timeout.unwrap_or(DEFAULT_TIMEOUT);
+        let effect = entry.info.effect_of(&args);
         let call = Call {
             tool: name.to_owned(),
             args,
@@ -285,7 +295,7 @@ impl Tools {
             bound,
             context: context.clone(),
         };
-        dispatch::bounded(name, bound, runs.call(call)).await
+        dispatch::bounded(name, effect, bound, runs.call(call)).await
     }
 
     /// What a conversation may use, by the names of an agent's `tools`: built-in ones, instances,
@@ -349,7 +359,7 @@ impl Tools {
             Ok(ToolOutput::of(result))
         };
         // The server's own bound is first, so that a server that hangs is noticed.
-        dispatch::bounded(&name, bound + SERVER_GRACE, call).await
+        dispatch::bounded(&name, Effect::Effect, bound + SERVER_GRACE, call).await
     }
 
     fn find(&self, name: &str) -> Result<&Entry, ToolError> {

@@ -122,7 +122,7 @@ async fn bounded(
     bound: Duration,
     tool: impl Future<Output = Result<ToolOutput, ToolError>> + Send + 'static,
 ) -> Result<ToolOutput, ToolError> {
-    dispatch::bounded("some", bound, tool).await
+    dispatch::bounded("some", Effect::Read, bound, tool).await
 }
 
 fn output(result: Value) -> Result<ToolOutput, ToolError> {
@@ -161,6 +161,49 @@ async fn a_call_is_bounded() {
             "the result of tool `some` has 257 KiB, and 256 KiB are the most: ask for less".into()
         )
     );
+}
+
+/// Whoever is told that such a call failed makes it again.
+#[tokio::test]
+async fn what_a_call_may_have_done_is_not_told_as_a_failure() {
+    let minute = Duration::from_secs(60);
+    let panics = async {
+        assert!(std::hint::black_box(false), "the sky fell");
+        output(json!(null))
+    };
+    let error = dispatch::bounded("some", Effect::Effect, minute, panics).await.unwrap_err();
+    assert!(error.may_have_happened() && error.to_string().contains("the sky fell"), "{error:?}");
+
+    let too_long = "x".repeat(dispatch::MAX_RESULT);
+    let given = dispatch::bounded("some", Effect::Effect, minute, async move { output(json!(too_long)) });
+    let note = given.await.unwrap().result["note"].as_str().unwrap().to_owned();
+    assert!(note.contains("was carried out") && note.contains("257 KiB"), "{note}");
+}
+
+#[tokio::test]
+async fn no_secret_is_in_what_a_call_gives() {
+    use crate::domain::{Level, TextOrSecret};
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    std::fs::write(&file, "dispatch-canary-1").unwrap();
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let minute = Duration::from_secs(60);
+    let named = TextOrSecret::from_json(&json!({"file": file.to_str().unwrap()})).unwrap();
+    let _secret = crate::secret::value_of(&named, minute).await.unwrap();
+    let said = || "it said dispatch-canary-1".to_owned();
+    let finding =
+        || Finding { key: said(), level: Level::Warn, title: said(), hold_for: jiff::SignedDuration::ZERO };
+    let result = json!([{"dispatch-canary-1": said()}]);
+    let found = ToolOutput { findings: vec![finding()], ..ToolOutput::of(result) };
+    for given in [
+        Ok(found),
+        Err(ToolError::Failed(said())),
+        Err(ToolError::Arguments(said())),
+        Err(ToolError::Unsure(said())),
+    ] {
+        let given = format!("{:?}", bounded(minute, async move { given }).await);
+        assert!(given.contains("[redacted]") && !given.contains("canary"), "{given}");
+    }
 }
 
 #[tokio::test]

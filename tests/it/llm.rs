@@ -355,4 +355,45 @@ async fn nobody_starts_into_a_wall() {
     let start = Instant::now();
     models_near.ask("main", &request(), LONG).await.expect("an answer");
     assert!(start.elapsed() > Duration::from_millis(60));
+    // who can ask another model does not wait for that either
+    let endpoint = Endpoint::script([wall("30000"), Reply::text("x")]);
+    let models_near = models(spec("openai", &endpoint));
+    assert_eq!(models_near.closed_for("main"), None);
+    models_near.ask_or_pass("main", &request(), LONG).await.expect_err("too many");
+    let start = Instant::now();
+    let error = models_near.ask_or_pass("main", &request(), LONG).await.expect_err("not asked");
+    assert!(error.try_fallback && !error.may_cost && start.elapsed() < Duration::from_secs(5), "{error:?}");
+    for wait in [error.retry_after, models_near.closed_for("main").and_then(|wait| wait.try_into().ok())] {
+        assert!(wait.is_some_and(|wait| wait > SignedDuration::from_secs(20)), "{wait:?}");
+    }
+    assert_eq!(endpoint.requests().len(), 1);
+}
+
+/// One waits for its place while the one before it is told to wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_can_ask_another_leaves_the_crowd_before_a_wall() {
+    let reply = Reply::status(429, "slow down").with("retry-after", "40");
+    let (answer, answers) = std::sync::mpsc::channel::<()>();
+    let answers = std::sync::Mutex::new(answers);
+    let endpoint = Endpoint::answering(move |_| {
+        let _ = answers.lock().expect("one at a time").recv();
+        reply.clone()
+    });
+    let limited = ModelSpec { max_parallel_requests: Some(1), ..spec("openai", &endpoint) };
+    let models = Arc::new(models(limited));
+    let ask = || {
+        let models = models.clone();
+        tokio::spawn(async move { models.ask_or_pass("main", &request(), LONG).await })
+    };
+    let first = ask();
+    endpoint.until_asked(1);
+    let others = [ask(), ask()];
+    let start = Instant::now();
+    answer.send(()).expect("it is waited for");
+    first.await.expect("no panic").expect_err("too many");
+    for other in others {
+        other.await.expect("no panic").expect_err("not asked");
+    }
+    assert!(start.elapsed() < Duration::from_secs(20));
+    assert_eq!(endpoint.requests().len(), 1);
 }

@@ -47,6 +47,12 @@ type = "sql"
 url = "postgres://app@$ADDRESS/postgres"
 password = { file = "app.pw" }
 mode = "read_write"
+[tools.hasty_writes]
+type = "sql"
+url = "postgres://app@$ADDRESS/postgres"
+password = { file = "app.pw" }
+mode = "read_write"
+timeout = "500ms"
 [tools.named]
 type = "sql"
 url = "postgres://app@$ADDRESS/postgres"
@@ -103,6 +109,11 @@ async fn postgres_answers_and_stays_as_it_is() {
         "INSERT INTO items(name, price) VALUES ('apple', 1.50), ('pear', 2)",
         "GRANT ALL ON items, items_id_seq TO app",
         "GRANT CREATE ON SCHEMA public TO app",
+        "CREATE FUNCTION at_the_end() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN CASE NEW.name \
+            WHEN 'slow' THEN PERFORM pg_sleep(60); WHEN 'gone' THEN PERFORM pg_terminate_backend(pg_backend_pid()); \
+            WHEN 'bad' THEN RAISE 'not so'; ELSE NULL; END CASE; RETURN NULL; END $$",
+        "CREATE CONSTRAINT TRIGGER at_the_end AFTER INSERT ON items DEFERRABLE INITIALLY DEFERRED \
+            FOR EACH ROW EXECUTE FUNCTION at_the_end()",
         "CREATE FUNCTION sneaky() RETURNS int LANGUAGE plpgsql AS 'BEGIN DELETE FROM items; RETURN 1; END'",
     ] {
         ask(&tools, "boss", json!({"sql": sql})).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
@@ -114,6 +125,7 @@ async fn postgres_answers_and_stays_as_it_is() {
     results_are_bounded(&tools).await;
     errors_say_what_to_do(&tools).await;
     what_is_left_is_cancelled(&tools).await;
+    a_commit_without_an_answer_may_have_been_made(&tools).await;
 }
 
 async fn values_keep_their_digits(tools: &Tools) {
@@ -358,5 +370,21 @@ async fn what_is_left_is_cancelled(tools: &Tools) {
     while ask(tools, "boss", running.clone()).await.expect("a row")["rows"] != json!([{"n": 0}]) {
         assert!(Instant::now() < deadline, "the statement of a call that was dropped still runs");
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A deferred trigger runs within COMMIT: there the time is up, or the connection is lost.
+async fn a_commit_without_an_answer_may_have_been_made(tools: &Tools) {
+    for (name, sql, happened) in [
+        ("hasty_writes", "INSERT INTO items(name) VALUES ('slow')", true),
+        ("writes", "INSERT INTO items(name) VALUES ('gone')", true),
+        ("writes", "INSERT INTO items(name) VALUES ('bad')", false),
+        // Before it, nothing lasts.
+        ("hasty_writes", "INSERT INTO items(name) SELECT 'x' FROM pg_sleep(60)", false),
+        ("writes", "INSERT INTO items(name) SELECT 'x' FROM pg_terminate_backend(pg_backend_pid())", false),
+    ] {
+        let error = tools.call(name, &json!({"sql": sql}), &CallContext::default()).await.expect_err(sql);
+        assert_eq!(error.may_have_happened(), happened, "{sql}: {error:?}");
+        assert!(!happened || error.to_string().contains("nobody knows"), "{sql}: {error}");
     }
 }

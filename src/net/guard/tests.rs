@@ -401,7 +401,8 @@ fn pretend(address: IpAddr) -> bool {
 }
 
 async fn get(dialer: &Dialer, url: &str, allow: &Allow) -> Result<Fetched, GuardError> {
-    send_by(dialer, Request { url: url.into(), ..Request::default() }, allow, BOUNDS).await
+    let request = Request { url: url.into(), ..Request::default() };
+    send_by(dialer, request, allow, BOUNDS).await.map_err(|unanswered| unanswered.error)
 }
 
 #[tokio::test]
@@ -467,12 +468,13 @@ fn secret_request(method: Method, url: String) -> Request {
 async fn what_is_for_one_host_does_not_follow_to_another() {
     let other = Server::start(|_| answer("200 OK", &[], "other")).await;
     let there = other.url("/there");
+    let away = there.clone();
     let first = Server::start(move |line| match line.split(' ').nth(1).unwrap() {
         "/same" => answer("302 Found", &[("location", "/end")], ""),
-        "/other" => answer("302 Found", &[("location", &there)], ""),
+        "/other" => answer("302 Found", &[("location", &away)], ""),
         "/keep" => answer("307 Temporary Redirect", &[("location", "/end")], ""),
-        "/keep-other" => answer("308 Permanent Redirect", &[("location", &there)], ""),
-        "/see" => answer("303 See Other", &[("location", &there)], ""),
+        "/keep-other" => answer("308 Permanent Redirect", &[("location", &away)], ""),
+        "/see" => answer("303 See Other", &[("location", &away)], ""),
         "/round" => answer("301 Moved", &[("location", "/round")], ""),
         "/nowhere" => answer("302 Found", &[], "a body"),
         _ => answer("200 OK", &[], "end"),
@@ -507,8 +509,11 @@ async fn what_is_for_one_host_does_not_follow_to_another() {
         "{seen}"
     );
     let before = other.asked().len();
-    let error = ask(Method::POST, "/keep-other").await.unwrap_err();
-    assert!(matches!(&error, GuardError::Redirect(why) if why.contains("another host")), "{error}");
+    // What was answered to a request that changes something is told; a look fails.
+    let fetched = ask(Method::POST, "/keep-other").await.unwrap();
+    assert_eq!((fetched.status.as_u16(), fetched.headers["location"].to_str().unwrap()), (308, &*there));
+    let trouble = fetched.trouble.unwrap();
+    assert!(matches!(&trouble, GuardError::Redirect(why) if why.contains("another host")), "{trouble}");
     assert_eq!(other.asked().len(), before);
     ask(Method::POST, "/see").await.unwrap();
     let seen = last(&other);
@@ -519,7 +524,8 @@ async fn what_is_for_one_host_does_not_follow_to_another() {
 
     let asked = first.asked().len();
     let error = ask(Method::GET, "/round").await.unwrap_err();
-    assert_eq!(error, GuardError::Redirect("more than 5 redirects".into()));
+    assert_eq!(error.error, GuardError::Redirect("more than 5 redirects".into()));
+    assert!(!error.may_have_happened);
     assert_eq!(first.asked().len(), asked + 6);
     let fetched = ask(Method::GET, "/nowhere").await.unwrap();
     assert_eq!((fetched.status.as_u16(), fetched.body.as_slice()), (302, &b"a body"[..]));
@@ -560,14 +566,16 @@ async fn size_and_time_are_bounded() {
         assert_eq!((fetched.body.len(), fetched.truncated), (1000, truncated), "{path}");
     }
     for path in ["/short", "/noise"] {
-        assert!(matches!(ask(path).await, Err(GuardError::Failed(_))), "{path}");
+        let error = ask(path).await.unwrap_err();
+        assert!(matches!(error.error, GuardError::Failed(_)) && !error.may_have_happened, "{path}");
     }
     let slow = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let place = slow.local_addr().unwrap().to_string();
     let allow = Allow::default().and_private(patterns(&[&place]));
     let bounds = Bounds { time: Duration::from_millis(200), bytes: 10 };
     let request = Request { url: format!("http://{place}/"), ..Request::default() };
-    assert_eq!(send_by(&Dialer::system(), request, &allow, bounds).await.unwrap_err(), GuardError::Timeout);
+    let error = send_by(&Dialer::system(), request, &allow, bounds).await.unwrap_err();
+    assert_eq!((error.error, error.may_have_happened), (GuardError::Timeout, false));
 }
 
 #[tokio::test]

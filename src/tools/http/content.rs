@@ -33,6 +33,25 @@ impl Wanted {
     }
 }
 
+/// The result of the tool, whatever the answer is: what was wanted, else its text with a note.
+pub(super) async fn in_any_case(fetched: Fetched, wanted: Wanted) -> Value {
+    let trouble = fetched.trouble.as_ref().map(|error| format!("what came next failed: {error}"));
+    let (mut out, why) = match result(fetched.clone(), wanted).await {
+        Ok(value) => (value, None),
+        Err(why) => {
+            // Nothing of this can fail.
+            let plain = result(fetched, Wanted::Raw).await.unwrap_or_default();
+            (plain, Some(format!("the request was carried out, but {why}; this is its text")))
+        }
+    };
+    let known = out["note"].as_str().map(str::to_owned);
+    let notes: Vec<String> = [known, why, trouble].into_iter().flatten().collect();
+    if !notes.is_empty() {
+        out["note"] = notes.join("; ").into();
+    }
+    out
+}
+
 /// The result of the tool, or why the answer is not what was wanted.
 pub(super) async fn result(fetched: Fetched, wanted: Wanted) -> Result<Value, String> {
     let kind = media_type(&fetched.headers);
@@ -83,14 +102,11 @@ fn json_of(fetched: &Fetched, kind: &str, wanted: Wanted) -> Result<Option<Value
     match serde_json::from_str::<Value>(&text) {
         Ok(value) if value.to_string().len() <= ROOM => Ok(Some(value)),
         _ if wanted == Wanted::Fitting => Ok(None),
-        Ok(_) => Err(format!("the JSON is longer than {} KiB: ask for less", ROOM >> 10)),
+        Ok(_) => Err(format!("the JSON is longer than {} KiB", ROOM >> 10)),
         Err(_) if fetched.truncated => {
             Err(format!("the JSON is longer than the {} KiB that are read", fetched.body.len() >> 10))
         }
-        Err(error) => Err(format!(
-            "the answer (status {}) is no JSON: {error}; leave `as` out to see it",
-            fetched.status.as_u16()
-        )),
+        Err(error) => Err(format!("the answer (status {}) is no JSON: {error}", fetched.status.as_u16())),
     }
 }
 

@@ -1,11 +1,12 @@
 //! `http`: one request to an allowed host, its answer as a model can use it. An answer that says "no" is
-//! a result, not an error.
+//! a result, not an error. So is every answer to a request that changes something: whoever saw only an error
+//! would make it again.
 //!
 //! Where a request may go is guarded by `net`; whether an agent may make it is decided elsewhere.
 use super::catalog::About;
 use super::{Call, Effect, ToolError, ToolOutput, settings};
 use crate::domain::{HostPattern, ReadsWhen};
-use crate::net::{self, Allow, Bounds, GuardError, Request};
+use crate::net::{self, Allow, Bounds, GuardError, Request, Unanswered};
 use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
@@ -153,10 +154,19 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     request.own_headers = configured(&call, &method).await?;
     // A little is left for putting the answer together.
     let bounds = Bounds { time: call.bound.mul_f64(0.9), bytes: settings.max_bytes };
-    let fetched =
-        net::send(request, &allow, bounds).await.map_err(|error| explain(&call, &settings, error))?;
+    let fetched = net::attempt(request, &allow, bounds).await.map_err(|unanswered| match unanswered {
+        Unanswered { may_have_happened: true, error } if error != GuardError::Timeout => {
+            ToolError::Unsure(format!("{error}; nobody knows whether the {method} was carried out"))
+        }
+        Unanswered { error, .. } => explain(&call, &settings, error),
+    })?;
     let wanted = content::Wanted::of(call.args["as"].as_str());
-    let result = content::result(fetched, wanted).await.map_err(ToolError::Failed)?;
+    let result = if only_reads(&method) {
+        let unfit = |why: String| ToolError::Failed(format!("{why}; leave `as` out to see what came"));
+        content::result(fetched, wanted).await.map_err(unfit)?
+    } else {
+        content::in_any_case(fetched, wanted).await
+    };
     Ok(ToolOutput::of(result))
 }
 

@@ -151,6 +151,63 @@ async fn a_refusal_of_the_server_is_a_result() {
     assert_eq!((&result["status"], &result["text"]), (&json!(404), &json!("")));
 }
 
+/// What a POST did is never told as a plain failure, whatever goes wrong after it was sent.
+#[tokio::test]
+async fn what_may_have_happened_is_told_so() {
+    let server = Server::start(|line| {
+        let text = [("content-type", "text/plain")];
+        match line.split(' ').nth(1).unwrap_or_default() {
+            "/made" => answer("201 Created", &text, "made: 7"),
+            "/long" => answer("201 Created", &[], format!("[{}1]", "1,".repeat(400_000))),
+            "/see" => answer("303 See Other", &[("location", "https://b.example/x")], ""),
+            "/round" => answer("303 See Other", &[("location", "/round")], ""),
+            "/keep" => answer("307 Temporary Redirect", &[("location", "https://b.example/x")], ""),
+            "/to-gone" => answer("307 Temporary Redirect", &[("location", "/gone")], ""),
+            "/odd" => answer("302 Found", &[("location", "http://[")], ""),
+            "/short" => b"HTTP/1.1 201 Created\r\ncontent-length: 10\r\n\r\nabc".to_vec(),
+            "/noise" => b"no HTTP at all\r\n\r\n".to_vec(),
+            _ => Vec::new(),
+        }
+    })
+    .await;
+    let settings = json!({"methods": ["GET", "POST"]});
+    let send = async |method: &str, path: &str, as_what: &str| {
+        let args = json!({"url": server.url(path), "method": method, "as": as_what});
+        ask(&server, settings.clone(), args).await
+    };
+    for (path, status, text, says) in [
+        ("/made", 201, "made: 7", "(status 201) is no JSON"),
+        ("/long", 201, "[1,1", "the JSON is longer than"),
+        ("/see", 303, "", "the host b.example is not allowed"),
+        ("/round", 303, "", "more than 5 redirects"),
+        ("/keep", 307, "", "another host"),
+        ("/odd", 302, "", "the redirect can't be followed"),
+        ("/short", 201, "abc", "broke off"),
+    ] {
+        let result = send("POST", path, "json").await.unwrap_or_else(|error| panic!("{path}: {error:?}"));
+        let note = result["note"].as_str().unwrap_or_default();
+        assert_eq!(result["status"], json!(status), "{path}: {result}");
+        assert!(result["text"].as_str().unwrap().starts_with(text), "{path}: {result}");
+        assert!(note.contains(says) && !note.contains("leave `as` out"), "{path}: {note}");
+        // The same is an error where repeating it does no harm.
+        let error = send("GET", path, "json").await.unwrap_err();
+        assert!(!error.may_have_happened(), "{path}: {error:?}");
+    }
+    for path in ["/gone", "/noise", "/to-gone"] {
+        let error = send("POST", path, "text").await.unwrap_err();
+        assert!(
+            matches!(&error, ToolError::Unsure(why) if why.contains("nobody knows")),
+            "{path}: {error:?}"
+        );
+        assert!(!send("GET", path, "text").await.unwrap_err().may_have_happened(), "{path}");
+    }
+    // Nobody listens there: nothing was sent.
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let nobody = json!({"methods": ["POST"], "allow_private": [free.to_string()]});
+    let error = ask(&server, nobody, json!({"url": format!("http://{free}/")})).await.unwrap_err();
+    assert!(matches!(error, ToolError::Failed(_)), "{error:?}");
+}
+
 #[tokio::test]
 async fn long_answers_are_cut() {
     let server = serve("text/plain", "x".repeat(5000)).await;

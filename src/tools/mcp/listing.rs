@@ -9,7 +9,12 @@ use rmcp::model::{Tool, ToolAnnotations};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// Longest name of a tool.
+/// Most tools of a server.
+const MAX_TOOLS: usize = 1000;
+/// Most bytes of a server's list: names, descriptions, and schemas as JSON. As values a schema takes many
+/// times as much memory.
+const MAX_LIST: usize = 4 << 20;
+/// Longest name of a tool, in bytes.
 const MAX_NAME: usize = 128;
 /// Longest description, in characters.
 const MAX_DESCRIPTION: usize = 8192;
@@ -49,45 +54,82 @@ impl Listed {
     }
 }
 
-/// All tools of a server, sorted by name.
-pub(super) fn of(server: &str, tools: Vec<Tool>) -> Result<Vec<Listed>, String> {
-    let mut names = BTreeSet::new();
-    let mut all = Vec::with_capacity(tools.len());
-    for tool in tools {
-        let listed = one(server, &tool);
-        if listed.name.is_empty() {
-            return Err(format!("MCP server `{server}` has a tool without a name"));
-        }
-        if !names.insert(listed.name.clone()) {
-            return Err(format!(
-                "MCP server `{server}` has two tools that are both `{}` to us, so none of its tools is used",
-                listed.name
-            ));
-        }
-        all.push(listed);
-    }
-    all.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(all)
+/// The tools of a server, page by page: what is too much is dropped before the next page comes.
+pub(super) struct List<'a> {
+    server: &'a str,
+    names: BTreeSet<String>,
+    all: Vec<Listed>,
+    /// What came so far, also of what was dropped.
+    bytes: usize,
 }
 
-fn one(server: &str, tool: &Tool) -> Listed {
-    let raw = tool.name.clone().into_owned();
+impl<'a> List<'a> {
+    pub(super) fn of(server: &'a str) -> Self {
+        Self { server, names: BTreeSet::new(), all: Vec::new(), bytes: 0 }
+    }
+
+    /// Takes a page.
+    pub(super) fn add(&mut self, page: Vec<Tool>) -> Result<(), String> {
+        let server = self.server;
+        for tool in page {
+            let schema = serde_json::to_string(&*tool.input_schema).unwrap_or_default();
+            let described = tool.description.as_ref().map_or(0, |text| text.len());
+            self.bytes += tool.name.len() + described + schema.len();
+            if self.all.len() >= MAX_TOOLS || self.bytes > MAX_LIST {
+                return Err(format!(
+                    "MCP server `{server}` has more than {MAX_TOOLS} tools, or its list more than {} MiB",
+                    MAX_LIST >> 20
+                ));
+            }
+            let listed = one(server, &tool, schema);
+            if listed.name.is_empty() {
+                return Err(format!("MCP server `{server}` has a tool without a name"));
+            }
+            if !self.names.insert(listed.name.clone()) {
+                return Err(format!(
+                    "MCP server `{server}` has two tools that are both `{}` to us, so none of its tools is used",
+                    listed.name
+                ));
+            }
+            self.all.push(listed);
+        }
+        Ok(())
+    }
+
+    /// All of them, sorted by name.
+    pub(super) fn done(mut self) -> Vec<Listed> {
+        self.all.sort_by(|a, b| a.name.cmp(&b.name));
+        self.all
+    }
+}
+
+/// `schema`: that of the tool, as text.
+fn one(server: &str, tool: &Tool, schema: String) -> Listed {
+    // Nothing of a name that is too long is kept but its beginning.
+    let raw = tool.name[..tool.name.floor_char_boundary(MAX_NAME)].to_owned();
     let name: String = plain_name(&raw).chars().take(MAX_NAME).collect();
     let none = ToolAnnotations::default();
     let hints = tool.annotations.as_ref().unwrap_or(&none);
     let says = |hint: Option<bool>| hint == Some(true);
-    let mut schema = tool.schema_as_json_value();
     let told = json!({
         "readOnlyHint": hints.read_only_hint,
         "destructiveHint": hints.destructive_hint,
         "idempotentHint": hints.idempotent_hint,
     });
-    let hash = pins::hash(&raw, tool.description.as_deref(), &schema, &told);
-    let size = schema.to_string().len();
-    let unusable = (size > MAX_SCHEMA).then(|| {
+    let size = schema.len();
+    let is_big = size > MAX_SCHEMA;
+    // Only its text is looked at: as values it takes many times the memory.
+    let mut schema = if is_big { Value::String(schema) } else { tool.schema_as_json_value() };
+    let hash = pins::hash(&tool.name, tool.description.as_deref(), &schema, &told);
+    let unusable = if is_big {
+        schema = json!({});
         let (kib, most) = (size.div_ceil(1024), MAX_SCHEMA >> 10);
-        format!("its schema has {kib} KiB, and {most} KiB are the most")
-    });
+        Some(format!("its schema has {kib} KiB, and {most} KiB are the most"))
+    } else if raw.len() < tool.name.len() {
+        Some(format!("its name has {} bytes, and {MAX_NAME} are the most", tool.name.len()))
+    } else {
+        None
+    };
     clean(&mut schema);
     if schema.get("type").is_none() {
         schema["type"] = "object".into();
@@ -161,7 +203,10 @@ mod tests {
     }
 
     fn list(tools: &[Value]) -> Result<Vec<Listed>, String> {
-        of("s", tools.iter().cloned().map(tool).collect())
+        let mut list = List::of("s");
+        // each on a page of its own
+        tools.iter().try_for_each(|value| list.add(vec![tool(value.clone())]))?;
+        Ok(list.done())
     }
 
     #[test]
@@ -208,6 +253,27 @@ mod tests {
         let big = json!({"name": "big", "inputSchema": {"$comment": "x".repeat(MAX_SCHEMA)}});
         let big = list(&[big]).unwrap().remove(0);
         assert!(!big.allowed(Some(&["big".into()])) && !big.info.available);
+        let long = list(&[plain(&"n".repeat(129))]).unwrap().remove(0);
+        assert!(!long.allowed(Some(std::slice::from_ref(&long.raw))) && long.raw.len() == 128, "{long:?}");
+        assert!(list(&[plain(&"n".repeat(128))]).unwrap()[0].unusable.is_none());
+    }
+
+    #[test]
+    fn a_list_is_bounded_as_a_whole() {
+        let zeros = |name: usize, bytes: usize| json!({"name": format!("t{name}"), "inputSchema": {"enum": vec![0; bytes / 2]}});
+        // What is too large is not kept, and still counts.
+        let listed = list(&[zeros(0, 3 << 20)]).unwrap().remove(0);
+        assert_eq!(listed.info.schema, json!({"type": "object"}));
+        assert!(listed.unusable.unwrap().contains("3073 KiB"));
+        let error = list(&[zeros(0, 3 << 20), zeros(1, 3 << 20)]).unwrap_err();
+        assert!(error.contains("more than 4 MiB"), "{error}");
+        let small: Vec<Value> = (0..70).map(|name| zeros(name, 63 << 10)).collect();
+        assert!(list(&small[..60]).is_ok() && list(&small).is_err());
+        let many: Vec<Value> = (0..1001).map(|name| zeros(name, 0)).collect();
+        assert!(list(&many[..1000]).is_ok() && list(&many).is_err());
+        // Another schema that is too large is another tool.
+        let hash = |bytes| list(&[zeros(0, bytes)]).unwrap().remove(0).hash;
+        assert!(hash(100 << 10) != hash(101 << 10) && hash(100 << 10) == hash(100 << 10));
     }
 
     #[test]

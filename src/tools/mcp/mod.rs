@@ -30,8 +30,7 @@ mod wire;
 
 pub use pins::{Pin, PinChange, PinEvent, PinState, Pins};
 
-/// Most tools of a server, and most pages of its list.
-const MAX_TOOLS: usize = 1000;
+/// Most pages of a server's list.
 const MAX_PAGES: usize = 100;
 
 /// Times that hold for each server.
@@ -271,9 +270,11 @@ impl Servers {
                 Some(tools) if !stale && !fresh => return Ok(tools.clone()),
                 _ => *tools = None,
             }
-            let all = all_pages(session).await.map_err(|text| (text, true))?;
-            link.answered();
-            let listed = Arc::new(listing::of(&link.name, all).map_err(|text| (Some(text), false))?);
+            let all = all_pages(&link.name, session).await;
+            if !matches!(all, Err((_, true))) {
+                link.answered();
+            }
+            let listed = Arc::new(all?);
             *tools = Some(listed.clone());
             Ok(listed)
         };
@@ -345,26 +346,27 @@ impl Servers {
     }
 }
 
-/// All pages of a server's list. `Err(None)`: the server is gone.
-async fn all_pages(session: &Session) -> Result<Vec<rmcp::model::Tool>, Option<String>> {
-    let mut all = Vec::new();
+/// All pages of a server's list. The error says whether the server failed, or its list is no use to us;
+/// without a text, the server is gone.
+async fn all_pages(server: &str, session: &Session) -> Result<Vec<Listed>, (Option<String>, bool)> {
+    let mut list = listing::List::of(server);
     let mut cursor = None;
     for _ in 0..MAX_PAGES {
         let params = PaginatedRequestParams::default().with_cursor(cursor.take());
-        let page = session.peer.list_tools(Some(params)).await.map_err(|error| match error {
-            ServiceError::TransportClosed => None,
-            ServiceError::McpError(error) => Some(wire::error_text(&error)),
-            ServiceError::TransportSend(error) => Some(session::broken(error.error.as_ref())),
-            other => Some(text::shown(&other.to_string())),
+        let page = session.peer.list_tools(Some(params)).await.map_err(|error| {
+            let text = match error {
+                ServiceError::TransportClosed => None,
+                ServiceError::McpError(error) => Some(wire::error_text(&error)),
+                ServiceError::TransportSend(error) => Some(session::broken(error.error.as_ref())),
+                other => Some(text::shown(&other.to_string())),
+            };
+            (text, true)
         })?;
-        all.extend(page.tools);
+        list.add(page.tools).map_err(|text| (Some(text), false))?;
         cursor = page.next_cursor;
-        if all.len() > MAX_TOOLS {
-            return Err(Some(format!("it has more than {MAX_TOOLS}")));
-        }
         if cursor.is_none() {
-            return Ok(all);
+            return Ok(list.done());
         }
     }
-    Err(Some(format!("its list has more than {MAX_PAGES} pages")))
+    Err((Some(format!("its list has more than {MAX_PAGES} pages")), true))
 }

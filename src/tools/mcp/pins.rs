@@ -133,10 +133,13 @@ impl Pins {
     pub(super) fn look(&self, server: &str, tool: &str, hash: &str) -> PinState {
         let key = (server.to_owned(), tool.to_owned());
         let mut all = self.lock();
+        let pinned = all.pinned.get(&key).cloned();
+        // A server that invents names without end fills neither our memory nor our disk.
+        if pinned.is_none() && all.pinned.keys().filter(|(of, _)| of == server).count() >= MOST {
+            return PinState::Changed;
+        }
         all.seen.insert(key.clone(), hash.to_owned());
-        match all.pinned.get(&key).cloned() {
-            // A server that invents names without end fills neither our memory nor our disk.
-            None if all.pinned.keys().filter(|(of, _)| of == server).count() >= MOST => PinState::Changed,
+        match pinned {
             None => {
                 all.pinned.insert(key.clone(), hash.to_owned());
                 self.tell(PinEvent::Pinned, key, None, hash.to_owned());
@@ -251,6 +254,21 @@ mod tests {
             ]
         );
         assert_eq!(pins.all().len(), 3);
+    }
+
+    /// A server that invents names fills nothing.
+    #[test]
+    fn what_is_not_pinned_is_not_kept() {
+        let known = |name: usize| Pin { server: "s".into(), tool: name.to_string(), hash: "1".into() };
+        let (pins, _told) = Pins::load((0..MOST - 1).map(known));
+        assert_eq!(pins.look("s", "the last", "1"), PinState::New);
+        for name in MOST..MOST + 50 {
+            assert_eq!(pins.look("s", &name.to_string(), "1"), PinState::Changed);
+        }
+        assert_eq!(pins.lock().pinned.len(), MOST);
+        assert_eq!(pins.lock().seen.len(), 1);
+        assert_eq!(pins.look("s", "7", "1"), PinState::Same);
+        assert_eq!(pins.look("other", "a", "1"), PinState::New);
     }
 
     #[test]

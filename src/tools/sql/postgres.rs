@@ -14,8 +14,9 @@ use crate::tools::ToolError;
 use futures_util::TryStreamExt;
 use serde_json::Value;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio_postgres::error::{ErrorPosition, SqlState};
+use tokio_postgres::error::{ErrorPosition, Severity, SqlState};
 use tokio_postgres::{Client, Config};
 
 /// Statements that look.
@@ -38,11 +39,17 @@ pub(super) async fn run(
             .map_err(|why| ToolError::Arguments(format!("`params`: {why}")))?,
     };
     let config = config(url, settings.password.as_ref(), bound).await?;
+    // Until the server is told to commit, whatever happens leaves everything as it was.
+    let committing = AtomicBool::new(false);
     let work = async {
         let mut link = Link::open(config).await?;
-        let outcome = transaction(&link.client, settings, &word, &text, values, bound).await;
+        let mut outcome = transaction(&link.client, settings, &word, &text, values, bound).await;
+        if outcome.is_ok() && settings.writes {
+            committing.store(true, Ordering::Relaxed);
+            outcome = commit(&link.client).await.and(outcome);
+        }
         link.is_done();
-        if outcome.is_err() && link.was_too_much() {
+        if matches!(outcome, Err(ToolError::Failed(_))) && link.was_too_much() {
             return Err(failed(
                 "more than 16 MiB came: ask for fewer rows, or for a part of the long values",
             ));
@@ -51,6 +58,7 @@ pub(super) async fn run(
     };
     match tokio::time::timeout(bound, work).await {
         Ok(result) => result,
+        Err(_) if committing.into_inner() => Err(unsure("the database did not answer in time")),
         Err(_) => Err(failed("the database did not answer in time; the statement was cancelled")),
     }
 }
@@ -142,10 +150,23 @@ async fn transaction(
         _ if word == "with" && settings.writes => None,
         _ => Some(0),
     };
-    if settings.writes {
-        client.batch_execute("COMMIT").await.map_err(said)?;
-    }
     Ok(rows.into_result(changed))
+}
+
+/// Makes the change last. Only an answer of the server that it did not do so is a plain failure: a
+/// connection that is lost says nothing.
+async fn commit(client: &Client) -> Result<(), ToolError> {
+    client.batch_execute("COMMIT").await.map_err(|error| {
+        let refused = error.as_db_error().is_some_and(|said| said.parsed_severity() == Some(Severity::Error));
+        match explain(&error, "") {
+            ToolError::Failed(why) if !refused => unsure(&why),
+            other => other,
+        }
+    })
+}
+
+fn unsure(why: &str) -> ToolError {
+    ToolError::Unsure(format!("{why}; it was just committing, and nobody knows whether the change was made"))
 }
 
 /// A superuser reads and writes files and runs programs in a read-only transaction too.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
 
 /// Ends the thread when the caller leaves: by the progress handler, and by an interrupt for the few loops
 /// that run in one step.
@@ -37,17 +38,34 @@ pub(super) async fn run(
     let leave = Leave::default();
     let (left, handle) = (leave.left.clone(), leave.handle.clone());
     let deadline = Instant::now() + bound;
+    let changing = Arc::new(AtomicBool::new(false));
+    let begun = changing.clone();
     let work = tokio::task::spawn_blocking(move || {
         let open = Open::new(&path, &settings, deadline, left).map_err(|error| opening(&path, &error))?;
         *handle.lock().unwrap_or_else(PoisonError::into_inner) = Some(open.connection.get_interrupt_handle());
-        open.run(&settings, &statement)
+        open.run(&settings, &statement, &begun)
     });
     // The thread ends itself at the deadline; a little later it is not waited for.
-    match tokio::time::timeout(bound + Duration::from_millis(200), work).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(error)) => Err(ToolError::Failed(dispatch::panic_text(error))),
-        Err(_) => Err(failed("the statement took too long: make it smaller, or use an index")),
-    }
+    outcome(work, &changing, bound + Duration::from_millis(200)).await
+}
+
+/// What the thread gives. A change that was begun is undone, unless the thread stands where it is just being
+/// made to last: that is not known of a thread that says nothing.
+pub(super) async fn outcome(
+    work: JoinHandle<Result<Value, ToolError>>,
+    changing: &AtomicBool,
+    patience: Duration,
+) -> Result<Value, ToolError> {
+    let why = match tokio::time::timeout(patience, work).await {
+        Ok(Ok(result)) => return result,
+        Ok(Err(error)) => dispatch::panic_text(error),
+        Err(_) => "the statement took too long: make it smaller, or use an index".into(),
+    };
+    Err(if changing.load(Ordering::Relaxed) {
+        ToolError::Unsure(format!("{why}; nobody knows whether the change was made"))
+    } else {
+        ToolError::Failed(why)
+    })
 }
 
 struct Open {
@@ -74,7 +92,13 @@ impl Open {
         Ok(Self { connection, reason })
     }
 
-    fn run(&self, settings: &Settings, statement: &Statement) -> Result<Value, ToolError> {
+    /// Runs the statement. `changing` becomes true before one begins that changes something.
+    fn run(
+        &self,
+        settings: &Settings,
+        statement: &Statement,
+        changing: &AtomicBool,
+    ) -> Result<Value, ToolError> {
         let said = |error: rusqlite::Error| self.explain(error, settings);
         let word = names::first_word(&statement.text);
         allowed(&word, settings)?;
@@ -99,6 +123,7 @@ impl Open {
         bind(&mut prepared, &statement.params)?;
         let names: Vec<String> = prepared.column_names().map(str::to_owned).collect();
         let mut rows = Rows::new(names.iter().map(String::as_str), settings.max_rows);
+        changing.store(!reads, Ordering::Relaxed);
         let mut found = prepared.raw_query();
         while let Some(row) = found.next().map_err(said)? {
             if rows.is_full() && reads {

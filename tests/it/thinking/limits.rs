@@ -3,7 +3,7 @@ use super::*;
 use std::time::{Duration, Instant};
 
 /// A second model, named as the fallback of the first.
-fn with_fallback(first: &str, second: &Endpoint) -> String {
+pub(super) fn with_fallback(first: &str, second: &Endpoint) -> String {
     format!(
         "[models.main]\nprovider = \"openai-compatible\"\nmodel = \"m-1\"\nbase_url = \"{first}\"\n\
          fallback = [\"other\"]\nprice = {{ input = 1.0, output = 4.0 }}\n\

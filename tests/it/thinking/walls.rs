@@ -195,3 +195,37 @@ fn no_answer_is_too_large_for_the_memory() {
     assert!(more < 32 << 10, "{more} KiB more for answers of which 8 MiB are read");
     completed(&daemon);
 }
+
+/// A run that waited for it would keep its place, its lock and its held money for minutes.
+#[test]
+fn a_model_that_wants_to_be_left_alone_is_passed_over() {
+    let main =
+        Endpoint::script([Reply::status(429, "slow down").with("retry-after", "300"), Reply::text("main")]);
+    let other = Endpoint::script([Reply::text("from the other")]);
+    let daemon = Daemon::start(&limits::with_fallback(&main.url(), &other));
+    let first = completed(&daemon);
+    let second = completed(&daemon);
+    for (view, requests) in [(&first, 2), (&second, 1)] {
+        assert_eq!((&view["result"], &view["model"]), (&json!("from the other"), &json!("other")));
+        assert_eq!(amounts(&view["usage"]).0, requests, "{view:#}");
+    }
+    assert_eq!((main.requests().len(), other.requests().len()), (1, 2));
+    books_agree(&daemon, &[&first, &second]);
+}
+
+#[test]
+fn a_wish_to_wait_is_not_lost_in_the_chain() {
+    for (other, (least, most)) in [
+        (Reply::status(503, "busy"), (290, 300)),
+        // the last one knows best
+        (Reply::status(429, "slow down").with("retry-after", "60"), (50, 60)),
+    ] {
+        let main = Endpoint::script([Reply::status(429, "slow down").with("retry-after", "300")]);
+        let other = Endpoint::script([other]);
+        let toml = limits::with_fallback(&main.url(), &other).replace("max = 0", "max = 1, initial = 0");
+        let daemon = Daemon::start(&toml);
+        start(&daemon);
+        let wait = wait_of(&daemon).as_secs();
+        assert!((least..=most).contains(&wait), "{wait}");
+    }
+}

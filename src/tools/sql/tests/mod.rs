@@ -53,7 +53,9 @@ async fn ask(settings: &Value, args: Value) -> Result<Value, ToolError> {
         bound,
         context: CallContext::default(),
     };
-    dispatch::bounded("db", bound, super::call(call)).await.map(|output| output.result)
+    dispatch::bounded("db", about(settings).effect, bound, super::call(call))
+        .await
+        .map(|output| output.result)
 }
 
 #[track_caller]
@@ -441,4 +443,22 @@ async fn a_call_that_is_dropped_ends_its_thread() {
     // The thread lets go of the database, and what it had begun is undone.
     let result = ask(&settings, json!({"sql": "DELETE FROM log RETURNING text"})).await.unwrap();
     assert_eq!(result["changed"], json!(3));
+}
+
+/// A thread that hangs, such as on a disk that does not answer, may be just making its change last.
+#[tokio::test]
+async fn a_change_that_is_not_waited_for_may_have_been_made() {
+    use std::sync::atomic::AtomicBool;
+    for (changes, panics) in [(true, false), (true, true), (false, false), (false, true)] {
+        let (release, hung) = std::sync::mpsc::channel::<()>();
+        let work = tokio::task::spawn_blocking(move || {
+            assert!(!panics, "the disk fell");
+            let _ = hung.recv();
+            Ok(Value::Null)
+        });
+        let patience = if panics { Duration::from_secs(60) } else { Duration::from_millis(20) };
+        let error = sqlite::outcome(work, &AtomicBool::new(changes), patience).await.unwrap_err();
+        assert_eq!(error.may_have_happened(), changes, "{error:?}");
+        drop(release);
+    }
 }
