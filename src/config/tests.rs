@@ -342,7 +342,7 @@ fn what_the_starter_has_to_copy_works_too() {
         let key = line
             .split_once(" = ")
             .is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
-        key || line.starts_with(['[', ']']) || line.starts_with("  {")
+        key || line.starts_with(['[', ']']) || line.starts_with("  {") || line.starts_with("  \"")
     };
     let plain = |line: &str| if code(line) { line[2..].to_owned() } else { line.to_owned() };
     let text: String = super::STARTER.lines().map(|line| plain(line) + "\n").collect();
