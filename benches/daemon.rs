@@ -1,7 +1,7 @@
 //! Measures the real binary, built for release, through its real socket: `cargo bench`.
 //!
 //! Prints one table, in Markdown. `cargo bench -- quick` leaves out the fleet of 100,000 agents, and
-//! `cargo bench -- archive` measures only the archive.
+//! `cargo bench -- archive`, `-- feeds` and `-- probes` measure only those.
 mod archive;
 mod feeds;
 mod health;
@@ -18,13 +18,17 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 fn main() {
-    let quick = std::env::args().any(|arg| arg == "quick");
+    let asked = |word: &str| std::env::args().any(|arg| arg == word);
+    let quick = asked("quick");
     println!("| measure | value |\n|---|---|");
-    if std::env::args().any(|arg| arg == "archive") {
+    if asked("archive") {
         return archive::rows_per_second(1_000_000);
     }
-    if std::env::args().any(|arg| arg == "probes") {
+    if asked("probes") {
         return health::probes_per_second();
+    }
+    if asked("feeds") {
+        return feeds::items_per_second();
     }
     start_of_a_client();
     runs_per_second();

@@ -345,7 +345,7 @@ fn a_restart_does_not_forget_an_interrupted_run() {
 #[test]
 fn an_agent_of_a_later_version_says_so() {
     let daemon = Daemon::start(
-        "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nquery = \"hello\"\nmodel = \"m\"\ntools = [\"archive_rows\"]\n",
+        "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nquery = \"hello\"\nmodel = \"m\"\ntools = [\"feed\"]\n",
     );
     for method in ["start_agent", "run_agent"] {
         let (code, message) = refused(&daemon, method, json!({"agent_id": "a"}));

@@ -50,11 +50,9 @@ pub(super) fn store(folder: &Path) -> Option<bgagent::store::Store> {
 
 /// Runs a job to its end. Gives its result, and the most memory that it had, in MiB.
 pub(super) fn does(folder: &Path, job: &str) -> (Value, u64) {
-    let mut command = Command::new(std::env::current_exe().expect("our program"));
-    command
-        .args(["--exact", "archive::crash::child", "--nocapture", "--test-threads", "1"])
-        .env(JOB, format!("{}|{job}", folder.display()));
-    let output = command.output().expect("our program starts");
+    let mut command = command(folder, job);
+    // One heap: the threads' own would keep what each of them had at its peak.
+    let output = command.env("MALLOC_ARENA_MAX", "1").output().expect("our program starts");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     let result = text.lines().find_map(|line| serde_json::from_str(line.get(line.find('{')?..)?).ok());
@@ -64,14 +62,17 @@ pub(super) fn does(folder: &Path, job: &str) -> (Value, u64) {
     (result.expect("a result"), most.expect("a memory") >> 10)
 }
 
-fn start(folder: &Path, job: &str, die_at: Option<&str>) -> Child {
+fn command(folder: &Path, job: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("our program"));
     command
         .args(["--exact", "archive::crash::child", "--nocapture", "--test-threads", "1"])
-        .env(JOB, format!("{}|{job}", folder.display()))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+        .env(JOB, format!("{}|{job}", folder.display()));
+    command
+}
+
+fn start(folder: &Path, job: &str, die_at: Option<&str>) -> Child {
+    let mut command = command(folder, job);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     if let Some(step) = die_at {
         command.env("BGAGENT_ARCHIVE_DIE_AT", step);
     }
@@ -81,6 +82,32 @@ fn start(folder: &Path, job: &str, die_at: Option<&str>) -> Child {
 /// Runs a job that ends at this step; was it reached?
 fn dies(place: &Place, job: &str, step: &str) -> bool {
     dies_in(place.folder.path(), job, step)
+}
+
+/// Runs the archive of a folder, and lets `meanwhile` happen when it is at this step. Gives its result, or what
+/// it said when it failed.
+fn while_stopped(folder: &Path, step: &str, meanwhile: impl FnOnce()) -> Result<Value, String> {
+    let mut child = command(folder, "archive")
+        .env("BGAGENT_ARCHIVE_STOP_AT", step)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("our program starts");
+    let state = format!("/proc/{}/stat", child.id());
+    crate::support::wait_for("the step", || {
+        assert!(child.try_wait().expect("a child").is_none(), "it ended before {step}");
+        let stat = std::fs::read_to_string(&state).ok()?;
+        stat.rsplit_once(") ")?.1.starts_with('T').then_some(())
+    });
+    meanwhile();
+    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw).expect("a process");
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).expect("it goes on");
+    let output = child.wait_with_output().expect("it ends");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    match text.lines().find_map(|line| serde_json::from_str(line.get(line.find('{')?..)?).ok()) {
+        Some(result) if output.status.success() => Ok(result),
+        _ => Err(text + &String::from_utf8_lossy(&output.stderr)),
+    }
 }
 
 /// The same with any folder that holds an `agents.toml`.
@@ -264,4 +291,59 @@ async fn two_archives_at_a_time_take_turns() {
     }
     archive(&one, "old").await.unwrap();
     assert_eq!(whole(&place, &all), (2000, 2000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_reads_back_otherwise_is_not_deleted() {
+    type Damage = fn(&Path);
+    let damages: [(Damage, &str); 3] = [
+        (|object| std::fs::write(object, "short").unwrap(), "it has 5 bytes, and"),
+        (
+            |object| {
+                let mut bytes = std::fs::read(object).unwrap();
+                *bytes.last_mut().unwrap() ^= 1;
+                std::fs::write(object, bytes).unwrap();
+            },
+            "its checksum is not that of what was written",
+        ),
+        (|object| std::fs::remove_file(object).unwrap(), "is missing"),
+    ];
+    for (damage, wanted) in damages {
+        let (place, all) = place(60);
+        let error = while_stopped(place.folder.path(), "written:2", || {
+            let objects =
+                std::fs::read_dir(place.path("archive")).unwrap().flatten().map(|entry| entry.path());
+            let objects = objects.filter(|path| path.to_string_lossy().ends_with(".zst"));
+            damage(&objects.max().expect("an object"));
+        });
+        let error = error.expect_err("it is noticed");
+        assert!(error.contains(wanted), "no `{wanted}` in: {error}");
+        // the chunk before it is archived, this one is not
+        assert_eq!(whole(&place, &all), (53, 7));
+        assert_eq!(archive(&place.tools(""), "old").await.unwrap()["more"], false);
+        let left = table(&place.db(), "t", "id");
+        is_partition(&left, &archived(&place.path("archive"), "id", &left), &all);
+        assert_eq!(left.len(), 30);
+    }
+}
+
+#[test]
+fn what_changes_after_the_copy_stays() {
+    for step in ["written:2", "verified:2", "intended:2"] {
+        let (place, mut all) = place(60);
+        let db = place.db();
+        let done = while_stopped(place.folder.path(), step, || {
+            db.execute_batch("UPDATE t SET note = 'changed' WHERE id = 17; DELETE FROM t WHERE id = 19")
+                .unwrap();
+        });
+        let done = done.unwrap();
+        assert_eq!(
+            (&done["moved"], &done["changed"], &done["more"]),
+            (&json!(28), &json!(2), &json!(false)),
+            "{step}"
+        );
+        all.get_mut("17").unwrap()["note"] = "changed".into();
+        all.remove("19");
+        assert_eq!(whole(&place, &all), (31, 28), "{step}");
+    }
 }

@@ -290,16 +290,11 @@ async fn a_destination_that_fails_costs_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_that_is_full_costs_nothing() {
-    // a file system that is always full, where there is one
-    if !Path::new("/dev/full").exists() {
-        return;
-    }
+async fn an_intent_that_can_t_be_written_costs_nothing() {
     let place = Place::new();
     let db = place.db();
     fill(&db, 10);
     let tools = place.tools("");
-    // the manifest's place is taken by a folder, so that the last step fails each time
     assert_eq!(archive(&tools, "old").await.unwrap()["moved"], 5);
     db.execute_batch("INSERT INTO t VALUES (1, '2020-01-01', 'x')").unwrap();
     let all = table(&db, "t", "id");
