@@ -3,11 +3,13 @@
 //! that stays longer is its caller's to look after; what that takes is here too.
 //!
 //! Programs that are the body of a run are the runner's: they are recorded, told and journaled.
+use crate::domain::RunId;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
@@ -21,6 +23,23 @@ pub use own::{Own, is_owned};
 /// The variable by which a program that belongs to a run is found after a crash. A helper that is
 /// called for a run gets it in [`Program::env`].
 pub const RUN_ID: &str = "BGAGENT_RUN_ID";
+
+/// The variable by which a helper that outlives its call (an MCP server) is found after a crash of the
+/// daemon that it belongs to. It names the daemon, not a run.
+pub const HELPER_OF: &str = "BGAGENT_HELPER_OF";
+
+static DAEMON: OnceLock<RunId> = OnceLock::new();
+
+/// From now on [`mark`] names this daemon. Once, before anything is started.
+pub fn mark_helpers_of(daemon: RunId) {
+    // A second daemon in the same process is one of tests; its helpers carry the first one's mark.
+    let _ = DAEMON.set(daemon);
+}
+
+/// What a helper that outlives its call gets in its environment; nothing outside of a daemon.
+pub fn mark() -> Option<(&'static str, String)> {
+    DAEMON.get().map(|daemon| (HELPER_OF, daemon.to_string()))
+}
 
 /// How long output may still come after the program itself ended: a descendant that left the group
 /// may hold the pipe open.

@@ -7,6 +7,7 @@ use super::lock::{self, LockError};
 use super::session::Services;
 use super::watch::{self, Reload};
 use super::{outbox, retention, systemd};
+use crate::child;
 use crate::config::{self, Context, Loaded, Paths};
 use crate::domain::{Fact, Process, RunId, RunStatus};
 use crate::engine::{Engine, Restored};
@@ -14,6 +15,7 @@ use crate::runner;
 use crate::store::{Store, StoreError};
 use crate::tools::mcp::Pin;
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -181,7 +183,9 @@ async fn serve(
     mut signals: Signals,
     began: std::time::Instant,
 ) -> Result<(), Failure> {
-    end_leftovers(&restored.open_runs).await;
+    let me = identity(paths);
+    end_leftovers(&restored.open_runs, me).await;
+    child::mark_helpers_of(me);
     let now = clock::now();
     let reload_mode = loaded.fleet.daemon.reload;
     let config_path = loaded.fleet.path.clone();
@@ -278,20 +282,30 @@ async fn serve(
     }
 }
 
-/// Ends the processes of runs that a dead daemon had in flight, before anything new is claimed.
-async fn end_leftovers(open_runs: &[crate::domain::RunRecord]) {
-    let started: Vec<(RunId, Vec<Process>)> = open_runs
+/// What this daemon is called in the environment of its helpers, the same in each of its lives: by its
+/// state folder, which it has locked. Another machine's or container's of the same path is another.
+fn identity(paths: &Paths) -> RunId {
+    use std::os::unix::fs::MetadataExt;
+    let place = std::fs::metadata(&paths.state_dir).map_or((0, 0), |about| (about.dev(), about.ino()));
+    let digest = Sha256::digest(format!("{place:?} {}", paths.state_dir.display()));
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    RunId::from_bytes(bytes)
+}
+
+/// Ends the processes of runs that a dead daemon had in flight, and its MCP servers, before anything new is
+/// claimed.
+async fn end_leftovers(open_runs: &[crate::domain::RunRecord], me: RunId) {
+    let mut started: Vec<(RunId, Vec<Process>)> = open_runs
         .iter()
         .filter(|run| run.status != RunStatus::Queued || !run.processes.is_empty())
         .map(|run| (run.run, run.processes.clone()))
         .collect();
-    if !started.is_empty() {
+    let runs = started.len();
+    if runs > 0 || runner::lives_any_of(me).await {
+        started.push((me, Vec::new()));
         let ended = runner::reap_leftovers(&started, REAP_GRACE).await;
-        tracing::warn!(
-            runs = started.len(),
-            processes = ended,
-            "ended what the last daemon had left in flight"
-        );
+        tracing::warn!(runs, processes = ended, "ended what the last daemon had left in flight");
     }
 }
 

@@ -240,6 +240,11 @@ pub async fn reap_leftovers(runs: &[(RunId, Vec<Process>)], grace: std::time::Du
     reap::leftovers(runs, grace).await
 }
 
+/// Does any process carry this id in its environment? One look at all that live.
+pub async fn lives_any_of(id: RunId) -> bool {
+    proc::living().await.iter().any(|seen| seen.run == Some(id))
+}
+
 /// What programs leave behind becomes a child of this process, so that it is found by its parent as
 /// well as by its environment; this process waits for it then. Once, before anything is started.
 pub fn adopt_orphans() {

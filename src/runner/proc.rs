@@ -26,7 +26,7 @@ pub(super) struct Seen {
     pub(super) group: u32,
     /// Its session.
     pub(super) session: u32,
-    /// The run id in the environment that it was started with.
+    /// The run id in the environment that it was started with; of a helper, the id of its daemon.
     pub(super) run: Option<RunId>,
 }
 
@@ -289,6 +289,7 @@ fn look_at(pid: u32) -> Option<Seen> {
         _ => std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default(),
     };
     let run = variable(&environ, super::env::RUN_ID)
+        .or_else(|| variable(&environ, crate::child::HELPER_OF))
         .and_then(|value| std::str::from_utf8(value).ok())
         .and_then(|text| text.parse().ok());
     let Stat { parent, group, session, start, .. } = stat;

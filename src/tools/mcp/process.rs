@@ -47,6 +47,7 @@ impl Process {
             .process_group(0)
             .env_clear()
             .envs(child::kept(KEEP))
+            .envs(child::mark())
             .envs(env.iter().map(|(name, value)| (name, value.expose())))
             .current_dir(cwd)
             .stdin(Stdio::piped())

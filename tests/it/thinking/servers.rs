@@ -74,3 +74,41 @@ fn a_tool_that_changed_is_off_until_a_person_trusts_it_also_after_a_restart() {
     completed(&daemon);
     assert_eq!(witnessed(&daemon, "look"), 3);
 }
+
+/// Does a process live, and is it no corpse that nobody has buried yet?
+#[cfg(target_os = "linux")]
+fn lives(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| !rest.trim().is_empty() && !rest.trim().starts_with('Z'))
+}
+
+/// One that ignores the end of its input and SIGTERM, and starts another that leaves its group.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_stubborn_server_of_a_killed_daemon_is_ended_at_the_next_start() {
+    let endpoint = Endpoint::answering(|request| match results(request).len() {
+        0 => Reply::calls(&[("s_look", "{}")]),
+        _ => Reply::text("done"),
+    });
+    let mut daemon = with_server(&endpoint, "tools = [\"s/look\"]");
+    let stubborn =
+        SERVER.replace("    if not line:\n        break", "    if not line:\n        time.sleep(1000)");
+    let before = "import signal, subprocess, time, os, sys\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n\
+        other = subprocess.Popen([\"sleep\", \"1000\"], start_new_session=True)\n\
+        open(os.path.join(sys.argv[1], \"pids\"), \"w\").write(\"%d %d\" % (os.getpid(), other.pid))\n";
+    std::fs::write(daemon.path("server.py"), format!("{before}{stubborn}"))
+        .expect("the folder can be written");
+    daemon.up();
+    completed(&daemon);
+    let pids = std::fs::read_to_string(daemon.path("pids")).expect("it has begun");
+    let pids: Vec<&str> = pids.split(' ').collect();
+    daemon.kill();
+    assert!(pids.len() == 2 && pids.iter().all(|pid| lives(pid)), "nobody but the next daemon ends them");
+    daemon.up();
+    for pid in &pids {
+        assert!(!lives(pid), "{pid} still lives: {}", daemon.log());
+    }
+    // and what runs now is left alone
+    completed(&daemon);
+    daemon.down();
+}
