@@ -1,0 +1,145 @@
+//! Looks at a table of an SQLite file: its columns, what tells its rows apart, and what refers to it.
+use super::super::{Referrer, Table, TableSpec, about, check_columns, no_key, no_table, null_key, quote};
+use super::Trouble;
+use crate::tools::archive::failed;
+use crate::tools::archive::row::{Column, Kind};
+use rusqlite::Connection;
+use std::path::Path;
+
+/// Looks at a table: is it fit to be archived?
+pub(super) fn look(db: &Connection, path: &Path, spec: &TableSpec) -> Result<Table, Trouble> {
+    is_table(db, spec)?;
+    let mut columns = Vec::new();
+    let mut primary: Vec<(i64, String, bool)> = Vec::new();
+    let mut not_null = Vec::new();
+    let mut info =
+        db.prepare("SELECT name, type, \"notnull\", pk, hidden FROM pragma_table_xinfo(?1) ORDER BY cid")?;
+    let mut rows = info.query([&spec.table])?;
+    while let Some(row) = rows.next()? {
+        let (name, kind): (String, String) = (row.get(0)?, row.get(1)?);
+        let (required, place, hidden): (bool, i64, i64) = (row.get(2)?, row.get(3)?, row.get(4)?);
+        if hidden != 0 {
+            continue;
+        }
+        if place > 0 {
+            primary.push((place, name.clone(), kind.eq_ignore_ascii_case("integer")));
+        }
+        if required {
+            not_null.push(name.clone());
+        }
+        columns.push(Column { name, kind });
+    }
+    check_columns(spec, &columns)?;
+    let keys = keys(db, spec, &primary)?;
+    let without_rowid: bool = db.query_row(
+        "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = ?1 COLLATE NOCASE",
+        [&spec.table],
+        |row| row.get(0),
+    )?;
+    let is_rowid = primary.len() == 1 && primary[0].2 && !without_rowid;
+    for name in &spec.key {
+        let of_primary = primary.iter().any(|(_, known, _)| known == name);
+        let never = not_null.contains(name) || (of_primary && (without_rowid || is_rowid));
+        if !never {
+            let ask = format!("SELECT 1 FROM {} WHERE {} IS NULL LIMIT 1", quote(&spec.table), quote(name));
+            let mut ask = db.prepare(&ask)?;
+            if ask.exists([])? {
+                return Err(null_key(spec, name).into());
+            }
+        }
+    }
+    Ok(Table {
+        about: about(Kind::Sqlite, format!("sqlite:{}", path.display()), spec, columns),
+        quoted: quote(&spec.table),
+        keys,
+        referrers: referrers(db, &spec.table)?,
+    })
+}
+
+/// How the key's columns are compared: by the collation of the unique index that tells rows apart.
+fn keys(db: &Connection, spec: &TableSpec, primary: &[(i64, String, bool)]) -> Result<Vec<String>, Trouble> {
+    let same =
+        |names: &[String]| names.len() == spec.key.len() && spec.key.iter().all(|key| names.contains(key));
+    let mut indexes =
+        db.prepare("SELECT name FROM pragma_index_list(?1) WHERE \"unique\" = 1 AND partial = 0")?;
+    let names: Vec<String> =
+        indexes.query_map([&spec.table], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    for index in names {
+        let mut parts =
+            db.prepare("SELECT name, coll FROM pragma_index_xinfo(?1) WHERE key = 1 ORDER BY seqno")?;
+        let parts: Vec<(Option<String>, String)> = parts
+            .query_map([&index], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        let columns: Vec<String> = parts.iter().filter_map(|(name, _)| name.clone()).collect();
+        if columns.len() == parts.len() && same(&columns) {
+            let collation = |key: &String| {
+                let found = parts.iter().find(|(name, _)| name.as_ref() == Some(key));
+                found.map_or("BINARY", |(_, collation)| collation)
+            };
+            return Ok(spec
+                .key
+                .iter()
+                .map(|key| format!("{} COLLATE {}", quote(key), quote(collation(key))))
+                .collect());
+        }
+    }
+    // The row id itself has no index of its own.
+    let names: Vec<String> = primary.iter().map(|(_, name, _)| name.clone()).collect();
+    if primary.len() == 1 && primary[0].2 && same(&names) {
+        return Ok(spec.key.iter().map(|key| quote(key)).collect());
+    }
+    Err(no_key(spec).into())
+}
+
+fn referrers(db: &Connection, table: &str) -> Result<Vec<Referrer>, Trouble> {
+    let mut found = Vec::new();
+    let mut tables =
+        db.prepare("SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table'")?;
+    let tables: Vec<String> = tables.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    for other in tables {
+        let mut list = db.prepare(
+            "SELECT id, \"from\", \"to\", on_delete FROM pragma_foreign_key_list(?1)
+             WHERE \"table\" = ?2 COLLATE NOCASE AND on_delete IN ('CASCADE', 'SET NULL', 'SET DEFAULT') ORDER BY id, seq",
+        )?;
+        let mut rows = list.query([&other, table])?;
+        let mut last = None;
+        while let Some(row) = rows.next()? {
+            let (id, from, to): (i64, String, Option<String>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let to = match to {
+                Some(to) => to,
+                None => {
+                    db.query_row("SELECT name FROM pragma_table_info(?1) WHERE pk = 1", [table], |row| {
+                        row.get(0)
+                    })?
+                }
+            };
+            if last != Some(id) {
+                found.push(Referrer { table: quote(&other), columns: Vec::new(), action: row.get(3)? });
+                last = Some(id);
+            }
+            let referrer = found.last_mut().expect("one was pushed");
+            referrer.columns.push((quote(&from), quote(&to)));
+        }
+    }
+    Ok(found)
+}
+
+/// There must be a table of that name.
+fn is_table(db: &Connection, spec: &TableSpec) -> Result<(), Trouble> {
+    let mut all = db.prepare("SELECT name, type FROM pragma_table_list WHERE schema = 'main'")?;
+    let names: Vec<(String, String)> =
+        all.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
+    let exact = names.iter().find(|(name, _)| *name == spec.table);
+    let any = exact.or_else(|| names.iter().find(|(name, _)| name.eq_ignore_ascii_case(&spec.table)));
+    match any {
+        Some((_, kind)) if kind == "table" => Ok(()),
+        Some((name, kind)) => {
+            Err(failed(&format!("`{name}` is a {kind}: only the rows of a table can be archived")).into())
+        }
+        None => {
+            let fit = |(name, kind): &(String, String)| kind == "table" && !name.starts_with("sqlite_");
+            let names: Vec<String> = names.into_iter().filter(fit).map(|(name, _)| name).collect();
+            Err(no_table(&spec.table, &names).into())
+        }
+    }
+}
