@@ -8,6 +8,7 @@ mod cli_generated;
 mod crash;
 mod endpoint;
 mod faults;
+mod fuzz;
 mod health;
 mod layers;
 mod llm;
