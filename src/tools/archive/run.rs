@@ -70,8 +70,8 @@ pub(super) async fn run(
     let filter = settings.filter(Timestamp::now());
     let mut db = source::open(&settings.from, time.hard).await?;
     let table = db.table(&settings.table).await?;
-    db.lock(&settings.table.table).await?;
-    let target = settings.target(&table, time.hard, store).await?;
+    db.lock(&table.root).await?;
+    let target = settings.target((&db, &table), time.hard, store).await?;
     let mended = begin(&target, &db, &table).await?;
     let teller = Teller::new(progress, began);
     let mut run = Run { settings, db, table, target, time, tally: Tally::default(), teller };

@@ -39,6 +39,8 @@ pub(super) struct Table {
     quoted: String,
     /// As each column of the key stands in comparisons, in order.
     keys: Vec<String>,
+    /// The name of the table that its rows are part of, as the database has it: one table has one such name.
+    pub(super) root: String,
     /// What deleting a row would change elsewhere, unless it is prevented.
     referrers: Vec<Referrer>,
 }
@@ -151,6 +153,32 @@ impl Db {
         match self {
             Self::Sqlite(db) => db.lock(table).await,
             Self::Postgres(db) => db.lock(table).await,
+        }
+    }
+
+    /// What tells this database from each other one, however it is called. Of an SQLite file it is known when it
+    /// is locked.
+    pub(super) async fn identity(&self) -> Result<Option<String>, ToolError> {
+        match self {
+            Self::Sqlite(db) => Ok(db.identity()),
+            Self::Postgres(db) => db.identity().await.map(Some),
+        }
+    }
+
+    /// Are their rows rows of one table, under whatever names?
+    pub(super) async fn is_same_table(
+        &self,
+        table: &Table,
+        other: &Self,
+        there: &Table,
+    ) -> Result<bool, ToolError> {
+        if table.root != there.root {
+            return Ok(false);
+        }
+        match (self, other) {
+            (Self::Sqlite(here), Self::Sqlite(there)) => here.is_same_file(there),
+            (Self::Postgres(here), Self::Postgres(there)) => here.is_same_database(there).await,
+            _ => Ok(false),
         }
     }
 

@@ -20,6 +20,7 @@ use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type};
 use tokio_postgres::{Client, Statement};
 
+mod identity;
 mod look;
 
 /// How long another archive, or what a killed one has left on the server, is waited for.
@@ -97,7 +98,10 @@ impl Postgres {
         let (oid, quoted) = self.find_table(spec).await?;
         // With an empty path, names of types are written whole, so that they can be read anywhere.
         self.run("BEGIN READ ONLY; SET LOCAL search_path = ''").await?;
-        let looked = self.look(spec, oid, quoted).await;
+        let mut looked = self.look(spec, oid, quoted).await;
+        if let Ok(table) = looked {
+            looked = self.named(oid, table).await;
+        }
         self.run("ROLLBACK").await?;
         looked
     }

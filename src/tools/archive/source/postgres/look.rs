@@ -79,6 +79,7 @@ impl Postgres {
             about: about(Kind::Postgres, self.source.clone(), spec, columns),
             quoted,
             keys: spec.key.iter().map(|key| format!("t.{}", quote(key))).collect(),
+            root: String::new(),
             referrers: self.referrers(oid).await?,
         })
     }

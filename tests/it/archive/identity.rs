@@ -1,0 +1,121 @@
+//! One table under two names, and two databases under one: what is meant counts, not what it is called.
+use super::check::{archived, is_partition, table};
+use super::crash::{dies_in, store};
+use super::*;
+
+/// A context with the state database of this folder, which is made where there is none.
+fn context(folder: &Path, seconds: u64) -> CallContext {
+    let path = folder.join("bgagent.db");
+    if !path.exists() {
+        drop(bgagent::store::Store::open(&path).unwrap());
+    }
+    CallContext {
+        store: store(folder),
+        timeout: Some(Duration::from_secs(seconds)),
+        ..CallContext::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_source_under_another_name_is_no_destination() {
+    let place = Place::new();
+    let db = place.db();
+    fill(&db, 20);
+    let all = table(&db, "t", "id");
+    std::os::unix::fs::symlink(place.path("app.db"), place.path("link.db")).unwrap();
+    std::fs::hard_link(place.path("app.db"), place.path("hard.db")).unwrap();
+    for (file, name) in [("app.db", "T"), ("link.db", "t"), ("hard.db", "T"), ("./app.db", "t")] {
+        let to = format!("to = {{ url = \"sqlite:{file}\", table = \"{name}\" }}");
+        let text = settings("").replace("to = { folder = \"archive\" }", &to);
+        if mistakes(&text).contains("are the same table") {
+            continue;
+        }
+        let error = archive(&tools(place.folder.path(), &text), "old").await.unwrap_err();
+        assert!(error.contains("`from` and `to` are the same table (t)"), "{file} {name}: {error}");
+        assert_eq!(table(&db, "t", "id"), all);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_was_broken_off_is_known_under_another_name() {
+    let place = Place::new();
+    let db = place.db();
+    fill(&db, 60);
+    let all = table(&db, "t", "id");
+    std::fs::write(place.path("agents.toml"), settings("chunk_rows = 7")).unwrap();
+    let context = context(place.folder.path(), 60);
+    assert!(dies_in(place.folder.path(), "archive", "deleted:2"));
+    std::os::unix::fs::symlink(place.path("app.db"), place.path("link.db")).unwrap();
+    let text = settings("").replace("\"t\"", "\"T\"").replace("app.db", "link.db");
+    let second = tools(place.folder.path(), &text.replace("folder = \"archive\"", "folder = \"second\""));
+    let error = second.call("old", &json!({}), &context).await.unwrap_err().to_string();
+    assert!(error.contains("/archive was broken off: let it run again first"), "{error}");
+    place.tools("").call("old", &json!({}), &context).await.unwrap();
+    let left = table(&db, "t", "id");
+    is_partition(&left, &archived(&place.path("archive"), "id", &left), &all);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_tables_of_postgres() {
+    let Some(site) = super::postgres::Site::start().await else { return };
+    let folder = site.server.folder.path().to_owned();
+    site.fill(20).await;
+    site.sql(
+        "CREATE TABLE ev(id int, at timestamptz NOT NULL, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+         CREATE TABLE ev_old PARTITION OF ev FOR VALUES FROM ('2000-01-01') TO ('2021-01-01');
+         CREATE TABLE ev_new PARTITION OF ev DEFAULT;
+         INSERT INTO ev SELECT i, '2020-01-01' FROM generate_series(1, 20) AS i;
+         CREATE SCHEMA w; CREATE TABLE w.t(LIKE t INCLUDING ALL)",
+    )
+    .await;
+    let local = format!("localhost:{}", site.server.port);
+    let as_to = |address: &str, table: &str| {
+        format!(
+            "to = {{ url = \"postgres://app@{address}/postgres\", password = {{ file = \"app.pw\" }}, table = \"{table}\" }}"
+        )
+    };
+    let address = site.server.address();
+    for (from, address, to, key) in [
+        ("t", &address, "public.t", "\"id\""),
+        ("public.t", &local, "t", "\"id\""),
+        ("t", &local, "t", "\"id\""),
+        ("ev", &address, "ev_old", "\"id\", \"at\""),
+        ("ev_old", &local, "public.ev", "\"id\", \"at\""),
+    ] {
+        let text = site
+            .settings("")
+            .replace("table = \"t\", key = [\"id\"]", &format!("table = \"{from}\", key = [{key}]"))
+            .replace("to = { folder = \"archive\" }", &as_to(address, to));
+        let error = archive(&tools(&folder, &text), "old").await.unwrap_err();
+        assert!(error.contains("`from` and `to` are the same table"), "{from} to {to}: {error}");
+        assert_eq!((site.count("t").await, site.count("ev").await), (20, 20), "{from} to {to}");
+    }
+    // a table of the same name elsewhere is another one
+    let text = site.settings("").replace("to = { folder = \"archive\" }", &as_to(&local, "w.t"));
+    assert_eq!(archive(&tools(&folder, &text), "old").await.unwrap()["moved"], 10);
+    site.fill(60).await;
+    // the lock and the journal know a table by its name in the server, and a partition by its whole
+    let lock = |table: &str, doing: &str| {
+        format!("SELECT pg_advisory_{doing}(hashtextextended('bgagent archive {table}', 0))")
+    };
+    for (table, whole, key) in [("t", "public.t", "\"id\""), ("ev_old", "public.ev", "\"id\", \"at\"")] {
+        site.sql(&lock(whole, "lock")).await;
+        let text = site
+            .settings("")
+            .replace("table = \"t\", key = [\"id\"]", &format!("table = \"{table}\", key = [{key}]"));
+        let hasty = CallContext { timeout: Some(Duration::from_secs(3)), ..CallContext::default() };
+        let error = tools(&folder, &text).call("old", &json!({}), &hasty).await.unwrap_err().to_string();
+        assert!(error.contains("another archive works on table"), "{table}: {error}");
+        site.sql(&lock(whole, "unlock")).await;
+    }
+    std::fs::write(folder.join("agents.toml"), site.settings("chunk_rows = 7")).unwrap();
+    let context = context(&folder, 60);
+    assert!(dies_in(&folder, "archive", "deleted:2"));
+    let text = site
+        .settings("")
+        .replace("\"t\"", "\"public.t\"")
+        .replace(&address, &local)
+        .replace("folder = \"archive\"", "folder = \"second\"");
+    let error = tools(&folder, &text).call("old", &json!({}), &context).await.unwrap_err().to_string();
+    assert!(error.contains("/archive was broken off: let it run again first"), "{error}");
+}
