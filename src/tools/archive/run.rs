@@ -115,7 +115,9 @@ pub(super) async fn begin(target: &Target, db: &Db, table: &Table) -> Result<Men
     match target {
         Target::Objects(objects, journal) => {
             journal.pending().await?;
-            objects.claim(&table.about).await?;
+            let database = db.identity().await?;
+            let database = database.ok_or_else(|| failed("the database must be locked first"))?;
+            objects.claim(&table.about, &database).await?;
             let mended = objects.mend(db, table).await?;
             journal.done(0, 0).await?;
             Ok(mended)

@@ -119,3 +119,102 @@ async fn names_of_tables_of_postgres() {
     let error = tools(&folder, &text).call("old", &json!({}), &context).await.unwrap_err().to_string();
     assert!(error.contains("/archive was broken off: let it run again first"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hosts_do_not_share_a_place() {
+    // the same configuration and the same path on each host, and one folder for both
+    let place = Place::new();
+    let (app, away) = (place.path("app.db"), place.path("away.db"));
+    let lock = |db: &Path| PathBuf::from(format!("{}-archive-lock", db.display()));
+    let swap = |from: &Path, to: &Path| {
+        std::fs::rename(from, to).unwrap();
+        if lock(from).exists() {
+            std::fs::rename(lock(from), lock(to)).unwrap();
+        }
+    };
+    fill(&place.db(), 60);
+    std::fs::write(place.path("agents.toml"), settings("chunk_rows = 7")).unwrap();
+    let first = table(&place.db(), "t", "id");
+    // the first one has written an object, and dies before it says what the object is about
+    assert!(dies_in(place.folder.path(), "archive", "verified:2"));
+    let before = names(&place.path("archive"));
+    swap(&app, &away);
+    fill(&place.db(), 60);
+    place.db().execute_batch("UPDATE t SET note = 'of the second host'").unwrap();
+    let second = table(&place.db(), "t", "id");
+    let tools = place.tools("chunk_rows = 7");
+    let error = archive(&tools, "old").await.unwrap_err();
+    assert!(error.contains("is the archive of table t of") && error.contains("(database"), "{error}");
+    assert!(error.contains("change `source`, `table` and `database` in archive.json"), "{error}");
+    let error = restore(&tools, "old", ArchiveRange::default()).await.unwrap_err();
+    assert!(error.contains("is the archive of table t of"), "{error}");
+    assert_eq!(names(&place.path("archive")), before, "nothing of the first one is touched");
+    assert_eq!(table(&place.db(), "t", "id"), second);
+    swap(&app, &place.path("second.db"));
+    swap(&away, &app);
+    archive(&tools, "old").await.unwrap();
+    let left = table(&place.db(), "t", "id");
+    is_partition(&left, &archived(&place.path("archive"), "id", &left), &first);
+    assert_eq!(left.len(), 30);
+}
+
+/// All files below.
+fn names(folder: &Path) -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> =
+        std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let below: Vec<PathBuf> = all.iter().filter(|path| path.is_dir()).flat_map(|path| names(path)).collect();
+    all.extend(below);
+    all.sort();
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_begin_at_the_same_time_do_not_share_a_place() {
+    let place = Place::new();
+    fill(&place.db(), 20);
+    let all = table(&place.db(), "t", "id");
+    // what another host has just written, which has the same path and another database
+    let claim = place.path("archive/pending/claim-other");
+    std::fs::create_dir_all(claim.parent().unwrap()).unwrap();
+    assert!(archive(&place.tools(""), "old").await.is_ok());
+    restore(&place.tools(""), "old", ArchiveRange::default()).await.unwrap();
+    let ours = place.path("archive/archive.json");
+    let owner: Value = serde_json::from_slice(&std::fs::read(&ours).unwrap()).unwrap();
+    let mut other = owner.clone();
+    other["database"] = "another one".into();
+    std::fs::remove_file(&ours).unwrap();
+    std::fs::write(&claim, other.to_string()).unwrap();
+    let error = archive(&place.tools(""), "old").await.unwrap_err();
+    assert!(
+        error.contains("begins here at the same time") && error.contains("pending/claim-other"),
+        "{error}"
+    );
+    assert!(!ours.exists());
+    assert_eq!(table(&place.db(), "t", "id"), all);
+    assert_eq!(names(&place.path("archive")), [place.path("archive/pending"), claim.clone()]);
+    // one of our own that was broken off is nobody else's
+    std::fs::write(&claim, owner.to_string()).unwrap();
+    assert_eq!(archive(&place.tools(""), "old").await.unwrap()["moved"], 10);
+    assert!(!claim.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_databases_of_one_address_do_not_share_a_place() {
+    let Some(site) = super::postgres::Site::start().await else { return };
+    site.fill(20).await;
+    site.sql("RESET ROLE").await;
+    let text = site.settings("").replace("/postgres\"", "/shop\"");
+    let tools = tools(site.server.folder.path(), &text);
+    site.sql("CREATE DATABASE shop TEMPLATE postgres").await;
+    assert_eq!(archive(&tools, "old").await.unwrap()["moved"], 10);
+    assert_eq!(archive(&tools, "old").await.unwrap()["moved"], 0);
+    site.sql("DROP DATABASE shop").await;
+    site.sql("CREATE DATABASE shop TEMPLATE postgres").await;
+    let error = archive(&tools, "old").await.unwrap_err();
+    assert!(error.contains("is the archive of table public.t of") && error.contains("(database"), "{error}");
+    // a role that can't ask
+    site.sql("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC").await;
+    let text = site.settings("");
+    let error = archive(&super::tools(site.server.folder.path(), &text), "old").await.unwrap_err();
+    assert!(error.contains("GRANT EXECUTE ON FUNCTION pg_control_system()"), "{error}");
+}
