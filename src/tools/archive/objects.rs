@@ -82,6 +82,18 @@ impl Objects {
         claimed.and(gone)
     }
 
+    /// A place that has rows, as the state database knows, is not begun anew when nothing is seen there.
+    pub(super) async fn must_be_there(&self) -> Result<(), ToolError> {
+        match self.shelf.get(ARCHIVE).await? {
+            Some(_) => Ok(()),
+            None => Err(failed(&format!(
+                "{}: rows were archived here, and now there is no {ARCHIVE}: is it mounted, or was it moved? Nothing \
+                 was begun anew. If it is gone for good, give the archive another folder or prefix",
+                self.shelf.place()
+            ))),
+        }
+    }
+
     async fn claim_alone(&self, owner: &Owner, ours: &str, text: Vec<u8>) -> Result<(), ToolError> {
         for name in self.shelf.list(PENDING).await? {
             if name == *ours || !name.starts_with(CLAIM) {

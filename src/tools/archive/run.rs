@@ -115,6 +115,9 @@ pub(super) async fn begin(target: &Target, db: &Db, table: &Table) -> Result<Men
     match target {
         Target::Objects(objects, journal) => {
             journal.pending().await?;
+            if journal.is_known().await? {
+                objects.must_be_there().await?;
+            }
             let database = db.identity().await?;
             let database = database.ok_or_else(|| failed("the database must be locked first"))?;
             objects.claim(&table.about, &database).await?;

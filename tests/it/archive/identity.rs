@@ -218,3 +218,35 @@ async fn two_databases_of_one_address_do_not_share_a_place() {
     let error = archive(&super::tools(site.server.folder.path(), &text), "old").await.unwrap_err();
     assert!(error.contains("GRANT EXECUTE ON FUNCTION pg_control_system()"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_that_vanished_is_not_begun_anew() {
+    let place = Place::new();
+    let db = place.db();
+    fill(&db, 60);
+    let all = table(&db, "t", "id");
+    std::fs::write(place.path("agents.toml"), settings("chunk_rows = 7")).unwrap();
+    let context = context(place.folder.path(), 60);
+    let (here, away) = (place.path("archive"), place.path("unmounted"));
+    // broken off in its first chunk, so that no row is counted yet; and later, between two chunks
+    for step in ["deleted:1", "done:2"] {
+        assert!(dies_in(place.folder.path(), "archive", step));
+        std::fs::rename(&here, &away).unwrap();
+        for mounted in [false, true] {
+            if mounted {
+                std::fs::create_dir(&here).unwrap();
+            }
+            let left = table(&db, "t", "id");
+            let error = place.tools("").call("old", &json!({}), &context).await.unwrap_err().to_string();
+            assert!(error.contains("is it mounted, or was it moved?"), "{error}");
+            assert_eq!(table(&db, "t", "id"), left);
+            assert_eq!(here.exists(), mounted, "nothing is made there");
+        }
+        std::fs::remove_dir(&here).unwrap();
+        std::fs::rename(&away, &here).unwrap();
+    }
+    place.tools("").call("old", &json!({}), &context).await.unwrap();
+    let left = table(&db, "t", "id");
+    is_partition(&left, &archived(&here, "id", &left), &all);
+    assert_eq!(left.len(), 30);
+}
