@@ -250,3 +250,36 @@ async fn a_place_that_vanished_is_not_begun_anew() {
     is_partition(&left, &archived(&here, "id", &left), &all);
     assert_eq!(left.len(), 30);
 }
+
+/// Who may write where objects lie must not be able to say anything to the database by it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_object_says_of_its_columns_is_no_sql() {
+    let Some(site) = super::postgres::Site::start().await else { return };
+    site.fill(20).await;
+    let all = site.table().await;
+    site.sql("CREATE TABLE mark(x int); CREATE FUNCTION hit() RETURNS text LANGUAGE sql AS 'INSERT INTO mark VALUES (1); SELECT ''x'''").await;
+    let folder = site.server.folder.path().join("archive");
+    let tools = site.tools("");
+    assert_eq!(archive(&tools, "old").await.unwrap()["moved"], 10);
+    let manifest = names(&folder).into_iter().find(|path| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name.ends_with(".json") && name != "archive.json"
+    });
+    let manifest = manifest.unwrap();
+    let whole: Value = serde_json::from_slice(&std::fs::read(&manifest).unwrap()).unwrap();
+    let pending = folder.join("pending").join(manifest.file_name().unwrap());
+    for (column, kind) in [(0, "bigint AND hit() = 'x'"), (2, "text || hit()")] {
+        let mut changed = whole.clone();
+        assert!(changed["columns"][column]["type"].is_string(), "{changed}");
+        changed["columns"][column]["type"] = kind.into();
+        std::fs::write(&manifest, changed.to_string()).unwrap();
+        // they fail, or they work as if nothing had been said
+        let _ = ask(&tools, "old", &ArchiveAsk::Verify).await;
+        let dry = ArchiveAsk::Restore { range: ArchiveRange::default(), dry_run: true };
+        let _ = ask(&tools, "old", &dry).await;
+        let _ = restore(&tools, "old", ArchiveRange::default()).await;
+        assert_eq!(site.count("mark").await, 0, "{kind}");
+        let _ = std::fs::remove_file(&pending);
+    }
+    assert_eq!(site.table().await, all, "a type that only has another name does no harm");
+}

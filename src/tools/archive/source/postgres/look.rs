@@ -76,6 +76,7 @@ impl Postgres {
             return Err(null_key(spec, name));
         }
         Ok(Table {
+            casts: columns.iter().map(|column| column.kind.clone()).collect(),
             about: about(Kind::Postgres, self.source.clone(), spec, columns),
             quoted,
             keys: spec.key.iter().map(|key| format!("t.{}", quote(key))).collect(),

@@ -49,6 +49,7 @@ pub(super) fn look(db: &Connection, path: &Path, spec: &TableSpec) -> Result<Tab
         }
     }
     Ok(Table {
+        casts: columns.iter().map(|column| column.kind.clone()).collect(),
         about: about(Kind::Sqlite, format!("sqlite:{}", path.display()), spec, columns),
         quoted: quote(&spec.table),
         keys,
