@@ -257,7 +257,8 @@ async fn what_an_object_says_of_its_columns_is_no_sql() {
     let Some(site) = super::postgres::Site::start().await else { return };
     site.fill(20).await;
     let all = site.table().await;
-    site.sql("CREATE TABLE mark(x int); CREATE FUNCTION hit() RETURNS text LANGUAGE sql AS 'INSERT INTO mark VALUES (1); SELECT ''x'''").await;
+    // a sequence does not go back when its transaction does
+    site.sql("CREATE SEQUENCE mark; CREATE FUNCTION hit() RETURNS text LANGUAGE sql AS 'SELECT nextval(''mark'')::text'").await;
     let folder = site.server.folder.path().join("archive");
     let tools = site.tools("");
     assert_eq!(archive(&tools, "old").await.unwrap()["moved"], 10);
@@ -268,7 +269,7 @@ async fn what_an_object_says_of_its_columns_is_no_sql() {
     let manifest = manifest.unwrap();
     let whole: Value = serde_json::from_slice(&std::fs::read(&manifest).unwrap()).unwrap();
     let pending = folder.join("pending").join(manifest.file_name().unwrap());
-    for (column, kind) in [(0, "bigint AND hit() = 'x'"), (2, "text || hit()")] {
+    for (column, kind) in [(0, "bigint OR hit() = 'x'"), (2, "text || hit()")] {
         let mut changed = whole.clone();
         assert!(changed["columns"][column]["type"].is_string(), "{changed}");
         changed["columns"][column]["type"] = kind.into();
@@ -278,7 +279,7 @@ async fn what_an_object_says_of_its_columns_is_no_sql() {
         let dry = ArchiveAsk::Restore { range: ArchiveRange::default(), dry_run: true };
         let _ = ask(&tools, "old", &dry).await;
         let _ = restore(&tools, "old", ArchiveRange::default()).await;
-        assert_eq!(site.count("mark").await, 0, "{kind}");
+        assert_eq!(site.count("mark WHERE is_called").await, 0, "{kind}");
         let _ = std::fs::remove_file(&pending);
     }
     assert_eq!(site.table().await, all, "a type that only has another name does no harm");
