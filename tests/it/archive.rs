@@ -9,6 +9,7 @@ use std::time::Duration;
 mod check;
 mod crash;
 mod daemon;
+mod fit;
 mod postgres;
 mod s3;
 mod sqlite;

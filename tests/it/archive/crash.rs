@@ -86,7 +86,7 @@ fn dies(place: &Place, job: &str, step: &str) -> bool {
 
 /// Runs the archive of a folder, and lets `meanwhile` happen when it is at this step. Gives its result, or what
 /// it said when it failed.
-fn while_stopped(folder: &Path, step: &str, meanwhile: impl FnOnce()) -> Result<Value, String> {
+pub(super) fn while_stopped(folder: &Path, step: &str, meanwhile: impl FnOnce()) -> Result<Value, String> {
     let mut child = command(folder, "archive")
         .env("BGAGENT_ARCHIVE_STOP_AT", step)
         .stdout(Stdio::piped())
