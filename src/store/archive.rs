@@ -29,4 +29,14 @@ impl Reader {
             rows.collect()
         })
     }
+
+    /// Is this the place of an archive that has taken rows, or was about to?
+    pub fn archives_at(&self, place: &str) -> Result<bool, StoreError> {
+        self.ask("reading an archive's journal", |db| {
+            db.prepare_cached(
+                "SELECT 1 FROM archives WHERE place = ?1 AND (rows > 0 OR pending IS NOT NULL)",
+            )?
+            .exists([place])
+        })
+    }
 }

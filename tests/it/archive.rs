@@ -10,6 +10,7 @@ mod check;
 mod crash;
 mod daemon;
 mod fit;
+mod identity;
 mod postgres;
 mod s3;
 mod sqlite;

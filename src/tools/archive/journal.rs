@@ -39,6 +39,13 @@ impl Journal {
         Ok(all.into_iter().next().map(|(_, pending)| pending))
     }
 
+    /// Have rows gone to this place, or were some about to?
+    pub(super) async fn is_known(&self) -> Result<bool, ToolError> {
+        let Some(store) = &self.store else { return Ok(false) };
+        let place = self.place.clone();
+        store.read(move |reader| reader.archives_at(&place)).await.map_err(said)
+    }
+
     /// Says what is about to happen.
     pub(super) async fn intends(&self, keys: String) -> Result<(), ToolError> {
         self.write(ArchiveDoing::Intends { keys }).await

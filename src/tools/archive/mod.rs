@@ -31,7 +31,7 @@ use objects::Objects;
 use row::Unit;
 use serde_json::{Value, json};
 use shelf::Shelf;
-use source::{Filter, Place, Table, TableSpec};
+use source::{Db, Filter, Place, Table, TableSpec};
 use std::time::{Duration, Instant};
 use tables::Tables;
 
@@ -188,9 +188,18 @@ impl Settings {
     }
 
     /// The other side of rows of this table.
-    async fn target(&self, of: &Table, deadline: Instant, store: Option<Store>) -> Result<Target, ToolError> {
+    async fn target(
+        &self,
+        (from, of): (&Db, &Table),
+        deadline: Instant,
+        store: Option<Store>,
+    ) -> Result<Target, ToolError> {
+        // Names differ, and mean the same table; so the journal knows it by what the database says it is.
+        let database = from.identity().await?.unwrap_or_else(|| of.about.source.clone());
         let journal = |place: String| {
-            let source = format!("table {} of {}", of.about.table, of.about.source);
+            let source = format!("table {} of {database}", of.root);
+            let part = if of.root == of.about.table { "" } else { &of.about.table };
+            let place = if part.is_empty() { place } else { format!("{place} (of {part})") };
             Journal::new(store, source, place)
         };
         if let Some(objects) = self.objects().await? {
@@ -204,8 +213,11 @@ impl Settings {
         let spec = TableSpec { table: table.clone(), ..self.table.clone() };
         let table = db.table(&spec).await?;
         let place = format!("table {} of {}", table.about.table, table.about.source);
-        if place == format!("table {} of {}", of.about.table, of.about.source) {
-            return Err(failed("rows would go where they are: `from` and `to` are the same table"));
+        if from.is_same_table(of, &db, &table).await? {
+            return Err(failed(&format!(
+                "rows would go where they are: `from` and `to` are the same table ({}), or parts of it",
+                of.root
+            )));
         }
         let table = table.as_archived(&of.about)?;
         Ok(Target::Table(Box::new(Tables { db, table, journal: journal(place) })))

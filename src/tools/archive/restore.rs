@@ -79,7 +79,7 @@ pub(super) async fn answer(
             }
             let db = source::open(&settings.from, time.hard).await?;
             let table = db.table(&settings.table).await?;
-            match settings.target(&table, time.hard, store).await? {
+            match settings.target((&db, &table), time.hard, store).await? {
                 Target::Objects(objects, _) => list(&objects).await,
                 Target::Table(tables) => counted(&tables, &db, &table, *ask == Ask::Verify).await,
             }
@@ -98,9 +98,9 @@ pub(super) async fn answer(
             let mut db = source::open(&settings.from, time.hard).await?;
             let table = db.table(&settings.table).await?;
             if !dry_run {
-                db.lock(&settings.table.table).await?;
+                db.lock(&table.root).await?;
             }
-            let target = settings.target(&table, time.hard, store).await?;
+            let target = settings.target((&db, &table), time.hard, store).await?;
             if !dry_run {
                 super::run::begin(&target, &db, &table).await?;
             }

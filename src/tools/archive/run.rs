@@ -70,8 +70,8 @@ pub(super) async fn run(
     let filter = settings.filter(Timestamp::now());
     let mut db = source::open(&settings.from, time.hard).await?;
     let table = db.table(&settings.table).await?;
-    db.lock(&settings.table.table).await?;
-    let target = settings.target(&table, time.hard, store).await?;
+    db.lock(&table.root).await?;
+    let target = settings.target((&db, &table), time.hard, store).await?;
     let mended = begin(&target, &db, &table).await?;
     let teller = Teller::new(progress, began);
     let mut run = Run { settings, db, table, target, time, tally: Tally::default(), teller };
@@ -115,7 +115,12 @@ pub(super) async fn begin(target: &Target, db: &Db, table: &Table) -> Result<Men
     match target {
         Target::Objects(objects, journal) => {
             journal.pending().await?;
-            objects.claim(&table.about).await?;
+            if journal.is_known().await? {
+                objects.must_be_there().await?;
+            }
+            let database = db.identity().await?;
+            let database = database.ok_or_else(|| failed("the database must be locked first"))?;
+            objects.claim(&table.about, &database).await?;
             let mended = objects.mend(db, table).await?;
             journal.done(0, 0).await?;
             Ok(mended)

@@ -222,7 +222,7 @@ async fn every_type_survives(site: &Site) {
     assert!(archive(&tools, "old").await.is_ok());
     site.sql("ALTER TABLE t DROP COLUMN fresh").await;
     let error = restore(&tools, "old", ArchiveRange::default()).await.unwrap_err();
-    assert!(error.contains("have a column `fresh`, and table t has none"), "{error}");
+    assert!(error.contains("have a column `fresh`, and table public.t has none"), "{error}");
     site.sql("DROP TABLE t").await;
     site.clear();
 }
@@ -358,7 +358,7 @@ async fn triggers_and_policies(site: &Site) {
     .await;
     let tools = site.tools("");
     let error = archive(&tools, "old").await.unwrap_err();
-    assert!(error.contains("row 3 of t can't be deleted"), "{error}");
+    assert!(error.contains("row 3 of public.t can't be deleted"), "{error}");
     assert_eq!(site.count("t").await, 10);
     site.sql("DROP TRIGGER keep ON t").await;
     assert_eq!(archive(&tools, "old").await.unwrap()["moved"], 5);

@@ -39,6 +39,11 @@ pub(super) struct Table {
     quoted: String,
     /// As each column of the key stands in comparisons, in order.
     keys: Vec<String>,
+    /// The type of each column, in order, as the database itself says it: what an object or a manifest says never
+    /// becomes a part of a statement.
+    casts: Vec<String>,
+    /// The name of the table that its rows are part of, as the database has it: one table has one such name.
+    pub(super) root: String,
     /// What deleting a row would change elsewhere, unless it is prevented.
     referrers: Vec<Referrer>,
 }
@@ -59,14 +64,17 @@ impl Table {
                 about.key, self.about.key
             )));
         }
-        let has = |column: &&Column| self.about.columns.iter().any(|known| known.name == column.name);
-        match about.columns.iter().find(|column| !has(column)) {
-            Some(column) => Err(failed(&format!(
-                "the archived rows have a column `{}`, and table {} has none: add it, then try again",
-                column.name, self.about.table
-            ))),
-            None => Ok(Self { about: about.clone(), ..self.clone() }),
-        }
+        let cast = |column: &Column| {
+            let place = self.about.columns.iter().position(|known| known.name == column.name);
+            place.map(|at| self.casts[at].clone()).ok_or_else(|| {
+                failed(&format!(
+                    "the archived rows have a column `{}`, and table {} has none: add it, then try again",
+                    column.name, self.about.table
+                ))
+            })
+        };
+        let casts = about.columns.iter().map(cast).collect::<Result<_, _>>()?;
+        Ok(Self { about: about.clone(), casts, ..self.clone() })
     }
 }
 
@@ -151,6 +159,32 @@ impl Db {
         match self {
             Self::Sqlite(db) => db.lock(table).await,
             Self::Postgres(db) => db.lock(table).await,
+        }
+    }
+
+    /// What tells this database from each other one, however it is called. Of an SQLite file it is known when it
+    /// is locked.
+    pub(super) async fn identity(&self) -> Result<Option<String>, ToolError> {
+        match self {
+            Self::Sqlite(db) => Ok(db.identity()),
+            Self::Postgres(db) => db.identity().await.map(Some),
+        }
+    }
+
+    /// Are their rows rows of one table, under whatever names?
+    pub(super) async fn is_same_table(
+        &self,
+        table: &Table,
+        other: &Self,
+        there: &Table,
+    ) -> Result<bool, ToolError> {
+        if table.root != there.root {
+            return Ok(false);
+        }
+        match (self, other) {
+            (Self::Sqlite(here), Self::Sqlite(there)) => here.is_same_file(there),
+            (Self::Postgres(here), Self::Postgres(there)) => here.is_same_database(there).await,
+            _ => Ok(false),
         }
     }
 

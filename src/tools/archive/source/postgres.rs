@@ -20,6 +20,7 @@ use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type};
 use tokio_postgres::{Client, Statement};
 
+mod identity;
 mod look;
 
 /// How long another archive, or what a killed one has left on the server, is waited for.
@@ -97,7 +98,10 @@ impl Postgres {
         let (oid, quoted) = self.find_table(spec).await?;
         // With an empty path, names of types are written whole, so that they can be read anywhere.
         self.run("BEGIN READ ONLY; SET LOCAL search_path = ''").await?;
-        let looked = self.look(spec, oid, quoted).await;
+        let mut looked = self.look(spec, oid, quoted).await;
+        if let Ok(table) = looked {
+            looked = self.named(oid, table).await;
+        }
         self.run("ROLLBACK").await?;
         looked
     }
@@ -261,12 +265,8 @@ impl Postgres {
     async fn put_in(&self, table: &Table, rows: &[Row]) -> Result<Put, ToolError> {
         let about = &table.about;
         let names: Vec<String> = about.columns.iter().map(|column| quote(&column.name)).collect();
-        let casts: Vec<String> = about
-            .columns
-            .iter()
-            .enumerate()
-            .map(|(at, column)| format!("v.c{at}::{}", column.kind))
-            .collect();
+        let casts: Vec<String> =
+            table.casts.iter().enumerate().map(|(at, kind)| format!("v.c{at}::{kind}")).collect();
         let lists: Vec<String> = (1..=names.len()).map(|at| format!("${at}::text[]")).collect();
         let given_names: Vec<String> = (0..names.len()).map(|at| format!("c{at}")).collect();
         let of_key = |name: &String| about.columns.iter().find(|column| column.name == *name);
@@ -381,8 +381,8 @@ fn keys_given(table: &Table) -> String {
 
 fn keys_equal(table: &Table) -> String {
     let kind = |name: &String| {
-        let column = table.about.columns.iter().find(|column| column.name == *name);
-        column.map_or("text", |column| column.kind.as_str())
+        let place = table.about.columns.iter().position(|column| column.name == *name);
+        place.map_or("text", |at| table.casts[at].as_str())
     };
     let parts = table.keys.iter().zip(&table.about.key).enumerate();
     let parts = parts.map(|(at, (key, name))| format!("{key} = k.k{at}::{}", kind(name)));

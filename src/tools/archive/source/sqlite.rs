@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+mod identity;
 mod look;
 
 /// How long another writer is waited for.
@@ -25,6 +26,8 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 pub(in crate::tools::archive) struct Sqlite {
     inner: Arc<Mutex<Inner>>,
     path: PathBuf,
+    /// What stands in the file of the lock; known when it is held.
+    identity: Option<String>,
     /// Ends what runs when the caller leaves.
     left: Arc<AtomicBool>,
 }
@@ -62,7 +65,7 @@ impl Sqlite {
             .await
             .map_err(|error| ToolError::Failed(dispatch::panic_text(error)))?
             .map_err(|error| said(&error, &path))?;
-        Ok(Self { inner: Arc::new(Mutex::new(Inner { db, lock: None })), path, left })
+        Ok(Self { inner: Arc::new(Mutex::new(Inner { db, lock: None })), path, identity: None, left })
     }
 
     async fn work<T: Send + 'static>(
@@ -96,12 +99,10 @@ impl Sqlite {
 
     /// By a file beside the database, which stays: removing it would let two hold it.
     pub(super) async fn lock(&mut self, table: &str) -> Result<(), ToolError> {
-        let mut name = self.path.as_os_str().to_owned();
-        name.push("-archive-lock");
-        let path = PathBuf::from(name);
+        let path = self.lock_path()?;
         let cant = |what: String| failed(&format!("{}: {what}", path.display()));
-        let file = File::options().write(true).create(true).truncate(false).open(&path);
-        let file = file.map_err(|error| cant(format!("the archive's lock can't be made: {error}")))?;
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = file.map_err(|error| cant(format!("the archive's lock can't be made: {error}")))?;
         let deadline = Instant::now() + LOCK_PATIENCE;
         loop {
             match file.try_lock() {
@@ -117,6 +118,9 @@ impl Sqlite {
                 }
             }
         }
+        let identity = identity::of_lock(&mut file, &path);
+        self.identity =
+            Some(identity.map_err(|error| cant(format!("it can't be read or written: {error}")))?);
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).lock = Some(file);
         Ok(())
     }

@@ -82,9 +82,11 @@ impl Postgres {
             return Err(null_key(spec, name));
         }
         Ok(Table {
+            casts: columns.iter().map(|column| column.kind.clone()).collect(),
             about: about(Kind::Postgres, self.source.clone(), spec, columns),
             quoted,
             keys: spec.key.iter().map(|key| format!("t.{}", quote(key))).collect(),
+            root: String::new(),
             referrers: self.referrers(oid).await?,
         })
     }

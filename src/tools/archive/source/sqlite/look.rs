@@ -10,7 +10,7 @@ use std::path::Path;
 
 /// Looks at a table: is it fit to be archived?
 pub(super) fn look(db: &Connection, path: &Path, spec: &TableSpec) -> Result<Table, Trouble> {
-    is_table(db, spec)?;
+    let spec = &TableSpec { table: real_name(db, spec)?, ..spec.clone() };
     let mut columns = Vec::new();
     let mut primary: Vec<(i64, String, bool)> = Vec::new();
     let mut not_null = Vec::new();
@@ -51,9 +51,11 @@ pub(super) fn look(db: &Connection, path: &Path, spec: &TableSpec) -> Result<Tab
         }
     }
     Ok(Table {
+        casts: columns.iter().map(|column| column.kind.clone()).collect(),
         about: about(Kind::Sqlite, format!("sqlite:{}", path.display()), spec, columns),
         quoted: quote(&spec.table),
         keys,
+        root: spec.table.clone(),
         referrers: referrers(db, &spec.table)?,
     })
 }
@@ -145,15 +147,15 @@ fn referrers(db: &Connection, table: &str) -> Result<Vec<Referrer>, Trouble> {
     Ok(found)
 }
 
-/// There must be a table of that name.
-fn is_table(db: &Connection, spec: &TableSpec) -> Result<(), Trouble> {
+/// There must be a table of that name. Gives the name as the database has it.
+fn real_name(db: &Connection, spec: &TableSpec) -> Result<String, Trouble> {
     let mut all = db.prepare("SELECT name, type FROM pragma_table_list WHERE schema = 'main'")?;
     let names: Vec<(String, String)> =
         all.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
     let exact = names.iter().find(|(name, _)| *name == spec.table);
     let any = exact.or_else(|| names.iter().find(|(name, _)| name.eq_ignore_ascii_case(&spec.table)));
     match any {
-        Some((_, kind)) if kind == "table" => Ok(()),
+        Some((name, kind)) if kind == "table" => Ok(name.clone()),
         Some((name, kind)) => {
             Err(failed(&format!("`{name}` is a {kind}: only the rows of a table can be archived")).into())
         }
