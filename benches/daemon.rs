@@ -294,7 +294,8 @@ fn burst(agents: usize) {
     let mut count = database.prepare("SELECT count(*) FROM runs WHERE slot IS NOT NULL").expect("SQL");
     let mut seen_at = Vec::with_capacity(agents);
     while seen_at.len() < agents {
-        let claimed: usize = count.query_row([], |row| row.get(0)).expect("a number");
+        let claimed: i64 = count.query_row([], |row| row.get(0)).expect("a number");
+        let claimed = usize::try_from(claimed).expect("a count");
         seen_at.resize(claimed.min(agents).max(seen_at.len()), jiff::Timestamp::now().as_microsecond());
         std::thread::park_timeout(Duration::from_millis(1));
     }

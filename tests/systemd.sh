@@ -13,13 +13,24 @@ for tool in systemctl unshare setpriv; do
 done
 manager=/lib/systemd/systemd
 [ "$(id -u)" = 0 ] && [ -x "$manager" ] || { echo "no root or no systemd: skipped"; exit 77; }
-if [ "${INSIDE:-}" != 1 ]; then
-  exec env INSIDE=1 unshare --mount --pid --ipc --fork --kill-child --mount-proc sh "$0" "$program"
+if [ -z "${OUTSIDE:-}" ]; then
+  code=0
+  OUTSIDE=$$ unshare --mount --pid --ipc --fork --kill-child --mount-proc sh "$0" "$program" || code=$?
+  find /sys/fs/cgroup -depth -type d -path "*/bgagent-test-$$*" -exec rmdir {} \; 2>/dev/null || true
+  exit $code
 fi
 
 user=65534
 mount -t tmpfs tmpfs /run
-mkdir -p /run/systemd/system /run/systemd/mount-rootfs /run/user/$user /run/home/.config/bgagent /run/bin
+# a tree of control groups that the user's manager may divide further, whatever this machine has there
+mount -t tmpfs tmpfs /sys
+mkdir -p /sys/fs/cgroup
+mount -t cgroup2 none /sys/fs/cgroup || { echo "no control groups here: skipped"; exit 77; }
+group=/sys/fs/cgroup/bgagent-test-$OUTSIDE
+mkdir "$group"
+echo $$ >"$group/cgroup.procs"
+chown -R $user "$group"
+mkdir -p /run/systemd/system /run/systemd/mount-rootfs /run/systemd/unit-root /run/user/$user /run/home/.config/bgagent /run/bin
 cp "$program" /run/bin/bgagent
 printf '[agents.beat]\ninterval = 1\ncommand = ["true"]\n' >/run/home/.config/bgagent/agents.toml
 chown -R $user:$user /run/user/$user /run/home
@@ -28,11 +39,13 @@ as() {
   setpriv --reuid $user --regid $user --clear-groups env -i HOME=/run/home PATH="/run/bin:$PATH" \
     XDG_RUNTIME_DIR=/run/user/$user "$@"
 }
-as "$manager" --user >/run/home/manager.log 2>&1 &
+as "$manager" --user </dev/null >/run/home/manager.log 2>&1 &
 
 fail() {
   echo "FAILED: $*"
   as systemctl --user status bgagent.service --no-pager -l || true
+  as bgagent runs --limit 5 || true
+  as bgagent tail -n 5 --no-follow || true
   tail -n 20 /run/home/manager.log
   exit 1
 }
@@ -49,10 +62,12 @@ wait_for() {
 }
 main_pid() { as systemctl --user show -p MainPID --value bgagent.service; }
 is_new() { pid=$(main_pid) && [ "$pid" != 0 ] && [ "$pid" != "$1" ] && as bgagent status; }
-has_run() { as bgagent runs beat --status completed --limit 1 | grep -q completed; }
+has_run() { as bgagent runs beat --status completed --limit 1 | grep -q " ok "; }
 
 wait_for "the manager of the user" as systemctl --user list-units
-as bgagent service install >/run/home/install.log 2>&1 || { cat /run/home/install.log; fail "service install"; }
+# there is no login manager here that could let the user linger; all else must work
+as bgagent service install >/run/home/install.log 2>&1 || true
+grep -q "^ok .*enable --now" /run/home/install.log || { cat /run/home/install.log; fail "service install"; }
 wait_for "the service" as systemctl --user is-active bgagent.service
 as bgagent status >/dev/null || fail "it is active before it answers"
 wait_for "a run" has_run

@@ -6,6 +6,7 @@ use crate::domain::{Entry, Fact, NotifyTarget};
 use crate::notify::{self, Message};
 use crate::store::{OutboxRow, Store};
 use jiff::SignedDuration;
+use std::collections::HashMap;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +22,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// Delivers until the daemon goes down.
 pub(super) async fn run(store: Store, handle: Handle, down: CancellationToken) {
     let mut newest = store.newest();
+    // Of mails that did not reach all: who has them. Forgotten when the daemon ends; then they get it twice, with
+    // the same Message-ID.
+    let mut reached: HashMap<i64, Vec<String>> = HashMap::new();
     loop {
         newest.borrow_and_update();
         let now = clock::now().wall;
@@ -37,13 +41,21 @@ pub(super) async fn run(store: Store, handle: Handle, down: CancellationToken) {
             }
             continue;
         }
-        let deliveries: Vec<_> =
-            due.into_iter().map(|row| tokio::spawn(deliver(row, handle.clone()))).collect();
+        let deliveries: Vec<_> = due
+            .into_iter()
+            .map(|row| {
+                let reached = reached.remove(&row.id).unwrap_or_default();
+                tokio::spawn(deliver(row, reached, handle.clone()))
+            })
+            .collect();
         let mut entries = Vec::new();
         for delivery in deliveries {
             tokio::select! {
                 () = down.cancelled() => return, // it stays in the outbox
-                told = delivery => entries.extend(told.ok()),
+                told = delivery => if let Ok((entry, partly)) = told {
+                    entries.push(entry);
+                    reached.extend(partly);
+                },
             }
         }
         // not before it is recorded is the outbox looked at again: what it has was delivered
@@ -57,7 +69,12 @@ pub(super) async fn run(store: Store, handle: Handle, down: CancellationToken) {
     }
 }
 
-async fn deliver(row: OutboxRow, handle: Handle) -> Entry {
+/// Gives what came of it, and who has the message if others are to be tried again.
+async fn deliver(
+    row: OutboxRow,
+    mut reached: Vec<String>,
+    handle: Handle,
+) -> (Entry, Option<(i64, Vec<String>)>) {
     let name = row.target.clone();
     let target: Option<NotifyTarget> =
         handle.ask(move |engine, _| engine.fleet().notify.get(&name).cloned()).await.flatten();
@@ -68,16 +85,19 @@ async fn deliver(row: OutboxRow, handle: Handle) -> Entry {
         at: row.at,
         subject: row.subject,
         body: row.body,
+        reached: reached.clone(),
     };
     let tries = row.tries + 1;
     let sent = match target {
-        Some(target) => notify::send(&target, &message, PATIENCE)
-            .await
-            .map_err(|error| (error.message, error.worth_retrying)),
+        Some(target) => notify::send(&target, &message, PATIENCE).await.map_err(|error| {
+            reached.extend(error.reached);
+            (error.message, error.worth_retrying)
+        }),
         None => Err((format!("there is no [notify.{}] any more", row.target), false)),
     };
     let at = clock::now().wall;
     let (id, target, agent) = (row.id, row.target, row.agent);
+    let mut partly = None;
     let fact = match sent {
         Ok(()) => Fact::NotificationSent { id, target, agent, tries },
         Err((error, worth_retrying)) => {
@@ -85,8 +105,9 @@ async fn deliver(row: OutboxRow, handle: Handle) -> Entry {
             let retry_at =
                 delay.map(|delay| at + SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX));
             tracing::warn!(%target, %error, ?retry_at, "a notification was not delivered");
+            partly = retry_at.filter(|_| !reached.is_empty()).map(|_| (id, reached));
             Fact::NotificationFailed { id, target, agent, tries, error, retry_at }
         }
     };
-    Entry { at, fact }
+    (Entry { at, fact }, partly)
 }

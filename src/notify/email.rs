@@ -44,6 +44,10 @@ async fn deliver(
     message: &Message,
     timeout: Duration,
 ) -> Result<(), SendError> {
+    let receivers: Vec<&String> = spec.to.iter().filter(|to| !message.reached.contains(to)).collect();
+    if receivers.is_empty() {
+        return Ok(());
+    }
     let login = match &spec.login {
         None => None,
         Some((name, password)) => {
@@ -58,25 +62,26 @@ async fn deliver(
         session.log_in(name, password).await?;
     }
     session.ask(&format!("MAIL FROM:<{}>", spec.from)).await?.expect("the sender")?;
-    let mut refused = Vec::new();
-    for receiver in &spec.to {
+    let (mut refused, mut worth_retrying, mut reached) = (Vec::new(), false, Vec::new());
+    for receiver in receivers {
         let reply = session.ask(&format!("RCPT TO:<{receiver}>")).await?;
         match reply.expect(receiver) {
-            Ok(()) => {}
-            // Later it may be taken, and then all get it at once.
-            Err(error) if error.worth_retrying => return Err(error),
-            Err(error) => refused.push(error.message),
+            Ok(()) => reached.push(receiver.clone()),
+            Err(error) => {
+                worth_retrying |= error.worth_retrying;
+                refused.push(error.message);
+            }
         }
     }
-    if refused.len() < spec.to.len() {
+    if !reached.is_empty() {
         session.ask("DATA").await?.wants("the mail", 354)?;
         session.ask(&format!("{}\r\n.", text(spec, message))).await?.expect("the mail")?;
     }
     session.close().await;
     match refused.is_empty() {
         true => Ok(()),
-        // Those who can have it have it: trying again would give it to them twice.
-        false => Err(SendError::lasting(refused.join("; "))),
+        // Those who can have it have it: one full mailbox keeps it from nobody else.
+        false => Err(SendError { message: refused.join("; "), worth_retrying, reached }),
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Message {
     pub subject: String,
     /// More lines.
     pub body: String,
+    /// Receivers of a mail who have it from an earlier try: see [`SendError::reached`].
+    pub reached: Vec<String>,
 }
 
 impl Message {
@@ -56,15 +58,17 @@ pub struct SendError {
     pub message: String,
     /// False: trying again can't help.
     pub worth_retrying: bool,
+    /// Receivers of a mail who got it nevertheless; the next try leaves them out.
+    pub reached: Vec<String>,
 }
 
 impl SendError {
     fn lasting(message: impl Into<String>) -> Self {
-        Self { message: message.into(), worth_retrying: false }
+        Self { message: message.into(), worth_retrying: false, reached: Vec::new() }
     }
 
     fn passing(message: impl Into<String>) -> Self {
-        Self { message: message.into(), worth_retrying: true }
+        Self { message: message.into(), worth_retrying: true, reached: Vec::new() }
     }
 }
 

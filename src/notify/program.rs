@@ -59,6 +59,7 @@ pub(super) async fn run(program: Program<'_>, timeout: Duration) -> Result<Finis
     child::run(program, timeout.mul_f64(0.95)).await.map_err(|error| SendError {
         message: error.to_string(),
         worth_retrying: !matches!(error, ChildError::Missing(_)),
+        reached: Vec::new(),
     })
 }
 

@@ -21,6 +21,7 @@ fn message() -> Message {
         at: "2026-11-24T09:00:00Z".parse().unwrap(),
         subject: "news failed".into(),
         body: "exit status 3\nthe end".into(),
+        reached: Vec::new(),
     }
 }
 

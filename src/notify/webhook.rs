@@ -30,6 +30,7 @@ pub(super) async fn send(
     let answer = request.send().await.map_err(|error| SendError {
         message: format!("{origin}: {}", net::describe(&error)),
         worth_retrying: !error.is_builder(),
+        reached: Vec::new(),
     })?;
     judge(answer.status())
         .map_err(|error| SendError { message: format!("{origin}: {}", error.message), ..error })
@@ -47,7 +48,7 @@ fn judge(status: StatusCode) -> Result<(), SendError> {
         return Err(SendError::lasting(format!("{said}; a message is not sent on: use the final address")));
     }
     let passing = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
-    Err(SendError { message: said, worth_retrying: passing })
+    Err(SendError { message: said, worth_retrying: passing, reached: Vec::new() })
 }
 
 async fn headers_of(

@@ -9,6 +9,7 @@ use std::time::Duration;
 mod check;
 mod crash;
 mod daemon;
+mod fit;
 mod identity;
 mod postgres;
 mod s3;

@@ -1,6 +1,6 @@
 //! What stands in the daemon's way: each has its exit code and a message that helps.
 use super::support::{Daemon, bgagent};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
 const FLEET: &str = "[agents.a]\ncommand = [\"true\"]\n";
@@ -171,6 +171,53 @@ fn a_notification_is_told_once_while_the_database_is_locked() {
     drop(lock);
     daemon.until_event("the record", |event| event["type"] == "notification_sent");
     assert_eq!(sent(), 1);
+}
+
+/// One mailbox that is full for now keeps the mail from nobody else, and nobody gets it twice.
+#[test]
+fn a_mailbox_that_refuses_for_now_gets_the_mail_alone_later() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for (round, stream) in listener.incoming().flatten().enumerate() {
+            let mut lines = BufReader::new(stream.try_clone().expect("a stream")).lines();
+            let says = |text: &str| (&stream).write_all(format!("{text}\r\n").as_bytes()).is_ok();
+            let (mut in_data, mut has) = (false, Vec::new());
+            says("220 here");
+            while let Some(Ok(line)) = lines.next() {
+                match line.as_str() {
+                    "." => {
+                        in_data = false;
+                        let _ = tell.send(std::mem::take(&mut has));
+                        says("250 queued")
+                    }
+                    _ if in_data => continue,
+                    "DATA" => {
+                        in_data = true;
+                        says("354 go on")
+                    }
+                    "RCPT TO:<b@example.org>" if round == 0 => says("452 full"),
+                    other => {
+                        has.extend(other.strip_prefix("RCPT TO:").map(str::to_owned));
+                        says("250 fine")
+                    }
+                };
+            }
+        }
+    });
+    let daemon = Daemon::start(&format!(
+        "[notify.ops]\ntype = \"email\"\nto = [\"a@example.org\", \"b@example.org\"]\n\
+         from = \"bgagent@example.org\"\nsmtp = \"127.0.0.1:{port}\"\n\
+         [agents.a]\ncommand = [\"false\"]\nnotify = {{ to = [\"ops\"], on = [\"failed\"] }}\n"
+    ));
+    daemon.call("run_agent", serde_json::json!({"agent_id": "a"}));
+    let failed = daemon.until_event("a refusal", |event| event["type"] == "notification_failed");
+    let error = failed["payload"]["error"].as_str().expect("a text");
+    assert!(error.contains("b@example.org: the server says 452 full"), "{error}");
+    daemon.until_event("the delivery", |event| event["type"] == "notification_sent");
+    let mails: Vec<Vec<String>> = told.try_iter().collect();
+    assert_eq!(mails, [vec!["<a@example.org>".to_owned()], vec!["<b@example.org>".to_owned()]]);
 }
 
 /// What the store could not write for a while is written, and what came meanwhile follows.

@@ -18,6 +18,7 @@ mod news;
 mod postgres;
 mod programs;
 mod s3;
+mod service;
 mod simulation;
 mod sql;
 mod support;

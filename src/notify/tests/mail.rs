@@ -237,10 +237,26 @@ async fn refusals_and_what_becomes_of_them() {
         assert!(error.message.contains(says), "{says}: {error}");
         assert!(error.message.starts_with(&format!("localhost:{port}: ")), "{error}");
         assert_eq!(error.worth_retrying, again, "{error}");
-        // Whoever can have it has it, unless all are to get it later.
+        // Whoever can have it has it.
         let went = log.lock().unwrap().iter().any(|line| line == ".");
-        assert_eq!(went, matches!(answers[0].0, "." | "RCPT TO:<a"), "{says}");
+        assert_eq!(went, matches!(answers[0].0, "." | "RCPT TO:<a" | "RCPT TO:<b"), "{says}");
+        let reached = match answers[0].0 {
+            "RCPT TO:<a" => &["b@example.org"][..],
+            "RCPT TO:<b" => &["a@example.org"],
+            _ => &[],
+        };
+        assert_eq!(error.reached, reached, "{says}");
     }
+    // The next try is for the others, and none is needed once nobody is left.
+    let (port, log) = Server::default().start().await;
+    let mut later = Message { reached: vec!["a@example.org".into()], ..message() };
+    mail(&spec(port, SmtpTls::None), &later).await.unwrap();
+    let asked =
+        || log.lock().unwrap().iter().filter(|line| line.starts_with("RCPT")).cloned().collect::<Vec<_>>();
+    assert_eq!(asked(), ["RCPT TO:<b@example.org>"]);
+    later.reached.push("b@example.org".into());
+    mail(&spec(port, SmtpTls::None), &later).await.unwrap();
+    assert_eq!(asked().len(), 1);
     let answers = &[("AUTH", "535 correct horse battery is wrong")];
     let (port, _) = Server { offers: &["AUTH PLAIN"], answers, ..Server::default() }.start().await;
     let error = mail(&with_login(spec(port, SmtpTls::None)), &message()).await.unwrap_err();

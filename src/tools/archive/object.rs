@@ -111,7 +111,7 @@ pub(super) struct Packed {
     pub(super) manifest: Manifest,
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

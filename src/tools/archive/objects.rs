@@ -288,15 +288,27 @@ impl Objects {
         let rows = self.rows(manifest, &bytes)?;
         let there = db.find(&table.as_archived(&manifest.about)?, &rows).await?;
         let all = rows.len();
+        let is_same = |(row, now): (&Row, &Option<Row>)| now.as_ref().is_some_and(|now| now.line == row.line);
+        // Deleting is all or none: a row that is there as it was says that nothing was deleted. Without such a
+        // one, a different row may have got its key after the deletion.
+        let undeleted = intent.doing == Doing::Archive && rows.iter().zip(&there).any(is_same);
+        let mut changed = 0;
         let mut archived = Vec::new();
         for (row, there) in rows.into_iter().zip(there) {
-            let is_back = match intent.doing {
-                Doing::Archive => there.is_some(),
-                Doing::Restore => there.is_some_and(|now| now.line == row.line),
-            };
-            if !is_back {
-                archived.push(row);
+            match there {
+                Some(now) if now.line == row.line => {}
+                Some(_) if undeleted => changed += 1,
+                _ => archived.push(row),
             }
+        }
+        if changed > 0 {
+            let name = format!("{UNCLAIMED}{}", manifest.object);
+            self.shelf.put(&name, bytes).await?;
+            mended.warnings.push(format!(
+                "{changed} rows of {} changed before they were deleted: they are in the table, as they are now, and \
+                 the copy of what they were is {name}, which is not counted",
+                manifest.object
+            ));
         }
         if archived.is_empty() {
             mended.undone += 1;
@@ -330,7 +342,7 @@ impl Objects {
             } else {
                 self.set_aside(name).await?;
                 mended.warnings.push(format!(
-                    "{name} has no manifest, and not all of its rows are in the database: it was moved to \
+                    "{name} has no manifest, and not all of its rows are in the database as they were: it was moved to \
                      {UNCLAIMED}, and is not counted"
                 ));
             }
@@ -345,7 +357,9 @@ impl Objects {
         let Ok(unpacked) = unpack(&bytes) else { return Ok(false) };
         let rows: Result<Vec<Row>, ToolError> = lines(&unpacked).map(|line| about.row(line)).collect();
         let Ok(rows) = rows else { return Ok(false) };
-        Ok(db.find(&table, &rows).await?.iter().all(Option::is_some))
+        let there = db.find(&table, &rows).await?;
+        let is_same = |(row, now): (&Row, &Option<Row>)| now.as_ref().is_some_and(|now| now.line == row.line);
+        Ok(rows.iter().zip(&there).all(is_same))
     }
 
     async fn set_aside(&self, name: &str) -> Result<(), ToolError> {

@@ -3,21 +3,24 @@
 //! A row that is in both tables is still the source's. The way of a chunk:
 //!
 //! 1. rows whose key has another row at the destination stay: they are conflicts, and are told;
-//! 2. *intend*: the journal names the keys that are about to be put there;
+//! 2. *intend*: the journal names the keys that are about to be put there, each with the SHA-256 of its row;
 //! 3. *put*: one transaction inserts them, reads them back and compares;
 //! 4. *delete*: as for objects, all or none; of what changed meanwhile, the copy is taken back;
 //! 5. *done*: the journal forgets the keys.
 //!
-//! A run begins with the keys that are still named: what is in the source is taken from the destination. Where the
-//! state database was lost, a copy that is equal to its row is taken for the row, and only one that differs stays
-//! as a conflict. Going back is the same with the tables exchanged, and needs no journal.
+//! A run begins with the keys that are still named: what is in the source is taken from the destination, if it is
+//! what was put there. Rows of others that came under these keys stay, and so do copies of which the source has a
+//! different row, unless the source shows that nothing was deleted (see [`Tables::mend`]). Where the state database
+//! was lost, a copy that is equal to its row is taken for the row, and one that differs stays as a conflict. Going back is the same with the tables exchanged, and needs no journal.
 use super::journal::Journal;
+use super::object::hex;
 use super::restore::{Range, Restored};
 use super::row::{Cell, Row};
 use super::source::{Bounds, Db, Filter, Removed, Table};
 use super::{CHUNK_BYTES, failed, point};
 use crate::tools::ToolError;
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 
 /// Another table.
 pub(super) struct Tables {
@@ -42,16 +45,29 @@ impl Tables {
     }
 
     /// Takes back what was put and not deleted at its source. Gives how many rows that were.
+    ///
+    /// Deleting is all or none. So where the source still has all keys, and one row at least is as it was, nothing
+    /// was deleted, and a row that differs was changed: its copy goes as well. Otherwise its key may have been used
+    /// again after the deletion, and the copy may be the only one of its row: it stays, as a conflict at worst.
     pub(super) async fn mend(&self, source: &Db, of: &Table) -> Result<u64, ToolError> {
         let Some(pending) = self.journal.pending().await? else { return Ok(0) };
-        let lines: Vec<String> = serde_json::from_str(&pending)
+        let named: Vec<(String, String)> = serde_json::from_str(&pending)
             .map_err(|error| failed(&format!("the archive's journal can't be read: {error}")))?;
-        let rows = lines.iter().map(|line| of.about.key_row(line)).collect::<Result<Vec<Row>, _>>()?;
+        let rows = named.iter().map(|(key, _)| of.about.key_row(key)).collect::<Result<Vec<Row>, _>>()?;
         let there = source.find(of, &rows).await?;
-        let still: Vec<Row> =
-            rows.into_iter().zip(there).filter(|(_, there)| there.is_some()).map(|(row, _)| row).collect();
-        // The keys were free there before, so what has them now is what was put.
-        let copies = self.db.find(&self.table, &still).await?.into_iter().flatten().collect();
+        let is = |row: &Option<Row>, (_, sha256): &(String, String)| {
+            row.as_ref().is_some_and(|row| hash(row) == *sha256)
+        };
+        let same: Vec<bool> = there.iter().zip(&named).map(|(row, named)| is(row, named)).collect();
+        let untouched = there.iter().all(Option::is_some) && same.contains(&true);
+        let found = self.db.find(&self.table, &rows).await?;
+        let copies = found
+            .into_iter()
+            .zip(&named)
+            .zip(same)
+            .filter(|((copy, named), same)| (*same || untouched) && is(copy, named))
+            .filter_map(|((copy, _), _)| copy)
+            .collect();
         let count = self.erase(copies).await?;
         self.journal.done(0, 0).await?;
         Ok(count)
@@ -105,8 +121,9 @@ impl Tables {
             .collect();
         moved.conflicts += conflicts.len() as u64;
         without(&mut rows, &conflicts);
-        let lines: Vec<String> = fresh.iter().map(|row| of.about.key_line(row)).collect();
-        self.journal.intends(serde_json::to_string(&lines).expect("texts are JSON")).await?;
+        let named: Vec<(String, String)> =
+            fresh.iter().map(|row| (of.about.key_line(row), hash(row))).collect();
+        self.journal.intends(serde_json::to_string(&named).expect("texts are JSON")).await?;
         point("intended");
         let put = self.db.put(&self.table, &fresh).await?;
         point("put");
@@ -244,6 +261,11 @@ impl Tables {
             }
         }
     }
+}
+
+/// By which a row is known again.
+fn hash(row: &Row) -> String {
+    hex(&Sha256::digest(&row.line))
 }
 
 /// What is in the table.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub(super) const MOST_SUMMARY: usize = 2000;
 const MOST_TITLE: usize = 300;
 /// Of an address or an id, in bytes.
-const MOST_LINK: usize = 2048;
+pub(super) const MOST_LINK: usize = 2048;
 /// Of authors and of tags: how many, and how long each.
 const MOST_NAMES: (usize, usize) = (8, 80);
 

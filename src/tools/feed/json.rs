@@ -2,20 +2,33 @@
 use super::item::{Draft, Feed, Item, address};
 use super::text::Markup;
 use reqwest::Url;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-#[derive(Deserialize)]
+/// Most items of one feed that are looked at.
+const MOST_ITEMS: usize = 10_000;
+
+#[derive(Default)]
 struct Document {
-    #[serde(default)]
     version: Loose,
-    #[serde(default)]
     title: Loose,
-    #[serde(default)]
     home_page_url: Loose,
-    items: Option<Vec<Entry>>,
+    items: Option<Items>,
 }
+
+#[derive(Default)]
+struct Items {
+    kept: Vec<Item>,
+    /// There are more than are looked at.
+    more: bool,
+}
+
+/// Reads a document, or the items of one. Each item is made plain as soon as it is read: the entries as they
+/// stand would take many times the room of their text.
+#[derive(Clone, Copy)]
+struct Reading<'a>(&'a Url);
+struct ReadingItems<'a>(&'a Url);
 
 #[derive(Deserialize)]
 struct Entry {
@@ -55,13 +68,9 @@ struct Names(Vec<String>);
 
 pub(super) fn read(text: &str, base: &Url) -> Result<Feed, String> {
     // what follows the document, such as a comment of a cache, is not looked at
-    let mut documents = serde_json::Deserializer::from_str(text).into_iter::<Document>();
-    let document = match documents.next() {
-        Some(Ok(document)) => document,
-        Some(Err(error)) => return Err(format!("the answer is no JSON Feed: {error}")),
-        None => return Err("the answer is empty".into()),
-    };
-    let Some(entries) = document.items else {
+    let document = Reading(base).deserialize(&mut serde_json::Deserializer::from_str(text));
+    let document = document.map_err(|error| format!("the answer is no JSON Feed: {error}"))?;
+    let Some(items) = document.items else {
         let version = document.version.0.map(|version| format!(" (its version is {version:?})"));
         return Err(format!(
             "the answer is JSON but no feed: it has no `items`{}",
@@ -69,8 +78,67 @@ pub(super) fn read(text: &str, base: &Url) -> Result<Feed, String> {
         ));
     };
     let home = document.home_page_url.0.and_then(|url| address(&url, base));
-    let items = entries.into_iter().filter_map(|entry| item(entry, base)).collect();
-    Ok(Feed { title: document.title.0, home, items, broken: None })
+    let broken = items.more.then(|| format!("it has more than {MOST_ITEMS} items"));
+    Ok(Feed { title: document.title.0, home, items: items.kept, broken })
+}
+
+impl<'de> DeserializeSeed<'de> for Reading<'_> {
+    type Value = Document;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Document, D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Reading<'_> {
+    type Value = Document;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table with `items`")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut all: A) -> Result<Document, A::Error> {
+        let mut document = Document::default();
+        while let Some(key) = all.next_key::<String>()? {
+            match key.as_str() {
+                "version" => document.version = all.next_value()?,
+                "title" => document.title = all.next_value()?,
+                "home_page_url" => document.home_page_url = all.next_value()?,
+                "items" => document.items = all.next_value_seed(ReadingItems(self.0))?,
+                _ => drop(all.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(document)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for ReadingItems<'_> {
+    type Value = Option<Items>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ReadingItems<'_> {
+    type Value = Option<Items>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of items")
+    }
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Self::Value, A::Error> {
+        let mut items = Items::default();
+        while items.kept.len() < MOST_ITEMS {
+            let Some(entry) = all.next_element()? else { return Ok(Some(items)) };
+            items.kept.extend(item(entry, self.0));
+        }
+        while all.next_element::<IgnoredAny>()?.is_some() {
+            items.more = true;
+        }
+        Ok(Some(items))
+    }
 }
 
 fn item(entry: Entry, base: &Url) -> Option<Item> {

@@ -5,13 +5,14 @@
 //! closes the nearest open element of its name and all within it; one that closes nothing is passed over.
 //! Entities that a document defines are never resolved, so none can grow. Where the text can't be
 //! read further, what was whole before that place counts, and the place is named.
-use super::item::{Draft, Feed, address};
+use super::item::{Draft, Feed, MOST_LINK, address};
 use super::marks::{a_page, attributes, located, page_link, resolved, text_type, value};
 use super::text::{LOOKED_AT, Markup};
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 use reqwest::Url;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// Deepest nesting that is followed.
 const DEEPEST: usize = 256;
@@ -68,7 +69,7 @@ struct Open {
 struct Walk {
     feed: Feed,
     open: Vec<Open>,
-    bases: Vec<Url>,
+    bases: Vec<Rc<Url>>,
     prefixes: HashMap<String, Space>,
     /// The root was `feed` or `entry`.
     is_atom: bool,
@@ -86,7 +87,7 @@ pub(super) fn read(text: &str, base: &Url) -> Result<Feed, String> {
     let mut walk = Walk {
         feed: Feed::default(),
         open: Vec::new(),
-        bases: vec![base.clone()],
+        bases: vec![Rc::new(base.clone())],
         prefixes: HashMap::new(),
         is_atom: false,
         item: None,
@@ -197,8 +198,8 @@ impl Walk {
         }
     }
 
-    fn base(&self) -> &Url {
-        self.bases.last().expect("the first is never taken away")
+    fn base(&self) -> Rc<Url> {
+        self.bases.last().expect("the first is never taken away").clone()
     }
 
     fn start(&mut self, start: &BytesStart<'_>) {
@@ -220,8 +221,10 @@ impl Walk {
         self.declare(&attributes);
         let (space, local) = self.resolve(name);
         let base = value(&attributes, "xml:base").and_then(|base| self.base().join(base).ok());
+        // Every address costs as much as its base: one that no address could have is none.
+        let base = base.filter(|base| base.as_str().len() <= MOST_LINK);
         let has_base = base.is_some();
-        self.bases.extend(base);
+        self.bases.extend(base.map(Rc::new));
         let is_item = self.item.is_none()
             && matches!(
                 (space, local, self.is_atom),
@@ -268,7 +271,7 @@ impl Walk {
             (Space::Own, "title") => Some((Field::FeedTitle, text_type(attributes, self.is_atom))),
             (Space::Own, "link") if self.is_atom => {
                 if let Some(href) = page_link(attributes).filter(|_| self.feed.home.is_none()) {
-                    self.feed.home = address(href, self.base());
+                    self.feed.home = address(href, &self.base());
                 }
                 None
             }
@@ -323,7 +326,7 @@ impl Walk {
     }
 
     fn said_by_attributes(&mut self, space: Space, local: &str, attributes: &[(String, String)]) {
-        let base = self.base().clone();
+        let base = self.base();
         let Some((_, draft)) = &mut self.item else { return };
         match (space, local) {
             (Space::Own | Space::Atom, "link") => atom_link(draft, attributes, &base),
@@ -363,7 +366,7 @@ impl Walk {
         if self.item.as_ref().is_some_and(|(item, _)| *item == depth)
             && let Some((_, draft)) = self.item.take()
         {
-            let item = draft.done(self.base());
+            let item = draft.done(&self.base());
             self.feed.items.extend(item);
         }
         if open.has_base {
@@ -374,7 +377,7 @@ impl Walk {
     /// A captured element has ended.
     fn captured(&mut self) {
         let Some(capture) = self.capture.take() else { return };
-        let base = self.base().clone();
+        let base = self.base();
         let Capture { field, text, markup, .. } = capture;
         let Some((_, draft)) = &mut self.item else {
             match field {

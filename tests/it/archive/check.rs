@@ -58,9 +58,11 @@ pub(super) fn archived(folder: &Path, key: &str, table: &Rows) -> Rows {
         if !restoring && all.contains(&format!("{id}.json")) {
             continue;
         }
-        for row in lines(&format!("{id}.jsonl.zst")) {
-            let there = table.get(&row[key].to_string());
-            if if restoring { there != Some(&row) } else { there.is_none() } {
+        let rows = lines(&format!("{id}.jsonl.zst"));
+        let there = |row: &Value| table.get(&row[key].to_string());
+        let undeleted = !restoring && rows.iter().any(|row| there(row) == Some(row));
+        for row in rows {
+            if if undeleted { there(&row).is_none() } else { there(&row) != Some(&row) } {
                 take(row);
             }
         }

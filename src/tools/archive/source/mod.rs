@@ -255,16 +255,24 @@ fn refers(referrer: &Referrer) -> ToolError {
 /// Columns that are asked for must be there.
 fn check_columns(spec: &TableSpec, columns: &[Column]) -> Result<(), ToolError> {
     for name in spec.key.iter().chain([&spec.column]) {
-        if columns.iter().all(|column| column.name != *name) {
-            let names = || columns.iter().map(|column| column.name.as_str());
-            let hint = match nearest(name, names()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("it has {}", names().collect::<Vec<_>>().join(", ")),
-            };
-            return Err(failed(&format!("table {} has no column `{name}`: {hint}", spec.table)));
-        }
+        has_column(&spec.table, columns.iter().map(|column| column.name.as_str()), name)?;
     }
     Ok(())
+}
+
+fn has_column<'a>(
+    table: &str,
+    known: impl Iterator<Item = &'a str> + Clone,
+    name: &str,
+) -> Result<(), ToolError> {
+    if known.clone().any(|known| known == name) {
+        return Ok(());
+    }
+    let hint = match nearest(name, known.clone()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("it has {}", known.collect::<Vec<_>>().join(", ")),
+    };
+    Err(failed(&format!("table {table} has no column `{name}`: {hint}")))
 }
 
 fn no_table(name: &str, tables: &[String]) -> ToolError {

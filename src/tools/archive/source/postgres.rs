@@ -269,7 +269,8 @@ impl Postgres {
             table.casts.iter().enumerate().map(|(at, kind)| format!("v.c{at}::{kind}")).collect();
         let lists: Vec<String> = (1..=names.len()).map(|at| format!("${at}::text[]")).collect();
         let given_names: Vec<String> = (0..names.len()).map(|at| format!("c{at}")).collect();
-        let keys: Vec<String> = table.keys.iter().map(|key| format!("{key}::text")).collect();
+        let of_key = |name: &String| about.columns.iter().find(|column| column.name == *name);
+        let keys: Vec<String> = about.key.iter().filter_map(of_key).map(as_text).collect();
         let sql = format!(
             "INSERT INTO {} AS t ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM unnest({}) AS v({}) \
              ON CONFLICT DO NOTHING RETURNING {}",
@@ -356,16 +357,18 @@ fn late_or(error: &tokio_postgres::Error, sql: &str) -> Result<Page, ToolError> 
     Err(explain(error, sql))
 }
 
-/// The columns as texts. A cast would cut the blanks off the end of a `character`, so that is written out.
+/// The columns as texts.
 fn columns(table: &Table) -> String {
-    let text = |column: &Column| {
-        let name = format!("t.{}", quote(&column.name));
-        match column.kind.starts_with("character(") || column.kind == "bpchar" || column.kind == "character" {
-            true => format!("CASE WHEN {name} IS NULL THEN NULL ELSE pg_catalog.concat({name}) END"),
-            false => format!("{name}::text"),
-        }
-    };
-    table.about.columns.iter().map(text).collect::<Vec<_>>().join(", ")
+    table.about.columns.iter().map(as_text).collect::<Vec<_>>().join(", ")
+}
+
+/// A column as a text. A cast would cut the blanks off the end of a `character`, so that is written out.
+fn as_text(column: &Column) -> String {
+    let name = format!("t.{}", quote(&column.name));
+    match column.kind.starts_with("character(") || column.kind == "bpchar" || column.kind == "character" {
+        true => format!("CASE WHEN {name} IS NULL THEN NULL ELSE pg_catalog.concat({name}) END"),
+        false => format!("{name}::text"),
+    }
 }
 
 /// The keys that are given, as a table `k`.
@@ -457,10 +460,7 @@ fn page(
 
 /// An instant as the column of the age takes it. Columns of whole numbers count from 1970.
 fn instant(at: Timestamp, age: &Column, table: &Table) -> String {
-    let is_number = ["smallint", "integer", "bigint", "numeric", "real", "double precision"]
-        .iter()
-        .any(|name| age.kind.starts_with(name));
-    if is_number {
+    if look::NUMBERS.iter().any(|name| age.kind.starts_with(name)) {
         return at.as_second().saturating_mul(table.about.unit.per_second()).to_string();
     }
     at.strftime("%Y-%m-%d %H:%M:%S+00").to_string()

@@ -5,6 +5,7 @@ use crate::tools::archive::failed;
 use crate::tools::archive::row::{Cell, Kind, Row, write_line};
 use crate::tools::{ToolError, dispatch};
 use jiff::Timestamp;
+use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Statement, ffi};
 use std::fs::{File, TryLockError};
@@ -74,6 +75,8 @@ impl Sqlite {
         let (inner, path) = (self.inner.clone(), self.path.clone());
         let done = tokio::task::spawn_blocking(move || {
             let inner = inner.lock().unwrap_or_else(PoisonError::into_inner);
+            // A column that is not there is an error, instead of a text that stands in each row.
+            inner.db.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
             let result = work(&inner.db, &path);
             if !inner.db.is_autocommit() {
                 // Whatever went wrong, nothing of it stays.
@@ -226,6 +229,7 @@ fn page(
     after: Option<&[Cell]>,
     bounds: Bounds,
 ) -> Result<Page, Trouble> {
+    look::check_filter(db, table, filter)?;
     let mut values: Vec<Cell> = Vec::new();
     let mut place = |value: Cell| {
         values.push(value);
@@ -331,6 +335,12 @@ fn bind(statement: &mut Statement<'_>, cells: &[Cell]) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// Until the end of this work: the table's triggers may hold texts in double quotes. To be called within a
+/// transaction that has read a row, so that our own names are known to be columns and stay that.
+fn allow_texts(db: &Connection) -> rusqlite::Result<()> {
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, true).map(|_| ())
+}
+
 /// The row with this key.
 fn one(select: &mut Statement<'_>, table: &Table, key: &[Cell]) -> rusqlite::Result<Option<Row>> {
     bind(select, key)?;
@@ -352,8 +362,9 @@ fn remove(db: &Connection, table: &Table, rows: &[Row]) -> Result<Removed, Troub
         return Ok(Removed::Differ(differ));
     }
     for referrer in &table.referrers {
+        // What stands first says how they are compared: as the column that is referred to.
         let join: Vec<String> =
-            referrer.columns.iter().map(|(from, to)| format!("c.{from} = p.{to}")).collect();
+            referrer.columns.iter().map(|(from, to)| format!("p.{to} = c.{from}")).collect();
         let keys: Vec<String> =
             table.keys.iter().enumerate().map(|(at, key)| format!("p.{key} = ?{}", at + 1)).collect();
         let mut ask = db.prepare_cached(&format!(
@@ -370,6 +381,7 @@ fn remove(db: &Connection, table: &Table, rows: &[Row]) -> Result<Removed, Troub
             }
         }
     }
+    allow_texts(db)?;
     let mut delete = db.prepare_cached(&format!("DELETE FROM {} WHERE {}", table.quoted, by_key(table)))?;
     for row in rows {
         bind(&mut delete, &row.key)?;
@@ -387,6 +399,10 @@ fn put(db: &Connection, table: &Table, rows: &[Row]) -> Result<Put, Trouble> {
     let insert = format!("INSERT INTO {} ({}) VALUES ({})", table.quoted, columns(table), places.join(", "));
     db.execute_batch("BEGIN IMMEDIATE")?;
     let mut select = db.prepare_cached(&select_by_key(table))?;
+    if let Some(row) = rows.first() {
+        one(&mut select, table, &row.key)?;
+    }
+    allow_texts(db)?;
     let mut insert = db.prepare_cached(&insert)?;
     let mut put = Put::default();
     for (at, row) in rows.iter().enumerate() {

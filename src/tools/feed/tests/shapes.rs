@@ -287,6 +287,14 @@ fn hostile_ones_end_soon() {
                 many("<item><description>&lt;div&gt;&lt;p</description></item>", size)
             ),
         ),
+        (
+            "long base",
+            format!(
+                "<rss xml:base=\"http://a/{}\"><channel><item>{}</item></channel></rss>",
+                many("x/", size),
+                many("<link/>", size)
+            ),
+        ),
         ("doctype", format!("<!DOCTYPE r [{}]><rss/>", many("<!ENTITY a \"b\">", size))),
     ];
     for (name, text) in table {
@@ -302,4 +310,57 @@ fn hostile_ones_end_soon() {
         // generous: a debug build on a busy machine; what is quadratic takes minutes
         assert!(began.elapsed() < Duration::from_secs(20), "{name}: {:?}", began.elapsed());
     }
+}
+
+#[test]
+fn a_base_that_no_address_could_have_is_none() {
+    let with = |path: String| {
+        let text = format!(
+            "<rss xml:base=\"https://far.example/{path}\"><channel><item><link>b</link></item></channel></rss>"
+        );
+        item::read(text.as_bytes(), "", &base()).unwrap().items.remove(0).link
+    };
+    assert_eq!(with("a/".into()).as_deref(), Some("https://far.example/a/b"));
+    assert_eq!(with("a/".repeat(1100)).as_deref(), Some("https://feeds.example/dir/b"));
+}
+
+#[test]
+fn of_very_many_items_the_first_ones_count() {
+    let with = |count: usize| {
+        let items: Vec<String> = (0..count).map(|id| format!("{{\"id\":{id}}}")).collect();
+        let text = format!("{{\"items\":[{{}},{}],\"title\":\"Long\"}}", items.join(","));
+        item::read(text.as_bytes(), "", &base()).unwrap()
+    };
+    let feed = with(10_000);
+    assert_eq!((feed.items.len(), feed.broken), (10_000, None));
+    let feed = with(10_001);
+    assert_eq!((feed.items.len(), feed.items[9999].guid.as_deref()), (10_000, Some("9999")));
+    assert_eq!(feed.broken.as_deref(), Some("it has more than 10000 items"));
+    assert_eq!(feed.title.as_deref(), Some("Long"));
+}
+
+/// In a process of its own, whose memory nobody else uses.
+#[test]
+fn a_list_of_nothing_costs_no_memory() {
+    const CHILD: &str = "BGAGENT_TEST_FEED_OF_NOTHING";
+    if std::env::var_os(CHILD).is_some() {
+        let text = format!("{{\"items\":[{}{{}}]}}", "{},".repeat((5 << 20) / 3));
+        assert_eq!(item::read(text.as_bytes(), "", &base()).unwrap().items.len(), 0);
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let kib: u64 = most.split_whitespace().next().unwrap().parse().unwrap();
+        assert!(kib < 150 << 10, "{kib} KiB");
+        return;
+    }
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "tools::feed::tests::shapes::a_list_of_nothing_costs_no_memory", "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&child.stdout);
+    assert!(
+        child.status.success() && text.contains("1 passed"),
+        "{text}{}",
+        String::from_utf8_lossy(&child.stderr)
+    );
 }

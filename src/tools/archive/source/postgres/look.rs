@@ -7,6 +7,11 @@ use crate::tools::archive::row::{Column, Kind};
 use crate::tools::sql::postgres::explain;
 use std::collections::HashMap;
 
+/// Types that are numbers, as the server names them.
+pub(super) const NUMBERS: &[&str] = &["smallint", "integer", "bigint", "numeric", "real", "double precision"];
+/// Types that are times.
+const TIMES: &[&str] = &["date", "timestamp without time zone", "timestamp with time zone"];
+
 impl Postgres {
     /// Its number, and its name as SQL takes it.
     pub(super) async fn find_table(&self, spec: &TableSpec) -> Result<(u32, String), ToolError> {
@@ -63,6 +68,7 @@ impl Postgres {
             columns.push(Column { name, kind: found.get(1) });
         }
         check_columns(spec, &columns)?;
+        self.check_age(spec, oid).await?;
         let mut wanted: Vec<i16> = spec.key.iter().map(|key| numbers[key]).collect();
         wanted.sort_unstable();
         let sql = "SELECT (SELECT array_agg(k.n ORDER BY k.n) FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(n, at) \
@@ -85,15 +91,43 @@ impl Postgres {
         })
     }
 
+    /// The age must be a time or a number: other types have an order of their own, in which what is young may
+    /// come first.
+    async fn check_age(&self, spec: &TableSpec, oid: u32) -> Result<(), ToolError> {
+        let sql = "WITH RECURSIVE base(oid) AS (SELECT a.atttypid FROM pg_catalog.pg_attribute a \
+               WHERE a.attrelid = $1 AND a.attname = $2::text \
+               UNION ALL SELECT t.typbasetype FROM base JOIN pg_catalog.pg_type t ON t.oid = base.oid WHERE t.typtype = 'd') \
+             SELECT pg_catalog.format_type(t.oid, NULL), (SELECT count(*) FROM base) = 1 \
+             FROM base JOIN pg_catalog.pg_type t ON t.oid = base.oid WHERE t.typtype <> 'd'";
+        let found = self.client().query_one(sql, &[&oid, &spec.column]).await;
+        let found = found.map_err(|error| explain(&error, sql))?;
+        let (kind, is_plain): (String, bool) = (found.get(0), found.get(1));
+        if TIMES.contains(&kind.as_str()) || (is_plain && NUMBERS.contains(&kind.as_str())) {
+            return Ok(());
+        }
+        Err(failed(&format!(
+            "column `{}` of {} is of type {kind}{}, which says no age: it must be date, timestamp, timestamptz or \
+             a number",
+            spec.column,
+            spec.table,
+            if is_plain { "" } else { " by a domain" }
+        )))
+    }
+
     async fn referrers(&self, oid: u32) -> Result<Vec<Referrer>, ToolError> {
-        let sql = "SELECT n.nspname::text, c.relname::text, k.confdeltype::text, \
+        // A key that refers to a partitioned table has a part for each partition: a partition of its own has
+        // only that part, and with the whole table, the whole key is enough.
+        let sql = "WITH ours AS (SELECT $1::oid AS oid UNION SELECT relid::oid FROM pg_catalog.pg_partition_tree($1)) \
+             SELECT n.nspname::text, c.relname::text, k.confdeltype::text, \
                (SELECT array_agg(a.attname::text ORDER BY p.at) FROM unnest(k.conkey) WITH ORDINALITY AS p(n, at) \
                 JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = p.n), \
                (SELECT array_agg(a.attname::text ORDER BY p.at) FROM unnest(k.confkey) WITH ORDINALITY AS p(n, at) \
                 JOIN pg_catalog.pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = p.n) \
              FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid \
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-             WHERE k.contype = 'f' AND k.confrelid = $1 AND k.confdeltype IN ('c', 'n', 'd') AND k.conparentid = 0";
+             WHERE k.contype = 'f' AND k.confrelid IN (SELECT oid FROM ours) AND k.confdeltype IN ('c', 'n', 'd') \
+               AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint up \
+                               WHERE up.oid = k.conparentid AND up.confrelid IN (SELECT oid FROM ours))";
         let rows = self.client().query(sql, &[&oid]).await.map_err(|error| explain(&error, sql))?;
         let of = |found: &tokio_postgres::Row| {
             let (schema, table, action): (String, String, String) =

@@ -1,9 +1,11 @@
 //! Looks at a table of an SQLite file: its columns, what tells its rows apart, and what refers to it.
-use super::super::{Referrer, Table, TableSpec, about, check_columns, no_key, no_table, null_key, quote};
+use super::super::{
+    Filter, Referrer, Table, TableSpec, about, check_columns, has_column, no_key, no_table, null_key, quote,
+};
 use super::Trouble;
 use crate::tools::archive::failed;
 use crate::tools::archive::row::{Column, Kind};
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use std::path::Path;
 
 /// Looks at a table: is it fit to be archived?
@@ -58,6 +60,20 @@ pub(super) fn look(db: &Connection, path: &Path, spec: &TableSpec) -> Result<Tab
     })
 }
 
+/// Columns that a filter asks for must be there; generated ones are.
+pub(super) fn check_filter(db: &Connection, table: &Table, filter: &Filter) -> Result<(), Trouble> {
+    if filter.only.is_empty() {
+        return Ok(());
+    }
+    let name = &table.about.table;
+    let mut info = db.prepare_cached("SELECT name FROM pragma_table_xinfo(?1)")?;
+    let known: Vec<String> = info.query_map([name], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    for (wanted, _) in &filter.only {
+        has_column(name, known.iter().map(String::as_str), wanted)?;
+    }
+    Ok(())
+}
+
 /// How the key's columns are compared: by the collation of the unique index that tells rows apart.
 fn keys(db: &Connection, spec: &TableSpec, primary: &[(i64, String, bool)]) -> Result<Vec<String>, Trouble> {
     let same =
@@ -100,7 +116,7 @@ fn referrers(db: &Connection, table: &str) -> Result<Vec<Referrer>, Trouble> {
     let tables: Vec<String> = tables.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     for other in tables {
         let mut list = db.prepare(
-            "SELECT id, \"from\", \"to\", on_delete FROM pragma_foreign_key_list(?1)
+            "SELECT id, \"from\", \"to\", on_delete, seq FROM pragma_foreign_key_list(?1)
              WHERE \"table\" = ?2 COLLATE NOCASE AND on_delete IN ('CASCADE', 'SET NULL', 'SET DEFAULT') ORDER BY id, seq",
         )?;
         let mut rows = list.query([&other, table])?;
@@ -110,8 +126,13 @@ fn referrers(db: &Connection, table: &str) -> Result<Vec<Referrer>, Trouble> {
             let to = match to {
                 Some(to) => to,
                 None => {
-                    db.query_row("SELECT name FROM pragma_table_info(?1) WHERE pk = 1", [table], |row| {
-                        row.get(0)
+                    // the primary key is meant, column by column
+                    let place = row.get::<_, i64>(4)? + 1;
+                    let ask = "SELECT name FROM pragma_table_info(?1) WHERE pk = ?2";
+                    let found = db.query_row(ask, (table, place), |row| row.get(0)).optional()?;
+                    found.ok_or_else(|| {
+                        let other = quote(&other);
+                        failed(&format!("the foreign key of {other} does not fit the primary key of {table}"))
                     })?
                 }
             };

@@ -1,0 +1,103 @@
+//! The configuration, the daemon, its service, and help.
+use clap::{Args, Subcommand, ValueHint};
+use clap_complete::aot::Shell;
+use std::path::PathBuf;
+
+/// `bgagent init`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  bgagent init\n  bgagent init --demo                   with a database to try the archive on\n  bgagent --config ./agents.toml init --force"
+)]
+pub struct InitArgs {
+    /// Overwrite what is there
+    #[arg(long)]
+    pub force: bool,
+    /// Make a small SQLite database beside it, for the agent `archive-demo`
+    #[arg(long)]
+    pub demo: bool,
+}
+
+/// `bgagent check`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  bgagent check\n  bgagent check ./agents.toml --json\n\nExits with 78 if the file is invalid; all errors are shown in one go."
+)]
+pub struct CheckArgs {
+    /// File to check instead of the configuration in use
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+}
+
+/// `bgagent daemon`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  bgagent daemon\n  bgagent --config ./agents.toml --state-dir ./state daemon\n\nExits with 0 after a clean stop, 65 database corrupt or newer, 73 socket or folder can't be made,\n74 I/O, 75 another daemon holds the lock, 77 wrong owner or mode, 78 invalid configuration."
+)]
+pub struct DaemonArgs {
+    /// Log one JSON object a line
+    #[arg(long)]
+    pub log_json: bool,
+}
+
+/// `bgagent shutdown`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  bgagent shutdown          runs in flight may finish within the grace\n  bgagent shutdown --now"
+)]
+pub struct ShutdownArgs {
+    /// Without letting runs finish
+    #[arg(long)]
+    pub now: bool,
+}
+
+/// `bgagent service`
+#[derive(Debug, Subcommand)]
+#[command(
+    after_help = "Examples:\n  bgagent service install\n  bgagent --config ~/agents.toml service install --no-start\n  bgagent service status"
+)]
+pub enum ServiceCommand {
+    /// Write the service file, start it now and with the system
+    Install {
+        /// Only write the file
+        #[arg(long)]
+        no_start: bool,
+    },
+    /// Stop it and remove the file
+    Uninstall,
+    /// Is it installed, enabled, running?
+    Status,
+}
+
+/// `bgagent health`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  bgagent health\n  bgagent health --max-late 15m --json\n\nExits with 0: healthy, 1: agents are late or failing (one line each), 2: the daemon is not running\nor its database can't be read."
+)]
+pub struct HealthArgs {
+    /// An agent is late if it was due longer ago than this
+    #[arg(long, value_name = "DURATION", default_value = "5m")]
+    pub max_late: String,
+}
+
+/// `bgagent completions`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bash   echo 'source <(bgagent completions bash)' >> ~/.bashrc
+  zsh    echo 'source <(bgagent completions zsh)' >> ~/.zshrc
+  fish   bgagent completions fish > ~/.config/fish/completions/bgagent.fish
+
+Names of agents and runs are asked of the running daemon, else read from the configuration.")]
+pub struct CompletionsArgs {
+    /// Which shell
+    pub shell: Shell,
+}
+
+/// `bgagent man`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  bgagent man | man -l -\n  bgagent man ~/.local/share/man/man1")]
+pub struct ManArgs {
+    /// Write a page for each command into this folder
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+}

@@ -1,0 +1,185 @@
+//! What is, was and will be: lists, one of them, events, output, slots, what was used.
+use crate::cli::complete;
+use clap::builder::TypedValueParser;
+use clap::{Args, ValueHint};
+use clap_complete::ArgValueCompleter;
+use std::path::PathBuf;
+
+/// `bgagent list`
+#[derive(Debug, Default, Args)]
+#[command(
+    after_help = "Examples:\n  bgagent list\n  bgagent list 'news-*'\n  bgagent list --json | jq -r '.[] | select(.health != \"ok\") | .agent_id'"
+)]
+pub struct ListArgs {
+    /// Only these: names or globs
+    #[arg(value_name = "GLOB", add = ArgValueCompleter::new(complete::agents))]
+    pub agents: Vec<String>,
+}
+
+/// `bgagent status`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  bgagent status\n  bgagent status news")]
+pub struct StatusArgs {
+    /// Everything of this agent; without: the daemon
+    #[arg(value_name = "AGENT", add = ArgValueCompleter::new(complete::agents))]
+    pub agent: Option<String>,
+}
+
+/// `bgagent tail`
+#[derive(Debug, Default, Args)]
+#[command(after_help = "\
+Examples:
+  bgagent tail
+  bgagent tail news -n 50 --type 'background_task_*'
+  bgagent tail --since 2h --no-follow --json
+  bgagent tail --json --cursor-file ./seen | ship     goes on where it stopped
+
+It survives restarts of the daemon without a gap; notes about that go to stderr.")]
+pub struct TailArgs {
+    /// Only events of these agents: names or globs
+    #[arg(value_name = "AGENT", add = ArgValueCompleter::new(complete::agents))]
+    pub agents: Vec<String>,
+    /// Only events of these types: names or globs, separated by commas
+    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', add = ArgValueCompleter::new(complete::event_types))]
+    pub types: Vec<String>,
+    /// Only events of this run: its id, or the end of it
+    #[arg(long, value_name = "RUN", add = ArgValueCompleter::new(complete::runs))]
+    pub run: Option<String>,
+    /// Begin with the newest N events [default: 10]
+    #[arg(short = 'n', long = "lines", value_name = "N", conflicts_with_all = ["since", "from"])]
+    pub lines: Option<u64>,
+    /// Begin at this time: 10m (ago), yesterday, RFC 3339, local time, or HH:MM
+    #[arg(long, value_name = "TIME", conflicts_with = "from")]
+    pub since: Option<String>,
+    /// Begin with this event number
+    #[arg(long, value_name = "SEQ")]
+    pub from: Option<u64>,
+    /// End at this time: 10m (ago), RFC 3339, local time, or HH:MM (the last time the clock showed it)
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// End when what is there was shown
+    #[arg(long)]
+    pub no_follow: bool,
+    /// Follow; that is the default
+    #[arg(short = 'f', long, conflicts_with = "no_follow")]
+    pub follow: bool,
+    /// Go on after the event that this file names, and keep it up to date
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub cursor_file: Option<PathBuf>,
+}
+
+/// `bgagent runs`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  bgagent runs\n  bgagent runs news --status failed --limit 5")]
+pub struct RunsArgs {
+    /// Only of this agent
+    #[arg(value_name = "AGENT", add = ArgValueCompleter::new(complete::agents))]
+    pub agent: Option<String>,
+    /// Only with this status
+    #[arg(long, value_name = "STATUS", value_parser = clap::builder::PossibleValuesParser::new(status_words()).map(|word| status_of(&word)))]
+    pub status: Option<String>,
+    /// At most so many
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: u64,
+}
+
+/// What `--status` takes: the words of the protocol; those that the table shows are as good.
+fn status_words() -> impl Iterator<Item = clap::builder::PossibleValue> {
+    STATUSES.into_iter().map(|word| {
+        let value = clap::builder::PossibleValue::new(word);
+        match word {
+            "completed" => value.alias("ok"),
+            "timed_out" => value.aliases(["timed out", "timed-out"]),
+            "waiting_approval" => value.alias("waits for you"),
+            _ => value,
+        }
+    })
+}
+
+fn status_of(word: &str) -> String {
+    match word {
+        "ok" => "completed",
+        "timed out" | "timed-out" => "timed_out",
+        "waits for you" => "waiting_approval",
+        word => word,
+    }
+    .to_owned()
+}
+
+/// Words of [`crate::domain::RunStatus`].
+pub(super) const STATUSES: [&str; 10] = [
+    "queued",
+    "running",
+    "retrying",
+    "waiting_approval",
+    "completed",
+    "failed",
+    "timed_out",
+    "cancelled",
+    "interrupted",
+    "unverified",
+];
+
+/// `bgagent show`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  bgagent show 7f3ac01e")]
+pub struct ShowArgs {
+    /// Which run: its id, or the end of it
+    #[arg(value_name = "RUN", add = ArgValueCompleter::new(complete::runs))]
+    pub run: String,
+}
+
+/// `bgagent logs`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  bgagent logs disk-watch        the newest run of this agent\n  bgagent logs 7f3ac01e -f"
+)]
+pub struct LogsArgs {
+    /// An agent (its newest run), or a run: its id, or the end of it
+    #[arg(value_name = "AGENT|RUN", add = ArgValueCompleter::new(complete::agents_and_runs))]
+    pub target: String,
+    /// Go on until the run ends
+    #[arg(short = 'f', long)]
+    pub follow: bool,
+}
+
+/// `bgagent next`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  bgagent next\n  bgagent next 'db-*' --for 7d --limit 50")]
+pub struct NextArgs {
+    /// Only of these agents: names or globs
+    #[arg(value_name = "AGENT", add = ArgValueCompleter::new(complete::agents))]
+    pub agents: Vec<String>,
+    /// How far to look
+    #[arg(long = "for", value_name = "DURATION", default_value = "24h")]
+    pub look: String,
+    /// At most so many
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: u64,
+}
+
+/// `bgagent why`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  bgagent why news\n  bgagent why news 09:00\n  bgagent why db-archive 2026-11-24T02:30"
+)]
+pub struct WhyArgs {
+    /// Whose slot
+    #[arg(value_name = "AGENT", add = ArgValueCompleter::new(complete::agents))]
+    pub agent: String,
+    /// The slot at or before this time: RFC 3339, local time, HH:MM, or 2h (ago) [default: now]
+    #[arg(value_name = "TIME")]
+    pub time: Option<String>,
+}
+
+/// `bgagent usage`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  bgagent usage\n  bgagent usage --by day")]
+pub struct UsageArgs {
+    /// How to sum up
+    #[arg(long, value_name = "WHAT", default_value = "agent", value_parser = ["agent", "model", "day"])]
+    pub by: String,
+    /// Only of this many days, today included
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub days: Option<u32>,
+}

@@ -1,0 +1,191 @@
+//! The command line: every command, flag and variable, on one screen. What they do is left to
+//! `commands`.
+mod agents;
+mod daemon;
+mod look;
+mod tools;
+
+pub use agents::{
+    CancelArgs, PauseArgs, ReplayArgs, ResumeArgs, RunArgs, SkipArgs, StartArgs, StopArgs, Targets,
+};
+pub use daemon::{
+    CheckArgs, CompletionsArgs, DaemonArgs, HealthArgs, InitArgs, ManArgs, ServiceCommand, ShutdownArgs,
+};
+pub use look::{ListArgs, LogsArgs, NextArgs, RunsArgs, ShowArgs, StatusArgs, TailArgs, UsageArgs, WhyArgs};
+pub use tools::{
+    ArchiveCommand, DecideArgs, IncidentsArgs, IncidentsCommand, McpCommand, MemoryAction, MemoryArgs,
+    RestoreArgs, ToolCommand,
+};
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use std::path::PathBuf;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// Runs autonomous agents on a schedule, unattended.
+///
+/// What runs when is written in `agents.toml`; `bgagent daemon` keeps it; every other command
+/// talks to that daemon. Without a command: `list`.
+#[derive(Debug, Parser)]
+#[command(name = "bgagent", version, styles = STYLES, max_term_width = 100)]
+#[command(after_help = "\
+Examples:
+  bgagent init                      write a starter configuration
+  bgagent check                     is it valid, and what is due when?
+  bgagent service install           run it in the background from now on
+  bgagent                           one line per agent
+  bgagent tail                      what happens, live
+
+Exit codes:
+  0 done   1 negative result   2 usage   3 no daemon   4 no such agent or run   5 wrong state
+  6 refused   7 timed out   8 no common protocol   9 some of several failed   78 configuration")]
+pub struct Cli {
+    /// For every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do; nothing: `list`.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Print JSON: one document, or one object a line where it streams
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Configuration file [default: agents.toml in the configuration folder]
+    #[arg(long, global = true, value_name = "FILE", env = "BGAGENT_CONFIG", hide_env_values = true, value_parser = path(), value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// State folder: database, lock
+    #[arg(long, global = true, value_name = "DIR", env = "BGAGENT_STATE_DIR", hide_env_values = true, value_parser = path(), value_hint = ValueHint::DirPath)]
+    pub state_dir: Option<PathBuf>,
+    /// Socket of the daemon [default: where the daemon of the state folder says it listens]
+    #[arg(long, global = true, value_name = "PATH", env = "BGAGENT_SOCKET", hide_env_values = true, value_parser = path(), value_hint = ValueHint::AnyPath)]
+    pub socket: Option<PathBuf>,
+    /// When to use colours; `auto` honours NO_COLOR
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_default_value = true)]
+    pub color: ColorWhen,
+}
+
+/// A path. An empty variable is one that is not set, so an empty text is taken here and counts as
+/// nothing in [`Global::without_blanks`].
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
+impl Global {
+    /// What was given as an empty text was not given.
+    pub fn without_blanks(self) -> Self {
+        let given = |path: Option<PathBuf>| path.filter(|path| !path.as_os_str().is_empty());
+        Self {
+            config: given(self.config),
+            state_dir: given(self.state_dir),
+            socket: given(self.socket),
+            ..self
+        }
+    }
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum ColorWhen {
+    /// On a terminal.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Every command there is.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a commented starter configuration
+    Init(InitArgs),
+    /// Validate the configuration and show when its agents are due
+    Check(CheckArgs),
+    /// Run the daemon in the foreground
+    Daemon(DaemonArgs),
+    /// Put agents into the schedule; closes an open circuit
+    Start(StartArgs),
+    /// Let the slots of agents pass by; runs in flight finish
+    Pause(PauseArgs),
+    /// End a pause; passed slots are not made up for
+    Resume(ResumeArgs),
+    /// Take agents out of the schedule and cancel their runs
+    Stop(StopArgs),
+    /// One line per agent
+    #[command(visible_alias = "ls")]
+    List(ListArgs),
+    /// The daemon, or everything of one agent
+    Status(StatusArgs),
+    /// Show events, then follow them live
+    Tail(Box<TailArgs>),
+    /// Start a run by hand and print its id
+    Run(RunArgs),
+    /// Play a recorded run again, with another model or query, without touching anything
+    Replay(ReplayArgs),
+    /// Cancel one run
+    Cancel(CancelArgs),
+    /// Leave out the next slot of an agent
+    Skip(SkipArgs),
+    /// History of runs, newest first
+    Runs(RunsArgs),
+    /// One run: its course, what it used, its output and result
+    Show(ShowArgs),
+    /// Output of a run
+    Logs(LogsArgs),
+    /// Coming slots of the fleet, in order
+    Next(NextArgs),
+    /// What became of a slot, in one sentence
+    Why(WhyArgs),
+    /// Requests, tokens and dollars
+    Usage(UsageArgs),
+    /// Take up the configuration file; all of it or nothing
+    Reload,
+    /// End the daemon
+    Shutdown(ShutdownArgs),
+    /// Tools that agents can use
+    #[command(subcommand)]
+    Tool(ToolCommand),
+    /// What was archived: list, verify, bring back
+    #[command(subcommand)]
+    Archive(ArchiveCommand),
+    /// MCP servers and their tools
+    #[command(subcommand)]
+    Mcp(McpCommand),
+    /// Tool calls that wait for a person
+    Approvals,
+    /// Allow a tool call that waits
+    Approve(DecideArgs),
+    /// Refuse a tool call that waits
+    Deny(DecideArgs),
+    /// Open problems
+    #[command(args_conflicts_with_subcommands = true)]
+    Incidents(IncidentsArgs),
+    /// What an agent remembers between runs
+    Memory(MemoryArgs),
+    /// Run the daemon as a service of the user
+    #[command(subcommand)]
+    Service(ServiceCommand),
+    /// Is all well? Works without a daemon; for monitoring
+    Health(HealthArgs),
+    /// Print the completion script of a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write all of them into a folder
+    Man(ManArgs),
+    /// Print the JSON Schema of agents.toml
+    Schema,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! The command line is sound: what is taken, what is refused.
+use super::*;
+use clap::CommandFactory;
+
+#[test]
+fn the_description_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn every_command_of_the_contract_is_taken() {
+    let lines = [
+        "",
+        "--json",
+        "init --force",
+        "check",
+        "check x.toml --json",
+        "daemon --log-json",
+        "start a b news-*",
+        "start --all",
+        "pause a --for 2h --reason x",
+        "pause --all --until 08:00",
+        "resume a",
+        "stop a --drain",
+        "stop --all --now",
+        "list",
+        "ls",
+        "list a-*",
+        "status",
+        "status a",
+        "tail",
+        "tail a b --type x,y --run r",
+        "tail -n 5 -f",
+        "tail -n 0",
+        "tail --since 10m --no-follow",
+        "tail --from 3 --until 10:00",
+        "tail --cursor-file f",
+        "run a",
+        "run a --query q --wait --timeout 5m",
+        "cancel r --now",
+        "skip a",
+        "runs",
+        "runs a --status failed --limit 3",
+        "runs --status ok",
+        "show r",
+        "logs a -f",
+        "next",
+        "next a --for 7d --limit 3",
+        "why a",
+        "why a 09:00",
+        "usage",
+        "usage --by model",
+        "reload",
+        "shutdown --now",
+        "tool list",
+        "tool show t",
+        "tool call t",
+        "tool call t {}",
+        "archive list t",
+        "archive verify t",
+        "archive restore t --all --dry-run",
+        "mcp list",
+        "mcp test s",
+        "replay r --model m",
+        "run a --rehearse",
+        "approvals",
+        "approve x",
+        "deny x --reason y",
+        "incidents",
+        "incidents --all",
+        "incidents ack k --agent a",
+        "memory a",
+        "memory a clear",
+        "service install --no-start",
+        "service uninstall",
+        "service status",
+        "health",
+        "health --max-late 15m",
+        "completions bash",
+        "man",
+        "man dir",
+        "schema",
+        "--socket s --state-dir d --config c --color never list",
+        "list --color always --json",
+    ];
+    for line in lines {
+        let words = std::iter::once("bgagent").chain(line.split_whitespace());
+        if let Err(error) = Cli::try_parse_from(words) {
+            panic!("{line}: {error}");
+        }
+    }
+}
+
+#[test]
+fn wrong_use_is_refused() {
+    let lines = [
+        "start",
+        "start a --all",
+        "pause a --for 2h --until 08:00",
+        "stop a --drain --now",
+        "tail -n 5 --since 1h",
+        "tail --from 1 --since 1h",
+        "tail -f --no-follow",
+        "run",
+        "run a --timeout 5m",
+        "cancel",
+        "status a b",
+        "runs --status great",
+        "runs -n 0",
+        "next -n 0",
+        "usage --by moon",
+        "memory a forget",
+        "completions tcsh",
+        "--color sometimes list",
+        "unknown",
+        "tool",
+    ];
+    for line in lines {
+        let words = std::iter::once("bgagent").chain(line.split_whitespace());
+        let error = Cli::try_parse_from(words).expect_err(line);
+        assert_eq!(error.exit_code(), 2, "{line}");
+    }
+}
+
+#[test]
+fn statuses_are_those_of_runs() {
+    let words: Vec<&str> = crate::domain::RunStatus::ALL.iter().map(|status| status.as_str()).collect();
+    assert_eq!(words, super::look::STATUSES);
+}

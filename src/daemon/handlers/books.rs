@@ -1,0 +1,153 @@
+//! What was used, what agents remember, and the daemon itself.
+use super::{down, invalid, known_agent, store_error, value};
+use crate::daemon::event_loop::Answer;
+use crate::daemon::session::Services;
+use crate::daemon::views;
+use crate::domain::{Entry, Fact, MemoryChange};
+use crate::protocol::*;
+use crate::store::UsageBy;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+pub(super) async fn usage(services: &Services, params: UsageParams) -> Answer {
+    let by = match params.by.as_deref() {
+        None | Some("agent") => UsageBy::Agent,
+        Some("model") => UsageBy::Model,
+        Some("day") => UsageBy::Day,
+        Some(other) => return Err(invalid(format!("`{other}`: use agent, model or day"))),
+    };
+    let (today, zone) = services
+        .handle
+        .ask(|engine, now| {
+            let zone = engine.fleet().daemon.timezone.clone();
+            (now.wall.to_zoned(zone.clone()).date(), zone)
+        })
+        .await
+        .ok_or_else(down)?;
+    let since = params.days.map(|days| {
+        let back = jiff::Span::new().days(i64::from(days.clamp(1, 36_500)) - 1);
+        today.checked_sub(back).unwrap_or(today)
+    });
+    let (spent, runs) = services
+        .store
+        .read(move |reader| Ok((reader.spent(by, since)?, reader.runs_by(by, since, &zone)?)))
+        .await
+        .map_err(store_error)?;
+    let mut rows: BTreeMap<String, UsageView> = BTreeMap::new();
+    let row = |key: &String| UsageView {
+        key: key.clone(),
+        runs: 0,
+        usage: crate::domain::Usage::default(),
+        limits: Vec::new(),
+    };
+    for (key, usage) in spent {
+        rows.entry(key.clone()).or_insert_with(|| row(&key)).usage = usage;
+    }
+    for (key, count) in runs {
+        if by != UsageBy::Model || key != "-" {
+            rows.entry(key.clone()).or_insert_with(|| row(&key)).runs = count;
+        }
+    }
+    if by == UsageBy::Agent {
+        let names: Vec<String> = rows.keys().cloned().collect();
+        let limits = services
+            .handle
+            .ask(move |engine, now| {
+                names
+                    .into_iter()
+                    .map(|name| (engine.budget_left(Some(&name), now.wall), name))
+                    .collect::<Vec<_>>()
+            })
+            .await
+            .ok_or_else(down)?;
+        for (left, name) in limits {
+            if let Some(row) = rows.get_mut(&name) {
+                row.limits = left.iter().map(views::limit).collect();
+            }
+        }
+    }
+    value(rows.into_values().collect::<Vec<_>>())
+}
+
+pub(super) async fn memory(services: &Services, id: &str) -> Answer {
+    let now = known_agent(services, id).await?;
+    let (agent, session) = (now.spec.id.clone(), now.spec.session());
+    let (notes, said, seen) = services
+        .store
+        .read(move |reader| {
+            Ok((reader.notes(&agent, None)?, reader.session(&session, 200)?, reader.seen_count(&agent)?))
+        })
+        .await
+        .map_err(store_error)?;
+    let mut all: Vec<MemoryView> =
+        notes.into_iter().map(|note| MemoryView { key: note.key, value: note.text, at: note.at }).collect();
+    for row in said {
+        let (key, value) = match row.message {
+            crate::domain::ChatMessage::User { text } => ("session: asked", text),
+            crate::domain::ChatMessage::Model(turn) => ("session: answered", turn.text),
+            crate::domain::ChatMessage::Tools { .. } => continue,
+        };
+        all.push(MemoryView { key: key.to_owned(), value, at: row.at });
+    }
+    if seen > 0 {
+        let value = format!("{seen} item(s) of its gate");
+        all.push(MemoryView { key: "seen".into(), value, at: Timestamp::now() });
+    }
+    value(all)
+}
+
+pub(super) async fn clear_memory(services: &Services, id: &str) -> Answer {
+    let now = known_agent(services, id).await?;
+    let change = MemoryChange::Cleared { agent: now.spec.id.clone(), session: now.spec.session() };
+    let entry = Entry { at: Timestamp::now(), fact: Fact::Remembered(Box::new(change)) };
+    services.store.commit(vec![entry]).await.map_err(store_error)?;
+    services.results.lock().expect("no holder panics").insert(now.spec.id.clone(), None);
+    value(NoView {})
+}
+
+pub(super) async fn daemon_status(services: &Services) -> Answer {
+    let now = Timestamp::now();
+    let stats = services.store.read(move |reader| reader.stats(now)).await.map_err(store_error)?;
+    let (fleet_now, fleet) = services
+        .handle
+        .ask(|engine, _| (engine.fleet_now(), engine.fleet().clone()))
+        .await
+        .ok_or_else(down)?;
+    let budget =
+        services.handle.ask(|engine, now| engine.budget_left(None, now.wall)).await.ok_or_else(down)?;
+    let condition = services.handle.condition.lock().expect("no holder panics");
+    let state = match (&condition.storage, condition.stopping) {
+        (_, true) => "stopping",
+        (Some(_), _) => "degraded",
+        _ => "ok",
+    };
+    value(DaemonView {
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        started_at: services.started_at,
+        state: state.into(),
+        problem: condition.storage.clone(),
+        socket: services.socket.display().to_string(),
+        state_dir: services.paths.state_dir.display().to_string(),
+        config_path: fleet.path.display().to_string(),
+        config_hash: fleet.hash.to_string(),
+        config_at: condition.config_at.unwrap_or(services.started_at),
+        config_errors: condition.config_errors.clone(),
+        agents: fleet_now.by_state,
+        failing: fleet_now.failing,
+        running: fleet_now.running,
+        queued: fleet_now.queued,
+        max_parallel_runs: fleet.daemon.max_parallel_runs as u64,
+        newest_seq: stats.newest_seq,
+        oldest_seq: stats.oldest_seq,
+        events_per_second: stats.events_last_minute as f64 / 60.0,
+        database_bytes: stats.bytes,
+        clients: services.clients.load(Ordering::Relaxed),
+        next_due: fleet_now.next_due,
+        incidents: stats.incidents,
+        outbox: stats.outbox,
+        budget: budget.iter().map(views::limit).collect(),
+        approvals: stats.approvals,
+    })
+}

@@ -1,0 +1,166 @@
+//! What changes something: it goes to the loop, and is answered when it is on record.
+use super::fleet::find_run;
+use super::{agent_id, down, invalid, store_error};
+use crate::daemon::event_loop::{Answer, Message};
+use crate::daemon::session::{Services, Step};
+use crate::daemon::views;
+use crate::daemon::watch::Reload;
+use crate::domain::{AgentId, RunMode};
+use crate::engine::{Command, Target};
+use crate::protocol::*;
+use crate::store::EventFilter;
+use jiff::Timestamp;
+use serde_json::json;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+pub(super) async fn change_target(
+    services: &Services,
+    agent: Option<String>,
+    all: bool,
+    request_id: Option<String>,
+    command: impl FnOnce(Target) -> Command,
+) -> Step {
+    let target = match (agent, all) {
+        (Some(_), true) => Err(invalid("`agent_id` and `all` exclude each other")),
+        (None, false) => Err(invalid("missing field `agent_id` (or `all`: true)")),
+        (None, true) => Ok(Target::All),
+        (Some(id), false) => agent_id(&id).map(Target::One),
+    };
+    match target {
+        Ok(target) => change(services, command(target), request_id).await,
+        Err(error) => Step::Done(Err(error)),
+    }
+}
+
+pub(super) async fn change_agent(
+    services: &Services,
+    id: &str,
+    request_id: Option<String>,
+    command: impl FnOnce(AgentId) -> Command,
+) -> Step {
+    match agent_id(id) {
+        Ok(id) => change(services, command(id), request_id).await,
+        Err(error) => Step::Done(Err(error)),
+    }
+}
+
+/// Hands a change to the loop, unless it was answered before.
+pub(super) async fn change(services: &Services, command: Command, request_id: Option<String>) -> Step {
+    if let Some(answer) = answered_before(services, request_id.as_deref()).await {
+        return Step::Done(answer);
+    }
+    let (answer, answered) = oneshot::channel();
+    send(services, Message::Command { command, request_id, answer }, answered).await
+}
+
+/// The answer to a mutation that was sent before; or an error, if its id is none.
+pub(super) async fn answered_before(services: &Services, request_id: Option<&str>) -> Option<Answer> {
+    let id = request_id?.to_owned();
+    if id.is_empty() || id.len() > 128 {
+        return Some(Err(invalid("`request_id` must have 1 to 128 bytes")));
+    }
+    let now = Timestamp::now();
+    match services.store.read(move |reader| reader.answer_to(&id, now)).await {
+        Ok(answer) => answer.map(|answer| views::restored(&answer)),
+        Err(error) => Some(Err(store_error(error))),
+    }
+}
+
+pub(super) async fn send(services: &Services, message: Message, answered: oneshot::Receiver<Answer>) -> Step {
+    if services.handle.inbox.send(message).await.is_err() {
+        return Step::Done(Err(down()));
+    }
+    Step::Later(Box::pin(async move { answered.await.unwrap_or_else(|_| Err(down())) }))
+}
+
+pub(super) async fn pause(services: &Services, params: PauseParams) -> Step {
+    if let Some(until) = params.until.filter(|until| *until <= Timestamp::now()) {
+        return Step::Done(Err(invalid(format!("`until` ({until}) has passed already"))));
+    }
+    change_target(services, params.agent_id, params.all, params.request_id, |target| {
+        Command::Pause(target, params.reason, params.until)
+    })
+    .await
+}
+
+pub(super) async fn cancel_run(services: Arc<Services>, params: CancelParams) -> Step {
+    // before the run is looked for: it may be gone since
+    if let Some(answer) = answered_before(&services, params.request_id.as_deref()).await {
+        return Step::Done(answer);
+    }
+    let row = match find_run(&services, &params.run_id).await {
+        Ok(row) => row,
+        Err(error) => return Step::Done(Err(error)),
+    };
+    if row.claim.status.is_final() {
+        let error = RpcError::new(
+            Code::WrongState,
+            format!("run {} has ended already: {}", row.claim.run, row.claim.status),
+        );
+        return Step::Done(Err(error));
+    }
+    change(&services, Command::Cancel(row.claim.run, params.now), params.request_id).await
+}
+
+pub(super) async fn reload(services: Arc<Services>) -> Step {
+    let (answer, answered) = oneshot::channel();
+    if services.reload.send(Reload::Asked(answer)).await.is_err() {
+        return Step::Done(Err(down()));
+    }
+    Step::Later(Box::pin(async move {
+        let mut view = answered.await.unwrap_or_else(|_| Err(down()))?;
+        if view["changed"] == false {
+            // whoever watches the file was faster
+            view["last"] = json!(last_applied(&services).await?);
+        }
+        Ok(view)
+    }))
+}
+
+pub(super) async fn last_applied(services: &Services) -> Result<Option<crate::domain::Event>, RpcError> {
+    let types = vec![crate::domain::EventType::ConfigApplied.as_str().to_owned()];
+    let filter = EventFilter { types, ..EventFilter::default() };
+    let read = services.store.read(move |reader| {
+        let cursor = reader.cursor_before_last(1, &filter)?;
+        reader.events_after(cursor, &filter, 1)
+    });
+    Ok(read.await.map_err(store_error)?.events.pop())
+}
+
+/// How the run that a client asks for goes about its work.
+pub(super) async fn run_mode(services: &Services, params: &RunParams) -> Result<RunMode, RpcError> {
+    let Some(of) = &params.replay_of else {
+        if params.model.is_some() {
+            return Err(invalid("`model` goes with `replay_of`"));
+        }
+        return Ok(if params.rehearse { RunMode::Rehearsal } else { RunMode::Normal });
+    };
+    if params.rehearse {
+        return Err(invalid("`rehearse` and `replay_of` exclude each other"));
+    }
+    let row = find_run(services, of).await?;
+    if row.claim.agent.as_str() != params.agent_id {
+        return Err(invalid(format!(
+            "run {} is one of agent `{}`, not of `{}`",
+            row.claim.run.short(),
+            row.claim.agent,
+            params.agent_id
+        )));
+    }
+    if let Some(model) = params.model.clone() {
+        let known = services
+            .handle
+            .ask(move |engine, _| {
+                let models = &engine.fleet().models;
+                models.contains_key(&model).then_some(()).ok_or_else(|| {
+                    let names = models.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+                    invalid(format!("there is no model `{model}`")).hint(format!("there are: {names}"))
+                })
+            })
+            .await
+            .ok_or_else(down)?;
+        known?;
+    }
+    Ok(RunMode::Replay { of: row.claim.run, model: params.model.clone() })
+}

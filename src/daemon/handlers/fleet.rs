@@ -1,0 +1,199 @@
+//! Agents, runs and slots: how they are, were and will be.
+use super::{agent_id, down, invalid, known_agent, store_error, value};
+use crate::daemon::event_loop::Answer;
+use crate::daemon::explain;
+use crate::daemon::session::Services;
+use crate::daemon::views;
+use crate::domain::{RunId, RunStatus, Seq, glob};
+use crate::protocol::*;
+use crate::store::{EventFilter, FoundRun, RunFilter, RunRow};
+use jiff::{SignedDuration, Timestamp};
+
+/// Events of one run that `get_run` shows.
+const EVENTS_OF_RUN: usize = 500;
+
+/// Output of one answer; more is read by asking again.
+const OUTPUT_BYTES: usize = 512 << 10;
+
+pub(super) async fn list_agents(services: &Services, params: ListParams) -> Answer {
+    for agent in params.agents.iter().filter(|agent| !agent.contains(['*', '?'])) {
+        known_agent(services, agent).await?;
+    }
+    let found = services
+        .handle
+        .ask(move |engine, _| {
+            engine
+                .agents(|id| params.agents.is_empty() || params.agents.iter().any(|wanted| glob(wanted, id)))
+        })
+        .await
+        .ok_or_else(down)?;
+    value(found.iter().map(views::agent).collect::<Vec<_>>())
+}
+
+pub(super) async fn agent_status(services: &Services, id: &str) -> Answer {
+    let now = known_agent(services, id).await?;
+    let agent = now.spec.id.clone();
+    let wanted = agent.clone();
+    let next = services
+        .handle
+        .ask(move |engine, _| engine.coming(|id| id == wanted.as_str(), Timestamp::MAX, 3))
+        .await
+        .ok_or_else(down)?;
+    let wanted = agent.clone();
+    let (path, limits) = services
+        .handle
+        .ask(move |engine, now| {
+            (engine.fleet().path.clone(), engine.budget_left(Some(wanted.as_str()), now.wall))
+        })
+        .await
+        .ok_or_else(down)?;
+    let since = Timestamp::now() - SignedDuration::from_hours(24);
+    let history = services
+        .store
+        .read(move |reader| {
+            let runs = reader.runs(&RunFilter { agent: Some(agent.clone()), status: None, limit: 100 })?;
+            let verdicts = reader.verdicts_since(&agent, since)?;
+            let incidents = reader
+                .incidents(false, 1000)?
+                .into_iter()
+                .filter(|incident| incident.agent == agent)
+                .collect();
+            Ok(views::History { runs, verdicts, incidents, limits })
+        })
+        .await
+        .map_err(store_error)?;
+    value(views::detail(&now, &next, &history, &path))
+}
+
+pub(super) async fn list_runs(services: &Services, params: ListRunsParams) -> Answer {
+    let agent = match &params.agent_id {
+        Some(id) => Some(agent_id(id)?),
+        None => None,
+    };
+    let status = match params.status.as_deref() {
+        Some(word) => Some(RunStatus::parse(word).ok_or_else(|| {
+            let words: Vec<&str> = RunStatus::ALL.iter().map(|status| status.as_str()).collect();
+            invalid(format!("`{word}` is no status; use one of {}", words.join(", ")))
+        })?),
+        None => None,
+    };
+    let limit = usize::try_from(params.limit.unwrap_or(20)).unwrap_or(usize::MAX).min(10_000);
+    let filter = RunFilter { agent, status, limit };
+    let rows = services.store.read(move |reader| reader.runs(&filter)).await.map_err(store_error)?;
+    if let (true, Some(id)) = (rows.is_empty(), &params.agent_id) {
+        known_agent(services, id).await?;
+    }
+    value(rows.iter().map(views::run).collect::<Vec<_>>())
+}
+
+pub(super) async fn find_run(services: &Services, text: &str) -> Result<RunRow, RpcError> {
+    let wanted = text.to_owned();
+    match services.store.read(move |reader| reader.find_run(&wanted)).await.map_err(store_error)? {
+        FoundRun::One(row) => Ok(*row),
+        FoundRun::None => {
+            let error = RpcError::new(Code::NoSuchRun, format!("no run `{text}`"));
+            if known_agent(services, text).await.is_ok() {
+                let hint = format!("`{text}` is an agent: bgagent status {text}, or bgagent runs {text}");
+                return Err(error.hint(hint));
+            }
+            let short = text.len() < 4 && text.bytes().all(|c| c.is_ascii_hexdigit());
+            Err(error.hint(if short {
+                "give at least the last 4 digits of its id; `bgagent runs` lists the newest"
+            } else {
+                "`bgagent runs` lists the newest"
+            }))
+        }
+        FoundRun::Several(ids) => {
+            let some: Vec<String> = ids.iter().take(5).map(RunId::to_string).collect();
+            Err(RpcError::new(Code::NoSuchRun, format!("`{text}` names several runs: {}", some.join(", ")))
+                .hint("give more digits"))
+        }
+    }
+}
+
+pub(super) async fn get_run(services: &Services, text: &str) -> Answer {
+    let row = find_run(services, text).await?;
+    let run = row.claim.run;
+    let (events, output, steps) = services
+        .store
+        .read(move |reader| {
+            let filter = EventFilter { run: Some(run), ..EventFilter::default() };
+            let mut events = Vec::new();
+            let mut cursor = Seq(0);
+            while events.len() < EVENTS_OF_RUN {
+                let page = reader.events_after(cursor, &filter, EVENTS_OF_RUN)?;
+                events.extend(page.events);
+                if page.at_end || page.cursor <= cursor {
+                    break;
+                }
+                cursor = page.cursor;
+            }
+            Ok((events, reader.output(run, 0, OUTPUT_BYTES)?, reader.steps(run)?))
+        })
+        .await
+        .map_err(store_error)?;
+    let steps = steps.into_iter().map(views::step).collect();
+    value(RunDetail { run: views::run(&row), events, output: views::output(&row, output), steps })
+}
+
+pub(super) async fn run_output(services: &Services, params: OutputParams) -> Answer {
+    let row = match (params.run_id, params.agent_id) {
+        (Some(run), _) => find_run(services, &run).await?,
+        (None, Some(agent)) => {
+            let id = agent_id(&agent)?;
+            let filter = RunFilter { agent: Some(id), status: None, limit: 1 };
+            let rows = services.store.read(move |reader| reader.runs(&filter)).await.map_err(store_error)?;
+            match rows.into_iter().next() {
+                Some(row) => row,
+                None => {
+                    known_agent(services, &agent).await?;
+                    return value(OutputView::default());
+                }
+            }
+        }
+        (None, None) => return Err(invalid("missing field `run_id` or `agent_id`")),
+    };
+    let run = row.claim.run;
+    let after = params.after.unwrap_or(0);
+    let page = services
+        .store
+        .read(move |reader| reader.output(run, after, OUTPUT_BYTES))
+        .await
+        .map_err(store_error)?;
+    value(views::output(&row, page))
+}
+
+pub(super) async fn next_slots(services: &Services, params: NextParams) -> Answer {
+    let most = usize::try_from(params.limit.unwrap_or(20)).unwrap_or(usize::MAX).min(10_000);
+    let reach = i64::try_from(params.for_secs.unwrap_or(86_400)).unwrap_or(i64::MAX);
+    let until = Timestamp::now().checked_add(SignedDuration::from_secs(reach)).unwrap_or(Timestamp::MAX);
+    for agent in params.agents.iter().filter(|agent| !agent.contains(['*', '?'])) {
+        known_agent(services, agent).await?;
+    }
+    let coming = services
+        .handle
+        .ask(move |engine, _| {
+            let coming = engine.coming(
+                |id| params.agents.is_empty() || params.agents.iter().any(|wanted| glob(wanted, id)),
+                until,
+                most,
+            );
+            coming.into_iter().map(|slot| views::slot(&slot, engine)).collect::<Vec<_>>()
+        })
+        .await
+        .ok_or_else(down)?;
+    value(coming)
+}
+
+pub(super) async fn explain_slot(services: &Services, params: ExplainParams) -> Answer {
+    let now = known_agent(services, &params.agent_id).await?;
+    let asked = params.at;
+    let at = asked.unwrap_or_else(Timestamp::now);
+    let agent = now.spec.id.clone();
+    let row = services.store.read(move |reader| reader.ledger_at(&agent, at)).await.map_err(store_error)?;
+    let run = match row.as_ref().and_then(|row| row.run) {
+        Some(run) => find_run(services, &run.to_string()).await.ok(),
+        None => None,
+    };
+    value(explain::explain(&now, asked, row.as_ref(), run.as_ref(), Timestamp::now()))
+}

@@ -1,0 +1,236 @@
+//! One arm per method: who answers it, and from what. Changes go to the loop, questions about the
+//! present to the engine, questions about the past to the store.
+mod books;
+mod changes;
+mod fleet;
+mod tools;
+
+use crate::daemon::event_loop::{Answer, Message};
+use crate::daemon::session::{Services, Step, Subscription};
+use crate::daemon::views;
+use crate::domain::{AgentId, Seq};
+use crate::engine::{AgentNow, Command, StopMode};
+use crate::protocol::*;
+use crate::store::{EventFilter, StoreError};
+use books::{clear_memory, daemon_status, memory, usage};
+use changes::{cancel_run, change, change_agent, change_target, pause, reload, run_mode, send};
+use fleet::{agent_status, explain_slot, find_run, get_run, list_agents, list_runs, next_slots, run_output};
+use jiff::Timestamp;
+use serde::Serialize;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+use tools::{ask_archive, call_tool, list_mcp};
+
+/// Begins to work on a request. Changes are in the loop's inbox when this returns, in the order of
+/// the calls.
+pub(super) async fn handle(request: Request, services: &Arc<Services>) -> Step {
+    let services = services.clone();
+    match request {
+        Request::Hello(params) => Step::Done(hello(&params, &services)),
+        Request::Ping(_) => Step::Done(value(PongView { now: Timestamp::now() })),
+        Request::StartAgent(p) => {
+            change_target(&services, p.agent_id, p.all, p.request_id, |t| Command::Start(t, p.reason)).await
+        }
+        Request::ResumeAgent(p) => {
+            change_target(&services, p.agent_id, p.all, p.request_id, |t| Command::Resume(t, p.reason)).await
+        }
+        Request::PauseAgent(p) => pause(&services, p).await,
+        Request::StopAgent(p) => {
+            let mode = match (p.drain, p.now) {
+                (true, true) => return Step::Done(Err(invalid("`drain` and `now` exclude each other"))),
+                (true, false) => StopMode::Drain,
+                (false, true) => StopMode::Kill,
+                (false, false) => StopMode::Terminate,
+            };
+            change_target(&services, p.agent_id, p.all, p.request_id, |t| Command::Stop(t, p.reason, mode))
+                .await
+        }
+        Request::RunAgent(p) => match run_mode(&services, &p).await {
+            Ok(mode) => {
+                let query = p.query.map(Arc::from);
+                change_agent(&services, &p.agent_id, p.request_id, |id| Command::Run(id, query, mode)).await
+            }
+            Err(error) => Step::Done(Err(error)),
+        },
+        Request::DecideApproval(p) => {
+            change(&services, Command::Decide(p.id, p.approve, p.reason), None).await
+        }
+        Request::SkipAgent(p) => change_agent(&services, &p.agent_id, p.request_id, Command::Skip).await,
+        Request::CancelRun(p) => cancel_run(services, p).await,
+        Request::AckIncident(p) => {
+            let agent = match p.agent_id.as_deref().map(agent_id).transpose() {
+                Ok(agent) => agent,
+                Err(error) => return Step::Done(Err(error)),
+            };
+            change(&services, Command::Ack(agent, p.key), None).await
+        }
+        Request::StreamAgentEvents(p) => stream(&services, p).await,
+        Request::Unsubscribe(p) => Step::Unsubscribe(p.subscription),
+        Request::ReloadConfig(_) => reload(services).await,
+        Request::Shutdown(p) => {
+            let (answer, answered) = oneshot::channel();
+            let message =
+                Message::ShutDown { reason: "asked by a client".into(), now: p.now, answer: Some(answer) };
+            send(&services, message, answered).await
+        }
+        other => Step::Later(Box::pin(question(other, services))),
+    }
+}
+
+/// Requests that change nothing.
+async fn question(request: Request, services: Arc<Services>) -> Answer {
+    match request {
+        Request::GetAgentStatus(p) => agent_status(&services, &p.agent_id).await,
+        Request::ListAgents(p) => list_agents(&services, p).await,
+        Request::ListRuns(p) => list_runs(&services, p).await,
+        Request::GetRun(p) => get_run(&services, &p.run_id).await,
+        Request::GetRunOutput(p) => run_output(&services, p).await,
+        Request::NextSlots(p) => next_slots(&services, p).await,
+        Request::ExplainSlot(p) => explain_slot(&services, p).await,
+        Request::GetUsage(p) => usage(&services, p).await,
+        Request::GetDaemonStatus(_) => daemon_status(&services).await,
+        Request::ListTools(_) => {
+            let tools = services.tools.lock().expect("no holder panics").clone();
+            value(tools.list().into_iter().map(views::tool).collect::<Vec<_>>())
+        }
+        Request::CallTool(p) => call_tool(&services, p).await,
+        Request::AskArchive(p) => ask_archive(&services, p).await,
+        Request::ListMcp(p) => list_mcp(&services, p).await,
+        Request::TrustMcp(p) => {
+            let tools = services.tools.lock().expect("no holder panics").clone();
+            let changes = tools.servers().trust(&p.server).map_err(|error| views::tool_error(&error))?;
+            let tools = changes.into_iter().map(|change| change.tool).collect();
+            value(TrustView { server: p.server, tools })
+        }
+        Request::ListIncidents(p) => {
+            let rows = services
+                .store
+                .read(move |reader| reader.incidents(p.all, 1000))
+                .await
+                .map_err(store_error)?;
+            value(rows.iter().map(views::incident).collect::<Vec<_>>())
+        }
+        Request::ListApprovals(_) => {
+            let waiting = services.store.read(|reader| reader.approvals()).await.map_err(store_error)?;
+            value(waiting.into_iter().map(views::approval).collect::<Vec<_>>())
+        }
+        Request::GetMemory(p) => memory(&services, &p.agent_id).await,
+        Request::ClearMemory(p) => clear_memory(&services, &p.agent_id).await,
+        Request::Hello(_)
+        | Request::Ping(_)
+        | Request::StartAgent(_)
+        | Request::PauseAgent(_)
+        | Request::ResumeAgent(_)
+        | Request::StopAgent(_)
+        | Request::StreamAgentEvents(_)
+        | Request::Unsubscribe(_)
+        | Request::RunAgent(_)
+        | Request::CancelRun(_)
+        | Request::SkipAgent(_)
+        | Request::DecideApproval(_)
+        | Request::ReloadConfig(_)
+        | Request::Shutdown(_)
+        | Request::AckIncident(_) => unreachable!("taken by the caller"),
+    }
+}
+
+fn value(view: impl Serialize) -> Answer {
+    serde_json::to_value(view).map_err(|error| RpcError::new(Code::Internal, error.to_string()))
+}
+
+fn invalid(what: impl Into<String>) -> RpcError {
+    RpcError::new(Code::InvalidParams, what)
+}
+
+fn down() -> RpcError {
+    RpcError::new(Code::ShuttingDown, "the daemon is shutting down")
+}
+
+fn store_error(error: StoreError) -> RpcError {
+    RpcError::new(Code::Internal, error.to_string())
+}
+
+fn agent_id(text: &str) -> Result<AgentId, RpcError> {
+    text.parse().map_err(|error: crate::domain::InvalidAgentId| invalid(error.to_string()))
+}
+
+fn hello(params: &HelloParams, services: &Services) -> Answer {
+    let common = PROTOCOLS.iter().rev().find(|ours| params.protocols.contains(ours));
+    let Some(&protocol) = common else {
+        let (theirs, newest) = (params.protocols.iter().max(), PROTOCOLS.iter().max());
+        let older = if theirs < newest {
+            "the client is older: install the daemon's release"
+        } else {
+            "the daemon is older: restart it (`bgagent shutdown`, then `bgagent daemon`)"
+        };
+        let message = format!(
+            "no common protocol: {} speaks {:?}, this daemon ({}) speaks {PROTOCOLS:?}",
+            if params.client.is_empty() { "the client" } else { &params.client },
+            params.protocols,
+            env!("CARGO_PKG_VERSION"),
+        );
+        return Err(RpcError::new(Code::Protocol, message).hint(older));
+    };
+    value(HelloView {
+        protocol,
+        protocols: PROTOCOLS.to_vec(),
+        server: concat!("bgagent ", env!("CARGO_PKG_VERSION")).into(),
+        pid: std::process::id(),
+        database: services.database.clone(),
+    })
+}
+
+async fn stream(services: &Services, params: StreamParams) -> Step {
+    match subscription(services, params).await {
+        Ok(subscription) => Step::Stream(Box::new(subscription)),
+        Err(error) => Step::Done(Err(error)),
+    }
+}
+
+async fn subscription(services: &Services, params: StreamParams) -> Result<Subscription, RpcError> {
+    let run = match params.run_id {
+        Some(text) => Some(find_run(services, &text).await?.claim.run),
+        None => None,
+    };
+    for agent in &params.agents {
+        heard_of(services, agent).await?;
+    }
+    let filter = EventFilter { agents: params.agents, types: params.types, run, until: params.until };
+    let newest = *services.store.newest().borrow();
+    let read = services.store.clone();
+    let cursor = match (params.from, params.since, params.last) {
+        (Some(from), _, _) => Seq(from.saturating_sub(1)),
+        (None, Some(since), _) => {
+            read.read(move |reader| reader.cursor_at(since)).await.map_err(store_error)?
+        }
+        (None, None, Some(last)) => {
+            let asked = filter.clone();
+            read.read(move |reader| reader.cursor_before_last(last, &asked)).await.map_err(store_error)?
+        }
+        (None, None, None) => newest,
+    };
+    Ok(Subscription { cursor, newest, filter, follow: params.follow })
+}
+
+/// Is this a pattern, an agent, or one that was removed and whose events are still there? An error
+/// suggests the nearest name.
+async fn heard_of(services: &Services, name: &str) -> Result<(), RpcError> {
+    if name.contains(['*', '?']) {
+        return Ok(());
+    }
+    let Err(error) = known_agent(services, name).await else { return Ok(()) };
+    let filter = EventFilter { agents: vec![name.to_owned()], ..EventFilter::default() };
+    let newest = *services.store.newest().borrow();
+    let last = services.store.read(move |reader| reader.cursor_before_last(1, &filter)).await;
+    if last.map_err(store_error)? < newest { Ok(()) } else { Err(error) }
+}
+
+/// The agent, or an error that suggests the nearest name.
+async fn known_agent(services: &Services, id: &str) -> Result<AgentNow, RpcError> {
+    let wanted = id.to_owned();
+    let found = services
+        .handle
+        .ask(move |engine, _| engine.agent(&wanted).ok_or_else(|| views::no_such_agent(&wanted, engine)))
+        .await;
+    found.unwrap_or_else(|| Err(down()))
+}
