@@ -3,7 +3,7 @@
 //! nothing that happens between a look and a use can lead out.
 use super::{Call, Effect, ToolError, ToolOutput, blocking, catalog::About, settings};
 use crate::domain::ReadsWhen;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use serde_json::{Value, json};
 use std::fs::File;
@@ -135,11 +135,7 @@ impl Place {
     /// Opens what is there, beneath the root and through no link.
     fn open(&self, path: &Path, flags: OFlags, mode: Mode) -> Result<File, ToolError> {
         let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        match rustix::fs::openat2(&self.root, path, flags, mode, resolve) {
-            Ok(file) => Ok(File::from(file)),
-            Err(error) => Err(self.refused(error)),
-        }
+        beneath(&self.root, path, flags, mode).map(File::from).map_err(|error| self.refused(error))
     }
 
     fn refused(&self, error: Errno) -> ToolError {
@@ -151,6 +147,20 @@ impl Place {
             other => format!("`{shown}`: {other}"),
         })
     }
+}
+
+/// Opens a path that can't lead out of `root`, nor through a link.
+#[cfg(target_os = "linux")]
+fn beneath(root: &OwnedFd, path: &Path, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
+    use rustix::fs::ResolveFlags;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    rustix::fs::openat2(root, path, flags, mode, resolve)
+}
+
+/// Other systems have no call that can promise this: the tool does nothing there.
+#[cfg(not(target_os = "linux"))]
+fn beneath(_: &OwnedFd, _: &Path, _: OFlags, _: Mode) -> rustix::io::Result<OwnedFd> {
+    Err(Errno::NOSYS)
 }
 
 fn io(place: &Place) -> impl Fn(std::io::Error) -> ToolError + '_ {
