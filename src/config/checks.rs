@@ -225,6 +225,13 @@ fn own_keys(kind: &str) -> &'static [&'static str] {
     }
 }
 
+/// Is a place of a template the program itself, or a part of a text that a shell runs?
+fn runs_what_it_is_told(argv: &[String]) -> bool {
+    let has_place = |text: &String| text.contains("{event") || text.contains("{gate");
+    let is_code = |at: usize| at == 0 || matches!(argv[at - 1].as_str(), "-c" | "-e");
+    argv.iter().enumerate().any(|(at, text)| has_place(text) && is_code(at))
+}
+
 fn probe_check(item: Item<'_>) -> Option<Value> {
     const ALL: &[&str] = &["type", "name", "warn", "crit", "clear", "for", "timeout"];
     let section = item.section(keys::PROBE)?;
@@ -311,7 +318,16 @@ fn probe_check(item: Item<'_>) -> Option<Value> {
             }
         }
         "command" => {
-            out.insert("command".into(), json!(needs("command")?.command()?));
+            let command = needs("command")?;
+            let argv = command.command()?;
+            if runs_what_it_is_told(&argv) {
+                return command.refuse_with(
+                    "what an event or a gate says would be run as a program here".into(),
+                    "hand it over as an argument: command = [\"./check.sh\", \"{event.payload.title}\"]"
+                        .into(),
+                );
+            }
+            out.insert("command".into(), json!(argv));
         }
         _ => {}
     }

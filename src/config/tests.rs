@@ -161,6 +161,16 @@ fn bad_files_are_refused_where_they_are_bad() {
         ("[notify.n]\ntype = \"webhook\"", 1, "needs `url`"),
         ("[tools.t]\ntype = \"sqlite\"", 2, "can't be"),
         ("[agents.a]\ntool = \"http\"", 2, "does nothing without settings"),
+        (
+            "[agents.a]\non = \"incident_opened\"\ntool = \"probe\"\nargs = { checks = [{ type = \"command\", command = \"test -e {event.payload.title}\" }] }",
+            4,
+            "would be run as a program",
+        ),
+        (
+            "[agents.a]\ntool = \"probe\"\nargs = { checks = [{ type = \"command\", command = [\"bash\", \"-c\", \"x {gate}\"] }] }",
+            3,
+            "would be run as a program",
+        ),
         ("[notify.m]\ntype = \"email\"\nfrom = \"a@b\"\nsmtp = \"c\"", 1, "needs `to`"),
         ("[notify.m]\ntype = \"email\"\nto = []\nfrom = \"a@b\"\nsmtp = \"c\"", 3, "is empty"),
         (
