@@ -97,9 +97,7 @@ impl Maker<'_> {
             body: body?,
             config_hash: ConfigHash(0),
             line: 0,
-            unavailable: None,
         };
-        spec.unavailable = checks::unavailable(&spec, self.fleet).map(Into::into);
         spec.config_hash = hash_of(&format!("{spec:?}"));
         spec.line = line;
         Some(spec)
@@ -239,7 +237,14 @@ impl Maker<'_> {
         if items.is_empty() {
             return self.no_checks.clone();
         }
-        items.into_iter().filter_map(|item| checks::check(item, self.fleet)).collect()
+        let check = |item: Item<'_>| {
+            let check = checks::check(item, self.fleet)?;
+            if check.novel_by.is_empty() {
+                return Some(check);
+            }
+            item.refuse("`novel_by` is for a gate: a check of `success_when` has `expect`".into())
+        };
+        items.into_iter().filter_map(check).collect()
     }
 
     fn limits(&mut self, section: &Section<'_>, _body: &Option<Body>) -> Arc<Limits> {

@@ -61,20 +61,20 @@ pub(super) const TELL_ON: &[&str] = &[
     "incident_opened",
     "incident_resolved",
 ];
-/// Built-in tools, and whether this version has them.
-pub(super) const TOOLS: &[(&str, bool)] = &[
-    ("system_metrics", true),
-    ("probe", true),
-    ("http", true),
-    ("feed", true),
-    ("sql", true),
-    ("archive_rows", true),
-    ("files", true),
-    ("s3", true),
-    ("shell", true),
-    ("remember", true),
-    ("recall", true),
-    ("report", true),
+/// Built-in tools.
+pub(super) const TOOLS: &[&str] = &[
+    "system_metrics",
+    "probe",
+    "http",
+    "feed",
+    "sql",
+    "archive_rows",
+    "files",
+    "s3",
+    "shell",
+    "remember",
+    "recall",
+    "report",
 ];
 
 /// Built-in tools that do nothing without settings: they are used by a `[tools.…]` table only.
@@ -301,7 +301,11 @@ pub(super) const CHECK: &[Key] = &[
     key("env", Kind::Texts2, "added to its environment"),
     key("cwd", Kind::Text, "its folder"),
     key("expect", Kind::Any, "what must hold of the result"),
-    key("novel_by", Kind::Texts, "gate: fields that name an item; items that were seen are left out"),
+    key(
+        "novel_by",
+        Kind::Texts,
+        "gate: fields that name an item of its list; items that were seen are left out. A command prints JSON",
+    ),
 ];
 pub(super) const TELL: &[Key] = &[
     key("to", Kind::Texts, "names of [notify.…] tables"),

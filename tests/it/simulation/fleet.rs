@@ -83,7 +83,6 @@ pub fn agent(name: &AgentId, rng: &mut Rng, now: Timestamp) -> AgentSpec {
         notify: rng.chance(50).then(|| Arc::new(notify)),
         config_hash: ConfigHash(0),
         line: 1,
-        unavailable: None,
     };
     (spec.schedule, spec.jitter) = schedule(name, rng, now);
     spec
