@@ -61,7 +61,7 @@ impl Maker<'_> {
         let body = self.body(section);
         let gate = section.get("gate").and_then(|item| checks::check(item, self.fleet)).map(Arc::new);
         let success_when = self.success_when(section);
-        let limits = self.limits(section, &body);
+        let limits = self.limits(section);
         let jitter = section.duration("jitter").unwrap_or(SignedDuration::ZERO);
         if let (Some(Schedule::Every(period)), Some(item)) = (&schedule, section.get("jitter"))
             && jitter >= *period
@@ -125,7 +125,7 @@ impl Maker<'_> {
             "after" => section.positive("after").map(Schedule::After),
             "cron" => self.cron(item, zone).map(Schedule::Cron),
             "at" => at(item, &zone).map(Schedule::At),
-            _ => on(item, section).map(Schedule::On),
+            _ => on(item).map(Schedule::On),
         }
     }
 
@@ -247,7 +247,7 @@ impl Maker<'_> {
         items.into_iter().filter_map(check).collect()
     }
 
-    fn limits(&mut self, section: &Section<'_>, _body: &Option<Body>) -> Arc<Limits> {
+    fn limits(&mut self, section: &Section<'_>) -> Arc<Limits> {
         let limits = Limits {
             timeout: section.positive("timeout").unwrap_or(SignedDuration::from_mins(10)),
             total_timeout: section.positive("total_timeout"),
@@ -326,7 +326,7 @@ fn at(item: Item<'_>, zone: &TimeZone) -> Option<Timestamp> {
     ambiguous.compatible().ok()
 }
 
-fn on(item: Item<'_>, _section: &Section<'_>) -> Option<EventTrigger> {
+fn on(item: Item<'_>) -> Option<EventTrigger> {
     let words: Vec<&str> = EventType::TRIGGERS.iter().map(|kind| kind.as_str()).collect();
     if item.value.get_ref().is_str() {
         return Some(EventTrigger { event: EventType::TRIGGERS[item.word(&words)?], agent: None });
