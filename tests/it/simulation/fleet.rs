@@ -1,5 +1,5 @@
 //! Fleets by chance: every kind of schedule and policy, and changes of them.
-use super::rng::Rng;
+use crate::rng::Rng;
 use bgagent::domain::*;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
