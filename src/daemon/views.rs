@@ -260,6 +260,13 @@ fn settings(spec: &AgentSpec) -> BTreeMap<String, String> {
         if !query.tools.is_empty() {
             put("tools", query.tools.join(", "));
         }
+        if !query.approve.is_empty() {
+            let then = if query.approval == Approval::Wait { "wait" } else { "denied" };
+            put("approve", format!("{} ({then})", query.approve.join(", ")));
+        }
+        if !query.sinks.is_empty() {
+            put("sinks", query.sinks.join(", "));
+        }
         match query.memory {
             Memory::None => {}
             Memory::LastResult => put("memory", "last_result".into()),
@@ -293,7 +300,7 @@ fn settings(spec: &AgentSpec) -> BTreeMap<String, String> {
     if spec.retry.max > 0 {
         put(
             "retry",
-            format!("{} more, after {} at first", spec.retry.max, human_duration(spec.retry.initial)),
+            format!("{} more, the first within {}", spec.retry.max, human_duration(spec.retry.initial)),
         );
     }
     if spec.circuit.open_after > 0 {

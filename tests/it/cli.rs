@@ -268,3 +268,16 @@ fn an_interrupt_of_a_watched_run_says_that_the_run_goes_on() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("goes on: bgagent cancel "));
     assert!(!daemon.ok(&["show", id.trim()]).contains("cancelled"));
 }
+
+/// A script's variable that is not set must not lead to the state folder of somebody else.
+#[test]
+fn an_empty_flag_is_no_default() {
+    for flag in ["--state-dir", "--config", "--socket"] {
+        for args in [[flag, "", "list"], ["list", flag, ""]] {
+            let output = bgagent().args(args).output().expect("it starts");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+            assert!(said.contains(&format!("{flag} is empty")), "{args:?}: {said}");
+        }
+    }
+}
