@@ -9,6 +9,8 @@ use std::time::Duration;
 mod check;
 mod crash;
 mod daemon;
+mod edges;
+mod edges_postgres;
 mod fit;
 mod identity;
 mod postgres;

@@ -36,8 +36,10 @@ use std::time::{Duration, Instant};
 use tables::Tables;
 
 mod journal;
+mod look;
 mod object;
 mod objects;
+mod owner;
 mod restore;
 mod row;
 mod run;

@@ -46,6 +46,8 @@ pub(super) struct Table {
     pub(super) root: String,
     /// What deleting a row would change elsewhere, unless it is prevented.
     referrers: Vec<Referrer>,
+    /// Names of all columns that the database does not make itself, as it was looked at.
+    all: Vec<String>,
 }
 
 impl Table {
@@ -60,7 +62,7 @@ impl Table {
         }
         if about.key != self.about.key {
             return Err(failed(&format!(
-                "the rows were archived by the key {:?}, and the settings say {:?}",
+                "the rows were archived by the key {:?}, and the settings say {:?}: set `key` back to what it was",
                 about.key, self.about.key
             )));
         }
@@ -305,6 +307,15 @@ fn altered(table: &Table, row: &Row) -> ToolError {
         "row {} of {} is not what was put: a trigger, a default or a type of the table changes it; nothing was \
          changed",
         key.join(", "),
+        table.about.table
+    ))
+}
+
+/// A value of a column that was not there when the rows were read would be lost with them.
+fn other_columns(table: &Table) -> ToolError {
+    failed(&format!(
+        "the columns of table {} changed while its rows were copied: nothing of this chunk was deleted, and the next \
+         run takes the rows as they are then",
         table.about.table
     ))
 }
