@@ -11,6 +11,7 @@ mod crash;
 mod daemon;
 mod edges;
 mod edges_postgres;
+mod edges_settings;
 mod fit;
 mod identity;
 mod postgres;

@@ -221,6 +221,7 @@ impl Settings {
                 of.root
             )));
         }
+        db.must_last(&table).await?;
         let table = table.as_archived(&of.about)?;
         Ok(Target::Table(Box::new(Tables { db, table, journal: journal(place) })))
     }

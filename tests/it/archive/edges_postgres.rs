@@ -24,6 +24,8 @@ async fn tables_with_habits_of_their_own() {
     inherited(&site).await;
     odd_types(&site).await;
     keys_of_odd_types(&site).await;
+    numbers_that_are_too_small(&site).await;
+    destinations_that_do_not_last(&site).await;
 }
 
 /// The index tells `a` from `A`, and the column does not: who deletes the one deletes both.
@@ -183,4 +185,45 @@ async fn keys_of_odd_types(site: &Site) {
         site.sql("DROP TABLE t").await;
         clear(site);
     }
+}
+
+/// An age that is no number of seconds since 1970 is an error that says so, and very old is very old.
+async fn numbers_that_are_too_small(site: &Site) {
+    site.sql("CREATE TABLE t(id int PRIMARY KEY, at smallint); INSERT INTO t VALUES (1, 5)").await;
+    let result = archive(&site.tools(""), "old").await;
+    assert!(result.as_ref().is_ok_and(|done| done["moved"] == 1), "{result:?}");
+    site.sql("DROP TABLE t").await;
+    clear(site);
+    for kind in ["timestamptz", "timestamp", "date", "bigint"] {
+        let value = if kind == "bigint" { "5" } else { "'2020-01-01'" };
+        site.sql(&format!(
+            "CREATE TABLE t(id int PRIMARY KEY, at {kind}); INSERT INTO t VALUES (1, {value})"
+        ))
+        .await;
+        for age in ["3000000d", "20000000d"] {
+            let text = site.settings("").replace("90d", age);
+            let result = archive(&tools(site.server.folder.path(), &text), "old").await;
+            assert!(result.as_ref().is_ok_and(|done| done["moved"] == 0), "{kind} {age}: {result:?}");
+        }
+        site.sql("DROP TABLE t").await;
+        clear(site);
+    }
+}
+
+/// What is emptied when the server falls is no place for the only copy of a row.
+async fn destinations_that_do_not_last(site: &Site) {
+    site.fill(10).await;
+    site.sql("CREATE UNLOGGED TABLE old_t(LIKE t INCLUDING ALL)").await;
+    let to = format!(
+        "to = {{ url = \"postgres://app@{}/postgres\", password = {{ file = \"app.pw\" }}, table = \"old_t\" }}",
+        site.server.address()
+    );
+    let text = site.settings("").replace("to = { folder = \"archive\" }", &to);
+    let result = archive(&tools(site.server.folder.path(), &text), "old").await;
+    assert_eq!(site.count("t").await, 10, "{result:?}");
+    let error = result.unwrap_err();
+    assert!(error.contains("is UNLOGGED") && error.contains("SET LOGGED"), "{error}");
+    site.sql("ALTER TABLE old_t SET LOGGED").await;
+    assert_eq!(archive(&tools(site.server.folder.path(), &text), "old").await.unwrap()["moved"], 5);
+    site.sql("DROP TABLE t, old_t").await;
 }

@@ -80,6 +80,24 @@ impl Table {
     }
 }
 
+impl Table {
+    /// The table with these of its columns only, as far as it has them.
+    pub(super) fn of_columns(&self, names: &[String]) -> Self {
+        let mut part = self.clone();
+        let is_one = |column: &Column| names.contains(&column.name);
+        part.casts = self
+            .about
+            .columns
+            .iter()
+            .zip(&self.casts)
+            .filter(|(column, _)| is_one(column))
+            .map(|(_, cast)| cast.clone())
+            .collect();
+        part.about.columns.retain(is_one);
+        part
+    }
+}
+
 /// A foreign key that would delete or change other rows.
 #[derive(Debug, Clone)]
 struct Referrer {
@@ -187,6 +205,14 @@ impl Db {
             (Self::Sqlite(here), Self::Sqlite(there)) => here.is_same_file(there),
             (Self::Postgres(here), Self::Postgres(there)) => here.is_same_database(there).await,
             _ => Ok(false),
+        }
+    }
+
+    /// Is what stands in the table still there when the server or the machine has fallen? Of a file it is.
+    pub(super) async fn must_last(&self, table: &Table) -> Result<(), ToolError> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(db) => db.must_last(table).await,
         }
     }
 

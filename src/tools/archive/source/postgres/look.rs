@@ -97,6 +97,20 @@ impl Postgres {
         })
     }
 
+    /// A table that the server empties when it falls is no place for the only copy of a row.
+    pub(in super::super) async fn must_last(&self, table: &Table) -> Result<(), ToolError> {
+        let sql = "SELECT c.oid::regclass::text FROM pg_catalog.pg_class c, (SELECT pg_catalog.to_regclass($1::text)::oid AS oid) AS t \
+             WHERE c.relpersistence <> 'p' AND (c.oid = t.oid OR c.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(t.oid))) LIMIT 1";
+        let name = table.quoted.strip_prefix("ONLY ").unwrap_or(&table.quoted);
+        let found = self.client().query_opt(sql, &[&name]).await.map_err(|error| explain(&error, sql))?;
+        let Some(found) = found else { return Ok(()) };
+        let part: String = found.get(0);
+        Err(failed(&format!(
+            "table {part} is UNLOGGED: the server empties it when it falls, and archived rows would be lost: ALTER TABLE \
+             {part} SET LOGGED, or archive to another one"
+        )))
+    }
+
     /// The columns that the table has now, and whether statements on it do more than they say.
     pub(super) async fn now(&self, table: &Table) -> Result<(Vec<String>, bool), ToolError> {
         let sql = "SELECT ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.oid \

@@ -3,6 +3,7 @@ use super::super::{Filter, Table, quote};
 use super::{columns, look, texts};
 use crate::tools::archive::row::{Cell, Column};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::Value;
 use std::error::Error;
 use tokio_postgres::types::private::BytesMut;
@@ -24,7 +25,13 @@ pub(super) fn statement(
     let age = table.about.columns.iter().find(|column| column.name == table.about.column);
     for (at, sign) in [(filter.before, "<"), (filter.from, ">=")] {
         if let (Some(at), Some(age)) = (at, age) {
-            tests.push(format!("t.{} {sign} {}", quote(&age.name), place(Some(instant(at, age, table)))));
+            // An instant may be too large for the type of the column: compared as what holds any.
+            let wide = if ["smallint", "integer"].contains(&age.kind.as_str()) { "::bigint" } else { "" };
+            tests.push(format!(
+                "t.{} {sign} {}{wide}",
+                quote(&age.name),
+                place(Some(instant(at, age, table)))
+            ));
         }
     }
     for (name, wanted) in &filter.only {
@@ -49,6 +56,10 @@ pub(super) fn statement(
 fn instant(at: Timestamp, age: &Column, table: &Table) -> String {
     if look::NUMBERS.iter().any(|name| age.kind.starts_with(name)) {
         return at.as_second().saturating_mul(table.about.unit.per_second()).to_string();
+    }
+    if at.to_zoned(TimeZone::UTC).year() < 1 {
+        // the server writes such years in another way; nothing that it has a number for is older
+        return "-infinity".to_owned();
     }
     at.strftime("%Y-%m-%d %H:%M:%S+00").to_string()
 }
