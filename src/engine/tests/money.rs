@@ -41,7 +41,12 @@ impl Bench {
     fn settle(&mut self, nth: usize, tokens: u64, usd: f64) -> &mut Self {
         let (run, _) = self.active[nth];
         let used = Usage { requests: 1, input_tokens: tokens, usd, ..Usage::default() };
-        let answer = ModelAnswer { turn: ModelTurn::default(), finish: Finish::Stop, tokens: None };
+        let answer = ModelAnswer {
+            turn: ModelTurn::default(),
+            finish: Finish::Stop,
+            tokens: None,
+            asked_twice: false,
+        };
         let step = Box::new(Step::Answered { model: "m".into(), answer, used });
         self.input(Input::Settle { run, n: 1, step, took_ms: 1, ticket: Ticket(0) })
     }
