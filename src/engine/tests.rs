@@ -110,6 +110,8 @@ struct Bench {
     holds: Vec<HoldRecord>,
     spent: Vec<SpentRow>,
     told: Vec<BudgetTold>,
+    /// Answers to requests that asked for money, by ticket.
+    granted: Vec<(u64, bool)>,
     /// Tokens and requests in the records of runs that ended.
     ended: Vec<(u64, u64)>,
     lives: u64,
@@ -136,6 +138,7 @@ impl Bench {
             holds: Vec::new(),
             spent: Vec::new(),
             told: Vec::new(),
+            granted: Vec::new(),
             ended: Vec::new(),
             lives: 1,
         };
@@ -310,9 +313,12 @@ impl Bench {
                     let line = format!("{} {}", self.name_of(run), if kill { "kill" } else { "term" });
                     self.said.push(line);
                 }
-                Action::Granted { answer: Ok(()), .. } => self.said.push("granted".into()),
-                Action::Granted { answer: Err(error), .. } => {
-                    self.said.push(format!("not granted: {}", error.kind))
+                Action::Granted { ticket, answer } => {
+                    self.granted.push((ticket.0, answer.is_ok()));
+                    self.said.push(match answer {
+                        Ok(()) => "granted".into(),
+                        Err(error) => format!("not granted: {}", error.kind),
+                    });
                 }
                 Action::Go { go, .. } => assert!(go || self.engine.stopping || !self.active.is_empty()),
                 Action::Reply { .. } => {}
@@ -471,6 +477,7 @@ fn started() -> Fact {
 }
 
 mod commands;
+mod fairness;
 mod money;
 mod reloads;
 mod runs;

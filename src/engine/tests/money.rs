@@ -25,7 +25,7 @@ fn limited(name: &str, with: impl FnOnce(&mut Limits)) -> AgentSpec {
 
 impl Bench {
     /// A request of the `nth` attempt in flight.
-    fn reserve(&mut self, nth: usize, tokens: u64, usd: f64) -> &mut Self {
+    pub(super) fn reserve(&mut self, nth: usize, tokens: u64, usd: f64) -> &mut Self {
         let (run, attempt) = self.active[nth];
         let worst = WorstCase { tokens, usd };
         self.input(Input::Reserve(Reservation {
@@ -38,7 +38,7 @@ impl Bench {
         }))
     }
 
-    fn settle(&mut self, nth: usize, tokens: u64, usd: f64) -> &mut Self {
+    pub(super) fn settle(&mut self, nth: usize, tokens: u64, usd: f64) -> &mut Self {
         let (run, _) = self.active[nth];
         let used = Usage { requests: 1, input_tokens: tokens, usd, ..Usage::default() };
         let answer = ModelAnswer {
