@@ -60,6 +60,7 @@ pub(super) const TELL_ON: &[&str] = &[
     "missed",
     "incident_opened",
     "incident_resolved",
+    "approval_requested",
 ];
 /// Built-in tools, and whether this version has them.
 pub(super) const TOOLS: &[(&str, bool)] = &[

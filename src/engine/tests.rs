@@ -112,6 +112,8 @@ struct Bench {
     told: Vec<BudgetTold>,
     /// Answers to requests that asked for money, by ticket.
     granted: Vec<(u64, bool)>,
+    /// What people are told: subjects and bodies.
+    messages: Vec<(String, String)>,
     /// Tokens and requests in the records of runs that ended.
     ended: Vec<(u64, u64)>,
     lives: u64,
@@ -139,6 +141,7 @@ impl Bench {
             spent: Vec::new(),
             told: Vec::new(),
             granted: Vec::new(),
+            messages: Vec::new(),
             ended: Vec::new(),
             lives: 1,
         };
@@ -382,10 +385,13 @@ impl Bench {
             Fact::IncidentDiagnosed { agent, key, diagnosis, .. } => {
                 format!("{agent} {key}: {} found {}", diagnosis.by, diagnosis.text)
             }
-            Fact::NotificationQueued { target, about, body, .. } => match body.split_once("\n\n") {
-                Some((_, found)) => format!("tell {target} {about} ({found})"),
-                None => format!("tell {target} {about}"),
-            },
+            Fact::NotificationQueued { target, about, subject, body, .. } => {
+                self.messages.push((subject.clone(), body.clone()));
+                match body.split_once("\n\n") {
+                    Some((_, found)) => format!("tell {target} {about} ({found})"),
+                    None => format!("tell {target} {about}"),
+                }
+            }
             _ => return,
         };
         self.said.push(line);

@@ -212,6 +212,48 @@ fn a_person_decides() {
 }
 
 #[test]
+fn a_person_is_told_once_of_what_waits() {
+    let asking = |on: &[TellOn]| {
+        let mut spec = limited("a", |limits| limits.total_timeout = Some(secs(3600)));
+        let (to, repeat) = (vec!["ops".into()], secs(600));
+        spec.notify = Some(Arc::new(NotifySpec { to, on: on.to_vec(), repeat }));
+        spec
+    };
+    let mut bench = Bench::new(&[asking(&[TellOn::ApprovalRequested])]);
+    bench.begin(0).quietly();
+    bench.wait_for_person("x").expect(&["a waits", "tell ops approval_requested"]);
+    let (subject, body) = bench.messages.pop().unwrap();
+    assert_eq!(subject, "a: a call of t waits for a person");
+    assert_eq!(
+        body,
+        "t {}\n  bgagent approve x, or bgagent deny x\n\
+         The run ends if nobody decides within its total_timeout of 1h."
+    );
+    bench.crash(5).expect(&[]);
+    bench.wait(60).quietly();
+    bench.ok(Command::Decide("x".into(), true, None)).begin(0).quietly();
+    // another call is another question; several at a time are one message
+    let (run, attempt) = bench.active.remove(0);
+    let args = format!("{{\"text\":\"{}\"}}", "ä".repeat(500));
+    let wish = |nth: usize| ApprovalWanted {
+        id: format!("y{nth}"),
+        call: nth,
+        tool: "t".into(),
+        args: args.clone(),
+    };
+    let outcome = Box::new(AttemptOutcome::of(AttemptEnd::Waits((0..10).map(wish).collect())));
+    bench.input(Input::AttemptEnded { run, attempt, outcome });
+    assert_eq!(bench.messages.len(), 1);
+    let (subject, body) = bench.messages.pop().unwrap();
+    assert_eq!(subject, "a: 10 calls wait for a person");
+    assert!(body.contains("deny y7\nand 2 more: bgagent approvals\n") && !body.contains("y8"), "{body}");
+    assert!(body.contains("ää…\n") && body.len() < 8000, "{body}");
+    let mut bench = Bench::new(&[asking(&[TellOn::Failed])]);
+    bench.begin(0).quietly();
+    bench.wait_for_person("x").expect(&["a waits"]);
+}
+
+#[test]
 fn a_run_that_goes_on_is_not_a_new_one() {
     // decided, and held back by its lock, by a pause, or by nothing but a restart: it stays a run
     let locked = |name: &str| thinker(name, |spec| spec.lock = Some("l".into()));
