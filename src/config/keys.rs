@@ -20,6 +20,8 @@ pub(super) enum Kind {
     TextOrSecret,
     /// A list of texts.
     Texts,
+    /// A list of some of these words.
+    Words(&'static [&'static str]),
     /// A text or a list of texts.
     Command,
     /// A table of texts or secrets.
@@ -306,7 +308,7 @@ pub(super) const CHECK: &[Key] = &[
 ];
 pub(super) const TELL: &[Key] = &[
     key("to", Kind::Texts, "names of [notify.…] tables"),
-    key("on", Kind::Texts, "of what"),
+    key("on", Kind::Words(TELL_ON), "of what; left out: of all of these"),
     key("repeat", Kind::Duration, "how often an ongoing problem is told again"),
 ];
 pub(super) const ON: &[Key] =
