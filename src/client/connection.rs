@@ -5,6 +5,7 @@ use crate::protocol::{
     Code, Hello, HelloParams, HelloView, Message, Method, PROTOCOLS, Response, RpcError, call,
 };
 use rustix::net;
+use serde_json::value::RawValue;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -108,7 +109,7 @@ impl Connection {
             }
             for response in got.into_iter().flatten() {
                 answers.push(match response.result {
-                    Ok(value) => Ok(self.understand::<M>(value)?),
+                    Ok(value) => Ok(self.understand::<M>(&value)?),
                     Err(error) => Err(error),
                 });
             }
@@ -165,13 +166,13 @@ impl Connection {
             let response = self.response(M::NAME, within)?;
             // an error without an id is the answer to a line that could not be read: ours
             if response.id == id || (response.id.is_null() && response.result.is_err()) {
-                return self.understand::<M>(response.result?);
+                return self.understand::<M>(&response.result?);
             }
         }
     }
 
-    fn understand<M: Method>(&self, value: serde_json::Value) -> Result<M::Reply, ClientError> {
-        serde_json::from_value(value).map_err(|error| ClientError::Garbled {
+    fn understand<M: Method>(&self, value: &RawValue) -> Result<M::Reply, ClientError> {
+        serde_json::from_str(value.get()).map_err(|error| ClientError::Garbled {
             socket: self.socket.clone(),
             what: format!("the answer to `{}` can't be understood: {error}", M::NAME),
         })

@@ -61,7 +61,7 @@ impl Maker<'_> {
         let body = self.body(section);
         let gate = section.get("gate").and_then(|item| checks::check(item, self.fleet)).map(Arc::new);
         let success_when = self.success_when(section);
-        let limits = self.limits(section, &body);
+        let limits = self.limits(section);
         let jitter = section.duration("jitter").unwrap_or(SignedDuration::ZERO);
         if let (Some(Schedule::Every(period)), Some(item)) = (&schedule, section.get("jitter"))
             && jitter >= *period
@@ -97,9 +97,7 @@ impl Maker<'_> {
             body: body?,
             config_hash: ConfigHash(0),
             line: 0,
-            unavailable: None,
         };
-        spec.unavailable = checks::unavailable(&spec, self.fleet).map(Into::into);
         spec.config_hash = hash_of(&format!("{spec:?}"));
         spec.line = line;
         Some(spec)
@@ -127,7 +125,7 @@ impl Maker<'_> {
             "after" => section.positive("after").map(Schedule::After),
             "cron" => self.cron(item, zone).map(Schedule::Cron),
             "at" => at(item, &zone).map(Schedule::At),
-            _ => on(item, section).map(Schedule::On),
+            _ => on(item).map(Schedule::On),
         }
     }
 
@@ -239,10 +237,17 @@ impl Maker<'_> {
         if items.is_empty() {
             return self.no_checks.clone();
         }
-        items.into_iter().filter_map(|item| checks::check(item, self.fleet)).collect()
+        let check = |item: Item<'_>| {
+            let check = checks::check(item, self.fleet)?;
+            if check.novel_by.is_empty() {
+                return Some(check);
+            }
+            item.refuse("`novel_by` is for a gate: a check of `success_when` has `expect`".into())
+        };
+        items.into_iter().filter_map(check).collect()
     }
 
-    fn limits(&mut self, section: &Section<'_>, _body: &Option<Body>) -> Arc<Limits> {
+    fn limits(&mut self, section: &Section<'_>) -> Arc<Limits> {
         let limits = Limits {
             timeout: section.positive("timeout").unwrap_or(SignedDuration::from_mins(10)),
             total_timeout: section.positive("total_timeout"),
@@ -321,7 +326,7 @@ fn at(item: Item<'_>, zone: &TimeZone) -> Option<Timestamp> {
     ambiguous.compatible().ok()
 }
 
-fn on(item: Item<'_>, _section: &Section<'_>) -> Option<EventTrigger> {
+fn on(item: Item<'_>) -> Option<EventTrigger> {
     let words: Vec<&str> = EventType::TRIGGERS.iter().map(|kind| kind.as_str()).collect();
     if item.value.get_ref().is_str() {
         return Some(EventTrigger { event: EventType::TRIGGERS[item.word(&words)?], agent: None });

@@ -24,7 +24,15 @@ pub(super) fn check(item: Item<'_>, fleet: &Fleet) -> Option<Check> {
         None => Vec::new(),
         Some(item) => expect(item)?,
     };
-    Some(Check { body, expect, novel_by: section.texts("novel_by").unwrap_or_default() })
+    let novel_by = section.texts("novel_by").unwrap_or_default();
+    if let Some(item) = section.get("novel_by").filter(|_| !expect.is_empty()) {
+        return item.refuse_with(
+            "`novel_by` and `expect` exclude each other".into(),
+            "with `expect` that alone decides; with `novel_by` the gate is open if there is something new"
+                .into(),
+        );
+    }
+    Some(Check { body, expect, novel_by })
 }
 
 /// `{ exit = 0, rows = { gte = 1 } }`: each field equals a value, or compares with one.
@@ -80,7 +88,7 @@ pub(super) fn knows_tool(item: Item<'_>, fleet: &Fleet) -> bool {
         );
         return false;
     }
-    let names = || keys::TOOLS.iter().map(|(name, _)| *name).chain(fleet.tools.keys().map(String::as_str));
+    let names = || keys::TOOLS.iter().copied().chain(fleet.tools.keys().map(String::as_str));
     if keys::NEED_SETTINGS.contains(&name) && !fleet.tools.contains_key(name) {
         item.refuse_with::<()>(
             format!("`{name}` does nothing without settings"),
@@ -136,7 +144,7 @@ fn fixes_its_checks(name: &str, fleet: &Fleet) -> Option<bool> {
 }
 
 fn tool_names() -> String {
-    keys::TOOLS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    keys::TOOLS.join(", ")
 }
 
 /// A tool and its arguments; those of tools that this version has are looked into.
@@ -358,26 +366,4 @@ fn thresholds(section: &Section<'_>, out: &mut Map<String, Value>) {
             "a problem ends when the value falls to `clear`".into(),
         );
     }
-}
-
-/// Why an agent can't be started in this version, if it can't.
-pub(super) fn unavailable(spec: &AgentSpec, fleet: &Fleet) -> Option<String> {
-    let not_here = |what: &str| Some(format!("not available in this version: {what}"));
-    let named = |name: &str| {
-        let kind = fleet.tools.get(name).map_or(name, |spec| spec.kind.as_str());
-        let here = name.contains('/') || keys::TOOLS.iter().any(|(name, here)| *name == kind && *here);
-        if here { None } else { not_here(&format!("tool `{name}`")) }
-    };
-    let tool = |call: &ToolCallSpec| named(&call.tool);
-    let check = |check: &Check| match &check.body {
-        CheckBody::Tool(call) => tool(call),
-        CheckBody::Command(_) if !check.novel_by.is_empty() => not_here("`novel_by`"),
-        CheckBody::Command(_) => None,
-    };
-    let body = match &spec.body {
-        Body::Query(query) => query.tools.iter().find_map(|name| named(name)),
-        Body::Tool(call) => tool(call),
-        Body::Command(_) => None,
-    };
-    body.or_else(|| spec.gate.as_deref().and_then(check)).or_else(|| spec.success_when.iter().find_map(check))
 }

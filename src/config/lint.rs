@@ -112,13 +112,6 @@ fn lint(at: &Place<'_>, fleet: &Fleet, linted: &mut BTreeMap<String, Option<(Str
             Some("MCP servers are shared by all agents: give them theirs in `env` of [mcp.NAME]".into()),
         );
     }
-    if let Some(why) = &agent.unavailable {
-        at.file.warn(
-            at.of(""),
-            format!("agent `{}`: {why}", agent.id),
-            Some("it is known, but can't be started".into()),
-        );
-    }
     news(at, fleet);
     money(at, fleet);
 }

@@ -12,6 +12,7 @@ mod http_settings;
 mod keys;
 mod lint;
 mod paths;
+mod reference;
 mod render;
 mod resolve;
 mod s3_settings;
@@ -24,6 +25,7 @@ mod tests;
 
 pub use duration::parse_duration;
 pub use paths::Paths;
+pub use reference::{Section as ReferenceSection, VALUES, markdown, reference};
 pub use render::render;
 pub use schema::schema;
 

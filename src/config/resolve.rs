@@ -192,7 +192,6 @@ fn mcp(section: &Section<'_>) -> Option<McpSpec> {
 fn tools(top: &Section<'_>) -> BTreeMap<String, ToolSpec> {
     let mut all = BTreeMap::new();
     let Some(table) = top.get("tools").and_then(|item| item.table()) else { return all };
-    let kinds: Vec<&str> = keys::TOOLS.iter().map(|(name, _)| *name).collect();
     // Archives come last: they refer to databases and buckets.
     let is_archive = |value: &Item<'_>| {
         let settings = value.value.get_ref().as_table();
@@ -205,11 +204,16 @@ fn tools(top: &Section<'_>) -> BTreeMap<String, ToolSpec> {
     for (name, item) in items {
         let Some(settings) = item.table() else { continue };
         let Some(kind) = settings.get("type") else {
-            item.refuse_with::<()>("a tool needs `type`".into(), format!("one of {}", kinds.join(", ")));
+            item.refuse_with::<()>(
+                "a tool needs `type`".into(),
+                format!("one of {}", keys::TOOLS.join(", ")),
+            );
             continue;
         };
-        let Some(kind) = (Item { file: top.file, value: kind, name: "type" }).word(&kinds) else { continue };
-        let (kind, available) = keys::TOOLS[kind];
+        let Some(kind) = (Item { file: top.file, value: kind, name: "type" }).word(keys::TOOLS) else {
+            continue;
+        };
+        let kind = keys::TOOLS[kind];
         let settings = match keys::TOOL_SETTINGS.iter().find(|(known, _)| *known == kind) {
             Some((_, keys)) => {
                 let section = item.section(keys);
@@ -223,7 +227,7 @@ fn tools(top: &Section<'_>) -> BTreeMap<String, ToolSpec> {
                 settings
             }
         };
-        all.insert(name.get_ref().to_string(), ToolSpec { kind: kind.to_owned(), settings, available });
+        all.insert(name.get_ref().to_string(), ToolSpec { kind: kind.to_owned(), settings });
     }
     all
 }

@@ -12,7 +12,7 @@ pub fn schema() -> Value {
     root["properties"]["mcp"] = named(keys::MCP);
     root["properties"]["notify"] = named(keys::NOTIFY);
     root["properties"]["agents"] = named(keys::AGENT);
-    let tools: Vec<&str> = keys::TOOLS.iter().map(|(name, _)| *name).collect();
+    let tools = keys::TOOLS;
     let settings: Vec<Value> = keys::TOOL_SETTINGS
         .iter()
         .map(|(kind, keys)| json!({"if": {"properties": {"type": {"const": kind}}}, "then": object(keys)}))

@@ -3,12 +3,14 @@
 //! While one commit is on its way to the disk, inputs pile up and the next turn takes them all: that
 //! is the grouped commit, and it needs no timer. When the store can't write, the loop keeps the
 //! turn that it has, claims nothing more, answers questions, refuses changes, and tries again.
+mod writing;
+
 use super::act::Actor;
 use super::clock::{self, Alarm};
 use super::views;
 use crate::domain::{Entry, Fact, Now, ProcessRole, RunId};
 use crate::engine::{Action, Command, Decision, Engine, Input, Reservation, Ticket};
-use crate::protocol::{Code, RpcError};
+use crate::protocol::RpcError;
 use crate::runner::Report;
 use crate::store::{Store, StoreError};
 use serde_json::Value;
@@ -16,19 +18,12 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
+use writing::{LAST_GRACE, until};
 
 /// How many waiting messages share one commit.
 const BATCH: usize = 1024;
-/// A commit that takes longer than this is no reason to leave questions unanswered.
-const SLOW_COMMIT: Duration = Duration::from_millis(250);
-/// A commit that takes longer than this does not hold up the end of a shutdown.
-const HUNG_COMMIT: Duration = Duration::from_secs(30);
-/// Messages that are taken while a commit is under way.
-const MOST_KEPT: usize = 16 * BATCH;
 /// Answers of this life that are kept for mutations that are sent again.
 const RECENT_ANSWERS: usize = 1024;
-/// How long runs get to end after TERM, when a shutdown's grace is over.
-const LAST_GRACE: Duration = Duration::from_secs(7);
 
 /// An answer on its way to a client.
 pub(super) type Answer = Result<Value, RpcError>;
@@ -440,186 +435,6 @@ impl EventLoop {
         }
         self.recent.keep(id, answer.clone());
         answer
-    }
-
-    /// Commits, for as long as it takes. True: the store could not write for a while.
-    async fn commit(&mut self, facts: Vec<Entry>) -> Result<(crate::store::Committed, bool), StoreError> {
-        let mut was_down = false;
-        let mut pause = Duration::from_millis(200);
-        loop {
-            let Some(committed) = self.while_answering(self.store.clone(), facts.clone(), was_down).await
-            else {
-                self.abandon().await;
-                let doing = "going down".to_owned();
-                return Err(StoreError::Other { doing, what: "the database does not answer".to_owned() });
-            };
-            match committed {
-                Ok(committed) => {
-                    if was_down {
-                        tracing::warn!("the database can be written again");
-                        self.condition.lock().expect("no holder panics").storage = None;
-                    }
-                    return Ok((committed, was_down));
-                }
-                Err(error) if error.is_passing() => {
-                    if !was_down {
-                        tracing::error!(%error, "nothing can be recorded, so nothing new is started; trying again");
-                    }
-                    was_down = true;
-                    self.condition.lock().expect("no holder panics").storage = Some(error.to_string());
-                    if !self.wait_degraded(pause).await {
-                        self.abandon().await;
-                        return Err(error);
-                    }
-                    pause = (pause * 2).min(Duration::from_secs(2));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// A commit; questions are answered only if it takes long, so that nobody is told what is not
-    /// yet written. `None`: the time of a shutdown was up before it was done.
-    async fn while_answering(
-        &mut self,
-        store: Store,
-        facts: Vec<Entry>,
-        was_down: bool,
-    ) -> Option<Result<crate::store::Committed, StoreError>> {
-        let hung = Instant::now() + HUNG_COMMIT;
-        let commit = store.commit(facts);
-        tokio::pin!(commit);
-        let slow = tokio::time::sleep(SLOW_COMMIT);
-        tokio::pin!(slow);
-        let mut is_slow = false;
-        loop {
-            let overdue = self.deadline().map(|at| if was_down { at } else { at.max(hung) });
-            tokio::select! {
-                biased;
-                done = &mut commit => return Some(done),
-                () = &mut slow, if !is_slow => is_slow = true,
-                Some(question) = self.questions.recv(), if is_slow => question(&self.engine, clock::now()),
-                Some(message) = self.inbox.recv(), if is_slow && self.kept.len() < MOST_KEPT => self.put_off(message),
-                () = until(overdue) => return None,
-            }
-        }
-    }
-
-    /// The store can't write: questions are answered, changes are refused, the rest waits. False:
-    /// the time of a shutdown is up.
-    async fn wait_degraded(&mut self, pause: Duration) -> bool {
-        let again = tokio::time::sleep(pause);
-        tokio::pin!(again);
-        self.refuse_waiting_clients();
-        for message in std::mem::take(&mut self.kept) {
-            self.put_off(message);
-        }
-        loop {
-            let deadline = self.deadline();
-            tokio::select! {
-                () = until(deadline) => return false,
-                () = &mut again => return true,
-                Some(question) = self.questions.recv() => question(&self.engine, clock::now()),
-                Some(message) = self.inbox.recv() => self.put_off(message),
-            }
-        }
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        self.shutdown.as_ref().map(|shutdown| shutdown.deadline)
-    }
-
-    /// Something came while a commit is under way. What needs no record is done at once, a change is
-    /// refused if nothing can be recorded, the rest is for the next turn.
-    fn put_off(&mut self, message: Message) {
-        let problem = self.condition.lock().expect("no holder panics").storage.clone();
-        match (message, problem) {
-            (Message::ShutDown { reason, now, answer }, _) => {
-                if let Some(answer) = answer {
-                    let _ = answer.send(Ok(Value::Object(Default::default())));
-                }
-                self.begin_shutdown(now);
-                if !self.kept.iter().any(|kept| matches!(kept, Message::ShutDown { .. })) {
-                    self.kept.push_back(Message::ShutDown { reason, now, answer: None });
-                }
-            }
-            (Message::Command { answer, .. }, Some(problem)) => {
-                let error = RpcError::new(Code::Refused, format!("nothing can be recorded: {problem}"))
-                    .hint("ask again when the database can be written; free some space");
-                let _ = answer.send(Err(error));
-            }
-            (Message::Loaded { fleet, warnings, answer }, Some(problem)) => {
-                if let Some(answer) = answer {
-                    let error = RpcError::new(Code::Refused, format!("nothing can be recorded: {problem}"))
-                        .hint("the configuration is taken up as soon as the database can be written");
-                    let _ = answer.send(Err(error));
-                }
-                // the newest one is enough
-                self.kept.retain(|kept| !matches!(kept, Message::Loaded { .. }));
-                self.kept.push_back(Message::Loaded { fleet, warnings, answer: None });
-            }
-            (other, _) => self.kept.push_back(other),
-        }
-    }
-
-    /// The time of a shutdown is up and the store still can't write: what is in flight is ended
-    /// without a record, which the next life makes up for. Nothing that waits for a record goes on.
-    async fn abandon(&mut self) {
-        tracing::error!("the daemon goes down without a record of what it had in flight");
-        self.waiters.clear();
-        for message in std::mem::take(&mut self.kept) {
-            self.see_end(message);
-        }
-        for kill in [false, true] {
-            self.actor.cancel_all(kill);
-            let end = Instant::now() + LAST_GRACE;
-            while !self.actor.is_idle() {
-                tokio::select! {
-                    () = until(Some(end)) => break,
-                    Some(question) = self.questions.recv() => question(&self.engine, clock::now()),
-                    Some(message) = self.inbox.recv() => self.see_end(message),
-                }
-            }
-        }
-    }
-
-    fn see_end(&mut self, message: Message) {
-        match message {
-            Message::Report(Report::Ended { run, .. }) => self.actor.ended(run),
-            Message::ShutDown { answer: Some(answer), .. } => {
-                let _ = answer.send(Ok(Value::Object(Default::default())));
-            }
-            _ => {} // a client that waits is told that the daemon goes down
-        }
-    }
-
-    /// Clients whose change is decided but not written are told so, and not left waiting.
-    fn refuse_waiting_clients(&mut self) {
-        let problem = self.condition.lock().expect("no holder panics").storage.clone().unwrap_or_default();
-        let waiting: Vec<Ticket> = self
-            .waiters
-            .iter()
-            .filter(|(_, waiter)| matches!(waiter, Waiter::Client { .. }))
-            .map(|(ticket, _)| *ticket)
-            .collect();
-        for ticket in waiting {
-            if let Some(Waiter::Client { answer, request_id, .. }) = self.waiters.remove(&ticket) {
-                let again = request_id.and_then(|id| self.pending.remove(&id)).unwrap_or_default();
-                let error = RpcError::new(Code::Refused, format!("nothing can be recorded: {problem}")).hint(
-                    "the change is kept and recorded as soon as the database can be written; free some space",
-                );
-                for answer in again.into_iter().chain([answer]) {
-                    let _ = answer.send(Err(error.clone()));
-                }
-            }
-        }
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -3,7 +3,7 @@
 //! Answers and events of one client go through one bounded line; a client that does not read holds
 //! up itself and nobody else, and is let go after a while. Events are read from the database by
 //! cursor, page by page, so a slow reader costs no memory.
-use super::event_loop::{Answer, Handle};
+use super::event_loop::Handle;
 use super::handlers;
 use crate::config::Paths;
 use crate::domain::{Event, Seq};
@@ -17,6 +17,7 @@ use interprocess::local_socket::tokio::Stream;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -48,12 +49,15 @@ pub(super) struct Services {
     pub(super) reload: mpsc::Sender<super::watch::Reload>,
 }
 
+/// An answer as it goes over the line.
+pub(super) type Encoded = Result<Box<RawValue>, RpcError>;
+
 /// What is to be done about a call.
 pub(super) enum Step {
     /// The answer.
-    Done(Answer),
+    Done(Encoded),
     /// The answer comes later; further calls may go on.
-    Later(std::pin::Pin<Box<dyn Future<Output = Answer> + Send>>),
+    Later(std::pin::Pin<Box<dyn Future<Output = Encoded> + Send>>),
     /// A subscription: the answer, then its events.
     Stream(Box<Subscription>),
     /// The end of a subscription.
@@ -183,7 +187,7 @@ impl Session {
                     token.cancel();
                 }
                 let answer = match known {
-                    Some(_) => Ok(Value::Object(Default::default())),
+                    Some(_) => handlers::value(serde_json::json!({})),
                     None => {
                         Err(RpcError::new(Code::InvalidParams, format!("no subscription {subscription}")))
                     }
@@ -193,7 +197,7 @@ impl Session {
         }
     }
 
-    async fn answer(&self, id: Option<Value>, answer: Answer) {
+    async fn answer(&self, id: Option<Value>, answer: Encoded) {
         if let Some(id) = id {
             self.say(response_line(&id, answer)).await;
         }
@@ -203,7 +207,7 @@ impl Session {
         self.made += 1;
         let number = self.made;
         let view = serde_json::json!({"subscription": number, "newest_seq": subscription.newest});
-        self.answer(id, Ok(view)).await;
+        self.answer(id, handlers::value(view)).await;
         let token = self.gone.child_token();
         self.subscriptions.retain(|_, token| !token.is_cancelled());
         self.subscriptions.insert(number, token.clone());

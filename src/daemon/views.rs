@@ -105,7 +105,6 @@ fn refused(refusal: &Refusal, engine: &Engine) -> RpcError {
             RpcError::new(Code::WrongState, message).hint("`bgagent approvals` lists those that wait")
         }
         Refusal::WrongState(_) => RpcError::new(Code::WrongState, message),
-        Refusal::Unavailable(_) => RpcError::new(Code::WrongState, message),
         Refusal::ShuttingDown => RpcError::new(Code::ShuttingDown, message),
     }
 }
@@ -328,9 +327,6 @@ fn notes(now: &AgentNow) -> Vec<String> {
             now.record.judged_until.map_or_else(String::new, |at| at.to_string())
         ));
     }
-    if let Some(why) = &now.spec.unavailable {
-        notes.push(why.to_string());
-    }
     if now.record.skip_next {
         notes.push("its next slot will be left out".into());
     }
@@ -525,7 +521,6 @@ pub(super) fn mcp(
 pub(super) fn tool_error(error: &ToolError) -> RpcError {
     let code = match error {
         ToolError::Unknown(_) | ToolError::Arguments(_) => Code::InvalidParams,
-        ToolError::Unavailable(_) => Code::WrongState,
         ToolError::Timeout { .. } | ToolError::Failed(_) | ToolError::Unsure(_) => Code::Internal,
     };
     RpcError::new(code, error.to_string())

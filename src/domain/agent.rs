@@ -49,8 +49,6 @@ pub struct AgentSpec {
     pub config_hash: ConfigHash,
     /// Line of `agents.toml` where it is defined, from 1.
     pub line: u32,
-    /// Why it can't be started in this version, if it can't.
-    pub unavailable: Option<Box<str>>,
 }
 
 impl AgentSpec {

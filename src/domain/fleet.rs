@@ -223,8 +223,6 @@ pub struct ToolSpec {
     pub kind: String,
     /// Its settings, as typed.
     pub settings: serde_json::Value,
-    /// False: its feature is not in this version.
-    pub available: bool,
 }
 
 /// `[notify.…]`.

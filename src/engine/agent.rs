@@ -43,10 +43,10 @@ pub(super) struct AgentState {
 impl AgentState {
     /// An agent that was never seen before.
     pub(super) fn fresh(spec: Arc<AgentSpec>, now: Now) -> Self {
-        let (desired, reason) = match &spec.unavailable {
-            Some(why) => (Desired::Stopped, Some(why.to_string())),
-            None if !spec.enabled => (Desired::Stopped, Some("not enabled in the configuration".into())),
-            None => (Desired::Active, None),
+        let (desired, reason) = if spec.enabled {
+            (Desired::Active, None)
+        } else {
+            (Desired::Stopped, Some("not enabled in the configuration".into()))
         };
         Self {
             spec,
@@ -253,7 +253,7 @@ impl Engine {
                     state.desired == Desired::Paused && (state.held == Held::ByAll || !any_held)
                 }
                 Command::Pause(..) => state.desired != Desired::Stopped,
-                Command::Start(..) => state.spec.unavailable.is_none() && !state.is_done(),
+                Command::Start(..) => !state.is_done(),
                 _ => true,
             }
         });
@@ -362,9 +362,6 @@ impl Engine {
         reason: Option<String>,
     ) -> Result<ChangedAgent, Refusal> {
         let state = &mut self.agents[agent as usize];
-        if let Some(why) = &state.spec.unavailable {
-            return Err(Refusal::Unavailable(format!("agent `{}` can't be started: {why}", state.spec.id)));
-        }
         if let Schedule::At(at) = state.spec.schedule
             && (at <= now.wall || state.judged_until.is_some_and(|judged| judged >= at))
         {

@@ -315,9 +315,6 @@ pub enum Refusal {
     /// The state does not allow it.
     #[error("{0}")]
     WrongState(String),
-    /// The agent needs something that this version does not have.
-    #[error("{0}")]
-    Unavailable(String),
     /// The daemon is going down.
     #[error("the daemon is shutting down")]
     ShuttingDown,

@@ -85,13 +85,13 @@ impl Engine {
         let state = &mut self.agents[agent as usize];
         let moved = state.spec.schedule != spec.schedule;
         let shifted = state.spec.jitter != spec.jitter || state.spec.first_run != spec.first_run;
-        if moved || spec.unavailable.is_some() {
+        if moved {
             self.drop_pending(now, agent, "its schedule was changed");
         }
         let state = &mut self.agents[agent as usize];
         state.spec = spec;
         state.streak = None;
-        if moved || state.spec.unavailable.is_some() {
+        if moved {
             self.begin_anew(now, agent);
         } else if shifted && state.next_slot.is_some() {
             // a slot whose time has come stays, whatever its jitter is now
@@ -102,7 +102,7 @@ impl Engine {
     }
 
     /// A schedule that is another one now begins anew: from now on, and not at once, so that an edit
-    /// does not start anything. An agent that can't run any more stops, with what waits.
+    /// does not start anything.
     pub(super) fn begin_anew(&mut self, now: Now, agent: u32) {
         let state = &mut self.agents[agent as usize];
         let wanted = state.desired;
@@ -117,20 +117,15 @@ impl Engine {
         // an instant up to the high-water mark is no slot: the clock may have been set back
         let judged = state.high_water(now.wall);
         let past = matches!(state.spec.schedule, Schedule::At(at) if at <= now.wall || Some(at) <= judged);
-        let (to, reason) = match (&state.spec.unavailable, wanted) {
-            (Some(why), _) => (Desired::Stopped, Some(why.to_string())),
-            (None, Desired::Active | Desired::Paused) if past => (Desired::Stopped, Some(PAST.to_owned())),
-            (None, Desired::Stopped) if !past && state.is_done() => (Desired::Active, None),
-            (None, wanted) => (wanted, None),
+        let (to, reason) = match wanted {
+            Desired::Active | Desired::Paused if past => (Desired::Stopped, Some(PAST.to_owned())),
+            Desired::Stopped if !past && state.is_done() => (Desired::Active, None),
+            wanted => (wanted, None),
         };
         let slot = if to == Desired::Stopped { None } else { state.first_slot(now) };
-        let unavailable = state.spec.unavailable.is_some();
         self.schedule(agent, slot);
         if to != wanted {
             self.become_(now, agent, to, reason, None);
-        }
-        if unavailable {
-            self.end_live(now, agent, StopMode::Drain, "the agent can't run any more");
         }
         self.touch(agent);
     }

@@ -163,7 +163,6 @@ impl Engine {
         let changed = record.config_hash != spec.config_hash;
         let written = record.next_due;
         let removed = record.removed;
-        let unavailable = spec.unavailable.is_some() && record.desired != Desired::Stopped;
         let agent = self.insert(AgentState::known(spec, record));
         let state = &mut self.agents[agent as usize];
         if let Some(at) = state.resume_at.filter(|_| state.desired == Desired::Paused) {
@@ -173,7 +172,7 @@ impl Engine {
             self.revive(now, agent);
         }
         let state = &mut self.agents[agent as usize];
-        if moved || removed || unavailable {
+        if moved || removed {
             self.begin_anew(now, agent);
         } else if state.desired != Desired::Stopped {
             let slot = state.first_slot(now);
@@ -205,7 +204,7 @@ impl Engine {
             self.schedule(agent, None);
         }
         let state = &self.agents[agent as usize];
-        let over = state.is_over(record.trigger) || state.spec.unavailable.is_some();
+        let over = state.is_over(record.trigger);
         let run = Run {
             agent,
             spec: state.spec.clone(),

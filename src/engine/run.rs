@@ -293,9 +293,6 @@ impl Engine {
                 format!("agent `{id}` has no model: only agents with a `query` can be rehearsed or replayed");
             return Err(Refusal::WrongState(refused));
         }
-        if let Some(why) = &state.spec.unavailable {
-            return Err(Refusal::Unavailable(format!("agent `{id}` can't run: {why}")));
-        }
         if query.is_some() && !matches!(state.spec.body, Body::Query(_)) {
             let refused =
                 format!("agent `{id}` has no query that could be replaced: it runs a command or a tool");

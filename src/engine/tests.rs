@@ -71,7 +71,6 @@ fn agent(name: &str, schedule: Schedule, with: impl FnOnce(&mut AgentSpec)) -> A
         notify: None,
         config_hash: ConfigHash(0),
         line: 1,
-        unavailable: None,
     };
     with(&mut spec);
     spec

@@ -2,6 +2,7 @@
 //! errors. Batches are not used.
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// A call as it was read. Notifications from clients (no id) are calls that get no answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -128,7 +129,7 @@ impl RpcError {
 }
 
 /// Anything that comes from the daemon.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum Message {
     /// The answer to a call.
     Response(Response),
@@ -137,12 +138,12 @@ pub enum Message {
 }
 
 /// The answer to a call.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Response {
     /// Of the call.
     pub id: Value,
-    /// What came of it.
-    pub result: Result<Value, RpcError>,
+    /// What came of it: not read yet, since its type depends on the call.
+    pub result: Result<Box<RawValue>, RpcError>,
 }
 
 /// A message that is no answer.
@@ -243,8 +244,7 @@ impl Message {
             method: Option<String>,
             #[serde(default)]
             params: Value,
-            #[serde(default)]
-            result: Value,
+            result: Option<Box<RawValue>>,
             error: Option<RpcError>,
         }
         let wire: Wire = serde_json::from_slice(line)?;
@@ -252,7 +252,10 @@ impl Message {
             Some(method) => Self::Notification(Notification { method, params: wire.params }),
             None => Self::Response(Response {
                 id: wire.id.unwrap_or(Value::Null),
-                result: wire.error.map_or(Ok(wire.result), Err),
+                result: match wire.error {
+                    Some(error) => Err(error),
+                    None => Ok(wire.result.unwrap_or_else(|| RawValue::NULL.to_owned())),
+                },
             }),
         })
     }

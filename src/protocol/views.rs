@@ -533,7 +533,7 @@ pub struct ToolView {
     pub description: String,
     /// JSON Schema of its arguments.
     pub schema: Value,
-    /// False: it is not in this version.
+    /// False: an MCP server tells of it in a way that can't be used.
     pub available: bool,
 }
 

@@ -19,6 +19,8 @@ use tokio::time::Instant;
 const RESULT: usize = 4 << 10;
 /// Of the output of gates and proofs, so much is looked at.
 const LOOKED_AT: usize = 64 << 10;
+/// The same of a gate that prints items.
+const ITEMS: usize = 1 << 20;
 
 /// Runs an attempt and says how it ended.
 pub(super) async fn outcome(
@@ -129,7 +131,8 @@ impl Attempt<'_> {
     async fn gate(&mut self, gate: &Check, places: &mut Places, warnings: &mut Vec<String>) -> Gate {
         match &gate.body {
             CheckBody::Command(command) => {
-                let ran = self.run(command, ProcessRole::Gate, Output::in_memory(LOOKED_AT)).await;
+                let kept = if gate.novel_by.is_empty() { LOOKED_AT } else { ITEMS };
+                let ran = self.run(command, ProcessRole::Gate, Output::in_memory(kept)).await;
                 let verdict = match &ran.end {
                     End::Exited(code) if !gate.expect.is_empty() && ran.is_executed(self.brief) => {
                         as_expected(gate, &ran.as_found(*code))
@@ -137,6 +140,12 @@ impl Attempt<'_> {
                     End::Exited(0) => Gate::Open,
                     End::Exited(1) => Gate::Closed,
                     End::Stopped => Gate::Stopped,
+                    _ if !gate.novel_by.is_empty() => {
+                        let error = ran.error(self.brief, "the gate");
+                        Gate::Failed(
+                            error.unwrap_or_else(|| RunError::new(ErrorKind::ExitStatus, "the gate failed")),
+                        )
+                    }
                     _ => {
                         let why =
                             ran.error(self.brief, "the gate").map_or_else(String::new, |error| error.message);
@@ -147,7 +156,20 @@ impl Attempt<'_> {
                 warnings.extend(ran.warnings);
                 places.gate = ran.stdout.trim_end().to_owned();
                 places.untrusted_gate = true;
-                verdict
+                if !matches!(verdict, Gate::Open) || gate.novel_by.is_empty() {
+                    return verdict;
+                }
+                match serde_json::from_str(&places.gate) {
+                    Ok(result) => self.novel(gate, result, places, warnings).await,
+                    Err(error) => Gate::Failed(RunError::new(
+                        ErrorKind::BadResponse,
+                        format!(
+                            "the gate's output is no JSON ({error}): with `novel_by` it prints a list of items, at most \
+                             {} KiB",
+                            ITEMS >> 10
+                        ),
+                    )),
+                }
             }
             CheckBody::Tool(call) => match self.call(call, places, &gate.novel_by).await {
                 Called::Stopped => Gate::Stopped,

@@ -8,6 +8,8 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+#[cfg(target_os = "linux")]
+use std::sync::OnceLock;
 
 /// Finds the program: an absolute path, one relative to `cwd` when it holds a `/`, else in the
 /// directories of the child's own `PATH`.
@@ -79,9 +81,11 @@ fn has_known_format(path: &Path) -> bool {
     if head.starts_with(b"#!") {
         return true;
     }
-    let own = head_of(Path::new("/proc/self/exe"));
+    // this program's own file stays what it was when it started
+    static OWN: OnceLock<Option<Vec<u8>>> = OnceLock::new();
+    let own = OWN.get_or_init(|| head_of(Path::new("/proc/self/exe"))).as_deref();
     let runs_here = own.is_none_or(|own| {
-        head.starts_with(b"\x7fELF") && (machine(&head) == machine(&own) || is_small_sibling(&head, &own))
+        head.starts_with(b"\x7fELF") && (machine(&head) == machine(own) || is_small_sibling(&head, own))
     });
     runs_here || has_foreign_formats()
 }

@@ -1,14 +1,13 @@
-//! What tools there are: names, effects, sentences, schemas. A tool without [`Runs`] is not in this
-//! version; it is listed so that people and `check` can say so instead of "unknown".
+//! What tools there are: names, effects, sentences, schemas.
 use super::{
     Call, Effect, Entry, ToolError, ToolInfo, ToolOutput, archive, feed, files, http, notes, probe, report,
     s3, shell, sql, system_metrics,
 };
 use crate::domain::{ReadsWhen, ToolSpec};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::sync::Arc;
 
-/// A tool that is in this version.
+/// A built-in tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Runs {
     SystemMetrics,
@@ -88,114 +87,73 @@ impl Runs {
     }
 }
 
-/// Name, effect, what runs, one sentence.
-const BUILT_INS: &[(&str, Effect, Option<Runs>, &str)] = &[
+/// Name, what runs, one sentence.
+const BUILT_INS: &[(&str, Runs, &str)] = &[
     (
         "system_metrics",
-        Effect::Read,
-        Some(Runs::SystemMetrics),
+        Runs::SystemMetrics,
         "Measures cpu, load, memory, swap, disks, inodes, network, uptime and the busiest processes of this machine.",
     ),
     (
         "probe",
-        Effect::Read,
-        Some(Runs::Probe),
+        Runs::Probe,
         "Checks disks, memory, load, HTTP addresses, TCP ports, processes, systemd units and commands against thresholds.",
     ),
-    (
-        "http",
-        Effect::Effect,
-        Some(Runs::Http),
-        "Sends an HTTP request to an allowed host and gives its answer as readable text.",
-    ),
+    ("http", Runs::Http, "Sends an HTTP request to an allowed host and gives its answer as readable text."),
     (
         "feed",
-        Effect::Read,
-        Some(Runs::Feed),
+        Runs::Feed,
         "Reads RSS, Atom and JSON feeds from several sources at a time; gives their items, newest first.",
     ),
-    (
-        "sql",
-        Effect::Effect,
-        Some(Runs::Sql),
-        "Runs a statement with bound parameters on an SQLite or PostgreSQL database.",
-    ),
+    ("sql", Runs::Sql, "Runs a statement with bound parameters on an SQLite or PostgreSQL database."),
     (
         "archive_rows",
-        Effect::Idempotent,
-        Some(Runs::ArchiveRows),
+        Runs::ArchiveRows,
         "Moves old rows of a table to cheaper storage: copies, verifies, then deletes, chunk by chunk.",
     ),
-    (
-        "files",
-        Effect::Effect,
-        Some(Runs::Files),
-        "Lists, reads, writes and appends files under allowed folders.",
-    ),
-    (
-        "s3",
-        Effect::Effect,
-        Some(Runs::S3),
-        "Lists, gets and puts objects of S3-compatible storage, in an allowed bucket.",
-    ),
-    (
-        "shell",
-        Effect::Effect,
-        Some(Runs::Shell),
-        "Runs one of an allow-list of commands with typed parameters, without a shell.",
-    ),
-    ("remember", Effect::Idempotent, Some(Runs::Remember), "Keeps a note of the agent under a key."),
-    ("recall", Effect::Read, Some(Runs::Recall), "Reads the agent's notes."),
-    ("report", Effect::Idempotent, Some(Runs::Report), "Opens, updates or resolves an incident."),
+    ("files", Runs::Files, "Lists, reads, writes and appends files under allowed folders."),
+    ("s3", Runs::S3, "Lists, gets and puts objects of S3-compatible storage, in an allowed bucket."),
+    ("shell", Runs::Shell, "Runs one of an allow-list of commands with typed parameters, without a shell."),
+    ("remember", Runs::Remember, "Keeps a note of the agent under a key."),
+    ("recall", Runs::Recall, "Reads the agent's notes."),
+    ("report", Runs::Report, "Opens, updates or resolves an incident."),
 ];
 
 /// All built-in tools.
 pub(super) fn built_ins() -> impl Iterator<Item = Entry> {
-    BUILT_INS
-        .iter()
-        .map(|(name, effect, runs, description)| entry(name, None, *effect, *runs, description, Value::Null))
+    BUILT_INS.iter().map(|(name, runs, description)| entry(name, None, *runs, description, Value::Null))
 }
 
 /// A configured instance. Where its settings are arguments, its callers can't change them.
+///
+/// # Panics
+/// If there is no built-in tool of that kind: a configuration that names another is refused.
 pub(super) fn instance(name: &str, spec: &ToolSpec) -> Entry {
     let kind = BUILT_INS.iter().find(|(kind, ..)| *kind == spec.kind);
-    let runs = kind.and_then(|(_, _, runs, _)| *runs).filter(|_| spec.available);
-    let effect = kind.map_or(Effect::Effect, |(_, effect, ..)| *effect);
-    let description = kind.map_or("", |(.., description)| description);
+    let (_, runs, description) = kind.expect("a configuration names built-in tools only");
     let mut settings = spec.settings.clone();
     if let Some(settings) = settings.as_object_mut() {
         settings.remove("type");
     }
-    entry(name, Some(&spec.kind), effect, runs, description, settings)
+    entry(name, Some(&spec.kind), *runs, description, settings)
 }
 
-fn entry(
-    name: &str,
-    kind: Option<&str>,
-    effect: Effect,
-    runs: Option<Runs>,
-    description: &str,
-    settings: Value,
-) -> Entry {
-    let unknown = || About { effect, reads_when: None, untrusted: true, schema: json!({"type": "object"}) };
-    let mut about = runs.map_or_else(unknown, |runs| runs.about(&settings));
-    if let (true, Some(fixed)) = (runs.is_some_and(Runs::settings_are_arguments), settings.as_object()) {
+fn entry(name: &str, kind: Option<&str>, runs: Runs, description: &str, settings: Value) -> Entry {
+    let mut about = runs.about(&settings);
+    if let (true, Some(fixed)) = (runs.settings_are_arguments(), settings.as_object()) {
         about.schema = without(about.schema, fixed);
     }
-    Entry {
-        info: ToolInfo {
-            name: name.to_owned(),
-            kind: kind.map(str::to_owned),
-            effect: about.effect,
-            reads_when: about.reads_when,
-            untrusted: about.untrusted,
-            description: description.to_owned(),
-            schema: about.schema,
-            available: runs.is_some(),
-        },
-        runs,
-        settings: Arc::new(settings),
-    }
+    let info = ToolInfo {
+        name: name.to_owned(),
+        kind: kind.map(str::to_owned),
+        effect: about.effect,
+        reads_when: about.reads_when,
+        untrusted: about.untrusted,
+        description: description.to_owned(),
+        schema: about.schema,
+        available: true,
+    };
+    Entry { info, runs, settings: Arc::new(settings) }
 }
 
 /// The schema of the arguments that are left when some are fixed.

@@ -19,15 +19,15 @@ pub(super) fn arguments(entry: &Entry, args: &Value) -> Result<Value, ToolError>
     let given = if args.is_null() { &empty } else { args };
     fits_schema("the arguments", &entry.info.schema, given).map_err(refuse)?;
     let mut all = given.as_object().cloned().unwrap_or_default();
-    let Some(runs) = entry.runs.filter(|runs| runs.settings_are_arguments()) else {
+    if !entry.runs.settings_are_arguments() {
         return Ok(Value::Object(all));
-    };
+    }
     let fixed = entry.settings.as_object().cloned().unwrap_or_default();
     let checked = !fixed.is_empty();
     all.extend(fixed);
     let all = Value::Object(all);
     if checked {
-        fits_schema("the arguments", &runs.about(&Value::Null).schema, &all).map_err(|error| {
+        fits_schema("the arguments", &entry.runs.about(&Value::Null).schema, &all).map_err(|error| {
             ToolError::Arguments(format!("tool `{name}`, as configured in [tools.{name}]: {error}"))
         })?;
     }
@@ -93,9 +93,7 @@ fn without_secrets(result: Result<ToolOutput, ToolError>) -> Result<ToolOutput, 
         Err(ToolError::Unsure(text)) => Err(ToolError::Unsure(clean(text))),
         Err(ToolError::Arguments(text)) => Err(ToolError::Arguments(clean(text))),
         // They say what was called, not what came.
-        Err(error @ (ToolError::Unknown(_) | ToolError::Unavailable(_) | ToolError::Timeout { .. })) => {
-            Err(error)
-        }
+        Err(error @ (ToolError::Unknown(_) | ToolError::Timeout { .. })) => Err(error),
     }
 }
 

@@ -48,7 +48,7 @@ pub struct ToolInfo {
     pub description: String,
     /// JSON Schema of its arguments.
     pub schema: Value,
-    /// False: it is not in this version.
+    /// False: an MCP server tells of it in a way that can't be used.
     pub available: bool,
 }
 
@@ -140,9 +140,6 @@ pub enum ToolError {
     /// No tool of that name; the text suggests the nearest.
     #[error("{0}")]
     Unknown(String),
-    /// Not in this version.
-    #[error("tool `{0}` is not available in this version")]
-    Unavailable(String),
     /// The arguments do not fit; the text says which and how.
     #[error("{0}")]
     Arguments(String),
@@ -168,7 +165,7 @@ impl ToolError {
     pub fn may_have_happened(&self) -> bool {
         match self {
             Self::Timeout { .. } | Self::Unsure(_) => true,
-            Self::Unknown(_) | Self::Unavailable(_) | Self::Arguments(_) | Self::Failed(_) => false,
+            Self::Unknown(_) | Self::Arguments(_) | Self::Failed(_) => false,
         }
     }
 }
@@ -184,8 +181,8 @@ pub struct Tools {
 #[derive(Debug)]
 struct Entry {
     info: ToolInfo,
-    /// What runs. `None`: not in this version.
-    runs: Option<catalog::Runs>,
+    /// What runs.
+    runs: catalog::Runs,
     /// What the configuration says of this instance, without its `type`.
     settings: Arc<Value>,
 }
@@ -211,8 +208,8 @@ impl Entry {
     /// for a model.
     fn runs_what_it_is_told(&self) -> bool {
         let laid_down = match self.runs {
-            Some(catalog::Runs::Probe) => "checks",
-            Some(catalog::Runs::ArchiveRows) => "from",
+            catalog::Runs::Probe => "checks",
+            catalog::Runs::ArchiveRows => "from",
             _ => return false,
         };
         self.settings.get(laid_down).is_none()
@@ -222,7 +219,7 @@ impl Entry {
 impl Tools {
     /// Does a call of this tool move as much as its time allows, so that it should be given all there is?
     pub fn takes_all_time(&self, name: &str) -> bool {
-        self.entries.get(name).is_some_and(|entry| entry.runs == Some(catalog::Runs::ArchiveRows))
+        self.entries.get(name).is_some_and(|entry| entry.runs == catalog::Runs::ArchiveRows)
     }
 
     /// Asks an archive: a tool of type `archive_rows`, or that tool itself with the settings in `args`.
@@ -234,7 +231,7 @@ impl Tools {
         context: &CallContext,
     ) -> Result<Value, ToolError> {
         let entry = self.find(name)?;
-        if entry.runs != Some(catalog::Runs::ArchiveRows) {
+        if entry.runs != catalog::Runs::ArchiveRows {
             return Err(ToolError::Arguments(format!(
                 "tool `{name}` is no archive: name one of type archive_rows"
             )));
@@ -284,7 +281,6 @@ impl Tools {
             return self.call_server(server, tool, args, context).await;
         }
         let entry = self.find(name)?;
-        let runs = entry.runs.ok_or_else(|| ToolError::Unavailable(name.to_owned()))?;
         let args = dispatch::arguments(entry, args)?;
         let bound = context.timeout.unwrap_or(DEFAULT_TIMEOUT);
         let effect = entry.info.effect_of(&args);
@@ -295,7 +291,7 @@ impl Tools {
             bound,
             context: context.clone(),
         };
-        dispatch::bounded(name, effect, bound, runs.call(call)).await
+        dispatch::bounded(name, effect, bound, entry.runs.call(call)).await
     }
 
     /// What a conversation may use, by the names of an agent's `tools`: built-in ones, instances,
@@ -316,7 +312,6 @@ impl Tools {
             let infos = match self.of_server(name) {
                 Some((server, _)) => given.get_mut(server).and_then(Iterator::next).unwrap_or_default(),
                 None => match self.find(name)? {
-                    Entry { runs: None, .. } => return Err(ToolError::Unavailable(name.clone())),
                     entry if entry.runs_what_it_is_told() => {
                         return Err(ToolError::Failed(format!(
                             "tool `{name}` would do anything that it is told: name one whose settings are laid down in \

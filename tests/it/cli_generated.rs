@@ -18,13 +18,22 @@ fn completions_are_up_to_date() {
 
 #[test]
 fn the_schema_is_up_to_date() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("agents.schema.json");
     let text = serde_json::to_string_pretty(&bgagent::config::schema()).expect("it serializes") + "\n";
+    check_file("agents.schema.json", &text);
+}
+
+#[test]
+fn the_reference_of_the_configuration_is_up_to_date() {
+    check_file("docs/CONFIGURATION.md", &bgagent::config::markdown());
+}
+
+fn check_file(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&path, &text).expect("the file can be written");
+        std::fs::write(&path, text).expect("the file can be written");
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == text, "agents.schema.json is old; UPDATE=1 cargo test writes it anew");
+    assert!(found == text, "{name} is old; UPDATE=1 cargo test writes it anew");
 }
 
 /// The folder holds exactly these files.

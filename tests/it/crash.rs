@@ -1,24 +1,12 @@
 //! The real binary under `kill -9`, with a witness that the children write, and one checker at the end.
 use super::checker;
+use super::rng::Rng;
 use super::support::{Daemon, wait_for};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 /// How often the daemon is killed in the suite; more with `BGAGENT_KILLS`.
 const KILLS: u64 = 110;
-
-/// SplitMix64: random numbers from a printed seed.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-}
 
 fn fleet(witness: &std::path::Path) -> String {
     let note = format!(
@@ -45,7 +33,7 @@ fn fleet(witness: &std::path::Path) -> String {
 fn killed_at_any_moment_nothing_is_lost_or_doubled() {
     let kills = std::env::var("BGAGENT_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(KILLS);
     let seed = std::env::var("BGAGENT_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(7);
-    let mut random = Random(seed);
+    let mut random = Rng::new(seed);
     let mut daemon = Daemon::with("");
     let witness = daemon.path("witness");
     daemon.configure(&fleet(&witness));

@@ -3,32 +3,12 @@
 //!
 //! A short run is a part of the suite. `BGAGENT_FUZZ_SECONDS=3600 cargo test --test it fuzz -- --nocapture`
 //! goes on for an hour, and `BGAGENT_FUZZ_SEED` repeats a run from the seed that it printed.
+use super::rng::Rng;
 use super::support::{Client, Daemon};
 use bgagent::protocol::Request;
 use serde_json::{Value, json};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
-
-/// SplitMix64 (Steele, Lea, Flood 2014).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-
-    fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
-        &all[self.below(all.len())]
-    }
-}
 
 /// Keys that parameters have, and some that they don't.
 const KEYS: &[&str] = &[
@@ -66,14 +46,14 @@ const KEYS: &[&str] = &[
     "",
 ];
 
-fn value(random: &mut Random, depth: usize) -> Value {
+fn value(random: &mut Rng, depth: usize) -> Value {
     match random.below(if depth == 0 { 9 } else { 11 }) {
         0 => Value::Null,
         1 => json!(random.below(2) == 0),
         2 => json!(random.next()),
         3 => json!(-(random.below(1 << 40) as i64)),
-        4 => json!(*random.one_of(&[0.5, -1e300, 1e18, f64::MIN_POSITIVE])),
-        5 => json!(*random.one_of(&[
+        4 => json!(*random.pick(&[0.5, -1e300, 1e18, f64::MIN_POSITIVE])),
+        5 => json!(*random.pick(&[
             "a",
             "b",
             "news-*",
@@ -86,14 +66,14 @@ fn value(random: &mut Random, depth: usize) -> Value {
             "10m",
             "-1s"
         ])),
-        6 => json!(*random.one_of(&[
+        6 => json!(*random.pick(&[
             "2026-11-24T10:00:00Z",
             "9999-12-31T23:59:59Z",
             "-292277026596-01-01",
             "12:61"
         ])),
         7 => json!("x".repeat(random.below(5000))),
-        8 => json!(*random.one_of(&[
+        8 => json!(*random.pick(&[
             "0199a0c0-0000-7000-8000-000000000000",
             "0199",
             "running",
@@ -105,18 +85,18 @@ fn value(random: &mut Random, depth: usize) -> Value {
     }
 }
 
-fn params(random: &mut Random, depth: usize) -> Value {
+fn params(random: &mut Rng, depth: usize) -> Value {
     let mut all = serde_json::Map::new();
     for _ in 0..random.below(6) {
-        all.insert((*random.one_of(KEYS)).to_owned(), value(random, depth));
+        all.insert((*random.pick(KEYS)).to_owned(), value(random, depth));
     }
     Value::Object(all)
 }
 
 /// A line without its end. Its `id` is 7, if that survives.
-fn line(random: &mut Random, methods: &[&str]) -> Vec<u8> {
+fn line(random: &mut Rng, methods: &[&str]) -> Vec<u8> {
     let params = if random.below(10) == 0 { value(random, 2) } else { params(random, 3) };
-    let call = json!({"jsonrpc": "2.0", "id": 7, "method": random.one_of(methods), "params": params});
+    let call = json!({"jsonrpc": "2.0", "id": 7, "method": random.pick(methods), "params": params});
     let mut bytes = call.to_string().into_bytes();
     let changes = if random.below(3) == 0 { 1 + random.below(4) } else { 0 };
     for _ in 0..changes {
@@ -147,7 +127,7 @@ fn each_line_gets_an_answer_and_the_daemon_lives() {
     let seed = number("BGAGENT_FUZZ_SEED").unwrap_or_else(|| u64::from(std::process::id()) << 20 | 7);
     let time = number("BGAGENT_FUZZ_SECONDS").map(Duration::from_secs);
     println!("BGAGENT_FUZZ_SEED={seed}");
-    let mut random = Random(seed);
+    let mut random = Rng::new(seed);
     let daemon = Daemon::start(
         "[agents.a]\ncommand = [\"true\"]\n[agents.b]\ninterval = 3600\ncommand = [\"true\"]\n[agents.news-1]\ntool = \"system_metrics\"\n",
     );

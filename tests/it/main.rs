@@ -1,4 +1,4 @@
-//! One test binary: it links once. Each file is a room; `support` and `checker` are shared.
+//! One test binary: it links once. Each file is a room; `support`, `checker` and `rng` are shared.
 mod agents;
 mod archive;
 mod calendar;
@@ -17,6 +17,7 @@ mod moto;
 mod news;
 mod postgres;
 mod programs;
+mod rng;
 mod s3;
 mod service;
 mod simulation;

@@ -8,7 +8,6 @@ mod checks;
 mod faults;
 mod fleet;
 mod model;
-mod rng;
 mod runners;
 mod spans;
 mod world;

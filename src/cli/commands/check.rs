@@ -25,7 +25,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Fa
             .map(|agent| {
                 json!({
                     "agent_id": agent.id, "schedule": agent.schedule.describe(), "enabled": agent.enabled,
-                    "line": agent.line, "next": next_times(agent, now), "unavailable": agent.unavailable,
+                    "line": agent.line, "next": next_times(agent, now),
                 })
             })
             .collect();
@@ -59,14 +59,11 @@ fn table(loaded: &Loaded, screen: &Screen) -> String {
     }
     for agent in &loaded.fleet.agents {
         let times = next_times(agent, screen.now);
-        let next = match (&agent.unavailable, times.is_empty()) {
-            (Some(why), _) => Cell::toned(Tone::Warn, format!("can't run: {}", plain(why))),
-            (None, _) if !agent.enabled => Cell::toned(Tone::Dim, "starts as stopped"),
-            (None, true) => "".into(),
-            (None, false) => {
-                let times = times.iter().map(|at| when(*at, screen));
-                times.collect::<Vec<_>>().join(", ").into()
-            }
+        let next = if agent.enabled {
+            let times = times.iter().map(|at| when(*at, screen));
+            times.collect::<Vec<_>>().join(", ").into()
+        } else {
+            Cell::toned(Tone::Dim, "starts as stopped")
         };
         table.row(vec![
             Cell::toned(Tone::Strong, agent.id.as_str()),

@@ -66,7 +66,7 @@ fn table(tools: &[ToolView], screen: &Screen) -> String {
         let does = if tool.available {
             plain(&tool.description).into()
         } else {
-            Cell::toned(Tone::Dim, format!("(not in this version) {}", plain(&tool.description)))
+            Cell::toned(Tone::Dim, format!("(can't be used) {}", plain(&tool.description)))
         };
         table.row(vec![Cell::toned(Tone::Strong, plain(&tool.name)), plain(&tool.effect).into(), does]);
     }
@@ -75,7 +75,7 @@ fn table(tools: &[ToolView], screen: &Screen) -> String {
 
 fn page(tool: &ToolView, screen: &Screen) -> String {
     let kind = tool.kind.as_ref().map(|kind| format!(" ({})", plain(kind))).unwrap_or_default();
-    let missing = if tool.available { "" } else { "\nnot in this version\n" };
+    let missing = if tool.available { "" } else { "\nIt can't be used: `bgagent mcp list` says why.\n" };
     format!(
         "{}{kind}   {}\n{}\n{missing}\n{}\n",
         screen.paint(Tone::Strong, &plain(&tool.name)),

@@ -1,7 +1,6 @@
 //! What was used, what agents remember, and the daemon itself.
 use super::{down, invalid, known_agent, store_error, value};
-use crate::daemon::event_loop::Answer;
-use crate::daemon::session::Services;
+use crate::daemon::session::{Encoded, Services};
 use crate::daemon::views;
 use crate::domain::{Entry, Fact, MemoryChange};
 use crate::protocol::*;
@@ -10,7 +9,7 @@ use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-pub(super) async fn usage(services: &Services, params: UsageParams) -> Answer {
+pub(super) async fn usage(services: &Services, params: UsageParams) -> Encoded {
     let by = match params.by.as_deref() {
         None | Some("agent") => UsageBy::Agent,
         Some("model") => UsageBy::Model,
@@ -70,7 +69,7 @@ pub(super) async fn usage(services: &Services, params: UsageParams) -> Answer {
     value(rows.into_values().collect::<Vec<_>>())
 }
 
-pub(super) async fn memory(services: &Services, id: &str) -> Answer {
+pub(super) async fn memory(services: &Services, id: &str) -> Encoded {
     let now = known_agent(services, id).await?;
     let (agent, session) = (now.spec.id.clone(), now.spec.session());
     let (notes, said, seen) = services
@@ -97,7 +96,7 @@ pub(super) async fn memory(services: &Services, id: &str) -> Answer {
     value(all)
 }
 
-pub(super) async fn clear_memory(services: &Services, id: &str) -> Answer {
+pub(super) async fn clear_memory(services: &Services, id: &str) -> Encoded {
     let now = known_agent(services, id).await?;
     let change = MemoryChange::Cleared { agent: now.spec.id.clone(), session: now.spec.session() };
     let entry = Entry { at: Timestamp::now(), fact: Fact::Remembered(Box::new(change)) };
@@ -106,7 +105,7 @@ pub(super) async fn clear_memory(services: &Services, id: &str) -> Answer {
     value(NoView {})
 }
 
-pub(super) async fn daemon_status(services: &Services) -> Answer {
+pub(super) async fn daemon_status(services: &Services) -> Encoded {
     let now = Timestamp::now();
     let stats = services.store.read(move |reader| reader.stats(now)).await.map_err(store_error)?;
     let (fleet_now, fleet) = services

@@ -1,6 +1,6 @@
 //! What changes something: it goes to the loop, and is answered when it is on record.
 use super::fleet::find_run;
-use super::{agent_id, down, invalid, store_error};
+use super::{agent_id, down, encode, invalid, store_error};
 use crate::daemon::event_loop::{Answer, Message};
 use crate::daemon::session::{Services, Step};
 use crate::daemon::views;
@@ -48,7 +48,7 @@ pub(super) async fn change_agent(
 /// Hands a change to the loop, unless it was answered before.
 pub(super) async fn change(services: &Services, command: Command, request_id: Option<String>) -> Step {
     if let Some(answer) = answered_before(services, request_id.as_deref()).await {
-        return Step::Done(answer);
+        return Step::Done(encode(answer));
     }
     let (answer, answered) = oneshot::channel();
     send(services, Message::Command { command, request_id, answer }, answered).await
@@ -71,7 +71,7 @@ pub(super) async fn send(services: &Services, message: Message, answered: onesho
     if services.handle.inbox.send(message).await.is_err() {
         return Step::Done(Err(down()));
     }
-    Step::Later(Box::pin(async move { answered.await.unwrap_or_else(|_| Err(down())) }))
+    Step::Later(Box::pin(async move { encode(answered.await.unwrap_or_else(|_| Err(down()))) }))
 }
 
 pub(super) async fn pause(services: &Services, params: PauseParams) -> Step {
@@ -87,7 +87,7 @@ pub(super) async fn pause(services: &Services, params: PauseParams) -> Step {
 pub(super) async fn cancel_run(services: Arc<Services>, params: CancelParams) -> Step {
     // before the run is looked for: it may be gone since
     if let Some(answer) = answered_before(&services, params.request_id.as_deref()).await {
-        return Step::Done(answer);
+        return Step::Done(encode(answer));
     }
     let row = match find_run(&services, &params.run_id).await {
         Ok(row) => row,
@@ -114,7 +114,7 @@ pub(super) async fn reload(services: Arc<Services>) -> Step {
             // whoever watches the file was faster
             view["last"] = json!(last_applied(&services).await?);
         }
-        Ok(view)
+        encode(Ok(view))
     }))
 }
 

@@ -1,8 +1,7 @@
 //! Agents, runs and slots: how they are, were and will be.
 use super::{agent_id, down, invalid, known_agent, store_error, value};
-use crate::daemon::event_loop::Answer;
 use crate::daemon::explain;
-use crate::daemon::session::Services;
+use crate::daemon::session::{Encoded, Services};
 use crate::daemon::views;
 use crate::domain::{RunId, RunStatus, Seq, glob};
 use crate::protocol::*;
@@ -15,7 +14,7 @@ const EVENTS_OF_RUN: usize = 500;
 /// Output of one answer; more is read by asking again.
 const OUTPUT_BYTES: usize = 512 << 10;
 
-pub(super) async fn list_agents(services: &Services, params: ListParams) -> Answer {
+pub(super) async fn list_agents(services: &Services, params: ListParams) -> Encoded {
     for agent in params.agents.iter().filter(|agent| !agent.contains(['*', '?'])) {
         known_agent(services, agent).await?;
     }
@@ -30,7 +29,7 @@ pub(super) async fn list_agents(services: &Services, params: ListParams) -> Answ
     value(found.iter().map(views::agent).collect::<Vec<_>>())
 }
 
-pub(super) async fn agent_status(services: &Services, id: &str) -> Answer {
+pub(super) async fn agent_status(services: &Services, id: &str) -> Encoded {
     let now = known_agent(services, id).await?;
     let agent = now.spec.id.clone();
     let wanted = agent.clone();
@@ -65,7 +64,7 @@ pub(super) async fn agent_status(services: &Services, id: &str) -> Answer {
     value(views::detail(&now, &next, &history, &path))
 }
 
-pub(super) async fn list_runs(services: &Services, params: ListRunsParams) -> Answer {
+pub(super) async fn list_runs(services: &Services, params: ListRunsParams) -> Encoded {
     let agent = match &params.agent_id {
         Some(id) => Some(agent_id(id)?),
         None => None,
@@ -111,7 +110,7 @@ pub(super) async fn find_run(services: &Services, text: &str) -> Result<RunRow, 
     }
 }
 
-pub(super) async fn get_run(services: &Services, text: &str) -> Answer {
+pub(super) async fn get_run(services: &Services, text: &str) -> Encoded {
     let row = find_run(services, text).await?;
     let run = row.claim.run;
     let (events, output, steps) = services
@@ -136,7 +135,7 @@ pub(super) async fn get_run(services: &Services, text: &str) -> Answer {
     value(RunDetail { run: views::run(&row), events, output: views::output(&row, output), steps })
 }
 
-pub(super) async fn run_output(services: &Services, params: OutputParams) -> Answer {
+pub(super) async fn run_output(services: &Services, params: OutputParams) -> Encoded {
     let row = match (params.run_id, params.agent_id) {
         (Some(run), _) => find_run(services, &run).await?,
         (None, Some(agent)) => {
@@ -163,7 +162,7 @@ pub(super) async fn run_output(services: &Services, params: OutputParams) -> Ans
     value(views::output(&row, page))
 }
 
-pub(super) async fn next_slots(services: &Services, params: NextParams) -> Answer {
+pub(super) async fn next_slots(services: &Services, params: NextParams) -> Encoded {
     let most = usize::try_from(params.limit.unwrap_or(20)).unwrap_or(usize::MAX).min(10_000);
     let reach = i64::try_from(params.for_secs.unwrap_or(86_400)).unwrap_or(i64::MAX);
     let until = Timestamp::now().checked_add(SignedDuration::from_secs(reach)).unwrap_or(Timestamp::MAX);
@@ -185,7 +184,7 @@ pub(super) async fn next_slots(services: &Services, params: NextParams) -> Answe
     value(coming)
 }
 
-pub(super) async fn explain_slot(services: &Services, params: ExplainParams) -> Answer {
+pub(super) async fn explain_slot(services: &Services, params: ExplainParams) -> Encoded {
     let now = known_agent(services, &params.agent_id).await?;
     let asked = params.at;
     let at = asked.unwrap_or_else(Timestamp::now);

@@ -6,7 +6,7 @@ mod fleet;
 mod tools;
 
 use crate::daemon::event_loop::{Answer, Message};
-use crate::daemon::session::{Services, Step, Subscription};
+use crate::daemon::session::{Encoded, Services, Step, Subscription};
 use crate::daemon::views;
 use crate::domain::{AgentId, Seq};
 use crate::engine::{AgentNow, Command, StopMode};
@@ -78,7 +78,7 @@ pub(super) async fn handle(request: Request, services: &Arc<Services>) -> Step {
 }
 
 /// Requests that change nothing.
-async fn question(request: Request, services: Arc<Services>) -> Answer {
+async fn question(request: Request, services: Arc<Services>) -> Encoded {
     match request {
         Request::GetAgentStatus(p) => agent_status(&services, &p.agent_id).await,
         Request::ListAgents(p) => list_agents(&services, p).await,
@@ -134,8 +134,14 @@ async fn question(request: Request, services: Arc<Services>) -> Answer {
     }
 }
 
-fn value(view: impl Serialize) -> Answer {
-    serde_json::to_value(view).map_err(|error| RpcError::new(Code::Internal, error.to_string()))
+/// What answers a question: written out at once, since a fleet's list is long.
+pub(super) fn value(view: impl Serialize) -> Encoded {
+    serde_json::value::to_raw_value(&view).map_err(|error| RpcError::new(Code::Internal, error.to_string()))
+}
+
+/// What answers a change.
+fn encode(answer: Answer) -> Encoded {
+    answer.and_then(value)
 }
 
 fn invalid(what: impl Into<String>) -> RpcError {
@@ -154,7 +160,7 @@ fn agent_id(text: &str) -> Result<AgentId, RpcError> {
     text.parse().map_err(|error: crate::domain::InvalidAgentId| invalid(error.to_string()))
 }
 
-fn hello(params: &HelloParams, services: &Services) -> Answer {
+fn hello(params: &HelloParams, services: &Services) -> Encoded {
     let common = PROTOCOLS.iter().rev().find(|ours| params.protocols.contains(ours));
     let Some(&protocol) = common else {
         let (theirs, newest) = (params.protocols.iter().max(), PROTOCOLS.iter().max());

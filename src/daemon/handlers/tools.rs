@@ -1,7 +1,6 @@
 //! Tools by hand, MCP servers, archives.
 use super::{invalid, value};
-use crate::daemon::event_loop::Answer;
-use crate::daemon::session::Services;
+use crate::daemon::session::{Encoded, Services};
 use crate::daemon::views;
 use crate::domain::Body;
 use crate::protocol::*;
@@ -12,7 +11,7 @@ use serde_json::json;
 const MCP_TIME: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// All at a time: one that hangs does not keep the others waiting.
-pub(super) async fn list_mcp(services: &Services, params: ListMcpParams) -> Answer {
+pub(super) async fn list_mcp(services: &Services, params: ListMcpParams) -> Encoded {
     let tools = services.tools.lock().expect("no holder panics").clone();
     let servers = tools.servers();
     let names: Vec<String> = match params.server {
@@ -35,7 +34,7 @@ pub(super) async fn list_mcp(services: &Services, params: ListMcpParams) -> Answ
 }
 
 /// The archive of a tool, or of an agent that runs one.
-pub(super) async fn ask_archive(services: &Services, params: ArchiveParams) -> Answer {
+pub(super) async fn ask_archive(services: &Services, params: ArchiveParams) -> Encoded {
     /// Long enough for any archive; what is broken off is settled by the next run.
     const BOUND: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
     let tools = services.tools.lock().expect("no holder panics").clone();
@@ -75,7 +74,7 @@ pub(super) async fn ask_archive(services: &Services, params: ArchiveParams) -> A
     }
 }
 
-pub(super) async fn call_tool(services: &Services, params: CallToolParams) -> Answer {
+pub(super) async fn call_tool(services: &Services, params: CallToolParams) -> Encoded {
     let tools = services.tools.lock().expect("no holder panics").clone();
     let began = std::time::Instant::now();
     let args = if params.args.is_null() { json!({}) } else { params.args };

@@ -123,18 +123,6 @@ fn a_run_keeps_the_configuration_that_it_started_with() {
 }
 
 #[test]
-fn what_can_not_run_stops() {
-    let gone = agent("a", every(60), |a| a.unavailable = Some("mail is not in this version".into()));
-    let mut bench = Bench::new(&[agent("a", every(60), |a| a.overlap = Overlap::Queue)]);
-    bench.wait(60).quietly().reload(&[gone]);
-    bench.expect(&[
-        "a active -> stopped: mail is not in this version",
-        "a 60 is dropped: the agent can't run any more",
-    ]);
-    assert!(matches!(bench.command(Command::Start(one("a"), None)), Err(Refusal::Unavailable(_))));
-}
-
-#[test]
 fn enabled_is_asked_only_the_first_time() {
     let off = || agent("a", every(60), |a| a.enabled = false);
     let mut bench = Bench::new(&[off()]);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 fn tools(settings: Value) -> Tools {
     let mut fleet = Fleet::empty("/agents.toml".into());
-    fleet.tools.insert("web".into(), ToolSpec { kind: "http".into(), settings, available: true });
+    fleet.tools.insert("web".into(), ToolSpec { kind: "http".into(), settings });
     Tools::new(&fleet)
 }
 

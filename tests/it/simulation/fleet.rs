@@ -1,5 +1,5 @@
 //! Fleets by chance: every kind of schedule and policy, and changes of them.
-use super::rng::Rng;
+use crate::rng::Rng;
 use bgagent::domain::*;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -83,7 +83,6 @@ pub fn agent(name: &AgentId, rng: &mut Rng, now: Timestamp) -> AgentSpec {
         notify: rng.chance(50).then(|| Arc::new(notify)),
         config_hash: ConfigHash(0),
         line: 1,
-        unavailable: None,
     };
     (spec.schedule, spec.jitter) = schedule(name, rng, now);
     spec

@@ -3,9 +3,9 @@
 use super::Defect;
 use super::fleet::{self, Temper};
 use super::model::{Model, Wrong, ensure};
-use super::rng::Rng;
 use super::runners::{Attempt, Stage};
 use super::spans::Spans;
+use crate::rng::Rng;
 use bgagent::domain::*;
 use bgagent::engine::{Action, Command, Decision, Engine, Input, Ticket};
 use jiff::{SignedDuration, Timestamp};

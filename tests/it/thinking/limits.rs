@@ -283,3 +283,31 @@ fn what_a_gate_gave_is_seen_also_when_a_later_attempt_succeeds() {
     assert_eq!(skipped["payload"]["verdict"], "skipped_gate", "{skipped}");
     assert_eq!(endpoint.requests().len(), 2, "nothing is told twice");
 }
+
+#[test]
+fn a_command_as_a_gate_hands_on_what_is_new_in_its_list() {
+    let endpoint = Endpoint::script([Reply::text("told"), Reply::text("told again")]);
+    let keys = "interval = 1\ngate = { command = [\"cat\", \"items.json\"], novel_by = [\"id\"] }";
+    let mut daemon = Daemon::with("");
+    let print = |daemon: &Daemon, text: &str| {
+        let (new, items) = (daemon.path("new"), daemon.path("items.json"));
+        std::fs::write(&new, text).and_then(|()| std::fs::rename(new, items)).expect("a file");
+    };
+    print(&daemon, r#"[{"id": 1, "t": "alpha"}]"#);
+    let config = agent(&endpoint, keys);
+    daemon.configure(&config.replace("Look after it.", "New: {gate}"));
+    daemon.up();
+    daemon.until("background_task_completed", "a");
+    daemon.until("background_slot_skipped", "a");
+    print(&daemon, r#"[{"id": 1, "t": "alpha"}, {"id": 2, "t": "beta"}]"#);
+    daemon.until_event("a second run", |event| {
+        event["type"] == "background_task_completed" && event["payload"]["run_count"] == 2
+    });
+    let asked: Vec<String> = endpoint.requests().iter().map(|request| request.json.to_string()).collect();
+    assert!(asked[0].contains("alpha") && !asked[0].contains("beta"), "{asked:?}");
+    assert!(!asked[1].contains("alpha") && asked[1].contains("beta"), "{asked:?}");
+    print(&daemon, "no list");
+    let failed = daemon.until("background_task_error", "a");
+    assert!(failed["payload"]["error"].to_string().contains("the gate's output is no JSON"), "{failed}");
+    assert_eq!(endpoint.requests().len(), 2);
+}

@@ -183,7 +183,7 @@ async fn an_instance_has_fixed_addresses_and_sends_its_headers_nowhere_else() {
     .await;
     let settings = json!({"urls": [server.url("/feed")], "headers": {"X-Key": "k1"}, "max_items": 2});
     let mut fleet = Fleet::empty("/agents.toml".into());
-    fleet.tools.insert("news".into(), ToolSpec { kind: "feed".into(), settings, available: true });
+    fleet.tools.insert("news".into(), ToolSpec { kind: "feed".into(), settings });
     let tools = Tools::new(&fleet);
     let info = tools.list().into_iter().find(|tool| tool.name == "news").unwrap();
     assert!(info.untrusted && info.schema["properties"].get("urls").is_none(), "{}", info.schema);

@@ -20,6 +20,11 @@ impl Rng {
         low + (self.next() % u64::try_from(high - low).unwrap()) as i64
     }
 
+    /// From 0 up to, but not including, `end`.
+    pub fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+
     /// True in `percent` of a hundred cases.
     pub fn chance(&mut self, percent: i64) -> bool {
         self.between(0, 100) < percent

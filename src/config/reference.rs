@@ -1,0 +1,129 @@
+//! The reference of `agents.toml` for people, from the table of keys: what the manual page
+//! `agents.toml(5)` and `docs/CONFIGURATION.md` say.
+use super::keys::{self, Key, Kind};
+use std::fmt::Write as _;
+
+/// A table of `agents.toml`, with its keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Section {
+    /// As it is written: `[agents.NAME]`.
+    pub title: String,
+    /// What it is for.
+    pub about: &'static str,
+    /// Its keys.
+    pub entries: Vec<Entry>,
+}
+
+/// A key, and what it takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name; of a key in a table of its own with that table's: `retry.max`.
+    pub name: String,
+    /// What a value looks like.
+    pub value: String,
+    /// What it does, and its default.
+    pub about: &'static str,
+}
+
+/// What holds for values of all keys.
+pub const VALUES: &[(&str, &str)] = &[
+    ("duration", "a whole number of seconds, or a text: \"90s\", \"5m\", \"1h30m\", \"7d\""),
+    ("size", "a whole number of bytes, or a text: \"64KiB\", \"2GiB\""),
+    (
+        "secret",
+        "never the secret itself but where it is: { env = \"NAME\" }, { file = \"PATH\" } with mode 0600, \
+         { credential = \"NAME\" } of systemd, or { command = [\"pass\", \"show\", \"x\"] }",
+    ),
+    ("path", "relative to the folder of agents.toml; ~ and ${VAR} are expanded"),
+];
+
+/// All tables.
+pub fn reference() -> Vec<Section> {
+    let section =
+        |title: &str, about, keys| Section { title: title.into(), about, entries: entries("", keys) };
+    let mut all = vec![
+        section("[agents.NAME]", "When an agent is due, what runs, within which limits.", keys::AGENT),
+        Section {
+            title: "[defaults]".into(),
+            about: "Any key of an agent but its schedule and its runner: it holds for each agent that does not \
+                    say otherwise.",
+            entries: Vec::new(),
+        },
+        section("gate, success_when", "A gate, and each check of `success_when`.", keys::CHECK),
+        section("checks of a probe", "`args = { checks = [ … ] }` of the tool `probe`.", keys::PROBE),
+        section("[daemon]", "The daemon itself.", keys::DAEMON),
+        section("[models.NAME]", "A language model.", keys::MODEL),
+        section("[mcp.NAME]", "An MCP server; its tools are NAME/TOOL.", keys::MCP),
+        section("[notify.NAME]", "Where messages go.", keys::NOTIFY),
+        section("[budget]", "What the whole fleet may use; each key is optional.", keys::BUDGET),
+    ];
+    all.extend(keys::TOOL_SETTINGS.iter().map(|(kind, keys)| Section {
+        title: format!("[tools.NAME] of type {kind}"),
+        about: "A bounded instance of a built-in tool.",
+        entries: entries("", keys),
+    }));
+    all
+}
+
+fn entries(prefix: &str, keys: &[Key]) -> Vec<Entry> {
+    let mut all = Vec::new();
+    for key in keys {
+        let name = format!("{prefix}{}", key.name);
+        all.push(Entry { name: name.clone(), value: value(key.kind), about: key.doc });
+        match key.kind {
+            // these have a section of their own
+            Kind::Table(keys) | Kind::Tables(keys) if std::ptr::eq(keys, keys::CHECK) => {}
+            Kind::Table(keys) | Kind::WordOr(_, keys) => all.extend(entries(&format!("{name}."), keys)),
+            Kind::Tables(keys) => all.extend(entries(&format!("{name}[]."), keys)),
+            Kind::Named(keys) => all.extend(entries(&format!("{name}.NAME."), keys)),
+            _ => {}
+        }
+    }
+    all
+}
+
+fn value(kind: Kind) -> String {
+    match kind {
+        Kind::Text => "text".into(),
+        Kind::Flag => "true or false".into(),
+        Kind::Whole => "whole number".into(),
+        Kind::Number => "number".into(),
+        Kind::Duration => "duration".into(),
+        Kind::Size => "size".into(),
+        Kind::Word(words) => words.join(" | "),
+        Kind::Secret => "secret".into(),
+        Kind::TextOrSecret => "text or secret".into(),
+        Kind::Texts => "list of texts".into(),
+        Kind::Words(words) => format!("list of {}", words.join(" | ")),
+        Kind::Command => "text or list of texts".into(),
+        Kind::Texts2 => "table of texts".into(),
+        Kind::Table(_) => "table".into(),
+        Kind::WordOr(words, _) => format!("{}, or a table", words.join(" | ")),
+        Kind::Tables(_) => "list of tables".into(),
+        Kind::Named(_) => "tables by name".into(),
+        Kind::Any => "as described".into(),
+    }
+}
+
+/// `docs/CONFIGURATION.md`.
+pub fn markdown() -> String {
+    let mut text = String::from(
+        "# `agents.toml`, key by key\n\nMade from the program's own table of keys; `man agents.toml` says the same, \
+         `bgagent schema` gives it to editors, and\n`bgagent check` finds every mistake. `agents.example.toml` shows it \
+         at work.\n\n",
+    );
+    for (name, about) in VALUES {
+        writeln!(text, "- A **{name}** is {about}.").expect("a string");
+    }
+    for section in reference() {
+        write!(text, "\n## {}\n\n{}\n", section.title, section.about).expect("a string");
+        if !section.entries.is_empty() {
+            text.push_str("\n| key | value | |\n|---|---|---|\n");
+        }
+        for Entry { name, value, about } in &section.entries {
+            let value = value.replace('|', "\\|");
+            writeln!(text, "| `{name}` | {value} | {} |", about.replace('|', "\\|")).expect("a string");
+        }
+    }
+    text
+}
