@@ -20,6 +20,8 @@ pub(super) enum Kind {
     TextOrSecret,
     /// A list of texts.
     Texts,
+    /// A list of some of these words.
+    Words(&'static [&'static str]),
     /// A text or a list of texts.
     Command,
     /// A table of texts or secrets.
@@ -60,6 +62,7 @@ pub(super) const TELL_ON: &[&str] = &[
     "missed",
     "incident_opened",
     "incident_resolved",
+    "approval_requested",
 ];
 /// Built-in tools.
 pub(super) const TOOLS: &[&str] = &[
@@ -329,7 +332,7 @@ pub(super) const CHECK: &[Key] = &[
 ];
 pub(super) const TELL: &[Key] = &[
     key("to", Kind::Texts, "names of [notify.…] tables"),
-    key("on", Kind::Texts, "of what; default: all"),
+    key("on", Kind::Words(TELL_ON), "of what; default: all"),
     key("repeat", Kind::Duration, "how often an ongoing problem is told again; default 6h"),
 ];
 pub(super) const ON: &[Key] =

@@ -561,7 +561,7 @@ memory = { mode = "session", max_tokens = 8000 }
 session_id = "health"
 gate = { tool = "feed", args = { urls = ["https://example.org/feed.xml"] }, novel_by = ["link"] }
 success_when = [ { tool = "app_db", args = { sql = "x" }, expect = { rows = { gte = 1 } } } ]
-notify = { to = ["ops"], on = ["failed", "recovered", "circuit_opened", "budget_exhausted", "missed", "incident_opened", "incident_resolved"], repeat = "6h" }
+notify = { to = ["ops"], on = ["failed", "recovered", "circuit_opened", "budget_exhausted", "missed", "incident_opened", "incident_resolved", "approval_requested"], repeat = "6h" }
 approval = "deny"
 "#;
     let loaded = read(text).unwrap_or_else(|rejected| {

@@ -30,6 +30,15 @@ impl Amount {
         Self { usd: worst.usd, tokens: worst.tokens as f64, requests: 1.0 }
     }
 
+    /// What counts for the limit of this key.
+    fn counted_by(&self, key: &str) -> f64 {
+        match key {
+            "tokens_per_day" => self.tokens,
+            "requests_per_day" => self.requests,
+            _ => self.usd,
+        }
+    }
+
     fn add(&mut self, other: Self, sign: f64) {
         self.usd += sign * other.usd;
         self.tokens += sign * other.tokens;
@@ -43,6 +52,16 @@ struct Held {
     agent: AgentId,
     model: String,
     worst: WorstCase,
+    day: Date,
+}
+
+/// A request that does not fit beside those under way, and may fit when these are settled; or one that
+/// came behind it and wants some of the same.
+#[derive(Debug)]
+struct Waiting {
+    wish: Reservation,
+    agent: AgentId,
+    /// When it was looked at.
     day: Date,
 }
 
@@ -64,9 +83,8 @@ pub(super) struct Money {
     /// Sums of `days`.
     fleet: BTreeMap<Date, Amount>,
     held: HashMap<RunId, Held>,
-    /// Requests that do not fit beside those under way, and may fit when these are settled. Who came
-    /// first is looked at first.
-    waiting: Vec<Reservation>,
+    /// Who came first is looked at first.
+    waiting: Vec<Waiting>,
     /// What was told of a day, so that it is told once.
     told: BTreeSet<BudgetTold>,
     /// Agents whose request was refused, with the day and the reason: their slots are refused until
@@ -117,11 +135,17 @@ impl Money {
         for held in self.held.values().filter(counts) {
             sum.add(Amount::held(&held.worst), 1.0);
         }
-        match limit.key {
-            "tokens_per_day" => sum.tokens,
-            "requests_per_day" => sum.requests,
-            _ => sum.usd,
-        }
+        sum.counted_by(limit.key)
+    }
+
+    /// Does somebody wait who can't have enough of this now? It is kept for him from all who come later, be
+    /// they ever so small: else there would never be enough. Who wants nothing of it goes on.
+    fn is_kept(&self, limit: &Limit, agent: &AgentId) -> bool {
+        let shares = |waiting: &&Waiting| !limit.agent || waiting.agent == *agent;
+        self.waiting.iter().filter(shares).any(|waiting| {
+            let asked = Amount::held(&waiting.wish.worst).counted_by(limit.key);
+            Limit { asked, ..*limit }.is_over()
+        })
     }
 
     /// A new configuration: what was refused may be allowed now.
@@ -226,30 +250,43 @@ impl Engine {
     }
 
     /// May this request be sent? Then its worst case is held. One that would fit if the requests under
-    /// way had not been held for at their worst waits until one of them has its end.
+    /// way had not been held for at their worst waits until one of them has its end, and so does one that
+    /// wants some of what another has waited for before it.
     pub(super) fn reserve(&mut self, now: Now, wish: Reservation) {
+        let day = self.today(now.wall);
+        // other budgets count for these now
+        if self.money.waiting.iter().any(|waiting| waiting.day != day) {
+            self.reserve_waiting(now);
+        }
+        self.grant_or_wait(now, wish);
+    }
+
+    fn grant_or_wait(&mut self, now: Now, wish: Reservation) {
         match self.try_reserve(now, &wish) {
-            Some(answer) => self.out.actions.push(Action::Granted { ticket: wish.ticket, answer }),
-            None => self.money.waiting.push(wish),
+            Ok(answer) => self.out.actions.push(Action::Granted { ticket: wish.ticket, answer }),
+            Err(agent) => {
+                let day = self.today(now.wall);
+                self.money.waiting.push(Waiting { wish, agent, day });
+            }
         }
     }
 
     /// Something was settled, or limits were raised: what waited for that may go on.
     pub(super) fn reserve_waiting(&mut self, now: Now) {
         let chain = self.chain;
-        for wish in std::mem::take(&mut self.money.waiting) {
-            self.reserve(now, wish);
+        for waiting in std::mem::take(&mut self.money.waiting) {
+            self.grant_or_wait(now, waiting.wish);
         }
         self.chain = chain;
     }
 
-    /// `None`: it has to wait.
-    fn try_reserve(&mut self, now: Now, wish: &Reservation) -> Option<Result<(), RunError>> {
+    /// `Err`: this agent's request has to wait, for those under way or for those who waited before it.
+    fn try_reserve(&mut self, now: Now, wish: &Reservation) -> Result<Result<(), RunError>, AgentId> {
         let run = self.runs.get(&wish.run).filter(|run| {
             run.place == Place::Active && run.record.attempt == wish.attempt && run.cancelled.is_none()
         });
         let Some(run) = run else {
-            return Some(Err(RunError::new(ErrorKind::Interrupted, "the run is not in flight any more")));
+            return Ok(Err(RunError::new(ErrorKind::Interrupted, "the run is not in flight any more")));
         };
         self.chain = run.record.chain;
         let (agent, spec) = (run.agent, run.spec.clone());
@@ -257,9 +294,9 @@ impl Engine {
         self.money.forget_before(day);
         let asked = Amount::held(&wish.worst);
         let limits = self.money.limits(&self.fleet.budget, Some((&spec.id, &spec.limits)), day, asked);
-        let mut over = limits.into_iter().filter(Limit::is_over).peekable();
-        let waits = over.peek().is_some();
-        let settled = over.map(|limit| {
+        let is_kept = |limit: &Limit| limit.asked > 0.0 && self.money.is_kept(limit, &spec.id);
+        let waits = limits.iter().any(|limit| limit.is_over() || is_kept(limit));
+        let settled = limits.into_iter().filter(Limit::is_over).map(|limit| {
             let held = self.money.held_for(&limit, &spec.id, day);
             limit.without(held)
         });
@@ -268,16 +305,16 @@ impl Engine {
             let text = limit.text(&spec.id, until.tomorrow().unwrap_or(until));
             self.money.refused.insert(spec.id.clone(), (day, text.clone()));
             self.tell_budget(now, agent, &limit, day, true, &text);
-            return Some(Err(RunError::new(ErrorKind::Budget, text)));
+            return Ok(Err(RunError::new(ErrorKind::Budget, text)));
         }
         if waits {
-            return None;
+            return Err(spec.id.clone());
         }
         self.money.add(day, &spec.id, asked, 1.0);
         let (model, worst) = (wish.model.clone(), wish.worst);
         self.money.held.insert(wish.run, Held { agent: spec.id.clone(), model: model.clone(), worst, day });
         self.push_talk(now, wish.run, Said::Held { n: wish.n, model, worst, day });
-        Some(Ok(()))
+        Ok(Ok(()))
     }
 
     /// A request has its end: what it used takes the place of what was held.
