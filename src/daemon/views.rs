@@ -530,6 +530,9 @@ pub(super) fn tool_error(error: &ToolError) -> RpcError {
         ToolError::Unknown(_) | ToolError::Arguments(_) => Code::InvalidParams,
         ToolError::Timeout { .. } | ToolError::Failed(_) | ToolError::Unsure(_) => Code::Internal,
     };
-    RpcError::new(code, error.to_string())
-        .hint("`bgagent tool list` shows all tools, `bgagent tool show NAME` what one takes")
+    let told = RpcError::new(code, error.to_string());
+    match error {
+        ToolError::Arguments(_) => told.hint("`bgagent tool show NAME` says what a tool takes"),
+        _ => told,
+    }
 }

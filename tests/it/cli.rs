@@ -95,6 +95,11 @@ fn init_makes_a_file_that_the_daemon_takes() {
     std::fs::remove_file(daemon.path("agents.toml")).expect("it was there");
     daemon.ok(&["init"]);
     code(&daemon, &["init"], 5, "--force");
+    std::fs::write(daemon.path("agents.toml"), FLEET).expect("a file");
+    code(&daemon, &["init", "--demo"], 0, "stays as it is");
+    assert!(daemon.path("demo.db").is_file());
+    assert_eq!(std::fs::read_to_string(daemon.path("agents.toml")).expect("a file"), FLEET);
+    daemon.ok(&["init", "--force"]);
     code(&daemon, &["check"], 0, "system-health");
     code(&daemon, &["health"], 2, "");
 }
