@@ -282,7 +282,26 @@ fn an_empty_flag_is_no_default() {
             let output = bgagent().args(args).output().expect("it starts");
             let said = String::from_utf8_lossy(&output.stderr);
             assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
-            assert!(said.contains(&format!("{flag} is empty")), "{args:?}: {said}");
+            assert!(said.contains(flag) && said.contains("it is empty"), "{args:?}: {said}");
         }
     }
+}
+
+#[test]
+fn variables_stand_for_flags_and_flags_win() {
+    let said = |variables: &[(&str, &str)], args: &[&str]| {
+        let output = bgagent().envs(variables.iter().copied()).args(args).output().expect("it starts");
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(said(&[("BGAGENT_STATE_DIR", "/nowhere/a")], &["list"]).contains("/nowhere/a"));
+    assert!(said(&[("BGAGENT_SOCKET", "/nowhere/s")], &["list"]).contains("/nowhere/s"));
+    assert!(
+        said(&[("BGAGENT_SOCKET", "/nowhere/s")], &["--socket", "/nowhere/t", "list"]).contains("/nowhere/t")
+    );
+    // an empty one is none
+    assert!(
+        said(&[("BGAGENT_SOCKET", ""), ("BGAGENT_STATE_DIR", "/nowhere/a")], &["list"])
+            .contains("/nowhere/a")
+    );
 }
