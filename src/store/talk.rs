@@ -265,11 +265,12 @@ impl Reader {
         })
     }
 
-    /// How many items an agent's gate has seen.
-    pub fn seen_count(&self, agent: &AgentId) -> Result<u64, StoreError> {
+    /// How many items an agent's gate has seen, and when the newest of them.
+    pub fn seen_count(&self, agent: &AgentId) -> Result<Option<(u64, Timestamp)>, StoreError> {
         self.ask("reading seen items", |db| {
-            db.prepare_cached("SELECT count(*) FROM seen WHERE agent = ?1")?
-                .query_row([agent.as_str()], |row| row.get::<_, i64>(0).map(|n| n as u64))
+            db.prepare_cached("SELECT count(*), max(at) FROM seen WHERE agent = ?1 HAVING count(*) > 0")?
+                .query_row([agent.as_str()], |row| Ok((row.get::<_, i64>(0)? as u64, instant(row, 1)?)))
+                .optional()
         })
     }
 
