@@ -374,7 +374,7 @@ fn a_run() {
     items
     "#);
     insta::assert_snapshot!(outcome_line(&detail.run, &screen(None, false)), @"news: run 1f2e3d4c completed, 41s, $0.0130");
-    insta::assert_snapshot!(run_list(&[detail.run], &screen(Some(80), false)), @r#"
+    insta::assert_snapshot!(run_list(std::slice::from_ref(&detail.run), &screen(Some(80), false)), @r#"
     RUN       AGENT  STATUS  STARTED     TOOK  TRIGGER   RESULT
     1f2e3d4c  news   ok      54 min ago   41s  schedule  3 new\nitems
     "#);
@@ -400,6 +400,8 @@ fn relative_times() {
         (-172_800_000, "2 d ago"),
         (86_400_000 * 400, "in 400 d"),
     ];
+    let rehearsal = crate::protocol::RunView { mode: Some("rehearsal".into()), ..detail.run };
+    assert!(run_list(&[rehearsal], &screen(None, false)).contains("41s  rehearsal  3 new"));
     for (ms, expected) in table {
         assert_eq!(relative(SignedDuration::from_millis(ms)), expected, "{ms}");
     }

@@ -68,6 +68,12 @@ fn a_rehearsal_says_what_it_would_have_done_and_a_replay_what_another_model_says
     daemon.ok(&["reload"]);
     shows(&daemon.ok(&["replay", id, "--model", "other"]), &["All is well."]);
     assert_eq!((other.requests().len(), witness(&daemon).len()), (3, 3), "no tool is called");
+    let listed = daemon.ok(&["runs", "a"]);
+    assert_eq!(
+        ["replay", "rehearsal", "manual"].map(|word| listed.matches(&format!("  {word} ")).count()),
+        [2, 1, 1],
+        "{listed}"
+    );
     let runs = daemon.call("list_runs", json!({"agent_id": "a", "limit": 1}));
     assert_eq!((&runs[0]["mode"], &runs[0]["model"]), (&json!("replay"), &json!("other")));
 }
