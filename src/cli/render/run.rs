@@ -120,7 +120,7 @@ pub(in crate::cli) fn run_detail(detail: &RunDetail, screen: &Screen) -> String 
     }
     if talks {
         section(&mut text, "transcript", screen);
-        text.push_str(&super::transcript::transcript(&detail.steps, screen));
+        text.push_str(&super::transcript::transcript(&detail.steps, run.status.is_final(), screen));
     }
     if !detail.output.chunks.is_empty() {
         section(&mut text, "output", screen);

@@ -459,3 +459,24 @@ fn what_a_probe_found_is_told_in_words() {
     assert_eq!(result_words(r#"{"status":"ok","checks":[{"level":"ok","title":"x"}]}"#), "ok: 1 check");
     assert_eq!(result_words(" {\"status\": 3} "), "{\"status\": 3}");
 }
+
+#[test]
+fn calls_that_were_never_made_are_shown_as_the_model_sent_them() {
+    let at = "2026-11-24T09:05:02Z";
+    let call = |name: &str, arguments: &str| json!({"id": "1", "name": name, "arguments": arguments});
+    let steps: Vec<crate::protocol::StepView> = serde_json::from_value(json!([
+        {"n": 1, "at": at, "duration_ms": 1, "step": "answered", "model": "m", "answer": {"turn": {"calls": [
+            call("look", "{\"q\": 1}"), call("put", "{\"a\": \u{1b}")]}, "finish": "stop"}, "used": crate::domain::Usage::default()},
+        {"n": 2, "at": at, "duration_ms": 1, "tool": "look", "args": "{\"q\":1}", "step": "called", "call": 0,
+            "reply": {"id": "1", "name": "look", "text": "well"}},
+        {"n": 3, "at": at, "duration_ms": 1, "step": "answered", "model": "m", "answer": {"turn": {"calls": [
+            call("add", &"x".repeat(3000))]}, "finish": "stop"}, "used": crate::domain::Usage::default()},
+    ]))
+    .unwrap();
+    let text = super::transcript::transcript(&steps, true, &screen(None, false));
+    assert!(text.contains("put not made\n     <- {\"a\": \\x1b"), "{text}");
+    assert!(text.contains(&format!("add not made\n     <- {}…\n", "x".repeat(2000))), "{text}");
+    assert_eq!(text.matches("not made").count(), 2, "{text}");
+    let going_on = super::transcript::transcript(&steps, false, &screen(None, false));
+    assert!(!going_on.contains("not made"), "nobody knows yet");
+}

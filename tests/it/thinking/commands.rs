@@ -120,3 +120,31 @@ fn servers_and_tools_are_listed_tried_and_trusted() {
     assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
     shows(&String::from_utf8_lossy(&wrong.stderr), &["tip"]);
 }
+
+#[test]
+fn what_a_model_sent_wrongly_is_shown_as_it_sent_it() {
+    let wrong = ["{\"q\": 7}", "{\"q\": \"half", "{\"p\": \"last\"}"];
+    let endpoint = Endpoint::script(wrong.map(|args| Reply::calls(&[("s_look", args)])));
+    let mut daemon = with_server(&endpoint, "tools = [\"s/look\"]\nretry = { max = 0 }");
+    let schema = SERVER.replace("{\"type\": \"object\", ", "{\"type\": \"object\", \"required\": [\"q\"], ");
+    std::fs::write(daemon.path("server.py"), schema).expect("the folder can be written");
+    daemon.up();
+    let output = daemon.run(&["run", "a", "--wait"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    let id = said.split("hint: bgagent show ").nth(1).expect("a hint that leads somewhere").trim().to_owned();
+    let view = run_of(&daemon, &id);
+    assert_eq!((&view["status"], &view["error"]["kind"]), (&json!("failed"), &json!("tool")), "{view:#}");
+    let rejected: Vec<&Value> = told(&view, "tool_call_error").iter().map(|error| &error["args"]).collect();
+    assert_eq!(rejected, [wrong[0], wrong[1]]);
+    let shown = daemon.ok(&["show", &id]);
+    shows(&shown, &wrong.map(|args| format!("<- {args}")).each_ref().map(String::as_str));
+    shows(&daemon.ok(&["tail", "a", "-n", "100", "--no-follow"]), &["s/look {\"q\": 7}"]);
+    // nothing that a program wrote, and the way to what there is
+    let logs = daemon.run(&["logs", &id]);
+    assert!(logs.status.success() && logs.stdout.is_empty(), "{logs:?}");
+    shows(&String::from_utf8_lossy(&logs.stderr), &["no program of run", &format!("bgagent show {id}")]);
+}
+
+fn run_of(daemon: &Daemon, id: &str) -> Value {
+    daemon.call("get_run", json!({"run_id": id}))
+}
