@@ -4,7 +4,7 @@ use crate::domain::*;
 use crate::engine::{AgentNow, BudgetLeft, ChangedAgent, ComingSlot, Engine, Refusal, Reply};
 use crate::protocol::*;
 use crate::store::{OutputPage, RunRow, StepRow};
-use crate::tools::mcp::{PinState, ServerTool};
+use crate::tools::mcp::{Difference, PinChange, PinState, ServerTool};
 use crate::tools::{ToolError, ToolInfo};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -519,6 +519,7 @@ pub(super) fn mcp(
 
 /// Why a tool call by hand failed.
 pub(super) fn tool_error(error: &ToolError) -> RpcError {
+            changed: tool.changed.into_iter().map(difference).collect(),
     let code = match error {
         ToolError::Unknown(_) | ToolError::Arguments(_) => Code::InvalidParams,
         ToolError::Timeout { .. } | ToolError::Failed(_) | ToolError::Unsure(_) => Code::Internal,
@@ -526,3 +527,17 @@ pub(super) fn tool_error(error: &ToolError) -> RpcError {
     RpcError::new(code, error.to_string())
         .hint("`bgagent tool list` shows all tools, `bgagent tool show NAME` what one takes")
 }
+fn difference(one: Difference) -> DifferenceView {
+    DifferenceView { part: one.part.to_owned(), old: one.old, new: one.new }
+}
+
+/// What a person has accepted of an MCP server.
+pub(super) fn trusted(server: String, changes: Vec<PinChange>) -> TrustView {
+    let changed = |change: PinChange| (change.tool, change.changed.into_iter().map(difference).collect());
+    TrustView {
+        server,
+        tools: changes.iter().map(|change| change.tool.clone()).collect(),
+        changed: changes.into_iter().map(changed).collect(),
+    }
+}
+

@@ -569,10 +569,25 @@ pub struct McpToolView {
     /// JSON Schema of its arguments.
     pub schema: Value,
 }
+    /// If it changed: what of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<DifferenceView>,
 
 /// What was trusted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrustView {
+/// A part of a tool that is not what was trusted. Hidden characters are shown as escapes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DifferenceView {
+    /// `description`, `schema`, `hints`, or `rest`: what is too long to be compared.
+    pub part: String,
+    /// What was trusted, from a little before the difference. Left out: only its hash is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old: Option<String>,
+    /// What the server says now.
+    pub new: String,
+}
+
     /// Name of the `[mcp.…]` table.
     pub server: String,
     /// Tools that had changed and are trusted now.
@@ -580,6 +595,9 @@ pub struct TrustView {
 }
 
 /// What a tool gave.
+    /// What had changed of each of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub changed: BTreeMap<String, Vec<DifferenceView>>,
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ToolResultView {
     /// Its result.

@@ -207,10 +207,10 @@ pub(super) fn pinned(
     tool: &str,
     trusted: &str,
     seen: Option<&str>,
+    about: Option<&str>,
 ) -> rusqlite::Result<()> {
-    db.prepare_cached("INSERT OR REPLACE INTO pins(server, tool, trusted, seen) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![server, tool, trusted, seen])
-        .map(|_| ())
+    let sql = "INSERT OR REPLACE INTO pins(server, tool, trusted, seen, about) VALUES (?1, ?2, ?3, ?4, ?5)";
+    db.prepare_cached(sql)?.execute(params![server, tool, trusted, seen, about]).map(|_| ())
 }
 
 pub(super) fn feed_kept(db: &Connection, source: &str, kept: &KeptFeed) -> rusqlite::Result<()> {
@@ -306,11 +306,11 @@ impl Reader {
         self.ask("reading approvals", approvals)
     }
 
-    /// Pins of MCP tools: server, tool, trusted hash, other hash that was seen.
+    /// Pins of MCP tools: server, tool, trusted hash, what is trusted.
     #[expect(clippy::type_complexity, reason = "a row")]
     pub fn pins(&self) -> Result<Vec<(String, String, String, Option<String>)>, StoreError> {
         self.ask("reading pins", |db| {
-            let mut statement = db.prepare_cached("SELECT server, tool, trusted, seen FROM pins")?;
+            let mut statement = db.prepare_cached("SELECT server, tool, trusted, about FROM pins")?;
             let rows =
                 statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
             rows.collect()
