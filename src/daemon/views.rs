@@ -158,7 +158,13 @@ pub(super) fn agent(now: &AgentNow) -> AgentView {
         consecutive_errors: record.counters.errors_in_row,
         skipped_count: record.counters.skipped,
         cost_today_usd: now.usd_today,
+        budget_used_up_until: out_of_budget(now).map(|(until, _)| *until),
     }
+}
+
+/// The engine may have last looked at the clock before midnight.
+fn out_of_budget(now: &AgentNow) -> Option<&(jiff::Timestamp, String)> {
+    now.out_of_budget.as_ref().filter(|(until, _)| *until > jiff::Timestamp::now())
 }
 
 fn last_run(last: &LastRun) -> LastRunView {
@@ -329,6 +335,9 @@ fn notes(now: &AgentNow) -> Vec<String> {
     }
     if now.record.skip_next {
         notes.push("its next slot will be left out".into());
+    }
+    if let Some((_, why)) = out_of_budget(now) {
+        notes.push(format!("its slots are refused: {why}"));
     }
     notes
 }
@@ -510,6 +519,7 @@ pub(super) fn mcp(
             effect: tool.info.effect.as_str().into(),
             description: tool.info.description,
             hash: tool.hash,
+            changed: tool.changed.into_iter().map(difference).collect(),
             schema: tool.info.schema,
         })
         .collect();
@@ -517,16 +527,6 @@ pub(super) fn mcp(
     McpView { server, error, took_ms, tools }
 }
 
-/// Why a tool call by hand failed.
-pub(super) fn tool_error(error: &ToolError) -> RpcError {
-            changed: tool.changed.into_iter().map(difference).collect(),
-    let code = match error {
-        ToolError::Unknown(_) | ToolError::Arguments(_) => Code::InvalidParams,
-        ToolError::Timeout { .. } | ToolError::Failed(_) | ToolError::Unsure(_) => Code::Internal,
-    };
-    RpcError::new(code, error.to_string())
-        .hint("`bgagent tool list` shows all tools, `bgagent tool show NAME` what one takes")
-}
 fn difference(one: Difference) -> DifferenceView {
     DifferenceView { part: one.part.to_owned(), old: one.old, new: one.new }
 }
@@ -541,3 +541,12 @@ pub(super) fn trusted(server: String, changes: Vec<PinChange>) -> TrustView {
     }
 }
 
+/// Why a tool call by hand failed.
+pub(super) fn tool_error(error: &ToolError) -> RpcError {
+    let code = match error {
+        ToolError::Unknown(_) | ToolError::Arguments(_) => Code::InvalidParams,
+        ToolError::Timeout { .. } | ToolError::Failed(_) | ToolError::Unsure(_) => Code::Internal,
+    };
+    RpcError::new(code, error.to_string())
+        .hint("`bgagent tool list` shows all tools, `bgagent tool show NAME` what one takes")
+}

@@ -69,8 +69,8 @@ pub(super) struct Money {
     waiting: Vec<Reservation>,
     /// What was told of a day, so that it is told once.
     told: BTreeSet<BudgetTold>,
-    /// Agents whose request was refused, with the day and the reason: their slots are refused until
-    /// the day ends or the configuration changes.
+    /// Agents whose request was refused, until which day and why: their slots are refused until then
+    /// or until the configuration changes.
     refused: HashMap<AgentId, (Date, String)>,
 }
 
@@ -188,8 +188,15 @@ impl Limit {
         match self.key {
             "usd_per_day" | "usd_per_month" => format!("${of:.4}"),
             "tokens_per_day" => format!("{of:.0} tokens"),
+            _ if of == 1.0 => "1 request".into(),
             _ => format!("{of:.0} requests"),
         }
+    }
+
+    /// The day, after this one, on which it counts anew.
+    fn until(&self, day: Date) -> Date {
+        let last = if self.key == "usd_per_month" { day.last_of_month() } else { day };
+        last.tomorrow().unwrap_or(last)
     }
 
     fn text(&self, agent: &AgentId, until: Date) -> String {
@@ -198,13 +205,23 @@ impl Limit {
         } else {
             format!("`{}` of [budget]", self.key)
         };
-        format!(
-            "{whose} allows {}: {} are used or held, and the next request may take {}; raise it, or wait until {until}",
-            self.amount(self.allowed),
-            self.amount(self.used),
-            self.amount(self.asked),
-        )
+        let (allowed, used) = (self.amount(self.allowed), self.amount(self.used));
+        let asked = match self.asked {
+            0.0 => "used".to_owned(),
+            asked => format!("used or held, and the next request may take {}", self.amount(asked)),
+        };
+        let are = if used.starts_with("1 ") || used.starts_with('$') { "is" } else { "are" };
+        format!("{whose} allows {allowed}: {used} {are} {asked}; raise it, or wait until {until}")
     }
+}
+
+/// The money of an agent is gone.
+struct Gone {
+    /// The day on which there is some again.
+    until: Date,
+    text: String,
+    /// What is used up; none: it was told when a request was refused.
+    limit: Option<Limit>,
 }
 
 /// What one limit leaves, for people.
@@ -264,9 +281,9 @@ impl Engine {
             limit.without(held)
         });
         if let Some(limit) = settled.into_iter().find(Limit::is_over) {
-            let until = if limit.key == "usd_per_month" { day.last_of_month() } else { day };
-            let text = limit.text(&spec.id, until.tomorrow().unwrap_or(until));
-            self.money.refused.insert(spec.id.clone(), (day, text.clone()));
+            let until = limit.until(day);
+            let text = limit.text(&spec.id, until);
+            self.money.refused.insert(spec.id.clone(), (until, text.clone()));
             self.tell_budget(now, agent, &limit, day, true, &text);
             return Some(Err(RunError::new(ErrorKind::Budget, text)));
         }
@@ -342,7 +359,7 @@ impl Engine {
         for limit in limits.into_iter().filter(is_near) {
             let held = self.money.held_for(&limit, &spec.id, day);
             let limit = limit.without(held);
-            if is_near(&limit) && !limit.is_used_up() {
+            if is_near(&limit) {
                 let whose = if limit.agent { format!("agent `{}`", spec.id) } else { "the fleet".into() };
                 let text = format!(
                     "{whose} has used {} of the {} that `{}` allows",
@@ -372,20 +389,58 @@ impl Engine {
         }
         self.push(now, Fact::Budget(Box::new(news)));
         if exhausted {
-            let subject = format!("{id}: a budget is used up");
-            self.tell(now, agent, TellOn::BudgetExhausted, subject, text.to_owned());
+            self.tell_exhausted(now, agent, limit.agent, text);
         }
     }
 
-    /// Why a run of the agent is not worth starting: its money is gone for today.
-    pub(super) fn out_of_budget(&self, now: Now, agent: u32) -> Option<String> {
-        let spec = &self.agents[agent as usize].spec;
+    /// An agent's own budget is told to those whom it names. The fleet's stops all agents that ask
+    /// models: whoever is named by one of them is told, once.
+    fn tell_exhausted(&mut self, now: Now, agent: u32, own: bool, text: &str) {
+        let id = &self.agents[agent as usize].spec.id;
+        let subject =
+            if own { format!("{id}: a budget is used up") } else { "the fleet's budget is used up".into() };
+        let all = if own { 0..0 } else { 0..u32::try_from(self.agents.len()).unwrap_or(u32::MAX) };
+        let mut told = BTreeSet::new();
+        for agent in std::iter::once(agent).chain(all) {
+            let state = &self.agents[agent as usize];
+            let asks = matches!(state.spec.body, Body::Query(_)) && !state.removed;
+            let Some(notify) = state.spec.notify.clone().filter(|_| asks) else { continue };
+            if !notify.on.contains(&TellOn::BudgetExhausted) {
+                continue;
+            }
+            let agent = state.spec.id.clone();
+            for target in notify.to.iter().filter(|target| told.insert((*target).clone())) {
+                let (target, agent, about) = (target.clone(), agent.clone(), TellOn::BudgetExhausted);
+                let (subject, body) = (subject.clone(), text.to_owned());
+                self.push(now, Fact::NotificationQueued { target, agent, about, subject, body });
+            }
+        }
+    }
+
+    /// Why a run of the agent is not worth starting. Who hears it first tells it.
+    pub(super) fn refused_by_budget(&mut self, now: Now, agent: u32) -> Option<String> {
+        let day = self.today(now.wall);
+        let spec = self.agents[agent as usize].spec.clone();
+        let gone = self.gone(&spec, day)?;
+        if let Some(limit) = &gone.limit {
+            self.tell_budget(now, agent, limit, day, true, &gone.text);
+        }
+        Some(gone.text)
+    }
+
+    /// Until when no run of the agent is worth starting, and why, if its money is gone.
+    pub(super) fn out_of_budget(&self, spec: &AgentSpec) -> Option<(Timestamp, String)> {
+        let gone = self.gone(spec, self.today(self.last.wall))?;
+        let until = gone.until.to_zoned(self.fleet.daemon.timezone.clone()).ok()?;
+        Some((until.timestamp(), gone.text))
+    }
+
+    fn gone(&self, spec: &AgentSpec, day: Date) -> Option<Gone> {
         if !matches!(spec.body, Body::Query(_)) {
             return None;
         }
-        let day = self.today(now.wall);
-        if let Some((_, text)) = self.money.refused.get(&spec.id).filter(|(refused, _)| *refused == day) {
-            return Some(text.clone());
+        if let Some((until, text)) = self.money.refused.get(&spec.id).filter(|(until, _)| day < *until) {
+            return Some(Gone { until: *until, text: text.clone(), limit: None });
         }
         let limits =
             self.money.limits(&self.fleet.budget, Some((&spec.id, &spec.limits)), day, Amount::default());
@@ -393,8 +448,9 @@ impl Engine {
             let held = self.money.held_for(&limit, &spec.id, day);
             limit.without(held)
         });
-        let spent = settled.into_iter().find(Limit::is_used_up)?;
-        Some(spent.text(&spec.id, day.tomorrow().unwrap_or(day)))
+        let limit = settled.into_iter().find(Limit::is_used_up)?;
+        let until = limit.until(day);
+        Some(Gone { until, text: limit.text(&spec.id, until), limit: Some(limit) })
     }
 
     pub(super) fn usd_today(&self, spec: &AgentSpec) -> f64 {

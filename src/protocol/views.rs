@@ -118,6 +118,9 @@ pub struct AgentView {
     pub skipped_count: u64,
     /// US dollars since midnight in the daemon's zone.
     pub cost_today_usd: f64,
+    /// Its budget or the fleet's is used up: until then its slots are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget_used_up_until: Option<Timestamp>,
 }
 
 /// The newest run that ended.
@@ -566,16 +569,13 @@ pub struct McpToolView {
     pub pin: String,
     /// Of its description and schema.
     pub hash: String,
-    /// JSON Schema of its arguments.
-    pub schema: Value,
-}
     /// If it changed: what of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<DifferenceView>,
+    /// JSON Schema of its arguments.
+    pub schema: Value,
+}
 
-/// What was trusted.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TrustView {
 /// A part of a tool that is not what was trusted. Hidden characters are shown as escapes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DifferenceView {
@@ -588,16 +588,19 @@ pub struct DifferenceView {
     pub new: String,
 }
 
+/// What was trusted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrustView {
     /// Name of the `[mcp.…]` table.
     pub server: String,
     /// Tools that had changed and are trusted now.
     pub tools: Vec<String>,
-}
-
-/// What a tool gave.
     /// What had changed of each of them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub changed: BTreeMap<String, Vec<DifferenceView>>,
+}
+
+/// What a tool gave.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ToolResultView {
     /// Its result.

@@ -75,6 +75,28 @@ fn list_fits_80_columns() {
 }
 
 #[test]
+fn who_has_no_budget_left_says_so_until_then() {
+    let broke = |until: &str, changes: Value| {
+        let mut all = json!({"budget_used_up_until": until});
+        merge(&mut all, changes);
+        agent("news", all)
+    };
+    let state = |view: &AgentView| state_of_agent(view, screen(None, false).now).0;
+    let midnight = "2026-11-24T23:00:00Z";
+    assert_eq!(state(&broke(midnight, json!({}))), "no budget");
+    assert_eq!(state(&broke("2026-11-23T23:00:00Z", json!({}))), "active", "that was yesterday");
+    assert_eq!(state(&broke(midnight, json!({"health": "failing"}))), "failing");
+    assert_eq!(state(&broke(midnight, json!({"state": "paused"}))), "paused");
+    let all = [broke(midnight, json!({})), agent("a", json!({}))];
+    assert!(agent_list(&all, &screen(Some(80), false)).contains("news  no budget"));
+    assert_eq!(summary(&all, &screen(None, false)), "2 agents: 2 active, 1 without budget\n");
+    let mut one = detail();
+    one.agent = broke(midnight, json!({}));
+    let text = agent_detail(&one, &screen(Some(100), false));
+    assert!(text.contains("budget      used up until Wed 2026-11-25 00:00:00 (in 13 h)"), "{text}");
+}
+
+#[test]
 fn list_is_never_cut_in_a_pipe() {
     let text = agent_list(&fleet(), &screen(None, false));
     assert!(text.contains("mail-digest-of-the-whole-company-and-all-its-subsidiaries  circuit open"));
@@ -378,6 +400,8 @@ fn a_run() {
     RUN       AGENT  STATUS  STARTED     TOOK  TRIGGER   RESULT
     1f2e3d4c  news   ok      54 min ago   41s  schedule  3 new\nitems
     "#);
+    let rehearsal = crate::protocol::RunView { mode: Some("rehearsal".into()), ..detail.run };
+    assert!(run_list(&[rehearsal], &screen(None, false)).contains("41s  rehearsal  3 new"));
     let dimmed = output(&detail.output, &screen(Some(80), true));
     assert_eq!(dimmed, "hello\n\x1b[2moh\x1b[0m\n\x1b[2mno\x1b[0m");
 }
@@ -400,8 +424,6 @@ fn relative_times() {
         (-172_800_000, "2 d ago"),
         (86_400_000 * 400, "in 400 d"),
     ];
-    let rehearsal = crate::protocol::RunView { mode: Some("rehearsal".into()), ..detail.run };
-    assert!(run_list(&[rehearsal], &screen(None, false)).contains("41s  rehearsal  3 new"));
     for (ms, expected) in table {
         assert_eq!(relative(SignedDuration::from_millis(ms)), expected, "{ms}");
     }
