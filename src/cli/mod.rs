@@ -26,8 +26,10 @@ use std::process::ExitCode;
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     clap_complete::CompleteEnv::with_factory(Cli::command).bin("bgagent").complete();
     let args: Vec<OsString> = args.collect();
-    let parsed =
-        Cli::command().try_get_matches_from(&args).and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed = Cli::command().try_get_matches_from(&args).and_then(|matches| {
+        args::refuse_blanks(&matches)?;
+        Cli::from_arg_matches(&matches)
+    });
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => return misused(&error, &args),

@@ -266,6 +266,13 @@ fn settings(spec: &AgentSpec) -> BTreeMap<String, String> {
         if !query.tools.is_empty() {
             put("tools", query.tools.join(", "));
         }
+        if !query.approve.is_empty() {
+            let then = if query.approval == Approval::Wait { "wait" } else { "denied" };
+            put("approve", format!("{} ({then})", query.approve.join(", ")));
+        }
+        if !query.sinks.is_empty() {
+            put("sinks", query.sinks.join(", "));
+        }
         match query.memory {
             Memory::None => {}
             Memory::LastResult => put("memory", "last_result".into()),
@@ -299,7 +306,7 @@ fn settings(spec: &AgentSpec) -> BTreeMap<String, String> {
     if spec.retry.max > 0 {
         put(
             "retry",
-            format!("{} more, after {} at first", spec.retry.max, human_duration(spec.retry.initial)),
+            format!("{} more, the first within {}", spec.retry.max, human_duration(spec.retry.initial)),
         );
     }
     if spec.circuit.open_after > 0 {
@@ -547,6 +554,9 @@ pub(super) fn tool_error(error: &ToolError) -> RpcError {
         ToolError::Unknown(_) | ToolError::Arguments(_) => Code::InvalidParams,
         ToolError::Timeout { .. } | ToolError::Failed(_) | ToolError::Unsure(_) => Code::Internal,
     };
-    RpcError::new(code, error.to_string())
-        .hint("`bgagent tool list` shows all tools, `bgagent tool show NAME` what one takes")
+    let told = RpcError::new(code, error.to_string());
+    match error {
+        ToolError::Arguments(_) => told.hint("`bgagent tool show NAME` says what a tool takes"),
+        _ => told,
+    }
 }

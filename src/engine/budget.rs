@@ -2,6 +2,8 @@
 //!
 //! A request is held for by its worst case before it is sent and settled afterwards, so that runs
 //! side by side can't overspend: one thread decides. Days and months are those of `[daemon] timezone`.
+mod telling;
+
 use super::{Action, Engine, Place, Reservation};
 use crate::domain::*;
 use jiff::civil::Date;
@@ -30,6 +32,15 @@ impl Amount {
         Self { usd: worst.usd, tokens: worst.tokens as f64, requests: 1.0 }
     }
 
+    /// What counts for the limit of this key.
+    fn counted_by(&self, key: &str) -> f64 {
+        match key {
+            "tokens_per_day" => self.tokens,
+            "requests_per_day" => self.requests,
+            _ => self.usd,
+        }
+    }
+
     fn add(&mut self, other: Self, sign: f64) {
         self.usd += sign * other.usd;
         self.tokens += sign * other.tokens;
@@ -43,6 +54,16 @@ struct Held {
     agent: AgentId,
     model: String,
     worst: WorstCase,
+    day: Date,
+}
+
+/// A request that does not fit beside those under way, and may fit when these are settled; or one that
+/// came behind it and wants some of the same.
+#[derive(Debug)]
+struct Waiting {
+    wish: Reservation,
+    agent: AgentId,
+    /// When it was looked at.
     day: Date,
 }
 
@@ -64,9 +85,8 @@ pub(super) struct Money {
     /// Sums of `days`.
     fleet: BTreeMap<Date, Amount>,
     held: HashMap<RunId, Held>,
-    /// Requests that do not fit beside those under way, and may fit when these are settled. Who came
-    /// first is looked at first.
-    waiting: Vec<Reservation>,
+    /// Who came first is looked at first.
+    waiting: Vec<Waiting>,
     /// What was told of a day, so that it is told once.
     told: BTreeSet<BudgetTold>,
     /// Agents whose request was refused, until which day and why: their slots are refused until then
@@ -117,11 +137,17 @@ impl Money {
         for held in self.held.values().filter(counts) {
             sum.add(Amount::held(&held.worst), 1.0);
         }
-        match limit.key {
-            "tokens_per_day" => sum.tokens,
-            "requests_per_day" => sum.requests,
-            _ => sum.usd,
-        }
+        sum.counted_by(limit.key)
+    }
+
+    /// Does somebody wait who can't have enough of this now? It is kept for him from all who come later, be
+    /// they ever so small: else there would never be enough. Who wants nothing of it goes on.
+    fn is_kept(&self, limit: &Limit, agent: &AgentId) -> bool {
+        let shares = |waiting: &&Waiting| !limit.agent || waiting.agent == *agent;
+        self.waiting.iter().filter(shares).any(|waiting| {
+            let asked = Amount::held(&waiting.wish.worst).counted_by(limit.key);
+            Limit { asked, ..*limit }.is_over()
+        })
     }
 
     /// A new configuration: what was refused may be allowed now.
@@ -215,15 +241,6 @@ impl Limit {
     }
 }
 
-/// The money of an agent is gone.
-struct Gone {
-    /// The day on which there is some again.
-    until: Date,
-    text: String,
-    /// What is used up; none: it was told when a request was refused.
-    limit: Option<Limit>,
-}
-
 /// What one limit leaves, for people.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BudgetLeft {
@@ -243,30 +260,43 @@ impl Engine {
     }
 
     /// May this request be sent? Then its worst case is held. One that would fit if the requests under
-    /// way had not been held for at their worst waits until one of them has its end.
+    /// way had not been held for at their worst waits until one of them has its end, and so does one that
+    /// wants some of what another has waited for before it.
     pub(super) fn reserve(&mut self, now: Now, wish: Reservation) {
+        let day = self.today(now.wall);
+        // other budgets count for these now
+        if self.money.waiting.iter().any(|waiting| waiting.day != day) {
+            self.reserve_waiting(now);
+        }
+        self.grant_or_wait(now, wish);
+    }
+
+    fn grant_or_wait(&mut self, now: Now, wish: Reservation) {
         match self.try_reserve(now, &wish) {
-            Some(answer) => self.out.actions.push(Action::Granted { ticket: wish.ticket, answer }),
-            None => self.money.waiting.push(wish),
+            Ok(answer) => self.out.actions.push(Action::Granted { ticket: wish.ticket, answer }),
+            Err(agent) => {
+                let day = self.today(now.wall);
+                self.money.waiting.push(Waiting { wish, agent, day });
+            }
         }
     }
 
     /// Something was settled, or limits were raised: what waited for that may go on.
     pub(super) fn reserve_waiting(&mut self, now: Now) {
         let chain = self.chain;
-        for wish in std::mem::take(&mut self.money.waiting) {
-            self.reserve(now, wish);
+        for waiting in std::mem::take(&mut self.money.waiting) {
+            self.grant_or_wait(now, waiting.wish);
         }
         self.chain = chain;
     }
 
-    /// `None`: it has to wait.
-    fn try_reserve(&mut self, now: Now, wish: &Reservation) -> Option<Result<(), RunError>> {
+    /// `Err`: this agent's request has to wait, for those under way or for those who waited before it.
+    fn try_reserve(&mut self, now: Now, wish: &Reservation) -> Result<Result<(), RunError>, AgentId> {
         let run = self.runs.get(&wish.run).filter(|run| {
             run.place == Place::Active && run.record.attempt == wish.attempt && run.cancelled.is_none()
         });
         let Some(run) = run else {
-            return Some(Err(RunError::new(ErrorKind::Interrupted, "the run is not in flight any more")));
+            return Ok(Err(RunError::new(ErrorKind::Interrupted, "the run is not in flight any more")));
         };
         self.chain = run.record.chain;
         let (agent, spec) = (run.agent, run.spec.clone());
@@ -274,9 +304,9 @@ impl Engine {
         self.money.forget_before(day);
         let asked = Amount::held(&wish.worst);
         let limits = self.money.limits(&self.fleet.budget, Some((&spec.id, &spec.limits)), day, asked);
-        let mut over = limits.into_iter().filter(Limit::is_over).peekable();
-        let waits = over.peek().is_some();
-        let settled = over.map(|limit| {
+        let is_kept = |limit: &Limit| limit.asked > 0.0 && self.money.is_kept(limit, &spec.id);
+        let waits = limits.iter().any(|limit| limit.is_over() || is_kept(limit));
+        let settled = limits.into_iter().filter(Limit::is_over).map(|limit| {
             let held = self.money.held_for(&limit, &spec.id, day);
             limit.without(held)
         });
@@ -285,16 +315,16 @@ impl Engine {
             let text = limit.text(&spec.id, until);
             self.money.refused.insert(spec.id.clone(), (until, text.clone()));
             self.tell_budget(now, agent, &limit, day, true, &text);
-            return Some(Err(RunError::new(ErrorKind::Budget, text)));
+            return Ok(Err(RunError::new(ErrorKind::Budget, text)));
         }
         if waits {
-            return None;
+            return Err(spec.id.clone());
         }
         self.money.add(day, &spec.id, asked, 1.0);
         let (model, worst) = (wish.model.clone(), wish.worst);
         self.money.held.insert(wish.run, Held { agent: spec.id.clone(), model: model.clone(), worst, day });
         self.push_talk(now, wish.run, Said::Held { n: wish.n, model, worst, day });
-        Some(Ok(()))
+        Ok(Ok(()))
     }
 
     /// A request has its end: what it used takes the place of what was held.
@@ -349,108 +379,6 @@ impl Engine {
             let talk = Talk { run: hold.run, agent: hold.agent, session, attempt, said };
             self.push(now, Fact::Talked(Box::new(talk)));
         }
-    }
-
-    fn warn_of_budgets(&mut self, now: Now, agent: u32, spec: &AgentSpec, day: Date) {
-        let warn_at = self.fleet.budget.warn_at.unwrap_or(WARN_AT);
-        let limits =
-            self.money.limits(&self.fleet.budget, Some((&spec.id, &spec.limits)), day, Amount::default());
-        let is_near = |limit: &Limit| limit.allowed > 0.0 && limit.used >= warn_at * limit.allowed;
-        for limit in limits.into_iter().filter(is_near) {
-            let held = self.money.held_for(&limit, &spec.id, day);
-            let limit = limit.without(held);
-            if is_near(&limit) {
-                let whose = if limit.agent { format!("agent `{}`", spec.id) } else { "the fleet".into() };
-                let text = format!(
-                    "{whose} has used {} of the {} that `{}` allows",
-                    limit.amount(limit.used),
-                    limit.amount(limit.allowed),
-                    limit.key
-                );
-                self.tell_budget(now, agent, &limit, day, false, &text);
-            }
-        }
-    }
-
-    fn tell_budget(&mut self, now: Now, agent: u32, limit: &Limit, day: Date, exhausted: bool, text: &str) {
-        let id = self.agents[agent as usize].spec.id.clone();
-        let whose = limit.agent.then(|| id.clone());
-        let news = BudgetNews {
-            agent: whose,
-            limit: limit.key,
-            exhausted,
-            allowed: limit.allowed,
-            used: limit.used,
-            day,
-            text: text.to_owned(),
-        };
-        if !self.money.told.insert(news.told()) {
-            return;
-        }
-        self.push(now, Fact::Budget(Box::new(news)));
-        if exhausted {
-            self.tell_exhausted(now, agent, limit.agent, text);
-        }
-    }
-
-    /// An agent's own budget is told to those whom it names. The fleet's stops all agents that ask
-    /// models: whoever is named by one of them is told, once.
-    fn tell_exhausted(&mut self, now: Now, agent: u32, own: bool, text: &str) {
-        let id = &self.agents[agent as usize].spec.id;
-        let subject =
-            if own { format!("{id}: a budget is used up") } else { "the fleet's budget is used up".into() };
-        let all = if own { 0..0 } else { 0..u32::try_from(self.agents.len()).unwrap_or(u32::MAX) };
-        let mut told = BTreeSet::new();
-        for agent in std::iter::once(agent).chain(all) {
-            let state = &self.agents[agent as usize];
-            let asks = matches!(state.spec.body, Body::Query(_)) && !state.removed;
-            let Some(notify) = state.spec.notify.clone().filter(|_| asks) else { continue };
-            if !notify.on.contains(&TellOn::BudgetExhausted) {
-                continue;
-            }
-            let agent = state.spec.id.clone();
-            for target in notify.to.iter().filter(|target| told.insert((*target).clone())) {
-                let (target, agent, about) = (target.clone(), agent.clone(), TellOn::BudgetExhausted);
-                let (subject, body) = (subject.clone(), text.to_owned());
-                self.push(now, Fact::NotificationQueued { target, agent, about, subject, body });
-            }
-        }
-    }
-
-    /// Why a run of the agent is not worth starting. Who hears it first tells it.
-    pub(super) fn refused_by_budget(&mut self, now: Now, agent: u32) -> Option<String> {
-        let day = self.today(now.wall);
-        let spec = self.agents[agent as usize].spec.clone();
-        let gone = self.gone(&spec, day)?;
-        if let Some(limit) = &gone.limit {
-            self.tell_budget(now, agent, limit, day, true, &gone.text);
-        }
-        Some(gone.text)
-    }
-
-    /// Until when no run of the agent is worth starting, and why, if its money is gone.
-    pub(super) fn out_of_budget(&self, spec: &AgentSpec) -> Option<(Timestamp, String)> {
-        let gone = self.gone(spec, self.today(self.last.wall))?;
-        let until = gone.until.to_zoned(self.fleet.daemon.timezone.clone()).ok()?;
-        Some((until.timestamp(), gone.text))
-    }
-
-    fn gone(&self, spec: &AgentSpec, day: Date) -> Option<Gone> {
-        if !matches!(spec.body, Body::Query(_)) {
-            return None;
-        }
-        if let Some((until, text)) = self.money.refused.get(&spec.id).filter(|(until, _)| day < *until) {
-            return Some(Gone { until: *until, text: text.clone(), limit: None });
-        }
-        let limits =
-            self.money.limits(&self.fleet.budget, Some((&spec.id, &spec.limits)), day, Amount::default());
-        let settled = limits.into_iter().filter(Limit::is_used_up).map(|limit| {
-            let held = self.money.held_for(&limit, &spec.id, day);
-            limit.without(held)
-        });
-        let limit = settled.into_iter().find(Limit::is_used_up)?;
-        let until = limit.until(day);
-        Some(Gone { until, text: limit.text(&spec.id, until), limit: Some(limit) })
     }
 
     pub(super) fn usd_today(&self, spec: &AgentSpec) -> f64 {

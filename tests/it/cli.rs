@@ -95,6 +95,11 @@ fn init_makes_a_file_that_the_daemon_takes() {
     std::fs::remove_file(daemon.path("agents.toml")).expect("it was there");
     daemon.ok(&["init"]);
     code(&daemon, &["init"], 5, "--force");
+    std::fs::write(daemon.path("agents.toml"), FLEET).expect("a file");
+    code(&daemon, &["init", "--demo"], 0, "stays as it is");
+    assert!(daemon.path("demo.db").is_file());
+    assert_eq!(std::fs::read_to_string(daemon.path("agents.toml")).expect("a file"), FLEET);
+    daemon.ok(&["init", "--force"]);
     code(&daemon, &["check"], 0, "system-health");
     code(&daemon, &["health"], 2, "");
 }
@@ -272,4 +277,17 @@ fn an_interrupt_of_a_watched_run_says_that_the_run_goes_on() {
     assert_eq!(output.status.code(), Some(130));
     assert!(String::from_utf8_lossy(&output.stderr).contains("goes on: bgagent cancel "));
     assert!(!daemon.ok(&["show", id.trim()]).contains("cancelled"));
+}
+
+/// A script's variable that is not set must not lead to the state folder of somebody else.
+#[test]
+fn an_empty_flag_is_no_default() {
+    for flag in ["--state-dir", "--config", "--socket"] {
+        for args in [[flag, "", "list"], ["list", flag, ""]] {
+            let output = bgagent().args(args).output().expect("it starts");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+            assert!(said.contains(&format!("{flag} is empty")), "{args:?}: {said}");
+        }
+    }
 }

@@ -19,7 +19,9 @@ pub use tools::{
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
 
 const STYLES: Styles = Styles::styled()
@@ -76,9 +78,26 @@ pub struct Global {
 }
 
 /// A path. An empty variable is one that is not set, so an empty text is taken here and counts as
-/// nothing in [`Global::without_blanks`].
+/// nothing in [`Global::without_blanks`]; an empty flag is refused by [`refuse_blanks`].
 fn path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
+}
+
+/// Refuses `--state-dir ""`: it comes of a variable that a script forgot to set, and the default in its place
+/// would be somebody else's.
+///
+/// # Errors
+/// The one that is shown to the user.
+pub fn refuse_blanks(matches: &ArgMatches) -> Result<(), clap::Error> {
+    for (id, flag) in [("config", "--config"), ("state_dir", "--state-dir"), ("socket", "--socket")] {
+        let typed = matches.value_source(id) == Some(ValueSource::CommandLine);
+        let is_blank = matches.get_one::<PathBuf>(id).is_some_and(|path| path.as_os_str().is_empty());
+        if typed && is_blank {
+            let what = format!("{flag} is empty; leave it out for the default, or give a path");
+            return Err(Cli::command().error(ErrorKind::InvalidValue, what));
+        }
+    }
+    Ok(())
 }
 
 impl Global {

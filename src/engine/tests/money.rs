@@ -25,7 +25,7 @@ fn limited(name: &str, with: impl FnOnce(&mut Limits)) -> AgentSpec {
 
 impl Bench {
     /// A request of the `nth` attempt in flight.
-    fn reserve(&mut self, nth: usize, tokens: u64, usd: f64) -> &mut Self {
+    pub(super) fn reserve(&mut self, nth: usize, tokens: u64, usd: f64) -> &mut Self {
         let (run, attempt) = self.active[nth];
         let worst = WorstCase { tokens, usd };
         self.input(Input::Reserve(Reservation {
@@ -38,10 +38,15 @@ impl Bench {
         }))
     }
 
-    fn settle(&mut self, nth: usize, tokens: u64, usd: f64) -> &mut Self {
+    pub(super) fn settle(&mut self, nth: usize, tokens: u64, usd: f64) -> &mut Self {
         let (run, _) = self.active[nth];
         let used = Usage { requests: 1, input_tokens: tokens, usd, ..Usage::default() };
-        let answer = ModelAnswer { turn: ModelTurn::default(), finish: Finish::Stop, tokens: None };
+        let answer = ModelAnswer {
+            turn: ModelTurn::default(),
+            finish: Finish::Stop,
+            tokens: None,
+            asked_twice: false,
+        };
         let step = Box::new(Step::Answered { model: "m".into(), answer, used });
         self.input(Input::Settle { run, n: 1, step, took_ms: 1, ticket: Ticket(0) })
     }
@@ -208,6 +213,48 @@ fn a_person_decides() {
     bench.wait(60).begin(0).wait_for_person("z").quietly();
     bench.ok(Command::Stop(one("a"), None, StopMode::Terminate)).quietly();
     assert!(bench.command(Command::Decide("z".into(), true, None)).is_err());
+}
+
+#[test]
+fn a_person_is_told_once_of_what_waits() {
+    let asking = |on: &[TellOn]| {
+        let mut spec = limited("a", |limits| limits.total_timeout = Some(secs(3600)));
+        let (to, repeat) = (vec!["ops".into()], secs(600));
+        spec.notify = Some(Arc::new(NotifySpec { to, on: on.to_vec(), repeat }));
+        spec
+    };
+    let mut bench = Bench::new(&[asking(&[TellOn::ApprovalRequested])]);
+    bench.begin(0).quietly();
+    bench.wait_for_person("x").expect(&["a waits", "tell ops approval_requested"]);
+    let (subject, body) = bench.messages.pop().unwrap();
+    assert_eq!(subject, "a: a call of t waits for a person");
+    assert_eq!(
+        body,
+        "t {}\n  bgagent approve x, or bgagent deny x\n\
+         The run ends if nobody decides within its total_timeout of 1h."
+    );
+    bench.crash(5).expect(&[]);
+    bench.wait(60).quietly();
+    bench.ok(Command::Decide("x".into(), true, None)).begin(0).quietly();
+    // another call is another question; several at a time are one message
+    let (run, attempt) = bench.active.remove(0);
+    let args = format!("{{\"text\":\"{}\"}}", "ä".repeat(500));
+    let wish = |nth: usize| ApprovalWanted {
+        id: format!("y{nth}"),
+        call: nth,
+        tool: "t".into(),
+        args: args.clone(),
+    };
+    let outcome = Box::new(AttemptOutcome::of(AttemptEnd::Waits((0..10).map(wish).collect())));
+    bench.input(Input::AttemptEnded { run, attempt, outcome });
+    assert_eq!(bench.messages.len(), 1);
+    let (subject, body) = bench.messages.pop().unwrap();
+    assert_eq!(subject, "a: 10 calls wait for a person");
+    assert!(body.contains("deny y7\nand 2 more: bgagent approvals\n") && !body.contains("y8"), "{body}");
+    assert!(body.contains("ää…\n") && body.len() < 8000, "{body}");
+    let mut bench = Bench::new(&[asking(&[TellOn::Failed])]);
+    bench.begin(0).quietly();
+    bench.wait_for_person("x").expect(&["a waits"]);
 }
 
 #[test]
