@@ -26,6 +26,8 @@ pub struct AgentNow {
     pub clock_behind: bool,
     /// US dollars that it used, or that are held for it, since midnight in the daemon's zone.
     pub usd_today: f64,
+    /// Its budget or the fleet's is used up: until when nothing of it is started, and why.
+    pub out_of_budget: Option<(Timestamp, String)>,
 }
 
 /// The whole fleet, in numbers.
@@ -149,6 +151,7 @@ impl Engine {
             next_slot: state.next_slot,
             clock_behind: state.is_behind(self.last.wall),
             usd_today: self.usd_today(&state.spec),
+            out_of_budget: self.out_of_budget(&state.spec),
         }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! A request is held for by its worst case before it is sent and settled afterwards, so that runs
 //! side by side can't overspend: one thread decides. Days and months are those of `[daemon] timezone`.
+mod telling;
+
 use super::{Action, Engine, Place, Reservation};
 use crate::domain::*;
 use jiff::civil::Date;
@@ -87,8 +89,8 @@ pub(super) struct Money {
     waiting: Vec<Waiting>,
     /// What was told of a day, so that it is told once.
     told: BTreeSet<BudgetTold>,
-    /// Agents whose request was refused, with the day and the reason: their slots are refused until
-    /// the day ends or the configuration changes.
+    /// Agents whose request was refused, until which day and why: their slots are refused until then
+    /// or until the configuration changes.
     refused: HashMap<AgentId, (Date, String)>,
 }
 
@@ -212,8 +214,15 @@ impl Limit {
         match self.key {
             "usd_per_day" | "usd_per_month" => format!("${of:.4}"),
             "tokens_per_day" => format!("{of:.0} tokens"),
+            _ if of == 1.0 => "1 request".into(),
             _ => format!("{of:.0} requests"),
         }
+    }
+
+    /// The day, after this one, on which it counts anew.
+    fn until(&self, day: Date) -> Date {
+        let last = if self.key == "usd_per_month" { day.last_of_month() } else { day };
+        last.tomorrow().unwrap_or(last)
     }
 
     fn text(&self, agent: &AgentId, until: Date) -> String {
@@ -222,12 +231,13 @@ impl Limit {
         } else {
             format!("`{}` of [budget]", self.key)
         };
-        format!(
-            "{whose} allows {}: {} are used or held, and the next request may take {}; raise it, or wait until {until}",
-            self.amount(self.allowed),
-            self.amount(self.used),
-            self.amount(self.asked),
-        )
+        let (allowed, used) = (self.amount(self.allowed), self.amount(self.used));
+        let asked = match self.asked {
+            0.0 => "used".to_owned(),
+            asked => format!("used or held, and the next request may take {}", self.amount(asked)),
+        };
+        let are = if used.starts_with("1 ") || used.starts_with('$') { "is" } else { "are" };
+        format!("{whose} allows {allowed}: {used} {are} {asked}; raise it, or wait until {until}")
     }
 }
 
@@ -301,9 +311,9 @@ impl Engine {
             limit.without(held)
         });
         if let Some(limit) = settled.into_iter().find(Limit::is_over) {
-            let until = if limit.key == "usd_per_month" { day.last_of_month() } else { day };
-            let text = limit.text(&spec.id, until.tomorrow().unwrap_or(until));
-            self.money.refused.insert(spec.id.clone(), (day, text.clone()));
+            let until = limit.until(day);
+            let text = limit.text(&spec.id, until);
+            self.money.refused.insert(spec.id.clone(), (until, text.clone()));
             self.tell_budget(now, agent, &limit, day, true, &text);
             return Ok(Err(RunError::new(ErrorKind::Budget, text)));
         }
@@ -369,69 +379,6 @@ impl Engine {
             let talk = Talk { run: hold.run, agent: hold.agent, session, attempt, said };
             self.push(now, Fact::Talked(Box::new(talk)));
         }
-    }
-
-    fn warn_of_budgets(&mut self, now: Now, agent: u32, spec: &AgentSpec, day: Date) {
-        let warn_at = self.fleet.budget.warn_at.unwrap_or(WARN_AT);
-        let limits =
-            self.money.limits(&self.fleet.budget, Some((&spec.id, &spec.limits)), day, Amount::default());
-        let is_near = |limit: &Limit| limit.allowed > 0.0 && limit.used >= warn_at * limit.allowed;
-        for limit in limits.into_iter().filter(is_near) {
-            let held = self.money.held_for(&limit, &spec.id, day);
-            let limit = limit.without(held);
-            if is_near(&limit) && !limit.is_used_up() {
-                let whose = if limit.agent { format!("agent `{}`", spec.id) } else { "the fleet".into() };
-                let text = format!(
-                    "{whose} has used {} of the {} that `{}` allows",
-                    limit.amount(limit.used),
-                    limit.amount(limit.allowed),
-                    limit.key
-                );
-                self.tell_budget(now, agent, &limit, day, false, &text);
-            }
-        }
-    }
-
-    fn tell_budget(&mut self, now: Now, agent: u32, limit: &Limit, day: Date, exhausted: bool, text: &str) {
-        let id = self.agents[agent as usize].spec.id.clone();
-        let whose = limit.agent.then(|| id.clone());
-        let news = BudgetNews {
-            agent: whose,
-            limit: limit.key,
-            exhausted,
-            allowed: limit.allowed,
-            used: limit.used,
-            day,
-            text: text.to_owned(),
-        };
-        if !self.money.told.insert(news.told()) {
-            return;
-        }
-        self.push(now, Fact::Budget(Box::new(news)));
-        if exhausted {
-            let subject = format!("{id}: a budget is used up");
-            self.tell(now, agent, TellOn::BudgetExhausted, subject, text.to_owned());
-        }
-    }
-
-    /// Why a run of the agent is not worth starting: its money is gone for today.
-    pub(super) fn out_of_budget(&self, now: Now, agent: u32) -> Option<String> {
-        let spec = &self.agents[agent as usize].spec;
-        if !matches!(spec.body, Body::Query(_)) {
-            return None;
-        }
-        let day = self.today(now.wall);
-        if let Some((_, text)) = self.money.refused.get(&spec.id).filter(|(refused, _)| *refused == day) {
-            return Some(text.clone());
-        }
-        let limits =
-            self.money.limits(&self.fleet.budget, Some((&spec.id, &spec.limits)), day, Amount::default());
-        let settled = limits.into_iter().filter(Limit::is_used_up).map(|limit| {
-            let held = self.money.held_for(&limit, &spec.id, day);
-            limit.without(held)
-        });
-        let spent = settled.into_iter().find(Limit::is_used_up)?;
-        Some(spent.text(&spec.id, day.tomorrow().unwrap_or(day)))
     }
 
     pub(super) fn usd_today(&self, spec: &AgentSpec) -> f64 {

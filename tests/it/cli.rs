@@ -155,10 +155,15 @@ fn names_that_nobody_has_are_said_wherever_they_are_given() {
 #[test]
 fn answers_say_what_a_newcomer_asks_next() {
     let daemon = Daemon::start(
-        &(FLEET.to_owned() + "[agents.gated]\ncommand = [\"true\"]\ngate = { command = [\"false\"] }\n"),
+        &(FLEET.to_owned()
+            + "[agents.loud]\ncommand = \"echo oops; exit 3\"\n[agents.gated]\ncommand = [\"true\"]\ngate = { command = [\"false\"] }\n"),
     );
     code(&daemon, &["run", "good", "--wait"], 0, "fine");
-    code(&daemon, &["run", "bad", "--wait"], 1, "hint: bgagent logs ");
+    code(&daemon, &["run", "loud", "--wait"], 1, "hint: bgagent logs ");
+    // it has no output, so that is no place to look
+    code(&daemon, &["run", "bad", "--wait"], 1, "hint: bgagent show ");
+    code(&daemon, &["logs", "bad"], 0, "wrote anything; `bgagent show ");
+    code(&daemon, &["logs", "long"], 0, "long has not run yet");
     code(&daemon, &["run", "gated", "--wait"], 0, "its gate is not asked");
     code(&daemon, &["runs", "--status", "ok"], 0, "good");
     let run = daemon.ok(&["run", "long"]).trim().to_owned();

@@ -132,9 +132,13 @@ fn slots_are_refused_until_the_day_ends_or_the_file_changes() {
     bench.begin(0).reserve(0, 1, 0.0).settle(0, 1, 0.0).complete().quietly();
     bench.wait(60);
     let said = bench.said();
-    assert!(
-        said[0].starts_with("a 60 refused_budget: `requests_per_day` of agent `a` allows 1 requests"),
-        "{said:?}"
+    assert_eq!(
+        said,
+        [
+            "a requests_per_day used up",
+            "a 60 refused_budget: `requests_per_day` of agent `a` allows 1 request: 1 request is used; \
+             raise it, or wait until 2027-01-16"
+        ]
     );
     bench.wait(60).quietly();
     let more = limited("a", |limits| limits.requests_per_day = Some(5));
@@ -361,4 +365,79 @@ fn a_budget_is_told_once_in_its_time() {
     bench.crash(86_400).quietly();
     bench.begin(0).reserve(0, 1, 0.1).settle(0, 1, 0.1).expect(&["granted"]);
     bench.reserve(0, 1, 0.1).expect(&["fleet usd_per_month used up", "not granted: budget"]);
+}
+
+#[test]
+fn the_first_slot_that_is_refused_tells_it_once_a_day() {
+    let telling = |name: &str, to: &[&str], on: &[TellOn]| {
+        thinker(name, |spec| {
+            let to = to.iter().map(|to| (*to).to_owned()).collect();
+            spec.notify = Some(Arc::new(NotifySpec { to, on: on.to_vec(), repeat: secs(600) }));
+        })
+    };
+    let mut own = telling("a", &["ops"], &[TellOn::BudgetExhausted]);
+    Arc::make_mut(&mut own.limits).requests_per_day = Some(2);
+    let mut bench = Bench::new(&[own]);
+    let ask = |bench: &mut Bench| {
+        bench.begin(0).reserve(0, 1, 0.0).settle(0, 1, 0.0).complete();
+        let mut said = bench.said();
+        said.retain(|line| line.contains("_per_day"));
+        said
+    };
+    assert_eq!(ask(&mut bench), [""; 0]);
+    bench.wait(60).quietly();
+    assert_eq!(ask(&mut bench), ["a requests_per_day warning"], "also where the last step uses all of it");
+    assert_eq!(bench.state("a").out_of_budget.unwrap().0, "2027-01-16T00:00:00Z".parse().unwrap());
+    let of_budgets = |bench: &mut Bench| {
+        let mut said = bench.said();
+        said.retain(|line| line.contains("used up") || line.starts_with("tell"));
+        said
+    };
+    bench.wait(60);
+    assert_eq!(of_budgets(&mut bench), ["a requests_per_day used up", "tell ops budget_exhausted"]);
+    bench.wait(60).crash(0).wait(600);
+    assert_eq!(of_budgets(&mut bench), [""; 0], "once");
+    bench.wait(86_400);
+    assert!(bench.state("a").out_of_budget.is_none(), "a new day");
+
+    // the fleet's is everybody's: whoever asks for it is told, each target once
+    let mut all = (*fleet(
+        &[
+            thinker("a", |_| ()),
+            telling("b", &["ops", "boss"], &[TellOn::BudgetExhausted]),
+            telling("c", &["ops"], &[TellOn::BudgetExhausted]),
+            telling("d", &["quiet"], &[TellOn::Failed]),
+        ],
+        64,
+    ))
+    .clone();
+    all.budget.requests_per_day = Some(1);
+    let mut bench = Bench::with_fleet(Arc::new(all));
+    bench.begin(0).reserve(0, 1, 0.0).settle(0, 1, 0.0);
+    while !bench.active.is_empty() {
+        bench.complete();
+    }
+    bench.quietly().wait(60);
+    assert_eq!(
+        of_budgets(&mut bench),
+        ["fleet requests_per_day used up", "tell ops budget_exhausted", "tell boss budget_exhausted"]
+    );
+    assert!(["a", "b", "c", "d"].iter().all(|name| bench.state(name).out_of_budget.is_some()));
+}
+
+#[test]
+fn a_month_that_is_used_up_refuses_to_its_end() {
+    let mut month = (*fleet(&[thinker("a", |_| ())], 64)).clone();
+    month.budget.usd_per_month = Some(1.0);
+    let mut bench = Bench::with_fleet(Arc::new(month));
+    bench.begin(0).reserve(0, 1, 0.9).settle(0, 1, 0.9).quietly();
+    bench.reserve(0, 1, 0.2).complete().quietly();
+    assert_eq!(bench.state("a").out_of_budget.unwrap().0, "2027-02-01T00:00:00Z".parse().unwrap());
+    bench.pass(secs(86_400));
+    bench.tick();
+    let said = bench.said();
+    assert!(!said.iter().any(|line| line.contains("start")), "the next day changes nothing: {said:?}");
+    bench.pass(secs(20 * 86_400));
+    bench.tick();
+    assert!(bench.said().iter().any(|line| line == "a start 1"), "a new month");
 }
