@@ -68,6 +68,7 @@ impl Maker<'_> {
         {
             item.refuse::<()>("`jitter` must be shorter than the interval".into());
         }
+        let history = self.history(section, &body);
         let is_model = matches!(body, Some(Body::Query(_)));
         let mut spec = AgentSpec {
             id,
@@ -93,6 +94,7 @@ impl Maker<'_> {
             circuit: circuit(section),
             lock: section.text("lock").map(Arc::from),
             notify: self.notify(section),
+            history,
             // the last: all that is wrong with the agent is told at once
             body: body?,
             config_hash: ConfigHash(0),
@@ -228,6 +230,36 @@ impl Maker<'_> {
             },
             output_schema: section.get("output_schema").map(|item| item.json()),
         })))
+    }
+
+    /// That all is well, and so not worth a record, is known of a probe and of nothing else.
+    fn history(&self, section: &Section<'_>, body: &Option<Body>) -> History {
+        let Some(item) = section.own("history") else { return History::All };
+        if item.word(keys::HISTORY) != Some(1) {
+            return History::All;
+        }
+        let (Some(body), refuse) =
+            (body, |why: &str, hint: &str| item.refuse_with::<()>(why.into(), hint.into()))
+        else {
+            return History::All;
+        };
+        if !matches!(body, Body::Tool(call) if self.fleet.kind_of(&call.tool) == "probe") {
+            refuse(
+                "history = \"changes\" is for agents with tool = \"probe\": only of a probe it is known whether all is well",
+                "leave it out: all runs are kept as long as `retention` says",
+            );
+        } else if section.get("gate").is_some() {
+            refuse(
+                "history = \"changes\" does not go with a `gate`: whether a run leaves a record would be decided twice",
+                "make the probe the gate, or leave the gate out",
+            );
+        } else if section.get("success_when").is_some() {
+            refuse(
+                "history = \"changes\" does not go with `success_when`: a run without a record can't be proved",
+                "put what is to be proved into `checks`",
+            );
+        }
+        History::Changes
     }
 
     fn success_when(&self, section: &Section<'_>) -> Arc<[Check]> {

@@ -192,7 +192,7 @@ pub(super) fn tool_call(item: Item<'_>, args: Option<Item<'_>>, fleet: &Fleet) -
         return None;
     }
     let tool = item.text()?.to_owned();
-    let kind = fleet.tools.get(&tool).map_or(tool.as_str(), |spec| spec.kind.as_str());
+    let kind = fleet.kind_of(&tool);
     let args = match (kind, args) {
         ("probe", Some(args)) => probe(args)?,
         ("probe", None) if fixes_its_checks(&tool, fleet) != Some(true) => {

@@ -51,6 +51,7 @@ const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
 }
 
 pub(super) const CATCH_UP: &[&str] = &["latest", "all", "none"];
+pub(super) const HISTORY: &[&str] = &["all", "changes"];
 pub(super) const OVERLAP: &[&str] = &["skip", "queue", "cancel_previous", "parallel"];
 pub(super) const PROVIDERS: &[&str] = &["openai", "anthropic", "gemini", "ollama", "openai-compatible"];
 pub(super) const MEMORY: &[&str] = &["none", "last_result", "session"];
@@ -339,7 +340,7 @@ pub(super) const ON: &[Key] =
     &[key("event", Kind::Text, "type of the event"), key("agent", Kind::Text, "of this agent only")];
 /// The schedule and the runner: what `[defaults]` can't hold.
 pub(super) const OWN: &[&str] =
-    &["interval", "after", "cron", "at", "on", "query", "tool", "args", "command", "description"];
+    &["interval", "after", "cron", "at", "on", "query", "tool", "args", "command", "history", "description"];
 pub(super) const AGENT: &[Key] = &[
     key("description", Kind::Text, "for people"),
     key("interval", Kind::Duration, "due at anchor + k × this, without drift"),
@@ -375,6 +376,11 @@ pub(super) const AGENT: &[Key] = &[
     ),
     key("tool", Kind::Text, "the tool that runs"),
     key("args", Kind::Any, "its arguments; {event.…} and {gate} are filled in"),
+    key(
+        "history",
+        Kind::Word(HISTORY),
+        "tool = \"probe\": with changes, a run that finds all well as the one before it is counted only; default all",
+    ),
     key("command", Kind::Command, "the program that runs: a list directly, a text by /bin/sh -c"),
     key("env", Kind::Texts2, "added to the cleared environment; values can be references to secrets"),
     key("cwd", Kind::Text, "folder of the program; default: that of the configuration"),

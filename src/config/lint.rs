@@ -113,6 +113,7 @@ fn lint(at: &Place<'_>, fleet: &Fleet, linted: &mut BTreeMap<String, Option<(Str
         );
     }
     places(at);
+    untold(at, fleet);
     news(at, fleet);
     money(at, fleet);
 }
@@ -150,11 +151,39 @@ fn places(at: &Place<'_>) {
     }
 }
 
+/// What `history = "changes"` leaves out, or can't.
+fn untold(at: &Place<'_>, fleet: &Fleet) {
+    let agent = at.agent;
+    let has_slots = !matches!(agent.schedule, Schedule::Manual | Schedule::On(_));
+    if agent.history == History::Changes && !has_slots {
+        at.file.warn(
+            at.of("history"),
+            "`history` has no effect without a schedule: a run by hand or by an event always leaves a record"
+                .into(),
+            None,
+        );
+    }
+    let Schedule::On(EventTrigger {
+        event: EventType::TaskStarted | EventType::TaskCompleted,
+        agent: Some(of),
+    }) = &agent.schedule
+    else {
+        return;
+    };
+    if fleet.agent(of.as_str()).is_some_and(|of| of.history == History::Changes) {
+        at.file.warn(
+            at.of("on"),
+            format!("`{of}` has history = \"changes\": while all is well its runs are no events"),
+            Some("wait for incident_opened, or let it keep all its runs".into()),
+        );
+    }
+}
+
 /// A gate by `feed` that lets the same items through each time, or keeps to itself what it found.
 fn news(at: &Place<'_>, fleet: &Fleet) {
     let (Some(gate), Body::Query(query)) = (at.agent.gate.as_deref(), &at.agent.body) else { return };
     let CheckBody::Tool(call) = &gate.body else { return };
-    if fleet.tools.get(&call.tool).map_or(call.tool.as_str(), |spec| spec.kind.as_str()) != "feed" {
+    if fleet.kind_of(&call.tool) != "feed" {
         return;
     }
     if gate.novel_by.is_empty() && gate.expect.is_empty() {

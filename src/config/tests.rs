@@ -58,6 +58,24 @@ fn bad_files_are_refused_where_they_are_bad() {
             2,
             "in a circle",
         ),
+        ("[agents.a]\ncommand = \"x\"\nhistory = \"changes\"", 3, "only of a probe"),
+        ("[agents.a]\ntool = \"system_metrics\"\nhistory = \"changes\"", 3, "only of a probe"),
+        (
+            "[agents.a]\ntool = \"probe\"\nargs = { checks = [{ type = \"load\" }] }\nhistory = \"changed\"",
+            4,
+            "did you mean \"changes\"?",
+        ),
+        (
+            "[agents.a]\ntool = \"probe\"\nargs = { checks = [{ type = \"load\" }] }\nhistory = \"changes\"\ngate = { command = \"x\" }",
+            4,
+            "does not go with a `gate`",
+        ),
+        (
+            "[agents.a]\ntool = \"probe\"\nargs = { checks = [{ type = \"load\" }] }\nhistory = \"changes\"\n[defaults]\nsuccess_when = [{ command = \"x\" }]",
+            4,
+            "does not go with `success_when`",
+        ),
+        ("[defaults]\nhistory = \"changes\"\n[agents.a]\ncommand = \"x\"", 2, "unknown key `history`"),
         ("[agents.a]\noverlap = \"queued\"\ncommand = \"x\"", 2, "did you mean \"queue\"?"),
         ("[agents.a]\ncatch_up = \"newest\"\ncommand = \"x\"", 2, "did you mean \"latest\"?"),
         (
@@ -441,6 +459,15 @@ fn what_is_odd_is_warned_of() {
         (
             "[tools.s]\ntype = \"sql\"\nurl = \"sqlite:x\"\n[agents.a]\ntool = \"s\"\nargs = { sql = \"{gat}\" }",
             "filled by nothing",
+        ),
+        (
+            "[agents.a]\ntool = \"probe\"\nargs = { checks = [{ type = \"load\" }] }\nhistory = \"changes\"",
+            "no effect without a schedule",
+        ),
+        (
+            "[agents.a]\ninterval = 60\ntool = \"probe\"\nargs = { checks = [{ type = \"load\" }] }\nhistory = \"changes\"\n\
+             [agents.b]\non = { event = \"background_task_completed\", agent = \"a\" }\ncommand = \"x\"",
+            "`a` has history = \"changes\"",
         ),
     ] {
         let loaded = read(text).unwrap_or_else(|rejected| panic!("{text}: {:?}", rejected.diagnostics));

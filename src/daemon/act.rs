@@ -100,6 +100,7 @@ impl Actor {
                 event: start.event,
                 last_result,
                 time_left: start.time_left,
+                looks_first: start.looks_first,
             };
             runner::attempt(brief, shared, stopped).await;
         });

@@ -54,6 +54,10 @@ pub(super) fn explain(
     };
     let because = if row.cause.is_empty() { String::new() } else { format!(": {}", row.cause) };
     let what = match row.verdict {
+        Verdict::Ran if row.is_all_well() => {
+            let each = if row.count == 1 { "found all well" } else { "each found all well" };
+            format!("ran and {each}, as the run before; no more is kept of that (history = \"changes\")")
+        }
         Verdict::Ran => ran(row, run),
         Verdict::SkippedOverlap => format!("did not start a run{because}"),
         Verdict::SkippedGate => format!("did not start a run{because}"),

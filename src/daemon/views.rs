@@ -3,7 +3,7 @@ use super::event_loop::Answer;
 use crate::domain::*;
 use crate::engine::{AgentNow, BudgetLeft, ChangedAgent, ComingSlot, Engine, Refusal, Reply};
 use crate::protocol::*;
-use crate::store::{OutputPage, RunRow, StepRow};
+use crate::store::{LedgerRow, OutputPage, RunRow, StepRow};
 use crate::tools::mcp::{Difference, PinChange, PinState, ServerTool};
 use crate::tools::{ToolError, ToolInfo};
 use serde_json::{Value, json};
@@ -169,7 +169,7 @@ fn out_of_budget(now: &AgentNow) -> Option<&(jiff::Timestamp, String)> {
 
 fn last_run(last: &LastRun) -> LastRunView {
     LastRunView {
-        run_id: last.run,
+        run_id: last.kept.then_some(last.run),
         status: last.status,
         started_at: last.started_at,
         finished_at: last.finished_at,
@@ -185,6 +185,7 @@ fn millis(span: jiff::SignedDuration) -> i64 {
 /// What the store knows of one agent.
 pub(super) struct History {
     pub(super) runs: Vec<RunRow>,
+    pub(super) newest: Option<LedgerRow>,
     pub(super) verdicts: BTreeMap<Verdict, u64>,
     pub(super) incidents: Vec<IncidentRecord>,
     pub(super) limits: Vec<BudgetLeft>,
@@ -209,7 +210,7 @@ pub(super) fn detail(now: &AgentNow, next: &[ComingSlot], history: &History, pat
         .collect();
     recent.reverse();
     let last_error = ended().find(|row| row.claim.status.is_failure()).map(|row| LastRunView {
-        run_id: row.claim.run,
+        run_id: Some(row.claim.run),
         status: row.claim.status,
         started_at: row.claim.started_at,
         finished_at: row.finished_at.unwrap_or(row.claim.queued_at),
@@ -228,6 +229,11 @@ pub(super) fn detail(now: &AgentNow, next: &[ComingSlot], history: &History, pat
         last_error,
         p50_ms: percentile(50),
         p95_ms: percentile(95),
+        all_well: history
+            .newest
+            .as_ref()
+            .filter(|row| row.is_all_well() && now.record.last_run.as_ref().is_some_and(|last| !last.kept))
+            .map(|row| AllWellView { since: row.first, until: row.last, count: row.count }),
         recent,
         in_flight: now.live.iter().map(claim).collect(),
         slots_24h: history.verdicts.clone(),
@@ -322,6 +328,9 @@ fn settings(spec: &AgentSpec) -> BTreeMap<String, String> {
     }
     if spec.gate.is_some() {
         put("gate", "yes".into());
+    }
+    if spec.history == crate::domain::History::Changes {
+        put("history", "changes".into());
     }
     if !spec.success_when.is_empty() {
         put("success_when", format!("{} check(s)", spec.success_when.len()));

@@ -31,6 +31,8 @@ pub struct AgentSpec {
     pub enabled: bool,
     /// What it runs.
     pub body: Body,
+    /// Which of its runs leave a record.
+    pub history: History,
     /// Decides whether a run is worth it.
     pub gate: Option<Arc<Check>>,
     /// Must all hold after the body.
@@ -179,6 +181,15 @@ pub enum Overlap {
     CancelPrevious,
     /// Both run.
     Parallel,
+}
+
+/// Which runs leave a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum History {
+    /// All.
+    All,
+    /// Only of a probe: a run that finds all well, as the run before it did, is counted and no more.
+    Changes,
 }
 
 /// What a run executes.

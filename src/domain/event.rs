@@ -223,7 +223,7 @@ impl Event {
                 Some(run),
                 json!({"verdict": verdict, "slot": slot, "last_slot": slot, "count": 1, "cause": cause}),
             ),
-            Fact::AttemptStarted { run, agent, attempt, run_count, trigger, slot, process } => event(
+            Fact::AttemptStarted { run, agent, attempt, run_count, trigger, slot, process, .. } => event(
                 EventType::TaskStarted,
                 Some(agent),
                 Some(run),

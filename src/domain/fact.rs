@@ -81,8 +81,8 @@ pub enum Fact {
         /// and cause; that record grows, no new one is made.
         extends: bool,
     },
-    /// The verdict `ran` of one slot turns out to be another one: the gate was closed. The run that
-    /// was claimed for it is forgotten.
+    /// The run that was claimed for a slot is forgotten. Its verdict `ran` turns out to be another one
+    /// (the gate was closed), or it stays, and the run needs no record of its own ([`ALL_WELL`]).
     SlotRevised {
         /// Whose.
         agent: AgentId,
@@ -94,7 +94,7 @@ pub enum Fact {
         verdict: Verdict,
         /// Why, in words.
         cause: String,
-        /// True: the slot before has the same verdict and cause, so nothing new is told.
+        /// True: nothing is told. The slot before has the same verdict and cause, or all is well.
         quiet: bool,
     },
     /// An event that an agent waits for started nothing. There is no slot, so no ledger record: it is
@@ -128,6 +128,8 @@ pub enum Fact {
         agent: AgentId,
         /// From 1.
         attempt: u32,
+        /// When the run began. Earlier than this fact where a look came before its record.
+        started_at: Timestamp,
         /// How many runs of the agent have begun, this one included.
         run_count: u64,
         /// Why the run exists.
@@ -400,7 +402,8 @@ pub struct AgentRecord {
     pub config_hash: ConfigHash,
 }
 
-/// Counters of one agent. They equal a recount of runs and ledger, as long as those are kept.
+/// Counters of one agent. They equal a recount of runs and ledger, as long as those are kept; runs
+/// without a record are in the ledger only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Runs whose body began, or that failed before it could.
@@ -415,11 +418,16 @@ pub struct Counters {
     pub skipped: u64,
 }
 
+/// Why slots have the verdict `ran` and no run: each found all well, as the one before it did.
+pub const ALL_WELL: &str = "all well";
+
 /// The newest run that ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LastRun {
     /// Which.
     pub run: RunId,
+    /// False: it found all well and left no record.
+    pub kept: bool,
     /// How.
     pub status: RunStatus,
     /// When its first attempt began.

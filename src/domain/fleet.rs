@@ -37,6 +37,11 @@ impl Fleet {
         self.agents.binary_search_by(|agent| agent.id.as_str().cmp(id)).ok().map(|at| &self.agents[at])
     }
 
+    /// Which built-in tool it is that goes by this name: that of its `[tools.…]` table, or the name itself.
+    pub fn kind_of<'a>(&'a self, tool: &'a str) -> &'a str {
+        self.tools.get(tool).map_or(tool, |spec| spec.kind.as_str())
+    }
+
     /// A fleet without agents, for a daemon whose file is missing and for tests.
     pub fn empty(path: PathBuf) -> Self {
         Self {

@@ -28,8 +28,8 @@ mod tool;
 
 pub use agent::{
     AgentSpec, Approval, Backoff, Body, CatchUp, CatchUpPolicy, Check, CheckBody, CircuitSpec, CommandSpec,
-    Compare, EnvValue, EventTrigger, Expect, FirstRun, Limits, Memory, NotifySpec, Overlap, QuerySpec,
-    RetrySpec, Schedule, TellOn, TextOrSecret, ToolCallSpec,
+    Compare, EnvValue, EventTrigger, Expect, FirstRun, History, Limits, Memory, NotifySpec, Overlap,
+    QuerySpec, RetrySpec, Schedule, TellOn, TextOrSecret, ToolCallSpec,
 };
 pub use agent_state::{Activity, Desired, Health, Held};
 pub use calendar::{Calendar, jitter_of};
@@ -40,8 +40,8 @@ pub use chat::{
 pub use cron::{CronError, CronSchedule};
 pub use event::{Event, EventType};
 pub use fact::{
-    AgentChange, AgentRecord, CircuitRecord, Counters, Entry, Fact, KeptFeed, LastRun, OutputChunk, Process,
-    ProcessRole, RunRecord, Stream,
+    ALL_WELL, AgentChange, AgentRecord, CircuitRecord, Counters, Entry, Fact, KeptFeed, LastRun, OutputChunk,
+    Process, ProcessRole, RunRecord, Stream,
 };
 pub use fleet::{
     BudgetSpec, DaemonSpec, EmailSpec, Fleet, McpSpec, ModelSpec, NotifyTarget, NotifyTargetKind, Price,

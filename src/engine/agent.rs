@@ -34,6 +34,8 @@ pub(super) struct AgentState {
     /// Verdict and cause of the newest ledger record, if it is of this life and not `ran`: equal
     /// ones extend it.
     pub(super) streak: Option<super::Streak>,
+    /// The newest run that ended is of this life and of this configuration, and completed.
+    pub(super) calm: bool,
     /// Its runs that have not ended, oldest first.
     pub(super) live: Vec<RunId>,
     pub(super) removed: bool,
@@ -66,6 +68,7 @@ impl AgentState {
             circuit: None,
             told_at: None,
             streak: None,
+            calm: false,
             live: Vec::new(),
             removed: false,
             dirty: false,
@@ -92,6 +95,7 @@ impl AgentState {
             circuit: record.circuit,
             told_at: record.told_at,
             streak: None,
+            calm: false,
             live: Vec::new(),
             removed: false,
             dirty: false,
@@ -372,6 +376,7 @@ impl Engine {
         }
         state.anchor = now.wall;
         state.streak = None;
+        state.calm = false;
         state.skip_next = false;
         let slot = state.first_slot(now);
         self.schedule(agent, slot);

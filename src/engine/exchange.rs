@@ -224,6 +224,9 @@ pub struct Start {
     pub event: Option<Arc<str>>,
     /// What is left of `total_timeout`.
     pub time_left: Option<SignedDuration>,
+    /// Its tool only looks, and is called before the attempt is on record: nothing is said of its
+    /// beginning.
+    pub looks_first: bool,
 }
 
 /// A command that was carried out.

@@ -20,9 +20,7 @@ impl Engine {
 
     /// A probe has looked at everything that it has to: what it no longer looks at is over.
     pub(super) fn forget_unprobed(&mut self, now: Now, agent: u32, spec: &AgentSpec, findings: &[Finding]) {
-        let is = |call: &ToolCallSpec, kind: &str| {
-            self.fleet.tools.get(&call.tool).map_or(call.tool.as_str(), |tool| tool.kind.as_str()) == kind
-        };
+        let is = |call: &ToolCallSpec, kind: &str| self.fleet.kind_of(&call.tool) == kind;
         let by_gate = match spec.gate.as_deref().map(|gate| &gate.body) {
             // A run by hand does not ask its gate.
             Some(CheckBody::Tool(call)) => is(call, "probe") && !findings.is_empty(),

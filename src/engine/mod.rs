@@ -62,6 +62,8 @@ struct Run {
     cancelled: Option<CancelCause>,
     /// Verdict and cause of the ledger's record before its slot, if that is known and not `ran`.
     before: Option<Streak>,
+    /// It looks first, and is put on record afterwards if there is something to record: since when.
+    looks_since: Option<Timestamp>,
 }
 
 impl Run {

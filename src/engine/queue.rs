@@ -102,6 +102,7 @@ impl Engine {
             started_mono: None,
             cancelled: None,
             before,
+            looks_since: None,
         };
         self.runs.insert(id, run);
         self.push(now, Fact::RunClaimed(Box::new(record)));
@@ -191,6 +192,11 @@ impl Engine {
         run.record.not_before = None;
         run.record.attempt += 1;
         let began = *run.started_mono.get_or_insert(now.mono);
+        let looks_first = run.spec.history == History::Changes
+            && run.record.trigger == Trigger::Schedule
+            && run.record.attempt == 1
+            && self.agents[run.agent as usize].calm;
+        run.looks_since = looks_first.then_some(now.wall);
         let time_left =
             run.spec.limits.total_timeout.map(|total| (total - (now.mono - began)).max(SignedDuration::ZERO));
         let start = Start {
@@ -203,6 +209,7 @@ impl Engine {
             mode: run.record.mode.clone(),
             event: run.record.event.clone(),
             time_left,
+            looks_first,
         };
         self.out.actions.push(Action::Start(Box::new(start)));
     }

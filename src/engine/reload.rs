@@ -91,6 +91,7 @@ impl Engine {
         let state = &mut self.agents[agent as usize];
         state.spec = spec;
         state.streak = None;
+        state.calm = false;
         if moved {
             self.begin_anew(now, agent);
         } else if shifted && state.next_slot.is_some() {
@@ -141,6 +142,7 @@ impl Engine {
         let state = &mut self.agents[agent as usize];
         state.removed = true;
         state.streak = None;
+        state.calm = false;
         state.skip_next = false;
         if let Some(at) = state.resume_at {
             self.resumes.remove(&(at, agent));

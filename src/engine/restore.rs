@@ -215,6 +215,7 @@ impl Engine {
                 .map(|at| now.mono - now.wall.duration_since(at).max(SignedDuration::ZERO)),
             cancelled: None,
             before: None,
+            looks_since: None,
             record,
         };
         self.chain = run.record.chain;
@@ -268,6 +269,7 @@ impl Engine {
             let error = RunError::new(ErrorKind::Interrupted, message);
             let last = LastRun {
                 run: run_id,
+                kept: true,
                 status,
                 started_at: run.started_at,
                 finished_at: now.wall,

@@ -31,7 +31,14 @@ impl Engine {
             }
             return true;
         }
-        run.record.started_at.get_or_insert(now.wall);
+        self.body_began(now, id, attempt, process);
+        true
+    }
+
+    /// The body of an attempt begins, or began.
+    fn body_began(&mut self, now: Now, id: RunId, attempt: u32, process: Option<Process>) {
+        let run = self.runs.get_mut(&id).expect("the caller looked it up");
+        let started_at = *run.record.started_at.get_or_insert(run.looks_since.unwrap_or(now.wall));
         let first = !std::mem::replace(&mut run.counted, true);
         let (agent, trigger, slot) = (run.agent, run.record.trigger, run.record.slot);
         let state = &mut self.agents[agent as usize];
@@ -40,6 +47,7 @@ impl Engine {
             run: id,
             agent: state.spec.id.clone(),
             attempt,
+            started_at,
             run_count: state.counters.runs,
             trigger,
             slot,
@@ -49,7 +57,6 @@ impl Engine {
         if first {
             self.touch(agent);
         }
-        true
     }
 
     /// An attempt ended: the run goes on with another one, or ends.
@@ -63,8 +70,15 @@ impl Engine {
         let agent = run.agent;
         let cancelled = run.cancelled;
         let talks = matches!(run.spec.body, Body::Query(_));
+        let looked = run.looks_since.is_some() && !run.counted;
         self.leave_place(id);
         self.close_account(now, id);
+        if looked && cancelled.is_none() && self.is_as_well_as_before(agent, &outcome) {
+            return self.ended_quietly(now, id);
+        }
+        if looked {
+            self.body_began(now, id, attempt, None);
+        }
         self.findings(now, agent, &outcome.findings);
         if talks && cancelled == Some(CancelCause::Shutdown) && outcome.end == AttemptEnd::Cancelled {
             return; // it has no end yet: the next life goes on with it
@@ -141,6 +155,41 @@ impl Engine {
         self.revise(now, id, Verdict::SkippedGate, NOTHING);
     }
 
+    /// Did a look find all well, and is that no news? Nothing was wrong before it, and the run before it
+    /// completed, too.
+    fn is_as_well_as_before(&self, agent: u32, outcome: &AttemptOutcome) -> bool {
+        let nothing_wrong = self.incidents.get(&agent).is_none_or(|known| known.is_empty());
+        let is_well = |finding: &Finding| matches!(finding.level, Level::Ok | Level::Hold);
+        outcome.end == AttemptEnd::Completed
+            && outcome.warnings.is_empty()
+            && outcome.findings.iter().all(is_well)
+            && nothing_wrong
+            && self.agents[agent as usize].calm
+    }
+
+    /// A run that found what the run before it found: it is counted, its slot stays `ran`, and the rest is
+    /// forgotten.
+    fn ended_quietly(&mut self, now: Now, id: RunId) {
+        let Some(run) = self.forget(now, id) else { return };
+        let state = &mut self.agents[run.agent as usize];
+        state.counters.runs += 1;
+        state.counters.successes += 1;
+        state.last_success = Some(now.wall);
+        let last = LastRun {
+            run: id,
+            kept: false,
+            status: RunStatus::Completed,
+            started_at: run.looks_since,
+            finished_at: now.wall,
+            duration: run.started_mono.map_or(SignedDuration::ZERO, |began| now.mono - began),
+            error: None,
+        };
+        state.last_run = Some(Box::new(last));
+        let (agent, slot) = (state.spec.id.clone(), run.record.slot);
+        let (verdict, cause) = (Verdict::Ran, ALL_WELL.to_owned());
+        self.push(now, Fact::SlotRevised { agent, slot, run: id, verdict, cause, quiet: true });
+    }
+
     /// Forgets a run that did not begin, and revises the verdict of its slot.
     fn revise(&mut self, now: Now, id: RunId, verdict: Verdict, cause: &str) {
         let Some(run) = self.forget(now, id) else { return };
@@ -201,8 +250,10 @@ impl Engine {
             } else if status.is_failure() {
                 state.counters.errors += 1;
             }
+            state.calm = status == RunStatus::Completed && run.spec.config_hash == state.spec.config_hash;
             let last = LastRun {
                 run: id,
+                kept: true,
                 status,
                 started_at: run.record.started_at,
                 finished_at: now.wall,

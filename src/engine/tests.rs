@@ -56,6 +56,7 @@ fn agent(name: &str, schedule: Schedule, with: impl FnOnce(&mut AgentSpec)) -> A
             cwd: "/".into(),
             stdin: None,
         })),
+        history: History::All,
         gate: None,
         success_when: Arc::from([]),
         limits: Arc::new(limits),
@@ -409,12 +410,11 @@ impl Bench {
             }
             Fact::SlotRevised { run, .. } => self.open.retain(|open| open.run != run),
             Fact::Budget(news) => self.told.push(news.told()),
-            Fact::AttemptStarted { run, attempt, process, .. } => {
-                let now = self.now.wall;
+            Fact::AttemptStarted { run, attempt, started_at, process, .. } => {
                 let open = self.open.iter_mut().find(|open| open.run == run).unwrap();
                 open.status = RunStatus::Running;
                 open.attempt = attempt;
-                open.started_at.get_or_insert(now);
+                open.started_at.get_or_insert(started_at);
                 open.processes.extend(process);
             }
             Fact::Talked(talk) => self.apply_talk(*talk),
@@ -483,6 +483,7 @@ fn started() -> Fact {
 
 mod commands;
 mod fairness;
+mod history;
 mod money;
 mod reloads;
 mod runs;

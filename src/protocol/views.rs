@@ -126,8 +126,8 @@ pub struct AgentView {
 /// The newest run that ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LastRunView {
-    /// Which.
-    pub run_id: RunId,
+    /// Which. `None`: it found all well and left no record.
+    pub run_id: Option<RunId>,
     /// How.
     pub status: RunStatus,
     /// When it began.
@@ -159,6 +159,9 @@ pub struct AgentDetail {
     pub p50_ms: Option<i64>,
     /// 95th percentile of the same.
     pub p95_ms: Option<i64>,
+    /// Runs up to the newest slot that found all well, and so left no record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all_well: Option<AllWellView>,
     /// Recent runs, oldest first.
     pub recent: Vec<RecentRun>,
     /// Runs in flight or waiting.
@@ -180,6 +183,17 @@ pub struct AgentDetail {
     pub config_hash: String,
     /// What a person should know: a clock that is behind, a feature that is missing.
     pub notes: Vec<String>,
+}
+
+/// Runs in a row that found all well.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AllWellView {
+    /// Slot of the first.
+    pub since: Timestamp,
+    /// Slot of the last.
+    pub until: Timestamp,
+    /// How many.
+    pub count: u64,
 }
 
 /// One run in a strip.

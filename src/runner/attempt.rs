@@ -184,6 +184,7 @@ impl Attempt<'_> {
                 Called::Gave(given) => {
                     places.gate = template::as_text(&given.result);
                     places.untrusted_gate = given.untrusted || self.shared.tools.is_untrusted(&call.tool);
+                    warnings.extend(given.warnings);
                     self.findings.extend(given.findings);
                     if !gate.expect.is_empty() {
                         return as_expected(gate, &given.result);
@@ -255,9 +256,7 @@ impl Attempt<'_> {
     }
 
     async fn tool(&mut self, call: &ToolCallSpec, places: &Places) -> AttemptOutcome {
-        let (go, may_go) = oneshot::channel();
-        let report = Report::Began { run: self.brief.run, attempt: self.brief.attempt, go };
-        if self.shared.reports.send(report).await.is_err() || may_go.await.is_err() {
+        if !self.brief.looks_first && !self.may_begin().await {
             return AttemptOutcome::of(AttemptEnd::Cancelled);
         }
         self.start_clock();
@@ -267,9 +266,17 @@ impl Attempt<'_> {
             Called::Gave(given) => AttemptOutcome {
                 result: Some(given.result.to_string()),
                 findings: given.findings,
+                warnings: given.warnings,
                 ..AttemptOutcome::of(AttemptEnd::Completed)
             },
         }
+    }
+
+    /// Says that the body begins, and waits until that is on record.
+    async fn may_begin(&self) -> bool {
+        let (go, may_go) = oneshot::channel();
+        let report = Report::Began { run: self.brief.run, attempt: self.brief.attempt, go };
+        self.shared.reports.send(report).await.is_ok() && may_go.await.is_ok()
     }
 
     /// A call whose lines of progress become output of the run.
@@ -363,6 +370,7 @@ impl Attempt<'_> {
                     Called::Stopped => return Some(AttemptEnd::Cancelled),
                     Called::Failed(error) => (call.tool.clone(), Some(error.message)),
                     Called::Gave(given) => {
+                        warnings.extend(given.warnings);
                         self.findings.extend(given.findings);
                         (call.tool.clone(), first_unmet(&check.expect, &given.result))
                     }

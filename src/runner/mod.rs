@@ -73,6 +73,8 @@ pub struct Brief {
     pub last_result: Option<LastResult>,
     /// What is left of `total_timeout`.
     pub time_left: Option<SignedDuration>,
+    /// The tool only looks: it is called at once, and what came of it is told by the end of the attempt alone.
+    pub looks_first: bool,
 }
 
 /// What an attempt tells while it goes on. The other side makes it durable and answers.

@@ -73,11 +73,11 @@ fn write(db: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
         }
         Fact::RunClaimed(claim) => return claimed(db, claim),
         Fact::ProcessStarted { run, attempt, role, process } => started(db, run, *attempt, *role, process)?,
-        Fact::AttemptStarted { run, attempt, process, .. } => {
+        Fact::AttemptStarted { run, attempt, started_at, process, .. } => {
             db.prepare_cached(
                 "UPDATE runs SET status = 'running', attempt = ?2, started_at = coalesce(started_at, ?3), not_before = NULL WHERE id = ?1",
             )?
-            .execute(params![blob(run), attempt, at(entry.at)])?;
+            .execute(params![blob(run), attempt, at(*started_at)])?;
             if let Some(process) = process {
                 started(db, run, *attempt, ProcessRole::Body, process)?;
             }
@@ -173,9 +173,9 @@ fn agent(db: &Connection, record: &AgentRecord) -> rusqlite::Result<()> {
         "INSERT OR REPLACE INTO agents(id, desired, reason, resume_at, held, anchor, judged_until, schedule, next_due,
            skip_next, last_end, runs, successes, errors, errors_in_row, skipped, last_run, last_status, last_started,
            last_finished, last_duration, last_kind, last_message, last_success, circuit_at, circuit_until, told_at,
-           removed, config_hash)
+           removed, config_hash, last_kept)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,
-           ?23, ?24, ?25, ?26, ?27, ?28, ?29)",
+           ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30)",
     )?
     .execute(params![
         record.agent.as_str(),
@@ -207,6 +207,7 @@ fn agent(db: &Connection, record: &AgentRecord) -> rusqlite::Result<()> {
         maybe(record.told_at),
         record.removed,
         record.config_hash.0 as i64,
+        last.is_none_or(|last| last.kept),
     ])
     .map(|_| ())
 }

@@ -157,7 +157,8 @@ impl Reader {
         })
     }
 
-    /// Slots of an agent by verdict, of records that end at or after `since`.
+    /// Slots of an agent by verdict, since an instant. Of a record that began before it the part that is
+    /// newer, as if its slots were evenly apart.
     pub fn verdicts_since(
         &self,
         agent: &AgentId,
@@ -165,7 +166,8 @@ impl Reader {
     ) -> Result<BTreeMap<Verdict, u64>, StoreError> {
         self.ask("reading the ledger", |db| {
             let mut statement = db.prepare_cached(
-                "SELECT verdict, sum(count) FROM ledger WHERE agent = ?1 AND last >= ?2 GROUP BY verdict",
+                "SELECT verdict, sum(iif(first >= ?2, count, 1 + (count - 1) * (last - ?2) / max(last - first, 1)))
+                 FROM ledger WHERE agent = ?1 AND last >= ?2 GROUP BY verdict",
             )?;
             let rows = statement.query_map(params![agent.as_str(), to_micros(since)], |row| {
                 Ok((word(row, 0, Verdict::parse)?, row.get::<_, i64>(1)? as u64))
@@ -397,6 +399,7 @@ fn agent_row(row: &Row<'_>) -> rusqlite::Result<AgentRecord> {
         None => None,
         Some(_) => Some(LastRun {
             run: run_id(row, 16)?,
+            kept: row.get(29)?,
             status: word(row, 17, RunStatus::parse)?,
             started_at: maybe(row, 18)?,
             finished_at: instant(row, 19)?,

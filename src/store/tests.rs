@@ -116,6 +116,7 @@ async fn what_is_committed_is_there_after_a_restart() {
     full.counters = Counters { runs: 5, successes: 3, errors: 2, errors_in_row: 1, skipped: 9 };
     full.last_run = Some(LastRun {
         run: run(1),
+        kept: false,
         status: RunStatus::Failed,
         started_at: Some(t(1)),
         finished_at: t(2),
@@ -150,6 +151,7 @@ async fn what_is_committed_is_there_after_a_restart() {
                 run: run(1),
                 agent: id("a"),
                 attempt: 1,
+                started_at: t(1),
                 run_count: 1,
                 trigger: Trigger::Schedule,
                 slot: Some(t(1)),
@@ -264,6 +266,51 @@ async fn equal_verdicts_are_one_record_also_when_a_gate_revises_them() {
             .unwrap()
             .is_empty()
     );
+}
+
+/// Runs that found all well are one record, beside the runs that have a record of their own.
+#[tokio::test]
+async fn runs_without_a_record_are_one_row_of_the_ledger() {
+    let db = Db::new();
+    let (store, _) = db.open();
+    let mut facts = Vec::new();
+    for n in 0..=9 {
+        let slot = 60 * n as i64;
+        facts.push(entry(slot, claim(n, Some(slot))));
+        facts.push(entry(slot, judged(slot, slot, 1, Verdict::Ran, Some(run(n)), false)));
+        if n == 0 || n == 7 {
+            continue; // these are kept
+        }
+        facts.push(entry(
+            slot,
+            Fact::SlotRevised {
+                agent: id("a"),
+                slot: Some(t(slot)),
+                run: run(n),
+                verdict: Verdict::Ran,
+                cause: ALL_WELL.into(),
+                quiet: true,
+            },
+        ));
+    }
+    let events = store.commit(facts).await.unwrap().newest;
+    assert_eq!(events, Seq(0), "nothing is told of them");
+    let ledger = store.read(|reader| reader.ledger(&id("a"))).await.unwrap();
+    let rows: Vec<_> = ledger.iter().map(|row| (row.first, row.last, row.count, row.is_all_well())).collect();
+    assert_eq!(
+        rows,
+        [
+            (t(0), t(0), 1, false),
+            (t(60), t(360), 6, true),
+            (t(420), t(420), 1, false),
+            (t(480), t(540), 2, true)
+        ]
+    );
+    // of a record that began before it, what is newer counts
+    for (since, count) in [(0, 10), (60, 9), (61, 8), (240, 6), (300, 5), (420, 3), (540, 1)] {
+        let found = store.read(move |reader| reader.verdicts_since(&id("a"), t(since))).await.unwrap();
+        assert_eq!(found, BTreeMap::from([(Verdict::Ran, count)]), "since {since}");
+    }
 }
 
 /// A clock that was a week ahead has left records there: what goes on now goes on from its own.

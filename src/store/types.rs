@@ -147,6 +147,13 @@ pub struct LedgerRow {
     pub run: Option<RunId>,
 }
 
+impl LedgerRow {
+    /// Did its slots run and find all well, and so leave no record?
+    pub fn is_all_well(&self) -> bool {
+        self.verdict == Verdict::Ran && self.run.is_none() && self.cause == ALL_WELL
+    }
+}
+
 /// Output of a run.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct OutputPage {

@@ -123,6 +123,8 @@ pub struct ToolOutput {
     pub result: Value,
     /// What it found wrong or right (only `probe`).
     pub findings: Vec<Finding>,
+    /// What it could not find out this time, for the record of its run (only `probe`).
+    pub warnings: Vec<String>,
     /// This time it gave data from outside, although that is not said of the tool (only `recall`).
     pub untrusted: bool,
 }
@@ -130,7 +132,7 @@ pub struct ToolOutput {
 impl ToolOutput {
     /// A result without findings.
     fn of(result: Value) -> Self {
-        Self { result, findings: Vec::new(), untrusted: false }
+        Self { result, findings: Vec::new(), warnings: Vec::new(), untrusted: false }
     }
 }
 

@@ -98,20 +98,31 @@ fn ledger(db: &Connection, every: &[(&str, i64)], wrong: &mut Vec<String>, count
     }
 }
 
-/// Every claim has a verdict, every `ran` has a claim, and no run that ended has processes.
+/// Every claim has a verdict, every `ran` has a claim unless it says that all was well, and no run that
+/// ended has processes.
 fn runs(db: &Connection, wrong: &mut Vec<String>, counted: &mut Counted) {
     let claimed: BTreeSet<(String, i64)> =
         rows(db, "SELECT agent, slot FROM runs WHERE slot IS NOT NULL", |row| Ok((row.get(0)?, row.get(1)?)))
             .into_iter()
             .collect();
     let ran: BTreeSet<(String, i64)> =
-        rows(db, "SELECT agent, first FROM ledger WHERE verdict = 'ran'", |row| {
+        rows(db, "SELECT agent, first FROM ledger WHERE verdict = 'ran' AND cause <> 'all well'", |row| {
             Ok((row.get(0)?, row.get(1)?))
         })
         .into_iter()
         .collect();
     for (agent, slot) in claimed.symmetric_difference(&ran) {
         wrong.push(format!("{agent}: slot {slot} is claimed or ran, not both"));
+    }
+    let odd: i64 = db
+        .query_row(
+            "SELECT count(*) FROM ledger WHERE cause = 'all well' AND (verdict <> 'ran' OR run IS NOT NULL)",
+            [],
+            |row| row.get(0),
+        )
+        .expect("a count");
+    if odd > 0 {
+        wrong.push(format!("{odd} records say that all was well and are not of runs without a record"));
     }
     counted.runs = db.query_row("SELECT count(*) FROM runs", [], |row| row.get(0)).expect("a count");
     let left: i64 = db
@@ -129,7 +140,8 @@ fn runs(db: &Connection, wrong: &mut Vec<String>, counted: &mut Counted) {
 /// Counters equal a recount.
 fn counters(db: &Connection, wrong: &mut Vec<String>) {
     let sql = "SELECT a.id, a.successes, a.errors, a.skipped,
-        (SELECT count(*) FROM runs r WHERE r.agent = a.id AND r.status = 'completed'),
+        (SELECT count(*) FROM runs r WHERE r.agent = a.id AND r.status = 'completed')
+          + (SELECT coalesce(sum(count), 0) FROM ledger l WHERE l.agent = a.id AND l.cause = 'all well'),
         (SELECT count(*) FROM runs r WHERE r.agent = a.id AND r.status IN ('failed', 'timed_out', 'interrupted', 'unverified')),
         (SELECT coalesce(sum(count), 0) FROM ledger l WHERE l.agent = a.id AND l.verdict <> 'ran')
         FROM agents a";

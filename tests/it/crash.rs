@@ -24,6 +24,13 @@ fn fleet(witness: &std::path::Path) -> String {
         };
         writeln!(toml, "[agents.a{n}]\ninterval = 1\ncommand = '''{body}'''\n{extra}").expect("a string");
     }
+    // one that keeps what changes: all is well, now and then not
+    writeln!(
+        toml,
+        "[agents.watch]\ninterval = \"100ms\"\ntool = \"probe\"\nhistory = \"changes\"\nargs = {{ checks = [\
+           {{ type = \"command\", name = \"calm\", command = 'test $(($(date +%s) % 10)) != 0' }}] }}"
+    )
+    .expect("a string");
     toml
 }
 
@@ -54,13 +61,19 @@ fn killed_at_any_moment_nothing_is_lost_or_doubled() {
     daemon.up();
     daemon.until("background_task_completed", "a0");
     assert_eq!(daemon.down(), Some(0), "{}", daemon.log());
-    let every: Vec<(String, i64)> = (0..12).map(|n| (format!("a{n}"), 1_000_000)).collect();
+    let mut every: Vec<(String, i64)> = (0..12).map(|n| (format!("a{n}"), 1_000_000)).collect();
+    every.push(("watch".into(), 100_000));
     let every: Vec<(&str, i64)> = every.iter().map(|(name, period)| (name.as_str(), *period)).collect();
     let counted = checker::check(&daemon.path("state/bgagent.db"), Some(&witness), &every);
+    let well = "SELECT coalesce(sum(count), 0) FROM ledger WHERE agent = 'watch' AND cause = 'all well'";
+    let well: i64 = daemon.database().query_row(well, [], |row| row.get(0)).expect("a number");
+    assert!(well > 20, "{well} looks found all well");
     let started = std::fs::read_to_string(&witness).expect("a witness").lines().count();
     assert!(started > 20, "only {started} runs were started");
     assert_eq!(children_left(&witness), Vec::<String>::new(), "children of dead daemons live on");
-    println!("{kills} kills (seed {seed}): {started} starts witnessed, {counted:?}");
+    println!(
+        "{kills} kills (seed {seed}): {started} starts witnessed, {well} looks left no record, {counted:?}"
+    );
 }
 
 /// Processes that carry the id of a run that the witness knows.

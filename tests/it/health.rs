@@ -1,5 +1,6 @@
 //! The job of looking after a system: what it costs while all is well, and the life of an incident, with what a
 //! model found out about it.
+use super::checker;
 use super::endpoint::{Endpoint, Reply};
 use super::support::{Daemon, wait_for};
 use bgagent::config::{self, Context};
@@ -27,11 +28,6 @@ base_url = "http://127.0.0.1:1/v1"
 [notify.log]
 type = "file"
 path = "told.jsonl"
-[agents.health]
-interval = 60
-gate = { tool = "probe", args = { checks = [{ type = "disk", path = "/" }] } }
-tool = "system_metrics"
-notify = { to = ["log"] }
 [agents.doctor]
 on = "incident_opened"
 query = "Look into {event.payload}"
@@ -39,11 +35,32 @@ model = "m"
 tools = ["system_metrics"]
 "#;
 
+const AS_GATE: &str = r#"
+[agents.health]
+interval = 60
+gate = { tool = "probe", args = { checks = [{ type = "disk", path = "/" }] } }
+tool = "system_metrics"
+notify = { to = ["log"] }
+"#;
+
+const AS_TOOL: &str = r#"
+[agents.health]
+interval = 60
+tool = "probe"
+args = { checks = [{ type = "disk", path = "/" }] }
+history = "changes"
+notify = { to = ["log"] }
+"#;
+
 impl Day {
-    async fn begin() -> Self {
+    async fn begin(health: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let wall: Timestamp = "2026-06-01T00:00:00.123456789Z".parse().expect("a time");
-        let loaded = config::parse(FLEET.into(), &folder.path().join("agents.toml"), &Context::system(wall));
+        let loaded = config::parse(
+            format!("{FLEET}{health}"),
+            &folder.path().join("agents.toml"),
+            &Context::system(wall),
+        );
         let fleet = loaded.unwrap_or_else(|rejected| panic!("{:?}", rejected.diagnostics)).fleet;
         let (store, _) = Store::open(&folder.path().join("bgagent.db")).expect("a store");
         let now = Now { wall, boot: SignedDuration::ZERO, mono: SignedDuration::ZERO };
@@ -64,7 +81,8 @@ impl Day {
                 self.started.push(start.agent.id.to_string());
                 let (run, attempt) = (start.run, start.attempt);
                 let is_health = start.agent.id.as_str() == "health";
-                let open = !is_health || self.bad;
+                let is_gate = start.agent.gate.is_some();
+                let open = !is_gate || self.bad;
                 let end = if open { AttemptEnd::Completed } else { AttemptEnd::GateClosed };
                 let mut outcome = AttemptOutcome::of(end);
                 if is_health {
@@ -74,7 +92,7 @@ impl Day {
                 } else {
                     outcome.result = Some(" A log grew. \n".into());
                 }
-                if open {
+                if open && !start.looks_first {
                     let role = ProcessRole::Body;
                     let began = Input::Began { run, attempt, role, process: None, ticket: Ticket(1) };
                     let begun = self.engine.decide(self.now, began);
@@ -106,7 +124,7 @@ impl Day {
 
 #[tokio::test]
 async fn a_day_without_trouble_costs_counters_and_nothing_else() {
-    let mut day = Day::begin().await;
+    let mut day = Day::begin(AS_GATE).await;
     day.slots(1439).await;
     assert_eq!(day.started.len(), 1440, "each slot looked");
     assert!(day.started.iter().all(|agent| agent == "health"), "no model was asked");
@@ -129,6 +147,40 @@ async fn a_day_without_trouble_costs_counters_and_nothing_else() {
     assert_eq!(day.count("incidents WHERE resolved_at IS NOT NULL AND finding = 'A log grew.'"), 1);
     assert_eq!(day.count("outbox WHERE body LIKE '%doctor found: A log grew.'"), 1);
     assert_eq!(day.count("ledger WHERE agent = 'health'"), 1 + 60 + 1);
+}
+
+#[tokio::test]
+async fn a_day_of_a_probe_that_keeps_what_changes_costs_counters_and_its_first_run() {
+    let mut day = Day::begin(AS_TOOL).await;
+    assert_eq!(day.count("runs"), 1, "the first run is kept");
+    let events = day.count("events");
+    day.slots(1439).await;
+    assert_eq!(day.started.len(), 1440, "each slot looked");
+    assert!(day.started.iter().all(|agent| agent == "health"), "no model was asked");
+    for table in ["steps", "holds", "spent", "incidents", "outbox", "output", "processes", "sessions"] {
+        assert_eq!(day.count(table), 0, "{table}");
+    }
+    assert_eq!((day.count("runs"), day.count("events")), (1, events), "of the day, nothing");
+    assert_eq!(day.count("ledger"), 2);
+    assert_eq!(day.count("ledger WHERE count = 1439 AND verdict = 'ran' AND run IS NULL"), 1);
+    // what counts goes on, and is durable: the newest slot was a run that did its work
+    let fares =
+        "agents WHERE id = 'health' AND runs = 1440 AND successes = 1440 AND errors = 0 AND skipped = 0
+        AND last_status = 'completed' AND NOT last_kept AND last_finished = last_success
+        AND last_finished = judged_until AND next_due = judged_until + 60000000";
+    assert_eq!(day.count(fares), 1);
+    // One bad hour leaves its traces, and one question; then it is quiet again.
+    day.bad = true;
+    day.slots(60).await;
+    assert_eq!(day.started.iter().filter(|agent| *agent == "doctor").count(), 1, "asked once");
+    assert_eq!((day.count("runs"), day.count("incidents"), day.count("outbox")), (62, 1, 1));
+    day.bad = false;
+    day.slots(60).await;
+    assert_eq!((day.count("runs"), day.count("incidents"), day.count("outbox")), (63, 1, 2));
+    assert_eq!(day.count("incidents WHERE resolved_at IS NOT NULL AND finding = 'A log grew.'"), 1);
+    assert_eq!(day.count("ledger WHERE agent = 'health'"), 1 + 1 + 60 + 1 + 1);
+    assert_eq!(day.count("ledger WHERE cause = 'all well' AND count = 59"), 1);
+    assert_eq!(day.count("agents WHERE id = 'health' AND runs = 1560 AND successes = 1560"), 1);
 }
 
 /// All lines that were told, by what they are about.
@@ -196,6 +248,69 @@ fn an_incident_is_told_once_looked_into_once_and_resolved_once() {
     let opened: i64 = daemon.database().query_row(opened, [], |row| row.get(0)).expect("a number");
     assert!(sent <= 2 && opened == 2, "{sent} messages, {opened} events");
     assert_eq!(endpoint.requests().len(), 2);
+}
+
+/// All that tells how an agent fares knows of runs that left no record.
+#[test]
+fn a_probe_that_keeps_what_changes_is_seen_to_live_while_all_is_well() {
+    let mut daemon = Daemon::with("");
+    let flag = daemon.path("broken");
+    daemon.configure(&format!(
+        "[notify.log]\ntype = \"file\"\npath = \"told.jsonl\"\n\
+         [agents.health]\ninterval = 1\ntool = \"probe\"\nhistory = \"changes\"\nnotify = {{ to = [\"log\"] }}\n\
+         args = {{ checks = [{{ type = \"command\", name = \"flag\", command = \"test ! -e {} || exit 2\" }}] }}\n",
+        flag.display()
+    ));
+    daemon.up();
+    let agent = |daemon: &Daemon| daemon.call("get_agent_status", json!({"agent_id": "health"}));
+    let well = |daemon: &Daemon, times: u64| {
+        wait_for("runs that find all well", || {
+            let found = agent(daemon);
+            (found["all_well"]["count"].as_u64()? >= times).then_some(found)
+        })
+    };
+    let runs = |daemon: &Daemon| daemon.call("list_runs", json!({})).as_array().map_or(0, Vec::len);
+    let events = |daemon: &Daemon, kind: &str| -> i64 {
+        let sql = "SELECT count(*) FROM events WHERE agent = 'health' AND type = ?1";
+        daemon.database().query_row(sql, [kind], |row| row.get(0)).expect("a number")
+    };
+    let calm = well(&daemon, 3);
+    assert_eq!(calm["last_run"]["run_id"], Value::Null, "{calm}");
+    assert_eq!(calm["last_run"]["status"], "completed");
+    assert!(calm["run_count"].as_u64() >= Some(4) && calm["run_count"] == calm["success_count"], "{calm}");
+    assert_eq!((runs(&daemon), events(&daemon, "background_task_completed")), (1, 1));
+    let page = daemon.ok(&["status", "health"]);
+    assert!(page.contains("all well    checked") && page.contains("(no record)"), "{page}");
+    assert!(page.contains("history changes"), "{page}");
+    assert!(daemon.ok(&["list"]).contains("ok "));
+    let why = daemon.ok(&["why", "health"]);
+    assert!(why.contains("each found all well"), "{why}");
+    let listed = daemon.run(&["runs", "health"]);
+    assert!(String::from_utf8_lossy(&listed.stderr).contains("found all well and left no record"));
+    assert_eq!(daemon.run(&["health"]).status.code(), Some(0));
+    // by hand, it is kept as always
+    daemon.run_by_hand("health");
+    assert_eq!(runs(&daemon), 2);
+    std::fs::write(&flag, "").expect("a file");
+    daemon.until("incident_opened", "health");
+    std::fs::remove_file(&flag).expect("it was there");
+    daemon.until("incident_resolved", "health");
+    let kept = runs(&daemon);
+    assert!(kept >= 4, "{kept}");
+    well(&daemon, 2);
+    let all = wait_for("both messages", || Some(told(&daemon)).filter(|all| all.len() >= 2));
+    assert_eq!(
+        (&all[0]["about"], &all[1]["about"]),
+        (&json!("incident_opened"), &json!("incident_resolved"))
+    );
+    assert_eq!(runs(&daemon), kept, "and is quiet again");
+    // a new life keeps its first run
+    daemon.kill();
+    daemon.up();
+    wait_for("the first run of this life", || (runs(&daemon) > kept).then_some(()));
+    well(&daemon, 2);
+    assert_eq!(daemon.down(), Some(0), "{}", daemon.log());
+    checker::check(&daemon.path("state/bgagent.db"), None, &[("health", 1_000_000)]);
 }
 
 #[test]

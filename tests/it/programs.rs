@@ -59,6 +59,7 @@ fn attempt(agent: &str, slow: Duration) -> AttemptOutcome {
         mode: RunMode::Normal,
         event: None,
         last_result: None,
+        looks_first: false,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {

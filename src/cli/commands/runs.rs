@@ -2,16 +2,27 @@
 use super::prelude::*;
 use crate::cli::args::RunsArgs;
 use crate::cli::render::run_list;
-use crate::protocol::{ListRuns, ListRunsParams};
+use crate::protocol::{AgentParams, GetAgentStatus, ListRuns, ListRunsParams};
 
 pub(in crate::cli) fn run(app: &mut App, args: &RunsArgs) -> Result<Outcome, Failure> {
     let params =
         ListRunsParams { agent_id: args.agent.clone(), status: args.status.clone(), limit: Some(args.limit) };
-    let runs = app.connect()?.call::<ListRuns>(&params)?;
+    let mut connection = app.connect()?;
+    let runs = connection.call::<ListRuns>(&params)?;
     if runs.is_empty() && !app.json {
         app.note("no such runs");
         return Ok(Outcome::Done);
     }
     app.answer(&runs, |runs, screen| run_list(runs, screen))?;
+    if let (Some(agent), None, false) = (&args.agent, &args.status, app.json) {
+        let params = AgentParams { agent_id: agent.clone(), request_id: None };
+        let detail = connection.call::<GetAgentStatus>(&params)?;
+        if let Some(well) = detail.all_well {
+            app.note(&format!(
+                "since then {} more, which found all well and left no record: `bgagent status {agent}`",
+                well.count
+            ));
+        }
+    }
     Ok(Outcome::Done)
 }

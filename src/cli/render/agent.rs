@@ -125,11 +125,11 @@ fn short(hash: &str) -> String {
 
 fn ended(last: &LastRunView, screen: &Screen) -> String {
     let mut text = format!(
-        "{} {}, took {} (run {})",
+        "{} {}, took {} ({})",
         screen.paint(Tone::of_run(last.status), status_word(last.status)),
         screen.full(last.finished_at),
         millis(last.duration_ms),
-        last.run_id.short(),
+        last.run_id.map_or_else(|| "no record".into(), |run| format!("run {}", run.short())),
     );
     if let Some(error) = &last.error {
         let _ = write!(text, "\n{:width$}{}: {}", "", error.kind, plain(&error.message), width = KEYS + 4);
@@ -184,6 +184,19 @@ impl Page<'_> {
     fn history(&mut self, detail: &AgentDetail) {
         let screen = self.screen;
         let agent = &detail.agent;
+        if let Some(well) = &detail.all_well {
+            let checked = agent.last_run.as_ref().map_or(well.until, |last| last.finished_at);
+            let times = match well.count {
+                1 => "once".to_owned(),
+                count => format!("{count} times"),
+            };
+            let text = format!(
+                "checked {}, {times} since {}",
+                screen.relative(checked),
+                screen.short_local(well.since)
+            );
+            self.line("all well", &screen.paint(Tone::Good, &text));
+        }
         if !detail.recent.is_empty() {
             let room = screen.width.map_or(usize::MAX, |width| width.saturating_sub(KEYS + 4));
             let recent = &detail.recent[detail.recent.len().saturating_sub(room)..];

@@ -2,7 +2,7 @@
 use super::agent::{bars, strip};
 use super::*;
 use crate::client::StoredEvent;
-use crate::protocol::{AgentDetail, AgentView, DaemonView, RecentRun, RunDetail};
+use crate::protocol::{AgentDetail, AgentView, AllWellView, DaemonView, RecentRun, RunDetail};
 use serde_json::{Value, json};
 
 const RUN: &str = "019aa000-0000-7000-8000-00001f2e3d4c";
@@ -199,6 +199,26 @@ fn status_of_an_agent() {
       config      3d91c2ab (agents.toml:118)
       note        its clock is ahead
     "#);
+}
+
+#[test]
+fn status_of_an_agent_whose_runs_leave_no_record() {
+    let mut detail = detail();
+    detail.agent.last_run.as_mut().unwrap().run_id = None;
+    detail.all_well = Some(AllWellView {
+        since: "2026-11-23T09:00:00Z".parse().unwrap(),
+        until: "2026-11-24T09:57:00Z".parse().unwrap(),
+        count: 1498,
+    });
+    let page = agent_detail(&detail, &screen(Some(80), false));
+    let lines: Vec<&str> =
+        page.lines().filter(|line| line.contains("all well") || line.contains("last run")).collect();
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    all well    checked 3 min ago, 1498 times since Mon 2026-11-23 10:00:00
+    last run    ok Tue 2026-11-24 10:57:00 (3 min ago), took 10s (no record)
+    ");
+    // one that failed since tells more
+    assert!(page.contains("last error"), "{page}");
 }
 
 #[test]

@@ -47,17 +47,25 @@ pub(super) async fn agent_status(services: &Services, id: &str) -> Encoded {
         .await
         .ok_or_else(down)?;
     let since = Timestamp::now() - SignedDuration::from_hours(24);
+    let live: Vec<RunId> = now.live.iter().map(|run| run.run).collect();
     let history = services
         .store
         .read(move |reader| {
             let runs = reader.runs(&RunFilter { agent: Some(agent.clone()), status: None, limit: 100 })?;
+            let newest = match reader.ledger_at(&agent, Timestamp::MAX)? {
+                // of a run in flight it is not known yet how the slot ends
+                Some(row) if row.run.is_some_and(|run| live.contains(&run)) => {
+                    reader.ledger_at(&agent, row.first - SignedDuration::from_micros(1))?
+                }
+                newest => newest,
+            };
             let verdicts = reader.verdicts_since(&agent, since)?;
             let incidents = reader
                 .incidents(false, 1000)?
                 .into_iter()
                 .filter(|incident| incident.agent == agent)
                 .collect();
-            Ok(views::History { runs, verdicts, incidents, limits })
+            Ok(views::History { runs, newest, verdicts, incidents, limits })
         })
         .await
         .map_err(store_error)?;

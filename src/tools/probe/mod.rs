@@ -74,6 +74,7 @@ pub(super) async fn call(
         .collect();
     let mut rows = Vec::with_capacity(running.len());
     let mut findings = Vec::with_capacity(running.len());
+    let mut warnings = Vec::new();
     for (check, task) in running {
         let (measured, took) = task.await.unwrap_or_else(|error| {
             let title = format!("{} can't be checked: {}", check.what.subject(), dispatch::panic_text(error));
@@ -88,6 +89,9 @@ pub(super) async fn call(
             "title": measured.title,
             "duration_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         }));
+        if measured.level == Level::Hold && measured.value.is_none() {
+            warnings.push(measured.title.clone());
+        }
         findings.push(Finding {
             key: check.name.clone(),
             level: measured.level,
@@ -102,7 +106,7 @@ pub(super) async fn call(
         (false, false) => "ok",
     };
     let result = json!({"status": status, "checks": rows, "wake": status != "ok"});
-    Ok(ToolOutput { findings, ..ToolOutput::of(result) })
+    Ok(ToolOutput { findings, warnings, ..ToolOutput::of(result) })
 }
 
 /// Runs one check in its turn, within its bound and that of the whole call.

@@ -19,8 +19,9 @@ const CRONS: [&str; 8] = [
 const ZONES: [&str; 4] = ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "UTC"];
 
 /// Names and what they do, all of them for the whole simulation: a name may leave and come back.
-pub fn names() -> [AgentId; 8] {
-    ["anchor", "bell", "chain", "drift", "eager", "fuse", "glue", "hush"].map(|name| name.parse().unwrap())
+pub fn names() -> [AgentId; 9] {
+    ["anchor", "bell", "chain", "drift", "eager", "fuse", "glue", "hush", "idle"]
+        .map(|name| name.parse().unwrap())
 }
 
 fn secs(n: i64) -> SignedDuration {
@@ -68,6 +69,7 @@ pub fn agent(name: &AgentId, rng: &mut Rng, now: Timestamp) -> AgentSpec {
             cwd: "/".into(),
             stdin: None,
         })),
+        history: History::All,
         gate: None,
         success_when: Arc::from([]),
         limits: Arc::new(limits),
@@ -85,6 +87,11 @@ pub fn agent(name: &AgentId, rng: &mut Rng, now: Timestamp) -> AgentSpec {
         line: 1,
     };
     (spec.schedule, spec.jitter) = schedule(name, rng, now);
+    if name.as_str() == "idle" || (name.as_str() == "drift" && rng.chance(50)) {
+        let args = serde_json::Value::Null;
+        spec.body = Body::Tool(Arc::new(ToolCallSpec { tool: "probe".into(), args }));
+        spec.history = History::Changes;
+    }
     spec
 }
 
@@ -109,6 +116,7 @@ fn schedule(name: &AgentId, rng: &mut Rng, now: Timestamp) -> (Schedule, SignedD
                 *rng.pick(&[EventType::IncidentOpened, EventType::CircuitOpened, EventType::ConfigApplied]);
             (Schedule::On(EventTrigger { event, agent: None }), no_jitter)
         }
+        "idle" => (Schedule::Every(secs(rng.span(300, 7200))), secs(rng.between(0, 1) * 100)),
         _ => match rng.between(0, 3) {
             0 => (Schedule::Every(secs(86_400)), secs(rng.span(1, 3600))),
             1 => (cron(rng), secs(rng.span(1, 3000))),
@@ -171,6 +179,7 @@ pub fn tempers(rng: &mut Rng) -> HashMap<AgentId, Temper> {
         .map(|name| {
             let fails = *rng.pick(&[0, 5, 30, 90]);
             let closes_gate = *rng.pick(&[0, 0, 0, 50]);
+            let closes_gate = if name.as_str() == "idle" { 0 } else { closes_gate };
             (name, Temper { fails, closes_gate, longest: rng.span(10, 5000) })
         })
         .collect()

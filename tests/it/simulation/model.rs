@@ -45,6 +45,8 @@ pub struct Model {
     pub slots: u64,
     pub events: u64,
     pub claims: u64,
+    /// Runs that found all well and left no record.
+    pub quiet: u64,
     pub digest: u64,
     known: BTreeSet<RunId>,
     ended: BTreeMap<RunId, Option<RunStatus>>,
@@ -120,7 +122,7 @@ impl Model {
             }
             Fact::RunClaimed(record) => return self.claimed(record, defect),
             Fact::ProcessStarted { run, process, .. } => self.open_mut(*run)?.record.processes.push(*process),
-            Fact::AttemptStarted { run, attempt, process, agent, run_count, .. } => {
+            Fact::AttemptStarted { run, attempt, started_at, process, agent, run_count, .. } => {
                 let open = self.open_mut(*run)?;
                 let first = !std::mem::replace(&mut open.begun, true);
                 ensure!(
@@ -130,7 +132,7 @@ impl Model {
                 );
                 open.record.attempt = *attempt;
                 open.record.status = RunStatus::Running;
-                open.record.started_at.get_or_insert(entry.at);
+                open.record.started_at.get_or_insert(*started_at);
                 open.record.not_before = None;
                 open.record.processes.extend(process);
                 let counters = self.counters(agent);
@@ -220,7 +222,7 @@ impl Model {
     ) -> Result<(), Wrong> {
         ensure!(record.count > 0 && record.first <= record.last, "a record without slots: {record:?}");
         ensure!(
-            (record.verdict == Verdict::Ran) == record.run.is_some(),
+            (record.verdict == Verdict::Ran) == record.run.is_some() && record.cause != ALL_WELL,
             "a run for `ran`, only: {record:?}"
         );
         self.slots += record.count;
@@ -259,7 +261,18 @@ impl Model {
         cause: &str,
         quiet: bool,
     ) -> Result<(), Wrong> {
-        self.counters(agent).skipped += 1;
+        let counters = self.counters(agent);
+        if verdict == Verdict::Ran {
+            ensure!(cause == ALL_WELL && quiet, "{agent}: slot {slot} ran, {cause}: why is it forgotten?");
+            counters.runs += 1;
+            counters.successes += 1;
+            ensure!(counters.errors_in_row == 0, "{agent}: slot {slot} is forgotten, but it ended a failure");
+            let wrong = self.incidents.keys().find(|(of, _)| of == agent);
+            ensure!(wrong.is_none(), "{agent}: slot {slot} is forgotten, but {wrong:?} is not over");
+            self.quiet += 1;
+        } else {
+            counters.skipped += 1;
+        }
         let ledger = self.ledger.entry(agent.clone()).or_default();
         let at = ledger.partition_point(|record| record.last < slot);
         let Some(record) =
@@ -267,14 +280,13 @@ impl Model {
         else {
             return Err(format!("{agent}: slot {slot} is revised, but did not start {run}"));
         };
-        ensure!(verdict != Verdict::Ran, "a revision to `ran`");
         record.verdict = verdict;
         record.cause = cause.to_owned();
         record.run = None;
         let before = at.checked_sub(1).map(|before| &ledger[before]);
         let same = before.is_some_and(|before| before.verdict == verdict && before.cause == cause);
         ensure!(
-            !quiet || same,
+            !quiet || same || verdict == Verdict::Ran,
             "{agent}: nobody was told why slot {slot} started nothing: before it is {before:?}"
         );
         if same {

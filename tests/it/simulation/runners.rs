@@ -52,6 +52,13 @@ impl World {
                     inputs
                         .push(ended(AttemptEnd::Failed(RunError::new(ErrorKind::Spawn, "no such program"))));
                 }
+                // it looks, and says nothing before it has seen something
+                Stage::Starting if start.looks_first => {
+                    self.attempts[at].stage = Stage::Body;
+                    self.attempts[at].at =
+                        self.now.mono + SignedDuration::from_millis(self.rng.span(5, 30_000));
+                    at += 1;
+                }
                 Stage::Starting => {
                     let role = if gate { ProcessRole::Gate } else { ProcessRole::Body };
                     inputs.push(self.begin(at, role));
@@ -69,7 +76,10 @@ impl World {
                     self.attempts.remove(at);
                     let mut outcome = AttemptOutcome::of(self.end_of(temper));
                     let level = *self.rng.pick(&[Level::Ok, Level::Hold, Level::Warn, Level::Crit]);
-                    if start.agent.id.as_str() == "anchor" {
+                    let keeps_all = start.agent.history == History::All;
+                    let level = if keeps_all || self.rng.chance(10) { level } else { Level::Ok };
+                    let saw = outcome.end == AttemptEnd::Completed || keeps_all;
+                    if saw && (start.agent.id.as_str() == "anchor" || !keeps_all) {
                         let hold_for = secs(if self.rng.chance(50) { 0 } else { 4000 });
                         outcome.findings.push(Finding {
                             key: "disk".into(),

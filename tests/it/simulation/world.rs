@@ -86,6 +86,7 @@ pub struct Simulated {
     pub slots: u64,
     pub compared: u64,
     pub claims: u64,
+    pub quiet: u64,
     pub bodies: u64,
     pub events: u64,
     pub lives: u64,
@@ -365,6 +366,9 @@ impl World {
             let breaks = self.rng.chance(2);
             match (self.defect, &entry.fact) {
                 (Some(Defect::EndLost), Fact::RunEnded { .. }) if breaks => continue,
+                (Some(Defect::WellLost), Fact::SlotRevised { verdict: Verdict::Ran, .. }) if breaks => {
+                    continue;
+                }
                 (Some(Defect::VerdictTwice), Fact::SlotsJudged { .. }) if breaks => {
                     self.model.apply(entry, self.defect)?;
                 }
@@ -464,6 +468,7 @@ impl World {
             slots: self.model.slots,
             compared,
             claims: self.model.claims,
+            quiet: self.model.quiet,
             bodies: self.witness.len() as u64,
             events: self.model.events,
             lives: self.lives,

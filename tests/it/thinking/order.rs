@@ -45,6 +45,7 @@ async fn attempt(fleet: &str) -> Vec<Seen> {
         event: None,
         last_result: None,
         time_left: None,
+        looks_first: false,
     };
     let shared = Shared {
         trampoline: env!("CARGO_BIN_EXE_bgagent").into(),
