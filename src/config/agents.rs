@@ -13,11 +13,9 @@ use std::sync::Arc;
 /// All agents, sorted by name. Equal parts are shared, so that many agents stay small.
 pub(super) fn agents<'a>(top: &Section<'a>, fleet: &Fleet) -> Vec<Arc<AgentSpec>> {
     let defaults = top.get("defaults").and_then(|item| item.table());
-    if let Some(item) = top.get("defaults") {
-        let keys: Vec<keys::Key> =
-            keys::AGENT.iter().copied().filter(|key| !keys::OWN.contains(&key.name)).collect();
-        item.section(&keys);
-    }
+    let keys: Vec<keys::Key> =
+        keys::AGENT.iter().copied().filter(|key| !keys::OWN.contains(&key.name)).collect();
+    let guarded = top.get("defaults").and_then(|item| item.section(&keys));
     let Some(table) = top.get("agents").and_then(|item| item.table()) else { return Vec::new() };
     let mut maker = Maker { fleet, crons: HashMap::new(), limits: Vec::new(), no_checks: Arc::from([]) };
     let mut all = Vec::with_capacity(table.len());
@@ -37,6 +35,9 @@ pub(super) fn agents<'a>(top: &Section<'a>, fleet: &Fleet) -> Vec<Arc<AgentSpec>
         }
     }
     all.sort_by(|a, b| a.id.cmp(&b.id));
+    if let Some(defaults) = guarded {
+        checks::default_guards(&defaults, &all, fleet);
+    }
     all
 }
 

@@ -6,6 +6,7 @@ use super::resolve::url;
 use super::walk::{Item, Section};
 use crate::domain::*;
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 /// A gate, or one check of `success_when`.
 pub(super) fn check(item: Item<'_>, fleet: &Fleet) -> Option<Check> {
@@ -136,42 +137,63 @@ pub(super) fn may_be_a_models(item: Item<'_>, fleet: &Fleet) {
 }
 
 /// `approve` or `sinks`: which of the agent's tools they mean. A name that means none of them is an error,
-/// since what it was to guard would go unguarded; but not in `[defaults]`, which hold for many agents.
+/// since what it was to guard would go unguarded; in `[defaults]`, which hold for many agents, it is one if it means
+/// no tool of any of them ([`default_guards`]).
 ///
 /// `approve` also takes a type, and means all tools of it. `sinks` does not: it allows, and so it is exact.
 pub(super) fn guards(section: &Section<'_>, key: &str, tools: &[String], fleet: &Fleet) -> Vec<String> {
     let mut all = section.texts(key).unwrap_or_default();
-    let of_type = |kind: &str| {
-        let kind = kind.to_owned();
-        let is = move |name: &&String| fleet.tools.get(*name).is_some_and(|spec| spec.kind == kind);
-        tools.iter().filter(is).cloned().collect::<Vec<_>>()
-    };
     if key == "approve" {
-        let typed: Vec<String> = all.iter().flat_map(|name| of_type(name)).collect();
+        let typed: Vec<String> = all.iter().flat_map(|name| of_type(name, tools, fleet)).collect();
         all.extend(typed);
     }
-    let means = |name: &str, tool: &str| {
+    for item in section.own(key).and_then(|list| list.items()).unwrap_or_default() {
+        guard(item, key, tools, fleet, "this agent's `tools`");
+    }
+    all
+}
+
+/// The guards of `[defaults]`, once all agents are known.
+pub(super) fn default_guards(defaults: &Section<'_>, agents: &[Arc<AgentSpec>], fleet: &Fleet) {
+    let tools: Vec<String> = agents
+        .iter()
+        .filter_map(|agent| if let Body::Query(query) = &agent.body { Some(&query.tools) } else { None })
+        .flatten()
+        .cloned()
+        .collect();
+    if tools.is_empty() {
+        return;
+    }
+    for key in ["approve", "sinks"] {
+        for item in defaults.own(key).and_then(|list| list.items()).unwrap_or_default() {
+            guard(item, key, &tools, fleet, "the `tools` of any agent");
+        }
+    }
+}
+
+fn of_type(kind: &str, tools: &[String], fleet: &Fleet) -> Vec<String> {
+    let is = |name: &&String| fleet.tools.get(*name).is_some_and(|spec| spec.kind == kind);
+    tools.iter().filter(is).cloned().collect()
+}
+
+/// Notes an error if a name means none of these tools.
+fn guard(item: Item<'_>, key: &str, tools: &[String], fleet: &Fleet, whose: &str) {
+    let Some(name) = item.text() else { return };
+    let typed = of_type(name, tools, fleet);
+    let means = |tool: &String| {
         let all_of_server = tool.ends_with("/*") && glob(tool, name);
         name == tool || all_of_server || glob(name, tool)
     };
-    for item in section.own(key).and_then(|list| list.items()).unwrap_or_default() {
-        let Some(name) = item.text() else { continue };
-        let typed = of_type(name);
-        if tools.iter().any(|tool| means(name, tool)) || (key == "approve" && !typed.is_empty()) {
-            continue;
-        }
-        let hint = match (typed.first(), nearest(name, tools.iter().map(String::as_str))) {
-            (Some(tool), _) => format!("name the tool itself: \"{tool}\""),
-            (None, Some(near)) => format!("did you mean \"{near}\"?"),
-            (None, None) if tools.is_empty() => "this agent has no `tools`".to_owned(),
-            (None, None) => format!("its tools are {}", tools.join(", ")),
-        };
-        item.refuse_with::<()>(
-            format!("`{key}` names `{name}`, which is not among this agent's `tools`"),
-            hint,
-        );
+    if tools.iter().any(means) || (key == "approve" && !typed.is_empty()) {
+        return;
     }
-    all
+    let hint = match (typed.first(), nearest(name, tools.iter().map(String::as_str))) {
+        (Some(tool), _) => format!("name the tool itself: \"{tool}\""),
+        (None, Some(near)) => format!("did you mean \"{near}\"?"),
+        (None, None) if tools.is_empty() => "this agent has no `tools`".to_owned(),
+        (None, None) => format!("there are {}", tools.join(", ")),
+    };
+    item.refuse_with::<()>(format!("`{key}` names `{name}`, which is not among {whose}"), hint);
 }
 
 /// Is it laid down what this probe looks at? `None`: it is no probe.

@@ -685,12 +685,21 @@ fn a_guard_means_tools_that_are_there() {
     let text = |keys: &str| {
         format!(
             "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[mcp.s]\ncommand = \"s\"\n[tools.sh]\ntype = \"shell\"\n\
-             commands = {{ a = {{ exec = \"/bin/a\" }} }}\n[defaults]\nsinks = [\"elsewhere\"]\n\
+             commands = {{ a = {{ exec = \"/bin/a\" }} }}\n[defaults]\nsinks = [\"recall\"]\n\
+             [agents.b]\nquery = \"x\"\nmodel = \"m\"\ntools = [\"recall\"]\n\
              [agents.a]\nquery = \"x\"\nmodel = \"m\"\ntools = [\"sh\", \"s/*\"]\n{keys}"
         )
     };
     let loaded = read(&text("approve = [\"shell\", \"s/put\", \"s*\"]")).unwrap();
     let crate::domain::Body::Query(query) = &loaded.fleet.agents[0].body else { panic!("a query") };
     assert_eq!(query.approve, ["shell", "s/put", "s*", "sh"]);
-    assert_eq!(query.sinks, ["elsewhere"]);
+    assert_eq!(query.sinks, ["recall"]);
+    let rejected =
+        read(&text("").replace("[\"recall\"]\n[agents.b]", "[\"recal\"]\n[agents.b]")).unwrap_err();
+    assert!(
+        rejected.diagnostics[0].message.contains("not among the `tools` of any agent"),
+        "{:?}",
+        rejected.diagnostics
+    );
+    assert_eq!(rejected.diagnostics.len(), 1);
 }

@@ -160,7 +160,7 @@ impl Attempt<'_> {
                     return verdict;
                 }
                 match serde_json::from_str(&places.gate) {
-                    Ok(result) => self.novel(gate, result, places, warnings).await,
+                    Ok(result) => self.novel(gate, result, places).await,
                     Err(error) => Gate::Failed(RunError::new(
                         ErrorKind::BadResponse,
                         format!(
@@ -190,7 +190,7 @@ impl Attempt<'_> {
                         return as_expected(gate, &given.result);
                     }
                     if !gate.novel_by.is_empty() {
-                        return self.novel(gate, given.result, places, warnings).await;
+                        return self.novel(gate, given.result, places).await;
                     }
                     let wakes = match given.result.get("wake") {
                         Some(wake) => *wake == Value::Bool(true),
@@ -204,19 +204,11 @@ impl Attempt<'_> {
 
     /// Open if there is something that was not seen; only that is handed on, and becomes seen when the
     /// run has succeeded.
-    async fn novel(
-        &mut self,
-        gate: &Check,
-        mut result: Value,
-        places: &mut Places,
-        warnings: &mut Vec<String>,
-    ) -> Gate {
+    async fn novel(&mut self, gate: &Check, mut result: Value, places: &mut Places) -> Gate {
         let (agent, by) = (self.brief.agent.id.clone(), gate.novel_by.clone());
         let Some(items) = novelty::items(&mut result) else {
-            warnings.push(
-                "the gate is broken, so the run went ahead: `novel_by` finds no list in its result".into(),
-            );
-            return Gate::Open;
+            let why = "the gate found out nothing: `novel_by` finds no list in its result";
+            return Gate::Failed(RunError::new(ErrorKind::BadResponse, why));
         };
         let keys = novelty::keys(items, &by);
         let asked = keys.clone();

@@ -309,5 +309,9 @@ fn a_command_as_a_gate_hands_on_what_is_new_in_its_list() {
     print(&daemon, "no list");
     let failed = daemon.until("background_task_error", "a");
     assert!(failed["payload"]["error"].to_string().contains("the gate's output is no JSON"), "{failed}");
+    print(&daemon, "null");
+    daemon.until_event("a gate without a list", |event| {
+        event["type"] == "background_task_error" && event.to_string().contains("finds no list in its result")
+    });
     assert_eq!(endpoint.requests().len(), 2);
 }

@@ -48,6 +48,8 @@ impl Folder {
 
     pub(super) async fn prepare(&self, ours: bool) -> Result<(), ToolError> {
         self.work("the folder can't be used", move |path| {
+            let made: Vec<_> =
+                path.ancestors().take_while(|folder| !folder.exists()).map(Path::to_owned).collect();
             for folder in [path.to_owned(), path.join("pending")] {
                 fs::create_dir_all(&folder)?;
                 for entry in fs::read_dir(&folder)? {
@@ -57,8 +59,12 @@ impl Folder {
                     }
                 }
             }
-            // Each folder above may be new as well.
-            path.ancestors().try_for_each(sync_if_allowed)
+            sync(path)?;
+            made.iter().filter_map(|folder| folder.parent()).try_for_each(sync)?;
+            // Those above may have been made by a run that was killed. Not every file system can sync a folder, nor is it
+            // always ours to.
+            path.ancestors().skip(1).for_each(|folder| drop(sync(folder)));
+            Ok(())
         })
         .await
     }
@@ -135,13 +141,6 @@ impl Folder {
 }
 
 /// The same of a folder that may be another one's: whoever made it saw to it.
-fn sync_if_allowed(folder: &Path) -> io::Result<()> {
-    match sync(folder) {
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
-        other => other,
-    }
-}
-
 /// A file is there, or gone, after a power cut only if its folder was written too.
 fn sync(folder: &Path) -> io::Result<()> {
     File::open(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?.sync_all()
