@@ -52,11 +52,17 @@ pub fn read_listener(file: &Path) -> Option<Listener> {
     serde_json::from_slice(&std::fs::read(file).ok()?).ok()
 }
 
-/// Is there a process of this number? One of another user counts as well.
+/// Is there a process of this number? One of another user counts as well; one that has ended and that its
+/// parent did not take notice of yet (a zombie, proc_pid_stat(5)) does not.
 pub fn is_alive(pid: u32) -> bool {
     let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else {
         return false;
     };
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid()));
+    // the state follows the name, which may hold anything
+    if stat.is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['Z', 'X']))) {
+        return false;
+    }
     match rustix::process::test_kill_process(pid) {
         Ok(()) => true,
         Err(error) => error == rustix::io::Errno::PERM,
@@ -88,5 +94,18 @@ mod tests {
         assert!(is_alive(std::process::id()));
         assert!(!is_alive(0));
         assert!(!is_alive(u32::MAX));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn who_has_ended_is_not_alive() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        assert!(is_alive(child.id()));
+        child.kill().unwrap();
+        // ended, and not waited for
+        while is_alive(child.id()) {
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
     }
 }
