@@ -33,7 +33,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Err(error) => return misused(&error, &args),
     };
     let Cli { global, command } = cli;
-    let mut app = App::new(&global.without_blanks());
+    let mut app = App::new(&global.with_variables());
     let command = command.unwrap_or_else(|| Command::List(ListArgs::default()));
     let result = match command {
         Command::Daemon(args) => match app.paths() {

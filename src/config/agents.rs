@@ -219,15 +219,15 @@ impl Maker<'_> {
             query,
             system_instruction: section.text("system_instruction").map(str::to_owned),
             model: name.to_owned(),
+            approve: checks::guards(section, "approve", &tools, self.fleet),
+            sinks: checks::guards(section, "sinks", &tools, self.fleet),
             tools,
             memory,
             session_id: section.text("session_id").map(str::to_owned),
-            approve: section.texts("approve").unwrap_or_default(),
             approval: match section.word("approval", &["deny", "wait"]) {
                 Some(1) => Approval::Wait,
                 _ => Approval::Deny,
             },
-            sinks: section.texts("sinks").unwrap_or_default(),
             output_schema: section.get("output_schema").map(|item| item.json()),
         })))
     }

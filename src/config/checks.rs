@@ -135,6 +135,45 @@ pub(super) fn may_be_a_models(item: Item<'_>, fleet: &Fleet) {
     }
 }
 
+/// `approve` or `sinks`: which of the agent's tools they mean. A name that means none of them is an error,
+/// since what it was to guard would go unguarded; but not in `[defaults]`, which hold for many agents.
+///
+/// `approve` also takes a type, and means all tools of it. `sinks` does not: it allows, and so it is exact.
+pub(super) fn guards(section: &Section<'_>, key: &str, tools: &[String], fleet: &Fleet) -> Vec<String> {
+    let mut all = section.texts(key).unwrap_or_default();
+    let of_type = |kind: &str| {
+        let kind = kind.to_owned();
+        let is = move |name: &&String| fleet.tools.get(*name).is_some_and(|spec| spec.kind == kind);
+        tools.iter().filter(is).cloned().collect::<Vec<_>>()
+    };
+    if key == "approve" {
+        let typed: Vec<String> = all.iter().flat_map(|name| of_type(name)).collect();
+        all.extend(typed);
+    }
+    let means = |name: &str, tool: &str| {
+        let all_of_server = tool.ends_with("/*") && glob(tool, name);
+        name == tool || all_of_server || glob(name, tool)
+    };
+    for item in section.own(key).and_then(|list| list.items()).unwrap_or_default() {
+        let Some(name) = item.text() else { continue };
+        let typed = of_type(name);
+        if tools.iter().any(|tool| means(name, tool)) || (key == "approve" && !typed.is_empty()) {
+            continue;
+        }
+        let hint = match (typed.first(), nearest(name, tools.iter().map(String::as_str))) {
+            (Some(tool), _) => format!("name the tool itself: \"{tool}\""),
+            (None, Some(near)) => format!("did you mean \"{near}\"?"),
+            (None, None) if tools.is_empty() => "this agent has no `tools`".to_owned(),
+            (None, None) => format!("its tools are {}", tools.join(", ")),
+        };
+        item.refuse_with::<()>(
+            format!("`{key}` names `{name}`, which is not among this agent's `tools`"),
+            hint,
+        );
+    }
+    all
+}
+
 /// Is it laid down what this probe looks at? `None`: it is no probe.
 fn fixes_its_checks(name: &str, fleet: &Fleet) -> Option<bool> {
     match fleet.tools.get(name) {

@@ -20,6 +20,8 @@ pub(super) enum Kind {
     TextOrSecret,
     /// A list of texts.
     Texts,
+    /// A list of some of these words.
+    Words(&'static [&'static str]),
     /// A text or a list of texts.
     Command,
     /// A table of texts or secrets.
@@ -61,6 +63,7 @@ pub(super) const TELL_ON: &[&str] = &[
     "missed",
     "incident_opened",
     "incident_resolved",
+    "approval_requested",
 ];
 /// Built-in tools.
 pub(super) const TOOLS: &[&str] = &[
@@ -295,9 +298,17 @@ pub(super) const RETRY: &[Key] = &[
         Kind::Whole,
         "attempts after the first; default 2 where `retry` is set and for models, else 0",
     ),
-    key("backoff", Kind::Word(&["exponential", "fixed"]), "how the delay grows; default exponential"),
-    key("initial", Kind::Duration, "first delay; default 10s"),
-    key("max_delay", Kind::Duration, "longest delay; default 5m"),
+    key(
+        "backoff",
+        Kind::Word(&["exponential", "fixed"]),
+        "how that bound grows; fixed: not; default exponential",
+    ),
+    key(
+        "initial",
+        Kind::Duration,
+        "the first delay is anywhere up to this (full jitter), the next one up to twice it; default 10s",
+    ),
+    key("max_delay", Kind::Duration, "no delay is longer than this; default 5m"),
 ];
 pub(super) const CIRCUIT: &[Key] = &[
     key("open_after", Kind::Whole, "failed runs in a row; 0: never; default 5"),
@@ -322,7 +333,7 @@ pub(super) const CHECK: &[Key] = &[
 ];
 pub(super) const TELL: &[Key] = &[
     key("to", Kind::Texts, "names of [notify.…] tables"),
-    key("on", Kind::Texts, "of what; default: all"),
+    key("on", Kind::Words(TELL_ON), "of what; default: all"),
     key("repeat", Kind::Duration, "how often an ongoing problem is told again; default 6h"),
 ];
 pub(super) const ON: &[Key] =
@@ -398,8 +409,12 @@ pub(super) const AGENT: &[Key] = &[
         Kind::Word(&["deny", "wait"]),
         "what happens to a tool call that needs a person; default deny",
     ),
-    key("approve", Kind::Texts, "tools whose calls need a person"),
-    key("sinks", Kind::Texts, "effect tools that stay allowed after untrusted data was read"),
+    key("approve", Kind::Texts, "tools whose calls need a person: names, types or patterns"),
+    key(
+        "sinks",
+        Kind::Texts,
+        "tools that may change something even after untrusted data was read: names or patterns",
+    ),
     key("output_schema", Kind::Any, "JSON Schema that the answer must fit"),
 ];
 pub(super) const TOP: &[Key] = &[

@@ -113,6 +113,7 @@ fn lint(at: &Place<'_>, fleet: &Fleet, linted: &mut BTreeMap<String, Option<(Str
         );
     }
     untold(at, fleet);
+    places(at);
     news(at, fleet);
     money(at, fleet);
 }
@@ -142,6 +143,39 @@ fn untold(at: &Place<'_>, fleet: &Fleet) {
             format!("`{of}` has history = \"changes\": while all is well its runs are no events"),
             Some("wait for incident_opened, or let it keep all its runs".into()),
         );
+    }
+}
+
+/// Places in a query or in arguments that nothing fills, or that are nearly the name of one.
+fn places(at: &Place<'_>) {
+    let (key, text) = match &at.agent.body {
+        Body::Query(query) => ("query", query.query.clone()),
+        Body::Tool(call) => ("args", call.args.to_string()),
+        Body::Command(_) => return,
+    };
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+    let names = text.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name);
+    for name in names.filter(|name| !name.is_empty() && name.chars().all(is_word)) {
+        let (first, rest) =
+            name.split_once('.').map_or((name, ""), |(first, _)| (first, &name[first.len()..]));
+        let (what, hint) = match first {
+            "gate" if at.agent.gate.is_none() => {
+                ("this agent has no `gate`: `{gate}` will be empty".to_owned(), None)
+            }
+            "event" if !matches!(at.agent.schedule, Schedule::On(_)) => (
+                format!("no event starts this agent: `{{{name}}}` will be empty"),
+                Some("it needs `on`".to_owned()),
+            ),
+            "gate" | "event" => continue,
+            other => match nearest(other, ["gate", "event"].into_iter()) {
+                Some(near) => (
+                    format!("`{{{name}}}` is filled by nothing and stays as it is"),
+                    Some(format!("did you mean `{{{near}{rest}}}`?")),
+                ),
+                None => continue,
+            },
+        };
+        at.file.warn(at.of(key), what, hint);
     }
 }
 

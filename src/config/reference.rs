@@ -94,6 +94,7 @@ fn value(kind: Kind) -> String {
         Kind::Secret => "secret".into(),
         Kind::TextOrSecret => "text or secret".into(),
         Kind::Texts => "list of texts".into(),
+        Kind::Words(words) => format!("list of {}", words.join(" | ")),
         Kind::Command => "text or list of texts".into(),
         Kind::Texts2 => "table of texts".into(),
         Kind::Table(_) => "table".into(),

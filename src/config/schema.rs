@@ -49,6 +49,7 @@ fn of(kind: Kind) -> Value {
         Kind::Secret => secret(),
         Kind::TextOrSecret => json!({"oneOf": [{"type": "string"}, secret()]}),
         Kind::Texts => json!({"type": "array", "items": {"type": "string"}}),
+        Kind::Words(words) => json!({"type": "array", "items": {"enum": words}}),
         Kind::Command => {
             json!({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]})
         }

@@ -1,5 +1,6 @@
 //! Tables of good and bad files.
 use super::*;
+use crate::domain::History;
 use jiff::SignedDuration;
 
 fn read(text: &str) -> Result<Loaded, Box<Rejected>> {
@@ -138,6 +139,21 @@ fn bad_files_are_refused_where_they_are_bad() {
             "[agents.a]\ncommand = \"x\"\nsuccess_when = [{ command = \"x\", novel_by = [\"id\"] }]",
             3,
             "is for a gate",
+        ),
+        (
+            "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[tools.sh]\ntype = \"shell\"\ncommands = { a = { exec = \"/bin/a\" } }\n[agents.a]\nquery = \"x\"\nmodel = \"m\"\ntools = [\"sh\"]\napprove = [\"shh\"]",
+            11,
+            "did you mean \"sh\"?",
+        ),
+        (
+            "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[tools.sh]\ntype = \"shell\"\ncommands = { a = { exec = \"/bin/a\" } }\n[agents.a]\nquery = \"x\"\nmodel = \"m\"\ntools = [\"sh\"]\napprove = [\"http\"]",
+            11,
+            "not among this agent's `tools`",
+        ),
+        (
+            "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[tools.sh]\ntype = \"shell\"\ncommands = { a = { exec = \"/bin/a\" } }\n[agents.a]\nquery = \"x\"\nmodel = \"m\"\ntools = [\"sh\"]\nsinks = [\"shell\"]",
+            11,
+            "name the tool itself: \"sh\"",
         ),
         ("[agents.a]\ntool = \"prob\"", 2, "did you mean \"probe\"?"),
         ("[agents.a]\ntool = \"probe\"", 2, "needs `args`"),
@@ -451,6 +467,22 @@ fn what_is_odd_is_warned_of() {
              [agents.b]\non = { event = \"background_task_completed\", agent = \"a\" }\ncommand = \"x\"",
             "`a` has history = \"changes\"",
         ),
+        (
+            "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nmodel = \"m\"\nquery = \"see {gate}\"",
+            "this agent has no `gate`",
+        ),
+        (
+            "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nmodel = \"m\"\nquery = \"see {event.payload}\"",
+            "no event starts this agent",
+        ),
+        (
+            "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nmodel = \"m\"\nquery = \"see {evnt.payload}\"",
+            "`{evnt.payload}` is filled by nothing",
+        ),
+        (
+            "[tools.s]\ntype = \"sql\"\nurl = \"sqlite:x\"\n[agents.a]\ntool = \"s\"\nargs = { sql = \"{gat}\" }",
+            "filled by nothing",
+        ),
     ] {
         let loaded = read(text).unwrap_or_else(|rejected| panic!("{text}: {:?}", rejected.diagnostics));
         assert!(
@@ -570,7 +602,7 @@ memory = { mode = "session", max_tokens = 8000 }
 session_id = "health"
 gate = { tool = "feed", args = { urls = ["https://example.org/feed.xml"] }, novel_by = ["link"] }
 success_when = [ { tool = "app_db", args = { sql = "x" }, expect = { rows = { gte = 1 } } } ]
-notify = { to = ["ops"], on = ["failed", "recovered", "circuit_opened", "budget_exhausted", "missed", "incident_opened", "incident_resolved"], repeat = "6h" }
+notify = { to = ["ops"], on = ["failed", "recovered", "circuit_opened", "budget_exhausted", "missed", "incident_opened", "incident_resolved", "approval_requested"], repeat = "6h" }
 approval = "deny"
 "#;
     let loaded = read(text).unwrap_or_else(|rejected| {
@@ -660,4 +692,19 @@ fn all_that_is_wrong_with_an_agent_is_told_at_once_and_defaults_once() {
     let defaults =
         "[defaults]\ntimeout = \"soon\"\n[agents.a]\ncommand = \"x\"\n[agents.b]\ncommand = \"x\"\n";
     assert_eq!(lines(defaults), [2]);
+}
+
+#[test]
+fn a_guard_means_tools_that_are_there() {
+    let text = |keys: &str| {
+        format!(
+            "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[mcp.s]\ncommand = \"s\"\n[tools.sh]\ntype = \"shell\"\n\
+             commands = {{ a = {{ exec = \"/bin/a\" }} }}\n[defaults]\nsinks = [\"elsewhere\"]\n\
+             [agents.a]\nquery = \"x\"\nmodel = \"m\"\ntools = [\"sh\", \"s/*\"]\n{keys}"
+        )
+    };
+    let loaded = read(&text("approve = [\"shell\", \"s/put\", \"s*\"]")).unwrap();
+    let crate::domain::Body::Query(query) = &loaded.fleet.agents[0].body else { panic!("a query") };
+    assert_eq!(query.approve, ["shell", "s/put", "s*", "sh"]);
+    assert_eq!(query.sinks, ["elsewhere"]);
 }

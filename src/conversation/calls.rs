@@ -28,6 +28,8 @@ pub struct PlannedCall {
     pub name: String,
     /// Its arguments; null for a call that is not valid.
     pub args: Value,
+    /// Its arguments as the model sent them.
+    pub sent: String,
     /// What it may do.
     pub effect: Effect,
     /// What it gives comes from the outside world.
@@ -278,6 +280,7 @@ impl Turn {
             id: request.id.clone(),
             name: request.name.clone(),
             args: valid.map_or(Value::Null, |valid| valid.args.clone()),
+            sent: request.arguments.clone(),
             effect: self.effect(at),
             untrusted: valid.is_some_and(|valid| valid.untrusted),
             tainted: false,

@@ -81,7 +81,7 @@ impl Spent {
     /// May a request be sent, by number?
     pub(super) fn may_ask(&self, limits: &Limits) -> Result<(), RunError> {
         self.may_step(1, "the next request", limits)?;
-        let used = self.requests.max(self.usage().requests);
+        let used = self.requests;
         if used < limits.request_limit {
             return Ok(());
         }
@@ -183,6 +183,7 @@ impl Spent {
             tools: Vec::new(),
             max_output_tokens: 0,
             output_schema: None,
+            only_answer: false,
         };
         by_bytes.min(known.tokens.saturating_add(tokens_at_most(&new)))
     }

@@ -90,5 +90,6 @@ fn tokens(messages: &[ChatMessage]) -> u64 {
         tools: Vec::new(),
         max_output_tokens: 0,
         output_schema: None,
+        only_answer: false,
     })
 }

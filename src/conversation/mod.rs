@@ -126,6 +126,8 @@ pub struct Conversation {
     bad_turns: u32,
     /// The final answer did not fit its schema, and was asked for again.
     asked_to_fit: bool,
+    /// It has looked around, has answered, and only the form was wrong: no call is needed any more.
+    only_answer: bool,
     /// Calls of unknown outcome.
     unknown: Vec<String>,
     end: Option<Result<String, RunError>>,
@@ -147,6 +149,7 @@ impl Conversation {
             repeats: Repeats::default(),
             bad_turns: 0,
             asked_to_fit: false,
+            only_answer: false,
             unknown: Vec::new(),
             end: None,
         }
@@ -241,6 +244,7 @@ impl Conversation {
             tools: self.brief.tools.iter().map(|offer| offer.def.clone()).collect(),
             max_output_tokens: self.brief.max_output_tokens,
             output_schema: self.brief.output_schema.clone(),
+            only_answer: self.only_answer,
         }
     }
 
@@ -272,6 +276,8 @@ impl Conversation {
             Verdict::Unfit(why) if self.asked_to_fit => Some(Err(answer::unfit_again(&why))),
             Verdict::Unfit(why) => {
                 self.asked_to_fit = true;
+                // Some say first what they are about to do: who has called nothing yet may still want to.
+                self.only_answer = self.turns > 0;
                 self.messages.push(ChatMessage::Model(answer.turn.clone()));
                 self.messages.push(ChatMessage::User { text: answer::ask_to_fit(&why) });
                 None
@@ -284,6 +290,7 @@ impl Conversation {
         let cut_off = (answer.finish == Finish::Length).then(|| self.spent.asked_output_tokens());
         let turn = Turn::open(self.turns, &answer.turn, &self.brief.tools, cut_off);
         self.turns += 1;
+        self.only_answer = false;
         self.bad_turns = if turn.has_valid_call() { 0 } else { self.bad_turns + 1 };
         if self.bad_turns == calls::BAD_TURNS {
             self.end = Some(Err(turn.all_bad()));

@@ -98,7 +98,7 @@ impl Talk {
     }
 
     fn answer(&mut self, turn: ModelTurn, finish: Finish) -> &mut Self {
-        let answer = ModelAnswer { turn, finish, tokens: None };
+        let answer = ModelAnswer { turn, finish, tokens: None, asked_twice: false };
         let used = Usage { requests: 1, input_tokens: 10, output_tokens: 5, ..Usage::default() };
         self.asked().step(Step::Answered { model: "main".into(), answer, used })
     }

@@ -230,7 +230,8 @@ async fn keep_pins(store: Store, mut changes: mpsc::UnboundedReceiver<PinChange>
             PinEvent::Pinned | PinEvent::Trusted => (change.new, None),
             PinEvent::Differs => (change.old.unwrap_or_default(), Some(change.new)),
         };
-        let fact = Fact::McpPinned { server: change.server, tool: change.tool, trusted, seen };
+        let about = change.trusted.map(|about| about.written());
+        let fact = Fact::McpPinned { server: change.server, tool: change.tool, trusted, seen, about };
         commit_in_the_end(&store, vec![Entry { at: super::clock::now().wall, fact }]).await;
     }
 }

@@ -13,7 +13,7 @@ use crate::domain::{Fact, Process, RunId, RunStatus};
 use crate::engine::{Engine, Restored};
 use crate::runner;
 use crate::store::{Store, StoreError};
-use crate::tools::mcp::Pin;
+use crate::tools::mcp::{About, Pin};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use std::process::ExitCode;
@@ -209,7 +209,11 @@ async fn serve(
     let condition = Arc::new(Mutex::new(Condition { config_at: Some(now.wall), ..Condition::default() }));
     let handle = Handle { inbox: inbox.clone(), questions, condition: condition.clone() };
     let pins = store.read(|reader| reader.pins()).await?;
-    let pins = pins.into_iter().map(|(server, tool, hash, _)| Pin { server, tool, hash }).collect();
+    let pins = pins.into_iter().map(|(server, tool, hash, about)| {
+        let about = about.and_then(|about| About::read(&about)).map(Arc::new);
+        Pin { server, tool, hash, about }
+    });
+    let pins = pins.collect();
     let actor = Actor::new(store.clone(), &fleet, pins, inbox.clone());
     let tools = actor.tools();
     let results = actor.results();

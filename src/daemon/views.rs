@@ -4,7 +4,7 @@ use crate::domain::*;
 use crate::engine::{AgentNow, BudgetLeft, ChangedAgent, ComingSlot, Engine, Refusal, Reply};
 use crate::protocol::*;
 use crate::store::{LedgerRow, OutputPage, RunRow, StepRow};
-use crate::tools::mcp::{PinState, ServerTool};
+use crate::tools::mcp::{Difference, PinChange, PinState, ServerTool};
 use crate::tools::{ToolError, ToolInfo};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -158,7 +158,13 @@ pub(super) fn agent(now: &AgentNow) -> AgentView {
         consecutive_errors: record.counters.errors_in_row,
         skipped_count: record.counters.skipped,
         cost_today_usd: now.usd_today,
+        budget_used_up_until: out_of_budget(now).map(|(until, _)| *until),
     }
+}
+
+/// The engine may have last looked at the clock before midnight.
+fn out_of_budget(now: &AgentNow) -> Option<&(jiff::Timestamp, String)> {
+    now.out_of_budget.as_ref().filter(|(until, _)| *until > jiff::Timestamp::now())
 }
 
 fn last_run(last: &LastRun) -> LastRunView {
@@ -266,6 +272,13 @@ fn settings(spec: &AgentSpec) -> BTreeMap<String, String> {
         if !query.tools.is_empty() {
             put("tools", query.tools.join(", "));
         }
+        if !query.approve.is_empty() {
+            let then = if query.approval == Approval::Wait { "wait" } else { "denied" };
+            put("approve", format!("{} ({then})", query.approve.join(", ")));
+        }
+        if !query.sinks.is_empty() {
+            put("sinks", query.sinks.join(", "));
+        }
         match query.memory {
             Memory::None => {}
             Memory::LastResult => put("memory", "last_result".into()),
@@ -299,7 +312,7 @@ fn settings(spec: &AgentSpec) -> BTreeMap<String, String> {
     if spec.retry.max > 0 {
         put(
             "retry",
-            format!("{} more, after {} at first", spec.retry.max, human_duration(spec.retry.initial)),
+            format!("{} more, the first within {}", spec.retry.max, human_duration(spec.retry.initial)),
         );
     }
     if spec.circuit.open_after > 0 {
@@ -338,6 +351,9 @@ fn notes(now: &AgentNow) -> Vec<String> {
     }
     if now.record.skip_next {
         notes.push("its next slot will be left out".into());
+    }
+    if let Some((_, why)) = out_of_budget(now) {
+        notes.push(format!("its slots are refused: {why}"));
     }
     notes
 }
@@ -519,11 +535,26 @@ pub(super) fn mcp(
             effect: tool.info.effect.as_str().into(),
             description: tool.info.description,
             hash: tool.hash,
+            changed: tool.changed.into_iter().map(difference).collect(),
             schema: tool.info.schema,
         })
         .collect();
     tools.sort_by(|a, b| a.name.cmp(&b.name));
     McpView { server, error, took_ms, tools }
+}
+
+fn difference(one: Difference) -> DifferenceView {
+    DifferenceView { part: one.part.to_owned(), old: one.old, new: one.new }
+}
+
+/// What a person has accepted of an MCP server.
+pub(super) fn trusted(server: String, changes: Vec<PinChange>) -> TrustView {
+    let changed = |change: PinChange| (change.tool, change.changed.into_iter().map(difference).collect());
+    TrustView {
+        server,
+        tools: changes.iter().map(|change| change.tool.clone()).collect(),
+        changed: changes.into_iter().map(changed).collect(),
+    }
 }
 
 /// Why a tool call by hand failed.
@@ -532,6 +563,9 @@ pub(super) fn tool_error(error: &ToolError) -> RpcError {
         ToolError::Unknown(_) | ToolError::Arguments(_) => Code::InvalidParams,
         ToolError::Timeout { .. } | ToolError::Failed(_) | ToolError::Unsure(_) => Code::Internal,
     };
-    RpcError::new(code, error.to_string())
-        .hint("`bgagent tool list` shows all tools, `bgagent tool show NAME` what one takes")
+    let told = RpcError::new(code, error.to_string());
+    match error {
+        ToolError::Arguments(_) => told.hint("`bgagent tool show NAME` says what a tool takes"),
+        _ => told,
+    }
 }

@@ -441,5 +441,7 @@ super::slot::words! {
         IncidentOpened = "incident_opened",
         /// An incident ended.
         IncidentResolved = "incident_resolved",
+        /// Calls wait for a person.
+        ApprovalRequested = "approval_requested",
     }
 }

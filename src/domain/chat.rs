@@ -135,6 +135,9 @@ pub struct ModelRequest {
     pub max_output_tokens: u64,
     /// JSON Schema that the final answer must fit.
     pub output_schema: Option<Value>,
+    /// No call is wanted any more, only the answer. The tools are still told of: what was said before
+    /// speaks of them.
+    pub only_answer: bool,
 }
 
 /// What a model answered.
@@ -147,6 +150,10 @@ pub struct ModelAnswer {
     /// What the provider says it used. `None`: it does not say, which is not zero.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<Tokens>,
+    /// The provider refused the request with `output_schema` first: these are two requests, of which
+    /// one was of no use and cost nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asked_twice: bool,
 }
 
 /// Why a model stopped.
@@ -186,6 +193,8 @@ pub struct ModelError {
     pub may_cost: bool,
     /// What the provider says it used all the same: an answer that can't be used may still tell.
     pub tokens: Option<Tokens>,
+    /// As in [`ModelAnswer`].
+    pub asked_twice: bool,
 }
 
 /// What a request may cost at the worst: held back before it is sent, settled afterwards.

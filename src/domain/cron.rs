@@ -49,6 +49,26 @@ impl PartialEq for CronSchedule {
     }
 }
 
+/// What the fields hold (crontab(5)), from the last one.
+const FIELDS: [(&str, &str); 6] = [
+    ("weekday", "0 to 7 or SUN to SAT"),
+    ("month", "1 to 12 or JAN to DEC"),
+    ("day", "1 to 31"),
+    ("hour", "0 to 23"),
+    ("minute", "0 to 59"),
+    ("second", "0 to 59"),
+];
+
+/// Names the field that is wrong: the first that is also wrong with `*` in the place of all others.
+fn wrong_field(fields: &[&str], is_wrong: impl Fn(&str) -> bool) -> Option<String> {
+    (0..fields.len()).find_map(|at| {
+        let mut alone = vec!["*"; fields.len()];
+        alone[at] = fields[at];
+        let (name, values) = FIELDS.get(fields.len() - 1 - at)?;
+        is_wrong(&alone.join(" ")).then(|| format!("`{}` is no {name}: {values}", fields[at]))
+    })
+}
+
 impl CronSchedule {
     /// Reads an expression: 5 fields, 6 with seconds first, or `@hourly`, `@daily`, ….
     pub fn parse(expression: &str, zone: TimeZone) -> Result<Self, CronError> {
@@ -69,7 +89,10 @@ impl CronSchedule {
             // the library takes a bare `*` only as no restriction; crontab(5) also `*/2`
             .dom_and_dow(wild(five.get(2)) || wild(five.get(4)))
             .build();
-        let cron = parser.parse(expression).map_err(|error| CronError::Syntax(error.to_string()))?;
+        let cron = parser.parse(expression).map_err(|error| {
+            let found = wrong_field(&fields, |alone| parser.parse(alone).is_err());
+            CronError::Syntax(found.unwrap_or_else(|| error.to_string()))
+        })?;
         let fixed = if nickname {
             !fields[0].eq_ignore_ascii_case("@hourly")
         } else {
@@ -290,6 +313,19 @@ fn misleading_step(fields: &[&str]) -> Result<(), CronError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_field_that_is_wrong_is_named() {
+        for (text, said) in [
+            ("61 * * * *", "`61` is no minute: 0 to 59"),
+            ("0 9 * * MON-FRY", "`MON-FRY` is no weekday: 0 to 7 or SUN to SAT"),
+            ("0 0 23 32 1 *", "`32` is no day: 1 to 31"),
+            ("0 0 24 * * *", "`24` is no hour: 0 to 23"),
+        ] {
+            let error = CronSchedule::parse(text, TimeZone::UTC).unwrap_err().to_string();
+            assert!(error.ends_with(said), "{text}: {error}");
+        }
+    }
 
     fn cron(text: &str, zone: &str) -> CronSchedule {
         CronSchedule::parse(text, TimeZone::get(zone).unwrap()).unwrap()

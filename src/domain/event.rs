@@ -167,7 +167,7 @@ impl Event {
                 }),
             ),
             Fact::FeedKept { .. } | Fact::McpPinned { seen: None, .. } => return Vec::new(),
-            Fact::McpPinned { server, tool, trusted, seen } => event(
+            Fact::McpPinned { server, tool, trusted, seen, about: _ } => event(
                 EventType::McpPinChanged,
                 None,
                 None,

@@ -304,6 +304,8 @@ pub enum Fact {
         trusted: String,
         /// Hash of another one that the server has now. `None`: it has the trusted one.
         seen: Option<String>,
+        /// What is trusted, in the words of `tools`, to be compared with. `None`: it is not known.
+        about: Option<String>,
     },
     /// What a feed had when it was last asked. Has no event.
     FeedKept {

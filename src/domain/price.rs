@@ -52,6 +52,7 @@ mod tests {
             tools: Vec::new(),
             max_output_tokens: 1,
             output_schema: None,
+            only_answer: false,
         };
         assert!(tokens_at_most(&request("")) > 8);
         assert_eq!(

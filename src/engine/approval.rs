@@ -3,6 +3,10 @@
 use super::{Engine, Place, Refusal, Reply, Run};
 use crate::domain::*;
 
+/// A message names so many calls, and shows so many characters of the arguments of each.
+const TOLD: usize = 8;
+const ARGS_TOLD: usize = 300;
+
 impl Engine {
     /// An attempt ended because calls wait for a person. The run holds no place meanwhile.
     pub(super) fn waits(&mut self, now: Now, id: RunId, wanted: Vec<ApprovalWanted>) {
@@ -10,11 +14,30 @@ impl Engine {
         let Some(run) = self.runs.get_mut(&id) else { return };
         run.record.status = RunStatus::WaitingApproval;
         let agent = run.agent;
+        self.tell_approvals(now, id, &wanted);
         self.set_aside(now, id);
         for one in wanted {
             self.approvals.insert(one.id.clone(), (id, one));
         }
         self.touch(agent);
+    }
+
+    /// One message for all that a run waits for at a time. A restart is no reason for another one.
+    fn tell_approvals(&mut self, now: Now, id: RunId, wanted: &[ApprovalWanted]) {
+        let Some(run) = self.runs.get(&id) else { return };
+        let (agent, total) = (run.agent, run.spec.limits.total_timeout);
+        let subject = match wanted {
+            [one] => format!("{}: a call of {} waits for a person", run.spec.id, one.tool),
+            more => format!("{}: {} calls wait for a person", run.spec.id, more.len()),
+        };
+        let mut lines: Vec<String> = wanted.iter().take(TOLD).map(told).collect();
+        if wanted.len() > TOLD {
+            lines.push(format!("and {} more: bgagent approvals", wanted.len() - TOLD));
+        }
+        lines.extend(total.map(|total| {
+            format!("The run ends if nobody decides within its total_timeout of {}.", human_duration(total))
+        }));
+        self.tell(now, agent, TellOn::ApprovalRequested, subject, lines.join("\n"));
     }
 
     pub(super) fn decide_approval(
@@ -105,4 +128,13 @@ impl Engine {
         self.go_on(id);
         true
     }
+}
+
+/// A call that waits, and what to do about it.
+fn told(wanted: &ApprovalWanted) -> String {
+    let mut args: String = wanted.args.chars().take(ARGS_TOLD).collect();
+    if args.len() < wanted.args.len() {
+        args.push('…');
+    }
+    format!("{} {args}\n  bgagent approve {id}, or bgagent deny {id}", wanted.tool, id = wanted.id)
 }

@@ -26,6 +26,8 @@ pub struct AgentNow {
     pub clock_behind: bool,
     /// US dollars that it used, or that are held for it, since midnight in the daemon's zone.
     pub usd_today: f64,
+    /// Its budget or the fleet's is used up: until when nothing of it is started, and why.
+    pub out_of_budget: Option<(Timestamp, String)>,
 }
 
 /// The whole fleet, in numbers.
@@ -97,13 +99,17 @@ impl Engine {
 
     /// The coming slots of the agents whose name `wanted` accepts, in order, up to `until`.
     pub fn coming(&self, wanted: impl Fn(&str) -> bool, until: Timestamp, most: usize) -> Vec<ComingSlot> {
-        let mut heap: BinaryHeap<Reverse<(Timestamp, &AgentId, u32)>> = (0u32..)
+        // in the order in which they are due: jitter may turn that of the slots around
+        let mut heap: BinaryHeap<Reverse<(Timestamp, &AgentId, u32, Timestamp)>> = (0u32..)
             .zip(&self.agents)
             .filter(|(_, state)| !state.removed && wanted(state.spec.id.as_str()))
-            .filter_map(|(agent, state)| Some(Reverse((state.next_slot?, &state.spec.id, agent))))
+            .filter_map(|(agent, state)| {
+                let slot = state.next_slot?;
+                Some(Reverse((state.due_of(slot), &state.spec.id, agent, slot)))
+            })
             .collect();
         let mut found = Vec::new();
-        while let Some(Reverse((slot, id, agent))) = heap.pop().filter(|next| next.0.0 <= until) {
+        while let Some(Reverse((due, id, agent, slot))) = heap.pop().filter(|next| next.0.0 <= until) {
             if found.len() == most {
                 break;
             }
@@ -112,12 +118,12 @@ impl Engine {
             found.push(ComingSlot {
                 agent: id.clone(),
                 slot,
-                due: state.due_of(slot),
+                due,
                 state: state.desired,
                 skipped: first && state.skip_next,
             });
             if let Some(next) = state.calendar().next_after(slot) {
-                heap.push(Reverse((next, id, agent)));
+                heap.push(Reverse((state.due_of(next), id, agent, next)));
             }
         }
         found
@@ -145,6 +151,7 @@ impl Engine {
             next_slot: state.next_slot,
             clock_behind: state.is_behind(self.last.wall),
             usd_today: self.usd_today(&state.spec),
+            out_of_budget: self.out_of_budget(&state.spec),
         }
     }
 }

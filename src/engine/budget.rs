@@ -2,6 +2,8 @@
 //!
 //! A request is held for by its worst case before it is sent and settled afterwards, so that runs
 //! side by side can't overspend: one thread decides. Days and months are those of `[daemon] timezone`.
+mod telling;
+
 use super::{Action, Engine, Place, Reservation};
 use crate::domain::*;
 use jiff::civil::Date;
@@ -30,6 +32,15 @@ impl Amount {
         Self { usd: worst.usd, tokens: worst.tokens as f64, requests: 1.0 }
     }
 
+    /// What counts for the limit of this key.
+    fn counted_by(&self, key: &str) -> f64 {
+        match key {
+            "tokens_per_day" => self.tokens,
+            "requests_per_day" => self.requests,
+            _ => self.usd,
+        }
+    }
+
     fn add(&mut self, other: Self, sign: f64) {
         self.usd += sign * other.usd;
         self.tokens += sign * other.tokens;
@@ -43,6 +54,16 @@ struct Held {
     agent: AgentId,
     model: String,
     worst: WorstCase,
+    day: Date,
+}
+
+/// A request that does not fit beside those under way, and may fit when these are settled; or one that
+/// came behind it and wants some of the same.
+#[derive(Debug)]
+struct Waiting {
+    wish: Reservation,
+    agent: AgentId,
+    /// When it was looked at.
     day: Date,
 }
 
@@ -64,13 +85,12 @@ pub(super) struct Money {
     /// Sums of `days`.
     fleet: BTreeMap<Date, Amount>,
     held: HashMap<RunId, Held>,
-    /// Requests that do not fit beside those under way, and may fit when these are settled. Who came
-    /// first is looked at first.
-    waiting: Vec<Reservation>,
+    /// Who came first is looked at first.
+    waiting: Vec<Waiting>,
     /// What was told of a day, so that it is told once.
     told: BTreeSet<BudgetTold>,
-    /// Agents whose request was refused, with the day and the reason: their slots are refused until
-    /// the day ends or the configuration changes.
+    /// Agents whose request was refused, until which day and why: their slots are refused until then
+    /// or until the configuration changes.
     refused: HashMap<AgentId, (Date, String)>,
 }
 
@@ -117,11 +137,17 @@ impl Money {
         for held in self.held.values().filter(counts) {
             sum.add(Amount::held(&held.worst), 1.0);
         }
-        match limit.key {
-            "tokens_per_day" => sum.tokens,
-            "requests_per_day" => sum.requests,
-            _ => sum.usd,
-        }
+        sum.counted_by(limit.key)
+    }
+
+    /// Does somebody wait who can't have enough of this now? It is kept for him from all who come later, be
+    /// they ever so small: else there would never be enough. Who wants nothing of it goes on.
+    fn is_kept(&self, limit: &Limit, agent: &AgentId) -> bool {
+        let shares = |waiting: &&Waiting| !limit.agent || waiting.agent == *agent;
+        self.waiting.iter().filter(shares).any(|waiting| {
+            let asked = Amount::held(&waiting.wish.worst).counted_by(limit.key);
+            Limit { asked, ..*limit }.is_over()
+        })
     }
 
     /// A new configuration: what was refused may be allowed now.
@@ -188,8 +214,15 @@ impl Limit {
         match self.key {
             "usd_per_day" | "usd_per_month" => format!("${of:.4}"),
             "tokens_per_day" => format!("{of:.0} tokens"),
+            _ if of == 1.0 => "1 request".into(),
             _ => format!("{of:.0} requests"),
         }
+    }
+
+    /// The day, after this one, on which it counts anew.
+    fn until(&self, day: Date) -> Date {
+        let last = if self.key == "usd_per_month" { day.last_of_month() } else { day };
+        last.tomorrow().unwrap_or(last)
     }
 
     fn text(&self, agent: &AgentId, until: Date) -> String {
@@ -198,12 +231,13 @@ impl Limit {
         } else {
             format!("`{}` of [budget]", self.key)
         };
-        format!(
-            "{whose} allows {}: {} are used or held, and the next request may take {}; raise it, or wait until {until}",
-            self.amount(self.allowed),
-            self.amount(self.used),
-            self.amount(self.asked),
-        )
+        let (allowed, used) = (self.amount(self.allowed), self.amount(self.used));
+        let asked = match self.asked {
+            0.0 => "used".to_owned(),
+            asked => format!("used or held, and the next request may take {}", self.amount(asked)),
+        };
+        let are = if used.starts_with("1 ") || used.starts_with('$') { "is" } else { "are" };
+        format!("{whose} allows {allowed}: {used} {are} {asked}; raise it, or wait until {until}")
     }
 }
 
@@ -226,30 +260,43 @@ impl Engine {
     }
 
     /// May this request be sent? Then its worst case is held. One that would fit if the requests under
-    /// way had not been held for at their worst waits until one of them has its end.
+    /// way had not been held for at their worst waits until one of them has its end, and so does one that
+    /// wants some of what another has waited for before it.
     pub(super) fn reserve(&mut self, now: Now, wish: Reservation) {
+        let day = self.today(now.wall);
+        // other budgets count for these now
+        if self.money.waiting.iter().any(|waiting| waiting.day != day) {
+            self.reserve_waiting(now);
+        }
+        self.grant_or_wait(now, wish);
+    }
+
+    fn grant_or_wait(&mut self, now: Now, wish: Reservation) {
         match self.try_reserve(now, &wish) {
-            Some(answer) => self.out.actions.push(Action::Granted { ticket: wish.ticket, answer }),
-            None => self.money.waiting.push(wish),
+            Ok(answer) => self.out.actions.push(Action::Granted { ticket: wish.ticket, answer }),
+            Err(agent) => {
+                let day = self.today(now.wall);
+                self.money.waiting.push(Waiting { wish, agent, day });
+            }
         }
     }
 
     /// Something was settled, or limits were raised: what waited for that may go on.
     pub(super) fn reserve_waiting(&mut self, now: Now) {
         let chain = self.chain;
-        for wish in std::mem::take(&mut self.money.waiting) {
-            self.reserve(now, wish);
+        for waiting in std::mem::take(&mut self.money.waiting) {
+            self.grant_or_wait(now, waiting.wish);
         }
         self.chain = chain;
     }
 
-    /// `None`: it has to wait.
-    fn try_reserve(&mut self, now: Now, wish: &Reservation) -> Option<Result<(), RunError>> {
+    /// `Err`: this agent's request has to wait, for those under way or for those who waited before it.
+    fn try_reserve(&mut self, now: Now, wish: &Reservation) -> Result<Result<(), RunError>, AgentId> {
         let run = self.runs.get(&wish.run).filter(|run| {
             run.place == Place::Active && run.record.attempt == wish.attempt && run.cancelled.is_none()
         });
         let Some(run) = run else {
-            return Some(Err(RunError::new(ErrorKind::Interrupted, "the run is not in flight any more")));
+            return Ok(Err(RunError::new(ErrorKind::Interrupted, "the run is not in flight any more")));
         };
         self.chain = run.record.chain;
         let (agent, spec) = (run.agent, run.spec.clone());
@@ -257,27 +304,27 @@ impl Engine {
         self.money.forget_before(day);
         let asked = Amount::held(&wish.worst);
         let limits = self.money.limits(&self.fleet.budget, Some((&spec.id, &spec.limits)), day, asked);
-        let mut over = limits.into_iter().filter(Limit::is_over).peekable();
-        let waits = over.peek().is_some();
-        let settled = over.map(|limit| {
+        let is_kept = |limit: &Limit| limit.asked > 0.0 && self.money.is_kept(limit, &spec.id);
+        let waits = limits.iter().any(|limit| limit.is_over() || is_kept(limit));
+        let settled = limits.into_iter().filter(Limit::is_over).map(|limit| {
             let held = self.money.held_for(&limit, &spec.id, day);
             limit.without(held)
         });
         if let Some(limit) = settled.into_iter().find(Limit::is_over) {
-            let until = if limit.key == "usd_per_month" { day.last_of_month() } else { day };
-            let text = limit.text(&spec.id, until.tomorrow().unwrap_or(until));
-            self.money.refused.insert(spec.id.clone(), (day, text.clone()));
+            let until = limit.until(day);
+            let text = limit.text(&spec.id, until);
+            self.money.refused.insert(spec.id.clone(), (until, text.clone()));
             self.tell_budget(now, agent, &limit, day, true, &text);
-            return Some(Err(RunError::new(ErrorKind::Budget, text)));
+            return Ok(Err(RunError::new(ErrorKind::Budget, text)));
         }
         if waits {
-            return None;
+            return Err(spec.id.clone());
         }
         self.money.add(day, &spec.id, asked, 1.0);
         let (model, worst) = (wish.model.clone(), wish.worst);
         self.money.held.insert(wish.run, Held { agent: spec.id.clone(), model: model.clone(), worst, day });
         self.push_talk(now, wish.run, Said::Held { n: wish.n, model, worst, day });
-        Some(Ok(()))
+        Ok(Ok(()))
     }
 
     /// A request has its end: what it used takes the place of what was held.
@@ -332,69 +379,6 @@ impl Engine {
             let talk = Talk { run: hold.run, agent: hold.agent, session, attempt, said };
             self.push(now, Fact::Talked(Box::new(talk)));
         }
-    }
-
-    fn warn_of_budgets(&mut self, now: Now, agent: u32, spec: &AgentSpec, day: Date) {
-        let warn_at = self.fleet.budget.warn_at.unwrap_or(WARN_AT);
-        let limits =
-            self.money.limits(&self.fleet.budget, Some((&spec.id, &spec.limits)), day, Amount::default());
-        let is_near = |limit: &Limit| limit.allowed > 0.0 && limit.used >= warn_at * limit.allowed;
-        for limit in limits.into_iter().filter(is_near) {
-            let held = self.money.held_for(&limit, &spec.id, day);
-            let limit = limit.without(held);
-            if is_near(&limit) && !limit.is_used_up() {
-                let whose = if limit.agent { format!("agent `{}`", spec.id) } else { "the fleet".into() };
-                let text = format!(
-                    "{whose} has used {} of the {} that `{}` allows",
-                    limit.amount(limit.used),
-                    limit.amount(limit.allowed),
-                    limit.key
-                );
-                self.tell_budget(now, agent, &limit, day, false, &text);
-            }
-        }
-    }
-
-    fn tell_budget(&mut self, now: Now, agent: u32, limit: &Limit, day: Date, exhausted: bool, text: &str) {
-        let id = self.agents[agent as usize].spec.id.clone();
-        let whose = limit.agent.then(|| id.clone());
-        let news = BudgetNews {
-            agent: whose,
-            limit: limit.key,
-            exhausted,
-            allowed: limit.allowed,
-            used: limit.used,
-            day,
-            text: text.to_owned(),
-        };
-        if !self.money.told.insert(news.told()) {
-            return;
-        }
-        self.push(now, Fact::Budget(Box::new(news)));
-        if exhausted {
-            let subject = format!("{id}: a budget is used up");
-            self.tell(now, agent, TellOn::BudgetExhausted, subject, text.to_owned());
-        }
-    }
-
-    /// Why a run of the agent is not worth starting: its money is gone for today.
-    pub(super) fn out_of_budget(&self, now: Now, agent: u32) -> Option<String> {
-        let spec = &self.agents[agent as usize].spec;
-        if !matches!(spec.body, Body::Query(_)) {
-            return None;
-        }
-        let day = self.today(now.wall);
-        if let Some((_, text)) = self.money.refused.get(&spec.id).filter(|(refused, _)| *refused == day) {
-            return Some(text.clone());
-        }
-        let limits =
-            self.money.limits(&self.fleet.budget, Some((&spec.id, &spec.limits)), day, Amount::default());
-        let settled = limits.into_iter().filter(Limit::is_used_up).map(|limit| {
-            let held = self.money.held_for(&limit, &spec.id, day);
-            limit.without(held)
-        });
-        let spent = settled.into_iter().find(Limit::is_used_up)?;
-        Some(spent.text(&spec.id, day.tomorrow().unwrap_or(day)))
     }
 
     pub(super) fn usd_today(&self, spec: &AgentSpec) -> f64 {

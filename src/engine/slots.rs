@@ -270,7 +270,7 @@ impl Engine {
             );
             return Some((Verdict::RefusedCircuit, cause));
         }
-        if let Some(cause) = self.out_of_budget(now, agent) {
+        if let Some(cause) = self.refused_by_budget(now, agent) {
             return Some((Verdict::RefusedBudget, cause));
         }
         let state = &self.agents[agent as usize];

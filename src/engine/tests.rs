@@ -110,6 +110,10 @@ struct Bench {
     holds: Vec<HoldRecord>,
     spent: Vec<SpentRow>,
     told: Vec<BudgetTold>,
+    /// Answers to requests that asked for money, by ticket.
+    granted: Vec<(u64, bool)>,
+    /// What people are told: subjects and bodies.
+    messages: Vec<(String, String)>,
     /// Tokens and requests in the records of runs that ended.
     ended: Vec<(u64, u64)>,
     lives: u64,
@@ -136,6 +140,8 @@ impl Bench {
             holds: Vec::new(),
             spent: Vec::new(),
             told: Vec::new(),
+            granted: Vec::new(),
+            messages: Vec::new(),
             ended: Vec::new(),
             lives: 1,
         };
@@ -310,9 +316,12 @@ impl Bench {
                     let line = format!("{} {}", self.name_of(run), if kill { "kill" } else { "term" });
                     self.said.push(line);
                 }
-                Action::Granted { answer: Ok(()), .. } => self.said.push("granted".into()),
-                Action::Granted { answer: Err(error), .. } => {
-                    self.said.push(format!("not granted: {}", error.kind))
+                Action::Granted { ticket, answer } => {
+                    self.granted.push((ticket.0, answer.is_ok()));
+                    self.said.push(match answer {
+                        Ok(()) => "granted".into(),
+                        Err(error) => format!("not granted: {}", error.kind),
+                    });
                 }
                 Action::Go { go, .. } => assert!(go || self.engine.stopping || !self.active.is_empty()),
                 Action::Reply { .. } => {}
@@ -376,10 +385,13 @@ impl Bench {
             Fact::IncidentDiagnosed { agent, key, diagnosis, .. } => {
                 format!("{agent} {key}: {} found {}", diagnosis.by, diagnosis.text)
             }
-            Fact::NotificationQueued { target, about, body, .. } => match body.split_once("\n\n") {
-                Some((_, found)) => format!("tell {target} {about} ({found})"),
-                None => format!("tell {target} {about}"),
-            },
+            Fact::NotificationQueued { target, about, subject, body, .. } => {
+                self.messages.push((subject.clone(), body.clone()));
+                match body.split_once("\n\n") {
+                    Some((_, found)) => format!("tell {target} {about} ({found})"),
+                    None => format!("tell {target} {about}"),
+                }
+            }
             _ => return,
         };
         self.said.push(line);
@@ -470,6 +482,7 @@ fn started() -> Fact {
 }
 
 mod commands;
+mod fairness;
 mod history;
 mod money;
 mod reloads;

@@ -1,7 +1,8 @@
 //! The wire of Anthropic's messages.
 use super::names::{Names, call_ids};
 use super::reading::{Bad, add, arguments, count, list, text};
-use super::wire::{Asked, object_or_empty};
+use super::shape;
+use super::wire::{Asked, Wire, object_or_empty};
 use crate::domain::{ChatMessage, Finish, ModelTurn, Tokens, ToolRequest};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -22,6 +23,19 @@ struct Body<'a> {
     tools: Vec<Tool<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_config: Option<Config>,
+}
+
+#[derive(Serialize)]
+struct Config {
+    format: Format,
+}
+
+#[derive(Serialize)]
+struct Format {
+    r#type: &'static str,
+    schema: Value,
 }
 
 #[derive(Serialize)]
@@ -97,6 +111,8 @@ pub(super) fn body(asked: &Asked<'_>) -> Vec<u8> {
         description: &tool.description,
         input_schema: &tool.schema,
     });
+    let schema = request.output_schema.as_ref().filter(|_| shape::goes_along(Wire::Anthropic, asked));
+    let schema = schema.and_then(shape::for_anthropic);
     asked.to_json(&Body {
         model: asked.model,
         max_tokens: request.max_output_tokens,
@@ -104,6 +120,7 @@ pub(super) fn body(asked: &Asked<'_>) -> Vec<u8> {
         messages,
         tools: tools.collect(),
         temperature: asked.temperature,
+        output_config: schema.map(|schema| Config { format: Format { r#type: "json_schema", schema } }),
     })
 }
 

@@ -158,6 +158,11 @@ impl Drop for Place {
 }
 
 impl Place {
+    /// The request is made anew, in the same place. It counts for the minute, and does not wait.
+    pub(super) fn once_more(&self) {
+        self.0.state().started.push_back(Instant::now());
+    }
+
     /// Nobody starts for this long: what the provider asked for.
     pub(super) fn close_for(&self, time: Duration) {
         self.0.close_for(time);

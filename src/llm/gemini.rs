@@ -1,7 +1,8 @@
 //! The wire of Gemini's `generateContent`.
 use super::names::Names;
 use super::reading::{Bad, add, arguments, count, list, text};
-use super::wire::{Asked, object_or_empty};
+use super::shape;
+use super::wire::{Asked, Wire, object_or_empty};
 use crate::domain::{ChatMessage, Finish, ModelTurn, Tokens, ToolReply, ToolRequest};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -117,8 +118,7 @@ pub(super) fn body(asked: &Asked<'_>) -> Vec<u8> {
             parameters_json_schema: &tool.schema,
         })
         .collect();
-    // A schema of the answer and tools don't go together here.
-    let schema = request.output_schema.as_ref().filter(|_| functions.is_empty());
+    let schema = request.output_schema.as_ref().filter(|_| shape::goes_along(Wire::Gemini, asked));
     let system = request.system.as_deref().filter(|text| !text.is_empty());
     asked.to_json(&Body {
         system_instruction: system.map(|text| Content { role: None, parts: vec![said(text)] }),

@@ -7,6 +7,7 @@ mod gemini;
 mod names;
 mod openai;
 mod reading;
+mod shape;
 mod trouble;
 mod wire;
 
@@ -48,6 +49,7 @@ struct Model {
     /// Made when it is first needed; its connections are kept.
     client: Arc<OnceLock<Client>>,
     gate: Arc<Gate>,
+    refused: Arc<shape::Refused>,
 }
 
 impl Models {
@@ -120,6 +122,7 @@ impl Model {
             endpoint,
             client: same.map(|known| known.client.clone()).unwrap_or_default(),
             gate: known.map(|known| known.gate.clone()).unwrap_or_default(),
+            refused: same.map(|known| known.refused.clone()).unwrap_or_default(),
         }
     }
 
@@ -135,17 +138,61 @@ impl Model {
         let patience = self.patience(deadline);
         let (headers, secrets) = self.headers(*wire, patience.until).await?;
         let names = Names::of(&request.tools);
-        let body = wire.body(&Asked {
+        let clean = |text: &str| clean(text, &secrets, request);
+        let mut asked = Asked {
             model: &self.spec.model,
             temperature: self.spec.temperature,
             request,
             names: &names,
-        });
-        let answered = exchange(&client, url.clone(), headers, body, &patience).await?;
-        if answered.status.is_success() {
-            return self.read(*wire, &answered.body, &names, &|text| clean(text, &secrets, request));
+            with_schema: true,
+        };
+        asked.with_schema = shape::goes_along(*wire, &asked) && !self.refused.knows(&asked);
+        let send = async |asked: &Asked<'_>| {
+            exchange(&client, url.clone(), headers.clone(), wire.body(asked), &patience).await
+        };
+        let first = send(&asked).await?;
+        if !(asked.with_schema && self.may_refuse_schema(&first)) {
+            return self.judge(*wire, &first, &names, &place, &clean);
         }
-        Err(self.refused(&answered, &place, &|text| clean(text, &secrets, request)))
+        place.once_more();
+        asked.with_schema = false;
+        let twice = |error: ModelError| ModelError { asked_twice: true, ..error };
+        let second = send(&asked).await.map_err(twice)?;
+        if second.status.is_success() && self.refused.learn(&asked) {
+            let said = clean(trouble::said(&serde_json::from_slice(&first.body).unwrap_or_default()));
+            tracing::warn!(
+                model = %self.name, status = first.status.as_u16(), said,
+                "it does not take this `output_schema`: it is asked without, and the answer is checked here"
+            );
+        }
+        let answer = self.judge(*wire, &second, &names, &place, &clean).map_err(twice)?;
+        Ok(ModelAnswer { asked_twice: true, ..answer })
+    }
+
+    /// Is this what a provider says that does not take the schema of an answer?
+    fn may_refuse_schema(&self, answered: &Answered) -> bool {
+        let json: Value = serde_json::from_slice(&answered.body).unwrap_or_default();
+        if answered.status.is_success() && json["error"].is_null() {
+            return false;
+        }
+        let text = String::from_utf8_lossy(&answered.body);
+        let said = if json.is_null() { &text } else { trouble::said(&json) };
+        shape::may_refuse_it(answered.status, said) && !trouble::is_bad_key(&json)
+    }
+
+    /// An answer, or what its status or its words say instead.
+    fn judge(
+        &self,
+        wire: Wire,
+        answered: &Answered,
+        names: &Names<'_>,
+        place: &Place,
+        clean: &dyn Fn(&str) -> String,
+    ) -> Result<ModelAnswer, ModelError> {
+        match answered.status.is_success() {
+            true => self.read(wire, &answered.body, names, clean),
+            false => Err(self.refused(answered, place, clean)),
+        }
     }
 
     async fn enter(&self, deadline: Instant, waits: bool) -> Result<Place, ModelError> {
@@ -250,7 +297,7 @@ impl Model {
             let advice = "check that `base_url` and `provider` fit together";
             paid(unusable(format!("{}; {advice}", bad.0)))
         })?;
-        Ok(ModelAnswer { turn, finish, tokens })
+        Ok(ModelAnswer { turn, finish, tokens, asked_twice: false })
     }
 
     fn refused(&self, answered: &Answered, place: &Place, clean: &dyn Fn(&str) -> String) -> ModelError {

@@ -2,7 +2,8 @@
 //! sent is what all of them take, and what is read is read generously.
 use super::names::{Names, call_ids};
 use super::reading::{Bad, add, arguments, count, list, object, text};
-use super::wire::{Asked, object_or_empty};
+use super::shape;
+use super::wire::{Asked, Wire, object_or_empty};
 use crate::domain::{ChatMessage, Finish, ModelTurn, Tokens, ToolRequest};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -25,6 +26,8 @@ struct Body<'a> {
     temperature: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     response_format: Option<Format<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_choice: Option<&'static str>,
     stream: bool,
 }
 
@@ -89,11 +92,15 @@ struct Format<'a> {
 #[derive(Serialize)]
 struct FormatSchema<'a> {
     name: &'static str,
-    schema: &'a Value,
+    /// Held to exactly; else the schema is a hint at OpenAI.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    strict: bool,
+    schema: Cow<'a, Value>,
 }
 
-/// The body of a request. `official`: OpenAI itself, which has newer words than those who imitate it.
-pub(super) fn body(asked: &Asked<'_>, official: bool) -> Vec<u8> {
+/// The body of a request. OpenAI itself has newer words than those who imitate it.
+pub(super) fn body(asked: &Asked<'_>, wire: Wire) -> Vec<u8> {
+    let official = wire == Wire::OpenAi;
     let (request, names) = (asked.request, asked.names);
     let ids = call_ids(&request.messages);
     let mut messages = Vec::with_capacity(request.messages.len() + 1);
@@ -120,7 +127,9 @@ pub(super) fn body(asked: &Asked<'_>, official: bool) -> Vec<u8> {
             parameters: &tool.schema,
         },
     });
-    let schema = request.output_schema.as_ref().filter(|_| official);
+    let schema = request.output_schema.as_ref().filter(|_| shape::goes_along(wire, asked));
+    // The schema forbids calls here; some say what they think of that, others want to hear it.
+    let no_calls = schema.is_some() && !official && !request.tools.is_empty();
     let body = Body {
         model: asked.model,
         messages,
@@ -128,13 +137,23 @@ pub(super) fn body(asked: &Asked<'_>, official: bool) -> Vec<u8> {
         max_completion_tokens: official.then_some(request.max_output_tokens),
         max_tokens: (!official).then_some(request.max_output_tokens),
         temperature: asked.temperature,
-        response_format: schema.map(|schema| Format {
-            r#type: "json_schema",
-            json_schema: FormatSchema { name: "answer", schema },
-        }),
+        response_format: schema.map(format),
+        tool_choice: no_calls.then_some("none"),
         stream: false,
     };
     asked.to_json(&body)
+}
+
+fn format(schema: &Value) -> Format<'_> {
+    let strict = shape::strict(schema);
+    Format {
+        r#type: "json_schema",
+        json_schema: FormatSchema {
+            name: "answer",
+            strict: strict.is_some(),
+            schema: strict.map_or(Cow::Borrowed(schema), Cow::Owned),
+        },
+    }
 }
 
 fn assistant<'a>(asked: &Asked<'a>, turn: &'a ModelTurn, ids: &'a [Cow<'a, str>]) -> Message<'a> {

@@ -80,8 +80,10 @@ fn sent_again(wire: Wire, turn: ModelTurn) -> Value {
         tools: Vec::new(),
         max_output_tokens: 1,
         output_schema: None,
+        only_answer: false,
     };
-    let asked = Asked { model: "m-1", temperature: None, request: &request, names: &names };
+    let asked =
+        Asked { model: "m-1", temperature: None, request: &request, names: &names, with_schema: true };
     serde_json::from_slice(&wire.body(&asked)).expect("JSON")
 }
 

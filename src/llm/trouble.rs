@@ -23,6 +23,7 @@ pub(super) fn lasting(kind: ErrorKind, message: impl Into<String>) -> ModelError
         try_fallback: false,
         may_cost: false,
         tokens: None,
+        asked_twice: false,
     }
 }
 
@@ -99,7 +100,7 @@ fn is_out_of_credit(body: &Value) -> bool {
 }
 
 /// Gemini's way to refuse a key.
-fn is_bad_key(body: &Value) -> bool {
+pub(super) fn is_bad_key(body: &Value) -> bool {
     let details = body["error"]["details"].as_array();
     details.is_some_and(|details| details.iter().any(|detail| detail["reason"] == "API_KEY_INVALID"))
 }

@@ -25,6 +25,9 @@ pub(super) struct Asked<'a> {
     pub(super) temperature: Option<f64>,
     pub(super) request: &'a ModelRequest,
     pub(super) names: &'a Names<'a>,
+    /// Say which schema the answer must fit, if the wire has a word for that. Else the system instruction
+    /// has to do.
+    pub(super) with_schema: bool,
 }
 
 impl Asked<'_> {
@@ -77,8 +80,7 @@ pub(super) fn endpoint(spec: &ModelSpec) -> Result<(Wire, Url), String> {
 impl Wire {
     pub(super) fn body(self, asked: &Asked<'_>) -> Vec<u8> {
         match self {
-            Self::OpenAi => openai::body(asked, true),
-            Self::LikeOpenAi => openai::body(asked, false),
+            Self::OpenAi | Self::LikeOpenAi => openai::body(asked, self),
             Self::Anthropic => anthropic::body(asked),
             Self::Gemini => gemini::body(asked),
         }

@@ -46,9 +46,11 @@ fn argv(message: &Message) -> Vec<String> {
     let urgency = match message.about {
         TellOn::Recovered | TellOn::IncidentResolved => "low",
         TellOn::Missed => "normal",
-        TellOn::Failed | TellOn::CircuitOpened | TellOn::BudgetExhausted | TellOn::IncidentOpened => {
-            "critical"
-        }
+        TellOn::Failed
+        | TellOn::CircuitOpened
+        | TellOn::BudgetExhausted
+        | TellOn::IncidentOpened
+        | TellOn::ApprovalRequested => "critical",
     };
     // Desktops read the body, not the subject, as markup.
     let body = message.body.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");

@@ -118,6 +118,9 @@ pub struct AgentView {
     pub skipped_count: u64,
     /// US dollars since midnight in the daemon's zone.
     pub cost_today_usd: f64,
+    /// Its budget or the fleet's is used up: until then its slots are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget_used_up_until: Option<Timestamp>,
 }
 
 /// The newest run that ended.
@@ -580,8 +583,23 @@ pub struct McpToolView {
     pub pin: String,
     /// Of its description and schema.
     pub hash: String,
+    /// If it changed: what of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<DifferenceView>,
     /// JSON Schema of its arguments.
     pub schema: Value,
+}
+
+/// A part of a tool that is not what was trusted. Hidden characters are shown as escapes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DifferenceView {
+    /// `description`, `schema`, `hints`, or `rest`: what is too long to be compared.
+    pub part: String,
+    /// What was trusted, from a little before the difference. Left out: only its hash is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old: Option<String>,
+    /// What the server says now.
+    pub new: String,
 }
 
 /// What was trusted.
@@ -591,6 +609,9 @@ pub struct TrustView {
     pub server: String,
     /// Tools that had changed and are trusted now.
     pub tools: Vec<String>,
+    /// What had changed of each of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub changed: BTreeMap<String, Vec<DifferenceView>>,
 }
 
 /// What a tool gave.

@@ -392,8 +392,12 @@ fn used(
         cached: said.cached.min(MOST_TOKENS),
         output: said.output.min(MOST_TOKENS),
     });
+    let twice = match answer {
+        Ok(answer) => answer.asked_twice,
+        Err(error) => error.asked_twice,
+    };
     let of = |tokens: Tokens, usd: f64| Usage {
-        requests: 1,
+        requests: 1 + u64::from(twice),
         input_tokens: tokens.input,
         cached_tokens: tokens.cached,
         output_tokens: tokens.output,

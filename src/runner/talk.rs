@@ -109,7 +109,10 @@ impl Journal {
             n: self.take_place(),
             step: Box::new(step),
             tool: call.name.clone(),
-            args: shown(&call.args),
+            args: match &call.args {
+                Value::Null => shortened(&call.sent),
+                args => shown(args),
+            },
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         }
     }
@@ -130,7 +133,11 @@ impl Journal {
 }
 
 fn shown(args: &Value) -> String {
-    super::output::shorten(&secret::redact(&args.to_string()), ARGS_SHOWN)
+    shortened(&args.to_string())
+}
+
+fn shortened(args: &str) -> String {
+    super::output::shorten(&secret::redact(args), ARGS_SHOWN)
 }
 
 /// How calls are answered.

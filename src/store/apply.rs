@@ -149,8 +149,8 @@ fn write(db: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
         Fact::Talked(talk) => super::talk::talked(db, talk, entry.at)?,
         Fact::Archived(step) => super::archive::stepped(db, step, entry.at)?,
         Fact::Remembered(change) => super::talk::remembered(db, change, entry.at)?,
-        Fact::McpPinned { server, tool, trusted, seen } => {
-            super::talk::pinned(db, server, tool, trusted, seen.as_deref())?;
+        Fact::McpPinned { server, tool, trusted, seen, about } => {
+            super::talk::pinned(db, server, tool, trusted, seen.as_deref(), about.as_deref())?;
         }
         Fact::FeedKept { source, kept } => super::talk::feed_kept(db, source, kept)?,
         Fact::RequestAnswered { request_id, answer } => {

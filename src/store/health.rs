@@ -1,10 +1,22 @@
 //! What can be said of the agents without a daemon: for monitoring.
 use super::read::{Reader, agent_id, instant};
-use super::{HealthRow, StoreError};
+use super::{HealthReport, HealthRow, OpenIncident, StoreError, Untold};
+use crate::domain::Verdict;
+use crate::domain::to_micros;
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::{Connection, params};
 use std::path::Path;
 
+/// So long is a message remembered that could not be delivered.
+const GIVEN_UP: SignedDuration = SignedDuration::from_hours(48);
+
 /// Reads the health of all agents that are active, without a daemon and without changing anything.
-pub fn read_health(path: &Path) -> Result<Vec<HealthRow>, StoreError> {
+/// Messages count that wait for longer than `patience`.
+pub fn read_health(
+    path: &Path,
+    now: Timestamp,
+    patience: SignedDuration,
+) -> Result<HealthReport, StoreError> {
     if !path.exists() {
         return Err(StoreError::Other {
             doing: format!("reading {}", path.display()),
@@ -13,18 +25,65 @@ pub fn read_health(path: &Path) -> Result<Vec<HealthRow>, StoreError> {
     }
     let reader = Reader::open(path)?;
     reader.ask("reading the health of agents", |db| {
-        let mut statement = db.prepare(
-            "SELECT id, next_due, errors_in_row, circuit_at IS NOT NULL FROM agents WHERE desired = 'active' AND NOT removed ORDER BY id",
-        )?;
-        let rows = statement.query_map([], |row| {
-            let due = row.get::<_, Option<i64>>(1)?;
-            Ok(HealthRow {
-                agent: agent_id(row, 0)?,
-                next_due: due.map(|_| instant(row, 1)).transpose()?,
-                errors_in_row: row.get(2)?,
-                circuit_open: row.get(3)?,
-            })
-        })?;
-        rows.collect()
+        Ok(HealthReport {
+            agents: agents(db)?,
+            incidents: incidents(db)?,
+            untold: untold(db, now, patience)?,
+        })
     })
+}
+
+fn agents(db: &Connection) -> rusqlite::Result<Vec<HealthRow>> {
+    let mut statement = db.prepare(
+        "SELECT id, next_due, errors_in_row, circuit_at IS NOT NULL,
+           (SELECT iif(verdict = ?1, cause, NULL) FROM ledger WHERE agent = id ORDER BY first DESC LIMIT 1)
+         FROM agents WHERE desired = 'active' AND NOT removed ORDER BY id",
+    )?;
+    let rows = statement.query_map([Verdict::RefusedBudget.as_str()], |row| {
+        let due = row.get::<_, Option<i64>>(1)?;
+        Ok(HealthRow {
+            agent: agent_id(row, 0)?,
+            next_due: due.map(|_| instant(row, 1)).transpose()?,
+            errors_in_row: row.get(2)?,
+            circuit_open: row.get(3)?,
+            no_budget: row.get(4)?,
+        })
+    })?;
+    rows.collect()
+}
+
+/// The critical ones that nobody has taken note of. That an agent itself fails is said of the agent.
+fn incidents(db: &Connection) -> rusqlite::Result<Vec<OpenIncident>> {
+    let mut statement = db.prepare(
+        "SELECT agent, key, title, opened_at FROM incidents
+         WHERE resolved_at IS NULL AND opened_at IS NOT NULL AND acked_at IS NULL AND severity = 'critical'
+           AND key <> 'agent:' || agent
+         ORDER BY agent, key",
+    )?;
+    let rows = statement.query_map([], |row| {
+        Ok(OpenIncident {
+            agent: agent_id(row, 0)?,
+            key: row.get(1)?,
+            title: row.get(2)?,
+            since: instant(row, 3)?,
+        })
+    })?;
+    rows.collect()
+}
+
+fn untold(db: &Connection, now: Timestamp, patience: SignedDuration) -> rusqlite::Result<Vec<Untold>> {
+    let before = |span| to_micros(now.checked_sub(span).unwrap_or(Timestamp::MIN));
+    let mut statement = db.prepare(
+        "SELECT target, count(*), min(at), due IS NULL FROM outbox
+         WHERE iif(due IS NULL, at >= ?1, at < ?2) GROUP BY target, due IS NULL ORDER BY target",
+    )?;
+    let rows = statement.query_map(params![before(GIVEN_UP), before(patience)], |row| {
+        Ok(Untold {
+            target: row.get(0)?,
+            count: row.get::<_, i64>(1)? as u64,
+            oldest: instant(row, 2)?,
+            given_up: row.get(3)?,
+        })
+    })?;
+    rows.collect()
 }

@@ -61,16 +61,21 @@ impl Reader {
     /// The result of the newest run of an agent that completed; not of rehearsals and replays, and not
     /// one that a person had forgotten.
     pub fn last_result(&self, agent: &AgentId) -> Result<Option<LastResult>, StoreError> {
+        Ok(self.last_result_at(agent)?.map(|(result, _)| result))
+    }
+
+    /// The same, with the end of its run.
+    pub fn last_result_at(&self, agent: &AgentId) -> Result<Option<(LastResult, Timestamp)>, StoreError> {
         self.ask("reading runs", |db| {
             let row = db
                 .prepare_cached(
-                    "SELECT result, untrusted, forgotten FROM runs
+                    "SELECT result, untrusted, forgotten, finished_at FROM runs
                      WHERE agent = ?1 AND status = 'completed' AND mode IS NULL ORDER BY id DESC LIMIT 1",
                 )?
                 .query_row([agent.as_str()], |row| {
                     let text = row.get::<_, Option<String>>(0)?.filter(|_| !row.get(2).unwrap_or(true));
-                    let untrusted = row.get(1)?;
-                    Ok(text.map(|text| LastResult { text: text.into(), untrusted }))
+                    let (untrusted, at) = (row.get(1)?, instant(row, 3)?);
+                    Ok(text.map(|text| (LastResult { text: text.into(), untrusted }, at)))
                 })
                 .optional()?;
             Ok(row.flatten())

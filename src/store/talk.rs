@@ -207,10 +207,10 @@ pub(super) fn pinned(
     tool: &str,
     trusted: &str,
     seen: Option<&str>,
+    about: Option<&str>,
 ) -> rusqlite::Result<()> {
-    db.prepare_cached("INSERT OR REPLACE INTO pins(server, tool, trusted, seen) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![server, tool, trusted, seen])
-        .map(|_| ())
+    let sql = "INSERT OR REPLACE INTO pins(server, tool, trusted, seen, about) VALUES (?1, ?2, ?3, ?4, ?5)";
+    db.prepare_cached(sql)?.execute(params![server, tool, trusted, seen, about]).map(|_| ())
 }
 
 pub(super) fn feed_kept(db: &Connection, source: &str, kept: &KeptFeed) -> rusqlite::Result<()> {
@@ -265,11 +265,12 @@ impl Reader {
         })
     }
 
-    /// How many items an agent's gate has seen.
-    pub fn seen_count(&self, agent: &AgentId) -> Result<u64, StoreError> {
+    /// How many items an agent's gate has seen, and when the newest of them.
+    pub fn seen_count(&self, agent: &AgentId) -> Result<Option<(u64, Timestamp)>, StoreError> {
         self.ask("reading seen items", |db| {
-            db.prepare_cached("SELECT count(*) FROM seen WHERE agent = ?1")?
-                .query_row([agent.as_str()], |row| row.get::<_, i64>(0).map(|n| n as u64))
+            db.prepare_cached("SELECT count(*), max(at) FROM seen WHERE agent = ?1 HAVING count(*) > 0")?
+                .query_row([agent.as_str()], |row| Ok((row.get::<_, i64>(0)? as u64, instant(row, 1)?)))
+                .optional()
         })
     }
 
@@ -305,11 +306,11 @@ impl Reader {
         self.ask("reading approvals", approvals)
     }
 
-    /// Pins of MCP tools: server, tool, trusted hash, other hash that was seen.
+    /// Pins of MCP tools: server, tool, trusted hash, what is trusted.
     #[expect(clippy::type_complexity, reason = "a row")]
     pub fn pins(&self) -> Result<Vec<(String, String, String, Option<String>)>, StoreError> {
         self.ask("reading pins", |db| {
-            let mut statement = db.prepare_cached("SELECT server, tool, trusted, seen FROM pins")?;
+            let mut statement = db.prepare_cached("SELECT server, tool, trusted, about FROM pins")?;
             let rows =
                 statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
             rows.collect()

@@ -219,6 +219,43 @@ pub enum UsageBy {
 }
 
 /// What `bgagent health` reads without a daemon.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct HealthReport {
+    /// All active agents.
+    pub agents: Vec<HealthRow>,
+    /// Critical incidents that are open and that nobody has taken note of.
+    pub incidents: Vec<OpenIncident>,
+    /// Messages that did not get through.
+    pub untold: Vec<Untold>,
+}
+
+/// A critical incident.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpenIncident {
+    /// Whose.
+    pub agent: AgentId,
+    /// Its key.
+    pub key: String,
+    /// What is wrong.
+    pub title: String,
+    /// When it opened.
+    pub since: Timestamp,
+}
+
+/// Messages to one target that did not get through.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Untold {
+    /// Name of a `[notify.…]` table.
+    pub target: String,
+    /// How many.
+    pub count: u64,
+    /// When the oldest of them was written.
+    pub oldest: Timestamp,
+    /// They are not tried again.
+    pub given_up: bool,
+}
+
+/// An active agent, as `bgagent health` sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HealthRow {
     /// Whose.
@@ -229,4 +266,6 @@ pub struct HealthRow {
     pub errors_in_row: u32,
     /// Its circuit is open.
     pub circuit_open: bool,
+    /// Its newest slot was refused for want of money: why.
+    pub no_budget: Option<String>,
 }

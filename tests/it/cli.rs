@@ -95,6 +95,11 @@ fn init_makes_a_file_that_the_daemon_takes() {
     std::fs::remove_file(daemon.path("agents.toml")).expect("it was there");
     daemon.ok(&["init"]);
     code(&daemon, &["init"], 5, "--force");
+    std::fs::write(daemon.path("agents.toml"), FLEET).expect("a file");
+    code(&daemon, &["init", "--demo"], 0, "stays as it is");
+    assert!(daemon.path("demo.db").is_file());
+    assert_eq!(std::fs::read_to_string(daemon.path("agents.toml")).expect("a file"), FLEET);
+    daemon.ok(&["init", "--force"]);
     code(&daemon, &["check"], 0, "system-health");
     code(&daemon, &["health"], 2, "");
 }
@@ -150,10 +155,15 @@ fn names_that_nobody_has_are_said_wherever_they_are_given() {
 #[test]
 fn answers_say_what_a_newcomer_asks_next() {
     let daemon = Daemon::start(
-        &(FLEET.to_owned() + "[agents.gated]\ncommand = [\"true\"]\ngate = { command = [\"false\"] }\n"),
+        &(FLEET.to_owned()
+            + "[agents.loud]\ncommand = \"echo oops; exit 3\"\n[agents.gated]\ncommand = [\"true\"]\ngate = { command = [\"false\"] }\n"),
     );
     code(&daemon, &["run", "good", "--wait"], 0, "fine");
-    code(&daemon, &["run", "bad", "--wait"], 1, "hint: bgagent logs ");
+    code(&daemon, &["run", "loud", "--wait"], 1, "hint: bgagent logs ");
+    // it has no output, so that is no place to look
+    code(&daemon, &["run", "bad", "--wait"], 1, "hint: bgagent show ");
+    code(&daemon, &["logs", "bad"], 0, "wrote anything; `bgagent show ");
+    code(&daemon, &["logs", "long"], 0, "long has not run yet");
     code(&daemon, &["run", "gated", "--wait"], 0, "its gate is not asked");
     code(&daemon, &["runs", "--status", "ok"], 0, "good");
     let run = daemon.ok(&["run", "long"]).trim().to_owned();
@@ -267,4 +277,36 @@ fn an_interrupt_of_a_watched_run_says_that_the_run_goes_on() {
     assert_eq!(output.status.code(), Some(130));
     assert!(String::from_utf8_lossy(&output.stderr).contains("goes on: bgagent cancel "));
     assert!(!daemon.ok(&["show", id.trim()]).contains("cancelled"));
+}
+
+/// A script's variable that is not set must not lead to the state folder of somebody else.
+#[test]
+fn an_empty_flag_is_no_default() {
+    for flag in ["--state-dir", "--config", "--socket"] {
+        for args in [[flag, "", "list"], ["list", flag, ""]] {
+            let output = bgagent().args(args).output().expect("it starts");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+            assert!(said.contains(flag) && said.contains("it is empty"), "{args:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn variables_stand_for_flags_and_flags_win() {
+    let said = |variables: &[(&str, &str)], args: &[&str]| {
+        let output = bgagent().envs(variables.iter().copied()).args(args).output().expect("it starts");
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(said(&[("BGAGENT_STATE_DIR", "/nowhere/a")], &["list"]).contains("/nowhere/a"));
+    assert!(said(&[("BGAGENT_SOCKET", "/nowhere/s")], &["list"]).contains("/nowhere/s"));
+    assert!(
+        said(&[("BGAGENT_SOCKET", "/nowhere/s")], &["--socket", "/nowhere/t", "list"]).contains("/nowhere/t")
+    );
+    // an empty one is none
+    assert!(
+        said(&[("BGAGENT_SOCKET", ""), ("BGAGENT_STATE_DIR", "/nowhere/a")], &["list"])
+            .contains("/nowhere/a")
+    );
 }

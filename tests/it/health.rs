@@ -392,3 +392,41 @@ fn what_hangs_vanishes_or_does_not_resolve_is_a_finding_and_hides_nothing() {
     let resolved = daemon.until("incident_resolved", "fleet");
     assert_eq!(resolved["payload"]["key"], "disk");
 }
+
+#[test]
+fn the_health_of_the_fleet_is_bad_while_something_wants_a_person() {
+    let config = "[notify.gone]\ntype = \"webhook\"\nurl = { file = \"url\" }\n\
+        [agents.fleet]\ntool = \"probe\"\nargs = { checks = [{ type = \"command\", name = \"flag\", command = \"test -e fine || exit 2\" }] }\n\
+        notify = { to = [\"gone\"], on = [\"incident_opened\"] }\n";
+    let daemon = Daemon::start(config);
+    let url = daemon.path("url");
+    std::fs::write(&url, "http://127.0.0.1:1/").expect("our folder");
+    let rights = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&url, rights).expect("our file");
+    let health = |args: &[&str]| {
+        let output = daemon.run(&[&["health"], args].concat());
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    assert_eq!(health(&[]).0, Some(0));
+    daemon.run_by_hand("fleet");
+    daemon.until("notification_failed", "fleet");
+    let (code, text) = health(&[]);
+    assert!(code == Some(1) && text.contains("fleet: critical incident flag for"), "{text}");
+    assert!(!text.contains("not delivered"), "it may still come: {text}");
+    daemon.ok(&["incidents", "ack", "flag"]);
+    assert_eq!(health(&[]).0, Some(0), "somebody has taken note");
+    let (code, text) = wait_for("a message that waits for long", || {
+        Some(health(&["--max-late", "1s"])).filter(|(code, _)| *code == Some(1))
+    });
+    assert!(code == Some(1) && text.contains("daemon: 1 message to gone not delivered yet"), "{text}");
+    daemon.configure(&format!("{config}[agents.x]\nintervall = 1\n"));
+    daemon.until_event("the refused file", |event| event["type"] == "config_rejected");
+    let (code, text) = health(&[]);
+    assert!(
+        code == Some(1) && text.contains("agents.toml was rejected, the one before it is in force"),
+        "{text}"
+    );
+    daemon.configure(config);
+    daemon.ok(&["reload"]);
+    assert_eq!(health(&[]).0, Some(0));
+}

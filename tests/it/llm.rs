@@ -1,6 +1,7 @@
 //! Requests to models over real connections: what is said in each wire's words, what each failure
 //! becomes, and the limits that all who ask share.
 mod faults;
+mod schemas;
 
 use super::endpoint::{Endpoint, Reply, Request, Used};
 use bgagent::domain::*;
@@ -50,6 +51,7 @@ fn request() -> ModelRequest {
         tools: Vec::new(),
         max_output_tokens: 77,
         output_schema: None,
+        only_answer: false,
     }
 }
 
@@ -196,27 +198,6 @@ async fn calls_and_results_in_geminis_words() {
     let reply = json!({"id": "id_1", "name": "git_hub_2", "response": {"result": "result of git/hub"}});
     assert_eq!(result[1], json!({"functionResponse": reply}));
     assert_eq!(result[2]["functionResponse"]["response"], json!({"error": "result of nope"}));
-}
-
-#[tokio::test]
-async fn a_schema_of_the_answer_goes_where_it_is_understood() {
-    let schema = json!({"type": "object", "properties": {"ok": {"type": "boolean"}}});
-    for provider in WIRES {
-        let endpoint = Endpoint::script([Reply::text("{}")]);
-        let models = models(spec(provider, &endpoint));
-        let mut request = ModelRequest { output_schema: Some(schema.clone()), ..request() };
-        models.ask("main", &request, LONG).await.expect(provider);
-        request.tools.push(tool("t"));
-        models.ask("main", &request, LONG).await.expect(provider);
-        let sent = endpoint.requests();
-        let place = |request: &Request| match provider {
-            "gemini" => request.json["generationConfig"]["responseJsonSchema"].clone(),
-            _ => request.json["response_format"]["json_schema"]["schema"].clone(),
-        };
-        let (alone, with_tools) = (place(&sent[0]), place(&sent[1]));
-        assert_eq!(alone == schema, matches!(provider, "openai" | "gemini"), "{provider}");
-        assert_eq!(with_tools == schema, provider == "openai", "{provider}");
-    }
 }
 
 #[tokio::test]

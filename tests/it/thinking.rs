@@ -7,6 +7,7 @@ mod limits;
 mod memories;
 mod money;
 mod obedient;
+mod order;
 mod resume;
 mod secrets;
 mod servers;

@@ -71,10 +71,10 @@ pub enum ServiceCommand {
 /// `bgagent health`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  bgagent health\n  bgagent health --max-late 15m --json\n\nExits with 0: healthy, 1: agents are late or failing (one line each), 2: the daemon is not running\nor its database can't be read."
+    after_help = "Examples:\n  bgagent health\n  bgagent health --max-late 15m --json\n\nExits with 0: healthy, 2: the daemon is not running or its database can't be read, and 1 for anything\nelse that wants a person, one line each: agents that are late, failing or without budget, critical\nincidents that nobody has acknowledged, messages that do not get through, a rejected configuration,\na daemon that can't write or does not answer."
 )]
 pub struct HealthArgs {
-    /// An agent is late if it was due longer ago than this
+    /// An agent is late if it was due longer ago than this, and a message if it waits for longer
     #[arg(long, value_name = "DURATION", default_value = "5m")]
     pub max_late: String,
 }

@@ -59,7 +59,13 @@ fn restore(app: &mut App, args: &RestoreArgs) -> Result<Outcome, Failure> {
     let given = ask(app, params)?;
     app.answer(&given.result, |done, _| restored(done))?;
     tell_notes(app, &given.result);
-    Ok(Outcome::Done)
+    let count = |key: &str| given.result[key].as_u64().unwrap_or(0);
+    let found = count("restored") + count("there") + count("conflicts") > 0;
+    if !found {
+        app.note("nothing that was asked for is archived: `bgagent archive list NAME` shows keys and times");
+    }
+    // what stays archived against the wish of the caller is no success
+    Ok(if found && count("conflicts") == 0 { Outcome::Done } else { Outcome::Negative })
 }
 
 fn tell_notes(app: &mut App, found: &Value) {

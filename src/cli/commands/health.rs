@@ -7,7 +7,7 @@ use crate::client::{Address, ClientError, Connection, Timeouts, is_alive, read_l
 use crate::config::Paths;
 use crate::domain::human_duration;
 use crate::protocol::{GetDaemonStatus, NoParams};
-use crate::store::HealthRow;
+use crate::store::{HealthReport, HealthRow, OpenIncident, Untold};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use std::io::ErrorKind;
@@ -24,17 +24,14 @@ pub(in crate::cli) fn run(app: &mut App, args: &HealthArgs) -> Result<Outcome, F
     if let Some(dead) = why_dead(&paths) {
         report.status = Status::Dead;
         report.problems.push(Problem { agent_id: None, what: dead });
-    } else if let Some(what) = troubled(&app.address()?, PATIENCE) {
-        report.problems.push(Problem { agent_id: None, what });
+    } else {
+        let all = troubles(&app.address()?, PATIENCE).into_iter();
+        report.problems.extend(all.map(|what| Problem { agent_id: None, what }));
     }
-    match crate::store::read_health(&paths.database()) {
-        Ok(rows) => {
-            report.agents = rows.len();
-            for row in &rows {
-                for what in problems(row, app.screen.now, max_late) {
-                    report.problems.push(Problem { agent_id: Some(row.agent.to_string()), what });
-                }
-            }
+    match crate::store::read_health(&paths.database(), app.screen.now, max_late) {
+        Ok(health) => {
+            report.agents = health.agents.len();
+            report.problems.extend(recorded(&health, app.screen.now, max_late));
         }
         Err(error) => {
             report.status = Status::Dead;
@@ -106,16 +103,57 @@ fn why_dead(paths: &Paths) -> Option<String> {
     }
 }
 
-/// What is wrong with a daemon that runs: it can't write, or it does not answer.
-fn troubled(address: &Address, patience: Duration) -> Option<String> {
+/// What is wrong with a daemon that runs: it can't write, it has refused the newest configuration, or
+/// it does not answer.
+fn troubles(address: &Address, patience: Duration) -> Vec<String> {
     let asked = Connection::open(address, Timeouts::all(patience))
         .and_then(|mut connection| connection.call::<GetDaemonStatus>(&NoParams {}));
     match asked {
-        Ok(view) if view.state == "degraded" => {
-            Some(view.problem.unwrap_or_else(|| "nothing can be recorded".to_owned()))
+        Ok(view) => {
+            let degraded = (view.state == "degraded")
+                .then(|| view.problem.unwrap_or_else(|| "nothing can be recorded".to_owned()));
+            let rejected = view.config_errors.first().map(|first| {
+                format!(
+                    "the configuration in {} was rejected, the one before it is in force: {}",
+                    view.config_path,
+                    first.lines().next().unwrap_or_default()
+                )
+            });
+            degraded.into_iter().chain(rejected).collect()
         }
-        Ok(_) | Err(ClientError::Protocol { .. }) => None,
-        Err(error) => Some(error.to_string()),
+        Err(ClientError::Protocol { .. }) => Vec::new(),
+        Err(error) => vec![error.to_string()],
+    }
+}
+
+/// What the database says is wrong.
+fn recorded(health: &HealthReport, now: Timestamp, max_late: SignedDuration) -> Vec<Problem> {
+    let of_agents = health.agents.iter().flat_map(|row| {
+        let of = |what| Problem { agent_id: Some(row.agent.to_string()), what };
+        problems(row, now, max_late).into_iter().map(of)
+    });
+    let incidents = health.incidents.iter().map(|incident| Problem {
+        agent_id: Some(incident.agent.to_string()),
+        what: open_for(incident, now),
+    });
+    let untold = health.untold.iter().map(|untold| Problem { agent_id: None, what: not_told(untold, now) });
+    of_agents.chain(incidents).chain(untold).collect()
+}
+
+fn open_for(incident: &OpenIncident, now: Timestamp) -> String {
+    let span = human_duration(now.duration_since(incident.since));
+    format!("critical incident {} for {span}: {}", incident.key, incident.title)
+}
+
+fn not_told(untold: &Untold, now: Timestamp) -> String {
+    let Untold { target, count, oldest, given_up } = untold;
+    let (s, age) = (if *count == 1 { "" } else { "s" }, human_duration(now.duration_since(*oldest)));
+    if *given_up {
+        format!(
+            "{count} message{s} to {target} could not be delivered and will not be tried again, the oldest {age} ago"
+        )
+    } else {
+        format!("{count} message{s} to {target} not delivered yet, the oldest for {age}")
     }
 }
 
@@ -129,6 +167,9 @@ fn problems(row: &HealthRow, now: Timestamp, max_late: SignedDuration) -> Vec<St
         found.push(format!("circuit open after {} failures in a row", row.errors_in_row));
     } else if row.errors_in_row > 0 {
         found.push(format!("failing: {} in a row", row.errors_in_row));
+    }
+    if let Some(why) = &row.no_budget {
+        found.push(format!("its last slot was refused: {why}"));
     }
     found
 }
@@ -160,6 +201,7 @@ mod tests {
             next_due: Some(due.parse().unwrap()),
             errors_in_row,
             circuit_open,
+            no_budget: None,
         };
         let max = SignedDuration::from_mins(5);
         assert_eq!(problems(&row("2026-11-24T09:56:00Z", 0, false), now, max), [""; 0]);
@@ -167,6 +209,39 @@ mod tests {
         assert_eq!(problems(&row("2026-11-24T11:00:00Z", 2, false), now, max), ["failing: 2 in a row"]);
         let both = problems(&row("2026-11-24T09:00:00Z", 5, true), now, max);
         assert_eq!(both, ["late: was due 1h ago", "circuit open after 5 failures in a row"]);
+    }
+
+    #[test]
+    fn what_is_open_or_waits_is_told() {
+        let now: Timestamp = "2026-11-24T10:00:00Z".parse().unwrap();
+        let since = "2026-11-24T09:00:00Z".parse().unwrap();
+        let untold = |count, given_up| Untold { target: "ops".into(), count, oldest: since, given_up };
+        let row = HealthRow {
+            agent: "news".parse().unwrap(),
+            next_due: None,
+            errors_in_row: 0,
+            circuit_open: false,
+            no_budget: Some("no money".into()),
+        };
+        let (agent, key, title) = ("disks".parse().unwrap(), "/".into(), "full".into());
+        let report = HealthReport {
+            agents: vec![row],
+            incidents: vec![OpenIncident { agent, key, title, since }],
+            untold: vec![untold(1, false), untold(2, true)],
+        };
+        let told: Vec<String> = recorded(&report, now, SignedDuration::from_mins(5))
+            .into_iter()
+            .map(|one| format!("{}: {}", one.agent_id.unwrap_or_default(), one.what))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "news: its last slot was refused: no money",
+                "disks: critical incident / for 1h: full",
+                ": 1 message to ops not delivered yet, the oldest for 1h",
+                ": 2 messages to ops could not be delivered and will not be tried again, the oldest 1h ago",
+            ]
+        );
     }
 
     #[test]
@@ -191,7 +266,7 @@ mod tests {
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         assert_eq!(why_dead(&paths), None);
         let address = Address { socket, given: true, listener_file: paths.daemon_json() };
-        let silent = troubled(&address, Duration::from_millis(20)).expect("nobody answers");
-        assert!(silent.contains("did not say hello"), "{silent}");
+        let silent = troubles(&address, Duration::from_millis(20));
+        assert!(silent.len() == 1 && silent[0].contains("did not say hello"), "{silent:?}");
     }
 }

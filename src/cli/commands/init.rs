@@ -5,6 +5,7 @@ use crate::cli::demo;
 use serde_json::json;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
 
 pub(in crate::cli) fn run(app: &mut App, args: &InitArgs) -> Result<Outcome, Failure> {
     let path = app.paths()?.config.clone();
@@ -20,20 +21,25 @@ pub(in crate::cli) fn run(app: &mut App, args: &InitArgs) -> Result<Outcome, Fai
     }
     let written = options.open(&path).and_then(|mut file| file.write_all(crate::config::STARTER.as_bytes()));
     match written {
+        // whoever has a configuration may still want the database that goes with the example
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && args.demo => {
+            let demo = make_demo(app, &path)?;
+            app.answer(&json!({"path": null, "demo": demo}), |_, _| format!("{}\n", demo.display()))?;
+            app.note(&format!("{} is there already, and stays as it is", path.display()));
+            if !std::fs::read_to_string(&path).is_ok_and(|text| text.contains(demo::NAME)) {
+                app.note(
+                    "the agent `archive-demo` is in agents.example.toml: copy it with [tools.archive_demo]",
+                );
+            }
+            Ok(Outcome::Done)
+        }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(Failure::Conflict {
             what: format!("{} is there already", path.display()),
             hint: "`bgagent init --force` overwrites it; `bgagent check` validates it".into(),
         }),
         Err(cause) => Err(Failure::io("write", &path, cause)),
         Ok(()) => {
-            let demo = args.demo.then(|| path.with_file_name(demo::NAME));
-            if let Some(demo) = &demo {
-                let made = demo::make(demo)
-                    .map_err(|error| Failure::io("make", demo, std::io::Error::other(error.to_string())))?;
-                if !made {
-                    app.note(&format!("{} is there already, and stays as it is", demo.display()));
-                }
-            }
+            let demo = if args.demo { Some(make_demo(app, &path)?) } else { None };
             app.answer(&json!({"path": path, "demo": demo}), |_, _| {
                 let demo = demo.as_ref().map(|demo| format!("{}\n", demo.display())).unwrap_or_default();
                 format!("{}\n{demo}", path.display())
@@ -45,4 +51,15 @@ pub(in crate::cli) fn run(app: &mut App, args: &InitArgs) -> Result<Outcome, Fai
             Ok(Outcome::Done)
         }
     }
+}
+
+/// Makes the database of the example beside the configuration.
+fn make_demo(app: &mut App, config: &Path) -> Result<PathBuf, Failure> {
+    let demo = config.with_file_name(demo::NAME);
+    let made = demo::make(&demo)
+        .map_err(|error| Failure::io("make", &demo, std::io::Error::other(error.to_string())))?;
+    if !made {
+        app.note(&format!("{} is there already, and stays as it is", demo.display()));
+    }
+    Ok(demo)
 }

@@ -24,7 +24,9 @@ pub(in crate::cli) fn run(app: &mut App, args: &LogsArgs) -> Result<Outcome, Fai
         app.print_json(&view)?;
         return Ok(Outcome::Done);
     }
+    let mut wrote = false;
     loop {
+        wrote |= !view.chunks.is_empty();
         show(app, &view)?;
         let more = match page(&mut connection, &mut params, &view) {
             // reading changes nothing, so it simply goes on where it was
@@ -56,7 +58,26 @@ pub(in crate::cli) fn run(app: &mut App, args: &LogsArgs) -> Result<Outcome, Fai
         app.flush()?;
         app.note(&format!("-- {} between the head and the tail were not kept", bytes(view.dropped_bytes)));
     }
+    if !wrote && !app.json {
+        app.note(&nothing(&view, &args.target));
+    }
     Ok(Outcome::Done)
+}
+
+/// Why there is no output, and where to look instead.
+fn nothing(view: &OutputView, target: &str) -> String {
+    match (view.run_id, view.status) {
+        (None, _) => format!("{} has not run yet", plain(target)),
+        (Some(run), Some(status)) if !status.is_final() => {
+            format!(
+                "no program of run {0} has written anything yet; `bgagent show {0}` tells its course",
+                run.short()
+            )
+        }
+        (Some(run), _) => {
+            format!("no program of run {0} wrote anything; `bgagent show {0}` tells its course", run.short())
+        }
+    }
 }
 
 /// A new connection, as soon as there is a daemon.

@@ -1,7 +1,10 @@
 //! `bgagent mcp list | test | trust`: MCP servers and their tools.
 use super::prelude::*;
 use crate::cli::args::McpCommand;
-use crate::protocol::{ListMcp, ListMcpParams, McpView, TrustMcp, TrustMcpParams};
+use crate::cli::render::plain_lines;
+use crate::protocol::{
+    DifferenceView, ListMcp, ListMcpParams, McpToolView, McpView, TrustMcp, TrustMcpParams,
+};
 use std::time::Duration;
 
 /// Starting a server may take long; the daemon bounds it.
@@ -13,9 +16,16 @@ pub(in crate::cli) fn run(app: &mut App, command: &McpCommand) -> Result<Outcome
     let (server, test) = match command {
         McpCommand::Trust { server } => {
             let trusted = connection.call::<TrustMcp>(&TrustMcpParams { server: server.clone() })?;
-            app.answer(&trusted, |trusted, _| match trusted.tools.len() {
-                0 => format!("{}: nothing had changed\n", plain(&trusted.server)),
-                _ => format!("{}: trusted {}\n", plain(&trusted.server), plain(&trusted.tools.join(", "))),
+            app.answer(&trusted, |trusted, screen| {
+                let server = plain(&trusted.server);
+                if trusted.tools.is_empty() {
+                    return format!("{server}: nothing had changed\n");
+                }
+                let mut text = format!("{server}: trusted {}\n", plain(&trusted.tools.join(", ")));
+                for (tool, changed) in &trusted.changed {
+                    text += &differences(&format!("{server}/{tool}"), changed, screen);
+                }
+                text
             })?;
             return Ok(Outcome::Done);
         }
@@ -68,5 +78,34 @@ fn table(servers: &[McpView], screen: &Screen) -> String {
             ]);
         }
     }
-    table.render(screen)
+    let mut text = table.render(screen);
+    for view in servers {
+        let changed: Vec<&McpToolView> = view.tools.iter().filter(|tool| !tool.changed.is_empty()).collect();
+        for tool in &changed {
+            text += &differences(&tool.name, &tool.changed, screen);
+        }
+        if !changed.is_empty() {
+            text += &format!("Off until a person accepts it: bgagent mcp trust {}\n", plain(&view.server));
+        }
+    }
+    text
+}
+
+/// What of a tool is not what was trusted: the old lines, then the new ones.
+fn differences(tool: &str, changed: &[DifferenceView], screen: &Screen) -> String {
+    let mut text = String::new();
+    for one in changed {
+        text += &format!("{}: {} changed\n", screen.paint(Tone::Strong, &plain(tool)), plain(&one.part));
+        let mut lines = |sign: &str, tone, said: &str| {
+            for line in plain_lines(said).lines() {
+                text += &format!("  {}\n", screen.paint(tone, &format!("{sign} {line}")));
+            }
+        };
+        match &one.old {
+            Some(old) => lines("-", Tone::Bad, old),
+            None => lines("-", Tone::Dim, "(not known: only its hash was kept)"),
+        }
+        lines("+", Tone::Good, &one.new);
+    }
+    text
 }

@@ -5,7 +5,9 @@ use crate::cli::render::{event_words, outcome_line, result_words};
 use crate::cli::when;
 use crate::client::{Backoff, ClientError, Connection, Follow, Followed, Timeouts};
 use crate::domain::{Event, EventType, RunStatus, Verdict};
-use crate::protocol::{Code, GetRun, RunAgent, RunIdParams, RunParams, RunStarted, RunView, StreamParams};
+use crate::protocol::{
+    Code, GetRun, RunAgent, RunDetail, RunIdParams, RunParams, RunStarted, RunView, StreamParams,
+};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -48,7 +50,7 @@ pub(super) fn start(
         return Ok(Outcome::Done);
     }
     match wait(app, &started, deadline)? {
-        End::Ended(run) => {
+        End::Ended { run, wrote } => {
             app.answer(&*run, |run, screen| {
                 let result = run.result.as_deref().map(first_line).filter(|line| !line.is_empty());
                 let mut text = outcome_line(run, screen);
@@ -63,7 +65,8 @@ pub(super) fn start(
                     app.note(&format!("warning: {}", plain(warning)));
                 }
                 if run.error.is_some() {
-                    app.note(&format!("hint: bgagent logs {}", run.run_id.short()));
+                    let look = if wrote { "logs" } else { "show" };
+                    app.note(&format!("hint: bgagent {look} {}", run.run_id.short()));
                 }
             }
             Ok(if run.status == RunStatus::Completed { Outcome::Done } else { Outcome::Negative })
@@ -113,7 +116,11 @@ fn tell_of_interrupt(started: &RunStarted) {
 }
 
 enum End {
-    Ended(Box<RunView>),
+    Ended {
+        run: Box<RunView>,
+        /// A program of it wrote something.
+        wrote: bool,
+    },
     GateClosed(String),
     Late,
 }
@@ -135,7 +142,7 @@ fn wait(app: &mut App, started: &RunStarted, deadline: Option<Instant>) -> Resul
                 let Ok(event) = stored.decode() else { continue };
                 let of_run = event.run_id == Some(started.run_id);
                 if of_run && is_end(&event) {
-                    return ended(app, started).map(|run| End::Ended(Box::new(run)));
+                    return Ok(ended(get(&mut app.connect()?, started)?));
                 }
                 if let Some(cause) = gate_closed(&event).filter(|_| of_run || event.run_id.is_none())
                     && is_forgotten(app, started)?
@@ -174,13 +181,13 @@ fn gate_closed(event: &Event) -> Option<String> {
     closed.then(|| event.payload["cause"].as_str().unwrap_or("the gate is closed").to_owned())
 }
 
-fn get(connection: &mut Connection, started: &RunStarted) -> Result<RunView, ClientError> {
+fn get(connection: &mut Connection, started: &RunStarted) -> Result<RunDetail, ClientError> {
     let params = RunIdParams { run_id: started.run_id.to_string() };
-    connection.call::<GetRun>(&params).map(|detail| detail.run)
+    connection.call::<GetRun>(&params)
 }
 
-fn ended(app: &mut App, started: &RunStarted) -> Result<RunView, Failure> {
-    Ok(get(&mut app.connect()?, started)?)
+fn ended(detail: RunDetail) -> End {
+    End::Ended { wrote: !detail.output.chunks.is_empty(), run: Box::new(detail.run) }
 }
 
 fn is_forgotten(app: &mut App, started: &RunStarted) -> Result<bool, Failure> {
@@ -193,7 +200,7 @@ fn is_forgotten(app: &mut App, started: &RunStarted) -> Result<bool, Failure> {
 
 fn look(app: &mut App, started: &RunStarted) -> Result<Option<End>, Failure> {
     match get(&mut app.connect()?, started) {
-        Ok(run) if run.status.is_final() => Ok(Some(End::Ended(Box::new(run)))),
+        Ok(detail) if detail.run.status.is_final() => Ok(Some(ended(detail))),
         Ok(_) => Ok(None),
         Err(ClientError::Refused(error)) if error.kind() == Some(Code::NoSuchRun) => {
             Ok(Some(End::GateClosed("the gate is closed".into())))

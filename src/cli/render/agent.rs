@@ -1,5 +1,5 @@
 //! `status AGENT`: everything of one agent.
-use super::{Screen, Tone, millis, plain, state_of, status_word, usd};
+use super::{Screen, Tone, millis, plain, state_of_agent, status_word, usd};
 use crate::domain::{RunStatus, Verdict, human_duration};
 use crate::protocol::{AgentDetail, LastRunView, RecentRun};
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ const KEYS: usize = 10;
 pub(in crate::cli) fn agent_detail(detail: &AgentDetail, screen: &Screen) -> String {
     let mut page = Page { screen, text: String::new() };
     let agent = &detail.agent;
-    let (state, tone) = state_of(agent.state, agent.activity, agent.health);
+    let (state, tone) = state_of_agent(agent, screen.now);
     let mut head = format!(
         "{}   {}   {}",
         screen.agent(&agent.agent_id),
@@ -35,6 +35,9 @@ pub(in crate::cli) fn agent_detail(detail: &AgentDetail, screen: &Screen) -> Str
     }
     if let Some(at) = detail.circuit_until {
         page.line("circuit", &format!("open; one run tries after {}", screen.full(at)));
+    }
+    if let Some(until) = agent.budget_used_up_until.filter(|until| *until > screen.now) {
+        page.line("budget", &screen.paint(Tone::Warn, &format!("used up until {}", screen.full(until))));
     }
     for run in &detail.in_flight {
         let mut text = format!(

@@ -1,5 +1,5 @@
 //! `list`: one line per agent.
-use super::{Cell, Screen, Table, Tone, state_of, status_word, usd};
+use super::{Cell, Screen, Table, Tone, state_of_agent, status_word, usd};
 use crate::domain::Health;
 use crate::protocol::AgentView;
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ pub(in crate::cli) fn agent_list(agents: &[AgentView], screen: &Screen) -> Strin
 }
 
 fn row(agent: &AgentView, screen: &Screen) -> Vec<Cell> {
-    let (state, tone) = state_of(agent.state, agent.activity, agent.health);
+    let (state, tone) = state_of_agent(agent, screen.now);
     let next = match (agent.next_run, agent.resume_at) {
         (Some(at), _) if at <= screen.now => "now".into(),
         (Some(at), _) => screen.relative(at),
@@ -61,7 +61,13 @@ pub(in crate::cli) fn summary(agents: &[AgentView], screen: &Screen) -> String {
     if failing > 0 {
         parts.push(format!("{failing} failing"));
     }
+    let broke =
+        agents.iter().filter(|agent| agent.budget_used_up_until.is_some_and(|until| until > screen.now));
+    let broke = broke.count();
+    if broke > 0 {
+        parts.push(format!("{broke} without budget"));
+    }
     let plural = if agents.len() == 1 { "" } else { "s" };
     let text = format!("{} agent{plural}: {}", agents.len(), parts.join(", "));
-    screen.paint(if failing > 0 { Tone::Warn } else { Tone::Dim }, &text) + "\n"
+    screen.paint(if failing + broke > 0 { Tone::Warn } else { Tone::Dim }, &text) + "\n"
 }

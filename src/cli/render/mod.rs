@@ -18,6 +18,7 @@ pub(super) use table::{Cell, Table};
 pub(super) use words::{bytes, limit_line, plain, plain_lines, result_words, usd};
 
 use crate::domain::{Activity, AgentId, Desired, Health, RunStatus, Severity, human_duration};
+use crate::protocol::AgentView;
 use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -170,6 +171,15 @@ pub(super) fn state_of(state: Desired, activity: Activity, health: Health) -> (S
         (state, activity, _) => return (format!("{state}, {activity}"), Tone::Warn),
     };
     (word.0.to_owned(), word.1)
+}
+
+/// The same, for an agent whose money may be gone.
+pub(super) fn state_of_agent(agent: &AgentView, now: Timestamp) -> (String, Tone) {
+    let (word, tone) = state_of(agent.state, agent.activity, agent.health);
+    match agent.budget_used_up_until {
+        Some(until) if word == "active" && until > now => ("no budget".into(), Tone::Warn),
+        _ => (word, tone),
+    }
 }
 
 /// A run's status in a word or two.

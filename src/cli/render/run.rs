@@ -26,7 +26,7 @@ pub(in crate::cli) fn run_list(runs: &[RunView], screen: &Screen) -> String {
             Cell::toned(Tone::of_run(run.status), status_word(run.status)),
             screen.relative(run.started_at.unwrap_or(run.queued_at)).into(),
             run.duration_ms.map(millis).unwrap_or_default().into(),
-            run.trigger.as_str().into(),
+            run.mode.as_deref().map_or(run.trigger.as_str().to_owned(), plain).into(),
             said.into(),
         ]);
     }
@@ -70,7 +70,8 @@ pub(in crate::cli) fn run_detail(detail: &RunDetail, screen: &Screen) -> String 
         let _ = writeln!(text, "  {key}  {value}");
     };
     let slot = run.slot.map(|at| format!(", slot {}", screen.local(at))).unwrap_or_default();
-    line("because", &format!("{}{slot}", run.trigger));
+    let mode = run.mode.as_deref().map(|mode| format!(", {}", plain(mode))).unwrap_or_default();
+    line("because", &format!("{}{mode}{slot}", run.trigger));
     line("queued", &screen.full(run.queued_at));
     if let Some(at) = run.started_at {
         line("started", &screen.full(at));
@@ -119,7 +120,7 @@ pub(in crate::cli) fn run_detail(detail: &RunDetail, screen: &Screen) -> String 
     }
     if talks {
         section(&mut text, "transcript", screen);
-        text.push_str(&super::transcript::transcript(&detail.steps, screen));
+        text.push_str(&super::transcript::transcript(&detail.steps, run.status.is_final(), screen));
     }
     if !detail.output.chunks.is_empty() {
         section(&mut text, "output", screen);

@@ -75,6 +75,28 @@ fn list_fits_80_columns() {
 }
 
 #[test]
+fn who_has_no_budget_left_says_so_until_then() {
+    let broke = |until: &str, changes: Value| {
+        let mut all = json!({"budget_used_up_until": until});
+        merge(&mut all, changes);
+        agent("news", all)
+    };
+    let state = |view: &AgentView| state_of_agent(view, screen(None, false).now).0;
+    let midnight = "2026-11-24T23:00:00Z";
+    assert_eq!(state(&broke(midnight, json!({}))), "no budget");
+    assert_eq!(state(&broke("2026-11-23T23:00:00Z", json!({}))), "active", "that was yesterday");
+    assert_eq!(state(&broke(midnight, json!({"health": "failing"}))), "failing");
+    assert_eq!(state(&broke(midnight, json!({"state": "paused"}))), "paused");
+    let all = [broke(midnight, json!({})), agent("a", json!({}))];
+    assert!(agent_list(&all, &screen(Some(80), false)).contains("news  no budget"));
+    assert_eq!(summary(&all, &screen(None, false)), "2 agents: 2 active, 1 without budget\n");
+    let mut one = detail();
+    one.agent = broke(midnight, json!({}));
+    let text = agent_detail(&one, &screen(Some(100), false));
+    assert!(text.contains("budget      used up until Wed 2026-11-25 00:00:00 (in 13 h)"), "{text}");
+}
+
+#[test]
 fn list_is_never_cut_in_a_pipe() {
     let text = agent_list(&fleet(), &screen(None, false));
     assert!(text.contains("mail-digest-of-the-whole-company-and-all-its-subsidiaries  circuit open"));
@@ -394,10 +416,12 @@ fn a_run() {
     items
     "#);
     insta::assert_snapshot!(outcome_line(&detail.run, &screen(None, false)), @"news: run 1f2e3d4c completed, 41s, $0.0130");
-    insta::assert_snapshot!(run_list(&[detail.run], &screen(Some(80), false)), @r#"
+    insta::assert_snapshot!(run_list(std::slice::from_ref(&detail.run), &screen(Some(80), false)), @r#"
     RUN       AGENT  STATUS  STARTED     TOOK  TRIGGER   RESULT
     1f2e3d4c  news   ok      54 min ago   41s  schedule  3 new\nitems
     "#);
+    let rehearsal = crate::protocol::RunView { mode: Some("rehearsal".into()), ..detail.run };
+    assert!(run_list(&[rehearsal], &screen(None, false)).contains("41s  rehearsal  3 new"));
     let dimmed = output(&detail.output, &screen(Some(80), true));
     assert_eq!(dimmed, "hello\n\x1b[2moh\x1b[0m\n\x1b[2mno\x1b[0m");
 }
@@ -476,4 +500,25 @@ fn what_a_probe_found_is_told_in_words() {
     assert_eq!(result_words(&result(bad)), "crit: / is 95 % full; warn: b");
     assert_eq!(result_words(r#"{"status":"ok","checks":[{"level":"ok","title":"x"}]}"#), "ok: 1 check");
     assert_eq!(result_words(" {\"status\": 3} "), "{\"status\": 3}");
+}
+
+#[test]
+fn calls_that_were_never_made_are_shown_as_the_model_sent_them() {
+    let at = "2026-11-24T09:05:02Z";
+    let call = |name: &str, arguments: &str| json!({"id": "1", "name": name, "arguments": arguments});
+    let steps: Vec<crate::protocol::StepView> = serde_json::from_value(json!([
+        {"n": 1, "at": at, "duration_ms": 1, "step": "answered", "model": "m", "answer": {"turn": {"calls": [
+            call("look", "{\"q\": 1}"), call("put", "{\"a\": \u{1b}")]}, "finish": "stop"}, "used": crate::domain::Usage::default()},
+        {"n": 2, "at": at, "duration_ms": 1, "tool": "look", "args": "{\"q\":1}", "step": "called", "call": 0,
+            "reply": {"id": "1", "name": "look", "text": "well"}},
+        {"n": 3, "at": at, "duration_ms": 1, "step": "answered", "model": "m", "answer": {"turn": {"calls": [
+            call("add", &"x".repeat(3000))]}, "finish": "stop"}, "used": crate::domain::Usage::default()},
+    ]))
+    .unwrap();
+    let text = super::transcript::transcript(&steps, true, &screen(None, false));
+    assert!(text.contains("put not made\n     <- {\"a\": \\x1b"), "{text}");
+    assert!(text.contains(&format!("add not made\n     <- {}…\n", "x".repeat(2000))), "{text}");
+    assert_eq!(text.matches("not made").count(), 2, "{text}");
+    let going_on = super::transcript::transcript(&steps, false, &screen(None, false));
+    assert!(!going_on.contains("not made"), "nobody knows yet");
 }

@@ -8,17 +8,25 @@ use std::fmt::Write as _;
 /// Lines of one text that are shown; `--json` has all.
 const LINES: usize = 40;
 
-/// The whole of it.
-pub(super) fn transcript(steps: &[StepView], screen: &Screen) -> String {
+/// Characters of the arguments of a call that are shown.
+const ARGS_SHOWN: usize = 2000;
+
+/// The whole of it. `over`: its run has ended, and nothing is to come.
+pub(super) fn transcript(steps: &[StepView], over: bool, screen: &Screen) -> String {
     let mut text = String::new();
-    for step in steps {
+    for (at, step) in steps.iter().enumerate() {
         match &step.step {
             Step::Asked { .. } | Step::Calling { .. } => {}
             Step::Begun { query, .. } => {
                 head(&mut text, step, "the agent", "asked", "", screen);
                 body(&mut text, query, screen, Tone::Plain);
             }
-            Step::Answered { model, answer, used } => answered(&mut text, step, model, answer, used, screen),
+            Step::Answered { model, answer, used } => {
+                answered(&mut text, step, model, answer, used, screen);
+                if over {
+                    unmade(&mut text, step, answer, &steps[at + 1..], screen);
+                }
+            }
             Step::Unanswered { model, error, used } => {
                 let what = screen.paint(Tone::Bad, &format!("no answer: {}", error.kind));
                 head(&mut text, step, &plain(model), &what, &spent(used, step.duration_ms), screen);
@@ -30,9 +38,7 @@ pub(super) fn transcript(steps: &[StepView], screen: &Screen) -> String {
                     false => screen.paint(Tone::Good, "ok"),
                 };
                 head(&mut text, step, &plain(&reply.name), &what, &millis_of(step.duration_ms), screen);
-                if let Some(args) = step.args.as_deref().filter(|args| *args != "{}") {
-                    body(&mut text, &format!("<- {args}"), screen, Tone::Dim);
-                }
+                sent(&mut text, step.args.as_deref().unwrap_or_default(), screen);
                 body(&mut text, &format!("-> {}", reply.text), screen, Tone::Plain);
             }
             Step::Decided { approved, reason, .. } => {
@@ -64,6 +70,35 @@ fn answered(
         body(text, thought, screen, Tone::Dim);
     }
     body(text, &answer.turn.text, screen, Tone::Plain);
+}
+
+/// Calls that the model wanted and that no later step tells of: those of the answer that a run failed
+/// by, and those that were in flight at its end.
+fn unmade(text: &mut String, step: &StepView, answer: &ModelAnswer, later: &[StepView], screen: &Screen) {
+    let turn = || later.iter().take_while(|later| !matches!(later.step, Step::Answered { .. }));
+    for (at, wanted) in answer.turn.calls.iter().enumerate() {
+        if turn().any(|later| matches!(&later.step, Step::Called { call, .. } if *call == at)) {
+            continue;
+        }
+        let begun = turn().any(|later| matches!(&later.step, Step::Calling { call, .. } if *call == at));
+        let what = screen.paint(Tone::Warn, if begun { "no result" } else { "not made" });
+        head(text, step, &plain(&wanted.name), &what, "", screen);
+        sent(text, &wanted.arguments, screen);
+    }
+}
+
+fn sent(text: &mut String, args: &str, screen: &Screen) {
+    if !matches!(args.trim(), "" | "{}") {
+        body(text, &format!("<- {}", shorten(args)), screen, Tone::Dim);
+    }
+}
+
+/// One line may be as long as the model likes.
+fn shorten(args: &str) -> String {
+    match args.char_indices().nth(ARGS_SHOWN) {
+        Some((end, _)) => format!("{}…", &args[..end]),
+        None => args.to_owned(),
+    }
 }
 
 fn head(text: &mut String, step: &StepView, who: &str, what: &str, cost: &str, screen: &Screen) {

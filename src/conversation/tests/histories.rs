@@ -179,7 +179,11 @@ impl World {
         let tokens = (self.dice.below(2) == 1).then_some(Tokens { input, cached: 0, output });
         let (turn, finish) = self.think();
         self.books.turn += 1;
-        self.step(Step::Answered { model, answer: ModelAnswer { turn, finish, tokens }, used })?;
+        self.step(Step::Answered {
+            model,
+            answer: ModelAnswer { turn, finish, tokens, asked_twice: false },
+            used,
+        })?;
         Ok(())
     }
 

@@ -65,7 +65,7 @@ fn what_the_provider_counted_counts_if_it_is_less() {
     for (input, least, most) in [(3000, 4050, 4100), (0, first, u64::MAX), (90_000, first, first + 500)] {
         let tokens = Some(Tokens { input, cached: 0, output: 20 });
         let turn = calling(&[("look", &format!("{{\"n\":{input}}}"))]);
-        let answer = ModelAnswer { turn, finish: Finish::Stop, tokens };
+        let answer = ModelAnswer { turn, finish: Finish::Stop, tokens, asked_twice: false };
         talk.asked().step(Step::Answered { model: "main".into(), answer, used });
         talk.work();
         let Next::Ask { worst, .. } = talk.live.next() else { panic!() };

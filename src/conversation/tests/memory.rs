@@ -27,6 +27,7 @@ fn a_session_keeps_its_newest_turns() {
             tools: Vec::new(),
             max_output_tokens: 0,
             output_schema: None,
+            only_answer: false,
         });
         assert!(size <= max_tokens, "{size} of {max_tokens}");
         let whole = kept.iter().rev().zip(stored.iter().rev()).take_while(|(a, b)| a == b).count();

@@ -2,7 +2,7 @@
 use super::{down, invalid, known_agent, store_error, value};
 use crate::daemon::session::{Encoded, Services};
 use crate::daemon::views;
-use crate::domain::{Entry, Fact, MemoryChange};
+use crate::domain::{Body, Entry, Fact, Memory, MemoryChange};
 use crate::protocol::*;
 use crate::store::UsageBy;
 use jiff::Timestamp;
@@ -72,10 +72,22 @@ pub(super) async fn usage(services: &Services, params: UsageParams) -> Encoded {
 pub(super) async fn memory(services: &Services, id: &str) -> Encoded {
     let now = known_agent(services, id).await?;
     let (agent, session) = (now.spec.id.clone(), now.spec.session());
-    let (notes, said, seen) = services
+    // what its next run is told of the last one
+    let told = match &now.spec.body {
+        Body::Query(query) => query.memory == Memory::LastResult,
+        Body::Command(_) => true,
+        Body::Tool(_) => false,
+    };
+    let (notes, said, seen, last) = services
         .store
         .read(move |reader| {
-            Ok((reader.notes(&agent, None)?, reader.session(&session, 200)?, reader.seen_count(&agent)?))
+            let last = if told { reader.last_result_at(&agent)? } else { None };
+            Ok((
+                reader.notes(&agent, None)?,
+                reader.session(&session, 200)?,
+                reader.seen_count(&agent)?,
+                last,
+            ))
         })
         .await
         .map_err(store_error)?;
@@ -89,9 +101,12 @@ pub(super) async fn memory(services: &Services, id: &str) -> Encoded {
         };
         all.push(MemoryView { key: key.to_owned(), value, at: row.at });
     }
-    if seen > 0 {
-        let value = format!("{seen} item(s) of its gate");
-        all.push(MemoryView { key: "seen".into(), value, at: Timestamp::now() });
+    if let Some((last, at)) = last {
+        all.push(MemoryView { key: "last result".into(), value: last.text.to_string(), at });
+    }
+    if let Some((count, newest)) = seen {
+        let value = format!("{count} item(s) of its gate");
+        all.push(MemoryView { key: "seen".into(), value, at: newest });
     }
     value(all)
 }

@@ -99,8 +99,7 @@ async fn question(request: Request, services: Arc<Services>) -> Encoded {
         Request::TrustMcp(p) => {
             let tools = services.tools.lock().expect("no holder panics").clone();
             let changes = tools.servers().trust(&p.server).map_err(|error| views::tool_error(&error))?;
-            let tools = changes.into_iter().map(|change| change.tool).collect();
-            value(TrustView { server: p.server, tools })
+            value(views::trusted(p.server, changes))
         }
         Request::ListIncidents(p) => {
             let rows = services

@@ -25,7 +25,7 @@ fn limited(name: &str, with: impl FnOnce(&mut Limits)) -> AgentSpec {
 
 impl Bench {
     /// A request of the `nth` attempt in flight.
-    fn reserve(&mut self, nth: usize, tokens: u64, usd: f64) -> &mut Self {
+    pub(super) fn reserve(&mut self, nth: usize, tokens: u64, usd: f64) -> &mut Self {
         let (run, attempt) = self.active[nth];
         let worst = WorstCase { tokens, usd };
         self.input(Input::Reserve(Reservation {
@@ -38,10 +38,15 @@ impl Bench {
         }))
     }
 
-    fn settle(&mut self, nth: usize, tokens: u64, usd: f64) -> &mut Self {
+    pub(super) fn settle(&mut self, nth: usize, tokens: u64, usd: f64) -> &mut Self {
         let (run, _) = self.active[nth];
         let used = Usage { requests: 1, input_tokens: tokens, usd, ..Usage::default() };
-        let answer = ModelAnswer { turn: ModelTurn::default(), finish: Finish::Stop, tokens: None };
+        let answer = ModelAnswer {
+            turn: ModelTurn::default(),
+            finish: Finish::Stop,
+            tokens: None,
+            asked_twice: false,
+        };
         let step = Box::new(Step::Answered { model: "m".into(), answer, used });
         self.input(Input::Settle { run, n: 1, step, took_ms: 1, ticket: Ticket(0) })
     }
@@ -127,9 +132,13 @@ fn slots_are_refused_until_the_day_ends_or_the_file_changes() {
     bench.begin(0).reserve(0, 1, 0.0).settle(0, 1, 0.0).complete().quietly();
     bench.wait(60);
     let said = bench.said();
-    assert!(
-        said[0].starts_with("a 60 refused_budget: `requests_per_day` of agent `a` allows 1 requests"),
-        "{said:?}"
+    assert_eq!(
+        said,
+        [
+            "a requests_per_day used up",
+            "a 60 refused_budget: `requests_per_day` of agent `a` allows 1 request: 1 request is used; \
+             raise it, or wait until 2027-01-16"
+        ]
     );
     bench.wait(60).quietly();
     let more = limited("a", |limits| limits.requests_per_day = Some(5));
@@ -204,6 +213,48 @@ fn a_person_decides() {
     bench.wait(60).begin(0).wait_for_person("z").quietly();
     bench.ok(Command::Stop(one("a"), None, StopMode::Terminate)).quietly();
     assert!(bench.command(Command::Decide("z".into(), true, None)).is_err());
+}
+
+#[test]
+fn a_person_is_told_once_of_what_waits() {
+    let asking = |on: &[TellOn]| {
+        let mut spec = limited("a", |limits| limits.total_timeout = Some(secs(3600)));
+        let (to, repeat) = (vec!["ops".into()], secs(600));
+        spec.notify = Some(Arc::new(NotifySpec { to, on: on.to_vec(), repeat }));
+        spec
+    };
+    let mut bench = Bench::new(&[asking(&[TellOn::ApprovalRequested])]);
+    bench.begin(0).quietly();
+    bench.wait_for_person("x").expect(&["a waits", "tell ops approval_requested"]);
+    let (subject, body) = bench.messages.pop().unwrap();
+    assert_eq!(subject, "a: a call of t waits for a person");
+    assert_eq!(
+        body,
+        "t {}\n  bgagent approve x, or bgagent deny x\n\
+         The run ends if nobody decides within its total_timeout of 1h."
+    );
+    bench.crash(5).expect(&[]);
+    bench.wait(60).quietly();
+    bench.ok(Command::Decide("x".into(), true, None)).begin(0).quietly();
+    // another call is another question; several at a time are one message
+    let (run, attempt) = bench.active.remove(0);
+    let args = format!("{{\"text\":\"{}\"}}", "ä".repeat(500));
+    let wish = |nth: usize| ApprovalWanted {
+        id: format!("y{nth}"),
+        call: nth,
+        tool: "t".into(),
+        args: args.clone(),
+    };
+    let outcome = Box::new(AttemptOutcome::of(AttemptEnd::Waits((0..10).map(wish).collect())));
+    bench.input(Input::AttemptEnded { run, attempt, outcome });
+    assert_eq!(bench.messages.len(), 1);
+    let (subject, body) = bench.messages.pop().unwrap();
+    assert_eq!(subject, "a: 10 calls wait for a person");
+    assert!(body.contains("deny y7\nand 2 more: bgagent approvals\n") && !body.contains("y8"), "{body}");
+    assert!(body.contains("ää…\n") && body.len() < 8000, "{body}");
+    let mut bench = Bench::new(&[asking(&[TellOn::Failed])]);
+    bench.begin(0).quietly();
+    bench.wait_for_person("x").expect(&["a waits"]);
 }
 
 #[test]
@@ -314,4 +365,79 @@ fn a_budget_is_told_once_in_its_time() {
     bench.crash(86_400).quietly();
     bench.begin(0).reserve(0, 1, 0.1).settle(0, 1, 0.1).expect(&["granted"]);
     bench.reserve(0, 1, 0.1).expect(&["fleet usd_per_month used up", "not granted: budget"]);
+}
+
+#[test]
+fn the_first_slot_that_is_refused_tells_it_once_a_day() {
+    let telling = |name: &str, to: &[&str], on: &[TellOn]| {
+        thinker(name, |spec| {
+            let to = to.iter().map(|to| (*to).to_owned()).collect();
+            spec.notify = Some(Arc::new(NotifySpec { to, on: on.to_vec(), repeat: secs(600) }));
+        })
+    };
+    let mut own = telling("a", &["ops"], &[TellOn::BudgetExhausted]);
+    Arc::make_mut(&mut own.limits).requests_per_day = Some(2);
+    let mut bench = Bench::new(&[own]);
+    let ask = |bench: &mut Bench| {
+        bench.begin(0).reserve(0, 1, 0.0).settle(0, 1, 0.0).complete();
+        let mut said = bench.said();
+        said.retain(|line| line.contains("_per_day"));
+        said
+    };
+    assert_eq!(ask(&mut bench), [""; 0]);
+    bench.wait(60).quietly();
+    assert_eq!(ask(&mut bench), ["a requests_per_day warning"], "also where the last step uses all of it");
+    assert_eq!(bench.state("a").out_of_budget.unwrap().0, "2027-01-16T00:00:00Z".parse().unwrap());
+    let of_budgets = |bench: &mut Bench| {
+        let mut said = bench.said();
+        said.retain(|line| line.contains("used up") || line.starts_with("tell"));
+        said
+    };
+    bench.wait(60);
+    assert_eq!(of_budgets(&mut bench), ["a requests_per_day used up", "tell ops budget_exhausted"]);
+    bench.wait(60).crash(0).wait(600);
+    assert_eq!(of_budgets(&mut bench), [""; 0], "once");
+    bench.wait(86_400);
+    assert!(bench.state("a").out_of_budget.is_none(), "a new day");
+
+    // the fleet's is everybody's: whoever asks for it is told, each target once
+    let mut all = (*fleet(
+        &[
+            thinker("a", |_| ()),
+            telling("b", &["ops", "boss"], &[TellOn::BudgetExhausted]),
+            telling("c", &["ops"], &[TellOn::BudgetExhausted]),
+            telling("d", &["quiet"], &[TellOn::Failed]),
+        ],
+        64,
+    ))
+    .clone();
+    all.budget.requests_per_day = Some(1);
+    let mut bench = Bench::with_fleet(Arc::new(all));
+    bench.begin(0).reserve(0, 1, 0.0).settle(0, 1, 0.0);
+    while !bench.active.is_empty() {
+        bench.complete();
+    }
+    bench.quietly().wait(60);
+    assert_eq!(
+        of_budgets(&mut bench),
+        ["fleet requests_per_day used up", "tell ops budget_exhausted", "tell boss budget_exhausted"]
+    );
+    assert!(["a", "b", "c", "d"].iter().all(|name| bench.state(name).out_of_budget.is_some()));
+}
+
+#[test]
+fn a_month_that_is_used_up_refuses_to_its_end() {
+    let mut month = (*fleet(&[thinker("a", |_| ())], 64)).clone();
+    month.budget.usd_per_month = Some(1.0);
+    let mut bench = Bench::with_fleet(Arc::new(month));
+    bench.begin(0).reserve(0, 1, 0.9).settle(0, 1, 0.9).quietly();
+    bench.reserve(0, 1, 0.2).complete().quietly();
+    assert_eq!(bench.state("a").out_of_budget.unwrap().0, "2027-02-01T00:00:00Z".parse().unwrap());
+    bench.pass(secs(86_400));
+    bench.tick();
+    let said = bench.said();
+    assert!(!said.iter().any(|line| line.contains("start")), "the next day changes nothing: {said:?}");
+    bench.pass(secs(20 * 86_400));
+    bench.tick();
+    assert!(bench.said().iter().any(|line| line == "a start 1"), "a new month");
 }

@@ -257,6 +257,17 @@ fn a_one_shot_that_passed_while_down_paused_or_skipped() {
 }
 
 #[test]
+fn what_is_to_come_is_in_the_order_in_which_it_is_due() {
+    let specs: Vec<_> =
+        (0..20).map(|n| agent(&format!("a{n}"), every(60 + n), |a| a.jitter = secs(55))).collect();
+    let bench = Bench::new(&specs);
+    let coming = bench.engine.coming(|_| true, bench.now.wall + secs(3600), 200);
+    assert_eq!(coming.len(), 200);
+    assert!(coming.is_sorted_by_key(|slot| slot.due));
+    assert!(!coming.is_sorted_by_key(|slot| slot.slot), "else this shows nothing");
+}
+
+#[test]
 fn jitter_delays_a_slot_and_keeps_its_name() {
     let mut bench = Bench::new(&[agent("a", every(60), |a| a.jitter = secs(50))]);
     let due = bench.state("a").record.next_due.unwrap();

@@ -39,6 +39,14 @@ impl Journal {
         Ok(all.into_iter().next().map(|(_, pending)| pending))
     }
 
+    /// Was something begun here and not finished?
+    pub(super) async fn is_pending(&self) -> Result<bool, ToolError> {
+        let Some(store) = &self.store else { return Ok(false) };
+        let source = self.source.clone();
+        let all = store.read(move |reader| reader.archives_pending(&source)).await.map_err(said)?;
+        Ok(all.iter().any(|(place, _)| *place == self.place))
+    }
+
     /// Have rows gone to this place, or were some about to?
     pub(super) async fn is_known(&self) -> Result<bool, ToolError> {
         let Some(store) = &self.store else { return Ok(false) };

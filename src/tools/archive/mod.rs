@@ -36,8 +36,10 @@ use std::time::{Duration, Instant};
 use tables::Tables;
 
 mod journal;
+mod look;
 mod object;
 mod objects;
+mod owner;
 mod restore;
 mod row;
 mod run;
@@ -219,6 +221,7 @@ impl Settings {
                 of.root
             )));
         }
+        db.must_last(&table).await?;
         let table = table.as_archived(&of.about)?;
         Ok(Target::Table(Box::new(Tables { db, table, journal: journal(place) })))
     }

@@ -135,8 +135,6 @@ pub(super) fn pack(about: &About, name: &str, rows: &[Row], level: i32) -> Resul
         size += row.line.len() as u64 + 1;
     }
     let bytes = encoder.finish().map_err(broken)?;
-    let shown =
-        |row: Option<&Row>| row.map(|row| row.key.iter().map(row::shown).collect()).unwrap_or_default();
     let (oldest, newest) = span(rows);
     let manifest = Manifest {
         about: about.clone(),
@@ -146,8 +144,8 @@ pub(super) fn pack(about: &About, name: &str, rows: &[Row], level: i32) -> Resul
         stored: bytes.len() as u64,
         sha256: hex(&Sha256::digest(&bytes)),
         content_sha256: hex(&content.finalize()),
-        first: shown(rows.first()),
-        last: shown(rows.last()),
+        first: shown_key(rows.first()),
+        last: shown_key(rows.last()),
         oldest,
         newest,
         written_at: Timestamp::now(),
@@ -193,6 +191,15 @@ impl Manifest {
         if hex(&Sha256::digest(bytes)) != self.sha256 {
             return Err(wrong("its checksum is not that of what was written".into()));
         }
+        let read = |about: &About| {
+            let About { kind, columns, key, column, unit, .. } = about.clone();
+            (kind, columns, key, column, unit)
+        };
+        if head(bytes).is_none_or(|head| read(&head) != read(&self.about)) {
+            return Err(wrong(
+                "its manifest names columns or a key, and that is not what the object says".into(),
+            ));
+        }
         let unpacked = unpack(bytes)?;
         let rows = lines(&unpacked).count() as u64;
         if rows != self.rows || hex(&Sha256::digest(&unpacked)) != self.content_sha256 {
@@ -200,6 +207,19 @@ impl Manifest {
         }
         Ok(unpacked)
     }
+}
+
+impl Manifest {
+    /// Are the keys and times that it names those of its rows? Rows of a range are looked for by them.
+    pub(super) fn is_of(&self, rows: &[Row]) -> bool {
+        let (oldest, newest) = span(rows);
+        let ends = (shown_key(rows.first()), shown_key(rows.last()));
+        (self.oldest, self.newest) == (oldest, newest) && (&self.first, &self.last) == (&ends.0, &ends.1)
+    }
+}
+
+fn shown_key(row: Option<&Row>) -> Vec<String> {
+    row.map(|row| row.key.iter().map(row::shown).collect()).unwrap_or_default()
 }
 
 /// The name of a part of an archive: an object or its manifest.

@@ -1,6 +1,7 @@
 //! The protocol of copying and deleting, for objects. See "Theory of operation" in the parent.
 use super::object::{
-    About, Manifest, fresh_id, head, id_of, lines, manifest_name, object_name, pack, successor, unpack,
+    About, FORMAT, Manifest, fresh_id, head, id_of, lines, manifest_name, object_name, pack, successor,
+    unpack,
 };
 use super::row::Row;
 use super::shelf::Shelf;
@@ -10,25 +11,10 @@ use crate::tools::ToolError;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// What the archive as a whole is.
-const ARCHIVE: &str = "archive.json";
 /// Where intents stand.
-const PENDING: &str = "pending/";
+pub(super) const PENDING: &str = "pending/";
 /// Where is put what nobody knows.
-const UNCLAIMED: &str = "unclaimed/";
-
-/// How the name under `PENDING` begins by which somebody says that the place is about to be theirs.
-const CLAIM: &str = "claim-";
-
-/// Whose the place is, as `ARCHIVE` says it.
-#[derive(Debug, Serialize, Deserialize)]
-struct Owner {
-    #[serde(flatten)]
-    about: About,
-    /// What tells the database from others that have its address.
-    #[serde(default)]
-    database: String,
-}
+pub(super) const UNCLAIMED: &str = "unclaimed/";
 
 /// What is about to happen to the rows of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,88 +52,34 @@ pub(super) struct Objects {
 }
 
 impl Objects {
-    /// Makes the place ours: one archive is of one table of one database.
-    pub(super) async fn claim(&self, about: &About, database: &str) -> Result<(), ToolError> {
-        self.shelf.prepare().await?;
-        let owner = Owner { about: about.clone(), database: database.to_owned() };
-        if self.is_owned(&owner).await? {
+    /// A form that came later may mean something else.
+    pub(super) fn knows(&self, name: &str, about: &About) -> Result<(), ToolError> {
+        if about.format == FORMAT {
             return Ok(());
-        }
-        // Two may come at the same time: each of them says so first, and then looks for the other.
-        let text = serde_json::to_vec_pretty(&owner).expect("texts are JSON");
-        let ours = format!("{CLAIM}{}", fresh_id());
-        self.shelf.put(&format!("{PENDING}{ours}"), text.clone()).await?;
-        let claimed = self.claim_alone(&owner, &ours, text).await;
-        let gone = self.shelf.delete(&format!("{PENDING}{ours}")).await;
-        claimed.and(gone)
-    }
-
-    /// A place that has rows, as the state database knows, is not begun anew when nothing is seen there.
-    pub(super) async fn must_be_there(&self) -> Result<(), ToolError> {
-        match self.shelf.get(ARCHIVE).await? {
-            Some(_) => Ok(()),
-            None => Err(failed(&format!(
-                "{}: rows were archived here, and now there is no {ARCHIVE}: is it mounted, or was it moved? Nothing \
-                 was begun anew. If it is gone for good, give the archive another folder or prefix",
-                self.shelf.place()
-            ))),
-        }
-    }
-
-    async fn claim_alone(&self, owner: &Owner, ours: &str, text: Vec<u8>) -> Result<(), ToolError> {
-        for name in self.shelf.list(PENDING).await? {
-            if name == *ours || !name.starts_with(CLAIM) {
-                continue;
-            }
-            let at = format!("{PENDING}{name}");
-            let Some(bytes) = self.shelf.get(&at).await? else { continue };
-            let other: Owner =
-                serde_json::from_slice(&bytes).map_err(|error| self.unreadable(&at, &error))?;
-            if other.database != owner.database || other.about.table != owner.about.table {
-                return Err(failed(&format!(
-                    "{}: another archive, of table {} of {}, begins here at the same time: give each table of each \
-                     database a place of its own. If that one was broken off and does not come back, remove {at}",
-                    self.shelf.place(),
-                    other.about.table,
-                    other.about.source
-                )));
-            }
-            // our own, from a run that was broken off: only one works on a table at a time
-            self.shelf.delete(&at).await?;
-        }
-        if self.is_owned(owner).await? {
-            return Ok(());
-        }
-        self.shelf.put(ARCHIVE, text).await
-    }
-
-    /// Is the place this table's? False: it is nobody's yet; an error: it is another one's.
-    async fn is_owned(&self, by: &Owner) -> Result<bool, ToolError> {
-        let Some(bytes) = self.shelf.get(ARCHIVE).await? else { return Ok(false) };
-        let known: Owner =
-            serde_json::from_slice(&bytes).map_err(|error| self.unreadable(ARCHIVE, &error))?;
-        let of = |owner: &Owner| {
-            let about = &owner.about;
-            (about.kind, about.source.clone(), about.table.clone(), owner.database.clone())
-        };
-        if of(&known) == of(by) {
-            return Ok(true);
         }
         Err(failed(&format!(
-            "{} is the archive of table {} of {} (database {:?}), and this is table {} of {} (database {:?}): give \
-             each table of each database a place of its own. If it is the same table that has moved, change \
-             `source`, `table` and `database` in {ARCHIVE}",
+            "{}: {name} is of the form {:?}, and this program knows {FORMAT:?}: a newer one has written it, or it was \
+             altered",
             self.shelf.place(),
-            known.about.table,
-            known.about.source,
-            known.database,
-            by.about.table,
-            by.about.source,
-            by.database
+            about.format
         )))
     }
 
-    fn unreadable(&self, name: &str, error: &serde_json::Error) -> ToolError {
+    /// A manifest under its own name: what is done with it is done by its name.
+    fn is_named(&self, name: &str, manifest: &Manifest) -> Result<(), ToolError> {
+        self.knows(name, &manifest.about)?;
+        let known = name.strip_prefix(PENDING).unwrap_or(name);
+        if id_of(known, ".json").is_some_and(|id| manifest.object == object_name(id)) {
+            return Ok(());
+        }
+        Err(failed(&format!(
+            "{}: {name} is about {:?}, and not about the object of its name: it was altered or renamed",
+            self.shelf.place(),
+            manifest.object
+        )))
+    }
+
+    pub(super) fn unreadable(&self, name: &str, error: &serde_json::Error) -> ToolError {
         failed(&format!("{}: {name} can't be read: {error}", self.shelf.place()))
     }
 
@@ -258,6 +190,7 @@ impl Objects {
             let bytes = self.shelf.fetch(&at).await?;
             let intent: Intent =
                 serde_json::from_slice(&bytes).map_err(|error| self.unreadable(&at, &error))?;
+            self.is_named(&at, &intent.manifest)?;
             self.mend_one(db, table, &intent, &mut mended).await?;
         }
         self.mend_strays(db, table, &mut mended).await?;
@@ -350,7 +283,9 @@ impl Objects {
         Ok(())
     }
 
-    async fn is_all_there(&self, db: &Db, table: &Table, name: &str) -> Result<bool, ToolError> {
+    /// Is each row of an object that nothing tells of in the table as it was, or in what follows the object? That is
+    /// so where a way back was broken off at its very end.
+    pub(super) async fn is_all_there(&self, db: &Db, table: &Table, name: &str) -> Result<bool, ToolError> {
         let Some(bytes) = self.shelf.get(name).await? else { return Ok(true) };
         let Some(about) = head(&bytes) else { return Ok(false) };
         let Ok(table) = table.as_archived(&about) else { return Ok(false) };
@@ -358,8 +293,20 @@ impl Objects {
         let rows: Result<Vec<Row>, ToolError> = lines(&unpacked).map(|line| about.row(line)).collect();
         let Ok(rows) = rows else { return Ok(false) };
         let there = db.find(&table, &rows).await?;
-        let is_same = |(row, now): (&Row, &Option<Row>)| now.as_ref().is_some_and(|now| now.line == row.line);
-        Ok(rows.iter().zip(&there).all(is_same))
+        let is_same =
+            |(row, now): &(&Row, &Option<Row>)| now.as_ref().is_some_and(|now| now.line == row.line);
+        let missing: Vec<&Row> =
+            rows.iter().zip(&there).filter(|pair| !is_same(pair)).map(|(row, _)| row).collect();
+        if missing.is_empty() {
+            return Ok(true);
+        }
+        let Some(next) = id_of(name, ".jsonl.zst").map(successor) else { return Ok(false) };
+        let Some(text) = self.shelf.get(&manifest_name(&next)).await? else { return Ok(false) };
+        let Ok(manifest) = self.manifest(&manifest_name(&next), &text) else { return Ok(false) };
+        let Some(bytes) = self.shelf.get(&manifest.object).await? else { return Ok(false) };
+        let Ok(kept) = manifest.check(&bytes) else { return Ok(false) };
+        let kept: BTreeSet<&[u8]> = lines(&kept).collect();
+        Ok(missing.iter().all(|row| kept.contains(row.line.as_slice())))
     }
 
     async fn set_aside(&self, name: &str) -> Result<(), ToolError> {
@@ -376,26 +323,53 @@ impl Objects {
         lines(&unpacked).map(|line| manifest.about.row(line)).collect()
     }
 
+    fn manifest(&self, name: &str, bytes: &[u8]) -> Result<Manifest, ToolError> {
+        let manifest: Manifest =
+            serde_json::from_slice(bytes).map_err(|error| self.unreadable(name, &error))?;
+        self.is_named(name, &manifest)?;
+        Ok(manifest)
+    }
+
     /// Manifests of all objects that count, oldest first.
     pub(super) async fn manifests(&self) -> Result<Vec<Manifest>, ToolError> {
+        self.each_manifest().await?.into_iter().collect()
+    }
+
+    /// The same, with what is wrong with each that can't be used.
+    pub(super) async fn each_manifest(&self) -> Result<Vec<Result<Manifest, ToolError>>, ToolError> {
+        // While a step stands that was broken off, what follows its object does not count.
+        let followers: BTreeSet<String> = self.pending().await?.iter().map(|id| successor(id)).collect();
         let mut all = Vec::new();
         for name in self.shelf.list("").await? {
-            if id_of(&name, ".json").is_none() {
+            if id_of(&name, ".json").is_none_or(|id| followers.contains(id)) {
                 continue;
             }
             if let Some(bytes) = self.shelf.get(&name).await? {
-                all.push(serde_json::from_slice(&bytes).map_err(|error| self.unreadable(&name, &error))?);
+                all.push(self.manifest(&name, &bytes));
             }
         }
         Ok(all)
     }
 
-    /// How many steps were broken off, for the next run to finish or undo.
-    pub(super) async fn pending(&self) -> Result<usize, ToolError> {
-        Ok(self.shelf.list(PENDING).await?.iter().filter(|name| id_of(name, ".json").is_some()).count())
+    /// Objects that nothing tells of.
+    pub(super) async fn strays(&self) -> Result<Vec<String>, ToolError> {
+        let pending = self.pending().await?;
+        let known: BTreeSet<String> = pending.iter().flat_map(|id| [id.clone(), successor(id)]).collect();
+        let names: BTreeSet<String> = self.shelf.list("").await?.into_iter().collect();
+        let is_stray = |name: &&String| {
+            id_of(name, ".jsonl.zst")
+                .is_some_and(|id| !names.contains(&manifest_name(id)) && !known.contains(id))
+        };
+        Ok(names.iter().filter(is_stray).cloned().collect())
+    }
+
+    /// Steps that were broken off, for the next run to finish or undo: the ids of their objects.
+    pub(super) async fn pending(&self) -> Result<BTreeSet<String>, ToolError> {
+        let names = self.shelf.list(PENDING).await?;
+        Ok(names.iter().filter_map(|name| id_of(name, ".json")).map(str::to_owned).collect())
     }
 }
 
-fn id(manifest: &Manifest) -> &str {
+pub(super) fn id(manifest: &Manifest) -> &str {
     manifest.object.strip_suffix(".jsonl.zst").unwrap_or(&manifest.object)
 }

@@ -1,11 +1,10 @@
-//! What a person asks of an archive: what is in it, is it whole, and put rows of it back.
+//! What a person asks of an archive, and the way back.
 use super::object::Manifest;
 use super::objects::Objects;
 use super::row::{self, Row};
 use super::run::Time;
 use super::source::{self, Db, Table};
-use super::tables::Tables;
-use super::{Settings, Target, failed, point};
+use super::{Settings, Target, look, point};
 use crate::store::Store;
 use crate::tools::ToolError;
 use jiff::Timestamp;
@@ -68,20 +67,20 @@ pub(super) async fn answer(
             // Of objects nothing more is asked than of their place: the database may be gone.
             if let Some(objects) = settings.objects().await? {
                 if *ask == Ask::List {
-                    return list(&objects).await;
+                    return look::list(&objects).await;
                 }
                 let source = async {
                     let db = source::open(&settings.from, time.hard).await?;
                     let table = db.table(&settings.table).await?;
                     Ok((db, table))
                 };
-                return verify(&objects, source.await).await;
+                return look::verify(&objects, source.await).await;
             }
             let db = source::open(&settings.from, time.hard).await?;
             let table = db.table(&settings.table).await?;
             match settings.target((&db, &table), time.hard, store).await? {
-                Target::Objects(objects, _) => list(&objects).await,
-                Target::Table(tables) => counted(&tables, &db, &table, *ask == Ask::Verify).await,
+                Target::Objects(objects, _) => look::list(&objects).await,
+                Target::Table(tables) => look::counted(&tables, &db, &table, *ask == Ask::Verify).await,
             }
         }
         Ask::Restore { range, dry_run } => {
@@ -101,105 +100,15 @@ pub(super) async fn answer(
                 db.lock(&table.root).await?;
             }
             let target = settings.target((&db, &table), time.hard, store).await?;
+            if let Target::Objects(objects, _) = &target {
+                objects.must_be_of(Some(&table.about)).await?;
+            }
             if !dry_run {
                 super::run::begin(&target, &db, &table).await?;
             }
             Restoring { target, db, table, range, dry_run: *dry_run }.run(settings).await
         }
     }
-}
-
-async fn list(objects: &Objects) -> Result<Value, ToolError> {
-    let manifests = objects.manifests().await?;
-    let sum = |of: fn(&Manifest) -> u64| manifests.iter().map(of).sum::<u64>();
-    let shown: Vec<Value> = manifests
-        .iter()
-        .map(|one| {
-            json!({
-                "object": one.object, "rows": one.rows, "bytes": one.bytes, "stored": one.stored,
-                "first": one.first, "last": one.last, "oldest": one.oldest, "newest": one.newest,
-                "written_at": one.written_at,
-            })
-        })
-        .collect();
-    Ok(json!({
-        "place": objects.shelf.place(),
-        "objects": shown,
-        "rows": sum(|one| one.rows),
-        "bytes": sum(|one| one.bytes),
-        "stored": sum(|one| one.stored),
-        "pending": objects.pending().await?,
-    }))
-}
-
-async fn counted(tables: &Tables, db: &Db, table: &Table, verify: bool) -> Result<Value, ToolError> {
-    let counted = tables.count(verify.then_some((db, table))).await?;
-    let mut found = json!({
-        "place": tables.place(),
-        "rows": counted.rows,
-        "oldest": counted.oldest,
-        "newest": counted.newest,
-        "pending": 0,
-    });
-    if verify {
-        found["ok"] = (counted.both == 0).into();
-        found["problems"] = match counted.both {
-            0 => json!([]),
-            both => json!([format!(
-                "{both} rows are in both tables: an interrupted step that the next run settles, or keys that were \
-                 used again"
-            )]),
-        };
-    }
-    Ok(found)
-}
-
-/// Reads every object. Where the database answers, no row of an object may be in the table as well.
-async fn verify(objects: &Objects, source: Result<(Db, Table), ToolError>) -> Result<Value, ToolError> {
-    let manifests = objects.manifests().await?;
-    let (mut rows, mut problems, mut notes) = (0, Vec::new(), Vec::new());
-    if let Err(error) = &source {
-        notes.push(format!("not compared with the table: {error}"));
-    }
-    for manifest in &manifests {
-        let checked = match objects.shelf.get(&manifest.object).await? {
-            None => Err(failed(&format!("{}: it is missing", manifest.object))),
-            Some(bytes) => objects.rows(manifest, &bytes),
-        };
-        match (checked, &source) {
-            (Ok(found), Ok((db, table))) => {
-                rows += found.len();
-                let both = in_both(db, table, manifest, &found).await?;
-                if both > 0 {
-                    problems.push(format!(
-                        "{}: {both} rows of it are in the table as well: was the database set back to an earlier state?",
-                        manifest.object
-                    ));
-                }
-            }
-            (Ok(found), Err(_)) => rows += found.len(),
-            (Err(error), _) => problems.push(error.to_string()),
-        }
-    }
-    Ok(json!({
-        "place": objects.shelf.place(),
-        "objects": manifests.len(),
-        "rows": rows,
-        "pending": objects.pending().await?,
-        "ok": problems.is_empty(),
-        "problems": problems,
-        "notes": notes,
-    }))
-}
-
-async fn in_both(db: &Db, table: &Table, manifest: &Manifest, rows: &[Row]) -> Result<usize, ToolError> {
-    let Ok(table) = table.as_archived(&manifest.about) else { return Ok(0) };
-    let there = db.find(&table, rows).await?;
-    Ok(rows
-        .iter()
-        .zip(there)
-        .filter(|(row, there)| there.as_ref().is_some_and(|now| now.line == row.line))
-        .count())
 }
 
 struct Restoring<'a> {
@@ -216,6 +125,8 @@ pub(super) struct Restored {
     pub(super) rows: u64,
     pub(super) there: u64,
     conflicts: u64,
+    /// Rows that no range of time holds.
+    ageless: u64,
     examples: Vec<String>,
     objects: u64,
 }
@@ -241,9 +152,17 @@ impl Restoring<'_> {
         let mut notes = Vec::new();
         if done.conflicts > 0 {
             notes.push(format!(
-                "{} rows stay archived: other rows of the table have their key, or another unique value of theirs: {}",
+                "{} rows stay archived: other rows of the table have their key, or another unique value of theirs, or a trigger \
+                 keeps them out: {}",
                 done.conflicts,
                 done.examples.join("; ")
+            ));
+        }
+        if done.ageless > 0 {
+            notes.push(format!(
+                "{} rows have an age that can't be told, so that no range of time holds them: they stay archived, unless \
+                 they are asked for by key or all are",
+                done.ageless
             ));
         }
         if done.rows > 0 {
@@ -272,8 +191,12 @@ impl Restoring<'_> {
         let bytes = objects.shelf.fetch(&manifest.object).await?;
         let rows = objects.rows(manifest, &bytes)?;
         drop(bytes);
-        let (wanted, mut rest): (Vec<Row>, Vec<Row>) =
-            rows.into_iter().partition(|row| self.range.holds(row));
+        if self.range.key.is_empty() && (self.range.from.is_some() || self.range.to.is_some()) {
+            done.ageless += rows.iter().filter(|row| row.at.is_none()).count() as u64;
+        }
+        let (wanted, mut rest): (Vec<_>, Vec<_>) =
+            rows.into_iter().enumerate().partition(|(_, row)| self.range.holds(row));
+        let (places, wanted): (Vec<usize>, Vec<Row>) = wanted.into_iter().unzip();
         if wanted.is_empty() {
             return Ok(());
         }
@@ -296,9 +219,10 @@ impl Restoring<'_> {
         done.there += put.there;
         for at in put.conflicts {
             done.conflict(&wanted[at]);
-            rest.push(wanted[at].clone());
+            rest.push((places[at], wanted[at].clone()));
         }
-        objects.keep_rest(manifest, rest).await
+        rest.sort_unstable_by_key(|(place, _)| *place);
+        objects.keep_rest(manifest, rest.into_iter().map(|(_, row)| row).collect()).await
     }
 }
 

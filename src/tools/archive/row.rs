@@ -240,6 +240,9 @@ pub(super) fn instant(cell: &Cell, unit: Unit) -> Option<Timestamp> {
             if let Ok(number) = text.parse::<i64>() {
                 return instant(&Cell::Integer(number), unit);
             }
+            if let Some(number) = text.parse::<f64>().ok().filter(|number| number.is_finite()) {
+                return micros(number);
+            }
             // "+00" of PostgreSQL is no offset of RFC 3339
             let padded = match text.as_bytes() {
                 [.., b'+' | b'-', a, b] if a.is_ascii_digit() && b.is_ascii_digit() && text.contains(':') => {

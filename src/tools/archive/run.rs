@@ -87,7 +87,8 @@ pub(super) async fn run(
     }
     if tally.conflicts > 0 {
         warnings.push(format!(
-            "{} rows stay: other rows at the destination have their key, or another unique value of theirs",
+            "{} rows stay: other rows at the destination have their key, or another unique value of theirs, or a trigger \
+             there keeps them out",
             tally.conflicts
         ));
     }

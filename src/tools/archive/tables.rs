@@ -20,7 +20,19 @@ use super::source::{Bounds, Db, Filter, Removed, Table};
 use super::{CHUNK_BYTES, failed, point};
 use crate::tools::ToolError;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+/// What the journal keeps of a chunk that is on its way.
+#[derive(Serialize, Deserialize)]
+struct Pending {
+    /// The columns that its rows have.
+    columns: Vec<String>,
+    /// Those of the key.
+    key: Vec<String>,
+    /// The key of each row, and the SHA-256 of the row.
+    rows: Vec<(String, String)>,
+}
 
 /// Another table.
 pub(super) struct Tables {
@@ -51,8 +63,17 @@ impl Tables {
     /// again after the deletion, and the copy may be the only one of its row: it stays, as a conflict at worst.
     pub(super) async fn mend(&self, source: &Db, of: &Table) -> Result<u64, ToolError> {
         let Some(pending) = self.journal.pending().await? else { return Ok(0) };
-        let named: Vec<(String, String)> = serde_json::from_str(&pending)
+        let Pending { columns, key, rows: named } = serde_json::from_str(&pending)
             .map_err(|error| failed(&format!("the archive's journal can't be read: {error}")))?;
+        if key != of.about.key {
+            return Err(failed(&format!(
+                "a step was broken off that named rows by the key {key:?}, and the settings say {:?}: set `key` back to \
+                 what it was until the archive has run once",
+                of.about.key
+            )));
+        }
+        // Rows are compared by the columns that they had then; others may have come.
+        let (of, copies) = (&of.of_columns(&columns), &self.table.of_columns(&columns));
         let rows = named.iter().map(|(key, _)| of.about.key_row(key)).collect::<Result<Vec<Row>, _>>()?;
         let there = source.find(of, &rows).await?;
         let is = |row: &Option<Row>, (_, sha256): &(String, String)| {
@@ -60,15 +81,15 @@ impl Tables {
         };
         let same: Vec<bool> = there.iter().zip(&named).map(|(row, named)| is(row, named)).collect();
         let untouched = there.iter().all(Option::is_some) && same.contains(&true);
-        let found = self.db.find(&self.table, &rows).await?;
-        let copies = found
+        let found = self.db.find(copies, &rows).await?;
+        let found = found
             .into_iter()
             .zip(&named)
             .zip(same)
             .filter(|((copy, named), same)| (*same || untouched) && is(copy, named))
             .filter_map(|((copy, _), _)| copy)
             .collect();
-        let count = self.erase(copies).await?;
+        let count = self.erase(copies, found).await?;
         self.journal.done(0, 0).await?;
         Ok(count)
     }
@@ -81,12 +102,12 @@ impl Tables {
             .zip(rows)
             .filter_map(|(copy, row)| copy.filter(|copy| copy.line == row.line))
             .collect();
-        self.erase(copies).await
+        self.erase(&self.table, copies).await
     }
 
-    async fn erase(&self, mut copies: Vec<Row>) -> Result<u64, ToolError> {
+    async fn erase(&self, table: &Table, mut copies: Vec<Row>) -> Result<u64, ToolError> {
         while !copies.is_empty() {
-            match self.db.remove(&self.table, &copies).await? {
+            match self.db.remove(table, &copies).await? {
                 Removed::Done => break,
                 Removed::Differ(places) => without(&mut copies, &places),
             }
@@ -121,9 +142,12 @@ impl Tables {
             .collect();
         moved.conflicts += conflicts.len() as u64;
         without(&mut rows, &conflicts);
-        let named: Vec<(String, String)> =
-            fresh.iter().map(|row| (of.about.key_line(row), hash(row))).collect();
-        self.journal.intends(serde_json::to_string(&named).expect("texts are JSON")).await?;
+        let pending = Pending {
+            columns: of.about.columns.iter().map(|column| column.name.clone()).collect(),
+            key: of.about.key.clone(),
+            rows: fresh.iter().map(|row| (of.about.key_line(row), hash(row))).collect(),
+        };
+        self.journal.intends(serde_json::to_string(&pending).expect("texts are JSON")).await?;
         point("intended");
         let put = self.db.put(&self.table, &fresh).await?;
         point("put");
@@ -137,7 +161,15 @@ impl Tables {
             return Ok(moved);
         }
         while !rows.is_empty() {
-            match source.remove(of, &rows).await? {
+            let removed = match source.remove(of, &rows).await {
+                Ok(removed) => removed,
+                Err(error) => {
+                    // The database says what became of it, if it still says anything.
+                    let _ = self.mend(source, of).await;
+                    return Err(error);
+                }
+            };
+            match removed {
                 Removed::Done => {
                     point("deleted");
                     break;

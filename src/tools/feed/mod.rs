@@ -214,8 +214,8 @@ async fn leave_out_seen(call: &Call, items: &mut Vec<Value>) {
     let keys = novelty::keys(items, by);
     let (asked, of) = (keys.clone(), agent.clone());
     let known = store.read(move |reader| Ok((reader.seen(&of, &asked)?, reader.seen_count(&of)?))).await;
-    let Ok((seen, count)) = known else { return };
-    if count > MANY_SEEN {
+    let Ok((seen, known)) = known else { return };
+    if known.is_some_and(|(count, _)| count > MANY_SEEN) {
         // The oldest are forgotten some day. What is still in a feed must not be among them.
         let items = keys.into_iter().zip(&seen).filter(|(_, seen)| **seen).map(|(key, _)| key).collect();
         let fact = Fact::Remembered(Box::new(MemoryChange::Seen { agent: agent.clone(), items }));

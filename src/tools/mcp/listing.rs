@@ -1,5 +1,6 @@
 //! What a server says of its tools, made ours: names that fit, texts with nothing hidden, what a call
 //! may do, and which tools are offered.
+use super::about::About;
 use super::pins;
 use super::text::{cut, plain_name, visible};
 use crate::domain::Effect;
@@ -8,6 +9,7 @@ use crate::tools::ToolInfo;
 use rmcp::model::{Tool, ToolAnnotations};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Most tools of a server.
 const MAX_TOOLS: usize = 1000;
@@ -34,6 +36,8 @@ pub(super) struct Listed {
     /// Why it can't be used at all.
     pub(super) unusable: Option<String>,
     pub(super) hash: String,
+    /// What `hash` is of, to be compared by people.
+    pub(super) about: Arc<About>,
 }
 
 impl Listed {
@@ -121,6 +125,7 @@ fn one(server: &str, tool: &Tool, schema: String) -> Listed {
     // Only its text is looked at: as values it takes many times the memory.
     let mut schema = if is_big { Value::String(schema) } else { tool.schema_as_json_value() };
     let hash = pins::hash(&tool.name, tool.description.as_deref(), &schema, &told);
+    let about = About::of(tool.description.as_deref().unwrap_or_default(), &schema, &told);
     let unusable = if is_big {
         schema = json!({});
         let (kib, most) = (size.div_ceil(1024), MAX_SCHEMA >> 10);
@@ -158,6 +163,7 @@ fn one(server: &str, tool: &Tool, schema: String) -> Listed {
         harmless: says(hints.read_only_hint) || hints.destructive_hint == Some(false),
         unusable,
         hash,
+        about: Arc::new(about),
     }
 }
 

@@ -19,6 +19,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::time::Instant;
 
+mod about;
 mod answer;
 mod link;
 mod listing;
@@ -28,6 +29,7 @@ mod session;
 mod text;
 mod wire;
 
+pub use about::{About, Difference};
 pub use pins::{Pin, PinChange, PinEvent, PinState, Pins};
 
 /// Most pages of a server's list.
@@ -88,6 +90,8 @@ pub struct ServerTool {
     pub pin: PinState,
     /// What would be pinned now.
     pub hash: String,
+    /// If it changed: what of it, against what is trusted.
+    pub changed: Vec<Difference>,
 }
 
 impl ServerTool {
@@ -323,7 +327,7 @@ impl Servers {
                 ),
             }));
         }
-        if self.pins.look(server, &found.raw, &found.hash) == PinState::Changed {
+        if self.pins.look(server, &found.raw, &found.hash, &found.about) == PinState::Changed {
             return Err(ToolError::Failed(format!(
                 "tool `{name}` is off: its description changed since it was trusted; see `bgagent mcp list`, \
                  then `bgagent mcp trust {server}`"
@@ -333,12 +337,15 @@ impl Servers {
     }
 
     fn seen(&self, server: &str, of: &Server, tool: &Listed) -> ServerTool {
-        ServerTool {
-            info: tool.info.clone(),
-            allowed: tool.allowed(of.allow.as_deref()),
-            pin: self.pins.look(server, &tool.raw, &tool.hash),
-            hash: tool.hash.clone(),
-        }
+        let pin = self.pins.look(server, &tool.raw, &tool.hash, &tool.about);
+        let changed = match pin {
+            PinState::Changed => {
+                about::differences(self.pins.about(server, &tool.raw).as_deref(), Some(&tool.about))
+            }
+            PinState::New | PinState::Same => Vec::new(),
+        };
+        let (allowed, hash) = (tool.allowed(of.allow.as_deref()), tool.hash.clone());
+        ServerTool { info: tool.info.clone(), allowed, pin, hash, changed }
     }
 
     fn server(&self, name: &str) -> Result<&Server, ToolError> {

@@ -1,5 +1,6 @@
 //! Pins: what a tool of a server said of itself when it was first seen. A tool that says something
 //! else later is off until a person trusts it again. In memory; who keeps them is told of each change.
+use super::about::{About, Difference, differences};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -27,12 +28,15 @@ pub struct Pin {
     pub tool: String,
     /// Over all that decides what it does and when a model calls it.
     pub hash: String,
+    /// What that is in words. `None`: only the hash is kept.
+    pub about: Option<Arc<About>>,
 }
 
 /// What happened to a pin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PinEvent {
-    /// The tool was seen for the first time; to be kept.
+    /// The tool was seen for the first time, or it is as it was pinned and its words are known now; to
+    /// be kept.
     Pinned,
     /// The tool is not what was pinned; the pin stays as it is. `mcp_pin_changed`.
     Differs,
@@ -53,10 +57,16 @@ pub struct PinChange {
     pub old: Option<String>,
     /// What the tool is now.
     pub new: String,
+    /// The words of what is pinned after the change, as far as they are known.
+    pub trusted: Option<Arc<About>>,
+    /// What a person accepts who trusts it.
+    pub changed: Vec<Difference>,
 }
 
 /// Most pins of one server.
 const MOST: usize = 4096;
+/// Most bytes of words that are kept of the tools of one server.
+const MOST_WORDS: usize = 4 << 20;
 
 type Key = (String, String);
 
@@ -67,40 +77,67 @@ pub struct Pins {
     changes: Option<mpsc::UnboundedSender<PinChange>>,
 }
 
+/// What a tool is.
+#[derive(Clone)]
+struct Known {
+    hash: String,
+    about: Option<Arc<About>>,
+}
+
 #[derive(Default)]
 struct All {
-    pinned: BTreeMap<Key, String>,
+    pinned: BTreeMap<Key, Known>,
     /// As they were seen last: what `trust` accepts, and nothing that nobody could look at.
-    seen: BTreeMap<Key, String>,
+    seen: BTreeMap<Key, Known>,
     /// The difference that was told last.
     told: BTreeMap<Key, String>,
+}
+
+impl All {
+    /// These words, if there is room for them.
+    fn kept(&self, server: &str, about: &Arc<About>) -> Option<Arc<About>> {
+        let known = self.pinned.iter().chain(&self.seen).filter(|((of, _), _)| of == server);
+        let bytes: usize =
+            known.filter_map(|(_, known)| known.about.as_ref()).map(|about| about.size()).sum();
+        (bytes + about.size() <= MOST_WORDS).then(|| about.clone())
+    }
 }
 
 impl Pins {
     /// These pins, and what tells of changes. A difference is told once, not with each look at it.
     pub fn load(pins: impl IntoIterator<Item = Pin>) -> (Arc<Self>, mpsc::UnboundedReceiver<PinChange>) {
         let (changes, told) = mpsc::unbounded_channel();
-        let pinned = pins.into_iter().map(|pin| ((pin.server, pin.tool), pin.hash)).collect();
+        let known = |pin: Pin| ((pin.server, pin.tool), Known { hash: pin.hash, about: pin.about });
+        let pinned = pins.into_iter().map(known).collect();
         let all = Mutex::new(All { pinned, ..All::default() });
         (Arc::new(Self { all, changes: Some(changes) }), told)
     }
 
     /// What is pinned for a tool.
     pub fn get(&self, server: &str, tool: &str) -> Option<String> {
-        self.lock().pinned.get(&(server.to_owned(), tool.to_owned())).cloned()
+        let key = (server.to_owned(), tool.to_owned());
+        self.lock().pinned.get(&key).map(|known| known.hash.clone())
+    }
+
+    /// The words of what is pinned for a tool, if they are kept.
+    pub(super) fn about(&self, server: &str, tool: &str) -> Option<Arc<About>> {
+        let key = (server.to_owned(), tool.to_owned());
+        self.lock().pinned.get(&key).and_then(|known| known.about.clone())
     }
 
     /// Pins a tool. Nobody is told.
     pub fn set(&self, pin: Pin) {
-        self.lock().pinned.insert((pin.server, pin.tool), pin.hash);
+        let known = Known { hash: pin.hash, about: pin.about };
+        self.lock().pinned.insert((pin.server, pin.tool), known);
     }
 
     /// All of them, sorted.
     pub fn all(&self) -> Vec<Pin> {
-        let pin = |((server, tool), hash): (&Key, &String)| Pin {
+        let pin = |((server, tool), known): (&Key, &Known)| Pin {
             server: server.clone(),
             tool: tool.clone(),
-            hash: hash.clone(),
+            hash: known.hash.clone(),
+            about: known.about.clone(),
         };
         self.lock().pinned.iter().map(pin).collect()
     }
@@ -109,12 +146,8 @@ impl Pins {
     /// not seen yet, so that there is nothing that a person could have looked at.
     pub fn trust(&self, server: &str) -> Option<Vec<PinChange>> {
         let mut all = self.lock();
-        let seen: Vec<(Key, String)> = all
-            .seen
-            .iter()
-            .filter(|((of, _), _)| of == server)
-            .map(|(key, hash)| (key.clone(), hash.clone()))
-            .collect();
+        let of_server = all.seen.iter().filter(|((of, _), _)| of == server);
+        let seen: Vec<(Key, Known)> = of_server.map(|(key, known)| (key.clone(), known.clone())).collect();
         if seen.is_empty() {
             return None;
         }
@@ -122,15 +155,19 @@ impl Pins {
         for (key, new) in seen {
             let old = all.pinned.insert(key.clone(), new.clone());
             all.told.remove(&key);
-            if old.as_ref() != Some(&new) {
-                changes.push(self.tell(PinEvent::Trusted, key, old, new));
+            if old.as_ref().map(|old| &old.hash) != Some(&new.hash) {
+                let words = |known: &Known| known.about.clone();
+                let (before, now) = (old.as_ref().and_then(words), new.about.clone());
+                let changed = differences(before.as_deref(), now.as_deref());
+                let (old, new) = (old.map(|old| old.hash), new.hash);
+                changes.push(self.tell(PinEvent::Trusted, key, (old, new), now, changed));
             }
         }
         Some(changes)
     }
 
     /// Looks at a tool, and pins it if it is new.
-    pub(super) fn look(&self, server: &str, tool: &str, hash: &str) -> PinState {
+    pub(super) fn look(&self, server: &str, tool: &str, hash: &str, about: &Arc<About>) -> PinState {
         let key = (server.to_owned(), tool.to_owned());
         let mut all = self.lock();
         let pinned = all.pinned.get(&key).cloned();
@@ -138,25 +175,50 @@ impl Pins {
         if pinned.is_none() && all.pinned.keys().filter(|(of, _)| of == server).count() >= MOST {
             return PinState::Changed;
         }
-        all.seen.insert(key.clone(), hash.to_owned());
+        let known = match (all.seen.get(&key), &pinned) {
+            (Some(seen), _) if seen.hash == hash && seen.about.is_some() => seen.clone(),
+            (_, Some(pinned)) if pinned.hash == hash && pinned.about.is_some() => pinned.clone(),
+            _ => {
+                // what was seen of it before makes room
+                all.seen.remove(&key);
+                Known { hash: hash.to_owned(), about: all.kept(server, about) }
+            }
+        };
+        all.seen.insert(key.clone(), known.clone());
+        let words = known.about.clone();
         match pinned {
             None => {
-                all.pinned.insert(key.clone(), hash.to_owned());
-                self.tell(PinEvent::Pinned, key, None, hash.to_owned());
+                all.pinned.insert(key.clone(), known);
+                self.tell(PinEvent::Pinned, key, (None, hash.to_owned()), words, Vec::new());
                 PinState::New
             }
-            Some(pinned) if pinned == hash => PinState::Same,
+            Some(pinned) if pinned.hash == hash => {
+                if pinned.about.is_none() && words.is_some() {
+                    all.pinned.insert(key.clone(), known);
+                    self.tell(PinEvent::Pinned, key, (Some(pinned.hash), hash.to_owned()), words, Vec::new());
+                }
+                PinState::Same
+            }
             Some(pinned) => {
                 if all.told.insert(key.clone(), hash.to_owned()).as_deref() != Some(hash) {
-                    self.tell(PinEvent::Differs, key, Some(pinned), hash.to_owned());
+                    let changed = differences(pinned.about.as_deref(), Some(about));
+                    let hashes = (Some(pinned.hash), hash.to_owned());
+                    self.tell(PinEvent::Differs, key, hashes, pinned.about, changed);
                 }
                 PinState::Changed
             }
         }
     }
 
-    fn tell(&self, event: PinEvent, (server, tool): Key, old: Option<String>, new: String) -> PinChange {
-        let change = PinChange { event, server, tool, old, new };
+    fn tell(
+        &self,
+        event: PinEvent,
+        (server, tool): Key,
+        (old, new): (Option<String>, String),
+        trusted: Option<Arc<About>>,
+        changed: Vec<Difference>,
+    ) -> PinChange {
+        let change = PinChange { event, server, tool, old, new, trusted, changed };
         if let Some(changes) = &self.changes {
             // Nobody listens any more when the daemon ends.
             let _ = changes.send(change.clone());
@@ -185,7 +247,7 @@ pub(super) fn hash(name: &str, description: Option<&str>, schema: &Value, hints:
 }
 
 /// JSON with sorted keys and no spaces.
-fn canonical(value: &Value, into: &mut String) {
+pub(super) fn canonical(value: &Value, into: &mut String) {
     match value {
         Value::Object(map) => {
             let sorted: BTreeMap<&String, &Value> = map.iter().collect();
@@ -219,23 +281,33 @@ mod tests {
     //! Tests of pins.
     use super::*;
 
+    fn words(text: &str) -> Arc<About> {
+        Arc::new(About::of(text, &json!({}), &json!({})))
+    }
+
+    fn look(pins: &Pins, server: &str, tool: &str, hash: &str) -> PinState {
+        pins.look(server, tool, hash, &words(hash))
+    }
+
     #[test]
     fn a_tool_is_pinned_when_seen_and_refused_when_changed() {
-        let known = Pin { server: "s".into(), tool: "old".into(), hash: "1".into() };
+        let known = Pin { server: "s".into(), tool: "old".into(), hash: "1".into(), about: Some(words("1")) };
         let (pins, mut told) = Pins::load([known]);
         assert_eq!(pins.trust("s"), None);
-        assert_eq!(pins.look("s", "old", "1"), PinState::Same);
-        assert_eq!(pins.look("s", "new", "7"), PinState::New);
-        assert_eq!(pins.look("s", "new", "7"), PinState::Same);
+        assert_eq!(look(&pins, "s", "old", "1"), PinState::Same);
+        assert_eq!(look(&pins, "s", "new", "7"), PinState::New);
+        assert_eq!(look(&pins, "s", "new", "7"), PinState::Same);
         for _ in 0..3 {
-            assert_eq!(pins.look("s", "old", "2"), PinState::Changed);
+            assert_eq!(look(&pins, "s", "old", "2"), PinState::Changed);
         }
         assert_eq!(pins.get("s", "old").as_deref(), Some("1"));
-        assert_eq!(pins.look("other", "old", "2"), PinState::New);
+        assert_eq!(look(&pins, "other", "old", "2"), PinState::New);
         let trusted = pins.trust("s").unwrap();
         assert_eq!(trusted.len(), 1);
-        assert_eq!(pins.look("s", "old", "2"), PinState::Same);
-        assert_eq!(pins.look("s", "old", "1"), PinState::Changed);
+        let difference = Difference { part: "description", old: Some("1".into()), new: "2".into() };
+        assert_eq!(trusted[0].changed, [difference]);
+        assert_eq!(look(&pins, "s", "old", "2"), PinState::Same);
+        assert_eq!(look(&pins, "s", "old", "1"), PinState::Changed);
         let mut events = Vec::new();
         while let Ok(change) = told.try_recv() {
             events.push((change.event, change.tool, change.old, change.new));
@@ -259,16 +331,44 @@ mod tests {
     /// A server that invents names fills nothing.
     #[test]
     fn what_is_not_pinned_is_not_kept() {
-        let known = |name: usize| Pin { server: "s".into(), tool: name.to_string(), hash: "1".into() };
+        let known = |name: usize| Pin {
+            server: "s".into(),
+            tool: name.to_string(),
+            hash: "1".into(),
+            about: Some(words("1")),
+        };
         let (pins, _told) = Pins::load((0..MOST - 1).map(known));
-        assert_eq!(pins.look("s", "the last", "1"), PinState::New);
+        assert_eq!(look(&pins, "s", "the last", "1"), PinState::New);
         for name in MOST..MOST + 50 {
-            assert_eq!(pins.look("s", &name.to_string(), "1"), PinState::Changed);
+            assert_eq!(look(&pins, "s", &name.to_string(), "1"), PinState::Changed);
         }
         assert_eq!(pins.lock().pinned.len(), MOST);
         assert_eq!(pins.lock().seen.len(), 1);
-        assert_eq!(pins.look("s", "7", "1"), PinState::Same);
-        assert_eq!(pins.look("other", "a", "1"), PinState::New);
+        assert_eq!(look(&pins, "s", "7", "1"), PinState::Same);
+        assert_eq!(look(&pins, "other", "a", "1"), PinState::New);
+    }
+
+    /// Pins of before have a hash only; a server that says much fills nothing.
+    #[test]
+    fn words_are_kept_as_soon_as_they_are_known_and_within_bounds() {
+        let known = Pin { server: "s".into(), tool: "t".into(), hash: "1".into(), about: None };
+        let (pins, mut told) = Pins::load([known]);
+        assert_eq!(look(&pins, "s", "t", "2"), PinState::Changed);
+        let unknown = told.try_recv().unwrap();
+        assert_eq!((unknown.event, unknown.changed[0].old.as_deref()), (PinEvent::Differs, None));
+        assert_eq!(look(&pins, "s", "t", "1"), PinState::Same);
+        let change = told.try_recv().unwrap();
+        assert_eq!((change.event, change.trusted), (PinEvent::Pinned, Some(words("1"))));
+        assert_eq!(look(&pins, "s", "t", "1"), PinState::Same);
+        assert!(told.try_recv().is_err(), "kept once");
+        let long = "x".repeat(10_000);
+        for name in 0..1000 {
+            look(&pins, "s", &name.to_string(), &long);
+        }
+        let kept: usize =
+            pins.all().iter().filter_map(|pin| pin.about.as_ref()).map(|about| about.size()).sum();
+        assert!((MOST_WORDS / 2 - 20_000..=MOST_WORDS).contains(&kept), "{kept}");
+        assert_eq!(pins.all().len(), 1001, "the hashes are all there");
     }
 
     #[test]

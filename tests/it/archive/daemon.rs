@@ -40,6 +40,12 @@ fn an_agent_archives_and_people_look_at_it() {
     is_partition(&left, &archived(&daemon.path("archive"), "id", &left), &all);
     daemon.ok(&["archive", "restore", "old", "--from", "2000-01-01", "--to", "100d"]);
     assert_eq!(table(&db, "t", "id"), all);
+    let none = daemon.run(&["archive", "restore", "old", "--key", "999999"]);
+    assert_eq!(none.status.code(), Some(1), "{none:?}");
+    assert!(
+        String::from_utf8_lossy(&none.stderr).contains("nothing that was asked for is archived"),
+        "{none:?}"
+    );
     // which rows must be said, and the name of an archive
     assert_eq!(daemon.run(&["archive", "restore", "old"]).status.code(), Some(2));
     let wrong = daemon.run(&["archive", "list", "odd"]);

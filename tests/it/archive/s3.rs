@@ -109,3 +109,52 @@ async fn killed_at_each_step_with_a_bucket() {
     }
     assert!(killed >= 20, "only {killed} kills");
 }
+
+/// What others do in the bucket: an object is overwritten, one of another archive is put beside ours, all is moved.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_do_in_the_bucket_is_noticed() {
+    let Some(site) = Site::start(60) else { return };
+    let tools = site.tools("chunk_rows = 10");
+    for question in [ArchiveAsk::List, ArchiveAsk::Verify] {
+        let error = ask(&tools, "old", &question).await.unwrap_err();
+        assert!(error.contains("s3://backups/all/orders: there is no archive here"), "{error}");
+    }
+    assert_eq!(archive(&tools, "old").await.unwrap()["moved"], 30);
+    let settings = json!({
+        "endpoint": site.moto.endpoint(), "bucket": "backups", "prefix": "all/orders", "access_key_id": "test",
+        "secret_access_key": {"command": ["echo", "not-to-be-told"]}, "timeout": 20,
+    });
+    let bucket = Bucket::open(&Settings::of(&settings).unwrap()).await.unwrap();
+    let keys: Vec<String> = bucket
+        .list("", None, usize::MAX)
+        .await
+        .unwrap()
+        .objects
+        .into_iter()
+        .map(|object| object.key)
+        .collect();
+    let objects: Vec<&String> = keys.iter().filter(|key| key.ends_with(".zst")).collect();
+    let whole = bucket.get(objects[0], 1 << 30).await.unwrap().bytes;
+    let second = bucket.get(objects[1], 1 << 30).await.unwrap().bytes;
+    bucket.put(objects[0], second.clone(), "application/zstd").await.unwrap();
+    let verified = ask(&tools, "old", &ArchiveAsk::Verify).await.unwrap();
+    assert_eq!(
+        (&verified["ok"], verified["problems"].as_array().unwrap().len()),
+        (&json!(false), 1),
+        "{verified}"
+    );
+    assert!(restore(&tools, "old", ArchiveRange::default()).await.is_err());
+    bucket.put(objects[0], whole, "application/zstd").await.unwrap();
+    // a copy under a name of ours, without a manifest
+    bucket
+        .put("20200101T000000000-00000000000000000000.jsonl.zst", second, "application/zstd")
+        .await
+        .unwrap();
+    let verified = ask(&tools, "old", &ArchiveAsk::Verify).await.unwrap();
+    assert!(verified["problems"].to_string().contains("has no manifest"), "{verified}");
+    let done = archive(&tools, "old").await.unwrap();
+    assert!(done["warnings"].to_string().contains("unclaimed/"), "{done}");
+    assert_eq!(ask(&tools, "old", &ArchiveAsk::Verify).await.unwrap()["ok"], true);
+    restore(&tools, "old", ArchiveRange::default()).await.unwrap();
+    assert_eq!(table(&site.place.db(), "t", "id"), site.all);
+}

@@ -55,6 +55,31 @@ fn a_call_waits_and_is_made_when_a_person_says_so_also_after_a_restart() {
 }
 
 #[test]
+fn somebody_is_told_that_a_call_waits_once_and_over_restarts() {
+    let endpoint = model();
+    let told = "notify = { to = [\"night\"] }\n[notify.night]\ntype = \"file\"\npath = \"told.jsonl\"";
+    let mut daemon = Daemon::start(&agent(&endpoint, &format!("{KEYS}\n{told}")));
+    let (run, wished) = wish(&daemon);
+    let messages = |daemon: &Daemon| -> Vec<Value> {
+        let text = std::fs::read_to_string(daemon.path("told.jsonl")).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    };
+    let first = wait_for("a message", || messages(&daemon).pop());
+    assert_eq!(first["about"], "approval_requested", "{first}");
+    let command = format!("bgagent approve {}", wished["approval_id"].as_str().expect("an id"));
+    assert!(first["body"].as_str().is_some_and(|body| body.contains(&command)), "{first}");
+    daemon.kill();
+    daemon.up();
+    daemon.call("decide_approval", json!({"id": wished["approval_id"], "approve": true}));
+    assert_eq!(daemon.finished(&run)["status"], "completed");
+    let queued: i64 =
+        daemon.database().query_row("SELECT count(*) FROM outbox", [], |row| row.get(0)).expect("a number");
+    // a kill right after a delivery may deliver the same message once more: it has the same id
+    let all = messages(&daemon);
+    assert!(queued <= 1 && all.iter().all(|message| message["id"] == first["id"]), "{queued} {all:?}");
+}
+
+#[test]
 fn a_call_that_is_denied_is_told_and_not_made() {
     let endpoint = model();
     let daemon = Daemon::start(&agent(&endpoint, KEYS));

@@ -137,16 +137,15 @@ fn the_bound_of_time_that_counted_is_named() {
 
 #[test]
 fn an_answer_must_fit_its_schema_and_is_asked_for_twice() {
-    let schema = "output_schema = { type = \"object\", required = [\"ok\"], properties = { ok = { type = \"boolean\" } } }";
     let endpoint =
         Endpoint::script([Reply::text("All is well."), Reply::text("```json\n{\"ok\": true}\n```")]);
-    let daemon = Daemon::start(&agent(&endpoint, schema));
+    let daemon = Daemon::start(&agent(&endpoint, OK));
     let view = completed(&daemon);
     assert_eq!(view["result"], "{\"ok\":true}");
     let sent = endpoint.requests()[1].json["messages"].to_string();
     assert!(sent.contains("does not fit the schema"), "{sent}");
     let endpoint = Endpoint::script([Reply::text("{\"ok\": 5}")]);
-    let daemon = Daemon::start(&agent(&endpoint, schema));
+    let daemon = Daemon::start(&agent(&endpoint, OK));
     let view = run(&daemon);
     assert_eq!(
         (&view["status"], &view["error"]["kind"]),
@@ -154,6 +153,55 @@ fn an_answer_must_fit_its_schema_and_is_asked_for_twice() {
         "{view:#}"
     );
     assert_eq!((endpoint.requests().len(), &view["result"]), (2, &Value::Null));
+}
+
+const OK: &str = "output_schema = { type = \"object\", required = [\"ok\"], properties = { ok = { type = \"boolean\" } } }";
+
+#[test]
+fn who_refuses_the_schema_costs_a_request_and_no_run() {
+    let endpoint = Endpoint::answering(|request| match request.json["response_format"] {
+        Value::Null => Reply::text("{\"ok\": true}"),
+        _ => Reply::status(400, "response_format: unknown field"),
+    });
+    // a single request is allowed: one that is refused for our own words takes it from nobody
+    let daemon = Daemon::start(&agent(&endpoint, &format!("{OK}\nrequest_limit = 1\nretry = {{ max = 0 }}")));
+    let (first, second) = (completed(&daemon), completed(&daemon));
+    for (view, requests) in [(&first, 2), (&second, 1)] {
+        assert_eq!(view["result"], "{\"ok\":true}");
+        let (sent, tokens, usd) = amounts(&view["usage"]);
+        assert_eq!((sent, tokens), (requests, 110), "{}", view["usage"]);
+        assert!(near(usd, USD), "{}", view["usage"]);
+    }
+    assert_eq!(endpoint.requests().len(), 3);
+    assert_eq!(daemon.call("get_agent_status", json!({"agent_id": "a"}))["error_count"], 0, "no failure");
+    books_agree(&daemon, &[&first, &second]);
+}
+
+#[test]
+fn a_schema_keeps_no_model_from_its_tools() {
+    // it says first what it is about to do, calls, and forgets the form in the end
+    let endpoint = Endpoint::script([
+        Reply::text("Let me look."),
+        Reply::calls(&[("recall", "{\"key\": \"a\"}")]),
+        Reply::text("It is fine."),
+        Reply::text("{\"ok\": true}"),
+    ]);
+    let daemon = Daemon::start(&agent(&endpoint, &format!("{OK}\ntools = [\"recall\"]")));
+    let view = run(&daemon);
+    let forced = |requests: &[Request]| -> Vec<bool> {
+        requests.iter().map(|request| request.json["response_format"] != Value::Null).collect()
+    };
+    // asked again once is enough, and then it had called nothing yet
+    assert_eq!(view["error"]["kind"], "bad_response", "{view:#}");
+    assert_eq!(forced(&endpoint.requests()), [false, false, false]);
+    let endpoint = Endpoint::script([
+        Reply::calls(&[("recall", "{\"key\": \"a\"}")]),
+        Reply::text("It is fine."),
+        Reply::text("{\"ok\": true}"),
+    ]);
+    let daemon = Daemon::start(&agent(&endpoint, &format!("{OK}\ntools = [\"recall\"]")));
+    assert_eq!(completed(&daemon)["result"], "{\"ok\":true}");
+    assert_eq!(forced(&endpoint.requests()), [false, false, true]);
 }
 
 #[test]

@@ -55,8 +55,11 @@ fn a_last_result_that_is_forgotten_stays_forgotten() {
     let endpoint =
         Endpoint::script([Reply::text("the first answer"), Reply::text("later"), Reply::text("x")]);
     let mut daemon = Daemon::start(&agent(&endpoint, "memory = { mode = \"last_result\" }"));
-    completed(&daemon);
+    let ended = completed(&daemon)["finished_at"].clone();
+    let known = daemon.call("get_memory", json!({"agent_id": "a"}));
+    assert_eq!(known, json!([{"key": "last result", "value": "the first answer", "at": ended}]));
     daemon.ok(&["memory", "a", "clear"]);
+    assert_eq!(daemon.call("get_memory", json!({"agent_id": "a"})), json!([]));
     for restarted in [false, true] {
         if restarted {
             daemon.ok(&["memory", "a", "clear"]);

@@ -145,3 +145,34 @@ fn an_agent_has_limits_of_its_own() {
         assert_eq!(exhausted["payload"]["limit"], key, "{exhausted}");
     }
 }
+
+/// A fleet that stands still for want of money does not do so in silence.
+#[test]
+fn slots_that_are_refused_are_told_once_and_seen_everywhere() {
+    let endpoint = Endpoint::script([Reply::text("done")]);
+    let keys = "interval = 1\nrequests_per_day = 2\nnotify = { to = [\"log\"], on = [\"budget_exhausted\"] }\n\
+        [notify.log]\ntype = \"file\"\npath = \"told.jsonl\"";
+    let daemon = Daemon::start(&agent(&endpoint, keys));
+    let warned = daemon.until("budget_warning", "a");
+    assert_eq!(warned["payload"]["limit"], "requests_per_day", "{warned}");
+    let exhausted = daemon.until("budget_exhausted", "a");
+    assert_eq!(exhausted["payload"]["used"], json!(2.0), "{exhausted}");
+    let text = wait_for("a message", || std::fs::read_to_string(daemon.path("told.jsonl")).ok());
+    assert!(text.contains("2 requests are used; raise it"), "{text}");
+    let again = wait_for("some more slots", || {
+        let status = daemon.call("get_agent_status", json!({"agent_id": "a"}));
+        (status["skipped_count"].as_u64()? >= 3).then_some(status)
+    });
+    assert!(again["budget_used_up_until"].is_string(), "{again:#}");
+    assert!(again["notes"].to_string().contains("its slots are refused"), "{again:#}");
+    assert_eq!(endpoint.requests().len(), 2);
+    let told: i64 = daemon
+        .database()
+        .query_row("SELECT count(*) FROM events WHERE type LIKE 'budget_%'", [], |row| row.get(0))
+        .expect("a count");
+    assert_eq!(told, 2, "one warning, one end");
+    assert!(daemon.ok(&["list"]).contains("no budget"));
+    let health = daemon.run(&["health"]);
+    let text = String::from_utf8_lossy(&health.stdout);
+    assert!(health.status.code() == Some(1) && text.contains("a: its last slot was refused"), "{text}");
+}

@@ -38,23 +38,27 @@ impl Folder {
                 ErrorKind::PermissionDenied => "; check the owner and the mode of the folder",
                 _ => "",
             };
+            let doing = match error.kind() {
+                ErrorKind::NotADirectory => "the folder can't be used",
+                _ => doing,
+            };
             failed(&format!("{}: {doing}: {error}{advice}", self.path.display()))
         })
     }
 
-    pub(super) async fn prepare(&self) -> Result<(), ToolError> {
-        self.work("the folder can't be used", |path| {
+    pub(super) async fn prepare(&self, ours: bool) -> Result<(), ToolError> {
+        self.work("the folder can't be used", move |path| {
             for folder in [path.to_owned(), path.join("pending")] {
                 fs::create_dir_all(&folder)?;
                 for entry in fs::read_dir(&folder)? {
                     let entry = entry?;
-                    if entry.file_name().to_string_lossy().starts_with(PART) {
+                    if ours && entry.file_name().to_string_lossy().starts_with(PART) {
                         fs::remove_file(entry.path())?;
                     }
                 }
             }
-            sync(path)?;
-            path.parent().map_or(Ok(()), sync)
+            // Each folder above may be new as well.
+            path.ancestors().try_for_each(sync_if_allowed)
         })
         .await
     }
@@ -103,7 +107,9 @@ impl Folder {
             let mut names = Vec::new();
             for entry in entries {
                 let entry = entry?;
-                if entry.file_type()?.is_file() {
+                // a link to a file is as good as the file, and one to nothing is missed when it is read
+                let kind = entry.file_type()?;
+                if kind.is_file() || (kind.is_symlink() && !entry.path().is_dir()) {
                     names.push(entry.file_name().to_string_lossy().into_owned());
                 }
             }
@@ -125,6 +131,14 @@ impl Folder {
             sync(target.parent().unwrap_or(path))
         })
         .await
+    }
+}
+
+/// The same of a folder that may be another one's: whoever made it saw to it.
+fn sync_if_allowed(folder: &Path) -> io::Result<()> {
+    match sync(folder) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
+        other => other,
     }
 }
 

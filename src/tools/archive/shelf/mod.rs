@@ -24,10 +24,10 @@ impl Shelf {
         }
     }
 
-    /// Makes sure that it can be used, and removes what broken-off writes have left.
-    pub(super) async fn prepare(&self) -> Result<(), ToolError> {
+    /// Makes sure that it can be used; if it is `ours`, removes what broken-off writes have left.
+    pub(super) async fn prepare(&self, ours: bool) -> Result<(), ToolError> {
         match self {
-            Self::Folder(folder) => folder.prepare().await,
+            Self::Folder(folder) => folder.prepare(ours).await,
             Self::S3(bucket) => bucket.prepare().await,
         }
     }

@@ -46,6 +46,8 @@ pub(super) struct Table {
     pub(super) root: String,
     /// What deleting a row would change elsewhere, unless it is prevented.
     referrers: Vec<Referrer>,
+    /// Names of all columns that the database does not make itself, as it was looked at.
+    all: Vec<String>,
 }
 
 impl Table {
@@ -60,7 +62,7 @@ impl Table {
         }
         if about.key != self.about.key {
             return Err(failed(&format!(
-                "the rows were archived by the key {:?}, and the settings say {:?}",
+                "the rows were archived by the key {:?}, and the settings say {:?}: set `key` back to what it was",
                 about.key, self.about.key
             )));
         }
@@ -75,6 +77,24 @@ impl Table {
         };
         let casts = about.columns.iter().map(cast).collect::<Result<_, _>>()?;
         Ok(Self { about: about.clone(), casts, ..self.clone() })
+    }
+}
+
+impl Table {
+    /// The table with these of its columns only, as far as it has them.
+    pub(super) fn of_columns(&self, names: &[String]) -> Self {
+        let mut part = self.clone();
+        let is_one = |column: &Column| names.contains(&column.name);
+        part.casts = self
+            .about
+            .columns
+            .iter()
+            .zip(&self.casts)
+            .filter(|(column, _)| is_one(column))
+            .map(|(_, cast)| cast.clone())
+            .collect();
+        part.about.columns.retain(is_one);
+        part
     }
 }
 
@@ -185,6 +205,14 @@ impl Db {
             (Self::Sqlite(here), Self::Sqlite(there)) => here.is_same_file(there),
             (Self::Postgres(here), Self::Postgres(there)) => here.is_same_database(there).await,
             _ => Ok(false),
+        }
+    }
+
+    /// Is what stands in the table still there when the server or the machine has fallen? Of a file it is.
+    pub(super) async fn must_last(&self, table: &Table) -> Result<(), ToolError> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(db) => db.must_last(table).await,
         }
     }
 
@@ -305,6 +333,15 @@ fn altered(table: &Table, row: &Row) -> ToolError {
         "row {} of {} is not what was put: a trigger, a default or a type of the table changes it; nothing was \
          changed",
         key.join(", "),
+        table.about.table
+    ))
+}
+
+/// A value of a column that was not there when the rows were read would be lost with them.
+fn other_columns(table: &Table) -> ToolError {
+    failed(&format!(
+        "the columns of table {} changed while its rows were copied: nothing of this chunk was deleted, and the next \
+         run takes the rows as they are then",
         table.about.table
     ))
 }

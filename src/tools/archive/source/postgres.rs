@@ -1,7 +1,9 @@
 //! A table of a PostgreSQL server. Every value is read as the text that the server writes for it, and put back
 //! from it, so that any type survives. One connection, which also holds the lock: it is free again when the
 //! server has ended whatever that connection still did.
-use super::{Bounds, Filter, Page, Put, Removed, Table, TableSpec, altered, kept, quote, refers};
+use super::{
+    Bounds, Filter, Page, Put, Removed, Table, TableSpec, altered, kept, other_columns, quote, refers,
+};
 use crate::domain::SecretRef;
 use crate::tools::ToolError;
 use crate::tools::archive::row::{self, Cell, Column, Kind, Row, write_line};
@@ -9,19 +11,16 @@ use crate::tools::archive::{failed, point};
 use crate::tools::sql::link::Link;
 use crate::tools::sql::postgres::{config, explain};
 use futures_util::TryStreamExt;
-use jiff::Timestamp;
-use serde_json::Value;
 use std::collections::HashMap;
-use std::error::Error;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::private::BytesMut;
-use tokio_postgres::types::{Format, IsNull, ToSql, Type};
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement};
 
 mod identity;
 mod look;
+mod page;
 
 /// How long another archive, or what a killed one has left on the server, is waited for.
 const LOCK_PATIENCE: Duration = Duration::from_secs(15);
@@ -34,7 +33,8 @@ const SETTINGS: &str = "SET client_encoding = 'UTF8'; SET DateStyle = 'ISO, MDY'
     SET TimeZone = 'UTC'; SET extra_float_digits = 3; SET bytea_output = 'hex'; SET xmlbinary = 'base64'; \
     SET lc_monetary = 'C'; SET row_security = off; SET synchronous_commit = on; SET lock_timeout = '10s'; \
     SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off; \
-    SET idle_in_transaction_session_timeout = '60s'";
+    SET idle_in_transaction_session_timeout = '60s'; \
+    SET quote_all_identifiers = off";
 
 /// An open connection.
 pub(in crate::tools::archive) struct Postgres {
@@ -65,7 +65,7 @@ impl Postgres {
         let opening = tokio::time::timeout(Duration::from_secs(30), Link::open_for(config, usize::MAX)).await;
         let link = opening.map_err(|_| failed("the database did not answer within 30 s"))??;
         let db = Self { link, source, deadline };
-        let left = deadline.saturating_duration_since(Instant::now()).as_millis().max(1);
+        let left = deadline.saturating_duration_since(Instant::now()).as_millis().clamp(1, i32::MAX as u128);
         let set = format!("{SETTINGS}; SET statement_timeout = {left}");
         db.client().batch_execute(&set).await.map_err(|error| explain(&error, &set))?;
         // Newer servers notice that we are gone also while they work; older ones do without.
@@ -117,10 +117,10 @@ impl Postgres {
         after: Option<&[Cell]>,
         bounds: Bounds,
     ) -> Result<Page, ToolError> {
-        let (sql, values) = page(table, filter, after, bounds.rows);
+        let (sql, values) = page::statement(table, filter, after, bounds.rows);
         let say = |error: tokio_postgres::Error| explain(&error, &sql);
         let statement = self.client().prepare(&sql).await.map_err(say)?;
-        let found = self.client().query_raw(&statement, values.into_iter().map(Sent)).await;
+        let found = self.client().query_raw(&statement, values.into_iter().map(page::Sent)).await;
         let mut found = match found {
             Ok(found) => pin!(found),
             Err(error) => return late_or(&error, &sql),
@@ -243,8 +243,10 @@ impl Postgres {
         let places: HashMap<Vec<String>, usize> =
             rows.iter().enumerate().map(|(at, row)| (texts(&row.key), at)).collect();
         let mut same = vec![false; rows.len()];
+        let mut count = 0;
         while let Some(row) = deleted.try_next().await.map_err(|error| trouble(&error, &sql))? {
             let row = row_of(table, &row)?;
+            count += 1;
             if let Some(at) = places.get(&texts(&row.key)) {
                 same[*at] = rows[*at].line == row.line;
             }
@@ -252,7 +254,37 @@ impl Postgres {
         point("deleting");
         let differ: Vec<usize> =
             same.iter().enumerate().filter(|(_, same)| !**same).map(|(at, _)| at).collect();
-        Ok(if differ.is_empty() { Removed::Done } else { Removed::Differ(differ) })
+        if !differ.is_empty() {
+            return Ok(Removed::Differ(differ));
+        }
+        if count > rows.len() {
+            return Err(failed(&format!(
+                "the key of {} does not tell its rows apart: with {} rows {count} would be deleted; nothing was \
+                 deleted",
+                table.about.table,
+                rows.len()
+            ))
+            .into());
+        }
+        self.is_done_by_now(table, rows).await?;
+        Ok(Removed::Done)
+    }
+
+    /// After a deletion, which keeps others from altering the table: are its columns those that were read, and are
+    /// the rows gone?
+    async fn is_done_by_now(&self, table: &Table, rows: &[Row]) -> Result<(), ToolError> {
+        let (names, does_more) = self.now(table).await?;
+        if names != table.all {
+            return Err(other_columns(table));
+        }
+        if does_more {
+            // a trigger or a rule may have put a row in again
+            let there = self.find(table, rows).await?;
+            if let Some((row, _)) = rows.iter().zip(&there).find(|(_, there)| there.is_some()) {
+                return Err(kept(table, row));
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn put(&self, table: &Table, rows: &[Row]) -> Result<Put, ToolError> {
@@ -362,11 +394,15 @@ fn columns(table: &Table) -> String {
     table.about.columns.iter().map(as_text).collect::<Vec<_>>().join(", ")
 }
 
-/// A column as a text. A cast would cut the blanks off the end of a `character`, so that is written out.
+/// A column as a text, as its type writes it. A cast would cut the blanks off the end of a `character`, also of one
+/// by a domain, and a type that somebody made may have a cast of its own: names of such types have a schema.
 fn as_text(column: &Column) -> String {
     let name = format!("t.{}", quote(&column.name));
-    match column.kind.starts_with("character(") || column.kind == "bpchar" || column.kind == "character" {
-        true => format!("CASE WHEN {name} IS NULL THEN NULL ELSE pg_catalog.concat({name}) END"),
+    let is_character =
+        column.kind.starts_with("character(") || column.kind == "bpchar" || column.kind == "character";
+    match is_character || column.kind.contains('.') {
+        // A composite whose fields are all NULL is none, whatever `IS NULL` says.
+        true => format!("CASE WHEN pg_catalog.num_nulls({name}) = 0 THEN pg_catalog.concat({name}) END"),
         false => format!("{name}::text"),
     }
 }
@@ -419,80 +455,4 @@ fn row_of(table: &Table, found: &tokio_postgres::Row) -> Result<Row, ToolError> 
     let mut line = Vec::new();
     write_line(Kind::Postgres, &table.about.columns, cells.iter(), &mut line);
     Ok(table.about.row_of(&cells, line))
-}
-
-/// The statement of a page, with its parameters as texts.
-fn page(
-    table: &Table,
-    filter: &Filter,
-    after: Option<&[Cell]>,
-    rows: usize,
-) -> (String, Vec<Option<String>>) {
-    let mut values: Vec<Option<String>> = Vec::new();
-    let mut place = |value: Option<String>| {
-        values.push(value);
-        format!("${}", values.len())
-    };
-    let mut tests: Vec<String> = Vec::new();
-    let age = table.about.columns.iter().find(|column| column.name == table.about.column);
-    for (at, sign) in [(filter.before, "<"), (filter.from, ">=")] {
-        if let (Some(at), Some(age)) = (at, age) {
-            tests.push(format!("t.{} {sign} {}", quote(&age.name), place(Some(instant(at, age, table)))));
-        }
-    }
-    for (name, wanted) in &filter.only {
-        let list: Vec<String> = wanted.iter().map(|value| place(Some(plain(value)))).collect();
-        tests.push(format!("t.{} IN ({})", quote(name), list.join(", ")));
-    }
-    if let Some(after) = after {
-        let list: Vec<String> = texts(after).into_iter().map(|text| place(Some(text))).collect();
-        tests.push(format!("({}) > ({})", table.keys.join(", "), list.join(", ")));
-    }
-    let tests = if tests.is_empty() { "true".to_owned() } else { tests.join(" AND ") };
-    let sql = format!(
-        "SELECT {} FROM {} AS t WHERE {tests} ORDER BY {} LIMIT {rows}",
-        columns(table),
-        table.quoted,
-        table.keys.join(", ")
-    );
-    (sql, values)
-}
-
-/// An instant as the column of the age takes it. Columns of whole numbers count from 1970.
-fn instant(at: Timestamp, age: &Column, table: &Table) -> String {
-    if look::NUMBERS.iter().any(|name| age.kind.starts_with(name)) {
-        return at.as_second().saturating_mul(table.about.unit.per_second()).to_string();
-    }
-    at.strftime("%Y-%m-%d %H:%M:%S+00").to_string()
-}
-
-fn plain(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
-/// A parameter as the server reads a literal: of the type that the statement asks for.
-#[derive(Debug)]
-struct Sent(Option<String>);
-
-impl ToSql for Sent {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        let Some(text) = &self.0 else { return Ok(IsNull::Yes) };
-        out.extend_from_slice(text.as_bytes());
-        Ok(IsNull::No)
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
-    }
-
-    fn to_sql_checked(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        self.to_sql(ty, out)
-    }
-
-    fn encode_format(&self, _: &Type) -> Format {
-        Format::Text
-    }
 }

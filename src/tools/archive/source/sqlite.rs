@@ -1,6 +1,8 @@
 //! A table of an SQLite file. Keys are compared by the collation of their unique index, so that "the row with
 //! this key" is one row, whatever collation the column has.
-use super::{Bounds, Filter, Page, Put, Removed, Table, TableSpec, altered, kept, quote, refers};
+use super::{
+    Bounds, Filter, Page, Put, Removed, Table, TableSpec, altered, kept, other_columns, quote, refers,
+};
 use crate::tools::archive::failed;
 use crate::tools::archive::row::{Cell, Kind, Row, write_line};
 use crate::tools::{ToolError, dispatch};
@@ -17,6 +19,9 @@ use std::time::{Duration, Instant};
 mod identity;
 mod look;
 
+/// How a text begins that says a day. SQLite's functions also take a mere time of day (of 1 January 2000), a number
+/// (of days since 4714 BC) and more for an instant; what is meant by those nobody knows.
+const DAY: &str = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*";
 /// How long another writer is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long another archive is waited for: one that was killed is gone at once.
@@ -243,7 +248,7 @@ fn page(
             let column = quote(&table.about.column);
             let (text, number) = (place(text), place(number));
             tests.push(format!(
-                "CASE typeof({column}) WHEN 'text' THEN unixepoch({column}) {sign} {text} \
+                "CASE typeof({column}) WHEN 'text' THEN {column} GLOB '{DAY}' AND unixepoch({column}) {sign} {text} \
                  WHEN 'integer' THEN {column} {sign} {number} WHEN 'real' THEN {column} {sign} {number} ELSE 0 END"
             ));
         }
@@ -361,6 +366,9 @@ fn remove(db: &Connection, table: &Table, rows: &[Row]) -> Result<Removed, Troub
         db.execute_batch("ROLLBACK")?;
         return Ok(Removed::Differ(differ));
     }
+    if look::names(db, table)? != table.all {
+        return Err(other_columns(table).into());
+    }
     for referrer in &table.referrers {
         // What stands first says how they are compared: as the column that is referred to.
         let join: Vec<String> =
@@ -389,6 +397,14 @@ fn remove(db: &Connection, table: &Table, rows: &[Row]) -> Result<Removed, Troub
             return Err(kept(table, row).into());
         }
     }
+    if look::has_triggers(db, table)? {
+        // one of them may have put a row in again
+        for row in rows {
+            if one(&mut select, table, &row.key)?.is_some() {
+                return Err(kept(table, row).into());
+            }
+        }
+    }
     db.execute_batch("COMMIT")?;
     Ok(Removed::Done)
 }
@@ -396,7 +412,13 @@ fn remove(db: &Connection, table: &Table, rows: &[Row]) -> Result<Removed, Troub
 fn put(db: &Connection, table: &Table, rows: &[Row]) -> Result<Put, Trouble> {
     let about = &table.about;
     let places: Vec<String> = (1..=about.columns.len()).map(|at| format!("?{at}")).collect();
-    let insert = format!("INSERT INTO {} ({}) VALUES ({})", table.quoted, columns(table), places.join(", "));
+    // The table itself may say that a new row replaces others: not the rows that we put.
+    let insert = format!(
+        "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT DO NOTHING",
+        table.quoted,
+        columns(table),
+        places.join(", ")
+    );
     db.execute_batch("BEGIN IMMEDIATE")?;
     let mut select = db.prepare_cached(&select_by_key(table))?;
     if let Some(row) = rows.first() {
@@ -413,6 +435,10 @@ fn put(db: &Connection, table: &Table, rows: &[Row]) -> Result<Put, Trouble> {
                 let cells = crate::tools::archive::row::read_line(Kind::Sqlite, &about.columns, &row.line)?;
                 bind(&mut insert, &cells)?;
                 match insert.raw_execute() {
+                    Ok(0) => {
+                        put.conflicts.push(at);
+                        continue;
+                    }
                     Ok(_) => {}
                     Err(error) if is_unique(&error) => {
                         put.conflicts.push(at);

@@ -73,7 +73,12 @@ impl Postgres {
         wanted.sort_unstable();
         let sql = "SELECT (SELECT array_agg(k.n ORDER BY k.n) FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(n, at) \
                WHERE k.at <= i.indnkeyatts) FROM pg_catalog.pg_index i WHERE i.indrelid = $1 AND i.indisunique \
-             AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL";
+             AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL \
+             AND NOT EXISTS (SELECT FROM unnest(i.indkey::int2[], i.indcollation::oid[]) WITH ORDINALITY AS k(n, compared, at) \
+               JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.n \
+               JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation \
+               WHERE k.at <= i.indnkeyatts AND k.compared <> a.attcollation AND NOT c.collisdeterministic)";
+        // What an index tells apart may be equal to the column, by a collation that is not deterministic.
         let indexes = self.client().query(sql, &[&oid]).await.map_err(|error| explain(&error, sql))?;
         if !indexes.iter().any(|index| index.get::<_, Vec<i16>>(0) == wanted) {
             return Err(no_key(spec));
@@ -82,6 +87,7 @@ impl Postgres {
             return Err(null_key(spec, name));
         }
         Ok(Table {
+            all: columns.iter().map(|column| column.name.clone()).collect(),
             casts: columns.iter().map(|column| column.kind.clone()).collect(),
             about: about(Kind::Postgres, self.source.clone(), spec, columns),
             quoted,
@@ -89,6 +95,32 @@ impl Postgres {
             root: String::new(),
             referrers: self.referrers(oid).await?,
         })
+    }
+
+    /// A table that the server empties when it falls is no place for the only copy of a row.
+    pub(in super::super) async fn must_last(&self, table: &Table) -> Result<(), ToolError> {
+        let sql = "SELECT c.oid::regclass::text FROM pg_catalog.pg_class c, (SELECT pg_catalog.to_regclass($1::text)::oid AS oid) AS t \
+             WHERE c.relpersistence <> 'p' AND (c.oid = t.oid OR c.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(t.oid))) LIMIT 1";
+        let name = table.quoted.strip_prefix("ONLY ").unwrap_or(&table.quoted);
+        let found = self.client().query_opt(sql, &[&name]).await.map_err(|error| explain(&error, sql))?;
+        let Some(found) = found else { return Ok(()) };
+        let part: String = found.get(0);
+        Err(failed(&format!(
+            "table {part} is UNLOGGED: the server empties it when it falls, and archived rows would be lost: ALTER TABLE \
+             {part} SET LOGGED, or archive to another one"
+        )))
+    }
+
+    /// The columns that the table has now, and whether statements on it do more than they say.
+    pub(super) async fn now(&self, table: &Table) -> Result<(Vec<String>, bool), ToolError> {
+        let sql = "SELECT ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.oid \
+               AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum), \
+             EXISTS (SELECT FROM pg_catalog.pg_class c WHERE (c.relhastriggers OR c.relhasrules) \
+               AND (c.oid = t.oid OR c.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(t.oid)))) \
+             FROM (SELECT pg_catalog.to_regclass($1::text)::oid AS oid) AS t";
+        let name = table.quoted.strip_prefix("ONLY ").unwrap_or(&table.quoted);
+        let row = self.client().query_one(sql, &[&name]).await.map_err(|error| explain(&error, sql))?;
+        Ok((row.get(0), row.get(1)))
     }
 
     /// The age must be a time or a number: other types have an order of their own, in which what is young may

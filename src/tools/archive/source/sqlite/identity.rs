@@ -13,9 +13,11 @@ use std::path::{Path, PathBuf};
 const MOST_BYTES: u64 = 200;
 
 impl Sqlite {
-    /// What tells this database from each other one; `None` until it is locked.
+    /// What tells this database from each other one; `None` if it was never locked. Who only looks does not lock it.
     pub(in super::super) fn identity(&self) -> Option<String> {
-        self.identity.clone()
+        let read = || fs::read_to_string(self.lock_path().ok()?).ok();
+        let known = self.identity.clone().or_else(read)?;
+        Some(known.trim().to_owned()).filter(|known| !known.is_empty())
     }
 
     /// Is it one file, under whatever paths?

@@ -32,6 +32,7 @@ pub(super) fn look(db: &Connection, path: &Path, spec: &TableSpec) -> Result<Tab
         columns.push(Column { name, kind });
     }
     check_columns(spec, &columns)?;
+    let all = columns.iter().map(|column| column.name.clone()).collect();
     let keys = keys(db, spec, &primary)?;
     let without_rowid: bool = db.query_row(
         "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = ?1 COLLATE NOCASE",
@@ -56,8 +57,22 @@ pub(super) fn look(db: &Connection, path: &Path, spec: &TableSpec) -> Result<Tab
         quoted: quote(&spec.table),
         keys,
         root: spec.table.clone(),
+        all,
         referrers: referrers(db, &spec.table)?,
     })
+}
+
+/// Names of the columns that the table has now; generated ones are left out.
+pub(super) fn names(db: &Connection, table: &Table) -> rusqlite::Result<Vec<String>> {
+    let mut info =
+        db.prepare_cached("SELECT name FROM pragma_table_xinfo(?1) WHERE hidden = 0 ORDER BY cid")?;
+    info.query_map([&table.root], |row| row.get(0))?.collect()
+}
+
+/// Do statements on the table do more than they say?
+pub(super) fn has_triggers(db: &Connection, table: &Table) -> rusqlite::Result<bool> {
+    let ask = "SELECT 1 FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE";
+    db.prepare_cached(ask)?.exists([&table.root])
 }
 
 /// Columns that a filter asks for must be there; generated ones are.

@@ -1,0 +1,185 @@
+//! What is in an archive, and is it whole?
+use super::failed;
+use super::object::Manifest;
+use super::objects::{Objects, UNCLAIMED, id};
+use super::row::Row;
+use super::source::{Db, Table};
+use super::tables::Tables;
+use crate::tools::ToolError;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// The objects that count.
+pub(super) async fn list(objects: &Objects) -> Result<Value, ToolError> {
+    objects.must_be_of(None).await?;
+    let manifests = objects.manifests().await?;
+    let sum = |of: fn(&Manifest) -> u64| manifests.iter().map(of).sum::<u64>();
+    let shown: Vec<Value> = manifests
+        .iter()
+        .map(|one| {
+            json!({
+                "object": one.object, "rows": one.rows, "bytes": one.bytes, "stored": one.stored,
+                "first": one.first, "last": one.last, "oldest": one.oldest, "newest": one.newest,
+                "written_at": one.written_at,
+            })
+        })
+        .collect();
+    Ok(json!({
+        "place": objects.shelf.place(),
+        "objects": shown,
+        "rows": sum(|one| one.rows),
+        "bytes": sum(|one| one.bytes),
+        "stored": sum(|one| one.stored),
+        "pending": objects.pending().await?.len(),
+    }))
+}
+
+/// What a table holds that rows have gone to.
+pub(super) async fn counted(
+    tables: &Tables,
+    db: &Db,
+    table: &Table,
+    verify: bool,
+) -> Result<Value, ToolError> {
+    let counted = tables.count(verify.then_some((db, table))).await?;
+    let mut found = json!({
+        "place": tables.place(),
+        "rows": counted.rows,
+        "oldest": counted.oldest,
+        "newest": counted.newest,
+        "pending": u64::from(tables.journal.is_pending().await?),
+    });
+    if verify {
+        found["ok"] = (counted.both == 0).into();
+        found["problems"] = match counted.both {
+            0 => json!([]),
+            both => json!([format!(
+                "{both} rows are in both tables: an interrupted step that the next run settles, or keys that were \
+                 used again"
+            )]),
+        };
+    }
+    Ok(found)
+}
+
+/// What was found of an archive.
+#[derive(Default)]
+struct Found {
+    rows: usize,
+    problems: Vec<String>,
+    notes: Vec<String>,
+}
+
+/// Reads every object. Where the database answers, no row of an object may be in the table as well.
+pub(super) async fn verify(
+    objects: &Objects,
+    source: Result<(Db, Table), ToolError>,
+) -> Result<Value, ToolError> {
+    let mut found = Found::default();
+    let source = match source {
+        Ok(source) => Some(source),
+        Err(error) => {
+            found.notes.push(format!("not compared with the table: {error}"));
+            None
+        }
+    };
+    objects.must_be_of(source.as_ref().map(|(_, table)| &table.about)).await?;
+    let pending = objects.pending().await?;
+    let manifests = objects.each_manifest().await?;
+    let count = manifests.len();
+    for manifest in manifests {
+        match manifest {
+            Ok(manifest) => verify_one(objects, &manifest, &source, &pending, &mut found).await?,
+            Err(error) => found.problems.push(error.to_string()),
+        }
+    }
+    for name in objects.strays().await? {
+        let all_there = match &source {
+            Some((db, table)) => objects.is_all_there(db, table, &name).await?,
+            None => false,
+        };
+        // a run may have got on with it just now
+        if !objects.strays().await?.contains(&name) {
+            continue;
+        }
+        if all_there {
+            found
+                .notes
+                .push(format!("{name} was broken off and counts for nothing: the next run removes it"));
+        } else {
+            found.problems.push(format!(
+                "{name} has no manifest, so that its rows are not counted, and not all of them are known to be elsewhere"
+            ));
+        }
+    }
+    let aside = objects.shelf.list(UNCLAIMED).await?.len();
+    if aside > 0 {
+        found.notes.push(format!(
+            "{aside} files in {UNCLAIMED} are not counted: runs have put them there and said why; remove what you do \
+             not need"
+        ));
+    }
+    Ok(json!({
+        "place": objects.shelf.place(),
+        "objects": count,
+        "rows": found.rows,
+        "pending": pending.len(),
+        "ok": found.problems.is_empty(),
+        "problems": found.problems,
+        "notes": found.notes,
+    }))
+}
+
+async fn verify_one(
+    objects: &Objects,
+    manifest: &Manifest,
+    source: &Option<(Db, Table)>,
+    pending: &BTreeSet<String>,
+    found: &mut Found,
+) -> Result<(), ToolError> {
+    let checked = match objects.shelf.get(&manifest.object).await? {
+        None => Err(failed(&format!("{}: it is missing", manifest.object))),
+        Some(bytes) => objects.rows(manifest, &bytes),
+    };
+    let rows = match checked {
+        Ok(rows) => rows,
+        Err(error) => {
+            found.problems.push(error.to_string());
+            return Ok(());
+        }
+    };
+    found.rows += rows.len();
+    if !manifest.is_of(&rows) {
+        found.problems.push(format!(
+            "{}: the keys and times that its manifest names are not those of its rows, and a range may miss some",
+            manifest.object
+        ));
+    }
+    // of what is about to be put back, rows may be in both places
+    let Some((db, table)) = source.as_ref().filter(|_| !pending.contains(id(manifest))) else {
+        return Ok(());
+    };
+    match in_both(db, table, manifest, &rows).await {
+        Ok(0) => {}
+        Ok(both) => found.problems.push(format!(
+            "{}: {both} rows of it are in the table as well: was the database set back to an earlier state?",
+            manifest.object
+        )),
+        Err(error) => {
+            let note = format!("not compared with the table: {error}");
+            if !found.notes.contains(&note) {
+                found.notes.push(note);
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn in_both(db: &Db, table: &Table, manifest: &Manifest, rows: &[Row]) -> Result<usize, ToolError> {
+    let there = db.find(&table.as_archived(&manifest.about)?, rows).await?;
+    Ok(rows
+        .iter()
+        .zip(there)
+        .filter(|(row, there)| there.as_ref().is_some_and(|now| now.line == row.line))
+        .count())
+}

@@ -1,0 +1,96 @@
+//! The statement that reads a page, and its parameters.
+use super::super::{Filter, Table, quote};
+use super::{columns, look, texts};
+use crate::tools::archive::row::{Cell, Column};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::Value;
+use std::error::Error;
+use tokio_postgres::types::private::BytesMut;
+use tokio_postgres::types::{Format, IsNull, ToSql, Type};
+
+/// The statement of a page, with its parameters as texts.
+pub(super) fn statement(
+    table: &Table,
+    filter: &Filter,
+    after: Option<&[Cell]>,
+    rows: usize,
+) -> (String, Vec<Option<String>>) {
+    let mut values: Vec<Option<String>> = Vec::new();
+    let mut place = |value: Option<String>| {
+        values.push(value);
+        format!("${}", values.len())
+    };
+    let mut tests: Vec<String> = Vec::new();
+    let age = table.about.columns.iter().find(|column| column.name == table.about.column);
+    for (at, sign) in [(filter.before, "<"), (filter.from, ">=")] {
+        if let (Some(at), Some(age)) = (at, age) {
+            // An instant may be too large for the type of the column: compared as what holds any.
+            let wide = if ["smallint", "integer"].contains(&age.kind.as_str()) { "::bigint" } else { "" };
+            tests.push(format!(
+                "t.{} {sign} {}{wide}",
+                quote(&age.name),
+                place(Some(instant(at, age, table)))
+            ));
+        }
+    }
+    for (name, wanted) in &filter.only {
+        let list: Vec<String> = wanted.iter().map(|value| place(Some(plain(value)))).collect();
+        tests.push(format!("t.{} IN ({})", quote(name), list.join(", ")));
+    }
+    if let Some(after) = after {
+        let list: Vec<String> = texts(after).into_iter().map(|text| place(Some(text))).collect();
+        tests.push(format!("({}) > ({})", table.keys.join(", "), list.join(", ")));
+    }
+    let tests = if tests.is_empty() { "true".to_owned() } else { tests.join(" AND ") };
+    let sql = format!(
+        "SELECT {} FROM {} AS t WHERE {tests} ORDER BY {} LIMIT {rows}",
+        columns(table),
+        table.quoted,
+        table.keys.join(", ")
+    );
+    (sql, values)
+}
+
+/// An instant as the column of the age takes it. Columns of whole numbers count from 1970.
+fn instant(at: Timestamp, age: &Column, table: &Table) -> String {
+    if look::NUMBERS.iter().any(|name| age.kind.starts_with(name)) {
+        return at.as_second().saturating_mul(table.about.unit.per_second()).to_string();
+    }
+    if at.to_zoned(TimeZone::UTC).year() < 1 {
+        // the server writes such years in another way; nothing that it has a number for is older
+        return "-infinity".to_owned();
+    }
+    at.strftime("%Y-%m-%d %H:%M:%S+00").to_string()
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// A parameter as the server reads a literal: of the type that the statement asks for.
+#[derive(Debug)]
+pub(super) struct Sent(pub(super) Option<String>);
+
+impl ToSql for Sent {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        let Some(text) = &self.0 else { return Ok(IsNull::Yes) };
+        out.extend_from_slice(text.as_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn to_sql_checked(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        self.to_sql(ty, out)
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        Format::Text
+    }
+}
