@@ -112,38 +112,10 @@ fn lint(at: &Place<'_>, fleet: &Fleet, linted: &mut BTreeMap<String, Option<(Str
             Some("MCP servers are shared by all agents: give them theirs in `env` of [mcp.NAME]".into()),
         );
     }
-    untold(at, fleet);
     places(at);
+    untold(at, fleet);
     news(at, fleet);
     money(at, fleet);
-}
-
-/// What `history = "changes"` leaves out, or can't.
-fn untold(at: &Place<'_>, fleet: &Fleet) {
-    let agent = at.agent;
-    let has_slots = !matches!(agent.schedule, Schedule::Manual | Schedule::On(_));
-    if agent.history == History::Changes && !has_slots {
-        at.file.warn(
-            at.of("history"),
-            "`history` has no effect without a schedule: a run by hand or by an event always leaves a record"
-                .into(),
-            None,
-        );
-    }
-    let Schedule::On(EventTrigger {
-        event: EventType::TaskStarted | EventType::TaskCompleted,
-        agent: Some(of),
-    }) = &agent.schedule
-    else {
-        return;
-    };
-    if fleet.agent(of.as_str()).is_some_and(|of| of.history == History::Changes) {
-        at.file.warn(
-            at.of("on"),
-            format!("`{of}` has history = \"changes\": while all is well its runs are no events"),
-            Some("wait for incident_opened, or let it keep all its runs".into()),
-        );
-    }
 }
 
 /// Places in a query or in arguments that nothing fills, or that are nearly the name of one.
@@ -176,6 +148,34 @@ fn places(at: &Place<'_>) {
             },
         };
         at.file.warn(at.of(key), what, hint);
+    }
+}
+
+/// What `history = "changes"` leaves out, or can't.
+fn untold(at: &Place<'_>, fleet: &Fleet) {
+    let agent = at.agent;
+    let has_slots = !matches!(agent.schedule, Schedule::Manual | Schedule::On(_));
+    if agent.history == History::Changes && !has_slots {
+        at.file.warn(
+            at.of("history"),
+            "`history` has no effect without a schedule: a run by hand or by an event always leaves a record"
+                .into(),
+            None,
+        );
+    }
+    let Schedule::On(EventTrigger {
+        event: EventType::TaskStarted | EventType::TaskCompleted,
+        agent: Some(of),
+    }) = &agent.schedule
+    else {
+        return;
+    };
+    if fleet.agent(of.as_str()).is_some_and(|of| of.history == History::Changes) {
+        at.file.warn(
+            at.of("on"),
+            format!("`{of}` has history = \"changes\": while all is well its runs are no events"),
+            Some("wait for incident_opened, or let it keep all its runs".into()),
+        );
     }
 }
 

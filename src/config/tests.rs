@@ -459,15 +459,6 @@ fn what_is_odd_is_warned_of() {
             "is not told what the gate found",
         ),
         (
-            "[agents.a]\ntool = \"probe\"\nargs = { checks = [{ type = \"load\" }] }\nhistory = \"changes\"",
-            "no effect without a schedule",
-        ),
-        (
-            "[agents.a]\ninterval = 60\ntool = \"probe\"\nargs = { checks = [{ type = \"load\" }] }\nhistory = \"changes\"\n\
-             [agents.b]\non = { event = \"background_task_completed\", agent = \"a\" }\ncommand = \"x\"",
-            "`a` has history = \"changes\"",
-        ),
-        (
             "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nmodel = \"m\"\nquery = \"see {gate}\"",
             "this agent has no `gate`",
         ),
@@ -482,6 +473,15 @@ fn what_is_odd_is_warned_of() {
         (
             "[tools.s]\ntype = \"sql\"\nurl = \"sqlite:x\"\n[agents.a]\ntool = \"s\"\nargs = { sql = \"{gat}\" }",
             "filled by nothing",
+        ),
+        (
+            "[agents.a]\ntool = \"probe\"\nargs = { checks = [{ type = \"load\" }] }\nhistory = \"changes\"",
+            "no effect without a schedule",
+        ),
+        (
+            "[agents.a]\ninterval = 60\ntool = \"probe\"\nargs = { checks = [{ type = \"load\" }] }\nhistory = \"changes\"\n\
+             [agents.b]\non = { event = \"background_task_completed\", agent = \"a\" }\ncommand = \"x\"",
+            "`a` has history = \"changes\"",
         ),
     ] {
         let loaded = read(text).unwrap_or_else(|rejected| panic!("{text}: {:?}", rejected.diagnostics));

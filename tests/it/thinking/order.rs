@@ -44,8 +44,8 @@ async fn attempt(fleet: &str) -> Vec<Seen> {
         mode: RunMode::Normal,
         event: None,
         last_result: None,
-        looks_first: false,
         time_left: None,
+        looks_first: false,
     };
     let shared = Shared {
         trampoline: env!("CARGO_BIN_EXE_bgagent").into(),
