@@ -1,5 +1,6 @@
 //! Tables of good and bad files.
 use super::*;
+use crate::domain::History;
 use jiff::SignedDuration;
 
 fn read(text: &str) -> Result<Loaded, Box<Rejected>> {
@@ -411,6 +412,19 @@ fn all_errors_are_found_in_one_go() {
             .unwrap_err();
     let lines: Vec<u32> = rejected.diagnostics.iter().map(|found| found.line).collect();
     assert_eq!(lines, [1, 2, 4, 6]);
+}
+
+#[test]
+fn a_probe_may_keep_what_changes_only() {
+    let text = "[tools.checks]\ntype = \"probe\"\nchecks = [{ type = \"load\" }]\n\
+        [agents.a]\ninterval = 60\ntool = \"probe\"\nargs = { checks = [{ type = \"load\" }] }\nhistory = \"changes\"\n\
+        [agents.b]\ninterval = 60\ntool = \"checks\"\nhistory = \"changes\"\n\
+        [agents.c]\ninterval = 60\ntool = \"checks\"\nhistory = \"all\"\n\
+        [agents.d]\ninterval = 60\ntool = \"checks\"\n";
+    let loaded = read(text).unwrap_or_else(|rejected| panic!("{:?}", rejected.diagnostics));
+    assert_eq!(loaded.warnings, []);
+    let kept: Vec<History> = loaded.fleet.agents.iter().map(|agent| agent.history).collect();
+    assert_eq!(kept, [History::Changes, History::Changes, History::All, History::All]);
 }
 
 #[test]

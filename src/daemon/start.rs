@@ -300,13 +300,14 @@ fn identity(paths: &Paths) -> RunId {
 /// Ends the processes of runs that a dead daemon had in flight, and its MCP servers, before anything new is
 /// claimed.
 async fn end_leftovers(open_runs: &[crate::domain::RunRecord], me: RunId) {
-    let mut started: Vec<(RunId, Vec<Process>)> = open_runs
-        .iter()
-        .filter(|run| run.status != RunStatus::Queued || !run.processes.is_empty())
-        .map(|run| (run.run, run.processes.clone()))
-        .collect();
-    let runs = started.len();
-    if runs > 0 || runner::lives_any_of(me).await {
+    let has_begun =
+        |run: &&crate::domain::RunRecord| run.status != RunStatus::Queued || !run.processes.is_empty();
+    let runs = open_runs.iter().filter(has_begun).count();
+    // a tool that was asked before a run began, as its gate or to look, may have started a program
+    let ids = open_runs.iter().map(|run| run.run).chain([me]).collect();
+    if runs > 0 || runner::lives_any_of(&ids).await {
+        let mut started: Vec<(RunId, Vec<Process>)> =
+            open_runs.iter().map(|run| (run.run, run.processes.clone())).collect();
         started.push((me, Vec::new()));
         let ended = runner::reap_leftovers(&started, REAP_GRACE).await;
         tracing::warn!(runs, processes = ended, "ended what the last daemon had left in flight");

@@ -44,6 +44,7 @@ use crate::llm::Models;
 use crate::store::Store;
 use crate::tools::Tools;
 use jiff::{SignedDuration, Timestamp};
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -242,9 +243,9 @@ pub async fn reap_leftovers(runs: &[(RunId, Vec<Process>)], grace: std::time::Du
     reap::leftovers(runs, grace).await
 }
 
-/// Does any process carry this id in its environment? One look at all that live.
-pub async fn lives_any_of(id: RunId) -> bool {
-    proc::living().await.iter().any(|seen| seen.run == Some(id))
+/// Does any process carry one of these ids in its environment? One look at all that live.
+pub async fn lives_any_of(ids: &HashSet<RunId>) -> bool {
+    proc::living().await.iter().any(|seen| seen.run.is_some_and(|run| ids.contains(&run)))
 }
 
 /// What programs leave behind becomes a child of this process, so that it is found by its parent as

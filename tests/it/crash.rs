@@ -77,7 +77,7 @@ fn killed_at_any_moment_nothing_is_lost_or_doubled() {
 }
 
 /// Processes that carry the id of a run that the witness knows.
-fn children_left(witness: &std::path::Path) -> Vec<String> {
+pub fn children_left(witness: &std::path::Path) -> Vec<String> {
     let witness = std::fs::read_to_string(witness).expect("a witness");
     let runs: std::collections::HashSet<&str> =
         witness.lines().filter_map(|line| line.split(' ').nth(2)).collect();

@@ -313,6 +313,42 @@ fn a_probe_that_keeps_what_changes_is_seen_to_live_while_all_is_well() {
     checker::check(&daemon.path("state/bgagent.db"), None, &[("health", 1_000_000)]);
 }
 
+/// Nothing of it was on record but its claim: it looks again, and what it had started is ended.
+#[test]
+fn killed_in_the_middle_of_a_look_the_slot_is_looked_at_again() {
+    let mut daemon = Daemon::with("");
+    let (slow, witness) = (daemon.path("slow"), daemon.path("witness"));
+    daemon.configure(&format!(
+        "[agents.health]\ninterval = 1\ntool = \"probe\"\nhistory = \"changes\"\n\
+         args = {{ checks = [{{ type = \"command\", name = \"flag\", command = '''\
+           echo \"health - $BGAGENT_RUN_ID 1\" >> {}; test ! -e {} || sleep 600''' }}] }}\n",
+        witness.display(),
+        slow.display()
+    ));
+    daemon.up();
+    let status = |daemon: &Daemon| daemon.call("get_agent_status", json!({"agent_id": "health"}));
+    wait_for("runs that find all well", || status(&daemon)["all_well"]["count"].as_u64());
+    std::fs::write(&slow, "").expect("a file");
+    let looks = wait_for("a run that looks", || {
+        let run = status(&daemon)["in_flight"][0].clone();
+        let seen = std::fs::read_to_string(&witness).ok()?.contains(run["run_id"].as_str()?);
+        let slow = status(&daemon)["slots_24h"]["skipped_overlap"].is_u64();
+        (seen && slow).then_some(run)
+    });
+    assert_eq!((&looks["status"], &looks["started_at"]), (&json!("running"), &Value::Null), "{looks}");
+    let why = daemon.call("explain_slot", json!({"agent_id": "health", "at": looks["slot"]}));
+    assert!(why["sentence"].as_str().is_some_and(|text| text.contains("which is running")), "{why}");
+    daemon.kill();
+    std::fs::remove_file(&slow).expect("it was there");
+    daemon.up();
+    let again = daemon.finished(&looks["run_id"]);
+    assert_eq!((&again["status"], &again["attempt"]), (&json!("completed"), &json!(1)), "{again}");
+    assert_eq!(again["slot"], looks["slot"]);
+    assert_eq!(super::crash::children_left(&witness), Vec::<String>::new());
+    assert_eq!(daemon.down(), Some(0), "{}", daemon.log());
+    checker::check(&daemon.path("state/bgagent.db"), None, &[("health", 1_000_000)]);
+}
+
 #[test]
 fn what_hangs_vanishes_or_does_not_resolve_is_a_finding_and_hides_nothing() {
     let hangs = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -199,7 +199,13 @@ pub(super) async fn explain_slot(services: &Services, params: ExplainParams) -> 
     let agent = now.spec.id.clone();
     let row = services.store.read(move |reader| reader.ledger_at(&agent, at)).await.map_err(store_error)?;
     let run = match row.as_ref().and_then(|row| row.run) {
-        Some(run) => find_run(services, &run.to_string()).await.ok(),
+        Some(run) => find_run(services, &run.to_string()).await.ok().map(|mut row| {
+            // what has not been written of it: that it is being looked whether it is worth it
+            if let Some(live) = now.live.iter().find(|live| live.run == run) {
+                row.claim.status = live.status;
+            }
+            row
+        }),
         None => None,
     };
     value(explain::explain(&now, asked, row.as_ref(), run.as_ref(), Timestamp::now()))

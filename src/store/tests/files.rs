@@ -44,6 +44,25 @@ fn a_migration_keeps_a_copy() {
     assert_eq!(version_of(&copy), known);
 }
 
+/// A database of the version before agents knew of runs without a record: all that it has were kept.
+#[test]
+fn the_last_runs_of_an_older_database_were_kept() {
+    let db = Db::new();
+    let mut connection = rusqlite::Connection::open(db.path()).unwrap();
+    open::migrate(&mut connection, &db.path(), 0, &open::MIGRATIONS[..6]).unwrap();
+    connection
+        .execute_batch(
+            "INSERT INTO meta(key, value) VALUES ('clean', 'yes');
+             INSERT INTO agents(id, desired, held, anchor, schedule, skip_next, runs, successes, errors, errors_in_row,
+               skipped, last_run, last_status, last_finished, last_duration, removed, config_hash)
+             VALUES ('a', 'active', 0, 0, 'manual', 0, 1, 1, 0, 0, 0, zeroblob(16), 'completed', 5, 1, 0, 7);",
+        )
+        .unwrap();
+    drop(connection);
+    let (_store, restored) = db.open();
+    assert!(restored.agents[0].last_run.as_ref().unwrap().kept);
+}
+
 /// Wherever a page is damaged: an error or right data, never a panic, never an empty database instead.
 #[tokio::test]
 async fn damaged_pages_are_noticed_or_harmless() {

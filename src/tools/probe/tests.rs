@@ -427,6 +427,8 @@ async fn a_probe_ends_within_the_bound_of_its_call() {
     assert_eq!((count(Level::Crit), count(Level::Hold)), (PARALLEL, 4), "{:?}", output.findings);
     is(output.findings.last().unwrap(), Level::Hold, "was not checked");
     assert_eq!(output.result["status"], "crit");
+    assert_eq!(output.warnings.len(), 4, "the record of the run says so: {:?}", output.warnings);
+    assert!(output.warnings[0].contains("was not checked"));
 }
 
 #[test]
