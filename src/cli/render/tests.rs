@@ -500,6 +500,19 @@ fn what_a_probe_found_is_told_in_words() {
     assert_eq!(result_words(&result(bad)), "crit: / is 95 % full; warn: b");
     assert_eq!(result_words(r#"{"status":"ok","checks":[{"level":"ok","title":"x"}]}"#), "ok: 1 check");
     assert_eq!(result_words(" {\"status\": 3} "), "{\"status\": 3}");
+    let moved = r#"{"table":"t","to":"/a","moved":3,"copied":4,"changed":1,"conflicts":0,"more":true}"#;
+    assert_eq!(
+        result_words(moved),
+        "t: 3 rows moved to /a; 1 changed meanwhile and stay; the next run goes on"
+    );
+    let tried = r#"{"table":"t","to":"/a","moved":0,"copied":4,"changed":0,"conflicts":2,"more":false}"#;
+    assert_eq!(
+        result_words(tried),
+        "t: 4 rows copied to /a, none moved; 2 stay, since others have their keys there"
+    );
+    let machine = r#"{"cpu":{"usage_percent":1.5},"memory":{"used_percent":40},"load":{"1":0.5},
+        "disks":[{"mount":"/","used_percent":10},{"mount":"/var","used_percent":61.2}]}"#;
+    assert_eq!(result_words(machine), "cpu 1.5 %, memory 40 %, load 0.5, /var 61.2 % full");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Small things in words.
 use crate::protocol::LimitView;
+use serde_json::Value;
 use std::fmt::Write as _;
 
 /// One line without anything that a terminal would act upon: control characters and marks that
@@ -60,14 +61,15 @@ pub(in crate::cli) fn bytes(count: u64) -> String {
     if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
-/// A result in a line: what a probe found is told in words, everything else as it is.
+/// A result in a line: what a probe, an archive or `system_metrics` gave is told in words, everything else as it is.
 pub(in crate::cli) fn result_words(result: &str) -> String {
-    probe_words(result).unwrap_or_else(|| plain(result.trim()))
+    let value = serde_json::from_str(result).unwrap_or_default();
+    let words = probe_words(&value).or_else(|| archive_words(&value)).or_else(|| machine_words(&value));
+    words.map_or_else(|| plain(result.trim()), |words| plain(&words))
 }
 
 /// `crit: / is 95 % full; warn: …`, or `ok: 3 checks`.
-fn probe_words(result: &str) -> Option<String> {
-    let value: serde_json::Value = serde_json::from_str(result).ok()?;
+fn probe_words(value: &Value) -> Option<String> {
     let (status, checks) = (value["status"].as_str()?, value["checks"].as_array()?);
     let bad: Vec<String> = checks
         .iter()
@@ -76,6 +78,40 @@ fn probe_words(result: &str) -> Option<String> {
         .map(|(level, title)| format!("{level}: {title}"))
         .collect();
     let s = if checks.len() == 1 { "" } else { "s" };
-    let words = if bad.is_empty() { format!("{status}: {} check{s}", checks.len()) } else { bad.join("; ") };
-    Some(plain(&words))
+    Some(if bad.is_empty() { format!("{status}: {} check{s}", checks.len()) } else { bad.join("; ") })
+}
+
+/// `orders: 1519 rows moved to /archive; 2 changed meanwhile and stay`.
+fn archive_words(value: &Value) -> Option<String> {
+    let (table, to) = (value["table"].as_str()?, value["to"].as_str()?);
+    let (moved, copied) = (value["moved"].as_u64()?, value["copied"].as_u64()?);
+    let mut words = match moved {
+        0 if copied > 0 => format!("{table}: {copied} rows copied to {to}, none moved"),
+        1 => format!("{table}: 1 row moved to {to}"),
+        _ => format!("{table}: {moved} rows moved to {to}"),
+    };
+    let count = |key: &str| value[key].as_u64().filter(|count| *count > 0);
+    if let Some(changed) = count("changed") {
+        write!(words, "; {changed} changed meanwhile and stay").expect("a string");
+    }
+    if let Some(conflicts) = count("conflicts") {
+        write!(words, "; {conflicts} stay, since others have their keys there").expect("a string");
+    }
+    if value["more"] == true {
+        words.push_str("; the next run goes on");
+    }
+    Some(words)
+}
+
+/// `cpu 12 %, memory 40.1 %, load 0.5, / 61 %`: of what `system_metrics` measured, what people ask for first.
+fn machine_words(value: &Value) -> Option<String> {
+    let number = |value: &Value| value.as_f64();
+    let (cpu, memory) = (number(&value["cpu"]["usage_percent"])?, number(&value["memory"]["used_percent"])?);
+    let load = number(&value["load"]["1"])?;
+    let disks = value["disks"].as_array().into_iter().flatten();
+    let fullest = disks
+        .filter_map(|disk| Some((disk["mount"].as_str()?, number(&disk["used_percent"])?)))
+        .max_by(|(_, a), (_, b)| a.total_cmp(b));
+    let disk = fullest.map(|(mount, used)| format!(", {mount} {used} % full")).unwrap_or_default();
+    Some(format!("cpu {cpu} %, memory {memory} %, load {load}{disk}"))
 }
