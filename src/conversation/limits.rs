@@ -182,7 +182,8 @@ impl Spent {
             messages: new,
             tools: Vec::new(),
             max_output_tokens: 0,
-            output_schema: None,
+            // What was counted may have gone without it, as long as there were calls to make.
+            output_schema: request.output_schema.clone(),
             only_answer: false,
         };
         by_bytes.min(known.tokens.saturating_add(tokens_at_most(&new)))

@@ -150,8 +150,8 @@ pub struct ModelAnswer {
     /// What the provider says it used. `None`: it does not say, which is not zero.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<Tokens>,
-    /// The provider refused the request with `output_schema` first: these are two requests, of which
-    /// one was of no use and cost nothing.
+    /// The provider refused the request with `output_schema` first: these are two requests, and
+    /// `tokens` are those of both.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub asked_twice: bool,
 }

@@ -12,7 +12,7 @@ mod trouble;
 mod wire;
 
 use crate::domain::{
-    ChatMessage, ErrorKind, Fleet, ModelAnswer, ModelError, ModelRequest, ModelSpec, TextOrSecret,
+    ChatMessage, ErrorKind, Fleet, ModelAnswer, ModelError, ModelRequest, ModelSpec, TextOrSecret, Tokens,
 };
 use crate::secret::Secret;
 use crate::{net, secret};
@@ -146,38 +146,36 @@ impl Model {
             names: &names,
             with_schema: true,
         };
-        asked.with_schema = shape::goes_along(*wire, &asked) && !self.refused.knows(&asked);
+        asked.with_schema = shape::goes_along(*wire, &asked) && !self.refused.knows(&asked, Instant::now());
         let send = async |asked: &Asked<'_>| {
             exchange(&client, url.clone(), headers.clone(), wire.body(asked), &patience).await
         };
         let first = send(&asked).await?;
-        if !(asked.with_schema && self.may_refuse_schema(&first)) {
+        if !(asked.with_schema && may_refuse_schema(&first)) {
             return self.judge(*wire, &first, &names, &place, &clean);
         }
         place.once_more();
         asked.with_schema = false;
-        let twice = |error: ModelError| ModelError { asked_twice: true, ..error };
+        let refusal: Value = serde_json::from_slice(&first.body).unwrap_or_default();
+        let wasted = wire.tokens(&refusal);
+        let twice = |error: ModelError| {
+            // The worst case is charged for what may have cost something and does not say what.
+            let tokens =
+                if error.may_cost && error.tokens.is_none() { None } else { sum(error.tokens, wasted) };
+            ModelError { asked_twice: true, tokens, ..error }
+        };
         let second = send(&asked).await.map_err(twice)?;
-        if second.status.is_success() && self.refused.learn(&asked) {
-            let said = clean(trouble::said(&serde_json::from_slice(&first.body).unwrap_or_default()));
+        if second.status.is_success() && self.refused.learn(&asked, Instant::now()) {
+            let said = clean(trouble::said(&refusal));
             tracing::warn!(
                 model = %self.name, status = first.status.as_u16(), said,
-                "it does not take this `output_schema`: it is asked without, and the answer is checked here"
+                "it does not take this `output_schema`: for an hour it is asked without, and the answer is \
+                 checked here"
             );
         }
         let answer = self.judge(*wire, &second, &names, &place, &clean).map_err(twice)?;
-        Ok(ModelAnswer { asked_twice: true, ..answer })
-    }
-
-    /// Is this what a provider says that does not take the schema of an answer?
-    fn may_refuse_schema(&self, answered: &Answered) -> bool {
-        let json: Value = serde_json::from_slice(&answered.body).unwrap_or_default();
-        if answered.status.is_success() && json["error"].is_null() {
-            return false;
-        }
-        let text = String::from_utf8_lossy(&answered.body);
-        let said = if json.is_null() { &text } else { trouble::said(&json) };
-        shape::may_refuse_it(answered.status, said) && !trouble::is_bad_key(&json)
+        let tokens = answer.tokens.and_then(|tokens| sum(Some(tokens), wasted));
+        Ok(ModelAnswer { asked_twice: true, tokens, ..answer })
     }
 
     /// An answer, or what its status or its words say instead.
@@ -191,7 +189,7 @@ impl Model {
     ) -> Result<ModelAnswer, ModelError> {
         match answered.status.is_success() {
             true => self.read(wire, &answered.body, names, clean),
-            false => Err(self.refused(answered, place, clean)),
+            false => Err(self.refused(wire, answered, place, clean)),
         }
     }
 
@@ -300,7 +298,13 @@ impl Model {
         Ok(ModelAnswer { turn, finish, tokens, asked_twice: false })
     }
 
-    fn refused(&self, answered: &Answered, place: &Place, clean: &dyn Fn(&str) -> String) -> ModelError {
+    fn refused(
+        &self,
+        wire: Wire,
+        answered: &Answered,
+        place: &Place,
+        clean: &dyn Fn(&str) -> String,
+    ) -> ModelError {
         let json = serde_json::from_slice(&answered.body).unwrap_or_default();
         let wait = trouble::retry_after(&answered.headers, &json, SystemTime::now());
         let said = clean(trouble::said(&json));
@@ -308,7 +312,7 @@ impl Model {
         if let (Some(wait), 429 | 503 | 529) = (error.retry_after, answered.status.as_u16()) {
             place.close_for(wait.unsigned_abs());
         }
-        error
+        ModelError { tokens: wire.tokens(&json), ..error }
     }
 
     /// With the model's name and where it answers.
@@ -320,6 +324,25 @@ impl Model {
         };
         error
     }
+}
+
+/// Is this what a provider says that does not take the schema of an answer?
+fn may_refuse_schema(answered: &Answered) -> bool {
+    let json: Value = serde_json::from_slice(&answered.body).unwrap_or_default();
+    let text = String::from_utf8_lossy(&answered.body);
+    let said = if json.is_null() { &text } else { trouble::said(&json) };
+    let another_reason = trouble::is_bad_key(&json) || trouble::has_generated(&json);
+    shape::may_refuse_it(answered.status, said) && !another_reason
+}
+
+/// The tokens of two requests.
+fn sum(one: Option<Tokens>, other: Option<Tokens>) -> Option<Tokens> {
+    let (Some(one), Some(other)) = (one, other) else { return one.or(other) };
+    Some(Tokens {
+        input: one.input.saturating_add(other.input),
+        cached: one.cached.saturating_add(other.cached),
+        output: one.output.saturating_add(other.output),
+    })
 }
 
 /// The JSON of a body, or what it is instead.

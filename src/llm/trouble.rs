@@ -75,12 +75,16 @@ pub(super) fn refused(
             ),
         ),
         408 | 409 | 425 | 500.. => passing(ErrorKind::Provider, said),
+        400 | 422 if has_generated(body) => lasting(
+            ErrorKind::BadResponse,
+            format!("{said}; the model has answered, and its provider withholds what it said"),
+        ),
         404 => lasting(ErrorKind::Config, format!("{said}; check `model` and `base_url`")),
         _ => lasting(ErrorKind::Config, format!("{said}; the provider does not accept this request")),
     };
     // These say that nothing was done. Others may come from a gateway that lost a working provider.
     let refuses = matches!(code, 501 | 503 | 529);
-    error.may_cost = code == 408 || (code >= 500 && !refuses);
+    error.may_cost = code == 408 || error.error.kind == ErrorKind::BadResponse || (code >= 500 && !refuses);
     if error.try_fallback {
         error.retry_after = retry_after.and_then(|wait| SignedDuration::try_from(wait).ok());
     }
@@ -103,6 +107,12 @@ fn is_out_of_credit(body: &Value) -> bool {
 pub(super) fn is_bad_key(body: &Value) -> bool {
     let details = body["error"]["details"].as_array();
     details.is_some_and(|details| details.iter().any(|detail| detail["reason"] == "API_KEY_INVALID"))
+}
+
+/// Groq's way to say that the model has answered, in a form that it was not to have: that was work.
+pub(super) fn has_generated(body: &Value) -> bool {
+    let error = &body["error"];
+    !error["failed_generation"].is_null() || error["code"] == "json_validate_failed"
 }
 
 /// What to do about a key that is not accepted.

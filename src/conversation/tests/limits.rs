@@ -74,6 +74,27 @@ fn what_the_provider_counted_counts_if_it_is_less() {
 }
 
 #[test]
+fn a_schema_may_be_new_to_the_provider() {
+    // the second time without calls: only then some are told of the schema
+    let worst_with = |text: &str| {
+        let mut talk = Talk::new(|brief| {
+            brief.output_schema = Some(serde_json::json!({"type": "object", "description": text}));
+            brief.query = "x".repeat(20_000);
+        });
+        talk.want(&[("look", "{\"n\":1}")]).work();
+        let tokens = Some(Tokens { input: 3000, cached: 0, output: 20 });
+        let turn = ModelTurn { text: "no JSON".into(), ..ModelTurn::default() };
+        let answer = ModelAnswer { turn, finish: Finish::Stop, tokens, asked_twice: false };
+        let used = Usage { requests: 1, ..Usage::default() };
+        talk.asked().step(Step::Answered { model: "main".into(), answer, used });
+        let Next::Ask { request, worst } = talk.live.next() else { panic!() };
+        assert!(request.only_answer);
+        worst.tokens
+    };
+    assert_eq!(worst_with(&"y".repeat(4000)) - worst_with(""), 2000);
+}
+
+#[test]
 fn requests_without_an_answer() {
     let mut talk = Talk::new(|_| {});
     let Next::Ask { worst, .. } = talk.live.next() else { panic!() };

@@ -107,13 +107,10 @@ async fn who_refuses_it_is_asked_without_it_and_never_again() {
 
 #[tokio::test]
 async fn refusals_in_other_words_are_understood() {
-    let hidden = json!({"error": {"message": "response_format is not supported by this model"}});
     for refusal in [
         Reply::status(422, "extra inputs are not permitted"),
-        Reply::status(500, "Cannot use custom grammar constraints with tools."),
         Reply::status(404, "No endpoints found that can handle the requested parameters."),
-        Reply::body("Failed to parse grammar").with_status(500),
-        Reply::body(hidden.to_string()),
+        Reply::body("Failed to parse grammar").with_status(400),
     ] {
         let endpoint = refusing("openai-compatible", refusal);
         let models = models(spec("openai-compatible", &endpoint));
@@ -125,10 +122,14 @@ async fn refusals_in_other_words_are_understood() {
 #[tokio::test]
 async fn what_has_another_reason_is_what_it_was() {
     let bad_key = json!({"error": {"message": "bad", "details": [{"reason": "API_KEY_INVALID"}]}});
+    let hidden = json!({"error": {"message": "response_format is not supported by this model"}});
     for refusal in [
         Reply::status(401, "bad schema of key"),
+        Reply::status(404, "no such model"),
         Reply::status(429, "schema"),
-        Reply::status(500, "oh"),
+        // these may have cost something
+        Reply::status(500, "Failed to parse grammar"),
+        Reply::body(hidden.to_string()),
         Reply::body(bad_key.to_string()).with_status(400),
     ] {
         let endpoint = Endpoint::script([refusal]);
@@ -146,6 +147,59 @@ async fn what_has_another_reason_is_what_it_was() {
     let schemas: Vec<bool> =
         endpoint.requests().iter().map(|sent| said("openai", sent) != Value::Null).collect();
     assert_eq!(schemas, [true, false, true]);
+}
+
+/// Sixty tokens in, seven out, in words of OpenAI.
+fn with_usage(mut body: Value) -> String {
+    body["usage"] = json!({"prompt_tokens": 60, "completion_tokens": 7, "total_tokens": 67});
+    body.to_string()
+}
+
+#[tokio::test]
+async fn an_answer_that_is_withheld_is_paid_and_not_asked_for_again() {
+    let used = Some(Tokens { input: 60, cached: 0, output: 7 });
+    let withheld = [
+        json!({"error": {"message": "Failed to generate JSON.", "code": "json_validate_failed"}}),
+        json!({"error": {"message": "Failed to validate JSON.", "failed_generation": "{"}}),
+    ];
+    for body in withheld {
+        for (body, tokens) in [(body.to_string(), None), (with_usage(body), used)] {
+            let endpoint = Endpoint::script([Reply::body(body).with_status(400), Reply::text("{}")]);
+            let models = models(spec("openai-compatible", &endpoint));
+            let error = models.ask("main", &asking(schema()), LONG).await.expect_err("an error");
+            assert_eq!((error.error.kind, error.may_cost), (ErrorKind::BadResponse, true), "{error:?}");
+            assert_eq!((error.tokens, error.asked_twice, endpoint.requests().len()), (tokens, false, 1));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_refused_request_used_is_added() {
+    let refusal = Reply::body(with_usage(json!({"error": {"message": "bad schema"}}))).with_status(400);
+    let after = |reply: Reply| Endpoint::script([refusal.clone(), reply]);
+    let ask = async |endpoint: Endpoint| {
+        models(spec("openai-compatible", &endpoint)).ask("main", &asking(schema()), LONG).await
+    };
+    let used = Used { input: 100, cached: 0, output: 5, thoughts: 0 };
+    let answer = ask(after(Reply::text("{}").using(used))).await.expect("an answer");
+    assert_eq!(answer.tokens, Some(Tokens { input: 160, cached: 0, output: 12 }));
+    // not told: the worst case is charged
+    assert_eq!(ask(after(Reply::text("{}").without_usage())).await.expect("an answer").tokens, None);
+    let error = ask(after(Reply::status(400, "too long"))).await.expect_err("an error");
+    assert_eq!((error.tokens, error.asked_twice), (Some(Tokens { input: 60, cached: 0, output: 7 }), true));
+    let error = ask(after(Reply::status(500, "oh"))).await.expect_err("an error");
+    assert_eq!((error.tokens, error.may_cost), (None, true));
+}
+
+#[tokio::test]
+async fn no_key_is_forbidden_that_the_schema_allows() {
+    let schema = json!({
+        "type": "object", "properties": {"kind": {"type": "string"}}, "required": ["kind"],
+        "oneOf": [{"properties": {"x": {}}, "required": ["x"]}, {"properties": {"y": {}}, "required": ["y"]}],
+    });
+    let endpoint = Endpoint::script([Reply::text("{}")]);
+    models(spec("anthropic", &endpoint)).ask("main", &asking(schema), LONG).await.expect("an answer");
+    assert_eq!(endpoint.requests()[0].json["output_config"], Value::Null);
 }
 
 #[tokio::test]
