@@ -102,6 +102,11 @@ WantedBy=default.target
 
 /// The launchd agent (launchd.plist(5)).
 pub(super) fn launchd_plist(installation: &Installation) -> String {
+    // What systemd's journal is elsewhere.
+    let log = directories::BaseDirs::new().map_or_else(String::new, |dirs| {
+        let file = dirs.home_dir().join("Library/Logs/bgagent.log");
+        format!("  <key>StandardErrorPath</key>\n  <string>{}</string>\n", xml(&file.display().to_string()))
+    });
     let arguments: String =
         installation.arguments().iter().map(|word| format!("    <string>{}</string>\n", xml(word))).collect();
     format!(
@@ -120,7 +125,7 @@ pub(super) fn launchd_plist(installation: &Installation) -> String {
     <key>PATH</key>
     <string>{}</string>
   </dict>
-  <key>RunAtLoad</key>
+{log}  <key>RunAtLoad</key>
   <true/>
   <key>KeepAlive</key>
   <dict>
@@ -155,7 +160,9 @@ pub(super) fn how_to_start(paths: Option<&Paths>) -> String {
         Some(paths) if !paths.config.exists() => {
             format!("`bgagent init` writes {}, `bgagent daemon` starts it", paths.config.display())
         }
-        _ if installed && cfg!(target_os = "macos") => format!("launchctl kickstart gui/$UID/{LABEL}"),
+        _ if installed && cfg!(target_os = "macos") => {
+            format!("launchctl kickstart gui/$UID/{LABEL}     its log: ~/Library/Logs/bgagent.log")
+        }
         _ if installed => {
             "systemctl --user start bgagent     its log: journalctl --user -u bgagent -n 50".into()
         }
@@ -257,6 +264,7 @@ mod tests {
             Installation { path: "/a&b:/<c>".into(), config: Some("/x/agents.toml".into()), ..plain() };
         let plist = launchd_plist(&installation);
         assert!(plist.contains("<string>/a&amp;b:/&lt;c&gt;</string>"));
+        assert!(plist.contains("/Library/Logs/bgagent.log</string>\n  <key>RunAtLoad</key>"));
         assert!(plist.contains("    <string>--config</string>\n    <string>/x/agents.toml</string>\n"));
     }
 }

@@ -19,19 +19,30 @@ fn read(clock: rustix::time::ClockId) -> SignedDuration {
     SignedDuration::new(time.tv_sec, i32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
+/// Counts while the machine is awake, as tokio's timers do.
+#[cfg(target_os = "linux")]
 fn mono() -> SignedDuration {
     read(rustix::time::ClockId::Monotonic)
 }
 
+/// Counts asleep as well.
 #[cfg(target_os = "linux")]
 fn boot() -> SignedDuration {
     read(rustix::time::ClockId::Boottime)
 }
 
-/// Elsewhere no clock is known to count time asleep; sleep then shows as a jump of the wall clock.
+/// As std's clock does on macOS, which reads the one that stands still asleep.
+#[cfg(not(target_os = "linux"))]
+fn mono() -> SignedDuration {
+    static FIRST: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    let began = FIRST.get_or_init(std::time::Instant::now);
+    SignedDuration::try_from(began.elapsed()).unwrap_or(SignedDuration::MAX)
+}
+
+/// The "monotonic" clock of macOS goes on while the machine sleeps (clock_gettime(3) there).
 #[cfg(not(target_os = "linux"))]
 fn boot() -> SignedDuration {
-    mono()
+    read(rustix::time::ClockId::Monotonic)
 }
 
 /// Waits for the wall clock and for elapsed time at once.

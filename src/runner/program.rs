@@ -6,6 +6,7 @@
 use super::env::Environment;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use std::ffi::OsStr;
+#[cfg(target_os = "linux")]
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 #[cfg(target_os = "linux")]

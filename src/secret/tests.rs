@@ -57,7 +57,7 @@ async fn only_regular_files_of_sane_size() {
     assert!(error.contains("not a regular file"), "{error}");
 
     let fifo = folder.path().join("fifo");
-    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     let error = resolve(&SecretRef::File(fifo), LONG).await.unwrap_err().0;
     assert!(error.contains("not a regular file"), "{error}");
 

@@ -1,15 +1,18 @@
 //! `files`: lists, reads, writes and appends under allowed folders. The system itself resolves each path
-//! beneath its root and follows no link (openat2(2), `RESOLVE_BENEATH`, `RESOLVE_NO_SYMLINKS`), so that
-//! nothing that happens between a look and a use can lead out.
+//! beneath its root and follows no link (openat2(2), `RESOLVE_BENEATH`, `RESOLVE_NO_SYMLINKS`; where there
+//! is none, folder by folder), so that nothing that happens between a look and a use can lead out.
+mod beneath;
+
 use super::{Call, Effect, ToolError, ToolOutput, blocking, catalog::About, settings};
 use crate::domain::ReadsWhen;
+use beneath::open_beneath;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 /// Bytes read or written by one call where the settings say nothing, and at the most.
@@ -134,8 +137,8 @@ impl Place {
 
     /// Opens what is there, beneath the root and through no link.
     fn open(&self, path: &Path, flags: OFlags, mode: Mode) -> Result<File, ToolError> {
-        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        beneath(&self.root, path, flags, mode).map(File::from).map_err(|error| self.refused(error))
+        let flags = flags | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        open_beneath(&self.root, path, flags, mode).map(File::from).map_err(|error| self.refused(error))
     }
 
     fn refused(&self, error: Errno) -> ToolError {
@@ -143,24 +146,9 @@ impl Place {
         ToolError::Failed(match error {
             Errno::LOOP | Errno::XDEV => format!("`{shown}` leads through a link or out of its folder"),
             Errno::NOENT => format!("there is no `{shown}`"),
-            Errno::NOSYS => "this system can't keep paths in their folder (openat2 is missing)".into(),
             other => format!("`{shown}`: {other}"),
         })
     }
-}
-
-/// Opens a path that can't lead out of `root`, nor through a link.
-#[cfg(target_os = "linux")]
-fn beneath(root: &OwnedFd, path: &Path, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
-    use rustix::fs::ResolveFlags;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    rustix::fs::openat2(root, path, flags, mode, resolve)
-}
-
-/// Other systems have no call that can promise this: the tool does nothing there.
-#[cfg(not(target_os = "linux"))]
-fn beneath(_: &OwnedFd, _: &Path, _: OFlags, _: Mode) -> rustix::io::Result<OwnedFd> {
-    Err(Errno::NOSYS)
 }
 
 fn io(place: &Place) -> impl Fn(std::io::Error) -> ToolError + '_ {
@@ -309,7 +297,8 @@ fn make_like(file: &File, old: &File, about: &std::fs::Metadata) -> std::io::Res
         // Its group is another: that may do what everybody may.
         mode = (mode & 0o707) | (mode & ((mode & 0o007) << 3));
     }
-    Ok(rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?)
+    // Not through rustix: its type of a mode is another one on each system.
+    file.set_permissions(std::fs::Permissions::from_mode(mode))
 }
 
 /// The attributes that people set, and the list of those who may use the file (acl(5)).
@@ -442,14 +431,7 @@ mod tests {
         symlink("../secret", root.join("sub/up")).unwrap();
         symlink("/proc/self/root", root.join("magic")).unwrap();
         fs::hard_link(&secret, root.join("hard")).unwrap();
-        let fifo = rustix::fs::mknodat(
-            rustix::fs::CWD,
-            root.join("fifo"),
-            rustix::fs::FileType::Fifo,
-            Mode::from_raw_mode(0o600),
-            0,
-        );
-        fifo.unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(root.join("fifo")).status().unwrap().success());
         let mut tricks: Vec<String> = [
             "..",
             "../secret",

@@ -19,6 +19,7 @@ mod postgres;
 mod programs;
 mod rng;
 mod s3;
+#[cfg(target_os = "linux")]
 mod service;
 mod simulation;
 mod sql;

@@ -4,7 +4,6 @@ use std::process::Command;
 /// What the script exits with where it can't do its work.
 const SKIPPED: i32 = 77;
 
-#[cfg(target_os = "linux")]
 #[test]
 fn systemd_starts_watches_and_ends_the_daemon() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/systemd.sh");

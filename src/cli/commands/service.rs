@@ -20,6 +20,9 @@ pub(in crate::cli) fn run(app: &mut App, command: &ServiceCommand) -> Result<Out
     }
 }
 
+/// `ExitTimeOut` of the launchd agent, and a little.
+const UNLOADED_WITHIN: std::time::Duration = std::time::Duration::from_secs(47);
+
 /// What surprises whoever tried an agent by hand before.
 const HARDENED: &str = "the service has a /tmp of its own (PrivateTmp) and can write only below your home (ProtectSystem);\n\
     to open a path: systemctl --user edit bgagent, and there:\n  [Service]\n  ReadWritePaths=/srv/data\n  PrivateTmp=no";
@@ -141,8 +144,14 @@ fn start_systemd() -> Vec<Step> {
 
 fn start_launchd(file: &Path) -> Vec<Step> {
     let file = file.display().to_string();
-    // an older one may be loaded; that there is none is no failure
-    let _ = output("launchctl", &["bootout", &domain(), &file]);
+    // An older one may be loaded; that there is none is no failure. It is gone only once its daemon has
+    // ended, and until then the new one is refused.
+    if output("launchctl", &["bootout", &domain(), &file]).is_ok() {
+        let until = std::time::Instant::now() + UNLOADED_WITHIN;
+        while output("launchctl", &["list", LABEL]).is_ok() && std::time::Instant::now() < until {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+    }
     vec![step("launchctl", &["bootstrap", &domain(), &file], "start it by hand: bgagent daemon")]
 }
 

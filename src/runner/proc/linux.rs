@@ -1,0 +1,193 @@
+//! By `/proc` (proc(5)), pidfds and the subreaper.
+use super::{Seen, pid_of};
+use rustix::io::Errno;
+use rustix::process::{PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long orphans are chased at a time.
+const CHASE: Duration = Duration::from_millis(20);
+
+/// What field 3 and some later ones of `/proc/PID/stat` say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stat {
+    state: u8,
+    parent: u32,
+    group: u32,
+    session: u32,
+    start: u64,
+}
+
+impl Stat {
+    fn lives(&self) -> bool {
+        !matches!(self.state, b'Z' | b'X' | b'x')
+    }
+}
+
+/// Reads a line of `/proc/PID/stat`. The second field is the program's name in parentheses, and
+/// may itself hold spaces, parentheses and line ends: the others begin after the last `)`.
+fn parse_stat(line: &[u8]) -> Option<Stat> {
+    let after = line.iter().rposition(|&byte| byte == b')')? + 1;
+    let mut fields = std::str::from_utf8(&line[after..]).ok()?.split_ascii_whitespace();
+    let state = *fields.next()?.as_bytes().first()?;
+    let parent = fields.next()?.parse().ok()?;
+    let group = fields.next()?.parse().ok()?;
+    let session = fields.next()?.parse().ok()?;
+    let start = fields.nth(15)?.parse().ok()?;
+    Some(Stat { state, parent, group, session, start })
+}
+
+/// The value of a variable in a block as in `/proc/PID/environ`.
+fn variable<'a>(block: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    block.split(|&byte| byte == 0).find_map(|entry| {
+        let value = entry.strip_prefix(name.as_bytes())?;
+        value.strip_prefix(b"=")
+    })
+}
+
+/// Does the process that was seen still live?
+fn still_lives(seen: &Seen) -> bool {
+    stat(seen.pid).is_some_and(|stat| stat.start == seen.start && stat.lives())
+}
+
+/// Number and start of the children of this process that have ended and were not waited for.
+pub(in crate::runner) fn ended_children() -> Vec<(u32, u64)> {
+    let me = std::process::id();
+    let ended = |pid: u32| {
+        let stat = stat(pid).filter(|stat| stat.parent == me && stat.state == b'Z')?;
+        Some((pid, stat.start))
+    };
+    let children = children().unwrap_or_else(|| {
+        let mut all = Vec::new();
+        each_number(|pid| all.push(pid));
+        all
+    });
+    children.into_iter().filter_map(ended).collect()
+}
+
+/// Stops whom `wanted` names among the orphans that this process has adopted, the newest first. Each
+/// process of one that forks and exits in a loop becomes such an orphan. Nobody: either there is
+/// none, or they were too fast for this time.
+pub(in crate::runner) async fn adopted_stopped(wanted: impl Fn(&Seen) -> bool + Send + 'static) -> Vec<Seen> {
+    let chase = move || {
+        let until = Instant::now() + CHASE;
+        let mut known = std::collections::HashSet::new();
+        loop {
+            let mut caught = Vec::new();
+            let mut quiet = true;
+            for pid in children().unwrap_or_default().into_iter().rev() {
+                if crate::child::is_owned(pid) || !known.insert(pid) {
+                    continue;
+                }
+                quiet = false;
+                if let Some(seen) = look_at(pid).filter(&wanted) {
+                    let _ = signal(&seen, Signal::STOP);
+                    caught.push(seen);
+                }
+            }
+            if quiet || !caught.is_empty() || Instant::now() >= until {
+                return caught;
+            }
+        }
+    };
+    tokio::task::spawn_blocking(chase).await.unwrap_or_default()
+}
+
+/// Sends a signal to exactly the process that was seen; if it is gone, to nobody.
+pub(in crate::runner) fn signal(seen: &Seen, signal: Signal) -> rustix::io::Result<()> {
+    let Some(pid) = pid_of(seen.pid) else { return Ok(()) };
+    // First the handle, then the look: if the number still has the same start time, it had it when
+    // the handle was taken.
+    let sent = match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(handle) if still_lives(seen) => pidfd_send_signal(handle, signal),
+        // Before Linux 5.3 there are no handles.
+        Err(Errno::NOSYS) if still_lives(seen) => kill_process(pid, signal),
+        Ok(_) | Err(Errno::NOSYS) => Ok(()),
+        Err(error) => Err(error),
+    };
+    match sent {
+        Err(Errno::SRCH) => Ok(()),
+        other => other,
+    }
+}
+
+/// Since when the process lives, in ticks since the boot; also of one that ended and was not waited for.
+pub(super) fn start_of(pid: u32) -> Option<u64> {
+    Some(stat(pid)?.start)
+}
+
+/// A word that each boot has of its own.
+pub(super) fn boot_id() -> Option<String> {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()
+}
+
+fn stat(pid: u32) -> Option<Stat> {
+    parse_stat(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// All that live, each told to `each` in the moment that it is seen.
+pub(super) fn scan(each: impl Fn(&Seen)) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    each_number(|pid| {
+        if let Some(one) = look_at(pid) {
+            each(&one);
+            seen.push(one);
+        }
+    });
+    seen
+}
+
+/// Tells the number of each process right after the system gave it. A list of all at once would be
+/// old at its end: a process that forks and exits in a loop would be found dead each time.
+fn each_number(mut each: impl FnMut(u32)) {
+    use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(folder) = openat(CWD, "/proc", flags, Mode::empty()) else { return };
+    // Room for one or two, and for more where a driver has put a long name there.
+    for size in [64, 512] {
+        let mut room = vec![std::mem::MaybeUninit::uninit(); size];
+        let mut entries = RawDir::new(&folder, &mut room);
+        loop {
+            match entries.next() {
+                Some(Ok(entry)) => {
+                    if let Some(pid) = entry.file_name().to_str().ok().and_then(|name| name.parse().ok()) {
+                        each(pid);
+                    }
+                }
+                Some(Err(rustix::io::Errno::INVAL)) => break,
+                Some(Err(_)) | None => return,
+            }
+        }
+    }
+}
+
+/// Our children, thread by thread; `None` where the kernel was built without this list.
+fn children() -> Option<Vec<u32>> {
+    let mut children = Vec::new();
+    for thread in std::fs::read_dir("/proc/self/task").ok()?.flatten() {
+        match std::fs::read_to_string(thread.path().join("children")) {
+            Ok(list) => {
+                children.extend(list.split_ascii_whitespace().filter_map(|pid| pid.parse::<u32>().ok()))
+            }
+            // the thread ended meanwhile
+            Err(_) if !thread.path().exists() => {}
+            Err(_) => return None,
+        }
+    }
+    Some(children)
+}
+
+fn look_at(pid: u32) -> Option<Seen> {
+    let stat = stat(pid).filter(Stat::lives)?;
+    // Threads of the kernel are in no group and have no environment. Another user's can't be read.
+    let environ = match stat.group {
+        0 => Vec::new(),
+        _ => std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default(),
+    };
+    let run = variable(&environ, crate::runner::env::RUN_ID)
+        .or_else(|| variable(&environ, crate::child::HELPER_OF))
+        .and_then(|value| std::str::from_utf8(value).ok())
+        .and_then(|text| text.parse().ok());
+    let Stat { parent, group, session, start, .. } = stat;
+    Some(Seen { pid, start, parent, group, session, run })
+}
