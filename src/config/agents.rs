@@ -229,7 +229,7 @@ impl Maker<'_> {
                 Some(1) => Approval::Wait,
                 _ => Approval::Deny,
             },
-            output_schema: section.get("output_schema").map(|item| item.json()),
+            output_schema: section.get("output_schema").map(checks::output_schema),
         })))
     }
 

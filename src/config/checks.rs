@@ -36,6 +36,17 @@ pub(super) fn check(item: Item<'_>, fleet: &Fleet) -> Option<Check> {
     Some(Check { body, expect, novel_by })
 }
 
+/// The schema of an answer: what nobody would check is refused.
+pub(super) fn output_schema(item: Item<'_>) -> Value {
+    let schema = item.json();
+    if let Err(error) = check_schema(&schema) {
+        let hint = "it is JSON Schema 2020-12, as a table: \
+                    output_schema = { type = \"object\", properties = { title = { type = \"string\" } } }";
+        let _: Option<()> = item.refuse_with(format!("`output_schema`: {error}"), hint.into());
+    }
+    schema
+}
+
 /// `{ exit = 0, rows = { gte = 1 } }`: each field equals a value, or compares with one.
 fn expect(item: Item<'_>) -> Option<Vec<Expect>> {
     const WORDS: &[(&str, Compare)] = &[

@@ -141,6 +141,11 @@ fn bad_files_are_refused_where_they_are_bad() {
             "is for a gate",
         ),
         (
+            "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nquery = \"x\"\nmodel = \"m\"\noutput_schema = { type = \"object\", requird = [\"a\"] }",
+            7,
+            "`output_schema`: `requird` is no keyword of JSON Schema; did you mean `required`?",
+        ),
+        (
             "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[tools.sh]\ntype = \"shell\"\ncommands = { a = { exec = \"/bin/a\" } }\n[agents.a]\nquery = \"x\"\nmodel = \"m\"\ntools = [\"sh\"]\napprove = [\"shh\"]",
             11,
             "did you mean \"sh\"?",

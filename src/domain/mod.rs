@@ -51,7 +51,7 @@ pub use glob::glob;
 pub use host::HostPattern;
 pub use ids::{AgentId, ConfigHash, InvalidAgentId, InvalidRunId, RunId, Seq};
 pub use incident::{Diagnosis, Finding, IncidentRecord, Level, Severity};
-pub use json_schema::fits_schema;
+pub use json_schema::{check_schema, fits_schema};
 pub use nearest::nearest;
 pub use object_key::check_object_key;
 pub use price::{cost, tokens_at_most};

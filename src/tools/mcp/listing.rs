@@ -50,11 +50,9 @@ impl Listed {
             }
     }
 
-    /// Checks arguments as far as we know JSON Schema; the server checks the rest.
+    /// Checks arguments; what can't be checked here, the server checks.
     pub(super) fn check(&self, args: &Value) -> Result<(), String> {
-        let mut known = self.info.schema.clone();
-        forget_what_we_misread(&mut known);
-        fits_schema("arguments", &known, args)
+        fits_schema("arguments", &self.info.schema, args)
     }
 }
 
@@ -181,20 +179,6 @@ fn clean(schema: &mut Value) {
             }
         }
         Value::Array(list) => list.iter_mut().for_each(clean),
-        _ => {}
-    }
-}
-
-/// Our validator takes a key for unknown that only `patternProperties` allows.
-fn forget_what_we_misread(schema: &mut Value) {
-    match schema {
-        Value::Object(map) => {
-            if map.contains_key("patternProperties") {
-                map.remove("additionalProperties");
-            }
-            map.values_mut().for_each(forget_what_we_misread);
-        }
-        Value::Array(list) => list.iter_mut().for_each(forget_what_we_misread),
         _ => {}
     }
 }
