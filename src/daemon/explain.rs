@@ -118,7 +118,7 @@ fn coming(agent: &AgentNow, now: Timestamp) -> String {
 
 /// An instant for people, in the daemon's own zone.
 fn clock(at: Timestamp) -> String {
-    at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
+    at.to_zoned(TimeZone::system()).strftime("%a %Y-%m-%d %H:%M:%S %:z").to_string()
 }
 
 fn capital(text: &str) -> String {

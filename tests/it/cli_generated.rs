@@ -60,3 +60,26 @@ fn check(folder: &str, files: Vec<(String, Vec<u8>)>) {
         assert!(found == *content, "{} is old; UPDATE=1 cargo test writes it anew", path.display());
     }
 }
+
+/// `bgagent man list` is a page; a folder of that name has a path.
+#[test]
+fn man_prints_the_page_of_a_command_or_writes_all_into_a_folder() {
+    let bgagent = |args: &[&str], folder: &Path| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bgagent"));
+        let done = command.arg("man").args(args).current_dir(folder).output().expect("it runs");
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8(done.stdout).expect("text")
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, page) in
+        [("list", "bgagent-list"), ("mcp-list", "bgagent-mcp-list"), ("bgagent-why.1", "bgagent-why")]
+    {
+        let text = bgagent(&[name], folder.path());
+        assert!(text.contains(&format!(".TH {} 1", page.to_uppercase())), "{name}: {text:.200}");
+    }
+    assert!(bgagent(&["agents.toml"], folder.path()).contains(".TH AGENTS.TOML 5"));
+    assert!(bgagent(&[], folder.path()).contains(".TH BGAGENT 1"));
+    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
+    assert_eq!(bgagent(&["./list"], folder.path()), "");
+    assert!(folder.path().join("list/bgagent-list.1").exists());
+}

@@ -95,9 +95,10 @@ pub struct CompletionsArgs {
 
 /// `bgagent man`
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  bgagent man | man -l -\n  bgagent man ~/.local/share/man/man1")]
+#[command(after_help = "Examples:\n  bgagent man | man -l -\n  bgagent man mcp-list | man -l -\n  \
+    bgagent man agents.toml | man -l -\n  bgagent man ~/.local/share/man/man1")]
 pub struct ManArgs {
-    /// Write a page for each command into this folder
-    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub dir: Option<PathBuf>,
+    /// The page of this command, or of `agents.toml`; else a folder to write all pages into
+    #[arg(value_name = "PAGE|DIR", value_hint = ValueHint::DirPath)]
+    pub wanted: Option<PathBuf>,
 }

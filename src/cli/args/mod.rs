@@ -186,7 +186,7 @@ pub enum Command {
     Health(HealthArgs),
     /// Print the completion script of a shell
     Completions(CompletionsArgs),
-    /// Print the manual page, or write all of them into a folder
+    /// Print a manual page, or write all of them into a folder
     Man(ManArgs),
     /// Print the JSON Schema of agents.toml
     Schema,

@@ -1,13 +1,10 @@
 //! `tail`: one line per event.
-use super::{Screen, Tone, millis, plain, result_words, usd};
+use super::{Screen, Tone, cut, millis, plain, result_words, usd};
 use crate::client::StoredEvent;
 use crate::domain::{AgentId, Event, EventType, RunId, nearest};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
-
-/// Texts longer than this are cut in a line; the whole is in `--json` and `show`.
-const GIST: usize = 160;
 
 /// The line, with its end. An event of a newer daemon is shown as far as it can be understood.
 pub(in crate::cli) fn event_line(stored: &StoredEvent, screen: &Screen) -> String {
@@ -317,13 +314,5 @@ impl Payload<'_> {
                 .collect::<Vec<_>>()
                 .join(" "),
         )
-    }
-}
-
-fn cut(text: &str) -> String {
-    let text = plain(text);
-    match text.char_indices().nth(GIST) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text,
     }
 }

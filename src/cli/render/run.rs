@@ -1,5 +1,5 @@
 //! `runs` and `show`.
-use super::{Cell, Screen, Table, Tone, millis, plain, plain_lines, result_words, status_word, usd};
+use super::{Cell, Screen, Table, Tone, cut, millis, plain, plain_lines, result_words, status_word, usd};
 use crate::domain::{EventType, Stream, Usage};
 use crate::protocol::{OutputView, RunDetail, RunView};
 use std::fmt::Write as _;
@@ -27,7 +27,8 @@ pub(in crate::cli) fn run_list(runs: &[RunView], screen: &Screen) -> String {
             screen.relative(run.started_at.unwrap_or(run.queued_at)).into(),
             run.duration_ms.map(millis).unwrap_or_default().into(),
             run.mode.as_deref().map_or(run.trigger.as_str().to_owned(), plain).into(),
-            said.into(),
+            // also where no terminal cuts it
+            cut(&said).into(),
         ]);
     }
     table.render(screen)

@@ -420,7 +420,10 @@ fn a_run() {
     RUN       AGENT  STATUS  STARTED     TOOK  TRIGGER   RESULT
     1f2e3d4c  news   ok      54 min ago   41s  schedule  3 new\nitems
     "#);
-    let rehearsal = crate::protocol::RunView { mode: Some("rehearsal".into()), ..detail.run };
+    let rehearsal = crate::protocol::RunView { mode: Some("rehearsal".into()), ..detail.run.clone() };
+    let long = crate::protocol::RunView { result: Some("word ".repeat(1000)), ..detail.run };
+    let text = run_list(&[long], &screen(None, false));
+    assert!(text.lines().all(|line| line.chars().count() < 250) && text.contains('…'), "{text}");
     assert!(run_list(&[rehearsal], &screen(None, false)).contains("41s  rehearsal  3 new"));
     let dimmed = output(&detail.output, &screen(Some(80), true));
     assert_eq!(dimmed, "hello\n\x1b[2moh\x1b[0m\n\x1b[2mno\x1b[0m");

@@ -10,7 +10,19 @@ pub(in crate::cli) fn plain(text: &str) -> String {
     escaped(text, false)
 }
 
-/// The same for several lines: line ends and tabs stay.
+/// Texts longer than this are cut in a line; the whole is in `--json` and `show`.
+const GIST: usize = 160;
+
+/// The beginning of a line that may be long, as [`plain`] text.
+pub(in crate::cli) fn cut(text: &str) -> String {
+    let text = plain(text);
+    match text.char_indices().nth(GIST) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
+    }
+}
+
+/// As [`plain`] for several lines: line ends and tabs stay.
 pub(in crate::cli) fn plain_lines(text: &str) -> String {
     escaped(text, true)
 }
