@@ -115,8 +115,11 @@ pub(super) fn private_folder(path: &Path) -> Result<(), LockError> {
                 return Err(LockError::Unsafe { path: path.to_owned(), what });
             }
             if found.mode() & 0o077 != 0 {
-                // readable by others: close it, silently
-                let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700));
+                // what agents said, and what they may do, is nobody else's
+                match std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)) {
+                    Ok(()) => tracing::info!("{} was open to others; its mode is 700 now", path.display()),
+                    Err(error) => tracing::warn!("{} is open to others: {error}", path.display()),
+                }
             }
             Ok(())
         }
