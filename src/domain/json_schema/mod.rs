@@ -40,6 +40,10 @@ pub fn fits_schema(whole: &str, schema: &Value, value: &Value) -> Result<(), Str
 
 /// So many errors are told at a time.
 const MAX_ERRORS: usize = 5;
+/// So many are kept to be counted,
+const MAX_KEPT: usize = 100;
+/// and so many characters of each: a schema may say much about what would be right.
+const MAX_ERROR: usize = 1000;
 /// So many schemas are compared with values before it is given up: who gives the schema may be hostile.
 const MAX_STEPS: u32 = 200_000;
 /// So many schemas may be within each other, counted over references.
@@ -315,7 +319,12 @@ impl<'a> Checker<'a> {
     }
 
     fn push(&mut self, error: String) {
-        self.errors.push(error);
+        if self.errors.len() < MAX_KEPT {
+            self.errors.push(match error.char_indices().nth(MAX_ERROR) {
+                Some((end, _)) => format!("{}…", &error[..end]),
+                None => error,
+            });
+        }
     }
 
     fn name(&self, path: &str) -> String {

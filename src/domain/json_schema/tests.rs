@@ -94,6 +94,9 @@ fn many_errors_are_cut() {
     assert!(text.ends_with("`[4]` must be a text, not 5; and 2 more"), "{text}");
     let long = json!("x".repeat(1000));
     assert!(fits_schema("x", &json!({"type": "number"}), &long).unwrap_err().len() < 120);
+    let words: Vec<String> = (0..10_000).map(|number| format!("word{number}")).collect();
+    let schema = json!({"items": {"anyOf": [{"enum": words}, {"const": "x".repeat(9000)}]}});
+    assert!(fits_schema("x", &schema, &json!(vec![1; 1000])).unwrap_err().len() < 5 * 1100);
 }
 
 #[track_caller]
