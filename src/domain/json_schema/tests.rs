@@ -254,3 +254,18 @@ fn what_nobody_would_look_at_is_refused() {
         assert!(error.starts_with(says), "{schema}: {error}");
     }
 }
+
+#[test]
+fn as_deep_as_a_value_can_be() {
+    let schema =
+        json!({"anyOf": [{"type": "null"}, {"properties": {"a": {"$ref": "#"}}, "maxProperties": 1}]});
+    let mut value = json!(null);
+    for _ in 0..60 {
+        value = json!({"a": value});
+    }
+    assert_eq!(fits_schema("x", &schema, &value), Ok(()));
+    for _ in 60..120 {
+        value = json!({"a": value});
+    }
+    assert!(fits_schema("x", &schema, &value).unwrap_err().contains("too deep"));
+}
