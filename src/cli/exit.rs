@@ -1,5 +1,6 @@
 //! How a command ends: every way to fail, with its exit code (section 9), its sentence and its
 //! hint.
+use crate::cli::render::counted;
 use crate::client::ClientError;
 use crate::config::{Diagnostic, Paths, Rejected};
 use crate::protocol::{Code, RpcError};
@@ -158,9 +159,8 @@ impl Failure {
             }
             Self::Config { path, diagnostics, .. } => {
                 let errors = diagnostics.iter().filter(|one| one.is_error).count();
-                let count = |n: usize, what| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
-                let warnings = count(diagnostics.len() - errors, "warning");
-                format!("{} is not valid: {}, {warnings}", path.display(), count(errors, "error"))
+                let warnings = counted(diagnostics.len() - errors, "warning");
+                format!("{} is not valid: {}, {warnings}", path.display(), counted(errors, "error"))
             }
             Self::Io { doing, path, cause } => format!("can't {doing} {}: {cause}", path.display()),
             Self::BrokenPipe => "the reader of the output is gone".into(),

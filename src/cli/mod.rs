@@ -201,7 +201,9 @@ impl App {
             return self.print_json(view);
         }
         let text = text(view, &self.screen);
-        self.print(&text)
+        self.print(&text)?;
+        // on a terminal, notes that follow appear after what they are about
+        if self.screen.width.is_some() { self.flush() } else { Ok(()) }
     }
 
     /// A line on standard error: a note, a warning, progress. Whether it is read is of no concern.

@@ -333,7 +333,13 @@ fn settings(spec: &AgentSpec) -> BTreeMap<String, String> {
         put("history", "changes".into());
     }
     if !spec.success_when.is_empty() {
-        put("success_when", format!("{} check(s)", spec.success_when.len()));
+        put(
+            "success_when",
+            match spec.success_when.len() {
+                1 => "1 check".to_owned(),
+                more => format!("{more} checks"),
+            },
+        );
     }
     if let Some(notify) = &spec.notify {
         put("notify", notify.to.join(", "));

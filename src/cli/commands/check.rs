@@ -1,6 +1,7 @@
 //! `bgagent check`: validates a configuration and shows when its agents are due.
 use super::prelude::*;
 use crate::cli::args::CheckArgs;
+use crate::cli::render::counted;
 use crate::config::{Context, Diagnostic, Loaded};
 use crate::domain::{AgentSpec, Calendar};
 use jiff::{SignedDuration, Timestamp};
@@ -42,13 +43,8 @@ pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Fa
         app.note(text.trim_end());
     }
     let (agents, warnings) = (loaded.fleet.agents.len(), loaded.warnings.len());
-    let s = |count| if count == 1 { "" } else { "s" };
-    app.note(&format!(
-        "{} is valid: {agents} agent{}, {warnings} warning{}",
-        path.display(),
-        s(agents),
-        s(warnings)
-    ));
+    let (agents, warnings) = (counted(agents, "agent"), counted(warnings, "warning"));
+    app.note(&format!("{} is valid: {agents}, {warnings}", path.display()));
     Ok(Outcome::Done)
 }
 

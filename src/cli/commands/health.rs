@@ -2,6 +2,7 @@
 //! say, when the daemon does not. One that runs is asked, too: what it can't write is not there.
 use super::prelude::*;
 use crate::cli::args::HealthArgs;
+use crate::cli::render::counted;
 use crate::cli::when;
 use crate::client::{Address, ClientError, Connection, Timeouts, is_alive, read_listener};
 use crate::config::Paths;
@@ -147,13 +148,13 @@ fn open_for(incident: &OpenIncident, now: Timestamp) -> String {
 
 fn not_told(untold: &Untold, now: Timestamp) -> String {
     let Untold { target, count, oldest, given_up } = untold;
-    let (s, age) = (if *count == 1 { "" } else { "s" }, human_duration(now.duration_since(*oldest)));
+    let (messages, age) = (counted(*count, "message"), human_duration(now.duration_since(*oldest)));
     if *given_up {
         format!(
-            "{count} message{s} to {target} could not be delivered and will not be tried again, the oldest {age} ago"
+            "{messages} to {target} could not be delivered and will not be tried again, the oldest {age} ago"
         )
     } else {
-        format!("{count} message{s} to {target} not delivered yet, the oldest for {age}")
+        format!("{messages} to {target} not delivered yet, the oldest for {age}")
     }
 }
 

@@ -1,5 +1,5 @@
 //! `status AGENT`: everything of one agent.
-use super::{Screen, Tone, millis, plain, state_of_agent, status_word, usd};
+use super::{Screen, Tone, counted, millis, plain, state_of_agent, status_word, usd};
 use crate::domain::{RunStatus, Verdict, human_duration};
 use crate::protocol::{AgentDetail, LastRunView, RecentRun};
 use std::fmt::Write as _;
@@ -203,14 +203,14 @@ impl Page<'_> {
             self.line("recent", &strip(recent, screen));
             self.line("durations", &bars(recent, screen));
         }
-        let mut counts = format!("{} runs, {} ok, ", agent.run_count, agent.success_count);
+        let mut counts = format!("{}, {} ok, ", counted(agent.run_count, "run"), agent.success_count);
         let failed = format!("{} failed", agent.error_count);
         counts.push_str(&screen.paint(if agent.error_count > 0 { Tone::Warn } else { Tone::Plain }, &failed));
         if agent.consecutive_errors > 0 {
             let _ = write!(counts, " ({} in a row)", agent.consecutive_errors);
         }
         if agent.skipped_count > 0 {
-            let _ = write!(counts, ", {} slots without a run", agent.skipped_count);
+            let _ = write!(counts, ", {} without a run", counted(agent.skipped_count, "slot"));
         }
         self.line("count", &counts);
         if let (Some(p50), Some(p95)) = (detail.p50_ms, detail.p95_ms) {

@@ -1,5 +1,5 @@
 //! `status`: the daemon itself.
-use super::{Screen, Tone, bytes, plain};
+use super::{Screen, Tone, bytes, counted, plain};
 use crate::domain::human_duration;
 use crate::protocol::DaemonView;
 use std::fmt::Write as _;
@@ -65,9 +65,8 @@ pub(in crate::cli) fn daemon_view(view: &DaemonView, screen: &Screen) -> String 
         format!("{} ({hash}, taken up {})", plain(&view.config_path), screen.relative(view.config_at)),
     );
     if !view.config_errors.is_empty() {
-        let count = view.config_errors.len();
-        let what =
-            format!("the newest file has {count} error{}: bgagent check", if count == 1 { "" } else { "s" });
+        let errors = counted(view.config_errors.len(), "error");
+        let what = format!("the newest file has {errors}: bgagent check");
         line("", screen.paint(Tone::Bad, &what));
     }
     text

@@ -1,5 +1,5 @@
 //! `list`: one line per agent.
-use super::{Cell, Screen, Table, Tone, state_of_agent, status_word, usd};
+use super::{Cell, Screen, Table, Tone, counted, state_of_agent, status_word, usd};
 use crate::domain::Health;
 use crate::protocol::AgentView;
 use std::collections::BTreeMap;
@@ -67,7 +67,6 @@ pub(in crate::cli) fn summary(agents: &[AgentView], screen: &Screen) -> String {
     if broke > 0 {
         parts.push(format!("{broke} without budget"));
     }
-    let plural = if agents.len() == 1 { "" } else { "s" };
-    let text = format!("{} agent{plural}: {}", agents.len(), parts.join(", "));
+    let text = format!("{}: {}", counted(agents.len(), "agent"), parts.join(", "));
     screen.paint(if failing + broke > 0 { Tone::Warn } else { Tone::Dim }, &text) + "\n"
 }

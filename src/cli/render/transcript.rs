@@ -1,6 +1,6 @@
 //! The conversation of a run with its model, for `show`: all that was said and called, with timings,
 //! tokens and dollars.
-use super::{Screen, Tone, millis, plain, plain_lines, usd};
+use super::{Screen, Tone, counted, millis, plain, plain_lines, usd};
 use crate::domain::{Finish, ModelAnswer, Step, Usage};
 use crate::protocol::StepView;
 use std::fmt::Write as _;
@@ -61,7 +61,7 @@ fn answered(
 ) {
     let what = match &answer.finish {
         Finish::Stop if answer.turn.calls.is_empty() => screen.paint(Tone::Good, "answered"),
-        Finish::Stop => format!("called {} tool(s)", answer.turn.calls.len()),
+        Finish::Stop => format!("called {}", counted(answer.turn.calls.len(), "tool")),
         Finish::Length => screen.paint(Tone::Bad, "was cut off"),
         Finish::Refusal(_) => screen.paint(Tone::Bad, "refused"),
     };

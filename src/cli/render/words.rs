@@ -1,7 +1,7 @@
 //! Small things in words.
 use crate::protocol::LimitView;
 use serde_json::Value;
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
 /// One line without anything that a terminal would act upon: control characters and marks that
 /// turn the direction of text are shown as escapes. What agents and the world wrote goes through
@@ -20,6 +20,12 @@ pub(in crate::cli) fn cut(text: &str) -> String {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text,
     }
+}
+
+/// `1 run`, `2 runs`.
+pub(in crate::cli) fn counted<N: Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
+    let s = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {noun}{s}")
 }
 
 /// As [`plain`] for several lines: line ends and tabs stay.
@@ -89,8 +95,11 @@ fn probe_words(value: &Value) -> Option<String> {
         .filter(|(level, _)| *level != "ok")
         .map(|(level, title)| format!("{level}: {title}"))
         .collect();
-    let s = if checks.len() == 1 { "" } else { "s" };
-    Some(if bad.is_empty() { format!("{status}: {} check{s}", checks.len()) } else { bad.join("; ") })
+    Some(if bad.is_empty() {
+        format!("{status}: {}", counted(checks.len(), "check"))
+    } else {
+        bad.join("; ")
+    })
 }
 
 /// `orders: 1519 rows moved to /archive; 2 changed meanwhile and stay`.
