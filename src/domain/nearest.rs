@@ -1,14 +1,19 @@
 //! "Did you mean": the known word that is nearest to a misspelt one.
 
-/// The word with the fewest edits, if there are few enough for its length: at most half of it, and
-/// never more than three.
+/// The word with the fewest edits, if there are few enough for its length: at most half of it, one in
+/// a word of up to four letters, and never more than three.
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let length = word.chars().count();
     known
         .map(|candidate| (distance(word, candidate), candidate))
-        .filter(|(edits, candidate)| *edits <= (candidate.chars().count().max(length) / 2).clamp(1, 3))
+        .filter(|(edits, candidate)| *edits <= most_edits(candidate.chars().count().max(length)))
         .min_by_key(|(edits, _)| *edits)
         .map(|(_, candidate)| candidate)
+}
+
+/// For the longer of two words: short ones are near to too many.
+fn most_edits(length: usize) -> usize {
+    if length <= 4 { length.saturating_sub(1).min(1) } else { (length / 2).min(3) }
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours (optimal string alignment).
@@ -47,6 +52,8 @@ mod tests {
             ("htp", Some("http")),
             ("sysem_metric", Some("system_metrics")),
             ("zzz", None),
+            ("sqlx", Some("sql")),
+            ("soap", None),
             ("system", None),
             ("", None),
         ] {

@@ -80,6 +80,11 @@ impl Engine {
         self.by_id.keys()
     }
 
+    /// Whether the newest configuration was rejected, so that an older one is in force.
+    pub fn outdated(&self) -> bool {
+        self.outdated
+    }
+
     /// A run that has not ended.
     pub fn run(&self, id: RunId) -> Option<&RunRecord> {
         self.runs.get(&id).map(|run| &run.record)

@@ -130,6 +130,8 @@ pub struct Engine {
     seed: u64,
     made: u64,
     stopping: bool,
+    /// The newest file was invalid, and what is in force is older.
+    outdated: bool,
     /// How many event-started runs led to what is decided now.
     chain: u8,
     dirty: Vec<u32>,
@@ -178,13 +180,17 @@ impl Engine {
             }
             Input::ClaimRefused { run } => self.claim_refused(now, run),
             Input::FleetLoaded { fleet, ticket } => {
+                self.outdated = false;
                 let result =
                     if self.stopping { Err(Refusal::ShuttingDown) } else { Ok(self.reload(now, fleet)) };
                 if let Some(ticket) = ticket {
                     self.out.actions.push(Action::Reply { ticket, result });
                 }
             }
-            Input::FleetRejected { path, errors } => self.push(now, Fact::ConfigRejected { path, errors }),
+            Input::FleetRejected { path, errors } => {
+                self.outdated = true;
+                self.push(now, Fact::ConfigRejected { path, errors });
+            }
             Input::ShutDown { reason } => self.shut_down(now, reason),
             Input::EndRuns { kill } => self.end_runs(kill),
         }

@@ -62,6 +62,7 @@ impl Engine {
             seed,
             made: 0,
             stopping: false,
+            outdated: false,
             chain: 0,
             dirty: Vec::new(),
             depths: Vec::new(),

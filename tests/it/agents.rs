@@ -295,6 +295,9 @@ fn a_reload_is_all_or_nothing_and_touches_only_what_changed() {
     assert!(error["data"]["errors"][0].as_str().is_some_and(|text| text.contains("agents.toml")), "{error}");
     assert_eq!(daemon.call("list_agents", json!({})).as_array().map(Vec::len), Some(2), "the old one stays");
     daemon.until_event("config_rejected", |event| event["type"] == "config_rejected");
+    let unknown = daemon.client().try_call("get_agent_status", json!({"agent_id": "not-yet-in-force"}));
+    let hint = unknown.expect_err("it is not in force")["data"]["hint"].to_string();
+    assert!(hint.contains("the newest configuration is rejected"), "{hint}");
     daemon.configure(
         "[daemon]\nreload = \"manual\"\n[agents.b]\ninterval = 3600\ncommand = [\"true\"]\n[agents.c]\ncommand = [\"true\"]\n",
     );
