@@ -1,8 +1,8 @@
 //! How a command ends: every way to fail, with its exit code (section 9), its sentence and its
 //! hint.
-use crate::cli::render::counted;
 use crate::client::ClientError;
 use crate::config::{Diagnostic, Paths, Rejected};
+use crate::domain::counted;
 use crate::protocol::{Code, RpcError};
 use serde_json::{Value, json};
 use std::fmt::Write as _;

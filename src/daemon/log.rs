@@ -1,6 +1,6 @@
 //! What the daemon's log says of what happened: few lines, each of something that a person who looks
 //! for trouble wants to see. All of it, in full, is in the events.
-use crate::domain::{Fact, RunStatus};
+use crate::domain::{Fact, RunStatus, counted};
 
 /// Longest line.
 const LONGEST: usize = 400;
@@ -24,8 +24,8 @@ pub(super) fn line_of(fact: &Fact) -> Option<(Tone, String)> {
         Fact::ConfigRejected { path, errors } => {
             let first = errors.first().map(|error| gist(error)).unwrap_or_default();
             let line = format!(
-                "configuration {path} is rejected, the old one stays; {} error(s), the first: {first}",
-                errors.len()
+                "configuration {path} is rejected, the old one stays; {}, the first: {first}",
+                counted(errors.len(), "error")
             );
             (Tone::Bad, line)
         }
@@ -83,7 +83,7 @@ mod tests {
         let errors =
             vec!["error: unknown key `x`\n --> agents.toml:2:1\n  |\n2 | x = 1".into(), "error: y".into()];
         let line = line_of(&Fact::ConfigRejected { path: "agents.toml".into(), errors });
-        let text = "configuration agents.toml is rejected, the old one stays; 2 error(s), the first: unknown key `x` (agents.toml:2:1)";
+        let text = "configuration agents.toml is rejected, the old one stays; 2 errors, the first: unknown key `x` (agents.toml:2:1)";
         assert_eq!(line, Some((Tone::Bad, text.to_owned())));
         assert_eq!(line_of(&Fact::DaemonStopping { reason: "x".into() }), None);
     }

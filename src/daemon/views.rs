@@ -336,13 +336,7 @@ fn settings(spec: &AgentSpec) -> BTreeMap<String, String> {
         put("history", "changes".into());
     }
     if !spec.success_when.is_empty() {
-        put(
-            "success_when",
-            match spec.success_when.len() {
-                1 => "1 check".to_owned(),
-                more => format!("{more} checks"),
-            },
-        );
+        put("success_when", counted(spec.success_when.len(), "check"));
     }
     if let Some(notify) = &spec.notify {
         put("notify", notify.to.join(", "));

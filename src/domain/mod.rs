@@ -6,6 +6,7 @@ mod agent;
 mod agent_state;
 mod calendar;
 mod chat;
+mod counted;
 mod cron;
 mod event;
 mod fact;
@@ -37,6 +38,7 @@ pub use chat::{
     ChatMessage, Finish, ModelAnswer, ModelError, ModelRequest, ModelTurn, ReadsWhen, Step, Tokens, ToolDef,
     ToolOffer, ToolReply, ToolRequest, WorstCase,
 };
+pub use counted::counted;
 pub use cron::{CronError, CronSchedule};
 pub use event::{Event, EventType};
 pub use fact::{

@@ -331,7 +331,7 @@ impl Engine {
                 let how = if *mode == StopMode::Kill { "killed" } else { "ended" };
                 let note = match ended {
                     0 => "already stopped".to_owned(),
-                    ended => format!("already stopped; {ended} run(s) being {how}"),
+                    ended => format!("already stopped; {} being {how}", counted(ended, "run")),
                 };
                 Ok(self.unchanged(agent, &note))
             }
@@ -393,8 +393,8 @@ impl Engine {
         let (ended, left) = self.end_live(now, agent, mode, "the agent was stopped");
         changed.note = match (ended, left) {
             (0, 0) => None,
-            (0, left) => Some(format!("{left} run(s) in flight will finish")),
-            (ended, _) => Some(format!("{ended} run(s) being ended")),
+            (0, left) => Some(format!("{} in flight will finish", counted(left, "run"))),
+            (ended, _) => Some(format!("{} being ended", counted(ended, "run"))),
         };
         changed
     }

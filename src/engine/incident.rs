@@ -81,7 +81,12 @@ impl Engine {
                 || (incident.acked_at.is_none() && self.may_tell(now, agent, incident.told_at)));
         if tells && self.tells_incident(&incident) {
             let subject = format!("{}: {}: {}", incident.agent, incident.severity, incident.title);
-            let body = format!("{}, seen {} time(s) since {}", incident.key, incident.count, incident.since);
+            let body = format!(
+                "{}, seen {} since {}",
+                incident.key,
+                counted(incident.count, "time"),
+                incident.since
+            );
             let body = with_finding(body, &incident);
             if self.tell(now, agent, TellOn::IncidentOpened, subject, body) {
                 incident.told_at = Some(now.wall);

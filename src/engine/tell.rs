@@ -60,7 +60,7 @@ impl Engine {
 
     /// Slots were missed and are not made up for.
     pub(super) fn tell_missed(&mut self, now: Now, agent: u32, count: u64, why: &str) {
-        let subject = format!("{}: {count} run(s) missed", self.agents[agent as usize].spec.id);
+        let subject = format!("{}: {} missed", self.agents[agent as usize].spec.id, counted(count, "run"));
         self.tell(now, agent, TellOn::Missed, subject, why.to_owned());
     }
 }

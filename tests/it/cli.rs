@@ -169,7 +169,7 @@ fn answers_say_what_a_newcomer_asks_next() {
     let run = daemon.ok(&["run", "long"]).trim().to_owned();
     daemon.until("background_task_started", "long");
     daemon.ok(&["stop", "long", "--drain", "--json"]);
-    code(&daemon, &["stop", "long", "--now"], 0, "already stopped; 1 run(s) being killed");
+    code(&daemon, &["stop", "long", "--now"], 0, "already stopped; 1 run being killed");
     wait_for("the end", || daemon.ok(&["show", &run]).contains("cancelled").then_some(()));
     code(&daemon, &["cancel", &run], 0, "is cancelled already");
     let run = daemon.ok(&["run", "long"]).trim().to_owned();

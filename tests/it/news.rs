@@ -215,7 +215,7 @@ fn what_is_new_is_told_once_and_what_is_not_costs_nothing() {
     assert_eq!(model.requests().len(), 2, "nothing new: no request");
     assert_eq!(runs(&daemon, 1).len(), 1, "nothing new: no run");
     let seen = daemon.call("get_memory", json!({"agent_id": "news"}));
-    assert_eq!((&seen[0]["key"], &seen[0]["value"]), (&json!("seen"), &json!("2 item(s) of its gate")));
+    assert_eq!((&seen[0]["key"], &seen[0]["value"]), (&json!("seen"), &json!("2 items of its gate")));
     assert!(seen[0]["at"].as_str() <= first["finished_at"].as_str(), "when it was seen, not now: {seen}");
     assert_eq!(daemon.call("get_usage", json!({"by": "agent"}))[0]["usage"]["requests"], 2);
     // an edit is no news, neither is what goes and comes back, nor what another feed has too

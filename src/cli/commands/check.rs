@@ -1,9 +1,8 @@
 //! `bgagent check`: validates a configuration and shows when its agents are due.
 use super::prelude::*;
 use crate::cli::args::CheckArgs;
-use crate::cli::render::counted;
 use crate::config::{Context, Diagnostic, Loaded};
-use crate::domain::{AgentSpec, Calendar};
+use crate::domain::{AgentSpec, Calendar, counted};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 

@@ -2,11 +2,10 @@
 //! say, when the daemon does not. One that runs is asked, too: what it can't write is not there.
 use super::prelude::*;
 use crate::cli::args::HealthArgs;
-use crate::cli::render::counted;
 use crate::cli::when;
 use crate::client::{Address, ClientError, Connection, Timeouts, is_alive, read_listener};
 use crate::config::Paths;
-use crate::domain::human_duration;
+use crate::domain::{counted, human_duration};
 use crate::protocol::{GetDaemonStatus, NoParams};
 use crate::store::{HealthReport, HealthRow, OpenIncident, Untold};
 use jiff::{SignedDuration, Timestamp};

@@ -1,6 +1,6 @@
 //! `status AGENT`: everything of one agent.
-use super::{Screen, Tone, counted, millis, plain, state_of_agent, status_word, usd};
-use crate::domain::{RunStatus, Verdict, human_duration};
+use super::{Screen, Tone, millis, plain, state_of_agent, status_word, usd};
+use crate::domain::{RunStatus, Verdict, counted, human_duration};
 use crate::protocol::{AgentDetail, LastRunView, RecentRun};
 use std::fmt::Write as _;
 

@@ -1,6 +1,6 @@
 //! `status`: the daemon itself.
-use super::{Screen, Tone, bytes, counted, plain};
-use crate::domain::human_duration;
+use super::{Screen, Tone, bytes, plain};
+use crate::domain::{counted, human_duration};
 use crate::protocol::DaemonView;
 use std::fmt::Write as _;
 

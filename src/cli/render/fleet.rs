@@ -1,6 +1,6 @@
 //! `list`: one line per agent.
-use super::{Cell, Screen, Table, Tone, counted, state_of_agent, status_word, usd};
-use crate::domain::Health;
+use super::{Cell, Screen, Table, Tone, state_of_agent, status_word, usd};
+use crate::domain::{Health, counted};
 use crate::protocol::AgentView;
 use std::collections::BTreeMap;
 

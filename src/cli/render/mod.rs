@@ -15,7 +15,7 @@ pub(super) use event::{event_gist, event_line, event_types, event_words};
 pub(super) use fleet::{agent_list, summary};
 pub(super) use run::{outcome_line, output, run_detail, run_list};
 pub(super) use table::{Cell, Table};
-pub(super) use words::{bytes, counted, cut, limit_line, plain, plain_lines, result_words, usd};
+pub(super) use words::{bytes, cut, limit_line, plain, plain_lines, result_words, usd};
 
 use crate::domain::{Activity, AgentId, Desired, Health, RunStatus, Severity, human_duration};
 use crate::protocol::AgentView;

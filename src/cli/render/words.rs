@@ -1,7 +1,8 @@
 //! Small things in words.
+use crate::domain::counted;
 use crate::protocol::LimitView;
 use serde_json::Value;
-use std::fmt::{Display, Write as _};
+use std::fmt::Write as _;
 
 /// One line without anything that a terminal would act upon: control characters and marks that
 /// turn the direction of text are shown as escapes. What agents and the world wrote goes through
@@ -20,12 +21,6 @@ pub(in crate::cli) fn cut(text: &str) -> String {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text,
     }
-}
-
-/// `1 run`, `2 runs`.
-pub(in crate::cli) fn counted<N: Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
-    let s = if count == N::from(1) { "" } else { "s" };
-    format!("{count} {noun}{s}")
 }
 
 /// As [`plain`] for several lines: line ends and tabs stay.

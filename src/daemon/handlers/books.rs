@@ -2,7 +2,7 @@
 use super::{down, invalid, known_agent, store_error, value};
 use crate::daemon::session::{Encoded, Services};
 use crate::daemon::views;
-use crate::domain::{Body, Entry, Fact, Memory, MemoryChange};
+use crate::domain::{Body, Entry, Fact, Memory, MemoryChange, counted};
 use crate::protocol::*;
 use crate::store::UsageBy;
 use jiff::Timestamp;
@@ -105,7 +105,7 @@ pub(super) async fn memory(services: &Services, id: &str) -> Encoded {
         all.push(MemoryView { key: "last result".into(), value: last.text.to_string(), at });
     }
     if let Some((count, newest)) = seen {
-        let value = format!("{count} item(s) of its gate");
+        let value = format!("{} of its gate", counted(count, "item"));
         all.push(MemoryView { key: "seen".into(), value, at: newest });
     }
     value(all)

@@ -1,0 +1,19 @@
+//! Counts in words.
+use std::fmt::Display;
+
+/// `1 run`, `2 runs`: a count and its noun, which takes a plain `s` for more.
+pub fn counted<N: Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
+    let s = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {noun}{s}")
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of counts.
+    use super::counted;
+
+    #[test]
+    fn one_is_one_and_none_are_many() {
+        assert_eq!([0, 1, 2].map(|n: usize| counted(n, "run")), ["0 runs", "1 run", "2 runs"]);
+    }
+}
