@@ -1,5 +1,5 @@
 //! `why`: what became of a slot, in one sentence.
-use crate::domain::{Calendar, Desired, Schedule, Verdict, human_duration};
+use crate::domain::{Calendar, Desired, RunStatus, Schedule, Verdict, human_duration};
 use crate::engine::AgentNow;
 use crate::protocol::Explanation;
 use crate::store::{LedgerRow, RunRow};
@@ -99,7 +99,23 @@ fn ran(row: &LedgerRow, run: Option<&RunRow>) -> String {
     };
     let attempts =
         if run.claim.attempt > 1 { format!(" in attempt {}", run.claim.attempt) } else { String::new() };
-    format!("started run {short}{made_up}, which is {}{attempts}{end}", run.claim.status)
+    format!("started run {short}{made_up}, which {}{attempts}{end}", does(run.claim.status))
+}
+
+/// What a run does or did, after "which".
+fn does(status: RunStatus) -> &'static str {
+    match status {
+        RunStatus::Queued => "is queued",
+        RunStatus::Running => "is running",
+        RunStatus::Retrying => "waits for its next attempt",
+        RunStatus::WaitingApproval => "waits for a person",
+        RunStatus::Completed => "completed",
+        RunStatus::Failed => "failed",
+        RunStatus::TimedOut => "timed out",
+        RunStatus::Cancelled => "was cancelled",
+        RunStatus::Interrupted => "was interrupted",
+        RunStatus::Unverified => "did what it was to do, but its proof does not hold",
+    }
 }
 
 /// What comes next, as the second half of a sentence.

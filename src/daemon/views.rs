@@ -560,15 +560,15 @@ pub(super) fn trusted(server: String, changes: Vec<PinChange>) -> TrustView {
     }
 }
 
-/// Why a tool call by hand failed.
-pub(super) fn tool_error(error: &ToolError) -> RpcError {
+/// Why a call of this tool (or of this agent's) by hand failed.
+pub(super) fn tool_error(error: &ToolError, tool: &str) -> RpcError {
     let code = match error {
         ToolError::Unknown(_) | ToolError::Arguments(_) => Code::InvalidParams,
         ToolError::Timeout { .. } | ToolError::Failed(_) | ToolError::Unsure(_) => Code::Internal,
     };
     let told = RpcError::new(code, error.to_string());
     match error {
-        ToolError::Arguments(_) => told.hint("`bgagent tool show NAME` says what a tool takes"),
+        ToolError::Arguments(_) => told.hint(format!("`bgagent tool show {tool}` says what it takes")),
         _ => told,
     }
 }

@@ -41,6 +41,7 @@ fn every_command_answers_and_its_exit_code_says_how() {
     code(&daemon, &["tool", "list"], 0, "probe");
     code(&daemon, &["tool", "call", "probe", "{\"checks\":[{\"type\":\"memory\"}]}"], 0, "memory");
     code(&daemon, &["tool", "call", "prob"], 2, "probe");
+    code(&daemon, &["tool", "call", "probe"], 2, "bgagent tool show probe");
     code(&daemon, &["incidents"], 0, "");
     code(&daemon, &["show", "ffffffff"], 4, "no run");
     code(&daemon, &["reload"], 0, "");
@@ -48,6 +49,9 @@ fn every_command_answers_and_its_exit_code_says_how() {
     code(&daemon, &["schema"], 0, "\"agents\"");
     code(&daemon, &["tail", "-n", "3", "--no-follow"], 0, "");
     code(&daemon, &["pause"], 2, "");
+    daemon.configure(&format!("{FLEET}[agents.breaks]\ninterval = 3600\ncommand = \"exit 4\"\n"));
+    daemon.until("background_task_error", "breaks");
+    code(&daemon, &["why", "breaks"], 0, ", which failed: exit status 4");
     daemon.configure("[agents.a]\ncommand = 7\n");
     code(&daemon, &["reload"], 78, "agents.toml:2");
     code(&daemon, &["check"], 78, "agents.toml:2");

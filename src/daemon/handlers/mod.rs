@@ -98,7 +98,8 @@ async fn question(request: Request, services: Arc<Services>) -> Encoded {
         Request::ListMcp(p) => list_mcp(&services, p).await,
         Request::TrustMcp(p) => {
             let tools = services.tools.lock().expect("no holder panics").clone();
-            let changes = tools.servers().trust(&p.server).map_err(|error| views::tool_error(&error))?;
+            let changes =
+                tools.servers().trust(&p.server).map_err(|error| views::tool_error(&error, &p.server))?;
             value(views::trusted(p.server, changes))
         }
         Request::ListIncidents(p) => {

@@ -70,7 +70,7 @@ pub(super) async fn ask_archive(services: &Services, params: ArchiveParams) -> E
             result,
             duration_ms: i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX),
         }),
-        Err(error) => Err(views::tool_error(&error)),
+        Err(error) => Err(views::tool_error(&error, &tool)),
     }
 }
 
@@ -88,6 +88,6 @@ pub(super) async fn call_tool(services: &Services, params: CallToolParams) -> En
             result: output.result,
             duration_ms: i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX),
         }),
-        Err(error) => Err(views::tool_error(&error)),
+        Err(error) => Err(views::tool_error(&error, &params.tool)),
     }
 }
