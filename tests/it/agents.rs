@@ -223,7 +223,7 @@ fn sixty_failures_of_one_check_are_one_incident_and_one_notification() {
     daemon.until("incident_resolved", "a");
     let told = wait_for("both notifications", || {
         let text = std::fs::read_to_string(daemon.path("told.jsonl")).ok()?;
-        (text.lines().count() >= 2).then_some(text)
+        (text.lines().count() >= 2 && text.ends_with('\n')).then_some(text)
     });
     let about: Vec<Value> = told
         .lines()

@@ -157,7 +157,9 @@ fn slots_that_are_refused_are_told_once_and_seen_everywhere() {
     assert_eq!(warned["payload"]["limit"], "requests_per_day", "{warned}");
     let exhausted = daemon.until("budget_exhausted", "a");
     assert_eq!(exhausted["payload"]["used"], json!(2.0), "{exhausted}");
-    let text = wait_for("a message", || std::fs::read_to_string(daemon.path("told.jsonl")).ok());
+    let text = wait_for("a message", || {
+        std::fs::read_to_string(daemon.path("told.jsonl")).ok().filter(|text| text.ends_with('\n'))
+    });
     assert!(text.contains("2 requests are used; raise it"), "{text}");
     let again = wait_for("some more slots", || {
         let status = daemon.call("get_agent_status", json!({"agent_id": "a"}));
