@@ -49,10 +49,22 @@ const MAX_STEPS: u32 = 200_000;
 /// So many schemas may be within each other, counted over references.
 const MAX_DEPTH: u32 = 200;
 
-/// What a pattern counts for.
+/// What it counts for to make a pattern ready.
 const PATTERN_STEPS: u32 = 100;
-/// Bytes that a pattern may need when it is made ready.
-const MAX_PATTERN: usize = 256 << 10;
+/// Bytes that a pattern may need when it is ready: the first that is enough tells how much work it is.
+const PATTERN_SIZES: [usize; 3] = [4 << 10, 32 << 10, 256 << 10];
+/// Bytes of a pattern for each of its states, about.
+const STATE: usize = 32;
+/// To bring so many states over a byte of a text counts as a step.
+const STATES_A_STEP: u64 = 500;
+/// So many comparisons of whole values count as a step.
+const SAME_A_STEP: usize = 10;
+
+/// A pattern that is ready, and what it may cost.
+struct Pattern {
+    regex: Regex,
+    states: u64,
+}
 
 struct Checker<'a> {
     whole: &'a str,
@@ -94,6 +106,7 @@ impl<'a> Checker<'a> {
             }
         }
         if let Some(Value::Array(allowed)) = schema.get("enum")
+            && self.pay((allowed.len() / SAME_A_STEP) as u64)
             && !allowed.iter().any(|one| numbers::same(one, value))
         {
             return self.push(one_of(&self.name(path), allowed, value));
@@ -166,6 +179,9 @@ impl<'a> Checker<'a> {
 
     fn check_object(&mut self, schema: &'a Map<String, Value>, map: &Map<String, Value>, path: &str) {
         let required = list(schema, "required").filter_map(Value::as_str);
+        if !self.pay((list(schema, "required").count() / SAME_A_STEP) as u64) {
+            return;
+        }
         for key in required.filter(|key| !map.contains_key(*key)) {
             self.push(format!("`{}` is missing", below(path, key)));
         }
@@ -191,15 +207,16 @@ impl<'a> Checker<'a> {
     fn check_keys(&mut self, schema: &'a Map<String, Value>, map: &Map<String, Value>, path: &str) {
         let none = Map::new();
         let properties = schema.get("properties").and_then(Value::as_object);
-        let patterns: Vec<(Regex, &Value)> = entries(schema, "patternProperties")
+        let patterns: Vec<(Pattern, &Value)> = entries(schema, "patternProperties")
             .filter_map(|(pattern, schema)| Some((self.regex(pattern)?, schema)))
             .collect();
         let other = schema.get("additionalProperties");
         for (key, value) in map {
             let at = below(path, key);
             let own = properties.and_then(|properties| properties.get(key));
-            let matching = patterns.iter().filter(|(pattern, _)| pattern.is_match(key));
-            let said: Vec<&Value> = own.into_iter().chain(matching.map(|(_, schema)| *schema)).collect();
+            let matching = patterns.iter().filter(|(pattern, _)| self.matches(pattern, key));
+            let matching: Vec<&Value> = matching.map(|(_, schema)| *schema).collect();
+            let said: Vec<&Value> = own.into_iter().chain(matching).collect();
             match other {
                 Some(Value::Bool(false)) if said.is_empty() => {
                     self.push(unknown_key(&self.name(path), key, properties.unwrap_or(&none)));
@@ -211,9 +228,19 @@ impl<'a> Checker<'a> {
     }
 
     /// A pattern that can be used; to make it takes as long as many other steps.
-    fn regex(&mut self, pattern: &str) -> Option<Regex> {
-        self.left = self.left.saturating_sub(PATTERN_STEPS);
-        if self.left == 0 { None } else { pattern_of(pattern).ok() }
+    fn regex(&mut self, pattern: &str) -> Option<Pattern> {
+        if self.pay(PATTERN_STEPS.into()) { pattern_of(pattern).ok() } else { None }
+    }
+
+    /// A large pattern over a long text is as much work as both together: never more than their product.
+    fn matches(&mut self, pattern: &Pattern, text: &str) -> bool {
+        self.pay(pattern.states * text.len() as u64 / STATES_A_STEP) && pattern.regex.is_match(text)
+    }
+
+    /// Takes so many steps; false: there are none left, and the work must not be done.
+    fn pay(&mut self, steps: u64) -> bool {
+        self.left = u32::try_from(steps).map_or(0, |steps| self.left.saturating_sub(steps));
+        self.left > 0
     }
 
     fn check_array(&mut self, schema: &'a Map<String, Value>, items: &[Value], path: &str) {
@@ -268,7 +295,8 @@ impl<'a> Checker<'a> {
             path,
         );
         if let Some(pattern) = schema.get("pattern").and_then(Value::as_str)
-            && self.regex(pattern).is_some_and(|wanted| !wanted.is_match(text))
+            && let Some(wanted) = self.regex(pattern)
+            && !self.matches(&wanted, text)
         {
             self.push(format!("{} must match {pattern}, not be \"{}\"", self.name(path), cut(text)));
         }
@@ -332,8 +360,13 @@ impl<'a> Checker<'a> {
     }
 }
 
-fn pattern_of(pattern: &str) -> Result<Regex, regex_lite::Error> {
-    regex_lite::RegexBuilder::new(pattern).size_limit(MAX_PATTERN).build()
+fn pattern_of(pattern: &str) -> Result<Pattern, regex_lite::Error> {
+    let of = |size: usize| {
+        let regex = regex_lite::RegexBuilder::new(pattern).size_limit(size).build()?;
+        Ok(Pattern { regex, states: (size / STATE) as u64 })
+    };
+    let [small, middle, large] = PATTERN_SIZES;
+    of(small).or_else(|_: regex_lite::Error| of(middle)).or_else(|_| of(large))
 }
 
 /// What a reference within the document means: `#`, or a JSON pointer (RFC 6901) behind it.

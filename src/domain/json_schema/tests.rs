@@ -269,3 +269,21 @@ fn as_deep_as_a_value_can_be() {
     }
     assert!(fits_schema("x", &schema, &value).unwrap_err().contains("too deep"));
 }
+
+#[test]
+fn a_schema_that_would_take_minutes_is_given_up() {
+    let text = json!("a".repeat(1 << 20));
+    for pattern in ["^(a{0,40}){0,40}b", "((a?){0,30}){0,30}b", "(a|a?){0,200}b"] {
+        let error = fits_schema("it", &json!({"pattern": pattern}), &text).expect_err(pattern);
+        assert!(error.contains("takes too long"), "{error}");
+        let keys = json!({"patternProperties": {pattern: true}});
+        assert!(fits_schema("it", &keys, &json!({"a".repeat(1 << 20): 1})).is_err(), "{pattern}");
+    }
+    assert_eq!(fits_schema("it", &json!({"pattern": "^[a-z]+$"}), &json!("a".repeat(100_000))), Ok(()));
+    let many: Vec<_> = (0..100_000).map(|n| json!(format!("v{n}"))).collect();
+    let items: Vec<_> = (0..20_000).map(|n| json!(format!("v{}", 99_999 - n % 5))).collect();
+    assert!(fits_schema("it", &json!({"items": {"enum": many}}), &json!(items)).is_err());
+    let objects = vec![json!({}); 1000];
+    assert!(fits_schema("it", &json!({"items": {"required": many}}), &json!(objects)).is_err());
+    assert_eq!(fits_schema("it", &json!({"items": {"enum": &many[..1000]}}), &json!(&many[..1000])), Ok(()));
+}
