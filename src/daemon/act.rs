@@ -89,6 +89,14 @@ impl Actor {
                 Body::Tool(_) => None,
                 Body::Query(_) | Body::Command(_) => last_result(&store, &results, &start.agent.id).await,
             };
+            // the log has given its number to the event meanwhile
+            let event = match start.event {
+                Some(event) => {
+                    let numbered = store.read(move |reader| reader.event_of(start.run)).await;
+                    Some(numbered.ok().flatten().map_or(event, Into::into))
+                }
+                None => None,
+            };
             let brief = Brief {
                 run: start.run,
                 agent: start.agent,
@@ -97,7 +105,7 @@ impl Actor {
                 slot: start.slot,
                 query: start.query,
                 mode: start.mode,
-                event: start.event,
+                event,
                 last_result,
                 time_left: start.time_left,
                 looks_first: start.looks_first,

@@ -380,7 +380,7 @@ fn claim(record: &RunRecord) -> RunView {
         exit_code: None,
         usage: Usage::default(),
         config_hash: record.config_hash.to_string(),
-        session_id: None,
+        session_id: record.session.as_deref().map(str::to_owned),
         model: None,
         mode: match record.mode {
             RunMode::Normal => None,

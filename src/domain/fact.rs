@@ -476,6 +476,8 @@ pub struct RunRecord {
     pub event: Option<Arc<str>>,
     /// What a person asked instead of the configured query.
     pub query: Option<Arc<str>>,
+    /// The session of a run that a model carries out.
+    pub session: Option<Arc<str>>,
     /// How it goes about its work.
     pub mode: RunMode,
     /// Of the configuration that it was claimed with.

@@ -83,6 +83,7 @@ impl Engine {
             chain: self.chain,
             event,
             query,
+            session: matches!(state.spec.body, Body::Query(_)).then(|| state.spec.session()),
             mode,
             config_hash: state.spec.config_hash,
             processes: Vec::new(),

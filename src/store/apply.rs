@@ -8,6 +8,9 @@ use rusqlite::{Connection, params};
 /// refused because their slot had been claimed before.
 pub(super) fn apply(db: &Connection, entries: &[Entry], next: &mut u64) -> rusqlite::Result<Vec<RunId>> {
     let mut refused = Vec::new();
+    let by_event = |entry: &Entry| matches!(&entry.fact, Fact::RunClaimed(claim) if claim.event.is_some());
+    let starts = entries.iter().any(by_event);
+    let mut told = Vec::new();
     for entry in entries {
         if !write(db, entry)? {
             if let Fact::RunClaimed(claim) = &entry.fact {
@@ -15,17 +18,39 @@ pub(super) fn apply(db: &Connection, entries: &[Entry], next: &mut u64) -> rusql
             }
             continue;
         }
+        if let Fact::RunClaimed(claim) = &entry.fact {
+            number_event(db, claim, &told)?;
+        }
         for event in Event::telling(entry) {
             tell(db, &event, *next)?;
+            if starts {
+                told.push((serde_json::to_string(&event).expect("events serialize"), Seq(*next)));
+            }
             *next += 1;
         }
     }
     Ok(refused)
 }
 
+/// The event that started a run was decided in the same transaction, before it had its number. Here it has
+/// one: the run gets the event as readers of the log see it.
+fn number_event(db: &Connection, claim: &RunRecord, told: &[(String, Seq)]) -> rusqlite::Result<()> {
+    let Some(text) = claim.event.as_deref() else { return Ok(()) };
+    let Some((_, seq)) = told.iter().find(|(told, _)| told == text) else { return Ok(()) };
+    let Ok(mut event) = serde_json::from_str::<Event>(text) else { return Ok(()) };
+    event.seq = *seq;
+    event.session_id =
+        db.query_row("SELECT session FROM events WHERE seq = ?1", [seq.0 as i64], |row| row.get(0))?;
+    let text = serde_json::to_string(&event).expect("events serialize");
+    db.prepare_cached("UPDATE runs SET event = ?2 WHERE id = ?1")?
+        .execute(params![blob(&claim.run), text])
+        .map(|_| ())
+}
+
 fn tell(db: &Connection, event: &Event, seq: u64) -> rusqlite::Result<()> {
     db.prepare_cached(
-        "INSERT INTO events(seq, at, type, agent, run, session, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO events(seq, at, type, agent, run, session, payload)
+         VALUES (?1, ?2, ?3, ?4, ?5, COALESCE(?6, (SELECT session FROM runs WHERE id = ?5)), ?7)",
     )?
     .execute(params![
         seq as i64,
@@ -280,8 +305,8 @@ fn revised(
 fn claimed(db: &Connection, claim: &RunRecord) -> rusqlite::Result<bool> {
     let made = db
         .prepare_cached(
-            "INSERT INTO runs(id, agent, trigger, slot, status, attempt, queued_at, started_at, not_before, chain, event, query, config_hash, mode)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT DO NOTHING",
+            "INSERT INTO runs(id, agent, trigger, slot, status, attempt, queued_at, started_at, not_before, chain, event, query, config_hash, mode, session)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) ON CONFLICT DO NOTHING",
         )?
         .execute(params![
             blob(&claim.run),
@@ -298,6 +323,7 @@ fn claimed(db: &Connection, claim: &RunRecord) -> rusqlite::Result<bool> {
             claim.query.as_deref(),
             claim.config_hash.0 as i64,
             (!claim.mode.is_normal()).then(|| serde_json::to_string(&claim.mode).expect("modes serialize")),
+            claim.session.as_deref(),
         ])?;
     Ok(made > 0)
 }

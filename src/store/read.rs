@@ -108,6 +108,17 @@ impl Reader {
         })
     }
 
+    /// The event that started a run, as JSON.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn event_of(&self, run: RunId) -> Result<Option<String>, StoreError> {
+        self.ask("reading the event of a run", |db| {
+            let mut statement = db.prepare_cached("SELECT event FROM runs WHERE id = ?1")?;
+            Ok(statement.query_row([run.as_bytes().as_slice()], |row| row.get(0)).optional()?.flatten())
+        })
+    }
+
     /// Output of a run after a position.
     pub fn output(&self, run: RunId, after: u64, max_bytes: usize) -> Result<OutputPage, StoreError> {
         self.ask("reading output", |db| {
@@ -345,7 +356,7 @@ pub(super) fn newest_seq(db: &Connection) -> rusqlite::Result<Seq> {
 
 const RUN_COLUMNS: &str = "id, agent, trigger, slot, status, attempt, queued_at, started_at, not_before, chain, event, query,
     config_hash, finished_at, duration, result, error_kind, error, exit_code, requests, input_tokens, cached_tokens,
-    output_tokens, usd, warnings, mode, model";
+    output_tokens, usd, warnings, mode, model, session";
 
 fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
     let claim = RunRecord {
@@ -361,6 +372,7 @@ fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
         chain: row.get(9)?,
         event: row.get::<_, Option<String>>(10)?.map(Into::into),
         query: row.get::<_, Option<String>>(11)?.map(Into::into),
+        session: row.get::<_, Option<String>>(27)?.map(Into::into),
         mode: match row.get::<_, Option<String>>(25)? {
             Some(text) => serde_json::from_str(&text).map_err(|error| odd(25, error.to_string()))?,
             None => RunMode::Normal,

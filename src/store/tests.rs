@@ -62,6 +62,7 @@ fn claim(n: u64, slot: Option<i64>) -> Fact {
         chain: 0,
         event: Some("{}".into()),
         query: None,
+        session: Some("night".into()),
         mode: RunMode::Normal,
         config_hash: ConfigHash(1),
         processes: Vec::new(),
@@ -379,6 +380,7 @@ async fn the_outbox_gives_what_is_due() {
         body: "b".into(),
     };
     store.commit(vec![entry(62, queued()), entry(62, queued())]).await.unwrap();
+    assert_eq!(due(62).await[0].id, row.id + 1, "the number of a message that was sent is not given again");
     let given_up = Fact::NotificationFailed {
         id: due(62).await[0].id,
         target: "ops".into(),

@@ -195,6 +195,8 @@ fn an_event_starts_an_agent_that_waits_for_it() {
     let result = done["payload"]["result"].as_str().expect("a result");
     let event: Value = serde_json::from_str(result).expect("the event is JSON");
     assert_eq!((&event["type"], &event["agent_id"]), (&json!("background_task_completed"), &json!("first")));
+    let first = daemon.until("background_task_completed", "first");
+    assert_eq!(event, first, "it is given as the log has it, with its number");
 }
 
 #[test]

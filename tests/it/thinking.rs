@@ -208,12 +208,14 @@ fn a_run_with_two_tools_tells_all_of_it_in_order() {
             "background_task_completed",
         ]
     );
+    assert_eq!(view["session_id"], "a");
     let events = view["events"].as_array().expect("events");
     for pair in events.windows(2) {
         assert!(pair[0]["seq"].as_u64() < pair[1]["seq"].as_u64());
     }
     for event in events {
         assert_eq!((&event["agent_id"], &event["run_id"]), (&json!("a"), &view["run_id"]), "{event}");
+        assert_eq!(event["session_id"], "a", "{event}");
     }
     assert_eq!(told(&view, "background_task_started")[0]["run_count"], 1);
     assert_eq!(told(&view, "background_task_started")[0]["trigger"], "manual");
