@@ -105,6 +105,9 @@ fn refused(refusal: &Refusal, engine: &Engine) -> RpcError {
             RpcError::new(Code::WrongState, message).hint("`bgagent approvals` lists those that wait")
         }
         Refusal::WrongState(_) => RpcError::new(Code::WrongState, message),
+        Refusal::Budget(_) => {
+            RpcError::new(Code::Refused, message).hint("`bgagent usage` shows what was used and what is left")
+        }
         Refusal::ShuttingDown => RpcError::new(Code::ShuttingDown, message),
     }
 }

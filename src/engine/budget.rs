@@ -91,7 +91,16 @@ pub(super) struct Money {
     told: BTreeSet<BudgetTold>,
     /// Agents whose request was refused, until which day and why: their slots are refused until then
     /// or until the configuration changes.
-    refused: HashMap<AgentId, (Date, String)>,
+    refused: HashMap<AgentId, Refused>,
+}
+
+/// A request that did not fit.
+#[derive(Debug)]
+struct Refused {
+    /// The first day on which there is money again.
+    until: Date,
+    text: String,
+    asked: Amount,
 }
 
 impl Money {
@@ -313,7 +322,7 @@ impl Engine {
         if let Some(limit) = settled.into_iter().find(Limit::is_over) {
             let until = limit.until(day);
             let text = limit.text(&spec.id, until);
-            self.money.refused.insert(spec.id.clone(), (until, text.clone()));
+            self.money.refused.insert(spec.id.clone(), Refused { until, text: text.clone(), asked });
             self.tell_budget(now, agent, &limit, day, true, &text);
             return Ok(Err(RunError::new(ErrorKind::Budget, text)));
         }

@@ -318,6 +318,9 @@ pub enum Refusal {
     /// The state does not allow it.
     #[error("{0}")]
     WrongState(String),
+    /// A budget has nothing left for it.
+    #[error("{0}")]
+    Budget(String),
     /// The daemon is going down.
     #[error("the daemon is shutting down")]
     ShuttingDown,

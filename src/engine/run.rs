@@ -356,6 +356,10 @@ impl Engine {
                 format!("agent `{id}` has run {} in flight, and its `overlap` is \"skip\"", live.short());
             return Err(Refusal::WrongState(refused));
         }
+        if let Some(cause) = self.refused_by_hand(now, agent, query.is_some()) {
+            return Err(Refusal::Budget(cause));
+        }
+        let state = &self.agents[agent as usize];
         let note = match (state.desired, state.circuit) {
             (Desired::Active, None) => None,
             (Desired::Active, Some(_)) => {

@@ -101,6 +101,28 @@ impl Engine {
         Some(gone.text)
     }
 
+    /// Why a run that a person asks for would be refused its first request: a limit is used up, or what was
+    /// refused before still does not fit (unless `other`: it asks something else). What is held for requests
+    /// under way may come back and refuses nobody.
+    pub(in crate::engine) fn refused_by_hand(&mut self, now: Now, agent: u32, other: bool) -> Option<String> {
+        let day = self.today(now.wall);
+        let spec = self.agents[agent as usize].spec.clone();
+        if !matches!(spec.body, Body::Query(_)) {
+            return None;
+        }
+        let refused = self.money.refused.get(&spec.id).filter(|refused| day < refused.until && !other);
+        let asked = refused.map_or_else(Amount::default, |refused| refused.asked);
+        let limits = self.money.limits(&self.fleet.budget, Some((&spec.id, &spec.limits)), day, asked);
+        let is_gone = |limit: &Limit| limit.is_over() || limit.is_used_up();
+        let limit = limits.into_iter().filter(is_gone).find_map(|limit| {
+            let held = self.money.held_for(&limit, &spec.id, day);
+            Some(limit.without(held)).filter(is_gone)
+        })?;
+        let text = limit.text(&spec.id, limit.until(day));
+        self.tell_budget(now, agent, &limit, day, true, &text);
+        Some(text)
+    }
+
     /// Until when no run of the agent is worth starting, and why, if its money is gone.
     pub(in crate::engine) fn out_of_budget(&self, spec: &AgentSpec) -> Option<(Timestamp, String)> {
         let gone = self.gone(spec, self.today(self.last.wall))?;
@@ -112,8 +134,8 @@ impl Engine {
         if !matches!(spec.body, Body::Query(_)) {
             return None;
         }
-        if let Some((until, text)) = self.money.refused.get(&spec.id).filter(|(until, _)| day < *until) {
-            return Some(Gone { until: *until, text: text.clone(), limit: None });
+        if let Some(refused) = self.money.refused.get(&spec.id).filter(|refused| day < refused.until) {
+            return Some(Gone { until: refused.until, text: refused.text.clone(), limit: None });
         }
         let limits =
             self.money.limits(&self.fleet.budget, Some((&spec.id, &spec.limits)), day, Amount::default());

@@ -94,11 +94,10 @@ fn runs_side_by_side_do_not_overspend() {
     assert!((under_way..under_way + 5).contains(&completed), "{under_way} {completed}");
     books_agree(&daemon, &rows.iter().collect::<Vec<_>>());
     // until nothing more fits
-    while daemon.call("list_runs", json!({"agent_id": "a", "limit": 1}))[0]["status"] == "completed"
-        || held(&daemon) + 0.0022 < BUDGET
-    {
-        run(&daemon);
+    while let Ok(started) = daemon.client().try_call("run_agent", json!({"agent_id": "a"})) {
+        daemon.finished(&started["run_id"]);
     }
+    assert!(held(&daemon) + 0.0022 > BUDGET, "{}", held(&daemon));
     let (_, _, usd) = charged(&daemon);
     assert!(usd <= BUDGET && usd > 0.8 * BUDGET, "{usd}");
     assert!(near(usd, held(&daemon)), "{usd} {}", held(&daemon));
@@ -130,16 +129,24 @@ fn an_agent_has_limits_of_its_own() {
         let endpoint = Endpoint::script([Reply::text("done")]);
         let daemon = Daemon::start(&agent(&endpoint, &format!("{key} = {allowed}\nretry = {{ max = 0 }}")));
         let mut runs = vec![completed(&daemon)];
-        let last = loop {
-            let view = run(&daemon);
-            if view["status"] != "completed" {
-                break view;
+        // what is used up refuses a run at once; what is only too little, when its request does not fit
+        let refused = loop {
+            match daemon.client().try_call("run_agent", json!({"agent_id": "a"})) {
+                Err(error) => break error,
+                Ok(started) => {
+                    let view = daemon.finished(&started["run_id"]);
+                    match view["status"].as_str() {
+                        Some("completed") => runs.push(view),
+                        _ => assert_eq!(view["error"]["kind"], "budget", "{key} {view:#}"),
+                    }
+                }
             }
-            runs.push(view);
             assert!(runs.len() < 5);
         };
-        assert_eq!((&last["status"], &last["error"]["kind"]), (&json!("failed"), &json!("budget")), "{key}");
-        assert!(last["error"]["message"].as_str().expect("text").contains(key), "{last:#}");
+        assert_eq!(refused["code"], 5, "{refused}");
+        assert!(refused["message"].as_str().expect("text").contains(key), "{refused}");
+        let output = daemon.run(&["run", "a", "--wait"]);
+        assert_eq!(output.status.code(), Some(6), "{}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(endpoint.requests().len(), runs.len(), "{key}");
         let exhausted = daemon.until("budget_exhausted", "a");
         assert_eq!(exhausted["payload"]["limit"], key, "{exhausted}");
