@@ -16,8 +16,9 @@ pub(super) struct Spent {
     /// Requests sent, answered or not.
     requests: u64,
     settled: Usage,
-    /// Held for the request that has no answer yet, and the tokens that its answer may have.
+    /// Held for the request that has no answer yet.
     held: Option<WorstCase>,
+    /// Tokens that the answer to the last request may have.
     output_tokens: u64,
     known: Option<Known>,
 }
@@ -31,12 +32,12 @@ struct Known {
 
 impl Spent {
     /// A request is on its way. One before it that never got an answer is lost: its worst case stays.
-    pub(super) fn asked(&mut self, worst: WorstCase, output_tokens: u64) {
+    pub(super) fn asked(&mut self, worst: WorstCase) {
         if self.held.is_some() {
             self.settled = self.usage();
         }
         self.held = Some(worst);
-        self.output_tokens = output_tokens;
+        self.output_tokens = worst.output;
         self.requests += 1;
         self.steps += 1;
     }
@@ -60,15 +61,7 @@ impl Spent {
     pub(super) fn usage(&self) -> Usage {
         let mut usage = self.settled;
         if let Some(held) = self.held {
-            let output_tokens = held.tokens.min(self.output_tokens);
-            let held = Usage {
-                requests: 1,
-                input_tokens: held.tokens - output_tokens,
-                cached_tokens: 0,
-                output_tokens,
-                usd: held.usd,
-            };
-            add(&mut usage, &held);
+            add(&mut usage, &held.usage());
         }
         usage
     }
@@ -148,6 +141,7 @@ impl Spent {
         let tokens = Tokens { input, cached: 0, output: request.max_output_tokens };
         let worst = WorstCase {
             tokens: input.saturating_add(request.max_output_tokens),
+            output: request.max_output_tokens,
             usd: price.map_or(0.0, |price| cost(price, &tokens)),
         };
         let Some(limit) = limits.max_usd_per_run else { return Ok(worst) };

@@ -180,10 +180,7 @@ impl Conversation {
     pub fn apply(&mut self, step: &Step) {
         match step {
             Step::Begun { .. } => {}
-            Step::Asked { worst, .. } => {
-                let most = self.spent.output_tokens_left(&self.request(), &self.brief.limits);
-                self.spent.asked(*worst, most.unwrap_or(self.brief.max_output_tokens));
-            }
+            Step::Asked { worst, .. } => self.spent.asked(*worst),
             Step::Unanswered { used, .. } => self.spent.settle(used),
             Step::Answered { answer, used, .. } => {
                 self.spent.settle(used);

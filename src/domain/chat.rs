@@ -202,8 +202,25 @@ pub struct ModelError {
 pub struct WorstCase {
     /// Tokens in and out.
     pub tokens: u64,
+    /// Those of them that the answer may have.
+    #[serde(default)]
+    pub output: u64,
     /// US dollars; 0 for a model without a price.
     pub usd: f64,
+}
+
+impl WorstCase {
+    /// All of it used: what is charged for a request whose end nobody saw.
+    pub fn usage(&self) -> Usage {
+        let output_tokens = self.output.min(self.tokens);
+        Usage {
+            requests: 1,
+            input_tokens: self.tokens - output_tokens,
+            cached_tokens: 0,
+            output_tokens,
+            usd: self.usd,
+        }
+    }
 }
 
 /// One entry of the journal of a run: durable before the next step is taken. A conversation is

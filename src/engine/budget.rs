@@ -365,7 +365,7 @@ impl Engine {
 
     fn charge_open_request(&mut self, now: Now, id: RunId) {
         let Some(held) = self.money.held.remove(&id) else { return };
-        let used = all_of(held.worst);
+        let used = held.worst.usage();
         if let Some(run) = self.runs.get_mut(&id) {
             run.record.used.add(&used);
         }
@@ -376,7 +376,7 @@ impl Engine {
     /// Requests of the last life whose end nobody saw. The runs are not taken up yet.
     pub(super) fn charge_restored(&mut self, now: Now, holds: Vec<HoldRecord>, runs: &mut [RunRecord]) {
         for hold in holds {
-            let used = all_of(hold.worst);
+            let used = hold.worst.usage();
             self.money.add(hold.day, &hold.agent, Amount::of(&used), 1.0);
             let run = runs.iter_mut().find(|run| run.run == hold.run);
             let attempt = run.map_or(0, |run| {
@@ -426,9 +426,4 @@ impl Engine {
         };
         self.push(now, Fact::Talked(Box::new(talk)));
     }
-}
-
-/// What a request is charged whose end nobody saw.
-fn all_of(worst: WorstCase) -> Usage {
-    Usage { requests: 1, input_tokens: worst.tokens, usd: worst.usd, ..Usage::default() }
 }

@@ -270,7 +270,7 @@ impl Attempt<'_> {
             let began = Instant::now();
             let answer = self.answer(model, &request, is_last).await?;
             let price = self.shared.fleet.models.get(model).and_then(|spec| spec.price);
-            let used = used(&answer, &request, worst, price);
+            let used = used(&answer, &worst, price);
             let (step, failed) = match answer {
                 Ok(answer) => {
                     (Step::Answered { model: model.clone(), answer: without_secrets(answer), used }, None)
@@ -376,12 +376,7 @@ fn without_secrets(mut answer: ModelAnswer) -> ModelAnswer {
 }
 
 /// What is charged for a request. A provider that says nothing is believed the worst of.
-fn used(
-    answer: &Result<ModelAnswer, ModelError>,
-    request: &ModelRequest,
-    worst: WorstCase,
-    price: Option<Price>,
-) -> Usage {
+fn used(answer: &Result<ModelAnswer, ModelError>, worst: &WorstCase, price: Option<Price>) -> Usage {
     let (tokens, may_cost) = match answer {
         Ok(answer) => (answer.tokens, true),
         Err(error) => (error.tokens, error.may_cost),
@@ -396,21 +391,18 @@ fn used(
         Ok(answer) => answer.asked_twice,
         Err(error) => error.asked_twice,
     };
-    let of = |tokens: Tokens, usd: f64| Usage {
-        requests: 1 + u64::from(twice),
-        input_tokens: tokens.input,
-        cached_tokens: tokens.cached,
-        output_tokens: tokens.output,
-        usd,
+    let used = match tokens {
+        Some(tokens) => Usage {
+            input_tokens: tokens.input,
+            cached_tokens: tokens.cached,
+            output_tokens: tokens.output,
+            usd: price.map_or(0.0, |price| cost(&price, &tokens)),
+            ..Usage::default()
+        },
+        None if may_cost => worst.usage(),
+        None => Usage::default(),
     };
-    match tokens {
-        Some(tokens) => of(tokens, price.map_or(0.0, |price| cost(&price, &tokens))),
-        None if may_cost => {
-            let output = request.max_output_tokens.min(worst.tokens);
-            of(Tokens { input: worst.tokens - output, cached: 0, output }, worst.usd)
-        }
-        None => of(Tokens::default(), 0.0),
-    }
+    Usage { requests: 1 + u64::from(twice), ..used }
 }
 
 fn warnings(would_have: Vec<String>, unknown: Option<String>) -> Vec<String> {

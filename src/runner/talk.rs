@@ -140,10 +140,13 @@ fn shortened(args: &str) -> String {
     super::output::shorten(&secret::redact(args), ARGS_SHOWN)
 }
 
+/// Replies to calls by tool and arguments, in order, and whether each is data from outside.
+type Recorded = HashMap<(String, String), VecDeque<(ToolReply, bool)>>;
+
 /// How calls are answered.
 pub(super) struct Calls {
     /// Answers of an earlier run, by tool and arguments.
-    recorded: Option<HashMap<(String, String), VecDeque<ToolReply>>>,
+    recorded: Option<Recorded>,
     rehearsal: bool,
     would_have: Vec<String>,
 }
@@ -193,9 +196,9 @@ impl Calls {
         call: PlannedCall,
         steps: &mut Vec<Step>,
     ) -> Result<(), Break> {
-        let known = call.answered.clone().or_else(|| self.without_a_call(&call));
-        let (reply, untrusted, took) = match known {
-            Some(reply) => (reply, false, Duration::ZERO),
+        let known = call.answered.clone().map(|reply| (reply, false));
+        let (reply, untrusted, took) = match known.or_else(|| self.without_a_call(&call)) {
+            Some((reply, untrusted)) => (reply, untrusted, Duration::ZERO),
             None => {
                 let calling = Step::Calling { call: call.call, effect: call.effect };
                 let entry = journal.entry(calling.clone(), &call, Duration::ZERO);
@@ -255,13 +258,10 @@ impl Calls {
         journal.write(entries).await
     }
 
-    /// The reply to a call that is not made for real.
-    fn without_a_call(&mut self, call: &PlannedCall) -> Option<ToolReply> {
-        let reply = |text: String, is_error| ToolReply {
-            id: call.id.clone(),
-            name: call.name.clone(),
-            text,
-            is_error,
+    /// The reply to a call that is not made for real, and whether it is data from outside.
+    fn without_a_call(&mut self, call: &PlannedCall) -> Option<(ToolReply, bool)> {
+        let reply = |text: String, is_error| {
+            (ToolReply { id: call.id.clone(), name: call.name.clone(), text, is_error }, false)
         };
         if let Some(recorded) = &mut self.recorded {
             let key = (call.name.clone(), call.args.to_string());
@@ -277,7 +277,7 @@ impl Calls {
                         true,
                     )
                 },
-                |known| ToolReply { id: call.id.clone(), ..known },
+                |(known, untrusted)| (ToolReply { id: call.id.clone(), ..known }, untrusted),
             ));
         }
         if self.rehearsal && call.effect != Effect::Read {
@@ -289,9 +289,9 @@ impl Calls {
 }
 
 /// The answers of a recorded run.
-fn recorded(rows: Vec<crate::store::StepRow>) -> HashMap<(String, String), VecDeque<ToolReply>> {
+fn recorded(rows: Vec<StepRow>) -> Recorded {
     let mut turn: Vec<(String, String)> = Vec::new();
-    let mut all: HashMap<_, VecDeque<ToolReply>> = HashMap::new();
+    let mut all = Recorded::new();
     for row in rows {
         match row.step {
             Step::Answered { answer, .. } => {
@@ -305,9 +305,9 @@ fn recorded(rows: Vec<crate::store::StepRow>) -> HashMap<(String, String), VecDe
                 turn =
                     answer.turn.calls.iter().map(|call| (call.name.clone(), args(&call.arguments))).collect();
             }
-            Step::Called { call, reply, .. } => {
+            Step::Called { call, reply, untrusted } => {
                 if let Some(key) = turn.get(call) {
-                    all.entry(key.clone()).or_default().push_back(reply);
+                    all.entry(key.clone()).or_default().push_back((reply, untrusted));
                 }
             }
             _ => {}

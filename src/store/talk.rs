@@ -27,9 +27,17 @@ pub(super) fn talked(db: &Connection, talk: &Talk, at: Timestamp) -> rusqlite::R
             let step = Step::Asked { model: model.clone(), worst: *worst };
             journal(db, talk, *n, &step, None, 0, at)?;
             db.prepare_cached(
-                "INSERT OR REPLACE INTO holds(run, agent, model, day, tokens, usd) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT OR REPLACE INTO holds(run, agent, model, day, tokens, output, usd) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?
-            .execute(params![run, talk.agent.as_str(), model, day.to_string(), worst.tokens as i64, worst.usd])?;
+            .execute(params![
+                run,
+                talk.agent.as_str(),
+                model,
+                day.to_string(),
+                worst.tokens as i64,
+                worst.output as i64,
+                worst.usd
+            ])?;
             db.prepare_cached("UPDATE runs SET model = ?2 WHERE id = ?1")?.execute(params![run, model])?;
         }
         Said::Settled { n, step, day, took_ms } => {
@@ -358,7 +366,7 @@ fn approvals(db: &Connection) -> rusqlite::Result<Vec<ApprovalRecord>> {
 pub(super) fn restored(
     db: &Connection,
 ) -> rusqlite::Result<(Vec<ApprovalRecord>, Vec<HoldRecord>, Vec<SpentRow>)> {
-    let mut statement = db.prepare("SELECT run, agent, model, day, tokens, usd FROM holds")?;
+    let mut statement = db.prepare("SELECT run, agent, model, day, tokens, output, usd FROM holds")?;
     let holds = statement
         .query_map([], |row| {
             Ok(HoldRecord {
@@ -366,7 +374,11 @@ pub(super) fn restored(
                 agent: agent_id(row, 1)?,
                 model: row.get(2)?,
                 day: day_of(row, 3)?,
-                worst: WorstCase { tokens: row.get::<_, i64>(4)? as u64, usd: row.get(5)? },
+                worst: WorstCase {
+                    tokens: row.get::<_, i64>(4)? as u64,
+                    output: row.get::<_, i64>(5)? as u64,
+                    usd: row.get(6)?,
+                },
             })
         })?
         .collect::<Result<_, _>>()?;

@@ -134,7 +134,7 @@ proptest! {
                 bench.settle(active, used, 0.0);
             } else if !waits {
                 judge.waiting.push((run, Wish { ticket, agent: nth % AGENTS, tokens }));
-                let worst = WorstCase { tokens, usd: 0.0 };
+                let worst = WorstCase { tokens, output: 0, usd: 0.0 };
                 let (n, model, ticket) = (0, "m".into(), Ticket(ticket));
                 bench.input(Input::Reserve(Reservation { run, attempt, n, model, worst, ticket }));
             }

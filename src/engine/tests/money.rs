@@ -27,7 +27,7 @@ impl Bench {
     /// A request of the `nth` attempt in flight.
     pub(super) fn reserve(&mut self, nth: usize, tokens: u64, usd: f64) -> &mut Self {
         let (run, attempt) = self.active[nth];
-        let worst = WorstCase { tokens, usd };
+        let worst = WorstCase { tokens, output: tokens / 4, usd };
         self.input(Input::Reserve(Reservation {
             run,
             attempt,

@@ -86,6 +86,8 @@ fn goes_on(what: &str, daemon: &mut Daemon, endpoint: &Endpoint, run: &Value, be
     let open = told(&view, "model_request").len() - told(&view, "model_response").len();
     assert_eq!(requests as usize, 4 + open, "{what}");
     assert!(usd >= 4.0 * USD + open as f64 * 500.0 * 4.0 / 1e6 - 1e-9, "{what}: {usd}");
+    let output = view["usage"]["output_tokens"].as_u64().expect("a count");
+    assert!(output >= open as u64 * 500 && output < tokens, "{what}: {}", view["usage"]);
     view
 }
 
