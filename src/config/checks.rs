@@ -23,7 +23,7 @@ pub(super) fn check(item: Item<'_>, fleet: &Fleet) -> Option<Check> {
     };
     let expect = match section.own("expect") {
         None => Vec::new(),
-        Some(item) => expect(item)?,
+        Some(item) => expect(item, matches!(body, CheckBody::Command(_)))?,
     };
     let novel_by = section.texts("novel_by").unwrap_or_default();
     if let Some(item) = section.get("novel_by").filter(|_| !expect.is_empty()) {
@@ -47,8 +47,11 @@ pub(super) fn output_schema(item: Item<'_>) -> Value {
     schema
 }
 
-/// `{ exit = 0, rows = { gte = 1 } }`: each field equals a value, or compares with one.
-fn expect(item: Item<'_>) -> Option<Vec<Expect>> {
+/// What there is to expect of a command.
+const OF_COMMANDS: &[&str] = &["exit_code", "exit", "stdout", "stderr"];
+
+/// `{ exit_code = 0, rows = { gte = 1 } }`: each field equals a value, or compares with one.
+fn expect(item: Item<'_>, of_command: bool) -> Option<Vec<Expect>> {
     const WORDS: &[(&str, Compare)] = &[
         ("eq", Compare::Eq),
         ("ne", Compare::Ne),
@@ -61,7 +64,16 @@ fn expect(item: Item<'_>) -> Option<Vec<Expect>> {
     let names: Vec<&str> = WORDS.iter().map(|(name, _)| *name).collect();
     let mut all = Vec::new();
     for (field, value) in item.table()? {
+        let span = field.span();
         let field = field.get_ref().to_string();
+        if of_command && !OF_COMMANDS.contains(&field.as_str()) {
+            let hint = match nearest(&field, OF_COMMANDS.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "there are `exit_code`, `stdout` and `stderr`".to_owned(),
+            };
+            item.file.error(Some(span), format!("a command has no `{field}` to expect"), Some(hint));
+            continue;
+        }
         let one = Item { value, ..item };
         let Some(table) = value.get_ref().as_table() else {
             all.push(Expect { field, compare: Compare::Eq, value: one.json() });

@@ -324,7 +324,13 @@ pub(super) const CHECK: &[Key] = &[
     key("command", Kind::Command, "or a program"),
     key("env", Kind::Texts2, "added to its environment"),
     key("cwd", Kind::Text, "its folder"),
-    key("expect", Kind::Any, "what must hold of the result"),
+    key(
+        "expect",
+        Kind::Any,
+        "what must hold of the result, by field: a value it equals, or { gte = 1 } and so on: eq, ne, lt, lte, gt, gte, \
+         contains. A command has `exit_code`, `stdout` and `stderr`; fields of a tool are as in `rows.0.count`, and a list \
+         compares with a number by its length",
+    ),
     key(
         "novel_by",
         Kind::Texts,

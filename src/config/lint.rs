@@ -115,6 +115,7 @@ fn lint(at: &Place<'_>, fleet: &Fleet, linted: &mut BTreeMap<String, Option<(Str
     places(at);
     untold(at, fleet);
     news(at, fleet);
+    always_open(at, fleet);
     money(at, fleet);
 }
 
@@ -175,6 +176,23 @@ fn untold(at: &Place<'_>, fleet: &Fleet) {
             at.of("on"),
             format!("`{of}` has history = \"changes\": while all is well its runs are no events"),
             Some("wait for incident_opened, or let it keep all its runs".into()),
+        );
+    }
+}
+
+/// Tools whose result says whether there is anything to do.
+const SAY: &[&str] = &["probe", "feed", "sql", "recall"];
+
+/// A gate by a tool that always gives something.
+fn always_open(at: &Place<'_>, fleet: &Fleet) {
+    let Some(gate) = at.agent.gate.as_deref().filter(|gate| gate.expect.is_empty()) else { return };
+    let CheckBody::Tool(call) = &gate.body else { return };
+    let says = SAY.contains(&fleet.kind_of(&call.tool)) || call.tool.contains('/');
+    if !says && gate.novel_by.is_empty() {
+        at.file.warn(
+            at.of("gate"),
+            format!("this gate is always open: the result of `{}` is never empty", call.tool),
+            Some("say what a run is worth it for, as in expect = { status = 200 }".into()),
         );
     }
 }

@@ -49,7 +49,13 @@ pub fn reference() -> Vec<Section> {
                     say otherwise.",
             entries: Vec::new(),
         },
-        section("gate, success_when", "A gate, and each check of `success_when`.", keys::CHECK),
+        section(
+            "gate, success_when",
+            "A gate, and each check of `success_when`. Without `expect`, a gate by a command is open with exit status 0 \
+             and closed with 1; one by a tool is open if the `wake` of its result is true, or if it has none and is not \
+             empty. A gate that is broken is open, with a warning.",
+            keys::CHECK,
+        ),
         section("checks of a probe", "`args = { checks = [ … ] }` of the tool `probe`.", keys::PROBE),
         section("[daemon]", "The daemon itself.", keys::DAEMON),
         section("[models.NAME]", "A language model.", keys::MODEL),

@@ -203,6 +203,16 @@ fn bad_files_are_refused_where_they_are_bad() {
             3,
             "does not compare",
         ),
+        (
+            "[agents.a]\ncommand = \"x\"\nsuccess_when = [{ command = \"y\", expect = { exit_cod = 0 } }]",
+            3,
+            "a command has no `exit_cod` to expect",
+        ),
+        (
+            "[agents.a]\ncommand = \"x\"\ngate = { command = \"y\", expect = { rows = 0 } }",
+            3,
+            "a command has no `rows` to expect",
+        ),
         ("[agents.a]\ncommand = \"x\"\nnotify = { to = [\"ops\"] }", 3, "no notify target `ops`"),
         ("[agents.a]\ncommand = \"x\"\nnotify = { on = [\"failed\"] }", 3, "needs `to`"),
         ("[notify.n]\ntype = \"sms\"", 2, "use one of"),
@@ -462,6 +472,10 @@ fn what_is_odd_is_warned_of() {
         (
             "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nquery = \"x\"\nmodel = \"m\"\ngate = { tool = \"feed\", args = { urls = [\"http://a.example/\"] }, novel_by = [\"id\"] }",
             "is not told what the gate found",
+        ),
+        (
+            "[agents.a]\ncommand = \"x\"\ngate = { tool = \"system_metrics\" }",
+            "this gate is always open: the result of `system_metrics` is never empty",
         ),
         (
             "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nmodel = \"m\"\nquery = \"see {gate}\"",

@@ -323,10 +323,10 @@ pub enum CheckBody {
     Command(CommandSpec),
 }
 
-/// One condition on a field of a result: `expect = { rows = { gte = 1 } }`, `expect = { exit = 0 }`.
+/// One condition on a field of a result: `expect = { rows = { gte = 1 } }`, `expect = { exit_code = 0 }`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Expect {
-    /// Path of the field: `exit`, `stdout`, `rows.0.count`.
+    /// Path of the field: `exit_code`, `stdout`, `rows.0.count`.
     pub field: String,
     /// How it is compared.
     pub compare: Compare,

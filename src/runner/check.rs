@@ -34,7 +34,11 @@ pub(super) fn is_empty(value: &Value) -> bool {
     }
 }
 
+/// A list that is compared with a number is so by its length.
 fn holds(compare: Compare, found: &Value, wanted: &Value) -> bool {
+    let length = found.as_array().filter(|_| wanted.is_number() && compare != Compare::Contains);
+    let length = length.map(|items| Value::from(items.len()));
+    let found = length.as_ref().unwrap_or(found);
     match compare {
         Compare::Eq => equal(found, wanted),
         Compare::Ne => !equal(found, wanted),

@@ -290,7 +290,12 @@ impl Ran {
 
     /// What is looked at where something is expected of it.
     pub(super) fn as_found(&self, code: i32) -> Value {
-        json!({"exit": code, "stdout": self.stdout.trim_end(), "stderr": self.stderr.trim_end()})
+        json!({
+            "exit_code": code,
+            "exit": code,
+            "stdout": self.stdout.trim_end(),
+            "stderr": self.stderr.trim_end(),
+        })
     }
 
     /// Why this is no success, as an error of a run; `None` if it is one.

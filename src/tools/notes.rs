@@ -69,7 +69,7 @@ pub(super) async fn recall(call: Call) -> Result<ToolOutput, ToolError> {
         .into_iter()
         .map(|note| json!({"key": note.key, "text": note.text, "at": note.at.to_string()}))
         .collect();
-    Ok(ToolOutput { untrusted, ..ToolOutput::of(json!({"notes": notes})) })
+    Ok(ToolOutput { untrusted, ..ToolOutput::of(json!({"wake": !notes.is_empty(), "notes": notes})) })
 }
 
 fn whose(call: &Call) -> Result<(Store, AgentId), ToolError> {

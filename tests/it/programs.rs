@@ -295,12 +295,15 @@ fn what_is_expected_of_a_gate_decides() {
     }
     check("{ command = \"echo 5\", expect = { stdout = { gt = 3 } } }", true);
     check("{ command = \"echo 2\", expect = { stdout = { gt = 3 } } }", false);
+    check("{ command = \"exit 7\", expect = { exit_code = 7 } }", true);
     check("{ command = \"exit 7\", expect = { exit = 7 } }", true);
     check("{ command = \"exit 7\", expect = { exit = 8 } }", false);
     let probe =
         "tool = \"probe\", args = { checks = [{ type = \"command\", name = \"c\", command = \"exit 1\" }] }";
     check(&format!("{{ {probe}, expect = {{ status = \"warn\" }} }}"), true);
     check(&format!("{{ {probe}, expect = {{ status = \"crit\" }} }}"), false);
+    check(&format!("{{ {probe}, expect = {{ checks = 1 }} }}"), true);
+    check(&format!("{{ {probe}, expect = {{ checks = {{ gt = 1 }} }} }}"), false);
     let outcome = attempt(
         "command = [\"true\"]\ngate = { command = [\"sleep\", \"600\"], expect = { exit = 3 } }\ntimeout = 1\n",
         Duration::ZERO,

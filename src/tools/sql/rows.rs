@@ -79,6 +79,7 @@ impl Rows {
             "rows": self.rows,
             "changed": changed,
             "truncated": self.truncated,
+            "wake": !self.rows.is_empty(),
         });
         if let Some(note) = self.note {
             result["note"] = note.into();

@@ -137,7 +137,8 @@ fn notes_outlive_runs_and_restarts() {
     daemon.kill();
     daemon.up();
     completed(&daemon);
-    assert!(results(&endpoint.requests()[3])[0].contains("item 17"));
+    let recalled = results(&endpoint.requests()[3]).remove(0);
+    assert!(recalled.contains("item 17") && recalled.contains("\"wake\":true"), "{recalled}");
     daemon.call("clear_memory", json!({"agent_id": "a"}));
     assert_eq!(daemon.call("get_memory", json!({"agent_id": "a"})), json!([]));
 }

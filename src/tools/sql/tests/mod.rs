@@ -200,8 +200,11 @@ async fn values_keep_their_digits() {
             "row_count": 1,
             "changed": 0,
             "truncated": false,
+            "wake": true,
         })
     );
+    let nothing = json!({"sql": "SELECT 1 AS a WHERE 1 = 0"});
+    assert_eq!(ask(&settings, nothing).await.unwrap()["wake"], false, "a gate closes");
     let named = json!({"sql": "SELECT :a + @b + $c + :a AS sum", "params": {"a": 1, "b": 2, "c": 3}});
     assert_eq!(ask(&settings, named).await.unwrap()["rows"], json!([{"sum": 7}]));
     for (sql, params, part) in [
