@@ -156,7 +156,7 @@ async fn tools_of_a_server_are_offered_and_called() {
         let offers = tools.offers(&names(&["s/add", "system_metrics", "s/*", "s/add"]), bound).await.unwrap();
         let offered: Vec<_> = offers.iter().map(|offer| offer.def.name.as_str()).collect();
         assert_eq!(offered[..3], ["s/add", "system_metrics", "s/ask"]);
-        assert_eq!(offers.len(), 17, "{offered:?}");
+        assert_eq!(offers.len(), 19, "{offered:?}");
         assert_eq!((offers[0].effect, offers[2].effect), (Effect::Idempotent, Effect::Read));
         assert!(offers[0].untrusted && !offers[1].untrusted);
         for (name, says) in [
@@ -186,7 +186,7 @@ async fn only_what_is_allowed_is_called() {
         let offers = tools.offers(&names(&["s/*"]), PATIENCE).await.unwrap();
         assert_eq!(offers.iter().map(|offer| offer.effect).collect::<Vec<_>>(), [Effect::Effect]);
         let listed = tools.servers().list("s", PATIENCE).await.unwrap();
-        assert_eq!(listed.len(), 17);
+        assert_eq!(listed.len(), 19);
         assert_eq!(listed.iter().filter(|tool| tool.allowed).count(), 1);
         bench.end(&tools).await;
     })
@@ -293,6 +293,56 @@ async fn a_call_that_hangs_is_cancelled_and_the_second_ends_the_server() {
         hangs().await;
         hangs().await;
         assert_ne!(pid(&tools).await, first);
+        bench.end(&tools).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_answers_nothing_any_more_is_replaced_for_the_next_call() {
+    within(async {
+        let mut bench = Bench::with("ok");
+        bench.limits.ping = Duration::from_millis(200);
+        let tools = bench.tools();
+        let first = pid(&tools).await;
+        let error = call_for(&tools, "block", json!({}), Duration::from_millis(200)).await.unwrap_err();
+        assert!(matches!(error, ToolError::Timeout { .. }), "{error}");
+        assert_ne!(pid(&tools).await, first, "the next call does not wait behind it");
+        bench.end(&tools).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_takes_only_the_call_that_caused_it() {
+    within(async {
+        let bench = Bench::with("ok");
+        let tools = bench.tools();
+        let first = pid(&tools).await;
+        let crash = call(&tools, "crash", json!({"wait": true}));
+        let queued = async {
+            while bench.got("about to crash") == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            let others = futures_util::future::join_all((0..8).map(|_| call(&tools, "pid", json!({}))));
+            let go = async {
+                // the others are on their way by now, and the server is too busy to read them
+                fs::write(bench.folder.path().join("go"), "").expect("the folder can be written");
+            };
+            tokio::join!(others, go).0
+        };
+        let (crashed, others) = tokio::join!(crash, queued);
+        assert!(matches!(crashed, Err(ToolError::Unsure(_))), "{crashed:?}");
+        assert_eq!(bench.got("about to crash"), 1, "what may change something is not tried again");
+        for other in others {
+            let other = other.expect("it is answered by another process");
+            assert_ne!(other["text"], first);
+        }
+        // what only looks is tried once more, and no more than that
+        let calls = bench.got("tools/call");
+        let error = call(&tools, "drop", json!({})).await.unwrap_err();
+        assert!(error.to_string().contains("it ended with exit status 4"), "{error}");
+        assert_eq!(bench.got("tools/call"), calls + 2);
         bench.end(&tools).await;
     })
     .await;
@@ -504,7 +554,7 @@ async fn a_tool_that_changed_is_off_until_it_is_trusted() {
                    then `bgagent mcp trust s`";
         assert_eq!(call(&tools, "echo", json!({})).await.unwrap_err().to_string(), off);
         assert_eq!(tools.offers(&names(&["s/echo"]), PATIENCE).await.unwrap_err().to_string(), off);
-        assert_eq!(tools.offers(&names(&["s/*"]), PATIENCE).await.unwrap().len(), 15);
+        assert_eq!(tools.offers(&names(&["s/*"]), PATIENCE).await.unwrap().len(), 17);
         works_not(&tools).await;
         assert_eq!(bench.told(), [(PinEvent::Differs, "echo".into())], "told once");
         bench.end(&tools).await;

@@ -24,6 +24,8 @@ pub(super) struct Link {
     closing: CancellationToken,
     /// Time-outs in a row.
     timeouts: AtomicU32,
+    /// Held by a call that is made for the second time.
+    pub(super) again: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -45,6 +47,7 @@ impl Link {
             state: tokio::sync::Mutex::default(),
             closing: CancellationToken::new(),
             timeouts: AtomicU32::new(0),
+            again: tokio::sync::Mutex::default(),
         }
     }
 
@@ -52,7 +55,9 @@ impl Link {
     /// come later.
     pub(super) async fn session(self: &Arc<Self>, deadline: Instant) -> Result<InUse, ToolError> {
         if let Ok(state) = self.state.try_lock()
-            && let Some(session) = state.session.as_ref().and_then(Session::enter)
+            && let Some(session) = &state.session
+            && !session.doubted.load(Relaxed)
+            && let Some(session) = session.enter()
         {
             return Ok(session);
         }
@@ -71,6 +76,12 @@ impl Link {
             return Err("it was stopped, and is not started again".into());
         }
         if let Some(session) = state.session.take() {
+            if session.doubted.swap(false, Relaxed) {
+                tokio::select! {
+                    lives = session.lives(self.limits.ping) => if !lives { session.kill() },
+                    () = self.closing.cancelled() => {}
+                }
+            }
             if let Some(entered) = session.enter() {
                 state.session = Some(session);
                 return Ok(entered);
@@ -139,10 +150,13 @@ impl Link {
         self.timeouts.store(0, Relaxed);
     }
 
-    /// A request was not answered in time. One that hangs twice in a row is killed.
+    /// A request was not answered in time. A server that is late twice in a row is killed; before that, who comes
+    /// next asks whether it still lives.
     pub(super) fn timed_out(&self, session: &Session) {
         if self.timeouts.fetch_add(1, Relaxed) + 1 >= 2 {
             session.kill();
+        } else {
+            session.doubted.store(true, Relaxed);
         }
     }
 

@@ -3,9 +3,10 @@
 //!
 //! The protocol is `rmcp`'s. What is ours: the processes (`process`), what comes in (`wire`, `answer`,
 //! `listing`), when to start again (`link`, `session`), and which tools are still what they were
-//! (`pins`). Nothing here tries a call twice: [`ToolError::may_have_happened`] says why not.
+//! (`pins`). A call that changes something is never tried twice: [`ToolError::may_have_happened`] says why not. One
+//! that does not is, once, if its server died under it: another call may have killed it.
 use super::{ToolError, ToolInfo};
-use crate::domain::{Fleet, McpSpec, nearest};
+use crate::domain::{Effect, Fleet, McpSpec, nearest};
 use link::Link;
 use listing::Listed;
 use rmcp::ServiceError;
@@ -51,6 +52,8 @@ pub struct Limits {
     pub restarts: usize,
     /// See `restarts`.
     pub window: Duration,
+    /// How long a server that did not answer a call in time may take to answer a ping.
+    pub ping: Duration,
 }
 
 impl Limits {
@@ -62,6 +65,7 @@ impl Limits {
         back_off: Duration::from_secs(1),
         restarts: 5,
         window: Duration::from_secs(600),
+        ping: Duration::from_secs(2),
     };
 }
 
@@ -153,8 +157,7 @@ impl Servers {
     pub async fn list(&self, server: &str, bound: Duration) -> Result<Vec<ServerTool>, ToolError> {
         let deadline = Instant::now() + bound;
         let of = self.server(server)?;
-        let session = of.link.session(deadline).await?;
-        let listed = self.listed(of, &session, true, deadline).await?;
+        let (_session, listed) = self.connected(of, true, deadline).await?;
         Ok(listed.iter().map(|tool| self.seen(server, of, tool)).collect())
     }
 
@@ -168,8 +171,7 @@ impl Servers {
     ) -> Result<Vec<Vec<ToolInfo>>, ToolError> {
         let deadline = Instant::now() + bound;
         let of = self.server(server)?;
-        let session = of.link.session(deadline).await?;
-        let listed = self.listed(of, &session, true, deadline).await?;
+        let (_session, listed) = self.connected(of, true, deadline).await?;
         let infos = |name: &&str| match *name {
             "*" => {
                 let seen = listed.iter().map(|tool| self.seen(server, of, tool));
@@ -180,7 +182,8 @@ impl Servers {
         wanted.iter().map(infos).collect()
     }
 
-    /// Calls a tool. Starts its server if need be; never tries a call a second time.
+    /// Calls a tool. Starts its server if need be. If the server dies under a call that changes nothing, or
+    /// nothing more when it is repeated, the call is made once more.
     pub async fn call(
         &self,
         server: &str,
@@ -189,27 +192,54 @@ impl Servers {
         bound: Duration,
     ) -> Result<Value, ToolError> {
         let deadline = Instant::now() + bound;
+        match self.try_call(server, tool, args.clone(), bound, deadline).await {
+            Err(Broken { error, again: true }) => {
+                let of = self.server(server)?;
+                // One at a time: the one that kills its server does not take the others with it again.
+                match tokio::time::timeout_at(deadline, of.link.again.lock()).await {
+                    Ok(_alone) => {
+                        let result = self.try_call(server, tool, args, bound, deadline).await;
+                        result.map_err(|broken| broken.error)
+                    }
+                    Err(_) => Err(error),
+                }
+            }
+            result => result.map_err(|broken| broken.error),
+        }
+    }
+
+    async fn try_call(
+        &self,
+        server: &str,
+        tool: &str,
+        args: Value,
+        bound: Duration,
+        deadline: Instant,
+    ) -> Result<Value, Broken> {
         let of = self.server(server)?;
-        let session = of.link.session(deadline).await?;
-        let listed = self.listed(of, &session, false, deadline).await?;
+        let (session, listed) = self.connected(of, false, deadline).await?;
         let tool = self.usable(server, of, &listed, tool)?;
         let name = &tool.info.name;
         let args = match args {
             Value::Null => Map::new(),
             Value::Object(args) => args,
-            other => return Err(ToolError::Arguments(format!("tool `{name}`: {other} is no object"))),
+            other => return Err(ToolError::Arguments(format!("tool `{name}`: {other} is no object")).into()),
         };
         let args = Value::Object(args);
         tool.check(&args).map_err(|error| ToolError::Arguments(format!("tool `{name}`: {error}")))?;
-        let Value::Object(args) = args else { return Err(ToolError::Unknown(name.clone())) };
+        let Value::Object(args) = args else { return Err(ToolError::Unknown(name.clone()).into()) };
         let params = CallToolRequestParams::new(tool.raw.clone()).with_arguments(args);
         // Dropping the call tells the server that nobody waits for it any more.
         match tokio::time::timeout_at(deadline, session.peer.call_tool_once(params)).await {
-            Ok(answer) => self.answered(of, &session, name, answer).await,
+            Ok(answer) => {
+                let died = matches!(answer, Err(ServiceError::TransportClosed));
+                let again = died && tool.info.effect != Effect::Effect;
+                self.answered(of, &session, name, answer).await.map_err(|error| Broken { error, again })
+            }
             Err(_) => {
                 of.link.timed_out(&session);
                 let secs = bound.as_secs_f64().ceil() as u64;
-                Err(ToolError::Timeout { tool: name.clone(), secs })
+                Err(ToolError::Timeout { tool: name.clone(), secs }.into())
             }
         }
     }
@@ -258,6 +288,25 @@ impl Servers {
         }
     }
 
+    /// A connection, and the tools of the server. One that turns out to be dead gives way to another, once.
+    async fn connected(
+        &self,
+        of: &Server,
+        fresh: bool,
+        deadline: Instant,
+    ) -> Result<(InUse, Arc<Vec<Listed>>), ToolError> {
+        let session = of.link.session(deadline).await?;
+        match self.listed(of, &session, fresh, deadline).await {
+            Ok(listed) => Ok((session, listed)),
+            Err(Broken { again: true, .. }) => {
+                let session = of.link.session(deadline).await?;
+                let listed = self.listed(of, &session, fresh, deadline).await;
+                listed.map(|listed| (session, listed)).map_err(|broken| broken.error)
+            }
+            Err(broken) => Err(broken.error),
+        }
+    }
+
     /// The tools of a server, asked for if that was not done yet, or they changed, or `fresh`.
     async fn listed(
         &self,
@@ -265,7 +314,7 @@ impl Servers {
         session: &InUse,
         fresh: bool,
         deadline: Instant,
-    ) -> Result<Arc<Vec<Listed>>, ToolError> {
+    ) -> Result<Arc<Vec<Listed>>, Broken> {
         let link = &of.link;
         let asking = async {
             let mut tools = session.tools.lock().await;
@@ -284,15 +333,18 @@ impl Servers {
         };
         match tokio::time::timeout_at(deadline, asking).await {
             Ok(Ok(listed)) => Ok(listed),
-            Ok(Err((Some(text), false))) => Err(ToolError::Failed(text)),
-            Ok(Err((Some(text), _))) => Err(link.failed(&format!("its tools can't be listed: {text}"))),
+            Ok(Err((Some(text), false))) => Err(ToolError::Failed(text).into()),
+            Ok(Err((Some(text), _))) => {
+                Err(link.failed(&format!("its tools can't be listed: {text}")).into())
+            }
             Ok(Err((None, _))) => {
                 let end = session.obituary().await;
-                Err(link.failed(&format!("it is gone, its tools can't be listed: {end}")))
+                let error = link.failed(&format!("it is gone, its tools can't be listed: {end}"));
+                Err(Broken { error, again: true })
             }
             Err(_) => {
                 link.timed_out(session);
-                Err(link.failed("it did not list its tools in time"))
+                Err(link.failed("it did not list its tools in time").into())
             }
         }
     }
@@ -350,6 +402,18 @@ impl Servers {
 
     fn server(&self, name: &str) -> Result<&Server, ToolError> {
         self.all.get(name).ok_or_else(|| ToolError::Unknown(format!("there is no MCP server `{name}`")))
+    }
+}
+
+/// Something that did not come about, and whether it may be tried once more.
+struct Broken {
+    error: ToolError,
+    again: bool,
+}
+
+impl From<ToolError> for Broken {
+    fn from(error: ToolError) -> Self {
+        Self { error, again: false }
     }
 }
 

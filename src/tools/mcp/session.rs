@@ -10,15 +10,15 @@ use crate::secret::Secret;
 use crate::{child, secret};
 use reqwest::header::{HeaderName, HeaderValue};
 use rmcp::model::{
-    ClientCapabilities, ClientConfig, ElicitRequestParams, ElicitResult, ErrorCode, ErrorData,
-    Implementation, ListRootsRequestMethod, ProtocolVersion,
+    ClientCapabilities, ClientConfig, ClientRequest, ElicitRequestParams, ElicitResult, ErrorCode, ErrorData,
+    Implementation, ListRootsRequestMethod, PingRequest, ProtocolVersion,
 };
 use rmcp::service::{ClientInitializeError, Peer, RequestContext, RunningService};
 use rmcp::transport::Transport;
 use rmcp::transport::streamable_http_client::{
     StreamableHttpClientTransport, StreamableHttpClientTransportConfig, StreamableHttpError,
 };
-use rmcp::{ClientHandler, ClientLifecycleMode, RoleClient, serve_client_with_lifecycle};
+use rmcp::{ClientHandler, ClientLifecycleMode, RoleClient, ServiceError, serve_client_with_lifecycle};
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::io;
@@ -52,6 +52,8 @@ pub(super) struct Session {
     pub(super) signals: Arc<Signals>,
     /// The server's tools, once asked for.
     pub(super) tools: tokio::sync::Mutex<Option<Arc<Vec<Listed>>>>,
+    /// It did not answer in time: before it is asked again, it must answer a ping.
+    pub(super) doubted: AtomicBool,
     /// Ends it in good order.
     stop: CancellationToken,
     /// Ends it at once.
@@ -82,6 +84,12 @@ impl Session {
         }
         usage.count += 1;
         Some(InUse(self.clone()))
+    }
+
+    /// Does it answer a ping in time? An error is an answer, too.
+    pub(super) async fn lives(&self, bound: Duration) -> bool {
+        let ping = self.peer.send_request(ClientRequest::PingRequest(PingRequest::default()));
+        matches!(tokio::time::timeout(bound, ping).await, Ok(Ok(_) | Err(ServiceError::McpError(_))))
     }
 
     /// Kills it: it hangs.
@@ -234,6 +242,7 @@ async fn connect(
         peer: service.peer().clone(),
         signals,
         tools: tokio::sync::Mutex::default(),
+        doubted: AtomicBool::new(false),
         stop: stop.child_token(),
         kill: CancellationToken::new(),
         done: CancellationToken::new(),

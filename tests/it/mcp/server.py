@@ -15,9 +15,9 @@ MODE, FOLDER = sys.argv[1], sys.argv[2]
 READS = {"readOnlyHint": True}
 ADDS = {"type": "object", "required": ["a", "b"], "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}}
 TOOLS = {
-    "echo": READS, "pid": READS, "env": READS, "fail": READS, "hang": READS, "crash": READS, "big": READS,
-    "long": READS, "shout": READS, "noise": READS, "garbage": READS, "flood": READS, "ask": READS, "leave": READS,
-    "relabel": READS, "add": {"idempotentHint": True, "destructiveHint": False}, "wipe": None,
+    "echo": READS, "pid": READS, "env": READS, "fail": READS, "hang": READS, "block": READS, "drop": READS, "big": READS,
+    "long": READS, "shout": READS, "noise": READS, "garbage": {"destructiveHint": False}, "flood": READS, "ask": READS, "leave": READS,
+    "relabel": READS, "crash": {"destructiveHint": False}, "add": {"idempotentHint": True, "destructiveHint": False}, "wipe": None,
 }
 
 
@@ -75,7 +75,15 @@ def call(number, name, args):
         return {**text(json.dumps(total)), "structuredContent": total}
     if name == "hang":
         return None
+    if name == "block":
+        time.sleep(600)
+    if name == "drop":
+        sys.exit(4)
     if name == "crash":
+        if args.get("wait"):
+            note("about to crash")
+            while not os.path.exists(os.path.join(FOLDER, "go")):
+                time.sleep(0.005)
         sys.stderr.write("boom %s\n" % os.environ.get("TOKEN", ""))
         sys.exit(3)
     if name == "big":
