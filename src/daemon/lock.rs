@@ -47,6 +47,8 @@ pub(super) struct StateLock {
 /// A daemon that was killed in the middle of a start leaves a child that holds the lock until it
 /// becomes another program: that takes moments, and is waited for.
 const HANDED_DOWN: Duration = Duration::from_secs(2);
+/// A daemon that was killed a moment ago still has its number and its lock: that is waited for, too.
+const LAST_BREATH: Duration = Duration::from_millis(500);
 
 /// Is there a process of this number? Where `/proc` does not tell, yes.
 fn lives(pid: u32) -> bool {
@@ -71,7 +73,7 @@ pub(super) fn acquire(paths: &Paths) -> Result<StateLock, LockError> {
             }
             _ => io(cause),
         })?;
-    let deadline = Instant::now() + HANDED_DOWN;
+    let began = Instant::now();
     loop {
         match file.try_lock() {
             Ok(()) => break,
@@ -81,7 +83,8 @@ pub(super) fn acquire(paths: &Paths) -> Result<StateLock, LockError> {
         let mut text = String::new();
         let _ = file.rewind().and_then(|()| file.read_to_string(&mut text));
         let pid = text.trim().parse().ok();
-        if Instant::now() >= deadline || pid.is_none_or(lives) {
+        let patience = if pid.is_none_or(lives) { LAST_BREATH } else { HANDED_DOWN };
+        if began.elapsed() >= patience {
             return Err(LockError::Held { path, pid });
         }
         std::thread::sleep(Duration::from_millis(10));
@@ -145,4 +148,27 @@ pub(super) fn write_daemon_file(paths: &Paths, socket: &Path) -> io::Result<()> 
 /// Removes `daemon.json` at a clean end.
 pub(super) fn remove_daemon_file(paths: &Paths) {
     let _ = std::fs::remove_file(paths.daemon_json());
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of the lock.
+    use super::*;
+    use std::sync::mpsc::{RecvTimeoutError, channel};
+
+    #[test]
+    fn a_daemon_that_dies_right_now_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        let paths = Paths::resolve(Some("/none".into()), Some(state), None).unwrap();
+        let held = acquire(&paths).unwrap();
+        assert!(
+            matches!(acquire(&paths), Err(LockError::Held { pid: Some(pid), .. }) if pid == std::process::id())
+        );
+        let (told, hears) = channel();
+        std::thread::spawn(move || told.send(acquire(&paths)));
+        assert!(matches!(hears.recv_timeout(Duration::from_millis(50)), Err(RecvTimeoutError::Timeout)));
+        drop(held);
+        hears.recv().unwrap().expect("it gets the lock");
+    }
 }

@@ -200,6 +200,18 @@ impl Reader {
         })
     }
 
+    /// Keys of the open incidents of an agent, in order; at most 100.
+    pub fn open_keys(&self, agent: &AgentId) -> Result<Vec<String>, StoreError> {
+        self.ask("reading incidents", |db| {
+            db.prepare_cached(
+                "SELECT key FROM incidents WHERE agent = ?1 AND opened_at IS NOT NULL AND resolved_at IS NULL
+                 ORDER BY key LIMIT 100",
+            )?
+            .query_map([agent.as_str()], |row| row.get(0))?
+            .collect()
+        })
+    }
+
     /// Messages that are due.
     pub fn outbox_due(&self, now: Timestamp, max: usize) -> Result<Vec<OutboxRow>, StoreError> {
         self.ask("reading the outbox", |db| {

@@ -75,7 +75,7 @@ impl Runs {
             Self::Probe => probe::call(&call.args, call.bound, call.context.run).await,
             Self::Remember => notes::remember(call).await,
             Self::Recall => notes::recall(call).await,
-            Self::Report => report::call(&call),
+            Self::Report => report::call(call).await,
             Self::Http => http::call(call).await,
             Self::Feed => feed::call(call).await,
             Self::Sql => sql::call(call).await,

@@ -21,7 +21,7 @@ pub(super) fn schema() -> Value {
     })
 }
 
-pub(super) fn call(call: &Call) -> Result<ToolOutput, ToolError> {
+pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     let text = |key: &str| call.args[key].as_str().unwrap_or_default().trim().to_owned();
     let (key, title, detail) = (text("key"), text("title"), text("detail"));
     if key.is_empty() || key.len() > LONGEST.0 {
@@ -34,12 +34,19 @@ pub(super) fn call(call: &Call) -> Result<ToolOutput, ToolError> {
         Some("warning") => Level::Warn,
         _ => Level::Ok,
     };
-    if call.context.agent.is_none() {
+    let (Some(agent), Some(store)) = (call.context.agent, call.context.store) else {
         return Err(ToolError::Failed(
             "incidents belong to agents: only a run of one can report; `bgagent incidents` lists them".into(),
         ));
+    };
+    let mut result = json!({"key": key, "state": if level == Level::Ok { "resolved" } else { "open" }});
+    if level == Level::Ok {
+        let open = store.read(move |reader| reader.open_keys(&agent)).await;
+        let open = open.map_err(|error| ToolError::Failed(error.to_string()))?;
+        if !open.contains(&key) {
+            result = json!({"key": key, "state": "was not open", "open": open});
+        }
     }
-    let result = json!({"key": key, "state": if level == Level::Ok { "resolved" } else { "open" }});
     let finding = Finding { key, level, title, hold_for: SignedDuration::ZERO };
     Ok(ToolOutput { findings: vec![finding], ..ToolOutput::of(result) })
 }

@@ -145,12 +145,18 @@ fn notes_outlive_runs_and_restarts() {
 
 #[test]
 fn a_report_opens_an_incident_and_resolves_it() {
-    let report = |severity: &str| {
-        let args = json!({"key": "disk:/", "severity": severity, "title": "Disk is full", "detail": "97 %"});
+    let under = |key: &str, severity: &str| {
+        let args = json!({"key": key, "severity": severity, "title": "Disk is full", "detail": "97 %"});
         Reply::calls(&[("report", &args.to_string())])
     };
-    let endpoint =
-        Endpoint::script([report("critical"), Reply::text("told"), report("ok"), Reply::text("well")]);
+    let report = |severity: &str| under("disk:/", severity);
+    let endpoint = Endpoint::script([
+        report("critical"),
+        under("disk", "ok"),
+        Reply::text("told"),
+        report("ok"),
+        Reply::text("well"),
+    ]);
     let daemon = Daemon::start(&agent(&endpoint, "tools = [\"report\"]"));
     completed(&daemon);
     let opened = daemon.until("incident_opened", "a");
@@ -158,6 +164,8 @@ fn a_report_opens_an_incident_and_resolves_it() {
     let open = daemon.call("list_incidents", json!({}));
     assert_eq!((&open[0]["key"], &open[0]["severity"]), (&json!("disk:/"), &json!("critical")), "{open:#}");
     assert!(open[0]["title"].as_str().expect("text").contains("97 %"), "{open:#}");
+    let told = results(&endpoint.requests()[2]).remove(1);
+    assert_eq!(told, r#"{"key":"disk","open":["disk:/"],"state":"was not open"}"#);
     completed(&daemon);
     daemon.until("incident_resolved", "a");
     assert_eq!(daemon.call("list_incidents", json!({})), json!([]));
