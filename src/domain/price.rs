@@ -9,6 +9,14 @@ pub fn cost(price: &Price, tokens: &Tokens) -> f64 {
     (sent + tokens.output as f64 * price.output) / 1e6
 }
 
+/// An amount as JSON, without the noise of sums of binary fractions: to a millionth of a millionth.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn rounded<S: serde::Serializer>(amount: &f64, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_f64((amount * 1e12).round() / 1e12)
+}
+
 /// The most tokens that a request may be sent as. No tokenizer is asked: half its bytes as JSON, which
 /// is about twice what English text needs, and a little for the frame of each part.
 pub fn tokens_at_most(request: &ModelRequest) -> u64 {
@@ -32,6 +40,14 @@ mod tests {
     //! Tests of prices.
     use super::*;
     use crate::domain::ChatMessage;
+
+    #[test]
+    fn sums_are_shown_without_noise() {
+        let usage = crate::domain::Usage { usd: 0.1 + 0.2, ..Default::default() };
+        assert_eq!(serde_json::to_value(usage).unwrap()["usd"].to_string(), "0.3");
+        let usage = crate::domain::Usage { usd: 3.0 * 0.00002, ..Default::default() };
+        assert_eq!(serde_json::to_value(usage).unwrap()["usd"].to_string(), "0.00006");
+    }
 
     #[test]
     fn costs() {

@@ -172,6 +172,7 @@ pub struct Usage {
     /// Tokens received.
     pub output_tokens: u64,
     /// US dollars.
+    #[serde(serialize_with = "super::price::rounded")]
     pub usd: f64,
 }
 

@@ -50,7 +50,7 @@ pub(super) fn about(settings: &Value) -> About {
         "path": {"type": "string", "description": format!("A path under one of: {roots}; or relative to the first.")},
     });
     if writes {
-        properties["text"] = json!({"type": "string", "description": "For write and append: the content."});
+        properties["text"] = json!({"type": "string", "description": "For write and append: the content. Missing folders are made."});
     }
     About {
         effect: if writes { Effect::Effect } else { Effect::Read },
@@ -136,9 +136,33 @@ impl Place {
     }
 
     /// Opens what is there, beneath the root and through no link.
-    fn open(&self, path: &Path, flags: OFlags, mode: Mode) -> Result<File, ToolError> {
+    fn open(&self, path: &Path, flags: OFlags) -> Result<File, Errno> {
         let flags = flags | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        open_beneath(&self.root, path, flags, mode).map(File::from).map_err(|error| self.refused(error))
+        open_beneath(&self.root, path, flags, Mode::empty()).map(File::from)
+    }
+
+    /// The folder that the file is in; what is missing of it is made, each part in the one before it.
+    fn parent(&self) -> Result<File, Errno> {
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY;
+        let mut path = PathBuf::from(".");
+        let mut folder = self.open(&path, flags)?;
+        for name in self.inside.parent().into_iter().flat_map(Path::components) {
+            path.push(name);
+            folder = match self.open(&path, flags) {
+                Err(Errno::NOENT) => {
+                    match rustix::fs::mkdirat(&folder, name.as_os_str(), Mode::from_raw_mode(0o755)) {
+                        Ok(()) => {
+                            let _ = folder.sync_all();
+                        }
+                        Err(Errno::EXIST) => {}
+                        Err(error) => return Err(error),
+                    }
+                    self.open(&path, flags)?
+                }
+                other => other?,
+            };
+        }
+        Ok(folder)
     }
 
     fn refused(&self, error: Errno) -> ToolError {
@@ -156,7 +180,8 @@ fn io(place: &Place) -> impl Fn(std::io::Error) -> ToolError + '_ {
 }
 
 fn list(place: &Place) -> Result<Value, ToolError> {
-    let folder = place.open(&place.inside, OFlags::DIRECTORY | OFlags::RDONLY, Mode::empty())?;
+    let folder = place.open(&place.inside, OFlags::DIRECTORY | OFlags::RDONLY);
+    let folder = folder.map_err(|error| place.refused(error))?;
     let entries = rustix::fs::Dir::read_from(&folder).map_err(|error| place.refused(error))?;
     let mut found = Vec::new();
     let mut more = false;
@@ -198,7 +223,7 @@ fn regular(place: &Place, file: &File) -> Result<std::fs::Metadata, ToolError> {
 }
 
 fn read(place: &Place, most: usize) -> Result<Value, ToolError> {
-    let file = place.open(&place.inside, OFlags::RDONLY, Mode::empty())?;
+    let file = place.open(&place.inside, OFlags::RDONLY).map_err(|error| place.refused(error))?;
     let about = regular(place, &file)?;
     let mut bytes = Vec::new();
     file.take(most as u64).read_to_end(&mut bytes).map_err(io(place))?;
@@ -232,13 +257,11 @@ fn write(
     let Some(name) = place.inside.file_name() else {
         return Err(ToolError::Failed(format!("`{}` names no file", place.shown())));
     };
-    let parent =
-        place.inside.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let folder = place.open(parent, OFlags::DIRECTORY | OFlags::RDONLY, Mode::empty())?;
+    let folder = place.parent().map_err(|error| place.refused(error))?;
     // what is there already must be a file of its own: not a link, and no second name of another one
     let mut before = Vec::new();
     let mut old = None;
-    match place.open(&place.inside, OFlags::RDONLY, Mode::empty()) {
+    match place.open(&place.inside, OFlags::RDONLY) {
         Ok(file) => {
             let about = regular(place, &file)?;
             if about.nlink() > 1 {
@@ -252,8 +275,8 @@ fn write(
             }
             old = Some((file, about));
         }
-        Err(ToolError::Failed(why)) if why.starts_with("there is no") => {}
-        Err(error) => return Err(error),
+        Err(Errno::NOENT) => {}
+        Err(error) => return Err(place.refused(error)),
     }
     before.extend_from_slice(text.as_bytes());
     let fresh = format!(".{}.{}.new", name.to_string_lossy(), uuid::Uuid::now_v7().simple());
@@ -369,6 +392,8 @@ mod tests {
         bench.ask(json!({"op": "write", "path": path, "text": "one\n"})).unwrap();
         bench.ask(json!({"op": "append", "path": "./sub/b.txt", "text": "two\n"})).unwrap();
         assert_eq!(fs::read_to_string(&whole).unwrap(), "one\ntwo\n");
+        bench.ask(json!({"op": "append", "path": "new/./deep/c.txt", "text": "made"})).unwrap();
+        assert_eq!(fs::read_to_string(bench.root().join("new/deep/c.txt")).unwrap(), "made");
         let listed = bench.ask(json!({"op": "list", "path": "sub"})).unwrap();
         assert_eq!(
             (&listed["entries"][0]["name"], listed["entries"].as_array().unwrap().len()),
@@ -439,6 +464,9 @@ mod tests {
             "./../secret",
             "link",
             "door/secret",
+            "door/new/file",
+            "a.txt/new/file",
+            "new/../../file",
             "sub/up",
             "magic/etc/passwd",
             "/etc/passwd",

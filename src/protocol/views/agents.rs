@@ -89,6 +89,7 @@ pub struct AgentView {
     /// Slots that did not start a run.
     pub skipped_count: u64,
     /// US dollars since midnight in the daemon's zone.
+    #[serde(serialize_with = "crate::domain::rounded")]
     pub cost_today_usd: f64,
     /// Its budget or the fleet's is used up: until then its slots are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]

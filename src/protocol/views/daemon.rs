@@ -52,8 +52,10 @@ pub struct LimitView {
     /// How much it allows.
     pub allowed: f64,
     /// How much is used, or held for requests under way.
+    #[serde(serialize_with = "crate::domain::rounded")]
     pub used: f64,
     /// The rest.
+    #[serde(serialize_with = "crate::domain::rounded")]
     pub left: f64,
 }
 

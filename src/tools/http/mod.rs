@@ -58,7 +58,12 @@ impl Settings {
 
     /// For people and models.
     fn shown_hosts(&self) -> String {
-        let all: Vec<String> = self.hosts.iter().chain(&self.private).map(HostPattern::to_string).collect();
+        let mut all: Vec<String> = Vec::new();
+        for host in self.hosts.iter().chain(&self.private).map(HostPattern::to_string) {
+            if !all.contains(&host) {
+                all.push(host);
+            }
+        }
         all.join(", ")
     }
 
