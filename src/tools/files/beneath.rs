@@ -11,7 +11,8 @@ use std::path::{Component, Path};
 /// `LOOP` if a link is in the path, `XDEV` if it leads out, or what open(2) says.
 pub(super) fn open_beneath(root: &OwnedFd, path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
     match at_once(root, path, flags, mode) {
-        Err(Errno::NOSYS) => by_steps(root.as_fd(), path, flags, mode),
+        // older containers refuse calls that they don't know with `PERM`
+        Err(Errno::NOSYS | Errno::PERM) => by_steps(root.as_fd(), path, flags, mode),
         answer => answer,
     }
 }
