@@ -13,7 +13,8 @@ pub(super) enum Side {
     Behind,
 }
 
-const FORMS: &str = "write RFC 3339 (2026-12-24T18:00:00+01:00), local time (2026-12-24T18:00) or HH:MM";
+const FORMS: &str =
+    "write RFC 3339 (2026-12-24T18:00:00+01:00), local time (2026-12-24T18:00), HH:MM, or a span (10m)";
 
 /// A point in time: RFC 3339, a local date and time, a local date, `HH:MM`, Unix seconds (9 digits or
 /// more), or a word.
@@ -42,6 +43,9 @@ pub(super) fn instant(text: &str, side: Side, now: Timestamp, zone: &TimeZone) -
         "yesterday" => {
             return local(today.yesterday().map_err(|_| wrong())?.to_datetime(Time::midnight()));
         }
+        "tomorrow" => {
+            return local(today.tomorrow().map_err(|_| wrong())?.to_datetime(Time::midnight()));
+        }
         _ => {}
     }
     if let Some(time) = clock(text) {
@@ -60,21 +64,28 @@ pub(super) fn instant(text: &str, side: Side, now: Timestamp, zone: &TimeZone) -
     text.parse::<DateTime>().map_err(|_| wrong()).and_then(local)
 }
 
-/// A point in the past: as [`instant`], or how long ago (`10m`, `10m ago`).
+/// A point in the past: as [`instant`], or how long ago (`10m`, `10m ago`, and as tables have it: `3 min ago`).
 pub(super) fn past(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Failure> {
-    let span = text.trim().trim_end_matches("ago").trim_end();
-    instant(text, Side::Behind, now, zone).or_else(|failure| match crate::config::parse_duration(span) {
-        Ok(ago) => now.checked_sub(ago).map_err(|_| Failure::usage(format!("`{text}` is too long ago"))),
-        Err(_) => Err(failure),
+    instant(text, Side::Behind, now, zone).or_else(|failure| match span(text) {
+        Some(ago) => now.checked_sub(ago).map_err(|_| Failure::usage(format!("`{text}` is too long ago"))),
+        None => Err(failure),
     })
 }
 
-/// A point in the future: as [`instant`], or in how long (`10m`).
+/// A point in the future: as [`instant`], or in how long (`10m`, `in 3 min`).
 pub(super) fn coming(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Failure> {
-    instant(text, Side::Ahead, now, zone).or_else(|failure| match crate::config::parse_duration(text) {
-        Ok(span) => now.checked_add(span).map_err(|_| Failure::usage(format!("`{text}` is too long"))),
-        Err(_) => Err(failure),
+    instant(text, Side::Ahead, now, zone).or_else(|failure| match span(text) {
+        Some(span) => now.checked_add(span).map_err(|_| Failure::usage(format!("`{text}` is too long"))),
+        None => Err(failure),
     })
+}
+
+/// A duration as the configuration has it, or as it is shown: with spaces, `min`, `in` and `ago`.
+fn span(text: &str) -> Option<SignedDuration> {
+    let text = text.trim();
+    let text = text.strip_prefix("in ").unwrap_or(text).trim_end_matches("ago");
+    let tight: String = text.split_whitespace().collect();
+    crate::config::parse_duration(&tight.replace("min", "m")).ok()
 }
 
 /// The end of what a time covers: a whole minute if it has no seconds, a whole second if those have
@@ -141,7 +152,8 @@ mod tests {
             ("20261124", Side::Behind, Some("2026-11-23T23:00:00Z")),
             ("24:00", Side::Ahead, None),
             ("-1:00", Side::Ahead, None),
-            ("tomorrow", Side::Ahead, None),
+            ("tomorrow", Side::Ahead, Some("2026-11-24T23:00:00Z")),
+            ("someday", Side::Ahead, None),
             ("", Side::Ahead, None),
         ];
         for (text, side, expected) in table {
@@ -153,10 +165,12 @@ mod tests {
     #[test]
     fn spans_lead_into_the_past_or_the_future() {
         let now: Timestamp = "2026-11-24T09:30:00Z".parse().unwrap();
-        for text in ["10m", "10m ago", "600"] {
+        for text in ["10m", "10m ago", "600", "10 min ago", "600 s"] {
             assert_eq!(past(text, now, &TimeZone::UTC).unwrap().to_string(), "2026-11-24T09:20:00Z");
         }
-        assert_eq!(coming("10m", now, &TimeZone::UTC).unwrap().to_string(), "2026-11-24T09:40:00Z");
+        for text in ["10m", "in 10 min"] {
+            assert_eq!(coming(text, now, &TimeZone::UTC).unwrap().to_string(), "2026-11-24T09:40:00Z");
+        }
         assert!(past("5x ago", now, &TimeZone::UTC).is_err());
         assert_eq!(duration("5x").unwrap_err().what(), "`5x` is no duration");
     }

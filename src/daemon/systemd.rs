@@ -14,7 +14,10 @@ fn tell(states: &[sd_notify::NotifyState<'_>]) {
 /// The daemon is up.
 pub(super) fn ready(agents: usize) {
     #[cfg(target_os = "linux")]
-    tell(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status(&format!("{agents} agents"))]);
+    tell(&[
+        sd_notify::NotifyState::Ready,
+        sd_notify::NotifyState::Status(&crate::domain::counted(agents, "agent")),
+    ]);
     let _ = agents;
 }
 

@@ -3,6 +3,7 @@ use super::prelude::*;
 use crate::cli::args::{ArchiveCommand, RestoreArgs};
 use crate::cli::render::bytes;
 use crate::cli::when;
+use crate::domain::counted;
 use crate::protocol::{ArchiveAction, ArchiveParams, AskArchive, ToolResultView};
 use serde_json::Value;
 use std::time::Duration;
@@ -116,8 +117,9 @@ fn list(found: &Value, screen: &Screen) -> String {
     }
     let count = found["objects"].as_array().map_or(0, Vec::len);
     let sum = format!(
-        "{} rows in {count} objects, {} ({} unpacked), in {}\n",
-        text(&found["rows"]),
+        "{} in {}, {} ({} unpacked), in {}\n",
+        counted(found["rows"].as_u64().unwrap_or(0), "row"),
+        counted(count, "object"),
         bytes(found["stored"].as_u64().unwrap_or(0)),
         bytes(found["bytes"].as_u64().unwrap_or(0)),
         text(&found["place"])
@@ -132,9 +134,9 @@ fn verified(found: &Value) -> String {
     }
     let verdict = if found["ok"] == true { "all is whole" } else { "NOT whole" };
     out + &format!(
-        "{verdict}: {} rows in {} objects, in {}\n",
-        text(&found["rows"]),
-        text(&found["objects"]),
+        "{verdict}: {} in {}, in {}\n",
+        counted(found["rows"].as_u64().unwrap_or(0), "row"),
+        counted(found["objects"].as_u64().unwrap_or(0), "object"),
         text(&found["place"])
     )
 }
@@ -142,9 +144,9 @@ fn verified(found: &Value) -> String {
 fn restored(done: &Value) -> String {
     let verb = if done["dry_run"] == true { "would be put back" } else { "put back" };
     format!(
-        "{}: {} rows {verb}, {} were there already, {} stay archived\n",
+        "{}: {} {verb}, {} there already, {} still archived\n",
         text(&done["table"]),
-        text(&done["restored"]),
+        counted(done["restored"].as_u64().unwrap_or(0), "row"),
         text(&done["there"]),
         text(&done["conflicts"])
     )

@@ -43,7 +43,10 @@ pub(in crate::cli) fn daemon_view(view: &DaemonView, screen: &Screen) -> String 
     if view.incidents > 0 {
         line(
             "problems",
-            screen.paint(Tone::Warn, &format!("{} open incidents: bgagent incidents", view.incidents)),
+            screen.paint(
+                Tone::Warn,
+                &format!("{}: bgagent incidents", counted(view.incidents, "open incident")),
+            ),
         );
     }
     for limit in &view.budget {
@@ -51,11 +54,13 @@ pub(in crate::cli) fn daemon_view(view: &DaemonView, screen: &Screen) -> String 
         line("budget", screen.paint(tone, &super::limit_line(limit)));
     }
     if view.approvals > 0 {
-        let what = format!("{} tool calls wait for a person: bgagent approvals", view.approvals);
+        let verb = if view.approvals == 1 { "waits" } else { "wait" };
+        let what = format!("{} {verb} for a person: bgagent approvals", counted(view.approvals, "tool call"));
         line("approve", screen.paint(Tone::Warn, &what));
     }
     if view.outbox > 0 {
-        line("outbox", format!("{} messages wait", view.outbox));
+        let verb = if view.outbox == 1 { "waits" } else { "wait" };
+        line("outbox", format!("{} {verb}", counted(view.outbox, "message")));
     }
     line("database", format!("{} in {}", bytes(view.database_bytes), plain(&view.state_dir)));
     line("socket", format!("{} ({} connected)", plain(&view.socket), view.clients));

@@ -1,6 +1,6 @@
 //! `runs` and `show`.
 use super::{Cell, Screen, Table, Tone, cut, millis, plain, plain_lines, result_words, status_word, usd};
-use crate::domain::{EventType, Stream, Usage};
+use crate::domain::{EventType, Stream, Usage, counted};
 use crate::protocol::{OutputView, RunDetail, RunView};
 use std::fmt::Write as _;
 
@@ -160,8 +160,8 @@ fn section(text: &mut String, title: &str, screen: &Screen) {
 /// `3 requests, 1200 tokens in (800 cached), 90 out, $0.0130`.
 fn used(usage: &Usage) -> String {
     format!(
-        "{} requests, {} tokens in ({} cached), {} out, {}",
-        usage.requests,
+        "{}, {} tokens in ({} cached), {} out, {}",
+        counted(usage.requests, "request"),
         usage.input_tokens,
         usage.cached_tokens,
         usage.output_tokens,

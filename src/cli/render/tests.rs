@@ -506,12 +506,12 @@ fn what_a_probe_found_is_told_in_words() {
     let moved = r#"{"table":"t","to":"/a","moved":3,"copied":4,"changed":1,"conflicts":0,"more":true}"#;
     assert_eq!(
         result_words(moved),
-        "t: 3 rows moved to /a; 1 changed meanwhile and stay; the next run goes on"
+        "t: 3 rows moved to /a; changed meanwhile, so left: 1; the next run goes on"
     );
     let tried = r#"{"table":"t","to":"/a","moved":0,"copied":4,"changed":0,"conflicts":2,"more":false}"#;
     assert_eq!(
         result_words(tried),
-        "t: 4 rows copied to /a, none moved; 2 stay, since others have their keys there"
+        "t: 4 rows copied to /a, none moved; their keys are taken there, so left: 2"
     );
     let machine = r#"{"cpu":{"usage_percent":1.5},"memory":{"used_percent":40},"load":{"1":0.5},
         "disks":[{"mount":"/","used_percent":10},{"mount":"/var","used_percent":61.2}]}"#;

@@ -97,21 +97,20 @@ fn probe_words(value: &Value) -> Option<String> {
     })
 }
 
-/// `orders: 1519 rows moved to /archive; 2 changed meanwhile and stay`.
+/// `orders: 1519 rows moved to /archive; changed meanwhile, so left: 2`.
 fn archive_words(value: &Value) -> Option<String> {
     let (table, to) = (value["table"].as_str()?, value["to"].as_str()?);
     let (moved, copied) = (value["moved"].as_u64()?, value["copied"].as_u64()?);
     let mut words = match moved {
-        0 if copied > 0 => format!("{table}: {copied} rows copied to {to}, none moved"),
-        1 => format!("{table}: 1 row moved to {to}"),
-        _ => format!("{table}: {moved} rows moved to {to}"),
+        0 if copied > 0 => format!("{table}: {} copied to {to}, none moved", counted(copied, "row")),
+        _ => format!("{table}: {} moved to {to}", counted(moved, "row")),
     };
     let count = |key: &str| value[key].as_u64().filter(|count| *count > 0);
     if let Some(changed) = count("changed") {
-        write!(words, "; {changed} changed meanwhile and stay").expect("a string");
+        write!(words, "; changed meanwhile, so left: {changed}").expect("a string");
     }
     if let Some(conflicts) = count("conflicts") {
-        write!(words, "; {conflicts} stay, since others have their keys there").expect("a string");
+        write!(words, "; their keys are taken there, so left: {conflicts}").expect("a string");
     }
     if value["more"] == true {
         words.push_str("; the next run goes on");

@@ -45,8 +45,8 @@ pub struct RunView {
     pub mode: Option<String>,
     /// Of the configuration that it ran with.
     pub config_hash: String,
-    /// Of its session.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Of its session; null for commands and tools, which have none.
+    #[serde(default)]
     pub session_id: Option<String>,
     /// What the record warns of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -5,6 +5,7 @@ use super::objects::{Objects, UNCLAIMED, id};
 use super::row::Row;
 use super::source::{Db, Table};
 use super::tables::Tables;
+use crate::domain::counted as words;
 use crate::tools::ToolError;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -54,8 +55,8 @@ pub(super) async fn counted(
         found["problems"] = match counted.both {
             0 => json!([]),
             both => json!([format!(
-                "{both} rows are in both tables: an interrupted step that the next run settles, or keys that were \
-                 used again"
+                "{} in both tables: an interrupted step that the next run settles, or keys that were used again",
+                words(both, "row")
             )]),
         };
     }
@@ -115,8 +116,8 @@ pub(super) async fn verify(
     let aside = objects.shelf.list(UNCLAIMED).await?.len();
     if aside > 0 {
         found.notes.push(format!(
-            "{aside} files in {UNCLAIMED} are not counted: runs have put them there and said why; remove what you do \
-             not need"
+            "not counted: {} in {UNCLAIMED}, where runs have put what they said why; remove what you do not need",
+            words(aside, "file")
         ));
     }
     Ok(json!({
@@ -162,8 +163,9 @@ async fn verify_one(
     match in_both(db, table, manifest, &rows).await {
         Ok(0) => {}
         Ok(both) => found.problems.push(format!(
-            "{}: {both} rows of it are in the table as well: was the database set back to an earlier state?",
-            manifest.object
+            "{}: {} of it in the table as well: was the database set back to an earlier state?",
+            manifest.object,
+            words(both, "row")
         )),
         Err(error) => {
             let note = format!("not compared with the table: {error}");

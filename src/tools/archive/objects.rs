@@ -7,6 +7,7 @@ use super::row::Row;
 use super::shelf::Shelf;
 use super::source::{Db, Table};
 use super::{failed, point};
+use crate::domain::counted;
 use crate::tools::ToolError;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -238,8 +239,9 @@ impl Objects {
             let name = format!("{UNCLAIMED}{}", manifest.object);
             self.shelf.put(&name, bytes).await?;
             mended.warnings.push(format!(
-                "{changed} rows of {} changed before they were deleted: they are in the table, as they are now, and \
-                 the copy of what they were is {name}, which is not counted",
+                "{} of {} changed before the deletion: the table has what is now, and {name}, which is not counted, \
+                 what was",
+                counted(changed, "row"),
                 manifest.object
             ));
         }

@@ -5,6 +5,7 @@ use super::row::{self, Row};
 use super::run::Time;
 use super::source::{self, Db, Table};
 use super::{Settings, Target, look, point};
+use crate::domain::counted;
 use crate::store::Store;
 use crate::tools::ToolError;
 use jiff::Timestamp;
@@ -152,17 +153,17 @@ impl Restoring<'_> {
         let mut notes = Vec::new();
         if done.conflicts > 0 {
             notes.push(format!(
-                "{} rows stay archived: other rows of the table have their key, or another unique value of theirs, or a trigger \
-                 keeps them out: {}",
-                done.conflicts,
+                "still archived: {}, since other rows of the table have the same key, or another unique value in \
+                 common, or a trigger keeps them out: {}",
+                counted(done.conflicts, "row"),
                 done.examples.join("; ")
             ));
         }
         if done.ageless > 0 {
             notes.push(format!(
-                "{} rows have an age that can't be told, so that no range of time holds them: they stay archived, unless \
-                 they are asked for by key or all are",
-                done.ageless
+                "still archived: {}, whose age can't be told, so that no range of time holds them; ask for them by key, \
+                 or for all",
+                counted(done.ageless, "row")
             ));
         }
         if done.rows > 0 {

@@ -4,6 +4,7 @@ use super::row::{self, Cell, Row};
 use super::source::{self, Bounds, Db, Filter, Removed, Table};
 use super::tables::without;
 use super::{CHUNK_BYTES, Settings, Target, failed, point};
+use crate::domain::counted;
 use crate::store::Store;
 use crate::tools::{Progress, ToolError};
 use jiff::Timestamp;
@@ -81,15 +82,15 @@ pub(super) async fn run(
     let mut warnings = mended.warnings.clone();
     if tally.changed > 0 {
         warnings.push(format!(
-            "{} rows changed while they were copied, and stay for the next run",
-            tally.changed
+            "{} changed during the copying: left for the next run",
+            counted(tally.changed, "row")
         ));
     }
     if tally.conflicts > 0 {
         warnings.push(format!(
-            "{} rows stay: other rows at the destination have their key, or another unique value of theirs, or a trigger \
-             there keeps them out",
-            tally.conflicts
+            "{} not moved: other rows at the destination have the same key, or another unique value in common, or a \
+             trigger there keeps them out",
+            counted(tally.conflicts, "row")
         ));
     }
     warnings.truncate(WARNINGS);
@@ -242,8 +243,8 @@ impl Run<'_> {
     fn so_far(&self, error: ToolError) -> ToolError {
         match error {
             ToolError::Failed(text) if self.tally.rows > 0 => failed(&format!(
-                "{text} (before that, {} rows were archived; the next run goes on)",
-                self.tally.rows
+                "{text} (archived before that: {}; the next run goes on)",
+                counted(self.tally.rows, "row")
             )),
             other => other,
         }
@@ -273,9 +274,9 @@ impl<'a> Teller<'a> {
         let seconds = now.duration_since(self.began).as_secs_f64().max(0.001);
         let at = tally.last.iter().flatten().map(row::shown).collect::<Vec<_>>().join(", ");
         progress.say(&format!(
-            "{table}: {} rows archived in {} chunks, {:.1} MB as {:.1} MB, {:.0} rows/s, at key {at}",
-            tally.rows,
-            tally.chunks,
+            "{table}: {} archived in {}, {:.1} MB as {:.1} MB, {:.0} rows/s, at key {at}",
+            counted(tally.rows, "row"),
+            counted(tally.chunks, "chunk"),
             tally.bytes as f64 / 1e6,
             tally.stored as f64 / 1e6,
             tally.rows as f64 / seconds,

@@ -27,11 +27,11 @@ fn an_agent_archives_and_people_look_at_it() {
     assert!(list.contains("1000 rows in 10 objects"), "{list}");
     assert!(daemon.ok(&["archive", "verify", "old"]).contains("all is whole: 1000 rows in 10 objects"));
     let dry = daemon.ok(&["archive", "restore", "old", "--key", "7", "--dry-run"]);
-    assert!(dry.contains("t: 1 rows would be put back"), "{dry}");
+    assert!(dry.contains("t: 1 row would be put back"), "{dry}");
     let back = daemon.run(&["archive", "restore", "old", "--key", "7"]);
     assert_eq!(
         String::from_utf8_lossy(&back.stdout),
-        "t: 1 rows put back, 0 were there already, 0 stay archived\n"
+        "t: 1 row put back, 0 there already, 0 still archived\n"
     );
     assert!(String::from_utf8_lossy(&back.stderr).contains("pause it"), "{back:?}");
     let db = rusqlite::Connection::open(daemon.path("app.db")).unwrap();

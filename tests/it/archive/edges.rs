@@ -112,7 +112,7 @@ async fn what_a_range_can_t_tell_the_age_of_is_said() {
     let back = restore(&tools, "old", range).await.unwrap();
     assert_eq!(back["restored"], 1);
     let notes = back["notes"].to_string();
-    assert!(notes.contains("1 rows have an age that can't be told"), "{back}");
+    assert!(notes.contains("1 row, whose age can't be told"), "{back}");
     assert_eq!(restore(&tools, "old", ArchiveRange::default()).await.unwrap()["restored"], 1);
 }
 
@@ -186,7 +186,7 @@ async fn a_manifest_that_is_gone_is_noticed() {
     std::fs::remove_file(&manifests[1]).unwrap();
     archive(&tools, "old").await.unwrap();
     let verified = ask(&tools, "old", &ArchiveAsk::Verify).await.unwrap();
-    assert!(verified["notes"].to_string().contains("1 files in unclaimed/"), "{verified}");
+    assert!(verified["notes"].to_string().contains("1 file in unclaimed/"), "{verified}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

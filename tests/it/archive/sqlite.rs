@@ -283,7 +283,7 @@ async fn a_destination_that_fails_costs_nothing() {
     db.execute("UPDATE t SET at = ?1 WHERE id = 1", [row["at"].as_str().unwrap()]).unwrap();
     let verified = ask(&tools, "old", &ArchiveAsk::Verify).await.unwrap();
     assert!(
-        verified["problems"][0].as_str().unwrap().contains("1 rows of it are in the table as well"),
+        verified["problems"][0].as_str().unwrap().contains("1 row of it in the table as well"),
         "{verified}"
     );
     db.execute_batch("DELETE FROM t WHERE id = 1").unwrap();
