@@ -37,7 +37,7 @@ pub(super) fn line_of(fact: &Fact) -> Option<(Tone, String)> {
             (Tone::Bad, format!("{agent}: run {} {status}{why}", run.short()))
         }
         Fact::CircuitOpened { agent, failures, until, .. } => {
-            (Tone::Bad, format!("{agent}: circuit opened after {failures} failures in a row, until {until}"))
+            (Tone::Bad, format!("{agent}: circuit opened after {failures} failures in a row, until {until:.0}"))
         }
         Fact::CircuitClosed { agent, reason } => (Tone::Good, format!("{agent}: circuit closed: {reason}")),
         Fact::IncidentOpened(one) => {

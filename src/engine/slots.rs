@@ -265,7 +265,7 @@ impl Engine {
         let state = &self.agents[agent as usize];
         if let Some(circuit) = state.circuit.filter(|circuit| now.wall < circuit.until) {
             let cause = format!(
-                "its circuit is open after {} failures in a row, until {}",
+                "its circuit is open after {} failures in a row, until {:.0}",
                 state.counters.errors_in_row, circuit.until
             );
             return Some((Verdict::RefusedCircuit, cause));
