@@ -35,6 +35,13 @@ pub(super) fn explain(
         told.sentence = match (&agent.spec.schedule, asked) {
             (Schedule::Manual, _) => format!("{id} has no schedule; it runs by hand only."),
             (Schedule::On(on), _) => format!("{id} has no slots; it starts on {}.", on.event),
+            _ if was_judged(agent, asked.unwrap_or(now)) => {
+                let until = asked.map_or_else(String::new, |at| format!(" of {} and before", clock(at)));
+                format!(
+                    "What became of the slots of {id}{until} is no longer kept, as `retention` of [daemon] says; {}.",
+                    coming(agent, now)
+                )
+            }
             (_, Some(at)) => format!("{id} had no slot at or before {}; {}.", clock(at), coming(agent, now)),
             (_, None) => format!("{id} has not been due yet; {}.", coming(agent, now)),
         };
@@ -78,14 +85,25 @@ pub(super) fn explain(
     told
 }
 
+/// Has a slot at or before `asked` had a verdict, recorded or not?
+fn was_judged(agent: &AgentNow, asked: Timestamp) -> bool {
+    let Some(judged) = agent.record.judged_until else { return false };
+    let slot = calendar(agent).prev_before(asked + SignedDuration::from_micros(1));
+    judged <= asked || slot.is_some_and(|slot| slot <= judged)
+}
+
+fn calendar(agent: &AgentNow) -> Calendar<'_> {
+    let spec = &agent.spec;
+    Calendar { schedule: &spec.schedule, anchor: agent.record.anchor, first_run: spec.first_run }
+}
+
 /// The slot at or before `asked` among those of the record; its first one, if the schedule of today
 /// does not tell which.
 fn slot_of(agent: &AgentNow, row: &LedgerRow, asked: Option<Timestamp>) -> Timestamp {
     let Some(asked) = asked.filter(|asked| row.count > 1 && *asked < row.last) else { return row.last };
-    let spec = &agent.spec;
-    let anchor = agent.record.anchor;
-    let calendar = Calendar { schedule: &spec.schedule, anchor, first_run: spec.first_run };
-    calendar.prev_before(asked + SignedDuration::from_micros(1)).map_or(row.first, |slot| slot.max(row.first))
+    calendar(agent)
+        .prev_before(asked + SignedDuration::from_micros(1))
+        .map_or(row.first, |slot| slot.max(row.first))
 }
 
 fn ran(row: &LedgerRow, run: Option<&RunRow>) -> String {

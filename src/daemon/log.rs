@@ -36,9 +36,10 @@ pub(super) fn line_of(fact: &Fact) -> Option<(Tone, String)> {
             let why = error.as_ref().map_or(String::new(), |error| format!(": {}", error.message));
             (Tone::Bad, format!("{agent}: run {} {status}{why}", run.short()))
         }
-        Fact::CircuitOpened { agent, failures, until, .. } => {
-            (Tone::Bad, format!("{agent}: circuit opened after {failures} failures in a row, until {until:.0}"))
-        }
+        Fact::CircuitOpened { agent, failures, until, .. } => (
+            Tone::Bad,
+            format!("{agent}: circuit opened after {failures} failures in a row, until {until:.0}"),
+        ),
         Fact::CircuitClosed { agent, reason } => (Tone::Good, format!("{agent}: circuit closed: {reason}")),
         Fact::IncidentOpened(one) => {
             (Tone::Bad, format!("{}: incident opened: {} ({})", one.agent, one.title, one.key))

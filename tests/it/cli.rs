@@ -52,6 +52,13 @@ fn every_command_answers_and_its_exit_code_says_how() {
     daemon.configure(&format!("{FLEET}[agents.breaks]\ninterval = 3600\ncommand = \"exit 4\"\n"));
     daemon.until("background_task_error", "breaks");
     code(&daemon, &["why", "breaks"], 0, ", which failed: exit status 4");
+    // as retention leaves it; before its start it had no slot
+    daemon
+        .lock_database()
+        .execute_batch("DELETE FROM ledger WHERE agent = 'breaks'; COMMIT")
+        .expect("no ledger");
+    code(&daemon, &["why", "breaks"], 0, "is no longer kept, as `retention` of [daemon] says; it is due at");
+    code(&daemon, &["why", "breaks", "10m"], 0, "breaks had no slot at or before");
     daemon.configure("[agents.a]\ncommand = 7\n");
     code(&daemon, &["reload"], 78, "agents.toml:2");
     code(&daemon, &["check"], 78, "agents.toml:2");
