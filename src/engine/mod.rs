@@ -58,6 +58,8 @@ struct Run {
     counted: bool,
     /// `mono` of its first attempt's start.
     started_mono: Option<SignedDuration>,
+    /// Its turn in the line: who came first has the lower one, wherever it waits.
+    turn: u64,
     /// It was asked to end.
     cancelled: Option<CancelCause>,
     /// Verdict and cause of the ledger's record before its slot, if that is known and not `ran`.

@@ -3,17 +3,22 @@
 use super::{Action, Engine, Place, Run, Start};
 use crate::domain::*;
 use jiff::{SignedDuration, Timestamp};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// The line of runs that may start, and what holds others back.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    ready: VecDeque<RunId>,
+    /// By turn.
+    ready: BTreeMap<u64, RunId>,
+    /// Turns that were given.
+    turns: u64,
+    /// The turn that a waiting run gave up for a newer one of this agent.
+    given_up: Option<(u32, u64)>,
     /// By agent: runs that wait until another run of it has ended.
-    behind_agent: HashMap<u32, VecDeque<RunId>>,
+    behind_agent: HashMap<u32, Vec<RunId>>,
     /// By agent: runs that wait until it is resumed.
-    parked: HashMap<u32, VecDeque<RunId>>,
+    parked: HashMap<u32, Vec<RunId>>,
     locks: HashMap<Arc<str>, Lock>,
     active: usize,
 }
@@ -21,7 +26,7 @@ pub(super) struct Queue {
 #[derive(Debug)]
 struct Lock {
     holder: RunId,
-    waiting: VecDeque<RunId>,
+    waiting: Vec<RunId>,
 }
 
 impl Queue {
@@ -33,7 +38,10 @@ impl Queue {
     /// Takes a run out of the one line that it waits in.
     fn forget(&mut self, id: RunId, run: &Run) {
         let aside = match run.place {
-            Place::Ready => return self.ready.retain(|other| *other != id),
+            Place::Ready => {
+                self.ready.remove(&run.turn);
+                return;
+            }
             Place::Timer(_) | Place::Waiting(_) | Place::Active | Place::Between => return,
             Place::BehindLock => {
                 if let Some(lock) = run.spec.lock.as_ref().and_then(|lock| self.locks.get_mut(lock)) {
@@ -101,6 +109,7 @@ impl Engine {
             place,
             counted: false,
             started_mono: None,
+            turn: 0,
             cancelled: None,
             before,
             looks_since: None,
@@ -110,8 +119,22 @@ impl Engine {
         if matches!(self.agents[agent as usize].spec.schedule, Schedule::After(_)) {
             self.schedule(agent, None); // the next slot follows from the end of this run
         }
-        self.enqueue(id, not_before);
+        let inherited = self.queue.given_up.take().filter(|(of, _)| *of == agent && not_before.is_none());
+        match inherited {
+            Some((_, turn)) => self.line_up(id, turn),
+            None => self.enqueue(id, not_before),
+        }
         id
+    }
+
+    /// A run that waits in the line is about to be cancelled for a newer one of its agent, which gets its turn: else
+    /// an agent that is due more often than it gets its turn would never get it.
+    pub(super) fn give_up_turn(&mut self, id: RunId) {
+        let run = &self.runs[&id];
+        if matches!(run.place, Place::Ready | Place::BehindLock | Place::BehindAgent | Place::Parked) {
+            let other = self.queue.given_up.filter(|(of, _)| *of == run.agent);
+            self.queue.given_up = Some((run.agent, other.map_or(run.turn, |(_, turn)| turn.min(run.turn))));
+        }
     }
 
     pub(super) fn enqueue(&mut self, id: RunId, not_before: Option<SignedDuration>) {
@@ -125,10 +148,18 @@ impl Engine {
                 self.timers.insert((at, id));
             }
             None => {
-                run.place = Place::Ready;
-                self.queue.ready.push_back(id);
+                self.queue.turns += 1;
+                self.line_up(id, self.queue.turns);
             }
         }
+    }
+
+    fn line_up(&mut self, id: RunId, turn: u64) {
+        let run = self.runs.get_mut(&id).expect("only known runs are queued");
+        run.place = Place::Ready;
+        run.turn = turn;
+        let other = self.queue.ready.insert(turn, id);
+        debug_assert_eq!(other, None, "each has a turn of its own");
     }
 
     /// Runs whose time has come join the line; those that wait for a person end.
@@ -143,17 +174,17 @@ impl Engine {
         }
     }
 
-    /// Starts runs from the head of the line while there is room. One that its agent, its lock or a
-    /// pause holds back goes aside, and comes back to the head when that ends.
+    /// Starts runs in their turn while there is room. One that its agent, its lock or a pause holds back goes
+    /// aside, and comes back to its turn when that ends.
     pub(super) fn dispatch(&mut self, now: Now) {
         while !self.stopping && self.queue.active < self.fleet.daemon.max_parallel_runs {
-            let Some(id) = self.queue.ready.pop_front() else { return };
+            let Some((_, id)) = self.queue.ready.pop_first() else { return };
             let run = self.runs.get_mut(&id).expect("queued runs are known");
             let agent = run.agent;
             let state = &self.agents[agent as usize];
             if state.desired == Desired::Paused && run.record.trigger != Trigger::Manual && !run.has_begun() {
                 run.place = Place::Parked;
-                self.queue.parked.entry(agent).or_default().push_back(id);
+                self.queue.parked.entry(agent).or_default().push(id);
                 continue;
             }
             let serial = run.spec.overlap != Overlap::Parallel;
@@ -165,19 +196,19 @@ impl Engine {
             };
             if serial && state.live.iter().any(|other| *other != id && holds(&self.runs[other])) {
                 self.runs.get_mut(&id).expect("known").place = Place::BehindAgent;
-                self.queue.behind_agent.entry(agent).or_default().push_back(id);
+                self.queue.behind_agent.entry(agent).or_default().push(id);
                 continue;
             }
             if let Some(name) = self.runs[&id].spec.lock.clone() {
                 match self.queue.locks.get_mut(&name) {
                     Some(lock) if lock.holder != id => {
-                        lock.waiting.push_back(id);
+                        lock.waiting.push(id);
                         self.runs.get_mut(&id).expect("known").place = Place::BehindLock;
                         continue;
                     }
                     Some(_) => {}
                     None => {
-                        self.queue.locks.insert(name, Lock { holder: id, waiting: VecDeque::new() });
+                        self.queue.locks.insert(name, Lock { holder: id, waiting: Vec::new() });
                     }
                 }
             }
@@ -252,27 +283,25 @@ impl Engine {
             && lock.holder == id
         {
             let lock = self.queue.locks.remove(&name).expect("just seen");
-            for waiting in lock.waiting.into_iter().rev() {
-                self.put_first(waiting);
-            }
+            self.put_back(lock.waiting);
         }
         self.release_behind(agent);
     }
 
     fn release_behind(&mut self, agent: u32) {
-        for waiting in self.queue.behind_agent.remove(&agent).into_iter().flatten().rev() {
-            self.put_first(waiting);
-        }
+        let behind = self.queue.behind_agent.remove(&agent);
+        self.put_back(behind.unwrap_or_default());
     }
 
     pub(super) fn unpark(&mut self, agent: u32) {
-        for waiting in self.queue.parked.remove(&agent).into_iter().flatten().rev() {
-            self.put_first(waiting);
-        }
+        let parked = self.queue.parked.remove(&agent);
+        self.put_back(parked.unwrap_or_default());
     }
 
-    fn put_first(&mut self, id: RunId) {
-        self.runs.get_mut(&id).expect("waiting runs are known").place = Place::Ready;
-        self.queue.ready.push_front(id);
+    fn put_back(&mut self, aside: Vec<RunId>) {
+        for id in aside {
+            let turn = self.runs.get(&id).expect("waiting runs are known").turn;
+            self.line_up(id, turn);
+        }
     }
 }

@@ -214,6 +214,7 @@ impl Engine {
             started_mono: record
                 .started_at
                 .map(|at| now.mono - now.wall.duration_since(at).max(SignedDuration::ZERO)),
+            turn: 0,
             cancelled: None,
             before: None,
             looks_since: None,

@@ -311,6 +311,7 @@ impl Engine {
                 run.cancelled.get_or_insert(CancelCause::NewerSlot);
                 self.out.actions.push(super::Action::Cancel { run: id, kill: false });
             } else {
+                self.give_up_turn(id);
                 self.drop_waiting(now, id, "a newer slot takes its place");
             }
         }

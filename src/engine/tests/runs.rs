@@ -63,6 +63,30 @@ fn a_lock_has_one_holder_and_a_fair_line() {
 }
 
 #[test]
+fn who_came_first_is_first_whoever_held_the_place() {
+    let busy = |name: &str, overlap| {
+        agent(name, every(60), |a| {
+            a.overlap = overlap;
+            a.lock = Some("db".into());
+        })
+    };
+    // by a lock, and by the only place
+    let specs = [busy("a", Overlap::Queue), busy("b", Overlap::Skip)];
+    for places in [64, 1] {
+        let mut bench = Bench::with_fleet(fleet(&specs, places));
+        bench.expect(&["a 0 ran", "b 0 ran", "a start 1"]);
+        bench.wait(60).expect(&["a 60 ran", "b 60 skipped_overlap"]);
+        bench.complete().expect(&["a completed", "b start 1"]);
+        bench.complete().expect(&["b completed", "a start 1"]);
+    }
+    // one that is replaced while it waits does not lose its turn
+    let mut bench = Bench::new(&[busy("a", Overlap::Queue), busy("b", Overlap::CancelPrevious)]);
+    bench.expect(&["a 0 ran", "b 0 ran", "a start 1"]);
+    bench.wait(60).expect(&["a 60 ran", "b 0 is dropped: a newer slot takes its place", "b 60 ran"]);
+    bench.complete().expect(&["a completed", "b start 1"]);
+}
+
+#[test]
 fn only_some_failures_are_tried_again() {
     use ErrorKind::*;
     for (kind, explicit, again) in [
