@@ -47,11 +47,17 @@ impl Engine {
         let Schedule::On(on) = &state.spec.schedule else { return };
         let of_itself = event.agent_id.as_ref() == Some(&state.spec.id);
         let of_other = on.agent.is_some() && on.agent != event.agent_id;
-        if state.desired != Desired::Active || self.chain > LONGEST_CHAIN || of_itself || of_other {
+        if state.desired != Desired::Active || of_itself || of_other {
             return;
         }
         let id = state.spec.id.clone();
-        match self.obstacle(now, agent, Trigger::Event) {
+        let too_long = (self.chain > LONGEST_CHAIN).then(|| {
+            let cause = format!(
+                "{LONGEST_CHAIN} runs have started each other by events, one after the other: no further one is started"
+            );
+            (Verdict::Dropped, cause)
+        });
+        match too_long.or_else(|| self.obstacle(now, agent, Trigger::Event)) {
             None => {
                 let event = serde_json::to_string(event).expect("events serialize");
                 self.claim(
