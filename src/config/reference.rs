@@ -37,12 +37,19 @@ pub const VALUES: &[(&str, &str)] = &[
     ("path", "relative to the folder of agents.toml; ~ and ${VAR} are expanded"),
 ];
 
+const AGENT: &str = "When an agent is due, what runs, within which limits. The environment of a program is cleared to PATH, HOME, \
+     USER, LANG, LC_*, TZ, TMPDIR and XDG_RUNTIME_DIR. It has `env`, and of its run: BGAGENT_AGENT_ID, BGAGENT_RUN_ID, \
+     BGAGENT_SLOT (when it was due, as RFC 3339; empty for a run by hand or by an event), BGAGENT_ATTEMPT (from 1), \
+     BGAGENT_TRIGGER (schedule, catch_up, manual or event), BGAGENT_IDEMPOTENCY_KEY (the same in all attempts), and where \
+     there is one, BGAGENT_QUERY (of `bgagent run --query`), BGAGENT_EVENT (what started it, as JSON) and \
+     BGAGENT_LAST_RESULT (of its last success).";
+
 /// All tables.
 pub fn reference() -> Vec<Section> {
     let section =
         |title: &str, about, keys| Section { title: title.into(), about, entries: entries("", keys) };
     let mut all = vec![
-        section("[agents.NAME]", "When an agent is due, what runs, within which limits.", keys::AGENT),
+        section("[agents.NAME]", AGENT, keys::AGENT),
         Section {
             title: "[defaults]".into(),
             about: "Any key of an agent but its schedule and its runner: it holds for each agent that does not \

@@ -344,9 +344,11 @@ impl Engine {
                 format!("agent `{id}` has no model: only agents with a `query` can be rehearsed or replayed");
             return Err(Refusal::WrongState(refused));
         }
-        if query.is_some() && !matches!(state.spec.body, Body::Query(_)) {
-            let refused =
-                format!("agent `{id}` has no query that could be replaced: it runs a command or a tool");
+        if let (Some(_), Body::Tool(call)) = (&query, &state.spec.body) {
+            let refused = format!(
+                "agent `{id}` calls the tool `{}`, which takes no query: only agents with a `query` or a `command` do",
+                call.tool
+            );
             return Err(Refusal::WrongState(refused));
         }
         if let Some(live) = state.live.first()

@@ -148,7 +148,7 @@ pub struct UnsubscribeParams {
 pub struct RunParams {
     /// Whose.
     pub agent_id: String,
-    /// Instead of the configured query.
+    /// Instead of the configured query; a command gets it as `BGAGENT_QUERY`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
     /// Call only tools that read; record what others would have done.

@@ -112,6 +112,10 @@ fn a_command_gets_its_environment_and_nothing_else() {
         "{output}"
     );
     assert!(!output.contains("CARGO"), "the daemon's own environment leaked:\n{output}");
+    assert!(!output.contains("BGAGENT_QUERY"), "{output}");
+    daemon.ok(&["run", "a", "--query", "only the disks", "--wait"]);
+    let asked = daemon.ok(&["logs", "a"]);
+    assert!(asked.contains("BGAGENT_QUERY=only the disks"), "{asked}");
 }
 
 #[test]

@@ -91,7 +91,7 @@ pub struct RunArgs {
     /// Whose
     #[arg(value_name = "AGENT", add = ArgValueCompleter::new(complete::agents))]
     pub agent: String,
-    /// Ask this instead of the configured query
+    /// Ask this instead of the configured query; a command gets it as BGAGENT_QUERY
     #[arg(long, value_name = "QUERY")]
     pub query: Option<String>,
     /// Call only tools that read; show what the others would have done
