@@ -5,9 +5,13 @@ use crate::domain::ReloadMode;
 use crate::protocol::{Code, RpcError};
 use jiff::Timestamp;
 use notify::{RecursiveMode, Watcher};
-use std::path::PathBuf;
+use places::{Place, places};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+
+mod places;
 
 /// A file is read when it has been quiet for this long: editors write in several steps.
 const QUIET: Duration = Duration::from_millis(300);
@@ -50,6 +54,10 @@ pub(super) async fn run(
             }
         };
         let by_watch = answer.is_none();
+        if watcher.as_ref().is_some_and(|watch| watch.places != places(&path)) {
+            // a link leads elsewhere now
+            set_watch(&path, ReloadMode::Watch, &touch, &mut watcher);
+        }
         let file = path.clone();
         let read =
             tokio::task::spawn_blocking(move || config::load(&file, &Context::system(Timestamp::now())))
@@ -105,7 +113,7 @@ pub(super) async fn run(
 
 /// A file that lost all of its agents is more often one that is being written, or that a full disk
 /// cut short, than the wish to remove the whole fleet.
-fn half_written(loaded: Loaded, path: &std::path::Path) -> Box<Rejected> {
+fn half_written(loaded: Loaded, path: &Path) -> Box<Rejected> {
     let diagnostic = Diagnostic {
         is_error: true,
         message: "the file has no agents; `bgagent reload` takes it up anyway".into(),
@@ -129,33 +137,42 @@ pub(super) fn errors_of(rejected: &Rejected) -> Vec<String> {
         .collect()
 }
 
-/// Watches the folder, not the file: editors replace files. Dropping the watcher ends it.
-fn set_watch(
-    path: &std::path::Path,
-    mode: ReloadMode,
-    touch: &mpsc::Sender<()>,
-    watcher: &mut Option<notify::RecommendedWatcher>,
-) {
+/// What is watched. Dropping it ends that.
+struct Watch {
+    places: BTreeSet<Place>,
+    _watcher: notify::RecommendedWatcher,
+}
+
+/// Watches folders, not the file: editors replace files. Those of the links that lead to it, too.
+fn set_watch(path: &Path, mode: ReloadMode, touch: &mpsc::Sender<()>, watch: &mut Option<Watch>) {
     if mode == ReloadMode::Manual {
-        *watcher = None;
+        *watch = None;
         return;
     }
-    if watcher.is_some() {
+    let places = places(path);
+    if watch.as_ref().is_some_and(|watch| watch.places == places) {
         return;
     }
-    let name = path.file_name().map(ToOwned::to_owned);
+    let names: BTreeSet<_> = places.iter().map(|(_, name)| name.clone()).collect();
     let touch = touch.clone();
     let made = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let ours = |event: &notify::Event| {
-            !event.kind.is_access() && event.paths.iter().any(|path| path.file_name() == name.as_deref())
+            let named = |path: &PathBuf| path.file_name().is_some_and(|name| names.contains(name));
+            !event.kind.is_access() && event.paths.iter().any(named)
         };
         if event.as_ref().is_ok_and(ours) {
             let _ = touch.try_send(()); // one that waits is enough
         }
     });
-    let folder = path.parent().unwrap_or(path);
-    match made.and_then(|mut made| made.watch(folder, RecursiveMode::NonRecursive).map(|()| made)) {
-        Ok(made) => *watcher = Some(made),
+    let folders: BTreeSet<&PathBuf> = places.iter().map(|(folder, _)| folder).collect();
+    let made = made.and_then(|mut made| {
+        let tries = folders.into_iter().map(|folder| made.watch(folder, RecursiveMode::NonRecursive));
+        // a link may lead nowhere yet
+        tries.reduce(|one, other| one.or(other)).unwrap_or(Ok(()))?;
+        Ok(made)
+    });
+    match made {
+        Ok(made) => *watch = Some(Watch { places, _watcher: made }),
         Err(error) => tracing::warn!(%error, "the configuration can't be watched; use `bgagent reload`"),
     }
 }

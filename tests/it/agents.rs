@@ -2,6 +2,7 @@
 use super::checker;
 use super::support::{Daemon, wait_for};
 use serde_json::{Value, json};
+use std::os::unix::fs::symlink;
 
 /// An agent that runs by hand only.
 const BY_HAND: &str = "[agents.a]\ncommand = [\"true\"]\n";
@@ -327,6 +328,31 @@ fn the_file_is_watched() {
     daemon.until_event("the new agent", |event| {
         event["type"] == "config_applied" && event["payload"]["added"] == json!(["b"])
     });
+}
+
+#[test]
+fn the_file_is_watched_through_links() {
+    let mut daemon = Daemon::with("");
+    let files = daemon.path("files");
+    let fleet = |agent: &str| format!("{BY_HAND}[agents.{agent}]\ncommand = [\"true\"]\n");
+    std::fs::create_dir(&files).expect("a folder");
+    std::fs::write(files.join("first.toml"), BY_HAND).expect("a file");
+    std::fs::remove_file(daemon.path("agents.toml")).expect("it is there");
+    symlink("files/first.toml", daemon.path("agents.toml")).expect("a link");
+    daemon.up();
+    let added = |agent: &str| {
+        daemon.until_event("the new agent", |event| {
+            event["type"] == "config_applied" && event["payload"]["added"] == json!([agent])
+        });
+    };
+    std::fs::write(files.join("first.toml"), fleet("b")).expect("the file behind the link");
+    added("b");
+    std::fs::write(files.join("second.toml"), fleet("c")).expect("another file");
+    symlink("files/second.toml", daemon.path("new")).expect("a link");
+    std::fs::rename(daemon.path("new"), daemon.path("agents.toml")).expect("the link is replaced");
+    added("c");
+    std::fs::write(files.join("second.toml"), fleet("d")).expect("the file behind the new link");
+    added("d");
 }
 
 #[test]
