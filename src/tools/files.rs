@@ -251,8 +251,9 @@ fn write(
         let name = part.as_os_str().to_string_lossy().to_lowercase();
         NEVER.contains(&name.as_str())
     };
+    let refused = || ToolError::Failed(format!("`{}` is never written by an agent", place.shown()));
     if whole.components().any(never) || config.is_some_and(|config| Path::new(config) == whole) {
-        return Err(ToolError::Failed(format!("`{}` is never written by an agent", place.shown())));
+        return Err(refused());
     }
     let Some(name) = place.inside.file_name() else {
         return Err(ToolError::Failed(format!("`{}` names no file", place.shown())));
@@ -264,6 +265,12 @@ fn write(
     match place.open(&place.inside, OFlags::RDONLY) {
         Ok(file) => {
             let about = regular(place, &file)?;
+            // the configuration may be a link to it
+            let is_it =
+                |config: std::fs::Metadata| (config.dev(), config.ino()) == (about.dev(), about.ino());
+            if config.and_then(|config| std::fs::metadata(config).ok()).is_some_and(is_it) {
+                return Err(refused());
+            }
             if about.nlink() > 1 {
                 return Err(ToolError::Failed(format!("`{}` is another file's second name", place.shown())));
             }
@@ -505,6 +512,20 @@ mod tests {
             assert!(bench.ask(json!({"op": "write", "path": name, "text": "bad"})).is_err(), "{name}");
         }
         bench.untouched();
+    }
+
+    #[test]
+    fn the_configuration_is_not_written_under_another_name() {
+        let mut bench = Bench::new("read_write");
+        let link = bench.folder.path().join("secret");
+        fs::remove_file(&link).unwrap();
+        symlink(bench.root().join("a.txt"), &link).unwrap();
+        bench.settings["config"] = link.to_str().unwrap().into();
+        for op in ["write", "append"] {
+            let error = bench.ask(json!({"op": op, "path": "a.txt", "text": "bad"})).unwrap_err();
+            assert!(error.to_string().contains("never written by an agent"), "{error}");
+        }
+        assert_eq!(bench.ask(json!({"op": "read", "path": "a.txt"})).unwrap()["text"], "inside");
     }
 
     #[test]
