@@ -4,6 +4,7 @@ use super::proc;
 use super::trampoline::{KEEP_STDIN, NULL_STDIN, WORD};
 use crate::child::Own;
 use crate::domain::{CommandSpec, Process};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -13,7 +14,7 @@ use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Pauses before a start is tried again that failed for want of memory or process numbers.
+/// Pauses before a start is tried again that failed for want of memory, process numbers or open files.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
 
 /// How long what was killed is waited for.
@@ -102,8 +103,12 @@ fn start_now(
     let mut child = command.spawn().map_err(|error| {
         let message =
             format!("`{}` could not be started in `{}`: {error}", program.display(), spec.cwd.display());
-        match error.kind() {
-            std::io::ErrorKind::WouldBlock | std::io::ErrorKind::OutOfMemory => StartError::ForNow(message),
+        match Errno::from_io_error(&error) {
+            Some(Errno::AGAIN | Errno::NOMEM) => StartError::ForNow(message),
+            Some(Errno::MFILE | Errno::NFILE) => StartError::ForNow(format!(
+                "{message}; raise the limit of open files (`ulimit -n`, `LimitNOFILE` of the service), or lower \
+                 `max_parallel_runs` of [daemon]"
+            )),
             _ => StartError::Final(message),
         }
     })?;

@@ -1,7 +1,7 @@
 //! What stands in the daemon's way: each has its exit code and a message that helps.
 use super::support::{Daemon, bgagent};
 use std::io::{BufRead, BufReader, Write};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 const FLEET: &str = "[agents.a]\ncommand = [\"true\"]\n";
 
@@ -99,6 +99,23 @@ fn a_state_folder_that_is_none_is_refused() {
     let (code, text) = fails(&daemon);
     assert!([73, 77].contains(&code), "{code} {text}");
     assert!(text.contains("not a folder"), "{text}");
+}
+
+#[test]
+fn as_many_files_may_be_open_as_the_runs_need() {
+    let mut daemon = Daemon::with(
+        "[daemon]\nmax_parallel_runs = 100\n[agents.a]\ncommand = \"echo $(ulimit -Sn) $(ulimit -Hn)\"\n",
+    );
+    let plain = daemon.daemon_command();
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -Sn 256; exec \"$@\"", "sh"]).arg(plain.get_program()).args(plain.get_args());
+    limited.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?)))).stdin(Stdio::null());
+    daemon.child = Some(limited.spawn().expect("there is a shell"));
+    daemon.ready();
+    let result = daemon.run_by_hand("a")["result"].as_str().expect("a text").to_owned();
+    let (soft, hard) = result.split_once(' ').expect("two limits");
+    let hard = hard.parse().unwrap_or(u64::MAX);
+    assert_eq!(soft.parse(), Ok(hard.min(1024 + 16 * 100)), "{result}");
 }
 
 #[test]
