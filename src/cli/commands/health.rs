@@ -21,6 +21,12 @@ pub(in crate::cli) fn run(app: &mut App, args: &HealthArgs) -> Result<Outcome, F
     let max_late = when::duration(&args.max_late)?;
     let paths = app.paths()?.clone();
     let mut report = Report { status: Status::Healthy, problems: Vec::new(), agents: 0, note: None };
+    if let Some(what) = unreadable(&paths) {
+        report.status = Status::Dead;
+        report.problems.push(Problem { agent_id: None, what });
+        app.answer(&report, text)?;
+        return Ok(Outcome::Dead);
+    }
     if let Some(dead) = why_dead(&paths) {
         report.status = Status::Dead;
         report.problems.push(Problem { agent_id: None, what: dead });
@@ -83,6 +89,17 @@ struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     agent_id: Option<String>,
     what: String,
+}
+
+/// Why nothing can be said: the state folder is there, and closed to us.
+fn unreadable(paths: &Paths) -> Option<String> {
+    match std::fs::metadata(paths.daemon_json()) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Some(format!(
+            "{} can't be read: {error}; run this as the user of the daemon, or name another --state-dir",
+            paths.state_dir.display()
+        )),
+        _ => None,
+    }
 }
 
 /// Why the daemon is not running. A process number alone proves nothing, since numbers are used
@@ -255,6 +272,10 @@ mod tests {
             socket_given: false,
         };
         assert!(why_dead(&paths).unwrap().contains("nothing in"));
+        assert_eq!(unreadable(&paths), None, "that it is not there is no such case");
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert!(unreadable(&Paths { state_dir: file, ..paths.clone() }).unwrap().contains("can't be read"));
         let write = |pid: u32| {
             let text = serde_json::json!({"socket": socket, "pid": pid, "version": "0.1.0", "protocol": 1});
             std::fs::write(paths.daemon_json(), text.to_string()).unwrap();
