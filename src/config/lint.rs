@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use toml::de::DeTable;
 
+mod money;
+
 /// Slots that are looked at when local times are compared with the changes of a clock.
 const SLOTS_LOOKED_AT: usize = 2000;
 
@@ -19,7 +21,7 @@ pub(super) fn fleet<'a>(file: &'a File<'a>, top: &Section<'a>, fleet: &Fleet) {
         );
     }
     let Some(table) = table else { return };
-    budget(file, top, fleet);
+    money::of_fleet(file, top, fleet);
     let mut linted = BTreeMap::new();
     for agent in &fleet.agents {
         lint(&Place { file, table, agent }, fleet, &mut linted);
@@ -116,7 +118,7 @@ fn lint(at: &Place<'_>, fleet: &Fleet, linted: &mut BTreeMap<String, Option<(Str
     untold(at, fleet);
     news(at, fleet);
     always_open(at, fleet);
-    money(at, fleet);
+    money::of_agent(at, fleet);
 }
 
 /// Places in a query or in arguments that nothing fills, or that are nearly the name of one.
@@ -256,76 +258,6 @@ fn clock_change(cron: &CronSchedule, now: Timestamp) -> Option<(String, String)>
         }
     }
     None
-}
-
-/// The models without a price that may answer an agent: its own, and those that are asked instead.
-fn unpriced<'a>(query: &'a QuerySpec, fleet: &'a Fleet) -> impl Iterator<Item = &'a str> {
-    let fallback = fleet.models.get(&query.model).map(|model| model.fallback.as_slice());
-    let all = std::iter::once(&query.model).chain(fallback.unwrap_or_default());
-    all.map(String::as_str).filter(|name| fleet.models.get(*name).is_some_and(|model| model.price.is_none()))
-}
-
-fn give_a_price(model: &str) -> String {
-    format!(
-        "add price = {{ input = …, output = … }} to [models.{model}]; for one that costs nothing, \
-         price = {{ input = 0, output = 0 }}"
-    )
-}
-
-/// A dollar limit of the fleet holds for all models that its agents use.
-fn budget(file: &File<'_>, top: &Section<'_>, fleet: &Fleet) {
-    let key = match (fleet.budget.usd_per_day, fleet.budget.usd_per_month) {
-        (Some(_), _) => "usd_per_day",
-        (None, Some(_)) => "usd_per_month",
-        (None, None) => return,
-    };
-    let table = top.get("budget").and_then(|item| item.value.get_ref().as_table());
-    let span = table.and_then(|table| table.get(key)).map(toml::Spanned::span);
-    let mut told = BTreeSet::new();
-    for agent in &fleet.agents {
-        let Body::Query(query) = &agent.body else { continue };
-        for model in unpriced(query, fleet).filter(|model| told.insert(model.to_string())) {
-            file.error(
-                span.clone(),
-                format!(
-                    "a limit in dollars needs a price, and model `{model}`, which may answer agent `{}`, has none",
-                    agent.id
-                ),
-                Some(give_a_price(model)),
-            );
-        }
-    }
-}
-
-fn money(at: &Place<'_>, fleet: &Fleet) {
-    let Body::Query(query) = &at.agent.body else { return };
-    let limits = &at.agent.limits;
-    if limits.max_usd_per_run.is_some() || limits.usd_per_day.is_some() {
-        let key = if limits.max_usd_per_run.is_some() { "max_usd_per_run" } else { "usd_per_day" };
-        for model in unpriced(query, fleet) {
-            let which = if model == query.model { "model" } else { "its fallback, model" };
-            at.file.error(
-                Some(at.of(key)),
-                format!("a limit in dollars needs a price, and {which} `{model}` has none"),
-                Some(give_a_price(model)),
-            );
-        }
-    }
-    if let (Some(per_run), Some(budget), Schedule::Every(period)) =
-        (limits.max_usd_per_run, fleet.budget.usd_per_day, &at.agent.schedule)
-    {
-        let worst = per_run * (86_400.0 / period.as_secs_f64());
-        if worst > budget {
-            let message = format!(
-                "at the worst this agent costs ${worst:.2} a day, the fleet's budget is ${budget:.2}"
-            );
-            at.file.warn(
-                at.of("max_usd_per_run"),
-                message,
-                Some("its runs will be refused when the budget is used up".into()),
-            );
-        }
-    }
 }
 
 /// Agents that start each other in a circle.

@@ -474,6 +474,21 @@ fn what_is_odd_is_warned_of() {
             "is not told what the gate found",
         ),
         (
+            "[models.m]\nprovider = \"openai\"\nmodel = \"x\"\nmax_output_tokens = 1000\nprice = { input = 1, output = 2 }\n\
+             [agents.a]\nquery = \"q\"\nmodel = \"m\"\nusd_per_day = 0.001",
+            "no request fits `usd_per_day`: an answer of model `m` may have 1000 tokens, for $0.0020",
+        ),
+        (
+            "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\nmax_output_tokens = 1000\n\
+             [agents.a]\nquery = \"q\"\nmodel = \"m\"\ntokens_per_day = 999",
+            "no request fits `tokens_per_day`",
+        ),
+        (
+            "[models.m]\nprovider = \"openai\"\nmodel = \"x\"\nprice = { input = 1, output = 2 }\n[budget]\nusd_per_day = 1\n\
+             [agents.a]\ncron = \"0 * * * *\"\nquery = \"q\"\nmodel = \"m\"\nmax_usd_per_run = 0.1",
+            "at the worst this agent costs $2.40 a day, the fleet's budget is $1.00",
+        ),
+        (
             "[agents.a]\ncommand = \"x\"\ngate = { tool = \"system_metrics\" }",
             "this gate is always open: the result of `system_metrics` is never empty",
         ),

@@ -1,0 +1,113 @@
+//! Limits in dollars and tokens that can't be held, or that nothing fits.
+use super::super::walk::{File, Section};
+use super::Place;
+use crate::domain::*;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeSet;
+
+/// The models without a price that may answer an agent: its own, and those that are asked instead.
+fn unpriced<'a>(query: &'a QuerySpec, fleet: &'a Fleet) -> impl Iterator<Item = &'a str> {
+    let fallback = fleet.models.get(&query.model).map(|model| model.fallback.as_slice());
+    let all = std::iter::once(&query.model).chain(fallback.unwrap_or_default());
+    all.map(String::as_str).filter(|name| fleet.models.get(*name).is_some_and(|model| model.price.is_none()))
+}
+
+fn give_a_price(model: &str) -> String {
+    format!(
+        "add price = {{ input = …, output = … }} to [models.{model}]; for one that costs nothing, \
+         price = {{ input = 0, output = 0 }}"
+    )
+}
+
+/// A dollar limit of the fleet holds for all models that its agents use.
+pub(super) fn of_fleet(file: &File<'_>, top: &Section<'_>, fleet: &Fleet) {
+    let key = match (fleet.budget.usd_per_day, fleet.budget.usd_per_month) {
+        (Some(_), _) => "usd_per_day",
+        (None, Some(_)) => "usd_per_month",
+        (None, None) => return,
+    };
+    let table = top.get("budget").and_then(|item| item.value.get_ref().as_table());
+    let span = table.and_then(|table| table.get(key)).map(toml::Spanned::span);
+    let mut told = BTreeSet::new();
+    for agent in &fleet.agents {
+        let Body::Query(query) = &agent.body else { continue };
+        for model in unpriced(query, fleet).filter(|model| told.insert(model.to_string())) {
+            file.error(
+                span.clone(),
+                format!(
+                    "a limit in dollars needs a price, and model `{model}`, which may answer agent `{}`, has none",
+                    agent.id
+                ),
+                Some(give_a_price(model)),
+            );
+        }
+    }
+}
+
+pub(super) fn of_agent(at: &Place<'_>, fleet: &Fleet) {
+    let Body::Query(query) = &at.agent.body else { return };
+    let limits = &at.agent.limits;
+    if limits.max_usd_per_run.is_some() || limits.usd_per_day.is_some() {
+        let key = if limits.max_usd_per_run.is_some() { "max_usd_per_run" } else { "usd_per_day" };
+        for model in unpriced(query, fleet) {
+            let which = if model == query.model { "model" } else { "its fallback, model" };
+            at.file.error(
+                Some(at.of(key)),
+                format!("a limit in dollars needs a price, and {which} `{model}` has none"),
+                Some(give_a_price(model)),
+            );
+        }
+    }
+    too_small(at, query, fleet);
+    if let (Some(per_run), Some(budget)) = (limits.max_usd_per_run, fleet.budget.usd_per_day) {
+        let worst = per_run * slots_a_day(at.agent, at.file.context.now);
+        if worst > budget {
+            let message = format!(
+                "at the worst this agent costs ${worst:.2} a day, the fleet's budget is ${budget:.2}"
+            );
+            at.file.warn(
+                at.of("max_usd_per_run"),
+                message,
+                Some("its runs will be refused when the budget is used up".into()),
+            );
+        }
+    }
+}
+
+/// A limit that no request fits: what the answer may have is held before it is asked for.
+fn too_small(at: &Place<'_>, query: &QuerySpec, fleet: &Fleet) {
+    let Some(model) = fleet.models.get(&query.model) else { return };
+    let tokens = model.max_output_tokens;
+    let answer = Tokens { input: 0, cached: 0, output: tokens };
+    let usd = model.price.map_or(0.0, |price| cost(&price, &answer));
+    let limits = &at.agent.limits;
+    let in_dollars = [("max_usd_per_run", limits.max_usd_per_run), ("usd_per_day", limits.usd_per_day)];
+    let dollars = in_dollars.into_iter().filter(|(_, limit)| limit.is_some_and(|limit| limit < usd));
+    let in_tokens = limits.tokens_per_day.filter(|limit| *limit < tokens).map(|_| "tokens_per_day");
+    for key in dollars.map(|(key, _)| key).chain(in_tokens) {
+        let of = &query.model;
+        at.file.warn(
+            at.of(key),
+            format!(
+                "no request fits `{key}`: an answer of model `{of}` may have {tokens} tokens, for ${usd:.4}"
+            ),
+            Some(format!("raise it, or lower `max_output_tokens` of [models.{of}]")),
+        );
+    }
+}
+
+/// Slots of a day; 0 where nobody can say.
+fn slots_a_day(agent: &AgentSpec, now: Timestamp) -> f64 {
+    const DAY: SignedDuration = SignedDuration::from_hours(24);
+    match &agent.schedule {
+        Schedule::Every(period) => DAY.as_secs_f64() / period.as_secs_f64(),
+        Schedule::Cron(cron) => {
+            let first = cron.next_after(now);
+            let end = now.checked_add(DAY + SignedDuration::from_micros(1)).ok();
+            let last = end.and_then(|end| cron.prev_before(end, now));
+            first.zip(last).map_or(0.0, |(first, last)| cron.count(first, last) as f64)
+        }
+        Schedule::At(_) => 1.0,
+        Schedule::After(_) | Schedule::On(_) | Schedule::Manual => 0.0,
+    }
+}
