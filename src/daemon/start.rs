@@ -337,7 +337,11 @@ async fn end_leftovers(open_runs: &[crate::domain::RunRecord], me: RunId) {
             open_runs.iter().map(|run| (run.run, run.processes.clone())).collect();
         started.push((me, Vec::new()));
         let ended = runner::reap_leftovers(&started, REAP_GRACE).await;
-        tracing::warn!(runs, processes = ended, "ended what the last daemon had left in flight");
+        if ended > 0 {
+            tracing::warn!(runs, processes = ended, "ended what the last daemon had left in flight");
+        } else {
+            tracing::info!(runs, "the last daemon had runs in flight; no process of theirs is left");
+        }
     }
 }
 
