@@ -62,7 +62,7 @@ fn table(loaded: &Loaded, screen: &Screen) -> String {
         };
         table.row(vec![
             Cell::toned(Tone::Strong, agent.id.as_str()),
-            plain(&agent.schedule.describe()).into(),
+            screen.schedule(&agent.schedule.describe()).into(),
             next,
         ]);
     }

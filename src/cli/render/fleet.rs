@@ -41,7 +41,7 @@ fn row(agent: &AgentView, screen: &Screen) -> Vec<Cell> {
     vec![
         Cell::toned(Tone::Strong, agent.agent_id.as_str()),
         Cell::toned(tone, state),
-        super::plain(&agent.schedule).into(),
+        screen.schedule(&agent.schedule).into(),
         next.into(),
         last,
         agent.run_count.to_string().into(),

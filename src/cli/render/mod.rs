@@ -117,6 +117,12 @@ impl Screen {
         relative(at.duration_since(self.now))
     }
 
+    /// A schedule in words, without its zone where that is the one that times are shown in.
+    pub(super) fn schedule(&self, words: &str) -> String {
+        let zone = self.zone.iana_name().map(|name| format!(" ({name})")).unwrap_or_default();
+        plain(words.strip_suffix(zone.as_str()).unwrap_or(words))
+    }
+
     /// Local date and time: `Tue 2026-11-24 09:00:00`.
     pub(super) fn local(&self, at: Timestamp) -> String {
         at.to_zoned(self.zone.clone()).strftime("%a %Y-%m-%d %H:%M:%S").to_string()

@@ -100,7 +100,10 @@ fn who_has_no_budget_left_says_so_until_then() {
 fn list_is_never_cut_in_a_pipe() {
     let text = agent_list(&fleet(), &screen(None, false));
     assert!(text.contains("mail-digest-of-the-whole-company-and-all-its-subsidiaries  circuit open"));
-    assert!(text.contains("cron 30 2 * * * (Europe/Berlin)"));
+    // the zone of the reader goes without saying
+    assert!(text.contains("cron 30 2 * * *  "), "{text}");
+    let elsewhere = [agent("a", json!({"schedule": "cron 30 2 * * * (Asia/Tokyo)"}))];
+    assert!(agent_list(&elsewhere, &screen(None, false)).contains("cron 30 2 * * * (Asia/Tokyo)"));
     assert!(!text.contains('\t') && !text.contains('…') && !text.contains('\x1b'));
 }
 
