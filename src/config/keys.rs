@@ -369,7 +369,8 @@ pub(super) const AGENT: &[Key] = &[
     key(
         "overlap",
         Kind::Word(OVERLAP),
-        "what happens to a slot that comes while a run is in flight; default skip",
+        "what happens to a slot or an event that comes while a run is in flight: none, one waits, the run is \
+         cancelled for it, or both run; default skip",
     ),
     key("enabled", Kind::Flag, "false: starts as stopped; default true"),
     key("query", Kind::Text, "what a model is to do; {gate} and {event.…} are filled in"),

@@ -70,6 +70,8 @@ impl Engine {
                     None,
                     RunMode::Normal,
                 );
+                // for the next event of this decision it is in flight, not one that waits
+                self.dispatch(now);
                 self.touch(agent);
             }
             Some((verdict, cause)) => {

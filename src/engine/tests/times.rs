@@ -311,6 +311,26 @@ fn events_start_agents_in_chains_of_eight() {
 }
 
 #[test]
+fn of_events_at_one_instant_a_queue_keeps_the_second() {
+    let on = Schedule::On(EventTrigger { event: EventType::SlotSkipped, agent: None });
+    for (overlap, expected) in [
+        (Overlap::Skip, ["c claimed: event", "c event passed: skipped_overlap"].as_slice()),
+        (Overlap::Queue, &["c claimed: event", "c claimed: event"]),
+        (Overlap::Parallel, &["c claimed: event", "c claimed: event"]),
+    ] {
+        let mut listener = plain("c", on.clone());
+        listener.overlap = overlap;
+        let mut bench = Bench::new(&[plain("a", every(60)), plain("b", every(60)), listener]);
+        bench.begin(0).begin(1).quietly();
+        bench.wait(60);
+        let told = bench.said();
+        let of_c: Vec<_> =
+            told.iter().filter(|line| line.starts_with("c ") && !line.contains("start")).collect();
+        assert_eq!(of_c, expected, "{overlap:?}: {told:?}");
+    }
+}
+
+#[test]
 fn busy_agents_do_not_set_each_other_off() {
     let on = Schedule::On(EventTrigger { event: EventType::SlotSkipped, agent: None });
     let mut specs: Vec<AgentSpec> = (0..12).map(|n| plain(&format!("on{n:02}"), on.clone())).collect();
