@@ -163,7 +163,7 @@ async fn up_and_down(paths: &Paths) -> Result<(), Failure> {
 
 /// Raises the limit of open files (getrlimit(2)) as far as the system lets us and the runs may need, and says so if that
 /// is not enough.
-fn allow_open_files(max_parallel_runs: usize) {
+pub(super) fn allow_open_files(max_parallel_runs: usize) {
     use rustix::process::{Resource, getrlimit, setrlimit};
     /// Of the daemon itself: the database, clients, the watcher, MCP servers.
     const OURS: u64 = 1024;

@@ -1,5 +1,6 @@
 //! Takes up changes of the configuration file: by command, by SIGHUP, and by watching it.
 use super::event_loop::{Answer, Message};
+use super::start::allow_open_files;
 use crate::config::{self, Context, Diagnostic, Loaded, Rejected};
 use crate::domain::ReloadMode;
 use crate::protocol::{Code, RpcError};
@@ -84,6 +85,7 @@ pub(super) async fn run(
         let message = match read {
             Ok(loaded) => {
                 has_agents = !loaded.fleet.agents.is_empty();
+                allow_open_files(loaded.fleet.daemon.max_parallel_runs);
                 set_watch(&path, loaded.fleet.daemon.reload, &touch, &mut watcher);
                 let warnings = loaded
                     .warnings

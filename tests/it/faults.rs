@@ -116,6 +116,12 @@ fn as_many_files_may_be_open_as_the_runs_need() {
     let (soft, hard) = result.split_once(' ').expect("two limits");
     let hard = hard.parse().unwrap_or(u64::MAX);
     assert_eq!(soft.parse(), Ok(hard.min(1024 + 16 * 100)), "{result}");
+    let more =
+        std::fs::read_to_string(daemon.path("agents.toml")).expect("a file").replace("= 100\n", "= 150\n");
+    daemon.configure(&more);
+    daemon.call("reload_config", serde_json::json!({}));
+    let result = daemon.run_by_hand("a")["result"].as_str().expect("a text").to_owned();
+    assert!(result.starts_with(&format!("{} ", hard.min(1024 + 16 * 150))), "{result}");
 }
 
 #[test]
