@@ -109,7 +109,10 @@ impl Engine {
     ) {
         let late = now.wall.duration_since(self.agents[agent as usize].due_of(passed.last));
         let too_late = missed.filter(|_| late > LATE);
-        let regular = too_late.is_none().then_some(passed.last);
+        // who wants each of several slots has them one after the other, the newest, too
+        let one_by_one =
+            passed.count > 1 && self.agents[agent as usize].spec.catch_up.policy == CatchUpPolicy::All;
+        let regular = (too_late.is_none() && !one_by_one).then_some(passed.last);
         if let Some(earlier) = self.before_regular(agent, passed, regular) {
             self.missed(now, agent, earlier, missed, regular, next, caught_up);
         }
@@ -157,17 +160,23 @@ impl Engine {
         next: Option<Timestamp>,
         caught_up: &mut u64,
     ) {
-        let Some(verdict) = missed else {
-            // late without a known reason: the loop was busy, a newer slot makes up for them
-            return self.judged(now, agent, passed, Verdict::Superseded, in_words(Verdict::Superseded));
-        };
         let state = &self.agents[agent as usize];
         let rule = state.spec.catch_up;
+        let (verdict, in_line) = match (missed, rule.policy) {
+            (Some(verdict), _) => (verdict, 0),
+            // late without a known reason: the daemon was busy, or held. Who wants each of its slots has them, too,
+            // but not ever more of them where the machine can't keep up
+            (None, CatchUpPolicy::All) => (Verdict::Superseded, state.live.len() as u64),
+            // a newer slot makes up for them
+            (None, CatchUpPolicy::Latest | CatchUpPolicy::None) => {
+                return self.judged(now, agent, passed, Verdict::Superseded, in_words(Verdict::Superseded));
+            }
+        };
         let fresh = |slot: Timestamp| rule.max_age.is_none_or(|age| now.wall.duration_since(slot) <= age);
         let wanted = match rule.policy {
             CatchUpPolicy::None => 0,
             CatchUpPolicy::Latest => 1,
-            CatchUpPolicy::All => u64::from(rule.max),
+            CatchUpPolicy::All => u64::from(rule.max).saturating_sub(in_line),
         };
         let mut chosen = Vec::new();
         let mut at = Some(passed.last);
@@ -194,7 +203,9 @@ impl Engine {
                 self.judged(now, agent, earlier, Verdict::Superseded, &cause);
             } else {
                 self.judged(now, agent, earlier, verdict, in_words(verdict));
-                self.tell_missed(now, agent, earlier.count, in_words(verdict));
+                if missed.is_some() {
+                    self.tell_missed(now, agent, earlier.count, in_words(verdict));
+                }
             }
         }
         let cause = format!("made up for: {}", in_words(verdict));

@@ -130,6 +130,22 @@ fn late_without_a_reason_is_only_late() {
     let mut bench = Bench::new(&[plain("a", every(60))]);
     bench.complete().quietly().pass(secs(170));
     bench.tick().expect(&["a 60 superseded: the daemon was busy", "a 120 ran", "a start 1"]);
+    // unless each slot is wanted; and then not more than may wait
+    let mut bench = Bench::new(&[agent("a", every(60), |a| {
+        a.catch_up.policy = CatchUpPolicy::All;
+        a.catch_up.max = 2;
+    })]);
+    bench.complete().quietly().pass(secs(250));
+    bench.tick().expect(&[
+        "a 60..120 x2 superseded: the daemon was busy",
+        "a claimed: catch_up",
+        "a 180 ran: made up for: the daemon was busy",
+        "a claimed: catch_up",
+        "a 240 ran: made up for: the daemon was busy",
+    ]);
+    bench.pass(secs(250));
+    bench.tick();
+    assert!(bench.said().iter().all(|line| !line.contains("made up for")), "there are two in line");
 }
 
 #[test]
