@@ -57,7 +57,7 @@ fn place(table: &DeTable<'_>, agent: &AgentId, key: &str) -> Range<usize> {
 fn lint(at: &Place<'_>, fleet: &Fleet, linted: &mut BTreeMap<String, Option<(String, String)>>) {
     let agent = at.agent;
     let limits = &agent.limits;
-    if limits.tool_call_timeout > limits.timeout && !matches!(agent.body, Body::Command(_)) {
+    if limits.tool_call_timeout > limits.timeout && calls_tools(agent) {
         at.file.warn(
             at.of("tool_call_timeout"),
             format!(
@@ -107,6 +107,17 @@ fn lint(at: &Place<'_>, fleet: &Fleet, linted: &mut BTreeMap<String, Option<(Str
             at.file.warn(at.of("cron"), message.clone(), Some(hint.clone()));
         }
     }
+    if let Schedule::Cron(cron) = &agent.schedule
+        && cron.is_either_day()
+    {
+        at.file.warn(
+            at.of("cron"),
+            "it fires on each of the weekdays, and on the days of the month as well: where either fits"
+                .into(),
+            Some("leave one of the two as `*`, or let the command look at the date".into()),
+        );
+    }
+    without_effect(at);
     if at.has("env") && !matches!(agent.body, Body::Command(_)) {
         at.file.warn(
             at.of("env"),
@@ -119,6 +130,56 @@ fn lint(at: &Place<'_>, fleet: &Fleet, linted: &mut BTreeMap<String, Option<(Str
     news(at, fleet);
     always_open(at, fleet);
     money::of_agent(at, fleet);
+}
+
+/// Does anything of it call a tool: its runner, its gate or a proof?
+fn calls_tools(agent: &AgentSpec) -> bool {
+    let mut checks = agent.gate.as_deref().into_iter().chain(agent.success_when.iter());
+    !matches!(agent.body, Body::Command(_)) || checks.any(|check| matches!(check.body, CheckBody::Tool(_)))
+}
+
+/// Keys of the agent itself that mean nothing beside its schedule and its runner.
+fn without_effect(at: &Place<'_>) {
+    const OF_QUERIES: &[&str] = &[
+        "system_instruction",
+        "model",
+        "tools",
+        "approve",
+        "approval",
+        "sinks",
+        "output_schema",
+        "session_id",
+        "request_limit",
+        "total_tokens_limit",
+        "max_steps",
+        "max_usd_per_run",
+        "usd_per_day",
+        "tokens_per_day",
+        "requests_per_day",
+    ];
+    const OF_COMMANDS: &[&str] = &["stdin", "cwd", "max_output"];
+    let agent = at.agent;
+    let mut found: Vec<(&str, &str)> = Vec::new();
+    if !matches!(agent.body, Body::Query(_)) {
+        found.extend(OF_QUERIES.iter().map(|key| (*key, "agents with a `query`")));
+    }
+    if !matches!(agent.body, Body::Command(_)) {
+        found.extend(OF_COMMANDS.iter().map(|key| (*key, "agents with a `command`")));
+    }
+    if !matches!(agent.schedule, Schedule::Every(_)) {
+        found.push(("first_run", "agents with an `interval`"));
+    }
+    if matches!(agent.schedule, Schedule::Manual | Schedule::On(_)) {
+        found.extend(
+            ["jitter", "catch_up"].map(|key| (key, "agents with slots: interval, after, cron or at")),
+        );
+    }
+    if !matches!(agent.schedule, Schedule::Cron(_) | Schedule::At(_)) {
+        found.push(("timezone", "agents with `cron` or `at`"));
+    }
+    for (key, whom) in found.into_iter().filter(|(key, _)| at.has(key)) {
+        at.file.warn(at.of(key), format!("`{key}` has no effect here: it is for {whom}"), None);
+    }
 }
 
 /// Places in a query or in arguments that nothing fills, or that are nearly the name of one.
@@ -262,6 +323,21 @@ fn clock_change(cron: &CronSchedule, now: Timestamp) -> Option<(String, String)>
 
 /// Agents that start each other in a circle.
 fn chains(file: &File<'_>, table: &DeTable<'_>, fleet: &Fleet) {
+    // who waits for the runs of any agent waits for those of each other that does
+    let of_any = fleet.agents.iter().filter(|agent| {
+        let runs = [EventType::TaskStarted, EventType::TaskCompleted];
+        matches!(&agent.schedule, Schedule::On(EventTrigger { event, agent: None }) if runs.contains(event))
+    });
+    if let [first, second, ..] = of_any.collect::<Vec<_>>()[..] {
+        file.warn(
+            place(table, &second.id, "on"),
+            format!(
+                "`{}` and `{}` start each other: each waits for the runs of any agent",
+                first.id, second.id
+            ),
+            Some("name the agent: on = { event = \"…\", agent = \"…\" }".into()),
+        );
+    }
     let mut next: BTreeMap<&AgentId, &AgentId> = BTreeMap::new();
     for agent in &fleet.agents {
         let Schedule::On(EventTrigger { agent: Some(of), .. }) = &agent.schedule else { continue };

@@ -132,6 +132,14 @@ fn model(section: &Section<'_>) -> Option<ModelSpec> {
             section.file.error(Some(section.span.clone()), format!("a model needs `{key}`"), None);
         }
     }
+    const ANY: &str = "openai-compatible";
+    if provider.is_some_and(|at| keys::PROVIDERS[at] == ANY) && section.own("base_url").is_none() {
+        section.file.error(
+            Some(section.span.clone()),
+            format!("provider = \"{ANY}\" needs `base_url`: it has no address of its own"),
+            Some("for a server on this machine: base_url = \"http://127.0.0.1:8080/v1\"".into()),
+        );
+    }
     let api_key = section.get("api_key").and_then(|item| item.secret());
     let price = section.get("price").and_then(|item| item.section(keys::PRICE)).map(|price| {
         let input = price.number("input").unwrap_or(0.0);
@@ -242,6 +250,20 @@ fn notify(section: &Section<'_>) -> Option<NotifyTarget> {
         );
         return None;
     };
+    // keys that another type has
+    const OF_TYPES: &[(&str, &[&str])] = &[
+        ("webhook", &["url", "headers"]),
+        ("command", &["command", "env", "cwd"]),
+        ("email", &["to", "from", "smtp", "tls", "username", "password"]),
+        ("file", &["path"]),
+    ];
+    let own = kind.text().unwrap_or_default();
+    for (other, keys) in OF_TYPES.iter().filter(|(other, _)| *other != own) {
+        for item in keys.iter().filter_map(|key| section.own(key)) {
+            let message = format!("`{}` has no effect: it is for type = \"{other}\"", item.name);
+            section.file.warn(item.span(), message, None);
+        }
+    }
     let needs = |key: &'static str| {
         let found = section.own(key);
         if found.is_none() {
@@ -292,11 +314,14 @@ fn budget(section: &Section<'_>) -> BudgetSpec {
 
 fn fallbacks(top: &Section<'_>, fleet: &Fleet) {
     let Some(table) = top.get("models").and_then(|item| item.table()) else { return };
-    for value in table.values() {
+    for (own, value) in table {
         let Some(list) = value.get_ref().as_table().and_then(|model| model.get("fallback")) else { continue };
         let item = Item { file: top.file, value: list, name: "fallback" };
         for name in item.items().unwrap_or_default() {
             if let Some(text) = name.text() {
+                if text == own.get_ref() {
+                    name.refuse::<()>(format!("model `{text}` is its own fallback"));
+                }
                 refers(name, text, "model", fleet.models.keys().map(String::as_str));
             }
         }

@@ -37,6 +37,13 @@ fn bad_files_are_refused_where_they_are_bad() {
         ("[agents.\"a b\"]\ncommand = \"x\"", 1, "can't name an agent"),
         ("[agents.a]\ncron = \"* * *\"\ncommand = \"x\"", 2, "3 fields"),
         ("[agents.a]\ncron = \"0 0 31 2 *\"\ncommand = \"x\"", 2, "never fires"),
+        ("[agents.a]\ncron = \"0 0 */40 * *\"\ncommand = \"x\"", 2, "it fires at day 1 only"),
+        ("[models.m]\nprovider = \"openai-compatible\"\nmodel = \"x\"", 1, "needs `base_url`"),
+        (
+            "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\nfallback = [\"m\"]",
+            4,
+            "model `m` is its own fallback",
+        ),
         ("[agents.a]\ncron = \"*/90 * * * *\"\ncommand = \"x\"", 2, "interval = \"90m\""),
         ("[agents.a]\ncron = \"@daily\"\ntimezone = \"Mars/Olympus\"\ncommand = \"x\"", 3, "no time zone"),
         ("[daemon]\ntimezone = \"UTCC\"", 2, "IANA"),
@@ -472,6 +479,31 @@ fn what_is_odd_is_warned_of() {
         (
             "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nquery = \"x\"\nmodel = \"m\"\ngate = { tool = \"feed\", args = { urls = [\"http://a.example/\"] }, novel_by = [\"id\"] }",
             "is not told what the gate found",
+        ),
+        ("[agents.a]\ncron = \"0 0 13 * FRI\"\ncommand = \"x\"", "where either fits"),
+        (
+            "[notify.n]\ntype = \"command\"\ncommand = \"x\"\nurl = \"http://x\"",
+            "`url` has no effect: it is for type = \"webhook\"",
+        ),
+        (
+            "[agents.a]\ncommand = \"x\"\nrequest_limit = 3",
+            "`request_limit` has no effect here: it is for agents with a `query`",
+        ),
+        (
+            "[agents.a]\ncron = \"@daily\"\ncommand = \"x\"\nfirst_run = \"now\"",
+            "`first_run` has no effect here",
+        ),
+        ("[agents.a]\ncommand = \"x\"\njitter = 5", "`jitter` has no effect here"),
+        ("[agents.a]\ninterval = 5\ntool = \"system_metrics\"\nstdin = \"x\"", "`stdin` has no effect here"),
+        (
+            "[agents.a]\ncommand = \"x\"\ntimeout = 5\ntool_call_timeout = 50\n\
+             gate = { tool = \"probe\", args = { checks = [{ type = \"load\" }] } }",
+            "longer than `timeout`",
+        ),
+        (
+            "[agents.a]\non = \"background_task_completed\"\ncommand = \"x\"\n\
+             [agents.b]\non = \"background_task_completed\"\ncommand = \"x\"",
+            "`a` and `b` start each other",
         ),
         (
             "[models.m]\nprovider = \"openai\"\nmodel = \"x\"\nmax_output_tokens = 1000\nprice = { input = 1, output = 2 }\n\

@@ -466,11 +466,15 @@ pub(super) fn approval(record: ApprovalRecord) -> ApprovalView {
 }
 
 /// A coming slot.
-pub(super) fn slot(slot: &ComingSlot, _engine: &Engine) -> SlotView {
+pub(super) fn slot(slot: &ComingSlot, engine: &Engine) -> SlotView {
+    let refused = || {
+        let circuit = engine.agent(slot.agent.as_str())?.record.circuit?;
+        (slot.due < circuit.until).then(|| "its circuit is open".to_owned())
+    };
     let note = match (slot.state, slot.skipped) {
         (_, true) => Some("will be left out".to_owned()),
         (Desired::Paused, _) => Some("paused".to_owned()),
-        _ => None,
+        _ => refused(),
     };
     SlotView { agent_id: slot.agent.clone(), slot: slot.slot, due: slot.due, state: slot.state, note }
 }

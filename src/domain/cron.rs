@@ -30,7 +30,7 @@ pub enum CronError {
     #[error("never fires")]
     Never,
     /// A step that does not mean what it seems.
-    #[error("`{field}` in the {name} field restarts at each {unit}: it fires at {name} 0 only")]
+    #[error("`{field}` in the {name} field restarts at each {unit}: it fires at {name} {first} only")]
     MisleadingStep {
         /// The field as typed.
         field: String,
@@ -38,6 +38,8 @@ pub enum CronError {
         name: &'static str,
         /// The next larger unit.
         unit: &'static str,
+        /// The only value at which it fires.
+        first: u32,
         /// What to write instead.
         instead: &'static str,
     },
@@ -90,6 +92,13 @@ impl CronSchedule {
             .dom_and_dow(wild(five.get(2)) || wild(five.get(4)))
             .build();
         let cron = parser.parse(expression).map_err(|error| {
+            if nickname {
+                return CronError::Syntax(format!(
+                    "`{}` is none of @yearly, @monthly, @weekly, @daily and @hourly; what runs when the daemon starts has \
+                     on = \"daemon_started\"",
+                    fields[0]
+                ));
+            }
             let found = wrong_field(&fields, |alone| parser.parse(alone).is_err());
             CronError::Syntax(found.unwrap_or_else(|| error.to_string()))
         })?;
@@ -108,6 +117,13 @@ impl CronSchedule {
     /// The expression as typed.
     pub fn expression(&self) -> &str {
         &self.expression
+    }
+
+    /// Are both day and weekday restricted? Then it fires where either fits (crontab(5)).
+    pub fn is_either_day(&self) -> bool {
+        let fields: Vec<&str> = self.expression.split_whitespace().collect();
+        let ends = fields.len().checked_sub(3).map(|day| [fields[day], fields[fields.len() - 1]]);
+        ends.is_some_and(|ends| ends.iter().all(|field| !field.starts_with(['*', '?'])))
     }
 
     /// Its time zone.
@@ -289,21 +305,24 @@ fn hour_start(at: &Zoned) -> Timestamp {
 
 /// `*/90` is accepted by cron and fires hourly. Say so instead.
 fn misleading_step(fields: &[&str]) -> Result<(), CronError> {
-    const UNITS: [(&str, u32, &str, &str); 3] = [
-        ("second", 60, "minute", "`interval = \"…\"` for a period of more than a minute"),
-        ("minute", 60, "hour", "`interval = \"90m\"` for a period of more than an hour"),
-        ("hour", 24, "day", "`interval = \"…\"` for a period of more than a day"),
+    const UNITS: [(&str, u32, &str, u32, &str); 6] = [
+        ("second", 60, "minute", 0, "`interval = \"…\"` for a period of more than a minute"),
+        ("minute", 60, "hour", 0, "`interval = \"90m\"` for a period of more than an hour"),
+        ("hour", 24, "day", 0, "`interval = \"…\"` for a period of more than a day"),
+        ("day", 31, "month", 1, "`interval = \"…\"` for a period of more than a month, or name the days"),
+        ("month", 12, "year", 1, "the months by name"),
+        ("weekday", 7, "week", 0, "the weekdays by name"),
     ];
     if fields.len() < 5 {
         return Ok(());
     }
     let units = if fields.len() == 6 { &UNITS[..] } else { &UNITS[1..] };
-    for (field, &(name, size, unit, instead)) in fields.iter().zip(units) {
+    for (field, &(name, size, unit, first, instead)) in fields.iter().zip(units) {
         for part in field.split(',') {
             let Some((_, step)) = part.split_once('/') else { continue };
             if step.parse::<u32>().is_ok_and(|step| step >= size) {
                 let field = (*field).to_owned();
-                return Err(CronError::MisleadingStep { field, name, unit, instead });
+                return Err(CronError::MisleadingStep { field, name, unit, first, instead });
             }
         }
     }
@@ -377,6 +396,10 @@ mod tests {
         assert_eq!(parse("0 0 31 2 *"), Err(CronError::Never));
         assert!(matches!(parse("*/90 * * * *"), Err(CronError::MisleadingStep { .. })));
         assert!(matches!(parse("0 */24 * * *"), Err(CronError::MisleadingStep { .. })));
+        for text in ["0 0 */31 * *", "0 0 1 */12 *", "0 0 * * */7"] {
+            assert!(matches!(parse(text), Err(CronError::MisleadingStep { .. })), "{text}");
+        }
+        assert!(parse("@reboot").unwrap_err().to_string().contains("daemon_started"));
         assert!(matches!(parse("* * * *"), Err(CronError::Syntax(_))));
         assert!(matches!(parse("61 * * * *"), Err(CronError::Syntax(_))));
         assert!(matches!(parse("@every 5m"), Err(CronError::Syntax(_))));

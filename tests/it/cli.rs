@@ -87,6 +87,13 @@ fn every_answer_is_there_as_json() {
         tail.lines().count() >= 3 && tail.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()),
         "{tail}"
     );
+    // the same form for names and for all
+    for which in [&["--all"][..], &["good", "long"]] {
+        let text = daemon.ok(&[&["pause"], which, &["--json"]].concat());
+        let all = serde_json::from_str::<Value>(&text).expect("one document");
+        let good = all.as_array().expect("a list").iter().find(|one| one["agent_id"] == "good").expect("it");
+        assert!(good["state"] == "paused" && good["seq"].is_u64() && good["previous"].is_string(), "{all}");
+    }
 }
 
 #[test]

@@ -73,7 +73,9 @@ fn when(at: Timestamp, screen: &Screen) -> String {
     if at.duration_since(screen.now) < SignedDuration::from_hours(1) {
         screen.relative(at)
     } else {
-        at.to_zoned(screen.zone.clone()).strftime("%a %d %b %H:%M").to_string()
+        let at = at.to_zoned(screen.zone.clone());
+        let this_year = at.year() == screen.now.to_zoned(screen.zone.clone()).year();
+        at.strftime(if this_year { "%a %d %b %H:%M" } else { "%a %d %b %Y %H:%M" }).to_string()
     }
 }
 

@@ -4,7 +4,7 @@ use super::prelude::*;
 use crate::cli::args::Targets;
 use crate::cli::glob;
 use crate::client::Connection;
-use crate::protocol::{Changed, Code, ListAgents, ListParams, Method, RpcError};
+use crate::protocol::{Changed, ChangedOne, Code, ListAgents, ListParams, Method, RpcError};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -42,7 +42,17 @@ where
             (true, "pause_agent") => "nothing to pause: no agent is active\n".to_owned(),
             (true, _) => "no agents\n".to_owned(),
         };
-        app.answer(&changed, |_, _| text)?;
+        if app.json {
+            // as for several names
+            let each = |one: &ChangedOne| {
+                let mut one = json!(one);
+                one["seq"] = changed.seq.into();
+                one
+            };
+            app.print_json(&changed.agents.iter().map(each).collect::<Vec<_>>())?;
+        } else {
+            app.print(&text)?;
+        }
         return Ok(if failed == 0 { Outcome::Done } else { Outcome::SomeFailed });
     }
     let Expanded { names, unmatched } = expand(&mut connection, &targets.agents)?;
