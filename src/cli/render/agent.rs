@@ -1,7 +1,8 @@
 //! `status AGENT`: everything of one agent.
 use super::{Screen, Tone, millis, plain, state_of_agent, status_word, usd};
-use crate::domain::{RunStatus, Verdict, counted, human_duration};
+use crate::domain::{Desired, RunStatus, Verdict, counted, human_duration};
 use crate::protocol::{AgentDetail, LastRunView, RecentRun};
+use jiff::Timestamp;
 use std::fmt::Write as _;
 
 /// Width of the column of keys.
@@ -170,7 +171,13 @@ impl Page<'_> {
 
     fn slots(&mut self, detail: &AgentDetail) {
         let screen = self.screen;
-        let next: Vec<String> = match (&detail.next_slots[..], detail.agent.next_run) {
+        // slots that pass while it is paused start nothing
+        let agent = &detail.agent;
+        let starts = |at: &Timestamp| {
+            agent.state != Desired::Paused || agent.resume_at.is_some_and(|resume_at| *at > resume_at)
+        };
+        let slots: Vec<Timestamp> = detail.next_slots.iter().copied().filter(starts).collect();
+        let next: Vec<String> = match (&slots[..], agent.next_run) {
             ([], None) => return,
             ([], Some(at)) => vec![screen.full(at)],
             ([first, rest @ ..], _) => {

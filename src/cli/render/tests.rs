@@ -97,6 +97,21 @@ fn who_has_no_budget_left_says_so_until_then() {
 }
 
 #[test]
+fn what_passes_in_a_pause_is_no_next_slot() {
+    let next = |resume_at: Value| {
+        let mut one = detail();
+        one.agent.state = Desired::Paused;
+        one.agent.next_run = None;
+        one.agent.resume_at = serde_json::from_value(resume_at).unwrap();
+        let text = agent_detail(&one, &screen(None, false));
+        text.lines().find(|line| line.starts_with("  next ")).map(str::to_owned)
+    };
+    assert_eq!(next(Value::Null), None);
+    let after = next(json!("2026-11-24T11:30:00Z")).unwrap();
+    assert!(!after.contains("12:05:41") && after.contains("13:05:41"), "{after}");
+}
+
+#[test]
 fn list_is_never_cut_in_a_pipe() {
     let text = agent_list(&fleet(), &screen(None, false));
     assert!(text.contains("mail-digest-of-the-whole-company-and-all-its-subsidiaries  circuit open"));
