@@ -4,6 +4,7 @@ mod faults;
 mod schemas;
 
 use super::endpoint::{Endpoint, Reply, Request, Used};
+use super::support::SOON;
 use bgagent::domain::*;
 use bgagent::llm::Models;
 use jiff::SignedDuration;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(120);
 const WIRES: [&str; 5] = ["openai", "openai-compatible", "ollama", "anthropic", "gemini"];
 const PROMPT: &str = "What is the secret plan of the northern office?";
 
@@ -313,7 +314,7 @@ async fn no_more_a_minute_than_allowed_also_across_a_reload() {
     assert!(error.try_fallback && !error.may_cost);
     let wait = error.retry_after.expect("it is known");
     assert!(wait > SignedDuration::from_secs(30) && wait <= SignedDuration::from_secs(60), "{wait:?}");
-    assert!(start.elapsed() < Duration::from_secs(5), "it is said at once");
+    assert!(start.elapsed() < SOON, "it is said at once");
     assert_eq!(endpoint.requests().len(), 3);
 }
 
@@ -327,7 +328,7 @@ async fn nobody_starts_into_a_wall() {
     let error = models_far.ask("main", &request(), LONG).await.expect_err("not asked");
     assert_eq!((error.error.kind, error.may_cost), (ErrorKind::RateLimit, false));
     assert!(error.retry_after.is_some_and(|wait| wait > SignedDuration::from_secs(90)), "{error:?}");
-    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(start.elapsed() < SOON);
     assert_eq!(endpoint.requests().len(), 1);
     // one that ends in time is waited for
     let endpoint = Endpoint::script([wall("120"), Reply::text("x")]);
@@ -343,7 +344,7 @@ async fn nobody_starts_into_a_wall() {
     models_near.ask_or_pass("main", &request(), LONG).await.expect_err("too many");
     let start = Instant::now();
     let error = models_near.ask_or_pass("main", &request(), LONG).await.expect_err("not asked");
-    assert!(error.try_fallback && !error.may_cost && start.elapsed() < Duration::from_secs(5), "{error:?}");
+    assert!(error.try_fallback && !error.may_cost && start.elapsed() < SOON, "{error:?}");
     for wait in [error.retry_after, models_near.closed_for("main").and_then(|wait| wait.try_into().ok())] {
         assert!(wait.is_some_and(|wait| wait > SignedDuration::from_secs(20)), "{wait:?}");
     }
@@ -375,6 +376,6 @@ async fn who_can_ask_another_leaves_the_crowd_before_a_wall() {
     for other in others {
         other.await.expect("no panic").expect_err("not asked");
     }
-    assert!(start.elapsed() < Duration::from_secs(20));
+    assert!(start.elapsed() < SOON);
     assert_eq!(endpoint.requests().len(), 1);
 }

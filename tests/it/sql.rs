@@ -325,7 +325,7 @@ async fn changes_are_made(tools: &Tools) {
 }
 
 async fn results_are_bounded(tools: &Tools) {
-    let result = ask(tools, "reads", json!({"sql": "SELECT * FROM generate_series(1, 100000000) AS n"}))
+    let result = ask(tools, "reads", json!({"sql": "SELECT generate_series(1, 100000000) AS n"}))
         .await
         .expect("rows");
     assert_eq!((&result["row_count"], &result["truncated"]), (&json!(1000), &json!(true)));
@@ -361,12 +361,12 @@ async fn what_is_left_is_cancelled(tools: &Tools) {
     let began = Instant::now();
     let sleeps = json!({"sql": "SELECT pg_sleep(60)"});
     let result = ask(tools, "hasty", sleeps.clone()).await;
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() < super::support::SOON);
     says(&result, &["time"]);
     let dropped = ask(tools, "reads", sleeps);
     assert!(tokio::time::timeout(Duration::from_millis(500), dropped).await.is_err());
     let running = json!({"sql": "SELECT count(*) AS n FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()"});
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + super::support::SOON;
     while ask(tools, "boss", running.clone()).await.expect("a row")["rows"] != json!([{"n": 0}]) {
         assert!(Instant::now() < deadline, "the statement of a call that was dropped still runs");
         tokio::time::sleep(Duration::from_millis(50)).await;

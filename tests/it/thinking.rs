@@ -15,7 +15,7 @@ mod unreal;
 mod walls;
 
 use super::endpoint::{Endpoint, Reply, Request, Used};
-use super::support::{Daemon, wait_for};
+use super::support::{Daemon, SOON, wait_for};
 use serde_json::{Value, json};
 
 /// What one request of [`answer`] uses at the price of [`config`], in US dollars.
