@@ -32,7 +32,8 @@ echo $$ >"$group/cgroup.procs"
 chown -R $user "$group"
 mkdir -p /run/systemd/system /run/systemd/mount-rootfs /run/systemd/unit-root /run/user/$user /run/home/.config/bgagent /run/bin
 cp "$program" /run/bin/bgagent
-printf '[agents.beat]\ninterval = 1\ncommand = ["true"]\n' >/run/home/.config/bgagent/agents.toml
+printf '[agents.beat]\ninterval = 1\ncommand = ["true"]\n[agents.deaf]\ncommand = "trap : TERM; while :; do sleep 1; done"\n' \
+  >/run/home/.config/bgagent/agents.toml
 chown -R $user:$user /run/user/$user /run/home
 chmod 700 /run/user/$user
 as() {
@@ -74,8 +75,18 @@ wait_for "a run" has_run
 as bgagent service status || fail "service status"
 
 pid=$(main_pid)
+# what it has in flight does not hear that it should end
+as bgagent run deaf >/dev/null || fail "a run by hand"
+began=$(date +%s)
 kill -9 "$pid"
 wait_for "a restart after a kill" is_new "$pid"
+[ $(($(date +%s) - began)) -le 10 ] || fail "the restart took more than 10 s"
+# more crashes in a row than a start limit allows
+for nth in 1 2 3 4 5 6; do
+  pid=$(main_pid)
+  kill -9 "$pid"
+  wait_for "restart $nth" is_new "$pid"
+done
 pid=$(main_pid)
 # its watchdog: a daemon that stands still is ended and started again
 kill -STOP "$pid"

@@ -38,6 +38,11 @@ impl Installation {
 /// `PrivateUsers=yes` stands before all others of its kind: without it they are silently void in a
 /// user manager. `MemoryDenyWriteExecute` is absent since it kills node, `ProtectControlGroups`
 /// since runs get groups of their own.
+///
+/// It is tried again for ever: `StartLimitIntervalSec=0` takes the bound away, and `RestartSteps=` with
+/// `RestartMaxDelaySec=` let the pauses grow (since systemd 254; older ones pass over both). With
+/// `KillMode=mixed` a stop asks the daemon alone, which ends its runs within their grace, and what a
+/// daemon that was killed has left is killed at once instead of being waited for.
 pub(super) fn systemd_unit(installation: &Installation) -> String {
     let start = installation.arguments().iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
     let mut writable = "ReadWritePaths=%h\n".to_owned();
@@ -51,8 +56,7 @@ pub(super) fn systemd_unit(installation: &Installation) -> String {
 [Unit]
 Description=bgagent: runs autonomous agents on a schedule
 Documentation=man:bgagent(1)
-StartLimitIntervalSec=300
-StartLimitBurst=10
+StartLimitIntervalSec=0
 
 [Service]
 Type=notify
@@ -61,10 +65,12 @@ ExecStart={start}
 Environment={path}
 Restart=on-failure
 RestartSec=1
+RestartSteps=10
+RestartMaxDelaySec=300
 RestartPreventExitStatus=65 73 75 77 78
 WatchdogSec=20
 TimeoutStopSec=45
-KillMode=control-group
+KillMode=mixed
 Delegate=yes
 RuntimeDirectory=bgagent
 RuntimeDirectoryMode=0700
@@ -229,7 +235,12 @@ mod tests {
         assert_eq!(line(&unit, "Type"), ["notify"]);
         assert_eq!(line(&unit, "WatchdogSec"), ["20"]);
         assert_eq!(line(&unit, "RestartPreventExitStatus"), ["65 73 75 77 78"]);
-        assert_eq!(line(&unit, "KillMode"), ["control-group"]);
+        assert_eq!(line(&unit, "KillMode"), ["mixed"]);
+        assert_eq!(line(&unit, "StartLimitIntervalSec"), ["0"], "it is never given up");
+        assert_eq!(
+            (line(&unit, "RestartSteps"), line(&unit, "RestartMaxDelaySec")),
+            (vec!["10"], vec!["300"])
+        );
         assert_eq!(line(&unit, "PrivateUsers"), ["yes"]);
         assert_eq!(line(&unit, "ReadWritePaths"), ["%h"]);
         assert_eq!(line(&unit, "WantedBy"), ["default.target"]);
