@@ -44,6 +44,10 @@ pub fn mark() -> Option<(&'static str, String)> {
 /// How long output may still come after the program itself ended: a descendant that left the group
 /// may hold the pipe open.
 const DRAIN: Duration = Duration::from_secs(1);
+/// Tries to start a program, where no file can be opened or no process made for now.
+const STARTS: u32 = 50;
+/// Between two of them.
+const BETWEEN_STARTS: Duration = Duration::from_millis(200);
 
 /// A program to run.
 #[derive(Clone, Copy, Debug)]
@@ -152,7 +156,7 @@ async fn run_unbounded(program: Program<'_>) -> io::Result<Finished> {
 
     // Listening begins before the program does, so that its end can't be missed.
     let mut changes = signal(SignalKind::child())?;
-    let mut child = command.spawn()?;
+    let mut child = spawned(&mut command).await?;
     let pid = child
         .id()
         .and_then(|id| i32::try_from(id).ok())
@@ -192,6 +196,25 @@ async fn run_unbounded(program: Program<'_>) -> io::Result<Finished> {
     };
     let (status, ()) = tokio::join!(ending, talking);
     Ok(Finished { status: status?, stdout: stdout.kept, stdout_cut: stdout.cut, stderr: stderr.kept })
+}
+
+/// Starts a program; the want of open files or process numbers is waited for, for a while.
+async fn spawned(command: &mut Command) -> io::Result<tokio::process::Child> {
+    use rustix::io::Errno;
+    for _ in 0..STARTS {
+        match command.spawn() {
+            Err(error)
+                if matches!(
+                    Errno::from_io_error(&error),
+                    Some(Errno::MFILE | Errno::NFILE | Errno::AGAIN)
+                ) =>
+            {
+                tokio::time::sleep(BETWEEN_STARTS).await;
+            }
+            other => return other,
+        }
+    }
+    command.spawn()
 }
 
 /// Our variables with these names. A name that ends with `*` stands for all that begin so.

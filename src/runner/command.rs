@@ -150,10 +150,12 @@ impl Attempt<'_> {
             return End::Stopped;
         }
         let (brief, trampoline) = (self.brief, &self.shared.trampoline);
+        // what hinders a start is the better reason than that time was up
+        let patience = self.time_left().saturating_sub(Duration::from_secs(1));
         let starting = async {
             let (environment, more) = env::of_command(brief, spec).await.map_err(End::Unconfigured)?;
             warnings.extend(more);
-            spawn::start(trampoline, spec, environment).await.map_err(End::NotStarted)
+            spawn::start(trampoline, spec, environment, patience).await.map_err(End::NotStarted)
         };
         let started = tokio::select! {
             biased;

@@ -8,14 +8,16 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Pauses before a start is tried again that failed for want of memory, process numbers or open files.
-const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
+/// The first pause before a start is tried again that failed for want of memory, process numbers or open
+/// files; each further one is twice as long, up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long what was killed is waited for.
 const MOMENT: Duration = Duration::from_secs(1);
@@ -41,7 +43,8 @@ pub(super) struct Running {
 /// What a process prints.
 pub(super) type Pipes = (ChildStdout, ChildStderr);
 
-/// Starts the trampoline for a command. It waits at its gate.
+/// Starts the trampoline for a command. It waits at its gate. What the system lacks for now is waited for,
+/// as long as `patience`.
 ///
 /// # Errors
 /// A sentence: the program or its directory is not there, or the system gives no process.
@@ -49,8 +52,10 @@ pub(super) async fn start(
     trampoline: &Path,
     command: &CommandSpec,
     environment: Environment,
+    patience: Duration,
 ) -> Result<(Running, Pipes), String> {
-    let mut pauses = PAUSES.iter();
+    let until = Instant::now() + patience;
+    let mut pause = FIRST_PAUSE;
     loop {
         let (trampoline, command, environment) =
             (trampoline.to_owned(), command.clone(), environment.clone());
@@ -64,10 +69,14 @@ pub(super) async fn start(
         match started.await.unwrap_or_else(|error| Err(StartError::Final(error.to_string()))) {
             Ok(started) => return Ok(started),
             Err(StartError::Final(why)) => return Err(why),
-            Err(StartError::ForNow(why)) => match pauses.next() {
-                Some(pause) => tokio::time::sleep(*pause).await,
-                None => return Err(why),
-            },
+            Err(StartError::ForNow(why)) if Instant::now() + pause >= until => return Err(why),
+            Err(StartError::ForNow(why)) => {
+                if pause == FIRST_PAUSE {
+                    tracing::warn!("a start waits: {why}");
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
         }
     }
 }

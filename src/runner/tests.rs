@@ -18,7 +18,7 @@ async fn start(folder: &Path, script: &str) -> Running {
     let argv = vec!["/bin/sh".to_owned()];
     let spec = CommandSpec { argv, env: BTreeMap::new(), cwd: folder.to_owned(), stdin: None };
     let environment = Environment::from([("PATH".into(), "/usr/bin:/bin".into())]);
-    spawn::start(&trampoline, &spec, environment).await.unwrap().0
+    spawn::start(&trampoline, &spec, environment, Duration::ZERO).await.unwrap().0
 }
 
 #[tokio::test]
