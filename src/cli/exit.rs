@@ -2,6 +2,7 @@
 //! hint.
 use crate::client::ClientError;
 use crate::config::{Diagnostic, Paths, Rejected};
+use crate::daemon::Refusal;
 use crate::domain::counted;
 use crate::protocol::{Code, RpcError};
 use serde_json::{Value, json};
@@ -85,6 +86,8 @@ pub enum Failure {
         /// What to do about it.
         hint: String,
     },
+    /// Something is wrong with the state folder, as the daemon would say it.
+    State(Refusal),
     /// The reader of our output is gone: not a word.
     BrokenPipe,
 }
@@ -137,6 +140,7 @@ impl Failure {
             Self::Conflict { .. } => 5,
             Self::TimedOut { .. } => 7,
             Self::Negative { .. } => 1,
+            Self::State(refusal) => refusal.code,
             Self::BrokenPipe => 141,
             Self::Client(error) => match error {
                 ClientError::Unreachable { .. } | ClientError::Vanished { .. } => 3,
@@ -163,6 +167,7 @@ impl Failure {
                 format!("{} is not valid: {}, {warnings}", path.display(), counted(errors, "error"))
             }
             Self::Io { doing, path, cause } => format!("can't {doing} {}: {cause}", path.display()),
+            Self::State(refusal) => refusal.what.clone(),
             Self::BrokenPipe => "the reader of the output is gone".into(),
             Self::Client(error @ ClientError::Unreachable { listener: Some(listener), socket, .. }) => {
                 let pid = listener.pid;
@@ -192,6 +197,7 @@ impl Failure {
             Self::Config { errors, diagnostics, .. } if errors.is_empty() => {
                 diagnostics.first().and_then(|one| one.hint.clone())
             }
+            Self::State(refusal) => refusal.hint.clone(),
             Self::Config { .. } | Self::Io { .. } | Self::BrokenPipe => None,
             Self::Client(error) => match error {
                 ClientError::Unreachable { listener: Some(listener), socket, .. }

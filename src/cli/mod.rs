@@ -97,6 +97,7 @@ fn dispatch(app: &mut App, command: Command) -> Result<Outcome, Failure> {
         Command::Incidents(args) => c::incidents::run(app, &args),
         Command::Memory(args) => c::memory::run(app, &args),
         Command::Service(command) => c::service::run(app, &command),
+        Command::Store(command) => c::store::run(app, &command),
         Command::Health(args) => c::health::run(app, &args),
         Command::Completions(args) => c::completions::run(app, &args),
         Command::Man(args) => c::man::run(app, &args),

@@ -54,6 +54,7 @@ impl Connection {
             server: String::new(),
             pid: 0,
             database: String::new(),
+            ancestors: Vec::new(),
         };
         let mut connection = Self { lines: Lines::new(stream), socket, hello: nobody, timeouts, next_id: 1 };
         connection.hello = connection.agree().map_err(|error| match error {

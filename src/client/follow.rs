@@ -3,8 +3,9 @@
 //! Theory of operation: the *position* is the newest event of which everything up to it was shown.
 //! It moves with each event that is handed out and with `live`. A new connection asks for what
 //! comes after the position, and an event at or before it is dropped: so nothing is missed and
-//! nothing is seen twice. Numbers of two databases can't be compared: on another database the
-//! position is forgotten, and that is said.
+//! nothing is seen twice. Numbers of two databases can't be compared: if the daemon's is a copy of the
+//! one that the position is of, it goes on behind the newest event that both have; on any other it begins
+//! with what there is. Both are said.
 use super::lines::Broken;
 use super::{Address, ClientError, Connection, Timeouts};
 use crate::domain::Event;
@@ -76,8 +77,22 @@ pub enum Note {
     },
     /// It is back, and what happened meanwhile follows.
     Back,
-    /// Its database is another one: the position means nothing there, so it goes on from now.
+    /// Its database is another one: the position means nothing there, so it begins with what there is.
     OtherDatabase,
+    /// Its database is an older copy of the one that was followed.
+    WentBack {
+        /// Position in that one.
+        last: u64,
+        /// The newest event that both have: it goes on behind it.
+        shared: u64,
+    },
+    /// The position is beyond the newest event, so it goes on with what comes.
+    Ahead {
+        /// The event that was asked for.
+        from: u64,
+        /// The newest one.
+        newest: u64,
+    },
 }
 
 /// An event, with the text in which it is stored.
@@ -292,26 +307,39 @@ impl Follow {
             (None, Some(resume)) => Some((resume.database.clone(), Some(resume.seq))),
             (None, None) => None,
         };
-        let mut other = false;
+        let mut notes = Vec::new();
         if let Some((known, position)) = known {
-            if known != database {
-                other = true;
-                (params.from, params.since, params.last) = (None, None, None);
-                self.position = None;
-            } else if let Some(position) = position {
+            let shared = connection.hello().ancestors.iter().find(|one| one.database == known);
+            let position = match (known == database, shared, position) {
+                (true, _, position) => position,
+                (false, Some(shared), Some(last)) => {
+                    if last > shared.until {
+                        notes.push(Note::WentBack { last, shared: shared.until });
+                    }
+                    Some(last.min(shared.until))
+                }
+                (false, ..) => {
+                    notes.push(Note::OtherDatabase);
+                    Some(0)
+                }
+            };
+            if let Some(position) = position {
                 (params.from, params.since, params.last) = (Some(position + 1), None, None);
-                self.position = Some(position);
             }
+            self.position = position;
+            (self.params.from, self.params.since, self.params.last) =
+                (params.from, params.since, params.last);
         }
         let answer = connection.call::<StreamAgentEvents>(&params)?;
-        if other || (params.from, params.since, params.last) == (None, None, None) {
+        if let (true, Some(from)) = (answer.ahead, params.from) {
+            notes.push(Note::Ahead { from, newest: answer.newest_seq });
+            self.position = Some(answer.newest_seq);
+        }
+        if (params.from, params.since, params.last) == (None, None, None) {
             // it shows what comes from now on: that is a position, too
             self.position = Some(answer.newest_seq);
         }
-        if other {
-            self.waiting.push(Note::OtherDatabase);
-            (self.params.from, self.params.since, self.params.last) = (None, None, None);
-        }
+        self.waiting.extend(notes);
         self.database = Some(database);
         self.live =
             Some(Live { connection, subscription: answer.subscription, heard: Instant::now(), asked: false });

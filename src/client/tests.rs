@@ -232,6 +232,8 @@ fn take(follow: &mut Follow, n: usize) -> Vec<String> {
             Followed::Note(Note::Gone { last }) => format!("gone {last:?}"),
             Followed::Note(Note::Back) => "back".into(),
             Followed::Note(Note::OtherDatabase) => "other".into(),
+            Followed::Note(Note::WentBack { last, shared }) => format!("went back {last} {shared}"),
+            Followed::Note(Note::Ahead { from, newest }) => format!("ahead {from} {newest}"),
             Followed::End => "end".into(),
             Followed::Deadline => "deadline".into(),
         })
@@ -298,7 +300,7 @@ fn before_anything_was_shown_the_question_stays_the_same() {
 }
 
 #[test]
-fn another_database_is_told_and_begins_now() {
+fn another_database_is_told_and_begins_with_what_it_has() {
     let dir = tempfile::tempdir().unwrap();
     let other = HELLO.replace("db-a", "db-b");
     let (address, server) = serve(
@@ -308,7 +310,7 @@ fn another_database_is_told_and_begins_now() {
             vec![
                 Hear("hello"),
                 Say(other.clone()),
-                Hear(r#""params":{"follow":true}"#),
+                Hear(r#""params":{"from":1,"follow":true}"#),
                 subscribed(3),
                 event(4),
             ],
@@ -328,12 +330,45 @@ fn a_cursor_is_taken_up_in_its_own_database_only() {
         dir.path(),
         vec![
             script(vec![Hear(r#""from":8"#), subscribed(9), event(8)]),
-            script(vec![Hear(r#""params":{"follow":true}"#), subscribed(9), event(10)]),
+            script(vec![Hear(r#""params":{"from":1,"follow":true}"#), subscribed(9), event(10)]),
         ],
     );
     let at = |database: &str| Some(Resume { database: database.into(), seq: 7 });
     assert_eq!(take(&mut follow(address.clone(), last(2), at("db-a")), 1), ["8"]);
     assert_eq!(take(&mut follow(address, last(2), at("db-z")), 2), ["other", "10"]);
+    server.join().unwrap();
+}
+
+/// A copy of the database that is followed: what both have was seen, and what the copy went on with was not.
+#[test]
+fn behind_an_older_copy_it_goes_on_after_what_both_have() {
+    let dir = tempfile::tempdir().unwrap();
+    let copy = |until: u64| {
+        let came_from = format!(r#""database":"db-b","ancestors":[{{"database":"db-a","until":{until}}}]"#);
+        HELLO.replace(r#""database":"db-a""#, &came_from)
+    };
+    let at = |seq| Some(Resume { database: "db-a".into(), seq });
+    let (address, server) = serve(
+        dir.path(),
+        vec![
+            vec![Hear("hello"), Say(copy(5)), Hear(r#""from":6,"follow""#), subscribed(8), event(6)],
+            vec![Hear("hello"), Say(copy(5)), Hear(r#""from":4,"follow""#), subscribed(8), event(4)],
+        ],
+    );
+    assert_eq!(take(&mut follow(address.clone(), last(2), at(40)), 2), ["went back 40 5", "6"]);
+    assert_eq!(take(&mut follow(address, last(2), at(3)), 1), ["4"], "nothing that was seen is lost");
+    server.join().unwrap();
+}
+
+/// Without a word of where the database came from: beyond the newest event there is nothing to wait for.
+#[test]
+fn a_position_beyond_the_newest_event_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let ahead = r#"{"jsonrpc":"2.0","id":2,"result":{"subscription":5,"newest_seq":5,"ahead":true}}"#;
+    let (address, server) =
+        serve(dir.path(), vec![script(vec![Hear(r#""from":41"#), Say(ahead.into()), event(6)])]);
+    let at = Some(Resume { database: "db-a".into(), seq: 40 });
+    assert_eq!(take(&mut follow(address, last(2), at), 2), ["ahead 41 5", "6"]);
     server.join().unwrap();
 }
 

@@ -54,6 +54,8 @@ pub(super) type Question = Box<dyn FnOnce(&Engine, Now) + Send>;
 pub(super) struct Condition {
     /// Why nothing can be written.
     pub(super) storage: Option<String>,
+    /// What is wrong with the files of the database.
+    pub(super) files: Option<String>,
     /// It is going down.
     pub(super) stopping: bool,
     /// Why the newest configuration file was refused.
@@ -373,7 +375,8 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Answers to mutations that may be sent again become durable with what they answer.
+    /// Answers to mutations that may be sent again become durable with what they answer; not so refusals
+    /// that pass.
     fn answers(&mut self, actions: &[Action], facts: &mut Vec<Entry>) -> HashMap<Ticket, (String, Answer)> {
         let mut answers = HashMap::new();
         for action in actions {
@@ -383,9 +386,12 @@ impl EventLoop {
             };
             let seq = self.store.newest().borrow().0;
             let answer = views::answer(result.clone(), seq, Vec::new(), &self.engine);
-            let at = clock::now().wall;
-            let stored = serde_json::to_string(&views::stored(&answer)).expect("answers serialize");
-            facts.push(Entry { at, fact: Fact::RequestAnswered { request_id: id.clone(), answer: stored } });
+            if !views::passes(&answer) {
+                let at = clock::now().wall;
+                let stored = serde_json::to_string(&views::stored(&answer)).expect("answers serialize");
+                let fact = Fact::RequestAnswered { request_id: id.clone(), answer: stored };
+                facts.push(Entry { at, fact });
+            }
             answers.insert(*ticket, (id.clone(), answer));
         }
         answers
@@ -433,7 +439,10 @@ impl EventLoop {
         for other in self.pending.remove(&id).into_iter().flatten() {
             let _ = other.send(answer.clone());
         }
-        self.recent.keep(id, answer.clone());
+        // a refusal that passes changed nothing: whoever asks again may find things otherwise
+        if !views::passes(&answer) {
+            self.recent.keep(id, answer.clone());
+        }
         answer
     }
 }

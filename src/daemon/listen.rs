@@ -1,4 +1,5 @@
 //! The socket: made under the state lock, guarded, and looked after.
+use super::house::House;
 use super::lock::{self, LockError};
 use super::session::{self, Services};
 use interprocess::local_socket::tokio::{Listener, Stream, prelude::*};
@@ -8,12 +9,9 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::Semaphore;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// Clients at a time.
-const MOST_CLIENTS: usize = 1024;
 /// How often we look whether our socket is still ours (cleaners of temporary folders, logind).
 const LOOK_AFTER: Duration = Duration::from_secs(30);
 
@@ -93,16 +91,17 @@ pub(super) async fn serve(
     down: CancellationToken,
 ) {
     let mut ours = identity(&path);
-    let room = Arc::new(Semaphore::new(MOST_CLIENTS));
+    let house = House::new();
     let mut look = tokio::time::interval(LOOK_AFTER);
     loop {
         tokio::select! {
             () = down.cancelled() => break,
             accepted = listener.accept() => match accepted {
-                Ok(stream) => admit(stream, &room, &services, &down),
+                Ok(stream) => admit(stream, &house, &services, &down),
                 Err(error) => {
-                    // out of file descriptors, most likely: give way instead of spinning
-                    tracing::warn!(%error, "a client could not be accepted");
+                    // out of file descriptors, most likely: who is idle gives way, and we don't spin
+                    let gave_way = house.make_room(Instant::now());
+                    tracing::warn!(%error, gave_way, "a client could not be accepted");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             },
@@ -124,21 +123,14 @@ pub(super) async fn serve(
 }
 
 /// Only the daemon's own user and root may talk to it.
-fn admit(stream: Stream, room: &Arc<Semaphore>, services: &Arc<Services>, down: &CancellationToken) {
+fn admit(stream: Stream, house: &Arc<House>, services: &Arc<Services>, down: &CancellationToken) {
     let me = rustix::process::geteuid().as_raw();
     let peer = stream.peer_creds().ok().and_then(|creds| creds.euid());
     if peer.is_some_and(|peer| peer != me && peer != 0) {
         tracing::warn!(?peer, "a client of another user was turned away");
         return;
     }
-    let Ok(place) = room.clone().try_acquire_owned() else {
-        tracing::warn!("more than {MOST_CLIENTS} clients; one was turned away");
-        return;
-    };
-    let services = services.clone();
-    let down = down.clone();
-    tokio::spawn(async move {
-        session::serve(stream, services, down).await;
-        drop(place);
-    });
+    let gone = down.child_token();
+    let place = house.enter(gone.clone(), Instant::now());
+    tokio::spawn(session::serve(stream, services.clone(), gone, place));
 }

@@ -1,9 +1,10 @@
 //! One daemon per state folder, and where it can be found.
 use crate::config::Paths;
+use crate::store::HOLDER_BYTES;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -32,7 +33,7 @@ pub(super) enum LockError {
     /// It can't be made.
     #[error("can't create {}: {cause}", .path.display())]
     Create { path: PathBuf, cause: io::Error },
-    /// It can't be locked.
+    /// It can't be locked, or not be made for now.
     #[error("can't lock {}: {cause}", .path.display())]
     Io { path: PathBuf, cause: io::Error },
 }
@@ -53,6 +54,19 @@ const LAST_BREATH: Duration = Duration::from_millis(500);
 /// Is there a process of this number? Where `/proc` does not tell, yes.
 fn lives(pid: u32) -> bool {
     !Path::new("/proc/self").exists() || Path::new(&format!("/proc/{pid}")).exists()
+}
+
+/// A disk that is full or fails, and want of file descriptors, may pass: who is refused for them tries again.
+pub(super) fn passes(cause: &io::Error) -> bool {
+    matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        || [
+            rustix::io::Errno::IO,
+            rustix::io::Errno::MFILE,
+            rustix::io::Errno::NFILE,
+            rustix::io::Errno::NOMEM,
+        ]
+        .iter()
+        .any(|errno| cause.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// Makes the state folder if need be, and locks it.
@@ -82,27 +96,31 @@ pub(super) fn acquire(paths: &Paths) -> Result<StateLock, LockError> {
         }
         let mut text = String::new();
         let _ = file.rewind().and_then(|()| file.read_to_string(&mut text));
-        let pid = text.trim().parse().ok();
+        let pid = text.lines().next().and_then(|line| line.trim().parse().ok());
         let patience = if pid.is_none_or(lives) { LAST_BREATH } else { HANDED_DOWN };
         if began.elapsed() >= patience {
             return Err(LockError::Held { path, pid });
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    // who holds it, for the one that is refused; a full disk is no reason not to hold it
-    let _ =
-        file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id()));
+    // who holds it, for the one that is refused; a full disk is no reason not to hold it. Behind this line
+    // the store notes how far the database has come, so the file is written over and never cut
+    let width = usize::try_from(HOLDER_BYTES).unwrap_or_default() - 1;
+    let _ = file.write_all_at(format!("{:<width$}\n", std::process::id()).as_bytes(), 0);
     Ok(StateLock { _file: file })
 }
 
 /// Makes a folder that only we can enter, or checks that an existing one is ours.
 pub(super) fn private_folder(path: &Path) -> Result<(), LockError> {
     match std::fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(|cause| LockError::Create { path: path.to_owned(), cause }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|cause| match passes(
+                &cause,
+            ) {
+                true => LockError::Io { path: path.to_owned(), cause },
+                false => LockError::Create { path: path.to_owned(), cause },
+            })
+        }
         Err(cause) => Err(LockError::Create { path: path.to_owned(), cause }),
         Ok(found) if !found.is_dir() => {
             Err(LockError::Unsafe { path: path.to_owned(), what: "is not a folder".into() })

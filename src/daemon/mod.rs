@@ -7,9 +7,11 @@ mod clock;
 mod event_loop;
 mod explain;
 mod handlers;
+mod house;
 mod listen;
 mod lock;
 mod log;
+mod offline;
 mod outbox;
 mod retention;
 mod session;
@@ -19,4 +21,5 @@ mod views;
 mod watch;
 
 pub use lock::DaemonFile;
+pub use offline::{Refusal, reset, restore};
 pub use start::{DaemonOptions, run};

@@ -1,7 +1,7 @@
 //! Keeps the database small: old things go in small pieces, between commits.
 use super::clock;
 use super::event_loop::Handle;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -11,6 +11,36 @@ const EVERY: Duration = Duration::from_secs(600);
 const AT_FIRST: Duration = Duration::from_secs(20);
 /// Between two pieces, so that commits of runs are never behind more than one.
 const BREATHE: Duration = Duration::from_millis(20);
+
+/// How often the files of the database are looked after.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Looks after the files of the database until the daemon goes down: one that was taken away is noticed
+/// also when there is nothing to write.
+pub(super) async fn look_after(store: Store, handle: Handle, down: CancellationToken) {
+    let mut every = tokio::time::interval(LOOK_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = down.cancelled() => return,
+            _ = every.tick() => {}
+        }
+        let found = store.look().await.err().filter(|error| !matches!(error, StoreError::Closed));
+        let mut condition = handle.condition.lock().expect("no holder panics");
+        match (&found, &condition.files) {
+            (Some(error), None) => {
+                let hint = error.hint().unwrap_or_default();
+                tracing::error!(%error, hint, "the database is not as it should be");
+            }
+            (None, Some(_)) => tracing::warn!("the database is as it should be again"),
+            _ => {}
+        }
+        condition.files = found.map(|error| match error.hint() {
+            Some(hint) => format!("{error}; {hint}"),
+            None => error.to_string(),
+        });
+    }
+}
 
 /// Prunes until the daemon goes down.
 pub(super) async fn run(store: Store, handle: Handle, down: CancellationToken) {

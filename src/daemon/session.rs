@@ -5,13 +5,15 @@
 //! cursor, page by page, so a slow reader costs no memory.
 use super::event_loop::Handle;
 use super::handlers;
+use super::house::{Place, Work};
 use crate::config::Paths;
 use crate::domain::{Event, Seq};
 use crate::protocol::{
     Code, END_NOTIFICATION, EVENT_NOTIFICATION, EventNote, GAP_NOTIFICATION, GapNote, LIVE_NOTIFICATION,
-    LineError, LineReader, PositionNote, Request, RpcError, decode_call, notification_line, response_line,
+    LineError, LineReader, PositionNote, Request, RpcError, SubscriptionView, decode_call, notification_line,
+    response_line,
 };
-use crate::store::{EventFilter, Store};
+use crate::store::{Ancestor, EventFilter, Store};
 use crate::tools::Tools;
 use interprocess::local_socket::tokio::Stream;
 use jiff::Timestamp;
@@ -21,7 +23,7 @@ use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -44,6 +46,8 @@ pub(super) struct Services {
     pub(super) paths: Paths,
     pub(super) socket: std::path::PathBuf,
     pub(super) database: String,
+    /// What the database was a copy of.
+    pub(super) ancestors: Vec<Ancestor>,
     pub(super) started_at: Timestamp,
     pub(super) clients: AtomicU64,
     pub(super) reload: mpsc::Sender<super::watch::Reload>,
@@ -68,6 +72,8 @@ pub(super) enum Step {
 pub(super) struct Subscription {
     pub(super) cursor: Seq,
     pub(super) newest: Seq,
+    /// More was asked for than there is.
+    pub(super) ahead: bool,
     pub(super) filter: EventFilter,
     pub(super) follow: bool,
 }
@@ -75,17 +81,17 @@ pub(super) struct Subscription {
 /// How long answers that are under way may take when the daemon goes down.
 const LAST_ANSWERS: Duration = Duration::from_millis(300);
 
-/// Serves one client until it goes.
-pub(super) async fn serve(stream: Stream, services: Arc<Services>, down: CancellationToken) {
+/// Serves one client until it goes, or has to.
+pub(super) async fn serve(stream: Stream, services: Arc<Services>, gone: CancellationToken, place: Place) {
     services.clients.fetch_add(1, Ordering::Relaxed);
     let (input, output) = tokio::io::split(stream);
-    let gone = down.child_token();
     let (lines, waiting) = mpsc::channel(LINES_WAITING);
     let writer = tokio::spawn(write(output, waiting, gone.clone()));
     let session = Session {
         services: services.clone(),
         lines,
         gone: gone.clone(),
+        place,
         room: Arc::new(Semaphore::new(CALLS_AT_A_TIME)),
         subscriptions: HashMap::new(),
         made: 0,
@@ -125,6 +131,7 @@ struct Session {
     services: Arc<Services>,
     lines: mpsc::Sender<String>,
     gone: CancellationToken,
+    place: Place,
     room: Arc<Semaphore>,
     subscriptions: HashMap<u64, CancellationToken>,
     made: u64,
@@ -163,6 +170,10 @@ impl Session {
             Err((id, error)) => return self.say(response_line(&id, Err::<Value, _>(error))).await,
         };
         let id = call.id.clone();
+        let work = match self.place.calls(&call.method, Instant::now()) {
+            Ok(work) => work,
+            Err(error) => return self.answer(id, Err(error)).await,
+        };
         let step = match Request::decode(&call.method, call.params) {
             Ok(request) => handlers::handle(request, &self.services).await,
             Err(error) => Step::Done(Err(error)),
@@ -177,10 +188,10 @@ impl Session {
                     if let Some(id) = id {
                         let _ = lines.send(response_line(&id, answer)).await;
                     }
-                    drop(place);
+                    drop((place, work));
                 });
             }
-            Step::Stream(subscription) => self.subscribe(id, *subscription).await,
+            Step::Stream(subscription) => self.subscribe(id, *subscription, work).await,
             Step::Unsubscribe(subscription) => {
                 let known = self.subscriptions.remove(&subscription);
                 if let Some(token) = &known {
@@ -203,10 +214,14 @@ impl Session {
         }
     }
 
-    async fn subscribe(&mut self, id: Option<Value>, subscription: Subscription) {
+    async fn subscribe(&mut self, id: Option<Value>, subscription: Subscription, work: Work) {
         self.made += 1;
         let number = self.made;
-        let view = serde_json::json!({"subscription": number, "newest_seq": subscription.newest});
+        let view = SubscriptionView {
+            subscription: number,
+            newest_seq: subscription.newest.0,
+            ahead: subscription.ahead,
+        };
         self.answer(id, handlers::value(view)).await;
         let token = self.gone.child_token();
         self.subscriptions.retain(|_, token| !token.is_cancelled());
@@ -215,6 +230,7 @@ impl Session {
         let lines = self.lines.clone();
         let gone = self.gone.clone();
         tokio::spawn(async move {
+            let _work = work;
             let feed = Feed { store, lines, number, gone };
             tokio::select! {
                 () = token.cancelled() => {}
@@ -319,7 +335,7 @@ mod tests {
         let gone = CancellationToken::new();
         let feed = Feed { store, lines, number: 1, gone: gone.clone() };
         let filter = EventFilter::default();
-        feed.run(Subscription { cursor: Seq(0), newest: Seq(0), filter, follow: true }).await;
+        feed.run(Subscription { cursor: Seq(0), newest: Seq(0), ahead: false, filter, follow: true }).await;
         assert!(gone.is_cancelled());
     }
 }

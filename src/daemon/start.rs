@@ -44,7 +44,7 @@ pub struct DaemonOptions {
 
 /// Why the daemon ended, other than well. Each has an exit code (section 9).
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub(super) enum Failure {
     #[error(transparent)]
     Lock(#[from] LockError),
     #[error(transparent)]
@@ -60,12 +60,14 @@ enum Failure {
 }
 
 impl Failure {
-    fn code(&self) -> u8 {
+    pub(super) fn code(&self) -> u8 {
         match self {
-            Self::Store(StoreError::Corrupt { .. } | StoreError::Newer { .. }) => 65,
+            Self::Store(error) if error.is_damage() => 65,
             Self::Store(StoreError::OldSqlite(_) | StoreError::Refused { .. }) | Self::Internal(_) => 70,
             Self::Listen(ListenError::Folder(LockError::Unsafe { .. }))
             | Self::Lock(LockError::Unsafe { .. }) => 77,
+            Self::Listen(ListenError::Bind { cause, .. }) if lock::passes(cause) => 74,
+            Self::Listen(ListenError::Folder(LockError::Io { .. })) => 74,
             Self::Listen(_) | Self::Lock(LockError::Create { .. }) => 73,
             Self::Lock(LockError::Held { .. }) => 75,
             Self::Store(_) | Self::Lock(LockError::Io { .. }) | Self::Io { .. } => 74,
@@ -73,19 +75,14 @@ impl Failure {
         }
     }
 
-    fn hint(&self) -> Option<&'static str> {
+    pub(super) fn hint(&self) -> Option<String> {
         match self {
-            Self::Store(StoreError::Corrupt { .. }) => Some(
-                "nothing was changed; move the file away and restore a copy, or recover it with `sqlite3 FILE .recover`",
-            ),
-            Self::Store(StoreError::Newer { .. }) => {
-                Some("install the newer release again; nothing was changed")
-            }
+            Self::Store(error) => error.hint(),
             Self::Lock(LockError::Held { .. }) => {
-                Some("one daemon per state folder: use that one, or name another --state-dir")
+                Some("one daemon per state folder: use that one, or name another --state-dir".into())
             }
             Self::Lock(LockError::Create { .. }) => {
-                Some("name a folder that you can write to with --state-dir")
+                Some("name a folder that you can write to with --state-dir".into())
             }
             _ => None,
         }
@@ -150,6 +147,14 @@ async fn up_and_down(paths: &Paths) -> Result<(), Failure> {
     let database = paths.database();
     let opened = tokio::task::spawn_blocking(move || Store::open(&database));
     let (store, restored) = opened.await.map_err(|error| Failure::Internal(error.to_string()))??;
+    if let Some(back) = &restored.went_back {
+        let known = back.known.map_or_else(|| "unknown".to_owned(), |known| known.0.to_string());
+        tracing::warn!(
+            newest = back.newest.0,
+            known,
+            "a copy was put in the place of the database: what came after its newest event is not known here"
+        );
+    }
     let listener = listen::bind(&paths.socket).await?;
     let ended = serve(paths, loaded, store.clone(), restored, listener, signals, began).await;
     match tokio::time::timeout(LAST_COMMITS, store.close()).await {
@@ -261,6 +266,7 @@ async fn serve(
         paths: paths.clone(),
         socket: paths.socket.clone(),
         database: restored.database,
+        ancestors: restored.ancestors,
         started_at: now.wall,
         clients: AtomicU64::new(0),
         reload: reload.clone(),
@@ -275,6 +281,7 @@ async fn serve(
     tokio::spawn(watch::run(config_path, reload_mode, in_force, reloads, inbox.clone()));
     tokio::spawn(outbox::run(store.clone(), handle.clone(), down.clone()));
     tokio::spawn(retention::run(store.clone(), handle.clone(), down.clone()));
+    tokio::spawn(retention::look_after(store.clone(), handle.clone(), down.clone()));
     tokio::spawn(systemd::watchdog(handle.clone(), store.clone(), down.clone()));
 
     let announce = async {
@@ -357,6 +364,7 @@ async fn signalled(signal: Signal, handle: &Handle, reload: &mpsc::Sender<Reload
         Signal::Reload => {
             let _ = reload.send(Reload::Signal).await;
         }
+        Signal::Meaningless(name) => tracing::warn!("{name} means nothing to the daemon: it goes on"),
         Signal::Stop { again } => {
             let grace = handle.ask(|engine, _| engine.fleet().daemon.shutdown_grace).await;
             systemd::stopping(grace.and_then(|grace| Duration::try_from(grace).ok()).unwrap_or_default());
@@ -369,8 +377,26 @@ async fn signalled(signal: Signal, handle: &Handle, reload: &mpsc::Sender<Reload
     }
 }
 
+/// Catches what means nothing; the name of each comes through the channel.
+fn meaningless(
+    listen: &impl Fn(SignalKind) -> Result<tokio::signal::unix::Signal, Failure>,
+) -> Result<mpsc::Receiver<&'static str>, Failure> {
+    let (tell, told) = mpsc::channel(1);
+    for (number, name) in MEANINGLESS {
+        let mut caught = listen(SignalKind::from_raw(number))?;
+        let tell = tell.clone();
+        tokio::spawn(async move {
+            while caught.recv().await.is_some() {
+                let _ = tell.try_send(name); // one that waits is enough
+            }
+        });
+    }
+    Ok(told)
+}
+
 enum Signal {
     Reload,
+    Meaningless(&'static str),
     Stop { again: bool },
 }
 
@@ -378,8 +404,24 @@ struct Signals {
     hangup: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
+    /// Those that would end us without a word, and mean nothing to us.
+    meaningless: mpsc::Receiver<&'static str>,
     stops: u32,
 }
+
+/// Signals whose default is to end the process (signal(7)). A file that grows over its limit and time that is
+/// used up (`SIGXFSZ`, `SIGXCPU`) are errors of the call that meets them; the others are for others. They are
+/// caught and not ignored: what is ignored is ignored by what we start, too. `SIGBUS` is not among them: the
+/// memory that it speaks of is gone, and a new life is right.
+const MEANINGLESS: [(i32, &str); 7] = [
+    (rustix::process::Signal::XFSZ.as_raw(), "SIGXFSZ"),
+    (rustix::process::Signal::XCPU.as_raw(), "SIGXCPU"),
+    (rustix::process::Signal::USR1.as_raw(), "SIGUSR1"),
+    (rustix::process::Signal::USR2.as_raw(), "SIGUSR2"),
+    (rustix::process::Signal::ALARM.as_raw(), "SIGALRM"),
+    (rustix::process::Signal::VTALARM.as_raw(), "SIGVTALRM"),
+    (rustix::process::Signal::PROF.as_raw(), "SIGPROF"),
+];
 
 impl Signals {
     fn listen() -> Result<Self, Failure> {
@@ -390,6 +432,7 @@ impl Signals {
             hangup: listen(SignalKind::hangup())?,
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
+            meaningless: meaningless(&listen)?,
             stops: 0,
         })
     }
@@ -400,6 +443,7 @@ impl Signals {
             _ = self.hangup.recv() => return Signal::Reload,
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            Some(name) = self.meaningless.recv() => return Signal::Meaningless(name),
         }
         self.stops += 1;
         Signal::Stop { again: self.stops > 1 }

@@ -120,6 +120,17 @@ pub(super) fn stored(answer: &Answer) -> Value {
     }
 }
 
+/// A refusal that may pass by itself: the same mutation, sent again, may find things otherwise.
+pub(super) fn passes(answer: &Answer) -> bool {
+    let kind = answer.as_ref().err().and_then(RpcError::kind);
+    matches!(kind, Some(Code::ShuttingDown | Code::Refused | Code::Internal))
+}
+
+/// What a database was a copy of.
+pub(super) fn ancestor(one: &crate::store::Ancestor) -> AncestorView {
+    AncestorView { database: one.database.clone(), until: one.until }
+}
+
 /// A kept answer.
 pub(super) fn restored(text: &str) -> Answer {
     let broken = |what: String| RpcError::new(Code::Internal, format!("a kept answer can't be read: {what}"));

@@ -2,7 +2,7 @@
 use std::path::{Path, PathBuf};
 
 /// Why something did not become durable, or could not be read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// The disk is full.
     #[error("no space left for the database {}", .0.display())]
@@ -13,13 +13,42 @@ pub enum StoreError {
     /// Another program holds a lock on it.
     #[error("the database {} is locked by another program", .0.display())]
     Busy(PathBuf),
-    /// It is damaged.
+    /// It is damaged; a second look has confirmed it.
     #[error("the database {} is corrupt: {what}", .path.display())]
     Corrupt {
         /// Which file.
         path: PathBuf,
-        /// What SQLite says.
+        /// What was found.
         what: String,
+    },
+    /// There was a database, and there is none, or nothing is in it.
+    #[error("the database {} {what}", .path.display())]
+    Missing {
+        /// Which file.
+        path: PathBuf,
+        /// In which way, and how that is known: `is missing, although …`.
+        what: String,
+    },
+    /// It is an older state of what it was, and nobody has put it there.
+    #[error(
+        "the database {} is older than it was: its newest event is {newest}, and the lock beside it says that it had come to event {known}",
+        .path.display()
+    )]
+    Behind {
+        /// Which file.
+        path: PathBuf,
+        /// Its newest event.
+        newest: u64,
+        /// The newest event that it had.
+        known: u64,
+    },
+    /// Its file was taken away, or replaced, while it was open.
+    #[error("the database {} {what}: what happens can't be recorded there", .path.display())]
+    Gone {
+        /// Which file.
+        path: PathBuf,
+        /// In which way: `was removed`.
+        what: &'static str,
     },
     /// It is of a newer release.
     #[error("the database {} has version {found}, this program knows {known}", .path.display())]
@@ -56,13 +85,45 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// May pass by itself: full, read-only, busy, an I/O error.
+    /// May pass by itself: full, read-only, busy, taken away, an I/O error.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Full(_) | Self::ReadOnly(_) | Self::Busy(_) | Self::Other { .. })
+        matches!(
+            self,
+            Self::Full(_) | Self::ReadOnly(_) | Self::Busy(_) | Self::Gone { .. } | Self::Other { .. }
+        )
     }
-}
 
-impl StoreError {
+    /// The state is not what it was, and only a person can say what is to be done: no further try
+    /// mends it.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Corrupt { .. } | Self::Missing { .. } | Self::Behind { .. } | Self::Newer { .. })
+    }
+
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Corrupt { path, .. } => Some(format!(
+                "neither it nor its log was changed; `bgagent store restore COPY` puts a copy in its place and keeps it beside; without a copy, `sqlite3 {} .recover | sqlite3 NEW` saves what can be read, and NEW is restored in the same way",
+                path.display()
+            )),
+            Self::Missing { path, .. } => Some(format!(
+                "nothing was changed; {}`bgagent store restore COPY` puts a copy in its place, `bgagent store reset` begins anew",
+                copies(path)
+            )),
+            Self::Behind { path, .. } => Some(format!(
+                "its log {}-wal is lost, or not the one that belongs to it: put it back. `bgagent store restore {}` goes on with this older state: slots of the time since then may run a second time. Nothing was changed",
+                path.display(),
+                path.display()
+            )),
+            Self::Newer { .. } => Some("install the newer release again; nothing was changed".into()),
+            Self::Gone { path, .. } => Some(format!(
+                "move the file back to {}; else stop the daemon, and `bgagent store restore COPY`",
+                path.display()
+            )),
+            _ => None,
+        }
+    }
+
     /// What SQLite says, in our words. `doing` is what was tried.
     pub(super) fn of(error: rusqlite::Error, path: &Path, doing: &str) -> Self {
         use rusqlite::ErrorCode;
@@ -81,5 +142,39 @@ impl StoreError {
             ) => Self::Refused { doing: format!("{doing} ({})", path.display()), what },
             _ => Self::Other { doing: format!("{doing} ({})", path.display()), what },
         }
+    }
+
+    /// What the system says of a file.
+    pub(super) fn of_io(error: &std::io::Error, path: &Path, doing: &str) -> Self {
+        use std::io::ErrorKind;
+        match error.kind() {
+            ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => Self::ReadOnly(path.to_owned()),
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full(path.to_owned()),
+            _ => Self::Other { doing: format!("{doing} {}", path.display()), what: error.to_string() },
+        }
+    }
+}
+
+/// Copies of the database that lie beside it, newest first, as half a sentence.
+fn copies(path: &Path) -> String {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return String::new();
+    };
+    let is_copy = |other: &str| {
+        other.strip_prefix(name).is_some_and(|rest| {
+            (rest.ends_with(".bak") || rest.starts_with(".before-")) && !rest.ends_with("-wal")
+        })
+    };
+    let mut found: Vec<_> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_copy))
+        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .collect();
+    found.sort();
+    match found.pop() {
+        Some((_, copy)) => format!("there is an older copy, {}; ", copy.display()),
+        None => String::new(),
     }
 }

@@ -25,6 +25,14 @@ impl Reader {
         })
     }
 
+    /// The newest event.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn newest(&self) -> Result<Seq, StoreError> {
+        self.ask("reading the newest event", read::newest_seq)
+    }
+
     /// The cursor before the newest `n` events that match.
     pub fn cursor_before_last(&self, n: u64, filter: &EventFilter) -> Result<Seq, StoreError> {
         self.ask("reading events", |db| {

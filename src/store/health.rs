@@ -17,7 +17,8 @@ pub fn read_health(
     now: Timestamp,
     patience: SignedDuration,
 ) -> Result<HealthReport, StoreError> {
-    if !path.exists() {
+    let mark = super::mark::read_mark(path);
+    if !super::examine::is_there(path, mark.as_ref())? {
         return Err(StoreError::Other {
             doing: format!("reading {}", path.display()),
             what: "there is no database; the daemon has never run with this state folder".into(),

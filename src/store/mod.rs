@@ -4,12 +4,16 @@
 //! when [`Store::commit`] returns; events become visible to readers only then.
 mod apply;
 mod archive;
+mod copy;
 mod error;
+mod examine;
 mod follow;
 mod health;
+mod mark;
 mod open;
 mod read;
 mod retention;
+mod room;
 mod talk;
 mod types;
 mod writer;
@@ -17,15 +21,17 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use copy::{Copied, back_up, reset, restore};
 pub use error::StoreError;
 pub use health::read_health;
+pub use mark::HOLDER_BYTES;
 pub use read::Reader;
 pub use types::*;
 
 use crate::domain::{Entry, Retention, Seq};
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use writer::Job;
@@ -47,24 +53,80 @@ pub struct Store {
 
 struct Readers {
     path: PathBuf,
+    /// The file that the writer has open: a reader of another one would tell of another database.
+    file: writer::FileId,
     idle: Mutex<Vec<Reader>>,
+    /// Held by each that reads; the writer takes it to have all readers closed.
+    open: RwLock<()>,
+}
+
+impl Readers {
+    fn of(path: &Path) -> Result<Self, StoreError> {
+        let gone = || StoreError::Gone { path: path.to_owned(), what: "was removed while it was opened" };
+        let file = writer::file_id(path).ok_or_else(gone)?;
+        Ok(Self { path: path.to_owned(), file, idle: Mutex::new(Vec::new()), open: RwLock::new(()) })
+    }
+
+    /// An error if the name stands for another file than the one that is open, or for none.
+    fn still_there(&self) -> Result<(), StoreError> {
+        let what = match std::fs::metadata(&self.path) {
+            Ok(_) if writer::file_id(&self.path) == Some(self.file) => return Ok(()),
+            Ok(_) => "was replaced by another file while it was open",
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => "was removed while it was open",
+            Err(error) => return Err(StoreError::of_io(&error, &self.path, "looking at")),
+        };
+        Err(StoreError::Gone { path: self.path.clone(), what })
+    }
+
+    /// Closes all, when their questions are answered. None is opened as long as the guard lives.
+    fn close_all(&self) -> RwLockWriteGuard<'_, ()> {
+        let guard = self.open.write().expect("no holder panics");
+        self.idle.lock().expect("no holder panics").clear();
+        guard
+    }
+
+    /// Asks one that is idle, or a new one.
+    fn ask<T>(&self, question: impl FnOnce(&Reader) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        // a question that panics poisons nothing
+        let _open = self.open.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let idle = self.idle.lock().expect("no holder panics").pop();
+        let reader = match idle {
+            Some(reader) => reader,
+            None => {
+                self.still_there()?;
+                let reader = Reader::open(&self.path)?;
+                self.still_there()?;
+                reader
+            }
+        };
+        // one that has failed is not asked again
+        let answer = question(&reader)?;
+        let mut idle = self.idle.lock().expect("no holder panics");
+        if idle.len() < READERS {
+            idle.push(reader);
+        }
+        Ok(answer)
+    }
 }
 
 impl Store {
     /// Opens (or makes) the database and starts its writer.
     ///
-    /// A damaged database is refused and not touched; one of a newer release as well. Before an
-    /// older one is migrated, a copy is kept beside it.
+    /// A damaged database is refused and not touched, and so is one of a newer release, one that is older
+    /// than it was, and none where there was one. Before an older one is migrated, a copy is kept
+    /// beside it.
     pub fn open(path: &Path) -> Result<(Self, Restored), StoreError> {
         Self::open_with(path, BUSY_TIMEOUT)
     }
 
     pub(crate) fn open_with(path: &Path, busy: Duration) -> Result<(Self, Restored), StoreError> {
-        let (connection, restored, newest) = open::open(path, busy)?;
+        let mut opened = open::open(path, busy)?;
+        let newest = opened.newest;
         let (jobs, waiting) = mpsc::channel(JOBS_WAITING);
         let (tell, told) = watch::channel(newest);
-        writer::start(connection, path.to_owned(), waiting, tell)?;
-        let readers = Arc::new(Readers { path: path.to_owned(), idle: Mutex::new(Vec::new()) });
+        let restored = std::mem::take(&mut opened.restored);
+        let readers = Arc::new(Readers::of(path)?);
+        writer::start(opened, readers.clone(), waiting, tell)?;
         Ok((Self { jobs, newest: told, readers }, restored))
     }
 
@@ -88,25 +150,21 @@ impl Store {
         answered.await.map_err(|_| StoreError::Closed)
     }
 
+    /// Looks after the files: an error if the database was taken away or replaced. Asked every few
+    /// seconds, it also keeps the log small when there is nothing to do.
+    pub async fn look(&self) -> Result<(), StoreError> {
+        let (done, looked) = oneshot::channel();
+        self.jobs.send(Job::Look { done }).await.map_err(|_| StoreError::Closed)?;
+        looked.await.map_err(|_| StoreError::Closed)?
+    }
+
     /// Asks one of the readers, off the async threads.
     pub async fn read<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let readers = self.readers.clone();
-        let asked = tokio::task::spawn_blocking(move || {
-            let idle = readers.idle.lock().expect("no holder panics").pop();
-            let reader = match idle {
-                Some(reader) => reader,
-                None => Reader::open(&readers.path)?,
-            };
-            let answer = question(&reader);
-            let mut idle = readers.idle.lock().expect("no holder panics");
-            if idle.len() < READERS {
-                idle.push(reader);
-            }
-            answer
-        });
+        let asked = tokio::task::spawn_blocking(move || readers.ask(question));
         asked
             .await
             .map_err(|panic| StoreError::Other { doing: "a question".into(), what: panic.to_string() })?

@@ -1,8 +1,9 @@
 //! The way to a database that can be trusted: checks, pragmas, migrations, and what it remembers.
-use super::read;
-use super::{Restored, StoreError};
+use super::examine::{self, Seen};
+use super::mark::{self, Mark, MarkFile};
+use super::{Ancestor, Restored, StoreError, WentBack, read, room};
 use crate::domain::Seq;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -24,115 +25,119 @@ pub(super) const MIGRATIONS: &[&str] = &[
 ];
 /// The first release of SQLite without the WAL-reset bug (sqlite.org/wal.html#walresetbug).
 const OLDEST_SQLITE: i32 = 3_051_003;
-/// A database larger than this is not checked whole at a start, so that a start stays quick.
-const CHECK_UP_TO: u64 = 200 << 20;
+/// Databases of which this one was a copy once; older ones are forgotten.
+const MOST_ANCESTORS: usize = 32;
 
-/// Opens the database for the writer.
-pub(super) fn open(path: &Path, busy: Duration) -> Result<(Connection, Restored, Seq), StoreError> {
+/// A database that the writer can work with.
+pub(super) struct Opened {
+    pub(super) db: Connection,
+    pub(super) restored: Restored,
+    pub(super) newest: Seq,
+    pub(super) mark: MarkFile,
+}
+
+/// Opens the database for the writer. Until all checks have passed, nothing is changed.
+pub(super) fn open(path: &Path, busy: Duration) -> Result<Opened, StoreError> {
     if rusqlite::version_number() < OLDEST_SQLITE {
         return Err(StoreError::OldSqlite(rusqlite::version().into()));
     }
-    no_log_without_database(path)?;
-    let fresh = create(path)?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let known = mark::read_mark(path);
+    let fresh = !examine::is_there(path, known.as_ref())?;
+    if fresh {
+        create(path)?;
+    }
+    let mut seen = examine::look(path, busy, known.as_ref())?;
+    let went_back = if fresh { None } else { compared(path, &seen, known.as_ref())? };
     let say = |doing: &'static str| move |error| StoreError::of(error, path, doing);
-    let mut db = Connection::open_with_flags(path, flags).map_err(say("opening the database"))?;
-    db.busy_timeout(busy).map_err(say("setting the busy timeout"))?;
-    let version = version_of(&db, path)?;
-    let known = MIGRATIONS.len() as i64;
-    if version > known {
-        return Err(StoreError::Newer { path: path.to_owned(), found: version, known });
+    only_ours(path);
+    pragmas(&seen.db, path, fresh).map_err(say("setting up the database"))?;
+    let latest = MIGRATIONS.len() as i64;
+    if seen.version < latest {
+        migrate(&mut seen.db, path, seen.version, MIGRATIONS)?;
     }
-    let unclean = !fresh && version > 0 && !was_closed(&db);
-    if unclean {
-        quick_check(&db, path)?;
-    }
-    pragmas(&db, fresh).map_err(say("setting up the database"))?;
-    if version < known {
-        migrate(&mut db, path, version, MIGRATIONS)?;
+    // a damaged database shows here, before anything more is written
+    let restored = read::restored(&seen.db).map_err(say("reading what was before"));
+    let mut restored = restored.map_err(|error| looked_again(path, error))?;
+    take_up(&seen.db, went_back.as_ref()).map_err(say("marking the database as open"))?;
+    restored.database = identity(&seen.db).map_err(say("reading the database's identity"))?;
+    restored.ancestors = ancestors(&seen.db).map_err(say("reading where the database came from"))?;
+    restored.unclean = seen.unclean;
+    restored.went_back = went_back;
+    if seen.version < latest {
+        // a young database lives in itself, and not in its log alone
+        checkpoint(&seen.db).map_err(say("setting up the database"))?;
     }
     if fresh {
         sync_folder(path);
     }
-    // a damaged database shows here, before anything is written
-    let mut restored = read::restored(&db).map_err(say("reading what was before"))?;
+    let mark = MarkFile::open(path, restored.database.clone());
+    mark.note_durably(seen.newest, false);
+    Ok(Opened { db: seen.db, restored, newest: seen.newest, mark })
+}
+
+/// The connection of a writer whose last one failed. The database was looked at whole when the
+/// daemon began.
+pub(super) fn open_again(path: &Path, busy: Duration) -> Result<(Connection, Seq), StoreError> {
+    let say = |doing: &'static str| move |error| StoreError::of(error, path, doing);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags).map_err(say("opening the database"))?;
+    examine::keep_log(&db, true).map_err(say("opening the database"))?;
+    db.busy_timeout(busy).map_err(say("setting the busy timeout"))?;
+    pragmas(&db, path, false).map_err(say("setting up the database"))?;
     let newest = read::newest_seq(&db).map_err(say("reading the newest event"))?;
-    let database = identity(&db).map_err(say("reading the database's identity"))?;
-    db.execute("INSERT OR REPLACE INTO meta(key, value) VALUES ('clean', 'no')", [])
-        .map_err(say("marking the database as open"))?;
-    restored.database = database;
-    restored.unclean = unclean;
-    Ok((db, restored, newest))
+    Ok((db, newest))
 }
 
-/// A log without its database would be thrown away by making a new one, and with it what a copy of
-/// the database needs beside it.
-fn no_log_without_database(path: &Path) -> Result<(), StoreError> {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    let is_empty = |file: &Path| fs::metadata(file).map_or(0, |found| found.len()) == 0;
-    if is_empty(path) && !is_empty(Path::new(&log)) {
-        let state = if path.exists() { "empty" } else { "missing" };
-        let what = format!(
-            "it is {state}, but its log {} is not; put the database back beside its log, or move the log away to begin anew",
-            Path::new(&log).display()
-        );
-        return Err(StoreError::Corrupt { path: path.to_owned(), what });
-    }
-    Ok(())
-}
-
-/// Makes an empty file that only we can read. True: there was none.
-fn create(path: &Path) -> Result<bool, StoreError> {
-    let other = |what: io::Error| match what.kind() {
-        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
-            StoreError::ReadOnly(path.to_owned())
-        }
-        io::ErrorKind::StorageFull => StoreError::Full(path.to_owned()),
-        _ => StoreError::Other { doing: format!("making {}", path.display()), what: what.to_string() },
+/// Is it the database that was there, as far as it had come? One that somebody has put in its place
+/// is gone on with, and that is told; one that has lost what it knew is refused.
+fn compared(path: &Path, seen: &Seen, mark: Option<&Mark>) -> Result<Option<WentBack>, StoreError> {
+    let newest = seen.newest;
+    let Some(mark) = mark else {
+        return Ok(seen.is_copy.then_some(WentBack { newest, known: None }));
     };
+    let known = mark.newest;
+    let is_other = seen.database.as_ref() != Some(&mark.database);
+    if seen.is_copy || (is_other && seen.database.is_some()) {
+        return Ok(Some(WentBack { newest, known: Some(known) }));
+    }
+    if newest >= known && !is_other {
+        return Ok(None);
+    }
+    if seen.version == 0 {
+        let what = format!("holds nothing, although it had come to event {}: its log is lost", known.0);
+        return Err(StoreError::Missing { path: path.to_owned(), what });
+    }
+    if examine::changed_since(path, mark) {
+        return Ok(Some(WentBack { newest, known: Some(known) }));
+    }
+    Err(StoreError::Behind { path: path.to_owned(), newest: newest.0, known: known.0 })
+}
+
+/// What seemed corrupt, and by a second look is not, is an error that passes.
+fn looked_again(path: &Path, error: StoreError) -> StoreError {
+    let doing = error.to_string();
+    examine::confirm(path, error)
+        .unwrap_or_else(|| StoreError::Other { doing, what: "a second look found nothing wrong".into() })
+}
+
+/// Makes an empty file that only we can read.
+fn create(path: &Path) -> Result<(), StoreError> {
+    let failed = |error: io::Error| StoreError::of_io(&error, path, "making");
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(other)?;
+        fs::create_dir_all(folder).map_err(failed)?;
     }
-    match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let found = fs::metadata(path).map_err(other)?;
-            if found.permissions().mode() & 0o077 != 0 {
-                let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o600));
-            }
-            Ok(found.len() == 0)
-        }
-        Err(error) => Err(other(error)),
+    let made = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    made.map(|_| ()).map_err(failed)
+}
+
+/// What agents said is nobody else's.
+fn only_ours(path: &Path) {
+    if fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o077 != 0) {
+        let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o600));
     }
 }
 
-/// The first look at the file: one that is no database shows here, before anything is changed.
-fn version_of(db: &Connection, path: &Path) -> Result<i64, StoreError> {
-    let version = db.query_row("PRAGMA user_version", [], |row| row.get(0));
-    let version = version.map_err(|error| StoreError::of(error, path, "reading the database's version"))?;
-    db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))
-        .map_err(|error| StoreError::of(error, path, "reading the database's schema"))?;
-    Ok(version)
-}
-
-fn was_closed(db: &Connection) -> bool {
-    db.query_row("SELECT value FROM meta WHERE key = 'clean'", [], |row| row.get::<_, String>(0))
-        .is_ok_and(|clean| clean == "yes")
-}
-
-fn quick_check(db: &Connection, path: &Path) -> Result<(), StoreError> {
-    if fs::metadata(path).is_ok_and(|found| found.len() > CHECK_UP_TO) {
-        tracing::info!("the database is large; it is not checked whole after an unclean end");
-        return Ok(());
-    }
-    let first: String = db
-        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-        .map_err(|error| StoreError::of(error, path, "checking the database"))?;
-    if first == "ok" { Ok(()) } else { Err(StoreError::Corrupt { path: path.to_owned(), what: first }) }
-}
-
-fn pragmas(db: &Connection, fresh: bool) -> rusqlite::Result<()> {
+fn pragmas(db: &Connection, path: &Path, fresh: bool) -> rusqlite::Result<()> {
     if fresh {
         // on any other file it would be a write without an effect
         db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
@@ -140,9 +145,11 @@ fn pragmas(db: &Connection, fresh: bool) -> rusqlite::Result<()> {
     db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     db.execute_batch(
         "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA mmap_size = 0;
-         PRAGMA cell_size_check = ON; PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 2000;
-         PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192;",
+         PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192;",
     )?;
+    let log = room::of_log(path);
+    db.pragma_update(None, "wal_autocheckpoint", log.checkpoint_pages)?;
+    db.pragma_update(None, "journal_size_limit", log.kept_bytes)?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(())
 }
@@ -157,10 +164,14 @@ pub(super) fn migrate(
     let say = |doing: &'static str| move |error| StoreError::of(error, path, doing);
     if from > 0 {
         let copy = PathBuf::from(format!("{}.v{from}.bak", path.display()));
-        let _ = fs::remove_file(&copy);
-        db.execute("VACUUM INTO ?1", [copy.display().to_string()])
+        let fresh = PathBuf::from(format!("{}.v{from}.bak.new", path.display()));
+        // VACUUM INTO takes an empty file, and leaves its mode
+        let made = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh);
+        made.map_err(|error| StoreError::of_io(&error, &fresh, "making"))?;
+        db.execute("VACUUM INTO ?1", [fresh.display().to_string()])
             .map_err(say("copying the database before a migration"))?;
-        let _ = fs::File::open(&copy).and_then(|file| file.sync_all());
+        let _ = fs::File::open(&fresh).and_then(|file| file.sync_all());
+        fs::rename(&fresh, &copy).map_err(|error| StoreError::of_io(&error, &copy, "writing"))?;
     }
     for (number, sql) in (1i64..).zip(migrations).filter(|(number, _)| *number > from) {
         let migration = db
@@ -173,6 +184,35 @@ pub(super) fn migrate(
     Ok(())
 }
 
+/// Marks the database as open, and as another one than before if it is a copy that was put in place:
+/// numbers of events of the two can't be compared, beyond the newest that they share.
+fn take_up(db: &Connection, went_back: Option<&WentBack>) -> rusqlite::Result<()> {
+    let change = db.unchecked_transaction()?;
+    if let Some(WentBack { newest, .. }) = went_back {
+        let mut all = ancestors(&change)?;
+        all.insert(0, Ancestor { database: identity(&change)?, until: newest.0 });
+        all.truncate(MOST_ANCESTORS);
+        let text = serde_json::to_string(&all).unwrap_or_default();
+        let set = "INSERT OR REPLACE INTO meta(key, value) VALUES (?1, ?2)";
+        change.execute(set, ["ancestors", &text])?;
+        change.execute(set, ["database", &uuid::Uuid::now_v7().to_string()])?;
+        change.execute("DELETE FROM meta WHERE key = 'copied_at'", [])?;
+    }
+    change.execute("INSERT OR REPLACE INTO meta(key, value) VALUES ('clean', 'no')", [])?;
+    change.commit()
+}
+
+fn ancestors(db: &Connection) -> rusqlite::Result<Vec<Ancestor>> {
+    let mut statement = db.prepare("SELECT value FROM meta WHERE key = 'ancestors'")?;
+    let text: Option<String> = statement.query_row([], |row| row.get(0)).optional()?;
+    Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+}
+
+/// Writes the log into the database; true if that was all of it, and no reader held it up.
+pub(super) fn checkpoint(db: &Connection) -> rusqlite::Result<bool> {
+    db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0))
+}
+
 fn identity(db: &Connection) -> rusqlite::Result<String> {
     let fresh = uuid::Uuid::now_v7().to_string();
     db.execute("INSERT OR IGNORE INTO meta(key, value) VALUES ('database', ?1)", [fresh])?;
@@ -180,7 +220,7 @@ fn identity(db: &Connection) -> rusqlite::Result<String> {
 }
 
 /// A new file is there after a power cut only if its folder was written, too.
-fn sync_folder(path: &Path) {
+pub(super) fn sync_folder(path: &Path) {
     if let Some(folder) = path.parent() {
         let _ = fs::File::open(folder).and_then(|folder| folder.sync_all());
     }

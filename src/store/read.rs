@@ -354,6 +354,8 @@ pub(super) fn restored(db: &Connection) -> rusqlite::Result<Restored> {
         holds,
         spent,
         told,
+        ancestors: Vec::new(),
+        went_back: None,
         database: String::new(),
         unclean: false,
         newest_event_at: newest.map(timestamp_of_micros),

@@ -70,10 +70,7 @@ pub(super) fn prune(
     piece.commit()?;
     let free: i64 = db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
     if free > PAGES {
-        // each step gives back one page
-        let mut pages = db.prepare(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
-        let mut rows = pages.query([])?;
-        while rows.next()?.is_some() {}
+        give_back(db)?;
         more = true;
     }
     // the log grows while readers hold it; give it back when it is large
@@ -95,6 +92,31 @@ const OLD_EVENTS: &str = "DELETE FROM events WHERE seq < min((SELECT max(seq) FR
     (SELECT min(seq) FROM events) + ?2,
     coalesce((SELECT seq FROM events WHERE at >= ?1 AND seq < (SELECT min(seq) FROM events) + ?2
       ORDER BY seq LIMIT 1), 9223372036854775807))";
+
+/// Gives a piece of the free pages back to the file system.
+fn give_back(db: &Connection) -> rusqlite::Result<()> {
+    // each step gives back one page
+    let mut pages = db.prepare(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
+    let mut rows = pages.query([])?;
+    while rows.next()?.is_some() {}
+    Ok(())
+}
+
+/// One piece on the way to a database of `most` bytes, for a disk that is full; true if there is more to
+/// do.
+pub(super) fn shrink_to(db: &mut Connection, most: u64) -> rusqlite::Result<bool> {
+    let mut more = false;
+    if used(db)? > most {
+        let piece = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        more = shrink(&piece)?;
+        piece.commit()?;
+    }
+    let free: i64 = db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
+    if free > 0 {
+        give_back(db)?;
+    }
+    Ok(more || free > PAGES)
+}
 
 /// The database is too large: the oldest goes, whatever its age.
 fn shrink(db: &Connection) -> rusqlite::Result<bool> {

@@ -1,4 +1,5 @@
 //! Against real SQLite files.
+mod copies;
 mod files;
 mod health;
 mod ledger;

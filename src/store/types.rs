@@ -1,6 +1,7 @@
 //! What goes in and out of the store, beside facts and events.
 use crate::domain::*;
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 /// What became durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,12 +35,34 @@ pub struct Restored {
     pub spent: Vec<SpentRow>,
     /// What was told of budgets.
     pub told: Vec<BudgetTold>,
-    /// Identity of the database: a UUID made with it.
+    /// Identity of the database: a UUID made with it, and anew when a copy is put in its place.
     pub database: String,
+    /// What it was a copy of, newest first.
+    pub ancestors: Vec<Ancestor>,
+    /// It is a copy that was put in the place of the database.
+    pub went_back: Option<WentBack>,
     /// True if the last daemon did not close it.
     pub unclean: bool,
     /// Wall clock of the newest event, if there is one.
     pub newest_event_at: Option<Timestamp>,
+}
+
+/// A database of which another one was a copy: up to an event they are the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ancestor {
+    /// Its identity.
+    pub database: String,
+    /// The newest event that both have.
+    pub until: u64,
+}
+
+/// A copy was put in the place of the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WentBack {
+    /// The newest event of the copy.
+    pub newest: Seq,
+    /// How far the database had come, if that is known.
+    pub known: Option<Seq>,
 }
 
 /// An entry of the journal of a run.

@@ -17,6 +17,7 @@ mod moto;
 mod news;
 mod postgres;
 mod programs;
+mod recovery;
 mod rng;
 mod s3;
 #[cfg(target_os = "linux")]

@@ -325,9 +325,8 @@ async fn changes_are_made(tools: &Tools) {
 }
 
 async fn results_are_bounded(tools: &Tools) {
-    let result = ask(tools, "reads", json!({"sql": "SELECT generate_series(1, 100000000) AS n"}))
-        .await
-        .expect("rows");
+    let result =
+        ask(tools, "reads", json!({"sql": "SELECT generate_series(1, 100000000) AS n"})).await.expect("rows");
     assert_eq!((&result["row_count"], &result["truncated"]), (&json!(1000), &json!(true)));
     let result =
         ask(tools, "reads", json!({"sql": "SELECT repeat('x', 1000) FROM generate_series(1, 1000)"}))

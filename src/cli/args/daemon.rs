@@ -31,7 +31,7 @@ pub struct CheckArgs {
 /// `bgagent daemon`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  bgagent daemon\n  bgagent --config ./agents.toml --state-dir ./state daemon\n\nExits with 0 after a clean stop, 65 database corrupt or newer, 73 socket or folder can't be made,\n74 I/O, 75 another daemon holds the lock, 77 wrong owner or mode, 78 invalid configuration."
+    after_help = "Examples:\n  bgagent daemon\n  bgagent --config ./agents.toml --state-dir ./state daemon\n\nExits with 0 after a clean stop, 65 database corrupt, missing, older than it was or newer, 73 socket or folder can't be made,\n74 I/O, 75 another daemon holds the lock, 77 wrong owner or mode, 78 invalid configuration."
 )]
 pub struct DaemonArgs {
     /// Log one JSON object a line
@@ -66,6 +66,40 @@ pub enum ServiceCommand {
     Uninstall,
     /// Is it installed, enabled, running?
     Status,
+}
+
+/// `bgagent store`
+#[derive(Debug, Subcommand)]
+#[command(
+    after_help = "Examples:\n  bgagent store backup ~/backups/bgagent-$(date +%F).db\n  bgagent store restore ~/backups/bgagent-2026-11-28.db\n  bgagent store reset"
+)]
+pub enum StoreCommand {
+    /// Write a copy of the database, of one instant, also while the daemon runs
+    #[command(
+        after_help = "Examples:\n  bgagent store backup ./bgagent-copy.db\n  bgagent store backup --force /var/backups/bgagent.db\n\nThe copy is one file (mode 0600), checked before it gets its name."
+    )]
+    Backup {
+        /// The file to write
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// Overwrite what is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Put a copy in the place of the database; no daemon may run
+    #[command(
+        after_help = "Examples:\n  bgagent store restore ./bgagent-copy.db\n  bgagent store restore ~/.local/state/bgagent/bgagent.db    accept what is there\n\nWhat was there before is kept beside it, as bgagent.db.before-TIME. With the path of the database itself, an\nolder state of it is accepted as it is: slots of the time since then may run a second time."
+    )]
+    Restore {
+        /// A file that `bgagent store backup` wrote, or another copy of a database
+        #[arg(value_hint = ValueHint::FilePath)]
+        copy: PathBuf,
+    },
+    /// Set the database aside, so that the daemon begins anew; no daemon may run
+    #[command(
+        after_help = "Examples:\n  bgagent store reset\n\nAll agents, runs and events are forgotten. What was there is kept beside it, as bgagent.db.before-TIME."
+    )]
+    Reset,
 }
 
 /// `bgagent health`

@@ -10,6 +10,7 @@ pub use agents::{
 };
 pub use daemon::{
     CheckArgs, CompletionsArgs, DaemonArgs, HealthArgs, InitArgs, ManArgs, ServiceCommand, ShutdownArgs,
+    StoreCommand,
 };
 pub use look::{ListArgs, LogsArgs, NextArgs, RunsArgs, ShowArgs, StatusArgs, TailArgs, UsageArgs, WhyArgs};
 pub use tools::{
@@ -182,6 +183,9 @@ pub enum Command {
     /// Run the daemon as a service of the user
     #[command(subcommand)]
     Service(ServiceCommand),
+    /// Copies of the database: make one, put one in its place, begin anew
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Is all well? Works without a daemon; for monitoring
     Health(HealthArgs),
     /// Print the completion script of a shell

@@ -41,7 +41,11 @@ pub(in crate::cli) fn run(app: &mut App, args: &HealthArgs) -> Result<Outcome, F
         }
         Err(error) => {
             report.status = Status::Dead;
-            report.problems.push(Problem { agent_id: None, what: error.to_string() });
+            let what = match error.hint() {
+                Some(hint) => format!("{error}; {hint}"),
+                None => error.to_string(),
+            };
+            report.problems.push(Problem { agent_id: None, what });
         }
     }
     if report.status == Status::Healthy && !report.problems.is_empty() {

@@ -30,6 +30,7 @@ pub(super) mod skip;
 pub(super) mod start;
 pub(super) mod status;
 pub(super) mod stop;
+pub(super) mod store;
 pub(super) mod tail;
 mod targets;
 pub(super) mod tool;

@@ -40,6 +40,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &TailArgs) -> Result<Outcome, Fai
         .and_then(|until| Instant::now().checked_add(until.duration_since(now).unsigned_abs()));
     let mut follow = Follow::start(app.address()?, Timeouts::default(), Backoff::default(), params, resume)?;
     let mut tail = Tail { app, cursor: args.cursor_file.clone(), until };
+    let mut asked_beyond = false;
     loop {
         match follow.next(deadline)? {
             Followed::Event(event) => {
@@ -59,6 +60,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &TailArgs) -> Result<Outcome, Fai
                 tail.app.note(&format!("-- {events} removed by retention"));
             }
             Followed::Note(note) => {
+                asked_beyond |= matches!(note, Note::Ahead { .. }) && args.from.is_some();
                 tail.app.flush()?;
                 tail.app.note(&words(&note));
             }
@@ -69,7 +71,8 @@ pub(in crate::cli) fn run(app: &mut App, args: &TailArgs) -> Result<Outcome, Fai
         }
     }
     tail.settle(follow.position())?;
-    Ok(Outcome::Done)
+    // nothing was there of what was asked for, and it was not waited for
+    Ok(if asked_beyond && args.no_follow { Outcome::Negative } else { Outcome::Done })
 }
 
 /// The types of events that are meant.
@@ -112,7 +115,16 @@ pub(super) fn words(note: &Note) -> String {
         Note::Gone { last: Some(last) } => format!("-- daemon gone; waiting (last seq {last})"),
         Note::Gone { last: None } => "-- daemon gone; waiting".into(),
         Note::Back => "-- reconnected, nothing missed".into(),
-        Note::OtherDatabase => "-- another database: its events are counted anew; going on from now".into(),
+        Note::OtherDatabase => {
+            "-- another database: its events are counted anew; going on with the first that it has".into()
+        }
+        Note::WentBack { last, shared } => format!(
+            "-- an older copy of the database was put in place: events {} to {last} are not in it; going on after event {shared}",
+            shared + 1
+        ),
+        Note::Ahead { from, newest } => {
+            format!("-- there is no event {from} yet: the newest is {newest}; going on after that")
+        }
     }
 }
 

@@ -122,7 +122,10 @@ pub(super) async fn clear_memory(services: &Services, id: &str) -> Encoded {
 
 pub(super) async fn daemon_status(services: &Services) -> Encoded {
     let now = Timestamp::now();
-    let stats = services.store.read(move |reader| reader.stats(now)).await.map_err(store_error)?;
+    // a database that can't be read is no reason not to say so
+    let stats = services.store.read(move |reader| reader.stats(now)).await;
+    let unread = stats.as_ref().err().map(ToString::to_string);
+    let stats = stats.unwrap_or_default();
     let (fleet_now, fleet) = services
         .handle
         .ask(|engine, _| (engine.fleet_now(), engine.fleet().clone()))
@@ -131,7 +134,8 @@ pub(super) async fn daemon_status(services: &Services) -> Encoded {
     let budget =
         services.handle.ask(|engine, now| engine.budget_left(None, now.wall)).await.ok_or_else(down)?;
     let condition = services.handle.condition.lock().expect("no holder panics");
-    let state = match (&condition.storage, condition.stopping) {
+    let problem = condition.storage.clone().or_else(|| condition.files.clone()).or(unread);
+    let state = match (&problem, condition.stopping) {
         (_, true) => "stopping",
         (Some(_), _) => "degraded",
         _ => "ok",
@@ -141,7 +145,7 @@ pub(super) async fn daemon_status(services: &Services) -> Encoded {
         version: env!("CARGO_PKG_VERSION").into(),
         started_at: services.started_at,
         state: state.into(),
-        problem: condition.storage.clone(),
+        problem,
         socket: services.socket.display().to_string(),
         state_dir: services.paths.state_dir.display().to_string(),
         config_path: fleet.path.display().to_string(),

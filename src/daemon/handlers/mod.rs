@@ -183,6 +183,7 @@ fn hello(params: &HelloParams, services: &Services) -> Encoded {
         server: concat!("bgagent ", env!("CARGO_PKG_VERSION")).into(),
         pid: std::process::id(),
         database: services.database.clone(),
+        ancestors: services.ancestors.iter().map(views::ancestor).collect(),
     })
 }
 
@@ -202,10 +203,19 @@ async fn subscription(services: &Services, params: StreamParams) -> Result<Subsc
         heard_of(services, agent).await?;
     }
     let filter = EventFilter { agents: params.agents, types: params.types, run, until: params.until };
-    let newest = *services.store.newest().borrow();
+    let mut newest = *services.store.newest().borrow();
     let read = services.store.clone();
+    let mut ahead = false;
     let cursor = match (params.from, params.since, params.last) {
-        (Some(from), _, _) => Seq(from.saturating_sub(1)),
+        (Some(from), _, _) => {
+            let cursor = Seq(from.saturating_sub(1));
+            if cursor > newest {
+                // one that was committed a moment ago may have been read before it was announced
+                newest = read.read(|reader| reader.newest()).await.map_err(store_error)?.max(newest);
+                ahead = cursor > newest;
+            }
+            cursor.min(newest)
+        }
         (None, Some(since), _) => {
             read.read(move |reader| reader.cursor_at(since)).await.map_err(store_error)?
         }
@@ -215,7 +225,7 @@ async fn subscription(services: &Services, params: StreamParams) -> Result<Subsc
         }
         (None, None, None) => newest,
     };
-    Ok(Subscription { cursor, newest, filter, follow: params.follow })
+    Ok(Subscription { cursor, newest, ahead, filter, follow: params.follow })
 }
 
 /// Is this a pattern, an agent, or one that was removed and whose events are still there? An error

@@ -21,6 +21,18 @@ pub struct HelloView {
     pub pid: u32,
     /// Identity of its database: event numbers of two databases can't be compared.
     pub database: String,
+    /// What the database was a copy of, newest first: up to an event the numbers are the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ancestors: Vec<AncestorView>,
+}
+
+/// A database of which another one was a copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AncestorView {
+    /// Its identity.
+    pub database: String,
+    /// The newest event that both have.
+    pub until: u64,
 }
 
 /// The answer to a ping.
@@ -147,6 +159,9 @@ pub struct SubscriptionView {
     pub subscription: u64,
     /// Newest event when it began.
     pub newest_seq: u64,
+    /// True: `from` was beyond the event that comes next, so it begins there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ahead: bool,
 }
 
 /// The parameters of the notification `event`.

@@ -1,0 +1,48 @@
+//! What is done to the state folder while no daemon runs: under its lock.
+use super::lock::{self, LockError};
+use super::start::Failure;
+use crate::config::Paths;
+use crate::store::{self, Copied};
+use jiff::Timestamp;
+use std::path::{Path, PathBuf};
+
+/// Why it was not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What is wrong.
+    pub what: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// The exit code, as the daemon has it (section 9 of the contract).
+    pub code: u8,
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        let hint = match &failure {
+            Failure::Lock(LockError::Held { .. }) => {
+                Some("stop it first (`bgagent shutdown`, or `systemctl --user stop bgagent`)".into())
+            }
+            other => other.hint(),
+        };
+        Self { what: failure.to_string(), hint, code: failure.code() }
+    }
+}
+
+/// Puts a copy in the place of the database.
+///
+/// # Errors
+/// A daemon runs; the copy is damaged or newer; the disk.
+pub fn restore(paths: &Paths, copy: &Path) -> Result<Copied, Refusal> {
+    let _lock = lock::acquire(paths).map_err(Failure::from)?;
+    store::restore(&paths.database(), copy, Timestamp::now()).map_err(|error| Failure::from(error).into())
+}
+
+/// Sets the database aside, so that the next daemon begins anew. Where it lies now, if there was one.
+///
+/// # Errors
+/// A daemon runs; the disk.
+pub fn reset(paths: &Paths) -> Result<Option<PathBuf>, Refusal> {
+    let _lock = lock::acquire(paths).map_err(Failure::from)?;
+    store::reset(&paths.database(), Timestamp::now()).map_err(|error| Failure::from(error).into())
+}

@@ -1,0 +1,215 @@
+//! Copies of the database: made while it is in use, and put in its place on purpose.
+use super::examine::{self, beside};
+use super::open::{self, sync_folder};
+use super::{Reader, StoreError, mark, read};
+use crate::domain::Seq;
+use jiff::Timestamp;
+use rusqlite::backup::Backup;
+use rusqlite::{Connection, OpenFlags};
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long another program that holds a lock is waited for.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// What was copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copied {
+    /// Its newest event.
+    pub newest: Seq,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Where what was there before lies now.
+    pub before: Option<PathBuf>,
+}
+
+/// Writes a copy of the database to `to`: of one instant, also while a daemon writes. The copy is one
+/// file that only its owner can read, and it is checked. A file that is there is an error, unless it
+/// may be replaced.
+///
+/// # Errors
+/// `AlreadyExists` as [`StoreError::Refused`]; what SQLite and the disk say.
+pub fn back_up(path: &Path, to: &Path, replace: bool) -> Result<Copied, StoreError> {
+    let refused = |what: &str| {
+        Err(StoreError::Refused { doing: format!("copying to {}", to.display()), what: what.to_owned() })
+    };
+    if same_file(path, to) {
+        return refused("it is the database itself");
+    }
+    if to.symlink_metadata().is_ok() && !replace {
+        return refused("it is there already");
+    }
+    if !path.exists() {
+        let what = "is missing: there is nothing to copy".into();
+        return Err(StoreError::Missing { path: path.to_owned(), what });
+    }
+    let reader = Reader::open(path)?;
+    let newest = copy_to(&reader.db, path, to)?;
+    Ok(Copied { newest, bytes: fs::metadata(to).map_or(0, |found| found.len()), before: None })
+}
+
+/// Puts a copy in the place of the database, which is kept beside it. The caller holds the lock of the
+/// state folder. The next daemon takes it for another database than before, whose events begin where
+/// the copy ends. With the path of the database itself, what is there is taken for such a copy.
+///
+/// # Errors
+/// [`StoreError::Corrupt`], [`StoreError::Newer`] of the copy; what SQLite and the disk say.
+pub fn restore(path: &Path, from: &Path, now: Timestamp) -> Result<Copied, StoreError> {
+    if !examine::is_there(from, None)? {
+        let what = "is missing or empty: there is nothing to restore".into();
+        return Err(StoreError::Missing { path: from.to_owned(), what });
+    }
+    let in_place = same_file(path, from);
+    let source = if in_place { examine::look(from, BUSY, None)?.db } else { checked_copy(from)? };
+    let of = |error| StoreError::of(error, from, "reading");
+    if source.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0)).map_err(of)? == 0 {
+        let what = "holds nothing: there is nothing to restore".into();
+        return Err(StoreError::Missing { path: from.to_owned(), what });
+    }
+    if in_place {
+        sign(&source, now).map_err(|error| StoreError::of(error, path, "restoring"))?;
+        open::checkpoint(&source).map_err(|error| StoreError::of(error, path, "restoring"))?;
+        let newest = read::newest_seq(&source).map_err(of)?;
+        return Ok(Copied { newest, bytes: fs::metadata(path).map_or(0, |found| found.len()), before: None });
+    }
+    let fresh = beside(path, ".restoring");
+    let newest = copy_to(&source, from, &fresh)?;
+    let copy = Connection::open(&fresh).map_err(|error| StoreError::of(error, &fresh, "restoring"))?;
+    sign(&copy, now).map_err(|error| StoreError::of(error, &fresh, "restoring"))?;
+    drop(copy);
+    let before = set_aside(path, now)?;
+    fs::rename(&fresh, path).map_err(|error| StoreError::of_io(&error, path, "writing"))?;
+    sync_folder(path);
+    Ok(Copied { newest, bytes: fs::metadata(path).map_or(0, |found| found.len()), before })
+}
+
+/// Sets the database aside and forgets that there was one: the next daemon begins anew. The caller
+/// holds the lock of the state folder. Where the database lies now, if there was one.
+///
+/// # Errors
+/// What the disk says.
+pub fn reset(path: &Path, now: Timestamp) -> Result<Option<PathBuf>, StoreError> {
+    let before = set_aside(path, now)?;
+    mark::forget(path).map_err(|error| StoreError::of_io(&error, &mark::place(path), "writing"))?;
+    for name in ["daemon.json", "reserve"] {
+        let _ = fs::remove_file(path.with_file_name(name));
+    }
+    Ok(before)
+}
+
+/// A copy that somebody brings is read without leaving anything beside it.
+fn checked_copy(from: &Path) -> Result<Connection, StoreError> {
+    let has_log = fs::metadata(beside(from, "-wal")).is_ok_and(|found| found.len() > 0);
+    if has_log {
+        // what its log holds belongs to it
+        return Ok(examine::look(from, BUSY, None)?.db);
+    }
+    let doing = "opening the copy";
+    let uri = format!("file:{}?immutable=1", encoded(from));
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(uri, flags).map_err(|error| StoreError::of(error, from, doing))?;
+    examine::version_of(&db, from)?;
+    examine::quick_check(&db, from)?;
+    Ok(db)
+}
+
+/// A path in a URI (sqlite.org/uri.html).
+fn encoded(path: &Path) -> String {
+    use std::fmt::Write as _;
+    use std::os::unix::ffi::OsStrExt;
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut text = String::new();
+    for byte in absolute.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-_.".contains(byte) {
+            text.push(char::from(*byte));
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
+}
+
+/// Copies a database into a file of its own, checks it, and gives it its name only then.
+fn copy_to(source: &Connection, path: &Path, to: &Path) -> Result<Seq, StoreError> {
+    let fresh = beside(to, &format!(".{}.new", std::process::id()));
+    let copied = copy_into(source, path, &fresh);
+    let named = copied.and_then(|newest| {
+        fs::rename(&fresh, to).map_err(|error| StoreError::of_io(&error, to, "writing"))?;
+        sync_folder(to);
+        Ok(newest)
+    });
+    if named.is_err() {
+        let _ = fs::remove_file(&fresh);
+    }
+    named
+}
+
+fn copy_into(source: &Connection, path: &Path, fresh: &Path) -> Result<Seq, StoreError> {
+    let made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(fresh);
+    made.map_err(|error| StoreError::of_io(&error, fresh, "making"))?;
+    let of = |error| StoreError::of(error, path, "copying the database");
+    let mut copy = Connection::open(fresh).map_err(of)?;
+    // all of it in one step: what is written meanwhile is not in it
+    let pages = Backup::new(source, &mut copy).and_then(|backup| {
+        let mut last = backup.step(-1)?;
+        for _ in 0..50 {
+            if last == rusqlite::backup::StepResult::Done {
+                break;
+            }
+            std::thread::sleep(BUSY / 50);
+            last = backup.step(-1)?;
+        }
+        Ok(last)
+    });
+    if pages.map_err(of)? != rusqlite::backup::StepResult::Done {
+        return Err(StoreError::Busy(path.to_owned()));
+    }
+    let of = |error| StoreError::of(error, fresh, "writing the copy");
+    // one file, without a log beside it
+    copy.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(())).map_err(of)?;
+    sign(&copy, Timestamp::now()).map_err(of)?;
+    examine::quick_check(&copy, fresh)?;
+    let newest = read::newest_seq(&copy).map_err(of)?;
+    copy.close().map_err(|(_, error)| of(error))?;
+    let synced = fs::File::open(fresh).and_then(|file| file.sync_all());
+    synced.map_err(|error| StoreError::of_io(&error, fresh, "writing"))?;
+    Ok(newest)
+}
+
+/// Says in the copy that it is one: a database in whose place it is put is known to be another then.
+fn sign(copy: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+    let set = "INSERT OR REPLACE INTO meta(key, value) VALUES (?1, ?2)";
+    copy.execute(set, ["copied_at", &now.to_string()])?;
+    copy.execute(set, ["clean", "yes"]).map(|_| ())
+}
+
+/// Moves the database and its log out of the way, each whole.
+fn set_aside(path: &Path, now: Timestamp) -> Result<Option<PathBuf>, StoreError> {
+    let mut before = beside(path, &format!(".before-{}", now.strftime("%Y%m%dT%H%M%SZ")));
+    let mut nth = 1;
+    while before.exists() {
+        nth += 1;
+        before = beside(path, &format!(".before-{}-{nth}", now.strftime("%Y%m%dT%H%M%SZ")));
+    }
+    let moved = |from: &Path, to: &Path| match fs::rename(from, to) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(StoreError::of_io(&error, from, "moving")),
+    };
+    let log = moved(&beside(path, "-wal"), &beside(&before, "-wal"))?;
+    let database = moved(path, &before)?;
+    // an index is made anew from its log
+    let _ = fs::remove_file(beside(path, "-shm"));
+    Ok((log || database).then_some(before))
+}
+
+fn same_file(one: &Path, other: &Path) -> bool {
+    match (fs::canonicalize(one), fs::canonicalize(other)) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    }
+}

@@ -1,0 +1,304 @@
+//! The first look at a database, before anything is changed: is it whole, and is it the one that was
+//! there?
+//!
+//! A failed read is no damage. What looks like damage is looked at again, by another connection and
+//! by reading both files through; only what stays is called corrupt. Until the checks have passed,
+//! closing the connection leaves the log as it is, so that "nothing was changed" is true.
+use super::mark::{self, Mark};
+use super::{StoreError, read};
+use crate::domain::{Seq, counted};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A database larger than this is not checked whole at a start, so that a start stays quick.
+const CHECK_UP_TO: u64 = 200 << 20;
+/// What a SQLite database begins with (sqlite.org/fileformat.html, "Magic Header String").
+const MAGIC: &[u8] = b"SQLite format 3\0";
+/// The smallest page there is: no database is shorter.
+const SMALLEST: u64 = 512;
+/// Looks at a database before it is called corrupt, or before a failed read is given up.
+const LOOKS: u32 = 3;
+/// Between two of them.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(150);
+/// Tables that every version has.
+const TABLES: [&str; 5] = ["agents", "events", "ledger", "meta", "runs"];
+
+/// What the first look found.
+pub(super) struct Seen {
+    /// The connection that looked. Its end leaves the log as it is.
+    pub(super) db: Connection,
+    /// The version of its tables; 0: it has none yet.
+    pub(super) version: i64,
+    /// The last daemon did not close it.
+    pub(super) unclean: bool,
+    /// Its identity, if it has one.
+    pub(super) database: Option<String>,
+    /// Its newest event.
+    pub(super) newest: Seq,
+    /// It is a copy that was put here: by `bgagent store restore`, or by hand.
+    pub(super) is_copy: bool,
+}
+
+/// The log of a database, or its index.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Is there a database? False: there never was one. An error if there was one and it is gone, or if
+/// what is there is none.
+pub(super) fn is_there(path: &Path, mark: Option<&Mark>) -> Result<bool, StoreError> {
+    let of_io = |error: &io::Error| StoreError::of_io(error, path, "looking at");
+    let bytes = match fs::metadata(path) {
+        Ok(found) if !found.is_file() => {
+            let what = "is no file".into();
+            return Err(StoreError::Missing { path: path.to_owned(), what });
+        }
+        Ok(found) => Some(found.len()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(of_io(&error)),
+    };
+    let corrupt = |what: String| Err(StoreError::Corrupt { path: path.to_owned(), what });
+    match bytes {
+        None | Some(0) => {
+            let Some(known) = was_there(path, mark) else { return Ok(false) };
+            let state = if bytes.is_none() { "is missing" } else { "is empty" };
+            Err(StoreError::Missing { path: path.to_owned(), what: format!("{state}, although {known}") })
+        }
+        Some(bytes) if bytes < SMALLEST => {
+            corrupt(format!("it has {}, which is less than a page of a database", counted(bytes, "byte")))
+        }
+        Some(_) if begins_right(path).map_err(|error| of_io(&error))? => Ok(true),
+        Some(_) => corrupt("it does not begin as a SQLite database does".into()),
+    }
+}
+
+/// How it is known that there was a database.
+fn was_there(path: &Path, mark: Option<&Mark>) -> Option<String> {
+    let log = beside(path, "-wal");
+    if fs::metadata(&log).is_ok_and(|found| found.len() > 0) {
+        return Some(format!("its log {} is there", log.display()));
+    }
+    if let Some(mark) = mark {
+        let lock = mark::place(path);
+        return Some(format!("{} says that it had come to event {}", lock.display(), mark.newest.0));
+    }
+    // both are written once there is a database, and by releases that left no mark, too
+    let witness = ["daemon.json", "reserve"].map(|name| path.with_file_name(name));
+    let witness = witness.into_iter().find(|file| file.exists())?;
+    Some(format!("{} of an earlier daemon is there", witness.display()))
+}
+
+/// Looks twice, since a read can fail.
+fn begins_right(path: &Path) -> io::Result<bool> {
+    let mut last = Ok(false);
+    for nth in 0..LOOKS {
+        if nth > 0 {
+            std::thread::sleep(BETWEEN_LOOKS);
+        }
+        let mut head = [0; 16];
+        last = File::open(path).and_then(|file| file.read_exact_at(&mut head, 0)).map(|()| head == MAGIC);
+        if matches!(last, Ok(true)) {
+            break;
+        }
+    }
+    last
+}
+
+/// How thorough a look is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// All of it is checked if the last daemon did not close it, and if it is not very large.
+    AtStart,
+    /// All of it is checked.
+    Whole,
+}
+
+/// Looks at a database that is there.
+pub(super) fn look(path: &Path, busy: Duration, mark: Option<&Mark>) -> Result<Seen, StoreError> {
+    look_at(path, busy, mark, Depth::AtStart)
+}
+
+fn look_at(path: &Path, busy: Duration, mark: Option<&Mark>, depth: Depth) -> Result<Seen, StoreError> {
+    let mut nth = 1;
+    loop {
+        // what the first look did not read for want of suspicion, the others do
+        let depth = if nth > 1 { Depth::Whole } else { depth };
+        match look_once(path, busy, mark, depth) {
+            Ok(seen) => {
+                if nth > 1 {
+                    tracing::warn!("the database is whole: what looked wrong was a read that had failed");
+                }
+                return Ok(seen);
+            }
+            Err(error @ (StoreError::Corrupt { .. } | StoreError::Other { .. })) if nth < LOOKS => {
+                tracing::warn!(%error, "looking at the database again");
+                std::thread::sleep(BETWEEN_LOOKS);
+                nth += 1;
+            }
+            Err(error @ StoreError::Corrupt { .. }) => return Err(unless_unreadable(path, error)),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn look_once(path: &Path, busy: Duration, mark: Option<&Mark>, depth: Depth) -> Result<Seen, StoreError> {
+    let say = |doing: &'static str| move |error| StoreError::of(error, path, doing);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags).map_err(say("opening the database"))?;
+    keep_log(&db, true).map_err(say("opening the database"))?;
+    db.busy_timeout(busy).map_err(say("setting the busy timeout"))?;
+    let version = version_of(&db, path)?;
+    if version == 0 {
+        let seen = Seen { db, version, unclean: false, database: None, newest: Seq(0), is_copy: false };
+        return Ok(seen);
+    }
+    let value = |key: &str| {
+        let mut statement = db.prepare("SELECT value FROM meta WHERE key = ?1")?;
+        statement.query_row([key], |row| row.get::<_, String>(0)).optional()
+    };
+    let of_meta = say("reading what the database says of itself");
+    let clean = value("clean").map_err(of_meta)?;
+    let is_copy = value("copied_at").map_err(of_meta)?.is_some();
+    let database = value("database").map_err(of_meta)?;
+    let unclean = clean.as_deref() != Some("yes") || mark.is_some_and(|mark| !mark.closed);
+    match depth {
+        Depth::Whole => quick_check(&db, path)?,
+        Depth::AtStart if is_large(path) && (unclean || is_copy) => {
+            tracing::info!("the database is large; it is not checked whole after an unclean end");
+        }
+        Depth::AtStart if unclean || is_copy => quick_check(&db, path)?,
+        Depth::AtStart => {}
+    }
+    let newest = read::newest_seq(&db).map_err(say("reading the newest event"))?;
+    Ok(Seen { db, version, unclean, database, newest, is_copy })
+}
+
+/// Whether closing the connection leaves the log as it is (`SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE`).
+pub(super) fn keep_log(db: &Connection, keep: bool) -> rusqlite::Result<()> {
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep).map(|_| ())
+}
+
+/// The version of the tables. One that contradicts the tables is damage.
+pub(super) fn version_of(db: &Connection, path: &Path) -> Result<i64, StoreError> {
+    let version: rusqlite::Result<i64> = db.query_row("PRAGMA user_version", [], |row| row.get(0));
+    let version = version.map_err(|error| StoreError::of(error, path, "reading the database's version"))?;
+    let known = super::open::MIGRATIONS.len() as i64;
+    if version > known {
+        return Err(StoreError::Newer { path: path.to_owned(), found: version, known });
+    }
+    let tables = || -> rusqlite::Result<Vec<String>> {
+        let mut statement = db.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")?;
+        statement.query_map([], |row| row.get(0))?.collect()
+    };
+    let tables = tables().map_err(|error| StoreError::of(error, path, "reading the database's schema"))?;
+    let corrupt = |what: String| Err(StoreError::Corrupt { path: path.to_owned(), what });
+    let lacks = TABLES.iter().find(|wanted| !tables.iter().any(|table| table == *wanted));
+    match (version, lacks) {
+        (0, _) if tables.is_empty() => Ok(0),
+        (..=0, _) => corrupt(format!("its version (`user_version`) is {version}, and it has tables")),
+        (_, Some(table)) => {
+            corrupt(format!("its version is {version}, and it has no table `{table}`: is it one of bgagent?"))
+        }
+        (_, None) => Ok(version),
+    }
+}
+
+fn is_large(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.len() > CHECK_UP_TO)
+}
+
+/// `PRAGMA quick_check`. A read that failed is no damage.
+pub(super) fn quick_check(db: &Connection, path: &Path) -> Result<(), StoreError> {
+    let doing = "checking the database";
+    let first: String = db
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(|error| StoreError::of(error, path, doing))?;
+    match first.as_str() {
+        "ok" => Ok(()),
+        failed if is_failed_read(failed) => {
+            Err(StoreError::Other { doing: format!("{doing} ({})", path.display()), what: first })
+        }
+        _ => Err(StoreError::Corrupt { path: path.to_owned(), what: first }),
+    }
+}
+
+/// Does the check say that it could not read, by the code of an I/O error (sqlite.org/rescode.html: the
+/// lowest byte of an extended code is 10)?
+fn is_failed_read(found: &str) -> bool {
+    let code = found.split("error code").nth(1).map(|rest| rest.trim_start_matches(['=', ' ', ':']));
+    let digits = code.map(|code| code.chars().take_while(char::is_ascii_digit).collect::<String>());
+    digits.and_then(|digits| digits.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 10)
+}
+
+/// What seems corrupt may be what the disk does not give: reads both files through.
+fn unless_unreadable(path: &Path, found: StoreError) -> StoreError {
+    for file in [path.to_owned(), beside(path, "-wal")] {
+        match read_through(&file) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return StoreError::of_io(&error, &file, "reading"),
+        }
+    }
+    found
+}
+
+fn read_through(file: &Path) -> io::Result<()> {
+    let file = File::open(file)?;
+    let mut buffer = vec![0; 1 << 20];
+    let mut at = 0;
+    loop {
+        match file.read_at(&mut buffer, at)? {
+            0 => return Ok(()),
+            read => at += read as u64,
+        }
+    }
+}
+
+/// Is an open database really damaged? Looks by a connection of its own, and reads the files
+/// through. `None`: nothing is wrong with it.
+pub(super) fn confirm(path: &Path, found: StoreError) -> Option<StoreError> {
+    let StoreError::Corrupt { .. } = found else { return Some(found) };
+    match look_at(path, Duration::from_secs(1), None, Depth::Whole).map(drop) {
+        Ok(()) => None,
+        Err(error @ StoreError::Corrupt { .. }) => Some(error),
+        Err(other) => Some(StoreError::Other {
+            doing: format!("looking again at the database, which seemed corrupt ({found})"),
+            what: other.to_string(),
+        }),
+    }
+}
+
+/// Was the file changed or put here after `mark` was noted? The time of the last change of a file
+/// (stat(2), `st_ctim`) can't be set, and the daemon notes its mark after its own last write.
+pub(super) fn changed_since(path: &Path, mark: &Mark) -> bool {
+    fs::metadata(path).is_ok_and(|found| {
+        let changed = i128::from(found.ctime()) * 1_000_000 + i128::from(found.ctime_nsec()) / 1000;
+        changed > i128::from(mark.at.as_microsecond())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of words.
+    use super::*;
+
+    #[test]
+    fn a_failed_read_is_told_from_damage() {
+        for (text, failed) in [
+            ("Tree 5 page 7: unable to get the page. error code=266", true),
+            ("Tree 9 page 9: btreeInitPage() returns error code 10", true),
+            ("Tree 5 page 7: btreeInitPage() returns error code 11", false),
+            ("row 1 missing from index x", false),
+            ("error code", false),
+        ] {
+            assert_eq!(is_failed_read(text), failed, "{text}");
+        }
+    }
+}

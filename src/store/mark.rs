@@ -1,0 +1,135 @@
+//! What is known of the database outside of it: which one it is, and how far it had come.
+//!
+//! A database that lost its log, or that was replaced by an older copy, looks as if it were well. So
+//! each commit is noted in the file of the state folder's lock, behind the line that names its
+//! holder: written in place and not synced, so that it costs next to nothing. It is never ahead of
+//! what is durable, and after a power cut at most behind it.
+use crate::domain::Seq;
+use jiff::Timestamp;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Bytes of the lock's file that belong to the lock: the number of its holder's process, and the end
+/// of its line.
+pub const HOLDER_BYTES: u64 = 21;
+
+/// How far a database had come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// Its identity.
+    pub database: String,
+    /// Its newest event.
+    pub newest: Seq,
+    /// When this was noted.
+    pub at: Timestamp,
+    /// It was closed in order.
+    pub closed: bool,
+}
+
+impl Mark {
+    /// A line of a fixed length, so that it can be written over.
+    fn line(&self) -> String {
+        let Self { database, newest, at, closed } = self;
+        let state = if *closed { "shut" } else { "open" };
+        format!(
+            "database {database:<36} event {:020} at {:020} {state}\n",
+            newest.0,
+            at.as_microsecond().max(0)
+        )
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let ["database", database, "event", newest, "at", at, state] = words[..] else { return None };
+        Some(Self {
+            database: database.to_owned(),
+            newest: Seq(newest.parse().ok()?),
+            at: Timestamp::from_microsecond(at.parse().ok()?).ok()?,
+            closed: state == "shut",
+        })
+    }
+}
+
+/// The file that holds the mark: the lock beside the database.
+pub(super) fn place(database: &Path) -> PathBuf {
+    database.with_file_name("lock")
+}
+
+/// The mark beside a database, if there is one.
+pub fn read_mark(database: &Path) -> Option<Mark> {
+    let bytes = std::fs::read(place(database)).ok()?;
+    let ours = bytes.get(usize::try_from(HOLDER_BYTES).ok()?..)?;
+    Mark::parse(std::str::from_utf8(ours).ok()?.lines().next()?)
+}
+
+/// Forgets that there was a database.
+pub(super) fn forget(database: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).open(place(database)) {
+        Ok(file) => file.set_len(HOLDER_BYTES).and_then(|()| file.sync_all()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Where the writer notes how far it has come.
+#[derive(Debug)]
+pub(super) struct MarkFile {
+    file: Option<File>,
+    database: String,
+}
+
+impl MarkFile {
+    /// For this database. Where the file can't be had, nothing is noted; that is said.
+    pub(super) fn open(path: &Path, database: String) -> Self {
+        let place = place(path);
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&place);
+        if let Err(error) = &opened {
+            tracing::warn!("{} can't be written ({error}): a lost log would not be noticed", place.display());
+        }
+        Self { file: opened.ok(), database }
+    }
+
+    /// Notes how far the database has come.
+    pub(super) fn note(&self, newest: Seq, closed: bool) {
+        let Some(file) = &self.file else { return };
+        let mark = Mark { database: self.database.clone(), newest, at: Timestamp::now(), closed };
+        // what can't be noted leaves an older mark, which is a weaker one and no wrong one
+        let _ = file.write_all_at(mark.line().as_bytes(), HOLDER_BYTES);
+    }
+
+    /// The same, on the disk when this returns.
+    pub(super) fn note_durably(&self, newest: Seq, closed: bool) {
+        self.note(newest, closed);
+        if let Some(file) = &self.file {
+            let _ = file.sync_data();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of the line.
+    use super::*;
+
+    #[test]
+    fn a_mark_is_read_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bgagent.db");
+        assert_eq!(read_mark(&path), None);
+        std::fs::write(folder.path().join("lock"), "4711").unwrap();
+        assert_eq!(read_mark(&path), None, "a lock of an older release");
+        let file = MarkFile::open(&path, "0199-a".into());
+        for (newest, closed) in [(7, false), (123_456_789, true), (3, false)] {
+            file.note(Seq(newest), closed);
+            let mark = read_mark(&path).unwrap();
+            assert_eq!((&*mark.database, mark.newest.0, mark.closed), ("0199-a", newest, closed));
+        }
+        forget(&path).unwrap();
+        assert_eq!(read_mark(&path), None);
+        for line in ["", "database a event x at 1 open", "database a event 1 at 1"] {
+            assert_eq!(Mark::parse(line), None, "{line}");
+        }
+    }
+}
