@@ -129,6 +129,9 @@ fn statements(section: &Section<'_>) -> Value {
     Value::Object(all)
 }
 
+/// How a connection may be encrypted, in the words of libpq.
+const SSL_MODES: &[&str] = &["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+
 /// `sqlite:` with an absolute path, or an address of PostgreSQL without a password.
 pub(super) fn database(item: Item<'_>) -> Option<Value> {
     const FORMS: &str = "write sqlite:relative.db, sqlite:///absolute.db or postgres://user@host/db";
@@ -156,6 +159,25 @@ pub(super) fn database(item: Item<'_>) -> Option<Value> {
             "a password must not stand in this file".into(),
             "write postgres://user@host/db and password = { env = \"NAME\" }".into(),
         );
+    }
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+        if name == "sslmode" && !SSL_MODES.contains(&value) {
+            return item.refuse_with(
+                format!("`sslmode={value}` is none that is known"),
+                format!("use one of {}", SSL_MODES.join(", ")),
+            );
+        }
+        // percent-encoded, it begins with %2F
+        if ["sslrootcert", "sslcert", "sslkey"].contains(&name)
+            && !["/", "%2F", "%2f"].iter().any(|start| value.starts_with(start))
+            && (name, value) != ("sslrootcert", "system")
+        {
+            return item.refuse_with(
+                format!("`{name}={value}` must be an absolute path"),
+                format!("as in {name}=/etc/ssl/certs/{name}.pem"),
+            );
+        }
     }
     Some(url.into())
 }

@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+mod back;
+mod back_postgres;
 mod check;
 mod crash;
 mod daemon;

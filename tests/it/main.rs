@@ -24,6 +24,7 @@ mod s3;
 mod service;
 mod simulation;
 mod sql;
+mod sql_reach;
 mod support;
 mod thinking;
 mod wire;

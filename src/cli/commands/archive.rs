@@ -61,12 +61,13 @@ fn restore(app: &mut App, args: &RestoreArgs) -> Result<Outcome, Failure> {
     app.answer(&given.result, |done, _| restored(done))?;
     tell_notes(app, &given.result);
     let count = |key: &str| given.result[key].as_u64().unwrap_or(0);
-    let found = count("restored") + count("there") + count("conflicts") > 0;
+    let stays = count("conflicts") + count("refused");
+    let found = count("restored") + count("there") + stays > 0;
     if !found {
         app.note("nothing that was asked for is archived: `bgagent archive list NAME` shows keys and times");
     }
     // what stays archived against the wish of the caller is no success
-    Ok(if found && count("conflicts") == 0 { Outcome::Done } else { Outcome::Negative })
+    Ok(if found && stays == 0 { Outcome::Done } else { Outcome::Negative })
 }
 
 fn tell_notes(app: &mut App, found: &Value) {
@@ -148,6 +149,6 @@ fn restored(done: &Value) -> String {
         text(&done["table"]),
         counted(done["restored"].as_u64().unwrap_or(0), "row"),
         text(&done["there"]),
-        text(&done["conflicts"])
+        done["conflicts"].as_u64().unwrap_or(0) + done["refused"].as_u64().unwrap_or(0)
     )
 }

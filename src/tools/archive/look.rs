@@ -71,6 +71,14 @@ struct Found {
     notes: Vec<String>,
 }
 
+impl Found {
+    fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+}
+
 /// Reads every object. Where the database answers, no row of an object may be in the table as well.
 pub(super) async fn verify(
     objects: &Objects,
@@ -86,13 +94,23 @@ pub(super) async fn verify(
     };
     objects.must_be_of(source.as_ref().map(|(_, table)| &table.about)).await?;
     let pending = objects.pending().await?;
-    let manifests = objects.each_manifest().await?;
+    let mut manifests = objects.each_manifest().await?;
     let count = manifests.len();
+    if let Some((db, table)) = &source {
+        db.begin_trial(table).await?;
+    }
+    if source.as_ref().is_some_and(|(_, table)| table.is_family()) {
+        // Rows were archived before those that they refer to.
+        manifests.reverse();
+    }
     for manifest in manifests {
         match manifest {
             Ok(manifest) => verify_one(objects, &manifest, &source, &pending, &mut found).await?,
             Err(error) => found.problems.push(error.to_string()),
         }
+    }
+    if let Some((db, _)) = &source {
+        db.end_trial().await?;
     }
     for name in objects.strays().await? {
         let all_there = match &source {
@@ -160,28 +178,58 @@ async fn verify_one(
     let Some((db, table)) = source.as_ref().filter(|_| !pending.contains(id(manifest))) else {
         return Ok(());
     };
-    match in_both(db, table, manifest, &rows).await {
-        Ok(0) => {}
-        Ok(both) => found.problems.push(format!(
-            "{}: {} of it in the table as well: was the database set back to an earlier state?",
-            manifest.object,
-            words(both, "row")
-        )),
-        Err(error) => {
-            let note = format!("not compared with the table: {error}");
-            if !found.notes.contains(&note) {
-                found.notes.push(note);
-            }
-        }
+    if let Err(error) = would_come_back(db, table, manifest, &rows, found).await {
+        found.note(format!("not compared with the table: {error}"));
     }
     Ok(())
 }
 
-async fn in_both(db: &Db, table: &Table, manifest: &Manifest, rows: &[Row]) -> Result<usize, ToolError> {
-    let there = db.find(&table.as_archived(&manifest.about)?, rows).await?;
-    Ok(rows
-        .iter()
-        .zip(there)
-        .filter(|(row, there)| there.as_ref().is_some_and(|now| now.line == row.line))
-        .count())
+/// Rows are in one place, and can come back to the table as it is now: that is tried, and undone.
+async fn would_come_back(
+    db: &Db,
+    table: &Table,
+    manifest: &Manifest,
+    rows: &[Row],
+    found: &mut Found,
+) -> Result<(), ToolError> {
+    let table = table.as_archived(&manifest.about)?;
+    let object = &manifest.object;
+    let both = if table.can_put() {
+        let put = db.try_put(&table, rows).await?;
+        if !put.refused.is_empty() {
+            let reasons: Vec<&str> = put.refused.iter().take(3).map(|(_, why)| why.as_str()).collect();
+            found.problems.push(format!(
+                "{object}: {} of it can't be put back into the table as it is now: {}",
+                words(put.refused.len(), "row"),
+                reasons.join("; ")
+            ));
+        }
+        if !put.conflicts.is_empty() {
+            found.note(format!(
+                "{object}: {} of it can't be put back as long as others of the table have their keys, or other unique \
+                 values in common, or a trigger keeps them out",
+                words(put.conflicts.len(), "row")
+            ));
+        }
+        put.there
+    } else {
+        found.note(format!(
+            "whether rows can be put back into {} was not tried: the role of `url` may not INSERT",
+            table.about.table
+        ));
+        in_both(db, &table, rows).await?
+    };
+    if both > 0 {
+        found.problems.push(format!(
+            "{object}: {} of it in the table as well: was the database set back to an earlier state?",
+            words(both, "row")
+        ));
+    }
+    Ok(())
+}
+
+async fn in_both(db: &Db, table: &Table, rows: &[Row]) -> Result<u64, ToolError> {
+    let there = db.find(table, rows).await?;
+    let is_same = |(row, there): &(&Row, Option<Row>)| there.as_ref().is_some_and(|now| now.line == row.line);
+    Ok(rows.iter().zip(there).filter(is_same).count() as u64)
 }

@@ -222,6 +222,16 @@ impl Settings {
             )));
         }
         db.must_last(&table).await?;
+        // Numbers of tables and types are those of their own database.
+        let local = of.local_columns();
+        if !local.is_empty() && db.identity().await? != from.identity().await? {
+            return Err(failed(&format!(
+                "column {} of {} holds numbers of tables or types, which mean something else in another database: archive \
+                 to a folder or to S3",
+                local.join(", "),
+                of.about.table
+            )));
+        }
         let table = table.as_archived(&of.about)?;
         Ok(Target::Table(Box::new(Tables { db, table, journal: journal(place) })))
     }

@@ -321,8 +321,20 @@ impl Objects {
 
     /// The rows of an object that was checked.
     pub(super) fn rows(&self, manifest: &Manifest, bytes: &[u8]) -> Result<Vec<Row>, ToolError> {
-        let unpacked = manifest.check(bytes)?;
-        lines(&unpacked).map(|line| manifest.about.row(line)).collect()
+        let rows = || -> Result<Vec<Row>, ToolError> {
+            let unpacked = manifest.check(bytes)?;
+            lines(&unpacked).map(|line| manifest.about.row(line)).collect()
+        };
+        // Of which archive it is; the object's own name is said already, where it is damaged.
+        rows().map_err(|error: ToolError| match error {
+            ToolError::Failed(text) if text.starts_with(&manifest.object) => {
+                failed(&format!("{}: {text}", self.shelf.place()))
+            }
+            ToolError::Failed(text) => {
+                failed(&format!("{}: {}: {text}", self.shelf.place(), manifest.object))
+            }
+            other => other,
+        })
     }
 
     fn manifest(&self, name: &str, bytes: &[u8]) -> Result<Manifest, ToolError> {

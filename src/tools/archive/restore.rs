@@ -3,8 +3,8 @@ use super::object::Manifest;
 use super::objects::Objects;
 use super::row::{self, Row};
 use super::run::Time;
-use super::source::{self, Db, Table};
-use super::{Settings, Target, look, point};
+use super::source::{self, Db, Put, Table};
+use super::{Settings, Target, failed, look, point};
 use crate::domain::counted;
 use crate::store::Store;
 use crate::tools::ToolError;
@@ -120,67 +120,90 @@ struct Restoring<'a> {
     dry_run: bool,
 }
 
+/// Most rows that are told by name.
+const EXAMPLES: usize = 3;
+
 /// What came of it.
 #[derive(Default)]
 pub(super) struct Restored {
-    pub(super) rows: u64,
-    pub(super) there: u64,
+    rows: u64,
+    there: u64,
     conflicts: u64,
+    refused: u64,
     /// Rows that no range of time holds.
     ageless: u64,
+    /// Keys of rows that another one has taken the place of.
     examples: Vec<String>,
+    /// Why rows were refused.
+    reasons: Vec<String>,
     objects: u64,
 }
 
 impl Restoring<'_> {
     async fn run(self, settings: &Settings) -> Result<Value, ToolError> {
         let mut done = Restored::default();
-        match &self.target {
-            Target::Objects(objects, _) => {
-                for manifest in objects.manifests().await? {
-                    if self.range.may_be_in(&manifest) {
-                        self.object(objects, &manifest, &mut done).await?;
-                    }
-                }
+        if self.dry_run {
+            self.db.begin_trial(&self.table).await?;
+        }
+        self.all(settings, &mut done).await?;
+        if self.dry_run {
+            self.db.end_trial().await?;
+        }
+        if done.refused > 0 && done.rows + done.there + done.conflicts == 0 {
+            return Err(failed(&format!(
+                "nothing {} put back: the table does not take the rows: {}",
+                if self.dry_run { "would be" } else { "was" },
+                done.reasons.join("; ")
+            )));
+        }
+        let mut notes = done.notes();
+        if done.rows > 0 && !self.dry_run {
+            let dangling = self.db.dangling(&self.table).await?;
+            if dangling > 0 {
+                notes.push(format!(
+                    "{} refer to rows that are not there, as SQLite allows where a program leaves its foreign keys off",
+                    counted(dangling, "value") + " of " + &self.table.about.table
+                ));
             }
-            Target::Table(tables) => {
-                let of = &self.table;
-                tables
-                    .restore(&self.db, of, self.range, self.dry_run, settings.chunk_rows, &mut done)
-                    .await?;
-            }
-        }
-        let mut notes = Vec::new();
-        if done.conflicts > 0 {
-            notes.push(format!(
-                "still archived: {}, since other rows of the table have the same key, or another unique value in \
-                 common, or a trigger keeps them out: {}",
-                counted(done.conflicts, "row"),
-                done.examples.join("; ")
-            ));
-        }
-        if done.ageless > 0 {
-            notes.push(format!(
-                "still archived: {}, whose age can't be told, so that no range of time holds them; ask for them by key, \
-                 or for all",
-                counted(done.ageless, "row")
-            ));
-        }
-        if done.rows > 0 {
-            notes.push(
-                "rows that are old enough are archived again by the next run of an agent: pause it to keep them"
-                    .to_owned(),
-            );
         }
         Ok(json!({
             "table": settings.table.table,
             "restored": done.rows,
             "there": done.there,
             "conflicts": done.conflicts,
+            "refused": done.refused,
             "objects": done.objects,
             "dry_run": self.dry_run,
             "notes": notes,
         }))
+    }
+
+    async fn all(&self, settings: &Settings, done: &mut Restored) -> Result<(), ToolError> {
+        loop {
+            let before = done.rows;
+            (done.conflicts, done.refused, done.ageless, done.objects) = (0, 0, 0, 0);
+            (done.examples, done.reasons) = Default::default();
+            match &self.target {
+                Target::Objects(objects, _) => {
+                    let mut manifests = objects.manifests().await?;
+                    if self.table.is_family() {
+                        // Rows were archived before those that they refer to.
+                        manifests.reverse();
+                    }
+                    for manifest in manifests.iter().filter(|one| self.range.may_be_in(one)) {
+                        self.object(objects, manifest, done).await?;
+                    }
+                }
+                Target::Table(tables) => {
+                    let (of, rows) = (&self.table, settings.chunk_rows);
+                    tables.restore(&self.db, of, self.range, self.dry_run, rows, done).await?;
+                }
+            }
+            // A row that was refused may refer to one that is there by now.
+            if done.refused == 0 || done.rows == before || self.dry_run {
+                return Ok(());
+            }
+        }
     }
 
     async fn object(
@@ -204,45 +227,84 @@ impl Restoring<'_> {
         done.objects += 1;
         let table = self.table.as_archived(&manifest.about)?;
         if self.dry_run {
-            let there = self.db.find(&table, &wanted).await?;
-            done.count(&wanted, there);
+            done.count(&wanted, self.db.try_put(&table, &wanted).await?);
             return Ok(());
         }
         objects.intend_restore(manifest).await?;
         point("restoring");
-        let put = self.db.put(&table, &wanted).await?;
+        let put = match self.db.put(&table, &wanted).await {
+            Ok(put) => put,
+            Err(error) => {
+                // The database says what became of it, if it still says anything.
+                let _ = objects.mend(&self.db, &self.table).await;
+                return Err(error);
+            }
+        };
         point("put");
-        if put.fresh + put.there == 0 {
-            put.conflicts.iter().for_each(|at| done.conflict(&wanted[*at]));
+        let none = put.fresh + put.there == 0;
+        let stay = done.count(&wanted, put);
+        if none {
             return objects.seal(manifest).await;
         }
-        done.rows += put.fresh;
-        done.there += put.there;
-        for at in put.conflicts {
-            done.conflict(&wanted[at]);
-            rest.push((places[at], wanted[at].clone()));
-        }
+        rest.extend(stay.into_iter().map(|at| (places[at], wanted[at].clone())));
         rest.sort_unstable_by_key(|(place, _)| *place);
         objects.keep_rest(manifest, rest.into_iter().map(|(_, row)| row).collect()).await
     }
 }
 
 impl Restored {
-    /// What would become of rows, by what is there.
-    pub(super) fn count(&mut self, rows: &[Row], there: Vec<Option<Row>>) {
-        for (row, there) in rows.iter().zip(there) {
-            match there {
-                None => self.rows += 1,
-                Some(now) if now.line == row.line => self.there += 1,
-                Some(_) => self.conflict(row),
+    /// Adds what came, or would come, of rows. Gives the places of those that stay archived, in order.
+    pub(super) fn count(&mut self, rows: &[Row], put: Put) -> Vec<usize> {
+        self.rows += put.fresh;
+        self.there += put.there;
+        let mut stay = put.conflicts;
+        for at in &stay {
+            self.conflicts += 1;
+            if self.examples.len() < EXAMPLES {
+                self.examples.push(rows[*at].key.iter().map(row::shown).collect::<Vec<_>>().join(", "));
             }
         }
+        for (at, why) in put.refused {
+            self.refused += 1;
+            if self.reasons.len() < EXAMPLES {
+                self.reasons.push(why);
+            }
+            stay.push(at);
+        }
+        stay.sort_unstable();
+        stay
     }
 
-    pub(super) fn conflict(&mut self, row: &Row) {
-        self.conflicts += 1;
-        if self.examples.len() < 3 {
-            self.examples.push(row.key.iter().map(row::shown).collect::<Vec<_>>().join(", "));
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.conflicts > 0 {
+            notes.push(format!(
+                "still archived: {}, since other rows of the table have the same key, or another unique value in \
+                 common, or a trigger keeps them out: {}",
+                counted(self.conflicts, "row"),
+                self.examples.join("; ")
+            ));
         }
+        if self.refused > 0 {
+            notes.push(format!(
+                "still archived: {}, which the table does not take: {}",
+                counted(self.refused, "row"),
+                self.reasons.join("; ")
+            ));
+        }
+        if self.ageless > 0 {
+            notes.push(format!(
+                "still archived: {}, whose age can't be told, so that no range of time holds them; ask for them by key, \
+                 or for all",
+                counted(self.ageless, "row")
+            ));
+        }
+        if self.rows > 0 {
+            notes.push(
+                "rows that are old enough are archived again by the next run of an agent: pause it to keep them"
+                    .to_owned(),
+            );
+        }
+        notes
     }
 }

@@ -1,7 +1,7 @@
 //! One run: settles what was broken off, then moves chunk after chunk, as far as the time goes.
 use super::objects::Mended;
 use super::row::{self, Cell, Row};
-use super::source::{self, Bounds, Db, Filter, Removed, Table};
+use super::source::{self, Bounds, Db, Filter, How, Left, Removed, Table, Why};
 use super::tables::without;
 use super::{CHUNK_BYTES, Settings, Target, failed, point};
 use crate::domain::counted;
@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 /// How often a chunk is written anew because rows of it changed meanwhile.
 const TRIES: u32 = 5;
+/// Rows of a page in which circles of rows are looked for.
+const MANY_ROWS: usize = 100_000;
 /// Between two lines of progress, at first and at the most.
 const TELL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// Most warnings of a result.
@@ -39,14 +41,81 @@ impl Time {
 
 /// What a run has done so far.
 #[derive(Default)]
-struct Tally {
-    rows: u64,
-    chunks: u64,
-    bytes: u64,
+pub(super) struct Tally {
+    pub(super) rows: u64,
+    pub(super) chunks: u64,
+    pub(super) bytes: u64,
     stored: u64,
     changed: u64,
-    conflicts: u64,
+    pub(super) conflicts: u64,
+    locked: u64,
+    /// Of the last time that the whole table was gone through.
+    referred: u64,
+    refused: u64,
+    /// Why rows could not come back; a few of them.
+    reasons: Vec<String>,
     last: Option<Vec<Cell>>,
+}
+
+/// Most rows that are told with why they could not come back.
+const REASONS: usize = 3;
+
+impl Tally {
+    /// Rows that stay.
+    pub(super) fn left(&mut self, left: &[Left]) {
+        for one in left {
+            match &one.why {
+                Why::Changed => self.changed += 1,
+                Why::Locked => self.locked += 1,
+                Why::Referred => self.referred += 1,
+                Why::OneWay(why) => {
+                    self.refused += 1;
+                    if self.reasons.len() < REASONS {
+                        self.reasons.push(why.clone());
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a person should know of rows that stay.
+    fn warnings(&self, table: &str) -> Vec<String> {
+        let rows = |count: u64| counted(count, "row");
+        let of = [
+            (
+                self.changed,
+                format!("{} changed during the copying: left for the next run", rows(self.changed)),
+            ),
+            (
+                self.locked,
+                format!("{} of {table} locked by another program: left for the next run", rows(self.locked)),
+            ),
+            (
+                self.referred,
+                format!(
+                    "{} stay in {table}: other rows of the table refer to them, and those stay too",
+                    rows(self.referred)
+                ),
+            ),
+            (
+                self.refused,
+                format!(
+                    "{} stay in {table}, since they could not be put back: {}",
+                    rows(self.refused),
+                    self.reasons.join("; ")
+                ),
+            ),
+            (
+                self.conflicts,
+                format!(
+                    "{} not moved: other rows at the destination have the same key, or another unique value in common, or \
+                     a trigger there keeps them out",
+                    rows(self.conflicts)
+                ),
+            ),
+        ];
+        of.into_iter().filter(|(count, _)| *count > 0).map(|(_, text)| text).collect()
+    }
 }
 
 /// A run on its way.
@@ -76,23 +145,12 @@ pub(super) async fn run(
     let mended = begin(&target, &db, &table).await?;
     let teller = Teller::new(progress, began);
     let mut run = Run { settings, db, table, target, time, tally: Tally::default(), teller };
-    let more = run.chunks(&filter).await.map_err(|error| run.so_far(error))?;
+    let more = run.passes(&filter).await.map_err(|error| run.so_far(error))?;
     run.teller.tell(&run.settings.table.table, &run.tally, true);
     let tally = &run.tally;
     let mut warnings = mended.warnings.clone();
-    if tally.changed > 0 {
-        warnings.push(format!(
-            "{} changed during the copying: left for the next run",
-            counted(tally.changed, "row")
-        ));
-    }
-    if tally.conflicts > 0 {
-        warnings.push(format!(
-            "{} not moved: other rows at the destination have the same key, or another unique value in common, or a \
-             trigger there keeps them out",
-            counted(tally.conflicts, "row")
-        ));
-    }
+    warnings.extend(tally.warnings(&settings.table.table));
+    warnings.extend(run.untried());
     warnings.truncate(WARNINGS);
     Ok(json!({
         "table": settings.table.table,
@@ -104,6 +162,9 @@ pub(super) async fn run(
         "stored": tally.stored,
         "changed": tally.changed,
         "conflicts": tally.conflicts,
+        "locked": tally.locked,
+        "referred": tally.referred,
+        "refused": tally.refused,
         "mended": mended,
         "older_than": filter.before.map(|at| at.to_string()),
         "more": more,
@@ -135,21 +196,45 @@ pub(super) async fn begin(target: &Target, db: &Db, table: &Table) -> Result<Men
 }
 
 impl Run<'_> {
+    /// Goes through the table. Where rows refer to others of it, those that are referred to come later: it is gone
+    /// through again, in the other direction, as long as that moves any. True: there is more to do.
+    async fn passes(&mut self, filter: &Filter) -> Result<bool, ToolError> {
+        // Rows mostly refer to older ones, with smaller keys: from the end, a table is done at once.
+        let mut backwards = self.table.is_family();
+        let mut idle = 0;
+        loop {
+            let before = self.tally.rows;
+            self.tally.referred = 0;
+            // Rows that refer to each other in a circle go together or not at all: at last they are looked for among many.
+            let most =
+                if idle == 2 { self.settings.chunk_rows.max(MANY_ROWS) } else { self.settings.chunk_rows };
+            if self.chunks(filter, backwards, most).await? {
+                return Ok(true);
+            }
+            idle = if self.tally.rows == before { idle + 1 } else { 0 };
+            // Without a deletion, no row stops referring.
+            if self.tally.referred == 0 || idle == 3 || !self.settings.delete {
+                return Ok(false);
+            }
+            backwards = !backwards;
+        }
+    }
+
     /// Chunk after chunk. True: there is more to do.
-    async fn chunks(&mut self, filter: &Filter) -> Result<bool, ToolError> {
+    async fn chunks(&mut self, filter: &Filter, backwards: bool, most: usize) -> Result<bool, ToolError> {
         let mut after: Option<Vec<Cell>> = None;
         let mut longest = Duration::ZERO;
-        let mut rows_wanted = self.settings.chunk_rows;
+        let mut rows_wanted = most;
         loop {
             let left = self.settings.max_rows.map_or(u64::MAX, |most| most.saturating_sub(self.tally.rows));
             let now = Instant::now();
             if left == 0 || now + longest * 2 > self.time.soft {
-                let one = Bounds { rows: 1, bytes: 1 };
+                let one = Bounds { rows: 1, bytes: 1, backwards };
                 let next = self.db.page(&self.table, filter, after.as_deref(), one).await?;
                 return Ok(next.late || !next.rows.is_empty());
             }
             let rows = rows_wanted.min(usize::try_from(left).unwrap_or(usize::MAX));
-            let bounds = Bounds { rows, bytes: CHUNK_BYTES };
+            let bounds = Bounds { rows, bytes: CHUNK_BYTES, backwards };
             let page = self.db.page(&self.table, filter, after.as_deref(), bounds).await?;
             let (count, end) = (page.rows.len(), page.end);
             if page.late {
@@ -158,19 +243,49 @@ impl Run<'_> {
             if let Some(last) = page.rows.last() {
                 after = Some(last.key.clone());
             }
-            if count > 0 {
-                self.chunk(page.rows).await?;
+            let mut rows_here = page.rows;
+            let referred = self.db.referred(&self.table, &rows_here).await?;
+            self.tally.referred += referred.len() as u64;
+            without(&mut rows_here, &referred);
+            if !rows_here.is_empty() {
+                self.chunk(rows_here).await?;
                 self.tally.last.clone_from(&after);
                 self.teller.tell(&self.settings.table.table, &self.tally, false);
+                self.must_not_be_one_way()?;
             }
             if end {
                 return Ok(false);
             }
             // Wide rows: what did not fit need not be read again and again.
             rows_wanted = if count < rows { (count * 2).max(1) } else { (rows * 2).max(rows_wanted) };
-            rows_wanted = rows_wanted.min(self.settings.chunk_rows);
+            rows_wanted = rows_wanted.min(most);
             longest = longest.max(now.elapsed());
         }
+    }
+
+    /// If none of the first rows can come back, none will.
+    fn must_not_be_one_way(&self) -> Result<(), ToolError> {
+        if self.tally.rows > 0 || self.tally.refused == 0 {
+            return Ok(());
+        }
+        Err(failed(&format!(
+            "nothing was archived of {}: its rows could not be put back, as was tried: {}",
+            self.table.about.table,
+            self.tally.reasons.join("; ")
+        )))
+    }
+
+    /// What was not tried, since the role may not do it.
+    fn untried(&self) -> Option<String> {
+        let table = &self.table;
+        let why = match () {
+            () if self.tally.rows == 0 || table.can_put() => return None,
+            () => "it may not INSERT",
+        };
+        Some(format!(
+            "whether the rows of {} can be put back was not tried: the role of `url` can't do that ({why})",
+            table.about.table
+        ))
     }
 
     /// Moves the rows of a chunk; those that change meanwhile stay.
@@ -178,13 +293,8 @@ impl Run<'_> {
         let (objects, journal) = match &self.target {
             Target::Objects(objects, journal) => (objects, journal),
             Target::Table(tables) => {
-                let moved = tables.chunk(&self.db, &self.table, rows, self.settings.delete).await?;
-                self.tally.rows += moved.rows;
-                self.tally.chunks += 1;
-                self.tally.bytes += moved.bytes;
-                self.tally.changed += moved.changed;
-                self.tally.conflicts += moved.conflicts;
-                return Ok(());
+                let deletes = self.settings.delete;
+                return tables.chunk(&self.db, &self.table, rows, deletes, &mut self.tally).await;
             }
         };
         for _ in 0..TRIES {
@@ -194,7 +304,7 @@ impl Run<'_> {
                 journal.intends(manifest.object.clone()).await?;
                 objects.intend(&manifest).await?;
                 point("intended");
-                match self.db.remove(&self.table, &rows).await {
+                match self.db.remove(&self.table, &rows, How::IfTheyCanComeBack).await {
                     Ok(removed) => removed,
                     Err(error) => {
                         // The database says what became of it, if it still says anything.
@@ -205,7 +315,7 @@ impl Run<'_> {
                     }
                 }
             } else {
-                Removed::Done
+                rehearsed(&self.db, &self.table, &rows).await?
             };
             match removed {
                 Removed::Done => {
@@ -223,12 +333,12 @@ impl Run<'_> {
                     self.tally.stored += manifest.stored;
                     return Ok(());
                 }
-                Removed::Differ(places) => {
+                Removed::Not(left) => {
                     point("differ");
                     objects.discard(&manifest).await?;
                     journal.done(0, 0).await?;
-                    self.tally.changed += places.len() as u64;
-                    without(&mut rows, &places);
+                    self.tally.left(&left);
+                    without(&mut rows, &source::places(&left));
                     if rows.is_empty() {
                         return Ok(());
                     }
@@ -249,6 +359,14 @@ impl Run<'_> {
             other => other,
         }
     }
+}
+
+/// What would come of the rows, where the role may see that.
+pub(super) async fn rehearsed(db: &Db, table: &Table, rows: &[Row]) -> Result<Removed, ToolError> {
+    if !table.can_delete() {
+        return Ok(Removed::Done);
+    }
+    db.remove(table, rows, How::OnlyToSee).await
 }
 
 /// Tells how far a run is: often at first, then less, so that a long one does not fill its record.

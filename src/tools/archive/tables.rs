@@ -16,7 +16,8 @@ use super::journal::Journal;
 use super::object::hex;
 use super::restore::{Range, Restored};
 use super::row::{Cell, Row};
-use super::source::{Bounds, Db, Filter, Removed, Table};
+use super::run::{Tally, rehearsed};
+use super::source::{self, Bounds, Db, Filter, How, Left, Removed, Table, Why};
 use super::{CHUNK_BYTES, failed, point};
 use crate::tools::ToolError;
 use jiff::Timestamp;
@@ -39,15 +40,6 @@ pub(super) struct Tables {
     pub(super) db: Db,
     pub(super) table: Table,
     pub(super) journal: Journal,
-}
-
-/// What came of a chunk.
-#[derive(Debug, Default)]
-pub(super) struct Moved {
-    pub(super) rows: u64,
-    pub(super) bytes: u64,
-    pub(super) changed: u64,
-    pub(super) conflicts: u64,
 }
 
 impl Tables {
@@ -107,9 +99,9 @@ impl Tables {
 
     async fn erase(&self, table: &Table, mut copies: Vec<Row>) -> Result<u64, ToolError> {
         while !copies.is_empty() {
-            match self.db.remove(table, &copies).await? {
+            match self.db.remove(table, &copies, How::Plainly).await? {
                 Removed::Done => break,
-                Removed::Differ(places) => without(&mut copies, &places),
+                Removed::Not(left) => without(&mut copies, &source::places(&left)),
             }
         }
         Ok(copies.len() as u64)
@@ -122,8 +114,8 @@ impl Tables {
         of: &Table,
         mut rows: Vec<Row>,
         delete: bool,
-    ) -> Result<Moved, ToolError> {
-        let mut moved = Moved::default();
+        tally: &mut Tally,
+    ) -> Result<(), ToolError> {
         let found = self.db.find(&self.table, &rows).await?;
         let differs =
             |(row, there): (&Row, &Option<Row>)| there.as_ref().is_some_and(|there| there.line != row.line);
@@ -140,7 +132,7 @@ impl Tables {
             .filter(|(_, there)| there.is_none())
             .map(|(row, _)| row.clone())
             .collect();
-        moved.conflicts += conflicts.len() as u64;
+        tally.conflicts += conflicts.len() as u64;
         without(&mut rows, &conflicts);
         let pending = Pending {
             columns: of.about.columns.iter().map(|column| column.name.clone()).collect(),
@@ -151,17 +143,40 @@ impl Tables {
         point("intended");
         let put = self.db.put(&self.table, &fresh).await?;
         point("put");
-        let refused: Vec<&Row> = put.conflicts.iter().map(|at| &fresh[*at]).collect();
-        moved.conflicts += refused.len() as u64;
+        tally.conflicts += put.conflicts.len() as u64;
+        tally.left(&refused_there(&put.refused));
+        let refused = put.conflicts.iter().copied().chain(put.refused.iter().map(|(at, _)| *at));
+        let refused: Vec<&Row> = refused.map(|at| &fresh[at]).collect();
         rows.retain(|row| !refused.iter().any(|refused| refused.key == row.key));
-        if !delete {
+        if delete {
+            self.delete(source, of, &mut rows, tally).await?;
+        } else {
             self.take_back(&fresh).await?;
-            moved.rows = rows.len() as u64;
-            self.journal.done(0, 0).await?;
-            return Ok(moved);
+            self.rehearse(source, of, &mut rows, tally).await?;
         }
+        let bytes = rows.iter().map(|row| row.line.len() as u64).sum();
+        tally.rows += rows.len() as u64;
+        tally.chunks += 1;
+        if delete {
+            tally.bytes += bytes;
+            self.journal.done(rows.len() as u64, bytes).await?;
+            point("done");
+        } else {
+            self.journal.done(0, 0).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes rows from the source that stand at the destination; of those that stay, the copies go.
+    async fn delete(
+        &self,
+        source: &Db,
+        of: &Table,
+        rows: &mut Vec<Row>,
+        tally: &mut Tally,
+    ) -> Result<(), ToolError> {
         while !rows.is_empty() {
-            let removed = match source.remove(of, &rows).await {
+            let removed = match source.remove(of, rows, How::IfTheyCanComeBack).await {
                 Ok(removed) => removed,
                 Err(error) => {
                     // The database says what became of it, if it still says anything.
@@ -174,20 +189,36 @@ impl Tables {
                     point("deleted");
                     break;
                 }
-                Removed::Differ(places) => {
+                Removed::Not(left) => {
                     point("differ");
-                    let changed: Vec<Row> = places.iter().map(|at| rows[*at].clone()).collect();
-                    self.take_back(&changed).await?;
-                    moved.changed += places.len() as u64;
-                    without(&mut rows, &places);
+                    let places = source::places(&left);
+                    let stay: Vec<Row> = places.iter().map(|at| rows[*at].clone()).collect();
+                    self.take_back(&stay).await?;
+                    tally.left(&left);
+                    without(rows, &places);
                 }
             }
         }
-        moved.rows = rows.len() as u64;
-        moved.bytes = rows.iter().map(|row| row.line.len() as u64).sum();
-        self.journal.done(moved.rows, moved.bytes).await?;
-        point("done");
-        Ok(moved)
+        Ok(())
+    }
+
+    async fn rehearse(
+        &self,
+        source: &Db,
+        of: &Table,
+        rows: &mut Vec<Row>,
+        tally: &mut Tally,
+    ) -> Result<(), ToolError> {
+        while !rows.is_empty() {
+            match rehearsed(source, of, rows).await? {
+                Removed::Done => break,
+                Removed::Not(left) => {
+                    tally.left(&left);
+                    without(rows, &source::places(&left));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Puts rows of a range back.
@@ -205,7 +236,7 @@ impl Tables {
             return self.back(source, of, rows, dry_run, done).await;
         }
         let filter = Filter { before: range.to, from: range.from, only: Vec::new() };
-        let bounds = Bounds { rows: chunk_rows, bytes: CHUNK_BYTES };
+        let bounds = Bounds { rows: chunk_rows, bytes: CHUNK_BYTES, backwards: false };
         let mut after: Option<Vec<Cell>> = None;
         loop {
             let page = self.db.page(&self.table, &filter, after.as_deref(), bounds).await?;
@@ -251,30 +282,21 @@ impl Tables {
         done: &mut Restored,
     ) -> Result<(), ToolError> {
         if dry_run || rows.is_empty() {
-            let there = source.find(of, &rows).await?;
-            done.count(&rows, there);
+            done.count(&rows, source.try_put(of, &rows).await?);
             return Ok(());
         }
         let put = source.put(of, &rows).await?;
         point("put");
-        done.rows += put.fresh;
-        done.there += put.there;
-        put.conflicts.iter().for_each(|at| done.conflict(&rows[*at]));
-        without(&mut rows, &put.conflicts);
-        while !rows.is_empty() {
-            match self.db.remove(&self.table, &rows).await? {
-                Removed::Done => break,
-                Removed::Differ(places) => without(&mut rows, &places),
-            }
-        }
-        Ok(())
+        let stay = done.count(&rows, put);
+        without(&mut rows, &stay);
+        self.erase(&self.table, rows).await.map(drop)
     }
 
     /// Rows of the table, those of them that are in the source as well, and its oldest and newest instants.
     pub(super) async fn count(&self, source: Option<(&Db, &Table)>) -> Result<Counted, ToolError> {
         let mut counted = Counted::default();
         let mut after: Option<Vec<Cell>> = None;
-        let bounds = Bounds { rows: super::CHUNK_ROWS, bytes: CHUNK_BYTES };
+        let bounds = Bounds { rows: super::CHUNK_ROWS, bytes: CHUNK_BYTES, backwards: false };
         loop {
             let page = self.db.page(&self.table, &Filter::default(), after.as_deref(), bounds).await?;
             if page.late {
@@ -307,6 +329,12 @@ pub(super) struct Counted {
     pub(super) both: u64,
     pub(super) oldest: Option<Timestamp>,
     pub(super) newest: Option<Timestamp>,
+}
+
+/// What the destination does not take.
+fn refused_there(refused: &[(usize, String)]) -> Vec<Left> {
+    let at_destination = |why: &String| Why::OneWay(format!("the destination does not take {why}"));
+    refused.iter().map(|(at, why)| Left { at: *at, why: at_destination(why) }).collect()
 }
 
 /// Leaves out rows at these places, which are in order.

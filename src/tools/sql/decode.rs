@@ -63,6 +63,61 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Types of one part that [`simple`] has a form for.
+const SIMPLE: &[&str] = &[
+    "bool",
+    "int2",
+    "int4",
+    "int8",
+    "oid",
+    "xid",
+    "cid",
+    "float4",
+    "float8",
+    "text",
+    "varchar",
+    "bpchar",
+    "name",
+    "unknown",
+    "xml",
+    "citext",
+    "char",
+    "json",
+    "jsonb",
+    "bytea",
+    "uuid",
+    "numeric",
+    "date",
+    "time",
+    "timetz",
+    "timestamp",
+    "timestamptz",
+    "interval",
+    "inet",
+    "cidr",
+    "macaddr",
+    "macaddr8",
+    "bit",
+    "varbit",
+    "pg_lsn",
+    "void",
+];
+
+/// Is there a form for values of this type? Others are asked for as the texts that the server writes.
+pub(super) fn knows(ty: &Type) -> bool {
+    match ty.kind() {
+        Kind::Array(inner) | Kind::Domain(inner) | Kind::Range(inner) | Kind::Multirange(inner) => {
+            knows(inner)
+        }
+        Kind::Composite(fields) => fields.iter().all(|field| knows(field.type_())),
+        Kind::Enum(_) => true,
+        _ => {
+            let is_built_in = ty.schema() == "pg_catalog";
+            SIMPLE.contains(&ty.name()) && (is_built_in || ty.name() == "citext")
+        }
+    }
+}
+
 fn decode(ty: &Type, from: &mut Reader<'_>) -> Result<Value, String> {
     match ty.kind() {
         Kind::Array(inner) => array(inner, from),
@@ -97,9 +152,7 @@ fn simple(ty: &Type, from: &mut Reader<'_>) -> Result<Value, String> {
         "int2" => from.i16()?.into(),
         "int4" => from.i32()?.into(),
         "int8" => from.i64()?.into(),
-        "oid" | "xid" | "cid" | "regclass" | "regproc" | "regtype" | "regnamespace" | "regrole" => {
-            u32::from_be_bytes(from.array()?).into()
-        }
+        "oid" | "xid" | "cid" => u32::from_be_bytes(from.array()?).into(),
         "float4" => {
             // Its shortest text, so that 0.1 stays 0.1.
             let number = f32::from_be_bytes(from.array()?);
@@ -144,7 +197,11 @@ fn simple(ty: &Type, from: &mut Reader<'_>) -> Result<Value, String> {
             format!("{:X}/{:X}", place >> 32, place & 0xffff_ffff).into()
         }
         "void" => Value::Null,
-        other => return Err(format!("values of type {other} can't be shown: add ::text to it")),
+        // Only where the server could not be asked for its text: see `knows`.
+        _ => match std::str::from_utf8(from.0) {
+            Ok(text) if !text.contains(|c: char| c.is_control()) => text.into(),
+            _ => bytes_json(std::mem::take(&mut from.0)),
+        },
     })
 }
 

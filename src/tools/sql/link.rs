@@ -1,11 +1,12 @@
 //! A connection to a PostgreSQL server that lives as long as a call: how much is read over it is bounded,
 //! and what still runs when the call is dropped is cancelled.
+use super::address::Address;
 use super::postgres::{explain, failed};
 use crate::tools::ToolError;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -26,17 +27,19 @@ pub(in crate::tools) struct Link {
     pub(in crate::tools) client: Client,
     cancel: Cancel,
     too_much: Arc<AtomicBool>,
+    local_port: Option<u16>,
     _task: AbortOnDropHandle<()>,
 }
 
 impl Link {
     /// To the first host of the address that lets us in.
-    pub(super) async fn open(config: Config) -> Result<Self, ToolError> {
-        Self::open_for(config, MAX_READ).await
+    pub(super) async fn open(address: Address) -> Result<Self, ToolError> {
+        Self::open_for(address, MAX_READ).await
     }
 
     /// The same, for one who reads at most so much.
-    pub(in crate::tools) async fn open_for(mut config: Config, most: usize) -> Result<Self, ToolError> {
+    pub(in crate::tools) async fn open_for(address: Address, most: usize) -> Result<Self, ToolError> {
+        let Address { mut config, encryption, place: shown } = address;
         let hosts = match config.get_hosts() {
             [] => vec![Host::Tcp("localhost".into())],
             hosts => hosts.to_vec(),
@@ -45,7 +48,8 @@ impl Link {
         let mut first = None;
         for (at, host) in hosts.into_iter().enumerate() {
             let port = ports.get(at).or(ports.first()).copied().unwrap_or(5432);
-            match Self::to(&mut config, Place { host, port, most }).await {
+            let place = Place { host, port, most, encryption: encryption.clone(), shown: shown.clone() };
+            match Self::to(&mut config, place).await {
                 Ok(link) => return Ok(link),
                 Err(error) => drop(first.get_or_insert(error)),
             }
@@ -55,35 +59,51 @@ impl Link {
 
     async fn to(config: &mut Config, place: Place) -> Result<Self, ToolError> {
         let too_much = Arc::new(AtomicBool::new(false));
-        let socket = async || place.socket(too_much.clone()).await;
+        let say = |error: &tokio_postgres::Error| match explain(error, "") {
+            ToolError::Failed(why) => failed(&format!("{}: {why}", place.shown)),
+            other => other,
+        };
+        let mut local_port = None;
+        let mut socket = async || {
+            let socket = place.socket(too_much.clone()).await?;
+            local_port = socket.local_port;
+            Ok::<_, ToolError>(socket)
+        };
         let (client, connection) = match config.connect_raw(socket().await?, place.encryption()).await {
             Ok(pair) => pair,
             // `prefer` promises nothing, and many servers have a certificate that nobody signed.
             Err(error) if is_handshake(&error) && config.get_ssl_mode() == SslMode::Prefer => {
                 config.ssl_mode(SslMode::Disable);
                 let again = config.connect_raw(socket().await?, place.encryption()).await;
-                again.map_err(|error| explain(&error, ""))?
+                again.map_err(|error| say(&error))?
             }
             Err(error) if is_handshake(&error) => {
-                let ToolError::Failed(why) = explain(&error, "") else { return Err(explain(&error, "")) };
+                let ToolError::Failed(why) = say(&error) else { return Err(say(&error)) };
                 return Err(failed(&format!(
-                    "{why}; the server's certificate must be signed by one that this machine trusts \
-                     (SSL_CERT_FILE can name a file of such)"
+                    "{why}; the server's certificate must be signed by one that this machine trusts, or by one of \
+                     sslrootcert=/path/to/ca.pem, and be for the host that `url` names (verify-ca asks only who signed \
+                     it)"
                 )));
             }
-            Err(error) => return Err(explain(&error, "")),
+            Err(error) => return Err(say(&error)),
         };
         let token = client.cancel_token();
         let task = AbortOnDropHandle::new(tokio::spawn(async move {
             // Its errors come to the client as well.
             let _ = connection.await;
         }));
-        Ok(Self { client, cancel: Cancel { running: Some((token, place)) }, too_much, _task: task })
+        let cancel = Cancel { running: Some((token, place)) };
+        Ok(Self { client, cancel, too_much, local_port, _task: task })
     }
 
     /// Did it break off because too much came?
     pub(super) fn was_too_much(&self) -> bool {
         self.too_much.load(Ordering::Relaxed)
+    }
+
+    /// The port on our side, if it goes over TCP.
+    pub(in crate::tools) fn local_port(&self) -> Option<u16> {
+        self.local_port
     }
 
     /// Nothing runs on it any more.
@@ -124,15 +144,21 @@ struct Place {
     port: u16,
     /// Bytes that may be read.
     most: usize,
+    encryption: MakeRustlsConnect,
+    /// The address, for people.
+    shown: String,
 }
 
 type Encryption = <MakeRustlsConnect as MakeTlsConnect<Limited>>::TlsConnect;
 
 impl Place {
     async fn socket(&self, too_much: Arc<AtomicBool>) -> Result<Limited, ToolError> {
+        let mut local_port = None;
         let (socket, shown): (io::Result<Box<dyn Stream>>, String) = match &self.host {
             Host::Tcp(name) => {
                 let socket = TcpStream::connect((name.as_str(), self.port)).await;
+                let local = socket.as_ref().ok().and_then(|socket| socket.local_addr().ok());
+                local_port = local.map(|address| address.port());
                 (socket.map(|socket| Box::new(socket) as _), format!("{name}:{}", self.port))
             }
             Host::Unix(folder) => {
@@ -142,7 +168,7 @@ impl Place {
             }
         };
         match socket {
-            Ok(inner) => Ok(Limited { inner, left: self.most, too_much }),
+            Ok(inner) => Ok(Limited { inner, left: self.most, too_much, local_port }),
             Err(error) => {
                 let hint = match error.kind() {
                     io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
@@ -156,36 +182,15 @@ impl Place {
     }
 
     fn encryption(&self) -> Encryption {
-        // A second installation is refused by rustls and changes nothing.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let name = match &self.host {
             Host::Tcp(name) => name.as_str(),
             Host::Unix(_) => "localhost",
         };
-        let mut maker = maker();
+        let mut maker = self.encryption.clone();
         match MakeTlsConnect::<Limited>::make_tls_connect(&mut maker, name) {
             Ok(encryption) => encryption,
         }
     }
-}
-
-/// Trusts what the machine trusts. A machine without certificates still reaches servers that need none; that
-/// is not kept, so that certificates that are installed later count.
-fn maker() -> MakeRustlsConnect {
-    static KEPT: OnceLock<MakeRustlsConnect> = OnceLock::new();
-    if let Some(maker) = KEPT.get() {
-        return maker.clone();
-    }
-    match MakeRustlsConnect::with_native_certs() {
-        Ok((maker, _)) => KEPT.get_or_init(|| maker).clone(),
-        Err(_) => without_roots(),
-    }
-}
-
-fn without_roots() -> MakeRustlsConnect {
-    let roots = rustls::RootCertStore::empty();
-    let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    MakeRustlsConnect::new(config)
 }
 
 /// Bytes both ways.
@@ -197,6 +202,7 @@ struct Limited {
     inner: Box<dyn Stream>,
     left: usize,
     too_much: Arc<AtomicBool>,
+    local_port: Option<u16>,
 }
 
 impl AsyncRead for Limited {

@@ -3,13 +3,12 @@
 //! another, it is never committed, and a role that is above such rules is refused. What functions do that are
 //! no change of the database (a role may end its own other sessions) is for the role's grants: an agent
 //! should have a role of its own.
-use super::decode::Came;
+use super::address::Address;
+use super::decode::{self, Came};
 use super::encode::Bound;
 use super::link::Link;
 use super::rows::Rows;
 use super::{Params, Settings, Statement, names};
-use crate::domain::SecretRef;
-use crate::secret;
 use crate::tools::ToolError;
 use futures_util::TryStreamExt;
 use serde_json::Value;
@@ -17,7 +16,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio_postgres::error::{ErrorPosition, Severity, SqlState};
-use tokio_postgres::{Client, Config};
+use tokio_postgres::{Client, Statement as Prepared};
 
 /// Statements that look.
 const READS: &[&str] = &["select", "with", "values", "table", "explain", "show"];
@@ -38,15 +37,20 @@ pub(super) async fn run(
         Params::Named(map) => names::numbered(&statement.text, &map)
             .map_err(|why| ToolError::Arguments(format!("`params`: {why}")))?,
     };
-    let config = config(url, settings.password.as_ref(), bound).await?;
+    let address = Address::of(url, settings.password.as_ref(), bound).await?;
+    let place = address.place.clone();
     // Until the server is told to commit, whatever happens leaves everything as it was.
     let committing = AtomicBool::new(false);
     let work = async {
-        let mut link = Link::open(config).await?;
+        let mut link = Link::open(address).await?;
         let mut outcome = transaction(&link.client, settings, &word, &text, values, bound).await;
         if outcome.is_ok() && settings.writes {
             committing.store(true, Ordering::Relaxed);
             outcome = commit(&link.client).await.and(outcome);
+        } else if outcome.as_ref().is_ok_and(|result| result["truncated"] == false) {
+            // A pooler closes a connection whose transaction was left open. Of a result that was broken off, the rest
+            // would be waited for.
+            let _ = link.client.batch_execute("ROLLBACK").await;
         }
         link.is_done();
         if matches!(outcome, Err(ToolError::Failed(_))) && link.was_too_much() {
@@ -56,30 +60,17 @@ pub(super) async fn run(
         }
         outcome
     };
-    match tokio::time::timeout(bound, work).await {
+    let result = match tokio::time::timeout(bound, work).await {
         Ok(result) => result,
         Err(_) if committing.into_inner() => Err(unsure("the database did not answer in time")),
         Err(_) => Err(failed("the database did not answer in time; the statement was cancelled")),
-    }
-}
-
-/// How a database is reached.
-pub(in crate::tools) async fn config(
-    url: &str,
-    password: Option<&SecretRef>,
-    bound: Duration,
-) -> Result<Config, ToolError> {
-    let mut config: Config = url.parse().map_err(|_| {
-        failed(
-            "the address of the database can't be read: write postgres://user@host:5432/db?sslmode=require",
-        )
-    })?;
-    if let Some(password) = password {
-        let password = secret::resolve(password, bound).await.map_err(|error| failed(&error.to_string()))?;
-        config.password(password.expose());
-    }
-    config.application_name("bgagent");
-    Ok(config)
+    };
+    // Which database it is about.
+    result.map_err(|error| match error {
+        ToolError::Failed(why) if !why.starts_with(&place) => failed(&format!("{place}: {why}")),
+        ToolError::Unsure(why) => ToolError::Unsure(format!("{place}: {why}")),
+        other => other,
+    })
 }
 
 fn allowed(word: &str, settings: &Settings, configured: bool) -> Result<(), ToolError> {
@@ -108,20 +99,18 @@ async fn transaction(
     bound: Duration,
 ) -> Result<Value, ToolError> {
     let said = |error: tokio_postgres::Error| explain(&error, text);
-    let read_only = if settings.writes { "off" } else { "on" };
-    let ms = bound.as_millis().clamp(1, 86_400_000);
-    let set = format!(
-        "SET statement_timeout = {ms}; SET idle_in_transaction_session_timeout = {ms}; \
-         SET default_transaction_read_only = {read_only}"
-    );
-    client.batch_execute(&set).await.map_err(said)?;
     let begin = if settings.writes { "BEGIN READ WRITE" } else { "BEGIN READ ONLY" };
-    client.batch_execute(begin).await.map_err(said)?;
+    let ms = bound.as_millis().clamp(1, 86_400_000);
+    // Settings end with the transaction: a pooler gives the connection to others after it.
+    let begin = format!(
+        "{begin}; SET LOCAL statement_timeout = {ms}; SET LOCAL idle_in_transaction_session_timeout = {ms}"
+    );
+    client.batch_execute(&begin).await.map_err(said)?;
     if !settings.writes {
         // The first query of a transaction also settles that it stays read-only.
         refuse_mighty(client).await?;
     }
-    let prepared = client.prepare(text).await.map_err(said)?;
+    let prepared = prepare(client, word, text).await.map_err(said)?;
     let wanted = prepared.params().len();
     if wanted != values.len() {
         let given = values.len();
@@ -151,6 +140,37 @@ async fn transaction(
         _ => Some(0),
     };
     Ok(rows.into_result(changed))
+}
+
+/// Prepares the statement. Values of a type that has no form of ours come as the server writes them: then the
+/// statement stands within another one, which makes them texts.
+async fn prepare(client: &Client, word: &str, text: &str) -> Result<Prepared, tokio_postgres::Error> {
+    let prepared = client.prepare(text).await?;
+    let columns = prepared.columns();
+    if columns.iter().all(|column| decode::knows(column.type_())) {
+        return Ok(prepared);
+    }
+    let names: Vec<String> = (0..columns.len()).map(|at| format!("c{at}")).collect();
+    let texts: Vec<String> = columns
+        .iter()
+        .zip(&names)
+        .map(|(column, name)| {
+            let cast = if decode::knows(column.type_()) { "" } else { "::pg_catalog.text" };
+            format!("q.{name}{cast} AS \"{}\"", column.name().replace('"', "\"\""))
+        })
+        .collect();
+    let text = text.trim_end().trim_end_matches(';');
+    let (names, texts) = (names.join(", "), texts.join(", "));
+    let whole = match word {
+        "select" | "with" | "values" | "table" => format!("SELECT {texts} FROM (\n{text}\n) AS q({names})"),
+        _ => format!("WITH q({names}) AS (\n{text}\n) SELECT {texts} FROM q"),
+    };
+    // What can't stand within another statement is asked as it is.
+    client.batch_execute("SAVEPOINT whole").await?;
+    match client.prepare(&whole).await {
+        Ok(wrapped) if wrapped.params() == prepared.params() => Ok(wrapped),
+        _ => client.batch_execute("ROLLBACK TO SAVEPOINT whole").await.map(|()| prepared),
+    }
 }
 
 /// Makes the change last. Only an answer of the server that it did not do so is a plain failure: a

@@ -36,6 +36,7 @@ pub(super) async fn run(
     bound: Duration,
 ) -> Result<Value, ToolError> {
     let leave = Leave::default();
+    let place = path.display().to_string();
     let (left, handle) = (leave.left.clone(), leave.handle.clone());
     let deadline = Instant::now() + bound;
     let changing = Arc::new(AtomicBool::new(false));
@@ -46,7 +47,13 @@ pub(super) async fn run(
         open.run(&settings, &statement, &begun)
     });
     // The thread ends itself at the deadline; a little later it is not waited for.
-    outcome(work, &changing, bound + Duration::from_millis(200)).await
+    let result = outcome(work, &changing, bound + Duration::from_millis(200)).await;
+    // Which database it is about.
+    result.map_err(|error| match error {
+        ToolError::Failed(why) if !why.starts_with(&place) => failed(&format!("{place}: {why}")),
+        ToolError::Unsure(why) => ToolError::Unsure(format!("{place}: {why}")),
+        other => other,
+    })
 }
 
 /// What the thread gives. A change that was begun is undone, unless the thread stands where it is just being

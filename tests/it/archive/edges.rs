@@ -5,7 +5,7 @@ use super::crash::{dies_in, while_stopped, whole};
 use super::*;
 
 /// Objects (`.jsonl.zst`) or manifests (`.json`) of a folder, in order.
-fn files(folder: &Path, end: &str) -> Vec<PathBuf> {
+pub(super) fn files(folder: &Path, end: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path());
     let fits = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -20,7 +20,7 @@ fn all_of_it() -> ArchiveAsk {
     ArchiveAsk::Restore { range: ArchiveRange::default(), dry_run: false }
 }
 
-fn dry() -> ArchiveAsk {
+pub(super) fn dry() -> ArchiveAsk {
     ArchiveAsk::Restore { range: ArchiveRange::default(), dry_run: true }
 }
 

@@ -26,7 +26,7 @@ impl Folder {
 
     async fn work<T: Send + 'static>(
         &self,
-        doing: &'static str,
+        doing: String,
         work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
     ) -> Result<T, ToolError> {
         let path = self.path.clone();
@@ -39,7 +39,7 @@ impl Folder {
                 _ => "",
             };
             let doing = match error.kind() {
-                ErrorKind::NotADirectory => "the folder can't be used",
+                ErrorKind::NotADirectory => "the folder can't be used".to_owned(),
                 _ => doing,
             };
             failed(&format!("{}: {doing}: {error}{advice}", self.path.display()))
@@ -47,7 +47,7 @@ impl Folder {
     }
 
     pub(super) async fn prepare(&self, ours: bool) -> Result<(), ToolError> {
-        self.work("the folder can't be used", move |path| {
+        self.work("the folder can't be used".into(), move |path| {
             let made: Vec<_> =
                 path.ancestors().take_while(|folder| !folder.exists()).map(Path::to_owned).collect();
             for folder in [path.to_owned(), path.join("pending")] {
@@ -71,7 +71,7 @@ impl Folder {
 
     pub(super) async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), ToolError> {
         let name = name.to_owned();
-        self.work("an object can't be written", move |path| {
+        self.work(format!("{name} can't be written"), move |path| {
             let target = path.join(&name);
             let folder = target.parent().unwrap_or(path);
             if !folder.exists() {
@@ -94,7 +94,7 @@ impl Folder {
 
     pub(super) async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, ToolError> {
         let name = name.to_owned();
-        self.work("an object can't be read", move |path| match fs::read(path.join(name)) {
+        self.work(format!("{name} can't be read"), move |path| match fs::read(path.join(name)) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -104,7 +104,7 @@ impl Folder {
 
     pub(super) async fn list(&self, below: &str) -> Result<Vec<String>, ToolError> {
         let below = below.to_owned();
-        self.work("the folder can't be listed", move |path| {
+        self.work("the folder can't be listed".into(), move |path| {
             let entries = match fs::read_dir(path.join(below)) {
                 Ok(entries) => entries,
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -128,7 +128,7 @@ impl Folder {
 
     pub(super) async fn delete(&self, name: &str) -> Result<(), ToolError> {
         let name = name.to_owned();
-        self.work("an object can't be removed", move |path| {
+        self.work(format!("{name} can't be removed"), move |path| {
             let target = path.join(name);
             match fs::remove_file(&target) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),

@@ -12,8 +12,13 @@ use serde_json::Value;
 use sqlite::Sqlite;
 use std::time::{Duration, Instant};
 
+mod family;
+mod names;
+mod outcome;
 mod postgres;
 mod sqlite;
+
+pub(super) use outcome::{How, Left, Put, Removed, Why, places};
 
 /// Where a database is.
 #[derive(Debug, Clone)]
@@ -39,13 +44,17 @@ pub(super) struct Table {
     quoted: String,
     /// As each column of the key stands in comparisons, in order.
     keys: Vec<String>,
-    /// The type of each column, in order, as the database itself says it: what an object or a manifest says never
-    /// becomes a part of a statement.
-    casts: Vec<String>,
+    /// How each column is read and put, in order, as the database itself says it: what an object or a manifest says
+    /// never becomes a part of a statement.
+    casts: Vec<Cast>,
     /// The name of the table that its rows are part of, as the database has it: one table has one such name.
     pub(super) root: String,
     /// What deleting a row would change elsewhere, unless it is prevented.
     referrers: Vec<Referrer>,
+    /// Foreign keys of the table to itself: rows that are referred to wait until those that refer are archived.
+    own: Vec<Referrer>,
+    /// What the role may do, and what statements must heed.
+    ability: Ability,
     /// Names of all columns that the database does not make itself, as it was looked at.
     all: Vec<String>,
 }
@@ -68,7 +77,7 @@ impl Table {
         }
         let cast = |column: &Column| {
             let place = self.about.columns.iter().position(|known| known.name == column.name);
-            place.map(|at| self.casts[at].clone()).ok_or_else(|| {
+            place.map(|at| self.casts[at].of_archived(&column.kind)).ok_or_else(|| {
                 failed(&format!(
                     "the archived rows have a column `{}`, and table {} has none: add it, then try again",
                     column.name, self.about.table
@@ -81,6 +90,28 @@ impl Table {
 }
 
 impl Table {
+    /// Do rows of it refer to other rows of it?
+    pub(super) fn is_family(&self) -> bool {
+        !self.own.is_empty()
+    }
+
+    /// May the role put rows, so that a way back can be tried?
+    pub(super) fn can_put(&self) -> bool {
+        self.ability.put
+    }
+
+    /// May the role delete rows?
+    pub(super) fn can_delete(&self) -> bool {
+        self.ability.delete
+    }
+
+    /// Columns whose values are numbers of things in their own database, and mean nothing in another one.
+    pub(super) fn local_columns(&self) -> Vec<&str> {
+        let is_local = |cast: &Cast| matches!(cast.read, Read::As(_));
+        let columns = self.about.columns.iter().zip(&self.casts);
+        columns.filter(|(_, cast)| is_local(cast)).map(|(column, _)| column.name.as_str()).collect()
+    }
+
     /// The table with these of its columns only, as far as it has them.
     pub(super) fn of_columns(&self, names: &[String]) -> Self {
         let mut part = self.clone();
@@ -98,14 +129,65 @@ impl Table {
     }
 }
 
-/// A foreign key that would delete or change other rows.
+/// How a column is read as a text, and how that text becomes its value.
+#[derive(Debug, Clone, PartialEq)]
+struct Cast {
+    read: Read,
+    /// What the text is cast to, one after the other.
+    put: String,
+}
+
+/// How a value of PostgreSQL becomes a text; SQLite needs none.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Read {
+    /// By a cast.
+    Plain,
+    /// By what the type itself writes, where a cast would do more or less than that.
+    Written,
+    /// As this type. What such a value is called depends on settings and on what there is at that time.
+    As(&'static str),
+}
+
+impl Cast {
+    /// How a value is put that was archived when its column was of this type. Names of things were archived as such
+    /// before they were archived as numbers.
+    fn of_archived(&self, kind: &str) -> Self {
+        match self.read {
+            Read::As(_) if !kind.starts_with("oid") => {
+                let put = self.put.rsplit("::").next().unwrap_or(&self.put).to_owned();
+                Self { read: Read::Plain, put }
+            }
+            _ => self.clone(),
+        }
+    }
+}
+
+/// What the role may do with a table, and what statements on it must heed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Ability {
+    /// It may put rows.
+    put: bool,
+    /// It may delete rows.
+    delete: bool,
+    /// It may lock rows.
+    lock: bool,
+    /// Whether a row can be put shows only when it was: the table has a constraint that is checked later, or a rule.
+    put_plainly: bool,
+}
+
+impl Ability {
+    /// Whatever is done.
+    const ALL: Self = Self { put: true, delete: true, lock: true, put_plainly: false };
+}
+
+/// A foreign key by which rows refer to rows that are to go.
 #[derive(Debug, Clone)]
 struct Referrer {
     /// The table that refers, quoted.
     table: String,
     /// Its columns and ours, quoted.
     columns: Vec<(String, String)>,
-    /// What it would do.
+    /// What it would do; empty: it would refuse.
     action: String,
 }
 
@@ -126,6 +208,8 @@ pub(super) struct Bounds {
     pub(super) rows: usize,
     /// Of all lines; one row is taken in any case.
     pub(super) bytes: usize,
+    /// From the last key to the first.
+    pub(super) backwards: bool,
 }
 
 /// What was found.
@@ -135,26 +219,6 @@ pub(super) struct Page {
     pub(super) end: bool,
     /// Was it broken off because the time was up?
     pub(super) late: bool,
-}
-
-/// What came of removing rows.
-#[derive(Debug, PartialEq)]
-pub(super) enum Removed {
-    /// All of them are gone.
-    Done,
-    /// None is gone: those at these places are not what they were.
-    Differ(Vec<usize>),
-}
-
-/// What came of putting rows.
-#[derive(Debug, Default, PartialEq)]
-pub(super) struct Put {
-    /// So many are new.
-    pub(super) fresh: u64,
-    /// So many were there already, and equal.
-    pub(super) there: u64,
-    /// Places of those that can't be put: another row has their key, or another unique value of theirs.
-    pub(super) conflicts: Vec<usize>,
 }
 
 /// An open database. It is ours for as long as this lives, as far as archives go.
@@ -224,7 +288,7 @@ impl Db {
         }
     }
 
-    /// Rows in the order of their key, after this one.
+    /// Rows in the order of their key, or against it, after this one.
     pub(super) async fn page(
         &self,
         table: &Table,
@@ -248,36 +312,71 @@ impl Db {
         }
     }
 
-    /// Removes exactly these rows, if each of them is still what it was.
-    pub(super) async fn remove(&self, table: &Table, rows: &[Row]) -> Result<Removed, ToolError> {
+    /// Places of those of these rows that others of the table refer to, which are not among them.
+    pub(super) async fn referred(&self, table: &Table, rows: &[Row]) -> Result<Vec<usize>, ToolError> {
+        if !table.is_family() {
+            return Ok(Vec::new());
+        }
         match self {
-            Self::Sqlite(db) => db.remove(table.clone(), rows.to_vec()).await,
-            Self::Postgres(db) => db.remove(table, rows).await,
+            Self::Sqlite(db) => db.referred(table.clone(), rows.to_vec()).await,
+            Self::Postgres(db) => db.referred(table, rows).await,
         }
     }
 
-    /// Puts rows where no others are, and makes sure that they are there as they were.
+    /// Removes exactly these rows, if each of them is still what it was, and can be put back where that is asked.
+    pub(super) async fn remove(&self, table: &Table, rows: &[Row], how: How) -> Result<Removed, ToolError> {
+        match self {
+            Self::Sqlite(db) => db.remove(table.clone(), rows.to_vec(), how).await,
+            Self::Postgres(db) => db.remove(table, rows, how).await,
+        }
+    }
+
+    /// Puts rows where no others are, and makes sure that they are there as they were. A row that can't be put costs
+    /// no other.
     pub(super) async fn put(&self, table: &Table, rows: &[Row]) -> Result<Put, ToolError> {
         match self {
-            Self::Sqlite(db) => db.put(table.clone(), rows.to_vec()).await,
+            Self::Sqlite(db) => db.put(table.clone(), rows.to_vec(), true).await,
             Self::Postgres(db) => db.put(table, rows).await,
+        }
+    }
+
+    /// What putting them would come to: it is done, and undone. Between [`Db::begin_trial`] and [`Db::end_trial`],
+    /// what one trial has put is there for the next one, where the database would refuse rows without it.
+    pub(super) async fn try_put(&self, table: &Table, rows: &[Row]) -> Result<Put, ToolError> {
+        match self {
+            Self::Sqlite(db) => db.put(table.clone(), rows.to_vec(), false).await,
+            Self::Postgres(db) => db.try_put(table, rows).await,
+        }
+    }
+
+    /// See [`Db::try_put`].
+    pub(super) async fn begin_trial(&self, table: &Table) -> Result<(), ToolError> {
+        match self {
+            Self::Postgres(db) if table.is_family() => db.begin_trial().await,
+            _ => Ok(()),
+        }
+    }
+
+    /// See [`Db::try_put`].
+    pub(super) async fn end_trial(&self) -> Result<(), ToolError> {
+        match self {
+            Self::Postgres(db) => db.end_trial().await,
+            Self::Sqlite(_) => Ok(()),
+        }
+    }
+
+    /// How many rows of the table refer to rows that are not there. SQLite allows that where a program does not
+    /// switch its foreign keys on.
+    pub(super) async fn dangling(&self, table: &Table) -> Result<u64, ToolError> {
+        match self {
+            Self::Sqlite(db) => db.dangling(table.clone()).await,
+            Self::Postgres(_) => Ok(0),
         }
     }
 }
 
 fn keys_of(rows: &[Row]) -> Vec<Vec<Cell>> {
     rows.iter().map(|row| row.key.clone()).collect()
-}
-
-/// What a referring row says when rows that it refers to are to go.
-fn refers(referrer: &Referrer) -> ToolError {
-    failed(&format!(
-        "rows of {} refer to rows that are to be archived, and deleting those would {} them (ON DELETE {}): \
-         archive or remove the referring rows first",
-        referrer.table,
-        if referrer.action == "CASCADE" { "delete" } else { "change" },
-        referrer.action
-    ))
 }
 
 /// Columns that are asked for must be there.
@@ -303,13 +402,13 @@ fn has_column<'a>(
     Err(failed(&format!("table {table} has no column `{name}`: {hint}")))
 }
 
-fn no_table(name: &str, tables: &[String]) -> ToolError {
+fn no_table(name: &str, of: &str, tables: &[String]) -> ToolError {
     let hint = match nearest(name, tables.iter().map(String::as_str)) {
         Some(near) => format!("did you mean `{near}`?"),
         None if tables.is_empty() => "there are no tables".into(),
         None => format!("there are {}", tables.iter().take(30).cloned().collect::<Vec<_>>().join(", ")),
     };
-    failed(&format!("there is no table `{name}`: {hint}"))
+    failed(&format!("there is no table `{name}`: {hint} (in {of})"))
 }
 
 fn no_key(spec: &TableSpec) -> ToolError {
@@ -324,34 +423,6 @@ fn null_key(spec: &TableSpec, column: &str) -> ToolError {
     failed(&format!(
         "the key's column `{column}` of {} may be NULL, and such rows can't be told apart: make it NOT NULL",
         spec.table
-    ))
-}
-
-fn altered(table: &Table, row: &Row) -> ToolError {
-    let key: Vec<String> = row.key.iter().map(super::row::shown).collect();
-    failed(&format!(
-        "row {} of {} is not what was put: a trigger, a default or a type of the table changes it; nothing was \
-         changed",
-        key.join(", "),
-        table.about.table
-    ))
-}
-
-/// A value of a column that was not there when the rows were read would be lost with them.
-fn other_columns(table: &Table) -> ToolError {
-    failed(&format!(
-        "the columns of table {} changed while its rows were copied: nothing of this chunk was deleted, and the next \
-         run takes the rows as they are then",
-        table.about.table
-    ))
-}
-
-fn kept(table: &Table, row: &Row) -> ToolError {
-    let key: Vec<String> = row.key.iter().map(super::row::shown).collect();
-    failed(&format!(
-        "row {} of {} can't be deleted: a trigger, a rule or a policy of the table keeps it; nothing was deleted",
-        key.join(", "),
-        table.about.table
     ))
 }
 

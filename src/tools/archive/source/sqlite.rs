@@ -1,15 +1,13 @@
 //! A table of an SQLite file. Keys are compared by the collation of their unique index, so that "the row with
 //! this key" is one row, whatever collation the column has.
-use super::{
-    Bounds, Filter, Page, Put, Removed, Table, TableSpec, altered, kept, other_columns, quote, refers,
-};
+use super::{Bounds, Filter, How, Page, Put, Removed, Table, TableSpec, quote};
 use crate::tools::archive::failed;
 use crate::tools::archive::row::{Cell, Kind, Row, write_line};
 use crate::tools::{ToolError, dispatch};
 use jiff::Timestamp;
 use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, OpenFlags, Statement, ffi};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Statement};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +16,8 @@ use std::time::{Duration, Instant};
 
 mod identity;
 mod look;
+mod put;
+mod remove;
 
 /// How a text begins that says a day. SQLite's functions also take a mere time of day (of 1 January 2000), a number
 /// (of days since 4714 BC) and more for an instant; what is meant by those nobody knows.
@@ -57,8 +57,12 @@ impl Sqlite {
             let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             let mut db = Connection::open_with_flags(&of, flags)?;
             db.busy_timeout(PATIENCE)?;
-            // What is deleted must stay deleted after a power cut, whatever the file's owner prefers.
-            db.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
+            // What is deleted must stay deleted after a power cut, whatever the file's owner prefers. Foreign keys are
+            // looked at before rows go (see `remove`). Programs may have them off, so that rows are legal which refer to
+            // nothing: those must come back too.
+            db.execute_batch(
+                "PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF; PRAGMA temp_store = MEMORY;",
+            )?;
             db.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
             db.progress_handler(
                 10_000,
@@ -99,6 +103,7 @@ impl Sqlite {
         self.work(work).await.map_err(|trouble| match trouble {
             Trouble::Tool(error) => error,
             Trouble::Sql(error) => said(&error, &self.path),
+            Trouble::Ended(_, why) => put::ended(&why),
         })
     }
 
@@ -149,6 +154,7 @@ impl Sqlite {
             }
             Err(Trouble::Sql(error)) => Err(said(&error, &self.path)),
             Err(Trouble::Tool(error)) => Err(error),
+            Err(Trouble::Ended(_, why)) => Err(put::ended(&why)),
         }
     }
 
@@ -164,12 +170,21 @@ impl Sqlite {
         .await
     }
 
-    pub(super) async fn remove(&self, table: Table, rows: Vec<Row>) -> Result<Removed, ToolError> {
-        self.done(move |db, _| remove(db, &table, &rows)).await
+    pub(super) async fn referred(&self, table: Table, rows: Vec<Row>) -> Result<Vec<usize>, ToolError> {
+        self.done(move |db, _| remove::referred(db, &table, &rows)).await
     }
 
-    pub(super) async fn put(&self, table: Table, rows: Vec<Row>) -> Result<Put, ToolError> {
-        self.done(move |db, _| put(db, &table, &rows)).await
+    pub(super) async fn remove(&self, table: Table, rows: Vec<Row>, how: How) -> Result<Removed, ToolError> {
+        self.done(move |db, _| remove::remove(db, &table, &rows, how)).await
+    }
+
+    /// Puts rows; if it is not to last, only to see what comes of it.
+    pub(super) async fn put(&self, table: Table, rows: Vec<Row>, lasts: bool) -> Result<Put, ToolError> {
+        self.done(move |db, _| put::put(db, &table, &rows, lasts)).await
+    }
+
+    pub(super) async fn dangling(&self, table: Table) -> Result<u64, ToolError> {
+        self.done(move |db, _| look::dangling(db, &table)).await
     }
 }
 
@@ -177,6 +192,8 @@ impl Sqlite {
 enum Trouble {
     Sql(rusqlite::Error),
     Tool(ToolError),
+    /// The row at this place ended the whole transaction; and why.
+    Ended(usize, String),
 }
 
 impl From<rusqlite::Error> for Trouble {
@@ -204,11 +221,6 @@ fn said(error: &rusqlite::Error, path: &Path) -> ToolError {
         Some(ErrorCode::NotADatabase) => "the file is no SQLite database, or it is encrypted".into(),
         Some(ErrorCode::ReadOnly) => "it is read-only, and archived rows are deleted from it".into(),
         Some(ErrorCode::DiskFull) => "its disk is full; nothing of this step was done".into(),
-        _ if error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => {
-            "rows of another table refer to rows that are to be deleted, or a row that is put refers to one that \
-             is not there (FOREIGN KEY constraint failed): nothing of this step was done"
-                .into()
-        }
         _ => error.to_string(),
     };
     failed(&format!("{}: {text}", path.display()))
@@ -259,14 +271,17 @@ fn page(
     }
     if let Some(after) = after {
         let list: Vec<String> = after.iter().map(|cell| place(cell.clone())).collect();
-        tests.push(format!("({}) > ({})", table.keys.join(", "), list.join(", ")));
+        let sign = if bounds.backwards { "<" } else { ">" };
+        tests.push(format!("({}) {sign} ({})", table.keys.join(", "), list.join(", ")));
     }
+    let order = if bounds.backwards { " DESC" } else { "" };
+    let order: Vec<String> = table.keys.iter().map(|key| format!("{key}{order}")).collect();
     let text = format!(
         "SELECT {} FROM {} WHERE {} ORDER BY {} LIMIT {}",
         columns(table),
         table.quoted,
         tests.join(" AND "),
-        table.keys.join(", "),
+        order.join(", "),
         bounds.rows
     );
     let mut statement = db.prepare(&text)?;
@@ -326,6 +341,11 @@ fn row_of(table: &Table, row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
 }
 
 fn bind(statement: &mut Statement<'_>, cells: &[Cell]) -> rusqlite::Result<()> {
+    bind_from(statement, 1, cells)
+}
+
+/// The same, from this parameter on.
+fn bind_from(statement: &mut Statement<'_>, first: usize, cells: &[Cell]) -> rusqlite::Result<()> {
     for (at, cell) in cells.iter().enumerate() {
         let value = match cell {
             Cell::OddText(bytes) => ToSqlOutput::Borrowed(ValueRef::Text(bytes)),
@@ -335,7 +355,7 @@ fn bind(statement: &mut Statement<'_>, cells: &[Cell]) -> rusqlite::Result<()> {
             Cell::Integer(number) => ToSqlOutput::Borrowed(ValueRef::Integer(*number)),
             Cell::Real(number) => ToSqlOutput::Borrowed(ValueRef::Real(*number)),
         };
-        statement.raw_bind_parameter(at + 1, value)?;
+        statement.raw_bind_parameter(at + first, value)?;
     }
     Ok(())
 }
@@ -351,115 +371,4 @@ fn one(select: &mut Statement<'_>, table: &Table, key: &[Cell]) -> rusqlite::Res
     bind(select, key)?;
     let mut found = select.raw_query();
     found.next()?.map(|row| row_of(table, row)).transpose()
-}
-
-fn remove(db: &Connection, table: &Table, rows: &[Row]) -> Result<Removed, Trouble> {
-    db.execute_batch("BEGIN IMMEDIATE")?;
-    let mut select = db.prepare_cached(&select_by_key(table))?;
-    let mut differ = Vec::new();
-    for (at, row) in rows.iter().enumerate() {
-        if one(&mut select, table, &row.key)?.is_none_or(|now| now.line != row.line) {
-            differ.push(at);
-        }
-    }
-    if !differ.is_empty() {
-        db.execute_batch("ROLLBACK")?;
-        return Ok(Removed::Differ(differ));
-    }
-    if look::names(db, table)? != table.all {
-        return Err(other_columns(table).into());
-    }
-    for referrer in &table.referrers {
-        // What stands first says how they are compared: as the column that is referred to.
-        let join: Vec<String> =
-            referrer.columns.iter().map(|(from, to)| format!("p.{to} = c.{from}")).collect();
-        let keys: Vec<String> =
-            table.keys.iter().enumerate().map(|(at, key)| format!("p.{key} = ?{}", at + 1)).collect();
-        let mut ask = db.prepare_cached(&format!(
-            "SELECT 1 FROM {} AS c JOIN {} AS p ON {} WHERE {} LIMIT 1",
-            referrer.table,
-            table.quoted,
-            join.join(" AND "),
-            keys.join(" AND ")
-        ))?;
-        for row in rows {
-            bind(&mut ask, &row.key)?;
-            if ask.raw_query().next()?.is_some() {
-                return Err(refers(referrer).into());
-            }
-        }
-    }
-    allow_texts(db)?;
-    let mut delete = db.prepare_cached(&format!("DELETE FROM {} WHERE {}", table.quoted, by_key(table)))?;
-    for row in rows {
-        bind(&mut delete, &row.key)?;
-        if delete.raw_execute()? != 1 {
-            return Err(kept(table, row).into());
-        }
-    }
-    if look::has_triggers(db, table)? {
-        // one of them may have put a row in again
-        for row in rows {
-            if one(&mut select, table, &row.key)?.is_some() {
-                return Err(kept(table, row).into());
-            }
-        }
-    }
-    db.execute_batch("COMMIT")?;
-    Ok(Removed::Done)
-}
-
-fn put(db: &Connection, table: &Table, rows: &[Row]) -> Result<Put, Trouble> {
-    let about = &table.about;
-    let places: Vec<String> = (1..=about.columns.len()).map(|at| format!("?{at}")).collect();
-    // The table itself may say that a new row replaces others: not the rows that we put.
-    let insert = format!(
-        "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT DO NOTHING",
-        table.quoted,
-        columns(table),
-        places.join(", ")
-    );
-    db.execute_batch("BEGIN IMMEDIATE")?;
-    let mut select = db.prepare_cached(&select_by_key(table))?;
-    if let Some(row) = rows.first() {
-        one(&mut select, table, &row.key)?;
-    }
-    allow_texts(db)?;
-    let mut insert = db.prepare_cached(&insert)?;
-    let mut put = Put::default();
-    for (at, row) in rows.iter().enumerate() {
-        match one(&mut select, table, &row.key)? {
-            Some(now) if now.line == row.line => put.there += 1,
-            Some(_) => put.conflicts.push(at),
-            None => {
-                let cells = crate::tools::archive::row::read_line(Kind::Sqlite, &about.columns, &row.line)?;
-                bind(&mut insert, &cells)?;
-                match insert.raw_execute() {
-                    Ok(0) => {
-                        put.conflicts.push(at);
-                        continue;
-                    }
-                    Ok(_) => {}
-                    Err(error) if is_unique(&error) => {
-                        put.conflicts.push(at);
-                        continue;
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-                if one(&mut select, table, &row.key)?.is_none_or(|now| now.line != row.line) {
-                    return Err(altered(table, row).into());
-                }
-                put.fresh += 1;
-            }
-        }
-    }
-    db.execute_batch("COMMIT")?;
-    Ok(put)
-}
-
-fn is_unique(error: &rusqlite::Error) -> bool {
-    error.sqlite_error().is_some_and(|error| {
-        [ffi::SQLITE_CONSTRAINT_UNIQUE, ffi::SQLITE_CONSTRAINT_PRIMARYKEY, ffi::SQLITE_CONSTRAINT_ROWID]
-            .contains(&error.extended_code)
-    })
 }

@@ -3,7 +3,6 @@ use super::super::Table;
 use super::Postgres;
 use crate::tools::ToolError;
 use crate::tools::archive::failed;
-use crate::tools::sql::postgres::explain;
 use tokio_postgres::error::SqlState;
 
 impl Postgres {
@@ -12,7 +11,7 @@ impl Postgres {
         let sql = "SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) \
              FROM unnest(ARRAY[$1::oid, coalesce(pg_catalog.pg_partition_root($1::oid)::oid, $1::oid)]) WITH ORDINALITY AS k(oid, at) \
              JOIN pg_catalog.pg_class c ON c.oid = k.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace ORDER BY k.at";
-        let rows = self.client().query(sql, &[&oid]).await.map_err(|error| explain(&error, sql))?;
+        let rows = self.client().query(sql, &[&oid]).await.map_err(|error| self.say(&error, sql))?;
         let [own, root] = &rows[..] else {
             return Err(failed(&format!(
                 "table {} is being removed or renamed: try again",
@@ -26,16 +25,17 @@ impl Postgres {
     /// The number of the server's data, which its replicas share, and that of the database.
     pub(in super::super) async fn identity(&self) -> Result<String, ToolError> {
         let sql = "SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()";
-        let row = self.client().query_one(sql, &[]).await.map_err(|error| explain(&error, sql))?;
+        let row = self.client().query_one(sql, &[]).await.map_err(|error| self.say(&error, sql))?;
         let database: u32 = row.get(0);
         let sql = "SELECT system_identifier FROM pg_catalog.pg_control_system()";
         match self.client().query_one(sql, &[]).await {
             Ok(row) => Ok(format!("{}/{database}", row.get::<_, i64>(0))),
-            Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Err(failed(
-                "the role can't ask which server this is, and another one with the same name could use the same \
+            Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Err(failed(&format!(
+                "{}: the role can't ask which server this is, and another one with the same name could use the same \
                  place: GRANT EXECUTE ON FUNCTION pg_control_system() to it",
-            )),
-            Err(error) => Err(explain(&error, sql)),
+                self.source
+            ))),
+            Err(error) => Err(self.say(&error, sql)),
         }
     }
 
@@ -45,7 +45,7 @@ impl Postgres {
         let (take, release) =
             ("SELECT pg_try_advisory_lock($1::int8)", "SELECT pg_advisory_unlock($1::int8)");
         let ask = async |db: &Self, sql: &str| -> Result<bool, ToolError> {
-            let row = db.client().query_one(sql, &[&chance]).await.map_err(|error| explain(&error, sql))?;
+            let row = db.client().query_one(sql, &[&chance]).await.map_err(|error| db.say(&error, sql))?;
             Ok(row.get(0))
         };
         if !ask(self, take).await? {

@@ -1,6 +1,7 @@
 //! The statement that reads a page, and its parameters.
-use super::super::{Filter, Table, quote};
-use super::{columns, look, texts};
+use super::super::{Bounds, Filter, Table, quote};
+use super::look;
+use super::text::{columns, texts};
 use crate::tools::archive::row::{Cell, Column};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -14,7 +15,7 @@ pub(super) fn statement(
     table: &Table,
     filter: &Filter,
     after: Option<&[Cell]>,
-    rows: usize,
+    bounds: Bounds,
 ) -> (String, Vec<Option<String>>) {
     let mut values: Vec<Option<String>> = Vec::new();
     let mut place = |value: Option<String>| {
@@ -40,14 +41,18 @@ pub(super) fn statement(
     }
     if let Some(after) = after {
         let list: Vec<String> = texts(after).into_iter().map(|text| place(Some(text))).collect();
-        tests.push(format!("({}) > ({})", table.keys.join(", "), list.join(", ")));
+        let sign = if bounds.backwards { "<" } else { ">" };
+        tests.push(format!("({}) {sign} ({})", table.keys.join(", "), list.join(", ")));
     }
+    let order = if bounds.backwards { " DESC" } else { "" };
+    let order: Vec<String> = table.keys.iter().map(|key| format!("{key}{order}")).collect();
     let tests = if tests.is_empty() { "true".to_owned() } else { tests.join(" AND ") };
     let sql = format!(
-        "SELECT {} FROM {} AS t WHERE {tests} ORDER BY {} LIMIT {rows}",
+        "SELECT {} FROM {} AS t WHERE {tests} ORDER BY {} LIMIT {}",
         columns(table),
         table.quoted,
-        table.keys.join(", ")
+        order.join(", "),
+        bounds.rows
     );
     (sql, values)
 }

@@ -1,7 +1,7 @@
 //! Looks at a table of an SQLite file: its columns, what tells its rows apart, and what refers to it.
-use super::super::{
-    Filter, Referrer, Table, TableSpec, about, check_columns, has_column, no_key, no_table, null_key, quote,
-};
+use super::super::names::readings;
+use super::super::{Ability, Cast, Filter, Read, Referrer, Table, TableSpec};
+use super::super::{about, check_columns, has_column, no_key, no_table, null_key, quote};
 use super::Trouble;
 use crate::tools::archive::failed;
 use crate::tools::archive::row::{Column, Kind};
@@ -10,7 +10,7 @@ use std::path::Path;
 
 /// Looks at a table: is it fit to be archived?
 pub(super) fn look(db: &Connection, path: &Path, spec: &TableSpec) -> Result<Table, Trouble> {
-    let spec = &TableSpec { table: real_name(db, spec)?, ..spec.clone() };
+    let spec = &TableSpec { table: real_name(db, path, spec)?, ..spec.clone() };
     let mut columns = Vec::new();
     let mut primary: Vec<(i64, String, bool)> = Vec::new();
     let mut not_null = Vec::new();
@@ -21,6 +21,14 @@ pub(super) fn look(db: &Connection, path: &Path, spec: &TableSpec) -> Result<Tab
         let (name, kind): (String, String) = (row.get(0)?, row.get(1)?);
         let (required, place, hidden): (bool, i64, i64) = (row.get(2)?, row.get(3)?, row.get(4)?);
         if hidden != 0 {
+            if spec.key.contains(&name) || spec.column == name {
+                return Err(failed(&format!(
+                    "column `{name}` of {} is generated: rows are known and old by columns that are stored as they were \
+                     given",
+                    spec.table
+                ))
+                .into());
+            }
             continue;
         }
         if place > 0 {
@@ -51,14 +59,17 @@ pub(super) fn look(db: &Connection, path: &Path, spec: &TableSpec) -> Result<Tab
             }
         }
     }
+    let (own, referrers) = referrers(db, &spec.table)?;
     Ok(Table {
-        casts: columns.iter().map(|column| column.kind.clone()).collect(),
+        casts: columns.iter().map(|column| Cast { read: Read::Plain, put: column.kind.clone() }).collect(),
         about: about(Kind::Sqlite, format!("sqlite:{}", path.display()), spec, columns),
         quoted: quote(&spec.table),
         keys,
         root: spec.table.clone(),
         all,
-        referrers: referrers(db, &spec.table)?,
+        ability: Ability::ALL,
+        own,
+        referrers,
     })
 }
 
@@ -124,18 +135,29 @@ fn keys(db: &Connection, spec: &TableSpec, primary: &[(i64, String, bool)]) -> R
     Err(no_key(spec).into())
 }
 
-fn referrers(db: &Connection, table: &str) -> Result<Vec<Referrer>, Trouble> {
-    let mut found = Vec::new();
+/// How many rows of the table refer to rows that are not there.
+pub(super) fn dangling(db: &Connection, table: &Table) -> Result<u64, Trouble> {
+    let ask = "SELECT count(*) FROM pragma_foreign_key_check(?1)";
+    // A foreign key that fits no table can't be checked.
+    let count: i64 = db.query_row(ask, [&table.root], |row| row.get(0)).unwrap_or(0);
+    Ok(count.unsigned_abs())
+}
+
+/// Foreign keys of the table to itself, and those of other tables to it.
+fn referrers(db: &Connection, table: &str) -> Result<(Vec<Referrer>, Vec<Referrer>), Trouble> {
+    let (mut own, mut others) = (Vec::new(), Vec::new());
     let mut tables =
         db.prepare("SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table'")?;
     let tables: Vec<String> = tables.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     for other in tables {
         let mut list = db.prepare(
             "SELECT id, \"from\", \"to\", on_delete, seq FROM pragma_foreign_key_list(?1)
-             WHERE \"table\" = ?2 COLLATE NOCASE AND on_delete IN ('CASCADE', 'SET NULL', 'SET DEFAULT') ORDER BY id, seq",
+             WHERE \"table\" = ?2 COLLATE NOCASE ORDER BY id, seq",
         )?;
         let mut rows = list.query([&other, table])?;
         let mut last = None;
+        let found: &mut Vec<Referrer> =
+            if other.eq_ignore_ascii_case(table) { &mut own } else { &mut others };
         while let Some(row) = rows.next()? {
             let (id, from, to): (i64, String, Option<String>) = (row.get(0)?, row.get(1)?, row.get(2)?);
             let to = match to {
@@ -152,23 +174,37 @@ fn referrers(db: &Connection, table: &str) -> Result<Vec<Referrer>, Trouble> {
                 }
             };
             if last != Some(id) {
-                found.push(Referrer { table: quote(&other), columns: Vec::new(), action: row.get(3)? });
+                let action: String = row.get(3)?;
+                let action =
+                    if ["NO ACTION", "RESTRICT"].contains(&action.as_str()) { String::new() } else { action };
+                found.push(Referrer { table: quote(&other), columns: Vec::new(), action });
                 last = Some(id);
             }
             let referrer = found.last_mut().expect("one was pushed");
             referrer.columns.push((quote(&from), quote(&to)));
         }
     }
-    Ok(found)
+    Ok((own, others))
 }
 
 /// There must be a table of that name. Gives the name as the database has it.
-fn real_name(db: &Connection, spec: &TableSpec) -> Result<String, Trouble> {
+fn real_name(db: &Connection, path: &Path, spec: &TableSpec) -> Result<String, Trouble> {
     let mut all = db.prepare("SELECT name, type FROM pragma_table_list WHERE schema = 'main'")?;
     let names: Vec<(String, String)> =
         all.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
-    let exact = names.iter().find(|(name, _)| *name == spec.table);
-    let any = exact.or_else(|| names.iter().find(|(name, _)| name.eq_ignore_ascii_case(&spec.table)));
+    // Of a dotted name only the schema of the file itself is here; what is attached elsewhere is another file.
+    let wanted: Vec<String> = readings(&spec.table)
+        .into_iter()
+        .filter_map(|mut parts| match (parts.pop(), parts.pop()) {
+            (Some(name), None) => Some(name),
+            (Some(name), Some(schema)) if schema.eq_ignore_ascii_case("main") => Some(name),
+            _ => None,
+        })
+        .collect();
+    let exact = wanted.iter().find_map(|wanted| names.iter().find(|(name, _)| name == wanted));
+    let any = exact.or_else(|| {
+        wanted.iter().find_map(|wanted| names.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)))
+    });
     match any {
         Some((name, kind)) if kind == "table" => Ok(name.clone()),
         Some((name, kind)) => {
@@ -177,7 +213,7 @@ fn real_name(db: &Connection, spec: &TableSpec) -> Result<String, Trouble> {
         None => {
             let fit = |(name, kind): &(String, String)| kind == "table" && !name.starts_with("sqlite_");
             let names: Vec<String> = names.into_iter().filter(fit).map(|(name, _)| name).collect();
-            Err(no_table(&spec.table, &names).into())
+            Err(no_table(&spec.table, &path.display().to_string(), &names).into())
         }
     }
 }

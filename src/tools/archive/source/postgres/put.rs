@@ -1,0 +1,239 @@
+//! Rows are put into a table, as many as it takes. Those that it does not take are told by name, and cost no other.
+use super::super::outcome::{altered, displaced, name};
+use super::super::{Put, Table, quote};
+use super::{Postgres, ROW_PATIENCE, WRITES};
+use crate::tools::ToolError;
+use crate::tools::archive::failed;
+use crate::tools::archive::row::{self, Cell, Kind, Row};
+use crate::tools::sql::postgres::explain;
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
+
+/// So many rows of a chunk are told by name; then it is given up, since no more of them will do any good.
+const MOST_REFUSED: usize = 100;
+
+/// What came of a set of rows.
+enum Tried {
+    /// All are there as they were.
+    Done,
+    /// None was put, because of these.
+    Without { refused: Vec<(usize, String)>, conflicts: Vec<usize> },
+    /// None was put, and it is not known because of which.
+    Failed { why: String, is_taken: bool, waits: bool },
+}
+
+impl Postgres {
+    pub(in super::super) async fn put(&self, table: &Table, rows: &[Row]) -> Result<Put, ToolError> {
+        self.begin(WRITES, ROW_PATIENCE).await?;
+        self.must_be_same_session().await?;
+        let put = self.put_in(table, rows).await;
+        self.run(if put.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+        put
+    }
+
+    /// What it would come to.
+    pub(in super::super) async fn try_put(&self, table: &Table, rows: &[Row]) -> Result<Put, ToolError> {
+        if self.trying.load(Ordering::Relaxed) {
+            return self.put_in(table, rows).await;
+        }
+        self.begin(WRITES, ROW_PATIENCE).await?;
+        let put = self.put_in(table, rows).await;
+        self.run("ROLLBACK").await?;
+        put
+    }
+
+    pub(in super::super) async fn begin_trial(&self) -> Result<(), ToolError> {
+        self.begin(WRITES, ROW_PATIENCE).await?;
+        self.trying.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub(in super::super) async fn end_trial(&self) -> Result<(), ToolError> {
+        match self.trying.swap(false, Ordering::Relaxed) {
+            true => self.run("ROLLBACK").await,
+            false => Ok(()),
+        }
+    }
+
+    pub(super) async fn put_in(&self, table: &Table, rows: &[Row]) -> Result<Put, ToolError> {
+        let mut put = Put::default();
+        let mut wanted = Vec::new();
+        for (at, (row, now)) in rows.iter().zip(self.find_in(table, rows).await?).enumerate() {
+            match now {
+                None => wanted.push(at),
+                Some(now) if now.line == row.line => put.there += 1,
+                Some(_) => put.conflicts.push(at),
+            }
+        }
+        // Rows that refer to one that is not there may find it when others were put.
+        let mut waiting = vec![wanted];
+        loop {
+            let before = put.fresh;
+            let waits = self.put_parts(table, rows, waiting, &mut put).await?;
+            if waits.is_empty() || put.fresh == before {
+                put.refused.extend(waits);
+                break;
+            }
+            waiting = vec![waits.into_iter().map(|(at, _)| at).collect()];
+        }
+        put.conflicts.sort_unstable();
+        put.refused.sort_unstable();
+        Ok(put)
+    }
+
+    /// Puts sets of rows. What goes wrong is looked for by halves. Gives the rows that refer to one that is not there.
+    async fn put_parts(
+        &self,
+        table: &Table,
+        rows: &[Row],
+        mut parts: Vec<Vec<usize>>,
+        put: &mut Put,
+    ) -> Result<Vec<(usize, String)>, ToolError> {
+        let mut waiting = Vec::new();
+        while let Some(part) = parts.pop() {
+            if part.is_empty() {
+                continue;
+            }
+            if put.refused.len() + waiting.len() >= MOST_REFUSED {
+                let why = |at: usize| {
+                    format!(
+                        "{}: not tried, after {MOST_REFUSED} rows that can't be put",
+                        name(table, &rows[at])
+                    )
+                };
+                put.refused.extend(part.into_iter().map(|at| (at, why(at))));
+                continue;
+            }
+            match self.try_part(table, rows, &part).await? {
+                Tried::Done => put.fresh += part.len() as u64,
+                Tried::Without { refused, conflicts } => {
+                    let gone: BTreeSet<usize> =
+                        refused.iter().map(|(at, _)| *at).chain(conflicts.iter().copied()).collect();
+                    parts.push(part.into_iter().filter(|at| !gone.contains(at)).collect());
+                    put.refused.extend(refused);
+                    put.conflicts.extend(conflicts);
+                }
+                Tried::Failed { .. } if part.len() > 1 => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.push(second.to_vec());
+                    parts.push(first.to_vec());
+                }
+                Tried::Failed { is_taken: true, .. } => put.conflicts.push(part[0]),
+                Tried::Failed { why, waits, .. } => {
+                    let said = (part[0], format!("{}: {why}", name(table, &rows[part[0]])));
+                    if waits { waiting.push(said) } else { put.refused.push(said) }
+                }
+            }
+        }
+        Ok(waiting)
+    }
+
+    async fn try_part(&self, table: &Table, rows: &[Row], part: &[usize]) -> Result<Tried, ToolError> {
+        self.run("SAVEPOINT part").await?;
+        let tried = match self.insert(table, rows, part).await? {
+            Ok(count) => self.compare(table, rows, part, count).await?,
+            Err(error) => self.is_of_rows(table, &error)?,
+        };
+        let end = match tried {
+            Tried::Done => "RELEASE SAVEPOINT part",
+            _ => "ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part",
+        };
+        self.run(end).await?;
+        Ok(tried)
+    }
+
+    /// Puts rows, and has checked what would be checked later. Gives how many were put, or what the server says.
+    async fn insert(
+        &self,
+        table: &Table,
+        rows: &[Row],
+        part: &[usize],
+    ) -> Result<Result<u64, tokio_postgres::Error>, ToolError> {
+        let about = &table.about;
+        let names: Vec<String> = about.columns.iter().map(|column| quote(&column.name)).collect();
+        let casts: Vec<String> =
+            table.casts.iter().enumerate().map(|(at, cast)| format!("v.c{at}::{}", cast.put)).collect();
+        let lists: Vec<String> = (1..=names.len()).map(|at| format!("${at}::text[]")).collect();
+        let given_names: Vec<String> = (0..names.len()).map(|at| format!("c{at}")).collect();
+        let sql = format!(
+            "INSERT INTO {} AS t ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM unnest({}) AS v({}){}",
+            table.quoted.strip_prefix("ONLY ").unwrap_or(&table.quoted),
+            names.join(", "),
+            casts.join(", "),
+            lists.join(", "),
+            given_names.join(", "),
+            if table.ability.put_plainly { "" } else { " ON CONFLICT DO NOTHING" }
+        );
+        let mut values: Vec<Vec<Option<String>>> = vec![Vec::with_capacity(part.len()); names.len()];
+        for at in part {
+            let cells = row::read_line(Kind::Postgres, &about.columns, &rows[*at].line)?;
+            for (list, cell) in values.iter_mut().zip(cells) {
+                list.push(match cell {
+                    Cell::Null => None,
+                    Cell::Text(text) => Some(text),
+                    other => return Err(failed(&format!("{other:?} is no value of PostgreSQL"))),
+                });
+            }
+        }
+        let parameters: Vec<&(dyn ToSql + Sync)> = values.iter().map(|list| list as _).collect();
+        let count = match self.client().execute(&sql, &parameters).await {
+            Ok(count) => count,
+            Err(error) => return Ok(Err(error)),
+        };
+        Ok(self.client().batch_execute("SET CONSTRAINTS ALL IMMEDIATE").await.map(|()| count))
+    }
+
+    /// Are the rows there as they were? So many were put, as the server says.
+    async fn compare(
+        &self,
+        table: &Table,
+        rows: &[Row],
+        part: &[usize],
+        count: u64,
+    ) -> Result<Tried, ToolError> {
+        let wanted: Vec<Row> = part.iter().map(|at| rows[*at].clone()).collect();
+        let (mut refused, mut missing) = (Vec::new(), Vec::new());
+        let mut seen = 0;
+        for (at, now) in part.iter().zip(self.find_in(table, &wanted).await?) {
+            match now {
+                None => missing.push(*at),
+                Some(now) => {
+                    seen += 1;
+                    if now.line != rows[*at].line {
+                        refused.push((*at, altered(table, &rows[*at])));
+                    }
+                }
+            }
+        }
+        if refused.is_empty() && missing.is_empty() {
+            return Ok(Tried::Done);
+        }
+        if count > seen {
+            // a row stands under another key than the one that was put, and nobody knows which
+            refused.extend(missing.drain(..).map(|at| (at, displaced(table, &rows[at]))));
+        }
+        Ok(Tried::Without { refused, conflicts: missing })
+    }
+
+    /// Is it because of what the rows hold? Otherwise it is an error of the whole.
+    fn is_of_rows(&self, table: &Table, error: &tokio_postgres::Error) -> Result<Tried, ToolError> {
+        let is_of_rows = |code: &SqlState| {
+            *code != SqlState::INSUFFICIENT_PRIVILEGE
+                && ["21", "22", "23", "2F", "38", "39", "42", "44", "0A", "P0"].contains(&&code.code()[..2])
+        };
+        let Some(code) = error.code().filter(|code| is_of_rows(code)) else {
+            return Err(self.say_of(table, error, ""));
+        };
+        let why = match explain(error, "") {
+            ToolError::Failed(text) => text,
+            other => return Err(other),
+        };
+        Ok(Tried::Failed {
+            why,
+            is_taken: [SqlState::UNIQUE_VIOLATION, SqlState::EXCLUSION_VIOLATION].contains(code),
+            waits: *code == SqlState::FOREIGN_KEY_VIOLATION,
+        })
+    }
+}

@@ -1,0 +1,139 @@
+//! Rows are taken from a table: exactly those that were read, and only if they can come back.
+use super::super::family::{self, Reference};
+use super::super::outcome::{kept, other_columns, refers};
+use super::super::{How, Left, Referrer, Removed, Table, Why};
+use super::{Trouble, allow_texts, bind, by_key, look, one, put, row_of, select_by_key};
+use crate::tools::archive::row::Row;
+use rusqlite::Connection;
+
+pub(super) fn remove(db: &Connection, table: &Table, rows: &[Row], how: How) -> Result<Removed, Trouble> {
+    db.execute_batch("BEGIN IMMEDIATE")?;
+    let mut select = db.prepare_cached(&select_by_key(table))?;
+    let mut differ = Vec::new();
+    for (at, row) in rows.iter().enumerate() {
+        if one(&mut select, table, &row.key)?.is_none_or(|now| now.line != row.line) {
+            differ.push(at);
+        }
+    }
+    if !differ.is_empty() {
+        db.execute_batch("ROLLBACK")?;
+        return Ok(Removed::changed(&differ));
+    }
+    if look::names(db, table)? != table.all {
+        return Err(other_columns(table).into());
+    }
+    let referred = who_is_referred_to(db, table, rows)?;
+    if !referred.is_empty() {
+        db.execute_batch("ROLLBACK")?;
+        return Ok(Removed::left(&referred, &Why::Referred));
+    }
+    allow_texts(db)?;
+    let mut delete = db.prepare_cached(&format!("DELETE FROM {} WHERE {}", table.quoted, by_key(table)))?;
+    for row in rows {
+        bind(&mut delete, &row.key)?;
+        if delete.raw_execute()? != 1 {
+            return Err(kept(table, row).into());
+        }
+    }
+    if look::has_triggers(db, table)? {
+        // one of them may have put a row in again
+        for row in rows {
+            if one(&mut select, table, &row.key)?.is_some() {
+                return Err(kept(table, row).into());
+            }
+        }
+    }
+    if how.tries() {
+        db.execute_batch("SAVEPOINT way_back")?;
+        let left = match put::put_in(db, table, rows, &[]) {
+            Ok(put) => put.one_way(table, rows),
+            // with the transaction, the deletion is undone
+            Err(Trouble::Ended(at, why)) => vec![Left { at, why: Why::OneWay(why) }],
+            Err(error) => return Err(error),
+        };
+        if !left.is_empty() {
+            return Ok(Removed::Not(left));
+        }
+        db.execute_batch("ROLLBACK TO way_back; RELEASE way_back")?;
+    }
+    db.execute_batch(if how.lasts() { "COMMIT" } else { "ROLLBACK" })?;
+    Ok(Removed::Done)
+}
+
+/// Places of rows that others of the table refer to, which are not among them.
+pub(super) fn referred(db: &Connection, table: &Table, rows: &[Row]) -> Result<Vec<usize>, Trouble> {
+    db.execute_batch("BEGIN")?;
+    let places = references(db, table, rows, &[], &table.own)?;
+    db.execute_batch("ROLLBACK")?;
+    Ok(places)
+}
+
+/// The same under lock. An error: rows of another table refer to them.
+fn who_is_referred_to(db: &Connection, table: &Table, rows: &[Row]) -> Result<Vec<usize>, Trouble> {
+    references(db, table, rows, &table.referrers, &table.own)
+}
+
+/// Looks for rows that refer to these: of other tables there may be none; of their own, only some of them. All keys are
+/// asked for at once, since columns that refer often have no index.
+fn references(
+    db: &Connection,
+    table: &Table,
+    rows: &[Row],
+    others: &[Referrer],
+    own: &[Referrer],
+) -> Result<Vec<usize>, Trouble> {
+    if others.is_empty() && own.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names: Vec<String> = (0..table.keys.len()).map(|at| format!("k{at}")).collect();
+    let marks: Vec<String> = (1..=table.keys.len() + 1).map(|at| format!("?{at}")).collect();
+    db.execute_batch(&format!(
+        "DROP TABLE IF EXISTS temp.bgagent_keys; CREATE TEMP TABLE bgagent_keys(place INTEGER PRIMARY KEY, {})",
+        names.join(", ")
+    ))?;
+    let mut insert = db.prepare(&format!("INSERT INTO temp.bgagent_keys VALUES ({})", marks.join(", ")))?;
+    for (at, row) in rows.iter().enumerate() {
+        insert.raw_bind_parameter(1, i64::try_from(at).unwrap_or(i64::MAX))?;
+        super::bind_from(&mut insert, 2, &row.key)?;
+        insert.raw_execute()?;
+    }
+    drop(insert);
+    for referrer in others {
+        let mut ask = db.prepare(&format!("SELECT 1 {} LIMIT 1", joined(table, referrer)))?;
+        if ask.exists([])? {
+            return Err(refers(referrer, table).into());
+        }
+    }
+    let mut found: Vec<Reference> = Vec::new();
+    for own in own {
+        let part = table.of_columns(&table.about.key);
+        let columns: Vec<String> =
+            part.about.columns.iter().map(|column| format!("c.{}", super::quote(&column.name))).collect();
+        let mut ask =
+            db.prepare(&format!("SELECT {}, k.place {}", columns.join(", "), joined(table, own)))?;
+        let mut rows = ask.query([])?;
+        while let Some(row) = rows.next()? {
+            let child = row_of(&part, row)?;
+            let place: i64 = row.get(columns.len())?;
+            found.push((table.about.key_line(&child), usize::try_from(place).unwrap_or(0)));
+        }
+    }
+    let places = rows.iter().enumerate().map(|(at, row)| (table.about.key_line(row), at)).collect();
+    db.execute_batch("DROP TABLE temp.bgagent_keys")?;
+    Ok(family::referred(&places, &found))
+}
+
+/// Rows `c` that refer to rows of the table whose keys `k` are asked for.
+fn joined(table: &Table, referrer: &Referrer) -> String {
+    // What stands first says how they are compared: as the column that is referred to.
+    let join: Vec<String> = referrer.columns.iter().map(|(from, to)| format!("p.{to} = c.{from}")).collect();
+    let keys: Vec<String> =
+        table.keys.iter().enumerate().map(|(at, key)| format!("p.{key} = k.k{at}")).collect();
+    format!(
+        "FROM temp.bgagent_keys AS k JOIN {} AS p ON {} JOIN {} AS c ON {}",
+        table.quoted,
+        keys.join(" AND "),
+        referrer.table,
+        join.join(" AND ")
+    )
+}

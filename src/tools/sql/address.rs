@@ -1,0 +1,279 @@
+//! The address of a PostgreSQL server, as libpq reads it: what of it says how the connection is encrypted, and whose
+//! certificates count.
+use super::postgres::failed;
+use crate::domain::SecretRef;
+use crate::secret;
+use crate::tools::ToolError;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_postgres::Config;
+use tokio_postgres::config::SslMode;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// How a server is reached.
+#[derive(Clone)]
+pub(in crate::tools) struct Address {
+    pub(super) config: Config,
+    pub(super) encryption: MakeRustlsConnect,
+    /// Where that is, without user, password and settings.
+    pub(in crate::tools) place: String,
+}
+
+/// What of an address is ours to heed.
+#[derive(Debug, Default, PartialEq)]
+struct Security {
+    mode: Option<String>,
+    root: Option<String>,
+    certificate: Option<String>,
+    key: Option<String>,
+}
+
+impl Address {
+    pub(in crate::tools) async fn of(
+        url: &str,
+        password: Option<&SecretRef>,
+        bound: Duration,
+    ) -> Result<Self, ToolError> {
+        let place = place(url);
+        let wrong = |why: &str| failed(&format!("{place}: {why}"));
+        let (url, security) = Security::of(url).map_err(|why| wrong(&why))?;
+        let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
+            // what it says names the setting and never its value
+            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            wrong(&format!(
+                "the address of the database can't be read: {cause}; write \
+                 postgres://user@host:5432/db?sslmode=verify-full"
+            ))
+        })?;
+        if let Some(password) = password {
+            let password =
+                secret::resolve(password, bound).await.map_err(|error| wrong(&error.to_string()))?;
+            config.password(password.expose());
+        }
+        config.application_name("bgagent");
+        config.ssl_mode(match security.mode.as_deref() {
+            Some("disable") => SslMode::Disable,
+            None | Some("allow" | "prefer") => SslMode::Prefer,
+            _ => SslMode::Require,
+        });
+        let encryption = security.encryption().map_err(|why| wrong(&why))?;
+        Ok(Self { config, encryption: MakeRustlsConnect::new(encryption), place })
+    }
+}
+
+/// An address without user, password and settings.
+fn place(url: &str) -> String {
+    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = host.split(['?', '#']).next().unwrap_or_default();
+    format!("postgres://{}", host.rsplit_once('@').map_or(host, |(_, host)| host))
+}
+
+impl Security {
+    /// Takes what is ours out of an address: the rest is for the driver.
+    fn of(url: &str) -> Result<(String, Self), String> {
+        let mut security = Self::default();
+        let Some((base, query)) = url.split_once('?') else { return Ok((url.to_owned(), security)) };
+        let mut rest = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned();
+            let none_of = |known: &[&str]| match known.contains(&value.as_str()) {
+                true => Ok(()),
+                false => Err(format!("`{name}` of the address is one of {}", known.join(", "))),
+            };
+            match name {
+                "sslmode" => {
+                    none_of(&["disable", "allow", "prefer", "require", "verify-ca", "verify-full"])?;
+                    security.mode = Some(value);
+                }
+                "sslrootcert" => security.root = Some(value),
+                "sslcert" => security.certificate = Some(value),
+                "sslkey" => security.key = Some(value),
+                // what holds anyway
+                "gssencmode" => none_of(&["disable", "allow", "prefer"])?,
+                "sslcompression" => none_of(&["0"])?,
+                "sslsni" => none_of(&["1"])?,
+                "ssl_min_protocol_version" => none_of(&["TLSv1", "TLSv1.1", "TLSv1.2"])?,
+                _ => rest.push(pair),
+            }
+        }
+        if security.root.as_deref() == Some("system") && security.mode.is_none() {
+            security.mode = Some("verify-full".into());
+        }
+        let rest = if rest.is_empty() { String::new() } else { format!("?{}", rest.join("&")) };
+        Ok((format!("{base}{rest}"), security))
+    }
+
+    fn encryption(&self) -> Result<ClientConfig, String> {
+        // A second installation is refused by rustls and changes nothing.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let roots = Arc::new(self.roots()?);
+        let builder = ClientConfig::builder();
+        // As libpq says it: with a root of its own, `require` checks who signed, and not whose it is.
+        let mode = self.mode.as_deref();
+        let by_chain = mode == Some("verify-ca") || (mode == Some("require") && self.root.is_some());
+        let builder = if by_chain && !roots.is_empty() {
+            let inner = WebPkiServerVerifier::builder(roots).build().map_err(|error| error.to_string())?;
+            let provider = CryptoProvider::get_default().cloned().ok_or("there is no cryptography")?;
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(OfAnyName { inner, provider }))
+        } else {
+            builder.with_root_certificates(roots)
+        };
+        match (&self.certificate, &self.key) {
+            (None, None) => Ok(builder.with_no_client_auth()),
+            (Some(certificate), Some(key)) => {
+                let chain = certificates("sslcert", certificate)?;
+                let key_file = file("sslkey", key)?;
+                let key = PrivateKeyDer::from_pem_file(key_file)
+                    .map_err(|error| format!("sslkey: {key} holds no key that can be read: {error}"))?;
+                builder.with_client_auth_cert(chain, key).map_err(|error| format!("sslcert, sslkey: {error}"))
+            }
+            _ => Err("`sslcert` and `sslkey` belong together".into()),
+        }
+    }
+
+    /// Who may have signed a server's certificate: those of the file, or whom the machine trusts. A machine without any
+    /// still reaches servers that need none.
+    fn roots(&self) -> Result<RootCertStore, String> {
+        let mut roots = RootCertStore::empty();
+        match self.root.as_deref().filter(|root| *root != "system") {
+            Some(path) => {
+                for certificate in certificates("sslrootcert", path)? {
+                    roots.add(certificate).map_err(|error| format!("sslrootcert: {path}: {error}"))?;
+                }
+            }
+            None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
+        }
+        Ok(roots)
+    }
+}
+
+/// A file that the address names. The daemon's folder is nobody's concern.
+fn file<'a>(setting: &str, path: &'a str) -> Result<&'a Path, String> {
+    let path = Path::new(path);
+    if !path.is_absolute() {
+        return Err(format!("{setting}: {} must be an absolute path", path.display()));
+    }
+    std::fs::metadata(path)
+        .map(|_| path)
+        .map_err(|error| format!("{setting}: {} can't be read: {error}", path.display()))
+}
+
+fn certificates(setting: &str, path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    let wrong = |why: String| format!("{setting}: {path} holds no certificate that can be read: {why}");
+    let found =
+        CertificateDer::pem_file_iter(file(setting, path)?).map_err(|error| wrong(error.to_string()))?;
+    let found: Vec<_> = found.collect::<Result<_, _>>().map_err(|error| wrong(error.to_string()))?;
+    if found.is_empty() { Err(wrong("it has none in PEM form".into())) } else { Ok(found) }
+}
+
+/// Checks who signed a certificate, and not for which name.
+#[derive(Debug)]
+struct OfAnyName {
+    inner: Arc<WebPkiServerVerifier>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for OfAnyName {
+    fn verify_server_cert(
+        &self,
+        own: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match self.inner.verify_server_cert(own, others, name, ocsp, now) {
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            other => other,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! A table of addresses.
+    use super::*;
+
+    #[test]
+    fn settings_of_encryption_are_taken_out() {
+        for (url, rest, mode, root) in [
+            ("postgres://h/d", "postgres://h/d", None, None),
+            ("postgres://h/d?sslmode=verify-full", "postgres://h/d", Some("verify-full"), None),
+            (
+                "postgres://h/d?connect_timeout=3&sslmode=verify-ca&sslrootcert=%2Fa%20b.pem",
+                "postgres://h/d?connect_timeout=3",
+                Some("verify-ca"),
+                Some("/a b.pem"),
+            ),
+            (
+                "postgres://h/d?sslrootcert=system&gssencmode=disable",
+                "postgres://h/d",
+                Some("verify-full"),
+                Some("system"),
+            ),
+        ] {
+            let (left, security) = Security::of(url).unwrap();
+            let found = (left.as_str(), security.mode.as_deref(), security.root.as_deref());
+            assert_eq!(found, (rest, mode, root), "{url}");
+        }
+        for (url, wanted) in [
+            ("postgres://h/d?sslmode=verify_full", "`sslmode` of the address is one of disable"),
+            ("postgres://h/d?gssencmode=require", "`gssencmode`"),
+            ("postgres://h/d?sslmode=", "`sslmode`"),
+        ] {
+            let error = Security::of(url).unwrap_err();
+            assert!(error.contains(wanted), "{url}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_can_t_be_honoured_is_refused_by_name() {
+        for (url, wanted) in [
+            (
+                "postgres://u:secret@h/d?sslrootcert=/nowhere/ca.pem",
+                "postgres://h/d: sslrootcert: /nowhere/ca.pem",
+            ),
+            ("postgres://u@h/d?sslrootcert=ca.pem", "must be an absolute path"),
+            ("postgres://u@h/d?sslcert=/etc/hosts", "belong together"),
+            ("postgres://u@h/d?sslrootcert=/etc/hosts", "holds no certificate"),
+            ("postgres://u@h/d?sslfoo=1", "sslfoo"),
+        ] {
+            let error = Address::of(url, None, Duration::from_secs(1)).await.err().unwrap().to_string();
+            assert!(error.contains(wanted) && !error.contains("secret"), "{url}: {error}");
+        }
+    }
+}
