@@ -88,19 +88,19 @@ impl Tally {
             ),
             (
                 self.locked,
-                format!("{} of {table} locked by another program: left for the next run", rows(self.locked)),
+                format!("left for the next run: {} of {table}, locked by another program", rows(self.locked)),
             ),
             (
                 self.referred,
                 format!(
-                    "{} stay in {table}: other rows of the table refer to them, and those stay too",
+                    "kept in {table}: {} that other rows of the table refer to, which stay as well",
                     rows(self.referred)
                 ),
             ),
             (
                 self.refused,
                 format!(
-                    "{} stay in {table}, since they could not be put back: {}",
+                    "kept in {table}: {}, which could not come back: {}",
                     rows(self.refused),
                     self.reasons.join("; ")
                 ),
@@ -269,7 +269,7 @@ impl Run<'_> {
             return Ok(());
         }
         Err(failed(&format!(
-            "nothing was archived of {}: its rows could not be put back, as was tried: {}",
+            "nothing was archived of {}: none of its rows could come back, as was tried: {}",
             self.table.about.table,
             self.tally.reasons.join("; ")
         )))

@@ -54,6 +54,23 @@ pub(super) fn numbered(text: &str, values: &Map<String, Value>) -> Result<(Strin
     Ok((out, used.into_iter().map(|name| values[name].clone()).collect()))
 }
 
+/// A statement without what ends it, and without what follows that: texts, comments and names may hold any `;`.
+pub(super) fn without_end(text: &str) -> &str {
+    let mut at = 0;
+    while let Some(first) = text[at..].chars().next() {
+        let rest = &text[at..];
+        if first == ';' {
+            return &text[..at];
+        }
+        at += match skipped(rest) {
+            Some(length) => length,
+            None if matches!(word(rest), "e" | "E") && rest[1..].starts_with('\'') => escaped_text(rest),
+            None => word(rest).len().max(first.len_utf8()),
+        };
+    }
+    text
+}
+
 /// The first word of a statement, in small letters.
 pub(super) fn first_word(text: &str) -> String {
     let mut rest = text;
@@ -161,6 +178,26 @@ mod tests {
         for text in ["", "'", "\"", "$a$", "/*", "/* /* */", "e'\\", "e'ü", ":", "$", "ü:ü", "--"] {
             let _ = numbered(text, &Map::new());
             first_word(text);
+        }
+    }
+
+    #[test]
+    fn a_statement_ends_where_it_ends() {
+        for (text, wanted) in [
+            ("SELECT 1", "SELECT 1"),
+            ("SELECT 1; -- the end; x", "SELECT 1"),
+            (
+                "SELECT ';', e'\\';', \";\", $$;$$, $a$;$a$ -- ;\n, 1 /* ; */ ;; ",
+                "SELECT ';', e'\\';', \";\", $$;$$, $a$;$a$ -- ;\n, 1 /* ; */ ",
+            ),
+            ("SELECT 'ü;' -- x", "SELECT 'ü;' -- x"),
+            (";", ""),
+            ("", ""),
+        ] {
+            assert_eq!(without_end(text), wanted, "{text}");
+        }
+        for text in ["'", "\"", "$a$", "/*", "e'\\", "e'ü", "$", "ü;"] {
+            without_end(text);
         }
     }
 

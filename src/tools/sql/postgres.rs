@@ -150,20 +150,20 @@ async fn prepare(client: &Client, word: &str, text: &str) -> Result<Prepared, to
     if columns.iter().all(|column| decode::knows(column.type_())) {
         return Ok(prepared);
     }
-    let names: Vec<String> = (0..columns.len()).map(|at| format!("c{at}")).collect();
+    let short: Vec<String> = (0..columns.len()).map(|at| format!("c{at}")).collect();
     let texts: Vec<String> = columns
         .iter()
-        .zip(&names)
+        .zip(&short)
         .map(|(column, name)| {
             let cast = if decode::knows(column.type_()) { "" } else { "::pg_catalog.text" };
             format!("q.{name}{cast} AS \"{}\"", column.name().replace('"', "\"\""))
         })
         .collect();
-    let text = text.trim_end().trim_end_matches(';');
-    let (names, texts) = (names.join(", "), texts.join(", "));
+    let text = names::without_end(text);
+    let (short, texts) = (short.join(", "), texts.join(", "));
     let whole = match word {
-        "select" | "with" | "values" | "table" => format!("SELECT {texts} FROM (\n{text}\n) AS q({names})"),
-        _ => format!("WITH q({names}) AS (\n{text}\n) SELECT {texts} FROM q"),
+        "select" | "with" | "values" | "table" => format!("SELECT {texts} FROM (\n{text}\n) AS q({short})"),
+        _ => format!("WITH q({short}) AS (\n{text}\n) SELECT {texts} FROM q"),
     };
     // What can't stand within another statement is asked as it is.
     client.batch_execute("SAVEPOINT whole").await?;

@@ -78,7 +78,7 @@ async fn who_is_needed_by_a_young_row_stays() {
         (&json!(1), &json!(2), &json!(false)),
         "{done}"
     );
-    assert!(warned(&done, "2 rows stay in t: other rows of the table refer to them"), "{done}");
+    assert!(warned(&done, "kept in t: 2 rows that other rows of the table refer to"), "{done}");
     let keys: Vec<String> = table(&db, "t", "id").into_keys().collect();
     assert_eq!(keys, ["1", "2", "3"]);
     // when nobody needs them any more, they go

@@ -208,6 +208,7 @@ fn real_name(db: &Connection, path: &Path, spec: &TableSpec) -> Result<String, T
     match any {
         Some((name, kind)) if kind == "table" => Ok(name.clone()),
         Some((name, kind)) => {
+            let kind = if kind == "view" { "view".to_owned() } else { format!("{kind} table") };
             Err(failed(&format!("`{name}` is a {kind}: only the rows of a table can be archived")).into())
         }
         None => {
