@@ -98,7 +98,10 @@ impl Schedule {
             Self::Manual => "manual".into(),
             Self::Every(period) => format!("every {}", exact(*period)),
             Self::After(delay) => format!("{} after the last run", exact(*delay)),
-            Self::Cron(cron) => format!("cron {} ({})", cron.expression(), cron.zone_name()),
+            Self::Cron(cron) => {
+                let both = if cron.is_both_days() { " where both days fit" } else { "" };
+                format!("cron {}{both} ({})", cron.expression(), cron.zone_name())
+            }
             Self::At(at) => format!("at {at}"),
             Self::On(EventTrigger { event, agent: None }) => format!("on {event}"),
             Self::On(EventTrigger { event, agent: Some(agent) }) => format!("on {event} of {agent}"),

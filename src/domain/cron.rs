@@ -1,23 +1,30 @@
 //! Cron expressions. The only file that knows the cron library, which is asked for one thing: the
-//! next local time that a pattern names. Zones and daylight saving are ours.
+//! next local time that a pattern names. What people type (`text`), zones and daylight saving are
+//! ours.
 //!
 //! Rules as in crontab(5) of Vixie cron: day-of-month OR day-of-week when both are restricted (do
 //! not begin with `*`), `0` and `7` are Sunday. Daylight saving as in cronie, cron(8): a pattern
 //! whose minute and hour do not begin with `*` names fixed times. One that the clock skips fires
 //! right after the gap, one that it repeats fires once, the first time. All other patterns follow
 //! elapsed time: what is skipped is skipped, what is repeated fires again.
+mod change;
+mod foreign;
+mod text;
+
+pub use change::ClockChange;
+
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{SignedDuration, Timestamp, ToSpan, Zoned};
+use text::{Days, Text};
 
 /// A parsed cron expression in its time zone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct CronSchedule {
     expression: String,
     zone: TimeZone,
+    text: Text,
     cron: croner::Cron,
-    /// Its minute and hour are no wildcards.
-    fixed: bool,
 }
 
 /// Why a text is no cron expression.
@@ -26,6 +33,14 @@ pub enum CronError {
     /// It can't be read.
     #[error("not a cron expression: {0}")]
     Syntax(String),
+    /// It is what another scheduler writes.
+    #[error("not a cron expression: {what}")]
+    Foreign {
+        /// What is not ours in it.
+        what: String,
+        /// What to write instead.
+        instead: String,
+    },
     /// It can be read, but names no instant at all.
     #[error("never fires")]
     Never,
@@ -45,69 +60,30 @@ pub enum CronError {
     },
 }
 
+/// What it was made of: that says all.
+impl std::fmt::Debug for CronSchedule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "CronSchedule({:?}, {})", self.expression, self.zone_name())
+    }
+}
+
 impl PartialEq for CronSchedule {
     fn eq(&self, other: &Self) -> bool {
         self.expression == other.expression && self.zone == other.zone
     }
 }
 
-/// What the fields hold (crontab(5)), from the last one.
-const FIELDS: [(&str, &str); 6] = [
-    ("weekday", "0 to 7 or SUN to SAT"),
-    ("month", "1 to 12 or JAN to DEC"),
-    ("day", "1 to 31"),
-    ("hour", "0 to 23"),
-    ("minute", "0 to 59"),
-    ("second", "0 to 59"),
-];
-
-/// Names the field that is wrong: the first that is also wrong with `*` in the place of all others.
-fn wrong_field(fields: &[&str], is_wrong: impl Fn(&str) -> bool) -> Option<String> {
-    (0..fields.len()).find_map(|at| {
-        let mut alone = vec!["*"; fields.len()];
-        alone[at] = fields[at];
-        let (name, values) = FIELDS.get(fields.len() - 1 - at)?;
-        is_wrong(&alone.join(" ")).then(|| format!("`{}` is no {name}: {values}", fields[at]))
-    })
-}
-
 impl CronSchedule {
     /// Reads an expression: 5 fields, 6 with seconds first, or `@hourly`, `@daily`, ….
     pub fn parse(expression: &str, zone: TimeZone) -> Result<Self, CronError> {
-        let fields: Vec<&str> = expression.split_whitespace().collect();
-        let nickname = fields.len() == 1 && fields[0].starts_with('@');
-        if !nickname && !(5..=6).contains(&fields.len()) {
-            return Err(CronError::Syntax(format!(
-                "it has {} fields; 5 are needed (minute hour day month weekday), or 6 with seconds first",
-                fields.len()
-            )));
-        }
-        misleading_step(&fields)?;
-        let five = &fields[fields.len().saturating_sub(5)..];
-        let wild = |field: Option<&&str>| field.is_some_and(|field| field.starts_with(['*', '?']));
+        let text = text::read(expression)?;
         let parser = croner::parser::CronParser::builder()
-            .seconds(croner::parser::Seconds::Optional)
-            .year(croner::parser::Year::Optional)
             // the library takes a bare `*` only as no restriction; crontab(5) also `*/2`
-            .dom_and_dow(wild(five.get(2)) || wild(five.get(4)))
+            .dom_and_dow(text.days != Days::Either)
             .build();
-        let cron = parser.parse(expression).map_err(|error| {
-            if nickname {
-                return CronError::Syntax(format!(
-                    "`{}` is none of @yearly, @monthly, @weekly, @daily and @hourly; what runs when the daemon starts has \
-                     on = \"daemon_started\"",
-                    fields[0]
-                ));
-            }
-            let found = wrong_field(&fields, |alone| parser.parse(alone).is_err());
-            CronError::Syntax(found.unwrap_or_else(|| error.to_string()))
-        })?;
-        let fixed = if nickname {
-            !fields[0].eq_ignore_ascii_case("@hourly")
-        } else {
-            !wild(five.first()) && !wild(five.get(1))
-        };
-        let schedule = Self { expression: expression.trim().to_owned(), zone, cron, fixed };
+        let cron =
+            parser.parse(&text.fields.join(" ")).map_err(|error| CronError::Syntax(error.to_string()))?;
+        let schedule = Self { expression: expression.trim().to_owned(), zone, text, cron };
         // a schedule that has no instant in the years from 2000 on has none at all
         let from = Timestamp::from_second(946_684_800).expect("the year 2000 is in range");
         schedule.next_after(from).map(|_| ()).ok_or(CronError::Never)?;
@@ -121,9 +97,12 @@ impl CronSchedule {
 
     /// Are both day and weekday restricted? Then it fires where either fits (crontab(5)).
     pub fn is_either_day(&self) -> bool {
-        let fields: Vec<&str> = self.expression.split_whitespace().collect();
-        let ends = fields.len().checked_sub(3).map(|day| [fields[day], fields[fields.len() - 1]]);
-        ends.is_some_and(|ends| ends.iter().all(|field| !field.starts_with(['*', '?'])))
+        self.text.days == Days::Either
+    }
+
+    /// Are both restricted, and a `+` says that both must fit?
+    pub fn is_both_days(&self) -> bool {
+        self.text.days == Days::Both
     }
 
     /// Its time zone.
@@ -138,7 +117,7 @@ impl CronSchedule {
 
     /// The first instant strictly after `after`; `None` if there is none.
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
-        if self.fixed { self.next_fixed(after) } else { self.next_wild(after) }
+        if self.text.fixed { self.next_fixed(after) } else { self.next_wild(after) }
     }
 
     /// Each local time fires once: as it comes by, after the gap that skips it, or the first of two
@@ -303,107 +282,5 @@ fn hour_start(at: &Zoned) -> Timestamp {
     at.timestamp() - into
 }
 
-/// `*/90` is accepted by cron and fires hourly. Say so instead.
-fn misleading_step(fields: &[&str]) -> Result<(), CronError> {
-    const UNITS: [(&str, u32, &str, u32, &str); 6] = [
-        ("second", 60, "minute", 0, "`interval = \"…\"` for a period of more than a minute"),
-        ("minute", 60, "hour", 0, "`interval = \"90m\"` for a period of more than an hour"),
-        ("hour", 24, "day", 0, "`interval = \"…\"` for a period of more than a day"),
-        ("day", 31, "month", 1, "`interval = \"…\"` for a period of more than a month, or name the days"),
-        ("month", 12, "year", 1, "the months by name"),
-        ("weekday", 7, "week", 0, "the weekdays by name"),
-    ];
-    if fields.len() < 5 {
-        return Ok(());
-    }
-    let units = if fields.len() == 6 { &UNITS[..] } else { &UNITS[1..] };
-    for (field, &(name, size, unit, first, instead)) in fields.iter().zip(units) {
-        for part in field.split(',') {
-            let Some((_, step)) = part.split_once('/') else { continue };
-            if step.parse::<u32>().is_ok_and(|step| step >= size) {
-                let field = (*field).to_owned();
-                return Err(CronError::MisleadingStep { field, name, unit, first, instead });
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_field_that_is_wrong_is_named() {
-        for (text, said) in [
-            ("61 * * * *", "`61` is no minute: 0 to 59"),
-            ("0 9 * * MON-FRY", "`MON-FRY` is no weekday: 0 to 7 or SUN to SAT"),
-            ("0 0 23 32 1 *", "`32` is no day: 1 to 31"),
-            ("0 0 24 * * *", "`24` is no hour: 0 to 23"),
-        ] {
-            let error = CronSchedule::parse(text, TimeZone::UTC).unwrap_err().to_string();
-            assert!(error.ends_with(said), "{text}: {error}");
-        }
-    }
-
-    fn cron(text: &str, zone: &str) -> CronSchedule {
-        CronSchedule::parse(text, TimeZone::get(zone).unwrap()).unwrap()
-    }
-
-    fn t(text: &str) -> Timestamp {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn counting_agrees_with_walking() {
-        check("*/7 * * * *", "2026-03-27T10:00:00Z", "2026-03-31T09:13:00Z");
-        check("30 2 * * *", "2026-10-20T00:00:00Z", "2026-10-30T00:00:00Z");
-        check("*/20 15 4-9 * * *", "2026-03-25T00:00:00Z", "2026-04-02T07:15:20Z");
-        check("0 9 15 * MON", "2026-01-01T00:00:00Z", "2026-12-31T00:00:00Z");
-
-        fn check(text: &str, from: &str, until: &str) {
-            let cron = cron(text, "Europe/Berlin");
-            let first = cron.next_after(t(from)).unwrap();
-            let until = t(until);
-            let walked = cron.walk(first, until + SignedDuration::from_micros(1));
-            assert_eq!(cron.count(first, until), walked, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_year_of_seconds_is_counted_not_walked() {
-        let cron = cron("* * * * * *", "UTC");
-        let first = t("2026-01-01T00:00:00Z");
-        let until = t("2026-12-31T23:59:59Z");
-        assert_eq!(cron.count(first, until), 365 * 86_400);
-    }
-
-    #[test]
-    fn previous_is_the_inverse_of_next() {
-        let cron = cron("30 2 * * *", "America/New_York");
-        let mut at = t("2027-03-10T00:00:00Z");
-        for _ in 0..10 {
-            let next = cron.next_after(at).unwrap();
-            let after = cron.next_after(next).unwrap();
-            assert_eq!(cron.prev_before(after, Timestamp::MIN), Some(next));
-            at = next;
-        }
-    }
-
-    #[test]
-    fn what_never_fires_or_misleads_is_refused() {
-        let parse = |text: &str| CronSchedule::parse(text, TimeZone::UTC).map(|_| ());
-        assert_eq!(parse("0 0 31 2 *"), Err(CronError::Never));
-        assert!(matches!(parse("*/90 * * * *"), Err(CronError::MisleadingStep { .. })));
-        assert!(matches!(parse("0 */24 * * *"), Err(CronError::MisleadingStep { .. })));
-        for text in ["0 0 */31 * *", "0 0 1 */12 *", "0 0 * * */7"] {
-            assert!(matches!(parse(text), Err(CronError::MisleadingStep { .. })), "{text}");
-        }
-        assert!(parse("@reboot").unwrap_err().to_string().contains("daemon_started"));
-        assert!(matches!(parse("* * * *"), Err(CronError::Syntax(_))));
-        assert!(matches!(parse("61 * * * *"), Err(CronError::Syntax(_))));
-        assert!(matches!(parse("@every 5m"), Err(CronError::Syntax(_))));
-        assert_eq!(parse("0 0 29 2 *"), Ok(()));
-        assert_eq!(parse("@daily"), Ok(()));
-    }
-}
+mod tests;

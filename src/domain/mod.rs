@@ -39,7 +39,7 @@ pub use chat::{
     ToolOffer, ToolReply, ToolRequest, WorstCase,
 };
 pub use counted::counted;
-pub use cron::{CronError, CronSchedule};
+pub use cron::{ClockChange, CronError, CronSchedule};
 pub use event::{Event, EventType};
 pub use fact::{
     ALL_WELL, AgentChange, AgentRecord, CircuitRecord, Counters, Entry, Fact, KeptFeed, LastRun, OutputChunk,
