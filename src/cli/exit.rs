@@ -1,5 +1,6 @@
 //! How a command ends: every way to fail, with its exit code (section 9), its sentence and its
 //! hint.
+use super::render::plain_lines;
 use crate::client::ClientError;
 use crate::config::{Diagnostic, Paths, Rejected};
 use crate::daemon::Refusal;
@@ -126,7 +127,7 @@ impl Failure {
         let errors = if rejected.is_unreadable() {
             Vec::new()
         } else {
-            vec![crate::config::render(&diagnostics, &rejected.text, &path, color)]
+            vec![crate::config::render(&diagnostics, &rejected.shown, &path, color)]
         };
         Self::Config { path, errors, diagnostics }
     }
@@ -243,9 +244,9 @@ impl Failure {
         for error in self.errors() {
             let _ = writeln!(text, "{}", error.trim_end());
         }
-        let _ = writeln!(text, "bgagent: {}", self.what());
+        let _ = writeln!(text, "bgagent: {}", plain_lines(&self.what()));
         if let Some(hint) = self.hint(paths) {
-            let _ = writeln!(text, "hint: {hint}");
+            let _ = writeln!(text, "hint: {}", plain_lines(&hint));
         }
         text
     }
@@ -254,8 +255,8 @@ impl Failure {
     pub fn to_json(&self, paths: Option<&Paths>) -> Value {
         let mut error = json!({"code": self.code(), "message": self.what(), "hint": self.hint(paths)});
         match self {
-            Self::Config { diagnostics, .. } => {
-                error["errors"] = diagnostics.iter().map(Diagnostic::to_json).collect();
+            Self::Config { path, diagnostics, .. } => {
+                error["errors"] = diagnostics.iter().map(|one| one.to_json(path)).collect();
             }
             Self::Client(ClientError::Refused(RpcError { data: Some(data), .. }))
                 if !data.diagnostics.is_empty() =>

@@ -149,6 +149,7 @@ impl App {
             color: color(anstream::AutoStream::choice(&stdout)),
             now: jiff::Timestamp::now(),
             zone: jiff::tz::TimeZone::system(),
+            raw: false,
         };
         Self {
             global: global.clone(),
@@ -188,7 +189,13 @@ impl App {
 
     /// One line of JSON on standard output.
     fn print_json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
-        serde_json::to_writer(&mut self.out, value).map_err(|error| written(error.into()))?;
+        let text = serde_json::to_string(value).map_err(|error| written(error.into()))?;
+        self.print_json_text(&text)
+    }
+
+    /// The same for what is JSON already.
+    fn print_json_text(&mut self, text: &str) -> Result<(), Failure> {
+        self.print(&render::plain_json(text))?;
         self.print("\n")
     }
 
@@ -217,7 +224,7 @@ impl App {
             return;
         }
         if self.json {
-            self.note(&failure.to_json(self.paths.as_ref()).to_string());
+            self.note(&render::plain_json(&failure.to_json(self.paths.as_ref()).to_string()));
         } else {
             self.note(failure.to_text(self.paths.as_ref()).trim_end());
         }

@@ -20,11 +20,15 @@ const FORMS: &str =
 /// more), or a word.
 pub(super) fn instant(text: &str, side: Side, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Failure> {
     let text = text.trim();
+    // first, since as a timestamp it would be read without its zone
+    if text.contains('[') {
+        let at = text.parse::<Zoned>();
+        return at
+            .map(|at| at.timestamp())
+            .map_err(|error| Failure::usage_hint(format!("`{text}` is no time"), error.to_string()));
+    }
     if let Ok(at) = text.parse::<Timestamp>() {
         return Ok(at);
-    }
-    if let Ok(at) = text.parse::<Zoned>() {
-        return Ok(at.timestamp());
     }
     if text == "now" {
         return Ok(now);
@@ -36,7 +40,9 @@ pub(super) fn instant(text: &str, side: Side, now: Timestamp, zone: &TimeZone) -
         return Ok(at);
     }
     let wrong = || Failure::usage_hint(format!("`{text}` is no time"), FORMS);
-    let local = |at: DateTime| at.to_zoned(zone.clone()).map(|at| at.timestamp()).map_err(|_| wrong());
+    let beyond =
+        || Failure::usage(format!("`{text}` lies beyond the calendar, which ends with the year 9999"));
+    let local = |at: DateTime| at.to_zoned(zone.clone()).map(|at| at.timestamp()).map_err(|_| beyond());
     let today = now.to_zoned(zone.clone()).date();
     match text {
         "today" => return local(today.to_datetime(Time::midnight())),
@@ -150,6 +156,11 @@ mod tests {
             ("yesterday", Side::Behind, Some("2026-11-22T23:00:00Z")),
             ("1795512600", Side::Behind, Some("2026-11-24T09:30:00Z")),
             ("20261124", Side::Behind, Some("2026-11-23T23:00:00Z")),
+            ("2026-12-24T18:00[Asia/Tokyo]", Side::Ahead, Some("2026-12-24T09:00:00Z")),
+            ("2026-12-24T18:00+09:00[Asia/Tokyo]", Side::Ahead, Some("2026-12-24T09:00:00Z")),
+            ("2026-12-24T18:00+01:00[Asia/Tokyo]", Side::Ahead, None),
+            ("2026-12-24T18:00[Mars/Olympus]", Side::Ahead, None),
+            ("9999-12-31T23:59:59", Side::Ahead, None),
             ("24:00", Side::Ahead, None),
             ("-1:00", Side::Ahead, None),
             ("tomorrow", Side::Ahead, Some("2026-11-24T23:00:00Z")),

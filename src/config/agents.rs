@@ -1,11 +1,12 @@
 //! From `[agents.…]` to specifications.
+use super::at::at;
 use super::checks;
 use super::keys;
 use super::resolve::{hash_of, refers, zone};
 use super::walk::{Item, Section};
 use crate::domain::*;
+use jiff::SignedDuration;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,18 +25,25 @@ pub(super) fn agents<'a>(top: &Section<'a>, fleet: &Fleet) -> Vec<Arc<AgentSpec>
         let Ok(id) = text.parse::<AgentId>() else {
             let hint = "use 1 to 64 letters, digits, `_`, `-` or `.`".to_owned();
             top.file.error(Some(name.span()), format!("`{text}` can't name an agent"), Some(hint));
+            top.file.is_broken_now("agents", text);
             continue;
         };
         let item = Item { file: top.file, value, name: "agents" };
-        let Some(mut section) = item.section(keys::AGENT) else { continue };
-        section.span = name.span();
-        section.defaults = defaults;
-        if let Some(spec) = maker.agent(&section, id) {
-            all.push(Arc::new(spec));
+        let before = top.file.errors();
+        if let Some(mut section) = item.section(keys::AGENT) {
+            section.span = name.span();
+            section.defaults = defaults;
+            section.misspelled.extend(guarded.iter().flat_map(|defaults| &defaults.misspelled));
+            all.extend(maker.agent(&section, id).map(Arc::new));
+        }
+        if top.file.errors() > before {
+            top.file.is_broken_now("agents", text);
         }
     }
     all.sort_by(|a, b| a.id.cmp(&b.id));
-    if let Some(defaults) = guarded {
+    if let Some(defaults) = guarded
+        && !any_broken(top, table)
+    {
         checks::default_guards(&defaults, &all, fleet);
     }
     all
@@ -47,6 +55,9 @@ pub(super) fn cwd(section: &Section<'_>) -> PathBuf {
     let given = item.and_then(|item| Some(item.file.expand(item.text()?, item.span())));
     given.unwrap_or_else(|| section.file.folder.clone())
 }
+
+/// Less than this of an output is not worth keeping: its head and its tail are a line each.
+pub(super) const LEAST_OUTPUT: u64 = 1 << 10;
 
 struct Maker<'f> {
     fleet: &'f Fleet,
@@ -127,7 +138,7 @@ impl Maker<'_> {
             "interval" => section.positive("interval").map(Schedule::Every),
             "after" => section.positive("after").map(Schedule::After),
             "cron" => self.cron(item, zone).map(Schedule::Cron),
-            "at" => at(item, &zone).map(Schedule::At),
+            "at" => at(section, item, &zone).map(Schedule::At),
             _ => on(item).map(Schedule::On),
         }
     }
@@ -147,6 +158,7 @@ impl Maker<'_> {
             Err(CronError::Never) => {
                 item.refuse_with(format!("`{text}` never fires"), "no day of the calendar fits it".into())
             }
+            Err(CronError::Foreign { what, instead }) => item.refuse_with(what, instead),
             Err(error @ CronError::MisleadingStep { instead, .. }) => {
                 item.refuse_with(error.to_string(), format!("write {instead}"))
             }
@@ -164,12 +176,8 @@ impl Maker<'_> {
             [one] => one,
             [] => {
                 let hint = "give it a `query` (a model), a `tool` or a `command`".to_owned();
-                section.file.error(
-                    Some(section.span.clone()),
-                    "this agent has nothing to run".into(),
-                    Some(hint),
-                );
-                return None;
+                let keys = &["query", "tool", "command"];
+                return section.missing(keys, "this agent has nothing to run".into(), Some(hint));
             }
             [first, second, ..] => {
                 return second.refuse(format!(
@@ -184,7 +192,7 @@ impl Maker<'_> {
         match item.name {
             "command" => Some(Body::Command(Arc::new(CommandSpec {
                 argv: item.command()?,
-                env: section.values("env"),
+                env: section.env(),
                 cwd: cwd(section),
                 stdin: section.text("stdin").map(str::to_owned),
             }))),
@@ -200,6 +208,7 @@ impl Maker<'_> {
             Some(model) => model.text().inspect(|name| {
                 refers(model, name, "model", self.fleet.models.keys().map(String::as_str));
             }),
+            None if section.misspelled.contains(&"model") => None,
             None => {
                 let hint = "name a [models.…] table: model = \"main\"".to_owned();
                 item.refuse_with("an agent with a `query` needs a `model`".into(), hint)
@@ -292,7 +301,7 @@ impl Maker<'_> {
             usd_per_day: section.number("usd_per_day"),
             tokens_per_day: section.whole("tokens_per_day", 0),
             requests_per_day: section.whole("requests_per_day", 0),
-            max_output: section.size("max_output").unwrap_or(1 << 20),
+            max_output: section.size_of_at_least("max_output", LEAST_OUTPUT, "1KiB").unwrap_or(1 << 20),
         };
         if let Some(known) = self.limits.iter().find(|known| ***known == limits) {
             return known.clone();
@@ -307,12 +316,8 @@ impl Maker<'_> {
     fn notify(&self, section: &Section<'_>) -> Option<Arc<NotifySpec>> {
         let section = section.get("notify")?.section(keys::TELL)?;
         let Some(list) = section.get("to") else {
-            section.file.error(
-                Some(section.span.clone()),
-                "`notify` needs `to`".into(),
-                Some("name [notify.…] tables: to = [\"ops\"]".into()),
-            );
-            return None;
+            let hint = "name [notify.…] tables: to = [\"ops\"]".to_owned();
+            return section.missing(&["to"], "`notify` needs `to`".into(), Some(hint));
         };
         let mut to = Vec::new();
         for item in list.items().unwrap_or_default() {
@@ -334,29 +339,9 @@ impl Maker<'_> {
     }
 }
 
-/// A local time in the agent's zone, or one with its offset.
-fn at(item: Item<'_>, zone: &TimeZone) -> Option<Timestamp> {
-    let text = match item.value.get_ref() {
-        toml::de::DeValue::Datetime(at) => at.to_string(),
-        _ => item.text()?.to_owned(),
-    };
-    if let Ok(at) = text.parse::<Timestamp>() {
-        return Some(at);
-    }
-    let Ok(local) = text.parse::<jiff::civil::DateTime>() else {
-        return item.refuse_with(
-            format!("`{text}` is no time"),
-            "write \"2026-12-24T18:00:00\" (in the agent's zone) or \"2026-12-24T18:00:00+01:00\"".into(),
-        );
-    };
-    let ambiguous = zone.to_ambiguous_timestamp(local);
-    if ambiguous.is_ambiguous() {
-        return item.refuse_with(
-            format!("{text} does not exist or happens twice in {}", zone.iana_name().unwrap_or("this zone")),
-            "the clock is changed then; write it with its offset".into(),
-        );
-    }
-    ambiguous.compatible().ok()
+/// Is something wrong with any agent? Then it is not known what tools there are.
+fn any_broken(top: &Section<'_>, table: &toml::de::DeTable<'_>) -> bool {
+    table.keys().any(|name| top.file.is_broken("agents", name.get_ref()))
 }
 
 fn on(item: Item<'_>) -> Option<EventTrigger> {
@@ -366,7 +351,11 @@ fn on(item: Item<'_>) -> Option<EventTrigger> {
     }
     let section = item.section(keys::ON)?;
     let Some(at) = section.get("event").map(|event| event.word(&words)) else {
-        return item.refuse_with("`on` needs `event`".into(), format!("one of {}", words.join(", ")));
+        return section.missing(
+            &["event"],
+            "`on` needs `event`".into(),
+            Some(format!("one of {}", words.join(", "))),
+        );
     };
     let agent = match section.get("agent") {
         None => None,

@@ -56,11 +56,8 @@ pub(super) fn archive(section: &Section<'_>, tools: &Tools) -> Option<Value> {
 }
 
 fn missing(section: &Section<'_>, key: &str, of: &str, example: &str) {
-    section.file.error(
-        Some(section.span.clone()),
-        format!("`{of}` needs `{key}`"),
-        Some(format!("as in {example}")),
-    );
+    let keys: Vec<&str> = key.split("` or `").collect();
+    section.missing::<()>(&keys, format!("`{of}` needs `{key}`"), Some(format!("as in {example}")));
 }
 
 fn source(section: &Section<'_>, tools: &Tools, deletes: bool) -> Option<Map<String, Value>> {
@@ -196,6 +193,9 @@ fn named<'t>(item: Item<'_>, kind: &str, tools: &'t Tools) -> Option<&'t Value> 
                 Some(near) => format!("did you mean \"{near}\"?"),
                 None => format!("define it in [tools.{name}] with type = \"{kind}\""),
             };
+            if item.file.is_broken("tools", name) {
+                return None;
+            }
             item.refuse_with(format!("there is no tool `{name}`"), hint)
         }
     }

@@ -1,5 +1,6 @@
 //! Tool calls, gates and proofs: what they refer to, and whether their arguments fit.
 use super::agents;
+use super::call_args;
 use super::feed_settings;
 use super::keys::{self, PROBES};
 use super::resolve::url;
@@ -15,10 +16,13 @@ pub(super) fn check(item: Item<'_>, fleet: &Fleet) -> Option<Check> {
         (Some(tool), None) => CheckBody::Tool(tool_call(tool, section.own("args"), fleet)?),
         (None, Some(command)) => CheckBody::Command(CommandSpec {
             argv: command.command()?,
-            env: section.values("env"),
+            env: section.env(),
             cwd: agents::cwd(&section),
             stdin: None,
         }),
+        (None, None) if section.misspelled.iter().any(|key| ["tool", "command"].contains(key)) => {
+            return None;
+        }
         _ => return item.refuse("a check needs either `tool` or `command`".into()),
     };
     let expect = match section.own("expect") {
@@ -106,6 +110,9 @@ pub(super) fn knows_tool(item: Item<'_>, fleet: &Fleet) -> bool {
         if fleet.mcp.contains_key(server) && !tool.is_empty() {
             return true;
         }
+        if item.file.is_broken("mcp", server) {
+            return false;
+        }
         item.refuse_with::<()>(
             format!("there is no MCP server `{server}`"),
             format!("define it in [mcp.{server}]"),
@@ -122,6 +129,9 @@ pub(super) fn knows_tool(item: Item<'_>, fleet: &Fleet) -> bool {
     }
     if names().any(|known| known == name) {
         return true;
+    }
+    if item.file.is_broken("tools", name) {
+        return false;
     }
     let hint = match nearest(name, names()) {
         Some(near) => format!("did you mean \"{near}\"?"),
@@ -170,8 +180,15 @@ pub(super) fn guards(section: &Section<'_>, key: &str, tools: &[String], fleet: 
         let typed: Vec<String> = all.iter().flat_map(|name| of_type(name, tools, fleet)).collect();
         all.extend(typed);
     }
-    for item in section.own(key).and_then(|list| list.items()).unwrap_or_default() {
-        guard(item, key, tools, fleet, "this agent's `tools`");
+    // what is wrong with `tools` says nothing about who guards them
+    let known = section
+        .table
+        .get_key_value("tools")
+        .is_none_or(|(key, value)| !section.file.is_wrong(key.span(), value));
+    if known && !section.misspelled.contains(&"tools") {
+        for item in section.own(key).and_then(|list| list.items()).unwrap_or_default() {
+            guard(item, key, tools, fleet, "this agent's `tools`");
+        }
     }
     all
 }
@@ -184,7 +201,7 @@ pub(super) fn default_guards(defaults: &Section<'_>, agents: &[Arc<AgentSpec>], 
         .flatten()
         .cloned()
         .collect();
-    if tools.is_empty() {
+    if tools.is_empty() || defaults.file.is_broken("agents", "*") {
         return;
     }
     for key in ["approve", "sinks"] {
@@ -249,11 +266,16 @@ pub(super) fn tool_call(item: Item<'_>, args: Option<Item<'_>>, fleet: &Fleet) -
         ("archive_rows", args) if !fleet.tools.contains_key(&tool) => archive_args(item, args, fleet)?,
         ("system_metrics", Some(args)) => metrics(args)?,
         ("feed", args) => feed_settings::args(item, args, fleet.tools.get(&tool).map(|spec| &spec.settings))?,
-        (_, Some(args)) => {
-            args.table()?;
-            args.json()
+        (kind, args) => {
+            call_args::judge(kind, fleet.tools.get(&tool).map(|spec| &spec.settings), item, args);
+            match args {
+                Some(args) => {
+                    args.table()?;
+                    args.json()
+                }
+                None => json!({}),
+            }
         }
-        (_, None) => json!({}),
     };
     Some(ToolCallSpec { tool, args })
 }
@@ -291,6 +313,9 @@ fn probe(item: Item<'_>) -> Option<Value> {
         &[keys::Key { name: "checks", kind: keys::Kind::Tables(keys::PROBE), doc: "" }];
     let section = item.section(KEYS)?;
     let Some(list) = section.get("checks") else {
+        if section.misspelled.contains(&"checks") {
+            return None;
+        }
         return item.refuse_with(
             "`probe` needs `checks`".into(),
             "checks = [{ type = \"disk\", path = \"/\" }]".into(),
@@ -328,7 +353,11 @@ fn probe_check(item: Item<'_>) -> Option<Value> {
     const ALL: &[&str] = &["type", "name", "warn", "crit", "clear", "for", "timeout"];
     let section = item.section(keys::PROBE)?;
     let Some(kind) = section.get("type") else {
-        return item.refuse_with("a check needs `type`".into(), format!("one of {}", PROBES.join(", ")));
+        return section.missing(
+            &["type"],
+            "a check needs `type`".into(),
+            Some(format!("one of {}", PROBES.join(", "))),
+        );
     };
     let kind = PROBES[kind.word(PROBES)?];
     for name in section.table.keys() {
@@ -358,7 +387,7 @@ fn probe_check(item: Item<'_>) -> Option<Value> {
     let needs = |name: &'static str| {
         let found = section.get(name);
         if found.is_none() {
-            item.refuse::<()>(format!("a check of type \"{kind}\" needs `{name}`"));
+            section.missing::<()>(&[name], format!("a check of type \"{kind}\" needs `{name}`"), None);
         }
         found
     };

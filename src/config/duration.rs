@@ -1,6 +1,10 @@
 //! Durations and sizes as people write them.
 use jiff::SignedDuration;
 
+/// The longest duration of a configuration: a hundred years. With it, no time of a calendar leaves the
+/// range that times have.
+pub(super) const LONGEST: SignedDuration = SignedDuration::from_hours(100 * 366 * 24);
+
 /// Reads a duration: whole seconds, or a text like `90s`, `5m`, `1h30m`, `24h`, `7d`, `500ms`.
 pub fn parse_duration(text: &str) -> Result<SignedDuration, String> {
     const UNITS: [(&str, i64); 6] =

@@ -41,10 +41,8 @@ pub(super) fn feed(section: &Section<'_>) -> Option<Value> {
 
 /// The arguments of a call of `tool`. `fixed`: the settings of its table, if it has one.
 pub(super) fn args(tool: Item<'_>, args: Option<Item<'_>>, fixed: Option<&Value>) -> Option<Value> {
-    let missing = || {
-        let hint = format!("args = {{ {EXAMPLE} }}");
-        tool.refuse_with("`feed` needs `args` with `urls`".into(), hint)
-    };
+    let hint = format!("args = {{ {EXAMPLE} }}");
+    let missing = || tool.refuse_with("`feed` needs `args` with `urls`".into(), hint.clone());
     let Some(args) = args else {
         return if fixed.is_some() { Some(json!({})) } else { missing() };
     };
@@ -58,6 +56,7 @@ pub(super) fn args(tool: Item<'_>, args: Option<Item<'_>>, fixed: Option<&Value>
                 "add them there, or use tool = \"feed\"".into(),
             );
         }
+        (None, None) if section.misspelled.contains(&"urls") => return None,
         (None, None) => return missing(),
         (None, Some(_)) => {}
     }

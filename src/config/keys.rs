@@ -227,7 +227,7 @@ pub(super) const RETENTION: &[Key] = &[
     key("events", Kind::Duration, "events; default 90d"),
     key("transcripts", Kind::Duration, "conversations with models; default 30d"),
     key("output", Kind::Duration, "output of commands; default 30d"),
-    key("max_db_size", Kind::Size, "past it, the oldest goes first; default 2GiB"),
+    key("max_db_size", Kind::Size, "past it, the oldest goes first; at least 1MiB, default 2GiB"),
 ];
 pub(super) const MODEL: &[Key] = &[
     key("provider", Kind::Word(PROVIDERS), "who answers"),
@@ -351,8 +351,12 @@ pub(super) const AGENT: &[Key] = &[
     key("description", Kind::Text, "for people"),
     key("interval", Kind::Duration, "due at anchor + k × this, without drift"),
     key("after", Kind::Duration, "due this long after the end of the previous run"),
-    key("cron", Kind::Text, "due by a cron expression: 5 fields, or 6 with seconds first, or @daily"),
-    key("at", Kind::Text, "due once: a local time, or one with its offset"),
+    key(
+        "cron",
+        Kind::Text,
+        "due by a cron expression: 5 fields, 6 with seconds first, or @daily; `+` before the weekday: day and weekday must both fit",
+    ),
+    key("at", Kind::Text, "due once: a local time, one with its offset, or one with its zone in brackets"),
     key("on", Kind::Any, "started by an event: its type, or { event = \"…\", agent = \"…\" }"),
     key("timezone", Kind::Text, "IANA name of the zone for cron and at; default: the daemon's"),
     key("jitter", Kind::Duration, "upper bound of a delay, deterministic per agent and slot; default 0"),
@@ -405,7 +409,11 @@ pub(super) const AGENT: &[Key] = &[
     key("retry", Kind::Table(RETRY), "whether a failed attempt is repeated"),
     key("circuit_breaker", Kind::Table(CIRCUIT), "when it gives up for a while"),
     key("lock", Kind::Text, "agents with the same lock never run at the same time; default: none"),
-    key("max_output", Kind::Size, "kept of a command's output, its head and its tail; default 1MiB"),
+    key(
+        "max_output",
+        Kind::Size,
+        "kept of a command's output, its head and its tail; at least 1KiB, default 1MiB",
+    ),
     key("memory", Kind::WordOr(MEMORY, MEMORY_TABLE), "what is remembered between runs; default none"),
     key("session_id", Kind::Text, "agents that share one share their session; default: the agent's name"),
     key("gate", Kind::Table(CHECK), "decides whether a run is worth it, before any model is asked"),

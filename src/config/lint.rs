@@ -1,20 +1,22 @@
 //! Contradictions that a configuration can hold although each of its keys is fine (section 2).
+use super::keys;
 use super::walk::{File, Section};
 use crate::domain::*;
-use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use toml::de::DeTable;
 
+mod clock;
 mod money;
+mod outside;
 
-/// Slots that are looked at when local times are compared with the changes of a clock.
-const SLOTS_LOOKED_AT: usize = 2000;
+/// The keys of which an agent has one.
+const SCHEDULE: &[&str] = &["interval", "after", "cron", "at", "on"];
 
 /// Notes what contradicts itself.
 pub(super) fn fleet<'a>(file: &'a File<'a>, top: &Section<'a>, fleet: &Fleet) {
     let table = top.get("agents").and_then(|item| item.value.get_ref().as_table());
-    if table.is_none_or(|table| table.is_empty()) {
+    if table.is_none_or(|table| table.is_empty()) && file.errors() == 0 {
         file.warn_whole(
             "the file has no agents".into(),
             Some("add an [agents.NAME] table; `bgagent init` writes examples".into()),
@@ -22,9 +24,14 @@ pub(super) fn fleet<'a>(file: &'a File<'a>, top: &Section<'a>, fleet: &Fleet) {
     }
     let Some(table) = table else { return };
     money::of_fleet(file, top, fleet);
+    let defaults = top.get("defaults").and_then(|item| item.value.get_ref().as_table());
+    let zone = clock::zone_is_known(top);
     let mut linted = BTreeMap::new();
     for agent in &fleet.agents {
-        lint(&Place { file, table, agent }, fleet, &mut linted);
+        let at = Place { file, table, defaults, agent };
+        lint(&at, fleet);
+        clock::lint(&at, zone, &mut linted);
+        outside::lint(&at);
     }
     chains(file, table, fleet);
 }
@@ -32,10 +39,11 @@ pub(super) fn fleet<'a>(file: &'a File<'a>, top: &Section<'a>, fleet: &Fleet) {
 struct Place<'a> {
     file: &'a File<'a>,
     table: &'a DeTable<'a>,
+    defaults: Option<&'a DeTable<'a>>,
     agent: &'a AgentSpec,
 }
 
-impl Place<'_> {
+impl<'a> Place<'a> {
     /// Where a key of the agent stands, or the agent itself.
     fn of(&self, key: &str) -> Range<usize> {
         place(self.table, &self.agent.id, key)
@@ -43,9 +51,34 @@ impl Place<'_> {
 
     /// Does the agent itself have the key?
     fn has(&self, key: &str) -> bool {
-        let own = self.table.get(self.agent.id.as_str()).and_then(|value| value.get_ref().as_table());
-        own.is_some_and(|own| own.get(key).is_some())
+        self.own().is_some_and(|own| own.get(key).is_some())
     }
+
+    fn own(&self) -> Option<&'a DeTable<'a>> {
+        self.table.get(self.agent.id.as_str()).and_then(|value| value.get_ref().as_table())
+    }
+
+    /// Is it known what these keys are? Not where there is an error in one of them, or where one is
+    /// there under a name that is not quite its own: a default stands in, and nothing follows from it.
+    fn knows(&self, keys: &[&str]) -> bool {
+        if self.file.errors() == 0 {
+            return true;
+        }
+        let tables = [self.own(), self.defaults];
+        keys.iter().all(|wanted| {
+            let given = tables.iter().flatten().find_map(|table| table.get_key_value(*wanted));
+            given.is_none_or(|(key, value)| !self.file.is_wrong(key.span(), value))
+                && !tables.iter().flatten().any(|table| is_misspelled_in(table, wanted))
+        })
+    }
+}
+
+/// Is the key there under a name that is not quite its own?
+fn is_misspelled_in(table: &DeTable<'_>, wanted: &str) -> bool {
+    let is_known = |name: &str| keys::AGENT.iter().any(|key| key.name == name);
+    let unknown = table.keys().map(|name| name.get_ref().as_ref()).filter(|name| !is_known(name));
+    let near = |name| nearest(name, keys::AGENT.iter().map(|key| key.name));
+    unknown.filter_map(near).any(|near| near == wanted)
 }
 
 fn place(table: &DeTable<'_>, agent: &AgentId, key: &str) -> Range<usize> {
@@ -54,10 +87,13 @@ fn place(table: &DeTable<'_>, agent: &AgentId, key: &str) -> Range<usize> {
     key.map_or_else(|| name.span(), toml::Spanned::span)
 }
 
-fn lint(at: &Place<'_>, fleet: &Fleet, linted: &mut BTreeMap<String, Option<(String, String)>>) {
+fn lint(at: &Place<'_>, fleet: &Fleet) {
     let agent = at.agent;
     let limits = &agent.limits;
-    if limits.tool_call_timeout > limits.timeout && calls_tools(agent) {
+    if limits.tool_call_timeout > limits.timeout
+        && calls_tools(agent)
+        && at.knows(&["tool_call_timeout", "timeout"])
+    {
         at.file.warn(
             at.of("tool_call_timeout"),
             format!(
@@ -68,7 +104,7 @@ fn lint(at: &Place<'_>, fleet: &Fleet, linted: &mut BTreeMap<String, Option<(Str
             Some("the shorter one ends the call".into()),
         );
     }
-    if let Some(total) = limits.total_timeout {
+    if let Some(total) = limits.total_timeout.filter(|_| at.knows(&["total_timeout", "timeout", "retry"])) {
         let least = agent.retry.initial;
         if total < limits.timeout {
             at.file.warn(
@@ -87,6 +123,7 @@ fn lint(at: &Place<'_>, fleet: &Fleet, linted: &mut BTreeMap<String, Option<(Str
     if let Schedule::Every(period) = agent.schedule
         && agent.overlap == Overlap::Parallel
         && limits.timeout > period
+        && at.knows(&["overlap", "timeout"])
     {
         let message = format!(
             "with `overlap = \"parallel\"` runs may pile up: each may take {}, and one starts every {}",
@@ -94,28 +131,6 @@ fn lint(at: &Place<'_>, fleet: &Fleet, linted: &mut BTreeMap<String, Option<(Str
             human_duration(period)
         );
         at.file.warn(at.of("overlap"), message, Some("shorten `timeout`, or use another `overlap`".into()));
-    }
-    if let Schedule::At(when) = agent.schedule
-        && when <= at.file.context.now
-    {
-        at.file.warn(at.of("at"), format!("{when} has passed: this agent will not be due"), None);
-    }
-    if let Schedule::Cron(cron) = &agent.schedule {
-        let key = format!("{} {}", cron.expression(), cron.zone_name());
-        let found = linted.entry(key).or_insert_with(|| clock_change(cron, at.file.context.now));
-        if let Some((message, hint)) = found {
-            at.file.warn(at.of("cron"), message.clone(), Some(hint.clone()));
-        }
-    }
-    if let Schedule::Cron(cron) = &agent.schedule
-        && cron.is_either_day()
-    {
-        at.file.warn(
-            at.of("cron"),
-            "it fires on each of the weekdays, and on the days of the month as well: where either fits"
-                .into(),
-            Some("leave one of the two as `*`, or let the command look at the date".into()),
-        );
     }
     without_effect(at);
     if at.has("env") && !matches!(agent.body, Body::Command(_)) {
@@ -166,15 +181,16 @@ fn without_effect(at: &Place<'_>) {
     if !matches!(agent.body, Body::Command(_)) {
         found.extend(OF_COMMANDS.iter().map(|key| (*key, "agents with a `command`")));
     }
-    if !matches!(agent.schedule, Schedule::Every(_)) {
+    let scheduled = at.knows(SCHEDULE);
+    if scheduled && !matches!(agent.schedule, Schedule::Every(_)) {
         found.push(("first_run", "agents with an `interval`"));
     }
-    if matches!(agent.schedule, Schedule::Manual | Schedule::On(_)) {
+    if scheduled && matches!(agent.schedule, Schedule::Manual | Schedule::On(_)) {
         found.extend(
             ["jitter", "catch_up"].map(|key| (key, "agents with slots: interval, after, cron or at")),
         );
     }
-    if !matches!(agent.schedule, Schedule::Cron(_) | Schedule::At(_)) {
+    if scheduled && !matches!(agent.schedule, Schedule::Cron(_) | Schedule::At(_)) {
         found.push(("timezone", "agents with `cron` or `at`"));
     }
     for (key, whom) in found.into_iter().filter(|(key, _)| at.has(key)) {
@@ -195,6 +211,8 @@ fn places(at: &Place<'_>) {
         let (first, rest) =
             name.split_once('.').map_or((name, ""), |(first, _)| (first, &name[first.len()..]));
         let (what, hint) = match first {
+            "gate" if !at.knows(&["gate"]) => continue,
+            "event" if !at.knows(SCHEDULE) => continue,
             "gate" if at.agent.gate.is_none() => {
                 ("this agent has no `gate`: `{gate}` will be empty".to_owned(), None)
             }
@@ -219,7 +237,7 @@ fn places(at: &Place<'_>) {
 fn untold(at: &Place<'_>, fleet: &Fleet) {
     let agent = at.agent;
     let has_slots = !matches!(agent.schedule, Schedule::Manual | Schedule::On(_));
-    if agent.history == History::Changes && !has_slots {
+    if agent.history == History::Changes && !has_slots && at.knows(SCHEDULE) {
         at.file.warn(
             at.of("history"),
             "`history` has no effect without a schedule: a run by hand or by an event always leaves a record"
@@ -248,6 +266,9 @@ const SAY: &[&str] = &["probe", "feed", "sql", "recall"];
 
 /// A gate by a tool that always gives something.
 fn always_open(at: &Place<'_>, fleet: &Fleet) {
+    if !at.knows(&["gate"]) {
+        return;
+    }
     let Some(gate) = at.agent.gate.as_deref().filter(|gate| gate.expect.is_empty()) else { return };
     let CheckBody::Tool(call) = &gate.body else { return };
     let says = SAY.contains(&fleet.kind_of(&call.tool)) || call.tool.contains('/');
@@ -264,7 +285,7 @@ fn always_open(at: &Place<'_>, fleet: &Fleet) {
 fn news(at: &Place<'_>, fleet: &Fleet) {
     let (Some(gate), Body::Query(query)) = (at.agent.gate.as_deref(), &at.agent.body) else { return };
     let CheckBody::Tool(call) = &gate.body else { return };
-    if fleet.kind_of(&call.tool) != "feed" {
+    if fleet.kind_of(&call.tool) != "feed" || !at.knows(&["gate", "query"]) {
         return;
     }
     if gate.novel_by.is_empty() && gate.expect.is_empty() {
@@ -281,44 +302,6 @@ fn news(at: &Place<'_>, fleet: &Fleet) {
             Some("write {gate} where the items belong".into()),
         );
     }
-}
-
-/// A local time that the clock skips or repeats within the next year.
-fn clock_change(cron: &CronSchedule, now: Timestamp) -> Option<(String, String)> {
-    let mut slot = now;
-    for _ in 0..SLOTS_LOOKED_AT {
-        slot = cron.next_after(slot)?;
-        if slot.duration_since(now) > SignedDuration::from_hours(24 * 366) {
-            return None;
-        }
-        let local = slot.to_zoned(cron.zone().clone());
-        let fields: Vec<&str> = cron.expression().split_whitespace().collect();
-        let daily = fields.len() == 5
-            && fields[0].bytes().all(|c| c.is_ascii_digit())
-            && fields[1].bytes().all(|c| c.is_ascii_digit());
-        if !daily {
-            return None;
-        }
-        let wanted = format!("{:0>2}:{:0>2}", fields[1], fields[0]);
-        // a time that the clock skips shows as a slot at another one
-        if local.strftime("%H:%M").to_string() != wanted {
-            return Some((
-                format!("{wanted} does not exist on {} in {}", local.date(), cron.zone_name()),
-                format!(
-                    "that day it fires at {}, right after the clock was set forward",
-                    local.strftime("%H:%M")
-                ),
-            ));
-        }
-        let twice = cron.zone().to_ambiguous_timestamp(local.datetime());
-        if twice.is_ambiguous() {
-            return Some((
-                format!("{wanted} comes twice on {} in {}", local.date(), cron.zone_name()),
-                "that day it fires once, the first time".into(),
-            ));
-        }
-    }
-    None
 }
 
 /// Agents that start each other in a circle.
@@ -341,7 +324,7 @@ fn chains(file: &File<'_>, table: &DeTable<'_>, fleet: &Fleet) {
     let mut next: BTreeMap<&AgentId, &AgentId> = BTreeMap::new();
     for agent in &fleet.agents {
         let Schedule::On(EventTrigger { agent: Some(of), .. }) = &agent.schedule else { continue };
-        if fleet.agent(of.as_str()).is_none() {
+        if fleet.agent(of.as_str()).is_none() && !file.is_broken("agents", of.as_str()) {
             file.error(
                 Some(place(table, &agent.id, "on")),
                 format!("there is no agent `{of}` to wait for"),

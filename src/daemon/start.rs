@@ -200,7 +200,7 @@ async fn read_config(paths: &Paths) -> Result<Loaded, Failure> {
         Err(rejected) => {
             use std::io::IsTerminal;
             let color = std::io::stderr().is_terminal();
-            let text = config::render(&rejected.diagnostics, &rejected.text, &rejected.path, color);
+            let text = config::render(&rejected.diagnostics, &rejected.shown, &rejected.path, color);
             Err(Failure::Config(format!("the configuration is invalid\n{}", text.trim_end())))
         }
     }

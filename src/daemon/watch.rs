@@ -90,7 +90,7 @@ pub(super) async fn run(
                 let warnings = loaded
                     .warnings
                     .iter()
-                    .map(|warning| config::render(std::slice::from_ref(warning), &loaded.text, &path, false))
+                    .map(|warning| config::render(std::slice::from_ref(warning), &loaded.shown, &path, false))
                     .collect();
                 Message::Loaded { fleet: loaded.fleet.into(), warnings, answer }
             }
@@ -101,7 +101,7 @@ pub(super) async fn run(
                         Code::InvalidConfig,
                         format!("{} is invalid; the configuration in force stays", path.display()),
                     );
-                    let diagnostics = rejected.diagnostics.iter().map(Diagnostic::to_json).collect();
+                    let diagnostics = rejected.diagnostics.iter().map(|one| one.to_json(&path)).collect();
                     let _ = answer.send(Err(error.errors(errors.clone()).diagnostics(diagnostics)));
                 }
                 Message::Rejected { path: path.display().to_string(), errors }
@@ -116,15 +116,9 @@ pub(super) async fn run(
 /// A file that lost all of its agents is more often one that is being written, or that a full disk
 /// cut short, than the wish to remove the whole fleet.
 fn half_written(loaded: Loaded, path: &Path) -> Box<Rejected> {
-    let diagnostic = Diagnostic {
-        is_error: true,
-        message: "the file has no agents; `bgagent reload` takes it up anyway".into(),
-        span: None,
-        line: 0,
-        column: 0,
-        hint: None,
-    };
-    Box::new(Rejected { path: path.to_owned(), text: loaded.text, diagnostics: vec![diagnostic] })
+    let message = "the file has no agents; `bgagent reload` takes it up anyway".to_owned();
+    let diagnostics = vec![Diagnostic::of_file(message, None)];
+    Box::new(Rejected { path: path.to_owned(), text: loaded.text, shown: loaded.shown, diagnostics })
 }
 
 /// The errors of a refused file, each with its source line.
@@ -134,7 +128,7 @@ pub(super) fn errors_of(rejected: &Rejected) -> Vec<String> {
         .iter()
         .filter(|diagnostic| diagnostic.is_error)
         .map(|diagnostic| {
-            config::render(std::slice::from_ref(diagnostic), &rejected.text, &rejected.path, false)
+            config::render(std::slice::from_ref(diagnostic), &rejected.shown, &rejected.path, false)
         })
         .collect()
 }

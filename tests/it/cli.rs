@@ -224,6 +224,82 @@ fn a_bad_file_is_told_to_programs_as_objects_and_counted_for_people() {
 }
 
 #[test]
+fn a_check_is_one_document_whatever_the_file_is_like() {
+    let daemon = Daemon::with("[agents.a]\ncommand = [\"true\"]\n");
+    let check = |code: i32| -> Value {
+        let output = daemon.run(&["check", "--json"]);
+        assert_eq!(output.status.code(), Some(code));
+        serde_json::from_slice(&output.stdout).expect("a document")
+    };
+    let good = check(0);
+    assert_eq!((&good["valid"], &good["errors"]), (&true.into(), &serde_json::json!([])));
+    for (text, line, key) in [
+        ("[agents.a]\ncron = \"61 * * * *\"\ncommand = \"x\"\n", 2, Value::from("agents.a.cron")),
+        ("[agents.a\n", 1, Value::Null),
+    ] {
+        daemon.configure(text);
+        let bad = check(78);
+        let error = &bad["errors"][0];
+        assert_eq!(
+            (&bad["valid"], &error["line"], &error["severity"]),
+            (&false.into(), &line.into(), &"error".into())
+        );
+        assert!(
+            error["column"].is_u64() && error["message"].is_string() && error.get("help").is_some(),
+            "{error}"
+        );
+        assert!(error["file"].as_str().is_some_and(|file| file.ends_with("agents.toml")), "{error}");
+        assert_eq!(error["key"], key);
+    }
+    std::fs::write(daemon.path("agents.toml"), b"\xff\xfe").expect("written");
+    assert_eq!(check(78)["errors"][0]["line"], 0);
+    std::fs::remove_file(daemon.path("agents.toml")).expect("it is there");
+    assert!(check(78)["errors"][0]["message"].as_str().expect("a text").contains("can't be read"));
+}
+
+#[test]
+fn a_refused_secret_is_neither_shown_nor_kept() {
+    const SECRET: &str = "hunter2-hunter2";
+    let daemon = Daemon::start("[daemon]\nreload = \"manual\"\n[agents.a]\ncommand = [\"true\"]\n");
+    for text in [
+        format!("[models]\nm = {{ provider = \"openia\", model = \"x\", api_key = \"{SECRET}\" }}\n"),
+        format!("[models.m]\nprovider = \"openai\"\nmodel = \"x\"\napi_key = {SECRET}\n"),
+    ] {
+        daemon.configure(&text);
+        for args in [&["check"][..], &["check", "--json"], &["reload"], &["reload", "--json"]] {
+            let output = daemon.run(args);
+            let said = [output.stdout, output.stderr].concat();
+            assert!(!String::from_utf8_lossy(&said).contains(SECRET), "{args:?}");
+            assert_eq!(output.status.code(), Some(78));
+        }
+    }
+    let events = daemon.ok(&["tail", "--json", "--no-follow", "-n", "100"]);
+    assert!(events.contains("config_rejected") && !events.contains(SECRET), "{events}");
+    assert!(!daemon.log().contains(SECRET));
+}
+
+#[test]
+fn a_result_is_given_whole_and_output_is_raw_where_that_is_asked_for() {
+    let daemon = Daemon::start("[agents.a]\ncommand = \"printf 'one\\\\n\\\\033[31mtwo\\\\n'\"\n");
+    let waited = daemon.ok(&["run", "a", "--wait"]);
+    assert!(waited.contains("\none\n\\x1b[31mtwo\n"), "{waited}");
+    assert_eq!(daemon.ok(&["logs", "a"]), "one\n\\x1b[31mtwo\n");
+    assert_eq!(daemon.ok(&["logs", "a", "--raw"]), "one\n\u{1b}[31mtwo\n");
+    let run = daemon.ok(&["runs", "--json"]);
+    let run: Value = serde_json::from_str(&run).expect("JSON");
+    let run = run[0]["run_id"].as_str().expect("an id");
+    assert!(!daemon.ok(&["show", run, "--color", "always"]).contains("\u{1b}[31mtwo"));
+    assert!(daemon.ok(&["show", run, "--raw"]).contains("\u{1b}[31mtwo"));
+}
+
+#[test]
+fn a_bound_on_what_is_shown_is_said() {
+    let daemon = Daemon::start("[agents.a]\ninterval = 1\ncommand = [\"true\"]\nenabled = true\n");
+    code(&daemon, &["next", "--limit", "3"], 0, "-- the first 3, there may be more");
+    code(&daemon, &["next", "--limit", "20000", "--for", "24h"], 0, "-- at most 10000 are shown");
+}
+
+#[test]
 fn logs_that_follow_outlive_the_daemon() {
     let release = tempfile::NamedTempFile::new().expect("a file");
     let wait = format!("while [ -e {} ]; do sleep 0.05; done; echo second", release.path().display());

@@ -127,6 +127,9 @@ pub struct ShowArgs {
     /// Which run: its id, or the end of it
     #[arg(value_name = "RUN", add = ArgValueCompleter::new(complete::runs))]
     pub run: String,
+    /// Output and result as they are: also what a terminal would act upon
+    #[arg(long)]
+    pub raw: bool,
 }
 
 /// `bgagent logs`
@@ -141,6 +144,9 @@ pub struct LogsArgs {
     /// Go on until the run ends
     #[arg(short = 'f', long)]
     pub follow: bool,
+    /// Output as it is: also what a terminal would act upon
+    #[arg(long)]
+    pub raw: bool,
 }
 
 /// `bgagent next`

@@ -1,7 +1,7 @@
 //! `bgagent check`: validates a configuration and shows when its agents are due.
 use super::prelude::*;
 use crate::cli::args::CheckArgs;
-use crate::config::{Context, Diagnostic, Loaded};
+use crate::config::{Context, Loaded, Rejected};
 use crate::domain::{AgentSpec, Calendar, counted};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -15,8 +15,15 @@ pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Fa
         None => app.paths()?.config.clone(),
     };
     let now = app.screen.now;
-    let loaded = crate::config::load(&path, &Context::system(now))
-        .map_err(|rejected| Failure::rejected(&rejected, app.stderr_color))?;
+    let loaded = match crate::config::load(&path, &Context::system(now)) {
+        Ok(loaded) => loaded,
+        Err(rejected) => {
+            if app.json {
+                app.print_json(&refused(&rejected))?;
+            }
+            return Err(Failure::rejected(&rejected, app.stderr_color));
+        }
+    };
     if app.json {
         let agents: Vec<Value> = loaded
             .fleet
@@ -29,8 +36,11 @@ pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Fa
                 })
             })
             .collect();
-        let warnings: Vec<Value> = loaded.warnings.iter().map(Diagnostic::to_json).collect();
-        app.print_json(&json!({"path": loaded.fleet.path, "agents": agents, "warnings": warnings}))?;
+        let path = &loaded.fleet.path;
+        let warnings: Vec<Value> = loaded.warnings.iter().map(|one| one.to_json(path)).collect();
+        app.print_json(&json!({
+            "path": path, "valid": true, "agents": agents, "errors": [], "warnings": warnings,
+        }))?;
         return Ok(Outcome::Done);
     }
     let text = table(&loaded, &app.screen);
@@ -38,13 +48,25 @@ pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Fa
     app.flush()?;
     if !loaded.warnings.is_empty() {
         let text =
-            crate::config::render(&loaded.warnings, &loaded.text, &loaded.fleet.path, app.stderr_color);
+            crate::config::render(&loaded.warnings, &loaded.shown, &loaded.fleet.path, app.stderr_color);
         app.note(text.trim_end());
     }
     let (agents, warnings) = (loaded.fleet.agents.len(), loaded.warnings.len());
     let (agents, warnings) = (counted(agents, "agent"), counted(warnings, "warning"));
     app.note(&format!("{} is valid: {agents}, {warnings}", path.display()));
     Ok(Outcome::Done)
+}
+
+/// What a program is told of a file that is not valid: a document of the same form.
+fn refused(rejected: &Rejected) -> Value {
+    let of_kind = |is_error: bool| -> Vec<Value> {
+        let all = rejected.diagnostics.iter().filter(|one| one.is_error == is_error);
+        all.map(|one| one.to_json(&rejected.path)).collect()
+    };
+    json!({
+        "path": rejected.path, "valid": false, "agents": [], "errors": of_kind(true),
+        "warnings": of_kind(false),
+    })
 }
 
 fn table(loaded: &Loaded, screen: &Screen) -> String {
@@ -56,7 +78,7 @@ fn table(loaded: &Loaded, screen: &Screen) -> String {
         let times = next_times(agent, screen.now);
         let next = if agent.enabled {
             let times = times.iter().map(|at| when(*at, screen));
-            times.collect::<Vec<_>>().join(", ").into()
+            (times.collect::<Vec<_>>().join(", ") + &screen.zone_beside(&agent.schedule.describe())).into()
         } else {
             Cell::toned(Tone::Dim, "starts as stopped")
         };

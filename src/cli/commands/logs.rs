@@ -12,6 +12,7 @@ use std::time::Duration;
 const PERIOD: Duration = Duration::from_millis(250);
 
 pub(in crate::cli) fn run(app: &mut App, args: &LogsArgs) -> Result<Outcome, Failure> {
+    app.screen.raw = args.raw;
     let mut connection = app.connect()?;
     let (mut view, mut params) = first(&mut connection, &args.target)?;
     if app.json && !args.follow {

@@ -5,6 +5,9 @@ use crate::cli::when;
 use crate::domain::Desired;
 use crate::protocol::{ListAgents, ListParams, NextParams, NextSlots, SlotView};
 
+/// Most slots of an answer (`next_slots`).
+const MOST: u64 = 10_000;
+
 pub(in crate::cli) fn run(app: &mut App, args: &NextArgs) -> Result<Outcome, Failure> {
     let look = when::duration(&args.look)?;
     let params = NextParams {
@@ -25,6 +28,15 @@ pub(in crate::cli) fn run(app: &mut App, args: &NextArgs) -> Result<Outcome, Fai
         return Ok(Outcome::Done);
     }
     app.answer(&slots, |slots, screen| table(slots, screen))?;
+    if !app.json && slots.len() as u64 >= args.limit.min(MOST) {
+        app.flush()?;
+        app.note(&match args.limit {
+            limit if limit > MOST => {
+                format!("-- at most {MOST} are shown: a shorter --for, or agents by name, show the rest")
+            }
+            limit => format!("-- the first {limit}, there may be more: --limit"),
+        });
+    }
     Ok(Outcome::Done)
 }
 

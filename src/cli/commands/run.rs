@@ -1,7 +1,7 @@
 //! `bgagent run`: starts a run by hand; with `--wait` follows it to its end.
 use super::prelude::*;
 use crate::cli::args::RunArgs;
-use crate::cli::render::{event_words, outcome_line, result_words};
+use crate::cli::render::{event_words, outcome_line, result_text};
 use crate::cli::when;
 use crate::client::{Backoff, ClientError, Connection, Follow, Followed, Timeouts};
 use crate::domain::{Event, EventType, RunStatus, Verdict};
@@ -52,7 +52,7 @@ pub(super) fn start(
     match wait(app, &started, deadline)? {
         End::Ended { run, wrote } => {
             app.answer(&*run, |run, screen| {
-                let result = run.result.as_deref().map(first_line).filter(|line| !line.is_empty());
+                let result = run.result.as_deref().map(result_text).filter(|text| !text.is_empty());
                 let mut text = outcome_line(run, screen);
                 // what a rehearsal is for
                 let would_have = run.warnings.iter().filter(|_| is_rehearsal(run));
@@ -89,11 +89,6 @@ pub(super) fn start(
 
 fn is_rehearsal(run: &RunView) -> bool {
     run.mode.as_deref() == Some("rehearsal")
-}
-
-/// The first line that says anything.
-fn first_line(text: &str) -> String {
-    result_words(text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default())
 }
 
 /// An interrupt ends the command and not the run, and that is said.

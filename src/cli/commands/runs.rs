@@ -4,6 +4,9 @@ use crate::cli::args::RunsArgs;
 use crate::cli::render::run_list;
 use crate::protocol::{AgentParams, GetAgentStatus, ListRuns, ListRunsParams};
 
+/// Most runs of an answer (`list_runs`).
+const MOST: u64 = 10_000;
+
 pub(in crate::cli) fn run(app: &mut App, args: &RunsArgs) -> Result<Outcome, Failure> {
     let params =
         ListRunsParams { agent_id: args.agent.clone(), status: args.status.clone(), limit: Some(args.limit) };
@@ -14,6 +17,10 @@ pub(in crate::cli) fn run(app: &mut App, args: &RunsArgs) -> Result<Outcome, Fai
         return Ok(Outcome::Done);
     }
     app.answer(&runs, |runs, screen| run_list(runs, screen))?;
+    if args.limit > MOST && runs.len() as u64 >= MOST && !app.json {
+        app.flush()?;
+        app.note(&format!("-- at most {MOST} are shown: an agent by name, or --status, shows others"));
+    }
     if let (Some(agent), None, false) = (&args.agent, &args.status, app.json) {
         let params = AgentParams { agent_id: agent.clone(), request_id: None };
         let detail = connection.call::<GetAgentStatus>(&params)?;

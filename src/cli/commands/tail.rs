@@ -137,7 +137,7 @@ struct Tail<'a> {
 impl Tail<'_> {
     fn show(&mut self, event: &StoredEvent) -> Result<(), Failure> {
         if self.app.json {
-            return self.app.print(&format!("{}\n", event.text));
+            return self.app.print_json_text(&event.text);
         }
         // "today" moves on while events come
         self.app.screen.now = jiff::Timestamp::now();

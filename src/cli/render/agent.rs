@@ -177,7 +177,7 @@ impl Page<'_> {
             agent.state != Desired::Paused || agent.resume_at.is_some_and(|resume_at| *at > resume_at)
         };
         let slots: Vec<Timestamp> = detail.next_slots.iter().copied().filter(starts).collect();
-        let next: Vec<String> = match (&slots[..], agent.next_run) {
+        let mut next: Vec<String> = match (&slots[..], agent.next_run) {
             ([], None) => return,
             ([], Some(at)) => vec![screen.full(at)],
             ([first, rest @ ..], _) => {
@@ -185,6 +185,9 @@ impl Page<'_> {
                 std::iter::once(screen.full(*first)).chain(rest).collect()
             }
         };
+        if let Some(last) = next.last_mut() {
+            last.push_str(&screen.zone_beside(&agent.schedule));
+        }
         self.list("next", &next);
     }
 

@@ -1,10 +1,13 @@
 //! `tail`: one line per event.
-use super::{Screen, Tone, cut, millis, plain, result_words, usd};
+use super::{Screen, Tone, cut, cut_to, millis, plain, result_words, usd, wrap};
 use crate::client::StoredEvent;
 use crate::domain::{AgentId, Event, EventType, RunId, nearest};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
+
+/// Least columns for what an event says, beside when and to whom.
+const LEAST_GIST: usize = 20;
 
 /// The line, with its end. An event of a newer daemon is shown as far as it can be understood.
 pub(in crate::cli) fn event_line(stored: &StoredEvent, screen: &Screen) -> String {
@@ -103,13 +106,28 @@ fn assemble(
     let word_width = word.chars().count();
     let word = screen.paint(tone, &format!("{:<11}", plain(word)));
     let run = run.map_or_else(|| " ".repeat(8), RunId::short);
+    let run = screen.paint(Tone::Dim, &run);
     // one event is one line of the terminal
     let before = local.strftime(form).to_string().len() + name_width.max(14) + word_width.max(11) + 8 + 8;
-    let gist = match screen.width.map(|width| width.saturating_sub(before).max(20)) {
-        Some(room) if gist.chars().count() > room => gist.chars().take(room - 1).chain(['…']).collect(),
-        _ => gist.to_owned(),
+    let line = match screen.width {
+        None => format!("{time}  {name}{pad}  {word}  {run}  {gist}"),
+        Some(width) if width >= before + LEAST_GIST => {
+            format!("{time}  {name}{pad}  {word}  {run}  {}", cut_to(gist, width - before))
+        }
+        // or a few, where a line has no room for it
+        Some(width) => {
+            let mut text = time;
+            let mut used = local.strftime(form).to_string().len();
+            for (part, wide) in [(name, name_width), (word, word_width), (run, 8)] {
+                let fits = used + 1 + wide <= width;
+                used = if fits { used + 1 } else { 2 } + wide;
+                text += if fits { " " } else { "\n  " };
+                text += part.trim_end();
+            }
+            let gist = wrap(gist, width.saturating_sub(2));
+            gist.iter().filter(|line| !line.is_empty()).fold(text, |text, line| text + "\n  " + line)
+        }
     };
-    let line = format!("{time}  {name}{pad}  {word}  {}  {gist}", screen.paint(Tone::Dim, &run));
     line.trim_end().to_owned() + "\n"
 }
 

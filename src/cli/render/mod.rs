@@ -15,7 +15,10 @@ pub(super) use event::{event_gist, event_line, event_types, event_words};
 pub(super) use fleet::{agent_list, summary};
 pub(super) use run::{outcome_line, output, run_detail, run_list};
 pub(super) use table::{Cell, Table};
-pub(super) use words::{bytes, cut, limit_line, plain, plain_lines, result_words, usd};
+pub(super) use words::{
+    bytes, cut, limit_line, plain, plain_json, plain_lines, result_text, result_words, usd,
+};
+use words::{cut_to, wrap};
 
 use crate::domain::{Activity, AgentId, Desired, Health, RunStatus, Severity, human_duration};
 use crate::protocol::AgentView;
@@ -34,6 +37,8 @@ pub(super) struct Screen {
     pub(super) now: Timestamp,
     /// Zone of local times.
     pub(super) zone: TimeZone,
+    /// What programs and models wrote is given as it is.
+    pub(super) raw: bool,
 }
 
 /// Columns of the terminal on standard output.
@@ -121,6 +126,16 @@ impl Screen {
     pub(super) fn schedule(&self, words: &str) -> String {
         let zone = self.zone.iana_name().map(|name| format!(" ({name})")).unwrap_or_default();
         plain(words.strip_suffix(zone.as_str()).unwrap_or(words))
+    }
+
+    /// ` (Europe/Berlin)`, the zone of local times, beside those of a schedule that has another one;
+    /// else nothing.
+    pub(super) fn zone_beside(&self, schedule: &str) -> String {
+        let own = self.zone.iana_name().unwrap_or("local time");
+        match schedule.strip_suffix(')').and_then(|text| text.rsplit_once('(')) {
+            Some((_, zone)) if zone != own && schedule.starts_with("cron ") => format!(" ({own})"),
+            _ => String::new(),
+        }
     }
 
     /// Local date and time: `Tue 2026-11-24 09:00:00`.

@@ -132,7 +132,8 @@ pub(in crate::cli) fn run_detail(detail: &RunDetail, screen: &Screen) -> String 
     }
     if let Some(result) = run.result.as_ref().filter(|result| !result.trim().is_empty()) {
         section(&mut text, "result", screen);
-        let _ = writeln!(text, "{}", plain_lines(result.trim_end()));
+        let result = result.trim_end();
+        let _ = writeln!(text, "{}", if screen.raw { result.into() } else { plain_lines(result) });
     }
     text
 }
@@ -169,11 +170,12 @@ fn used(usage: &Usage) -> String {
     )
 }
 
-/// Output as it came. On a terminal it can't do anything but be read; elsewhere it is as it was.
+/// Output as it came, but that it can't do anything but be read, wherever it goes: what is written to
+/// a file today is on a terminal tomorrow. Raw, it is as it was.
 pub(in crate::cli) fn output(view: &OutputView, screen: &Screen) -> String {
     let mut text = String::new();
     for chunk in &view.chunks {
-        let shown = if screen.width.is_some() { plain_lines(&chunk.text) } else { chunk.text.clone() };
+        let shown = if screen.raw { chunk.text.clone() } else { plain_lines(&chunk.text) };
         if chunk.stream == Stream::Stderr && screen.color {
             // line by line, so that nothing stays dim behind it
             for line in shown.split_inclusive('\n') {

@@ -1,12 +1,14 @@
 //! Tables: aligned columns, two blanks between them, no lines around. On a terminal, columns that
-//! may shrink do so until the table fits; elsewhere nothing is cut.
-use super::{Screen, Tone};
+//! may shrink do so until the table fits; where it can't, each row becomes a block of lines, one for
+//! each column. Elsewhere nothing is cut.
+use super::{Screen, Tone, cut_to, plain, wrap};
 use comfy_table::{
     Attribute, Cell as Inner, CellAlignment, Color, ColumnConstraint, ContentArrangement, Row,
     Table as Layout, Width, presets,
 };
+use unicode_width::UnicodeWidthStr;
 
-/// Text in a tone. Made from what [`super::plain`] gave, where it comes from outside.
+/// Text in a tone, as [`plain`] makes it.
 #[derive(Debug, Clone)]
 pub(in crate::cli) struct Cell {
     text: String,
@@ -16,15 +18,28 @@ pub(in crate::cli) struct Cell {
 impl Cell {
     /// In a tone.
     pub(in crate::cli) fn toned(tone: Tone, text: impl Into<String>) -> Self {
-        Self { text: text.into(), tone }
+        Self { text: plain(&text.into()), tone }
     }
 }
 
 impl<T: Into<String>> From<T> for Cell {
     fn from(text: T) -> Self {
-        Self { text: text.into(), tone: Tone::Plain }
+        Self::toned(Tone::Plain, text)
     }
 }
+
+/// What a table is like on a screen.
+enum Form {
+    /// As wide as it is.
+    Whole,
+    /// Columns of these widths.
+    Columns(Vec<usize>),
+    /// Its columns have no room side by side, in this width.
+    Blocks(usize),
+}
+
+/// A value that has less room than this beside its key stands below it.
+const BESIDE: usize = 12;
 
 /// How a column behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +88,11 @@ impl Table {
 
     /// The text, each line with its end.
     pub(in crate::cli) fn render(&self, screen: &Screen) -> String {
+        let widths = match self.form(screen) {
+            Form::Whole => None,
+            Form::Columns(widths) => Some(widths),
+            Form::Blocks(width) => return self.blocks(width, screen),
+        };
         let mut layout = Layout::new();
         layout.load_style(presets::NOTHING);
         layout.force_no_tty();
@@ -84,14 +104,18 @@ impl Table {
             layout.enforce_styling();
             layout.style_text_only();
         }
-        let header = self.columns.iter().map(|(title, _)| inner(&Cell::toned(Tone::Strong, *title)));
-        layout.set_header(header.collect::<Vec<_>>());
+        let header =
+            self.columns.iter().map(|(title, _)| Cell::toned(Tone::Strong, *title)).collect::<Vec<_>>();
+        let cut = |(at, cell): (usize, &Cell)| match &widths {
+            Some(widths) => inner(&Cell { text: cut_to(&cell.text, widths[at]), ..*cell }),
+            None => inner(cell),
+        };
+        layout.set_header(header.iter().enumerate().map(cut).collect::<Vec<_>>());
         for cells in &self.rows {
-            let mut row = Row::from(cells.iter().map(inner).collect::<Vec<_>>());
+            let mut row = Row::from(cells.iter().enumerate().map(cut).collect::<Vec<_>>());
             row.max_height(1);
             layout.add_row(row);
         }
-        let widths = self.widths(&layout, screen);
         for (at, column) in layout.column_iter_mut().enumerate() {
             let last = at + 1 == self.columns.len();
             column.set_padding((0, if last { 0 } else { 2 }));
@@ -114,22 +138,57 @@ impl Table {
         layout.lines().fold(String::new(), |text, line| text + line.trim_end() + "\n")
     }
 
-    /// The width of each column on a terminal: as its content asks for, then those that shrink give
-    /// way, first the one that has most to give.
-    fn widths(&self, layout: &Layout, screen: &Screen) -> Option<Vec<usize>> {
-        let room = screen.width?.saturating_sub(2 * self.columns.len().saturating_sub(1));
-        let mut widths: Vec<usize> =
-            layout.column_max_content_widths().iter().map(|w| usize::from(*w)).collect();
+    /// On a terminal each column is as wide as its content asks for; then those that shrink give way,
+    /// first the one that has most to give.
+    fn form(&self, screen: &Screen) -> Form {
+        let Some(width) = screen.width else { return Form::Whole };
+        let room = width.saturating_sub(2 * self.columns.len().saturating_sub(1));
+        let widest =
+            |at: usize| self.rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.text.width()).max();
+        let mut widths: Vec<usize> = (0..self.columns.len())
+            .map(|at| self.columns[at].0.width().max(widest(at).unwrap_or(0)))
+            .collect();
         while widths.iter().sum::<usize>() > room {
-            let widest = (0..widths.len())
+            let shrinks = (0..widths.len())
                 .filter(|at| matches!(self.columns[*at].1, Kind::Shrinks(least) if widths[*at] > least))
                 .max_by_key(|at| match self.columns[*at].1 {
                     Kind::Shrinks(least) => widths[*at] - least,
                     Kind::Fixed | Kind::Number => 0,
-                })?;
+                });
+            let Some(widest) = shrinks else { return Form::Blocks(width) };
             widths[widest] -= 1;
         }
-        Some(widths)
+        Form::Columns(widths)
+    }
+
+    /// One block of lines for each row, one line or more for each cell that says anything.
+    fn blocks(&self, width: usize, screen: &Screen) -> String {
+        let keys = self.columns.iter().map(|(title, _)| title.width()).max().unwrap_or(0) + 2;
+        let beside = width.saturating_sub(keys) >= BESIDE;
+        let indent = if beside { keys } else { 2 };
+        let mut text = String::new();
+        for (at, cells) in self.rows.iter().enumerate() {
+            if at > 0 {
+                text.push('\n');
+            }
+            for ((title, _), cell) in self.columns.iter().zip(cells).filter(|(_, cell)| !cell.text.is_empty())
+            {
+                let key = screen.paint(Tone::Dim, title);
+                if beside {
+                    text += &format!("{key}{}", " ".repeat(keys - title.width()));
+                } else {
+                    text += &format!("{key}\n  ");
+                }
+                let lines = wrap(&cell.text, width.saturating_sub(indent));
+                let lines: Vec<String> = lines.iter().map(|line| screen.paint(cell.tone, line)).collect();
+                text += &(lines.join(&format!("\n{}", " ".repeat(indent))) + "\n");
+            }
+        }
+        if self.rows.is_empty() {
+            let titles: Vec<&str> = self.columns.iter().map(|(title, _)| *title).collect();
+            text = wrap(&titles.join("  "), width).join("\n") + "\n";
+        }
+        text
     }
 }
 

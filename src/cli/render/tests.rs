@@ -1,4 +1,6 @@
 //! Layouts at a fixed time and width.
+mod terminals;
+
 use super::agent::{bars, strip};
 use super::*;
 use crate::client::StoredEvent;
@@ -9,6 +11,7 @@ const RUN: &str = "019aa000-0000-7000-8000-00001f2e3d4c";
 
 fn screen(width: Option<usize>, color: bool) -> Screen {
     Screen {
+        raw: false,
         width,
         color,
         now: "2026-11-24T10:00:00Z".parse().unwrap(),

@@ -2,7 +2,9 @@
 use crate::domain::counted;
 use crate::protocol::LimitView;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::fmt::Write as _;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// One line without anything that a terminal would act upon: control characters and marks that
 /// turn the direction of text are shown as escapes. What agents and the world wrote goes through
@@ -38,16 +40,90 @@ fn escaped(text: &str, lines: bool) -> String {
             '\n' => out.push_str("\\n"),
             '\t' => out.push(' '),
             '\r' => out.push_str("\\r"),
-            '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{200E}' | '\u{200F}' => {
-                let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
-            }
             c if c.is_control() => {
                 let _ = write!(out, "\\x{:02x}", u32::from(c));
+            }
+            c if misleads(c) => {
+                let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
             }
             c => out.push(c),
         }
     }
     out
+}
+
+/// Does a character change how others are shown, or hide among them: marks of direction, ends of
+/// lines and paragraphs, marks of annotation, tags?
+fn misleads(c: char) -> bool {
+    matches!(
+        c,
+        '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{206F}' | '\u{FEFF}'
+            | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}'
+    )
+}
+
+/// JSON that means the same and that no terminal acts upon: DEL, the controls from 80 to 9f and what
+/// [`misleads`] are escaped in it, as JSON has the others already. They stand in strings only.
+pub(in crate::cli) fn plain_json(text: &str) -> Cow<'_, str> {
+    let acts = |c: char| c.is_control() || misleads(c);
+    if !text.contains(acts) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        // white space between values is no string
+        if acts(c) && !matches!(c, '\n' | '\t' | '\r') {
+            c.encode_utf16(&mut [0; 2])
+                .iter()
+                .for_each(|unit| write!(out, "\\u{unit:04x}").expect("a string"));
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// The beginning of a text that fits into so many columns, with `…` where it was cut.
+pub(super) fn cut_to(text: &str, room: usize) -> String {
+    if text.width() <= room {
+        return text.to_owned();
+    }
+    let mut left = room.saturating_sub(1);
+    let fits = |c: &char| {
+        let width = c.width().unwrap_or(0);
+        let fits = width <= left;
+        left -= if fits { width } else { left };
+        fits
+    };
+    text.chars().take_while(fits).chain(['…']).collect()
+}
+
+/// A text in lines of at most so many columns, between words where that can be.
+pub(super) fn wrap(text: &str, room: usize) -> Vec<String> {
+    let room = room.max(2);
+    let mut lines = vec![String::new()];
+    let mut used = 0;
+    for word in text.split_inclusive(' ') {
+        let bare = word.trim_end_matches(' ');
+        if used > 0 && used + bare.width() > room {
+            lines.push(String::new());
+            used = 0;
+        }
+        for c in word.chars() {
+            let width = c.width().unwrap_or(0);
+            if used + width > room {
+                // a blank ends a line and begins none
+                if c == ' ' {
+                    continue;
+                }
+                lines.push(String::new());
+                used = 0;
+            }
+            lines.last_mut().expect("there is one").push(c);
+            used += width;
+        }
+    }
+    lines.iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
 /// US dollars: `0.00`, `0.0130`, `12.30`. Small sums keep their digits.
@@ -72,6 +148,15 @@ pub(in crate::cli) fn bytes(count: u64) -> String {
         unit += 1;
     }
     if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+/// A result, whole: what a probe, an archive or `system_metrics` gave is told in words, everything
+/// else as it is.
+pub(in crate::cli) fn result_text(result: &str) -> String {
+    if serde_json::from_str::<Value>(result).is_ok_and(|value| value.is_object()) {
+        return result_words(result);
+    }
+    plain_lines(result.trim_matches('\n').trim_end())
 }
 
 /// A result in a line: what a probe, an archive or `system_metrics` gave is told in words, everything else as it is.

@@ -6,10 +6,13 @@ use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
 
 /// The models without a price that may answer an agent: its own, and those that are asked instead.
-fn unpriced<'a>(query: &'a QuerySpec, fleet: &'a Fleet) -> impl Iterator<Item = &'a str> {
+fn unpriced<'a>(file: &'a File<'_>, query: &'a QuerySpec, fleet: &'a Fleet) -> impl Iterator<Item = &'a str> {
     let fallback = fleet.models.get(&query.model).map(|model| model.fallback.as_slice());
     let all = std::iter::once(&query.model).chain(fallback.unwrap_or_default());
-    all.map(String::as_str).filter(|name| fleet.models.get(*name).is_some_and(|model| model.price.is_none()))
+    all.map(String::as_str).filter(|name| {
+        // what is wrong with a model may be its price
+        fleet.models.get(*name).is_some_and(|model| model.price.is_none()) && !file.is_broken("models", name)
+    })
 }
 
 fn give_a_price(model: &str) -> String {
@@ -31,7 +34,7 @@ pub(super) fn of_fleet(file: &File<'_>, top: &Section<'_>, fleet: &Fleet) {
     let mut told = BTreeSet::new();
     for agent in &fleet.agents {
         let Body::Query(query) = &agent.body else { continue };
-        for model in unpriced(query, fleet).filter(|model| told.insert(model.to_string())) {
+        for model in unpriced(file, query, fleet).filter(|model| told.insert(model.to_string())) {
             file.error(
                 span.clone(),
                 format!(
@@ -49,7 +52,7 @@ pub(super) fn of_agent(at: &Place<'_>, fleet: &Fleet) {
     let limits = &at.agent.limits;
     if limits.max_usd_per_run.is_some() || limits.usd_per_day.is_some() {
         let key = if limits.max_usd_per_run.is_some() { "max_usd_per_run" } else { "usd_per_day" };
-        for model in unpriced(query, fleet) {
+        for model in unpriced(at.file, query, fleet) {
             let which = if model == query.model { "model" } else { "its fallback, model" };
             at.file.error(
                 Some(at.of(key)),
@@ -58,7 +61,13 @@ pub(super) fn of_agent(at: &Place<'_>, fleet: &Fleet) {
             );
         }
     }
+    if at.file.is_broken("models", &query.model) {
+        return;
+    }
     too_small(at, query, fleet);
+    if !at.knows(super::SCHEDULE) {
+        return;
+    }
     if let (Some(per_run), Some(budget)) = (limits.max_usd_per_run, fleet.budget.usd_per_day) {
         let worst = per_run * slots_a_day(at.agent, at.file.context.now);
         if worst > budget {

@@ -1,0 +1,105 @@
+//! Schedules that don't mean what they seem: times that have passed, days of which either fits, and
+//! local times that a change of the clock skips or repeats.
+use super::super::environment::{is_zone, zone_hint};
+use super::super::walk::Section;
+use super::Place;
+use crate::domain::{ClockChange, CronSchedule, Schedule};
+use jiff::civil::DateTime;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
+
+/// How far ahead changes of the clock are looked for.
+const AHEAD: SignedDuration = SignedDuration::from_hours(24 * 366);
+
+/// Is the zone of agents that name none what it is meant to be? Says so where the machine's is not.
+pub(super) fn zone_is_known(top: &Section<'_>) -> bool {
+    let daemon = top.table.get_key_value("daemon");
+    let own = daemon.and_then(|(_, value)| value.get_ref().as_table()?.get("timezone"));
+    if own.is_none()
+        && let Some(name) = (top.file.context.env)("TZ").filter(|name| !is_zone(name))
+    {
+        top.file.warn_whole(
+            format!(
+                "the variable TZ is `{name}`, which is no time zone: agents without `timezone` go by UTC"
+            ),
+            Some(format!("{}, or give [daemon] a `timezone`", zone_hint(&name).trim_end_matches('?'))),
+        );
+    }
+    daemon.is_none_or(|(key, value)| !top.file.is_wrong(key.span(), value))
+}
+
+type Linted = BTreeMap<String, Option<(String, String)>>;
+
+/// Notes what is odd about a `cron` or an `at`. `zone`: the fleet's is known. `linted` keeps what was
+/// found for an expression and its zone.
+pub(super) fn lint(at: &Place<'_>, zone: bool, linted: &mut Linted) {
+    let now = at.file.context.now;
+    let zoned = at.knows(&["timezone"]) && (zone || at.has("timezone"));
+    match &at.agent.schedule {
+        Schedule::At(when) if zoned && *when <= now => {
+            at.file.warn(at.of("at"), format!("{when} has passed: this agent will not be due"), None);
+        }
+        Schedule::Cron(cron) => {
+            let key = format!("{} {}", cron.expression(), cron.zone_name());
+            let found = zoned.then(|| linted.entry(key).or_insert_with(|| clock_change(cron, now)).as_ref());
+            if let Some((message, hint)) = found.flatten() {
+                at.file.warn(at.of("cron"), message.clone(), Some(hint.clone()));
+            }
+            if cron.is_either_day() {
+                at.file.warn(
+                    at.of("cron"),
+                    "it fires on each of the weekdays, and on the days of the month as well: where either fits"
+                        .into(),
+                    Some("put `+` before the weekday for where both fit, as in `0 0 13 * +FRI`".into()),
+                );
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What a change of the clock does to the schedule within the next year, and what follows.
+fn clock_change(cron: &CronSchedule, now: Timestamp) -> Option<(String, String)> {
+    let change = cron.clock_change(now, now.checked_add(AHEAD).ok()?)?;
+    let first = *change.times.first()?;
+    let verb = match (change.skipped, change.times.len() > 1 || change.more) {
+        (true, true) => "do not exist",
+        (true, false) => "does not exist",
+        (false, true) => "come twice",
+        (false, false) => "comes twice",
+    };
+    let message = format!("{} {verb} on {} in {}", times(&change), first.date(), cron.zone_name());
+    let hint = match (change.skipped, change.fixed) {
+        (true, true) => {
+            let then = shown(change.then);
+            let day = if change.then.date() == first.date() {
+                String::new()
+            } else {
+                format!(" of {}", change.then.date())
+            };
+            format!("that day it fires at {then}{day}, right after the clock was set forward")
+        }
+        (true, false) => {
+            "that day they are left out: with a wildcard in minute or hour it follows the clock".into()
+        }
+        (false, true) => "that day it fires once, the first time".into(),
+        (false, false) => {
+            "that day it fires both times: with a wildcard in minute or hour it follows the clock".into()
+        }
+    };
+    Some((message, hint))
+}
+
+/// `02:00, 02:20 and 02:40`.
+fn times(change: &ClockChange) -> String {
+    let all: Vec<String> = change.times.iter().map(|time| shown(*time)).collect();
+    match &all[..] {
+        all if change.more => format!("{} and other times", all.join(", ")),
+        [before @ .., last] if !before.is_empty() => format!("{} and {last}", before.join(", ")),
+        all => all.concat(),
+    }
+}
+
+fn shown(time: DateTime) -> String {
+    time.strftime(if time.second() == 0 { "%H:%M" } else { "%H:%M:%S" }).to_string()
+}
