@@ -192,8 +192,16 @@ async fn would_come_back(
     rows: &[Row],
     found: &mut Found,
 ) -> Result<(), ToolError> {
-    let table = table.as_archived(&manifest.about)?;
     let object = &manifest.object;
+    let table = match table.as_archived(&manifest.about) {
+        Ok(table) => table,
+        Err(error) => {
+            found
+                .problems
+                .push(format!("{object}: it can't be put back into the table as it is now: {error}"));
+            return Ok(());
+        }
+    };
     let both = if table.can_put() {
         let put = db.try_put(&table, rows).await?;
         if !put.refused.is_empty() {

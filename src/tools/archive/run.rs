@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 /// How often a chunk is written anew because rows of it changed meanwhile.
 const TRIES: u32 = 5;
+/// If none of so many rows can come back, no more are tried.
+const ENOUGH: u64 = 1_000;
 /// Rows of a page in which circles of rows are looked for.
 const MANY_ROWS: usize = 100_000;
 /// Between two lines of progress, at first and at the most.
@@ -146,6 +148,7 @@ pub(super) async fn run(
     let teller = Teller::new(progress, began);
     let mut run = Run { settings, db, table, target, time, tally: Tally::default(), teller };
     let more = run.passes(&filter).await.map_err(|error| run.so_far(error))?;
+    run.must_not_be_one_way(1)?;
     run.teller.tell(&run.settings.table.table, &run.tally, true);
     let tally = &run.tally;
     let mut warnings = mended.warnings.clone();
@@ -201,19 +204,21 @@ impl Run<'_> {
     async fn passes(&mut self, filter: &Filter) -> Result<bool, ToolError> {
         // Rows mostly refer to older ones, with smaller keys: from the end, a table is done at once.
         let mut backwards = self.table.is_family();
-        let mut idle = 0;
+        let mut slow = 0;
         loop {
             let before = self.tally.rows;
             self.tally.referred = 0;
-            // Rows that refer to each other in a circle go together or not at all: at last they are looked for among many.
-            let most =
-                if idle == 2 { self.settings.chunk_rows.max(MANY_ROWS) } else { self.settings.chunk_rows };
+            // Where neither direction gets far, rows refer to each other in circles or at random: those that can only go
+            // together are looked for among many.
+            let wide = slow >= 2;
+            let most = if wide { self.settings.chunk_rows.max(MANY_ROWS) } else { self.settings.chunk_rows };
             if self.chunks(filter, backwards, most).await? {
                 return Ok(true);
             }
-            idle = if self.tally.rows == before { idle + 1 } else { 0 };
+            let moved = self.tally.rows - before;
+            slow = if moved * 4 < self.tally.referred { slow + 1 } else { 0 };
             // Without a deletion, no row stops referring.
-            if self.tally.referred == 0 || idle == 3 || !self.settings.delete {
+            if self.tally.referred == 0 || (wide && moved == 0) || !self.settings.delete {
                 return Ok(false);
             }
             backwards = !backwards;
@@ -251,7 +256,7 @@ impl Run<'_> {
                 self.chunk(rows_here).await?;
                 self.tally.last.clone_from(&after);
                 self.teller.tell(&self.settings.table.table, &self.tally, false);
-                self.must_not_be_one_way()?;
+                self.must_not_be_one_way(ENOUGH)?;
             }
             if end {
                 return Ok(false);
@@ -263,9 +268,9 @@ impl Run<'_> {
         }
     }
 
-    /// If none of the first rows can come back, none will.
-    fn must_not_be_one_way(&self) -> Result<(), ToolError> {
-        if self.tally.rows > 0 || self.tally.refused == 0 {
+    /// If none of so many rows can come back, and no other did, that is no warning.
+    fn must_not_be_one_way(&self, many: u64) -> Result<(), ToolError> {
+        if self.tally.rows > 0 || self.tally.refused < many {
             return Ok(());
         }
         Err(failed(&format!(

@@ -242,7 +242,8 @@ async fn what_can_t_be_compared_is_said() {
     assert_eq!(archive(&tools, "old").await.unwrap()["moved"], 5);
     db.execute_batch("ALTER TABLE t DROP COLUMN note").unwrap();
     let verified = ask(&tools, "old", &ArchiveAsk::Verify).await.unwrap();
-    assert!(verified["notes"].to_string().contains("have a column `note`"), "{verified}");
+    assert_eq!(verified["ok"], false, "{verified}");
+    assert!(verified["problems"].to_string().contains("have a column `note`"), "{verified}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

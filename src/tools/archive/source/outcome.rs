@@ -132,6 +132,10 @@ pub(super) fn displaced(table: &Table, row: &Row) -> String {
     )
 }
 
+pub(super) fn kept_out(table: &Table, row: &Row) -> String {
+    format!("{}: a trigger or a rule of the table keeps it out", name(table, row))
+}
+
 pub(super) fn taken(table: &Table, row: &Row) -> String {
     format!(
         "{}: another row has its key, or another unique value in common, or a trigger or a rule keeps it out",

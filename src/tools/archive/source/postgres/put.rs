@@ -1,5 +1,5 @@
 //! Rows are put into a table, as many as it takes. Those that it does not take are told by name, and cost no other.
-use super::super::outcome::{altered, displaced, name};
+use super::super::outcome::{altered, displaced, kept_out, name};
 use super::super::{Put, Table, quote};
 use super::{Postgres, ROW_PATIENCE, WRITES};
 use crate::tools::ToolError;
@@ -11,15 +11,25 @@ use std::sync::atomic::Ordering;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
-/// So many rows of a chunk are told by name; then it is given up, since no more of them will do any good.
-const MOST_REFUSED: usize = 100;
+/// So many rows of a chunk are looked for one by one before they are deleted; then it is given up, since no more of them
+/// will do any good.
+pub(super) const MOST_FAILED: usize = 1_000;
+/// Of so many rows that were passed over it is looked for why.
+const MOST_ASKED: usize = 20;
+
+/// Rows that are put together.
+struct Part {
+    places: Vec<usize>,
+    /// A row that is in the way of one of them is an error, instead of a reason to pass it over in silence.
+    plainly: bool,
+}
 
 /// What came of a set of rows.
 enum Tried {
     /// All are there as they were.
     Done,
     /// None was put, because of these.
-    Without { refused: Vec<(usize, String)>, conflicts: Vec<usize> },
+    Without { refused: Vec<(usize, String)>, missing: Vec<usize> },
     /// None was put, and it is not known because of which.
     Failed { why: String, is_taken: bool, waits: bool },
 }
@@ -28,7 +38,7 @@ impl Postgres {
     pub(in super::super) async fn put(&self, table: &Table, rows: &[Row]) -> Result<Put, ToolError> {
         self.begin(WRITES, ROW_PATIENCE).await?;
         self.must_be_same_session().await?;
-        let put = self.put_in(table, rows).await;
+        let put = self.put_in(table, rows, usize::MAX).await;
         self.run(if put.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
         put
     }
@@ -36,10 +46,10 @@ impl Postgres {
     /// What it would come to.
     pub(in super::super) async fn try_put(&self, table: &Table, rows: &[Row]) -> Result<Put, ToolError> {
         if self.trying.load(Ordering::Relaxed) {
-            return self.put_in(table, rows).await;
+            return self.put_in(table, rows, usize::MAX).await;
         }
         self.begin(WRITES, ROW_PATIENCE).await?;
-        let put = self.put_in(table, rows).await;
+        let put = self.put_in(table, rows, usize::MAX).await;
         self.run("ROLLBACK").await?;
         put
     }
@@ -57,7 +67,8 @@ impl Postgres {
         }
     }
 
-    pub(super) async fn put_in(&self, table: &Table, rows: &[Row]) -> Result<Put, ToolError> {
+    /// Puts what can be put; it is given up after so many rows that can't.
+    pub(super) async fn put_in(&self, table: &Table, rows: &[Row], most: usize) -> Result<Put, ToolError> {
         let mut put = Put::default();
         let mut wanted = Vec::new();
         for (at, (row, now)) in rows.iter().zip(self.find_in(table, rows).await?).enumerate() {
@@ -68,15 +79,16 @@ impl Postgres {
             }
         }
         // Rows that refer to one that is not there may find it when others were put.
-        let mut waiting = vec![wanted];
+        let part = |places: Vec<usize>| Part { places, plainly: table.ability.put_plainly };
+        let mut waiting = vec![part(wanted)];
         loop {
             let before = put.fresh;
-            let waits = self.put_parts(table, rows, waiting, &mut put).await?;
+            let waits = self.put_parts(table, rows, waiting, most, &mut put).await?;
             if waits.is_empty() || put.fresh == before {
                 put.refused.extend(waits);
                 break;
             }
-            waiting = vec![waits.into_iter().map(|(at, _)| at).collect()];
+            waiting = vec![part(waits.into_iter().map(|(at, _)| at).collect())];
         }
         put.conflicts.sort_unstable();
         put.refused.sort_unstable();
@@ -88,40 +100,51 @@ impl Postgres {
         &self,
         table: &Table,
         rows: &[Row],
-        mut parts: Vec<Vec<usize>>,
+        mut parts: Vec<Part>,
+        most: usize,
         put: &mut Put,
     ) -> Result<Vec<(usize, String)>, ToolError> {
-        let mut waiting = Vec::new();
-        while let Some(part) = parts.pop() {
+        let (mut waiting, mut asked, mut failed) = (Vec::new(), 0, 0);
+        while let Some(Part { places: part, plainly }) = parts.pop() {
             if part.is_empty() {
                 continue;
             }
-            if put.refused.len() + waiting.len() >= MOST_REFUSED {
+            if failed >= most {
                 let why = |at: usize| {
-                    format!(
-                        "{}: not tried, after {MOST_REFUSED} rows that can't be put",
-                        name(table, &rows[at])
-                    )
+                    format!("{}: not tried, after {most} rows that can't be put", name(table, &rows[at]))
                 };
                 put.refused.extend(part.into_iter().map(|at| (at, why(at))));
                 continue;
             }
-            match self.try_part(table, rows, &part).await? {
+            match self.try_part(table, rows, &part, plainly).await? {
                 Tried::Done => put.fresh += part.len() as u64,
-                Tried::Without { refused, conflicts } => {
+                Tried::Without { refused, missing } => {
                     let gone: BTreeSet<usize> =
-                        refused.iter().map(|(at, _)| *at).chain(conflicts.iter().copied()).collect();
-                    parts.push(part.into_iter().filter(|at| !gone.contains(at)).collect());
+                        refused.iter().map(|(at, _)| *at).chain(missing.iter().copied()).collect();
                     put.refused.extend(refused);
-                    put.conflicts.extend(conflicts);
+                    let rest = part.into_iter().filter(|at| !gone.contains(at)).collect();
+                    parts.push(Part { places: rest, plainly });
+                    if plainly {
+                        put.refused.extend(missing.into_iter().map(|at| (at, kept_out(table, &rows[at]))));
+                        continue;
+                    }
+                    // Another row may be in the way, or a trigger: whoever puts it plainly is told which.
+                    for at in missing {
+                        asked += 1;
+                        match asked <= MOST_ASKED {
+                            true => parts.push(Part { places: vec![at], plainly: true }),
+                            false => put.conflicts.push(at),
+                        }
+                    }
                 }
                 Tried::Failed { .. } if part.len() > 1 => {
                     let (first, second) = part.split_at(part.len() / 2);
-                    parts.push(second.to_vec());
-                    parts.push(first.to_vec());
+                    parts.push(Part { places: second.to_vec(), plainly });
+                    parts.push(Part { places: first.to_vec(), plainly });
                 }
                 Tried::Failed { is_taken: true, .. } => put.conflicts.push(part[0]),
                 Tried::Failed { why, waits, .. } => {
+                    failed += 1;
                     let said = (part[0], format!("{}: {why}", name(table, &rows[part[0]])));
                     if waits { waiting.push(said) } else { put.refused.push(said) }
                 }
@@ -130,9 +153,15 @@ impl Postgres {
         Ok(waiting)
     }
 
-    async fn try_part(&self, table: &Table, rows: &[Row], part: &[usize]) -> Result<Tried, ToolError> {
+    async fn try_part(
+        &self,
+        table: &Table,
+        rows: &[Row],
+        part: &[usize],
+        plainly: bool,
+    ) -> Result<Tried, ToolError> {
         self.run("SAVEPOINT part").await?;
-        let tried = match self.insert(table, rows, part).await? {
+        let tried = match self.insert(table, rows, part, plainly).await? {
             Ok(count) => self.compare(table, rows, part, count).await?,
             Err(error) => self.is_of_rows(table, &error)?,
         };
@@ -150,6 +179,7 @@ impl Postgres {
         table: &Table,
         rows: &[Row],
         part: &[usize],
+        plainly: bool,
     ) -> Result<Result<u64, tokio_postgres::Error>, ToolError> {
         let about = &table.about;
         let names: Vec<String> = about.columns.iter().map(|column| quote(&column.name)).collect();
@@ -164,7 +194,7 @@ impl Postgres {
             casts.join(", "),
             lists.join(", "),
             given_names.join(", "),
-            if table.ability.put_plainly { "" } else { " ON CONFLICT DO NOTHING" }
+            if plainly { "" } else { " ON CONFLICT DO NOTHING" }
         );
         let mut values: Vec<Vec<Option<String>>> = vec![Vec::with_capacity(part.len()); names.len()];
         for at in part {
@@ -214,7 +244,7 @@ impl Postgres {
             // a row stands under another key than the one that was put, and nobody knows which
             refused.extend(missing.drain(..).map(|at| (at, displaced(table, &rows[at]))));
         }
-        Ok(Tried::Without { refused, conflicts: missing })
+        Ok(Tried::Without { refused, missing })
     }
 
     /// Is it because of what the rows hold? Otherwise it is an error of the whole.

@@ -2,6 +2,7 @@
 use super::super::family::{self, Reference};
 use super::super::outcome::{kept, other_columns, refers};
 use super::super::{How, Left, Put, Referrer, Removed, Table, Why};
+use super::put::MOST_FAILED;
 use super::text::{columns, given, key_lists, keys_equal, keys_given, own_key, row_of, texts};
 use super::{Postgres, ROW_PATIENCE, WRITES};
 use crate::tools::ToolError;
@@ -123,7 +124,7 @@ impl Postgres {
         self.is_done_by_now(table, rows).await?;
         if how.tries() && table.ability.put {
             self.run("SAVEPOINT way_back").await?;
-            let put: Put = self.put_in(table, rows).await?;
+            let put: Put = self.put_in(table, rows, MOST_FAILED).await?;
             let left = put.one_way(table, rows);
             if !left.is_empty() {
                 return Ok(Removed::Not(left));
