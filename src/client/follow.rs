@@ -86,12 +86,14 @@ pub enum Note {
         /// The newest event that both have: it goes on behind it.
         shared: u64,
     },
-    /// The position is beyond the newest event, so it goes on with what comes.
+    /// The position is beyond the newest event.
     Ahead {
         /// The event that was asked for.
         from: u64,
         /// The newest one.
         newest: u64,
+        /// It goes on after this one.
+        after: u64,
     },
 }
 
@@ -325,15 +327,16 @@ impl Follow {
             };
             if let Some(position) = position {
                 (params.from, params.since, params.last) = (Some(position + 1), None, None);
+                params.resume = known == database;
             }
             self.position = position;
             (self.params.from, self.params.since, self.params.last) =
                 (params.from, params.since, params.last);
         }
         let answer = connection.call::<StreamAgentEvents>(&params)?;
-        if let (true, Some(from)) = (answer.ahead, params.from) {
-            notes.push(Note::Ahead { from, newest: answer.newest_seq });
-            self.position = Some(answer.newest_seq);
+        if let (Some(after), Some(from)) = (answer.instead_after, params.from) {
+            notes.push(Note::Ahead { from, newest: answer.newest_seq, after });
+            self.position = Some(after);
         }
         if (params.from, params.since, params.last) == (None, None, None) {
             // it shows what comes from now on: that is a position, too

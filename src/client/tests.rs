@@ -233,7 +233,7 @@ fn take(follow: &mut Follow, n: usize) -> Vec<String> {
             Followed::Note(Note::Back) => "back".into(),
             Followed::Note(Note::OtherDatabase) => "other".into(),
             Followed::Note(Note::WentBack { last, shared }) => format!("went back {last} {shared}"),
-            Followed::Note(Note::Ahead { from, newest }) => format!("ahead {from} {newest}"),
+            Followed::Note(Note::Ahead { from, newest, after }) => format!("ahead {from} {newest} {after}"),
             Followed::End => "end".into(),
             Followed::Deadline => "deadline".into(),
         })
@@ -364,11 +364,13 @@ fn behind_an_older_copy_it_goes_on_after_what_both_have() {
 #[test]
 fn a_position_beyond_the_newest_event_is_said() {
     let dir = tempfile::tempdir().unwrap();
-    let ahead = r#"{"jsonrpc":"2.0","id":2,"result":{"subscription":5,"newest_seq":5,"ahead":true}}"#;
-    let (address, server) =
-        serve(dir.path(), vec![script(vec![Hear(r#""from":41"#), Say(ahead.into()), event(6)])]);
+    let ahead = r#"{"jsonrpc":"2.0","id":2,"result":{"subscription":5,"newest_seq":5,"instead_after":3}}"#;
+    let (address, server) = serve(
+        dir.path(),
+        vec![script(vec![Hear(r#""from":41,"resume":true"#), Say(ahead.into()), event(4)])],
+    );
     let at = Some(Resume { database: "db-a".into(), seq: 40 });
-    assert_eq!(take(&mut follow(address, last(2), at), 2), ["ahead 41 5", "6"]);
+    assert_eq!(take(&mut follow(address, last(2), at), 2), ["ahead 41 5 3", "4"]);
     server.join().unwrap();
 }
 

@@ -49,6 +49,8 @@ pub(super) struct Services {
     /// What the database was a copy of.
     pub(super) ancestors: Vec<Ancestor>,
     pub(super) started_at: Timestamp,
+    /// The newest event when the database was opened.
+    pub(super) began_after: Seq,
     pub(super) clients: AtomicU64,
     pub(super) reload: mpsc::Sender<super::watch::Reload>,
 }
@@ -72,8 +74,8 @@ pub(super) enum Step {
 pub(super) struct Subscription {
     pub(super) cursor: Seq,
     pub(super) newest: Seq,
-    /// More was asked for than there is.
-    pub(super) ahead: bool,
+    /// More was asked for than there is: it goes on after this one.
+    pub(super) instead_after: Option<u64>,
     pub(super) filter: EventFilter,
     pub(super) follow: bool,
 }
@@ -220,7 +222,7 @@ impl Session {
         let view = SubscriptionView {
             subscription: number,
             newest_seq: subscription.newest.0,
-            ahead: subscription.ahead,
+            instead_after: subscription.instead_after,
         };
         self.answer(id, handlers::value(view)).await;
         let token = self.gone.child_token();
@@ -335,7 +337,8 @@ mod tests {
         let gone = CancellationToken::new();
         let feed = Feed { store, lines, number: 1, gone: gone.clone() };
         let filter = EventFilter::default();
-        feed.run(Subscription { cursor: Seq(0), newest: Seq(0), ahead: false, filter, follow: true }).await;
+        feed.run(Subscription { cursor: Seq(0), newest: Seq(0), instead_after: None, filter, follow: true })
+            .await;
         assert!(gone.is_cancelled());
     }
 }

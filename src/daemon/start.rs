@@ -236,6 +236,7 @@ async fn serve(
     let seed = seed(now.wall);
     let (engine, first) = Engine::restore(now, seed, fleet.clone(), known, started);
 
+    let began_after = *store.newest().borrow();
     let (inbox, taken) = mpsc::channel(16_384);
     let (questions, asked) = mpsc::channel(1024);
     let condition = Arc::new(Mutex::new(Condition { config_at: Some(now.wall), ..Condition::default() }));
@@ -268,6 +269,7 @@ async fn serve(
         database: restored.database,
         ancestors: restored.ancestors,
         started_at: now.wall,
+        began_after,
         clients: AtomicU64::new(0),
         reload: reload.clone(),
     });

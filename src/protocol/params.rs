@@ -124,6 +124,10 @@ pub struct StreamParams {
     /// The newest so many that match. Without `from`, `since` and this: only what comes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<u64>,
+    /// `from` follows the last event that was seen. If the database has fewer events by now, it was set back,
+    /// and it begins with those since the daemon's start.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resume: bool,
     /// Up to this instant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,

@@ -103,11 +103,11 @@ impl StoreError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Corrupt { path, .. } => Some(format!(
-                "neither it nor its log was changed; `bgagent store restore COPY` puts a copy in its place and keeps it beside; without a copy, `sqlite3 {} .recover | sqlite3 NEW` saves what can be read, and NEW is restored in the same way",
+                "neither it nor its log was changed; `bgagent store restore COPY` puts a copy in its place (one that `bgagent store backup` made) and keeps it beside; without a copy, `sqlite3 {} .recover | sqlite3 NEW` saves what can be read, and NEW is restored in the same way",
                 path.display()
             )),
             Self::Missing { path, .. } => Some(format!(
-                "nothing was changed; {}`bgagent store restore COPY` puts a copy in its place, `bgagent store reset` begins anew",
+                "nothing was changed; {}`bgagent store restore COPY` puts a copy in its place (one that `bgagent store backup` made), `bgagent store reset` begins anew",
                 copies(path)
             )),
             Self::Behind { path, .. } => Some(format!(

@@ -58,7 +58,15 @@ pub(super) fn open(path: &Path, busy: Duration) -> Result<Opened, StoreError> {
     // a damaged database shows here, before anything more is written
     let restored = read::restored(&seen.db).map_err(say("reading what was before"));
     let mut restored = restored.map_err(|error| looked_again(path, error))?;
-    take_up(&seen.db, went_back.as_ref()).map_err(say("marking the database as open"))?;
+    let taken = take_up(&seen.db, went_back.as_ref()).or_else(|error| {
+        // a full disk is no reason not to be there and to say so, where room was set aside for that
+        let is_full = error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull);
+        if is_full && room::release(path) {
+            return take_up(&seen.db, went_back.as_ref());
+        }
+        Err(error)
+    });
+    taken.map_err(say("marking the database as open"))?;
     restored.database = identity(&seen.db).map_err(say("reading the database's identity"))?;
     restored.ancestors = ancestors(&seen.db).map_err(say("reading where the database came from"))?;
     restored.unclean = seen.unclean;

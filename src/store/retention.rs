@@ -7,6 +7,8 @@ use std::path::Path;
 
 /// Rows of one table that one piece removes.
 const PIECE: i64 = 500;
+/// The same on a small disk, where 500 pieces of output are more than there is.
+const SMALL_PIECE: i64 = 20;
 /// How long a feed is kept that nobody asks for.
 const FEEDS_KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// Free pages that one piece gives back to the file system.
@@ -65,7 +67,7 @@ pub(super) fn prune(
     let oldest_kept = to_micros(now.checked_sub(keep.events).unwrap_or(Timestamp::MIN));
     more |= events(&piece, oldest_kept)?;
     if used(&piece)? > keep.max_db_size {
-        more |= shrink(&piece)?;
+        more |= shrink(&piece, PIECE)?;
     }
     piece.commit()?;
     let free: i64 = db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
@@ -108,7 +110,9 @@ pub(super) fn shrink_to(db: &mut Connection, most: u64) -> rusqlite::Result<bool
     let mut more = false;
     if used(db)? > most {
         let piece = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        more = shrink(&piece)?;
+        // output is most of it, and missed least: history goes when there is none of it left
+        more =
+            piece.prepare_cached(OLDEST_OUTPUT)?.execute([SMALL_PIECE])? > 0 || shrink(&piece, SMALL_PIECE)?;
         piece.commit()?;
     }
     let free: i64 = db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
@@ -119,18 +123,18 @@ pub(super) fn shrink_to(db: &mut Connection, most: u64) -> rusqlite::Result<bool
 }
 
 /// The database is too large: the oldest goes, whatever its age.
-fn shrink(db: &Connection) -> rusqlite::Result<bool> {
-    let mut gone = db.prepare_cached(OLDEST_OUTPUT)?.execute([PIECE])?;
+fn shrink(db: &Connection, piece: i64) -> rusqlite::Result<bool> {
+    let mut gone = db.prepare_cached(OLDEST_OUTPUT)?.execute([piece])?;
     gone += db
         .prepare_cached("DELETE FROM steps WHERE (run, n) IN (SELECT run, n FROM steps WHERE run NOT IN (SELECT id FROM runs WHERE finished_at IS NULL) ORDER BY at LIMIT ?1)")?
-        .execute([PIECE])?;
-    gone += db.prepare_cached(OLDEST_EVENTS)?.execute([PIECE])?;
+        .execute([piece])?;
+    gone += db.prepare_cached(OLDEST_EVENTS)?.execute([piece])?;
     gone += db
         .prepare_cached("DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE finished_at IS NOT NULL ORDER BY finished_at LIMIT ?1)")?
-        .execute([PIECE / 10])?;
+        .execute([piece / 10])?;
     gone += db
         .prepare_cached("DELETE FROM ledger WHERE (agent, first) IN (SELECT agent, first FROM ledger ORDER BY last LIMIT ?1)")?
-        .execute([PIECE / 10])?;
+        .execute([piece / 10])?;
     Ok(gone > 0)
 }
 

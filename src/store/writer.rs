@@ -160,6 +160,9 @@ impl Writer {
                 for ((_, done), (refused, events, last)) in commits.into_iter().zip(results) {
                     let _ = done.send(Ok(Committed { newest, last, refused, events }));
                 }
+                if retention::size(&self.path) > room::bound(&self.path, u64::MAX) {
+                    self.make_room();
+                }
                 room::set_aside(&self.path);
             }
             // one of them is at fault, and only that one fails
@@ -273,11 +276,11 @@ impl Writer {
         pruned.map_err(|error| StoreError::of(error, &self.path, "removing what is too old"))
     }
 
-    /// The disk is full. The log goes into the database, and where the database itself is more than its
-    /// file system can bear, the oldest of it goes. False: that gave no room.
+    /// The disk is full, or the database more than its file system can bear. The log goes into the
+    /// database, and the oldest of that goes until there is room for a while. False: that gave no room.
     fn make_room(&mut self) -> bool {
         let before = retention::size(&self.path);
-        let most = room::bound(&self.path, u64::MAX);
+        let most = room::bound(&self.path, u64::MAX) / 4 * 3;
         let _ = open::checkpoint(&self.db);
         for _ in 0..PIECES_FOR_ROOM {
             if !retention::shrink_to(&mut self.db, most).unwrap_or(false) {
@@ -285,9 +288,10 @@ impl Writer {
             }
             let _ = open::checkpoint(&self.db);
         }
+        let _ = open::checkpoint(&self.db);
         let after = retention::size(&self.path);
         if after < before {
-            tracing::warn!(before, after, "the disk is full: the database was made smaller");
+            tracing::debug!(before, after, "the database was made smaller");
         }
         after < before
     }

@@ -30,6 +30,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &TailArgs) -> Result<Outcome, Fai
             (None, None, None) => Some(LAST),
             _ => None,
         },
+        resume: false,
         until,
         follow: !args.no_follow && until.is_none_or(|until| until > now),
     };
@@ -122,8 +123,8 @@ pub(super) fn words(note: &Note) -> String {
             "-- an older copy of the database was put in place: events {} to {last} are not in it; going on after event {shared}",
             shared + 1
         ),
-        Note::Ahead { from, newest } => {
-            format!("-- there is no event {from} yet: the newest is {newest}; going on after that")
+        Note::Ahead { from, newest, after } => {
+            format!("-- there is no event {from} yet: the newest is {newest}; going on after event {after}")
         }
     }
 }

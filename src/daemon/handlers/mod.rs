@@ -205,16 +205,21 @@ async fn subscription(services: &Services, params: StreamParams) -> Result<Subsc
     let filter = EventFilter { agents: params.agents, types: params.types, run, until: params.until };
     let mut newest = *services.store.newest().borrow();
     let read = services.store.clone();
-    let mut ahead = false;
+    let mut instead_after = None;
     let cursor = match (params.from, params.since, params.last) {
         (Some(from), _, _) => {
             let cursor = Seq(from.saturating_sub(1));
             if cursor > newest {
                 // one that was committed a moment ago may have been read before it was announced
                 newest = read.read(|reader| reader.newest()).await.map_err(store_error)?.max(newest);
-                ahead = cursor > newest;
             }
-            cursor.min(newest)
+            if cursor > newest {
+                let after = if params.resume { services.began_after.min(newest) } else { newest };
+                instead_after = Some(after.0);
+                after
+            } else {
+                cursor
+            }
         }
         (None, Some(since), _) => {
             read.read(move |reader| reader.cursor_at(since)).await.map_err(store_error)?
@@ -225,7 +230,7 @@ async fn subscription(services: &Services, params: StreamParams) -> Result<Subsc
         }
         (None, None, None) => newest,
     };
-    Ok(Subscription { cursor, newest, ahead, filter, follow: params.follow })
+    Ok(Subscription { cursor, newest, instead_after, filter, follow: params.follow })
 }
 
 /// Is this a pattern, an agent, or one that was removed and whose events are still there? An error

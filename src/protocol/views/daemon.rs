@@ -159,9 +159,9 @@ pub struct SubscriptionView {
     pub subscription: u64,
     /// Newest event when it began.
     pub newest_seq: u64,
-    /// True: `from` was beyond the event that comes next, so it begins there.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub ahead: bool,
+    /// `from` was beyond the event that comes next: it goes on after this one instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead_after: Option<u64>,
 }
 
 /// The parameters of the notification `event`.
