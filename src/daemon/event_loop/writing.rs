@@ -125,8 +125,9 @@ impl EventLoop {
                 }
             }
             (Message::Command { answer, .. }, Some(problem)) => {
-                let error = RpcError::new(Code::Refused, format!("nothing can be recorded: {problem}"))
-                    .hint("ask again when the database can be written; free some space");
+                let hint = what_helps(&problem, "ask again when the database can be written");
+                let error =
+                    RpcError::new(Code::Refused, format!("nothing can be recorded: {problem}")).hint(hint);
                 let _ = answer.send(Err(error));
             }
             (Message::Loaded { fleet, warnings, answer }, Some(problem)) => {
@@ -186,9 +187,12 @@ impl EventLoop {
         for ticket in waiting {
             if let Some(Waiter::Client { answer, request_id, .. }) = self.waiters.remove(&ticket) {
                 let again = request_id.and_then(|id| self.pending.remove(&id)).unwrap_or_default();
-                let error = RpcError::new(Code::Refused, format!("nothing can be recorded: {problem}")).hint(
-                    "the change is kept and recorded as soon as the database can be written; free some space",
+                let hint = what_helps(
+                    &problem,
+                    "the change is kept and recorded as soon as the database can be written",
                 );
+                let error =
+                    RpcError::new(Code::Refused, format!("nothing can be recorded: {problem}")).hint(hint);
                 for answer in again.into_iter().chain([answer]) {
                     let _ = answer.send(Err(error.clone()));
                 }
@@ -201,5 +205,28 @@ pub(super) async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+/// Room helps where there is none; whatever else stands in the way is told by the problem itself.
+fn what_helps(problem: &str, hint: &str) -> String {
+    if ["no space", "full"].iter().any(|word| problem.contains(word)) {
+        format!("free some space; {hint}")
+    } else {
+        hint.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::what_helps;
+
+    #[test]
+    fn room_is_asked_for_where_there_is_none() {
+        assert_eq!(
+            what_helps("no space left for the database /x", "ask again"),
+            "free some space; ask again"
+        );
+        assert_eq!(what_helps("the database /x is locked by another program", "ask again"), "ask again");
     }
 }
