@@ -71,7 +71,13 @@ pub(super) async fn send(services: &Services, message: Message, answered: onesho
     if services.handle.inbox.send(message).await.is_err() {
         return Step::Done(Err(down()));
     }
-    Step::Later(Box::pin(async move { encode(answered.await.unwrap_or_else(|_| Err(down()))) }))
+    Step::Later(Box::pin(async move { encode(answered.await.unwrap_or_else(|_| Err(unanswered()))) }))
+}
+
+/// What was asked for was taken on, and the daemon ended before there was an answer.
+fn unanswered() -> RpcError {
+    RpcError::new(Code::ShuttingDown, "the daemon went down before it could say whether this was done")
+        .hint("see how things stand when it is up again, or send it again with the same `request_id`")
 }
 
 pub(super) async fn pause(services: &Services, params: PauseParams) -> Step {
@@ -109,7 +115,7 @@ pub(super) async fn reload(services: Arc<Services>) -> Step {
         return Step::Done(Err(down()));
     }
     Step::Later(Box::pin(async move {
-        let mut view = answered.await.unwrap_or_else(|_| Err(down()))?;
+        let mut view = answered.await.unwrap_or_else(|_| Err(unanswered()))?;
         if view["changed"] == false {
             // whoever watches the file was faster
             view["last"] = json!(last_applied(&services).await?);
