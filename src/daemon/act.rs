@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 /// Last results that are kept at hand; the rest is in the database.
 const RESULTS_AT_HAND: usize = 4096;
@@ -25,6 +26,8 @@ pub(super) struct Actor {
     stops: HashMap<RunId, watch::Sender<StopOrder>>,
     results: Arc<Results>,
     tools: Arc<Mutex<Arc<Tools>>>,
+    /// Nobody waits for the store any more.
+    given_up: CancellationToken,
 }
 
 impl Actor {
@@ -36,7 +39,8 @@ impl Actor {
         inbox: mpsc::Sender<Message>,
     ) -> Self {
         let (reports, reported) = mpsc::channel(1024);
-        tokio::spawn(forward(store.clone(), reported, inbox));
+        let given_up = CancellationToken::new();
+        tokio::spawn(forward(store.clone(), reported, inbox, given_up.clone()));
         let (pins, changes) = Pins::load(pins);
         tokio::spawn(keep_pins(store.clone(), changes));
         let tools = Arc::new(Tools::with_servers(fleet, Servers::new(fleet, None, pins)));
@@ -53,7 +57,13 @@ impl Actor {
             stops: HashMap::new(),
             results: Arc::default(),
             tools: Arc::new(Mutex::new(tools)),
+            given_up,
         }
+    }
+
+    /// The daemon goes down while the store can't write: output that waits for it is given up.
+    pub(super) fn give_up_output(&self) {
+        self.given_up.cancel();
     }
 
     /// The tools in force, for calls by hand.
@@ -175,8 +185,15 @@ async fn last_result(store: &Store, results: &Results, agent: &AgentId) -> Optio
     results.lock().expect("no holder panics").entry(agent.clone()).or_insert(result).clone()
 }
 
-/// Takes reports from the runners: output and journals are committed at once, the rest is for the loop.
-async fn forward(store: Store, mut reports: mpsc::Receiver<Report>, inbox: mpsc::Sender<Message>) {
+/// Takes reports from the runners: output and journals are committed at once, the rest is for the loop. Output
+/// waits for a store that can't write: until then its runner sends no more of it, and keeps what comes within
+/// `max_output`.
+async fn forward(
+    store: Store,
+    mut reports: mpsc::Receiver<Report>,
+    inbox: mpsc::Sender<Message>,
+    given_up: CancellationToken,
+) {
     while let Some(report) = reports.recv().await {
         let store = store.clone();
         match report {
@@ -201,12 +218,20 @@ async fn forward(store: Store, mut reports: mpsc::Receiver<Report>, inbox: mpsc:
                     dropped_bytes,
                     told,
                 };
+                let given_up = given_up.clone();
                 tokio::spawn(async move {
-                    let at = super::clock::now().wall;
-                    if let Err(error) = store.commit(vec![Entry { at, fact }]).await {
-                        tracing::warn!(%run, %error, "a piece of output was not recorded");
+                    let entry = Entry { at: super::clock::now().wall, fact };
+                    let written = tokio::select! {
+                        biased;
+                        written = commit_in_the_end(&store, vec![entry]) => written,
+                        () = given_up.cancelled() => false,
+                    };
+                    // dropped otherwise: then it is counted as left out
+                    if written {
+                        let _ = done.send(());
+                    } else {
+                        tracing::warn!(%run, "a piece of output was not recorded");
                     }
-                    let _ = done.send(());
                 });
             }
             Report::Journal { talks, done } => {
@@ -244,7 +269,8 @@ async fn keep_pins(store: Store, mut changes: mpsc::UnboundedReceiver<PinChange>
     }
 }
 
-/// A step must be durable before the next one: while the store can't write, the conversation waits.
+/// A step must be durable before the next one, and a piece of output before its run has ended: while the store
+/// can't write, they wait.
 async fn commit_in_the_end(store: &Store, entries: Vec<Entry>) -> bool {
     let mut pause = Duration::from_millis(200);
     loop {
@@ -255,7 +281,7 @@ async fn commit_in_the_end(store: &Store, entries: Vec<Entry>) -> bool {
                 pause = (pause * 2).min(Duration::from_secs(2));
             }
             Err(error) => {
-                tracing::error!(%error, "a step of a conversation or a pin was not recorded");
+                tracing::error!(%error, "a step of a conversation, a pin, or a piece of output was not recorded");
                 return false;
             }
         }

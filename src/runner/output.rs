@@ -189,9 +189,13 @@ impl Output {
         !keeper.waiting.is_empty()
     }
 
-    /// Hands on everything, and waits until it is durable.
+    /// Hands on everything, and waits until it is durable: as long as the store can't write, the end of the
+    /// run could not be recorded either.
     pub(super) async fn finish(&mut self) {
         if let Some(keeper) = &mut self.keeper {
+            keeper.flush(true).await;
+            keeper.settle().await;
+            // once more, if what was given up is still to be counted
             keeper.flush(true).await;
             keeper.settle().await;
         }
@@ -213,7 +217,8 @@ struct Keeper {
     dropped: u64,
     told_dropped: u64,
     waiting: VecDeque<OutputChunk>,
-    on_its_way: Option<oneshot::Receiver<()>>,
+    /// A piece that is not durable yet, and its bytes.
+    on_its_way: Option<(oneshot::Receiver<()>, u64)>,
     pieces: u32,
 }
 
@@ -268,17 +273,20 @@ impl Keeper {
     async fn flush(&mut self, all: bool) {
         if all {
             self.settle().await;
-        } else if let Some(way) = &mut self.on_its_way {
+        } else if let Some((way, bytes)) = &mut self.on_its_way {
             match way.try_recv() {
                 Err(oneshot::error::TryRecvError::Empty) => return,
-                _ => self.on_its_way = None,
+                Err(oneshot::error::TryRecvError::Closed) => self.dropped += *bytes,
+                Ok(()) => {}
             }
+            self.on_its_way = None;
         }
         if self.waiting.is_empty() && self.dropped == self.told_dropped {
             return;
         }
         let (done, durable) = oneshot::channel();
         self.pieces += 1;
+        let bytes = self.waiting.iter().map(|chunk| chunk.text.len() as u64).sum();
         let report = Report::Output {
             run: self.brief.run,
             agent: self.brief.agent.id.clone(),
@@ -292,13 +300,16 @@ impl Keeper {
         };
         self.told_dropped = self.dropped;
         if self.reports.send(report).await.is_ok() {
-            self.on_its_way = Some(durable);
+            self.on_its_way = Some((durable, bytes));
         }
     }
 
+    /// Waits until what is on its way is durable, or was given up: then it is left out, and counted.
     async fn settle(&mut self) {
-        if let Some(way) = self.on_its_way.take() {
-            let _ = way.await;
+        if let Some((way, bytes)) = self.on_its_way.take()
+            && way.await.is_err()
+        {
+            self.dropped += bytes;
         }
     }
 }

@@ -2,7 +2,7 @@
 use super::prelude::*;
 use super::tail::words;
 use crate::cli::args::LogsArgs;
-use crate::cli::render::{bytes, output};
+use crate::cli::render::{left_out, output};
 use crate::client::{Backoff, ClientError, Connection, Note, Timeouts};
 use crate::domain::{RunId, RunStatus};
 use crate::protocol::{Code, GetRunOutput, OutputParams, OutputView};
@@ -57,7 +57,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &LogsArgs) -> Result<Outcome, Fai
     }
     if view.dropped_bytes > 0 {
         app.flush()?;
-        app.note(&format!("-- {} between the head and the tail were not kept", bytes(view.dropped_bytes)));
+        app.note(&format!("-- {}", left_out(view.dropped_bytes)));
     }
     if !wrote && !app.json {
         app.note(&nothing(&view, &args.target));
@@ -68,7 +68,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &LogsArgs) -> Result<Outcome, Fai
 /// Why there is no output, and where to look instead.
 fn nothing(view: &OutputView, target: &str) -> String {
     match (view.run_id, view.status) {
-        (None, _) => format!("{} has not run yet", plain(target)),
+        (None, _) => format!("no run of {} is on record", plain(target)),
         (Some(run), Some(status)) if !status.is_final() => {
             format!(
                 "no program of run {0} has written anything yet; `bgagent show {0}` tells its course",
@@ -76,7 +76,11 @@ fn nothing(view: &OutputView, target: &str) -> String {
             )
         }
         (Some(run), _) => {
-            format!("no program of run {0} wrote anything; `bgagent show {0}` tells its course", run.short())
+            format!(
+                "no output of run {0} is on record: no program of it wrote anything, or it is older than `retention.output` \
+                 keeps; `bgagent show {0}` tells its course",
+                run.short()
+            )
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `runs` and `show`.
-use super::{Cell, Screen, Table, Tone, cut, millis, plain, plain_lines, result_words, status_word, usd};
+use super::{
+    Cell, Screen, Table, Tone, bytes, cut, millis, plain, plain_lines, result_words, status_word, usd,
+};
 use crate::domain::{EventType, Stream, Usage, counted};
 use crate::protocol::{OutputView, RunDetail, RunView};
 use std::fmt::Write as _;
@@ -123,11 +125,15 @@ pub(in crate::cli) fn run_detail(detail: &RunDetail, screen: &Screen) -> String 
         section(&mut text, "transcript", screen);
         text.push_str(&super::transcript::transcript(&detail.steps, run.status.is_final(), screen));
     }
-    if !detail.output.chunks.is_empty() {
+    if !detail.output.chunks.is_empty() || detail.output.dropped_bytes > 0 {
         section(&mut text, "output", screen);
         text.push_str(&output(&detail.output, screen));
         if !text.ends_with('\n') {
             text.push('\n');
+        }
+        if detail.output.dropped_bytes > 0 {
+            let note = format!("-- {}", left_out(detail.output.dropped_bytes));
+            let _ = writeln!(text, "{}", screen.paint(Tone::Warn, &note));
         }
     }
     if let Some(result) = run.result.as_ref().filter(|result| !result.trim().is_empty()) {
@@ -167,6 +173,15 @@ fn used(usage: &Usage) -> String {
         usage.cached_tokens,
         usage.output_tokens,
         usd(usage.usd)
+    )
+}
+
+/// That not all output is there.
+pub(in crate::cli) fn left_out(dropped_bytes: u64) -> String {
+    format!(
+        "{} of output were not kept: it was more than `max_output` (its head and its tail are kept), or it could not \
+         be recorded",
+        bytes(dropped_bytes)
     )
 }
 

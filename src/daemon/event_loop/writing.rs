@@ -148,6 +148,7 @@ impl EventLoop {
     /// without a record, which the next life makes up for. Nothing that waits for a record goes on.
     async fn abandon(&mut self) {
         tracing::error!("the daemon goes down without a record of what it had in flight");
+        self.actor.give_up_output();
         self.waiters.clear();
         for message in std::mem::take(&mut self.kept) {
             self.see_end(message);
@@ -189,7 +190,7 @@ impl EventLoop {
                 let again = request_id.and_then(|id| self.pending.remove(&id)).unwrap_or_default();
                 let hint = what_helps(
                     &problem,
-                    "the change is kept and recorded as soon as the database can be written",
+                    "the change is kept, and recorded as soon as the database can be written, unless the daemon ends before",
                 );
                 let error =
                     RpcError::new(Code::Refused, format!("nothing can be recorded: {problem}")).hint(hint);

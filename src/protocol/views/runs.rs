@@ -117,7 +117,7 @@ pub struct OutputView {
     pub chunks: Vec<ChunkView>,
     /// Give this as `after` to get what follows.
     pub position: u64,
-    /// Bytes that were left out between the head and the tail.
+    /// Bytes that were left out: between the head and the tail, or since they could not be recorded.
     pub dropped_bytes: u64,
 }
 

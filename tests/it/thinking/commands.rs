@@ -152,7 +152,10 @@ fn what_a_model_sent_wrongly_is_shown_as_it_sent_it() {
     // nothing that a program wrote, and the way to what there is
     let logs = daemon.run(&["logs", &id]);
     assert!(logs.status.success() && logs.stdout.is_empty(), "{logs:?}");
-    shows(&String::from_utf8_lossy(&logs.stderr), &["no program of run", &format!("bgagent show {id}")]);
+    shows(
+        &String::from_utf8_lossy(&logs.stderr),
+        &["no program of it wrote anything", &format!("bgagent show {id}")],
+    );
 }
 
 fn run_of(daemon: &Daemon, id: &str) -> Value {
