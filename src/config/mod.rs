@@ -82,8 +82,16 @@ impl Context<'static> {
         let home = directories::BaseDirs::new()
             .map_or_else(|| PathBuf::from("/"), |dirs| dirs.home_dir().to_owned());
         let env = &|name: &str| std::env::var(name).ok();
-        Self { now, timezone: TimeZone::system(), home, env, look: &look }
+        Self { now, timezone: system_zone(), home, env, look: &look }
     }
+}
+
+/// The machine's time zone as it is now, by the rules that are installed now: jiff keeps for some minutes what it
+/// once read.
+pub fn system_zone() -> TimeZone {
+    jiff::tz::db().reset();
+    jiff::tz::reset_system_time_zone_cache();
+    TimeZone::system()
 }
 
 /// A valid configuration, and what deserves a second look.

@@ -17,6 +17,9 @@ mod places;
 /// A file is read when it has been quiet for this long: editors write in several steps.
 const QUIET: Duration = Duration::from_millis(300);
 
+/// How often the machine's time zone is looked at. It is nowhere told when it changes.
+const LOOK_AT_ZONE: Duration = Duration::from_secs(20);
+
 /// Somebody wants the file to be read.
 pub(super) enum Reload {
     /// A client, who waits for the answer.
@@ -25,8 +28,18 @@ pub(super) enum Reload {
     Signal,
 }
 
-/// Reads the file whenever somebody asks for it or it changes. `first` is what is in force: its
-/// text, and whether it has agents.
+/// Why the configuration is looked at.
+enum Why {
+    /// Somebody asks, and may wait for the answer.
+    Asked(Option<oneshot::Sender<Answer>>),
+    /// The file was touched.
+    Touched,
+    /// The machine has another time zone.
+    Zone,
+}
+
+/// Reads the file whenever somebody asks for it or it changes. When the machine's time zone changes, what is in
+/// force is read anew for it. `first` is what is in force: its text, and whether it has agents.
 pub(super) async fn run(
     path: PathBuf,
     mode: ReloadMode,
@@ -37,33 +50,50 @@ pub(super) async fn run(
     let (touch, mut touched) = mpsc::channel::<()>(1);
     let mut watcher = None;
     let (mut last_text, mut has_agents) = first;
+    let mut in_force = last_text.clone();
+    let mut refused = None;
+    let mut zone = config::system_zone();
+    let mut look_at_zone = tokio::time::interval(LOOK_AT_ZONE);
+    look_at_zone.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     set_watch(&path, mode, &touch, &mut watcher);
     if watcher.is_some() {
         // it may have changed between the start and the watch
         let _ = touch.try_send(());
     }
     loop {
-        let answer = tokio::select! {
+        let why = tokio::select! {
             reload = asked.recv() => match reload {
-                Some(Reload::Asked(answer)) => Some(Some(answer)),
-                Some(Reload::Signal) => Some(None),
+                Some(Reload::Asked(answer)) => Why::Asked(Some(answer)),
+                Some(Reload::Signal) => Why::Asked(None),
                 None => return,
             },
             Some(()) = touched.recv() => {
                 while tokio::time::timeout(QUIET, touched.recv()).await.is_ok() {}
-                None
+                Why::Touched
             }
+            _ = look_at_zone.tick() => Why::Zone,
         };
-        let by_watch = answer.is_none();
+        let now_zone = config::system_zone();
+        let moved = now_zone != zone;
+        if matches!(why, Why::Zone) && !moved {
+            continue;
+        }
+        let by_watch = matches!(why, Why::Touched);
         if watcher.as_ref().is_some_and(|watch| watch.places != places(&path)) {
             // a link leads elsewhere now
             set_watch(&path, ReloadMode::Watch, &touch, &mut watcher);
         }
         let file = path.clone();
-        let read =
-            tokio::task::spawn_blocking(move || config::load(&file, &Context::system(Timestamp::now())))
-                .await;
-        let Ok(read) = read else {
+        // whoever did not ask for the file gets what is in force
+        let text = matches!(why, Why::Zone).then(|| in_force.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            let context = Context::system(Timestamp::now());
+            match text {
+                Some(text) => config::parse(text, &file, &context),
+                None => config::load(&file, &context),
+            }
+        });
+        let Ok(read) = read.await else {
             tracing::error!("reading the configuration failed");
             continue;
         };
@@ -77,14 +107,27 @@ pub(super) async fn run(
             Ok(loaded) => &loaded.text,
             Err(rejected) => &rejected.text,
         };
-        if by_watch && *text == last_text {
+        if by_watch && *text == last_text && !moved {
             continue; // touched, not changed
         }
-        last_text.clone_from(text);
-        let answer = answer.flatten();
+        // what is refused leaves what is in force as it is: the zone is looked at again
+        let by_zone = matches!(why, Why::Zone);
+        if moved && (by_zone || read.is_ok()) {
+            tracing::info!(
+                zone = now_zone.iana_name().unwrap_or("unnamed"),
+                "the machine has another time zone"
+            );
+            zone = now_zone;
+        }
+        if !by_zone {
+            last_text.clone_from(text);
+            refused = read.as_ref().err().map(|rejected| errors_of(rejected));
+        }
+        let answer = if let Why::Asked(answer) = why { answer } else { None };
         let message = match read {
             Ok(loaded) => {
                 has_agents = !loaded.fleet.agents.is_empty();
+                in_force.clone_from(&loaded.text);
                 allow_open_files(loaded.fleet.daemon.max_parallel_runs);
                 set_watch(&path, loaded.fleet.daemon.reload, &touch, &mut watcher);
                 let warnings = loaded
@@ -109,6 +152,10 @@ pub(super) async fn run(
         };
         if inbox.send(message).await.is_err() {
             return;
+        }
+        // the newest file is no better for that
+        if let (true, Some(errors)) = (by_zone, refused.clone()) {
+            let _ = inbox.send(Message::Rejected { path: path.display().to_string(), errors }).await;
         }
     }
 }

@@ -30,7 +30,11 @@ impl Engine {
                     added.push(spec.id.clone());
                     self.add_or_revive(now, spec.clone());
                 }
-                Some(agent) if self.agents[agent as usize].spec.config_hash != spec.config_hash => {
+                // the machine's zone may be another one under the same name, or have none
+                Some(agent)
+                    if self.agents[agent as usize].spec.config_hash != spec.config_hash
+                        || self.agents[agent as usize].spec.schedule != spec.schedule =>
+                {
                     changed.push(spec.id.clone());
                     self.change_agent(now, agent, spec.clone());
                 }
