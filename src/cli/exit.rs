@@ -1,7 +1,7 @@
 //! How a command ends: every way to fail, with its exit code (section 9), its sentence and its
 //! hint.
 use super::render::plain_lines;
-use crate::client::ClientError;
+use crate::client::{ClientError, Holder};
 use crate::config::{Diagnostic, Paths, Rejected};
 use crate::daemon::Refusal;
 use crate::domain::counted;
@@ -105,6 +105,11 @@ impl From<RpcError> for Failure {
     }
 }
 
+/// `process 4711`
+fn process(holder: Holder) -> String {
+    holder.pid.map_or("process unknown".into(), |pid| format!("process {pid}"))
+}
+
 impl Failure {
     /// A wrong use.
     pub fn usage(what: impl Into<String>) -> Self {
@@ -170,6 +175,18 @@ impl Failure {
             Self::Io { doing, path, cause } => format!("can't {doing} {}: {cause}", path.display()),
             Self::State(refusal) => refusal.what.clone(),
             Self::BrokenPipe => "the reader of the output is gone".into(),
+            Self::Client(error @ ClientError::Unreachable { holder: Some(holder), listener, socket, .. })
+                if listener.as_ref().is_none_or(|listener| listener.socket == *socket) =>
+            {
+                // it writes down where it listens once it does
+                let was_there = listener.as_ref().is_some_and(|listener| Some(listener.pid) == holder.pid);
+                let what = match (socket.exists(), was_there) {
+                    (true, _) => "nobody answers at its socket",
+                    (false, true) => "its socket was removed",
+                    (false, false) => "has no socket yet: it is starting, or its files were removed",
+                };
+                format!("{error} (the daemon of the state folder lives, {}; {what})", process(*holder))
+            }
             Self::Client(error @ ClientError::Unreachable { listener: Some(listener), socket, .. }) => {
                 let pid = listener.pid;
                 let state = match (crate::client::is_alive(pid), listener.socket == *socket) {
@@ -208,6 +225,15 @@ impl Failure {
                 }
                 ClientError::Unreachable { socket, cause, .. } if cause.contains("Permission denied") => {
                     Some(format!("{} belongs to another user: ask as that user", socket.display()))
+                }
+                ClientError::Unreachable { holder: Some(holder), .. } => {
+                    let stop = holder
+                        .pid
+                        .map_or(String::new(), |pid| format!("; `kill {pid}` ends it in an orderly way"));
+                    Some(format!(
+                        "ask again: it makes a socket that was removed anew within seconds; `bgagent health` reads its \
+                         database without it{stop}"
+                    ))
                 }
                 ClientError::Unreachable { .. } => Some(super::service::how_to_start(paths)),
                 ClientError::Vanished { .. } => Some(
@@ -300,7 +326,15 @@ mod tests {
             (Failure::TimedOut { what: "x".into(), hint: "y".into() }, 7),
             (Failure::Negative { what: "x".into(), hint: "y".into() }, 1),
             (Failure::BrokenPipe, 141),
-            (client(ClientError::Unreachable { socket: "x".into(), cause: "y".into(), listener: None }), 3),
+            (
+                client(ClientError::Unreachable {
+                    socket: "x".into(),
+                    cause: "y".into(),
+                    listener: None,
+                    holder: None,
+                }),
+                3,
+            ),
             (client(ClientError::Vanished { method: "ping" }), 3),
             (client(ClientError::TimedOut { method: "ping", after: Duration::from_secs(1) }), 7),
             (client(ClientError::Protocol { ours: "1".into(), theirs: "2".into() }), 8),
@@ -339,8 +373,31 @@ mod tests {
             socket: "/run/x.sock".into(),
             cause: "Permission denied (os error 13)".into(),
             listener: None,
+            holder: None,
         });
         assert_eq!(failure.hint(None).unwrap(), "/run/x.sock belongs to another user: ask as that user");
+    }
+
+    #[test]
+    fn a_daemon_that_lives_without_a_socket_is_not_to_be_started() {
+        let failure = Failure::Client(ClientError::Unreachable {
+            socket: "/nowhere/x.sock".into(),
+            cause: "No such file or directory (os error 2)".into(),
+            listener: Some(crate::client::Listener {
+                socket: "/nowhere/x.sock".into(),
+                pid: 4711,
+                version: String::new(),
+                protocol: None,
+            }),
+            holder: Some(Holder { pid: Some(4711) }),
+        });
+        assert!(
+            failure
+                .what()
+                .ends_with("(the daemon of the state folder lives, process 4711; its socket was removed)")
+        );
+        let hint = failure.hint(None).unwrap();
+        assert!(hint.contains("ask again") && hint.contains("`kill 4711`"), "{hint}");
     }
 
     #[test]
@@ -355,6 +412,7 @@ mod tests {
             socket: "/run/x.sock".into(),
             cause: "Connection refused".into(),
             listener: Some(listener),
+            holder: None,
         });
         assert_eq!(
             failure.what(),

@@ -43,8 +43,29 @@ impl Address {
     /// The error for a socket where nobody answers.
     pub(super) fn unreachable(&self, cause: impl ToString) -> ClientError {
         let (socket, listener) = self.resolve();
-        ClientError::Unreachable { socket, cause: cause.to_string(), listener }
+        let holder = self.listener_file.parent().and_then(holder);
+        ClientError::Unreachable { socket, cause: cause.to_string(), listener, holder }
     }
+}
+
+/// Who holds the lock of a state folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder {
+    /// Its process, as it wrote it down.
+    pub pid: Option<u32>,
+}
+
+/// The daemon that lives and has this state folder, wherever it listens. It holds the lock for life.
+pub fn holder(state_dir: &Path) -> Option<Holder> {
+    let mut lock = std::fs::File::open(state_dir.join("lock")).ok()?;
+    match lock.try_lock_shared() {
+        Err(std::fs::TryLockError::WouldBlock) => {}
+        // freed at once, as the file is closed
+        Ok(()) | Err(std::fs::TryLockError::Error(_)) => return None,
+    }
+    let mut text = String::new();
+    let _ = std::io::Read::read_to_string(&mut lock, &mut text);
+    Some(Holder { pid: text.split_whitespace().next().and_then(|pid| pid.parse().ok()) })
 }
 
 /// Reads `<state>/daemon.json`. A file that is not there, or is half written, says nothing.

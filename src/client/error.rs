@@ -1,5 +1,5 @@
 //! Why a question got no answer.
-use super::address::Listener;
+use super::address::{Holder, Listener};
 use crate::protocol::RpcError;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +16,8 @@ pub enum ClientError {
         cause: String,
         /// What the last daemon of the state folder wrote about itself.
         listener: Option<Listener>,
+        /// The daemon that has the state folder, if one lives.
+        holder: Option<Holder>,
     },
     /// The connection ended while an answer was due. What was asked may have happened or not.
     #[error("the daemon went away before it answered `{method}`")]

@@ -8,7 +8,7 @@ mod error;
 mod follow;
 mod lines;
 
-pub use address::{Address, Listener, is_alive, read_listener};
+pub use address::{Address, Holder, Listener, holder, is_alive, read_listener};
 pub use connection::{Connection, Timeouts};
 pub use error::ClientError;
 pub use follow::{Backoff, Follow, Followed, Note, Resume, StoredEvent};

@@ -2,6 +2,7 @@
 use super::house::House;
 use super::lock::{self, LockError};
 use super::session::{self, Services};
+use crate::config::Paths;
 use interprocess::local_socket::tokio::{Listener, Stream, prelude::*};
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName};
 use interprocess::os::unix::local_socket::ListenerOptionsExt;
@@ -12,8 +13,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// How often we look whether our socket is still ours (cleaners of temporary folders, logind).
-const LOOK_AFTER: Duration = Duration::from_secs(30);
+/// How often we look whether our socket is still ours (cleaners of temporary folders, logind, people).
+const LOOK_AFTER: Duration = Duration::from_secs(1);
 
 /// Why there is no socket.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +79,25 @@ async fn clear_way(path: &Path) -> Result<(), ListenError> {
     }
 }
 
+/// Makes the socket again after something has happened to it. An empty file in its place has nothing to lose.
+async fn bind_anew(path: &Path) -> Result<Listener, ListenError> {
+    let me = rustix::process::geteuid().as_raw();
+    let found = std::fs::symlink_metadata(path);
+    if found.is_ok_and(|found| found.is_file() && found.len() == 0 && found.uid() == me) {
+        let _ = std::fs::remove_file(path);
+    }
+    bind(path).await
+}
+
+/// Clients look into `daemon.json` for the socket.
+fn say_where(paths: &Paths, socket: &Path) {
+    if !paths.daemon_json().exists()
+        && let Err(error) = lock::write_daemon_file(paths, socket)
+    {
+        tracing::debug!(%error, "{} was removed and can't be written again", paths.daemon_json().display());
+    }
+}
+
 /// Identity of the socket's file.
 fn identity(path: &Path) -> Option<(u64, u64)> {
     std::fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
@@ -93,6 +113,8 @@ pub(super) async fn serve(
     let mut ours = identity(&path);
     let house = House::new();
     let mut look = tokio::time::interval(LOOK_AFTER);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut trouble = String::new();
     loop {
         tokio::select! {
             () = down.cancelled() => break,
@@ -105,15 +127,23 @@ pub(super) async fn serve(
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             },
-            _ = look.tick() => if identity(&path) != ours && !path.exists() {
-                match bind(&path).await {
-                    Ok(fresh) => {
-                        tracing::warn!(path = %path.display(), "the socket had been removed; it is back");
-                        listener = fresh;
-                        ours = identity(&path);
+            _ = look.tick() => {
+                if identity(&path) != ours {
+                    match bind_anew(&path).await {
+                        Ok(fresh) => {
+                            tracing::warn!(path = %path.display(), "the socket had been removed or replaced; it is back");
+                            listener = fresh;
+                            ours = identity(&path);
+                            trouble.clear();
+                        }
+                        Err(error) if error.to_string() == trouble => {}
+                        Err(error) => {
+                            tracing::error!(%error, "the socket is gone and can't be made again yet; trying again");
+                            trouble = error.to_string();
+                        }
                     }
-                    Err(error) => tracing::error!(%error, "the socket is gone and can't be made again"),
                 }
+                say_where(&services.paths, &path);
             },
         }
     }

@@ -3,7 +3,7 @@
 use super::prelude::*;
 use crate::cli::args::HealthArgs;
 use crate::cli::when;
-use crate::client::{Address, ClientError, Connection, Timeouts, is_alive, read_listener};
+use crate::client::{Address, ClientError, Connection, Timeouts, holder, is_alive, read_listener};
 use crate::config::Paths;
 use crate::domain::{counted, human_duration};
 use crate::protocol::{GetDaemonStatus, NoParams};
@@ -109,6 +109,9 @@ fn unreadable(paths: &Paths) -> Option<String> {
 /// Why the daemon is not running. A process number alone proves nothing, since numbers are used
 /// again: somebody must take connections as well.
 fn why_dead(paths: &Paths) -> Option<String> {
+    if holder(&paths.state_dir).is_some() {
+        return None; // it lives: what is wrong with it is asked for
+    }
     let Some(listener) = read_listener(&paths.daemon_json()) else {
         return Some(format!("the daemon is not running: nothing in {}", paths.daemon_json().display()));
     };
@@ -143,7 +146,7 @@ fn troubles(address: &Address, patience: Duration) -> Vec<String> {
             degraded.into_iter().chain(rejected).collect()
         }
         Err(ClientError::Protocol { .. }) => Vec::new(),
-        Err(error) => vec![error.to_string()],
+        Err(error) => vec![Failure::Client(error).what()],
     }
 }
 
