@@ -5,20 +5,22 @@
 //! Programs that are the body of a run are the runner's: they are recorded, told and journaled.
 use crate::domain::RunId;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+mod executable;
 mod own;
 
-pub use own::{Own, is_owned};
+pub use executable::{Unfit, find};
+pub use own::{Own, any_as_old, is_nobodys, is_owned, starting};
 
 /// The variable by which a program that belongs to a run is found after a crash. A helper that is
 /// called for a run gets it in [`Program::env`].
@@ -86,6 +88,9 @@ pub enum ChildError {
     /// No such program in `PATH`.
     #[error("there is no program `{0}`")]
     Missing(String),
+    /// It is there, or should be, and can't be run.
+    #[error("{0}")]
+    Unfit(String),
     /// It could not be started or watched.
     #[error("can't run `{program}`: {cause}")]
     Run {
@@ -126,11 +131,37 @@ pub async fn run(program: Program<'_>, bound: Duration) -> Result<Finished, Chil
     let name = program.argv.first().cloned().unwrap_or_default();
     match tokio::time::timeout(bound, run_unbounded(program)).await {
         Ok(Ok(finished)) => Ok(finished),
-        Ok(Err(cause)) if cause.kind() == io::ErrorKind::NotFound && program.cwd.is_none_or(Path::is_dir) => {
-            Err(ChildError::Missing(name))
+        Ok(Err(cause)) => {
+            let given = program.env.iter().rev().find(|(name, _)| name == "PATH");
+            let path = given.map(|(_, path)| path.into()).or_else(|| std::env::var_os("PATH"));
+            Err(why_not(name, program.cwd, path.as_deref(), cause))
         }
-        Ok(Err(cause)) => Err(ChildError::Run { program: name, cause }),
         Err(_) => Err(ChildError::TimedOut { program: name, bound }),
+    }
+}
+
+/// Starts a program, which is ours to wait for from its first moment on.
+///
+/// # Errors
+/// What the system says.
+pub fn spawn_owned(command: &mut Command) -> io::Result<(Child, Option<Own>)> {
+    let _starting = starting();
+    let child = command.spawn()?;
+    let own = child.id().map(Own::of);
+    Ok((child, own))
+}
+
+/// Why a program could not be started: what the system said may be said of another file.
+pub fn why_not(name: String, cwd: Option<&Path>, path: Option<&OsStr>, cause: io::Error) -> ChildError {
+    let here = std::env::current_dir().unwrap_or_default();
+    let about_a_file = matches!(
+        cause.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory
+    ) || rustix::io::Errno::from_io_error(&cause) == Some(rustix::io::Errno::NOEXEC);
+    match find(&name, cwd.unwrap_or(&here), path) {
+        Err(Unfit::NotInPath { name, .. }) if about_a_file => ChildError::Missing(name),
+        Err(Unfit::Other(why)) if about_a_file => ChildError::Unfit(why),
+        _ => ChildError::Run { program: name, cause },
     }
 }
 
@@ -156,13 +187,12 @@ async fn run_unbounded(program: Program<'_>) -> io::Result<Finished> {
 
     // Listening begins before the program does, so that its end can't be missed.
     let mut changes = signal(SignalKind::child())?;
-    let mut child = spawned(&mut command).await?;
+    let (mut child, _own) = spawned(&mut command).await?;
     let pid = child
         .id()
         .and_then(|id| i32::try_from(id).ok())
         .and_then(Pid::from_raw)
         .ok_or_else(|| io::Error::other("it has no process id"))?;
-    let _own = child.id().map(Own::of);
     let group = Group::led_by(pid);
 
     let mut stdout = Capture::new(program.max_output);
@@ -199,10 +229,10 @@ async fn run_unbounded(program: Program<'_>) -> io::Result<Finished> {
 }
 
 /// Starts a program; the want of open files or process numbers is waited for, for a while.
-async fn spawned(command: &mut Command) -> io::Result<tokio::process::Child> {
+async fn spawned(command: &mut Command) -> io::Result<(Child, Option<Own>)> {
     use rustix::io::Errno;
     for _ in 0..STARTS {
-        match command.spawn() {
+        match spawn_owned(command) {
             Err(error)
                 if matches!(
                     Errno::from_io_error(&error),
@@ -214,7 +244,7 @@ async fn spawned(command: &mut Command) -> io::Result<tokio::process::Child> {
             other => return other,
         }
     }
-    command.spawn()
+    spawn_owned(command)
 }
 
 /// Our variables with these names. A name that ends with `*` stands for all that begin so.

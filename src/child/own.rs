@@ -2,12 +2,21 @@
 //!
 //! A subreaper also gets children that it never started: orphans, for which nobody waits. Whoever
 //! reaps those must not take the others. So who starts a process that may stay unreaped for longer
-//! than a moment after its end holds an [`Own`] of it.
+//! than a moment after its end holds an [`Own`] of it, and a [`starting`] from before its start until then.
 use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-/// How many hold each: a number may be another process's while the last one's holder is still there.
-static OWNED: LazyLock<Mutex<HashMap<u32, usize>>> = LazyLock::new(Mutex::default);
+/// Holders of each: a number may be another process's while the last one's holder is still there.
+static OWNED: LazyLock<Mutex<HashMap<u32, Owned>>> = LazyLock::new(Mutex::default);
+/// Read by those who start a process that nobody owns yet.
+static STARTING: RwLock<()> = RwLock::new(());
+
+#[derive(Debug, Default)]
+struct Owned {
+    holders: usize,
+    /// Since when it lives, in ticks since boot; 0: not known.
+    start: u64,
+}
 
 /// As long as this lives, the child is waited for by its holder and nobody else.
 #[derive(Debug)]
@@ -16,7 +25,11 @@ pub struct Own(u32);
 impl Own {
     /// The child with this number.
     pub fn of(pid: u32) -> Self {
-        *owned().entry(pid).or_default() += 1;
+        let start = start_of(pid);
+        let mut all = owned();
+        let one = all.entry(pid).or_default();
+        one.holders += 1;
+        one.start = start;
         Self(pid)
     }
 }
@@ -24,9 +37,9 @@ impl Own {
 impl Drop for Own {
     fn drop(&mut self) {
         let mut owned = owned();
-        if let Some(count) = owned.get_mut(&self.0) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(one) = owned.get_mut(&self.0) {
+            one.holders -= 1;
+            if one.holders == 0 {
                 owned.remove(&self.0);
             }
         }
@@ -38,6 +51,53 @@ pub fn is_owned(pid: u32) -> bool {
     owned().contains_key(&pid)
 }
 
-fn owned() -> MutexGuard<'static, HashMap<u32, usize>> {
+/// Is there a child that somebody waits for and that is as old as this, in ticks since boot? It may have started
+/// an orphan of that age. `except`: a child that is known to have ended.
+pub fn any_as_old(start: u64, except: Option<u32>) -> bool {
+    owned().iter().any(|(pid, one)| Some(*pid) != except && one.start <= start)
+}
+
+/// Held from before a child is started until it is owned.
+pub fn starting() -> RwLockReadGuard<'static, ()> {
+    STARTING.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Is nobody about to own a child of this number? False as long as that is not known: a start is under way.
+pub fn is_nobodys(pid: u32) -> bool {
+    match STARTING.try_write() {
+        Ok(_) | Err(std::sync::TryLockError::Poisoned(_)) => !is_owned(pid),
+        Err(std::sync::TryLockError::WouldBlock) => false,
+    }
+}
+
+/// Field 22 of `/proc/PID/stat` (proc_pid_stat(5)), the 20th after the name; 0 where that is not to be had.
+fn start_of(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after = stat.rsplit(')').next().unwrap_or_default();
+    after.split_ascii_whitespace().nth(19).and_then(|start| start.parse().ok()).unwrap_or(0)
+}
+
+fn owned() -> MutexGuard<'static, HashMap<u32, Owned>> {
     OWNED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    //! With a real child.
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn who_is_as_old_is_known() {
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let (pid, start) = (child.id(), start_of(child.id()));
+        assert!(start > 0 && !is_owned(pid));
+        let own = Own::of(pid);
+        assert!(is_owned(pid) && any_as_old(start, None) && !is_nobodys(pid));
+        drop(own);
+        assert!(!is_owned(pid));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(start_of(pid), 0, "it is gone");
+    }
 }

@@ -2,10 +2,11 @@
 use super::env::Environment;
 use super::proc;
 use super::trampoline::{KEEP_STDIN, NULL_STDIN, WORD};
-use crate::child::Own;
+use crate::child::{self, Own};
 use crate::domain::{CommandSpec, Process};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -35,7 +36,7 @@ pub(super) struct Running {
     pid: Pid,
     exit: ExitWatch,
     waited: bool,
-    _own: Own,
+    _own: Option<Own>,
     stdin: Option<ChildStdin>,
     feeder: Option<AbortOnDropHandle<()>>,
 }
@@ -93,7 +94,8 @@ fn start_now(
     environment: Environment,
 ) -> Result<(Running, Pipes), StartError> {
     let name = spec.argv.first().map(String::as_str).unwrap_or_default();
-    let program = super::program::find(name, &spec.cwd, &environment).map_err(StartError::Final)?;
+    let path = environment.get(OsStr::new("PATH")).map(OsString::as_os_str);
+    let program = child::find(name, &spec.cwd, path).map_err(|why| StartError::Final(why.to_string()))?;
     let mut command = Command::new(trampoline);
     command
         .arg0("bgagent")
@@ -109,7 +111,7 @@ fn start_now(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    let mut child = command.spawn().map_err(|error| {
+    let (mut child, own) = child::spawn_owned(&mut command).map_err(|error| {
         let message =
             format!("`{}` could not be started in `{}`: {error}", program.display(), spec.cwd.display());
         match Errno::from_io_error(&error) {
@@ -131,7 +133,7 @@ fn start_now(
         child,
         pid,
         waited: false,
-        _own: Own::of(number),
+        _own: own,
         feeder: None,
     };
     Ok((running, pipes))
