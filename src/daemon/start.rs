@@ -78,9 +78,11 @@ impl Failure {
     pub(super) fn hint(&self) -> Option<String> {
         match self {
             Self::Store(error) => error.hint(),
-            Self::Lock(LockError::Held { .. }) => {
-                Some("one daemon per state folder: use that one, or name another --state-dir".into())
-            }
+            Self::Lock(LockError::Held { .. }) => Some(
+                "one daemon per state folder: use that one (if its socket was removed, it makes it anew within \
+                 seconds), or name another --state-dir"
+                    .into(),
+            ),
             Self::Lock(LockError::Create { .. }) => {
                 Some("name a folder that you can write to with --state-dir".into())
             }
@@ -91,6 +93,7 @@ impl Failure {
 
 /// Runs the daemon in the foreground until it is told to stop. The result is its exit code.
 pub fn run(options: DaemonOptions) -> ExitCode {
+    runner::keep_descriptors();
     start_log(options.log_json);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -137,6 +140,7 @@ fn start_log(json: bool) {
 async fn up_and_down(paths: &Paths) -> Result<(), Failure> {
     let began = std::time::Instant::now();
     runner::adopt_orphans();
+    runner::keep_ignored_signals();
     let signals = Signals::listen()?;
     let _lock = lock::acquire(paths)?;
     let loaded = read_config(paths).await?;
@@ -281,7 +285,7 @@ async fn serve(
     let serving = tokio::spawn(listen::serve(listener, paths.socket.clone(), services, down.clone()));
     let in_force = (loaded.text, has_agents);
     tokio::spawn(watch::run(config_path, reload_mode, in_force, reloads, inbox.clone()));
-    tokio::spawn(outbox::run(store.clone(), handle.clone(), down.clone()));
+    let delivering = tokio::spawn(outbox::run(store.clone(), handle.clone(), down.clone()));
     tokio::spawn(retention::run(store.clone(), handle.clone(), down.clone()));
     tokio::spawn(retention::look_after(store.clone(), handle.clone(), down.clone()));
     tokio::spawn(systemd::watchdog(handle.clone(), store.clone(), down.clone()));
@@ -310,8 +314,10 @@ async fn serve(
     };
     down.cancel();
     let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;
+    let _ = tokio::time::timeout(outbox::LAST_DELIVERIES, delivering).await;
     let tools = tools_at_the_end.lock().expect("no holder panics").clone();
     let _ = tokio::time::timeout(SERVERS_GRACE, tools.servers().stop_all()).await;
+    runner::end_strays().await;
     match ended {
         Ok(Ok(())) => {
             tracing::info!("stopped");

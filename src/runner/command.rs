@@ -194,7 +194,8 @@ impl Attempt<'_> {
             return end;
         }
         drain(&mut printed, output).await;
-        // what the program left behind in its group ends with it
+        // what the program left behind ends with it
+        warnings.extend(stop::end_left_behind(&mut running, self.brief.run, &mut self.orders).await);
         running.signal(rustix::process::Signal::KILL);
         match running.wait().await {
             Ok(status) => end_of(status),

@@ -19,6 +19,8 @@ pub fn gate_program() -> PathBuf {
     let Ok(exe) = std::env::current_exe() else { return own };
     let beside = exe.with_file_name(BESIDE);
     let speaks = |program: &Path| {
+        // nobody owns it, and nobody is to take it for an orphan
+        let _starting = crate::child::starting();
         let told = Command::new(program).arg("--version").stdin(Stdio::null()).output();
         told.is_ok_and(|told| String::from_utf8_lossy(&told.stdout).trim() == trampoline::GATE)
     };

@@ -26,7 +26,6 @@ mod model;
 mod orphans;
 mod output;
 mod proc;
-mod program;
 mod reap;
 mod spawn;
 mod stop;
@@ -254,6 +253,31 @@ pub fn adopt_orphans() {
     #[cfg(target_os = "linux")]
     if let Err(error) = orphans::adopt() {
         tracing::warn!(%error, "orphans can't be adopted: what escapes from a run may be missed");
+    }
+}
+
+/// Ends what programs have left behind and nothing that lives can have started. At the end of the daemon.
+pub async fn end_strays() {
+    #[cfg(target_os = "linux")]
+    stop::end_strays().await;
+}
+
+/// Descriptors of whoever started this process don't reach what it starts. First of all: those that it opens itself
+/// never do.
+pub fn keep_descriptors() {
+    /// After standard input, output and error.
+    const FIRST: i32 = 3;
+    close_fds::set_fds_cloexec(FIRST, &[]);
+}
+
+/// Signals that whoever started this process had it ignore (nohup(1), the background of a shell) are ignored by it
+/// alone: what has a handler has none after execve(2), while what is ignored stays so. Inside the runtime.
+pub fn keep_ignored_signals() {
+    #[cfg(target_os = "linux")]
+    for number in proc::ignored_signals() {
+        if let Err(error) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(number)) {
+            tracing::debug!(number, %error, "programs will ignore this signal, as whoever started the daemon does");
+        }
     }
 }
 

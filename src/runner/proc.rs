@@ -18,8 +18,8 @@ use linux as system;
 #[cfg(not(target_os = "linux"))]
 use portable as system;
 #[cfg(target_os = "linux")]
-pub(super) use system::ended_children;
-pub(super) use system::{adopted_stopped, signal};
+pub(super) use system::{adopted, ended_children, ignored_signals};
+pub(super) use system::{adopted_stopped, may_have_orphans, name_of, signal};
 
 /// A process that lives (zombies don't).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,10 +44,43 @@ impl Seen {
         (self.pid, self.start)
     }
 
+    /// Is it an orphan that was adopted, and that nobody who lives can have started? `ended`: a child that does not
+    /// count any more. An orphan that carries no mark belongs to one of the children that are as old as itself.
+    pub(super) fn is_stray(&self, ended: Option<u32>) -> bool {
+        let since = ADOPTS_SINCE.get().copied().flatten();
+        self.parent == std::process::id()
+            && since.is_some_and(|since| self.start >= since)
+            && !crate::child::any_as_old(self.start, ended)
+            && crate::child::is_nobodys(self.pid)
+    }
+
     /// Is it in the group or session that `leader` leads or led?
     pub(super) fn belongs_to(&self, leader: u32) -> bool {
         self.group == leader || self.session == leader
     }
+}
+
+/// The start of this process, if each orphan that it gets is one of its own doing. `None`: it had children before it
+/// started any, or it is the first of its system and gets everybody's.
+static ADOPTS_SINCE: OnceLock<Option<u64>> = OnceLock::new();
+
+/// From now on orphans come here. Before anything is started.
+#[cfg(target_os = "linux")]
+pub(super) fn adopts_from_now_on() {
+    let me = std::process::id();
+    let alone = me != 1 && !system::may_have_orphans();
+    let _ = ADOPTS_SINCE.set(system::start_of(me).filter(|_| alone));
+}
+
+/// Names of processes for people, at most a handful: `sleep (process 4711)`.
+pub(super) fn in_words(all: &[Seen]) -> String {
+    const MOST: usize = 5;
+    let mut names: Vec<String> =
+        all.iter().take(MOST).map(|seen| format!("{} (process {})", name_of(seen.pid), seen.pid)).collect();
+    if all.len() > MOST {
+        names.push(format!("and {} more", all.len() - MOST));
+    }
+    names.join(", ")
 }
 
 /// The process with this number, as it is written down; it must not have been waited for yet.

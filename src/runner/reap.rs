@@ -19,6 +19,7 @@ pub(super) async fn leftovers(runs: &[(RunId, Vec<Process>)], grace: Duration) -
             .filter(|process| process.boot == boot)
             .map(|process| (process.pid, process.start))
             .collect(),
+        strays: false,
     };
     let mut found: HashSet<(u32, u64)> = HashSet::new();
     let began = Instant::now();

@@ -2,7 +2,7 @@
 use super::StopOrder;
 use super::proc::{self, Seen};
 use super::spawn::Running;
-use crate::domain::RunId;
+use crate::domain::{RunId, counted};
 use rustix::process::Signal;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -16,6 +16,8 @@ const GRACE: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks at who lives.
 pub(super) const LOOK: Duration = Duration::from_millis(20);
+/// After the end of a program, others of it that end within this time were not left behind.
+const ABOUT_TO_END: Duration = Duration::from_millis(100);
 /// Only so many looks in a row that see nobody prove that nobody is there: a process that forks and
 /// exits in a loop can be missed by one.
 const EMPTY_LOOKS: u32 = 5;
@@ -30,6 +32,8 @@ pub(super) struct Quarry {
     /// or is one of these recorded processes (number and start), or in a group that one of them
     /// leads,
     pub(super) recorded: HashSet<(u32, u64)>,
+    /// or is an orphan that carries no mark, and that none of our children can have started but the leader.
+    pub(super) strays: bool,
 }
 
 impl Quarry {
@@ -38,7 +42,8 @@ impl Quarry {
         seen.pid != std::process::id()
             && (seen.run.is_some_and(|run| self.runs.contains(&run))
                 || self.leader.is_some_and(|leader| seen.belongs_to(leader))
-                || self.recorded.contains(&(seen.pid, seen.start)))
+                || self.recorded.contains(&(seen.pid, seen.start))
+                || (self.strays && seen.is_stray(self.leader)))
     }
 
     /// All that belong to it, among all that live: also the descendants of others that do.
@@ -84,7 +89,7 @@ pub(super) async fn end(
     orders: &mut watch::Receiver<StopOrder>,
 ) -> Vec<String> {
     let leader = running.process.pid;
-    let quarry = Quarry { runs: HashSet::from([run]), leader: Some(leader), ..Quarry::default() };
+    let quarry = quarry_of(run, leader);
     let mut known = HashSet::new();
     if order < StopOrder::Kill {
         // First the look: the children of who ends can't be told by their parent any more.
@@ -106,6 +111,55 @@ pub(super) async fn end(
         }
     }
     kill_all(quarry, known, || running.signal(Signal::KILL)).await.warnings
+}
+
+fn quarry_of(run: RunId, leader: u32) -> Quarry {
+    Quarry { runs: HashSet::from([run]), leader: Some(leader), strays: true, ..Quarry::default() }
+}
+
+/// A program has ended by itself: ends what it has left in the background. Returns what to say of that.
+pub(super) async fn end_left_behind(
+    running: &mut Running,
+    run: RunId,
+    orders: &mut watch::Receiver<StopOrder>,
+) -> Vec<String> {
+    if !tokio::task::spawn_blocking(proc::may_have_orphans).await.unwrap_or(true) {
+        return Vec::new();
+    }
+    let quarry = quarry_of(run, running.process.pid);
+    let nobody = HashSet::new();
+    if quarry.among(&proc::living().await, &nobody).is_empty() {
+        return Vec::new();
+    }
+    // who is about to end, as the rest of a pipeline is, was not left behind
+    tokio::time::sleep(ABOUT_TO_END).await;
+    let left = quarry.among(&proc::living().await, &nobody);
+    if left.is_empty() {
+        return Vec::new();
+    }
+    let mut said = vec![format!(
+        "{} left in the background, and ended with the one that had started {}: {}",
+        counted(left.len(), "program"),
+        if left.len() == 1 { "it" } else { "them" },
+        proc::in_words(&left)
+    )];
+    let order = (*orders.borrow()).max(StopOrder::Terminate);
+    said.extend(end(running, run, order, orders).await);
+    said
+}
+
+/// Ends all that was adopted and belongs to nothing that lives. At the end of the daemon.
+#[cfg(target_os = "linux")]
+pub(super) async fn end_strays() {
+    let quarry = Quarry { strays: true, ..Quarry::default() };
+    let left = quarry.among(&proc::living().await, &HashSet::new());
+    if left.is_empty() {
+        return;
+    }
+    tracing::warn!("ended what programs had left in the background: {}", proc::in_words(&left));
+    for warning in kill_all(quarry, HashSet::new(), || {}).await.warnings {
+        tracing::warn!("{warning}");
+    }
 }
 
 /// Kills everything that carries the run's id. For an attempt that lost track of its processes.

@@ -50,6 +50,17 @@ fn still_lives(seen: &Seen) -> bool {
     stat(seen.pid).is_some_and(|stat| stat.start == seen.start && stat.lives())
 }
 
+/// Signals that this process ignores and may have a handler for: `SigIgn` of proc_pid_status(5). Not SIGPIPE, which the
+/// runtime of the language ignores, and restores for programs.
+pub(in crate::runner) fn ignored_signals() -> Vec<i32> {
+    let fixed = [Signal::KILL, Signal::STOP, Signal::ILL, Signal::FPE, Signal::SEGV, Signal::PIPE]
+        .map(Signal::as_raw);
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    (1..=64).filter(|number| mask >> (number - 1) & 1 == 1 && !fixed.contains(number)).collect()
+}
+
 /// Number and start of the children of this process that have ended and were not waited for.
 pub(in crate::runner) fn ended_children() -> Vec<(u32, u64)> {
     let me = std::process::id();
@@ -63,6 +74,35 @@ pub(in crate::runner) fn ended_children() -> Vec<(u32, u64)> {
         all
     });
     children.into_iter().filter_map(ended).collect()
+}
+
+/// The orphans that this process has adopted and that live.
+pub(in crate::runner) fn adopted() -> Vec<Seen> {
+    let mut all = children().unwrap_or_default();
+    all.retain(|pid| !crate::child::is_owned(*pid));
+    all.into_iter().filter_map(look_at).collect()
+}
+
+/// Is there a child here that lives and that nobody here has started, or can't that be known? What a program leaves
+/// behind becomes one in the moment of its end: so where there is none, nothing was left.
+pub(in crate::runner) fn may_have_orphans() -> bool {
+    let lives = |pid: &u32| !crate::child::is_owned(*pid) && stat(*pid).is_some_and(|stat| stat.lives());
+    children().is_none_or(|all| all.iter().any(lives))
+}
+
+/// What the process is called: its program as it was named when it started, else the kernel's word.
+pub(in crate::runner) fn name_of(pid: u32) -> String {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let first = line.split(|byte| *byte == 0).next().unwrap_or_default();
+    let first = String::from_utf8_lossy(first).into_owned();
+    let name = first.rsplit('/').next().unwrap_or_default().trim().to_owned();
+    let name = if name.is_empty() {
+        std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default()
+    } else {
+        name
+    };
+    let name: String = name.chars().filter(|c| !c.is_control()).take(60).collect();
+    if name.is_empty() { "unnamed".into() } else { name }
 }
 
 /// Stops whom `wanted` names among the orphans that this process has adopted, the newest first. Each
@@ -112,7 +152,7 @@ pub(in crate::runner) fn signal(seen: &Seen, signal: Signal) -> rustix::io::Resu
 }
 
 /// Since when the process lives, in ticks since the boot; also of one that ended and was not waited for.
-pub(super) fn start_of(pid: u32) -> Option<u64> {
+pub(in crate::runner) fn start_of(pid: u32) -> Option<u64> {
     Some(stat(pid)?.start)
 }
 

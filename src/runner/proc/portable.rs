@@ -44,6 +44,19 @@ pub(in crate::runner) async fn adopted_stopped(_: impl Fn(&Seen) -> bool + Send 
     Vec::new()
 }
 
+/// Not known: whoever wants to know must look at all.
+pub(in crate::runner) fn may_have_orphans() -> bool {
+    true
+}
+
+/// What the process is called.
+pub(in crate::runner) fn name_of(pid: u32) -> String {
+    let pid = Pid::from_u32(pid);
+    let now = look(ProcessesToUpdate::Some(&[pid]));
+    let name = now.as_ref().and_then(|now| now.process(pid)).map(|process| process.name().to_string_lossy());
+    name.map_or_else(|| "unnamed".into(), |name| name.into_owned())
+}
+
 fn still_lives(seen: &Seen) -> bool {
     let pid = Pid::from_u32(seen.pid);
     let now = look(ProcessesToUpdate::Some(&[pid]));

@@ -55,14 +55,13 @@ impl Process {
             .stderr(Stdio::piped());
         // Listening begins before the program does, so that its end can't be missed.
         let changes = signal(SignalKind::child())?;
-        let mut child = command.spawn()?;
+        let (mut child, own) = child::spawn_owned(&mut command)?;
         let pid = child
             .id()
             .and_then(|id| i32::try_from(id).ok())
             .and_then(Pid::from_raw)
             .ok_or_else(|| io::Error::other("it has no process id"))?;
         let group = Some(Group::led_by(pid));
-        let own = child.id().map(Own::of);
         let missing = || io::Error::other("it has no pipes");
         let pipes = (child.stdout.take().ok_or_else(missing)?, child.stdin.take().ok_or_else(missing)?);
         let words = Arc::new(LastWords { said: Mutex::default() });
