@@ -212,7 +212,11 @@ pub(super) const SHELL_COMMAND: &[Key] = &[
 ];
 
 pub(super) const DAEMON: &[Key] = &[
-    key("timezone", Kind::Text, "IANA name of the zone for cron and local times; default: the system's"),
+    key(
+        "timezone",
+        Kind::Text,
+        "IANA name of the zone for cron and local times; default: the system's, which is followed when it changes",
+    ),
     key("max_parallel_runs", Kind::Whole, "runs at a time; further ones wait in a fair queue; default 64"),
     key("shutdown_grace", Kind::Duration, "how long a shutdown lets runs finish; default 30s"),
     key(
@@ -357,7 +361,11 @@ pub(super) const AGENT: &[Key] = &[
         "due by a cron expression: 5 fields, 6 with seconds first, or @daily; `+` before the weekday: day and weekday must both fit",
     ),
     key("at", Kind::Text, "due once: a local time, one with its offset, or one with its zone in brackets"),
-    key("on", Kind::Any, "started by an event: its type, or { event = \"…\", agent = \"…\" }"),
+    key(
+        "on",
+        Kind::Any,
+        "started by an event: its type, or { event = \"…\", agent = \"…\" }; each such event starts a run, or is told why not",
+    ),
     key("timezone", Kind::Text, "IANA name of the zone for cron and at; default: the daemon's"),
     key("jitter", Kind::Duration, "upper bound of a delay, deterministic per agent and slot; default 0"),
     key(
@@ -392,7 +400,11 @@ pub(super) const AGENT: &[Key] = &[
         Kind::Word(HISTORY),
         "tool = \"probe\": with changes, a run that finds all well as the one before it is counted only; default all",
     ),
-    key("command", Kind::Command, "the program that runs: a list directly, a text by /bin/sh -c"),
+    key(
+        "command",
+        Kind::Command,
+        "the program that runs: a list directly, a text by /bin/sh -c. What it leaves in the background is ended with it, and named in a warning of the run",
+    ),
     key("env", Kind::Texts2, "added to the cleared environment; values can be references to secrets"),
     key("cwd", Kind::Text, "folder of the program; default: that of the configuration"),
     key("stdin", Kind::Text, "standard input of the program"),

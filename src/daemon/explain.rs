@@ -1,23 +1,25 @@
 //! `why`: what became of a slot, in one sentence.
-use crate::domain::{Calendar, Desired, RunStatus, Schedule, Verdict, human_duration};
+pub(super) mod event;
+
+use crate::domain::{Calendar, Desired, Retention, RunStatus, Schedule, Verdict, human_duration};
 use crate::engine::AgentNow;
 use crate::protocol::Explanation;
 use crate::store::{LedgerRow, RunRow};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-/// Explains the slot at or before `asked` (the newest one, if nothing is asked), from its record in
-/// the ledger and its run.
-pub(super) fn explain(
-    agent: &AgentNow,
-    asked: Option<Timestamp>,
-    row: Option<&LedgerRow>,
-    run: Option<&RunRow>,
-    now: Timestamp,
-) -> Explanation {
-    let id = &agent.spec.id;
-    let mut told = Explanation {
-        agent_id: id.clone(),
+/// What is kept of the past.
+pub(super) struct Kept {
+    /// For how long.
+    pub(super) retention: Retention,
+    /// The first slot of the agent that is.
+    pub(super) oldest: Option<Timestamp>,
+}
+
+/// An explanation that says nothing yet.
+fn nothing_of(agent: &AgentNow) -> Explanation {
+    Explanation {
+        agent_id: agent.spec.id.clone(),
         sentence: String::new(),
         slot: None,
         verdict: None,
@@ -26,7 +28,21 @@ pub(super) fn explain(
         first: None,
         last: None,
         count: None,
-    };
+    }
+}
+
+/// Explains the slot at or before `asked` (the newest one, if nothing is asked), from its record in
+/// the ledger and its run.
+pub(super) fn explain(
+    agent: &AgentNow,
+    asked: Option<Timestamp>,
+    row: Option<&LedgerRow>,
+    run: Option<&RunRow>,
+    kept: &Kept,
+    now: Timestamp,
+) -> Explanation {
+    let id = &agent.spec.id;
+    let mut told = nothing_of(agent);
     if let Some(at) = asked.filter(|at| *at > now) {
         told.sentence = format!("{} lies ahead; {}.", clock(at), coming(agent, now));
         return told;
@@ -38,12 +54,17 @@ pub(super) fn explain(
             _ if was_judged(agent, asked.unwrap_or(now)) => {
                 let until = asked.map_or_else(String::new, |at| format!(" of {} and before", clock(at)));
                 format!(
-                    "What became of the slots of {id}{until} is no longer kept, as `retention` of [daemon] says; {}.",
+                    "What became of the slots of {id}{until} is not on record: {}; {}.",
+                    why_gone(asked.unwrap_or(now), kept, now),
                     coming(agent, now)
                 )
             }
             (_, Some(at)) => format!("{id} had no slot at or before {}; {}.", clock(at), coming(agent, now)),
-            (_, None) => format!("{id} has not been due yet; {}.", coming(agent, now)),
+            (_, None) => format!(
+                "{id} has had no slot since {}, when it was last started or its schedule changed; {}.",
+                clock(agent.record.anchor.min(now)),
+                coming(agent, now)
+            ),
         };
         return told;
     };
@@ -85,6 +106,25 @@ pub(super) fn explain(
     told
 }
 
+/// Why there is no record of slots that had a verdict, as far as can be told.
+fn why_gone(at: Timestamp, kept: &Kept, now: Timestamp) -> String {
+    let retention = kept.retention.runs;
+    let oldest = kept
+        .oldest
+        .map_or_else(String::new, |oldest| format!(", the oldest that is kept is of {}", clock(oldest)));
+    if now.duration_since(at) > retention {
+        return format!(
+            "`retention.runs` of [daemon] keeps records for {}{oldest}",
+            human_duration(retention)
+        );
+    }
+    format!(
+        "`retention.runs` of [daemon] would still keep it ({}){oldest}; the database may have grown past `max_db_size`, or \
+         the record was taken back or removed",
+        human_duration(retention)
+    )
+}
+
 /// Has a slot at or before `asked` had a verdict, recorded or not?
 fn was_judged(agent: &AgentNow, asked: Timestamp) -> bool {
     let Some(judged) = agent.record.judged_until else { return false };
@@ -108,7 +148,14 @@ fn slot_of(agent: &AgentNow, row: &LedgerRow, asked: Option<Timestamp>) -> Times
 
 fn ran(row: &LedgerRow, run: Option<&RunRow>) -> String {
     let made_up = if row.cause.is_empty() { String::new() } else { format!(" ({})", row.cause) };
-    let Some(run) = run else { return format!("started a run{made_up}, whose record is no longer kept") };
+    match run {
+        Some(run) => ran_as(run, &made_up),
+        None => format!("started a run{made_up}, of which there is no record any more"),
+    }
+}
+
+/// `started run 1f2e3d4c, which completed after 3s`
+fn ran_as(run: &RunRow, made_up: &str) -> String {
     let short = run.claim.run.short();
     let end = match (&run.error, run.duration) {
         (Some(error), _) => format!(": {}", error.message),

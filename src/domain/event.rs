@@ -14,6 +14,8 @@ words! {
         TaskCompleted = "background_task_completed",
         /// An attempt failed; `will_retry` says whether the run goes on.
         TaskError = "background_task_error",
+        /// A run, or an attempt of it, was ended because somebody asked for that: no failure.
+        TaskCancelled = "background_task_cancelled",
         /// The state of an agent changed.
         AgentStatus = "background_agent_status",
         /// What was asked of a model.
@@ -84,6 +86,7 @@ impl EventType {
         Self::TaskStarted,
         Self::TaskCompleted,
         Self::TaskError,
+        Self::TaskCancelled,
         Self::AgentStatus,
         Self::SlotSkipped,
         Self::TaskRetrying,
@@ -128,8 +131,8 @@ pub struct Event {
 const OUTPUT_EVENT_BYTES: usize = 4096;
 
 impl Event {
-    /// The events that tell this fact: none for rows that are written over, two for a failed
-    /// attempt that is retried.
+    /// The events that tell this fact: none for rows that are written over, two for an attempt that
+    /// failed, or was ended on request, and that another one follows.
     pub fn telling(entry: &Entry) -> Vec<Self> {
         let event = |kind, agent: Option<&AgentId>, run: Option<&RunId>, payload| Self {
             seq: Seq(0),
@@ -210,11 +213,17 @@ impl Event {
                 None,
                 json!({"verdict": verdict, "slot": first, "last_slot": last, "count": count, "cause": cause}),
             ),
-            Fact::EventPassed { agent, verdict, cause } => event(
+            Fact::EventPassed { agent, event: passed, verdict, cause } => event(
                 EventType::SlotSkipped,
                 Some(agent),
                 None,
-                json!({"verdict": verdict, "slot": null, "last_slot": null, "count": 1, "cause": cause}),
+                json!({
+                    "verdict": verdict, "slot": null, "last_slot": null, "count": 1, "cause": cause,
+                    "event": {
+                        "seq": passed.seq, "type": passed.kind, "agent_id": passed.agent_id,
+                        "run_id": passed.run_id,
+                    },
+                }),
             ),
             Fact::SlotRevised { quiet: true, .. } => return Vec::new(),
             Fact::SlotRevised { agent, slot, run, verdict, cause, .. } => event(
@@ -232,10 +241,10 @@ impl Event {
                     "pid": process.map(|process| process.pid),
                 }),
             ),
-            Fact::AttemptFailed { run, agent, attempt, error, error_count, retry_at } => {
+            Fact::AttemptFailed { run, agent, attempt, error, error_count, retry_at, asked } => {
                 return vec![
                     event(
-                        EventType::TaskError,
+                        if *asked { EventType::TaskCancelled } else { EventType::TaskError },
                         Some(agent),
                         Some(run),
                         json!({
@@ -280,7 +289,7 @@ impl Event {
                         }),
                     ),
                     _ => event(
-                        EventType::TaskError,
+                        if status.is_failure() { EventType::TaskError } else { EventType::TaskCancelled },
                         Some(agent),
                         Some(run),
                         json!({

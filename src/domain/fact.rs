@@ -31,7 +31,8 @@ pub enum Fact {
         /// Its process.
         pid: u32,
     },
-    /// The daemon goes down; no fact of this life follows but ends of runs.
+    /// The daemon goes down; no fact of this life follows but ends of runs, and what those start: that is
+    /// claimed, and begins in the next life.
     DaemonStopping {
         /// Why.
         reason: String,
@@ -97,11 +98,14 @@ pub enum Fact {
         /// True: nothing is told. The slot before has the same verdict and cause, or all is well.
         quiet: bool,
     },
-    /// An event that an agent waits for started nothing. There is no slot, so no ledger record: it is
-    /// only told.
+    /// An event that an agent waits for started nothing. There is no slot, so no ledger record: the event
+    /// that tells it is the record. Decided in the transaction of the event itself, as a claim is: each
+    /// event that an agent waits for has one of the two.
     EventPassed {
         /// Whose.
         agent: AgentId,
+        /// Which event. It gets its number in the store, as the one of a claim does.
+        event: Box<super::Event>,
         /// What stood against it.
         verdict: Verdict,
         /// Why, in words.
@@ -139,7 +143,7 @@ pub enum Fact {
         /// Its process, if it has one.
         process: Option<Process>,
     },
-    /// An attempt failed and another one follows.
+    /// An attempt failed, or was ended on request, and another one follows.
     AttemptFailed {
         /// Of this run.
         run: RunId,
@@ -153,6 +157,8 @@ pub enum Fact {
         error_count: u64,
         /// When the next attempt begins.
         retry_at: Timestamp,
+        /// It was ended because the daemon was told to go down.
+        asked: bool,
     },
     /// A run ended.
     RunEnded {

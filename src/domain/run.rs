@@ -63,7 +63,8 @@ words! {
         Failed = "failed",
         /// Ran longer than it may.
         TimedOut = "timed_out",
-        /// A person ended it. Not a failure.
+        /// It was ended because somebody asked for that: a person, a newer slot, or whoever told the
+        /// daemon to go down. Not a failure.
         Cancelled = "cancelled",
         /// The daemon ended while the run was in flight: its outcome is unknown.
         Interrupted = "interrupted",

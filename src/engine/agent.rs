@@ -194,6 +194,11 @@ impl AgentState {
         stopped || self.removed
     }
 
+    /// The cause of what passes while it is paused.
+    pub(super) fn why_paused(&self) -> String {
+        self.reason.as_ref().map_or("paused".to_owned(), |reason| format!("paused: {reason}"))
+    }
+
     /// When a slot is due: with its jitter, and before the next slot.
     pub(super) fn due_of(&self, slot: Timestamp) -> Timestamp {
         if self.spec.jitter.is_zero() {

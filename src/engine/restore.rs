@@ -241,7 +241,7 @@ impl Engine {
                 matches!(run.spec.body, Body::Query(_)) && run.record.config_hash != run.spec.config_hash;
             let outcome =
                 AttemptOutcome { warnings, conclusive, ..AttemptOutcome::of(AttemptEnd::Cancelled) };
-            self.failed(now, id, error, outcome);
+            self.failed(now, id, error, outcome, false);
         }
         self.chain = 0;
     }

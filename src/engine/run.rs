@@ -5,6 +5,10 @@ use crate::domain::*;
 use jiff::SignedDuration;
 use std::sync::Arc;
 
+/// Why a run ended whose time was up when the daemon went down.
+const ENDED_BY_SHUTDOWN: &str =
+    "the daemon was told to go down, and the run was not done in time; whether its work was done is unknown";
+
 impl Engine {
     /// A process of a run waits at its gate, or a body without a process begins. False: it must not
     /// go on.
@@ -102,22 +106,47 @@ impl Engine {
                 let error = RunError::new(ErrorKind::Interrupted, "cancelled: a newer slot took its place");
                 return self.finish(now, id, RunStatus::Cancelled, Some(error), outcome);
             }
-            (AttemptEnd::Cancelled, _) => {
-                RunError::new(ErrorKind::Interrupted, "the daemon went down while the run was in flight")
+            (AttemptEnd::Cancelled, Some(CancelCause::Shutdown)) => {
+                return self.failed(
+                    now,
+                    id,
+                    RunError::new(ErrorKind::Interrupted, ENDED_BY_SHUTDOWN),
+                    outcome,
+                    true,
+                );
             }
+            // whoever ends the daemon may end what it has started as well (a service manager, a logout)
+            (AttemptEnd::Failed(error), _) if self.stopping && error.kind == ErrorKind::Signal => {
+                let error =
+                    RunError::new(error.kind, format!("while the daemon was going down: {}", error.message));
+                return self.failed(now, id, error, outcome, true);
+            }
+            (AttemptEnd::Cancelled, None) => RunError::new(
+                ErrorKind::Interrupted,
+                "the attempt ended without its work, and nobody had asked for that",
+            ),
             (AttemptEnd::Failed(error), _) => error.clone(),
         };
-        self.failed(now, id, error, outcome);
+        self.failed(now, id, error, outcome, false);
     }
 
-    /// A failed attempt: another one, or the end of the run.
-    pub(super) fn failed(&mut self, now: Now, id: RunId, error: RunError, outcome: AttemptOutcome) {
+    /// A failed attempt, or (`asked`) one that was ended because the daemon was told to go down: another
+    /// one, or the end of the run.
+    pub(super) fn failed(
+        &mut self,
+        now: Now,
+        id: RunId,
+        error: RunError,
+        outcome: AttemptOutcome,
+        asked: bool,
+    ) {
         let run = &self.runs[&id];
         let elapsed = run.started_mono.map_or(SignedDuration::ZERO, |began| now.mono - began);
         let delay = retry::delay(&run.spec, &run.record, error.kind, elapsed, outcome.retry_after);
         let over = self.agents[run.agent as usize].is_over(run.record.trigger);
         let Some(delay) = delay.filter(|_| !over && !outcome.conclusive) else {
             let status = match error.kind {
+                _ if asked => RunStatus::Cancelled,
                 ErrorKind::Timeout => RunStatus::TimedOut,
                 ErrorKind::Unverified => RunStatus::Unverified,
                 ErrorKind::Interrupted => RunStatus::Interrupted,
@@ -139,6 +168,7 @@ impl Engine {
             error,
             error_count: self.agents[run.agent as usize].counters.errors,
             retry_at,
+            asked,
         };
         self.push(now, fact);
         self.enqueue(id, Some(now.mono + delay));

@@ -87,8 +87,7 @@ impl Engine {
             }
         } else {
             state.skip_next = false;
-            let cause =
-                state.reason.as_ref().map_or("paused".to_owned(), |reason| format!("paused: {reason}"));
+            let cause = state.why_paused();
             self.judged(now, agent, passed, Verdict::SkippedPaused, &cause);
         }
         // a one-shot has had its only slot
@@ -288,7 +287,11 @@ impl Engine {
         if trigger == Trigger::CatchUp && state.spec.catch_up.policy == CatchUpPolicy::All {
             return None; // they wait for each other
         }
-        let blocking = *state.live.first()?;
+        // What was claimed while the daemon goes down can't begin before its next life: no reason to leave out
+        // what else happens until then. There they begin one after the other.
+        let waits_for_next_life =
+            |id: &RunId| self.stopping && self.runs[id].place == Place::Ready && !self.runs[id].has_begun();
+        let blocking = *state.live.iter().find(|id| trigger != Trigger::Event || !waits_for_next_life(id))?;
         let place = self.runs[&blocking].place;
         let doing = match (place, self.runs[&blocking].record.status) {
             (Place::Active, _) => "is still running",
@@ -302,7 +305,9 @@ impl Engine {
             Overlap::Queue => {
                 let waits = state.live.iter().find(|id| {
                     let run = &self.runs[id];
-                    run.place != Place::Active && run.record.status == RunStatus::Queued
+                    run.place != Place::Active
+                        && run.record.status == RunStatus::Queued
+                        && !(trigger == Trigger::Event && waits_for_next_life(id))
                 });
                 waits.map(|id| {
                     (Verdict::Dropped, format!("the queue is full: run {} waits already", id.short()))

@@ -18,9 +18,10 @@ impl Engine {
     }
 
     /// Looks at each fact of the decision, also at those that this adds, and starts the agents that
-    /// wait for the events that tell it. In the same transaction: no event is lost in a crash.
+    /// wait for the events that tell it. In the same transaction: no event is lost in a crash. While the
+    /// daemon goes down runs are claimed as ever; they begin in its next life.
     pub(super) fn trigger(&mut self, now: Now) {
-        if self.triggers.is_empty() || self.stopping {
+        if self.triggers.is_empty() {
             return;
         }
         let mut at = 0;
@@ -47,17 +48,19 @@ impl Engine {
         let Schedule::On(on) = &state.spec.schedule else { return };
         let of_itself = event.agent_id.as_ref() == Some(&state.spec.id);
         let of_other = on.agent.is_some() && on.agent != event.agent_id;
-        if state.desired != Desired::Active || of_itself || of_other {
+        // as with slots: between a start and a stop each has an outcome
+        if state.desired == Desired::Stopped || of_itself || of_other {
             return;
         }
         let id = state.spec.id.clone();
-        let too_long = (self.chain > LONGEST_CHAIN).then(|| {
+        let paused = (state.desired == Desired::Paused).then(|| (Verdict::SkippedPaused, state.why_paused()));
+        let too_long = || {
             let cause = format!(
                 "{LONGEST_CHAIN} runs have started each other by events, one after the other: no further one is started"
             );
-            (Verdict::Dropped, cause)
-        });
-        match too_long.or_else(|| self.obstacle(now, agent, Trigger::Event)) {
+            (self.chain > LONGEST_CHAIN).then_some((Verdict::Dropped, cause))
+        };
+        match paused.or_else(too_long).or_else(|| self.obstacle(now, agent, Trigger::Event)) {
             None => {
                 let event = serde_json::to_string(event).expect("events serialize");
                 self.claim(
@@ -75,9 +78,9 @@ impl Engine {
                 self.touch(agent);
             }
             Some((verdict, cause)) => {
-                // no slot, so no ledger: only told
                 let cause = format!("event {}: {cause}", event.kind);
-                self.push(now, Fact::EventPassed { agent: id, verdict, cause });
+                let event = Box::new(event.clone());
+                self.push(now, Fact::EventPassed { agent: id, event, verdict, cause });
             }
         }
     }

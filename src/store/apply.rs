@@ -8,9 +8,13 @@ use rusqlite::{Connection, params};
 /// refused because their slot had been claimed before.
 pub(super) fn apply(db: &Connection, entries: &[Entry], next: &mut u64) -> rusqlite::Result<Vec<RunId>> {
     let mut refused = Vec::new();
-    let by_event = |entry: &Entry| matches!(&entry.fact, Fact::RunClaimed(claim) if claim.event.is_some());
+    let by_event = |entry: &Entry| match &entry.fact {
+        Fact::RunClaimed(claim) => claim.event.is_some(),
+        Fact::EventPassed { .. } => true,
+        _ => false,
+    };
     let starts = entries.iter().any(by_event);
-    let mut told = Vec::new();
+    let mut told: Vec<(String, Seq)> = Vec::new();
     for entry in entries {
         if !write(db, entry)? {
             if let Fact::RunClaimed(claim) = &entry.fact {
@@ -21,7 +25,13 @@ pub(super) fn apply(db: &Connection, entries: &[Entry], next: &mut u64) -> rusql
         if let Fact::RunClaimed(claim) = &entry.fact {
             number_event(db, claim, &told)?;
         }
-        for event in Event::telling(entry) {
+        for mut event in Event::telling(entry) {
+            if let Fact::EventPassed { event: passed, .. } = &entry.fact {
+                let text = serde_json::to_string(passed).expect("events serialize");
+                if let Some((_, seq)) = told.iter().find(|(told, _)| *told == text) {
+                    event.payload["event"]["seq"] = seq.0.into();
+                }
+            }
             tell(db, &event, *next)?;
             if starts {
                 told.push((serde_json::to_string(&event).expect("events serialize"), Seq(*next)));

@@ -4,6 +4,7 @@
 //! when [`Store::commit`] returns; events become visible to readers only then.
 mod apply;
 mod archive;
+mod chains;
 mod copy;
 mod error;
 mod examine;
@@ -21,6 +22,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use chains::EventOutcome;
 pub use copy::{Copied, back_up, reset, restore};
 pub use error::StoreError;
 pub use health::read_health;

@@ -368,11 +368,11 @@ pub(super) fn newest_seq(db: &Connection) -> rusqlite::Result<Seq> {
     Ok(Seq(newest.unwrap_or(0) as u64))
 }
 
-const RUN_COLUMNS: &str = "id, agent, trigger, slot, status, attempt, queued_at, started_at, not_before, chain, event, query,
+pub(super) const RUN_COLUMNS: &str = "id, agent, trigger, slot, status, attempt, queued_at, started_at, not_before, chain, event, query,
     config_hash, finished_at, duration, result, error_kind, error, exit_code, requests, input_tokens, cached_tokens,
     output_tokens, usd, warnings, mode, model, session";
 
-fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
+pub(super) fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
     let claim = RunRecord {
         run: run_id(row, 0)?,
         agent: agent_id(row, 1)?,

@@ -52,12 +52,17 @@ fn every_command_answers_and_its_exit_code_says_how() {
     daemon.configure(&format!("{FLEET}[agents.breaks]\ninterval = 3600\ncommand = \"exit 4\"\n"));
     daemon.until("background_task_error", "breaks");
     code(&daemon, &["why", "breaks"], 0, ", which failed: exit status 4");
-    // as retention leaves it; before its start it had no slot
+    // gone for another reason than its age; before its start it had no slot
     daemon
         .lock_database()
         .execute_batch("DELETE FROM ledger WHERE agent = 'breaks'; COMMIT")
         .expect("no ledger");
-    code(&daemon, &["why", "breaks"], 0, "is no longer kept, as `retention` of [daemon] says; it is due at");
+    code(
+        &daemon,
+        &["why", "breaks"],
+        0,
+        "is not on record: `retention.runs` of [daemon] would still keep it",
+    );
     code(&daemon, &["why", "breaks", "10m"], 0, "breaks had no slot at or before");
     daemon.configure("[agents.a]\ncommand = 7\n");
     code(&daemon, &["reload"], 78, "agents.toml:2");
@@ -180,8 +185,8 @@ fn answers_say_what_a_newcomer_asks_next() {
     code(&daemon, &["run", "loud", "--wait"], 1, "hint: bgagent logs ");
     // it has no output, so that is no place to look
     code(&daemon, &["run", "bad", "--wait"], 1, "hint: bgagent show ");
-    code(&daemon, &["logs", "bad"], 0, "wrote anything; `bgagent show ");
-    code(&daemon, &["logs", "long"], 0, "long has not run yet");
+    code(&daemon, &["logs", "bad"], 0, "no program of it wrote anything, or it is older than");
+    code(&daemon, &["logs", "long"], 0, "no run of long is on record");
     code(&daemon, &["run", "gated", "--wait"], 0, "its gate is not asked");
     code(&daemon, &["runs", "--status", "ok"], 0, "good");
     let run = daemon.ok(&["run", "long"]).trim().to_owned();

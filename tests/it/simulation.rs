@@ -47,9 +47,13 @@ pub enum Defect {
     ProcessForgotten,
     /// The loop does not wake when a slot is due.
     Oversleeps,
+    /// What ends while the daemon goes down starts no agent that waits for it.
+    DeafGoingDown,
+    /// Why an event started nothing is not stored.
+    EventPassedLost,
 }
 
-const DEFECTS: [Defect; 15] = [
+const DEFECTS: [Defect; 17] = [
     Defect::ClaimsNotUnique,
     Defect::StaleRow,
     Defect::HalfCommitted,
@@ -65,6 +69,8 @@ const DEFECTS: [Defect; 15] = [
     Defect::ActsBeforeCommit,
     Defect::ProcessForgotten,
     Defect::Oversleeps,
+    Defect::DeafGoingDown,
+    Defect::EventPassedLost,
 ];
 
 fn asked(name: &str) -> Option<u64> {

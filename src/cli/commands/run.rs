@@ -164,7 +164,7 @@ fn wait(app: &mut App, started: &RunStarted, deadline: Option<Instant>) -> Resul
 fn is_end(event: &Event) -> bool {
     match event.kind {
         EventType::TaskCompleted => true,
-        EventType::TaskError => event.payload["will_retry"] == false,
+        EventType::TaskError | EventType::TaskCancelled => event.payload["will_retry"] == false,
         _ => false,
     }
 }

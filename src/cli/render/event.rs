@@ -72,7 +72,7 @@ pub(in crate::cli) fn event_types(text: &str) -> Result<Vec<String>, Option<&'st
 }
 
 /// How an attempt may end that did not work.
-const ENDS: [&str; 5] = ["failed", "cancelled", "timed out", "interrupted", "unverified"];
+const ENDS: [&str; 4] = ["failed", "timed out", "interrupted", "unverified"];
 
 /// What happened, without when and to whom.
 pub(in crate::cli) fn event_words(event: &Event) -> String {
@@ -134,7 +134,7 @@ fn assemble(
 /// The type in a word.
 fn word(event: &Event) -> (&'static str, Tone) {
     match event.payload["status"].as_str().filter(|_| event.kind == EventType::TaskError) {
-        Some("cancelled") => ("cancelled", Tone::Warn),
+        Some("cancelled") => ("cancelled", Tone::Warn), // as releases up to 0.1 told it
         Some("timed_out") => ("timed out", Tone::Bad),
         Some("interrupted") => ("interrupted", Tone::Bad),
         Some("unverified") => ("unverified", Tone::Bad),
@@ -148,6 +148,7 @@ fn kind_word(kind: EventType) -> (&'static str, Tone) {
         E::TaskStarted => ("started", Tone::Busy),
         E::TaskCompleted => ("completed", Tone::Good),
         E::TaskError => ("failed", Tone::Bad),
+        E::TaskCancelled => ("cancelled", Tone::Warn),
         E::AgentStatus => ("status", Tone::Warn),
         E::UserMessage => ("asked", Tone::Plain),
         E::AgentThought => ("thought", Tone::Dim),
@@ -205,6 +206,13 @@ pub(super) fn gist(event: &Event) -> String {
             p.text("kind"),
             p.text("error").filter(|error| error != "cancelled"),
             p.number("exit_code").map(|code| format!("exit {code}")).filter(|_| p.text("error").is_none()),
+            p.0["will_retry"].as_bool().filter(|retry| *retry).map(|_| "will retry".to_owned()),
+            p.number("duration_ms").map(millis),
+        ],
+        E::TaskCancelled => vec![
+            // the word before it says that already
+            p.text("error")
+                .map(|error| error.trim_start_matches("cancelled").trim_start_matches([':', ' ']).to_owned()),
             p.0["will_retry"].as_bool().filter(|retry| *retry).map(|_| "will retry".to_owned()),
             p.number("duration_ms").map(millis),
         ],

@@ -337,9 +337,12 @@ fn tail_lines() {
         event(
             7,
             today,
-            "background_task_error",
+            "background_task_cancelled",
             Some("disk"),
-            json!({"status": "cancelled", "error": "cancelled", "kind": null, "will_retry": false, "duration_ms": 900}),
+            json!({
+                "status": "cancelled", "error": "cancelled by hand", "kind": "interrupted", "will_retry": false,
+                "duration_ms": 900,
+            }),
         ),
         event(
             8,
@@ -380,7 +383,7 @@ fn tail_lines() {
     10:59:58  news            completed    1f2e3d4c  41s, $0.0130, 3 new
     10:59:58  disk            failed       1f2e3d4c  rate_limit, 429: slow down, will retry
     10:59:58  disk            retrying     1f2e3d4c  attempt 2, in 1m30s
-    10:59:58  disk            cancelled    1f2e3d4c  900ms
+    10:59:58  disk            cancelled    1f2e3d4c  by hand, 900ms
     10:59:58  disk            status       1f2e3d4c  active -> paused, maintenance
     10:59:58  a-name-that-is-longer  skipped      1f2e3d4c  missed_sleep, 12 slots, the machine slept
     10:59:58  -               config                 +a +b, -c, applied
@@ -506,6 +509,7 @@ fn types_of_events_as_people_name_them() {
         ("output", Ok(&["background_task_output"])),
         ("failed", Ok(&["background_task_error"])),
         ("timed_out", Ok(&["background_task_error"])),
+        ("cancelled", Ok(&["background_task_cancelled"])),
         ("Circuit", Ok(&["circuit_opened", "circuit_closed"])),
         ("config_*", Ok(&["config_*"])),
         ("nothing_*", Err(None)),

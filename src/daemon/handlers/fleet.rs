@@ -3,9 +3,9 @@ use super::{agent_id, down, invalid, known_agent, store_error, value};
 use crate::daemon::explain;
 use crate::daemon::session::{Encoded, Services};
 use crate::daemon::views;
-use crate::domain::{RunId, RunStatus, Seq, glob};
+use crate::domain::{RunId, RunStatus, Schedule, Seq, glob};
 use crate::protocol::*;
-use crate::store::{EventFilter, FoundRun, RunFilter, RunRow};
+use crate::store::{EventFilter, FoundRun, Reader, RunFilter, RunRow};
 use jiff::{SignedDuration, Timestamp};
 
 /// Events of one run that `get_run` shows.
@@ -197,7 +197,23 @@ pub(super) async fn explain_slot(services: &Services, params: ExplainParams) -> 
     let asked = params.at;
     let at = asked.unwrap_or_else(Timestamp::now);
     let agent = now.spec.id.clone();
-    let row = services.store.read(move |reader| reader.ledger_at(&agent, at)).await.map_err(store_error)?;
+    let retention =
+        services.handle.ask(|engine, _| engine.fleet().daemon.retention).await.ok_or_else(down)?;
+    if let Schedule::On(on) = &now.spec.schedule {
+        let outcome =
+            services.store.read(move |reader| reader.event_outcome(&agent, at)).await.map_err(store_error)?;
+        return value(explain::event::explain(
+            &now,
+            on,
+            outcome.as_ref(),
+            asked,
+            retention.events,
+            Timestamp::now(),
+        ));
+    }
+    let read = move |reader: &Reader| Ok((reader.ledger_at(&agent, at)?, reader.oldest_slot(&agent)?));
+    let (row, oldest) = services.store.read(read).await.map_err(store_error)?;
+    let kept = explain::Kept { retention, oldest };
     let run = match row.as_ref().and_then(|row| row.run) {
         Some(run) => find_run(services, &run.to_string()).await.ok().map(|mut row| {
             // what has not been written of it: that it is being looked whether it is worth it
@@ -208,5 +224,5 @@ pub(super) async fn explain_slot(services: &Services, params: ExplainParams) -> 
         }),
         None => None,
     };
-    value(explain::explain(&now, asked, row.as_ref(), run.as_ref(), Timestamp::now()))
+    value(explain::explain(&now, asked, row.as_ref(), run.as_ref(), &kept, Timestamp::now()))
 }

@@ -355,3 +355,32 @@ fn busy_agents_do_not_set_each_other_off() {
     bench.wait(60).quietly().wait(60);
     assert_eq!(bench.said().len(), 13);
 }
+
+#[test]
+fn what_ends_while_going_down_starts_its_listeners_in_the_next_life() {
+    let on = Schedule::On(EventTrigger { event: EventType::TaskCompleted, agent: None });
+    for overlap in [Overlap::Skip, Overlap::Queue, Overlap::CancelPrevious] {
+        let mut listener = plain("c", on.clone());
+        listener.overlap = overlap;
+        let mut bench = Bench::new(&[plain("a", every(600)), plain("b", every(600)), listener]);
+        bench.begin(0).begin(1).quietly();
+        bench.input(Input::ShutDown { reason: "asked".into() }).quietly();
+        bench.end(0, AttemptEnd::Completed).expect(&["a completed", "c claimed: event"]);
+        bench.end(0, AttemptEnd::Completed).expect(&["b completed", "c claimed: event"]);
+        // one after the other, although each is for an event of its own
+        bench.crash(1).expect(&["c start 1"]);
+        bench.complete().expect(&["c completed", "c start 1"]);
+        bench.complete().expect(&["c completed"]);
+    }
+}
+
+#[test]
+fn an_event_passes_a_paused_agent_with_a_word_and_a_stopped_one_without() {
+    let on = Schedule::On(EventTrigger { event: EventType::TaskCompleted, agent: None });
+    let mut bench = Bench::new(&[plain("a", every(60)), plain("b", on.clone()), plain("c", on)]);
+    bench
+        .ok(Command::Pause(one("b"), None, None))
+        .ok(Command::Stop(one("c"), None, StopMode::Drain))
+        .quietly();
+    bench.complete().expect(&["a completed", "b event passed: skipped_paused"]);
+}

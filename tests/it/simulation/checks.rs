@@ -4,9 +4,10 @@ use super::model::{Wrong, ensure};
 use super::spans::due_of;
 use super::world::{Turned, What, World, secs};
 use bgagent::domain::*;
-use bgagent::engine::{Action, Command, Decision, Reply, Target, Ticket};
+use bgagent::engine::{Action, AgentNow, Command, Decision, Reply, Target, Ticket};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 impl World {
     /// Follows a command in the reference, and compares the answer.
@@ -53,7 +54,6 @@ impl World {
     }
 
     pub(super) fn check_decision(&self, turn: &Turned) -> Result<(), Wrong> {
-        let (mut claims, mut events) = (HashMap::<AgentId, u64>::new(), Vec::new());
         for entry in &turn.decision.facts {
             match &entry.fact {
                 Fact::SlotsJudged { verdict, cause, agent, .. } => {
@@ -92,43 +92,61 @@ impl World {
                     }
                     if run.trigger == Trigger::Event {
                         ensure!((1..=8).contains(&run.chain) && run.event.is_some(), "{run:?}");
-                        *claims.entry(run.agent.clone()).or_default() += 1;
                     }
                 }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Agents that wait for events, and have an outcome for each that this decision tells.
+    pub(super) fn listeners(&self, decision: &Decision) -> Vec<Arc<AgentSpec>> {
+        let engine = self.engine.as_ref().expect("the daemon is up");
+        let changed = |id: &AgentId| {
+            let is_of =
+                |entry: &Entry| matches!(&entry.fact, Fact::AgentChanged(change) if change.agent == *id);
+            decision.facts.iter().any(is_of)
+        };
+        let listens = |agent: &AgentNow| {
+            matches!(agent.spec.schedule, Schedule::On(_))
+                && agent.record.desired != Desired::Stopped
+                && !changed(&agent.spec.id)
+        };
+        engine.agents(|_| true).into_iter().filter(listens).map(|agent| agent.spec).collect()
+    }
+
+    /// Each event that an agent waits for has exactly one outcome, in the transaction of the event: a run
+    /// that is claimed, or a word why there is none. Also while the daemon goes down, and as it comes up.
+    pub(super) fn check_outcomes(&self, turn: &Turned, stored: &[&Entry]) -> Result<(), Wrong> {
+        let (mut outcomes, mut events) = (HashMap::<&AgentId, u64>::new(), Vec::new());
+        for entry in stored {
+            match &entry.fact {
+                Fact::RunClaimed(run) if run.trigger == Trigger::Event => {
+                    *outcomes.entry(&run.agent).or_default() += 1;
+                }
                 Fact::EventPassed { agent, .. } => {
-                    *claims.entry(agent.clone()).or_default() += 1;
+                    *outcomes.entry(agent).or_default() += 1;
                     continue;
                 }
                 _ => {}
             }
             events.extend(Event::telling(entry));
         }
-        if !matches!(turn.what, What::Tick | What::Other) || self.down {
-            return Ok(());
-        }
-        // an agent that waits for events starts, or is told of, once for each of them
-        let engine = self.engine.as_ref().expect("the daemon is up");
-        for spec in engine.agents(|_| true).into_iter().map(|agent| agent.spec) {
+        for spec in &turn.listeners {
             let Schedule::On(on) = &spec.schedule else { continue };
-            let active = self.model.agents.get(&spec.id).is_some_and(|row| row.desired == Desired::Active);
-            let changed =
-                turn.decision.facts.iter().any(
-                    |entry| matches!(&entry.fact, Fact::AgentChanged(change) if change.agent == spec.id),
-                );
-            if !active || changed {
-                continue;
-            }
             let wanted = events.iter().filter(|event| {
                 event.kind == on.event
                     && event.agent_id.as_ref() != Some(&spec.id)
                     && (on.agent.is_none() || on.agent == event.agent_id)
             });
             let wanted = wanted.count() as u64;
-            let got = claims.get(&spec.id).copied().unwrap_or(0);
+            let got = outcomes.get(&spec.id).copied().unwrap_or(0);
             ensure!(
                 wanted == got,
-                "{}: {wanted} events, but {got} of them started something or were told",
-                spec.id
+                "{}: {wanted} events, but {got} outcomes (going down: {})",
+                spec.id,
+                self.down
             );
         }
         Ok(())

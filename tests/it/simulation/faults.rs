@@ -27,12 +27,12 @@ impl World {
                 }
             }
             78..86 => self.outage = Some(secs(self.rng.span(1, 20_000))),
-            86..95 if self.stopping.is_none() => {
+            86..92 if self.stopping.is_none() => {
                 self.edit();
                 let ticket = self.rng.chance(50).then(|| self.ticket());
                 return Ok(vec![Input::FleetLoaded { fleet: self.fleet.clone(), ticket }]);
             }
-            95..97 => {
+            92..94 => {
                 let errors = vec!["line 1: no".into()];
                 return Ok(vec![Input::FleetRejected { path: "/agents.toml".into(), errors }]);
             }

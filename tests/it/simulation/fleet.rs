@@ -101,7 +101,12 @@ fn schedule(name: &AgentId, rng: &mut Rng, now: Timestamp) -> (Schedule, SignedD
         "anchor" => (Schedule::Every(secs(rng.span(300, 7200))), no_jitter),
         "bell" => (cron(rng), no_jitter),
         "chain" => {
-            let event = *rng.pick(&[EventType::TaskCompleted, EventType::TaskError, EventType::SlotSkipped]);
+            let event = *rng.pick(&[
+                EventType::TaskCompleted,
+                EventType::TaskError,
+                EventType::TaskCancelled,
+                EventType::SlotSkipped,
+            ]);
             let agent = Some("anchor".parse().unwrap());
             (Schedule::On(EventTrigger { event, agent }), no_jitter)
         }

@@ -31,6 +31,8 @@ pub(super) struct Turned {
     pub(super) at: Now,
     pub(super) firing: bool,
     pub(super) what: What,
+    /// Who wants events of it.
+    pub(super) listeners: Vec<Arc<AgentSpec>>,
 }
 
 pub(super) enum What {
@@ -261,7 +263,8 @@ impl World {
         let started = Fact::DaemonStarted { version: "1".into(), pid: 1 };
         let (engine, decision) = Engine::restore(self.now, self.lives, self.fleet.clone(), restored, started);
         self.engine = Some(engine);
-        let turned = Turned { decision, at: self.now, firing: true, what: What::Booted(self.fleet.clone()) };
+        let (listeners, what) = (self.listeners(&decision), What::Booted(self.fleet.clone()));
+        let turned = Turned { decision, at: self.now, firing: true, what, listeners };
         self.check_decision(&turned)?;
         self.carry_out(vec![turned])
     }
@@ -293,7 +296,8 @@ impl World {
             ensure!(replies == usize::from(answers), "{replies} answers");
             let starts = decision.actions.iter().any(|action| matches!(action, Action::Start(_)));
             ensure!(!(starts && self.down), "something starts while the daemon goes down");
-            let turn = Turned { decision, at: self.now, firing, what };
+            let listeners = self.listeners(&decision);
+            let turn = Turned { decision, at: self.now, firing, what, listeners };
             self.check_decision(&turn)?;
             (self.slept, self.set_forward) = (false, false);
             turned.push(turn);
@@ -361,7 +365,7 @@ impl World {
     }
 
     fn commit(&mut self, turn: &Turned) -> Result<Vec<RunId>, Wrong> {
-        let mut refused = Vec::new();
+        let (mut refused, mut stored) = (Vec::new(), Vec::new());
         for entry in &turn.decision.facts {
             let breaks = self.rng.chance(2);
             match (self.defect, &entry.fact) {
@@ -378,6 +382,8 @@ impl World {
                     continue;
                 }
                 (Some(Defect::RowLost), Fact::AgentSaved(_)) if breaks => continue,
+                (Some(Defect::DeafGoingDown), fact) if self.down && is_outcome(fact) => continue,
+                (Some(Defect::EventPassedLost), Fact::EventPassed { .. }) if breaks => continue,
                 (Some(Defect::WrongCount), Fact::AgentSaved(record)) if breaks => {
                     let mut record = record.clone();
                     record.counters.errors += 1;
@@ -390,7 +396,9 @@ impl World {
                 self.ends.insert(agent.clone(), turn.at.boot);
             }
             refused.extend(self.model.apply(entry, self.defect)?);
+            stored.push(entry);
         }
+        self.check_outcomes(turn, &stored)?;
         let now = turn.at.wall;
         // what an agent missed that was changed or removed while the daemon was down can't be known:
         // nobody has its old schedule any more
@@ -475,5 +483,14 @@ impl World {
             crashes: self.crashes,
             digest: self.model.digest,
         })
+    }
+}
+
+/// What becomes of an event that an agent waits for.
+fn is_outcome(fact: &Fact) -> bool {
+    match fact {
+        Fact::RunClaimed(run) => run.trigger == Trigger::Event,
+        Fact::EventPassed { .. } => true,
+        _ => false,
     }
 }

@@ -1,0 +1,84 @@
+//! What became of events that agents wait for (`on`): a run that was claimed, or a word why there is none.
+use super::read::{RUN_COLUMNS, Reader, instant, run_row};
+use super::{RunRow, StoreError};
+use crate::domain::{AgentId, EventType, Verdict, to_micros};
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, params};
+use serde_json::Value;
+
+/// Events of an agent that are looked through for one that tells why it was not started.
+const LOOKED_THROUGH: i64 = 20_000;
+
+/// What became of an event.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EventOutcome {
+    /// It started this run.
+    Ran(Box<RunRow>),
+    /// It started nothing.
+    Passed {
+        /// When it happened.
+        at: Timestamp,
+        /// Which event: its number, type and agent, as in the payload of the event that tells of it. `null`: a run was
+        /// claimed for it, and forgotten.
+        event: Value,
+        /// What stood against it.
+        verdict: Verdict,
+        /// Why, in words.
+        cause: String,
+    },
+}
+
+impl Reader {
+    /// What became of the newest event up to an instant that an agent was waiting for, as far as it is kept.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn event_outcome(
+        &self,
+        agent: &AgentId,
+        until: Timestamp,
+    ) -> Result<Option<EventOutcome>, StoreError> {
+        self.ask("reading what events have started", |db| {
+            let until = to_micros(until);
+            let sql = format!(
+                "SELECT {RUN_COLUMNS} FROM runs WHERE agent = ?1 AND trigger = 'event' AND queued_at <= ?2
+                 ORDER BY id DESC LIMIT 1"
+            );
+            let ran = db.prepare_cached(&sql)?.query_row(params![agent.as_str(), until], run_row).optional()?;
+            let sql = "SELECT at, payload FROM (SELECT seq, at, type, payload FROM events WHERE agent = ?1
+                   ORDER BY seq DESC LIMIT ?4)
+                 WHERE type = ?3 AND at <= ?2 AND json_extract(payload, '$.slot') IS NULL ORDER BY seq DESC LIMIT 1";
+            let passed = db
+                .prepare_cached(sql)?
+                .query_row(params![agent.as_str(), until, EventType::SlotSkipped.as_str(), LOOKED_THROUGH], |row| {
+                    Ok((instant(row, 0)?, row.get::<_, String>(1)?))
+                })
+                .optional()?
+                .and_then(|(at, payload)| passed(at, &payload));
+            Ok(match (ran, passed) {
+                (Some(ran), Some((at, passed))) if at > ran.claim.queued_at => Some(passed),
+                (Some(ran), _) => Some(EventOutcome::Ran(Box::new(ran))),
+                (None, passed) => passed.map(|(_, passed)| passed),
+            })
+        })
+    }
+
+    /// The first slot of the oldest record of an agent that is kept.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn oldest_slot(&self, agent: &AgentId) -> Result<Option<Timestamp>, StoreError> {
+        self.ask("reading the ledger", |db| {
+            db.prepare_cached("SELECT first FROM ledger WHERE agent = ?1 ORDER BY first LIMIT 1")?
+                .query_row([agent.as_str()], |row| instant(row, 0))
+                .optional()
+        })
+    }
+}
+
+fn passed(at: Timestamp, payload: &str) -> Option<(Timestamp, EventOutcome)> {
+    let mut payload: Value = serde_json::from_str(payload).ok()?;
+    let verdict = Verdict::parse(payload["verdict"].as_str()?)?;
+    let cause = payload["cause"].as_str().unwrap_or_default().to_owned();
+    Some((at, EventOutcome::Passed { at, event: payload["event"].take(), verdict, cause }))
+}
