@@ -1,6 +1,8 @@
 //! Performs what the engine decided, once it is durable. Decides nothing.
 use super::event_loop::Message;
-use crate::domain::{AgentId, Body, Entry, Fact, Fleet, LastResult, RunId};
+use crate::domain::{
+    AgentId, AttemptEnd, AttemptOutcome, Body, Entry, ErrorKind, Fact, Fleet, LastResult, RunId,
+};
 use crate::engine::Start;
 use crate::llm::Models;
 use crate::runner::{self, Brief, Report, Shared, StopOrder, gate_program};
@@ -15,6 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 /// Last results that are kept at hand; the rest is in the database.
 const RESULTS_AT_HAND: usize = 4096;
+
+/// Whoever ends a program by a signal may be ending the daemon as well, in the same moment: service managers signal all
+/// that belongs to a service. So long the word of the daemon's own end is waited for; with it, it is no failure.
+const SAME_HAND: Duration = Duration::from_millis(300);
 
 /// What each agent's last run said; `None`: it is known that there is nothing.
 pub(super) type Results = Mutex<HashMap<AgentId, Option<LastResult>>>;
@@ -247,6 +253,13 @@ async fn forward(
                     }
                 });
             }
+            Report::Ended { ref outcome, .. } if is_signalled(outcome) => {
+                let inbox = inbox.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(SAME_HAND).await;
+                    let _ = inbox.send(Message::Report(report)).await;
+                });
+            }
             report => {
                 if inbox.send(Message::Report(report)).await.is_err() {
                     return;
@@ -254,6 +267,11 @@ async fn forward(
             }
         }
     }
+}
+
+/// Was it ended by a signal that did not come from here?
+fn is_signalled(outcome: &AttemptOutcome) -> bool {
+    matches!(&outcome.end, AttemptEnd::Failed(error) if error.kind == ErrorKind::Signal)
 }
 
 /// What was seen of the tools of MCP servers outlives the daemon.

@@ -91,7 +91,8 @@ fn programs_get_nothing_of_who_started_the_daemon() {
     daemon.child = Some(shell.spawn().expect("the shell can be started"));
     daemon.ready();
     let view = daemon.run_by_hand("a");
-    let printed = view["output"]["chunks"][0]["text"].as_str().expect("output").to_owned();
+    let chunks = view["output"]["chunks"].as_array().expect("output");
+    let printed: String = chunks.iter().filter_map(|chunk| chunk["text"].as_str()).collect();
     let told = wait_for("the message", || {
         std::fs::read_to_string(daemon.path("told")).ok().filter(|told| told.contains("SigBlk"))
     });
@@ -99,7 +100,12 @@ fn programs_get_nothing_of_who_started_the_daemon() {
         let words: Vec<&str> = printed.split_whitespace().collect();
         // the last one is the folder that ls(1) reads
         assert_eq!(words[..4], ["0", "1", "2", "3"], "{printed}");
-        assert_eq!(words[4..], ["SigIgn:", "0000000000000000", "SigBlk:", "0000000000000000"], "{printed}");
+        let mask = |name: &str| {
+            let at = words.iter().position(|word| *word == name).expect(name);
+            // the two that the C library keeps for itself
+            u64::from_str_radix(words[at + 1], 16).expect("a mask") & !(0b11 << 31)
+        };
+        assert_eq!((mask("SigIgn:"), mask("SigBlk:")), (0, 0), "{printed}");
     }
     assert_eq!(daemon.down(), Some(0));
 }

@@ -58,7 +58,9 @@ pub(in crate::runner) fn ignored_signals() -> Vec<i32> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    (1..=64).filter(|number| mask >> (number - 1) & 1 == 1 && !fixed.contains(number)).collect()
+    // the C library keeps two for itself
+    let free = |number: &i32| !fixed.contains(number) && !matches!(number, 32 | 33);
+    (1..=64).filter(|number| mask >> (number - 1) & 1 == 1).filter(free).collect()
 }
 
 /// Number and start of the children of this process that have ended and were not waited for.
