@@ -125,6 +125,7 @@ impl Actor {
                 last_result,
                 time_left: start.time_left,
                 looks_first: start.looks_first,
+                gate_only: start.gate_only,
             };
             runner::attempt(brief, shared, stopped).await;
         });

@@ -189,6 +189,8 @@ pub enum AttemptEnd {
     Cancelled,
     /// The gate said that there is nothing to do; the body never started.
     GateClosed,
+    /// The gate is open, and nothing but the gate was wanted; the body never started.
+    GateOpen,
     /// Calls of tools wait for a person. The run goes on when all of them are decided.
     Waits(Vec<ApprovalWanted>),
 }

@@ -227,6 +227,8 @@ pub struct Start {
     /// Its tool only looks, and is called before the attempt is on record: nothing is said of its
     /// beginning.
     pub looks_first: bool,
+    /// Something stands against its body, not against the checks of its gate: only that is asked.
+    pub gate_only: bool,
 }
 
 /// A command that was carried out.

@@ -21,21 +21,25 @@ impl Engine {
     /// A probe has looked at everything that it has to: what it no longer looks at is over.
     pub(super) fn forget_unprobed(&mut self, now: Now, agent: u32, spec: &AgentSpec, findings: &[Finding]) {
         let is = |call: &ToolCallSpec, kind: &str| self.fleet.kind_of(&call.tool) == kind;
-        let by_gate = match spec.gate.as_deref().map(|gate| &gate.body) {
+        let looks = |call: &ToolCallSpec| is(call, "probe") || is(call, "feed");
+        let gate = match spec.gate.as_deref().map(|gate| &gate.body) {
             // A run by hand does not ask its gate.
-            Some(CheckBody::Tool(call)) => is(call, "probe") && !findings.is_empty(),
-            _ => false,
+            Some(CheckBody::Tool(call)) if !findings.is_empty() => Some(call),
+            _ => None,
         };
+        let by_gate = gate.is_some_and(looks);
+        let of_feeds = gate.is_some_and(|call| is(call, "feed"));
         let looked = match &spec.body {
-            Body::Tool(call) => is(call, "probe") || (by_gate && !is(call, "report")),
+            Body::Tool(call) => looks(call) || (by_gate && !is(call, "report")),
             Body::Command(_) => by_gate,
             // It may have reported problems that no probe knows.
             Body::Query(_) => false,
         };
-        let Some(keys) = self.incidents.get_mut(&agent).filter(|_| looked) else { return };
+        let Some(keys) = self.incidents.get_mut(&agent).filter(|_| looked || of_feeds) else { return };
         let failing = failing_key(&self.agents[agent as usize].spec.id);
         let is_over = |key: &String, _: &mut IncidentRecord| {
-            *key != failing && findings.iter().all(|finding| finding.key != *key)
+            let looked_after = looked || key.starts_with("feed:");
+            looked_after && *key != failing && findings.iter().all(|finding| finding.key != *key)
         };
         let over: Vec<IncidentRecord> = keys.extract_if(.., is_over).map(|(_, incident)| incident).collect();
         for incident in over {

@@ -223,11 +223,16 @@ impl Engine {
         run.record.status = RunStatus::Running;
         run.record.not_before = None;
         run.record.attempt += 1;
+        let agent = run.agent;
         let began = *run.started_mono.get_or_insert(now.mono);
         let looks_first = run.spec.history == History::Changes
             && run.record.trigger == Trigger::Schedule
             && run.record.attempt == 1
             && self.agents[run.agent as usize].calm;
+        let by_slot = run.record.slot.is_some() && run.record.trigger != Trigger::Manual;
+        let may_ask = by_slot && !run.counted;
+        let gate_only = may_ask && self.has_looking_gate(agent) && self.held_back(now, agent).is_some();
+        let run = self.runs.get_mut(&id).expect("queued runs are known");
         run.looks_since = looks_first.then_some(now.wall);
         let time_left =
             run.spec.limits.total_timeout.map(|total| (total - (now.mono - began)).max(SignedDuration::ZERO));
@@ -242,6 +247,7 @@ impl Engine {
             event: run.record.event.clone(),
             time_left,
             looks_first,
+            gate_only,
         };
         self.out.actions.push(Action::Start(Box::new(start)));
     }

@@ -87,7 +87,8 @@ impl Engine {
         if talks && cancelled == Some(CancelCause::Shutdown) && outcome.end == AttemptEnd::Cancelled {
             return; // it has no end yet: the next life goes on with it
         }
-        let by_gate = outcome.end == AttemptEnd::GateClosed && !outcome.findings.is_empty();
+        let asked_gate = matches!(outcome.end, AttemptEnd::GateClosed | AttemptEnd::GateOpen);
+        let by_gate = asked_gate && !outcome.findings.is_empty();
         if outcome.end == AttemptEnd::Completed || by_gate {
             let spec = self.runs[&id].spec.clone();
             self.forget_unprobed(now, agent, &spec, &outcome.findings);
@@ -95,6 +96,7 @@ impl Engine {
         let error = match (&outcome.end, cancelled) {
             (AttemptEnd::Completed, _) => return self.finish(now, id, RunStatus::Completed, None, outcome),
             (AttemptEnd::GateClosed, _) => return self.gate_closed(now, id, outcome),
+            (AttemptEnd::GateOpen, _) => return self.gate_was_asked(now, id, &outcome.warnings),
             (AttemptEnd::Waits(wanted), None | Some(CancelCause::Shutdown)) => {
                 return self.waits(now, id, wanted.clone());
             }
@@ -177,12 +179,32 @@ impl Engine {
     /// The gate was closed: the run is forgotten, its slot gets the true verdict. A run whose body
     /// had begun in an earlier attempt can't be forgotten: it ends, as neither success nor failure.
     fn gate_closed(&mut self, now: Now, id: RunId, outcome: AttemptOutcome) {
-        const NOTHING: &str = "the gate says that there is nothing to do";
+        let nothing = "the gate says that there is nothing to do";
         if self.runs[&id].counted {
-            let error = RunError::new(ErrorKind::Interrupted, format!("not tried again: {NOTHING}"));
+            let error = RunError::new(ErrorKind::Interrupted, format!("not tried again: {nothing}"));
             return self.finish(now, id, RunStatus::Cancelled, Some(error), outcome);
         }
-        self.revise(now, id, Verdict::SkippedGate, NOTHING);
+        let cause = match &outcome.warnings[..] {
+            [] => nothing.to_owned(),
+            warnings => format!("{nothing}; a warning: {}", warnings.join("; ")),
+        };
+        self.revise(now, id, Verdict::SkippedGate, &cause);
+    }
+
+    /// Nothing but the gate was asked: the run is forgotten, its slot gets the verdict that it would have had without
+    /// asking.
+    fn gate_was_asked(&mut self, now: Now, id: RunId, warnings: &[String]) {
+        let agent = self.runs[&id].agent;
+        // it may have come to an end meanwhile
+        let held = self.held_back(now, agent);
+        let (verdict, mut cause) = held.unwrap_or_else(|| {
+            (Verdict::RefusedCircuit, "its circuit was open when this slot began".to_owned())
+        });
+        cause.push_str("; the gate was asked all the same");
+        if !warnings.is_empty() {
+            cause = format!("{cause}, with a warning: {}", warnings.join("; "));
+        }
+        self.revise(now, id, verdict, &cause);
     }
 
     /// Did a look find all well, and is that no news? Nothing was wrong before it, and the run before it

@@ -272,16 +272,10 @@ impl Engine {
 
     /// What stands against a run that nobody asked for by hand: an open circuit, or a run in flight.
     pub(super) fn obstacle(&mut self, now: Now, agent: u32, trigger: Trigger) -> Option<(Verdict, String)> {
-        let state = &self.agents[agent as usize];
-        if let Some(circuit) = state.circuit.filter(|circuit| now.wall < circuit.until) {
-            let cause = format!(
-                "its circuit is open after {} failures in a row, until {:.0}",
-                state.counters.errors_in_row, circuit.until
-            );
-            return Some((Verdict::RefusedCircuit, cause));
-        }
-        if let Some(cause) = self.refused_by_budget(now, agent) {
-            return Some((Verdict::RefusedBudget, cause));
+        // An event is for its body alone; a slot is for what the gate looks after as well.
+        let asks_gate = trigger != Trigger::Event && self.has_looking_gate(agent);
+        if !asks_gate && let Some(held) = self.held_back(now, agent) {
+            return Some(held);
         }
         let state = &self.agents[agent as usize];
         if trigger == Trigger::CatchUp && state.spec.catch_up.policy == CatchUpPolicy::All {
@@ -318,6 +312,28 @@ impl Engine {
                 None
             }
         }
+    }
+
+    /// What stands against the body of a run, whatever its gate says: an open circuit, a budget that is used up.
+    pub(super) fn held_back(&mut self, now: Now, agent: u32) -> Option<(Verdict, String)> {
+        let state = &self.agents[agent as usize];
+        if let Some(circuit) = state.circuit.filter(|circuit| now.wall < circuit.until) {
+            let cause = format!(
+                "its circuit is open after {} failures in a row, until {:.0}",
+                state.counters.errors_in_row, circuit.until
+            );
+            return Some((Verdict::RefusedCircuit, cause));
+        }
+        self.refused_by_budget(now, agent).map(|cause| (Verdict::RefusedBudget, cause))
+    }
+
+    /// Does the gate of this agent look after something? Then it goes on looking, whatever stands against the body.
+    pub(super) fn has_looking_gate(&self, agent: u32) -> bool {
+        let gate = self.agents[agent as usize].spec.gate.as_deref();
+        gate.is_some_and(|gate| match &gate.body {
+            CheckBody::Tool(call) => matches!(self.fleet.kind_of(&call.tool), "probe" | "feed"),
+            CheckBody::Command(_) => false,
+        })
     }
 
     pub(super) fn cancel_previous(&mut self, now: Now, agent: u32) {

@@ -309,7 +309,8 @@ impl Bench {
         for action in decision.actions {
             match action {
                 Action::Start(start) => {
-                    self.said.push(format!("{} start {}", start.agent.id, start.attempt));
+                    let what = if start.gate_only { "ask gate" } else { "start" };
+                    self.said.push(format!("{} {what} {}", start.agent.id, start.attempt));
                     self.active.push((start.run, start.attempt));
                 }
                 Action::Cancel { run, kill } => {

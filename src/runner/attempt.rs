@@ -11,6 +11,7 @@ use crate::domain::{
 use crate::tools::{CallContext, Progress, ToolError, ToolOutput};
 use jiff::SignedDuration;
 use serde_json::Value;
+use std::collections::HashMap;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
@@ -56,8 +57,16 @@ pub(super) async fn outcome(
     {
         attempt.start_gate_clock();
         match attempt.gate(&gate, &mut places, &mut warnings).await {
+            Gate::Open if brief.gate_only => {
+                return attempt.with(AttemptOutcome::of(AttemptEnd::GateOpen), warnings);
+            }
             Gate::Open => {}
             Gate::Closed if by_hand => {}
+            // the body would not have run: what is wrong is for those slots to say that do
+            Gate::Failed(error) if brief.gate_only => {
+                warnings.push(error.message);
+                return attempt.with(AttemptOutcome::of(AttemptEnd::GateOpen), warnings);
+            }
             Gate::Failed(error) => {
                 return attempt.with(AttemptOutcome::of(AttemptEnd::Failed(error)), warnings);
             }
@@ -160,7 +169,7 @@ impl Attempt<'_> {
                     return verdict;
                 }
                 match serde_json::from_str(&places.gate) {
-                    Ok(result) => self.novel(gate, result, places).await,
+                    Ok(result) => self.novel(gate, result, &HashMap::new(), places).await,
                     Err(error) => Gate::Failed(RunError::new(
                         ErrorKind::BadResponse,
                         format!(
@@ -190,7 +199,7 @@ impl Attempt<'_> {
                         return as_expected(gate, &given.result);
                     }
                     if !gate.novel_by.is_empty() {
-                        return self.novel(gate, given.result, places).await;
+                        return self.novel(gate, given.result, &given.doubles, places).await;
                     }
                     let wakes = match given.result.get("wake") {
                         Some(wake) => *wake == Value::Bool(true),
@@ -204,7 +213,13 @@ impl Attempt<'_> {
 
     /// Open if there is something that was not seen; only that is handed on, and becomes seen when the
     /// run has succeeded.
-    async fn novel(&mut self, gate: &Check, mut result: Value, places: &mut Places) -> Gate {
+    async fn novel(
+        &mut self,
+        gate: &Check,
+        mut result: Value,
+        doubles: &HashMap<String, Vec<Value>>,
+        places: &mut Places,
+    ) -> Gate {
         let (agent, by) = (self.brief.agent.id.clone(), gate.novel_by.clone());
         let Some(items) = novelty::items(&mut result) else {
             let why = "the gate found out nothing: `novel_by` finds no list in its result";
@@ -213,7 +228,11 @@ impl Attempt<'_> {
         let keys = novelty::keys(items, &by);
         let asked = keys.clone();
         match self.read(move |reader| reader.seen(&agent, &asked)).await {
-            Ok(seen) => self.seen = novelty::keep_new(items, keys, &seen),
+            Ok(seen) => {
+                self.seen = novelty::keep_new(items, keys, &seen);
+                let others = items.iter().filter_map(|item| doubles.get(item["id"].as_str()?));
+                self.seen.extend(others.flat_map(|others| novelty::keys(others, &by)));
+            }
             Err(_) => {
                 let why = "what the gate has seen can't be read now";
                 return Gate::Failed(RunError::new(ErrorKind::Interrupted, why));

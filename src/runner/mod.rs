@@ -75,6 +75,8 @@ pub struct Brief {
     pub time_left: Option<SignedDuration>,
     /// The tool only looks: it is called at once, and what came of it is told by the end of the attempt alone.
     pub looks_first: bool,
+    /// Nothing but the gate is asked.
+    pub gate_only: bool,
 }
 
 /// What an attempt tells while it goes on. The other side makes it durable and answers.

@@ -60,6 +60,7 @@ fn attempt(agent: &str, slow: Duration) -> AttemptOutcome {
         event: None,
         last_result: None,
         looks_first: false,
+        gate_only: false,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {

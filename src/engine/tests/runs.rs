@@ -285,3 +285,34 @@ impl Bench {
         self
     }
 }
+
+/// A probe in a gate goes on looking while the circuit is open, and nothing of the body runs.
+#[test]
+fn an_open_circuit_does_not_stop_the_checks_of_a_gate() {
+    let spec = agent("a", every(60), |a| {
+        a.circuit = CircuitSpec { open_after: 1, cooldown: secs(150) };
+        let body = CheckBody::Tool(ToolCallSpec { tool: "probe".into(), args: serde_json::Value::Null });
+        a.gate = Some(std::sync::Arc::new(Check { body, expect: Vec::new(), novel_by: Vec::new() }));
+    });
+    let mut bench = Bench::new(&[spec]);
+    bench.fail(ErrorKind::Tool).quietly();
+    let looks = |bench: &mut Bench, level: Level, end: AttemptEnd| {
+        bench.wait(60);
+        assert!(bench.said().contains(&"a ask gate 1".to_owned()), "only the gate is asked");
+        let (key, title) = ("disk".into(), "disk".into());
+        let findings = vec![Finding { key, level, title, hold_for: secs(0) }];
+        bench.end_with(0, AttemptOutcome { findings, ..AttemptOutcome::of(end) });
+        bench.said()
+    };
+    let said = looks(&mut bench, Level::Crit, AttemptEnd::GateOpen).join("\n");
+    assert!(said.contains("a disk: incident") || said.contains("incident critical"), "{said}");
+    assert!(said.contains("refused_circuit: its circuit is open after 1 failures in a row"), "{said}");
+    assert!(said.contains("the gate was asked all the same"), "{said}");
+    assert!(!bench.incidents.is_empty());
+    let said = looks(&mut bench, Level::Ok, AttemptEnd::GateClosed).join("\n");
+    assert!(said.contains("skipped_gate"), "{said}");
+    assert!(bench.incidents.keys().all(|key| !format!("{key:?}").contains("disk")));
+    // the circuit has its time: then the body runs again
+    bench.wait(60);
+    assert!(bench.said().contains(&"a start 1".to_owned()));
+}

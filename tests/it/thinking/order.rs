@@ -46,6 +46,7 @@ async fn attempt(fleet: &str) -> Vec<Seen> {
         last_result: None,
         time_left: None,
         looks_first: false,
+        gate_only: false,
     };
     let shared = Shared {
         trampoline: env!("CARGO_BIN_EXE_bgagent").into(),
