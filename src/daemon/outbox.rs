@@ -1,141 +1,284 @@
 //! Delivers the messages of the outbox, each on its own account: a failed delivery never touches a
 //! run.
+//!
+//! Theory of operation. Each receiver has a pace (`notify::Pace`), and is given one message at a time. What waits for it
+//! when it may have the next one goes together, if it is more than its pace has room for. What came of a delivery is
+//! recorded before that receiver is given anything else; so a crash repeats at most the one that was under way, under
+//! the same key.
 use super::clock;
 use super::event_loop::Handle;
-use crate::domain::{Entry, Fact, NotifyTarget};
-use crate::notify::{self, Message};
+use crate::domain::{Entry, Fact, NotifyTarget, NotifyTargetKind};
+use crate::notify::{self, Message, Pace, SendError};
 use crate::store::{OutboxRow, Store};
 use jiff::SignedDuration;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Messages on their way at a time.
+/// Receivers that are served at a time.
 const AT_A_TIME: usize = 8;
+/// Messages of one receiver that are looked at.
+const OF_EACH: usize = 100;
 /// One delivery.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two tries to record what was delivered.
 const PAUSE: Duration = Duration::from_secs(2);
 /// When nothing else tells, look again after this long.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
-/// When the daemon goes down, deliveries under way get this long to end and to be recorded. What is not done
-/// by then stays in the outbox.
+/// Between two messages to one webhook: chats take one a second.
+const APART: Duration = Duration::from_millis(1100);
+/// When the daemon goes down, deliveries under way get this long to end and to be recorded. What is not done by then
+/// stays in the outbox.
 pub(super) const LAST_DELIVERIES: Duration = Duration::from_secs(3);
+/// The longest that other messages wait after a failure; and after one whose receiver says how long.
+const LONGEST_WAIT: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(6 * 3600));
 
 /// Delivers until the daemon goes down. What it does not get to, and what it does not see the end of, stays in
 /// the outbox.
 pub(super) async fn run(store: Store, handle: Handle, down: CancellationToken) {
     let mut newest = store.newest();
-    // Of mails that did not reach all: who has them. Forgotten when the daemon ends; then they get it twice, with
-    // the same Message-ID.
-    let mut reached: HashMap<i64, Vec<String>> = HashMap::new();
+    let mut outbox = Outbox { store, handle, lines: HashMap::new(), under_way: JoinSet::new() };
     loop {
         newest.borrow_and_update();
-        let now = clock::now().wall;
-        if down.is_cancelled() {
-            return;
-        }
-        let due = store.read(move |reader| reader.outbox_due(now, AT_A_TIME)).await;
-        let due =
-            due.inspect_err(|error| tracing::warn!(%error, "the outbox could not be read; trying again"));
-        if due.as_ref().map_or(true, Vec::is_empty) {
-            let left = match (&due, store.read(|reader| reader.outbox_next()).await) {
-                // that it can't be read does not mean that nothing is in it
-                (Err(_), _) | (_, Err(_)) => PAUSE,
-                (Ok(_), Ok(next)) => next.map_or(LOOK_AGAIN, |next| {
-                    Duration::try_from(next.duration_since(now)).unwrap_or_default().min(LOOK_AGAIN)
-                }),
-            };
-            tokio::select! {
-                () = down.cancelled() => return,
-                () = tokio::time::sleep(left) => {}
-                changed = newest.changed() => if changed.is_err() { return },
-            }
-            continue;
-        }
-        let deliveries: Vec<_> = due
-            .into_iter()
-            .flatten()
-            .map(|row| {
-                let reached = reached.remove(&row.id).unwrap_or_default();
-                tokio::spawn(deliver(row, reached, handle.clone()))
-            })
-            .collect();
-        let mut entries = Vec::new();
-        let late = async {
-            down.cancelled().await;
-            tokio::time::sleep(LAST_DELIVERIES / 2).await;
-        };
-        tokio::pin!(late);
-        let mut is_late = false;
-        for delivery in deliveries {
-            tokio::select! {
-                biased;
-                told = delivery => if let Ok(Some((entry, partly))) = told {
-                    entries.push(entry);
-                    reached.extend(partly);
-                },
-                () = &mut late, if !is_late => is_late = true,
-                () = std::future::ready(()), if is_late => {}
-            } // who is late stays in the outbox
-        }
-        if entries.is_empty() {
-            tokio::select! {
-                () = down.cancelled() => return,
-                () = tokio::time::sleep(PAUSE) => continue,
-            }
-        }
-        // not before it is recorded is the outbox looked at again: what it has was delivered
-        while let Err(error) = store.commit(entries.clone()).await {
-            tracing::warn!(%error, "deliveries could not be recorded; trying again");
-            tokio::select! {
-                () = down.cancelled() => return, // they will be made twice
-                () = tokio::time::sleep(PAUSE) => {}
-            }
+        let wake = outbox.begin_what_may().await;
+        tokio::select! {
+            () = down.cancelled() => return outbox.end().await,
+            () = tokio::time::sleep_until(wake) => {}
+            Some(ended) = outbox.under_way.join_next() => outbox.ended(ended),
+            changed = newest.changed() => if changed.is_err() { return },
         }
     }
 }
 
-/// Gives what came of it, and who has the message if others are to be tried again. `None`: nothing came of it,
-/// since the daemon goes down and nobody says any more how the target is reached.
-async fn deliver(
-    row: OutboxRow,
-    mut reached: Vec<String>,
+struct Outbox {
+    store: Store,
     handle: Handle,
-) -> Option<(Entry, Option<(i64, Vec<String>)>)> {
-    let name = row.target.clone();
-    let target: Option<NotifyTarget> =
-        handle.ask(move |engine, _| engine.fleet().notify.get(&name).cloned()).await?;
-    let message = Message {
+    /// By the names of receivers.
+    lines: HashMap<String, Line>,
+    under_way: JoinSet<Delivered>,
+}
+
+/// What is known of a receiver.
+struct Line {
+    pace: Pace,
+    busy: bool,
+    /// It refused several as one: until it has taken one, they go one by one.
+    alone: bool,
+    /// Of mails that did not reach all: who has them, by row. Forgotten when the daemon ends; then they get it twice,
+    /// with the same Message-ID.
+    reached: HashMap<i64, Vec<String>>,
+}
+
+/// What came of a delivery, when it is recorded.
+struct Delivered {
+    target: String,
+    /// Rows of a mail that did not reach all, with those who have it.
+    partly: Vec<(i64, Vec<String>)>,
+    /// How long nothing else is given to the receiver.
+    wait: Option<Duration>,
+    apart: Duration,
+    /// It has taken what it got; `None`: it was not there to say.
+    taken: Option<bool>,
+}
+
+impl Outbox {
+    /// Begins each delivery that may begin now; says when to look again.
+    async fn begin_what_may(&mut self) -> Instant {
+        let now = clock::now().wall;
+        let mut wake = Instant::now() + LOOK_AGAIN;
+        let due = match self.store.read(move |reader| reader.outbox_due(now, OF_EACH)).await {
+            Ok(due) => due,
+            Err(error) => {
+                // that it can't be read does not mean that nothing is in it
+                tracing::warn!(%error, "the outbox could not be read; trying again");
+                return Instant::now() + PAUSE;
+            }
+        };
+        let mut by_target: BTreeMap<String, Vec<OutboxRow>> = BTreeMap::new();
+        for row in due {
+            by_target.entry(row.target.clone()).or_default().push(row);
+        }
+        let idle: HashSet<String> = by_target
+            .keys()
+            .filter(|name| self.lines.get(*name).is_none_or(|line| !line.busy))
+            .cloned()
+            .collect();
+        if !idle.is_empty() {
+            let names = idle.clone();
+            let asked = self.handle.ask(move |engine, _| {
+                let known = &engine.fleet().notify;
+                names.into_iter().map(|name| (known.get(&name).cloned(), name)).collect::<Vec<_>>()
+            });
+            // No answer: the daemon goes down, and they stay where they are.
+            for (target, name) in asked.await.unwrap_or_default() {
+                let rows = by_target.remove(&name).unwrap_or_default();
+                if let Some(next) = self.begin(name, target, rows) {
+                    wake = wake.min(next);
+                }
+            }
+        }
+        match self.store.read(move |reader| reader.outbox_next(now)).await {
+            Ok(Some(later)) => {
+                let left = Duration::try_from(later.duration_since(now)).unwrap_or_default();
+                wake = wake.min(Instant::now() + left);
+            }
+            Ok(None) => {}
+            Err(_) => wake = wake.min(Instant::now() + PAUSE),
+        }
+        wake
+    }
+
+    /// What is under way when the daemon goes down may still end and be recorded; the rest stays in the outbox.
+    async fn end(mut self) {
+        let late = tokio::time::sleep(LAST_DELIVERIES / 2);
+        tokio::pin!(late);
+        loop {
+            tokio::select! {
+                () = &mut late => return,
+                ended = self.under_way.join_next() => if ended.is_none() { return },
+            }
+        }
+    }
+
+    /// Begins a delivery to one receiver, if it may have one now; else says when it may.
+    fn begin(
+        &mut self,
+        name: String,
+        target: Option<NotifyTarget>,
+        mut rows: Vec<OutboxRow>,
+    ) -> Option<Instant> {
+        let now = Instant::now();
+        if rows.is_empty() || self.under_way.len() >= AT_A_TIME {
+            return None; // the end of another delivery looks again
+        }
+        let line = self.lines.entry(name.clone()).or_insert_with(|| Line {
+            pace: Pace::new(now),
+            busy: false,
+            alone: false,
+            reached: HashMap::new(),
+        });
+        let per_minute = target.as_ref().and_then(|target| target.per_minute);
+        let room = line.pace.room(now, per_minute);
+        if room == 0 {
+            return Some(line.pace.next(per_minute));
+        }
+        rows.sort_by_key(|row| row.id);
+        let all = rows.len();
+        let (mut messages, mut tries) = (Vec::new(), BTreeMap::new());
+        for row in rows {
+            tries.insert(row.id, row.tries + 1);
+            let reached = line.reached.get(&row.id).cloned().unwrap_or_default();
+            messages.push(message(row, reached));
+        }
+        // Who has one of the mails already gets the others by themselves.
+        let alike = messages.iter().take_while(|message| message.reached == messages[0].reached).count();
+        let count = if all > room && !line.alone { notify::fitting(&messages[..alike]) } else { 1 };
+        messages.truncate(count);
+        line.busy = true;
+        let (store, tries) = (self.store.clone(), tries);
+        self.under_way.spawn(deliver(store, name, target, messages, tries));
+        None
+    }
+
+    fn ended(&mut self, ended: Result<Delivered, tokio::task::JoinError>) {
+        let Ok(ended) = ended else {
+            // It broke off inside. Its receiver is not known from here: all are asked anew.
+            tracing::error!("a delivery broke off");
+            self.lines.values_mut().for_each(|line| line.busy = false);
+            return;
+        };
+        let now = Instant::now();
+        let Some(line) = self.lines.get_mut(&ended.target) else { return };
+        line.busy = false;
+        line.pace.sent(now, ended.apart);
+        if let Some(wait) = ended.wait {
+            line.pace.wait(now, wait);
+        }
+        line.alone = ended.taken.map_or(line.alone, |taken| !taken);
+        line.reached = ended.partly.into_iter().collect();
+    }
+}
+
+fn message(row: OutboxRow, reached: Vec<String>) -> Message {
+    Message {
         id: row.id,
-        agent: row.agent.clone(),
+        agent: row.agent,
         about: row.about,
         at: row.at,
         subject: row.subject,
         body: row.body,
-        reached: reached.clone(),
-    };
-    let tries = row.tries + 1;
-    let sent = match target {
-        Some(target) => notify::send(&target, &message, PATIENCE).await.map_err(|error| {
-            reached.extend(error.reached);
-            (error.message, error.worth_retrying)
+        reached,
+        joined: Vec::new(),
+    }
+}
+
+/// Delivers messages as one, and records what came of each.
+async fn deliver(
+    store: Store,
+    name: String,
+    target: Option<NotifyTarget>,
+    messages: Vec<Message>,
+    tries: BTreeMap<i64, u32>,
+) -> Delivered {
+    let whole = notify::join(messages.clone());
+    let sent = match &target {
+        Some(target) => notify::send(target, &whole, PATIENCE).await,
+        None => Err(SendError {
+            message: format!("there is no [notify.{name}] any more"),
+            worth_retrying: false,
+            reached: Vec::new(),
+            retry_after: None,
         }),
-        None => Err((format!("the configuration in force has no [notify.{}]", row.target), false)),
     };
+    let is_webhook =
+        matches!(&target, Some(target) if matches!(target.kind, NotifyTargetKind::Webhook { .. }));
+    let apart = if is_webhook { APART } else { Duration::ZERO };
+    let taken = match &sent {
+        Ok(()) => Some(true),
+        Err(error) => (!error.worth_retrying && !whole.joined.is_empty()).then_some(false),
+    };
+    let mut told = Delivered { target: name.clone(), partly: Vec::new(), wait: None, apart, taken };
     let at = clock::now().wall;
-    let (id, target, agent) = (row.id, row.target, row.agent);
-    let mut partly = None;
-    let fact = match sent {
-        Ok(()) => Fact::NotificationSent { id, target, agent, tries },
-        Err((error, worth_retrying)) => {
-            let delay = notify::retry_delay(tries).filter(|_| worth_retrying);
-            let retry_at =
-                delay.map(|delay| at + SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX));
-            tracing::warn!(%target, %error, ?retry_at, "a notification was not delivered");
-            partly = retry_at.filter(|_| !reached.is_empty()).map(|_| (id, reached));
-            Fact::NotificationFailed { id, target, agent, tries, error, retry_at }
-        }
-    };
-    Some((Entry { at, fact }, partly))
+    let mut entries = Vec::new();
+    for message in messages {
+        let tries = tries.get(&message.id).copied().unwrap_or(1);
+        let (id, target, agent) = (message.id, name.clone(), message.agent);
+        let fact = match &sent {
+            Ok(()) => Fact::NotificationSent { id, target, agent, tries },
+            Err(error) => {
+                // What can't be told together may still be told one by one.
+                let again = error.worth_retrying || taken == Some(false);
+                let delay = notify::retry_delay(tries).filter(|_| again);
+                let delay =
+                    delay.map(|delay| error.retry_after.map_or(delay, |wait| wait.min(LONGEST_WAIT.1)));
+                let retry_at =
+                    delay.map(|delay| at + SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX));
+                if let Some(delay) = delay {
+                    let wait =
+                        delay.min(if error.retry_after.is_some() { LONGEST_WAIT.1 } else { LONGEST_WAIT.0 });
+                    told.wait = Some(told.wait.map_or(wait, |known| known.max(wait)));
+                    let mut reached = message.reached;
+                    reached.extend(error.reached.iter().cloned());
+                    if !reached.is_empty() {
+                        told.partly.push((id, reached));
+                    }
+                }
+                let error = error.message.clone();
+                Fact::NotificationFailed { id, target, agent, tries, error, retry_at }
+            }
+        };
+        entries.push(Entry { at, fact });
+    }
+    if let Err(error) = &sent {
+        let messages = entries.len();
+        tracing::warn!(target = %name, %error, messages, again_in = ?told.wait, "a notification was not delivered");
+    }
+    // Not before it is recorded does its receiver get anything else: what the outbox has was not delivered.
+    while let Err(error) = store.commit(entries.clone()).await {
+        tracing::warn!(%error, "deliveries could not be recorded; trying again");
+        tokio::time::sleep(PAUSE).await;
+    }
+    told
 }

@@ -235,6 +235,8 @@ pub struct ToolSpec {
 pub struct NotifyTarget {
     /// Where to.
     pub kind: NotifyTargetKind,
+    /// The most messages of a minute; what waits longer is joined. `None`: no bound.
+    pub per_minute: Option<u32>,
 }
 
 /// Where a notification goes.

@@ -1,10 +1,15 @@
 //! How HTTP is spoken: the clients that probes, notifiers and models share, and the guard for requests
 //! whose address somebody else chose. What is sent, and what an answer means, is for the callers to say.
+use jiff::Timestamp;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Client, ClientBuilder, Url};
+use reqwest::tls::TlsInfo;
+use reqwest::{Client, ClientBuilder, Response, Url};
 use std::error::Error;
 use std::sync::OnceLock;
 use std::time::Duration;
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
 
 mod address;
 mod fetch;
@@ -84,17 +89,24 @@ fn kept(url: &Url, connect_timeout: Duration, gzip: bool) -> Result<Client, Stri
 fn builder(direct: bool, redirects: Redirects) -> ClientBuilder {
     // A second installation is refused by rustls and changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder = Client::builder().user_agent(concat!("bgagent/", env!("CARGO_PKG_VERSION"))).redirect(
-        match redirects {
-            Redirects::Refuse => Policy::none(),
-            Redirects::Follow => Policy::limited(MAX_REDIRECTS),
-        },
-    );
+    let agent = concat!("bgagent/", env!("CARGO_PKG_VERSION"));
+    let builder = Client::builder().tls_info(true).user_agent(agent).redirect(match redirects {
+        Redirects::Refuse => Policy::none(),
+        Redirects::Follow => Policy::limited(MAX_REDIRECTS),
+    });
     if direct { builder.no_proxy() } else { builder }
 }
 
 fn unmade(error: &reqwest::Error) -> String {
     format!("can't make an HTTP client: {}", describe(error))
+}
+
+/// When the certificate of whoever answered ends; `None`: the answer came in the clear.
+pub fn certificate_ends(answer: &Response) -> Option<Timestamp> {
+    let info = answer.extensions().get::<TlsInfo>()?;
+    let certificate = Certificate::from_der(info.peer_certificate()?).ok()?;
+    let ends = certificate.tbs_certificate.validity.not_after.to_unix_duration();
+    Timestamp::from_second(i64::try_from(ends.as_secs()).ok()?).ok()
 }
 
 /// Scheme, host and port: what may be shown of an address whose rest may be a secret.
@@ -104,6 +116,17 @@ pub fn origin(url: &Url) -> String {
         Some(port) => format!("{}://{host}:{port}", url.scheme()),
         None => format!("{}://{host}", url.scheme()),
     }
+}
+
+/// How long an answer wants to be waited for (RFC 9110, 10.2.3): `Retry-After` in seconds or as a date. Some say
+/// fractions of a second.
+pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds.ceil()).ok();
+    }
+    let until = Timestamp::try_from(httpdate::parse_http_date(text).ok()?).ok()?;
+    Duration::try_from(until.duration_since(now)).ok()
 }
 
 /// What went wrong with a request, without its address.

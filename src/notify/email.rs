@@ -81,7 +81,7 @@ async fn deliver(
     match refused.is_empty() {
         true => Ok(()),
         // Those who can have it have it: one full mailbox keeps it from nobody else.
-        false => Err(SendError { message: refused.join("; "), worth_retrying, reached }),
+        false => Err(SendError { message: refused.join("; "), worth_retrying, reached, retry_after: None }),
     }
 }
 

@@ -7,9 +7,14 @@ use std::time::Duration;
 mod desktop;
 mod email;
 mod file;
+mod joined;
+mod pace;
 mod program;
 mod smtp;
 mod webhook;
+
+pub use joined::{fitting, join};
+pub use pace::Pace;
 
 /// What is told.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,12 +33,14 @@ pub struct Message {
     pub body: String,
     /// Receivers of a mail who have it from an earlier try: see [`SendError::reached`].
     pub reached: Vec<String>,
+    /// Those that it tells together, if it is more than one; see [`join`].
+    pub joined: Vec<Message>,
 }
 
 impl Message {
     /// The message as receivers get it. `text` is all of it, under the key that chat services read.
     fn to_json(&self) -> serde_json::Value {
-        serde_json::json!({
+        let mut json = serde_json::json!({
             "id": self.id,
             "agent": self.agent,
             "about": self.about,
@@ -41,12 +48,20 @@ impl Message {
             "subject": self.subject,
             "body": self.body,
             "text": format!("{}\n{}", self.subject, self.body),
-        })
+        });
+        if !self.joined.is_empty() {
+            json["joined"] = self.joined.iter().map(Self::to_json).collect();
+        }
+        json
     }
 
     /// The same in each try, another for each message, also if the database is begun anew.
     fn idempotency_key(&self) -> String {
-        format!("bgagent-{}-{}", self.id, self.at.as_microsecond())
+        let key = format!("bgagent-{}-{}", self.id, self.at.as_microsecond());
+        match self.joined.last() {
+            Some(last) => format!("{key}-{}-{}", self.joined.len(), last.id),
+            None => key,
+        }
     }
 }
 
@@ -60,15 +75,17 @@ pub struct SendError {
     pub worth_retrying: bool,
     /// Receivers of a mail who got it nevertheless; the next try leaves them out.
     pub reached: Vec<String>,
+    /// The receiver wants nothing before this has passed.
+    pub retry_after: Option<Duration>,
 }
 
 impl SendError {
     fn lasting(message: impl Into<String>) -> Self {
-        Self { message: message.into(), worth_retrying: false, reached: Vec::new() }
+        Self { message: message.into(), worth_retrying: false, reached: Vec::new(), retry_after: None }
     }
 
     fn passing(message: impl Into<String>) -> Self {
-        Self { message: message.into(), worth_retrying: true, reached: Vec::new() }
+        Self { message: message.into(), worth_retrying: true, reached: Vec::new(), retry_after: None }
     }
 }
 

@@ -60,6 +60,7 @@ pub(super) async fn run(program: Program<'_>, timeout: Duration) -> Result<Finis
         message: error.to_string(),
         worth_retrying: !matches!(error, ChildError::Missing(_)),
         reached: Vec::new(),
+        retry_after: None,
     })
 }
 

@@ -48,7 +48,8 @@ impl Reply {
                 let said = self.lines.join(" ");
                 let said: String = said.chars().filter(|c| !c.is_control()).take(SHOWN).collect();
                 let message = format!("{what}: the server says {code} {said}");
-                Err(SendError { message, worth_retrying: !(500..=599).contains(&code), reached: Vec::new() })
+                let passing = !(500..=599).contains(&code);
+                Err(if passing { SendError::passing(message) } else { SendError::lasting(message) })
             }
         }
     }

@@ -22,17 +22,24 @@ fn message() -> Message {
         subject: "news failed".into(),
         body: "exit status 3\nthe end".into(),
         reached: Vec::new(),
+        joined: Vec::new(),
     }
 }
 
 fn webhook(url: &str) -> NotifyTarget {
     let headers = BTreeMap::from([("X-Team".to_owned(), TextOrSecret::Text("ops".into()))]);
-    NotifyTarget { kind: NotifyTargetKind::Webhook { url: TextOrSecret::Text(url.into()), headers } }
+    NotifyTarget {
+        kind: NotifyTargetKind::Webhook { url: TextOrSecret::Text(url.into()), headers },
+        per_minute: None,
+    }
 }
 
 fn command(script: &str, env: BTreeMap<String, TextOrSecret>) -> NotifyTarget {
     let argv = vec!["/bin/sh".into(), "-c".into(), script.into()];
-    NotifyTarget { kind: NotifyTargetKind::Command(CommandSpec { argv, env, cwd: "/".into(), stdin: None }) }
+    NotifyTarget {
+        kind: NotifyTargetKind::Command(CommandSpec { argv, env, cwd: "/".into(), stdin: None }),
+        per_minute: None,
+    }
 }
 
 /// What a server does with its one request.
@@ -122,6 +129,86 @@ async fn webhook_answers_and_what_they_mean() {
 }
 
 #[tokio::test]
+async fn webhook_says_why_in_its_own_words() {
+    let answer = |status: &str, headers: &str, body: &str| -> &'static str {
+        format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n{body}", body.len()).leak()
+    };
+    let long = "x".repeat(5000);
+    for (body, says) in [
+        ("invalid_payload", "answered 400 Bad Request: invalid_payload"),
+        (
+            r#"{"message": "Cannot send an empty message", "code": 50006}"#,
+            "400 Bad Request: Cannot send an empty message",
+        ),
+        (
+            r#"{"ok":false,"error_code":400,"description":"Bad Request: chat not found"}"#,
+            "Request: Bad Request: chat not found",
+        ),
+        (r#"{"error": {"message": "no such channel"}}"#, "Request: no such channel"),
+        ("<html><body><h1>Go</h1>\n away</body></html>", "Request: Go away"),
+        ("unknown hook TOKEN-PATH", "Request: unknown hook [redacted]"),
+        (long.as_str(), "xxx…"),
+        ("", "answered 400 Bad Request"),
+    ] {
+        let (url, _told) = server(Answer::Says(answer("400 Bad Request", "", body))).await;
+        let error = send(&webhook(&url), &message(), LONG).await.unwrap_err();
+        assert!(error.message.ends_with(says), "{error}");
+        assert!(!error.message.contains("TOKEN") && error.message.len() < 400, "{error}");
+        assert_eq!(error.retry_after, None);
+    }
+    for (wait, secs) in
+        [("7", Some(7)), ("0.3", Some(1)), ("soon", None), ("Fri, 31 Dec 2010 23:59:59 GMT", None)]
+    {
+        let answer = answer("429 Too Many Requests", &format!("retry-after: {wait}\r\n"), "slow down");
+        let (url, _told) = server(Answer::Says(answer)).await;
+        let error = send(&webhook(&url), &message(), LONG).await.unwrap_err();
+        assert!(error.worth_retrying && error.message.ends_with("slow down"), "{error}");
+        assert_eq!(error.retry_after.map(|wait| wait.as_secs()), secs, "{wait}");
+    }
+}
+
+#[test]
+fn what_waited_together_is_one_message() {
+    let one = |id: i64, about: TellOn, subject: &str| Message {
+        id,
+        about,
+        subject: subject.into(),
+        body: format!("body\nof {id}"),
+        ..message()
+    };
+    let all: Vec<Message> = (1..=12)
+        .map(|id| one(id, TellOn::IncidentOpened, &format!("fleet: svc{id}")))
+        .chain([
+            one(13, TellOn::IncidentResolved, "fleet: resolved: disk"),
+            one(14, TellOn::Failed, "news: failed"),
+        ])
+        .collect();
+    assert_eq!(fitting(&all), 14);
+    let joined = join(all.clone());
+    assert_eq!(
+        joined.subject,
+        "12 incidents opened, 1 incident resolved, 1 failure: fleet: svc1; fleet: svc2; fleet: svc3; fleet: svc4; \
+         fleet: svc5; and 9 more"
+    );
+    assert_eq!(joined.body.lines().count(), 14);
+    assert!(joined.body.starts_with("- fleet: svc1 (body of 1)\n- fleet: svc2 "), "{}", joined.body);
+    assert_eq!(
+        (joined.about, joined.idempotency_key().as_str()),
+        (TellOn::IncidentOpened, "bgagent-1-1795510800000000-14-14")
+    );
+    let json = joined.to_json();
+    assert_eq!(json["joined"].as_array().unwrap().len(), 14);
+    assert_eq!(json["joined"][12], all[12].to_json());
+    // one is itself
+    assert_eq!(join(vec![all[0].clone()]), all[0]);
+    // no longer than chats take; the rest comes in the next one
+    let long: Vec<Message> = (0..40).map(|id| one(id, TellOn::Failed, &"ä".repeat(500))).collect();
+    let count = fitting(&long);
+    assert!((5..10).contains(&count), "{count}");
+    assert!(join(long[..count].to_vec()).body.chars().count() <= joined::LONGEST + 10);
+}
+
+#[tokio::test]
 async fn webhook_that_hangs_resets_or_is_not_there() {
     let (url, _told) = server(Answer::Hangs).await;
     let started = Instant::now();
@@ -150,7 +237,10 @@ async fn webhook_with_a_broken_address() {
         assert!(!error.message.contains("TOKEN"), "{error}");
     }
     let secret = TextOrSecret::Secret(SecretRef::Env("NO_SUCH_VARIABLE_OF_OURS".into()));
-    let target = NotifyTarget { kind: NotifyTargetKind::Webhook { url: secret, headers: BTreeMap::new() } };
+    let target = NotifyTarget {
+        kind: NotifyTargetKind::Webhook { url: secret, headers: BTreeMap::new() },
+        per_minute: None,
+    };
     let error = send(&target, &message(), LONG).await.unwrap_err();
     assert!(error.message.contains("NO_SUCH_VARIABLE_OF_OURS"), "{error}");
 }
@@ -159,7 +249,7 @@ async fn webhook_with_a_broken_address() {
 async fn file_gets_one_line_each_time() {
     let folder = tempfile::tempdir().unwrap();
     let path: PathBuf = folder.path().join("deep/er/told.jsonl");
-    let target = NotifyTarget { kind: NotifyTargetKind::File(path.clone()) };
+    let target = NotifyTarget { kind: NotifyTargetKind::File(path.clone()), per_minute: None };
     send(&target, &message(), LONG).await.unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     // Somebody's editor, or a crash, left an unfinished line.
@@ -175,7 +265,7 @@ async fn file_gets_one_line_each_time() {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         assert_eq!(line["subject"], "news failed");
     }
-    let target = NotifyTarget { kind: NotifyTargetKind::File(folder.path().into()) };
+    let target = NotifyTarget { kind: NotifyTargetKind::File(folder.path().into()), per_minute: None };
     let error = send(&target, &message(), LONG).await.unwrap_err();
     assert!(error.message.contains("can't write to"), "{error}");
 }
@@ -216,7 +306,9 @@ async fn command_that_fails_hangs_or_is_missing() {
         stdin: None,
     };
     let error =
-        send(&NotifyTarget { kind: NotifyTargetKind::Command(spec) }, &message(), LONG).await.unwrap_err();
+        send(&NotifyTarget { kind: NotifyTargetKind::Command(spec), per_minute: None }, &message(), LONG)
+            .await
+            .unwrap_err();
     assert_eq!(error, SendError::lasting("there is no program `no-such-program-anywhere`"));
 }
 

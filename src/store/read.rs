@@ -212,11 +212,13 @@ impl Reader {
         })
     }
 
-    /// Messages that are due.
+    /// Messages that are due: of each receiver so many, the oldest first.
     pub fn outbox_due(&self, now: Timestamp, max: usize) -> Result<Vec<OutboxRow>, StoreError> {
         self.ask("reading the outbox", |db| {
             let mut statement = db.prepare_cached(
-                "SELECT id, target, agent, about, at, subject, body, tries, due FROM outbox WHERE due <= ?1 ORDER BY due, id LIMIT ?2",
+                "SELECT id, target, agent, about, at, subject, body, tries, due FROM (
+                   SELECT *, row_number() OVER (PARTITION BY target ORDER BY due, id) AS place FROM outbox WHERE due <= ?1
+                 ) WHERE place <= ?2 ORDER BY due, id",
             )?;
             let rows = statement.query_map(params![to_micros(now), i64::try_from(max).unwrap_or(i64::MAX)], |row| {
                 Ok(OutboxRow {
@@ -235,12 +237,12 @@ impl Reader {
         })
     }
 
-    /// When the next message is due.
-    pub fn outbox_next(&self) -> Result<Option<Timestamp>, StoreError> {
+    /// When the next message is due after `now`.
+    pub fn outbox_next(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         self.ask("reading the outbox", |db| {
             let next: Option<i64> = db
-                .prepare_cached("SELECT min(due) FROM outbox WHERE due IS NOT NULL")?
-                .query_row([], |row| row.get(0))?;
+                .prepare_cached("SELECT min(due) FROM outbox WHERE due > ?1")?
+                .query_row([to_micros(now)], |row| row.get(0))?;
             Ok(next.map(timestamp_of_micros))
         })
     }

@@ -367,7 +367,7 @@ async fn the_outbox_gives_what_is_due() {
     };
     store.commit(vec![entry(1, failed)]).await.unwrap();
     assert!(due(59).await.is_empty());
-    assert_eq!(store.read(|reader| reader.outbox_next()).await.unwrap(), Some(t(60)));
+    assert_eq!(store.read(|reader| reader.outbox_next(t(0))).await.unwrap(), Some(t(60)));
     assert_eq!(due(60).await[0].tries, 1);
     let sent = Fact::NotificationSent { id: row.id, target: "ops".into(), agent: id("a"), tries: 2 };
     store.commit(vec![entry(61, sent)]).await.unwrap();

@@ -430,3 +430,62 @@ fn the_health_of_the_fleet_is_bad_while_something_wants_a_person() {
     daemon.ok(&["reload"]);
     assert_eq!(health(&[]).0, Some(0));
 }
+
+/// A chat that takes one message and wants to be left alone for a second: forty problems at once are a handful of
+/// messages, and each of them is told once, also when the daemon is killed on the way.
+#[test]
+fn a_burst_is_a_handful_of_messages_and_each_problem_is_told_once() {
+    use std::sync::{Arc, Mutex};
+    use std::time::{Duration, Instant};
+    let taken: Arc<Mutex<Vec<Value>>> = Arc::default();
+    let last: Arc<Mutex<Option<Instant>>> = Arc::default();
+    let log = taken.clone();
+    let endpoint = Endpoint::answering(move |request| {
+        let mut last = last.lock().expect("no panic");
+        if last.is_some_and(|last| last.elapsed() < Duration::from_secs(1)) {
+            return Reply::status(429, "slow down").with("retry-after", "1");
+        }
+        *last = Some(Instant::now());
+        log.lock().expect("no panic").push(request.json.clone());
+        Reply::body("ok")
+    });
+    let checks: String = (0..40)
+        .map(|n| format!("{{ type = \"command\", name = \"svc{n}\", command = \"exit 2\" }},"))
+        .collect();
+    let mut daemon = Daemon::with("");
+    daemon.configure(&format!(
+        "[notify.chat]\ntype = \"webhook\"\nurl = \"{}/hook\"\n\
+         [agents.many]\ntool = \"probe\"\nnotify = {{ to = [\"chat\"] }}\nargs = {{ checks = [{checks}] }}\n",
+        endpoint.url()
+    ));
+    daemon.up();
+    daemon.run_by_hand("many");
+    wait_for("a first message", || (!taken.lock().expect("no panic").is_empty()).then_some(()));
+    daemon.kill();
+    daemon.up();
+    let parts = |message: &Value| match message["joined"].as_array() {
+        Some(parts) => parts.clone(),
+        None => vec![message.clone()],
+    };
+    let all = wait_for("all of them", || {
+        let taken = taken.lock().expect("no panic").clone();
+        let all: Vec<Value> = taken.iter().flat_map(parts).collect();
+        let mut ids: Vec<u64> = all.iter().filter_map(|part| part["id"].as_u64()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        (ids.len() == 40).then_some((taken, all))
+    });
+    let (messages, all) = all;
+    assert!(messages.len() <= 6, "{} messages", messages.len());
+    let subject = messages
+        .iter()
+        .find_map(|one| one["subject"].as_str().filter(|text| text.contains("incidents opened: ")));
+    assert!(subject.is_some(), "{messages:?}");
+    // What was under way when it was killed comes again under its own key; nothing else does.
+    assert!(all.len() <= 80, "{}", all.len());
+    wait_for("an empty outbox", || {
+        let left: i64 =
+            daemon.database().query_row("SELECT count(*) FROM outbox", [], |row| row.get(0)).ok()?;
+        (left == 0).then_some(())
+    });
+}
