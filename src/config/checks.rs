@@ -332,8 +332,8 @@ fn probe(item: Item<'_>) -> Option<Value> {
 /// What a kind of check takes beside what all take.
 fn own_keys(kind: &str) -> &'static [&'static str] {
     match kind {
-        "disk" => &["path", "metric"],
-        "http" => &["url", "status", "contains"],
+        "disk" => &["path", "metric", "mounted"],
+        "http" => &["url", "method", "headers", "status", "contains", "not_contains", "tls_days"],
         "tcp" => &["host", "port"],
         "process" => &["process", "min"],
         "systemd" => &["unit", "user"],
@@ -347,6 +347,33 @@ fn runs_what_it_is_told(argv: &[String]) -> bool {
     let has_place = |text: &String| text.contains("{event") || text.contains("{gate");
     let is_code = |at: usize| at == 0 || matches!(argv[at - 1].as_str(), "-c" | "-e");
     argv.iter().enumerate().any(|(at, text)| has_place(text) && is_code(at))
+}
+
+/// How an address is asked, and what its answer must be.
+fn web(section: &Section<'_>, is_plain: bool, out: &mut Map<String, Value>) {
+    let method = section.word("method", keys::PROBE_METHODS);
+    if let Some(method) = method {
+        out.insert("method".into(), keys::PROBE_METHODS[method].into());
+    }
+    let headers = super::http_settings::headers(section);
+    if !headers.is_empty() {
+        out.insert("headers".into(), Value::Object(headers));
+    }
+    for key in ["contains", "not_contains"] {
+        let Some(text) = section.text(key) else { continue };
+        if method.is_some_and(|method| keys::PROBE_METHODS[method] == "HEAD")
+            && let Some(item) = section.get(key)
+        {
+            item.refuse::<()>(format!("an answer to HEAD has no body, so `{key}` can't be judged"));
+        }
+        out.insert(key.into(), text.into());
+    }
+    if let (Some(days), Some(item)) = (section.whole("tls_days", 1), section.get("tls_days")) {
+        if is_plain {
+            item.refuse::<()>("`tls_days` needs an https:// address".into());
+        }
+        out.insert("tls_days".into(), days.into());
+    }
 }
 
 fn probe_check(item: Item<'_>) -> Option<Value> {
@@ -399,9 +426,15 @@ fn probe_check(item: Item<'_>) -> Option<Value> {
             if let Some(metric) = section.word("metric", &["used", "inodes"]) {
                 out.insert("metric".into(), ["used", "inodes"][metric].into());
             }
+            if let Some(mounted) = section.flag("mounted") {
+                out.insert("mounted".into(), mounted.into());
+            }
         }
         "http" => {
-            out.insert("url".into(), url(needs("url")?)?.into());
+            let address = url(needs("url")?)?;
+            let is_plain = !address.to_ascii_lowercase().starts_with("https://");
+            out.insert("url".into(), address.into());
+            web(&section, is_plain, &mut out);
             if let Some(status) = section.get("status") {
                 let one = |item: Item<'_>| {
                     item.whole(100)
@@ -413,9 +446,6 @@ fn probe_check(item: Item<'_>) -> Option<Value> {
                     None => vec![one(status)?],
                 };
                 out.insert("status".into(), json!(list));
-            }
-            if let Some(text) = section.text("contains") {
-                out.insert("contains".into(), text.into());
             }
         }
         "tcp" => {

@@ -3,6 +3,7 @@
 //! the threads; the others wait, and give up with their own bounds.
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
 
 type Places = Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>;
 static PLACES: LazyLock<Places> = LazyLock::new(Places::default);
@@ -25,4 +26,14 @@ pub(super) async fn one_at_a_time<T: Send + 'static>(
         call()
     });
     joined.await.map_err(super::dispatch::panic_text)
+}
+
+/// The same, but waits no longer than `bound`; `None`: there was no answer. What hangs keeps its one thread, and is not
+/// asked by anybody else meanwhile.
+pub(super) async fn within<T: Send + 'static>(
+    bound: Duration,
+    place: &str,
+    call: impl FnOnce() -> T + Send + 'static,
+) -> Option<Result<T, String>> {
+    tokio::time::timeout(bound, one_at_a_time(place, call)).await.ok()
 }

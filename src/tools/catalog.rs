@@ -71,7 +71,7 @@ impl Runs {
     /// Calls it.
     pub(super) async fn call(self, call: Call) -> Result<ToolOutput, ToolError> {
         match self {
-            Self::SystemMetrics => system_metrics::call(&call.args).await,
+            Self::SystemMetrics => system_metrics::call(&call.args, call.bound).await,
             Self::Probe => probe::call(&call.args, call.bound, call.context.run).await,
             Self::Remember => notes::remember(call).await,
             Self::Recall => notes::recall(call).await,

@@ -1,20 +1,26 @@
 //! `system_metrics`: the state of this machine, measured now.
+use super::mounts::{self, Mounted};
 use super::{ToolError, ToolOutput, blocking, dispatch};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 use sysinfo::{
-    CpuRefreshKind, DiskRefreshKind, Disks, MemoryRefreshKind, Networks, ProcessRefreshKind,
-    ProcessesToUpdate, RefreshKind, System,
+    CpuRefreshKind, MemoryRefreshKind, Networks, ProcessRefreshKind, ProcessesToUpdate, RefreshKind, System,
 };
 
+/// How long a file system may take to tell its room.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Over which the use of the processor is measured.
 const WINDOW: Duration = Duration::from_millis(200);
 
 /// File systems that store nothing.
 const PSEUDO: &[&str] = &[
     "autofs",
+    "tmpfs",
+    "iso9660",
+    "rootfs",
     "binfmt_misc",
     "bpf",
     "cgroup",
@@ -57,22 +63,30 @@ pub(super) fn schema() -> Value {
     })
 }
 
-/// Measures. A file system that does not answer holds this up until the caller's time bound; `disks`
-/// set to false leaves them out.
-pub(super) async fn call(args: &Value) -> Result<ToolOutput, ToolError> {
+/// Measures. What does not answer in time is left out, and named: a file system whose server is gone holds up nobody.
+pub(super) async fn call(args: &Value, bound: Duration) -> Result<ToolOutput, ToolError> {
     // Numbers such as 5.0 are whole too.
     let top = args.get("top").and_then(Value::as_f64).unwrap_or(5.0) as usize;
     let with_disks = args.get("disks").and_then(Value::as_bool).unwrap_or(true);
     let failed = |error: String| ToolError::Failed(format!("can't measure: {error}"));
+    let bound = PATIENCE.min(bound / 2);
+    let disks = async { if with_disks { Some(disks(bound).await) } else { None } };
     // The kernel answers these itself, so that many calls may measure at the same time.
-    let machine = tokio::task::spawn_blocking(move || measure(top)).await;
+    let machine = tokio::task::spawn_blocking(move || measure(top));
+    let (machine, disks) = tokio::join!(machine, disks);
     let machine = machine.map_err(|error| failed(dispatch::panic_text(error)))?;
     let mut result = machine.map_err(|error| failed(error.to_string()))?;
-    if with_disks {
-        let disks = blocking::one_at_a_time("disks", disks).await.map_err(failed)?;
-        result["disks"] = disks.map_err(|error| failed(error.to_string()))?;
+    let Some(disks) = disks else { return Ok(ToolOutput::of(result)) };
+    let disks = disks.map_err(failed)?;
+    result["disks"] = disks.rows.into();
+    let warnings = disks.silent.iter().map(|disk| {
+        format!("{} does not answer: it is left out", disk["mount"].as_str().unwrap_or_default())
+    });
+    let warnings = warnings.collect();
+    if !disks.silent.is_empty() {
+        result["not_answering"] = disks.silent.into();
     }
-    Ok(ToolOutput::of(result))
+    Ok(ToolOutput { warnings, ..ToolOutput::of(result) })
 }
 
 fn measure(top: usize) -> Result<Value, sysinfo::Error> {
@@ -136,31 +150,65 @@ fn busiest(system: &System, top: usize) -> Vec<Value> {
         .collect()
 }
 
-fn disks() -> Result<Value, sysinfo::Error> {
-    let mut seen = HashSet::new();
-    let mut rows: Vec<Value> = Vec::new();
-    for disk in &Disks::new_with_refreshed_list_specifics(DiskRefreshKind::nothing())? {
-        let fs = disk.file_system().to_string_lossy();
+/// What was found out about the disks.
+#[derive(Default)]
+struct Disked {
+    rows: Vec<Value>,
+    /// Those that gave no answer in time.
+    silent: Vec<Value>,
+}
+
+async fn disks(bound: Duration) -> Result<Disked, String> {
+    // The list comes from the kernel alone.
+    let listed = tokio::task::spawn_blocking(mounted).await.map_err(dispatch::panic_text)?;
+    Ok(measured(listed.map_err(|error| error.to_string())?, bound, Space::of).await)
+}
+
+fn mounted() -> std::io::Result<Vec<Mounted>> {
+    let (mut seen, mut places) = (HashSet::new(), HashSet::new());
+    let mut all = mounts::list()?;
+    all.retain(|disk| {
         // A device that is mounted at several places is listed at the first.
-        let again = disk.name().to_string_lossy().starts_with('/') && !seen.insert(disk.name().to_owned());
-        if again || PSEUDO.contains(&fs.as_ref()) {
-            continue;
+        let first = !disk.device.starts_with('/') || seen.insert(disk.device.clone());
+        first && !PSEUDO.contains(&disk.fs.as_str()) && places.insert(disk.mount.clone())
+    });
+    Ok(all)
+}
+
+/// Asks each for its room, all at the same time.
+async fn measured(
+    all: Vec<Mounted>,
+    bound: Duration,
+    look: impl Fn(&Path) -> std::io::Result<Space> + Clone + Send + 'static,
+) -> Disked {
+    let asked = all.into_iter().map(|disk| {
+        let (look, path) = (look.clone(), disk.mount.clone());
+        let place = format!("disk:{}", disk.mount.display());
+        async move { (blocking::within(bound, &place, move || look(&path)).await, disk) }
+    });
+    let mut found = Disked::default();
+    for (space, disk) in join_all(asked).await {
+        let mount = disk.mount.to_string_lossy();
+        match space {
+            None => found.silent.push(json!({
+                "mount": mount,
+                "fs": disk.fs,
+                "error": format!("no answer within {:.0} s", bound.as_secs_f64().max(1.0)),
+            })),
+            Some(Ok(Ok(space))) if space.total > 0 => found.rows.push(json!({
+                "mount": mount,
+                "fs": disk.fs,
+                "total": space.total,
+                "available": space.available,
+                "used_percent": tenth(space.used_percent),
+                "inodes_used_percent": space.inodes_used_percent.map(tenth),
+            })),
+            // It stores nothing, or nobody may look.
+            Some(_) => {}
         }
-        let Ok(space) = Space::of(disk.mount_point()) else { continue };
-        if space.total == 0 {
-            continue;
-        }
-        rows.push(json!({
-            "mount": disk.mount_point().to_string_lossy(),
-            "fs": fs,
-            "total": space.total,
-            "available": space.available,
-            "used_percent": tenth(space.used_percent),
-            "inodes_used_percent": space.inodes_used_percent.map(tenth),
-        }));
     }
-    rows.sort_by(|a, b| a["mount"].as_str().cmp(&b["mount"].as_str()));
-    Ok(Value::Array(rows))
+    found.rows.sort_by(|a, b| a["mount"].as_str().cmp(&b["mount"].as_str()));
+    found
 }
 
 /// Room on a file system, as df(1) tells it.
@@ -199,4 +247,50 @@ pub(super) fn percent(part: u64, whole: u64) -> f64 {
 /// Rounded to one decimal.
 pub(super) fn tenth(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of disks that don't answer.
+    use super::*;
+    use std::sync::mpsc;
+    use std::sync::{Arc, Mutex};
+
+    #[tokio::test]
+    async fn a_disk_that_hangs_is_left_out_named_and_asked_once() {
+        let (release, hang) = mpsc::channel::<()>();
+        let (hang, asked) = (Arc::new(Mutex::new(hang)), Arc::new(Mutex::new(0)));
+        let count = asked.clone();
+        let look = move |path: &Path| {
+            if path.ends_with("hangs") {
+                *count.lock().unwrap() += 1;
+                let _ = hang.lock().unwrap().recv();
+            }
+            Ok(Space { total: 100, available: 50, used_percent: 50.0, inodes_used_percent: None })
+        };
+        let disk = |name: &str| Mounted {
+            mount: format!("/test-of-disks/{name}").into(),
+            fs: "nfs4".into(),
+            device: "nas:/x".into(),
+        };
+        for _ in 0..3 {
+            let all = vec![disk("hangs"), disk("good"), disk("also")];
+            let found = measured(all, Duration::from_millis(200), look.clone()).await;
+            let mounts: Vec<_> = found.rows.iter().map(|row| row["mount"].as_str().unwrap()).collect();
+            assert_eq!(mounts, ["/test-of-disks/also", "/test-of-disks/good"]);
+            assert_eq!(found.silent.len(), 1);
+            assert_eq!(found.silent[0]["mount"], "/test-of-disks/hangs");
+        }
+        assert_eq!(*asked.lock().unwrap(), 1, "the others wait for the first");
+        release.send(()).unwrap();
+        // it is back, and so it counts again
+        loop {
+            let found = measured(vec![disk("hangs")], Duration::from_secs(60), |_: &Path| {
+                Ok(Space { total: 1, available: 1, used_percent: 0.0, inodes_used_percent: None })
+            });
+            if found.await.silent.is_empty() {
+                break;
+            }
+        }
+    }
 }

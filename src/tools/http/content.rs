@@ -138,7 +138,7 @@ fn media_type(headers: &HeaderMap) -> String {
 
 /// The text in its encoding: by its first bytes, by the header, by what a page says of itself; else UTF-8,
 /// and what is not that is most likely Windows-1252.
-fn decoded(body: &[u8], headers: &HeaderMap, page: bool) -> String {
+pub(in crate::tools) fn decoded(body: &[u8], headers: &HeaderMap, page: bool) -> String {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let of_header = charset(value).and_then(|label| Encoding::for_label(label.as_bytes()));
     let of_page = || {

@@ -12,6 +12,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
 mod content;
+pub(super) use content::decoded;
 mod page;
 
 /// Read of an answer, where the settings do not say.

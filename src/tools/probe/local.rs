@@ -1,24 +1,36 @@
 //! Checks of this machine: disks, memory, load, processes.
 use super::level::Thresholds;
 use super::spec::Metric;
-use super::{Measured, plain};
+use super::{Measured, mount, plain};
 use crate::domain::Level;
 use crate::tools::blocking;
 use crate::tools::system_metrics::{Space, percent, tenth};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use sysinfo::{
     CpuRefreshKind, MemoryRefreshKind, Process, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate,
     RefreshKind, System, UpdateKind,
 };
 
-pub(super) async fn disk(path: &Path, metric: Metric, thresholds: &Thresholds) -> Measured {
+pub(super) async fn disk(
+    path: &Path,
+    metric: Metric,
+    mounted: Option<bool>,
+    thresholds: &Thresholds,
+) -> Measured {
     let shown = path.display();
     let place = format!("disk:{shown}");
     let of = path.to_owned();
-    let space = match blocking::one_at_a_time(&place, move || Space::of(&of)).await {
-        Ok(Ok(space)) => space,
-        Ok(Err(cause)) => return Measured::failed(format!("{shown} can't be read: {cause}")),
+    let look = move || {
+        let space = Space::of(&of)?;
+        Ok((space, mount::missing(&of, mounted)))
+    };
+    let space = match blocking::one_at_a_time(&place, look).await {
+        Ok(Ok((_, Some(missing)))) => return Measured::failed(format!("{shown} can't be read: {missing}")),
+        Ok(Ok((space, None))) => space,
+        Ok(Err::<_, std::io::Error>(cause)) => {
+            return Measured::failed(format!("{shown} can't be read: {cause}"));
+        }
         Err(error) => return Measured::failed(format!("{shown} can't be read: {error}")),
     };
     match (metric, space.inodes_used_percent) {
@@ -110,22 +122,66 @@ fn count(wanted: &str) -> Result<u64, sysinfo::Error> {
     Ok(system.processes().values().filter(|process| is_named(process, wanted)).count() as u64)
 }
 
-/// By the name that the kernel knows, the program file, or the first argument.
 fn is_named(process: &Process, wanted: &str) -> bool {
     if matches!(process.status(), ProcessStatus::Zombie | ProcessStatus::Dead) {
         return false;
     }
-    let file_name = |path: &OsStr| Path::new(path).file_name().is_some_and(|name| name == wanted);
     let exe = process.exe().filter(|exe| !exe.as_os_str().is_empty());
-    if process.name() == wanted
-        || process.cmd().first().is_some_and(|first| file_name(first))
+    is_called(process.name(), process.cmd(), exe, wanted)
+}
+
+/// By the name that the kernel knows, the program file, the first argument, or the script that an interpreter runs; with
+/// a blank or a slash, by any part of the command line that ends where words end.
+fn is_called(name: &OsStr, cmd: &[OsString], exe: Option<&Path>, wanted: &str) -> bool {
+    let file_name = |path: &OsStr| Path::new(path).file_name().is_some_and(|name| name == wanted);
+    if name == wanted
+        || cmd.first().is_some_and(|first| file_name(first))
         || exe.is_some_and(|exe| file_name(exe.as_os_str()))
+        || script(cmd).is_some_and(|script| script == wanted || file_name(script.as_ref()))
     {
         return true;
     }
+    if wanted.contains([' ', '/']) {
+        let line = cmd.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+        return has_words(&line, wanted);
+    }
     // Linux keeps 15 bytes of a name. Where nothing else is readable, they have to do.
-    let unknown = process.cmd().is_empty() && exe.is_none();
-    unknown && wanted.len() > 15 && process.name().as_encoded_bytes() == &wanted.as_bytes()[..15]
+    let unknown = cmd.is_empty() && exe.is_none();
+    unknown && wanted.len() > 15 && name.as_encoded_bytes() == &wanted.as_bytes()[..15]
+}
+
+/// Is this a part of a line, from the beginning of a word, or of a path, to the end of one?
+fn has_words(line: &str, wanted: &str) -> bool {
+    let edge = |c: Option<char>| c.is_none_or(|c| c == ' ' || c == '/');
+    line.match_indices(wanted).any(|(at, _)| {
+        let after = line[at + wanted.len()..].chars().next();
+        (wanted.starts_with('/') || edge(line[..at].chars().next_back())) && edge(after)
+    })
+}
+
+/// What an interpreter was told to run: a file, or a module of Python.
+fn script(cmd: &[OsString]) -> Option<&str> {
+    const INTERPRETERS: &[&str] = &[
+        "sh", "bash", "dash", "ash", "zsh", "ksh", "fish", "busybox", "python", "perl", "ruby", "node",
+        "nodejs", "deno", "bun", "php", "java", "lua", "tclsh", "Rscript", "pwsh", "env",
+    ];
+    let mut words = cmd.iter().map(|word| word.to_str().unwrap_or_default());
+    let first = Path::new(words.next()?).file_name()?.to_str()?;
+    // python3.12, php8
+    let first = first.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+    if !INTERPRETERS.contains(&first) {
+        return None;
+    }
+    while let Some(word) = words.next() {
+        match word {
+            "-m" | "-jar" => return words.next(),
+            // a program on the command line, not in a file
+            "-c" => return None,
+            _ if word.starts_with('-') || (first == "env" && word.contains('=')) => {}
+            _ => return Some(word),
+        }
+    }
+    None
 }
 
 async fn on_a_thread<T: Send + 'static>(
@@ -134,5 +190,38 @@ async fn on_a_thread<T: Send + 'static>(
     match tokio::task::spawn_blocking(look).await {
         Ok(result) => result.map_err(|error| error.to_string()),
         Err(error) => Err(crate::tools::dispatch::panic_text(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of what a process is called.
+    use super::*;
+
+    #[test]
+    fn processes_are_known_by_what_they_run() {
+        for (name, line, wanted, is) in [
+            ("nginx", "nginx: worker process", "nginx", true),
+            ("nightly-backup-", "/bin/sh ./nightly-backup-runner.sh", "nightly-backup-runner.sh", true),
+            ("sh", "/bin/sh -c nightly.sh", "nightly.sh", false),
+            ("bash", "bash -x /opt/jobs/nightly.sh --fast", "nightly.sh", true),
+            ("python3", "/usr/bin/python3.12 -u /opt/worker.py", "worker.py", true),
+            ("python3", "python3 -m http.server 80", "http.server", true),
+            ("java", "java -Xmx2g -jar /srv/app.jar", "app.jar", true),
+            ("env", "env A=1 worker", "worker", true),
+            ("vim", "vim worker.py", "worker.py", false),
+            ("grep", "grep worker.py", "worker.py", false),
+            ("python3", "python3 manage.py celery worker", "manage.py celery worker", true),
+            ("python3", "python3 manage.py celery workers", "celery worker", false),
+            ("worker", "/opt/app/bin/worker --queue mail", "/opt/app/bin/worker", true),
+            ("worker", "/opt/app/bin/worker --queue mail", "worker --queue mail", true),
+            ("worker", "/opt/app/bin/worker --queue mail", "worker --queue", true),
+            ("worker", "/opt/app/bin/worker --queue mail", "orker --queue", false),
+            ("a-very-long-nam", "", "a-very-long-name-indeed", true),
+        ] {
+            let cmd: Vec<OsString> =
+                line.split(' ').filter(|word| !word.is_empty()).map(OsString::from).collect();
+            assert_eq!(is_called(name.as_ref(), &cmd, None, wanted), is, "{line}: {wanted}");
+        }
     }
 }

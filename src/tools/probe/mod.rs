@@ -16,6 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 mod level;
 mod local;
+mod mount;
 mod program;
 mod reach;
 mod spec;
@@ -138,13 +139,11 @@ async fn run(
 async fn measure(check: &Check, bound: Duration, for_run: Option<RunId>) -> Measured {
     let thresholds = &check.thresholds;
     match &check.what {
-        What::Disk { path, metric } => local::disk(path, *metric, thresholds).await,
+        What::Disk { path, metric, mounted } => local::disk(path, *metric, *mounted, thresholds).await,
         What::Memory => local::memory(thresholds).await,
         What::Load => local::load(thresholds).await,
         What::Process { name, min } => local::process(name, *min, thresholds).await,
-        What::Http { url, status, contains } => {
-            reach::http(url, status, contains.as_deref(), thresholds).await
-        }
+        What::Http(web) => reach::http(web, bound, thresholds).await,
         What::Tcp { host, port } => reach::tcp(host, *port, thresholds).await,
         What::Systemd { unit, user } => program::systemd(unit, *user, bound).await,
         What::Command { argv } => program::command(argv, bound, for_run).await,

@@ -1,6 +1,6 @@
 //! Checks by a program: any command, and `systemctl`.
 use super::Measured;
-use crate::child::{self, ChildError, Program};
+use crate::child::{self, ChildError, Finished, Program};
 use crate::domain::{Level, RunId};
 use std::time::Duration;
 
@@ -33,22 +33,7 @@ pub(super) async fn command(argv: &[String], bound: Duration, for_run: Option<Ru
 }
 
 pub(super) async fn systemd(unit: &str, user: bool, bound: Duration) -> Measured {
-    let flags: &[&str] = if user { &["--user"] } else { &[] };
-    let argv: Vec<String> = ["systemctl"]
-        .iter()
-        .chain(flags)
-        .chain(&["is-active", "--", unit])
-        .map(|word| (*word).to_owned())
-        .collect();
-    let program = Program {
-        argv: &argv,
-        keep: Some(&["PATH", "HOME", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"]),
-        env: &[("LC_ALL".to_owned(), "C".to_owned())],
-        cwd: None,
-        stdin: None,
-        max_output: MAX_OUTPUT,
-    };
-    let finished = match child::run(program, bound).await {
+    let finished = match systemctl(user, &["is-active", "--", unit], bound).await {
         Ok(finished) => finished,
         Err(ChildError::Missing(_)) => {
             return Measured::failed(format!(
@@ -58,13 +43,87 @@ pub(super) async fn systemd(unit: &str, user: bool, bound: Duration) -> Measured
         Err(error) => return Measured::failed(format!("{unit} can't be checked: {error}")),
     };
     let state = child::first_line(&finished.stdout);
+    let well = |title: String| Measured { level: Level::Ok, value: None, unit: None, title };
     if finished.status.success() {
-        return Measured { level: Level::Ok, value: None, unit: None, title: format!("{unit} is {state}") };
+        return well(format!("{unit} is {state}"));
     }
     if state.is_empty() {
         let said = child::first_line(&finished.stderr);
         let said = if said.is_empty() { child::how_it_ended(finished.status) } else { said };
         return Measured::failed(format!("{unit} can't be checked: {said}"));
     }
-    Measured::failed(format!("{unit} is {state}"))
+    let shown = systemctl(user, &["show", "--property", PROPERTIES, "--", unit], bound).await;
+    let properties =
+        shown.map(|shown| String::from_utf8_lossy(&shown.stdout).into_owned()).unwrap_or_default();
+    match rests(&state, &properties) {
+        Some(how) => well(format!("{unit} {how}")),
+        None if properties.lines().any(|line| line == "LoadState=not-found") => {
+            Measured::failed(format!("{unit} is {state}: there is no such unit"))
+        }
+        None => Measured::failed(format!("{unit} is {state}")),
+    }
+}
+
+const PROPERTIES: &str = "LoadState,ActiveState,SubState,Type,Result,TriggeredBy";
+
+/// How a unit that is not active is well all the same: one that does its work and ends.
+fn rests(state: &str, properties: &str) -> Option<&'static str> {
+    let value = |name: &str| {
+        let line = properties.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        line.unwrap_or_default().trim()
+    };
+    let by_timer = value("TriggeredBy").split_whitespace().any(|unit| unit.ends_with(".timer"));
+    let ends = value("Type") == "oneshot" || by_timer;
+    if value("LoadState") != "loaded" || !ends || value("Result") != "success" {
+        return None;
+    }
+    match state {
+        "inactive" => Some("has done its work"),
+        "activating" | "deactivating" if value("SubState") != "auto-restart" => Some("is at work"),
+        _ => None,
+    }
+}
+
+async fn systemctl(user: bool, args: &[&str], bound: Duration) -> Result<Finished, ChildError> {
+    let flags: &[&str] = if user { &["--user"] } else { &[] };
+    let argv: Vec<String> =
+        ["systemctl"].iter().chain(flags).chain(args).map(|word| (*word).to_owned()).collect();
+    let program = Program {
+        argv: &argv,
+        keep: Some(&["PATH", "HOME", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"]),
+        env: &[("LC_ALL".to_owned(), "C".to_owned())],
+        cwd: None,
+        stdin: None,
+        max_output: MAX_OUTPUT,
+    };
+    child::run(program, bound).await
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of units that rest.
+    use super::*;
+
+    #[test]
+    fn a_unit_that_has_done_its_work_is_well() {
+        let with = |kind: &str, result: &str, sub: &str, by: &str| {
+            format!(
+                "LoadState=loaded\nActiveState=x\nSubState={sub}\nType={kind}\nResult={result}\nTriggeredBy={by}\n"
+            )
+        };
+        for (state, properties, how) in [
+            ("inactive", with("oneshot", "success", "dead", ""), Some("has done its work")),
+            ("activating", with("oneshot", "success", "start", ""), Some("is at work")),
+            ("inactive", with("simple", "success", "dead", "backup.timer"), Some("has done its work")),
+            ("inactive", with("simple", "success", "dead", "x.socket"), None),
+            ("inactive", with("simple", "success", "dead", ""), None),
+            ("inactive", with("oneshot", "exit-code", "dead", ""), None),
+            ("failed", with("oneshot", "exit-code", "failed", ""), None),
+            ("activating", with("oneshot", "success", "auto-restart", ""), None),
+            ("inactive", "LoadState=not-found\nResult=success\nType=oneshot\n".into(), None),
+            ("inactive", String::new(), None),
+        ] {
+            assert_eq!(rests(state, &properties), how, "{state} {properties}");
+        }
+    }
 }

@@ -1,41 +1,50 @@
 //! Checks of other machines: HTTP addresses and TCP ports.
 use super::level::Thresholds;
-use super::spec::{Statuses, host_and_port, shown};
+use super::spec::{Statuses, Web, host_and_port, shown};
 use super::{Measured, plain};
-use crate::domain::Level;
+use crate::domain::{Level, TextOrSecret, counted};
 use crate::net::{self, Redirects};
+use crate::secret;
+use crate::tools::http::decoded;
 use crate::tools::system_metrics::tenth;
-use reqwest::Url;
-use std::time::Instant;
+use jiff::Timestamp;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
 /// So much of an answer is read.
 const MAX_BODY: usize = 1 << 20;
 
-pub(super) async fn http(
-    url: &Url,
-    status: &Statuses,
-    contains: Option<&str>,
-    thresholds: &Thresholds,
-) -> Measured {
-    let name = shown(url);
-    // Whoever asks for a redirect wants to see it.
-    let redirects = match status {
-        Statuses::Of(list) if list.iter().any(|status| (300..400).contains(status)) => Redirects::Refuse,
-        _ => Redirects::Follow,
-    };
-    let client = match net::client(url, redirects) {
+pub(super) async fn http(web: &Web, bound: Duration, thresholds: &Thresholds) -> Measured {
+    let name = shown(&web.url);
+    // Whoever asks for a redirect wants to see it. A secret is for this address only.
+    let wants_redirect =
+        matches!(&web.status, Statuses::Of(list) if list.iter().any(|status| (300..400).contains(status)));
+    let has_secret = web.headers.iter().any(|(_, value)| matches!(value, TextOrSecret::Secret(_)));
+    let stays = wants_redirect || has_secret;
+    let redirects = if stays { Redirects::Refuse } else { Redirects::Follow };
+    let client = match net::client(&web.url, redirects) {
         Ok(client) => client,
         Err(error) => return Measured::failed(format!("{name} can't be asked: {error}")),
     };
+    let headers = match headers(web, bound).await {
+        Ok(headers) => headers,
+        Err(error) => return Measured::failed(format!("{name} can't be asked: {error}")),
+    };
     let started = Instant::now();
-    let mut answer = match client.get(url.clone()).send().await {
+    let asked = client.request(web.method.clone(), web.url.clone()).headers(headers).send().await;
+    let mut answer = match asked {
         Ok(answer) => answer,
         Err(error) => return Measured::failed(format!("{name}: {}", net::describe(&error))),
     };
     let got = answer.status().as_u16();
-    if !is_right(status, got) {
-        let wanted = match status {
+    if stays && !wants_redirect && (300..400).contains(&got) {
+        return Measured::failed(format!(
+            "{name} answered {got}, and secrets are not sent on: check the final address"
+        ));
+    }
+    if !is_right(&web.status, got) {
+        let wanted = match &web.status {
             Statuses::Usual => "200 to 399".to_owned(),
             Statuses::Of(list) => list.iter().map(u16::to_string).collect::<Vec<_>>().join(" or "),
         };
@@ -50,15 +59,67 @@ pub(super) async fn http(
         }
     }
     let ms = started.elapsed().as_secs_f64() * 1000.0;
-    if let Some(wanted) = contains
-        && !has(&body, wanted.as_bytes())
-    {
-        let wanted: String = wanted.chars().filter(|c| !c.is_control()).take(60).collect();
-        let within = if body.len() >= MAX_BODY { " in its first 1 MiB" } else { "" };
-        let title = format!("{name} answered {got} without \"{wanted}\"{within}");
+    if let Some(says) = wrong_text(web, answer.headers(), &body) {
+        let title = format!("{name} answered {got} {says}");
         return Measured { level: Level::Crit, value: Some(ms), unit: Some("ms"), title };
     }
-    Measured::judged(thresholds, ms, "ms", format!("{name} answered {got} in {} ms", plain(tenth(ms))))
+    let measured =
+        Measured::judged(thresholds, ms, "ms", format!("{name} answered {got} in {} ms", plain(tenth(ms))));
+    match web.tls_days {
+        Some(days) => with_certificate(&name, measured, days, net::certificate_ends(&answer)),
+        None => measured,
+    }
+}
+
+async fn headers(web: &Web, bound: Duration) -> Result<HeaderMap, String> {
+    let mut all = HeaderMap::new();
+    for (name, value) in &web.headers {
+        let text = secret::value_of(value, bound).await;
+        let text = text.map_err(|error| format!("no value for the header `{name}`: {error}"))?;
+        let value = HeaderValue::from_str(&text);
+        let mut value =
+            value.map_err(|_| format!("the header `{name}` has characters that none can hold"))?;
+        value.set_sensitive(true);
+        all.insert(name.clone(), value);
+    }
+    Ok(all)
+}
+
+/// What is wrong with the text of an answer, as it is read in its encoding or as it is.
+fn wrong_text(web: &Web, headers: &HeaderMap, body: &[u8]) -> Option<String> {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let is_page = kind.is_empty() || kind.contains("html") || kind.contains("xml");
+    let text = decoded(body, headers, is_page);
+    let has = |wanted: &str| text.contains(wanted) || has(body, wanted.as_bytes());
+    let short = |text: &str| text.chars().filter(|c| !c.is_control()).take(60).collect::<String>();
+    let within = if body.len() >= MAX_BODY { " in its first 1 MiB" } else { "" };
+    match (&web.contains, &web.not_contains) {
+        (Some(wanted), _) if !has(wanted) => Some(format!("without \"{}\"{within}", short(wanted))),
+        (_, Some(unwanted)) if has(unwanted) => Some(format!("with \"{}\"", short(unwanted))),
+        _ => None,
+    }
+}
+
+/// A certificate that ends soon is a warning, whatever else is well.
+pub(super) fn with_certificate(
+    name: &str,
+    measured: Measured,
+    days: u64,
+    ends: Option<Timestamp>,
+) -> Measured {
+    let Some(ends) = ends else {
+        return Measured::failed(format!("{name}: the end of its certificate can't be read"));
+    };
+    let left = ends.duration_since(Timestamp::now()).as_hours() / 24;
+    let until = ends.strftime("%Y-%m-%d");
+    let said =
+        format!("its certificate is good for {}, until {until}", counted(left.max(0).unsigned_abs(), "day"));
+    let is_soon = u64::try_from(left).is_ok_and(|left| left < days) || left < 0;
+    if is_soon && matches!(measured.level, Level::Ok | Level::Hold | Level::Warn) {
+        let title = format!("{name}: {said} (warn below {})", counted(days, "day"));
+        return Measured { level: Level::Warn, value: Some(left as f64), unit: Some("days"), title };
+    }
+    Measured { title: format!("{}; {said}", measured.title), ..measured }
 }
 
 pub(super) async fn tcp(host: &str, port: u16, thresholds: &Thresholds) -> Measured {

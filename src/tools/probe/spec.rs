@@ -1,8 +1,10 @@
 //! The checks of a probe: from JSON to what is to be done, with all defaults. The same defaults hold
 //! for a configured probe and for one that is called by hand.
 use super::level::Thresholds;
+use crate::domain::TextOrSecret;
 use jiff::SignedDuration;
-use reqwest::Url;
+use reqwest::header::HeaderName;
+use reqwest::{Method, Url};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -23,14 +25,43 @@ pub(super) struct Check {
 /// What is checked.
 #[derive(Debug)]
 pub(super) enum What {
-    Disk { path: PathBuf, metric: Metric },
+    Disk {
+        path: PathBuf,
+        metric: Metric,
+        /// Whether something must be mounted there; `None`: as it was before.
+        mounted: Option<bool>,
+    },
     Memory,
     Load,
-    Http { url: Url, status: Statuses, contains: Option<String> },
-    Tcp { host: String, port: u16 },
-    Process { name: String, min: u64 },
-    Systemd { unit: String, user: bool },
-    Command { argv: Vec<String> },
+    Http(Box<Web>),
+    Tcp {
+        host: String,
+        port: u16,
+    },
+    Process {
+        name: String,
+        min: u64,
+    },
+    Systemd {
+        unit: String,
+        user: bool,
+    },
+    Command {
+        argv: Vec<String>,
+    },
+}
+
+/// What is asked over HTTP, and what the answer must be.
+#[derive(Debug)]
+pub(super) struct Web {
+    pub(super) url: Url,
+    pub(super) method: Method,
+    pub(super) headers: Vec<(HeaderName, TextOrSecret)>,
+    pub(super) status: Statuses,
+    pub(super) contains: Option<String>,
+    pub(super) not_contains: Option<String>,
+    /// Days for which its certificate must still be good.
+    pub(super) tls_days: Option<u64>,
 }
 
 /// What of a disk is counted.
@@ -55,7 +86,7 @@ impl What {
             Self::Disk { .. } => "disk",
             Self::Memory => "memory",
             Self::Load => "load",
-            Self::Http { .. } => "http",
+            Self::Http(_) => "http",
             Self::Tcp { .. } => "tcp",
             Self::Process { .. } => "process",
             Self::Systemd { .. } => "systemd",
@@ -69,7 +100,7 @@ impl What {
             Self::Disk { path, .. } => path.display().to_string(),
             Self::Memory => "memory".into(),
             Self::Load => "load".into(),
-            Self::Http { url, .. } => shown(url),
+            Self::Http(web) => shown(&web.url),
             Self::Tcp { host, port } => host_and_port(host, *port),
             Self::Process { name, .. } => name.clone(),
             Self::Systemd { unit, .. } => unit.clone(),
@@ -80,8 +111,8 @@ impl What {
     /// The name of a check that has none of its own.
     fn default_name(&self) -> String {
         match self {
-            Self::Disk { path, metric: Metric::Used } => format!("disk:{}", path.display()),
-            Self::Disk { path, metric: Metric::Inodes } => format!("disk:{}:inodes", path.display()),
+            Self::Disk { path, metric: Metric::Used, .. } => format!("disk:{}", path.display()),
+            Self::Disk { path, metric: Metric::Inodes, .. } => format!("disk:{}:inodes", path.display()),
             Self::Memory | Self::Load => self.kind().into(),
             Self::Command { argv } => format!("command:{}", first_word(argv)),
             _ => format!("{}:{}", self.kind(), self.subject()),
@@ -113,7 +144,7 @@ fn first_word(argv: &[String]) -> &str {
 pub(in crate::tools) fn schema() -> Value {
     let duration =
         |description: &str| json!({"type": ["number", "string"], "minimum": 0, "description": description});
-    json!({
+    let mut schema = json!({
         "type": "object",
         "required": ["checks"],
         "additionalProperties": false,
@@ -134,16 +165,10 @@ pub(in crate::tools) fn schema() -> Value {
                     "timeout": duration("Longest time of the check; default 10 seconds."),
                     "path": {"type": "string", "description": "disk: a folder on the file system."},
                     "metric": {"type": "string", "enum": ["used", "inodes"], "description": "disk: what is counted; default used."},
-                    "url": {"type": "string", "description": "http: what is fetched."},
-                    "status": {
-                        "type": ["integer", "array"], "minimum": 100, "maximum": 599, "minItems": 1,
-                        "items": {"type": "integer", "minimum": 100, "maximum": 599},
-                        "description": "http: the right status, or several; default 200 to 399.",
-                    },
-                    "contains": {"type": "string", "description": "http: a text that the first 1 MiB of the answer must have."},
+                    "mounted": {"type": "boolean", "description": "disk: true: something must be mounted at the path; false: nothing need be. Left out: what was mounted there once, or stands in /etc/fstab, must be."},
                     "host": {"type": "string", "description": "tcp: name or address."},
                     "port": {"type": "integer", "minimum": 1, "maximum": 65535, "description": "tcp: port."},
-                    "process": {"type": "string", "description": "process: name of the program."},
+                    "process": {"type": "string", "description": "process: name of the program or of its script; with a blank or a slash in it: a part of the whole command line."},
                     "min": {"type": "integer", "minimum": 0, "description": "process: how many there must be; default 1."},
                     "unit": {"type": "string", "description": "systemd: name of the unit."},
                     "user": {"type": "boolean", "description": "systemd: a unit of the user's own manager."},
@@ -154,17 +179,42 @@ pub(in crate::tools) fn schema() -> Value {
                 },
             },
         }},
+    });
+    if let (Some(properties), Value::Object(web)) =
+        (schema["properties"]["checks"]["items"]["properties"].as_object_mut(), web_schema())
+    {
+        properties.extend(web);
+    }
+    schema
+}
+
+fn web_schema() -> Value {
+    json!({
+        "url": {"type": "string", "description": "http: what is fetched."},
+        "status": {
+            "type": ["integer", "array"], "minimum": 100, "maximum": 599, "minItems": 1,
+            "items": {"type": "integer", "minimum": 100, "maximum": 599},
+            "description": "http: the right status, or several; default 200 to 399.",
+        },
+        "method": {"type": "string", "enum": METHODS, "description": "http: default GET."},
+        "headers": {"type": "object", "description": "http: sent along; values are texts or references to secrets."},
+        "contains": {"type": "string", "description": "http: a text that the first 1 MiB of the answer must have."},
+        "not_contains": {"type": "string", "description": "http: a text that the first 1 MiB of the answer must not have."},
+        "tls_days": {"type": "integer", "minimum": 1, "description": "http: a warning when the certificate is good for fewer days."},
     })
 }
+
+/// What may be asked over HTTP.
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 const BOUNDS: [&str; 3] = ["warn", "crit", "clear"];
 
 /// Each type with the keys of its own; those of [`BOUNDS`] are for all but the last two.
 const TYPES: [(&str, &[&str]); 8] = [
-    ("disk", &["path", "metric"]),
+    ("disk", &["path", "metric", "mounted"]),
     ("memory", &[]),
     ("load", &[]),
-    ("http", &["url", "status", "contains"]),
+    ("http", &["url", "method", "headers", "status", "contains", "not_contains", "tls_days"]),
     ("tcp", &["host", "port"]),
     ("process", &["process", "min"]),
     ("systemd", &["unit", "user"]),
@@ -213,21 +263,12 @@ fn read_one(map: &Map<String, Value>) -> Result<Check, String> {
     let (what, defaults) = match kind {
         "disk" => {
             let metric = if text(map, "metric") == Some("inodes") { Metric::Inodes } else { Metric::Used };
-            (What::Disk { path: need("path")?.into(), metric }, Some((80.0, 90.0)))
+            let mounted = map.get("mounted").and_then(Value::as_bool);
+            (What::Disk { path: need("path")?.into(), metric, mounted }, Some((80.0, 90.0)))
         }
         "memory" => (What::Memory, Some((85.0, 95.0))),
         "load" => (What::Load, Some((2.0, 4.0))),
-        "http" => {
-            let url = address(&need("url")?)?;
-            (
-                What::Http {
-                    url,
-                    status: statuses(map.get("status")),
-                    contains: text(map, "contains").map(str::to_owned),
-                },
-                None,
-            )
-        }
+        "http" => (What::Http(Box::new(web(map, &need("url")?)?)), None),
         "tcp" => {
             let port = whole(map, "port").and_then(|port| u16::try_from(port).ok());
             let host = need("host")?;
@@ -266,6 +307,36 @@ fn read_one(map: &Map<String, Value>) -> Result<Check, String> {
         thresholds: Thresholds::new(number("warn"), number("crit"), number("clear"), defaults)?,
         hold_for,
         timeout: timeout.unsigned_abs(),
+    })
+}
+
+fn web(map: &Map<String, Value>, url: &str) -> Result<Web, String> {
+    let mut headers = Vec::new();
+    for (name, value) in map.get("headers").and_then(Value::as_object).into_iter().flatten() {
+        let header = name.parse().map_err(|_| format!("`{name}` can't name a header"))?;
+        let value = TextOrSecret::from_json(value)
+            .ok_or_else(|| format!("the header `{name}` must be a text or a reference to a secret"))?;
+        headers.push((header, value));
+    }
+    let method: Method = text(map, "method").unwrap_or("GET").parse().map_err(|_| "no such `method`")?;
+    let wants_body = ["contains", "not_contains"].into_iter().find(|key| map.contains_key(*key));
+    if let (&Method::HEAD, Some(key)) = (&method, wants_body) {
+        return Err(format!("an answer to HEAD has no body, so `{key}` can't be judged"));
+    }
+    let url = address(url)?;
+    let tls_days = whole(map, "tls_days");
+    if tls_days.is_some() && url.scheme() != "https" {
+        return Err("`tls_days` needs an https:// address".into());
+    }
+    let owned = |key: &str| text(map, key).filter(|text| !text.is_empty()).map(str::to_owned);
+    Ok(Web {
+        url,
+        method,
+        headers,
+        status: statuses(map.get("status")),
+        contains: owned("contains"),
+        not_contains: owned("not_contains"),
+        tls_days,
     })
 }
 

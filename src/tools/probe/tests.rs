@@ -248,11 +248,12 @@ async fn says(answer: &'static str) -> SocketAddr {
     .await
 }
 
-async fn read_request(stream: &mut TcpStream) {
+async fn read_request(stream: &mut TcpStream) -> String {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") && stream.read_buf(&mut request).await.is_ok_and(|count| count > 0)
     {
     }
+    String::from_utf8_lossy(&request).into_owned()
 }
 
 /// An address where nobody listens.
@@ -407,6 +408,95 @@ async fn systemd_units() {
     }
     // A name can't become a flag.
     is(&finding(json!({"type": "systemd", "unit": "--help"})).await, Level::Crit, "--help ");
+}
+
+#[tokio::test]
+async fn http_texts_are_read_in_their_encoding() {
+    let answer = |head: &str, body: &[u8]| -> &'static [u8] {
+        let head = format!("HTTP/1.1 200 OK\r\n{head}content-length: {}\r\n\r\n", body.len());
+        [head.as_bytes(), body].concat().leak()
+    };
+    let latin = b"Gr\xf6\xdfe: gut";
+    let says = |bytes: &'static [u8]| {
+        server(move |mut stream| async move {
+            read_request(&mut stream).await;
+            let _ = stream.write_all(bytes).await;
+        })
+    };
+    for (head, body) in [
+        ("content-type: text/html; charset=iso-8859-1\r\n", &latin[..]),
+        ("content-type: text/html\r\n", &latin[..]),
+        ("content-type: text/html\r\n", b"<meta charset=windows-1252>Gr\xf6\xdfe: gut"),
+        ("content-type: text/plain; charset=utf-16le\r\n", b"G\0r\0\xf6\0\xdf\0e\0"),
+        ("content-encoding: gzip\r\n", b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\x73\x2f\x3a\xbc\xed\xf0\xfc\x54\x00\x15\x90\x6e\x94\x07\x00\x00\x00"),
+        ("", "Größe".as_bytes()),
+    ] {
+        let at = says(answer(head, body)).await;
+        is(&finding(http(at, json!({"contains": "Größe"}))).await, Level::Ok, "answered 200");
+        let found = finding(http(at, json!({"not_contains": "Größe"}))).await;
+        is(&found, Level::Crit, "answered 200 with \"Größe\"");
+        let found = finding(http(at, json!({"not_contains": "klein", "contains": "Gr"}))).await;
+        is(&found, Level::Ok, "answered 200");
+    }
+}
+
+#[tokio::test]
+async fn http_asks_as_it_is_told() {
+    let echo = server(|mut stream| async move {
+        let asked = read_request(&mut stream).await;
+        let text = asked.to_ascii_lowercase();
+        let _ = stream
+            .write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len()).as_bytes())
+            .await;
+    })
+    .await;
+    let found = finding(http(
+        echo,
+        json!({"method": "POST", "headers": {"X-Team": "Ops"}, "contains": "x-team: ops"}),
+    ))
+    .await;
+    is(&found, Level::Ok, "answered 200");
+    let found = finding(http(echo, json!({"method": "OPTIONS", "contains": "options /health"}))).await;
+    is(&found, Level::Ok, "answered 200");
+    for (more, says) in [
+        (json!({"method": "HEAD", "contains": "x"}), "an answer to HEAD has no body"),
+        (json!({"tls_days": 14}), "`tls_days` needs an https:// address"),
+        (json!({"method": "BREW"}), "method"),
+        (json!({"headers": {"X Y": "z"}}), "can't name a header"),
+    ] {
+        let error =
+            probe_within(Duration::from_secs(9), json!([http(echo, more)])).await.unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    let missing = json!({"headers": {"X-Key": {"env": "NO_SUCH_VARIABLE_OF_OURS"}}});
+    is(&finding(http(echo, missing)).await, Level::Crit, "no value for the header `x-key`");
+}
+
+#[test]
+fn a_certificate_that_ends_soon_is_a_warning() {
+    let well =
+        || Measured { level: Level::Ok, value: Some(5.0), unit: Some("ms"), title: "x answered 200".into() };
+    let ends = |hours: i64| {
+        Some(jiff::Timestamp::now() + SignedDuration::from_hours(hours) + SignedDuration::from_mins(1))
+    };
+    let judged = |measured, hours| reach::with_certificate("x", measured, 14, ends(hours));
+    assert_eq!(judged(well(), 14 * 24).level, Level::Ok);
+    assert!(
+        judged(well(), 14 * 24)
+            .title
+            .contains("x answered 200; its certificate is good for 14 days, until 20")
+    );
+    let soon = judged(well(), 14 * 24 - 1);
+    assert_eq!((soon.level, soon.value, soon.unit), (Level::Warn, Some(13.0), Some("days")));
+    assert!(
+        soon.title.contains("good for 13 days") && soon.title.ends_with("(warn below 14 days)"),
+        "{}",
+        soon.title
+    );
+    assert_eq!(judged(well(), -30).level, Level::Warn);
+    let bad = || Measured { level: Level::Crit, ..well() };
+    assert_eq!(judged(bad(), 1).level, Level::Crit);
+    assert_eq!(reach::with_certificate("x", well(), 14, None).level, Level::Crit);
 }
 
 #[tokio::test]

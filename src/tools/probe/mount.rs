@@ -1,0 +1,117 @@
+//! Whether what must be mounted at a path is.
+//!
+//! A path at which nothing is mounted any more is a folder of the file system around it, and that one has room. So what
+//! was mounted there is remembered while the daemon lives, and what stands in `/etc/fstab` is looked up.
+use crate::tools::mounts::unescaped;
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+/// Paths that were looked at, each with the mount point that it was on.
+static SEEN: LazyLock<Mutex<HashMap<PathBuf, PathBuf>>> = LazyLock::new(Mutex::default);
+
+/// Says which mount point is missing, if one is. `wanted`: whether something must be mounted at the path itself;
+/// `None`: as it was before. May block as long as the file system likes.
+pub(super) fn missing(path: &Path, wanted: Option<bool>) -> Option<String> {
+    if wanted == Some(false) {
+        return None;
+    }
+    let real = path.canonicalize().ok()?;
+    let here = mount_point(&real)?;
+    if wanted == Some(true) && here != real {
+        return Some(format!("nothing is mounted there (mounted = true), only {} around it", here.display()));
+    }
+    let of_table = std::fs::read_to_string("/etc/fstab").ok();
+    let planned = of_table.and_then(|table| planned(&table, &real));
+    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = seen.get(path).cloned();
+    let gone = [before, planned].into_iter().flatten().find(|other| is_within(other, &here));
+    match gone {
+        Some(gone) => Some(format!("{} is not mounted", gone.display())),
+        None => {
+            seen.insert(path.to_owned(), here);
+            None
+        }
+    }
+}
+
+/// Is this mount point one below that other one?
+fn is_within(point: &Path, around: &Path) -> bool {
+    point != around && point.starts_with(around)
+}
+
+/// The mount point of a path without links.
+fn mount_point(real: &Path) -> Option<PathBuf> {
+    match std::fs::read_to_string("/proc/self/mountinfo") {
+        Ok(table) => {
+            let points = table.lines().filter_map(|line| Some(unescaped(line.split(' ').nth(4)?)));
+            points.filter(|point| real.starts_with(point)).max_by_key(|point| point.components().count())
+        }
+        // another system: where the device changes
+        Err(_) => {
+            let device = real.metadata().ok()?.dev();
+            let same = |path: &&Path| path.metadata().is_ok_and(|found| found.dev() == device);
+            real.ancestors().take_while(same).last().map(Path::to_owned)
+        }
+    }
+}
+
+/// The innermost mount point of `/etc/fstab` that a path is on, of those that are mounted at the start.
+fn planned(table: &str, real: &Path) -> Option<PathBuf> {
+    let points = table.lines().filter_map(|line| {
+        let mut fields = line.split_whitespace();
+        let (device, point, kind) = (fields.next()?, fields.next()?, fields.next()?);
+        let options = fields.next().unwrap_or_default();
+        let is_planned = !device.starts_with('#')
+            && point.starts_with('/')
+            && kind != "swap"
+            && !options
+                .split(',')
+                .any(|option| matches!(option, "noauto" | "x-systemd.automount" | "nofail"));
+        is_planned.then(|| unescaped(point))
+    });
+    points.filter(|point| real.starts_with(point)).max_by_key(|point| point.components().count())
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of mount points.
+    use super::*;
+
+    #[test]
+    fn tables_of_the_kernel_are_read() {
+        let table = "# comment\nUUID=1 / ext4 defaults 0 1\n/dev/b /data xfs defaults 0 2\nnas:/x /data/nas nfs noauto 0 0\n\
+                     nas:/y /srv/my\\040share nfs4 rw 0 0\n/dev/c none swap sw 0 0\n";
+        for (path, point) in [
+            ("/data/x", Some("/data")),
+            ("/data/nas/y", Some("/data")),
+            ("/srv/my share", Some("/srv/my share")),
+            ("/srv", Some("/")),
+        ] {
+            assert_eq!(planned(table, Path::new(path)), point.map(PathBuf::from), "{path}");
+        }
+        assert_eq!(planned("", Path::new("/data")), None);
+        assert_eq!(mount_point(Path::new("/")), Some("/".into()));
+    }
+
+    #[test]
+    fn what_was_mounted_must_stay_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        std::fs::create_dir(&path).unwrap();
+        assert_eq!(missing(&path, None), None);
+        assert!(missing(&path, Some(true)).is_some_and(|says| says.contains("nothing is mounted there")));
+        // as if it had been one
+        let real = path.canonicalize().unwrap();
+        SEEN.lock().unwrap().insert(path.clone(), real.clone());
+        for _ in 0..2 {
+            assert_eq!(missing(&path, None), Some(format!("{} is not mounted", real.display())));
+        }
+        assert_eq!(missing(&path, Some(false)), None);
+        // a mount point itself, and what is around one, is fine
+        assert_eq!(missing(Path::new("/"), Some(true)), None);
+        SEEN.lock().unwrap().insert(path.clone(), "/".into());
+        assert_eq!(missing(&path, None), None);
+    }
+}
