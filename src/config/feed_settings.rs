@@ -19,9 +19,19 @@ const EXAMPLE: &str = "urls = [\"https://example.org/feed.xml\"]";
 /// A table.
 pub(super) fn feed(section: &Section<'_>) -> Option<Value> {
     let mut out = Map::new();
-    if let Some(list) = needs(section, "feed", "urls", EXAMPLE) {
-        out.insert("urls".into(), urls(list, true)?);
+    let sources = section.get("sources");
+    let mut addresses = match section.get("urls") {
+        Some(list) => urls(list, true)?,
+        None if sources.is_some() => Vec::new(),
+        None => {
+            needs(section, "feed", "urls", EXAMPLE);
+            Vec::new()
+        }
+    };
+    if let Some(list) = sources {
+        out.insert("logins".into(), Value::Object(logins(list, &mut addresses)?));
     }
+    out.insert("urls".into(), json!(addresses));
     bounds(section, &mut out);
     let headers = headers(section);
     if !headers.is_empty() {
@@ -49,7 +59,7 @@ pub(super) fn args(tool: Item<'_>, args: Option<Item<'_>>, fixed: Option<&Value>
     let section = args.section(keys::FEED_ARGS)?;
     let mut out = Map::new();
     match (section.get("urls"), fixed) {
-        (Some(list), None) => drop(out.insert("urls".into(), urls(list, false)?)),
+        (Some(list), None) => drop(out.insert("urls".into(), json!(urls(list, false)?))),
         (Some(list), Some(_)) => {
             return list.refuse_with(
                 "the addresses of this tool are fixed in its table".into(),
@@ -109,7 +119,7 @@ fn since(item: Item<'_>) -> Option<Value> {
 }
 
 /// The addresses. `fixed`: no place in them is ever filled.
-fn urls(list: Item<'_>, fixed: bool) -> Option<Value> {
+fn urls<'a>(list: Item<'a>, fixed: bool) -> Option<Vec<&'a str>> {
     let items = list.items()?;
     if items.is_empty() {
         return list.refuse_with("`urls` is empty".into(), EXAMPLE.into());
@@ -119,16 +129,51 @@ fn urls(list: Item<'_>, fixed: bool) -> Option<Value> {
     }
     let mut all: Vec<&str> = Vec::new();
     for item in items {
-        let Some(text) = item.text() else { continue };
-        if let Err((message, hint)) = judge(text, fixed) {
-            item.refuse_with::<()>(message, hint);
-        }
-        if all.contains(&text) {
-            item.refuse_with::<()>(format!("`{text}` stands here twice"), "one of them is enough".into());
-        }
-        all.push(text);
+        address(item, fixed, &mut all);
     }
-    Some(json!(all))
+    Some(all)
+}
+
+fn address<'a>(item: Item<'a>, fixed: bool, all: &mut Vec<&'a str>) -> Option<&'a str> {
+    let text = item.text()?;
+    if let Err((message, hint)) = judge(text, fixed) {
+        item.refuse_with::<()>(message, hint);
+    }
+    if all.contains(&text) {
+        item.refuse_with::<()>(format!("`{text}` stands here twice"), "one of them is enough".into());
+    }
+    all.push(text);
+    Some(text)
+}
+
+/// Sources with a login: their addresses come to the others.
+fn logins<'a>(list: Item<'a>, addresses: &mut Vec<&'a str>) -> Option<Map<String, Value>> {
+    let items = list.items()?;
+    if items.len() + addresses.len() > MOST_URLS {
+        return list.refuse(format!(
+            "there are {} addresses, and {MOST_URLS} are the most",
+            items.len() + addresses.len()
+        ));
+    }
+    let mut all = Map::new();
+    for item in items {
+        let Some(section) = item.section(keys::FEED_SOURCE) else { continue };
+        let [url, user, password] = ["url", "username", "password"].map(|key| {
+            if section.get(key).is_none() {
+                let example = "{ url = \"https://example.org/feed\", username = \"me\", password = { env = \"NAME\" } }";
+                item.refuse_with::<()>(format!("a source with a login needs `{key}`"), example.into());
+            }
+            section.get(key)
+        });
+        let Some(url) = url.and_then(|item| address(item, true, addresses)) else { continue };
+        let (Some(user), Some(password)) =
+            (user.and_then(|item| item.text_or_secret()), password.and_then(|item| item.secret()))
+        else {
+            continue;
+        };
+        all.insert(url.to_owned(), json!({"username": user.to_json(), "password": password.to_json()}));
+    }
+    Some(all)
 }
 
 /// Is it an address that can be asked? Else what is wrong, and what to write.
@@ -168,7 +213,9 @@ fn judge(text: &str, fixed: bool) -> Result<(), (String, String)> {
     if authority.contains('@') {
         return refuse(
             "names a user or a password",
-            "use `headers` of a [tools.…] table: headers = { Authorization = { env = \"NAME\" } }".into(),
+            "use a [tools.…] table with sources = [{ url = \"https://…\", username = \"me\", password = { env = \
+             \"NAME\" } }]"
+                .into(),
         );
     }
     if authority.is_empty() {

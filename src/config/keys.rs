@@ -144,6 +144,12 @@ pub(super) const FEED_ARGS: &[Key] = &[
     key("since", Kind::Any, "items with an older date are left out: a duration before now, or a time"),
     key("max_summary", Kind::Whole, "characters of a summary; default 500, at most 2000, 0 for none"),
 ];
+/// One source with a login.
+pub(super) const FEED_SOURCE: &[Key] = &[
+    key("url", Kind::Text, "its address"),
+    key("username", Kind::TextOrSecret, "the user"),
+    key("password", Kind::Secret, "the password; sent to this address, and not on to other hosts"),
+];
 pub(super) const FEED: &[Key] = &[
     key("type", Kind::Word(&["feed"]), "the built-in tool"),
     FEED_ARGS[0],
@@ -151,7 +157,8 @@ pub(super) const FEED: &[Key] = &[
     FEED_ARGS[2],
     FEED_ARGS[3],
     FEED_ARGS[4],
-    key("headers", Kind::Texts2, "sent to each of `urls`, and not on to other hosts"),
+    key("sources", Kind::Tables(FEED_SOURCE), "more addresses, each with a login (basic authentication)"),
+    key("headers", Kind::Texts2, "sent to each of `urls` and `sources`, and not on to other hosts"),
     key("timeout", Kind::Duration, "one source; default 15 s"),
     key("max_bytes", Kind::Size, "of one source; default 5 MiB, at most 20 MiB"),
 ];
@@ -282,6 +289,11 @@ pub(super) const NOTIFY: &[Key] = &[
     ),
     key("username", Kind::TextOrSecret, "email: name at the server"),
     key("password", Kind::Secret, "email: password at the server"),
+    key(
+        "per_minute",
+        Kind::Whole,
+        "messages a minute at the most; those that wait are joined into one. Default 10; file: no bound",
+    ),
 ];
 pub(super) const BUDGET: &[Key] = &[
     key("usd_per_day", Kind::Number, "US dollars of a day"),
@@ -464,16 +476,30 @@ pub(super) const PROBE: &[Key] = &[
     key("timeout", Kind::Duration, "of this check; default 10s"),
     key("path", Kind::Text, "disk: of this file system"),
     key("metric", Kind::Word(&["used", "inodes"]), "disk: what is measured, in percent; default used"),
+    key(
+        "mounted",
+        Kind::Flag,
+        "disk: true: something must be mounted there, false: nothing need be; default: as it was, or as /etc/fstab says",
+    ),
     key("url", Kind::Text, "http: what is fetched"),
+    key("method", Kind::Word(PROBE_METHODS), "http: default GET"),
+    key("headers", Kind::Texts2, "http: sent along; with a secret among them, redirects are not followed"),
     key("status", Kind::Any, "http: a status or a list"),
     key("contains", Kind::Text, "http: the body has this text"),
+    key("not_contains", Kind::Text, "http: the body does not have this text"),
+    key("tls_days", Kind::Whole, "http: a warning when the certificate is good for fewer days"),
     key("host", Kind::Text, "tcp: host"),
     key("port", Kind::Whole, "tcp: port"),
-    key("process", Kind::Text, "process: its name"),
+    key(
+        "process",
+        Kind::Text,
+        "process: its name or its script's; with a blank or slash: a part of the command line",
+    ),
     key("min", Kind::Whole, "process: at least so many"),
     key("unit", Kind::Text, "systemd: the unit"),
     key("user", Kind::Flag, "systemd: of the user's manager"),
     key("command", Kind::Command, "command: exit 0 is good, 1 a warning, else critical"),
 ];
+pub(super) const PROBE_METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 pub(super) const PROBES: &[&str] =
     &["disk", "memory", "load", "http", "tcp", "process", "systemd", "command"];

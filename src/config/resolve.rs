@@ -248,6 +248,9 @@ fn tool_type(item: Item<'_>) -> Option<usize> {
     Item { value: kind, name: "type", ..item }.word(keys::TOOLS)
 }
 
+/// Messages that a receiver gets in a minute, where nothing else is said.
+const MESSAGES_PER_MINUTE: u32 = 10;
+
 fn notify(section: &Section<'_>) -> Option<NotifyTarget> {
     const TYPES: &[&str] = &["webhook", "command", "email", "desktop", "file"];
     let Some(kind) = section.get("type") else {
@@ -300,7 +303,9 @@ fn notify(section: &Section<'_>) -> Option<NotifyTarget> {
         "desktop" => NotifyTargetKind::Desktop,
         _ => NotifyTargetKind::Email(email(section, needs("to"), needs("from"), needs("smtp"))?),
     };
-    Some(NotifyTarget { kind })
+    let per_minute = section.whole("per_minute", 1).map(|most| u32::try_from(most).unwrap_or(u32::MAX));
+    let usual = (!matches!(kind, NotifyTargetKind::File(_))).then_some(MESSAGES_PER_MINUTE);
+    Some(NotifyTarget { kind, per_minute: per_minute.or(usual) })
 }
 
 fn budget(section: &Section<'_>) -> BudgetSpec {

@@ -3,7 +3,7 @@ mod follow_ups;
 mod judged;
 
 use super::*;
-use crate::domain::History;
+use crate::domain::{Body, History};
 use jiff::SignedDuration;
 
 fn read(text: &str) -> Result<Loaded, Box<Rejected>> {
@@ -311,7 +311,34 @@ fn bad_files_are_refused_where_they_are_bad() {
             "write \"https://example.org/f\"",
         ),
         ("[tools.t]\ntype = \"feed\"\nurls = [\"file:///f.xml\"]", 3, "over http:// and https:// only"),
-        ("[tools.t]\ntype = \"feed\"\nurls = [\"https://u:p@example.org/\"]", 3, "use `headers`"),
+        ("[tools.t]\ntype = \"feed\"\nurls = [\"https://u:p@example.org/\"]", 3, "sources = [{"),
+        ("[tools.t]\ntype = \"feed\"\nsources = [{ url = \"https://a.example/\" }]", 3, "needs `username`"),
+        (
+            "[tools.t]\ntype = \"feed\"\nsources = [{ url = \"https://a.example/\", username = \"u\", password = \"p\" }]",
+            3,
+            "password",
+        ),
+        (
+            "[tools.t]\ntype = \"feed\"\nurls = [\"https://a.example/\"]\nsources = [{ url = \"https://a.example/\", username = \"u\", password = { env = \"P\" } }]",
+            4,
+            "stands here twice",
+        ),
+        ("[notify.n]\ntype = \"desktop\"\nper_minute = 0", 3, "at least 1"),
+        (
+            "[agents.a]\ntool = \"probe\"\nargs = { checks = [{ type = \"http\", url = \"http://a.example/\", tls_days = 9 }] }",
+            3,
+            "needs an https:// address",
+        ),
+        (
+            "[agents.a]\ntool = \"probe\"\nargs = { checks = [{ type = \"http\", url = \"http://a.example/\", method = \"HEAD\", contains = \"x\" }] }",
+            3,
+            "has no body",
+        ),
+        (
+            "[agents.a]\ntool = \"probe\"\nargs = { checks = [{ type = \"http\", url = \"http://a.example/\", headers = { Authorization = \"x\" } }] }",
+            3,
+            "must not stand in this file",
+        ),
         ("[tools.t]\ntype = \"feed\"\nurls = [\"https:///feed\"]", 3, "names no host"),
         ("[tools.t]\ntype = \"feed\"\nurls = [\"https://a.example/a b\"]", 3, "%20"),
         (
@@ -791,4 +818,43 @@ fn a_guard_means_tools_that_are_there() {
         rejected.diagnostics
     );
     assert_eq!(rejected.diagnostics.len(), 1);
+}
+
+#[test]
+fn logins_paces_and_checks_are_resolved() {
+    let text = r#"
+[tools.news]
+type = "feed"
+urls = ["https://a.example/f"]
+sources = [{ url = "https://b.example/f", username = "me", password = { env = "P" } }]
+[notify.chat]
+type = "webhook"
+url = "https://chat.example/hook"
+[notify.slow]
+type = "desktop"
+per_minute = 2
+[notify.log]
+type = "file"
+path = "log"
+[agents.a]
+tool = "probe"
+args = { checks = [{ type = "http", url = "https://a.example/", method = "POST", headers = { X-Key = { env = "K" } }, not_contains = "down", tls_days = 14 }, { type = "disk", path = "/data", mounted = true }] }
+"#;
+    let fleet = read(text).unwrap_or_else(|rejected| panic!("{:?}", rejected.diagnostics)).fleet;
+    let news = &fleet.tools["news"].settings;
+    assert_eq!(news["urls"], serde_json::json!(["https://a.example/f", "https://b.example/f"]));
+    let login = serde_json::json!({"username": "me", "password": {"env": "P"}});
+    assert_eq!(news["logins"]["https://b.example/f"], login);
+    let pace = |name: &str| fleet.notify[name].per_minute;
+    assert_eq!([pace("chat"), pace("slow"), pace("log")], [Some(10), Some(2), None]);
+    let Body::Tool(call) = &fleet.agents[0].body else { panic!("a tool") };
+    let [web, disk] = &call.args["checks"].as_array().expect("checks")[..] else { panic!("two") };
+    assert_eq!(
+        *web,
+        serde_json::json!({
+            "type": "http", "url": "https://a.example/", "method": "POST", "headers": {"X-Key": {"env": "K"}},
+            "not_contains": "down", "tls_days": 14,
+        })
+    );
+    assert_eq!(disk["mounted"], true);
 }

@@ -54,7 +54,7 @@ pub use host::HostPattern;
 pub use ids::{AgentId, ConfigHash, InvalidAgentId, InvalidRunId, RunId, Seq};
 pub use incident::{Diagnosis, Finding, IncidentRecord, Level, Severity};
 pub use json_schema::{check_schema, fits_schema};
-pub use nearest::nearest;
+pub use nearest::{distance, nearest};
 pub use object_key::check_object_key;
 pub use price::{cost, rounded, tokens_at_most};
 pub use run::{AttemptEnd, AttemptOutcome, ErrorKind, RunError, RunMode, RunStatus, Trigger, Usage};

@@ -17,7 +17,7 @@ fn most_edits(length: usize) -> usize {
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours (optimal string alignment).
-fn distance(from: &str, to: &str) -> usize {
+pub fn distance(from: &str, to: &str) -> usize {
     let from: Vec<char> = from.to_lowercase().chars().collect();
     let to: Vec<char> = to.to_lowercase().chars().collect();
     let mut before = vec![0; to.len() + 1];

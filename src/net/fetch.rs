@@ -5,9 +5,15 @@
 //! said beside it. If it was sent and not answered, the error says so.
 use super::guard::{Allow, Dialer, GuardError, Vetted, is_odd};
 use super::{MAX_REDIRECTS, describe};
-use reqwest::header::{CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, HeaderMap, LOCATION};
+use cookie_store::CookieStore;
+use reqwest::header::{
+    CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, LOCATION, SET_COOKIE,
+};
 use reqwest::{Method, Response, StatusCode, Url};
 use std::time::Duration;
+
+/// Cookies that are taken of one answer.
+const MOST_COOKIES: usize = 50;
 
 /// What is sent.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +46,8 @@ pub struct Fetched {
     pub status: StatusCode,
     /// Where it came from, after redirects.
     pub url: Url,
+    /// Where the address that was asked has moved to for good, if its redirects say so.
+    pub moved: Option<Url>,
     /// Its headers.
     pub headers: HeaderMap,
     /// Its body, or the beginning of it.
@@ -101,16 +109,27 @@ async fn follow(
     bytes: usize,
     way: &mut Way,
 ) -> Result<Fetched, GuardError> {
+    // What one answer sets and the next request needs: a wall of consent, a load balancer. It ends with this request.
+    let mut cookies = CookieStore::default();
+    let (mut moved, mut for_good) = (None, true);
     for _ in 0..=MAX_REDIRECTS {
         let vetted = dialer.vet(&request.url, allow).await?;
         let changes = !only_reads(&request.method);
-        let answer = ask(&vetted, &request, &mut way.open).await?;
+        let answer = ask(&vetted, &request, &cookies, &mut way.open).await?;
         let mut fetched = head(&vetted.url, &answer);
+        fetched.moved.clone_from(&moved);
+        take_cookies(&mut cookies, &vetted.url, answer.headers());
         if changes {
             way.answer = Some(fetched.clone());
         }
         match next(&vetted.url, &answer)? {
-            Some(to) => redirect(&mut request, &vetted.url, to, answer.status())?,
+            Some(to) => {
+                for_good &= matches!(answer.status().as_u16(), 301 | 308);
+                if for_good {
+                    moved = Some(to.clone());
+                }
+                redirect(&mut request, &vetted.url, to, answer.status())?;
+            }
             None => {
                 match read(answer, &mut fetched, bytes).await {
                     Err(error) if changes => fetched.trouble = Some(error),
@@ -128,10 +147,18 @@ fn only_reads(method: &Method) -> bool {
 }
 
 /// Sends a request. `open` is true while it changes something and has no answer.
-async fn ask(vetted: &Vetted, request: &Request, open: &mut bool) -> Result<Response, GuardError> {
+async fn ask(
+    vetted: &Vetted,
+    request: &Request,
+    cookies: &CookieStore,
+    open: &mut bool,
+) -> Result<Response, GuardError> {
     let mut headers = request.headers.clone();
     for (name, value) in &request.own_headers {
         headers.insert(name, value.clone());
+    }
+    if let Some(value) = cookie_header(cookies, &vetted.url, headers.get(COOKIE)) {
+        headers.insert(COOKIE, value);
     }
     let mut sending = vetted.client()?.request(request.method.clone(), vetted.url.clone()).headers(headers);
     if let Some(body) = &request.body {
@@ -151,6 +178,30 @@ async fn ask(vetted: &Vetted, request: &Request, open: &mut bool) -> Result<Resp
     }
     *open = false;
     Ok(answer)
+}
+
+fn take_cookies(cookies: &mut CookieStore, url: &Url, headers: &HeaderMap) {
+    for cookie in headers.get_all(SET_COOKIE).iter().take(MOST_COOKIES) {
+        if let Ok(text) = cookie.to_str() {
+            // one that does not fit its host is none
+            let _ = cookies.parse(text, url);
+        }
+    }
+}
+
+/// The cookies for an address, behind those that the caller sends there.
+fn cookie_header(cookies: &CookieStore, url: &Url, own: Option<&HeaderValue>) -> Option<HeaderValue> {
+    let mut all: Vec<String> =
+        cookies.get_request_values(url).map(|(name, value)| format!("{name}={value}")).collect();
+    if all.is_empty() {
+        return None;
+    }
+    if let Some(own) = own {
+        all.insert(0, own.to_str().ok()?.to_owned());
+    }
+    let mut value = HeaderValue::from_str(&all.join("; ")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// Where the answer points, if it points elsewhere.
@@ -207,6 +258,7 @@ fn head(url: &Url, answer: &Response) -> Fetched {
     Fetched {
         status: answer.status(),
         url: url.clone(),
+        moved: None,
         headers: answer.headers().clone(),
         body: Vec::new(),
         truncated: false,

@@ -83,6 +83,9 @@ fn without_secrets(result: Result<ToolOutput, ToolError>) -> Result<ToolOutput, 
     match result {
         Ok(mut output) => {
             secret::redact_json(&mut output.result);
+            for warning in &mut output.warnings {
+                *warning = clean(std::mem::take(warning));
+            }
             for finding in &mut output.findings {
                 finding.title = clean(std::mem::take(&mut finding.title));
                 finding.key = clean(std::mem::take(&mut finding.key));

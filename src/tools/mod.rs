@@ -6,7 +6,7 @@ use crate::domain::{AgentId, Effect, Finding, Fleet, ReadsWhen, RunId, ToolDef, 
 use crate::secret;
 use crate::store::Store;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -22,6 +22,7 @@ mod feed;
 mod files;
 mod http;
 pub mod mcp;
+mod mounts;
 mod notes;
 mod probe;
 mod report;
@@ -121,18 +122,21 @@ impl Progress {
 pub struct ToolOutput {
     /// Its result.
     pub result: Value,
-    /// What it found wrong or right (only `probe`).
+    /// What it found wrong or right (only `probe` and `feed`).
     pub findings: Vec<Finding>,
-    /// What it could not find out this time, for the record of its run (only `probe`).
+    /// What it could not find out this time, for the record of its run or slot (only `probe` and `feed`).
     pub warnings: Vec<String>,
     /// This time it gave data from outside, although that is not said of the tool (only `recall`).
     pub untrusted: bool,
+    /// What tells the same as one of the items of the result, by the `id` of that (only `feed`): whoever was told the
+    /// one was told the others.
+    pub doubles: HashMap<String, Vec<Value>>,
 }
 
 impl ToolOutput {
     /// A result without findings.
     fn of(result: Value) -> Self {
-        Self { result, findings: Vec::new(), warnings: Vec::new(), untrusted: false }
+        Self { result, findings: Vec::new(), warnings: Vec::new(), untrusted: false, doubles: HashMap::new() }
     }
 }
 

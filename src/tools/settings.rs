@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// How long a secret may take.
-const SECRET_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const SECRET_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) fn text<'a>(settings: &'a Value, key: &str) -> Option<&'a str> {
     settings.get(key)?.as_str()

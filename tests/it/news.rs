@@ -362,3 +362,27 @@ fn a_person_who_asks_for_a_run_gets_one_with_what_is_new() {
     assert_eq!((asked.len(), items_of(&asked[2]).len()), (3, 0), "what was told is not new");
     assert_eq!(runs(&daemon, 2)[0]["result"], "{\"saved\":0}");
 }
+
+/// A source that is dead among others is said where a person looks, and not passed over in silence.
+#[test]
+fn a_dead_source_is_a_warning_of_its_slot() {
+    let feeds = Feeds::new(&[(1, "one")]);
+    let url = feeds.endpoint.url();
+    let mut daemon = Daemon::with("");
+    *feeds.other.lock().expect("no panic") = None;
+    daemon.configure(&format!(
+        "[agents.dead]\ninterval = 1\ntool = \"remember\"\nargs = {{ key = \"k\", text = \"{{gate}}\" }}\n\
+         gate = {{ tool = \"feed\", novel_by = [\"id\"], args = {{ urls = [\"{url}/feed\", \"{url}/other\"] }} }}\n"
+    ));
+    daemon.up();
+    let run = daemon.until("background_task_completed", "dead");
+    let shown = daemon.ok(&["show", run["run_id"].as_str().expect("a run")]);
+    assert!(shown.contains("/other can't be read: the server answers with status 503"), "{shown}");
+    daemon.until("background_slot_skipped", "dead");
+    let why = daemon.ok(&["why", "dead"]);
+    assert!(why.contains("a warning: ") && why.contains("/other can't be read"), "{why}");
+    // a day of it is an incident; it is not open yet
+    let since = "SELECT count(*) FROM incidents WHERE key LIKE 'feed:%/other' AND opened_at IS NULL";
+    let since: i64 = daemon.database().query_row(since, [], |row| row.get(0)).expect("a number");
+    assert_eq!(since, 1);
+}

@@ -14,9 +14,9 @@ fn encoding(bytes: &[u8], header: &str) -> &'static Encoding {
     if let Some(utf16) = without_mark(bytes) {
         return utf16;
     }
-    let declared = [charset(header), prolog(bytes)];
-    let mut declared =
-        declared.into_iter().flatten().filter_map(|label| Encoding::for_label(label.as_bytes()));
+    let found = |label: Option<String>| Encoding::for_label(label?.as_bytes());
+    let declared = declared(found(charset(header)), found(prolog(bytes)), bytes);
+    let mut declared = declared.into_iter().flatten();
     if is_utf8(bytes) {
         // Plain ASCII may still be something else in disguise: ISO-2022-JP is.
         let odd = declared.find(|encoding| !encoding.is_ascii_compatible());
@@ -26,6 +26,21 @@ fn encoding(bytes: &[u8], header: &str) -> &'static Encoding {
     declared
         .find(|encoding| *encoding != UTF_8 && *encoding != UTF_16LE && *encoding != UTF_16BE)
         .unwrap_or(WINDOWS_1252)
+}
+
+type Declared = Option<&'static Encoding>;
+
+/// Whose word counts first, that of the server or that of the file. The server's (RFC 7303, 3), except where it says
+/// what servers say who don't know, or what the bytes can't be.
+fn declared(header: Declared, prolog: Declared, bytes: &[u8]) -> [Declared; 2] {
+    let fits = |encoding: &'static Encoding| !encoding.decode_without_bom_handling(bytes).1;
+    match (header, prolog) {
+        (Some(server), Some(file)) if server != file => {
+            let doubtful = server == WINDOWS_1252 || !fits(server);
+            if doubtful && fits(file) { [prolog, header] } else { [header, prolog] }
+        }
+        _ => [header, prolog],
+    }
 }
 
 /// UTF-16 that does not say so by a byte order mark: its first sign is `<` or `{`.
@@ -124,6 +139,26 @@ mod tests {
                 b"<?xml version='1.0' encoding='utf-16'?><a>x</a>".to_vec(),
                 "",
                 "<?xml version='1.0' encoding='utf-16'?><a>x</a>",
+            ),
+            (
+                says("windows-1251"),
+                "text/xml; charset=ISO-8859-1",
+                "<?xml version='1.0' encoding='windows-1251'?>cafй Ђ",
+            ),
+            (
+                says("windows-1251"),
+                "text/xml; charset=us-ascii",
+                "<?xml version='1.0' encoding='windows-1251'?>cafй Ђ",
+            ),
+            (
+                says("windows-1251"),
+                "text/xml; charset=euc-jp",
+                "<?xml version='1.0' encoding='windows-1251'?>cafй Ђ",
+            ),
+            (
+                says("iso-8859-1"),
+                "text/xml; charset=windows-1251",
+                "<?xml version='1.0' encoding='iso-8859-1'?>cafй Ђ",
             ),
             (b"<a>\x1b$B$\"\x1b(B</a>".to_vec(), "text/xml; charset=iso-2022-jp", "<a>あ</a>"),
             (b"<a>\xe9</a>".to_vec(), "text/xml; charset=nonsense", "<a>é</a>"),

@@ -1,14 +1,10 @@
-//! The items of several feeds as one list: with ids that stay, without doubles, newest first. Pure.
+//! The items of several feeds as one list: without doubles, newest first. Pure.
 use super::item::{Feed, Item};
 use super::text;
 use jiff::Timestamp;
 use reqwest::Url;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
-
-/// Longest id, in bytes.
-const LONGEST_ID: usize = 512;
 
 /// A feed, and the address by which it was asked for.
 pub(super) struct Source<'a> {
@@ -29,42 +25,101 @@ pub(super) struct Wanted {
     pub(super) now: Timestamp,
 }
 
-/// All wanted items, as a result shows them, newest first; those without a date come last.
-pub(super) fn all(sources: &[Source<'_>], wanted: &Wanted) -> Vec<Value> {
-    let mut ids: HashSet<String> = HashSet::new();
+/// What a result shows of the feeds, newest first; what has no date comes last.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    /// The items.
+    pub(super) items: Vec<Value>,
+    /// Others that tell the same as one of them, by its id: of other feeds, with other ids or links.
+    pub(super) doubles: HashMap<String, Vec<Value>>,
+}
+
+/// One story, in one feed or several.
+struct Story {
+    /// Feed and item, each with whether it is wanted; in the order of the feeds.
+    members: Vec<(usize, usize, bool)>,
+}
+
+/// All wanted items. What stands in several feeds is one: that of the first feed that has it.
+pub(super) fn all(sources: &[Source<'_>], wanted: &Wanted) -> Gathered {
+    let stories = stories(sources, wanted);
+    let mut found: Vec<(Option<Timestamp>, Value, Vec<Value>)> = Vec::new();
+    for story in stories {
+        let Some((of, at, _)) = story.members.iter().find(|(.., wanted)| *wanted) else { continue };
+        let (source, item) = (&sources[*of], &sources[*of].feed.items[*at]);
+        let others = story.members.iter().map(|(of, at, _)| (&sources[*of], &sources[*of].feed.items[*at]));
+        let others = others.filter(|(_, other)| other.id != item.id || other.link != item.link);
+        let others = others.map(|(source, other)| shown(source, other, 0)).collect();
+        found.push((date(item, wanted.now), shown(source, item, wanted.summary), others));
+    }
+    found.sort_by(|(a, ..), (b, ..)| newest_first(*a, *b));
+    let mut gathered = Gathered::default();
+    for (_, item, others) in found {
+        if let (false, Some(id)) = (others.is_empty(), item["id"].as_str()) {
+            gathered.doubles.insert(id.to_owned(), others);
+        }
+        gathered.items.push(item);
+    }
+    gathered
+}
+
+fn stories(sources: &[Source<'_>], wanted: &Wanted) -> Vec<Story> {
+    let mut stories: Vec<Story> = Vec::new();
+    let mut by_id: HashMap<&str, usize> = HashMap::new();
     // whose link it is: a feed may have several items behind one link, two feeds tell one story
-    let mut links: HashMap<String, usize> = HashMap::new();
-    let mut found: Vec<(Option<Timestamp>, Value)> = Vec::new();
+    let mut by_link: HashMap<String, (usize, usize)> = HashMap::new();
     for (number, source) in sources.iter().enumerate() {
-        let own = ids_of(source);
-        let mut order: Vec<usize> = (0..own.len()).collect();
-        let date = |at: usize| when(&source.feed.items[at], wanted.now);
-        order.sort_by(|a, b| newest_first(date(*a), date(*b)));
+        let items = &source.feed.items;
+        let links = own_links(source.feed);
+        let mut order: Vec<usize> = (0..items.len()).collect();
+        order.sort_by(|a, b| newest_first(date(&items[*a], wanted.now), date(&items[*b], wanted.now)));
         let mut taken = 0;
         for at in order {
-            let item = &source.feed.items[at];
-            let link = item.link.as_deref().filter(|link| !is_home(source.feed, link)).map(same_link);
-            let elsewhere = link.as_ref().is_some_and(|link| links.get(link).is_some_and(|of| *of != number));
-            if taken == wanted.per_source
-                || is_old(item, wanted.since)
-                || elsewhere
-                || !ids.insert(own[at].clone())
-            {
-                continue;
+            let item = &items[at];
+            let link = links[at].as_ref();
+            let elsewhere = link.and_then(|link| by_link.get(link)).filter(|(of, _)| *of != number);
+            let known = by_id.get(item.id.as_str()).copied().or(elsewhere.map(|(_, story)| *story));
+            let story = known.unwrap_or(stories.len());
+            if story == stories.len() {
+                stories.push(Story { members: Vec::new() });
             }
+            let members = &mut stories[story].members;
+            if members.iter().any(|(of, at, _)| *of == number && items[*at].id == item.id) {
+                continue; // it stands here twice
+            }
+            let is_wanted = taken < wanted.per_source && !is_old(item, wanted.since);
+            if is_wanted && members.iter().all(|(.., wanted)| !wanted) {
+                taken += 1;
+            }
+            members.push((number, at, is_wanted));
+            by_id.entry(&item.id).or_insert(story);
             if let Some(link) = link {
-                links.insert(link, number);
+                by_link.entry(link.clone()).or_insert((number, story));
             }
-            taken += 1;
-            found.push((date(at), shown(source, item, &own[at], wanted.summary)));
         }
     }
-    found.sort_by(|(a, _), (b, _)| newest_first(*a, *b));
-    found.into_iter().map(|(_, item)| item).collect()
+    stories
+}
+
+/// The link of each item, if it is that of no other and not that of the feed.
+fn own_links(feed: &Feed) -> Vec<Option<String>> {
+    let links = feed.items.iter().map(|item| item.link.as_deref().map(same_link));
+    let links: Vec<Option<String>> = links.collect();
+    let home = feed.home.as_deref().map(same_link);
+    let mut ids: HashMap<&str, HashSet<&str>> = HashMap::new();
+    for (link, item) in links.iter().zip(&feed.items) {
+        if let Some(link) = link {
+            ids.entry(link).or_default().insert(&item.id);
+        }
+    }
+    let own = |link: &Option<String>| {
+        link.clone().filter(|link| Some(link) != home.as_ref() && ids[link.as_str()].len() == 1)
+    };
+    links.iter().map(own).collect()
 }
 
 /// For the order only: what claims to be of the future is of now.
-fn when(item: &Item, now: Timestamp) -> Option<Timestamp> {
+fn date(item: &Item, now: Timestamp) -> Option<Timestamp> {
     item.published.or(item.updated).map(|at| at.min(now))
 }
 
@@ -78,12 +133,12 @@ fn is_old(item: &Item, since: Option<Timestamp>) -> bool {
     matches!((newest, since), (Some(newest), Some(since)) if newest < since)
 }
 
-fn is_home(feed: &Feed, link: &str) -> bool {
-    feed.home.as_deref().is_some_and(|home| same_link(home) == same_link(link))
+pub(super) fn is_home(home: &str, link: &str) -> bool {
+    same_link(home) == same_link(link)
 }
 
 /// What makes two links the same: not the scheme, not the marks by which visitors are counted.
-fn same_link(link: &str) -> String {
+pub(super) fn same_link(link: &str) -> String {
     let rest = link.split_once("://").map_or(link, |(_, rest)| rest);
     let rest = rest.strip_prefix("www.").unwrap_or(rest);
     let (rest, fragment) = rest.split_once('#').map_or((rest, ""), |(rest, fragment)| (rest, fragment));
@@ -93,62 +148,9 @@ fn same_link(link: &str) -> String {
     format!("{}?{}#{fragment}", path.trim_end_matches('/'), kept.join("&"))
 }
 
-/// An id for each item, which stays when the item is edited, when others come and go, and when another
-/// feed has the same.
-fn ids_of(source: &Source<'_>) -> Vec<String> {
-    let feed = source.feed;
-    let mut behind: HashMap<&str, HashSet<Option<&str>>> = HashMap::new();
-    let mut titles: HashMap<&str, HashSet<&str>> = HashMap::new();
-    for item in &feed.items {
-        if let Some(guid) = &item.guid {
-            behind.entry(guid).or_default().insert(item.link.as_deref());
-        } else if let Some(link) = &item.link {
-            titles.entry(link).or_default().insert(&item.title);
-        }
-    }
-    let id = |item: &Item| {
-        // one that several items have, or that names the whole feed, is no id
-        let guid = item.guid.as_deref().filter(|guid| behind[guid].len() == 1 && !is_home(feed, guid));
-        let link = item.link.as_deref();
-        let own_link =
-            link.filter(|link| titles.get(link).is_none_or(|all| all.len() == 1) && !is_home(feed, link));
-        let id = match (guid, own_link) {
-            (Some(guid), _) if is_global(guid) => guid.to_owned(),
-            (Some(guid), _) => format!("{}#{guid}", without_secrets(source.url)),
-            (None, Some(link)) => link.to_owned(),
-            (None, None) => {
-                let date = item.published.map(|at| at.to_string()).unwrap_or_default();
-                let parts = [
-                    link.unwrap_or_default(),
-                    &item.title,
-                    if item.title.is_empty() { &item.summary } else { "" },
-                    &date,
-                ];
-                return hashed(source.url, &parts.join("\n"));
-            }
-        };
-        if id.len() > LONGEST_ID { hashed(source.url, &id) } else { id }
-    };
-    feed.items.iter().map(id).collect()
-}
-
-fn hashed(url: &str, text: &str) -> String {
-    let hash = Sha256::digest(text.as_bytes());
-    let short: String = hash[..12].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{}#{short}", without_secrets(url))
-}
-
-/// Is it an id for the whole world, such as `tag:…`, `urn:…` or an address? Others, such as `17`, are
-/// numbers that only their feed knows.
-fn is_global(guid: &str) -> bool {
-    let Some((scheme, rest)) = guid.split_once(':') else { return false };
-    let word = scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    word && rest.len() > 3 && scheme.as_bytes()[0].is_ascii_alphabetic()
-}
-
-fn shown(source: &Source<'_>, item: &Item, id: &str, summary: usize) -> Value {
+fn shown(source: &Source<'_>, item: &Item, summary: usize) -> Value {
     let mut out = Map::new();
-    out.insert("id".into(), id.into());
+    out.insert("id".into(), item.id.as_str().into());
     if let Some(link) = &item.link {
         out.insert("link".into(), link.as_str().into());
     }
@@ -195,7 +197,8 @@ pub(super) fn name_of(source: &Source<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    //! Tests of ids, doubles and order.
+    //! Tests of doubles and order, and of ids at first sight.
+    use super::super::identity;
     use super::*;
 
     fn item(guid: &str, link: &str, title: &str, day: i8) -> Item {
@@ -209,11 +212,13 @@ mod tests {
     }
 
     fn gathered(feeds: &[(&str, Feed)], change: impl Fn(&mut Wanted)) -> Vec<Value> {
+        let mut feeds = feeds.to_vec();
+        feeds.iter_mut().for_each(|(url, feed)| identity::assign(feed, None, url));
         let sources: Vec<_> = feeds.iter().map(|(url, feed)| Source { url, feed }).collect();
         let now = "2026-11-24T00:00:00Z".parse().expect("an instant");
         let mut wanted = Wanted { since: None, per_source: 100, summary: 100, now };
         change(&mut wanted);
-        all(&sources, &wanted)
+        all(&sources, &wanted).items
     }
 
     fn column(items: &[Value], key: &str) -> Vec<String> {

@@ -22,6 +22,9 @@ pub(super) struct Feed {
     pub(super) home: Option<String>,
     /// In its own order.
     pub(super) items: Vec<Item>,
+    /// Items that left it, the last ones first, as far as they are remembered.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub(super) gone: Vec<Item>,
     /// Why its rest could not be read.
     #[serde(skip)]
     pub(super) broken: Option<String>,
@@ -30,6 +33,9 @@ pub(super) struct Feed {
 /// An item, its texts plain and bounded.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Item {
+    /// By which it is known outside, once it was given one: see `identity`.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub(super) id: String,
     /// As the feed says: its `guid` or `id`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(super) guid: Option<String>,
@@ -47,6 +53,9 @@ pub(super) struct Item {
     pub(super) authors: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub(super) tags: Vec<String>,
+    /// What it has in the place of a date, if that is none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) odd_date: Option<String>,
 }
 
 /// An item while it is read.
@@ -84,11 +93,19 @@ impl Draft {
     }
 
     pub(super) fn published(&mut self, text: &str) {
-        self.item.published = self.item.published.or_else(|| date::read(text));
+        self.item.published = self.item.published.or_else(|| self.date(text));
     }
 
     pub(super) fn updated(&mut self, text: &str) {
-        self.item.updated = self.item.updated.or_else(|| date::read(text));
+        self.item.updated = self.item.updated.or_else(|| self.date(text));
+    }
+
+    fn date(&mut self, text: &str) -> Option<Timestamp> {
+        let date = date::read(text);
+        if date.is_none() && !text.trim().is_empty() {
+            self.item.odd_date = Some(plain(text, Markup::Plain, 60));
+        }
+        date
     }
 
     pub(super) fn author(&mut self, text: &str) {
@@ -107,7 +124,10 @@ impl Draft {
         if self.item.link.is_none() {
             self.item.link = self.stand_in.as_deref().and_then(|text| address(text, base));
         }
-        let item = self.item;
+        let mut item = self.item;
+        if item.published.or(item.updated).is_some() {
+            item.odd_date = None;
+        }
         let empty =
             item.title.is_empty() && item.summary.is_empty() && item.link.is_none() && item.guid.is_none();
         (!empty).then_some(item)

@@ -79,7 +79,7 @@ pub(super) fn read(text: &str, base: &Url) -> Result<Feed, String> {
     };
     let home = document.home_page_url.0.and_then(|url| address(&url, base));
     let broken = items.more.then(|| format!("it has more than {MOST_ITEMS} items"));
-    Ok(Feed { title: document.title.0, home, items: items.kept, broken })
+    Ok(Feed { title: document.title.0, home, items: items.kept, gone: Vec::new(), broken })
 }
 
 impl<'de> DeserializeSeed<'de> for Reading<'_> {

@@ -1,6 +1,6 @@
 //! Marks of XML as the reader of feeds needs them: attributes, entities, places, and what else a text may be.
 use super::item::address;
-use super::text::{LOOKED_AT, Markup, named, shorter};
+use super::text::{self, LOOKED_AT, Markup, named, shorter};
 use quick_xml::events::BytesStart;
 use reqwest::Url;
 
@@ -56,7 +56,7 @@ pub(super) fn resolved(name: &str) -> Option<String> {
         Some(hex) => u32::from_str_radix(hex, 16),
         None => number.parse(),
     };
-    number.ok().and_then(char::from_u32).map(String::from)
+    number.ok().and_then(char::from_u32).map(|found| text::meant(found).into())
 }
 
 /// How a text of Atom is written; RSS does not say.
@@ -64,9 +64,17 @@ pub(super) fn text_type(attributes: &[(String, String)], is_atom: bool) -> Marku
     match value(attributes, "type") {
         Some("html" | "xhtml" | "text/html" | "application/xhtml+xml") => Markup::Html,
         _ if !is_atom => Markup::Perhaps,
-        // said to be plain, or not said: most that has marks is HTML all the same
         Some("text" | "text/plain") => Markup::Plain,
+        // not said: of a summary that has marks, most are HTML all the same
         _ => Markup::Perhaps,
+    }
+}
+
+/// How a title of Atom is written: plain, where it does not say (RFC 4287, 3.1.1).
+pub(super) fn title_type(attributes: &[(String, String)], is_atom: bool) -> Markup {
+    match value(attributes, "type") {
+        None | Some("") if is_atom => Markup::Plain,
+        _ => text_type(attributes, is_atom),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Theory of operation. Sources are asked a few at a time, each within the guard of `net` and with the
 //! validators of its last answer (`source`); what they give is read whatever its format (`item`,
-//! `xml` with `marks`, `json`), and put together (`gather`). A source that fails is reported beside the items of
+//! `xml` with `marks`, `json`), gets ids that stay (`identity`), and is put together (`gather`). A source that fails is reported beside the items of
 //! the others; only if all fail, the call does. As a gate with `novel_by`, items that its agent has seen are
 //! left out *before* the list is cut to its bounds: so what is cut now comes the next time.
 //!
@@ -11,20 +11,24 @@
 use super::catalog::About;
 use super::dispatch::MAX_RESULT;
 use super::{Call, Effect, ToolError, ToolOutput, settings};
-use crate::domain::{Entry, Fact, MemoryChange, novelty};
 use futures_util::stream::{self, StreamExt};
-use gather::{Source, Wanted};
+use gather::{Gathered, Source, Wanted};
 use jiff::{SpanRelativeTo, Timestamp};
-use serde_json::{Map, Value, json};
-use source::{Given, Wish};
+use reqwest::header::AUTHORIZATION;
+use serde_json::{Value, json};
+use source::{Failure, Given, Wish};
 use std::time::{Duration, Instant};
 
 mod date;
 mod decode;
 mod gather;
+mod identity;
 mod item;
 mod json;
+mod login;
 mod marks;
+mod news;
+mod report;
 mod source;
 mod text;
 mod xml;
@@ -43,8 +47,6 @@ const MAX_BYTES: usize = 5 << 20;
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// Left of a result beside its items and sources.
 const SPARE: usize = 4 << 10;
-/// From so many seen items of an agent on, those that are still there are noted again.
-const MANY_SEEN: u64 = 10_000;
 
 /// What an instance with these settings is.
 pub(super) fn about(settings: &Value) -> About {
@@ -90,6 +92,9 @@ struct Plan {
     wanted: Wanted,
 }
 
+/// What became of a source: its address, and what it gave.
+type Asked = (String, Result<Given, Failure>);
+
 /// Fetches and reads.
 pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     let plan = plan(&call).await?;
@@ -100,24 +105,25 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
             let url = wish.url.clone();
             let left = until.saturating_duration_since(Instant::now());
             let given = if left.is_zero() {
-                Err("there was no time left to ask it: raise `tool_call_timeout`".to_owned())
+                Err("there was no time left to ask it: raise `tool_call_timeout`".to_owned().into())
             } else {
                 source::get(&call, Wish { time: wish.time.min(left), ..wish }).await
             };
             (url, given)
         }
     }));
-    let asked: Vec<(String, Result<Given, String>)> = asked.buffered(AT_A_TIME).collect().await;
-    if asked.iter().all(|(_, given)| given.is_err()) {
-        return Err(ToolError::Failed(all_failed(&asked)));
+    let asked: Vec<Asked> = asked.buffered(AT_A_TIME).collect().await;
+    // One that is waited for was told before.
+    if asked.iter().all(|(_, given)| matches!(given, Err(failure) if !failure.waits)) {
+        return Err(ToolError::Failed(report::all_failed(&asked)));
     }
     let given: Vec<(&str, &Given)> =
         asked.iter().filter_map(|(url, given)| Some((url.as_str(), given.as_ref().ok()?))).collect();
     let sources: Vec<Source<'_>> =
         given.iter().map(|(url, given)| Source { url, feed: &given.feed }).collect();
-    let mut items = gather::all(&sources, &plan.wanted);
-    leave_out_seen(&call, &mut items).await;
-    let mut out = account(&asked);
+    let Gathered { mut items, doubles } = gather::all(&sources, &plan.wanted);
+    news::leave_out_seen(&call, &mut items, &doubles).await;
+    let mut out = report::account(&asked);
     let beside = serde_json::to_vec(&out).map_or(0, |text| text.len());
     let left_out = cut(&mut items, plan.max_items, MAX_RESULT.saturating_sub(beside + SPARE));
     if left_out > 0 {
@@ -125,7 +131,8 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     }
     out.insert("wake".into(), (!items.is_empty()).into());
     out.insert("items".into(), items.into());
-    Ok(ToolOutput::of(Value::Object(out)))
+    let (findings, warnings) = (report::findings(&asked), report::warnings(&asked));
+    Ok(ToolOutput { findings, warnings, doubles, ..ToolOutput::of(Value::Object(out)) })
 }
 
 async fn plan(call: &Call) -> Result<Plan, ToolError> {
@@ -145,9 +152,17 @@ async fn plan(call: &Call) -> Result<Plan, ToolError> {
         return Err(refuse(format!("`urls` has {} addresses, and {MOST_SOURCES} are the most", urls.len())));
     }
     let headers = settings::headers(fixed, call.bound).await?;
+    let logins = login::all(fixed, call.bound).await?;
     let bytes = settings::whole(fixed, "max_bytes").unwrap_or(MAX_BYTES);
     let time = settings::span(fixed, "timeout").unwrap_or(TIMEOUT);
-    let wish = |(url, by_name)| Wish { url, by_name, headers: headers.clone(), bytes, time };
+    let wish = |(url, by_name)| {
+        let (mut headers, mut user) = (headers.clone(), None);
+        if let Some(login) = logins.get(&url) {
+            headers.insert(AUTHORIZATION, login.header.clone());
+            user = Some(login.user.clone());
+        }
+        Wish { url, by_name, headers, user, bytes, time }
+    };
     Ok(Plan {
         wishes: urls.into_iter().map(wish).collect(),
         max_items: either("max_items").unwrap_or(ITEMS.0),
@@ -204,27 +219,6 @@ fn instant(since: &Value, now: Timestamp) -> Result<Timestamp, String> {
     }
 }
 
-/// For a gate with `novel_by`: what its agent has seen does not come again. What can't be looked up
-/// stays: whoever called looks again.
-async fn leave_out_seen(call: &Call, items: &mut Vec<Value>) {
-    let by = &call.context.novel_by;
-    let (Some(store), Some(agent), false) = (&call.context.store, &call.context.agent, by.is_empty()) else {
-        return;
-    };
-    let keys = novelty::keys(items, by);
-    let (asked, of) = (keys.clone(), agent.clone());
-    let known = store.read(move |reader| Ok((reader.seen(&of, &asked)?, reader.seen_count(&of)?))).await;
-    let Ok((seen, known)) = known else { return };
-    if known.is_some_and(|(count, _)| count > MANY_SEEN) {
-        // The oldest are forgotten some day. What is still in a feed must not be among them.
-        let items = keys.into_iter().zip(&seen).filter(|(_, seen)| **seen).map(|(key, _)| key).collect();
-        let fact = Fact::Remembered(Box::new(MemoryChange::Seen { agent: agent.clone(), items }));
-        let _ = store.commit(vec![Entry { at: Timestamp::now(), fact }]).await;
-    }
-    let mut seen = seen.into_iter();
-    items.retain(|_| !seen.next().unwrap_or(false));
-}
-
 /// Cuts the list to its bounds, and says how many that costs.
 fn cut(items: &mut Vec<Value>, most: usize, mut room: usize) -> usize {
     let fits = items.iter().take(most).take_while(|item| {
@@ -236,56 +230,6 @@ fn cut(items: &mut Vec<Value>, most: usize, mut room: usize) -> usize {
     let left_out = items.len() - kept;
     items.truncate(kept);
     left_out
-}
-
-/// What became of each source.
-fn account(asked: &[(String, Result<Given, String>)]) -> Map<String, Value> {
-    let mut out = Map::new();
-    let mut sources = Vec::new();
-    let mut failures = Vec::new();
-    for (url, given) in asked {
-        let shown = shown(url);
-        let failed = |error: &str| json!({"url": shown, "error": text::shorter(error, 500)});
-        match given {
-            Ok(Given { feed, unchanged }) => {
-                let name = gather::name_of(&Source { url, feed });
-                let mut one = json!({"url": shown, "source": name, "items": feed.items.len()});
-                if *unchanged {
-                    one["unchanged"] = true.into();
-                }
-                sources.push(one);
-                if let Some(why) = &feed.broken {
-                    failures.push(failed(&format!(
-                        "broken: {why}; the {} items before that count",
-                        feed.items.len()
-                    )));
-                }
-            }
-            Err(error) => failures.push(failed(error)),
-        }
-    }
-    out.insert("failures".into(), failures.into());
-    out.insert("sources".into(), sources.into());
-    out
-}
-
-fn shown(url: &str) -> String {
-    text::shorter(&gather::without_secrets(url), 300).into_owned()
-}
-
-fn all_failed(asked: &[(String, Result<Given, String>)]) -> String {
-    let errors: Vec<String> = asked
-        .iter()
-        .filter_map(|(url, given)| Some(format!("{}: {}", shown(url), given.as_ref().err()?)))
-        .collect();
-    let first = errors.iter().take(5).cloned().collect::<Vec<_>>().join("; ");
-    match errors.len() {
-        1 => first,
-        count if count > 5 => {
-            format!("none of the {count} sources could be read: {first}; and {} more", count - 5)
-        }
-        count => format!("none of the {count} sources could be read: {first}"),
-    }
 }
 
 #[cfg(test)]

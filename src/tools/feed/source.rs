@@ -4,7 +4,8 @@
 //! gives the same items as a whole one would, and what an earlier run failed to tell is still there. It is
 //! kept in the state database: a restart costs nobody a feed.
 use super::super::Call;
-use super::item::{self, Feed};
+use super::item::{self, Feed, Item};
+use super::{gather, identity, text};
 use crate::domain::{Entry, Fact, HostPattern, KeptFeed};
 use crate::net::{self, Allow, Bounds, Fetched, GuardError, Request};
 use jiff::{SignedDuration, Timestamp};
@@ -13,6 +14,7 @@ use reqwest::header::{
     LAST_MODIFIED, RETRY_AFTER,
 };
 use reqwest::{StatusCode, Url};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 
@@ -20,6 +22,8 @@ use std::time::Duration;
 const FORM: &str = "feed 1";
 /// Most that is kept of one source, in bytes of JSON. One that has more is fetched whole each time.
 const MOST_KEPT: usize = 2 << 20;
+/// The longest that a source is left alone because it wants that.
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(24);
 /// How often it is noted that a source is still in use.
 const IN_USE: SignedDuration = SignedDuration::from_hours(24);
 
@@ -32,8 +36,10 @@ pub(super) struct Wish {
     pub(super) url: String,
     /// A person wrote this address: its host may be private, and have any port.
     pub(super) by_name: bool,
-    /// For this host only.
+    /// For this host only, among them its login.
     pub(super) headers: HeaderMap,
+    /// The user of its login: another one may be given something else.
+    pub(super) user: Option<String>,
     /// Of the answer, in bytes.
     pub(super) bytes: usize,
     pub(super) time: Duration,
@@ -44,23 +50,61 @@ pub(super) struct Given {
     pub(super) feed: Feed,
     /// It has not changed since it was last asked.
     pub(super) unchanged: bool,
+    /// Where it has moved to for good.
+    pub(super) moved_to: Option<String>,
+}
+
+/// Why a source gave nothing.
+pub(super) struct Failure {
+    /// A sentence that says what is wrong, and what to do about it.
+    pub(super) error: String,
+    /// It was not asked: an earlier answer wants to be waited for, and was told as a failure.
+    pub(super) waits: bool,
+}
+
+impl From<String> for Failure {
+    fn from(error: String) -> Self {
+        Self { error, waits: false }
+    }
+}
+
+/// What is kept of a source.
+#[derive(Default, Serialize, Deserialize)]
+struct Memory {
+    #[serde(flatten)]
+    feed: Feed,
+    /// Before this it is not asked, as it wants.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    not_before: Option<Timestamp>,
 }
 
 /// Asks a source.
 ///
 /// # Errors
-/// A sentence that says what is wrong, and what to do about it.
-pub(super) async fn get(call: &Call, wish: Wish) -> Result<Given, String> {
-    let key = key(call, &wish.url);
+/// Why it gave nothing.
+pub(super) async fn get(call: &Call, wish: Wish) -> Result<Given, Failure> {
+    let key = key(&wish, call);
     let kept = kept(call, &key).await;
+    let memory: Option<Memory> = kept.as_ref().and_then(|kept| serde_json::from_str(&kept.items).ok());
+    let now = Timestamp::now();
+    if let Some(until) = memory.as_ref().and_then(|memory| memory.not_before)
+        && until > now
+        && until.duration_since(now) <= LONGEST_WAIT
+    {
+        let until = until.round(jiff::Unit::Second).unwrap_or(until);
+        let error = format!("not asked: it answered earlier that it is not to be asked before {until}");
+        return Err(Failure { error, waits: true });
+    }
     let mut fetched = fetch(&wish, kept.as_ref()).await?;
     if fetched.status == StatusCode::NOT_MODIFIED {
-        match kept {
-            Some(kept) if kept.came_from == fetched.url.as_str() => {
-                if let Ok(feed) = serde_json::from_str(&kept.items) {
-                    still_in_use(call, key, kept).await;
-                    return Ok(Given { feed, unchanged: true });
+        match (kept.as_ref(), &memory) {
+            (Some(kept), Some(memory)) if kept.came_from == fetched.url.as_str() => {
+                let mut feed = memory.feed.clone();
+                if feed.items.iter().any(|item| item.id.is_empty()) {
+                    identity::assign(&mut feed, Some(memory.feed.clone()), &wish.url);
                 }
+                still_in_use(call, key, kept.clone()).await;
+                return Ok(Given { feed, unchanged: true, moved_to: moved_to(&fetched) });
             }
             _ => {}
         }
@@ -68,8 +112,21 @@ pub(super) async fn get(call: &Call, wish: Wish) -> Result<Given, String> {
         fetched = fetch(&wish, None).await?;
     }
     if !fetched.status.is_success() {
-        return Err(refused(&fetched));
+        if let Some(until) = wants_to_wait(&fetched, now) {
+            wait(call, key, kept, memory.unwrap_or_default(), until).await;
+        }
+        return Err(refused(&fetched).into());
     }
+    let moved_to = moved_to(&fetched);
+    let mut feed = whole(&wish, &mut fetched).await?;
+    let before = memory.map(|memory| memory.feed);
+    identity::assign(&mut feed, before, &wish.url);
+    keep(call, key, kept, &fetched, &feed).await;
+    Ok(Given { feed, unchanged: false, moved_to })
+}
+
+/// Reads a whole answer.
+async fn whole(wish: &Wish, fetched: &mut Fetched) -> Result<Feed, String> {
     let truncated = fetched.truncated;
     let header = text_of(&fetched.headers, &CONTENT_TYPE).unwrap_or_default();
     let (body, base) = (std::mem::take(&mut fetched.body), fetched.url.clone());
@@ -81,13 +138,21 @@ pub(super) async fn get(call: &Call, wish: Wish) -> Result<Given, String> {
     if truncated {
         feed.broken = Some(long());
     }
-    if let (Some(why), true) = (&feed.broken, feed.items.is_empty()) {
-        return Err(format!("the feed is broken before its first item: {why}"));
+    match (&feed.broken, feed.items.is_empty()) {
+        (Some(why), true) => Err(format!("the feed is broken before its first item: {why}")),
+        _ => Ok(feed),
     }
-    if feed.broken.is_none() {
-        keep(call, key, &fetched, &feed).await;
-    }
-    Ok(Given { feed, unchanged: false })
+}
+
+fn moved_to(fetched: &Fetched) -> Option<String> {
+    let moved = fetched.moved.as_ref()?;
+    Some(text::shorter(&gather::without_secrets(moved.as_str()), 300).into_owned())
+}
+
+/// Until when a source wants to be left alone (RFC 9110, 10.2.3), within reason.
+fn wants_to_wait(fetched: &Fetched, now: Timestamp) -> Option<Timestamp> {
+    let wait = SignedDuration::try_from(net::retry_after(&fetched.headers, now)?).ok()?;
+    wait.is_positive().then(|| now + wait.min(LONGEST_WAIT))
 }
 
 async fn fetch(wish: &Wish, kept: Option<&KeptFeed>) -> Result<Fetched, String> {
@@ -140,13 +205,17 @@ fn refused(fetched: &Fetched) -> String {
     let wait = text_of(&fetched.headers, &RETRY_AFTER).filter(|wait| wait.len() < 40);
     let hint = match status {
         301 | 302 | 303 | 307 | 308 => "it points elsewhere without saying where".to_owned(),
-        401 | 403 => "it refuses; if it wants a key, give the `[tools.…]` table `headers`".to_owned(),
+        401 => "it refuses; if it wants a login, give it `username` and `password` in `sources` of a [tools.…] table, or a key in \
+                `headers`"
+            .to_owned(),
+        403 => "it refuses; if it wants a key, give the `[tools.…]` table `headers`".to_owned(),
         404 => "there is nothing at this address".to_owned(),
         410 => "it is gone for good: take it out".to_owned(),
         429 | 503 => wait.map_or_else(
             || "it is asked too often, or busy".to_owned(),
             |wait| {
-                format!("it is asked too often, or busy, and wants {wait} (seconds or a date) to pass first")
+                format!("it is asked too often, or busy, and wants {wait} (seconds or a date) to pass first; until then it is left \
+                     alone")
             },
         ),
         _ => return format!("the server answers with status {status}"),
@@ -158,10 +227,14 @@ fn text_of(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
 }
 
-/// The same address with other headers may give something else.
-fn key(call: &Call, url: &str) -> String {
+/// The same address with other headers or another user may give something else.
+fn key(wish: &Wish, call: &Call) -> String {
     let headers = call.settings.get("headers").map(ToString::to_string).unwrap_or_default();
-    let hash = Sha256::digest(format!("{FORM}\n{url}\n{headers}").as_bytes());
+    let mut text = format!("{FORM}\n{}\n{headers}", wish.url);
+    if let Some(user) = &wish.user {
+        text = format!("{text}\n{user}");
+    }
+    let hash = Sha256::digest(text.as_bytes());
     hash[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -177,18 +250,46 @@ async fn still_in_use(call: &Call, key: String, kept: KeptFeed) {
     }
 }
 
-/// Keeps validators and items for the next time, if there are any validators.
-async fn keep(call: &Call, key: String, fetched: &Fetched, feed: &Feed) {
-    let short = |name| text_of(&fetched.headers, &name).filter(|text| text.len() <= 1024);
-    let (etag, last_modified) = (short(ETAG), short(LAST_MODIFIED));
-    if etag.is_none() && last_modified.is_none() {
-        return;
+/// Keeps validators and items for the next time: items also without validators, for their ids.
+async fn keep(call: &Call, key: String, before: Option<KeptFeed>, fetched: &Fetched, feed: &Feed) {
+    let is_whole = feed.broken.is_none();
+    let short = |name| text_of(&fetched.headers, &name).filter(|text| is_whole && text.len() <= 1024);
+    let (mut etag, mut last_modified) = (short(ETAG), short(LAST_MODIFIED));
+    let as_text = |feed: &Feed| {
+        let memory = Memory { feed: feed.clone(), not_before: None };
+        serde_json::to_string(&memory).ok().filter(|text| text.len() <= MOST_KEPT)
+    };
+    let mut items = as_text(feed);
+    if items.is_none() || (etag.is_none() && last_modified.is_none()) {
+        // It will be fetched whole: what is needed is by what its items are recognised.
+        (etag, last_modified) = (None, None);
+        let slim: Vec<Item> = feed.items.iter().cloned().map(identity::slim).collect();
+        let mut slim = Feed { title: None, items: slim, ..feed.clone() };
+        items = as_text(&slim).or_else(|| {
+            slim.gone.clear();
+            as_text(&slim)
+        });
     }
-    let Ok(items) = serde_json::to_string(feed) else { return };
-    if items.len() <= MOST_KEPT {
-        let came_from = fetched.url.as_str().to_owned();
-        write(call, key, KeptFeed { came_from, etag, last_modified, items, at: Timestamp::now() }).await;
+    let Some(items) = items else { return };
+    let came_from = fetched.url.as_str().to_owned();
+    let kept = KeptFeed { came_from, etag, last_modified, items, at: Timestamp::now() };
+    match before.filter(|before| KeptFeed { at: kept.at, ..before.clone() } == kept) {
+        Some(before) => still_in_use(call, key, before).await,
+        None => write(call, key, kept).await,
     }
+}
+
+/// Notes that a source wants to be left alone.
+async fn wait(call: &Call, key: String, kept: Option<KeptFeed>, memory: Memory, until: Timestamp) {
+    let Ok(items) = serde_json::to_string(&Memory { not_before: Some(until), ..memory }) else { return };
+    let none = || KeptFeed {
+        came_from: String::new(),
+        etag: None,
+        last_modified: None,
+        items: String::new(),
+        at: until,
+    };
+    write(call, key, KeptFeed { items, at: Timestamp::now(), ..kept.unwrap_or_else(none) }).await;
 }
 
 /// What can't be kept is fetched again: no reason to fail.

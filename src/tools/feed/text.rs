@@ -49,7 +49,7 @@ fn head(text: &str) -> &str {
 fn on_one_line(text: &str, most: usize) -> String {
     let mut out = String::with_capacity(text.len().min(most * 4));
     let (mut count, mut blank) = (0, false);
-    for c in text.chars() {
+    for c in text.chars().map(meant) {
         if c.is_whitespace() || c.is_control() {
             blank = !out.is_empty();
             continue;
@@ -69,6 +69,15 @@ fn on_one_line(text: &str, most: usize) -> String {
         count += 1;
     }
     out
+}
+
+/// What is meant by a character: of those between 128 and 159, which nobody can see, the one that has its number in
+/// windows-1252.
+pub(super) fn meant(c: char) -> char {
+    let Ok(byte @ 0x80..=0x9f) = u8::try_from(c) else { return c };
+    let bytes = [byte];
+    let (text, _) = encoding_rs::WINDOWS_1252.decode_without_bom_handling(&bytes);
+    text.chars().next().unwrap_or(c)
 }
 
 /// Makes room for the sign that something is missing.
@@ -217,6 +226,7 @@ mod tests {
             ("<p>One</p><p>two &amp; three</p>", "One two & three"),
             ("in<b>ner</b> words", "inner words"),
             ("a<br>b<br/>c", "a b c"),
+            ("don&#146;t &#x93;quote&#148; \u{96} \u{81}", "don’t “quote” –"),
             ("caf&eacute; &#8364; &#x1F600; &nosuch; &", "café € 😀 &nosuch; &"),
             ("<script>alert('x')</script>seen<style>p{}</style>", "seen"),
             ("<script>never closed", ""),

@@ -6,7 +6,7 @@
 //! Entities that a document defines are never resolved, so none can grow. Where the text can't be
 //! read further, what was whole before that place counts, and the place is named.
 use super::item::{Draft, Feed, MOST_LINK, address};
-use super::marks::{a_page, attributes, located, page_link, resolved, text_type, value};
+use super::marks::{a_page, attributes, located, page_link, resolved, text_type, title_type, value};
 use super::text::{LOOKED_AT, Markup};
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
@@ -268,7 +268,7 @@ impl Walk {
             return None;
         }
         match (space, local) {
-            (Space::Own, "title") => Some((Field::FeedTitle, text_type(attributes, self.is_atom))),
+            (Space::Own, "title") => Some((Field::FeedTitle, title_type(attributes, self.is_atom))),
             (Space::Own, "link") if self.is_atom => {
                 if let Some(href) = page_link(attributes).filter(|_| self.feed.home.is_none()) {
                     self.feed.home = address(href, &self.base());
@@ -290,7 +290,7 @@ impl Walk {
         let markup = text_type(attributes, self.is_atom);
         let text = |rank| Field::Text { rank };
         Some(match (space, local) {
-            (Own, "title") => (Field::Title, markup),
+            (Own, "title") => (Field::Title, title_type(attributes, self.is_atom)),
             // of RSS; that of Atom has an attribute instead
             (Own, "link") if !self.is_atom && value(attributes, "href").is_none() => {
                 (Field::Link, Markup::Plain)

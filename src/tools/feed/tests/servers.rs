@@ -1,13 +1,13 @@
 //! The tool against servers on the loopback interface: whose address is asked, what is kept between calls,
 //! what a failure costs. Hostile servers are in `tests/it/news`.
-use crate::domain::{AgentId, Entry, Fact, Fleet, MemoryChange, ToolSpec, novelty};
+use crate::domain::{AgentId, Entry, Fact, Fleet, Level, MemoryChange, ToolSpec, novelty};
 use crate::net::testing::{Server, answer};
 use crate::store::Store;
 use crate::tools::{CallContext, ToolError, Tools};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// A feed with these items: number and title.
@@ -321,5 +321,185 @@ async fn what_was_seen_makes_room_for_what_was_not() {
         assert_eq!(told.len(), 25);
         // a gate that does not ask for what is new gets all
         assert_eq!(titles(&call(args.clone(), &kept.context(&args, &[])).await.unwrap()).len(), 10);
+    }
+}
+
+/// The body of `/feed` changes; other paths do what their name says.
+struct Changing(Server, Arc<Mutex<String>>);
+
+impl Changing {
+    async fn new() -> Self {
+        let body = Arc::new(Mutex::new(String::new()));
+        let now = body.clone();
+        Self(Server::start(move |_| ok(&now.lock().unwrap())).await, body)
+    }
+
+    fn put(&self, items: &[&str]) {
+        let home = "<title>s</title><link>http://site.example/</link>";
+        *self.1.lock().unwrap() =
+            format!("<rss version='2.0'><channel>{home}{}</channel></rss>", items.concat());
+    }
+}
+
+#[tokio::test]
+async fn ids_stay_also_without_validators() {
+    let server = Changing::new().await;
+    let args = json!({"urls": [server.0.url("/feed")]});
+    let kept = Kept::new();
+    let status =
+        |title: &str| format!("<item><title>{title}</title><link>http://site.example/status</link></item>");
+    let (a, b, c) = (status("A"), status("B"), status("C"));
+    for (items, wanted) in [
+        (vec![a.as_str()], vec!["A"]),
+        (vec![&b, &a], vec!["B"]),
+        (vec![&c], vec!["C"]),
+        (vec![&c, &a], vec![]),
+    ] {
+        server.put(&items);
+        let result = call(args.clone(), &kept.context(&args, &["id"])).await.unwrap();
+        assert_eq!(titles(&result), wanted);
+        kept.see(&result, &["id"]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_story_of_two_feeds_is_told_once_whichever_has_it_later() {
+    let (first, second) = (Changing::new().await, Changing::new().await);
+    let args = json!({"urls": [first.0.url("/a"), second.0.url("/b")]});
+    let kept = Kept::new();
+    let item = |guid: &str, scheme: &str| {
+        format!(
+            "<item><title>T</title><guid isPermaLink='false'>{guid}</guid><link>{scheme}://b.example/story</link></item>"
+        )
+    };
+    first.put(&[&item("1", "http")]);
+    second.put(&[&item("x", "https")]);
+    for by in ["id", "link"] {
+        let context = kept.context(&args, &[by]);
+        let output =
+            Tools::new(&Fleet::empty("/agents.toml".into())).call("feed", &args, &context).await.unwrap();
+        assert_eq!(titles(&output.result), ["T"]);
+        assert_eq!(output.doubles.len(), 1);
+        kept.see(&output.result, &[by]).await;
+        // noted as told, too, when it is looked at again
+        assert!(titles(&call(args.clone(), &context).await.unwrap()).is_empty());
+        let alone = json!({"urls": [second.0.url("/b")]});
+        let result = call(alone.clone(), &kept.context(&alone, &[by])).await.unwrap();
+        assert!(titles(&result).is_empty(), "{by}: {result}");
+    }
+}
+
+#[tokio::test]
+async fn who_wants_to_be_left_alone_is() {
+    let server = Server::start(|line| match line.split(' ').nth(1) {
+        Some("/busy") => answer("429 Too Many Requests", &[("retry-after", "3600")], ""),
+        Some("/later") => answer("503 Busy", &[("retry-after", "Fri, 31 Dec 2100 23:59:59 GMT")], ""),
+        Some("/past") => answer("503 Busy", &[("retry-after", "Fri, 31 Dec 2010 23:59:59 GMT")], ""),
+        _ => ok(&rss(&[(1, "a")])),
+    })
+    .await;
+    let args = json!({"urls": [server.url("/busy"), server.url("/later"), server.url("/past"), server.url("/good")]});
+    let kept = Kept::new();
+    for _ in 0..3 {
+        call(args.clone(), &kept.context(&args, &[])).await.unwrap();
+    }
+    let count = |path: &str| server.asked().iter().filter(|asked| asked.contains(path)).count();
+    assert_eq!((count("/busy"), count("/later"), count("/past"), count("/good")), (1, 1, 3, 3));
+    // all that there is waits: that was told as a failure, and is none again
+    let busy = json!({"urls": [server.url("/busy")]});
+    let context = kept.context(&busy, &[]);
+    let output =
+        Tools::new(&Fleet::empty("/agents.toml".into())).call("feed", &busy, &context).await.unwrap();
+    let error = output.result["failures"][0]["error"].as_str().unwrap();
+    assert!(error.contains("not to be asked before 2"), "{error}");
+    assert_eq!(output.result["wake"], false);
+    assert_eq!((output.warnings.len(), output.findings[0].level), (1, Level::Warn));
+}
+
+#[tokio::test]
+async fn a_dead_source_among_others_is_a_warning_and_a_finding() {
+    let server = Server::start(|line| match line.split(' ').nth(1) {
+        Some("/dead") => answer("404 Not Found", &[], ""),
+        Some("/old") => answer("301 Moved", &[("location", "/temporary")], ""),
+        Some("/temporary") => answer("302 Found", &[("location", "/new")], ""),
+        _ => ok("<rss><channel><item><title>x</title><pubDate>around noon</pubDate></item></channel></rss>"),
+    })
+    .await;
+    let args = json!({"urls": [server.url("/dead"), server.url("/old")]});
+    let output =
+        Tools::new(&Fleet::empty("/agents.toml".into())).call("feed", &args, &by_hand(&args)).await.unwrap();
+    let [dead, good] = &output.findings[..] else { panic!("{:?}", output.findings) };
+    assert_eq!(
+        (dead.level, dead.key.as_str()),
+        (Level::Warn, format!("feed:{}", server.url("/dead")).as_str())
+    );
+    assert_eq!(dead.hold_for, jiff::SignedDuration::from_hours(24));
+    assert_eq!(good.level, Level::Ok);
+    assert!(
+        output.warnings[0].contains("/dead can't be read: the server answers with status 404"),
+        "{:?}",
+        output.warnings
+    );
+    assert!(
+        output.warnings[1].contains("has moved to") && output.warnings[1].contains("/temporary for good")
+    );
+    let source = &output.result["sources"][0];
+    assert_eq!(source["moved_to"], server.url("/temporary"));
+    assert_eq!(source["odd_dates"], json!({"count": 1, "example": "around noon"}));
+    assert_eq!(output.result["items"][0].get("published"), None);
+}
+
+#[tokio::test]
+async fn cookies_live_as_long_as_a_request() {
+    let server = Arc::new(Mutex::new(None::<Server>));
+    let at = server.clone();
+    let wall = Server::start(move |line| {
+        let asked = at.lock().unwrap().as_ref().map(|server| server.asked().len()).unwrap_or_default();
+        match line.split(' ').nth(1) {
+            Some("/feed") if asked.is_multiple_of(2) => answer(
+                "302 Found",
+                &[
+                    ("location", "/feed?again"),
+                    ("set-cookie", "seen=1; Path=/"),
+                    ("set-cookie", "b=2; Path=/other"),
+                ],
+                "",
+            ),
+            _ => ok(&rss(&[(1, "behind the wall")])),
+        }
+    })
+    .await;
+    let url = wall.url("/feed");
+    *server.lock().unwrap() = Some(wall);
+    assert_eq!(titles(&ask(json!({"urls": [url]})).await.unwrap()), ["behind the wall"]);
+    ask(json!({"urls": [url]})).await.unwrap();
+    let cookies: Vec<Option<String>> = {
+        let server = server.lock().unwrap();
+        let cookie = |asked: &String| {
+            let line = asked.lines().find(|line| line.to_ascii_lowercase().starts_with("cookie:"));
+            line.map(|line| line[8..].to_owned())
+        };
+        server.as_ref().unwrap().asked().iter().map(cookie).collect()
+    };
+    assert_eq!(cookies, [None, Some("seen=1".to_owned()), None, Some("seen=1".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_login_goes_to_its_source_alone() {
+    let server = Server::start(|_| ok(&rss(&[(1, "a")]))).await;
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("password");
+    std::fs::write(&secret, "s3cret\n").unwrap();
+    std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let login = json!({"username": "me", "password": {"file": secret}});
+    let settings = json!({
+        "urls": [server.url("/open"), server.url("/closed")], "logins": {server.url("/closed"): login},
+    });
+    let mut fleet = Fleet::empty("/agents.toml".into());
+    fleet.tools.insert("news".into(), ToolSpec { kind: "feed".into(), settings });
+    Tools::new(&fleet).call("news", &json!({}), &CallContext::default()).await.unwrap();
+    for asked in server.asked() {
+        let has = asked.to_ascii_lowercase().contains("authorization: basic bwu6cznjcmv0");
+        assert_eq!(has, asked.starts_with("GET /closed"), "{asked}");
     }
 }

@@ -1,6 +1,6 @@
 //! Feeds as they are found, good and bad: each file of `tests/feeds`, and some that are too large for a file.
 use super::super::item::{self, Feed};
-use super::super::{Source, Wanted, gather};
+use super::super::{Source, Wanted, gather, identity};
 use reqwest::Url;
 use std::time::{Duration, Instant};
 
@@ -232,11 +232,12 @@ fn entities_of_a_document_are_never_resolved() {
 #[test]
 fn items_without_good_ids_get_some_that_tell_them_apart() {
     let ids = |name: &str| -> Vec<String> {
-        let feed = read(name).unwrap();
+        let mut feed = read(name).unwrap();
+        identity::assign(&mut feed, None, "https://feeds.example/f");
         let now = "2026-11-24T10:00:00Z".parse().unwrap();
         let wanted = Wanted { since: None, per_source: 100, summary: 10, now };
         let all = gather::all(&[Source { url: "https://feeds.example/f", feed: &feed }], &wanted);
-        all.iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
+        all.items.iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(ids("same-guid.xml"), ["https://same.example/1", "https://same.example/2"]);
     let found = ids("no-ids.xml");
@@ -299,8 +300,11 @@ fn hostile_ones_end_soon() {
     ];
     for (name, text) in table {
         let began = Instant::now();
-        let feed = item::read(text.as_bytes(), "", &base());
-        if let Ok(feed) = &feed {
+        let mut feed = item::read(text.as_bytes(), "", &base());
+        if let Ok(feed) = &mut feed {
+            identity::assign(feed, None, "u");
+            let before = feed.clone();
+            identity::assign(feed, Some(before), "u");
             let now = "2026-11-24T10:00:00Z".parse().unwrap();
             gather::all(
                 &[Source { url: "u", feed }],

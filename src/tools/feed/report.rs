@@ -1,0 +1,116 @@
+//! What is said of the sources beside their items.
+use super::gather::{self, Source};
+use super::item::Feed;
+use super::source::Given;
+use super::{Asked, text};
+use crate::domain::{Finding, Level};
+use jiff::SignedDuration;
+use serde_json::{Map, Value, json};
+
+/// A source that can't be read for so long is an incident.
+const DEAD_AFTER: SignedDuration = SignedDuration::from_hours(24);
+/// Most warnings of a call.
+const MOST_WARNINGS: usize = 20;
+
+/// What became of each source.
+pub(super) fn account(asked: &[Asked]) -> Map<String, Value> {
+    let mut out = Map::new();
+    let mut sources = Vec::new();
+    let mut failures = Vec::new();
+    for (url, given) in asked {
+        let shown = shown(url);
+        let failed = |error: &str| json!({"url": shown, "error": text::shorter(error, 500)});
+        match given {
+            Ok(Given { feed, unchanged, moved_to }) => {
+                let name = gather::name_of(&Source { url, feed });
+                let mut one = json!({"url": shown, "source": name, "items": feed.items.len()});
+                if *unchanged {
+                    one["unchanged"] = true.into();
+                }
+                if let Some(to) = moved_to {
+                    one["moved_to"] = to.as_str().into();
+                }
+                if let Some((count, example)) = odd_dates(feed) {
+                    one["odd_dates"] = json!({"count": count, "example": example});
+                }
+                sources.push(one);
+                if let Some(why) = &feed.broken {
+                    failures.push(failed(&format!(
+                        "broken: {why}; the {} items before that count",
+                        feed.items.len()
+                    )));
+                }
+            }
+            Err(failure) => failures.push(failed(&failure.error)),
+        }
+    }
+    out.insert("failures".into(), failures.into());
+    out.insert("sources".into(), sources.into());
+    out
+}
+
+fn shown(url: &str) -> String {
+    text::shorter(&gather::without_secrets(url), 300).into_owned()
+}
+
+pub(super) fn all_failed(asked: &[Asked]) -> String {
+    let errors: Vec<String> = asked
+        .iter()
+        .filter_map(|(url, given)| Some(format!("{}: {}", shown(url), given.as_ref().err()?.error)))
+        .collect();
+    let first = errors.iter().take(5).cloned().collect::<Vec<_>>().join("; ");
+    match errors.len() {
+        1 => first,
+        count if count > 5 => {
+            format!("none of the {count} sources could be read: {first}; and {} more", count - 5)
+        }
+        count => format!("none of the {count} sources could be read: {first}"),
+    }
+}
+
+/// Items whose dates could not be understood: how many, and what one of them says.
+fn odd_dates(feed: &Feed) -> Option<(usize, &str)> {
+    let mut odd = feed.items.iter().filter_map(|item| item.odd_date.as_deref());
+    let first = odd.next()?;
+    Some((odd.count() + 1, first))
+}
+
+/// For the record of the run or the slot.
+pub(super) fn warnings(asked: &[Asked]) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for (url, given) in asked {
+        let url = shown(url);
+        match given {
+            Err(failure) => all.push(format!("{url} can't be read: {}", text::shorter(&failure.error, 300))),
+            Ok(given) => {
+                if let Some(why) = &given.feed.broken {
+                    all.push(format!("{url} is broken: {why}"));
+                }
+                if let Some(to) = &given.moved_to {
+                    all.push(format!("{url} has moved to {to} for good: write the new address"));
+                }
+            }
+        }
+    }
+    if all.len() > MOST_WARNINGS {
+        let more = all.len() - (MOST_WARNINGS - 1);
+        all.truncate(MOST_WARNINGS - 1);
+        all.push(format!("and {more} more"));
+    }
+    all
+}
+
+/// One for each source: those that stay dead become incidents.
+pub(super) fn findings(asked: &[Asked]) -> Vec<Finding> {
+    let finding = |(url, given): &Asked| {
+        let url = shown(url);
+        let (level, title) = match given {
+            Ok(_) => (Level::Ok, format!("{url} can be read")),
+            Err(failure) => {
+                (Level::Warn, format!("{url} can't be read: {}", text::shorter(&failure.error, 300)))
+            }
+        };
+        Finding { key: format!("feed:{url}"), level, title, hold_for: DEAD_AFTER }
+    };
+    asked.iter().map(finding).collect()
+}
