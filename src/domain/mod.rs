@@ -16,6 +16,7 @@ mod host;
 mod ids;
 mod incident;
 mod json_schema;
+mod loose_json;
 mod nearest;
 pub mod novelty;
 mod object_key;
@@ -55,6 +56,8 @@ pub use ids::{AgentId, ConfigHash, InvalidAgentId, InvalidRunId, RunId, Seq};
 pub use incident::{Diagnosis, Finding, IncidentRecord, Level, Severity};
 pub use json_schema::{check_schema, fits_schema};
 pub use nearest::{distance, nearest};
+pub use loose_json::{Slips, mended_json, read_json};
+
 pub use object_key::check_object_key;
 pub use price::{cost, rounded, tokens_at_most};
 pub use run::{AttemptEnd, AttemptOutcome, ErrorKind, RunError, RunMode, RunStatus, Trigger, Usage};

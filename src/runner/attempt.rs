@@ -5,8 +5,8 @@ use super::output::Output;
 use super::template::{self, Places};
 use super::{Brief, Report, Shared, StopOrder};
 use crate::domain::{
-    AttemptEnd, AttemptOutcome, Body, Check, CheckBody, CommandSpec, ErrorKind, ProcessRole, RunError,
-    Stream, ToolCallSpec, Trigger, human_duration, novelty,
+    AttemptEnd, AttemptOutcome, Body, Check, CheckBody, CommandSpec, ErrorKind, ProcessRole, RunError, Slips,
+    Stream, ToolCallSpec, Trigger, human_duration, novelty, read_json,
 };
 use crate::tools::{CallContext, Progress, ToolError, ToolOutput};
 use jiff::SignedDuration;
@@ -168,7 +168,7 @@ impl Attempt<'_> {
                 if !matches!(verdict, Gate::Open) || gate.novel_by.is_empty() {
                     return verdict;
                 }
-                match serde_json::from_str(&places.gate) {
+                match read_json(places.gate.as_bytes(), Slips::Encoding) {
                     Ok(result) => self.novel(gate, result, &HashMap::new(), places).await,
                     Err(error) => Gate::Failed(RunError::new(
                         ErrorKind::BadResponse,

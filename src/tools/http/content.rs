@@ -1,6 +1,7 @@
 //! An answer as a caller gets it: pages as Markdown, JSON as JSON, text as text, and never more than a
 //! result may hold.
 use super::page;
+use crate::domain::{Slips, read_json};
 use crate::net::Fetched;
 use crate::tools::dispatch::MAX_RESULT;
 use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
@@ -99,7 +100,7 @@ fn json_of(fetched: &Fetched, kind: &str, wanted: Wanted) -> Result<Option<Value
         return Ok(None);
     }
     let text = decoded(&fetched.body, &fetched.headers, false);
-    match serde_json::from_str::<Value>(&text) {
+    match read_json::<Value>(text.as_bytes(), Slips::Encoding) {
         Ok(value) if value.to_string().len() <= ROOM => Ok(Some(value)),
         _ if wanted == Wanted::Fitting => Ok(None),
         Ok(_) => Err(format!("the JSON is longer than {} KiB", ROOM >> 10)),

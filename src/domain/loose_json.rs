@@ -1,0 +1,194 @@
+//! JSON of those who write it carelessly. Strict reading comes first; only a text that is no JSON is looked at
+//! again, with its slips put right. Nothing is completed: a text that is cut off stays unreadable.
+use serde::de::DeserializeOwned;
+use serde_json::Error;
+
+/// What may be put right in a text that is no JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slips {
+    /// How values are written down: bytes that are no UTF-8 and halves of surrogate pairs become U+FFFD, control
+    /// characters in strings are taken as they are, `NaN` and infinities become null.
+    Encoding,
+    /// Also what stands around values: commas too many, single quotes, the constants of Python, escapes that
+    /// there are not.
+    All,
+}
+
+/// Reads JSON; with its slips put right if there is no other way.
+///
+/// # Errors
+/// What is wrong with the text as it came.
+pub fn read_json<T: DeserializeOwned>(text: &[u8], slips: Slips) -> Result<T, Error> {
+    serde_json::from_slice(text).or_else(|error| {
+        let text = String::from_utf8_lossy(text);
+        serde_json::from_str(&mended_json(&text, slips)).map_err(|_| error)
+    })
+}
+
+/// The text with its slips put right, for those who read it in a way of their own.
+pub fn mended_json(text: &str, slips: Slips) -> String {
+    let text = text.trim_start_matches('\u{feff}');
+    let mut mending =
+        Mending { rest: text, out: String::with_capacity(text.len() + 16), all: slips == Slips::All };
+    while let Some(c) = mending.take() {
+        match c {
+            '"' => mending.string('"'),
+            '\'' if mending.all => mending.string('\''),
+            ',' if mending.all && mending.closes() => {}
+            '\u{a0}' if mending.all => mending.out.push(' '),
+            '-' if mending.rest.starts_with("Infinity") => {}
+            c if c.is_ascii_alphabetic() => mending.word(c),
+            c => mending.out.push(c),
+        }
+    }
+    mending.out
+}
+
+struct Mending<'a> {
+    rest: &'a str,
+    out: String,
+    all: bool,
+}
+
+impl Mending<'_> {
+    fn take(&mut self) -> Option<char> {
+        let c = self.rest.chars().next()?;
+        self.rest = &self.rest[c.len_utf8()..];
+        Some(c)
+    }
+
+    /// Does an object or a list end here?
+    fn closes(&self) -> bool {
+        self.rest.trim_start().starts_with(['}', ']'])
+    }
+
+    /// A bare word that begins with this character.
+    fn word(&mut self, first: char) {
+        let end = self.rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(self.rest.len());
+        let (word, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        match (first, word) {
+            ('N', "aN") | ('I', "nfinity") => self.out.push_str("null"),
+            ('N', "one") | ('u', "ndefined") if self.all => self.out.push_str("null"),
+            ('T', "rue") if self.all => self.out.push_str("true"),
+            ('F', "alse") if self.all => self.out.push_str("false"),
+            _ => {
+                self.out.push(first);
+                self.out.push_str(word);
+            }
+        }
+    }
+
+    /// The rest of a string that was opened by `quote`.
+    fn string(&mut self, quote: char) {
+        self.out.push('"');
+        while let Some(c) = self.take() {
+            match c {
+                c if c == quote => {
+                    self.out.push('"');
+                    return;
+                }
+                '"' => self.out.push_str("\\\""),
+                '\\' => self.escape(),
+                '\n' => self.out.push_str("\\n"),
+                '\t' => self.out.push_str("\\t"),
+                c if c < ' ' => self.out.push_str(&format!("\\u{:04x}", u32::from(c))),
+                c => self.out.push(c),
+            }
+        }
+    }
+
+    /// What stands behind a backslash.
+    fn escape(&mut self) {
+        match self.take() {
+            Some('u') => self.unicode(),
+            Some(c @ ('"' | '\\' | '/' | 'b' | 'f' | 'n' | 'r' | 't')) => {
+                self.out.push('\\');
+                self.out.push(c);
+            }
+            Some('\'') if self.all => self.out.push('\''),
+            Some(c) => {
+                // the backslash is meant: a path, a pattern
+                self.out.push_str(if self.all { "\\\\" } else { "\\" });
+                self.out.push(c);
+            }
+            None => self.out.push('\\'),
+        }
+    }
+
+    /// Four digits, and those of the other half where it takes two.
+    fn unicode(&mut self) {
+        let Some(unit) = digits(self.rest) else {
+            self.out.push_str(if self.all { "\\\\u" } else { "\\u" });
+            return;
+        };
+        let own = &self.rest[..4];
+        self.rest = &self.rest[4..];
+        let other = self.rest.strip_prefix("\\u").and_then(digits);
+        match (unit, other) {
+            (0xd800..=0xdbff, Some(0xdc00..=0xdfff)) => {
+                let pair = &self.rest[..6];
+                self.out.push_str("\\u");
+                self.out.push_str(own);
+                self.out.push_str(pair);
+                self.rest = &self.rest[6..];
+            }
+            (0xd800..=0xdfff, _) => self.out.push('\u{fffd}'),
+            _ => {
+                self.out.push_str("\\u");
+                self.out.push_str(own);
+            }
+        }
+    }
+}
+
+/// The first four characters as a number of base 16.
+fn digits(text: &str) -> Option<u16> {
+    let four = text.get(..4).filter(|four| four.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
+    u16::from_str_radix(four, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of careless JSON.
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn what_is_badly_encoded_is_read() {
+        for (text, value) in [
+            (r#"{"a": "cut \ud83d"}"#.as_bytes(), json!({"a": "cut \u{fffd}"})),
+            (br#"{"a": "\udc00\ud83d x \ud83d\ude00"}"#, json!({"a": "\u{fffd}\u{fffd} x \u{1f600}"})),
+            (br#"{"\\ud83d": "\\\ud83d"}"#, json!({"\\ud83d": "\\\u{fffd}"})),
+            (b"{\"a\": \"caf\xe9\"}", json!({"a": "caf\u{fffd}"})),
+            (b"[NaN, -Infinity, Infinity, \"NaN\", -1]", json!([null, null, null, "NaN", -1])),
+            (b"{\"a\": \"one\ntwo\tthree\x01\"}", json!({"a": "one\ntwo\tthree\u{1}"})),
+            ("\u{feff}[true]".as_bytes(), json!([true])),
+        ] {
+            assert_eq!(read_json::<Value>(text, Slips::Encoding).unwrap(), value);
+            assert_eq!(read_json::<Value>(text, Slips::All).unwrap(), value);
+        }
+    }
+
+    #[test]
+    fn what_is_carelessly_written_is_read_where_that_is_wanted() {
+        for (text, value) in [
+            (r#"{"a": [1, 2, ], "b": {"c": 1,},}"#, json!({"a": [1, 2], "b": {"c": 1}})),
+            (
+                r#"{'a': 'it\'s "so"', 'b': True, 'c': [None, False]}"#,
+                json!({"a": "it's \"so\"", "b": true, "c": [null, false]}),
+            ),
+            (r#"{"path": "C:\Users\x", "re": "\d+\."}"#, json!({"path": "C:\\Users\\x", "re": "\\d+\\."})),
+        ] {
+            assert_eq!(read_json::<Value>(text.as_bytes(), Slips::All).unwrap(), value);
+            assert!(read_json::<Value>(text.as_bytes(), Slips::Encoding).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_stays_so() {
+        for text in ["", "{\"a\": \"b", "{\"a\": 1", "[1,", "{\"a\": \"\\ud83d", "nonsense", "{'a"] {
+            assert!(read_json::<Value>(text.as_bytes(), Slips::All).is_err(), "{text}");
+        }
+    }
+}
