@@ -328,19 +328,19 @@ fn check(request: &ToolRequest, tools: &[ToolOffer], cut_off: Option<u64>) -> Re
     let Some(tool) = tools.iter().find(|tool| tool.def.name == request.name) else {
         return Err(no_such_tool(&request.name, tools));
     };
+    // Arguments that are whole as JSON may still lack their end: some providers close what was cut off.
+    if let Some(most) = cut_off {
+        return Err(format!(
+            "not called: your answer was cut off at {most} tokens, and this call may not be all that you wanted to \
+             say. Call it again, in a shorter answer."
+        ));
+    }
     let text = request.arguments.trim();
     let args = match serde_json::from_str(text) {
-        // Cut off before its arguments, a call would do what it does by default.
-        _ if text.is_empty() && cut_off.is_none() => Value::Object(Map::new()),
+        _ if text.is_empty() => Value::Object(Map::new()),
         Ok(Value::Null) => Value::Object(Map::new()),
         Ok(args) => args,
-        Err(error) => {
-            let mut says = format!("arguments are not valid JSON: {error}");
-            if let Some(most) = cut_off {
-                says += &format!("; your answer was cut off at {most} tokens: make it shorter");
-            }
-            return Err(says);
-        }
+        Err(error) => return Err(format!("arguments are not valid JSON: {error}")),
     };
     fits_schema("the arguments", &tool.def.schema, &args)?;
     Ok(Valid { effect: tool.effect_of(&args), untrusted: tool.untrusted, args })
