@@ -8,11 +8,14 @@ mod names;
 mod openai;
 mod reading;
 mod shape;
+mod slips;
+mod tool_schema;
 mod trouble;
 mod wire;
 
 use crate::domain::{
-    ChatMessage, ErrorKind, Fleet, ModelAnswer, ModelError, ModelRequest, ModelSpec, TextOrSecret, Tokens,
+    ChatMessage, ErrorKind, Fleet, ModelAnswer, ModelError, ModelRequest, ModelSpec, Slips, TextOrSecret,
+    Tokens, read_json,
 };
 use crate::secret::Secret;
 use crate::{net, secret};
@@ -139,10 +142,11 @@ impl Model {
         let (headers, secrets) = self.headers(*wire, patience.until).await?;
         let names = Names::of(&request.tools);
         let clean = |text: &str| clean(text, &secrets, request);
+        let shaped = tool_schema::shaped(*wire, request);
         let mut asked = Asked {
             model: &self.spec.model,
             temperature: self.spec.temperature,
-            request,
+            request: &shaped,
             names: &names,
             with_schema: true,
         };
@@ -156,7 +160,7 @@ impl Model {
         }
         place.once_more();
         asked.with_schema = false;
-        let refusal: Value = serde_json::from_slice(&first.body).unwrap_or_default();
+        let refusal: Value = read_json(&first.body, Slips::Encoding).unwrap_or_default();
         let wasted = wire.tokens(&refusal);
         let twice = |error: ModelError| {
             // The worst case is charged for what may have cost something and does not say what.
@@ -291,10 +295,11 @@ impl Model {
             let message = format!("answered 200 with an error: {}", clean(said));
             return Err(paid(passing(ErrorKind::Provider, message)));
         }
-        let (turn, finish) = wire.answer(&json, names, &self.spec.model).map_err(|bad| {
+        let (mut turn, finish) = wire.answer(&json, names, &self.spec.model).map_err(|bad| {
             let advice = "check that `base_url` and `provider` fit together";
             paid(unusable(format!("{}; {advice}", bad.0)))
         })?;
+        slips::mend(&mut turn, names);
         Ok(ModelAnswer { turn, finish, tokens, asked_twice: false })
     }
 
@@ -305,7 +310,7 @@ impl Model {
         place: &Place,
         clean: &dyn Fn(&str) -> String,
     ) -> ModelError {
-        let json = serde_json::from_slice(&answered.body).unwrap_or_default();
+        let json = read_json(&answered.body, Slips::Encoding).unwrap_or_default();
         let wait = trouble::retry_after(&answered.headers, &json, SystemTime::now());
         let said = clean(trouble::said(&json));
         let error = trouble::refused(answered.status, wait, &json, &said, self.spec.api_key.as_ref());
@@ -328,7 +333,7 @@ impl Model {
 
 /// Is this what a provider says that does not take the schema of an answer?
 fn may_refuse_schema(answered: &Answered) -> bool {
-    let json: Value = serde_json::from_slice(&answered.body).unwrap_or_default();
+    let json: Value = read_json(&answered.body, Slips::Encoding).unwrap_or_default();
     let text = String::from_utf8_lossy(&answered.body);
     let said = if json.is_null() { &text } else { trouble::said(&json) };
     let another_reason = trouble::is_bad_key(&json) || trouble::has_generated(&json);
@@ -347,12 +352,12 @@ fn sum(one: Option<Tokens>, other: Option<Tokens>) -> Option<Tokens> {
 
 /// The JSON of a body, or what it is instead.
 fn parse(body: &[u8]) -> Result<Value, ModelError> {
-    let Ok(text) = std::str::from_utf8(body) else { return Err(unusable("it is not UTF-8")) };
+    let text = String::from_utf8_lossy(body);
     if text.trim_start().starts_with('<') {
         return Err(unusable("it is a web page instead of JSON; check `base_url`"));
     }
     // The error tells line and column, never what stands there.
-    serde_json::from_str(text).map_err(|error| match error.is_eof() {
+    read_json(body, Slips::Encoding).map_err(|error: serde_json::Error| match error.is_eof() {
         true if text.trim().is_empty() => unusable("it is empty; check `base_url`"),
         true => unusable("its JSON is cut off"),
         false => unusable(format!("it is no JSON ({error}); check `base_url`")),

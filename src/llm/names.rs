@@ -13,11 +13,13 @@ pub(super) struct Names<'a> {
     out: HashMap<&'a str, Cow<'a, str>>,
     /// The provider's to ours.
     back: HashMap<String, &'a str>,
+    /// Those that it is about, as they are to us.
+    pub(super) tools: &'a [ToolDef],
 }
 
 impl<'a> Names<'a> {
     pub(super) fn of(tools: &'a [ToolDef]) -> Self {
-        let mut names = Self { out: HashMap::new(), back: HashMap::new() };
+        let mut names = Self { out: HashMap::new(), back: HashMap::new(), tools };
         // A name that is legal as it is stays, whatever the others become.
         for tool in tools.iter().filter(|tool| is_legal(&tool.name)) {
             names.out.insert(&tool.name, Cow::Borrowed(&tool.name));

@@ -94,7 +94,7 @@ async fn how_long_the_provider_asks_to_wait() {
 #[tokio::test]
 async fn garbage_is_no_answer() {
     let mut bodies: Vec<(&str, Reply)> =
-        vec![("web page", Reply::html()), ("UTF-8", Reply::body(b"\"\xff\xfe\""))];
+        vec![("web page", Reply::html()), ("no JSON", Reply::body(b"\xff\xfe"))];
     for (what, body) in [
         ("empty", ""),
         ("cut off", r#"{"choices":[{"message":{"content":"ha"#),

@@ -1,0 +1,150 @@
+//! Tests of schemas in the forms that providers take.
+use super::*;
+
+const ALL: [Wire; 4] = [Wire::OpenAi, Wire::LikeOpenAi, Wire::Anthropic, Wire::Gemini];
+
+/// What each provider refuses ("Function calling" of OpenAI, "Tool use" of Anthropic, "Function calling" of Gemini).
+fn is_taken(wire: Wire, schema: &Value) {
+    assert_eq!(schema["type"], "object", "{schema}");
+    assert!(schema["properties"].is_object(), "{schema}");
+    for word in ["anyOf", "oneOf", "allOf", "not", "enum", "$schema", "$ref"] {
+        assert!(schema.get(word).is_none(), "{wire:?} {word}: {schema}");
+    }
+    below(wire, schema, schema);
+}
+
+fn below(wire: Wire, root: &Value, schema: &Value) {
+    let Some(map) = schema.as_object() else { return };
+    if let Some(reference) = map.get("$ref") {
+        assert!(target(root, reference.as_str().unwrap()).is_some(), "{reference} leads nowhere: {root}");
+    }
+    let types: Vec<&Value> = map
+        .get("type")
+        .into_iter()
+        .flat_map(|kind| kind.as_array().map_or(vec![kind], |all| all.iter().collect()))
+        .collect();
+    for kind in types {
+        let known = ["object", "array", "string", "integer", "number", "boolean", "null"];
+        assert!(known.contains(&kind.as_str().unwrap()), "{kind}");
+        assert!(kind != "array" || map.contains_key("items"), "{schema}");
+    }
+    assert!(map.get("required").is_none_or(Value::is_array), "{schema}");
+    assert!(map.get("items").is_none_or(|items| !items.is_array()), "{schema}");
+    for key in map.get("properties").and_then(Value::as_object).into_iter().flat_map(Map::keys) {
+        assert!(is_legal(key), "{key}");
+    }
+    if wire == Wire::Gemini {
+        assert!(map.keys().all(|key| GEMINI.contains(&key.as_str())), "{schema}");
+    }
+    let mut copy = map.clone();
+    each_below(&mut copy, &mut |schema| below(wire, root, schema));
+}
+
+#[test]
+fn each_schema_gets_a_form_that_each_provider_takes() {
+    let endless = json!({"type": "object", "properties": {"next": {"$ref": "#"}}});
+    let tree = json!({"type": "object", "properties": {"t": {"$ref": "#/$defs/T"}},
+        "$defs": {"T": {"type": "object", "properties": {"kids": {"type": "array", "items": {"$ref": "#/$defs/T"}}}}}});
+    for schema in [
+        json!({}),
+        json!(null),
+        json!(true),
+        json!({"type": "object"}),
+        json!({"type": "object", "properties": null, "required": null}),
+        json!({"type": "object", "properties": []}),
+        json!({"type": "object", "anyOf": [{"required": ["a"]}, {"required": ["b"]}]}),
+        json!({"$ref": "#/$defs/A", "$defs": {"A": {"type": "object", "properties": {"x": {"type": "string"}}}}}),
+        json!({"$ref": "https://example.org/schema.json"}),
+        json!({"properties": {"a": {"$ref": "#/anyOf/0/properties/x"}}, "anyOf": [{"properties": {"x": {"type": "string"}}}]}),
+        json!({"properties": {"a b$": {"type": "string"}, "": {}, "ä": {"type": "int"}}, "required": ["a b$"]}),
+        json!({"properties": {"a": {"type": ["string", "null"]}, "b": {"type": "array"}, "c": {"type": "any"}, "d": {"type": "dict"}}}),
+        json!({"properties": {"a": {"type": "string", "required": true}, "b": "string", "c": true, "d": null}}),
+        json!({"properties": {"a": {"type": "array", "items": [{"type": "string"}, {"type": "number"}], "additionalItems": false}}}),
+        json!({"properties": {"a": {"const": 1}, "b": {"oneOf": [{"type": "string"}, {"type": "integer"}]}, "c": {"allOf": [{"type": "string"}, {"minLength": 1}]}}}),
+        json!({"if": {"properties": {"a": {}}}, "then": {"required": ["b"]}, "not": {"required": ["c"]}, "enum": [{}]}),
+        endless,
+        tree,
+    ] {
+        for wire in ALL {
+            is_taken(wire, &of(wire, &schema));
+        }
+    }
+}
+
+#[test]
+fn what_is_in_order_stays_as_it_is() {
+    let schema = json!({
+        "type": "object", "required": ["a"], "additionalProperties": false,
+        "properties": {
+            "a": {"type": "string", "minLength": 1, "description": "x"},
+            "b": {"type": "array", "items": {"type": "object", "properties": {"c": {"enum": [1, 2]}}}},
+            "d": {"anyOf": [{"type": "string"}, {"type": "null"}], "default": null},
+        },
+    });
+    for wire in ALL {
+        assert_eq!(of(wire, &schema), schema, "{wire:?}");
+    }
+}
+
+#[test]
+fn alternatives_are_joined_and_told() {
+    let one = json!({"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}},
+        "anyOf": [{"required": ["a"]}, {"required": ["b"]}]});
+    let shaped = of(Wire::Anthropic, &one);
+    assert_eq!(shaped["description"], "At least one of these is needed: a; or b.");
+    assert_eq!(shaped["properties"], one["properties"]);
+    let pure = json!({"oneOf": [
+        {"type": "object", "properties": {"a": {"type": "string"}, "k": {"const": 1}}, "required": ["a", "k"]},
+        {"type": "object", "properties": {"b": {"type": "integer"}, "k": {"const": 2}}, "required": ["b", "k"]},
+    ]});
+    let shaped = of(Wire::OpenAi, &pure);
+    assert_eq!(shaped["required"], json!(["k"]));
+    assert_eq!(shaped["properties"]["k"], json!({"anyOf": [{"const": 1}, {"const": 2}]}));
+    assert_eq!(shaped["description"], "Exactly one of these is needed: a and k; or b and k.");
+    let all = json!({"allOf": [{"properties": {"a": {}}, "required": ["a"]}, {"properties": {"b": {}}, "required": ["b"]}]});
+    assert_eq!(of(Wire::OpenAi, &all)["required"], json!(["a", "b"]));
+}
+
+#[test]
+fn older_dialects_are_said_anew() {
+    let old = json!({"$schema": "http://json-schema.org/draft-04/schema#", "id": "x", "type": "object", "properties": {
+        "n": {"type": "integer", "minimum": 0, "exclusiveMinimum": true, "maxLength": "5", "minLength": "x"},
+        "s": {"type": "STRING", "nullable": true, "enum": ["a"], "required": true},
+        "t": {"type": "array", "items": [{"type": "str"}], "additionalItems": false},
+    }});
+    let new = json!({"type": "object", "required": ["s"], "properties": {
+        "n": {"type": "integer", "exclusiveMinimum": 0, "maxLength": 5},
+        "s": {"type": ["string", "null"], "enum": ["a", null]},
+        "t": {"type": "array", "prefixItems": [{"type": "string"}], "items": false},
+    }});
+    assert_eq!(of(Wire::Anthropic, &old), new);
+}
+
+#[test]
+fn references_are_written_out_where_they_are_not_known() {
+    let schema = json!({"type": "object", "properties": {"o": {"$ref": "#/$defs/O", "description": "d"}},
+        "$defs": {"O": {"type": "object", "properties": {"z": {"type": "string"}}}}});
+    assert_eq!(of(Wire::Anthropic, &schema), schema);
+    let out = json!({"type": "object", "properties": {"o": {
+        "type": "object", "properties": {"z": {"type": "string"}}, "description": "d"}}});
+    assert_eq!(of(Wire::Gemini, &schema), out);
+    assert_eq!(of(Wire::LikeOpenAi, &schema), out);
+    // Written out, this would have 2^20 leaves.
+    let mut defs = Map::new();
+    for n in 0..20 {
+        let next = json!({"$ref": format!("#/$defs/d{}", n + 1)});
+        defs.insert(format!("d{n}"), json!({"type": "object", "properties": {"l": next, "r": next}}));
+    }
+    defs.insert("d20".into(), json!({"type": "string"}));
+    let wide = json!({"type": "object", "properties": {"a": {"$ref": "#/$defs/d0"}}, "$defs": defs});
+    assert!(of(Wire::Gemini, &wide).to_string().len() < 4 * wide.to_string().len());
+    let again = vec![json!({"$ref": "#"}); 50];
+    let lost: Map<String, Value> = (0..50).map(|n| (n.to_string(), json!({"$ref": "#/anyOf/0"}))).collect();
+    for endless in
+        [json!({"anyOf": again}), json!({"allOf": again}), json!({"anyOf": [{"properties": lost}]})]
+    {
+        for wire in ALL {
+            is_taken(wire, &of(wire, &endless));
+        }
+    }
+}
