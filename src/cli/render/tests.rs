@@ -563,3 +563,30 @@ fn calls_that_were_never_made_are_shown_as_the_model_sent_them() {
     let going_on = super::transcript::transcript(&steps, false, &screen(None, false));
     assert!(!going_on.contains("not made"), "nobody knows yet");
 }
+
+/// Whatever was charged has a line: the lines add up to what the run used.
+#[test]
+fn each_request_that_was_charged_is_shown() {
+    let at = "2026-11-23T09:00:00Z";
+    let asked = |n: u64| {
+        json!({"n": n, "at": at, "duration_ms": 0, "step": "asked", "model": "m",
+            "worst": {"tokens": 2942, "output": 2048, "usd": 0.02}})
+    };
+    let answered = |n: u64, requests: u64| {
+        json!({"n": n, "at": at, "duration_ms": 7, "step": "answered", "model": "m",
+            "answer": {"turn": {"text": "well"}, "finish": "stop"},
+            "used": {"requests": requests, "input_tokens": 100, "cached_tokens": 0, "output_tokens": 10, "usd": 0.0002}})
+    };
+    let shown = |steps: Vec<serde_json::Value>, over| {
+        let steps: Vec<crate::protocol::StepView> = serde_json::from_value(steps.into()).unwrap();
+        super::transcript::transcript(&steps, over, &screen(None, false))
+    };
+    // a crash took the answer to the first along
+    let text = shown(vec![asked(0), asked(1), answered(2, 1)], true);
+    let lost = "m no answer on record, charged at its worst case  894 in, 2048 out, $0.02";
+    assert_eq!((text.matches(lost).count(), text.matches("100 in, 10 out").count()), (1, 1), "{text}");
+    assert!(shown(vec![asked(0)], true).contains(lost), "the run ended with it");
+    assert!(!shown(vec![asked(0)], false).contains(lost), "it is under way");
+    let text = shown(vec![asked(0), answered(1, 2)], true);
+    assert!(text.contains("2 requests, 100 in"), "{text}");
+}

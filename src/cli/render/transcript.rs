@@ -16,7 +16,13 @@ pub(super) fn transcript(steps: &[StepView], over: bool, screen: &Screen) -> Str
     let mut text = String::new();
     for (at, step) in steps.iter().enumerate() {
         match &step.step {
-            Step::Asked { .. } | Step::Calling { .. } => {}
+            Step::Calling { .. } => {}
+            Step::Asked { model, worst } => {
+                if is_open(&steps[at + 1..], over) {
+                    let what = screen.paint(Tone::Warn, "no answer on record, charged at its worst case");
+                    head(&mut text, step, &plain(model), &what, &spent(&worst.usage(), 0), screen);
+                }
+            }
             Step::Begun { query, .. } => {
                 head(&mut text, step, "the agent", "asked", "", screen);
                 body(&mut text, query, screen, Tone::Plain);
@@ -49,6 +55,17 @@ pub(super) fn transcript(steps: &[StepView], over: bool, screen: &Screen) -> Str
         }
     }
     text
+}
+
+/// Is there no answer to a request behind which these steps stand? A daemon that ends takes it along.
+fn is_open(later: &[StepView], over: bool) -> bool {
+    let next = later.iter().find(|later| {
+        matches!(later.step, Step::Asked { .. } | Step::Answered { .. } | Step::Unanswered { .. })
+    });
+    match next {
+        Some(next) => matches!(next.step, Step::Asked { .. }),
+        None => over,
+    }
 }
 
 fn answered(
@@ -129,7 +146,13 @@ fn millis_of(ms: u64) -> String {
 }
 
 fn spent(used: &Usage, took_ms: u64) -> String {
-    let mut parts = vec![millis_of(took_ms)];
+    let mut parts = Vec::new();
+    if took_ms > 0 {
+        parts.push(millis_of(took_ms));
+    }
+    if used.requests > 1 {
+        parts.push(counted(usize::try_from(used.requests).unwrap_or(usize::MAX), "request"));
+    }
     if used.tokens() > 0 {
         parts.push(format!("{} in, {} out", used.input_tokens, used.output_tokens));
     }
