@@ -221,7 +221,7 @@ fn guard(item: Item<'_>, key: &str, tools: &[String], fleet: &Fleet, whose: &str
     let Some(name) = item.text() else { return };
     let typed = of_type(name, tools, fleet);
     let means = |tool: &String| {
-        let all_of_server = tool.ends_with("/*") && glob(tool, name);
+        let all_of_server = tool.contains('/') && tool.contains(['*', '?']) && glob(tool, name);
         name == tool || all_of_server || glob(name, tool)
     };
     if tools.iter().any(means) || (key == "approve" && !typed.is_empty()) {

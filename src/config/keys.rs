@@ -268,7 +268,14 @@ pub(super) const MCP: &[Key] = &[
     key("url", Kind::Text, "or address of an HTTP server"),
     key("headers", Kind::Texts2, "headers for it"),
     key("env", Kind::Texts2, "environment of the program"),
-    key("allow", Kind::Texts, "only these tools; default: none that the server marks as destructive"),
+    key("cwd", Kind::Text, "folder of the program; default: that of the configuration"),
+    key("start_timeout", Kind::Duration, "from its start to its first answer; default 60s; tried twice"),
+    key(
+        "allow",
+        Kind::Texts,
+        "only these tools, names or patterns such as get_*; default: those that the server marks as destroying nothing",
+    ),
+    key("deny", Kind::Texts, "none of these, whatever `allow` says"),
 ];
 pub(super) const SMTP_TLS: &[&str] = &["starttls", "implicit", "none"];
 pub(super) const NOTIFY: &[Key] = &[

@@ -9,6 +9,7 @@ use toml::de::DeTable;
 mod clock;
 mod money;
 mod outside;
+mod servers;
 
 /// The keys of which an agent has one.
 const SCHEDULE: &[&str] = &["interval", "after", "cron", "at", "on"];
@@ -145,6 +146,7 @@ fn lint(at: &Place<'_>, fleet: &Fleet) {
     news(at, fleet);
     always_open(at, fleet);
     money::of_agent(at, fleet);
+    servers::of_agent(at, fleet);
 }
 
 /// Does anything of it call a tool: its runner, its gate or a proof?

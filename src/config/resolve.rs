@@ -199,7 +199,10 @@ fn mcp(section: &Section<'_>) -> Option<McpSpec> {
         url,
         headers: section.headers(),
         env: section.env(),
+        cwd: section.own("cwd").map(|_| agents::cwd(section)),
+        start_timeout: section.positive("start_timeout").unwrap_or(McpSpec::START_TIMEOUT),
         allow: section.texts("allow"),
+        deny: section.texts("deny").unwrap_or_default(),
     })
 }
 

@@ -585,6 +585,26 @@ fn what_is_odd_is_warned_of() {
              [agents.b]\non = { event = \"background_task_completed\", agent = \"a\" }\ncommand = \"x\"",
             "`a` has history = \"changes\"",
         ),
+        (
+            "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nmodel = \"m\"\nquery = \"x\"\ntools = [\"s/get_al\"]\n[mcp.s]\ncommand = [\"s\"]\nallow = [\"get_all\", \"put\"]",
+            "`s/get_al` gives this agent no tool: `allow` of [mcp.s] does not name it",
+        ),
+        (
+            "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nmodel = \"m\"\nquery = \"x\"\ntools = [\"s/get_*\"]\n[mcp.s]\ncommand = [\"s\"]\nallow = [\"put\", \"del\"]",
+            "`allow` of [mcp.s] does not name it",
+        ),
+        (
+            "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nmodel = \"m\"\nquery = \"x\"\ntools = [\"s/*\"]\n[mcp.s]\ncommand = [\"s\"]\nallow = []",
+            "`allow` of [mcp.s] does not name it",
+        ),
+        (
+            "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nmodel = \"m\"\nquery = \"x\"\ntools = [\"s/*\"]\n[mcp.s]\ncommand = [\"s\"]\nallow = [\"a\"]\ndeny = [\"*\"]",
+            "`deny` of [mcp.s] forbids all",
+        ),
+        (
+            "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nmodel = \"m\"\nquery = \"x\"\ntools = [\"s/put\"]\n[mcp.s]\ncommand = [\"s\"]\ndeny = [\"p*\"]",
+            "`deny` of [mcp.s] forbids it",
+        ),
     ] {
         let loaded = read(text).unwrap_or_else(|rejected| panic!("{text}: {:?}", rejected.diagnostics));
         assert!(
@@ -593,6 +613,26 @@ fn what_is_odd_is_warned_of() {
             loaded.warnings
         );
     }
+}
+
+#[test]
+fn servers_are_resolved() {
+    let agent = "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nmodel = \"m\"\nquery = \"x\"\n\
+        tools = [\"s/get_all\", \"s/get_it\", \"s/p*\", \"t/*\"]\nsinks = [\"s/put\"]\n";
+    let servers = "[mcp.s]\ncommand = [\"s\"]\ncwd = \"${DATA}/s\"\nstart_timeout = \"2m\"\n\
+        allow = [\"get_a*\", \"get it\", \"put\"]\ndeny = [\"*_drop\"]\n[mcp.t]\ncommand = [\"t\"]\n";
+    let loaded =
+        read(&format!("{agent}{servers}")).unwrap_or_else(|rejected| panic!("{:?}", rejected.diagnostics));
+    assert!(!loaded.warnings.iter().any(|found| found.message.contains("no tool")), "{:?}", loaded.warnings);
+    let (s, t) = (&loaded.fleet.mcp["s"], &loaded.fleet.mcp["t"]);
+    assert_eq!(s.cwd.as_deref(), Some(Path::new("/data/s")));
+    assert_eq!(
+        (s.start_timeout, t.start_timeout),
+        (SignedDuration::from_mins(2), SignedDuration::from_secs(60))
+    );
+    assert_eq!(s.deny, ["*_drop"]);
+    assert_eq!((t.cwd.as_ref(), t.deny.len()), (None, 0));
+    assert!(read("[mcp.s]\ncommand = [\"s\"]\nstart_timeout = 0").is_err());
 }
 
 #[test]

@@ -535,6 +535,7 @@ pub(super) fn tool(info: ToolInfo) -> ToolView {
 pub(super) fn mcp(
     server: String,
     listed: Result<Vec<ServerTool>, ToolError>,
+    notes: Vec<String>,
     took: std::time::Duration,
 ) -> McpView {
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
@@ -557,11 +558,12 @@ pub(super) fn mcp(
             description: tool.info.description,
             hash: tool.hash,
             changed: tool.changed.into_iter().map(difference).collect(),
+            why_not: tool.why_not,
             schema: tool.info.schema,
         })
         .collect();
     tools.sort_by(|a, b| a.name.cmp(&b.name));
-    McpView { server, error, took_ms, tools }
+    McpView { server, error, took_ms, notes, tools }
 }
 
 fn difference(one: Difference) -> DifferenceView {

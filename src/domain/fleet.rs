@@ -217,8 +217,19 @@ pub struct McpSpec {
     pub headers: BTreeMap<String, EnvValue>,
     /// Environment of the program.
     pub env: BTreeMap<String, EnvValue>,
-    /// Tools that may be used.
+    /// Folder of the program; `None`: that of the configuration.
+    pub cwd: Option<PathBuf>,
+    /// From its start to the answer to its first message.
+    pub start_timeout: SignedDuration,
+    /// Tools that may be used: names or patterns. `None`: all that destroy nothing.
     pub allow: Option<Vec<String>>,
+    /// Tools that may not, whatever `allow` says: names or patterns.
+    pub deny: Vec<String>,
+}
+
+impl McpSpec {
+    /// `start_timeout` where nothing is said of it.
+    pub const START_TIMEOUT: SignedDuration = SignedDuration::from_secs(60);
 }
 
 /// `[tools.…]`: a named, bounded instance of a built-in tool.

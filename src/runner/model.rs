@@ -11,6 +11,7 @@ use crate::domain::{
 };
 use crate::secret;
 use crate::store::StepRow;
+use crate::tools::Offers;
 use jiff::SignedDuration;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -76,7 +77,7 @@ impl Attempt<'_> {
         let rows = self.journal().await?;
         let mut journal = Journal::after(self.brief, self.shared, &rows);
         let steps: Vec<Step> = rows.into_iter().map(|row| row.step).collect();
-        let mut brief = self.conversation(spec, places).await?;
+        let (mut brief, warned) = self.conversation(spec, places).await?;
         match steps.first() {
             Some(Step::Begun { query, untrusted, seen, gate }) => {
                 self.seen.clone_from(seen);
@@ -95,10 +96,16 @@ impl Attempt<'_> {
         let mut calls = Calls::prepare(self).await?;
         let mut talk = Conversation::replay(brief, &steps);
         drop(steps);
-        let end = self.go_on(&models, &mut calls, &mut journal, &mut talk).await;
-        if end.is_err() {
-            *so_far = SoFar { usage: talk.usage(), warnings: warnings(calls.would_have(), talk.unknown()) };
-        }
+        let mut end = self.go_on(&models, &mut calls, &mut journal, &mut talk).await;
+        let warnings = match &mut end {
+            Ok(outcome) => &mut outcome.warnings,
+            Err(_) => {
+                let warnings = warnings(calls.would_have(), talk.unknown());
+                *so_far = SoFar { usage: talk.usage(), warnings };
+                &mut so_far.warnings
+            }
+        };
+        warnings.splice(0..0, warned);
         end
     }
 
@@ -145,18 +152,12 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// What the conversation is about.
-    async fn conversation(&self, spec: &QuerySpec, places: &Places) -> Result<Brief, Break> {
+    /// What the conversation is about, and what is not as its tools should be.
+    async fn conversation(&self, spec: &QuerySpec, places: &Places) -> Result<(Brief, Vec<String>), Break> {
         let agent = &self.brief.agent;
         let query = self.brief.query.as_deref().unwrap_or(&spec.query);
         let names: Vec<String> = spec.tools.clone();
-        let bound = self.time_left().min(to_std(agent.limits.tool_call_timeout));
-        let tools = self
-            .shared
-            .tools
-            .offers(&names, bound)
-            .await
-            .map_err(|error| Break::failed(ErrorKind::Tool, error.to_string()))?;
+        let offers = self.offers(&names).await?;
         let chain = self.chain(spec);
         let model = chain.first().and_then(|name| self.shared.fleet.models.get(name));
         let Some(model) = model else {
@@ -173,12 +174,12 @@ impl Attempt<'_> {
         let real = self.brief.mode.is_normal();
         let (memory, from_memory) = self.memory(spec).await?;
         let (query, from_query) = template::fill_query(query, places);
-        Ok(Brief {
+        let brief = Brief {
             system: spec.system_instruction.clone(),
             memory,
             query,
             untrusted: from_memory || from_query,
-            tools,
+            tools: offers.tools,
             limits: agent.limits.clone(),
             max_output_tokens: model.max_output_tokens,
             price: self.dearest(&chain),
@@ -187,7 +188,21 @@ impl Attempt<'_> {
             // what is not called for real needs nobody's word
             approve: if real { spec.approve.clone() } else { Vec::new() },
             approval: spec.approval,
-        })
+        };
+        Ok((brief, offers.warnings))
+    }
+
+    /// What it may call. Servers that have to be started first may take as long as they are allowed to.
+    async fn offers(&self, names: &[String]) -> Result<Offers, Break> {
+        let bound = self.time_left().min(to_std(self.brief.agent.limits.tool_call_timeout));
+        let mut orders = self.orders.clone();
+        tokio::select! {
+            offers = self.shared.tools.offers(names, bound) => {
+                offers.map_err(|error| Break::failed(ErrorKind::Tool, error.to_string()))
+            }
+            Ok(_) = orders.wait_for(|order| *order > StopOrder::None) => Err(Break::Stopped),
+            () = tokio::time::sleep_until(self.deadline) => Err(self.out_of_time()),
+        }
     }
 
     /// What it is told of earlier runs, and whether one of them had read data from outside.

@@ -176,6 +176,15 @@ impl ToolError {
     }
 }
 
+/// What a conversation may use.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Offers {
+    /// The tools.
+    pub tools: Vec<ToolOffer>,
+    /// What is not as the configuration wants it, and left out.
+    pub warnings: Vec<String>,
+}
+
 /// The tools of one configuration. The only door to them.
 #[derive(Debug)]
 pub struct Tools {
@@ -301,19 +310,20 @@ impl Tools {
     }
 
     /// What a conversation may use, by the names of an agent's `tools`: built-in ones, instances,
-    /// `server/tool`, and `server/*` for all that a server allows. Asks the servers, all at a time,
-    /// within `bound`.
-    pub async fn offers(&self, names: &[String], bound: Duration) -> Result<Vec<ToolOffer>, ToolError> {
+    /// `server/tool`, and `server/*` or another pattern for all of those that a server allows. Asks the servers,
+    /// all at a time, within `bound` after they have started.
+    pub async fn offers(&self, names: &[String], bound: Duration) -> Result<Offers, ToolError> {
         let mut wanted: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (server, tool) in names.iter().filter_map(|name| self.of_server(name)) {
             wanted.entry(server).or_default().push(tool);
         }
         let asking = wanted.iter().map(|(server, tools)| self.servers.offered(server, tools, bound));
         let given = futures_util::future::try_join_all(asking).await?;
+        let (given, warnings): (Vec<_>, Vec<_>) = given.into_iter().unzip();
         let mut given: BTreeMap<_, _> =
             wanted.into_keys().zip(given.into_iter().map(Vec::into_iter)).collect();
         let mut seen = BTreeSet::new();
-        let mut offers = Vec::new();
+        let mut offers = Offers { tools: Vec::new(), warnings: warnings.concat() };
         for name in names {
             let infos = match self.of_server(name) {
                 Some((server, _)) => given.get_mut(server).and_then(Iterator::next).unwrap_or_default(),
@@ -328,7 +338,7 @@ impl Tools {
                 },
             };
             let new = infos.into_iter().filter(|info| seen.insert(info.name.clone()));
-            offers.extend(new.map(|info| info.offer()));
+            offers.tools.extend(new.map(|info| info.offer()));
         }
         Ok(offers)
     }
@@ -353,14 +363,15 @@ impl Tools {
     ) -> Result<ToolOutput, ToolError> {
         let bound = context.timeout.unwrap_or(DEFAULT_TIMEOUT);
         let servers = self.servers.clone();
-        let (name, args) = (format!("{server}/{tool}"), args.clone());
+        let (name, args, of) = (format!("{server}/{tool}"), args.clone(), server);
         let (server, tool) = (server.to_owned(), tool.to_owned());
         let call = async move {
             let result = servers.call(&server, &tool, args, bound).await?;
             Ok(ToolOutput::of(result))
         };
         // The server's own bound is first, so that a server that hangs is noticed.
-        dispatch::bounded(&name, Effect::Effect, bound + SERVER_GRACE, call).await
+        let bound = bound + self.servers.time_to_start(of) + SERVER_GRACE;
+        dispatch::bounded(&name, Effect::Effect, bound, call).await
     }
 
     fn find(&self, name: &str) -> Result<&Entry, ToolError> {

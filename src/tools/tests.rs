@@ -13,8 +13,16 @@ fn fleet() -> Fleet {
     );
     fleet.tools.insert("small".into(), spec("system_metrics", json!({"top": 0})));
     fleet.tools.insert("broken".into(), spec("system_metrics", json!({"top": "many"})));
-    let server =
-        McpSpec { command: None, url: None, headers: BTreeMap::new(), env: BTreeMap::new(), allow: None };
+    let server = McpSpec {
+        command: None,
+        url: None,
+        headers: BTreeMap::new(),
+        env: BTreeMap::new(),
+        cwd: None,
+        start_timeout: McpSpec::START_TIMEOUT,
+        allow: None,
+        deny: Vec::new(),
+    };
     fleet.mcp.insert("github".into(), server);
     fleet
 }

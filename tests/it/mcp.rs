@@ -4,6 +4,7 @@ use super::support::{PATIENCE, wait_for};
 use bgagent::domain::{Effect, Fleet, McpSpec, SecretRef, TextOrSecret};
 use bgagent::tools::mcp::{Limits, Pin, PinChange, PinEvent, PinState, Pins, Servers};
 use bgagent::tools::{CallContext, ToolError, Tools};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,12 +18,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 const SERVER: &str = include_str!("mcp/server.py");
 
 /// As in the daemon, but for servers that end badly soon.
-const LIMITS: Limits = Limits {
-    patience: Duration::from_millis(300),
-    back_off: Duration::from_millis(1),
-    handshake: Duration::from_secs(20),
-    ..Limits::DAEMON
-};
+const LIMITS: Limits =
+    Limits { patience: Duration::from_millis(300), back_off: Duration::from_millis(1), ..Limits::DAEMON };
 
 /// A folder with a server `s`; its path is in the arguments of all its processes.
 struct Bench {
@@ -44,7 +41,16 @@ impl Bench {
         let none = BTreeMap::new;
         fleet.mcp.insert(
             "s".into(),
-            McpSpec { command, url: None, headers: none(), env: none(), allow: Some(Vec::new()) },
+            McpSpec {
+                command,
+                url: None,
+                headers: none(),
+                env: none(),
+                cwd: None,
+                start_timeout: SignedDuration::from_secs(20),
+                allow: Some(Vec::new()),
+                deny: Vec::new(),
+            },
         );
         let (pins, changes) = Pins::load([]);
         let mut bench = Self { folder, fleet, pins, changes, limits: LIMITS };
@@ -153,10 +159,11 @@ async fn tools_of_a_server_are_offered_and_called() {
         );
 
         let bound = PATIENCE;
-        let offers = tools.offers(&names(&["s/add", "system_metrics", "s/*", "s/add"]), bound).await.unwrap();
+        let offers =
+            tools.offers(&names(&["s/add", "system_metrics", "s/*", "s/add"]), bound).await.unwrap().tools;
         let offered: Vec<_> = offers.iter().map(|offer| offer.def.name.as_str()).collect();
         assert_eq!(offered[..3], ["s/add", "system_metrics", "s/ask"]);
-        assert_eq!(offers.len(), 19, "{offered:?}");
+        assert_eq!(offers.len(), 23, "{offered:?}");
         assert_eq!((offers[0].effect, offers[2].effect), (Effect::Idempotent, Effect::Read));
         assert!(offers[0].untrusted && !offers[1].untrusted);
         for (name, says) in [
@@ -183,11 +190,65 @@ async fn only_what_is_allowed_is_called() {
         let error = call(&tools, "echo", json!({})).await.unwrap_err();
         assert_eq!(error, ToolError::Failed("tool `s/echo` is not in `allow` of [mcp.s]".into()));
         assert_eq!(bench.got("tools/call"), 1);
-        let offers = tools.offers(&names(&["s/*"]), PATIENCE).await.unwrap();
+        let offers = tools.offers(&names(&["s/*"]), PATIENCE).await.unwrap().tools;
         assert_eq!(offers.iter().map(|offer| offer.effect).collect::<Vec<_>>(), [Effect::Effect]);
         let listed = tools.servers().list("s", PATIENCE).await.unwrap();
-        assert_eq!(listed.len(), 19);
+        assert_eq!(listed.len(), 23);
         assert_eq!(listed.iter().filter(|tool| tool.allowed).count(), 1);
+        bench.end(&tools).await;
+    })
+    .await;
+}
+
+/// A pattern that gives nothing is an error like a name that gives nothing, and says why.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_pattern_gives_and_what_it_leaves_out() {
+    within(async {
+        let mut bench = Bench::with("odd");
+        let offered = async |bench: &Bench, name: &str| {
+            let tools = bench.tools();
+            let offers = tools.offers(&names(&[name]), PATIENCE).await;
+            bench.end(&tools).await;
+            let offers = offers.map_err(|error| error.to_string())?;
+            let tools: Vec<String> = offers.tools.into_iter().map(|tool| tool.def.name).collect();
+            Ok::<_, String>((tools.join(" "), offers.warnings.join(" ")))
+        };
+        // "none" says nothing of itself
+        let twice = "tool `s/echo` is left out: can't be used: another tool of the server is `s/echo` as well";
+        assert_eq!(offered(&bench, "s/e*").await, Ok(("s/echo".into(), twice.into())));
+        let says = "`s/n?ne` gives no tool: the only one, `none`, may destroy something, so it must be named in `allow` of [mcp.s]";
+        assert_eq!(offered(&bench, "s/n?ne").await, Err(says.into()));
+        let says = "`s/x*` gives no tool: the server has none of that name; `bgagent mcp list s` shows what it has";
+        assert_eq!(offered(&bench, "s/x*").await, Err(says.into()));
+        bench.spec().allow = Some(names(&["*", "gone"]));
+        bench.spec().deny = names(&["e*"]);
+        let (tools, warned) = offered(&bench, "s/*").await.unwrap();
+        assert_eq!(tools, "s/none");
+        assert!(warned.starts_with("no tool of MCP server `s` is `gone`, which `allow` of [mcp.s] names"), "{warned}");
+        assert!(warned.contains("tool `s/bad` is left out: can't be used: its `inputSchema` is no object"), "{warned}");
+        let tools = bench.tools();
+        let error = call(&tools, "echo", json!({})).await.unwrap_err().to_string();
+        assert_eq!(error, "tool `s/echo` is in `deny` of [mcp.s]");
+        bench.end(&tools).await;
+    })
+    .await;
+}
+
+/// A start that is slow or fails once is no reason to fail.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_has_its_own_time_and_a_second_try() {
+    within(async {
+        let bench = Bench::with("second_time");
+        let tools = bench.tools();
+        works(&tools).await;
+        bench.end(&tools).await;
+        let mut bench = Bench::with("slow");
+        fs::create_dir(bench.folder.path().join("own")).unwrap();
+        bench.spec().cwd = Some(bench.folder.path().join("own"));
+        let tools = bench.tools();
+        let given =
+            call_for(&tools, "env", json!({}), Duration::from_millis(1500)).await.expect("it starts in time");
+        assert!(given["structured"]["cwd"].as_str().unwrap().ends_with("/own"), "{given}");
         bench.end(&tools).await;
     })
     .await;
@@ -247,10 +308,15 @@ async fn a_server_that_can_not_begin_says_why() {
             "MCP server `s`: it can't be started: there is no program `no-such-program-at-all`"
         );
         let mut bench = Bench::with("hang_init");
-        bench.limits.handshake = Duration::from_millis(500);
+        bench.spec().start_timeout = SignedDuration::from_millis(500);
         assert_eq!(
             says(&bench).await,
-            "MCP server `s`: it can't be started: it did not answer the first message"
+            "MCP server `s`: it can't be started: it did not answer the first message within `start_timeout`"
+        );
+        let refuses = Bench::with("refuses");
+        assert_eq!(
+            says(&refuses).await,
+            "MCP server `s`: it can't be started: it refuses to begin (`initialize`): Unsupported protocol version"
         );
         let endless = Bench::with("endless");
         assert_eq!(
@@ -407,7 +473,7 @@ async fn no_answer_is_too_long_for_us() {
         let bench = Bench::with("ok");
         let tools = bench.tools();
         let error = call(&tools, "big", json!({})).await.unwrap_err();
-        assert!(error.may_have_happened());
+        assert!(!error.may_have_happened(), "it was answered: {error}");
         let text = error.to_string();
         assert!(text.contains("the answer is longer than 4 MiB and was dropped"), "{text}");
         let long = call(&tools, "long", json!({})).await.unwrap();
@@ -428,8 +494,12 @@ async fn noise_is_tolerated_up_to_a_point() {
         let tools = bench.tools();
         assert_eq!(call(&tools, "noise", json!({})).await, Ok(json!({"text": "first"})));
         works(&tools).await;
+        for _ in 0..5 {
+            assert_eq!(call(&tools, "chatty", json!({})).await, Ok(json!({"text": "done"})));
+        }
         let error = call(&tools, "garbage", json!({})).await.unwrap_err();
         assert!(matches!(error, ToolError::Unsure(_)), "{error}");
+        assert!(error.to_string().contains("it wrote 10000 lines that are no messages"), "{error}");
         assert_eq!(bench.got("initialize"), 1);
         works(&tools).await;
         assert_eq!(bench.got("initialize"), 2);
@@ -554,7 +624,7 @@ async fn a_tool_that_changed_is_off_until_it_is_trusted() {
                    then `bgagent mcp trust s`";
         assert_eq!(call(&tools, "echo", json!({})).await.unwrap_err().to_string(), off);
         assert_eq!(tools.offers(&names(&["s/echo"]), PATIENCE).await.unwrap_err().to_string(), off);
-        assert_eq!(tools.offers(&names(&["s/*"]), PATIENCE).await.unwrap().len(), 17);
+        assert_eq!(tools.offers(&names(&["s/*"]), PATIENCE).await.unwrap().tools.len(), 21);
         works_not(&tools).await;
         assert_eq!(bench.told(), [(PinEvent::Differs, "echo".into())], "told once");
         bench.end(&tools).await;
@@ -630,6 +700,83 @@ async fn servers_answer_over_http_too() {
         let error = call(&tools, "echo", json!({})).await.unwrap_err();
         assert!(!error.may_have_happened(), "it was not sent: {error}");
         assert!(error.to_string().contains("can't connect"), "{error}");
+        bench.end(&tools).await;
+    })
+    .await;
+}
+
+/// Whatever form a refusal has, it is an answer at once, and no call that was refused is open.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_over_http_is_an_answer() {
+    within(async {
+        let mut bench = Bench::with("ok");
+        let (_server, address) = http(&bench);
+        bench.spec().command = None;
+        let mut ask = async |mode: &str| {
+            bench.spec().url = Some(format!("{address}/odd/{mode}"));
+            let tools = bench.tools();
+            let given = call(&tools, "echo", json!({})).await;
+            tools.servers().stop_all().await;
+            given
+        };
+        for mode in ["plain", "other", "events", "mute", "forget404", "forget400"] {
+            assert_eq!(ask(mode).await, Ok(json!({"text": "fine"})), "{mode}");
+        }
+        let refused = [
+            ("none", "refused here (HTTP 400)"),
+            ("no", "refused here (HTTP 400)"),
+            ("foreign", "refused here (HTTP 400)"),
+            ("fine", "refused here"),
+            ("text", "it refuses the request (HTTP 400): refused here"),
+            ("who", "it wants to know who we are (HTTP 401): refused here"),
+            ("not", "we may not (HTTP 403): refused here"),
+            ("often", "it was asked too often (HTTP 429): refused here"),
+            ("inside", "it failed (HTTP 500): refused here"),
+            ("event", "refused here"),
+            ("page", "it does not know our session, nor a new one"),
+        ];
+        for (mode, says) in refused {
+            let says =
+                says.replace("refused here (HTTP 400)", "it refuses the request (HTTP 400): refused here");
+            assert_eq!(ask(mode).await, Err(ToolError::Failed(format!("tool `s/echo`: {says}"))), "{mode}");
+        }
+        let open = [
+            ("broken", "it failed (HTTP 500): refused here"),
+            ("gateway", "it failed (HTTP 502)"),
+            ("taken", "it took the request and gave no answer (HTTP 202)"),
+            ("empty", "it took the request and gave no answer (HTTP 200)"),
+            ("login", "it answered with text/html that is no message (HTTP 200): <html>login</html>"),
+            ("cut", "the connection was cut off in the middle of the answer"),
+        ];
+        for (mode, says) in open {
+            let text = format!("tool `s/echo`: {says}; nobody knows whether the call was carried out");
+            assert_eq!(ask(mode).await, Err(ToolError::Unsure(text)), "{mode}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_odd_part_or_tool_loses_only_itself() {
+    within(async {
+        let bench = Bench::with("ok");
+        let tools = bench.tools();
+        let text = "[video, not known here: {\"type\":\"video\",\"url\":\"x\"}]\n[image, unknown type, 3 bytes, left out]\ntail";
+        assert_eq!(call(&tools, "odd", json!({})).await, Ok(json!({"text": text})));
+        assert_eq!(call(&tools, "half", json!({})).await, Ok(json!({"text": "cut \u{fffd}"})));
+        let error = ToolError::Failed("tool `s/lost`: can't read that".into());
+        assert_eq!(call(&tools, "lost", json!({})).await, Err(error));
+        assert_eq!(bench.got("initialize"), 1);
+        bench.end(&tools).await;
+        let bench = Bench::with("odd");
+        let tools = bench.tools();
+        works(&tools).await;
+        let listed = tools.servers().list("s", PATIENCE).await.unwrap();
+        let listed: Vec<_> = listed.iter().map(|tool| (tool.info.name.as_str(), tool.info.available)).collect();
+        let all = [("s/bad", false), ("s/echo", true), ("s/echo", false), ("s/none", true), ("s/unnamed", false)];
+        assert_eq!(listed, all);
+        let error = call(&tools, "bad", json!({})).await.unwrap_err().to_string();
+        assert_eq!(error, "tool `s/bad` can't be used: its `inputSchema` is no object but \"x\"");
         bench.end(&tools).await;
     })
     .await;

@@ -5,6 +5,7 @@ use crate::cli::render::plain_lines;
 use crate::protocol::{
     DifferenceView, ListMcp, ListMcpParams, McpToolView, McpView, TrustMcp, TrustMcpParams,
 };
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Starting a server may take long; the daemon bounds it.
@@ -45,13 +46,16 @@ pub(in crate::cli) fn run(app: &mut App, command: &McpCommand) -> Result<Outcome
 fn tested(servers: &[McpView]) -> String {
     let line = |view: &McpView| match &view.error {
         Some(error) => format!("{}: failed: {}\n", plain(&view.server), plain(error)),
-        None => format!(
-            "{}: ok, {} tools ({} for agents), {} ms\n",
-            plain(&view.server),
-            view.tools.len(),
-            view.tools.iter().filter(|tool| tool.usable).count(),
-            view.took_ms
-        ),
+        None => {
+            let notes: String = view.notes.iter().map(|note| format!("{}\n", plain(note))).collect();
+            format!(
+                "{}: ok, {} tools ({} for agents), {} ms\n{notes}",
+                plain(&view.server),
+                view.tools.len(),
+                view.tools.iter().filter(|tool| tool.usable).count(),
+                view.took_ms
+            )
+        }
     };
     servers.iter().map(line).collect()
 }
@@ -84,11 +88,28 @@ fn table(servers: &[McpView], screen: &Screen) -> String {
         for tool in &changed {
             text += &differences(&tool.name, &tool.changed, screen);
         }
+        for note in &view.notes {
+            text += &format!("{}\n", screen.paint(Tone::Warn, &plain(note)));
+        }
+        text += &reasons(view);
         if !changed.is_empty() {
             text += &format!("Off until a person accepts it: bgagent mcp trust {}\n", plain(&view.server));
         }
     }
     text
+}
+
+/// Why tools are not for agents, those with the same reason in one line.
+fn reasons(view: &McpView) -> String {
+    let mut all: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for tool in view.tools.iter().filter(|tool| tool.changed.is_empty()) {
+        if let Some(why) = &tool.why_not {
+            all.entry(why).or_default().push(&tool.name);
+        }
+    }
+    all.iter()
+        .map(|(why, names)| format!("not for agents, {}: {}\n", plain(why), plain(&names.join(", "))))
+        .collect()
 }
 
 /// What of a tool is not what was trusted: the old lines, then the new ones.

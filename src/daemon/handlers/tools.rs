@@ -28,7 +28,8 @@ pub(super) async fn list_mcp(services: &Services, params: ListMcpParams) -> Enco
     let asking = names.into_iter().map(|name| async move {
         let began = std::time::Instant::now();
         let listed = servers.list(&name, MCP_TIME).await;
-        views::mcp(name, listed, began.elapsed())
+        let notes = listed.as_ref().map(|tools| servers.without_effect(&name, tools)).unwrap_or_default();
+        views::mcp(name, listed, notes, began.elapsed())
     });
     value(futures_util::future::join_all(asking).await)
 }

@@ -33,6 +33,9 @@ pub struct McpView {
     pub error: Option<String>,
     /// How long it took to answer, its start included.
     pub took_ms: u64,
+    /// What of its configuration has no effect on what it offers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Its tools, sorted by name.
     pub tools: Vec<McpToolView>,
 }
@@ -55,6 +58,9 @@ pub struct McpToolView {
     /// If it changed: what of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<DifferenceView>,
+    /// Why no agent may use it, if none may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why_not: Option<String>,
     /// JSON Schema of its arguments.
     pub schema: Value,
 }

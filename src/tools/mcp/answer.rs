@@ -1,23 +1,26 @@
-//! What a call gave, as JSON that fits into a conversation: texts joined, structure kept, pictures and
-//! files named but not inlined, all of it bounded.
-use super::text::{shown, visible};
+//! What a call gave, as JSON that fits into a conversation: texts joined, also those of resources, structure kept
+//! and said once, pictures and other data named but not inlined, all of it bounded.
+use super::text::{cut, shown, visible};
 use crate::tools::dispatch::MAX_RESULT;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rmcp::model::{CallToolResult, ContentBlock, ResourceContents};
 use serde_json::{Map, Value};
 
 /// Room for the words around a text that is cut.
 const SPARE: usize = 1024;
+/// So many characters are shown of a part that is not known.
+const ODD: usize = 2000;
 
 /// The result, or what the server says went wrong.
 pub(super) fn of(result: CallToolResult) -> Result<Value, String> {
-    let text =
-        result.content.iter().map(block).filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n");
+    let structured = result.structured_content.filter(|value| !value.is_null());
+    let parts: Vec<String> = result.content.iter().map(block).filter(|text| !text.is_empty()).collect();
     if result.is_error == Some(true) {
-        let text = if text.is_empty() {
-            result.structured_content.map_or_else(String::new, |value| value.to_string())
-        } else {
-            visible(&text)
-        };
+        let said = structured
+            .filter(|value| parts.is_empty() || !repeats(value, &parts))
+            .map(|value| value.to_string());
+        let text = parts.into_iter().map(|text| visible(&text)).chain(said).collect::<Vec<_>>().join("\n");
         return Err(if text.trim().is_empty() {
             "it failed and does not say why".into()
         } else {
@@ -25,23 +28,44 @@ pub(super) fn of(result: CallToolResult) -> Result<Value, String> {
         });
     }
     let mut object = Map::new();
-    if let Some(structured) = result.structured_content.filter(|value| !value.is_null()) {
-        // Servers repeat the structure as text for clients that don't know it.
-        let repeated = serde_json::from_str::<Value>(&text).is_ok_and(|value| value == structured);
+    let mut parts = parts;
+    if let Some(structured) = structured {
         let size = structured.to_string().len();
         if size > MAX_RESULT - SPARE {
             let note = format!("{} KiB, more than a result may have", size.div_ceil(1024));
             object.insert("structured_left_out".into(), note.into());
         } else {
+            // Servers repeat the structure as text for clients that don't know it.
+            if repeats(&structured, &[parts.join("\n")]) {
+                parts.clear();
+            }
+            parts.retain(|part| !repeats(&structured, std::slice::from_ref(part)));
             object.insert("structured".into(), structured);
-            if repeated {
+            if parts.is_empty() {
                 return Ok(Value::Object(object));
             }
         }
     }
     let used = Value::Object(object.clone()).to_string().len();
-    object.insert("text".into(), fit(text, MAX_RESULT.saturating_sub(used + SPARE)).into());
+    object.insert("text".into(), fit(parts.join("\n"), MAX_RESULT.saturating_sub(used + SPARE)).into());
     Ok(Value::Object(object))
+}
+
+/// Does each of these texts say what stands in the structure: the whole of it, one of its values, or an item of
+/// one that is a list?
+fn repeats(structured: &Value, texts: &[String]) -> bool {
+    let items = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let values: Vec<&Value> = structured.as_object().map(|map| map.values().collect()).unwrap_or_default();
+    let within = |said: &Value| {
+        said == structured
+            || values.contains(&said)
+            || items(structured).contains(said)
+            || values.iter().any(|value| value.as_array().is_some_and(|items| items.contains(said)))
+    };
+    texts.iter().all(|text| {
+        let parsed = serde_json::from_str::<Value>(text).is_ok_and(|said| within(&said));
+        parsed || within(&Value::from(text.as_str())) || within(&Value::from(text.trim()))
+    })
 }
 
 /// The text, cut so that it has at most so many bytes as JSON; it says so.
@@ -70,21 +94,64 @@ fn block(block: &ContentBlock) -> String {
         ContentBlock::Image(image) => described("image", &image.mime_type, image.data.len()),
         ContentBlock::Audio(audio) => described("audio", &audio.mime_type, audio.data.len()),
         ContentBlock::Resource(resource) => match &resource.resource {
-            ResourceContents::TextResourceContents { uri, text, .. } => {
-                format!("[text {}, {} bytes, left out]", shown(uri), text.len())
+            ResourceContents::TextResourceContents { uri, text, mime_type, .. } => {
+                embedded(uri, mime_type.as_deref(), text)
             }
             ResourceContents::BlobResourceContents { uri, mime_type, blob, .. } => {
-                let kind = mime_type.as_deref().unwrap_or("unknown type");
-                format!("[file {}: {}]", shown(uri), described("data", kind, blob.len()))
+                match mime_type.as_deref().filter(|kind| is_text(kind)).and_then(|_| text_of(blob)) {
+                    Some(text) => embedded(uri, mime_type.as_deref(), &text),
+                    None => {
+                        let kind = mime_type.as_deref().unwrap_or("unknown type");
+                        format!("[resource {}: {}]", shown(uri), described("data", kind, blob.len()))
+                    }
+                }
             }
             _ => "[resource, left out]".into(),
         },
         ContentBlock::ResourceLink(link) => {
-            let about = link.description.as_deref().or(link.title.as_deref()).unwrap_or(&link.name);
-            format!("[link {}: {}]", shown(&link.uri), shown(about))
+            let size = link.size.map(|size| format!("{size} bytes"));
+            let about = [
+                Some(link.name.as_str()),
+                link.title.as_deref().filter(|title| *title != link.name),
+                link.description.as_deref(),
+                link.mime_type.as_deref(),
+                size.as_deref(),
+            ];
+            let about: Vec<String> =
+                about.into_iter().flatten().filter(|text| !text.is_empty()).map(shown).collect();
+            match about.is_empty() {
+                true => format!("[link {}]", shown(&link.uri)),
+                false => format!("[link {}: {}]", shown(&link.uri), about.join(", ")),
+            }
         }
         _ => "[content of an unknown kind, left out]".into(),
     }
+}
+
+/// What stands in the place of a part that is not known: its name, and as much of it as can be read.
+pub(super) fn odd(part: &Value) -> String {
+    let kind = part["type"].as_str().unwrap_or("a part");
+    match (kind, part["data"].as_str()) {
+        ("image" | "audio", Some(data)) => {
+            described(kind, part["mimeType"].as_str().unwrap_or("unknown type"), data.len())
+        }
+        _ => format!("[{}, not known here: {}]", shown(kind), cut(&visible(&part.to_string()), ODD)),
+    }
+}
+
+fn embedded(uri: &str, kind: Option<&str>, text: &str) -> String {
+    let kind = kind.map(|kind| format!(", {}", shown(kind))).unwrap_or_default();
+    format!("[resource {}{kind}]\n{text}", shown(uri))
+}
+
+fn is_text(kind: &str) -> bool {
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    kind.starts_with("text/")
+        || ["json", "xml", "yaml", "toml", "javascript"].iter().any(|format| kind.ends_with(format))
+}
+
+fn text_of(base64: &str) -> Option<String> {
+    String::from_utf8(STANDARD.decode(base64).ok()?).ok()
 }
 
 /// `base64` bytes carry three quarters of that.
@@ -123,7 +190,7 @@ mod tests {
         assert_eq!(
             result(json!({"content": blocks})),
             Ok(json!({"text":
-                "[image, image/png, 3 bytes, left out]\n[link file:///x: x]\n[text file:///y, 4 bytes, left out]"
+                "[image, image/png, 3 bytes, left out]\n[link file:///x: x]\n[resource file:///y]\nlong"
             }))
         );
         assert_eq!(
@@ -134,6 +201,48 @@ mod tests {
             result(json!({"content": [], "isError": true})),
             Err("it failed and does not say why".into())
         );
+    }
+
+    #[test]
+    fn resources_are_read() {
+        let given =
+            |part: Value| result(json!({"content": [part]})).unwrap()["text"].as_str().unwrap().to_owned();
+        let resource = |resource: Value| given(json!({"type": "resource", "resource": resource}));
+        assert_eq!(
+            resource(json!({"uri": "repo://README", "mimeType": "text/plain", "text": "# Plan\nMonday"})),
+            "[resource repo://README, text/plain]\n# Plan\nMonday"
+        );
+        let blob = |kind: &str, blob: &str| resource(json!({"uri": "x:y", "mimeType": kind, "blob": blob}));
+        assert_eq!(blob("application/json", "eyJhIjogMX0="), "[resource x:y, application/json]\n{\"a\": 1}");
+        for (kind, data) in [("application/zip", "AAAA"), ("text/plain", "/////w==")] {
+            assert!(blob(kind, data).ends_with(" bytes, left out]]"), "{}", blob(kind, data));
+        }
+        let link = json!({
+            "type": "resource_link", "uri": "file:///x", "name": "x", "title": "X", "description": "all of it",
+            "mimeType": "text/csv", "size": 7,
+        });
+        assert_eq!(given(link), "[link file:///x: x, X, all of it, text/csv, 7 bytes]");
+    }
+
+    #[test]
+    fn what_is_structured_is_said_once() {
+        let both = |texts: &[&str], structured: Value| {
+            let content: Vec<Value> =
+                texts.iter().map(|text| json!({"type": "text", "text": text})).collect();
+            let given = result(json!({"content": content, "structuredContent": structured})).unwrap();
+            assert_eq!(given["structured"], structured);
+            given.get("text").cloned().unwrap_or_default()
+        };
+        let nothing = Value::Null;
+        assert_eq!(both(&["line 1\nline 2\n"], json!({"content": "line 1\nline 2\n"})), nothing);
+        assert_eq!(both(&["1", "2"], json!({"result": [1, 2]})), nothing);
+        assert_eq!(both(&["[1,2]"], json!([1, 2])), nothing);
+        assert_eq!(both(&["{\n  \"a\": 1\n}"], json!({"a": 1})), nothing);
+        assert_eq!(both(&["{\"b\": 2}", "{\"b\": 3}"], json!({"rows": [{"b": 2}, {"b": 3}]})), nothing);
+        assert_eq!(both(&[], json!({"a": 1})), nothing);
+        assert_eq!(both(&["2 rows", "{\"a\": 1}"], json!({"a": 1})), "2 rows");
+        let wrong = result(json!({"content": [], "structuredContent": {"why": "x"}, "isError": true}));
+        assert_eq!(wrong, Err("{\"why\":\"x\"}".into()));
     }
 
     #[test]

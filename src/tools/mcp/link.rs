@@ -51,8 +51,16 @@ impl Link {
         }
     }
 
-    /// A connection, opened if there is none. Opening goes on when `deadline` has passed, for those who
-    /// come later.
+    /// How long a start may take.
+    pub(super) fn time_to_start(&self) -> Duration {
+        // as long as anybody lets it
+        Duration::try_from(self.spec.start_timeout)
+            .unwrap_or(Duration::ZERO)
+            .min(Duration::from_secs(24 * 3600))
+    }
+
+    /// A connection, opened if there is none. `deadline` is without the time that a start may take. Opening goes
+    /// on when all of it has passed, for those who come later.
     pub(super) async fn session(self: &Arc<Self>, deadline: Instant) -> Result<InUse, ToolError> {
         if let Ok(state) = self.state.try_lock()
             && let Some(session) = &state.session
@@ -63,7 +71,7 @@ impl Link {
         }
         let link = self.clone();
         let opening = tokio::spawn(async move { link.opened(deadline).await });
-        match tokio::time::timeout_at(deadline, opening).await {
+        match tokio::time::timeout_at(deadline + self.time_to_start(), opening).await {
             Ok(Ok(result)) => result.map_err(|text| self.failed(&text)),
             Ok(Err(error)) => Err(self.failed(&crate::tools::dispatch::panic_text(error))),
             Err(_) => Err(self.failed("it did not start in time")),
@@ -91,25 +99,33 @@ impl Link {
                 state.failures.push_back(Instant::now());
             }
         }
-        self.pause(&mut state, deadline).await?;
-        self.timeouts.store(0, Relaxed);
-        let opening = session::open(&self.spec, &self.cwd, self.limits, self.closing.child_token());
-        let opened = tokio::select! {
-            opened = opening => opened,
-            () = self.closing.cancelled() => return Err("it was stopped while it started".into()),
-        };
-        match opened {
-            Ok(session) => {
-                let entered = session.enter().ok_or("it ended as soon as it had started")?;
-                state.session = Some(session);
-                Ok(entered)
-            }
-            Err(StartError { text, counts }) => {
-                if counts {
-                    state.failures.push_back(Instant::now());
-                    state.last.clone_from(&text);
+        let mut first = true;
+        loop {
+            self.pause(&mut state, deadline).await?;
+            self.timeouts.store(0, Relaxed);
+            let start = self.time_to_start();
+            let opening =
+                session::open(&self.spec, &self.cwd, self.limits, start, self.closing.child_token());
+            let opened = tokio::select! {
+                opened = opening => opened,
+                () = self.closing.cancelled() => return Err("it was stopped while it started".into()),
+            };
+            match opened {
+                Ok(session) => {
+                    let entered = session.enter().ok_or("it ended as soon as it had started")?;
+                    state.session = Some(session);
+                    return Ok(entered);
                 }
-                Err(format!("it can't be started: {text}"))
+                Err(StartError { text, counts, again }) => {
+                    if counts {
+                        state.failures.push_back(Instant::now());
+                        state.last.clone_from(&text);
+                    }
+                    // A start that fails once may have been bad luck.
+                    if !again || !std::mem::take(&mut first) || state.failures.len() > self.limits.restarts {
+                        return Err(format!("it can't be started: {text}"));
+                    }
+                }
             }
         }
     }

@@ -1,10 +1,9 @@
 //! What a server says of its tools, made ours: names that fit, texts with nothing hidden, what a call
 //! may do, and which tools are offered.
 use super::about::About;
-use super::pins;
 use super::text::{cut, plain_name, visible};
-use crate::domain::Effect;
-use crate::domain::fits_schema;
+use super::{mend, pins};
+use crate::domain::{Effect, fits_schema, glob, nearest};
 use crate::tools::ToolInfo;
 use rmcp::model::{Tool, ToolAnnotations};
 use serde_json::{Value, json};
@@ -22,6 +21,43 @@ const MAX_NAME: usize = 128;
 const MAX_DESCRIPTION: usize = 8192;
 /// Largest schema, in bytes of JSON: a model pays for it with each request.
 const MAX_SCHEMA: usize = 64 << 10;
+
+/// Which tools of a server may be used, by the configuration.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rules {
+    pub(super) allow: Option<Vec<String>>,
+    pub(super) deny: Vec<String>,
+}
+
+impl Rules {
+    /// Sentences about each entry that none of these names fits.
+    pub(super) fn without_effect(&self, server: &str, all: &[&str]) -> Vec<String> {
+        let of = |key: &'static str, patterns: &[String]| {
+            let idle = patterns.iter().filter(|pattern| !all.iter().any(|name| names(pattern, name)));
+            let say = |pattern: &String| {
+                let near = nearest(pattern, all.iter().copied()).filter(|_| !is_pattern(pattern));
+                let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+                format!(
+                    "no tool of MCP server `{server}` is `{pattern}`, which `{key}` of [mcp.{server}] names{near}"
+                )
+            };
+            idle.map(say).collect::<Vec<_>>()
+        };
+        let mut all = of("allow", self.allow.as_deref().unwrap_or_default());
+        all.extend(of("deny", &self.deny));
+        all
+    }
+}
+
+/// Does this name or pattern of the configuration name such a tool? A name may have `*` in it, too.
+fn names(pattern: &str, name: &str) -> bool {
+    pattern == name || glob(pattern, name)
+}
+
+/// May it stand for several tools?
+pub(super) fn is_pattern(name: &str) -> bool {
+    name.contains(['*', '?'])
+}
 
 /// A tool of a server.
 #[derive(Clone, Debug)]
@@ -42,12 +78,31 @@ pub(super) struct Listed {
 
 impl Listed {
     /// May it be used?
-    pub(super) fn allowed(&self, allow: Option<&[String]>) -> bool {
+    pub(super) fn allowed(&self, rules: &Rules) -> bool {
         self.unusable.is_none()
-            && match allow {
-                Some(allow) => allow.iter().any(|name| *name == self.raw || *name == self.name),
-                None => self.harmless,
+            && !self.is_one_of(&rules.deny)
+            && rules.allow.as_ref().map_or(self.harmless, |allow| self.is_one_of(allow))
+    }
+
+    /// Why it may not be used, if it may not; goes on a sentence about it.
+    pub(super) fn why_not(&self, server: &str, rules: &Rules) -> Option<String> {
+        if let Some(why) = &self.unusable {
+            return Some(format!("can't be used: {why}"));
+        }
+        if self.is_one_of(&rules.deny) {
+            return Some(format!("is in `deny` of [mcp.{server}]"));
+        }
+        match &rules.allow {
+            Some(allow) if !self.is_one_of(allow) => Some(format!("is not in `allow` of [mcp.{server}]")),
+            None if !self.harmless => {
+                Some(format!("may destroy something, so it must be named in `allow` of [mcp.{server}]"))
             }
+            _ => None,
+        }
+    }
+
+    fn is_one_of(&self, patterns: &[String]) -> bool {
+        patterns.iter().any(|pattern| names(pattern, &self.raw) || names(pattern, &self.name))
     }
 
     /// Checks arguments; what can't be checked here, the server checks.
@@ -83,15 +138,12 @@ impl<'a> List<'a> {
                     MAX_LIST >> 20
                 ));
             }
-            let listed = one(server, &tool, schema);
-            if listed.name.is_empty() {
-                return Err(format!("MCP server `{server}` has a tool without a name"));
-            }
+            let mut listed = one(server, &tool, schema);
             if !self.names.insert(listed.name.clone()) {
-                return Err(format!(
-                    "MCP server `{server}` has two tools that are both `{}` to us, so none of its tools is used",
-                    listed.name
-                ));
+                // the first keeps its name
+                let text = format!("another tool of the server is `{}` as well", listed.info.name);
+                listed.unusable.get_or_insert(text);
+                listed.info.available = false;
             }
             self.all.push(listed);
         }
@@ -100,7 +152,7 @@ impl<'a> List<'a> {
 
     /// All of them, sorted by name.
     pub(super) fn done(mut self) -> Vec<Listed> {
-        self.all.sort_by(|a, b| a.name.cmp(&b.name));
+        self.all.sort_by(|a, b| (&a.name, a.unusable.is_some()).cmp(&(&b.name, b.unusable.is_some())));
         self.all
     }
 }
@@ -124,14 +176,20 @@ fn one(server: &str, tool: &Tool, schema: String) -> Listed {
     let mut schema = if is_big { Value::String(schema) } else { tool.schema_as_json_value() };
     let hash = pins::hash(&tool.name, tool.description.as_deref(), &schema, &told);
     let about = About::of(tool.description.as_deref().unwrap_or_default(), &schema, &told);
-    let unusable = if is_big {
+    let told_by_us =
+        tool.meta.as_ref().and_then(|meta| meta.0.get(mend::UNUSABLE)?.as_str().map(str::to_owned));
+    let unusable = if told_by_us.is_some() {
+        told_by_us
+    } else if name.is_empty() {
+        Some("it has no name".into())
+    } else if is_big {
         schema = json!({});
         let (kib, most) = (size.div_ceil(1024), MAX_SCHEMA >> 10);
         Some(format!("its schema has {kib} KiB, and {most} KiB are the most"))
     } else if raw.len() < tool.name.len() {
         Some(format!("its name has {} bytes, and {MAX_NAME} are the most", tool.name.len()))
     } else {
-        None
+        no_object(&schema)
     };
     clean(&mut schema);
     if schema.get("type").is_none() {
@@ -163,6 +221,16 @@ fn one(server: &str, tool: &Tool, schema: String) -> Listed {
         hash,
         about: Arc::new(about),
     }
+}
+
+/// Why such a schema is none of arguments, which are always an object.
+fn no_object(schema: &Value) -> Option<String> {
+    let is_object = match &schema["type"] {
+        Value::String(kind) => kind == "object",
+        Value::Array(kinds) => kinds.iter().any(|kind| kind == "object"),
+        _ => true,
+    };
+    (!is_object).then(|| format!("its arguments would be no object but {}", schema["type"]))
 }
 
 /// Makes the sentences in a schema fit to be read. What decides whether arguments fit stays.
@@ -199,6 +267,24 @@ mod tests {
         Ok(list.done())
     }
 
+    fn rules(allow: &[&str], deny: &[&str]) -> Rules {
+        let texts = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Rules { allow: Some(texts(allow)), deny: texts(deny) }
+    }
+
+    #[test]
+    fn what_names_nothing_is_told() {
+        let told =
+            rules(&["get_*", "put_all", "list"], &["x*"]).without_effect("s", &["get_a", "list", "put_al"]);
+        assert_eq!(
+            told,
+            [
+                "no tool of MCP server `s` is `put_all`, which `allow` of [mcp.s] names; did you mean `put_al`?",
+                "no tool of MCP server `s` is `x*`, which `deny` of [mcp.s] names",
+            ]
+        );
+    }
+
     #[test]
     fn hints_say_what_a_call_may_do_and_what_is_offered() {
         let with = |hints: Value| {
@@ -217,9 +303,19 @@ mod tests {
         ] {
             let tool = with(hints.clone());
             assert_eq!((tool.info.effect, tool.harmless), (effect, harmless), "{hints}");
-            assert_eq!(tool.allowed(None), harmless);
-            assert!(tool.allowed(Some(&["t".into()])));
-            assert!(!tool.allowed(Some(&[])));
+            assert_eq!(tool.allowed(&Rules::default()), harmless);
+            for (allow, deny, is) in [
+                (&["t"][..], &[][..], true),
+                (&[], &[], false),
+                (&["*"], &[], true),
+                (&["t*"], &["u*"], true),
+                (&["u"], &[], false),
+                (&["*"], &["t"], false),
+                (&["t"], &["?"], false),
+            ] {
+                assert_eq!(tool.allowed(&rules(allow, deny)), is, "{allow:?} {deny:?}");
+                assert_eq!(tool.why_not("s", &rules(allow, deny)).is_none(), is);
+            }
             assert!(tool.info.untrusted);
         }
     }
@@ -235,16 +331,17 @@ mod tests {
         assert_eq!(listed[0].info.schema["properties"]["a"]["description"], "x\\u{200b}");
         assert_eq!(listed[0].info.schema["type"], "object");
         let plain = |name: &str| json!({"name": name, "inputSchema": {}});
-        assert_eq!(
-            list(&[plain("a b"), plain("a_b")]).unwrap_err(),
-            "MCP server `s` has two tools that are both `a_b` to us, so none of its tools is used"
-        );
-        assert!(list(&[plain("")]).is_err());
+        let twice = list(&[plain("a b"), plain("a_b"), plain("c")]).unwrap();
+        let unusable: Vec<_> =
+            twice.iter().map(|tool| (tool.raw.as_str(), tool.unusable.as_deref())).collect();
+        let why = "another tool of the server is `s/a_b` as well";
+        assert_eq!(unusable, [("a b", None), ("a_b", Some(why)), ("c", None)]);
+        assert_eq!(list(&[plain("")]).unwrap()[0].unusable.as_deref(), Some("it has no name"));
         let big = json!({"name": "big", "inputSchema": {"$comment": "x".repeat(MAX_SCHEMA)}});
         let big = list(&[big]).unwrap().remove(0);
-        assert!(!big.allowed(Some(&["big".into()])) && !big.info.available);
+        assert!(!big.allowed(&rules(&["big"], &[])) && !big.info.available);
         let long = list(&[plain(&"n".repeat(129))]).unwrap().remove(0);
-        assert!(!long.allowed(Some(std::slice::from_ref(&long.raw))) && long.raw.len() == 128, "{long:?}");
+        assert!(!long.allowed(&rules(&["*"], &[])) && long.raw.len() == 128, "{long:?}");
         assert!(list(&[plain(&"n".repeat(128))]).unwrap()[0].unusable.is_none());
     }
 

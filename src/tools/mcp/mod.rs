@@ -1,20 +1,20 @@
 //! MCP servers: programs and addresses that offer tools of their own (`[mcp.…]`). Started when first
 //! needed, shared by all agents, stopped when nobody needs them. What they say is data from outside.
 //!
-//! The protocol is `rmcp`'s. What is ours: the processes (`process`), what comes in (`wire`, `answer`,
-//! `listing`), when to start again (`link`, `session`), and which tools are still what they were
+//! The protocol is `rmcp`'s. What is ours: the processes (`process`), what comes in (`wire`, `http`, `mend`,
+//! `answer`, `listing`), when to start again (`link`, `session`), and which tools are still what they were
 //! (`pins`). A call that changes something is never tried twice: [`ToolError::may_have_happened`] says why not. One
 //! that does not is, once, if its server died under it: another call may have killed it.
 use super::{ToolError, ToolInfo};
-use crate::domain::{Effect, Fleet, McpSpec, nearest};
+use crate::domain::{Effect, Fleet, McpSpec, glob, nearest};
 use link::Link;
-use listing::Listed;
+use listing::{Listed, Rules};
 use rmcp::ServiceError;
-use rmcp::model::{CallToolRequestParams, CallToolResponse, PaginatedRequestParams};
-use serde_json::{Map, Value};
+use rmcp::model::{CallToolRequestParams, CallToolResponse, ErrorData, PaginatedRequestParams};
+use serde_json::{Map, Value, json};
 use session::{InUse, Session};
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -22,8 +22,10 @@ use tokio::time::Instant;
 
 mod about;
 mod answer;
+mod http;
 mod link;
 mod listing;
+mod mend;
 mod pins;
 mod process;
 mod session;
@@ -39,8 +41,6 @@ const MAX_PAGES: usize = 100;
 /// Times that hold for each server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// From the start to the answer to the first message.
-    pub handshake: Duration,
     /// A server that was not used for so long is stopped.
     pub idle: Duration,
     /// How long a server that is stopped may take before it is asked (SIGTERM), and again before it
@@ -59,7 +59,6 @@ pub struct Limits {
 impl Limits {
     /// Those of the daemon.
     pub const DAEMON: Self = Self {
-        handshake: Duration::from_secs(10),
         idle: Duration::from_secs(60),
         patience: Duration::from_secs(2),
         back_off: Duration::from_secs(1),
@@ -79,7 +78,7 @@ pub struct Servers {
 #[derive(Debug)]
 struct Server {
     link: Arc<Link>,
-    allow: Option<Vec<String>>,
+    rules: Rules,
 }
 
 /// A tool of a server.
@@ -87,6 +86,8 @@ struct Server {
 pub struct ServerTool {
     /// Its name is `server/tool`.
     pub info: ToolInfo,
+    /// As the server names it.
+    raw: String,
     /// Agents may use it: `allow` names it, or there is no `allow` and its hints say that it destroys
     /// nothing.
     pub allowed: bool,
@@ -96,12 +97,19 @@ pub struct ServerTool {
     pub hash: String,
     /// If it changed: what of it, against what is trusted.
     pub changed: Vec<Difference>,
+    /// Why no agent may use it, if none may.
+    pub why_not: Option<String>,
 }
 
 impl ServerTool {
     /// May agents use it now?
     pub fn is_usable(&self) -> bool {
         self.allowed && self.pin != PinState::Changed
+    }
+
+    /// Its name without that of its server.
+    fn plain_name(&self) -> &str {
+        self.info.name.split_once('/').map_or(&self.info.name, |(_, name)| name)
     }
 }
 
@@ -117,13 +125,14 @@ impl Servers {
         let cwd = fleet.path.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let server = |(name, spec): (&String, &McpSpec)| {
             let mut spec = spec.clone();
-            let allow = spec.allow.take();
+            let rules = Rules { allow: spec.allow.take(), deny: std::mem::take(&mut spec.deny) };
+            let cwd = spec.cwd.clone().unwrap_or_else(|| cwd.to_owned());
             let kept = previous
                 .and_then(|previous| previous.all.get(name))
                 .filter(|kept| kept.link.spec == spec && kept.link.cwd == cwd)
                 .map(|kept| kept.link.clone());
-            let link = kept.unwrap_or_else(|| Arc::new(Link::new(name, spec, PathBuf::from(cwd), limits)));
-            (name.clone(), Server { link, allow })
+            let link = kept.unwrap_or_else(|| Arc::new(Link::new(name, spec, cwd, limits)));
+            (name.clone(), Server { link, rules })
         };
         Self { all: Arc::new(fleet.mcp.iter().map(server).collect()), pins }
     }
@@ -153,33 +162,52 @@ impl Servers {
         })
     }
 
-    /// Asks a server for its tools, also for those that may not be used. Starts it if need be.
+    /// Asks a server for its tools, also for those that may not be used. Starts it if need be: that may take its
+    /// `start_timeout` beside `bound`.
     pub async fn list(&self, server: &str, bound: Duration) -> Result<Vec<ServerTool>, ToolError> {
-        let deadline = Instant::now() + bound;
         let of = self.server(server)?;
-        let (_session, listed) = self.connected(of, true, deadline).await?;
+        let (_session, listed) = self.connected(of, true, bound).await?;
         Ok(listed.iter().map(|tool| self.seen(server, of, tool)).collect())
     }
 
-    /// The tools of a server that an agent wants, for each wanted name; `*` stands for all that may be
-    /// used. What changed is left out of those, since it was told; a name that can't be had is an error.
+    /// Names and patterns in `allow` and `deny` that none of these tools has.
+    pub fn without_effect(&self, server: &str, tools: &[ServerTool]) -> Vec<String> {
+        let Ok(of) = self.server(server) else { return Vec::new() };
+        let names: Vec<&str> = tools.iter().flat_map(|tool| [tool.raw.as_str(), tool.plain_name()]).collect();
+        of.rules.without_effect(server, &names)
+    }
+
+    /// The tools of a server that an agent wants, for each wanted name or pattern, and what a person should know
+    /// of those that are missing. A name that can't be had is an error, and so is a pattern that gives nothing.
     pub(super) async fn offered(
         &self,
         server: &str,
         wanted: &[&str],
         bound: Duration,
-    ) -> Result<Vec<Vec<ToolInfo>>, ToolError> {
-        let deadline = Instant::now() + bound;
+    ) -> Result<(Vec<Vec<ToolInfo>>, Vec<String>), ToolError> {
         let of = self.server(server)?;
-        let (_session, listed) = self.connected(of, true, deadline).await?;
-        let infos = |name: &&str| match *name {
-            "*" => {
-                let seen = listed.iter().map(|tool| self.seen(server, of, tool));
-                Ok(seen.filter(ServerTool::is_usable).map(|tool| tool.info).collect())
+        let (_session, listed) = self.connected(of, true, bound).await?;
+        let seen: Vec<ServerTool> = listed.iter().map(|tool| self.seen(server, of, tool)).collect();
+        let mut warnings = self.without_effect(server, &seen);
+        let mut all = Vec::with_capacity(wanted.len());
+        for name in wanted {
+            if !listing::is_pattern(name) {
+                all.push(vec![self.usable(server, of, &listed, name)?.info.clone()]);
+                continue;
             }
-            name => self.usable(server, of, &listed, name).map(|tool| vec![tool.info.clone()]),
-        };
-        wanted.iter().map(infos).collect()
+            let named = |tool: &&ServerTool| glob(name, &tool.raw) || glob(name, tool.plain_name());
+            let (usable, left_out): (Vec<_>, Vec<_>) =
+                seen.iter().filter(named).partition(|tool| tool.is_usable());
+            if usable.is_empty() {
+                return Err(ToolError::Failed(nothing(server, name, &left_out, &of.rules)));
+            }
+            let odd = left_out.iter().filter(|tool| !tool.info.available || tool.pin == PinState::Changed);
+            warnings.extend(odd.filter_map(|tool| {
+                tool.why_not.as_ref().map(|why| format!("tool `{}` is left out: {why}", tool.info.name))
+            }));
+            all.push(usable.into_iter().map(|tool| tool.info.clone()).collect());
+        }
+        Ok((all, warnings))
     }
 
     /// Calls a tool. Starts its server if need be. If the server dies under a call that changes nothing, or
@@ -191,14 +219,13 @@ impl Servers {
         args: Value,
         bound: Duration,
     ) -> Result<Value, ToolError> {
-        let deadline = Instant::now() + bound;
-        match self.try_call(server, tool, args.clone(), bound, deadline).await {
+        match self.try_call(server, tool, args.clone(), bound).await {
             Err(Broken { error, again: true }) => {
                 let of = self.server(server)?;
                 // One at a time: the one that kills its server does not take the others with it again.
-                match tokio::time::timeout_at(deadline, of.link.again.lock()).await {
+                match tokio::time::timeout(bound, of.link.again.lock()).await {
                     Ok(_alone) => {
-                        let result = self.try_call(server, tool, args, bound, deadline).await;
+                        let result = self.try_call(server, tool, args, bound).await;
                         result.map_err(|broken| broken.error)
                     }
                     Err(_) => Err(error),
@@ -214,10 +241,10 @@ impl Servers {
         tool: &str,
         args: Value,
         bound: Duration,
-        deadline: Instant,
     ) -> Result<Value, Broken> {
         let of = self.server(server)?;
-        let (session, listed) = self.connected(of, false, deadline).await?;
+        let (session, listed) = self.connected(of, false, bound).await?;
+        let deadline = Instant::now() + bound;
         let tool = self.usable(server, of, &listed, tool)?;
         let name = &tool.info.name;
         let args = match args {
@@ -234,7 +261,8 @@ impl Servers {
             Ok(answer) => {
                 let died = matches!(answer, Err(ServiceError::TransportClosed));
                 let again = died && tool.info.effect != Effect::Effect;
-                self.answered(of, &session, name, answer).await.map_err(|error| Broken { error, again })
+                let called = (name.as_str(), tool.info.effect);
+                self.answered(of, &session, called, answer).await.map_err(|error| Broken { error, again })
             }
             Err(_) => {
                 of.link.timed_out(&session);
@@ -253,7 +281,7 @@ impl Servers {
         &self,
         of: &Server,
         session: &Session,
-        name: &str,
+        (name, effect): (&str, Effect),
         answer: Result<CallToolResponse, ServiceError>,
     ) -> Result<Value, ToolError> {
         let failed = |text: &str| ToolError::Failed(format!("tool `{name}`: {text}"));
@@ -270,16 +298,28 @@ impl Servers {
             }
             Ok(_) => Err(unsure("the server made a task of the call, which we do not follow")),
             Err(ServiceError::McpError(error)) if wire::is_too_long(&error) => {
-                Err(ToolError::Unsure(format!(
-                    "tool `{name}`: the answer is longer than {} MiB and was dropped, though the call was carried out: \
-                 ask for less",
-                    wire::MAX_LINE >> 20
-                )))
+                let mib = wire::MAX_LINE >> 20;
+                match effect {
+                    Effect::Read => Err(failed(&format!(
+                        "the answer is longer than {mib} MiB and was dropped: ask for less"
+                    ))),
+                    Effect::Idempotent | Effect::Effect => Ok(json!({"note": format!(
+                        "the call was carried out; its result is left out: it is longer than {mib} MiB"
+                    )})),
+                }
+            }
+            Err(ServiceError::McpError(error)) if http::is_unsure(&error) || is_cut_off(&error) => {
+                Err(unsure(&wire::error_text(&error)))
             }
             Err(ServiceError::McpError(error)) => Err(failed(&wire::error_text(&error))),
             Err(ServiceError::TransportSend(error)) => {
                 let text = session::broken(error.error.as_ref());
                 Err(if session::not_sent(error.error.as_ref()) { failed(&text) } else { unsure(&text) })
+            }
+            Err(ServiceError::TransportClosed)
+                if of.link.spec.url.is_some() && !session.signals.over.is_cancelled() =>
+            {
+                Err(unsure("the connection was cut off in the middle of the answer"))
             }
             Err(ServiceError::TransportClosed) => {
                 Err(unsure(&format!("its server is gone: {}", session.obituary().await)))
@@ -288,19 +328,24 @@ impl Servers {
         }
     }
 
+    /// How long a call of this server's tools may take beside its own bound: it may have to be started first.
+    pub(super) fn time_to_start(&self, server: &str) -> Duration {
+        self.all.get(server).map_or(Duration::ZERO, |of| of.link.time_to_start())
+    }
+
     /// A connection, and the tools of the server. One that turns out to be dead gives way to another, once.
     async fn connected(
         &self,
         of: &Server,
         fresh: bool,
-        deadline: Instant,
+        bound: Duration,
     ) -> Result<(InUse, Arc<Vec<Listed>>), ToolError> {
-        let session = of.link.session(deadline).await?;
-        match self.listed(of, &session, fresh, deadline).await {
+        let session = of.link.session(Instant::now() + bound).await?;
+        match self.listed(of, &session, fresh, Instant::now() + bound).await {
             Ok(listed) => Ok((session, listed)),
             Err(Broken { again: true, .. }) => {
-                let session = of.link.session(deadline).await?;
-                let listed = self.listed(of, &session, fresh, deadline).await;
+                let session = of.link.session(Instant::now() + bound).await?;
+                let listed = self.listed(of, &session, fresh, Instant::now() + bound).await;
                 listed.map(|listed| (session, listed)).map_err(|broken| broken.error)
             }
             Err(broken) => Err(broken.error),
@@ -358,7 +403,7 @@ impl Servers {
         tool: &str,
     ) -> Result<&'a Listed, ToolError> {
         let Some(found) = listed.iter().find(|listed| listed.name == tool || listed.raw == tool) else {
-            let known = listed.iter().filter(|listed| listed.allowed(of.allow.as_deref()));
+            let known = listed.iter().filter(|listed| listed.allowed(&of.rules));
             let near = nearest(tool, known.map(|listed| listed.name.as_str()));
             return Err(ToolError::Unknown(match near {
                 Some(near) => {
@@ -367,37 +412,41 @@ impl Servers {
                 None => format!("there is no tool `{server}/{tool}`; `bgagent mcp list` shows all"),
             }));
         };
-        let name = &found.info.name;
-        if let Some(why) = &found.unusable {
-            return Err(ToolError::Failed(format!("tool `{name}` can't be used: {why}")));
+        let seen = self.seen(server, of, found);
+        match seen.why_not.filter(|_| !seen.allowed || seen.pin == PinState::Changed) {
+            Some(why) => Err(ToolError::Failed(format!("tool `{}` {why}", found.info.name))),
+            None => Ok(found),
         }
-        if !found.allowed(of.allow.as_deref()) {
-            return Err(ToolError::Failed(match of.allow {
-                Some(_) => format!("tool `{name}` is not in `allow` of [mcp.{server}]"),
-                None => format!(
-                    "tool `{name}` may destroy something, so it must be named in `allow` of [mcp.{server}]"
-                ),
-            }));
-        }
-        if self.pins.look(server, &found.raw, &found.hash, &found.about) == PinState::Changed {
-            return Err(ToolError::Failed(format!(
-                "tool `{name}` is off: its description changed since it was trusted; see `bgagent mcp list`, \
-                 then `bgagent mcp trust {server}`"
-            )));
-        }
-        Ok(found)
     }
 
     fn seen(&self, server: &str, of: &Server, tool: &Listed) -> ServerTool {
-        let pin = self.pins.look(server, &tool.raw, &tool.hash, &tool.about);
+        // what can't be used needs no trust
+        let pin = match tool.unusable {
+            Some(_) => PinState::Same,
+            None => self.pins.look(server, &tool.raw, &tool.hash, &tool.about),
+        };
         let changed = match pin {
             PinState::Changed => {
                 about::differences(self.pins.about(server, &tool.raw).as_deref(), Some(&tool.about))
             }
             PinState::New | PinState::Same => Vec::new(),
         };
-        let (allowed, hash) = (tool.allowed(of.allow.as_deref()), tool.hash.clone());
-        ServerTool { info: tool.info.clone(), allowed, pin, hash, changed }
+        let why_not = match pin {
+            PinState::Changed if tool.allowed(&of.rules) => Some(format!(
+                "is off: its description changed since it was trusted; see `bgagent mcp list`, then `bgagent mcp \
+                 trust {server}`"
+            )),
+            _ => tool.why_not(server, &of.rules),
+        };
+        ServerTool {
+            info: tool.info.clone(),
+            raw: tool.raw.clone(),
+            allowed: why_not.is_none() || pin == PinState::Changed && tool.allowed(&of.rules),
+            pin,
+            hash: tool.hash.clone(),
+            changed,
+            why_not,
+        }
     }
 
     fn server(&self, name: &str) -> Result<&Server, ToolError> {
@@ -417,11 +466,38 @@ impl From<ToolError> for Broken {
     }
 }
 
+/// Why a pattern gives no tool, and what to do.
+fn nothing(server: &str, pattern: &str, left_out: &[&ServerTool], rules: &Rules) -> String {
+    let (all, of) = (left_out.len(), format!("`{server}/{pattern}` gives no tool"));
+    let shown: Vec<&str> = left_out.iter().take(5).map(|tool| tool.plain_name()).collect();
+    let shown = format!("{}{}", shown.join(", "), if all > shown.len() { ", …" } else { "" });
+    let whys: BTreeSet<&str> = left_out.iter().filter_map(|tool| tool.why_not.as_deref()).collect();
+    let whys: Vec<&str> = whys.into_iter().collect();
+    match (all, &whys[..]) {
+        (0, _) => {
+            format!("{of}: the server has none of that name; `bgagent mcp list {server}` shows what it has")
+        }
+        (1, [why]) => format!("{of}: the only one, `{shown}`, {why}"),
+        (_, [why]) => format!("{of}: each of the {all} ({shown}) {why}"),
+        _ if rules.allow.is_none() => format!(
+            "{of}: it has {all} ({shown}), and of none it says that it destroys nothing: name those that are needed \
+             in `allow` of [mcp.{server}]"
+        ),
+        _ => format!("{of}: none of the {all} ({shown}) may be used; `bgagent mcp list {server}` says why"),
+    }
+}
+
+/// Is it `rmcp` that says that a request lost its session while it was under way?
+fn is_cut_off(error: &ErrorData) -> bool {
+    error.message.starts_with("streamable HTTP session was re-initialized")
+}
+
 /// All pages of a server's list. The error says whether the server failed, or its list is no use to us;
 /// without a text, the server is gone.
 async fn all_pages(server: &str, session: &Session) -> Result<Vec<Listed>, (Option<String>, bool)> {
     let mut list = listing::List::of(server);
-    let mut cursor = None;
+    let mut cursor: Option<String> = None;
+    let mut seen = BTreeSet::new();
     for _ in 0..MAX_PAGES {
         let params = PaginatedRequestParams::default().with_cursor(cursor.take());
         let page = session.peer.list_tools(Some(params)).await.map_err(|error| {
@@ -434,7 +510,8 @@ async fn all_pages(server: &str, session: &Session) -> Result<Vec<Listed>, (Opti
             (text, true)
         })?;
         list.add(page.tools).map_err(|text| (Some(text), false))?;
-        cursor = page.next_cursor;
+        // An empty one is none, and one that was there before leads to where we were before.
+        cursor = page.next_cursor.filter(|cursor| !cursor.is_empty() && seen.insert(cursor.clone()));
         if cursor.is_none() {
             return Ok(list.done());
         }

@@ -1,8 +1,9 @@
 //! One connection to a server, from its first message to its end: opened within a bound, looked after
 //! by a task, closed when nobody used it for a while. When to open another is decided in `link`.
+use super::http::{Http, refused_with};
 use super::process::{LastWords, Process};
 use super::text::shown;
-use super::wire::{Filtered, MAX_LINE, Signals, Wire, error_text};
+use super::wire::{Filtered, Signals, Wire, error_text};
 use super::{Limits, listing::Listed};
 use crate::domain::{McpSpec, TextOrSecret};
 use crate::net::{self, Redirects};
@@ -43,6 +44,8 @@ pub(super) struct StartError {
     pub(super) text: String,
     /// It is the server's doing, so that trying again and again is bounded.
     pub(super) counts: bool,
+    /// The next start may go well: it did not answer, or ended, rather than refuse.
+    pub(super) again: bool,
 }
 
 /// A connection that is open, or was.
@@ -114,9 +117,10 @@ impl Session {
     pub(super) async fn obituary(&self) -> String {
         let _ = tokio::time::timeout(DRAIN, self.gone()).await;
         let status = *self.status.lock().expect("no holder panics");
-        let how = match status {
-            Some(status) => format!("it ended with {}", child::how_it_ended(status)),
-            None => self.signals.why().unwrap_or_else(|| "the connection was closed".into()),
+        let how = match (self.signals.given_up(), status) {
+            (Some(why), _) => why,
+            (None, Some(status)) => format!("it ended with {}", child::how_it_ended(status)),
+            (None, None) => self.signals.why().unwrap_or_else(|| "the connection was closed".into()),
         };
         with_words(how, self.words.as_deref())
     }
@@ -169,14 +173,22 @@ pub(super) async fn open(
     spec: &McpSpec,
     cwd: &Path,
     limits: Limits,
+    time: Duration,
     stop: CancellationToken,
 ) -> Result<Arc<Session>, StartError> {
-    let deadline = Instant::now() + limits.handshake;
+    let deadline = Instant::now() + time;
     let older = ClientLifecycleMode::Initialize;
     match connect(spec, cwd, limits, &stop, older, deadline).await {
-        Err(Refused { newer: true, .. }) => {
+        Err(Refused { newer: true, error: older }) => {
             let newer = ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::LATEST] };
-            connect(spec, cwd, limits, &stop, newer, deadline).await.map_err(|refused| refused.error)
+            connect(spec, cwd, limits, &stop, newer, deadline).await.map_err(|refused| {
+                // Whoever does not know the newer way means what it said of the older one.
+                let text = match refused.newer {
+                    true => older.text,
+                    false => format!("{}; asked the newer way: {}", older.text, refused.error.text),
+                };
+                StartError { text, ..refused.error }
+            })
         }
         other => other.map_err(|refused| refused.error),
     }
@@ -191,7 +203,7 @@ struct Refused {
 
 impl Refused {
     fn ours(text: String) -> Self {
-        Self { error: StartError { text, counts: false }, newer: false }
+        Self { error: StartError { text, counts: false, again: false }, newer: false }
     }
 }
 
@@ -215,7 +227,7 @@ async fn connect(
             (greet(wire, mode, deadline).await, Some(process))
         }
         (None, Some(url)) => {
-            let inner = http(url, &spec.headers).await.map_err(Refused::ours)?;
+            let inner = http(url, &spec.headers, signals.clone()).await.map_err(Refused::ours)?;
             (greet(Filtered { inner, signals: signals.clone() }, mode, deadline).await, None)
         }
         (None, None) => return Err(Refused::ours("it has neither `command` nor `url`".into())),
@@ -234,7 +246,8 @@ async fn connect(
                     text = format!("it ended with {} before it answered", child::how_it_ended(status));
                 }
             }
-            let error = StartError { text: with_words(text, words.as_deref()), counts: true };
+            let text = with_words(text, words.as_deref());
+            let error = StartError { text, counts: true, again: !unwelcome.refused };
             return Err(Refused { error, newer: unwelcome.newer });
         }
     };
@@ -260,6 +273,8 @@ struct Unwelcome {
     text: String,
     /// The connection ended.
     ended: bool,
+    /// It answered that it does not want to.
+    refused: bool,
     newer: bool,
 }
 
@@ -272,21 +287,35 @@ where
         Ok(Ok(service)) => Ok(service),
         Ok(Err(error)) => Err(Unwelcome {
             ended: matches!(error, ClientInitializeError::ConnectionClosed(_)),
-            newer: matches!(
-                error,
-                ClientInitializeError::JsonRpcError(_) | ClientInitializeError::ExpectedInitResult(_)
-            ),
+            refused: match &error {
+                // a gateway, or too many requests: that may pass
+                ClientInitializeError::JsonRpcError(error) => {
+                    refused_with(error).is_none_or(|status| status < 500 && status != 429)
+                }
+                _ => false,
+            },
+            newer: match &error {
+                // no server that knows neither way refuses with another status
+                ClientInitializeError::JsonRpcError(error) => {
+                    matches!(refused_with(error), None | Some(400 | 406))
+                }
+                error => matches!(error, ClientInitializeError::ExpectedInitResult(_)),
+            },
             text: match &error {
                 ClientInitializeError::ConnectionClosed(_) => "it ended before it answered".into(),
+                ClientInitializeError::JsonRpcError(error) if refused_with(error).is_some() => {
+                    error_text(error)
+                }
                 ClientInitializeError::JsonRpcError(error) => {
-                    format!("it refuses to begin: {}", error_text(error))
+                    format!("it refuses to begin (`initialize`): {}", error_text(error))
                 }
                 ClientInitializeError::TransportError { error, .. } => broken(error.error.as_ref()),
                 other => shown(&other.to_string()),
             },
         }),
         Err(_) => {
-            Err(Unwelcome { text: "it did not answer the first message".into(), ended: false, newer: false })
+            let text = "it did not answer the first message within `start_timeout`".into();
+            Err(Unwelcome { text, ended: false, refused: false, newer: false })
         }
     }
 }
@@ -341,7 +370,8 @@ async fn look_after(
 async fn http(
     url: &str,
     headers: &BTreeMap<String, TextOrSecret>,
-) -> Result<StreamableHttpClientTransport<reqwest::Client>, String> {
+    signals: Arc<Signals>,
+) -> Result<StreamableHttpClientTransport<Http>, String> {
     let parsed = reqwest::Url::parse(url).map_err(|cause| format!("its `url` is no address: {cause}"))?;
     let headers = values(headers, "header").await?;
     let mut custom = HashMap::new();
@@ -352,11 +382,9 @@ async fn http(
         value.set_sensitive(true);
         custom.insert(HeaderName::from_bytes(name.as_bytes()).map_err(|_| unfit())?, value);
     }
-    let config = StreamableHttpClientTransportConfig::with_uri(url)
-        .custom_headers(custom)
-        .max_sse_event_size(MAX_LINE)
-        .max_json_response_size(MAX_LINE);
-    Ok(StreamableHttpClientTransport::with_client(net::client(&parsed, Redirects::Refuse)?, config))
+    let config = StreamableHttpClientTransportConfig::with_uri(url).custom_headers(custom);
+    let client = Http::new(net::client(&parsed, Redirects::Refuse)?, signals);
+    Ok(StreamableHttpClientTransport::with_client(client, config))
 }
 
 /// Texts and secrets, found.
@@ -389,8 +417,10 @@ fn with_words(text: String, words: Option<&LastWords>) -> String {
 pub(super) fn broken(error: &(dyn Error + 'static)) -> String {
     match http_error(error) {
         Some(StreamableHttpError::Client(error)) => net::describe(error),
-        Some(StreamableHttpError::AuthRequired(_)) => "it wants to know who we are (HTTP 401)".into(),
-        Some(StreamableHttpError::InsufficientScope(_)) => "we may not (HTTP 403)".into(),
+        Some(StreamableHttpError::SessionExpired) => "it does not know our session, nor a new one".into(),
+        Some(StreamableHttpError::ReinitializationFailed(error)) => {
+            format!("it lost our session and opens no other: {}", error_text(error))
+        }
         _ => shown(&error.to_string()),
     }
 }
@@ -399,7 +429,8 @@ pub(super) fn broken(error: &(dyn Error + 'static)) -> String {
 pub(super) fn not_sent(error: &(dyn Error + 'static)) -> bool {
     match http_error(error) {
         Some(StreamableHttpError::Client(error)) => error.is_connect(),
-        Some(StreamableHttpError::AuthRequired(_) | StreamableHttpError::InsufficientScope(_)) => true,
+        // Only what was refused for its session is sent again.
+        Some(StreamableHttpError::SessionExpired | StreamableHttpError::ReinitializationFailed(_)) => true,
         Some(_) => false,
         // A line that was not written to its end is no message.
         None => error.is::<io::Error>(),

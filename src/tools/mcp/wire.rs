@@ -1,16 +1,14 @@
 //! What goes over a connection to an MCP server, and what is kept from coming in. A server's standard
 //! output is judged line by line before the protocol machine sees it: too long, noise, answers that
 //! nobody waits for, floods. What the messages mean is the protocol machine's (`rmcp`).
+use super::mend::Asked;
 use super::text::shown;
+use crate::domain::{Slips, read_json};
 use rmcp::RoleClient;
-use rmcp::model::{
-    ClientJsonRpcMessage, ErrorCode, ErrorData, RequestId, ServerJsonRpcMessage, ServerNotification,
-};
+use rmcp::model::{ClientJsonRpcMessage, ErrorCode, ErrorData, ServerJsonRpcMessage, ServerNotification};
 use rmcp::transport::Transport;
-use serde::Deserialize;
-use serde_json::Value;
-use std::borrow::Cow;
-use std::collections::HashSet;
+use serde_json::{Map, Value};
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -21,8 +19,10 @@ use tokio_util::sync::CancellationToken;
 
 /// Longest line that a server may send.
 pub(super) const MAX_LINE: usize = 4 << 20;
-/// So many lines that are no use, and the server is given up.
-const MAX_BAD: usize = 1000;
+/// So many lines that are no use within [`NOISE_TIME`] and without an answer between them, and the server is
+/// given up. A program may write its log there; one that does nothing else costs time for nothing.
+const MAX_NOISE: usize = 10_000;
+const NOISE_TIME: Duration = Duration::from_secs(10);
 /// Requests of a server that are answered in a second. We answer "no" to all but pings.
 const MAX_REQUESTS: usize = 100;
 /// Of a line that is too long, so much is looked at to find whose answer it is.
@@ -36,6 +36,11 @@ pub(super) fn is_too_long(error: &ErrorData) -> bool {
     error.code == TOO_LONG && error.message == TOO_LONG_TEXT
 }
 
+/// Stands in for an answer that was too long.
+pub(super) fn too_long() -> ErrorData {
+    ErrorData::new(TOO_LONG, TOO_LONG_TEXT, None)
+}
+
 /// What a connection tells those who use it.
 #[derive(Debug, Default)]
 pub(super) struct Signals {
@@ -44,6 +49,8 @@ pub(super) struct Signals {
     /// Nothing more will come.
     pub(super) over: CancellationToken,
     why: std::sync::Mutex<Option<String>>,
+    /// It was we who ended it.
+    given_up: AtomicBool,
 }
 
 impl Signals {
@@ -51,6 +58,17 @@ impl Signals {
     pub(super) fn end(&self, why: &str) {
         self.why.lock().expect("no holder panics").get_or_insert_with(|| why.to_owned());
         self.over.cancel();
+    }
+
+    /// It is given up for what it does.
+    fn give_up(&self, why: &str) {
+        self.given_up.store(true, Relaxed);
+        self.end(why);
+    }
+
+    /// What it was given up for.
+    pub(super) fn given_up(&self) -> Option<String> {
+        self.why().filter(|_| self.given_up.load(Relaxed))
     }
 
     /// Why it is over.
@@ -65,8 +83,11 @@ pub(super) struct Wire<R, W> {
     /// Whole messages are written one after the other; closing it drops it.
     input: Arc<Mutex<Option<W>>>,
     /// What we asked and was not answered.
-    pending: HashSet<i64>,
-    bad: usize,
+    pending: HashMap<i64, Asked>,
+    /// Messages that came together with another one.
+    waiting: VecDeque<Value>,
+    /// Since when lines of no use are counted, and how many came.
+    noise: (Instant, usize),
     second: (Instant, usize),
     signals: Arc<Signals>,
 }
@@ -76,8 +97,9 @@ impl<R: AsyncRead + Unpin, W> Wire<R, W> {
         Self {
             lines: Lines::of(output),
             input: Arc::new(Mutex::new(Some(input))),
-            pending: HashSet::new(),
-            bad: 0,
+            pending: HashMap::new(),
+            waiting: VecDeque::new(),
+            noise: (Instant::now(), 0),
             second: (Instant::now(), 0),
             signals,
         }
@@ -88,40 +110,66 @@ impl<R: AsyncRead + Unpin, W> Wire<R, W> {
         if line.trim_ascii().is_empty() {
             return None;
         }
-        let Ok(head) = serde_json::from_slice::<Head<'_>>(line) else { return self.bad() };
-        match (&head.method, &head.id) {
+        match read_json(line, Slips::Encoding) {
+            Ok(Value::Array(messages)) if messages.iter().any(Value::is_object) => {
+                self.waiting.extend(messages);
+                None
+            }
+            Ok(message) => self.judge_message(message),
+            Err(_) => self.noise(),
+        }
+    }
+
+    fn judge_message(&mut self, message: Value) -> Option<ServerJsonRpcMessage> {
+        let Value::Object(message) = message else { return self.noise() };
+        match (message.get("method").and_then(Value::as_str), message.get("id").filter(|id| !id.is_null())) {
             (Some(method), None) => {
                 // The only one that we act on. All others are dropped where that costs least.
                 if method != "notifications/tools/list_changed" || self.signals.stale.swap(true, Relaxed) {
                     return None;
                 }
-                serde_json::from_slice(line).ok()
+                parsed(message)
             }
             (Some(_), Some(_)) => {
                 if !self.may_ask() {
-                    return self.bad();
+                    return self.noise();
                 }
-                serde_json::from_slice(line).ok().or_else(|| self.bad())
+                parsed(message).or_else(|| self.noise())
             }
-            (None, Some(id)) => {
-                let Some(id) = number(id).filter(|id| self.pending.remove(id)) else { return self.bad() };
-                let unfit = || refusal(id, ErrorCode::INTERNAL_ERROR, "its answer does not fit the protocol");
-                Some(serde_json::from_slice(line).unwrap_or_else(|_| unfit()))
-            }
-            (None, None) => self.bad(),
+            (None, id) => match self.whose(&message, id) {
+                Some(asked) => {
+                    self.noise.1 = 0;
+                    Some(asked.answer(message))
+                }
+                None => self.noise(),
+            },
         }
+    }
+
+    /// Which request a message answers. An error without a number is the answer to the only one that is open.
+    fn whose(&mut self, message: &Map<String, Value>, id: Option<&Value>) -> Option<Asked> {
+        if let Some(id) = id.and_then(number) {
+            return self.pending.remove(&id);
+        }
+        let only = self.pending.keys().copied().next().filter(|_| self.pending.len() == 1)?;
+        message.get("error").filter(|error| !error.is_null())?;
+        self.pending.remove(&only)
     }
 
     /// The answer that stands in for one that was too long.
     fn too_long(&mut self, head: &[u8]) -> Option<ServerJsonRpcMessage> {
-        match id_in(head).filter(|id| self.pending.remove(id)) {
-            Some(id) => Some(refusal(id, TOO_LONG, TOO_LONG_TEXT)),
-            None => self.bad(),
+        match id_in(head).and_then(|id| self.pending.remove(&id)) {
+            Some(asked) => Some(asked.error(too_long())),
+            None => self.noise(),
         }
     }
 
-    fn bad(&mut self) -> Option<ServerJsonRpcMessage> {
-        self.bad += 1;
+    fn noise(&mut self) -> Option<ServerJsonRpcMessage> {
+        let now = Instant::now();
+        if now.duration_since(self.noise.0) > NOISE_TIME {
+            self.noise = (now, 0);
+        }
+        self.noise.1 += 1;
         None
     }
 
@@ -135,6 +183,12 @@ impl<R: AsyncRead + Unpin, W> Wire<R, W> {
     }
 }
 
+fn parsed(message: Map<String, Value>) -> Option<ServerJsonRpcMessage> {
+    let mut message = message;
+    message.insert("jsonrpc".into(), "2.0".into());
+    serde_json::from_value(Value::Object(message)).ok()
+}
+
 impl<R, W> Transport<RoleClient> for Wire<R, W>
 where
     R: AsyncRead + Unpin + Send + 'static,
@@ -146,10 +200,8 @@ where
         &mut self,
         message: ClientJsonRpcMessage,
     ) -> impl Future<Output = io::Result<()>> + Send + 'static {
-        if let ClientJsonRpcMessage::Request(request) = &message
-            && let RequestId::Number(id) = request.id
-        {
-            self.pending.insert(id);
+        if let Some(asked) = Asked::by(&message) {
+            self.pending.insert(asked.id, asked);
         }
         let input = self.input.clone();
         async move {
@@ -168,16 +220,23 @@ where
     /// Loses nothing when it is dropped: what was read of a line is kept.
     async fn receive(&mut self) -> Option<ServerJsonRpcMessage> {
         loop {
-            let message = match self.lines.next().await {
-                Line::Whole(line) => self.judge(&line),
-                Line::TooLong(head) => self.too_long(&head),
-                Line::End => {
-                    self.signals.end("it closed its output");
-                    return None;
-                }
+            let message = match self.waiting.pop_front() {
+                Some(message) => self.judge_message(message),
+                None => match self.lines.next().await {
+                    Line::Whole(line) => self.judge(&line),
+                    Line::TooLong(head) => self.too_long(&head),
+                    Line::End => {
+                        self.signals.end("it closed its output");
+                        return None;
+                    }
+                },
             };
-            if self.bad >= MAX_BAD {
-                self.signals.end(&format!("it wrote {MAX_BAD} lines that are no messages"));
+            if self.noise.1 >= MAX_NOISE {
+                let secs = NOISE_TIME.as_secs();
+                self.signals.give_up(&format!(
+                    "it wrote {MAX_NOISE} lines that are no messages within {secs} s, and answered nothing: have it \
+                     write its log to standard error"
+                ));
                 return None;
             }
             if message.is_some() {
@@ -192,21 +251,8 @@ where
     }
 }
 
-/// As much of a message as it takes to judge it.
-#[derive(Deserialize)]
-struct Head<'a> {
-    #[serde(default)]
-    id: Option<Value>,
-    #[serde(default, borrow)]
-    method: Option<Cow<'a, str>>,
-}
-
 fn number(id: &Value) -> Option<i64> {
     id.as_i64().or_else(|| id.as_str()?.parse().ok())
-}
-
-fn refusal(id: i64, code: ErrorCode, text: &'static str) -> ServerJsonRpcMessage {
-    ServerJsonRpcMessage::error(ErrorData::new(code, text, None), Some(RequestId::Number(id)))
 }
 
 /// The `id` at the beginning of a message that is cut off.

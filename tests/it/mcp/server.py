@@ -17,7 +17,7 @@ ADDS = {"type": "object", "required": ["a", "b"], "properties": {"a": {"type": "
 TOOLS = {
     "echo": READS, "pid": READS, "env": READS, "fail": READS, "hang": READS, "block": READS, "drop": READS, "big": READS,
     "long": READS, "shout": READS, "noise": READS, "garbage": {"destructiveHint": False}, "flood": READS, "ask": READS, "leave": READS,
-    "relabel": READS, "crash": {"destructiveHint": False}, "add": {"idempotentHint": True, "destructiveHint": False}, "wipe": None,
+    "relabel": READS, "chatty": READS, "odd": READS, "half": READS, "lost": READS, "crash": {"destructiveHint": False}, "add": {"idempotentHint": True, "destructiveHint": False}, "wipe": None,
 }
 
 
@@ -109,8 +109,20 @@ def call(number, name, args):
         say({"id": number, "result": text("first")})
         say({"id": number, "result": text("second")})
         return None
+    if name == "chatty":
+        for line in range(4000):
+            put("INFO %d" % line)
+        return text("done")
+    if name == "odd":
+        return {"content": [{"type": "video", "url": "x"}, {"type": "image", "data": "AAAA"}, {"type": "text", "text": "tail"}]}
+    if name == "half":
+        put('[{"jsonrpc": "2.0", "id": "%d", "result": {"content": [{"type": "text", "text": "cut \\ud83d"}]}}]' % number)
+        return None
+    if name == "lost":
+        say({"id": None, "error": {"code": -32700, "message": "can't read that"}})
+        return None
     if name == "garbage":
-        for line in range(5000):
+        for line in range(15000):
             put("garbage %d" % line)
         return None
     if name == "flood":
@@ -139,12 +151,17 @@ def answer(message):
     if method == "server/discover" and MODE == "modern":
         about = {"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}}
         return {"result": {**about, "serverInfo": {"name": "t", "version": "1"}, "ttlMs": 0, "cacheScope": "private"}}
+    if method == "initialize" and MODE == "refuses":
+        return {"error": {"code": -32602, "message": "Unsupported protocol version"}}
     if method == "initialize" and MODE != "modern":
         about = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}}
         return {"result": {**about, "serverInfo": {"name": "t", "version": "1"}}}
     if method == "tools/list":
         if MODE == "endless":
-            return {"result": {"tools": [], "nextCursor": "again"}}
+            return {"result": {"tools": [], "nextCursor": params.get("cursor", "") + "x"}}
+        if MODE == "odd":
+            odd = [{"name": "none", "inputSchema": None}, {"name": "bad", "inputSchema": "x"}, listed("echo"), 17]
+            return {"result": {"tools": [listed("echo")] + odd, "nextCursor": ""}}
         return {"result": {"tools": [listed(name) for name in TOOLS]}}
     if method == "tools/call":
         result = call(message["id"], params["name"], params.get("arguments", {}))
@@ -156,6 +173,11 @@ def stdio():
     if MODE == "crash_init":
         sys.stderr.write("can't find the database\n  at line 7\nServerError: no such file\n")
         sys.exit(4)
+    if MODE == "second_time" and not os.path.exists(os.path.join(FOLDER, "log")):
+        note("first")
+        sys.exit(1)
+    if MODE == "slow":
+        time.sleep(2)
     if MODE == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     for line in sys.stdin:
@@ -171,9 +193,62 @@ def stdio():
 
 
 class Http(http.server.BaseHTTPRequestHandler):
+    sessions = set()
+
+    def send(self, status, body, kind="application/json", **headers):
+        body = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def odd(self, mode, message):
+        """All goes well up to the first call."""
+        number, session = message.get("id"), self.headers["mcp-session-id"]
+        error = {"jsonrpc": "2.0", "error": {"code": -32000, "message": "refused here"}}
+        fine = {"jsonrpc": "2.0", "id": number, "result": text("fine")}
+        if message["method"] == "initialize":
+            Http.sessions.add(str(len(Http.sessions)))
+            return self.send(200, {"jsonrpc": "2.0", "id": number, **answer(message)}, mcp_session_id=max(Http.sessions, key=int))
+        if "id" not in message:
+            return self.send(400 if mode == "mute" else 202, b"")
+        if message["method"] == "tools/list":
+            return self.send(200, {"jsonrpc": "2.0", "id": number, **answer(message)})
+        if mode.startswith("forget") and session == min(Http.sessions, key=int):
+            status = int(mode[6:])
+            return self.send(status, {**error, "error": {"code": -32000, "message": "Bad Request: No valid session ID provided"}})
+        stream = lambda *events: self.send(200, "".join("data: %s\n\n" % e for e in events).encode(), "text/event-stream")
+        return {
+            "none": lambda: self.send(400, {**error, "id": None}),
+            "no": lambda: self.send(400, error),
+            "foreign": lambda: self.send(400, {**error, "id": "server-error"}),
+            "fine": lambda: self.send(200, {**error, "id": None}),
+            "text": lambda: self.send(400, b"refused here", "text/plain"),
+            "page": lambda: self.send(404, b"<html>refused here</html>", "text/html"),
+            "who": lambda: self.send(401, {"error": "invalid_token", "error_description": "refused here"}),
+            "not": lambda: self.send(403, b"refused here", "text/plain"),
+            "often": lambda: self.send(429, {**error, "id": None}),
+            "inside": lambda: self.send(500, {**error, "id": None}),
+            "event": lambda: stream(json.dumps({**error, "id": None})),
+            "broken": lambda: self.send(500, {"error": "refused here"}),
+            "gateway": lambda: self.send(502, b"<html>", "text/html"),
+            "taken": lambda: self.send(202, b""),
+            "empty": lambda: self.send(200, b""),
+            "login": lambda: self.send(200, b"<html>login</html>", "text/html"),
+            "cut": lambda: stream('{"jsonrpc":'),
+            "plain": lambda: self.send(200, json.dumps({**fine, "id": str(number)}).encode(), "text/plain"),
+            "other": lambda: self.send(200, {**fine, "id": 4711}),
+            "events": lambda: stream("ping", json.dumps({"jsonrpc": "2.0", "method": "notifications/message", "params": {}}), json.dumps([fine])),
+        }.get(mode, lambda: self.send(200, fine))()
+
     def do_POST(self):
         message = json.loads(self.rfile.read(int(self.headers["content-length"])))
         note("%s %s %s" % (self.path, message.get("method"), self.headers["authorization"]))
+        if self.path.startswith("/odd/"):
+            return self.odd(self.path[5:], message)
         if self.path == "/moved":
             self.send_response(307)
             self.send_header("location", "/mcp")

@@ -1,0 +1,58 @@
+//! Tools of MCP servers that an agent names and can't get, as far as the file alone tells.
+use super::Place;
+use crate::domain::{Body, Fleet, McpSpec, glob, nearest};
+
+/// Wherever `allow` or `deny` of a server leaves an agent without a tool that it names, each of its runs fails.
+pub(super) fn of_agent(at: &Place<'_>, fleet: &Fleet) {
+    let Body::Query(query) = &at.agent.body else { return };
+    for name in &query.tools {
+        let Some((server, tool)) = name.split_once('/') else { continue };
+        let Some(spec) = fleet.mcp.get(server) else { continue };
+        if let Some((why, hint)) = out_of_reach(server, tool, spec) {
+            at.file.warn(
+                at.of("tools"),
+                format!("`{name}` gives this agent no tool: {why}; each of its runs would fail"),
+                hint,
+            );
+        }
+    }
+}
+
+fn out_of_reach(server: &str, tool: &str, spec: &McpSpec) -> Option<(String, Option<String>)> {
+    let names = |pattern: &String, name: &str| pattern == name || glob(pattern, name);
+    let key = |key: &str| format!("`{key}` of [mcp.{server}]");
+    let denied = |name: &str| spec.deny.iter().any(|pattern| names(pattern, name));
+    let is_pattern = |name: &str| name.contains(['*', '?']);
+    if !is_pattern(tool) && denied(tool) {
+        return Some((format!("{} forbids it", key("deny")), None));
+    }
+    if denied("*") {
+        return Some((format!("{} forbids all", key("deny")), None));
+    }
+    let allow = spec.allow.as_ref()?;
+    // A pattern among them may stand for any name.
+    let reaches = |entry: &String| {
+        !denied(entry)
+            && match (is_pattern(tool), is_pattern(entry)) {
+                (true, true) => true,
+                (true, false) => glob(tool, entry),
+                // as the server may write it
+                (false, _) => names(entry, tool) || same_to_us(entry, tool),
+            }
+    };
+    if allow.iter().any(reaches) {
+        return None;
+    }
+    let near = nearest(tool, allow.iter().map(String::as_str)).filter(|near| !is_pattern(near));
+    let hint = match near {
+        Some(near) => format!("did you mean `{server}/{near}`?"),
+        None => format!("add it to {}", key("allow")),
+    };
+    Some((format!("{} does not name it", key("allow")), Some(hint)))
+}
+
+/// Servers may use signs in names that stand as `_` in ours.
+fn same_to_us(theirs: &str, ours: &str) -> bool {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-') { c } else { '_' };
+    theirs.chars().map(plain).eq(ours.chars())
+}

@@ -1,0 +1,391 @@
+//! HTTP servers: what comes back for a message, as an answer to it. A refusal of any form is one, with its words;
+//! `rmcp` would take those that name no request, or another one, for no answer at all. Sessions are its own: it
+//! opens another one when it hears that the last is lost.
+use super::mend::{Asked, error_of};
+use super::text::shown;
+use super::wire::{MAX_LINE, Signals, too_long};
+use crate::domain::{Slips, read_json};
+use futures_util::stream::{self, BoxStream};
+use futures_util::{Stream, StreamExt};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use rmcp::model::{ClientJsonRpcMessage, ErrorCode, ErrorData};
+use rmcp::transport::streamable_http_client::{
+    SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse,
+    StreamableHttpResponseLimits,
+};
+use serde_json::{Map, Value, json};
+use sse_stream::{Sse, SseStream};
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const SESSION: &str = "mcp-session-id";
+const EVENTS: &str = "text/event-stream";
+/// So much of a refusal is read, and for so long.
+const REFUSAL: usize = 64 << 10;
+const REFUSAL_TIME: Duration = Duration::from_secs(5);
+/// In `data` of an error that is ours: what the server's answer means for the call.
+const OURS: &str = "bgagent.http";
+
+/// Was a request answered in a way that does not tell whether it was carried out?
+pub(super) fn is_unsure(error: &ErrorData) -> bool {
+    marked(error).is_some_and(|ours| ours["unsure"] == true)
+}
+
+/// The status of a refusal that came by HTTP, not from the protocol machine of the server.
+pub(super) fn refused_with(error: &ErrorData) -> Option<u64> {
+    marked(error)?["status"].as_u64()
+}
+
+fn marked(error: &ErrorData) -> Option<&Value> {
+    error.data.as_ref()?.get(OURS)
+}
+
+/// The client of one server.
+#[derive(Clone)]
+pub(super) struct Http {
+    client: Client,
+    signals: Arc<Signals>,
+    /// What was asked and not answered: an answer may come by another stream.
+    open: Arc<Mutex<HashMap<i64, Asked>>>,
+}
+
+type Failed = StreamableHttpError<reqwest::Error>;
+type Headers = HashMap<HeaderName, HeaderValue>;
+type Events = BoxStream<'static, Result<Sse, SseError>>;
+
+impl Http {
+    pub(super) fn new(client: Client, signals: Arc<Signals>) -> Self {
+        Self { client, signals, open: Arc::default() }
+    }
+
+    async fn send(
+        &self,
+        request: RequestBuilder,
+        message: &ClientJsonRpcMessage,
+        session: bool,
+    ) -> Result<StreamableHttpPostResponse, Failed> {
+        let response = request.json(message).send().await?;
+        let status = response.status();
+        let Some(asked) = Asked::by(message) else {
+            // Nobody waits for an answer to these, and a server that does not want to hear them says so when asked.
+            return match status {
+                StatusCode::NOT_FOUND if session => Err(StreamableHttpError::SessionExpired),
+                _ => Ok(StreamableHttpPostResponse::Accepted),
+            };
+        };
+        let of_session = response.headers().get(SESSION).and_then(|id| id.to_str().ok()).map(str::to_owned);
+        if !status.is_success() {
+            let refusal = Refusal::read(response).await;
+            if session && refusal.is_lost_session() {
+                // another session may have other tools
+                self.signals.stale.store(true, Relaxed);
+                return Err(StreamableHttpError::SessionExpired);
+            }
+            return Ok(StreamableHttpPostResponse::Json(asked.error(refusal.error()), of_session));
+        }
+        if media_type(response.headers()) == EVENTS {
+            self.open().insert(asked.id, asked);
+            return Ok(StreamableHttpPostResponse::Sse(self.events(response, Some(asked)), of_session));
+        }
+        let answer = match whole(response, MAX_LINE).await? {
+            Body::Whole(kind, body) => given(asked, status, &kind, &body),
+            Body::TooLong => asked.error(too_long()),
+        };
+        Ok(StreamableHttpPostResponse::Json(answer, of_session))
+    }
+
+    fn open(&self) -> std::sync::MutexGuard<'_, HashMap<i64, Asked>> {
+        self.open.lock().expect("no holder panics")
+    }
+
+    /// The events of an answer, each of them readable. `asked`: what it is the answer to.
+    fn events(&self, response: Response, asked: Option<Asked>) -> Events {
+        let events = SseStream::from_bytes_stream(bounded(response.bytes_stream()));
+        self.mended(events, asked)
+    }
+
+    fn mended(
+        &self,
+        events: impl Stream<Item = Result<Sse, SseError>> + Send + 'static,
+        asked: Option<Asked>,
+    ) -> Events {
+        let this = self.clone();
+        let mend = move |event: Result<Sse, SseError>| {
+            let all = match event {
+                Ok(Sse { data: Some(data), event, id, retry }) => {
+                    let said = this.said(&data, asked).into_iter();
+                    said.map(|data| Ok(Sse { data: Some(data), event: event.clone(), id: id.clone(), retry }))
+                        .collect()
+                }
+                other => vec![other],
+            };
+            stream::iter(all)
+        };
+        events.flat_map(mend).boxed()
+    }
+
+    /// The messages of an event. One that can't be read stays as it is: it is passed over.
+    fn said(&self, data: &str, asked: Option<Asked>) -> Vec<String> {
+        let messages = match read_json(data.as_bytes(), Slips::Encoding) {
+            Ok(Value::Array(messages)) => messages,
+            Ok(message) => vec![message],
+            Err(_) => return vec![data.to_owned()],
+        };
+        let answer = |message: Value| {
+            let Value::Object(said) = message else { return message.to_string() };
+            if said.contains_key("method") {
+                return Value::Object(said).to_string();
+            }
+            let mut open = self.open();
+            // Whose answer it is, its stream tells, unless its number is that of another request.
+            let asked = match number(&said).and_then(|id| open.get(&id).copied()) {
+                Some(asked) => Some(asked),
+                None => asked.filter(|asked| open.contains_key(&asked.id)),
+            };
+            match asked {
+                Some(asked) => {
+                    open.remove(&asked.id);
+                    serde_json::to_string(&asked.answer(said)).unwrap_or_default()
+                }
+                None => Value::Object(said).to_string(),
+            }
+        };
+        messages.into_iter().map(answer).collect()
+    }
+}
+
+fn number(said: &Map<String, Value>) -> Option<i64> {
+    let id = said.get("id")?;
+    id.as_i64().or_else(|| id.as_str()?.parse().ok())
+}
+
+/// The answer in a body. It is the answer to this request, whatever its number.
+fn given(asked: Asked, status: StatusCode, kind: &str, body: &[u8]) -> rmcp::model::ServerJsonRpcMessage {
+    let unsure = |text: String| asked.error(ours(status, text, true));
+    if body.trim_ascii().is_empty() {
+        return unsure(format!("it took the request and gave no answer (HTTP {})", status.as_u16()));
+    }
+    let said = match read_json(body, Slips::Encoding) {
+        Ok(Value::Array(all)) => {
+            let its = |said: &Value| said.get("method").is_none();
+            all.into_iter().rfind(its).and_then(into_object)
+        }
+        Ok(said) => into_object(said),
+        Err(_) => None,
+    };
+    match said {
+        Some(said) => asked.answer(said),
+        None => {
+            let kind = if kind.is_empty() { "something" } else { kind };
+            let head = shown(&String::from_utf8_lossy(&body[..body.len().min(1024)]));
+            unsure(format!("it answered with {kind} that is no message (HTTP {}): {head}", status.as_u16()))
+        }
+    }
+}
+
+fn into_object(value: Value) -> Option<Map<String, Value>> {
+    match value {
+        Value::Object(map) => Some(map),
+        _ => None,
+    }
+}
+
+fn ours(status: StatusCode, text: String, unsure: bool) -> ErrorData {
+    let about = json!({OURS: {"status": status.as_u16(), "unsure": unsure}});
+    ErrorData::new(ErrorCode::INTERNAL_ERROR, text, Some(about))
+}
+
+/// An answer with a status that is no success.
+struct Refusal {
+    status: StatusCode,
+    /// An error of the protocol.
+    error: Option<ErrorData>,
+    /// What it says otherwise.
+    text: String,
+}
+
+impl Refusal {
+    async fn read(response: Response) -> Self {
+        let status = response.status();
+        let reading = tokio::time::timeout(REFUSAL_TIME, whole(response, REFUSAL)).await;
+        let (kind, body) = match reading {
+            Ok(Ok(Body::Whole(kind, body))) => (kind, body),
+            Ok(Ok(Body::TooLong) | Err(_)) | Err(_) => Default::default(),
+        };
+        let said: Value = read_json(&body, Slips::Encoding).unwrap_or_default();
+        let error = &said["error"];
+        let of_protocol = error.is_object() && (said["jsonrpc"].is_string() || !error["code"].is_null());
+        let text =
+            match [&error["message"], &said["message"], &said["error_description"], error, &said["detail"]]
+                .into_iter()
+                .find_map(Value::as_str)
+            {
+                Some(text) => text.to_owned(),
+                None if kind.contains("html") => String::new(),
+                None => String::from_utf8_lossy(&body).into_owned(),
+            };
+        Self { status, error: of_protocol.then(|| error_of(error)), text: shown(&text) }
+    }
+
+    /// Does it say that it knows nothing of our session? Only 404 is meant for that; many say 400.
+    fn is_lost_session(&self) -> bool {
+        match self.status.as_u16() {
+            404 => true,
+            400 | 401 | 409 | 410 => {
+                let code = self.error.as_ref().map(|error| error.code.0);
+                let said = self.text.to_lowercase();
+                code == Some(-32_001) || (said.contains("session") && self.status != StatusCode::UNAUTHORIZED)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whoever reports an error of its own has not done what was asked; a gateway does not know.
+    fn error(self) -> ErrorData {
+        let status = self.status;
+        let unsure =
+            status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED && self.error.is_none();
+        let what = match status.as_u16() {
+            401 => "it wants to know who we are",
+            403 => "we may not",
+            404 => "there is nothing at this address",
+            405 => "it takes no messages at this address",
+            429 => "it was asked too often",
+            300..=399 => "it sends us to another address, which is not followed",
+            500..=599 => "it failed",
+            _ => "it refuses the request",
+        };
+        let text = if self.text.is_empty() { String::new() } else { format!(": {}", self.text) };
+        ours(status, format!("{what} (HTTP {}){text}", status.as_u16()), unsure)
+    }
+}
+
+enum Body {
+    /// What it says it is, and its bytes.
+    Whole(String, Vec<u8>),
+    TooLong,
+}
+
+async fn whole(response: Response, most: usize) -> Result<Body, Failed> {
+    let kind = media_type(response.headers());
+    let mut body = Vec::new();
+    let mut pieces = response.bytes_stream();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece?;
+        if body.len() + piece.len() > most {
+            return Ok(Body::TooLong);
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(Body::Whole(kind, body))
+}
+
+fn media_type(headers: &HeaderMap) -> String {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// The same bytes, and an error as soon as one event has too many.
+fn bounded<B: AsRef<[u8]>>(
+    bytes: impl Stream<Item = reqwest::Result<B>> + Send + 'static,
+) -> impl Stream<Item = io::Result<B>> + Send + 'static {
+    let (mut of_event, mut of_line) = (0_usize, 0_usize);
+    bytes.map(move |piece| {
+        let piece = piece.map_err(io::Error::other)?;
+        for byte in piece.as_ref() {
+            match byte {
+                b'\n' if of_line == 0 => of_event = 0,
+                b'\n' => of_line = 0,
+                b'\r' => {}
+                _ => {
+                    of_line += 1;
+                    of_event += 1;
+                }
+            }
+        }
+        if of_event > MAX_LINE {
+            return Err(io::Error::other(format!("an event is longer than {} MiB", MAX_LINE >> 20)));
+        }
+        Ok(piece)
+    })
+}
+
+impl StreamableHttpClient for Http {
+    type Error = reqwest::Error;
+
+    async fn post_message(
+        &self,
+        uri: Arc<str>,
+        message: ClientJsonRpcMessage,
+        session_id: Option<Arc<str>>,
+        _: Option<String>,
+        custom_headers: Headers,
+    ) -> Result<StreamableHttpPostResponse, Failed> {
+        let mut request = self.client.post(&*uri).header(ACCEPT, "application/json, text/event-stream");
+        for (name, value) in custom_headers {
+            request = request.header(name, value);
+        }
+        if let Some(session) = &session_id {
+            request = request.header(SESSION, &**session);
+        }
+        self.send(request, &message, session_id.is_some()).await
+    }
+
+    /// The bounds are our own.
+    async fn post_message_with_response_limits(
+        &self,
+        uri: Arc<str>,
+        message: ClientJsonRpcMessage,
+        session_id: Option<Arc<str>>,
+        auth_header: Option<String>,
+        custom_headers: Headers,
+        _: StreamableHttpResponseLimits,
+    ) -> Result<StreamableHttpPostResponse, Failed> {
+        self.post_message(uri, message, session_id, auth_header, custom_headers).await
+    }
+
+    async fn delete_session(
+        &self,
+        uri: Arc<str>,
+        session_id: Arc<str>,
+        auth_header: Option<String>,
+        custom_headers: Headers,
+    ) -> Result<(), Failed> {
+        self.client.delete_session(uri, session_id, auth_header, custom_headers).await
+    }
+
+    async fn get_stream(
+        &self,
+        uri: Arc<str>,
+        session_id: Option<Arc<str>>,
+        last_event_id: Option<String>,
+        auth_header: Option<String>,
+        custom_headers: Headers,
+    ) -> Result<Events, Failed> {
+        let given = self.client.get_stream_with_max_sse_event_size(
+            uri,
+            session_id,
+            last_event_id,
+            auth_header,
+            custom_headers,
+            MAX_LINE,
+        );
+        Ok(self.mended(given.await?, None))
+    }
+
+    async fn get_stream_with_max_sse_event_size(
+        &self,
+        uri: Arc<str>,
+        session_id: Option<Arc<str>>,
+        last_event_id: Option<String>,
+        auth_header: Option<String>,
+        custom_headers: Headers,
+        _: usize,
+    ) -> Result<Events, Failed> {
+        self.get_stream(uri, session_id, last_event_id, auth_header, custom_headers).await
+    }
+}
