@@ -321,7 +321,7 @@ async fn no_more_a_minute_than_allowed_also_across_a_reload() {
 #[tokio::test]
 async fn nobody_starts_into_a_wall() {
     let wall = |wait: &str| Reply::status(429, "slow down").with("retry-after-ms", wait);
-    let endpoint = Endpoint::script([wall("100000"), Reply::text("x")]);
+    let endpoint = Endpoint::script([wall("1000000"), Reply::text("x")]);
     let models_far = models(spec("openai", &endpoint));
     models_far.ask("main", &request(), LONG).await.expect_err("too many");
     let start = Instant::now();
