@@ -133,7 +133,7 @@ fn servers_and_tools_are_listed_tried_and_trusted() {
 
 #[test]
 fn what_a_model_sent_wrongly_is_shown_as_it_sent_it() {
-    let wrong = ["{\"q\": 7}", "{\"q\": \"half", "{\"p\": \"last\"}"];
+    let wrong = ["{\"q\": [7, 8]}", "{\"q\": \"half", "{\"p\": \"last\"}"];
     let endpoint = Endpoint::script(wrong.map(|args| Reply::calls(&[("s_look", args)])));
     let mut daemon = with_server(&endpoint, "tools = [\"s/look\"]\nretry = { max = 0 }");
     let schema = SERVER.replace("{\"type\": \"object\", ", "{\"type\": \"object\", \"required\": [\"q\"], ");
@@ -148,7 +148,7 @@ fn what_a_model_sent_wrongly_is_shown_as_it_sent_it() {
     assert_eq!(rejected, [wrong[0], wrong[1]]);
     let shown = daemon.ok(&["show", &id]);
     shows(&shown, &wrong.map(|args| format!("<- {args}")).each_ref().map(String::as_str));
-    shows(&daemon.ok(&["tail", "a", "-n", "100", "--no-follow"]), &["s/look {\"q\": 7}"]);
+    shows(&daemon.ok(&["tail", "a", "-n", "100", "--no-follow"]), &["s/look {\"q\": [7, 8]}"]);
     // nothing that a program wrote, and the way to what there is
     let logs = daemon.run(&["logs", &id]);
     assert!(logs.status.success() && logs.stdout.is_empty(), "{logs:?}");
