@@ -54,6 +54,8 @@ pub(super) const CATCH_UP: &[&str] = &["latest", "all", "none"];
 pub(super) const HISTORY: &[&str] = &["all", "changes"];
 pub(super) const OVERLAP: &[&str] = &["skip", "queue", "cancel_previous", "parallel"];
 pub(super) const PROVIDERS: &[&str] = &["openai", "anthropic", "gemini", "ollama", "openai-compatible"];
+pub(super) const EFFORTS: &[&str] = &["none", "minimal", "low", "medium", "high", "xhigh", "max"];
+pub(super) const FALLBACK_ON: &[&str] = &["credit", "context", "missing"];
 pub(super) const MEMORY: &[&str] = &["none", "last_result", "session"];
 pub(super) const TELL_ON: &[&str] = &[
     "failed",
@@ -251,16 +253,43 @@ pub(super) const MODEL: &[Key] = &[
     key("api_key", Kind::Secret, "its key; a local server needs none"),
     key("headers", Kind::Texts2, "extra headers; their values can be references to secrets"),
     key("request_timeout", Kind::Duration, "one request; default 60s"),
-    key("max_output_tokens", Kind::Whole, "longest answer; default 2048"),
+    key(
+        "max_output_tokens",
+        Kind::Whole,
+        "longest answer, thoughts included; default 2048, for models that think 16384",
+    ),
     key("temperature", Kind::Number, "sampling temperature; default: the provider's"),
+    key("top_p", Kind::Number, "nucleus sampling; default: the provider's"),
+    key("reasoning_effort", Kind::Word(EFFORTS), "how much it thinks; default: the provider's"),
+    key(
+        "num_ctx",
+        Kind::Whole,
+        "ollama: tokens of the context; default: the server's, which cuts what is longer",
+    ),
+    key("cache", Kind::Flag, "anthropic: what is sent is cached for five minutes; default false"),
+    key(
+        "params",
+        Kind::Any,
+        "merged into the body of each request: { seed = 7, provider = { sort = \"price\" } }",
+    ),
     key("price", Kind::Table(PRICE), "US dollars per million tokens; needed for limits in dollars"),
     key("fallback", Kind::Texts, "models to ask instead, on rate limit, server error or network error"),
+    key(
+        "fallback_on",
+        Kind::Words(FALLBACK_ON),
+        "and where the account has no credit, the request is too long, or there is no such model",
+    ),
     key("max_parallel_requests", Kind::Whole, "requests at a time, of all agents; default: no limit"),
     key("requests_per_minute", Kind::Whole, "requests a minute, of all agents; default: no limit"),
 ];
 pub(super) const PRICE: &[Key] = &[
     key("input", Kind::Number, "sent"),
     key("cached_input", Kind::Number, "sent and found in the provider's cache; default: as input"),
+    key(
+        "cache_write",
+        Kind::Number,
+        "sent and written to the provider's cache; default: as input, with `cache` 1.25 times that",
+    ),
     key("output", Kind::Number, "received"),
 ];
 pub(super) const MCP: &[Key] = &[

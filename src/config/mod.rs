@@ -15,6 +15,7 @@ mod feed_settings;
 mod http_settings;
 mod keys;
 mod lint;
+mod models;
 mod paths;
 mod reference;
 mod render;

@@ -3,6 +3,7 @@ use super::agents;
 use super::email::email;
 use super::keys::{self, Key};
 use super::lint;
+use super::models;
 use super::tool_settings;
 use super::walk::{File, Item, Section};
 use crate::domain::*;
@@ -22,7 +23,7 @@ pub(super) fn fleet<'a>(file: &'a File<'a>, root: &'a DeTable<'a>) -> Fleet {
         }
     }
     let daemon = daemon(&top);
-    let models = named(&top, "models", keys::MODEL, model);
+    let models = named(&top, "models", keys::MODEL, models::model);
     let mcp = named(&top, "mcp", keys::MCP, mcp);
     let tools = tools(&top);
     let notify = named(&top, "notify", keys::NOTIFY, notify);
@@ -41,7 +42,7 @@ pub(super) fn fleet<'a>(file: &'a File<'a>, root: &'a DeTable<'a>) -> Fleet {
         notify,
         budget,
     };
-    fallbacks(&top, &fleet);
+    models::fallbacks(&top, &fleet);
     fleet.agents = agents::agents(&top, &fleet);
     lint::fleet(file, &top, &fleet);
     fleet.hash = fleet_hash(&fleet);
@@ -131,47 +132,6 @@ fn daemon(top: &Section<'_>) -> DaemonSpec {
         }
     }
     spec
-}
-
-fn model(section: &Section<'_>) -> Option<ModelSpec> {
-    let provider = section.word("provider", keys::PROVIDERS);
-    let name = section.text("model").map(str::to_owned);
-    for (key, missing) in [("provider", provider.is_none()), ("model", name.is_none())] {
-        if missing && section.own(key).is_none() {
-            section.missing::<()>(&[key], format!("a model needs `{key}`"), None);
-        }
-    }
-    const ANY: &str = "openai-compatible";
-    if provider.is_some_and(|at| keys::PROVIDERS[at] == ANY) && section.own("base_url").is_none() {
-        section.missing::<()>(
-            &["base_url"],
-            format!("provider = \"{ANY}\" needs `base_url`: it has no address of its own"),
-            Some("for a server on this machine: base_url = \"http://127.0.0.1:8080/v1\"".into()),
-        );
-    }
-    let api_key = section.get("api_key").and_then(|item| item.secret());
-    let price = section.get("price").and_then(|item| item.section(keys::PRICE)).map(|price| {
-        let input = price.number("input").unwrap_or(0.0);
-        Price {
-            input,
-            cached_input: price.number("cached_input").unwrap_or(input),
-            output: price.number("output").unwrap_or(0.0),
-        }
-    });
-    Some(ModelSpec {
-        provider: keys::PROVIDERS[provider?].to_owned(),
-        model: name?,
-        base_url: section.get("base_url").and_then(url),
-        api_key,
-        headers: section.headers(),
-        request_timeout: section.positive("request_timeout").unwrap_or(jiff::SignedDuration::from_secs(60)),
-        max_output_tokens: section.whole("max_output_tokens", 1).unwrap_or(2048),
-        temperature: section.number("temperature"),
-        price,
-        fallback: section.texts("fallback").unwrap_or_default(),
-        max_parallel_requests: section.whole("max_parallel_requests", 1),
-        requests_per_minute: section.whole("requests_per_minute", 1),
-    })
 }
 
 pub(super) fn url(item: Item<'_>) -> Option<String> {
@@ -324,22 +284,6 @@ fn budget(section: &Section<'_>) -> BudgetSpec {
         tokens_per_day: section.whole("tokens_per_day", 0),
         requests_per_day: section.whole("requests_per_day", 0),
         warn_at,
-    }
-}
-
-fn fallbacks(top: &Section<'_>, fleet: &Fleet) {
-    let Some(table) = top.get("models").and_then(|item| item.table()) else { return };
-    for (own, value) in table {
-        let Some(list) = value.get_ref().as_table().and_then(|model| model.get("fallback")) else { continue };
-        let item = Item { file: top.file, value: list, name: "fallback" };
-        for name in item.items().unwrap_or_default() {
-            if let Some(text) = name.text() {
-                if text == own.get_ref() {
-                    name.refuse::<()>(format!("model `{text}` is its own fallback"));
-                }
-                refers(name, text, "model", fleet.models.keys().map(String::as_str));
-            }
-        }
     }
 }
 

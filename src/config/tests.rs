@@ -3,7 +3,7 @@ mod follow_ups;
 mod judged;
 
 use super::*;
-use crate::domain::{Body, History};
+use crate::domain::{Body, FallbackOn, History};
 use jiff::SignedDuration;
 
 fn read(text: &str) -> Result<Loaded, Box<Rejected>> {
@@ -897,4 +897,67 @@ args = { checks = [{ type = "http", url = "https://a.example/", method = "POST",
         })
     );
     assert_eq!(disk["mounted"], true);
+}
+
+#[test]
+fn parameters_of_requests_are_checked() {
+    let model = |provider: &str, keys: &str| {
+        format!(
+            "[models.m]\nprovider = \"{provider}\"\nmodel = \"x\"\n{keys}\n[agents.a]\nquery = \"q\"\nmodel = \"m\"\n"
+        )
+    };
+    for (provider, keys, wrong) in [
+        ("openai", "params = { stream = true }", "`params` can't have `stream`"),
+        ("openai", "params = { max_tokens = 9 }", "`params` can't have `max_tokens`"),
+        ("openai", "params = { n = 2 }", "`params` can't have `n`"),
+        (
+            "gemini",
+            "params = { generationConfig = { maxOutputTokens = 9 } }",
+            "`generationConfig.maxOutputTokens`",
+        ),
+        ("openai", "params = 7", "`params` must be"),
+        ("openai", "num_ctx = 4096", "`num_ctx` is for provider = \"ollama\""),
+        ("openai", "cache = true", "`cache` is for provider = \"anthropic\""),
+        ("openai", "reasoning_effort = \"hard\"", "`reasoning_effort` can't be \"hard\""),
+        ("openai", "fallback_on = [\"credits\"]", "can't be \"credits\""),
+    ] {
+        let rejected = read(&model(provider, keys)).err().unwrap_or_else(|| panic!("{keys} is taken"));
+        let errors: Vec<&str> = rejected.diagnostics.iter().map(|found| found.message.as_str()).collect();
+        assert!(errors.iter().any(|error| error.contains(wrong)), "{keys}: {errors:?}");
+    }
+    let keys = "params = { seed = 7, provider = { sort = \"price\" } }\nprice = { input = 2, output = 4 }\n\
+                fallback_on = [\"missing\", \"credit\"]\ntop_p = 0.5\nreasoning_effort = \"low\"\ncache = true";
+    let fleet =
+        read(&model("anthropic", keys)).unwrap_or_else(|rejected| panic!("{:?}", rejected.diagnostics)).fleet;
+    let model = &fleet.models["m"];
+    assert_eq!(model.settings.params["provider"]["sort"], "price");
+    assert_eq!(model.fallback_on, [FallbackOn::Missing, FallbackOn::Credit]);
+    assert_eq!(model.price.map(|price| (price.cached_input, price.cache_write)), Some((2.0, 2.5)));
+}
+
+#[test]
+fn models_that_think_may_say_more() {
+    let most = |name: &str, keys: &str| {
+        let text = format!(
+            "[models.m]\nprovider = \"openai\"\nmodel = \"{name}\"\n{keys}\n[agents.a]\nquery = \"q\"\nmodel = \"m\"\n"
+        );
+        let loaded = read(&text).unwrap_or_else(|rejected| panic!("{:?}", rejected.diagnostics));
+        loaded.fleet.models["m"].max_output_tokens
+    };
+    for name in [
+        "o3-mini",
+        "gpt-5",
+        "openai/gpt-oss-20b",
+        "deepseek-reasoner",
+        "DeepSeek-R1",
+        "qwen3:8b",
+        "gemini-2.5-pro",
+    ] {
+        assert_eq!(most(name, ""), 16_384, "{name}");
+    }
+    for name in ["gpt-4o-mini", "llama3.1", "mistral-large", "claude-haiku-4-5"] {
+        assert_eq!(most(name, ""), 2048, "{name}");
+        assert_eq!(most(name, "reasoning_effort = \"high\""), 16_384, "{name}");
+    }
+    assert_eq!(most("o3", "max_output_tokens = 500"), 500);
 }

@@ -11,20 +11,29 @@ pub(super) enum Verdict {
     Failed(RunError),
     /// It does not fit its schema; the text says why.
     Unfit(String),
+    /// It is no turn at all. What the model is to be told, if anything, and the end if that does not help.
+    Again { say: Option<String>, error: RunError },
 }
 
 /// Judges a turn without calls that may have had so many tokens.
 pub(super) fn judge(answer: &ModelAnswer, schema: Option<&Value>, max_output_tokens: u64) -> Verdict {
     let text = answer.turn.text.trim();
     if answer.finish == Finish::Length {
+        let what = match text.is_empty() && answer.turn.thought.is_some() {
+            true => "thoughts were cut off before there was an answer",
+            false => "answer was cut off",
+        };
         return Verdict::Failed(bad_response(format!(
-            "answer was cut off at max_output_tokens = {max_output_tokens}; raise `max_output_tokens` of the \
+            "{what} at max_output_tokens = {max_output_tokens}; raise `max_output_tokens` of the \
              model (and `total_tokens_limit` of the agent if that leaves less), or ask for less"
         )));
     }
+    if let Finish::Unreadable(why) = &answer.finish {
+        return unreadable(why, text);
+    }
     if text.is_empty() {
         let message = "the model answered with neither text nor a tool call";
-        return Verdict::Failed(RunError::new(ErrorKind::EmptyAnswer, message));
+        return Verdict::Again { say: None, error: RunError::new(ErrorKind::EmptyAnswer, message) };
     }
     let Some(schema) = schema else { return Verdict::Final(text.to_owned()) };
     match serde_json::from_str::<Value>(unfenced(text)) {
@@ -34,6 +43,17 @@ pub(super) fn judge(answer: &ModelAnswer, schema: Option<&Value>, max_output_tok
             Err(error) => Verdict::Unfit(error),
         },
     }
+}
+
+/// A call that nobody can read. Who has said it in a text is told so; else the same is asked once more.
+fn unreadable(why: &str, text: &str) -> Verdict {
+    let say = (!text.is_empty()).then(|| {
+        "Your answer holds a call of a tool as text, and so it was not made. If you want the call, make it by the \
+         interface for tools; otherwise answer without it."
+            .to_owned()
+    });
+    let kind = if say.is_some() { ErrorKind::CallAsText } else { ErrorKind::BadResponse };
+    Verdict::Again { say, error: RunError::new(kind, format!("the model's answer is not used: {why}")) }
 }
 
 /// What the model is told when its answer does not fit.

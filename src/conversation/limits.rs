@@ -1,12 +1,9 @@
 //! What a conversation has used, and what it may still use: checked by the worst case before it happens,
 //! settled with what is charged.
 use crate::domain::{
-    ChatMessage, ErrorKind, Limits, ModelRequest, Price, RunError, Tokens, Usage, WorstCase, cost,
-    tokens_at_most,
+    ErrorKind, LEAST_OUTPUT_TOKENS, Limits, ModelRequest, Price, RunError, Tokens, Usage, WorstCase, cost,
+    json_at_most, messages_at_most, tokens_at_most,
 };
-
-/// An answer with less room than this is not worth asking for.
-const LEAST_OUTPUT_TOKENS: u64 = 256;
 
 /// What was used so far.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,16 +18,25 @@ pub(super) struct Spent {
     /// Tokens that the answer to the last request may have.
     output_tokens: u64,
     known: Option<Known>,
+    /// Tokens that the provider adds of its own to a request, at the most.
+    frame: u64,
 }
 
 /// What a provider counted: the messages up to one of them, and the turn that answered them.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 struct Known {
+    /// By which model; another one may count otherwise.
+    model: String,
     tokens: u64,
     messages: usize,
 }
 
 impl Spent {
+    /// Nothing yet.
+    pub(super) fn with_frame(frame: u64) -> Self {
+        Self { frame, ..Self::default() }
+    }
+
     /// A request is on its way. One before it that never got an answer is lost: its worst case stays.
     pub(super) fn asked(&mut self, worst: WorstCase) {
         if self.held.is_some() {
@@ -45,16 +51,17 @@ impl Spent {
     /// The request in flight is over; this is charged for it.
     pub(super) fn settle(&mut self, used: &Usage) {
         self.held = None;
-        // Another model may count otherwise.
         self.known = None;
         add(&mut self.settled, used);
     }
 
     /// The provider says what the last request was. `messages` of them were sent.
-    pub(super) fn reported(&mut self, tokens: Option<Tokens>, messages: usize) {
-        self.known = tokens
-            .filter(|tokens| tokens.input > 0)
-            .map(|tokens| Known { tokens: tokens.input.saturating_add(tokens.output), messages });
+    pub(super) fn reported(&mut self, model: &str, tokens: Option<Tokens>, messages: usize) {
+        self.known = tokens.filter(|tokens| tokens.input > 0).map(|tokens| Known {
+            model: model.to_owned(),
+            tokens: tokens.input.saturating_add(tokens.output),
+            messages,
+        });
     }
 
     /// What is used, with the worst case of what has no answer yet.
@@ -111,9 +118,10 @@ impl Spent {
     pub(super) fn output_tokens_left(
         &self,
         request: &ModelRequest,
+        model: Option<&str>,
         limits: &Limits,
     ) -> Result<u64, RunError> {
-        let input = self.input_at_most(request);
+        let input = self.input_at_most(request, model);
         let used = tokens_of(&self.usage());
         let left = limits.total_tokens_limit.saturating_sub(used).saturating_sub(input);
         let wanted = request.max_output_tokens;
@@ -130,20 +138,34 @@ impl Spent {
         ))
     }
 
+    /// Tokens that the answer may have for what `max_usd_per_run` leaves, if those are fewer than wanted and
+    /// still enough for an answer.
+    pub(super) fn output_tokens_affordable(
+        &self,
+        request: &ModelRequest,
+        model: Option<&str>,
+        price: &Price,
+        limits: &Limits,
+    ) -> Option<u64> {
+        let left = limits.max_usd_per_run? - self.usage().usd;
+        let left = left - cost(price, &sent(price, self.input_at_most(request, model)));
+        let tokens = left * 1e6 / price.output;
+        let fits = tokens >= LEAST_OUTPUT_TOKENS as f64 && tokens < request.max_output_tokens as f64;
+        fits.then_some(tokens as u64)
+    }
+
     /// What the request costs at the worst, if that may be spent.
     pub(super) fn worst_case(
         &self,
         request: &ModelRequest,
+        model: Option<&str>,
         price: Option<&Price>,
         limits: &Limits,
     ) -> Result<WorstCase, RunError> {
-        let input = self.input_at_most(request);
-        let tokens = Tokens { input, cached: 0, output: request.max_output_tokens };
-        let worst = WorstCase {
-            tokens: input.saturating_add(request.max_output_tokens),
-            output: request.max_output_tokens,
-            usd: price.map_or(0.0, |price| cost(price, &tokens)),
-        };
+        let input = self.input_at_most(request, model);
+        let output = request.max_output_tokens;
+        let usd = price.map_or(0.0, |price| cost(price, &Tokens { output, ..sent(price, input) }));
+        let worst = WorstCase { tokens: input.saturating_add(output), output, usd };
         let Some(limit) = limits.max_usd_per_run else { return Ok(worst) };
         let used = self.usage().usd;
         let message = if price.is_none() {
@@ -164,24 +186,24 @@ impl Spent {
         Err(RunError::new(ErrorKind::CostLimit, message))
     }
 
-    /// The most tokens that a request may be sent as: by its bytes, or by what the provider counted of
-    /// its beginning, whichever is less.
-    fn input_at_most(&self, request: &ModelRequest) -> u64 {
-        let by_bytes = tokens_at_most(request);
-        let Some(known) = self.known else { return by_bytes };
+    /// The most tokens that a request may be sent as: by its text, or by what the provider counted of
+    /// its beginning, whichever is less. `model`: who is to be asked; `None`: who answered last.
+    fn input_at_most(&self, request: &ModelRequest, model: Option<&str>) -> u64 {
+        let by_text = tokens_at_most(request).saturating_add(self.frame);
+        let counts_alike = |known: &&Known| model.is_none_or(|model| known.model == model);
+        let Some(known) = self.known.as_ref().filter(counts_alike) else { return by_text };
         // The turn that answered is counted in `known`; what it was answered with is new.
-        let new: Vec<ChatMessage> = request.messages.iter().skip(known.messages + 1).cloned().collect();
-        let new = ModelRequest {
-            system: None,
-            messages: new,
-            tools: Vec::new(),
-            max_output_tokens: 0,
-            // What was counted may have gone without it, as long as there were calls to make.
-            output_schema: request.output_schema.clone(),
-            only_answer: false,
-        };
-        by_bytes.min(known.tokens.saturating_add(tokens_at_most(&new)))
+        let new = request.messages.get(known.messages + 1..).unwrap_or_default();
+        // What was counted may have gone without it, as long as there were calls to make.
+        let schema = request.output_schema.as_ref().map_or(0, json_at_most);
+        by_text.min(known.tokens.saturating_add(messages_at_most(new)).saturating_add(schema))
     }
+}
+
+/// So many tokens that are sent, for what they cost at the worst.
+fn sent(price: &Price, input: u64) -> Tokens {
+    let written = if price.cache_write > price.input { input } else { 0 };
+    Tokens { input, written, ..Tokens::default() }
 }
 
 fn tokens_of(usage: &Usage) -> u64 {

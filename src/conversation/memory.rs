@@ -1,6 +1,6 @@
 //! What a model is told of earlier runs: bounded, and as data.
 use super::reply::{bounded, marked, short};
-use crate::domain::{ChatMessage, ModelRequest, tokens_at_most};
+use crate::domain::{ChatMessage, messages_at_most};
 
 /// Characters of a question and of an answer in a digest.
 const DIGEST_OF: (usize, usize) = (100, 200);
@@ -10,7 +10,7 @@ const DIGEST_OF: (usize, usize) = (100, 200);
 /// tokens is kept free for it.
 pub fn messages_of_session(stored: &[ChatMessage], max_tokens: u64) -> (Vec<ChatMessage>, usize) {
     let turns = turns(stored);
-    let all: Vec<u64> = turns.iter().map(|turn| tokens(turn)).collect();
+    let all: Vec<u64> = turns.iter().map(|turn| messages_at_most(turn)).collect();
     if all.iter().sum::<u64>() <= max_tokens {
         return (stored.to_vec(), 0);
     }
@@ -56,7 +56,7 @@ fn digest(dropped: &[&[ChatMessage]], max_tokens: u64) -> Option<ChatMessage> {
     for turn in dropped.iter().rev() {
         lines.insert(0, line(turn));
         let longer = told(&lines, dropped.len() - lines.len());
-        if tokens(std::slice::from_ref(&longer)) > max_tokens {
+        if messages_at_most(std::slice::from_ref(&longer)) > max_tokens {
             break;
         }
         digest = Some(longer);
@@ -81,15 +81,4 @@ fn line(turn: &[ChatMessage]) -> String {
     });
     let (question, answer) = (question.unwrap_or_default(), answer.unwrap_or_default());
     format!("- {} → {}", short(question, DIGEST_OF.0), short(answer, DIGEST_OF.1))
-}
-
-fn tokens(messages: &[ChatMessage]) -> u64 {
-    tokens_at_most(&ModelRequest {
-        system: None,
-        messages: messages.to_vec(),
-        tools: Vec::new(),
-        max_output_tokens: 0,
-        output_schema: None,
-        only_answer: false,
-    })
 }

@@ -62,8 +62,14 @@ pub struct Brief {
     pub limits: Arc<Limits>,
     /// Longest answer, in tokens.
     pub max_output_tokens: u64,
+    /// Nobody has set that: less is asked for where that is all that fits `max_usd_per_run`.
+    pub max_output_by_default: bool,
+    /// Tokens that the provider adds of its own to a request, at the most.
+    pub frame: u64,
     /// The dearest of the model and those that may be asked instead.
     pub price: Option<Price>,
+    /// A turn without a word is no reason to fail at once: the same is asked once more.
+    pub ask_again: bool,
     /// JSON Schema that the final answer must fit.
     pub output_schema: Option<Value>,
     /// `effect` tools that stay allowed after untrusted data was read; names or patterns.
@@ -126,6 +132,8 @@ pub struct Conversation {
     bad_turns: u32,
     /// The final answer did not fit its schema, and was asked for again.
     asked_to_fit: bool,
+    /// The last turn was none, and was asked for again.
+    asked_again: bool,
     /// It has looked around, has answered, and only the form was wrong: no call is needed any more.
     only_answer: bool,
     /// Calls of unknown outcome.
@@ -141,14 +149,15 @@ impl Conversation {
         Self {
             system: prompt::system(&brief),
             tainted: brief.untrusted,
+            spent: Spent::with_frame(brief.frame),
             brief,
             messages,
             turn: None,
             turns: 0,
-            spent: Spent::default(),
             repeats: Repeats::default(),
             bad_turns: 0,
             asked_to_fit: false,
+            asked_again: false,
             only_answer: false,
             unknown: Vec::new(),
             end: None,
@@ -164,14 +173,25 @@ impl Conversation {
         conversation
     }
 
-    /// What is to be done. Not to be asked while something is in flight.
+    /// What is to be done, if the model to be asked is the one that answered last. Not to be asked while
+    /// something is in flight.
     pub fn next(&self) -> Next {
+        self.next_of(None)
+    }
+
+    /// What is to be done, if this model is the one to be asked: what another one counted says nothing of
+    /// how many tokens it takes for the same text.
+    pub fn next_by(&self, model: &str) -> Next {
+        self.next_of(Some(model))
+    }
+
+    fn next_of(&self, model: Option<&str>) -> Next {
         if let Some(end) = &self.end {
             return self.finish(end.clone());
         }
         let next = match &self.turn {
             Some(turn) => self.go_on_with(turn),
-            None => self.ask(),
+            None => self.ask(model),
         };
         next.unwrap_or_else(|error| self.finish(Err(error)))
     }
@@ -182,10 +202,10 @@ impl Conversation {
             Step::Begun { .. } => {}
             Step::Asked { worst, .. } => self.spent.asked(*worst),
             Step::Unanswered { used, .. } => self.spent.settle(used),
-            Step::Answered { answer, used, .. } => {
+            Step::Answered { model, answer, used } => {
                 self.spent.settle(used);
                 if self.end.is_none() && self.turn.is_none() {
-                    self.answered(answer);
+                    self.answered(model, answer);
                 }
             }
             Step::Calling { call, effect } => {
@@ -226,11 +246,15 @@ impl Conversation {
         Next::Finish(Finished { end, usage: self.usage(), unknown: self.unknown(), said, untrusted })
     }
 
-    fn ask(&self) -> Result<Next, RunError> {
+    fn ask(&self, model: Option<&str>) -> Result<Next, RunError> {
         let mut request = self.request();
         self.spent.may_ask(&self.brief.limits)?;
-        request.max_output_tokens = self.spent.output_tokens_left(&request, &self.brief.limits)?;
-        let worst = self.spent.worst_case(&request, self.brief.price.as_ref(), &self.brief.limits)?;
+        request.max_output_tokens = self.spent.output_tokens_left(&request, model, &self.brief.limits)?;
+        if let (true, Some(price)) = (self.brief.max_output_by_default, &self.brief.price) {
+            let affordable = self.spent.output_tokens_affordable(&request, model, price, &self.brief.limits);
+            request.max_output_tokens = affordable.unwrap_or(request.max_output_tokens);
+        }
+        let worst = self.spent.worst_case(&request, model, self.brief.price.as_ref(), &self.brief.limits)?;
         Ok(Next::Ask { request, worst })
     }
 
@@ -253,8 +277,8 @@ impl Conversation {
         Ok(next)
     }
 
-    fn answered(&mut self, answer: &ModelAnswer) {
-        self.spent.reported(answer.tokens, self.messages.len());
+    fn answered(&mut self, model: &str, answer: &ModelAnswer) {
+        self.spent.reported(model, answer.tokens, self.messages.len());
         if let Finish::Refusal(why) = &answer.finish {
             self.end = Some(Err(answer::refused(why, &answer.turn.text)));
         } else if answer.turn.calls.is_empty() {
@@ -270,6 +294,17 @@ impl Conversation {
         self.end = match answer::judge(answer, schema, self.spent.asked_output_tokens()) {
             Verdict::Final(text) => Some(Ok(text)),
             Verdict::Failed(error) => Some(Err(error)),
+            Verdict::Again { say: Some(say), .. } if !self.asked_again => {
+                self.asked_again = true;
+                self.messages.push(ChatMessage::Model(answer.turn.clone()));
+                self.messages.push(ChatMessage::User { text: say });
+                None
+            }
+            Verdict::Again { say: None, .. } if !self.asked_again && self.brief.ask_again => {
+                self.asked_again = true;
+                None
+            }
+            Verdict::Again { error, .. } => Some(Err(error)),
             Verdict::Unfit(why) if self.asked_to_fit => Some(Err(answer::unfit_again(&why))),
             Verdict::Unfit(why) => {
                 self.asked_to_fit = true;
@@ -289,6 +324,7 @@ impl Conversation {
         self.turns += 1;
         self.only_answer = false;
         self.bad_turns = if turn.has_valid_call() { 0 } else { self.bad_turns + 1 };
+        self.asked_again &= !turn.has_valid_call();
         if self.bad_turns == calls::BAD_TURNS {
             self.end = Some(Err(turn.all_bad()));
         } else if let Some(error) = turn.looping(&mut self.repeats) {

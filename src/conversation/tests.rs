@@ -52,7 +52,10 @@ fn brief() -> Brief {
         ],
         limits: Arc::new(limits()),
         max_output_tokens: 1000,
+        max_output_by_default: false,
+        frame: 0,
         price: None,
+        ask_again: false,
         output_schema: None,
         sinks: vec!["ticket".into()],
         approve: Vec::new(),
@@ -499,4 +502,47 @@ fn texts_are_cut_by_characters() {
     {
         assert_eq!(reply::short(text, most), short, "{text}");
     }
+}
+
+#[test]
+fn what_is_no_turn_is_asked_for_once_more() {
+    let garbled = |text: &str| ModelTurn { text: text.into(), ..ModelTurn::default() };
+    let unreadable = || Finish::Unreadable("a call is written in its text".into());
+    let mut talk = Talk::new(|_| {});
+    talk.answer(garbled("<tool_call>{</tool_call>"), unreadable());
+    let messages = talk.request().messages;
+    assert!(matches!(&messages[2], ChatMessage::User { text } if text.contains("call of a tool as text")));
+    talk.answer(garbled("<tool_call>{</tool_call>"), unreadable());
+    starts(&talk.failure(), "call_as_text: the model's answer is not used: a call is written in its text");
+
+    // a valid call in between: it may slip once more
+    let mut talk = Talk::new(|_| {});
+    talk.answer(garbled("<tool_call>"), unreadable()).want(&[("look", "")]).work();
+    talk.answer(garbled("<tool_call>"), unreadable()).say("well");
+    assert_eq!(talk.finished().end.unwrap(), "well");
+
+    // nothing was said: the same again, if tries are allowed
+    starts(&Talk::new(|_| {}).say("").failure(), "empty_answer: ");
+    let patient = || Talk::new(|brief| brief.ask_again = true);
+    let mut talk = patient();
+    let before = talk.request();
+    assert_eq!(talk.say(" ").request(), before);
+    starts(&talk.say("").failure(), "empty_answer: ");
+    let mut talk = patient();
+    talk.answer(ModelTurn::default(), unreadable()).say("well");
+    assert_eq!(talk.finished().end.unwrap(), "well");
+}
+
+#[test]
+fn an_answer_is_as_long_as_what_is_left_pays_for_if_nobody_set_it() {
+    let price = Price { input: 1.0, cached_input: 1.0, cache_write: 1.0, output: 1000.0 };
+    let talk = |by_default| {
+        Talk::new(|brief| {
+            (brief.price, brief.max_output_by_default) = (Some(price), by_default);
+            Arc::make_mut(&mut brief.limits).max_usd_per_run = Some(0.5);
+        })
+    };
+    let Next::Ask { request, worst } = talk(true).live.next() else { panic!() };
+    assert!((450..500).contains(&request.max_output_tokens) && worst.usd <= 0.5, "{worst:?}");
+    starts(&talk(false).failure(), "cost_limit: ");
 }

@@ -39,6 +39,10 @@ pub struct ModelTurn {
     /// something to the wire format named in it only.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub opaque: Value,
+    /// A mark of who said it: a model at an address. What is of use to that one only (names of calls,
+    /// thoughts) goes back to nobody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// A call that a model wants.
@@ -166,17 +170,26 @@ pub enum Finish {
     Length,
     /// It, or a filter of its provider, refuses; the text says why if that is told.
     Refusal(String),
+    /// It called a tool in a way that nobody can read: what it said is no answer. The text says why.
+    Unreadable(String),
 }
 
-/// Tokens of one request. `cached` is a part of `input`.
+/// Tokens of one request. `cached` and `written` are parts of `input`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tokens {
     /// Sent.
     pub input: u64,
     /// Of them, read from the provider's cache.
     pub cached: u64,
+    /// Of them, written to the provider's cache.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub written: u64,
     /// Received, thoughts included.
     pub output: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Why a request gave no answer.

@@ -183,16 +183,48 @@ pub struct ModelSpec {
     pub request_timeout: SignedDuration,
     /// Longest answer.
     pub max_output_tokens: u64,
+    /// Nobody has set it: a request may ask for less where that is all that fits a limit in dollars.
+    pub max_output_by_default: bool,
     /// Sampling temperature.
     pub temperature: Option<f64>,
+    /// What else is said in each request.
+    pub settings: RequestSettings,
     /// What tokens cost.
     pub price: Option<Price>,
     /// Models to ask instead.
     pub fallback: Vec<String>,
+    /// For which lasting reasons as well.
+    pub fallback_on: Vec<FallbackOn>,
     /// Requests at a time.
     pub max_parallel_requests: Option<u64>,
     /// Requests a minute.
     pub requests_per_minute: Option<u64>,
+}
+
+/// What is said in each request to a model, beside what is asked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RequestSettings {
+    /// Nucleus sampling.
+    pub top_p: Option<f64>,
+    /// How much it is to think: `none`, `minimal`, `low`, `medium`, `high`, `xhigh`, `max`.
+    pub reasoning_effort: Option<String>,
+    /// Tokens of the context at Ollama.
+    pub num_ctx: Option<u64>,
+    /// Anthropic's cache is used.
+    pub cache: bool,
+    /// Merged into the body of each request, over all else.
+    pub params: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A reason that does not pass, for which another model is asked all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FallbackOn {
+    /// The account has no credit.
+    Credit,
+    /// The request is longer than the model takes.
+    Context,
+    /// There is no such model.
+    Missing,
 }
 
 /// US dollars per million tokens.
@@ -202,6 +234,8 @@ pub struct Price {
     pub input: f64,
     /// Sent and found in the provider's cache.
     pub cached_input: f64,
+    /// Sent and written to the provider's cache.
+    pub cache_write: f64,
     /// Received.
     pub output: f64,
 }

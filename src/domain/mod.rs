@@ -26,6 +26,7 @@ mod slot;
 mod talk;
 mod telling;
 mod time;
+mod tokens;
 mod tool;
 
 pub use agent::{
@@ -47,8 +48,8 @@ pub use fact::{
     Process, ProcessRole, RunRecord, Stream,
 };
 pub use fleet::{
-    BudgetSpec, DaemonSpec, EmailSpec, Fleet, McpSpec, ModelSpec, NotifyTarget, NotifyTargetKind, Price,
-    ReloadMode, Retention, SecretRef, SmtpTls, ToolSpec,
+    BudgetSpec, DaemonSpec, EmailSpec, FallbackOn, Fleet, McpSpec, ModelSpec, NotifyTarget, NotifyTargetKind,
+    Price, ReloadMode, RequestSettings, Retention, SecretRef, SmtpTls, ToolSpec,
 };
 pub use glob::glob;
 pub use host::HostPattern;
@@ -59,7 +60,7 @@ pub use nearest::{distance, nearest};
 pub use loose_json::{Slips, mended_json, read_json};
 
 pub use object_key::check_object_key;
-pub use price::{cost, rounded, tokens_at_most};
+pub use price::{cost, rounded};
 pub use run::{AttemptEnd, AttemptOutcome, ErrorKind, RunError, RunMode, RunStatus, Trigger, Usage};
 pub use slot::Verdict;
 pub use talk::{
@@ -67,4 +68,8 @@ pub use talk::{
     LastResult, MemoryChange, Note, Said, SessionRow, SpentRow, Talk,
 };
 pub use time::{Gap, Now, human_duration, micros, timestamp_of_micros, to_micros};
+pub use tokens::{
+    LEAST_OUTPUT_TOKENS, frame_at_most, json_at_most, messages_at_most, text_at_least, text_at_most,
+    tokens_at_most,
+};
 pub use tool::Effect;

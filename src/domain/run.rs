@@ -100,6 +100,8 @@ words! {
         Network = "network",
         /// An answer that can't be understood.
         BadResponse = "bad_response",
+        /// A call of a tool that the model wrote as text, again when it was asked for the call.
+        CallAsText = "call_as_text",
         /// An answer without content.
         EmptyAnswer = "empty_answer",
         /// `request_limit` reached.

@@ -59,6 +59,7 @@ fn answered(
         Finish::Stop => "tool_calls",
         Finish::Length => "length",
         Finish::Refusal(_) => "refusal",
+        Finish::Unreadable(_) => "unreadable_call",
     };
     let mut told = vec![(
         EventType::ModelResponse,

@@ -48,6 +48,7 @@ fn may_repeat(spec: &AgentSpec, kind: ErrorKind) -> bool {
         ErrorKind::ExitStatus => spec.retry.explicit && matches!(spec.body, Body::Command(_)),
         ErrorKind::Auth
         | ErrorKind::BadResponse
+        | ErrorKind::CallAsText
         | ErrorKind::EmptyAnswer
         | ErrorKind::RequestLimit
         | ErrorKind::TokenLimit

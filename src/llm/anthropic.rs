@@ -1,9 +1,9 @@
 //! The wire of Anthropic's messages.
 use super::names::{Names, call_ids};
-use super::reading::{Bad, add, arguments, count, list, text};
+use super::reading::{Bad, add, arguments, list, text};
 use super::shape;
 use super::wire::{Asked, Wire, object_or_empty};
-use crate::domain::{ChatMessage, Finish, ModelTurn, Tokens, ToolRequest};
+use crate::domain::{ChatMessage, Finish, ModelTurn, ToolRequest};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -17,19 +17,49 @@ struct Body<'a> {
     model: &'a str,
     max_tokens: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    system: Option<&'a str>,
+    system: Option<System<'a>>,
     messages: Vec<Message<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tools: Vec<Tool<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    output_config: Option<Config>,
+    top_p: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_config: Option<Config<'a>>,
 }
 
 #[derive(Serialize)]
-struct Config {
-    format: Format,
+struct Config<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effort: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<Format>,
+}
+
+/// Whom the model is to be; as blocks where the cache is to begin behind it.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum System<'a> {
+    Text(&'a str),
+    Blocks([Cached<Ours<'a>>; 1]),
+}
+
+/// Up to the end of this, the provider keeps what it is sent.
+#[derive(Serialize)]
+struct Cached<T> {
+    #[serde(flatten)]
+    block: T,
+    cache_control: CacheControl,
+}
+
+#[derive(Serialize)]
+struct CacheControl {
+    r#type: &'static str,
+}
+
+fn cached<T>(block: T) -> Cached<T> {
+    Cached { block, cache_control: CacheControl { r#type: "ephemeral" } }
 }
 
 #[derive(Serialize)]
@@ -48,6 +78,7 @@ struct Message<'a> {
 #[serde(untagged)]
 enum Block<'a> {
     Ours(Ours<'a>),
+    Last(Cached<Ours<'a>>),
     /// A block of theirs, as it came.
     Theirs(&'a Value),
 }
@@ -81,7 +112,7 @@ struct Tool<'a> {
 /// The body of a request.
 pub(super) fn body(asked: &Asked<'_>) -> Vec<u8> {
     let request = asked.request;
-    let ids = call_ids(&request.messages);
+    let ids = call_ids(&request.messages, |turn| asked.is_own(turn));
     let mut messages = Vec::with_capacity(request.messages.len());
     for (message, ids) in request.messages.iter().zip(&ids) {
         let (role, content) = match message {
@@ -112,16 +143,58 @@ pub(super) fn body(asked: &Asked<'_>) -> Vec<u8> {
         input_schema: &tool.schema,
     });
     let schema = request.output_schema.as_ref().filter(|_| shape::goes_along(Wire::Anthropic, asked));
-    let schema = schema.and_then(shape::for_anthropic);
-    asked.to_json(&Body {
+    let format = schema.and_then(shape::for_anthropic).map(|schema| Format { r#type: "json_schema", schema });
+    let effort = asked.settings.reasoning_effort.as_deref().and_then(effort);
+    let cache = asked.settings.cache;
+    if cache {
+        end_of_cache(&mut messages);
+    }
+    let system = request.system.as_deref().filter(|text| !text.is_empty());
+    let body = Body {
         model: asked.model,
         max_tokens: request.max_output_tokens,
-        system: request.system.as_deref().filter(|text| !text.is_empty()),
+        system: system.map(|text| match cache {
+            true => System::Blocks([cached(Ours::Text { text })]),
+            false => System::Text(text),
+        }),
         messages,
         tools: tools.collect(),
         temperature: asked.temperature,
-        output_config: schema.map(|schema| Config { format: Format { r#type: "json_schema", schema } }),
-    })
+        top_p: asked.settings.top_p,
+        output_config: (format.is_some() || effort.is_some()).then_some(Config { effort, format }),
+    };
+    let without = (!may_think(asked)).then_some("thinking");
+    asked.to_json_without(&body, without)
+}
+
+/// Its words for how much it is to think.
+fn effort(effort: &str) -> Option<&str> {
+    match effort {
+        "none" => None,
+        "minimal" => Some("low"),
+        effort => Some(effort),
+    }
+}
+
+/// The newest message ends what is cached: the next request begins with the same.
+fn end_of_cache(messages: &mut [Message<'_>]) {
+    let Some(content) = messages.last_mut().map(|message| &mut message.content) else { return };
+    match content.pop() {
+        Some(Block::Ours(ours)) => content.push(Block::Last(cached(ours))),
+        other => content.extend(other),
+    }
+}
+
+/// Who thinks wants the thoughts back that led to the calls whose results it gets: where another model has
+/// called, there are none, and this one answer is asked for without.
+fn may_think(asked: &Asked<'_>) -> bool {
+    let mut newest = asked.request.messages.iter().rev();
+    match (newest.next(), newest.next()) {
+        (Some(ChatMessage::Tools { .. }), Some(ChatMessage::Model(turn))) => {
+            asked.is_own(turn) && turn.opaque[WIRE]["thoughts"].is_array()
+        }
+        _ => true,
+    }
 }
 
 /// A turn as it was said: text first, then the calls, and the thoughts where they stood.
@@ -129,7 +202,7 @@ fn blocks<'a>(asked: &Asked<'a>, turn: &'a ModelTurn, ids: &'a [Cow<'a, str>]) -
     let kept = &turn.opaque[WIRE];
     // Thoughts are signed for the model that had them.
     let thoughts: &[Value] = match kept["thoughts"].as_array() {
-        Some(thoughts) if kept["model"] == asked.model => thoughts,
+        Some(thoughts) if asked.is_own(turn) => thoughts,
         _ => &[],
     };
     let at = |place: usize| {
@@ -149,17 +222,8 @@ fn blocks<'a>(asked: &Asked<'a>, turn: &'a ModelTurn, ids: &'a [Cow<'a, str>]) -
     blocks
 }
 
-/// What was used. What was read from the cache, and written to it, was sent as well.
-pub(super) fn tokens(answer: &Value) -> Option<Tokens> {
-    let usage = answer.get("usage")?;
-    let (fresh, output) = (count(usage, "input_tokens")?, count(usage, "output_tokens")?);
-    let cached = count(usage, "cache_read_input_tokens").unwrap_or(0);
-    let written = count(usage, "cache_creation_input_tokens").unwrap_or(0);
-    Some(Tokens { input: fresh.saturating_add(cached).saturating_add(written), cached, output })
-}
-
 /// What was said, and why it ended.
-pub(super) fn answer(answer: &Value, names: &Names<'_>, model: &str) -> Result<(ModelTurn, Finish), Bad> {
+pub(super) fn answer(answer: &Value, names: &Names<'_>) -> Result<(ModelTurn, Finish), Bad> {
     if !answer["content"].is_array() {
         return Err(Bad("`content` is missing or not a list".into()));
     }
@@ -185,7 +249,7 @@ pub(super) fn answer(answer: &Value, names: &Names<'_>, model: &str) -> Result<(
         }
     }
     if !thoughts.is_empty() {
-        turn.opaque = json!({ WIRE: {"model": model, "thoughts": thoughts} });
+        turn.opaque = json!({ WIRE: {"thoughts": thoughts} });
     }
     let finish = match text(answer, "stop_reason")? {
         Some("max_tokens" | "model_context_window_exceeded") => Finish::Length,

@@ -1,9 +1,9 @@
 //! The wire of Gemini's `generateContent`.
 use super::names::Names;
-use super::reading::{Bad, add, arguments, count, list, text};
+use super::reading::{Bad, add, arguments, list, text};
 use super::shape;
 use super::wire::{Asked, Wire, object_or_empty};
-use crate::domain::{ChatMessage, Finish, ModelTurn, Tokens, ToolReply, ToolRequest};
+use crate::domain::{ChatMessage, Finish, ModelTurn, ToolReply, ToolRequest};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -11,6 +11,10 @@ use std::borrow::Cow;
 
 /// Key of [`ModelTurn::opaque`].
 const WIRE: &str = "gemini";
+
+/// In the place of the signature of a call that another model has made: newer models refuse a turn whose first
+/// call has none ("Thought signatures" of Gemini's documentation).
+const UNSIGNED: &str = "skip_thought_signature_validator";
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -87,9 +91,29 @@ struct Config<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking_config: Option<Thinking<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     response_mime_type: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     response_json_schema: Option<&'a Value>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Thinking<'a> {
+    ThinkingLevel(&'a str),
+    ThinkingBudget(u64),
+}
+
+/// How much it is to think, in its words.
+fn thinking(effort: &str) -> Thinking<'_> {
+    match effort {
+        "none" => Thinking::ThinkingBudget(0),
+        "xhigh" | "max" => Thinking::ThinkingLevel("high"),
+        effort => Thinking::ThinkingLevel(effort),
+    }
 }
 
 /// The body of a request.
@@ -97,12 +121,17 @@ pub(super) fn body(asked: &Asked<'_>) -> Vec<u8> {
     let request = asked.request;
     let said = |text| Part { text: Some(text), ..Part::default() };
     let mut contents = Vec::with_capacity(request.messages.len());
+    let mut own = true;
     for message in &request.messages {
         let (role, parts) = match message {
             ChatMessage::User { text } => ("user", vec![said(text)]),
-            ChatMessage::Model(turn) => ("model", parts(asked, turn)),
+            ChatMessage::Model(turn) => {
+                own = asked.is_own(turn);
+                ("model", parts(asked, turn))
+            }
             ChatMessage::Tools { replies } => {
-                ("user", replies.iter().map(|reply| response(asked.names, reply)).collect())
+                let parts = replies.iter().map(|reply| response(asked.names, reply, own));
+                ("user", parts.collect())
             }
         };
         if !parts.is_empty() {
@@ -127,6 +156,8 @@ pub(super) fn body(asked: &Asked<'_>) -> Vec<u8> {
         generation_config: Config {
             max_output_tokens: request.max_output_tokens,
             temperature: asked.temperature,
+            top_p: asked.settings.top_p,
+            thinking_config: asked.settings.reasoning_effort.as_deref().map(thinking),
             response_mime_type: schema.map(|_| "application/json"),
             response_json_schema: schema,
         },
@@ -134,7 +165,8 @@ pub(super) fn body(asked: &Asked<'_>) -> Vec<u8> {
 }
 
 fn parts<'a>(asked: &Asked<'a>, turn: &'a ModelTurn) -> Vec<Part<'a>> {
-    let kept = &turn.opaque[WIRE];
+    let own = asked.is_own(turn);
+    let kept = if own { &turn.opaque[WIRE] } else { &Value::Null };
     let mut parts = Vec::with_capacity(turn.calls.len() + 1);
     let signature = kept["text"].as_str();
     if !turn.text.is_empty() || signature.is_some() {
@@ -143,39 +175,31 @@ fn parts<'a>(asked: &Asked<'a>, turn: &'a ModelTurn) -> Vec<Part<'a>> {
     for (place, call) in turn.calls.iter().enumerate() {
         parts.push(Part {
             function_call: Some(Call {
-                id: &call.id,
+                id: if own { &call.id } else { "" },
                 name: asked.names.out(&call.name),
                 args: object_or_empty(&call.arguments),
             }),
-            thought_signature: kept["calls"][place].as_str(),
+            thought_signature: match own {
+                true => kept["calls"][place].as_str(),
+                false => (place == 0).then_some(UNSIGNED),
+            },
             ..Part::default()
         });
     }
     parts
 }
 
-fn response<'a>(names: &Names<'a>, reply: &'a ToolReply) -> Part<'a> {
+/// `own`: the call was its own, so that its name for it means something.
+fn response<'a>(names: &Names<'a>, reply: &'a ToolReply, own: bool) -> Part<'a> {
     let text = reply.text.as_str();
     Part {
         function_response: Some(Response {
-            id: &reply.id,
+            id: if own { &reply.id } else { "" },
             name: names.out(&reply.name),
             response: if reply.is_error { Said::Error(text) } else { Said::Result(text) },
         }),
         ..Part::default()
     }
-}
-
-/// What was used. Thoughts are charged as output and counted apart.
-pub(super) fn tokens(answer: &Value) -> Option<Tokens> {
-    let usage = answer.get("usageMetadata")?;
-    let input = count(usage, "promptTokenCount")?;
-    let part = |key| count(usage, key).unwrap_or(0);
-    Some(Tokens {
-        input: input.saturating_add(part("toolUsePromptTokenCount")),
-        cached: part("cachedContentTokenCount"),
-        output: part("candidatesTokenCount").saturating_add(part("thoughtsTokenCount")),
-    })
 }
 
 /// What was said, and why it ended.
@@ -219,7 +243,7 @@ pub(super) fn answer(answer: &Value, names: &Names<'_>) -> Result<(ModelTurn, Fi
         None | Some("STOP" | "FINISH_REASON_UNSPECIFIED") => Finish::Stop,
         Some("MAX_TOKENS") => Finish::Length,
         Some(why) if why.contains("CALL") || why.contains("SIGNATURE") => {
-            return Err(Bad(format!("the model made a call that its provider can't read ({})", word(why))));
+            Finish::Unreadable(format!("the model made a call that its provider can't read ({})", word(why)))
         }
         Some(why) => Finish::Refusal(format!("the provider held the answer back: {}", word(why))),
     };

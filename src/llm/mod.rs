@@ -5,27 +5,33 @@ mod exchange;
 mod gate;
 mod gemini;
 mod names;
+mod ollama;
 mod openai;
 mod reading;
+mod reason;
 mod shape;
 mod slips;
+mod spoken;
 mod tool_schema;
 mod trouble;
+mod usage;
 mod wire;
 
 use crate::domain::{
-    ChatMessage, ErrorKind, Fleet, ModelAnswer, ModelError, ModelRequest, ModelSpec, Slips, TextOrSecret,
-    Tokens, read_json,
+    ChatMessage, ErrorKind, FallbackOn, Finish, Fleet, ModelAnswer, ModelError, ModelRequest, ModelSpec,
+    ModelTurn, Slips, TextOrSecret, Tokens, read_json,
 };
 use crate::secret::Secret;
 use crate::{net, secret};
 use exchange::{Answered, Patience, exchange};
 use gate::{Allowed, Gate, NoPlace, Place};
 use names::Names;
+use reason::{Cause, Reason};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Url};
+use reqwest::{Client, StatusCode, Url};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
@@ -53,6 +59,9 @@ struct Model {
     client: Arc<OnceLock<Client>>,
     gate: Arc<Gate>,
     refused: Arc<shape::Refused>,
+    /// It refuses calls of other models that come without thoughts.
+    wants_thoughts: Arc<AtomicBool>,
+    mark: String,
 }
 
 impl Models {
@@ -119,8 +128,13 @@ impl Model {
         if let (Some(known), None) = (known, same) {
             known.gate.open();
         }
+        let mark =
+            endpoint.as_ref().map(|(wire, url)| wire::mark(*wire, url, &spec.model)).unwrap_or_default();
+        let same_model = same.filter(|known| known.mark == mark);
         Self {
             name: name.to_owned(),
+            wants_thoughts: same_model.map(|known| known.wants_thoughts.clone()).unwrap_or_default(),
+            mark,
             spec: spec.clone(),
             endpoint,
             client: same.map(|known| known.client.clone()).unwrap_or_default(),
@@ -142,6 +156,11 @@ impl Model {
         let (headers, secrets) = self.headers(*wire, patience.until).await?;
         let names = Names::of(&request.tools);
         let clean = |text: &str| clean(text, &secrets, request);
+        // a model that stands in may say less than the one that was to be asked
+        let most = self.spec.max_output_tokens;
+        let shorter = (request.max_output_tokens > most)
+            .then(|| ModelRequest { max_output_tokens: most, ..request.clone() });
+        let request = shorter.as_ref().unwrap_or(request);
         let shaped = tool_schema::shaped(*wire, request);
         let mut asked = Asked {
             model: &self.spec.model,
@@ -149,19 +168,24 @@ impl Model {
             request: &shaped,
             names: &names,
             with_schema: true,
+            settings: &self.spec.settings,
+            mark: &self.mark,
+            with_thoughts: self.wants_thoughts.load(Ordering::Relaxed),
         };
         asked.with_schema = shape::goes_along(*wire, &asked) && !self.refused.knows(&asked, Instant::now());
         let send = async |asked: &Asked<'_>| {
             exchange(&client, url.clone(), headers.clone(), wire.body(asked), &patience).await
         };
+        let heard = Heard { wire: *wire, request, names: &names, place: &place, clean: &clean };
         let first = send(&asked).await?;
-        if !(asked.with_schema && may_refuse_schema(&first)) {
-            return self.judge(*wire, &first, &names, &place, &clean);
-        }
+        let Some(other) = self.another_way(&asked, &first) else { return self.judge(&first, &heard) };
         place.once_more();
-        asked.with_schema = false;
-        let refusal: Value = read_json(&first.body, Slips::Encoding).unwrap_or_default();
-        let wasted = wire.tokens(&refusal);
+        match other {
+            Way::WithThoughts => asked.with_thoughts = true,
+            Way::WithoutSchema => asked.with_schema = false,
+        }
+        let refusal = Reason::of(&first.body);
+        let wasted = Wire::tokens(&refusal.json);
         let twice = |error: ModelError| {
             // The worst case is charged for what may have cost something and does not say what.
             let tokens =
@@ -169,31 +193,55 @@ impl Model {
             ModelError { asked_twice: true, tokens, ..error }
         };
         let second = send(&asked).await.map_err(twice)?;
-        if second.status.is_success() && self.refused.learn(&asked, Instant::now()) {
-            let said = clean(trouble::said(&refusal));
-            tracing::warn!(
-                model = %self.name, status = first.status.as_u16(), said,
-                "it does not take this `output_schema`: for an hour it is asked without, and the answer is \
-                 checked here"
-            );
+        if second.status.is_success() {
+            self.learn(&asked, other, first.status, &clean(&refusal.text));
         }
-        let answer = self.judge(*wire, &second, &names, &place, &clean).map_err(twice)?;
+        let answer = self.judge(&second, &heard).map_err(twice)?;
         let tokens = answer.tokens.and_then(|tokens| sum(Some(tokens), wasted));
         Ok(ModelAnswer { asked_twice: true, tokens, ..answer })
     }
 
+    /// How the same may be asked so that a provider that refused it takes it.
+    fn another_way(&self, asked: &Asked<'_>, first: &Answered) -> Option<Way> {
+        if first.status.is_success() {
+            return None;
+        }
+        let reason = Reason::of(&first.body);
+        let foreign = |message: &ChatMessage| match message {
+            ChatMessage::Model(turn) => !turn.calls.is_empty() && !asked.is_own(turn),
+            _ => false,
+        };
+        let wants_thoughts =
+            matches!(first.status.as_u16(), 400 | 422) && reason.text.contains("reasoning_content");
+        if wants_thoughts && !asked.with_thoughts && asked.request.messages.iter().any(foreign) {
+            return Some(Way::WithThoughts);
+        }
+        let another_reason = reason.cause == Cause::Key
+            || reason.cause == Cause::Credit
+            || reason.cause == Cause::Filter
+            || trouble::has_generated(&reason.json);
+        let may_be = shape::may_refuse_it(first.status, &reason.text) && !another_reason;
+        (asked.with_schema && may_be).then_some(Way::WithoutSchema)
+    }
+
+    /// It took what it had refused, asked in another way.
+    fn learn(&self, asked: &Asked<'_>, way: Way, refused: StatusCode, said: &str) {
+        match way {
+            Way::WithThoughts => self.wants_thoughts.store(true, Ordering::Relaxed),
+            Way::WithoutSchema if self.refused.learn(asked, Instant::now()) => tracing::warn!(
+                model = %self.name, status = refused.as_u16(), said,
+                "it does not take this `output_schema`: for an hour it is asked without, and the answer is \
+                 checked here"
+            ),
+            Way::WithoutSchema => {}
+        }
+    }
+
     /// An answer, or what its status or its words say instead.
-    fn judge(
-        &self,
-        wire: Wire,
-        answered: &Answered,
-        names: &Names<'_>,
-        place: &Place,
-        clean: &dyn Fn(&str) -> String,
-    ) -> Result<ModelAnswer, ModelError> {
+    fn judge(&self, answered: &Answered, heard: &Heard<'_>) -> Result<ModelAnswer, ModelError> {
         match answered.status.is_success() {
-            true => self.read(wire, &answered.body, names, clean),
-            false => Err(self.refused(wire, answered, place, clean)),
+            true => self.read(answered, heard),
+            false => self.refused(answered.status, false, answered, &Reason::of(&answered.body), heard),
         }
     }
 
@@ -278,46 +326,95 @@ impl Model {
         Ok((headers, secrets))
     }
 
-    fn read(
-        &self,
-        wire: Wire,
-        body: &[u8],
-        names: &Names<'_>,
-        clean: &dyn Fn(&str) -> String,
-    ) -> Result<ModelAnswer, ModelError> {
-        let json = parse(body)?;
+    fn read(&self, answered: &Answered, heard: &Heard<'_>) -> Result<ModelAnswer, ModelError> {
+        let json = parse(&answered.body)?;
         // First of all: it was used, whatever is wrong with the rest.
-        let tokens = wire.tokens(&json);
+        let tokens = Wire::tokens(&json);
         let paid = |error: ModelError| ModelError { may_cost: true, tokens, ..error };
-        let said = trouble::said(&json);
-        if !json["error"].is_null() && !said.is_empty() {
+        if let Some(reason) = Reason::within(&json) {
             // An error in the clothes of a success; gateways do that.
-            let message = format!("answered 200 with an error: {}", clean(said));
+            let status = reason.status.and_then(|status| StatusCode::from_u16(status).ok());
+            let refused = match (status, reason.cause) {
+                (Some(status), _) => Some(status),
+                (None, Cause::Credit) => Some(StatusCode::PAYMENT_REQUIRED),
+                (None, Cause::Context | Cause::Filter) => Some(StatusCode::BAD_REQUEST),
+                (None, Cause::Key) => Some(StatusCode::UNAUTHORIZED),
+                (None, Cause::Missing) => Some(StatusCode::NOT_FOUND),
+                (None, Cause::Other) => None,
+            };
+            return match refused {
+                Some(status) => self.refused(status, true, answered, &reason, heard),
+                None => {
+                    let message = format!("answered 200 with an error: {}", (heard.clean)(&reason.text));
+                    Err(paid(passing(ErrorKind::Provider, message)))
+                }
+            };
+        }
+        if json["choices"][0]["finish_reason"] == "error" {
+            let message = "the provider broke its answer off (finish_reason `error`), and does not say why";
             return Err(paid(passing(ErrorKind::Provider, message)));
         }
-        let (mut turn, finish) = wire.answer(&json, names, &self.spec.model).map_err(|bad| {
+        let (mut turn, finish) = heard.wire.answer(&json, heard.names).map_err(|bad| {
             let advice = "check that `base_url` and `provider` fit together";
             paid(unusable(format!("{}; {advice}", bad.0)))
         })?;
-        slips::mend(&mut turn, names);
+        let finish = spoken::sort(&mut turn, finish, heard.request, heard.names);
+        slips::mend(&mut turn, heard.names);
+        turn.by = Some(self.mark.clone());
         Ok(ModelAnswer { turn, finish, tokens, asked_twice: false })
     }
 
+    /// What becomes of an answer that is an error. Not always one: what a filter or the provider's own
+    /// reading kept back is an answer of the model.
     fn refused(
         &self,
-        wire: Wire,
+        status: StatusCode,
+        wrapped: bool,
         answered: &Answered,
-        place: &Place,
-        clean: &dyn Fn(&str) -> String,
-    ) -> ModelError {
-        let json = read_json(&answered.body, Slips::Encoding).unwrap_or_default();
-        let wait = trouble::retry_after(&answered.headers, &json, SystemTime::now());
-        let said = clean(trouble::said(&json));
-        let error = trouble::refused(answered.status, wait, &json, &said, self.spec.api_key.as_ref());
-        if let (Some(wait), 429 | 503 | 529) = (error.retry_after, answered.status.as_u16()) {
-            place.close_for(wait.unsigned_abs());
+        reason: &Reason,
+        heard: &Heard<'_>,
+    ) -> Result<ModelAnswer, ModelError> {
+        let said = (heard.clean)(&reason.text);
+        let told = Wire::tokens(&reason.json);
+        if reason.cause == Cause::Filter
+            && status.is_client_error()
+            && status != StatusCode::TOO_MANY_REQUESTS
+        {
+            let why = format!("a filter of the provider held it back ({}): {said}", status.as_u16());
+            let finish = Finish::Refusal(why);
+            // nothing was done if nothing is told
+            let tokens = Some(told.unwrap_or_default());
+            return Ok(ModelAnswer { turn: ModelTurn::default(), finish, tokens, asked_twice: false });
         }
-        ModelError { tokens: wire.tokens(&json), ..error }
+        if let Some(text) = trouble::failed_call(&reason.json) {
+            let mut turn = ModelTurn { text: text.to_owned(), ..ModelTurn::default() };
+            let finish = match spoken::sort(&mut turn, Finish::Stop, heard.request, heard.names) {
+                Finish::Stop if turn.calls.is_empty() => {
+                    Finish::Unreadable(format!("the model made a call that its provider can't read: {said}"))
+                }
+                finish => finish,
+            };
+            turn.by = Some(self.mark.clone());
+            return Ok(ModelAnswer { turn, finish, tokens: told, asked_twice: false });
+        }
+        let wait = trouble::retry_after(&answered.headers, &reason.json, SystemTime::now());
+        let mut error = trouble::refused(status, wrapped, wait, reason, &said, self.spec.api_key.as_ref());
+        if let (Some(wait), 429 | 503 | 529) = (error.retry_after, status.as_u16()) {
+            heard.place.close_for(wait.unsigned_abs());
+        }
+        error.try_fallback |= self.falls_back_on(status, reason.cause);
+        Err(ModelError { tokens: told, ..error })
+    }
+
+    /// Is another model to be asked although this error does not pass?
+    fn falls_back_on(&self, status: StatusCode, cause: Cause) -> bool {
+        let wanted = match (status.as_u16(), cause) {
+            (402, _) | (400..=499, Cause::Credit) => FallbackOn::Credit,
+            (413, _) | (_, Cause::Context) => FallbackOn::Context,
+            (404, _) | (400, Cause::Missing) => FallbackOn::Missing,
+            _ => return false,
+        };
+        self.spec.fallback_on.contains(&wanted)
     }
 
     /// With the model's name and where it answers.
@@ -331,13 +428,20 @@ impl Model {
     }
 }
 
-/// Is this what a provider says that does not take the schema of an answer?
-fn may_refuse_schema(answered: &Answered) -> bool {
-    let json: Value = read_json(&answered.body, Slips::Encoding).unwrap_or_default();
-    let text = String::from_utf8_lossy(&answered.body);
-    let said = if json.is_null() { &text } else { trouble::said(&json) };
-    let another_reason = trouble::is_bad_key(&json) || trouble::has_generated(&json);
-    shape::may_refuse_it(answered.status, said) && !another_reason
+/// How to ask the same once more.
+#[derive(Clone, Copy)]
+enum Way {
+    WithThoughts,
+    WithoutSchema,
+}
+
+/// What an answer is read with.
+struct Heard<'a> {
+    wire: Wire,
+    request: &'a ModelRequest,
+    names: &'a Names<'a>,
+    place: &'a Place,
+    clean: &'a (dyn Fn(&str) -> String + Sync),
 }
 
 /// The tokens of two requests.
@@ -346,6 +450,7 @@ fn sum(one: Option<Tokens>, other: Option<Tokens>) -> Option<Tokens> {
     Some(Tokens {
         input: one.input.saturating_add(other.input),
         cached: one.cached.saturating_add(other.cached),
+        written: one.written.saturating_add(other.written),
         output: one.output.saturating_add(other.output),
     })
 }

@@ -1,5 +1,5 @@
 //! Names that providers accept: of tools, and of calls. Which tools are offered is not decided here.
-use crate::domain::{ChatMessage, ToolDef};
+use crate::domain::{ChatMessage, ModelTurn, ToolDef};
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
@@ -79,20 +79,26 @@ fn legalized(name: &str) -> String {
     legal
 }
 
-/// An id for each call of each message, unique in the conversation, as providers want it. Those that a
-/// provider gave stay; replies are told apart by their place, so any other id does as well.
-pub(super) fn call_ids(messages: &[ChatMessage]) -> Vec<Vec<Cow<'_, str>>> {
-    let mut seen: HashSet<&str> = HashSet::new();
-    let mut all = Vec::with_capacity(messages.len());
+/// An id for each call of each message, unique in the conversation. Those that the same model gave stay as
+/// they are; what another one said has ids that every provider takes: nine letters and digits (Mistral wants
+/// just these, OpenAI forty characters at the most). Replies are told apart by their place.
+pub(super) fn call_ids<'a>(
+    messages: &'a [ChatMessage],
+    is_own: impl Fn(&ModelTurn) -> bool,
+) -> Vec<Vec<Cow<'a, str>>> {
+    let mut seen: HashSet<Cow<'a, str>> = HashSet::new();
+    let mut all: Vec<Vec<Cow<'a, str>>> = Vec::with_capacity(messages.len());
     for (at, message) in messages.iter().enumerate() {
         let ids = match message {
             ChatMessage::User { .. } => Vec::new(),
             ChatMessage::Model(turn) => {
+                let own = is_own(turn);
                 let calls = turn.calls.iter().enumerate();
                 calls
-                    .map(|(place, call)| match is_good_id(&call.id) && seen.insert(&call.id) {
-                        true => Cow::Borrowed(call.id.as_str()),
-                        false => Cow::Owned(format!("bg_{at}_{place}")),
+                    .map(|(place, call)| {
+                        let id = Cow::Borrowed(call.id.as_str());
+                        let stays = own && is_good_id(&call.id) && seen.insert(id.clone());
+                        if stays { id } else { new_id(at, place, &mut seen) }
                     })
                     .collect()
             }
@@ -109,8 +115,21 @@ pub(super) fn call_ids(messages: &[ChatMessage]) -> Vec<Vec<Cow<'_, str>>> {
     all
 }
 
+/// The same for the same place, as long as nobody else has it.
+fn new_id<'a>(at: usize, place: usize, seen: &mut HashSet<Cow<'a, str>>) -> Cow<'a, str> {
+    for letter in ('g'..='z').chain('A'..='Z') {
+        let id = Cow::Owned(format!("b{letter}{:05}{:02}", at % 100_000, place % 100));
+        if seen.insert(Cow::clone(&id)) {
+            return id;
+        }
+    }
+    Cow::Owned(format!("b{at}x{place}"))
+}
+
+/// Gateways hide what they want back in ids, so that these can be long.
 fn is_good_id(id: &str) -> bool {
-    !id.is_empty() && id.len() <= MAX_LEN && id.chars().all(is_legal_char)
+    const LONGEST: usize = 16 << 10;
+    !id.is_empty() && id.len() <= LONGEST && id.chars().all(|c| c.is_ascii_graphic())
 }
 
 #[cfg(test)]
@@ -174,10 +193,17 @@ mod tests {
             turn(&["a", "b:1", "c"]),
             replies(&["a", "b:1", "c"]),
         ];
-        let ids = call_ids(&messages);
-        assert_eq!(ids[0], ["a", "bg_0_1", "bg_0_2"]);
+        let ids = call_ids(&messages, |_| true);
+        assert_eq!(ids[0], ["a", "bg0000001", "bg0000002"]);
         assert_eq!(ids[1], ids[0]);
-        assert_eq!(ids[2], ["bg_2_0", "bg_2_1", "c"]);
+        assert_eq!(ids[2], ["bg0000200", "b:1", "c"]);
+        // to another model: as all take them, and the same each time
+        let others = call_ids(&messages, |_| false);
+        let taken = |id: &str| id.len() == 9 && id.chars().all(|c| c.is_ascii_alphanumeric());
+        let unique: HashSet<&str> = [&others[0], &others[2]].into_iter().flatten().map(|id| &**id).collect();
+        assert!(unique.len() == 6 && unique.iter().all(|id| taken(id)), "{others:?}");
+        assert_eq!((&others[1], &others[3]), (&others[0], &others[2]));
+        assert_eq!(others[0], ["bg0000000", "bg0000001", "bg0000002"]);
         assert_eq!(ids[3], ids[2]);
     }
 }

@@ -1,10 +1,10 @@
 //! The wire of OpenAI's chat completions, which most servers speak, each a little differently: what is
 //! sent is what all of them take, and what is read is read generously.
 use super::names::{Names, call_ids};
-use super::reading::{Bad, add, arguments, count, list, object, text};
+use super::reading::{Bad, add, arguments, list, object, text};
 use super::shape;
 use super::wire::{Asked, Wire, object_or_empty};
-use crate::domain::{ChatMessage, Finish, ModelTurn, Tokens, ToolRequest};
+use crate::domain::{ChatMessage, Finish, ModelTurn, ToolDef, ToolRequest};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -24,6 +24,10 @@ struct Body<'a> {
     max_tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_effort: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     response_format: Option<Format<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,7 +75,7 @@ struct CallFunction<'a> {
 }
 
 #[derive(Serialize)]
-struct Tool<'a> {
+pub(super) struct Tool<'a> {
     r#type: &'static str,
     function: Function<'a>,
 }
@@ -101,8 +105,8 @@ struct FormatSchema<'a> {
 /// The body of a request. OpenAI itself has newer words than those who imitate it.
 pub(super) fn body(asked: &Asked<'_>, wire: Wire) -> Vec<u8> {
     let official = wire == Wire::OpenAi;
-    let (request, names) = (asked.request, asked.names);
-    let ids = call_ids(&request.messages);
+    let request = asked.request;
+    let ids = call_ids(&request.messages, |turn| asked.is_own(turn));
     let mut messages = Vec::with_capacity(request.messages.len() + 1);
     messages.extend(request.system.as_deref().map(|content| Message::System { content }));
     for (message, ids) in request.messages.iter().zip(&ids) {
@@ -119,29 +123,36 @@ pub(super) fn body(asked: &Asked<'_>, wire: Wire) -> Vec<u8> {
             }
         }
     }
-    let tools = request.tools.iter().map(|tool| Tool {
-        r#type: "function",
-        function: Function {
-            name: names.out(&tool.name),
-            description: &tool.description,
-            parameters: &tool.schema,
-        },
-    });
     let schema = request.output_schema.as_ref().filter(|_| shape::goes_along(wire, asked));
     // The schema forbids calls here; some say what they think of that, others want to hear it.
     let no_calls = schema.is_some() && !official && !request.tools.is_empty();
     let body = Body {
         model: asked.model,
         messages,
-        tools: tools.collect(),
+        tools: tools(asked),
         max_completion_tokens: official.then_some(request.max_output_tokens),
         max_tokens: (!official).then_some(request.max_output_tokens),
         temperature: asked.temperature,
+        top_p: asked.settings.top_p,
+        reasoning_effort: asked.settings.reasoning_effort.as_deref(),
         response_format: schema.map(format),
         tool_choice: no_calls.then_some("none"),
         stream: false,
     };
     asked.to_json(&body)
+}
+
+/// The tools, in the words that Ollama has taken over.
+pub(super) fn tools<'a>(asked: &Asked<'a>) -> Vec<Tool<'a>> {
+    let tool = |tool: &'a ToolDef| Tool {
+        r#type: "function",
+        function: Function {
+            name: asked.names.out(&tool.name),
+            description: &tool.description,
+            parameters: &tool.schema,
+        },
+    };
+    asked.request.tools.iter().map(tool).collect()
 }
 
 fn format(schema: &Value) -> Format<'_> {
@@ -159,7 +170,8 @@ fn format(schema: &Value) -> Format<'_> {
 fn assistant<'a>(asked: &Asked<'a>, turn: &'a ModelTurn, ids: &'a [Cow<'a, str>]) -> Message<'a> {
     let kept = &turn.opaque[WIRE];
     // What one model wants back, another one refuses.
-    let kept = if kept["model"] == asked.model { kept } else { &Value::Null };
+    let is_own = asked.is_own(turn);
+    let kept = if is_own { kept } else { &Value::Null };
     let calls = turn.calls.iter().zip(ids).enumerate().map(|(place, (call, id))| Call {
         id,
         r#type: "function",
@@ -172,28 +184,20 @@ fn assistant<'a>(asked: &Asked<'a>, turn: &'a ModelTurn, ids: &'a [Cow<'a, str>]
     Message::Assistant {
         content: (!turn.text.is_empty() || turn.calls.is_empty()).then_some(turn.text.as_str()),
         tool_calls: calls.collect(),
-        // Who thinks in this word wants it back with calls (and may refuse it otherwise).
-        reasoning_content: turn
-            .thought
-            .as_deref()
-            .filter(|_| kept["thought_back"] == true && !turn.calls.is_empty()),
+        // Who thinks in this word wants it back with calls (and may refuse it otherwise). One that was not
+        // thought is a blank: an empty text counts as missing.
+        reasoning_content: match turn.thought.as_deref() {
+            _ if turn.calls.is_empty() => None,
+            thought if kept["thought_back"] == true => thought,
+            thought if asked.with_thoughts => Some(thought.unwrap_or(" ")),
+            _ => None,
+        },
         reasoning_details: kept.get("reasoning_details"),
     }
 }
 
-/// What was used. `total_tokens` counts where some leave the thoughts out of `completion_tokens`.
-pub(super) fn tokens(answer: &Value) -> Option<Tokens> {
-    let usage = answer.get("usage")?;
-    let (input, output) = (count(usage, "prompt_tokens")?, count(usage, "completion_tokens")?);
-    let with_thoughts = count(usage, "total_tokens").map_or(0, |total| total.saturating_sub(input));
-    let cached = count(&usage["prompt_tokens_details"], "cached_tokens")
-        .or_else(|| count(usage, "prompt_cache_hit_tokens"))
-        .unwrap_or(0);
-    Some(Tokens { input, cached, output: output.max(with_thoughts) })
-}
-
 /// What was said, and why it ended.
-pub(super) fn answer(answer: &Value, names: &Names<'_>, model: &str) -> Result<(ModelTurn, Finish), Bad> {
+pub(super) fn answer(answer: &Value, names: &Names<'_>) -> Result<(ModelTurn, Finish), Bad> {
     let choice = list(answer, "choices")?.first().ok_or_else(|| Bad("`choices` is missing".into()))?;
     let message = object(choice, "message")?;
     let mut turn = ModelTurn::default();
@@ -214,15 +218,14 @@ pub(super) fn answer(answer: &Value, names: &Names<'_>, model: &str) -> Result<(
         });
         extra.push(call.get("extra_content").cloned().unwrap_or_default());
     }
-    keep(message, extra, model, &mut turn);
+    keep(message, extra, &mut turn);
     let refusal = text(message, "refusal")?.filter(|refusal| !refusal.is_empty());
     let finish = match (text(choice, "finish_reason")?, refusal) {
         (_, Some(refusal)) => Finish::Refusal(refusal.to_owned()),
-        (Some("length"), None) => Finish::Length,
+        (Some("length" | "model_length" | "max_tokens" | "max_output_tokens"), None) => Finish::Length,
         (Some("content_filter"), None) => {
             Finish::Refusal("the provider's filter held the answer back".into())
         }
-        (Some("error"), None) => return Err(Bad("the provider says that it broke off (`error`)".into())),
         _ => Finish::Stop,
     };
     Ok((turn, finish))
@@ -252,7 +255,7 @@ fn content(message: &Value, turn: &mut ModelTurn) -> Result<(), Bad> {
 }
 
 /// What has to be sent back with this turn.
-fn keep(message: &Value, extra: Vec<Value>, model: &str, turn: &mut ModelTurn) {
+fn keep(message: &Value, extra: Vec<Value>, turn: &mut ModelTurn) {
     let mut kept = serde_json::Map::new();
     if message["reasoning_content"].is_string() && !turn.calls.is_empty() {
         kept.insert("thought_back".into(), true.into());
@@ -264,7 +267,6 @@ fn keep(message: &Value, extra: Vec<Value>, model: &str, turn: &mut ModelTurn) {
         kept.insert("extra".into(), extra.into());
     }
     if !kept.is_empty() {
-        kept.insert("model".into(), model.into());
         turn.opaque = json!({ WIRE: kept });
     }
 }

@@ -189,7 +189,7 @@ pub(super) fn goes_along(wire: Wire, asked: &Asked<'_>) -> bool {
     match wire {
         Wire::OpenAi => true,
         Wire::Anthropic => for_anthropic(schema).is_some(),
-        Wire::LikeOpenAi | Wire::Gemini => request.tools.is_empty() || request.only_answer,
+        Wire::LikeOpenAi | Wire::Gemini | Wire::Ollama => request.tools.is_empty() || request.only_answer,
     }
 }
 
@@ -265,7 +265,7 @@ mod tests {
     //! Tests of schemas in the forms that providers take.
     use super::super::names::Names;
     use super::*;
-    use crate::domain::ModelRequest;
+    use crate::domain::{ModelRequest, RequestSettings};
     use serde_json::json;
 
     #[test]
@@ -403,8 +403,16 @@ mod tests {
             only_answer: false,
         };
         let names = Names::of(&[]);
-        let asked =
-            Asked { model: "m", temperature: None, request: &request, names: &names, with_schema: true };
+        let asked = Asked {
+            model: "m",
+            temperature: None,
+            request: &request,
+            names: &names,
+            with_schema: true,
+            settings: &RequestSettings::default(),
+            mark: "",
+            with_thoughts: false,
+        };
         let (refused, start) = (Refused::default(), Instant::now());
         let at = |minutes: u64| start + Duration::from_secs(60 * minutes);
         assert!(!refused.knows(&asked, start));

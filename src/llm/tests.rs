@@ -1,6 +1,6 @@
 //! Tests of what is pure here. Whole requests are tried in `tests/it/llm.rs`.
 use super::*;
-use crate::domain::{Finish, ModelTurn, ToolReply, ToolRequest};
+use crate::domain::{Finish, ModelTurn, RequestSettings, ToolReply, ToolRequest};
 use serde_json::json;
 
 fn spec(provider: &str, base_url: Option<&str>) -> ModelSpec {
@@ -12,9 +12,12 @@ fn spec(provider: &str, base_url: Option<&str>) -> ModelSpec {
         headers: BTreeMap::new(),
         request_timeout: jiff::SignedDuration::from_secs(60),
         max_output_tokens: 1,
+        max_output_by_default: false,
         temperature: None,
+        settings: RequestSettings::default(),
         price: None,
         fallback: Vec::new(),
+        fallback_on: Vec::new(),
         max_parallel_requests: None,
         requests_per_minute: None,
     }
@@ -64,6 +67,9 @@ fn nothing_that_was_asked_is_shown() {
     assert_eq!(clean(""), "");
 }
 
+/// Who is asked.
+const MARK: &str = "m";
+
 /// What a turn looks like when it is sent to this wire again.
 fn sent_again(wire: Wire, turn: ModelTurn) -> Value {
     let names = Names::of(&[]);
@@ -82,13 +88,22 @@ fn sent_again(wire: Wire, turn: ModelTurn) -> Value {
         output_schema: None,
         only_answer: false,
     };
-    let asked =
-        Asked { model: "m-1", temperature: None, request: &request, names: &names, with_schema: true };
+    let asked = Asked {
+        model: "m-1",
+        temperature: None,
+        request: &request,
+        names: &names,
+        with_schema: true,
+        settings: &RequestSettings::default(),
+        mark: MARK,
+        with_thoughts: false,
+    };
     serde_json::from_slice(&wire.body(&asked)).expect("JSON")
 }
 
 fn read(wire: Wire, answer: &Value) -> (ModelTurn, Finish) {
-    wire.answer(answer, &Names::of(&[]), "m-1").expect("an answer")
+    let (turn, finish) = wire.answer(answer, &Names::of(&[])).expect("an answer");
+    (ModelTurn { by: Some(MARK.into()), ..turn }, finish)
 }
 
 #[test]
@@ -147,7 +162,7 @@ fn what_imitators_of_openai_do_differently() {
     }
     // thoughts that `completion_tokens` leaves out
     let usage = json!({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 40});
-    let tokens = Wire::LikeOpenAi.tokens(&json!({"usage": usage})).expect("it tells");
+    let tokens = Wire::tokens(&json!({"usage": usage})).expect("it tells");
     assert_eq!((tokens.input, tokens.output), (10, 30));
 }
 
@@ -158,7 +173,7 @@ fn nothing_is_not_sent_as_something() {
     assert_eq!(sent_again(Wire::Gemini, silent.clone())["contents"], json!([]));
     assert_eq!(sent_again(Wire::OpenAi, silent)["messages"], json!([{"role": "assistant", "content": ""}]));
     let calls = vec![ToolRequest { id: String::new(), name: "a/b".into(), arguments: "[1]".into() }];
-    let turn = ModelTurn { calls, ..ModelTurn::default() };
+    let turn = ModelTurn { calls, by: Some(MARK.into()), ..ModelTurn::default() };
     let part = &sent_again(Wire::Gemini, turn)["contents"][0]["parts"][0];
     assert_eq!(*part, json!({"functionCall": {"name": "a_b", "args": {}}}));
 }

@@ -1,5 +1,6 @@
 //! What goes wrong with a request, as an error with all that follows from it: may it be repeated, may
 //! another model be asked, may it have cost something. What is shown of an answer is cleaned here.
+use super::reason::{Cause, Reason};
 use crate::domain::{ErrorKind, ModelError, RunError, SecretRef};
 use crate::secret::Secret;
 use aho_corasick::AhoCorasick;
@@ -43,17 +44,23 @@ pub(super) fn too_late(message: impl Into<String>, sent: bool) -> ModelError {
     ModelError { may_cost: sent, ..passing(ErrorKind::Timeout, message) }
 }
 
-/// An answer whose status is not success. `body` is what it says, if that is JSON.
+/// An answer that is an error: by its status, or by what it says under the status of a success. `excerpt`:
+/// the provider's words as they may be shown.
 pub(super) fn refused(
     status: StatusCode,
+    wrapped: bool,
     retry_after: Option<Duration>,
-    body: &Value,
+    reason: &Reason,
     excerpt: &str,
     key: Option<&SecretRef>,
 ) -> ModelError {
-    let mut said = match status.canonical_reason() {
-        Some(reason) => format!("answered {} {reason}", status.as_u16()),
-        None => format!("answered {}", status.as_u16()),
+    let named = match status.canonical_reason() {
+        Some(reason) => format!("{} {reason}", status.as_u16()),
+        None => status.as_u16().to_string(),
+    };
+    let mut said = match wrapped {
+        true => format!("answered 200 with an error ({named})"),
+        false => format!("answered {named}"),
     };
     if status.is_redirection() {
         said.push_str("; a request is not sent on to another address: set `base_url` to the final one");
@@ -63,23 +70,28 @@ pub(super) fn refused(
         said = format!("{said}: {excerpt}");
     }
     let code = status.as_u16();
-    let mut error = match code {
-        401 | 403 => lasting(ErrorKind::Auth, format!("{said}; {}", advice(key))),
-        400 if is_bad_key(body) => lasting(ErrorKind::Auth, format!("{said}; {}", advice(key))),
-        402 => lasting(ErrorKind::Auth, format!("{said}; {OUT_OF_CREDIT}")),
-        429 if is_out_of_credit(body) => lasting(ErrorKind::Auth, format!("{said}; {OUT_OF_CREDIT}")),
-        429 => passing(
+    let mut error = match (code, reason.cause) {
+        (402, _) | (400..=499, Cause::Credit) => lasting(ErrorKind::Auth, format!("{said}; {OUT_OF_CREDIT}")),
+        (413, _) | (400 | 422 | 500, Cause::Context) => lasting(
+            ErrorKind::Config,
+            format!(
+                "{said}; the conversation is longer than the model takes: let tools and memory give less, or ask \
+                 another model with fallback_on = [\"context\"]"
+            ),
+        ),
+        (401 | 403, _) | (400, Cause::Key) => lasting(ErrorKind::Auth, format!("{said}; {}", advice(key))),
+        (429, _) => passing(
             ErrorKind::RateLimit,
             format!(
                 "{said}; `requests_per_minute` and `max_parallel_requests` keep below the provider's limit"
             ),
         ),
-        408 | 409 | 425 | 500.. => passing(ErrorKind::Provider, said),
-        400 | 422 if has_generated(body) => lasting(
+        (408 | 409 | 425 | 500.., _) => passing(ErrorKind::Provider, said),
+        (400 | 422, _) if has_generated(&reason.json) => lasting(
             ErrorKind::BadResponse,
             format!("{said}; the model has answered, and its provider withholds what it said"),
         ),
-        404 => lasting(ErrorKind::Config, format!("{said}; check `model` and `base_url`")),
+        (404, _) => lasting(ErrorKind::Config, format!("{said}; check `model` and `base_url`")),
         _ => lasting(ErrorKind::Config, format!("{said}; the provider does not accept this request")),
     };
     // These say that nothing was done. Others may come from a gateway that lost a working provider.
@@ -93,26 +105,16 @@ pub(super) fn refused(
 
 const OUT_OF_CREDIT: &str = "the account has no credit left: add some, or wait until its limit is renewed";
 
-fn is_out_of_credit(body: &Value) -> bool {
-    let error = &body["error"];
-    [&error["code"], &error["type"]].into_iter().any(|word| {
-        matches!(
-            word.as_str(),
-            Some("insufficient_quota" | "billing_hard_limit_reached" | "billing_not_active")
-        )
-    })
-}
-
-/// Gemini's way to refuse a key.
-pub(super) fn is_bad_key(body: &Value) -> bool {
-    let details = body["error"]["details"].as_array();
-    details.is_some_and(|details| details.iter().any(|detail| detail["reason"] == "API_KEY_INVALID"))
-}
-
 /// Groq's way to say that the model has answered, in a form that it was not to have: that was work.
 pub(super) fn has_generated(body: &Value) -> bool {
     let error = &body["error"];
     !error["failed_generation"].is_null() || error["code"] == "json_validate_failed"
+}
+
+/// What a model has said whose provider could not read its call.
+pub(super) fn failed_call(body: &Value) -> Option<&str> {
+    let error = &body["error"];
+    error["failed_generation"].as_str().filter(|_| error["code"] == "tool_use_failed")
 }
 
 /// What to do about a key that is not accepted.
@@ -160,19 +162,6 @@ fn seconds(text: &str, unit: f64) -> Option<Duration> {
         return None;
     }
     Duration::try_from_secs_f64((number * unit).min(MAX_RETRY_AFTER.as_secs_f64())).ok()
-}
-
-/// What a provider says about an error, wherever it says it. Never a whole body: that may hold anything.
-pub(super) fn said(body: &Value) -> &str {
-    let body = body.get(0).unwrap_or(body);
-    let places = [
-        &body["error"]["message"],
-        &body["error"],
-        &body["message"],
-        &body["detail"],
-        &body["detail"][0]["msg"],
-    ];
-    places.into_iter().find_map(Value::as_str).unwrap_or("")
 }
 
 /// A short, printable text that holds none of the secrets and quotes nothing of what was asked.

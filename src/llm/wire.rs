@@ -1,12 +1,13 @@
 //! Which wire a provider speaks, where it answers, and what all wires have in common.
 use super::names::Names;
 use super::reading::Bad;
-use super::{anthropic, gemini, openai};
-use crate::domain::{Finish, ModelRequest, ModelSpec, ModelTurn, Tokens};
+use super::{anthropic, gemini, ollama, openai, usage};
+use crate::domain::{Finish, ModelRequest, ModelSpec, ModelTurn, RequestSettings, Tokens};
 use reqwest::Url;
 use serde::Serialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 /// How a provider wants to be spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub(super) enum Wire {
     LikeOpenAi,
     Anthropic,
     Gemini,
+    /// Ollama's own.
+    Ollama,
 }
 
 /// One request, with all that a wire needs to write it down.
@@ -28,19 +31,66 @@ pub(super) struct Asked<'a> {
     /// Say which schema the answer must fit, if the wire has a word for that. Else the system instruction
     /// has to do.
     pub(super) with_schema: bool,
+    pub(super) settings: &'a RequestSettings,
+    /// Who is asked: [`mark`].
+    pub(super) mark: &'a str,
+    /// Thoughts go back with calls of another model as well: it refuses what has none.
+    pub(super) with_thoughts: bool,
 }
 
 impl Asked<'_> {
-    /// The body of a request.
+    /// The body of a request, with its own parameters.
     pub(super) fn to_json(&self, body: &impl Serialize) -> Vec<u8> {
-        serde_json::to_vec(body).expect("all keys are texts, and nothing else can fail")
+        self.to_json_without(body, None)
     }
+
+    /// The same, with one of its own parameters left out.
+    pub(super) fn to_json_without(&self, body: &impl Serialize, without: Option<&str>) -> Vec<u8> {
+        const WHY: &str = "all keys are texts, and nothing else can fail";
+        if self.settings.params.is_empty() {
+            return serde_json::to_vec(body).expect(WHY);
+        }
+        let mut body = serde_json::to_value(body).expect(WHY);
+        if let Some(body) = body.as_object_mut() {
+            merge(body, &self.settings.params);
+            if let Some(key) = without.filter(|key| self.settings.params.contains_key(*key)) {
+                body.remove(key);
+            }
+        }
+        serde_json::to_vec(&body).expect(WHY)
+    }
+
+    /// Did the model that is asked say this?
+    pub(super) fn is_own(&self, turn: &ModelTurn) -> bool {
+        turn.by.as_deref() == Some(self.mark)
+    }
+}
+
+/// Puts parameters over a body; what both have as tables is merged.
+fn merge(body: &mut Map<String, Value>, params: &Map<String, Value>) {
+    for (key, value) in params {
+        match (body.get_mut(key).and_then(Value::as_object_mut), value) {
+            (Some(inner), Value::Object(value)) => merge(inner, value),
+            _ => {
+                body.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+/// Stands for a model at an address. Nothing can be read from it: an address may hold what is secret.
+pub(super) fn mark(wire: Wire, url: &Url, model: &str) -> String {
+    let digest = Sha256::digest(format!("{wire:?} {url} {model}"));
+    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The wire of a model, and the address that answers.
 pub(super) fn endpoint(spec: &ModelSpec) -> Result<(Wire, Url), String> {
     let base = spec.base_url.as_deref();
     let (wire, base) = match spec.provider.as_str() {
+        "ollama" if spec.settings.num_ctx.is_some() => {
+            (Wire::Ollama, base.unwrap_or("http://127.0.0.1:11434"))
+        }
         "openai" => (Wire::OpenAi, base.unwrap_or("https://api.openai.com/v1")),
         "ollama" => (Wire::LikeOpenAi, base.unwrap_or("http://127.0.0.1:11434/v1")),
         "anthropic" => (Wire::Anthropic, base.unwrap_or("https://api.anthropic.com/v1")),
@@ -61,6 +111,10 @@ pub(super) fn endpoint(spec: &ModelSpec) -> Result<(Wire, Url), String> {
             let path = path.trim_end_matches("/chat/completions");
             let version = if spec.provider == "ollama" && !path.ends_with("/v1") { "/v1" } else { "" };
             format!("{path}{version}/chat/completions")
+        }
+        Wire::Ollama => {
+            let path = path.trim_end_matches("/chat/completions").trim_end_matches("/v1");
+            format!("{}/api/chat", path.trim_end_matches("/api/chat"))
         }
         Wire::Anthropic => {
             let path = path.trim_end_matches("/messages").trim_end_matches("/v1");
@@ -83,13 +137,14 @@ impl Wire {
             Self::OpenAi | Self::LikeOpenAi => openai::body(asked, self),
             Self::Anthropic => anthropic::body(asked),
             Self::Gemini => gemini::body(asked),
+            Self::Ollama => ollama::body(asked),
         }
     }
 
     /// The header that holds the key, and what stands before the key in it.
     pub(super) fn key_header(self) -> (&'static str, &'static str) {
         match self {
-            Self::OpenAi | Self::LikeOpenAi => ("authorization", "Bearer "),
+            Self::OpenAi | Self::LikeOpenAi | Self::Ollama => ("authorization", "Bearer "),
             Self::Anthropic => ("x-api-key", ""),
             Self::Gemini => ("x-goog-api-key", ""),
         }
@@ -97,26 +152,16 @@ impl Wire {
 
     /// What was used; `None` if that is not told. A request can't have used nothing: who says so does
     /// not count.
-    pub(super) fn tokens(self, answer: &Value) -> Option<Tokens> {
-        let tokens = match self {
-            Self::OpenAi | Self::LikeOpenAi => openai::tokens(answer),
-            Self::Anthropic => anthropic::tokens(answer),
-            Self::Gemini => gemini::tokens(answer),
-        }?;
-        (tokens.input > 0 || tokens.output > 0)
-            .then(|| Tokens { cached: tokens.cached.min(tokens.input), ..tokens })
+    pub(super) fn tokens(answer: &Value) -> Option<Tokens> {
+        usage::read(answer).filter(|tokens| tokens.input > 0 || tokens.output > 0)
     }
 
-    pub(super) fn answer(
-        self,
-        answer: &Value,
-        names: &Names<'_>,
-        model: &str,
-    ) -> Result<(ModelTurn, Finish), Bad> {
+    pub(super) fn answer(self, answer: &Value, names: &Names<'_>) -> Result<(ModelTurn, Finish), Bad> {
         match self {
-            Self::OpenAi | Self::LikeOpenAi => openai::answer(answer, names, model),
-            Self::Anthropic => anthropic::answer(answer, names, model),
+            Self::OpenAi | Self::LikeOpenAi => openai::answer(answer, names),
+            Self::Anthropic => anthropic::answer(answer, names),
             Self::Gemini => gemini::answer(answer, names),
+            Self::Ollama => ollama::answer(answer, names),
         }
     }
 }

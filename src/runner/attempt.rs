@@ -42,6 +42,7 @@ pub(super) async fn outcome(
         findings: Vec::new(),
         seen: Vec::new(),
         gate_before: None,
+        cut_by_server: None,
     };
     let event =
         brief.event.as_deref().and_then(|event| serde_json::from_str(event).ok()).unwrap_or(Value::Null);

@@ -99,6 +99,8 @@ pub(super) struct Attempt<'a> {
     pub(super) seen: Vec<String>,
     /// What the gate gave when a conversation began that goes on now.
     pub(super) gate_before: Option<String>,
+    /// What is to be said of a model's server that does not read all that it is sent.
+    pub(super) cut_by_server: Option<String>,
     pub(super) findings: Vec<Finding>,
 }
 

@@ -16,6 +16,7 @@
 //!
 //! Left to others: when an attempt is due or retried (`engine`), writing reports down (`daemon`),
 //! what tools do (`tools`).
+mod asking;
 mod attempt;
 mod check;
 mod command;

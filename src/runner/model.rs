@@ -1,29 +1,23 @@
 //! The body of an attempt that a model carries out: drives the conversation, and writes each step
 //! down before the next one is taken. What the next step is, `conversation` decides.
+use super::Report;
 use super::command::Attempt;
 use super::talk::{Calls, Journal};
 use super::template::{self, Places};
-use super::{Report, StopOrder};
 use crate::conversation::{Brief, Conversation, Finished, Next, PlannedCall, memory};
 use crate::domain::{
-    AttemptEnd, AttemptOutcome, ChatMessage, ErrorKind, Finish, Memory, ModelAnswer, ModelError,
-    ModelRequest, Price, QuerySpec, RunError, RunMode, Step, Tokens, Usage, WorstCase, cost,
+    AttemptEnd, AttemptOutcome, ChatMessage, ErrorKind, Memory, Price, QuerySpec, RunError, RunMode, Step,
+    Usage, frame_at_most,
 };
 use crate::secret;
 use crate::store::StepRow;
 use crate::tools::Offers;
 use jiff::SignedDuration;
-use serde_json::Value;
-use std::borrow::Cow;
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 /// Messages of a session that are looked at; how many are used is bounded by tokens.
 const MESSAGES: usize = 400;
-
-/// Most tokens that a provider is believed for one request, in each direction.
-const MOST_TOKENS: u64 = 1_000_000_000;
 
 /// Why a conversation can't go on in this attempt.
 pub(super) enum Break {
@@ -57,14 +51,18 @@ impl Attempt<'_> {
         self.start_clock();
         let mut so_far = SoFar::default();
         let (end, retry_after) = match self.converse(spec, places, &mut so_far).await {
-            Ok(outcome) => return outcome,
+            Ok(mut outcome) => {
+                outcome.warnings.extend(self.cut_by_server.take());
+                return outcome;
+            }
             Err(Break::Stopped) => (AttemptEnd::Cancelled, None),
             Err(Break::Failed(error, retry_after)) => {
                 let error = RunError { message: secret::redact(&error.message).into_owned(), ..error };
                 (AttemptEnd::Failed(error), retry_after)
             }
         };
-        let SoFar { usage, warnings } = so_far;
+        let SoFar { usage, mut warnings } = so_far;
+        warnings.extend(self.cut_by_server.take());
         AttemptOutcome { usage, warnings, retry_after, ..AttemptOutcome::of(end) }
     }
 
@@ -117,8 +115,11 @@ impl Attempt<'_> {
         talk: &mut Conversation,
     ) -> Result<AttemptOutcome, Break> {
         loop {
-            match talk.next() {
-                Next::Ask { request, worst } => self.ask(models, request, worst, journal, talk).await?,
+            let first = self.first_open(models);
+            match talk.next_by(&models[first]) {
+                Next::Ask { request, worst } => {
+                    self.ask(models, first, request, worst, journal, talk).await?;
+                }
                 Next::Call(planned) => {
                     let mut steps = Vec::new();
                     let made = calls.make(self, journal, planned, &mut steps).await;
@@ -182,7 +183,10 @@ impl Attempt<'_> {
             tools: offers.tools,
             limits: agent.limits.clone(),
             max_output_tokens: model.max_output_tokens,
+            max_output_by_default: model.max_output_by_default,
+            frame: self.widest_frame(&chain, !names.is_empty()),
             price: self.dearest(&chain),
+            ask_again: agent.retry.max > 0,
             output_schema: spec.output_schema.clone(),
             sinks: spec.sinks.clone(),
             // what is not called for real needs nobody's word
@@ -242,109 +246,21 @@ impl Attempt<'_> {
         std::iter::once(first.clone()).chain(fallback.unwrap_or_default()).collect()
     }
 
+    /// What the providers of a chain may add to a request, at the most.
+    fn widest_frame(&self, chain: &[String], tools: bool) -> u64 {
+        let models = chain.iter().filter_map(|name| self.shared.fleet.models.get(name));
+        models.map(|model| frame_at_most(&model.provider, tools)).max().unwrap_or(0)
+    }
+
     /// What a request may cost at the worst, whichever model answers it.
     fn dearest(&self, chain: &[String]) -> Option<Price> {
         let prices = chain.iter().filter_map(|name| self.shared.fleet.models.get(name)?.price);
         prices.reduce(|a, b| Price {
             input: a.input.max(b.input),
             cached_input: a.cached_input.max(b.cached_input),
+            cache_write: a.cache_write.max(b.cache_write),
             output: a.output.max(b.output),
         })
-    }
-
-    /// One request: to the model, or to the next of the chain if it can't answer now.
-    async fn ask(
-        &mut self,
-        models: &[String],
-        mut request: ModelRequest,
-        mut worst: WorstCase,
-        journal: &mut Journal,
-        talk: &mut Conversation,
-    ) -> Result<(), Break> {
-        // how soon one of those that could not answer wants to be asked again
-        let mut soonest: Option<SignedDuration> = None;
-        for (nth, model) in models.iter().enumerate() {
-            let is_last = nth + 1 == models.len();
-            // nobody asks it now, so that is no request
-            if let (false, Some(wait)) = (is_last, self.shared.models.closed_for(model)) {
-                soonest = sooner(soonest, wait.try_into().ok());
-                continue;
-            }
-            if nth > 0 {
-                // the failure counts as a request, too, and leaves less for the next
-                match talk.next() {
-                    Next::Ask { request: left, worst: at_most } => (request, worst) = (left, at_most),
-                    _ => return Ok(()),
-                }
-            }
-            if Instant::now() >= self.deadline {
-                return Err(self.out_of_time()); // it would be charged, and nobody could wait for it
-            }
-            let asked = self.reserve(model, worst, journal).await?;
-            talk.apply(&asked);
-            let began = Instant::now();
-            let answer = self.answer(model, &request, is_last).await?;
-            let price = self.shared.fleet.models.get(model).and_then(|spec| spec.price);
-            let used = used(&answer, &worst, price);
-            let (step, failed) = match answer {
-                Ok(answer) => {
-                    (Step::Answered { model: model.clone(), answer: without_secrets(answer), used }, None)
-                }
-                Err(error) => {
-                    let message = secret::redact(&error.error.message).into_owned();
-                    let told = RunError { kind: error.error.kind, message };
-                    (Step::Unanswered { model: model.clone(), error: told, used }, Some(error))
-                }
-            };
-            journal.settle(&step, began.elapsed()).await?;
-            talk.apply(&step);
-            match failed {
-                None => return Ok(()),
-                Some(error) if error.try_fallback && !is_last => soonest = sooner(soonest, error.retry_after),
-                Some(error) => return Err(Break::Failed(error.error, error.retry_after.or(soonest))),
-            }
-        }
-        Ok(())
-    }
-
-    /// Holds a request's worst case. Where others are under way, that can take as long as they do.
-    async fn reserve(&mut self, model: &str, worst: WorstCase, journal: &mut Journal) -> Result<Step, Break> {
-        let deadline = self.deadline;
-        let mut orders = self.orders.clone();
-        tokio::select! {
-            biased;
-            asked = journal.reserve(model, worst) => asked,
-            Ok(_) = orders.wait_for(|order| *order > StopOrder::None) => Err(Break::Stopped),
-            () = tokio::time::sleep_until(deadline) => Err(self.out_of_time()),
-        }
-    }
-
-    async fn answer(
-        &mut self,
-        model: &str,
-        request: &ModelRequest,
-        is_last: bool,
-    ) -> Result<Result<ModelAnswer, ModelError>, Break> {
-        let bound = self.time_left();
-        let deadline = self.deadline;
-        let mut orders = self.orders.clone();
-        let models = &self.shared.models;
-        let asking = async {
-            match is_last {
-                true => models.ask(model, request, bound).await,
-                false => models.ask_or_pass(model, request, bound).await,
-            }
-        };
-        tokio::select! {
-            answer = asking => {
-                if answer.is_err() && Instant::now() >= deadline {
-                    return Err(self.out_of_time());
-                }
-                Ok(answer)
-            }
-            Ok(_) = orders.wait_for(|order| *order > StopOrder::None) => Err(Break::Stopped),
-            () = tokio::time::sleep_until(deadline) => Err(self.out_of_time()),
-        }
     }
 
     pub(super) fn out_of_time(&self) -> Break {
@@ -355,69 +271,6 @@ impl Attempt<'_> {
         let wanted = planned.iter().map(|call| journal.wish(call)).collect();
         AttemptOutcome { usage, ..AttemptOutcome::of(AttemptEnd::Waits(wanted)) }
     }
-}
-
-fn sooner(one: Option<SignedDuration>, other: Option<SignedDuration>) -> Option<SignedDuration> {
-    one.into_iter().chain(other).min()
-}
-
-/// Whatever a model says, and however it came to know it: no secret is written down, handed to a tool or
-/// sent back.
-fn without_secrets(mut answer: ModelAnswer) -> ModelAnswer {
-    let clean = |text: &mut String| {
-        if let Cow::Owned(redacted) = secret::redact(text) {
-            *text = redacted;
-        }
-    };
-    clean(&mut answer.turn.text);
-    answer.turn.thought.iter_mut().for_each(clean);
-    for call in &mut answer.turn.calls {
-        clean(&mut call.name);
-        clean(&mut call.arguments);
-        // and what is escaped once more in there
-        if let Ok(before) = serde_json::from_str::<Value>(&call.arguments) {
-            let mut after = before.clone();
-            secret::redact_json(&mut after);
-            if after != before {
-                call.arguments = after.to_string();
-            }
-        }
-    }
-    secret::redact_json(&mut answer.turn.opaque);
-    if let Finish::Refusal(why) = &mut answer.finish {
-        clean(why);
-    }
-    answer
-}
-
-/// What is charged for a request. A provider that says nothing is believed the worst of.
-fn used(answer: &Result<ModelAnswer, ModelError>, worst: &WorstCase, price: Option<Price>) -> Usage {
-    let (tokens, may_cost) = match answer {
-        Ok(answer) => (answer.tokens, true),
-        Err(error) => (error.tokens, error.may_cost),
-    };
-    // nobody uses more than that in one request: whoever says so would only break the sums
-    let tokens = tokens.map(|said| Tokens {
-        input: said.input.min(MOST_TOKENS),
-        cached: said.cached.min(MOST_TOKENS),
-        output: said.output.min(MOST_TOKENS),
-    });
-    let twice = match answer {
-        Ok(answer) => answer.asked_twice,
-        Err(error) => error.asked_twice,
-    };
-    let used = match tokens {
-        Some(tokens) => Usage {
-            input_tokens: tokens.input,
-            cached_tokens: tokens.cached,
-            output_tokens: tokens.output,
-            usd: price.map_or(0.0, |price| cost(&price, &tokens)),
-            ..Usage::default()
-        },
-        None if may_cost => worst.usage(),
-        None => Usage::default(),
-    };
-    Usage { requests: 1 + u64::from(twice), ..used }
 }
 
 fn warnings(would_have: Vec<String>, unknown: Option<String>) -> Vec<String> {

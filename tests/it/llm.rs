@@ -2,6 +2,8 @@
 //! becomes, and the limits that all who ask share.
 mod faults;
 mod schemas;
+mod settings;
+mod tokens;
 
 use super::endpoint::{Endpoint, Reply, Request, Used};
 use super::support::SOON;
@@ -27,9 +29,12 @@ fn spec(provider: &str, endpoint: &Endpoint) -> ModelSpec {
         headers: BTreeMap::new(),
         request_timeout: SignedDuration::from_secs(30),
         max_output_tokens: 2048,
+        max_output_by_default: false,
         temperature: Some(0.5),
+        settings: RequestSettings::default(),
         price: None,
         fallback: Vec::new(),
+        fallback_on: Vec::new(),
         max_parallel_requests: None,
         requests_per_minute: None,
     }
@@ -75,7 +80,11 @@ async fn each_wire_says_a_text_and_what_it_used() {
         assert_eq!(answer.turn.text, "All is well.", "{provider}");
         assert_eq!(answer.turn.thought.as_deref(), Some("Let me see."), "{provider}");
         assert_eq!(answer.finish, Finish::Stop);
-        assert_eq!(answer.tokens, Some(Tokens { input: 100, cached: 60, output: 15 }), "{provider}");
+        assert_eq!(
+            answer.tokens,
+            Some(Tokens { input: 100, cached: 60, written: 0, output: 15 }),
+            "{provider}"
+        );
         let asked = &endpoint.requests()[0];
         let (path, most) = match provider {
             "anthropic" => ("/v1/messages", &asked.json["max_tokens"]),

@@ -11,6 +11,7 @@ mod order;
 mod resume;
 mod secrets;
 mod servers;
+mod spoken;
 mod unreal;
 mod walls;
 

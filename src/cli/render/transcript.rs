@@ -81,6 +81,7 @@ fn answered(
         Finish::Stop => format!("called {}", counted(answer.turn.calls.len(), "tool")),
         Finish::Length => screen.paint(Tone::Bad, "was cut off"),
         Finish::Refusal(_) => screen.paint(Tone::Bad, "refused"),
+        Finish::Unreadable(_) => screen.paint(Tone::Bad, "called what can't be read"),
     };
     head(text, step, &plain(model), &what, &spent(used, step.duration_ms), screen);
     if let Some(thought) = &answer.turn.thought {

@@ -86,8 +86,9 @@ pub(super) fn of_agent(at: &Place<'_>, fleet: &Fleet) {
 /// A limit that no request fits: what the answer may have is held before it is asked for.
 fn too_small(at: &Place<'_>, query: &QuerySpec, fleet: &Fleet) {
     let Some(model) = fleet.models.get(&query.model) else { return };
-    let tokens = model.max_output_tokens;
-    let answer = Tokens { input: 0, cached: 0, output: tokens };
+    // what nobody has set is made to fit
+    let tokens = if model.max_output_by_default { LEAST_OUTPUT_TOKENS } else { model.max_output_tokens };
+    let answer = Tokens { output: tokens, ..Tokens::default() };
     let usd = model.price.map_or(0.0, |price| cost(&price, &answer));
     let limits = &at.agent.limits;
     let in_dollars = [("max_usd_per_run", limits.max_usd_per_run), ("usd_per_day", limits.usd_per_day)];

@@ -97,7 +97,7 @@ impl World {
             if fault == Fault::LimitsLost {
                 brief.limits = Arc::new(super::limits());
             }
-            brief.price = Some(Price { input: 0.15, cached_input: 0.1, output: 0.6 });
+            brief.price = Some(Price { input: 0.15, cached_input: 0.1, cache_write: 0.15, output: 0.6 });
             brief.approve = vec!["db".into()];
             brief.approval = if dice.below(2) == 0 { Approval::Wait } else { Approval::Deny };
             if dice.below(4) == 0 {
@@ -176,7 +176,7 @@ impl World {
             self.step(Step::Unanswered { model, error, used })?;
             return Ok(());
         }
-        let tokens = (self.dice.below(2) == 1).then_some(Tokens { input, cached: 0, output });
+        let tokens = (self.dice.below(2) == 1).then_some(Tokens { input, cached: 0, written: 0, output });
         let (turn, finish) = self.think();
         self.books.turn += 1;
         self.step(Step::Answered {

@@ -1,6 +1,6 @@
 //! Tables of what may still be used.
 use super::*;
-use crate::domain::{Tokens, tokens_at_most};
+use crate::domain::{Tokens, text_at_most, tokens_at_most};
 
 #[test]
 fn limits_are_held_by_the_worst_case() {
@@ -33,7 +33,7 @@ fn limits_are_held_by_the_worst_case() {
 
 #[test]
 fn dollars_are_held_by_the_worst_case() {
-    let price = Price { input: 1.0, cached_input: 0.1, output: 1000.0 };
+    let price = Price { input: 1.0, cached_input: 0.1, cache_write: 1.0, output: 1000.0 };
     let talk = |limit, price| {
         Talk::new(|brief| {
             brief.price = price;
@@ -62,8 +62,8 @@ fn what_the_provider_counted_counts_if_it_is_less() {
     };
     assert!(first > 10_000);
     let used = Usage { requests: 1, ..Usage::default() };
-    for (input, least, most) in [(3000, 4050, 4100), (0, first, u64::MAX), (90_000, first, first + 500)] {
-        let tokens = Some(Tokens { input, cached: 0, output: 20 });
+    for (input, least, most) in [(3000, 4030, 4150), (0, first, u64::MAX), (90_000, first, first + 500)] {
+        let tokens = Some(Tokens { input, cached: 0, written: 0, output: 20 });
         let turn = calling(&[("look", &format!("{{\"n\":{input}}}"))]);
         let answer = ModelAnswer { turn, finish: Finish::Stop, tokens, asked_twice: false };
         talk.asked().step(Step::Answered { model: "main".into(), answer, used });
@@ -82,7 +82,7 @@ fn a_schema_may_be_new_to_the_provider() {
             brief.query = "x".repeat(20_000);
         });
         talk.want(&[("look", "{\"n\":1}")]).work();
-        let tokens = Some(Tokens { input: 3000, cached: 0, output: 20 });
+        let tokens = Some(Tokens { input: 3000, cached: 0, written: 0, output: 20 });
         let turn = ModelTurn { text: "no JSON".into(), ..ModelTurn::default() };
         let answer = ModelAnswer { turn, finish: Finish::Stop, tokens, asked_twice: false };
         let used = Usage { requests: 1, ..Usage::default() };
@@ -91,7 +91,27 @@ fn a_schema_may_be_new_to_the_provider() {
         assert!(request.only_answer);
         worst.tokens
     };
-    assert_eq!(worst_with(&"y".repeat(4000)) - worst_with(""), 2000);
+    let text = "y".repeat(4000);
+    let more = worst_with(&text) - worst_with("");
+    assert!(more.abs_diff(text_at_most(&text)) <= 1, "{more}");
+}
+
+#[test]
+fn what_one_model_counted_says_nothing_of_another() {
+    let mut talk = Talk::new(|brief| brief.query = "x".repeat(20_000));
+    let tokens = Some(Tokens { input: 3000, cached: 0, written: 0, output: 20 });
+    let turn = calling(&[("look", "{}")]);
+    let answer = ModelAnswer { turn, finish: Finish::Stop, tokens, asked_twice: false };
+    let used = Usage { requests: 1, ..Usage::default() };
+    talk.asked().step(Step::Answered { model: "main".into(), answer, used });
+    talk.work();
+    let held = |next: Next| match next {
+        Next::Ask { worst, .. } => worst.tokens,
+        other => panic!("{other:?}"),
+    };
+    let by_main = held(talk.live.next_by("main"));
+    assert_eq!(by_main, held(talk.live.next()));
+    assert!(by_main < 5000 && held(talk.live.next_by("other")) > 15_000);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Tables of what is remembered.
 use super::*;
 use crate::conversation::memory;
-use crate::domain::tokens_at_most;
+use crate::domain::messages_at_most;
 
 fn session(turns: usize) -> Vec<ChatMessage> {
     let turn = |n| {
@@ -21,14 +21,7 @@ fn a_session_keeps_its_newest_turns() {
     assert_eq!(memory::messages_of_session(&[], 0), (Vec::new(), 0));
     for max_tokens in [0, 10, 100, 500, 1000, 2000, 3000, 6000] {
         let (kept, dropped) = memory::messages_of_session(&stored, max_tokens);
-        let size = tokens_at_most(&ModelRequest {
-            system: None,
-            messages: kept.clone(),
-            tools: Vec::new(),
-            max_output_tokens: 0,
-            output_schema: None,
-            only_answer: false,
-        });
+        let size = messages_at_most(&kept);
         assert!(size <= max_tokens, "{size} of {max_tokens}");
         let whole = kept.iter().rev().zip(stored.iter().rev()).take_while(|(a, b)| a == b).count();
         assert_eq!(whole, stored.len() - 2 * dropped, "{max_tokens}");

@@ -105,6 +105,7 @@ fn only_some_failures_are_tried_again() {
         (CostLimit, true, false),
         (EmptyAnswer, true, false),
         (BadResponse, true, false),
+        (CallAsText, true, false),
         (Tool, true, false),
         (Signal, true, false),
         (Spawn, true, false),

@@ -56,6 +56,120 @@ async fn what_each_status_means() {
 }
 
 #[tokio::test]
+async fn the_reason_is_told_and_decides() {
+    use ErrorKind::*;
+    let of = |json: Value, status| Reply::body(json.to_string()).with_status(status);
+    let error = |error: Value, status| of(json!({ "error": error }), status);
+    let raw = r#"{"error":{"message":"THE REASON"}}"#;
+    // words that are shown, kind, another model may be asked
+    let table = [
+        (error(json!({"message": "Your credit balance is too low"}), 400), "no credit left", Auth, false),
+        (error(json!({"message": "x", "code": "insufficient_quota"}), 429), "no credit left", Auth, false),
+        (
+            error(json!({"message": "prompt is too long: 9 > 8"}), 400),
+            "longer than the model takes",
+            Config,
+            false,
+        ),
+        (
+            error(json!({"message": "Provider returned error", "metadata": {"raw": raw}}), 400),
+            "THE REASON",
+            Config,
+            false,
+        ),
+        (of(json!({"errors": [{"message": "THE REASON"}]}), 500), "THE REASON", Provider, true),
+        (of(json!({"detail": [{"msg": "THE REASON"}]}), 422), "THE REASON", Config, false),
+        (Reply::body("THE REASON\n").with_status(502), "THE REASON", Provider, true),
+        (Reply::html().with_status(502), "502", Provider, true),
+        // in the clothes of a success
+        (error(json!({"message": "slow down", "code": 429}), 200), "slow down", RateLimit, true),
+        (error(json!({"message": "Insufficient credits", "code": 402}), 200), "no credit left", Auth, false),
+        (error(json!({"message": "THE REASON"}), 200), "THE REASON", Provider, true),
+        (
+            of(json!({"type": "error", "error": {"type": "overloaded_error", "message": "x"}}), 200),
+            "529",
+            Provider,
+            true,
+        ),
+        (
+            of(json!({"choices": [{"error": {"message": "THE REASON", "code": 502}}]}), 200),
+            "THE REASON",
+            Provider,
+            true,
+        ),
+        (
+            of(json!({"choices": [{"message": {"content": "ha"}, "finish_reason": "error"}]}), 200),
+            "broke",
+            Provider,
+            true,
+        ),
+        (
+            of(json!({"object": "error", "message": "THE REASON", "code": 400}), 200),
+            "THE REASON",
+            Config,
+            false,
+        ),
+        (
+            of(json!({"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}), 200),
+            "no credit left",
+            Auth,
+            false,
+        ),
+    ];
+    for (reply, words, kind, fallback) in table {
+        let error = error_of("openai-compatible", reply.clone()).await;
+        assert_eq!((error.error.kind, error.try_fallback), (kind, fallback), "{reply:?}: {error:?}");
+        assert!(error.error.message.contains(words), "{words}: {error:?}");
+    }
+    let flagged = json!({"message": "Your input was flagged", "metadata": {"reasons": ["violence"]}});
+    for reply in [
+        error(flagged.clone(), 403),
+        error(flagged, 200),
+        error(json!({"message": "The prompt was filtered", "code": "content_filter"}), 400),
+    ] {
+        let answer = ask("openai-compatible", &Endpoint::script([reply])).await.expect("an answer");
+        assert!(matches!(&answer.finish, Finish::Refusal(why) if why.contains("filter")), "{answer:?}");
+        assert_eq!(answer.tokens, Some(Tokens::default()), "nothing was done");
+    }
+}
+
+#[tokio::test]
+async fn another_model_is_asked_for_lasting_reasons_if_that_is_wanted() {
+    let no_credit = || Reply::status(402, "no credit");
+    let too_long = || Reply::status(400, "This model's maximum context length is 8 tokens");
+    let missing = || Reply::status(404, "model `m-1` not found");
+    for (wanted, yes, no) in [
+        (FallbackOn::Credit, no_credit(), too_long()),
+        (FallbackOn::Context, too_long(), missing()),
+        (FallbackOn::Missing, missing(), no_credit()),
+    ] {
+        for (reply, fallback) in [(yes, true), (no, false)] {
+            let endpoint = Endpoint::script([reply]);
+            let spec = ModelSpec { fallback_on: vec![wanted], ..spec("openai", &endpoint) };
+            let error = models(spec).ask("main", &request(), LONG).await.expect_err("an error");
+            assert_eq!(error.try_fallback, fallback, "{wanted:?}: {error:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_the_provider_could_not_read_is_read_here() {
+    let refused = |said: &str| {
+        let error = json!({"message": "Failed to call a function.", "code": "tool_use_failed", "failed_generation": said});
+        Reply::body(json!({ "error": error }).to_string()).with_status(400)
+    };
+    let ask = async |said: &str| {
+        let endpoint = Endpoint::script([refused(said)]);
+        let request = ModelRequest { tools: vec![tool("look")], ..request() };
+        models(spec("openai-compatible", &endpoint)).ask("main", &request, LONG).await.expect("an answer")
+    };
+    let answer = ask("<function=look>{\"q\": \"a\"}</function>").await;
+    assert_eq!((answer.turn.calls[0].name.as_str(), answer.finish), ("look", Finish::Stop));
+    let answer = ask("<function=look>{\"q\": ").await;
+    assert!(matches!(answer.finish, Finish::Unreadable(_)), "{answer:?}");
+}
+
+#[tokio::test]
 async fn how_long_the_provider_asks_to_wait() {
     let date = |secs| httpdate::fmt_http_date(std::time::SystemTime::now() + Duration::from_secs(secs));
     let (soon, late) = (date(100), date(1_000_000));
@@ -133,11 +247,12 @@ async fn garbage_is_no_answer() {
 async fn what_was_used_is_known_although_the_answer_is_of_no_use() {
     let body = r#"{"choices":[{"message":7}],"usage":{"prompt_tokens":11,"completion_tokens":3}}"#;
     let error = error_of("openai", Reply::body(body)).await;
-    assert_eq!(error.tokens, Some(Tokens { input: 11, cached: 0, output: 3 }));
+    assert_eq!(error.tokens, Some(Tokens { input: 11, cached: 0, written: 0, output: 3 }));
     let body = r#"{"candidates":[{"finishReason":"MALFORMED_FUNCTION_CALL"}],
                    "usageMetadata":{"promptTokenCount":11,"thoughtsTokenCount":4}}"#;
-    let error = error_of("gemini", Reply::body(body)).await;
-    assert_eq!(error.tokens, Some(Tokens { input: 11, cached: 0, output: 4 }));
+    let answer = ask("gemini", &Endpoint::script([Reply::body(body)])).await.expect("an answer");
+    assert!(matches!(answer.finish, Finish::Unreadable(_)), "{answer:?}");
+    assert_eq!(answer.tokens, Some(Tokens { input: 11, cached: 0, written: 0, output: 4 }));
     let body = json!({"error": {"message": "upstream is down", "code": 502}}).to_string();
     let error = error_of("openai-compatible", Reply::body(body)).await;
     assert_eq!((error.error.kind, error.try_fallback, error.may_cost), (ErrorKind::Provider, true, true));

@@ -157,7 +157,7 @@ fn with_usage(mut body: Value) -> String {
 
 #[tokio::test]
 async fn an_answer_that_is_withheld_is_paid_and_not_asked_for_again() {
-    let used = Some(Tokens { input: 60, cached: 0, output: 7 });
+    let used = Some(Tokens { input: 60, cached: 0, written: 0, output: 7 });
     let withheld = [
         json!({"error": {"message": "Failed to generate JSON.", "code": "json_validate_failed"}}),
         json!({"error": {"message": "Failed to validate JSON.", "failed_generation": "{"}}),
@@ -182,11 +182,14 @@ async fn what_a_refused_request_used_is_added() {
     };
     let used = Used { input: 100, cached: 0, output: 5, thoughts: 0 };
     let answer = ask(after(Reply::text("{}").using(used))).await.expect("an answer");
-    assert_eq!(answer.tokens, Some(Tokens { input: 160, cached: 0, output: 12 }));
+    assert_eq!(answer.tokens, Some(Tokens { input: 160, cached: 0, written: 0, output: 12 }));
     // not told: the worst case is charged
     assert_eq!(ask(after(Reply::text("{}").without_usage())).await.expect("an answer").tokens, None);
     let error = ask(after(Reply::status(400, "too long"))).await.expect_err("an error");
-    assert_eq!((error.tokens, error.asked_twice), (Some(Tokens { input: 60, cached: 0, output: 7 }), true));
+    assert_eq!(
+        (error.tokens, error.asked_twice),
+        (Some(Tokens { input: 60, cached: 0, written: 0, output: 7 }), true)
+    );
     let error = ask(after(Reply::status(500, "oh"))).await.expect_err("an error");
     assert_eq!((error.tokens, error.may_cost), (None, true));
 }

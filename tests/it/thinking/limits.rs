@@ -44,6 +44,42 @@ fn another_model_is_asked_when_the_first_can_not_answer_now() {
     }
 }
 
+#[test]
+fn a_stand_in_that_does_not_take_the_conversation_is_passed_over() {
+    let busy = Endpoint::script([Reply::status(503, "busy")]);
+    let refuses = Endpoint::script([Reply::status(400, "not such a history")]);
+    let daemon = Daemon::start(&with_fallback(&busy.url(), &refuses));
+    let view = run(&daemon);
+    let message = view["error"]["message"].as_str().expect("text");
+    // what the first one said decides: that passes
+    assert_eq!(view["error"]["kind"], "provider", "{view:#}");
+    assert!(
+        message.contains("busy")
+            && message.contains("instead of it")
+            && message.contains("not such a history")
+    );
+    books_agree(&daemon, &[&view]);
+    // there is a third one
+    let third = Endpoint::script([Reply::text("from the third")]);
+    let more = format!(
+        "[models.third]\nprovider = \"openai-compatible\"\nmodel = \"m-3\"\nbase_url = \"{}\"\n\
+         price = {{ input = 2.0, output = 8.0 }}\n",
+        third.url()
+    );
+    let toml = with_fallback(&busy.url(), &refuses).replace("[\"other\"]", "[\"other\", \"third\"]") + &more;
+    assert_eq!(completed(&Daemon::start(&toml))["result"], "from the third");
+}
+
+#[test]
+fn another_model_is_asked_for_want_of_credit_if_that_is_wanted() {
+    let (first, other) =
+        (Endpoint::script([Reply::status(402, "no credit")]), Endpoint::script([Reply::text("x")]));
+    let toml = with_fallback(&first.url(), &other);
+    assert_eq!(run(&Daemon::start(&toml))["error"]["kind"], "auth");
+    let toml = toml.replace("fallback = [", "fallback_on = [\"credit\"]\nfallback = [");
+    assert_eq!(completed(&Daemon::start(&toml))["model"], "other");
+}
+
 /// A model that never has enough.
 fn restless() -> Endpoint {
     let next = std::sync::atomic::AtomicUsize::new(0);

@@ -113,7 +113,7 @@ fn agents_that_share_a_session_share_what_was_said_until_it_is_cleared() {
 #[test]
 fn a_session_stays_within_its_tokens() {
     let endpoint = Endpoint::script([Reply::text(&"long ".repeat(200))]);
-    let daemon = Daemon::start(&agent(&endpoint, "memory = { mode = \"session\", max_tokens = 2000 }"));
+    let daemon = Daemon::start(&agent(&endpoint, "memory = { mode = \"session\", max_tokens = 1000 }"));
     for _ in 0..6 {
         completed(&daemon);
     }

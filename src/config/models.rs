@@ -1,0 +1,172 @@
+//! `[models.…]`: who answers, and what is said in each request. What the words become in a provider's own form is
+//! left to `llm`.
+use super::keys;
+use super::resolve::{refers, url};
+use super::walk::{Item, Section};
+use crate::domain::{FallbackOn, Fleet, ModelSpec, Price, RequestSettings};
+use serde_json::{Map, Value};
+
+/// Longest answer of a model, where nothing is set.
+const OUTPUT_TOKENS: u64 = 2048;
+/// The same for one that thinks before it answers: its thoughts count.
+const THINKING_OUTPUT_TOKENS: u64 = 16_384;
+
+pub(super) fn model(section: &Section<'_>) -> Option<ModelSpec> {
+    let provider = section.word("provider", keys::PROVIDERS);
+    let name = section.text("model").map(str::to_owned);
+    for (key, missing) in [("provider", provider.is_none()), ("model", name.is_none())] {
+        if missing && section.own(key).is_none() {
+            section.missing::<()>(&[key], format!("a model needs `{key}`"), None);
+        }
+    }
+    const ANY: &str = "openai-compatible";
+    if provider.is_some_and(|at| keys::PROVIDERS[at] == ANY) && section.own("base_url").is_none() {
+        section.missing::<()>(
+            &["base_url"],
+            format!("provider = \"{ANY}\" needs `base_url`: it has no address of its own"),
+            Some("for a server on this machine: base_url = \"http://127.0.0.1:8080/v1\"".into()),
+        );
+    }
+    let settings = settings(section, keys::PROVIDERS[provider?]);
+    let api_key = section.get("api_key").and_then(|item| item.secret());
+    let price = section.get("price").and_then(|item| item.section(keys::PRICE)).map(|price| {
+        let input = price.number("input").unwrap_or(0.0);
+        // what Anthropic asks for a cache that lives for five minutes
+        let written = if settings.cache { 1.25 * input } else { input };
+        Price {
+            input,
+            cached_input: price.number("cached_input").unwrap_or(input),
+            cache_write: price.number("cache_write").unwrap_or(written),
+            output: price.number("output").unwrap_or(0.0),
+        }
+    });
+    let name = name?;
+    let most = section.whole("max_output_tokens", 1);
+    let by_default = if thinks(&name, &settings) { THINKING_OUTPUT_TOKENS } else { OUTPUT_TOKENS };
+    Some(ModelSpec {
+        provider: keys::PROVIDERS[provider?].to_owned(),
+        base_url: section.get("base_url").and_then(url),
+        api_key,
+        headers: section.headers(),
+        request_timeout: section.positive("request_timeout").unwrap_or(jiff::SignedDuration::from_secs(60)),
+        max_output_tokens: most.unwrap_or(by_default),
+        max_output_by_default: most.is_none(),
+        temperature: section.number("temperature"),
+        price,
+        fallback: section.texts("fallback").unwrap_or_default(),
+        fallback_on: fallback_on(section),
+        max_parallel_requests: section.whole("max_parallel_requests", 1),
+        requests_per_minute: section.whole("requests_per_minute", 1),
+        settings,
+        model: name,
+    })
+}
+
+fn settings(section: &Section<'_>, provider: &str) -> RequestSettings {
+    let only = |key: &'static str, wanted: &str, why: &str| {
+        if let Some(item) = section.own(key).filter(|_| provider != wanted) {
+            item.refuse_with::<()>(format!("`{key}` is for provider = \"{wanted}\""), why.to_owned());
+        }
+    };
+    only("num_ctx", "ollama", "other servers are told how long a context may be when they are started");
+    only(
+        "cache",
+        "anthropic",
+        "others cache by themselves; what they read from it is charged as `cached_input`",
+    );
+    let effort = section.word("reasoning_effort", keys::EFFORTS);
+    RequestSettings {
+        top_p: section.number("top_p"),
+        reasoning_effort: effort.map(|at| keys::EFFORTS[at].to_owned()),
+        num_ctx: section.whole("num_ctx", 1),
+        cache: section.flag("cache").unwrap_or(false),
+        params: section.get("params").and_then(|item| params(&item)).unwrap_or_default(),
+    }
+}
+
+/// Own parameters of requests. Those that would break what is promised of a request are refused.
+fn params(item: &Item<'_>) -> Option<Map<String, Value>> {
+    item.table()?;
+    let Value::Object(params) = item.json() else { return None };
+    let instead = |path: &str| match path {
+        "model" => Some("set `model`"),
+        "messages" | "contents" | "system" | "systemInstruction" | "tools" => {
+            Some("an agent's own keys say what is asked")
+        }
+        "stream" => Some("whole answers are read"),
+        "n" | "best_of" | "generationConfig.candidateCount" => {
+            Some("one answer is read, and its worst case is held")
+        }
+        "max_tokens"
+        | "max_completion_tokens"
+        | "max_output_tokens"
+        | "generationConfig.maxOutputTokens"
+        | "options.num_predict" => Some("set `max_output_tokens`: so much is held before a request is sent"),
+        "options.num_ctx" => Some("set `num_ctx`"),
+        _ => None,
+    };
+    for (key, value) in &params {
+        let below = value.as_object().into_iter().flatten().map(|(inner, _)| format!("{key}.{inner}"));
+        for path in std::iter::once(key.clone()).chain(below) {
+            if let Some(hint) = instead(&path) {
+                item.refuse_with::<()>(format!("`params` can't have `{path}`"), hint.into());
+            }
+        }
+    }
+    Some(params)
+}
+
+fn fallback_on(section: &Section<'_>) -> Vec<FallbackOn> {
+    let Some(items) = section.get("fallback_on").and_then(|item| item.items()) else { return Vec::new() };
+    let words = items.iter().filter_map(|item| item.word(keys::FALLBACK_ON));
+    words.map(|at| [FallbackOn::Credit, FallbackOn::Context, FallbackOn::Missing][at]).collect()
+}
+
+/// Does this model think before it answers, as far as its name or its settings tell?
+fn thinks(model: &str, settings: &RequestSettings) -> bool {
+    const BEGINNINGS: [&str; 5] = ["o1", "o3", "o4", "gpt-5", "gpt-oss"];
+    const PARTS: [&str; 19] = [
+        "think",
+        "reason",
+        "-r1",
+        "r1-",
+        "qwq",
+        "qwen3",
+        "magistral",
+        "gemini-2.5",
+        "gemini-3",
+        "grok-3-mini",
+        "grok-4",
+        "kimi-k2",
+        "glm-4.5",
+        "glm-4.6",
+        "glm-4.7",
+        "glm-5",
+        "minimax-m",
+        "deepseek-v4",
+        "nemotron",
+    ];
+    let name = model.to_lowercase();
+    let own = name.rsplit('/').next().unwrap_or(&name);
+    let by_settings = settings.reasoning_effort.as_deref().is_some_and(|effort| effort != "none")
+        || ["thinking", "reasoning", "reasoning_effort"].iter().any(|key| settings.params.contains_key(*key));
+    by_settings
+        || BEGINNINGS.iter().any(|beginning| own.starts_with(beginning))
+        || PARTS.iter().any(|part| own.contains(part))
+}
+
+pub(super) fn fallbacks(top: &Section<'_>, fleet: &Fleet) {
+    let Some(table) = top.get("models").and_then(|item| item.table()) else { return };
+    for (own, value) in table {
+        let Some(list) = value.get_ref().as_table().and_then(|model| model.get("fallback")) else { continue };
+        let item = Item { file: top.file, value: list, name: "fallback" };
+        for name in item.items().unwrap_or_default() {
+            if let Some(text) = name.text() {
+                if text == own.get_ref() {
+                    name.refuse::<()>(format!("model `{text}` is its own fallback"));
+                }
+                refers(name, text, "model", fleet.models.keys().map(String::as_str));
+            }
+        }
+    }
+}

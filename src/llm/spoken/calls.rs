@@ -1,0 +1,422 @@
+//! Calls of tools in the text of an answer, in the ways in which models write them down.
+use super::is_quoted;
+use super::python::{code, python};
+use serde_json::{Deserializer, Map, Value};
+
+/// So many marks are looked at: a text may be large, and made to be slow to read.
+const MOST_PLACES: usize = 64;
+/// So many calls are read; fewer are made.
+const MOST_CALLS: usize = 100;
+/// Bytes in which line breaks within texts are looked for.
+const MOST_ESCAPED: usize = 1 << 18;
+
+/// What is in a text.
+pub(super) enum Found {
+    /// No call.
+    Nothing,
+    /// These, behind so many bytes of other text.
+    Calls { before: usize, calls: Vec<Written> },
+    /// Something that is meant as a call and can't be read, or not be told from what is only shown.
+    Unreadable,
+}
+
+/// A call as it is written.
+#[derive(Debug, PartialEq)]
+pub(super) struct Written {
+    /// As providers know the tool.
+    pub(super) name: String,
+    /// As text, as if the call had been made.
+    pub(super) arguments: String,
+}
+
+/// What has to be known of the request to tell a call from an answer.
+pub(super) struct Tools<'a> {
+    pub(super) none: bool,
+    /// Is this the name of a tool, as providers know it?
+    pub(super) known: &'a dyn Fn(&str) -> bool,
+    /// Does this fit the schema of the answer?
+    pub(super) is_answer: &'a dyn Fn(&Value) -> bool,
+}
+
+/// What calls begin with that are written in a model's own template. Nobody says that in an answer.
+const MARKS: [&str; 31] = [
+    "<tool_call>",
+    "<tool_calls>",
+    "<TOOLCALL>",
+    "<function_call>",
+    "<function_calls>",
+    "<functioncall>",
+    "<tool_use>",
+    "<tool_code>",
+    "<function=",
+    "<invoke name=",
+    "<minimax:tool_call>",
+    "<seed:tool_call>",
+    "<longcat_tool_call>",
+    "<start_function_call>",
+    "<|tool_call|>",
+    "<|tool_call>",
+    "<|tool_calls|>",
+    "<|tool_calls_section_begin|>",
+    "<|tool_call_begin|>",
+    "<|tool▁calls▁begin|>",
+    "<｜tool▁calls▁begin｜>",
+    "<｜tool▁call▁begin｜>",
+    "<｜DSML｜",
+    "<|DSML|",
+    "[TOOL_CALLS]",
+    "[TOOL_REQUEST]",
+    "<|python_tag|>",
+    "<|START_ACTION|>",
+    "<|action_start|>",
+    "<|channel|>commentary to=",
+    "✿FUNCTION✿",
+];
+
+/// Words for the name of a tool, and for its arguments.
+const NAME: [&str; 6] = ["name", "tool_name", "function_name", "tool", "function", "action"];
+const ARGUMENTS: [&str; 8] =
+    ["arguments", "parameters", "args", "params", "input", "tool_input", "action_input", "kwargs"];
+/// What may stand beside them.
+const BESIDE: [&str; 8] =
+    ["id", "type", "index", "call_id", "tool_call_id", "thought", "thoughts", "reasoning"];
+
+/// Looks for calls.
+pub(super) fn read(text: &str, tools: &Tools<'_>) -> Found {
+    let places = MARKS.iter().flat_map(|mark| text.match_indices(mark)).map(|(at, _)| at);
+    let mut places: Vec<usize> = places.collect();
+    places.sort_unstable();
+    if let Some(before) = places.into_iter().take(MOST_PLACES).find(|at| !is_quoted(text, *at)) {
+        let calls = marked(&text[before..]);
+        let begins_line = text[..before].rsplit('\n').next().is_none_or(|line| line.trim().is_empty());
+        return match calls {
+            Some(calls) => Found::Calls { before, calls },
+            // Somebody may speak of the mark itself.
+            None if !begins_line => Found::Nothing,
+            None => Found::Unreadable,
+        };
+    }
+    if tools.none {
+        return Found::Nothing;
+    }
+    unmarked(text, tools)
+}
+
+/// The calls of a text that begins with a mark; `None` if there is something among them that can't be read.
+fn marked(text: &str) -> Option<Vec<Written>> {
+    let calls = if text.contains("invoke name=") {
+        invoked(text)?
+    } else if text.contains("<function=") {
+        functions(text)?
+    } else if text.contains("<arg_key>") {
+        keyed(text)?
+    } else {
+        by_json(text).filter(|calls| !calls.is_empty()).or_else(|| python(code(text)))?
+    };
+    (!calls.is_empty()).then_some(calls)
+}
+
+/// `<invoke name="x"><parameter name="k">v</parameter></invoke>`, under any prefix.
+fn invoked(text: &str) -> Option<Vec<Written>> {
+    let mut calls = Vec::new();
+    for part in text.split("invoke name=").skip(1) {
+        let (name, rest) = quoted(part)?;
+        // what is cut off is not made
+        let (inside, _) = rest.split_once("invoke>").or_else(|| rest.split_once("function_calls>"))?;
+        let mut args = Map::new();
+        for part in inside.split("parameter name=").skip(1) {
+            let (key, rest) = quoted(part)?;
+            let (attributes, rest) = rest.split_once('>')?;
+            let (value, _) = rest.split_once("parameter>")?.0.rsplit_once("</")?;
+            let as_text = attributes.contains("string=\"true\"");
+            args.insert(key.to_owned(), if as_text { value.into() } else { value_of(value) });
+        }
+        calls.push(Written { name: plain(name).to_owned(), arguments: Value::Object(args).to_string() });
+    }
+    Some(calls)
+}
+
+/// What stands between quotation marks, and what follows.
+fn quoted(text: &str) -> Option<(&str, &str)> {
+    let mark = text.chars().next().filter(|mark| matches!(mark, '"' | '\''))?;
+    text[1..].split_once(mark)
+}
+
+/// `<function=x>{…}</function>`, or with `<parameter=k>v</parameter>` inside.
+fn functions(text: &str) -> Option<Vec<Written>> {
+    let mut calls = Vec::new();
+    for part in text.split("<function=").skip(1) {
+        let (name, rest) = part.split_once('>')?;
+        let inside = rest.split_once("</function>").or_else(|| rest.split_once("</tool_call>"));
+        let whole = inside.map(|(inside, _)| inside);
+        let name = plain(name.trim().trim_matches(['"', '\''])).to_owned();
+        if rest.contains("<parameter=") {
+            let mut args = Map::new();
+            for part in whole?.split("<parameter=").skip(1) {
+                let (key, rest) = part.split_once('>')?;
+                let value = rest.split("</parameter>").next().unwrap_or(rest);
+                args.insert(key.trim().trim_matches(['"', '\'']).to_owned(), value_of(value));
+            }
+            calls.push(Written { name, arguments: Value::Object(args).to_string() });
+            continue;
+        }
+        let inside = whole.unwrap_or(rest).trim();
+        let arguments = match inside {
+            "" if whole.is_some() => "{}".to_owned(),
+            inside => first_json(inside)?.0.to_string(),
+        };
+        calls.push(Written { name, arguments });
+    }
+    Some(calls)
+}
+
+/// `<tool_call>x<arg_key>k</arg_key><arg_value>v</arg_value></tool_call>`.
+fn keyed(text: &str) -> Option<Vec<Written>> {
+    let mut calls = Vec::new();
+    for part in text.split("<tool_call>").skip(1) {
+        let (inside, _) = part.split_once("</tool_call>")?;
+        let name = inside.split(['<', '\n']).next()?.trim();
+        let mut args = Map::new();
+        for pair in inside.split("<arg_key>").skip(1) {
+            let (key, rest) = pair.split_once("</arg_key>")?;
+            let (_, value) = rest.split_once("<arg_value>")?;
+            let (value, _) = value.split_once("</arg_value>")?;
+            args.insert(key.trim().to_owned(), value_of(value));
+        }
+        calls.push(Written { name: plain(name).to_owned(), arguments: Value::Object(args).to_string() });
+    }
+    Some(calls)
+}
+
+/// A value between marks: JSON where it is a number, a list or the like, else text.
+fn value_of(text: &str) -> Value {
+    let inside = text.strip_prefix('\n').unwrap_or(text);
+    let inside = inside.strip_suffix('\n').unwrap_or(inside);
+    match serde_json::from_str::<Value>(inside.trim()) {
+        Ok(Value::String(_)) | Err(_) => inside.into(),
+        Ok(value) => value,
+    }
+}
+
+/// JSON that names its tool, or arguments behind the name of one.
+fn by_json(text: &str) -> Option<Vec<Written>> {
+    let mut calls = Vec::new();
+    let (mut rest, mut lead_from) = (text, text);
+    while let Some(at) = rest.find(['{', '[']).filter(|_| calls.len() < MOST_CALLS) {
+        // marks have brackets of their own
+        if MARKS.iter().any(|mark| mark.starts_with('[') && rest[at..].starts_with(mark))
+            || ["[ARGS]", "[CALL_ID]", "[END_TOOL_REQUEST]", "[/TOOL_CALLS]"]
+                .iter()
+                .any(|mark| rest[at..].starts_with(mark))
+        {
+            rest = &rest[at + 1..];
+            continue;
+        }
+        let lead = &lead_from[..lead_from.len() - rest.len() + at];
+        let Some((value, read)) = first_json(&rest[at..]) else {
+            // prose, or what a model thinks a tool has said, may follow
+            return (!calls.is_empty() && named(lead).is_none() && !has_mark(lead)).then_some(calls);
+        };
+        match (as_calls(&value, false), named(lead)) {
+            (Some(several), _) => calls.extend(several),
+            (None, Some(name)) if value.is_object() => {
+                calls.push(Written { name: name.to_owned(), arguments: value.to_string() });
+            }
+            _ if calls.is_empty() => return None,
+            _ => return Some(calls),
+        }
+        rest = &rest[at + read..];
+        lead_from = rest;
+    }
+    Some(calls)
+}
+
+fn has_mark(text: &str) -> bool {
+    MARKS.iter().any(|mark| text.contains(mark))
+}
+
+/// The name that stands before arguments: `functions.x:0`, `x[ARGS]`, `to=functions.x`, `function<sep>x`.
+fn named(lead: &str) -> Option<&str> {
+    let lead = match lead.rsplit_once("to=") {
+        Some((_, name)) => name.split(|c: char| c.is_whitespace() || c == '<').next()?,
+        None => lead,
+    };
+    let mut lead = lead.trim_end();
+    loop {
+        let shorter = lead
+            .strip_suffix("```json")
+            .or_else(|| lead.strip_suffix("```"))
+            .or_else(|| lead.strip_suffix("[ARGS]"))
+            .or_else(|| lead.strip_suffix("✿ARGS✿:"))
+            .or_else(|| lead.strip_suffix("<|tool_call_argument_begin|>"))
+            .or_else(|| lead.strip_suffix("<｜tool▁sep｜>"))
+            .or_else(|| lead.strip_suffix("<|tool▁sep|>"))
+            .or_else(|| lead.strip_suffix("json"));
+        match shorter {
+            Some(shorter) => lead = shorter.trim_end(),
+            None => break,
+        }
+    }
+    let (lead, number) = lead.rsplit_once(':').unwrap_or((lead, ""));
+    if !number.chars().all(|c| c.is_ascii_digit()) {
+        return None;
+    }
+    let start = lead
+        .rfind(|c: char| !is_of_name(c))
+        .map_or(0, |at| at + lead[at..].chars().next().map_or(1, char::len_utf8));
+    let name = plain(&lead[start..]);
+    (!name.is_empty() && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')).then_some(name)
+}
+
+pub(super) fn is_of_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/')
+}
+
+/// A name without the name space that some put before all tools.
+pub(super) fn plain(name: &str) -> &str {
+    let name = name.trim();
+    let spaces = ["functions.", "function.", "tools.", "default_api.", "call:"];
+    spaces.iter().find_map(|space| name.strip_prefix(space)).unwrap_or(name)
+}
+
+/// The calls of a text without marks: all of it is JSON that calls known tools, or steps of "Action" and
+/// "Action Input", or a call as in Python. One that stands behind other words may only be shown.
+fn unmarked(text: &str, tools: &Tools<'_>) -> Found {
+    let whole = text.trim();
+    let inside = unfenced(whole).unwrap_or(whole);
+    if let Some(calls) = only_json(inside, tools) {
+        return Found::Calls { before: 0, calls };
+    }
+    if let Some(found) = acted(text, tools) {
+        return found;
+    }
+    if let Some(calls) = python(inside).filter(|calls| calls.iter().all(|call| (tools.known)(&call.name))) {
+        return Found::Calls { before: 0, calls };
+    }
+    let last = last_fence(whole).or_else(|| {
+        let line = whole.rfind("\n{").or_else(|| whole.rfind("\n["))?;
+        Some(whole[line..].trim())
+    });
+    let is_call =
+        |text| only_json(text, tools).is_some_and(|calls| calls.iter().all(|call| (tools.known)(&call.name)));
+    if last.is_some_and(is_call) { Found::Unreadable } else { Found::Nothing }
+}
+
+/// The inside of a fence of Markdown, if the text is one.
+fn unfenced(text: &str) -> Option<&str> {
+    let inside = text.strip_prefix("```")?.strip_suffix("```")?;
+    let (tag, inside) = inside.split_once('\n')?;
+    (!inside.contains("```") && tag.trim().chars().all(is_of_name)).then(|| inside.trim())
+}
+
+/// The inside of a fence that ends a text.
+fn last_fence(text: &str) -> Option<&str> {
+    let text = text.strip_suffix("```")?;
+    let (_, inside) = text[text.rfind("```")?..].split_once('\n')?;
+    Some(inside.trim())
+}
+
+/// Calls, if the text is nothing else.
+fn only_json(text: &str, tools: &Tools<'_>) -> Option<Vec<Written>> {
+    if !text.starts_with(['{', '[']) {
+        return None;
+    }
+    let (mut calls, mut rest) = (Vec::new(), text);
+    while !rest.is_empty() && calls.len() < MOST_CALLS {
+        let (value, read) = first_json(rest)?;
+        if (tools.is_answer)(&value) {
+            return None;
+        }
+        calls.extend(as_calls(&value, true)?);
+        rest = rest[read..].trim_start_matches(|c: char| c.is_whitespace() || matches!(c, ',' | ';'));
+    }
+    // an answer may have such keys by chance: then they are not those of a tool with arguments
+    let is_one = |call: &Written| (tools.known)(&call.name) || call.arguments.starts_with('{');
+    (!calls.is_empty() && calls.iter().all(is_one)).then_some(calls)
+}
+
+/// "Action: x" and "Action Input: {…}", each on a line.
+fn acted(text: &str, tools: &Tools<'_>) -> Option<Found> {
+    let line = |word: &str| {
+        let start =
+            if text.starts_with(word) { Some(0) } else { text.rfind(&format!("\n{word}")).map(|at| at + 1) };
+        start.map(|at| (at, &text[at + word.len()..]))
+    };
+    let (at, action) = line("Action:")?;
+    let (_, input) = line("Action Input:").or_else(|| line("Action input:"))?;
+    let name = plain(action.split('\n').next()?.trim().trim_matches('`'));
+    if !(tools.known)(name) {
+        return None;
+    }
+    let arguments = match first_json(input.trim_start()) {
+        Some((value @ Value::Object(_), _)) => value.to_string(),
+        _ => return Some(Found::Unreadable),
+    };
+    Some(Found::Calls { before: at, calls: vec![Written { name: name.to_owned(), arguments }] })
+}
+
+/// The first value of JSON in a text, and its length. Models break lines within texts.
+pub(super) fn first_json(text: &str) -> Option<(Value, usize)> {
+    let mut values = Deserializer::from_str(text).into_iter::<Value>();
+    if let Some(Ok(value)) = values.next() {
+        return Some((value, values.byte_offset()));
+    }
+    let (escaped, places) = escaped(&text[..text.floor_char_boundary(MOST_ESCAPED)]);
+    let mut values = Deserializer::from_str(&escaped).into_iter::<Value>();
+    let value = values.next()?.ok()?;
+    Some((value, places.get(values.byte_offset()).copied().unwrap_or(text.len())))
+}
+
+/// With line breaks and tabs within texts as JSON wants them; and for each byte of it the place in `text`.
+fn escaped(text: &str) -> (String, Vec<usize>) {
+    let (mut out, mut places) = (String::with_capacity(text.len() + 16), Vec::with_capacity(text.len() + 16));
+    let (mut inside, mut escapes) = (false, false);
+    for (at, c) in text.char_indices() {
+        let word = match c {
+            '\n' if inside => Some("\\n"),
+            '\r' if inside => Some("\\r"),
+            '\t' if inside => Some("\\t"),
+            _ => None,
+        };
+        match word {
+            Some(word) => out.push_str(word),
+            None => out.push(c),
+        }
+        places.resize(out.len(), at);
+        inside ^= c == '"' && !escapes;
+        escapes = c == '\\' && !escapes;
+    }
+    (out, places)
+}
+
+/// The calls that a value of JSON is. `strict`: it is nothing else.
+fn as_calls(value: &Value, strict: bool) -> Option<Vec<Written>> {
+    if let Some(list) = value.as_array() {
+        let calls = list.iter().map(|one| as_calls(one, strict)).collect::<Option<Vec<_>>>()?;
+        return (!calls.is_empty()).then(|| calls.into_iter().flatten().collect());
+    }
+    let map = value.as_object()?;
+    if let Some(inner) = ["tool_calls", "tool_call", "function_call"].iter().find_map(|key| map.get(*key)) {
+        return as_calls(inner, strict);
+    }
+    if let Some(function) = map.get("function").filter(|function| function.is_object()) {
+        return as_calls(function, strict);
+    }
+    let (name_key, name) = NAME.iter().find_map(|key| Some((*key, map.get(*key)?.as_str()?)))?;
+    let given = ARGUMENTS.iter().find_map(|key| Some((*key, map.get(*key)?)));
+    let is_known =
+        |key: &str| key == name_key || given.is_some_and(|(given, _)| given == key) || BESIDE.contains(&key);
+    if strict && !map.keys().all(|key| is_known(key)) {
+        return None;
+    }
+    let name = plain(name);
+    if name.is_empty() || !name.chars().all(is_of_name) {
+        return None;
+    }
+    let arguments = match given {
+        None | Some((_, Value::Null)) => String::new(),
+        Some((_, Value::String(text))) => text.clone(),
+        Some((_, value)) => value.to_string(),
+    };
+    Some(vec![Written { name: name.to_owned(), arguments }])
+}

@@ -1,0 +1,131 @@
+//! Thoughts in the text of an answer, between the marks that models put around them.
+use super::is_quoted;
+
+/// So many thoughts of a text are looked for: it may be large, and made to be slow to read.
+const MOST: usize = 100;
+
+/// How thoughts begin and end.
+const MARKS: [(&str, &str); 10] = [
+    ("<think>", "</think>"),
+    ("<thinking>", "</thinking>"),
+    ("<thought>", "</thought>"),
+    ("<reasoning>", "</reasoning>"),
+    ("<seed:think>", "</seed:think>"),
+    ("[THINK]", "[/THINK]"),
+    ("◁think▷", "◁/think▷"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ("<|channel>thought", "<channel|>"),
+];
+
+/// Marks whose beginning some templates have said already, so that only the end is there.
+const ENDS: [&str; 6] =
+    ["</think>", "</thinking>", "</seed:think>", "[/THINK]", "◁/think▷", "<|END_THINKING|>"];
+
+/// Marks that some put around an answer that follows thoughts.
+const AROUND: [(&str, &str); 5] = [
+    ("<answer>", "</answer>"),
+    ("<response>", "</response>"),
+    ("<|begin_of_box|>", "<|end_of_box|>"),
+    ("<|START_RESPONSE|>", "<|END_RESPONSE|>"),
+    ("<|begin_of_solution|>", "<|end_of_solution|>"),
+];
+
+/// The answer and the thoughts; `None` if there are no thoughts.
+pub(super) fn split(text: &str) -> Option<(String, String)> {
+    if text.contains("<|message|>") && text.contains("<|channel|>") {
+        return Some(channels(text));
+    }
+    let (mut answer, mut thoughts) = (String::new(), Vec::new());
+    let mut rest = text;
+    if let Some((end, mark)) = end_alone(text) {
+        thoughts.push(&text[..end]);
+        rest = &text[end + mark.len()..];
+    }
+    while let Some((from, open, close)) = beginning(&answer, rest).filter(|_| thoughts.len() < MOST) {
+        answer.push_str(&rest[..from]);
+        let inside = &rest[from + open.len()..];
+        let end = end_of(inside, open, close);
+        thoughts.push(&inside[..end.unwrap_or(inside.len())]);
+        rest = end.map_or("", |end| &inside[end + close.len()..]);
+    }
+    if thoughts.is_empty() {
+        return None;
+    }
+    answer.push_str(rest);
+    let thoughts = thoughts.iter().map(|thought| thought.trim()).filter(|thought| !thought.is_empty());
+    let thought = thoughts.collect::<Vec<_>>().join("\n");
+    Some((inside_of(answer.trim()).to_owned(), thought))
+}
+
+/// Where the next thoughts begin: at the start of a line, or anywhere if they end; not in a quotation.
+fn beginning<'m>(answer: &str, rest: &str) -> Option<(usize, &'m str, &'m str)> {
+    let lower = rest.to_ascii_lowercase();
+    let mut places: Vec<(usize, &str, &str)> = Vec::new();
+    for (open, close) in MARKS {
+        let mark = open.to_ascii_lowercase();
+        places.extend(lower.match_indices(&mark).map(|(at, _)| (at, open, close)));
+    }
+    places.sort_unstable();
+    places.into_iter().take(MOST).find(|(at, _, close)| {
+        let before = format!("{answer}{}", &rest[..*at]);
+        let begins_line = before.rsplit('\n').next().is_none_or(|line| line.trim().is_empty());
+        let ends = lower[*at..].contains(&close.to_ascii_lowercase());
+        (begins_line || ends) && !is_quoted(&before, before.len())
+    })
+}
+
+/// Where thoughts end that may hold the same marks again.
+fn end_of(inside: &str, open: &str, close: &str) -> Option<usize> {
+    let lower = inside.to_ascii_lowercase();
+    let (open, close) = (open.to_ascii_lowercase(), close.to_ascii_lowercase());
+    let (mut depth, mut at) = (1, 0);
+    for _ in 0..MOST {
+        let end = at + lower[at..].find(&close)?;
+        depth += lower[at..end].matches(&open).count();
+        depth -= 1;
+        if depth == 0 || !lower[end + close.len()..].contains(&close) {
+            return Some(end);
+        }
+        at = end + close.len();
+    }
+    None
+}
+
+/// An end on a line of its own, or at one of its sides, before any beginning.
+fn end_alone(text: &str) -> Option<(usize, &'static str)> {
+    let lower = text.to_ascii_lowercase();
+    let ends = ENDS.iter().filter_map(|mark| Some((lower.find(&mark.to_ascii_lowercase())?, *mark)));
+    let (at, mark) = ends.min_by_key(|(at, _)| *at)?;
+    let before = text[..at].rsplit('\n').next().unwrap_or_default();
+    let after = text[at + mark.len()..].split('\n').next().unwrap_or_default();
+    let begun = MARKS.iter().any(|(open, _)| lower[..at].contains(&open.to_ascii_lowercase()));
+    let stands_out = before.trim().is_empty() || after.trim().is_empty();
+    (!begun && stands_out && !is_quoted(text, at)).then_some((at, mark))
+}
+
+fn inside_of(answer: &str) -> &str {
+    let inside = |(open, close): &(&str, &str)| Some(answer.strip_prefix(open)?.strip_suffix(close)?.trim());
+    AROUND.iter().find_map(inside).unwrap_or(answer)
+}
+
+/// OpenAI's open models say on which channel they speak. Calls stay in the text, with their channel.
+fn channels(text: &str) -> (String, String) {
+    const ENDS: [&str; 5] = ["<|end|>", "<|return|>", "<|call|>", "<|start|>", "<|channel|>"];
+    let (mut answer, mut thoughts) = (String::new(), Vec::new());
+    let (head, rest) = text.split_once("<|channel|>").unwrap_or((text, ""));
+    answer.push_str(head.strip_suffix("<|start|>assistant").unwrap_or(head));
+    for part in rest.split("<|channel|>") {
+        let Some((channel, said)) = part.split_once("<|message|>") else { continue };
+        let end = ENDS.iter().filter_map(|end| said.find(end)).min().unwrap_or(said.len());
+        let said = &said[..end];
+        if channel.contains("to=") {
+            answer.push_str(&format!("\n<|channel|>{channel}<|message|>{said}<|call|>"));
+        } else if channel.trim().starts_with("analysis") {
+            thoughts.push(said.trim());
+        } else {
+            answer.push_str(said);
+        }
+    }
+    (answer.trim().to_owned(), thoughts.join("\n"))
+}

@@ -1,0 +1,242 @@
+//! One request of a conversation: to the model, or to the next of its chain, held for before and settled
+//! afterwards. What is asked, and what an answer means, `conversation` decides.
+use super::StopOrder;
+use super::command::Attempt;
+use super::model::Break;
+use super::talk::Journal;
+use crate::conversation::{Conversation, Next};
+use crate::domain::{
+    ChatMessage, ErrorKind, Finish, ModelAnswer, ModelError, ModelRequest, Price, RunError, Step, Tokens,
+    Usage, WorstCase, cost, text_at_least,
+};
+use crate::secret;
+use jiff::SignedDuration;
+use serde_json::Value;
+use std::borrow::Cow;
+use tokio::time::Instant;
+
+/// Most tokens that a provider is believed for one request, in each direction.
+const MOST_TOKENS: u64 = 1_000_000_000;
+
+/// No server has a context so short that it cuts a request of fewer tokens.
+const LEAST_CUT: u64 = 1000;
+
+impl Attempt<'_> {
+    /// The first of the chain that may be asked now; the last one, if none may.
+    pub(super) fn first_open(&self, models: &[String]) -> usize {
+        let is_open = |model: &String| self.shared.models.closed_for(model).is_none();
+        models.iter().position(is_open).unwrap_or(models.len() - 1)
+    }
+
+    /// One request: to this model of the chain, or to the next if it can't answer now.
+    pub(super) async fn ask(
+        &mut self,
+        models: &[String],
+        first: usize,
+        mut request: ModelRequest,
+        mut worst: WorstCase,
+        journal: &mut Journal,
+        talk: &mut Conversation,
+    ) -> Result<(), Break> {
+        // how soon one of those that could not answer wants to be asked again
+        let closed = models[..first].iter().filter_map(|model| self.shared.models.closed_for(model));
+        let mut soonest = closed.filter_map(|wait| wait.try_into().ok()).min();
+        let mut error: Option<RunError> = None;
+        for (nth, model) in models.iter().enumerate().skip(first) {
+            let is_last = nth + 1 == models.len();
+            // nobody asks it now, so that is no request
+            if let (false, Some(wait)) = (is_last, self.shared.models.closed_for(model)) {
+                soonest = sooner(soonest, wait.try_into().ok());
+                continue;
+            }
+            if nth > first {
+                // the failure counts as a request, too, and leaves less for the next
+                match talk.next_by(model) {
+                    Next::Ask { request: left, worst: at_most } => (request, worst) = (left, at_most),
+                    _ => return Ok(()),
+                }
+            }
+            if Instant::now() >= self.deadline {
+                return Err(self.out_of_time()); // it would be charged, and nobody could wait for it
+            }
+            let asked = self.reserve(model, worst, journal).await?;
+            talk.apply(&asked);
+            let began = Instant::now();
+            let answer = self.answer(model, &request, is_last).await?;
+            let read =
+                answer.as_ref().ok().filter(|answer| !answer.asked_twice).and_then(|answer| answer.tokens);
+            let price = self.shared.fleet.models.get(model).and_then(|spec| spec.price);
+            let used = used(&answer, &worst, price);
+            let (step, failed) = match answer {
+                Ok(answer) => {
+                    (Step::Answered { model: model.clone(), answer: without_secrets(answer), used }, None)
+                }
+                Err(error) => {
+                    let message = secret::redact(&error.error.message).into_owned();
+                    let told = RunError { kind: error.error.kind, message };
+                    (Step::Unanswered { model: model.clone(), error: told, used }, Some(error))
+                }
+            };
+            journal.settle(&step, began.elapsed()).await?;
+            talk.apply(&step);
+            let Some(failed) = failed else {
+                self.warn_if_cut(model, &request, read);
+                return Ok(());
+            };
+            soonest = sooner(soonest, failed.retry_after);
+            // one that stands in and does not take this conversation is passed over
+            let is_passed_over = nth > 0 && does_not_take_it(&failed);
+            let goes_on = (failed.try_fallback || is_passed_over) && !is_last;
+            error = Some(match is_passed_over {
+                true => passed_over(error.take(), &models[0], &failed.error),
+                false => failed.error,
+            });
+            if !goes_on {
+                break;
+            }
+        }
+        error.map_or(Ok(()), |error| Err(Break::Failed(error, soonest)))
+    }
+
+    /// Says so where a server has read less of a request than there are words in it.
+    fn warn_if_cut(&mut self, model: &str, request: &ModelRequest, read: Option<Tokens>) {
+        let Some(read) = read.map(|tokens| tokens.input) else { return };
+        let least = least_of(request);
+        // a template may leave something out; a server that cuts leaves out much
+        if read > 0 && least > LEAST_CUT && read < least - least / 10 {
+            self.cut_by_server = Some(format!(
+                "the server of model `{model}` has read {read} tokens of a request that has at least {least}: it \
+                 cuts what does not fit its context; raise that (`num_ctx` for ollama), or send less"
+            ));
+        }
+    }
+
+    /// Holds a request's worst case. Where others are under way, that can take as long as they do.
+    async fn reserve(&mut self, model: &str, worst: WorstCase, journal: &mut Journal) -> Result<Step, Break> {
+        let deadline = self.deadline;
+        let mut orders = self.orders.clone();
+        tokio::select! {
+            biased;
+            asked = journal.reserve(model, worst) => asked,
+            Ok(_) = orders.wait_for(|order| *order > StopOrder::None) => Err(Break::Stopped),
+            () = tokio::time::sleep_until(deadline) => Err(self.out_of_time()),
+        }
+    }
+
+    async fn answer(
+        &mut self,
+        model: &str,
+        request: &ModelRequest,
+        is_last: bool,
+    ) -> Result<Result<ModelAnswer, ModelError>, Break> {
+        let bound = self.time_left();
+        let deadline = self.deadline;
+        let mut orders = self.orders.clone();
+        let models = &self.shared.models;
+        let asking = async {
+            match is_last {
+                true => models.ask(model, request, bound).await,
+                false => models.ask_or_pass(model, request, bound).await,
+            }
+        };
+        tokio::select! {
+            answer = asking => {
+                if answer.is_err() && Instant::now() >= deadline {
+                    return Err(self.out_of_time());
+                }
+                Ok(answer)
+            }
+            Ok(_) = orders.wait_for(|order| *order > StopOrder::None) => Err(Break::Stopped),
+            () = tokio::time::sleep_until(deadline) => Err(self.out_of_time()),
+        }
+    }
+}
+
+/// Does a model refuse this conversation, whatever it would answer to another?
+fn does_not_take_it(failed: &ModelError) -> bool {
+    matches!(failed.error.kind, ErrorKind::Config | ErrorKind::Auth) && !failed.try_fallback
+}
+
+/// The error of a request that another model could not take over: what the first one said decides.
+fn passed_over(first: Option<RunError>, model: &str, other: &RunError) -> RunError {
+    let first = first.unwrap_or_else(|| {
+        let message = format!("model `{model}` is not asked for now: its provider asked to wait");
+        RunError::new(ErrorKind::RateLimit, message)
+    });
+    RunError { message: format!("{}; instead of it: {}", first.message, other.message), ..first }
+}
+
+/// The least tokens that the words of a request are.
+fn least_of(request: &ModelRequest) -> u64 {
+    let of_message = |message: &ChatMessage| match message {
+        ChatMessage::User { text } => text_at_least(text),
+        ChatMessage::Model(turn) => text_at_least(&turn.text),
+        ChatMessage::Tools { replies } => replies.iter().map(|reply| text_at_least(&reply.text)).sum(),
+    };
+    let system = request.system.as_deref().map_or(0, text_at_least);
+    system + request.messages.iter().map(of_message).sum::<u64>()
+}
+
+fn sooner(one: Option<SignedDuration>, other: Option<SignedDuration>) -> Option<SignedDuration> {
+    one.into_iter().chain(other).min()
+}
+
+/// Whatever a model says, and however it came to know it: no secret is written down, handed to a tool or
+/// sent back.
+fn without_secrets(mut answer: ModelAnswer) -> ModelAnswer {
+    let clean = |text: &mut String| {
+        if let Cow::Owned(redacted) = secret::redact(text) {
+            *text = redacted;
+        }
+    };
+    clean(&mut answer.turn.text);
+    answer.turn.thought.iter_mut().for_each(clean);
+    for call in &mut answer.turn.calls {
+        clean(&mut call.name);
+        clean(&mut call.arguments);
+        // and what is escaped once more in there
+        if let Ok(before) = serde_json::from_str::<Value>(&call.arguments) {
+            let mut after = before.clone();
+            secret::redact_json(&mut after);
+            if after != before {
+                call.arguments = after.to_string();
+            }
+        }
+    }
+    secret::redact_json(&mut answer.turn.opaque);
+    if let Finish::Refusal(why) | Finish::Unreadable(why) = &mut answer.finish {
+        clean(why);
+    }
+    answer
+}
+
+/// What is charged for a request. A provider that says nothing is believed the worst of.
+fn used(answer: &Result<ModelAnswer, ModelError>, worst: &WorstCase, price: Option<Price>) -> Usage {
+    let (tokens, may_cost) = match answer {
+        Ok(answer) => (answer.tokens, true),
+        Err(error) => (error.tokens, error.may_cost),
+    };
+    // nobody uses more than that in one request: whoever says so would only break the sums
+    let tokens = tokens.map(|said| Tokens {
+        input: said.input.min(MOST_TOKENS),
+        cached: said.cached.min(MOST_TOKENS),
+        written: said.written.min(MOST_TOKENS),
+        output: said.output.min(MOST_TOKENS),
+    });
+    let twice = match answer {
+        Ok(answer) => answer.asked_twice,
+        Err(error) => error.asked_twice,
+    };
+    let used = match tokens {
+        Some(tokens) => Usage {
+            input_tokens: tokens.input,
+            cached_tokens: tokens.cached,
+            output_tokens: tokens.output,
+            usd: price.map_or(0.0, |price| cost(&price, &tokens)),
+            ..Usage::default()
+        },
+        None if may_cost => worst.usage(),
+        None => Usage::default(),
+    };
+    Usage { requests: 1 + u64::from(twice), ..used }
+}
