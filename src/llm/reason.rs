@@ -1,5 +1,6 @@
 //! Why a provider gives no answer, as far as its body tells: its words, wherever they stand, and what kind of
 //! reason they name. What follows from it is left to `trouble`.
+use crate::domain::{Slips, read_json};
 use serde_json::Value;
 
 /// What is wrong, where that can be told from a body.
