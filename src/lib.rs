@@ -3,6 +3,8 @@
 
 // Words: plain values. No I/O, no clock, no task.
 pub mod domain;
+// What time it is, for those who may know.
+pub mod clock;
 // Decisions: pure functions and machines over the words.
 pub mod engine;
 // The second pure machine: how a conversation with a model goes on.

@@ -98,7 +98,7 @@ fn ask<M: Method>(paths: &Paths, params: &M::Params) -> Option<M::Reply> {
 }
 
 fn configured(paths: &Paths) -> Vec<(String, String)> {
-    let Ok(loaded) = crate::config::load(&paths.config, &Context::system(jiff::Timestamp::now())) else {
+    let Ok(loaded) = crate::config::load(&paths.config, &Context::system(crate::clock::wall())) else {
         return Vec::new();
     };
     let agents = loaded.fleet.agents.iter();

@@ -147,7 +147,7 @@ impl App {
         let screen = Screen {
             width,
             color: color(anstream::AutoStream::choice(&stdout)),
-            now: jiff::Timestamp::now(),
+            now: crate::clock::wall(),
             zone: jiff::tz::TimeZone::system(),
             raw: false,
         };

@@ -1,4 +1,5 @@
 //! Reads the clocks, and waits for them. The only place where time comes in.
+use crate::clock::{Moved, moved, wall_moved};
 use crate::domain::Now;
 use crate::engine::Wake;
 use jiff::{SignedDuration, Timestamp};
@@ -7,11 +8,27 @@ use std::time::Duration;
 /// The longest wait between two looks at the wall clock, where nothing else tells that it was set.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
+/// How often clocks that a test moves are looked at.
+const LOOK_AT_TEST: Duration = Duration::from_millis(20);
+
 /// The three clocks, now. The wall clock in whole microseconds, as the store keeps it.
 pub(super) fn now() -> Now {
-    let wall = Timestamp::now();
-    let wall = Timestamp::from_microsecond(wall.as_microsecond()).unwrap_or(wall);
-    Now { wall, boot: boot(), mono: mono() }
+    read_all(moved().unwrap_or_default())
+}
+
+fn read_all(moved: Moved) -> Now {
+    Now { wall: wall_moved(moved), boot: boot() + moved.passed, mono: mono() + moved.passed }
+}
+
+/// Sleeps for as long by the clock that stands still asleep, which a test may move.
+pub(super) async fn sleep(span: Duration) {
+    if moved().is_none() {
+        return tokio::time::sleep(span).await;
+    }
+    let until = now().mono + SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
+    while now().mono < until {
+        tokio::time::sleep(LOOK_AT_TEST).await;
+    }
 }
 
 fn read(clock: rustix::time::ClockId) -> SignedDuration {
@@ -47,6 +64,8 @@ fn boot() -> SignedDuration {
 
 /// Waits for the wall clock and for elapsed time at once.
 pub(super) struct Alarm {
+    /// What a test had moved when the clocks were last looked at.
+    seen: Option<Moved>,
     #[cfg(target_os = "linux")]
     wall: Option<tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>>,
 }
@@ -63,20 +82,37 @@ impl Alarm {
                 reason = "its replacement is unsafe; this owns its descriptor and never gives it away"
             )]
             let wall = fd.ok().and_then(|fd| tokio::io::unix::AsyncFd::new(fd).ok());
-            Self { wall }
+            Self { seen: None, wall }
         }
         #[cfg(not(target_os = "linux"))]
-        Self {}
+        Self { seen: None }
     }
 
     /// Returns at `wake`, or earlier. On Linux a timer on the wall clock also ends when the clock is
     /// set and when the machine wakes up (timerfd_create(2), `TFD_TIMER_CANCEL_ON_SET`).
     pub(super) async fn until(&mut self, wake: Wake) {
+        if moved().is_some() {
+            return self.until_moved(wake).await;
+        }
         let elapsed = wake.mono.map(|at| to_std(at - mono()));
-        let wall = wake.wall.map(|at| to_std(at.duration_since(Timestamp::now())));
+        let wall = wake.wall.map(|at| to_std(at.duration_since(crate::clock::wall())));
         tokio::select! {
             () = sleep_or_never(elapsed) => {}
             () = self.wall(wake.wall, wall) => {}
+        }
+    }
+
+    /// Returns at `wake`, or when a test has moved the clocks.
+    async fn until_moved(&mut self, wake: Wake) {
+        loop {
+            let moved = moved();
+            let now = read_all(moved.unwrap_or_default());
+            let due =
+                wake.wall.is_some_and(|at| at <= now.wall) || wake.mono.is_some_and(|at| at <= now.mono);
+            if due || std::mem::replace(&mut self.seen, moved) != moved {
+                return;
+            }
+            tokio::time::sleep(LOOK_AT_TEST).await;
         }
     }
 

@@ -8,7 +8,7 @@ mod writing;
 use super::act::Actor;
 use super::clock::{self, Alarm};
 use super::views;
-use crate::domain::{Entry, Fact, Now, ProcessRole, RunId};
+use crate::domain::{Entry, Fact, LookAhead, Now, ProcessRole, RunId};
 use crate::engine::{Action, Command, Decision, Engine, Input, Reservation, Ticket};
 use crate::protocol::RpcError;
 use crate::runner::Report;
@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use writing::{LAST_GRACE, until};
 
+/// Between two tries to read the ledger.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How many waiting messages share one commit.
 const BATCH: usize = 1024;
 /// Answers of this life that are kept for mutations that are sent again.
@@ -108,6 +110,8 @@ pub(super) struct EventLoop {
     pending: HashMap<String, Vec<oneshot::Sender<Answer>>>,
     /// What came while a commit was under way: the next turn begins with it.
     kept: VecDeque<Message>,
+    /// What the ledger is to be asked, since the clock was set back: before anything else is decided.
+    looks: Vec<LookAhead>,
     shutdown: Option<Shutdown>,
 }
 
@@ -180,6 +184,7 @@ impl EventLoop {
             recent: Recent::default(),
             pending: HashMap::new(),
             kept: VecDeque::new(),
+            looks: Vec::new(),
             shutdown: None,
         }
     }
@@ -190,6 +195,7 @@ impl EventLoop {
         let mut turn = Turn::default();
         turn.add(first);
         self.carry_out(turn).await?;
+        self.look_ahead().await?;
         let _ = ready.send(());
         let mut alarm = Alarm::new();
         let mut taken = Vec::with_capacity(BATCH);
@@ -209,6 +215,32 @@ impl EventLoop {
             }
             let turn = self.take(&mut taken);
             self.carry_out(turn).await?;
+            self.look_ahead().await?;
+        }
+        Ok(())
+    }
+
+    /// Asks the ledger what it knows of slots ahead, as long as the engine wants to know.
+    async fn look_ahead(&mut self) -> Result<(), StoreError> {
+        while !self.looks.is_empty() && self.shutdown.is_none() {
+            let looks = std::mem::take(&mut self.looks);
+            let asked = looks.clone();
+            let read = self.store.read(move |reader| {
+                asked.into_iter().map(|look| reader.ledger_ahead(look)).collect::<Result<Vec<_>, _>>()
+            });
+            match read.await {
+                Ok(answers) => {
+                    let mut turn = Turn::default();
+                    turn.add(self.engine.decide(clock::now(), Input::Ahead(answers)));
+                    self.carry_out(turn).await?;
+                }
+                // nothing can be decided of these agents before; the others wait no longer than this
+                Err(error) => {
+                    tracing::warn!(%error, "the ledger could not be read after the clock was set back; trying again");
+                    self.looks = looks;
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+            }
         }
         Ok(())
     }
@@ -256,7 +288,7 @@ impl EventLoop {
             Message::Loaded { fleet, warnings, answer } => {
                 let mut condition = self.condition.lock().expect("no holder panics");
                 condition.config_errors.clear();
-                condition.config_at = Some(jiff::Timestamp::now());
+                condition.config_at = Some(crate::clock::wall());
                 drop(condition);
                 self.actor.configure(&fleet);
                 let ticket =
@@ -419,6 +451,7 @@ impl EventLoop {
                         let _ = granted.send(answer);
                     }
                 }
+                Action::LookAhead(looks) => self.looks = looks,
                 Action::Reply { ticket, result } => {
                     let waiter = self.waiters.remove(&ticket);
                     let kept = answers.remove(&ticket).map(|kept| self.keep_answer(kept, newest));

@@ -43,7 +43,7 @@ pub(super) fn explain(
 ) -> Explanation {
     let id = &agent.spec.id;
     let mut told = nothing_of(agent);
-    if let Some(at) = asked.filter(|at| *at > now) {
+    if let Some(at) = asked.filter(|at| *at > now && row.is_none_or(|row| row.last < *at)) {
         told.sentence = format!("{} lies ahead; {}.", clock(at), coming(agent, now));
         return told;
     }
@@ -100,7 +100,9 @@ pub(super) fn explain(
         Verdict::Dropped => format!("did not get to run{because}"),
     };
     told.sentence = format!("{when} {what}.");
-    if asked.is_none() && agent.record.desired != Desired::Active {
+    if let Some((since, until)) = agent.silent.filter(|_| asked.is_none_or(|asked| asked >= row.last)) {
+        told.sentence.push_str(&format!(" {}.", capital(&quiet(since, until))));
+    } else if asked.is_none() && agent.record.desired != Desired::Active {
         told.sentence.push_str(&format!(" {}.", capital(&coming(agent, now))));
     }
     told
@@ -189,12 +191,24 @@ fn coming(agent: &AgentNow, now: Timestamp) -> String {
     match (agent.record.desired, agent.record.next_due) {
         (Desired::Stopped, _) => format!("it is stopped{reason}"),
         (Desired::Paused, _) => format!("it is paused{reason}"),
+        (Desired::Active, Some(_)) if agent.silent.is_some() => {
+            agent.silent.map_or_else(String::new, |(since, until)| quiet(since, until))
+        }
         (Desired::Active, Some(due)) => {
             format!("it is due at {}, in {}", clock(due), human_duration(due.duration_since(now)))
         }
         (Desired::Active, None) if !agent.live.is_empty() => "a run is in flight".into(),
         (Desired::Active, None) => "it is never due by itself".into(),
     }
+}
+
+/// Why nothing starts for a while.
+fn quiet(since: Timestamp, until: Timestamp) -> String {
+    format!(
+        "it is silent since {} until {}: the clock was ahead and was set back, and its slots until then ran already",
+        clock(since),
+        clock(until)
+    )
 }
 
 /// An instant for people, in the daemon's own zone.

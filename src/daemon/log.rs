@@ -50,6 +50,15 @@ pub(super) fn line_of(fact: &Fact) -> Option<(Tone, String)> {
         Fact::IncidentDiagnosed { agent, key, diagnosis, .. } => {
             (Tone::Good, format!("{agent}: {key}: {} found: {}", diagnosis.by, diagnosis.text))
         }
+        Fact::SlotsTakenBack { agent, taken, .. } => (
+            Tone::Bad,
+            format!(
+                "{agent}: the clock was set back: {} of slots from {:.0} to {:.0} are taken back",
+                counted(taken.count, "verdict"),
+                taken.first,
+                taken.last
+            ),
+        ),
         Fact::Budget(news) if news.exhausted => (Tone::Bad, news.text.clone()),
         _ => return None,
     };

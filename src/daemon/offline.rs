@@ -35,7 +35,7 @@ impl From<Failure> for Refusal {
 /// A daemon runs; the copy is damaged or newer; the disk.
 pub fn restore(paths: &Paths, copy: &Path) -> Result<Copied, Refusal> {
     let _lock = lock::acquire(paths).map_err(Failure::from)?;
-    store::restore(&paths.database(), copy, Timestamp::now()).map_err(|error| Failure::from(error).into())
+    store::restore(&paths.database(), copy, crate::clock::wall()).map_err(|error| Failure::from(error).into())
 }
 
 /// Sets the database aside, so that the next daemon begins anew. Where it lies now, if there was one.
@@ -44,5 +44,5 @@ pub fn restore(paths: &Paths, copy: &Path) -> Result<Copied, Refusal> {
 /// A daemon runs; the disk.
 pub fn reset(paths: &Paths) -> Result<Option<PathBuf>, Refusal> {
     let _lock = lock::acquire(paths).map_err(Failure::from)?;
-    store::reset(&paths.database(), Timestamp::now()).map_err(|error| Failure::from(error).into())
+    store::reset(&paths.database(), crate::clock::wall()).map_err(|error| Failure::from(error).into())
 }

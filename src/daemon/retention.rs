@@ -1,7 +1,9 @@
-//! Keeps the database small: old things go in small pieces, between commits.
+//! Keeps the database small: old things go in small pieces, between commits. Nothing goes for its age within an hour
+//! after a start or a jump of the clock, since the clock may be wrong.
 use super::clock;
 use super::event_loop::Handle;
-use crate::store::{Store, StoreError};
+use crate::store::{Lived, Store, StoreError};
+use jiff::SignedDuration;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -42,16 +44,23 @@ pub(super) async fn look_after(store: Store, handle: Handle, down: CancellationT
     }
 }
 
+/// For so long the clock must have gone on evenly before it is believed.
+const STEADY: SignedDuration = SignedDuration::from_hours(1);
+
 /// Prunes until the daemon goes down.
 pub(super) async fn run(store: Store, handle: Handle, down: CancellationToken) {
     let mut wait = AT_FIRST;
+    let mut looked = clock::now().boot;
     loop {
         tokio::select! {
             () = down.cancelled() => return,
-            () = tokio::time::sleep(wait) => {}
+            () = clock::sleep(wait) => {}
         }
-        let Some(keep) = handle.ask(|engine, _| engine.fleet().daemon.retention).await else { return };
-        wait = match store.prune(keep, clock::now().wall).await {
+        let asked = handle.ask(|engine, now| (engine.fleet().daemon.retention, engine.steady_for(now), now));
+        let Some((keep, steady, now)) = asked.await else { return };
+        let since = now.boot - std::mem::replace(&mut looked, now.boot);
+        let lived = Lived { now: now.wall, steady: steady >= STEADY, since };
+        wait = match store.prune(keep, lived).await {
             Ok(true) => BREATHE,
             Ok(false) => EVERY,
             Err(error) => {

@@ -279,7 +279,7 @@ impl Feed {
                 }
             }
             cursor = page.cursor;
-            let past_end = filter.until.is_some_and(|until| Timestamp::now() > until);
+            let past_end = filter.until.is_some_and(|until| crate::clock::wall() > until);
             if !page.at_end {
                 continue;
             }
@@ -303,7 +303,7 @@ impl Feed {
     /// Waits for something new, or for the end of what is wanted.
     async fn wait(&self, newest: &mut tokio::sync::watch::Receiver<Seq>, until: Option<Timestamp>) -> bool {
         let end = async {
-            match until.map(|until| until.duration_since(Timestamp::now())) {
+            match until.map(|until| until.duration_since(crate::clock::wall())) {
                 Some(left) => tokio::time::sleep(Duration::try_from(left).unwrap_or_default()).await,
                 None => std::future::pending().await,
             }

@@ -198,7 +198,8 @@ pub(super) fn allow_open_files(max_parallel_runs: usize) {
 
 async fn read_config(paths: &Paths) -> Result<Loaded, Failure> {
     let path = paths.config.clone();
-    let read = tokio::task::spawn_blocking(move || config::load(&path, &Context::system(Timestamp::now())));
+    let read =
+        tokio::task::spawn_blocking(move || config::load(&path, &Context::system(crate::clock::wall())));
     match read.await.map_err(|error| Failure::Internal(error.to_string()))? {
         Ok(loaded) => Ok(loaded),
         Err(rejected) => {

@@ -176,12 +176,14 @@ pub(super) fn agent(now: &AgentNow) -> AgentView {
         skipped_count: record.counters.skipped,
         cost_today_usd: now.usd_today,
         budget_used_up_until: out_of_budget(now).map(|(until, _)| *until),
+        silent_since: now.silent.map(|(since, _)| since),
+        silent_until: now.silent.map(|(_, until)| until),
     }
 }
 
 /// The engine may have last looked at the clock before midnight.
 fn out_of_budget(now: &AgentNow) -> Option<&(jiff::Timestamp, String)> {
-    now.out_of_budget.as_ref().filter(|(until, _)| *until > jiff::Timestamp::now())
+    now.out_of_budget.as_ref().filter(|(until, _)| *until > crate::clock::wall())
 }
 
 fn last_run(last: &LastRun) -> LastRunView {
@@ -360,11 +362,8 @@ fn settings(spec: &AgentSpec) -> BTreeMap<String, String> {
 
 fn notes(now: &AgentNow) -> Vec<String> {
     let mut notes = Vec::new();
-    if now.clock_behind {
-        notes.push(format!(
-            "the ledger has slots up to {}, more than a day ahead of the clock; the agent goes on from now",
-            now.record.judged_until.map_or_else(String::new, |at| at.to_string())
-        ));
+    if let Some((since, until)) = now.silent {
+        notes.push(silence(since, until));
     }
     if now.record.skip_next {
         notes.push("its next slot will be left out".into());
@@ -373,6 +372,13 @@ fn notes(now: &AgentNow) -> Vec<String> {
         notes.push(format!("its slots are refused: {why}"));
     }
     notes
+}
+
+/// Why an agent with a schedule starts nothing for a while.
+pub(super) fn silence(since: jiff::Timestamp, until: jiff::Timestamp) -> String {
+    format!(
+        "silent since {since:.0} until {until:.0}: the clock was ahead and was set back, and its slots until then ran already"
+    )
 }
 
 /// A run that has not ended.
@@ -482,10 +488,14 @@ pub(super) fn slot(slot: &ComingSlot, engine: &Engine) -> SlotView {
         let circuit = engine.agent(slot.agent.as_str())?.record.circuit?;
         (slot.due < circuit.until).then(|| "its circuit is open".to_owned())
     };
+    let silent = || {
+        let agent = engine.agent(slot.agent.as_str()).filter(|agent| agent.next_slot == Some(slot.slot))?;
+        agent.silent.map(|(since, until)| silence(since, until))
+    };
     let note = match (slot.state, slot.skipped) {
         (_, true) => Some("will be left out".to_owned()),
         (Desired::Paused, _) => Some("paused".to_owned()),
-        _ => refused(),
+        _ => refused().or_else(silent),
     };
     SlotView { agent_id: slot.agent.clone(), slot: slot.slot, due: slot.due, state: slot.state, note }
 }

@@ -4,7 +4,6 @@ use super::start::allow_open_files;
 use crate::config::{self, Context, Diagnostic, Loaded, Rejected};
 use crate::domain::ReloadMode;
 use crate::protocol::{Code, RpcError};
-use jiff::Timestamp;
 use notify::{RecursiveMode, Watcher};
 use places::{Place, places};
 use std::collections::BTreeSet;
@@ -87,7 +86,7 @@ pub(super) async fn run(
         // whoever did not ask for the file gets what is in force
         let text = matches!(why, Why::Zone).then(|| in_force.clone());
         let read = tokio::task::spawn_blocking(move || {
-            let context = Context::system(Timestamp::now());
+            let context = Context::system(crate::clock::wall());
             match text {
                 Some(text) => config::parse(text, &file, &context),
                 None => config::load(&file, &context),

@@ -38,6 +38,8 @@ words! {
         ModelResponse = "model_response",
         /// A slot got a verdict other than `ran`.
         SlotSkipped = "background_slot_skipped",
+        /// The clock was set back: verdicts of slots ahead that never ran are taken back.
+        SlotsTakenBack = "slots_taken_back",
         /// An attempt failed and another one follows.
         TaskRetrying = "background_task_retrying",
         /// A run goes on after a crash.
@@ -89,6 +91,7 @@ impl EventType {
         Self::TaskCancelled,
         Self::AgentStatus,
         Self::SlotSkipped,
+        Self::SlotsTakenBack,
         Self::TaskRetrying,
         Self::CircuitOpened,
         Self::CircuitClosed,
@@ -212,6 +215,12 @@ impl Event {
                 Some(agent),
                 None,
                 json!({"verdict": verdict, "slot": first, "last_slot": last, "count": count, "cause": cause}),
+            ),
+            Fact::SlotsTakenBack { agent, taken, .. } => event(
+                EventType::SlotsTakenBack,
+                Some(agent),
+                None,
+                json!({"from": taken.first, "to": taken.last, "count": taken.count}),
             ),
             Fact::EventPassed { agent, event: passed, verdict, cause } => event(
                 EventType::SlotSkipped,

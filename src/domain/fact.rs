@@ -98,6 +98,16 @@ pub enum Fact {
         /// True: nothing is told. The slot before has the same verdict and cause, or all is well.
         quiet: bool,
     },
+    /// The clock was set back: verdicts of slots ahead of now that never ran are taken back, and those slots are
+    /// judged when their time comes.
+    SlotsTakenBack {
+        /// Whose.
+        agent: AgentId,
+        /// The last instant before now: slots up to here keep their verdict.
+        behind: Timestamp,
+        /// Which slots.
+        taken: super::Taken,
+    },
     /// An event that an agent waits for started nothing. There is no slot, so no ledger record: the event
     /// that tells it is the record. Decided in the transaction of the event itself, as a claim is: each
     /// event that an agent waits for has one of the two.
@@ -382,8 +392,15 @@ pub struct AgentRecord {
     pub held: super::Held,
     /// Slot 0 of its interval, and the floor of every other schedule.
     pub anchor: Timestamp,
-    /// Newest slot with a verdict. No slot up to it is judged again.
+    /// Newest slot with a verdict. No slot up to it is judged again, unless the clock was set back (`floor`).
     pub judged_until: Option<Timestamp>,
+    /// The clock was set back: no slot up to here is judged again, and of those from here to `judged_until` none that
+    /// has a record in the ledger.
+    pub floor: Option<Timestamp>,
+    /// Where the anchor was when the clock was set to before it.
+    pub origin: Option<Timestamp>,
+    /// The slots before the next one ran already, while the clock was ahead: nothing starts until then.
+    pub silent: bool,
     /// The schedule that the two above belong to, as [`super::Schedule::describe`] says it.
     pub schedule: String,
     /// When it is due next, jitter included; for readers without a daemon.

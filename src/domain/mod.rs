@@ -4,6 +4,7 @@
 //! that is said between floors is said in these types.
 mod agent;
 mod agent_state;
+mod ahead;
 mod calendar;
 mod chat;
 mod counted;
@@ -35,6 +36,7 @@ pub use agent::{
     QuerySpec, RetrySpec, Schedule, TellOn, TextOrSecret, ToolCallSpec,
 };
 pub use agent_state::{Activity, Desired, Health, Held};
+pub use ahead::{Ahead, AheadRow, Judged, LookAhead, Taken};
 pub use calendar::{Calendar, jitter_of};
 pub use chat::{
     ChatMessage, Finish, ModelAnswer, ModelError, ModelRequest, ModelTurn, ReadsWhen, Step, Tokens, ToolDef,

@@ -1,15 +1,13 @@
 //! The life of one agent: its state, and what each command does to it (section 3 of the contract).
 use super::{Action, CancelCause, ChangedAgent, Command, Engine, Place, Refusal, Reply, StopMode, Target};
 use crate::domain::*;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use std::sync::Arc;
 
 /// Why a one-shot agent is stopped once its slot has a verdict.
 pub(super) const DONE: &str = "done";
 /// Why a one-shot agent is stopped whose time had passed when it was taken up.
 pub(super) const PAST: &str = "done: its time had passed when it was taken up";
-/// A high-water mark further ahead than this comes from a clock that was wrong.
-const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 /// What the engine keeps of one agent.
 #[derive(Debug)]
@@ -20,8 +18,13 @@ pub(super) struct AgentState {
     pub(super) resume_at: Option<Timestamp>,
     pub(super) held: Held,
     pub(super) anchor: Timestamp,
-    /// Newest slot with a verdict. Whatever the clock says, no slot up to it is judged again.
+    /// Newest slot with a verdict. No slot up to it is judged again, unless the clock was set back.
     pub(super) judged_until: Option<Timestamp>,
+    /// The clock was set back: no slot up to here is judged again, and none of those that `ahead` has.
+    pub(super) floor: Option<Timestamp>,
+    pub(super) ahead: super::clock::Ahead,
+    /// Where the anchor was when the clock was set to before it.
+    pub(super) origin: Option<Timestamp>,
     pub(super) next_slot: Option<Timestamp>,
     pub(super) next_due: Option<Timestamp>,
     pub(super) skip_next: bool,
@@ -58,6 +61,9 @@ impl AgentState {
             held: Held::No,
             anchor: now.wall,
             judged_until: None,
+            floor: None,
+            ahead: Default::default(),
+            origin: None,
             next_slot: None,
             next_due: None,
             skip_next: false,
@@ -85,6 +91,9 @@ impl AgentState {
             held: record.held,
             anchor: record.anchor,
             judged_until: record.judged_until,
+            floor: record.floor,
+            ahead: Default::default(),
+            origin: record.origin,
             next_slot: None,
             next_due: None,
             skip_next: record.skip_next,
@@ -112,6 +121,9 @@ impl AgentState {
             held: self.held,
             anchor: self.anchor,
             judged_until: self.judged_until,
+            floor: self.floor,
+            origin: self.origin,
+            silent: self.silence().is_some(),
             schedule: self.spec.schedule.describe(),
             next_due: self.next_due,
             skip_next: self.skip_next,
@@ -128,57 +140,6 @@ impl AgentState {
 
     pub(super) fn calendar(&self) -> Calendar<'_> {
         Calendar { schedule: &self.spec.schedule, anchor: self.anchor, first_run: self.spec.first_run }
-    }
-
-    /// Does the ledger know slots more than a day ahead of the clock, or was the agent started as
-    /// far ahead? Then the clock was wrong, and the agent goes on from now.
-    pub(super) fn is_behind(&self, wall: Timestamp) -> bool {
-        let ahead = |at: Timestamp| at.duration_since(wall);
-        let lead = self.spec.schedule.period().unwrap_or(SignedDuration::ZERO).saturating_add(DAY);
-        self.judged_until.is_some_and(|judged| ahead(judged) > DAY) || ahead(self.anchor) > lead
-    }
-
-    /// The newest judged slot, which no slot may be judged before again.
-    pub(super) fn high_water(&self, wall: Timestamp) -> Option<Timestamp> {
-        self.judged_until.filter(|_| !self.is_behind(wall))
-    }
-
-    /// The first slot from the anchor on that has no verdict yet.
-    pub(super) fn first_slot(&mut self, now: Now) -> Option<Timestamp> {
-        let judged = self.high_water(now.wall);
-        let mut floor = self.anchor - SignedDuration::from_micros(1);
-        if self.is_behind(now.wall) {
-            self.draw_anchor(now.wall);
-            floor = now.wall - SignedDuration::from_micros(1);
-        }
-        match self.spec.schedule {
-            Schedule::After(_) if !self.live.is_empty() => None,
-            Schedule::After(delay) => {
-                // what ended before the start or the change of schedule does not count
-                let base = self.last_end.max(judged).filter(|base| *base >= self.anchor);
-                let slot = base.map_or(self.anchor, |base| {
-                    base.min(now.wall).checked_add(delay).unwrap_or(Timestamp::MAX).max(self.anchor)
-                });
-                Some(judged.map_or(slot, |judged| slot.max(judged + SignedDuration::from_micros(1))))
-            }
-            _ => self.calendar().next_after(judged.map_or(floor, |judged| judged.max(floor))),
-        }
-    }
-
-    /// Draws an anchor that a wrong clock set too far ahead back to now, by whole periods.
-    fn draw_anchor(&mut self, wall: Timestamp) {
-        let ahead = self.anchor.duration_since(wall).as_nanos();
-        if ahead <= 0 {
-            return;
-        }
-        let back = match self.spec.schedule {
-            Schedule::Every(period) => {
-                (ahead + period.as_nanos() - 1) / period.as_nanos() * period.as_nanos()
-            }
-            _ => ahead,
-        };
-        let back = i64::try_from(back).map(SignedDuration::from_nanos);
-        self.anchor = back.ok().and_then(|back| self.anchor.checked_sub(back).ok()).unwrap_or(wall);
     }
 
     /// A one-shot agent that stopped by itself.
@@ -372,14 +333,14 @@ impl Engine {
     ) -> Result<ChangedAgent, Refusal> {
         let state = &mut self.agents[agent as usize];
         if let Schedule::At(at) = state.spec.schedule
-            && (at <= now.wall || state.judged_until.is_some_and(|judged| judged >= at))
+            && (at <= now.wall || (!state.must_look(now.wall) && state.has_had(at)))
         {
             return Err(Refusal::WrongState(format!(
                 "the time of this one-shot agent has passed ({at}); change `at`, or use `bgagent run {}`",
                 state.spec.id
             )));
         }
-        state.anchor = now.wall;
+        (state.anchor, state.origin) = (now.wall, None);
         state.streak = None;
         state.calm = false;
         state.skip_next = false;

@@ -22,8 +22,8 @@ pub struct AgentNow {
     pub live: Vec<RunRecord>,
     /// The coming slot, without jitter.
     pub next_slot: Option<Timestamp>,
-    /// The ledger knows slots more than a day ahead of the clock.
-    pub clock_behind: bool,
+    /// Since when and until when nothing starts: the slots between ran already, while the clock was ahead.
+    pub silent: Option<(Timestamp, Timestamp)>,
     /// US dollars that it used, or that are held for it, since midnight in the daemon's zone.
     pub usd_today: f64,
     /// Its budget or the fleet's is used up: until when nothing of it is started, and why.
@@ -127,7 +127,7 @@ impl Engine {
                 state: state.desired,
                 skipped: first && state.skip_next,
             });
-            if let Some(next) = state.calendar().next_after(slot) {
+            if let Some(next) = state.next_after(slot) {
                 heap.push(Reverse((state.due_of(next), id, agent, next)));
             }
         }
@@ -154,7 +154,7 @@ impl Engine {
             health: state.health(),
             live,
             next_slot: state.next_slot,
-            clock_behind: state.is_behind(self.last.wall),
+            silent: state.silence(),
             usd_today: self.usd_today(&state.spec),
             out_of_budget: self.out_of_budget(&state.spec),
         }

@@ -80,6 +80,8 @@ pub enum Input {
         /// Every error.
         errors: Vec<String>,
     },
+    /// What the ledger knows of slots ahead, as [`Action::LookAhead`] asked.
+    Ahead(Vec<Ahead>),
     /// The store could not write for a while, and can again. Slots that passed meanwhile were
     /// refused.
     StorageBack,
@@ -194,6 +196,8 @@ pub enum Action {
         /// Why not.
         answer: Result<(), RunError>,
     },
+    /// The clock was set back: ask the ledger, and answer with [`Input::Ahead`] before anything else is decided.
+    LookAhead(Vec<LookAhead>),
     /// Answer a client.
     Reply {
         /// Whom.

@@ -18,6 +18,7 @@ mod approval;
 mod ask;
 mod budget;
 mod circuit;
+mod clock;
 mod exchange;
 mod incident;
 mod queue;
@@ -120,6 +121,12 @@ pub struct Engine {
     resumes: BTreeSet<(Timestamp, u32)>,
     /// Runs that wait for their time, or for a person up to that time.
     timers: BTreeSet<(SignedDuration, RunId)>,
+    /// Agents for which the ledger is to be asked what it knows of slots ahead.
+    looks: BTreeSet<u32>,
+    /// The ledger is being asked.
+    asking: bool,
+    /// Why slots that pass meanwhile are missed.
+    unseen: Option<Verdict>,
     runs: HashMap<RunId, Run>,
     queue: Queue,
     incidents: HashMap<u32, BTreeMap<String, IncidentRecord>>,
@@ -129,6 +136,8 @@ pub struct Engine {
     /// Agents that an event of this type starts.
     triggers: HashMap<EventType, Vec<u32>>,
     last: Now,
+    /// Since when, by the clock that never jumps, there was neither a start nor a jump of the wall clock.
+    steady_since: SignedDuration,
     seed: u64,
     made: u64,
     stopping: bool,
@@ -150,6 +159,9 @@ impl Engine {
             Input::StorageBack => Some(Verdict::RefusedStorage),
             _ => slots::cause_of(Gap::between(self.last, now)),
         };
+        if self.asking {
+            self.unseen = missed.or(self.unseen);
+        }
         self.follow_clock(now);
         self.chain = 0;
         if !self.stopping {
@@ -159,6 +171,14 @@ impl Engine {
         }
         match input {
             Input::Tick | Input::StorageBack => {}
+            Input::Ahead(answers) => {
+                self.asking = false;
+                let missed = missed.or(self.unseen.take());
+                answers.into_iter().for_each(|answer| self.looked_ahead(now, answer));
+                if !self.stopping {
+                    self.fire(now, missed);
+                }
+            }
             Input::Command { ticket, command } => {
                 let result = self.command(now, command);
                 self.out.actions.push(Action::Reply { ticket, result });
@@ -209,6 +229,12 @@ impl Engine {
         Wake { wall: slot.into_iter().chain(resume).min(), mono: self.timers.first().map(|&(at, _)| at) }
     }
 
+    /// For how long there was neither a start nor a jump of the wall clock.
+    pub fn steady_for(&self, now: Now) -> SignedDuration {
+        let unseen = Gap::between(self.last, now).jumped.abs() > slots::NOISE;
+        if unseen { SignedDuration::ZERO } else { now.boot - self.steady_since }
+    }
+
     /// The configuration in force.
     pub fn fleet(&self) -> &Arc<Fleet> {
         &self.fleet
@@ -224,6 +250,8 @@ impl Engine {
         self.release_timers(now); // a retry without delay
         self.trigger(now);
         self.dispatch(now);
+        self.look_ahead(now);
+        self.unseen = self.unseen.filter(|_| self.asking);
         self.last = now;
         self.save_dirty(now);
         self.depths.clear();
@@ -265,6 +293,9 @@ impl Engine {
     /// The same, for an agent whose row may know it already.
     fn place(&mut self, agent: u32, slot: Option<Timestamp>) {
         let state = &mut self.agents[agent as usize];
+        if matches!(state.ahead, clock::Ahead::Asked { .. }) {
+            self.looks.insert(agent);
+        }
         if let Some(due) = state.next_due {
             self.due.remove(&(due, agent));
         }

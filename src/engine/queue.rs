@@ -270,8 +270,12 @@ impl Engine {
             && state.live.is_empty()
         {
             let slot = now.wall.checked_add(delay).ok();
-            let floor = state.high_water(now.wall).map(|judged| judged + SignedDuration::from_micros(1));
-            self.schedule(agent, slot.max(floor));
+            if let super::clock::Ahead::Asked { due } = &mut state.ahead {
+                *due = slot;
+            } else {
+                let slot = slot.map(|slot| state.free_from(slot));
+                self.schedule(agent, slot);
+            }
         }
         self.release_behind(agent);
         self.touch(agent);

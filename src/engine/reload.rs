@@ -113,21 +113,23 @@ impl Engine {
         let wanted = state.desired;
         state.streak = None;
         state.skip_next = false;
+        state.origin = None;
         state.anchor = match (&state.spec.schedule, state.spec.first_run) {
             (Schedule::Every(period), FirstRun::Now) | (Schedule::After(period), _) => {
                 now.wall.checked_add(*period).unwrap_or(Timestamp::MAX)
             }
             _ => now.wall,
         };
-        // an instant up to the high-water mark is no slot: the clock may have been set back
-        let judged = state.high_water(now.wall);
-        let past = matches!(state.spec.schedule, Schedule::At(at) if at <= now.wall || Some(at) <= judged);
+        // an instant with a verdict is no slot: the clock may have been set back
+        let asks = state.must_look(now.wall);
+        let past =
+            matches!(state.spec.schedule, Schedule::At(at) if at <= now.wall || (!asks && state.has_had(at)));
         let (to, reason) = match wanted {
             Desired::Active | Desired::Paused if past => (Desired::Stopped, Some(PAST.to_owned())),
             Desired::Stopped if !past && state.is_done() => (Desired::Active, None),
             wanted => (wanted, None),
         };
-        let slot = if to == Desired::Stopped { None } else { state.first_slot(now) };
+        let slot = if to == Desired::Stopped && !asks { None } else { state.first_slot(now) };
         self.schedule(agent, slot);
         if to != wanted {
             self.become_(now, agent, to, reason, None);

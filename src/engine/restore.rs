@@ -42,6 +42,9 @@ impl Engine {
     ) -> (Self, Decision) {
         let mut engine = Self {
             fleet: fleet.clone(),
+            looks: BTreeSet::new(),
+            asking: false,
+            unseen: Some(Verdict::MissedDowntime),
             agents: Vec::with_capacity(fleet.agents.len()),
             by_id: HashMap::with_capacity(fleet.agents.len()),
             gone: BTreeMap::new(),
@@ -59,6 +62,7 @@ impl Engine {
                 .collect(),
             triggers: HashMap::new(),
             last: now,
+            steady_since: now.boot,
             seed,
             made: 0,
             stopping: false,
@@ -73,7 +77,12 @@ impl Engine {
             restored.agents.into_iter().map(|record| (record.agent.clone(), record)).collect();
         let mut rewritten = engine.take_up_agents(now, &fleet, known);
         engine.index_triggers();
-        for incident in restored.incidents {
+        for mut incident in restored.incidents {
+            // written by a clock that was ahead
+            incident.told_at = incident.told_at.map(|told| told.min(now.wall));
+            if !incident.is_open() {
+                incident.since = incident.since.min(now.wall);
+            }
             match engine.index(&incident.agent) {
                 Ok(agent) => {
                     engine.incidents.entry(agent).or_default().insert(incident.key.clone(), incident);
@@ -161,10 +170,10 @@ impl Engine {
 
     pub(super) fn add_known(&mut self, now: Now, spec: Arc<AgentSpec>, record: AgentRecord) {
         let moved = record.schedule != spec.schedule.describe();
-        let changed = record.config_hash != spec.config_hash;
-        let written = record.next_due;
+        let written = record.clone();
         let removed = record.removed;
         let agent = self.insert(AgentState::known(spec, record));
+        self.bound_waits(now, agent);
         let state = &mut self.agents[agent as usize];
         if let Some(at) = state.resume_at.filter(|_| state.desired == Desired::Paused) {
             self.resumes.insert((at, agent));
@@ -175,11 +184,13 @@ impl Engine {
         let state = &mut self.agents[agent as usize];
         if moved || removed {
             self.begin_anew(now, agent);
-        } else if state.desired != Desired::Stopped {
+        } else if state.desired != Desired::Stopped || state.must_look(now.wall) {
             let slot = state.first_slot(now);
             self.place(agent, slot);
+        } else {
+            self.revive_one_shot(now, agent);
         }
-        if changed || self.agents[agent as usize].next_due != written {
+        if self.agents[agent as usize].record() != written {
             self.touch(agent);
         }
     }
@@ -195,8 +206,10 @@ impl Engine {
     /// With one: it was interrupted. Between two attempts: it goes on waiting.
     fn take_up_run(&mut self, now: Now, agent: u32, record: RunRecord) {
         let id = record.run;
-        let waits =
-            record.not_before.map(|at| now.mono + at.duration_since(now.wall).max(SignedDuration::ZERO));
+        // a clock that was wrong makes no wait longer than any that there is
+        let waits = record.not_before.map(|at| {
+            now.mono + at.duration_since(now.wall).clamp(SignedDuration::ZERO, super::retry::LONGEST)
+        });
         let status = record.status;
         let untouched = status == RunStatus::Queued && record.processes.is_empty();
         let state = &mut self.agents[agent as usize];

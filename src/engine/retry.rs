@@ -5,6 +5,9 @@ use jiff::SignedDuration;
 /// The longest wait that a provider can ask for.
 const LONGEST_ASKED: SignedDuration = SignedDuration::from_mins(10);
 
+/// No attempt and no catch-up waits for longer, in a new life of the daemon.
+pub(super) const LONGEST: SignedDuration = SignedDuration::from_hours(24);
+
 /// How long to wait before the next attempt; `None`: there is none.
 ///
 /// `elapsed` is the time since the first attempt began, without time asleep; `asked` is what the

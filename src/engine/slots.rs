@@ -8,7 +8,7 @@ const LATE: SignedDuration = SignedDuration::from_secs(5);
 /// How long catch-up runs wait after a start or a wake, for the network.
 const SETTLE: SignedDuration = SignedDuration::from_secs(3);
 /// Less than this between two readings is no sleep and no jump, but noise.
-const NOISE: SignedDuration = SignedDuration::from_secs(1);
+pub(super) const NOISE: SignedDuration = SignedDuration::from_secs(1);
 /// Without a configured `spread`, catch-up runs start this far apart.
 const APART: SignedDuration = SignedDuration::from_millis(100);
 /// No more than so long.
@@ -55,7 +55,7 @@ impl Engine {
 
     /// Judges the slots of a paused agent that are due at the end of its pause, `until`.
     pub(super) fn pass_pause(&mut self, now: Now, agent: u32, until: Timestamp) {
-        if self.agents[agent as usize].next_due.is_some_and(|due| due <= until) {
+        while self.agents[agent as usize].next_due.is_some_and(|due| due <= until) {
             self.judge(now, agent, until, None, &mut 0);
         }
     }
@@ -75,12 +75,18 @@ impl Engine {
         let next = match state.spec.schedule {
             // the next one is due after the end of the run, or this long from now if none starts
             Schedule::After(delay) => until.checked_add(delay).ok(),
-            _ => state.calendar().next_after(passed.last),
+            _ => state.next_after(passed.last),
+        };
+        let goes_over_judged =
+            state.next_judged_after(passed.last).is_some_and(|ahead| Some(ahead.first) < next);
+        let next = match state.spec.schedule {
+            Schedule::After(_) => next.map(|slot| state.free_from(slot)),
+            _ => next,
         };
         self.schedule(agent, next);
         self.touch(agent);
         let state = &mut self.agents[agent as usize];
-        state.judged_until = state.judged_until.max(Some(passed.last));
+        state.judge_until(passed.last);
         if state.desired == Desired::Active {
             if let Some(passed) = self.leave_out_skipped(now, agent, passed) {
                 self.judge_active(now, agent, passed, next, missed, caught_up);
@@ -89,6 +95,9 @@ impl Engine {
             state.skip_next = false;
             let cause = state.why_paused();
             self.judged(now, agent, passed, Verdict::SkippedPaused, &cause);
+        }
+        if goes_over_judged {
+            self.agents[agent as usize].streak = None; // the record before the next slot is another one
         }
         // a one-shot has had its only slot
         if matches!(self.agents[agent as usize].spec.schedule, Schedule::At(_)) {
@@ -383,59 +392,30 @@ impl Engine {
     pub(super) fn drop_pending(&mut self, now: Now, agent: u32, why: &str) {
         let state = &mut self.agents[agent as usize];
         let Some(slot) = state.next_slot.filter(|slot| *slot <= now.wall) else { return };
-        state.judged_until = state.judged_until.max(Some(slot));
+        state.judge_until(slot);
         self.schedule(agent, None);
         self.judged(now, agent, Passed { first: slot, last: slot, count: 1 }, Verdict::Dropped, why);
     }
 
     /// Stops a one-shot agent whose only slot has been judged.
-    fn finish_one_shot(&mut self, now: Now, agent: u32) {
+    pub(super) fn finish_one_shot(&mut self, now: Now, agent: u32) {
         self.schedule(agent, None);
         self.become_(now, agent, Desired::Stopped, Some(super::agent::DONE.into()), None);
-    }
-
-    /// After a jump of the wall clock: what counts elapsed time moves along (`after`, the end of a
-    /// circuit's cooldown). An agent whose high-water mark lies more than a day ahead goes on from
-    /// now; when the clock is right again, it goes on from the mark.
-    pub(super) fn follow_clock(&mut self, now: Now) {
-        let jumped = Gap::between(self.last, now).jumped;
-        if jumped.abs() <= NOISE {
-            return;
-        }
-        for agent in 0..u32::try_from(self.agents.len()).expect("fewer than 2^32 agents") {
-            let state = &mut self.agents[agent as usize];
-            let was_behind = state.is_behind(self.last.wall);
-            if let Some(circuit) = &mut state.circuit {
-                circuit.until = circuit.until.checked_add(jumped).unwrap_or(circuit.until);
-                self.touch(agent);
-            }
-            let state = &mut self.agents[agent as usize];
-            let Some(slot) = state.next_slot else { continue };
-            let slot = if let Schedule::After(_) = state.spec.schedule {
-                state.streak = None;
-                let floor = state.high_water(now.wall).map(|judged| judged + SignedDuration::from_micros(1));
-                slot.checked_add(jumped).ok().max(floor)
-            } else if was_behind || state.is_behind(now.wall) {
-                state.streak = None;
-                state.first_slot(now)
-            } else {
-                continue;
-            };
-            self.schedule(agent, slot);
-            self.touch(agent);
-        }
     }
 }
 
 impl super::agent::AgentState {
     /// The slots from `first`, which is due, to the last one that is due at `until`.
+    /// Not past a slot that has its verdict already.
     fn passed(&self, first: Timestamp, until: Timestamp) -> Passed {
         let one = Passed { first, last: first, count: 1 };
         let calendar = self.calendar();
-        if calendar.next_after(first).is_none_or(|second| second > until) {
+        let end =
+            self.next_judged_after(first).map_or(until, |ahead| until.min(super::clock::before(ahead.first)));
+        if calendar.next_after(first).is_none_or(|second| second > end) {
             return one;
         }
-        let Some(mut last) = calendar.prev_before(until + SignedDuration::from_micros(1)) else { return one };
+        let Some(mut last) = calendar.prev_before(end + SignedDuration::from_micros(1)) else { return one };
         if last > first && self.due_of(last) > until {
             last = calendar.prev_before(last).unwrap_or(first);
         }

@@ -104,6 +104,7 @@ struct Bench {
     agents: BTreeMap<AgentId, AgentRecord>,
     open: Vec<RunRecord>,
     incidents: BTreeMap<(AgentId, String), IncidentRecord>,
+    ledger: ledger::Ledger,
     /// Attempts in flight, oldest first.
     active: Vec<(RunId, u32)>,
     approvals: Vec<ApprovalRecord>,
@@ -135,6 +136,7 @@ impl Bench {
             agents: BTreeMap::new(),
             open: Vec::new(),
             incidents: BTreeMap::new(),
+            ledger: Default::default(),
             active: Vec::new(),
             approvals: Vec::new(),
             holds: Vec::new(),
@@ -304,10 +306,13 @@ impl Bench {
     fn take(&mut self, decision: Decision) {
         for entry in decision.facts {
             self.say(&entry.fact);
+            self.ledger.apply(&entry.fact);
             self.apply(entry.fact);
         }
+        let mut looks = Vec::new();
         for action in decision.actions {
             match action {
+                Action::LookAhead(asked) => looks = asked,
                 Action::Start(start) => {
                     let what = if start.gate_only { "ask gate" } else { "start" };
                     self.said.push(format!("{} {what} {}", start.agent.id, start.attempt));
@@ -327,6 +332,10 @@ impl Bench {
                 Action::Go { go, .. } => assert!(go || self.engine.stopping || !self.active.is_empty()),
                 Action::Reply { .. } => {}
             }
+        }
+        if !looks.is_empty() {
+            let answers = looks.into_iter().map(|look| self.ledger.look(look)).collect();
+            self.input(Input::Ahead(answers));
         }
     }
 
@@ -348,6 +357,12 @@ impl Bench {
                 let slot = slot.map_or("no slot".into(), |slot| self.rel(slot));
                 format!("{agent} {slot} is {verdict}: {cause}{}", if *quiet { " (quiet)" } else { "" })
             }
+            Fact::SlotsTakenBack { agent, taken, .. } => format!(
+                "{agent} {}..{} x{} taken back",
+                self.rel(taken.first),
+                self.rel(taken.last),
+                taken.count
+            ),
             Fact::EventPassed { agent, verdict, .. } => format!("{agent} event passed: {verdict}"),
             Fact::RunClaimed(run) if run.trigger != Trigger::Schedule => {
                 format!("{} claimed: {}", run.agent, run.trigger)
@@ -485,6 +500,7 @@ fn started() -> Fact {
 mod commands;
 mod fairness;
 mod history;
+mod ledger;
 mod money;
 mod reloads;
 mod runs;

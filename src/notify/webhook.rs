@@ -41,7 +41,7 @@ pub(super) async fn send(
     if status.is_success() {
         return Ok(());
     }
-    let retry_after = net::retry_after(answer.headers(), Timestamp::now());
+    let retry_after = net::retry_after(answer.headers(), crate::clock::wall());
     let said = words(answer, &parts).await;
     let error = refused(status, &said);
     Err(SendError { message: format!("{origin}: {}", error.message), retry_after, ..error })

@@ -245,7 +245,7 @@ impl Keeper {
     fn add(&mut self, stream: Stream, text: String) {
         let (n, size) = (self.next, text.len());
         self.next += 1;
-        let at = Timestamp::now();
+        let at = crate::clock::wall();
         let at = Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at);
         self.waiting.push_back(OutputChunk { n, stream, at, text });
         if self.tail.is_empty() && self.head_bytes + size <= self.half {

@@ -2,7 +2,7 @@
 use crate::domain::*;
 use jiff::Timestamp;
 use rusqlite::types::Value;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 /// Writes entries in order. `next` is the number of the next event. Returns the runs whose claim was
 /// refused because their slot had been claimed before.
@@ -16,6 +16,11 @@ pub(super) fn apply(db: &Connection, entries: &[Entry], next: &mut u64) -> rusql
     let starts = entries.iter().any(by_event);
     let mut told: Vec<(String, Seq)> = Vec::new();
     for entry in entries {
+        if let Fact::SlotsJudged { run: Some(run), .. } = &entry.fact
+            && refused.contains(run)
+        {
+            continue; // its slot has the verdict of the first claim
+        }
         if !write(db, entry)? {
             if let Fact::RunClaimed(claim) = &entry.fact {
                 refused.push(claim.run);
@@ -106,6 +111,7 @@ fn write(db: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
         Fact::SlotRevised { agent, slot, run, verdict, cause, .. } => {
             revised(db, agent, *slot, run, *verdict, cause)?
         }
+        Fact::SlotsTakenBack { agent, behind, taken } => taken_back(db, agent, at(*behind), taken)?,
         Fact::RunClaimed(claim) => return claimed(db, claim),
         Fact::ProcessStarted { run, attempt, role, process } => started(db, run, *attempt, *role, process)?,
         Fact::AttemptStarted { run, attempt, started_at, process, .. } => {
@@ -208,9 +214,9 @@ fn agent(db: &Connection, record: &AgentRecord) -> rusqlite::Result<()> {
         "INSERT OR REPLACE INTO agents(id, desired, reason, resume_at, held, anchor, judged_until, schedule, next_due,
            skip_next, last_end, runs, successes, errors, errors_in_row, skipped, last_run, last_status, last_started,
            last_finished, last_duration, last_kind, last_message, last_success, circuit_at, circuit_until, told_at,
-           removed, config_hash, last_kept)
+           removed, config_hash, last_kept, floor, origin, silent)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,
-           ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30)",
+           ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33)",
     )?
     .execute(params![
         record.agent.as_str(),
@@ -243,6 +249,9 @@ fn agent(db: &Connection, record: &AgentRecord) -> rusqlite::Result<()> {
         record.removed,
         record.config_hash.0 as i64,
         last.is_none_or(|last| last.kept),
+        maybe(record.floor),
+        maybe(record.origin),
+        record.silent,
     ])
     .map(|_| ())
 }
@@ -258,21 +267,39 @@ fn judged(
 ) -> rusqlite::Result<()> {
     if extends {
         // the record before it in time: with the clock set back, the newest one lies ahead of it
-        let grown = db
-            .prepare_cached(
+        let grown = unless_refused(
+            db.prepare_cached(
                 "UPDATE ledger SET last = ?2, count = count + ?3 WHERE agent = ?1 AND verdict = ?4 AND cause = ?5
                  AND last < ?6 AND first = (SELECT max(first) FROM ledger WHERE agent = ?1 AND first < ?6)",
             )?
-            .execute(params![agent.as_str(), last, count as i64, verdict.as_str(), cause, first])?;
+            .execute(params![agent.as_str(), last, count as i64, verdict.as_str(), cause, first]),
+        )?;
         if grown > 0 {
             return Ok(());
         }
     }
-    let made = db
-        .prepare_cached("INSERT INTO ledger(agent, first, last, count, verdict, cause, run) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING")?
-        .execute(params![agent.as_str(), first, last, count as i64, verdict.as_str(), cause, run.map(blob)])?;
+    let made = unless_refused(
+        db.prepare_cached("INSERT INTO ledger(agent, first, last, count, verdict, cause, run) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
+            .execute(params![agent.as_str(), first, last, count as i64, verdict.as_str(), cause, run.map(blob)]),
+    )?;
     if made == 0 {
         tracing::warn!(%agent, first, %verdict, "the slot had a verdict before; the first one stays");
+    }
+    Ok(())
+}
+
+/// What never ran of the slots ahead has no verdict any more; a record that began before now is cut.
+fn taken_back(db: &Connection, agent: &AgentId, behind: i64, taken: &Taken) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "DELETE FROM ledger WHERE agent = ?1 AND first > ?2 AND last <= ?3 AND verdict <> 'ran'",
+    )?
+    .execute(params![agent.as_str(), behind, at(taken.last)])?;
+    if let Some((last, count)) = taken.cut {
+        db.prepare_cached(
+            "UPDATE ledger SET last = ?3, count = ?4
+             WHERE agent = ?1 AND first = (SELECT max(first) FROM ledger WHERE agent = ?1 AND first <= ?2)",
+        )?
+        .execute(params![agent.as_str(), behind, at(last), count as i64])?;
     }
     Ok(())
 }
@@ -294,15 +321,18 @@ fn revised(
     }
     let Some(slot) = slot.map(at) else { return Ok(()) };
     // does it go on with the record before it?
-    let merged = db
+    let before: Option<i64> = db
         .prepare_cached(
-            "UPDATE ledger SET last = ?2, count = count + 1 WHERE agent = ?1 AND verdict = ?3 AND cause = ?4
+            "SELECT first FROM ledger WHERE agent = ?1 AND verdict = ?3 AND cause = ?4
              AND last < ?2 AND first = (SELECT max(first) FROM ledger WHERE agent = ?1 AND first < ?2)",
         )?
-        .execute(params![agent.as_str(), slot, verdict.as_str(), cause])?;
-    if merged > 0 {
+        .query_row(params![agent.as_str(), slot, verdict.as_str(), cause], |row| row.get(0))
+        .optional()?;
+    if let Some(before) = before {
         db.prepare_cached("DELETE FROM ledger WHERE agent = ?1 AND first = ?2")?
             .execute(params![agent.as_str(), slot])?;
+        db.prepare_cached("UPDATE ledger SET last = ?3, count = count + 1 WHERE agent = ?1 AND first = ?2")?
+            .execute(params![agent.as_str(), before, slot])?;
     } else {
         db.prepare_cached(
             "UPDATE ledger SET verdict = ?3, cause = ?4, run = NULL WHERE agent = ?1 AND first = ?2",
@@ -312,11 +342,24 @@ fn revised(
     Ok(())
 }
 
+/// How many rows there were; none where a row is refused because its slot has a verdict or a claim.
+fn unless_refused(changed: rusqlite::Result<usize>) -> rusqlite::Result<usize> {
+    const REFUSED: [i32; 3] = [
+        rusqlite::ffi::SQLITE_CONSTRAINT_TRIGGER,
+        rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE,
+        rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY,
+    ];
+    match changed {
+        Err(rusqlite::Error::SqliteFailure(why, _)) if REFUSED.contains(&why.extended_code) => Ok(0),
+        other => other,
+    }
+}
+
 fn claimed(db: &Connection, claim: &RunRecord) -> rusqlite::Result<bool> {
-    let made = db
-        .prepare_cached(
+    let made = unless_refused(
+        db.prepare_cached(
             "INSERT INTO runs(id, agent, trigger, slot, status, attempt, queued_at, started_at, not_before, chain, event, query, config_hash, mode, session)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) ON CONFLICT DO NOTHING",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         )?
         .execute(params![
             blob(&claim.run),
@@ -334,7 +377,8 @@ fn claimed(db: &Connection, claim: &RunRecord) -> rusqlite::Result<bool> {
             claim.config_hash.0 as i64,
             (!claim.mode.is_normal()).then(|| serde_json::to_string(&claim.mode).expect("modes serialize")),
             claim.session.as_deref(),
-        ])?;
+        ]),
+    )?;
     Ok(made > 0)
 }
 

@@ -2,7 +2,7 @@
 use super::read::{Reader, agent_id, instant};
 use super::{HealthReport, HealthRow, OpenIncident, StoreError, Untold};
 use crate::domain::Verdict;
-use crate::domain::to_micros;
+use crate::domain::{timestamp_of_micros, to_micros};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
 use std::path::Path;
@@ -37,14 +37,17 @@ pub fn read_health(
 fn agents(db: &Connection) -> rusqlite::Result<Vec<HealthRow>> {
     let mut statement = db.prepare(
         "SELECT id, next_due, errors_in_row, circuit_at IS NOT NULL,
-           (SELECT iif(verdict = ?1, cause, NULL) FROM ledger WHERE agent = id ORDER BY first DESC LIMIT 1)
+           (SELECT iif(verdict = ?1, cause, NULL) FROM ledger WHERE agent = id ORDER BY first DESC LIMIT 1),
+           iif(silent, floor, NULL)
          FROM agents WHERE desired = 'active' AND NOT removed ORDER BY id",
     )?;
     let rows = statement.query_map([Verdict::RefusedBudget.as_str()], |row| {
-        let due = row.get::<_, Option<i64>>(1)?;
+        let due = row.get::<_, Option<i64>>(1)?.map(timestamp_of_micros);
+        let since = row.get::<_, Option<i64>>(5)?.map(timestamp_of_micros);
         Ok(HealthRow {
             agent: agent_id(row, 0)?,
-            next_due: due.map(|_| instant(row, 1)).transpose()?,
+            next_due: due,
+            silent: since.zip(due),
             errors_in_row: row.get(2)?,
             circuit_open: row.get(3)?,
             no_budget: row.get(4)?,

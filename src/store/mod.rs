@@ -28,10 +28,10 @@ pub use error::StoreError;
 pub use health::read_health;
 pub use mark::HOLDER_BYTES;
 pub use read::Reader;
+pub use retention::Lived;
 pub use types::*;
 
 use crate::domain::{Entry, Retention, Seq};
-use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock, RwLockWriteGuard};
 use std::time::Duration;
@@ -173,9 +173,9 @@ impl Store {
     }
 
     /// Removes what is older than `keep` allows, in one small piece; true if there is more to do.
-    pub async fn prune(&self, keep: Retention, now: Timestamp) -> Result<bool, StoreError> {
+    pub async fn prune(&self, keep: Retention, lived: Lived) -> Result<bool, StoreError> {
         let (done, pruned) = oneshot::channel();
-        self.jobs.send(Job::Prune { keep, now, done }).await.map_err(|_| StoreError::Closed)?;
+        self.jobs.send(Job::Prune { keep, lived, done }).await.map_err(|_| StoreError::Closed)?;
         pruned.await.map_err(|_| StoreError::Closed)?
     }
 

@@ -14,6 +14,9 @@ use std::time::Duration;
 /// How long an answer to a mutation is kept.
 pub(super) const ANSWERS_KEPT: SignedDuration = SignedDuration::from_hours(24);
 
+/// No message waits for longer for its next try.
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
+
 /// A read-only view; every question is one short transaction.
 pub struct Reader {
     pub(super) db: Connection,
@@ -168,6 +171,29 @@ impl Reader {
         })
     }
 
+    /// What the ledger knows of slots of one agent ahead of now.
+    pub fn ledger_ahead(&self, look: LookAhead) -> Result<Ahead, StoreError> {
+        self.ask("reading the ledger", |db| {
+            let (agent, floor) = (look.spec.id.clone(), to_micros(look.floor));
+            let pruned: Option<i64> = db
+                .prepare_cached("SELECT until FROM pruned WHERE agent = ?1")?
+                .query_row([agent.as_str()], |row| row.get(0))
+                .optional()?;
+            let mut ahead = Ahead::new(look, pruned.map(timestamp_of_micros));
+            // records lie apart: before the one that reaches over the floor there is none that does
+            let mut statement = db.prepare_cached(
+                "SELECT first, last, count, verdict = 'ran' FROM ledger WHERE agent = ?1 AND last > ?2 AND first >=
+                   coalesce((SELECT max(first) FROM ledger WHERE agent = ?1 AND first <= ?2), ?2) ORDER BY first",
+            )?;
+            let mut rows = statement.query(params![agent.as_str(), floor])?;
+            while let Some(row) = rows.next()? {
+                let count = row.get::<_, i64>(2)? as u64;
+                ahead.add(AheadRow { first: instant(row, 0)?, last: instant(row, 1)?, count, ran: row.get(3)? });
+            }
+            Ok(ahead)
+        })
+    }
+
     /// Slots of an agent by verdict, since an instant. Of a record that began before it the part that is
     /// newer, as if its slots were evenly apart.
     pub fn verdicts_since(
@@ -177,7 +203,8 @@ impl Reader {
     ) -> Result<BTreeMap<Verdict, u64>, StoreError> {
         self.ask("reading the ledger", |db| {
             let mut statement = db.prepare_cached(
-                "SELECT verdict, sum(iif(first >= ?2, count, 1 + (count - 1) * (last - ?2) / max(last - first, 1)))
+                "SELECT verdict, sum(iif(first >= ?2, count,
+                   1 + CAST((count - 1) * (CAST(last - ?2 AS REAL) / max(last - first, 1)) AS INTEGER)))
                  FROM ledger WHERE agent = ?1 AND last >= ?2 GROUP BY verdict",
             )?;
             let rows = statement.query_map(params![agent.as_str(), to_micros(since)], |row| {
@@ -217,10 +244,12 @@ impl Reader {
         self.ask("reading the outbox", |db| {
             let mut statement = db.prepare_cached(
                 "SELECT id, target, agent, about, at, subject, body, tries, due FROM (
-                   SELECT *, row_number() OVER (PARTITION BY target ORDER BY due, id) AS place FROM outbox WHERE due <= ?1
+                   SELECT *, row_number() OVER (PARTITION BY target ORDER BY due, id) AS place FROM outbox WHERE due <= ?1 OR due > ?3
                  ) WHERE place <= ?2 ORDER BY due, id",
             )?;
-            let rows = statement.query_map(params![to_micros(now), i64::try_from(max).unwrap_or(i64::MAX)], |row| {
+            // no pause between two tries is as long: the clock was ahead when it was written
+            let wrong = to_micros(now.checked_add(LONGEST_PAUSE).unwrap_or(Timestamp::MAX));
+            let rows = statement.query_map(params![to_micros(now), i64::try_from(max).unwrap_or(i64::MAX), wrong], |row| {
                 Ok(OutboxRow {
                     id: row.get(0)?,
                     target: row.get(1)?,
@@ -468,6 +497,9 @@ fn agent_row(row: &Row<'_>) -> rusqlite::Result<AgentRecord> {
         told_at: maybe(row, 26)?,
         removed: row.get(27)?,
         config_hash: ConfigHash(row.get::<_, i64>(28)? as u64),
+        floor: maybe(row, 30)?,
+        origin: maybe(row, 31)?,
+        silent: row.get(32)?,
     })
 }
 

@@ -1,8 +1,12 @@
 //! What is too old goes, oldest first, in small pieces between commits.
+//!
+//! How old something is follows from a clock of its own, which goes with the wall clock but comes no more than a day
+//! closer to it with each hour that the daemon has lived through ([`age_clock`]): one that is wrong for a while takes
+//! nothing away. What protects from a second start stays whatever its age: see [`NEAR_MARK`].
 use super::read::ANSWERS_KEPT;
-use crate::domain::{Retention, to_micros};
+use crate::domain::{Retention, micros, timestamp_of_micros, to_micros};
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use std::path::Path;
 
 /// Rows of one table that one piece removes.
@@ -11,43 +15,63 @@ const PIECE: i64 = 500;
 const SMALL_PIECE: i64 = 20;
 /// How long a feed is kept that nobody asks for.
 const FEEDS_KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// An agent's records of slots that are no older than this, before its newest judged slot, stay whatever the clock says.
+const NEAR_MARK: SignedDuration = SignedDuration::from_hours(24);
+/// The same, where the database is too large.
+const NEAR_MARK_WHEN_FULL: SignedDuration = SignedDuration::from_hours(1);
+/// How much closer to the wall clock an hour of life brings the clock of ages, in hours.
+const CATCHES_UP: i32 = 24;
 /// Free pages that one piece gives back to the file system.
 const PAGES: i64 = 256;
 
+/// What the daemon has lived through, as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lived {
+    /// The wall clock.
+    pub now: Timestamp,
+    /// Neither a start nor a jump of the clock is so near that the clock could be wrong: what is old may go.
+    pub steady: bool,
+    /// For how long it has lived since the last piece.
+    pub since: SignedDuration,
+}
+
+/// The slot of an agent from which on nothing is removed, less `?3`.
+const MARK: &str = "coalesce((SELECT min(coalesce(floor, judged_until), judged_until) FROM agents a WHERE a.id = agent) - ?3,
+    9223372036854775807)";
+
 /// What is removed by age: the table, and which rows are older than `?1`.
-fn by_age(keep: &Retention, now: Timestamp) -> [(&'static str, i64); 10] {
+fn by_age(keep: &Retention, now: Timestamp) -> [(String, i64); 10] {
     let before = |span: SignedDuration| to_micros(now.checked_sub(span).unwrap_or(Timestamp::MIN));
+    let rows = |text: &str, span| (text.to_owned(), before(span));
     [
-        (
+        rows(
             "output WHERE id IN (SELECT o.id FROM output o WHERE o.at < ?1 AND NOT EXISTS
                (SELECT 1 FROM runs r WHERE r.id = o.run AND r.finished_at IS NULL) LIMIT ?2)",
-            before(keep.output),
+            keep.output,
         ),
-        ("runs WHERE id IN (SELECT id FROM runs WHERE finished_at < ?1 LIMIT ?2)", before(keep.runs)),
         (
-            "ledger WHERE (agent, first) IN (SELECT agent, first FROM ledger WHERE last < ?1 LIMIT ?2)",
+            format!(
+                "runs WHERE id IN (SELECT id FROM runs WHERE finished_at < ?1 AND (slot IS NULL OR slot < {MARK}) LIMIT ?2)"
+            ),
             before(keep.runs),
         ),
         (
-            "incidents WHERE id IN (SELECT id FROM incidents WHERE resolved_at < ?1 LIMIT ?2)",
+            format!(
+                "ledger WHERE (agent, first) IN (SELECT agent, first FROM ledger WHERE last < ?1 AND last < {MARK} LIMIT ?2)"
+            ),
             before(keep.runs),
         ),
-        (
+        rows("incidents WHERE id IN (SELECT id FROM incidents WHERE resolved_at < ?1 LIMIT ?2)", keep.runs),
+        rows(
             "steps WHERE (run, n) IN (SELECT run, n FROM steps WHERE at < ?1 AND run NOT IN (SELECT id FROM runs WHERE finished_at IS NULL) LIMIT ?2)",
-            before(keep.transcripts),
+            keep.transcripts,
         ),
-        ("sessions WHERE id IN (SELECT id FROM sessions WHERE at < ?1 LIMIT ?2)", before(keep.transcripts)),
-        (
-            "approvals WHERE id IN (SELECT id FROM approvals WHERE decided_at < ?1 LIMIT ?2)",
-            before(keep.runs),
-        ),
+        rows("sessions WHERE id IN (SELECT id FROM sessions WHERE at < ?1 LIMIT ?2)", keep.transcripts),
+        rows("approvals WHERE id IN (SELECT id FROM approvals WHERE decided_at < ?1 LIMIT ?2)", keep.runs),
         // messages that were given up
-        (
-            "outbox WHERE id IN (SELECT id FROM outbox WHERE due IS NULL AND at < ?1 LIMIT ?2)",
-            before(keep.runs),
-        ),
-        ("feeds WHERE source IN (SELECT source FROM feeds WHERE at < ?1 LIMIT ?2)", before(FEEDS_KEPT)),
-        ("requests WHERE id IN (SELECT id FROM requests WHERE at < ?1 LIMIT ?2)", before(ANSWERS_KEPT)),
+        rows("outbox WHERE id IN (SELECT id FROM outbox WHERE due IS NULL AND at < ?1 LIMIT ?2)", keep.runs),
+        rows("feeds WHERE source IN (SELECT source FROM feeds WHERE at < ?1 LIMIT ?2)", FEEDS_KEPT),
+        rows("requests WHERE id IN (SELECT id FROM requests WHERE at < ?1 LIMIT ?2)", ANSWERS_KEPT),
     ]
 }
 
@@ -56,16 +80,13 @@ pub(super) fn prune(
     db: &mut Connection,
     path: &Path,
     keep: Retention,
-    now: Timestamp,
+    lived: Lived,
 ) -> rusqlite::Result<bool> {
     let piece = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut more = false;
-    for (rows, before) in by_age(&keep, now) {
-        let gone = piece.prepare_cached(&format!("DELETE FROM {rows}"))?.execute([before, PIECE])?;
-        more |= gone as i64 == PIECE;
+    if lived.steady {
+        more |= old(&piece, &keep, lived)?;
     }
-    let oldest_kept = to_micros(now.checked_sub(keep.events).unwrap_or(Timestamp::MIN));
-    more |= events(&piece, oldest_kept)?;
     if used(&piece)? > keep.max_db_size {
         more |= shrink(&piece, PIECE)?;
     }
@@ -82,18 +103,61 @@ pub(super) fn prune(
     Ok(more)
 }
 
+/// What it is o'clock for what is kept: the wall clock, unless that is further ahead than what was lived through.
+fn age_clock(db: &Connection, lived: Lived) -> rusqlite::Result<Timestamp> {
+    let before: Option<String> =
+        db.query_row("SELECT value FROM meta WHERE key = 'age_clock'", [], |row| row.get(0)).optional()?;
+    let before = before.and_then(|text| text.parse().ok()).map(timestamp_of_micros);
+    let now = before.map_or(lived.now, |before| {
+        let reached = lived.since.checked_mul(CATCHES_UP).and_then(|span| before.checked_add(span).ok());
+        reached.map_or(lived.now, |reached| reached.min(lived.now))
+    });
+    db.prepare_cached("INSERT OR REPLACE INTO meta(key, value) VALUES ('age_clock', ?1)")?
+        .execute([to_micros(now).to_string()])?;
+    Ok(now)
+}
+
+fn old(db: &Connection, keep: &Retention, lived: Lived) -> rusqlite::Result<bool> {
+    let now = age_clock(db, lived)?;
+    let mut more = false;
+    let near = micros(NEAR_MARK);
+    for (rows, before) in by_age(keep, now) {
+        if rows.starts_with("ledger ") {
+            remember_pruned(db, &rows, &[before, PIECE, near])?;
+        }
+        let mut delete = db.prepare_cached(&format!("DELETE FROM {rows}"))?;
+        let values = &[before, PIECE, near][..delete.parameter_count()];
+        let gone = delete.execute(rusqlite::params_from_iter(values))?;
+        more |= gone as i64 == PIECE;
+    }
+    let oldest_kept = to_micros(now.checked_sub(keep.events).unwrap_or(Timestamp::MIN));
+    Ok(more | events(db, oldest_kept, lived.now)?)
+}
+
+/// Up to where the ledger of each agent is no longer kept: a slot up to there may have run, whatever the clock says.
+fn remember_pruned(db: &Connection, rows: &str, values: &[i64]) -> rusqlite::Result<()> {
+    db.prepare_cached(&format!(
+        "INSERT INTO pruned(agent, until) SELECT agent, max(last) FROM {rows} GROUP BY agent
+         ON CONFLICT DO UPDATE SET until = max(until, excluded.until)"
+    ))?
+    .execute(rusqlite::params_from_iter(values))
+    .map(|_| ())
+}
+
 /// Events go from the oldest end only, so that what is kept has no gap; the newest always stays,
-/// because its number is where the next one begins.
-fn events(db: &Connection, before: i64) -> rusqlite::Result<bool> {
-    let gone = db.prepare_cached(OLD_EVENTS)?.execute([before, PIECE])?;
+/// because its number is where the next one begins. One from ahead of now (`?3`), written while the
+/// clock was wrong, goes with an older one after it.
+fn events(db: &Connection, before: i64, now: Timestamp) -> rusqlite::Result<bool> {
+    let gone = db.prepare_cached(OLD_EVENTS)?.execute([before, PIECE, to_micros(now)])?;
     Ok(gone as i64 == PIECE)
 }
 
-/// Looks no further than one piece: the bounds are one, since SQLite walks along one only.
+/// Looks no further than a few pieces: the bounds are one, since SQLite walks along one only.
 const OLD_EVENTS: &str = "DELETE FROM events WHERE seq < min((SELECT max(seq) FROM events),
     (SELECT min(seq) FROM events) + ?2,
-    coalesce((SELECT seq FROM events WHERE at >= ?1 AND seq < (SELECT min(seq) FROM events) + ?2
-      ORDER BY seq LIMIT 1), 9223372036854775807))";
+    1 + coalesce((SELECT seq FROM events WHERE at < ?1 AND seq < coalesce(
+        (SELECT seq FROM events WHERE at >= ?1 AND at <= ?3 AND seq < (SELECT min(seq) FROM events) + 4 * ?2 ORDER BY seq LIMIT 1),
+        (SELECT min(seq) FROM events) + 4 * ?2) ORDER BY seq DESC LIMIT 1), -1))";
 
 /// Gives a piece of the free pages back to the file system.
 fn give_back(db: &Connection) -> rusqlite::Result<()> {
@@ -129,12 +193,16 @@ fn shrink(db: &Connection, piece: i64) -> rusqlite::Result<bool> {
         .prepare_cached("DELETE FROM steps WHERE (run, n) IN (SELECT run, n FROM steps WHERE run NOT IN (SELECT id FROM runs WHERE finished_at IS NULL) ORDER BY at LIMIT ?1)")?
         .execute([piece])?;
     gone += db.prepare_cached(OLDEST_EVENTS)?.execute([piece])?;
+    // the ledger near the newest judged slot keeps a slot from a second start, without the record of its run, too
     gone += db
         .prepare_cached("DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE finished_at IS NOT NULL ORDER BY finished_at LIMIT ?1)")?
         .execute([piece / 10])?;
-    gone += db
-        .prepare_cached("DELETE FROM ledger WHERE (agent, first) IN (SELECT agent, first FROM ledger ORDER BY last LIMIT ?1)")?
-        .execute([piece / 10])?;
+    let ledger = format!(
+        "ledger WHERE (agent, first) IN (SELECT agent, first FROM ledger WHERE last < ?1 AND last < {MARK} ORDER BY last LIMIT ?2)"
+    );
+    let values = [i64::MAX, piece / 10, micros(NEAR_MARK_WHEN_FULL)];
+    remember_pruned(db, &ledger, &values)?;
+    gone += db.prepare_cached(&format!("DELETE FROM {ledger}"))?.execute(values)?;
     Ok(gone > 0)
 }
 
@@ -169,7 +237,9 @@ mod tests {
     #[test]
     fn a_piece_looks_at_no_more_than_it_removes() {
         let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(include_str!("migrations/0001_first.sql")).unwrap();
+        for sql in super::super::open::MIGRATIONS {
+            db.execute_batch(sql).unwrap();
+        }
         db.execute_batch(
             "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000)
              INSERT INTO events(seq, at, type, payload) SELECT n, n, 'x', '{}' FROM n;
@@ -185,9 +255,9 @@ mod tests {
             let gone = statement.execute(rusqlite::params_from_iter(values)).unwrap();
             (gone, statement.get_status(StatementStatus::VmStep))
         };
-        let output = by_age(&Retention::default(), Timestamp::UNIX_EPOCH)[0].0;
+        let output = &by_age(&Retention::default(), Timestamp::UNIX_EPOCH)[0].0;
         for (sql, values, expected) in [
-            (OLD_EVENTS, vec![1 << 40, 100], 100),
+            (OLD_EVENTS, vec![1 << 40, 100, 1 << 41], 100),
             (OLDEST_EVENTS, vec![100], 100),
             (&*format!("DELETE FROM {output}"), vec![1 << 40, 50], 50),
             (OLDEST_OUTPUT, vec![50], 50),

@@ -8,6 +8,7 @@ mod retention;
 use super::*;
 use crate::domain::*;
 use jiff::SignedDuration;
+use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 fn t(secs: i64) -> Timestamp {
@@ -20,6 +21,11 @@ fn id(name: &str) -> AgentId {
 
 fn run(n: u64) -> RunId {
     RunId::make(1_800_000_000_000, 7, n)
+}
+
+/// The clock says so, and that has long been so.
+fn settled(secs: i64) -> Lived {
+    Lived { now: t(secs), steady: true, since: SignedDuration::from_hours(10_000) }
 }
 
 fn entry(secs: i64, fact: Fact) -> Entry {
@@ -35,6 +41,9 @@ fn record(name: &str) -> AgentRecord {
         held: Held::No,
         anchor: t(0),
         judged_until: None,
+        floor: None,
+        origin: None,
+        silent: false,
         schedule: "every 1m".into(),
         next_due: Some(t(60)),
         skip_next: false,
@@ -118,6 +127,7 @@ async fn what_is_committed_is_there_after_a_restart() {
     full.resume_at = Some(t(99));
     full.held = Held::Kept;
     full.judged_until = Some(t(5));
+    (full.floor, full.origin, full.silent) = (Some(t(4)), Some(t(7)), true);
     full.skip_next = true;
     full.last_end = Some(t(4));
     full.counters = Counters { runs: 5, successes: 3, errors: 2, errors_in_row: 1, skipped: 9 };
@@ -396,9 +406,9 @@ async fn the_outbox_gives_what_is_due() {
         connection.query_row("SELECT count(*) FROM outbox", [], |row| row.get::<_, i64>(0)).unwrap()
     };
     let keep = Retention { runs: SignedDuration::from_secs(100), ..Retention::default() };
-    store.prune(keep, t(100)).await.unwrap();
+    store.prune(keep, settled(100)).await.unwrap();
     assert_eq!(count(), 2);
-    store.prune(keep, t(200)).await.unwrap();
+    store.prune(keep, settled(200)).await.unwrap();
     assert_eq!(count(), 1, "what is still to be delivered stays");
 }
 
@@ -416,4 +426,102 @@ async fn reading_of_speed() {
         store.commit(facts).await.unwrap();
     }
     println!("events: {:.0} /s", 100_000.0 / began.elapsed().as_secs_f64());
+}
+
+#[tokio::test]
+async fn ranges_of_the_ledger_never_overlap() {
+    let db = Db::new();
+    let (store, _) = db.open();
+    let superseded =
+        |first, last, count, extends| judged(first, last, count, Verdict::Superseded, None, extends);
+    store
+        .commit(vec![entry(1, superseded(10, 20, 11, false)), entry(2, superseded(40, 40, 1, false))])
+        .await
+        .unwrap();
+    // within it, over its ends, around it, by growth; and no claim within it
+    for fact in [
+        superseded(15, 15, 1, false),
+        superseded(5, 10, 6, false),
+        superseded(20, 30, 11, false),
+        superseded(5, 30, 26, false),
+        superseded(21, 45, 25, true),
+    ] {
+        assert_eq!(store.commit(vec![entry(3, fact)]).await.unwrap().refused, []);
+    }
+    let claimed = vec![
+        entry(4, claim(1, Some(15))),
+        entry(4, judged(15, 15, 1, Verdict::Ran, Some(run(1)), false)),
+        entry(4, claim(2, Some(30))),
+        entry(4, judged(30, 30, 1, Verdict::Ran, Some(run(2)), false)),
+    ];
+    assert_eq!(store.commit(claimed).await.unwrap().refused, [run(1)]);
+    let rows = store.read(|reader| reader.ledger(&id("a"))).await.unwrap();
+    let rows: Vec<_> = rows.iter().map(|row| (row.first, row.last, row.count)).collect();
+    assert_eq!(rows, [(t(10), t(20), 11), (t(30), t(30), 1), (t(40), t(40), 1)]);
+    // whoever writes
+    let raw = rusqlite::Connection::open(db.path()).unwrap();
+    for sql in [
+        "INSERT INTO ledger SELECT agent, first + 1, last, 1, verdict, cause, NULL FROM ledger",
+        "UPDATE ledger SET last = last + 1000000000",
+        "UPDATE ledger SET first = first - 1000000000",
+        "INSERT INTO runs(id, agent, trigger, slot, status, attempt, queued_at, chain, config_hash)
+           SELECT randomblob(16), agent, 'schedule', last, 'queued', 0, 0, 0, 0 FROM ledger WHERE verdict <> 'ran'",
+    ] {
+        assert!(raw.execute(sql, []).is_err(), "{sql}");
+    }
+}
+
+#[test]
+fn a_migration_mends_records_that_overlap() {
+    let db = rusqlite::Connection::open_in_memory().unwrap();
+    for sql in &open::MIGRATIONS[..10] {
+        db.execute_batch(sql).unwrap();
+    }
+    db.execute_batch(
+        "INSERT INTO agents(id, desired, held, anchor, schedule, skip_next, runs, successes, errors, errors_in_row, skipped, removed, config_hash)
+           VALUES ('a', 'active', 0, 0, '', 0, 3, 3, 0, 0, 1101, 0, 0);
+         INSERT INTO ledger(agent, first, last, count, verdict, cause) VALUES
+           ('a', 1000, 1000, 1, 'ran', ''), ('a', 2000, 102000, 101, 'superseded', 's'), ('a', 5000, 5000, 1, 'ran', ''),
+           ('a', 6000, 1006000, 1000, 'missed_clock', 'm'), ('a', 7000, 7000, 1, 'ran', ''), ('b', 3000, 9000, 7, 'superseded', 's');",
+    )
+    .unwrap();
+    db.execute_batch(open::MIGRATIONS[10]).unwrap();
+    let mut rows = db
+        .prepare(
+            "SELECT agent || ' ' || first || ' ' || last || ' ' || verdict FROM ledger ORDER BY agent, first",
+        )
+        .unwrap();
+    let rows: Vec<String> = rows.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+    assert_eq!(
+        rows,
+        [
+            "a 1000 1000 ran",
+            "a 2000 4999 superseded",
+            "a 5000 5000 ran",
+            "a 6000 6999 missed_clock",
+            "a 7000 7000 ran",
+            "a 7001 1006000 missed_clock",
+            "b 3000 9000 superseded",
+        ]
+    );
+    let (skipped, counted): (i64, i64) = db
+        .query_row(
+            "SELECT skipped, (SELECT sum(count) FROM ledger WHERE agent = 'a' AND verdict <> 'ran') FROM agents",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .unwrap();
+    assert_eq!(skipped, counted);
+}
+
+#[tokio::test]
+async fn a_record_of_very_many_slots_is_counted() {
+    let db = Db::new();
+    let (store, _) = db.open();
+    let many = 400_000_000;
+    let fact = judged(0, 5 * many, many as u64, Verdict::MissedDowntime, None, false);
+    let more = judged(5 * many + 5, 5 * many + 5 * many, many as u64, Verdict::MissedDowntime, None, false);
+    store.commit(vec![entry(0, fact), entry(0, more)]).await.unwrap();
+    let counted = store.read(move |reader| reader.verdicts_since(&id("a"), t(5 * many - 10))).await.unwrap();
+    assert_eq!(counted[&Verdict::MissedDowntime], many as u64 + 2);
 }

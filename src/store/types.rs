@@ -289,6 +289,8 @@ pub struct HealthRow {
     pub errors_in_row: u32,
     /// Its circuit is open.
     pub circuit_open: bool,
+    /// Since when and until when nothing starts, as the slots between ran while the clock was ahead.
+    pub silent: Option<(Timestamp, Timestamp)>,
     /// Its newest slot was refused for want of money: why.
     pub no_budget: Option<String>,
 }

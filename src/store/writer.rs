@@ -4,9 +4,9 @@
 //! one commit is on its way to the disk, the next ones pile up and share the one after it.
 use super::mark::MarkFile;
 use super::open::{self, Opened};
+use super::retention::Lived;
 use super::{BUSY_TIMEOUT, Committed, Readers, StoreError, apply, examine, retention, room};
 use crate::domain::{Entry, Retention, RunId, Seq};
-use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ type Done<T> = oneshot::Sender<Result<T, StoreError>>;
 /// What the writer is asked to do.
 pub(super) enum Job {
     Commit { entries: Vec<Entry>, done: Done<Committed> },
-    Prune { keep: Retention, now: Timestamp, done: Done<bool> },
+    Prune { keep: Retention, lived: Lived, done: Done<bool> },
     Look { done: Done<()> },
     Ping { done: oneshot::Sender<()> },
     Close { done: Done<()> },
@@ -124,8 +124,8 @@ impl Writer {
             self.commit(std::mem::take(&mut commits));
             match job {
                 Job::Commit { .. } => unreachable!("taken above"),
-                Job::Prune { keep, now, done } => {
-                    let _ = done.send(self.prune(keep, now));
+                Job::Prune { keep, lived, done } => {
+                    let _ = done.send(self.prune(keep, lived));
                 }
                 Job::Look { done } => {
                     let _ = done.send(self.look());
@@ -267,10 +267,10 @@ impl Writer {
         })
     }
 
-    fn prune(&mut self, keep: Retention, now: Timestamp) -> Result<bool, StoreError> {
+    fn prune(&mut self, keep: Retention, lived: Lived) -> Result<bool, StoreError> {
         self.is_sound()?;
         let keep = Retention { max_db_size: room::bound(&self.path, keep.max_db_size), ..keep };
-        let pruned = retention::prune(&mut self.db, &self.path, keep, now);
+        let pruned = retention::prune(&mut self.db, &self.path, keep, lived);
         self.in_log = InLog::Fresh;
         self.mark.note(Seq(self.next - 1), false);
         pruned.map_err(|error| StoreError::of(error, &self.path, "removing what is too old"))

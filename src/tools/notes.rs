@@ -2,7 +2,6 @@
 use super::{Call, ToolError, ToolOutput};
 use crate::domain::{AgentId, Entry, Fact, MemoryChange};
 use crate::store::{Store, StoreError};
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// Longest text of a note, in bytes.
@@ -54,7 +53,7 @@ pub(super) async fn remember(call: Call) -> Result<ToolOutput, ToolError> {
     }
     let kept = !text.is_empty();
     let change = MemoryChange::Note { agent, key: key.clone(), text, untrusted: call.context.untrusted };
-    let entry = Entry { at: Timestamp::now(), fact: Fact::Remembered(Box::new(change)) };
+    let entry = Entry { at: crate::clock::wall(), fact: Fact::Remembered(Box::new(change)) };
     store.commit(vec![entry]).await.map_err(failed)?;
     Ok(ToolOutput::of(json!({"key": key, "kept": kept})))
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 /// Who may use whom, bottom-up. A module that is not a key here has no floor.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("domain", &[]),
+    ("clock", &[]),
     ("engine", &["domain"]),
     ("conversation", &["domain"]),
     ("config", &["domain"]),
@@ -16,14 +17,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("net", &["domain"]),
     ("secret", &["domain", "child"]),
     ("llm", &["domain", "net", "secret", "child"]),
-    ("tools", &["domain", "secret", "net", "child", "store"]),
+    ("tools", &["domain", "clock", "secret", "net", "child", "store"]),
     ("notify", &["domain", "secret", "net", "child"]),
     ("client", &["protocol", "domain"]),
-    ("runner", &["domain", "conversation", "llm", "tools", "secret", "store", "child"]),
+    ("runner", &["domain", "clock", "conversation", "llm", "tools", "secret", "store", "child"]),
     (
         "daemon",
         &[
             "domain",
+            "clock",
             "engine",
             "conversation",
             "config",
@@ -38,7 +40,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "runner",
         ],
     ),
-    ("cli", &["domain", "config", "protocol", "client", "store", "daemon"]),
+    ("cli", &["domain", "clock", "config", "protocol", "client", "store", "daemon"]),
 ];
 
 /// Floors that compute and do nothing else.

@@ -6,6 +6,7 @@ mod checker;
 mod children;
 mod cli;
 mod cli_generated;
+mod clocks;
 mod crash;
 mod endpoint;
 mod faults;

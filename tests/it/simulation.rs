@@ -51,9 +51,17 @@ pub enum Defect {
     DeafGoingDown,
     /// Why an event started nothing is not stored.
     EventPassedLost,
+    /// The ledger does not say what it knows of slots ahead, after the clock was set back.
+    LooksNowhere,
+    /// Verdicts of slots ahead that are taken back stay in the store.
+    TakenBackLost,
+    /// The store forgets that the clock was set back.
+    FloorLost,
+    /// Retention, led by a clock that was ahead, has removed what the ledger knew of slots ahead.
+    PrunedAhead,
 }
 
-const DEFECTS: [Defect; 17] = [
+const DEFECTS: [Defect; 21] = [
     Defect::ClaimsNotUnique,
     Defect::StaleRow,
     Defect::HalfCommitted,
@@ -71,6 +79,10 @@ const DEFECTS: [Defect; 17] = [
     Defect::Oversleeps,
     Defect::DeafGoingDown,
     Defect::EventPassedLost,
+    Defect::LooksNowhere,
+    Defect::TakenBackLost,
+    Defect::FloorLost,
+    Defect::PrunedAhead,
 ];
 
 fn asked(name: &str) -> Option<u64> {

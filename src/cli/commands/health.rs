@@ -187,6 +187,11 @@ fn problems(row: &HealthRow, now: Timestamp, max_late: SignedDuration) -> Vec<St
     if let Some(late) = late.filter(|late| *late > max_late) {
         found.push(format!("late: was due {} ago", human_duration(late)));
     }
+    if let Some((since, until)) = row.silent.filter(|(_, until)| *until > now) {
+        found.push(format!(
+            "silent since {since:.0} until {until:.0}: the clock was ahead and was set back, and its slots until then ran already"
+        ));
+    }
     if row.circuit_open {
         found.push(format!("circuit open after {} failures in a row", row.errors_in_row));
     } else if row.errors_in_row > 0 {
@@ -225,6 +230,7 @@ mod tests {
             next_due: Some(due.parse().unwrap()),
             errors_in_row,
             circuit_open,
+            silent: None,
             no_budget: None,
         };
         let max = SignedDuration::from_mins(5);
@@ -233,6 +239,14 @@ mod tests {
         assert_eq!(problems(&row("2026-11-24T11:00:00Z", 2, false), now, max), ["failing: 2 in a row"]);
         let both = problems(&row("2026-11-24T09:00:00Z", 5, true), now, max);
         assert_eq!(both, ["late: was due 1h ago", "circuit open after 5 failures in a row"]);
+        let mut silent = row("2026-11-24T12:00:00Z", 0, false);
+        silent.silent =
+            Some(("2026-11-24T09:00:00Z".parse().unwrap(), "2026-11-24T12:00:00Z".parse().unwrap()));
+        let told = problems(&silent, now, max);
+        assert!(
+            told[0].starts_with("silent since 2026-11-24T09:00:00Z until 2026-11-24T12:00:00Z: "),
+            "{told:?}"
+        );
     }
 
     #[test]
@@ -245,6 +259,7 @@ mod tests {
             next_due: None,
             errors_in_row: 0,
             circuit_open: false,
+            silent: None,
             no_budget: Some("no money".into()),
         };
         let (agent, key, title) = ("disks".parse().unwrap(), "/".into(), "full".into());

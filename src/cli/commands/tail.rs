@@ -141,7 +141,7 @@ impl Tail<'_> {
             return self.app.print_json_text(&event.text);
         }
         // "today" moves on while events come
-        self.app.screen.now = jiff::Timestamp::now();
+        self.app.screen.now = crate::clock::wall();
         let line = event_line(event, &self.app.screen);
         self.app.print(&line)
     }

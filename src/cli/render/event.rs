@@ -160,6 +160,7 @@ fn kind_word(kind: EventType) -> (&'static str, Tone) {
         E::ModelRequest => ("request", Tone::Dim),
         E::ModelResponse => ("response", Tone::Dim),
         E::SlotSkipped => ("skipped", Tone::Warn),
+        E::SlotsTakenBack => ("taken back", Tone::Warn),
         E::TaskRetrying => ("retrying", Tone::Warn),
         E::TaskResumed => ("goes on", Tone::Busy),
         E::TaskOutput => ("output", Tone::Plain),
@@ -232,6 +233,12 @@ pub(super) fn gist(event: &Event) -> String {
             p.text("verdict"),
             p.number("count").filter(|n| *n > 1).map(|n| format!("{n} slots")),
             p.text("cause"),
+        ],
+        E::SlotsTakenBack => vec![
+            p.number("count").map(|n| format!("{n} verdicts of slots ahead of now")),
+            p.time("from", "from", event.ts),
+            p.time("to", "to", event.ts),
+            Some("the clock was set back".to_owned()),
         ],
         E::TaskOutput => vec![p.text("text"), p.text("stderr").map(|text| format!("stderr: {text}"))],
         E::CircuitOpened => vec![

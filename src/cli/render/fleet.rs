@@ -67,6 +67,11 @@ pub(in crate::cli) fn summary(agents: &[AgentView], screen: &Screen) -> String {
     if broke > 0 {
         parts.push(format!("{broke} without budget"));
     }
+    let silent =
+        agents.iter().filter(|agent| agent.silent_until.is_some_and(|until| until > screen.now)).count();
+    if silent > 0 {
+        parts.push(format!("{silent} silent, as a clock was ahead and set back"));
+    }
     let text = format!("{}: {}", counted(agents.len(), "agent"), parts.join(", "));
-    screen.paint(if failing + broke > 0 { Tone::Warn } else { Tone::Dim }, &text) + "\n"
+    screen.paint(if failing + broke + silent > 0 { Tone::Warn } else { Tone::Dim }, &text) + "\n"
 }

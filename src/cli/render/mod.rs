@@ -197,9 +197,13 @@ pub(super) fn state_of(state: Desired, activity: Activity, health: Health) -> (S
 /// The same, for an agent whose money may be gone.
 pub(super) fn state_of_agent(agent: &AgentView, now: Timestamp) -> (String, Tone) {
     let (word, tone) = state_of(agent.state, agent.activity, agent.health);
-    match agent.budget_used_up_until {
-        Some(until) if word == "active" && until > now => ("no budget".into(), Tone::Warn),
-        _ => (word, tone),
+    let is = |until: Option<Timestamp>| word == "active" && until.is_some_and(|until| until > now);
+    if is(agent.budget_used_up_until) {
+        ("no budget".into(), Tone::Warn)
+    } else if is(agent.silent_until) {
+        ("silent".into(), Tone::Warn)
+    } else {
+        (word, tone)
     }
 }
 

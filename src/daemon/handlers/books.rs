@@ -5,7 +5,6 @@ use crate::daemon::views;
 use crate::domain::{Body, Entry, Fact, Memory, MemoryChange, counted};
 use crate::protocol::*;
 use crate::store::UsageBy;
-use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
@@ -114,14 +113,14 @@ pub(super) async fn memory(services: &Services, id: &str) -> Encoded {
 pub(super) async fn clear_memory(services: &Services, id: &str) -> Encoded {
     let now = known_agent(services, id).await?;
     let change = MemoryChange::Cleared { agent: now.spec.id.clone(), session: now.spec.session() };
-    let entry = Entry { at: Timestamp::now(), fact: Fact::Remembered(Box::new(change)) };
+    let entry = Entry { at: crate::clock::wall(), fact: Fact::Remembered(Box::new(change)) };
     services.store.commit(vec![entry]).await.map_err(store_error)?;
     services.results.lock().expect("no holder panics").insert(now.spec.id.clone(), None);
     value(NoView {})
 }
 
 pub(super) async fn daemon_status(services: &Services) -> Encoded {
-    let now = Timestamp::now();
+    let now = crate::clock::wall();
     // a database that can't be read is no reason not to say so
     let stats = services.store.read(move |reader| reader.stats(now)).await;
     let unread = stats.as_ref().err().map(ToString::to_string);

@@ -9,7 +9,6 @@ use crate::domain::{AgentId, RunMode};
 use crate::engine::{Command, Target};
 use crate::protocol::*;
 use crate::store::EventFilter;
-use jiff::Timestamp;
 use serde_json::json;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -60,7 +59,7 @@ pub(super) async fn answered_before(services: &Services, request_id: Option<&str
     if id.is_empty() || id.len() > 128 {
         return Some(Err(invalid("`request_id` must have 1 to 128 bytes")));
     }
-    let now = Timestamp::now();
+    let now = crate::clock::wall();
     match services.store.read(move |reader| reader.answer_to(&id, now)).await {
         Ok(answer) => answer.map(|answer| views::restored(&answer)),
         Err(error) => Some(Err(store_error(error))),
@@ -81,7 +80,7 @@ fn unanswered() -> RpcError {
 }
 
 pub(super) async fn pause(services: &Services, params: PauseParams) -> Step {
-    if let Some(until) = params.until.filter(|until| *until <= Timestamp::now()) {
+    if let Some(until) = params.until.filter(|until| *until <= crate::clock::wall()) {
         return Step::Done(Err(invalid(format!("`until` ({until}) has passed already"))));
     }
     change_target(services, params.agent_id, params.all, params.request_id, |target| {

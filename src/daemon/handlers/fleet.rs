@@ -46,13 +46,14 @@ pub(super) async fn agent_status(services: &Services, id: &str) -> Encoded {
         })
         .await
         .ok_or_else(down)?;
-    let since = Timestamp::now() - SignedDuration::from_hours(24);
+    let now_wall = crate::clock::wall();
+    let since = now_wall - SignedDuration::from_hours(24);
     let live: Vec<RunId> = now.live.iter().map(|run| run.run).collect();
     let history = services
         .store
         .read(move |reader| {
             let runs = reader.runs(&RunFilter { agent: Some(agent.clone()), status: None, limit: 100 })?;
-            let newest = match reader.ledger_at(&agent, Timestamp::MAX)? {
+            let newest = match reader.ledger_at(&agent, now_wall)? {
                 // of a run in flight it is not known yet how the slot ends
                 Some(row) if row.run.is_some_and(|run| live.contains(&run)) => {
                     reader.ledger_at(&agent, row.first - SignedDuration::from_micros(1))?
@@ -173,7 +174,7 @@ pub(super) async fn run_output(services: &Services, params: OutputParams) -> Enc
 pub(super) async fn next_slots(services: &Services, params: NextParams) -> Encoded {
     let most = usize::try_from(params.limit.unwrap_or(20)).unwrap_or(usize::MAX).min(10_000);
     let reach = i64::try_from(params.for_secs.unwrap_or(86_400)).unwrap_or(i64::MAX);
-    let until = Timestamp::now().checked_add(SignedDuration::from_secs(reach)).unwrap_or(Timestamp::MAX);
+    let until = crate::clock::wall().checked_add(SignedDuration::from_secs(reach)).unwrap_or(Timestamp::MAX);
     for agent in params.agents.iter().filter(|agent| !agent.contains(['*', '?'])) {
         known_agent(services, agent).await?;
     }
@@ -195,7 +196,7 @@ pub(super) async fn next_slots(services: &Services, params: NextParams) -> Encod
 pub(super) async fn explain_slot(services: &Services, params: ExplainParams) -> Encoded {
     let now = known_agent(services, &params.agent_id).await?;
     let asked = params.at;
-    let at = asked.unwrap_or_else(Timestamp::now);
+    let at = asked.unwrap_or_else(crate::clock::wall);
     let agent = now.spec.id.clone();
     let retention =
         services.handle.ask(|engine, _| engine.fleet().daemon.retention).await.ok_or_else(down)?;
@@ -208,7 +209,7 @@ pub(super) async fn explain_slot(services: &Services, params: ExplainParams) -> 
             outcome.as_ref(),
             asked,
             retention.events,
-            Timestamp::now(),
+            crate::clock::wall(),
         ));
     }
     let read = move |reader: &Reader| Ok((reader.ledger_at(&agent, at)?, reader.oldest_slot(&agent)?));
@@ -224,5 +225,5 @@ pub(super) async fn explain_slot(services: &Services, params: ExplainParams) -> 
         }),
         None => None,
     };
-    value(explain::explain(&now, asked, row.as_ref(), run.as_ref(), &kept, Timestamp::now()))
+    value(explain::explain(&now, asked, row.as_ref(), run.as_ref(), &kept, crate::clock::wall()))
 }

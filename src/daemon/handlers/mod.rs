@@ -15,7 +15,6 @@ use crate::store::{EventFilter, StoreError};
 use books::{clear_memory, daemon_status, memory, usage};
 use changes::{cancel_run, change, change_agent, change_target, pause, reload, run_mode, send};
 use fleet::{agent_status, explain_slot, find_run, get_run, list_agents, list_runs, next_slots, run_output};
-use jiff::Timestamp;
 use serde::Serialize;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -27,7 +26,7 @@ pub(super) async fn handle(request: Request, services: &Arc<Services>) -> Step {
     let services = services.clone();
     match request {
         Request::Hello(params) => Step::Done(hello(&params, &services)),
-        Request::Ping(_) => Step::Done(value(PongView { now: Timestamp::now() })),
+        Request::Ping(_) => Step::Done(value(PongView { now: crate::clock::wall() })),
         Request::StartAgent(p) => {
             change_target(&services, p.agent_id, p.all, p.request_id, |t| Command::Start(t, p.reason)).await
         }

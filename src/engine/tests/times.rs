@@ -163,20 +163,137 @@ fn a_clock_set_back_repeats_nothing() {
 }
 
 #[test]
-fn a_clock_set_back_by_more_than_a_day_goes_on_from_now_and_back() {
+fn a_clock_set_to_before_the_first_start_goes_on_from_now_and_back() {
     let week = 7 * 86_400;
     let mut bench = Bench::new(&[plain("a", every(60))]);
     bench.complete().wait(60).complete().quietly();
-    bench.jump(-week - 10);
-    assert!(bench.state("a").clock_behind);
+    bench.jump(-week - 10).expect(&[]);
+    assert_eq!(bench.state("a").silent, None);
     bench.wait(10).expect(&[&format!("a {} ran", 60 - week), "a start 1"]);
     bench.complete().quietly().crash(1);
-    assert!(bench.state("a").clock_behind);
     // right again: the years in between were never slots
     bench.wait(9).jump(week).expect(&[]);
-    assert!(!bench.state("a").clock_behind);
     bench.wait(50).expect(&["a 120 ran", "a start 1"]);
     assert_eq!(bench.state("a").record.counters.skipped, 0);
+}
+
+#[test]
+fn a_clock_that_was_ahead_leaves_no_verdict_of_what_never_ran() {
+    let day = 86_400;
+    for (ahead, restarts) in
+        [(3600, false), (2 * day, false), (3650 * day, false), (3600, true), (2 * day, true)]
+    {
+        let mut bench = Bench::new(&[plain("a", every(60))]);
+        bench.complete().wait(90).complete().quietly();
+        // the newest of the slots that were passed is made up for; the others never ran
+        bench.jump(ahead).wait(10);
+        bench.complete().quietly();
+        if restarts {
+            bench.now.wall -= secs(ahead);
+            bench.crash(1);
+        } else {
+            bench.jump(-ahead);
+        }
+        let said = bench.said();
+        assert!(
+            said.iter().any(|line| line.starts_with("a 120..") && line.ends_with("taken back")),
+            "{said:?}"
+        );
+        assert_eq!(bench.state("a").record.counters.skipped, 0, "{ahead}");
+        assert_eq!(bench.state("a").silent, None);
+        bench.wait(30).expect(&["a 120 ran", "a start 1"]);
+        bench.complete().quietly();
+        // what ran ahead never runs again, and every slot has one verdict
+        bench.wait(2 * 3600);
+        let ran = bench.said().iter().filter(|line| line.ends_with(" ran")).count();
+        assert!(ran > 0);
+    }
+}
+
+#[test]
+fn what_ran_while_the_clock_was_ahead_is_passed_over_and_said() {
+    let mut bench = Bench::new(&[plain("a", every(60))]);
+    bench.complete();
+    for _ in 0..60 {
+        bench.wait(60).complete();
+    }
+    bench.quietly().jump(-1800).expect(&[]);
+    let silent = bench.state("a").silent.expect("half an hour of slots ran already");
+    assert_eq!((silent.0, silent.1), (t(1800) - SignedDuration::from_micros(1), t(3660)));
+    assert_eq!(bench.state("a").next_slot, Some(t(3660)));
+    // over a restart, too
+    bench.crash(10);
+    assert_eq!(bench.state("a").silent, Some(silent));
+    bench.quietly().wait(1849).expect(&[]);
+    bench.wait(1).expect(&["a 3660 ran", "a start 1"]);
+    assert_eq!(bench.state("a").silent, None);
+    let record = bench.state("a").record;
+    assert_eq!((record.floor, record.judged_until), (None, Some(t(3660))));
+}
+
+#[test]
+fn a_jump_over_what_ran_ahead_leaves_it_its_verdict() {
+    let mut bench = Bench::new(&[agent("a", every(60), |a| a.catch_up.policy = CatchUpPolicy::None)]);
+    bench.complete().jump(86_400).wait(120);
+    bench.begin(0).end(0, AttemptEnd::Completed).wait(60).quietly();
+    bench.jump(-86_400).wait(60);
+    bench.active.clear();
+    // forward again, past all of it
+    bench.quietly().jump(3 * 86_400);
+    let said = bench.said();
+    let missed = said.iter().filter(|line| line.contains("missed_clock")).count();
+    assert!(missed >= 2, "before and behind what ran: {said:?}");
+    assert_eq!(bench.ledger.slots("a"), 3 * 1440 + 1 + 4, "each slot once");
+}
+
+#[test]
+fn after_does_not_wait_for_a_clock_that_was_set_back() {
+    for back in [3000, 200_000] {
+        let mut bench = Bench::new(&[plain("a", Schedule::After(secs(60)))]);
+        bench.complete().wait(60).complete().wait(20).quietly();
+        bench.jump(-back).wait(39).expect(&[]);
+        bench.wait(1);
+        assert_eq!(bench.active.len(), 1, "40 s after the jump, a minute after the run");
+    }
+}
+
+#[test]
+fn a_one_shot_that_only_a_wrong_clock_passed_is_to_come() {
+    let at = || agent("a", Schedule::At(t(5000)), |a| a.catch_up.policy = CatchUpPolicy::None);
+    let mut bench = Bench::new(&[at()]);
+    bench.jump(90_000).quietly();
+    assert_eq!(bench.state("a").record.desired, Desired::Stopped);
+    bench.jump(-90_000);
+    assert!(bench.said().iter().any(|line| line.starts_with("a stopped -> active")));
+    bench.wait(5000);
+    assert_eq!(bench.active.len(), 1);
+    // taken up by a clock that was ahead
+    let mut bench = Bench::new(&[plain("b", every(3600))]);
+    bench.complete().jump(90_000).reload(&[at(), plain("b", every(3600))]);
+    assert_eq!(bench.state("a").record.desired, Desired::Stopped);
+    bench.jump(-90_000);
+    assert_eq!(bench.state("a").next_slot, Some(t(5000)));
+    // one that ran is over
+    let mut bench = Bench::new(&[plain("a", Schedule::At(t(100)))]);
+    bench.wait(100).complete().jump(-100);
+    assert_eq!(bench.state("a").record.desired, Desired::Stopped);
+}
+
+#[test]
+fn what_waits_for_elapsed_time_moves_with_the_clock() {
+    let spec = || agent("a", every(60), |a| a.circuit = CircuitSpec { open_after: 1, cooldown: secs(600) });
+    for (jump, restarts) in [(-1_000_000, false), (1_000_000, false), (-1_000_000, true)] {
+        let mut bench = Bench::new(&[spec()]);
+        bench.fail(ErrorKind::Auth).quietly();
+        if restarts {
+            bench.now.wall += secs(jump);
+            bench.crash(0);
+        } else {
+            bench.jump(jump);
+        }
+        let until = bench.state("a").record.circuit.unwrap().until;
+        assert_eq!(until.duration_since(bench.now.wall), secs(600), "{jump}");
+    }
 }
 
 #[test]
@@ -243,12 +360,16 @@ fn a_one_shot_runs_once_and_is_done() {
 }
 
 #[test]
-fn a_one_shot_moved_before_the_high_water_mark_is_done() {
+fn a_one_shot_has_each_of_its_times_once() {
     let mut bench = Bench::new(&[plain("a", Schedule::At(t(7200)))]);
     bench.wait(7200).complete().jump(-7000).quietly();
-    bench.reload(&[plain("a", Schedule::At(t(5000)))]).expect(&[]);
+    bench.reload(&[plain("a", Schedule::At(t(100)))]).expect(&[]);
     assert_eq!(bench.state("a").record.desired, Desired::Stopped, "never active without a slot");
-    bench.reload(&[plain("a", Schedule::At(t(9000)))]).expect(&["a stopped -> active"]);
+    bench.reload(&[plain("a", Schedule::At(t(5000)))]).expect(&["a stopped -> active"]);
+    bench.reload(&[plain("a", Schedule::At(t(7200)))]);
+    assert_eq!(bench.state("a").record.desired, Desired::Stopped, "it ran");
+    bench.reload(&[plain("a", Schedule::At(t(9000)))]);
+    assert_eq!(bench.state("a").next_slot, Some(t(9000)));
 }
 
 #[test]

@@ -94,6 +94,13 @@ pub struct AgentView {
     /// Its budget or the fleet's is used up: until then its slots are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget_used_up_until: Option<Timestamp>,
+    /// The clock was ahead and set back: since then nothing starts until `silent_until`, as the slots up to then ran
+    /// already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent_since: Option<Timestamp>,
+    /// See `silent_since`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent_until: Option<Timestamp>,
 }
 
 /// The newest run that ended.

@@ -5,7 +5,6 @@ use super::failed;
 use crate::domain::{ArchiveDoing, ArchiveStep, Entry, Fact};
 use crate::store::{Store, StoreError};
 use crate::tools::ToolError;
-use jiff::Timestamp;
 
 /// The journal of one archive; without a state database, it keeps nothing.
 pub(super) struct Journal {
@@ -67,7 +66,7 @@ impl Journal {
     async fn write(&self, doing: ArchiveDoing) -> Result<(), ToolError> {
         let Some(store) = &self.store else { return Ok(()) };
         let step = ArchiveStep { source: self.source.clone(), place: self.place.clone(), doing };
-        let entry = Entry { at: Timestamp::now(), fact: Fact::Archived(Box::new(step)) };
+        let entry = Entry { at: crate::clock::wall(), fact: Fact::Archived(Box::new(step)) };
         store.commit(vec![entry]).await.map(drop).map_err(said)
     }
 }

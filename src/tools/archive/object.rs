@@ -148,7 +148,7 @@ pub(super) fn pack(about: &About, name: &str, rows: &[Row], level: i32) -> Resul
         last: shown_key(rows.last()),
         oldest,
         newest,
-        written_at: Timestamp::now(),
+        written_at: crate::clock::wall(),
     };
     Ok(Packed { bytes, manifest })
 }
@@ -234,7 +234,7 @@ pub(super) fn manifest_name(id: &str) -> String {
 
 /// A fresh id: sorts by time, and is never used twice.
 pub(super) fn fresh_id() -> String {
-    let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%3f").to_string();
+    let now = crate::clock::wall().strftime("%Y%m%dT%H%M%S%3f").to_string();
     // behind its clock: a counter and chance
     let chance = uuid::Uuid::now_v7().simple().to_string();
     format!("{now}-{}", &chance[12..])

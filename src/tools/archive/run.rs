@@ -7,7 +7,6 @@ use super::{CHUNK_BYTES, Settings, Target, failed, point};
 use crate::domain::counted;
 use crate::store::Store;
 use crate::tools::{Progress, ToolError};
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -139,7 +138,7 @@ pub(super) async fn run(
     store: Option<Store>,
 ) -> Result<Value, ToolError> {
     let time = Time::new(began, bound, settings.max_time);
-    let filter = settings.filter(Timestamp::now());
+    let filter = settings.filter(crate::clock::wall());
     let mut db = source::open(&settings.from, time.hard).await?;
     let table = db.table(&settings.table).await?;
     db.lock(&table.root).await?;

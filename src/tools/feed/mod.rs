@@ -139,7 +139,7 @@ async fn plan(call: &Call) -> Result<Plan, ToolError> {
     let refuse = |what: String| ToolError::Arguments(format!("tool `{}`: {what}", call.tool));
     let (args, fixed) = (&call.args, &call.settings);
     let either = |key: &str| settings::whole(args, key).or_else(|| settings::whole(fixed, key));
-    let now = Timestamp::now();
+    let now = crate::clock::wall();
     let since = match args.get("since").or_else(|| fixed.get("since")) {
         Some(since) => Some(instant(since, now).map_err(refuse)?),
         None => None,

@@ -48,7 +48,7 @@ pub(super) async fn leave_out_seen(
     }
     if !note.is_empty() {
         let fact = Fact::Remembered(Box::new(MemoryChange::Seen { agent: agent.clone(), items: note }));
-        let _ = store.commit(vec![Entry { at: Timestamp::now(), fact }]).await;
+        let _ = store.commit(vec![Entry { at: crate::clock::wall(), fact }]).await;
     }
     let mut told = told.into_iter();
     items.retain(|_| !told.next().unwrap_or(false));

@@ -8,7 +8,7 @@ use super::item::{self, Feed, Item};
 use super::{gather, identity, text};
 use crate::domain::{Entry, Fact, HostPattern, KeptFeed};
 use crate::net::{self, Allow, Bounds, Fetched, GuardError, Request};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use reqwest::header::{
     ACCEPT, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
     LAST_MODIFIED, RETRY_AFTER,
@@ -86,7 +86,7 @@ pub(super) async fn get(call: &Call, wish: Wish) -> Result<Given, Failure> {
     let key = key(&wish, call);
     let kept = kept(call, &key).await;
     let memory: Option<Memory> = kept.as_ref().and_then(|kept| serde_json::from_str(&kept.items).ok());
-    let now = Timestamp::now();
+    let now = crate::clock::wall();
     if let Some(until) = memory.as_ref().and_then(|memory| memory.not_before)
         && until > now
         && until.duration_since(now) <= LONGEST_WAIT
@@ -244,7 +244,7 @@ async fn kept(call: &Call, key: &str) -> Option<KeptFeed> {
 }
 
 async fn still_in_use(call: &Call, key: String, kept: KeptFeed) {
-    let now = Timestamp::now();
+    let now = crate::clock::wall();
     if now.duration_since(kept.at) > IN_USE {
         write(call, key, KeptFeed { at: now, ..kept }).await;
     }
@@ -272,7 +272,7 @@ async fn keep(call: &Call, key: String, before: Option<KeptFeed>, fetched: &Fetc
     }
     let Some(items) = items else { return };
     let came_from = fetched.url.as_str().to_owned();
-    let kept = KeptFeed { came_from, etag, last_modified, items, at: Timestamp::now() };
+    let kept = KeptFeed { came_from, etag, last_modified, items, at: crate::clock::wall() };
     match before.filter(|before| KeptFeed { at: kept.at, ..before.clone() } == kept) {
         Some(before) => still_in_use(call, key, before).await,
         None => write(call, key, kept).await,
@@ -289,13 +289,13 @@ async fn wait(call: &Call, key: String, kept: Option<KeptFeed>, memory: Memory, 
         items: String::new(),
         at: until,
     };
-    write(call, key, KeptFeed { items, at: Timestamp::now(), ..kept.unwrap_or_else(none) }).await;
+    write(call, key, KeptFeed { items, at: crate::clock::wall(), ..kept.unwrap_or_else(none) }).await;
 }
 
 /// What can't be kept is fetched again: no reason to fail.
 async fn write(call: &Call, source: String, kept: KeptFeed) {
     if let Some(store) = &call.context.store {
         let fact = Fact::FeedKept { source, kept: Box::new(kept) };
-        let _ = store.commit(vec![Entry { at: Timestamp::now(), fact }]).await;
+        let _ = store.commit(vec![Entry { at: crate::clock::wall(), fact }]).await;
     }
 }

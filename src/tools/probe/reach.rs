@@ -110,7 +110,7 @@ pub(super) fn with_certificate(
     let Some(ends) = ends else {
         return Measured::failed(format!("{name}: the end of its certificate can't be read"));
     };
-    let left = ends.duration_since(Timestamp::now()).as_hours() / 24;
+    let left = ends.duration_since(crate::clock::wall()).as_hours() / 24;
     let until = ends.strftime("%Y-%m-%d");
     let said =
         format!("its certificate is good for {}, until {until}", counted(left.max(0).unsigned_abs(), "day"));

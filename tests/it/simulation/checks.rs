@@ -58,10 +58,11 @@ impl World {
             match &entry.fact {
                 Fact::SlotsJudged { verdict, cause, agent, .. } => {
                     let legal = match verdict {
-                        Verdict::MissedDowntime => matches!(turn.what, What::Booted(_)),
-                        Verdict::MissedSleep => self.slept,
-                        Verdict::MissedClock => self.set_forward,
-                        Verdict::RefusedStorage => matches!(turn.what, What::Storage),
+                        // while the ledger is asked, what passed before is not judged
+                        Verdict::MissedDowntime => matches!(turn.what, What::Booted(_) | What::Looked),
+                        Verdict::MissedSleep => self.slept || matches!(turn.what, What::Looked),
+                        Verdict::MissedClock => self.set_forward || matches!(turn.what, What::Looked),
+                        Verdict::RefusedStorage => matches!(turn.what, What::Storage | What::Looked),
                         Verdict::Superseded => !cause.contains("busy"),
                         _ => true,
                     };

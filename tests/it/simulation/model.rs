@@ -120,6 +120,7 @@ impl Model {
                     None => ensure!(!quiet, "a run without a slot is told each time"),
                 }
             }
+            Fact::SlotsTakenBack { agent, behind, taken } => self.taken_back(agent, *behind, taken)?,
             Fact::RunClaimed(record) => return self.claimed(record, defect),
             Fact::ProcessStarted { run, process, .. } => self.open_mut(*run)?.record.processes.push(*process),
             Fact::AttemptStarted { run, attempt, started_at, process, agent, run_count, .. } => {
@@ -230,25 +231,67 @@ impl Model {
             self.counters(agent).skipped += record.count;
         }
         let ledger = self.ledger.entry(agent.clone()).or_default();
-        let Some(newest) = ledger.last_mut() else {
-            ensure!(!extends, "{agent}: nothing to extend");
-            ledger.push(record);
-            return Ok(());
-        };
-        if defect == Some(Defect::ClaimsNotUnique) && newest.last >= record.first {
-            return Ok(()); // the claims alone must tell
+        let at = ledger.partition_point(|before| before.last < record.first);
+        if let Some(next) = ledger.get(at).filter(|next| next.first <= record.last) {
+            if defect == Some(Defect::ClaimsNotUnique) {
+                return Ok(()); // the claims alone must tell
+            }
+            return Err(format!("{agent}: slot {} has a verdict already: {next:?}", record.first));
         }
-        ensure!(newest.last < record.first, "{agent}: slot {} has a verdict already", record.first);
         if extends {
-            ensure!(
-                newest.verdict == record.verdict && newest.cause == record.cause,
-                "{agent}: {record:?} does not extend {newest:?}"
-            );
-            newest.last = record.last;
-            newest.count += record.count;
+            let before = at.checked_sub(1).and_then(|before| ledger.get_mut(before));
+            let Some(before) =
+                before.filter(|one| one.verdict == record.verdict && one.cause == record.cause)
+            else {
+                return Err(format!("{agent}: {record:?} extends nothing"));
+            };
+            before.last = record.last;
+            before.count += record.count;
         } else {
-            ledger.push(record);
+            ledger.insert(at, record);
         }
+        Ok(())
+    }
+
+    /// Claims and verdicts from here on are gone.
+    pub fn prune_ahead(&mut self, now: Timestamp) {
+        self.ledger.values_mut().for_each(|records| records.retain(|record| record.last < now));
+        self.claimed.retain(|(_, slot)| *slot < now);
+    }
+
+    /// What the ledger knows of slots ahead.
+    pub fn ahead(&self, look: LookAhead) -> Ahead {
+        let (agent, floor) = (look.spec.id.clone(), look.floor);
+        let mut ahead = Ahead::new(look, None);
+        for record in self.ledger.get(&agent).into_iter().flatten().filter(|record| record.last > floor) {
+            let Record { first, last, count, .. } = *record;
+            ahead.add(AheadRow { first, last, count, ran: record.verdict == Verdict::Ran });
+        }
+        ahead
+    }
+
+    /// Slots ahead that never ran have no verdict any more, and nothing else changes.
+    fn taken_back(&mut self, agent: &AgentId, behind: Timestamp, taken: &Taken) -> Result<(), Wrong> {
+        ensure!(taken.count > 0 && taken.first > behind && taken.first <= taken.last, "{agent}: {taken:?}");
+        let ledger = self.ledger.entry(agent.clone()).or_default();
+        let mut count = 0;
+        ledger.retain(|record| {
+            let goes = record.first > behind && record.verdict != Verdict::Ran;
+            count += if goes { record.count } else { 0 };
+            !goes
+        });
+        if let Some((last, left)) = taken.cut {
+            let cut = ledger.iter_mut().find(|record| record.first <= behind && record.last > behind);
+            let Some(cut) = cut.filter(|cut| cut.verdict != Verdict::Ran) else {
+                return Err(format!("{agent}: nothing to cut: {taken:?}"));
+            };
+            ensure!(cut.first <= last && last <= behind && left < cut.count, "{agent}: {cut:?} to {taken:?}");
+            count += cut.count - left;
+            (cut.last, cut.count) = (last, left);
+        }
+        ensure!(count == taken.count, "{agent}: {count} verdicts are taken back, said are {taken:?}");
+        self.slots -= count;
+        self.counters(agent).skipped -= count;
         Ok(())
     }
 

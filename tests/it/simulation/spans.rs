@@ -1,9 +1,9 @@
 //! Which slots there must be: worked out from commands and configurations, without the engine.
-use super::model::{Model, Wrong, ensure};
+use super::model::{Model, Record, Wrong, ensure};
 use crate::calendar::{Oracle, walls};
 use bgagent::domain::*;
 use jiff::{SignedDuration, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One agent between a start (or another schedule) and its end.
 #[derive(Debug)]
@@ -14,6 +14,11 @@ struct Span {
     reached: Timestamp,
     /// When it ended, if somebody decided so: slots up to then count, whatever their jitter.
     ended: Option<Timestamp>,
+    /// Slots of times that the clock went back over: those that lay behind, and those that had run.
+    kept: BTreeSet<Timestamp>,
+    /// Where the anchor was when the clock was set to before it; and up to where nothing else counts then.
+    origin: Option<Timestamp>,
+    floor: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -23,6 +28,10 @@ struct Line {
     /// Stopped by itself: a one-shot that had its slot, or whose time had passed.
     done: bool,
     removed: bool,
+    /// Slots within these ran as one: no slot of another schedule is among them.
+    barred: Vec<(Timestamp, Timestamp)>,
+    /// A record of an earlier schedule was cut, which nobody can do exactly.
+    vague: bool,
     /// The last one goes on, unless the agent is stopped or removed.
     spans: Vec<Span>,
 }
@@ -31,11 +40,24 @@ struct Line {
 #[derive(Default, Debug)]
 pub struct Spans {
     lines: BTreeMap<AgentId, Line>,
+    newest: Option<Timestamp>,
 }
 
 impl Spans {
+    /// A decision at this time was committed; `set`: the clock may have been set before it, or a life begun.
+    pub fn clock(&mut self, now: Timestamp, set: bool, model: &Model) {
+        let back = self.newest.is_some_and(|newest| now < newest);
+        self.newest = Some(now);
+        if !set {
+            return;
+        }
+        for (id, line) in self.lines.iter_mut().filter(|(_, line)| !line.removed) {
+            line.clock_set(now, back, id, model);
+        }
+    }
+
     /// The configuration of a new life, or of a reload (`alive`).
-    pub fn configured(&mut self, now: Timestamp, fleet: &Fleet, alive: bool) {
+    pub fn configured(&mut self, now: Timestamp, fleet: &Fleet, alive: bool, model: &Model) {
         for (id, line) in &mut self.lines {
             if fleet.agent(id.as_str()).is_none() && !line.removed {
                 line.end(now, alive);
@@ -46,8 +68,15 @@ impl Spans {
             let spec = (**spec).clone();
             let Some(line) = self.lines.get_mut(&spec.id) else {
                 let stopped = spec.schedule_is_past(now);
-                let mut line =
-                    Line { spec: spec.clone(), stopped, done: stopped, removed: false, spans: Vec::new() };
+                let mut line = Line {
+                    spec: spec.clone(),
+                    stopped,
+                    done: stopped,
+                    removed: false,
+                    barred: Vec::new(),
+                    vague: false,
+                    spans: Vec::new(),
+                };
                 if !stopped {
                     line.begin(now, now);
                 }
@@ -58,6 +87,9 @@ impl Spans {
             if anew {
                 if !line.removed {
                     line.end(now, alive);
+                } else {
+                    let back = line.spans.iter().any(|span| span.reached > now);
+                    line.clock_set(now, back, &spec.id, model);
                 }
                 line.spec = spec;
                 line.removed = false;
@@ -88,6 +120,12 @@ impl Spans {
         for line in self.lines.values_mut().filter(|line| !line.stopped && !line.removed) {
             let Some(span) = line.spans.last_mut() else { continue };
             span.reached = span.reached.max(now);
+            if let Schedule::At(at) = span.spec.schedule
+                && span.kept.contains(&at)
+            {
+                (line.stopped, line.done) = (true, true);
+                continue;
+            }
             if let Schedule::At(at) = span.spec.schedule
                 && span.due_of(at) <= span.reached
             {
@@ -144,7 +182,7 @@ impl Spans {
     pub fn check_ledger(&self, model: &Model) -> Result<u64, Wrong> {
         let mut compared = 0;
         for (id, line) in &self.lines {
-            if matches!(line.spec.schedule, Schedule::After(_)) {
+            if matches!(line.spec.schedule, Schedule::After(_)) || line.vague {
                 continue; // follows from what ran
             }
             let expected = line.expected();
@@ -188,7 +226,15 @@ impl Past for AgentSpec {
 
 impl Line {
     fn begin(&mut self, anchor: Timestamp, now: Timestamp) {
-        self.spans.push(Span { spec: self.spec.clone(), anchor, reached: now, ended: None });
+        self.spans.push(Span {
+            spec: self.spec.clone(),
+            anchor,
+            reached: now,
+            ended: None,
+            kept: BTreeSet::new(),
+            origin: None,
+            floor: None,
+        });
     }
 
     fn end(&mut self, now: Timestamp, alive: bool) {
@@ -198,22 +244,115 @@ impl Line {
     }
 
     fn has_had(&self, at: Timestamp) -> bool {
-        self.expected().last().is_some_and(|newest| *newest >= at)
+        self.expected().contains(&at)
     }
 
-    /// In each span those after all of the spans before.
+    /// The slots of all spans, each once.
     fn expected(&self) -> Vec<Timestamp> {
-        let mut all: Vec<Timestamp> = Vec::new();
+        let mut all = BTreeSet::new();
         for span in &self.spans {
-            let floor = all.last().copied();
-            all.extend(span.slots().into_iter().filter(|slot| floor.is_none_or(|floor| *slot > floor)));
+            let free = |slot: &Timestamp| {
+                span.kept.contains(slot)
+                    || !self.barred.iter().any(|(first, last)| first <= slot && slot <= last)
+            };
+            all.extend(span.slots().into_iter().filter(free));
         }
-        all
+        all.into_iter().collect()
+    }
+
+    /// The clock was set, or a life began: back, if `back`.
+    fn clock_set(&mut self, now: Timestamp, back: bool, id: &AgentId, model: &Model) {
+        let behind = now - SignedDuration::from_micros(1);
+        let records = model.ledger.get(id).map_or(&[][..], Vec::as_slice);
+        let live = !self.stopped;
+        let many = self.spans.len();
+        for (nth, span) in self.spans.iter_mut().enumerate() {
+            let live = live && nth + 1 == many;
+            if back {
+                self.vague |= span.go_back(behind, live, records);
+            }
+            if live {
+                span.move_anchor(now);
+            }
+        }
+        if back {
+            let ran = records.iter().filter(|one| one.verdict == Verdict::Ran && one.last > behind);
+            self.barred.extend(ran.filter(|one| one.first < one.last).map(|one| (one.first, one.last)));
+        }
+        // a one-shot that only a wrong clock has passed
+        if let Schedule::At(at) = self.spec.schedule
+            && (self.done && self.stopped && at > now && !self.has_had(at))
+        {
+            (self.stopped, self.done) = (false, false);
+            if self
+                .spans
+                .last()
+                .is_none_or(|span| span.spec.schedule != self.spec.schedule || span.ended.is_some())
+            {
+                self.begin(now, now);
+            } else if let Some(span) = self.spans.last_mut() {
+                span.move_anchor(now);
+            }
+        }
     }
 }
 
 impl Span {
+    /// Slots up to `behind` stay, and those that ran. True: a record was cut that is not of this span alone.
+    fn go_back(&mut self, behind: Timestamp, live: bool, records: &[Record]) -> bool {
+        let ran = |slot: Timestamp| {
+            let at = records.partition_point(|record| record.last < slot);
+            records.get(at).is_some_and(|record| record.first <= slot && record.verdict == Verdict::Ran)
+        };
+        let kept = self.slots().into_iter().filter(|slot| *slot <= behind || ran(*slot)).collect();
+        let cut = records.iter().any(|one| {
+            one.first <= behind && one.last > behind && one.verdict != Verdict::Ran && one.first < one.last
+        });
+        let reached_over = self.reached > behind;
+        self.kept = kept;
+        self.reached = self.reached.min(behind);
+        self.ended = self.ended.map(|ended| ended.min(behind));
+        cut && !live && reached_over
+    }
+
+    /// An anchor that is ahead of the clock is drawn back, by whole periods; when the clock is past where it was, it
+    /// goes on from there.
+    fn move_anchor(&mut self, now: Timestamp) {
+        let before = |at: Timestamp| at - SignedDuration::from_micros(1);
+        if let Some(origin) = self.origin.filter(|origin| *origin <= now) {
+            self.kept = self.slots().into_iter().collect();
+            self.floor = self.floor.max(Some(before(origin)));
+            (self.anchor, self.origin) = (origin, None);
+        }
+        let lead = match (&self.spec.schedule, self.spec.first_run) {
+            (Schedule::Every(period), FirstRun::Now) => *period,
+            _ => SignedDuration::ZERO,
+        };
+        if self.anchor <= now + lead {
+            return;
+        }
+        self.origin.get_or_insert(self.anchor);
+        self.kept = self.slots().into_iter().collect();
+        self.floor = Some(before(now));
+        self.anchor = match &self.spec.schedule {
+            Schedule::Every(period) => {
+                let (ahead, period) = (self.anchor.duration_since(now).as_nanos(), period.as_nanos());
+                let periods = (ahead + period - 1) / period;
+                self.anchor - SignedDuration::from_nanos((periods * period) as i64)
+            }
+            _ => now,
+        };
+    }
+
     fn slots(&self) -> Vec<Timestamp> {
+        let mut slots = self.kept.clone();
+        slots.extend(
+            self.by_schedule().into_iter().filter(|slot| self.floor.is_none_or(|floor| *slot > floor)),
+        );
+        slots.into_iter().collect()
+    }
+
+    fn by_schedule(&self) -> Vec<Timestamp> {
         let until = self.ended.map_or(self.reached, |ended| ended.max(self.reached));
         let counts = |slot: &Timestamp| {
             self.due_of(*slot) <= self.reached || self.ended.is_some_and(|ended| *slot <= ended)

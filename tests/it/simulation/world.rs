@@ -41,6 +41,8 @@ pub(super) enum What {
     Booted(Arc<Fleet>),
     Loaded(Arc<Fleet>),
     Command(Ticket, Command),
+    /// The ledger said what it knows of slots ahead.
+    Looked,
     Other,
 }
 
@@ -59,7 +61,11 @@ pub struct World {
     pub(super) attempts: Vec<Attempt>,
     /// Bodies that were let go: user code ran.
     pub(super) witness: BTreeSet<(RunId, u32)>,
+    /// Slots of which user code ran, and by which run.
+    begun_slots: BTreeMap<(AgentId, Timestamp), RunId>,
     pub(super) waiting: HashSet<Ticket>,
+    /// What the ledger is to be asked.
+    looks: Vec<LookAhead>,
     pub(super) since: HashMap<RunId, SignedDuration>,
     pub(super) tickets: u64,
     pub(super) slept: bool,
@@ -71,7 +77,8 @@ pub struct World {
     /// The engine knows of it.
     pub(super) down: bool,
     pub(super) next_fault: SignedDuration,
-    pub(super) newest_wall: Timestamp,
+    /// The wall clock was set since the last decision.
+    set: bool,
     /// When the wall clock was last set, by the clock that never jumps.
     pub(super) set_at: SignedDuration,
     /// When a run of an agent last ended, by the same clock.
@@ -128,7 +135,9 @@ impl World {
             spans: Spans::default(),
             attempts: Vec::new(),
             witness: BTreeSet::new(),
+            begun_slots: BTreeMap::new(),
             waiting: HashSet::new(),
+            looks: Vec::new(),
             since: HashMap::new(),
             tickets: 0,
             slept: false,
@@ -138,7 +147,7 @@ impl World {
             stopping: None,
             down: false,
             next_fault: now.boot + secs(60),
-            newest_wall: wall,
+            set: false,
             set_at: now.boot,
             ends: HashMap::new(),
             before_last: BTreeMap::new(),
@@ -176,27 +185,29 @@ impl World {
         self.now.wall += span;
         self.now.boot += span;
         self.now.mono += span;
-        self.newest_wall = self.newest_wall.max(self.now.wall);
     }
 
     pub(super) fn sleep(&mut self, span: SignedDuration) {
         self.slept = true;
         self.now.wall += span;
         self.now.boot += span;
-        self.newest_wall = self.newest_wall.max(self.now.wall);
     }
 
-    /// Sets the wall clock, never a day or more before the newest instant that it has shown.
+    /// Sets the wall clock, in either direction.
     pub(super) fn jump(&mut self) {
-        let span = secs(self.rng.span(2, 72_000));
+        let longest = if self.rng.chance(30) { 260_000 } else { 72_000 };
+        let span = secs(self.rng.span(2, longest));
         self.set_at = self.now.boot;
-        if self.rng.chance(50) {
+        // it stays about right, as clocks do
+        if self.rng.chance(50)
+            == (self.now.wall < self.begun.wall + (self.now.boot - self.begun.boot) + secs(500_000))
+        {
             self.now.wall += span;
             self.set_forward = true;
         } else {
-            self.now.wall = (self.now.wall - span).max(self.newest_wall - secs(80_000));
+            self.now.wall -= span;
         }
-        self.newest_wall = self.newest_wall.max(self.now.wall);
+        self.set = true;
     }
 
     fn until_next(&mut self) -> SignedDuration {
@@ -233,6 +244,7 @@ impl World {
         }
         self.attempts.clear();
         self.waiting.clear();
+        self.looks.clear();
         self.since.clear();
         (self.crash, self.outage, self.stopping) = (None, None, None);
         if self.rng.chance(10) {
@@ -250,6 +262,8 @@ impl World {
                 }
                 self.before_last = self.model.agents.clone();
             }
+            Some(Defect::FloorLost) => restored.agents.iter_mut().for_each(|record| record.floor = None),
+            Some(Defect::PrunedAhead) => self.model.prune_ahead(self.now.wall),
             Some(Defect::ProcessForgotten) => {
                 for run in &mut restored.open_runs {
                     if run.status == RunStatus::Running {
@@ -280,6 +294,7 @@ impl World {
                 Input::StorageBack => What::Storage,
                 Input::FleetLoaded { fleet, .. } => What::Loaded(fleet.clone()),
                 Input::Command { ticket, command } => What::Command(*ticket, command.clone()),
+                Input::Ahead(_) => What::Looked,
                 _ => What::Other,
             };
             let began = matches!(&input, Input::Began { .. });
@@ -339,6 +354,10 @@ impl World {
         for turn in &turned {
             refused.extend(self.commit(turn)?);
         }
+        let set = std::mem::take(&mut self.set);
+        if let Some(turn) = turned.last().filter(|turn| !matches!(turn.what, What::Booted(_))) {
+            self.spans.clock(turn.at.wall, set, &self.model);
+        }
         if crash == Some(Crash::BeforeActions) {
             self.die();
             return Ok(());
@@ -357,6 +376,14 @@ impl World {
             if !refused.is_empty() {
                 self.turn(refused)?;
             }
+        }
+        let looks = std::mem::take(&mut self.looks);
+        if self.engine.is_some() && !looks.is_empty() {
+            let mut answers: Vec<Ahead> = looks.into_iter().map(|look| self.model.ahead(look)).collect();
+            if self.defect == Some(Defect::LooksNowhere) {
+                answers = answers.iter().map(|answer| Ahead::new(answer.look().clone(), None)).collect();
+            }
+            self.turn(vec![Input::Ahead(answers)])?;
         }
         if self.engine.is_some() && self.rng.chance(10) {
             self.audit()?;
@@ -381,6 +408,7 @@ impl World {
                 {
                     continue;
                 }
+                (Some(Defect::TakenBackLost), Fact::SlotsTakenBack { .. }) => continue,
                 (Some(Defect::RowLost), Fact::AgentSaved(_)) if breaks => continue,
                 (Some(Defect::DeafGoingDown), fact) if self.down && is_outcome(fact) => continue,
                 (Some(Defect::EventPassedLost), Fact::EventPassed { .. }) if breaks => continue,
@@ -391,6 +419,10 @@ impl World {
                     continue;
                 }
                 _ => {}
+            }
+            if let Fact::AttemptStarted { run, agent, slot: Some(slot), .. } = &entry.fact {
+                let first = *self.begun_slots.entry((agent.clone(), *slot)).or_insert(*run);
+                ensure!(first == *run, "{agent}: slot {slot} runs a second time");
             }
             if let Fact::RunEnded { agent, .. } | Fact::SlotRevised { agent, .. } = &entry.fact {
                 self.ends.insert(agent.clone(), turn.at.boot);
@@ -405,9 +437,12 @@ impl World {
         if turn.firing && !matches!(turn.what, What::Booted(_)) {
             self.spans.reached(now);
         }
+        if matches!(turn.what, What::Booted(_)) {
+            self.spans.clock(now, true, &self.model);
+        }
         match &turn.what {
-            What::Booted(fleet) => self.spans.configured(now, fleet, false),
-            What::Loaded(fleet) if turn.firing => self.spans.configured(now, fleet, true),
+            What::Booted(fleet) => self.spans.configured(now, fleet, false, &self.model),
+            What::Loaded(fleet) if turn.firing => self.spans.configured(now, fleet, true, &self.model),
             What::Command(ticket, command) if turn.firing => {
                 self.command_done(now, *ticket, command, &turn.decision)?
             }
@@ -420,6 +455,7 @@ impl World {
     fn act(&mut self, action: Action, refused: &HashSet<RunId>) -> Result<(), Wrong> {
         match action {
             Action::Start(start) if refused.contains(&start.run) => {}
+            Action::LookAhead(looks) => self.looks = looks,
             Action::Granted { .. } => return Err("a run without a model asked for money".into()),
             Action::Start(start) => {
                 if self.defect == Some(Defect::StartTwice) && self.rng.chance(5) {

@@ -1,0 +1,63 @@
+//! The wall clock, for whoever must know what time it is; and the one place where a test can move the clocks.
+//!
+//! `BGAGENT_TEST_CLOCK` names a file with two numbers of seconds: by how much the wall clock is wrong, and by how
+//! much more time has passed. It is read at each look, and only where the variable is set: no timer of the system
+//! can be moved from outside of the process, since they are raw system calls.
+use jiff::{SignedDuration, Timestamp};
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+/// How far a test has moved the clocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// The wall clock is set by so much.
+    pub set: SignedDuration,
+    /// So much more time has passed, by all clocks.
+    pub passed: SignedDuration,
+}
+
+/// The wall clock, in whole microseconds, as the store keeps it.
+pub fn wall() -> Timestamp {
+    wall_moved(moved().unwrap_or_default())
+}
+
+/// The same, moved by what was just read.
+pub fn wall_moved(moved: Moved) -> Timestamp {
+    let now = Timestamp::now();
+    let now = now.checked_add(moved.set.saturating_add(moved.passed)).unwrap_or(now);
+    Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
+}
+
+/// How far a test has moved the clocks. `None`, and nothing is looked at, outside of tests.
+pub fn moved() -> Option<Moved> {
+    static FILE: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let file = FILE.get_or_init(|| std::env::var_os("BGAGENT_TEST_CLOCK").map(PathBuf::from));
+    let text = std::fs::read_to_string(file.as_ref()?).unwrap_or_default();
+    Some(parse(&text))
+}
+
+fn parse(text: &str) -> Moved {
+    let mut spans = text.split_ascii_whitespace().map(|word| {
+        let seconds = word.parse::<f64>().unwrap_or(0.0);
+        SignedDuration::try_from_secs_f64(seconds).unwrap_or_default()
+    });
+    let mut next = || spans.next().unwrap_or_default();
+    Moved { set: next(), passed: next() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_numbers_move_the_clocks() {
+        let moved = |set, passed| Moved {
+            set: SignedDuration::from_millis(set),
+            passed: SignedDuration::from_millis(passed),
+        };
+        assert_eq!(parse("-172800 60.5\n"), moved(-172_800_000, 60_500));
+        assert_eq!(parse("+1"), moved(1000, 0));
+        assert_eq!(parse(""), Moved::default());
+        assert_eq!(parse("soon nan"), Moved::default());
+    }
+}

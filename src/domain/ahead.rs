@@ -1,0 +1,183 @@
+//! What the ledger knows of slots ahead of now, after a clock that was ahead was set back (section 4): which of its
+//! records stay, and which are taken back.
+use super::{AgentId, AgentSpec, Calendar, FirstRun, Schedule};
+use jiff::{SignedDuration, Timestamp};
+use std::sync::Arc;
+
+/// Records that begin so long after all others were not written by a clock that was ahead: it is this one that is
+/// behind, as after a start without a battery, and what is ahead is history.
+const ANOTHER_TIME: SignedDuration = SignedDuration::from_hours(24 * 400);
+
+/// A question to the ledger: what does it know of the slots of one agent after `floor`?
+#[derive(Clone, Debug, PartialEq)]
+pub struct LookAhead {
+    /// Whose.
+    pub spec: Arc<AgentSpec>,
+    /// Of its calendar.
+    pub anchor: Timestamp,
+    /// Where its anchor was, if the clock was set to before it.
+    pub origin: Option<Timestamp>,
+    /// All slots up to here are behind.
+    pub floor: Timestamp,
+    /// The last instant before now.
+    pub behind: Timestamp,
+}
+
+/// Consecutive slots that have a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// First slot.
+    pub first: Timestamp,
+    /// Last slot.
+    pub last: Timestamp,
+}
+
+/// One record of the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AheadRow {
+    /// First slot.
+    pub first: Timestamp,
+    /// Last slot.
+    pub last: Timestamp,
+    /// How many.
+    pub count: u64,
+    /// They ran.
+    pub ran: bool,
+}
+
+/// Verdicts of slots ahead of now that never ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// First slot.
+    pub first: Timestamp,
+    /// Last slot.
+    pub last: Timestamp,
+    /// How many.
+    pub count: u64,
+    /// Of the record that began before now: its last slot that stays, and how many stay.
+    pub cut: Option<(Timestamp, u64)>,
+}
+
+/// The answer to [`LookAhead`], record by record.
+#[derive(Debug)]
+pub struct Ahead {
+    look: LookAhead,
+    /// Slots that keep their verdict, in order and apart from each other.
+    kept: Vec<Judged>,
+    taken: Option<Taken>,
+    /// The end of the records that were written by a clock that was ahead, as far as they are known; none after those
+    /// of another time.
+    reached: Option<Timestamp>,
+}
+
+impl LookAhead {
+    fn calendar(&self) -> Calendar<'_> {
+        Calendar { schedule: &self.spec.schedule, anchor: self.anchor, first_run: self.spec.first_run }
+    }
+
+    /// Is there no slot between two records?
+    fn follows(&self, last: Timestamp, first: Timestamp) -> bool {
+        matches!(self.spec.schedule, Schedule::Every(_) | Schedule::Cron(_))
+            && self.calendar().next_after(last).is_none_or(|slot| slot >= first)
+    }
+
+    /// What stays of a record that began before now: its last slot, and how many.
+    fn cut(&self, row: &AheadRow) -> (Timestamp, u64) {
+        let calendar = self.calendar();
+        let same = calendar.count(row.first, row.last) == row.count;
+        if let Schedule::Every(period) = self.spec.schedule
+            && same
+        {
+            // whatever its anchor was
+            let calendar =
+                Calendar { schedule: &Schedule::Every(period), anchor: row.first, first_run: FirstRun::Now };
+            let last = calendar.prev_before(just_after(self.behind)).unwrap_or(row.first);
+            return (last, calendar.count(row.first, last));
+        }
+        if same
+            && let Some(last) =
+                calendar.prev_before(just_after(self.behind)).filter(|last| *last >= row.first)
+        {
+            return (last, calendar.count(row.first, last).min(row.count.saturating_sub(1)).max(1));
+        }
+        // of another schedule: as if its slots were evenly apart
+        let part = |span: SignedDuration| span.as_secs_f64();
+        let share =
+            part(self.behind.duration_since(row.first)) / part(row.last.duration_since(row.first)).max(1e-6);
+        let between = row.count.saturating_sub(1) as f64;
+        let count = 1 + (between * share) as u64;
+        (self.behind, count.min(row.count.saturating_sub(1)).max(1))
+    }
+}
+
+impl Ahead {
+    /// Nothing is known yet. `pruned`: up to where the ledger is no longer kept, and a slot may have run.
+    pub fn new(look: LookAhead, pruned: Option<Timestamp>) -> Self {
+        let mut kept = Vec::new();
+        if let Some(until) = pruned.filter(|until| *until > look.floor) {
+            let first = look.origin.map_or(look.floor, |origin| origin.max(look.floor)).min(until);
+            kept.push(Judged { first, last: until });
+        }
+        let reached = Some(look.behind);
+        Self { look, kept, taken: None, reached }
+    }
+
+    /// Takes in the next record that ends after the floor; they come in order.
+    pub fn add(&mut self, row: AheadRow) {
+        self.reached = self.reached.filter(|reached| row.first.duration_since(*reached) <= ANOTHER_TIME);
+        if let Some(reached) = &mut self.reached {
+            *reached = row.last.max(*reached);
+        }
+        let is_ahead = row.last > self.look.behind;
+        if row.ran || !is_ahead || self.reached.is_none() {
+            return self.keep(Judged { first: row.first, last: row.last });
+        }
+        let (mut first, mut count, mut cut) = (row.first, row.count, None);
+        if row.first <= self.look.behind {
+            let (last, left) = self.look.cut(&row);
+            self.keep(Judged { first: row.first, last });
+            first =
+                self.look.calendar().next_after(last.max(self.look.behind)).unwrap_or(row.last).min(row.last);
+            (count, cut) = (row.count.saturating_sub(left), Some((last, left)));
+        }
+        match &mut self.taken {
+            Some(taken) => {
+                taken.last = row.last;
+                taken.count = taken.count.saturating_add(count);
+            }
+            None => self.taken = Some(Taken { first, last: row.last, count, cut }),
+        }
+    }
+
+    fn keep(&mut self, row: Judged) {
+        let history = self.reached.is_none();
+        match self.kept.last_mut() {
+            Some(before) if row.last <= before.last => {}
+            Some(before)
+                if row.first <= before.last || (history && self.look.follows(before.last, row.first)) =>
+            {
+                before.last = row.last;
+            }
+            _ => self.kept.push(row),
+        }
+    }
+
+    /// Whose.
+    pub fn agent(&self) -> &AgentId {
+        &self.look.spec.id
+    }
+
+    /// The question.
+    pub fn look(&self) -> &LookAhead {
+        &self.look
+    }
+
+    /// Slots after the floor that keep their verdict, in order; and what is taken back.
+    pub fn into_parts(self) -> (Vec<Judged>, Option<Taken>) {
+        (self.kept, self.taken)
+    }
+}
+
+fn just_after(at: Timestamp) -> Timestamp {
+    at.checked_add(SignedDuration::from_micros(1)).unwrap_or(at)
+}

@@ -1,0 +1,195 @@
+//! The promises around the clock, on the real binary with clocks that the test moves: nothing is lost, nothing runs
+//! twice, nothing is silent because a clock was wrong.
+use super::support::{Daemon, wait_for};
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::process::Command;
+
+const DAY: i64 = 86_400;
+
+/// A daemon whose clocks follow a file.
+struct Clocked {
+    daemon: Daemon,
+}
+
+impl Clocked {
+    fn with(config: &str) -> Self {
+        let clocked = Self { daemon: Daemon::with("") };
+        let witness = clocked.daemon.path("witness");
+        clocked.daemon.configure(&config.replace("WITNESS", &witness.display().to_string()));
+        clocked.set(0, 0);
+        clocked
+    }
+
+    /// Sets the wall clock wrong by `set` seconds, after `passed` more seconds than really have.
+    fn set(&self, set: i64, passed: i64) {
+        let fresh = self.daemon.path("clock.new");
+        std::fs::write(&fresh, format!("{set} {passed}")).unwrap();
+        std::fs::rename(fresh, self.daemon.path("clock")).unwrap();
+    }
+
+    fn clocked(&self, mut command: Command) -> Command {
+        command.env("BGAGENT_TEST_CLOCK", self.daemon.path("clock"));
+        command
+    }
+
+    fn up(&mut self) {
+        let command = self.daemon.daemon_command();
+        self.daemon.child = Some(self.clocked(command).spawn().unwrap());
+        self.daemon.ready();
+    }
+
+    /// A client, which reads the same clock: its exit code and what it says.
+    fn client(&self, args: &[&str]) -> (Option<i32>, String) {
+        let output = self.clocked(self.daemon.command(args)).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    }
+
+    /// Slots that user code saw, in order.
+    fn witnessed(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.daemon.path("witness")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Waits until so many more slots have started.
+    #[track_caller]
+    fn more_runs(&self, count: usize) {
+        let before = self.witnessed().len();
+        wait_for("more runs", || (self.witnessed().len() >= before + count).then_some(()));
+    }
+
+    /// Ended in order; no slot ran twice, and no two records of the ledger overlap.
+    #[track_caller]
+    fn check(mut self) {
+        self.daemon.down();
+        let witnessed = self.witnessed();
+        let different: BTreeSet<&String> = witnessed.iter().collect();
+        assert_eq!(different.len(), witnessed.len(), "a slot ran twice: {witnessed:?}");
+        let overlaps: i64 = self
+            .daemon
+            .database()
+            .query_row(
+                "SELECT count(*) FROM ledger a JOIN ledger b ON a.agent = b.agent AND a.first < b.first AND a.last >= b.first",
+                [],
+                |row| row.get(0),
+            )
+            .unwrap();
+        assert_eq!(overlaps, 0);
+        super::checker::check(&self.daemon.path("state/bgagent.db"), None, &[]);
+    }
+}
+
+const EACH_SECOND: &str = "[agents.a]\ncron = \"* * * * * *\"\ncommand = \"echo $BGAGENT_SLOT >>WITNESS\"\n";
+
+#[test]
+fn a_clock_that_is_ahead_at_a_start_takes_no_history_and_no_slot_runs_twice() {
+    let mut one = Clocked::with(EACH_SECOND);
+    one.up();
+    one.more_runs(3);
+    one.daemon.down();
+    let slots: Vec<String> = one.witnessed();
+    // ten years ahead, until retention has looked; then right again, and before what ran
+    one.set(3650 * DAY, 0);
+    one.up();
+    one.more_runs(1);
+    one.set(3650 * DAY, 60);
+    one.more_runs(1);
+    let kept: i64 = one.daemon.database().query_row("SELECT min(seq) FROM events", [], |row| row.get(0)).unwrap();
+    assert_eq!(kept, 1);
+    one.daemon.down();
+    let first: jiff::Timestamp = slots[0].parse().unwrap();
+    one.set(first.as_second() - jiff::Timestamp::now().as_second() - 61, 60);
+    one.up();
+    one.more_runs(3);
+    for slot in &slots {
+        let ran: i64 = one
+            .daemon
+            .database()
+            .query_row("SELECT count(*) FROM runs WHERE slot = strftime('%s', ?1) * 1000000", [slot], |row| row.get(0))
+            .unwrap();
+        assert_eq!(ran, 1, "{slot}");
+    }
+    one.check();
+}
+
+#[test]
+fn a_clock_that_was_ahead_and_is_set_back_leaves_one_verdict_for_each_slot() {
+    for ahead in [3600, 2 * DAY] {
+        let mut one = Clocked::with(EACH_SECOND);
+        one.up();
+        one.more_runs(2);
+        one.set(ahead, 0);
+        one.more_runs(2);
+        one.set(0, 0);
+        // at once, not when the clock is there again
+        one.more_runs(2);
+        let told = one.daemon.until("slots_taken_back", "a");
+        assert!(told["payload"]["count"].as_i64().unwrap() >= ahead - 60, "{told}");
+        let view = one.daemon.call("get_agent_status", json!({"agent_id": "a"}));
+        assert!(view["skipped_count"].as_i64().unwrap() < 60, "{view}");
+        let (code, said) = one.client(&["health"]);
+        assert_eq!(code, Some(0), "{said}");
+        one.check();
+    }
+}
+
+#[test]
+fn the_clock_set_right_while_the_daemon_is_down_is_no_other() {
+    let mut one = Clocked::with(EACH_SECOND);
+    one.set(7200, 0); // a hardware clock in local time
+    one.up();
+    one.more_runs(2);
+    one.daemon.down();
+    one.set(0, 0);
+    one.up();
+    one.more_runs(2);
+    one.check();
+}
+
+#[test]
+fn who_is_silent_because_its_slots_ran_says_so() {
+    let mut one = Clocked::with("[agents.a]\ninterval = \"1h\"\ncommand = \"echo $BGAGENT_SLOT >>WITNESS\"\n");
+    one.up();
+    wait_for("its first run", || (one.witnessed().len() == 1).then_some(()));
+    for hour in 1..=3 {
+        one.set(0, hour * 3600);
+        wait_for("a run an hour", || (one.witnessed().len() == 1 + hour as usize).then_some(()));
+    }
+    one.set(-7000, 3 * 3600);
+    let silent = wait_for("it to be silent", || {
+        let view = one.daemon.call("get_agent_status", json!({"agent_id": "a"}));
+        view["silent_until"].as_str().map(str::to_owned)
+    });
+    let year = &silent[..4];
+    for args in [&["status", "a"][..], &["list"], &["why", "a"], &["next"], &["health"]] {
+        let (code, said) = one.client(args);
+        assert_eq!(code, Some(i32::from(args == ["health"])), "{args:?}: {said}");
+        assert!(said.contains("silent"), "{args:?}: {said}");
+        assert!(args == ["list"] || said.contains(year), "{args:?}: {said}");
+    }
+    // when that is over, it goes on
+    one.set(-7000, 6 * 3600);
+    wait_for("its next run", || (one.witnessed().len() == 5).then_some(()));
+    let (code, said) = one.client(&["health"]);
+    assert_eq!(code, Some(0), "{said}");
+    one.check();
+}
+
+#[test]
+fn status_counts_what_a_clock_in_another_century_left() {
+    for ahead in [-9500, -3000] {
+        let mut one = Clocked::with("[agents.a]\ninterval = \"2s\"\ncommand = [\"true\"]\n");
+        one.set(ahead * DAY, 0);
+        one.up();
+        one.daemon.until("background_task_completed", "a");
+        one.daemon.down();
+        one.set(0, 0);
+        one.up();
+        for args in [&["status", "a"][..], &["list"], &["why", "a"]] {
+            let (code, said) = one.client(args);
+            assert_eq!(code, Some(0), "{args:?}: {said}");
+        }
+        one.check();
+    }
+}
