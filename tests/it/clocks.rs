@@ -95,7 +95,8 @@ fn a_clock_that_is_ahead_at_a_start_takes_no_history_and_no_slot_runs_twice() {
     one.more_runs(1);
     one.set(3650 * DAY, 60);
     one.more_runs(1);
-    let kept: i64 = one.daemon.database().query_row("SELECT min(seq) FROM events", [], |row| row.get(0)).unwrap();
+    let kept: i64 =
+        one.daemon.database().query_row("SELECT min(seq) FROM events", [], |row| row.get(0)).unwrap();
     assert_eq!(kept, 1);
     one.daemon.down();
     let first: jiff::Timestamp = slots[0].parse().unwrap();
@@ -106,7 +107,9 @@ fn a_clock_that_is_ahead_at_a_start_takes_no_history_and_no_slot_runs_twice() {
         let ran: i64 = one
             .daemon
             .database()
-            .query_row("SELECT count(*) FROM runs WHERE slot = strftime('%s', ?1) * 1000000", [slot], |row| row.get(0))
+            .query_row("SELECT count(*) FROM runs WHERE slot = strftime('%s', ?1) * 1000000", [slot], |row| {
+                row.get(0)
+            })
             .unwrap();
         assert_eq!(ran, 1, "{slot}");
     }
@@ -149,7 +152,8 @@ fn the_clock_set_right_while_the_daemon_is_down_is_no_other() {
 
 #[test]
 fn who_is_silent_because_its_slots_ran_says_so() {
-    let mut one = Clocked::with("[agents.a]\ninterval = \"1h\"\ncommand = \"echo $BGAGENT_SLOT >>WITNESS\"\n");
+    let mut one =
+        Clocked::with("[agents.a]\ninterval = \"1h\"\ncommand = \"echo $BGAGENT_SLOT >>WITNESS\"\n");
     one.up();
     wait_for("its first run", || (one.witnessed().len() == 1).then_some(()));
     for hour in 1..=3 {
