@@ -3,7 +3,6 @@ use super::lock::{self, LockError};
 use super::start::Failure;
 use crate::config::Paths;
 use crate::store::{self, Copied};
-use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 
 /// Why it was not done.

@@ -58,8 +58,8 @@ pub use host::HostPattern;
 pub use ids::{AgentId, ConfigHash, InvalidAgentId, InvalidRunId, RunId, Seq};
 pub use incident::{Diagnosis, Finding, IncidentRecord, Level, Severity};
 pub use json_schema::{check_schema, fits_schema};
-pub use nearest::{distance, nearest};
 pub use loose_json::{Slips, mended_json, read_json};
+pub use nearest::{distance, nearest};
 
 pub use object_key::check_object_key;
 pub use price::{cost, rounded};

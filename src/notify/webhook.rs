@@ -3,7 +3,6 @@ use super::{Message, SendError};
 use crate::domain::EnvValue;
 use crate::net::{self, Redirects};
 use crate::secret;
-use jiff::Timestamp;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Response, StatusCode, Url};
 use serde_json::Value;

@@ -1,9 +1,9 @@
 //! The body of an attempt that a model carries out: drives the conversation, and writes each step
 //! down before the next one is taken. What the next step is, `conversation` decides.
-use super::Report;
 use super::command::Attempt;
 use super::talk::{Calls, Journal};
 use super::template::{self, Places};
+use super::{Report, StopOrder};
 use crate::conversation::{Brief, Conversation, Finished, Next, PlannedCall, memory};
 use crate::domain::{
     AttemptEnd, AttemptOutcome, ChatMessage, ErrorKind, Memory, Price, QuerySpec, RunError, RunMode, Step,

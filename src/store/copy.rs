@@ -171,7 +171,7 @@ fn copy_into(source: &Connection, path: &Path, fresh: &Path) -> Result<Seq, Stor
     let of = |error| StoreError::of(error, fresh, "writing the copy");
     // one file, without a log beside it
     copy.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(())).map_err(of)?;
-    sign(&copy, crate::clock::wall()).map_err(of)?;
+    sign(&copy, Timestamp::now()).map_err(of)?;
     examine::quick_check(&copy, fresh)?;
     let newest = read::newest_seq(&copy).map_err(of)?;
     copy.close().map_err(|(_, error)| of(error))?;

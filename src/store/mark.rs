@@ -94,7 +94,7 @@ impl MarkFile {
     /// Notes how far the database has come.
     pub(super) fn note(&self, newest: Seq, closed: bool) {
         let Some(file) = &self.file else { return };
-        let mark = Mark { database: self.database.clone(), newest, at: crate::clock::wall(), closed };
+        let mark = Mark { database: self.database.clone(), newest, at: Timestamp::now(), closed };
         // what can't be noted leaves an older mark, which is a weaker one and no wrong one
         let _ = file.write_all_at(mark.line().as_bytes(), HOLDER_BYTES);
     }

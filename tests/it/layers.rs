@@ -18,7 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("secret", &["domain", "child"]),
     ("llm", &["domain", "net", "secret", "child"]),
     ("tools", &["domain", "clock", "secret", "net", "child", "store"]),
-    ("notify", &["domain", "secret", "net", "child"]),
+    ("notify", &["domain", "clock", "secret", "net", "child"]),
     ("client", &["protocol", "domain"]),
     ("runner", &["domain", "clock", "conversation", "llm", "tools", "secret", "store", "child"]),
     (

@@ -1,7 +1,6 @@
 //! What of the items an agent has been told already.
 use super::Call;
 use crate::domain::{Entry, Fact, MemoryChange, novelty};
-use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::HashMap;
 

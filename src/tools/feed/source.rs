@@ -8,7 +8,7 @@ use super::item::{self, Feed, Item};
 use super::{gather, identity, text};
 use crate::domain::{Entry, Fact, HostPattern, KeptFeed};
 use crate::net::{self, Allow, Bounds, Fetched, GuardError, Request};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{
     ACCEPT, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
     LAST_MODIFIED, RETRY_AFTER,
