@@ -159,9 +159,7 @@ impl Engine {
             Input::StorageBack => Some(Verdict::RefusedStorage),
             _ => slots::cause_of(Gap::between(self.last, now)),
         };
-        if self.asking {
-            self.unseen = missed.or(self.unseen);
-        }
+        self.unseen = missed.or(self.unseen); // it is forgotten again where nothing is asked
         self.follow_clock(now);
         self.chain = 0;
         if !self.stopping {

@@ -251,7 +251,8 @@ impl Engine {
         let slot = run.record.slot;
         if slot.is_some() {
             state.counters.skipped += 1;
-            if slot == state.judged_until {
+            // one that lies ahead, since the clock was set back, is not the one before the next
+            if slot == state.judged_until && slot <= Some(now.wall) {
                 state.streak = Some((verdict, cause.into()));
             }
         }

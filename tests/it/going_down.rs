@@ -232,6 +232,8 @@ fn another_time_zone_of_the_machine_counts_from_a_reload_on() {
     assert!([7, 8].contains(&berlin), "{berlin}");
     set("Asia/Tokyo");
     let reloaded = daemon.call("reload_config", json!({}));
-    assert_eq!(reloaded["modified"], json!(["a"]), "{reloaded}");
+    // unless it was seen before
+    let modified = [&reloaded["modified"], &reloaded["last"]["payload"]["changed"]];
+    assert!(modified.contains(&&json!(["a"])), "{reloaded}");
     assert_eq!(hour(), 0);
 }

@@ -257,6 +257,7 @@ fn named(lead: &str) -> Option<&str> {
             None => break,
         }
     }
+    let lead = lead.rsplit_once("✿FUNCTION✿:").map_or(lead, |(_, name)| name);
     let (lead, number) = lead.rsplit_once(':').unwrap_or((lead, ""));
     if !number.chars().all(|c| c.is_ascii_digit()) {
         return None;

@@ -182,10 +182,10 @@ async fn a_damaged_database_keeps_its_log() {
     assert_eq!(Store::open(&zeros.path()).unwrap().0.newest().borrow().0, 50);
 }
 
-#[test]
-fn a_version_that_contradicts_the_tables_is_damage() {
+#[tokio::test]
+async fn a_version_that_contradicts_the_tables_is_damage() {
     let db = Db::new();
-    drop(db.open());
+    db.open().0.close().await.unwrap();
     for version in [0, -1, i32::MIN] {
         let connection = rusqlite::Connection::open(db.path()).unwrap();
         connection.pragma_update(None, "user_version", version).unwrap();

@@ -252,7 +252,9 @@ fn give_birth(feed: &mut Feed, known: &[Item], url: &str) {
 /// Do two items of one answer say the same?
 fn is_double(a: &Item, b: &Item) -> bool {
     let same_link = a.link.as_deref().map(same_link) == b.link.as_deref().map(same_link);
-    same_link && a.guid == b.guid && is_edit(&a.title, &b.title)
+    // with nothing but one page for all, what happened again is another item
+    let other_date = matches!((a.published, b.published), (Some(a), Some(b)) if a != b);
+    same_link && a.guid == b.guid && is_edit(&a.title, &b.title) && (a.guid.is_some() || !other_date)
 }
 
 /// Ids for an item, best first; without end.

@@ -116,7 +116,7 @@ impl Model {
                 ensure!(!open.begun, "run {run} is forgotten, but its body began");
                 ensure!(open.record.slot == *slot, "run {run} has another slot than its revision");
                 match slot {
-                    Some(slot) => self.revised(agent, *slot, *run, *verdict, cause, *quiet)?,
+                    Some(slot) => self.revised(agent, (*slot, entry.at), *run, *verdict, cause, *quiet)?,
                     None => ensure!(!quiet, "a run without a slot is told each time"),
                 }
             }
@@ -298,7 +298,7 @@ impl Model {
     fn revised(
         &mut self,
         agent: &AgentId,
-        slot: Timestamp,
+        (slot, now): (Timestamp, Timestamp),
         run: RunId,
         verdict: Verdict,
         cause: &str,
@@ -315,6 +315,8 @@ impl Model {
             self.quiet += 1;
         } else {
             counters.skipped += 1;
+            // it never ran: with its run goes the claim, and the verdict alone stands for the slot
+            self.claimed.remove(&(agent.clone(), slot));
         }
         let ledger = self.ledger.entry(agent.clone()).or_default();
         let at = ledger.partition_point(|record| record.last < slot);
@@ -332,7 +334,7 @@ impl Model {
             !quiet || same || verdict == Verdict::Ran,
             "{agent}: nobody was told why slot {slot} started nothing: before it is {before:?}"
         );
-        if same {
+        if same && slot <= now {
             let record = ledger.remove(at);
             ledger[at - 1].last = record.last;
             ledger[at - 1].count += record.count;

@@ -62,6 +62,8 @@ impl Spans {
             if fleet.agent(id.as_str()).is_none() && !line.removed {
                 line.end(now, alive);
                 line.removed = true;
+                // what lies ahead waits for its name to come back
+                line.vague |= model.ledger.get(id).is_some_and(|all| all.iter().any(|one| one.last > now));
             }
         }
         for spec in &fleet.agents {
@@ -363,6 +365,7 @@ impl Span {
                 (first..).map(|k| self.anchor + *period * k).take_while(|slot| *slot <= until).collect()
             }
             Schedule::At(at) if *at >= self.anchor && *at <= until => vec![*at],
+            Schedule::Cron(_) if until < self.anchor => Vec::new(),
             Schedule::Cron(cron) => {
                 // whole minutes from the anchor on; read from a quiet minute before it
                 let minute = SignedDuration::from_mins(1);

@@ -25,6 +25,8 @@ fn without_memory_each_run_starts_fresh() {
 fn the_last_result_is_that_of_the_last_success_for_real() {
     let endpoint = Endpoint::script([
         Reply::text("the first answer"),
+        // asked again once
+        Reply::empty(),
         Reply::empty(),
         Reply::text("a rehearsal"),
         Reply::text("the fourth"),
@@ -42,7 +44,7 @@ fn the_last_result_is_that_of_the_last_success_for_real() {
     let sent = endpoint.requests();
     assert_eq!(before_the_query(&sent[0]), "");
     for (at, known) in
-        [(1, "the first answer"), (2, "the first answer"), (3, "the first answer"), (4, "the fourth")]
+        [(1, "the first answer"), (3, "the first answer"), (4, "the first answer"), (5, "the fourth")]
     {
         let before = before_the_query(&sent[at]);
         assert!(before.contains(known) && before.contains("your own final answer"), "{at}: {before}");
