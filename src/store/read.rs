@@ -33,7 +33,14 @@ impl Reader {
             db.set_prepared_statement_cache_capacity(32);
             Ok(db)
         };
-        let db = open().map_err(|error| StoreError::of(error, path, "opening the database to read"))?;
+        // one read that fails is looked at again before it is a failure
+        let again = |error: rusqlite::Error| match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::SystemIoFailure) => open(),
+            _ => Err(error),
+        };
+        let db = open()
+            .or_else(again)
+            .map_err(|error| StoreError::of(error, path, "opening the database to read"))?;
         Ok(Self { db, path: path.to_owned() })
     }
 

@@ -12,6 +12,8 @@ struct Span {
     anchor: Timestamp,
     /// The latest wall clock of a committed decision.
     reached: Timestamp,
+    /// That of the decision before it.
+    lived: Timestamp,
     /// When it ended, if somebody decided so: slots up to then count, whatever their jitter.
     ended: Option<Timestamp>,
     /// Slots of times that the clock went back over: those that lay behind, and those that had run.
@@ -121,7 +123,9 @@ impl Spans {
     pub fn reached(&mut self, now: Timestamp) {
         for line in self.lines.values_mut().filter(|line| !line.stopped && !line.removed) {
             let Some(span) = line.spans.last_mut() else { continue };
-            span.reached = span.reached.max(now);
+            if now > span.reached {
+                (span.lived, span.reached) = (span.reached, now);
+            }
             if let Schedule::At(at) = span.spec.schedule
                 && span.kept.contains(&at)
             {
@@ -232,6 +236,7 @@ impl Line {
             spec: self.spec.clone(),
             anchor,
             reached: now,
+            lived: now,
             ended: None,
             kept: BTreeSet::new(),
             origin: None,
@@ -313,6 +318,7 @@ impl Span {
         let reached_over = self.reached > behind;
         self.kept = kept;
         self.reached = self.reached.min(behind);
+        self.lived = self.lived.min(behind);
         self.ended = self.ended.map(|ended| ended.min(behind));
         cut && !live && reached_over
     }
@@ -322,7 +328,10 @@ impl Span {
     fn move_anchor(&mut self, now: Timestamp) {
         let before = |at: Timestamp| at - SignedDuration::from_micros(1);
         if let Some(origin) = self.origin.filter(|origin| *origin <= now) {
-            self.kept = self.slots().into_iter().collect();
+            // before it there are only those slots that came while somebody was there
+            let lived = if self.lived < origin { self.lived } else { now };
+            let there = |slot: &Timestamp| self.due_of(*slot) <= lived || self.kept.contains(slot);
+            self.kept = self.slots().into_iter().filter(there).collect();
             self.floor = self.floor.max(Some(before(origin)));
             (self.anchor, self.origin) = (origin, None);
         }
