@@ -179,12 +179,23 @@ fn a_stop_that_was_asked_for_is_no_failure() {
     assert_eq!((&status["error_count"], &status["health"]), (&json!(0), &json!("ok")), "{status:#}");
 }
 
+/// Do all threads of a process stand still (`State` in proc_pid_status(5))?
+fn is_stopped(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+    threads.flatten().all(|thread| {
+        let status = std::fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("State:") && line.contains('T'))
+    })
+}
+
 #[test]
 fn a_socket_that_was_removed_or_replaced_is_back_and_nobody_is_told_to_start_a_daemon() {
     let mut daemon = Daemon::start("[agents.a]\ncommand = \"true\"\n");
     let pid = daemon.child.as_ref().expect("it runs").id();
     let socket = daemon.path("socket");
     signal(pid, Signal::STOP);
+    // all of its threads, or one of them may make the socket anew at once
+    wait_for("the daemon to stand still", || is_stopped(pid).then_some(()));
     std::fs::remove_file(&socket).expect("a socket");
     for args in [&["list"][..], &["shutdown"], &["health"]] {
         let output = daemon.run(args);
