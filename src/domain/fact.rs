@@ -97,6 +97,9 @@ pub enum Fact {
         cause: String,
         /// True: nothing is told. The slot before has the same verdict and cause, or all is well.
         quiet: bool,
+        /// True: no slot before this one is open, so that it may go on with the record before it. After the clock
+        /// was set back, slots between the two may still be to come.
+        joins: bool,
     },
     /// The clock was set back: verdicts of slots ahead of now that never ran are taken back, and those slots are
     /// judged when their time comes.

@@ -47,8 +47,8 @@ impl Engine {
             if jumped.is_negative() && state.judged_until.is_some_and(|judged| judged > now.wall) {
                 let due = if let Ahead::Asked { due } = state.ahead { due } else { moved };
                 state.ahead = Ahead::Asked { due };
-                state.streak = None;
                 state.draw_anchor(now.wall);
+                self.break_streak(agent);
                 self.schedule(agent, None);
                 self.touch(agent);
                 continue;
@@ -57,18 +57,27 @@ impl Engine {
                 continue;
             }
             if moved.is_some() {
-                state.streak = None;
-                let slot = moved.map(|slot| self.agents[agent as usize].free_from(slot));
+                let slot = moved.map(|slot| state.free_from(slot));
+                self.break_streak(agent);
                 self.schedule(agent, slot);
                 self.touch(agent);
             } else if state.next_slot.is_some() && state.is_astray(now.wall) {
-                state.streak = None;
                 let slot = state.first_slot(now);
+                self.break_streak(agent);
                 self.schedule(agent, slot);
                 self.touch(agent);
             } else {
                 self.revive_one_shot(now, agent);
             }
+        }
+    }
+
+    /// The records that come next don't go on with those before the clock was set, which may be taken back.
+    fn break_streak(&mut self, agent: u32) {
+        let state = &mut self.agents[agent as usize];
+        state.streak = None;
+        for id in &state.live {
+            self.runs.get_mut(id).expect("live runs are known").before = None;
         }
     }
 
@@ -233,6 +242,11 @@ impl AgentState {
         self.floor.or(self.judged_until)
     }
 
+    /// Has each slot up to this one its verdict?
+    pub(super) fn is_behind(&self, slot: Option<Timestamp>) -> bool {
+        slot <= self.high_water()
+    }
+
     /// Has this slot had its verdict?
     pub(super) fn has_had(&self, slot: Timestamp) -> bool {
         Some(slot) <= self.high_water() || self.judged_ahead(slot).is_some()
@@ -251,6 +265,11 @@ impl AgentState {
     pub(super) fn next_judged_after(&self, at: Timestamp) -> Option<Judged> {
         let Ahead::Known(ahead) = &self.ahead else { return None };
         ahead.get(ahead.partition_point(|judged| judged.first <= at)).copied()
+    }
+
+    /// Are there slots with a verdict between one and the next that has none?
+    pub(super) fn passes_over(&self, slot: Timestamp, next: Option<Timestamp>) -> bool {
+        self.next_judged_after(slot).is_some_and(|ahead| Some(ahead.first) < next)
     }
 
     /// The next slot by the schedule that has no verdict yet.
@@ -278,9 +297,6 @@ impl AgentState {
         if self.floor.is_some() {
             self.floor = self.floor.max(Some(slot));
             self.forget_behind();
-        }
-        if self.origin.is_some_and(|origin| slot >= origin) {
-            self.origin = None;
         }
     }
 

@@ -270,7 +270,9 @@ impl Engine {
             counters.skipped += 1;
             let cause = WHY.to_owned();
             let (slot, verdict) = (run.slot, Verdict::Dropped);
-            self.push(now, Fact::SlotRevised { agent, slot, run: run_id, verdict, cause, quiet: false });
+            let high_water = self.gone.get(&agent).and_then(|gone| gone.floor.or(gone.judged_until));
+            let (quiet, joins) = (false, slot <= high_water);
+            self.push(now, Fact::SlotRevised { agent, slot, run: run_id, verdict, cause, quiet, joins });
         } else {
             let interrupted = run.status == RunStatus::Running || !(never_began || run.processes.is_empty());
             let (status, message) = if interrupted {

@@ -237,9 +237,9 @@ impl Engine {
             error: None,
         };
         state.last_run = Some(Box::new(last));
-        let (agent, slot) = (state.spec.id.clone(), run.record.slot);
+        let (agent, slot, joins) = (state.spec.id.clone(), run.record.slot, state.is_behind(run.record.slot));
         let (verdict, cause) = (Verdict::Ran, ALL_WELL.to_owned());
-        self.push(now, Fact::SlotRevised { agent, slot, run: id, verdict, cause, quiet: true });
+        self.push(now, Fact::SlotRevised { agent, slot, run: id, verdict, cause, quiet: true, joins });
     }
 
     /// Forgets a run that did not begin, and revises the verdict of its slot.
@@ -252,12 +252,13 @@ impl Engine {
         if slot.is_some() {
             state.counters.skipped += 1;
             // one that lies ahead, since the clock was set back, is not the one before the next
-            if slot == state.judged_until && slot <= Some(now.wall) {
+            let newest = slot.filter(|slot| Some(*slot) == state.high_water() && *slot <= now.wall);
+            if newest.is_some_and(|newest| !state.passes_over(newest, state.next_slot)) {
                 state.streak = Some((verdict, cause.into()));
             }
         }
-        let agent = state.spec.id.clone();
-        self.push(now, Fact::SlotRevised { agent, slot, run: id, verdict, cause: cause.to_owned(), quiet });
+        let (agent, joins, cause) = (state.spec.id.clone(), state.is_behind(slot), cause.to_owned());
+        self.push(now, Fact::SlotRevised { agent, slot, run: id, verdict, cause, quiet, joins });
     }
 
     /// Ends a run that is not in flight: `dropped` if it never began, else `cancelled`.

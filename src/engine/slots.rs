@@ -77,8 +77,7 @@ impl Engine {
             Schedule::After(delay) => until.checked_add(delay).ok(),
             _ => state.next_after(passed.last),
         };
-        let goes_over_judged =
-            state.next_judged_after(passed.last).is_some_and(|ahead| Some(ahead.first) < next);
+        let goes_over_judged = state.passes_over(passed.last, next);
         let next = match state.spec.schedule {
             Schedule::After(_) => next.map(|slot| state.free_from(slot)),
             _ => next,

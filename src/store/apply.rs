@@ -108,8 +108,8 @@ fn write(db: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
         Fact::SlotsJudged { agent, first, last, count, verdict, cause, run, extends } => {
             judged(db, agent, (at(*first), at(*last), *count), *verdict, cause, run.as_ref(), *extends)?;
         }
-        Fact::SlotRevised { agent, slot, run, verdict, cause, .. } => {
-            revised(db, agent, (*slot, entry.at), run, *verdict, cause)?
+        Fact::SlotRevised { agent, slot, run, verdict, cause, joins, .. } => {
+            revised(db, agent, (*slot, *joins), run, *verdict, cause)?
         }
         Fact::SlotsTakenBack { agent, behind, taken } => taken_back(db, agent, at(*behind), taken)?,
         Fact::RunClaimed(claim) => return claimed(db, claim),
@@ -307,7 +307,7 @@ fn taken_back(db: &Connection, agent: &AgentId, behind: i64, taken: &Taken) -> r
 fn revised(
     db: &Connection,
     agent: &AgentId,
-    (slot, now): (Option<Timestamp>, Timestamp),
+    (slot, joins): (Option<Timestamp>, bool),
     run: &RunId,
     verdict: Verdict,
     cause: &str,
@@ -319,8 +319,6 @@ fn revised(
     ] {
         db.prepare_cached(sql)?.execute([blob(run)])?;
     }
-    // slots before one that lies ahead, since the clock was set back, may be without a verdict
-    let lies_ahead = slot.is_some_and(|slot| slot > now);
     let Some(slot) = slot.map(at) else { return Ok(()) };
     // does it go on with the record before it?
     let before: Option<i64> = db
@@ -330,7 +328,7 @@ fn revised(
         )?
         .query_row(params![agent.as_str(), slot, verdict.as_str(), cause], |row| row.get(0))
         .optional()?;
-    if let Some(before) = before.filter(|_| !lies_ahead) {
+    if let Some(before) = before.filter(|_| joins) {
         db.prepare_cached("DELETE FROM ledger WHERE agent = ?1 AND first = ?2")?
             .execute(params![agent.as_str(), slot])?;
         db.prepare_cached("UPDATE ledger SET last = ?3, count = count + 1 WHERE agent = ?1 AND first = ?2")?

@@ -29,12 +29,13 @@ impl Ledger {
                     records.insert(at, Record { row, verdict: *verdict, cause: cause.clone() });
                 }
             }
-            Fact::SlotRevised { agent, slot: Some(slot), verdict, cause, .. } => {
+            Fact::SlotRevised { agent, slot: Some(slot), verdict, cause, joins, .. } => {
                 let records = self.0.get_mut(agent).unwrap();
                 let at = records.iter().position(|record| record.row.first == *slot).unwrap();
                 (records[at].verdict, records[at].cause) = (*verdict, cause.clone());
                 records[at].row.ran = *verdict == Verdict::Ran;
-                if at > 0 && records[at - 1].verdict == *verdict && records[at - 1].cause == *cause {
+                if *joins && at > 0 && records[at - 1].verdict == *verdict && records[at - 1].cause == *cause
+                {
                     records.remove(at);
                     records[at - 1].row.last = *slot;
                     records[at - 1].row.count += 1;

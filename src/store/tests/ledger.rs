@@ -34,6 +34,7 @@ async fn equal_verdicts_are_one_record_also_when_a_gate_revises_them() {
         verdict: Verdict::SkippedGate,
         cause: "g".into(),
         quiet: n > 1,
+        joins: true,
     };
     let mut facts = vec![
         entry(0, judged(0, 0, 1, Verdict::SkippedPaused, None, false)),
@@ -85,6 +86,7 @@ async fn runs_without_a_record_are_one_row_of_the_ledger() {
                 verdict: Verdict::Ran,
                 cause: ALL_WELL.into(),
                 quiet: true,
+                joins: true,
             },
         ));
     }
@@ -121,6 +123,7 @@ async fn a_row_of_verdicts_does_not_go_on_from_a_record_ahead_of_it() {
         verdict: Verdict::SkippedGate,
         cause: "c".into(),
         quiet: false,
+        joins: false,
     };
     let facts = vec![
         entry(0, judged(1000, 1060, 2, Verdict::SkippedPaused, None, false)),

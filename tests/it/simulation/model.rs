@@ -111,12 +111,12 @@ impl Model {
                 };
                 self.judged(agent, record, *extends, defect)?;
             }
-            Fact::SlotRevised { agent, slot, run, verdict, cause, quiet } => {
+            Fact::SlotRevised { agent, slot, run, verdict, cause, quiet, joins } => {
                 let open = self.close(*run, None)?;
                 ensure!(!open.begun, "run {run} is forgotten, but its body began");
                 ensure!(open.record.slot == *slot, "run {run} has another slot than its revision");
                 match slot {
-                    Some(slot) => self.revised(agent, (*slot, entry.at), *run, *verdict, cause, *quiet)?,
+                    Some(slot) => self.revised(agent, (*slot, *joins), *run, *verdict, cause, *quiet)?,
                     None => ensure!(!quiet, "a run without a slot is told each time"),
                 }
             }
@@ -298,7 +298,7 @@ impl Model {
     fn revised(
         &mut self,
         agent: &AgentId,
-        (slot, now): (Timestamp, Timestamp),
+        (slot, joins): (Timestamp, bool),
         run: RunId,
         verdict: Verdict,
         cause: &str,
@@ -334,7 +334,7 @@ impl Model {
             !quiet || same || verdict == Verdict::Ran,
             "{agent}: nobody was told why slot {slot} started nothing: before it is {before:?}"
         );
-        if same && slot <= now {
+        if same && joins {
             let record = ledger.remove(at);
             ledger[at - 1].last = record.last;
             ledger[at - 1].count += record.count;

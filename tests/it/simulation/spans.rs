@@ -58,6 +58,17 @@ impl Spans {
         }
     }
 
+    /// A life begins: what lies ahead and turned out not to have run is judged anew.
+    pub fn booted(&mut self, now: Timestamp, model: &Model) {
+        self.clock(now, true, model);
+        for (id, line) in self.lines.iter_mut().filter(|(_, line)| !line.removed) {
+            let records = model.ledger.get(id).map_or(&[][..], Vec::as_slice);
+            for span in &mut line.spans {
+                span.kept.retain(|slot| *slot <= now || ran(records, *slot));
+            }
+        }
+    }
+
     /// The configuration of a new life, or of a reload (`alive`).
     pub fn configured(&mut self, now: Timestamp, fleet: &Fleet, alive: bool, model: &Model) {
         for (id, line) in &mut self.lines {
@@ -91,6 +102,9 @@ impl Spans {
             if anew {
                 if !line.removed {
                     line.end(now, alive);
+                    // the clock was set back with it: what lies ahead is cut, and the schedule it was of is gone
+                    line.vague |=
+                        model.ledger.get(&spec.id).is_some_and(|all| all.iter().any(|one| one.last > now));
                 } else {
                     let back = line.spans.iter().any(|span| span.reached > now);
                     line.clock_set(now, back, &spec.id, model);
@@ -220,6 +234,11 @@ impl Spans {
     }
 }
 
+fn ran(records: &[Record], slot: Timestamp) -> bool {
+    let at = records.partition_point(|record| record.last < slot);
+    records.get(at).is_some_and(|record| record.first <= slot && record.verdict == Verdict::Ran)
+}
+
 trait Past {
     fn schedule_is_past(&self, now: Timestamp) -> bool;
 }
@@ -307,11 +326,7 @@ impl Line {
 impl Span {
     /// Slots up to `behind` stay, and those that ran. True: a record was cut that is not of this span alone.
     fn go_back(&mut self, behind: Timestamp, live: bool, records: &[Record]) -> bool {
-        let ran = |slot: Timestamp| {
-            let at = records.partition_point(|record| record.last < slot);
-            records.get(at).is_some_and(|record| record.first <= slot && record.verdict == Verdict::Ran)
-        };
-        let kept = self.slots().into_iter().filter(|slot| *slot <= behind || ran(*slot)).collect();
+        let kept = self.slots().into_iter().filter(|slot| *slot <= behind || ran(records, *slot)).collect();
         let cut = records.iter().any(|one| {
             one.first <= behind && one.last > behind && one.verdict != Verdict::Ran && one.first < one.last
         });

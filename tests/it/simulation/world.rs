@@ -438,7 +438,7 @@ impl World {
             self.spans.reached(now);
         }
         if matches!(turn.what, What::Booted(_)) {
-            self.spans.clock(now, true, &self.model);
+            self.spans.booted(now, &self.model);
         }
         match &turn.what {
             What::Booted(fleet) => self.spans.configured(now, fleet, false, &self.model),
