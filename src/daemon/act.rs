@@ -1,8 +1,6 @@
 //! Performs what the engine decided, once it is durable. Decides nothing.
 use super::event_loop::Message;
-use crate::domain::{
-    AgentId, AttemptEnd, AttemptOutcome, Body, Entry, ErrorKind, Fact, Fleet, LastResult, RunId,
-};
+use crate::domain::{AgentId, Body, Entry, Fact, Fleet, LastResult, RunId};
 use crate::engine::Start;
 use crate::llm::Models;
 use crate::runner::{self, Brief, Report, Shared, StopOrder, gate_program};
@@ -254,7 +252,7 @@ async fn forward(
                     }
                 });
             }
-            Report::Ended { ref outcome, .. } if is_signalled(outcome) => {
+            Report::Ended { ref outcome, .. } if outcome.ended_by_others => {
                 let inbox = inbox.clone();
                 tokio::spawn(async move {
                     tokio::time::sleep(SAME_HAND).await;
@@ -268,11 +266,6 @@ async fn forward(
             }
         }
     }
-}
-
-/// Was it ended by a signal that did not come from here?
-fn is_signalled(outcome: &AttemptOutcome) -> bool {
-    matches!(&outcome.end, AttemptEnd::Failed(error) if error.kind == ErrorKind::Signal)
 }
 
 /// What was seen of the tools of MCP servers outlives the daemon.

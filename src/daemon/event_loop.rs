@@ -3,16 +3,18 @@
 //! While one commit is on its way to the disk, inputs pile up and the next turn takes them all: that
 //! is the grouped commit, and it needs no timer. When the store can't write, the loop keeps the
 //! turn that it has, claims nothing more, answers questions, refuses changes, and tries again.
+mod looking;
 mod writing;
 
 use super::act::Actor;
 use super::clock::{self, Alarm};
 use super::views;
-use crate::domain::{Entry, Fact, LookAhead, Now, ProcessRole, RunId};
+use crate::domain::{Entry, Fact, Now, ProcessRole, RunId};
 use crate::engine::{Action, Command, Decision, Engine, Input, Reservation, Ticket};
 use crate::protocol::RpcError;
 use crate::runner::Report;
 use crate::store::{Store, StoreError};
+use looking::Looks;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -20,8 +22,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use writing::{LAST_GRACE, until};
 
-/// Between two tries to read the ledger.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How many waiting messages share one commit.
 const BATCH: usize = 1024;
 /// Answers of this life that are kept for mutations that are sent again.
@@ -58,6 +58,8 @@ pub(super) struct Condition {
     pub(super) storage: Option<String>,
     /// What is wrong with the files of the database.
     pub(super) files: Option<String>,
+    /// Why agents wait for what the ledger knows.
+    pub(super) unread: Option<String>,
     /// It is going down.
     pub(super) stopping: bool,
     /// Why the newest configuration file was refused.
@@ -110,8 +112,7 @@ pub(super) struct EventLoop {
     pending: HashMap<String, Vec<oneshot::Sender<Answer>>>,
     /// What came while a commit was under way: the next turn begins with it.
     kept: VecDeque<Message>,
-    /// What the ledger is to be asked, since the clock was set back: before anything else is decided.
-    looks: Vec<LookAhead>,
+    looks: Looks,
     shutdown: Option<Shutdown>,
 }
 
@@ -184,7 +185,7 @@ impl EventLoop {
             recent: Recent::default(),
             pending: HashMap::new(),
             kept: VecDeque::new(),
-            looks: Vec::new(),
+            looks: Looks::default(),
             shutdown: None,
         }
     }
@@ -211,36 +212,12 @@ impl EventLoop {
                 }
                 count = self.inbox.recv_many(&mut taken, BATCH) => if count == 0 { break },
                 () = alarm.until(wake) => {}
+                () = until(self.looks.again()) => {}
                 () = until(deadline) => {}
             }
             let turn = self.take(&mut taken);
             self.carry_out(turn).await?;
             self.look_ahead().await?;
-        }
-        Ok(())
-    }
-
-    /// Asks the ledger what it knows of slots ahead, as long as the engine wants to know.
-    async fn look_ahead(&mut self) -> Result<(), StoreError> {
-        while !self.looks.is_empty() && self.shutdown.is_none() {
-            let looks = std::mem::take(&mut self.looks);
-            let asked = looks.clone();
-            let read = self.store.read(move |reader| {
-                asked.into_iter().map(|look| reader.ledger_ahead(look)).collect::<Result<Vec<_>, _>>()
-            });
-            match read.await {
-                Ok(answers) => {
-                    let mut turn = Turn::default();
-                    turn.add(self.engine.decide(clock::now(), Input::Ahead(answers)));
-                    self.carry_out(turn).await?;
-                }
-                // nothing can be decided of these agents before; the others wait no longer than this
-                Err(error) => {
-                    tracing::warn!(%error, "the ledger could not be read after the clock was set back; trying again");
-                    self.looks = looks;
-                    tokio::time::sleep(LOOK_AGAIN).await;
-                }
-            }
         }
         Ok(())
     }
@@ -451,7 +428,7 @@ impl EventLoop {
                         let _ = granted.send(answer);
                     }
                 }
-                Action::LookAhead(looks) => self.looks = looks,
+                Action::LookAhead(looks) => self.looks.add(looks),
                 Action::Reply { ticket, result } => {
                     let waiter = self.waiters.remove(&ticket);
                     let kept = answers.remove(&ticket).map(|kept| self.keep_answer(kept, newest));

@@ -236,6 +236,7 @@ async fn serve(
         holds: restored.holds,
         spent: restored.spent,
         told: restored.told,
+        newest_run: restored.newest_run,
     };
     let started = Fact::DaemonStarted { version: env!("CARGO_PKG_VERSION").into(), pid: std::process::id() };
     let seed = seed(now.wall);
@@ -279,10 +280,7 @@ async fn serve(
         reload: reload.clone(),
     });
     // before anybody is answered: clients look there for the socket
-    lock::write_daemon_file(paths, &paths.socket).map_err(|cause| Failure::Io {
-        doing: format!("can't write {}", paths.daemon_json().display()),
-        cause,
-    })?;
+    write_daemon_file(paths)?;
     let serving = tokio::spawn(listen::serve(listener, paths.socket.clone(), services, down.clone()));
     let in_force = (loaded.text, has_agents);
     tokio::spawn(watch::run(config_path, reload_mode, in_force, reloads, inbox.clone()));
@@ -357,6 +355,22 @@ async fn end_leftovers(open_runs: &[crate::domain::RunRecord], me: RunId) {
             tracing::warn!(runs, processes = ended, "ended what the last daemon had left in flight");
         } else {
             tracing::info!(runs, "the last daemon had runs in flight; no process of theirs is left");
+        }
+    }
+}
+
+/// Says where this daemon is found. On a full disk it is there without that file, which is written as soon as there is
+/// room; what an earlier daemon has left would lead nowhere.
+fn write_daemon_file(paths: &Paths) -> Result<(), Failure> {
+    match lock::write_daemon_file(paths, &paths.socket) {
+        Ok(()) => Ok(()),
+        Err(cause) if lock::passes(&cause) => {
+            tracing::warn!(error = %cause, "{} can't be written yet", paths.daemon_json().display());
+            lock::remove_daemon_file(paths);
+            Ok(())
+        }
+        Err(cause) => {
+            Err(Failure::Io { doing: format!("can't write {}", paths.daemon_json().display()), cause })
         }
     }
 }

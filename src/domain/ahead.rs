@@ -106,7 +106,10 @@ impl LookAhead {
             part(self.behind.duration_since(row.first)) / part(row.last.duration_since(row.first)).max(1e-6);
         let between = row.count.saturating_sub(1) as f64;
         let count = 1 + (between * share) as u64;
-        (self.behind, count.min(row.count.saturating_sub(1)).max(1))
+        match count.min(row.count.saturating_sub(1)).max(1) {
+            1 => (row.first, 1),
+            count => (self.behind, count),
+        }
     }
 }
 

@@ -155,6 +155,7 @@ impl Event {
             | Fact::NotificationQueued { .. }
             | Fact::Remembered(_)
             | Fact::Archived(_)
+            | Fact::ClockSet { .. }
             | Fact::RequestAnswered { .. } => return Vec::new(),
             Fact::Talked(talk) => {
                 let told = talk.events().into_iter().map(|(kind, payload)| Self {

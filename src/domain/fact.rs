@@ -101,6 +101,11 @@ pub enum Fact {
         /// was set back, slots between the two may still be to come.
         joins: bool,
     },
+    /// The wall clock was set by so much while runs had not ended: what they wait for moves along.
+    ClockSet {
+        /// Forward if positive.
+        by: SignedDuration,
+    },
     /// The clock was set back: verdicts of slots ahead of now that never ran are taken back, and those slots are
     /// judged when their time comes.
     SlotsTakenBack {
@@ -391,6 +396,8 @@ pub struct AgentRecord {
     pub reason: Option<String>,
     /// When it resumes by itself.
     pub resume_at: Option<Timestamp>,
+    /// The pause was asked for so long: its end moves along when the wall clock is set.
+    pub resume_after: Option<SignedDuration>,
     /// What `pause --all` noted, for `resume --all`.
     pub held: super::Held,
     /// Slot 0 of its interval, and the floor of every other schedule.
@@ -496,6 +503,9 @@ pub struct RunRecord {
     pub started_at: Option<Timestamp>,
     /// Not before this instant: a catch-up's delay, or the next attempt.
     pub not_before: Option<Timestamp>,
+    /// By how much the wall clock was set, in all, since it was claimed: what it has lasted so far is counted with
+    /// this.
+    pub clock_moved: SignedDuration,
     /// How many event-started runs lead to it.
     pub chain: u8,
     /// The event that started it, as JSON.

@@ -67,14 +67,24 @@ pub struct RunId(uuid::Uuid);
 pub struct InvalidRunId(pub String);
 
 impl RunId {
+    /// The low bits of the count stand behind the milliseconds, and order the ids within one of them.
+    pub const COUNTS_WITHIN_A_MS: u64 = 0xFFF;
+
     /// The id of the run number `count` that a process with this `seed` makes, at `unix_ms`.
     /// Pure: the same arguments give the same id.
     pub fn make(unix_ms: i64, seed: u64, count: u64) -> Self {
         let ms = u64::try_from(unix_ms).unwrap_or(0);
         let mut bytes = [0u8; 10];
-        bytes[..2].copy_from_slice(&((count & 0xFFF) as u16).to_be_bytes());
+        bytes[..2].copy_from_slice(&((count & Self::COUNTS_WITHIN_A_MS) as u16).to_be_bytes());
         bytes[2..].copy_from_slice(&mix(seed ^ mix(count)).to_be_bytes());
         Self(uuid::Builder::from_unix_timestamp_millis(ms, &bytes).into_uuid())
+    }
+
+    /// The time within it, in milliseconds since 1970 (RFC 9562, section 5.7).
+    pub fn unix_ms(&self) -> i64 {
+        let mut bytes = [0; 8];
+        bytes[2..].copy_from_slice(&self.0.as_bytes()[..6]);
+        i64::from_be_bytes(bytes)
     }
 
     /// The 16 bytes, as the store keeps them.

@@ -208,6 +208,9 @@ pub struct AttemptOutcome {
     pub untrusted: bool,
     /// Exit code of a command that exited.
     pub exit_code: Option<i32>,
+    /// True: a command was ended by a signal with which somebody other than the daemon ends programs (TERM, KILL), not
+    /// by one of a crash.
+    pub ended_by_others: bool,
     /// What it used.
     pub usage: Usage,
     /// Wall-clock length of the body, without time asleep.
@@ -234,6 +237,7 @@ impl AttemptOutcome {
             result: None,
             untrusted: true,
             exit_code: None,
+            ended_by_others: false,
             usage: Usage::default(),
             duration: SignedDuration::ZERO,
             findings: Vec::new(),

@@ -1,7 +1,9 @@
 //! The life of one agent: its state, and what each command does to it (section 3 of the contract).
-use super::{Action, CancelCause, ChangedAgent, Command, Engine, Place, Refusal, Reply, StopMode, Target};
+use super::{
+    Action, CancelCause, ChangedAgent, Command, Engine, PauseEnd, Place, Refusal, Reply, StopMode, Target,
+};
 use crate::domain::*;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 
 /// Why a one-shot agent is stopped once its slot has a verdict.
@@ -16,6 +18,8 @@ pub(super) struct AgentState {
     pub(super) desired: Desired,
     pub(super) reason: Option<String>,
     pub(super) resume_at: Option<Timestamp>,
+    /// The pause was asked for so long, not until a time.
+    pub(super) resume_after: Option<SignedDuration>,
     pub(super) held: Held,
     pub(super) anchor: Timestamp,
     /// Newest slot with a verdict. No slot up to it is judged again, unless the clock was set back.
@@ -58,6 +62,7 @@ impl AgentState {
             desired,
             reason,
             resume_at: None,
+            resume_after: None,
             held: Held::No,
             anchor: now.wall,
             judged_until: None,
@@ -88,6 +93,7 @@ impl AgentState {
             desired: record.desired,
             reason: record.reason,
             resume_at: record.resume_at,
+            resume_after: record.resume_after,
             held: record.held,
             anchor: record.anchor,
             judged_until: record.judged_until,
@@ -118,6 +124,7 @@ impl AgentState {
             desired: self.desired,
             reason: self.reason.clone(),
             resume_at: self.resume_at,
+            resume_after: self.resume_after,
             held: self.held,
             anchor: self.anchor,
             judged_until: self.judged_until,
@@ -184,10 +191,17 @@ impl Engine {
         if self.stopping {
             return Err(Refusal::ShuttingDown);
         }
-        if let Command::Pause(_, _, Some(until)) = &command
-            && *until <= now.wall
-        {
-            return Err(Refusal::WrongState(format!("the pause would end in the past ({until})")));
+        match &command {
+            Command::Pause(_, _, Some(PauseEnd::At(until))) if *until <= now.wall => {
+                return Err(Refusal::WrongState(format!("the pause would end in the past ({until})")));
+            }
+            Command::Pause(_, _, Some(PauseEnd::After(span)))
+                if !span.is_positive() || now.wall.checked_add(*span).is_err() =>
+            {
+                let span = human_duration(*span);
+                return Err(Refusal::WrongState(format!("a pause of {span} has no end that can be reached")));
+            }
+            _ => {}
         }
         match &command {
             Command::Start(target, _)
@@ -274,11 +288,16 @@ impl Engine {
                 let note = if all && until.is_none() && state.resume_at.is_some() {
                     // a pause of the whole fleet is not to end for one agent by an earlier timer
                     let reason = state.reason.clone();
-                    self.set_pause(agent, reason, None);
+                    self.set_pause(now, agent, reason, None);
                     "already paused; it no longer resumes by itself"
                 } else if (reason.is_some() || until.is_some()) && !all {
                     let reason = reason.clone().or_else(|| state.reason.clone());
-                    self.set_pause(agent, reason, until.or(state.resume_at));
+                    if until.is_some() {
+                        self.set_pause(now, agent, reason, *until);
+                    } else {
+                        self.agents[agent as usize].reason = reason;
+                        self.touch(agent);
+                    }
                     "already paused; reason and end are updated"
                 } else {
                     if all && state.held == Held::No {
@@ -392,10 +411,10 @@ impl Engine {
         agent: u32,
         to: Desired,
         reason: Option<String>,
-        until: Option<Timestamp>,
+        until: Option<PauseEnd>,
     ) -> ChangedAgent {
         let previous = self.agents[agent as usize].desired;
-        self.set_pause(agent, reason.clone(), until);
+        self.set_pause(now, agent, reason.clone(), until);
         let state = &mut self.agents[agent as usize];
         state.desired = to;
         state.held = Held::No;
@@ -404,7 +423,7 @@ impl Engine {
             previous,
             desired: to,
             reason,
-            resume_at: until,
+            resume_at: state.resume_at,
             run_count: state.counters.runs,
             error_count: state.counters.errors,
             last_run: state.last_run.as_ref().map(|last| last.finished_at),
@@ -418,17 +437,26 @@ impl Engine {
         ChangedAgent { agent: id, previous, state: to, changed: true, note: None }
     }
 
-    fn set_pause(&mut self, agent: u32, reason: Option<String>, until: Option<Timestamp>) {
+    fn set_pause(&mut self, now: Now, agent: u32, reason: Option<String>, until: Option<PauseEnd>) {
         let state = &mut self.agents[agent as usize];
-        if let Some(old) = state.resume_at {
+        state.reason = reason;
+        let (at, after) = match until {
+            Some(PauseEnd::At(at)) => (Some(at), None),
+            Some(PauseEnd::After(span)) => (now.wall.checked_add(span).ok(), Some(span)),
+            None => (None, None),
+        };
+        state.resume_after = after;
+        self.move_resume(agent, at);
+        self.touch(agent);
+    }
+
+    /// Its pause ends then.
+    pub(super) fn move_resume(&mut self, agent: u32, at: Option<Timestamp>) {
+        let state = &mut self.agents[agent as usize];
+        if let Some(old) = std::mem::replace(&mut state.resume_at, at) {
             self.resumes.remove(&(old, agent));
         }
-        state.reason = reason;
-        state.resume_at = until;
-        if let Some(until) = until {
-            self.resumes.insert((until, agent));
-        }
-        self.touch(agent);
+        self.resumes.extend(at.map(|at| (at, agent)));
     }
 
     /// Resumes the agents whose pause has an end that is reached.

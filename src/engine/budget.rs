@@ -6,14 +6,14 @@ mod telling;
 
 use super::{Action, Engine, Place, Reservation};
 use crate::domain::*;
+use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::{Timestamp, ToSpan};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Part of a budget at which a warning is told, if the configuration names none.
 const WARN_AT: f64 = 0.8;
-/// Days that are looked back on; a month, and room for a clock that was wrong.
-const DAYS_KEPT: i32 = 62;
+/// Days with spending that are kept: two months, and as many of a clock that was wrong.
+const DAYS_KEPT: usize = 124;
 
 /// What is used or held.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -97,10 +97,19 @@ pub(super) struct Money {
 /// A request that did not fit.
 #[derive(Debug)]
 struct Refused {
+    /// The day on which it was refused.
+    since: Date,
     /// The first day on which there is money again.
     until: Date,
     text: String,
     asked: Amount,
+}
+
+impl Refused {
+    /// Not on a day before: the clock was ahead then, and was set back.
+    fn is_in_force(&self, day: Date) -> bool {
+        self.since <= day && day < self.until
+    }
 }
 
 impl Money {
@@ -118,12 +127,15 @@ impl Money {
         self.fleet.entry(day).or_default().add(amount, sign);
     }
 
-    fn forget_before(&mut self, day: Date) {
-        let oldest = day.checked_sub(DAYS_KEPT.days()).unwrap_or(day);
-        if self.fleet.first_key_value().is_some_and(|(first, _)| *first < oldest) {
-            self.days.retain(|day, _| *day >= oldest);
-            self.fleet.retain(|day, _| *day >= oldest);
-            self.told.retain(|told| told.since >= oldest);
+    /// Bounds what is kept by the number of days that something was used on, not by their distance: a clock that
+    /// is wrong for a while does not make the true days forgotten.
+    fn forget_oldest(&mut self, today: Date) {
+        while self.fleet.len() > DAYS_KEPT {
+            let is_needed = |day: &Date| day.first_of_month() == today.first_of_month();
+            let Some(oldest) = self.fleet.keys().copied().find(|day| !is_needed(day)) else { break };
+            self.days.remove(&oldest);
+            self.fleet.remove(&oldest);
+            self.told.retain(|told| told.since > oldest || is_needed(&told.since));
         }
     }
 
@@ -310,7 +322,7 @@ impl Engine {
         self.chain = run.record.chain;
         let (agent, spec) = (run.agent, run.spec.clone());
         let day = self.today(now.wall);
-        self.money.forget_before(day);
+        self.money.forget_oldest(day);
         let asked = Amount::held(&wish.worst);
         let limits = self.money.limits(&self.fleet.budget, Some((&spec.id, &spec.limits)), day, asked);
         let is_kept = |limit: &Limit| limit.asked > 0.0 && self.money.is_kept(limit, &spec.id);
@@ -322,7 +334,9 @@ impl Engine {
         if let Some(limit) = settled.into_iter().find(Limit::is_over) {
             let until = limit.until(day);
             let text = limit.text(&spec.id, until);
-            self.money.refused.insert(spec.id.clone(), Refused { until, text: text.clone(), asked });
+            self.money
+                .refused
+                .insert(spec.id.clone(), Refused { since: day, until, text: text.clone(), asked });
             self.tell_budget(now, agent, &limit, day, true, &text);
             return Ok(Err(RunError::new(ErrorKind::Budget, text)));
         }

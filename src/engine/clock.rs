@@ -36,6 +36,7 @@ impl Engine {
             return;
         }
         self.steady_since = now.boot;
+        self.move_runs_along(now, jumped);
         for agent in 0..u32::try_from(self.agents.len()).expect("fewer than 2^32 agents") {
             self.move_along(now, agent, jumped);
             if self.agents[agent as usize].removed {
@@ -81,10 +82,30 @@ impl Engine {
         }
     }
 
+    /// The waits of runs that have not ended.
+    fn move_runs_along(&mut self, now: Now, jumped: SignedDuration) {
+        if self.runs.is_empty() {
+            return;
+        }
+        for run in self.runs.values_mut() {
+            let record = &mut run.record;
+            record.clock_moved = record.clock_moved.saturating_add(jumped);
+            record.not_before = record.not_before.map(|at| at.checked_add(jumped).unwrap_or(at));
+        }
+        self.push(now, Fact::ClockSet { by: jumped });
+    }
+
     /// What counts elapsed time: the end of a circuit's cooldown, what was told and is told again after a while, and
     /// how long a problem has lasted that is not one yet.
     fn move_along(&mut self, now: Now, agent: u32, jumped: SignedDuration) {
         let along = |at: Timestamp| at.checked_add(jumped).unwrap_or(at);
+        let state = &mut self.agents[agent as usize];
+        // what was seen before and after is not one row of equal looks
+        state.calm = false;
+        if let Some(at) = state.resume_at.filter(|_| state.resume_after.is_some()) {
+            self.move_resume(agent, Some(along(at)));
+            self.touch(agent);
+        }
         let state = &mut self.agents[agent as usize];
         let moves = state.circuit.is_some() || state.told_at.is_some();
         if let Some(circuit) = &mut state.circuit {
@@ -212,9 +233,13 @@ impl Engine {
             circuit.until = longest;
             bounded = true;
         }
-        if let Some(told) = state.told_at.filter(|told| *told > now.wall) {
-            debug_assert!(told > now.wall);
+        if state.told_at.is_some_and(|told| told > now.wall) {
             state.told_at = Some(now.wall);
+            bounded = true;
+        }
+        let end = state.resume_after.and_then(|span| now.wall.checked_add(span).ok());
+        if end.is_some() && state.resume_at > end {
+            self.move_resume(agent, end);
             bounded = true;
         }
         if bounded {
@@ -315,7 +340,10 @@ impl AgentState {
     /// Since when and until when nothing starts, because the slots between ran already while the clock was ahead.
     pub(super) fn silence(&self) -> Option<(Timestamp, Timestamp)> {
         let (since, until) = (self.floor?, self.next_slot?);
-        let next = self.calendar().next_after(since.max(before(self.anchor)))?;
+        let next = match self.spec.schedule {
+            Schedule::After(delay) => since.checked_add(delay).ok()?,
+            _ => self.calendar().next_after(since.max(before(self.anchor)))?,
+        };
         (self.desired != Desired::Stopped && next < until).then_some((since, until))
     }
 
@@ -352,9 +380,11 @@ impl AgentState {
         };
         let back = i64::try_from(back).map(SignedDuration::from_nanos);
         self.anchor = back.ok().and_then(|back| self.anchor.checked_sub(back).ok()).unwrap_or(wall);
+        // before now there were no slots
         if self.judged_until.is_none_or(|judged| judged <= wall) {
-            self.judged_until = self.judged_until.max(Some(before(wall))); // before now there were no slots
+            self.judged_until = self.judged_until.max(Some(before(wall)));
         }
+        self.floor = self.floor.map(|floor| floor.max(before(wall)));
     }
 
     /// The first slot from the anchor on that has no verdict yet. None, too, while the ledger is asked.

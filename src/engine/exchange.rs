@@ -127,13 +127,22 @@ pub enum Target {
     All,
 }
 
+/// When a pause ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PauseEnd {
+    /// At this time of the wall clock.
+    At(Timestamp),
+    /// After so much time has passed, whatever the wall clock is set to meanwhile.
+    After(SignedDuration),
+}
+
 /// What a client can ask of the engine.
 #[derive(Clone, Debug)]
 pub enum Command {
     /// Section 3 of the contract.
     Start(Target, Option<String>),
     /// Section 3; with when it resumes by itself.
-    Pause(Target, Option<String>, Option<Timestamp>),
+    Pause(Target, Option<String>, Option<PauseEnd>),
     /// Section 3.
     Resume(Target, Option<String>),
     /// Section 3.

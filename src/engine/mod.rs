@@ -36,8 +36,8 @@ mod tests;
 pub use ask::{AgentNow, ComingSlot, FleetNow};
 pub use budget::BudgetLeft;
 pub use exchange::{
-    Action, ChangedAgent, Command, Decision, Input, Refusal, Reply, Reservation, Start, StopMode, Target,
-    Ticket, Wake,
+    Action, ChangedAgent, Command, Decision, Input, PauseEnd, Refusal, Reply, Reservation, Start, StopMode,
+    Target, Ticket, Wake,
 };
 pub use restore::Restored;
 
@@ -57,6 +57,8 @@ struct Run {
     place: Place,
     /// Its body began at least once, in this life or an earlier one.
     counted: bool,
+    /// Why the attempt under way asks nothing but the gate.
+    held_back: Option<(Verdict, String)>,
     /// `mono` of its first attempt's start.
     started_mono: Option<SignedDuration>,
     /// Its turn in the line: who came first has the lower one, wherever it waits.
@@ -140,6 +142,8 @@ pub struct Engine {
     steady_since: SignedDuration,
     seed: u64,
     made: u64,
+    /// The time within the newest run's id, in milliseconds since 1970.
+    newest_id: i64,
     stopping: bool,
     /// The newest file was invalid, and what is in force is older.
     outdated: bool,

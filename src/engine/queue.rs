@@ -62,6 +62,16 @@ impl Queue {
 }
 
 impl Engine {
+    /// The id of a new run. It comes after all others, also where the clock was set back: the time within it stands
+    /// still then (RFC 9562, section 6.2).
+    fn next_id(&mut self, now: Now) -> RunId {
+        self.made += 1;
+        let wall = now.wall.as_millisecond();
+        let is_full = self.made & RunId::COUNTS_WITHIN_A_MS == 0;
+        self.newest_id = wall.max(self.newest_id + i64::from(is_full));
+        RunId::make(self.newest_id, self.seed, self.made)
+    }
+
     /// Claims a run: it exists from now on, durably, before anything of it starts.
     #[expect(clippy::too_many_arguments, reason = "a claim is all of these together")]
     pub(super) fn claim(
@@ -75,8 +85,7 @@ impl Engine {
         query: Option<Arc<str>>,
         mode: RunMode,
     ) -> RunId {
-        self.made += 1;
-        let id = RunId::make(now.wall.as_millisecond(), self.seed, self.made);
+        let id = self.next_id(now);
         let state = &mut self.agents[agent as usize];
         let record = RunRecord {
             run: id,
@@ -88,6 +97,7 @@ impl Engine {
             queued_at: now.wall,
             started_at: None,
             not_before: not_before.map(|mono| now.wall + (mono - now.mono)),
+            clock_moved: SignedDuration::ZERO,
             chain: self.chain,
             event,
             query,
@@ -103,6 +113,7 @@ impl Engine {
         let spec = state.spec.clone();
         let place = Place::Ready;
         let run = Run {
+            held_back: None,
             record: record.clone(),
             agent,
             spec,
@@ -231,8 +242,11 @@ impl Engine {
             && self.agents[run.agent as usize].calm;
         let by_slot = run.record.slot.is_some() && run.record.trigger != Trigger::Manual;
         let may_ask = by_slot && !run.counted;
-        let gate_only = may_ask && self.has_looking_gate(agent) && self.held_back(now, agent).is_some();
+        let asks_gate = may_ask && self.has_looking_gate(agent);
+        let held_back = if asks_gate { self.held_back(now, agent) } else { None };
+        let gate_only = held_back.is_some();
         let run = self.runs.get_mut(&id).expect("queued runs are known");
+        run.held_back = held_back;
         run.looks_since = looks_first.then_some(now.wall);
         let time_left =
             run.spec.limits.total_timeout.map(|total| (total - (now.mono - began)).max(SignedDuration::ZERO));

@@ -25,6 +25,8 @@ pub struct Restored {
     pub spent: Vec<SpentRow>,
     /// What was told of budgets, and is not told again.
     pub told: Vec<BudgetTold>,
+    /// The newest run that there ever was: ids of later ones come after it.
+    pub newest_run: Option<RunId>,
 }
 
 impl Engine {
@@ -64,6 +66,7 @@ impl Engine {
             last: now,
             steady_since: now.boot,
             seed,
+            newest_id: restored.newest_run.map_or(0, |run| run.unix_ms() + 1),
             made: 0,
             stopping: false,
             outdated: false,
@@ -206,10 +209,6 @@ impl Engine {
     /// With one: it was interrupted. Between two attempts: it goes on waiting.
     fn take_up_run(&mut self, now: Now, agent: u32, record: RunRecord) {
         let id = record.run;
-        // a clock that was wrong makes no wait longer than any that there is
-        let waits = record.not_before.map(|at| {
-            now.mono + at.duration_since(now.wall).clamp(SignedDuration::ZERO, super::retry::LONGEST)
-        });
         let status = record.status;
         let untouched = status == RunStatus::Queued && record.processes.is_empty();
         let state = &mut self.agents[agent as usize];
@@ -218,15 +217,25 @@ impl Engine {
             self.schedule(agent, None);
         }
         let state = &self.agents[agent as usize];
+        // a clock that was wrong while there was no daemon makes no wait longer than any that there is
+        let longest = match status {
+            RunStatus::Retrying => super::retry::longest(&state.spec),
+            _ => super::slots::longest_catch_up_delay(&state.spec),
+        };
+        let waits = record
+            .not_before
+            .map(|at| now.mono + at.duration_since(now.wall).clamp(SignedDuration::ZERO, longest));
         let over = state.is_over(record.trigger);
         let run = Run {
             agent,
             spec: state.spec.clone(),
             place: Place::Ready,
             counted: record.started_at.is_some(),
-            started_mono: record
-                .started_at
-                .map(|at| now.mono - now.wall.duration_since(at).max(SignedDuration::ZERO)),
+            started_mono: record.started_at.map(|at| {
+                let lasted = now.wall.duration_since(at).saturating_sub(record.clock_moved);
+                now.mono - lasted.max(SignedDuration::ZERO)
+            }),
+            held_back: None,
             turn: 0,
             cancelled: None,
             before: None,

@@ -5,8 +5,10 @@ use jiff::SignedDuration;
 /// The longest wait that a provider can ask for.
 const LONGEST_ASKED: SignedDuration = SignedDuration::from_mins(10);
 
-/// No attempt and no catch-up waits for longer, in a new life of the daemon.
-pub(super) const LONGEST: SignedDuration = SignedDuration::from_hours(24);
+/// No attempt of this agent is put off for longer.
+pub(super) fn longest(spec: &AgentSpec) -> SignedDuration {
+    spec.retry.initial.max(spec.retry.max_delay).max(LONGEST_ASKED)
+}
 
 /// How long to wait before the next attempt; `None`: there is none.
 ///

@@ -118,7 +118,7 @@ impl Engine {
                 );
             }
             // whoever ends the daemon may end what it has started as well (a service manager, a logout)
-            (AttemptEnd::Failed(error), _) if self.stopping && error.kind == ErrorKind::Signal => {
+            (AttemptEnd::Failed(error), _) if self.stopping && outcome.ended_by_others => {
                 let error =
                     RunError::new(error.kind, format!("while the daemon was going down: {}", error.message));
                 return self.failed(now, id, error, outcome, true);
@@ -194,12 +194,8 @@ impl Engine {
     /// Nothing but the gate was asked: the run is forgotten, its slot gets the verdict that it would have had without
     /// asking.
     fn gate_was_asked(&mut self, now: Now, id: RunId, warnings: &[String]) {
-        let agent = self.runs[&id].agent;
-        // it may have come to an end meanwhile
-        let held = self.held_back(now, agent);
-        let (verdict, mut cause) = held.unwrap_or_else(|| {
-            (Verdict::RefusedCircuit, "its circuit was open when this slot began".to_owned())
-        });
+        let held = self.runs.get_mut(&id).expect("the caller looked it up").held_back.take();
+        let (verdict, mut cause) = held.expect("what holds the body back is why the gate alone was asked");
         cause.push_str("; the gate was asked all the same");
         if !warnings.is_empty() {
             cause = format!("{cause}, with a warning: {}", warnings.join("; "));

@@ -26,6 +26,17 @@ pub(super) fn cause_of(gap: Gap) -> Option<Verdict> {
     }
 }
 
+/// No catch-up run of this agent waits for longer.
+pub(super) fn longest_catch_up_delay(spec: &AgentSpec) -> SignedDuration {
+    let many = APART * i32::try_from(spec.catch_up.max).unwrap_or(i32::MAX);
+    SETTLE
+        + spec
+            .catch_up
+            .spread
+            .map_or(LONGEST_SPREAD, |spread| spread.saturating_add(many))
+            .max(LONGEST_SPREAD)
+}
+
 fn in_words(missed: Verdict) -> &'static str {
     match missed {
         Verdict::MissedDowntime => "the daemon was not running",

@@ -118,6 +118,7 @@ struct Bench {
     /// Tokens and requests in the records of runs that ended.
     ended: Vec<(u64, u64)>,
     lives: u64,
+    newest_run: Option<RunId>,
 }
 
 impl Bench {
@@ -146,6 +147,7 @@ impl Bench {
             messages: Vec::new(),
             ended: Vec::new(),
             lives: 1,
+            newest_run: None,
         };
         bench.take(decision);
         bench
@@ -258,6 +260,7 @@ impl Bench {
             open_runs: self.open.clone(),
             incidents: self.incidents.values().cloned().collect(),
             approvals: self.approvals.clone(),
+            newest_run: self.newest_run,
             holds: self.holds.clone(),
             spent: self.spent.clone(),
             told: self.told.clone(),
@@ -418,7 +421,17 @@ impl Bench {
             Fact::AgentSaved(record) => {
                 self.agents.insert(record.agent.clone(), *record);
             }
-            Fact::RunClaimed(run) => self.open.push(*run),
+            Fact::RunClaimed(run) => {
+                assert!(self.newest_run < Some(run.run), "ids grow");
+                self.newest_run = Some(run.run);
+                self.open.push(*run);
+            }
+            Fact::ClockSet { by } => {
+                for open in &mut self.open {
+                    open.clock_moved += by;
+                    open.not_before = open.not_before.map(|at| at + by);
+                }
+            }
             Fact::RunEnded { run, usage, .. } => {
                 self.ended.push((usage.tokens(), usage.requests));
                 self.approvals.retain(|one| one.run != run);

@@ -64,9 +64,13 @@ pub struct PauseParams {
     /// Why, for the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// When it resumes by itself.
+    /// When it resumes by itself, by the wall clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+    /// After how many milliseconds it resumes by itself, whatever the wall clock is set to meanwhile; instead of
+    /// `until`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_ms: Option<u64>,
     /// Makes a mutation idempotent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,

@@ -263,8 +263,15 @@ impl Attempt<'_> {
             (_, None) => AttemptEnd::Completed,
         };
         let exit_code = if let End::Exited(code) = ran.end { Some(code) } else { None };
+        let ended_by_others = ran.was_ended_by_others();
         let result = Some(ran.stdout.trim_end().to_owned()).filter(|text| !text.is_empty());
-        AttemptOutcome { exit_code, result, warnings: ran.warnings, ..AttemptOutcome::of(end) }
+        AttemptOutcome {
+            exit_code,
+            ended_by_others,
+            result,
+            warnings: ran.warnings,
+            ..AttemptOutcome::of(end)
+        }
     }
 
     async fn tool(&mut self, call: &ToolCallSpec, places: &Places) -> AttemptOutcome {

@@ -303,6 +303,14 @@ impl Ran {
         })
     }
 
+    /// Was it ended by a signal with which programs are asked or made to end (signal(7)), and not from here?
+    pub(super) fn was_ended_by_others(&self) -> bool {
+        use rustix::process::Signal;
+        let End::Signalled(signal) = self.end else { return false };
+        let ending = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT, Signal::KILL];
+        ending.iter().any(|one| one.as_raw() == signal)
+    }
+
     /// Why this is no success, as an error of a run; `None` if it is one.
     pub(super) fn error(&self, brief: &Brief, what: &str) -> Option<RunError> {
         let mark = trampoline::failure_mark(&brief.run.to_string());

@@ -111,6 +111,12 @@ fn write(db: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
         Fact::SlotRevised { agent, slot, run, verdict, cause, joins, .. } => {
             revised(db, agent, (*slot, *joins), run, *verdict, cause)?
         }
+        Fact::ClockSet { by } => {
+            db.prepare_cached(
+                "UPDATE runs SET clock_moved = clock_moved + ?1, not_before = not_before + ?1 WHERE finished_at IS NULL",
+            )?
+            .execute([micros(*by)])?;
+        }
         Fact::SlotsTakenBack { agent, behind, taken } => taken_back(db, agent, at(*behind), taken)?,
         Fact::RunClaimed(claim) => return claimed(db, claim),
         Fact::ProcessStarted { run, attempt, role, process } => started(db, run, *attempt, *role, process)?,
@@ -214,9 +220,9 @@ fn agent(db: &Connection, record: &AgentRecord) -> rusqlite::Result<()> {
         "INSERT OR REPLACE INTO agents(id, desired, reason, resume_at, held, anchor, judged_until, schedule, next_due,
            skip_next, last_end, runs, successes, errors, errors_in_row, skipped, last_run, last_status, last_started,
            last_finished, last_duration, last_kind, last_message, last_success, circuit_at, circuit_until, told_at,
-           removed, config_hash, last_kept, floor, origin, silent)
+           removed, config_hash, last_kept, floor, origin, silent, resume_after)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,
-           ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33)",
+           ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34)",
     )?
     .execute(params![
         record.agent.as_str(),
@@ -252,6 +258,7 @@ fn agent(db: &Connection, record: &AgentRecord) -> rusqlite::Result<()> {
         maybe(record.floor),
         maybe(record.origin),
         record.silent,
+        record.resume_after.map(micros),
     ])
     .map(|_| ())
 }

@@ -135,7 +135,22 @@ fn encoded(path: &Path) -> String {
 
 /// Copies a database into a file of its own, checks it, and gives it its name only then.
 fn copy_to(source: &Connection, path: &Path, to: &Path) -> Result<Seq, StoreError> {
-    let fresh = beside(to, &format!(".{}.new", std::process::id()));
+    let fresh = beside(to, ".new");
+    let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&fresh);
+    let made = made.map_err(|error| StoreError::of_io(&error, &fresh, "making"))?;
+    // what a copying that was killed has left is written over; what another one writes is not
+    match made.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => {
+            let doing = format!("copying to {}", to.display());
+            return Err(StoreError::Refused {
+                doing,
+                what: format!("{} is being written by another copying", fresh.display()),
+            });
+        }
+        Err(fs::TryLockError::Error(error)) => return Err(StoreError::of_io(&error, &fresh, "locking")),
+    }
+    made.set_len(0).map_err(|error| StoreError::of_io(&error, &fresh, "writing"))?;
     let copied = copy_into(source, path, &fresh);
     let named = copied.and_then(|newest| {
         fs::rename(&fresh, to).map_err(|error| StoreError::of_io(&error, to, "writing"))?;
@@ -149,8 +164,6 @@ fn copy_to(source: &Connection, path: &Path, to: &Path) -> Result<Seq, StoreErro
 }
 
 fn copy_into(source: &Connection, path: &Path, fresh: &Path) -> Result<Seq, StoreError> {
-    let made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(fresh);
-    made.map_err(|error| StoreError::of_io(&error, fresh, "making"))?;
     let of = |error| StoreError::of(error, path, "copying the database");
     let mut copy = Connection::open(fresh).map_err(of)?;
     // all of it in one step: what is written meanwhile is not in it

@@ -27,21 +27,23 @@ pub fn read_health(
     let reader = Reader::open(path)?;
     reader.ask("reading the health of agents", |db| {
         Ok(HealthReport {
-            agents: agents(db)?,
+            agents: agents(db, now)?,
             incidents: incidents(db)?,
             untold: untold(db, now, patience)?,
         })
     })
 }
 
-fn agents(db: &Connection) -> rusqlite::Result<Vec<HealthRow>> {
+fn agents(db: &Connection, now: Timestamp) -> rusqlite::Result<Vec<HealthRow>> {
     let mut statement = db.prepare(
         "SELECT id, next_due, errors_in_row, circuit_at IS NOT NULL,
-           (SELECT iif(verdict = ?1, cause, NULL) FROM ledger WHERE agent = id ORDER BY first DESC LIMIT 1),
-           iif(silent, floor, NULL)
+           (SELECT iif(verdict = ?1, cause, NULL) FROM ledger WHERE agent = id AND first <= ?2 ORDER BY first DESC LIMIT 1),
+           iif(silent, floor, NULL),
+           next_due IS NULL AND (schedule LIKE 'every %' OR schedule LIKE '% after the last run'
+             AND NOT EXISTS (SELECT 1 FROM runs WHERE finished_at IS NULL AND agent = agents.id))
          FROM agents WHERE desired = 'active' AND NOT removed ORDER BY id",
     )?;
-    let rows = statement.query_map([Verdict::RefusedBudget.as_str()], |row| {
+    let rows = statement.query_map(params![Verdict::RefusedBudget.as_str(), to_micros(now)], |row| {
         let due = row.get::<_, Option<i64>>(1)?.map(timestamp_of_micros);
         let since = row.get::<_, Option<i64>>(5)?.map(timestamp_of_micros);
         Ok(HealthRow {
@@ -51,6 +53,7 @@ fn agents(db: &Connection) -> rusqlite::Result<Vec<HealthRow>> {
             errors_in_row: row.get(2)?,
             circuit_open: row.get(3)?,
             no_budget: row.get(4)?,
+            no_slot: row.get(6)?,
         })
     })?;
     rows.collect()

@@ -392,6 +392,11 @@ pub(super) fn restored(db: &Connection) -> rusqlite::Result<Restored> {
         holds,
         spent,
         told,
+        newest_run: db
+            .query_row("SELECT max(id) FROM runs", [], |row| {
+                row.get::<_, Option<Vec<u8>>>(0).map(|id| id.map(|_| run_id(row, 0)))
+            })?
+            .transpose()?,
         ancestors: Vec::new(),
         went_back: None,
         database: String::new(),
@@ -408,7 +413,7 @@ pub(super) fn newest_seq(db: &Connection) -> rusqlite::Result<Seq> {
 
 pub(super) const RUN_COLUMNS: &str = "id, agent, trigger, slot, status, attempt, queued_at, started_at, not_before, chain, event, query,
     config_hash, finished_at, duration, result, error_kind, error, exit_code, requests, input_tokens, cached_tokens,
-    output_tokens, usd, warnings, mode, model, session";
+    output_tokens, usd, warnings, mode, model, session, clock_moved";
 
 pub(super) fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
     let claim = RunRecord {
@@ -421,6 +426,7 @@ pub(super) fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
         queued_at: instant(row, 6)?,
         started_at: maybe(row, 7)?,
         not_before: maybe(row, 8)?,
+        clock_moved: SignedDuration::from_micros(row.get(28)?),
         chain: row.get(9)?,
         event: row.get::<_, Option<String>>(10)?.map(Into::into),
         query: row.get::<_, Option<String>>(11)?.map(Into::into),
@@ -507,6 +513,7 @@ fn agent_row(row: &Row<'_>) -> rusqlite::Result<AgentRecord> {
         floor: maybe(row, 30)?,
         origin: maybe(row, 31)?,
         silent: row.get(32)?,
+        resume_after: row.get::<_, Option<i64>>(33)?.map(SignedDuration::from_micros),
     })
 }
 

@@ -103,17 +103,31 @@ pub(super) fn prune(
     Ok(more)
 }
 
-/// What it is o'clock for what is kept: the wall clock, unless that is further ahead than what was lived through.
+/// What it is o'clock for what is kept: the wall clock, unless that is further ahead than what was lived through. What
+/// was reached stays reached: a clock that is behind for a while does not set it back.
 fn age_clock(db: &Connection, lived: Lived) -> rusqlite::Result<Timestamp> {
     let before: Option<String> =
         db.query_row("SELECT value FROM meta WHERE key = 'age_clock'", [], |row| row.get(0)).optional()?;
-    let before = before.and_then(|text| text.parse().ok()).map(timestamp_of_micros);
+    let before = match before.and_then(|text| text.parse().ok()) {
+        Some(before) => Some(before),
+        // the first time: where the life before this one ended
+        None => db
+            .query_row(
+                "SELECT at FROM events WHERE seq < (SELECT max(seq) FROM events WHERE type = 'daemon_started')
+                 ORDER BY seq DESC LIMIT 1",
+                [],
+                |row| row.get(0),
+            )
+            .optional()?,
+    };
+    let before = before.map(timestamp_of_micros);
     let now = before.map_or(lived.now, |before| {
         let reached = lived.since.checked_mul(CATCHES_UP).and_then(|span| before.checked_add(span).ok());
         reached.map_or(lived.now, |reached| reached.min(lived.now))
     });
+    let reached = before.map_or(now, |before| before.max(now));
     db.prepare_cached("INSERT OR REPLACE INTO meta(key, value) VALUES ('age_clock', ?1)")?
-        .execute([to_micros(now).to_string()])?;
+        .execute([to_micros(reached).to_string()])?;
     Ok(now)
 }
 

@@ -11,8 +11,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 const MESSAGES_KEPT: i64 = 1000;
 /// Items that are kept as seen, of each agent: the newest.
 const SEEN_KEPT: i64 = 50_000;
-/// Days for which it is known what was told of budgets.
-const TOLD_KEPT: i64 = 62;
+/// Days with spending, or with news of budgets, that a new life gets to know.
+const DAYS_READ: i64 = 124;
 
 pub(super) fn talked(db: &Connection, talk: &Talk, at: Timestamp) -> rusqlite::Result<()> {
     let run = talk.run.as_bytes().as_slice();
@@ -382,13 +382,13 @@ pub(super) fn restored(
             })
         })?
         .collect::<Result<_, _>>()?;
-    // budgets look back for a month at the most; two leave room for a clock that was wrong
-    let newest: Option<String> =
-        db.query_row("SELECT max(day) FROM spent", [], |row| row.get(0)).optional()?.flatten();
-    let since = newest
-        .and_then(|day| day.parse::<Date>().ok())
-        .and_then(|day| day.checked_sub(jiff::Span::new().days(62)).ok())
-        .map(|day| day.to_string());
+    // budgets look back for a month at the most. Days are counted, not their distance: those of a clock that was ahead
+    // don't hide the true ones
+    let since: Option<String> = db.query_row(
+        "SELECT min(day) FROM (SELECT DISTINCT day FROM spent ORDER BY day DESC LIMIT ?1)",
+        [DAYS_READ],
+        |row| row.get(0),
+    )?;
     let mut statement = db.prepare(
         "SELECT day, agent, sum(requests), sum(input_tokens), sum(cached_tokens), sum(output_tokens), sum(usd)
          FROM spent WHERE ?1 IS NULL OR day >= ?1 GROUP BY day, agent",
@@ -404,8 +404,10 @@ pub(super) fn restored(
 /// Keeps what was told of a budget, so that no later life tells it again.
 pub(super) fn told(db: &Connection, news: &BudgetNews) -> rusqlite::Result<()> {
     let told = news.told();
-    let oldest = told.since.saturating_sub(jiff::Span::new().days(TOLD_KEPT));
-    db.prepare_cached("DELETE FROM told WHERE since < ?1")?.execute([oldest.to_string()])?;
+    db.prepare_cached(
+        "DELETE FROM told WHERE since < (SELECT min(since) FROM (SELECT DISTINCT since FROM told ORDER BY since DESC LIMIT ?1))",
+    )?
+    .execute([DAYS_READ])?;
     db.prepare_cached("INSERT OR IGNORE INTO told(since, agent, what, exhausted) VALUES (?1, ?2, ?3, ?4)")?
         .execute(params![
             told.since.to_string(),

@@ -3,6 +3,7 @@ mod copies;
 mod files;
 mod health;
 mod ledger;
+mod money;
 mod retention;
 
 use super::*;
@@ -38,6 +39,7 @@ fn record(name: &str) -> AgentRecord {
         desired: Desired::Active,
         reason: None,
         resume_at: None,
+        resume_after: None,
         held: Held::No,
         anchor: t(0),
         judged_until: None,
@@ -69,6 +71,7 @@ fn claim(n: u64, slot: Option<i64>) -> Fact {
         queued_at: t(slot.unwrap_or(0)),
         started_at: None,
         not_before: None,
+        clock_moved: SignedDuration::ZERO,
         chain: 0,
         event: Some("{}".into()),
         query: None,

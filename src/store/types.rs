@@ -35,6 +35,8 @@ pub struct Restored {
     pub spent: Vec<SpentRow>,
     /// What was told of budgets.
     pub told: Vec<BudgetTold>,
+    /// The run with the greatest id.
+    pub newest_run: Option<RunId>,
     /// Identity of the database: a UUID made with it, and anew when a copy is put in its place.
     pub database: String,
     /// What it was a copy of, newest first.
@@ -293,4 +295,6 @@ pub struct HealthRow {
     pub silent: Option<(Timestamp, Timestamp)>,
     /// Its newest slot was refused for want of money: why.
     pub no_budget: Option<String>,
+    /// Its schedule has no end, and yet there is no coming slot.
+    pub no_slot: bool,
 }

@@ -204,3 +204,63 @@ fn status_counts_what_a_clock_in_another_century_left() {
         one.check();
     }
 }
+
+/// What is decided beside the jump asks the ledger for its agents, too: no question replaces another one's.
+#[test]
+fn commands_while_the_clock_is_set_back_leave_no_agent_without_a_slot() {
+    let agents: String =
+        (0..20).map(|n| format!("[agents.a{n}]\ninterval = \"30s\"\ncommand = \"true\"\n")).collect();
+    let mut one = Clocked::with(&agents);
+    one.up();
+    one.set(2 * 3600, 0);
+    let judged = |view: &serde_json::Value| view["run_count"].as_i64() > Some(0);
+    let all = |one: &Clocked| one.daemon.call("list_agents", json!({})).as_array().unwrap().clone();
+    wait_for("slots ahead", || all(&one).iter().all(judged).then_some(()));
+    std::thread::scope(|scope| {
+        for worker in 0..4 {
+            let mut client = one.daemon.client();
+            scope.spawn(move || {
+                for n in 0..100 {
+                    let agent = format!("a{}", (n * 4 + worker) % 20);
+                    for method in ["stop_agent", "start_agent"] {
+                        client.call(method, json!({"agent_id": agent}));
+                    }
+                }
+            });
+        }
+        one.set(0, 0);
+    });
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(2);
+    wait_for("a coming slot of each", || {
+        let is_planned = |view: &serde_json::Value| {
+            let next = view["next_run"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok());
+            view["state"] == "active" && next.is_some_and(|next| next < soon)
+        };
+        all(&one).iter().all(is_planned).then_some(())
+    });
+    one.check();
+}
+
+/// Damage of the ledger that only the question about slots ahead meets ends the daemon as any other damage does.
+#[test]
+fn a_ledger_that_is_damaged_does_not_hold_up_a_start_for_ever() {
+    let mut one = Clocked::with(EACH_SECOND);
+    one.up();
+    one.more_runs(3);
+    one.daemon.down();
+    let database = one.daemon.database();
+    let root: u64 = database
+        .query_row("SELECT rootpage FROM sqlite_master WHERE name = 'ledger'", [], |row| row.get::<_, i64>(0))
+        .unwrap() as u64;
+    let size: u64 = database.query_row("PRAGMA page_size", [], |row| row.get::<_, i64>(0)).unwrap() as u64;
+    drop(database);
+    let path = one.daemon.path("state/bgagent.db");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let page = (root - 1) as usize * size as usize;
+    bytes[page..page + size as usize].fill(0xAA);
+    std::fs::write(&path, bytes).unwrap();
+    one.set(-2 * 3600, 0);
+    let command = one.daemon.daemon_command();
+    one.daemon.child = Some(one.clocked(command).spawn().unwrap());
+    assert_eq!(one.daemon.wait_end(), Some(65), "{}", one.daemon.log());
+}

@@ -138,7 +138,7 @@ fn the_same_seed_gives_the_same_history() {
 fn every_broken_twin_is_caught() {
     let mut missed = Vec::new();
     for defect in DEFECTS {
-        match (1..=10).find_map(|seed| simulate(seed, 20, Some(defect)).err()) {
+        match (1..=40).find_map(|seed| simulate(seed, 20, Some(defect)).err()) {
             Some(wrong) => println!("{defect:?}: {}", wrong.chars().take(160).collect::<String>()),
             None => missed.push(defect),
         }

@@ -192,6 +192,12 @@ fn problems(row: &HealthRow, now: Timestamp, max_late: SignedDuration) -> Vec<St
             "silent since {since:.0} until {until:.0}: the clock was ahead and was set back, and its slots until then ran already"
         ));
     }
+    if row.no_slot {
+        found.push(
+            "no slot is planned: what the ledger knows of the time ahead could not be read since the clock was set back"
+                .into(),
+        );
+    }
     if row.circuit_open {
         found.push(format!("circuit open after {} failures in a row", row.errors_in_row));
     } else if row.errors_in_row > 0 {
@@ -231,6 +237,7 @@ mod tests {
             errors_in_row,
             circuit_open,
             silent: None,
+            no_slot: false,
             no_budget: None,
         };
         let max = SignedDuration::from_mins(5);
@@ -260,6 +267,7 @@ mod tests {
             errors_in_row: 0,
             circuit_open: false,
             silent: None,
+            no_slot: false,
             no_budget: Some("no money".into()),
         };
         let (agent, key, title) = ("disks".parse().unwrap(), "/".into(), "full".into());

@@ -6,10 +6,13 @@ use crate::protocol::{PauseAgent, PauseParams};
 
 pub(in crate::cli) fn run(app: &mut App, args: &PauseArgs) -> Result<Outcome, Failure> {
     let now = app.screen.now;
-    let until = match (&args.pause_for, &args.until) {
+    let span = args.pause_for.as_deref().map(when::duration).transpose()?;
+    let until = match (span, &args.until) {
         (Some(span), _) => {
-            let end = now.checked_add(when::duration(span)?);
-            Some(end.map_err(|_| Failure::usage(format!("`{span}` is too long")))?)
+            let end = now.checked_add(span);
+            Some(end.map_err(|_| {
+                Failure::usage(format!("`{}` is too long", args.pause_for.as_deref().unwrap_or_default()))
+            })?)
         }
         (None, Some(time)) => Some(when::coming(time, now, &app.screen.zone)?),
         (None, None) => None,
@@ -25,7 +28,8 @@ pub(in crate::cli) fn run(app: &mut App, args: &PauseArgs) -> Result<Outcome, Fa
                 all: agent_id.is_none(),
                 agent_id,
                 reason: args.reason.clone(),
-                until,
+                until: until.filter(|_| span.is_none()),
+                for_ms: span.map(|span| u64::try_from(span.as_millis()).unwrap_or(0)),
                 request_id: None,
             }
         })?;

@@ -6,7 +6,7 @@ use crate::domain::Entry;
 use crate::engine::Ticket;
 use crate::protocol::{Code, RpcError};
 use crate::runner::Report;
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -28,8 +28,10 @@ impl EventLoop {
         let mut was_down = false;
         let mut pause = Duration::from_millis(200);
         loop {
-            let Some(committed) = self.while_answering(self.store.clone(), facts.clone(), was_down).await
-            else {
+            let store = self.store.clone();
+            let facts = facts.clone();
+            let commit = async move { store.commit(facts).await };
+            let Some(committed) = self.while_answering(commit, was_down).await else {
                 self.abandon().await;
                 let doing = "going down".to_owned();
                 return Err(StoreError::Other { doing, what: "the database does not answer".to_owned() });
@@ -59,17 +61,15 @@ impl EventLoop {
         }
     }
 
-    /// A commit; questions are answered only if it takes long, so that nobody is told what is not
-    /// yet written. `None`: the time of a shutdown was up before it was done.
-    async fn while_answering(
+    /// A commit, or a read that decisions wait for; questions are answered only if it takes long, so that nobody is
+    /// told what is not yet written. `None`: the time of a shutdown was up before it was done.
+    pub(super) async fn while_answering<T>(
         &mut self,
-        store: Store,
-        facts: Vec<Entry>,
+        work: impl Future<Output = T>,
         was_down: bool,
-    ) -> Option<Result<crate::store::Committed, StoreError>> {
+    ) -> Option<T> {
         let hung = Instant::now() + HUNG_COMMIT;
-        let commit = store.commit(facts);
-        tokio::pin!(commit);
+        tokio::pin!(work);
         let slow = tokio::time::sleep(SLOW_COMMIT);
         tokio::pin!(slow);
         let mut is_slow = false;
@@ -77,7 +77,7 @@ impl EventLoop {
             let overdue = self.deadline().map(|at| if was_down { at } else { at.max(hung) });
             tokio::select! {
                 biased;
-                done = &mut commit => return Some(done),
+                done = &mut work => return Some(done),
                 () = &mut slow, if !is_slow => is_slow = true,
                 Some(question) = self.questions.recv(), if is_slow => question(&self.engine, clock::now()),
                 Some(message) = self.inbox.recv(), if is_slow && self.kept.len() < MOST_KEPT => self.put_off(message),

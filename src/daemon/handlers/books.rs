@@ -133,7 +133,10 @@ pub(super) async fn daemon_status(services: &Services) -> Encoded {
     let budget =
         services.handle.ask(|engine, now| engine.budget_left(None, now.wall)).await.ok_or_else(down)?;
     let condition = services.handle.condition.lock().expect("no holder panics");
-    let problem = condition.storage.clone().or_else(|| condition.files.clone()).or(unread);
+    let problem = [&condition.storage, &condition.files, &condition.unread]
+        .into_iter()
+        .find_map(Clone::clone)
+        .or(unread);
     let state = match (&problem, condition.stopping) {
         (_, true) => "stopping",
         (Some(_), _) => "degraded",

@@ -6,9 +6,10 @@ use crate::daemon::session::{Services, Step};
 use crate::daemon::views;
 use crate::daemon::watch::Reload;
 use crate::domain::{AgentId, RunMode};
-use crate::engine::{Command, Target};
+use crate::engine::{Command, PauseEnd, Target};
 use crate::protocol::*;
 use crate::store::EventFilter;
+use jiff::SignedDuration;
 use serde_json::json;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -80,11 +81,22 @@ fn unanswered() -> RpcError {
 }
 
 pub(super) async fn pause(services: &Services, params: PauseParams) -> Step {
-    if let Some(until) = params.until.filter(|until| *until <= crate::clock::wall()) {
-        return Step::Done(Err(invalid(format!("`until` ({until}) has passed already"))));
-    }
+    let until = match (params.until, params.for_ms) {
+        (Some(_), Some(_)) => {
+            return Step::Done(Err(invalid("`until` and `for_ms` are both given; give one of them")));
+        }
+        (Some(until), None) if until <= crate::clock::wall() => {
+            return Step::Done(Err(invalid(format!("`until` ({until}) has passed already"))));
+        }
+        (Some(until), None) => Some(PauseEnd::At(until)),
+        (None, Some(ms)) => {
+            let span = i64::try_from(ms).map(SignedDuration::from_millis).unwrap_or(SignedDuration::MAX);
+            Some(PauseEnd::After(span))
+        }
+        (None, None) => None,
+    };
     change_target(services, params.agent_id, params.all, params.request_id, |target| {
-        Command::Pause(target, params.reason, params.until)
+        Command::Pause(target, params.reason, until)
     })
     .await
 }

@@ -110,7 +110,7 @@ impl Engine {
         if !matches!(spec.body, Body::Query(_)) {
             return None;
         }
-        let refused = self.money.refused.get(&spec.id).filter(|refused| day < refused.until && !other);
+        let refused = self.money.refused.get(&spec.id).filter(|refused| refused.is_in_force(day) && !other);
         let asked = refused.map_or_else(Amount::default, |refused| refused.asked);
         let limits = self.money.limits(&self.fleet.budget, Some((&spec.id, &spec.limits)), day, asked);
         let is_gone = |limit: &Limit| limit.is_over() || limit.is_used_up();
@@ -134,7 +134,7 @@ impl Engine {
         if !matches!(spec.body, Body::Query(_)) {
             return None;
         }
-        if let Some(refused) = self.money.refused.get(&spec.id).filter(|refused| day < refused.until) {
+        if let Some(refused) = self.money.refused.get(&spec.id).filter(|refused| refused.is_in_force(day)) {
             return Some(Gone { until: refused.until, text: refused.text.clone(), limit: None });
         }
         let limits =

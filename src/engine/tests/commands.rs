@@ -98,7 +98,7 @@ fn a_pause_lets_runs_finish_and_holds_what_waits() {
 fn a_timed_pause_ends_by_itself_also_while_the_daemon_is_down() {
     let mut bench = Bench::new(&[plain("a", every(60))]);
     bench.complete().quietly();
-    bench.ok(Command::Pause(one("a"), Some("holiday".into()), Some(t(150))));
+    bench.ok(Command::Pause(one("a"), Some("holiday".into()), Some(PauseEnd::At(t(150)))));
     bench.wait(200).expect(&[
         "a active -> paused: holiday",
         "a 60 skipped_paused: paused: holiday",
@@ -107,7 +107,7 @@ fn a_timed_pause_ends_by_itself_also_while_the_daemon_is_down() {
         "a 180 ran",
         "a start 1",
     ]);
-    bench.complete().ok(Command::Pause(one("a"), None, Some(t(310)))).quietly().crash(200);
+    bench.complete().ok(Command::Pause(one("a"), None, Some(PauseEnd::At(t(310))))).quietly().crash(200);
     bench.expect(&[
         "a 240..300 x2 skipped_paused: paused",
         "a paused -> active: the pause ended",
@@ -119,7 +119,7 @@ fn a_timed_pause_ends_by_itself_also_while_the_daemon_is_down() {
 #[test]
 fn a_pause_into_the_past_is_refused() {
     let mut bench = Bench::new(&[plain("a", every(60))]);
-    assert!(bench.command(Command::Pause(one("a"), None, Some(t(0)))).is_err());
+    assert!(bench.command(Command::Pause(one("a"), None, Some(PauseEnd::At(t(0))))).is_err());
     assert_eq!(bench.state("a").record.desired, Active);
 }
 
@@ -157,7 +157,7 @@ fn resume_all_keeps_what_was_paused_before_also_when_all_was() {
 #[test]
 fn a_pause_of_all_holds_over_the_timer_of_one() {
     let mut bench = Bench::new(&[plain("a", every(3600))]);
-    bench.complete().ok(Command::Pause(one("a"), Some("tea".into()), Some(t(12)))).quietly();
+    bench.complete().ok(Command::Pause(one("a"), Some("tea".into()), Some(PauseEnd::At(t(12))))).quietly();
     let Ok(Reply::AllChanged(done)) = bench.command(pause(Target::All)) else { panic!() };
     let note = done[0].1.as_ref().unwrap().note.as_deref();
     assert_eq!(note, Some("already paused; it no longer resumes by itself"));

@@ -179,3 +179,18 @@ fn what_waits_for_the_end_of_a_run_goes_on() {
     bench.look(&[Level::Ok]).expect(&["a 60 is ran: all well (quiet)", "b start 1"]);
     bench.complete().wait(60).expect(&["b completed", "b 120 ran", "b start 1", "a 125 ran"]);
 }
+
+#[test]
+fn looks_before_and_after_a_jump_are_no_row() {
+    let mut bench = Bench::new(&[watch(|a| a.schedule = Schedule::After(secs(60)))]);
+    bench.calm();
+    for _ in 0..3 {
+        bench.look(&[Level::Ok]).wait(60);
+    }
+    bench.quietly().jump(6 * 3600).wait(60).begin(0).look(&[Level::Ok]).wait(60);
+    for _ in 0..3 {
+        bench.look(&[Level::Ok]).wait(60);
+    }
+    bench.quietly().jump(-6 * 3600).wait(60);
+    assert_eq!(bench.active.len(), 1, "nothing ran in the hours between: {:?}", bench.said());
+}

@@ -126,6 +126,24 @@ fn who_waits_for_money_gets_its_answer() {
 }
 
 #[test]
+fn a_clock_that_was_ahead_gives_no_money_back_and_takes_none() {
+    let year = 365 * 86_400;
+    let spec = || limited("a", |limits| limits.usd_per_day = Some(1.0));
+    let used = |bench: &Bench| bench.engine.budget_left(Some("a"), bench.now.wall)[0].used;
+    let mut bench = Bench::new(&[spec()]);
+    bench.begin(0).reserve(0, 1, 0.9).settle(0, 1, 0.8).complete().quietly();
+    // a year ahead, one request is made, and one is refused until a day of that year
+    bench.jump(year).quietly().wait(60).begin(0).reserve(0, 1, 0.9).settle(0, 1, 0.9);
+    bench.reserve(0, 1, 0.9).complete();
+    assert!(bench.said().contains(&"not granted: budget".to_owned()));
+    bench.jump(-year).wait(120).quietly();
+    assert!((used(&bench) - 0.8).abs() < 1e-9, "{}", used(&bench));
+    assert!(!bench.active.is_empty(), "there is money today");
+    bench.crash(0);
+    assert!((used(&bench) - 0.8).abs() < 1e-9, "{}", used(&bench));
+}
+
+#[test]
 fn slots_are_refused_until_the_day_ends_or_the_file_changes() {
     let spec = limited("a", |limits| limits.requests_per_day = Some(1));
     let mut bench = Bench::new(std::slice::from_ref(&spec));

@@ -55,7 +55,7 @@ fn a_removed_agent_is_out_and_comes_back_as_it_was() {
     for restart in [false, true] {
         let mut bench = Bench::new(&specs);
         bench.complete().begin(0).quietly();
-        bench.ok(Command::Pause(one("a"), None, Some(t(500)))).quietly();
+        bench.ok(Command::Pause(one("a"), None, Some(PauseEnd::At(t(500))))).quietly();
         bench.reload(&[]).expect(&[
             "a paused -> stopped: removed from the configuration",
             "b active -> stopped: removed from the configuration",

@@ -298,6 +298,65 @@ fn what_waits_for_elapsed_time_moves_with_the_clock() {
 }
 
 #[test]
+fn a_pause_for_a_while_lasts_that_long_whatever_the_clock_says() {
+    let year = 365 * 86_400;
+    let end = |bench: &Bench| bench.state("a").record.resume_at.unwrap().duration_since(bench.now.wall);
+    for ahead in [year, -year] {
+        let mut bench = Bench::new(&[plain("a", every(60))]);
+        bench.complete().jump(ahead);
+        bench.ok(Command::Pause(one("a"), Some("tea".into()), Some(PauseEnd::After(secs(7200)))));
+        // a new reason leaves the end as it is
+        bench.wait(200).ok(Command::Pause(one("a"), Some("cake".into()), None));
+        bench.jump(-ahead);
+        assert_eq!(end(&bench), secs(7000));
+        // where nobody saw the clock being set, it ends no later than it would if it began now
+        bench.now.wall += secs(-year);
+        bench.crash(0);
+        assert_eq!(end(&bench), secs(7200));
+        bench.quietly().wait(7200);
+        assert!(bench.said().contains(&"a paused -> active: the pause ended".to_owned()));
+    }
+    // one until a time ends at that time
+    let mut bench = Bench::new(&[plain("a", every(60))]);
+    bench.complete().ok(Command::Pause(one("a"), None, Some(PauseEnd::At(t(7200)))));
+    bench.jump(3600);
+    assert_eq!(end(&bench), secs(3600));
+    for end in [PauseEnd::After(secs(0)), PauseEnd::After(SignedDuration::MAX), PauseEnd::At(t(0))] {
+        assert!(bench.command(Command::Pause(one("a"), None, Some(end))).is_err(), "{end:?}");
+    }
+}
+
+#[test]
+fn an_attempt_that_waits_does_not_wait_for_a_clock_that_was_wrong() {
+    let day = 86_400;
+    let spec = || {
+        agent("a", every(60), |a| {
+            a.retry = RetrySpec { max: 5, initial: secs(60), max_delay: secs(60), ..a.retry };
+            a.limits = Arc::new(Limits { total_timeout: Some(secs(3600)), ..(*a.limits).clone() });
+        })
+    };
+    for jump in [-day, day] {
+        let mut bench = Bench::new(&[spec()]);
+        bench.fail(ErrorKind::Network).quietly();
+        let before = bench.open[0].not_before.unwrap().duration_since(bench.now.wall);
+        bench.jump(jump);
+        assert_eq!(bench.open[0].not_before.unwrap().duration_since(bench.now.wall), before, "{jump}");
+        // what it has lasted is no longer than it was there, either: it is not timed out
+        bench.quietly().crash(0).wait(61);
+        let said = bench.said();
+        assert!(
+            said.contains(&"a start 2".to_owned()) && !said.join(" ").contains("timed"),
+            "{jump}: {said:?}"
+        );
+        // where nobody saw it, the wait is no longer than the longest that there is
+        bench.fail(ErrorKind::Network).quietly();
+        bench.now.wall += secs(-day);
+        bench.crash(0).wait(700);
+        assert!(bench.said().contains(&"a start 3".to_owned()), "{jump}");
+    }
+}
+
+#[test]
 fn a_start_with_a_clock_far_ahead_does_not_wait_for_years() {
     let mut bench = Bench::new(&[agent("a", every(60), |a| a.first_run = FirstRun::AfterInterval)]);
     bench.jump(-400 * 86_400).wait(60);

@@ -15,7 +15,8 @@ async fn health_is_read_without_a_daemon() {
     assert_eq!(rows.len(), 1, "only what is active");
     assert_eq!((rows[0].agent.as_str(), rows[0].next_due), ("a", Some(t(60))));
     // the newest verdict counts
-    let why = || read(0).unwrap().agents[0].no_budget.clone();
+    let at = |now| read(now).unwrap().agents[0].no_budget.clone();
+    let why = || at(200);
     assert_eq!(why(), None);
     let mut refused = judged(60, 60, 1, Verdict::RefusedBudget, None, false);
     if let Fact::SlotsJudged { cause, .. } = &mut refused {
@@ -23,6 +24,7 @@ async fn health_is_read_without_a_daemon() {
     }
     store.commit(vec![entry(60, refused)]).await.unwrap();
     assert_eq!(why().as_deref(), Some("no money"));
+    assert_eq!(at(59), None, "one of a clock that was ahead says nothing of today");
     store.commit(vec![entry(120, judged(120, 120, 1, Verdict::SkippedGate, None, false))]).await.unwrap();
     assert_eq!(why(), None);
 }
@@ -85,4 +87,23 @@ async fn health_knows_of_open_incidents_and_of_messages_that_wait() {
     let gone = read(400).untold;
     assert!(gone.len() == 2 && gone.iter().all(|one| one.given_up), "{gone:?}");
     assert_eq!(read(400 + 49 * 3600).untold, [], "not for ever");
+}
+
+#[tokio::test]
+async fn an_agent_without_a_coming_slot_is_no_healthy_one() {
+    let db = Db::new();
+    let (store, _) = db.open();
+    let mut rows = Vec::new();
+    for (name, schedule) in
+        [("a", "every 1m"), ("b", "1m after the last run"), ("c", "by hand"), ("d", "every 1m")]
+    {
+        let next_due = (name == "d").then(|| t(60));
+        rows.push(AgentRecord { schedule: schedule.into(), next_due, ..record(name) });
+    }
+    let saved = rows.into_iter().map(|record| entry(0, Fact::AgentSaved(Box::new(record))));
+    store.commit(saved.collect()).await.unwrap();
+    let health = read_health(&db.path(), t(0), SignedDuration::from_secs(300)).unwrap();
+    let without: Vec<&str> =
+        health.agents.iter().filter(|row| row.no_slot).map(|row| row.agent.as_str()).collect();
+    assert_eq!(without, ["a", "b"]);
 }

@@ -202,3 +202,36 @@ async fn events_from_ahead_of_now_go_with_older_ones_after_them() {
     let left = store.read(|reader| reader.events_after(Seq(0), &EventFilter::default(), 50)).await.unwrap();
     assert_eq!(left.events.len(), 3, "{left:?}");
 }
+
+#[tokio::test]
+async fn a_clock_that_was_behind_does_not_stop_retention_for_years() {
+    let day = 86_400;
+    let db = Db::new();
+    let (store, _) = db.open();
+    let facts = (0..10).flat_map(|n| ran(n).map(|fact| entry(n, fact)));
+    store.commit(facts.collect()).await.unwrap();
+    let rows = async || store.read(|reader| reader.ledger(&id("a"))).await.unwrap().len();
+    let at = |secs| Lived { now: t(secs), steady: true, since: SignedDuration::from_secs(3600) };
+    let keep = Retention::default();
+    store.prune(keep, at(20 * day)).await.unwrap();
+    // an hour without a battery, then the right time again
+    store.prune(keep, at(-9000 * day)).await.unwrap();
+    for hour in 0..24 * 40 {
+        store.prune(keep, at(400 * day + hour)).await.unwrap();
+    }
+    assert_eq!(rows().await, 0, "what is old goes");
+}
+
+#[tokio::test]
+async fn the_first_look_at_ages_does_not_believe_a_clock_that_is_far_ahead() {
+    let db = Db::new();
+    let (store, _) = db.open();
+    let mut facts: Vec<_> = (0..10).flat_map(|n| ran(n).map(|fact| entry(n, fact))).collect();
+    let year = 365 * 86_400;
+    facts.push(entry(5, stopping(0)));
+    facts.push(entry(year, Fact::DaemonStarted { version: "1".into(), pid: 1 }));
+    store.commit(facts).await.unwrap();
+    let lived = Lived { now: t(year), steady: true, since: SignedDuration::from_secs(3600) };
+    while store.prune(Retention::default(), lived).await.unwrap() {}
+    assert_eq!(store.read(|reader| reader.ledger(&id("a"))).await.unwrap().len(), 10);
+}

@@ -3,7 +3,7 @@ use super::fleet;
 use super::model::Wrong;
 use super::world::{Crash, World, secs};
 use bgagent::domain::*;
-use bgagent::engine::{Command, Input, StopMode, Target, Ticket};
+use bgagent::engine::{Command, Input, PauseEnd, StopMode, Target, Ticket};
 
 impl World {
     pub(super) fn fault(&mut self) -> Result<Vec<Input>, Wrong> {
@@ -103,8 +103,13 @@ impl World {
             0..3 => Command::Start(target, reason),
             3 => Command::Pause(target, reason, None),
             4 => {
-                let until = self.now.wall + secs(self.rng.span(1, 100_000));
-                Command::Pause(target, reason, Some(until))
+                let span = secs(self.rng.span(1, 100_000));
+                let end = if self.rng.chance(50) {
+                    PauseEnd::After(span)
+                } else {
+                    PauseEnd::At(self.now.wall + span)
+                };
+                Command::Pause(target, reason, Some(end))
             }
             5..7 => Command::Resume(target, reason),
             7 => Command::Stop(

@@ -62,6 +62,7 @@ impl Model {
             agents: self.agents.values().cloned().collect(),
             open_runs: self.open.iter().map(|open| open.record.clone()).collect(),
             incidents: self.incidents.values().cloned().collect(),
+            newest_run: self.known.last().copied(),
             ..Restored::default()
         }
     }
@@ -145,6 +146,12 @@ impl Model {
                 );
                 ensure!(told.len() == 1, "a start is told");
             }
+            Fact::ClockSet { by } => {
+                for open in &mut self.open {
+                    open.record.clock_moved += *by;
+                    open.record.not_before = open.record.not_before.map(|at| at + *by);
+                }
+            }
             Fact::AttemptFailed { run, attempt, retry_at, .. } => {
                 let open = self.open_mut(*run)?;
                 open.record.attempt = *attempt;
@@ -197,7 +204,8 @@ impl Model {
 
     fn claimed(&mut self, record: &RunRecord, defect: Option<Defect>) -> Result<Option<RunId>, Wrong> {
         let run = record.run;
-        ensure!(self.known.insert(run), "run id {run} was used before");
+        ensure!(self.known.last() < Some(&run), "run id {run} does not come after all others");
+        self.known.insert(run);
         if let Some(slot) = record.slot
             && !self.claimed.insert((record.agent.clone(), slot))
         {

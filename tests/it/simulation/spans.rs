@@ -5,6 +5,9 @@ use bgagent::domain::*;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// First and last slot.
+type Barred = (Timestamp, Timestamp);
+
 /// One agent between a start (or another schedule) and its end.
 #[derive(Debug)]
 struct Span {
@@ -31,7 +34,7 @@ struct Line {
     done: bool,
     removed: bool,
     /// Slots within these ran as one: no slot of another schedule is among them.
-    barred: Vec<(Timestamp, Timestamp)>,
+    barred: Vec<Barred>,
     /// A record of an earlier schedule was cut, which nobody can do exactly.
     vague: bool,
     /// The last one goes on, unless the agent is stopped or removed.
@@ -60,6 +63,10 @@ impl Spans {
 
     /// A life begins: what lies ahead and turned out not to have run is judged anew.
     pub fn booted(&mut self, now: Timestamp, model: &Model) {
+        // the life before has lived through its last decision, whatever came between
+        for span in self.lines.values_mut().filter_map(|line| line.spans.last_mut()) {
+            span.lived = span.reached;
+        }
         self.clock(now, true, model);
         for (id, line) in self.lines.iter_mut().filter(|(_, line)| !line.removed) {
             let records = model.ledger.get(id).map_or(&[][..], Vec::as_slice);
@@ -277,11 +284,7 @@ impl Line {
     fn expected(&self) -> Vec<Timestamp> {
         let mut all = BTreeSet::new();
         for span in &self.spans {
-            let free = |slot: &Timestamp| {
-                span.kept.contains(slot)
-                    || !self.barred.iter().any(|(first, last)| first <= slot && slot <= last)
-            };
-            all.extend(span.slots().into_iter().filter(free));
+            all.extend(span.slots(&self.barred));
         }
         all.into_iter().collect()
     }
@@ -295,10 +298,10 @@ impl Line {
         for (nth, span) in self.spans.iter_mut().enumerate() {
             let live = live && nth + 1 == many;
             if back {
-                self.vague |= span.go_back(behind, live, records);
+                self.vague |= span.go_back(behind, live, records, &self.barred);
             }
             if live {
-                span.move_anchor(now);
+                span.move_anchor(now, &self.barred);
             }
         }
         if back {
@@ -317,7 +320,7 @@ impl Line {
             {
                 self.begin(now, now);
             } else if let Some(span) = self.spans.last_mut() {
-                span.move_anchor(now);
+                span.move_anchor(now, &self.barred);
             }
         }
     }
@@ -325,28 +328,34 @@ impl Line {
 
 impl Span {
     /// Slots up to `behind` stay, and those that ran. True: a record was cut that is not of this span alone.
-    fn go_back(&mut self, behind: Timestamp, live: bool, records: &[Record]) -> bool {
-        let kept = self.slots().into_iter().filter(|slot| *slot <= behind || ran(records, *slot)).collect();
+    fn go_back(&mut self, behind: Timestamp, live: bool, records: &[Record], barred: &[Barred]) -> bool {
+        let kept =
+            self.slots(barred).into_iter().filter(|slot| *slot <= behind || ran(records, *slot)).collect();
         let cut = records.iter().any(|one| {
-            one.first <= behind && one.last > behind && one.verdict != Verdict::Ran && one.first < one.last
+            one.first <= behind
+                && one.last > behind
+                && one.verdict != Verdict::Ran
+                && one.first < one.last
+                && (!live || one.first < self.anchor)
         });
         let reached_over = self.reached > behind;
         self.kept = kept;
+        self.floor = self.floor.map(|floor| floor.min(behind));
         self.reached = self.reached.min(behind);
         self.lived = self.lived.min(behind);
         self.ended = self.ended.map(|ended| ended.min(behind));
-        cut && !live && reached_over
+        cut && reached_over
     }
 
     /// An anchor that is ahead of the clock is drawn back, by whole periods; when the clock is past where it was, it
     /// goes on from there.
-    fn move_anchor(&mut self, now: Timestamp) {
+    fn move_anchor(&mut self, now: Timestamp, barred: &[Barred]) {
         let before = |at: Timestamp| at - SignedDuration::from_micros(1);
         if let Some(origin) = self.origin.filter(|origin| *origin <= now) {
             // before it there are only those slots that came while somebody was there
             let lived = if self.lived < origin { self.lived } else { now };
             let there = |slot: &Timestamp| self.due_of(*slot) <= lived || self.kept.contains(slot);
-            self.kept = self.slots().into_iter().filter(there).collect();
+            self.kept = self.slots(barred).into_iter().filter(there).collect();
             self.floor = self.floor.max(Some(before(origin)));
             (self.anchor, self.origin) = (origin, None);
         }
@@ -358,7 +367,7 @@ impl Span {
             return;
         }
         self.origin.get_or_insert(self.anchor);
-        self.kept = self.slots().into_iter().collect();
+        self.kept = self.slots(barred).into_iter().collect();
         self.floor = Some(before(now));
         self.anchor = match &self.spec.schedule {
             Schedule::Every(period) => {
@@ -370,11 +379,13 @@ impl Span {
         };
     }
 
-    fn slots(&self) -> Vec<Timestamp> {
+    fn slots(&self, barred: &[Barred]) -> Vec<Timestamp> {
         let mut slots = self.kept.clone();
-        slots.extend(
-            self.by_schedule().into_iter().filter(|slot| self.floor.is_none_or(|floor| *slot > floor)),
-        );
+        let is_free = |slot: &Timestamp| {
+            self.floor.is_none_or(|floor| *slot > floor)
+                && !barred.iter().any(|(first, last)| first <= slot && slot <= last)
+        };
+        slots.extend(self.by_schedule().into_iter().filter(is_free));
         slots.into_iter().collect()
     }
 
