@@ -4,6 +4,11 @@ use serde_json::{Map, Value};
 
 /// Calls as Python writes them, alone or in a list: `x(a=1, b="c")`. `None`: it is something else.
 pub(super) fn python(text: &str) -> Option<Vec<Written>> {
+    listed(text, true)
+}
+
+/// `printed`: what `print` is given counts as well. Within that it does not: a text may have it as often as it likes.
+fn listed(text: &str, printed: bool) -> Option<Vec<Written>> {
     let text = text.trim();
     let mut rest = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text).trim();
     let mut calls = Vec::new();
@@ -14,10 +19,8 @@ pub(super) fn python(text: &str) -> Option<Vec<Written>> {
             return None;
         }
         let parts = parts(&rest[open + 1..])?;
-        if let ("print", [only]) = (name, parts.inside.as_slice())
-            && !only.starts_with("print")
-        {
-            calls.extend(python(only)?);
+        if let ("print", [only], true) = (name, parts.inside.as_slice(), printed) {
+            calls.extend(listed(only, false)?);
         } else {
             let mut args = Map::new();
             for part in &parts.inside {

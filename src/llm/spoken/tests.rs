@@ -203,6 +203,8 @@ fn what_is_made_to_be_slow_is_read_quickly() {
         "`<tool_call>`".repeat(200_000),
         "[look(".repeat(200_000),
         "print(".repeat(200_000) + &")".repeat(200_000),
+        "print([".repeat(200_000) + "look()" + &"])".repeat(200_000),
+        "[print(".repeat(200_000) + "look()" + &")]".repeat(200_000),
         "{\"name\": \"look\", \"arguments\": {\"t\": \"a\nb\"}}\n".repeat(20_000),
         "[".repeat(1_000_000),
     ] {
