@@ -733,7 +733,15 @@ async fn a_refusal_over_http_is_an_answer() {
             ("often", "it was asked too often (HTTP 429): refused here"),
             ("inside", "it failed (HTTP 500): refused here"),
             ("event", "refused here"),
-            ("page", "it does not know our session, nor a new one"),
+            ("page", "it does not know our session, nor a new one (HTTP 404)"),
+            (
+                "lost404",
+                "it does not know our session, nor a new one (HTTP 404): Session not found: refused here",
+            ),
+            ("bare400", "it refuses the request (HTTP 400): the user's session is over"),
+            ("bare409", "it refuses the request (HTTP 409): the user's session is over"),
+            ("bare410", "it refuses the request (HTTP 410): the user's session is over"),
+            ("code400", "it refuses the request (HTTP 400): refused here"),
         ];
         for (mode, says) in refused {
             let says =
@@ -741,6 +749,10 @@ async fn a_refusal_over_http_is_an_answer() {
             assert_eq!(ask(mode).await, Err(ToolError::Failed(format!("tool `s/echo`: {says}"))), "{mode}");
         }
         let open = [
+            (
+                "lost400",
+                "it does not know our session, nor a new one (HTTP 400): Session not found: refused here",
+            ),
             ("broken", "it failed (HTTP 500): refused here"),
             ("gateway", "it failed (HTTP 502)"),
             ("taken", "it took the request and gave no answer (HTTP 202)"),
@@ -751,6 +763,27 @@ async fn a_refusal_over_http_is_an_answer() {
         for (mode, says) in open {
             let text = format!("tool `s/echo`: {says}; nobody knows whether the call was carried out");
             assert_eq!(ask(mode).await, Err(ToolError::Unsure(text)), "{mode}");
+        }
+    })
+    .await;
+}
+
+/// What its tool says of a session is no reason to make a call a second time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_refused_is_made_once() {
+    within(async {
+        let mut bench = Bench::with("ok");
+        let (_server, address) = http(&bench);
+        bench.spec().command = None;
+        for (mode, calls) in
+            [("bare400", 1), ("bare409", 1), ("bare410", 1), ("code400", 1), ("lost400", 2), ("lost404", 2)]
+        {
+            let asked = format!("/odd/{mode} tools/call None");
+            bench.spec().url = Some(format!("{address}/odd/{mode}"));
+            let tools = bench.tools();
+            call(&tools, "echo", json!({})).await.unwrap_err();
+            tools.servers().stop_all().await;
+            assert_eq!(bench.got(&asked), calls, "{mode}");
         }
     })
     .await;

@@ -27,6 +27,16 @@ const EVENTS: &str = "text/event-stream";
 /// So much of a refusal is read, and for so long.
 const REFUSAL: usize = 64 << 10;
 const REFUSAL_TIME: Duration = Duration::from_secs(5);
+/// What servers say in a refusal with 400 that do not know a session.
+const NO_SESSION: [&str; 7] = [
+    "session not found",
+    "invalid session",
+    "no valid session",
+    "unknown session",
+    "session expired",
+    "session terminated",
+    "mcp-session-id header is required",
+];
 /// In `data` of an error that is ours: what the server's answer means for the call.
 const OURS: &str = "bgagent.http";
 
@@ -51,6 +61,9 @@ pub(super) struct Http {
     signals: Arc<Signals>,
     /// What was asked and not answered: an answer may come by another stream.
     open: Arc<Mutex<HashMap<i64, Asked>>>,
+    /// Calls that were refused because their session was lost, and come once more with another one; and whether that
+    /// says for sure that they were not carried out.
+    refused: Arc<Mutex<HashMap<i64, bool>>>,
 }
 
 type Failed = StreamableHttpError<reqwest::Error>;
@@ -59,7 +72,7 @@ type Events = BoxStream<'static, Result<Sse, SseError>>;
 
 impl Http {
     pub(super) fn new(client: Client, signals: Arc<Signals>) -> Self {
-        Self { client, signals, open: Arc::default() }
+        Self { client, signals, open: Arc::default(), refused: Arc::default() }
     }
 
     async fn send(
@@ -78,14 +91,29 @@ impl Http {
             };
         };
         let of_session = response.headers().get(SESSION).and_then(|id| id.to_str().ok()).map(str::to_owned);
+        let before = self.refused.lock().expect("no holder panics").remove(&asked.id);
         if !status.is_success() {
             let refusal = Refusal::read(response).await;
-            if session && refusal.is_lost_session() {
+            let lost = session && refusal.is_lost_session(asked.is_call());
+            if session && refusal.is_lost_session(false) {
                 // another session may have other tools
                 self.signals.stale.store(true, Relaxed);
-                return Err(StreamableHttpError::SessionExpired);
             }
-            return Ok(StreamableHttpPostResponse::Json(asked.error(refusal.error()), of_session));
+            let error = match before {
+                None if lost => {
+                    if asked.is_call() {
+                        self.refused
+                            .lock()
+                            .expect("no holder panics")
+                            .insert(asked.id, refusal.is_not_found());
+                    }
+                    self.signals.lost(&refusal.text, refusal.is_not_found());
+                    return Err(StreamableHttpError::SessionExpired);
+                }
+                None => refusal.error(),
+                Some(surely) => refusal.error_again(lost, surely),
+            };
+            return Ok(StreamableHttpPostResponse::Json(asked.error(error), of_session));
         }
         if media_type(response.headers()) == EVENTS {
             self.open().insert(asked.id, asked);
@@ -231,17 +259,37 @@ impl Refusal {
         Self { status, error: of_protocol.then(|| error_of(error)), text: shown(&text) }
     }
 
-    /// Does it say that it knows nothing of our session? Only 404 is meant for that; many say 400.
-    fn is_lost_session(&self) -> bool {
+    fn is_not_found(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND
+    }
+
+    /// Does it say that it knows nothing of our session? Only 404 is meant for that; many say 400. Then a call is made
+    /// once more, so of one nothing counts that may as well be the words of its tool.
+    fn is_lost_session(&self, call: bool) -> bool {
+        let said = self.text.to_lowercase();
         match self.status.as_u16() {
             404 => true,
-            400 | 401 | 409 | 410 => {
+            400 if call => NO_SESSION.iter().any(|words| said.contains(words)),
+            400 | 401 | 409 | 410 if !call => {
                 let code = self.error.as_ref().map(|error| error.code.0);
-                let said = self.text.to_lowercase();
                 code == Some(-32_001) || (said.contains("session") && self.status != StatusCode::UNAUTHORIZED)
             }
             _ => false,
         }
+    }
+
+    /// The error of a call that was refused before for its session, and was made once more. `lost`: for the same
+    /// again. `surely`: the first refusal was one by somebody who has not carried it out.
+    fn error_again(self, lost: bool, surely: bool) -> ErrorData {
+        if !lost {
+            let (status, error) = (self.status, self.error());
+            let unsure = is_unsure(&error) || !surely;
+            return ours(status, error.message.into_owned(), unsure);
+        }
+        let unsure = !(surely && self.is_not_found());
+        let text = if self.text.is_empty() { String::new() } else { format!(": {}", self.text) };
+        let what = "it does not know our session, nor a new one";
+        ours(self.status, format!("{what} (HTTP {}){text}", self.status.as_u16()), unsure)
     }
 
     /// Whoever reports an error of its own has not done what was asked; a gateway does not know.

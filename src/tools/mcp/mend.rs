@@ -41,6 +41,11 @@ impl Asked {
         Some(Self { id, what })
     }
 
+    /// Is a tool called by it?
+    pub(super) fn is_call(self) -> bool {
+        self.what == What::Call
+    }
+
     /// The answer in the form that the protocol wants, whatever its `id` was.
     pub(super) fn answer(self, said: Map<String, Value>) -> ServerJsonRpcMessage {
         let mut said = said;

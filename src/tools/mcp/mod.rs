@@ -313,8 +313,8 @@ impl Servers {
             }
             Err(ServiceError::McpError(error)) => Err(failed(&wire::error_text(&error))),
             Err(ServiceError::TransportSend(error)) => {
-                let text = session::broken(error.error.as_ref());
-                Err(if session::not_sent(error.error.as_ref()) { failed(&text) } else { unsure(&text) })
+                let text = session.broken(error.error.as_ref());
+                Err(if session.not_sent(error.error.as_ref()) { failed(&text) } else { unsure(&text) })
             }
             Err(ServiceError::TransportClosed)
                 if of.link.spec.url.is_some() && !session.signals.over.is_cancelled() =>
@@ -504,7 +504,7 @@ async fn all_pages(server: &str, session: &Session) -> Result<Vec<Listed>, (Opti
             let text = match error {
                 ServiceError::TransportClosed => None,
                 ServiceError::McpError(error) => Some(wire::error_text(&error)),
-                ServiceError::TransportSend(error) => Some(session::broken(error.error.as_ref())),
+                ServiceError::TransportSend(error) => Some(session.broken(error.error.as_ref())),
                 other => Some(text::shown(&other.to_string())),
             };
             (text, true)

@@ -95,6 +95,32 @@ impl Session {
         matches!(tokio::time::timeout(bound, ping).await, Ok(Ok(_) | Err(ServiceError::McpError(_))))
     }
 
+    /// What broke the connection, without its address, and what the server said of it.
+    pub(super) fn broken(&self, error: &(dyn Error + 'static)) -> String {
+        let of_session = matches!(
+            http_error(error),
+            Some(StreamableHttpError::SessionExpired | StreamableHttpError::ReinitializationFailed(_))
+        );
+        match self.signals.words_of_loss().filter(|_| of_session) {
+            Some(words) => format!("{}; it said: {words}", broken(error)),
+            None => broken(error),
+        }
+    }
+
+    /// Was a message surely not received?
+    pub(super) fn not_sent(&self, error: &(dyn Error + 'static)) -> bool {
+        match http_error(error) {
+            // It may also be another session that can't be opened, after the message was refused for its session.
+            Some(StreamableHttpError::Client(error)) => error.is_connect() && self.signals.surely_lost(),
+            Some(StreamableHttpError::SessionExpired | StreamableHttpError::ReinitializationFailed(_)) => {
+                self.signals.surely_lost()
+            }
+            Some(_) => false,
+            // A line that was not written to its end is no message.
+            None => error.is::<io::Error>(),
+        }
+    }
+
     /// Kills it: it hangs.
     pub(super) fn kill(&self) {
         self.fell.store(true, Relaxed);
@@ -414,7 +440,7 @@ fn with_words(text: String, words: Option<&LastWords>) -> String {
 }
 
 /// What broke a connection, without its address.
-pub(super) fn broken(error: &(dyn Error + 'static)) -> String {
+fn broken(error: &(dyn Error + 'static)) -> String {
     match http_error(error) {
         Some(StreamableHttpError::Client(error)) => net::describe(error),
         Some(StreamableHttpError::SessionExpired) => "it does not know our session, nor a new one".into(),
@@ -422,18 +448,6 @@ pub(super) fn broken(error: &(dyn Error + 'static)) -> String {
             format!("it lost our session and opens no other: {}", error_text(error))
         }
         _ => shown(&error.to_string()),
-    }
-}
-
-/// Was a message surely not received?
-pub(super) fn not_sent(error: &(dyn Error + 'static)) -> bool {
-    match http_error(error) {
-        Some(StreamableHttpError::Client(error)) => error.is_connect(),
-        // Only what was refused for its session is sent again.
-        Some(StreamableHttpError::SessionExpired | StreamableHttpError::ReinitializationFailed(_)) => true,
-        Some(_) => false,
-        // A line that was not written to its end is no message.
-        None => error.is::<io::Error>(),
     }
 }
 

@@ -51,9 +51,30 @@ pub(super) struct Signals {
     why: std::sync::Mutex<Option<String>>,
     /// It was we who ended it.
     given_up: AtomicBool,
+    /// What the server said last of a session that it does not know.
+    no_session: std::sync::Mutex<Option<String>>,
+    /// It said so in a way that does not say for sure that it did nothing else.
+    odd_loss: AtomicBool,
 }
 
 impl Signals {
+    /// It does not know our session. `surely`: and did nothing of what was asked.
+    pub(super) fn lost(&self, words: &str, surely: bool) {
+        *self.no_session.lock().expect("no holder panics") =
+            Some(words).filter(|words| !words.is_empty()).map(str::to_owned);
+        self.odd_loss.fetch_or(!surely, Relaxed);
+    }
+
+    /// What it said of a session that it does not know.
+    pub(super) fn words_of_loss(&self) -> Option<String> {
+        self.no_session.lock().expect("no holder panics").clone()
+    }
+
+    /// Was nothing carried out of all that it refused for its session?
+    pub(super) fn surely_lost(&self) -> bool {
+        !self.odd_loss.load(Relaxed)
+    }
+
     /// The connection is over. The first reason counts.
     pub(super) fn end(&self, why: &str) {
         self.why.lock().expect("no holder panics").get_or_insert_with(|| why.to_owned());

@@ -220,6 +220,9 @@ class Http(http.server.BaseHTTPRequestHandler):
         if mode.startswith("forget") and session == min(Http.sessions, key=int):
             status = int(mode[6:])
             return self.send(status, {**error, "error": {"code": -32000, "message": "Bad Request: No valid session ID provided"}})
+        if mode[:4] in ("lost", "bare", "code"):
+            says = {"lost": "Session not found: refused here", "bare": "the user's session is over"}.get(mode[:4], "refused here")
+            return self.send(int(mode[4:]), {**error, "error": {"code": -32001 if mode[:4] == "code" else -32000, "message": says}})
         stream = lambda *events: self.send(200, "".join("data: %s\n\n" % e for e in events).encode(), "text/event-stream")
         return {
             "none": lambda: self.send(400, {**error, "id": None}),
