@@ -71,9 +71,20 @@ struct Line {
     reached: HashMap<i64, Vec<String>>,
 }
 
+impl Line {
+    /// Of these rows, those are left that did not reach all. Others wait for their own delivery, and keep what is
+    /// known of them.
+    fn learn(&mut self, rows: &[i64], partly: Vec<(i64, Vec<String>)>) {
+        self.reached.retain(|row, _| !rows.contains(row));
+        self.reached.extend(partly);
+    }
+}
+
 /// What came of a delivery, when it is recorded.
 struct Delivered {
     target: String,
+    /// What it was about.
+    rows: Vec<i64>,
     /// Rows of a mail that did not reach all, with those who have it.
     partly: Vec<(i64, Vec<String>)>,
     /// How long nothing else is given to the receiver.
@@ -197,8 +208,13 @@ impl Outbox {
             line.pace.wait(now, wait);
         }
         line.alone = ended.taken.map_or(line.alone, |taken| !taken);
-        line.reached = ended.partly.into_iter().collect();
+        line.learn(&ended.rows, ended.partly);
     }
+}
+
+/// How long until the next try. Each counts, so a receiver that says "in a second" makes none of them come sooner.
+fn until_next(own: Duration, asked: Option<Duration>) -> Duration {
+    asked.map_or(own, |asked| own.max(asked.min(LONGEST_WAIT.1)))
 }
 
 fn message(row: OutboxRow, reached: Vec<String>) -> Message {
@@ -239,7 +255,8 @@ async fn deliver(
         Ok(()) => Some(true),
         Err(error) => (!error.worth_retrying && !whole.joined.is_empty()).then_some(false),
     };
-    let mut told = Delivered { target: name.clone(), partly: Vec::new(), wait: None, apart, taken };
+    let rows = messages.iter().map(|message| message.id).collect();
+    let mut told = Delivered { target: name.clone(), rows, partly: Vec::new(), wait: None, apart, taken };
     let at = clock::now().wall;
     let mut entries = Vec::new();
     for message in messages {
@@ -251,8 +268,7 @@ async fn deliver(
                 // What can't be told together may still be told one by one.
                 let again = error.worth_retrying || taken == Some(false);
                 let delay = notify::retry_delay(tries).filter(|_| again);
-                let delay =
-                    delay.map(|delay| error.retry_after.map_or(delay, |wait| wait.min(LONGEST_WAIT.1)));
+                let delay = delay.map(|delay| until_next(delay, error.retry_after));
                 let retry_at =
                     delay.map(|delay| at + SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX));
                 if let Some(delay) = delay {
@@ -281,4 +297,37 @@ async fn deliver(
         tokio::time::sleep(PAUSE).await;
     }
     told
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of what is kept between two deliveries.
+    use super::*;
+
+    #[test]
+    fn a_receiver_makes_no_try_come_sooner() {
+        let asked = [0, 1, 100_000].map(|seconds| Some(Duration::from_secs(seconds)));
+        for tries in 1..20 {
+            let Some(own) = notify::retry_delay(tries) else { break };
+            assert_eq!(asked.map(|asked| until_next(own, asked)), [own, own, LONGEST_WAIT.1.max(own)]);
+            assert_eq!(until_next(own, None), own);
+        }
+        let minute = Duration::from_secs(60);
+        assert_eq!(until_next(Duration::from_secs(5), Some(minute)), minute);
+    }
+
+    #[test]
+    fn who_has_a_mail_is_known_after_others_were_sent() {
+        let mut line =
+            Line { pace: Pace::new(Instant::now()), busy: false, alone: false, reached: HashMap::new() };
+        let has = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        line.learn(&[1, 2], vec![(1, has(&["a"])), (2, has(&["a"]))]);
+        line.learn(&[3], Vec::new());
+        assert_eq!(line.reached.get(&1), Some(&has(&["a"])));
+        line.learn(&[1], vec![(1, has(&["a", "b"]))]);
+        line.learn(&[2], Vec::new());
+        assert_eq!(line.reached, HashMap::from([(1, has(&["a", "b"]))]));
+        line.learn(&[1], Vec::new());
+        assert_eq!(line.reached, HashMap::new());
+    }
 }
