@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::Config;
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// How a server is reached.
@@ -41,45 +41,86 @@ impl Address {
         password: Option<&SecretRef>,
         bound: Duration,
     ) -> Result<Self, ToolError> {
-        let place = place(url);
-        let wrong = |why: &str| failed(&format!("{place}: {why}"));
+        let wrong = |why: &str| failed(&format!("{HIDDEN}: {why}"));
         let (url, security) = Security::of(url).map_err(|why| wrong(&why))?;
         let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
-            // what it says names the setting and never its value
-            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            // what it says names the setting and never its value, unless it took one for the other
+            let cause = std::error::Error::source(&error).filter(|_| is_plain(&url));
+            let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
             wrong(&format!(
-                "the address of the database can't be read: {cause}; write \
+                "the address of the database can't be read{cause}; write \
                  postgres://user@host:5432/db?sslmode=verify-full"
             ))
         })?;
+        let place = if is_plain(&url) || !is_url(&url) { place(&config) } else { HIDDEN.to_owned() };
+        let wrong = |why: &str| failed(&format!("{place}: {why}"));
         if let Some(password) = password {
             let password =
                 secret::resolve(password, bound).await.map_err(|error| wrong(&error.to_string()))?;
             config.password(password.expose());
         }
         config.application_name("bgagent");
-        config.ssl_mode(match security.mode.as_deref() {
-            Some("disable") => SslMode::Disable,
-            None | Some("allow" | "prefer") => SslMode::Prefer,
-            _ => SslMode::Require,
-        });
+        match security.mode.as_deref() {
+            Some("disable") => config.ssl_mode(SslMode::Disable),
+            Some("allow" | "prefer") => config.ssl_mode(SslMode::Prefer),
+            Some(_) => config.ssl_mode(SslMode::Require),
+            // the driver's own default, or what a list of settings says
+            None => &mut config,
+        };
         let encryption = security.encryption().map_err(|why| wrong(&why))?;
         Ok(Self { config, encryption: MakeRustlsConnect::new(encryption), place })
     }
 }
 
-/// An address without user, password and settings.
-fn place(url: &str) -> String {
-    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let host = host.split(['?', '#']).next().unwrap_or_default();
-    format!("postgres://{}", host.rsplit_once('@').map_or(host, |(_, host)| host))
+/// What is shown of an address of which nobody can say where its password ends.
+const HIDDEN: &str = "postgres://…";
+
+/// Where that is, without user, password and settings. From what the driver understood: a text has other ends than
+/// it seems when a password has `?`, `#` or `/` in it.
+fn place(config: &Config) -> String {
+    let ports = config.get_ports();
+    let with_port = |(at, host): (usize, String)| match ports.get(at).or(ports.first()) {
+        None | Some(5432) => host,
+        Some(port) => format!("{host}:{port}"),
+    };
+    let named: Vec<String> = config.get_hosts().iter().map(host).collect();
+    let hosts = match named.is_empty() {
+        true => config.get_hostaddrs().iter().map(ToString::to_string).collect(),
+        false => named,
+    };
+    let hosts: Vec<String> = hosts.into_iter().enumerate().map(with_port).collect();
+    let database = config.get_dbname().map(|name| format!("/{name}")).unwrap_or_default();
+    format!("postgres://{}{database}", hosts.join(","))
+}
+
+fn host(host: &Host) -> String {
+    match host {
+        Host::Tcp(name) if name.contains(':') => format!("[{name}]"),
+        Host::Tcp(name) => name.clone(),
+        #[cfg(unix)]
+        Host::Unix(path) => path.display().to_string().replace('/', "%2F"),
+    }
+}
+
+fn is_url(address: &str) -> bool {
+    address.starts_with("postgres://") || address.starts_with("postgresql://")
+}
+
+/// Is it sure what of it is the password? Of several `@`, the driver takes the first for its end.
+fn is_plain(address: &str) -> bool {
+    is_url(address) && address.matches('@').count() <= 1
 }
 
 impl Security {
     /// Takes what is ours out of an address: the rest is for the driver.
     fn of(url: &str) -> Result<(String, Self), String> {
         let mut security = Self::default();
-        let Some((base, query)) = url.split_once('?') else { return Ok((url.to_owned(), security)) };
+        // the driver looks for the end of the password first
+        let login = url.find('@').map_or(0, |at| at + 1);
+        let query = url[login..].find('?').map(|at| login + at).filter(|_| is_url(url));
+        let Some((base, query)) = query.map(|at| (&url[..at], &url[at + 1..])) else {
+            return Ok((url.to_owned(), security));
+        };
         let mut rest = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -271,9 +312,49 @@ mod tests {
             ("postgres://u@h/d?sslcert=/etc/hosts", "belong together"),
             ("postgres://u@h/d?sslrootcert=/etc/hosts", "holds no certificate"),
             ("postgres://u@h/d?sslfoo=1", "sslfoo"),
+            (
+                "postgres://u:x@my?secret=1@h/d",
+                "postgres://…: the address of the database can't be read; write",
+            ),
+            ("host=h password=my secret=1", "postgres://…: the address of the database can't be read; write"),
         ] {
             let error = Address::of(url, None, Duration::from_secs(1)).await.err().unwrap().to_string();
             assert!(error.contains(wanted) && !error.contains("secret"), "{url}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_part_of_a_password_is_shown() {
+        for (url, shown) in [
+            ("postgres://u:secret@h/d", "postgres://h/d"),
+            ("postgresql://u:se?cret@h:5433/d?connect_timeout=3", "postgres://h:5433/d"),
+            ("postgres://u:se#cret@h/d", "postgres://h/d"),
+            ("postgres://u:se/cret@h/d", "postgres://h/d"),
+            ("postgres://u@h/d?password=secret", "postgres://h/d"),
+            ("postgres://a:1,b:2/d", "postgres://a:1,b:2/d"),
+            ("postgres://u@[::1]/d", "postgres://[::1]/d"),
+            ("postgres:///d?host=/run/pg", "postgres://%2Frun%2Fpg/d"),
+            ("host=h password=secret dbname=d", "postgres://h/d"),
+            ("hostaddr=127.0.0.1 password='se?cret'", "postgres://127.0.0.1"),
+            ("postgres://u:secret@cret@h/d", "postgres://…"),
+            ("postgres://u:se@cret/secret@h/d", "postgres://…"),
+        ] {
+            let address = Address::of(url, None, Duration::from_secs(1)).await.unwrap();
+            assert_eq!(address.place, shown, "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_of_settings_keeps_its_encryption() {
+        for (url, mode) in [
+            ("host=h sslmode=require", SslMode::Require),
+            ("host=h sslmode=disable", SslMode::Disable),
+            ("host=h", SslMode::Prefer),
+            ("postgres://h/d", SslMode::Prefer),
+            ("postgres://h/d?sslmode=verify-full", SslMode::Require),
+        ] {
+            let address = Address::of(url, None, Duration::from_secs(1)).await.unwrap();
+            assert_eq!(address.config.get_ssl_mode(), mode, "{url}");
         }
     }
 }
