@@ -14,7 +14,7 @@ pub(super) struct Mounted {
 /// All that stores something.
 #[cfg(target_os = "linux")]
 pub(super) fn list() -> std::io::Result<Vec<Mounted>> {
-    Ok(read(&std::fs::read_to_string("/proc/self/mounts")?))
+    Ok(read(&std::fs::read("/proc/self/mounts")?))
 }
 
 /// All that stores something.
@@ -32,31 +32,43 @@ pub(super) fn list() -> std::io::Result<Vec<Mounted>> {
 
 /// The lines of such a table, without places of the system's own.
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux has the table"))]
-fn read(table: &str) -> Vec<Mounted> {
-    let own = |mount: &str| {
-        mount.starts_with("/sys")
-            || mount.starts_with("/proc")
-            || (mount.starts_with("/run") && !mount.starts_with("/run/media"))
+fn read(table: &[u8]) -> Vec<Mounted> {
+    let own = |mount: &[u8]| {
+        mount.starts_with(b"/sys")
+            || mount.starts_with(b"/proc")
+            || (mount.starts_with(b"/run") && !mount.starts_with(b"/run/media"))
     };
-    let lines = table.lines().filter_map(|line| {
-        let mut fields = line.split_whitespace();
+    let lines = lines(table).filter_map(|line| {
+        let mut fields = fields(line);
         let (device, mount, fs) = (fields.next()?, fields.next()?, fields.next()?);
         (!own(mount)).then(|| Mounted {
             mount: unescaped(mount),
-            fs: fs.to_owned(),
-            device: device.to_owned(),
+            fs: String::from_utf8_lossy(fs).into_owned(),
+            device: String::from_utf8_lossy(device).into_owned(),
         })
     });
     lines.collect()
 }
 
+/// The lines of such a table. Names of files are bytes: one that is no UTF-8 says nothing against the others.
+pub(super) fn lines(table: &[u8]) -> impl Iterator<Item = &[u8]> {
+    table.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
+}
+
+/// The fields of a line.
+pub(super) fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty())
+}
+
 /// A path as the kernel's tables write it: `\040` is a blank.
-pub(super) fn unescaped(text: &str) -> PathBuf {
+pub(super) fn unescaped(bytes: &[u8]) -> PathBuf {
     use std::os::unix::ffi::OsStringExt;
-    let bytes = text.as_bytes();
+    let octal = |code: &[u8]| {
+        code.iter().try_fold(0_u32, |sum, digit| Some(sum * 8 + char::from(*digit).to_digit(8)?))
+    };
     let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
     while at < bytes.len() {
-        let code = text.get(at + 1..at + 4).and_then(|code| u8::from_str_radix(code, 8).ok());
+        let code = bytes.get(at + 1..at + 4).and_then(octal).and_then(|code| u8::try_from(code).ok());
         match (bytes[at], code) {
             (b'\\', Some(code)) => {
                 out.push(code);
@@ -79,11 +91,19 @@ mod tests {
 
     #[test]
     fn the_table_of_the_kernel_is_read() {
-        assert_eq!(unescaped(r"/mnt/my\040disk\134"), Path::new("/mnt/my disk\\"));
+        assert_eq!(unescaped(br"/mnt/my\040disk\134"), Path::new("/mnt/my disk\\"));
         let found = read(
-            "/dev/vda / ext4 rw 0 0\nproc /proc proc rw 0 0\nnas:/x /srv/my\\040share nfs4 rw 0 0\nodd\n",
+            b"/dev/vda / ext4 rw 0 0\nproc /proc proc rw 0 0\nnas:/x /srv/my\\040share nfs4 rw 0 0\nodd\n",
         );
         let found: Vec<_> = found.iter().map(|one| (one.mount.to_str().unwrap(), one.fs.as_str())).collect();
         assert_eq!(found, [("/", "ext4"), ("/srv/my share", "nfs4")]);
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_takes_no_other_away() {
+        use std::os::unix::ffi::OsStrExt;
+        let found = read(b"/dev/b /media/\xff\\377x vfat rw 0 0\n/dev/vda / ext4 rw 0 0\n");
+        let found: Vec<_> = found.iter().map(|one| one.mount.as_os_str().as_bytes()).collect();
+        assert_eq!(found, [&b"/media/\xff\xffx"[..], b"/"]);
     }
 }

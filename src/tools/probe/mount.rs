@@ -2,7 +2,7 @@
 //!
 //! A path at which nothing is mounted any more is a folder of the file system around it, and that one has room. So what
 //! was mounted there is remembered while the daemon lives, and what stands in `/etc/fstab` is looked up.
-use crate::tools::mounts::unescaped;
+use crate::tools::mounts::{fields, lines, unescaped};
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub(super) fn missing(path: &Path, wanted: Option<bool>) -> Option<String> {
     if wanted == Some(true) && here != real {
         return Some(format!("nothing is mounted there (mounted = true), only {} around it", here.display()));
     }
-    let of_table = std::fs::read_to_string("/etc/fstab").ok();
+    let of_table = std::fs::read("/etc/fstab").ok();
     let planned = of_table.and_then(|table| planned(&table, &real));
     let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
     let before = seen.get(path).cloned();
@@ -43,11 +43,8 @@ fn is_within(point: &Path, around: &Path) -> bool {
 
 /// The mount point of a path without links.
 fn mount_point(real: &Path) -> Option<PathBuf> {
-    match std::fs::read_to_string("/proc/self/mountinfo") {
-        Ok(table) => {
-            let points = table.lines().filter_map(|line| Some(unescaped(line.split(' ').nth(4)?)));
-            points.filter(|point| real.starts_with(point)).max_by_key(|point| point.components().count())
-        }
+    match std::fs::read("/proc/self/mountinfo") {
+        Ok(table) => mounted(&table, real),
         // another system: where the device changes
         Err(_) => {
             let device = real.metadata().ok()?.dev();
@@ -57,18 +54,24 @@ fn mount_point(real: &Path) -> Option<PathBuf> {
     }
 }
 
+/// The innermost mount point of `mountinfo` that a path is on.
+fn mounted(table: &[u8], real: &Path) -> Option<PathBuf> {
+    let points = lines(table).filter_map(|line| Some(unescaped(fields(line).nth(4)?)));
+    points.filter(|point| real.starts_with(point)).max_by_key(|point| point.components().count())
+}
+
 /// The innermost mount point of `/etc/fstab` that a path is on, of those that are mounted at the start.
-fn planned(table: &str, real: &Path) -> Option<PathBuf> {
-    let points = table.lines().filter_map(|line| {
-        let mut fields = line.split_whitespace();
+fn planned(table: &[u8], real: &Path) -> Option<PathBuf> {
+    let points = lines(table).filter_map(|line| {
+        let mut fields = fields(line);
         let (device, point, kind) = (fields.next()?, fields.next()?, fields.next()?);
         let options = fields.next().unwrap_or_default();
-        let is_planned = !device.starts_with('#')
-            && point.starts_with('/')
-            && kind != "swap"
+        let is_planned = !device.starts_with(b"#")
+            && point.starts_with(b"/")
+            && kind != b"swap"
             && !options
-                .split(',')
-                .any(|option| matches!(option, "noauto" | "x-systemd.automount" | "nofail"));
+                .split(|byte| *byte == b',')
+                .any(|option| matches!(option, b"noauto" | b"x-systemd.automount" | b"nofail"));
         is_planned.then(|| unescaped(point))
     });
     points.filter(|point| real.starts_with(point)).max_by_key(|point| point.components().count())
@@ -89,10 +92,20 @@ mod tests {
             ("/srv/my share", Some("/srv/my share")),
             ("/srv", Some("/")),
         ] {
-            assert_eq!(planned(table, Path::new(path)), point.map(PathBuf::from), "{path}");
+            assert_eq!(planned(table.as_bytes(), Path::new(path)), point.map(PathBuf::from), "{path}");
         }
-        assert_eq!(planned("", Path::new("/data")), None);
+        assert_eq!(planned(b"", Path::new("/data")), None);
         assert_eq!(mount_point(Path::new("/")), Some("/".into()));
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_takes_no_other_away() {
+        let table = b"/dev/a /media/\xff vfat defaults 0 0\n/dev/b /data xfs defaults 0 2\n";
+        assert_eq!(planned(table, Path::new("/data/x")), Some("/data".into()));
+        let table = b"1 0 8:1 / / rw - ext4 /dev/a rw\n2 1 8:2 / /media/\xff rw - vfat /dev/b rw\n\
+            3 1 8:3 / /data rw - xfs /dev/c rw\n";
+        assert_eq!(mounted(table, Path::new("/data/x")), Some("/data".into()));
+        assert_eq!(mounted(table, Path::new("/x")), Some("/".into()));
     }
 
     #[test]
