@@ -5,6 +5,8 @@ use super::wire::Wire;
 use crate::domain::{ModelRequest, ToolDef};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::io;
 
 mod dialect;
 
@@ -14,6 +16,12 @@ const MOST_DEEP: usize = 12;
 const MOST_STEPS: usize = 4096;
 /// With references written out, a schema may be this many times as long: each request pays for it.
 const MOST_LONGER: usize = 2;
+/// While alternatives at the top are joined, so many times its length may be copied.
+const MOST_COPIED: usize = 16;
+/// So many schemas are within each other in the end; what is deeper fits anything.
+const MOST_LEVELS: usize = 100;
+/// Whether a schema is among alternatives already, is looked up in so many.
+const MOST_COMPARED: usize = 64;
 /// Longest name of an argument that each provider takes.
 const MAX_KEY: usize = 64;
 
@@ -56,8 +64,12 @@ pub(super) fn shaped(wire: Wire, request: &ModelRequest) -> Cow<'_, ModelRequest
 pub(super) fn of(wire: Wire, schema: &Value) -> Value {
     let mut whole = schema.as_object().cloned().unwrap_or_default();
     dialect::renew(&mut whole, 0);
+    if wire == Wire::Gemini {
+        dialect::rename_definitions(&mut whole);
+    }
     let root = Value::Object(whole.clone());
-    let mut flat = flat(whole, &root, 0, &mut { MOST_STEPS });
+    let size = length(&root, usize::MAX);
+    let mut flat = flat(whole, &root, 0, &mut Left::of(MOST_COPIED * size));
     for word in ["not", "enum", "const", "if", "then", "else", "dependentRequired", "dependentSchemas"] {
         flat.remove(word);
     }
@@ -67,18 +79,99 @@ pub(super) fn of(wire: Wire, schema: &Value) -> Value {
     if matches!(wire, Wire::Gemini | Wire::LikeOpenAi) {
         flat = without_references(flat, &root);
     }
-    let known = flat.clone();
-    resolve_lost(&mut flat, &known, &root, 0, &mut { MOST_STEPS });
-    rename(&mut flat, 0);
-    if wire == Wire::Gemini {
-        only_known(&mut flat, 0);
+    // A key that gets another name and a word that is left out take the end of references with them; and what is
+    // put there has such itself. In the end, none may be left.
+    let left = Left::of(MOST_LONGER * size);
+    for mut left in [left, left, Left { schemas: 0, bytes: 0 }] {
+        let known = flat.clone();
+        resolve_lost(&mut flat, At::default(), &known, &root, &mut left);
+        rename(&mut flat, 0);
+        if wire == Wire::Gemini {
+            only_known(&mut flat, 0);
+        }
     }
     flat
 }
 
+/// What may still be done for a schema: who wrote it may be hostile.
+#[derive(Clone, Copy)]
+struct Left {
+    /// Schemas to look at.
+    schemas: usize,
+    /// Bytes to copy, as text.
+    bytes: usize,
+}
+
+impl Left {
+    fn of(bytes: usize) -> Self {
+        Self { schemas: MOST_STEPS, bytes: bytes + 1024 }
+    }
+
+    /// Takes one schema to look at.
+    fn look(&mut self) -> bool {
+        self.schemas = self.schemas.saturating_sub(1);
+        self.schemas > 0
+    }
+
+    /// Takes the bytes of a copy; false: there are none left, and it must not be made.
+    fn copy(&mut self, value: &Value) -> bool {
+        if self.schemas == 0 {
+            return false;
+        }
+        let length = length(value, self.bytes);
+        self.bytes = self.bytes.saturating_sub(length);
+        if self.bytes == 0 {
+            self.schemas = 0;
+        }
+        self.bytes > 0
+    }
+}
+
+/// Where something is: within so many schemas, behind so many references.
+#[derive(Clone, Copy, Default)]
+struct At {
+    level: usize,
+    behind: usize,
+}
+
+impl At {
+    fn below(self) -> Self {
+        Self { level: self.level + 1, ..self }
+    }
+
+    fn behind(self) -> Self {
+        Self { behind: self.behind + 1, ..self }
+    }
+}
+
+/// Bytes of a value as text, counted up to `most`.
+fn length(value: &Value, most: usize) -> usize {
+    struct Counted {
+        bytes: usize,
+        most: usize,
+    }
+    impl io::Write for Counted {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            self.bytes = self.bytes.saturating_add(text.len());
+            if self.bytes < self.most { Ok(text.len()) } else { Err(io::ErrorKind::FileTooLarge.into()) }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut counted = Counted { bytes: 0, most };
+    match serde_json::to_writer(&mut counted, value) {
+        Ok(()) => counted.bytes,
+        Err(_) => most,
+    }
+}
+
 /// The names of an object's arguments as providers take them, in order: letters, digits, `_`, `.` and `-`.
 pub(super) fn legal_keys(properties: &Map<String, Value>) -> Vec<(&str, String)> {
-    let mut taken: Vec<String> = properties.keys().filter(|key| is_legal(key)).cloned().collect();
+    let mut taken: HashSet<String> = properties.keys().filter(|key| is_legal(key)).cloned().collect();
+    // by what they have in common, the last that was given: there may be thousands
+    let mut numbers: HashMap<String, usize> = HashMap::new();
     let legal = |key: &String| {
         if is_legal(key) {
             return key.clone();
@@ -88,14 +181,14 @@ pub(super) fn legal_keys(properties: &Map<String, Value>) -> Vec<(&str, String)>
         if base.is_empty() {
             base.push('_');
         }
-        let mut name = base.clone();
-        let mut number = 1;
-        while taken.contains(&name) {
-            number += 1;
-            name = format!("{base}_{number}");
+        let number = numbers.entry(base.clone()).or_insert(0);
+        loop {
+            *number += 1;
+            let name = if *number == 1 { base.clone() } else { format!("{base}_{number}") };
+            if taken.insert(name.clone()) {
+                return name;
+            }
         }
-        taken.push(name.clone());
-        name
     };
     let names: Vec<String> = properties.keys().map(legal).collect();
     properties.keys().map(String::as_str).zip(names).collect()
@@ -116,16 +209,17 @@ pub(super) fn target<'a>(root: &'a Value, reference: &str) -> Option<&'a Value> 
 
 /// Without alternatives at the top: one object with the arguments of all of them, and a sentence about what
 /// goes together.
-fn flat(mut schema: Map<String, Value>, root: &Value, deep: usize, left: &mut usize) -> Map<String, Value> {
-    *left = left.saturating_sub(1);
-    if deep > MOST_DEEP || *left == 0 {
+fn flat(mut schema: Map<String, Value>, root: &Value, deep: usize, left: &mut Left) -> Map<String, Value> {
+    if !left.look() || deep > MOST_DEEP {
         for word in ["$ref", "allOf", "anyOf", "oneOf"] {
             schema.remove(word);
         }
         return schema;
     }
-    let mut branch =
-        |branch: &Value| flat(branch.as_object().cloned().unwrap_or_default(), root, deep + 1, left);
+    let mut branch = |branch: &Value| match branch.as_object().filter(|_| left.copy(branch)) {
+        Some(found) => flat(found.clone(), root, deep + 1, left),
+        None => Map::new(),
+    };
     if let Some(Value::String(reference)) = schema.remove("$ref")
         && let Some(found) = target(root, &reference)
     {
@@ -182,13 +276,8 @@ fn join(into: &mut Map<String, Value>, other: Map<String, Value>, both: bool) {
                     continue;
                 };
                 for (name, schema) in more {
-                    match known.get(&name) {
-                        Some(there) if *there != schema => {
-                            let word = if both { "allOf" } else { "anyOf" };
-                            let joined = json!({word: [there.clone(), schema]});
-                            known.insert(name, joined);
-                        }
-                        Some(_) => {}
+                    match known.get_mut(&name) {
+                        Some(there) => also(there, schema, if both { "allOf" } else { "anyOf" }),
                         None => {
                             known.insert(name, schema);
                         }
@@ -204,6 +293,24 @@ fn join(into: &mut Map<String, Value>, other: Map<String, Value>, both: bool) {
             (_, value) => {
                 into.entry(key).or_insert(value);
             }
+        }
+    }
+}
+
+/// One more schema of a value, beside the one that is there. Many of them stand beside each other, not within.
+fn also(there: &mut Value, schema: Value, word: &str) {
+    if *there == schema {
+        return;
+    }
+    match there.as_object_mut().filter(|map| map.len() == 1).and_then(|map| map.get_mut(word)) {
+        Some(Value::Array(all)) => {
+            if all.len() > MOST_COMPARED || !all.contains(&schema) {
+                all.push(schema);
+            }
+        }
+        _ => {
+            let first = there.take();
+            *there = json!({word: [first, schema]});
         }
     }
 }
@@ -239,56 +346,64 @@ fn list(value: Option<Value>) -> Vec<Value> {
 /// All references written out, if that does not make it much longer. One that leads back to itself becomes
 /// anything.
 fn without_references(schema: Value, root: &Value) -> Value {
-    let (mut whole, mut left) = (schema.clone(), MOST_STEPS);
-    write_out(&mut whole, root, 0, &mut left);
+    let size = length(&schema, usize::MAX);
+    let most = MOST_LONGER * size + 1024;
+    let (mut whole, mut left) = (schema.clone(), Left::of(MOST_LONGER * size + size));
     if let Some(map) = whole.as_object_mut() {
         map.remove("$defs");
         map.remove("definitions");
     }
-    let size = |value: &Value| value.to_string().len();
-    if left > 0 && size(&whole) <= MOST_LONGER * size(&schema) + 1024 { whole } else { schema }
+    write_out(&mut whole, At::default(), root, &mut left);
+    if left.schemas > 0 && length(&whole, most + 1) <= most { whole } else { schema }
 }
 
-fn write_out(schema: &mut Value, root: &Value, deep: usize, left: &mut usize) {
-    *left = left.saturating_sub(1);
+fn write_out(schema: &mut Value, at: At, root: &Value, left: &mut Left) {
+    let may = left.look();
     let Some(map) = schema.as_object_mut() else { return };
-    if *left == 0 {
+    if !may {
         return;
     }
-    if let Some(Value::String(reference)) = map.remove("$ref")
-        && deep < MOST_DEEP
-        && let Some(Value::Object(found)) = target(root, &reference)
-    {
-        for (key, value) in found {
-            map.entry(key.clone()).or_insert_with(|| value.clone());
-        }
-        if map.contains_key("$ref") {
-            return write_out(schema, root, deep + 1, left);
-        }
-        each_below(map, &mut |below| write_out(below, root, deep + 1, left));
-        return;
+    if at.level > MOST_LEVELS {
+        return map.clear();
     }
-    each_below(map, &mut |below| write_out(below, root, deep, left));
+    let mut at = at;
+    while let Some(Value::String(reference)) = map.remove("$ref") {
+        let Some(found) = target(root, &reference).filter(|_| at.behind < MOST_DEEP && left.look()) else {
+            break;
+        };
+        at = at.behind();
+        take_in(map, found, left);
+    }
+    each_below(map, &mut |below| write_out(below, at.below(), root, left));
+}
+
+/// What stands behind a reference, beside what stands with it.
+fn take_in(map: &mut Map<String, Value>, found: &Value, left: &mut Left) {
+    for (key, value) in found.as_object().into_iter().flatten() {
+        if !map.contains_key(key) && left.copy(value) {
+            map.insert(key.clone(), value.clone());
+        }
+    }
 }
 
 /// References that lead nowhere any more: what stood there, or anything.
-fn resolve_lost(schema: &mut Value, known: &Value, root: &Value, deep: usize, left: &mut usize) {
-    *left = left.saturating_sub(1);
+fn resolve_lost(schema: &mut Value, at: At, known: &Value, root: &Value, left: &mut Left) {
+    let may = left.look();
     let Some(map) = schema.as_object_mut() else { return };
+    if at.level > MOST_LEVELS {
+        return map.clear();
+    }
+    let mut at = at;
     if let Some(reference) = map.get("$ref").and_then(Value::as_str).map(str::to_owned)
         && target(known, &reference).is_none()
     {
         map.remove("$ref");
-        if let Some(Value::Object(found)) = target(root, &reference).filter(|_| deep < MOST_DEEP && *left > 0)
-        {
-            for (key, value) in found {
-                map.entry(key.clone()).or_insert_with(|| value.clone());
-            }
+        if let Some(found) = target(root, &reference).filter(|_| at.behind < MOST_DEEP && may) {
+            take_in(map, found, left);
         }
-        each_below(map, &mut |below| resolve_lost(below, known, root, deep + 1, left));
-        return;
+        at = at.behind();
     }
-    each_below(map, &mut |below| resolve_lost(below, known, root, deep, left));
+    each_below(map, &mut |below| resolve_lost(below, at.below(), known, root, left));
 }
 
 fn rename(schema: &mut Value, deep: usize) {
@@ -296,20 +411,18 @@ fn rename(schema: &mut Value, deep: usize) {
     if let Some(properties) = map.get("properties").and_then(Value::as_object)
         && properties.keys().any(|key| !is_legal(key))
     {
-        let names: Vec<(String, String)> =
+        let names: HashMap<String, String> =
             legal_keys(properties).into_iter().map(|(key, legal)| (key.to_owned(), legal)).collect();
         let renamed: Map<String, Value> =
-            names.iter().map(|(key, legal)| (legal.clone(), properties[key].clone())).collect();
-        let legal = |key: String| {
-            names.iter().find(|(known, _)| *known == key).map_or(key.clone(), |(_, legal)| legal.clone())
-        };
+            properties.iter().map(|(key, below)| (names[key].clone(), below.clone())).collect();
+        let legal = |key: String| names.get(&key).cloned().unwrap_or(key);
         let keys: Vec<String> = required(map).into_iter().map(legal).collect();
         if !keys.is_empty() {
             map.insert("required".into(), keys.into());
         }
         map.insert("properties".into(), renamed.into());
     }
-    if deep < 100 {
+    if deep < MOST_LEVELS {
         each_below(map, &mut |below| rename(below, deep + 1));
     }
 }
@@ -341,18 +454,16 @@ fn only_known(schema: &mut Value, deep: usize) {
     if let Some(high) = map.remove("exclusiveMaximum") {
         map.entry("maximum").or_insert(high);
     }
-    map.retain(|key, _| GEMINI.contains(&key.as_str()));
-    let named: Vec<String> = map
-        .get("properties")
-        .and_then(Value::as_object)
-        .map(|all| all.keys().cloned().collect())
-        .unwrap_or_default();
-    let keys: Vec<String> = required(map).into_iter().filter(|key| named.contains(key)).collect();
+    let refers = map.contains_key("$ref");
+    map.retain(|key, _| GEMINI.contains(&key.as_str()) && (!refers || key.starts_with('$')));
+    let named = map.get("properties").and_then(Value::as_object);
+    let is_named = |key: &String| named.is_some_and(|named| named.contains_key(key));
+    let keys: Vec<String> = required(map).into_iter().filter(is_named).collect();
     match keys.is_empty() {
         true => drop(map.remove("required")),
         false => drop(map.insert("required".into(), keys.into())),
     }
-    if deep < 100 {
+    if deep < MOST_LEVELS {
         each_below(map, &mut |below| only_known(below, deep + 1));
     }
 }

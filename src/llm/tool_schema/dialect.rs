@@ -1,5 +1,7 @@
 //! Older and looser ways to write a schema, said in the words of draft 2020-12.
+use super::each_below;
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 
 /// Deeper than any schema that came through a parser.
 const MOST_DEEP: usize = 130;
@@ -44,6 +46,41 @@ pub(super) fn renew(schema: &mut Map<String, Value>, deep: usize) {
             _ => {}
         }
     }
+}
+
+/// The older word for `$defs`, and all references behind it, where only the newer one is known.
+pub(super) fn rename_definitions(root: &mut Map<String, Value>) {
+    let Some(Value::Object(old)) = root.remove("definitions") else { return };
+    let Value::Object(defs) = root.entry("$defs").or_insert_with(|| json!({})) else { return };
+    let mut names: HashMap<String, String> = HashMap::new();
+    for (name, schema) in old {
+        let mut free = name.clone();
+        while defs.contains_key(&free) {
+            free.push('_');
+        }
+        defs.insert(free.clone(), schema);
+        names.insert(name, free);
+    }
+    refer_anew(root, &names);
+}
+
+fn refer_anew(schema: &mut Map<String, Value>, names: &HashMap<String, String>) {
+    if let Some(Value::String(reference)) = schema.get_mut("$ref")
+        && let Some(rest) = reference.strip_prefix("#/definitions/")
+    {
+        let (name, further) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let plain = name.replace("~1", "/").replace("~0", "~");
+        let new = match names.get(&plain) {
+            Some(new) if *new != plain => new.replace('~', "~0").replace('/', "~1"),
+            _ => name.to_owned(),
+        };
+        *reference = format!("#/$defs/{new}{further}");
+    }
+    each_below(schema, &mut |below| {
+        if let Some(below) = below.as_object_mut() {
+            refer_anew(below, names);
+        }
+    });
 }
 
 fn renew_value(schema: &mut Value, deep: usize) {

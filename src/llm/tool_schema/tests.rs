@@ -63,11 +63,90 @@ fn each_schema_gets_a_form_that_each_provider_takes() {
         json!({"properties": {"a": {"const": 1}, "b": {"oneOf": [{"type": "string"}, {"type": "integer"}]}, "c": {"allOf": [{"type": "string"}, {"minLength": 1}]}}}),
         json!({"if": {"properties": {"a": {}}}, "then": {"required": ["b"]}, "not": {"required": ["c"]}, "enum": [{}]}),
         endless,
-        tree,
+        tree.clone(),
+        old_words(&tree),
+        json!({"properties": {"a": {"$ref": "#/definitions/A"}}, "$defs": {"A": {"type": "string"}},
+            "definitions": {"A": {"properties": {"b": {"$ref": "#/definitions/A"}, "c": {"$ref": "#/$defs/A"}}}}}),
+        json!({"properties": {"a": {"$ref": "#/patternProperties/x"}}, "patternProperties": {"x": {"items": {"$ref": "#/patternProperties/x"}}}}),
+        json!({"properties": {"ä": {"items": {"$ref": "#/properties/ä"}}, "b": {"$ref": "#/properties/ä"}}}),
+        json!({"properties": {"a": {"properties": {"n": {"$ref": "#/properties/a/definitions/N"}},
+            "definitions": {"N": {"properties": {"n": {"$ref": "#/properties/a/definitions/N"}}}}}}}),
     ] {
         for wire in ALL {
             is_taken(wire, &of(wire, &schema));
         }
+    }
+}
+
+/// In the words of draft 7.
+fn old_words(schema: &Value) -> Value {
+    serde_json::from_str(&schema.to_string().replace("$defs", "definitions")).unwrap()
+}
+
+#[test]
+fn what_leads_back_to_itself_keeps_its_form_in_old_words_too() {
+    let kid = json!({"type": "object", "properties": {"name": {"type": "string", "description": "x".repeat(400)},
+        "kids": {"type": "array", "items": {"$ref": "#/$defs/T"}}}});
+    let tree = json!({"type": "object", "properties": {"t": {"$ref": "#/$defs/T"}}, "$defs": {"T": kid}});
+    for wire in [Wire::Gemini, Wire::OpenAi, Wire::Anthropic] {
+        assert_eq!(of(wire, &tree), tree, "{wire:?}");
+        let old = old_words(&tree);
+        assert_eq!(of(wire, &old), if wire == Wire::Gemini { tree.clone() } else { old }, "{wire:?}");
+    }
+    // both words, and the same name
+    let both = json!({"properties": {"a": {"$ref": "#/definitions/A"}, "b": {"$ref": "#/$defs/A"}},
+        "$defs": {"A": {"type": "string"}}, "definitions": {"A": {"type": "integer"}}});
+    let shaped = of(Wire::Gemini, &both);
+    assert_eq!(shaped["properties"], json!({"a": {"type": "integer"}, "b": {"type": "string"}}));
+}
+
+#[test]
+fn what_is_made_to_grow_is_shaped_quickly() {
+    let began = std::time::Instant::now();
+    let long = "x".repeat(30_000);
+    let refers = |to: &str, count: usize| -> Map<String, Value> {
+        (0..count).map(|n| (n.to_string(), json!({"$ref": to}))).collect()
+    };
+    let several = |to: &str, count: usize| vec![json!({"$ref": to}); count];
+    let keys = |count: u32| -> Map<String, Value> {
+        (0..count).map(|n| (char::from_u32(0x4e00 + n).unwrap().to_string(), json!({}))).collect()
+    };
+    let kinds: Vec<Value> = (0..3000).map(|n| json!({"properties": {"k": {"const": n}}})).collect();
+    for schema in [
+        json!({"properties": refers("#/$defs/L", 1500), "$defs": {"L": {"description": long}}}),
+        json!({"properties": refers("#/anyOf/0/not", 1500), "anyOf": [{"not": {"description": long}}]}),
+        json!({"anyOf": several("#/$defs/L", 1500), "$defs": {"L": {"properties": {"a": {"description": long}}}}}),
+        json!({"allOf": several("#/$defs/L", 40), "$defs": {"L": {"allOf": several("#/$defs/M", 40), "title": long},
+            "M": {"anyOf": several("#/$defs/L", 40), "title": long}}}),
+        json!({"anyOf": kinds}),
+        json!({"allOf": kinds}),
+        json!({"properties": keys(5000)}),
+        json!({"properties": {"a": {"properties": keys(5000)}}}),
+    ] {
+        for wire in ALL {
+            let shaped = of(wire, &schema);
+            is_taken(wire, &shaped);
+            assert!(shaped.to_string().len() < 5 * schema.to_string().len(), "{wire:?}");
+        }
+    }
+    assert!(began.elapsed() < std::time::Duration::from_secs(30), "{:?}", began.elapsed());
+}
+
+#[test]
+fn what_is_made_to_be_deep_stays_shallow() {
+    let mut below = json!({"$ref": "#/$defs/D"});
+    for _ in 0..60 {
+        below = json!({"properties": {"a": below}});
+    }
+    let schema = json!({"properties": {"a": {"$ref": "#/$defs/D"}}, "$defs": {"D": below}, "title": "x".repeat(60_000)});
+    for wire in ALL {
+        let shaped = of(wire, &schema);
+        is_taken(wire, &shaped);
+        let (mut at, mut levels) = (&shaped, 0);
+        while at["properties"]["a"].is_object() {
+            (at, levels) = (&at["properties"]["a"], levels + 1);
+        }
+        assert!(levels <= MOST_LEVELS + 1, "{wire:?}: {levels}");
     }
 }
 
