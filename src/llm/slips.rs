@@ -3,8 +3,9 @@
 //! journal and the provider see calls in order. Anything else goes back to the model as its error.
 use super::names::Names;
 use super::tool_schema::{legal_keys, target};
-use crate::domain::{ModelTurn, Slips, fits_schema, read_json};
+use crate::domain::{ModelTurn, Slips, fits_part, fits_schema, read_json};
 use serde_json::{Map, Number, Value};
+use std::cell::Cell;
 
 /// What models put before the name of a tool.
 const BEFORE: [&str; 12] = [
@@ -26,6 +27,10 @@ const AROUND: [&str; 8] =
     ["arguments", "args", "parameters", "params", "input", "tool_input", "kwargs", "properties"];
 /// So deep is a value looked into.
 const MOST_DEEP: usize = 32;
+/// So many steps are made for the arguments of one call: a schema may have its alternatives again in each of them.
+const MOST_STEPS: u32 = 300_000;
+/// To copy so many bytes of a value counts as a step.
+const BYTES_A_STEP: usize = 64;
 
 /// Puts the calls of a turn right.
 pub(super) fn mend(turn: &mut ModelTurn, names: &Names<'_>) {
@@ -98,7 +103,11 @@ fn arguments(sent: &str, schema: &Value) -> Option<String> {
     }
     let was_read = strict.is_some();
     let read = strict.or_else(|| loosely(text))?;
-    let mended = Mending { root: schema }.value(unwrapped(read.clone(), schema), schema, 0);
+    let mended = Mending { root: schema, left: Cell::new(MOST_STEPS) }.value(
+        unwrapped(read.clone(), schema),
+        schema,
+        0,
+    );
     match fit(&mended) && mended.is_object() {
         true => Some(mended.to_string()),
         // what is wrong with its values is more use to the model than what is wrong with its commas
@@ -167,12 +176,14 @@ fn unwrapped(value: Value, schema: &Value) -> Value {
 
 struct Mending<'a> {
     root: &'a Value,
+    /// Steps that are left; without any, values stay as they are.
+    left: Cell<u32>,
 }
 
 impl Mending<'_> {
     /// The value in the form that its schema wants, if it can be brought into it.
     fn value(&self, value: Value, schema: &Value, deep: usize) -> Value {
-        if deep > MOST_DEEP || !schema.is_object() || self.fits(&value, schema) {
+        if deep > MOST_DEEP || self.left.get() == 0 || !schema.is_object() || self.fits(&value, schema) {
             return value;
         }
         if let Some(reference) = schema["$ref"].as_str() {
@@ -182,7 +193,13 @@ impl Mending<'_> {
             };
         }
         let branches = |word: &str| schema[word].as_array().map(Vec::as_slice).unwrap_or_default();
-        for branch in branches("anyOf").iter().chain(branches("oneOf")) {
+        let forms = || branches("anyOf").iter().chain(branches("oneOf"));
+        let copy = forms().next().map_or(0, |_| value.to_string().len() / BYTES_A_STEP);
+        for branch in forms() {
+            self.left.set(self.left.get().saturating_sub(u32::try_from(copy).unwrap_or(u32::MAX)));
+            if self.left.get() == 0 {
+                return value;
+            }
             let mended = self.value(value.clone(), branch, deep + 1);
             if self.fits(&mended, branch) {
                 return mended;
@@ -203,15 +220,10 @@ impl Mending<'_> {
     }
 
     fn fits(&self, value: &Value, schema: &Value) -> bool {
-        let mut whole = schema.clone();
-        if let Some(map) = whole.as_object_mut() {
-            for key in ["$defs", "definitions"] {
-                if let Some(known) = self.root.get(key) {
-                    map.entry(key).or_insert_with(|| known.clone());
-                }
-            }
-        }
-        fits_schema("it", &whole, value).is_ok()
+        let mut left = self.left.get();
+        let fits = fits_part(self.root, schema, value, &mut left);
+        self.left.set(left);
+        fits
     }
 
     /// The value as one of the kinds that are wanted.
@@ -261,7 +273,7 @@ impl Mending<'_> {
                 false => {
                     let free = |name: &str| !sent.iter().any(|sent| sent == name);
                     let meant = |(name, legal): &&(&str, String)| {
-                        free(name) && (*legal == key || name.eq_ignore_ascii_case(key.trim()))
+                        (*legal == key || name.eq_ignore_ascii_case(key.trim())) && free(name)
                     };
                     let mut all = legal.iter().filter(meant);
                     match (all.next(), all.next()) {
@@ -332,6 +344,27 @@ mod tests {
     use super::*;
     use crate::domain::{ToolDef, ToolRequest};
     use serde_json::json;
+
+    #[test]
+    fn alternatives_within_alternatives_end_in_time() {
+        let again = json!({"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["b"]});
+        let schema = json!({"anyOf": [again, again, again, again]});
+        let sent = "{\"a\":".repeat(40) + "1" + &"}".repeat(40);
+        let began = std::time::Instant::now();
+        assert_eq!(arguments(&sent, &schema), None);
+        assert_eq!(arguments(&sent.replace('1', "1,"), &schema), Some(sent));
+        assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn references_to_any_place_are_followed() {
+        let schema = json!({"type": "object", "properties": {
+            "a": {"type": "object", "properties": {"n": {"type": "integer"}}},
+            "b": {"type": "object", "properties": {"n": {"$ref": "#/properties/a/properties/n"}, "m": {"type": "integer"}}},
+        }});
+        let given = arguments("{\"b\": {\"n\": \"5\", \"m\": \"6\"}}", &schema).unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&given).unwrap(), json!({"b": {"n": 5, "m": 6}}));
+    }
 
     #[test]
     fn a_name_with_something_around_it_is_the_tool() {

@@ -38,6 +38,15 @@ pub fn fits_schema(whole: &str, schema: &Value, value: &Value) -> Result<(), Str
     Err(text)
 }
 
+/// Does a value fit a schema that is a part of another one, `root`, to which its references lead? `left` are the steps
+/// that are left for this and other questions; without any, nothing fits.
+pub fn fits_part(root: &Value, schema: &Value, value: &Value, left: &mut u32) -> bool {
+    let mut checker = Checker { whole: "it", root, left: *left, deep: 0, errors: Vec::new() };
+    checker.check(schema, value, "");
+    *left = checker.left;
+    checker.left > 0 && checker.errors.is_empty()
+}
+
 /// So many errors are told at a time.
 const MAX_ERRORS: usize = 5;
 /// So many are kept to be counted,
