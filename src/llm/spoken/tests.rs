@@ -200,6 +200,7 @@ fn what_is_made_to_be_slow_is_read_quickly() {
         "<think>".repeat(200_000) + &"</think>".repeat(200_000),
         "<think>a</think>\n".repeat(100_000),
         "`<think>`".repeat(200_000),
+        "x\n".repeat(200_000) + &("`<think>`".repeat(98) + "\n<think>a</think>\n").repeat(100),
         "`<tool_call>`".repeat(200_000),
         "[look(".repeat(200_000),
         "print(".repeat(200_000) + &")".repeat(200_000),

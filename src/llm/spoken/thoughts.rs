@@ -3,6 +3,8 @@ use super::is_quoted;
 
 /// So many thoughts of a text are looked for: it may be large, and made to be slow to read.
 const MOST: usize = 100;
+/// So many marks of a text are looked at that may begin thoughts: for each, all before it is read.
+const MOST_PLACES: usize = 300;
 
 /// How thoughts begin and end.
 const MARKS: [(&str, &str); 10] = [
@@ -42,7 +44,10 @@ pub(super) fn split(text: &str) -> Option<(String, String)> {
         thoughts.push(&text[..end]);
         rest = &text[end + mark.len()..];
     }
-    while let Some((from, open, close)) = beginning(&answer, rest).filter(|_| thoughts.len() < MOST) {
+    let mut places = MOST_PLACES;
+    while let Some((from, open, close)) =
+        beginning(&answer, rest, &mut places).filter(|_| thoughts.len() < MOST)
+    {
         answer.push_str(&rest[..from]);
         let inside = &rest[from + open.len()..];
         let end = end_of(inside, open, close);
@@ -59,7 +64,7 @@ pub(super) fn split(text: &str) -> Option<(String, String)> {
 }
 
 /// Where the next thoughts begin: at the start of a line, or anywhere if they end; not in a quotation.
-fn beginning<'m>(answer: &str, rest: &str) -> Option<(usize, &'m str, &'m str)> {
+fn beginning<'m>(answer: &str, rest: &str, left: &mut usize) -> Option<(usize, &'m str, &'m str)> {
     let lower = rest.to_ascii_lowercase();
     let mut places: Vec<(usize, &str, &str)> = Vec::new();
     for (open, close) in MARKS {
@@ -67,7 +72,8 @@ fn beginning<'m>(answer: &str, rest: &str) -> Option<(usize, &'m str, &'m str)> 
         places.extend(lower.match_indices(&mark).map(|(at, _)| (at, open, close)));
     }
     places.sort_unstable();
-    places.into_iter().take(MOST).find(|(at, _, close)| {
+    places.into_iter().take(MOST.min(*left)).find(|(at, _, close)| {
+        *left -= 1;
         let before = format!("{answer}{}", &rest[..*at]);
         let begins_line = before.rsplit('\n').next().is_none_or(|line| line.trim().is_empty());
         let ends = lower[*at..].contains(&close.to_ascii_lowercase());
