@@ -46,9 +46,20 @@ struct Line {
 pub struct Spans {
     lines: BTreeMap<AgentId, Line>,
     newest: Option<Timestamp>,
+    /// The ledger is asked what it knows of their slots ahead.
+    asked: BTreeSet<AgentId>,
 }
 
 impl Spans {
+    /// The ledger is asked about these; an answer comes for all that were asked.
+    pub fn asks(&mut self, agents: impl Iterator<Item = AgentId>) {
+        self.asked.extend(agents);
+    }
+
+    pub fn answered(&mut self) {
+        self.asked.clear();
+    }
+
     /// A decision at this time was committed; `set`: the clock may have been set before it, or a life begun.
     pub fn clock(&mut self, now: Timestamp, set: bool, model: &Model) {
         let back = self.newest.is_some_and(|newest| now < newest);
@@ -63,6 +74,12 @@ impl Spans {
 
     /// A life begins: what lies ahead and turned out not to have run is judged anew.
     pub fn booted(&mut self, now: Timestamp, model: &Model) {
+        // a life that ended before the ledger had answered has left these as they were, and its clock is forgotten
+        for id in std::mem::take(&mut self.asked) {
+            if let Some(line) = self.lines.get_mut(&id) {
+                line.vague = true;
+            }
+        }
         // the life before has lived through its last decision, whatever came between
         for span in self.lines.values_mut().filter_map(|line| line.spans.last_mut()) {
             span.lived = span.reached;

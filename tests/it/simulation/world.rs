@@ -448,8 +448,16 @@ impl World {
             }
             _ => {}
         }
+        if matches!(turn.what, What::Looked) {
+            self.spans.answered();
+        }
         // what the clock's jump means for a one-shot is known when the ledger has answered
-        let asks = turn.decision.actions.iter().any(|action| matches!(action, Action::LookAhead(_)));
+        let mut asks = false;
+        for action in &turn.decision.actions {
+            let Action::LookAhead(looks) = action else { continue };
+            self.spans.asks(looks.iter().map(|look| look.spec.id.clone()));
+            asks = true;
+        }
         if !asks {
             self.spans.check_states(&self.model)?;
         }
@@ -459,7 +467,10 @@ impl World {
     fn act(&mut self, action: Action, refused: &HashSet<RunId>) -> Result<(), Wrong> {
         match action {
             Action::Start(start) if refused.contains(&start.run) => {}
-            Action::LookAhead(looks) => self.looks = looks,
+            Action::LookAhead(looks) => {
+                self.looks.retain(|old| looks.iter().all(|new| new.spec.id != old.spec.id));
+                self.looks.extend(looks);
+            }
             Action::Granted { .. } => return Err("a run without a model asked for money".into()),
             Action::Start(start) => {
                 if self.defect == Some(Defect::StartTwice) && self.rng.chance(5) {
