@@ -63,6 +63,9 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// So many dimensions an array of PostgreSQL has at the most.
+const MOST_DIMENSIONS: i32 = 6;
+
 /// Types of one part that [`simple`] has a form for.
 const SIMPLE: &[&str] = &[
     "bool",
@@ -177,7 +180,7 @@ fn simple(ty: &Type, from: &mut Reader<'_>) -> Result<Value, String> {
         "time" => clock(from.i64()?).into(),
         "timetz" => {
             let time = clock(from.i64()?);
-            format!("{time}{}", zone(-from.i32()?)).into()
+            format!("{time}{}", zone(from.i32()?.wrapping_neg())).into()
         }
         "timestamp" => timestamp(from.i64()?, "").into(),
         "timestamptz" => timestamp(from.i64()?, "Z").into(),
@@ -189,6 +192,9 @@ fn simple(ty: &Type, from: &mut Reader<'_>) -> Result<Value, String> {
         }
         "bit" | "varbit" => {
             let count = usize::try_from(from.i32()?).unwrap_or(0);
+            if count > 8 * from.0.len() {
+                return Err("the value is too short".into());
+            }
             let bit = |at: usize| from.0.get(at / 8).is_some_and(|byte| byte & (0x80 >> (at % 8)) != 0);
             (0..count).map(|at| if bit(at) { '1' } else { '0' }).collect::<String>().into()
         }
@@ -236,6 +242,9 @@ fn json(text: &str) -> Value {
 
 fn array(inner: &Type, from: &mut Reader<'_>) -> Result<Value, String> {
     let count = from.i32()?;
+    if count > MOST_DIMENSIONS {
+        return Err("the array has too many dimensions".into());
+    }
     from.take(8)?;
     let mut sizes = Vec::new();
     for _ in 0..count {
@@ -244,6 +253,13 @@ fn array(inner: &Type, from: &mut Reader<'_>) -> Result<Value, String> {
     }
     if sizes.is_empty() {
         return Ok(Value::Array(Vec::new()));
+    }
+    // Each has at least its length before it: what says that there are more is no array.
+    let all = sizes.iter().try_fold(1, |all: usize, size| all.checked_mul(usize::try_from(*size).ok()?));
+    match all {
+        Some(0) => return Ok(Value::Array(Vec::new())),
+        Some(all) if all <= from.0.len() / 4 => {}
+        _ => return Err("the value is too short".into()),
     }
     nested(inner, &sizes, from)
 }
@@ -428,6 +444,27 @@ mod tests {
         assert!(json("[9223372036854775807, 18446744073709551615, -1.5e300]").is_array());
         assert!(json("[0.1234567890123456789]").is_string());
         assert!(json("{\"a\\\"1\": 123456789012345678901234}").is_string());
+    }
+
+    #[test]
+    fn a_few_bytes_are_no_large_value() {
+        let array = |sizes: &[i32]| {
+            let head = [i32::try_from(sizes.len()).unwrap(), 0, 23];
+            let sizes = sizes.iter().flat_map(|size| [*size, 1]);
+            head.into_iter().chain(sizes).flat_map(i32::to_be_bytes).collect::<Vec<u8>>()
+        };
+        let read = |bytes: &[u8]| decode(&Type::INT4_ARRAY, &mut Reader(bytes));
+        assert_eq!(read(&array(&[])), Ok(serde_json::json!([])));
+        assert_eq!(read(&array(&[2, 0])), Ok(serde_json::json!([])));
+        for sizes in [&[i32::MAX][..], &[i32::MAX, i32::MAX, 1], &[-1], &[1; 7], &[1; 100_000]] {
+            assert!(read(&array(sizes)).is_err(), "{} dimensions", sizes.len());
+        }
+        assert_eq!(read(&array(&[i32::MAX, 0])), Ok(serde_json::json!([])));
+        let bits = i32::MAX.to_be_bytes();
+        assert!(decode(&Type::VARBIT, &mut Reader(&bits)).is_err());
+        let mut bits = 9_i32.to_be_bytes().to_vec();
+        bits.extend([0x80, 0x80]);
+        assert_eq!(decode(&Type::VARBIT, &mut Reader(&bits)), Ok("100000001".into()));
     }
 
     #[test]
