@@ -1,7 +1,7 @@
 //! JSON of those who write it carelessly. Strict reading comes first; only a text that is no JSON is looked at
 //! again, with its slips put right. Nothing is completed: a text that is cut off stays unreadable.
 use serde::de::DeserializeOwned;
-use serde_json::Error;
+use serde_json::{Error, Value};
 
 /// What may be put right in a text that is no JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,19 @@ pub fn read_json<T: DeserializeOwned>(text: &[u8], slips: Slips) -> Result<T, Er
         let text = String::from_utf8_lossy(text);
         serde_json::from_str(&mended_json(&text, slips)).map_err(|_| error)
     })
+}
+
+/// Levels of lists and objects that a value from outside may have, so that what is stored or sent with it in there can
+/// be read again: readers of JSON give up at 128.
+pub const MOST_NESTED: usize = 100;
+
+/// Has a value more than so many levels of lists and objects?
+pub fn is_deeper(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(items) => levels == 0 || items.iter().any(|item| is_deeper(item, levels - 1)),
+        Value::Object(map) => levels == 0 || map.values().any(|item| is_deeper(item, levels - 1)),
+        _ => false,
+    }
 }
 
 /// The text with its slips put right, for those who read it in a way of their own.
@@ -152,7 +165,17 @@ fn digits(text: &str) -> Option<u16> {
 mod tests {
     //! Tests of careless JSON.
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
+
+    #[test]
+    fn levels_are_counted() {
+        for (value, levels) in
+            [(json!(1), 0), (json!([]), 1), (json!({"a": [1]}), 2), (json!([1, {"a": [{}]}, []]), 4)]
+        {
+            assert!(!is_deeper(&value, levels), "{value}");
+            assert!(levels == 0 || is_deeper(&value, levels - 1), "{value}");
+        }
+    }
 
     #[test]
     fn what_is_badly_encoded_is_read() {

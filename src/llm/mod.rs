@@ -18,8 +18,8 @@ mod usage;
 mod wire;
 
 use crate::domain::{
-    ChatMessage, ErrorKind, FallbackOn, Finish, Fleet, ModelAnswer, ModelError, ModelRequest, ModelSpec,
-    ModelTurn, Slips, TextOrSecret, Tokens, read_json,
+    ChatMessage, ErrorKind, FallbackOn, Finish, Fleet, MOST_NESTED, ModelAnswer, ModelError, ModelRequest,
+    ModelSpec, ModelTurn, Slips, TextOrSecret, Tokens, is_deeper, read_json,
 };
 use crate::secret::Secret;
 use crate::{net, secret};
@@ -462,11 +462,15 @@ fn parse(body: &[u8]) -> Result<Value, ModelError> {
         return Err(unusable("it is a web page instead of JSON; check `base_url`"));
     }
     // The error tells line and column, never what stands there.
-    read_json(body, Slips::Encoding).map_err(|error: serde_json::Error| match error.is_eof() {
+    let json = read_json(body, Slips::Encoding).map_err(|error: serde_json::Error| match error.is_eof() {
         true if text.trim().is_empty() => unusable("it is empty; check `base_url`"),
         true => unusable("its JSON is cut off"),
         false => unusable(format!("it is no JSON ({error}); check `base_url`")),
-    })
+    })?;
+    match is_deeper(&json, MOST_NESTED) {
+        true => Err(unusable(format!("its JSON is nested more than {MOST_NESTED} deep"))),
+        false => Ok(json),
+    }
 }
 
 /// What may be shown of a provider's words.

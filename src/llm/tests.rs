@@ -24,6 +24,23 @@ fn spec(provider: &str, base_url: Option<&str>) -> ModelSpec {
 }
 
 #[test]
+fn what_is_kept_of_an_answer_can_be_read_in_the_journal() {
+    let names = Names::of(&[]);
+    let answer = |levels: usize| {
+        let details = "[".repeat(levels) + &"]".repeat(levels);
+        format!("{{\"choices\":[{{\"message\":{{\"content\":\"x\",\"reasoning_details\":{details}}}}}]}}")
+    };
+    assert!(parse(answer(124).as_bytes()).is_err(), "as deep as can be read");
+    let json = parse(answer(96).as_bytes()).unwrap();
+    let (turn, finish) = Wire::OpenAi.answer(&json, &names).unwrap();
+    assert!(turn.opaque["openai"]["reasoning_details"].is_array());
+    let answer = crate::domain::ModelAnswer { turn, finish, tokens: None, asked_twice: false };
+    let step = crate::domain::Step::Answered { model: "m".into(), answer, used: Default::default() };
+    let text = serde_json::to_string(&step).unwrap();
+    assert_eq!(serde_json::from_str::<crate::domain::Step>(&text).unwrap(), step);
+}
+
+#[test]
 fn addresses() {
     let local = "http://127.0.0.1:8080";
     let table = [

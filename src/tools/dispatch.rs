@@ -1,7 +1,7 @@
 //! What holds for each call of each tool: arguments fit the schema, time and size are bounded, a panic
 //! is an error of this call alone, and no secret is in what it gives.
 use super::{Entry, ToolError, ToolOutput};
-use crate::domain::{Effect, fits_schema};
+use crate::domain::{Effect, MOST_NESTED, fits_schema, is_deeper};
 use crate::secret;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -61,6 +61,12 @@ pub(super) async fn bounded(
             });
         }
     };
+    if is_deeper(&output.result, MOST_NESTED) {
+        output.result = json!({
+            "text": output.result.to_string(),
+            "note": format!("it is nested more than {MOST_NESTED} deep, so it is given as its text"),
+        });
+    }
     let size = serde_json::to_vec(&output.result).map_or(usize::MAX, |text| text.len());
     if size > MAX_RESULT {
         let (size, most) = (size.div_ceil(1024), MAX_RESULT >> 10);
@@ -109,5 +115,22 @@ pub(super) fn panic_text(error: JoinError) -> String {
             .or_else(|| panic.downcast_ref::<String>().cloned())
             .unwrap_or_else(|| "it panicked".into()),
         Err(_) => "it was cancelled".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of results.
+    use super::*;
+
+    #[tokio::test]
+    async fn a_result_that_is_too_deep_to_be_stored_is_a_text() {
+        let deep = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+        for (levels, is_text) in [(MOST_NESTED, false), (MOST_NESTED + 1, true), (127, true)] {
+            let given: Value = serde_json::from_str(&deep(levels)).unwrap();
+            let call = async { Ok(ToolOutput::of(given)) };
+            let output = bounded("x", Effect::Read, Duration::from_secs(5), call).await.unwrap();
+            assert_eq!(output.result["text"].as_str(), is_text.then(|| deep(levels)).as_deref(), "{levels}");
+        }
     }
 }
