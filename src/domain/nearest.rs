@@ -1,10 +1,21 @@
 //! "Did you mean": the known word that is nearest to a misspelt one.
 
+/// Longer words, in bytes, are near to none: the work grows with the product of the lengths of both.
+const LONGEST: usize = 256;
+/// More edits are never a slip.
+const MOST_EDITS: usize = 3;
+
 /// The word with the fewest edits, if there are few enough for its length: at most half of it, one in
 /// a word of up to four letters, and never more than three.
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > LONGEST {
+        return None;
+    }
     let length = word.chars().count();
     known
+        .filter(|candidate| {
+            candidate.len() <= LONGEST && candidate.chars().count().abs_diff(length) <= MOST_EDITS
+        })
         .map(|candidate| (distance(word, candidate), candidate))
         .filter(|(edits, candidate)| *edits <= most_edits(candidate.chars().count().max(length)))
         .min_by_key(|(edits, _)| *edits)
@@ -13,7 +24,7 @@ pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&
 
 /// For the longer of two words: short ones are near to too many.
 fn most_edits(length: usize) -> usize {
-    if length <= 4 { length.saturating_sub(1).min(1) } else { (length / 2).min(3) }
+    if length <= 4 { length.saturating_sub(1).min(1) } else { (length / 2).min(MOST_EDITS) }
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours (optimal string alignment).
@@ -60,6 +71,16 @@ mod tests {
             assert_eq!(nearest(word, known.into_iter()), meant, "{word}");
         }
         assert_eq!(nearest("newest", ["latest", "all", "none"].into_iter()), Some("latest"));
+    }
+
+    #[test]
+    fn long_words_take_no_time() {
+        let began = std::time::Instant::now();
+        let long = "x".repeat(200_000);
+        assert_eq!(nearest(&long, [long.as_str(), "x"].into_iter()), None);
+        assert_eq!(nearest("abcdef", std::iter::repeat_n(long.as_str(), 10_000)), None);
+        assert_eq!(nearest("abcdef", std::iter::repeat_n(&long[..200], 100_000)), None);
+        assert!(began.elapsed() < std::time::Duration::from_secs(10), "{:?}", began.elapsed());
     }
 
     #[test]

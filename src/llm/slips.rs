@@ -25,6 +25,8 @@ const BEFORE: [&str; 12] = [
 /// What models wrap arguments in.
 const AROUND: [&str; 8] =
     ["arguments", "args", "parameters", "params", "input", "tool_input", "kwargs", "properties"];
+/// Longer names, in bytes, are those of no tool: each thing before them is tried without, with each tool.
+const LONGEST_NAME: usize = 512;
 /// So deep is a value looked into.
 const MOST_DEEP: usize = 32;
 /// So many steps are made for the arguments of one call: a schema may have its alternatives again in each of them.
@@ -50,6 +52,9 @@ pub(super) fn mend(turn: &mut ModelTurn, names: &Names<'_>) {
 
 /// The tool that is meant, if it can only be one.
 fn tool_named<'a>(said: &str, names: &Names<'a>) -> Option<&'a str> {
+    if said.len() > LONGEST_NAME {
+        return None;
+    }
     let said = said.split("<|").next().unwrap_or_default();
     let said =
         said.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '*' | '<' | '>'));
@@ -344,6 +349,16 @@ mod tests {
     use super::*;
     use crate::domain::{ToolDef, ToolRequest};
     use serde_json::json;
+
+    #[test]
+    fn a_name_without_end_is_that_of_no_tool() {
+        let tools = [ToolDef { name: "http".into(), description: String::new(), schema: json!({}) }];
+        let names = Names::of(&tools);
+        assert_eq!(tool_named(&("tool.".repeat(20) + "http"), &names), Some("http"));
+        let began = std::time::Instant::now();
+        assert_eq!(tool_named(&("tool.".repeat(200_000) + "http"), &names), None);
+        assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+    }
 
     #[test]
     fn alternatives_within_alternatives_end_in_time() {

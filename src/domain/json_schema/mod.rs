@@ -66,6 +66,8 @@ const PATTERN_SIZES: [usize; 3] = [4 << 10, 32 << 10, 256 << 10];
 const STATE: usize = 32;
 /// To bring so many states over a byte of a text counts as a step.
 const STATES_A_STEP: u64 = 500;
+/// To write so many bytes of errors counts as a step.
+const BYTES_A_STEP: usize = 200;
 /// So many comparisons of whole values count as a step.
 const SAME_A_STEP: usize = 10;
 
@@ -117,6 +119,7 @@ impl<'a> Checker<'a> {
         if let Some(Value::Array(allowed)) = schema.get("enum")
             && self.pay((allowed.len() / SAME_A_STEP) as u64)
             && !allowed.iter().any(|one| numbers::same(one, value))
+            && self.pay(allowed.len() as u64)
         {
             return self.push(one_of(&self.name(path), allowed, value));
         }
@@ -152,7 +155,8 @@ impl<'a> Checker<'a> {
         if let Some(not) = schema.get("not")
             && self.tried(not, value, path).is_empty()
         {
-            self.push(format!("{} must not fit {}", self.name(path), cut(&not.to_string())));
+            let not = self.text_of(not);
+            self.push(format!("{} must not fit {}", self.name(path), cut(&not)));
         }
         if let Some(condition) = schema.get("if") {
             let then = if self.tried(condition, value, path).is_empty() { "then" } else { "else" };
@@ -228,6 +232,10 @@ impl<'a> Checker<'a> {
             let said: Vec<&Value> = own.into_iter().chain(matching).collect();
             match other {
                 Some(Value::Bool(false)) if said.is_empty() => {
+                    // each of those that are known is compared with it
+                    if !self.pay(properties.map_or(0, Map::len) as u64) {
+                        return;
+                    }
                     self.push(unknown_key(&self.name(path), key, properties.unwrap_or(&none)));
                 }
                 Some(other) if said.is_empty() => self.check(other, value, &at),
@@ -273,7 +281,7 @@ impl<'a> Checker<'a> {
             let bound = |key| schema.get(key).and_then(numbers::whole);
             let (least, most) = (bound("minContains").unwrap_or(1), bound("maxContains").unwrap_or(u64::MAX));
             if count < least || count > most {
-                let wanted = cut(&wanted.to_string());
+                let wanted = cut(&self.text_of(wanted));
                 let most = if most == u64::MAX { String::new() } else { format!(" and at most {most}") };
                 self.push(format!("{name} must have at least {least}{most} that fit {wanted}, not {count}"));
             }
@@ -355,7 +363,15 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// A schema as text, which is work as well.
+    fn text_of(&mut self, schema: &Value) -> String {
+        let text = schema.to_string();
+        self.pay((text.len() / BYTES_A_STEP) as u64);
+        text
+    }
+
     fn push(&mut self, error: String) {
+        self.pay((error.len() / BYTES_A_STEP) as u64);
         if self.errors.len() < MAX_KEPT {
             self.errors.push(match error.char_indices().nth(MAX_ERROR) {
                 Some((end, _)) => format!("{}…", &error[..end]),
@@ -394,8 +410,10 @@ fn entries<'a>(
     schema.get(key).and_then(Value::as_object).into_iter().flatten()
 }
 
+/// The path of a key within that of its object. It stands before each error within, so that a long key is cut.
 fn below(path: &str, key: &str) -> String {
-    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+    let key = cut(key);
+    if path.is_empty() { key } else { format!("{path}.{key}") }
 }
 
 #[cfg(test)]

@@ -47,8 +47,8 @@ pub(super) fn shown(value: &Value) -> String {
 
 pub(super) fn cut(text: &str) -> String {
     const MOST: usize = 40;
-    if text.chars().count() <= MOST {
-        return text.to_owned();
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
-    text.chars().take(MOST).chain(['…']).collect()
 }
