@@ -52,7 +52,11 @@ impl Address {
                  postgres://user@host:5432/db?sslmode=verify-full"
             ))
         })?;
-        let place = if is_plain(&url) || !is_url(&url) { place(&config) } else { HIDDEN.to_owned() };
+        let place = match rest_of(&url) {
+            Some(rest) if is_plain(&url) => format!("postgres://{}", place_in(rest)),
+            Some(_) => HIDDEN.to_owned(),
+            None => place(&config),
+        };
         let wrong = |why: &str| failed(&format!("{place}: {why}"));
         if let Some(password) = password {
             let password =
@@ -75,8 +79,36 @@ impl Address {
 /// What is shown of an address of which nobody can say where its password ends.
 const HIDDEN: &str = "postgres://…";
 
-/// Where that is, without user, password and settings. From what the driver understood: a text has other ends than
-/// it seems when a password has `?`, `#` or `/` in it.
+/// What follows the kind of an address that is a URL.
+fn rest_of(address: &str) -> Option<&str> {
+    address.strip_prefix("postgres://").or_else(|| address.strip_prefix("postgresql://"))
+}
+
+/// Is it sure what of it is the password? Of several `@`, the driver takes the first for its end.
+fn is_plain(address: &str) -> bool {
+    rest_of(address).is_some_and(|rest| rest.matches('@').count() <= 1)
+}
+
+/// Hosts and the name of the database of a URL. Cut where the driver cuts it: a text has other ends than it seems when
+/// a password has `?`, `#` or `/` in it.
+fn place_in(rest: &str) -> &str {
+    let place = rest.split_once('@').map_or(rest, |(_, place)| place);
+    place.split_once('?').map_or(place, |(place, _)| place)
+}
+
+/// The settings of a URL. A `?` before the `@` is one of the password, unless a whole place stands before it.
+fn settings(rest: &str) -> Option<&str> {
+    let (before, settings) = rest.split_once('?')?;
+    let host = before.split('/').next().unwrap_or_default();
+    let is_port = |port: &str| port.ends_with(']') || port.bytes().all(|digit| digit.is_ascii_digit());
+    let is_place = before.contains('@') || host.rsplit_once(':').is_none_or(|(_, port)| is_port(port));
+    match settings.split_once('@') {
+        Some((_, place)) if !is_place => place.split_once('?').map(|(_, settings)| settings),
+        _ => Some(settings),
+    }
+}
+
+/// Where a list of settings leads, without user and password.
 fn place(config: &Config) -> String {
     let ports = config.get_ports();
     let with_port = |(at, host): (usize, String)| match ports.get(at).or(ports.first()) {
@@ -102,25 +134,12 @@ fn host(host: &Host) -> String {
     }
 }
 
-fn is_url(address: &str) -> bool {
-    address.starts_with("postgres://") || address.starts_with("postgresql://")
-}
-
-/// Is it sure what of it is the password? Of several `@`, the driver takes the first for its end.
-fn is_plain(address: &str) -> bool {
-    is_url(address) && address.matches('@').count() <= 1
-}
-
 impl Security {
     /// Takes what is ours out of an address: the rest is for the driver.
     fn of(url: &str) -> Result<(String, Self), String> {
         let mut security = Self::default();
-        // the driver looks for the end of the password first
-        let login = url.find('@').map_or(0, |at| at + 1);
-        let query = url[login..].find('?').map(|at| login + at).filter(|_| is_url(url));
-        let Some((base, query)) = query.map(|at| (&url[..at], &url[at + 1..])) else {
-            return Ok((url.to_owned(), security));
-        };
+        let Some(query) = rest_of(url).and_then(settings) else { return Ok((url.to_owned(), security)) };
+        let base = &url[..url.len() - query.len() - 1];
         let mut rest = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -291,6 +310,14 @@ mod tests {
             let found = (left.as_str(), security.mode.as_deref(), security.root.as_deref());
             assert_eq!(found, (rest, mode, root), "{url}");
         }
+        let roots = |url: &str| Security::of(url).map(|(left, security)| (left, security.root));
+        for (url, rest) in [
+            ("postgres://h:1/d?sslrootcert=/a@b", "postgres://h:1/d"),
+            ("postgres://u@h/d?sslrootcert=/a@b", "postgres://u@h/d"),
+            ("postgres://u:x?y=z@h/d?sslrootcert=/a@b", "postgres://u:x?y=z@h/d"),
+        ] {
+            assert_eq!(roots(url), Ok((rest.to_owned(), Some("/a@b".to_owned()))), "{url}");
+        }
         for (url, wanted) in [
             ("postgres://h/d?sslmode=verify_full", "`sslmode` of the address is one of disable"),
             ("postgres://h/d?gssencmode=require", "`gssencmode`"),
@@ -333,7 +360,9 @@ mod tests {
             ("postgres://u@h/d?password=secret", "postgres://h/d"),
             ("postgres://a:1,b:2/d", "postgres://a:1,b:2/d"),
             ("postgres://u@[::1]/d", "postgres://[::1]/d"),
-            ("postgres:///d?host=/run/pg", "postgres://%2Frun%2Fpg/d"),
+            ("postgres://u@h:5432/d", "postgres://h:5432/d"),
+            ("postgres:///d?host=/run/pg", "postgres:///d"),
+            ("host=/run/pg,h port=1,2 dbname=d", "postgres://%2Frun%2Fpg:1,h:2/d"),
             ("host=h password=secret dbname=d", "postgres://h/d"),
             ("hostaddr=127.0.0.1 password='se?cret'", "postgres://127.0.0.1"),
             ("postgres://u:secret@cret@h/d", "postgres://…"),
