@@ -72,7 +72,9 @@ pub fn is_nobodys(pid: u32) -> bool {
 
 /// Field 22 of `/proc/PID/stat` (proc_pid_stat(5)), the 20th after the name; 0 where that is not to be had.
 fn start_of(pid: u32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // the name of its program may be no text
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let stat = String::from_utf8_lossy(&stat);
     let after = stat.rsplit(')').next().unwrap_or_default();
     after.split_ascii_whitespace().nth(19).and_then(|start| start.parse().ok()).unwrap_or(0)
 }
@@ -99,5 +101,19 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(start_of(pid), 0, "it is gone");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_program_whose_name_is_no_text_has_its_start() {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join(std::ffi::OsStr::from_bytes(b"sl\xffep"));
+        std::fs::copy("/bin/sleep", &program).unwrap();
+        let mut child = std::process::Command::new(&program).arg("600").spawn().unwrap();
+        let start = start_of(child.id());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(start > 0);
     }
 }

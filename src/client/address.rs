@@ -79,7 +79,8 @@ pub fn is_alive(pid: u32) -> bool {
     let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else {
         return false;
     };
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid()));
+    let stat = std::fs::read(format!("/proc/{}/stat", pid.as_raw_pid()));
+    let stat = stat.map(|stat| String::from_utf8_lossy(&stat).into_owned());
     // the state follows the name, which may hold anything
     if stat.is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['Z', 'X']))) {
         return false;

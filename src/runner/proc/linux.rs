@@ -55,7 +55,8 @@ fn still_lives(seen: &Seen) -> bool {
 pub(in crate::runner) fn ignored_signals() -> Vec<i32> {
     let fixed = [Signal::KILL, Signal::STOP, Signal::ILL, Signal::FPE, Signal::SEGV, Signal::PIPE]
         .map(Signal::as_raw);
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = std::fs::read("/proc/self/status").unwrap_or_default();
+    let status = String::from_utf8_lossy(&status);
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
     // the C library keeps two for itself
@@ -99,7 +100,8 @@ pub(in crate::runner) fn name_of(pid: u32) -> String {
     let first = String::from_utf8_lossy(first).into_owned();
     let name = first.rsplit('/').next().unwrap_or_default().trim().to_owned();
     let name = if name.is_empty() {
-        std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default()
+        let comm = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+        String::from_utf8_lossy(&comm).into_owned()
     } else {
         name
     };
