@@ -807,6 +807,8 @@ fn many_agents_are_read_quickly() {
 }
 
 proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(96))]
+
     /// Whatever is cut out of or put into a good file: an answer, never a panic.
     #[test]
     fn mutated_files_never_panic(at in 0usize..4000, cut in 0usize..40, put in "[a-z\\[\\]{}=\",.#0-9 \n🙂]{0,12}") {

@@ -30,7 +30,7 @@ const LONGEST_NAME: usize = 512;
 /// So deep is a value looked into.
 const MOST_DEEP: usize = 32;
 /// So many steps are made for the arguments of one call: a schema may have its alternatives again in each of them.
-const MOST_STEPS: u32 = 300_000;
+const MOST_STEPS: u32 = 60_000;
 /// To copy so many bytes of a value counts as a step.
 const BYTES_A_STEP: usize = 64;
 

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 /// The user that the server runs as when we are root: it refuses to be root.
 const NOBODY: &str = "65534";
@@ -43,6 +44,41 @@ fn as_nobody(program: &Path) -> Command {
     command
 }
 
+/// A cluster as `initdb` makes it, which takes seconds: made once, and kept beside what the tests are built into.
+fn cluster(programs: &Path, scratch: &Path) -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let version = as_nobody(&programs.join("initdb")).arg("--version").output().expect("initdb runs").stdout;
+    let version: String =
+        String::from_utf8_lossy(&version).chars().filter(|c| c.is_ascii_digit() || *c == '.').collect();
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("postgres-{version}"));
+    if kept.exists() {
+        return kept;
+    }
+    let (made, password) = (scratch.join("made"), scratch.join("password"));
+    std::fs::write(&password, "rooty").expect("our folder");
+    let output = as_nobody(&programs.join("initdb"))
+        .arg("-D")
+        .arg(&made)
+        .args(["-U", "boss", "-A", "scram-sha-256", "-E", "UTF8", "--locale=C", "--no-sync", "--pwfile"])
+        .arg(&password)
+        .output()
+        .expect("initdb runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let fresh = PathBuf::from(format!("{}.{}", kept.display(), std::process::id()));
+    copy(&made, &fresh);
+    if std::fs::rename(&fresh, &kept).is_err() {
+        let _ = std::fs::remove_dir_all(&fresh); // another process was first
+    }
+    kept
+}
+
+/// With owners and modes.
+fn copy(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp runs");
+    assert!(status.success(), "{} can't be copied to {}", from.display(), to.display());
+}
+
 impl Server {
     /// Where it listens.
     pub fn address(&self) -> String {
@@ -64,16 +100,7 @@ impl Server {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).expect("our folder");
         let data = folder.path().join("data");
-        let password = folder.path().join("password");
-        std::fs::write(&password, "rooty").expect("our folder");
-        let made = as_nobody(&programs.join("initdb"))
-            .arg("-D")
-            .arg(&data)
-            .args(["-U", "boss", "-A", "scram-sha-256", "-E", "UTF8", "--locale=C", "--no-sync", "--pwfile"])
-            .arg(&password)
-            .output()
-            .expect("initdb runs");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        copy(&cluster(&programs, folder.path()), &data);
         let port =
             TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
         let log = std::fs::File::create(folder.path().join("log")).expect("our folder");

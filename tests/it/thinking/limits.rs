@@ -119,7 +119,7 @@ fn each_limit_of_a_run_ends_it_before_it_is_passed() {
 #[test]
 fn time_runs_out_in_a_request_and_in_a_call() {
     let endpoint = Endpoint::script([Reply::hang()]);
-    let daemon = Daemon::start(&agent(&endpoint, "timeout = 1\nretry = { max = 0 }"));
+    let daemon = Daemon::start(&agent(&endpoint, "timeout = 4\nretry = { max = 0 }"));
     let began = Instant::now();
     let view = run(&daemon);
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
@@ -143,7 +143,7 @@ fn time_runs_out_in_a_request_and_in_a_call() {
     assert!(view["warnings"].to_string().contains("s/put"), "{view:#}");
     // and so does the time of the whole run
     let endpoint = Endpoint::script([Reply::calls(&[("s_put", "{}")])]);
-    let mut daemon = with_server(&endpoint, "tools = [\"s/*\"]\ntimeout = 1\nretry = { max = 0 }");
+    let mut daemon = with_server(&endpoint, "tools = [\"s/*\"]\ntimeout = 5\nretry = { max = 0 }");
     std::fs::write(daemon.path("hold-put"), "").expect("the folder can be written");
     daemon.up();
     let view = run(&daemon);
