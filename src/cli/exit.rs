@@ -298,6 +298,9 @@ impl Failure {
 
 /// The exit code of what the daemon refused.
 pub fn refused(error: &RpcError) -> u8 {
+    if error.data.as_ref().is_some_and(|data| data.pending) {
+        return 7; // it is not refused: it waits, and nobody waits for it any more
+    }
     match error.kind() {
         Some(Code::NoSuchAgent | Code::NoSuchRun) => 4,
         Some(Code::WrongState) => 5,
@@ -344,6 +347,7 @@ mod tests {
             (rpc(Code::WrongState), 5),
             (rpc(Code::InvalidConfig), 78),
             (rpc(Code::Refused), 6),
+            (Failure::from(RpcError::new(Code::Refused, "x").pending()), 7),
             (rpc(Code::ShuttingDown), 6),
             (rpc(Code::Protocol), 8),
             (rpc(Code::NoSuchMethod), 8),

@@ -79,7 +79,7 @@ pub struct RpcError {
     pub code: i32,
     /// What to show.
     pub message: String,
-    /// More: `hint`, `suggestions`, `errors`.
+    /// More: `hint`, `errors`, `diagnostics`, `pending`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Box<ErrorData>>,
 }
@@ -96,6 +96,10 @@ pub struct ErrorData {
     /// The same for programs: objects with `severity`, `line`, `column`, `message` and `hint`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub diagnostics: Vec<Value>,
+    /// True: what was asked for is decided, and will be done as soon as it can be recorded. Asked for again, without
+    /// the same `request_id`, it would be done twice.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pending: bool,
 }
 
 impl RpcError {
@@ -119,6 +123,12 @@ impl RpcError {
     /// The same with the errors as objects.
     pub fn diagnostics(mut self, diagnostics: Vec<Value>) -> Self {
         self.data.get_or_insert_default().diagnostics = diagnostics;
+        self
+    }
+
+    /// The same, of something that is decided and not yet recorded.
+    pub fn pending(mut self) -> Self {
+        self.data.get_or_insert_default().pending = true;
         self
     }
 

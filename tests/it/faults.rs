@@ -156,10 +156,11 @@ fn a_daemon_that_can_not_write_can_be_stopped() {
             .try_call("pause_agent", serde_json::json!({"agent_id": "b"}))
             .expect_err("it can't be recorded");
         assert_eq!(error["code"], 5, "{error}");
+        error["data"].clone()
     };
-    refused(&mut daemon.client());
+    assert_eq!(refused(&mut daemon.client())["pending"], true, "it is done as soon as it can be recorded");
     let began = std::time::Instant::now();
-    refused(&mut daemon.client());
+    assert_eq!(refused(&mut daemon.client())["pending"], serde_json::Value::Null);
     assert!(began.elapsed() < super::support::SOON, "it is known already");
     let health = daemon.run(&["health"]);
     let text = String::from_utf8_lossy(&health.stdout);
@@ -297,19 +298,26 @@ fn a_full_disk_stops_claims_but_not_the_daemon() {
     let mut file = std::fs::File::create(&ballast).expect("a file");
     while file.write_all(&[0; 4096]).is_ok() {}
     drop(file);
-    let status = || daemon.client().call("get_daemon_status", serde_json::json!({}));
+    let status = |daemon: &Daemon| daemon.call("get_daemon_status", serde_json::json!({}));
     let view = super::support::wait_for("the daemon to notice", || {
         let _ = std::fs::OpenOptions::new()
             .append(true)
             .open(&ballast)
             .and_then(|mut file| file.write_all(&[0; 65536]));
-        let view = status();
+        let view = status(&daemon);
         (view["state"] == "degraded").then_some(view)
     });
     assert!(view["problem"].as_str().is_some_and(|text| text.contains("space")), "{view}");
+    // one that starts there is there, too, and says so
+    daemon.kill();
+    daemon.up();
+    assert!(status(&daemon)["pid"].is_number());
     std::fs::remove_file(&ballast).expect("it was there");
-    super::support::wait_for("the daemon to go on", || (status()["state"] == "ok").then_some(()));
-    let seq = status()["newest_seq"].as_u64().expect("a number");
+    let room = std::time::Instant::now();
+    super::support::wait_for("the daemon to go on", || (status(&daemon)["state"] == "ok").then_some(()));
+    eprintln!("back {:?} after there was room", room.elapsed());
+    super::support::wait_for("its file", || state.join("daemon.json").exists().then_some(()));
+    let seq = status(&daemon)["newest_seq"].as_u64().expect("a number");
     daemon.client().until("a run after it", serde_json::json!({"from": seq}), |event| {
         event["type"] == "background_task_completed"
     });

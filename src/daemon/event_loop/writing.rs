@@ -190,10 +190,10 @@ impl EventLoop {
                 let again = request_id.and_then(|id| self.pending.remove(&id)).unwrap_or_default();
                 let hint = what_helps(
                     &problem,
-                    "the change is kept, and recorded as soon as the database can be written, unless the daemon ends before",
+                    "don't ask for it again: it is done as soon as the database can be written, unless the daemon ends before",
                 );
                 let error =
-                    RpcError::new(Code::Refused, format!("nothing can be recorded: {problem}")).hint(hint);
+                    RpcError::new(Code::Refused, format!("not recorded yet: {problem}")).hint(hint).pending();
                 for answer in again.into_iter().chain([answer]) {
                     let _ = answer.send(Err(error.clone()));
                 }
