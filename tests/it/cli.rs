@@ -67,6 +67,13 @@ fn every_command_answers_and_its_exit_code_says_how() {
     daemon.configure("[agents.a]\ncommand = 7\n");
     code(&daemon, &["reload"], 78, "agents.toml:2");
     code(&daemon, &["check"], 78, "agents.toml:2");
+    // without a file that is named, it is the one of the daemon that is meant
+    let mut command = super::support::bgagent();
+    command.env("XDG_CONFIG_HOME", daemon.path("nowhere")).arg("--state-dir").arg(daemon.path("state"));
+    let output = command.arg("check").output().expect("it runs");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{text}");
+    assert!(text.contains("agents.toml:2") && !text.contains("nowhere"), "{text}");
 }
 
 #[test]

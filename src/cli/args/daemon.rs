@@ -23,7 +23,7 @@ pub struct InitArgs {
     after_help = "Examples:\n  bgagent check\n  bgagent check ./agents.toml --json\n\nExits with 78 if the file is invalid; all errors are shown in one go."
 )]
 pub struct CheckArgs {
-    /// File to check instead of the configuration in use
+    /// File to check [default: that of the running daemon, or else the configuration file]
     #[arg(value_hint = ValueHint::FilePath)]
     pub file: Option<PathBuf>,
 }

@@ -1,19 +1,22 @@
 //! `bgagent check`: validates a configuration and shows when its agents are due.
 use super::prelude::*;
 use crate::cli::args::CheckArgs;
+use crate::client::{Connection, Timeouts};
 use crate::config::{Context, Loaded, Rejected};
 use crate::domain::{AgentSpec, Calendar, counted};
+use crate::protocol::{GetDaemonStatus, NoParams};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::time::Duration;
 
+/// How long a daemon is waited for that may know which file is meant.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How many due times are shown.
 const TIMES: usize = 3;
 
 pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Failure> {
-    let path = match &args.file {
-        Some(file) => file.clone(),
-        None => app.paths()?.config.clone(),
-    };
+    let path = file(app, args)?;
     let now = app.screen.now;
     let loaded = match crate::config::load(&path, &Context::system(now)) {
         Ok(loaded) => loaded,
@@ -55,6 +58,21 @@ pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Fa
     let (agents, warnings) = (counted(agents, "agent"), counted(warnings, "warning"));
     app.note(&format!("{} is valid: {agents}, {warnings}", path.display()));
     Ok(Outcome::Done)
+}
+
+/// The file that is meant: one that is named, else that of the running daemon, else the one in its usual place.
+fn file(app: &mut App, args: &CheckArgs) -> Result<PathBuf, Failure> {
+    if let Some(file) = &args.file {
+        return Ok(file.clone());
+    }
+    if app.global.config.is_none() {
+        let view = Connection::open(&app.address()?, Timeouts::all(PATIENCE))
+            .and_then(|mut connection| connection.call::<GetDaemonStatus>(&NoParams {}));
+        if let Ok(view) = view {
+            return Ok(view.config_path.into());
+        }
+    }
+    Ok(app.paths()?.config.clone())
 }
 
 /// What a program is told of a file that is not valid: a document of the same form.
