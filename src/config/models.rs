@@ -117,7 +117,12 @@ fn params(item: &Item<'_>) -> Option<Map<String, Value>> {
 }
 
 fn fallback_on(section: &Section<'_>) -> Vec<FallbackOn> {
-    let Some(items) = section.get("fallback_on").and_then(|item| item.items()) else { return Vec::new() };
+    let Some(item) = section.get("fallback_on") else { return Vec::new() };
+    if section.own("fallback_on").is_some() && section.get("fallback").is_none() {
+        let hint = "name the models that are to be asked instead in `fallback`".to_owned();
+        section.file.warn(item.span(), "`fallback_on` has no effect without `fallback`".into(), Some(hint));
+    }
+    let Some(items) = item.items() else { return Vec::new() };
     let words = items.iter().filter_map(|item| item.word(keys::FALLBACK_ON));
     words.map(|at| [FallbackOn::Credit, FallbackOn::Context, FallbackOn::Missing][at]).collect()
 }

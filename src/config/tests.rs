@@ -929,9 +929,12 @@ fn parameters_of_requests_are_checked() {
     }
     let keys = "params = { seed = 7, provider = { sort = \"price\" } }\nprice = { input = 2, output = 4 }\n\
                 fallback_on = [\"missing\", \"credit\"]\ntop_p = 0.5\nreasoning_effort = \"low\"\ncache = true";
-    let fleet =
-        read(&model("anthropic", keys)).unwrap_or_else(|rejected| panic!("{:?}", rejected.diagnostics)).fleet;
-    let model = &fleet.models["m"];
+    let loaded =
+        read(&model("anthropic", keys)).unwrap_or_else(|rejected| panic!("{:?}", rejected.diagnostics));
+    let warned =
+        loaded.warnings.iter().any(|one| one.message == "`fallback_on` has no effect without `fallback`");
+    assert!(warned, "{:?}", loaded.warnings);
+    let model = &loaded.fleet.models["m"];
     assert_eq!(model.settings.params["provider"]["sort"], "price");
     assert_eq!(model.fallback_on, [FallbackOn::Missing, FallbackOn::Credit]);
     assert_eq!(model.price.map(|price| (price.cached_input, price.cache_write)), Some((2.0, 2.5)));

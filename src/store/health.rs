@@ -40,7 +40,8 @@ fn agents(db: &Connection, now: Timestamp) -> rusqlite::Result<Vec<HealthRow>> {
            (SELECT iif(verdict = ?1, cause, NULL) FROM ledger WHERE agent = id AND first <= ?2 ORDER BY first DESC LIMIT 1),
            iif(silent, floor, NULL),
            next_due IS NULL AND (schedule LIKE 'every %' OR schedule LIKE '% after the last run'
-             AND NOT EXISTS (SELECT 1 FROM runs WHERE finished_at IS NULL AND agent = agents.id))
+             AND NOT EXISTS (SELECT 1 FROM runs WHERE finished_at IS NULL AND agent = agents.id)),
+           (SELECT warnings FROM runs WHERE runs.id = last_run)
          FROM agents WHERE desired = 'active' AND NOT removed ORDER BY id",
     )?;
     let rows = statement.query_map(params![Verdict::RefusedBudget.as_str(), to_micros(now)], |row| {
@@ -54,6 +55,9 @@ fn agents(db: &Connection, now: Timestamp) -> rusqlite::Result<Vec<HealthRow>> {
             circuit_open: row.get(3)?,
             no_budget: row.get(4)?,
             no_slot: row.get(6)?,
+            warnings: row
+                .get::<_, Option<String>>(7)?
+                .map_or_else(Vec::new, |all| all.lines().map(str::to_owned).collect()),
         })
     })?;
     rows.collect()

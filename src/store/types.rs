@@ -297,4 +297,6 @@ pub struct HealthRow {
     pub no_budget: Option<String>,
     /// Its schedule has no end, and yet there is no coming slot.
     pub no_slot: bool,
+    /// Warnings of its last run.
+    pub warnings: Vec<String>,
 }

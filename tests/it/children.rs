@@ -37,6 +37,8 @@ fn what_a_command_leaves_in_the_background_is_ended_and_named() {
             daemon.ok(&["show", view["run_id"].as_str().expect("an id")]).contains("left in the background")
         );
     }
+    let health = daemon.ok(&["health"]);
+    assert!(health.contains("group: its last run warned: ") && !health.contains("tidy"), "{health}");
     let view = daemon.run_by_hand("tidy");
     assert_eq!(view["warnings"].as_array().map_or(0, Vec::len), 0, "{view:#}");
 }

@@ -20,7 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(in crate::cli) fn run(app: &mut App, args: &HealthArgs) -> Result<Outcome, Failure> {
     let max_late = when::duration(&args.max_late)?;
     let paths = app.paths()?.clone();
-    let mut report = Report { status: Status::Healthy, problems: Vec::new(), agents: 0, note: None };
+    let mut report =
+        Report { status: Status::Healthy, problems: Vec::new(), warnings: Vec::new(), agents: 0, note: None };
     if let Some(what) = unreadable(&paths) {
         report.status = Status::Dead;
         report.problems.push(Problem { agent_id: None, what });
@@ -38,6 +39,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &HealthArgs) -> Result<Outcome, F
         Ok(health) => {
             report.agents = health.agents.len();
             report.problems.extend(recorded(&health, app.screen.now, max_late));
+            report.warnings = warnings(&health);
         }
         Err(error) => {
             report.status = Status::Dead;
@@ -76,6 +78,9 @@ struct Report {
     /// Active agents.
     agents: usize,
     problems: Vec<Problem>,
+    /// What the last run of an agent warned of: it did its work, and something about it wants to be looked at.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Problem>,
     /// Worth knowing, and no problem.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
@@ -164,6 +169,21 @@ fn recorded(health: &HealthReport, now: Timestamp, max_late: SignedDuration) -> 
     of_agents.chain(incidents).chain(untold).collect()
 }
 
+fn warnings(health: &HealthReport) -> Vec<Problem> {
+    let of = |row: &HealthRow| {
+        let first = row.warnings.first()?;
+        let more = match row.warnings.len() - 1 {
+            0 => String::new(),
+            more => format!(" (and {more} more)"),
+        };
+        Some(Problem {
+            agent_id: Some(row.agent.to_string()),
+            what: format!("its last run warned: {first}{more}"),
+        })
+    };
+    health.agents.iter().filter_map(of).collect()
+}
+
 fn open_for(incident: &OpenIncident, now: Timestamp) -> String {
     let span = human_duration(now.duration_since(incident.since));
     format!("critical incident {} for {span}: {}", incident.key, incident.title)
@@ -216,7 +236,12 @@ fn text(report: &Report, screen: &Screen) -> String {
         text.push_str(&format!("{}: {}\n", screen.paint(Tone::Bad, who), plain(&problem.what)));
     }
     if report.problems.is_empty() {
-        text = format!("{}: {} active agents\n", screen.paint(Tone::Good, "healthy"), report.agents);
+        let agents = counted(report.agents, "active agent");
+        text = format!("{}: {agents}\n", screen.paint(Tone::Good, "healthy"));
+    }
+    for warning in &report.warnings {
+        let who = warning.agent_id.as_deref().unwrap_or("daemon");
+        text.push_str(&format!("{}: {}\n", screen.paint(Tone::Warn, who), plain(&warning.what)));
     }
     if let Some(note) = &report.note {
         text.push_str(&format!("{}\n", screen.paint(Tone::Warn, &plain(note))));
@@ -238,6 +263,7 @@ mod tests {
             circuit_open,
             silent: None,
             no_slot: false,
+            warnings: Vec::new(),
             no_budget: None,
         };
         let max = SignedDuration::from_mins(5);
@@ -249,6 +275,9 @@ mod tests {
         let mut silent = row("2026-11-24T12:00:00Z", 0, false);
         silent.silent =
             Some(("2026-11-24T09:00:00Z".parse().unwrap(), "2026-11-24T12:00:00Z".parse().unwrap()));
+        silent.warnings = vec!["no tool fits `a/*`".into(), "x".into()];
+        let report = HealthReport { agents: vec![silent.clone()], ..HealthReport::default() };
+        assert_eq!(warnings(&report)[0].what, "its last run warned: no tool fits `a/*` (and 1 more)");
         let told = problems(&silent, now, max);
         assert!(
             told[0].starts_with("silent since 2026-11-24T09:00:00Z until 2026-11-24T12:00:00Z: "),
@@ -269,6 +298,7 @@ mod tests {
             silent: None,
             no_slot: false,
             no_budget: Some("no money".into()),
+            warnings: Vec::new(),
         };
         let (agent, key, title) = ("disks".parse().unwrap(), "/".into(), "full".into());
         let report = HealthReport {
