@@ -1,12 +1,12 @@
 //! One attempt: gate, body, proof.
 use super::check::{first_unmet, is_empty};
 use super::command::{Attempt, Bound, End, Ran};
-use super::output::Output;
+use super::output::{Output, Piece};
 use super::template::{self, Places};
 use super::{Brief, Report, Shared, StopOrder};
 use crate::domain::{
     AttemptEnd, AttemptOutcome, Body, Check, CheckBody, CommandSpec, ErrorKind, ProcessRole, RunError, Slips,
-    Stream, ToolCallSpec, Trigger, human_duration, novelty, read_json,
+    ToolCallSpec, Trigger, human_duration, novelty, read_json,
 };
 use crate::tools::{CallContext, Progress, ToolError, ToolOutput};
 use jiff::SignedDuration;
@@ -309,14 +309,14 @@ impl Attempt<'_> {
                     biased;
                     called = &mut calling => break called,
                     Some(line) = lines.recv() => {
-                        output.add(Stream::Stdout, line + "\n");
+                        output.add(Piece::of_line(line));
                         output.flush().await;
                     }
                 }
             }
         };
         while let Ok(line) = lines.try_recv() {
-            output.add(Stream::Stdout, line + "\n");
+            output.add(Piece::of_line(line));
         }
         output.finish().await;
         called

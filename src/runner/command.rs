@@ -1,5 +1,5 @@
 //! Runs one program, from its start at the gate to the last of its group.
-use super::output::{self, Output};
+use super::output::{self, Output, Piece};
 use super::spawn::{self, Running};
 use super::{Brief, Report, Shared, StopOrder, env, stop, trampoline};
 use crate::domain::{CommandSpec, ErrorKind, Finding, ProcessRole, RunError, Stream, human_duration};
@@ -187,7 +187,7 @@ impl Attempt<'_> {
                 loop {
                     tokio::select! {
                         more = &mut ending => { warnings.extend(more); break }
-                        Some((stream, text)) = printed.recv() => output.add(stream, text),
+                        Some(piece) = printed.recv() => output.add(piece),
                     }
                 }
             }
@@ -235,7 +235,7 @@ impl Attempt<'_> {
     async fn watch(
         &mut self,
         running: &mut Running,
-        printed: &mut mpsc::Receiver<(Stream, String)>,
+        printed: &mut mpsc::Receiver<Piece>,
         output: &mut Output,
     ) -> Option<End> {
         let mut hand_on = tokio::time::interval(HAND_ON);
@@ -250,8 +250,8 @@ impl Attempt<'_> {
                 _ = hand_on.tick(), if dirty => {
                     dirty = output.flush().await;
                 }
-                Some((stream, text)) = printed.recv() => {
-                    output.add(stream, text);
+                Some(piece) = printed.recv() => {
+                    output.add(piece);
                     dirty = true;
                 }
             }
@@ -267,12 +267,12 @@ async fn ordered(orders: &mut watch::Receiver<StopOrder>) {
 }
 
 /// Reads what is still in the pipes. A grandchild that holds them open is not waited for.
-async fn drain(printed: &mut mpsc::Receiver<(Stream, String)>, output: &mut Output) {
+async fn drain(printed: &mut mpsc::Receiver<Piece>, output: &mut Output) {
     let longest = Instant::now() + LONGEST_DRAIN;
     while Instant::now() < longest {
         // longer than a reader holds back half a line
         match tokio::time::timeout(SILENCE + Duration::from_millis(60), printed.recv()).await {
-            Ok(Some((stream, text))) => output.add(stream, text),
+            Ok(Some(piece)) => output.add(piece),
             Ok(None) | Err(_) => return,
         }
     }

@@ -29,36 +29,55 @@ pub(super) fn shorten(text: &str, most: usize) -> String {
     format!("{}…", &text[..text.floor_char_boundary(most)])
 }
 
+/// What was read of a pipe, fit to be kept.
+pub(super) struct Piece {
+    pub(super) stream: Stream,
+    pub(super) text: String,
+    /// What the program wrote for it: the text has other bytes where those were no characters, or a secret.
+    pub(super) written: u64,
+}
+
+impl Piece {
+    /// A line that a tool of ours says.
+    pub(super) fn of_line(line: String) -> Self {
+        let text = line + "\n";
+        Self { stream: Stream::Stdout, written: text.len() as u64, text }
+    }
+}
+
 /// Pieces on their way from the pipe, clean of secrets also where one is split over two of them.
 struct Clean {
     stream: Stream,
     redactor: Redactor,
-    pieces: mpsc::Sender<(Stream, String)>,
+    /// Written by the program, and not part of a piece so far.
+    written: u64,
+    pieces: mpsc::Sender<Piece>,
 }
 
 impl Clean {
     /// False: nobody listens any more.
-    async fn send(&mut self, piece: &str) -> bool {
-        let text = self.redactor.push(piece);
-        text.is_empty() || self.pieces.send((self.stream, text)).await.is_ok()
+    async fn send(&mut self, bytes: &[u8]) -> bool {
+        self.written += bytes.len() as u64;
+        let text = self.redactor.push(&String::from_utf8_lossy(bytes));
+        if text.is_empty() {
+            return true;
+        }
+        let written = std::mem::take(&mut self.written);
+        self.pieces.send(Piece { stream: self.stream, text, written }).await.is_ok()
     }
 
     async fn finish(self) {
-        let rest = self.redactor.finish();
-        if !rest.is_empty() {
-            let _ = self.pieces.send((self.stream, rest)).await;
+        let text = self.redactor.finish();
+        if !text.is_empty() {
+            let _ = self.pieces.send(Piece { stream: self.stream, text, written: self.written }).await;
         }
     }
 }
 
 /// Reads a pipe to its end, as pieces of whole lines where there are any, without secrets.
-pub(super) async fn read(
-    mut pipe: impl AsyncRead + Unpin,
-    stream: Stream,
-    pieces: mpsc::Sender<(Stream, String)>,
-) {
+pub(super) async fn read(mut pipe: impl AsyncRead + Unpin, stream: Stream, pieces: mpsc::Sender<Piece>) {
     let mut held: Vec<u8> = Vec::with_capacity(READ);
-    let mut clean = Clean { stream, redactor: Redactor::new(), pieces };
+    let mut clean = Clean { stream, redactor: Redactor::new(), written: 0, pieces };
     loop {
         let mut fresh = [0; READ];
         let read = pipe.read(&mut fresh);
@@ -96,11 +115,9 @@ pub(super) async fn read(
     clean.finish().await;
 }
 
-fn take(held: &mut Vec<u8>, count: usize) -> String {
+fn take(held: &mut Vec<u8>, count: usize) -> Vec<u8> {
     let rest = held.split_off(count);
-    let text = String::from_utf8_lossy(held).into_owned();
-    *held = rest;
-    text
+    std::mem::replace(held, rest)
 }
 
 /// How many bytes form whole characters; a character that is cut off at the end waits for its rest.
@@ -172,13 +189,13 @@ impl Output {
         }
     }
 
-    pub(super) fn add(&mut self, stream: Stream, text: String) {
-        match stream {
-            Stream::Stdout => self.stdout.add(&text),
-            Stream::Stderr => self.stderr.add(&text),
+    pub(super) fn add(&mut self, piece: Piece) {
+        match piece.stream {
+            Stream::Stdout => self.stdout.add(&piece.text),
+            Stream::Stderr => self.stderr.add(&piece.text),
         }
         if let Some(keeper) = &mut self.keeper {
-            keeper.add(stream, text);
+            keeper.add(piece);
         }
     }
 
@@ -202,6 +219,15 @@ impl Output {
     }
 }
 
+/// A chunk of the tail.
+struct InTail {
+    n: u64,
+    /// Bytes of its text.
+    size: usize,
+    /// Bytes that the program wrote for it.
+    written: u64,
+}
+
 /// Decides what is kept, and hands it on.
 struct Keeper {
     brief: Brief,
@@ -210,14 +236,16 @@ struct Keeper {
     next: u64,
     head_bytes: usize,
     keep_head: u64,
-    /// Number and size of the chunks of the tail.
-    tail: VecDeque<(u64, usize)>,
+    /// The chunks of the tail.
+    tail: VecDeque<InTail>,
     tail_bytes: usize,
     drop_before: u64,
+    /// Bytes that the program wrote and that are not kept.
     dropped: u64,
     told_dropped: u64,
-    waiting: VecDeque<OutputChunk>,
-    /// A piece that is not durable yet, and its bytes.
+    /// Each with the bytes that the program wrote for it.
+    waiting: VecDeque<(OutputChunk, u64)>,
+    /// A piece that is not durable yet, and the bytes that the program wrote for it.
     on_its_way: Option<(oneshot::Receiver<()>, u64)>,
     pieces: u32,
 }
@@ -242,29 +270,32 @@ impl Keeper {
         }
     }
 
-    fn add(&mut self, stream: Stream, text: String) {
+    fn add(&mut self, Piece { stream, text, written }: Piece) {
         let (n, size) = (self.next, text.len());
         self.next += 1;
         let at = crate::clock::wall();
         let at = Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at);
-        self.waiting.push_back(OutputChunk { n, stream, at, text });
+        self.waiting.push_back((OutputChunk { n, stream, at, text }, written));
         if self.tail.is_empty() && self.head_bytes + size <= self.half {
             self.head_bytes += size;
             self.keep_head = n + 1;
             self.drop_before = n + 1;
             return;
         }
-        self.tail.push_back((n, size));
+        self.tail.push_back(InTail { n, size, written });
         self.tail_bytes += size;
         while self.tail_bytes > self.half && self.tail.len() > 1 {
-            let (gone, size) = self.tail.pop_front().expect("more than one");
-            self.tail_bytes -= size;
-            self.dropped += size as u64;
-            self.drop_before = gone + 1;
+            let gone = self.tail.pop_front().expect("more than one");
+            self.tail_bytes -= gone.size;
+            self.dropped += gone.written;
+            self.drop_before = gone.n + 1;
         }
         let (keep, from) = (self.keep_head, self.drop_before);
-        while let Some(at) =
-            self.waiting.iter().position(|chunk| chunk.n >= keep).filter(|at| self.waiting[*at].n < from)
+        while let Some(at) = self
+            .waiting
+            .iter()
+            .position(|(chunk, _)| chunk.n >= keep)
+            .filter(|at| self.waiting[*at].0.n < from)
         {
             self.waiting.remove(at);
         }
@@ -286,12 +317,12 @@ impl Keeper {
         }
         let (done, durable) = oneshot::channel();
         self.pieces += 1;
-        let bytes = self.waiting.iter().map(|chunk| chunk.text.len() as u64).sum();
+        let (chunks, written): (Vec<_>, Vec<_>) = self.waiting.drain(..).unzip();
         let report = Report::Output {
             run: self.brief.run,
             agent: self.brief.agent.id.clone(),
             attempt: self.brief.attempt,
-            chunks: std::mem::take(&mut self.waiting).into(),
+            chunks,
             keep_head: self.keep_head,
             drop_before: self.drop_before,
             dropped_bytes: self.dropped,
@@ -300,7 +331,7 @@ impl Keeper {
         };
         self.told_dropped = self.dropped;
         if self.reports.send(report).await.is_ok() {
-            self.on_its_way = Some((durable, bytes));
+            self.on_its_way = Some((durable, written.iter().sum()));
         }
     }
 

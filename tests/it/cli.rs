@@ -304,6 +304,19 @@ fn a_result_is_given_whole_and_output_is_raw_where_that_is_asked_for() {
     assert!(daemon.ok(&["show", run, "--raw"]).contains("\u{1b}[31mtwo"));
 }
 
+/// What is no character is kept as one of three bytes, and counted as the one that was written.
+#[test]
+fn output_that_was_not_kept_is_counted_as_it_was_written() {
+    let daemon = Daemon::start(
+        "[agents.a]\ncommand = \"head -c 1000000 /dev/zero | tr '\\\\0' '\\\\377'\"\nmax_output = 3000\n",
+    );
+    daemon.ok(&["run", "a", "--wait"]);
+    let view = daemon.ok(&["logs", "a", "--json"]);
+    let view: Value = serde_json::from_str(&view).expect("JSON");
+    let left_out = view["dropped_bytes"].as_u64().expect("a count");
+    assert!((800_000..1_000_000).contains(&left_out), "{left_out}");
+}
+
 #[test]
 fn a_bound_on_what_is_shown_is_said() {
     let daemon = Daemon::start("[agents.a]\ninterval = 1\ncommand = [\"true\"]\nenabled = true\n");
