@@ -318,6 +318,30 @@ fn output_that_was_not_kept_is_counted_as_it_was_written() {
 }
 
 #[test]
+fn a_result_that_is_only_the_end_of_the_output_says_so() {
+    let daemon = Daemon::start(
+        "[agents.long]\ncommand = [\"seq\", \"2000\"]\n[agents.short]\ncommand = \"echo one; echo; echo x >&2\"\n",
+    );
+    let waited = daemon.run(&["run", "long", "--wait"]);
+    let said = String::from_utf8_lossy(&waited.stderr).into_owned();
+    assert!(said.contains("-- the last 4.0 KiB of its output; all of it: bgagent logs "), "{said}");
+    assert!(String::from_utf8_lossy(&waited.stdout).ends_with("\n2000\n"));
+    let run = |agent: &str| -> String {
+        let runs: Value = serde_json::from_str(&daemon.ok(&["runs", agent, "--json"])).expect("JSON");
+        runs[0]["run_id"].as_str().expect("an id").to_owned()
+    };
+    code(
+        &daemon,
+        &["show", &run("long")],
+        0,
+        "\n2000\n-- the last 4.0 KiB of its output; all of it: bgagent logs ",
+    );
+    let waited = daemon.run(&["run", "short", "--wait"]);
+    assert_eq!(String::from_utf8_lossy(&waited.stderr), "");
+    assert!(!daemon.ok(&["show", &run("short")]).contains("of its output"));
+}
+
+#[test]
 fn a_bound_on_what_is_shown_is_said() {
     let daemon = Daemon::start("[agents.a]\ninterval = 1\ncommand = [\"true\"]\nenabled = true\n");
     code(&daemon, &["next", "--limit", "3"], 0, "-- the first 3, there may be more");

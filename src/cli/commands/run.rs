@@ -1,7 +1,7 @@
 //! `bgagent run`: starts a run by hand; with `--wait` follows it to its end.
 use super::prelude::*;
 use crate::cli::args::RunArgs;
-use crate::cli::render::{event_words, outcome_line, result_text};
+use crate::cli::render::{cut_result, event_words, outcome_line, result_text};
 use crate::cli::when;
 use crate::client::{Backoff, ClientError, Connection, Follow, Followed, Timeouts};
 use crate::domain::{Event, EventType, RunStatus, Verdict};
@@ -50,7 +50,7 @@ pub(super) fn start(
         return Ok(Outcome::Done);
     }
     match wait(app, &started, deadline)? {
-        End::Ended { run, wrote } => {
+        End::Ended { run, wrote, cut } => {
             app.answer(&*run, |run, screen| {
                 let result = run.result.as_deref().map(result_text).filter(|text| !text.is_empty());
                 let mut text = outcome_line(run, screen);
@@ -61,6 +61,9 @@ pub(super) fn start(
             })?;
             if !app.json {
                 app.flush()?;
+                if let Some(note) = cut {
+                    app.note(&note);
+                }
                 for warning in run.warnings.iter().filter(|_| !is_rehearsal(&run)) {
                     app.note(&format!("warning: {}", plain(warning)));
                 }
@@ -115,6 +118,8 @@ enum End {
         run: Box<RunView>,
         /// A program of it wrote something.
         wrote: bool,
+        /// Its result is not all of its output.
+        cut: Option<String>,
     },
     GateClosed(String),
     Late,
@@ -182,7 +187,8 @@ fn get(connection: &mut Connection, started: &RunStarted) -> Result<RunDetail, C
 }
 
 fn ended(detail: RunDetail) -> End {
-    End::Ended { wrote: !detail.output.chunks.is_empty(), run: Box::new(detail.run) }
+    let cut = cut_result(&detail);
+    End::Ended { wrote: !detail.output.chunks.is_empty(), cut, run: Box::new(detail.run) }
 }
 
 fn is_forgotten(app: &mut App, started: &RunStarted) -> Result<bool, Failure> {

@@ -3,7 +3,7 @@ use super::{
     Cell, Screen, Table, Tone, bytes, cut, millis, plain, plain_lines, result_words, status_word, usd,
 };
 use crate::domain::{EventType, Stream, Usage, counted};
-use crate::protocol::{OutputView, RunDetail, RunView};
+use crate::protocol::{ChunkView, OutputView, RunDetail, RunView};
 use std::fmt::Write as _;
 
 /// The table of `runs`.
@@ -140,8 +140,39 @@ pub(in crate::cli) fn run_detail(detail: &RunDetail, screen: &Screen) -> String 
         section(&mut text, "result", screen);
         let result = result.trim_end();
         let _ = writeln!(text, "{}", if screen.raw { result.into() } else { plain_lines(result) });
+        if let Some(note) = cut_result(detail) {
+            let _ = writeln!(text, "{}", screen.paint(Tone::Dim, &note));
+        }
     }
     text
+}
+
+/// That the result of a command is not all that it wrote: the end of it is kept as its result.
+pub(in crate::cli) fn cut_result(detail: &RunDetail) -> Option<String> {
+    let run = &detail.run;
+    let result = run.result.as_deref()?.trim_end();
+    // only commands have an exit code
+    run.exit_code?;
+    let of_result = |chunk: &&ChunkView| chunk.stream == Stream::Stdout && chunk.attempt == run.attempt;
+    let chunks = || detail.output.chunks.iter().filter(of_result);
+    let written: usize = chunks().map(|chunk| chunk.text.len()).sum();
+    let blank: usize = chunks()
+        .rev()
+        .scan(true, |goes_on, chunk| {
+            let rest = chunk.text.trim_end().len();
+            let blank = if *goes_on { chunk.text.len() - rest } else { 0 };
+            *goes_on &= rest == 0;
+            Some(blank)
+        })
+        .sum();
+    (written - blank > result.len()).then(|| {
+        format!(
+            "-- the last {} of its output; {}: bgagent logs {}",
+            bytes(result.len() as u64),
+            if detail.output.dropped_bytes > 0 { "what was kept of it" } else { "all of it" },
+            run.run_id.short()
+        )
+    })
 }
 
 /// What the transcript shows whole is not shown in short before it.
