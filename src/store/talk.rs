@@ -343,6 +343,28 @@ impl Reader {
             rows.collect()
         })
     }
+
+    /// Which models requests were sent to, since a day: key, model, dollars.
+    pub fn spent_by_model(
+        &self,
+        by: UsageBy,
+        since: Option<Date>,
+    ) -> Result<Vec<(String, String, f64)>, StoreError> {
+        let key = match by {
+            UsageBy::Agent => "agent",
+            UsageBy::Model => "model",
+            UsageBy::Day => "day",
+        };
+        self.ask("summing up usage", |db| {
+            let sql = format!(
+                "SELECT {key} AS k, model AS m, sum(usd) FROM spent WHERE ?1 IS NULL OR day >= ?1 GROUP BY k, m ORDER BY k, m"
+            );
+            let mut statement = db.prepare_cached(&sql)?;
+            let since = since.map(|day| day.to_string());
+            let rows = statement.query_map([since], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            rows.collect()
+        })
+    }
 }
 
 fn approvals(db: &Connection) -> rusqlite::Result<Vec<ApprovalRecord>> {

@@ -2,8 +2,9 @@
 use super::prelude::*;
 use crate::cli::args::UsageArgs;
 use crate::cli::render::{limit_line, usd};
-use crate::domain::Usage;
+use crate::domain::{Usage, counted};
 use crate::protocol::{GetDaemonStatus, GetUsage, NoParams, UsageParams, UsageView};
+use std::collections::BTreeSet;
 
 pub(in crate::cli) fn run(app: &mut App, args: &UsageArgs) -> Result<Outcome, Failure> {
     let params = UsageParams { by: Some(args.by.clone()), days: args.days };
@@ -21,6 +22,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &UsageArgs) -> Result<Outcome, Fa
     };
     app.answer(&usage, |usage, screen| {
         let mut text = table(title, usage, screen);
+        text.push_str(&without_price(usage));
         let mut left: Vec<(&str, String)> = Vec::new();
         left.extend(budget.iter().map(|limit| ("[budget]", limit_line(limit))));
         for view in usage {
@@ -48,7 +50,7 @@ fn table(title: &'static str, usage: &[UsageView], screen: &Screen) -> String {
         .number("CACHED")
         .number("TOKENS OUT")
         .number("USD");
-    let mut row = |name: Cell, runs: u64, used: &Usage| {
+    let mut row = |name: Cell, runs: u64, used: &Usage, unpriced: bool| {
         table.row(vec![
             name,
             runs.to_string().into(),
@@ -56,12 +58,13 @@ fn table(title: &'static str, usage: &[UsageView], screen: &Screen) -> String {
             used.input_tokens.to_string().into(),
             used.cached_tokens.to_string().into(),
             used.output_tokens.to_string().into(),
-            usd(used.usd).into(),
+            // nobody knows what it cost, or nothing was bought
+            if unpriced && used.usd == 0.0 { "-".into() } else { usd(used.usd).into() },
         ]);
     };
     let (mut runs, mut all) = (0, Usage::default());
     for view in usage {
-        row(plain(&view.key).into(), view.runs, &view.usage);
+        row(plain(&view.key).into(), view.runs, &view.usage, !view.without_price.is_empty());
         runs += view.runs;
         all.requests += view.usage.requests;
         all.input_tokens += view.usage.input_tokens;
@@ -70,7 +73,25 @@ fn table(title: &'static str, usage: &[UsageView], screen: &Screen) -> String {
         all.usd += view.usage.usd;
     }
     if usage.len() > 1 {
-        row(Cell::toned(Tone::Strong, "together"), runs, &all);
+        row(
+            Cell::toned(Tone::Strong, "together"),
+            runs,
+            &all,
+            usage.iter().any(|view| !view.without_price.is_empty()),
+        );
     }
     table.render(screen)
+}
+
+/// The line below it, where dollars don't tell all.
+fn without_price(usage: &[UsageView]) -> String {
+    let models: BTreeSet<&str> =
+        usage.iter().flat_map(|view| &view.without_price).map(String::as_str).collect();
+    if models.is_empty() {
+        return String::new();
+    }
+    let verb = if models.len() == 1 { "has" } else { "have" };
+    let names: Vec<String> = models.iter().map(|model| plain(model)).collect();
+    let count = counted(models.len(), "model");
+    format!("{count} {verb} no price, so what it cost is not known: {}\n", names.join(", "))
 }

@@ -15,11 +15,14 @@ pub(super) async fn usage(services: &Services, params: UsageParams) -> Encoded {
         Some("day") => UsageBy::Day,
         Some(other) => return Err(invalid(format!("`{other}`: use agent, model or day"))),
     };
-    let (today, zone) = services
+    let (today, zone, priced) = services
         .handle
         .ask(|engine, now| {
             let zone = engine.fleet().daemon.timezone.clone();
-            (now.wall.to_zoned(zone.clone()).date(), zone)
+            let models = engine.fleet().models.iter();
+            let priced: BTreeMap<String, bool> =
+                models.map(|(name, spec)| (name.clone(), spec.price.is_some())).collect();
+            (now.wall.to_zoned(zone.clone()).date(), zone, priced)
         })
         .await
         .ok_or_else(down)?;
@@ -27,9 +30,12 @@ pub(super) async fn usage(services: &Services, params: UsageParams) -> Encoded {
         let back = jiff::Span::new().days(i64::from(days.clamp(1, 36_500)) - 1);
         today.checked_sub(back).unwrap_or(today)
     });
-    let (spent, runs) = services
+    let (spent, models, runs) = services
         .store
-        .read(move |reader| Ok((reader.spent(by, since)?, reader.runs_by(by, since, &zone)?)))
+        .read(move |reader| {
+            let (spent, models) = (reader.spent(by, since)?, reader.spent_by_model(by, since)?);
+            Ok((spent, models, reader.runs_by(by, since, &zone)?))
+        })
         .await
         .map_err(store_error)?;
     let mut rows: BTreeMap<String, UsageView> = BTreeMap::new();
@@ -37,10 +43,18 @@ pub(super) async fn usage(services: &Services, params: UsageParams) -> Encoded {
         key: key.clone(),
         runs: 0,
         usage: crate::domain::Usage::default(),
+        without_price: Vec::new(),
         limits: Vec::new(),
     };
     for (key, usage) in spent {
         rows.entry(key.clone()).or_insert_with(|| row(&key)).usage = usage;
+    }
+    for (key, model, usd) in models {
+        // of a model that is not configured any more, only what was written down is known
+        let has_price = priced.get(&model).copied().unwrap_or(false) || usd > 0.0;
+        if let Some(row) = rows.get_mut(&key).filter(|_| !has_price) {
+            row.without_price.push(model);
+        }
     }
     for (key, count) in runs {
         if by != UsageBy::Model || key != "-" {

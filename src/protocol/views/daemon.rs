@@ -51,6 +51,9 @@ pub struct UsageView {
     pub runs: u64,
     /// What they used.
     pub usage: Usage,
+    /// Models of it that have no `price`: what they used is not in its dollars.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without_price: Vec<String>,
     /// By agent: its limits of the day.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<LimitView>,

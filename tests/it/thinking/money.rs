@@ -185,3 +185,23 @@ fn slots_that_are_refused_are_told_once_and_seen_everywhere() {
     let text = String::from_utf8_lossy(&health.stdout);
     assert!(health.status.code() == Some(1) && text.contains("a: its last slot was refused"), "{text}");
 }
+
+#[test]
+fn what_a_model_without_a_price_used_is_not_called_free() {
+    let endpoint = Endpoint::script([Reply::text("Done."), Reply::text("Done.")]);
+    let free = config(&endpoint, "").replace("models.main", "models.free").replace("price =", "#");
+    let agents = "[agents.a]\nquery = \"q\"\nmodel = \"main\"\n[agents.b]\nquery = \"q\"\nmodel = \"free\"\n";
+    let daemon = Daemon::start(&(config(&endpoint, "") + &free + agents));
+    daemon.run_by_hand("b");
+    let said = daemon.ok(&["usage", "--by", "model"]);
+    assert!(
+        !said.contains('$') && said.contains("1 model has no price, so what it cost is not known: free"),
+        "{said}"
+    );
+    daemon.run_by_hand("a");
+    for by in ["model", "agent", "day"] {
+        let said = daemon.ok(&["usage", "--by", by]);
+        assert!(!said.contains("$0.00\n") && said.contains("$0.0001"), "{said}");
+        assert!(said.contains("1 model has no price"), "{said}");
+    }
+}
