@@ -6,6 +6,7 @@ use crate::protocol::*;
 use crate::store::{LedgerRow, OutputPage, RunRow, StepRow};
 use crate::tools::mcp::{Difference, PinChange, PinState, ServerTool};
 use crate::tools::{ToolError, ToolInfo};
+use jiff::civil::Date;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -207,7 +208,7 @@ pub(super) struct History {
     pub(super) newest: Option<LedgerRow>,
     pub(super) verdicts: BTreeMap<Verdict, u64>,
     pub(super) incidents: Vec<IncidentRecord>,
-    pub(super) limits: Vec<BudgetLeft>,
+    pub(super) limits: Vec<LimitView>,
 }
 
 /// Everything of one agent.
@@ -259,7 +260,7 @@ pub(super) fn detail(now: &AgentNow, next: &[ComingSlot], history: &History, pat
         circuit_until: now.record.circuit.map(|circuit| circuit.until),
         settings: settings(&now.spec),
         incidents: history.incidents.iter().map(incident).collect(),
-        limits: history.limits.iter().map(limit).collect(),
+        limits: history.limits.clone(),
         defined_at: format!("{}:{}", path.display(), now.spec.line),
         config_hash: now.spec.config_hash.to_string(),
         notes: notes(now),
@@ -449,11 +450,24 @@ pub(super) fn output(row: &RunRow, page: OutputPage) -> OutputView {
 }
 
 /// A limit, and what is left of it.
-pub(super) fn limit(left: &BudgetLeft) -> LimitView {
+pub(super) fn limit(left: &BudgetLeft, holds: &[HoldRecord], today: Date) -> LimitView {
+    let monthly = left.limit.ends_with("_per_month");
+    let counts = |hold: &&HoldRecord| {
+        left.agent.as_ref().is_none_or(|agent| *agent == hold.agent)
+            && (hold.day == today || monthly && hold.day.first_of_month() == today.first_of_month())
+    };
+    let amount = |hold: &HoldRecord| match left.limit.split_once('_') {
+        Some(("usd", _)) => hold.worst.usd,
+        Some(("tokens", _)) => hold.worst.tokens as f64,
+        _ => 1.0,
+    };
+    let held: f64 = holds.iter().filter(counts).map(amount).sum();
     LimitView {
         limit: left.limit.to_owned(),
         allowed: left.allowed,
         used: left.used,
+        // read a moment later than what is used
+        held: held.min(left.used),
         left: (left.allowed - left.used).max(0.0),
     }
 }

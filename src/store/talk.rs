@@ -344,6 +344,11 @@ impl Reader {
         })
     }
 
+    /// What is held for requests under way.
+    pub fn holds(&self) -> Result<Vec<HoldRecord>, StoreError> {
+        self.ask("reading what is held", holds)
+    }
+
     /// Which models requests were sent to, since a day: key, model, dollars.
     pub fn spent_by_model(
         &self,
@@ -383,27 +388,30 @@ fn approvals(db: &Connection) -> rusqlite::Result<Vec<ApprovalRecord>> {
     rows.collect()
 }
 
+fn holds(db: &Connection) -> rusqlite::Result<Vec<HoldRecord>> {
+    let mut statement = db.prepare_cached("SELECT run, agent, model, day, tokens, output, usd FROM holds")?;
+    let rows = statement.query_map([], |row| {
+        Ok(HoldRecord {
+            run: run_id(row, 0)?,
+            agent: agent_id(row, 1)?,
+            model: row.get(2)?,
+            day: day_of(row, 3)?,
+            worst: WorstCase {
+                tokens: row.get::<_, i64>(4)? as u64,
+                output: row.get::<_, i64>(5)? as u64,
+                usd: row.get(6)?,
+            },
+        })
+    })?;
+    rows.collect()
+}
+
 /// What a start needs to know: open approvals, requests whose end nobody saw, and what was used by
 /// day and agent since `since`.
 pub(super) fn restored(
     db: &Connection,
 ) -> rusqlite::Result<(Vec<ApprovalRecord>, Vec<HoldRecord>, Vec<SpentRow>)> {
-    let mut statement = db.prepare("SELECT run, agent, model, day, tokens, output, usd FROM holds")?;
-    let holds = statement
-        .query_map([], |row| {
-            Ok(HoldRecord {
-                run: run_id(row, 0)?,
-                agent: agent_id(row, 1)?,
-                model: row.get(2)?,
-                day: day_of(row, 3)?,
-                worst: WorstCase {
-                    tokens: row.get::<_, i64>(4)? as u64,
-                    output: row.get::<_, i64>(5)? as u64,
-                    usd: row.get(6)?,
-                },
-            })
-        })?
-        .collect::<Result<_, _>>()?;
+    let holds = holds(db)?;
     // budgets look back for a month at the most. Days are counted, not their distance: those of a clock that was ahead
     // don't hide the true ones
     let since: Option<String> = db.query_row(

@@ -131,11 +131,15 @@ pub(in crate::cli) fn usd(sum: f64) -> String {
     if sum > 0.0 && sum < 0.1 { format!("${sum:.4}") } else { format!("${sum:.2}") }
 }
 
-/// `usd_per_day: $0.12 of $0.50 used, $0.38 left`.
+/// `usd_per_day: $0.12 of $0.50 used, $0.38 left`; what is only held for requests under way is no use of it yet.
 pub(in crate::cli) fn limit_line(limit: &LimitView) -> String {
     let amount = |of: f64| if limit.limit.starts_with("usd") { usd(of) } else { format!("{of:.0}") };
-    let (used, allowed, left) = (amount(limit.used), amount(limit.allowed), amount(limit.left));
-    format!("{}: {used} of {allowed} used, {left} left", plain(&limit.limit))
+    let (used, allowed) = (amount((limit.used - limit.held).max(0.0)), amount(limit.allowed));
+    let held = match limit.held {
+        held if held > 0.0 => format!("up to {} held for requests under way, ", amount(held)),
+        _ => String::new(),
+    };
+    format!("{}: {used} of {allowed} used, {held}{} left", plain(&limit.limit), amount(limit.left))
 }
 
 /// `17.3 MiB`.

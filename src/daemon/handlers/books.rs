@@ -30,11 +30,11 @@ pub(super) async fn usage(services: &Services, params: UsageParams) -> Encoded {
         let back = jiff::Span::new().days(i64::from(days.clamp(1, 36_500)) - 1);
         today.checked_sub(back).unwrap_or(today)
     });
-    let (spent, models, runs) = services
+    let (spent, models, runs, holds) = services
         .store
         .read(move |reader| {
             let (spent, models) = (reader.spent(by, since)?, reader.spent_by_model(by, since)?);
-            Ok((spent, models, reader.runs_by(by, since, &zone)?))
+            Ok((spent, models, reader.runs_by(by, since, &zone)?, reader.holds()?))
         })
         .await
         .map_err(store_error)?;
@@ -75,7 +75,7 @@ pub(super) async fn usage(services: &Services, params: UsageParams) -> Encoded {
             .ok_or_else(down)?;
         for (left, name) in limits {
             if let Some(row) = rows.get_mut(&name) {
-                row.limits = left.iter().map(views::limit).collect();
+                row.limits = left.iter().map(|left| views::limit(left, &holds, today)).collect();
             }
         }
     }
@@ -136,9 +136,9 @@ pub(super) async fn clear_memory(services: &Services, id: &str) -> Encoded {
 pub(super) async fn daemon_status(services: &Services) -> Encoded {
     let now = crate::clock::wall();
     // a database that can't be read is no reason not to say so
-    let stats = services.store.read(move |reader| reader.stats(now)).await;
+    let stats = services.store.read(move |reader| Ok((reader.stats(now)?, reader.holds()?))).await;
     let unread = stats.as_ref().err().map(ToString::to_string);
-    let stats = stats.unwrap_or_default();
+    let (stats, holds) = stats.unwrap_or_default();
     let (fleet_now, fleet) = services
         .handle
         .ask(|engine, _| (engine.fleet_now(), engine.fleet().clone()))
@@ -146,6 +146,7 @@ pub(super) async fn daemon_status(services: &Services) -> Encoded {
         .ok_or_else(down)?;
     let budget =
         services.handle.ask(|engine, now| engine.budget_left(None, now.wall)).await.ok_or_else(down)?;
+    let today = now.to_zoned(fleet.daemon.timezone.clone()).date();
     let condition = services.handle.condition.lock().expect("no holder panics");
     let problem = [&condition.storage, &condition.files, &condition.unread]
         .into_iter()
@@ -181,7 +182,7 @@ pub(super) async fn daemon_status(services: &Services) -> Encoded {
         next_due: fleet_now.next_due,
         incidents: stats.incidents,
         outbox: stats.outbox,
-        budget: budget.iter().map(views::limit).collect(),
+        budget: budget.iter().map(|left| views::limit(left, &holds, today)).collect(),
         approvals: stats.approvals,
     })
 }

@@ -39,10 +39,11 @@ pub(super) async fn agent_status(services: &Services, id: &str) -> Encoded {
         .await
         .ok_or_else(down)?;
     let wanted = agent.clone();
-    let (path, limits) = services
+    let (path, limits, today) = services
         .handle
         .ask(move |engine, now| {
-            (engine.fleet().path.clone(), engine.budget_left(Some(wanted.as_str()), now.wall))
+            let today = now.wall.to_zoned(engine.fleet().daemon.timezone.clone()).date();
+            (engine.fleet().path.clone(), engine.budget_left(Some(wanted.as_str()), now.wall), today)
         })
         .await
         .ok_or_else(down)?;
@@ -66,6 +67,8 @@ pub(super) async fn agent_status(services: &Services, id: &str) -> Encoded {
                 .into_iter()
                 .filter(|incident| incident.agent == agent)
                 .collect();
+            let holds = reader.holds()?;
+            let limits = limits.iter().map(|left| views::limit(left, &holds, today)).collect();
             Ok(views::History { runs, newest, verdicts, incidents, limits })
         })
         .await

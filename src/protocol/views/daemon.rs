@@ -69,6 +69,9 @@ pub struct LimitView {
     /// How much is used, or held for requests under way.
     #[serde(serialize_with = "crate::domain::rounded")]
     pub used: f64,
+    /// How much of that is only held: the worst that requests under way may take.
+    #[serde(default, serialize_with = "crate::domain::rounded")]
+    pub held: f64,
     /// The rest.
     #[serde(serialize_with = "crate::domain::rounded")]
     pub left: f64,

@@ -205,3 +205,24 @@ fn what_a_model_without_a_price_used_is_not_called_free() {
         assert!(said.contains("1 model has no price"), "{said}");
     }
 }
+
+#[test]
+fn what_is_held_for_a_request_under_way_is_not_called_used() {
+    let endpoint = Endpoint::script([Reply::text("Done."), Reply::hang()]);
+    let daemon = Daemon::start(
+        &(config(&endpoint, "[budget]\nusd_per_day = 1.0\n")
+            + "[agents.a]\nquery = \"q\"\nmodel = \"main\"\ntokens_per_day = 100000\n"),
+    );
+    daemon.run_by_hand("a");
+    assert!(!daemon.ok(&["usage"]).contains("held"));
+    daemon.ok(&["run", "a"]);
+    endpoint.until_asked(2);
+    for (args, limit) in [
+        (&["usage", "--by", "model"][..], "usd_per_day: $0.0001 of $1.00 used, up to $0.0"),
+        (&["status"], "usd_per_day: $0.0001 of $1.00 used, up to $0.0"),
+        (&["status", "a"], "tokens_per_day: 110 of 100000 used, up to "),
+    ] {
+        let said = daemon.ok(args);
+        assert!(said.contains(limit) && said.contains(" held for requests under way, "), "{args:?}: {said}");
+    }
+}
