@@ -63,6 +63,7 @@ impl Failure {
     pub(super) fn code(&self) -> u8 {
         match self {
             Self::Store(error) if error.is_damage() => 65,
+            Self::Store(StoreError::NoCopy { .. } | StoreError::NoFile(_)) => 65,
             Self::Store(StoreError::OldSqlite(_) | StoreError::Refused { .. }) | Self::Internal(_) => 70,
             Self::Listen(ListenError::Folder(LockError::Unsafe { .. }))
             | Self::Lock(LockError::Unsafe { .. }) => 77,

@@ -56,18 +56,24 @@ pub fn back_up(path: &Path, to: &Path, replace: bool) -> Result<Copied, StoreErr
 /// the copy ends. With the path of the database itself, what is there is taken for such a copy.
 ///
 /// # Errors
-/// [`StoreError::Corrupt`], [`StoreError::Newer`] of the copy; what SQLite and the disk say.
+/// [`StoreError::NoCopy`], [`StoreError::NoFile`]; [`StoreError::Corrupt`], [`StoreError::Newer`] of the copy; what SQLite and the disk say.
 pub fn restore(path: &Path, from: &Path, now: Timestamp) -> Result<Copied, StoreError> {
-    if !examine::is_there(from, None)? {
-        let what = "is missing or empty: there is nothing to restore".into();
+    let in_place = same_file(path, from);
+    if !in_place {
+        examine::may_be_copy(from)?;
+    } else if !examine::is_there(from, None)? {
+        let what = "is empty: there is nothing to restore".into();
         return Err(StoreError::Missing { path: from.to_owned(), what });
     }
-    let in_place = same_file(path, from);
     let source = if in_place { examine::look(from, BUSY, None)?.db } else { checked_copy(from)? };
     let of = |error| StoreError::of(error, from, "reading");
     if source.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0)).map_err(of)? == 0 {
-        let what = "holds nothing: there is nothing to restore".into();
-        return Err(StoreError::Missing { path: from.to_owned(), what });
+        let (path, what) = (from.to_owned(), "holds nothing: there is nothing to restore".into());
+        return Err(if in_place {
+            StoreError::Missing { path, what }
+        } else {
+            StoreError::NoCopy { path, what }
+        });
     }
     if in_place {
         sign(&source, now).map_err(|error| StoreError::of(error, path, "restoring"))?;
@@ -105,16 +111,34 @@ fn checked_copy(from: &Path) -> Result<Connection, StoreError> {
     let has_log = fs::metadata(beside(from, "-wal")).is_ok_and(|found| found.len() > 0);
     if has_log {
         // what its log holds belongs to it
-        return Ok(examine::look(from, BUSY, None)?.db);
+        return match examine::look(from, BUSY, None) {
+            Err(StoreError::Corrupt { .. }) if is_of_others(from) => Err(of_others(from)),
+            seen => Ok(seen?.db),
+        };
     }
     let doing = "opening the copy";
     let uri = format!("file:{}?immutable=1", encoded(from));
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(uri, flags).map_err(|error| StoreError::of(error, from, doing))?;
+    if examine::is_of_others(&db, from)? {
+        return Err(of_others(from));
+    }
     examine::version_of(&db, from)?;
     examine::quick_check(&db, from)?;
     Ok(db)
+}
+
+fn of_others(path: &Path) -> StoreError {
+    let what = "is no database of bgagent: it has other tables".into();
+    StoreError::NoCopy { path: path.to_owned(), what }
+}
+
+/// The same question, for one with a log.
+fn is_of_others(path: &Path) -> bool {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags);
+    db.is_ok_and(|db| examine::is_of_others(&db, path).unwrap_or(false))
 }
 
 /// A path in a URI (sqlite.org/uri.html).

@@ -29,6 +29,17 @@ pub enum StoreError {
         /// In which way, and how that is known: `is missing, although …`.
         what: String,
     },
+    /// A file that somebody named as a copy of the database, and that is none.
+    #[error("{} {what}", .path.display())]
+    NoCopy {
+        /// Which file.
+        path: PathBuf,
+        /// What it is instead: `is no SQLite database`.
+        what: String,
+    },
+    /// There is no file of the name that somebody gave.
+    #[error("there is no file {}", .0.display())]
+    NoFile(PathBuf),
     /// It is an older state of what it was, and nobody has put it there.
     #[error(
         "the database {} is older than it was: its newest event is {newest}, and the lock beside it says that it had come to event {known}",
@@ -115,6 +126,13 @@ impl StoreError {
                 path.display(),
                 path.display()
             )),
+            Self::NoCopy { .. } => Some(
+                "nothing was changed; name a copy that `bgagent store backup FILE` made".into(),
+            ),
+            Self::NoFile(_) => Some(
+                "is its name right, and the folder? Nothing was changed; a copy is what `bgagent store backup FILE` made"
+                    .into(),
+            ),
             Self::Newer { .. } => Some("install the newer release again; nothing was changed".into()),
             Self::Gone { path, .. } => Some(format!(
                 "move the file back to {}; else stop the daemon, and `bgagent store restore COPY`",

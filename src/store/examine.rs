@@ -79,6 +79,32 @@ pub(super) fn is_there(path: &Path, mark: Option<&Mark>) -> Result<bool, StoreEr
     }
 }
 
+/// Is what somebody names as a copy a file of SQLite at all?
+pub(super) fn may_be_copy(path: &Path) -> Result<(), StoreError> {
+    let no_copy = |what: &str| Err(StoreError::NoCopy { path: path.to_owned(), what: what.to_owned() });
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => no_copy("is a folder: name the copy in it"),
+        Ok(found) if !found.is_file() => no_copy("is no file"),
+        Ok(found) if found.len() == 0 => no_copy("is empty"),
+        Ok(found) if found.len() < SMALLEST => no_copy("is no SQLite database"),
+        Ok(_) if begins_right(path).map_err(|error| StoreError::of_io(&error, path, "reading"))? => Ok(()),
+        Ok(_) => no_copy("is no SQLite database"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StoreError::NoFile(path.to_owned())),
+        Err(error) => Err(StoreError::of_io(&error, path, "looking at")),
+    }
+}
+
+/// Does a database have tables, and none of ours?
+pub(super) fn is_of_others(db: &Connection, path: &Path) -> Result<bool, StoreError> {
+    let tables = tables(db).map_err(|error| StoreError::of(error, path, "reading the database's schema"))?;
+    Ok(!tables.is_empty() && !tables.iter().any(|table| TABLES.contains(&table.as_str())))
+}
+
+fn tables(db: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut statement = db.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")?;
+    statement.query_map([], |row| row.get(0))?.collect()
+}
+
 /// How it is known that there was a database.
 fn was_there(path: &Path, mark: Option<&Mark>) -> Option<String> {
     let log = beside(path, "-wal");
@@ -193,11 +219,7 @@ pub(super) fn version_of(db: &Connection, path: &Path) -> Result<i64, StoreError
     if version > known {
         return Err(StoreError::Newer { path: path.to_owned(), found: version, known });
     }
-    let tables = || -> rusqlite::Result<Vec<String>> {
-        let mut statement = db.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")?;
-        statement.query_map([], |row| row.get(0))?.collect()
-    };
-    let tables = tables().map_err(|error| StoreError::of(error, path, "reading the database's schema"))?;
+    let tables = tables(db).map_err(|error| StoreError::of(error, path, "reading the database's schema"))?;
     let corrupt = |what: String| Err(StoreError::Corrupt { path: path.to_owned(), what });
     let lacks = TABLES.iter().find(|wanted| !tables.iter().any(|table| table == *wanted));
     match (version, lacks) {

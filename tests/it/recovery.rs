@@ -205,6 +205,32 @@ fn a_backup_is_restored_by_commands() {
     assert_eq!(runs.as_array().map(Vec::len), Some(1), "{runs}");
 }
 
+#[test]
+fn what_is_no_copy_is_called_what_it_is() {
+    let daemon = Daemon::with(FLEET);
+    let app = rusqlite::Connection::open(daemon.path("app.db")).expect("a database");
+    app.execute_batch("CREATE TABLE users(id INTEGER); INSERT INTO users VALUES (1)").expect("a table");
+    let busy = rusqlite::Connection::open(daemon.path("busy.db")).expect("a database");
+    let wal = "PRAGMA journal_mode = WAL; CREATE TABLE users(id INTEGER); INSERT INTO users VALUES (1)";
+    busy.execute_batch(wal).expect("a table");
+    std::fs::write(daemon.path("env.sh"), "export A=1\n").expect("written");
+    std::fs::write(daemon.path("empty.db"), "").expect("written");
+    for (name, said) in [
+        ("app.db", "/app.db is no database of bgagent"),
+        ("busy.db", "/busy.db is no database of bgagent"),
+        ("env.sh", "/env.sh is no SQLite database"),
+        ("empty.db", "/empty.db is empty"),
+        ("nosuch.db", "there is no file /"),
+        ("", "/ is a folder"),
+    ] {
+        let output = daemon.run(&["store", "restore", &daemon.path(name).display().to_string()]);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(65), "{text}");
+        assert!(text.contains(said) && !text.contains("corrupt") && !text.contains(".recover"), "{text}");
+        assert!(text.contains("hint: ") && text.contains("bgagent store backup FILE"), "{text}");
+    }
+}
+
 /// The file of the configuration is gone: that is said, and what is in force stays.
 #[test]
 fn a_configuration_that_is_gone_changes_nothing() {
