@@ -82,4 +82,17 @@ fn man_prints_the_page_of_a_command_or_writes_all_into_a_folder() {
     assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
     assert_eq!(bgagent(&["./list"], folder.path()), "");
     assert!(folder.path().join("list/bgagent-list.1").exists());
+    // a slip is no name of a folder
+    let wrong = std::process::Command::new(env!("CARGO_BIN_EXE_bgagent"))
+        .args(["man", "statsu"])
+        .current_dir(folder.path())
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&wrong.stderr);
+    assert_eq!(wrong.status.code(), Some(2), "{said}");
+    assert!(said.contains("there is no page `statsu`") && said.contains("did you mean `status`?"), "{said}");
+    assert!(!folder.path().join("statsu").exists());
+    std::fs::create_dir(folder.path().join("pages")).expect("a folder");
+    assert_eq!(bgagent(&["pages"], folder.path()), "");
+    assert!(folder.path().join("pages/bgagent.1").exists());
 }

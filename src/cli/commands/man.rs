@@ -2,6 +2,7 @@
 use super::prelude::*;
 use crate::cli::args::ManArgs;
 use crate::cli::manual;
+use crate::domain::nearest;
 
 pub(in crate::cli) fn run(app: &mut App, args: &ManArgs) -> Result<Outcome, Failure> {
     let pages = manual::pages();
@@ -14,6 +15,22 @@ pub(in crate::cli) fn run(app: &mut App, args: &ManArgs) -> Result<Outcome, Fail
     };
     if let Some((_, page)) = pages.iter().find(|(file, _)| is_wanted(file)) {
         return print(app, page);
+    }
+    // a name that is no page and no path is a page with a slip in it
+    let is_path = wanted.as_os_str().as_encoded_bytes().contains(&b'/');
+    if !is_path && !wanted.is_dir() {
+        let name = wanted.to_string_lossy();
+        let all = pages.iter().map(|(file, _)| {
+            let page = file.rsplit_once('.').map_or(file.as_str(), |(name, _)| name);
+            page.strip_prefix("bgagent-").unwrap_or(page)
+        });
+        let hint = match nearest(&name, all) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "`bgagent --help` lists the commands, each of which has one".to_owned(),
+        };
+        let hint =
+            format!("{hint} To write all pages into a new folder, name it with a slash: ./{}", plain(&name));
+        return Err(Failure::usage_hint(format!("there is no page `{}`", plain(&name)), hint));
     }
     std::fs::create_dir_all(wanted).map_err(|cause| Failure::io("make the folder", wanted, cause))?;
     for (name, page) in &pages {
