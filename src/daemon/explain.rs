@@ -5,8 +5,7 @@ use crate::domain::{Calendar, Desired, Retention, RunStatus, Schedule, Verdict, 
 use crate::engine::AgentNow;
 use crate::protocol::Explanation;
 use crate::store::{LedgerRow, RunRow};
-use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, Zoned};
 
 /// What is kept of the past.
 pub(super) struct Kept {
@@ -39,30 +38,32 @@ pub(super) fn explain(
     row: Option<&LedgerRow>,
     run: Option<&RunRow>,
     kept: &Kept,
-    now: Timestamp,
+    now: &Zoned,
 ) -> Explanation {
     let id = &agent.spec.id;
     let mut told = nothing_of(agent);
-    if let Some(at) = asked.filter(|at| *at > now && row.is_none_or(|row| row.last < *at)) {
-        told.sentence = format!("{} lies ahead; {}.", clock(at), coming(agent, now));
+    if let Some(at) = asked.filter(|at| *at > now.timestamp() && row.is_none_or(|row| row.last < *at)) {
+        told.sentence = format!("{} lies ahead; {}.", clock(at, now), coming(agent, now));
         return told;
     }
     let Some(row) = row else {
         told.sentence = match (&agent.spec.schedule, asked) {
             (Schedule::Manual, _) => format!("{id} has no schedule; it runs by hand only."),
             (Schedule::On(on), _) => format!("{id} has no slots; it starts on {}.", on.event),
-            _ if was_judged(agent, asked.unwrap_or(now)) => {
-                let until = asked.map_or_else(String::new, |at| format!(" of {} and before", clock(at)));
+            _ if was_judged(agent, asked.unwrap_or(now.timestamp())) => {
+                let until = asked.map_or_else(String::new, |at| format!(" of {} and before", clock(at, now)));
                 format!(
                     "What became of the slots of {id}{until} is not on record: {}; {}.",
-                    why_gone(asked.unwrap_or(now), kept, now),
+                    why_gone(asked.unwrap_or(now.timestamp()), kept, now),
                     coming(agent, now)
                 )
             }
-            (_, Some(at)) => format!("{id} had no slot at or before {}; {}.", clock(at), coming(agent, now)),
+            (_, Some(at)) => {
+                format!("{id} had no slot at or before {}; {}.", clock(at, now), coming(agent, now))
+            }
             (_, None) => format!(
                 "{id} has had no slot since {}, when it was last started or its schedule changed; {}.",
-                clock(agent.record.anchor.min(now)),
+                clock(agent.record.anchor.min(now.timestamp()), now),
                 coming(agent, now)
             ),
         };
@@ -76,9 +77,9 @@ pub(super) fn explain(
     told.last = Some(row.last);
     told.count = Some(row.count);
     let when = if row.count == 1 {
-        format!("The slot of {}", clock(row.last))
+        format!("The slot of {}", clock(row.last, now))
     } else {
-        format!("The {} slots from {} to {}", row.count, clock(row.first), clock(row.last))
+        format!("The {} slots from {} to {}", row.count, clock(row.first, now), clock(row.last, now))
     };
     let because = if row.cause.is_empty() { String::new() } else { format!(": {}", row.cause) };
     let what = match row.verdict {
@@ -101,7 +102,7 @@ pub(super) fn explain(
     };
     told.sentence = format!("{when} {what}.");
     if let Some((since, until)) = agent.silent.filter(|_| asked.is_none_or(|asked| asked >= row.last)) {
-        told.sentence.push_str(&format!(" {}.", capital(&quiet(since, until))));
+        told.sentence.push_str(&format!(" {}.", capital(&quiet(since, until, now))));
     } else if asked.is_none() && agent.record.desired != Desired::Active {
         told.sentence.push_str(&format!(" {}.", capital(&coming(agent, now))));
     }
@@ -109,12 +110,12 @@ pub(super) fn explain(
 }
 
 /// Why there is no record of slots that had a verdict, as far as can be told.
-fn why_gone(at: Timestamp, kept: &Kept, now: Timestamp) -> String {
+fn why_gone(at: Timestamp, kept: &Kept, now: &Zoned) -> String {
     let retention = kept.retention.runs;
     let oldest = kept
         .oldest
-        .map_or_else(String::new, |oldest| format!(", the oldest that is kept is of {}", clock(oldest)));
-    if now.duration_since(at) > retention {
+        .map_or_else(String::new, |oldest| format!(", the oldest that is kept is of {}", clock(oldest, now)));
+    if now.timestamp().duration_since(at) > retention {
         return format!(
             "`retention.runs` of [daemon] keeps records for {}{oldest}",
             human_duration(retention)
@@ -186,16 +187,20 @@ fn does(status: RunStatus) -> &'static str {
 }
 
 /// What comes next, as the second half of a sentence.
-fn coming(agent: &AgentNow, now: Timestamp) -> String {
+fn coming(agent: &AgentNow, now: &Zoned) -> String {
     let reason = agent.record.reason.as_deref().map_or(String::new(), |reason| format!(" ({reason})"));
     match (agent.record.desired, agent.record.next_due) {
         (Desired::Stopped, _) => format!("it is stopped{reason}"),
         (Desired::Paused, _) => format!("it is paused{reason}"),
         (Desired::Active, Some(_)) if agent.silent.is_some() => {
-            agent.silent.map_or_else(String::new, |(since, until)| quiet(since, until))
+            agent.silent.map_or_else(String::new, |(since, until)| quiet(since, until, now))
         }
         (Desired::Active, Some(due)) => {
-            format!("it is due at {}, in {}", clock(due), human_duration(due.duration_since(now)))
+            format!(
+                "it is due at {}, in {}",
+                clock(due, now),
+                human_duration(due.duration_since(now.timestamp()))
+            )
         }
         (Desired::Active, None) if !agent.live.is_empty() => "a run is in flight".into(),
         (Desired::Active, None) => "it is never due by itself".into(),
@@ -203,17 +208,17 @@ fn coming(agent: &AgentNow, now: Timestamp) -> String {
 }
 
 /// Why nothing starts for a while.
-fn quiet(since: Timestamp, until: Timestamp) -> String {
+fn quiet(since: Timestamp, until: Timestamp, now: &Zoned) -> String {
     format!(
         "it is silent since {} until {}: the clock was ahead and was set back, and its slots until then ran already",
-        clock(since),
-        clock(until)
+        clock(since, now),
+        clock(until, now)
     )
 }
 
-/// An instant for people, in the daemon's own zone.
-fn clock(at: Timestamp) -> String {
-    at.to_zoned(TimeZone::system()).strftime("%a %Y-%m-%d %H:%M:%S %:z").to_string()
+/// An instant for people, in the zone of whoever asks.
+fn clock(at: Timestamp, now: &Zoned) -> String {
+    at.to_zoned(now.time_zone().clone()).strftime("%a %Y-%m-%d %H:%M:%S %:z").to_string()
 }
 
 fn capital(text: &str) -> String {

@@ -243,6 +243,9 @@ pub struct ExplainParams {
     /// The slot at or before this instant. Default: now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
+    /// The zone of the times in the answer: `Europe/Berlin`, or as POSIX has it. Default: the daemon's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<String>,
 }
 
 /// How to sum up usage.

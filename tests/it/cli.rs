@@ -342,6 +342,17 @@ fn a_result_that_is_only_the_end_of_the_output_says_so() {
 }
 
 #[test]
+fn why_tells_times_in_the_zone_of_whoever_asks() {
+    let daemon = Daemon::start(FLEET);
+    daemon.until("background_task_completed", "ticks");
+    for (zone, offset) in [("Asia/Kolkata", " +05:30"), ("<Own>-02:15", " +02:15"), ("UTC", " +00:00")] {
+        let output = daemon.command(&["why", "ticks"]).env("TZ", zone).output().expect("it starts");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains(offset), "{zone}: {said}");
+    }
+}
+
+#[test]
 fn a_bound_on_what_is_shown_is_said() {
     let daemon = Daemon::start("[agents.a]\ninterval = 1\ncommand = [\"true\"]\nenabled = true\n");
     code(&daemon, &["next", "--limit", "3"], 0, "-- the first 3, there may be more");

@@ -3,6 +3,8 @@ use super::prelude::*;
 use crate::cli::args::WhyArgs;
 use crate::cli::when;
 use crate::protocol::{ExplainParams, ExplainSlot};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 pub(in crate::cli) fn run(app: &mut App, args: &WhyArgs) -> Result<Outcome, Failure> {
     let at = match &args.time {
@@ -14,8 +16,19 @@ pub(in crate::cli) fn run(app: &mut App, args: &WhyArgs) -> Result<Outcome, Fail
         }
         None => None,
     };
-    let params = ExplainParams { agent_id: args.agent.clone(), at };
+    let timezone = name_of(&app.screen.zone, app.screen.now);
+    let params = ExplainParams { agent_id: args.agent.clone(), at, timezone };
     let explanation = app.connect()?.call::<ExplainSlot>(&params)?;
     app.answer(&explanation, |explanation, _| format!("{}\n", plain(&explanation.sentence)))?;
     Ok(Outcome::Done)
+}
+
+/// A name that the daemon knows a zone by; of one that has none, its offset of now as POSIX writes it.
+fn name_of(zone: &TimeZone, now: Timestamp) -> Option<String> {
+    if let Some(name) = zone.iana_name() {
+        return Some(name.to_owned());
+    }
+    let secs = zone.to_offset(now).seconds();
+    let (sign, secs) = (if secs > 0 { '-' } else { '+' }, secs.unsigned_abs());
+    Some(format!("<own>{sign}{:02}:{:02}:{:02}", secs / 3600, secs / 60 % 60, secs % 60))
 }

@@ -4,7 +4,7 @@ use crate::domain::{Event, EventTrigger, Verdict, human_duration};
 use crate::engine::AgentNow;
 use crate::protocol::Explanation;
 use crate::store::EventOutcome;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, Zoned};
 use serde_json::Value;
 
 /// Explains the newest event up to `asked` (or now). `kept`: for how long events are.
@@ -14,7 +14,7 @@ pub(in crate::daemon) fn explain(
     outcome: Option<&EventOutcome>,
     asked: Option<Timestamp>,
     kept: SignedDuration,
-    now: Timestamp,
+    now: &Zoned,
 ) -> Explanation {
     let mut told = nothing_of(agent);
     let id = &agent.spec.id;
@@ -30,7 +30,7 @@ pub(in crate::daemon) fn explain(
                 },
             );
             (told.verdict, told.run_id) = (Some(Verdict::Ran), Some(run.claim.run));
-            format!("The event {which} at {} {}.", clock(run.claim.queued_at), ran_as(run, ""))
+            format!("The event {which} at {} {}.", clock(run.claim.queued_at, now), ran_as(run, ""))
         }
         Some(EventOutcome::Passed { at, event, verdict, cause }) => {
             let text = |key: &str| event[key].as_str();
@@ -48,10 +48,10 @@ pub(in crate::daemon) fn explain(
                 .strip_prefix("event ")
                 .and_then(|rest| rest.split_once(": "))
                 .map_or(cause.as_str(), |(_, why)| why);
-            format!("The event {which} at {} did not start a run: {why}.", clock(*at))
+            format!("The event {which} at {} did not start a run: {why}.", clock(*at, now))
         }
         None => {
-            let until = asked.map_or_else(String::new, |at| format!(" up to {}", clock(at)));
+            let until = asked.map_or_else(String::new, |at| format!(" up to {}", clock(at, now)));
             format!(
                 "{id} has no slots; it starts on {}{of}. Of such an event{until} nothing is on record (events are kept for {}); \
                  {}.",

@@ -6,6 +6,7 @@ use crate::daemon::views;
 use crate::domain::{RunId, RunStatus, Schedule, Seq, glob};
 use crate::protocol::*;
 use crate::store::{EventFilter, FoundRun, Reader, RunFilter, RunRow};
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 /// Events of one run that `get_run` shows.
@@ -199,6 +200,7 @@ pub(super) async fn next_slots(services: &Services, params: NextParams) -> Encod
 pub(super) async fn explain_slot(services: &Services, params: ExplainParams) -> Encoded {
     let now = known_agent(services, &params.agent_id).await?;
     let asked = params.at;
+    let zone = params.timezone.as_deref().map_or_else(|| Ok(TimeZone::system()), zone_of)?;
     let at = asked.unwrap_or_else(crate::clock::wall);
     let agent = now.spec.id.clone();
     let retention =
@@ -212,7 +214,7 @@ pub(super) async fn explain_slot(services: &Services, params: ExplainParams) -> 
             outcome.as_ref(),
             asked,
             retention.events,
-            crate::clock::wall(),
+            &crate::clock::wall().to_zoned(zone),
         ));
     }
     let read = move |reader: &Reader| Ok((reader.ledger_at(&agent, at)?, reader.oldest_slot(&agent)?));
@@ -228,5 +230,19 @@ pub(super) async fn explain_slot(services: &Services, params: ExplainParams) -> 
         }),
         None => None,
     };
-    value(explain::explain(&now, asked, row.as_ref(), run.as_ref(), &kept, crate::clock::wall()))
+    value(explain::explain(
+        &now,
+        asked,
+        row.as_ref(),
+        run.as_ref(),
+        &kept,
+        &crate::clock::wall().to_zoned(zone),
+    ))
+}
+
+/// The zone of whoever asks: its name, its rules as POSIX has them, or an offset.
+fn zone_of(text: &str) -> Result<TimeZone, RpcError> {
+    TimeZone::get(text)
+        .or_else(|_| TimeZone::posix(text))
+        .map_err(|_| invalid(format!("`timezone`: `{text}` is no time zone")))
 }
