@@ -22,11 +22,14 @@ pub(super) fn agents<'a>(top: &Section<'a>, fleet: &Fleet) -> Vec<Arc<AgentSpec>
     let mut all = Vec::with_capacity(table.len());
     for (name, value) in table {
         let text = name.get_ref().as_ref();
-        let Ok(id) = text.parse::<AgentId>() else {
-            let hint = "use 1 to 64 letters, digits, `_`, `-` or `.`".to_owned();
-            top.file.error(Some(name.span()), format!("`{text}` can't name an agent"), Some(hint));
-            top.file.is_broken_now("agents", text);
-            continue;
+        let id = match text.parse::<AgentId>() {
+            Ok(id) => id,
+            Err(error) => {
+                let message = format!("`{text}` can't name an agent");
+                top.file.error(Some(name.span()), message, Some(error.why()));
+                top.file.is_broken_now("agents", text);
+                continue;
+            }
         };
         let item = Item { file: top.file, value, name: "agents" };
         let before = top.file.errors();
@@ -359,9 +362,9 @@ fn on(item: Item<'_>) -> Option<EventTrigger> {
     };
     let agent = match section.get("agent") {
         None => None,
-        Some(item) => match item.text()?.parse() {
+        Some(item) => match item.text()?.parse::<AgentId>() {
             Ok(id) => Some(id),
-            Err(_) => return item.refuse("this can't name an agent".into()),
+            Err(error) => return item.refuse(error.to_string()),
         },
     };
     Some(EventTrigger { event: EventType::TRIGGERS[at?], agent })

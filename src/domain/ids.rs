@@ -2,21 +2,42 @@
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr, sync::Arc};
 
-/// Name of an agent: 1 to 64 letters, digits, `_`, `-` or `.`. Cheap to clone.
+/// Name of an agent: 1 to 64 of a to z, A to Z, 0 to 9, `_`, `-` and `.`, the first no `-`. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct AgentId(Arc<str>);
 
 /// A name that can't be an [`AgentId`].
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` can't name an agent: use 1 to 64 letters, digits, `_`, `-` or `.`")]
+#[error("`{0}` can't name an agent: {why}", why = Self::why(self))]
 pub struct InvalidAgentId(pub String);
+
+/// Characters of the longest name.
+const LONGEST: usize = 64;
+
+impl InvalidAgentId {
+    /// What is wrong with the name, and what is right.
+    pub fn why(&self) -> String {
+        const RIGHT: &str = "use letters from a to z and A to Z, digits, `_`, `-` and `.`";
+        match self.0.chars().count() {
+            0 => format!("it is empty; {RIGHT}"),
+            _ if self.0.starts_with('-') => {
+                "it begins with `-`, as the flags of a command line do".to_owned()
+            }
+            _ if !self.0.chars().all(is_allowed) => RIGHT.to_owned(),
+            length => format!("it has {length} characters, {LONGEST} are allowed"),
+        }
+    }
+}
+
+fn is_allowed(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
+}
 
 impl FromStr for AgentId {
     type Err = InvalidAgentId;
     fn from_str(s: &str) -> Result<Self, Self::Err> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-        if (1..=64).contains(&s.len()) && s.chars().all(allowed) {
+        if (1..=LONGEST).contains(&s.len()) && s.chars().all(is_allowed) && !s.starts_with('-') {
             Ok(Self(s.into()))
         } else {
             Err(InvalidAgentId(s.to_owned()))
