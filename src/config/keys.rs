@@ -50,6 +50,58 @@ const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
     Key { name, kind, doc }
 }
 
+/// What other programs call a key of ours, or how people think of it.
+pub(super) const SYNONYMS: &[(&str, &[&str])] = &[
+    ("every", &["interval"]),
+    ("period", &["interval"]),
+    ("frequency", &["interval"]),
+    ("schedule", &["interval", "cron", "at"]),
+    ("when", &["interval", "cron", "at"]),
+    ("crontab", &["cron"]),
+    ("time", &["at"]),
+    ("trigger", &["on"]),
+    ("run", &["command"]),
+    ("cmd", &["command"]),
+    ("exec", &["command"]),
+    ("script", &["command"]),
+    ("shell", &["command"]),
+    ("program", &["command"]),
+    ("prompt", &["query"]),
+    ("question", &["query"]),
+    ("task", &["query"]),
+    ("instruction", &["query", "system_instruction"]),
+    ("instructions", &["query", "system_instruction"]),
+    ("system", &["system_instruction"]),
+    ("system_prompt", &["system_instruction"]),
+    ("llm", &["model"]),
+    ("arguments", &["args"]),
+    ("params", &["args"]),
+    ("environment", &["env"]),
+    ("dir", &["cwd"]),
+    ("directory", &["cwd"]),
+    ("workdir", &["cwd"]),
+    ("working_directory", &["cwd"]),
+    ("tz", &["timezone"]),
+    ("zone", &["timezone"]),
+    ("time_limit", &["timeout"]),
+    ("deadline", &["timeout", "total_timeout"]),
+    ("retries", &["retry"]),
+    ("disabled", &["enabled"]),
+    ("active", &["enabled"]),
+    ("comment", &["description"]),
+    ("title", &["description"]),
+    ("condition", &["gate"]),
+    ("only_if", &["gate"]),
+    ("alert", &["notify"]),
+    ("alerts", &["notify"]),
+    ("budget", &["usd_per_day", "max_usd_per_run"]),
+    ("token", &["api_key"]),
+    ("key", &["api_key"]),
+    ("secret", &["api_key"]),
+    ("url", &["base_url"]),
+    ("endpoint", &["base_url"]),
+];
+
 pub(super) const CATCH_UP: &[&str] = &["latest", "all", "none"];
 pub(super) const HISTORY: &[&str] = &["all", "changes"];
 pub(super) const OVERLAP: &[&str] = &["skip", "queue", "cancel_previous", "parallel"];

@@ -1,5 +1,5 @@
 //! Walks the document: every value with its place, every problem noted, nothing thrown.
-use super::keys::{Key, Kind};
+use super::keys::{Key, Kind, SYNONYMS};
 use super::spans::any_span;
 use super::{Context, Diagnostic, duration};
 use crate::domain::{SecretRef, TextOrSecret, nearest};
@@ -152,6 +152,16 @@ pub(super) struct Item<'a> {
     pub(super) name: &'a str,
 }
 
+/// The keys that may be meant by one that is not known: what else it is called, or the nearest.
+fn meant(text: &str, keys: &[Key]) -> Vec<&'static str> {
+    let names = || keys.iter().map(|key| key.name);
+    let word = text.replace('-', "_").to_lowercase();
+    let others = SYNONYMS.iter().find(|(other, _)| *other == word).map_or(&[][..], |(_, others)| others);
+    let others: Vec<&'static str> =
+        others.iter().copied().filter(|other| names().any(|name| name == *other)).collect();
+    if others.is_empty() { nearest(text, names()).into_iter().collect() } else { others }
+}
+
 /// A table whose keys are known.
 pub(super) struct Section<'a> {
     pub(super) file: &'a File<'a>,
@@ -170,18 +180,20 @@ impl<'a> Section<'a> {
         for (name, value) in table {
             let text = name.get_ref().as_ref();
             if !keys.iter().any(|key| key.name == text) {
-                let near = nearest(text, keys.iter().map(|key| key.name));
-                let hint = near.map(|near| format!("did you mean `{near}`?"));
-                let hint = hint.unwrap_or_else(|| {
-                    let all: Vec<&str> = keys.iter().map(|key| key.name).collect();
-                    format!("known here: {}", all.join(", "))
-                });
+                let meant = meant(text, keys);
+                let hint = match &meant[..] {
+                    [] => {
+                        let all: Vec<&str> = keys.iter().map(|key| key.name).collect();
+                        format!("known here: {}", all.join(", "))
+                    }
+                    meant => format!("did you mean `{}`?", meant.join("` or `")),
+                };
                 file.error(Some(name.span()), format!("unknown key `{text}`"), Some(hint));
-                let is_secret = |key: &&Key| Some(key.name) == near && matches!(key.kind, Kind::Secret);
+                let is_secret = |key: &&Key| meant.contains(&key.name) && matches!(key.kind, Kind::Secret);
                 if keys.iter().any(|key| is_secret(&key)) {
                     file.hide(value.span());
                 }
-                misspelled.extend(near);
+                misspelled.extend(meant);
             }
         }
         Self { file, table, span, defaults: None, misspelled }
