@@ -3,7 +3,7 @@
 use super::walk::{Item, Section};
 use jiff::civil::DateTime;
 use jiff::fmt::temporal::DateTimeParser;
-use jiff::tz::{Disambiguation, TimeZone};
+use jiff::tz::{AmbiguousOffset, Disambiguation, Offset, TimeZone};
 use jiff::{Timestamp, Zoned};
 
 /// With a zone in brackets; a time that the clock skips or repeats needs its offset, too.
@@ -43,7 +43,11 @@ fn zoned(item: Item<'_>, text: &str) -> Option<Option<Timestamp>> {
     match parser.parse_zoned(text) {
         Ok(at) => Some(Some(at.timestamp())),
         // which of the reasons it is, is asked again without what may be it
-        Err(_) if text.parse::<Zoned>().is_ok() => ambiguous(item, text, "that zone"),
+        Err(_) if text.parse::<Zoned>().is_ok() => {
+            let zone = text.parse::<Zoned>().map_or(TimeZone::UTC, |at| at.time_zone().clone());
+            let (local, _) = text.split_once('[').unwrap_or((text, ""));
+            changed(item, local, &zone)
+        }
         Err(error) => refuse(&format!("{error}")),
     }
 }
@@ -59,7 +63,7 @@ fn local(item: Item<'_>, text: &str, zone: &TimeZone) -> Option<Timestamp> {
     };
     let found = zone.to_ambiguous_timestamp(local);
     if found.is_ambiguous() {
-        return ambiguous(item, text, zone.iana_name().unwrap_or("this zone"));
+        return changed(item, text, zone);
     }
     match found.compatible() {
         Ok(at) => Some(at),
@@ -70,9 +74,37 @@ fn local(item: Item<'_>, text: &str, zone: &TimeZone) -> Option<Timestamp> {
     }
 }
 
-fn ambiguous<T>(item: Item<'_>, text: &str, zone: &str) -> Option<T> {
-    item.refuse_with(
-        format!("{text} does not exist or happens twice in {zone}"),
-        "the clock is changed then; write it with its offset".into(),
-    )
+/// The clock is changed at this local time: it skips it, or shows it twice.
+fn changed<T>(item: Item<'_>, local: &str, zone: &TimeZone) -> Option<T> {
+    let name = zone.iana_name().unwrap_or("this zone");
+    let at = local.parse::<DateTime>().ok()?;
+    let with = |offset: Offset| format!("\"{local}{}\"", offset_text(offset));
+    match zone.to_ambiguous_timestamp(at).offset() {
+        AmbiguousOffset::Gap { before, after } => {
+            let next = after.to_datetime(before.to_timestamp(at).ok()?);
+            item.refuse_with(
+                format!("{local} does not exist in {name}: the clock is put forward over it"),
+                format!("write the time that the clock shows instead, {}", with_offset(next, after)),
+            )
+        }
+        AmbiguousOffset::Fold { before, after } => item.refuse_with(
+            format!("{local} happens twice in {name}: the clock is put back over it"),
+            format!("write {} for the first time, {} for the second", with(before), with(after)),
+        ),
+        AmbiguousOffset::Unambiguous { .. } => {
+            item.refuse_with(format!("`{local}` is no time"), "its offset is not that of its zone".into())
+        }
+    }
+}
+
+fn with_offset(at: DateTime, offset: Offset) -> String {
+    format!("\"{at}{}\"", offset_text(offset))
+}
+
+/// `+01:00`
+fn offset_text(offset: Offset) -> String {
+    let secs = offset.seconds();
+    let sign = if secs < 0 { '-' } else { '+' };
+    let secs = secs.unsigned_abs();
+    format!("{sign}{:02}:{:02}", secs / 3600, secs / 60 % 60)
 }

@@ -60,7 +60,22 @@ fn bad_files_are_refused_where_they_are_bad() {
         (
             "[agents.a]\ntimezone = \"Europe/Berlin\"\nat = \"2027-03-28T02:30:00\"\ncommand = \"x\"",
             3,
-            "does not exist",
+            "does not exist in Europe/Berlin: the clock is put forward over it",
+        ),
+        (
+            "[agents.a]\ntimezone = \"Europe/Berlin\"\nat = \"2027-03-28T02:30:00\"\ncommand = \"x\"",
+            3,
+            "write the time that the clock shows instead, \"2027-03-28T03:30:00+02:00\"",
+        ),
+        (
+            "[agents.a]\ntimezone = \"Europe/Berlin\"\nat = \"2027-10-31T02:30:00\"\ncommand = \"x\"",
+            3,
+            "write \"2027-10-31T02:30:00+02:00\" for the first time, \"2027-10-31T02:30:00+01:00\" for the second",
+        ),
+        (
+            "[agents.a]\nat = \"2027-10-31T02:30:00[America/New_York]\"\ncommand = \"x\"\n             [agents.b]\nat = \"2027-11-07T01:30[America/New_York]\"\ncommand = \"x\"",
+            5,
+            "\"2027-11-07T01:30-04:00\" for the first time",
         ),
         ("[agents.\"café\"]\ncommand = \"x\"", 1, "letters from a to z and A to Z"),
         ("[agents.\"\"]\ncommand = \"x\"", 1, "it is empty"),
