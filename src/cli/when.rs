@@ -112,6 +112,7 @@ pub(super) fn duration(text: &str) -> Result<SignedDuration, Failure> {
     match crate::config::parse_duration(text) {
         Ok(span) if !span.is_negative() => Ok(span),
         Ok(_) => Err(Failure::usage(format!("`{text}` is negative"))),
+        Err(error) if error.contains("too long") => Err(Failure::usage(error)),
         Err(_) => {
             Err(Failure::usage_hint(format!("`{text}` is no duration"), "write 90s, 5m, 1h30m, 24h or 7d"))
         }

@@ -14,14 +14,19 @@ pub fn parse_duration(text: &str) -> Result<SignedDuration, String> {
             "`{text}` is no duration: write whole seconds, or a text like \"90s\", \"5m\", \"1h30m\" or \"7d\""
         )
     };
+    let too_long = || format!("`{text}` is too long: a duration is at most 100 years");
     let mut rest = text.trim();
     if rest.is_empty() {
         return Err(help());
     }
     let mut total: i64 = 0;
+    let mut is_too_long = false;
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-        let number: i64 = rest[..digits].parse().map_err(|_| help())?;
+        if digits == 0 {
+            return Err(help());
+        }
+        let number: i64 = rest[..digits].parse().unwrap_or(i64::MAX);
         rest = &rest[digits..];
         let letters = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
         let scale = match (&rest[..letters], total) {
@@ -29,7 +34,13 @@ pub fn parse_duration(text: &str) -> Result<SignedDuration, String> {
             (unit, _) => UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(help)?.1,
         };
         rest = rest[letters..].trim_start();
-        total = number.checked_mul(scale).and_then(|ms| total.checked_add(ms)).ok_or_else(help)?;
+        let sum = number.checked_mul(scale).and_then(|ms| total.checked_add(ms));
+        is_too_long |= sum.is_none();
+        total = sum.unwrap_or(1);
+    }
+    // said only of what is a duration at all
+    if is_too_long {
+        return Err(too_long());
     }
     Ok(SignedDuration::from_millis(total))
 }
@@ -79,6 +90,15 @@ mod tests {
         for text in ["", "m", "5x", "-5m", "1.5h", "5m3", "9999999999999999999d", "9223372036854775807w"] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
+        for text in [
+            "99999999999999999999d",
+            "9223372036854775807w",
+            "1d 99999999999999999999w",
+            "99999999999999999999",
+        ] {
+            assert!(parse_duration(text).is_err_and(|error| error.contains("at most 100 years")), "{text}");
+        }
+        assert!(parse_duration("99999999999999999999x").is_err_and(|error| error.contains("no duration")));
     }
 
     #[test]

@@ -37,6 +37,7 @@ pub use schema::schema;
 
 use crate::domain::Fleet;
 use jiff::{Timestamp, tz::TimeZone};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// The commented starter file that `bgagent init` writes; the same as `agents.example.toml`.
@@ -200,8 +201,21 @@ pub fn parse(text: String, path: &Path, context: &Context<'_>) -> Result<Loaded,
     let (fleet, mut diagnostics, secrets) = {
         let (root, errors) = toml::de::DeTable::parse_recoverable(&text);
         let file = walk::File::new(&text, path, context);
+        let mut doubled: Option<Range<usize>> = None;
         for error in &errors {
-            file.error(error.span(), error.message().to_owned(), None);
+            let span = error.span();
+            if error.message() != "duplicate key" {
+                file.error(span, error.message().to_owned(), None);
+                continue;
+            }
+            // the keys of a table that is there twice are no further mistakes
+            let at = span.as_ref().map_or(0, |span| span.start);
+            if doubled.as_ref().is_some_and(|table| table.contains(&at)) {
+                continue;
+            }
+            let double = spans::double(&text, span.clone().unwrap_or(0..0));
+            doubled = double.table.clone().or(doubled);
+            file.error(Some(double.span), double.message, Some(double.hint));
         }
         // what follows a syntax error is not to be trusted
         let fleet = errors.is_empty().then(|| resolve::fleet(&file, root.get_ref()));

@@ -33,3 +33,56 @@ pub(super) fn any_span(value: &Spanned<DeValue<'_>>, meets: &impl Fn(&Range<usiz
             _ => false,
         }
 }
+
+/// A key or a table that is there twice.
+pub(super) struct Double {
+    pub(super) span: Range<usize>,
+    pub(super) message: String,
+    pub(super) hint: String,
+    /// All of the second table.
+    pub(super) table: Option<Range<usize>>,
+}
+
+/// What is there twice: the parser tells only where the second one is.
+pub(super) fn double(text: &str, span: Range<usize>) -> Double {
+    let at = text.floor_char_boundary(span.start.min(text.len()));
+    let end = text.ceil_char_boundary(span.end.clamp(at, text.len()));
+    let start = text[..at].rfind('\n').map_or(0, |line| line + 1);
+    let line = text[start..].lines().next().unwrap_or_default();
+    let before = || text[..start].lines().zip(1_u32..);
+    let first =
+        |line: Option<u32>| line.map_or_else(String::new, |line| format!("; the first is in line {line}"));
+    if let Some(name) = head(line) {
+        let found =
+            before().find(|(line, _)| head(line).as_deref() == Some(name.as_str())).map(|(_, line)| line);
+        let below = text[start + line.len()..].match_indices('\n').map(|(at, _)| start + line.len() + at + 1);
+        let until = below.into_iter().find(|at| text[*at..].trim_start_matches([' ', '\t']).starts_with('['));
+        return Double {
+            span: start..start + line.trim_end().len(),
+            message: format!("the table [{name}] is there twice{}", first(found)),
+            hint: "make one table of both, or give this one another name".into(),
+            table: Some(start..until.unwrap_or(text.len())),
+        };
+    }
+    let name = &text[at..end];
+    let own_table =
+        before().filter(|(line, _)| line.trim_start().starts_with('[')).last().map_or(0, |(_, line)| line);
+    let is_it = |line: &str| {
+        let rest = line.trim_start().strip_prefix(name).unwrap_or("-");
+        rest.trim_start().starts_with(['=', '.'])
+    };
+    let found = before().find(|(line, nth)| *nth > own_table && is_it(line)).map(|(_, line)| line);
+    Double {
+        span: at..end,
+        message: format!("the key `{name}` is there twice{}", first(found)),
+        hint: "keep one of them".into(),
+        table: None,
+    }
+}
+
+/// The name of a table from its head, without blanks: `agents.x` of `[ agents.x ] # mine`.
+fn head(line: &str) -> Option<String> {
+    let line = line.trim_start().strip_prefix('[').filter(|rest| !rest.starts_with('['))?;
+    let (name, _) = line.rsplit_once(']')?;
+    Some(name.split(']').next()?.chars().filter(|c| !c.is_whitespace()).collect())
+}

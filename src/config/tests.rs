@@ -29,6 +29,25 @@ fn the_starter_is_valid_and_ready() {
     assert!(loaded.fleet.agents.len() >= 4);
 }
 
+#[test]
+fn what_is_there_twice_is_one_error_that_names_it() {
+    let twice = |text: &str| -> Vec<(u32, String)> {
+        let diagnostics = read(text).expect_err("it is refused").diagnostics;
+        diagnostics.into_iter().map(|one| (one.line, one.message)).collect()
+    };
+    let found = twice(
+        "[agents.x]\ncommand = \"a\"\n[agents.y]\ncommand = \"a\"\n[ agents.x ] # again\ncommand = \"b\"\ntimeout = 5\n\
+         [agents.z]\ncommand = \"a\"\ncommand = \"b\"\n",
+    );
+    assert_eq!(
+        found,
+        [
+            (5, "the table [agents.x] is there twice; the first is in line 1".to_owned()),
+            (10, "the key `command` is there twice; the first is in line 9".to_owned()),
+        ]
+    );
+}
+
 /// Each is refused at this line, with this in its message or hint.
 #[test]
 fn bad_files_are_refused_where_they_are_bad() {
@@ -91,6 +110,11 @@ fn bad_files_are_refused_where_they_are_bad() {
         ("[agents.a]\ncmd = \"x\"", 2, "did you mean `command`?"),
         ("[agents.a]\nprompt = \"x\"", 2, "did you mean `query`?"),
         ("[agents.a]\nWorking-Directory = \"x\"\ncommand = \"x\"", 2, "did you mean `cwd`?"),
+        (
+            "[agents.a]\ninterval = \"99999999999999999999d\"\ncommand = \"x\"",
+            2,
+            "is too long: a duration is at most 100 years",
+        ),
         ("[agents.a]\non = \"incident_open\"\ncommand = \"x\"", 2, "incident_opened"),
         ("[agents.a]\non = \"tool_call_started\"\ncommand = \"x\"", 2, "can't be"),
         ("[agents.a]\non = { agent = \"b\" }\ncommand = \"x\"", 2, "needs `event`"),
