@@ -31,13 +31,23 @@ pub struct Copied {
 /// may be replaced.
 ///
 /// # Errors
-/// `AlreadyExists` as [`StoreError::Refused`]; what SQLite and the disk say.
+/// `AlreadyExists` as [`StoreError::Refused`]; [`StoreError::NoPlace`]; what SQLite and the disk say.
 pub fn back_up(path: &Path, to: &Path, replace: bool) -> Result<Copied, StoreError> {
     let refused = |what: &str| {
         Err(StoreError::Refused { doing: format!("copying to {}", to.display()), what: what.to_owned() })
     };
     if same_file(path, to) {
         return refused("it is the database itself");
+    }
+    if to.is_dir() {
+        return Err(StoreError::NoPlace {
+            path: to.to_owned(),
+            what: "is a folder: name a file in it".into(),
+        });
+    }
+    if let Some(folder) = to.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+        let what = format!("has no place: there is no folder {}", folder.display());
+        return Err(StoreError::NoPlace { path: to.to_owned(), what });
     }
     if to.symlink_metadata().is_ok() && !replace {
         return refused("it is there already");
@@ -161,16 +171,14 @@ fn encoded(path: &Path) -> String {
 fn copy_to(source: &Connection, path: &Path, to: &Path) -> Result<Seq, StoreError> {
     let fresh = beside(to, ".new");
     let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&fresh);
-    let made = made.map_err(|error| StoreError::of_io(&error, &fresh, "making"))?;
+    // by the name that somebody gave, not by that of the file in between
+    let made = made.map_err(|error| StoreError::of_io(&error, to, "writing"))?;
     // what a copying that was killed has left is written over; what another one writes is not
     match made.try_lock() {
         Ok(()) => {}
         Err(fs::TryLockError::WouldBlock) => {
             let doing = format!("copying to {}", to.display());
-            return Err(StoreError::Refused {
-                doing,
-                what: format!("{} is being written by another copying", fresh.display()),
-            });
+            return Err(StoreError::Refused { doing, what: "it is being written by another copying".into() });
         }
         Err(fs::TryLockError::Error(error)) => return Err(StoreError::of_io(&error, &fresh, "locking")),
     }

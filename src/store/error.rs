@@ -37,6 +37,14 @@ pub enum StoreError {
         /// What it is instead: `is no SQLite database`.
         what: String,
     },
+    /// Where somebody wants a copy to be, there can't be one.
+    #[error("{} {what}", .path.display())]
+    NoPlace {
+        /// Where.
+        path: PathBuf,
+        /// Why not: `is a folder: name a file in it`.
+        what: String,
+    },
     /// There is no file of the name that somebody gave.
     #[error("there is no file {}", .0.display())]
     NoFile(PathBuf),

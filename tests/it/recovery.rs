@@ -206,6 +206,21 @@ fn a_backup_is_restored_by_commands() {
 }
 
 #[test]
+fn a_backup_says_where_it_can_not_be() {
+    let daemon = Daemon::start(FLEET);
+    let folder = daemon.folder.path().display().to_string();
+    for (to, said) in [
+        (folder.clone(), format!("{folder} is a folder: name a file in it")),
+        (format!("{folder}/no/dir/x.db"), format!("there is no folder {folder}/no/dir")),
+    ] {
+        let output = daemon.run(&["store", "backup", &to]);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(&said) && !text.contains(".new"), "{text}");
+    }
+}
+
+#[test]
 fn what_is_no_copy_is_called_what_it_is() {
     let daemon = Daemon::with(FLEET);
     let app = rusqlite::Connection::open(daemon.path("app.db")).expect("a database");

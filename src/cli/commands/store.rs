@@ -25,6 +25,10 @@ fn back_up(app: &mut App, file: &Path, force: bool) -> Result<Outcome, Failure> 
             what: error.to_string(),
             hint: "name another file, or give --force to replace it".into(),
         },
+        StoreError::NoPlace { .. } => Failure::usage_hint(
+            error.to_string(),
+            "name a file in a folder that is there: bgagent store backup FOLDER/bgagent.db",
+        ),
         error => of_store(&error),
     })?;
     let view = json!({"file": file, "newest_seq": copied.newest, "bytes": copied.bytes});
