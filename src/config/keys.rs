@@ -1,5 +1,6 @@
 //! All keys of `agents.toml`, in one table: it feeds the check for unknown keys, the suggestions and
 //! the JSON Schema. What a key means is decided in `resolve`.
+use crate::domain::EventType;
 
 /// What a value looks like.
 #[derive(Debug, Clone, Copy)]
@@ -446,8 +447,18 @@ pub(super) const TELL: &[Key] = &[
     key("on", Kind::Words(TELL_ON), "of what; default: all"),
     key("repeat", Kind::Duration, "how often an ongoing problem is told again; default 6h"),
 ];
+/// The events that `on` takes.
+pub(super) const EVENTS: &[&str] = &{
+    let mut words = [""; EventType::TRIGGERS.len()];
+    let mut at = 0;
+    while at < words.len() {
+        words[at] = EventType::TRIGGERS[at].as_str();
+        at += 1;
+    }
+    words
+};
 pub(super) const ON: &[Key] =
-    &[key("event", Kind::Text, "type of the event"), key("agent", Kind::Text, "of this agent only")];
+    &[key("event", Kind::Word(EVENTS), "type of the event"), key("agent", Kind::Text, "of this agent only")];
 /// The schedule and the runner: what `[defaults]` can't hold.
 pub(super) const OWN: &[&str] =
     &["interval", "after", "cron", "at", "on", "query", "tool", "args", "command", "history", "description"];
@@ -463,7 +474,7 @@ pub(super) const AGENT: &[Key] = &[
     key("at", Kind::Text, "due once: a local time, one with its offset, or one with its zone in brackets"),
     key(
         "on",
-        Kind::Any,
+        Kind::WordOr(EVENTS, ON),
         "started by an event: its type, or { event = \"…\", agent = \"…\" }; each such event starts a run, or is told why not",
     ),
     key("timezone", Kind::Text, "IANA name of the zone for cron and at; default: the daemon's"),

@@ -30,6 +30,14 @@ fn the_starter_is_valid_and_ready() {
 }
 
 #[test]
+fn the_reference_lists_the_events_that_start_an_agent() {
+    let said = markdown();
+    for event in crate::domain::EventType::TRIGGERS {
+        assert!(said.contains(&format!(" {event} ")), "{event}");
+    }
+}
+
+#[test]
 fn what_is_there_twice_is_one_error_that_names_it() {
     let twice = |text: &str| -> Vec<(u32, String)> {
         let diagnostics = read(text).expect_err("it is refused").diagnostics;
