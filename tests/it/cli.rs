@@ -342,6 +342,20 @@ fn a_result_that_is_only_the_end_of_the_output_says_so() {
 }
 
 #[test]
+fn a_check_shows_times_in_the_zone_of_the_agent() {
+    let daemon = Daemon::with(
+        "[agents.a]\ncron = \"30 9 * * *\"\ntimezone = \"Asia/Kolkata\"\ncommand = [\"true\"]\n\
+         [agents.once]\nat = \"2099-07-01T12:00:00Z\"\ncommand = [\"true\"]\n",
+    );
+    let said = daemon.command(&["check"]).env("TZ", "Europe/Berlin").output().expect("it starts").stdout;
+    let said = String::from_utf8_lossy(&said);
+    let line = |name: &str| said.lines().find(|line| line.starts_with(name)).expect("a line");
+    assert_eq!(line("a ").matches(" 09:30").count(), 3, "{said}");
+    assert!(line("a ").ends_with("(Asia/Kolkata)"), "{said}");
+    assert!(line("once ").contains("at Wed 2099-07-01 14:00:00 (Europe/Berlin)"), "{said}");
+}
+
+#[test]
 fn why_tells_times_in_the_zone_of_whoever_asks() {
     let daemon = Daemon::start(FLEET);
     daemon.until("background_task_completed", "ticks");

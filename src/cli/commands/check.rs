@@ -3,7 +3,7 @@ use super::prelude::*;
 use crate::cli::args::CheckArgs;
 use crate::client::{Connection, Timeouts};
 use crate::config::{Context, Loaded, Rejected};
-use crate::domain::{AgentSpec, Calendar, counted};
+use crate::domain::{AgentSpec, Calendar, Schedule, counted};
 use crate::protocol::{GetDaemonStatus, NoParams};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -95,14 +95,25 @@ fn table(loaded: &Loaded, screen: &Screen) -> String {
     for agent in &loaded.fleet.agents {
         let times = next_times(agent, screen.now);
         let next = if agent.enabled {
-            let times = times.iter().map(|at| when(*at, screen));
-            (times.collect::<Vec<_>>().join(", ") + &screen.zone_beside(&agent.schedule.describe())).into()
+            // in its own zone, which its schedule names
+            let own = match &agent.schedule {
+                Schedule::Cron(cron) => Screen { zone: cron.zone().clone(), ..screen.clone() },
+                _ => screen.clone(),
+            };
+            let times: Vec<String> = times.iter().map(|at| when(*at, &own)).collect();
+            let foreign = own.zone != screen.zone && !times.is_empty();
+            let zone = own.zone.iana_name().filter(|_| foreign).map(|name| format!(" ({name})"));
+            (times.join(", ") + &zone.unwrap_or_default()).into()
         } else {
             Cell::toned(Tone::Dim, "starts as stopped")
         };
         table.row(vec![
             Cell::toned(Tone::Strong, agent.id.as_str()),
-            screen.schedule(&agent.schedule.describe()).into(),
+            match &agent.schedule {
+                Schedule::At(at) => format!("at {}", screen.with_zone(*at)),
+                schedule => screen.schedule(&schedule.describe()),
+            }
+            .into(),
             next,
         ]);
     }

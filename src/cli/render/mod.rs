@@ -143,6 +143,15 @@ impl Screen {
         at.to_zoned(self.zone.clone()).strftime("%a %Y-%m-%d %H:%M:%S").to_string()
     }
 
+    /// The same with its zone: `Tue 2026-11-24 09:00:00 (Europe/Berlin)`.
+    pub(super) fn with_zone(&self, at: Timestamp) -> String {
+        let zone = self
+            .zone
+            .iana_name()
+            .map_or_else(|| at.to_zoned(self.zone.clone()).strftime("%:z").to_string(), str::to_owned);
+        format!("{} ({zone})", self.local(at))
+    }
+
     /// Local time; the date only if it is not today's.
     pub(super) fn short_local(&self, at: Timestamp) -> String {
         let at = at.to_zoned(self.zone.clone());
