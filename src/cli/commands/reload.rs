@@ -17,12 +17,7 @@ pub(in crate::cli) fn run(app: &mut App) -> Result<Outcome, Failure> {
 
 fn text(view: &ReloadView, screen: &Screen) -> String {
     if !view.changed {
-        let Some(last) = &view.last else { return "nothing changed\n".into() };
-        return format!(
-            "nothing changed: already in force, taken up {} ({})\n",
-            screen.relative(last.ts),
-            crate::cli::render::event_gist(last)
-        );
+        return "nothing changed\n".into();
     }
     let mut text = String::new();
     let groups = [

@@ -184,11 +184,6 @@ fn kind_word(kind: EventType) -> (&'static str, Tone) {
 }
 
 /// What is worth knowing of the payload, in one line.
-pub(in crate::cli) fn event_gist(event: &Event) -> String {
-    gist(event)
-}
-
-/// The same.
 pub(super) fn gist(event: &Event) -> String {
     use EventType as E;
     let p = Payload(&event.payload);
