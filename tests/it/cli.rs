@@ -428,6 +428,19 @@ fn hints_lead_on() {
         code == Some(0) && (cfg!(target_os = "macos") || said.contains("ReadWritePaths=")),
         "{code:?} {said}"
     );
+    // a service has none of the variables of this shell
+    let home = daemon.path("home");
+    let mut command = bgagent();
+    command.env("HOME", &home).env("XDG_STATE_HOME", daemon.path("moved")).env_remove("XDG_CONFIG_HOME");
+    command.arg("--config").arg(daemon.path("agents.toml")).args(["service", "install", "--no-start"]);
+    assert!(command.status().is_ok_and(|status| status.success()));
+    if cfg!(target_os = "linux") {
+        let unit =
+            std::fs::read_to_string(home.join(".config/systemd/user/bgagent.service")).expect("a unit");
+        let state =
+            format!("\"--state-dir\" \"{}\"", daemon.path("moved/bgagent").display()).replace('"', "");
+        assert!(unit.replace('"', "").contains(&state), "{unit}");
+    }
 }
 
 #[test]

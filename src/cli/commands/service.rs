@@ -38,7 +38,7 @@ fn install(app: &mut App, file: &Path, start: bool) -> Result<Outcome, Failure> 
         program,
         path: std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".into()),
         config: app.global.config.as_deref().map(service::absolute),
-        state_dir: app.global.state_dir.as_deref().map(service::absolute),
+        state_dir: app.state_dir_of_service()?,
     };
     if app.global.socket.is_some() {
         app.note("--socket is not written into the service: clients find it by the state folder");
@@ -57,6 +57,17 @@ fn install(app: &mut App, file: &Path, start: bool) -> Result<Outcome, Failure> 
         app.note("to start it: systemctl --user daemon-reload && systemctl --user enable --now bgagent");
     }
     finish(app, file, steps)
+}
+
+impl App {
+    /// A state folder that the service would not find by itself: it has none of this shell's variables.
+    fn state_dir_of_service(&mut self) -> Result<Option<PathBuf>, Failure> {
+        let is_moved = std::env::var_os("XDG_STATE_HOME").is_some_and(|home| Path::new(&home).is_absolute());
+        if self.global.state_dir.is_none() && !is_moved {
+            return Ok(None);
+        }
+        Ok(Some(self.paths()?.state_dir.clone()))
+    }
 }
 
 fn uninstall(app: &mut App, file: &Path) -> Result<Outcome, Failure> {
