@@ -22,11 +22,13 @@ pub(super) fn agents<'a>(top: &Section<'a>, fleet: &Fleet) -> Vec<Arc<AgentSpec>
     let mut all = Vec::with_capacity(table.len());
     for (name, value) in table {
         let text = name.get_ref().as_ref();
-        let id = match text.parse::<AgentId>() {
-            Ok(id) => id,
-            Err(error) => {
+        let id = match text.parse::<AgentId>().map_err(|error| error.why()) {
+            Ok(id) if !text.starts_with('-') => id,
+            other => {
+                let flag = "it begins with `-`, as the flags of a command line do";
+                let why = other.err().unwrap_or_else(|| flag.to_owned());
                 let message = format!("`{text}` can't name an agent");
-                top.file.error(Some(name.span()), message, Some(error.why()));
+                top.file.error(Some(name.span()), message, Some(why));
                 top.file.is_broken_now("agents", text);
                 continue;
             }

@@ -2,7 +2,9 @@
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr, sync::Arc};
 
-/// Name of an agent: 1 to 64 of a to z, A to Z, 0 to 9, `_`, `-` and `.`, the first no `-`. Cheap to clone.
+/// Name of an agent: 1 to 64 of a to z, A to Z, 0 to 9, `_`, `-` and `.`. Cheap to clone.
+///
+/// A configuration can't name a new one with a leading `-`; a database may hold one.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct AgentId(Arc<str>);
@@ -21,9 +23,6 @@ impl InvalidAgentId {
         const RIGHT: &str = "use letters from a to z and A to Z, digits, `_`, `-` and `.`";
         match self.0.chars().count() {
             0 => format!("it is empty; {RIGHT}"),
-            _ if self.0.starts_with('-') => {
-                "it begins with `-`, as the flags of a command line do".to_owned()
-            }
             _ if !self.0.chars().all(is_allowed) => RIGHT.to_owned(),
             length => format!("it has {length} characters, {LONGEST} are allowed"),
         }
@@ -37,7 +36,7 @@ fn is_allowed(c: char) -> bool {
 impl FromStr for AgentId {
     type Err = InvalidAgentId;
     fn from_str(s: &str) -> Result<Self, Self::Err> {
-        if (1..=LONGEST).contains(&s.len()) && s.chars().all(is_allowed) && !s.starts_with('-') {
+        if (1..=LONGEST).contains(&s.len()) && s.chars().all(is_allowed) {
             Ok(Self(s.into()))
         } else {
             Err(InvalidAgentId(s.to_owned()))
