@@ -456,7 +456,8 @@ impl Engine {
         if let Some(old) = std::mem::replace(&mut state.resume_at, at) {
             self.resumes.remove(&(old, agent));
         }
-        self.resumes.extend(at.map(|at| (at, agent)));
+        // one that is removed waits for its name to come back
+        self.resumes.extend(at.filter(|_| !state.removed).map(|at| (at, agent)));
     }
 
     /// Resumes the agents whose pause has an end that is reached.

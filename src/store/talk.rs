@@ -327,11 +327,7 @@ impl Reader {
 
     /// What requests of models used, since a day: key, runs, usage.
     pub fn spent(&self, by: UsageBy, since: Option<Date>) -> Result<Vec<(String, Usage)>, StoreError> {
-        let key = match by {
-            UsageBy::Agent => "agent",
-            UsageBy::Model => "model",
-            UsageBy::Day => "day",
-        };
+        let key = column(by);
         self.ask("summing up usage", |db| {
             let sql = format!(
                 "SELECT {key} AS k, sum(requests), sum(input_tokens), sum(cached_tokens), sum(output_tokens), sum(usd)
@@ -355,11 +351,7 @@ impl Reader {
         by: UsageBy,
         since: Option<Date>,
     ) -> Result<Vec<(String, String, f64)>, StoreError> {
-        let key = match by {
-            UsageBy::Agent => "agent",
-            UsageBy::Model => "model",
-            UsageBy::Day => "day",
-        };
+        let key = column(by);
         self.ask("summing up usage", |db| {
             let sql = format!(
                 "SELECT {key} AS k, model AS m, sum(usd) FROM spent WHERE ?1 IS NULL OR day >= ?1 GROUP BY k, m ORDER BY k, m"
@@ -369,6 +361,14 @@ impl Reader {
             let rows = statement.query_map([since], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
             rows.collect()
         })
+    }
+}
+
+fn column(by: UsageBy) -> &'static str {
+    match by {
+        UsageBy::Agent => "agent",
+        UsageBy::Model => "model",
+        UsageBy::Day => "day",
     }
 }
 

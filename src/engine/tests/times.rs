@@ -316,6 +316,12 @@ fn a_pause_for_a_while_lasts_that_long_whatever_the_clock_says() {
         bench.quietly().wait(7200);
         assert!(bench.said().contains(&"a paused -> active: the pause ended".to_owned()));
     }
+    // an agent that is removed meanwhile is not resumed, and is as long away from it when it comes back
+    let mut bench = Bench::new(&[plain("a", every(60)), plain("b", every(3600))]);
+    bench.complete().complete().ok(Command::Pause(one("a"), None, Some(PauseEnd::After(secs(600)))));
+    bench.reload(&[plain("b", every(3600))]).quietly();
+    let said = bench.jump(-3000).wait(900).said();
+    assert!(!said.iter().any(|line| line.starts_with("a ")), "{said:?}");
     // one until a time ends at that time
     let mut bench = Bench::new(&[plain("a", every(60))]);
     bench.complete().ok(Command::Pause(one("a"), None, Some(PauseEnd::At(t(7200)))));
