@@ -112,6 +112,7 @@ pub(super) struct EventLoop {
     pending: HashMap<String, Vec<oneshot::Sender<Answer>>>,
     /// What came while a commit was under way: the next turn begins with it.
     kept: VecDeque<Message>,
+    /// What the ledger is to be asked, since the clock was set back.
     looks: Looks,
     shutdown: Option<Shutdown>,
 }

@@ -199,7 +199,9 @@ impl Engine {
                 if !span.is_positive() || now.wall.checked_add(*span).is_err() =>
             {
                 let span = human_duration(*span);
-                return Err(Refusal::WrongState(format!("a pause of {span} has no end that can be reached")));
+                return Err(Refusal::WrongState(format!(
+                    "a pause can't last {span}: it must be longer than zero, and end before the year 10000"
+                )));
             }
             _ => {}
         }

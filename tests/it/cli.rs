@@ -49,7 +49,7 @@ fn every_command_answers_and_its_exit_code_says_how() {
     code(&daemon, &["schema"], 0, "\"agents\"");
     code(&daemon, &["tail", "-n", "3", "--no-follow"], 0, "");
     code(&daemon, &["pause"], 2, "");
-    code(&daemon, &["pause", "ticks", "--for", "0"], 2, "`--for 0` is no time at all");
+    code(&daemon, &["pause", "ticks", "--for", "0"], 2, "with `--for 0` the pause would end at once");
     daemon.configure(&format!("{FLEET}[agents.breaks]\ninterval = 3600\ncommand = \"exit 4\"\n"));
     daemon.until("background_task_error", "breaks");
     code(&daemon, &["why", "breaks"], 0, ", which failed: exit status 4");

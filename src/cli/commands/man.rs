@@ -16,7 +16,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &ManArgs) -> Result<Outcome, Fail
     if let Some((_, page)) = pages.iter().find(|(file, _)| is_wanted(file)) {
         return print(app, page);
     }
-    // a name that is no page and no path is a page with a slip in it
+    // neither a page nor a path: most likely a misspelled page
     let is_path = wanted.as_os_str().as_encoded_bytes().contains(&b'/');
     if !is_path && !wanted.is_dir() {
         let name = wanted.to_string_lossy();

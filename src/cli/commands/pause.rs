@@ -9,7 +9,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &PauseArgs) -> Result<Outcome, Fa
     let span = args.pause_for.as_deref().map(when::duration).transpose()?;
     if span.is_some_and(|span| span.is_zero()) {
         let hint = "write 90s, 30m, 2h or 7d; without --for it is paused until somebody resumes it";
-        return Err(Failure::usage_hint("`--for 0` is no time at all", hint));
+        return Err(Failure::usage_hint("with `--for 0` the pause would end at once", hint));
     }
     let until = match (span, &args.until) {
         (Some(span), _) => {

@@ -131,7 +131,7 @@ pub(in crate::cli) fn usd(sum: f64) -> String {
     if sum > 0.0 && sum < 0.1 { format!("${sum:.4}") } else { format!("${sum:.2}") }
 }
 
-/// `usd_per_day: $0.12 of $0.50 used, $0.38 left`; what is only held for requests under way is no use of it yet.
+/// `usd_per_day: $0.12 of $0.50 used, $0.38 left`; what is only held for requests in flight is shown apart.
 pub(in crate::cli) fn limit_line(limit: &LimitView) -> String {
     let amount = |of: f64| if limit.limit.starts_with("usd") { usd(of) } else { format!("{of:.0}") };
     let (used, allowed) = (amount((limit.used - limit.held).max(0.0)), amount(limit.allowed));

@@ -1,7 +1,7 @@
 //! After the clock was set back: what the ledger knows of slots ahead, for the engine.
 use super::{EventLoop, Turn};
 use crate::daemon::clock;
-use crate::domain::{AgentId, LookAhead};
+use crate::domain::{AgentId, LookAhead, counted};
 use crate::engine::Input;
 use crate::store::StoreError;
 use std::collections::BTreeMap;
@@ -75,8 +75,8 @@ impl EventLoop {
                         tracing::error!(%error, agents = looks.len(), "the ledger can't be read since the clock was set back; these agents wait for it");
                     }
                     let problem = format!(
-                        "the ledger can't be read since the clock was set back, and {} agents wait for it: {error}",
-                        looks.len()
+                        "the ledger can't be read since the clock was set back; {} without a slot until it can: {error}",
+                        counted(looks.len(), "agent")
                     );
                     self.condition.lock().expect("no holder panics").unread = Some(problem);
                     self.looks.put_back(looks);
