@@ -14,11 +14,13 @@ use x509_cert::der::Decode;
 mod address;
 mod fetch;
 mod guard;
+mod roots;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use fetch::{Bounds, Fetched, Request, Unanswered, attempt, send};
 pub use guard::{Allow, GuardError, check, guarded_client};
+pub use roots::trusted_roots;
 
 /// Most redirects that a client follows, where it follows any.
 pub const MAX_REDIRECTS: usize = 5;

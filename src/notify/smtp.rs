@@ -2,6 +2,7 @@
 //! (RFC 3207) and AUTH (RFC 4954). Without encryption nothing is said but to this machine.
 use super::SendError;
 use crate::domain::{EmailSpec, SmtpTls};
+use crate::net::trusted_roots;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::ServerName;
@@ -195,12 +196,12 @@ async fn encrypted(
     let name = ServerName::try_from(spec.host.clone())
         .map_err(|_| SendError::lasting(format!("`{}` can't be the name in a certificate", spec.host)))?;
     let roots = match roots {
-        Some(roots) => roots,
+        Some(roots) => Arc::new(roots),
         None => {
-            let found = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await;
-            let mut roots = RootCertStore::empty();
-            roots.add_parsable_certificates(found.map(|found| found.certs).unwrap_or_default());
-            roots
+            let found = tokio::task::spawn_blocking(trusted_roots).await;
+            found.map_err(|error| {
+                SendError::passing(format!("the trusted certificates can't be read: {error}"))
+            })?
         }
     };
     let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();

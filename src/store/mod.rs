@@ -72,7 +72,7 @@ impl Readers {
     /// An error if the name stands for another file than the one that is open, or for none.
     fn still_there(&self) -> Result<(), StoreError> {
         let what = match std::fs::metadata(&self.path) {
-            Ok(_) if writer::file_id(&self.path) == Some(self.file) => return Ok(()),
+            Ok(found) if writer::id_of(&found) == self.file => return Ok(()),
             Ok(_) => "was replaced by another file while it was open",
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => "was removed while it was open",
             Err(error) => return Err(StoreError::of_io(&error, &self.path, "looking at")),

@@ -61,8 +61,13 @@ pub(super) type FileId = (u64, u64);
 
 /// Which file has this name.
 pub(super) fn file_id(path: &Path) -> Option<FileId> {
+    std::fs::metadata(path).ok().map(|found| id_of(&found))
+}
+
+/// Which file it is that was found.
+pub(super) fn id_of(found: &std::fs::Metadata) -> FileId {
     use std::os::unix::fs::MetadataExt;
-    std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
+    (found.dev(), found.ino())
 }
 
 /// The log and its index, as files.

@@ -55,9 +55,11 @@ impl Oracle {
         let mut found = Vec::new();
         let mut caught_up = walls[0].local - 1;
         for wall in walls {
-            let shown = self.has(wall.local);
-            let fires =
-                if self.wild { shown } else { (caught_up + 1..=wall.local).any(|skipped| self.has(skipped)) };
+            let fires = if self.wild || caught_up + 1 == wall.local {
+                self.has(wall.local)
+            } else {
+                (caught_up + 1..=wall.local).any(|skipped| self.has(skipped))
+            };
             caught_up = caught_up.max(wall.local);
             if fires {
                 found.push(wall.at);

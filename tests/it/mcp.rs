@@ -1,6 +1,6 @@
 //! MCP servers that behave, and all the ways in which they don't. Each test has a server of its own
 //! (`mcp/server.py`), is bounded, and leaves no process behind.
-use super::support::{PATIENCE, wait_for};
+use super::support::{PATIENCE, python3, wait_for};
 use bgagent::domain::{Effect, Fleet, McpSpec, SecretRef, TextOrSecret};
 use bgagent::tools::mcp::{Limits, Pin, PinChange, PinEvent, PinState, Pins, Servers};
 use bgagent::tools::{CallContext, ToolError, Tools};
@@ -36,7 +36,7 @@ impl Bench {
         let place = folder.path().to_str().expect("UTF-8").to_owned();
         let script = format!("{place}/server.py");
         fs::write(&script, SERVER).expect("the folder can be written");
-        let command = Some(vec!["python3".into(), "-u".into(), script, mode.into(), place]);
+        let command = Some(vec![python3().into(), "-u".into(), script, mode.into(), place]);
         let mut fleet = Fleet::empty(folder.path().join("agents.toml"));
         let none = BTreeMap::new;
         fleet.mcp.insert(
@@ -267,8 +267,7 @@ async fn a_server_gets_its_own_secrets_and_no_others() {
         let env = given["structured"]["env"].as_object().unwrap();
         assert_eq!(env["TOKEN"], "[redacted]", "it has it, and nobody sees it");
         let kept = ["PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "XDG_RUNTIME_DIR"];
-        // A `python3` that is a script sets these itself.
-        let own = |name: &str| matches!(name, "PWD" | "OLDPWD" | "SHLVL" | "_") || name.starts_with("PYENV");
+        let own = |name: &str| matches!(name, "PWD" | "OLDPWD" | "SHLVL" | "_");
         for (name, _) in std::env::vars() {
             let may_have = kept.contains(&name.as_str()) || name.starts_with("LC_") || own(&name);
             assert!(may_have || !env.contains_key(&name), "{name}");
@@ -652,11 +651,11 @@ async fn works_not(tools: &Tools) {
 /// The server of this test as an HTTP server; its address.
 fn http(bench: &Bench) -> (Killed, String) {
     let folder = bench.folder.path();
-    let mut child = Command::new("python3")
+    let mut child = Command::new(python3())
         .args(["-u".as_ref(), folder.join("server.py").as_os_str(), "http".as_ref(), folder.as_os_str()])
         .stdout(Stdio::piped())
         .spawn()
-        .expect("there is a python3");
+        .expect("Python starts");
     let output = child.stdout.take().expect("a pipe");
     let killed = Killed(child);
     let mut port = String::new();
@@ -818,7 +817,7 @@ async fn an_odd_part_or_tool_loses_only_itself() {
 /// Against the official SDK, where it is installed.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_sdk_is_understood() {
-    let there = Command::new("python3").args(["-c", "import mcp"]).stderr(Stdio::null()).status();
+    let there = Command::new(python3()).args(["-c", "import mcp"]).stderr(Stdio::null()).status();
     if !there.is_ok_and(|status| status.success()) {
         println!("skipped: there is no Python package `mcp` here");
         return;
@@ -840,7 +839,7 @@ server.run()
 ";
         fs::write(&script, text).unwrap();
         let script = script.to_str().expect("UTF-8").to_owned();
-        bench.spec().command = Some(vec!["python3".into(), script]);
+        bench.spec().command = Some(vec![python3().into(), script]);
         let tools = bench.tools();
         let given = call(&tools, "echo", json!({"text": "hello"})).await.unwrap();
         assert!(given.to_string().contains("hello"), "{given}");

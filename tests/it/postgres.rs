@@ -51,7 +51,7 @@ fn cluster(programs: &Path, scratch: &Path) -> PathBuf {
     let version = as_nobody(&programs.join("initdb")).arg("--version").output().expect("initdb runs").stdout;
     let version: String =
         String::from_utf8_lossy(&version).chars().filter(|c| c.is_ascii_digit() || *c == '.').collect();
-    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("postgres-{version}"));
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cluster-{version}"));
     if kept.exists() {
         return kept;
     }
@@ -60,7 +60,18 @@ fn cluster(programs: &Path, scratch: &Path) -> PathBuf {
     let output = as_nobody(&programs.join("initdb"))
         .arg("-D")
         .arg(&made)
-        .args(["-U", "boss", "-A", "scram-sha-256", "-E", "UTF8", "--locale=C", "--no-sync", "--pwfile"])
+        .args([
+            "-U",
+            "boss",
+            "-A",
+            "scram-sha-256",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+            "--wal-segsize=1",
+            "--pwfile",
+        ])
         .arg(&password)
         .output()
         .expect("initdb runs");

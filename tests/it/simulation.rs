@@ -91,7 +91,7 @@ fn asked(name: &str) -> Option<u64> {
 
 #[test]
 fn years_of_a_fleet_account_for_every_slot() {
-    let days = asked("BGAGENT_SIM_DAYS").unwrap_or(20) as i64;
+    let days = asked("BGAGENT_SIM_DAYS").unwrap_or(16) as i64;
     let seeds = match asked("BGAGENT_SIM_SEED") {
         Some(seed) => seed..seed + 1,
         None => 1..1 + asked("BGAGENT_SIM_CASES").unwrap_or(12),

@@ -312,6 +312,17 @@ impl Client {
     }
 }
 
+/// The Python of this machine, in full: a `python3` that is the script of a version manager takes longer to find it than
+/// the server that it starts takes to answer.
+pub fn python3() -> &'static str {
+    static FOUND: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    FOUND.get_or_init(|| {
+        let ask = ["-c", "import sys; print(sys.executable, end='')"];
+        let output = Command::new("python3").args(ask).output().expect("there is a python3");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    })
+}
+
 /// A database, read-only.
 pub fn open(path: &Path) -> rusqlite::Connection {
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX;

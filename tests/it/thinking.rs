@@ -16,7 +16,7 @@ mod unreal;
 mod walls;
 
 use super::endpoint::{Endpoint, Reply, Request, Used};
-use super::support::{Daemon, SOON, wait_for};
+use super::support::{Daemon, SOON, python3, wait_for};
 use serde_json::{Value, json};
 
 /// What one request of [`answer`] uses at the price of [`config`], in US dollars.
@@ -91,8 +91,9 @@ fn with_server(endpoint: &Endpoint, keys: &str) -> Daemon {
     let daemon = Daemon::with("");
     std::fs::write(daemon.path("server.py"), SERVER).expect("the folder can be written");
     let server = format!(
-        "[mcp.s]\ncommand = [\"python3\", \"server.py\", \"{}\"]\nallow = [\"look\", \"keep\", \"put\", \"send\"]\n",
-        daemon.folder.path().display()
+        "[mcp.s]\ncommand = [\"{python3}\", \"server.py\", \"{}\"]\nallow = [\"look\", \"keep\", \"put\", \"send\"]\n",
+        daemon.folder.path().display(),
+        python3 = python3(),
     );
     daemon.configure(&format!("{}{server}", agent(endpoint, keys)));
     daemon

@@ -197,19 +197,19 @@ fn thoughts_are_no_part_of_the_answer() {
 fn what_is_made_to_be_slow_is_read_quickly() {
     let began = std::time::Instant::now();
     for text in [
-        "<think>".repeat(25_000) + &"</think>".repeat(25_000),
-        "<think>a</think>\n".repeat(12_500),
-        "`<think>`".repeat(25_000),
-        "x\n".repeat(25_000) + &("`<think>`".repeat(98) + "\n<think>a</think>\n").repeat(100),
-        "`<tool_call>`".repeat(25_000),
-        "[look(".repeat(25_000),
-        "print(".repeat(25_000) + &")".repeat(25_000),
-        "print([".repeat(25_000) + "look()" + &"])".repeat(25_000),
-        "[print(".repeat(25_000) + "look()" + &")]".repeat(25_000),
-        "{\"name\": \"look\", \"arguments\": {\"t\": \"a\nb\"}}\n".repeat(2_500),
-        "[".repeat(125_000),
+        "<think>".repeat(12_000) + &"</think>".repeat(12_000),
+        "<think>a</think>\n".repeat(6_000),
+        "`<think>`".repeat(12_000),
+        "x\n".repeat(12_000) + &("`<think>`".repeat(98) + "\n<think>a</think>\n").repeat(100),
+        "`<tool_call>`".repeat(12_000),
+        "[look(".repeat(12_000),
+        "print(".repeat(12_000) + &")".repeat(12_000),
+        "print([".repeat(12_000) + "look()" + &"])".repeat(12_000),
+        "[print(".repeat(12_000) + "look()" + &")]".repeat(12_000),
+        "{\"name\": \"look\", \"arguments\": {\"t\": \"a\nb\"}}\n".repeat(1_200),
+        "[".repeat(60_000),
     ] {
         sorted(&text);
     }
-    assert!(began.elapsed() < std::time::Duration::from_secs(60), "{:?}", began.elapsed());
+    assert!(began.elapsed() < std::time::Duration::from_secs(30), "{:?}", began.elapsed());
 }

@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn hostile_pages_end_in_time() {
-        let many = |unit: &str| unit.repeat((64 << 10) / unit.len());
+        let many = |unit: &str| unit.repeat((32 << 10) / unit.len());
         for html in [
             many("<div>"),
             many("<blockquote>"),

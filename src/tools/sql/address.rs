@@ -2,6 +2,7 @@
 //! certificates count.
 use super::postgres::failed;
 use crate::domain::SecretRef;
+use crate::net::trusted_roots;
 use crate::secret;
 use crate::tools::ToolError;
 use rustls::client::WebPkiServerVerifier;
@@ -174,7 +175,7 @@ impl Security {
     fn encryption(&self) -> Result<ClientConfig, String> {
         // A second installation is refused by rustls and changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let roots = Arc::new(self.roots()?);
+        let roots = self.roots()?;
         let builder = ClientConfig::builder();
         // As libpq says it: with a root of its own, `require` checks who signed, and not whose it is.
         let mode = self.mode.as_deref();
@@ -201,17 +202,15 @@ impl Security {
 
     /// Who may have signed a server's certificate: those of the file, or whom the machine trusts. A machine without any
     /// still reaches servers that need none.
-    fn roots(&self) -> Result<RootCertStore, String> {
+    fn roots(&self) -> Result<Arc<RootCertStore>, String> {
+        let Some(path) = self.root.as_deref().filter(|root| *root != "system") else {
+            return Ok(trusted_roots());
+        };
         let mut roots = RootCertStore::empty();
-        match self.root.as_deref().filter(|root| *root != "system") {
-            Some(path) => {
-                for certificate in certificates("sslrootcert", path)? {
-                    roots.add(certificate).map_err(|error| format!("sslrootcert: {path}: {error}"))?;
-                }
-            }
-            None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
+        for certificate in certificates("sslrootcert", path)? {
+            roots.add(certificate).map_err(|error| format!("sslrootcert: {path}: {error}"))?;
         }
-        Ok(roots)
+        Ok(Arc::new(roots))
     }
 }
 

@@ -90,7 +90,7 @@ async fn rows_move_to_a_bucket_and_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_each_step_with_a_bucket() {
-    let Some(site) = Site::start(60) else { return };
+    let Some(site) = Site::start(42) else { return };
     let folder = site.place.folder.path().to_owned();
     let mut killed = 0;
     for step in ["written", "verified", "intended", "deleted", "sealed", "done"] {
@@ -99,13 +99,13 @@ async fn killed_at_each_step_with_a_bucket() {
             site.whole().await;
         }
         archive(&site.tools("chunk_rows = 7"), "old").await.unwrap();
-        assert_eq!(site.whole().await, (30, 30), "{step}");
+        assert_eq!(site.whole().await, (21, 21), "{step}");
         for back in ["restoring", "put", "unsealed"] {
             killed += u32::from(dies_in(&folder, "2030-01-01T00:00:00Z", &format!("{back}:2")));
             site.whole().await;
         }
         restore(&site.tools(""), "old", ArchiveRange::default()).await.unwrap();
-        assert_eq!(site.whole().await, (60, 0), "{step}");
+        assert_eq!(site.whole().await, (42, 0), "{step}");
     }
     assert!(killed >= 20, "only {killed} kills");
 }

@@ -376,7 +376,7 @@ fn mistakes_in_the_settings_are_found_before_anything_runs() {
     assert!(mistakes("[agents.a]\ninterval = 60\ntool = \"archive_rows\"\n").contains("needs `args`"));
 }
 
-/// Rows of about a kilobyte, all old, archived by a process of its own.
+/// Rows with texts of twice `width` characters, all old, archived by a process of its own.
 fn many(rows: u64, width: u64) -> (Value, u64) {
     let place = Place::new();
     let db = place.db();
@@ -399,10 +399,10 @@ fn many(rows: u64, width: u64) -> (Value, u64) {
 #[test]
 fn memory_is_bounded_however_many_rows_there_are() {
     // a chunk has 8 MiB here, and is held a few times; the program itself is a part of it
-    let (_, few) = many(20_000, 400);
-    let (done, memory) = many(60_000, 400);
-    assert!(done["bytes"].as_u64().unwrap() > 45 << 20, "{done}");
-    assert!(memory < few + 40, "{few} MiB for 20,000 rows, and {memory} MiB for 60,000");
+    let (_, few) = many(7_000, 1_200);
+    let (done, memory) = many(14_000, 1_200);
+    assert!(done["bytes"].as_u64().unwrap() > 32 << 20, "{done}");
+    assert!(memory < few + 30, "{few} MiB for 7,000 rows, and {memory} MiB for 14,000");
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn world(model: &Endpoint, page: &Endpoint) -> Daemon {
          [tools.machine]\ntype = \"shell\"\nenv = {{ CODE = {{ file = \"code\" }} }}\n[tools.machine.commands]\n\
          print = {{ exec = \"/bin/cat\", args = [\"{folder}/printed\"], read = true }}\n\
          env = {{ exec = \"/usr/bin/printenv\", args = [\"CODE\"], read = true }}\n\
-         [mcp.s]\ncommand = [\"python3\", \"server.py\", \"{folder}\"]\nallow = [\"look\"]\nenv = {{ WORD = {{ file = \"word\" }} }}\n\
+         [mcp.s]\ncommand = [\"{python3}\", \"server.py\", \"{folder}\"]\nallow = [\"look\"]\nenv = {{ WORD = {{ file = \"word\" }} }}\n\
          [agents.a]\nquery = \"Look after it.\"\nmodel = \"main\"\nmemory = \"session\"\n\
          tools = [\"page\", \"machine\", \"s/look\", \"remember\", \"report\"]\n\
          [agents.g]\nquery = \"See {{gate}}\"\nmodel = \"main\"\ninterval = 3600\n\
@@ -96,6 +96,7 @@ fn world(model: &Endpoint, page: &Endpoint) -> Daemon {
         config(model, "api_key = { file = \"key\" }\n"),
         model.url(),
         host_of(page),
+        python3 = python3(),
     ));
     daemon
 }

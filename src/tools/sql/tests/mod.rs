@@ -102,7 +102,7 @@ async fn hostile_statements() {
     use hostile::{BOMBS, PRAGMAS, TRICKS, WRITES};
     let folder = database();
     let path = folder.path().join("app.db");
-    let settings = settings(&folder, json!({"timeout": 0.5}));
+    let settings = settings(&folder, json!({"timeout": 0.3}));
     let before = std::fs::read(&path).unwrap();
     ask(&settings, json!({"sql": "SELECT 1"})).await.unwrap();
     let all = [WRITES, PRAGMAS, TRICKS].concat();

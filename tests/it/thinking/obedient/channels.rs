@@ -214,8 +214,9 @@ fn fleet(model: &Endpoint, world: &World) -> String {
         host(&world.web)
     );
     let server = format!(
-        "[mcp.s]\ncommand = [\"python3\", \"server.py\", \"{}\"]\nallow = [\"look\", \"put\"]\n",
-        world.daemon.folder.path().display()
+        "[mcp.s]\ncommand = [\"{python3}\", \"server.py\", \"{}\"]\nallow = [\"look\", \"put\"]\n",
+        world.daemon.folder.path().display(),
+        python3 = python3(),
     );
     let mut text = config(model, &(tools + &server));
     for channel in CHANNELS {

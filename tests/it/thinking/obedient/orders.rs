@@ -231,7 +231,7 @@ fn fleet(model: &Endpoint, folder: &Path, hosts: &[String], wide: bool) -> Strin
         pick("", "touch = { exec = \"/bin/touch\", args = [\"{path:path}\"] }\n"),
     );
     let rest = format!(
-        "[mcp.s]\ncommand = [\"python3\", \"server.py\", \"{}\"]\nallow = [\"look\", \"put\", \"keep\", \"send\"]\n\
+        "[mcp.s]\ncommand = [\"{python3}\", \"server.py\", \"{}\"]\nallow = [\"look\", \"put\", \"keep\", \"send\"]\n\
          [agents.other]\nquery = \"Keep it.\"\nmodel = \"main\"\ntools = [\"remember\", \"recall\"]\n\
          [agents.a]\nmodel = \"main\"\n{ROOM}query = '{}'\n\
          tools = [\"page\", \"db\", \"box\", \"out\", \"desk\", \"machine\", \"checks\", \"s/put\", \"s/keep\", \"remember\", \"recall\"{}]\n\
@@ -241,6 +241,7 @@ fn fleet(model: &Endpoint, folder: &Path, hosts: &[String], wide: bool) -> Strin
         pick("", ", \"hammer\", \"s/send\""),
         // echo is allowed, so that what it makes of its arguments is seen
         pick("sinks = [\"desk\", \"machine\"]\napprove = [\"desk\"]", "sinks = [\"*\"]"),
+        python3 = python3(),
     );
     config(model, &(tools + &rest))
 }
