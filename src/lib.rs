@@ -1,5 +1,5 @@
 //! Schedules autonomous agents. The index of the house, bottom-up: each module may use those
-//! above it in this file, and none below; `tests/it/layers.rs` holds it to that.
+//! above it in this file, and none below; `tests/it/layers` holds it to that.
 
 // Words: plain values. No I/O, no clock, no task.
 pub mod domain;

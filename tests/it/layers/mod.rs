@@ -4,6 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+mod circles;
+mod code;
+mod figures;
+mod graph;
+
 /// Who may use whom, bottom-up. A module that is not a key here has no floor.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("domain", &[]),
@@ -88,17 +93,6 @@ fn every_file_says_what_it_is_for_and_is_used() {
         problems.extend(dead(&sources));
     }
     assert!(problems.is_empty(), "\n{}", problems.join("\n"));
-}
-
-#[test]
-fn the_longest_files_are_said() {
-    let mut lengths: Vec<(usize, String)> =
-        read("src").into_iter().map(|(path, text)| (text.lines().count(), path)).collect();
-    lengths.sort_unstable_by(|a, b| b.cmp(a));
-    println!("the five longest of {} files:", lengths.len());
-    for (lines, path) in lengths.iter().take(5) {
-        println!("{lines:6} src/{path}");
-    }
 }
 
 /// A lint that never fired proves nothing.
