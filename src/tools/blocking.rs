@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::task::JoinError;
 
 type Places = Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>;
 static PLACES: LazyLock<Places> = LazyLock::new(Places::default);
@@ -25,7 +26,7 @@ pub(super) async fn one_at_a_time<T: Send + 'static>(
         let _turn = turn;
         call()
     });
-    joined.await.map_err(super::dispatch::panic_text)
+    joined.await.map_err(panic_text)
 }
 
 /// The same, but waits no longer than `bound`; `None`: there was no answer. What hangs keeps its one thread, and is not
@@ -36,4 +37,16 @@ pub(super) async fn within<T: Send + 'static>(
     call: impl FnOnce() -> T + Send + 'static,
 ) -> Option<Result<T, String>> {
     tokio::time::timeout(bound, one_at_a_time(place, call)).await.ok()
+}
+
+/// What a task said when it panicked.
+pub(super) fn panic_text(error: JoinError) -> String {
+    match error.try_into_panic() {
+        Ok(panic) => panic
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "it panicked".into()),
+        Err(_) => "it was cancelled".into(),
+    }
 }

@@ -1,9 +1,7 @@
 //! What tools there are: names, effects, sentences, schemas.
-use super::{
-    Call, Effect, Entry, ToolError, ToolInfo, ToolOutput, archive, feed, files, http, notes, probe, report,
-    s3, shell, sql, system_metrics,
-};
-use crate::domain::{ReadsWhen, ToolSpec};
+use super::contract::{About, Call, ToolError, ToolInfo, ToolOutput};
+use super::{archive, feed, files, http, notes, probe, report, s3, shell, sql, system_metrics};
+use crate::domain::{Effect, ToolSpec};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -22,25 +20,6 @@ pub(super) enum Runs {
     Files,
     ArchiveRows,
     S3,
-}
-
-/// What an instance of a tool is, by its settings.
-pub(super) struct About {
-    /// What a call may do, at the worst.
-    pub(super) effect: Effect,
-    /// See [`ToolInfo::reads_when`].
-    pub(super) reads_when: Option<ReadsWhen>,
-    /// See [`ToolInfo::untrusted`].
-    pub(super) untrusted: bool,
-    /// JSON Schema of all its arguments.
-    pub(super) schema: Value,
-}
-
-impl About {
-    /// A tool that looks at this machine only.
-    fn local(schema: Value) -> Self {
-        Self { effect: Effect::Read, reads_when: None, untrusted: false, schema }
-    }
 }
 
 impl Runs {
@@ -165,4 +144,28 @@ fn without(mut schema: Value, fixed: &Map<String, Value>) -> Value {
         required.retain(|key| key.as_str().is_none_or(|key| !fixed.contains_key(key)));
     }
     schema
+}
+
+/// One tool.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) info: ToolInfo,
+    /// What runs.
+    pub(super) runs: Runs,
+    /// What the configuration says of this instance, without its `type`.
+    pub(super) settings: Arc<Value>,
+}
+
+impl Entry {
+    /// A probe whose caller says what is to be checked, or an archive whose caller says from where to where.
+    /// Fine for a person, who could run a command anyway, and for arguments from the configuration; not
+    /// for a model.
+    pub(super) fn runs_what_it_is_told(&self) -> bool {
+        let laid_down = match self.runs {
+            Runs::Probe => "checks",
+            Runs::ArchiveRows => "from",
+            _ => return false,
+        };
+        self.settings.get(laid_down).is_none()
+    }
 }

@@ -1,15 +1,13 @@
 //! What holds for each call of each tool: arguments fit the schema, time and size are bounded, a panic
 //! is an error of this call alone, and no secret is in what it gives.
-use super::{Entry, ToolError, ToolOutput};
+use super::blocking::panic_text;
+use super::catalog::Entry;
+use super::contract::{MAX_RESULT, ToolError, ToolOutput};
 use crate::domain::{Effect, MOST_NESTED, fits_schema, is_deeper};
 use crate::secret;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
-use tokio::task::JoinError;
 use tokio_util::task::AbortOnDropHandle;
-
-/// Longest result, in bytes of JSON.
-pub(super) const MAX_RESULT: usize = 256 << 10;
 
 /// The arguments of a call together with those that the configuration fixes.
 pub(super) fn arguments(entry: &Entry, args: &Value) -> Result<Value, ToolError> {
@@ -103,18 +101,6 @@ fn without_secrets(result: Result<ToolOutput, ToolError>) -> Result<ToolOutput, 
         Err(ToolError::Arguments(text)) => Err(ToolError::Arguments(clean(text))),
         // They say what was called, not what came.
         Err(error @ (ToolError::Unknown(_) | ToolError::Timeout { .. })) => Err(error),
-    }
-}
-
-/// What a task said when it panicked.
-pub(super) fn panic_text(error: JoinError) -> String {
-    match error.try_into_panic() {
-        Ok(panic) => panic
-            .downcast_ref::<&str>()
-            .map(|text| (*text).to_owned())
-            .or_else(|| panic.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "it panicked".into()),
-        Err(_) => "it was cancelled".into(),
     }
 }
 

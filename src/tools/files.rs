@@ -3,8 +3,9 @@
 //! is none, folder by folder), so that nothing that happens between a look and a use can lead out.
 mod beneath;
 
-use super::{Call, Effect, ToolError, ToolOutput, blocking, catalog::About, settings};
-use crate::domain::ReadsWhen;
+use super::contract::{About, Call, ToolError, ToolOutput};
+use super::{blocking, settings};
+use crate::domain::{Effect, ReadsWhen};
 use beneath::open_beneath;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;

@@ -2,21 +2,22 @@
 //! and size, and keeps a panic from spreading; each tool is a file of its own that may rely on this.
 //!
 //! Whether an agent may call a tool, and what its result is good for, is decided elsewhere.
-use crate::domain::{AgentId, Effect, Finding, Fleet, ReadsWhen, RunId, ToolDef, ToolOffer, nearest};
-use crate::secret;
-use crate::store::Store;
+use crate::domain::{Effect, Fleet, ToolOffer, nearest};
+use catalog::Entry;
+use contract::Call;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
 
 pub use archive::{Ask as ArchiveAsk, Range as ArchiveRange};
+pub use contract::{CallContext, Progress, ToolError, ToolInfo, ToolOutput};
 pub use mcp::Servers;
 
 mod archive;
 mod blocking;
 mod catalog;
+mod contract;
 mod dispatch;
 mod feed;
 mod files;
@@ -32,150 +33,6 @@ mod shell;
 mod sql;
 mod system_metrics;
 
-/// What is known of a tool without calling it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ToolInfo {
-    /// Its name.
-    pub name: String,
-    /// Of which built-in tool it is an instance, if it is one.
-    pub kind: Option<String>,
-    /// What a call may do, at the worst.
-    pub effect: Effect,
-    /// Calls that only look although the tool can do more.
-    pub reads_when: Option<ReadsWhen>,
-    /// What it gives comes from the outside world: data, never instructions.
-    pub untrusted: bool,
-    /// One sentence.
-    pub description: String,
-    /// JSON Schema of its arguments.
-    pub schema: Value,
-    /// False: an MCP server tells of it in a way that can't be used.
-    pub available: bool,
-}
-
-impl ToolInfo {
-    /// The tool as it is offered to a conversation.
-    pub fn offer(&self) -> ToolOffer {
-        ToolOffer {
-            def: ToolDef {
-                name: self.name.clone(),
-                description: self.description.clone(),
-                schema: self.schema.clone(),
-            },
-            effect: self.effect,
-            reads_when: self.reads_when.clone(),
-            untrusted: self.untrusted,
-        }
-    }
-
-    /// What a call with these arguments may do, at the worst.
-    fn effect_of(&self, args: &Value) -> Effect {
-        match &self.reads_when {
-            Some(reads) if reads.holds(args) => Effect::Read,
-            _ => self.effect,
-        }
-    }
-}
-
-/// For whom a tool is called.
-#[derive(Clone, Default)]
-pub struct CallContext {
-    /// The agent, unless a person calls by hand.
-    pub agent: Option<AgentId>,
-    /// The run.
-    pub run: Option<RunId>,
-    /// Bound of the whole call.
-    pub timeout: Option<Duration>,
-    /// Equal in each try of the same call, another for each other call. For tools that can hand it on.
-    pub idempotency_key: Option<String>,
-    /// For tools that keep something for the agent.
-    pub store: Option<Store>,
-    /// The arguments as a person wrote them, before their places were filled. `None`: a model chose them.
-    pub written: Option<Value>,
-    /// Of a gate: fields that tell its items apart. What the agent has seen of them is of no use to it.
-    pub novel_by: Vec<String>,
-    /// For tools that take long: where they say how far they are.
-    pub progress: Option<Progress>,
-    /// The caller has read data from outside: what it says now may come from there.
-    pub untrusted: bool,
-}
-
-/// Takes lines that say how far a call is. Who makes it reads them from the other end.
-#[derive(Clone)]
-pub struct Progress(mpsc::Sender<String>);
-
-impl Progress {
-    /// With the end that lines come out of.
-    pub fn new() -> (Self, mpsc::Receiver<String>) {
-        let (send, lines) = mpsc::channel(LINES_WAITING);
-        (Self(send), lines)
-    }
-
-    /// Says a line. Where nobody keeps up with reading, it is left out.
-    fn say(&self, line: &str) {
-        let _ = self.0.try_send(secret::redact(line).into_owned());
-    }
-}
-
-/// What a tool gave.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ToolOutput {
-    /// Its result.
-    pub result: Value,
-    /// What it found wrong or right (only `probe` and `feed`).
-    pub findings: Vec<Finding>,
-    /// What it could not find out this time, for the record of its run or slot (only `probe` and `feed`).
-    pub warnings: Vec<String>,
-    /// This time it gave data from outside, although that is not said of the tool (only `recall`).
-    pub untrusted: bool,
-    /// What tells the same as one of the items of the result, by the `id` of that (only `feed`): whoever was told the
-    /// one was told the others.
-    pub doubles: HashMap<String, Vec<Value>>,
-}
-
-impl ToolOutput {
-    /// A result without findings.
-    fn of(result: Value) -> Self {
-        Self { result, findings: Vec::new(), warnings: Vec::new(), untrusted: false, doubles: HashMap::new() }
-    }
-}
-
-/// Why a call failed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ToolError {
-    /// No tool of that name; the text suggests the nearest.
-    #[error("{0}")]
-    Unknown(String),
-    /// The arguments do not fit; the text says which and how.
-    #[error("{0}")]
-    Arguments(String),
-    /// It took too long.
-    #[error("tool `{tool}` did not answer within {secs} s")]
-    Timeout {
-        /// Which.
-        tool: String,
-        /// The bound.
-        secs: u64,
-    },
-    /// It failed.
-    #[error("{0}")]
-    Failed(String),
-    /// It was asked for, and whether it was done is not known.
-    #[error("{0}")]
-    Unsure(String),
-}
-
-impl ToolError {
-    /// May the call have done what it was to do? Then one that is not harmless to repeat must not be
-    /// repeated.
-    pub fn may_have_happened(&self) -> bool {
-        match self {
-            Self::Timeout { .. } | Self::Unsure(_) => true,
-            Self::Unknown(_) | Self::Arguments(_) | Self::Failed(_) => false,
-        }
-    }
-}
-
 /// What a conversation may use.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Offers {
@@ -190,45 +47,6 @@ pub struct Offers {
 pub struct Tools {
     entries: BTreeMap<String, Entry>,
     servers: Servers,
-}
-
-/// One tool.
-#[derive(Debug)]
-struct Entry {
-    info: ToolInfo,
-    /// What runs.
-    runs: catalog::Runs,
-    /// What the configuration says of this instance, without its `type`.
-    settings: Arc<Value>,
-}
-
-/// One call of one tool, its arguments checked.
-#[derive(Clone)]
-struct Call {
-    /// Name of the tool or of its instance.
-    tool: String,
-    /// What the caller says; fits the schema.
-    args: Value,
-    /// What the configuration says.
-    settings: Arc<Value>,
-    /// For tools that can give a part when their time is nearly up. The dispatcher holds it.
-    bound: Duration,
-    /// For whom.
-    context: CallContext,
-}
-
-impl Entry {
-    /// A probe whose caller says what is to be checked, or an archive whose caller says from where to where.
-    /// Fine for a person, who could run a command anyway, and for arguments from the configuration; not
-    /// for a model.
-    fn runs_what_it_is_told(&self) -> bool {
-        let laid_down = match self.runs {
-            catalog::Runs::Probe => "checks",
-            catalog::Runs::ArchiveRows => "from",
-            _ => return false,
-        };
-        self.settings.get(laid_down).is_none()
-    }
 }
 
 impl Tools {
@@ -384,9 +202,6 @@ impl Tools {
         }))
     }
 }
-
-/// Lines of progress that wait to be read.
-const LINES_WAITING: usize = 64;
 
 /// What an MCP server's call may take longer than its bound, to say why it failed.
 const SERVER_GRACE: Duration = Duration::from_secs(2);

@@ -1,5 +1,5 @@
 //! `remember` and `recall`: notes that an agent keeps between its runs, by key.
-use super::{Call, ToolError, ToolOutput};
+use super::contract::{Call, ToolError, ToolOutput};
 use crate::domain::{AgentId, Entry, Fact, MemoryChange};
 use crate::store::{Store, StoreError};
 use serde_json::{Value, json};

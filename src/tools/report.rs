@@ -1,5 +1,5 @@
 //! `report`: an agent opens, updates or resolves an incident.
-use super::{Call, ToolError, ToolOutput};
+use super::contract::{Call, ToolError, ToolOutput};
 use crate::domain::{Finding, Level};
 use jiff::SignedDuration;
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! Reads the settings of an instance, as `config` leaves them: paths absolute, times in seconds, sizes in
 //! bytes, secrets as references.
-use super::ToolError;
+use super::contract::ToolError;
 use crate::domain::TextOrSecret;
 use crate::secret;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};

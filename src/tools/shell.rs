@@ -1,8 +1,9 @@
 //! `shell`: programs of an allow-list with typed parameters. No shell ever sees them: a parameter is one
 //! whole argument, whatever is in it.
-use super::{Call, Effect, ToolError, ToolOutput, catalog::About, settings};
+use super::contract::{About, Call, ToolError, ToolOutput};
+use super::settings;
 use crate::child::{self, Program};
-use crate::domain::{ReadsWhen, TextOrSecret};
+use crate::domain::{Effect, ReadsWhen, TextOrSecret};
 use crate::secret;
 use serde_json::{Map, Value, json};
 use std::path::Path;

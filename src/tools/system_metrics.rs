@@ -1,6 +1,7 @@
 //! `system_metrics`: the state of this machine, measured now.
+use super::blocking::{self, panic_text};
+use super::contract::{ToolError, ToolOutput};
 use super::mounts::{self, Mounted};
-use super::{ToolError, ToolOutput, blocking, dispatch};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -74,7 +75,7 @@ pub(super) async fn call(args: &Value, bound: Duration) -> Result<ToolOutput, To
     // The kernel answers these itself, so that many calls may measure at the same time.
     let machine = tokio::task::spawn_blocking(move || measure(top));
     let (machine, disks) = tokio::join!(machine, disks);
-    let machine = machine.map_err(|error| failed(dispatch::panic_text(error)))?;
+    let machine = machine.map_err(|error| failed(panic_text(error)))?;
     let mut result = machine.map_err(|error| failed(error.to_string()))?;
     let Some(disks) = disks else { return Ok(ToolOutput::of(result)) };
     let disks = disks.map_err(failed)?;
@@ -160,7 +161,7 @@ struct Disked {
 
 async fn disks(bound: Duration) -> Result<Disked, String> {
     // The list comes from the kernel alone.
-    let listed = tokio::task::spawn_blocking(mounted).await.map_err(dispatch::panic_text)?;
+    let listed = tokio::task::spawn_blocking(mounted).await.map_err(panic_text)?;
     Ok(measured(listed.map_err(|error| error.to_string())?, bound, Space::of).await)
 }
 

@@ -1,10 +1,10 @@
 //! What an archive keeps in the state database: which rows it has put into another table and not yet deleted
 //! from theirs, and how much it has moved in all. Objects need none of it, since what is about to happen stands
 //! beside them; it then only keeps two archives of one table from getting into each other's way.
-use super::failed;
+use super::trouble::failed;
 use crate::domain::{ArchiveDoing, ArchiveStep, Entry, Fact};
 use crate::store::{Store, StoreError};
-use crate::tools::ToolError;
+use crate::tools::contract::ToolError;
 
 /// The journal of one archive; without a state database, it keeps nothing.
 pub(super) struct Journal {

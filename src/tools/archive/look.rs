@@ -1,12 +1,13 @@
 //! What is in an archive, and is it whole?
-use super::failed;
 use super::object::Manifest;
 use super::objects::{Objects, UNCLAIMED, id};
 use super::row::Row;
-use super::source::{Db, Table};
+use super::source::Db;
+use super::source::table::Table;
 use super::tables::Tables;
+use super::trouble::failed;
 use crate::domain::counted as words;
-use crate::tools::ToolError;
+use crate::tools::contract::ToolError;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 

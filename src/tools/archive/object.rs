@@ -1,9 +1,9 @@
 //! An object: the rows of one chunk as `jsonl.zst`, and its manifest. The file begins with a skippable frame
 //! of zstd that repeats the manifest's heart, so that an object explains itself where its manifest is lost;
 //! every zstd program passes over it and gives plain lines.
-use super::failed;
 use super::row::{self, Cell, Column, Kind, Row, Unit};
-use crate::tools::ToolError;
+use super::trouble::failed;
+use crate::tools::contract::ToolError;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};

@@ -3,12 +3,14 @@ use super::object::{
     About, FORMAT, Manifest, fresh_id, head, id_of, lines, manifest_name, object_name, pack, successor,
     unpack,
 };
+use super::point::point;
 use super::row::Row;
 use super::shelf::Shelf;
-use super::source::{Db, Table};
-use super::{failed, point};
+use super::source::Db;
+use super::source::table::Table;
+use super::trouble::failed;
 use crate::domain::counted;
-use crate::tools::ToolError;
+use crate::tools::contract::ToolError;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -104,7 +106,7 @@ impl Objects {
             pack(&about, &object_name(&id), &rows, level).map(|packed| (packed, rows))
         });
         let joined =
-            packing.await.map_err(|error| ToolError::Failed(crate::tools::dispatch::panic_text(error)))?;
+            packing.await.map_err(|error| ToolError::Failed(crate::tools::blocking::panic_text(error)))?;
         let (packed, rows) = joined?;
         let (bytes, manifest) = (packed.bytes, packed.manifest);
         self.shelf.put(&manifest.object, bytes).await?;
@@ -112,7 +114,7 @@ impl Objects {
         let bytes = self.shelf.fetch(&manifest.object).await?;
         let checked = manifest.clone();
         let check = tokio::task::spawn_blocking(move || checked.check(&bytes).map(drop)).await;
-        check.map_err(|error| ToolError::Failed(crate::tools::dispatch::panic_text(error)))?.map_err(
+        check.map_err(|error| ToolError::Failed(crate::tools::blocking::panic_text(error)))?.map_err(
             |error| {
                 failed(&format!(
                     "what was read back from {} is wrong: {error}; nothing was deleted",

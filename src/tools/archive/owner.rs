@@ -1,8 +1,8 @@
 //! Whose a place is: one archive is of one table of one database, and says so in `archive.json`.
-use super::failed;
 use super::object::{About, fresh_id};
 use super::objects::{Objects, PENDING};
-use crate::tools::ToolError;
+use super::trouble::failed;
+use crate::tools::contract::ToolError;
 use serde::{Deserialize, Serialize};
 
 /// What the archive as a whole is.

@@ -1,59 +1,20 @@
 //! What a person asks of an archive, and the way back.
+use super::look;
 use super::object::Manifest;
 use super::objects::Objects;
-use super::row::{self, Row};
+use super::point::point;
+use super::row::Row;
 use super::run::Time;
-use super::source::{self, Db, Put, Table};
-use super::{Settings, Target, failed, look, point};
+use super::settings::{Settings, Target};
+use super::source::table::Table;
+use super::source::{self, Db};
+use super::trouble::failed;
 use crate::domain::counted;
 use crate::store::Store;
-use crate::tools::ToolError;
-use jiff::Timestamp;
+use crate::tools::archive::ask::{Ask, Range, Restored};
+use crate::tools::contract::ToolError;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-
-/// What is asked of an archive.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Ask {
-    /// Its objects.
-    List,
-    /// Is every object there and whole?
-    Verify,
-    /// Put these rows back into the table.
-    Restore {
-        /// Which.
-        range: Range,
-        /// Only say what would be put back.
-        dry_run: bool,
-    },
-}
-
-/// Which rows.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Range {
-    /// Not older than this, by the column of the age.
-    pub from: Option<Timestamp>,
-    /// Older than this.
-    pub to: Option<Timestamp>,
-    /// With this key: a value for each of its columns.
-    pub key: Vec<String>,
-}
-
-impl Range {
-    fn holds(&self, row: &Row) -> bool {
-        let late_enough = self.from.is_none_or(|from| row.at.is_some_and(|at| at >= from));
-        let early_enough = self.to.is_none_or(|to| row.at.is_some_and(|at| at < to));
-        let is_key = self.key.is_empty() || row.key.iter().map(row::shown).eq(self.key.iter().cloned());
-        late_enough && early_enough && is_key
-    }
-
-    /// Can an object hold such rows?
-    fn may_be_in(&self, manifest: &Manifest) -> bool {
-        let too_old = self.from.is_some_and(|from| manifest.newest.is_some_and(|newest| newest < from));
-        let too_new = self.to.is_some_and(|to| manifest.oldest.is_some_and(|oldest| oldest >= to));
-        !too_old && !too_new
-    }
-}
 
 pub(super) async fn answer(
     settings: &Settings,
@@ -118,25 +79,6 @@ struct Restoring<'a> {
     table: Table,
     range: &'a Range,
     dry_run: bool,
-}
-
-/// Most rows that are told by name.
-const EXAMPLES: usize = 3;
-
-/// What came of it.
-#[derive(Default)]
-pub(super) struct Restored {
-    rows: u64,
-    there: u64,
-    conflicts: u64,
-    refused: u64,
-    /// Rows that no range of time holds.
-    ageless: u64,
-    /// Keys of rows that another one has taken the place of.
-    examples: Vec<String>,
-    /// Why rows were refused.
-    reasons: Vec<String>,
-    objects: u64,
 }
 
 impl Restoring<'_> {
@@ -249,62 +191,5 @@ impl Restoring<'_> {
         rest.extend(stay.into_iter().map(|at| (places[at], wanted[at].clone())));
         rest.sort_unstable_by_key(|(place, _)| *place);
         objects.keep_rest(manifest, rest.into_iter().map(|(_, row)| row).collect()).await
-    }
-}
-
-impl Restored {
-    /// Adds what came, or would come, of rows. Gives the places of those that stay archived, in order.
-    pub(super) fn count(&mut self, rows: &[Row], put: Put) -> Vec<usize> {
-        self.rows += put.fresh;
-        self.there += put.there;
-        let mut stay = put.conflicts;
-        for at in &stay {
-            self.conflicts += 1;
-            if self.examples.len() < EXAMPLES {
-                self.examples.push(rows[*at].key.iter().map(row::shown).collect::<Vec<_>>().join(", "));
-            }
-        }
-        for (at, why) in put.refused {
-            self.refused += 1;
-            if self.reasons.len() < EXAMPLES {
-                self.reasons.push(why);
-            }
-            stay.push(at);
-        }
-        stay.sort_unstable();
-        stay
-    }
-
-    fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
-        if self.conflicts > 0 {
-            notes.push(format!(
-                "still archived: {}, since other rows of the table have the same key, or another unique value in \
-                 common, or a trigger keeps them out: {}",
-                counted(self.conflicts, "row"),
-                self.examples.join("; ")
-            ));
-        }
-        if self.refused > 0 {
-            notes.push(format!(
-                "still archived: {}, which the table does not take: {}",
-                counted(self.refused, "row"),
-                self.reasons.join("; ")
-            ));
-        }
-        if self.ageless > 0 {
-            notes.push(format!(
-                "still archived: {}, whose age can't be told, so that no range of time holds them; ask for them by key, \
-                 or for all",
-                counted(self.ageless, "row")
-            ));
-        }
-        if self.rows > 0 {
-            notes.push(
-                "rows that are old enough are archived again by the next run of an agent: pause it to keep them"
-                    .to_owned(),
-            );
-        }
-        notes
     }
 }

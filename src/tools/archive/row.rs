@@ -6,8 +6,8 @@
 //! `false` for booleans, else a string. A value of SQLite keeps its storage class: an integer is a number
 //! without, a real one with a point or an exponent; a blob is `{"base64": "…"}`, a text that is no UTF-8
 //! `{"text_base64": "…"}`, an infinite real `{"real": "Infinity"}`.
-use super::failed;
-use crate::tools::ToolError;
+use super::trouble::failed;
+use crate::tools::contract::ToolError;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;

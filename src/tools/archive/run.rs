@@ -1,12 +1,17 @@
 //! One run: settles what was broken off, then moves chunk after chunk, as far as the time goes.
 use super::objects::Mended;
+use super::point::point;
 use super::row::{self, Cell, Row};
-use super::source::{self, Bounds, Db, Filter, How, Left, Removed, Table, Why};
-use super::tables::without;
-use super::{CHUNK_BYTES, Settings, Target, failed, point};
+use super::settings::{Settings, Target};
+use super::source::outcome::{How, Removed, places};
+use super::source::table::{Bounds, CHUNK_BYTES, Filter, Table};
+use super::source::{self, Db};
+use super::tables::{rehearsed, without};
+use super::trouble::failed;
 use crate::domain::counted;
 use crate::store::Store;
-use crate::tools::{Progress, ToolError};
+use crate::tools::archive::tally::Tally;
+use crate::tools::contract::{Progress, ToolError};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -37,85 +42,6 @@ impl Time {
         let hard = began + bound.saturating_sub(margin / 2);
         let soft = began + bound.saturating_sub(margin);
         Self { soft: most.map_or(soft, |most| soft.min(began + most)), hard }
-    }
-}
-
-/// What a run has done so far.
-#[derive(Default)]
-pub(super) struct Tally {
-    pub(super) rows: u64,
-    pub(super) chunks: u64,
-    pub(super) bytes: u64,
-    stored: u64,
-    changed: u64,
-    pub(super) conflicts: u64,
-    locked: u64,
-    /// Of the last time that the whole table was gone through.
-    referred: u64,
-    refused: u64,
-    /// Why rows could not come back; a few of them.
-    reasons: Vec<String>,
-    last: Option<Vec<Cell>>,
-}
-
-/// Most rows that are told with why they could not come back.
-const REASONS: usize = 3;
-
-impl Tally {
-    /// Rows that stay.
-    pub(super) fn left(&mut self, left: &[Left]) {
-        for one in left {
-            match &one.why {
-                Why::Changed => self.changed += 1,
-                Why::Locked => self.locked += 1,
-                Why::Referred => self.referred += 1,
-                Why::OneWay(why) => {
-                    self.refused += 1;
-                    if self.reasons.len() < REASONS {
-                        self.reasons.push(why.clone());
-                    }
-                }
-            }
-        }
-    }
-
-    /// What a person should know of rows that stay.
-    fn warnings(&self, table: &str) -> Vec<String> {
-        let rows = |count: u64| counted(count, "row");
-        let of = [
-            (
-                self.changed,
-                format!("{} changed during the copying: left for the next run", rows(self.changed)),
-            ),
-            (
-                self.locked,
-                format!("left for the next run: {} of {table}, locked by another program", rows(self.locked)),
-            ),
-            (
-                self.referred,
-                format!(
-                    "kept in {table}: {} that other rows of the table refer to, which stay as well",
-                    rows(self.referred)
-                ),
-            ),
-            (
-                self.refused,
-                format!(
-                    "kept in {table}: {}, which could not come back: {}",
-                    rows(self.refused),
-                    self.reasons.join("; ")
-                ),
-            ),
-            (
-                self.conflicts,
-                format!(
-                    "{} not moved: other rows at the destination have the same key, or another unique value in common, or \
-                     a trigger there keeps them out",
-                    rows(self.conflicts)
-                ),
-            ),
-        ];
-        of.into_iter().filter(|(count, _)| *count > 0).map(|(_, text)| text).collect()
     }
 }
 
@@ -342,7 +268,7 @@ impl Run<'_> {
                     objects.discard(&manifest).await?;
                     journal.done(0, 0).await?;
                     self.tally.left(&left);
-                    without(&mut rows, &source::places(&left));
+                    without(&mut rows, &places(&left));
                     if rows.is_empty() {
                         return Ok(());
                     }
@@ -363,14 +289,6 @@ impl Run<'_> {
             other => other,
         }
     }
-}
-
-/// What would come of the rows, where the role may see that.
-pub(super) async fn rehearsed(db: &Db, table: &Table, rows: &[Row]) -> Result<Removed, ToolError> {
-    if !table.can_delete() {
-        return Ok(Removed::Done);
-    }
-    db.remove(table, rows, How::OnlyToSee).await
 }
 
 /// Tells how far a run is: often at first, then less, so that a long one does not fill its record.

@@ -14,12 +14,15 @@
 //! was lost, a copy that is equal to its row is taken for the row, and one that differs stays as a conflict. Going back is the same with the tables exchanged, and needs no journal.
 use super::journal::Journal;
 use super::object::hex;
-use super::restore::{Range, Restored};
+use super::point::point;
 use super::row::{Cell, Row};
-use super::run::{Tally, rehearsed};
-use super::source::{self, Bounds, Db, Filter, How, Left, Removed, Table, Why};
-use super::{CHUNK_BYTES, failed, point};
-use crate::tools::ToolError;
+use super::source::Db;
+use super::source::outcome::{How, Left, Removed, Why, places};
+use super::source::table::{Bounds, CHUNK_BYTES, CHUNK_ROWS, Filter, Table};
+use super::trouble::failed;
+use crate::tools::archive::ask::{Range, Restored};
+use crate::tools::archive::tally::Tally;
+use crate::tools::contract::ToolError;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -101,7 +104,7 @@ impl Tables {
         while !copies.is_empty() {
             match self.db.remove(table, &copies, How::Plainly).await? {
                 Removed::Done => break,
-                Removed::Not(left) => without(&mut copies, &source::places(&left)),
+                Removed::Not(left) => without(&mut copies, &places(&left)),
             }
         }
         Ok(copies.len() as u64)
@@ -191,7 +194,7 @@ impl Tables {
                 }
                 Removed::Not(left) => {
                     point("differ");
-                    let places = source::places(&left);
+                    let places = places(&left);
                     let stay: Vec<Row> = places.iter().map(|at| rows[*at].clone()).collect();
                     self.take_back(&stay).await?;
                     tally.left(&left);
@@ -214,7 +217,7 @@ impl Tables {
                 Removed::Done => break,
                 Removed::Not(left) => {
                     tally.left(&left);
-                    without(rows, &source::places(&left));
+                    without(rows, &places(&left));
                 }
             }
         }
@@ -296,7 +299,7 @@ impl Tables {
     pub(super) async fn count(&self, source: Option<(&Db, &Table)>) -> Result<Counted, ToolError> {
         let mut counted = Counted::default();
         let mut after: Option<Vec<Cell>> = None;
-        let bounds = Bounds { rows: super::CHUNK_ROWS, bytes: CHUNK_BYTES, backwards: false };
+        let bounds = Bounds { rows: CHUNK_ROWS, bytes: CHUNK_BYTES, backwards: false };
         loop {
             let page = self.db.page(&self.table, &Filter::default(), after.as_deref(), bounds).await?;
             if page.late {
@@ -344,4 +347,12 @@ pub(super) fn without(rows: &mut Vec<Row>, places: &[usize]) {
         at += 1;
         places.binary_search(&(at - 1)).is_err()
     });
+}
+
+/// What would come of the rows, where the role may see that.
+pub(super) async fn rehearsed(db: &Db, table: &Table, rows: &[Row]) -> Result<Removed, ToolError> {
+    if !table.can_delete() {
+        return Ok(Removed::Done);
+    }
+    db.remove(table, rows, How::OnlyToSee).await
 }

@@ -2,6 +2,7 @@
 //!
 //! A text is read word by word, and each word must have a meaning: a time, a zone, a month, a number. So what is not
 //! understood is no date, never another one. Without a zone a time is UTC. The day of the week decides nothing.
+use crate::tools::feed::date::zone::Zone;
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{Offset, TimeZone};
@@ -53,12 +54,6 @@ struct Parts {
     zone: Option<Zone>,
     /// Numbers that are a day or a year, in their order, with whether each has four digits.
     numbers: Vec<(i16, bool)>,
-}
-
-#[derive(Clone, PartialEq)]
-enum Zone {
-    At(Offset),
-    Of(TimeZone),
 }
 
 macro_rules! pattern {

@@ -1,13 +1,13 @@
 //! What a feed holds, in the same words whatever its format; and which format it is.
+use super::date;
 use super::text::{Markup, plain};
-use super::{date, json, text, xml};
 use jiff::Timestamp;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
 /// Most characters of what is kept of an item. A caller may ask for less.
 pub(super) const MOST_SUMMARY: usize = 2000;
-const MOST_TITLE: usize = 300;
+pub(super) const MOST_TITLE: usize = 300;
 /// Of an address or an id, in bytes.
 pub(super) const MOST_LINK: usize = 2048;
 /// Of authors and of tags: how many, and how long each.
@@ -149,27 +149,4 @@ pub(super) fn address(text: &str, base: &Url) -> Option<String> {
     }
     let url = base.join(text).ok()?;
     (matches!(url.scheme(), "http" | "https") && url.as_str().len() <= MOST_LINK).then(|| url.into())
-}
-
-/// Reads a feed of any format. `base` is where it came from.
-///
-/// # Errors
-/// A sentence that says why it is none, and where it breaks.
-pub(super) fn read(bytes: &[u8], header: &str, base: &Url) -> Result<Feed, String> {
-    let text = super::decode::text(bytes, header);
-    let text = text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}' || c.is_control());
-    if text.is_empty() {
-        return Err("the answer is empty".into());
-    }
-    // some put a warning or a comment of their program before the feed
-    let begin = text.char_indices().take(1024).find(|(_, c)| matches!(c, '<' | '{' | '['));
-    let Some((begin, sign)) = begin else {
-        return Err(format!("the answer is no feed: it begins with {:?}", text::shorter(text, 40)));
-    };
-    let feed = if sign == '<' { xml::read(&text[begin..], base) } else { json::read(&text[begin..], base) };
-    feed.map(|mut feed| {
-        feed.title =
-            feed.title.map(|title| plain(&title, Markup::Perhaps, MOST_TITLE)).filter(|t| !t.is_empty());
-        feed
-    })
 }

@@ -8,19 +8,21 @@
 //!
 //! Addresses are a person's choice. A model gets an instance whose `urls` are fixed; addresses that come
 //! out of a template lead to public hosts only.
-use super::catalog::About;
-use super::dispatch::MAX_RESULT;
-use super::{Call, Effect, ToolError, ToolOutput, settings};
+use super::contract::{About, Call, MAX_RESULT, ToolError, ToolOutput};
+use super::settings;
+use crate::domain::Effect;
+use crate::tools::feed::source::Asked;
 use futures_util::stream::{self, StreamExt};
 use gather::{Gathered, Source, Wanted};
 use jiff::{SpanRelativeTo, Timestamp};
 use reqwest::header::AUTHORIZATION;
 use serde_json::{Value, json};
-use source::{Failure, Given, Wish};
+use source::{Given, Wish};
 use std::time::{Duration, Instant};
 
 mod date;
 mod decode;
+mod format;
 mod gather;
 mod identity;
 mod item;
@@ -91,9 +93,6 @@ struct Plan {
     max_items: usize,
     wanted: Wanted,
 }
-
-/// What became of a source: its address, and what it gave.
-type Asked = (String, Result<Given, Failure>);
 
 /// Fetches and reads.
 pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {

@@ -1,8 +1,8 @@
 //! What is said of the sources beside their items.
 use super::gather::{self, Source};
 use super::item::Feed;
-use super::source::Given;
-use super::{Asked, text};
+use super::source::{Asked, Given};
+use super::text;
 use crate::domain::{Finding, Level};
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};

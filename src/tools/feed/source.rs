@@ -3,9 +3,9 @@
 //! What is kept is the validators together with the items that they stand for. So an answer "not modified"
 //! gives the same items as a whole one would, and what an earlier run failed to tell is still there. It is
 //! kept in the state database: a restart costs nobody a feed.
-use super::super::Call;
-use super::item::{self, Feed, Item};
-use super::{gather, identity, text};
+use super::super::contract::Call;
+use super::item::{Feed, Item};
+use super::{format, gather, identity, text};
 use crate::domain::{Entry, Fact, HostPattern, KeptFeed};
 use crate::net::{self, Allow, Bounds, Fetched, GuardError, Request};
 use jiff::{SignedDuration, Timestamp};
@@ -131,7 +131,7 @@ async fn whole(wish: &Wish, fetched: &mut Fetched) -> Result<Feed, String> {
     let header = text_of(&fetched.headers, &CONTENT_TYPE).unwrap_or_default();
     let (body, base) = (std::mem::take(&mut fetched.body), fetched.url.clone());
     // Hostile texts must not hold up anything else, nor bring down more than themselves.
-    let read = tokio::task::spawn_blocking(move || item::read(&body, &header, &base)).await;
+    let read = tokio::task::spawn_blocking(move || format::read(&body, &header, &base)).await;
     let read = read.map_err(|_| "the feed can't be read: the reader failed inside".to_owned())?;
     let long = || format!("it is longer than {} KiB, and only so much is read", wish.bytes >> 10);
     let mut feed = read.map_err(|error| if truncated { format!("{error}; {}", long()) } else { error })?;
@@ -299,3 +299,6 @@ async fn write(call: &Call, source: String, kept: KeptFeed) {
         let _ = store.commit(vec![Entry { at: crate::clock::wall(), fact }]).await;
     }
 }
+
+/// What became of a source: its address, and what it gave.
+pub(super) type Asked = (String, Result<Given, Failure>);

@@ -3,7 +3,7 @@
 use super::page;
 use crate::domain::{Slips, read_json};
 use crate::net::Fetched;
-use crate::tools::dispatch::MAX_RESULT;
+use crate::tools::contract::MAX_RESULT;
 use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde_json::{Map, Value};

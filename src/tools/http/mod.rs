@@ -3,9 +3,9 @@
 //! would make it again.
 //!
 //! Where a request may go is guarded by `net`; whether an agent may make it is decided elsewhere.
-use super::catalog::About;
-use super::{Call, Effect, ToolError, ToolOutput, settings};
-use crate::domain::{HostPattern, ReadsWhen};
+use super::contract::{About, Call, ToolError, ToolOutput};
+use super::settings;
+use crate::domain::{Effect, HostPattern, ReadsWhen};
 use crate::net::{self, Allow, Bounds, GuardError, Request, Unanswered};
 use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};

@@ -51,7 +51,7 @@ pub(super) async fn readable(html: String, url: String) -> Result<Page, String> 
     });
     working
         .await
-        .map_err(|error| format!("the page can't be read: {}", crate::tools::dispatch::panic_text(error)))
+        .map_err(|error| format!("the page can't be read: {}", crate::tools::blocking::panic_text(error)))
 }
 
 fn read(html: &str, url: &str, parsing: Duration) -> Page {

@@ -2,7 +2,8 @@
 use super::*;
 use crate::domain::{Fleet, ToolOffer, ToolSpec};
 use crate::net::testing::{Server, answer};
-use crate::tools::{CallContext, Tools};
+use crate::tools::Tools;
+use crate::tools::contract::CallContext;
 use std::time::Duration;
 
 fn tools(settings: Value) -> Tools {

@@ -1,7 +1,6 @@
 //! What a tool says of itself, kept so that a person can see what changed. Bounded; how much is kept of all
 //! tools is left to `pins`.
-use super::pins::canonical;
-use super::text::{cut, visible};
+use super::text::{canonical, cut, visible};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -1,7 +1,7 @@
 //! What a call gave, as JSON that fits into a conversation: texts joined, also those of resources, structure kept
 //! and said once, pictures and other data named but not inlined, all of it bounded.
 use super::text::{cut, shown, visible};
-use crate::tools::dispatch::MAX_RESULT;
+use crate::tools::contract::MAX_RESULT;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rmcp::model::{CallToolResult, ContentBlock, ResourceContents};

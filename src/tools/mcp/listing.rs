@@ -4,7 +4,7 @@ use super::about::About;
 use super::text::{cut, plain_name, visible};
 use super::{mend, pins};
 use crate::domain::{Effect, fits_schema, glob, nearest};
-use crate::tools::ToolInfo;
+use crate::tools::contract::ToolInfo;
 use rmcp::model::{Tool, ToolAnnotations};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

@@ -5,7 +5,7 @@
 //! `answer`, `listing`), when to start again (`link`, `session`), and which tools are still what they were
 //! (`pins`). A call that changes something is never tried twice: [`ToolError::may_have_happened`] says why not. One
 //! that does not is, once, if its server died under it: another call may have killed it.
-use super::{ToolError, ToolInfo};
+use super::contract::{ToolError, ToolInfo};
 use crate::domain::{Effect, Fleet, McpSpec, glob, nearest};
 use link::Link;
 use listing::{Listed, Rules};
@@ -23,6 +23,7 @@ use tokio::time::Instant;
 mod about;
 mod answer;
 mod http;
+mod limits;
 mod link;
 mod listing;
 mod mend;
@@ -33,40 +34,11 @@ mod text;
 mod wire;
 
 pub use about::{About, Difference};
+pub use limits::Limits;
 pub use pins::{Pin, PinChange, PinEvent, PinState, Pins};
 
 /// Most pages of a server's list.
 const MAX_PAGES: usize = 100;
-
-/// Times that hold for each server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// A server that was not used for so long is stopped.
-    pub idle: Duration,
-    /// How long a server that is stopped may take before it is asked (SIGTERM), and again before it
-    /// is killed.
-    pub patience: Duration,
-    /// The pause before the second start after a failure; it doubles from then on.
-    pub back_off: Duration,
-    /// So many starts after a failure within `window`, and then no more until some of it has passed.
-    pub restarts: usize,
-    /// See `restarts`.
-    pub window: Duration,
-    /// How long a server that did not answer a call in time may take to answer a ping.
-    pub ping: Duration,
-}
-
-impl Limits {
-    /// Those of the daemon.
-    pub const DAEMON: Self = Self {
-        idle: Duration::from_secs(60),
-        patience: Duration::from_secs(2),
-        back_off: Duration::from_secs(1),
-        restarts: 5,
-        window: Duration::from_secs(600),
-        ping: Duration::from_secs(2),
-    };
-}
 
 /// All MCP servers of a fleet.
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 //! Pins: what a tool of a server said of itself when it was first seen. A tool that says something
 //! else later is off until a person trusts it again. In memory; who keeps them is told of each change.
 use super::about::{About, Difference, differences};
+use crate::tools::mcp::text::canonical;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -244,36 +245,6 @@ pub(super) fn hash(name: &str, description: Option<&str>, schema: &Value, hints:
     let mut text = String::new();
     canonical(&all, &mut text);
     Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// JSON with sorted keys and no spaces.
-pub(super) fn canonical(value: &Value, into: &mut String) {
-    match value {
-        Value::Object(map) => {
-            let sorted: BTreeMap<&String, &Value> = map.iter().collect();
-            into.push('{');
-            for (at, (key, value)) in sorted.into_iter().enumerate() {
-                if at > 0 {
-                    into.push(',');
-                }
-                into.push_str(&Value::from(key.as_str()).to_string());
-                into.push(':');
-                canonical(value, into);
-            }
-            into.push('}');
-        }
-        Value::Array(list) => {
-            into.push('[');
-            for (at, value) in list.iter().enumerate() {
-                if at > 0 {
-                    into.push(',');
-                }
-                canonical(value, into);
-            }
-            into.push(']');
-        }
-        other => into.push_str(&other.to_string()),
-    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! One connection to a server, from its first message to its end: opened within a bound, looked after
 //! by a task, closed when nobody used it for a while. When to open another is decided in `link`.
 use super::http::{Http, refused_with};
+use super::limits::Limits;
+use super::listing::Listed;
 use super::process::{LastWords, Process};
 use super::text::shown;
 use super::wire::{Filtered, Signals, Wire, error_text};
-use super::{Limits, listing::Listed};
 use crate::domain::{McpSpec, TextOrSecret};
 use crate::net::{self, Redirects};
 use crate::secret::Secret;

@@ -1,5 +1,7 @@
 //! What servers write, made fit to be shown: nothing hidden, nothing that moves the cursor or turns
 //! the direction of the text around.
+use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Longest text of a server in one of our errors, in characters.
 const SHOWN: usize = 300;
@@ -76,5 +78,35 @@ mod tests {
         assert_eq!(shown(" a\n\u{7} b \u{200b}"), "a b \\u{200b}");
         assert_eq!(shown(&"ä".repeat(400)).chars().count(), 301);
         assert_eq!(plain_name("get weather/ü-1.x"), "get_weather__-1.x");
+    }
+}
+
+/// JSON with sorted keys and no spaces.
+pub(super) fn canonical(value: &Value, into: &mut String) {
+    match value {
+        Value::Object(map) => {
+            let sorted: BTreeMap<&String, &Value> = map.iter().collect();
+            into.push('{');
+            for (at, (key, value)) in sorted.into_iter().enumerate() {
+                if at > 0 {
+                    into.push(',');
+                }
+                into.push_str(&Value::from(key.as_str()).to_string());
+                into.push(':');
+                canonical(value, into);
+            }
+            into.push('}');
+        }
+        Value::Array(list) => {
+            into.push('[');
+            for (at, value) in list.iter().enumerate() {
+                if at > 0 {
+                    into.push(',');
+                }
+                canonical(value, into);
+            }
+            into.push(']');
+        }
+        other => into.push_str(&other.to_string()),
     }
 }

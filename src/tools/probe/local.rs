@@ -1,7 +1,8 @@
 //! Checks of this machine: disks, memory, load, processes.
 use super::level::Thresholds;
+use super::measured::{Measured, plain};
+use super::mount;
 use super::spec::Metric;
-use super::{Measured, mount, plain};
 use crate::domain::Level;
 use crate::tools::blocking;
 use crate::tools::system_metrics::{Space, percent, tenth};
@@ -189,7 +190,7 @@ async fn on_a_thread<T: Send + 'static>(
 ) -> Result<T, String> {
     match tokio::task::spawn_blocking(look).await {
         Ok(result) => result.map_err(|error| error.to_string()),
-        Err(error) => Err(crate::tools::dispatch::panic_text(error)),
+        Err(error) => Err(crate::tools::blocking::panic_text(error)),
     }
 }
 

@@ -2,11 +2,12 @@
 //! finding, never an error of the tool: only arguments that make no sense are one.
 //!
 //! When a finding becomes an incident, and whom that is told, is decided elsewhere.
+use super::blocking::panic_text;
+use super::contract::{ToolError, ToolOutput};
 use super::system_metrics::tenth;
-use super::{ToolError, ToolOutput, dispatch};
 use crate::domain::{Finding, Level, RunId, human_duration};
+use crate::tools::probe::measured::Measured;
 use jiff::SignedDuration;
-use level::Thresholds;
 use serde_json::{Value, json};
 use spec::{Check, What};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 mod level;
 mod local;
+mod measured;
 mod mount;
 mod program;
 mod reach;
@@ -28,32 +30,6 @@ const PARALLEL: usize = 16;
 
 /// A check that can't get at least this much time, and asks for more, is not begun.
 const LEAST: Duration = Duration::from_secs(1);
-
-/// What one check saw.
-#[derive(Debug)]
-struct Measured {
-    level: Level,
-    value: Option<f64>,
-    unit: Option<&'static str>,
-    title: String,
-}
-
-impl Measured {
-    /// It could not be measured, and that is the finding.
-    fn failed(title: impl Into<String>) -> Self {
-        Self { level: Level::Crit, value: None, unit: None, title: title.into() }
-    }
-
-    /// A value that its thresholds judge. The title gets the threshold that counts.
-    fn judged(thresholds: &Thresholds, value: f64, unit: &'static str, title: String) -> Self {
-        let level = thresholds.level(value);
-        let title = match thresholds.crossed(level) {
-            Some((word, bound)) => format!("{title} ({word} at {} {unit})", plain(bound)),
-            None => title,
-        };
-        Self { level, value: Some(value), unit: Some(unit), title }
-    }
-}
 
 /// Runs all checks. `bound` is that of the whole call: what can't be checked in it is said to be so.
 pub(super) async fn call(
@@ -78,7 +54,7 @@ pub(super) async fn call(
     let mut warnings = Vec::new();
     for (check, task) in running {
         let (measured, took) = task.await.unwrap_or_else(|error| {
-            let title = format!("{} can't be checked: {}", check.what.subject(), dispatch::panic_text(error));
+            let title = format!("{} can't be checked: {}", check.what.subject(), panic_text(error));
             (Measured::failed(title), Duration::ZERO)
         });
         rows.push(json!({
@@ -153,15 +129,6 @@ async fn measure(check: &Check, bound: Duration, for_run: Option<RunId>) -> Meas
 /// Load is small and gets two decimals, all else gets one.
 fn round(value: f64, kind: &str) -> f64 {
     if kind == "load" { (value * 100.0).round() / 100.0 } else { tenth(value) }
-}
-
-/// A number for a title: one decimal at most.
-fn plain(value: f64) -> String {
-    if value.abs() < 10.0 && value.fract() != 0.0 {
-        // Loads are told apart by their second decimal.
-        return format!("{value:.2}").trim_end_matches('0').trim_end_matches('.').to_owned();
-    }
-    tenth(value).to_string()
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Checks by a program: any command, and `systemctl`.
-use super::Measured;
+use super::measured::Measured;
 use crate::child::{self, ChildError, Finished, Program};
 use crate::domain::{Level, RunId};
 use std::time::Duration;

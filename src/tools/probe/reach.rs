@@ -1,7 +1,7 @@
 //! Checks of other machines: HTTP addresses and TCP ports.
 use super::level::Thresholds;
+use super::measured::{Measured, plain};
 use super::spec::{Statuses, Web, host_and_port, shown};
-use super::{Measured, plain};
 use crate::domain::{Level, TextOrSecret, counted};
 use crate::net::{self, Redirects};
 use crate::secret;

@@ -1,7 +1,10 @@
 //! Tests of `probe`: thresholds as a table, each type against the real thing.
+use super::level::Thresholds;
+use super::measured::plain;
 use super::*;
 use crate::domain::Fleet;
-use crate::tools::{CallContext, Tools};
+use crate::tools::Tools;
+use crate::tools::contract::CallContext;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

@@ -1,8 +1,8 @@
 //! `s3`: lists, gets and puts objects of S3-compatible storage, beneath the bucket and the prefix that the
 //! configuration names. The client beneath it, [`Bucket`], is for other tools too.
-use super::catalog::About as ToolAbout;
-use super::{Call, Effect, ToolError, ToolOutput, settings};
-use crate::domain::ReadsWhen;
+use super::contract::{About as ToolAbout, Call, ToolError, ToolOutput};
+use super::settings;
+use crate::domain::{Effect, ReadsWhen};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};

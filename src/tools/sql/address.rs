@@ -1,10 +1,10 @@
 //! The address of a PostgreSQL server, as libpq reads it: what of it says how the connection is encrypted, and whose
 //! certificates count.
-use super::postgres::failed;
 use crate::domain::SecretRef;
 use crate::net::trusted_roots;
 use crate::secret;
-use crate::tools::ToolError;
+use crate::tools::contract::ToolError;
+use crate::tools::sql::trouble::failed;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;

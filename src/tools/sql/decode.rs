@@ -1,6 +1,6 @@
 //! Values of PostgreSQL as JSON. They come in the server's binary form; what JSON has no exact form for
 //! becomes a text that the server reads back as the same value.
-use super::{bytes_json, float_json};
+use super::statement::{bytes_json, float_json};
 use serde_json::{Map, Value};
 use std::error::Error;
 use std::fmt::Write;

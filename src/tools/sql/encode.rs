@@ -1,6 +1,6 @@
 //! JSON values as parameters of PostgreSQL. The server knows the type of each parameter from the
 //! statement, so each value is sent as text, and the server reads it as it reads a literal.
-use super::bytes_of;
+use super::statement::bytes_of;
 use serde_json::Value;
 use std::error::Error;
 use tokio_postgres::types::private::BytesMut;

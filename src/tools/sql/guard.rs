@@ -7,7 +7,7 @@
 //! without a jump runs to its end: what such a one may cost is bounded by the longest value, which is the
 //! shorter the more values the program makes ([`fit`]). Functions whose one step could take minutes are
 //! replaced (see `functions`).
-use super::Settings;
+use super::statement::Settings;
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;

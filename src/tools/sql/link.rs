@@ -1,8 +1,8 @@
 //! A connection to a PostgreSQL server that lives as long as a call: how much is read over it is bounded,
 //! and what still runs when the call is dropped is cancelled.
 use super::address::Address;
-use super::postgres::{explain, failed};
-use crate::tools::ToolError;
+use crate::tools::contract::ToolError;
+use crate::tools::sql::trouble::{explain, failed};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;

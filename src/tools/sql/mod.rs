@@ -2,13 +2,13 @@
 //! made so by the database itself: see `guard` for SQLite and `postgres`.
 //!
 //! A connection lives as long as its call. Parameters are bound, never spliced into the text.
-use super::{Call, Effect, ToolError, ToolOutput, catalog::About, settings};
-use crate::domain::{SecretRef, TextOrSecret};
+use super::contract::{About, Call, ToolError, ToolOutput};
+use super::settings;
+use crate::domain::Effect;
 use crate::secret;
+use crate::tools::sql::statement::{Settings, Statement};
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 pub(super) mod address;
 mod decode;
@@ -17,43 +17,11 @@ mod functions;
 mod guard;
 pub(super) mod link;
 mod names;
-pub(super) mod postgres;
+mod postgres;
 mod rows;
 mod sqlite;
-
-/// Time of a statement where the settings say none.
-const TIMEOUT: Duration = Duration::from_secs(10);
-/// Rows of a result where the settings say nothing.
-const MAX_ROWS: usize = 1000;
-/// Longest statement, in bytes.
-const MAX_SQL: usize = 100_000;
-
-/// What the configuration says.
-struct Settings {
-    url: TextOrSecret,
-    password: Option<SecretRef>,
-    writes: bool,
-    max_rows: usize,
-    timeout: Duration,
-    statements: BTreeMap<String, String>,
-    /// SQLite: nothing but these is touched, if it is said.
-    tables: Option<BTreeSet<String>>,
-    ddl: bool,
-}
-
-/// What is to run.
-struct Statement {
-    text: String,
-    params: Params,
-}
-
-/// Values for the parameters of a statement.
-enum Params {
-    /// By position.
-    List(Vec<Value>),
-    /// By name, without its `:`, `@` or `$`.
-    Named(Map<String, Value>),
-}
+mod statement;
+pub(super) mod trouble;
 
 /// What an instance is.
 pub(super) fn about(settings: &Value) -> About {
@@ -144,80 +112,6 @@ pub(super) fn sqlite_path(path: &str) -> Result<PathBuf, ToolError> {
             failed("there is no such database; it is never created, so check `url`")
         }
         Err(error) => failed(&format!("the database can't be opened: {error}")),
-    }
-}
-
-impl Settings {
-    fn of(value: &Value) -> Option<Self> {
-        let statements = value.get("statements").and_then(Value::as_object);
-        Some(Self {
-            url: TextOrSecret::from_json(value.get("url")?)?,
-            password: value.get("password").and_then(SecretRef::from_json),
-            writes: settings::writes(value),
-            max_rows: settings::whole(value, "max_rows").unwrap_or(MAX_ROWS),
-            timeout: settings::span(value, "timeout").unwrap_or(TIMEOUT),
-            statements: statements
-                .into_iter()
-                .flatten()
-                .filter_map(|(name, text)| Some((name.clone(), text.as_str()?.to_owned())))
-                .collect(),
-            tables: settings::texts(value, "tables")
-                .map(|tables| tables.iter().map(|table| table.to_lowercase()).collect()),
-            ddl: settings::flag(value, "ddl"),
-        })
-    }
-}
-
-impl Statement {
-    fn of(args: &Value, settings: &Settings) -> Result<Self, ToolError> {
-        let refuse = |why: &str| Err(ToolError::Arguments(why.to_owned()));
-        let text = match (settings::text(args, "sql"), settings::text(args, "statement")) {
-            (Some(_), Some(_)) => return refuse("give either `sql` or `statement`, not both"),
-            (None, None) => return refuse("`sql` is missing"),
-            (Some(text), None) => text,
-            (None, Some(name)) => match settings.statements.get(name) {
-                Some(text) => text,
-                None => return refuse("there is no such `statement`"),
-            },
-        };
-        if text.len() > MAX_SQL {
-            return refuse("the statement is longer than 100000 bytes: bind long values as `params`");
-        }
-        if text.contains('\0') {
-            return refuse("the statement has a NUL byte");
-        }
-        let params = match args.get("params") {
-            Some(Value::Array(list)) => Params::List(list.clone()),
-            Some(Value::Object(map)) => Params::Named(map.clone()),
-            _ => Params::List(Vec::new()),
-        };
-        Ok(Self { text: text.to_owned(), params })
-    }
-}
-
-/// `{"base64": "…"}`: how bytes stand in JSON, both ways.
-fn bytes_of(value: &Value) -> Option<Result<Vec<u8>, String>> {
-    use base64::Engine;
-    let map = value.as_object().filter(|map| map.len() == 1)?;
-    let text = map.get("base64")?.as_str()?;
-    let decoded = base64::engine::general_purpose::STANDARD.decode(text);
-    Some(decoded.map_err(|error| format!("its base64 can't be read: {error}")))
-}
-
-/// See [`bytes_of`].
-fn bytes_json(bytes: &[u8]) -> Value {
-    use base64::Engine;
-    json!({"base64": base64::engine::general_purpose::STANDARD.encode(bytes)})
-}
-
-/// A number that JSON can't hold is a text.
-fn float_json(number: f64) -> Value {
-    if number.is_nan() {
-        return "NaN".into();
-    }
-    match serde_json::Number::from_f64(number) {
-        Some(number) => Value::Number(number),
-        None => (if number > 0.0 { "Infinity" } else { "-Infinity" }).into(),
     }
 }
 

@@ -1,7 +1,9 @@
 //! A statement on a file of SQLite, on a thread that ends at its deadline.
 use super::rows::Rows;
-use super::{Params, Settings, Statement, bytes_json, bytes_of, float_json, guard, names};
-use crate::tools::{ToolError, dispatch};
+use super::statement::{Params, Settings, Statement, bytes_json, bytes_of, float_json};
+use super::{guard, names};
+use crate::tools::blocking::panic_text;
+use crate::tools::contract::ToolError;
 use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::types::{ToSqlOutput, Value as SqlValue, ValueRef};
 use rusqlite::{Batch, Connection, ErrorCode, InterruptHandle, OpenFlags};
@@ -65,7 +67,7 @@ pub(super) async fn outcome(
 ) -> Result<Value, ToolError> {
     let why = match tokio::time::timeout(patience, work).await {
         Ok(Ok(result)) => return result,
-        Ok(Err(error)) => dispatch::panic_text(error),
+        Ok(Err(error)) => panic_text(error),
         Err(_) => "the statement took too long: make it smaller, or use an index".into(),
     };
     Err(if changing.load(Ordering::Relaxed) {

@@ -1,7 +1,8 @@
 //! Objects as files. A file is written under another name, synced, renamed, and its folder synced: it is
 //! there whole or not at all, also after a power cut.
 use super::failed;
-use crate::tools::{ToolError, dispatch};
+use crate::tools::blocking::panic_text;
+use crate::tools::contract::ToolError;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -31,7 +32,7 @@ impl Folder {
     ) -> Result<T, ToolError> {
         let path = self.path.clone();
         let result = tokio::task::spawn_blocking(move || work(&path)).await;
-        let result = result.map_err(|error| ToolError::Failed(dispatch::panic_text(error)))?;
+        let result = result.map_err(|error| ToolError::Failed(panic_text(error)))?;
         result.map_err(|error| {
             let advice = match error.kind() {
                 ErrorKind::StorageFull => "; make room there: nothing was deleted from the database",

@@ -1,7 +1,7 @@
 //! Where objects lie: a folder, or a bucket of S3-compatible storage. Names are flat, or stand under
 //! `pending/` or `unclaimed/`.
-use super::failed;
-use crate::tools::ToolError;
+use super::trouble::failed;
+use crate::tools::contract::ToolError;
 use crate::tools::s3::Settings as Bucket;
 use folder::Folder;
 use s3::S3;

@@ -1,7 +1,8 @@
 //! What came of removing and of putting rows, and what is said of it.
 use super::super::row::{Row, shown};
-use super::{Referrer, Table, failed};
-use crate::tools::ToolError;
+use super::failed;
+use super::table::{Referrer, Table};
+use crate::tools::contract::ToolError;
 
 /// What is done beside removing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

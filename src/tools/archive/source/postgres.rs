@@ -1,14 +1,14 @@
 //! A table of a PostgreSQL server. Every value is read as the text that the server writes for it, and put back
 //! from it, so that any type survives. One connection, which also holds the lock: it is free again when the
 //! server has ended whatever that connection still did.
-use super::{Bounds, Filter, Page, Table, TableSpec};
+use super::table::{Bounds, Filter, Page, Table, TableSpec};
 use crate::domain::SecretRef;
-use crate::tools::ToolError;
-use crate::tools::archive::failed;
 use crate::tools::archive::row::{Cell, Row};
+use crate::tools::archive::trouble::failed;
+use crate::tools::contract::ToolError;
 use crate::tools::sql::address::Address;
 use crate::tools::sql::link::Link;
-use crate::tools::sql::postgres::explain;
+use crate::tools::sql::trouble::explain;
 use futures_util::TryStreamExt;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};

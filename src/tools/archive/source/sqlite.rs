@@ -1,13 +1,17 @@
 //! A table of an SQLite file. Keys are compared by the collation of their unique index, so that "the row with
 //! this key" is one row, whatever collation the column has.
-use super::{Bounds, Filter, How, Page, Put, Removed, Table, TableSpec, quote};
-use crate::tools::archive::failed;
-use crate::tools::archive::row::{Cell, Kind, Row, write_line};
-use crate::tools::{ToolError, dispatch};
+use super::outcome::{How, Put, Removed};
+use super::table::{Bounds, Filter, Page, Table, TableSpec, quote};
+use crate::tools::archive::row::{Cell, Row};
+use crate::tools::archive::source::sqlite::statement::{
+    Trouble, bind, columns, is_late, one, row_of, select_by_key,
+};
+use crate::tools::archive::trouble::failed;
+use crate::tools::blocking::panic_text;
+use crate::tools::contract::ToolError;
 use jiff::Timestamp;
 use rusqlite::config::DbConfig;
-use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, OpenFlags, Statement};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,9 +19,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 mod identity;
+mod lock;
 mod look;
 mod put;
 mod remove;
+mod statement;
 
 /// How a text begins that says a day. SQLite's functions also take a mere time of day (of 1 January 2000), a number
 /// (of days since 4714 BC) and more for an instant; what is meant by those nobody knows.
@@ -72,7 +78,7 @@ impl Sqlite {
         };
         let db = tokio::task::spawn_blocking(open)
             .await
-            .map_err(|error| ToolError::Failed(dispatch::panic_text(error)))?
+            .map_err(|error| ToolError::Failed(panic_text(error)))?
             .map_err(|error| said(&error, &path))?;
         Ok(Self { inner: Arc::new(Mutex::new(Inner { db, lock: None })), path, identity: None, left })
     }
@@ -93,7 +99,7 @@ impl Sqlite {
             }
             result
         });
-        done.await.map_err(|error| Trouble::Tool(ToolError::Failed(dispatch::panic_text(error))))?
+        done.await.map_err(|error| Trouble::Tool(ToolError::Failed(panic_text(error))))?
     }
 
     async fn done<T: Send + 'static>(
@@ -128,7 +134,7 @@ impl Sqlite {
                 }
             }
         }
-        let identity = identity::of_lock(&mut file, &path);
+        let identity = lock::of_lock(&mut file, &path);
         self.identity =
             Some(identity.map_err(|error| cant(format!("it can't be read or written: {error}")))?);
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).lock = Some(file);
@@ -188,30 +194,6 @@ impl Sqlite {
     }
 }
 
-/// What went wrong.
-enum Trouble {
-    Sql(rusqlite::Error),
-    Tool(ToolError),
-    /// The row at this place ended the whole transaction; and why.
-    Ended(usize, String),
-}
-
-impl From<rusqlite::Error> for Trouble {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sql(error)
-    }
-}
-
-impl From<ToolError> for Trouble {
-    fn from(error: ToolError) -> Self {
-        Self::Tool(error)
-    }
-}
-
-fn is_late(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted)
-}
-
 fn said(error: &rusqlite::Error, path: &Path) -> ToolError {
     let text = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
@@ -224,19 +206,6 @@ fn said(error: &rusqlite::Error, path: &Path) -> ToolError {
         _ => error.to_string(),
     };
     failed(&format!("{}: {text}", path.display()))
-}
-
-fn columns(table: &Table) -> String {
-    table.about.columns.iter().map(|column| quote(&column.name)).collect::<Vec<_>>().join(", ")
-}
-
-fn by_key(table: &Table) -> String {
-    let parts = table.keys.iter().enumerate().map(|(at, key)| format!("{key} = ?{}", at + 1));
-    parts.collect::<Vec<_>>().join(" AND ")
-}
-
-fn select_by_key(table: &Table) -> String {
-    format!("SELECT {} FROM {} WHERE {}", columns(table), table.quoted, by_key(table))
 }
 
 fn page(
@@ -318,57 +287,4 @@ fn plain(value: &serde_json::Value) -> Cell {
         serde_json::Value::String(text) => Cell::Text(text.clone()),
         _ => Cell::Null,
     }
-}
-
-fn row_of(table: &Table, row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
-    let cells: Vec<Cell> = (0..table.about.columns.len())
-        .map(|at| {
-            Ok(match row.get_ref(at)? {
-                ValueRef::Null => Cell::Null,
-                ValueRef::Integer(number) => Cell::Integer(number),
-                ValueRef::Real(number) => Cell::Real(number),
-                ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
-                    Ok(text) => Cell::Text(text.to_owned()),
-                    Err(_) => Cell::OddText(bytes.to_vec()),
-                },
-                ValueRef::Blob(bytes) => Cell::Blob(bytes.to_vec()),
-            })
-        })
-        .collect::<rusqlite::Result<_>>()?;
-    let mut line = Vec::new();
-    write_line(Kind::Sqlite, &table.about.columns, cells.iter(), &mut line);
-    Ok(table.about.row_of(&cells, line))
-}
-
-fn bind(statement: &mut Statement<'_>, cells: &[Cell]) -> rusqlite::Result<()> {
-    bind_from(statement, 1, cells)
-}
-
-/// The same, from this parameter on.
-fn bind_from(statement: &mut Statement<'_>, first: usize, cells: &[Cell]) -> rusqlite::Result<()> {
-    for (at, cell) in cells.iter().enumerate() {
-        let value = match cell {
-            Cell::OddText(bytes) => ToSqlOutput::Borrowed(ValueRef::Text(bytes)),
-            Cell::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
-            Cell::Blob(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
-            Cell::Null => ToSqlOutput::Borrowed(ValueRef::Null),
-            Cell::Integer(number) => ToSqlOutput::Borrowed(ValueRef::Integer(*number)),
-            Cell::Real(number) => ToSqlOutput::Borrowed(ValueRef::Real(*number)),
-        };
-        statement.raw_bind_parameter(at + first, value)?;
-    }
-    Ok(())
-}
-
-/// Until the end of this work: the table's triggers may hold texts in double quotes. To be called within a
-/// transaction that has read a row, so that our own names are known to be columns and stay that.
-fn allow_texts(db: &Connection) -> rusqlite::Result<()> {
-    db.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, true).map(|_| ())
-}
-
-/// The row with this key.
-fn one(select: &mut Statement<'_>, table: &Table, key: &[Cell]) -> rusqlite::Result<Option<Row>> {
-    bind(select, key)?;
-    let mut found = select.raw_query();
-    found.next()?.map(|row| row_of(table, row)).transpose()
 }

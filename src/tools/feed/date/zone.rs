@@ -1,5 +1,4 @@
 //! Time zones as dates of feeds name them.
-use super::Zone;
 use jiff::tz::{Offset, TimeZone};
 use regex_lite::Regex;
 use std::sync::LazyLock;
@@ -93,4 +92,10 @@ pub(super) fn read(word: &str) -> Option<Zone> {
         return None;
     };
     Offset::from_seconds(minutes * 60).ok().map(Zone::At)
+}
+
+#[derive(Clone, PartialEq)]
+pub(super) enum Zone {
+    At(Offset),
+    Of(TimeZone),
 }

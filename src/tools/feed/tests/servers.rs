@@ -3,7 +3,8 @@
 use crate::domain::{AgentId, Entry, Fact, Fleet, Level, MemoryChange, ToolSpec, novelty};
 use crate::net::testing::{Server, answer};
 use crate::store::Store;
-use crate::tools::{CallContext, ToolError, Tools};
+use crate::tools::Tools;
+use crate::tools::contract::{CallContext, ToolError};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};

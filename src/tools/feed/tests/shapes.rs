@@ -1,6 +1,6 @@
 //! Feeds as they are found, good and bad: each file of `tests/feeds`, and some that are too large for a file.
-use super::super::item::{self, Feed};
-use super::super::{Source, Wanted, gather, identity};
+use super::super::item::Feed;
+use super::super::{Source, Wanted, format, gather, identity};
 use reqwest::Url;
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ fn base() -> Url {
 
 fn read(name: &str) -> Result<Feed, String> {
     let path = format!("{}/tests/feeds/{name}", env!("CARGO_MANIFEST_DIR"));
-    item::read(&std::fs::read(path).expect(name), "text/html; charset=utf-8", &base())
+    format::read(&std::fs::read(path).expect(name), "text/html; charset=utf-8", &base())
 }
 
 /// Title, link and summary of each item.
@@ -217,7 +217,7 @@ fn what_is_no_feed_says_what_it_is() {
         "<![CDATA[",
         "<!DOCTYPE",
     ] {
-        assert!(item::read(text.as_bytes(), "", &base()).is_err(), "{text:?}");
+        assert!(format::read(text.as_bytes(), "", &base()).is_err(), "{text:?}");
     }
 }
 
@@ -300,7 +300,7 @@ fn hostile_ones_end_soon() {
     ];
     for (name, text) in table {
         let began = Instant::now();
-        let mut feed = item::read(text.as_bytes(), "", &base());
+        let mut feed = format::read(text.as_bytes(), "", &base());
         if let Ok(feed) = &mut feed {
             identity::assign(feed, None, "u");
             let before = feed.clone();
@@ -322,7 +322,7 @@ fn a_base_that_no_address_could_have_is_none() {
         let text = format!(
             "<rss xml:base=\"https://far.example/{path}\"><channel><item><link>b</link></item></channel></rss>"
         );
-        item::read(text.as_bytes(), "", &base()).unwrap().items.remove(0).link
+        format::read(text.as_bytes(), "", &base()).unwrap().items.remove(0).link
     };
     assert_eq!(with("a/".into()).as_deref(), Some("https://far.example/a/b"));
     assert_eq!(with("a/".repeat(1100)).as_deref(), Some("https://feeds.example/dir/b"));
@@ -333,7 +333,7 @@ fn of_very_many_items_the_first_ones_count() {
     let with = |count: usize| {
         let items: Vec<String> = (0..count).map(|id| format!("{{\"id\":{id}}}")).collect();
         let text = format!("{{\"items\":[{{}},{}],\"title\":\"Long\"}}", items.join(","));
-        item::read(text.as_bytes(), "", &base()).unwrap()
+        format::read(text.as_bytes(), "", &base()).unwrap()
     };
     let feed = with(10_000);
     assert_eq!((feed.items.len(), feed.broken), (10_000, None));
@@ -349,7 +349,7 @@ fn a_list_of_nothing_costs_no_memory() {
     const CHILD: &str = "BGAGENT_TEST_FEED_OF_NOTHING";
     if std::env::var_os(CHILD).is_some() {
         let text = format!("{{\"items\":[{}{{}}]}}", "{},".repeat((5 << 20) / 3));
-        assert_eq!(item::read(text.as_bytes(), "", &base()).unwrap().items.len(), 0);
+        assert_eq!(format::read(text.as_bytes(), "", &base()).unwrap().items.len(), 0);
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         let kib: u64 = most.split_whitespace().next().unwrap().parse().unwrap();

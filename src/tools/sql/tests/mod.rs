@@ -1,9 +1,10 @@
 //! Tests of the SQLite half: hostile statements change nothing and cost little, honest ones work.
 use super::*;
-use crate::tools::{CallContext, dispatch};
+use crate::tools::contract::CallContext;
+use crate::tools::dispatch;
 use rusqlite::Connection;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 mod hostile;
 

@@ -1,15 +1,15 @@
 //! Looks at a table of a PostgreSQL server: is it fit to be archived?
 use super::super::names::readings;
-use super::super::{Ability, Cast, Read, Referrer, Table, TableSpec};
-use super::super::{about, check_columns, no_key, no_table, null_key, quote};
+use super::super::table::{
+    Ability, Cast, Read, Referrer, Table, TableSpec, about, check_columns, no_key, no_table, null_key, quote,
+};
 use super::Postgres;
-use crate::tools::ToolError;
-use crate::tools::archive::failed;
 use crate::tools::archive::row::{Column, Kind};
+use crate::tools::archive::source::postgres::text::NUMBERS;
+use crate::tools::archive::trouble::failed;
+use crate::tools::contract::ToolError;
 use std::collections::HashMap;
 
-/// Types that are numbers, as the server names them.
-pub(super) const NUMBERS: &[&str] = &["smallint", "integer", "bigint", "numeric", "real", "double precision"];
 /// Types that are times.
 const TIMES: &[&str] = &["date", "timestamp without time zone", "timestamp with time zone"];
 

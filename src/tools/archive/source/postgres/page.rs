@@ -1,7 +1,6 @@
 //! The statement that reads a page, and its parameters.
-use super::super::{Bounds, Filter, Table, quote};
-use super::look;
-use super::text::{columns, texts};
+use super::super::table::{Bounds, Filter, Table, quote};
+use super::text::{NUMBERS, columns, texts};
 use crate::tools::archive::row::{Cell, Column};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -59,7 +58,7 @@ pub(super) fn statement(
 
 /// An instant as the column of the age takes it. Columns of whole numbers count from 1970.
 fn instant(at: Timestamp, age: &Column, table: &Table) -> String {
-    if look::NUMBERS.iter().any(|name| age.kind.starts_with(name)) {
+    if NUMBERS.iter().any(|name| age.kind.starts_with(name)) {
         return at.as_second().saturating_mul(table.about.unit.per_second()).to_string();
     }
     if at.to_zoned(TimeZone::UTC).year() < 1 {

@@ -1,11 +1,11 @@
 //! Rows are put into a table, as many as it takes. Those that it does not take are told by name, and cost no other.
-use super::super::outcome::{altered, displaced, kept_out, name};
-use super::super::{Put, Table, quote};
+use super::super::outcome::{Put, altered, displaced, kept_out, name};
+use super::super::table::{Table, quote};
 use super::{Postgres, ROW_PATIENCE, WRITES};
-use crate::tools::ToolError;
-use crate::tools::archive::failed;
 use crate::tools::archive::row::{self, Cell, Kind, Row};
-use crate::tools::sql::postgres::explain;
+use crate::tools::archive::trouble::failed;
+use crate::tools::contract::ToolError;
+use crate::tools::sql::trouble::explain;
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use tokio_postgres::error::SqlState;

@@ -1,13 +1,14 @@
 //! Rows are taken from a table: exactly those that were read, and only if they can come back.
 use super::super::family::{self, Reference};
-use super::super::outcome::{kept, other_columns, refers};
-use super::super::{How, Left, Put, Referrer, Removed, Table, Why};
+use super::super::outcome::{How, Left, Put, Removed, Why, kept, other_columns, refers};
+use super::super::table::{Referrer, Table};
 use super::put::MOST_FAILED;
 use super::text::{columns, given, key_lists, keys_equal, keys_given, own_key, row_of, texts};
 use super::{Postgres, ROW_PATIENCE, WRITES};
-use crate::tools::ToolError;
+use crate::tools::archive::point::point;
 use crate::tools::archive::row::Row;
-use crate::tools::archive::{failed, point};
+use crate::tools::archive::trouble::failed;
+use crate::tools::contract::ToolError;
 use futures_util::TryStreamExt;
 use std::collections::{HashMap, HashSet};
 use std::pin::pin;

@@ -1,8 +1,8 @@
 //! Rows and keys as texts: how statements ask for them, and how they come.
-use super::super::{Cast, Read, Table, quote};
-use crate::tools::ToolError;
+use super::super::table::{Cast, Read, Table, quote};
 use crate::tools::archive::row::{self, Cell, Column, Kind, Row, write_line};
-use crate::tools::sql::postgres::explain;
+use crate::tools::contract::ToolError;
+use crate::tools::sql::trouble::explain;
 use tokio_postgres::types::ToSql;
 
 /// The columns as texts.
@@ -82,3 +82,6 @@ pub(super) fn row_of(table: &Table, found: &tokio_postgres::Row) -> Result<Row, 
     write_line(Kind::Postgres, &table.about.columns, cells.iter(), &mut line);
     Ok(table.about.row_of(&cells, line))
 }
+
+/// Types that are numbers, as the server names them.
+pub(super) const NUMBERS: &[&str] = &["smallint", "integer", "bigint", "numeric", "real", "double precision"];

@@ -1,16 +1,11 @@
 //! Which file is meant: one has many paths, and on two hosts one path means two files. So the file of the lock,
 //! which stays beside the database, holds an id that is made once.
 use super::Sqlite;
-use crate::tools::ToolError;
-use crate::tools::archive::failed;
-use crate::tools::archive::object::fresh_id;
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use crate::tools::archive::trouble::failed;
+use crate::tools::contract::ToolError;
+use std::fs::{self};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-
-/// Most bytes of an id that are read.
-const MOST_BYTES: u64 = 200;
 
 impl Sqlite {
     /// What tells this database from each other one; `None` if it was never locked. Who only looks does not lock it.
@@ -37,17 +32,4 @@ impl Sqlite {
         name.push("-archive-lock");
         Ok(name.into())
     }
-}
-
-/// The id in the file of a lock that is held; made where there is none.
-pub(super) fn of_lock(file: &mut File, path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    Read::by_ref(file).take(MOST_BYTES).read_to_string(&mut text)?;
-    if text.trim().is_empty() {
-        text = fresh_id();
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())?;
-    }
-    Ok(text.trim().to_owned())
 }

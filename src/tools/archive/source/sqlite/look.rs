@@ -1,10 +1,12 @@
 //! Looks at a table of an SQLite file: its columns, what tells its rows apart, and what refers to it.
 use super::super::names::readings;
-use super::super::{Ability, Cast, Filter, Read, Referrer, Table, TableSpec};
-use super::super::{about, check_columns, has_column, no_key, no_table, null_key, quote};
-use super::Trouble;
-use crate::tools::archive::failed;
+use super::super::table::{
+    Ability, Cast, Filter, Read, Referrer, Table, TableSpec, about, check_columns, has_column, no_key,
+    no_table, null_key, quote,
+};
+use super::statement::Trouble;
 use crate::tools::archive::row::{Column, Kind};
+use crate::tools::archive::trouble::failed;
 use rusqlite::{Connection, OptionalExtension};
 use std::path::Path;
 

@@ -1,9 +1,9 @@
 //! Rows are put into a table, as many as it takes. Those that it does not take are told by name, and cost no other.
-use super::super::outcome::{altered, name};
-use super::super::{Put, Table};
-use super::{Trouble, allow_texts, bind, columns, is_late, one, select_by_key};
-use crate::tools::archive::failed;
+use super::super::outcome::{Put, altered, name};
+use super::super::table::Table;
+use super::statement::{Trouble, allow_texts, bind, columns, is_late, one, select_by_key};
 use crate::tools::archive::row::{Kind, Row, read_line};
+use crate::tools::archive::trouble::failed;
 use rusqlite::{Connection, ErrorCode, ffi};
 
 /// So many rows that end the whole transaction are passed over.
@@ -114,7 +114,7 @@ fn is_of_row(error: &rusqlite::Error) -> bool {
 }
 
 /// A row that ends the whole transaction.
-pub(super) fn ended(why: &str) -> crate::tools::ToolError {
+pub(super) fn ended(why: &str) -> crate::tools::contract::ToolError {
     failed(&format!(
         "{why} (a trigger or a constraint of the table ends the whole transaction); nothing was done"
     ))

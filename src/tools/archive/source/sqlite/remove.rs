@@ -1,8 +1,9 @@
 //! Rows are taken from a table: exactly those that were read, and only if they can come back.
 use super::super::family::{self, Reference};
-use super::super::outcome::{kept, other_columns, refers};
-use super::super::{How, Left, Referrer, Removed, Table, Why};
-use super::{Trouble, allow_texts, bind, by_key, look, one, put, row_of, select_by_key};
+use super::super::outcome::{How, Left, Removed, Why, kept, other_columns, refers};
+use super::super::table::{Referrer, Table};
+use super::statement::{Trouble, allow_texts, bind, by_key, one, row_of, select_by_key};
+use super::{look, put};
 use crate::tools::archive::row::Row;
 use rusqlite::Connection;
 
@@ -94,7 +95,7 @@ fn references(
     let mut insert = db.prepare(&format!("INSERT INTO temp.bgagent_keys VALUES ({})", marks.join(", ")))?;
     for (at, row) in rows.iter().enumerate() {
         insert.raw_bind_parameter(1, i64::try_from(at).unwrap_or(i64::MAX))?;
-        super::bind_from(&mut insert, 2, &row.key)?;
+        super::statement::bind_from(&mut insert, 2, &row.key)?;
         insert.raw_execute()?;
     }
     drop(insert);

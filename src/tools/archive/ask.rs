@@ -1,0 +1,125 @@
+//! What is asked of an archive, and what came of it.
+use super::object::Manifest;
+use super::row::{self, Row};
+use super::source::outcome::Put;
+use crate::domain::counted;
+use jiff::Timestamp;
+
+/// What is asked of an archive.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ask {
+    /// Its objects.
+    List,
+    /// Is every object there and whole?
+    Verify,
+    /// Put these rows back into the table.
+    Restore {
+        /// Which.
+        range: Range,
+        /// Only say what would be put back.
+        dry_run: bool,
+    },
+}
+
+/// Which rows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Range {
+    /// Not older than this, by the column of the age.
+    pub from: Option<Timestamp>,
+    /// Older than this.
+    pub to: Option<Timestamp>,
+    /// With this key: a value for each of its columns.
+    pub key: Vec<String>,
+}
+
+impl Range {
+    pub(super) fn holds(&self, row: &Row) -> bool {
+        let late_enough = self.from.is_none_or(|from| row.at.is_some_and(|at| at >= from));
+        let early_enough = self.to.is_none_or(|to| row.at.is_some_and(|at| at < to));
+        let is_key = self.key.is_empty() || row.key.iter().map(row::shown).eq(self.key.iter().cloned());
+        late_enough && early_enough && is_key
+    }
+
+    /// Can an object hold such rows?
+    pub(super) fn may_be_in(&self, manifest: &Manifest) -> bool {
+        let too_old = self.from.is_some_and(|from| manifest.newest.is_some_and(|newest| newest < from));
+        let too_new = self.to.is_some_and(|to| manifest.oldest.is_some_and(|oldest| oldest >= to));
+        !too_old && !too_new
+    }
+}
+
+/// Most rows that are told by name.
+const EXAMPLES: usize = 3;
+
+/// What came of it.
+#[derive(Default)]
+pub(super) struct Restored {
+    pub(super) rows: u64,
+    pub(super) there: u64,
+    pub(super) conflicts: u64,
+    pub(super) refused: u64,
+    /// Rows that no range of time holds.
+    pub(super) ageless: u64,
+    /// Keys of rows that another one has taken the place of.
+    pub(super) examples: Vec<String>,
+    /// Why rows were refused.
+    pub(super) reasons: Vec<String>,
+    pub(super) objects: u64,
+}
+
+impl Restored {
+    /// Adds what came, or would come, of rows. Gives the places of those that stay archived, in order.
+    pub(super) fn count(&mut self, rows: &[Row], put: Put) -> Vec<usize> {
+        self.rows += put.fresh;
+        self.there += put.there;
+        let mut stay = put.conflicts;
+        for at in &stay {
+            self.conflicts += 1;
+            if self.examples.len() < EXAMPLES {
+                self.examples.push(rows[*at].key.iter().map(row::shown).collect::<Vec<_>>().join(", "));
+            }
+        }
+        for (at, why) in put.refused {
+            self.refused += 1;
+            if self.reasons.len() < EXAMPLES {
+                self.reasons.push(why);
+            }
+            stay.push(at);
+        }
+        stay.sort_unstable();
+        stay
+    }
+
+    pub(super) fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.conflicts > 0 {
+            notes.push(format!(
+                "still archived: {}, since other rows of the table have the same key, or another unique value in \
+                 common, or a trigger keeps them out: {}",
+                counted(self.conflicts, "row"),
+                self.examples.join("; ")
+            ));
+        }
+        if self.refused > 0 {
+            notes.push(format!(
+                "still archived: {}, which the table does not take: {}",
+                counted(self.refused, "row"),
+                self.reasons.join("; ")
+            ));
+        }
+        if self.ageless > 0 {
+            notes.push(format!(
+                "still archived: {}, whose age can't be told, so that no range of time holds them; ask for them by key, \
+                 or for all",
+                counted(self.ageless, "row")
+            ));
+        }
+        if self.rows > 0 {
+            notes.push(
+                "rows that are old enough are archived again by the next run of an agent: pause it to keep them"
+                    .to_owned(),
+            );
+        }
+        notes
+    }
+}

@@ -1,0 +1,39 @@
+//! What a check saw, and how its number is shown.
+use super::level::Thresholds;
+use crate::domain::Level;
+use crate::tools::system_metrics::tenth;
+
+/// What one check saw.
+#[derive(Debug)]
+pub(super) struct Measured {
+    pub(super) level: Level,
+    pub(super) value: Option<f64>,
+    pub(super) unit: Option<&'static str>,
+    pub(super) title: String,
+}
+
+impl Measured {
+    /// It could not be measured, and that is the finding.
+    pub(super) fn failed(title: impl Into<String>) -> Self {
+        Self { level: Level::Crit, value: None, unit: None, title: title.into() }
+    }
+
+    /// A value that its thresholds judge. The title gets the threshold that counts.
+    pub(super) fn judged(thresholds: &Thresholds, value: f64, unit: &'static str, title: String) -> Self {
+        let level = thresholds.level(value);
+        let title = match thresholds.crossed(level) {
+            Some((word, bound)) => format!("{title} ({word} at {} {unit})", plain(bound)),
+            None => title,
+        };
+        Self { level, value: Some(value), unit: Some(unit), title }
+    }
+}
+
+/// A number for a title: one decimal at most.
+pub(super) fn plain(value: f64) -> String {
+    if value.abs() < 10.0 && value.fract() != 0.0 {
+        // Loads are told apart by their second decimal.
+        return format!("{value:.2}").trim_end_matches('0').trim_end_matches('.').to_owned();
+    }
+    tenth(value).to_string()
+}

@@ -1,0 +1,117 @@
+//! What is to run, on what, and how bytes and numbers stand in JSON.
+use crate::domain::{SecretRef, TextOrSecret};
+use crate::tools::contract::ToolError;
+use crate::tools::settings;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Time of a statement where the settings say none.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Rows of a result where the settings say nothing.
+const MAX_ROWS: usize = 1000;
+
+/// Longest statement, in bytes.
+const MAX_SQL: usize = 100_000;
+
+/// What the configuration says.
+pub(super) struct Settings {
+    pub(super) url: TextOrSecret,
+    pub(super) password: Option<SecretRef>,
+    pub(super) writes: bool,
+    pub(super) max_rows: usize,
+    pub(super) timeout: Duration,
+    pub(super) statements: BTreeMap<String, String>,
+    /// SQLite: nothing but these is touched, if it is said.
+    pub(super) tables: Option<BTreeSet<String>>,
+    pub(super) ddl: bool,
+}
+
+/// What is to run.
+pub(super) struct Statement {
+    pub(super) text: String,
+    pub(super) params: Params,
+}
+
+/// Values for the parameters of a statement.
+pub(super) enum Params {
+    /// By position.
+    List(Vec<Value>),
+    /// By name, without its `:`, `@` or `$`.
+    Named(Map<String, Value>),
+}
+
+impl Settings {
+    pub(super) fn of(value: &Value) -> Option<Self> {
+        let statements = value.get("statements").and_then(Value::as_object);
+        Some(Self {
+            url: TextOrSecret::from_json(value.get("url")?)?,
+            password: value.get("password").and_then(SecretRef::from_json),
+            writes: settings::writes(value),
+            max_rows: settings::whole(value, "max_rows").unwrap_or(MAX_ROWS),
+            timeout: settings::span(value, "timeout").unwrap_or(TIMEOUT),
+            statements: statements
+                .into_iter()
+                .flatten()
+                .filter_map(|(name, text)| Some((name.clone(), text.as_str()?.to_owned())))
+                .collect(),
+            tables: settings::texts(value, "tables")
+                .map(|tables| tables.iter().map(|table| table.to_lowercase()).collect()),
+            ddl: settings::flag(value, "ddl"),
+        })
+    }
+}
+
+impl Statement {
+    pub(super) fn of(args: &Value, settings: &Settings) -> Result<Self, ToolError> {
+        let refuse = |why: &str| Err(ToolError::Arguments(why.to_owned()));
+        let text = match (settings::text(args, "sql"), settings::text(args, "statement")) {
+            (Some(_), Some(_)) => return refuse("give either `sql` or `statement`, not both"),
+            (None, None) => return refuse("`sql` is missing"),
+            (Some(text), None) => text,
+            (None, Some(name)) => match settings.statements.get(name) {
+                Some(text) => text,
+                None => return refuse("there is no such `statement`"),
+            },
+        };
+        if text.len() > MAX_SQL {
+            return refuse("the statement is longer than 100000 bytes: bind long values as `params`");
+        }
+        if text.contains('\0') {
+            return refuse("the statement has a NUL byte");
+        }
+        let params = match args.get("params") {
+            Some(Value::Array(list)) => Params::List(list.clone()),
+            Some(Value::Object(map)) => Params::Named(map.clone()),
+            _ => Params::List(Vec::new()),
+        };
+        Ok(Self { text: text.to_owned(), params })
+    }
+}
+
+/// `{"base64": "…"}`: how bytes stand in JSON, both ways.
+pub(super) fn bytes_of(value: &Value) -> Option<Result<Vec<u8>, String>> {
+    use base64::Engine;
+    let map = value.as_object().filter(|map| map.len() == 1)?;
+    let text = map.get("base64")?.as_str()?;
+    let decoded = base64::engine::general_purpose::STANDARD.decode(text);
+    Some(decoded.map_err(|error| format!("its base64 can't be read: {error}")))
+}
+
+/// See [`bytes_of`].
+pub(super) fn bytes_json(bytes: &[u8]) -> Value {
+    use base64::Engine;
+    json!({"base64": base64::engine::general_purpose::STANDARD.encode(bytes)})
+}
+
+/// A number that JSON can't hold is a text.
+pub(super) fn float_json(number: f64) -> Value {
+    if number.is_nan() {
+        return "NaN".into();
+    }
+    match serde_json::Number::from_f64(number) {
+        Some(number) => Value::Number(number),
+        None => (if number > 0.0 { "Infinity" } else { "-Infinity" }).into(),
+    }
+}
