@@ -1,14 +1,14 @@
 //! One request of a conversation: to the model, or to the next of its chain, held for before and settled
 //! afterwards. What is asked, and what an answer means, `conversation` decides.
-use super::StopOrder;
 use super::command::Attempt;
-use super::model::Break;
+use super::report::StopOrder;
 use super::talk::Journal;
 use crate::conversation::{Conversation, Next};
 use crate::domain::{
     ChatMessage, ErrorKind, Finish, ModelAnswer, ModelError, ModelRequest, Price, RunError, Step, Tokens,
     Usage, WorstCase, cost, text_at_least,
 };
+use crate::runner::broken::Break;
 use crate::secret;
 use jiff::SignedDuration;
 use serde_json::Value;

@@ -2,8 +2,8 @@
 use super::check::{first_unmet, is_empty};
 use super::command::{Attempt, Bound, End, Ran};
 use super::output::{Output, Piece};
+use super::report::{Brief, Report, Shared, StopOrder};
 use super::template::{self, Places};
-use super::{Brief, Report, Shared, StopOrder};
 use crate::domain::{
     AttemptEnd, AttemptOutcome, Body, Check, CheckBody, CommandSpec, ErrorKind, ProcessRole, RunError, Slips,
     ToolCallSpec, Trigger, human_duration, novelty, read_json,

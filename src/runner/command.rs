@@ -1,7 +1,8 @@
 //! Runs one program, from its start at the gate to the last of its group.
 use super::output::{self, Output, Piece};
+use super::report::{Brief, Report, Shared, StopOrder};
 use super::spawn::{self, Running};
-use super::{Brief, Report, Shared, StopOrder, env, stop, trampoline};
+use super::{env, stop, trampoline};
 use crate::domain::{CommandSpec, ErrorKind, Finding, ProcessRole, RunError, Stream, human_duration};
 use jiff::SignedDuration;
 use serde_json::{Value, json};

@@ -1,5 +1,5 @@
 //! The environment of a program: cleared, then only what the contract names.
-use super::Brief;
+use super::report::Brief;
 use crate::domain::{CommandSpec, TextOrSecret, Trigger};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;

@@ -18,6 +18,7 @@
 //! what tools do (`tools`).
 mod asking;
 mod attempt;
+mod broken;
 mod check;
 mod command;
 mod env;
@@ -28,6 +29,7 @@ mod orphans;
 mod output;
 mod proc;
 mod reap;
+mod report;
 mod spawn;
 mod stop;
 mod talk;
@@ -35,181 +37,13 @@ mod template;
 mod trampoline;
 
 pub use gate::gate_program;
+pub use report::{Brief, Report, Shared, StopOrder};
 
-use crate::domain::{
-    AgentId, AgentSpec, AttemptEnd, AttemptOutcome, ErrorKind, Finding, Fleet, LastResult, OutputChunk,
-    Process, ProcessRole, RunError, RunId, RunMode, Step, Talk, Trigger, WorstCase,
-};
-use crate::llm::Models;
-use crate::store::Store;
-use crate::tools::Tools;
-use jiff::{SignedDuration, Timestamp};
+use crate::domain::{AttemptEnd, AttemptOutcome, ErrorKind, Process, RunError, RunId};
 use std::collections::HashSet;
-use std::path::PathBuf;
-use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
-
-/// Everything that an attempt needs to know.
-#[derive(Debug, Clone)]
-pub struct Brief {
-    /// Which run.
-    pub run: RunId,
-    /// Of which agent, with the configuration that the run was claimed with.
-    pub agent: Arc<AgentSpec>,
-    /// From 1.
-    pub attempt: u32,
-    /// Why the run exists.
-    pub trigger: Trigger,
-    /// The slot that it is for.
-    pub slot: Option<Timestamp>,
-    /// What a person asked instead of the configured query.
-    pub query: Option<Arc<str>>,
-    /// How the run goes about its work.
-    pub mode: RunMode,
-    /// The event that started it, as JSON.
-    pub event: Option<Arc<str>>,
-    /// The result of the agent's last successful run.
-    pub last_result: Option<LastResult>,
-    /// What is left of `total_timeout`.
-    pub time_left: Option<SignedDuration>,
-    /// The tool only looks: it is called at once, and what came of it is told by the end of the attempt alone.
-    pub looks_first: bool,
-    /// Nothing but the gate is asked.
-    pub gate_only: bool,
-}
-
-/// What an attempt tells while it goes on. The other side makes it durable and answers.
-#[derive(Debug)]
-pub enum Report {
-    /// A process was started and waits at its gate. It may go on when the answer comes; if the
-    /// sender is dropped instead, it must not.
-    Spawned {
-        /// Of which run.
-        run: RunId,
-        /// In which attempt.
-        attempt: u32,
-        /// What for.
-        role: ProcessRole,
-        /// Which.
-        process: Process,
-        /// Opens the gate.
-        go: oneshot::Sender<()>,
-    },
-    /// The body of the attempt begins and has no process of its own (a tool). May go on when the
-    /// answer comes.
-    Began {
-        /// Of which run.
-        run: RunId,
-        /// In which attempt.
-        attempt: u32,
-        /// Says that it is durable.
-        go: oneshot::Sender<()>,
-    },
-    /// Output was captured.
-    Output {
-        /// Of which run.
-        run: RunId,
-        /// Whose.
-        agent: AgentId,
-        /// In which attempt.
-        attempt: u32,
-        /// In order.
-        chunks: Vec<OutputChunk>,
-        /// See [`crate::domain::Fact::OutputCaptured`].
-        keep_head: u64,
-        /// See [`crate::domain::Fact::OutputCaptured`].
-        drop_before: u64,
-        /// Bytes left out so far.
-        dropped_bytes: u64,
-        /// Whether an event shall tell it.
-        told: bool,
-        /// Room for the next piece: dropped or sent when this one is durable.
-        done: oneshot::Sender<()>,
-    },
-    /// Something of a conversation happened, in order.
-    Journal {
-        /// What.
-        talks: Vec<Talk>,
-        /// Says that it is durable.
-        done: oneshot::Sender<()>,
-    },
-    /// A request is to be sent to a model.
-    Reserve {
-        /// By which run.
-        run: RunId,
-        /// In which attempt.
-        attempt: u32,
-        /// Its place in the run's journal.
-        n: u64,
-        /// Name of a `[models.…]` table.
-        model: String,
-        /// What it may cost at the worst.
-        worst: WorstCase,
-        /// Whether it may; when the answer comes, it is held and on record.
-        granted: oneshot::Sender<Result<(), RunError>>,
-    },
-    /// A request has its end.
-    Settle {
-        /// Of which run.
-        run: RunId,
-        /// The place of its end in the run's journal.
-        n: u64,
-        /// [`Step::Answered`] or [`Step::Unanswered`].
-        step: Box<Step>,
-        /// From sent to answered, in milliseconds.
-        took_ms: u64,
-        /// Says that it is durable.
-        go: oneshot::Sender<()>,
-    },
-    /// A tool reported problems, or their ends, while its run goes on.
-    Found {
-        /// In which run.
-        run: RunId,
-        /// What.
-        findings: Vec<Finding>,
-        /// Says that it is durable.
-        go: oneshot::Sender<()>,
-    },
-    /// The attempt ended; nothing of it lives any more.
-    Ended {
-        /// Of which run.
-        run: RunId,
-        /// In which attempt.
-        attempt: u32,
-        /// How.
-        outcome: Box<AttemptOutcome>,
-    },
-}
-
-/// How urgently a run is to end. Only ever grows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum StopOrder {
-    /// Go on.
-    None,
-    /// TERM, grace, KILL.
-    Terminate,
-    /// KILL.
-    Kill,
-}
-
-/// What all attempts share.
-#[derive(Clone)]
-pub struct Shared {
-    /// The program to start as the trampoline: see [`gate_program`].
-    pub trampoline: PathBuf,
-    /// The configuration in force.
-    pub fleet: Arc<Fleet>,
-    /// Its tools.
-    pub tools: Arc<Tools>,
-    /// Its models.
-    pub models: Arc<Models>,
-    /// To read journals and memories; without it, no model can run.
-    pub store: Option<Store>,
-    /// Where reports go.
-    pub reports: mpsc::Sender<Report>,
-}
 
 /// Runs one attempt: gate, body, proof. Always ends with [`Report::Ended`], also when it panics.
 pub async fn attempt(brief: Brief, shared: Shared, stop: watch::Receiver<StopOrder>) {

@@ -1,43 +1,28 @@
 //! The body of an attempt that a model carries out: drives the conversation, and writes each step
 //! down before the next one is taken. What the next step is, `conversation` decides.
 use super::command::Attempt;
+use super::report::{Report, StopOrder};
 use super::talk::{Calls, Journal};
 use super::template::{self, Places};
-use super::{Report, StopOrder};
 use crate::conversation::{Brief, Conversation, Finished, Next, PlannedCall, memory};
 use crate::domain::{
     AttemptEnd, AttemptOutcome, ChatMessage, ErrorKind, Memory, Price, QuerySpec, RunError, RunMode, Step,
     Usage, frame_at_most,
 };
+use crate::runner::broken::{Break, to_std};
 use crate::secret;
 use crate::store::StepRow;
 use crate::tools::Offers;
-use jiff::SignedDuration;
-use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Messages of a session that are looked at; how many are used is bounded by tokens.
 const MESSAGES: usize = 400;
-
-/// Why a conversation can't go on in this attempt.
-pub(super) enum Break {
-    /// Somebody wants the run to end.
-    Stopped,
-    /// It failed; the provider may have asked to wait.
-    Failed(RunError, Option<SignedDuration>),
-}
 
 /// What the record says of a conversation that can't go on.
 #[derive(Default)]
 struct SoFar {
     usage: Usage,
     warnings: Vec<String>,
-}
-
-impl Break {
-    fn failed(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self::Failed(RunError::new(kind, message), None)
-    }
 }
 
 impl Attempt<'_> {
@@ -297,8 +282,4 @@ fn outcome(finished: Finished, would_have: Vec<String>) -> AttemptOutcome {
         said: finished.said,
         ..AttemptOutcome::of(end)
     }
-}
-
-pub(super) fn to_std(span: SignedDuration) -> Duration {
-    Duration::try_from(span).unwrap_or(Duration::ZERO)
 }

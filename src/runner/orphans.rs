@@ -2,7 +2,8 @@
 //! one. So it can be found by its parent, and must be waited for here; and it is ended once it belongs to nothing that
 //! lives any more. What a run leaves behind is ended at its end (`stop`); here is what helpers leave (checks, notifiers,
 //! tools, servers), and what could not be told from the doing of another program then.
-use super::proc::{self, Seen};
+use super::proc::seen::{Seen, pid_of};
+use super::proc::{self};
 use crate::child;
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitOptions, set_child_subreaper, waitid, waitpid};
 use std::collections::HashMap;
@@ -75,7 +76,7 @@ async fn bury() -> bool {
     }
     tokio::time::sleep(UNWANTED_FOR).await;
     for orphan in unwanted().into_iter().filter(|ended| before.contains(ended)) {
-        let _ = waitpid(proc::pid_of(orphan.0), WaitOptions::NOHANG);
+        let _ = waitpid(pid_of(orphan.0), WaitOptions::NOHANG);
     }
     true
 }

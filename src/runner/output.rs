@@ -3,7 +3,7 @@
 //! The first half of `max_output` is kept for good, of the rest only the newest half. A flood costs
 //! neither memory nor much of the database: what is overtaken before it was handed on is only
 //! counted.
-use super::{Brief, Report};
+use super::report::{Brief, Report};
 use crate::domain::{OutputChunk, Stream};
 use crate::secret::Redactor;
 use jiff::Timestamp;

@@ -5,9 +5,11 @@ mod linux;
 #[cfg(any(test, not(target_os = "linux")))]
 #[cfg_attr(target_os = "linux", expect(dead_code, reason = "the tests don't use all of it"))]
 mod portable;
+pub(super) mod seen;
 
-use crate::domain::{Process, RunId};
-use rustix::process::{Pid, Signal};
+use crate::domain::Process;
+use rustix::process::Signal;
+use seen::{ADOPTS_SINCE, Seen};
 use sha2::{Digest, Sha256};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Mutex;
@@ -20,49 +22,6 @@ use portable as system;
 #[cfg(target_os = "linux")]
 pub(super) use system::{adopted, ended_children, ignored_signals};
 pub(super) use system::{adopted_stopped, may_have_orphans, name_of, signal};
-
-/// A process that lives (zombies don't).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
-    /// Its number.
-    pub(super) pid: u32,
-    /// See [`Process::start`].
-    pub(super) start: u64,
-    /// Its parent.
-    pub(super) parent: u32,
-    /// Its process group.
-    pub(super) group: u32,
-    /// Its session.
-    pub(super) session: u32,
-    /// The run id in the environment that it was started with; of a helper, the id of its daemon.
-    pub(super) run: Option<RunId>,
-}
-
-impl Seen {
-    /// Tells it from a later process with the same number.
-    pub(super) fn key(&self) -> (u32, u64) {
-        (self.pid, self.start)
-    }
-
-    /// Is it an orphan that was adopted, and that nobody who lives can have started? `ended`: a child that does not
-    /// count any more. An orphan that carries no mark belongs to one of the children that are as old as itself.
-    pub(super) fn is_stray(&self, ended: Option<u32>) -> bool {
-        let since = ADOPTS_SINCE.get().copied().flatten();
-        self.parent == std::process::id()
-            && since.is_some_and(|since| self.start >= since)
-            && !crate::child::any_as_old(self.start, ended)
-            && crate::child::is_nobodys(self.pid)
-    }
-
-    /// Is it in the group or session that `leader` leads or led?
-    pub(super) fn belongs_to(&self, leader: u32) -> bool {
-        self.group == leader || self.session == leader
-    }
-}
-
-/// The start of this process, if each orphan that it gets is one of its own doing. `None`: it had children before it
-/// started any, or it is the first of its system and gets everybody's.
-static ADOPTS_SINCE: OnceLock<Option<u64>> = OnceLock::new();
 
 /// From now on orphans come here. Before anything is started.
 #[cfg(target_os = "linux")]
@@ -113,11 +72,6 @@ pub(super) async fn living_stopped(wanted: impl Fn(&Seen) -> bool + Send + 'stat
         }
     };
     tokio::task::spawn_blocking(move || system::scan(stop)).await.unwrap_or_default()
-}
-
-/// A process number as the system calls want it.
-pub(super) fn pid_of(pid: u32) -> Option<Pid> {
-    Pid::from_raw(i32::try_from(pid).ok()?)
 }
 
 /// Identity of this boot; 0 where the system does not tell.

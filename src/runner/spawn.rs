@@ -4,6 +4,7 @@ use super::proc;
 use super::trampoline::{KEEP_STDIN, NULL_STDIN, WORD};
 use crate::child::{self, Own};
 use crate::domain::{CommandSpec, Process};
+use crate::runner::proc::seen::pid_of;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::ffi::{OsStr, OsString};
@@ -124,7 +125,7 @@ fn start_now(
         }
     })?;
     let number = child.id().expect("it was not waited for");
-    let pid = proc::pid_of(number).expect("the system gives positive numbers");
+    let pid = pid_of(number).expect("the system gives positive numbers");
     let pipes = child.stdout.take().zip(child.stderr.take()).expect("both were asked for");
     let running = Running {
         process: proc::identify(number),

@@ -1,6 +1,7 @@
 //! Ends what a run has started: TERM, grace, KILL, until nothing of it lives any more.
-use super::StopOrder;
-use super::proc::{self, Seen};
+use super::proc::seen::Seen;
+use super::proc::{self};
+use super::report::StopOrder;
 use super::spawn::Running;
 use crate::domain::{RunId, counted};
 use rustix::process::Signal;

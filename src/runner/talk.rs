@@ -1,10 +1,10 @@
 //! The journal of a conversation, and the calls of tools that it asks for: for real, in a rehearsal, or
 //! as they were in an earlier run.
 use super::command::Attempt;
-use super::model::{Break, to_std};
-use super::{Brief, Report, Shared, StopOrder};
+use super::report::{Brief, Report, Shared, StopOrder};
 use crate::conversation::{OUTCOME_UNKNOWN, PlannedCall};
 use crate::domain::{ApprovalWanted, Effect, RunError, RunMode, Said, Step, Talk, ToolReply, WorstCase};
+use crate::runner::broken::{Break, to_std};
 use crate::secret;
 use crate::store::StepRow;
 use crate::tools::{CallContext, ToolError, ToolOutput};

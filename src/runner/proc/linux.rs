@@ -1,5 +1,5 @@
 //! By `/proc` (proc(5)), pidfds and the subreaper.
-use super::{Seen, pid_of};
+use super::seen::{Seen, pid_of};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 use std::time::Duration;

@@ -1,0 +1,52 @@
+//! A process that was seen to live.
+use crate::domain::RunId;
+use rustix::process::Pid;
+use std::sync::OnceLock;
+
+/// A process that lives (zombies don't).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::runner) struct Seen {
+    /// Its number.
+    pub(in crate::runner) pid: u32,
+    /// See [`Process::start`].
+    pub(in crate::runner) start: u64,
+    /// Its parent.
+    pub(in crate::runner) parent: u32,
+    /// Its process group.
+    pub(in crate::runner) group: u32,
+    /// Its session.
+    pub(in crate::runner) session: u32,
+    /// The run id in the environment that it was started with; of a helper, the id of its daemon.
+    pub(in crate::runner) run: Option<RunId>,
+}
+
+impl Seen {
+    /// Tells it from a later process with the same number.
+    pub(in crate::runner) fn key(&self) -> (u32, u64) {
+        (self.pid, self.start)
+    }
+
+    /// Is it an orphan that was adopted, and that nobody who lives can have started? `ended`: a child that does not
+    /// count any more. An orphan that carries no mark belongs to one of the children that are as old as itself.
+    pub(in crate::runner) fn is_stray(&self, ended: Option<u32>) -> bool {
+        let since = ADOPTS_SINCE.get().copied().flatten();
+        self.parent == std::process::id()
+            && since.is_some_and(|since| self.start >= since)
+            && !crate::child::any_as_old(self.start, ended)
+            && crate::child::is_nobodys(self.pid)
+    }
+
+    /// Is it in the group or session that `leader` leads or led?
+    pub(in crate::runner) fn belongs_to(&self, leader: u32) -> bool {
+        self.group == leader || self.session == leader
+    }
+}
+
+/// The start of this process, if each orphan that it gets is one of its own doing. `None`: it had children before it
+/// started any, or it is the first of its system and gets everybody's.
+pub(super) static ADOPTS_SINCE: OnceLock<Option<u64>> = OnceLock::new();
+
+/// A process number as the system calls want it.
+pub(in crate::runner) fn pid_of(pid: u32) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(pid).ok()?)
+}
