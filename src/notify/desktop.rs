@@ -1,6 +1,6 @@
 //! A note on the desktop of whoever the daemon runs as, by `notify-send`.
+use super::message::{Message, SendError};
 use super::program::run;
-use super::{Message, SendError};
 use crate::child::{self, Program};
 use crate::domain::TellOn;
 use std::time::Duration;

@@ -2,8 +2,8 @@
 //!
 //! Everything that others may have written stands in the body, which is base64, or in the subject, which is an
 //! encoded word as soon as it is more than plain ASCII: nothing of it can become a header or a command.
+use super::message::{Message, SendError};
 use super::smtp::Session;
-use super::{Message, SendError};
 use crate::domain::EmailSpec;
 use crate::secret;
 use base64::Engine;

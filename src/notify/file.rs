@@ -1,5 +1,5 @@
 //! A line of JSON appended to a file.
-use super::{Message, SendError};
+use super::message::{Message, SendError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;

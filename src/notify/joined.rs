@@ -1,5 +1,5 @@
 //! Several messages that waited for the same receiver as one.
-use super::Message;
+use super::message::Message;
 use crate::domain::{TellOn, counted};
 
 /// Longest body, in characters: what chats take without cutting it.

@@ -1,5 +1,5 @@
 //! A program that gets the message as JSON on standard input.
-use super::{Message, SendError};
+use super::message::{Message, SendError};
 use crate::child::{self, ChildError, Finished, Program};
 use crate::domain::{CommandSpec, TextOrSecret};
 use crate::secret;

@@ -1,6 +1,6 @@
 //! Speaks to a mail server: as much of SMTP (RFC 5321) as handing over a message takes, with STARTTLS
 //! (RFC 3207) and AUTH (RFC 4954). Without encryption nothing is said but to this machine.
-use super::SendError;
+use super::message::SendError;
 use crate::domain::{EmailSpec, SmtpTls};
 use crate::net::trusted_roots;
 use base64::Engine;

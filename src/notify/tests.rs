@@ -1,6 +1,6 @@
 //! Tests of the senders, against real listeners, files and programs.
 use super::*;
-use crate::domain::{CommandSpec, SecretRef, TextOrSecret};
+use crate::domain::{CommandSpec, SecretRef, TellOn, TextOrSecret};
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;

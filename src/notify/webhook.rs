@@ -1,5 +1,5 @@
 //! An HTTP POST of JSON. The address is often a secret itself: errors show only where it leads.
-use super::{Message, SendError};
+use super::message::{Message, SendError};
 use crate::domain::EnvValue;
 use crate::net::{self, Redirects};
 use crate::secret;

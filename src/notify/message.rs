@@ -1,0 +1,77 @@
+//! What is told, and why it was not delivered.
+use crate::domain::{AgentId, TellOn};
+use jiff::Timestamp;
+use std::time::Duration;
+
+/// What is told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// Row of the outbox: the same in each try, for receivers that drop duplicates.
+    pub id: i64,
+    /// Of which agent.
+    pub agent: AgentId,
+    /// What kind of news.
+    pub about: TellOn,
+    /// When it happened.
+    pub at: Timestamp,
+    /// One line.
+    pub subject: String,
+    /// More lines.
+    pub body: String,
+    /// Receivers of a mail who have it from an earlier try: see [`SendError::reached`].
+    pub reached: Vec<String>,
+    /// Those that it tells together, if it is more than one; see [`join`].
+    pub joined: Vec<Message>,
+}
+
+impl Message {
+    /// The message as receivers get it. `text` is all of it, under the key that chat services read.
+    pub(super) fn to_json(&self) -> serde_json::Value {
+        let mut json = serde_json::json!({
+            "id": self.id,
+            "agent": self.agent,
+            "about": self.about,
+            "at": self.at,
+            "subject": self.subject,
+            "body": self.body,
+            "text": format!("{}\n{}", self.subject, self.body),
+        });
+        if !self.joined.is_empty() {
+            json["joined"] = self.joined.iter().map(Self::to_json).collect();
+        }
+        json
+    }
+
+    /// The same in each try, another for each message, also if the database is begun anew.
+    pub(super) fn idempotency_key(&self) -> String {
+        let key = format!("bgagent-{}-{}", self.id, self.at.as_microsecond());
+        match self.joined.last() {
+            Some(last) => format!("{key}-{}-{}", self.joined.len(), last.id),
+            None => key,
+        }
+    }
+}
+
+/// Why a message was not delivered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct SendError {
+    /// What went wrong; no secret in it.
+    pub message: String,
+    /// False: trying again can't help.
+    pub worth_retrying: bool,
+    /// Receivers of a mail who got it nevertheless; the next try leaves them out.
+    pub reached: Vec<String>,
+    /// The receiver wants nothing before this has passed.
+    pub retry_after: Option<Duration>,
+}
+
+impl SendError {
+    pub(super) fn lasting(message: impl Into<String>) -> Self {
+        Self { message: message.into(), worth_retrying: false, reached: Vec::new(), retry_after: None }
+    }
+
+    pub(super) fn passing(message: impl Into<String>) -> Self {
+        Self { message: message.into(), worth_retrying: true, reached: Vec::new(), retry_after: None }
+    }
+}
