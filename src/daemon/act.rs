@@ -1,5 +1,5 @@
 //! Performs what the engine decided, once it is durable. Decides nothing.
-use super::event_loop::Message;
+use crate::daemon::inbox::Message;
 use crate::domain::{AgentId, Body, Entry, Fact, Fleet, LastResult, RunId};
 use crate::engine::Start;
 use crate::llm::Models;

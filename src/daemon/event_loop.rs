@@ -3,93 +3,31 @@
 //! While one commit is on its way to the disk, inputs pile up and the next turn takes them all: that
 //! is the grouped commit, and it needs no timer. When the store can't write, the loop keeps the
 //! turn that it has, claims nothing more, answers questions, refuses changes, and tries again.
+use crate::daemon::event_loop::looks::Looks;
+use crate::daemon::event_loop::patience::{LAST_GRACE, until};
+use crate::daemon::inbox::{Answer, Condition, Message, Question};
 mod looking;
+mod looks;
+mod patience;
 mod writing;
 
 use super::act::Actor;
 use super::clock::{self, Alarm};
 use super::views;
-use crate::domain::{Entry, Fact, Now, ProcessRole, RunId};
-use crate::engine::{Action, Command, Decision, Engine, Input, Reservation, Ticket};
-use crate::protocol::RpcError;
+use crate::domain::{Entry, Fact, ProcessRole, RunId};
+use crate::engine::{Action, Decision, Engine, Input, Reservation, Ticket};
 use crate::runner::Report;
 use crate::store::{Store, StoreError};
-use looking::Looks;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
-use writing::{LAST_GRACE, until};
 
 /// How many waiting messages share one commit.
 const BATCH: usize = 1024;
 /// Answers of this life that are kept for mutations that are sent again.
 const RECENT_ANSWERS: usize = 1024;
-
-/// An answer on its way to a client.
-pub(super) type Answer = Result<Value, RpcError>;
-
-/// What comes to the loop.
-pub(super) enum Message {
-    /// A client wants something changed.
-    Command { command: Command, request_id: Option<String>, answer: oneshot::Sender<Answer> },
-    /// A runner tells something.
-    Report(Report),
-    /// A configuration was read.
-    Loaded {
-        fleet: Arc<crate::domain::Fleet>,
-        warnings: Vec<String>,
-        answer: Option<oneshot::Sender<Answer>>,
-    },
-    /// A configuration was refused.
-    Rejected { path: String, errors: Vec<String> },
-    /// Go down.
-    ShutDown { reason: String, now: bool, answer: Option<oneshot::Sender<Answer>> },
-}
-
-/// A question about the present.
-pub(super) type Question = Box<dyn FnOnce(&Engine, Now) + Send>;
-
-/// What is wrong with the daemon, for `status`; shared with the handlers.
-#[derive(Debug, Default)]
-pub(super) struct Condition {
-    /// Why nothing can be written.
-    pub(super) storage: Option<String>,
-    /// What is wrong with the files of the database.
-    pub(super) files: Option<String>,
-    /// Why agents wait for what the ledger knows.
-    pub(super) unread: Option<String>,
-    /// It is going down.
-    pub(super) stopping: bool,
-    /// Why the newest configuration file was refused.
-    pub(super) config_errors: Vec<String>,
-    /// When the configuration in force was taken up.
-    pub(super) config_at: Option<jiff::Timestamp>,
-}
-
-/// Both ends of the loop's inboxes, for those who talk to it. Cheap to clone.
-#[derive(Clone)]
-pub(super) struct Handle {
-    pub(super) inbox: mpsc::Sender<Message>,
-    pub(super) questions: mpsc::Sender<Question>,
-    pub(super) condition: Arc<Mutex<Condition>>,
-}
-
-impl Handle {
-    /// Asks the engine something; `None` if the loop has ended.
-    pub(super) async fn ask<T: Send + 'static>(
-        &self,
-        question: impl FnOnce(&Engine, Now) -> T + Send + 'static,
-    ) -> Option<T> {
-        let (tell, told) = oneshot::channel();
-        let question: Question = Box::new(move |engine, now| {
-            let _ = tell.send(question(engine, now));
-        });
-        self.questions.send(question).await.ok()?;
-        told.await.ok()
-    }
-}
 
 enum Waiter {
     Client { answer: oneshot::Sender<Answer>, request_id: Option<String>, warnings: Vec<String> },

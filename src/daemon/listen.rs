@@ -1,8 +1,9 @@
 //! The socket: made under the state lock, guarded, and looked after.
 use super::house::House;
 use super::lock::{self, LockError};
-use super::session::{self, Services};
+use super::session::{self};
 use crate::config::Paths;
+use crate::daemon::services::Services;
 use interprocess::local_socket::tokio::{Listener, Stream, prelude::*};
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName};
 use interprocess::os::unix::local_socket::ListenerOptionsExt;

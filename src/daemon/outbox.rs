@@ -6,7 +6,7 @@
 //! recorded before that receiver is given anything else; so a crash repeats at most the one that was under way, under
 //! the same key.
 use super::clock;
-use super::event_loop::Handle;
+use crate::daemon::inbox::Handle;
 use crate::domain::{Entry, Fact, NotifyTarget, NotifyTargetKind};
 use crate::notify::{self, Message, Pace, SendError};
 use crate::store::{OutboxRow, Store};

@@ -1,7 +1,7 @@
 //! Keeps the database small: old things go in small pieces, between commits. Nothing goes for its age within an hour
 //! after a start or a jump of the clock, since the clock may be wrong.
 use super::clock;
-use super::event_loop::Handle;
+use crate::daemon::inbox::Handle;
 use crate::store::{Lived, Store, StoreError};
 use jiff::SignedDuration;
 use std::time::Duration;

@@ -3,26 +3,24 @@
 //! Answers and events of one client go through one bounded line; a client that does not read holds
 //! up itself and nobody else, and is let go after a while. Events are read from the database by
 //! cursor, page by page, so a slow reader costs no memory.
-use super::event_loop::Handle;
 use super::handlers;
 use super::house::{Place, Work};
-use crate::config::Paths;
+use crate::daemon::handlers::answers::value;
+use crate::daemon::services::{Encoded, Services, Step, Subscription};
 use crate::domain::{Event, Seq};
 use crate::protocol::{
     Code, END_NOTIFICATION, EVENT_NOTIFICATION, EventNote, GAP_NOTIFICATION, GapNote, LIVE_NOTIFICATION,
     LineError, LineReader, PositionNote, Request, RpcError, SubscriptionView, decode_call, notification_line,
     response_line,
 };
-use crate::store::{Ancestor, EventFilter, Store};
-use crate::tools::Tools;
+use crate::store::Store;
 use interprocess::local_socket::tokio::Stream;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::sync::{Semaphore, mpsc};
@@ -36,49 +34,6 @@ const CALLS_AT_A_TIME: usize = 64;
 const PAGE: usize = 256;
 /// A client that has not read a line for this long is let go; it can come back with its cursor.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Everything that sessions need of the daemon.
-pub(super) struct Services {
-    pub(super) handle: Handle,
-    pub(super) store: Store,
-    pub(super) tools: Arc<Mutex<Arc<Tools>>>,
-    pub(super) results: Arc<super::act::Results>,
-    pub(super) paths: Paths,
-    pub(super) socket: std::path::PathBuf,
-    pub(super) database: String,
-    /// What the database was a copy of.
-    pub(super) ancestors: Vec<Ancestor>,
-    pub(super) started_at: Timestamp,
-    /// The newest event when the database was opened.
-    pub(super) began_after: Seq,
-    pub(super) clients: AtomicU64,
-    pub(super) reload: mpsc::Sender<super::watch::Reload>,
-}
-
-/// An answer as it goes over the line.
-pub(super) type Encoded = Result<Box<RawValue>, RpcError>;
-
-/// What is to be done about a call.
-pub(super) enum Step {
-    /// The answer.
-    Done(Encoded),
-    /// The answer comes later; further calls may go on.
-    Later(std::pin::Pin<Box<dyn Future<Output = Encoded> + Send>>),
-    /// A subscription: the answer, then its events.
-    Stream(Box<Subscription>),
-    /// The end of a subscription.
-    Unsubscribe(u64),
-}
-
-/// Which events a client wants, from where.
-pub(super) struct Subscription {
-    pub(super) cursor: Seq,
-    pub(super) newest: Seq,
-    /// More was asked for than there is: it goes on after this one.
-    pub(super) instead_after: Option<u64>,
-    pub(super) filter: EventFilter,
-    pub(super) follow: bool,
-}
 
 /// How long answers that are under way may take when the daemon goes down.
 const LAST_ANSWERS: Duration = Duration::from_millis(300);
@@ -200,7 +155,7 @@ impl Session {
                     token.cancel();
                 }
                 let answer = match known {
-                    Some(_) => handlers::value(serde_json::json!({})),
+                    Some(_) => value(serde_json::json!({})),
                     None => {
                         Err(RpcError::new(Code::InvalidParams, format!("no subscription {subscription}")))
                     }
@@ -224,7 +179,7 @@ impl Session {
             newest_seq: subscription.newest.0,
             instead_after: subscription.instead_after,
         };
-        self.answer(id, handlers::value(view)).await;
+        self.answer(id, value(view)).await;
         let token = self.gone.child_token();
         self.subscriptions.retain(|_, token| !token.is_cancelled());
         self.subscriptions.insert(number, token.clone());
@@ -326,6 +281,7 @@ impl Feed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::EventFilter;
 
     #[tokio::test]
     async fn a_client_whose_events_can_not_be_read_is_let_go() {

@@ -1,19 +1,19 @@
 //! The way up and the way down: lock, configuration, database, socket, leftovers, engine; and back.
 use super::act::Actor;
-use super::clock;
-use super::event_loop::{Condition, EventLoop, Handle, Message};
+use super::event_loop::EventLoop;
 use super::listen::{self, ListenError};
 use super::lock::{self, LockError};
-use super::session::Services;
-use super::watch::{self, Reload};
-use super::{outbox, retention, systemd};
-use crate::child;
+use super::watch::{self};
+use super::{clock, outbox, retention, systemd};
 use crate::config::{self, Context, Loaded, Paths};
+use crate::daemon::inbox::{Condition, Handle, Message};
+use crate::daemon::open_files::allow_open_files;
+use crate::daemon::services::{Reload, Services};
 use crate::domain::{Fact, Process, RunId, RunStatus};
 use crate::engine::{Engine, Restored};
-use crate::runner;
 use crate::store::{Store, StoreError};
 use crate::tools::mcp::{About, Pin};
+use crate::{child, runner};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use std::process::ExitCode;
@@ -169,32 +169,6 @@ async fn up_and_down(paths: &Paths) -> Result<(), Failure> {
     }
     lock::remove_daemon_file(paths);
     ended
-}
-
-/// Raises the limit of open files (getrlimit(2)) as far as the system lets us and the runs may need, and says so if that
-/// is not enough.
-pub(super) fn allow_open_files(max_parallel_runs: usize) {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    /// Of the daemon itself: the database, clients, the watcher, MCP servers.
-    const OURS: u64 = 1024;
-    /// Of a run, at the most that is usual: pipes, a process handle, connections.
-    const OF_A_RUN: u64 = 16;
-    let runs = u64::try_from(max_parallel_runs).unwrap_or(u64::MAX);
-    let wanted = runs.saturating_mul(OF_A_RUN).saturating_add(OURS);
-    let mut limit = getrlimit(Resource::Nofile);
-    let now = limit.current.unwrap_or(u64::MAX);
-    if now >= wanted {
-        return;
-    }
-    let may = limit.maximum.map_or(wanted, |most| most.min(wanted)).max(now);
-    limit.current = Some(may);
-    let may = setrlimit(Resource::Nofile, limit).map_or(now, |()| may);
-    if may < runs.saturating_mul(OF_A_RUN / 2) {
-        tracing::warn!(
-            "only {may} files may be open, which is little for max_parallel_runs = {runs}: raise the hard limit of open \
-             files (`ulimit -Hn`, `LimitNOFILE` of the service), or lower `max_parallel_runs`"
-        );
-    }
 }
 
 async fn read_config(paths: &Paths) -> Result<Loaded, Failure> {

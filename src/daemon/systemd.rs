@@ -1,5 +1,5 @@
 //! Tells systemd how we are (sd_notify(3)). Without systemd, nothing happens.
-use super::event_loop::Handle;
+use crate::daemon::inbox::Handle;
 use crate::store::Store;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;

@@ -1,5 +1,5 @@
 //! From the words inside to the words on the wire. The only place that knows both.
-use super::event_loop::Answer;
+use crate::daemon::inbox::Answer;
 use crate::domain::*;
 use crate::engine::{AgentNow, BudgetLeft, ChangedAgent, ComingSlot, Engine, Refusal, Reply};
 use crate::protocol::*;

@@ -1,7 +1,8 @@
 //! Takes up changes of the configuration file: by command, by SIGHUP, and by watching it.
-use super::event_loop::{Answer, Message};
-use super::start::allow_open_files;
 use crate::config::{self, Context, Diagnostic, Loaded, Rejected};
+use crate::daemon::inbox::{Answer, Message};
+use crate::daemon::open_files::allow_open_files;
+use crate::daemon::services::Reload;
 use crate::domain::ReloadMode;
 use crate::protocol::{Code, RpcError};
 use notify::{RecursiveMode, Watcher};
@@ -18,14 +19,6 @@ const QUIET: Duration = Duration::from_millis(300);
 
 /// How often the machine's time zone is looked at. It is nowhere told when it changes.
 const LOOK_AT_ZONE: Duration = Duration::from_secs(20);
-
-/// Somebody wants the file to be read.
-pub(super) enum Reload {
-    /// A client, who waits for the answer.
-    Asked(oneshot::Sender<Answer>),
-    /// SIGHUP.
-    Signal,
-}
 
 /// Why the configuration is looked at.
 enum Why {

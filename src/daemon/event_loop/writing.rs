@@ -1,7 +1,9 @@
 //! Writing down what was decided, for as long as it takes. While the disk fails, questions are answered,
 //! changes are refused, and what runs goes on.
-use super::{BATCH, EventLoop, Message, Waiter};
+use super::{BATCH, EventLoop, Waiter};
 use crate::daemon::clock;
+use crate::daemon::event_loop::patience::{LAST_GRACE, until};
+use crate::daemon::inbox::Message;
 use crate::domain::Entry;
 use crate::engine::Ticket;
 use crate::protocol::{Code, RpcError};
@@ -16,9 +18,6 @@ const SLOW_COMMIT: Duration = Duration::from_millis(250);
 const HUNG_COMMIT: Duration = Duration::from_secs(30);
 /// Messages that are taken while a commit is under way.
 const MOST_KEPT: usize = 16 * BATCH;
-/// How long runs get to end after TERM, when a shutdown's grace is over.
-pub(super) const LAST_GRACE: Duration = Duration::from_secs(7);
-
 impl EventLoop {
     /// Commits, for as long as it takes. True: the store could not write for a while.
     pub(super) async fn commit(
@@ -199,13 +198,6 @@ impl EventLoop {
                 }
             }
         }
-    }
-}
-
-pub(super) async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What was used, what agents remember, and the daemon itself.
-use super::{down, invalid, known_agent, store_error, value};
-use crate::daemon::session::{Encoded, Services};
+use super::answers::{down, invalid, known_agent, store_error, value};
+use crate::daemon::services::{Encoded, Services};
 use crate::daemon::views;
 use crate::domain::{Body, Entry, Fact, Memory, MemoryChange, counted};
 use crate::protocol::*;

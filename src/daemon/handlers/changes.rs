@@ -1,10 +1,9 @@
 //! What changes something: it goes to the loop, and is answered when it is on record.
+use super::answers::{agent_id, down, encode, invalid, store_error};
 use super::fleet::find_run;
-use super::{agent_id, down, encode, invalid, store_error};
-use crate::daemon::event_loop::{Answer, Message};
-use crate::daemon::session::{Services, Step};
+use crate::daemon::inbox::{Answer, Message};
+use crate::daemon::services::{Reload, Services, Step};
 use crate::daemon::views;
-use crate::daemon::watch::Reload;
 use crate::domain::{AgentId, RunMode};
 use crate::engine::{Command, PauseEnd, Target};
 use crate::protocol::*;

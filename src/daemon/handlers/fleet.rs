@@ -1,8 +1,7 @@
 //! Agents, runs and slots: how they are, were and will be.
-use super::{agent_id, down, invalid, known_agent, store_error, value};
-use crate::daemon::explain;
-use crate::daemon::session::{Encoded, Services};
-use crate::daemon::views;
+use super::answers::{agent_id, down, invalid, known_agent, store_error, value};
+use crate::daemon::services::{Encoded, Services};
+use crate::daemon::{explain, views};
 use crate::domain::{RunId, RunStatus, Schedule, Seq, glob};
 use crate::protocol::*;
 use crate::store::{EventFilter, FoundRun, Reader, RunFilter, RunRow};

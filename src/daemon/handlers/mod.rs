@@ -1,21 +1,22 @@
 //! One arm per method: who answers it, and from what. Changes go to the loop, questions about the
 //! present to the engine, questions about the past to the store.
+use crate::daemon::handlers::answers::{agent_id, invalid, known_agent, store_error, value};
+pub(super) mod answers;
 mod books;
 mod changes;
 mod fleet;
 mod tools;
 
-use crate::daemon::event_loop::{Answer, Message};
-use crate::daemon::session::{Encoded, Services, Step, Subscription};
+use crate::daemon::inbox::Message;
+use crate::daemon::services::{Encoded, Services, Step, Subscription};
 use crate::daemon::views;
-use crate::domain::{AgentId, Seq};
-use crate::engine::{AgentNow, Command, StopMode};
+use crate::domain::Seq;
+use crate::engine::{Command, StopMode};
 use crate::protocol::*;
-use crate::store::{EventFilter, StoreError};
+use crate::store::EventFilter;
 use books::{clear_memory, daemon_status, memory, usage};
 use changes::{cancel_run, change, change_agent, change_target, pause, reload, run_mode, send};
 use fleet::{agent_status, explain_slot, find_run, get_run, list_agents, list_runs, next_slots, run_output};
-use serde::Serialize;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tools::{ask_archive, call_tool, list_mcp};
@@ -133,32 +134,6 @@ async fn question(request: Request, services: Arc<Services>) -> Encoded {
     }
 }
 
-/// What answers a question: written out at once, since a fleet's list is long.
-pub(super) fn value(view: impl Serialize) -> Encoded {
-    serde_json::value::to_raw_value(&view).map_err(|error| RpcError::new(Code::Internal, error.to_string()))
-}
-
-/// What answers a change.
-fn encode(answer: Answer) -> Encoded {
-    answer.and_then(value)
-}
-
-fn invalid(what: impl Into<String>) -> RpcError {
-    RpcError::new(Code::InvalidParams, what)
-}
-
-fn down() -> RpcError {
-    RpcError::new(Code::ShuttingDown, "the daemon is shutting down")
-}
-
-fn store_error(error: StoreError) -> RpcError {
-    RpcError::new(Code::Internal, error.to_string())
-}
-
-fn agent_id(text: &str) -> Result<AgentId, RpcError> {
-    text.parse().map_err(|error: crate::domain::InvalidAgentId| invalid(error.to_string()))
-}
-
 fn hello(params: &HelloParams, services: &Services) -> Encoded {
     let common = PROTOCOLS.iter().rev().find(|ours| params.protocols.contains(ours));
     let Some(&protocol) = common else {
@@ -243,14 +218,4 @@ async fn heard_of(services: &Services, name: &str) -> Result<(), RpcError> {
     let newest = *services.store.newest().borrow();
     let last = services.store.read(move |reader| reader.cursor_before_last(1, &filter)).await;
     if last.map_err(store_error)? < newest { Ok(()) } else { Err(error) }
-}
-
-/// The agent, or an error that suggests the nearest name.
-async fn known_agent(services: &Services, id: &str) -> Result<AgentNow, RpcError> {
-    let wanted = id.to_owned();
-    let found = services
-        .handle
-        .ask(move |engine, _| engine.agent(&wanted).ok_or_else(|| views::no_such_agent(&wanted, engine)))
-        .await;
-    found.unwrap_or_else(|| Err(down()))
 }

@@ -1,6 +1,6 @@
 //! Tools by hand, MCP servers, archives.
-use super::{invalid, value};
-use crate::daemon::session::{Encoded, Services};
+use super::answers::{invalid, value};
+use crate::daemon::services::{Encoded, Services};
 use crate::daemon::views;
 use crate::domain::Body;
 use crate::protocol::*;

@@ -1,0 +1,12 @@
+//! How long the loop waits.
+use std::time::{Duration, Instant};
+
+/// How long runs get to end after TERM, when a shutdown's grace is over.
+pub(super) const LAST_GRACE: Duration = Duration::from_secs(7);
+
+pub(super) async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}

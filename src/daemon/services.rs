@@ -1,0 +1,63 @@
+//! What sessions need of the daemon, and what handlers give back to a session.
+use super::inbox::{Answer, Handle};
+use crate::config::Paths;
+use crate::domain::Seq;
+use crate::protocol::RpcError;
+use crate::store::{Ancestor, EventFilter, Store};
+use crate::tools::Tools;
+use jiff::Timestamp;
+use serde_json::value::RawValue;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+use tokio::sync::{mpsc, oneshot};
+
+/// Everything that sessions need of the daemon.
+pub(super) struct Services {
+    pub(super) handle: Handle,
+    pub(super) store: Store,
+    pub(super) tools: Arc<Mutex<Arc<Tools>>>,
+    pub(super) results: Arc<super::act::Results>,
+    pub(super) paths: Paths,
+    pub(super) socket: std::path::PathBuf,
+    pub(super) database: String,
+    /// What the database was a copy of.
+    pub(super) ancestors: Vec<Ancestor>,
+    pub(super) started_at: Timestamp,
+    /// The newest event when the database was opened.
+    pub(super) began_after: Seq,
+    pub(super) clients: AtomicU64,
+    pub(super) reload: mpsc::Sender<crate::daemon::services::Reload>,
+}
+
+/// An answer as it goes over the line.
+pub(super) type Encoded = Result<Box<RawValue>, RpcError>;
+
+/// What is to be done about a call.
+pub(super) enum Step {
+    /// The answer.
+    Done(Encoded),
+    /// The answer comes later; further calls may go on.
+    Later(std::pin::Pin<Box<dyn Future<Output = Encoded> + Send>>),
+    /// A subscription: the answer, then its events.
+    Stream(Box<Subscription>),
+    /// The end of a subscription.
+    Unsubscribe(u64),
+}
+
+/// Which events a client wants, from where.
+pub(super) struct Subscription {
+    pub(super) cursor: Seq,
+    pub(super) newest: Seq,
+    /// More was asked for than there is: it goes on after this one.
+    pub(super) instead_after: Option<u64>,
+    pub(super) filter: EventFilter,
+    pub(super) follow: bool,
+}
+
+/// Somebody wants the file to be read.
+pub(super) enum Reload {
+    /// A client, who waits for the answer.
+    Asked(oneshot::Sender<Answer>),
+    /// SIGHUP.
+    Signal,
+}
