@@ -2,8 +2,8 @@
 use super::names::Names;
 use super::reading::{Bad, add, arguments, list, text};
 use super::shape;
-use super::wire::{Asked, Wire, object_or_empty};
 use crate::domain::{ChatMessage, Finish, ModelTurn, ToolReply, ToolRequest};
+use crate::llm::asked::{Asked, Wire, object_or_empty};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};

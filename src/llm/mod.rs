@@ -1,6 +1,7 @@
 //! Language models: one request, one answer. Each provider's words stay in its own file; what a
 //! conversation does with an answer, and whether it asks again, is for those above to say.
 mod anthropic;
+mod asked;
 mod exchange;
 mod gate;
 mod gemini;
@@ -23,6 +24,7 @@ use crate::domain::{
 };
 use crate::secret::Secret;
 use crate::{net, secret};
+use asked::{Asked, Wire};
 use exchange::{Answered, Patience, exchange};
 use gate::{Allowed, Gate, NoPlace, Place};
 use names::Names;
@@ -36,7 +38,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 use trouble::{lasting, passing, unusable};
-use wire::{Asked, Wire};
 
 /// Longest time that a key may take to be found.
 const SECRET: Duration = Duration::from_secs(10);

@@ -1,6 +1,6 @@
 //! The schema of an answer on its way to a provider: in a form that it takes, and not again to one that
 //! refused it. Whether an answer fits is never left to the provider: `conversation` checks that.
-use super::wire::{Asked, Wire};
+use crate::llm::asked::{Asked, Wire};
 use reqwest::StatusCode;
 use serde_json::{Map, Value};
 use std::collections::HashMap;

@@ -3,7 +3,9 @@
 //! Whether such a call is allowed, and what follows if it can't be read, is left to those above.
 mod calls;
 mod python;
+mod quoted;
 mod thoughts;
+mod written;
 
 use super::names::Names;
 use crate::domain::{Finish, ModelRequest, ModelTurn, ToolRequest, fits_schema};
@@ -48,7 +50,7 @@ pub(super) fn sort(
         Found::Calls { before, calls } => {
             let text = turn.text[..before].trim_end().to_owned();
             turn.text = text;
-            let request = |call: calls::Written| ToolRequest {
+            let request = |call: written::Written| ToolRequest {
                 id: String::new(),
                 name: names.back(&call.name),
                 arguments: call.arguments,
@@ -57,13 +59,6 @@ pub(super) fn sort(
             finish
         }
     }
-}
-
-/// Is this place of a text within a fence of Markdown, or right behind a back-tick? Then it is shown, not meant.
-fn is_quoted(text: &str, at: usize) -> bool {
-    let before = &text[..at];
-    let fences = before.lines().filter(|line| line.trim_start().starts_with("```")).count();
-    before.ends_with('`') || fences % 2 == 1
 }
 
 #[cfg(test)]

@@ -1,13 +1,15 @@
 //! Schemas of tools on their way to a provider. Servers write them in any dialect, and one that a provider does not
 //! take makes it refuse the whole request. What is lost here only narrows what fits: arguments are checked against
 //! the schema as it was (`conversation`).
-use super::wire::Wire;
 use crate::domain::{ModelRequest, ToolDef};
+use crate::llm::asked::Wire;
+use crate::llm::tool_schema::below::each_below;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::io;
 
+mod below;
 mod dialect;
 
 /// So deep are references followed,
@@ -465,37 +467,6 @@ fn only_known(schema: &mut Value, deep: usize) {
     }
     if deep < MOST_LEVELS {
         each_below(map, &mut |below| only_known(below, deep + 1));
-    }
-}
-
-/// The schemas right below this one.
-fn each_below(map: &mut Map<String, Value>, act: &mut dyn FnMut(&mut Value)) {
-    for (key, value) in map.iter_mut() {
-        match (key.as_str(), value) {
-            (
-                "properties" | "$defs" | "definitions" | "patternProperties" | "dependentSchemas",
-                Value::Object(named),
-            ) => {
-                named.values_mut().for_each(&mut *act);
-            }
-            ("anyOf" | "oneOf" | "allOf" | "prefixItems", Value::Array(all)) => {
-                all.iter_mut().for_each(&mut *act)
-            }
-            (
-                "items"
-                | "additionalProperties"
-                | "not"
-                | "if"
-                | "then"
-                | "else"
-                | "contains"
-                | "propertyNames"
-                | "unevaluatedItems"
-                | "unevaluatedProperties",
-                below,
-            ) => act(below),
-            _ => {}
-        }
     }
 }
 

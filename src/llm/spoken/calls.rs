@@ -1,15 +1,13 @@
 //! Calls of tools in the text of an answer, in the ways in which models write them down.
-use super::is_quoted;
 use super::python::{code, python};
-use serde_json::{Deserializer, Map, Value};
+use super::quoted::is_quoted;
+use crate::llm::spoken::written::{Written, first_json, is_of_name, plain};
+use serde_json::{Map, Value};
 
 /// So many marks are looked at: a text may be large, and made to be slow to read.
 const MOST_PLACES: usize = 64;
 /// So many calls are read; fewer are made.
 const MOST_CALLS: usize = 100;
-/// Bytes in which line breaks within texts are looked for.
-const MOST_ESCAPED: usize = 1 << 18;
-
 /// What is in a text.
 pub(super) enum Found {
     /// No call.
@@ -18,15 +16,6 @@ pub(super) enum Found {
     Calls { before: usize, calls: Vec<Written> },
     /// Something that is meant as a call and can't be read, or not be told from what is only shown.
     Unreadable,
-}
-
-/// A call as it is written.
-#[derive(Debug, PartialEq)]
-pub(super) struct Written {
-    /// As providers know the tool.
-    pub(super) name: String,
-    /// As text, as if the call had been made.
-    pub(super) arguments: String,
 }
 
 /// What has to be known of the request to tell a call from an answer.
@@ -269,17 +258,6 @@ fn named(lead: &str) -> Option<&str> {
     (!name.is_empty() && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')).then_some(name)
 }
 
-pub(super) fn is_of_name(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/')
-}
-
-/// A name without the name space that some put before all tools.
-pub(super) fn plain(name: &str) -> &str {
-    let name = name.trim();
-    let spaces = ["functions.", "function.", "tools.", "default_api.", "call:"];
-    spaces.iter().find_map(|space| name.strip_prefix(space)).unwrap_or(name)
-}
-
 /// The calls of a text without marks: all of it is JSON that calls known tools, or steps of "Action" and
 /// "Action Input", or a call as in Python. One that stands behind other words may only be shown.
 fn unmarked(text: &str, tools: &Tools<'_>) -> Found {
@@ -354,40 +332,6 @@ fn acted(text: &str, tools: &Tools<'_>) -> Option<Found> {
         _ => return Some(Found::Unreadable),
     };
     Some(Found::Calls { before: at, calls: vec![Written { name: name.to_owned(), arguments }] })
-}
-
-/// The first value of JSON in a text, and its length. Models break lines within texts.
-pub(super) fn first_json(text: &str) -> Option<(Value, usize)> {
-    let mut values = Deserializer::from_str(text).into_iter::<Value>();
-    if let Some(Ok(value)) = values.next() {
-        return Some((value, values.byte_offset()));
-    }
-    let (escaped, places) = escaped(&text[..text.floor_char_boundary(MOST_ESCAPED)]);
-    let mut values = Deserializer::from_str(&escaped).into_iter::<Value>();
-    let value = values.next()?.ok()?;
-    Some((value, places.get(values.byte_offset()).copied().unwrap_or(text.len())))
-}
-
-/// With line breaks and tabs within texts as JSON wants them; and for each byte of it the place in `text`.
-fn escaped(text: &str) -> (String, Vec<usize>) {
-    let (mut out, mut places) = (String::with_capacity(text.len() + 16), Vec::with_capacity(text.len() + 16));
-    let (mut inside, mut escapes) = (false, false);
-    for (at, c) in text.char_indices() {
-        let word = match c {
-            '\n' if inside => Some("\\n"),
-            '\r' if inside => Some("\\r"),
-            '\t' if inside => Some("\\t"),
-            _ => None,
-        };
-        match word {
-            Some(word) => out.push_str(word),
-            None => out.push(c),
-        }
-        places.resize(out.len(), at);
-        inside ^= c == '"' && !escapes;
-        escapes = c == '\\' && !escapes;
-    }
-    (out, places)
 }
 
 /// The calls that a value of JSON is. `strict`: it is nothing else.

@@ -1,5 +1,5 @@
 //! Calls of tools as Python writes them: some models were taught to.
-use super::calls::{Written, first_json, is_of_name, plain};
+use crate::llm::spoken::written::{Written, first_json, is_of_name, plain};
 use serde_json::{Map, Value};
 
 /// Calls as Python writes them, alone or in a list: `x(a=1, b="c")`. `None`: it is something else.

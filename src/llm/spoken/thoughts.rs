@@ -1,5 +1,5 @@
 //! Thoughts in the text of an answer, between the marks that models put around them.
-use super::is_quoted;
+use super::quoted::is_quoted;
 
 /// So many thoughts of a text are looked for: it may be large, and made to be slow to read.
 const MOST: usize = 100;

@@ -1,5 +1,5 @@
 //! Older and looser ways to write a schema, said in the words of draft 2020-12.
-use super::each_below;
+use super::below::each_below;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
