@@ -1,5 +1,6 @@
 //! The journal of archives of rows.
-use super::{Reader, StoreError};
+use super::error::StoreError;
+use super::reader::Reader;
 use crate::domain::{ArchiveDoing, ArchiveStep, to_micros};
 use jiff::Timestamp;
 use rusqlite::{Connection, params};

@@ -1,7 +1,10 @@
 //! What became of events that agents wait for (`on`): a run that was claimed, or a word why there is none.
-use super::read::{RUN_COLUMNS, Reader, instant, run_row};
-use super::{RunRow, StoreError};
+use super::RunRow;
+use super::error::StoreError;
+use super::read::{RUN_COLUMNS, run_row};
 use crate::domain::{AgentId, EventType, Verdict, to_micros};
+use crate::store::reader::Reader;
+use crate::store::rows::instant;
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 use serde_json::Value;

@@ -1,7 +1,9 @@
 //! Copies of the database: made while it is in use, and put in its place on purpose.
+use super::error::StoreError;
 use super::examine::{self, beside};
 use super::open::{self, sync_folder};
-use super::{Reader, StoreError, mark, read};
+use super::reader::Reader;
+use super::{mark, reader};
 use crate::domain::Seq;
 use jiff::Timestamp;
 use rusqlite::backup::Backup;
@@ -88,7 +90,7 @@ pub fn restore(path: &Path, from: &Path, now: Timestamp) -> Result<Copied, Store
     if in_place {
         sign(&source, now).map_err(|error| StoreError::of(error, path, "restoring"))?;
         open::checkpoint(&source).map_err(|error| StoreError::of(error, path, "restoring"))?;
-        let newest = read::newest_seq(&source).map_err(of)?;
+        let newest = reader::newest_seq(&source).map_err(of)?;
         return Ok(Copied { newest, bytes: fs::metadata(path).map_or(0, |found| found.len()), before: None });
     }
     let fresh = beside(path, ".restoring");
@@ -218,7 +220,7 @@ fn copy_into(source: &Connection, path: &Path, fresh: &Path) -> Result<Seq, Stor
     copy.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(())).map_err(of)?;
     sign(&copy, Timestamp::now()).map_err(of)?;
     examine::quick_check(&copy, fresh)?;
-    let newest = read::newest_seq(&copy).map_err(of)?;
+    let newest = reader::newest_seq(&copy).map_err(of)?;
     copy.close().map_err(|(_, error)| of(error))?;
     let synced = fs::File::open(fresh).and_then(|file| file.sync_all());
     synced.map_err(|error| StoreError::of_io(&error, fresh, "writing"))?;

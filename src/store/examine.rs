@@ -4,8 +4,9 @@
 //! A failed read is no damage. What looks like damage is looked at again, by another connection and
 //! by reading both files through; only what stays is called corrupt. Until the checks have passed,
 //! closing the connection leaves the log as it is, so that "nothing was changed" is true.
+use super::error::StoreError;
 use super::mark::{self, Mark};
-use super::{StoreError, read};
+use super::reader;
 use crate::domain::{Seq, counted};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
@@ -202,7 +203,7 @@ fn look_once(path: &Path, busy: Duration, mark: Option<&Mark>, depth: Depth) -> 
         Depth::AtStart if unclean || is_copy => quick_check(&db, path)?,
         Depth::AtStart => {}
     }
-    let newest = read::newest_seq(&db).map_err(say("reading the newest event"))?;
+    let newest = reader::newest_seq(&db).map_err(say("reading the newest event"))?;
     Ok(Seen { db, version, unclean, database, newest, is_copy })
 }
 

@@ -1,8 +1,9 @@
 //! Events after a cursor. A reader comes back with the last number that it saw; it misses nothing
 //! and sees nothing twice, however long it was away.
-use super::read::{self, Reader};
-use super::{EventFilter, EventPage, StoreError};
+use super::error::StoreError;
+use super::{EventFilter, EventPage, reader, rows};
 use crate::domain::*;
+use crate::store::reader::Reader;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -30,13 +31,13 @@ impl Reader {
     /// # Errors
     /// What SQLite says.
     pub fn newest(&self) -> Result<Seq, StoreError> {
-        self.ask("reading the newest event", read::newest_seq)
+        self.ask("reading the newest event", reader::newest_seq)
     }
 
     /// The cursor before the newest `n` events that match.
     pub fn cursor_before_last(&self, n: u64, filter: &EventFilter) -> Result<Seq, StoreError> {
         self.ask("reading events", |db| {
-            let newest = read::newest_seq(db)?;
+            let newest = reader::newest_seq(db)?;
             if n == 0 {
                 return Ok(newest);
             }
@@ -109,7 +110,7 @@ fn source(filter: &EventFilter) -> &'static str {
 }
 
 fn page(db: &Connection, cursor: Seq, filter: &EventFilter, max: usize) -> rusqlite::Result<EventPage> {
-    let newest = read::newest_seq(db)?;
+    let newest = reader::newest_seq(db)?;
     let oldest: Option<i64> =
         db.prepare_cached("SELECT min(seq) FROM events")?.query_row([], |row| row.get(0))?;
     let oldest = oldest.map_or(newest.0 + 1, |oldest| oldest as u64);
@@ -156,17 +157,17 @@ fn matches(row: &Row<'_>, filter: &EventFilter) -> rusqlite::Result<bool> {
 
 fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
     let agent_id = match row.get_ref(3)?.as_str_or_null()? {
-        Some(_) => Some(read::agent_id(row, 3)?),
+        Some(_) => Some(rows::agent_id(row, 3)?),
         None => None,
     };
     let run_id = match row.get_ref(4)?.as_blob_or_null()? {
-        Some(_) => Some(read::run_id(row, 4)?),
+        Some(_) => Some(rows::run_id(row, 4)?),
         None => None,
     };
     Ok(Event {
         seq: Seq(row.get::<_, i64>(0)? as u64),
-        ts: read::instant(row, 1)?,
-        kind: read::word(row, 2, EventType::parse)?,
+        ts: rows::instant(row, 1)?,
+        kind: rows::word(row, 2, EventType::parse)?,
         agent_id,
         run_id,
         session_id: row.get(5)?,

@@ -1,8 +1,9 @@
 //! What can be said of the agents without a daemon: for monitoring.
-use super::read::{Reader, agent_id, instant};
-use super::{HealthReport, HealthRow, OpenIncident, StoreError, Untold};
-use crate::domain::Verdict;
-use crate::domain::{timestamp_of_micros, to_micros};
+use super::error::StoreError;
+use super::{HealthReport, HealthRow, OpenIncident, Untold};
+use crate::domain::{Verdict, timestamp_of_micros, to_micros};
+use crate::store::reader::Reader;
+use crate::store::rows::{agent_id, instant};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
 use std::path::Path;

@@ -1,14 +1,14 @@
 //! The way to a database that can be trusted: checks, pragmas, migrations, and what it remembers.
+use super::error::StoreError;
 use super::examine::{self, Seen};
 use super::mark::{self, Mark, MarkFile};
-use super::{Ancestor, Restored, StoreError, WentBack, read, room};
+use super::{Ancestor, Restored, WentBack, read, reader, room};
 use crate::domain::Seq;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
-use std::fs;
-use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, io};
 
 /// Migrations in order; the number of those that were applied is the `user_version`.
 pub(super) const MIGRATIONS: &[&str] = &[
@@ -94,7 +94,7 @@ pub(super) fn open_again(path: &Path, busy: Duration) -> Result<(Connection, Seq
     examine::keep_log(&db, true).map_err(say("opening the database"))?;
     db.busy_timeout(busy).map_err(say("setting the busy timeout"))?;
     pragmas(&db, path, false).map_err(say("setting up the database"))?;
-    let newest = read::newest_seq(&db).map_err(say("reading the newest event"))?;
+    let newest = reader::newest_seq(&db).map_err(say("reading the newest event"))?;
     Ok((db, newest))
 }
 

@@ -1,27 +1,18 @@
 //! Questions about the past. Each reader is a connection that can only read.
-use super::talk::usage_of;
-use super::{
-    FoundRun, LedgerRow, OutboxRow, OutputPage, Restored, RunFilter, RunRow, Stats, StoreError, UsageBy,
-};
+use super::error::StoreError;
+use super::rows::{agent_id, instant, maybe, odd, run_id, usage_of, word};
+use super::{FoundRun, LedgerRow, OutboxRow, OutputPage, Restored, RunFilter, RunRow, Stats, UsageBy};
 use crate::domain::*;
+use crate::store::reader::Reader;
+use crate::store::retention::ANSWERS_KEPT;
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
-
-/// How long an answer to a mutation is kept.
-pub(super) const ANSWERS_KEPT: SignedDuration = SignedDuration::from_hours(24);
 
 /// No message waits for longer for its next try.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
-
-/// A read-only view; every question is one short transaction.
-pub struct Reader {
-    pub(super) db: Connection,
-    pub(super) path: PathBuf,
-}
 
 impl Reader {
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
@@ -405,12 +396,6 @@ pub(super) fn restored(db: &Connection) -> rusqlite::Result<Restored> {
     })
 }
 
-/// The newest event; kept apart from the rows, so that numbers never start again after a pruning.
-pub(super) fn newest_seq(db: &Connection) -> rusqlite::Result<Seq> {
-    let newest: Option<i64> = db.query_row("SELECT max(seq) FROM events", [], |row| row.get(0))?;
-    Ok(Seq(newest.unwrap_or(0) as u64))
-}
-
 pub(super) const RUN_COLUMNS: &str = "id, agent, trigger, slot, status, attempt, queued_at, started_at, not_before, chain, event, query,
     config_hash, finished_at, duration, result, error_kind, error, exit_code, requests, input_tokens, cached_tokens,
     output_tokens, usd, warnings, mode, model, session, clock_moved";
@@ -556,39 +541,4 @@ fn incident_row(row: &Row<'_>) -> rusqlite::Result<IncidentRecord> {
         told_at: maybe(row, 10)?,
         diagnosis,
     })
-}
-
-/// A value that is not what we write: the row was damaged, or another program wrote it.
-pub(super) fn odd(at: usize, what: String) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(
-        at,
-        rusqlite::types::Type::Text,
-        Box::new(FromSqlError::other(std::io::Error::other(what))),
-    )
-}
-
-pub(super) fn word<T>(
-    row: &Row<'_>,
-    at: usize,
-    parse: impl FnOnce(&str) -> Option<T>,
-) -> rusqlite::Result<T> {
-    let text: String = row.get(at)?;
-    parse(&text).ok_or_else(|| odd(at, format!("unknown word `{text}`")))
-}
-
-pub(super) fn agent_id(row: &Row<'_>, at: usize) -> rusqlite::Result<AgentId> {
-    let text: String = row.get(at)?;
-    text.parse().map_err(|_| odd(at, format!("no agent id: `{text}`")))
-}
-
-pub(super) fn run_id(row: &Row<'_>, at: usize) -> rusqlite::Result<RunId> {
-    row.get::<_, [u8; 16]>(at).map(RunId::from_bytes)
-}
-
-pub(super) fn instant(row: &Row<'_>, at: usize) -> rusqlite::Result<Timestamp> {
-    row.get(at).map(timestamp_of_micros)
-}
-
-fn maybe(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Timestamp>> {
-    row.get::<_, Option<i64>>(at).map(|at| at.map(timestamp_of_micros))
 }

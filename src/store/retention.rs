@@ -3,12 +3,13 @@
 //! How old something is follows from a clock of its own, which goes with the wall clock but comes no more than a day
 //! closer to it with each hour that the daemon has lived through ([`age_clock`]): one that is wrong for a while takes
 //! nothing away. What protects from a second start stays whatever its age: see [`NEAR_MARK`].
-use super::read::ANSWERS_KEPT;
 use crate::domain::{Retention, micros, timestamp_of_micros, to_micros};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use std::path::Path;
 
+/// How long an answer to a mutation is kept.
+pub(super) const ANSWERS_KEPT: SignedDuration = SignedDuration::from_hours(24);
 /// Rows of one table that one piece removes.
 const PIECE: i64 = 500;
 /// The same on a small disk, where 500 pieces of output are more than there is.

@@ -1,8 +1,10 @@
 //! What is recorded of runs that a model carries out: to SQL and back.
-use super::read::{Reader, agent_id, instant, odd, run_id};
+use super::UsageBy;
+use super::error::StoreError;
 use super::types::StepRow;
-use super::{StoreError, UsageBy};
 use crate::domain::*;
+use crate::store::reader::Reader;
+use crate::store::rows::{agent_id, instant, odd, run_id, usage_of};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -482,17 +484,6 @@ pub(super) fn in_doubt(db: &Connection, run: RunId) -> rusqlite::Result<Vec<Stri
         }
     }
     Ok(open.into_values().collect())
-}
-
-pub(super) fn usage_of(row: &Row<'_>, at: usize) -> rusqlite::Result<Usage> {
-    let number = |at| row.get::<_, i64>(at).map(|n| n as u64);
-    Ok(Usage {
-        requests: number(at)?,
-        input_tokens: number(at + 1)?,
-        cached_tokens: number(at + 2)?,
-        output_tokens: number(at + 3)?,
-        usd: row.get(at + 4)?,
-    })
 }
 
 fn day_of(row: &Row<'_>, at: usize) -> rusqlite::Result<Date> {
