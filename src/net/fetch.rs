@@ -3,8 +3,8 @@
 //!
 //! Once a request that changes something was answered, that answer is never lost: what goes wrong later is
 //! said beside it. If it was sent and not answered, the error says so.
+use super::describe::{MAX_REDIRECTS, describe};
 use super::guard::{Allow, Dialer, GuardError, Vetted, is_odd};
-use super::{MAX_REDIRECTS, describe};
 use cookie_store::CookieStore;
 use reqwest::header::{
     CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, LOCATION, SET_COOKIE,
@@ -236,7 +236,7 @@ fn redirect(request: &mut Request, from: &Url, to: Url, status: StatusCode) -> R
             return Err(GuardError::Redirect(format!(
                 "the redirect is not followed: {} would be done at {}, another host",
                 request.method,
-                super::origin(&to)
+                super::describe::origin(&to)
             )));
         }
         request.own_headers.clear();

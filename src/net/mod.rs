@@ -5,25 +5,23 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::tls::TlsInfo;
 use reqwest::{Client, ClientBuilder, Response, Url};
-use std::error::Error;
 use std::sync::OnceLock;
 use std::time::Duration;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
 mod address;
+mod describe;
 mod fetch;
 mod guard;
 mod roots;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use describe::{MAX_REDIRECTS, describe, origin};
 pub use fetch::{Bounds, Fetched, Request, Unanswered, attempt, send};
 pub use guard::{Allow, GuardError, check, guarded_client};
 pub use roots::trusted_roots;
-
-/// Most redirects that a client follows, where it follows any.
-pub const MAX_REDIRECTS: usize = 5;
 
 /// Whether an answer that points elsewhere is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,15 +109,6 @@ pub fn certificate_ends(answer: &Response) -> Option<Timestamp> {
     Timestamp::from_second(i64::try_from(ends.as_secs()).ok()?).ok()
 }
 
-/// Scheme, host and port: what may be shown of an address whose rest may be a secret.
-pub fn origin(url: &Url) -> String {
-    let host = url.host_str().unwrap_or("?");
-    match url.port() {
-        Some(port) => format!("{}://{host}:{port}", url.scheme()),
-        None => format!("{}://{host}", url.scheme()),
-    }
-}
-
 /// How long an answer wants to be waited for (RFC 9110, 10.2.3): `Retry-After` in seconds or as a date. Some say
 /// fractions of a second.
 pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
@@ -129,41 +118,6 @@ pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     }
     let until = Timestamp::try_from(httpdate::parse_http_date(text).ok()?).ok()?;
     Duration::try_from(until.duration_since(now)).ok()
-}
-
-/// What went wrong with a request, without its address.
-pub fn describe(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "no answer in time".into();
-    }
-    if error.is_redirect() {
-        return format!("more than {MAX_REDIRECTS} redirects, or redirects in a circle");
-    }
-    // The message of the error itself names the address; those beneath it don't.
-    let mut cause: Option<&(dyn Error + 'static)> = error.source();
-    let mut deepest = None;
-    let mut resolving = false;
-    while let Some(inner) = cause {
-        let text = inner.to_string();
-        resolving |= text.starts_with("dns error");
-        deepest = Some(text);
-        cause = inner.source();
-    }
-    let what = if resolving {
-        "the name can't be resolved"
-    } else if error.is_connect() {
-        "can't connect"
-    } else if error.is_body() || error.is_decode() {
-        "the answer broke off"
-    } else if error.is_builder() {
-        "the request can't be built"
-    } else {
-        "the request failed"
-    };
-    match deepest {
-        Some(text) => format!("{what}: {text}"),
-        None => what.into(),
-    }
 }
 
 fn is_this_machine(url: &Url) -> bool {
