@@ -1,14 +1,12 @@
 //! From `[agents.…]` to specifications.
 use super::at::at;
-use super::checks;
-use super::keys;
-use super::resolve::{hash_of, refers, zone};
 use super::walk::{Item, Section};
+use super::{checks, keys};
+use crate::config::values::{LEAST_OUTPUT, cwd, hash_of, refers, zone};
 use crate::domain::*;
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// All agents, sorted by name. Equal parts are shared, so that many agents stay small.
@@ -53,16 +51,6 @@ pub(super) fn agents<'a>(top: &Section<'a>, fleet: &Fleet) -> Vec<Arc<AgentSpec>
     }
     all
 }
-
-/// The folder of a command.
-pub(super) fn cwd(section: &Section<'_>) -> PathBuf {
-    let item = section.get("cwd");
-    let given = item.and_then(|item| Some(item.file.expand(item.text()?, item.span())));
-    given.unwrap_or_else(|| section.file.folder.clone())
-}
-
-/// Less than this of an output is not worth keeping: its head and its tail are a line each.
-pub(super) const LEAST_OUTPUT: u64 = 1 << 10;
 
 struct Maker<'f> {
     fleet: &'f Fleet,

@@ -1,8 +1,8 @@
 //! Settings of tools of type "archive_rows": what they name is looked up here, so that the tool gets addresses
 //! and folders, and mistakes are found before anything runs.
 use super::keys;
-use super::tool_settings::{database, needs};
 use super::walk::{Item, Section};
+use crate::config::values::{database, needs};
 use crate::domain::{ToolSpec, nearest};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;

@@ -1,10 +1,8 @@
 //! Tool calls, gates and proofs: what they refer to, and whether their arguments fit.
-use super::agents;
-use super::call_args;
-use super::feed_settings;
 use super::keys::{self, PROBES};
-use super::resolve::url;
 use super::walk::{Item, Section};
+use super::{call_args, feed_settings};
+use crate::config::values::{cwd, url};
 use crate::domain::*;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -17,7 +15,7 @@ pub(super) fn check(item: Item<'_>, fleet: &Fleet) -> Option<Check> {
         (None, Some(command)) => CheckBody::Command(CommandSpec {
             argv: command.command()?,
             env: section.env(),
-            cwd: agents::cwd(&section),
+            cwd: cwd(&section),
             stdin: None,
         }),
         (None, None) if section.misspelled.iter().any(|key| ["tool", "command"].contains(key)) => {

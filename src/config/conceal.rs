@@ -4,7 +4,7 @@
 //!
 //! A mistake beside a secret shows the secret's line, and errors are kept in the event log. So this
 //! is done once, for the whole file, whoever shows it.
-use super::Diagnostic;
+use super::diagnostic::Diagnostic;
 use regex_lite::Regex;
 use std::ops::Range;
 use std::sync::LazyLock;

@@ -1,17 +1,10 @@
 //! What programs are given in their environment, and servers in their headers: names and values that
 //! can't be had there are found before anything runs.
-use super::resolve::ZONES;
 use super::walk::{Item, Section};
+use crate::config::values::ZONES;
 use crate::domain::{TextOrSecret, nearest};
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
-
-/// Can a shell have a variable of this name?
-pub(super) fn is_variable(name: &str) -> bool {
-    !name.starts_with(|c: char| c.is_ascii_digit())
-        && !name.is_empty()
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-}
 
 impl Section<'_> {
     /// `env`: the environment of a program.

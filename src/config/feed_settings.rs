@@ -3,8 +3,8 @@
 use super::duration::parse_duration;
 use super::http_settings::headers;
 use super::keys;
-use super::tool_settings::needs;
 use super::walk::{Item, Section};
+use crate::config::values::needs;
 use crate::domain::HostPattern;
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};

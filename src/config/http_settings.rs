@@ -1,7 +1,7 @@
 //! Settings of `[tools.…]` tables of type "http": where requests may go, and what goes with them.
 use super::keys;
-use super::tool_settings::needs;
 use super::walk::{Item, Section};
+use crate::config::values::needs;
 use crate::domain::HostPattern;
 use serde_json::{Map, Value, json};
 

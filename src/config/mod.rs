@@ -8,6 +8,8 @@ mod at;
 mod call_args;
 mod checks;
 mod conceal;
+mod context;
+mod diagnostic;
 mod duration;
 mod email;
 mod environment;
@@ -24,11 +26,14 @@ mod s3_settings;
 mod schema;
 mod spans;
 mod tool_settings;
+mod values;
 mod walk;
 
 #[cfg(test)]
 mod tests;
 
+pub use context::{Context, Entry, system_zone};
+pub use diagnostic::Diagnostic;
 pub use duration::parse_duration;
 pub use paths::Paths;
 pub use reference::{Section as ReferenceSection, VALUES, markdown, reference};
@@ -36,65 +41,11 @@ pub use render::render;
 pub use schema::schema;
 
 use crate::domain::Fleet;
-use jiff::{Timestamp, tz::TimeZone};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// The commented starter file that `bgagent init` writes; the same as `agents.example.toml`.
 pub const STARTER: &str = include_str!("../../agents.example.toml");
-
-/// What a configuration is read with: nothing of the environment is looked up elsewhere.
-pub struct Context<'a> {
-    /// For "in the past" and "next due" questions.
-    pub now: Timestamp,
-    /// Zone where neither `[daemon]` nor the agent names one.
-    pub timezone: TimeZone,
-    /// What `~` stands for.
-    pub home: PathBuf,
-    /// Looks up a variable for `${VAR}` in paths.
-    pub env: &'a (dyn Fn(&str) -> Option<String> + Sync),
-    /// What is at a path.
-    pub look: &'a (dyn Fn(&Path) -> std::io::Result<Entry> + Sync),
-}
-
-/// What is at a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Entry {
-    /// A folder.
-    Folder,
-    /// A file that somebody may execute.
-    Program,
-    /// Anything else.
-    File,
-}
-
-fn look(path: &Path) -> std::io::Result<Entry> {
-    use std::os::unix::fs::PermissionsExt;
-    let found = std::fs::metadata(path)?;
-    Ok(match found.permissions().mode() & 0o111 {
-        _ if found.is_dir() => Entry::Folder,
-        0 => Entry::File,
-        _ => Entry::Program,
-    })
-}
-
-impl Context<'static> {
-    /// The real system.
-    pub fn system(now: Timestamp) -> Self {
-        let home = directories::BaseDirs::new()
-            .map_or_else(|| PathBuf::from("/"), |dirs| dirs.home_dir().to_owned());
-        let env = &|name: &str| std::env::var(name).ok();
-        Self { now, timezone: system_zone(), home, env, look: &look }
-    }
-}
-
-/// The machine's time zone as it is now, by the rules that are installed now: jiff keeps for some minutes what it
-/// once read.
-pub fn system_zone() -> TimeZone {
-    jiff::tz::db().reset();
-    jiff::tz::reset_system_time_zone_cache();
-    TimeZone::system()
-}
 
 /// A valid configuration, and what deserves a second look.
 #[derive(Debug)]
@@ -120,41 +71,6 @@ pub struct Rejected {
     pub shown: String,
     /// In the order of the file.
     pub diagnostics: Vec<Diagnostic>,
-}
-
-/// One error or warning, with its place.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Diagnostic {
-    /// Error or warning.
-    pub is_error: bool,
-    /// What is wrong.
-    pub message: String,
-    /// Where: byte range in the text.
-    pub span: Option<std::ops::Range<usize>>,
-    /// Line, from 1; 0 if there is no place.
-    pub line: u32,
-    /// Column in characters, from 1.
-    pub column: u32,
-    /// The key that it is about, with dots: `agents.news.cron`.
-    pub key: Option<String>,
-    /// What to do about it.
-    pub hint: Option<String>,
-}
-
-impl Diagnostic {
-    /// About a file as a whole.
-    pub(crate) fn of_file(message: String, hint: Option<String>) -> Self {
-        Self { is_error: true, message, span: None, line: 0, column: 0, key: None, hint }
-    }
-
-    /// For programs. `help` and `hint` are the same.
-    pub fn to_json(&self, file: &Path) -> serde_json::Value {
-        serde_json::json!({
-            "severity": if self.is_error { "error" } else { "warning" }, "file": file, "line": self.line,
-            "column": self.column, "key": self.key, "message": self.message, "help": self.hint,
-            "hint": self.hint,
-        })
-    }
 }
 
 impl Rejected {

@@ -1,8 +1,8 @@
 //! `[models.…]`: who answers, and what is said in each request. What the words become in a provider's own form is
 //! left to `llm`.
 use super::keys;
-use super::resolve::{refers, url};
 use super::walk::{Item, Section};
+use crate::config::values::{refers, url};
 use crate::domain::{FallbackOn, Fleet, ModelSpec, Price, RequestSettings};
 use serde_json::{Map, Value};
 

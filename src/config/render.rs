@@ -1,5 +1,5 @@
 //! Diagnostics with their source lines, as a compiler shows them.
-use super::Diagnostic;
+use super::diagnostic::Diagnostic;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use std::path::Path;
 

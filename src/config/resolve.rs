@@ -1,14 +1,10 @@
 //! From the document to the fleet: everything but the agents themselves.
-use super::agents;
 use super::email::email;
 use super::keys::{self, Key};
-use super::lint;
-use super::models;
-use super::tool_settings;
 use super::walk::{File, Item, Section};
+use super::{agents, lint, models, tool_settings};
+use crate::config::values::{cwd, hash_of, url, zone};
 use crate::domain::*;
-use jiff::tz::TimeZone;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use toml::de::DeTable;
 
@@ -49,12 +45,6 @@ pub(super) fn fleet<'a>(file: &'a File<'a>, root: &'a DeTable<'a>) -> Fleet {
     fleet
 }
 
-/// The first 8 bytes of SHA-256 over a text that says everything that is resolved.
-pub(super) fn hash_of(text: &str) -> ConfigHash {
-    let digest = Sha256::digest(text.as_bytes());
-    ConfigHash(u64::from_be_bytes(digest[..8].try_into().expect("a digest has 32 bytes")))
-}
-
 fn fleet_hash(fleet: &Fleet) -> ConfigHash {
     use std::fmt::Write;
     let mut text = format!(
@@ -87,17 +77,6 @@ fn named<'a, T>(
         }
     }
     all
-}
-
-/// What is said of a zone that there is not.
-pub(super) const ZONES: &str = "use an IANA name such as \"Europe/Berlin\", \"America/New_York\" or \"UTC\"";
-
-pub(super) fn zone(item: Item<'_>) -> Option<TimeZone> {
-    let name = item.text()?;
-    match TimeZone::get(name) {
-        Ok(zone) => Some(zone),
-        Err(_) => item.refuse_with(format!("there is no time zone `{name}`"), ZONES.into()),
-    }
 }
 
 fn daemon(top: &Section<'_>) -> DaemonSpec {
@@ -134,16 +113,6 @@ fn daemon(top: &Section<'_>) -> DaemonSpec {
     spec
 }
 
-pub(super) fn url(item: Item<'_>) -> Option<String> {
-    let text = item.text()?;
-    match text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) {
-        Some(rest) if !rest.is_empty() && !rest.starts_with('/') && !text.contains(char::is_whitespace) => {
-            Some(text.to_owned())
-        }
-        _ => item.refuse(format!("`{}` must be an address that begins with http:// or https://", item.name)),
-    }
-}
-
 fn mcp(section: &Section<'_>) -> Option<McpSpec> {
     let command = section.get("command").and_then(|item| item.command());
     let url = section.get("url").and_then(url);
@@ -159,7 +128,7 @@ fn mcp(section: &Section<'_>) -> Option<McpSpec> {
         url,
         headers: section.headers(),
         env: section.env(),
-        cwd: section.own("cwd").map(|_| agents::cwd(section)),
+        cwd: section.own("cwd").map(|_| cwd(section)),
         start_timeout: section.positive("start_timeout").unwrap_or(McpSpec::START_TIMEOUT),
         allow: section.texts("allow"),
         deny: section.texts("deny").unwrap_or_default(),
@@ -256,7 +225,7 @@ fn notify(section: &Section<'_>) -> Option<NotifyTarget> {
         "command" => NotifyTargetKind::Command(CommandSpec {
             argv: needs("command")?.command()?,
             env: section.env(),
-            cwd: agents::cwd(section),
+            cwd: cwd(section),
             stdin: None,
         }),
         "file" => {
@@ -285,29 +254,4 @@ fn budget(section: &Section<'_>) -> BudgetSpec {
         requests_per_day: section.whole("requests_per_day", 0),
         warn_at,
     }
-}
-
-/// Notes an error if a name refers to nothing.
-pub(super) fn refers<'n>(
-    item: Item<'_>,
-    name: &str,
-    kind: &str,
-    names: impl Iterator<Item = &'n str> + Clone,
-) -> bool {
-    let table = if kind == "notify target" {
-        "notify"
-    } else if kind == "model" {
-        "models"
-    } else {
-        "tools"
-    };
-    if names.clone().any(|known| known == name) || item.file.is_broken(table, name) {
-        return true;
-    }
-    let hint = match nearest(name, names) {
-        Some(near) => format!("did you mean \"{near}\"?"),
-        None => format!("define it in [{table}.{name}]"),
-    };
-    item.refuse_with::<()>(format!("there is no {kind} `{name}`"), hint);
-    false
 }

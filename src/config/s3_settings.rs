@@ -1,7 +1,6 @@
 //! Settings of `[tools.…]` tables of type "s3": where the bucket is, who asks, and how far calls reach.
-use super::resolve::url;
-use super::tool_settings::{common, mode, needs};
 use super::walk::{Item, Section};
+use crate::config::values::{common, mode, needs, url};
 use crate::domain::{TextOrSecret, check_object_key};
 use serde_json::{Map, Value};
 

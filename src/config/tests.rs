@@ -5,6 +5,7 @@ mod judged;
 use super::*;
 use crate::domain::{Body, FallbackOn, History};
 use jiff::SignedDuration;
+use jiff::tz::TimeZone;
 
 fn read(text: &str) -> Result<Loaded, Box<Rejected>> {
     let context = Context {

@@ -2,13 +2,13 @@
 //! absolute, times in seconds and sizes in bytes. Secrets stay references.
 //!
 //! What the settings mean when a tool is called is the tool's own affair.
-use super::agents;
 use super::archive_settings::archive;
 use super::feed_settings::feed;
 use super::http_settings::http;
 use super::keys;
 use super::s3_settings::s3;
 use super::walk::{Item, Section};
+use crate::config::values::{common, cwd, database, mode, needs};
 use crate::domain::{TextOrSecret, ToolSpec};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -29,38 +29,6 @@ pub(super) fn resolve(
         "archive_rows" => archive(section, tools),
         _ => None,
     }
-}
-
-/// A key that must be there.
-pub(super) fn needs<'a>(section: &Section<'a>, kind: &str, key: &'a str, example: &str) -> Option<Item<'a>> {
-    let found = section.get(key);
-    if found.is_none() {
-        section.missing::<()>(
-            &[key],
-            format!("a tool of type \"{kind}\" needs `{key}`"),
-            Some(example.to_owned()),
-        );
-    }
-    found
-}
-
-/// What several tools have in common, and what is left out when it is not given.
-pub(super) fn common(section: &Section<'_>, out: &mut Map<String, Value>) {
-    if let Some(span) = section.positive("timeout") {
-        out.insert("timeout".into(), span.as_secs_f64().into());
-    }
-    let least = [("max_bytes", 1, "1"), ("max_output", agents::LEAST_OUTPUT, "1KiB")];
-    for (key, least, in_words) in least {
-        if let Some(bytes) = section.size_of_at_least(key, least, in_words) {
-            out.insert(key.into(), bytes.into());
-        }
-    }
-}
-
-pub(super) fn mode(section: &Section<'_>, out: &mut Map<String, Value>) -> bool {
-    let at = section.word("mode", keys::MODES).unwrap_or(0);
-    out.insert("mode".into(), keys::MODES[at].into());
-    at == 1
 }
 
 fn sql(section: &Section<'_>) -> Option<Value> {
@@ -130,59 +98,6 @@ fn statements(section: &Section<'_>) -> Value {
     Value::Object(all)
 }
 
-/// How a connection may be encrypted, in the words of libpq.
-const SSL_MODES: &[&str] = &["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
-
-/// `sqlite:` with an absolute path, or an address of PostgreSQL without a password.
-pub(super) fn database(item: Item<'_>) -> Option<Value> {
-    const FORMS: &str = "write sqlite:relative.db, sqlite:///absolute.db or postgres://user@host/db";
-    let TextOrSecret::Text(url) = item.text_or_secret()? else {
-        return item.secret().map(|secret| secret.to_json());
-    };
-    if let Some(path) = url.strip_prefix("sqlite:") {
-        // as in other programs: three slashes and an absolute path, or no slashes and any path
-        let path = match path.strip_prefix("//") {
-            Some(rest) if rest.starts_with('/') => rest,
-            Some(_) => return item.refuse_with(format!("`{url}` names a host, not a file"), FORMS.into()),
-            None => path,
-        };
-        if path.is_empty() || path == ":memory:" || path.contains(['?', '#', '\0']) {
-            return item.refuse_with(format!("`{url}` names no database file"), FORMS.into());
-        }
-        return Some(format!("sqlite:{}", item.file.expand(path, item.span()).display()).into());
-    }
-    let Some(rest) = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://")) else {
-        return item.refuse_with("`url` names no database that is known".into(), FORMS.into());
-    };
-    let user = rest.split(['/', '?']).next().unwrap_or_default().rsplit_once('@').map(|(user, _)| user);
-    if user.is_some_and(|user| user.contains(':')) || rest.contains("password=") {
-        return item.refuse_with(
-            "a password must not stand in this file".into(),
-            "write postgres://user@host/db and password = { env = \"NAME\" }".into(),
-        );
-    }
-    let query = url.split_once('?').map_or("", |(_, query)| query);
-    for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
-        if name == "sslmode" && !SSL_MODES.contains(&value) {
-            return item.refuse_with(
-                format!("`sslmode={value}` is none that is known"),
-                format!("use one of {}", SSL_MODES.join(", ")),
-            );
-        }
-        // percent-encoded, it begins with %2F
-        if ["sslrootcert", "sslcert", "sslkey"].contains(&name)
-            && !["/", "%2F", "%2f"].iter().any(|start| value.starts_with(start))
-            && (name, value) != ("sslrootcert", "system")
-        {
-            return item.refuse_with(
-                format!("`{name}={value}` must be an absolute path"),
-                format!("as in {name}=/etc/ssl/certs/{name}.pem"),
-            );
-        }
-    }
-    Some(url.into())
-}
-
 fn files(section: &Section<'_>) -> Option<Value> {
     let mut out = Map::new();
     common(section, &mut out);
@@ -206,7 +121,7 @@ fn shell(section: &Section<'_>) -> Option<Value> {
     let env: Map<String, Value> =
         section.env().into_iter().map(|(name, value)| (name, value.to_json())).collect();
     out.insert("env".into(), Value::Object(env));
-    out.insert("cwd".into(), agents::cwd(section).display().to_string().into());
+    out.insert("cwd".into(), cwd(section).display().to_string().into());
     let example = "commands = { df = { exec = \"/bin/df\", args = [\"-h\", \"{path:path}\"] } }";
     let table = needs(section, "shell", "commands", example)?;
     let mut commands = Map::new();

@@ -1,7 +1,9 @@
 //! Walks the document: every value with its place, every problem noted, nothing thrown.
+use super::context::Context;
+use super::diagnostic::Diagnostic;
+use super::duration;
 use super::keys::{Key, Kind, SYNONYMS};
 use super::spans::any_span;
-use super::{Context, Diagnostic, duration};
 use crate::domain::{SecretRef, TextOrSecret, nearest};
 use jiff::SignedDuration;
 use std::cell::RefCell;
@@ -450,7 +452,7 @@ impl<'a> Item<'a> {
         }
         if let Some(item) = section.get("env") {
             let name = item.text()?;
-            if !super::environment::is_variable(name) {
+            if !is_variable(name) {
                 self.file.hide(item.span());
                 return item.refuse_with(
                     "this can't be the name of a variable: letters, digits and `_`, and no digit first"
@@ -501,4 +503,11 @@ fn json(value: &DeValue<'_>) -> serde_json::Value {
             serde_json::Value::Object(pairs.collect())
         }
     }
+}
+
+/// Can a shell have a variable of this name?
+fn is_variable(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }

@@ -2,7 +2,7 @@
 //! local times that a change of the clock skips or repeats.
 use super::super::environment::{is_zone, zone_hint};
 use super::super::walk::Section;
-use super::Place;
+use super::place::Place;
 use crate::domain::{ClockChange, CronSchedule, Schedule};
 use jiff::civil::DateTime;
 use jiff::{SignedDuration, Timestamp};

@@ -1,6 +1,6 @@
 //! Limits in dollars and tokens that can't be held, or that nothing fits.
 use super::super::walk::{File, Section};
-use super::Place;
+use super::place::{Place, SCHEDULE};
 use crate::domain::*;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
@@ -65,7 +65,7 @@ pub(super) fn of_agent(at: &Place<'_>, fleet: &Fleet) {
         return;
     }
     too_small(at, query, fleet);
-    if !at.knows(super::SCHEDULE) {
+    if !at.knows(SCHEDULE) {
         return;
     }
     if let (Some(per_run), Some(budget)) = (limits.max_usd_per_run, fleet.budget.usd_per_day) {

@@ -1,7 +1,7 @@
 //! What programs need of the machine: their folder, and themselves. It may be there when the time
 //! comes, so these are warnings.
-use super::Place;
-use crate::config::Entry;
+use super::place::Place;
+use crate::config::context::Entry;
 use crate::domain::{Body, CheckBody, CommandSpec};
 use std::io::ErrorKind;
 

@@ -1,5 +1,5 @@
 //! Tools of MCP servers that an agent names and can't get, as far as the file alone tells.
-use super::Place;
+use super::place::Place;
 use crate::domain::{Body, Fleet, McpSpec, glob, nearest};
 
 /// Wherever `allow` or `deny` of a server leaves an agent without a tool that it names, each of its runs fails.

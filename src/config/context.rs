@@ -1,0 +1,56 @@
+//! What a configuration is read with: nothing of the environment is looked up elsewhere.
+use jiff::{Timestamp, tz::TimeZone};
+use std::path::{Path, PathBuf};
+
+/// What a configuration is read with: nothing of the environment is looked up elsewhere.
+pub struct Context<'a> {
+    /// For "in the past" and "next due" questions.
+    pub now: Timestamp,
+    /// Zone where neither `[daemon]` nor the agent names one.
+    pub timezone: TimeZone,
+    /// What `~` stands for.
+    pub home: PathBuf,
+    /// Looks up a variable for `${VAR}` in paths.
+    pub env: &'a (dyn Fn(&str) -> Option<String> + Sync),
+    /// What is at a path.
+    pub look: &'a (dyn Fn(&Path) -> std::io::Result<Entry> + Sync),
+}
+
+/// What is at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// A folder.
+    Folder,
+    /// A file that somebody may execute.
+    Program,
+    /// Anything else.
+    File,
+}
+
+pub(super) fn look(path: &Path) -> std::io::Result<Entry> {
+    use std::os::unix::fs::PermissionsExt;
+    let found = std::fs::metadata(path)?;
+    Ok(match found.permissions().mode() & 0o111 {
+        _ if found.is_dir() => Entry::Folder,
+        0 => Entry::File,
+        _ => Entry::Program,
+    })
+}
+
+impl Context<'static> {
+    /// The real system.
+    pub fn system(now: Timestamp) -> Self {
+        let home = directories::BaseDirs::new()
+            .map_or_else(|| PathBuf::from("/"), |dirs| dirs.home_dir().to_owned());
+        let env = &|name: &str| std::env::var(name).ok();
+        Self { now, timezone: system_zone(), home, env, look: &look }
+    }
+}
+
+/// The machine's time zone as it is now, by the rules that are installed now: jiff keeps for some minutes what it
+/// once read.
+pub fn system_zone() -> TimeZone {
+    jiff::tz::db().reset();
+    jiff::tz::reset_system_time_zone_cache();
+    TimeZone::system()
+}

@@ -1,0 +1,60 @@
+//! Where the keys of an agent stand, and whether they are known.
+use crate::config::keys;
+use crate::config::walk::File;
+use crate::domain::{AgentId, AgentSpec, nearest};
+use std::ops::Range;
+use toml::de::DeTable;
+
+/// The keys of which an agent has one.
+pub(super) const SCHEDULE: &[&str] = &["interval", "after", "cron", "at", "on"];
+
+pub(super) struct Place<'a> {
+    pub(super) file: &'a File<'a>,
+    pub(super) table: &'a DeTable<'a>,
+    pub(super) defaults: Option<&'a DeTable<'a>>,
+    pub(super) agent: &'a AgentSpec,
+}
+
+impl<'a> Place<'a> {
+    /// Where a key of the agent stands, or the agent itself.
+    pub(super) fn of(&self, key: &str) -> Range<usize> {
+        place(self.table, &self.agent.id, key)
+    }
+
+    /// Does the agent itself have the key?
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.own().is_some_and(|own| own.get(key).is_some())
+    }
+
+    pub(super) fn own(&self) -> Option<&'a DeTable<'a>> {
+        self.table.get(self.agent.id.as_str()).and_then(|value| value.get_ref().as_table())
+    }
+
+    /// Is it known what these keys are? Not where there is an error in one of them, or where one is
+    /// there under a name that is not quite its own: a default stands in, and nothing follows from it.
+    pub(super) fn knows(&self, keys: &[&str]) -> bool {
+        if self.file.errors() == 0 {
+            return true;
+        }
+        let tables = [self.own(), self.defaults];
+        keys.iter().all(|wanted| {
+            let given = tables.iter().flatten().find_map(|table| table.get_key_value(*wanted));
+            given.is_none_or(|(key, value)| !self.file.is_wrong(key.span(), value))
+                && !tables.iter().flatten().any(|table| is_misspelled_in(table, wanted))
+        })
+    }
+}
+
+/// Is the key there under a name that is not quite its own?
+fn is_misspelled_in(table: &DeTable<'_>, wanted: &str) -> bool {
+    let is_known = |name: &str| keys::AGENT.iter().any(|key| key.name == name);
+    let unknown = table.keys().map(|name| name.get_ref().as_ref()).filter(|name| !is_known(name));
+    let near = |name| nearest(name, keys::AGENT.iter().map(|key| key.name));
+    unknown.filter_map(near).any(|near| near == wanted)
+}
+
+pub(super) fn place(table: &DeTable<'_>, agent: &AgentId, key: &str) -> Range<usize> {
+    let Some((name, value)) = table.get_key_value(agent.as_str()) else { return 0..0 };
+    let key = value.get_ref().as_table().and_then(|own| own.get(key));
+    key.map_or_else(|| name.span(), toml::Spanned::span)
+}

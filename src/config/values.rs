@@ -1,0 +1,156 @@
+//! Values that stand in several tables: names that refer to something, zones, addresses, folders.
+use super::keys;
+use super::walk::{Item, Section};
+use crate::domain::{ConfigHash, TextOrSecret, nearest};
+use jiff::tz::TimeZone;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use std::path::PathBuf;
+
+/// The first 8 bytes of SHA-256 over a text that says everything that is resolved.
+pub(super) fn hash_of(text: &str) -> ConfigHash {
+    let digest = Sha256::digest(text.as_bytes());
+    ConfigHash(u64::from_be_bytes(digest[..8].try_into().expect("a digest has 32 bytes")))
+}
+
+/// What is said of a zone that there is not.
+pub(super) const ZONES: &str = "use an IANA name such as \"Europe/Berlin\", \"America/New_York\" or \"UTC\"";
+
+pub(super) fn zone(item: Item<'_>) -> Option<TimeZone> {
+    let name = item.text()?;
+    match TimeZone::get(name) {
+        Ok(zone) => Some(zone),
+        Err(_) => item.refuse_with(format!("there is no time zone `{name}`"), ZONES.into()),
+    }
+}
+
+pub(super) fn url(item: Item<'_>) -> Option<String> {
+    let text = item.text()?;
+    match text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) {
+        Some(rest) if !rest.is_empty() && !rest.starts_with('/') && !text.contains(char::is_whitespace) => {
+            Some(text.to_owned())
+        }
+        _ => item.refuse(format!("`{}` must be an address that begins with http:// or https://", item.name)),
+    }
+}
+
+/// Notes an error if a name refers to nothing.
+pub(super) fn refers<'n>(
+    item: Item<'_>,
+    name: &str,
+    kind: &str,
+    names: impl Iterator<Item = &'n str> + Clone,
+) -> bool {
+    let table = if kind == "notify target" {
+        "notify"
+    } else if kind == "model" {
+        "models"
+    } else {
+        "tools"
+    };
+    if names.clone().any(|known| known == name) || item.file.is_broken(table, name) {
+        return true;
+    }
+    let hint = match nearest(name, names) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => format!("define it in [{table}.{name}]"),
+    };
+    item.refuse_with::<()>(format!("there is no {kind} `{name}`"), hint);
+    false
+}
+
+/// The folder of a command.
+pub(super) fn cwd(section: &Section<'_>) -> PathBuf {
+    let item = section.get("cwd");
+    let given = item.and_then(|item| Some(item.file.expand(item.text()?, item.span())));
+    given.unwrap_or_else(|| section.file.folder.clone())
+}
+
+/// Less than this of an output is not worth keeping: its head and its tail are a line each.
+pub(super) const LEAST_OUTPUT: u64 = 1 << 10;
+
+/// A key that must be there.
+pub(super) fn needs<'a>(section: &Section<'a>, kind: &str, key: &'a str, example: &str) -> Option<Item<'a>> {
+    let found = section.get(key);
+    if found.is_none() {
+        section.missing::<()>(
+            &[key],
+            format!("a tool of type \"{kind}\" needs `{key}`"),
+            Some(example.to_owned()),
+        );
+    }
+    found
+}
+
+/// What several tools have in common, and what is left out when it is not given.
+pub(super) fn common(section: &Section<'_>, out: &mut Map<String, Value>) {
+    if let Some(span) = section.positive("timeout") {
+        out.insert("timeout".into(), span.as_secs_f64().into());
+    }
+    let least = [("max_bytes", 1, "1"), ("max_output", LEAST_OUTPUT, "1KiB")];
+    for (key, least, in_words) in least {
+        if let Some(bytes) = section.size_of_at_least(key, least, in_words) {
+            out.insert(key.into(), bytes.into());
+        }
+    }
+}
+
+pub(super) fn mode(section: &Section<'_>, out: &mut Map<String, Value>) -> bool {
+    let at = section.word("mode", keys::MODES).unwrap_or(0);
+    out.insert("mode".into(), keys::MODES[at].into());
+    at == 1
+}
+
+/// How a connection may be encrypted, in the words of libpq.
+const SSL_MODES: &[&str] = &["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+
+/// `sqlite:` with an absolute path, or an address of PostgreSQL without a password.
+pub(super) fn database(item: Item<'_>) -> Option<Value> {
+    pub(super) const FORMS: &str =
+        "write sqlite:relative.db, sqlite:///absolute.db or postgres://user@host/db";
+    let TextOrSecret::Text(url) = item.text_or_secret()? else {
+        return item.secret().map(|secret| secret.to_json());
+    };
+    if let Some(path) = url.strip_prefix("sqlite:") {
+        // as in other programs: three slashes and an absolute path, or no slashes and any path
+        let path = match path.strip_prefix("//") {
+            Some(rest) if rest.starts_with('/') => rest,
+            Some(_) => return item.refuse_with(format!("`{url}` names a host, not a file"), FORMS.into()),
+            None => path,
+        };
+        if path.is_empty() || path == ":memory:" || path.contains(['?', '#', '\0']) {
+            return item.refuse_with(format!("`{url}` names no database file"), FORMS.into());
+        }
+        return Some(format!("sqlite:{}", item.file.expand(path, item.span()).display()).into());
+    }
+    let Some(rest) = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://")) else {
+        return item.refuse_with("`url` names no database that is known".into(), FORMS.into());
+    };
+    let user = rest.split(['/', '?']).next().unwrap_or_default().rsplit_once('@').map(|(user, _)| user);
+    if user.is_some_and(|user| user.contains(':')) || rest.contains("password=") {
+        return item.refuse_with(
+            "a password must not stand in this file".into(),
+            "write postgres://user@host/db and password = { env = \"NAME\" }".into(),
+        );
+    }
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+        if name == "sslmode" && !SSL_MODES.contains(&value) {
+            return item.refuse_with(
+                format!("`sslmode={value}` is none that is known"),
+                format!("use one of {}", SSL_MODES.join(", ")),
+            );
+        }
+        // percent-encoded, it begins with %2F
+        if ["sslrootcert", "sslcert", "sslkey"].contains(&name)
+            && !["/", "%2F", "%2f"].iter().any(|start| value.starts_with(start))
+            && (name, value) != ("sslrootcert", "system")
+        {
+            return item.refuse_with(
+                format!("`{name}={value}` must be an absolute path"),
+                format!("as in {name}=/etc/ssl/certs/{name}.pem"),
+            );
+        }
+    }
+    Some(url.into())
+}
