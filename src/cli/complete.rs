@@ -93,7 +93,7 @@ fn candidates(found: Vec<(String, String)>, current: &OsStr) -> Vec<CompletionCa
 }
 
 fn ask<M: Method>(paths: &Paths, params: &M::Params) -> Option<M::Reply> {
-    let mut connection = Connection::open(&super::address_of(paths), Timeouts::all(PATIENCE)).ok()?;
+    let mut connection = Connection::open(&super::app::address_of(paths), Timeouts::all(PATIENCE)).ok()?;
     connection.call::<M>(params).ok()
 }
 

@@ -1,5 +1,6 @@
 //! What a person types and sees. `args` is the command line, `commands` has one file per command,
 //! `render` makes views readable, `exit` is how it all ends.
+mod app;
 pub mod args;
 mod commands;
 mod complete;
@@ -11,15 +12,12 @@ mod render;
 mod service;
 mod when;
 
-use crate::client::{Address, Connection, Timeouts};
-use crate::config::Paths;
-use args::{Cli, ColorWhen, Command, Global, ListArgs};
+use app::App;
+use args::{Cli, Command, ListArgs};
 use clap::{CommandFactory, FromArgMatches};
 use exit::{Failure, Outcome};
-use render::Screen;
-use serde::Serialize;
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Parses, runs, and turns every failure into one sentence, a hint and an exit code.
@@ -118,126 +116,5 @@ fn misused(error: &clap::Error, args: &[OsString]) -> ExitCode {
     match error.print() {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(141),
         _ => ExitCode::from(if error.use_stderr() { 2 } else { 0 }),
-    }
-}
-
-/// What every command needs: where things lie, what the screen is like, and the two outputs.
-struct App {
-    global: Global,
-    paths: Option<Paths>,
-    /// Print JSON.
-    json: bool,
-    /// Of standard output.
-    screen: Screen,
-    /// Whether standard error takes colours.
-    stderr_color: bool,
-    out: io::BufWriter<io::Stdout>,
-}
-
-impl App {
-    fn new(global: &Global) -> Self {
-        let color = |auto: anstream::ColorChoice| match global.color {
-            ColorWhen::Always => true,
-            ColorWhen::Never => false,
-            ColorWhen::Auto => auto != anstream::ColorChoice::Never,
-        };
-        let stdout = io::stdout();
-        let tty = stdout.is_terminal();
-        let width = tty.then(render::terminal_width);
-        let screen = Screen {
-            width,
-            color: color(anstream::AutoStream::choice(&stdout)),
-            now: crate::clock::wall(),
-            zone: jiff::tz::TimeZone::system(),
-            raw: false,
-        };
-        Self {
-            global: global.clone(),
-            paths: None,
-            json: global.json,
-            screen,
-            stderr_color: color(anstream::AutoStream::choice(&io::stderr())),
-            out: io::BufWriter::new(stdout),
-        }
-    }
-
-    fn paths(&mut self) -> Result<&Paths, Failure> {
-        if self.paths.is_none() {
-            let Global { config, state_dir, socket, .. } = self.global.clone();
-            self.paths = Some(Paths::resolve(config, state_dir, socket).map_err(Failure::usage)?);
-        }
-        Ok(self.paths.as_ref().expect("it was set just now"))
-    }
-
-    fn address(&mut self) -> Result<Address, Failure> {
-        Ok(address_of(self.paths()?))
-    }
-
-    fn connect(&mut self) -> Result<Connection, Failure> {
-        Ok(Connection::open(&self.address()?, Timeouts::default())?)
-    }
-
-    /// Standard output, as it is.
-    fn print(&mut self, text: &str) -> Result<(), Failure> {
-        self.out.write_all(text.as_bytes()).map_err(written)
-    }
-
-    /// Standard output, and out of the buffer at once.
-    fn flush(&mut self) -> Result<(), Failure> {
-        self.out.flush().map_err(written)
-    }
-
-    /// One line of JSON on standard output.
-    fn print_json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
-        let text = serde_json::to_string(value).map_err(|error| written(error.into()))?;
-        self.print_json_text(&text)
-    }
-
-    /// The same for what is JSON already.
-    fn print_json_text(&mut self, text: &str) -> Result<(), Failure> {
-        self.print(&render::plain_json(text))?;
-        self.print("\n")
-    }
-
-    /// Prints a view: as JSON, or as `text` makes it readable.
-    fn answer<T: Serialize>(
-        &mut self,
-        view: &T,
-        text: impl FnOnce(&T, &Screen) -> String,
-    ) -> Result<(), Failure> {
-        if self.json {
-            return self.print_json(view);
-        }
-        let text = text(view, &self.screen);
-        self.print(&text)?;
-        // on a terminal, notes that follow appear after what they are about
-        if self.screen.width.is_some() { self.flush() } else { Ok(()) }
-    }
-
-    /// A line on standard error: a note, a warning, progress. Whether it is read is of no concern.
-    fn note(&self, text: &str) {
-        let _ = writeln!(io::stderr(), "{text}");
-    }
-
-    fn complain(&self, failure: &Failure) {
-        if matches!(failure, Failure::BrokenPipe) {
-            return;
-        }
-        if self.json {
-            self.note(&render::plain_json(&failure.to_json(self.paths.as_ref()).to_string()));
-        } else {
-            self.note(failure.to_text(self.paths.as_ref()).trim_end());
-        }
-    }
-}
-
-fn address_of(paths: &Paths) -> Address {
-    Address { socket: paths.socket.clone(), given: paths.socket_given, listener_file: paths.daemon_json() }
-}
-
-fn written(error: io::Error) -> Failure {
-    match error.kind() {
-        io::ErrorKind::BrokenPipe => Failure::BrokenPipe,
-        _ => Failure::Io { doing: "write to", path: "standard output".into(), cause: error },
     }
 }

@@ -1,5 +1,6 @@
 //! `status AGENT`: everything of one agent.
-use super::{Screen, Tone, millis, plain, state_of_agent, status_word, usd};
+use super::screen::{Screen, Tone, millis, state_of_agent, status_word};
+use super::words::{plain, usd};
 use crate::domain::{Desired, RunStatus, Verdict, counted, human_duration};
 use crate::protocol::{AgentDetail, LastRunView, RecentRun};
 use jiff::Timestamp;
@@ -95,7 +96,7 @@ pub(in crate::cli) fn agent_detail(detail: &AgentDetail, screen: &Screen) -> Str
         page.line("today", &usd(agent.cost_today_usd));
     }
     for limit in &detail.limits {
-        page.line("limit", &super::limit_line(limit));
+        page.line("limit", &super::words::limit_line(limit));
     }
     for incident in &detail.incidents {
         let text = format!(

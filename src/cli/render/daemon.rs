@@ -1,5 +1,6 @@
 //! `status`: the daemon itself.
-use super::{Screen, Tone, bytes, plain};
+use super::screen::{Screen, Tone};
+use super::words::{bytes, plain};
 use crate::domain::{counted, human_duration};
 use crate::protocol::DaemonView;
 use std::fmt::Write as _;
@@ -51,7 +52,7 @@ pub(in crate::cli) fn daemon_view(view: &DaemonView, screen: &Screen) -> String 
     }
     for limit in &view.budget {
         let tone = if limit.left <= 0.0 { Tone::Bad } else { Tone::Plain };
-        line("budget", screen.paint(tone, &super::limit_line(limit)));
+        line("budget", screen.paint(tone, &super::words::limit_line(limit)));
     }
     if view.approvals > 0 {
         let verb = if view.approvals == 1 { "waits" } else { "wait" };

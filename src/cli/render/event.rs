@@ -1,5 +1,6 @@
 //! `tail`: one line per event.
-use super::{Screen, Tone, cut, cut_to, millis, plain, result_words, usd, wrap};
+use super::screen::{Screen, Tone, millis};
+use super::words::{cut, cut_to, plain, result_words, usd, wrap};
 use crate::client::StoredEvent;
 use crate::domain::{AgentId, Event, EventType, RunId, nearest};
 use jiff::Timestamp;

@@ -1,5 +1,7 @@
 //! `list`: one line per agent.
-use super::{Cell, Screen, Table, Tone, state_of_agent, status_word, usd};
+use super::screen::{Screen, Tone, state_of_agent, status_word};
+use super::table::{Cell, Table};
+use super::words::usd;
 use crate::domain::{Health, counted};
 use crate::protocol::AgentView;
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! `runs` and `show`.
-use super::{
-    Cell, Screen, Table, Tone, bytes, cut, millis, plain, plain_lines, result_words, status_word, usd,
-};
+use super::screen::{Screen, Tone, millis, status_word};
+use super::table::{Cell, Table};
+use super::words::{bytes, cut, plain, plain_lines, result_words, usd};
 use crate::domain::{EventType, Stream, Usage, counted};
 use crate::protocol::{ChunkView, OutputView, RunDetail, RunView};
 use std::fmt::Write as _;

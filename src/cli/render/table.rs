@@ -1,7 +1,8 @@
 //! Tables: aligned columns, two blanks between them, no lines around. On a terminal, columns that
 //! may shrink do so until the table fits; where it can't, each row becomes a block of lines, one for
 //! each column. Elsewhere nothing is cut.
-use super::{Screen, Tone, cut_to, plain, wrap};
+use super::screen::{Screen, Tone};
+use super::words::{cut_to, plain, wrap};
 use comfy_table::{
     Attribute, Cell as Inner, CellAlignment, Color, ColumnConstraint, ContentArrangement, Row,
     Table as Layout, Width, presets,

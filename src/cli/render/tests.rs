@@ -2,9 +2,14 @@
 mod terminals;
 
 use super::agent::{bars, strip};
+use super::screen::{relative, state_of, state_of_agent};
+use super::words::result_words;
 use super::*;
 use crate::client::StoredEvent;
+use crate::domain::{Activity, Desired, Health, RunStatus};
 use crate::protocol::{AgentDetail, AgentView, AllWellView, DaemonView, RecentRun, RunDetail};
+use jiff::SignedDuration;
+use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 const RUN: &str = "019aa000-0000-7000-8000-00001f2e3d4c";

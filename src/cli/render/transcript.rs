@@ -1,6 +1,7 @@
 //! The conversation of a run with its model, for `show`: all that was said and called, with timings,
 //! tokens and dollars.
-use super::{Screen, Tone, millis, plain, plain_lines, usd};
+use super::screen::{Screen, Tone, millis};
+use super::words::{plain, plain_lines, usd};
 use crate::domain::{Finish, ModelAnswer, Step, Usage, counted};
 use crate::protocol::StepView;
 use std::fmt::Write as _;

@@ -1,0 +1,129 @@
+//! What every command needs: where things lie, what the screen is like, and the two outputs.
+use super::args::{ColorWhen, Global};
+use super::exit::Failure;
+use super::render::{self, Screen};
+use crate::client::{Address, Connection, Timeouts};
+use crate::config::Paths;
+use serde::Serialize;
+use std::io::{self, IsTerminal, Write};
+
+/// What every command needs: where things lie, what the screen is like, and the two outputs.
+pub(super) struct App {
+    pub(super) global: Global,
+    pub(super) paths: Option<Paths>,
+    /// Print JSON.
+    pub(super) json: bool,
+    /// Of standard output.
+    pub(super) screen: Screen,
+    /// Whether standard error takes colours.
+    pub(super) stderr_color: bool,
+    pub(super) out: io::BufWriter<io::Stdout>,
+}
+
+impl App {
+    pub(super) fn new(global: &Global) -> Self {
+        let color = |auto: anstream::ColorChoice| match global.color {
+            ColorWhen::Always => true,
+            ColorWhen::Never => false,
+            ColorWhen::Auto => auto != anstream::ColorChoice::Never,
+        };
+        let stdout = io::stdout();
+        let tty = stdout.is_terminal();
+        let width = tty.then(render::terminal_width);
+        let screen = Screen {
+            width,
+            color: color(anstream::AutoStream::choice(&stdout)),
+            now: crate::clock::wall(),
+            zone: jiff::tz::TimeZone::system(),
+            raw: false,
+        };
+        Self {
+            global: global.clone(),
+            paths: None,
+            json: global.json,
+            screen,
+            stderr_color: color(anstream::AutoStream::choice(&io::stderr())),
+            out: io::BufWriter::new(stdout),
+        }
+    }
+
+    pub(super) fn paths(&mut self) -> Result<&Paths, Failure> {
+        if self.paths.is_none() {
+            let Global { config, state_dir, socket, .. } = self.global.clone();
+            self.paths = Some(Paths::resolve(config, state_dir, socket).map_err(Failure::usage)?);
+        }
+        Ok(self.paths.as_ref().expect("it was set just now"))
+    }
+
+    pub(super) fn address(&mut self) -> Result<Address, Failure> {
+        Ok(address_of(self.paths()?))
+    }
+
+    pub(super) fn connect(&mut self) -> Result<Connection, Failure> {
+        Ok(Connection::open(&self.address()?, Timeouts::default())?)
+    }
+
+    /// Standard output, as it is.
+    pub(super) fn print(&mut self, text: &str) -> Result<(), Failure> {
+        self.out.write_all(text.as_bytes()).map_err(written)
+    }
+
+    /// Standard output, and out of the buffer at once.
+    pub(super) fn flush(&mut self) -> Result<(), Failure> {
+        self.out.flush().map_err(written)
+    }
+
+    /// One line of JSON on standard output.
+    pub(super) fn print_json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string(value).map_err(|error| written(error.into()))?;
+        self.print_json_text(&text)
+    }
+
+    /// The same for what is JSON already.
+    pub(super) fn print_json_text(&mut self, text: &str) -> Result<(), Failure> {
+        self.print(&render::plain_json(text))?;
+        self.print("\n")
+    }
+
+    /// Prints a view: as JSON, or as `text` makes it readable.
+    pub(super) fn answer<T: Serialize>(
+        &mut self,
+        view: &T,
+        text: impl FnOnce(&T, &Screen) -> String,
+    ) -> Result<(), Failure> {
+        if self.json {
+            return self.print_json(view);
+        }
+        let text = text(view, &self.screen);
+        self.print(&text)?;
+        // on a terminal, notes that follow appear after what they are about
+        if self.screen.width.is_some() { self.flush() } else { Ok(()) }
+    }
+
+    /// A line on standard error: a note, a warning, progress. Whether it is read is of no concern.
+    pub(super) fn note(&self, text: &str) {
+        let _ = writeln!(io::stderr(), "{text}");
+    }
+
+    pub(super) fn complain(&self, failure: &Failure) {
+        if matches!(failure, Failure::BrokenPipe) {
+            return;
+        }
+        if self.json {
+            self.note(&render::plain_json(&failure.to_json(self.paths.as_ref()).to_string()));
+        } else {
+            self.note(failure.to_text(self.paths.as_ref()).trim_end());
+        }
+    }
+}
+
+pub(super) fn address_of(paths: &Paths) -> Address {
+    Address { socket: paths.socket.clone(), given: paths.socket_given, listener_file: paths.daemon_json() }
+}
+
+pub(super) fn written(error: io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::BrokenPipe,
+        _ => Failure::Io { doing: "write to", path: "standard output".into(), cause: error },
+    }
+}

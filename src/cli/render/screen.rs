@@ -1,0 +1,225 @@
+//! The screen that views are written for: its width, its colours, its times; and the words that all views share.
+use super::words::plain;
+use crate::domain::{Activity, AgentId, Desired, Health, RunStatus, Severity, human_duration};
+use crate::protocol::AgentView;
+use anstyle::{AnsiColor, Style};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+/// What standard output is like, and what time it is.
+#[derive(Debug, Clone)]
+pub(in crate::cli) struct Screen {
+    /// Columns of the terminal; none: it is no terminal, and nothing is ever cut.
+    pub(in crate::cli) width: Option<usize>,
+    /// Takes colours.
+    pub(in crate::cli) color: bool,
+    /// The time that relative times refer to.
+    pub(in crate::cli) now: Timestamp,
+    /// Zone of local times.
+    pub(in crate::cli) zone: TimeZone,
+    /// What programs and models wrote is given as it is.
+    pub(in crate::cli) raw: bool,
+}
+
+/// Columns of the terminal on standard output.
+pub(in crate::cli) fn terminal_width() -> usize {
+    let asked = comfy_table::Table::new().width().map(usize::from);
+    asked.filter(|width| *width > 0).unwrap_or(80).max(20)
+}
+
+/// The few ways in which text stands out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) enum Tone {
+    /// Not at all.
+    Plain,
+    /// All is well.
+    Good,
+    /// A person should look.
+    Bad,
+    /// Not as usual.
+    Warn,
+    /// Something is going on.
+    Busy,
+    /// Of less weight.
+    Dim,
+    /// A heading or a name.
+    Strong,
+}
+
+impl Tone {
+    pub(super) fn style(self) -> Style {
+        match self {
+            Self::Plain => Style::new(),
+            Self::Good => AnsiColor::Green.on_default(),
+            Self::Bad => AnsiColor::Red.on_default().bold(),
+            Self::Warn => AnsiColor::Yellow.on_default(),
+            Self::Busy => AnsiColor::Cyan.on_default(),
+            Self::Dim => Style::new().dimmed(),
+            Self::Strong => Style::new().bold(),
+        }
+    }
+
+    /// Of how a run stands.
+    pub(in crate::cli) fn of_run(status: RunStatus) -> Self {
+        match status {
+            RunStatus::Completed => Self::Good,
+            RunStatus::Cancelled => Self::Warn,
+            status if status.is_failure() => Self::Bad,
+            _ => Self::Busy,
+        }
+    }
+
+    /// Of a severity.
+    pub(in crate::cli) fn of_severity(severity: Severity) -> Self {
+        match severity {
+            Severity::Warning => Self::Warn,
+            Severity::Critical => Self::Bad,
+        }
+    }
+}
+
+impl Screen {
+    /// Text in a tone.
+    pub(in crate::cli) fn paint(&self, tone: Tone, text: &str) -> String {
+        self.styled(tone.style(), text)
+    }
+
+    fn styled(&self, style: Style, text: &str) -> String {
+        if self.color && style != Style::new() && !text.is_empty() {
+            format!("{style}{text}{style:#}")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    /// The name of an agent, in its own colour: the same wherever it is shown.
+    pub(in crate::cli) fn agent(&self, agent: &AgentId) -> String {
+        self.styled(colour_of(agent.as_str()), agent.as_str())
+    }
+
+    /// `in 12 s`, `3 min ago`, `now`.
+    pub(in crate::cli) fn relative(&self, at: Timestamp) -> String {
+        relative(at.duration_since(self.now))
+    }
+
+    /// A schedule in words, without its zone where that is the one that times are shown in.
+    pub(in crate::cli) fn schedule(&self, words: &str) -> String {
+        let zone = self.zone.iana_name().map(|name| format!(" ({name})")).unwrap_or_default();
+        plain(words.strip_suffix(zone.as_str()).unwrap_or(words))
+    }
+
+    /// ` (Europe/Berlin)`, the zone of local times, beside those of a schedule that has another one;
+    /// else nothing.
+    pub(in crate::cli) fn zone_beside(&self, schedule: &str) -> String {
+        let own = self.zone.iana_name().unwrap_or("local time");
+        match schedule.strip_suffix(')').and_then(|text| text.rsplit_once('(')) {
+            Some((_, zone)) if zone != own && schedule.starts_with("cron ") => format!(" ({own})"),
+            _ => String::new(),
+        }
+    }
+
+    /// Local date and time: `Tue 2026-11-24 09:00:00`.
+    pub(in crate::cli) fn local(&self, at: Timestamp) -> String {
+        at.to_zoned(self.zone.clone()).strftime("%a %Y-%m-%d %H:%M:%S").to_string()
+    }
+
+    /// The same with its zone: `Tue 2026-11-24 09:00:00 (Europe/Berlin)`.
+    pub(in crate::cli) fn with_zone(&self, at: Timestamp) -> String {
+        let zone = self
+            .zone
+            .iana_name()
+            .map_or_else(|| at.to_zoned(self.zone.clone()).strftime("%:z").to_string(), str::to_owned);
+        format!("{} ({zone})", self.local(at))
+    }
+
+    /// Local time; the date only if it is not today's.
+    pub(in crate::cli) fn short_local(&self, at: Timestamp) -> String {
+        let at = at.to_zoned(self.zone.clone());
+        let today = self.now.to_zoned(self.zone.clone()).date();
+        let form = if at.date() == today { "%H:%M:%S" } else { "%a %Y-%m-%d %H:%M:%S" };
+        at.strftime(form).to_string()
+    }
+
+    /// `Tue 2026-11-24 09:00:00 (in 3 min)`.
+    pub(in crate::cli) fn full(&self, at: Timestamp) -> String {
+        format!("{} ({})", self.local(at), self.relative(at))
+    }
+}
+
+/// A distance in time, in one unit.
+pub(super) fn relative(distance: SignedDuration) -> String {
+    let ahead = distance.is_positive();
+    let ms = distance.unsigned_abs().as_millis();
+    // what is ahead is rounded up, so that a countdown ends with 1 and not with 0
+    let secs = if ahead { ms.div_ceil(1000) } else { ms / 1000 };
+    let (number, unit) = match secs {
+        0 => return "now".into(),
+        1..60 => (secs, "s"),
+        60..3600 => (secs / 60, "min"),
+        3600..172_800 => (secs / 3600, "h"),
+        _ => (secs / 86_400, "d"),
+    };
+    if ahead { format!("in {number} {unit}") } else { format!("{number} {unit} ago") }
+}
+
+/// A number of milliseconds as people say it.
+pub(in crate::cli) fn millis(ms: i64) -> String {
+    human_duration(SignedDuration::from_millis(ms))
+}
+
+/// One word for what an agent is like: what wants a person's attention first.
+pub(in crate::cli) fn state_of(state: Desired, activity: Activity, health: Health) -> (String, Tone) {
+    let word = match (state, activity, health) {
+        (Desired::Paused, Activity::Idle, _) => ("paused", Tone::Warn),
+        (Desired::Stopped, Activity::Idle, _) => ("stopped", Tone::Dim),
+        (Desired::Active, Activity::Idle, Health::CircuitOpen) => ("circuit open", Tone::Bad),
+        (Desired::Active, Activity::Idle, Health::Failing) => ("failing", Tone::Bad),
+        (Desired::Active, Activity::Idle, Health::Ok) => ("active", Tone::Good),
+        (Desired::Active, Activity::WaitingApproval, _) => ("waits for you", Tone::Warn),
+        (Desired::Active, Activity::Retrying, _) => ("retrying", Tone::Warn),
+        (Desired::Active, activity, _) => (activity.as_str(), Tone::Busy),
+        (state, activity, _) => return (format!("{state}, {activity}"), Tone::Warn),
+    };
+    (word.0.to_owned(), word.1)
+}
+
+/// The same, for an agent whose money may be gone.
+pub(in crate::cli) fn state_of_agent(agent: &AgentView, now: Timestamp) -> (String, Tone) {
+    let (word, tone) = state_of(agent.state, agent.activity, agent.health);
+    let is = |until: Option<Timestamp>| word == "active" && until.is_some_and(|until| until > now);
+    if is(agent.budget_used_up_until) {
+        ("no budget".into(), Tone::Warn)
+    } else if is(agent.silent_until) {
+        ("silent".into(), Tone::Warn)
+    } else {
+        (word, tone)
+    }
+}
+
+/// A run's status in a word or two.
+pub(in crate::cli) fn status_word(status: RunStatus) -> &'static str {
+    match status {
+        RunStatus::Completed => "ok",
+        RunStatus::TimedOut => "timed out",
+        RunStatus::WaitingApproval => "waits for you",
+        other => other.as_str(),
+    }
+}
+
+/// One of a few colours, by the name alone (FNV-1a).
+fn colour_of(name: &str) -> Style {
+    const COLOURS: [AnsiColor; 8] = [
+        AnsiColor::Cyan,
+        AnsiColor::Magenta,
+        AnsiColor::Blue,
+        AnsiColor::Green,
+        AnsiColor::BrightCyan,
+        AnsiColor::BrightMagenta,
+        AnsiColor::BrightBlue,
+        AnsiColor::BrightGreen,
+    ];
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    COLOURS[(hash >> 33) as usize % COLOURS.len()].on_default()
+}
