@@ -2,8 +2,8 @@
 //!
 //! There is no such thing as an invalid [`AgentSpec`]: `config` makes them, nobody else. What is
 //! large or rare sits behind a pointer, so that 100,000 agents stay small.
-use super::fleet::SecretRef;
 use super::{AgentId, ConfigHash, CronSchedule, EventType};
+use crate::domain::secret_ref::EnvValue;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -274,36 +274,6 @@ pub struct CommandSpec {
     pub cwd: PathBuf,
     /// What is written to its standard input; nothing: `/dev/null`.
     pub stdin: Option<String>,
-}
-
-/// Value of an environment variable.
-pub type EnvValue = TextOrSecret;
-
-/// A plain text or a reference to a secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TextOrSecret {
-    /// Plain text.
-    Text(String),
-    /// Resolved when it is used.
-    Secret(SecretRef),
-}
-
-impl TextOrSecret {
-    /// As it stands in the settings of a tool: a text, or a table that says where the secret is.
-    pub fn to_json(&self) -> serde_json::Value {
-        match self {
-            Self::Text(text) => text.as_str().into(),
-            Self::Secret(secret) => secret.to_json(),
-        }
-    }
-
-    /// From the settings of a tool.
-    pub fn from_json(value: &serde_json::Value) -> Option<Self> {
-        match value.as_str() {
-            Some(text) => Some(Self::Text(text.to_owned())),
-            None => SecretRef::from_json(value).map(Self::Secret),
-        }
-    }
 }
 
 /// A gate or a proof.

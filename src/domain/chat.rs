@@ -1,6 +1,7 @@
 //! What is said between an agent and a language model, in no provider's format.
-use super::run::{RunError, Usage};
 use super::tool::Effect;
+use crate::domain::run_error::RunError;
+use crate::domain::usage::Usage;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

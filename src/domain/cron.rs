@@ -8,10 +8,11 @@
 //! right after the gap, one that it repeats fires once, the first time. All other patterns follow
 //! elapsed time: what is skipped is skipped, what is repeated fires again.
 mod change;
+mod error;
 mod foreign;
 mod text;
 
-pub use change::ClockChange;
+pub use error::CronError;
 
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone};
@@ -25,39 +26,6 @@ pub struct CronSchedule {
     zone: TimeZone,
     text: Text,
     cron: croner::Cron,
-}
-
-/// Why a text is no cron expression.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CronError {
-    /// It can't be read.
-    #[error("not a cron expression: {0}")]
-    Syntax(String),
-    /// It is what another scheduler writes.
-    #[error("not a cron expression: {what}")]
-    Foreign {
-        /// What is not ours in it.
-        what: String,
-        /// What to write instead.
-        instead: String,
-    },
-    /// It can be read, but names no instant at all.
-    #[error("never fires")]
-    Never,
-    /// A step that does not mean what it seems.
-    #[error("`{field}` in the {name} field restarts at each {unit}: it fires at {name} {first} only")]
-    MisleadingStep {
-        /// The field as typed.
-        field: String,
-        /// `minute`, …
-        name: &'static str,
-        /// The next larger unit.
-        unit: &'static str,
-        /// The only value at which it fires.
-        first: u32,
-        /// What to write instead.
-        instead: &'static str,
-    },
 }
 
 /// What it was made of: that says all.
@@ -280,6 +248,22 @@ fn hour_start(at: &Zoned) -> Timestamp {
         + SignedDuration::from_secs(at.second().into())
         + SignedDuration::from_nanos(at.subsec_nanosecond().into());
     at.timestamp() - into
+}
+
+/// The first change of the clock that meets slots of a schedule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClockChange {
+    /// Local times of slots that the change skips, or that come twice; the first few.
+    pub times: Vec<DateTime>,
+    /// Are there more than `times` has?
+    pub more: bool,
+    /// True: they don't exist; false: they come twice.
+    pub skipped: bool,
+    /// What a clock on the wall shows right after the change.
+    pub then: DateTime,
+    /// Its slots are fixed times: one that is skipped fires right after the change, one that comes
+    /// twice fires once. False: what is skipped is left out, what comes twice fires twice.
+    pub fixed: bool,
 }
 
 #[cfg(test)]

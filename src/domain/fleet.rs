@@ -1,9 +1,9 @@
 //! The fleet: everything that one `agents.toml` says, validated.
-use super::agent::{AgentSpec, EnvValue};
+use super::agent::AgentSpec;
 use super::{AgentId, ConfigHash};
+use crate::domain::secret_ref::{EnvValue, SecretRef};
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
-use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -124,45 +124,6 @@ impl Default for Retention {
             output: days(30),
             max_db_size: 2 << 30,
         }
-    }
-}
-
-/// Where a secret is found. Never its value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SecretRef {
-    /// In this variable of the daemon's environment.
-    Env(String),
-    /// In this file, mode 0600 or stricter.
-    File(PathBuf),
-    /// In `$CREDENTIALS_DIRECTORY` under this name (systemd.exec(5), `LoadCredential=`).
-    Credential(String),
-    /// On the standard output of this program.
-    Command(Vec<String>),
-}
-
-impl SecretRef {
-    /// As it stands in the settings of a tool.
-    pub fn to_json(&self) -> Value {
-        match self {
-            Self::Env(name) => json!({ "env": name }),
-            Self::File(path) => json!({ "file": path.display().to_string() }),
-            Self::Credential(name) => json!({ "credential": name }),
-            Self::Command(argv) => json!({ "command": argv }),
-        }
-    }
-
-    /// From the settings of a tool.
-    pub fn from_json(value: &Value) -> Option<Self> {
-        let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
-        let command = || {
-            let argv = value.get("command")?.as_array()?;
-            argv.iter().map(|part| part.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
-        };
-        text("env")
-            .map(Self::Env)
-            .or_else(|| text("file").map(|path| Self::File(path.into())))
-            .or_else(|| text("credential").map(Self::Credential))
-            .or_else(|| command().map(Self::Command))
     }
 }
 

@@ -10,6 +10,7 @@ mod chat;
 mod counted;
 mod cron;
 mod event;
+mod event_words;
 mod fact;
 mod fleet;
 mod glob;
@@ -23,17 +24,20 @@ pub mod novelty;
 mod object_key;
 mod price;
 mod run;
+mod run_error;
+mod secret_ref;
 mod slot;
 mod talk;
 mod telling;
 mod time;
 mod tokens;
 mod tool;
+mod usage;
 
 pub use agent::{
     AgentSpec, Approval, Backoff, Body, CatchUp, CatchUpPolicy, Check, CheckBody, CircuitSpec, CommandSpec,
-    Compare, EnvValue, EventTrigger, Expect, FirstRun, History, Limits, Memory, NotifySpec, Overlap,
-    QuerySpec, RetrySpec, Schedule, TellOn, TextOrSecret, ToolCallSpec,
+    Compare, EventTrigger, Expect, FirstRun, History, Limits, Memory, NotifySpec, Overlap, QuerySpec,
+    RetrySpec, Schedule, TellOn, ToolCallSpec,
 };
 pub use agent_state::{Activity, Desired, Health, Held};
 pub use ahead::{Ahead, AheadRow, Judged, LookAhead, Taken};
@@ -44,14 +48,15 @@ pub use chat::{
 };
 pub use counted::counted;
 pub use cron::{ClockChange, CronError, CronSchedule};
-pub use event::{Event, EventType};
+
+pub use event_words::{Event, EventType};
 pub use fact::{
     ALL_WELL, AgentChange, AgentRecord, CircuitRecord, Counters, Entry, Fact, KeptFeed, LastRun, OutputChunk,
     Process, ProcessRole, RunRecord, Stream,
 };
 pub use fleet::{
     BudgetSpec, DaemonSpec, EmailSpec, FallbackOn, Fleet, McpSpec, ModelSpec, NotifyTarget, NotifyTargetKind,
-    Price, ReloadMode, RequestSettings, Retention, SecretRef, SmtpTls, ToolSpec,
+    Price, ReloadMode, RequestSettings, Retention, SmtpTls, ToolSpec,
 };
 pub use glob::glob;
 pub use host::HostPattern;
@@ -62,8 +67,10 @@ pub use loose_json::{MOST_NESTED, Slips, is_deeper, mended_json, read_json};
 pub use nearest::{distance, nearest};
 
 pub use object_key::check_object_key;
-pub use price::{cost, rounded};
-pub use run::{AttemptEnd, AttemptOutcome, ErrorKind, RunError, RunMode, RunStatus, Trigger, Usage};
+pub use price::cost;
+pub use run::{AttemptEnd, AttemptOutcome, RunMode, RunStatus, Trigger};
+pub use run_error::{ErrorKind, RunError};
+pub use secret_ref::{EnvValue, SecretRef, TextOrSecret};
 pub use slot::Verdict;
 pub use talk::{
     ApprovalRecord, ApprovalWanted, ArchiveDoing, ArchiveStep, BudgetNews, BudgetTold, HoldRecord,
@@ -75,3 +82,4 @@ pub use tokens::{
     tokens_at_most,
 };
 pub use tool::Effect;
+pub use usage::{Usage, rounded};

@@ -12,14 +12,6 @@ pub fn cost(price: &Price, tokens: &Tokens) -> f64 {
     (sent + tokens.output as f64 * price.output) / 1e6
 }
 
-/// An amount as JSON, without the noise of sums of binary fractions: to a millionth of a millionth.
-///
-/// # Errors
-/// Those of the serializer.
-pub fn rounded<S: serde::Serializer>(amount: &f64, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_f64((amount * 1e12).round() / 1e12)
-}
-
 #[cfg(test)]
 mod tests {
     //! Tests of prices.

@@ -4,6 +4,8 @@ use super::ids::RunId;
 use super::incident::Finding;
 use super::slot::words;
 use super::talk::ApprovalWanted;
+use crate::domain::run_error::RunError;
+use crate::domain::usage::Usage;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
@@ -83,100 +85,6 @@ impl RunStatus {
     pub fn is_failure(self) -> bool {
         matches!(self, Self::Failed | Self::TimedOut | Self::Interrupted | Self::Unverified)
     }
-}
-
-words! {
-    /// What kind of failure: decides retry, circuit and exit code. Never parsed from a message.
-    ErrorKind {
-        /// Ran longer than `timeout` or `total_timeout`.
-        Timeout = "timeout",
-        /// The provider asks to slow down.
-        RateLimit = "rate_limit",
-        /// The provider failed.
-        Provider = "provider",
-        /// Credentials were refused.
-        Auth = "auth",
-        /// No connection.
-        Network = "network",
-        /// An answer that can't be understood.
-        BadResponse = "bad_response",
-        /// A call of a tool that the model wrote as text, again when it was asked for the call.
-        CallAsText = "call_as_text",
-        /// An answer without content.
-        EmptyAnswer = "empty_answer",
-        /// `request_limit` reached.
-        RequestLimit = "request_limit",
-        /// `total_tokens_limit` reached.
-        TokenLimit = "token_limit",
-        /// `max_steps` reached, or a call repeated in a loop.
-        StepLimit = "step_limit",
-        /// `max_usd_per_run` reached.
-        CostLimit = "cost_limit",
-        /// A budget is used up.
-        Budget = "budget",
-        /// A tool failed.
-        Tool = "tool",
-        /// A command ended with a code other than 0.
-        ExitStatus = "exit_status",
-        /// A command was ended by a signal that we did not send.
-        Signal = "signal",
-        /// A process could not be started.
-        Spawn = "spawn",
-        /// A `success_when` check does not hold.
-        Unverified = "unverified",
-        /// The daemon ended while the run was in flight.
-        Interrupted = "interrupted",
-        /// The configuration does not allow it.
-        Config = "config",
-    }
-}
-
-/// A failure: a kind to branch on, a sentence to read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunError {
-    /// What kind.
-    pub kind: ErrorKind,
-    /// What went wrong, where, and what to do about it.
-    pub message: String,
-}
-
-impl Usage {
-    /// Adds what a request used.
-    pub fn add(&mut self, other: &Self) {
-        self.requests += other.requests;
-        self.input_tokens += other.input_tokens;
-        self.cached_tokens += other.cached_tokens;
-        self.output_tokens += other.output_tokens;
-        self.usd += other.usd;
-    }
-
-    /// Tokens in and out.
-    pub fn tokens(&self) -> u64 {
-        self.input_tokens + self.output_tokens
-    }
-}
-
-impl RunError {
-    /// A failure of `kind`.
-    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
-    }
-}
-
-/// What a run used of its model. All zero for commands and tools.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Usage {
-    /// Model requests.
-    pub requests: u64,
-    /// Tokens sent.
-    pub input_tokens: u64,
-    /// Of them, read from the provider's cache.
-    pub cached_tokens: u64,
-    /// Tokens received.
-    pub output_tokens: u64,
-    /// US dollars.
-    #[serde(serialize_with = "super::price::rounded")]
-    pub usd: f64,
 }
 
 /// How an attempt ended.

@@ -1,26 +1,9 @@
 //! What a change of the clock does to a schedule: local times that it skips, or that come twice.
-use super::CronSchedule;
-use jiff::civil::DateTime;
+use super::{ClockChange, CronSchedule};
 use jiff::{SignedDuration, Timestamp};
 
 /// Local times of one change that are told apart; of more there are only these.
 const TIMES: usize = 4;
-
-/// The first change of the clock that meets slots of a schedule.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClockChange {
-    /// Local times of slots that the change skips, or that come twice; the first few.
-    pub times: Vec<DateTime>,
-    /// Are there more than `times` has?
-    pub more: bool,
-    /// True: they don't exist; false: they come twice.
-    pub skipped: bool,
-    /// What a clock on the wall shows right after the change.
-    pub then: DateTime,
-    /// Its slots are fixed times: one that is skipped fires right after the change, one that comes
-    /// twice fires once. False: what is skipped is left out, what comes twice fires twice.
-    pub fixed: bool,
-}
 
 impl CronSchedule {
     /// The first change of the clock after `now`, and not after `until`, that skips or repeats local

@@ -1,7 +1,7 @@
 //! What people copy from other schedulers into `cron`, and what to write instead of it: crontab
 //! lines with their command, `@reboot`, `@every`, zones before the expression, Jenkins' `H`, random
 //! values, years, and calendars of systemd.timer(5).
-use super::CronError;
+use super::error::CronError;
 
 /// What these tokens are, if they are something known. `reads` tells whether tokens are an
 /// expression of ours.

@@ -5,7 +5,7 @@
 //! Rules: crontab(5). Beside them, with the one meaning that they have wherever they are known:
 //! ranges that wrap (`FRI-MON`, `22-2`), full names, `a/n` (from `a` on), `?`, `L`, `LW`, `15W`,
 //! `FRI#2`, `FRIL`, `+` before the weekday (day AND weekday), and a last field `*` for the year.
-use super::CronError;
+use super::error::CronError;
 use super::foreign;
 
 /// What an expression says, in numbers.

@@ -1,5 +1,5 @@
 //! Whether a schema can be checked: what nobody would look at must not look like a promise.
-use super::{lookup, pattern_of};
+use super::parts::{lookup, pattern_of};
 use crate::domain::nearest;
 use serde_json::{Map, Value};
 

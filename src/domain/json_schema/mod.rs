@@ -4,11 +4,12 @@
 //! keywords; of older drafts `definitions`, and `items` with a list. `format` and `content…` are remarks,
 //! as they are there by default. Patterns are those of `regex-lite`: the language of ECMA-262 without
 //! looking around and without referring back.
+use crate::domain::json_schema::parts::{Pattern, lookup, pattern_of};
 mod known;
 mod numbers;
+mod parts;
 mod words;
 
-use regex_lite::Regex;
 use serde_json::{Map, Value};
 use words::*;
 
@@ -60,22 +61,12 @@ const MAX_DEPTH: u32 = 200;
 
 /// What it counts for to make a pattern ready.
 const PATTERN_STEPS: u32 = 100;
-/// Bytes that a pattern may need when it is ready: the first that is enough tells how much work it is.
-const PATTERN_SIZES: [usize; 3] = [4 << 10, 32 << 10, 256 << 10];
-/// Bytes of a pattern for each of its states, about.
-const STATE: usize = 32;
 /// To bring so many states over a byte of a text counts as a step.
 const STATES_A_STEP: u64 = 500;
 /// To write so many bytes of errors counts as a step.
 const BYTES_A_STEP: usize = 200;
 /// So many comparisons of whole values count as a step.
 const SAME_A_STEP: usize = 10;
-
-/// A pattern that is ready, and what it may cost.
-struct Pattern {
-    regex: Regex,
-    states: u64,
-}
 
 struct Checker<'a> {
     whole: &'a str,
@@ -383,20 +374,6 @@ impl<'a> Checker<'a> {
     fn name(&self, path: &str) -> String {
         if path.is_empty() { self.whole.to_owned() } else { format!("`{path}`") }
     }
-}
-
-fn pattern_of(pattern: &str) -> Result<Pattern, regex_lite::Error> {
-    let of = |size: usize| {
-        let regex = regex_lite::RegexBuilder::new(pattern).size_limit(size).build()?;
-        Ok(Pattern { regex, states: (size / STATE) as u64 })
-    };
-    let [small, middle, large] = PATTERN_SIZES;
-    of(small).or_else(|_: regex_lite::Error| of(middle)).or_else(|_| of(large))
-}
-
-/// What a reference within the document means: `#`, or a JSON pointer (RFC 6901) behind it.
-fn lookup<'a>(root: &'a Value, reference: &str) -> Option<&'a Value> {
-    root.pointer(reference.strip_prefix('#')?)
 }
 
 fn list<'a>(schema: &'a Map<String, Value>, key: &str) -> impl Iterator<Item = &'a Value> + use<'a> {

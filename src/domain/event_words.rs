@@ -1,0 +1,131 @@
+//! Events as words: their kinds, and one as it is stored and sent. What is told of a fact stands in `event`.
+use super::ids::{AgentId, RunId, Seq};
+use super::slot::words;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+words! {
+    /// The kinds of events.
+    EventType {
+        /// An attempt of a run began.
+        TaskStarted = "background_task_started",
+        /// A run did its work.
+        TaskCompleted = "background_task_completed",
+        /// An attempt failed; `will_retry` says whether the run goes on.
+        TaskError = "background_task_error",
+        /// A run, or an attempt of it, was ended because somebody asked for that: no failure.
+        TaskCancelled = "background_task_cancelled",
+        /// The state of an agent changed.
+        AgentStatus = "background_agent_status",
+        /// What was asked of a model.
+        UserMessage = "user_message",
+        /// What a model thought, where the provider tells.
+        AgentThought = "agent_thought",
+        /// What a model said.
+        AgentMessage = "agent_message",
+        /// A tool was called.
+        ToolCallStarted = "tool_call_started",
+        /// A tool answered.
+        ToolCallResult = "tool_call_result",
+        /// A tool failed.
+        ToolCallError = "tool_call_error",
+        /// The answer of a model.
+        FinalAnswer = "final_answer",
+        /// A request was sent to a model.
+        ModelRequest = "model_request",
+        /// It answered.
+        ModelResponse = "model_response",
+        /// A slot got a verdict other than `ran`.
+        SlotSkipped = "background_slot_skipped",
+        /// The clock was set back: verdicts of slots ahead that never ran are taken back.
+        SlotsTakenBack = "slots_taken_back",
+        /// An attempt failed and another one follows.
+        TaskRetrying = "background_task_retrying",
+        /// A run goes on after a crash.
+        TaskResumed = "background_task_resumed",
+        /// Output of a command.
+        TaskOutput = "background_task_output",
+        /// A budget is nearly used up.
+        BudgetWarning = "budget_warning",
+        /// A budget is used up.
+        BudgetExhausted = "budget_exhausted",
+        /// An agent failed too often in a row.
+        CircuitOpened = "circuit_opened",
+        /// It works again.
+        CircuitClosed = "circuit_closed",
+        /// A problem opened.
+        IncidentOpened = "incident_opened",
+        /// A problem ended.
+        IncidentResolved = "incident_resolved",
+        /// An agent found out something about a problem.
+        IncidentDiagnosed = "incident_diagnosed",
+        /// A tool call waits for a person.
+        ApprovalRequested = "approval_requested",
+        /// A person decided.
+        ApprovalDecided = "approval_decided",
+        /// An MCP server describes a tool otherwise than when it was trusted.
+        McpPinChanged = "mcp_pin_changed",
+        /// A configuration was taken up.
+        ConfigApplied = "config_applied",
+        /// A configuration was refused.
+        ConfigRejected = "config_rejected",
+        /// A message was delivered.
+        NotificationSent = "notification_sent",
+        /// A message could not be delivered.
+        NotificationFailed = "notification_failed",
+        /// The daemon came up.
+        DaemonStarted = "daemon_started",
+        /// The daemon goes down.
+        DaemonStopping = "daemon_stopping",
+    }
+}
+
+impl EventType {
+    /// The types that an agent's `on` may name: those that the engine decides itself, so that the
+    /// run they start is claimed in the same transaction.
+    pub const TRIGGERS: &'static [Self] = &[
+        Self::TaskStarted,
+        Self::TaskCompleted,
+        Self::TaskError,
+        Self::TaskCancelled,
+        Self::AgentStatus,
+        Self::SlotSkipped,
+        Self::SlotsTakenBack,
+        Self::TaskRetrying,
+        Self::CircuitOpened,
+        Self::CircuitClosed,
+        Self::IncidentOpened,
+        Self::IncidentResolved,
+        Self::IncidentDiagnosed,
+        Self::ConfigApplied,
+        Self::ConfigRejected,
+        Self::BudgetWarning,
+        Self::BudgetExhausted,
+        Self::DaemonStarted,
+    ];
+}
+
+/// One fact in the append-only log, as it is stored and sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its place. 0 until it is stored.
+    #[serde(default)]
+    pub seq: Seq,
+    /// When it happened, RFC 3339, UTC, microseconds.
+    pub ts: Timestamp,
+    /// What kind.
+    #[serde(rename = "type")]
+    pub kind: EventType,
+    /// Whose, if it is about one agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<AgentId>,
+    /// Of which run, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
+    /// Of which session, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
+    /// The rest; its fields depend on the type.
+    pub payload: Value,
+}
