@@ -1,5 +1,5 @@
 //! Judges the last words of a model: are they an answer, and do they fit?
-use super::bad_response;
+use super::brief::bad_response;
 use crate::domain::{ErrorKind, Finish, ModelAnswer, RunError, fits_schema};
 use serde_json::Value;
 

@@ -1,6 +1,6 @@
 //! The calls of one turn: which are valid, which are allowed, which go first, and what is known of them.
+use super::brief::{Brief, Next, PlannedCall};
 use super::reply::{OUTCOME_UNKNOWN, lost_in_flight, short, shown};
-use super::{Brief, Next};
 use crate::domain::{
     Approval, ChatMessage, Effect, ErrorKind, ModelTurn, RunError, ToolOffer, ToolReply, ToolRequest,
     fits_schema, glob, nearest,
@@ -16,31 +16,6 @@ pub(super) const BAD_TURNS: u32 = 3;
 
 /// So many equal calls in a row end the run.
 const EQUAL_CALLS: u32 = 3;
-
-/// A call that is to be made, or that policy has answered.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PlannedCall {
-    /// Place among the calls of the newest turn, from 0.
-    pub call: usize,
-    /// [`ToolRequest::id`].
-    pub id: String,
-    /// The tool.
-    pub name: String,
-    /// Its arguments; null for a call that is not valid.
-    pub args: Value,
-    /// Its arguments as the model sent them.
-    pub sent: String,
-    /// What it may do.
-    pub effect: Effect,
-    /// What it gives comes from the outside world.
-    pub untrusted: bool,
-    /// Data from outside was read before it: what it says may come from there.
-    pub tainted: bool,
-    /// Policy has answered: to be journaled as `Called`, not to be made.
-    pub answered: Option<ToolReply>,
-    /// May be made at the same time as the others of the plan: all of them only look.
-    pub parallel: bool,
-}
 
 /// A turn of the model with calls that are not all done.
 #[derive(Clone, Debug, PartialEq)]

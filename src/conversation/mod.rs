@@ -23,6 +23,7 @@
 //! `calls` judges the calls of a turn, `limits` what may still be used, `answer` the last words;
 //! `reply` forms what the model reads of a tool, `prompt` who it is, `memory` what it knows of before.
 mod answer;
+mod brief;
 mod calls;
 mod limits;
 pub mod memory;
@@ -32,86 +33,15 @@ mod reply;
 #[cfg(test)]
 mod tests;
 
-pub use calls::PlannedCall;
+pub use brief::{Brief, Finished, Next, PlannedCall};
 pub use reply::OUTCOME_UNKNOWN;
 
 use crate::domain::{
-    Approval, ChatMessage, ErrorKind, Finish, Limits, ModelAnswer, ModelRequest, ModelTurn, Price, RunError,
-    Step, ToolOffer, ToolReply, Usage, WorstCase,
+    ChatMessage, Finish, ModelAnswer, ModelRequest, ModelTurn, RunError, Step, ToolReply, Usage,
 };
 use answer::Verdict;
 use calls::{Repeats, Turn};
 use limits::Spent;
-use serde_json::Value;
-use std::sync::Arc;
-
-/// What a conversation is about, and within which bounds.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Brief {
-    /// Who the model is to be; `None`: see [`prompt::DEFAULT`].
-    pub system: Option<String>,
-    /// What it knows of earlier runs; see [`memory`].
-    pub memory: Vec<ChatMessage>,
-    /// What to do, its placeholders filled.
-    pub query: String,
-    /// Memory or query hold data from outside.
-    pub untrusted: bool,
-    /// What it may call.
-    pub tools: Vec<ToolOffer>,
-    /// What it may use.
-    pub limits: Arc<Limits>,
-    /// Longest answer, in tokens.
-    pub max_output_tokens: u64,
-    /// Nobody has set that: less is asked for where that is all that fits `max_usd_per_run`.
-    pub max_output_by_default: bool,
-    /// Tokens that the provider adds of its own to a request, at the most.
-    pub frame: u64,
-    /// The dearest of the model and those that may be asked instead.
-    pub price: Option<Price>,
-    /// A turn without a word is no reason to fail at once: the same is asked once more.
-    pub ask_again: bool,
-    /// JSON Schema that the final answer must fit.
-    pub output_schema: Option<Value>,
-    /// `effect` tools that stay allowed after untrusted data was read; names or patterns.
-    pub sinks: Vec<String>,
-    /// Tools whose calls need a person; names or patterns.
-    pub approve: Vec<String>,
-    /// What happens to such a call.
-    pub approval: Approval,
-}
-
-/// What is to be done next.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Next {
-    /// Ask the model.
-    Ask {
-        /// What.
-        request: ModelRequest,
-        /// What is to be held for it.
-        worst: WorstCase,
-    },
-    /// Make these calls: all that are open if they only look, else those that come first.
-    Call(Vec<PlannedCall>),
-    /// Let a person decide about these calls.
-    Approve(Vec<PlannedCall>),
-    /// Nothing.
-    Finish(Finished),
-}
-
-/// How a conversation ended.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Finished {
-    /// The answer, or why there is none.
-    pub end: Result<String, RunError>,
-    /// What was used, all attempts of the journal together.
-    pub usage: Usage,
-    /// Calls that may or may not have changed something: nobody knows. Mostly one.
-    pub unknown: Option<String>,
-    /// Query and answer, for the memory of a session; empty if there is no answer.
-    pub said: Vec<ChatMessage>,
-    /// Data from outside was read: the answer may come from there.
-    pub untrusted: bool,
-}
 
 /// A conversation with a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -345,9 +275,4 @@ impl Conversation {
             self.messages.extend(turn.close());
         }
     }
-}
-
-/// A failure of the model's answer.
-fn bad_response(message: String) -> RunError {
-    RunError::new(ErrorKind::BadResponse, message)
 }

@@ -1,5 +1,5 @@
 //! Who the model is to be: the agent's own words, or ours, and what it must know of the rest.
-use super::Brief;
+use super::brief::Brief;
 use super::reply::{bounded, marked};
 
 /// For agents without a `system_instruction`.

@@ -5,9 +5,10 @@ mod limits;
 mod memory;
 
 use super::*;
-use crate::domain::{Effect, Finish, ReadsWhen, ToolDef, ToolRequest};
+use crate::domain::{Approval, Effect, Finish, Limits, Price, ReadsWhen, ToolDef, ToolOffer, ToolRequest};
 use jiff::SignedDuration;
 use serde_json::json;
+use std::sync::Arc;
 
 fn limits() -> Limits {
     Limits {

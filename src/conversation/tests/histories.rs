@@ -1,9 +1,11 @@
 //! Histories of chance: a model that calls whatever comes to its mind, a driver that crashes, people who
 //! decide. An oracle with books of its own says what must never be; broken drivers show that it looks.
 use super::*;
-use crate::domain::Tokens;
+use crate::domain::{Approval, ErrorKind, Limits, Price, Tokens, WorstCase};
 use proptest::prelude::*;
+use serde_json::Value;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// What is wrong with the driver, so that the oracle has something to find.
 #[derive(Clone, Copy, Debug, PartialEq)]

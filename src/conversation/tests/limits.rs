@@ -1,6 +1,7 @@
 //! Tables of what may still be used.
 use super::*;
-use crate::domain::{Tokens, text_at_most, tokens_at_most};
+use crate::domain::{ErrorKind, Price, Tokens, text_at_most, tokens_at_most};
+use std::sync::Arc;
 
 #[test]
 fn limits_are_held_by_the_worst_case() {
