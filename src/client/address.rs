@@ -1,6 +1,6 @@
 //! Where the daemon listens.
 use super::ClientError;
-use serde::Deserialize;
+use crate::client::listener::{Holder, Listener};
 use std::path::{Path, PathBuf};
 
 /// Where to look for the daemon, in the order of section 1.
@@ -12,21 +12,6 @@ pub struct Address {
     pub given: bool,
     /// `<state>/daemon.json`, where a daemon says where it listens.
     pub listener_file: PathBuf,
-}
-
-/// What a daemon writes about itself into `<state>/daemon.json`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Listener {
-    /// Where it listens.
-    pub socket: PathBuf,
-    /// Its process.
-    pub pid: u32,
-    /// Its release.
-    #[serde(default)]
-    pub version: String,
-    /// Newest protocol that it speaks.
-    #[serde(default)]
-    pub protocol: Option<u32>,
 }
 
 impl Address {
@@ -46,13 +31,6 @@ impl Address {
         let holder = self.listener_file.parent().and_then(holder);
         ClientError::Unreachable { socket, cause: cause.to_string(), listener, holder }
     }
-}
-
-/// Who holds the lock of a state folder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Holder {
-    /// Its process, as it wrote it down.
-    pub pid: Option<u32>,
 }
 
 /// The daemon that lives and has this state folder, wherever it listens. It holds the lock for life.

@@ -1,5 +1,5 @@
 //! Why a question got no answer.
-use super::address::{Holder, Listener};
+use crate::client::listener::{Holder, Listener};
 use crate::protocol::RpcError;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -7,11 +7,13 @@ mod connection;
 mod error;
 mod follow;
 mod lines;
+mod listener;
 
-pub use address::{Address, Holder, Listener, holder, is_alive, read_listener};
+pub use address::{Address, holder, is_alive, read_listener};
 pub use connection::{Connection, Timeouts};
 pub use error::ClientError;
 pub use follow::{Backoff, Follow, Followed, Note, Resume, StoredEvent};
+pub use listener::{Holder, Listener};
 
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@
 //! `client` and `daemon`.
 mod codec;
 mod envelope;
+mod method;
 mod params;
 mod views;
 
@@ -12,24 +13,14 @@ pub use codec::{LineError, LineReader, MAX_LINE};
 pub use envelope::{
     Call, Code, Message, Notification, Response, RpcError, decode_call, notification_line, response_line,
 };
+pub use method::Method;
 pub use params::*;
 pub use views::*;
 
-use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 /// Versions of the protocol that this program speaks, oldest first.
 pub const PROTOCOLS: &[u32] = &[1];
-
-/// A method: its name on the wire, what it takes, what it gives.
-pub trait Method {
-    /// Name on the wire.
-    const NAME: &'static str;
-    /// Parameters, an object.
-    type Params: Serialize + DeserializeOwned;
-    /// Result.
-    type Reply: Serialize + DeserializeOwned;
-}
 
 macro_rules! methods {
     ($($(#[$doc:meta])* $name:ident = $wire:literal ($params:ty) -> $reply:ty;)*) => {

@@ -3,8 +3,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Method;
 use super::envelope::call_line;
+use super::method::Method;
 
 /// The line (with its end) that calls method `M`.
 pub fn call<M: Method>(id: u64, params: &M::Params) -> String {

@@ -58,29 +58,6 @@ fn is_hidden(c: char) -> bool {
             | '\u{e0000}'..='\u{10ffff}')
 }
 
-#[cfg(test)]
-mod tests {
-    //! Tests of what is shown.
-    use super::*;
-
-    #[test]
-    fn nothing_hidden_stays_hidden() {
-        for (text, clean) in [
-            ("Reads äöü 漢字.\n\tTwo lines", "Reads äöü 漢字.\n\tTwo lines"),
-            ("a\u{202e}b\u{200b}c", "a\\u{202e}b\\u{200b}c"),
-            ("tag\u{e0041}", "tag\\u{e0041}"),
-            ("⚠\u{fe0f}!", "⚠\u{fe0f}!"),
-            ("x\u{fe0f}\u{fe0f}", "x\u{fe0f}\\u{fe0f}"),
-            ("\u{1b}[2Jx\r\n", "\\u{1b}[2Jx\n"),
-        ] {
-            assert_eq!(visible(text), clean);
-        }
-        assert_eq!(shown(" a\n\u{7} b \u{200b}"), "a b \\u{200b}");
-        assert_eq!(shown(&"ä".repeat(400)).chars().count(), 301);
-        assert_eq!(plain_name("get weather/ü-1.x"), "get_weather__-1.x");
-    }
-}
-
 /// JSON with sorted keys and no spaces.
 pub(super) fn canonical(value: &Value, into: &mut String) {
     match value {
@@ -108,5 +85,28 @@ pub(super) fn canonical(value: &Value, into: &mut String) {
             into.push(']');
         }
         other => into.push_str(&other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of what is shown.
+    use super::*;
+
+    #[test]
+    fn nothing_hidden_stays_hidden() {
+        for (text, clean) in [
+            ("Reads äöü 漢字.\n\tTwo lines", "Reads äöü 漢字.\n\tTwo lines"),
+            ("a\u{202e}b\u{200b}c", "a\\u{202e}b\\u{200b}c"),
+            ("tag\u{e0041}", "tag\\u{e0041}"),
+            ("⚠\u{fe0f}!", "⚠\u{fe0f}!"),
+            ("x\u{fe0f}\u{fe0f}", "x\u{fe0f}\\u{fe0f}"),
+            ("\u{1b}[2Jx\r\n", "\\u{1b}[2Jx\n"),
+        ] {
+            assert_eq!(visible(text), clean);
+        }
+        assert_eq!(shown(" a\n\u{7} b \u{200b}"), "a b \\u{200b}");
+        assert_eq!(shown(&"ä".repeat(400)).chars().count(), 301);
+        assert_eq!(plain_name("get weather/ü-1.x"), "get_weather__-1.x");
     }
 }

@@ -3,7 +3,7 @@ use super::graph::{circles, graph};
 use super::read;
 
 /// Files in circles. Lower it with each circle that is opened.
-const MOST_IN_CIRCLES: usize = 16;
+const MOST_IN_CIRCLES: usize = 12;
 
 #[test]
 fn files_in_circles_only_become_fewer() {

@@ -1,0 +1,25 @@
+//! What a daemon writes down about itself.
+use serde::Deserialize;
+use std::path::PathBuf;
+
+/// What a daemon writes about itself into `<state>/daemon.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Listener {
+    /// Where it listens.
+    pub socket: PathBuf,
+    /// Its process.
+    pub pid: u32,
+    /// Its release.
+    #[serde(default)]
+    pub version: String,
+    /// Newest protocol that it speaks.
+    #[serde(default)]
+    pub protocol: Option<u32>,
+}
+
+/// Who holds the lock of a state folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder {
+    /// Its process, as it wrote it down.
+    pub pid: Option<u32>,
+}
