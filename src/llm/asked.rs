@@ -28,7 +28,7 @@ pub(super) struct Asked<'a> {
     /// has to do.
     pub(super) with_schema: bool,
     pub(super) settings: &'a RequestSettings,
-    /// Who is asked: [`mark`].
+    /// Who is asked: [`super::wire::mark`].
     pub(super) mark: &'a str,
     /// Thoughts go back with calls of another model as well: it refuses what has none.
     pub(super) with_thoughts: bool,

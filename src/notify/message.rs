@@ -20,7 +20,7 @@ pub struct Message {
     pub body: String,
     /// Receivers of a mail who have it from an earlier try: see [`SendError::reached`].
     pub reached: Vec<String>,
-    /// Those that it tells together, if it is more than one; see [`join`].
+    /// Those that it tells together, if it is more than one; see [`super::join`].
     pub joined: Vec<Message>,
 }
 

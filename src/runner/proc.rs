@@ -9,7 +9,9 @@ pub(super) mod seen;
 
 use crate::domain::Process;
 use rustix::process::Signal;
-use seen::{ADOPTS_SINCE, Seen};
+#[cfg(target_os = "linux")]
+use seen::ADOPTS_SINCE;
+use seen::Seen;
 use sha2::{Digest, Sha256};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Mutex;

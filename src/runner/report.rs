@@ -157,7 +157,7 @@ pub enum StopOrder {
 /// What all attempts share.
 #[derive(Clone)]
 pub struct Shared {
-    /// The program to start as the trampoline: see [`gate_program`].
+    /// The program to start as the trampoline: see [`super::gate_program`].
     pub trampoline: PathBuf,
     /// The configuration in force.
     pub fleet: Arc<Fleet>,

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 pub(in crate::runner) struct Seen {
     /// Its number.
     pub(in crate::runner) pid: u32,
-    /// See [`Process::start`].
+    /// See [`crate::domain::Process::start`].
     pub(in crate::runner) start: u64,
     /// Its parent.
     pub(in crate::runner) parent: u32,
