@@ -13,7 +13,16 @@ pub struct Context<'a> {
     /// Looks up a variable for `${VAR}` in paths.
     pub env: &'a (dyn Fn(&str) -> Option<String> + Sync),
     /// What is at a path.
-    pub look: &'a (dyn Fn(&Path) -> std::io::Result<Entry> + Sync),
+    pub look: &'a (dyn Fn(&Path) -> std::io::Result<Found> + Sync),
+}
+
+/// What was found at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// What it is.
+    pub kind: Entry,
+    /// Others than its owner may do something with it.
+    pub others: bool,
 }
 
 /// What is at a path.
@@ -27,14 +36,16 @@ pub enum Entry {
     File,
 }
 
-pub(super) fn look(path: &Path) -> std::io::Result<Entry> {
+pub(super) fn look(path: &Path) -> std::io::Result<Found> {
     use std::os::unix::fs::PermissionsExt;
     let found = std::fs::metadata(path)?;
-    Ok(match found.permissions().mode() & 0o111 {
+    let mode = found.permissions().mode();
+    let kind = match mode & 0o111 {
         _ if found.is_dir() => Entry::Folder,
         0 => Entry::File,
         _ => Entry::Program,
-    })
+    };
+    Ok(Found { kind, others: mode & 0o077 != 0 })
 }
 
 impl Context<'static> {

@@ -17,6 +17,7 @@ mod feed_settings;
 mod http_settings;
 mod keys;
 mod lint;
+mod machine;
 mod models;
 mod paths;
 mod reference;
@@ -32,7 +33,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-pub use context::{Context, Entry, system_zone};
+pub use context::{Context, Entry, Found, system_zone};
 pub use diagnostic::Diagnostic;
 pub use duration::parse_duration;
 pub use paths::Paths;

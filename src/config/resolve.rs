@@ -1,11 +1,13 @@
 //! From the document to the fleet: everything but the agents themselves.
 use super::email::email;
 use super::keys::{self, Key};
+use super::machine::{self, Wanted};
 use super::walk::{File, Item, Section};
 use super::{agents, lint, models, tool_settings};
 use crate::config::values::{cwd, hash_of, url, zone};
 use crate::domain::*;
 use std::collections::BTreeMap;
+use std::path::Path;
 use toml::de::DeTable;
 
 /// The fleet that a document describes. Where something is wrong, it is noted in `file` and a default
@@ -113,7 +115,16 @@ fn daemon(top: &Section<'_>) -> DaemonSpec {
     spec
 }
 
+/// Looks for the program of a table's `command`, which there were no errors in.
+fn look_for(section: &Section<'_>, argv: &[String], cwd: Option<&Path>, env: &BTreeMap<String, EnvValue>) {
+    let Some(command) = section.own("command") else { return };
+    let folder = section.own("cwd").map_or_else(|| command.span(), |item| item.span());
+    let program = command.span();
+    machine::program(section.file, &Wanted { argv, cwd, env: Some(env), folder, program });
+}
+
 fn mcp(section: &Section<'_>) -> Option<McpSpec> {
+    let before = section.file.errors();
     let command = section.get("command").and_then(|item| item.command());
     let url = section.get("url").and_then(url);
     if section.own("command").is_some() == section.own("url").is_some() {
@@ -123,12 +134,16 @@ fn mcp(section: &Section<'_>) -> Option<McpSpec> {
             None,
         );
     }
+    let (env, cwd) = (section.env(), section.own("cwd").map(|_| cwd(section)));
+    if let Some(argv) = command.as_ref().filter(|_| section.file.errors() == before) {
+        look_for(section, argv, cwd.as_deref(), &env);
+    }
     Some(McpSpec {
         command,
         url,
         headers: section.headers(),
-        env: section.env(),
-        cwd: section.own("cwd").map(|_| cwd(section)),
+        env,
+        cwd,
         start_timeout: section.positive("start_timeout").unwrap_or(McpSpec::START_TIMEOUT),
         allow: section.texts("allow"),
         deny: section.texts("deny").unwrap_or_default(),
@@ -222,12 +237,14 @@ fn notify(section: &Section<'_>) -> Option<NotifyTarget> {
             }
             NotifyTargetKind::Webhook { url: address, headers: section.headers() }
         }
-        "command" => NotifyTargetKind::Command(CommandSpec {
-            argv: needs("command")?.command()?,
-            env: section.env(),
-            cwd: cwd(section),
-            stdin: None,
-        }),
+        "command" => {
+            let before = section.file.errors();
+            let (argv, env, cwd) = (needs("command")?.command()?, section.env(), cwd(section));
+            if section.file.errors() == before {
+                look_for(section, &argv, Some(&cwd), &env);
+            }
+            NotifyTargetKind::Command(CommandSpec { argv, env, cwd, stdin: None })
+        }
         "file" => {
             let item = needs("path")?;
             NotifyTargetKind::File(section.file.expand(item.text()?, item.span()))

@@ -8,16 +8,24 @@ use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 
 fn read(text: &str) -> Result<Loaded, Box<Rejected>> {
+    read_with(text, &|name| (name == "DATA").then(|| "/data".to_owned()))
+}
+
+fn read_with(text: &str, env: &(dyn Fn(&str) -> Option<String> + Sync)) -> Result<Loaded, Box<Rejected>> {
     let context = Context {
         now: "2026-06-01T12:00:00Z".parse().unwrap(),
         timezone: TimeZone::UTC,
         home: "/home/u".into(),
-        env: &|name| (name == "DATA").then(|| "/data".to_owned()),
-        look: &|path| match path.to_str() {
-            Some(path) if path.contains("/nowhere") => Err(std::io::ErrorKind::NotFound.into()),
-            Some(path) if path.ends_with(".txt") => Ok(Entry::File),
-            Some(path) if path.contains("/bin/") || path.ends_with(".sh") => Ok(Entry::Program),
-            _ => Ok(Entry::Folder),
+        env,
+        look: &|path| {
+            let path = path.to_str().unwrap_or_default();
+            let kind = match path {
+                path if path.contains("/nowhere") => return Err(std::io::ErrorKind::NotFound.into()),
+                path if [".txt", ".db", "token", ".pem"].iter().any(|end| path.ends_with(end)) => Entry::File,
+                path if path.contains("/bin/") || path.ends_with(".sh") => Entry::Program,
+                _ => Entry::Folder,
+            };
+            Ok(Found { kind, others: path.ends_with(".pem") })
         },
     };
     parse(text.to_owned(), Path::new("/etc/bgagent/agents.toml"), &context)

@@ -6,6 +6,7 @@ use super::archive_settings::archive;
 use super::feed_settings::feed;
 use super::http_settings::http;
 use super::keys;
+use super::machine::{self, Wanted};
 use super::s3_settings::s3;
 use super::walk::{Item, Section};
 use crate::config::values::{common, cwd, database, mode, needs};
@@ -108,7 +109,14 @@ fn files(section: &Section<'_>) -> Option<Value> {
     if items.is_empty() {
         return roots.refuse_with("`roots` is empty".into(), example.into());
     }
-    let expand = |item: &Item<'_>| Some(item.file.expand(item.text()?, item.span()).display().to_string());
+    let expand = |item: &Item<'_>| {
+        let before = item.file.errors();
+        let path = item.file.expand(item.text()?, item.span());
+        if item.file.errors() == before {
+            machine::folder(*item, &path);
+        }
+        Some(path.display().to_string())
+    };
     let found: Vec<String> = items.iter().filter_map(expand).collect();
     out.insert("roots".into(), json!(found));
     out.insert("config".into(), section.file.path.display().to_string().into());
@@ -145,7 +153,15 @@ fn command(item: Item<'_>, section: &Section<'_>) -> Option<Value> {
     if !["/", "~/", "${"].iter().any(|start| text.starts_with(start)) {
         return exec.refuse_with(format!("`exec` must be an absolute path, not \"{text}\""), example.into());
     }
+    let before = exec.file.errors();
     let path = exec.file.expand(text, exec.span()).display().to_string();
+    if exec.file.errors() == before {
+        let argv = [path.clone()];
+        machine::program(
+            exec.file,
+            &Wanted { argv: &argv, cwd: None, env: None, folder: exec.span(), program: exec.span() },
+        );
+    }
     let args = match section.get("args") {
         None => Vec::new(),
         Some(list) => list.items()?,

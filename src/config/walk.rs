@@ -423,8 +423,17 @@ impl<'a> Item<'a> {
         argv
     }
 
-    /// A reference to a secret. A literal is an error that explains itself.
+    /// A reference to a secret, which should be where that leads. A literal is an error that explains itself.
     pub(super) fn secret(&self) -> Option<SecretRef> {
+        let before = self.file.errors();
+        let secret = self.secret_ref()?;
+        if self.file.errors() == before {
+            super::machine::secret(*self, &secret);
+        }
+        Some(secret)
+    }
+
+    fn secret_ref(&self) -> Option<SecretRef> {
         const KEYS: &[Key] = &[
             Key { name: "env", kind: Kind::Text, doc: "" },
             Key { name: "file", kind: Kind::Text, doc: "" },

@@ -1,5 +1,6 @@
 //! What the daemon's log says of what happened: few lines, each of something that a person who looks
 //! for trouble wants to see. All of it, in full, is in the events.
+use crate::config::{Diagnostic, Loaded};
 use crate::domain::{Fact, RunStatus, counted};
 
 /// Longest line.
@@ -71,6 +72,18 @@ pub(super) fn say(line: &(Tone, String)) {
     match line {
         (Tone::Good, text) => tracing::info!("{text}"),
         (Tone::Bad, text) => tracing::warn!("{text}"),
+    }
+}
+
+/// Says what deserves a second look in a configuration that was taken up.
+pub(super) fn say_warnings(loaded: &Loaded) {
+    let file = loaded.fleet.path.display();
+    for Diagnostic { message, hint, line, key, .. } in &loaded.warnings {
+        let what = hint.as_ref().map_or_else(|| message.clone(), |hint| format!("{message}: {hint}"));
+        match key {
+            Some(key) => tracing::warn!(%file, line, key = %key, "{what}"),
+            None => tracing::warn!(%file, "{what}"),
+        }
     }
 }
 

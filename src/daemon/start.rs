@@ -145,9 +145,7 @@ async fn up_and_down(paths: &Paths) -> Result<(), Failure> {
     let signals = Signals::listen()?;
     let _lock = lock::acquire(paths)?;
     let loaded = read_config(paths).await?;
-    for warning in &loaded.warnings {
-        tracing::warn!(line = warning.line, "{}", warning.message);
-    }
+    super::log::say_warnings(&loaded);
     allow_open_files(loaded.fleet.daemon.max_parallel_runs);
     let database = paths.database();
     let opened = tokio::task::spawn_blocking(move || Store::open(&database));

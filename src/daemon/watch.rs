@@ -121,6 +121,9 @@ pub(super) async fn run(
                 has_agents = !loaded.fleet.agents.is_empty();
                 in_force.clone_from(&loaded.text);
                 allow_open_files(loaded.fleet.daemon.max_parallel_runs);
+                if answer.is_none() {
+                    super::log::say_warnings(&loaded); // else whoever asked is told
+                }
                 set_watch(&path, loaded.fleet.daemon.reload, &touch, &mut watcher);
                 let warnings = loaded
                     .warnings

@@ -1,5 +1,5 @@
 //! What could only fail when it runs is judged when it is read; nothing that is read is without effect.
-use super::read;
+use super::{read, read_with};
 use crate::domain::{Body, Schedule};
 
 #[test]
@@ -124,6 +124,33 @@ fn texts_with_places_to_fill_may_become_anything() {
     assert_eq!(loaded.warnings, []);
 }
 
+/// So that a file has agents.
+const IDLE: &str = "\n[agents.idle]\ncommand = \"x\"\n";
+
+#[test]
+fn a_program_that_path_does_not_have_is_warned_of() {
+    for (path, text, part) in [
+        ("/nowhere", "command = [\"x\"]", "there is no program `x` in PATH (/nowhere)"),
+        ("/nowhere", "command = \"x\"\ngate = { command = [\"x\"] }", "there is no program `x`"),
+        ("/nowhere", "command = \"x\"\n[mcp.s]\ncommand = [\"x\", \"-y\"]", "there is no program `x`"),
+        ("/nowhere", "command = \"x\"\n[notify.n]\ntype = \"command\"\ncommand = [\"x\"]", "no program `x`"),
+        ("/nowhere:/usr", "command = [\"x.txt\"]", "`/usr/x.txt` is not executable"),
+        ("/bin/", "command = [\"x\"]\nenv = { PATH = \"/nowhere\" }", "in PATH (/nowhere)"),
+        ("/nowhere:/bin/", "command = [\"x\"]", ""),
+        ("/nowhere", "command = [\"x\"]\nenv = { PATH = \"/bin/\" }", ""),
+        ("", "command = [\"x\"]", ""),
+    ] {
+        let env = |name: &str| (name == "PATH").then(|| path.to_owned());
+        let loaded = read_with(&format!("[agents.a]\n{text}"), &env).expect(text);
+        let said: Vec<&str> = loaded.warnings.iter().map(|one| one.message.as_str()).collect();
+        match part {
+            "" => assert!(said.is_empty(), "{text}: {said:?}"),
+            part => assert!(said.len() == 1 && said[0].contains(part), "{text}: {said:?}"),
+        }
+        assert!(loaded.warnings.iter().all(|one| one.line > 1 && one.key.is_some() && one.hint.is_some()));
+    }
+}
+
 #[test]
 fn what_is_not_there_is_warned_of() {
     for (text, part) in [
@@ -139,7 +166,44 @@ fn what_is_not_there_is_warned_of() {
             "[agents.a]\ncommand = \"x\"\nsuccess_when = [{ command = [\"x\"], cwd = \"/nowhere\" }]",
             "there is no folder",
         ),
+        ("[mcp.s]\ncommand = [\"/nowhere/x\"]", "there is no program `/nowhere/x`"),
+        ("[mcp.s]\ncommand = [\"./x.txt\"]\ncwd = \"/x\"", "is not executable"),
+        ("[mcp.s]\ncommand = [\"/bin/x\"]\ncwd = \"/nowhere\"", "there is no folder `/nowhere`"),
+        (
+            "[mcp.s]\ncommand = [\"/bin/x\"]\nenv = { K = { env = \"K\" } }",
+            "the variable `K` is not set here",
+        ),
+        ("[notify.n]\ntype = \"command\"\ncommand = [\"/nowhere/x\"]", "there is no program `/nowhere/x`"),
+        ("[notify.n]\ntype = \"webhook\"\nurl = { file = \"/nowhere/key\" }", "there is no key file"),
+        (
+            "[tools.t]\ntype = \"shell\"\ncommands = { x = { exec = \"/nowhere/x\" } }",
+            "no program `/nowhere/x`",
+        ),
+        ("[tools.t]\ntype = \"shell\"\ncommands = { x = { exec = \"/x.txt\" } }", "is not executable"),
+        ("[tools.t]\ntype = \"sql\"\nurl = \"sqlite:/nowhere/app.db\"", "no database `/nowhere/app.db`"),
+        ("[tools.t]\ntype = \"sql\"\nurl = \"sqlite:/data\"", "is a folder, no database"),
+        (
+            "[tools.t]\ntype = \"archive_rows\"\nto = { folder = \"a\" }\n\
+             from = { url = \"sqlite:/nowhere/app.db\", table = \"t\", key = [\"id\"], column = \"c\", older_than = \"9d\" }",
+            "no database `/nowhere/app.db`",
+        ),
+        ("[tools.t]\ntype = \"files\"\nroots = [\"/data\", \"/nowhere\"]", "there is no folder `/nowhere`"),
+        ("[tools.t]\ntype = \"files\"\nroots = [\"/x.txt\"]", "is no folder"),
+        (
+            "[models.m]\nprovider = \"openai\"\nmodel = \"x\"\napi_key = { env = \"K\" }",
+            "`K` is not set here",
+        ),
+        (
+            "[models.m]\nprovider = \"openai\"\nmodel = \"x\"\napi_key = { file = \"/k.pem\" }",
+            "others may read",
+        ),
+        ("[models.m]\nprovider = \"openai\"\nmodel = \"x\"\napi_key = { file = \"/data\" }", "no key file"),
+        (
+            "[models.m]\nprovider = \"openai\"\nmodel = \"x\"\napi_key = { command = [\"/nowhere/pass\"] }",
+            "there is no program `/nowhere/pass`",
+        ),
     ] {
+        let text = &if text.contains("[agents.") { text.to_owned() } else { text.to_owned() + IDLE };
         let loaded = read(text).unwrap_or_else(|rejected| panic!("{text}: {:?}", rejected.diagnostics));
         let said: Vec<&str> = loaded.warnings.iter().map(|one| one.message.as_str()).collect();
         assert!(said.len() == 1 && said[0].contains(part), "{text}: {said:?}");

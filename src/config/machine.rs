@@ -1,0 +1,217 @@
+//! What a configuration needs of the machine: programs, folders, databases, key files, variables. They may be
+//! there when the time comes, or where the daemon runs, so what is missing is a warning.
+use super::context::{Context, Entry, Found};
+use super::walk::{File, Item};
+use crate::domain::{SecretRef, TextOrSecret};
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Result};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// A program, with where it is written about.
+pub(super) struct Wanted<'a> {
+    /// The program and its arguments.
+    pub(super) argv: &'a [String],
+    /// The folder that it runs in; none: that of the daemon, which nobody knows here.
+    pub(super) cwd: Option<&'a Path>,
+    /// The variables that it is given.
+    pub(super) env: Option<&'a BTreeMap<String, TextOrSecret>>,
+    /// Where the folder is named.
+    pub(super) folder: Range<usize>,
+    /// Where the program is named.
+    pub(super) program: Range<usize>,
+}
+
+/// Notes a folder or a program that is not there.
+pub(super) fn program(file: &File<'_>, wanted: &Wanted<'_>) {
+    let look = file.context.look;
+    if let Some(cwd) = wanted.cwd {
+        let shown = cwd.display();
+        let warn =
+            |message: String, hint: &str| file.warn(wanted.folder.clone(), message, Some(hint.to_owned()));
+        match kind(look(cwd)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return warn(
+                    format!("there is no folder `{shown}` to run in"),
+                    "make it, or name another in `cwd`",
+                );
+            }
+            Ok(Entry::Program | Entry::File) => {
+                return warn(format!("`{shown}` is no folder to run in"), "name a folder in `cwd`");
+            }
+            _ => {}
+        }
+    }
+    let [program, args @ ..] = wanted.argv else { return };
+    if !program.contains('/') {
+        return by_name(file, wanted, program);
+    }
+    by_path(file, wanted, program);
+    if let Some(arg) = args.iter().find(|arg| arg.starts_with("~/"))
+        && !(args.len() == 2 && args[0] == "-c")
+    {
+        file.warn(
+            wanted.program.clone(),
+            format!("`{arg}` is handed over as it is: only a shell knows what `~` stands for"),
+            Some("write the path out, or give the command as one text".into()),
+        );
+    }
+}
+
+fn kind(found: Result<Found>) -> Result<Entry> {
+    found.map(|found| found.kind)
+}
+
+/// A list whose first text is several words: how it is meant.
+fn as_list(program: &str) -> Option<String> {
+    let words: Vec<String> = program.split_whitespace().map(|word| format!("{word:?}")).collect();
+    let list = || format!("a list runs directly, each text of it is one argument: [{}]", words.join(", "));
+    (words.len() > 1).then(list)
+}
+
+fn by_path(file: &File<'_>, wanted: &Wanted<'_>, program: &str) {
+    let warn =
+        |message: String, hint: &str| file.warn(wanted.program.clone(), message, Some(hint.to_owned()));
+    let path = match wanted.cwd {
+        Some(cwd) => cwd.join(program),
+        None if program.starts_with('/') => PathBuf::from(program),
+        None => return,
+    };
+    match kind((file.context.look)(&path)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let several = as_list(program);
+            let hint = match (&several, program.starts_with('/')) {
+                (Some(several), _) => several.as_str(),
+                (None, true) => "is the path right?",
+                (None, false) => "is the path right? It begins at `cwd`",
+            };
+            warn(format!("there is no program `{program}`"), hint);
+        }
+        Ok(Entry::Folder) => {
+            warn(format!("`{program}` is a folder, no program"), "name the program in it");
+        }
+        Ok(Entry::File) => {
+            warn(format!("`{program}` is not executable"), "chmod +x, or name its interpreter before it");
+        }
+        _ => {}
+    }
+}
+
+/// A program that the folders of `PATH` have, or should.
+fn by_name(file: &File<'_>, wanted: &Wanted<'_>, program: &str) {
+    let warn = |message: String, hint: String| file.warn(wanted.program.clone(), message, Some(hint));
+    if let Some(several) = as_list(program) {
+        return warn(format!("there is hardly a program of the name `{program}`"), several);
+    }
+    let own = match wanted.env.and_then(|env| env.get("PATH")) {
+        Some(TextOrSecret::Text(path)) => Some(path.clone()),
+        Some(TextOrSecret::Secret(_)) => return,
+        None => None,
+    };
+    let is_own = own.is_some();
+    let Some(path) = own.or_else(|| (file.context.env)("PATH")).filter(|path| !path.is_empty()) else {
+        return;
+    };
+    let mut unfit = None;
+    for folder in std::env::split_paths(&path) {
+        // what is relative in it begins in a folder that is not always known
+        let Some(folder) = wanted.cwd.map(|cwd| cwd.join(&folder)).or(folder.is_absolute().then_some(folder))
+        else {
+            return;
+        };
+        let candidate = folder.join(program);
+        match kind((file.context.look)(&candidate)) {
+            Ok(Entry::Program) => return,
+            Ok(Entry::File) => unfit = unfit.or(Some(candidate)),
+            Ok(Entry::Folder) => {}
+            // it may be there
+            Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return,
+            Err(_) => {}
+        }
+    }
+    if let Some(unfit) = unfit {
+        return warn(
+            format!("`{}` is not executable", unfit.display()),
+            "chmod +x, or name its interpreter before it".into(),
+        );
+    }
+    let hint = if is_own {
+        "install it, give its full path, or correct the PATH in `env`"
+    } else {
+        "install it or give its full path; the PATH of a daemon that runs as a service may be shorter still"
+    };
+    warn(format!("there is no program `{program}` in PATH ({path})"), hint.into());
+}
+
+/// Notes what a secret is to be read from and can't be.
+pub(super) fn secret(item: Item<'_>, secret: &SecretRef) {
+    let Context { env, .. } = item.file.context;
+    match secret {
+        SecretRef::Env(name) => {
+            if env(name).is_none_or(|value| value.is_empty()) {
+                item.file.warn(
+                    item.span(),
+                    format!("the variable `{name}` is not set here: there is no secret in it"),
+                    Some(
+                        "set it where the daemon runs (a shell's own variables do not reach a service), or use \
+                         { file = \"PATH\" }"
+                            .into(),
+                    ),
+                );
+            }
+        }
+        SecretRef::File(path) => key_file(item, path),
+        SecretRef::Command(argv) => {
+            let wanted = Wanted { argv, cwd: None, env: None, folder: item.span(), program: item.span() };
+            program(item.file, &wanted);
+        }
+        // it is there only while the service runs
+        SecretRef::Credential(_) => {}
+    }
+}
+
+fn key_file(item: Item<'_>, path: &Path) {
+    let shown = path.display();
+    let warn = |message: String, hint: String| item.file.warn(item.span(), message, Some(hint));
+    match (item.file.context.look)(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => warn(
+            format!("there is no key file `{shown}`"),
+            "write the secret into it, and `chmod 600` it".into(),
+        ),
+        Ok(found) if found.kind == Entry::Folder => {
+            warn(format!("`{shown}` is a folder, no key file"), "name the file in it".into());
+        }
+        Ok(found) if found.others => warn(
+            format!("others may read the key file `{shown}`, so it will not be used"),
+            format!("chmod 600 {shown}"),
+        ),
+        _ => {}
+    }
+}
+
+/// Notes a folder that must be there and is not.
+pub(super) fn folder(item: Item<'_>, path: &Path) {
+    let shown = path.display();
+    let warn = |message: String, hint: &str| item.file.warn(item.span(), message, Some(hint.to_owned()));
+    match kind((item.file.context.look)(path)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            warn(format!("there is no folder `{shown}`"), "make it, or name another");
+        }
+        Ok(Entry::Program | Entry::File) => warn(format!("`{shown}` is no folder"), "name its folder"),
+        _ => {}
+    }
+}
+
+/// Notes a database file that is not there: none is made.
+pub(super) fn database(item: Item<'_>, path: &Path) {
+    let shown = path.display();
+    let warn = |message: String, hint: &str| item.file.warn(item.span(), message, Some(hint.to_owned()));
+    match kind((item.file.context.look)(path)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => warn(
+            format!("there is no database `{shown}`"),
+            "is the path right? A relative one begins at the folder of this file; none is made by itself",
+        ),
+        Ok(Entry::Folder) => warn(format!("`{shown}` is a folder, no database"), "name the file in it"),
+        _ => {}
+    }
+}

@@ -1,0 +1,71 @@
+//! Identities of configurations are pinned: a change of one breaks off conversations that wait, and has all agents told as
+//! changed. If one of these fails, the code is wrong, and not the number.
+use super::*;
+use crate::domain::{AgentSpec, ConfigHash, identity};
+use std::fmt::Write;
+
+const EACH_KIND: &str = include_str!("identity.toml");
+
+fn identities(text: &str) -> String {
+    let fleet = read(text).unwrap_or_else(|rejected| panic!("{:?}", rejected.diagnostics)).fleet;
+    let mut said = String::new();
+    for agent in &fleet.agents {
+        writeln!(said, "{} {}", agent.id, agent.config_hash).unwrap();
+    }
+    said + &format!("fleet {}", fleet.hash)
+}
+
+#[test]
+fn identities_are_pinned() {
+    assert_eq!(identities(EACH_KIND), "");
+    assert_eq!(identities(STARTER), "");
+}
+
+/// As 0.1 has stored them.
+#[test]
+fn an_agent_is_known_by_the_hash_that_was_stored_before() {
+    let fleet = read(EACH_KIND).unwrap().fleet;
+    for (name, stored) in [
+        ("asks", 0x74ed_01ab_31bd_7296),
+        ("calls", 0x21c7_e0b0_87e5_94c0),
+        ("nightly", 0xe4b2_7b6f_9beb_99fe),
+        ("once", 0xe9a8_b29d_db0c_a1d6),
+        ("chained", 0xcb43_1433_4923_96eb),
+        ("by_hand", 0x7e3e_c7dd_d010_7d0e),
+        ("pauses", 0x65e0_2346_fd44_57a7_u64),
+    ] {
+        let agent = fleet.agent(name).unwrap();
+        assert!(agent.is_identified_by(ConfigHash(stored)), "{name}");
+        let other = AgentSpec { enabled: !agent.enabled, ..(**agent).clone() };
+        let other = AgentSpec { config_hash: identity::of_agent(&other), ..other };
+        assert!(!other.is_identified_by(ConfigHash(stored)), "{name}");
+        assert!(other.is_identified_by(other.config_hash) && agent.is_identified_by(agent.config_hash));
+    }
+}
+
+#[test]
+fn what_means_the_same_is_the_same_and_all_else_is_not() {
+    let agent = "[agents.a]\ninterval = 60\ntool = \"report\"\nargs = { key = \"k\", title = \"t\", severity = \"ok\" }\n";
+    let first = identities(agent);
+    for same in [
+        agent.replace("interval = 60", "# a remark\n\ninterval = \"1m\""),
+        agent.replace("key = \"k\", title = \"t\"", "title = \"t\", key = \"k\""),
+        format!("\n\n{agent}"),
+    ] {
+        assert_eq!(identities(&same), first, "{same}");
+    }
+    let mut seen = vec![first];
+    for other in [
+        agent.replace("60", "61"),
+        agent.replace("\"k\"", "\"l\""),
+        agent.replace("\"t\"", "\"\""),
+        agent.replace("interval = 60", "after = 60"),
+        agent.to_owned() + "enabled = false\n",
+        agent.to_owned() + "description = \"d\"\n",
+        "[defaults]\ntimeout = 3\n".to_owned() + agent,
+    ] {
+        let found = identities(&other);
+        assert!(!seen.contains(&found), "{other}");
+        seen.push(found);
+    }
+}

@@ -1,0 +1,19 @@
+//! The hashes that were stored before there was a canonical form: over the debug output of an agent. They are known so
+//! that what waits in a database of then goes on; they go with the release after this one.
+use super::first_bytes;
+use crate::domain::agent::{AgentSpec, Schedule};
+use crate::domain::ids::ConfigHash;
+
+/// What the same configuration was identified by. Two, since a cron schedule has printed itself in two ways.
+pub(super) fn hashes(spec: &AgentSpec) -> [ConfigHash; 2] {
+    let spec = AgentSpec { config_hash: ConfigHash(0), line: 0, ..spec.clone() };
+    let text = format!("{spec:?}");
+    let older = match &spec.schedule {
+        Schedule::Cron(cron) => {
+            let of_old = cron.debug_of_0_1();
+            first_bytes(text.replacen(&format!("{cron:?}"), &of_old.unwrap_or_default(), 1).as_bytes())
+        }
+        _ => first_bytes(text.as_bytes()),
+    };
+    [first_bytes(text.as_bytes()), older]
+}

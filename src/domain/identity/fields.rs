@@ -1,0 +1,360 @@
+//! What is written of each type. Each is taken apart without a rest: a new field does not compile until it is said here
+//! how it counts.
+use super::{Canonical, Form};
+use crate::domain::agent::*;
+use crate::domain::fleet::*;
+use crate::domain::ids::AgentId;
+use crate::domain::words::Word;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+macro_rules! tokens {
+    ($($type:ty),*) => { $(impl Canonical for $type {
+        fn write(&self, form: &mut Form) { form.token(self); }
+    })* };
+}
+tokens!(u16, u32, u64, usize);
+
+/// A word is a text, whatever type it has come to have.
+impl<T: Word> Canonical for T {
+    fn write(&self, form: &mut Form) {
+        form.text(self.as_str());
+    }
+}
+
+impl Canonical for bool {
+    fn is_nothing(&self) -> bool {
+        !self
+    }
+    fn write(&self, form: &mut Form) {
+        form.token(self);
+    }
+}
+
+impl Canonical for f64 {
+    fn write(&self, form: &mut Form) {
+        form.token(format_args!("{:016x}", self.to_bits()));
+    }
+}
+
+impl Canonical for str {
+    fn write(&self, form: &mut Form) {
+        form.text(self);
+    }
+}
+
+impl Canonical for String {
+    fn write(&self, form: &mut Form) {
+        form.text(self);
+    }
+}
+
+impl Canonical for PathBuf {
+    fn write(&self, form: &mut Form) {
+        form.bytes(self.as_os_str().as_encoded_bytes());
+    }
+}
+
+impl Canonical for SignedDuration {
+    fn write(&self, form: &mut Form) {
+        form.token(self.as_nanos());
+    }
+}
+
+impl Canonical for Timestamp {
+    fn write(&self, form: &mut Form) {
+        form.token(self.as_nanosecond());
+    }
+}
+
+/// By its name in the IANA database; the rules behind a name are no part of a configuration. One without a name is that
+/// of the machine.
+impl Canonical for TimeZone {
+    fn write(&self, form: &mut Form) {
+        form.text(self.iana_name().unwrap_or("local time"));
+    }
+}
+
+impl<T: Canonical> Canonical for Option<T> {
+    fn is_nothing(&self) -> bool {
+        self.is_none()
+    }
+    fn write(&self, form: &mut Form) {
+        if let Some(value) = self {
+            value.write(form);
+        }
+    }
+}
+
+impl<T: Canonical + ?Sized> Canonical for Arc<T> {
+    fn is_nothing(&self) -> bool {
+        (**self).is_nothing()
+    }
+    fn write(&self, form: &mut Form) {
+        (**self).write(form);
+    }
+}
+
+impl Canonical for Box<str> {
+    fn write(&self, form: &mut Form) {
+        form.text(self);
+    }
+}
+
+impl<T: Canonical> Canonical for [T] {
+    fn is_nothing(&self) -> bool {
+        self.is_empty()
+    }
+    fn write(&self, form: &mut Form) {
+        form.raw("[");
+        self.iter().for_each(|value| value.write(form));
+        form.raw("]");
+    }
+}
+
+impl<T: Canonical> Canonical for Vec<T> {
+    fn is_nothing(&self) -> bool {
+        self.is_empty()
+    }
+    fn write(&self, form: &mut Form) {
+        self[..].write(form);
+    }
+}
+
+/// Names are the user's: each is a text, and they are sorted.
+impl<T: Canonical> Canonical for BTreeMap<String, T> {
+    fn is_nothing(&self) -> bool {
+        self.is_empty()
+    }
+    fn write(&self, form: &mut Form) {
+        named(form, self);
+    }
+}
+
+fn named<'a, T: Canonical + 'a>(form: &mut Form, sorted: impl IntoIterator<Item = (&'a String, &'a T)>) {
+    form.table(|form| {
+        for (name, value) in sorted {
+            form.text(name);
+            form.raw("=");
+            value.write(form);
+        }
+    });
+}
+
+/// JSON as a value: neither the order of its names nor its blanks count.
+impl Canonical for Value {
+    fn write(&self, form: &mut Form) {
+        match self {
+            Self::Null => form.token("null"),
+            Self::Bool(flag) => form.token(flag),
+            Self::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
+                (Some(whole), ..) => form.token(whole),
+                (_, Some(whole), _) => form.token(whole),
+                (.., Some(real)) => real.write(form),
+                _ => form.text(&number.to_string()),
+            },
+            Self::String(text) => form.text(text),
+            Self::Array(values) => values.write(form),
+            Self::Object(fields) => fields.write(form),
+        }
+    }
+}
+
+impl Canonical for serde_json::Map<String, Value> {
+    fn is_nothing(&self) -> bool {
+        self.is_empty()
+    }
+    fn write(&self, form: &mut Form) {
+        named(form, self.iter().collect::<BTreeMap<_, _>>());
+    }
+}
+
+impl Canonical for AgentId {
+    fn write(&self, form: &mut Form) {
+        form.text(self.as_str());
+    }
+}
+
+/// A table with its fields, under names that stay when a field is renamed. All fields are named; what is `without` does
+/// not count.
+macro_rules! table {
+    ($type:ident { $($field:ident: $name:literal,)* } $(without $($out:ident),+)?) => {
+        impl Canonical for $type {
+            fn write(&self, form: &mut Form) {
+                let Self { $($field,)* $($($out: _,)+)? } = self;
+                form.table(|form| { $(form.field($name, $field);)* });
+            }
+        }
+    };
+}
+
+table! { AgentSpec {
+    id: "id", description: "description", schedule: "schedule", jitter: "jitter", first_run: "first_run",
+    catch_up: "catch_up", overlap: "overlap", enabled: "enabled", body: "body", history: "history", gate: "gate",
+    success_when: "success_when", limits: "limits", retry: "retry", circuit: "circuit", lock: "lock",
+    notify: "notify",
+} without config_hash, line }
+table! { EventTrigger { event: "event", agent: "agent", } }
+table! { CatchUp { policy: "policy", max: "max", max_age: "max_age", spread: "spread", } }
+table! { QuerySpec {
+    query: "query", system_instruction: "system_instruction", model: "model", tools: "tools", memory: "memory",
+    session_id: "session_id", approve: "approve", approval: "approval", sinks: "sinks",
+    output_schema: "output_schema",
+} }
+table! { ToolCallSpec { tool: "tool", args: "args", } }
+table! { CommandSpec { argv: "argv", env: "env", cwd: "cwd", stdin: "stdin", } }
+table! { Check { body: "body", expect: "expect", novel_by: "novel_by", } }
+table! { Expect { field: "field", compare: "compare", value: "value", } }
+table! { Limits {
+    timeout: "timeout", total_timeout: "total_timeout", tool_call_timeout: "tool_call_timeout",
+    request_limit: "request_limit", total_tokens_limit: "total_tokens_limit", max_steps: "max_steps",
+    max_usd_per_run: "max_usd_per_run", usd_per_day: "usd_per_day", tokens_per_day: "tokens_per_day",
+    requests_per_day: "requests_per_day", max_output: "max_output",
+} }
+table! { RetrySpec {
+    max: "max", backoff: "backoff", initial: "initial", max_delay: "max_delay", explicit: "explicit",
+} }
+table! { CircuitSpec { open_after: "open_after", cooldown: "cooldown", } }
+table! { NotifySpec { to: "to", on: "on", repeat: "repeat", } }
+
+impl Canonical for Fleet {
+    fn write(&self, form: &mut Form) {
+        let Self { path: _, hash: _, daemon, agents, models, mcp, tools, notify, budget } = self;
+        form.table(|form| {
+            form.field("daemon", daemon);
+            form.raw("agents=[");
+            agents.iter().for_each(|agent| form.token(agent.config_hash));
+            form.raw("]");
+            form.field("models", models);
+            form.field("mcp", mcp);
+            form.field("tools", tools);
+            form.field("notify", notify);
+            form.field("budget", budget);
+        });
+    }
+}
+table! { DaemonSpec {
+    timezone: "timezone", max_parallel_runs: "max_parallel_runs", shutdown_grace: "shutdown_grace",
+    reload: "reload", retention: "retention",
+} }
+table! { Retention {
+    runs: "runs", events: "events", transcripts: "transcripts", output: "output", max_db_size: "max_db_size",
+} }
+table! { ModelSpec {
+    provider: "provider", model: "model", base_url: "base_url", api_key: "api_key", headers: "headers",
+    request_timeout: "request_timeout", max_output_tokens: "max_output_tokens",
+    max_output_by_default: "max_output_by_default", temperature: "temperature", settings: "settings",
+    price: "price", fallback: "fallback", fallback_on: "fallback_on",
+    max_parallel_requests: "max_parallel_requests", requests_per_minute: "requests_per_minute",
+} }
+table! { RequestSettings {
+    top_p: "top_p", reasoning_effort: "reasoning_effort", num_ctx: "num_ctx", cache: "cache", params: "params",
+} }
+table! { Price { input: "input", cached_input: "cached_input", cache_write: "cache_write", output: "output", } }
+table! { McpSpec {
+    command: "command", url: "url", headers: "headers", env: "env", cwd: "cwd", start_timeout: "start_timeout",
+    allow: "allow", deny: "deny",
+} }
+table! { ToolSpec { kind: "kind", settings: "settings", } }
+table! { NotifyTarget { kind: "kind", per_minute: "per_minute", } }
+table! { EmailSpec { to: "to", from: "from", host: "host", port: "port", tls: "tls", login: "login", } }
+table! { BudgetSpec {
+    usd_per_day: "usd_per_day", usd_per_month: "usd_per_month", tokens_per_day: "tokens_per_day",
+    requests_per_day: "requests_per_day", warn_at: "warn_at",
+} }
+
+impl Canonical for Schedule {
+    fn write(&self, form: &mut Form) {
+        match self {
+            Self::Manual => form.token("manual"),
+            Self::Every(period) => form.tagged("every", |form| form.field("period", period)),
+            Self::After(delay) => form.tagged("after", |form| form.field("delay", delay)),
+            Self::Cron(cron) => form.tagged("cron", |form| {
+                form.field("expression", cron.expression());
+                form.field("zone", cron.zone());
+            }),
+            Self::At(at) => form.tagged("at", |form| form.field("at", at)),
+            Self::On(trigger) => form.tagged("on", |form| form.field("trigger", trigger)),
+        }
+    }
+}
+
+impl Canonical for Body {
+    fn write(&self, form: &mut Form) {
+        match self {
+            Self::Query(query) => form.tagged("query", |form| form.field("query", query)),
+            Self::Tool(call) => form.tagged("tool", |form| form.field("call", call)),
+            Self::Command(command) => form.tagged("command", |form| form.field("command", command)),
+        }
+    }
+}
+
+impl Canonical for CheckBody {
+    fn write(&self, form: &mut Form) {
+        match self {
+            Self::Tool(call) => form.tagged("tool", |form| form.field("call", call)),
+            Self::Command(command) => form.tagged("command", |form| form.field("command", command)),
+        }
+    }
+}
+
+impl Canonical for Memory {
+    fn write(&self, form: &mut Form) {
+        match self {
+            Self::None => form.token("none"),
+            Self::LastResult => form.token("last_result"),
+            Self::Session { max_tokens } => {
+                form.tagged("session", |form| form.field("max_tokens", max_tokens));
+            }
+        }
+    }
+}
+
+impl Canonical for TextOrSecret {
+    fn write(&self, form: &mut Form) {
+        match self {
+            Self::Text(text) => form.text(text),
+            Self::Secret(secret) => secret.write(form),
+        }
+    }
+}
+
+impl Canonical for SecretRef {
+    fn write(&self, form: &mut Form) {
+        match self {
+            Self::Env(name) => form.tagged("env", |form| form.field("name", name)),
+            Self::File(path) => form.tagged("file", |form| form.field("path", path)),
+            Self::Credential(name) => form.tagged("credential", |form| form.field("name", name)),
+            Self::Command(argv) => form.tagged("command", |form| form.field("argv", argv)),
+        }
+    }
+}
+
+impl Canonical for NotifyTargetKind {
+    fn write(&self, form: &mut Form) {
+        match self {
+            Self::Webhook { url, headers } => form.tagged("webhook", |form| {
+                form.field("url", url);
+                form.field("headers", headers);
+            }),
+            Self::Command(command) => form.tagged("command", |form| form.field("command", command)),
+            Self::File(path) => form.tagged("file", |form| form.field("path", path)),
+            Self::Desktop => form.token("desktop"),
+            Self::Email(email) => form.tagged("email", |form| form.field("email", email)),
+        }
+    }
+}
+
+impl Canonical for (EnvValue, SecretRef) {
+    fn write(&self, form: &mut Form) {
+        let (name, password) = self;
+        form.table(|form| {
+            form.field("name", name);
+            form.field("password", password);
+        });
+    }
+}
