@@ -72,6 +72,8 @@ pub struct Rejected {
     pub shown: String,
     /// In the order of the file.
     pub diagnostics: Vec<Diagnostic>,
+    /// There is no such file.
+    pub missing: bool,
 }
 
 impl Rejected {
@@ -86,9 +88,11 @@ pub fn load(path: &Path, context: &Context<'_>) -> Result<Loaded, Box<Rejected>>
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let reject = |message: String, hint: &str| {
         let diagnostics = vec![Diagnostic::of_file(message, Some(hint.to_owned()))];
-        Box::new(Rejected { path: path.clone(), text: String::new(), shown: String::new(), diagnostics })
+        let (path, missing) = (path.clone(), false);
+        Box::new(Rejected { path, text: String::new(), shown: String::new(), diagnostics, missing })
     };
     let bytes = std::fs::read(&path).map_err(|error| {
+        let missing = error.kind() == std::io::ErrorKind::NotFound;
         let hint = match error.kind() {
             std::io::ErrorKind::NotFound => {
                 "is the path right? `bgagent init` writes a commented starter file"
@@ -100,7 +104,8 @@ pub fn load(path: &Path, context: &Context<'_>) -> Result<Loaded, Box<Rejected>>
             }
             _ => "is the disk all right? The log of the system may tell",
         };
-        reject(format!("{} can't be read: {error}", path.display()), hint)
+        let rejected = reject(format!("{} can't be read: {error}", path.display()), hint);
+        Box::new(Rejected { missing, ..*rejected })
     })?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
@@ -155,6 +160,9 @@ pub fn parse(text: String, path: &Path, context: &Context<'_>) -> Result<Loaded,
         Some(fleet) if diagnostics.iter().all(|diagnostic| !diagnostic.is_error) => {
             Ok(Loaded { fleet, text, shown, warnings: diagnostics })
         }
-        _ => Err(Box::new(Rejected { path: path.to_owned(), text, shown, diagnostics })),
+        _ => {
+            let path = path.to_owned();
+            Err(Box::new(Rejected { path, text, shown, diagnostics, missing: false }))
+        }
     }
 }

@@ -22,11 +22,20 @@ pub fn render(diagnostics: &[Diagnostic], text: &str, path: &Path, color: bool) 
                 Snippet::source(text).path(name.clone()).annotation(AnnotationKind::Primary.span(start..end));
             group = group.element(snippet);
         }
-        if let Some(hint) = &diagnostic.hint {
+        // without a place there is no gutter that the hint could hang on
+        let beside = diagnostic.hint.as_ref().filter(|_| diagnostic.span.is_some());
+        if let Some(hint) = beside {
             group = group.element(Level::HELP.message(hint.clone()));
         }
         out.push_str(&renderer.render(&[group]));
         out.push('\n');
+        if let (Some(hint), None) = (&diagnostic.hint, &diagnostic.span) {
+            let hint = Level::HELP.primary_title(hint.clone());
+            out.push_str(
+                &renderer.render(&[hint.elements(std::iter::empty::<annotate_snippets::Element<'_>>())]),
+            );
+            out.push('\n');
+        }
     }
     out
 }

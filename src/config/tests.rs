@@ -1036,3 +1036,9 @@ fn models_that_think_may_say_more() {
     }
     assert_eq!(most("o3", "max_output_tokens = 500"), 500);
 }
+
+#[test]
+fn what_is_said_of_a_file_as_a_whole_has_no_gutter() {
+    let one = Diagnostic::of_file("it is gone".into(), Some("put it back".into()));
+    assert_eq!(render(&[one], "", Path::new("x"), false), "error: it is gone\nhelp: put it back\n");
+}

@@ -204,6 +204,7 @@ impl EventLoop {
             Message::Loaded { fleet, warnings, answer } => {
                 let mut condition = self.condition.lock().expect("no holder panics");
                 condition.config_errors.clear();
+                condition.config_missing = false;
                 condition.config_at = Some(crate::clock::wall());
                 drop(condition);
                 self.actor.configure(&fleet);
@@ -211,8 +212,9 @@ impl EventLoop {
                     answer.map(|answer| self.wait(Waiter::Client { answer, request_id: None, warnings }));
                 Input::FleetLoaded { fleet, ticket }
             }
-            Message::Rejected { path, errors } => {
+            Message::Rejected { path, errors, missing } => {
                 let mut condition = self.condition.lock().expect("no holder panics");
+                condition.config_missing = missing;
                 if condition.config_errors == errors {
                     return None;
                 }

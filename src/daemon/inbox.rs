@@ -23,7 +23,7 @@ pub(super) enum Message {
         answer: Option<oneshot::Sender<Answer>>,
     },
     /// A configuration was refused.
-    Rejected { path: String, errors: Vec<String> },
+    Rejected { path: String, errors: Vec<String>, missing: bool },
     /// Go down.
     ShutDown { reason: String, now: bool, answer: Option<oneshot::Sender<Answer>> },
 }
@@ -44,6 +44,8 @@ pub(super) struct Condition {
     pub(super) stopping: bool,
     /// Why the newest configuration file was refused.
     pub(super) config_errors: Vec<String>,
+    /// The file is missing.
+    pub(super) config_missing: bool,
     /// When the configuration in force was taken up.
     pub(super) config_at: Option<jiff::Timestamp>,
 }

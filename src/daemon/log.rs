@@ -24,10 +24,16 @@ pub(super) fn line_of(fact: &Fact) -> Option<(Tone, String)> {
         }
         Fact::ConfigRejected { path, errors } => {
             let first = errors.first().map(|error| gist(error)).unwrap_or_default();
-            let line = format!(
-                "configuration {path} is rejected, the old one stays; {}, the first: {first}",
-                counted(errors.len(), "error")
-            );
+            let line = match &errors[..] {
+                // about the file as a whole
+                [one] if !one.contains("--> ") => {
+                    format!("the configuration was not taken up, the old one stays: {first}")
+                }
+                _ => format!(
+                    "configuration {path} is rejected, the old one stays; {}, the first: {first}",
+                    counted(errors.len(), "error")
+                ),
+            };
             (Tone::Bad, line)
         }
         Fact::RunEnded { run, agent, status, error, .. } => {

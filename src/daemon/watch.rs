@@ -113,7 +113,10 @@ pub(super) async fn run(
         }
         if !by_zone {
             last_text.clone_from(text);
-            refused = read.as_ref().err().map(|rejected| errors_of(rejected));
+            refused = read.as_ref().err().map(|rejected| match rejected.missing {
+                true => (errors_of(&gone(&path)), true),
+                false => (errors_of(rejected), false),
+            });
         }
         let answer = if let Why::Asked(answer) = why { answer } else { None };
         let message = match read {
@@ -133,24 +136,28 @@ pub(super) async fn run(
                 Message::Loaded { fleet: loaded.fleet.into(), warnings, answer }
             }
             Err(rejected) => {
+                let missing = rejected.missing;
+                let rejected = if missing { gone(&path) } else { rejected };
                 let errors = errors_of(&rejected);
                 if let Some(answer) = answer {
+                    let is = if missing { "missing" } else { "invalid" };
                     let error = RpcError::new(
                         Code::InvalidConfig,
-                        format!("{} is invalid; the configuration in force stays", path.display()),
+                        format!("{} is {is}; the configuration in force stays", path.display()),
                     );
                     let diagnostics = rejected.diagnostics.iter().map(|one| one.to_json(&path)).collect();
                     let _ = answer.send(Err(error.errors(errors.clone()).diagnostics(diagnostics)));
                 }
-                Message::Rejected { path: path.display().to_string(), errors }
+                Message::Rejected { path: path.display().to_string(), errors, missing }
             }
         };
         if inbox.send(message).await.is_err() {
             return;
         }
         // the newest file is no better for that
-        if let (true, Some(errors)) = (by_zone, refused.clone()) {
-            let _ = inbox.send(Message::Rejected { path: path.display().to_string(), errors }).await;
+        if let (true, Some((errors, missing))) = (by_zone, refused.clone()) {
+            let path = path.display().to_string();
+            let _ = inbox.send(Message::Rejected { path, errors, missing }).await;
         }
     }
 }
@@ -160,7 +167,17 @@ pub(super) async fn run(
 fn half_written(loaded: Loaded, path: &Path) -> Box<Rejected> {
     let message = "the file has no agents; `bgagent reload` takes it up anyway".to_owned();
     let diagnostics = vec![Diagnostic::of_file(message, None)];
-    Box::new(Rejected { path: path.to_owned(), text: loaded.text, shown: loaded.shown, diagnostics })
+    let Loaded { text, shown, .. } = loaded;
+    Box::new(Rejected { path: path.to_owned(), text, shown, diagnostics, missing: false })
+}
+
+/// What is said of a file that was removed under the daemon.
+fn gone(path: &Path) -> Box<Rejected> {
+    let message = format!("{} is missing: what it said stays in force until the daemon ends", path.display());
+    let hint = "put it back, and then `bgagent reload`".to_owned();
+    let diagnostics = vec![Diagnostic::of_file(message, Some(hint))];
+    let (text, shown) = (String::new(), String::new());
+    Box::new(Rejected { path: path.to_owned(), text, shown, diagnostics, missing: true })
 }
 
 /// The errors of a refused file, each with its source line.

@@ -1,5 +1,6 @@
 //! One test binary: it links once. Each file is a room; `support`, `checker` and `rng` are shared.
 mod agents;
+mod answers;
 mod archive;
 mod calendar;
 mod checker;

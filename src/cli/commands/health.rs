@@ -142,11 +142,13 @@ fn troubles(address: &Address, patience: Duration) -> Vec<String> {
             let degraded = (view.state == "degraded")
                 .then(|| view.problem.unwrap_or_else(|| "nothing can be recorded".to_owned()));
             let rejected = view.config_errors.first().map(|first| {
-                format!(
-                    "the configuration in {} was rejected, the one before it is in force: {}",
-                    view.config_path,
-                    first.lines().next().unwrap_or_default()
-                )
+                let first = first.lines().next().unwrap_or_default();
+                let first = first.strip_prefix("error: ").unwrap_or(first);
+                if view.config_missing {
+                    return format!("the configuration file {first}; put it back, and then `bgagent reload`");
+                }
+                let path = &view.config_path;
+                format!("the configuration in {path} was rejected, the one before it is in force: {first}")
             });
             degraded.into_iter().chain(rejected).collect()
         }

@@ -70,7 +70,11 @@ pub(in crate::cli) fn daemon_view(view: &DaemonView, screen: &Screen) -> String 
         "config",
         format!("{} ({hash}, taken up {})", plain(&view.config_path), screen.relative(view.config_at)),
     );
-    if !view.config_errors.is_empty() {
+    if view.config_missing {
+        let what = "the file is missing: put it back, and then bgagent reload; what it said is in force until \
+                    the daemon ends";
+        line("", screen.paint(Tone::Bad, what));
+    } else if !view.config_errors.is_empty() {
         let errors = counted(view.config_errors.len(), "error");
         let what = format!("the newest file has {errors}: bgagent check");
         line("", screen.paint(Tone::Bad, &what));

@@ -265,7 +265,7 @@ fn strips() {
 
 #[test]
 fn status_of_the_daemon() {
-    let view: DaemonView = serde_json::from_value(json!({
+    let mut view: DaemonView = serde_json::from_value(json!({
         "pid": 812, "version": "0.1.0", "started_at": "2026-11-21T06:00:00Z", "state": "degraded",
         "problem": "no space left", "socket": "/run/user/1000/bgagent/bgagent.sock",
         "state_dir": "/home/u/.local/state/bgagent", "config_path": "/home/u/.config/bgagent/agents.toml",
@@ -288,6 +288,9 @@ fn status_of_the_daemon() {
       config    /home/u/.config/bgagent/agents.toml (3d91c2ab, taken up 1 h ago)
                 the newest file has 1 error: bgagent check
     "#);
+    view.config_missing = true;
+    let text = daemon_view(&view, &screen(Some(80), false));
+    assert!(text.contains("the file is missing: put it back") && !text.contains("1 error"), "{text}");
 }
 
 fn event(seq: u64, ts: &str, kind: &str, agent: Option<&str>, payload: Value) -> StoredEvent {

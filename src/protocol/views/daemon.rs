@@ -104,6 +104,9 @@ pub struct DaemonView {
     /// Why the newest file was refused, if it was.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub config_errors: Vec<String>,
+    /// There is no such file any more; what it said is still in force.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub config_missing: bool,
     /// Agents by state.
     pub agents: BTreeMap<Desired, u64>,
     /// Agents that are failing or whose circuit is open.

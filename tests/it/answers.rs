@@ -1,0 +1,33 @@
+//! What the command line answers where what is asked for is gone, far away, or only a part of what there is.
+use super::support::{Daemon, wait_for};
+
+const FLEET: &str =
+    "[agents.good]\ncommand = \"echo fine\"\n[agents.ticks]\ninterval = 3600\ncommand = [\"true\"]\n";
+
+#[track_caller]
+fn code(daemon: &Daemon, args: &[&str], expected: i32, said: &str) {
+    let output = daemon.run(args);
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(expected), "{args:?}: {text}");
+    assert!(text.contains(said), "{args:?}: `{said}` is missing:\n{text}");
+}
+
+#[test]
+fn a_configuration_that_was_removed_is_called_missing() {
+    let daemon = Daemon::start(FLEET);
+    std::fs::remove_file(daemon.path("agents.toml")).expect("it is there");
+    let status = || daemon.ok(&["status"]);
+    wait_for("the daemon notices", || status().contains("the file is missing: put it back").then_some(()));
+    assert!(!status().contains("1 error"), "{}", status());
+    code(
+        &daemon,
+        &["health"],
+        1,
+        "is missing: what it said stays in force until the daemon ends; put it back",
+    );
+    code(&daemon, &["reload"], 78, "is missing; the configuration in force stays");
+    assert!(daemon.log().contains("is missing") && !daemon.log().contains("is rejected"), "{}", daemon.log());
+    daemon.configure(FLEET);
+    wait_for("it is back", || (!status().contains("missing")).then_some(()));
+}
