@@ -6,6 +6,7 @@ use crate::protocol::*;
 use crate::store::{LedgerRow, OutputPage, RunRow, StepRow};
 use crate::tools::mcp::{Difference, PinChange, PinState, ServerTool};
 use crate::tools::{ToolError, ToolInfo};
+use jiff::Timestamp;
 use jiff::civil::Date;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -142,8 +143,21 @@ pub(super) fn restored(text: &str) -> Answer {
     }
 }
 
+/// An agent that was there once. Its history is.
+pub(super) fn removed_agent(id: &str, at: Option<Timestamp>) -> RpcError {
+    let when = at.map(|at| format!(" at {at:.0}")).unwrap_or_default();
+    let what = format!("the agent `{id}` was removed from the configuration{when}");
+    RpcError::new(Code::NoSuchAgent, what).hint(format!(
+        "its history is still there: `bgagent runs {id}`, `bgagent logs {id}`, `bgagent tail {id}`; written into the \
+         configuration again, it goes on with it"
+    ))
+}
+
 /// An error that suggests the nearest name.
 pub(super) fn no_such_agent(id: &str, engine: &Engine) -> RpcError {
+    if engine.was_removed(id) {
+        return removed_agent(id, None);
+    }
     let error = RpcError::new(Code::NoSuchAgent, format!("no agent named `{id}`"));
     let names = || engine.names().map(AgentId::as_str);
     match nearest(id, names()).or_else(|| names().find(|name| name.starts_with(id))) {

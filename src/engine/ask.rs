@@ -80,6 +80,13 @@ impl Engine {
         self.by_id.keys()
     }
 
+    /// Was there an agent of this name, in this life or an earlier one, that the configuration has no more?
+    pub fn was_removed(&self, id: &str) -> bool {
+        !self.by_id.contains_key(id)
+            && (self.gone.keys().any(|gone| gone.as_str() == id)
+                || self.agents.iter().any(|state| state.removed && state.spec.id.as_str() == id))
+    }
+
     /// Whether the newest configuration was rejected, so that an older one is in force.
     pub fn outdated(&self) -> bool {
         self.outdated

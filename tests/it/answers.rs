@@ -31,3 +31,28 @@ fn a_configuration_that_was_removed_is_called_missing() {
     daemon.configure(FLEET);
     wait_for("it is back", || (!status().contains("missing")).then_some(()));
 }
+
+#[test]
+fn an_agent_that_was_removed_is_said_to_be_and_its_history_is_named() {
+    let mut daemon = Daemon::start(
+        "[daemon]\nreload = \"manual\"\n[agents.a]\ncommand = \"x\"\n[agents.b]\ncommand = \"echo hi\"\n",
+    );
+    daemon.ok(&["run", "b", "--wait"]);
+    daemon.configure("[daemon]\nreload = \"manual\"\n[agents.a]\ncommand = \"x\"\n");
+    daemon.ok(&["reload"]);
+    for restarted in [false, true] {
+        if restarted {
+            daemon.kill();
+            daemon.up();
+        }
+        for command in ["list", "status", "why", "next"] {
+            code(&daemon, &[command, "b"], 4, "the agent `b` was removed from the configuration at 20");
+            code(&daemon, &[command, "b"], 4, "`bgagent runs b`");
+        }
+        for command in ["pause", "run"] {
+            code(&daemon, &[command, "b"], 4, "the agent `b` was removed from the configuration");
+        }
+        code(&daemon, &["logs", "b"], 0, "hi");
+        code(&daemon, &["list", "never"], 4, "no agent named `never`");
+    }
+}

@@ -2,10 +2,11 @@
 use crate::daemon::inbox::Answer;
 use crate::daemon::services::{Encoded, Services};
 use crate::daemon::views;
-use crate::domain::AgentId;
+use crate::domain::{AgentId, Event, EventType};
 use crate::engine::AgentNow;
 use crate::protocol::{Code, RpcError};
-use crate::store::StoreError;
+use crate::store::{EventFilter, StoreError};
+use jiff::Timestamp;
 use serde::Serialize;
 
 /// What answers a question: written out at once, since a fleet's list is long.
@@ -34,12 +35,34 @@ pub(super) fn agent_id(text: &str) -> Result<AgentId, RpcError> {
     text.parse().map_err(|error: crate::domain::InvalidAgentId| invalid(error.to_string()))
 }
 
+/// So many of the newest configurations are looked through for one that removed an agent.
+const CONFIGURATIONS: u64 = 100;
+
 /// The agent, or an error that suggests the nearest name.
 pub(super) async fn known_agent(services: &Services, id: &str) -> Result<AgentNow, RpcError> {
     let wanted = id.to_owned();
-    let found = services
-        .handle
-        .ask(move |engine, _| engine.agent(&wanted).ok_or_else(|| views::no_such_agent(&wanted, engine)))
-        .await;
-    found.unwrap_or_else(|| Err(down()))
+    let found = services.handle.ask(move |engine, _| match engine.agent(&wanted) {
+        Some(agent) => Ok(agent),
+        None => Err((views::no_such_agent(&wanted, engine), engine.was_removed(&wanted))),
+    });
+    match found.await.ok_or_else(down)? {
+        Ok(agent) => Ok(agent),
+        Err((_, true)) => Err(views::removed_agent(id, removed_at(services, id).await)),
+        Err((error, false)) => Err(error),
+    }
+}
+
+/// When a configuration came into force that has the agent no more, if that is still on record.
+async fn removed_at(services: &Services, id: &str) -> Option<Timestamp> {
+    let types = vec![EventType::ConfigApplied.as_str().to_owned()];
+    let (filter, id) = (EventFilter { types, ..EventFilter::default() }, id.to_owned());
+    let names = |event: &Event| {
+        let removed = event.payload["removed"].as_array();
+        removed.is_some_and(|all| all.iter().any(|one| one.as_str() == Some(id.as_str())))
+    };
+    let read = services.store.read(move |reader| {
+        let cursor = reader.cursor_before_last(CONFIGURATIONS, &filter)?;
+        reader.events_after(cursor, &filter, CONFIGURATIONS as usize)
+    });
+    read.await.ok()?.events.iter().rev().find(|event| names(event)).map(|event| event.ts)
 }
