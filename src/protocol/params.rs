@@ -125,7 +125,7 @@ pub struct StreamParams {
     /// From this instant on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
-    /// The newest so many that match. Without `from`, `since` and this: only what comes.
+    /// The newest so many that match; with `from` or `since`, of those. Without `from`, `since` and this: only what comes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<u64>,
     /// `from` follows the last event that was seen. If the database has fewer events by now, it was set back,

@@ -56,3 +56,31 @@ fn an_agent_that_was_removed_is_said_to_be_and_its_history_is_named() {
         code(&daemon, &["list", "never"], 4, "no agent named `never`");
     }
 }
+
+#[test]
+fn the_newest_of_a_range_are_shown() {
+    let daemon = Daemon::start(FLEET);
+    daemon.ok(&["run", "good", "--wait"]);
+    let tail = |args: &[&str]| -> Vec<String> {
+        let args = [&["tail", "--json", "--no-follow"], args].concat();
+        daemon.ok(&args).lines().map(str::to_owned).collect()
+    };
+    let all = tail(&["--from", "1"]);
+    let last = &all[all.len() - 2..];
+    assert_eq!(tail(&["--since", "1h", "-n", "2"]), last);
+    assert_eq!(tail(&["--from", "1", "-n", "2"]), last);
+    let from = (all.len() - 1).to_string();
+    assert_eq!(tail(&["--from", &from, "-n", "1000"]), tail(&["--from", &from]));
+}
+
+#[test]
+fn next_slots_are_shown_however_far_they_are() {
+    let daemon =
+        Daemon::start(&format!("{FLEET}[agents.leap]\ncron = \"0 12 29 2 *\"\ncommand = [\"true\"]\n"));
+    let next = daemon.ok(&["next", "leap", "ticks"]);
+    assert!(next.contains("ticks") && next.contains("-02-29 "), "{next}");
+    let json = daemon.ok(&["next", "leap", "--json"]);
+    assert!(json.matches("-02-29T").count() >= 2, "{json}");
+    code(&daemon, &["next", "leap", "--for", "1h"], 0, "nothing is due within 1h");
+    code(&daemon, &["next", "good"], 0, "nothing is due");
+}

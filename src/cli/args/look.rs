@@ -45,8 +45,8 @@ pub struct TailArgs {
     /// Only events of this run: its id, or the end of it
     #[arg(long, value_name = "RUN", add = ArgValueCompleter::new(complete::runs))]
     pub run: Option<String>,
-    /// Begin with the newest N events [default: 10]
-    #[arg(short = 'n', long = "lines", value_name = "N", conflicts_with_all = ["since", "from"])]
+    /// Begin with the newest N events, with --since or --from: of those [default: 10, with one of these: all]
+    #[arg(short = 'n', long = "lines", value_name = "N")]
     pub lines: Option<u64>,
     /// Begin at this time: 10m (ago), yesterday, RFC 3339, local time, or HH:MM
     #[arg(long, value_name = "TIME", conflicts_with = "from")]
@@ -156,9 +156,9 @@ pub struct NextArgs {
     /// Only of these agents: names or globs
     #[arg(value_name = "AGENT", add = ArgValueCompleter::new(complete::agents))]
     pub agents: Vec<String>,
-    /// How far to look
-    #[arg(long = "for", value_name = "DURATION", default_value = "24h")]
-    pub look: String,
+    /// How far to look [default: 24h; where nothing is due within it, as far as the next slots]
+    #[arg(long = "for", value_name = "DURATION")]
+    pub look: Option<String>,
     /// At most so many
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: u64,

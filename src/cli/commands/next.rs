@@ -1,22 +1,44 @@
 //! `bgagent next`: coming slots of the fleet, in order.
 use super::prelude::*;
 use crate::cli::args::NextArgs;
-use crate::cli::when;
+use crate::cli::{glob, when};
 use crate::domain::Desired;
 use crate::protocol::{ListAgents, ListParams, NextParams, NextSlots, SlotView};
+use jiff::SignedDuration;
 
 /// Most slots of an answer (`next_slots`).
 const MOST: u64 = 10_000;
 
+/// How far is looked where nothing else is said.
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+/// How far is looked for the next slots where there are none within that: longer than from one leap day to
+/// another across a century.
+const FAR: SignedDuration = SignedDuration::from_hours(24 * 366 * 9);
+/// Slots beyond the day that are shown of an agent.
+const BEYOND: u64 = 3;
+
 pub(in crate::cli) fn run(app: &mut App, args: &NextArgs) -> Result<Outcome, Failure> {
-    let look = when::duration(&args.look)?;
-    let params = NextParams {
-        agents: args.agents.clone(),
-        for_secs: Some(look.unsigned_abs().as_secs()),
-        limit: Some(args.limit),
-    };
+    let given = args.look.as_deref().map(when::duration).transpose()?;
     let mut connection = app.connect()?;
-    let slots = connection.call::<NextSlots>(&params)?;
+    let mut ask = |agents: &[String], look: SignedDuration, limit: u64| {
+        let for_secs = Some(look.unsigned_abs().as_secs());
+        connection.call::<NextSlots>(&NextParams { agents: agents.to_vec(), for_secs, limit: Some(limit) })
+    };
+    let mut slots = ask(&args.agents, given.unwrap_or(DAY), args.limit)?;
+    if given.is_none() {
+        // whoever asks for an agent wants to know its next slots, however far they are
+        let has_none = |name: &&String| {
+            let is_of = |slot: &SlotView| glob::matches(name, slot.agent_id.as_str());
+            !slots.iter().any(is_of)
+        };
+        let missing: Vec<String> = args.agents.iter().filter(has_none).cloned().collect();
+        if !missing.is_empty() || (args.agents.is_empty() && slots.is_empty()) {
+            let most = BEYOND.saturating_mul(missing.len().max(1) as u64).min(args.limit);
+            let beyond = ask(&missing, FAR, most)?;
+            slots.truncate(usize::try_from(args.limit).unwrap_or(usize::MAX).saturating_sub(beyond.len()));
+            slots.extend(beyond);
+        }
+    }
     if slots.is_empty() && !app.json {
         if !args.agents.is_empty() {
             let agents = connection.call::<ListAgents>(&ListParams { agents: args.agents.clone() })?;
@@ -24,7 +46,10 @@ pub(in crate::cli) fn run(app: &mut App, args: &NextArgs) -> Result<Outcome, Fai
                 app.note(&format!("{0} is stopped: bgagent start {0}", agent.agent_id));
             }
         }
-        app.note(&format!("nothing is due within {}", args.look));
+        app.note(&match &args.look {
+            Some(look) => format!("nothing is due within {look}"),
+            None => "nothing is due".to_owned(),
+        });
         return Ok(Outcome::Done);
     }
     app.answer(&slots, |slots, screen| table(slots, screen))?;

@@ -198,11 +198,17 @@ async fn subscription(services: &Services, params: StreamParams) -> Result<Subsc
         (None, Some(since), _) => {
             read.read(move |reader| reader.cursor_at(since)).await.map_err(store_error)?
         }
-        (None, None, Some(last)) => {
-            let asked = filter.clone();
-            read.read(move |reader| reader.cursor_before_last(last, &asked)).await.map_err(store_error)?
-        }
+        (None, None, Some(_)) => Seq(0),
         (None, None, None) => newest,
+    };
+    // the newest so many of those
+    let cursor = match params.last {
+        Some(last) => {
+            let asked = filter.clone();
+            let before = read.read(move |reader| reader.cursor_before_last(last, &asked));
+            before.await.map_err(store_error)?.max(cursor)
+        }
+        None => cursor,
     };
     Ok(Subscription { cursor, newest, instead_after, filter, follow: params.follow })
 }
