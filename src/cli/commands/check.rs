@@ -88,7 +88,8 @@ fn refused(rejected: &Rejected) -> Value {
 }
 
 fn table(loaded: &Loaded, screen: &Screen) -> String {
-    let mut table = Table::new().shrinking("NAME", 10).shrinking("SCHEDULE", 12).shrinking("NEXT", 20);
+    let mut table =
+        Table::new().shrinking_last("NAME", 10).shrinking_first("SCHEDULE", 12).shrinking("NEXT", 20);
     if loaded.fleet.agents.is_empty() {
         return String::new();
     }

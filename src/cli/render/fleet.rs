@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 /// The table. Fits 80 columns.
 pub(in crate::cli) fn agent_list(agents: &[AgentView], screen: &Screen) -> String {
     let mut table = Table::new()
-        .shrinking("NAME", 14)
-        .shrinking("STATE", 8)
-        .shrinking("SCHEDULE", 10)
+        .shrinking("NAME", 13)
+        .shrinking_last("STATE", 8)
+        .shrinking_first("SCHEDULE", 8)
         .column("NEXT")
         .shrinking("LAST", 12)
         .number("RUNS")

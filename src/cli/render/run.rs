@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 pub(in crate::cli) fn run_list(runs: &[RunView], screen: &Screen) -> String {
     let mut table = Table::new()
         .column("RUN")
-        .shrinking("AGENT", 10)
+        .shrinking_last("AGENT", 10)
         .column("STATUS")
         .column("STARTED")
         .number("TOOK")

@@ -7,6 +7,7 @@ use comfy_table::{
     Attribute, Cell as Inner, CellAlignment, Color, ColumnConstraint, ContentArrangement, Row,
     Table as Layout, Width, presets,
 };
+use std::cmp::Reverse;
 use unicode_width::UnicodeWidthStr;
 
 /// Text in a tone, as [`plain`] makes it.
@@ -42,12 +43,20 @@ enum Form {
 /// A value that has less room than this beside its key stands below it.
 const BESIDE: usize = 12;
 
+/// When a column gives way: what matters least goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Turn {
+    First,
+    Middle,
+    Last,
+}
+
 /// How a column behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Fixed,
-    /// At least this wide, unless its content is shorter.
-    Shrinks(usize),
+    /// At least this wide, unless its content is shorter, and in its turn.
+    Shrinks(usize, Turn),
     Number,
 }
 
@@ -72,7 +81,19 @@ impl Table {
 
     /// A column that may be cut to `least` where the terminal is narrow.
     pub(in crate::cli) fn shrinking(mut self, title: &'static str, least: usize) -> Self {
-        self.columns.push((title, Kind::Shrinks(least)));
+        self.columns.push((title, Kind::Shrinks(least, Turn::Middle)));
+        self
+    }
+
+    /// The same for one that matters less than the others: it is cut before them.
+    pub(in crate::cli) fn shrinking_first(mut self, title: &'static str, least: usize) -> Self {
+        self.columns.push((title, Kind::Shrinks(least, Turn::First)));
+        self
+    }
+
+    /// The same for one that matters more than the others: it is cut when they can't be any more.
+    pub(in crate::cli) fn shrinking_last(mut self, title: &'static str, least: usize) -> Self {
+        self.columns.push((title, Kind::Shrinks(least, Turn::Last)));
         self
     }
 
@@ -139,8 +160,8 @@ impl Table {
         layout.lines().fold(String::new(), |text, line| text + line.trim_end() + "\n")
     }
 
-    /// On a terminal each column is as wide as its content asks for; then those that shrink give way,
-    /// first the one that has most to give.
+    /// On a terminal each column is as wide as its content asks for; then those that shrink give way in
+    /// their turn, and of several first the one that has most to give.
     fn form(&self, screen: &Screen) -> Form {
         let Some(width) = screen.width else { return Form::Whole };
         let room = width.saturating_sub(2 * self.columns.len().saturating_sub(1));
@@ -150,13 +171,13 @@ impl Table {
             .map(|at| self.columns[at].0.width().max(widest(at).unwrap_or(0)))
             .collect();
         while widths.iter().sum::<usize>() > room {
-            let shrinks = (0..widths.len())
-                .filter(|at| matches!(self.columns[*at].1, Kind::Shrinks(least) if widths[*at] > least))
-                .max_by_key(|at| match self.columns[*at].1 {
-                    Kind::Shrinks(least) => widths[*at] - least,
-                    Kind::Fixed | Kind::Number => 0,
-                });
-            let Some(widest) = shrinks else { return Form::Blocks(width) };
+            let shrinks = (0..widths.len()).filter_map(|at| match self.columns[at].1 {
+                Kind::Shrinks(least, turn) if widths[at] > least => {
+                    Some((Reverse(turn), widths[at] - least, at))
+                }
+                _ => None,
+            });
+            let Some((_, _, widest)) = shrinks.max() else { return Form::Blocks(width) };
             widths[widest] -= 1;
         }
         Form::Columns(widths)

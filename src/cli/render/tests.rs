@@ -71,12 +71,12 @@ fn fleet() -> Vec<AgentView> {
 fn list_fits_80_columns() {
     let text = agent_list(&fleet(), &screen(Some(80), false));
     insta::assert_snapshot!(text, @r#"
-    NAME             STATE     SCHEDULE    NEXT       LAST          RUNS  ERR  TODAY
-    db-archive       active    cron 30 2…  in 15 h    ok 3 min ago     1    0      -
-    disk-watch       running   every 1m    in 12 s    ok 3 min ago  1440    0      -
-    mail-digest-of…  circuit…  every 1m    -          timed out 3…  1440    5  $0.31
-    new              active    manual      -          -                0    0      -
-    triage           paused    on incide…  (in 45 h)  ok 3 min ago  1440    0      -
+    NAME           STATE         SCHEDULE  NEXT       LAST          RUNS  ERR  TODAY
+    db-archive     active        cron 30…  in 15 h    ok 3 min ago     1    0      -
+    disk-watch     running       every 1m  in 12 s    ok 3 min ago  1440    0      -
+    mail-digest-…  circuit open  every 1m  -          timed out 3…  1440    5  $0.31
+    new            active        manual    -          -                0    0      -
+    triage         paused        on inci…  (in 45 h)  ok 3 min ago  1440    0      -
     "#);
     assert!(text.lines().all(|line| line.chars().count() <= 80));
     insta::assert_snapshot!(summary(&fleet(), &screen(Some(80), false)), @"5 agents: 4 active, 1 paused, 1 failing");

@@ -95,3 +95,11 @@ fn json_acts_on_no_terminal_and_means_the_same() {
     assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
     assert_eq!(plain_json("{\n  \"a\": 1\n}"), "{\n  \"a\": 1\n}");
 }
+
+#[test]
+fn what_matters_least_gives_way_first() {
+    let waits =
+        agent("news", json!({"activity": "waiting_approval", "schedule": "cron 0 9 * * MON-FRI (UTC)"}));
+    let text = agent_list(&[waits], &screen(Some(72), false));
+    assert!(text.contains("waits for you") && text.contains('…'), "{text}");
+}
