@@ -31,7 +31,7 @@ pub struct CheckArgs {
 /// `bgagent daemon`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  bgagent daemon\n  bgagent --config ./agents.toml --state-dir ./state daemon\n\nExits with 0 after a clean stop, 65 database corrupt, missing, older than it was or newer, 73 socket or folder can't be made,\n74 I/O, 75 another daemon holds the lock, 77 wrong owner or mode, 78 invalid configuration."
+    after_help = "Examples:\n  bgagent daemon\n  bgagent --config ./agents.toml --state-dir ./state daemon\n\nExits with 0 after a clean stop, 65 database corrupt, missing, older than it was or newer, 73 socket or folder can't be made, 74 I/O, 75 another daemon holds the lock, 77 wrong owner or mode, 78 invalid configuration."
 )]
 pub struct DaemonArgs {
     /// Log one JSON object a line
@@ -88,7 +88,7 @@ pub enum StoreCommand {
     },
     /// Put a copy in the place of the database; no daemon may run
     #[command(
-        after_help = "Examples:\n  bgagent store restore ./bgagent-copy.db\n  bgagent store restore ~/.local/state/bgagent/bgagent.db    accept what is there\n\nWhat was there before is kept beside it, as bgagent.db.before-TIME. With the path of the database itself, an\nolder state of it is accepted as it is: slots of the time since then may run a second time."
+        after_help = "Examples:\n  bgagent store restore ./bgagent-copy.db\n  bgagent store restore ~/.local/state/bgagent/bgagent.db    accept what is there\n\nWhat was there before is kept beside it, as bgagent.db.before-TIME. With the path of the database itself, an older state of it is accepted as it is: slots of the time since then may run a second time."
     )]
     Restore {
         /// A file that `bgagent store backup` wrote, or another copy of a database
@@ -105,7 +105,7 @@ pub enum StoreCommand {
 /// `bgagent health`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  bgagent health\n  bgagent health --max-late 15m --json\n\nExits with 0: healthy, 2: the daemon is not running or its database can't be read, and 1 for anything\nelse that wants a person, one line each: agents that are late, failing or without budget, critical\nincidents that nobody has acknowledged, messages that do not get through, a rejected configuration,\na daemon that can't write or does not answer."
+    after_help = "Examples:\n  bgagent health\n  bgagent health --max-late 15m --json\n\nExits with 0: healthy, 2: the daemon is not running or its database can't be read, and 1 for anything else that wants a person, one line each: agents that are late, failing or without budget, critical incidents that nobody has acknowledged, messages that do not get through, a rejected configuration, a daemon that can't write or does not answer."
 )]
 pub struct HealthArgs {
     /// An agent is late if it was due longer ago than this, and a message if it waits for longer

@@ -128,3 +128,31 @@ fn statuses_are_those_of_runs() {
     let words: Vec<&str> = crate::domain::RunStatus::ALL.iter().map(|status| status.as_str()).collect();
     assert_eq!(words, super::look::STATUSES);
 }
+
+/// The terminal's width breaks lines; one that is broken already would be broken twice.
+#[test]
+fn no_paragraph_of_a_help_has_a_line_break_of_its_own() {
+    fn look(command: &clap::Command, path: &str) {
+        let texts = [
+            command.get_about(),
+            command.get_long_about(),
+            command.get_before_help(),
+            command.get_after_help(),
+            command.get_after_long_help(),
+        ];
+        let of_flags = command.get_arguments().flat_map(|arg| [arg.get_help(), arg.get_long_help()]);
+        for text in texts.into_iter().chain(of_flags).flatten().map(ToString::to_string) {
+            // a heading ends with a colon, and examples are indented or one by one
+            let lines: Vec<&str> = text.lines().collect();
+            for pair in lines.windows(2) {
+                let [one, next] = pair else { continue };
+                let goes_on = next.starts_with(|c: char| !c.is_whitespace());
+                assert!(one.is_empty() || one.ends_with(':') || !goes_on, "{path}: {one:?}, {next:?}");
+            }
+        }
+        for below in command.get_subcommands() {
+            look(below, &format!("{path} {}", below.get_name()));
+        }
+    }
+    look(&Cli::command(), "bgagent");
+}
