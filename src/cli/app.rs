@@ -17,6 +17,8 @@ pub(super) struct App {
     pub(super) screen: Screen,
     /// Whether standard error takes colours.
     pub(super) stderr_color: bool,
+    /// Columns of standard error, if it is a terminal.
+    stderr_width: Option<usize>,
     pub(super) out: io::BufWriter<io::Stdout>,
 }
 
@@ -43,6 +45,7 @@ impl App {
             json: global.json,
             screen,
             stderr_color: color(anstream::AutoStream::choice(&io::stderr())),
+            stderr_width: io::stderr().is_terminal().then(render::terminal_width),
             out: io::BufWriter::new(stdout),
         }
     }
@@ -102,7 +105,10 @@ impl App {
 
     /// A line on standard error: a note, a warning, progress. Whether it is read is of no concern.
     pub(super) fn note(&self, text: &str) {
-        let _ = writeln!(io::stderr(), "{text}");
+        let _ = match self.stderr_width {
+            Some(width) if !self.json => writeln!(io::stderr(), "{}", render::fold(text, width)),
+            _ => writeln!(io::stderr(), "{text}"),
+        };
     }
 
     pub(super) fn complain(&self, failure: &Failure) {

@@ -158,13 +158,13 @@ fn sentence(state: &str, changed: bool, note: Option<&str>) -> String {
 
 fn line(name: &str, words: &str, error: Option<(&str, Option<&str>)>, screen: &Screen) -> String {
     let name = plain(name);
-    match error {
+    screen.fold(&match error {
         None => format!("{name}: {words}\n"),
         Some((error, hint)) => {
             let hint = hint.map(|hint| format!(" ({})", plain(hint))).unwrap_or_default();
             format!("{name}: {}{hint}\n", screen.paint(Tone::Bad, &plain(error)))
         }
-    }
+    })
 }
 
 #[cfg(test)]

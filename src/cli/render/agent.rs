@@ -118,7 +118,7 @@ pub(in crate::cli) fn agent_detail(detail: &AgentDetail, screen: &Screen) -> Str
     for note in &detail.notes {
         page.line("note", &screen.paint(Tone::Warn, &plain(note)));
     }
-    page.text
+    screen.fold(&page.text)
 }
 
 fn short(hash: &str) -> String {

@@ -79,5 +79,5 @@ pub(in crate::cli) fn daemon_view(view: &DaemonView, screen: &Screen) -> String 
         let what = format!("the newest file has {errors}: bgagent check");
         line("", screen.paint(Tone::Bad, &what));
     }
-    text
+    screen.fold(&text)
 }

@@ -75,5 +75,6 @@ pub(in crate::cli) fn summary(agents: &[AgentView], screen: &Screen) -> String {
         parts.push(format!("{silent} silent, as a clock was ahead and set back"));
     }
     let text = format!("{}: {}", counted(agents.len(), "agent"), parts.join(", "));
-    screen.paint(if failing + broke + silent > 0 { Tone::Warn } else { Tone::Dim }, &text) + "\n"
+    let tone = if failing + broke + silent > 0 { Tone::Warn } else { Tone::Dim };
+    screen.fold(&screen.paint(tone, &text)) + "\n"
 }

@@ -17,7 +17,7 @@ pub(super) use fleet::{agent_list, summary};
 pub(super) use run::{cut_result, left_out, outcome_line, output, run_detail, run_list};
 pub(super) use screen::{Screen, Tone, terminal_width};
 pub(super) use table::{Cell, Table};
-pub(super) use words::{bytes, limit_line, plain, plain_json, plain_lines, result_text, usd};
+pub(super) use words::{bytes, fold, limit_line, plain, plain_json, plain_lines, result_text, usd};
 
 #[cfg(test)]
 mod tests;

@@ -56,7 +56,7 @@ pub(in crate::cli) fn outcome_line(run: &RunView, screen: &Screen) -> String {
     if run.usage.usd > 0.0 {
         let _ = write!(text, ", {}", usd(run.usage.usd));
     }
-    text + "\n"
+    screen.fold(&text) + "\n"
 }
 
 /// The page of `show`.
@@ -109,6 +109,7 @@ pub(in crate::cli) fn run_detail(detail: &RunDetail, screen: &Screen) -> String 
     for warning in &run.warnings {
         line("warning", &screen.paint(Tone::Warn, &plain(warning)));
     }
+    text = screen.fold(&text);
     let talks = !detail.steps.is_empty();
     let events: Vec<_> = detail
         .events

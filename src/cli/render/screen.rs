@@ -1,5 +1,5 @@
 //! The screen that views are written for: its width, its colours, its times; and the words that all views share.
-use super::words::plain;
+use super::words::{fold, plain};
 use crate::domain::{Activity, AgentId, Desired, Health, RunStatus, Severity, human_duration};
 use crate::protocol::AgentView;
 use anstyle::{AnsiColor, Style};
@@ -90,6 +90,11 @@ impl Screen {
         } else {
             text.to_owned()
         }
+    }
+
+    /// Text whose lines fit, broken between words.
+    pub(in crate::cli) fn fold(&self, text: &str) -> String {
+        self.width.map_or_else(|| text.to_owned(), |width| fold(text, width))
     }
 
     /// The name of an agent, in its own colour: the same wherever it is shown.

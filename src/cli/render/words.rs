@@ -126,6 +126,61 @@ pub(super) fn wrap(text: &str, room: usize) -> Vec<String> {
     lines.iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
+/// Lines that are longer than so many columns go on in others, between words and below where their text begins.
+/// A word that has no room stays whole.
+pub(in crate::cli) fn fold(text: &str, width: usize) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
+        if columns(line) > width {
+            fold_line(line, width, &mut out)
+        } else {
+            out.push_str(line)
+        }
+        out.push_str(end);
+    }
+    out
+}
+
+fn fold_line(line: &str, width: usize, out: &mut String) {
+    let below = beginning(line, width);
+    let (mut used, mut begun) = (0, false);
+    for piece in line.split_inclusive(' ') {
+        let word = piece.trim_end_matches(' ');
+        let wide = columns(word);
+        if begun && wide > 0 && used > below && used + wide > width {
+            out.truncate(out.trim_end_matches(' ').len());
+            out.push('\n');
+            out.extend(std::iter::repeat_n(' ', below));
+            used = below;
+        }
+        begun |= wide > 0;
+        out.push_str(piece);
+        used += columns(piece);
+    }
+}
+
+/// The column at which the text of a line begins: behind its blanks, a mark, and a key with blanks behind it.
+fn beginning(line: &str, width: usize) -> usize {
+    let bare = anstream::adapter::strip_str(line).to_string();
+    let indent = bare.len() - bare.trim_start_matches(' ').len();
+    let rest = &bare[indent..];
+    if rest.starts_with("= ") || rest.starts_with("- ") {
+        return indent + 2;
+    }
+    let key = rest.find("  ").filter(|_| indent > 0).map(|at| {
+        let value = rest[at..].trim_start_matches(' ');
+        rest[..at].width() + (rest.len() - at - value.len())
+    });
+    let at = indent + key.unwrap_or(0);
+    if at * 2 > width { indent.min(width / 2) } else { at }
+}
+
+/// Columns of a text, whose colours have none.
+fn columns(text: &str) -> usize {
+    anstream::adapter::strip_str(text).map(UnicodeWidthStr::width).sum()
+}
+
 /// US dollars: `0.00`, `0.0130`, `12.30`. Small sums keep their digits.
 pub(in crate::cli) fn usd(sum: f64) -> String {
     if sum > 0.0 && sum < 0.1 { format!("${sum:.4}") } else { format!("${sum:.2}") }

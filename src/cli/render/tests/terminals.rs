@@ -103,3 +103,25 @@ fn what_matters_least_gives_way_first() {
     let text = agent_list(&[waits], &screen(Some(72), false));
     assert!(text.contains("waits for you") && text.contains('…'), "{text}");
 }
+
+#[test]
+fn lines_break_between_words() {
+    let text = "news  active\n  warning   the gate is broken, so the run went ahead\n  - a list of many words\nshort\n";
+    assert_eq!(
+        fold(text, 30),
+        "news  active\n  warning   the gate is\n            broken, so the run\n            went ahead\n  - a list of many words\nshort\n"
+    );
+    assert_eq!(fold("  /a/path/that/has/no/room at all", 12), "  /a/path/that/has/no/room\n  at all");
+    let red = "\u{1b}[1m\u{1b}[31mnothing is due\u{1b}[0m";
+    assert_eq!(fold(red, 14), red);
+    assert_eq!(fold(red, 10), "\u{1b}[1m\u{1b}[31mnothing is\ndue\u{1b}[0m");
+    for width in 20..80 {
+        let words = "What became of the slots of news is not on record; the next one is due in 5 min.";
+        let folded = fold(words, width);
+        assert_eq!(
+            folded.split_whitespace().collect::<Vec<_>>(),
+            words.split_whitespace().collect::<Vec<_>>()
+        );
+        assert!(folded.lines().all(|line| line.width() <= width), "{width}: {folded}");
+    }
+}
