@@ -213,6 +213,7 @@ async fn forward(
                 told,
                 done,
             } => {
+                let named = agent.clone();
                 let fact = Fact::OutputCaptured {
                     run,
                     agent,
@@ -223,7 +224,7 @@ async fn forward(
                     dropped_bytes,
                     told,
                 };
-                let given_up = given_up.clone();
+                let (given_up, agent) = (given_up.clone(), named);
                 tokio::spawn(async move {
                     let entry = Entry { at: super::clock::now().wall, fact };
                     let written = tokio::select! {
@@ -235,7 +236,7 @@ async fn forward(
                     if written {
                         let _ = done.send(());
                     } else {
-                        tracing::warn!(%run, "a piece of output was not recorded");
+                        tracing::warn!(%agent, %run, "a piece of its output was not recorded");
                     }
                 });
             }
@@ -293,7 +294,19 @@ async fn commit_in_the_end(store: &Store, entries: Vec<Entry>) -> bool {
                 pause = (pause * 2).min(Duration::from_secs(2));
             }
             Err(error) => {
-                tracing::error!(%error, "a step of a conversation, a pin, or a piece of output was not recorded");
+                match entries.first().map(|entry| &entry.fact) {
+                    Some(Fact::Talked(talk)) => {
+                        let (agent, run) = (&talk.agent, talk.run);
+                        tracing::error!(%agent, %run, %error, "a step of its conversation was not recorded");
+                    }
+                    Some(Fact::OutputCaptured { agent, run, .. }) => {
+                        tracing::error!(%agent, %run, %error, "a piece of its output was not recorded");
+                    }
+                    Some(Fact::McpPinned { server, tool, .. }) => {
+                        tracing::error!(%server, %tool, %error, "what its description is was not recorded");
+                    }
+                    _ => tracing::error!(%error, "something could not be recorded"),
+                }
                 return false;
             }
         }

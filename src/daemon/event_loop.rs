@@ -316,7 +316,8 @@ impl EventLoop {
             turn.add(self.engine.decide(clock::now(), Input::StorageBack));
         }
         for run in refused {
-            tracing::error!(%run, "its slot had been claimed before; the run is given up");
+            let agent = self.engine.run(run).map(|run| run.agent.to_string()).unwrap_or_default();
+            tracing::error!(agent, %run, "its slot had been claimed before; the run is given up");
             turn.add(self.engine.decide(clock::now(), Input::ClaimRefused { run }));
         }
         if !turn.facts.is_empty() || !turn.actions.is_empty() {

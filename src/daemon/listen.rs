@@ -157,8 +157,8 @@ pub(super) async fn serve(
 fn admit(stream: Stream, house: &Arc<House>, services: &Arc<Services>, down: &CancellationToken) {
     let me = rustix::process::geteuid().as_raw();
     let peer = stream.peer_creds().ok().and_then(|creds| creds.euid());
-    if peer.is_some_and(|peer| peer != me && peer != 0) {
-        tracing::warn!(?peer, "a client of another user was turned away");
+    if let Some(user) = peer.filter(|peer| *peer != me && *peer != 0) {
+        tracing::warn!(user, "a client of another user was turned away");
         return;
     }
     let gone = down.child_token();

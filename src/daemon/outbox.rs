@@ -7,7 +7,7 @@
 //! the same key.
 use super::clock;
 use crate::daemon::inbox::Handle;
-use crate::domain::{Entry, Fact, NotifyTarget, NotifyTargetKind};
+use crate::domain::{Entry, Fact, NotifyTarget, NotifyTargetKind, counted, human_duration};
 use crate::notify::{self, Message, Pace, SendError};
 use crate::store::{OutboxRow, Store};
 use jiff::SignedDuration;
@@ -289,7 +289,13 @@ async fn deliver(
     }
     if let Err(error) = &sent {
         let messages = entries.len();
-        tracing::warn!(target = %name, %error, messages, again_in = ?told.wait, "a notification was not delivered");
+        let next = match told.wait.map(SignedDuration::try_from) {
+            Some(Ok(wait)) => format!("tried again in {}", human_duration(wait)),
+            Some(Err(_)) => "tried again much later".to_owned(),
+            None => "not tried again".to_owned(),
+        };
+        let what = counted(messages, "message");
+        tracing::warn!(notify = %name, %error, "{what} could not be delivered; {next}");
     }
     // Not before it is recorded does its receiver get anything else: what the outbox has was not delivered.
     while let Err(error) = store.commit(entries.clone()).await {

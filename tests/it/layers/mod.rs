@@ -251,3 +251,23 @@ fn read(root: &str) -> Sources {
     walk(&root, &root, &mut found);
     found
 }
+
+/// `Some(…)` and quotes within quotes are for those who write the program.
+#[test]
+fn the_log_has_no_debug_forms() {
+    const CALLS: &[&str] = &["warn!(", "info!(", "error!("];
+    let mut problems = Vec::new();
+    for (path, text) in read("src") {
+        let code = without_comments(&text);
+        for (at, call) in CALLS.iter().flat_map(|call| {
+            code.match_indices(&format!("tracing::{call}")).map(|(at, _)| (at, call)).collect::<Vec<_>>()
+        }) {
+            let rest = &code[at..];
+            let said = &rest[..rest.find(");").unwrap_or(rest.len())];
+            if said.contains("(?") || said.contains(" ?") || said.contains(":?}") {
+                problems.push(format!("{path}: {call}{}", said.lines().take(2).collect::<String>()));
+            }
+        }
+    }
+    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+}
