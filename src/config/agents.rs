@@ -2,7 +2,7 @@
 use super::at::at;
 use super::walk::{Item, Section};
 use super::{checks, keys};
-use crate::config::values::{LEAST_OUTPUT, cwd, hash_of, refers, zone};
+use crate::config::values::{LEAST_OUTPUT, cwd, refers, zone};
 use crate::domain::*;
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
@@ -80,17 +80,9 @@ impl Maker<'_> {
             description: section.text("description").map(Into::into),
             schedule: schedule.unwrap_or(Schedule::Manual),
             jitter,
-            first_run: match section.word("first_run", &["now", "after_interval"]) {
-                Some(1) => FirstRun::AfterInterval,
-                _ => FirstRun::Now,
-            },
+            first_run: section.word("first_run").unwrap_or(FirstRun::Now),
             catch_up: catch_up(section),
-            overlap: match section.word("overlap", keys::OVERLAP) {
-                Some(1) => Overlap::Queue,
-                Some(2) => Overlap::CancelPrevious,
-                Some(3) => Overlap::Parallel,
-                _ => Overlap::Skip,
-            },
+            overlap: section.word("overlap").unwrap_or(Overlap::Skip),
             enabled: section.flag("enabled").unwrap_or(true),
             gate,
             success_when,
@@ -105,7 +97,7 @@ impl Maker<'_> {
             config_hash: ConfigHash(0),
             line: 0,
         };
-        spec.config_hash = hash_of(&format!("{spec:?}"));
+        spec.config_hash = identity::of_agent(&spec);
         spec.line = line;
         Some(spec)
     }
@@ -227,10 +219,7 @@ impl Maker<'_> {
             tools,
             memory,
             session_id: section.text("session_id").map(str::to_owned),
-            approval: match section.word("approval", &["deny", "wait"]) {
-                Some(1) => Approval::Wait,
-                _ => Approval::Deny,
-            },
+            approval: section.word("approval").unwrap_or(Approval::Deny),
             output_schema: section.get("output_schema").map(checks::output_schema),
         })))
     }
@@ -238,7 +227,7 @@ impl Maker<'_> {
     /// That all is well, and so not worth a record, is known of a probe and of nothing else.
     fn history(&self, section: &Section<'_>, body: &Option<Body>) -> History {
         let Some(item) = section.own("history") else { return History::All };
-        if item.word(keys::HISTORY) != Some(1) {
+        if item.word() != Some(History::Changes) {
             return History::All;
         }
         let (Some(body), refuse) =
@@ -246,7 +235,7 @@ impl Maker<'_> {
         else {
             return History::All;
         };
-        if !matches!(body, Body::Tool(call) if self.fleet.kind_of(&call.tool) == "probe") {
+        if !matches!(body, Body::Tool(call) if self.fleet.kind_of(&call.tool) == Some(ToolKind::Probe)) {
             refuse(
                 "history = \"changes\" is for agents with tool = \"probe\": only of a probe it is known whether all is well",
                 "leave it out: all runs are kept as long as `retention` says",
@@ -320,12 +309,7 @@ impl Maker<'_> {
         }
         let on = match section.get("on") {
             None => TellOn::ALL.to_vec(),
-            Some(list) => list
-                .items()
-                .unwrap_or_default()
-                .iter()
-                .filter_map(|item| item.word(keys::TELL_ON).map(|at| TellOn::ALL[at]))
-                .collect(),
+            Some(list) => list.items().unwrap_or_default().iter().filter_map(Item::word).collect(),
         };
         let repeat = section.positive("repeat").unwrap_or(SignedDuration::from_hours(6));
         Some(Arc::new(NotifySpec { to, on, repeat }))
@@ -338,16 +322,15 @@ fn any_broken(top: &Section<'_>, table: &toml::de::DeTable<'_>) -> bool {
 }
 
 fn on(item: Item<'_>) -> Option<EventTrigger> {
-    let words: Vec<&str> = EventType::TRIGGERS.iter().map(|kind| kind.as_str()).collect();
     if item.value.get_ref().is_str() {
-        return Some(EventTrigger { event: EventType::TRIGGERS[item.word(&words)?], agent: None });
+        return Some(EventTrigger { event: item.word_among(EventType::TRIGGERS)?, agent: None });
     }
     let section = item.section(keys::ON)?;
-    let Some(at) = section.get("event").map(|event| event.word(&words)) else {
+    let Some(event) = section.get("event").map(|event| event.word_among(EventType::TRIGGERS)) else {
         return section.missing(
             &["event"],
             "`on` needs `event`".into(),
-            Some(format!("one of {}", words.join(", "))),
+            Some(format!("one of {}", keys::EVENTS.join(", "))),
         );
     };
     let agent = match section.get("agent") {
@@ -357,21 +340,16 @@ fn on(item: Item<'_>) -> Option<EventTrigger> {
             Err(error) => return item.refuse(error.to_string()),
         },
     };
-    Some(EventTrigger { event: EventType::TRIGGERS[at?], agent })
+    Some(EventTrigger { event: event?, agent })
 }
 
 fn catch_up(section: &Section<'_>) -> CatchUp {
-    let policy = |at: Option<usize>| match at {
-        Some(1) => CatchUpPolicy::All,
-        Some(2) => CatchUpPolicy::None,
-        _ => CatchUpPolicy::Latest,
-    };
     let mut rule = CatchUp { policy: CatchUpPolicy::Latest, max: 10, max_age: None, spread: None };
     let Some(item) = section.get("catch_up") else { return rule };
     if item.value.get_ref().is_str() {
-        rule.policy = policy(item.word(keys::CATCH_UP));
+        rule.policy = item.word().unwrap_or(rule.policy);
     } else if let Some(section) = item.section(keys::CATCH_UP_TABLE) {
-        rule.policy = policy(section.word("policy", keys::CATCH_UP));
+        rule.policy = section.word("policy").unwrap_or(rule.policy);
         rule.max = section.whole("max", 1).map_or(10, |max| u32::try_from(max).unwrap_or(u32::MAX));
         rule.max_age = section.positive("max_age");
         rule.spread = section.duration("spread");
@@ -390,9 +368,7 @@ fn retry(section: &Section<'_>, is_model: bool) -> RetrySpec {
     let Some(section) = section.get("retry").and_then(|item| item.section(keys::RETRY)) else { return rule };
     rule.explicit = true;
     rule.max = section.whole("max", 0).map_or(2, |max| u32::try_from(max).unwrap_or(u32::MAX));
-    if section.word("backoff", &["exponential", "fixed"]) == Some(1) {
-        rule.backoff = Backoff::Fixed;
-    }
+    rule.backoff = section.word("backoff").unwrap_or(rule.backoff);
     if let Some(initial) = section.duration("initial") {
         rule.initial = initial;
     }
@@ -417,17 +393,15 @@ fn circuit(section: &Section<'_>) -> CircuitSpec {
 }
 
 fn memory(item: Item<'_>) -> Option<Memory> {
-    let of = |at: usize, max_tokens: u64| match at {
-        0 => Memory::None,
-        1 => Memory::LastResult,
-        _ => Memory::Session { max_tokens },
+    let of = |mode: MemoryMode, max_tokens: u64| match mode {
+        MemoryMode::None => Memory::None,
+        MemoryMode::LastResult => Memory::LastResult,
+        MemoryMode::Session => Memory::Session { max_tokens },
     };
     if item.value.get_ref().is_str() {
-        return item.word(keys::MEMORY).map(|at| of(at, 8000));
+        return item.word().map(|mode| of(mode, 8000));
     }
     let section = item.section(keys::MEMORY_TABLE)?;
     let max_tokens = section.whole("max_tokens", 1).unwrap_or(8000);
-    section
-        .get("mode")
-        .map_or(Some(Memory::None), |mode| mode.word(keys::MEMORY).map(|at| of(at, max_tokens)))
+    section.get("mode").map_or(Some(Memory::None), |mode| mode.word().map(|mode| of(mode, max_tokens)))
 }

@@ -3,7 +3,7 @@
 use super::keys;
 use super::walk::{Item, Section};
 use crate::config::values::{database, needs};
-use crate::domain::{ToolSpec, nearest};
+use crate::domain::{TimeUnit, ToolKind, ToolSpec, nearest};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -99,8 +99,8 @@ fn source(section: &Section<'_>, tools: &Tools, deletes: bool) -> Option<Map<Str
             out.insert("older_than".into(), section.positive("older_than")?.as_secs_f64().into());
         }
     }
-    if let Some(unit) = section.word("unit", keys::UNITS) {
-        out.insert("unit".into(), keys::UNITS[unit].into());
+    if let Some(unit) = section.word::<TimeUnit>("unit") {
+        out.insert("unit".into(), unit.as_str().into());
     }
     if let Some(item) = section.get("only") {
         out.insert("only".into(), only(item)?);
@@ -165,7 +165,7 @@ fn address(
             out.extend(found.map(|url| ("url".to_owned(), url)));
             ok
         }
-        (Some(item), None) => named(item, "sql", tools).is_some_and(|settings| {
+        (Some(item), None) => named(item, ToolKind::Sql, tools).is_some_and(|settings| {
             if writes && settings.get("mode").and_then(Value::as_str) == Some("read_only") {
                 item.refuse_with::<()>(
                     format!("tool `{}` only reads, and archived rows are deleted and written", item.text().unwrap_or("")),
@@ -182,7 +182,7 @@ fn address(
 }
 
 /// The settings of a tool of this type.
-fn named<'t>(item: Item<'_>, kind: &str, tools: &'t Tools) -> Option<&'t Value> {
+fn named<'t>(item: Item<'_>, kind: ToolKind, tools: &'t Tools) -> Option<&'t Value> {
     let name = item.text()?;
     match tools.get(name) {
         Some(spec) if spec.kind == kind => Some(&spec.settings),
@@ -232,7 +232,7 @@ fn destination(item: Item<'_>, section: &Section<'_>, tools: &Tools) -> Option<M
         }
         "s3" => {
             let item = section.get("s3")?;
-            let settings = named(item, "s3", tools)?;
+            let settings = named(item, ToolKind::S3, tools)?;
             if settings.get("mode").and_then(Value::as_str) == Some("read_only") {
                 return item.refuse_with(
                     format!("tool `{}` only reads", item.text().unwrap_or("")),

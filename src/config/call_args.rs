@@ -2,9 +2,9 @@
 //! runs. The tools' own schemas decide when a call is made; what is here are the names, the words and
 //! the shapes that don't depend on what a run brings. A text with a place to fill (`{event.…}`,
 //! `{gate}`) may become anything.
-use super::keys::METHODS;
+use super::keys;
 use super::walk::Item;
-use crate::domain::nearest;
+use crate::domain::{Severity, ToolKind, ToolMode, nearest};
 use serde_json::Value;
 
 /// What an argument looks like.
@@ -35,24 +35,24 @@ fn names_in(settings: Option<&Value>, key: &str) -> Vec<String> {
 }
 
 /// The arguments of tools of this kind; `None`: they are looked at elsewhere.
-fn arguments(kind: &str, settings: Option<&Value>) -> Option<Vec<Arg>> {
+fn arguments(kind: ToolKind, settings: Option<&Value>) -> Option<Vec<Arg>> {
     let needs = |name, shape| Arg { name, shape, needed: true };
     let may = |name, shape| Arg { name, shape, needed: false };
-    let writes = settings.is_some_and(|settings| settings["mode"] == "read_write");
+    let writes = settings.is_some_and(|settings| settings["mode"] == ToolMode::ReadWrite.as_str());
     let mut all = match kind {
-        "report" => vec![
+        ToolKind::Report => vec![
             needs("key", Shape::Text),
-            needs("severity", words(&["ok", "warning", "critical"])),
+            needs("severity", words(&[&["ok"], Severity::WORDS].concat())),
             needs("title", Shape::Text),
             may("detail", Shape::Text),
         ],
-        "remember" => vec![needs("key", Shape::Text), needs("text", Shape::Text)],
-        "recall" => vec![may("key", Shape::Text)],
-        "files" => vec![
+        ToolKind::Remember => vec![needs("key", Shape::Text), needs("text", Shape::Text)],
+        ToolKind::Recall => vec![may("key", Shape::Text)],
+        ToolKind::Files => vec![
             needs("op", words(if writes { &["list", "read", "write", "append"] } else { &["list", "read"] })),
             needs("path", Shape::Text),
         ],
-        "s3" => vec![
+        ToolKind::S3 => vec![
             needs(
                 "op",
                 words(if writes { &["list", "get", "head", "put"] } else { &["list", "get", "head"] }),
@@ -62,17 +62,17 @@ fn arguments(kind: &str, settings: Option<&Value>) -> Option<Vec<Arg>> {
             may("after", Shape::Text),
             may("max", Shape::Whole(1, 1000)),
         ],
-        "shell" => {
+        ToolKind::Shell => {
             vec![needs("command", Shape::Words(names_in(settings, "commands"))), may("params", Shape::Any)]
         }
-        "http" => vec![
+        ToolKind::Http => vec![
             needs("url", Shape::Text),
-            may("method", words(METHODS)),
+            may("method", words(&keys::METHODS.iter().map(|method| method.as_str()).collect::<Vec<_>>())),
             may("headers", Shape::Any),
             may("as", words(&["text", "html", "json", "raw"])),
             may("body", Shape::Any),
         ],
-        "sql" => {
+        ToolKind::Sql => {
             let statements = names_in(settings, "statements");
             let by_name = !statements.is_empty();
             let mut all = vec![may("params", Shape::Any)];
@@ -84,19 +84,19 @@ fn arguments(kind: &str, settings: Option<&Value>) -> Option<Vec<Arg>> {
             }
             all
         }
-        _ => return None,
+        ToolKind::SystemMetrics | ToolKind::Probe | ToolKind::Feed | ToolKind::ArchiveRows => return None,
     };
-    if writes && matches!(kind, "files" | "s3") {
+    if writes && matches!(kind, ToolKind::Files | ToolKind::S3) {
         all.extend([may("text", Shape::Text)]);
     }
-    if writes && kind == "s3" {
+    if writes && kind == ToolKind::S3 {
         all.extend([may("base64", Shape::Text), may("content_type", Shape::Text)]);
     }
     Some(all)
 }
 
 /// Notes what is wrong with the arguments of a call of `tool`, which is of this kind.
-pub(super) fn judge(kind: &str, settings: Option<&Value>, tool: Item<'_>, args: Option<Item<'_>>) {
+pub(super) fn judge(kind: ToolKind, settings: Option<&Value>, tool: Item<'_>, args: Option<Item<'_>>) {
     let Some(known) = arguments(kind, settings) else { return };
     let table = match args {
         Some(args) => match args.table() {
@@ -105,7 +105,7 @@ pub(super) fn judge(kind: &str, settings: Option<&Value>, tool: Item<'_>, args: 
         },
         None => None,
     };
-    let name = tool.text().unwrap_or(kind);
+    let name = tool.text().unwrap_or(kind.as_str());
     let mut misspelled = Vec::new();
     for (key, value) in table.into_iter().flatten() {
         let Some(arg) = known.iter().find(|arg| arg.name == key.get_ref()) else {
@@ -139,7 +139,7 @@ fn fits(item: Item<'_>, shape: &Shape) {
     }
     match shape {
         Shape::Text => drop(item.text()),
-        Shape::Words(words) => drop(item.word(&words.iter().map(String::as_str).collect::<Vec<_>>())),
+        Shape::Words(words) => drop(item.one_of(words.iter().map(String::as_str))),
         Shape::Whole(least, most) => {
             if item.whole(*least).is_some_and(|number| number > *most) {
                 item.refuse::<()>(format!("`{}` is at most {most}", item.name));

@@ -1,5 +1,5 @@
 //! Tool calls, gates and proofs: what they refer to, and whether their arguments fit.
-use super::keys::{self, PROBES};
+use super::keys;
 use super::walk::{Item, Section};
 use super::{call_args, feed_settings};
 use crate::config::values::{cwd, url};
@@ -54,16 +54,6 @@ const OF_COMMANDS: &[&str] = &["exit_code", "exit", "stdout", "stderr"];
 
 /// `{ exit_code = 0, rows = { gte = 1 } }`: each field equals a value, or compares with one.
 fn expect(item: Item<'_>, of_command: bool) -> Option<Vec<Expect>> {
-    const WORDS: &[(&str, Compare)] = &[
-        ("eq", Compare::Eq),
-        ("ne", Compare::Ne),
-        ("lt", Compare::Lt),
-        ("lte", Compare::Lte),
-        ("gt", Compare::Gt),
-        ("gte", Compare::Gte),
-        ("contains", Compare::Contains),
-    ];
-    let names: Vec<&str> = WORDS.iter().map(|(name, _)| *name).collect();
     let mut all = Vec::new();
     for (field, value) in item.table()? {
         let span = field.span();
@@ -82,8 +72,8 @@ fn expect(item: Item<'_>, of_command: bool) -> Option<Vec<Expect>> {
             continue;
         };
         for (word, value) in table {
-            let Some((_, compare)) = WORDS.iter().find(|(name, _)| *name == word.get_ref()) else {
-                let hint = format!("use one of {}", names.join(", "));
+            let Some(compare) = Compare::parse(word.get_ref()) else {
+                let hint = format!("use one of {}", Compare::WORDS.join(", "));
                 item.file.error(
                     Some(word.span()),
                     format!("`{}` does not compare anything", word.get_ref()),
@@ -91,11 +81,7 @@ fn expect(item: Item<'_>, of_command: bool) -> Option<Vec<Expect>> {
                 );
                 continue;
             };
-            all.push(Expect {
-                field: field.clone(),
-                compare: *compare,
-                value: Item { value, ..item }.json(),
-            });
+            all.push(Expect { field: field.clone(), compare, value: Item { value, ..item }.json() });
         }
     }
     Some(all)
@@ -117,8 +103,10 @@ pub(super) fn knows_tool(item: Item<'_>, fleet: &Fleet) -> bool {
         );
         return false;
     }
-    let names = || keys::TOOLS.iter().copied().chain(fleet.tools.keys().map(String::as_str));
-    if keys::NEED_SETTINGS.contains(&name) && !fleet.tools.contains_key(name) {
+    let names = || ToolKind::WORDS.iter().copied().chain(fleet.tools.keys().map(String::as_str));
+    if !fleet.tools.contains_key(name)
+        && ToolKind::parse(name).is_some_and(|kind| keys::NEED_SETTINGS.contains(&kind))
+    {
         item.refuse_with::<()>(
             format!("`{name}` does nothing without settings"),
             format!("define a table such as [tools.my_{name}] with type = \"{name}\", and name that"),
@@ -210,7 +198,7 @@ pub(super) fn default_guards(defaults: &Section<'_>, agents: &[Arc<AgentSpec>], 
 }
 
 fn of_type(kind: &str, tools: &[String], fleet: &Fleet) -> Vec<String> {
-    let is = |name: &&String| fleet.tools.get(*name).is_some_and(|spec| spec.kind == kind);
+    let is = |name: &&String| fleet.tools.get(*name).is_some_and(|spec| spec.kind.as_str() == kind);
     tools.iter().filter(is).cloned().collect()
 }
 
@@ -237,13 +225,13 @@ fn guard(item: Item<'_>, key: &str, tools: &[String], fleet: &Fleet, whose: &str
 /// Is it laid down what this probe looks at? `None`: it is no probe.
 fn fixes_its_checks(name: &str, fleet: &Fleet) -> Option<bool> {
     match fleet.tools.get(name) {
-        Some(spec) => (spec.kind == "probe").then(|| spec.settings.get("checks").is_some()),
-        None => (name == "probe").then_some(false),
+        Some(spec) => (spec.kind == ToolKind::Probe).then(|| spec.settings.get("checks").is_some()),
+        None => (name == ToolKind::Probe.as_str()).then_some(false),
     }
 }
 
 fn tool_names() -> String {
-    keys::TOOLS.join(", ")
+    ToolKind::WORDS.join(", ")
 }
 
 /// A tool and its arguments; those of tools that this version has are looked into.
@@ -254,18 +242,24 @@ pub(super) fn tool_call(item: Item<'_>, args: Option<Item<'_>>, fleet: &Fleet) -
     let tool = item.text()?.to_owned();
     let kind = fleet.kind_of(&tool);
     let args = match (kind, args) {
-        ("probe", Some(args)) => probe(args)?,
-        ("probe", None) if fixes_its_checks(&tool, fleet) != Some(true) => {
+        (Some(ToolKind::Probe), Some(args)) => probe(args)?,
+        (Some(ToolKind::Probe), None) if fixes_its_checks(&tool, fleet) != Some(true) => {
             return item.refuse_with(
                 "`probe` needs `args`".into(),
                 "args = { checks = [{ type = \"disk\", path = \"/\" }] }".into(),
             );
         }
-        ("archive_rows", args) if !fleet.tools.contains_key(&tool) => archive_args(item, args, fleet)?,
-        ("system_metrics", Some(args)) => metrics(args)?,
-        ("feed", args) => feed_settings::args(item, args, fleet.tools.get(&tool).map(|spec| &spec.settings))?,
+        (Some(ToolKind::ArchiveRows), args) if !fleet.tools.contains_key(&tool) => {
+            archive_args(item, args, fleet)?
+        }
+        (Some(ToolKind::SystemMetrics), Some(args)) => metrics(args)?,
+        (Some(ToolKind::Feed), args) => {
+            feed_settings::args(item, args, fleet.tools.get(&tool).map(|spec| &spec.settings))?
+        }
         (kind, args) => {
-            call_args::judge(kind, fleet.tools.get(&tool).map(|spec| &spec.settings), item, args);
+            if let Some(kind) = kind {
+                call_args::judge(kind, fleet.tools.get(&tool).map(|spec| &spec.settings), item, args);
+            }
             match args {
                 Some(args) => {
                     args.table()?;
@@ -288,7 +282,7 @@ fn archive_args(item: Item<'_>, args: Option<Item<'_>>, fleet: &Fleet) -> Option
     };
     let keys: Vec<keys::Key> = keys::ARCHIVE.iter().filter(|key| key.name != "type").copied().collect();
     let section = args.section(&keys)?;
-    super::tool_settings::resolve("archive_rows", &section, &fleet.tools)
+    super::tool_settings::resolve(ToolKind::ArchiveRows, &section, &fleet.tools)
 }
 
 fn metrics(item: Item<'_>) -> Option<Value> {
@@ -328,15 +322,15 @@ fn probe(item: Item<'_>) -> Option<Value> {
 }
 
 /// What a kind of check takes beside what all take.
-fn own_keys(kind: &str) -> &'static [&'static str] {
+fn own_keys(kind: ProbeType) -> &'static [&'static str] {
     match kind {
-        "disk" => &["path", "metric", "mounted"],
-        "http" => &["url", "method", "headers", "status", "contains", "not_contains", "tls_days"],
-        "tcp" => &["host", "port"],
-        "process" => &["process", "min"],
-        "systemd" => &["unit", "user"],
-        "command" => &["command"],
-        _ => &[],
+        ProbeType::Disk => &["path", "metric", "mounted"],
+        ProbeType::Http => &["url", "method", "headers", "status", "contains", "not_contains", "tls_days"],
+        ProbeType::Tcp => &["host", "port"],
+        ProbeType::Process => &["process", "min"],
+        ProbeType::Systemd => &["unit", "user"],
+        ProbeType::Command => &["command"],
+        ProbeType::Memory | ProbeType::Load => &[],
     }
 }
 
@@ -349,9 +343,9 @@ fn runs_what_it_is_told(argv: &[String]) -> bool {
 
 /// How an address is asked, and what its answer must be.
 fn web(section: &Section<'_>, is_plain: bool, out: &mut Map<String, Value>) {
-    let method = section.word("method", keys::PROBE_METHODS);
+    let method = section.word::<HttpMethod>("method");
     if let Some(method) = method {
-        out.insert("method".into(), keys::PROBE_METHODS[method].into());
+        out.insert("method".into(), method.as_str().into());
     }
     let headers = super::http_settings::headers(section);
     if !headers.is_empty() {
@@ -359,7 +353,7 @@ fn web(section: &Section<'_>, is_plain: bool, out: &mut Map<String, Value>) {
     }
     for key in ["contains", "not_contains"] {
         let Some(text) = section.text(key) else { continue };
-        if method.is_some_and(|method| keys::PROBE_METHODS[method] == "HEAD")
+        if method == Some(HttpMethod::Head)
             && let Some(item) = section.get(key)
         {
             item.refuse::<()>(format!("an answer to HEAD has no body, so `{key}` can't be judged"));
@@ -381,10 +375,10 @@ fn probe_check(item: Item<'_>) -> Option<Value> {
         return section.missing(
             &["type"],
             "a check needs `type`".into(),
-            Some(format!("one of {}", PROBES.join(", "))),
+            Some(format!("one of {}", ProbeType::WORDS.join(", "))),
         );
     };
-    let kind = PROBES[kind.word(PROBES)?];
+    let kind: ProbeType = kind.word()?;
     for name in section.table.keys() {
         let text = name.get_ref().as_ref();
         if !ALL.contains(&text)
@@ -399,7 +393,7 @@ fn probe_check(item: Item<'_>) -> Option<Value> {
         }
     }
     let mut out = Map::new();
-    out.insert("type".into(), kind.into());
+    out.insert("type".into(), kind.as_str().into());
     if let Some(name) = section.text("name") {
         out.insert("name".into(), name.into());
     }
@@ -417,18 +411,18 @@ fn probe_check(item: Item<'_>) -> Option<Value> {
         found
     };
     match kind {
-        "disk" => {
+        ProbeType::Disk => {
             let path = needs("path")?;
             let path = item.file.expand(path.text()?, path.span());
             out.insert("path".into(), path.display().to_string().into());
-            if let Some(metric) = section.word("metric", &["used", "inodes"]) {
-                out.insert("metric".into(), ["used", "inodes"][metric].into());
+            if let Some(metric) = section.word::<DiskMetric>("metric") {
+                out.insert("metric".into(), metric.as_str().into());
             }
             if let Some(mounted) = section.flag("mounted") {
                 out.insert("mounted".into(), mounted.into());
             }
         }
-        "http" => {
+        ProbeType::Http => {
             let address = url(needs("url")?)?;
             let is_plain = !address.to_ascii_lowercase().starts_with("https://");
             out.insert("url".into(), address.into());
@@ -446,7 +440,7 @@ fn probe_check(item: Item<'_>) -> Option<Value> {
                 out.insert("status".into(), json!(list));
             }
         }
-        "tcp" => {
+        ProbeType::Tcp => {
             out.insert("host".into(), needs("host")?.text()?.into());
             let port = needs("port")?;
             match port.whole(1)? {
@@ -454,19 +448,19 @@ fn probe_check(item: Item<'_>) -> Option<Value> {
                 _ => return port.refuse("a port is a number from 1 to 65535".into()),
             };
         }
-        "process" => {
+        ProbeType::Process => {
             out.insert("process".into(), needs("process")?.text()?.into());
             if let Some(min) = section.whole("min", 0) {
                 out.insert("min".into(), min.into());
             }
         }
-        "systemd" => {
+        ProbeType::Systemd => {
             out.insert("unit".into(), needs("unit")?.text()?.into());
             if let Some(user) = section.flag("user") {
                 out.insert("user".into(), user.into());
             }
         }
-        "command" => {
+        ProbeType::Command => {
             let command = needs("command")?;
             let argv = command.command()?;
             if runs_what_it_is_told(&argv) {
@@ -478,7 +472,7 @@ fn probe_check(item: Item<'_>) -> Option<Value> {
             }
             out.insert("command".into(), json!(argv));
         }
-        _ => {}
+        ProbeType::Memory | ProbeType::Load => {}
     }
     Some(Value::Object(out))
 }

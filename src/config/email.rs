@@ -1,5 +1,4 @@
 //! `[notify.…]` tables of type "email": who writes to whom, and through which server.
-use super::keys;
 use super::walk::{Item, Section};
 use crate::domain::{EmailSpec, SmtpTls};
 
@@ -19,16 +18,14 @@ pub(super) fn email(
     let login = login(section);
     let (host, port) = server?;
     let local = is_local(&host);
-    let tls = match section.word("tls", keys::SMTP_TLS) {
-        Some(0) => SmtpTls::StartTls,
-        Some(1) => SmtpTls::Implicit,
-        Some(_) if !local => {
+    let tls = match section.word("tls") {
+        Some(SmtpTls::None) if !local => {
             return section.get("tls")?.refuse_with(
                 format!("mail to `{host}` must be encrypted: anybody on the way could read it"),
                 "use \"starttls\" or \"implicit\", or a server on this machine".into(),
             );
         }
-        Some(_) => SmtpTls::None,
+        Some(tls) => tls,
         None if port == Some(465) => SmtpTls::Implicit,
         None if local => SmtpTls::None,
         None => SmtpTls::StartTls,

@@ -2,7 +2,7 @@
 use super::keys;
 use super::walk::{Item, Section};
 use crate::config::values::needs;
-use crate::domain::HostPattern;
+use crate::domain::{HostPattern, HttpMethod};
 use serde_json::{Map, Value, json};
 
 /// Largest `max_bytes`.
@@ -83,11 +83,10 @@ fn methods(section: &Section<'_>) -> Vec<&'static str> {
     if items.is_empty() {
         list.refuse_with::<()>("`methods` is empty".into(), "leave it out for GET and HEAD".into());
     }
-    let mut all: Vec<&str> =
-        items.iter().filter_map(|item| Some(keys::METHODS[item.word(keys::METHODS)?])).collect();
-    all.sort_by_key(|method| keys::METHODS.iter().position(|known| known == method));
+    let mut all: Vec<HttpMethod> = items.iter().filter_map(|item| item.word_among(keys::METHODS)).collect();
+    all.sort_unstable();
     all.dedup();
-    all
+    all.into_iter().map(HttpMethod::as_str).collect()
 }
 
 pub(super) fn headers(section: &Section<'_>) -> Map<String, Value> {

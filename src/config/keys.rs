@@ -1,6 +1,6 @@
 //! All keys of `agents.toml`, in one table: it feeds the check for unknown keys, the suggestions and
 //! the JSON Schema. What a key means is decided in `resolve`.
-use crate::domain::EventType;
+use crate::domain::*;
 
 /// What a value looks like.
 #[derive(Debug, Clone, Copy)]
@@ -103,55 +103,37 @@ pub(super) const SYNONYMS: &[(&str, &[&str])] = &[
     ("endpoint", &["base_url"]),
 ];
 
-pub(super) const CATCH_UP: &[&str] = &["latest", "all", "none"];
-pub(super) const HISTORY: &[&str] = &["all", "changes"];
-pub(super) const OVERLAP: &[&str] = &["skip", "queue", "cancel_previous", "parallel"];
-pub(super) const PROVIDERS: &[&str] = &["openai", "anthropic", "gemini", "ollama", "openai-compatible"];
-pub(super) const EFFORTS: &[&str] = &["none", "minimal", "low", "medium", "high", "xhigh", "max"];
-pub(super) const FALLBACK_ON: &[&str] = &["credit", "context", "missing"];
-pub(super) const MEMORY: &[&str] = &["none", "last_result", "session"];
-pub(super) const TELL_ON: &[&str] = &[
-    "failed",
-    "recovered",
-    "circuit_opened",
-    "budget_exhausted",
-    "missed",
-    "incident_opened",
-    "incident_resolved",
-    "approval_requested",
-];
-/// Built-in tools.
-pub(super) const TOOLS: &[&str] = &[
-    "system_metrics",
-    "probe",
-    "http",
-    "feed",
-    "sql",
-    "archive_rows",
-    "files",
-    "s3",
-    "shell",
-    "remember",
-    "recall",
-    "report",
-];
-
 /// Built-in tools that do nothing without settings: they are used by a `[tools.…]` table only.
-pub(super) const NEED_SETTINGS: &[&str] = &["http", "sql", "files", "s3", "shell"];
+pub(super) const NEED_SETTINGS: &[ToolKind] =
+    &[ToolKind::Http, ToolKind::Sql, ToolKind::Files, ToolKind::S3, ToolKind::Shell];
 
 /// What a `[tools.…]` table may hold, by its `type`. Types that are not listed keep what is typed.
-pub(super) const TOOL_SETTINGS: &[(&str, &[Key])] = &[
-    ("http", HTTP),
-    ("feed", FEED),
-    ("sql", SQL),
-    ("files", FILES),
-    ("s3", S3),
-    ("shell", SHELL),
-    ("archive_rows", ARCHIVE),
+pub(super) const TOOL_SETTINGS: &[(ToolKind, &[Key])] = &[
+    (ToolKind::Http, HTTP),
+    (ToolKind::Feed, FEED),
+    (ToolKind::Sql, SQL),
+    (ToolKind::Files, FILES),
+    (ToolKind::S3, S3),
+    (ToolKind::Shell, SHELL),
+    (ToolKind::ArchiveRows, ARCHIVE),
 ];
-pub(super) const UNITS: &[&str] = &["seconds", "milliseconds", "microseconds"];
+
+/// The keys of a `[tools.…]` table of this type; `None`: it keeps what is typed.
+pub(super) fn tool_settings(kind: ToolKind) -> Option<&'static [Key]> {
+    TOOL_SETTINGS.iter().find(|(known, _)| *known == kind).map(|(_, keys)| *keys)
+}
+
+/// Methods that the `http` tool may be allowed.
+pub(super) const METHODS: &[HttpMethod] = &[
+    HttpMethod::Get,
+    HttpMethod::Head,
+    HttpMethod::Post,
+    HttpMethod::Put,
+    HttpMethod::Patch,
+    HttpMethod::Delete,
+];
 pub(super) const ARCHIVE: &[Key] = &[
-    key("type", Kind::Word(&["archive_rows"]), "the built-in tool"),
+    key("type", Kind::Word(&[ToolKind::ArchiveRows.as_str()]), "the built-in tool"),
     key("from", Kind::Table(ARCHIVE_FROM), "which rows of which table"),
     key("to", Kind::Table(ARCHIVE_TO), "where they go"),
     key("chunk_rows", Kind::Whole, "rows that are copied, verified and deleted together; default 10000"),
@@ -168,7 +150,7 @@ pub(super) const ARCHIVE_FROM: &[Key] = &[
     key("key", Kind::Texts, "columns that tell its rows apart: the primary key, or a UNIQUE one"),
     key("column", Kind::Text, "the column that says how old a row is"),
     key("older_than", Kind::Duration, "rows older than this are archived"),
-    key("unit", Kind::Word(UNITS), "what numbers in `column` count since 1970; default seconds"),
+    key("unit", Kind::Word(TimeUnit::WORDS), "what numbers in `column` count since 1970; default seconds"),
     key("only", Kind::Any, "only rows with these values: { status = [\"done\", \"cancelled\"] }"),
 ];
 pub(super) const ARCHIVE_TO: &[Key] = &[
@@ -180,9 +162,8 @@ pub(super) const ARCHIVE_TO: &[Key] = &[
     key("password", Kind::Secret, "postgres: the password"),
     key("table", Kind::Text, "the table there, with the same columns"),
 ];
-pub(super) const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 pub(super) const HTTP: &[Key] = &[
-    key("type", Kind::Word(&["http"]), "the built-in tool"),
+    key("type", Kind::Word(&[ToolKind::Http.as_str()]), "the built-in tool"),
     key("hosts", Kind::Texts, "what may be asked: hosts, host:port, or *.example.org"),
     key("allow_private", Kind::Texts, "hosts that may be asked although their addresses are private"),
     key("methods", Kind::Texts, "what may be done; default GET and HEAD"),
@@ -206,7 +187,7 @@ pub(super) const FEED_SOURCE: &[Key] = &[
     key("password", Kind::Secret, "the password; sent to this address, and not on to other hosts"),
 ];
 pub(super) const FEED: &[Key] = &[
-    key("type", Kind::Word(&["feed"]), "the built-in tool"),
+    key("type", Kind::Word(&[ToolKind::Feed.as_str()]), "the built-in tool"),
     FEED_ARGS[0],
     FEED_ARGS[1],
     FEED_ARGS[2],
@@ -218,12 +199,11 @@ pub(super) const FEED: &[Key] = &[
     key("max_bytes", Kind::Size, "of one source; default 5 MiB, at most 20 MiB"),
 ];
 
-pub(super) const MODES: &[&str] = &["read_only", "read_write"];
 pub(super) const SQL: &[Key] = &[
-    key("type", Kind::Word(&["sql"]), "the built-in tool"),
+    key("type", Kind::Word(&[ToolKind::Sql.as_str()]), "the built-in tool"),
     key("url", Kind::TextOrSecret, "sqlite:PATH or postgres://user@host/db, or a reference to a secret"),
     key("password", Kind::Secret, "postgres: the password"),
-    key("mode", Kind::Word(MODES), "read_only (default) or read_write"),
+    key("mode", Kind::Word(ToolMode::WORDS), "read_only (default) or read_write"),
     key("max_rows", Kind::Whole, "rows of a result; default 1000"),
     key("timeout", Kind::Duration, "one statement; default 10 s"),
     key("statements", Kind::Texts2, "named statements with :parameters; in read_write mode only these run"),
@@ -231,13 +211,13 @@ pub(super) const SQL: &[Key] = &[
     key("ddl", Kind::Flag, "read_write: statements may create, change and drop tables"),
 ];
 pub(super) const FILES: &[Key] = &[
-    key("type", Kind::Word(&["files"]), "the built-in tool"),
+    key("type", Kind::Word(&[ToolKind::Files.as_str()]), "the built-in tool"),
     key("roots", Kind::Texts, "folders; nothing outside them is reached"),
-    key("mode", Kind::Word(MODES), "read_only (default) or read_write"),
+    key("mode", Kind::Word(ToolMode::WORDS), "read_only (default) or read_write"),
     key("max_bytes", Kind::Size, "read or written by one call; default 100 KiB"),
 ];
 pub(super) const S3: &[Key] = &[
-    key("type", Kind::Word(&["s3"]), "the built-in tool"),
+    key("type", Kind::Word(&[ToolKind::S3.as_str()]), "the built-in tool"),
     key("endpoint", Kind::Text, "address of the server; default: Amazon's in this region"),
     key("region", Kind::Text, "default us-east-1"),
     key("bucket", Kind::Text, "nothing outside it is reached"),
@@ -250,7 +230,7 @@ pub(super) const S3: &[Key] = &[
         Kind::Flag,
         "true: the bucket in the path; false: in the host; default: in the host at Amazon, else in the path",
     ),
-    key("mode", Kind::Word(MODES), "read_only (default) or read_write"),
+    key("mode", Kind::Word(ToolMode::WORDS), "read_only (default) or read_write"),
     key(
         "max_bytes",
         Kind::Size,
@@ -259,7 +239,7 @@ pub(super) const S3: &[Key] = &[
     key("timeout", Kind::Duration, "one operation with its tries; default 30 s"),
 ];
 pub(super) const SHELL: &[Key] = &[
-    key("type", Kind::Word(&["shell"]), "the built-in tool"),
+    key("type", Kind::Word(&[ToolKind::Shell.as_str()]), "the built-in tool"),
     key("commands", Kind::Named(SHELL_COMMAND), "what may run, by name"),
     key("cwd", Kind::Text, "folder of the programs"),
     key("env", Kind::Texts2, "added to the cleared environment"),
@@ -283,7 +263,7 @@ pub(super) const DAEMON: &[Key] = &[
     key("shutdown_grace", Kind::Duration, "how long a shutdown lets runs finish; default 30s"),
     key(
         "reload",
-        Kind::Word(&["watch", "manual"]),
+        Kind::Word(ReloadMode::WORDS),
         "whether a change of the file is taken up by itself; default watch",
     ),
     key("retention", Kind::Table(RETENTION), "how long what is kept"),
@@ -296,7 +276,7 @@ pub(super) const RETENTION: &[Key] = &[
     key("max_db_size", Kind::Size, "past it, the oldest goes first; at least 1MiB, default 2GiB"),
 ];
 pub(super) const MODEL: &[Key] = &[
-    key("provider", Kind::Word(PROVIDERS), "who answers"),
+    key("provider", Kind::Word(Provider::WORDS), "who answers"),
     key("model", Kind::Text, "name of the model there"),
     key(
         "base_url",
@@ -313,7 +293,7 @@ pub(super) const MODEL: &[Key] = &[
     ),
     key("temperature", Kind::Number, "sampling temperature; default: the provider's"),
     key("top_p", Kind::Number, "nucleus sampling; default: the provider's"),
-    key("reasoning_effort", Kind::Word(EFFORTS), "how much it thinks; default: the provider's"),
+    key("reasoning_effort", Kind::Word(Effort::WORDS), "how much it thinks; default: the provider's"),
     key(
         "num_ctx",
         Kind::Whole,
@@ -329,7 +309,7 @@ pub(super) const MODEL: &[Key] = &[
     key("fallback", Kind::Texts, "models to ask instead, on rate limit, server error or network error"),
     key(
         "fallback_on",
-        Kind::Words(FALLBACK_ON),
+        Kind::Words(FallbackOn::WORDS),
         "and where the account has no credit, the request is too long, or there is no such model",
     ),
     key("max_parallel_requests", Kind::Whole, "requests at a time, of all agents; default: no limit"),
@@ -359,9 +339,8 @@ pub(super) const MCP: &[Key] = &[
     ),
     key("deny", Kind::Texts, "none of these, whatever `allow` says"),
 ];
-pub(super) const SMTP_TLS: &[&str] = &["starttls", "implicit", "none"];
 pub(super) const NOTIFY: &[Key] = &[
-    key("type", Kind::Word(&["webhook", "command", "email", "desktop", "file"]), "where to"),
+    key("type", Kind::Word(NotifyType::WORDS), "where to"),
     key("url", Kind::Any, "webhook: its address, or a reference to a secret"),
     key("headers", Kind::Texts2, "webhook: extra headers"),
     key("command", Kind::Command, "command: gets the message as JSON on standard input"),
@@ -373,7 +352,7 @@ pub(super) const NOTIFY: &[Key] = &[
     key("smtp", Kind::Text, "email: the server: host or host:port; default 587, on this machine 25"),
     key(
         "tls",
-        Kind::Word(SMTP_TLS),
+        Kind::Word(SmtpTls::WORDS),
         "email: default implicit for port 465, none on this machine, else starttls",
     ),
     key("username", Kind::TextOrSecret, "email: name at the server"),
@@ -392,7 +371,7 @@ pub(super) const BUDGET: &[Key] = &[
     key("warn_at", Kind::Number, "part of a budget at which a warning is recorded; default 0.8"),
 ];
 pub(super) const CATCH_UP_TABLE: &[Key] = &[
-    key("policy", Kind::Word(CATCH_UP), "which missed slots are made up for; default latest"),
+    key("policy", Kind::Word(CatchUpPolicy::WORDS), "which missed slots are made up for; default latest"),
     key("max", Kind::Whole, "with all: at most so many; default 10"),
     key("max_age", Kind::Duration, "not older than this; default: any"),
     key("spread", Kind::Duration, "spread over this long; default: a moment apart each"),
@@ -403,11 +382,7 @@ pub(super) const RETRY: &[Key] = &[
         Kind::Whole,
         "attempts after the first; default 2 where `retry` is set and for models, else 0",
     ),
-    key(
-        "backoff",
-        Kind::Word(&["exponential", "fixed"]),
-        "how that bound grows; fixed: not; default exponential",
-    ),
+    key("backoff", Kind::Word(Backoff::WORDS), "how that bound grows; fixed: not; default exponential"),
     key(
         "initial",
         Kind::Duration,
@@ -420,7 +395,7 @@ pub(super) const CIRCUIT: &[Key] = &[
     key("cooldown", Kind::Duration, "how long slots are refused; then one run tries; default 1h"),
 ];
 pub(super) const MEMORY_TABLE: &[Key] = &[
-    key("mode", Kind::Word(MEMORY), "what is remembered"),
+    key("mode", Kind::Word(MemoryMode::WORDS), "what is remembered"),
     key("max_tokens", Kind::Whole, "session: its bound; default 8000"),
 ];
 pub(super) const CHECK: &[Key] = &[
@@ -444,7 +419,7 @@ pub(super) const CHECK: &[Key] = &[
 ];
 pub(super) const TELL: &[Key] = &[
     key("to", Kind::Texts, "names of [notify.…] tables"),
-    key("on", Kind::Words(TELL_ON), "of what; default: all"),
+    key("on", Kind::Words(TellOn::WORDS), "of what; default: all"),
     key("repeat", Kind::Duration, "how often an ongoing problem is told again; default 6h"),
 ];
 /// The events that `on` takes.
@@ -479,19 +454,15 @@ pub(super) const AGENT: &[Key] = &[
     ),
     key("timezone", Kind::Text, "IANA name of the zone for cron and at; default: the daemon's"),
     key("jitter", Kind::Duration, "upper bound of a delay, deterministic per agent and slot; default 0"),
-    key(
-        "first_run",
-        Kind::Word(&["now", "after_interval"]),
-        "interval: where the first slot lies; default now",
-    ),
+    key("first_run", Kind::Word(FirstRun::WORDS), "interval: where the first slot lies; default now"),
     key(
         "catch_up",
-        Kind::WordOr(CATCH_UP, CATCH_UP_TABLE),
+        Kind::WordOr(CatchUpPolicy::WORDS, CATCH_UP_TABLE),
         "what happens to slots that passed unseen; default latest",
     ),
     key(
         "overlap",
-        Kind::Word(OVERLAP),
+        Kind::Word(Overlap::WORDS),
         "what happens to a slot or an event that comes while a run is in flight: none, one waits, the run is \
          cancelled for it, or both run; default skip",
     ),
@@ -508,7 +479,7 @@ pub(super) const AGENT: &[Key] = &[
     key("args", Kind::Any, "its arguments; {event.…} and {gate} are filled in"),
     key(
         "history",
-        Kind::Word(HISTORY),
+        Kind::Word(History::WORDS),
         "tool = \"probe\": with changes, a run that finds all well as the one before it is counted only; default all",
     ),
     key(
@@ -537,14 +508,18 @@ pub(super) const AGENT: &[Key] = &[
         Kind::Size,
         "kept of a command's output, its head and its tail; at least 1KiB, default 1MiB",
     ),
-    key("memory", Kind::WordOr(MEMORY, MEMORY_TABLE), "what is remembered between runs; default none"),
+    key(
+        "memory",
+        Kind::WordOr(MemoryMode::WORDS, MEMORY_TABLE),
+        "what is remembered between runs; default none",
+    ),
     key("session_id", Kind::Text, "agents that share one share their session; default: the agent's name"),
     key("gate", Kind::Table(CHECK), "decides whether a run is worth it, before any model is asked"),
     key("success_when", Kind::Tables(CHECK), "must all hold after the run"),
     key("notify", Kind::Table(TELL), "whom to tell of what"),
     key(
         "approval",
-        Kind::Word(&["deny", "wait"]),
+        Kind::Word(Approval::WORDS),
         "what happens to a tool call that needs a person; default deny",
     ),
     key("approve", Kind::Texts, "tools whose calls need a person: names, types or patterns"),
@@ -566,7 +541,7 @@ pub(super) const TOP: &[Key] = &[
     key("agents", Kind::Any, "the agents, by name"),
 ];
 pub(super) const PROBE: &[Key] = &[
-    key("type", Kind::Word(PROBES), "what is checked"),
+    key("type", Kind::Word(ProbeType::WORDS), "what is checked"),
     key("name", Kind::Text, "key of the incident; default: made of what is checked"),
     key("warn", Kind::Number, "worth a look from here on"),
     key("crit", Kind::Number, "needs a person from here on"),
@@ -574,14 +549,14 @@ pub(super) const PROBE: &[Key] = &[
     key("for", Kind::Duration, "how long it must be bad before it counts; default 0"),
     key("timeout", Kind::Duration, "of this check; default 10s"),
     key("path", Kind::Text, "disk: of this file system"),
-    key("metric", Kind::Word(&["used", "inodes"]), "disk: what is measured, in percent; default used"),
+    key("metric", Kind::Word(DiskMetric::WORDS), "disk: what is measured, in percent; default used"),
     key(
         "mounted",
         Kind::Flag,
         "disk: true: something must be mounted there, false: nothing need be; default: as it was, or as /etc/fstab says",
     ),
     key("url", Kind::Text, "http: what is fetched"),
-    key("method", Kind::Word(PROBE_METHODS), "http: default GET"),
+    key("method", Kind::Word(HttpMethod::WORDS), "http: default GET"),
     key("headers", Kind::Texts2, "http: sent along; with a secret among them, redirects are not followed"),
     key("status", Kind::Any, "http: a status or a list"),
     key("contains", Kind::Text, "http: the body has this text"),
@@ -599,6 +574,3 @@ pub(super) const PROBE: &[Key] = &[
     key("user", Kind::Flag, "systemd: of the user's manager"),
     key("command", Kind::Command, "command: exit 0 is good, 1 a warning, else critical"),
 ];
-pub(super) const PROBE_METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-pub(super) const PROBES: &[&str] =
-    &["disk", "memory", "load", "http", "tcp", "process", "systemd", "command"];

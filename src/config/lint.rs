@@ -1,5 +1,6 @@
 //! Contradictions that a configuration can hold although each of its keys is fine (section 2).
-use super::walk::{File, Section};
+use super::document::File;
+use super::walk::Section;
 use crate::domain::*;
 use place::{Place, SCHEDULE, place};
 use std::collections::{BTreeMap, BTreeSet};
@@ -210,7 +211,7 @@ fn untold(at: &Place<'_>, fleet: &Fleet) {
 }
 
 /// Tools whose result says whether there is anything to do.
-const SAY: &[&str] = &["probe", "feed", "sql", "recall"];
+const SAY: &[ToolKind] = &[ToolKind::Probe, ToolKind::Feed, ToolKind::Sql, ToolKind::Recall];
 
 /// A gate by a tool that always gives something.
 fn always_open(at: &Place<'_>, fleet: &Fleet) {
@@ -219,7 +220,7 @@ fn always_open(at: &Place<'_>, fleet: &Fleet) {
     }
     let Some(gate) = at.agent.gate.as_deref().filter(|gate| gate.expect.is_empty()) else { return };
     let CheckBody::Tool(call) = &gate.body else { return };
-    let says = SAY.contains(&fleet.kind_of(&call.tool)) || call.tool.contains('/');
+    let says = fleet.kind_of(&call.tool).is_none_or(|kind| SAY.contains(&kind));
     if !says && gate.novel_by.is_empty() {
         at.file.warn(
             at.of("gate"),
@@ -233,7 +234,7 @@ fn always_open(at: &Place<'_>, fleet: &Fleet) {
 fn news(at: &Place<'_>, fleet: &Fleet) {
     let (Some(gate), Body::Query(query)) = (at.agent.gate.as_deref(), &at.agent.body) else { return };
     let CheckBody::Tool(call) = &gate.body else { return };
-    if fleet.kind_of(&call.tool) != "feed" || !at.knows(&["gate", "query"]) {
+    if fleet.kind_of(&call.tool) != Some(ToolKind::Feed) || !at.knows(&["gate", "query"]) {
         return;
     }
     if gate.novel_by.is_empty() && gate.expect.is_empty() {

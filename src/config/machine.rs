@@ -1,7 +1,7 @@
 //! What a configuration needs of the machine: programs, folders, databases, key files, variables. They may be
 //! there when the time comes, or where the daemon runs, so what is missing is a warning.
 use super::context::{Context, Entry, Found};
-use super::walk::{File, Item};
+use super::document::File;
 use crate::domain::{SecretRef, TextOrSecret};
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Result};
@@ -144,13 +144,13 @@ fn by_name(file: &File<'_>, wanted: &Wanted<'_>, program: &str) {
 }
 
 /// Notes what a secret is to be read from and can't be.
-pub(super) fn secret(item: Item<'_>, secret: &SecretRef) {
-    let Context { env, .. } = item.file.context;
+pub(super) fn secret(file: &File<'_>, span: Range<usize>, secret: &SecretRef) {
+    let Context { env, .. } = file.context;
     match secret {
         SecretRef::Env(name) => {
             if env(name).is_none_or(|value| value.is_empty()) {
-                item.file.warn(
-                    item.span(),
+                file.warn(
+                    span,
                     format!("the variable `{name}` is not set here: there is no secret in it"),
                     Some(
                         "set it where the daemon runs (a shell's own variables do not reach a service), or use \
@@ -160,20 +160,20 @@ pub(super) fn secret(item: Item<'_>, secret: &SecretRef) {
                 );
             }
         }
-        SecretRef::File(path) => key_file(item, path),
+        SecretRef::File(path) => key_file(file, span, path),
         SecretRef::Command(argv) => {
-            let wanted = Wanted { argv, cwd: None, env: None, folder: item.span(), program: item.span() };
-            program(item.file, &wanted);
+            let wanted = Wanted { argv, cwd: None, env: None, folder: span.clone(), program: span };
+            program(file, &wanted);
         }
         // it is there only while the service runs
         SecretRef::Credential(_) => {}
     }
 }
 
-fn key_file(item: Item<'_>, path: &Path) {
+fn key_file(file: &File<'_>, span: Range<usize>, path: &Path) {
     let shown = path.display();
-    let warn = |message: String, hint: String| item.file.warn(item.span(), message, Some(hint));
-    match (item.file.context.look)(path) {
+    let warn = |message: String, hint: String| file.warn(span.clone(), message, Some(hint));
+    match (file.context.look)(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => warn(
             format!("there is no key file `{shown}`"),
             "write the secret into it, and `chmod 600` it".into(),
@@ -190,10 +190,10 @@ fn key_file(item: Item<'_>, path: &Path) {
 }
 
 /// Notes a folder that must be there and is not.
-pub(super) fn folder(item: Item<'_>, path: &Path) {
+pub(super) fn folder(file: &File<'_>, span: Range<usize>, path: &Path) {
     let shown = path.display();
-    let warn = |message: String, hint: &str| item.file.warn(item.span(), message, Some(hint.to_owned()));
-    match kind((item.file.context.look)(path)) {
+    let warn = |message: String, hint: &str| file.warn(span.clone(), message, Some(hint.to_owned()));
+    match kind((file.context.look)(path)) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             warn(format!("there is no folder `{shown}`"), "make it, or name another");
         }
@@ -203,10 +203,10 @@ pub(super) fn folder(item: Item<'_>, path: &Path) {
 }
 
 /// Notes a database file that is not there: none is made.
-pub(super) fn database(item: Item<'_>, path: &Path) {
+pub(super) fn database(file: &File<'_>, span: Range<usize>, path: &Path) {
     let shown = path.display();
-    let warn = |message: String, hint: &str| item.file.warn(item.span(), message, Some(hint.to_owned()));
-    match kind((item.file.context.look)(path)) {
+    let warn = |message: String, hint: &str| file.warn(span.clone(), message, Some(hint.to_owned()));
+    match kind((file.context.look)(path)) {
         Err(error) if error.kind() == ErrorKind::NotFound => warn(
             format!("there is no database `{shown}`"),
             "is the path right? A relative one begins at the folder of this file; none is made by itself",

@@ -10,6 +10,7 @@ mod checks;
 mod conceal;
 mod context;
 mod diagnostic;
+mod document;
 mod duration;
 mod email;
 mod environment;
@@ -122,7 +123,7 @@ pub fn load(path: &Path, context: &Context<'_>) -> Result<Loaded, Box<Rejected>>
 pub fn parse(text: String, path: &Path, context: &Context<'_>) -> Result<Loaded, Box<Rejected>> {
     let (fleet, mut diagnostics, secrets) = {
         let (root, errors) = toml::de::DeTable::parse_recoverable(&text);
-        let file = walk::File::new(&text, path, context);
+        let file = document::File::new(&text, path, context);
         let mut doubled: Option<Range<usize>> = None;
         for error in &errors {
             let span = error.span();

@@ -3,7 +3,7 @@
 use super::keys;
 use super::walk::{Item, Section};
 use crate::config::values::{refers, url};
-use crate::domain::{FallbackOn, Fleet, ModelSpec, Price, RequestSettings};
+use crate::domain::{Effort, FallbackOn, Fleet, ModelSpec, Price, Provider, RequestSettings};
 use serde_json::{Map, Value};
 
 /// Longest answer of a model, where nothing is set.
@@ -12,22 +12,24 @@ const OUTPUT_TOKENS: u64 = 2048;
 const THINKING_OUTPUT_TOKENS: u64 = 16_384;
 
 pub(super) fn model(section: &Section<'_>) -> Option<ModelSpec> {
-    let provider = section.word("provider", keys::PROVIDERS);
+    let provider = section.word::<Provider>("provider");
     let name = section.text("model").map(str::to_owned);
     for (key, missing) in [("provider", provider.is_none()), ("model", name.is_none())] {
         if missing && section.own(key).is_none() {
             section.missing::<()>(&[key], format!("a model needs `{key}`"), None);
         }
     }
-    const ANY: &str = "openai-compatible";
-    if provider.is_some_and(|at| keys::PROVIDERS[at] == ANY) && section.own("base_url").is_none() {
+    if provider == Some(Provider::OpenAiCompatible) && section.own("base_url").is_none() {
         section.missing::<()>(
             &["base_url"],
-            format!("provider = \"{ANY}\" needs `base_url`: it has no address of its own"),
+            format!(
+                "provider = \"{}\" needs `base_url`: it has no address of its own",
+                Provider::OpenAiCompatible
+            ),
             Some("for a server on this machine: base_url = \"http://127.0.0.1:8080/v1\"".into()),
         );
     }
-    let settings = settings(section, keys::PROVIDERS[provider?]);
+    let settings = settings(section, provider?);
     let api_key = section.get("api_key").and_then(|item| item.secret());
     let price = section.get("price").and_then(|item| item.section(keys::PRICE)).map(|price| {
         let input = price.number("input").unwrap_or(0.0);
@@ -44,7 +46,7 @@ pub(super) fn model(section: &Section<'_>) -> Option<ModelSpec> {
     let most = section.whole("max_output_tokens", 1);
     let by_default = if thinks(&name, &settings) { THINKING_OUTPUT_TOKENS } else { OUTPUT_TOKENS };
     Some(ModelSpec {
-        provider: keys::PROVIDERS[provider?].to_owned(),
+        provider: provider?,
         base_url: section.get("base_url").and_then(url),
         api_key,
         headers: section.headers(),
@@ -62,22 +64,25 @@ pub(super) fn model(section: &Section<'_>) -> Option<ModelSpec> {
     })
 }
 
-fn settings(section: &Section<'_>, provider: &str) -> RequestSettings {
-    let only = |key: &'static str, wanted: &str, why: &str| {
+fn settings(section: &Section<'_>, provider: Provider) -> RequestSettings {
+    let only = |key: &'static str, wanted: Provider, why: &str| {
         if let Some(item) = section.own(key).filter(|_| provider != wanted) {
             item.refuse_with::<()>(format!("`{key}` is for provider = \"{wanted}\""), why.to_owned());
         }
     };
-    only("num_ctx", "ollama", "other servers are told how long a context may be when they are started");
+    only(
+        "num_ctx",
+        Provider::Ollama,
+        "other servers are told how long a context may be when they are started",
+    );
     only(
         "cache",
-        "anthropic",
+        Provider::Anthropic,
         "others cache by themselves; what they read from it is charged as `cached_input`",
     );
-    let effort = section.word("reasoning_effort", keys::EFFORTS);
     RequestSettings {
         top_p: section.number("top_p"),
-        reasoning_effort: effort.map(|at| keys::EFFORTS[at].to_owned()),
+        reasoning_effort: section.word("reasoning_effort"),
         num_ctx: section.whole("num_ctx", 1),
         cache: section.flag("cache").unwrap_or(false),
         params: section.get("params").and_then(|item| params(&item)).unwrap_or_default(),
@@ -123,8 +128,7 @@ fn fallback_on(section: &Section<'_>) -> Vec<FallbackOn> {
         section.file.warn(item.span(), "`fallback_on` has no effect without `fallback`".into(), Some(hint));
     }
     let Some(items) = item.items() else { return Vec::new() };
-    let words = items.iter().filter_map(|item| item.word(keys::FALLBACK_ON));
-    words.map(|at| [FallbackOn::Credit, FallbackOn::Context, FallbackOn::Missing][at]).collect()
+    items.iter().filter_map(Item::word).collect()
 }
 
 /// Does this model think before it answers, as far as its name or its settings tell?
@@ -153,7 +157,7 @@ fn thinks(model: &str, settings: &RequestSettings) -> bool {
     ];
     let name = model.to_lowercase();
     let own = name.rsplit('/').next().unwrap_or(&name);
-    let by_settings = settings.reasoning_effort.as_deref().is_some_and(|effort| effort != "none")
+    let by_settings = settings.reasoning_effort.is_some_and(|effort| effort != Effort::None)
         || ["thinking", "reasoning", "reasoning_effort"].iter().any(|key| settings.params.contains_key(*key));
     by_settings
         || BEGINNINGS.iter().any(|beginning| own.starts_with(beginning))

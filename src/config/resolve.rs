@@ -1,10 +1,11 @@
 //! From the document to the fleet: everything but the agents themselves.
+use super::document::File;
 use super::email::email;
 use super::keys::{self, Key};
 use super::machine::{self, Wanted};
-use super::walk::{File, Item, Section};
+use super::walk::{Item, Section};
 use super::{agents, lint, models, tool_settings};
-use crate::config::values::{cwd, hash_of, url, zone};
+use crate::config::values::{cwd, url, zone};
 use crate::domain::*;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -43,20 +44,8 @@ pub(super) fn fleet<'a>(file: &'a File<'a>, root: &'a DeTable<'a>) -> Fleet {
     models::fallbacks(&top, &fleet);
     fleet.agents = agents::agents(&top, &fleet);
     lint::fleet(file, &top, &fleet);
-    fleet.hash = fleet_hash(&fleet);
+    fleet.hash = identity::of_fleet(&fleet);
     fleet
-}
-
-fn fleet_hash(fleet: &Fleet) -> ConfigHash {
-    use std::fmt::Write;
-    let mut text = format!(
-        "{:?}{:?}{:?}{:?}{:?}{:?}",
-        fleet.daemon, fleet.models, fleet.mcp, fleet.tools, fleet.notify, fleet.budget
-    );
-    for agent in &fleet.agents {
-        let _ = write!(text, "{}={}", agent.id, agent.config_hash);
-    }
-    hash_of(&text)
 }
 
 /// The named tables of one kind: `[models.main]`, ….
@@ -93,7 +82,7 @@ fn daemon(top: &Section<'_>) -> DaemonSpec {
     if let Some(grace) = section.duration("shutdown_grace") {
         spec.shutdown_grace = grace;
     }
-    if section.word("reload", &["watch", "manual"]) == Some(1) {
+    if section.word("reload") == Some(ReloadMode::Manual) {
         spec.reload = ReloadMode::Manual;
     }
     if let Some(section) = section.get("retention").and_then(|item| item.section(keys::RETENTION)) {
@@ -159,7 +148,7 @@ fn tools(top: &Section<'_>) -> BTreeMap<String, ToolSpec> {
     let is_archive = |value: &Item<'_>| {
         let settings = value.value.get_ref().as_table();
         settings.and_then(|table| table.get("type")).and_then(|kind| kind.get_ref().as_str())
-            == Some("archive_rows")
+            == Some(ToolKind::ArchiveRows.as_str())
     };
     let mut items: Vec<_> =
         table.iter().map(|(name, value)| (name, Item { file: top.file, value, name: "tools" })).collect();
@@ -169,9 +158,8 @@ fn tools(top: &Section<'_>) -> BTreeMap<String, ToolSpec> {
             top.file.is_broken_now("tools", name.get_ref());
             continue;
         };
-        let kind = keys::TOOLS[kind];
-        let settings = match keys::TOOL_SETTINGS.iter().find(|(known, _)| *known == kind) {
-            Some((_, keys)) => {
+        let settings = match keys::tool_settings(kind) {
+            Some(keys) => {
                 let section = item.section(keys);
                 section.and_then(|section| tool_settings::resolve(kind, &section, &all)).unwrap_or_default()
             }
@@ -183,39 +171,39 @@ fn tools(top: &Section<'_>) -> BTreeMap<String, ToolSpec> {
                 settings
             }
         };
-        all.insert(name.get_ref().to_string(), ToolSpec { kind: kind.to_owned(), settings });
+        all.insert(name.get_ref().to_string(), ToolSpec { kind, settings });
     }
     all
 }
 
-fn tool_type(item: Item<'_>) -> Option<usize> {
+fn tool_type(item: Item<'_>) -> Option<ToolKind> {
     let Some(kind) = item.table()?.get("type") else {
-        return item.refuse_with("a tool needs `type`".into(), format!("one of {}", keys::TOOLS.join(", ")));
+        return item
+            .refuse_with("a tool needs `type`".into(), format!("one of {}", ToolKind::WORDS.join(", ")));
     };
-    Item { value: kind, name: "type", ..item }.word(keys::TOOLS)
+    Item { value: kind, name: "type", ..item }.word()
 }
 
 /// Messages that a receiver gets in a minute, where nothing else is said.
 const MESSAGES_PER_MINUTE: u32 = 10;
 
 fn notify(section: &Section<'_>) -> Option<NotifyTarget> {
-    const TYPES: &[&str] = &["webhook", "command", "email", "desktop", "file"];
     let Some(kind) = section.get("type") else {
         return section.missing(
             &["type"],
             "a [notify.…] table needs `type`".into(),
-            Some(format!("one of {}", TYPES.join(", "))),
+            Some(format!("one of {}", NotifyType::WORDS.join(", "))),
         );
     };
     // keys that another type has
-    const OF_TYPES: &[(&str, &[&str])] = &[
-        ("webhook", &["url", "headers"]),
-        ("command", &["command", "env", "cwd"]),
-        ("email", &["to", "from", "smtp", "tls", "username", "password"]),
-        ("file", &["path"]),
+    const OF_TYPES: &[(NotifyType, &[&str])] = &[
+        (NotifyType::Webhook, &["url", "headers"]),
+        (NotifyType::Command, &["command", "env", "cwd"]),
+        (NotifyType::Email, &["to", "from", "smtp", "tls", "username", "password"]),
+        (NotifyType::File, &["path"]),
     ];
     let own = kind.text().unwrap_or_default();
-    for (other, keys) in OF_TYPES.iter().filter(|(other, _)| *other != own) {
+    for (other, keys) in OF_TYPES.iter().filter(|(other, _)| other.as_str() != own) {
         for item in keys.iter().filter_map(|key| section.own(key)) {
             let message = format!("`{}` has no effect: it is for type = \"{other}\"", item.name);
             section.file.warn(item.span(), message, None);
@@ -228,8 +216,8 @@ fn notify(section: &Section<'_>) -> Option<NotifyTarget> {
         }
         section.get(key)
     };
-    let kind = match TYPES[kind.word(TYPES)?] {
-        "webhook" => {
+    let kind = match kind.word()? {
+        NotifyType::Webhook => {
             let item = needs("url")?;
             let address = item.text_or_secret()?;
             if let TextOrSecret::Text(_) = address {
@@ -237,7 +225,7 @@ fn notify(section: &Section<'_>) -> Option<NotifyTarget> {
             }
             NotifyTargetKind::Webhook { url: address, headers: section.headers() }
         }
-        "command" => {
+        NotifyType::Command => {
             let before = section.file.errors();
             let (argv, env, cwd) = (needs("command")?.command()?, section.env(), cwd(section));
             if section.file.errors() == before {
@@ -245,12 +233,14 @@ fn notify(section: &Section<'_>) -> Option<NotifyTarget> {
             }
             NotifyTargetKind::Command(CommandSpec { argv, env, cwd, stdin: None })
         }
-        "file" => {
+        NotifyType::File => {
             let item = needs("path")?;
             NotifyTargetKind::File(section.file.expand(item.text()?, item.span()))
         }
-        "desktop" => NotifyTargetKind::Desktop,
-        _ => NotifyTargetKind::Email(email(section, needs("to"), needs("from"), needs("smtp"))?),
+        NotifyType::Desktop => NotifyTargetKind::Desktop,
+        NotifyType::Email => {
+            NotifyTargetKind::Email(email(section, needs("to"), needs("from"), needs("smtp"))?)
+        }
     };
     let per_minute = section.whole("per_minute", 1).map(|most| u32::try_from(most).unwrap_or(u32::MAX));
     let usual = (!matches!(kind, NotifyTargetKind::File(_))).then_some(MESSAGES_PER_MINUTE);

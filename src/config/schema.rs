@@ -1,5 +1,6 @@
 //! The JSON Schema of `agents.toml`, from the table of keys.
 use super::keys::{self, Key, Kind};
+use crate::domain::ToolKind;
 use serde_json::{Map, Value, json};
 
 /// JSON Schema (2020-12) of `agents.toml`, for editors.
@@ -12,7 +13,7 @@ pub fn schema() -> Value {
     root["properties"]["mcp"] = named(keys::MCP);
     root["properties"]["notify"] = named(keys::NOTIFY);
     root["properties"]["agents"] = named(keys::AGENT);
-    let tools = keys::TOOLS;
+    let tools = ToolKind::WORDS;
     let settings: Vec<Value> = keys::TOOL_SETTINGS
         .iter()
         .map(|(kind, keys)| json!({"if": {"properties": {"type": {"const": kind}}}, "then": object(keys)}))

@@ -10,25 +10,29 @@ use super::machine::{self, Wanted};
 use super::s3_settings::s3;
 use super::walk::{Item, Section};
 use crate::config::values::{common, cwd, database, mode, needs};
-use crate::domain::{TextOrSecret, ToolSpec};
+use crate::domain::{TextOrSecret, ToolKind, ToolSpec};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// The settings of a tool of this type; `None` if something that it can't do without is missing.
 pub(super) fn resolve(
-    kind: &str,
+    kind: ToolKind,
     section: &Section<'_>,
     tools: &BTreeMap<String, ToolSpec>,
 ) -> Option<Value> {
     match kind {
-        "http" => http(section),
-        "feed" => feed(section),
-        "sql" => sql(section),
-        "files" => files(section),
-        "s3" => s3(section),
-        "shell" => shell(section),
-        "archive_rows" => archive(section, tools),
-        _ => None,
+        ToolKind::Http => http(section),
+        ToolKind::Feed => feed(section),
+        ToolKind::Sql => sql(section),
+        ToolKind::Files => files(section),
+        ToolKind::S3 => s3(section),
+        ToolKind::Shell => shell(section),
+        ToolKind::ArchiveRows => archive(section, tools),
+        ToolKind::SystemMetrics
+        | ToolKind::Probe
+        | ToolKind::Remember
+        | ToolKind::Recall
+        | ToolKind::Report => None,
     }
 }
 
@@ -113,7 +117,7 @@ fn files(section: &Section<'_>) -> Option<Value> {
         let before = item.file.errors();
         let path = item.file.expand(item.text()?, item.span());
         if item.file.errors() == before {
-            machine::folder(*item, &path);
+            machine::folder(item.file, item.span(), &path);
         }
         Some(path.display().to_string())
     };

@@ -1,18 +1,10 @@
 //! Values that stand in several tables: names that refer to something, zones, addresses, folders.
-use super::keys;
 use super::machine;
 use super::walk::{Item, Section};
-use crate::domain::{ConfigHash, TextOrSecret, nearest};
+use crate::domain::{TextOrSecret, ToolMode, nearest};
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 use std::path::PathBuf;
-
-/// The first 8 bytes of SHA-256 over a text that says everything that is resolved.
-pub(super) fn hash_of(text: &str) -> ConfigHash {
-    let digest = Sha256::digest(text.as_bytes());
-    ConfigHash(u64::from_be_bytes(digest[..8].try_into().expect("a digest has 32 bytes")))
-}
 
 /// What is said of a zone that there is not.
 pub(super) const ZONES: &str = "use an IANA name such as \"Europe/Berlin\", \"America/New_York\" or \"UTC\"";
@@ -97,9 +89,9 @@ pub(super) fn common(section: &Section<'_>, out: &mut Map<String, Value>) {
 }
 
 pub(super) fn mode(section: &Section<'_>, out: &mut Map<String, Value>) -> bool {
-    let at = section.word("mode", keys::MODES).unwrap_or(0);
-    out.insert("mode".into(), keys::MODES[at].into());
-    at == 1
+    let mode = section.word("mode").unwrap_or(ToolMode::ReadOnly);
+    out.insert("mode".into(), mode.as_str().into());
+    mode == ToolMode::ReadWrite
 }
 
 /// How a connection may be encrypted, in the words of libpq.
@@ -125,7 +117,7 @@ pub(super) fn database(item: Item<'_>) -> Option<Value> {
         let before = item.file.errors();
         let path = item.file.expand(path, item.span());
         if item.file.errors() == before {
-            machine::database(item, &path);
+            machine::database(item.file, item.span(), &path);
         }
         return Some(format!("sqlite:{}", path.display()).into());
     }

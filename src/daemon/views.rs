@@ -315,25 +315,20 @@ fn settings(spec: &AgentSpec) -> BTreeMap<String, String> {
         }
         match query.memory {
             Memory::None => {}
-            Memory::LastResult => put("memory", "last_result".into()),
-            Memory::Session { max_tokens } => put("memory", format!("session, up to {max_tokens} tokens")),
+            Memory::LastResult => put("memory", query.memory.mode().to_string()),
+            Memory::Session { max_tokens } => {
+                put("memory", format!("{}, up to {max_tokens} tokens", query.memory.mode()));
+            }
         }
     }
     put("timeout", human_duration(spec.limits.timeout));
     if let Some(total) = spec.limits.total_timeout {
         put("total_timeout", human_duration(total));
     }
-    let overlap = match spec.overlap {
-        Overlap::Skip => "skip",
-        Overlap::Queue => "queue",
-        Overlap::CancelPrevious => "cancel_previous",
-        Overlap::Parallel => "parallel",
-    };
-    put("overlap", overlap.into());
+    put("overlap", spec.overlap.to_string());
     let catch_up = match spec.catch_up.policy {
-        CatchUpPolicy::None => "none".to_owned(),
-        CatchUpPolicy::Latest => "latest".to_owned(),
-        CatchUpPolicy::All => format!("all, at most {}", spec.catch_up.max),
+        CatchUpPolicy::All => format!("{}, at most {}", CatchUpPolicy::All, spec.catch_up.max),
+        policy => policy.to_string(),
     };
     let age = spec
         .catch_up
@@ -364,7 +359,7 @@ fn settings(spec: &AgentSpec) -> BTreeMap<String, String> {
         put("gate", "yes".into());
     }
     if spec.history == crate::domain::History::Changes {
-        put("history", "changes".into());
+        put("history", spec.history.to_string());
     }
     if !spec.success_when.is_empty() {
         put("success_when", counted(spec.success_when.len(), "check"));

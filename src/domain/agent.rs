@@ -2,10 +2,10 @@
 //!
 //! There is no such thing as an invalid [`AgentSpec`]: `config` makes them, nobody else. What is
 //! large or rare sits behind a pointer, so that 100,000 agents stay small.
+use super::words::words;
 use super::{AgentId, ConfigHash, CronSchedule, EventType};
 use crate::domain::secret_ref::EnvValue;
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -140,13 +140,14 @@ pub struct EventTrigger {
     pub agent: Option<AgentId>,
 }
 
-/// Where the first slot of an interval lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FirstRun {
-    /// At the anchor: the moment of the first start.
-    Now,
-    /// One period later.
-    AfterInterval,
+words! {
+    /// Where the first slot of an interval lies.
+    FirstRun {
+        /// At the anchor: the moment of the first start.
+        Now = "now",
+        /// One period later.
+        AfterInterval = "after_interval",
+    }
 }
 
 /// What happens to slots that passed unseen.
@@ -162,37 +163,40 @@ pub struct CatchUp {
     pub spread: Option<SignedDuration>,
 }
 
-/// Which missed slots are made up for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CatchUpPolicy {
-    /// None.
-    None,
-    /// The newest.
-    Latest,
-    /// Each, oldest first.
-    All,
+words! {
+    /// Which missed slots are made up for.
+    CatchUpPolicy {
+        /// The newest.
+        Latest = "latest",
+        /// Each, oldest first.
+        All = "all",
+        /// None.
+        None = "none",
+    }
 }
 
-/// What happens to a slot that comes while a run of the agent is in flight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Overlap {
-    /// The slot is skipped.
-    Skip,
-    /// One run waits.
-    Queue,
-    /// The run in flight is cancelled, then the new one starts.
-    CancelPrevious,
-    /// Both run.
-    Parallel,
+words! {
+    /// What happens to a slot that comes while a run of the agent is in flight.
+    Overlap {
+        /// The slot is skipped.
+        Skip = "skip",
+        /// One run waits.
+        Queue = "queue",
+        /// The run in flight is cancelled, then the new one starts.
+        CancelPrevious = "cancel_previous",
+        /// Both run.
+        Parallel = "parallel",
+    }
 }
 
-/// Which runs leave a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum History {
-    /// All.
-    All,
-    /// Only of a probe: a run that finds all well, as the run before it did, is counted and no more.
-    Changes,
+words! {
+    /// Which runs leave a record.
+    History {
+        /// All.
+        All = "all",
+        /// Only of a probe: a run that finds all well, as the run before it did, is counted and no more.
+        Changes = "changes",
+    }
 }
 
 /// What a run executes.
@@ -231,6 +235,18 @@ pub struct QuerySpec {
     pub output_schema: Option<serde_json::Value>,
 }
 
+words! {
+    /// How an agent remembers.
+    MemoryMode {
+        /// Nothing is kept between runs.
+        None = "none",
+        /// The last successful answer.
+        LastResult = "last_result",
+        /// The conversation.
+        Session = "session",
+    }
+}
+
 /// What an agent remembers between runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Memory {
@@ -245,13 +261,25 @@ pub enum Memory {
     },
 }
 
-/// What happens to a tool call that needs a person.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Approval {
-    /// It is denied at once.
-    Deny,
-    /// It waits, durably.
-    Wait,
+impl Memory {
+    /// How it remembers.
+    pub fn mode(self) -> MemoryMode {
+        match self {
+            Self::None => MemoryMode::None,
+            Self::LastResult => MemoryMode::LastResult,
+            Self::Session { .. } => MemoryMode::Session,
+        }
+    }
+}
+
+words! {
+    /// What happens to a tool call that needs a person.
+    Approval {
+        /// It is denied at once.
+        Deny = "deny",
+        /// It waits, durably.
+        Wait = "wait",
+    }
 }
 
 /// One tool call: the name and its arguments, as configured.
@@ -307,23 +335,24 @@ pub struct Expect {
     pub value: serde_json::Value,
 }
 
-/// How a field is compared with a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compare {
-    /// Equal.
-    Eq,
-    /// Not equal.
-    Ne,
-    /// Less.
-    Lt,
-    /// Less or equal.
-    Lte,
-    /// Greater.
-    Gt,
-    /// Greater or equal.
-    Gte,
-    /// A text that contains, or a list that has.
-    Contains,
+words! {
+    /// How a field is compared with a value.
+    Compare {
+        /// Equal.
+        Eq = "eq",
+        /// Not equal.
+        Ne = "ne",
+        /// Less.
+        Lt = "lt",
+        /// Less or equal.
+        Lte = "lte",
+        /// Greater.
+        Gt = "gt",
+        /// Greater or equal.
+        Gte = "gte",
+        /// A text that contains, or a list that has.
+        Contains = "contains",
+    }
 }
 
 /// What a run may use.
@@ -368,13 +397,14 @@ pub struct RetrySpec {
     pub explicit: bool,
 }
 
-/// How the delay between attempts grows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Backoff {
-    /// Not at all.
-    Fixed,
-    /// Doubles each time.
-    Exponential,
+words! {
+    /// How the delay between attempts grows.
+    Backoff {
+        /// Doubles each time.
+        Exponential = "exponential",
+        /// Not at all.
+        Fixed = "fixed",
+    }
 }
 
 /// When an agent gives up for a while.
@@ -397,7 +427,7 @@ pub struct NotifySpec {
     pub repeat: SignedDuration,
 }
 
-super::slot::words! {
+words! {
     /// What can be told.
     TellOn {
         /// A run failed, after its retries.

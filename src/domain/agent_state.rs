@@ -1,6 +1,5 @@
 //! What is wanted of an agent, what it is doing, how it fares (section 3 of the contract).
-use super::slot::words;
-use serde::{Deserialize, Serialize};
+use super::words::words;
 
 words! {
     /// What a person (or the end of a one-shot) wants of an agent. Survives restarts.

@@ -83,6 +83,27 @@ impl CronSchedule {
         self.zone.iana_name().unwrap_or("local time")
     }
 
+    /// As it printed itself in 0.1, for hashes that were stored then. `None`: 0.1 did not read it.
+    pub(super) fn debug_of_0_1(&self) -> Option<String> {
+        let fields: Vec<&str> = self.expression.split_whitespace().collect();
+        let five = &fields[fields.len().saturating_sub(5)..];
+        let wild = |field: Option<&&str>| field.is_some_and(|field| field.starts_with(['*', '?']));
+        let parser = croner::parser::CronParser::builder()
+            .seconds(croner::parser::Seconds::Optional)
+            .year(croner::parser::Year::Optional)
+            .dom_and_dow(wild(five.get(2)) || wild(five.get(4)))
+            .build();
+        let cron = parser.parse(&self.expression).ok()?;
+        let fixed = match fields[..] {
+            [nickname] => !nickname.eq_ignore_ascii_case("@hourly"),
+            _ => !wild(five.first()) && !wild(five.get(1)),
+        };
+        let (expression, zone) = (&self.expression, &self.zone);
+        Some(format!(
+            "CronSchedule {{ expression: {expression:?}, zone: {zone:?}, cron: {cron:?}, fixed: {fixed:?} }}"
+        ))
+    }
+
     /// The first instant strictly after `after`; `None` if there is none.
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
         if self.text.fixed { self.next_fixed(after) } else { self.next_wild(after) }

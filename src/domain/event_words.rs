@@ -1,6 +1,6 @@
 //! Events as words: their kinds, and one as it is stored and sent. What is told of a fact stands in `event`.
 use super::ids::{AgentId, RunId, Seq};
-use super::slot::words;
+use super::words::words;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -9,7 +9,6 @@ use super::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// A fact and its instant (wall clock).
@@ -548,7 +547,7 @@ pub enum ProcessRole {
     Check,
 }
 
-super::slot::words! {
+super::words::words! {
     /// Where a piece of output came from.
     Stream {
         /// Standard output.

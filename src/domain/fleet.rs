@@ -1,5 +1,7 @@
 //! The fleet: everything that one `agents.toml` says, validated.
 use super::agent::AgentSpec;
+use super::tool::ToolKind;
+use super::words::words;
 use super::{AgentId, ConfigHash};
 use crate::domain::secret_ref::{EnvValue, SecretRef};
 use jiff::SignedDuration;
@@ -37,9 +39,10 @@ impl Fleet {
         self.agents.binary_search_by(|agent| agent.id.as_str().cmp(id)).ok().map(|at| &self.agents[at])
     }
 
-    /// Which built-in tool it is that goes by this name: that of its `[tools.…]` table, or the name itself.
-    pub fn kind_of<'a>(&'a self, tool: &'a str) -> &'a str {
-        self.tools.get(tool).map_or(tool, |spec| spec.kind.as_str())
+    /// Which built-in tool it is that goes by this name: that of its `[tools.…]` table, or the one of that name. `None`:
+    /// it is a tool of an MCP server.
+    pub fn kind_of(&self, tool: &str) -> Option<ToolKind> {
+        self.tools.get(tool).map_or_else(|| ToolKind::parse(tool), |spec| Some(spec.kind))
     }
 
     /// A fleet without agents, for a daemon whose file is missing and for tests.
@@ -90,13 +93,14 @@ impl Default for DaemonSpec {
     }
 }
 
-/// Whether a change of the file is taken up by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReloadMode {
-    /// Yes.
-    Watch,
-    /// Only by `bgagent reload` or SIGHUP.
-    Manual,
+words! {
+    /// Whether a change of the file is taken up by itself.
+    ReloadMode {
+        /// Yes.
+        Watch = "watch",
+        /// Only by `bgagent reload` or SIGHUP.
+        Manual = "manual",
+    }
 }
 
 /// How long what is kept.
@@ -127,11 +131,47 @@ impl Default for Retention {
     }
 }
 
+words! {
+    /// Who answers, and in which form it is asked.
+    Provider {
+        /// OpenAI.
+        OpenAi = "openai",
+        /// Anthropic.
+        Anthropic = "anthropic",
+        /// Google.
+        Gemini = "gemini",
+        /// An Ollama server.
+        Ollama = "ollama",
+        /// Any server that speaks OpenAI's chat completions.
+        OpenAiCompatible = "openai-compatible",
+    }
+}
+
+words! {
+    /// How much a model is to think.
+    Effort {
+        /// Not at all.
+        None = "none",
+        /// As little as it can.
+        Minimal = "minimal",
+        /// Little.
+        Low = "low",
+        /// As usual.
+        Medium = "medium",
+        /// Much.
+        High = "high",
+        /// More than that.
+        Xhigh = "xhigh",
+        /// As much as it can.
+        Max = "max",
+    }
+}
+
 /// `[models.…]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelSpec {
-    /// `openai`, `anthropic`, `gemini`, `ollama` or `openai-compatible`.
-    pub provider: String,
+    /// Who answers.
+    pub provider: Provider,
     /// Name of the model there.
     pub model: String,
     /// Where it answers.
@@ -167,8 +207,8 @@ pub struct ModelSpec {
 pub struct RequestSettings {
     /// Nucleus sampling.
     pub top_p: Option<f64>,
-    /// How much it is to think: `none`, `minimal`, `low`, `medium`, `high`, `xhigh`, `max`.
-    pub reasoning_effort: Option<String>,
+    /// How much it is to think; `None`: as its provider has it.
+    pub reasoning_effort: Option<Effort>,
     /// Tokens of the context at Ollama.
     pub num_ctx: Option<u64>,
     /// Anthropic's cache is used.
@@ -177,15 +217,16 @@ pub struct RequestSettings {
     pub params: serde_json::Map<String, serde_json::Value>,
 }
 
-/// A reason that does not pass, for which another model is asked all the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FallbackOn {
-    /// The account has no credit.
-    Credit,
-    /// The request is longer than the model takes.
-    Context,
-    /// There is no such model.
-    Missing,
+words! {
+    /// A reason that does not pass, for which another model is asked all the same.
+    FallbackOn {
+        /// The account has no credit.
+        Credit = "credit",
+        /// The request is longer than the model takes.
+        Context = "context",
+        /// There is no such model.
+        Missing = "missing",
+    }
 }
 
 /// US dollars per million tokens.
@@ -230,10 +271,26 @@ impl McpSpec {
 /// `[tools.…]`: a named, bounded instance of a built-in tool.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToolSpec {
-    /// Name of the built-in tool.
-    pub kind: String,
+    /// Of which built-in tool.
+    pub kind: ToolKind,
     /// Its settings, as typed.
     pub settings: serde_json::Value,
+}
+
+words! {
+    /// Kinds of `[notify.…]` tables.
+    NotifyType {
+        /// An HTTP POST.
+        Webhook = "webhook",
+        /// A program.
+        Command = "command",
+        /// A mail.
+        Email = "email",
+        /// A notification on the screen.
+        Desktop = "desktop",
+        /// A file.
+        File = "file",
+    }
 }
 
 /// `[notify.…]`.
@@ -282,15 +339,16 @@ pub struct EmailSpec {
     pub login: Option<(EnvValue, SecretRef)>,
 }
 
-/// How a connection to a mail server is encrypted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SmtpTls {
-    /// It begins in the clear and must be encrypted before anything is said.
-    StartTls,
-    /// From the first byte.
-    Implicit,
-    /// Not at all; on this machine only.
-    None,
+words! {
+    /// How a connection to a mail server is encrypted.
+    SmtpTls {
+        /// It begins in the clear and must be encrypted before anything is said.
+        StartTls = "starttls",
+        /// From the first byte.
+        Implicit = "implicit",
+        /// Not at all; on this machine only.
+        None = "none",
+    }
 }
 
 /// `[budget]`: for the whole fleet.

@@ -15,11 +15,12 @@
 //! same meaning: the tests pin the hashes.
 mod before;
 mod fields;
+mod form;
 
 use super::agent::AgentSpec;
 use super::fleet::Fleet;
 use super::ids::ConfigHash;
-use sha2::{Digest, Sha256};
+use form::{Canonical, Form, first_bytes};
 
 /// Version of the form. Another one is another identity for everything: conversations that wait would be broken off.
 const VERSION: &str = "1";
@@ -48,67 +49,6 @@ fn hash(kind: &str, value: &impl Canonical) -> ConfigHash {
     form.text(VERSION);
     value.write(&mut form);
     first_bytes(&form.0)
-}
-
-/// The first 8 bytes of SHA-256.
-fn first_bytes(bytes: &[u8]) -> ConfigHash {
-    let digest = Sha256::digest(bytes);
-    ConfigHash(digest[..8].iter().fold(0, |hash, byte| hash << 8 | u64::from(*byte)))
-}
-
-/// What has a canonical form.
-trait Canonical {
-    /// Absent, empty or false: its field is left out.
-    fn is_nothing(&self) -> bool {
-        false
-    }
-
-    fn write(&self, form: &mut Form);
-}
-
-/// A canonical form while it is written.
-#[derive(Default)]
-struct Form(Vec<u8>);
-
-impl Form {
-    fn raw(&mut self, text: &str) {
-        self.0.extend_from_slice(text.as_bytes());
-    }
-
-    fn text(&mut self, text: &str) {
-        self.bytes(text.as_bytes());
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.raw(&format!("{}:", bytes.len()));
-        self.0.extend_from_slice(bytes);
-    }
-
-    /// A word of a closed set, a number, a truth value.
-    fn token(&mut self, token: impl std::fmt::Display) {
-        self.raw(&format!("{token};"));
-    }
-
-    /// A table: its fields are written within.
-    fn table(&mut self, fields: impl FnOnce(&mut Self)) {
-        self.raw("{");
-        fields(self);
-        self.raw("}");
-    }
-
-    /// A word that says which of several tables follows.
-    fn tagged(&mut self, tag: &str, fields: impl FnOnce(&mut Self)) {
-        self.raw(tag);
-        self.table(fields);
-    }
-
-    fn field(&mut self, name: &str, value: &(impl Canonical + ?Sized)) {
-        if !value.is_nothing() {
-            self.raw(name);
-            self.raw("=");
-            value.write(self);
-        }
-    }
 }
 
 #[cfg(test)]

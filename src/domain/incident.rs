@@ -1,5 +1,5 @@
 //! Incidents: open problems with a key.
-use super::slot::words;
+use super::words::words;
 use super::{AgentId, RunId};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};

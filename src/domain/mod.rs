@@ -15,6 +15,7 @@ mod fact;
 mod fleet;
 mod glob;
 mod host;
+pub mod identity;
 mod ids;
 mod incident;
 mod json_schema;
@@ -33,11 +34,12 @@ mod time;
 mod tokens;
 mod tool;
 mod usage;
+mod words;
 
 pub use agent::{
     AgentSpec, Approval, Backoff, Body, CatchUp, CatchUpPolicy, Check, CheckBody, CircuitSpec, CommandSpec,
-    Compare, EventTrigger, Expect, FirstRun, History, Limits, Memory, NotifySpec, Overlap, QuerySpec,
-    RetrySpec, Schedule, TellOn, ToolCallSpec,
+    Compare, EventTrigger, Expect, FirstRun, History, Limits, Memory, MemoryMode, NotifySpec, Overlap,
+    QuerySpec, RetrySpec, Schedule, TellOn, ToolCallSpec,
 };
 pub use agent_state::{Activity, Desired, Health, Held};
 pub use ahead::{Ahead, AheadRow, Judged, LookAhead, Taken};
@@ -55,8 +57,8 @@ pub use fact::{
     Process, ProcessRole, RunRecord, Stream,
 };
 pub use fleet::{
-    BudgetSpec, DaemonSpec, EmailSpec, FallbackOn, Fleet, McpSpec, ModelSpec, NotifyTarget, NotifyTargetKind,
-    Price, ReloadMode, RequestSettings, Retention, SmtpTls, ToolSpec,
+    BudgetSpec, DaemonSpec, Effort, EmailSpec, FallbackOn, Fleet, McpSpec, ModelSpec, NotifyTarget,
+    NotifyTargetKind, NotifyType, Price, Provider, ReloadMode, RequestSettings, Retention, SmtpTls, ToolSpec,
 };
 pub use glob::glob;
 pub use host::HostPattern;
@@ -81,5 +83,6 @@ pub use tokens::{
     LEAST_OUTPUT_TOKENS, frame_at_most, json_at_most, messages_at_most, text_at_least, text_at_most,
     tokens_at_most,
 };
-pub use tool::Effect;
+pub use tool::{DiskMetric, Effect, HttpMethod, ProbeType, TimeUnit, ToolKind, ToolMode};
 pub use usage::{Usage, rounded};
+pub use words::Word;

@@ -2,8 +2,8 @@
 use super::chat::ChatMessage;
 use super::ids::RunId;
 use super::incident::Finding;
-use super::slot::words;
 use super::talk::ApprovalWanted;
+use super::words::words;
 use crate::domain::run_error::RunError;
 use crate::domain::usage::Usage;
 use jiff::SignedDuration;

@@ -1,5 +1,5 @@
 //! Failures: a kind to branch on, a sentence to read.
-use super::slot::words;
+use super::words::words;
 use serde::{Deserialize, Serialize};
 
 words! {

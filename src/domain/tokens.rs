@@ -6,6 +6,7 @@
 //! their characters, all of them, or even all of their bytes, and a bound by bytes alone is too low for those or
 //! twice too high for prose.
 use super::chat::{ChatMessage, ModelRequest, ModelTurn};
+use super::fleet::Provider;
 
 /// Hundredths of a token for one class of characters each. Where a tokenizer splits every one, that is 100; the
 /// rest is margin.
@@ -93,10 +94,10 @@ pub const LEAST_OUTPUT_TOKENS: u64 = 256;
 const PER_PART: u64 = 8;
 
 /// The most tokens that a provider adds of its own to a request: the date, and how tools are called.
-pub fn frame_at_most(provider: &str, tools: bool) -> u64 {
+pub fn frame_at_most(provider: Provider, tools: bool) -> u64 {
     match (provider, tools) {
         // "Pricing" of Anthropic's page on tool use; the most of its models
-        ("anthropic", true) => 600,
+        (Provider::Anthropic, true) => 600,
         // templates of open models
         (_, true) => 200,
         (_, false) => 40,

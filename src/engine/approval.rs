@@ -113,7 +113,7 @@ impl Engine {
     /// it can't, because its agent is another one now.
     pub(super) fn take_up_talk(&mut self, now: Now, id: RunId) -> bool {
         let Some(run) = self.runs.get_mut(&id) else { return false };
-        let same = run.record.config_hash == run.spec.config_hash;
+        let same = run.spec.is_identified_by(run.record.config_hash);
         if !same || !matches!(run.spec.body, Body::Query(_)) {
             return false;
         }

@@ -20,17 +20,17 @@ impl Engine {
 
     /// A probe has looked at everything that it has to: what it no longer looks at is over.
     pub(super) fn forget_unprobed(&mut self, now: Now, agent: u32, spec: &AgentSpec, findings: &[Finding]) {
-        let is = |call: &ToolCallSpec, kind: &str| self.fleet.kind_of(&call.tool) == kind;
-        let looks = |call: &ToolCallSpec| is(call, "probe") || is(call, "feed");
+        let is = |call: &ToolCallSpec, kind| self.fleet.kind_of(&call.tool) == Some(kind);
+        let looks = |call: &ToolCallSpec| is(call, ToolKind::Probe) || is(call, ToolKind::Feed);
         let gate = match spec.gate.as_deref().map(|gate| &gate.body) {
             // A run by hand does not ask its gate.
             Some(CheckBody::Tool(call)) if !findings.is_empty() => Some(call),
             _ => None,
         };
         let by_gate = gate.is_some_and(looks);
-        let of_feeds = gate.is_some_and(|call| is(call, "feed"));
+        let of_feeds = gate.is_some_and(|call| is(call, ToolKind::Feed));
         let looked = match &spec.body {
-            Body::Tool(call) => looks(call) || (by_gate && !is(call, "report")),
+            Body::Tool(call) => looks(call) || (by_gate && !is(call, ToolKind::Report)),
             Body::Command(_) => by_gate,
             // It may have reported problems that no probe knows.
             Body::Query(_) => false,

@@ -132,7 +132,7 @@ impl Engine {
                     self.add_agent(now, spec.clone());
                 }
                 Some(record) => {
-                    if record.config_hash != spec.config_hash || record.removed {
+                    if record.removed || !spec.is_identified_by(record.config_hash) {
                         changed.push(spec.id.clone());
                     }
                     self.add_known(now, spec.clone(), record);
@@ -260,7 +260,7 @@ impl Engine {
             let warnings = doubts(&run.record);
             // what a conversation has begun is not for another configuration to go on with
             let conclusive =
-                matches!(run.spec.body, Body::Query(_)) && run.record.config_hash != run.spec.config_hash;
+                matches!(run.spec.body, Body::Query(_)) && !run.spec.is_identified_by(run.record.config_hash);
             let outcome =
                 AttemptOutcome { warnings, conclusive, ..AttemptOutcome::of(AttemptEnd::Cancelled) };
             self.failed(now, id, error, outcome, false);

@@ -350,7 +350,9 @@ impl Engine {
     pub(super) fn has_looking_gate(&self, agent: u32) -> bool {
         let gate = self.agents[agent as usize].spec.gate.as_deref();
         gate.is_some_and(|gate| match &gate.body {
-            CheckBody::Tool(call) => matches!(self.fleet.kind_of(&call.tool), "probe" | "feed"),
+            CheckBody::Tool(call) => {
+                matches!(self.fleet.kind_of(&call.tool), Some(ToolKind::Probe | ToolKind::Feed))
+            }
             CheckBody::Command(_) => false,
         })
     }

@@ -2,7 +2,7 @@
 use super::names::{Names, call_ids};
 use super::reading::{Bad, add, arguments, list, text};
 use super::shape;
-use crate::domain::{ChatMessage, Finish, ModelTurn, ToolRequest};
+use crate::domain::{ChatMessage, Effort, Finish, ModelTurn, ToolRequest};
 use crate::llm::asked::{Asked, Wire, object_or_empty};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -144,7 +144,7 @@ pub(super) fn body(asked: &Asked<'_>) -> Vec<u8> {
     });
     let schema = request.output_schema.as_ref().filter(|_| shape::goes_along(Wire::Anthropic, asked));
     let format = schema.and_then(shape::for_anthropic).map(|schema| Format { r#type: "json_schema", schema });
-    let effort = asked.settings.reasoning_effort.as_deref().and_then(effort);
+    let effort = asked.settings.reasoning_effort.and_then(effort);
     let cache = asked.settings.cache;
     if cache {
         end_of_cache(&mut messages);
@@ -168,11 +168,11 @@ pub(super) fn body(asked: &Asked<'_>) -> Vec<u8> {
 }
 
 /// Its words for how much it is to think.
-fn effort(effort: &str) -> Option<&str> {
+fn effort(effort: Effort) -> Option<&'static str> {
     match effort {
-        "none" => None,
-        "minimal" => Some("low"),
-        effort => Some(effort),
+        Effort::None => None,
+        Effort::Minimal => Some(Effort::Low.as_str()),
+        effort => Some(effort.as_str()),
     }
 }
 

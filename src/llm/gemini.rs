@@ -2,7 +2,7 @@
 use super::names::Names;
 use super::reading::{Bad, add, arguments, list, text};
 use super::shape;
-use crate::domain::{ChatMessage, Finish, ModelTurn, ToolReply, ToolRequest};
+use crate::domain::{ChatMessage, Effort, Finish, ModelTurn, ToolReply, ToolRequest};
 use crate::llm::asked::{Asked, Wire, object_or_empty};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -108,11 +108,11 @@ enum Thinking<'a> {
 }
 
 /// How much it is to think, in its words.
-fn thinking(effort: &str) -> Thinking<'_> {
+fn thinking(effort: Effort) -> Thinking<'static> {
     match effort {
-        "none" => Thinking::ThinkingBudget(0),
-        "xhigh" | "max" => Thinking::ThinkingLevel("high"),
-        effort => Thinking::ThinkingLevel(effort),
+        Effort::None => Thinking::ThinkingBudget(0),
+        Effort::Xhigh | Effort::Max => Thinking::ThinkingLevel(Effort::High.as_str()),
+        effort => Thinking::ThinkingLevel(effort.as_str()),
     }
 }
 
@@ -157,7 +157,7 @@ pub(super) fn body(asked: &Asked<'_>) -> Vec<u8> {
             max_output_tokens: request.max_output_tokens,
             temperature: asked.temperature,
             top_p: asked.settings.top_p,
-            thinking_config: asked.settings.reasoning_effort.as_deref().map(thinking),
+            thinking_config: asked.settings.reasoning_effort.map(thinking),
             response_mime_type: schema.map(|_| "application/json"),
             response_json_schema: schema,
         },

@@ -3,7 +3,7 @@ use super::names::Names;
 use super::openai::{self, Tool};
 use super::reading::{Bad, add, arguments, list, object, text};
 use super::shape;
-use crate::domain::{ChatMessage, Finish, ModelTurn, ToolRequest};
+use crate::domain::{ChatMessage, Effort, Finish, ModelTurn, ToolRequest};
 use crate::llm::asked::{Asked, Wire, object_or_empty};
 use serde::Serialize;
 use serde_json::Value;
@@ -74,11 +74,11 @@ pub(super) fn body(asked: &Asked<'_>) -> Vec<u8> {
             })),
         }
     }
-    let think = asked.settings.reasoning_effort.as_deref().map(|effort| match effort {
-        "none" => false.into(),
-        "minimal" => "low".into(),
-        "xhigh" | "max" => "high".into(),
-        effort => effort.into(),
+    let think = asked.settings.reasoning_effort.map(|effort| match effort {
+        Effort::None => false.into(),
+        Effort::Minimal => Effort::Low.as_str().into(),
+        Effort::Xhigh | Effort::Max => Effort::High.as_str().into(),
+        effort => effort.as_str().into(),
     });
     asked.to_json(&Body {
         model: asked.model,

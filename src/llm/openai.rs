@@ -3,7 +3,7 @@
 use super::names::{Names, call_ids};
 use super::reading::{Bad, add, arguments, list, object, text};
 use super::shape;
-use crate::domain::{ChatMessage, Finish, ModelTurn, ToolDef, ToolRequest};
+use crate::domain::{ChatMessage, Effort, Finish, ModelTurn, ToolDef, ToolRequest};
 use crate::llm::asked::{Asked, Wire, object_or_empty};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     top_p: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reasoning_effort: Option<&'a str>,
+    reasoning_effort: Option<Effort>,
     #[serde(skip_serializing_if = "Option::is_none")]
     response_format: Option<Format<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -134,7 +134,7 @@ pub(super) fn body(asked: &Asked<'_>, wire: Wire) -> Vec<u8> {
         max_tokens: (!official).then_some(request.max_output_tokens),
         temperature: asked.temperature,
         top_p: asked.settings.top_p,
-        reasoning_effort: asked.settings.reasoning_effort.as_deref(),
+        reasoning_effort: asked.settings.reasoning_effort,
         response_format: schema.map(format),
         tool_choice: no_calls.then_some("none"),
         stream: false,

@@ -1,11 +1,11 @@
 //! Tests of what is pure here. Whole requests are tried in `tests/it/llm.rs`.
 use super::*;
-use crate::domain::{Finish, ModelTurn, RequestSettings, ToolReply, ToolRequest};
+use crate::domain::{Finish, ModelTurn, Provider, RequestSettings, ToolReply, ToolRequest};
 use serde_json::json;
 
 fn spec(provider: &str, base_url: Option<&str>) -> ModelSpec {
     ModelSpec {
-        provider: provider.into(),
+        provider: Provider::parse(provider).unwrap(),
         model: "m-1".into(),
         base_url: base_url.map(str::to_owned),
         api_key: None,
@@ -65,7 +65,7 @@ fn addresses() {
     let (_, url) = wire::endpoint(&tuned).expect("an address");
     assert_eq!(url.as_str(), "http://127.0.0.1:8080/v1beta/tunedModels/a%3Fb:generateContent");
     for (provider, base) in
-        [("openai-compatible", None), ("openai", Some("ftp://h")), ("openai", Some("http://")), ("x", None)]
+        [("openai-compatible", None), ("openai", Some("ftp://h")), ("openai", Some("http://"))]
     {
         assert!(wire::endpoint(&spec(provider, base)).is_err(), "{provider} {base:?}");
     }

@@ -2,7 +2,7 @@
 use super::names::Names;
 use super::reading::Bad;
 use super::{anthropic, gemini, ollama, openai, usage};
-use crate::domain::{Finish, ModelSpec, ModelTurn, Tokens};
+use crate::domain::{Finish, ModelSpec, ModelTurn, Provider, Tokens};
 use crate::llm::asked::{Asked, Wire};
 use reqwest::Url;
 use serde_json::Value;
@@ -17,19 +17,20 @@ pub(super) fn mark(wire: Wire, url: &Url, model: &str) -> String {
 /// The wire of a model, and the address that answers.
 pub(super) fn endpoint(spec: &ModelSpec) -> Result<(Wire, Url), String> {
     let base = spec.base_url.as_deref();
-    let (wire, base) = match spec.provider.as_str() {
-        "ollama" if spec.settings.num_ctx.is_some() => {
+    let (wire, base) = match spec.provider {
+        Provider::Ollama if spec.settings.num_ctx.is_some() => {
             (Wire::Ollama, base.unwrap_or("http://127.0.0.1:11434"))
         }
-        "openai" => (Wire::OpenAi, base.unwrap_or("https://api.openai.com/v1")),
-        "ollama" => (Wire::LikeOpenAi, base.unwrap_or("http://127.0.0.1:11434/v1")),
-        "anthropic" => (Wire::Anthropic, base.unwrap_or("https://api.anthropic.com/v1")),
-        "gemini" => (Wire::Gemini, base.unwrap_or("https://generativelanguage.googleapis.com/v1beta")),
-        "openai-compatible" => match base {
+        Provider::OpenAi => (Wire::OpenAi, base.unwrap_or("https://api.openai.com/v1")),
+        Provider::Ollama => (Wire::LikeOpenAi, base.unwrap_or("http://127.0.0.1:11434/v1")),
+        Provider::Anthropic => (Wire::Anthropic, base.unwrap_or("https://api.anthropic.com/v1")),
+        Provider::Gemini => {
+            (Wire::Gemini, base.unwrap_or("https://generativelanguage.googleapis.com/v1beta"))
+        }
+        Provider::OpenAiCompatible => match base {
             Some(base) => (Wire::LikeOpenAi, base),
             None => return Err("it needs `base_url`: where does the provider answer?".into()),
         },
-        other => return Err(format!("there is no provider `{other}`")),
     };
     let mut url = Url::parse(base).map_err(|error| format!("`base_url` is no address: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
@@ -39,7 +40,8 @@ pub(super) fn endpoint(spec: &ModelSpec) -> Result<(Wire, Url), String> {
     let path = match wire {
         Wire::OpenAi | Wire::LikeOpenAi => {
             let path = path.trim_end_matches("/chat/completions");
-            let version = if spec.provider == "ollama" && !path.ends_with("/v1") { "/v1" } else { "" };
+            let version =
+                if spec.provider == Provider::Ollama && !path.ends_with("/v1") { "/v1" } else { "" };
             format!("{path}{version}/chat/completions")
         }
         Wire::Ollama => {

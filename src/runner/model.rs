@@ -234,7 +234,7 @@ impl Attempt<'_> {
     /// What the providers of a chain may add to a request, at the most.
     fn widest_frame(&self, chain: &[String], tools: bool) -> u64 {
         let models = chain.iter().filter_map(|name| self.shared.fleet.models.get(name));
-        models.map(|model| frame_at_most(&model.provider, tools)).max().unwrap_or(0)
+        models.map(|model| frame_at_most(model.provider, tools)).max().unwrap_or(0)
     }
 
     /// What a request may cost at the worst, whichever model answers it.

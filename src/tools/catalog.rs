@@ -108,13 +108,13 @@ pub(super) fn built_ins() -> impl Iterator<Item = Entry> {
 /// # Panics
 /// If there is no built-in tool of that kind: a configuration that names another is refused.
 pub(super) fn instance(name: &str, spec: &ToolSpec) -> Entry {
-    let kind = BUILT_INS.iter().find(|(kind, ..)| *kind == spec.kind);
+    let kind = BUILT_INS.iter().find(|(kind, ..)| *kind == spec.kind.as_str());
     let (_, runs, description) = kind.expect("a configuration names built-in tools only");
     let mut settings = spec.settings.clone();
     if let Some(settings) = settings.as_object_mut() {
         settings.remove("type");
     }
-    entry(name, Some(&spec.kind), *runs, description, settings)
+    entry(name, Some(spec.kind.as_str()), *runs, description, settings)
 }
 
 fn entry(name: &str, kind: Option<&str>, runs: Runs, description: &str, settings: Value) -> Entry {

@@ -22,7 +22,7 @@ const PROMPT: &str = "What is the secret plan of the northern office?";
 
 fn spec(provider: &str, endpoint: &Endpoint) -> ModelSpec {
     ModelSpec {
-        provider: provider.into(),
+        provider: Provider::parse(provider).unwrap(),
         model: "m-1".into(),
         base_url: Some(endpoint.url()),
         api_key: None,

@@ -1,6 +1,7 @@
 //! Limits in dollars and tokens that can't be held, or that nothing fits.
-use super::super::walk::{File, Section};
 use super::place::{Place, SCHEDULE};
+use crate::config::document::File;
+use crate::config::walk::Section;
 use crate::domain::*;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;

@@ -1,6 +1,6 @@
 //! Where the keys of an agent stand, and whether they are known.
+use crate::config::document::File;
 use crate::config::keys;
-use crate::config::walk::File;
 use crate::domain::{AgentId, AgentSpec, nearest};
 use std::ops::Range;
 use toml::de::DeTable;

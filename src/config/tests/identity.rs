@@ -17,17 +17,27 @@ fn identities(text: &str) -> String {
 
 #[test]
 fn identities_are_pinned() {
-    assert_eq!(identities(EACH_KIND), "");
-    assert_eq!(identities(STARTER), "");
+    assert_eq!(
+        identities(EACH_KIND),
+        "asks 803f016daae86fad\nby_hand 9dd825d5e6a72c63\ncalls 4c612fe847430fe0\nchained 6b73365d28961c47\n\
+         nightly 415faa9b1d45a3ac\nonce 8765eb5386cecbb0\npauses cb615791a72082c9\nfleet 746b15fde07123a1"
+    );
+    assert_eq!(
+        identities(STARTER),
+        "archive-demo b3292c21f8837a74\ndisk-report d65606123ca332b5\nlarge-tmp bdf051c76df99ab4\n\
+         machine-facts 2aa187c97b638859\nsystem-health 7bde2922a1559150\nfleet d3fa4e8acf2d565c"
+    );
 }
 
-/// As 0.1 has stored them.
+/// As 0.1 and what came after it have stored them: those with a cron schedule in two ways.
 #[test]
 fn an_agent_is_known_by_the_hash_that_was_stored_before() {
     let fleet = read(EACH_KIND).unwrap().fleet;
     for (name, stored) in [
         ("asks", 0x74ed_01ab_31bd_7296),
         ("calls", 0x21c7_e0b0_87e5_94c0),
+        ("calls", 0x1756_325c_8e4b_98fc),
+        ("nightly", 0x68ba_c068_892e_de57),
         ("nightly", 0xe4b2_7b6f_9beb_99fe),
         ("once", 0xe9a8_b29d_db0c_a1d6),
         ("chained", 0xcb43_1433_4923_96eb),

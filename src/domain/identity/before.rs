@@ -1,6 +1,6 @@
 //! The hashes that were stored before there was a canonical form: over the debug output of an agent. They are known so
 //! that what waits in a database of then goes on; they go with the release after this one.
-use super::first_bytes;
+use super::form::first_bytes;
 use crate::domain::agent::{AgentSpec, Schedule};
 use crate::domain::ids::ConfigHash;
 

@@ -1,9 +1,10 @@
 //! What is written of each type. Each is taken apart without a rest: a new field does not compile until it is said here
 //! how it counts.
-use super::{Canonical, Form};
+use super::form::{Canonical, Form};
 use crate::domain::agent::*;
 use crate::domain::fleet::*;
 use crate::domain::ids::AgentId;
+use crate::domain::secret_ref::{EnvValue, SecretRef, TextOrSecret};
 use crate::domain::words::Word;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};

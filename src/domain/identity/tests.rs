@@ -1,3 +1,4 @@
+//! The canonical form, and that it tells apart what differs.
 use super::*;
 use crate::domain::{Retention, TextOrSecret};
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! Tests of `http` against a server on the loopback interface.
 use super::*;
-use crate::domain::{Fleet, ToolOffer, ToolSpec};
+use crate::domain::{Fleet, ToolKind, ToolOffer, ToolSpec};
 use crate::net::testing::{Server, answer};
 use crate::tools::Tools;
 use crate::tools::contract::CallContext;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 fn tools(settings: Value) -> Tools {
     let mut fleet = Fleet::empty("/agents.toml".into());
-    fleet.tools.insert("web".into(), ToolSpec { kind: "http".into(), settings });
+    fleet.tools.insert("web".into(), ToolSpec { kind: ToolKind::Http, settings });
     Tools::new(&fleet)
 }
 

@@ -21,7 +21,7 @@ async fn sent(provider: &str, settings: RequestSettings) -> (String, Value) {
 async fn settings_are_said_in_each_wires_words() {
     let settings = || RequestSettings {
         top_p: Some(0.5),
-        reasoning_effort: Some("low".into()),
+        reasoning_effort: Some(Effort::Low),
         ..RequestSettings::default()
     };
     for provider in ["openai", "openai-compatible"] {
@@ -34,7 +34,7 @@ async fn settings_are_said_in_each_wires_words() {
     let config = &body["generationConfig"];
     assert_eq!((&config["topP"], &config["thinkingConfig"]["thinkingLevel"]), (&json!(0.5), &json!("low")));
     let (_, body) =
-        sent("gemini", RequestSettings { reasoning_effort: Some("none".into()), ..settings() }).await;
+        sent("gemini", RequestSettings { reasoning_effort: Some(Effort::None), ..settings() }).await;
     assert_eq!(body["generationConfig"]["thinkingConfig"], json!({"thinkingBudget": 0}));
     // its imitation of OpenAI has no word for the length of a context
     let (path, body) = sent("ollama", RequestSettings { num_ctx: Some(32768), ..settings() }).await;

@@ -158,16 +158,11 @@ pub fn fleet(specs: &BTreeMap<AgentId, AgentSpec>, parallel: usize) -> Arc<Fleet
     fleet.hash.0 = parallel as u64;
     for spec in specs.values() {
         let mut spec = spec.clone();
-        spec.config_hash = ConfigHash(hash(&format!("{spec:?}")));
+        spec.config_hash = identity::of_agent(&spec);
         fleet.hash.0 = fleet.hash.0.wrapping_mul(31).wrapping_add(spec.config_hash.0);
         fleet.agents.push(Arc::new(spec));
     }
     Arc::new(fleet)
-}
-
-pub fn hash(text: &str) -> u64 {
-    text.bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 /// How an agent's runs behave, for the whole simulation.

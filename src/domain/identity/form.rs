@@ -1,0 +1,64 @@
+//! The canonical form while it is written, and its hash.
+use crate::domain::ids::ConfigHash;
+use sha2::{Digest, Sha256};
+
+/// The first 8 bytes of SHA-256.
+pub(super) fn first_bytes(bytes: &[u8]) -> ConfigHash {
+    let digest = Sha256::digest(bytes);
+    ConfigHash(digest[..8].iter().fold(0, |hash, byte| hash << 8 | u64::from(*byte)))
+}
+
+/// What has a canonical form.
+pub(super) trait Canonical {
+    /// Absent, empty or false: its field is left out.
+    fn is_nothing(&self) -> bool {
+        false
+    }
+
+    fn write(&self, form: &mut Form);
+}
+
+/// A canonical form while it is written.
+#[derive(Default)]
+pub(super) struct Form(pub(super) Vec<u8>);
+
+impl Form {
+    pub(super) fn raw(&mut self, text: &str) {
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    pub(super) fn text(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        self.raw(&format!("{}:", bytes.len()));
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// A word of a closed set, a number, a truth value.
+    pub(super) fn token(&mut self, token: impl std::fmt::Display) {
+        self.raw(&format!("{token};"));
+    }
+
+    /// A table: its fields are written within.
+    pub(super) fn table(&mut self, fields: impl FnOnce(&mut Self)) {
+        self.raw("{");
+        fields(self);
+        self.raw("}");
+    }
+
+    /// A word that says which of several tables follows.
+    pub(super) fn tagged(&mut self, tag: &str, fields: impl FnOnce(&mut Self)) {
+        self.raw(tag);
+        self.table(fields);
+    }
+
+    pub(super) fn field(&mut self, name: &str, value: &(impl Canonical + ?Sized)) {
+        if !value.is_nothing() {
+            self.raw(name);
+            self.raw("=");
+            value.write(self);
+        }
+    }
+}
