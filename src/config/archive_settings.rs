@@ -185,7 +185,7 @@ fn address(
 fn named<'t>(item: Item<'_>, kind: ToolKind, tools: &'t Tools) -> Option<&'t Value> {
     let name = item.text()?;
     match tools.get(name) {
-        Some(spec) if spec.kind == kind => Some(&spec.settings),
+        Some(spec) if spec.kind == kind => Some(spec.settings.json()),
         Some(spec) => item.refuse(format!("tool `{name}` is of type \"{}\", not \"{kind}\"", spec.kind)),
         None => {
             let names = || tools.iter().filter(|(_, spec)| spec.kind == kind).map(|(name, _)| name.as_str());

@@ -225,7 +225,7 @@ fn guard(item: Item<'_>, key: &str, tools: &[String], fleet: &Fleet, whose: &str
 /// Is it laid down what this probe looks at? `None`: it is no probe.
 fn fixes_its_checks(name: &str, fleet: &Fleet) -> Option<bool> {
     match fleet.tools.get(name) {
-        Some(spec) => (spec.kind == ToolKind::Probe).then(|| spec.settings.get("checks").is_some()),
+        Some(spec) => (spec.kind == ToolKind::Probe).then(|| spec.settings.json().get("checks").is_some()),
         None => (name == ToolKind::Probe.as_str()).then_some(false),
     }
 }
@@ -254,11 +254,11 @@ pub(super) fn tool_call(item: Item<'_>, args: Option<Item<'_>>, fleet: &Fleet) -
         }
         (Some(ToolKind::SystemMetrics), Some(args)) => metrics(args)?,
         (Some(ToolKind::Feed), args) => {
-            feed_settings::args(item, args, fleet.tools.get(&tool).map(|spec| &spec.settings))?
+            feed_settings::args(item, args, fleet.tools.get(&tool).map(|spec| spec.settings.json()))?
         }
         (kind, args) => {
             if let Some(kind) = kind {
-                call_args::judge(kind, fleet.tools.get(&tool).map(|spec| &spec.settings), item, args);
+                call_args::judge(kind, fleet.tools.get(&tool).map(|spec| spec.settings.json()), item, args);
             }
             match args {
                 Some(args) => {
@@ -282,7 +282,7 @@ fn archive_args(item: Item<'_>, args: Option<Item<'_>>, fleet: &Fleet) -> Option
     };
     let keys: Vec<keys::Key> = keys::ARCHIVE.iter().filter(|key| key.name != "type").copied().collect();
     let section = args.section(&keys)?;
-    super::tool_settings::resolve(ToolKind::ArchiveRows, &section, &fleet.tools)
+    super::archive_settings::archive(&section, &fleet.tools)
 }
 
 fn metrics(item: Item<'_>) -> Option<Value> {
@@ -349,7 +349,8 @@ fn web(section: &Section<'_>, is_plain: bool, out: &mut Map<String, Value>) {
     }
     let headers = super::http_settings::headers(section);
     if !headers.is_empty() {
-        out.insert("headers".into(), Value::Object(headers));
+        let headers = headers.into_iter().map(|(name, value)| (name, value.to_json()));
+        out.insert("headers".into(), Value::Object(headers.collect()));
     }
     for key in ["contains", "not_contains"] {
         let Some(text) = section.text(key) else { continue };

@@ -35,7 +35,8 @@ pub(super) fn feed(section: &Section<'_>) -> Option<Value> {
     bounds(section, &mut out);
     let headers = headers(section);
     if !headers.is_empty() {
-        out.insert("headers".into(), Value::Object(headers));
+        let headers = headers.into_iter().map(|(name, value)| (name, value.to_json()));
+        out.insert("headers".into(), Value::Object(headers.collect()));
     }
     if let Some(span) = section.positive("timeout") {
         out.insert("timeout".into(), span.as_secs_f64().into());

@@ -2,11 +2,8 @@
 use super::keys;
 use super::walk::{Item, Section};
 use crate::config::values::needs;
-use crate::domain::{HostPattern, HttpMethod};
-use serde_json::{Map, Value, json};
-
-/// Largest `max_bytes`.
-const MOST_BYTES: u64 = 8 << 20;
+use crate::domain::{HostPattern, HttpMethod, HttpSettings, TextOrSecret};
+use std::collections::BTreeMap;
 
 /// Headers that the connection itself needs, or that would change whom a request reaches.
 const OURS: &[&str] = &[
@@ -25,8 +22,8 @@ const OURS: &[&str] = &[
     "idempotency-key",
 ];
 
-pub(super) fn http(section: &Section<'_>) -> Option<Value> {
-    let mut out = Map::new();
+pub(super) fn http(section: &Section<'_>) -> HttpSettings {
+    let default = HttpSettings::default();
     let private = section.get("allow_private").map(|item| patterns(item, true)).unwrap_or_default();
     // Private hosts are allowed hosts too, so a tool for them alone needs no other.
     let hosts = match section.get("hosts") {
@@ -43,23 +40,22 @@ pub(super) fn http(section: &Section<'_>) -> Option<Value> {
             item.refuse_with::<()>("`hosts` is empty".into(), "hosts = [\"api.github.com\"]".into());
         }
     }
-    out.insert("hosts".into(), json!(hosts));
-    out.insert("allow_private".into(), json!(private));
-    out.insert("methods".into(), json!(methods(section)));
-    out.insert("headers".into(), Value::Object(headers(section)));
-    if let (Some(bytes), Some(item)) = (section.size("max_bytes"), section.get("max_bytes")) {
-        if bytes == 0 || bytes > MOST_BYTES {
-            item.refuse::<()>("`max_bytes` is at least 1 and at most 8MiB".into());
-        }
-        out.insert("max_bytes".into(), bytes.into());
+    if let (Some(bytes), Some(item)) = (section.size("max_bytes"), section.get("max_bytes"))
+        && (bytes == 0 || bytes > HttpSettings::LARGEST_MAX_BYTES)
+    {
+        item.refuse::<()>("`max_bytes` is at least 1 and at most 8MiB".into());
     }
-    if let Some(flag) = section.flag("https_only") {
-        out.insert("https_only".into(), flag.into());
+    HttpSettings {
+        hosts,
+        allow_private: private,
+        methods: methods(section).unwrap_or(default.methods),
+        headers: headers(section),
+        max_bytes: section.size("max_bytes").unwrap_or(default.max_bytes),
+        https_only: section.flag("https_only").unwrap_or(default.https_only),
     }
-    Some(Value::Object(out))
 }
 
-fn patterns(list: Item<'_>, private: bool) -> Vec<String> {
+fn patterns(list: Item<'_>, private: bool) -> Vec<HostPattern> {
     let mut all = Vec::new();
     for item in list.items().unwrap_or_default() {
         let Some(text) = item.text() else { continue };
@@ -70,15 +66,15 @@ fn patterns(list: Item<'_>, private: bool) -> Vec<String> {
                     "name each private host by itself".into(),
                 );
             }
-            Ok(pattern) => all.push(pattern.to_string()),
+            Ok(pattern) => all.push(pattern),
             Err((message, hint)) => drop(item.refuse_with::<()>(message, hint)),
         }
     }
     all
 }
 
-fn methods(section: &Section<'_>) -> Vec<&'static str> {
-    let Some(list) = section.get("methods") else { return vec!["GET", "HEAD"] };
+fn methods(section: &Section<'_>) -> Option<Vec<HttpMethod>> {
+    let list = section.get("methods")?;
     let items = list.items().unwrap_or_default();
     if items.is_empty() {
         list.refuse_with::<()>("`methods` is empty".into(), "leave it out for GET and HEAD".into());
@@ -86,11 +82,11 @@ fn methods(section: &Section<'_>) -> Vec<&'static str> {
     let mut all: Vec<HttpMethod> = items.iter().filter_map(|item| item.word_among(keys::METHODS)).collect();
     all.sort_unstable();
     all.dedup();
-    all.into_iter().map(HttpMethod::as_str).collect()
+    Some(all)
 }
 
-pub(super) fn headers(section: &Section<'_>) -> Map<String, Value> {
-    let mut all = Map::new();
+pub(super) fn headers(section: &Section<'_>) -> BTreeMap<String, TextOrSecret> {
+    let mut all = BTreeMap::new();
     let Some(table) = section.get("headers").and_then(|item| item.table()) else { return all };
     for (name, value) in table {
         let text = name.get_ref().as_ref();
@@ -103,13 +99,13 @@ pub(super) fn headers(section: &Section<'_>) -> Map<String, Value> {
         }
         let item = Item { file: section.file, value, name: "headers" };
         let Some(value) = item.text_or_secret() else { continue };
-        if let crate::domain::TextOrSecret::Text(plain) = &value {
+        if let TextOrSecret::Text(plain) = &value {
             if plain.bytes().any(|byte| byte < 0x20 && byte != b'\t' || byte == 0x7f) {
                 item.refuse::<()>(format!("the value of the header `{text}` has control characters"));
             }
             secret_in_the_open(item, text, plain);
         }
-        all.insert(text.to_owned(), value.to_json());
+        all.insert(text.to_owned(), value);
     }
     all
 }

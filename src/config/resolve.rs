@@ -161,14 +161,15 @@ fn tools(top: &Section<'_>) -> BTreeMap<String, ToolSpec> {
         let settings = match keys::tool_settings(kind) {
             Some(keys) => {
                 let section = item.section(keys);
-                section.and_then(|section| tool_settings::resolve(kind, &section, &all)).unwrap_or_default()
+                let settings = section.and_then(|section| tool_settings::resolve(kind, &section, &all));
+                settings.unwrap_or_else(|| ToolSettings::none(kind))
             }
             None => {
                 let mut settings = item.json();
                 if let Some(object) = settings.as_object_mut() {
                     object.remove("type");
                 }
-                settings
+                ToolSettings::Json(settings)
             }
         };
         all.insert(name.get_ref().to_string(), ToolSpec { kind, settings });

@@ -4,7 +4,9 @@ mod identity;
 mod judged;
 
 use super::*;
-use crate::domain::{Body, FallbackOn, History};
+use crate::domain::{
+    Body, FallbackOn, History, HostPattern, HttpMethod, HttpSettings, SecretRef, TextOrSecret, ToolSettings,
+};
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 
@@ -721,15 +723,19 @@ https_only = true
     let loaded = read(text).unwrap_or_else(|rejected| panic!("{:?}", rejected.diagnostics));
     let tool = &loaded.fleet.tools["web"];
     assert_eq!(tool.kind, crate::domain::ToolKind::Http);
+    let hosts =
+        |texts: &[&str]| texts.iter().map(|text| HostPattern::parse(text).unwrap()).collect::<Vec<_>>();
+    let token = TextOrSecret::Secret(SecretRef::File("/etc/bgagent/token".into()));
     assert_eq!(
         tool.settings,
-        serde_json::json!({
-            "hosts": ["api.example.org", "*.example.net:8443"],
-            "allow_private": ["[::1]:8080", "nas.local"],
-            "methods": ["GET", "POST"],
-            "headers": {"Authorization": {"file": "/etc/bgagent/token"}, "X-Plain": "yes"},
-            "max_bytes": 2 << 20,
-            "https_only": true,
+        ToolSettings::Http(HttpSettings {
+            hosts: hosts(&["api.example.org", "*.example.net:8443"]),
+            allow_private: hosts(&["[::1]:8080", "nas.local"]),
+            methods: vec![HttpMethod::Get, HttpMethod::Post],
+            headers: [("Authorization".into(), token), ("X-Plain".into(), TextOrSecret::Text("yes".into()))]
+                .into(),
+            max_bytes: 2 << 20,
+            https_only: true,
         })
     );
     // A private host alone is enough.
@@ -945,7 +951,7 @@ tool = "probe"
 args = { checks = [{ type = "http", url = "https://a.example/", method = "POST", headers = { X-Key = { env = "K" } }, not_contains = "down", tls_days = 14 }, { type = "disk", path = "/data", mounted = true }] }
 "#;
     let fleet = read(text).unwrap_or_else(|rejected| panic!("{:?}", rejected.diagnostics)).fleet;
-    let news = &fleet.tools["news"].settings;
+    let news = fleet.tools["news"].settings.json();
     assert_eq!(news["urls"], serde_json::json!(["https://a.example/f", "https://b.example/f"]));
     let login = serde_json::json!({"username": "me", "password": {"env": "P"}});
     assert_eq!(news["logins"]["https://b.example/f"], login);

@@ -10,7 +10,7 @@ use super::machine::{self, Wanted};
 use super::s3_settings::s3;
 use super::walk::{Item, Section};
 use crate::config::values::{common, cwd, database, mode, needs};
-use crate::domain::{TextOrSecret, ToolKind, ToolSpec};
+use crate::domain::{TextOrSecret, ToolKind, ToolSettings, ToolSpec};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -19,9 +19,9 @@ pub(super) fn resolve(
     kind: ToolKind,
     section: &Section<'_>,
     tools: &BTreeMap<String, ToolSpec>,
-) -> Option<Value> {
-    match kind {
-        ToolKind::Http => http(section),
+) -> Option<ToolSettings> {
+    let settings = match kind {
+        ToolKind::Http => return Some(ToolSettings::Http(http(section))),
         ToolKind::Feed => feed(section),
         ToolKind::Sql => sql(section),
         ToolKind::Files => files(section),
@@ -33,7 +33,8 @@ pub(super) fn resolve(
         | ToolKind::Remember
         | ToolKind::Recall
         | ToolKind::Report => None,
-    }
+    };
+    settings.map(ToolSettings::Json)
 }
 
 fn sql(section: &Section<'_>) -> Option<Value> {

@@ -1,6 +1,6 @@
 //! The fleet: everything that one `agents.toml` says, validated.
 use super::agent::AgentSpec;
-use super::tool::ToolKind;
+use super::tool::{ToolKind, ToolSettings};
 use super::words::words;
 use super::{AgentId, ConfigHash};
 use crate::domain::secret_ref::{EnvValue, SecretRef};
@@ -273,8 +273,8 @@ impl McpSpec {
 pub struct ToolSpec {
     /// Of which built-in tool.
     pub kind: ToolKind,
-    /// Its settings, as typed.
-    pub settings: serde_json::Value,
+    /// Its settings.
+    pub settings: ToolSettings,
 }
 
 words! {

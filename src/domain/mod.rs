@@ -83,6 +83,8 @@ pub use tokens::{
     LEAST_OUTPUT_TOKENS, frame_at_most, json_at_most, messages_at_most, text_at_least, text_at_most,
     tokens_at_most,
 };
-pub use tool::{DiskMetric, Effect, HttpMethod, ProbeType, TimeUnit, ToolKind, ToolMode};
+pub use tool::{
+    DiskMetric, Effect, HttpMethod, HttpSettings, ProbeType, TimeUnit, ToolKind, ToolMode, ToolSettings,
+};
 pub use usage::{Usage, rounded};
 pub use words::Word;

@@ -1,6 +1,6 @@
 //! The words between the door and the tools: what a tool is known by, what a call carries, what it gives, and why
 //! it fails.
-use crate::domain::{AgentId, Effect, Finding, ReadsWhen, RunId, ToolDef, ToolOffer};
+use crate::domain::{AgentId, Effect, Finding, ReadsWhen, RunId, ToolDef, ToolOffer, ToolSettings};
 use crate::secret;
 use crate::store::Store;
 use serde_json::Value;
@@ -161,7 +161,7 @@ pub(super) struct Call {
     /// What the caller says; fits the schema.
     pub(super) args: Value,
     /// What the configuration says.
-    pub(super) settings: Arc<Value>,
+    pub(super) settings: Arc<ToolSettings>,
     /// For tools that can give a part when their time is nearly up. The dispatcher holds it.
     pub(super) bound: Duration,
     /// For whom.

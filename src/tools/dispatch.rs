@@ -1,9 +1,9 @@
 //! What holds for each call of each tool: arguments fit the schema, time and size are bounded, a panic
 //! is an error of this call alone, and no secret is in what it gives.
 use super::blocking::panic_text;
-use super::catalog::Entry;
+use super::catalog::{self, Entry};
 use super::contract::{MAX_RESULT, ToolError, ToolOutput};
-use crate::domain::{Effect, MOST_NESTED, fits_schema, is_deeper};
+use crate::domain::{Effect, MOST_NESTED, ToolSettings, fits_schema, is_deeper};
 use crate::secret;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -17,15 +17,20 @@ pub(super) fn arguments(entry: &Entry, args: &Value) -> Result<Value, ToolError>
     let given = if args.is_null() { &empty } else { args };
     fits_schema("the arguments", &entry.info.schema, given).map_err(refuse)?;
     let mut all = given.as_object().cloned().unwrap_or_default();
-    if !entry.runs.settings_are_arguments() {
+    if !catalog::settings_are_arguments(entry.kind) {
         return Ok(Value::Object(all));
     }
-    let fixed = entry.settings.as_object().cloned().unwrap_or_default();
+    let fixed = entry.settings.json().as_object().cloned().unwrap_or_default();
     let checked = !fixed.is_empty();
     all.extend(fixed);
     let all = Value::Object(all);
     if checked {
-        fits_schema("the arguments", &entry.runs.about(&Value::Null).schema, &all).map_err(|error| {
+        fits_schema(
+            "the arguments",
+            &catalog::about(entry.kind, &ToolSettings::none(entry.kind)).schema,
+            &all,
+        )
+        .map_err(|error| {
             ToolError::Arguments(format!("tool `{name}`, as configured in [tools.{name}]: {error}"))
         })?;
     }

@@ -71,13 +71,13 @@ pub(super) fn about(settings: &Value) -> About {
 }
 
 pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
-    let Some(roots) = settings::texts(&call.settings, "roots") else {
+    let Some(roots) = settings::texts(call.settings.json(), "roots") else {
         return Err(settings::missing("files"));
     };
     // one after the other, so that nothing that is appended gets lost
     let place = format!("files:{}", roots.join(":"));
     let looks = matches!(call.args["op"].as_str(), Some("list" | "read"));
-    let given = blocking::one_at_a_time(&place, move || work(&call.args, &call.settings)).await;
+    let given = blocking::one_at_a_time(&place, move || work(&call.args, call.settings.json())).await;
     let panicked = |why| match looks {
         true => ToolError::Failed(why),
         false => ToolError::Unsure(format!("{why}; nobody knows whether the file was written")),

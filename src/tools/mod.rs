@@ -2,7 +2,7 @@
 //! and size, and keeps a panic from spreading; each tool is a file of its own that may rely on this.
 //!
 //! Whether an agent may call a tool, and what its result is good for, is decided elsewhere.
-use crate::domain::{Effect, Fleet, ToolOffer, nearest};
+use crate::domain::{Effect, Fleet, ToolKind, ToolOffer, nearest};
 use catalog::Entry;
 use contract::Call;
 use serde_json::Value;
@@ -52,7 +52,7 @@ pub struct Tools {
 impl Tools {
     /// Does a call of this tool move as much as its time allows, so that it should be given all there is?
     pub fn takes_all_time(&self, name: &str) -> bool {
-        self.entries.get(name).is_some_and(|entry| entry.runs == catalog::Runs::ArchiveRows)
+        self.entries.get(name).is_some_and(|entry| entry.kind == ToolKind::ArchiveRows)
     }
 
     /// Asks an archive: a tool of type `archive_rows`, or that tool itself with the settings in `args`.
@@ -64,13 +64,13 @@ impl Tools {
         context: &CallContext,
     ) -> Result<Value, ToolError> {
         let entry = self.find(name)?;
-        if entry.runs != catalog::Runs::ArchiveRows {
+        if entry.kind != ToolKind::ArchiveRows {
             return Err(ToolError::Arguments(format!(
                 "tool `{name}` is no archive: name one of type archive_rows"
             )));
         }
-        let settings =
-            if entry.settings.is_object() { entry.settings.clone() } else { Arc::new(args.clone()) };
+        let laid_down = entry.settings.json();
+        let settings = if laid_down.is_object() { laid_down.clone() } else { args.clone() };
         let (ask, store) = (ask.clone(), context.store.clone());
         let bound = context.timeout.unwrap_or(DEFAULT_TIMEOUT);
         let call = async move { archive::ask(&settings, &ask, bound, store).await.map(ToolOutput::of) };
@@ -124,7 +124,7 @@ impl Tools {
             bound,
             context: context.clone(),
         };
-        dispatch::bounded(name, effect, bound, entry.runs.call(call)).await
+        dispatch::bounded(name, effect, bound, catalog::call(entry.kind, call)).await
     }
 
     /// What a conversation may use, by the names of an agent's `tools`: built-in ones, instances,

@@ -5,6 +5,7 @@ use crate::domain::TextOrSecret;
 use crate::secret;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long a secret may take.
@@ -36,13 +37,20 @@ pub(super) fn writes(settings: &Value) -> bool {
     text(settings, "mode") != Some("read_only")
 }
 
-/// The `headers` of the settings, their secrets found.
-pub(super) async fn headers(settings: &Value, bound: Duration) -> Result<HeaderMap, ToolError> {
+/// Texts and secrets by name, as `config` has checked them.
+pub(super) fn pairs(settings: &Value, key: &str) -> BTreeMap<String, TextOrSecret> {
+    let table = settings.get(key).and_then(Value::as_object).into_iter().flatten();
+    table.filter_map(|(name, value)| Some((name.clone(), TextOrSecret::from_json(value)?))).collect()
+}
+
+/// Configured headers, their secrets found.
+pub(super) async fn headers(
+    configured: &BTreeMap<String, TextOrSecret>,
+    bound: Duration,
+) -> Result<HeaderMap, ToolError> {
     let mut all = HeaderMap::new();
-    for (name, value) in settings.get("headers").and_then(Value::as_object).into_iter().flatten() {
-        // `config` has checked it
-        let Some(value) = TextOrSecret::from_json(value) else { continue };
-        let value = secret::value_of(&value, bound.min(SECRET_TIMEOUT))
+    for (name, value) in configured {
+        let value = secret::value_of(value, bound.min(SECRET_TIMEOUT))
             .await
             .map_err(|error| ToolError::Failed(format!("no value for the header `{name}`: {error}")))?;
         let (Ok(header), Ok(mut value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(&value)) else {

@@ -77,21 +77,22 @@ fn told(name: &str, command: &Value) -> String {
 
 pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     let name = call.args["command"].as_str().unwrap_or_default();
-    let Some(command) = call.settings.get("commands").and_then(|commands| commands.get(name)) else {
+    let Some(command) = call.settings.json().get("commands").and_then(|commands| commands.get(name)) else {
         return Err(settings::missing("shell"));
     };
     let params = call.args.get("params").and_then(Value::as_object).cloned().unwrap_or_default();
     let argv = argv(&call.tool, name, command, &params)?;
-    let bound = settings::span(&call.settings, "timeout").unwrap_or(TIMEOUT).min(call.bound);
-    let mut env = environment(&call.settings, bound).await?;
+    let bound = settings::span(call.settings.json(), "timeout").unwrap_or(TIMEOUT).min(call.bound);
+    let mut env = environment(call.settings.json(), bound).await?;
     // so that it is found and ended if the daemon dies
     env.extend(call.context.run.map(|run| (child::RUN_ID.to_owned(), run.to_string())));
-    let max_output = settings::whole(&call.settings, "max_output").unwrap_or(MAX_OUTPUT.0).min(MAX_OUTPUT.1);
+    let max_output =
+        settings::whole(call.settings.json(), "max_output").unwrap_or(MAX_OUTPUT.0).min(MAX_OUTPUT.1);
     let program = Program {
         argv: &argv,
         keep: Some(KEEP),
         env: &env,
-        cwd: settings::text(&call.settings, "cwd").map(Path::new),
+        cwd: settings::text(call.settings.json(), "cwd").map(Path::new),
         stdin: None,
         max_output,
     };
@@ -196,6 +197,7 @@ fn parameter(arg: &str) -> Option<(&str, Kind<'_>)> {
 mod tests {
     //! Tests of what becomes an argument, and of real programs.
     use super::*;
+    use crate::domain::ToolSettings;
     use std::sync::Arc;
 
     fn ask(args: Value) -> impl Future<Output = Result<Value, ToolError>> {
@@ -213,7 +215,7 @@ mod tests {
         let call = Call {
             tool: "sh".into(),
             args,
-            settings: Arc::new(settings),
+            settings: Arc::new(ToolSettings::Json(settings)),
             bound: Duration::from_secs(1),
             context: super::super::CallContext::default(),
         };

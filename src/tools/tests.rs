@@ -1,13 +1,16 @@
 //! Tests of the dispatcher and of `system_metrics`.
 use super::contract::MAX_RESULT;
 use super::*;
-use crate::domain::{Finding, McpSpec, ToolKind, ToolSpec};
+use crate::domain::{Finding, McpSpec, ToolKind, ToolSettings, ToolSpec};
 use serde_json::json;
 use std::time::Instant;
 
 fn fleet() -> Fleet {
     let mut fleet = Fleet::empty("/agents.toml".into());
-    let spec = |kind: &str, settings: Value| ToolSpec { kind: ToolKind::parse(kind).unwrap(), settings };
+    let spec = |kind: &str, settings: Value| ToolSpec {
+        kind: ToolKind::parse(kind).unwrap(),
+        settings: ToolSettings::Json(settings),
+    };
     fleet.tools.insert(
         "app_db".into(),
         spec("sql", json!({"type": "sql", "url": "sqlite:///x", "mode": "read_write"})),

@@ -20,7 +20,7 @@ fn identities_are_pinned() {
     assert_eq!(
         identities(EACH_KIND),
         "asks 803f016daae86fad\nby_hand 9dd825d5e6a72c63\ncalls 4c612fe847430fe0\nchained 6b73365d28961c47\n\
-         nightly 415faa9b1d45a3ac\nonce 8765eb5386cecbb0\npauses cb615791a72082c9\nfleet 746b15fde07123a1"
+         nightly 415faa9b1d45a3ac\nonce 8765eb5386cecbb0\npauses cb615791a72082c9\nfleet d6f51cc06ef6c53a"
     );
     assert_eq!(
         identities(STARTER),

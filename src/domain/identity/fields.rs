@@ -3,8 +3,10 @@
 use super::form::{Canonical, Form};
 use crate::domain::agent::*;
 use crate::domain::fleet::*;
+use crate::domain::host::HostPattern;
 use crate::domain::ids::AgentId;
 use crate::domain::secret_ref::{EnvValue, SecretRef, TextOrSecret};
+use crate::domain::tool::{HttpSettings, ToolSettings};
 use crate::domain::words::Word;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -261,6 +263,26 @@ table! { McpSpec {
     allow: "allow", deny: "deny",
 } }
 table! { ToolSpec { kind: "kind", settings: "settings", } }
+table! { HttpSettings {
+    hosts: "hosts", allow_private: "allow_private", methods: "methods", headers: "headers",
+    max_bytes: "max_bytes", https_only: "https_only",
+} }
+
+impl Canonical for ToolSettings {
+    fn write(&self, form: &mut Form) {
+        match self {
+            Self::Http(settings) => settings.write(form),
+            Self::Json(settings) => settings.write(form),
+        }
+    }
+}
+
+impl Canonical for HostPattern {
+    fn write(&self, form: &mut Form) {
+        form.text(&self.to_string());
+    }
+}
+
 table! { NotifyTarget { kind: "kind", per_minute: "per_minute", } }
 table! { EmailSpec { to: "to", from: "from", host: "host", port: "port", tls: "tls", login: "login", } }
 table! { BudgetSpec {

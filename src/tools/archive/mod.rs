@@ -71,7 +71,7 @@ pub(super) fn about(settings: &Value) -> About {
 /// Archives what is old enough, as far as the time goes.
 pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     let began = Instant::now();
-    let settings = Settings::of_call(&call.settings, &call.args)?;
+    let settings = Settings::of_call(call.settings.json(), &call.args)?;
     run::run(&settings, began, call.bound, call.context.progress.as_ref(), call.context.store.clone())
         .await
         .map(ToolOutput::of)

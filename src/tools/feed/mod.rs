@@ -136,7 +136,7 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
 
 async fn plan(call: &Call) -> Result<Plan, ToolError> {
     let refuse = |what: String| ToolError::Arguments(format!("tool `{}`: {what}", call.tool));
-    let (args, fixed) = (&call.args, &call.settings);
+    let (args, fixed) = (&call.args, call.settings.json());
     let either = |key: &str| settings::whole(args, key).or_else(|| settings::whole(fixed, key));
     let now = crate::clock::wall();
     let since = match args.get("since").or_else(|| fixed.get("since")) {
@@ -150,7 +150,7 @@ async fn plan(call: &Call) -> Result<Plan, ToolError> {
     if urls.len() > MOST_SOURCES {
         return Err(refuse(format!("`urls` has {} addresses, and {MOST_SOURCES} are the most", urls.len())));
     }
-    let headers = settings::headers(fixed, call.bound).await?;
+    let headers = settings::headers(&settings::pairs(fixed, "headers"), call.bound).await?;
     let logins = login::all(fixed, call.bound).await?;
     let bytes = settings::whole(fixed, "max_bytes").unwrap_or(MAX_BYTES);
     let time = settings::span(fixed, "timeout").unwrap_or(TIMEOUT);
@@ -180,7 +180,7 @@ fn addresses(call: &Call) -> Result<Vec<(String, bool)>, ToolError> {
         let mut known = std::collections::HashSet::new();
         urls.into_iter().filter(|(url, _)| known.insert(url.clone())).collect()
     };
-    if let Some(urls) = settings::texts(&call.settings, "urls") {
+    if let Some(urls) = settings::texts(call.settings.json(), "urls") {
         return Ok(once(urls.into_iter().map(|url| (url, true)).collect()));
     }
     let Some(written) = &call.context.written else {

@@ -229,7 +229,7 @@ fn text_of(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
 
 /// The same address with other headers or another user may give something else.
 fn key(wish: &Wish, call: &Call) -> String {
-    let headers = call.settings.get("headers").map(ToString::to_string).unwrap_or_default();
+    let headers = call.settings.json().get("headers").map(ToString::to_string).unwrap_or_default();
     let mut text = format!("{FORM}\n{}\n{headers}", wish.url);
     if let Some(user) = &wish.user {
         text = format!("{text}\n{user}");

@@ -5,7 +5,7 @@
 //! Where a request may go is guarded by `net`; whether an agent may make it is decided elsewhere.
 use super::contract::{About, Call, ToolError, ToolOutput};
 use super::settings;
-use crate::domain::{Effect, HostPattern, ReadsWhen};
+use crate::domain::{Effect, HostPattern, HttpMethod, HttpSettings, ReadsWhen, ToolKind, ToolSettings};
 use crate::net::{self, Allow, Bounds, GuardError, Request, Unanswered};
 use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -15,90 +15,45 @@ mod content;
 pub(super) use content::decoded;
 mod page;
 
-/// Read of an answer, where the settings do not say.
-const MAX_BYTES: usize = 1 << 20;
-
 /// Headers that a caller may set: none of them says who asks, or reaches another host.
 const HEADERS: [&str; 5] =
     ["Accept", "Accept-Language", "Content-Type", "If-Modified-Since", "If-None-Match"];
 
-/// What an instance says.
-struct Settings {
-    hosts: Vec<HostPattern>,
-    private: Vec<HostPattern>,
-    methods: Vec<String>,
-    max_bytes: usize,
-    https_only: bool,
+fn allow(settings: &HttpSettings) -> Allow {
+    Allow::hosts(settings.hosts.clone())
+        .and_private(settings.allow_private.clone())
+        .https_only(settings.https_only)
 }
 
-impl Settings {
-    fn read(settings: &Value) -> Self {
-        let texts = |key: &str| -> Vec<String> {
-            let list = settings.get(key).and_then(Value::as_array).into_iter().flatten();
-            list.filter_map(Value::as_str).map(str::to_owned).collect()
-        };
-        // `config` has checked them: what it did not let pass is not allowed.
-        let hosts = |key: &str| texts(key).iter().filter_map(|text| HostPattern::parse(text).ok()).collect();
-        let mut methods = texts("methods");
-        if methods.is_empty() {
-            methods = vec!["GET".into(), "HEAD".into()];
-        }
-        let max_bytes = settings.get("max_bytes").and_then(Value::as_u64);
-        Self {
-            hosts: hosts("hosts"),
-            private: hosts("allow_private"),
-            methods,
-            max_bytes: max_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(MAX_BYTES),
-            https_only: settings.get("https_only").and_then(Value::as_bool).unwrap_or(false),
+/// The hosts of an instance, for people and models.
+fn shown_hosts(settings: &HttpSettings) -> String {
+    let mut all: Vec<String> = Vec::new();
+    for host in settings.hosts.iter().chain(&settings.allow_private).map(HostPattern::to_string) {
+        if !all.contains(&host) {
+            all.push(host);
         }
     }
-
-    fn allow(&self) -> Allow {
-        Allow::hosts(self.hosts.clone()).and_private(self.private.clone()).https_only(self.https_only)
-    }
-
-    /// For people and models.
-    fn shown_hosts(&self) -> String {
-        let mut all: Vec<String> = Vec::new();
-        for host in self.hosts.iter().chain(&self.private).map(HostPattern::to_string) {
-            if !all.contains(&host) {
-                all.push(host);
-            }
-        }
-        all.join(", ")
-    }
-
-    /// What is done when a call does not say.
-    fn default_method(&self) -> &str {
-        let usual = self.methods.iter().find(|method| *method == "GET");
-        usual.or(self.methods.first()).map_or("GET", String::as_str)
-    }
-}
-
-/// Does it only look?
-fn only_reads(method: &str) -> bool {
-    matches!(method, "GET" | "HEAD")
+    all.join(", ")
 }
 
 /// What an instance with these settings is.
-pub(super) fn about(settings: &Value) -> About {
-    let settings = Settings::read(settings);
-    let changes = settings.methods.iter().any(|method| !only_reads(method));
+pub(super) fn about(settings: &HttpSettings) -> About {
+    let changes = settings.can_change();
     let reads_when = changes.then(|| ReadsWhen {
         key: "method".into(),
-        values: vec!["GET".into(), "HEAD".into()],
-        by_default: only_reads(settings.default_method()),
+        values: [HttpMethod::Get, HttpMethod::Head].map(|method| method.as_str().into()).into(),
+        by_default: settings.default_method().only_reads(),
     });
     About {
         effect: if changes { Effect::Effect } else { Effect::Read },
         reads_when,
         untrusted: true,
-        schema: schema(&settings),
+        schema: schema(settings),
     }
 }
 
-fn schema(settings: &Settings) -> Value {
-    let hosts = match settings.shown_hosts() {
+fn schema(settings: &HttpSettings) -> Value {
+    let hosts = match shown_hosts(settings) {
         hosts if hosts.is_empty() => "Its full address.".to_owned(),
         hosts => format!("Its full address. These hosts can be asked: {hosts}."),
     };
@@ -118,7 +73,7 @@ fn schema(settings: &Settings) -> Value {
                 json: it must be JSON. raw: unchanged, such as the source of a page.",
         },
     });
-    if settings.methods.iter().any(|method| !only_reads(method)) {
+    if settings.can_change() {
         properties["body"] = json!({
             "type": ["string", "object", "array"],
             "description": "What is sent; objects and lists as JSON.",
@@ -129,23 +84,26 @@ fn schema(settings: &Settings) -> Value {
 
 /// Makes the request.
 pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
-    let settings = Settings::read(&call.settings);
+    let ToolSettings::Http(settings) = &*call.settings else {
+        return Err(settings::missing(ToolKind::Http.as_str()));
+    };
     let url = call.args["url"].as_str().unwrap_or_default().to_owned();
-    if settings.hosts.is_empty() && settings.private.is_empty() {
+    if settings.hosts.is_empty() && settings.allow_private.is_empty() {
         return Err(ToolError::Failed(no_hosts(&call.tool, &url)));
     }
-    let allow = settings.allow();
+    let allow = allow(settings);
     // First, so that no secret is fetched for a request that will not be made.
-    net::check(&url, &allow).map_err(|error| explain(&call, &settings, error))?;
-    let method = call.args["method"].as_str().unwrap_or_else(|| settings.default_method()).to_owned();
+    net::check(&url, &allow).map_err(|error| explain(&call, settings, error))?;
+    let method =
+        call.args["method"].as_str().and_then(HttpMethod::parse).unwrap_or(settings.default_method());
     let mut request = Request {
-        method: Method::from_bytes(method.as_bytes()).unwrap_or_default(),
+        method: Method::from_bytes(method.as_str().as_bytes()).unwrap_or_default(),
         url,
         headers: own_choice(&call.args)?,
         own_headers: HeaderMap::new(),
         body: body(&call.args),
     };
-    if request.body.is_some() && only_reads(&method) {
+    if request.body.is_some() && method.only_reads() {
         return Err(ToolError::Arguments(format!("tool `{}`: {method} takes no `body`", call.tool)));
     }
     let kind = if call.args["body"].is_string() { "text/plain; charset=utf-8" } else { "application/json" };
@@ -157,17 +115,20 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
             HeaderValue::from_static("text/markdown, text/html;q=0.9, application/json;q=0.9, */*;q=0.5");
         request.headers.insert(ACCEPT, any);
     }
-    request.own_headers = configured(&call, &method).await?;
+    request.own_headers = configured(&call, settings, method).await?;
     // A little is left for putting the answer together.
-    let bounds = Bounds { time: call.bound.mul_f64(0.9), bytes: settings.max_bytes };
+    let bounds = Bounds {
+        time: call.bound.mul_f64(0.9),
+        bytes: usize::try_from(settings.max_bytes).unwrap_or(usize::MAX),
+    };
     let fetched = net::attempt(request, &allow, bounds).await.map_err(|unanswered| match unanswered {
         Unanswered { may_have_happened: true, error } if error != GuardError::Timeout => {
             ToolError::Unsure(format!("{error}; nobody knows whether the {method} was carried out"))
         }
-        Unanswered { error, .. } => explain(&call, &settings, error),
+        Unanswered { error, .. } => explain(&call, settings, error),
     })?;
     let wanted = content::Wanted::of(call.args["as"].as_str());
-    let result = if only_reads(&method) {
+    let result = if method.only_reads() {
         let unfit = |why: String| ToolError::Failed(format!("{why}; leave `as` out to see what came"));
         content::result(fetched, wanted).await.map_err(unfit)?
     } else {
@@ -186,7 +147,7 @@ fn no_hosts(tool: &str, url: &str) -> String {
 }
 
 /// An error of the guard, with what would be right.
-fn explain(call: &Call, settings: &Settings, error: GuardError) -> ToolError {
+fn explain(call: &Call, settings: &HttpSettings, error: GuardError) -> ToolError {
     let tool = &call.tool;
     match error {
         GuardError::Address(_) | GuardError::Port { .. } => {
@@ -194,7 +155,7 @@ fn explain(call: &Call, settings: &Settings, error: GuardError) -> ToolError {
         }
         GuardError::Host { .. } => ToolError::Arguments(format!(
             "tool `{tool}`: {error}; it may ask {}, as `hosts` and `allow_private` of [tools.{tool}] say",
-            settings.shown_hosts()
+            shown_hosts(settings)
         )),
         GuardError::Private { ref host, .. } => ToolError::Failed(format!(
             "{error}; a person can allow it with allow_private = [\"{host}\"] in [tools.{tool}]"
@@ -235,9 +196,13 @@ fn body(args: &Value) -> Option<Vec<u8>> {
 
 /// The headers of the settings, their secrets found, and the key of the call for methods that change
 /// something.
-async fn configured(call: &Call, method: &str) -> Result<HeaderMap, ToolError> {
-    let mut all = settings::headers(&call.settings, call.bound).await?;
-    let key = call.context.idempotency_key.as_deref().filter(|_| !only_reads(method));
+async fn configured(
+    call: &Call,
+    settings: &HttpSettings,
+    method: HttpMethod,
+) -> Result<HeaderMap, ToolError> {
+    let mut all = settings::headers(&settings.headers, call.bound).await?;
+    let key = call.context.idempotency_key.as_deref().filter(|_| !method.only_reads());
     if let Some(value) = key.and_then(|key| HeaderValue::from_str(key).ok()) {
         all.insert(HeaderName::from_static("idempotency-key"), value);
     }

@@ -8,8 +8,26 @@ use std::time::Duration;
 
 fn tools(settings: Value) -> Tools {
     let mut fleet = Fleet::empty("/agents.toml".into());
+    let settings = ToolSettings::Http(settings_of(&settings));
     fleet.tools.insert("web".into(), ToolSpec { kind: ToolKind::Http, settings });
     Tools::new(&fleet)
+}
+
+fn settings_of(keys: &Value) -> HttpSettings {
+    let texts = |key: &str| -> Vec<&str> {
+        keys[key].as_array().into_iter().flatten().map(|text| text.as_str().unwrap()).collect()
+    };
+    let hosts = |key: &str| texts(key).into_iter().map(|text| HostPattern::parse(text).unwrap()).collect();
+    let methods: Vec<_> = texts("methods").into_iter().map(|text| HttpMethod::parse(text).unwrap()).collect();
+    let default = HttpSettings::default();
+    HttpSettings {
+        hosts: hosts("hosts"),
+        allow_private: hosts("allow_private"),
+        methods: if methods.is_empty() { default.methods } else { methods },
+        headers: settings::pairs(keys, "headers"),
+        max_bytes: keys["max_bytes"].as_u64().unwrap_or(default.max_bytes),
+        https_only: keys["https_only"].as_bool().unwrap_or(default.https_only),
+    }
 }
 
 fn offer(settings: Value) -> ToolOffer {

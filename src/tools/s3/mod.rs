@@ -63,7 +63,7 @@ pub(super) fn about(settings: &Value) -> ToolAbout {
 
 /// Does what is asked.
 pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
-    let mut about = Settings::of(&call.settings).ok_or_else(|| settings::missing("s3"))?;
+    let mut about = Settings::of(call.settings.json()).ok_or_else(|| settings::missing("s3"))?;
     about.timeout = about.timeout.min(call.bound.mul_f64(0.9));
     let request = Op::of(&call)?;
     let bucket = Bucket::open(&about).await.map_err(|error| explain(error, false))?;
@@ -102,7 +102,7 @@ impl<'a> Op<'a> {
         match op {
             "get" => Ok(Self::Get { key }),
             "head" => Ok(Self::Head { key }),
-            "put" if settings::writes(&call.settings) => {
+            "put" if settings::writes(call.settings.json()) => {
                 let (bytes, usual) = match (text("text"), text("base64").map(|text| STANDARD.decode(text))) {
                     (Some(text), None) => (text.as_bytes().to_vec(), "text/plain; charset=utf-8"),
                     (None, Some(Ok(bytes))) => (bytes, "application/octet-stream"),
@@ -142,7 +142,7 @@ impl<'a> Op<'a> {
 
 /// The bound of an object.
 fn most(call: &Call) -> usize {
-    settings::whole(&call.settings, "max_bytes").unwrap_or(MAX_BYTES.0).min(MAX_BYTES.1)
+    settings::whole(call.settings.json(), "max_bytes").unwrap_or(MAX_BYTES.0).min(MAX_BYTES.1)
 }
 
 /// The content as text, if it is some; the end may have been cut within a character.

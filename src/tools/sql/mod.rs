@@ -77,7 +77,7 @@ fn schema(settings: &Value, writes: bool) -> Value {
 
 /// Runs a statement.
 pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
-    let settings = Settings::of(&call.settings).ok_or_else(|| settings::missing("sql"))?;
+    let settings = Settings::of(call.settings.json()).ok_or_else(|| settings::missing("sql"))?;
     let statement = Statement::of(&call.args, &settings)?;
     let bound = settings.timeout.min(call.bound);
     let url =

@@ -1,6 +1,8 @@
 //! The tool against servers on the loopback interface: whose address is asked, what is kept between calls,
 //! what a failure costs. Hostile servers are in `tests/it/news`.
-use crate::domain::{AgentId, Entry, Fact, Fleet, Level, MemoryChange, ToolKind, ToolSpec, novelty};
+use crate::domain::{
+    AgentId, Entry, Fact, Fleet, Level, MemoryChange, ToolKind, ToolSettings, ToolSpec, novelty,
+};
 use crate::net::testing::{Server, answer};
 use crate::store::Store;
 use crate::tools::Tools;
@@ -184,7 +186,9 @@ async fn an_instance_has_fixed_addresses_and_sends_its_headers_nowhere_else() {
     .await;
     let settings = json!({"urls": [server.url("/feed")], "headers": {"X-Key": "k1"}, "max_items": 2});
     let mut fleet = Fleet::empty("/agents.toml".into());
-    fleet.tools.insert("news".into(), ToolSpec { kind: ToolKind::Feed, settings });
+    fleet
+        .tools
+        .insert("news".into(), ToolSpec { kind: ToolKind::Feed, settings: ToolSettings::Json(settings) });
     let tools = Tools::new(&fleet);
     let info = tools.list().into_iter().find(|tool| tool.name == "news").unwrap();
     assert!(info.untrusted && info.schema["properties"].get("urls").is_none(), "{}", info.schema);
@@ -497,7 +501,9 @@ async fn a_login_goes_to_its_source_alone() {
         "urls": [server.url("/open"), server.url("/closed")], "logins": {server.url("/closed"): login},
     });
     let mut fleet = Fleet::empty("/agents.toml".into());
-    fleet.tools.insert("news".into(), ToolSpec { kind: ToolKind::Feed, settings });
+    fleet
+        .tools
+        .insert("news".into(), ToolSpec { kind: ToolKind::Feed, settings: ToolSettings::Json(settings) });
     Tools::new(&fleet).call("news", &json!({}), &CallContext::default()).await.unwrap();
     for asked in server.asked() {
         let has = asked.to_ascii_lowercase().contains("authorization: basic bwu6cznjcmv0");

@@ -1,5 +1,6 @@
 //! Tests of the SQLite half: hostile statements change nothing and cost little, honest ones work.
 use super::*;
+use crate::domain::ToolSettings;
 use crate::tools::contract::CallContext;
 use crate::tools::dispatch;
 use rusqlite::Connection;
@@ -50,7 +51,7 @@ async fn ask(settings: &Value, args: Value) -> Result<Value, ToolError> {
     let call = Call {
         tool: "db".into(),
         args,
-        settings: Arc::new(settings.clone()),
+        settings: Arc::new(ToolSettings::Json(settings.clone())),
         bound,
         context: CallContext::default(),
     };
