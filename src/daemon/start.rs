@@ -11,7 +11,7 @@ use crate::daemon::open_files::allow_open_files;
 use crate::daemon::services::{Reload, Services};
 use crate::domain::{Fact, Process, RunId, RunStatus};
 use crate::engine::{Engine, Restored};
-use crate::store::{Store, StoreError};
+use crate::store::{self, Store, StoreError};
 use crate::tools::mcp::{About, Pin};
 use crate::{child, runner};
 use jiff::Timestamp;
@@ -160,6 +160,15 @@ async fn up_and_down(paths: &Paths) -> Result<(), Failure> {
     }
     let listener = listen::bind(&paths.socket).await?;
     let ended = serve(paths, loaded, store.clone(), restored, listener, signals, began).await;
+    let ended = match ended {
+        // what a reader took for damage may be a read that failed
+        Err(Failure::Store(error)) if error.is_damage() => {
+            let database = paths.database();
+            let look = tokio::task::spawn_blocking(move || store::looked_again(&database, error));
+            Err(look.await.map_or_else(|panic| Failure::Internal(panic.to_string()), Failure::Store))
+        }
+        ended => ended,
+    };
     match tokio::time::timeout(LAST_COMMITS, store.close()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "the database was not closed cleanly"),

@@ -29,6 +29,7 @@ pub use copy::{Copied, back_up, reset, restore};
 pub use error::StoreError;
 pub use health::read_health;
 pub use mark::HOLDER_BYTES;
+pub(crate) use open::looked_again;
 pub use reader::Reader;
 pub use retention::Lived;
 pub use types::*;

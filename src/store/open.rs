@@ -124,7 +124,7 @@ fn compared(path: &Path, seen: &Seen, mark: Option<&Mark>) -> Result<Option<Went
 }
 
 /// What seemed corrupt, and by a second look is not, is an error that passes.
-fn looked_again(path: &Path, error: StoreError) -> StoreError {
+pub(crate) fn looked_again(path: &Path, error: StoreError) -> StoreError {
     let doing = error.to_string();
     examine::confirm(path, error)
         .unwrap_or_else(|| StoreError::Other { doing, what: "a second look found nothing wrong".into() })

@@ -100,17 +100,25 @@ impl Daemon {
     /// Waits until the daemon answers.
     #[track_caller]
     pub fn ready(&mut self) {
+        if let Some(code) = self.ready_or_ended() {
+            panic!("the daemon ended with {code:?}\n{}", self.log());
+        }
+    }
+
+    /// The same; an exit code if it ended before.
+    #[track_caller]
+    pub fn ready_or_ended(&mut self) -> Option<Option<i32>> {
         let socket = self.path("socket");
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Ok(stream) = UnixStream::connect(&socket) {
                 let mut client = Client::new(stream);
                 if client.try_call("ping", json!({})).is_ok() {
-                    return;
+                    return None;
                 }
             }
             if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().expect("a child")) {
-                panic!("the daemon ended: {status}\n{}", self.log());
+                return Some(status.code());
             }
             assert!(Instant::now() < deadline, "the daemon does not answer\n{}", self.log());
             std::thread::park_timeout(Duration::from_millis(5));
