@@ -46,7 +46,7 @@ pub fn find(name: &str, cwd: &Path, path: Option<&OsStr>) -> Result<PathBuf, Unf
     let other = |why: String| Err(Unfit::Other(why));
     match cwd.metadata() {
         Ok(data) if data.is_dir() => {}
-        Ok(_) => return other(format!("the working directory `{}` is no directory", cwd.display())),
+        Ok(_) => return other(format!("the working directory `{}` is not a directory", cwd.display())),
         Err(error) => {
             return other(format!("the working directory `{}` can't be used: {error}", cwd.display()));
         }
@@ -144,7 +144,7 @@ fn why_not_there(program: &Path, error: &io::Error) -> String {
     for folder in way {
         match folder.metadata() {
             Ok(data) if !data.is_dir() => {
-                return format!("`{shown}` can't be run: `{}` is no directory", folder.display());
+                return format!("`{shown}` can't be run: `{}` is not a directory", folder.display());
             }
             Ok(_)
                 if error.kind() == ErrorKind::PermissionDenied

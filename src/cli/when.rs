@@ -25,7 +25,7 @@ pub(super) fn instant(text: &str, side: Side, now: Timestamp, zone: &TimeZone) -
         let at = text.parse::<Zoned>();
         return at
             .map(|at| at.timestamp())
-            .map_err(|error| Failure::usage_hint(format!("`{text}` is no time"), error.to_string()));
+            .map_err(|error| Failure::usage_hint(format!("`{text}` is not a time"), error.to_string()));
     }
     if let Ok(at) = text.parse::<Timestamp>() {
         return Ok(at);
@@ -39,7 +39,7 @@ pub(super) fn instant(text: &str, side: Side, now: Timestamp, zone: &TimeZone) -
     {
         return Ok(at);
     }
-    let wrong = || Failure::usage_hint(format!("`{text}` is no time"), FORMS);
+    let wrong = || Failure::usage_hint(format!("`{text}` is not a time"), FORMS);
     let beyond =
         || Failure::usage(format!("`{text}` lies beyond the calendar, which ends with the year 9999"));
     let local = |at: DateTime| at.to_zoned(zone.clone()).map(|at| at.timestamp()).map_err(|_| beyond());
@@ -114,7 +114,7 @@ pub(super) fn duration(text: &str) -> Result<SignedDuration, Failure> {
         Ok(_) => Err(Failure::usage(format!("`{text}` is negative"))),
         Err(error) if error.contains("too long") => Err(Failure::usage(error)),
         Err(_) => {
-            Err(Failure::usage_hint(format!("`{text}` is no duration"), "write 90s, 5m, 1h30m, 24h or 7d"))
+            Err(Failure::usage_hint(format!("`{text}` is not a duration"), "write 90s, 5m, 1h30m, 24h or 7d"))
         }
     }
 }
@@ -184,7 +184,7 @@ mod tests {
             assert_eq!(coming(text, now, &TimeZone::UTC).unwrap().to_string(), "2026-11-24T09:40:00Z");
         }
         assert!(past("5x ago", now, &TimeZone::UTC).is_err());
-        assert_eq!(duration("5x").unwrap_err().what(), "`5x` is no duration");
+        assert_eq!(duration("5x").unwrap_err().what(), "`5x` is not a duration");
     }
 
     #[test]

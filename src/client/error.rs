@@ -42,7 +42,7 @@ pub enum ClientError {
         theirs: String,
     },
     /// Something came that is no message of the protocol.
-    #[error("what answers at {} is no bgagent daemon: {what}", .socket.display())]
+    #[error("what answers at {} is not a bgagent daemon: {what}", .socket.display())]
     Garbled {
         /// Who sent it.
         socket: PathBuf,

@@ -35,7 +35,7 @@ pub(super) fn at(section: &Section<'_>, item: Item<'_>, zone: &TimeZone) -> Opti
 
 /// With its zone in brackets.
 fn zoned(item: Item<'_>, text: &str) -> Option<Option<Timestamp>> {
-    let refuse = |hint: &str| item.refuse_with(format!("`{text}` is no time"), hint.to_owned());
+    let refuse = |hint: &str| item.refuse_with(format!("`{text}` is not a time"), hint.to_owned());
     if text.contains('=') || text.matches('[').count() > 1 {
         return refuse("brackets hold the name of a zone and nothing else");
     }
@@ -55,7 +55,7 @@ fn zoned(item: Item<'_>, text: &str) -> Option<Option<Timestamp>> {
 fn local(item: Item<'_>, text: &str, zone: &TimeZone) -> Option<Timestamp> {
     let Ok(local) = text.parse::<DateTime>() else {
         return item.refuse_with(
-            format!("`{text}` is no time"),
+            format!("`{text}` is not a time"),
             "write \"2026-12-24T18:00:00\" (in the agent's zone), \"2026-12-24T18:00:00+01:00\" or \
              \"2026-12-24T18:00:00[Europe/Berlin]\""
                 .into(),
@@ -92,7 +92,7 @@ fn changed<T>(item: Item<'_>, local: &str, zone: &TimeZone) -> Option<T> {
             format!("write {} for the first time, {} for the second", with(before), with(after)),
         ),
         AmbiguousOffset::Unambiguous { .. } => {
-            item.refuse_with(format!("`{local}` is no time"), "its offset is not that of its zone".into())
+            item.refuse_with(format!("`{local}` is not a time"), "its offset is not that of its zone".into())
         }
     }
 }

@@ -11,7 +11,7 @@ pub fn parse_duration(text: &str) -> Result<SignedDuration, String> {
         [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000), ("w", 604_800_000)];
     let help = || {
         format!(
-            "`{text}` is no duration: write whole seconds, or a text like \"90s\", \"5m\", \"1h30m\" or \"7d\""
+            "`{text}` is not a duration: write whole seconds, or a text like \"90s\", \"5m\", \"1h30m\" or \"7d\""
         )
     };
     let too_long = || format!("`{text}` is too long: a duration is at most 100 years");
@@ -58,8 +58,9 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
         ("mb", 1_000_000),
         ("gb", 1_000_000_000),
     ];
-    let help =
-        || format!("`{text}` is no size: write whole bytes, or a text like \"512KiB\", \"1MiB\" or \"2GiB\"");
+    let help = || {
+        format!("`{text}` is not a size: write whole bytes, or a text like \"512KiB\", \"1MiB\" or \"2GiB\"")
+    };
     let trimmed = text.trim();
     let digits = trimmed.find(|c: char| !c.is_ascii_digit()).unwrap_or(trimmed.len());
     let number: u64 = trimmed[..digits].parse().map_err(|_| help())?;
@@ -98,7 +99,7 @@ mod tests {
         ] {
             assert!(parse_duration(text).is_err_and(|error| error.contains("at most 100 years")), "{text}");
         }
-        assert!(parse_duration("99999999999999999999x").is_err_and(|error| error.contains("no duration")));
+        assert!(parse_duration("99999999999999999999x").is_err_and(|error| error.contains("not a duration")));
     }
 
     #[test]

@@ -60,7 +60,7 @@ fn address(item: Item<'_>) -> Option<String> {
         !name.is_empty() && !name.contains('@') && !host.is_empty() && !host.starts_with(['.', '-'])
     });
     if !whole || text.len() > LONGEST || text.contains(odd) {
-        return item.refuse_with(format!("{text:?} is no address of a mailbox"), hint());
+        return item.refuse_with(format!("{text:?} is not an address of a mailbox"), hint());
     }
     Some(text.to_owned())
 }

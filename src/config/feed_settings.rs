@@ -195,7 +195,7 @@ fn judge(text: &str, fixed: bool) -> Result<(), (String, String)> {
         let bare = lower.split_once(':').filter(|(_, rest)| rest.starts_with("//"));
         return match bare {
             Some(("feed" | "rss" | "htps" | "htp" | "http" | "https", rest)) => {
-                refuse("is no web address", format!("write \"https:{rest}\""))
+                refuse("is not a web address", format!("write \"https:{rest}\""))
             }
             Some((scheme, _)) => refuse(
                 &format!("begins with {scheme}:, and feeds are read over http:// and https:// only"),

@@ -40,7 +40,8 @@ pub(super) fn http(section: &Section<'_>) -> HttpSettings {
             item.refuse_with::<()>("`hosts` is empty".into(), "hosts = [\"api.github.com\"]".into());
         }
     }
-    if let (Some(bytes), Some(item)) = (section.size("max_bytes"), section.get("max_bytes"))
+    let max_bytes = section.size("max_bytes");
+    if let (Some(bytes), Some(item)) = (max_bytes, section.get("max_bytes"))
         && (bytes == 0 || bytes > HttpSettings::LARGEST_MAX_BYTES)
     {
         item.refuse::<()>("`max_bytes` is at least 1 and at most 8MiB".into());
@@ -50,7 +51,7 @@ pub(super) fn http(section: &Section<'_>) -> HttpSettings {
         allow_private: private,
         methods: methods(section).unwrap_or(default.methods),
         headers: headers(section),
-        max_bytes: section.size("max_bytes").unwrap_or(default.max_bytes),
+        max_bytes: max_bytes.unwrap_or(default.max_bytes),
         https_only: section.flag("https_only").unwrap_or(default.https_only),
     }
 }

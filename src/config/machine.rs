@@ -37,7 +37,7 @@ pub(super) fn program(file: &File<'_>, wanted: &Wanted<'_>) {
                 );
             }
             Ok(Entry::Program | Entry::File) => {
-                return warn(format!("`{shown}` is no folder to run in"), "name a folder in `cwd`");
+                return warn(format!("`{shown}` is not a folder to run in"), "name a folder in `cwd`");
             }
             _ => {}
         }
@@ -88,7 +88,7 @@ fn by_path(file: &File<'_>, wanted: &Wanted<'_>, program: &str) {
             warn(format!("there is no program `{program}`"), hint);
         }
         Ok(Entry::Folder) => {
-            warn(format!("`{program}` is a folder, no program"), "name the program in it");
+            warn(format!("`{program}` is a folder, not a program"), "name the program in it");
         }
         Ok(Entry::File) => {
             warn(format!("`{program}` is not executable"), "chmod +x, or name its interpreter before it");
@@ -179,7 +179,7 @@ fn key_file(file: &File<'_>, span: Range<usize>, path: &Path) {
             "write the secret into it, and `chmod 600` it".into(),
         ),
         Ok(found) if found.kind == Entry::Folder => {
-            warn(format!("`{shown}` is a folder, no key file"), "name the file in it".into());
+            warn(format!("`{shown}` is a folder, not a key file"), "name the file in it".into());
         }
         Ok(found) if found.others => warn(
             format!("others may read the key file `{shown}`, so it will not be used"),
@@ -197,7 +197,7 @@ pub(super) fn folder(file: &File<'_>, span: Range<usize>, path: &Path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             warn(format!("there is no folder `{shown}`"), "make it, or name another");
         }
-        Ok(Entry::Program | Entry::File) => warn(format!("`{shown}` is no folder"), "name its folder"),
+        Ok(Entry::Program | Entry::File) => warn(format!("`{shown}` is not a folder"), "name its folder"),
         _ => {}
     }
 }
@@ -211,7 +211,7 @@ pub(super) fn database(file: &File<'_>, span: Range<usize>, path: &Path) {
             format!("there is no database `{shown}`"),
             "is the path right? A relative one begins at the folder of this file; none is made by itself",
         ),
-        Ok(Entry::Folder) => warn(format!("`{shown}` is a folder, no database"), "name the file in it"),
+        Ok(Entry::Folder) => warn(format!("`{shown}` is a folder, not a database"), "name the file in it"),
         _ => {}
     }
 }

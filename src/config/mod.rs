@@ -99,7 +99,7 @@ pub fn load(path: &Path, context: &Context<'_>) -> Result<Loaded, Box<Rejected>>
                 "is the path right? `bgagent init` writes a commented starter file"
             }
             std::io::ErrorKind::IsADirectory => "name the file, not its folder",
-            std::io::ErrorKind::NotADirectory => "a part of its path is no folder",
+            std::io::ErrorKind::NotADirectory => "a part of its path is not a folder",
             std::io::ErrorKind::PermissionDenied => {
                 "check the owner and the mode of the file and of its folders"
             }

@@ -73,7 +73,7 @@ fn what_is_there_twice_is_one_error_that_names_it() {
 fn bad_files_are_refused_where_they_are_bad() {
     for (text, line, part) in [
         ("[agents.a]\nintervall = 60\ncommand = \"x\"", 2, "did you mean `interval`?"),
-        ("[agents.a]\ninterval = \"soon\"\ncommand = \"x\"", 2, "no duration"),
+        ("[agents.a]\ninterval = \"soon\"\ncommand = \"x\"", 2, "not a duration"),
         ("[agents.a]\ninterval = 0\ncommand = \"x\"", 2, "longer than nothing"),
         ("[agents.a]\ninterval = -5\ncommand = \"x\"", 2, "at least 0"),
         ("[agents.a]\ninterval = 1.5\ncommand = \"x\"", 2, "whole seconds"),
@@ -95,7 +95,7 @@ fn bad_files_are_refused_where_they_are_bad() {
         ("[agents.a]\ncron = \"*/90 * * * *\"\ncommand = \"x\"", 2, "interval = \"90m\""),
         ("[agents.a]\ncron = \"@daily\"\ntimezone = \"Mars/Olympus\"\ncommand = \"x\"", 3, "no time zone"),
         ("[daemon]\ntimezone = \"UTCC\"", 2, "IANA"),
-        ("[agents.a]\nat = \"tomorrow\"\ncommand = \"x\"", 2, "is no time"),
+        ("[agents.a]\nat = \"tomorrow\"\ncommand = \"x\"", 2, "is not a time"),
         (
             "[agents.a]\ntimezone = \"Europe/Berlin\"\nat = \"2027-03-28T02:30:00\"\ncommand = \"x\"",
             3,
@@ -177,7 +177,7 @@ fn bad_files_are_refused_where_they_are_bad() {
         ("[agents.a]\nretry = 3\ncommand = \"x\"", 2, "a table"),
         ("[agents.a]\njitter = 60\ninterval = 60\ncommand = \"x\"", 2, "shorter than the interval"),
         ("[agents.a]\nenabled = \"yes\"\ncommand = \"x\"", 2, "true or false"),
-        ("[agents.a]\nmax_output = \"5 apples\"\ncommand = \"x\"", 2, "no size"),
+        ("[agents.a]\nmax_output = \"5 apples\"\ncommand = \"x\"", 2, "not a size"),
         ("[agents.a]\nquery = \"x\"", 2, "needs a `model`"),
         (
             "[agents.a]\nquery = \"x\"\nmodel = \"mian\"\n[models.main]\nprovider = \"ollama\"\nmodel = \"m\"",
@@ -232,7 +232,7 @@ fn bad_files_are_refused_where_they_are_bad() {
         (
             "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nquery = \"x\"\nmodel = \"m\"\noutput_schema = { type = \"object\", requird = [\"a\"] }",
             7,
-            "`output_schema`: `requird` is no keyword of JSON Schema; did you mean `required`?",
+            "`output_schema`: `requird` is not a keyword of JSON Schema; did you mean `required`?",
         ),
         (
             "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[tools.sh]\ntype = \"shell\"\ncommands = { a = { exec = \"/bin/a\" } }\n[agents.a]\nquery = \"x\"\nmodel = \"m\"\ntools = [\"sh\"]\napprove = [\"shh\"]",
@@ -323,12 +323,12 @@ fn bad_files_are_refused_where_they_are_bad() {
         (
             "[notify.m]\ntype = \"email\"\nto = \"Me <a@b>\"\nfrom = \"a@b\"\nsmtp = \"c\"",
             3,
-            "no address of a mailbox",
+            "not an address of a mailbox",
         ),
         (
             "[notify.m]\ntype = \"email\"\nto = \"a@b\"\nfrom = \"a@b\\r\\nx\"\nsmtp = \"c\"",
             4,
-            "no address of a mailbox",
+            "not an address of a mailbox",
         ),
         (
             "[notify.m]\ntype = \"email\"\nto = \"a@b\"\nfrom = \"a@b\"\nsmtp = \"smtp://c\"",
@@ -738,6 +738,9 @@ https_only = true
             https_only: true,
         })
     );
+    let wrong =
+        read("[tools.web]\ntype = \"http\"\nhosts = [\"a.example\"]\nmax_bytes = \"many\"").unwrap_err();
+    assert_eq!(wrong.diagnostics.len(), 1, "a mistake is reported once: {:?}", wrong.diagnostics);
     // A private host alone is enough.
     assert!(read("[tools.nas]\ntype = \"http\"\nallow_private = [\"nas.local\"]").is_ok());
 }

@@ -219,7 +219,7 @@ fn parameter(arg: &str) -> Result<Option<&str>, String> {
     }
     let is_choice = kind.contains('|') && kind.split('|').all(|word| !word.is_empty());
     if !matches!(kind, "string" | "int" | "path") && !is_choice {
-        return Err(format!("`{kind}` is no type of a parameter: use string, int, path or a|b"));
+        return Err(format!("`{kind}` is not a type of a parameter: use string, int, path or a|b"));
     }
     Ok(Some(name))
 }

@@ -60,7 +60,7 @@ async fn clear_way(path: &Path) -> Result<(), ListenError> {
     };
     if !found.file_type().is_socket() {
         return Err(in_the_way(
-            "there is a file of this name, which is no socket; remove it or name another --socket",
+            "there is a file of this name, which is not a socket; remove it or name another --socket",
         ));
     }
     if found.uid() != rustix::process::geteuid().as_raw() {

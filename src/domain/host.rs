@@ -35,7 +35,7 @@ impl HostPattern {
             );
         }
         if text.contains('/') {
-            return refuse("is no host", "write each host by itself, without a path or a mask");
+            return refuse("is not a host", "write each host by itself, without a path or a mask");
         }
         if !text.is_ascii() {
             return refuse(
@@ -135,13 +135,13 @@ fn split(text: &str) -> Option<(&str, Option<u16>)> {
 /// Is this the name of a host? A name whose last part is a number would be read as an address.
 fn is_name(name: &str) -> Result<(), &'static str> {
     if name.is_empty() || name.len() > 253 {
-        return Err("is no host");
+        return Err("is not a host");
     }
     for label in name.split('.') {
         let good =
             |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
         if label.is_empty() || label.len() > 63 || !label.bytes().all(good) {
-            return Err("is no host");
+            return Err("is not a host");
         }
     }
     let last = name.rsplit('.').next().unwrap_or(name);
@@ -181,22 +181,22 @@ mod tests {
     #[test]
     fn bad_ones_are_refused() {
         for (text, says) in [
-            ("", "is no host"),
+            ("", "is not a host"),
             ("*", "is every host"),
             ("*:443", "is every host"),
             ("*.", "is every host"),
             ("*.org", "is too wide"),
-            ("*example.org", "is no host"),
-            ("a.*.org", "is no host"),
-            ("*.*.example.org", "is no host"),
+            ("*example.org", "is not a host"),
+            ("a.*.org", "is not a host"),
+            ("*.*.example.org", "is not a host"),
             ("*.0.0.1", "is neither"),
-            ("example.org.", "is no host"),
-            (".example.org", "is no host"),
-            ("a..b", "is no host"),
+            ("example.org.", "is not a host"),
+            (".example.org", "is not a host"),
+            ("a..b", "is not a host"),
             ("https://example.org", "is an address"),
-            ("example.org/path", "is no host"),
-            ("10.0.0.0/8", "is no host"),
-            ("user@example.org", "is no host"),
+            ("example.org/path", "is not a host"),
+            ("10.0.0.0/8", "is not a host"),
+            ("user@example.org", "is not a host"),
             ("example.org:", "no valid port"),
             ("example.org:0", "no valid port"),
             ("example.org:+1", "no valid port"),
@@ -210,8 +210,8 @@ mod tests {
             ("0x7f.1", "is neither"),
             ("127.0.0.01", "is neither"),
             ("1.2.3.4.5", "is neither"),
-            ("exa mple.org", "is no host"),
-            ("exam\0ple.org", "is no host"),
+            ("exa mple.org", "is not a host"),
+            ("exam\0ple.org", "is not a host"),
         ] {
             let (error, hint) = HostPattern::parse(text).expect_err(text);
             assert!(error.contains(says), "{text}: {error}");

@@ -4,11 +4,12 @@
 //! It is a hash of a canonical form over values, never over how a type happens to print itself, so that renaming a
 //! field or updating a library changes nothing. The form begins with its kind and its version; after it:
 //!
-//! - a text is `LENGTH:BYTES`, a number, a word and a truth value end with `;`;
+//! - a text, and a word of the configuration, is `LENGTH:BYTES`; a number, a truth value and the name of a variant end
+//!   with `;`;
 //! - a list is `[…]`, a table is `{NAME=…}` with its fields in the order that is written here, or sorted by name
 //!   where the names are the user's;
-//! - a duration is a number of nanoseconds, an instant one of nanoseconds since 1970, a floating-point number the
-//!   hexadecimal form of its bits (IEEE 754);
+//! - a duration is a number of nanoseconds, an instant one of nanoseconds since 1970, a floating-point number is
+//!   `x` and the hexadecimal form of its bits (IEEE 754);
 //! - what is absent, empty or false is left out.
 //!
 //! So a key that comes later changes nothing for whoever does not use it. What is written must not change for the

@@ -32,7 +32,7 @@ pub(super) fn endpoint(spec: &ModelSpec) -> Result<(Wire, Url), String> {
             None => return Err("it needs `base_url`: where does the provider answer?".into()),
         },
     };
-    let mut url = Url::parse(base).map_err(|error| format!("`base_url` is no address: {error}"))?;
+    let mut url = Url::parse(base).map_err(|error| format!("`base_url` is not an address: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err("`base_url` must begin with http:// or https://".into());
     }

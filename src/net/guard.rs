@@ -197,7 +197,7 @@ fn plain_host(authority: &str, host: &str) -> Result<(), String> {
     if host.len() > 253
         || host.split('.').any(|label| label.is_empty() || label.len() > 63) && !host.starts_with('[')
     {
-        return Err("the host is no name that can be looked up".into());
+        return Err("the host is not a name that can be looked up".into());
     }
     let shown = if authority.starts_with('[') {
         authority.split_inclusive(']').next().unwrap_or(authority)

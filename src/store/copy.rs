@@ -142,7 +142,7 @@ fn checked_copy(from: &Path) -> Result<Connection, StoreError> {
 }
 
 fn of_others(path: &Path) -> StoreError {
-    let what = "is no database of bgagent: it has other tables".into();
+    let what = "is not a database of bgagent: it has other tables".into();
     StoreError::NoCopy { path: path.to_owned(), what }
 }
 

@@ -58,7 +58,7 @@ pub(super) fn is_there(path: &Path, mark: Option<&Mark>) -> Result<bool, StoreEr
     let of_io = |error: &io::Error| StoreError::of_io(error, path, "looking at");
     let bytes = match fs::metadata(path) {
         Ok(found) if !found.is_file() => {
-            let what = "is no file".into();
+            let what = "is not a file".into();
             return Err(StoreError::Missing { path: path.to_owned(), what });
         }
         Ok(found) => Some(found.len()),
@@ -85,7 +85,7 @@ pub(super) fn may_be_copy(path: &Path) -> Result<(), StoreError> {
     let no_copy = |what: &str| Err(StoreError::NoCopy { path: path.to_owned(), what: what.to_owned() });
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => no_copy("is a folder: name the copy in it"),
-        Ok(found) if !found.is_file() => no_copy("is no file"),
+        Ok(found) if !found.is_file() => no_copy("is not a file"),
         Ok(found) if found.len() == 0 => no_copy("is empty"),
         Ok(found) if found.len() < SMALLEST => no_copy("is no SQLite database"),
         Ok(_) if begins_right(path).map_err(|error| StoreError::of_io(&error, path, "reading"))? => Ok(()),

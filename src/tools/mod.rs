@@ -66,7 +66,7 @@ impl Tools {
         let entry = self.find(name)?;
         if entry.kind != ToolKind::ArchiveRows {
             return Err(ToolError::Arguments(format!(
-                "tool `{name}` is no archive: name one of type archive_rows"
+                "tool `{name}` is not an archive: name one of type archive_rows"
             )));
         }
         let laid_down = entry.settings.json();

@@ -286,7 +286,7 @@ fn stop_ends_the_whole_group_and_the_run_is_cancelled() {
         assert!(state.is_empty() || state.contains(") Z"), "process {pid} lives on: {state}");
     }
     let status = daemon.call("get_agent_status", json!({"agent_id": "a"}));
-    assert_eq!(status["error_count"], 0, "a cancelled run is no failure");
+    assert_eq!(status["error_count"], 0, "a cancelled run is not a failure");
 }
 
 #[test]

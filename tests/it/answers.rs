@@ -1,17 +1,8 @@
 //! What the command line answers where what is asked for is gone, far away, or only a part of what there is.
-use super::support::{Daemon, wait_for};
+use super::support::{Daemon, code, wait_for};
 
 const FLEET: &str =
     "[agents.good]\ncommand = \"echo fine\"\n[agents.ticks]\ninterval = 3600\ncommand = [\"true\"]\n";
-
-#[track_caller]
-fn code(daemon: &Daemon, args: &[&str], expected: i32, said: &str) {
-    let output = daemon.run(args);
-    let text =
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.status.code(), Some(expected), "{args:?}: {text}");
-    assert!(text.contains(said), "{args:?}: `{said}` is missing:\n{text}");
-}
 
 #[test]
 fn a_configuration_that_was_removed_is_called_missing() {

@@ -1,18 +1,9 @@
 //! The command line against a real daemon: what a person types, and the exit codes a script sees.
-use super::support::{Daemon, bgagent, wait_for};
+use super::support::{Daemon, bgagent, code, wait_for};
 use serde_json::Value;
 
 const FLEET: &str = "[agents.good]\ncommand = \"echo fine\"\n[agents.bad]\ncommand = \"exit 3\"\n\
     [agents.long]\ncommand = [\"sleep\", \"60\"]\n[agents.ticks]\ninterval = 3600\ncommand = [\"true\"]\n";
-
-#[track_caller]
-fn code(daemon: &Daemon, args: &[&str], expected: i32, said: &str) {
-    let output = daemon.run(args);
-    let text =
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.status.code(), Some(expected), "{args:?}: {text}");
-    assert!(text.contains(said), "{args:?}: `{said}` is missing:\n{text}");
-}
 
 #[test]
 fn every_command_answers_and_its_exit_code_says_how() {

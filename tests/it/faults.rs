@@ -34,7 +34,7 @@ fn something_in_the_way_of_the_socket_is_left_alone() {
     std::fs::write(daemon.path("socket"), "precious").expect("a file");
     let (code, text) = fails(&daemon);
     assert_eq!(code, 73, "{text}");
-    assert!(text.contains("no socket"), "{text}");
+    assert!(text.contains("not a socket"), "{text}");
     assert_eq!(std::fs::read_to_string(daemon.path("socket")).expect("still there"), "precious");
 }
 
@@ -71,7 +71,7 @@ fn a_damaged_database_is_neither_used_nor_replaced() {
     daemon.down();
     let path = daemon.path("state/bgagent.db");
     let mut file = std::fs::OpenOptions::new().write(true).open(&path).expect("a file");
-    file.write_all(b"this is no database at all, is it?").expect("it can be written");
+    file.write_all(b"this is not a database at all, is it?").expect("it can be written");
     drop(file);
     let before = std::fs::read(&path).expect("a file");
     let (code, text) = fails(&daemon);

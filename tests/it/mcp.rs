@@ -225,7 +225,7 @@ async fn what_a_pattern_gives_and_what_it_leaves_out() {
         let (tools, warned) = offered(&bench, "s/*").await.unwrap();
         assert_eq!(tools, "s/none");
         assert!(warned.starts_with("no tool of MCP server `s` is `gone`, which `allow` of [mcp.s] names"), "{warned}");
-        assert!(warned.contains("tool `s/bad` is left out: can't be used: its `inputSchema` is no object"), "{warned}");
+        assert!(warned.contains("tool `s/bad` is left out: can't be used: its `inputSchema` is not an object"), "{warned}");
         let tools = bench.tools();
         let error = call(&tools, "echo", json!({})).await.unwrap_err().to_string();
         assert_eq!(error, "tool `s/echo` is in `deny` of [mcp.s]");
@@ -756,7 +756,7 @@ async fn a_refusal_over_http_is_an_answer() {
             ("gateway", "it failed (HTTP 502)"),
             ("taken", "it took the request and gave no answer (HTTP 202)"),
             ("empty", "it took the request and gave no answer (HTTP 200)"),
-            ("login", "it answered with text/html that is no message (HTTP 200): <html>login</html>"),
+            ("login", "it answered with text/html that is not a message (HTTP 200): <html>login</html>"),
             ("cut", "the connection was cut off in the middle of the answer"),
         ];
         for (mode, says) in open {
@@ -808,7 +808,7 @@ async fn an_odd_part_or_tool_loses_only_itself() {
         let all = [("s/bad", false), ("s/echo", true), ("s/echo", false), ("s/none", true), ("s/unnamed", false)];
         assert_eq!(listed, all);
         let error = call(&tools, "bad", json!({})).await.unwrap_err().to_string();
-        assert_eq!(error, "tool `s/bad` can't be used: its `inputSchema` is no object but \"x\"");
+        assert_eq!(error, "tool `s/bad` can't be used: its `inputSchema` is not an object but \"x\"");
         bench.end(&tools).await;
     })
     .await;

@@ -240,8 +240,8 @@ fn what_is_no_copy_is_called_what_it_is() {
     std::fs::write(daemon.path("env.sh"), "export A=1\n").expect("written");
     std::fs::write(daemon.path("empty.db"), "").expect("written");
     for (name, said) in [
-        ("app.db", "/app.db is no database of bgagent"),
-        ("busy.db", "/busy.db is no database of bgagent"),
+        ("app.db", "/app.db is not a database of bgagent"),
+        ("busy.db", "/busy.db is not a database of bgagent"),
         ("env.sh", "/env.sh is no SQLite database"),
         ("empty.db", "/empty.db is empty"),
         ("nosuch.db", "there is no file /"),

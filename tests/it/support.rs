@@ -320,6 +320,16 @@ impl Client {
     }
 }
 
+/// Runs a command, which must end with this exit code and say this on one of its outputs.
+#[track_caller]
+pub fn code(daemon: &Daemon, args: &[&str], expected: i32, said: &str) {
+    let output = daemon.run(args);
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(expected), "{args:?}: {text}");
+    assert!(text.contains(said), "{args:?}: `{said}` is missing:\n{text}");
+}
+
 /// The Python of this machine, in full: a `python3` that is the script of a version manager takes longer to find it than
 /// the server that it starts takes to answer.
 pub fn python3() -> &'static str {

@@ -44,7 +44,7 @@ fn the_real_cause_is_named() {
         ("./link", "is a link to `nowhere`, which is not there"),
         ("./none", "there is no such file"),
         ("./none/x", "there is no directory"),
-        ("./plain/x", "is no directory"),
+        ("./plain/x", "is not a directory"),
         ("~/bin/x", "`~` stands for itself in a list"),
         ("/bin/echo hello", "write [\"/bin/echo\", \"hello\"]"),
         ("echo hello", "write [\"echo\", \"hello\"]"),

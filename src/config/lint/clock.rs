@@ -20,7 +20,7 @@ pub(super) fn zone_is_known(top: &Section<'_>) -> bool {
     {
         top.file.warn_whole(
             format!(
-                "the variable TZ is `{name}`, which is no time zone: agents without `timezone` go by UTC"
+                "the variable TZ is `{name}`, which is not a time zone: agents without `timezone` go by UTC"
             ),
             Some(format!("{}, or give [daemon] a `timezone`", zone_hint(&name).trim_end_matches('?'))),
         );

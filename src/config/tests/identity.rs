@@ -19,13 +19,13 @@ fn identities(text: &str) -> String {
 fn identities_are_pinned() {
     assert_eq!(
         identities(EACH_KIND),
-        "asks 803f016daae86fad\nby_hand 9dd825d5e6a72c63\ncalls 4c612fe847430fe0\nchained 6b73365d28961c47\n\
-         nightly 415faa9b1d45a3ac\nonce 8765eb5386cecbb0\npauses cb615791a72082c9\nfleet d6f51cc06ef6c53a"
+        "asks 1ef234bbfbaf7ba6\nby_hand 9dd825d5e6a72c63\ncalls 4c612fe847430fe0\nchained 6b73365d28961c47\n\
+         nightly 415faa9b1d45a3ac\nonce 8765eb5386cecbb0\npauses cb615791a72082c9\nfleet 64a22b2a5fc31620"
     );
     assert_eq!(
         identities(STARTER),
         "archive-demo b3292c21f8837a74\ndisk-report d65606123ca332b5\nlarge-tmp bdf051c76df99ab4\n\
-         machine-facts 2aa187c97b638859\nsystem-health 7bde2922a1559150\nfleet d3fa4e8acf2d565c"
+         machine-facts 2aa187c97b638859\nsystem-health 3ff746920065c877\nfleet f3f236570a0a4071"
     );
 }
 

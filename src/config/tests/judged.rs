@@ -20,10 +20,10 @@ fn a_time_is_honoured_or_refused() {
         ("at = 2027-06-01T10:00:00+02:00", "2027-06-01T08:00:00Z"),
         ("at = \"2027-06-01\"", "2027-06-01T04:00:00Z"),
         ("at = \"2027-10-31T01:30:00-05:00[America/Chicago]\"", "2027-10-31T06:30:00Z"),
-        ("at = \"2027-06-01T10:00:00+02:00[Asia/Tokyo]\"", "is no time"),
-        ("at = \"2027-06-01T10:00:00Z[Mars/Olympus]\"", "is no time"),
-        ("at = \"2027-06-01T10:00:00[Asia/Tokyo][u-ca=hebrew]\"", "is no time"),
-        ("at = \"2027-06-01T10:00:00[u-ca=hebrew]\"", "is no time"),
+        ("at = \"2027-06-01T10:00:00+02:00[Asia/Tokyo]\"", "is not a time"),
+        ("at = \"2027-06-01T10:00:00Z[Mars/Olympus]\"", "is not a time"),
+        ("at = \"2027-06-01T10:00:00[Asia/Tokyo][u-ca=hebrew]\"", "is not a time"),
+        ("at = \"2027-06-01T10:00:00[u-ca=hebrew]\"", "is not a time"),
         ("at = \"2027-03-28T02:30:00[Europe/Berlin]\"", "does not exist in Europe/Berlin"),
         ("at = \"2027-10-31T02:30:00[Europe/Berlin]\"", "happens twice in Europe/Berlin"),
         ("at = \"9999-12-31T23:59:59\"", "beyond the calendar"),
@@ -31,7 +31,7 @@ fn a_time_is_honoured_or_refused() {
         ("at = 9999-12-31T23:59:59", "beyond the calendar"),
         ("at = \"2027-06-30T23:59:60Z\"", "leap second"),
         ("at = \"2027-06-01T10:00:00.0000001Z\"", "finer than a microsecond"),
-        ("at = 10:00:00", "is no time"),
+        ("at = 10:00:00", "is not a time"),
     ] {
         let got = at(&format!("{new_york}{keys}"));
         assert!(got == expected || got.contains(expected), "{keys}: {got}");
@@ -155,7 +155,7 @@ fn a_program_that_path_does_not_have_is_warned_of() {
 fn what_is_not_there_is_warned_of() {
     for (text, part) in [
         ("[agents.a]\ncommand = [\"true\"]\ncwd = \"/nowhere\"", "there is no folder `/nowhere`"),
-        ("[agents.a]\ncommand = [\"true\"]\ncwd = \"/x.txt\"", "is no folder"),
+        ("[agents.a]\ncommand = [\"true\"]\ncwd = \"/x.txt\"", "is not a folder"),
         ("[agents.a]\ncommand = [\"/nowhere/x\"]", "there is no program `/nowhere/x`"),
         ("[agents.a]\ncommand = [\"./x.txt\"]", "is not executable"),
         ("[agents.a]\ncommand = [\"/usr\"]", "is a folder"),
@@ -181,14 +181,14 @@ fn what_is_not_there_is_warned_of() {
         ),
         ("[tools.t]\ntype = \"shell\"\ncommands = { x = { exec = \"/x.txt\" } }", "is not executable"),
         ("[tools.t]\ntype = \"sql\"\nurl = \"sqlite:/nowhere/app.db\"", "no database `/nowhere/app.db`"),
-        ("[tools.t]\ntype = \"sql\"\nurl = \"sqlite:/data\"", "is a folder, no database"),
+        ("[tools.t]\ntype = \"sql\"\nurl = \"sqlite:/data\"", "is a folder, not a database"),
         (
             "[tools.t]\ntype = \"archive_rows\"\nto = { folder = \"a\" }\n\
              from = { url = \"sqlite:/nowhere/app.db\", table = \"t\", key = [\"id\"], column = \"c\", older_than = \"9d\" }",
             "no database `/nowhere/app.db`",
         ),
         ("[tools.t]\ntype = \"files\"\nroots = [\"/data\", \"/nowhere\"]", "there is no folder `/nowhere`"),
-        ("[tools.t]\ntype = \"files\"\nroots = [\"/x.txt\"]", "is no folder"),
+        ("[tools.t]\ntype = \"files\"\nroots = [\"/x.txt\"]", "is not a folder"),
         (
             "[models.m]\nprovider = \"openai\"\nmodel = \"x\"\napi_key = { env = \"K\" }",
             "`K` is not set here",
@@ -197,7 +197,7 @@ fn what_is_not_there_is_warned_of() {
             "[models.m]\nprovider = \"openai\"\nmodel = \"x\"\napi_key = { file = \"/k.pem\" }",
             "others may read",
         ),
-        ("[models.m]\nprovider = \"openai\"\nmodel = \"x\"\napi_key = { file = \"/data\" }", "no key file"),
+        ("[models.m]\nprovider = \"openai\"\nmodel = \"x\"\napi_key = { file = \"/data\" }", "not a key file"),
         (
             "[models.m]\nprovider = \"openai\"\nmodel = \"x\"\napi_key = { command = [\"/nowhere/pass\"] }",
             "there is no program `/nowhere/pass`",

@@ -84,7 +84,7 @@ pub(super) async fn list_runs(services: &Services, params: ListRunsParams) -> En
     let status = match params.status.as_deref() {
         Some(word) => Some(RunStatus::parse(word).ok_or_else(|| {
             let words: Vec<&str> = RunStatus::ALL.iter().map(|status| status.as_str()).collect();
-            invalid(format!("`{word}` is no status; use one of {}", words.join(", ")))
+            invalid(format!("`{word}` is not a status; use one of {}", words.join(", ")))
         })?),
         None => None,
     };
@@ -243,5 +243,5 @@ pub(super) async fn explain_slot(services: &Services, params: ExplainParams) -> 
 fn zone_of(text: &str) -> Result<TimeZone, RpcError> {
     TimeZone::get(text)
         .or_else(|_| TimeZone::posix(text))
-        .map_err(|_| invalid(format!("`timezone`: `{text}` is no time zone")))
+        .map_err(|_| invalid(format!("`timezone`: `{text}` is not a time zone")))
 }

@@ -23,7 +23,7 @@ fn instead(what: impl Into<String>, instead: impl Into<String>) -> Option<CronEr
 fn nickname(first: &str, tokens: &[&str]) -> Option<CronError> {
     match (first.to_ascii_lowercase().as_str(), tokens) {
         ("@reboot", _) => instead(
-            "`@reboot` is no time",
+            "`@reboot` is not a time",
             "in the place of `cron`: on = \"daemon_started\", which is whenever the daemon starts",
         ),
         ("@every" | "every", [_, rest @ ..]) => {
@@ -91,7 +91,7 @@ fn something_behind(tokens: &[&str], reads: &impl Fn(&[&str]) -> bool) -> Option
 fn behind(fields: &str, rest: &[&str], length: usize) -> Option<CronError> {
     let place = if length == 1 { "nickname".to_owned() } else { format!("{length} fields") };
     instead(
-        format!("`{}` behind its {place} is no part of an expression", rest.join(" ")),
+        format!("`{}` behind its {place} is not part of an expression", rest.join(" ")),
         format!("cron = \"{fields}\", and what runs in `command`"),
     )
 }

@@ -4,10 +4,10 @@ use super::*;
 #[test]
 fn the_field_that_is_wrong_is_named() {
     for (text, said) in [
-        ("61 * * * *", "`61` is no minute: 0 to 59"),
-        ("0 9 * * MON-FRY", "`MON-FRY` is no weekday: 0 to 7 or SUN to SAT"),
-        ("0 0 23 32 1 *", "`32` is no day: 1 to 31"),
-        ("0 0 24 * * *", "`24` is no hour: 0 to 23"),
+        ("61 * * * *", "`61` is not a valid minute: 0 to 59"),
+        ("0 9 * * MON-FRY", "`MON-FRY` is not a valid weekday: 0 to 7 or SUN to SAT"),
+        ("0 0 23 32 1 *", "`32` is not a valid day: 1 to 31"),
+        ("0 0 24 * * *", "`24` is not a valid hour: 0 to 23"),
     ] {
         let error = CronSchedule::parse(text, TimeZone::UTC).unwrap_err().to_string();
         assert!(error.ends_with(said), "{text}: {error}");

@@ -198,7 +198,7 @@ impl Field {
 
     /// What one part of a list stands for.
     fn part(&self, part: &str, whole: &str, at: usize) -> Result<Vec<String>, CronError> {
-        let wrong = || CronError::Syntax(format!("`{part}` is no {}: {}", self.name, self.values));
+        let wrong = || CronError::Syntax(format!("`{part}` is not a valid {}: {}", self.name, self.values));
         if let Some(special) = self.special(part, at) {
             return special.map(|special| vec![special]);
         }

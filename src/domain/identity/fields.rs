@@ -40,7 +40,7 @@ impl Canonical for bool {
 
 impl Canonical for f64 {
     fn write(&self, form: &mut Form) {
-        form.token(format_args!("{:016x}", self.to_bits()));
+        form.token(format_args!("x{:016x}", self.to_bits()));
     }
 }
 

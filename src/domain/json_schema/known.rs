@@ -151,7 +151,7 @@ fn misspelt(map: &Map<String, Value>, key: &str, at: &str) -> Result<(), String>
         return Ok(());
     }
     match nearest(key, known.filter(|known| !map.contains_key(*known))) {
-        Some(near) => Err(format!("`{at}` is no keyword of JSON Schema; did you mean `{near}`?")),
+        Some(near) => Err(format!("`{at}` is not a keyword of JSON Schema; did you mean `{near}`?")),
         None => Ok(()),
     }
 }

@@ -234,7 +234,7 @@ fn what_nobody_would_look_at_is_refused() {
         (json!("object"), "a schema is a table, or true or false, not \"object\""),
         (json!({"type": "strng"}), "`type` must be one of object, array,"),
         (json!({"type": []}), "`type` must be one of"),
-        (json!({"requird": ["a"]}), "`requird` is no keyword of JSON Schema; did you mean `required`?"),
+        (json!({"requird": ["a"]}), "`requird` is not a keyword of JSON Schema; did you mean `required`?"),
         (json!({"required": "a"}), "`required` must be a list of keys, not \"a\""),
         (json!({"properties": {"a": {"minimum": "1"}}}), "`properties.a.minimum` must be a number"),
         (json!({"items": {"minItems": -1}}), "`items.minItems` must be a whole number from 0"),

@@ -183,7 +183,7 @@ fn stop_ends_what_runs_in_three_ways_and_drops_what_waits() {
         let drained = mode == StopMode::Drain;
         bench.end(0, if drained { AttemptEnd::Completed } else { AttemptEnd::Cancelled });
         bench.expect(&[if drained { "a completed" } else { "a cancelled" }]);
-        assert_eq!(bench.state("a").record.counters.errors, 0, "cancelled is no failure");
+        assert_eq!(bench.state("a").record.counters.errors, 0, "cancelled is not a failure");
         bench.wait(1000).expect(&[]);
     }
 }

@@ -169,20 +169,20 @@ fn read_cell(kind: Kind, raw: &str) -> Result<Cell, String> {
     }
     if raw.starts_with('{') {
         let tagged: HashMap<String, String> = serde_json::from_str(raw).map_err(|error| error.to_string())?;
-        let (name, text) = tagged.iter().next().ok_or("an empty object is no value")?;
+        let (name, text) = tagged.iter().next().ok_or("an empty object is not a value")?;
         let bytes = || STANDARD.decode(text).map_err(|error| error.to_string());
         return match name.as_str() {
             "base64" => bytes().map(Cell::Blob),
             "text_base64" => bytes().map(Cell::OddText),
             "real" if text == "Infinity" => Ok(Cell::Real(f64::INFINITY)),
             "real" if text == "-Infinity" => Ok(Cell::Real(f64::NEG_INFINITY)),
-            _ => Err(format!("`{name}` is no kind of value")),
+            _ => Err(format!("`{name}` is not a kind of value")),
         };
     }
     if raw.contains(['.', 'e', 'E']) {
-        return raw.parse().map(Cell::Real).map_err(|_| format!("`{raw}` is no number"));
+        return raw.parse().map(Cell::Real).map_err(|_| format!("`{raw}` is not a number"));
     }
-    raw.parse().map(Cell::Integer).map_err(|_| format!("`{raw}` is no value"))
+    raw.parse().map(Cell::Integer).map_err(|_| format!("`{raw}` is not a value"))
 }
 
 /// A key or a part of one, for people and manifests.

@@ -17,7 +17,7 @@ pub(super) fn read(bytes: &[u8], header: &str, base: &Url) -> Result<Feed, Strin
     // some put a warning or a comment of their program before the feed
     let begin = text.char_indices().take(1024).find(|(_, c)| matches!(c, '<' | '{' | '['));
     let Some((begin, sign)) = begin else {
-        return Err(format!("the answer is no feed: it begins with {:?}", text::shorter(text, 40)));
+        return Err(format!("the answer is not a feed: it begins with {:?}", text::shorter(text, 40)));
     };
     let feed = if sign == '<' { xml::read(&text[begin..], base) } else { json::read(&text[begin..], base) };
     feed.map(|mut feed| {

@@ -134,8 +134,8 @@ pub(super) fn read(text: &str, base: &Url) -> Result<Feed, String> {
     };
     if !has_root {
         return Err(match why {
-            Some((at, why)) => format!("the answer is no feed: {}", located(text, at, &why)),
-            None => "the answer is no feed: it has no element".into(),
+            Some((at, why)) => format!("the answer is not a feed: {}", located(text, at, &why)),
+            None => "the answer is not a feed: it has no element".into(),
         });
     }
     walk.feed.broken = why.map(|(at, why)| located(text, at, &why));

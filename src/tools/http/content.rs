@@ -83,7 +83,7 @@ pub(super) async fn result(fetched: Fetched, wanted: Wanted) -> Result<Value, St
         out.insert("json".into(), value);
     } else if wanted == Wanted::Fitting && is_binary(&kind, &fetched.body) {
         out.insert("bytes".into(), fetched.body.len().into());
-        out.insert("note".into(), "this is no text, and is not shown".into());
+        out.insert("note".into(), "this is not a text, and is not shown".into());
     } else {
         truncated |= put_text(&mut out, &decoded(&fetched.body, &fetched.headers, false));
     }

@@ -210,7 +210,10 @@ fn given(asked: Asked, status: StatusCode, kind: &str, body: &[u8]) -> rmcp::mod
         None => {
             let kind = if kind.is_empty() { "something" } else { kind };
             let head = shown(&String::from_utf8_lossy(&body[..body.len().min(1024)]));
-            unsure(format!("it answered with {kind} that is no message (HTTP {}): {head}", status.as_u16()))
+            unsure(format!(
+                "it answered with {kind} that is not a message (HTTP {}): {head}",
+                status.as_u16()
+            ))
         }
     }
 }

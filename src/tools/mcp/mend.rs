@@ -161,7 +161,7 @@ fn tool(said: Value) -> Value {
         None | Some(Value::Null) => {}
         Some(other) => {
             why.get_or_insert_with(|| {
-                format!("its `inputSchema` is no object but {}", shown(&other.to_string()))
+                format!("its `inputSchema` is not an object but {}", shown(&other.to_string()))
             });
         }
     }
@@ -334,7 +334,7 @@ mod tests {
         assert_eq!(list(hints)["annotations"], json!({"idempotentHint": true}));
         assert_eq!(
             list(json!({"name": "t", "inputSchema": "none"}))["_meta"][UNUSABLE],
-            "its `inputSchema` is no object but \"none\""
+            "its `inputSchema` is not an object but \"none\""
         );
         assert_eq!(list(json!({"description": "x"}))["_meta"][UNUSABLE], "it has no name");
         assert_eq!(list(json!(17))["_meta"][UNUSABLE], "it has no name");

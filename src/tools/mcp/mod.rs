@@ -222,7 +222,9 @@ impl Servers {
         let args = match args {
             Value::Null => Map::new(),
             Value::Object(args) => args,
-            other => return Err(ToolError::Arguments(format!("tool `{name}`: {other} is no object")).into()),
+            other => {
+                return Err(ToolError::Arguments(format!("tool `{name}`: {other} is not an object")).into());
+            }
         };
         let args = Value::Object(args);
         tool.check(&args).map_err(|error| ToolError::Arguments(format!("tool `{name}`: {error}")))?;

@@ -399,12 +399,12 @@ async fn http(
     headers: &BTreeMap<String, TextOrSecret>,
     signals: Arc<Signals>,
 ) -> Result<StreamableHttpClientTransport<Http>, String> {
-    let parsed = reqwest::Url::parse(url).map_err(|cause| format!("its `url` is no address: {cause}"))?;
+    let parsed = reqwest::Url::parse(url).map_err(|cause| format!("its `url` is not an address: {cause}"))?;
     let headers = values(headers, "header").await?;
     let mut custom = HashMap::new();
     for (name, value) in headers {
         let unfit =
-            || format!("the header `{name}` can't be sent: it is no header, or its value does not fit");
+            || format!("the header `{name}` can't be sent: it is not a header, or its value does not fit");
         let mut value = HeaderValue::from_str(value.expose()).map_err(|_| unfit())?;
         value.set_sensitive(true);
         custom.insert(HeaderName::from_bytes(name.as_bytes()).map_err(|_| unfit())?, value);

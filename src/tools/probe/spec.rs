@@ -350,7 +350,7 @@ fn whole(map: &Map<String, Value>, key: &str) -> Option<u64> {
 }
 
 fn address(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| format!("`url` is no address: {error}"))?;
+    let url = Url::parse(text).map_err(|error| format!("`url` is not an address: {error}"))?;
     if matches!(url.scheme(), "http" | "https") {
         Ok(url)
     } else {

@@ -85,7 +85,7 @@ async fn arguments_that_make_no_sense_are_told() {
         (json!([{"type": "memory", "clear": 99}]), "`clear` (99) must not be above `warn` (85)"),
         (json!([{"type": "http", "url": "http://x/", "clear": 9}]), "`clear` needs `warn` or `crit`"),
         (json!([{"type": "http", "url": "ftp://x/"}]), "must begin with http:// or https://"),
-        (json!([{"type": "http", "url": "x"}]), "`url` is no address"),
+        (json!([{"type": "http", "url": "x"}]), "`url` is not an address"),
         (
             json!([{"type": "http", "url": "http://x/", "status": 99}]),
             "`checks[0].status` must be at least 100",

@@ -107,7 +107,7 @@ pub(super) fn sqlite_path(path: &str) -> Result<PathBuf, ToolError> {
     }
     match std::fs::metadata(&real) {
         Ok(about) if about.is_file() => Ok(real),
-        Ok(_) => failed("this is not a file, so it is no database"),
+        Ok(_) => failed("this is not a file, so it is not a database"),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             failed("there is no such database; it is never created, so check `url`")
         }

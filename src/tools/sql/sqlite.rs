@@ -288,7 +288,7 @@ fn sql_value(value: &Value) -> Result<SqlValue, String> {
                 return Err(format!("{number} is larger than the largest integer of SQLite"));
             }
             (None, Some(real)) => SqlValue::Real(real),
-            (None, None) => return Err(format!("{number} is no number of SQLite")),
+            (None, None) => return Err(format!("{number} is not a number of SQLite")),
         },
         Value::Array(_) | Value::Object(_) => SqlValue::Text(value.to_string()),
     })

@@ -51,7 +51,7 @@ fn an_agent_archives_and_people_look_at_it() {
     let wrong = daemon.run(&["archive", "list", "odd"]);
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("did you mean `old`?"), "{wrong:?}");
     let wrong = daemon.run(&["archive", "list", "probe"]);
-    assert!(String::from_utf8_lossy(&wrong.stderr).contains("is no archive"), "{wrong:?}");
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("is not an archive"), "{wrong:?}");
     // a damaged object makes `verify` say so, and exit with 1
     daemon.ok(&["run", "archive", "--wait"]);
     let object = std::fs::read_dir(daemon.path("archive")).unwrap().flatten().map(|entry| entry.path());

@@ -203,7 +203,7 @@ impl Postgres {
                 list.push(match cell {
                     Cell::Null => None,
                     Cell::Text(text) => Some(text),
-                    other => return Err(failed(&format!("{other:?} is no value of PostgreSQL"))),
+                    other => return Err(failed(&format!("{other:?} is not a value of PostgreSQL"))),
                 });
             }
         }
