@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::de::DeTable;
 
 mod clock;
+mod databases;
 mod money;
 mod outside;
 mod place;
@@ -21,6 +22,7 @@ pub(super) fn fleet<'a>(file: &'a File<'a>, top: &Section<'a>, fleet: &Fleet) {
             Some("add an [agents.NAME] table; `bgagent init` writes examples".into()),
         );
     }
+    databases::lint(file, top, fleet);
     let Some(table) = table else { return };
     money::of_fleet(file, top, fleet);
     let defaults = top.get("defaults").and_then(|item| item.value.get_ref().as_table());

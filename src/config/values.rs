@@ -1,5 +1,4 @@
 //! Values that stand in several tables: names that refer to something, zones, addresses, folders.
-use super::machine;
 use super::walk::{Item, Section};
 use crate::domain::{TextOrSecret, ToolMode, nearest};
 use jiff::tz::TimeZone;
@@ -114,12 +113,7 @@ pub(super) fn database(item: Item<'_>) -> Option<Value> {
         if path.is_empty() || path == ":memory:" || path.contains(['?', '#', '\0']) {
             return item.refuse_with(format!("`{url}` names no database file"), FORMS.into());
         }
-        let before = item.file.errors();
-        let path = item.file.expand(path, item.span());
-        if item.file.errors() == before {
-            machine::database(item.file, item.span(), &path);
-        }
-        return Some(format!("sqlite:{}", path.display()).into());
+        return Some(format!("sqlite:{}", item.file.expand(path, item.span()).display()).into());
     }
     let Some(rest) = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://")) else {
         return item.refuse_with("`url` names no database that is known".into(), FORMS.into());

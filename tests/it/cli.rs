@@ -116,6 +116,7 @@ fn init_makes_a_file_that_the_daemon_takes() {
     let daemon = Daemon::with("");
     std::fs::remove_file(daemon.path("agents.toml")).expect("it was there");
     daemon.ok(&["init"]);
+    code(&daemon, &["check"], 0, "0 warnings");
     code(&daemon, &["init"], 5, "--force");
     std::fs::write(daemon.path("agents.toml"), FLEET).expect("a file");
     code(&daemon, &["init", "--demo"], 0, "stays as it is");

@@ -197,7 +197,10 @@ fn what_is_not_there_is_warned_of() {
             "[models.m]\nprovider = \"openai\"\nmodel = \"x\"\napi_key = { file = \"/k.pem\" }",
             "others may read",
         ),
-        ("[models.m]\nprovider = \"openai\"\nmodel = \"x\"\napi_key = { file = \"/data\" }", "not a key file"),
+        (
+            "[models.m]\nprovider = \"openai\"\nmodel = \"x\"\napi_key = { file = \"/data\" }",
+            "not a key file",
+        ),
         (
             "[models.m]\nprovider = \"openai\"\nmodel = \"x\"\napi_key = { command = [\"/nowhere/pass\"] }",
             "there is no program `/nowhere/pass`",
@@ -270,5 +273,30 @@ fn a_diagnostic_names_its_key() {
         assert_eq!(json["key"], key);
         assert_eq!(json["file"], "/etc/bgagent/agents.toml");
         assert_eq!(json["help"], json["hint"]);
+    }
+}
+
+/// A database may come to be later, which a gate can wait for; but not one that asks the database itself.
+#[test]
+fn a_database_that_a_gate_waits_for_may_be_missing() {
+    let tool = "[tools.t]\ntype = \"sql\"\nurl = \"sqlite:/nowhere/app.db\"\n";
+    let agent = |name: &str, gate: &str| {
+        format!("[agents.{name}]\ntool = \"t\"\nargs = {{ sql = \"SELECT 1\" }}\n{gate}\n")
+    };
+    let waits = "gate = { command = [\"test\", \"-e\", \"/nowhere/app.db\"] }";
+    let asks = "gate = { tool = \"t\", args = { sql = \"SELECT 1\" }, expect = { row_count = 1 } }";
+    let inline = "[agents.a]\ntool = \"archive_rows\"\nargs = { to = { folder = \"a\" }, from = { \
+                  url = \"sqlite:/nowhere/app.db\", table = \"t\", key = [\"id\"], column = \"c\", older_than = \"9d\" } }\n";
+    for (text, line) in [
+        (tool.to_owned() + &agent("a", waits), None),
+        (tool.to_owned() + &agent("a", waits) + &agent("b", ""), Some(3)),
+        (tool.to_owned() + &agent("a", asks), Some(3)),
+        (tool.to_owned() + &agent("a", ""), Some(3)),
+        (inline.to_owned(), Some(3)),
+        (inline.to_owned() + waits + "\n", None),
+    ] {
+        let loaded = read(&text).unwrap_or_else(|rejected| panic!("{text}: {:?}", rejected.diagnostics));
+        let missing = loaded.warnings.iter().filter(|one| one.message.contains("there is no database"));
+        assert_eq!(missing.map(|one| one.line).collect::<Vec<_>>(), Vec::from_iter(line), "{text}");
     }
 }
