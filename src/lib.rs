@@ -1,6 +1,9 @@
 //! Schedules autonomous agents. The index of the house, bottom-up: each module may use those
 //! above it in this file, and none below; `tests/it/layers` holds it to that.
 
+// How tests judge time.
+#[cfg(test)]
+mod testing;
 // Words: plain values. No I/O, no clock, no task.
 pub mod domain;
 // What time it is, for those who may know.

@@ -67,10 +67,10 @@ impl Engine {
         Some(self.agent_now(&self.agents[agent as usize]))
     }
 
-    /// The agents whose name `wanted` accepts, sorted by name.
-    pub fn agents(&self, wanted: impl Fn(&str) -> bool) -> Vec<AgentNow> {
+    /// The agents that `wanted` accepts, sorted by name.
+    pub fn agents(&self, wanted: impl Fn(&AgentSpec) -> bool) -> Vec<AgentNow> {
         let mut found: Vec<&AgentState> =
-            self.agents.iter().filter(|state| !state.removed && wanted(state.spec.id.as_str())).collect();
+            self.agents.iter().filter(|state| !state.removed && wanted(&state.spec)).collect();
         found.sort_by(|a, b| a.spec.id.cmp(&b.spec.id));
         found.into_iter().map(|state| self.agent_now(state)).collect()
     }

@@ -158,7 +158,7 @@ pub struct Engine {
 impl Engine {
     /// Takes one input at one time; returns everything that follows from it.
     pub fn decide(&mut self, now: Now, input: Input) -> Decision {
-        debug_assert!(self.out.facts.is_empty() && self.depths.is_empty());
+        assert!(!cfg!(checked) || (self.out.facts.is_empty() && self.depths.is_empty()));
         let missed = match input {
             Input::StorageBack => Some(Verdict::RefusedStorage),
             _ => slots::cause_of(Gap::between(self.last, now)),

@@ -170,7 +170,7 @@ impl Engine {
         run.place = Place::Ready;
         run.turn = turn;
         let other = self.queue.ready.insert(turn, id);
-        debug_assert_eq!(other, None, "each has a turn of its own");
+        assert!(!cfg!(checked) || other.is_none(), "each has a turn of its own");
     }
 
     /// Runs whose time has come join the line; those that wait for a person end.

@@ -260,7 +260,7 @@ impl Engine {
     /// Ends a run that is not in flight: `dropped` if it never began, else `cancelled`.
     pub(super) fn drop_waiting(&mut self, now: Now, id: RunId, why: &str) {
         let run = &self.runs[&id];
-        debug_assert_ne!(run.place, Place::Active);
+        assert!(!cfg!(checked) || run.place != Place::Active);
         if !run.has_begun() && run.record.slot.is_some() {
             self.revise(now, id, Verdict::Dropped, why);
         } else {

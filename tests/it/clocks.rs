@@ -264,3 +264,53 @@ fn a_ledger_that_is_damaged_does_not_hold_up_a_start_for_ever() {
     one.daemon.child = Some(one.clocked(command).spawn().unwrap());
     assert_eq!(one.daemon.wait_end(), Some(65), "{}", one.daemon.log());
 }
+
+/// A disk that can't be read for a while delays what asks the ledger, says so, and costs nothing more (strace(1) makes
+/// its reads fail).
+#[test]
+fn a_ledger_that_can_not_be_read_is_asked_again() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        println!("skipped: no strace here");
+        return;
+    }
+    let mut one = Clocked::with(EACH_SECOND);
+    one.up();
+    one.set(2 * 3600, 0);
+    one.more_runs(3);
+    let database = one.daemon.path("state/bgagent.db").display().to_string();
+    let pid = one.daemon.child.as_ref().expect("it runs").id().to_string();
+    let mut strace = Command::new("strace");
+    strace.args([
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-P",
+        &database,
+        "-P",
+        &format!("{database}-wal"),
+        "-p",
+        &pid,
+    ]);
+    strace.args(["-e", "trace=pread64", "-e", "inject=pread64:error=EIO"]);
+    let mut strace = strace.stdin(std::process::Stdio::null()).spawn().expect("strace");
+    let is_traced = || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("TracerPid:")?.trim().parse::<u32>().ok())
+    };
+    wait_for("strace to attach", || is_traced().filter(|tracer| *tracer != 0));
+    one.set(0, 0);
+    let problem = || one.daemon.call("get_daemon_status", json!({}))["problem"].as_str().map(str::to_owned);
+    wait_for("the daemon to say so", || {
+        problem()
+            .filter(|text| text.contains("the ledger can't be read since the clock was set back; 1 agent"))
+    });
+    let (code, health) = one.client(&["health"]);
+    assert!(code == Some(1) && health.contains("without a slot until it can"), "{code:?}: {health}");
+    super::support::signal(strace.id(), rustix::process::Signal::TERM);
+    strace.wait().expect("it ends");
+    one.more_runs(3);
+    wait_for("the daemon to be well", || problem().is_none().then_some(()));
+    assert!(one.daemon.log().contains("the ledger can be read again"), "{}", one.daemon.log());
+    one.check();
+}

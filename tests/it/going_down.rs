@@ -1,12 +1,7 @@
 //! What happens while the daemon goes down, or while nothing can be written, is not lost without a word.
-use super::support::{Daemon, wait_for};
-use rustix::process::{Pid, Signal, kill_process};
+use super::support::{Daemon, signal, wait_for};
+use rustix::process::Signal;
 use serde_json::{Value, json};
-
-fn signal(pid: u32, signal: Signal) {
-    let pid = Pid::from_raw(i32::try_from(pid).expect("a number")).expect("a number");
-    kill_process(pid, signal).expect("it lives");
-}
 
 /// All events of a type, as they are on record.
 fn told(daemon: &Daemon, kind: &str) -> Vec<Value> {

@@ -22,6 +22,13 @@ pub fn bgagent() -> Command {
     command
 }
 
+/// Sends a signal to a process of the test.
+#[track_caller]
+pub fn signal(pid: u32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).expect("a number")).expect("a number");
+    rustix::process::kill_process(pid, signal).expect("it lives");
+}
+
 /// Polls until `ready` gives something. Not a sleep: it ends when the thing is there.
 #[track_caller]
 pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {

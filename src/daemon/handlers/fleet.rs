@@ -2,7 +2,7 @@
 use super::answers::{agent_id, down, invalid, known_agent, store_error, value};
 use crate::daemon::services::{Encoded, Services};
 use crate::daemon::{explain, views};
-use crate::domain::{RunId, RunStatus, Schedule, Seq, glob};
+use crate::domain::{AgentId, RunId, RunStatus, Schedule, Seq, glob};
 use crate::protocol::*;
 use crate::store::{EventFilter, FoundRun, Reader, RunFilter, RunRow};
 use jiff::tz::TimeZone;
@@ -21,8 +21,8 @@ pub(super) async fn list_agents(services: &Services, params: ListParams) -> Enco
     let found = services
         .handle
         .ask(move |engine, _| {
-            engine
-                .agents(|id| params.agents.is_empty() || params.agents.iter().any(|wanted| glob(wanted, id)))
+            let is_wanted = |id: &AgentId| params.agents.iter().any(|wanted| glob(wanted, id.as_str()));
+            engine.agents(|spec| params.agents.is_empty() || is_wanted(&spec.id))
         })
         .await
         .ok_or_else(down)?;

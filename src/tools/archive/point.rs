@@ -1,9 +1,9 @@
 //! The steps of the protocol, by name: where a test may end or stop the process.
 
-/// A step of the protocol. In debug builds, `BGAGENT_ARCHIVE_DIE_AT=NAME:N` ends the process at the Nth time
+/// A step of the protocol. In builds that check themselves (`build.rs`), `BGAGENT_ARCHIVE_DIE_AT=NAME:N` ends the process at the Nth time
 /// that the step NAME (or any, as `*`) is reached, as `kill -9` does, and `BGAGENT_ARCHIVE_STOP_AT` stops it
 /// until somebody lets it go on: for tests of what is left behind, and of what others do meanwhile.
-#[cfg(debug_assertions)]
+#[cfg(checked)]
 pub(super) fn point(name: &str) {
     use rustix::process::{Signal, getpid, kill_process};
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,5 +23,5 @@ pub(super) fn point(name: &str) {
     }
 }
 
-#[cfg(not(debug_assertions))]
+#[cfg(not(checked))]
 pub(super) fn point(_: &str) {}

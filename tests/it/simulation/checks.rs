@@ -109,12 +109,9 @@ impl World {
                 |entry: &Entry| matches!(&entry.fact, Fact::AgentChanged(change) if change.agent == *id);
             decision.facts.iter().any(is_of)
         };
-        let listens = |agent: &AgentNow| {
-            matches!(agent.spec.schedule, Schedule::On(_))
-                && agent.record.desired != Desired::Stopped
-                && !changed(&agent.spec.id)
-        };
-        engine.agents(|_| true).into_iter().filter(listens).map(|agent| agent.spec).collect()
+        let listens = |agent: &AgentNow| agent.record.desired != Desired::Stopped && !changed(&agent.spec.id);
+        let waiting = engine.agents(|spec| matches!(spec.schedule, Schedule::On(_)));
+        waiting.into_iter().filter(listens).map(|agent| agent.spec).collect()
     }
 
     /// Each event that an agent waits for has exactly one outcome, in the transaction of the event: a run
