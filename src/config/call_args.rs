@@ -2,9 +2,8 @@
 //! runs. The tools' own schemas decide when a call is made; what is here are the names, the words and
 //! the shapes that don't depend on what a run brings. A text with a place to fill (`{event.…}`,
 //! `{gate}`) may become anything.
-use super::keys;
 use super::walk::Item;
-use crate::domain::{Severity, ToolKind, ToolMode, nearest};
+use crate::domain::{HttpSettings, Severity, ToolKind, ToolMode, nearest};
 use serde_json::Value;
 
 /// What an argument looks like.
@@ -67,7 +66,10 @@ fn arguments(kind: ToolKind, settings: Option<&Value>) -> Option<Vec<Arg>> {
         }
         ToolKind::Http => vec![
             needs("url", Shape::Text),
-            may("method", words(&keys::METHODS.iter().map(|method| method.as_str()).collect::<Vec<_>>())),
+            may(
+                "method",
+                words(&HttpSettings::METHODS.iter().map(|method| method.as_str()).collect::<Vec<_>>()),
+            ),
             may("headers", Shape::Any),
             may("as", words(&["text", "html", "json", "raw"])),
             may("body", Shape::Any),

@@ -1,7 +1,7 @@
 //! Tool calls, gates and proofs: what they refer to, and whether their arguments fit.
 use super::keys;
 use super::walk::{Item, Section};
-use super::{call_args, feed_settings};
+use super::{call_args, tools};
 use crate::config::values::{cwd, url};
 use crate::domain::*;
 use serde_json::{Map, Value, json};
@@ -105,7 +105,7 @@ pub(super) fn knows_tool(item: Item<'_>, fleet: &Fleet) -> bool {
     }
     let names = || ToolKind::WORDS.iter().copied().chain(fleet.tools.keys().map(String::as_str));
     if !fleet.tools.contains_key(name)
-        && ToolKind::parse(name).is_some_and(|kind| keys::NEED_SETTINGS.contains(&kind))
+        && ToolKind::parse(name).is_some_and(|kind| tools::NEED_SETTINGS.contains(&kind))
     {
         item.refuse_with::<()>(
             format!("`{name}` does nothing without settings"),
@@ -254,7 +254,7 @@ pub(super) fn tool_call(item: Item<'_>, args: Option<Item<'_>>, fleet: &Fleet) -
         }
         (Some(ToolKind::SystemMetrics), Some(args)) => metrics(args)?,
         (Some(ToolKind::Feed), args) => {
-            feed_settings::args(item, args, fleet.tools.get(&tool).map(|spec| spec.settings.json()))?
+            tools::feed::args(item, args, fleet.tools.get(&tool).map(|spec| spec.settings.json()))?
         }
         (kind, args) => {
             if let Some(kind) = kind {
@@ -280,16 +280,15 @@ fn archive_args(item: Item<'_>, args: Option<Item<'_>>, fleet: &Fleet) -> Option
             "define [tools.my_archive] with type = \"archive_rows\", and name that".into(),
         );
     };
-    let keys: Vec<keys::Key> = keys::ARCHIVE.iter().filter(|key| key.name != "type").copied().collect();
+    let keys: Vec<keys::Key> =
+        tools::archive::KEYS.iter().filter(|key| key.name != "type").copied().collect();
     let section = args.section(&keys)?;
-    super::archive_settings::archive(&section, &fleet.tools)
+    tools::archive::settings(&section, &fleet.tools)
 }
 
 fn metrics(item: Item<'_>) -> Option<Value> {
-    const KEYS: &[keys::Key] = &[
-        keys::Key { name: "top", kind: keys::Kind::Whole, doc: "" },
-        keys::Key { name: "disks", kind: keys::Kind::Flag, doc: "" },
-    ];
+    const KEYS: &[keys::Key] =
+        &[keys::key("top", keys::Kind::Whole, ""), keys::key("disks", keys::Kind::Flag, "")];
     let section = item.section(KEYS)?;
     if let Some(top) = section.get("top")
         && top.whole(0)? > 50
@@ -301,8 +300,7 @@ fn metrics(item: Item<'_>) -> Option<Value> {
 }
 
 fn probe(item: Item<'_>) -> Option<Value> {
-    const KEYS: &[keys::Key] =
-        &[keys::Key { name: "checks", kind: keys::Kind::Tables(keys::PROBE), doc: "" }];
+    const KEYS: &[keys::Key] = &[keys::key("checks", keys::Kind::Tables(keys::PROBE), "")];
     let section = item.section(KEYS)?;
     let Some(list) = section.get("checks") else {
         if section.misspelled.contains(&"checks") {
@@ -347,7 +345,7 @@ fn web(section: &Section<'_>, is_plain: bool, out: &mut Map<String, Value>) {
     if let Some(method) = method {
         out.insert("method".into(), method.as_str().into());
     }
-    let headers = super::http_settings::headers(section);
+    let headers = tools::http::headers(section);
     if !headers.is_empty() {
         let headers = headers.into_iter().map(|(name, value)| (name, value.to_json()));
         out.insert("headers".into(), Value::Object(headers.collect()));

@@ -1,5 +1,5 @@
-//! All keys of `agents.toml`, in one table: it feeds the check for unknown keys, the suggestions and
-//! the JSON Schema. What a key means is decided in `resolve`.
+//! All keys of `agents.toml` but those of `[tools.…]` tables, which stand with each tool: they feed the check for unknown
+//! keys, the suggestions and the JSON Schema. What a key means is decided in `resolve`.
 use crate::domain::*;
 
 /// What a value looks like.
@@ -44,11 +44,26 @@ pub(super) enum Kind {
 pub(super) struct Key {
     pub(super) name: &'static str,
     pub(super) kind: Kind,
-    pub(super) doc: &'static str,
+    doc: &'static str,
+    /// What stands for each `{}` of `doc`: defaults and bounds, from where they hold.
+    amounts: &'static [u64],
 }
 
-const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
-    Key { name, kind, doc }
+impl Key {
+    /// What it does, and its default.
+    pub(super) fn doc(&self) -> String {
+        let number = |text: String, amount: &u64| text.replacen("{}", &amount.to_string(), 1);
+        self.amounts.iter().fold(self.doc.to_owned(), number)
+    }
+
+    /// With these for the places of its text.
+    pub(super) const fn with(self, amounts: &'static [u64]) -> Self {
+        Self { amounts, ..self }
+    }
+}
+
+pub(super) const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key { name, kind, doc, amounts: &[] }
 }
 
 /// What other programs call a key of ours, or how people think of it.
@@ -101,156 +116,6 @@ pub(super) const SYNONYMS: &[(&str, &[&str])] = &[
     ("secret", &["api_key"]),
     ("url", &["base_url"]),
     ("endpoint", &["base_url"]),
-];
-
-/// Built-in tools that do nothing without settings: they are used by a `[tools.…]` table only.
-pub(super) const NEED_SETTINGS: &[ToolKind] =
-    &[ToolKind::Http, ToolKind::Sql, ToolKind::Files, ToolKind::S3, ToolKind::Shell];
-
-/// What a `[tools.…]` table may hold, by its `type`. Types that are not listed keep what is typed.
-pub(super) const TOOL_SETTINGS: &[(ToolKind, &[Key])] = &[
-    (ToolKind::Http, HTTP),
-    (ToolKind::Feed, FEED),
-    (ToolKind::Sql, SQL),
-    (ToolKind::Files, FILES),
-    (ToolKind::S3, S3),
-    (ToolKind::Shell, SHELL),
-    (ToolKind::ArchiveRows, ARCHIVE),
-];
-
-/// The keys of a `[tools.…]` table of this type; `None`: it keeps what is typed.
-pub(super) fn tool_settings(kind: ToolKind) -> Option<&'static [Key]> {
-    TOOL_SETTINGS.iter().find(|(known, _)| *known == kind).map(|(_, keys)| *keys)
-}
-
-/// Methods that the `http` tool may be allowed.
-pub(super) const METHODS: &[HttpMethod] = &[
-    HttpMethod::Get,
-    HttpMethod::Head,
-    HttpMethod::Post,
-    HttpMethod::Put,
-    HttpMethod::Patch,
-    HttpMethod::Delete,
-];
-pub(super) const ARCHIVE: &[Key] = &[
-    key("type", Kind::Word(&[ToolKind::ArchiveRows.as_str()]), "the built-in tool"),
-    key("from", Kind::Table(ARCHIVE_FROM), "which rows of which table"),
-    key("to", Kind::Table(ARCHIVE_TO), "where they go"),
-    key("chunk_rows", Kind::Whole, "rows that are copied, verified and deleted together; default 10000"),
-    key("max_rows", Kind::Whole, "rows of a run at the most"),
-    key("max_time", Kind::Duration, "time of a run at the most; default: the agent's timeout"),
-    key("delete", Kind::Flag, "false: a rehearsal, nothing is deleted and no copy is left"),
-    key("level", Kind::Whole, "compression from 1 (fast) to 19 (small); default 3"),
-];
-pub(super) const ARCHIVE_FROM: &[Key] = &[
-    key("sql", Kind::Text, "the database: name of a tool of type sql"),
-    key("url", Kind::TextOrSecret, "or its address, as in a tool of type sql"),
-    key("password", Kind::Secret, "postgres: the password"),
-    key("table", Kind::Text, "the table; postgres: also schema.table"),
-    key("key", Kind::Texts, "columns that tell its rows apart: the primary key, or a UNIQUE one"),
-    key("column", Kind::Text, "the column that says how old a row is"),
-    key("older_than", Kind::Duration, "rows older than this are archived"),
-    key("unit", Kind::Word(TimeUnit::WORDS), "what numbers in `column` count since 1970; default seconds"),
-    key("only", Kind::Any, "only rows with these values: { status = [\"done\", \"cancelled\"] }"),
-];
-pub(super) const ARCHIVE_TO: &[Key] = &[
-    key("folder", Kind::Text, "a folder of its own"),
-    key("s3", Kind::Text, "or a bucket: name of a tool of type s3"),
-    key("prefix", Kind::Text, "s3: names of objects begin with this"),
-    key("sql", Kind::Text, "or another database of the same kind: name of a tool of type sql"),
-    key("url", Kind::TextOrSecret, "or its address"),
-    key("password", Kind::Secret, "postgres: the password"),
-    key("table", Kind::Text, "the table there, with the same columns"),
-];
-pub(super) const HTTP: &[Key] = &[
-    key("type", Kind::Word(&[ToolKind::Http.as_str()]), "the built-in tool"),
-    key("hosts", Kind::Texts, "what may be asked: hosts, host:port, or *.example.org"),
-    key("allow_private", Kind::Texts, "hosts that may be asked although their addresses are private"),
-    key("methods", Kind::Texts, "what may be done; default GET and HEAD"),
-    key("headers", Kind::Texts2, "sent with each request, and not on to other hosts"),
-    key("max_bytes", Kind::Size, "of an answer; default 1 MiB, at most 8 MiB"),
-    key("https_only", Kind::Flag, "true: no plain HTTP, but to private hosts"),
-];
-
-/// What `feed` takes as arguments, too.
-pub(super) const FEED_ARGS: &[Key] = &[
-    key("urls", Kind::Texts, "addresses of RSS, Atom or JSON feeds"),
-    key("max_items", Kind::Whole, "of a result: the newest; default 50"),
-    key("max_per_source", Kind::Whole, "of each source: the newest; default all"),
-    key("since", Kind::Any, "items with an older date are left out: a duration before now, or a time"),
-    key("max_summary", Kind::Whole, "characters of a summary; default 500, at most 2000, 0 for none"),
-];
-/// One source with a login.
-pub(super) const FEED_SOURCE: &[Key] = &[
-    key("url", Kind::Text, "its address"),
-    key("username", Kind::TextOrSecret, "the user"),
-    key("password", Kind::Secret, "the password; sent to this address, and not on to other hosts"),
-];
-pub(super) const FEED: &[Key] = &[
-    key("type", Kind::Word(&[ToolKind::Feed.as_str()]), "the built-in tool"),
-    FEED_ARGS[0],
-    FEED_ARGS[1],
-    FEED_ARGS[2],
-    FEED_ARGS[3],
-    FEED_ARGS[4],
-    key("sources", Kind::Tables(FEED_SOURCE), "more addresses, each with a login (basic authentication)"),
-    key("headers", Kind::Texts2, "sent to each of `urls` and `sources`, and not on to other hosts"),
-    key("timeout", Kind::Duration, "one source; default 15 s"),
-    key("max_bytes", Kind::Size, "of one source; default 5 MiB, at most 20 MiB"),
-];
-
-pub(super) const SQL: &[Key] = &[
-    key("type", Kind::Word(&[ToolKind::Sql.as_str()]), "the built-in tool"),
-    key("url", Kind::TextOrSecret, "sqlite:PATH or postgres://user@host/db, or a reference to a secret"),
-    key("password", Kind::Secret, "postgres: the password"),
-    key("mode", Kind::Word(ToolMode::WORDS), "read_only (default) or read_write"),
-    key("max_rows", Kind::Whole, "rows of a result; default 1000"),
-    key("timeout", Kind::Duration, "one statement; default 10 s"),
-    key("statements", Kind::Texts2, "named statements with :parameters; in read_write mode only these run"),
-    key("tables", Kind::Texts, "sqlite: only these tables and views"),
-    key("ddl", Kind::Flag, "read_write: statements may create, change and drop tables"),
-];
-pub(super) const FILES: &[Key] = &[
-    key("type", Kind::Word(&[ToolKind::Files.as_str()]), "the built-in tool"),
-    key("roots", Kind::Texts, "folders; nothing outside them is reached"),
-    key("mode", Kind::Word(ToolMode::WORDS), "read_only (default) or read_write"),
-    key("max_bytes", Kind::Size, "read or written by one call; default 100 KiB"),
-];
-pub(super) const S3: &[Key] = &[
-    key("type", Kind::Word(&[ToolKind::S3.as_str()]), "the built-in tool"),
-    key("endpoint", Kind::Text, "address of the server; default: Amazon's in this region"),
-    key("region", Kind::Text, "default us-east-1"),
-    key("bucket", Kind::Text, "nothing outside it is reached"),
-    key("prefix", Kind::Text, "a folder of keys; nothing outside it is reached"),
-    key("access_key_id", Kind::TextOrSecret, "credentials: their name; without any, nothing is signed"),
-    key("secret_access_key", Kind::Secret, "credentials: their secret"),
-    key("session_token", Kind::Secret, "credentials that were lent: their token"),
-    key(
-        "path_style",
-        Kind::Flag,
-        "true: the bucket in the path; false: in the host; default: in the host at Amazon, else in the path",
-    ),
-    key("mode", Kind::Word(ToolMode::WORDS), "read_only (default) or read_write"),
-    key(
-        "max_bytes",
-        Kind::Size,
-        "of an object, read or written by one call; default 100 KiB, at most 64 MiB",
-    ),
-    key("timeout", Kind::Duration, "one operation with its tries; default 30 s"),
-];
-pub(super) const SHELL: &[Key] = &[
-    key("type", Kind::Word(&[ToolKind::Shell.as_str()]), "the built-in tool"),
-    key("commands", Kind::Named(SHELL_COMMAND), "what may run, by name"),
-    key("cwd", Kind::Text, "folder of the programs"),
-    key("env", Kind::Texts2, "added to the cleared environment"),
-    key("timeout", Kind::Duration, "one program; default 30 s"),
-    key("max_output", Kind::Size, "kept of each output; default 64 KiB"),
-];
-pub(super) const SHELL_COMMAND: &[Key] = &[
-    key("exec", Kind::Text, "absolute path of the program"),
-    key("args", Kind::Texts, "its arguments; `{name:type}` is a parameter: string, int, path or a|b"),
-    key("read", Kind::Flag, "true: it only looks"),
-    key("description", Kind::Text, "what it does, for the model"),
 ];
 
 pub(super) const DAEMON: &[Key] = &[

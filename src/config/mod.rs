@@ -3,7 +3,6 @@
 //! What a valid configuration means is left to `engine`; this floor only makes sure that there is no
 //! such thing as an invalid [`Fleet`].
 mod agents;
-mod archive_settings;
 mod at;
 mod call_args;
 mod checks;
@@ -14,8 +13,6 @@ mod document;
 mod duration;
 mod email;
 mod environment;
-mod feed_settings;
-mod http_settings;
 mod keys;
 mod lint;
 mod machine;
@@ -24,10 +21,9 @@ mod paths;
 mod reference;
 mod render;
 mod resolve;
-mod s3_settings;
 mod schema;
 mod spans;
-mod tool_settings;
+mod tools;
 mod values;
 mod walk;
 

@@ -1,6 +1,7 @@
 //! The reference of `agents.toml` for people, from the table of keys: what the manual page
 //! `agents.toml(5)` and `docs/CONFIGURATION.md` say.
 use super::keys::{self, Key, Kind};
+use super::tools;
 use std::fmt::Write as _;
 
 /// A table of `agents.toml`, with its keys.
@@ -22,7 +23,7 @@ pub struct Entry {
     /// What a value looks like.
     pub value: String,
     /// What it does, and its default.
-    pub about: &'static str,
+    pub about: String,
 }
 
 /// What holds for values of all keys.
@@ -70,7 +71,7 @@ pub fn reference() -> Vec<Section> {
         section("[notify.NAME]", "Where messages go.", keys::NOTIFY),
         section("[budget]", "What the whole fleet may use; each key is optional.", keys::BUDGET),
     ];
-    all.extend(keys::TOOL_SETTINGS.iter().map(|(kind, keys)| Section {
+    all.extend(tools::SETTINGS.iter().map(|(kind, keys)| Section {
         title: format!("[tools.NAME] of type {kind}"),
         about: "A bounded instance of a built-in tool.",
         entries: entries("", keys),
@@ -82,7 +83,7 @@ fn entries(prefix: &str, keys: &[Key]) -> Vec<Entry> {
     let mut all = Vec::new();
     for key in keys {
         let name = format!("{prefix}{}", key.name);
-        all.push(Entry { name: name.clone(), value: value(key.kind), about: key.doc });
+        all.push(Entry { name: name.clone(), value: value(key.kind), about: key.doc() });
         match key.kind {
             // these have a section of their own
             Kind::Table(keys) | Kind::Tables(keys) if std::ptr::eq(keys, keys::CHECK) => {}

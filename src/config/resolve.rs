@@ -4,7 +4,7 @@ use super::email::email;
 use super::keys::{self, Key};
 use super::machine::{self, Wanted};
 use super::walk::{Item, Section};
-use super::{agents, lint, models, tool_settings};
+use super::{agents, lint, models, tools};
 use crate::config::values::{cwd, url, zone};
 use crate::domain::*;
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ pub(super) fn fleet<'a>(file: &'a File<'a>, root: &'a DeTable<'a>) -> Fleet {
     let daemon = daemon(&top);
     let models = named(&top, "models", keys::MODEL, models::model);
     let mcp = named(&top, "mcp", keys::MCP, mcp);
-    let tools = tools(&top);
+    let tools = instances(&top);
     let notify = named(&top, "notify", keys::NOTIFY, notify);
     let budget = top
         .get("budget")
@@ -141,7 +141,7 @@ fn mcp(section: &Section<'_>) -> Option<McpSpec> {
 
 /// Instances of built-in tools. Where something is wrong with the settings, that is noted and the
 /// instance still has its name, so that those who refer to it are not blamed.
-fn tools(top: &Section<'_>) -> BTreeMap<String, ToolSpec> {
+fn instances(top: &Section<'_>) -> BTreeMap<String, ToolSpec> {
     let mut all = BTreeMap::new();
     let Some(table) = top.get("tools").and_then(|item| item.table()) else { return all };
     // Archives come last: they refer to databases and buckets.
@@ -158,10 +158,10 @@ fn tools(top: &Section<'_>) -> BTreeMap<String, ToolSpec> {
             top.file.is_broken_now("tools", name.get_ref());
             continue;
         };
-        let settings = match keys::tool_settings(kind) {
+        let settings = match tools::keys(kind) {
             Some(keys) => {
                 let section = item.section(keys);
-                let settings = section.and_then(|section| tool_settings::resolve(kind, &section, &all));
+                let settings = section.and_then(|section| tools::resolve(kind, &section, &all));
                 settings.unwrap_or_else(|| ToolSettings::none(kind))
             }
             None => {

@@ -1,5 +1,6 @@
 //! The JSON Schema of `agents.toml`, from the table of keys.
 use super::keys::{self, Key, Kind};
+use super::tools;
 use crate::domain::ToolKind;
 use serde_json::{Map, Value, json};
 
@@ -13,15 +14,15 @@ pub fn schema() -> Value {
     root["properties"]["mcp"] = named(keys::MCP);
     root["properties"]["notify"] = named(keys::NOTIFY);
     root["properties"]["agents"] = named(keys::AGENT);
-    let tools = ToolKind::WORDS;
-    let settings: Vec<Value> = keys::TOOL_SETTINGS
+    let kinds = ToolKind::WORDS;
+    let settings: Vec<Value> = tools::SETTINGS
         .iter()
         .map(|(kind, keys)| json!({"if": {"properties": {"type": {"const": kind}}}, "then": object(keys)}))
         .collect();
     root["properties"]["tools"] = json!({
         "type": "object",
         "additionalProperties": {
-            "type": "object", "required": ["type"], "properties": {"type": {"enum": tools}}, "allOf": settings,
+            "type": "object", "required": ["type"], "properties": {"type": {"enum": kinds}}, "allOf": settings,
         },
     });
     root
@@ -32,7 +33,7 @@ fn object(keys: &[Key]) -> Value {
         .iter()
         .map(|key| {
             let mut value = of(key.kind);
-            value["description"] = json!(key.doc);
+            value["description"] = json!(key.doc());
             (key.name.to_owned(), value)
         })
         .collect();

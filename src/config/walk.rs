@@ -1,7 +1,7 @@
 //! Walks the document: every value with its place, every problem noted, nothing thrown.
 use super::document::File;
 use super::duration;
-use super::keys::{Key, Kind, SYNONYMS};
+use super::keys::{Key, Kind, SYNONYMS, key};
 use crate::domain::{SecretRef, TextOrSecret, Word, nearest};
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
@@ -310,10 +310,10 @@ impl<'a> Item<'a> {
 
     fn secret_ref(&self) -> Option<SecretRef> {
         const KEYS: &[Key] = &[
-            Key { name: "env", kind: Kind::Text, doc: "" },
-            Key { name: "file", kind: Kind::Text, doc: "" },
-            Key { name: "credential", kind: Kind::Text, doc: "" },
-            Key { name: "command", kind: Kind::Command, doc: "" },
+            key("env", Kind::Text, ""),
+            key("file", Kind::Text, ""),
+            key("credential", Kind::Text, ""),
+            key("command", Kind::Command, ""),
         ];
         if !self.value.get_ref().is_table() {
             self.file.hide(self.span());

@@ -22,6 +22,17 @@ pub struct HttpSettings {
 }
 
 impl HttpSettings {
+    /// Methods that may be allowed.
+    pub const METHODS: &'static [HttpMethod] = &[
+        HttpMethod::Get,
+        HttpMethod::Head,
+        HttpMethod::Post,
+        HttpMethod::Put,
+        HttpMethod::Patch,
+        HttpMethod::Delete,
+    ];
+    /// `max_bytes` where nothing is said.
+    pub const MAX_BYTES: u64 = 1 << 20;
     /// Largest `max_bytes`.
     pub const LARGEST_MAX_BYTES: u64 = 8 << 20;
 
@@ -44,7 +55,7 @@ impl Default for HttpSettings {
             allow_private: Vec::new(),
             methods: vec![HttpMethod::Get, HttpMethod::Head],
             headers: BTreeMap::new(),
-            max_bytes: 1 << 20,
+            max_bytes: Self::MAX_BYTES,
             https_only: false,
         }
     }

@@ -1,134 +1,27 @@
-//! Settings of the built-in tools that take some: what a `[tools.…]` table says, checked, with paths
-//! absolute, times in seconds and sizes in bytes. Secrets stay references.
-//!
-//! What the settings mean when a tool is called is the tool's own affair.
-use super::archive_settings::archive;
-use super::feed_settings::feed;
-use super::http_settings::http;
-use super::keys;
-use super::machine::{self, Wanted};
-use super::s3_settings::s3;
-use super::walk::{Item, Section};
-use crate::config::values::{common, cwd, database, mode, needs};
-use crate::domain::{TextOrSecret, ToolKind, ToolSettings, ToolSpec};
+//! Settings of `[tools.…]` tables of type "shell": which commands, and what may stand in them.
+use crate::config::keys::{Key, Kind, key};
+use crate::config::machine::{self, Wanted};
+use crate::config::values::{common, cwd, needs};
+use crate::config::walk::{Item, Section};
+use crate::domain::ToolKind;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
 
-/// The settings of a tool of this type; `None` if something that it can't do without is missing.
-pub(super) fn resolve(
-    kind: ToolKind,
-    section: &Section<'_>,
-    tools: &BTreeMap<String, ToolSpec>,
-) -> Option<ToolSettings> {
-    let settings = match kind {
-        ToolKind::Http => return Some(ToolSettings::Http(http(section))),
-        ToolKind::Feed => feed(section),
-        ToolKind::Sql => sql(section),
-        ToolKind::Files => files(section),
-        ToolKind::S3 => s3(section),
-        ToolKind::Shell => shell(section),
-        ToolKind::ArchiveRows => archive(section, tools),
-        ToolKind::SystemMetrics
-        | ToolKind::Probe
-        | ToolKind::Remember
-        | ToolKind::Recall
-        | ToolKind::Report => None,
-    };
-    settings.map(ToolSettings::Json)
-}
+pub(in crate::config) const KEYS: &[Key] = &[
+    key("type", Kind::Word(&[ToolKind::Shell.as_str()]), "the built-in tool"),
+    key("commands", Kind::Named(COMMAND), "what may run, by name"),
+    key("cwd", Kind::Text, "folder of the programs"),
+    key("env", Kind::Texts2, "added to the cleared environment"),
+    key("timeout", Kind::Duration, "one program; default 30 s"),
+    key("max_output", Kind::Size, "kept of each output; default 64 KiB"),
+];
+const COMMAND: &[Key] = &[
+    key("exec", Kind::Text, "absolute path of the program"),
+    key("args", Kind::Texts, "its arguments; `{name:type}` is a parameter: string, int, path or a|b"),
+    key("read", Kind::Flag, "true: it only looks"),
+    key("description", Kind::Text, "what it does, for the model"),
+];
 
-fn sql(section: &Section<'_>) -> Option<Value> {
-    let mut out = Map::new();
-    common(section, &mut out);
-    let writes = mode(section, &mut out);
-    if let Some(rows) = section.get("max_rows") {
-        match rows.whole(1) {
-            Some(most) if most > 100_000 => {
-                rows.refuse::<()>("`max_rows` is at most 100000".into());
-            }
-            Some(most) => drop(out.insert("max_rows".into(), most.into())),
-            None => {}
-        }
-    }
-    if let Some(ddl) = section.get("ddl") {
-        let wanted = section.flag("ddl").unwrap_or(false);
-        if wanted && !writes {
-            ddl.refuse_with::<()>("`ddl` changes the database".into(), "add mode = \"read_write\"".into());
-        }
-        out.insert("ddl".into(), wanted.into());
-    }
-    if let Some(secret) = section.get("password").and_then(|item| item.secret()) {
-        out.insert("password".into(), secret.to_json());
-    }
-    if section.get("statements").is_some() {
-        out.insert("statements".into(), statements(section));
-    }
-    let item = needs(section, "sql", "url", "url = \"sqlite:app.db\" or \"postgres://user@host/db\"");
-    if let Some(url) = item.and_then(database) {
-        let is_postgres = url.as_str().map(|url| !url.starts_with("sqlite:"));
-        for (key, of_postgres, kind) in [("password", true, "postgres"), ("tables", false, "sqlite")] {
-            if let (Some(item), Some(is_postgres)) = (section.get(key), is_postgres)
-                && is_postgres != of_postgres
-            {
-                item.refuse_with::<()>(
-                    format!("`{key}` is for a {kind} database"),
-                    match key {
-                        "tables" => "give the database's role only the tables that it may see".into(),
-                        _ => "leave it out".into(),
-                    },
-                );
-            }
-        }
-        out.insert("url".into(), url);
-    }
-    if let Some(tables) = section.get("tables").and_then(|item| item.texts()) {
-        out.insert("tables".into(), json!(tables));
-    }
-    Some(Value::Object(out))
-}
-
-fn statements(section: &Section<'_>) -> Value {
-    let mut all = Map::new();
-    for (name, text) in section.values("statements") {
-        let item = section.get("statements");
-        match (text, item) {
-            (TextOrSecret::Text(text), _) if !text.trim().is_empty() => {
-                all.insert(name, text.into());
-            }
-            (_, Some(item)) => {
-                item.refuse::<()>(format!("statement `{name}` must be a text that is not empty"));
-            }
-            _ => {}
-        }
-    }
-    Value::Object(all)
-}
-
-fn files(section: &Section<'_>) -> Option<Value> {
-    let mut out = Map::new();
-    common(section, &mut out);
-    mode(section, &mut out);
-    let example = "roots = [\"~/reports\"]";
-    let roots = needs(section, "files", "roots", example)?;
-    let items = roots.items()?;
-    if items.is_empty() {
-        return roots.refuse_with("`roots` is empty".into(), example.into());
-    }
-    let expand = |item: &Item<'_>| {
-        let before = item.file.errors();
-        let path = item.file.expand(item.text()?, item.span());
-        if item.file.errors() == before {
-            machine::folder(item.file, item.span(), &path);
-        }
-        Some(path.display().to_string())
-    };
-    let found: Vec<String> = items.iter().filter_map(expand).collect();
-    out.insert("roots".into(), json!(found));
-    out.insert("config".into(), section.file.path.display().to_string().into());
-    Some(Value::Object(out))
-}
-
-fn shell(section: &Section<'_>) -> Option<Value> {
+pub(in crate::config) fn settings(section: &Section<'_>) -> Option<Value> {
     let mut out = Map::new();
     common(section, &mut out);
     let env: Map<String, Value> =
@@ -140,7 +33,7 @@ fn shell(section: &Section<'_>) -> Option<Value> {
     let mut commands = Map::new();
     for (name, value) in table.table()? {
         let item = Item { value, ..table };
-        if let Some(command) = item.section(keys::SHELL_COMMAND).and_then(|section| command(item, &section)) {
+        if let Some(command) = item.section(COMMAND).and_then(|section| command(item, &section)) {
             commands.insert(name.get_ref().to_string(), command);
         }
     }

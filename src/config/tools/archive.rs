@@ -1,20 +1,51 @@
 //! Settings of tools of type "archive_rows": what they name is looked up here, so that the tool gets addresses
 //! and folders, and mistakes are found before anything runs.
-use super::keys;
-use super::walk::{Item, Section};
+use crate::config::keys::{Key, Kind, key};
 use crate::config::values::{database, needs};
+use crate::config::walk::{Item, Section};
 use crate::domain::{TimeUnit, ToolKind, ToolSpec, nearest};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 type Tools = BTreeMap<String, ToolSpec>;
 
+pub(in crate::config) const KEYS: &[Key] = &[
+    key("type", Kind::Word(&[ToolKind::ArchiveRows.as_str()]), "the built-in tool"),
+    key("from", Kind::Table(FROM_KEYS), "which rows of which table"),
+    key("to", Kind::Table(TO_KEYS), "where they go"),
+    key("chunk_rows", Kind::Whole, "rows that are copied, verified and deleted together; default 10000"),
+    key("max_rows", Kind::Whole, "rows of a run at the most"),
+    key("max_time", Kind::Duration, "time of a run at the most; default: the agent's timeout"),
+    key("delete", Kind::Flag, "false: a rehearsal, nothing is deleted and no copy is left"),
+    key("level", Kind::Whole, "compression from 1 (fast) to 19 (small); default 3"),
+];
+const FROM_KEYS: &[Key] = &[
+    key("sql", Kind::Text, "the database: name of a tool of type sql"),
+    key("url", Kind::TextOrSecret, "or its address, as in a tool of type sql"),
+    key("password", Kind::Secret, "postgres: the password"),
+    key("table", Kind::Text, "the table; postgres: also schema.table"),
+    key("key", Kind::Texts, "columns that tell its rows apart: the primary key, or a UNIQUE one"),
+    key("column", Kind::Text, "the column that says how old a row is"),
+    key("older_than", Kind::Duration, "rows older than this are archived"),
+    key("unit", Kind::Word(TimeUnit::WORDS), "what numbers in `column` count since 1970; default seconds"),
+    key("only", Kind::Any, "only rows with these values: { status = [\"done\", \"cancelled\"] }"),
+];
+const TO_KEYS: &[Key] = &[
+    key("folder", Kind::Text, "a folder of its own"),
+    key("s3", Kind::Text, "or a bucket: name of a tool of type s3"),
+    key("prefix", Kind::Text, "s3: names of objects begin with this"),
+    key("sql", Kind::Text, "or another database of the same kind: name of a tool of type sql"),
+    key("url", Kind::TextOrSecret, "or its address"),
+    key("password", Kind::Secret, "postgres: the password"),
+    key("table", Kind::Text, "the table there, with the same columns"),
+];
+
 const FROM: &str = "from = { sql = \"app_db\", table = \"orders\", key = [\"id\"], column = \"created_at\", older_than = \"90d\" }";
 const TO: &str = "to = { folder = \"archive/orders\" }";
 /// Most rows of a chunk: they are held in memory.
 const MOST_ROWS: u64 = 100_000;
 
-pub(super) fn archive(section: &Section<'_>, tools: &Tools) -> Option<Value> {
+pub(in crate::config) fn settings(section: &Section<'_>, tools: &Tools) -> Option<Value> {
     let mut out = Map::new();
     for (key, most) in [("chunk_rows", MOST_ROWS), ("max_rows", u64::MAX), ("level", 19)] {
         if let (Some(number), Some(item)) = (section.whole(key, 1), section.get(key)) {
@@ -29,10 +60,10 @@ pub(super) fn archive(section: &Section<'_>, tools: &Tools) -> Option<Value> {
     }
     let deletes = section.flag("delete").unwrap_or(true);
     out.insert("delete".into(), deletes.into());
-    let from = needs(section, "archive_rows", "from", FROM)?.section(keys::ARCHIVE_FROM);
+    let from = needs(section, "archive_rows", "from", FROM)?.section(FROM_KEYS);
     let to = needs(section, "archive_rows", "to", TO)?;
     let from = from.and_then(|from| source(&from, tools, deletes));
-    let to = to.section(keys::ARCHIVE_TO).and_then(|place| destination(to, &place, tools));
+    let to = to.section(TO_KEYS).and_then(|place| destination(to, &place, tools));
     let (from, to) = (from?, to?);
     if let (Some(there), Some(here)) = (to.get("url"), from.get("url")) {
         let is_sqlite = |url: &Value| url.as_str().map(|url| url.starts_with("sqlite:"));

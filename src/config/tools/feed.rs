@@ -1,14 +1,41 @@
 //! Settings of `[tools.…]` tables of type "feed", and arguments of calls of `feed`: which addresses, and
 //! what of their items.
-use super::duration::parse_duration;
-use super::http_settings::headers;
-use super::keys;
-use super::walk::{Item, Section};
+use super::http::headers;
+use crate::config::duration::parse_duration;
+use crate::config::keys::{Key, Kind, key};
 use crate::config::values::needs;
-use crate::domain::HostPattern;
+use crate::config::walk::{Item, Section};
+use crate::domain::{HostPattern, ToolKind};
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use serde_json::{Map, Value, json};
+
+/// What `feed` takes as arguments, too.
+const ARGS: &[Key] = &[
+    key("urls", Kind::Texts, "addresses of RSS, Atom or JSON feeds"),
+    key("max_items", Kind::Whole, "of a result: the newest; default 50"),
+    key("max_per_source", Kind::Whole, "of each source: the newest; default all"),
+    key("since", Kind::Any, "items with an older date are left out: a duration before now, or a time"),
+    key("max_summary", Kind::Whole, "characters of a summary; default 500, at most 2000, 0 for none"),
+];
+/// One source with a login.
+const SOURCE: &[Key] = &[
+    key("url", Kind::Text, "its address"),
+    key("username", Kind::TextOrSecret, "the user"),
+    key("password", Kind::Secret, "the password; sent to this address, and not on to other hosts"),
+];
+pub(in crate::config) const KEYS: &[Key] = &[
+    key("type", Kind::Word(&[ToolKind::Feed.as_str()]), "the built-in tool"),
+    ARGS[0],
+    ARGS[1],
+    ARGS[2],
+    ARGS[3],
+    ARGS[4],
+    key("sources", Kind::Tables(SOURCE), "more addresses, each with a login (basic authentication)"),
+    key("headers", Kind::Texts2, "sent to each of `urls` and `sources`, and not on to other hosts"),
+    key("timeout", Kind::Duration, "one source; default 15 s"),
+    key("max_bytes", Kind::Size, "of one source; default 5 MiB, at most 20 MiB"),
+];
 
 /// Largest `max_bytes`.
 const MOST_BYTES: u64 = 20 << 20;
@@ -17,7 +44,7 @@ const MOST_URLS: usize = 200;
 const EXAMPLE: &str = "urls = [\"https://example.org/feed.xml\"]";
 
 /// A table.
-pub(super) fn feed(section: &Section<'_>) -> Option<Value> {
+pub(in crate::config) fn settings(section: &Section<'_>) -> Option<Value> {
     let mut out = Map::new();
     let sources = section.get("sources");
     let mut addresses = match section.get("urls") {
@@ -51,13 +78,17 @@ pub(super) fn feed(section: &Section<'_>) -> Option<Value> {
 }
 
 /// The arguments of a call of `tool`. `fixed`: the settings of its table, if it has one.
-pub(super) fn args(tool: Item<'_>, args: Option<Item<'_>>, fixed: Option<&Value>) -> Option<Value> {
+pub(in crate::config) fn args(
+    tool: Item<'_>,
+    args: Option<Item<'_>>,
+    fixed: Option<&Value>,
+) -> Option<Value> {
     let hint = format!("args = {{ {EXAMPLE} }}");
     let missing = || tool.refuse_with("`feed` needs `args` with `urls`".into(), hint.clone());
     let Some(args) = args else {
         return if fixed.is_some() { Some(json!({})) } else { missing() };
     };
-    let section = args.section(keys::FEED_ARGS)?;
+    let section = args.section(ARGS)?;
     let mut out = Map::new();
     match (section.get("urls"), fixed) {
         (Some(list), None) => drop(out.insert("urls".into(), json!(urls(list, false)?))),
@@ -158,7 +189,7 @@ fn logins<'a>(list: Item<'a>, addresses: &mut Vec<&'a str>) -> Option<Map<String
     }
     let mut all = Map::new();
     for item in items {
-        let Some(section) = item.section(keys::FEED_SOURCE) else { continue };
+        let Some(section) = item.section(SOURCE) else { continue };
         let [url, user, password] = ["url", "username", "password"].map(|key| {
             if section.get(key).is_none() {
                 let example = "{ url = \"https://example.org/feed\", username = \"me\", password = { env = \"NAME\" } }";

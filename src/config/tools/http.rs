@@ -1,9 +1,20 @@
 //! Settings of `[tools.…]` tables of type "http": where requests may go, and what goes with them.
-use super::keys;
-use super::walk::{Item, Section};
+use crate::config::keys::{Key, Kind, key};
 use crate::config::values::needs;
-use crate::domain::{HostPattern, HttpMethod, HttpSettings, TextOrSecret};
+use crate::config::walk::{Item, Section};
+use crate::domain::{HostPattern, HttpMethod, HttpSettings, TextOrSecret, ToolKind};
 use std::collections::BTreeMap;
+
+pub(in crate::config) const KEYS: &[Key] = &[
+    key("type", Kind::Word(&[ToolKind::Http.as_str()]), "the built-in tool"),
+    key("hosts", Kind::Texts, "what may be asked: hosts, host:port, or *.example.org"),
+    key("allow_private", Kind::Texts, "hosts that may be asked although their addresses are private"),
+    key("methods", Kind::Texts, "what may be done; default GET and HEAD"),
+    key("headers", Kind::Texts2, "sent with each request, and not on to other hosts"),
+    key("max_bytes", Kind::Size, "of an answer; default {} MiB, at most {} MiB")
+        .with(&[HttpSettings::MAX_BYTES >> 20, HttpSettings::LARGEST_MAX_BYTES >> 20]),
+    key("https_only", Kind::Flag, "true: no plain HTTP, but to private hosts"),
+];
 
 /// Headers that the connection itself needs, or that would change whom a request reaches.
 const OURS: &[&str] = &[
@@ -22,7 +33,7 @@ const OURS: &[&str] = &[
     "idempotency-key",
 ];
 
-pub(super) fn http(section: &Section<'_>) -> HttpSettings {
+pub(in crate::config) fn settings(section: &Section<'_>) -> HttpSettings {
     let default = HttpSettings::default();
     let private = section.get("allow_private").map(|item| patterns(item, true)).unwrap_or_default();
     // Private hosts are allowed hosts too, so a tool for them alone needs no other.
@@ -80,13 +91,14 @@ fn methods(section: &Section<'_>) -> Option<Vec<HttpMethod>> {
     if items.is_empty() {
         list.refuse_with::<()>("`methods` is empty".into(), "leave it out for GET and HEAD".into());
     }
-    let mut all: Vec<HttpMethod> = items.iter().filter_map(|item| item.word_among(keys::METHODS)).collect();
+    let mut all: Vec<HttpMethod> =
+        items.iter().filter_map(|item| item.word_among(HttpSettings::METHODS)).collect();
     all.sort_unstable();
     all.dedup();
     Some(all)
 }
 
-pub(super) fn headers(section: &Section<'_>) -> BTreeMap<String, TextOrSecret> {
+pub(in crate::config) fn headers(section: &Section<'_>) -> BTreeMap<String, TextOrSecret> {
     let mut all = BTreeMap::new();
     let Some(table) = section.get("headers").and_then(|item| item.table()) else { return all };
     for (name, value) in table {

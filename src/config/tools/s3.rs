@@ -1,13 +1,37 @@
 //! Settings of `[tools.…]` tables of type "s3": where the bucket is, who asks, and how far calls reach.
-use super::walk::{Item, Section};
+use crate::config::keys::{Key, Kind, key};
 use crate::config::values::{common, mode, needs, url};
-use crate::domain::{TextOrSecret, check_object_key};
+use crate::config::walk::{Item, Section};
+use crate::domain::{TextOrSecret, ToolKind, ToolMode, check_object_key};
 use serde_json::{Map, Value};
+
+pub(in crate::config) const KEYS: &[Key] = &[
+    key("type", Kind::Word(&[ToolKind::S3.as_str()]), "the built-in tool"),
+    key("endpoint", Kind::Text, "address of the server; default: Amazon's in this region"),
+    key("region", Kind::Text, "default us-east-1"),
+    key("bucket", Kind::Text, "nothing outside it is reached"),
+    key("prefix", Kind::Text, "a folder of keys; nothing outside it is reached"),
+    key("access_key_id", Kind::TextOrSecret, "credentials: their name; without any, nothing is signed"),
+    key("secret_access_key", Kind::Secret, "credentials: their secret"),
+    key("session_token", Kind::Secret, "credentials that were lent: their token"),
+    key(
+        "path_style",
+        Kind::Flag,
+        "true: the bucket in the path; false: in the host; default: in the host at Amazon, else in the path",
+    ),
+    key("mode", Kind::Word(ToolMode::WORDS), "read_only (default) or read_write"),
+    key(
+        "max_bytes",
+        Kind::Size,
+        "of an object, read or written by one call; default 100 KiB, at most 64 MiB",
+    ),
+    key("timeout", Kind::Duration, "one operation with its tries; default 30 s"),
+];
 
 /// Largest `max_bytes`.
 const MOST_BYTES: u64 = 64 << 20;
 
-pub(super) fn s3(section: &Section<'_>) -> Option<Value> {
+pub(in crate::config) fn settings(section: &Section<'_>) -> Option<Value> {
     let mut out = Map::new();
     common(section, &mut out);
     let writes = mode(section, &mut out);

@@ -1,0 +1,59 @@
+//! Settings of the built-in tools that take some: for each kind its keys, and what a `[tools.…]` table says, checked. Secrets
+//! stay references.
+//!
+//! What the settings mean when a tool is called is the tool's own affair.
+use super::keys::Key;
+use super::walk::Section;
+use crate::domain::{ToolKind, ToolSettings, ToolSpec};
+use std::collections::BTreeMap;
+
+pub(super) mod archive;
+pub(super) mod feed;
+mod files;
+pub(super) mod http;
+mod s3;
+mod shell;
+mod sql;
+
+/// Built-in tools that do nothing without settings: they are used by a `[tools.…]` table only.
+pub(super) const NEED_SETTINGS: &[ToolKind] =
+    &[ToolKind::Http, ToolKind::Sql, ToolKind::Files, ToolKind::S3, ToolKind::Shell];
+
+/// What a `[tools.…]` table may hold, by its `type`. Types that are not listed keep what is typed.
+pub(super) const SETTINGS: &[(ToolKind, &[Key])] = &[
+    (ToolKind::Http, http::KEYS),
+    (ToolKind::Feed, feed::KEYS),
+    (ToolKind::Sql, sql::KEYS),
+    (ToolKind::Files, files::KEYS),
+    (ToolKind::S3, s3::KEYS),
+    (ToolKind::Shell, shell::KEYS),
+    (ToolKind::ArchiveRows, archive::KEYS),
+];
+
+/// The keys of a `[tools.…]` table of this type; `None`: it keeps what is typed.
+pub(super) fn keys(kind: ToolKind) -> Option<&'static [Key]> {
+    SETTINGS.iter().find(|(known, _)| *known == kind).map(|(_, keys)| *keys)
+}
+
+/// The settings of a tool of this type; `None` if something that it can't do without is missing.
+pub(super) fn resolve(
+    kind: ToolKind,
+    section: &Section<'_>,
+    tools: &BTreeMap<String, ToolSpec>,
+) -> Option<ToolSettings> {
+    let settings = match kind {
+        ToolKind::Http => return Some(ToolSettings::Http(http::settings(section))),
+        ToolKind::Feed => feed::settings(section),
+        ToolKind::Sql => sql::settings(section),
+        ToolKind::Files => files::settings(section),
+        ToolKind::S3 => s3::settings(section),
+        ToolKind::Shell => shell::settings(section),
+        ToolKind::ArchiveRows => archive::settings(section, tools),
+        ToolKind::SystemMetrics
+        | ToolKind::Probe
+        | ToolKind::Remember
+        | ToolKind::Recall
+        | ToolKind::Report => None,
+    };
+    settings.map(ToolSettings::Json)
+}
