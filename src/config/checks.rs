@@ -254,7 +254,11 @@ pub(super) fn tool_call(item: Item<'_>, args: Option<Item<'_>>, fleet: &Fleet) -
         }
         (Some(ToolKind::SystemMetrics), Some(args)) => metrics(args)?,
         (Some(ToolKind::Feed), args) => {
-            tools::feed::args(item, args, fleet.tools.get(&tool).map(|spec| spec.settings.json()))?
+            let settings = fleet.tools.get(&tool).and_then(|spec| match &spec.settings {
+                ToolSettings::Feed(settings) => Some(settings),
+                _ => None,
+            });
+            json(&tools::feed::args(item, args, settings)?)
         }
         (kind, args) => {
             if let Some(kind) = kind {
@@ -270,6 +274,11 @@ pub(super) fn tool_call(item: Item<'_>, args: Option<Item<'_>>, fleet: &Fleet) -
         }
     };
     Some(ToolCallSpec { tool, args })
+}
+
+/// Arguments as they stand in the configuration, with places to fill.
+fn json(args: &impl serde::Serialize) -> Value {
+    serde_json::to_value(args).expect("names of its fields are texts")
 }
 
 /// An archive that no table describes: its settings are the arguments.

@@ -5,7 +5,8 @@ mod judged;
 
 use super::*;
 use crate::domain::{
-    Body, FallbackOn, History, HostPattern, HttpMethod, HttpSettings, SecretRef, TextOrSecret, ToolSettings,
+    Body, FallbackOn, FeedArgs, FeedLogin, History, HostPattern, HttpMethod, HttpSettings, SecretRef,
+    TextOrSecret, ToolSettings,
 };
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
@@ -955,10 +956,11 @@ tool = "probe"
 args = { checks = [{ type = "http", url = "https://a.example/", method = "POST", headers = { X-Key = { env = "K" } }, not_contains = "down", tls_days = 14 }, { type = "disk", path = "/data", mounted = true }] }
 "#;
     let fleet = read(text).unwrap_or_else(|rejected| panic!("{:?}", rejected.diagnostics)).fleet;
-    let news = fleet.tools["news"].settings.json();
-    assert_eq!(news["urls"], serde_json::json!(["https://a.example/f", "https://b.example/f"]));
-    let login = serde_json::json!({"username": "me", "password": {"env": "P"}});
-    assert_eq!(news["logins"]["https://b.example/f"], login);
+    let ToolSettings::Feed(news) = &fleet.tools["news"].settings else { panic!("a feed") };
+    let urls = ["https://a.example/f", "https://b.example/f"].map(str::to_owned).to_vec();
+    assert_eq!(news.fixed, FeedArgs { urls: Some(urls), ..FeedArgs::default() });
+    let login = FeedLogin { username: TextOrSecret::Text("me".into()), password: SecretRef::Env("P".into()) };
+    assert_eq!(news.logins, [("https://b.example/f".to_owned(), login)].into());
     let pace = |name: &str| fleet.notify[name].per_minute;
     assert_eq!([pace("chat"), pace("slow"), pace("log")], [Some(10), Some(2), None]);
     let Body::Tool(call) = &fleet.agents[0].body else { panic!("a tool") };

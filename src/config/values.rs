@@ -74,6 +74,15 @@ pub(super) fn needs<'a>(section: &Section<'a>, kind: &str, key: &'a str, example
     found
 }
 
+/// A size from one byte to a number of MiB.
+pub(super) fn size_up_to(section: &Section<'_>, key: &'static str, most: u64) -> Option<u64> {
+    let (bytes, item) = (section.size(key)?, section.get(key)?);
+    if bytes == 0 || bytes > most {
+        return item.refuse(format!("`{key}` is at least 1 and at most {}MiB", most >> 20));
+    }
+    Some(bytes)
+}
+
 /// What several tools have in common, and what is left out when it is not given.
 pub(super) fn common(section: &Section<'_>, out: &mut Map<String, Value>) {
     if let Some(span) = section.positive("timeout") {

@@ -84,7 +84,8 @@ pub use tokens::{
     tokens_at_most,
 };
 pub use tool::{
-    DiskMetric, Effect, HttpMethod, HttpSettings, ProbeType, TimeUnit, ToolKind, ToolMode, ToolSettings,
+    DiskMetric, Effect, FeedArgs, FeedLogin, FeedSettings, HttpMethod, HttpSettings, ProbeType, Since,
+    TimeUnit, ToolKind, ToolMode, ToolSettings,
 };
 pub use usage::{Usage, rounded};
 pub use words::Word;

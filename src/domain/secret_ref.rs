@@ -1,4 +1,6 @@
 //! Where a secret is found, or a plain text in its place.
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -68,5 +70,32 @@ impl TextOrSecret {
             Some(text) => Some(Self::Text(text.to_owned())),
             None => SecretRef::from_json(value).map(Self::Secret),
         }
+    }
+}
+
+impl Serialize for SecretRef {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.to_json().serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretRef {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(from)?;
+        Self::from_json(&value).ok_or_else(|| D::Error::custom("a reference to a secret is missing"))
+    }
+}
+
+impl Serialize for TextOrSecret {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.to_json().serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for TextOrSecret {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(from)?;
+        Self::from_json(&value)
+            .ok_or_else(|| D::Error::custom("it must be a text or a reference to a secret"))
     }
 }

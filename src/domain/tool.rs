@@ -1,7 +1,10 @@
 //! Tools: which there are, and what the configuration says of an instance of one.
+mod feed;
 mod http;
+mod json;
 mod words;
 
+pub use feed::{FeedArgs, FeedLogin, FeedSettings, Since};
 pub use http::HttpSettings;
 pub use words::{DiskMetric, Effect, HttpMethod, ProbeType, TimeUnit, ToolKind, ToolMode};
 
@@ -12,6 +15,8 @@ use serde_json::Value;
 pub enum ToolSettings {
     /// Of the `http` tool.
     Http(HttpSettings),
+    /// Of the `feed` tool.
+    Feed(FeedSettings),
     /// Of a tool whose settings are read when it is called; null: there are none.
     Json(Value),
 }
@@ -21,6 +26,7 @@ impl ToolSettings {
     pub fn none(kind: ToolKind) -> Self {
         match kind {
             ToolKind::Http => Self::Http(HttpSettings::default()),
+            ToolKind::Feed => Self::Feed(FeedSettings::default()),
             _ => Self::Json(Value::Null),
         }
     }
@@ -28,7 +34,7 @@ impl ToolSettings {
     /// Those that are no type of their own yet; null for the others.
     pub fn json(&self) -> &Value {
         match self {
-            Self::Http(_) => &Value::Null,
+            Self::Http(_) | Self::Feed(_) => &Value::Null,
             Self::Json(value) => value,
         }
     }

@@ -1,14 +1,16 @@
 //! What tools there are: names, effects, sentences, schemas.
 use super::contract::{About, Call, ToolError, ToolInfo, ToolOutput};
 use super::{archive, feed, files, http, notes, probe, report, s3, shell, sql, system_metrics};
-use crate::domain::{Effect, HttpSettings, ToolKind, ToolSettings, ToolSpec};
+use crate::domain::{Effect, FeedSettings, HttpSettings, ToolKind, ToolSettings, ToolSpec};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// What an instance with these settings is.
 pub(super) fn about(kind: ToolKind, settings: &ToolSettings) -> About {
-    if let ToolSettings::Http(settings) = settings {
-        return http::about(settings);
+    match settings {
+        ToolSettings::Http(settings) => return http::about(settings),
+        ToolSettings::Feed(settings) => return feed::about(settings),
+        ToolSettings::Json(_) => {}
     }
     let settings = settings.json();
     match kind {
@@ -19,7 +21,7 @@ pub(super) fn about(kind: ToolKind, settings: &ToolSettings) -> About {
         ToolKind::Recall => About::local(notes::recall_schema()),
         ToolKind::Report => About { effect: Effect::Idempotent, ..About::local(report::schema()) },
         ToolKind::Http => http::about(&HttpSettings::default()),
-        ToolKind::Feed => feed::about(settings),
+        ToolKind::Feed => feed::about(&FeedSettings::default()),
         ToolKind::Sql => sql::about(settings),
         ToolKind::Shell => shell::about(settings),
         ToolKind::Files => files::about(settings),

@@ -3,6 +3,7 @@
 use crate::domain::{AgentId, Effect, Finding, ReadsWhen, RunId, ToolDef, ToolOffer, ToolSettings};
 use crate::secret;
 use crate::store::Store;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -166,6 +167,14 @@ pub(super) struct Call {
     pub(super) bound: Duration,
     /// For whom.
     pub(super) context: CallContext,
+}
+
+impl Call {
+    /// The arguments as what the tool takes.
+    pub(super) fn arguments<T: DeserializeOwned>(&self) -> Result<T, ToolError> {
+        T::deserialize(&self.args)
+            .map_err(|error| ToolError::Arguments(format!("tool `{}`: {error}", self.tool)))
+    }
 }
 
 /// Lines of progress that wait to be read.

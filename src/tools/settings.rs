@@ -11,6 +11,11 @@ use std::time::Duration;
 /// How long a secret may take.
 pub(super) const SECRET_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A bound as the number of things in memory that it is.
+pub(super) fn size(most: u64) -> usize {
+    usize::try_from(most).unwrap_or(usize::MAX)
+}
+
 pub(super) fn text<'a>(settings: &'a Value, key: &str) -> Option<&'a str> {
     settings.get(key)?.as_str()
 }
@@ -35,12 +40,6 @@ pub(super) fn span(settings: &Value, key: &str) -> Option<Duration> {
 /// May this instance change anything? Without settings: what it might do at the worst.
 pub(super) fn writes(settings: &Value) -> bool {
     text(settings, "mode") != Some("read_only")
-}
-
-/// Texts and secrets by name, as `config` has checked them.
-pub(super) fn pairs(settings: &Value, key: &str) -> BTreeMap<String, TextOrSecret> {
-    let table = settings.get(key).and_then(Value::as_object).into_iter().flatten();
-    table.filter_map(|(name, value)| Some((name.clone(), TextOrSecret::from_json(value)?))).collect()
 }
 
 /// Configured headers, their secrets found.

@@ -3,20 +3,21 @@
 use super::http::headers;
 use crate::config::duration::parse_duration;
 use crate::config::keys::{Key, Kind, key};
-use crate::config::values::needs;
+use crate::config::values::{needs, size_up_to};
 use crate::config::walk::{Item, Section};
-use crate::domain::{HostPattern, ToolKind};
+use crate::domain::{FeedArgs, FeedLogin, FeedSettings, HostPattern, Since, ToolKind};
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
-use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 /// What `feed` takes as arguments, too.
 const ARGS: &[Key] = &[
     key("urls", Kind::Texts, "addresses of RSS, Atom or JSON feeds"),
-    key("max_items", Kind::Whole, "of a result: the newest; default 50"),
+    key("max_items", Kind::Whole, "of a result: the newest; default {}").with(&[FeedArgs::MAX_ITEMS]),
     key("max_per_source", Kind::Whole, "of each source: the newest; default all"),
     key("since", Kind::Any, "items with an older date are left out: a duration before now, or a time"),
-    key("max_summary", Kind::Whole, "characters of a summary; default 500, at most 2000, 0 for none"),
+    key("max_summary", Kind::Whole, "characters of a summary; default {}, at most {}, 0 for none")
+        .with(&[FeedArgs::MAX_SUMMARY, FeedArgs::LARGEST_MAX_SUMMARY]),
 ];
 /// One source with a login.
 const SOURCE: &[Key] = &[
@@ -33,19 +34,16 @@ pub(in crate::config) const KEYS: &[Key] = &[
     ARGS[4],
     key("sources", Kind::Tables(SOURCE), "more addresses, each with a login (basic authentication)"),
     key("headers", Kind::Texts2, "sent to each of `urls` and `sources`, and not on to other hosts"),
-    key("timeout", Kind::Duration, "one source; default 15 s"),
-    key("max_bytes", Kind::Size, "of one source; default 5 MiB, at most 20 MiB"),
+    key("timeout", Kind::Duration, "one source; default {} s")
+        .with(&[FeedSettings::TIMEOUT.as_secs().unsigned_abs()]),
+    key("max_bytes", Kind::Size, "of one source; default {} MiB, at most {} MiB")
+        .with(&[FeedSettings::MAX_BYTES >> 20, FeedSettings::LARGEST_MAX_BYTES >> 20]),
 ];
 
-/// Largest `max_bytes`.
-const MOST_BYTES: u64 = 20 << 20;
-/// Most addresses.
-const MOST_URLS: usize = 200;
 const EXAMPLE: &str = "urls = [\"https://example.org/feed.xml\"]";
 
 /// A table.
-pub(in crate::config) fn settings(section: &Section<'_>) -> Option<Value> {
-    let mut out = Map::new();
+pub(in crate::config) fn settings(section: &Section<'_>) -> Option<FeedSettings> {
     let sources = section.get("sources");
     let mut addresses = match section.get("urls") {
         Some(list) => urls(list, true)?,
@@ -55,43 +53,35 @@ pub(in crate::config) fn settings(section: &Section<'_>) -> Option<Value> {
             Vec::new()
         }
     };
-    if let Some(list) = sources {
-        out.insert("logins".into(), Value::Object(logins(list, &mut addresses)?));
-    }
-    out.insert("urls".into(), json!(addresses));
-    bounds(section, &mut out);
-    let headers = headers(section);
-    if !headers.is_empty() {
-        let headers = headers.into_iter().map(|(name, value)| (name, value.to_json()));
-        out.insert("headers".into(), Value::Object(headers.collect()));
-    }
-    if let Some(span) = section.positive("timeout") {
-        out.insert("timeout".into(), span.as_secs_f64().into());
-    }
-    if let (Some(bytes), Some(item)) = (section.size("max_bytes"), section.get("max_bytes")) {
-        if bytes == 0 || bytes > MOST_BYTES {
-            item.refuse::<()>("`max_bytes` is at least 1 and at most 20MiB".into());
-        }
-        out.insert("max_bytes".into(), bytes.into());
-    }
-    Some(Value::Object(out))
+    let logins = match sources {
+        Some(list) => logins(list, &mut addresses)?,
+        None => BTreeMap::new(),
+    };
+    let urls = addresses.into_iter().map(str::to_owned).collect();
+    Some(FeedSettings {
+        fixed: FeedArgs { urls: Some(urls), ..bounds(section) },
+        logins,
+        headers: headers(section),
+        timeout: section.positive("timeout").unwrap_or(FeedSettings::TIMEOUT),
+        max_bytes: size_up_to(section, "max_bytes", FeedSettings::LARGEST_MAX_BYTES)
+            .unwrap_or(FeedSettings::MAX_BYTES),
+    })
 }
 
-/// The arguments of a call of `tool`. `fixed`: the settings of its table, if it has one.
+/// The arguments of a call of `tool`. `settings`: those of its table, if it has one.
 pub(in crate::config) fn args(
     tool: Item<'_>,
     args: Option<Item<'_>>,
-    fixed: Option<&Value>,
-) -> Option<Value> {
+    settings: Option<&FeedSettings>,
+) -> Option<FeedArgs> {
     let hint = format!("args = {{ {EXAMPLE} }}");
     let missing = || tool.refuse_with("`feed` needs `args` with `urls`".into(), hint.clone());
     let Some(args) = args else {
-        return if fixed.is_some() { Some(json!({})) } else { missing() };
+        return if settings.is_some() { Some(FeedArgs::default()) } else { missing() };
     };
     let section = args.section(ARGS)?;
-    let mut out = Map::new();
-    match (section.get("urls"), fixed) {
-        (Some(list), None) => drop(out.insert("urls".into(), json!(urls(list, false)?))),
+    let urls = match (section.get("urls"), settings) {
+        (Some(list), None) => Some(urls(list, false)?.into_iter().map(str::to_owned).collect()),
         (Some(list), Some(_)) => {
             return list.refuse_with(
                 "the addresses of this tool are fixed in its table".into(),
@@ -100,54 +90,60 @@ pub(in crate::config) fn args(
         }
         (None, None) if section.misspelled.contains(&"urls") => return None,
         (None, None) => return missing(),
-        (None, Some(_)) => {}
-    }
-    bounds(&section, &mut out);
-    let most = fixed.and_then(|fixed| fixed.get("max_items")?.as_u64());
-    if let (Some(most), Some(wanted)) = (most, section.get("max_items"))
-        && out.get("max_items").and_then(Value::as_u64).is_some_and(|items| items > most)
+        (None, Some(_)) => None,
+    };
+    let wanted = FeedArgs { urls, ..bounds(&section) };
+    let most = settings.and_then(|settings| settings.fixed.max_items);
+    if let (Some(most), Some(items), Some(item)) = (most, wanted.max_items, section.get("max_items"))
+        && items > most
     {
-        wanted.refuse::<()>(format!("the table of this tool allows at most {most} items"));
+        item.refuse::<()>(format!("the table of this tool allows at most {most} items"));
     }
-    Some(Value::Object(out))
+    Some(wanted)
 }
 
-fn bounds(section: &Section<'_>, out: &mut Map<String, Value>) {
-    for (key, least, most) in [("max_items", 1, 1000), ("max_per_source", 1, 1000), ("max_summary", 0, 2000)]
-    {
-        if let (Some(number), Some(item)) = (section.whole(key, least), section.get(key)) {
-            if number > most {
-                item.refuse::<()>(format!("`{key}` is at most {most}"));
-            }
-            out.insert(key.into(), number.into());
+fn bounds(section: &Section<'_>) -> FeedArgs {
+    let whole = |key: &'static str, least, most| {
+        let (number, item) = (section.whole(key, least)?, section.get(key)?);
+        if number > most {
+            item.refuse::<()>(format!("`{key}` is at most {most}"));
         }
-    }
-    if let Some(since) = section.get("since").and_then(since) {
-        out.insert("since".into(), since);
+        Some(number)
+    };
+    FeedArgs {
+        urls: None,
+        max_items: whole("max_items", 1, FeedArgs::LARGEST_MAX_ITEMS),
+        max_per_source: whole("max_per_source", 1, FeedArgs::LARGEST_MAX_ITEMS),
+        since: section.get("since").and_then(since),
+        max_summary: whole("max_summary", 0, FeedArgs::LARGEST_MAX_SUMMARY),
     }
 }
 
 /// Seconds before now, or a time.
-fn since(item: Item<'_>) -> Option<Value> {
+fn since(item: Item<'_>) -> Option<Since> {
     if let toml::de::DeValue::Datetime(at) = item.value.get_ref() {
-        return Some(at.to_string().into());
+        return Some(Since::Text(at.to_string()));
     }
     if item.value.get_ref().is_integer() {
-        return item.whole(1).map(Value::from);
+        return item.whole(1).map(|secs| Since::Seconds(i64::try_from(secs).unwrap_or(i64::MAX)));
     }
     let text = item.text()?;
     if let Ok(span) = parse_duration(text) {
-        return Some(span.as_secs().into());
+        return Some(Since::Seconds(span.as_secs()));
     }
     let is_time =
         text.parse::<Timestamp>().is_ok() || text.parse::<DateTime>().is_ok() || text.parse::<Date>().is_ok();
     if is_time || text.contains('{') {
-        return Some(text.into());
+        return Some(Since::Text(text.to_owned()));
     }
     item.refuse_with(
         format!("`{text}` is neither a duration nor a time"),
         "write \"36h\", \"7d\" or \"2026-11-24T08:00:00Z\"".into(),
     )
+}
+
+fn too_many(what: &str, count: usize) -> String {
+    format!("{what} {count} addresses, and {} are the most", FeedArgs::MOST_URLS)
 }
 
 /// The addresses. `fixed`: no place in them is ever filled.
@@ -156,8 +152,8 @@ fn urls<'a>(list: Item<'a>, fixed: bool) -> Option<Vec<&'a str>> {
     if items.is_empty() {
         return list.refuse_with("`urls` is empty".into(), EXAMPLE.into());
     }
-    if items.len() > MOST_URLS {
-        return list.refuse(format!("`urls` has {} addresses, and {MOST_URLS} are the most", items.len()));
+    if items.len() > FeedArgs::MOST_URLS {
+        return list.refuse(too_many("`urls` has", items.len()));
     }
     let mut all: Vec<&str> = Vec::new();
     for item in items {
@@ -179,15 +175,12 @@ fn address<'a>(item: Item<'a>, fixed: bool, all: &mut Vec<&'a str>) -> Option<&'
 }
 
 /// Sources with a login: their addresses come to the others.
-fn logins<'a>(list: Item<'a>, addresses: &mut Vec<&'a str>) -> Option<Map<String, Value>> {
+fn logins<'a>(list: Item<'a>, addresses: &mut Vec<&'a str>) -> Option<BTreeMap<String, FeedLogin>> {
     let items = list.items()?;
-    if items.len() + addresses.len() > MOST_URLS {
-        return list.refuse(format!(
-            "there are {} addresses, and {MOST_URLS} are the most",
-            items.len() + addresses.len()
-        ));
+    if items.len() + addresses.len() > FeedArgs::MOST_URLS {
+        return list.refuse(too_many("there are", items.len() + addresses.len()));
     }
-    let mut all = Map::new();
+    let mut all = BTreeMap::new();
     for item in items {
         let Some(section) = item.section(SOURCE) else { continue };
         let [url, user, password] = ["url", "username", "password"].map(|key| {
@@ -198,12 +191,12 @@ fn logins<'a>(list: Item<'a>, addresses: &mut Vec<&'a str>) -> Option<Map<String
             section.get(key)
         });
         let Some(url) = url.and_then(|item| address(item, true, addresses)) else { continue };
-        let (Some(user), Some(password)) =
+        let (Some(username), Some(password)) =
             (user.and_then(|item| item.text_or_secret()), password.and_then(|item| item.secret()))
         else {
             continue;
         };
-        all.insert(url.to_owned(), json!({"username": user.to_json(), "password": password.to_json()}));
+        all.insert(url.to_owned(), FeedLogin { username, password });
     }
     Some(all)
 }

@@ -1,6 +1,6 @@
 //! Settings of `[tools.…]` tables of type "http": where requests may go, and what goes with them.
 use crate::config::keys::{Key, Kind, key};
-use crate::config::values::needs;
+use crate::config::values::{needs, size_up_to};
 use crate::config::walk::{Item, Section};
 use crate::domain::{HostPattern, HttpMethod, HttpSettings, TextOrSecret, ToolKind};
 use std::collections::BTreeMap;
@@ -51,18 +51,13 @@ pub(in crate::config) fn settings(section: &Section<'_>) -> HttpSettings {
             item.refuse_with::<()>("`hosts` is empty".into(), "hosts = [\"api.github.com\"]".into());
         }
     }
-    let max_bytes = section.size("max_bytes");
-    if let (Some(bytes), Some(item)) = (max_bytes, section.get("max_bytes"))
-        && (bytes == 0 || bytes > HttpSettings::LARGEST_MAX_BYTES)
-    {
-        item.refuse::<()>("`max_bytes` is at least 1 and at most 8MiB".into());
-    }
     HttpSettings {
         hosts,
         allow_private: private,
         methods: methods(section).unwrap_or(default.methods),
         headers: headers(section),
-        max_bytes: max_bytes.unwrap_or(default.max_bytes),
+        max_bytes: size_up_to(section, "max_bytes", HttpSettings::LARGEST_MAX_BYTES)
+            .unwrap_or(default.max_bytes),
         https_only: section.flag("https_only").unwrap_or(default.https_only),
     }
 }

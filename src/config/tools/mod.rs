@@ -43,7 +43,7 @@ pub(super) fn resolve(
 ) -> Option<ToolSettings> {
     let settings = match kind {
         ToolKind::Http => return Some(ToolSettings::Http(http::settings(section))),
-        ToolKind::Feed => feed::settings(section),
+        ToolKind::Feed => return feed::settings(section).map(ToolSettings::Feed),
         ToolKind::Sql => sql::settings(section),
         ToolKind::Files => files::settings(section),
         ToolKind::S3 => s3::settings(section),

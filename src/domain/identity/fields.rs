@@ -6,7 +6,7 @@ use crate::domain::fleet::*;
 use crate::domain::host::HostPattern;
 use crate::domain::ids::AgentId;
 use crate::domain::secret_ref::{EnvValue, SecretRef, TextOrSecret};
-use crate::domain::tool::{HttpSettings, ToolSettings};
+use crate::domain::tool::{FeedArgs, FeedLogin, FeedSettings, HttpSettings, Since, ToolSettings};
 use crate::domain::words::Word;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -267,11 +267,29 @@ table! { HttpSettings {
     hosts: "hosts", allow_private: "allow_private", methods: "methods", headers: "headers",
     max_bytes: "max_bytes", https_only: "https_only",
 } }
+table! { FeedSettings {
+    fixed: "fixed", logins: "logins", headers: "headers", timeout: "timeout", max_bytes: "max_bytes",
+} }
+table! { FeedArgs {
+    urls: "urls", max_items: "max_items", max_per_source: "max_per_source", since: "since",
+    max_summary: "max_summary",
+} }
+table! { FeedLogin { username: "username", password: "password", } }
+
+impl Canonical for Since {
+    fn write(&self, form: &mut Form) {
+        match self {
+            Self::Seconds(secs) => form.token(secs),
+            Self::Text(text) => form.text(text),
+        }
+    }
+}
 
 impl Canonical for ToolSettings {
     fn write(&self, form: &mut Form) {
         match self {
             Self::Http(settings) => settings.write(form),
+            Self::Feed(settings) => settings.write(form),
             Self::Json(settings) => settings.write(form),
         }
     }

@@ -1,12 +1,13 @@
 //! What a feed holds, in the same words whatever its format; and which format it is.
 use super::date;
 use super::text::{Markup, plain};
+use crate::domain::FeedArgs;
 use jiff::Timestamp;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
 /// Most characters of what is kept of an item. A caller may ask for less.
-pub(super) const MOST_SUMMARY: usize = 2000;
+const MOST_SUMMARY: usize = FeedArgs::LARGEST_MAX_SUMMARY as usize;
 pub(super) const MOST_TITLE: usize = 300;
 /// Of an address or an id, in bytes.
 pub(super) const MOST_LINK: usize = 2048;

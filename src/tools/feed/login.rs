@@ -1,12 +1,11 @@
 //! Logins of single sources, by HTTP's basic authentication (RFC 7617).
 use super::{ToolError, settings};
-use crate::domain::{SecretRef, TextOrSecret};
+use crate::domain::FeedLogin;
 use crate::secret;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::HeaderValue;
-use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 /// A login.
@@ -16,23 +15,18 @@ pub(super) struct Login {
 }
 
 /// Those of the settings, by the address of their source.
-pub(super) async fn all(settings: &Value, bound: Duration) -> Result<HashMap<String, Login>, ToolError> {
+pub(super) async fn all(
+    configured: &BTreeMap<String, FeedLogin>,
+    bound: Duration,
+) -> Result<HashMap<String, Login>, ToolError> {
     let mut found = HashMap::new();
-    for (url, login) in settings.get("logins").and_then(Value::as_object).into_iter().flatten() {
-        // `config` has checked it
-        let (Some(user), Some(password)) = (
-            login.get("username").and_then(TextOrSecret::from_json),
-            SecretRef::from_json(&login["password"]),
-        ) else {
-            continue;
-        };
+    for (url, FeedLogin { username, password }) in configured {
         let bound = bound.min(settings::SECRET_TIMEOUT);
         let failed = |what: &str, error: secret::SecretError| {
             ToolError::Failed(format!("no {what} for {}: {error}", super::gather::without_secrets(url)))
         };
-        let user = secret::value_of(&user, bound).await.map_err(|error| failed("`username`", error))?;
-        let password =
-            secret::resolve(&password, bound).await.map_err(|error| failed("`password`", error))?;
+        let user = secret::value_of(username, bound).await.map_err(|error| failed("`username`", error))?;
+        let password = secret::resolve(password, bound).await.map_err(|error| failed("`password`", error))?;
         let pair = STANDARD.encode(format!("{}:{}", &*user, &*password));
         let mut header = HeaderValue::from_str(&format!("Basic {pair}")).expect("base64 is ASCII");
         header.set_sensitive(true);

@@ -10,7 +10,7 @@
 //! out of a template lead to public hosts only.
 use super::contract::{About, Call, MAX_RESULT, ToolError, ToolOutput};
 use super::settings;
-use crate::domain::Effect;
+use crate::domain::{Effect, FeedArgs, FeedSettings, Since, ToolKind, ToolSettings};
 use crate::tools::feed::source::Asked;
 use futures_util::stream::{self, StreamExt};
 use gather::{Gathered, Source, Wanted};
@@ -18,7 +18,7 @@ use jiff::{SpanRelativeTo, Timestamp};
 use reqwest::header::AUTHORIZATION;
 use serde_json::{Value, json};
 use source::{Given, Wish};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 mod date;
 mod decode;
@@ -37,33 +37,25 @@ mod xml;
 
 /// Sources that are asked at a time.
 const AT_A_TIME: usize = 8;
-/// Most sources of a call.
-const MOST_SOURCES: usize = 200;
-/// Items of a result, where the caller does not say; and at the most.
-const ITEMS: (usize, usize) = (50, 1000);
-/// Characters of a summary, where the caller does not say.
-const SUMMARY: usize = 500;
-/// Bytes of one answer, where the settings do not say.
-const MAX_BYTES: usize = 5 << 20;
-/// Time of one source, where the settings do not say.
-const TIMEOUT: Duration = Duration::from_secs(15);
 /// Left of a result beside its items and sources.
 const SPARE: usize = 4 << 10;
 
 /// What an instance with these settings is.
-pub(super) fn about(settings: &Value) -> About {
-    About { effect: Effect::Read, reads_when: None, untrusted: true, schema: schema(settings) }
+pub(super) fn about(settings: &FeedSettings) -> About {
+    About { effect: Effect::Read, reads_when: None, untrusted: true, schema: schema(&settings.fixed) }
 }
 
-fn schema(settings: &Value) -> Value {
-    let most = settings::whole(settings, "max_items").unwrap_or(ITEMS.1);
+fn schema(fixed: &FeedArgs) -> Value {
+    let most = fixed.max_items.unwrap_or(FeedArgs::LARGEST_MAX_ITEMS);
+    let summary = format!("Most characters of each summary; 0: none. Left out: {}.", FeedArgs::MAX_SUMMARY);
     let mut properties = json!({
         "max_items": {
             "type": "integer", "minimum": 1, "maximum": most,
-            "description": format!("Most items of the result, the newest. Left out: {}.", most.min(ITEMS.0)),
+            "description":
+                format!("Most items of the result, the newest. Left out: {}.", most.min(FeedArgs::MAX_ITEMS)),
         },
         "max_per_source": {
-            "type": "integer", "minimum": 1, "maximum": ITEMS.1,
+            "type": "integer", "minimum": 1, "maximum": FeedArgs::LARGEST_MAX_ITEMS,
             "description": "Most items of each source, the newest. Left out: all.",
         },
         "since": {
@@ -72,15 +64,14 @@ fn schema(settings: &Value) -> Value {
                 before now, or a time such as \"2026-11-24T08:00:00Z\".",
         },
         "max_summary": {
-            "type": "integer", "minimum": 0, "maximum": item::MOST_SUMMARY,
-            "description": format!("Most characters of each summary; 0: none. Left out: {SUMMARY}."),
+            "type": "integer", "minimum": 0, "maximum": FeedArgs::LARGEST_MAX_SUMMARY, "description": summary,
         },
     });
     let mut required: Vec<&str> = Vec::new();
-    if settings::texts(settings, "urls").is_none() {
+    if fixed.urls.is_none() {
         properties["urls"] = json!({
             "type": "array", "items": {"type": "string"},
-            "description": format!("Addresses of RSS, Atom or JSON feeds, at most {MOST_SOURCES}."),
+            "description": format!("Addresses of RSS, Atom or JSON feeds, at most {}.", FeedArgs::MOST_URLS),
         });
         required.push("urls");
     }
@@ -135,53 +126,52 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
 }
 
 async fn plan(call: &Call) -> Result<Plan, ToolError> {
-    let refuse = |what: String| ToolError::Arguments(format!("tool `{}`: {what}", call.tool));
-    let (args, fixed) = (&call.args, call.settings.json());
-    let either = |key: &str| settings::whole(args, key).or_else(|| settings::whole(fixed, key));
-    let now = crate::clock::wall();
-    let since = match args.get("since").or_else(|| fixed.get("since")) {
-        Some(since) => Some(instant(since, now).map_err(refuse)?),
-        None => None,
+    let ToolSettings::Feed(settings) = &*call.settings else {
+        return Err(settings::missing(ToolKind::Feed.as_str()));
     };
-    let urls = addresses(call)?;
+    let refuse = |what: String| ToolError::Arguments(format!("tool `{}`: {what}", call.tool));
+    let asked = call.arguments::<FeedArgs>()?;
+    let urls = addresses(call, &asked, &settings.fixed)?;
+    let asked = asked.or(&settings.fixed);
+    let now = crate::clock::wall();
+    let since = asked.since.as_ref().map(|since| instant(since, now)).transpose().map_err(refuse)?;
     if urls.is_empty() {
         return Err(refuse("`urls` is empty: name at least one feed".into()));
     }
-    if urls.len() > MOST_SOURCES {
-        return Err(refuse(format!("`urls` has {} addresses, and {MOST_SOURCES} are the most", urls.len())));
+    if urls.len() > FeedArgs::MOST_URLS {
+        let most = FeedArgs::MOST_URLS;
+        return Err(refuse(format!("`urls` has {} addresses, and {most} are the most", urls.len())));
     }
-    let headers = settings::headers(&settings::pairs(fixed, "headers"), call.bound).await?;
-    let logins = login::all(fixed, call.bound).await?;
-    let bytes = settings::whole(fixed, "max_bytes").unwrap_or(MAX_BYTES);
-    let time = settings::span(fixed, "timeout").unwrap_or(TIMEOUT);
+    let headers = settings::headers(&settings.headers, call.bound).await?;
+    let logins = login::all(&settings.logins, call.bound).await?;
     let wish = |(url, by_name)| {
         let (mut headers, mut user) = (headers.clone(), None);
         if let Some(login) = logins.get(&url) {
             headers.insert(AUTHORIZATION, login.header.clone());
             user = Some(login.user.clone());
         }
+        let (bytes, time) = (settings::size(settings.max_bytes), settings.timeout.unsigned_abs());
         Wish { url, by_name, headers, user, bytes, time }
     };
     Ok(Plan {
         wishes: urls.into_iter().map(wish).collect(),
-        max_items: either("max_items").unwrap_or(ITEMS.0),
+        max_items: settings::size(asked.max_items.unwrap_or(FeedArgs::MAX_ITEMS)),
         wanted: Wanted {
             since,
-            per_source: either("max_per_source").unwrap_or(usize::MAX),
-            summary: either("max_summary").unwrap_or(SUMMARY),
+            per_source: asked.max_per_source.map_or(usize::MAX, settings::size),
+            summary: settings::size(asked.max_summary.unwrap_or(FeedArgs::MAX_SUMMARY)),
             now,
         },
     })
 }
 
 /// The addresses, each with whether a person wrote it as it stands.
-fn addresses(call: &Call) -> Result<Vec<(String, bool)>, ToolError> {
-    let once = |urls: Vec<(String, bool)>| {
-        let mut known = std::collections::HashSet::new();
-        urls.into_iter().filter(|(url, _)| known.insert(url.clone())).collect()
-    };
-    if let Some(urls) = settings::texts(call.settings.json(), "urls") {
-        return Ok(once(urls.into_iter().map(|url| (url, true)).collect()));
+fn addresses(call: &Call, asked: &FeedArgs, fixed: &FeedArgs) -> Result<Vec<(String, bool)>, ToolError> {
+    let mut known = std::collections::HashSet::new();
+    let mut once =
+        |urls: Vec<(String, bool)>| urls.into_iter().filter(|(url, _)| known.insert(url.clone())).collect();
+    if let Some(urls) = &fixed.urls {
+        return Ok(once(urls.iter().map(|url| (url.clone(), true)).collect()));
     }
     let Some(written) = &call.context.written else {
         return Err(ToolError::Failed(format!(
@@ -190,31 +180,32 @@ fn addresses(call: &Call) -> Result<Vec<(String, bool)>, ToolError> {
             call.tool
         )));
     };
-    let written = settings::texts(written, "urls").unwrap_or_default();
-    let urls = settings::texts(&call.args, "urls").unwrap_or_default();
-    Ok(once(urls.into_iter().map(|url| (url.trim().to_owned(), written.contains(&url))).collect()))
+    let written = written["urls"].as_array().map_or(&[][..], Vec::as_slice);
+    let is_written = |url: &String| written.iter().any(|written| written == url);
+    let urls = asked.urls.iter().flatten();
+    Ok(once(urls.map(|url| (url.trim().to_owned(), is_written(url))).collect()))
 }
 
 /// A duration before now, or a time.
-fn instant(since: &Value, now: Timestamp) -> Result<Timestamp, String> {
-    let wrong = || {
+fn instant(since: &Since, now: Timestamp) -> Result<Timestamp, String> {
+    let wrong = |since: String| {
         format!(
             "`since` is {since}, which is neither a duration such as \"36h\" or \"7d\" nor a time such as \"2026-11-24T08:00:00Z\""
         )
     };
-    let before = |span: jiff::SignedDuration| now.checked_sub(span).map_err(|_| wrong());
+    let before = |span: jiff::SignedDuration| now.checked_sub(span).ok();
     match since {
-        Value::Number(seconds) => {
-            before(jiff::SignedDuration::from_secs(seconds.as_i64().ok_or_else(wrong)?))
+        Since::Seconds(secs) => {
+            before(jiff::SignedDuration::from_secs(*secs)).ok_or_else(|| wrong(secs.to_string()))
         }
-        Value::String(text) => {
-            if let Ok(span) = text.parse::<jiff::Span>() {
-                let span = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
-                return before(span.abs());
+        Since::Text(text) => match text.parse::<jiff::Span>() {
+            Ok(span) => {
+                let span = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok();
+                span.and_then(|span| before(span.abs()))
             }
-            date::read(text).ok_or_else(wrong)
+            Err(_) => date::read(text),
         }
-        _ => Err(wrong()),
+        .ok_or_else(|| wrong(format!("{text:?}"))),
     }
 }
 

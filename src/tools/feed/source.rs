@@ -6,7 +6,7 @@
 use super::super::contract::Call;
 use super::item::{Feed, Item};
 use super::{format, gather, identity, text};
-use crate::domain::{Entry, Fact, HostPattern, KeptFeed};
+use crate::domain::{Entry, Fact, HostPattern, KeptFeed, ToolSettings};
 use crate::net::{self, Allow, Bounds, Fetched, GuardError, Request};
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{
@@ -229,7 +229,12 @@ fn text_of(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
 
 /// The same address with other headers or another user may give something else.
 fn key(wish: &Wish, call: &Call) -> String {
-    let headers = call.settings.json().get("headers").map(ToString::to_string).unwrap_or_default();
+    let headers = match &*call.settings {
+        ToolSettings::Feed(settings) if !settings.headers.is_empty() => {
+            serde_json::to_string(&settings.headers).unwrap_or_default()
+        }
+        _ => String::new(),
+    };
     let mut text = format!("{FORM}\n{}\n{headers}", wish.url);
     if let Some(user) = &wish.user {
         text = format!("{text}\n{user}");

@@ -1,9 +1,10 @@
 //! Tests of `http` against a server on the loopback interface.
 use super::*;
-use crate::domain::{Fleet, ToolKind, ToolOffer, ToolSpec};
+use crate::domain::{Fleet, TextOrSecret, ToolKind, ToolOffer, ToolSpec};
 use crate::net::testing::{Server, answer};
 use crate::tools::Tools;
 use crate::tools::contract::CallContext;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 fn tools(settings: Value) -> Tools {
@@ -24,10 +25,14 @@ fn settings_of(keys: &Value) -> HttpSettings {
         hosts: hosts("hosts"),
         allow_private: hosts("allow_private"),
         methods: if methods.is_empty() { default.methods } else { methods },
-        headers: settings::pairs(keys, "headers"),
+        headers: keys.get("headers").map_or_else(Default::default, pairs),
         max_bytes: keys["max_bytes"].as_u64().unwrap_or(default.max_bytes),
         https_only: keys["https_only"].as_bool().unwrap_or(default.https_only),
     }
+}
+
+fn pairs(table: &Value) -> BTreeMap<String, TextOrSecret> {
+    serde_json::from_value(table.clone()).unwrap()
 }
 
 fn offer(settings: Value) -> ToolOffer {

@@ -1,7 +1,8 @@
 //! The tool against servers on the loopback interface: whose address is asked, what is kept between calls,
 //! what a failure costs. Hostile servers are in `tests/it/news`.
 use crate::domain::{
-    AgentId, Entry, Fact, Fleet, Level, MemoryChange, ToolKind, ToolSettings, ToolSpec, novelty,
+    AgentId, Entry, Fact, FeedArgs, FeedLogin, FeedSettings, Fleet, Level, MemoryChange, SecretRef,
+    TextOrSecret, ToolKind, ToolSettings, ToolSpec, novelty,
 };
 use crate::net::testing::{Server, answer};
 use crate::store::Store;
@@ -46,6 +47,14 @@ async fn call(args: Value, context: &CallContext) -> Result<Value, ToolError> {
 async fn ask(args: Value) -> Result<Value, String> {
     let context = by_hand(&args);
     call(args, &context).await.map_err(|error| error.to_string())
+}
+
+/// With the instance `news`.
+fn instance(settings: FeedSettings) -> Tools {
+    let mut fleet = Fleet::empty("/agents.toml".into());
+    let settings = ToolSettings::Feed(settings);
+    fleet.tools.insert("news".into(), ToolSpec { kind: ToolKind::Feed, settings });
+    Tools::new(&fleet)
 }
 
 fn titles(result: &Value) -> Vec<&str> {
@@ -184,12 +193,11 @@ async fn an_instance_has_fixed_addresses_and_sends_its_headers_nowhere_else() {
         false => ok(&rss(&[(1, "a"), (2, "b"), (3, "c")])),
     })
     .await;
-    let settings = json!({"urls": [server.url("/feed")], "headers": {"X-Key": "k1"}, "max_items": 2});
-    let mut fleet = Fleet::empty("/agents.toml".into());
-    fleet
-        .tools
-        .insert("news".into(), ToolSpec { kind: ToolKind::Feed, settings: ToolSettings::Json(settings) });
-    let tools = Tools::new(&fleet);
+    let tools = instance(FeedSettings {
+        fixed: FeedArgs { urls: Some(vec![server.url("/feed")]), max_items: Some(2), ..FeedArgs::default() },
+        headers: [("X-Key".into(), TextOrSecret::Text("k1".into()))].into(),
+        ..FeedSettings::default()
+    });
     let info = tools.list().into_iter().find(|tool| tool.name == "news").unwrap();
     assert!(info.untrusted && info.schema["properties"].get("urls").is_none(), "{}", info.schema);
     assert_eq!(info.schema["properties"]["max_items"]["maximum"], 2);
@@ -496,15 +504,14 @@ async fn a_login_goes_to_its_source_alone() {
     let secret = folder.path().join("password");
     std::fs::write(&secret, "s3cret\n").unwrap();
     std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let login = json!({"username": "me", "password": {"file": secret}});
-    let settings = json!({
-        "urls": [server.url("/open"), server.url("/closed")], "logins": {server.url("/closed"): login},
+    let login = FeedLogin { username: TextOrSecret::Text("me".into()), password: SecretRef::File(secret) };
+    let urls = Some(vec![server.url("/open"), server.url("/closed")]);
+    let tools = instance(FeedSettings {
+        fixed: FeedArgs { urls, ..FeedArgs::default() },
+        logins: [(server.url("/closed"), login)].into(),
+        ..FeedSettings::default()
     });
-    let mut fleet = Fleet::empty("/agents.toml".into());
-    fleet
-        .tools
-        .insert("news".into(), ToolSpec { kind: ToolKind::Feed, settings: ToolSettings::Json(settings) });
-    Tools::new(&fleet).call("news", &json!({}), &CallContext::default()).await.unwrap();
+    tools.call("news", &json!({}), &CallContext::default()).await.unwrap();
     for asked in server.asked() {
         let has = asked.to_ascii_lowercase().contains("authorization: basic bwu6cznjcmv0");
         assert_eq!(has, asked.starts_with("GET /closed"), "{asked}");

@@ -1,0 +1,14 @@
+//! How settings and arguments of tools stand in JSON.
+use serde::{Deserialize, Deserializer};
+
+/// A whole number. As in JSON Schema (Validation, 6.1.1), 5.0 is one.
+pub(super) fn whole<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    let Some(number) = Option::<serde_json::Number>::deserialize(from)? else { return Ok(None) };
+    let of_real =
+        |number: f64| (number.fract() == 0.0 && (0.0..=MOST_REAL).contains(&number)).then_some(number as u64);
+    let whole = number.as_u64().or_else(|| number.as_f64().and_then(of_real));
+    whole.map(Some).ok_or_else(|| serde::de::Error::custom(format!("{number} is not a whole number")))
+}
+
+/// Up to here a number with a point is exact.
+const MOST_REAL: f64 = 9_007_199_254_740_992.0;
