@@ -3,8 +3,7 @@
 //! the shapes that don't depend on what a run brings. A text with a place to fill (`{event.…}`,
 //! `{gate}`) may become anything.
 use super::walk::Item;
-use crate::domain::{HttpSettings, Severity, ToolKind, ToolMode, nearest};
-use serde_json::Value;
+use crate::domain::{HttpSettings, Severity, ToolKind, ToolMode, ToolSettings, nearest};
 
 /// What an argument looks like.
 enum Shape {
@@ -28,16 +27,29 @@ fn words(words: &[&str]) -> Shape {
     Shape::Words(words.iter().map(|word| (*word).to_owned()).collect())
 }
 
-fn names_in(settings: Option<&Value>, key: &str) -> Vec<String> {
-    let table = settings.and_then(|settings| settings.get(key)?.as_object());
-    table.into_iter().flatten().map(|(name, _)| name.clone()).collect()
+fn names_in(settings: Option<&ToolSettings>, key: &str) -> Vec<String> {
+    match settings {
+        Some(ToolSettings::Sql(Some(settings))) => settings.statements.keys().cloned().collect(),
+        settings => {
+            let table = settings.and_then(|settings| settings.json().get(key)?.as_object());
+            table.into_iter().flatten().map(|(name, _)| name.clone()).collect()
+        }
+    }
+}
+
+/// May a tool with these settings change anything?
+fn writes(settings: Option<&ToolSettings>) -> bool {
+    match settings {
+        Some(ToolSettings::Sql(Some(settings))) => settings.mode.writes(),
+        settings => settings.is_some_and(|settings| settings.json()["mode"] == ToolMode::ReadWrite.as_str()),
+    }
 }
 
 /// The arguments of tools of this kind; `None`: they are looked at elsewhere.
-fn arguments(kind: ToolKind, settings: Option<&Value>) -> Option<Vec<Arg>> {
+fn arguments(kind: ToolKind, settings: Option<&ToolSettings>) -> Option<Vec<Arg>> {
     let needs = |name, shape| Arg { name, shape, needed: true };
     let may = |name, shape| Arg { name, shape, needed: false };
-    let writes = settings.is_some_and(|settings| settings["mode"] == ToolMode::ReadWrite.as_str());
+    let writes = writes(settings);
     let mut all = match kind {
         ToolKind::Report => vec![
             needs("key", Shape::Text),
@@ -98,7 +110,7 @@ fn arguments(kind: ToolKind, settings: Option<&Value>) -> Option<Vec<Arg>> {
 }
 
 /// Notes what is wrong with the arguments of a call of `tool`, which is of this kind.
-pub(super) fn judge(kind: ToolKind, settings: Option<&Value>, tool: Item<'_>, args: Option<Item<'_>>) {
+pub(super) fn judge(kind: ToolKind, settings: Option<&ToolSettings>, tool: Item<'_>, args: Option<Item<'_>>) {
     let Some(known) = arguments(kind, settings) else { return };
     let table = match args {
         Some(args) => match args.table() {

@@ -262,7 +262,7 @@ pub(super) fn tool_call(item: Item<'_>, args: Option<Item<'_>>, fleet: &Fleet) -
         }
         (kind, args) => {
             if let Some(kind) = kind {
-                call_args::judge(kind, fleet.tools.get(&tool).map(|spec| spec.settings.json()), item, args);
+                call_args::judge(kind, fleet.tools.get(&tool).map(|spec| &spec.settings), item, args);
             }
             match args {
                 Some(args) => {

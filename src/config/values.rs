@@ -106,11 +106,11 @@ pub(super) fn mode(section: &Section<'_>, out: &mut Map<String, Value>) -> bool 
 const SSL_MODES: &[&str] = &["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
 
 /// `sqlite:` with an absolute path, or an address of PostgreSQL without a password.
-pub(super) fn database(item: Item<'_>) -> Option<Value> {
+pub(super) fn database(item: Item<'_>) -> Option<TextOrSecret> {
     pub(super) const FORMS: &str =
         "write sqlite:relative.db, sqlite:///absolute.db or postgres://user@host/db";
     let TextOrSecret::Text(url) = item.text_or_secret()? else {
-        return item.secret().map(|secret| secret.to_json());
+        return item.secret().map(TextOrSecret::Secret);
     };
     if let Some(path) = url.strip_prefix("sqlite:") {
         // as in other programs: three slashes and an absolute path, or no slashes and any path
@@ -122,7 +122,8 @@ pub(super) fn database(item: Item<'_>) -> Option<Value> {
         if path.is_empty() || path == ":memory:" || path.contains(['?', '#', '\0']) {
             return item.refuse_with(format!("`{url}` names no database file"), FORMS.into());
         }
-        return Some(format!("sqlite:{}", item.file.expand(path, item.span()).display()).into());
+        let path = item.file.expand(path, item.span());
+        return Some(TextOrSecret::Text(format!("sqlite:{}", path.display())));
     }
     let Some(rest) = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://")) else {
         return item.refuse_with("`url` names no database that is known".into(), FORMS.into());
@@ -153,5 +154,5 @@ pub(super) fn database(item: Item<'_>) -> Option<Value> {
             );
         }
     }
-    Some(url.into())
+    Some(TextOrSecret::Text(url))
 }

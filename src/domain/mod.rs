@@ -85,7 +85,7 @@ pub use tokens::{
 };
 pub use tool::{
     DiskMetric, Effect, FeedArgs, FeedLogin, FeedSettings, HttpMethod, HttpSettings, ProbeType, Since,
-    TimeUnit, ToolKind, ToolMode, ToolSettings,
+    SqlSettings, TimeUnit, ToolKind, ToolMode, ToolSettings,
 };
 pub use usage::{Usage, rounded};
 pub use words::Word;

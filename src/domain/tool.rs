@@ -2,10 +2,12 @@
 mod feed;
 mod http;
 mod json;
+mod sql;
 mod words;
 
 pub use feed::{FeedArgs, FeedLogin, FeedSettings, Since};
 pub use http::HttpSettings;
+pub use sql::SqlSettings;
 pub use words::{DiskMetric, Effect, HttpMethod, ProbeType, TimeUnit, ToolKind, ToolMode};
 
 use serde_json::Value;
@@ -17,6 +19,8 @@ pub enum ToolSettings {
     Http(HttpSettings),
     /// Of the `feed` tool.
     Feed(FeedSettings),
+    /// Of the `sql` tool. `None`: it does nothing without.
+    Sql(Option<SqlSettings>),
     /// Of a tool whose settings are read when it is called; null: there are none.
     Json(Value),
 }
@@ -27,6 +31,7 @@ impl ToolSettings {
         match kind {
             ToolKind::Http => Self::Http(HttpSettings::default()),
             ToolKind::Feed => Self::Feed(FeedSettings::default()),
+            ToolKind::Sql => Self::Sql(None),
             _ => Self::Json(Value::Null),
         }
     }
@@ -34,7 +39,7 @@ impl ToolSettings {
     /// Those that are no type of their own yet; null for the others.
     pub fn json(&self) -> &Value {
         match self {
-            Self::Http(_) | Self::Feed(_) => &Value::Null,
+            Self::Http(_) | Self::Feed(_) | Self::Sql(_) => &Value::Null,
             Self::Json(value) => value,
         }
     }

@@ -10,6 +10,7 @@ pub(super) fn about(kind: ToolKind, settings: &ToolSettings) -> About {
     match settings {
         ToolSettings::Http(settings) => return http::about(settings),
         ToolSettings::Feed(settings) => return feed::about(settings),
+        ToolSettings::Sql(settings) => return sql::about(settings.as_ref()),
         ToolSettings::Json(_) => {}
     }
     let settings = settings.json();
@@ -22,7 +23,7 @@ pub(super) fn about(kind: ToolKind, settings: &ToolSettings) -> About {
         ToolKind::Report => About { effect: Effect::Idempotent, ..About::local(report::schema()) },
         ToolKind::Http => http::about(&HttpSettings::default()),
         ToolKind::Feed => feed::about(&FeedSettings::default()),
-        ToolKind::Sql => sql::about(settings),
+        ToolKind::Sql => sql::about(None),
         ToolKind::Shell => shell::about(settings),
         ToolKind::Files => files::about(settings),
         ToolKind::ArchiveRows => archive::about(settings),

@@ -1,7 +1,9 @@
 //! Tests of the dispatcher and of `system_metrics`.
 use super::contract::MAX_RESULT;
 use super::*;
-use crate::domain::{Finding, McpSpec, ToolKind, ToolSettings, ToolSpec};
+use crate::domain::{
+    Finding, McpSpec, SqlSettings, TextOrSecret, ToolKind, ToolMode, ToolSettings, ToolSpec,
+};
 use serde_json::json;
 use std::time::Instant;
 
@@ -11,10 +13,13 @@ fn fleet() -> Fleet {
         kind: ToolKind::parse(kind).unwrap(),
         settings: ToolSettings::Json(settings),
     };
-    fleet.tools.insert(
-        "app_db".into(),
-        spec("sql", json!({"type": "sql", "url": "sqlite:///x", "mode": "read_write"})),
-    );
+    let app_db = SqlSettings {
+        mode: ToolMode::ReadWrite,
+        ..SqlSettings::of(TextOrSecret::Text("sqlite:///x".into()))
+    };
+    fleet
+        .tools
+        .insert("app_db".into(), ToolSpec { kind: ToolKind::Sql, settings: ToolSettings::Sql(Some(app_db)) });
     fleet.tools.insert("small".into(), spec("system_metrics", json!({"top": 0})));
     fleet.tools.insert("broken".into(), spec("system_metrics", json!({"top": "many"})));
     let server = McpSpec {

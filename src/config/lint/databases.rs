@@ -3,7 +3,7 @@
 use crate::config::document::File;
 use crate::config::machine;
 use crate::config::walk::Section;
-use crate::domain::{AgentSpec, Body, CheckBody, Fleet};
+use crate::domain::{AgentSpec, Body, CheckBody, Fleet, TextOrSecret, ToolSettings};
 use serde_json::Value;
 use std::ops::Range;
 use std::path::Path;
@@ -19,7 +19,11 @@ pub(super) fn lint<'a>(file: &File<'_>, top: &Section<'a>, fleet: &Fleet) {
     for (name, tool) in &fleet.tools {
         let mut users = fleet.agents.iter().filter(|agent| uses(agent, name)).peekable();
         if users.peek().is_none() || users.any(|agent| !is_guarded(agent, name)) {
-            look(file, tool.settings.json(), table("tools", name));
+            let written = table("tools", name);
+            match &tool.settings {
+                ToolSettings::Sql(Some(settings)) => look_at(file, &settings.url, written, &["url"]),
+                settings => look(file, settings.json(), written),
+            }
         }
     }
     for agent in fleet.agents.iter().filter(|agent| agent.gate.is_none()) {
@@ -34,12 +38,20 @@ pub(super) fn lint<'a>(file: &File<'_>, top: &Section<'a>, fleet: &Fleet) {
 
 fn look(file: &File<'_>, settings: &Value, written: Option<&Spanned<DeValue<'_>>>) {
     for keys in PLACES {
-        let url = keys.iter().try_fold(settings, |value, key| value.get(*key)).and_then(Value::as_str);
-        // what is only referred to is looked at where it is defined
-        let Some(span) = written.and_then(|written| span_of(written, keys)) else { continue };
-        if let Some(path) = url.and_then(|url| url.strip_prefix("sqlite:")) {
-            machine::database(file, span, Path::new(path));
+        let url =
+            keys.iter().try_fold(settings, |value, key| value.get(*key)).and_then(TextOrSecret::from_json);
+        if let Some(url) = url {
+            look_at(file, &url, written, keys);
         }
+    }
+}
+
+fn look_at(file: &File<'_>, url: &TextOrSecret, written: Option<&Spanned<DeValue<'_>>>, keys: &[&str]) {
+    let TextOrSecret::Text(url) = url else { return };
+    // what is only referred to is looked at where it is defined
+    let Some(span) = written.and_then(|written| span_of(written, keys)) else { return };
+    if let Some(path) = url.strip_prefix("sqlite:") {
+        machine::database(file, span, Path::new(path));
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::config::keys::{Key, Kind, key};
 use crate::config::values::{database, needs};
 use crate::config::walk::{Item, Section};
-use crate::domain::{TimeUnit, ToolKind, ToolSpec, nearest};
+use crate::domain::{TimeUnit, ToolKind, ToolSettings, ToolSpec, nearest};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -180,7 +180,9 @@ fn address(
 ) -> bool {
     match (section.get("sql"), section.get("url")) {
         (Some(item), Some(_)) => {
-            item.refuse::<()>(format!("`{of}` has both `sql` and `url`: one of them says where the database is"));
+            item.refuse::<()>(format!(
+                "`{of}` has both `sql` and `url`: one of them says where the database is"
+            ));
             false
         }
         (None, None) => {
@@ -193,30 +195,32 @@ fn address(
             }
             let found = database(item);
             let ok = found.is_some();
-            out.extend(found.map(|url| ("url".to_owned(), url)));
+            out.extend(found.map(|url| ("url".to_owned(), url.to_json())));
             ok
         }
-        (Some(item), None) => named(item, ToolKind::Sql, tools).is_some_and(|settings| {
-            if writes && settings.get("mode").and_then(Value::as_str) == Some("read_only") {
+        (Some(item), None) => {
+            let Some(ToolSettings::Sql(Some(settings))) = named(item, ToolKind::Sql, tools) else {
+                return false;
+            };
+            if writes && !settings.mode.writes() {
                 item.refuse_with::<()>(
                     format!("tool `{}` only reads, and archived rows are deleted and written", item.text().unwrap_or("")),
                     format!("give `{of}` the database's `url` instead, so that agents with that tool still only read"),
                 );
                 return false;
             }
-            for key in ["url", "password"] {
-                out.extend(settings.get(key).map(|value| (key.to_owned(), value.clone())));
-            }
-            settings.get("url").is_some()
-        }),
+            out.insert("url".into(), settings.url.to_json());
+            out.extend(settings.password.as_ref().map(|secret| ("password".to_owned(), secret.to_json())));
+            true
+        }
     }
 }
 
 /// The settings of a tool of this type.
-fn named<'t>(item: Item<'_>, kind: ToolKind, tools: &'t Tools) -> Option<&'t Value> {
+fn named<'t>(item: Item<'_>, kind: ToolKind, tools: &'t Tools) -> Option<&'t ToolSettings> {
     let name = item.text()?;
     match tools.get(name) {
-        Some(spec) if spec.kind == kind => Some(spec.settings.json()),
+        Some(spec) if spec.kind == kind => Some(&spec.settings),
         Some(spec) => item.refuse(format!("tool `{name}` is of type \"{}\", not \"{kind}\"", spec.kind)),
         None => {
             let names = || tools.iter().filter(|(_, spec)| spec.kind == kind).map(|(name, _)| name.as_str());
@@ -263,7 +267,7 @@ fn destination(item: Item<'_>, section: &Section<'_>, tools: &Tools) -> Option<M
         }
         "s3" => {
             let item = section.get("s3")?;
-            let settings = named(item, ToolKind::S3, tools)?;
+            let settings = named(item, ToolKind::S3, tools)?.json();
             if settings.get("mode").and_then(Value::as_str) == Some("read_only") {
                 return item.refuse_with(
                     format!("tool `{}` only reads", item.text().unwrap_or("")),

@@ -44,7 +44,7 @@ pub(super) fn resolve(
     let settings = match kind {
         ToolKind::Http => return Some(ToolSettings::Http(http::settings(section))),
         ToolKind::Feed => return feed::settings(section).map(ToolSettings::Feed),
-        ToolKind::Sql => sql::settings(section),
+        ToolKind::Sql => return sql::settings(section).map(|settings| ToolSettings::Sql(Some(settings))),
         ToolKind::Files => files::settings(section),
         ToolKind::S3 => s3::settings(section),
         ToolKind::Shell => shell::settings(section),

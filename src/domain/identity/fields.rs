@@ -6,7 +6,9 @@ use crate::domain::fleet::*;
 use crate::domain::host::HostPattern;
 use crate::domain::ids::AgentId;
 use crate::domain::secret_ref::{EnvValue, SecretRef, TextOrSecret};
-use crate::domain::tool::{FeedArgs, FeedLogin, FeedSettings, HttpSettings, Since, ToolSettings};
+use crate::domain::tool::{
+    FeedArgs, FeedLogin, FeedSettings, HttpSettings, Since, SqlSettings, ToolSettings,
+};
 use crate::domain::words::Word;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -274,6 +276,10 @@ table! { FeedArgs {
     urls: "urls", max_items: "max_items", max_per_source: "max_per_source", since: "since",
     max_summary: "max_summary",
 } }
+table! { SqlSettings {
+    url: "url", password: "password", mode: "mode", max_rows: "max_rows", timeout: "timeout",
+    statements: "statements", tables: "tables", ddl: "ddl",
+} }
 table! { FeedLogin { username: "username", password: "password", } }
 
 impl Canonical for Since {
@@ -290,6 +296,7 @@ impl Canonical for ToolSettings {
         match self {
             Self::Http(settings) => settings.write(form),
             Self::Feed(settings) => settings.write(form),
+            Self::Sql(settings) => settings.write(form),
             Self::Json(settings) => settings.write(form),
         }
     }

@@ -53,6 +53,13 @@ words! {
     }
 }
 
+impl ToolMode {
+    /// Whether anything may be changed.
+    pub fn writes(self) -> bool {
+        self == Self::ReadWrite
+    }
+}
+
 words! {
     /// Methods of HTTP requests (RFC 9110, 9.3; RFC 5789).
     HttpMethod {

@@ -7,7 +7,7 @@
 //! without a jump runs to its end: what such a one may cost is bounded by the longest value, which is the
 //! shorter the more values the program makes ([`fit`]). Functions whose one step could take minutes are
 //! replaced (see `functions`).
-use super::statement::Settings;
+use crate::domain::SqlSettings;
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
@@ -54,7 +54,7 @@ impl Reason {
 /// Puts all guards on a connection that was just opened.
 pub(super) fn protect(
     connection: &mut Connection,
-    settings: &Settings,
+    settings: &SqlSettings,
     deadline: Instant,
     left: Arc<AtomicBool>,
 ) -> Result<Reason> {
@@ -83,9 +83,9 @@ pub(super) fn protect(
     let reason = Reason::default();
     let gathers = Arc::new(AtomicBool::new(false));
     let rules = Rules {
-        writes: settings.writes,
+        writes: settings.mode.writes(),
         ddl: settings.ddl,
-        tables: settings.tables.clone(),
+        tables: tables(settings),
         gathers: gathers.clone(),
     };
     let why = reason.clone();
@@ -99,6 +99,12 @@ pub(super) fn protect(
     let mut watch = Watch::new(deadline, left, gathers, reason.clone());
     connection.progress_handler(STEPS, Some(move || watch.must_end()))?;
     Ok(reason)
+}
+
+/// What alone may be touched, as SQLite compares names; `None`: everything.
+pub(super) fn tables(settings: &SqlSettings) -> Option<BTreeSet<String>> {
+    let tables = settings.tables.as_ref()?;
+    Some(tables.iter().map(|table| table.to_lowercase()).collect())
 }
 
 /// Bounds the values of a statement by how many its program can hold. Gives the bound.

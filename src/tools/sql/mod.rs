@@ -4,9 +4,9 @@
 //! A connection lives as long as its call. Parameters are bound, never spliced into the text.
 use super::contract::{About, Call, ToolError, ToolOutput};
 use super::settings;
-use crate::domain::Effect;
+use crate::domain::{Effect, SqlSettings, ToolKind, ToolSettings};
 use crate::secret;
-use crate::tools::sql::statement::{Settings, Statement};
+use crate::tools::sql::statement::Statement;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
@@ -23,9 +23,9 @@ mod sqlite;
 mod statement;
 pub(super) mod trouble;
 
-/// What an instance is.
-pub(super) fn about(settings: &Value) -> About {
-    let writes = settings::writes(settings);
+/// What an instance is; without settings: what it might be at the worst.
+pub(super) fn about(settings: Option<&SqlSettings>) -> About {
+    let writes = settings.is_none_or(|settings| settings.mode.writes());
     About {
         effect: if writes { Effect::Effect } else { Effect::Read },
         reads_when: None,
@@ -34,29 +34,25 @@ pub(super) fn about(settings: &Value) -> About {
     }
 }
 
-fn schema(settings: &Value, writes: bool) -> Value {
-    let none = Map::new();
-    let statements = settings.get("statements").and_then(Value::as_object).unwrap_or(&none);
-    let named_only = writes && !statements.is_empty();
+fn schema(settings: Option<&SqlSettings>, writes: bool) -> Value {
+    let statements = settings.map(|settings| &settings.statements).filter(|all| !all.is_empty());
+    let named_only = writes && statements.is_some();
     let mut properties = Map::new();
     if !named_only {
         let mut text = "One SQL statement. Values belong into `params`: SQLite takes ?1 or :name, \
                         PostgreSQL $1 or :name."
             .to_owned();
-        if settings.is_object() && !writes {
+        if !writes {
             text.push_str(" Only statements that read.");
         }
-        if let Some(tables) = settings::texts(settings, "tables") {
+        if let Some(tables) = settings.and_then(|settings| settings.tables.as_ref()) {
             text.push_str(&format!(" Tables: {}.", tables.join(", ")));
         }
         properties.insert("sql".into(), json!({"type": "string", "description": text}));
     }
-    if !statements.is_empty() {
+    if let Some(statements) = statements {
         let names: Vec<&String> = statements.keys().collect();
-        let list: Vec<String> = statements
-            .iter()
-            .map(|(name, text)| format!("{name}: {}", text.as_str().unwrap_or_default()))
-            .collect();
+        let list: Vec<String> = statements.iter().map(|(name, text)| format!("{name}: {text}")).collect();
         let text = format!("A statement that is defined already. {}", list.join("; "));
         properties.insert("statement".into(), json!({"enum": names, "description": text}));
     }
@@ -67,7 +63,7 @@ fn schema(settings: &Value, writes: bool) -> Value {
             "description": "Values of the parameters: a list by position, or an object by name. Bytes are {\"base64\": \"…\"}.",
         }),
     );
-    let required: &[&str] = match (named_only, statements.is_empty()) {
+    let required: &[&str] = match (named_only, statements.is_none()) {
         (true, _) => &["statement"],
         (false, true) => &["sql"],
         (false, false) => &[],
@@ -77,16 +73,18 @@ fn schema(settings: &Value, writes: bool) -> Value {
 
 /// Runs a statement.
 pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
-    let settings = Settings::of(call.settings.json()).ok_or_else(|| settings::missing("sql"))?;
-    let statement = Statement::of(&call.args, &settings)?;
-    let bound = settings.timeout.min(call.bound);
+    let ToolSettings::Sql(Some(settings)) = &*call.settings else {
+        return Err(settings::missing(ToolKind::Sql.as_str()));
+    };
+    let statement = Statement::of(&call.args, settings)?;
+    let bound = settings.timeout.unsigned_abs().min(call.bound);
     let url =
         secret::value_of(&settings.url, bound).await.map_err(|error| ToolError::Failed(error.to_string()))?;
     let result = if let Some(path) = url.strip_prefix("sqlite:") {
         let path = sqlite_path(path)?;
-        sqlite::run(path, settings, statement, bound).await
+        sqlite::run(path, settings.clone(), statement, bound).await
     } else {
-        postgres::run(&url, &settings, statement, bound).await
+        postgres::run(&url, settings, statement, bound).await
     };
     Ok(ToolOutput::of(result?))
 }

@@ -9,8 +9,10 @@ use super::encode::Bound;
 use super::link::Link;
 use super::names;
 use super::rows::Rows;
-use super::statement::{Params, Settings, Statement};
+use super::statement::{Params, Statement};
+use crate::domain::SqlSettings;
 use crate::tools::contract::ToolError;
+use crate::tools::settings::size;
 use crate::tools::sql::trouble::{explain, failed};
 use futures_util::TryStreamExt;
 use serde_json::Value;
@@ -27,7 +29,7 @@ const CHANGES: &[&str] = &["insert", "update", "delete", "merge"];
 
 pub(super) async fn run(
     url: &str,
-    settings: &Settings,
+    settings: &SqlSettings,
     statement: Statement,
     bound: Duration,
 ) -> Result<Value, ToolError> {
@@ -46,7 +48,7 @@ pub(super) async fn run(
     let work = async {
         let mut link = Link::open(address).await?;
         let mut outcome = transaction(&link.client, settings, &word, &text, values, bound).await;
-        if outcome.is_ok() && settings.writes {
+        if outcome.is_ok() && settings.mode.writes() {
             committing.store(true, Ordering::Relaxed);
             outcome = commit(&link.client).await.and(outcome);
         } else if outcome.as_ref().is_ok_and(|result| result["truncated"] == false) {
@@ -75,11 +77,11 @@ pub(super) async fn run(
     })
 }
 
-fn allowed(word: &str, settings: &Settings, configured: bool) -> Result<(), ToolError> {
+fn allowed(word: &str, settings: &SqlSettings, configured: bool) -> Result<(), ToolError> {
     if READS.contains(&word) {
         return Ok(());
     }
-    if !settings.writes {
+    if !settings.mode.writes() {
         return Err(failed(&format!(
             "this database is read-only here: use {}",
             READS.join(", ").to_uppercase()
@@ -94,21 +96,21 @@ fn allowed(word: &str, settings: &Settings, configured: bool) -> Result<(), Tool
 /// Runs the statement in a transaction of its own.
 async fn transaction(
     client: &Client,
-    settings: &Settings,
+    settings: &SqlSettings,
     word: &str,
     text: &str,
     values: Vec<Value>,
     bound: Duration,
 ) -> Result<Value, ToolError> {
     let said = |error: tokio_postgres::Error| explain(&error, text);
-    let begin = if settings.writes { "BEGIN READ WRITE" } else { "BEGIN READ ONLY" };
+    let begin = if settings.mode.writes() { "BEGIN READ WRITE" } else { "BEGIN READ ONLY" };
     let ms = bound.as_millis().clamp(1, 86_400_000);
     // Settings end with the transaction: a pooler gives the connection to others after it.
     let begin = format!(
         "{begin}; SET LOCAL statement_timeout = {ms}; SET LOCAL idle_in_transaction_session_timeout = {ms}"
     );
     client.batch_execute(&begin).await.map_err(said)?;
-    if !settings.writes {
+    if !settings.mode.writes() {
         // The first query of a transaction also settles that it stays read-only.
         refuse_mighty(client).await?;
     }
@@ -120,12 +122,12 @@ async fn transaction(
         return Err(ToolError::Arguments(why));
     }
     let names: Vec<&str> = prepared.columns().iter().map(|column| column.name()).collect();
-    let mut rows = Rows::new(names.iter().copied(), settings.max_rows);
+    let mut rows = Rows::new(names.iter().copied(), size(settings.max_rows));
     let found = client.query_raw(&prepared, values.into_iter().map(Bound)).await.map_err(said)?;
     let mut found = pin!(found);
     while let Some(row) = found.try_next().await.map_err(said)? {
         if rows.is_full() {
-            if settings.writes {
+            if settings.mode.writes() {
                 continue;
             }
             break;
@@ -138,7 +140,7 @@ async fn transaction(
     }
     let changed = match found.rows_affected() {
         Some(count) if CHANGES.contains(&word) => Some(count),
-        _ if word == "with" && settings.writes => None,
+        _ if word == "with" && settings.mode.writes() => None,
         _ => Some(0),
     };
     Ok(rows.into_result(changed))

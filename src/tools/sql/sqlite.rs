@@ -1,9 +1,11 @@
 //! A statement on a file of SQLite, on a thread that ends at its deadline.
 use super::rows::Rows;
-use super::statement::{Params, Settings, Statement, bytes_json, bytes_of, float_json};
+use super::statement::{Params, Statement, bytes_json, bytes_of, float_json};
 use super::{guard, names};
+use crate::domain::SqlSettings;
 use crate::tools::blocking::panic_text;
 use crate::tools::contract::ToolError;
+use crate::tools::settings::size;
 use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::types::{ToSqlOutput, Value as SqlValue, ValueRef};
 use rusqlite::{Batch, Connection, ErrorCode, InterruptHandle, OpenFlags};
@@ -33,7 +35,7 @@ impl Drop for Leave {
 
 pub(super) async fn run(
     path: PathBuf,
-    settings: Settings,
+    settings: SqlSettings,
     statement: Statement,
     bound: Duration,
 ) -> Result<Value, ToolError> {
@@ -85,11 +87,11 @@ struct Open {
 impl Open {
     fn new(
         path: &Path,
-        settings: &Settings,
+        settings: &SqlSettings,
         deadline: Instant,
         left: Arc<AtomicBool>,
     ) -> rusqlite::Result<Self> {
-        let how = if settings.writes {
+        let how = if settings.mode.writes() {
             OpenFlags::SQLITE_OPEN_READ_WRITE
         } else {
             OpenFlags::SQLITE_OPEN_READ_ONLY
@@ -104,7 +106,7 @@ impl Open {
     /// Runs the statement. `changing` becomes true before one begins that changes something.
     fn run(
         &self,
-        settings: &Settings,
+        settings: &SqlSettings,
         statement: &Statement,
         changing: &AtomicBool,
     ) -> Result<Value, ToolError> {
@@ -123,7 +125,7 @@ impl Open {
             return Err(ToolError::Arguments("one statement per call: more than one was given".into()));
         }
         let reads = prepared.readonly();
-        if !settings.writes && !reads {
+        if !settings.mode.writes() && !reads {
             return Err(failed("this database is read-only here"));
         }
         if prepared.is_explain() == 0 && !reads_schema {
@@ -131,7 +133,7 @@ impl Open {
         }
         bind(&mut prepared, &statement.params)?;
         let names: Vec<String> = prepared.column_names().map(str::to_owned).collect();
-        let mut rows = Rows::new(names.iter().map(String::as_str), settings.max_rows);
+        let mut rows = Rows::new(names.iter().map(String::as_str), size(settings.max_rows));
         changing.store(!reads, Ordering::Relaxed);
         let mut found = prepared.raw_query();
         while let Some(row) = found.next().map_err(said)? {
@@ -153,7 +155,7 @@ impl Open {
     }
 
     /// What went wrong, with what to do about it.
-    fn explain(&self, error: rusqlite::Error, settings: &Settings) -> ToolError {
+    fn explain(&self, error: rusqlite::Error, settings: &SqlSettings) -> ToolError {
         if let Some(why) = self.reason.take() {
             return failed(&why);
         }
@@ -188,10 +190,10 @@ impl Open {
     }
 
     /// The tables that may be asked, as far as they fit into an error.
-    fn tables(&self, settings: &Settings) -> Vec<String> {
+    fn tables(&self, settings: &SqlSettings) -> Vec<String> {
         const MOST: usize = 30;
-        if let Some(tables) = &settings.tables {
-            return tables.iter().take(MOST).cloned().collect();
+        if let Some(tables) = guard::tables(settings) {
+            return tables.into_iter().take(MOST).collect();
         }
         let all =
             "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'";
@@ -205,14 +207,14 @@ impl Open {
 }
 
 /// What no authorizer is asked for: statements that find nothing to do, such as an empty REINDEX.
-fn allowed(word: &str, settings: &Settings) -> Result<(), ToolError> {
+fn allowed(word: &str, settings: &SqlSettings) -> Result<(), ToolError> {
     let reads = ["select", "with", "values", "explain", "pragma"].contains(&word);
     let changes = ["insert", "replace", "update", "delete"].contains(&word);
     let defines = ["create", "drop", "alter", "reindex", "analyze"].contains(&word);
-    if reads || word.is_empty() || settings.writes && (changes || settings.ddl && defines) {
+    if reads || word.is_empty() || settings.mode.writes() && (changes || settings.ddl && defines) {
         return Ok(());
     }
-    let why = match (settings.writes, defines) {
+    let why = match (settings.mode.writes(), defines) {
         (false, _) => {
             "this database is read-only here: use SELECT, WITH, VALUES, EXPLAIN or PRAGMA table_info"
         }

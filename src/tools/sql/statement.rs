@@ -1,32 +1,11 @@
 //! What is to run, on what, and how bytes and numbers stand in JSON.
-use crate::domain::{SecretRef, TextOrSecret};
+use crate::domain::SqlSettings;
 use crate::tools::contract::ToolError;
 use crate::tools::settings;
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-
-/// Time of a statement where the settings say none.
-const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Rows of a result where the settings say nothing.
-const MAX_ROWS: usize = 1000;
 
 /// Longest statement, in bytes.
 const MAX_SQL: usize = 100_000;
-
-/// What the configuration says.
-pub(super) struct Settings {
-    pub(super) url: TextOrSecret,
-    pub(super) password: Option<SecretRef>,
-    pub(super) writes: bool,
-    pub(super) max_rows: usize,
-    pub(super) timeout: Duration,
-    pub(super) statements: BTreeMap<String, String>,
-    /// SQLite: nothing but these is touched, if it is said.
-    pub(super) tables: Option<BTreeSet<String>>,
-    pub(super) ddl: bool,
-}
 
 /// What is to run.
 pub(super) struct Statement {
@@ -42,29 +21,8 @@ pub(super) enum Params {
     Named(Map<String, Value>),
 }
 
-impl Settings {
-    pub(super) fn of(value: &Value) -> Option<Self> {
-        let statements = value.get("statements").and_then(Value::as_object);
-        Some(Self {
-            url: TextOrSecret::from_json(value.get("url")?)?,
-            password: value.get("password").and_then(SecretRef::from_json),
-            writes: settings::writes(value),
-            max_rows: settings::whole(value, "max_rows").unwrap_or(MAX_ROWS),
-            timeout: settings::span(value, "timeout").unwrap_or(TIMEOUT),
-            statements: statements
-                .into_iter()
-                .flatten()
-                .filter_map(|(name, text)| Some((name.clone(), text.as_str()?.to_owned())))
-                .collect(),
-            tables: settings::texts(value, "tables")
-                .map(|tables| tables.iter().map(|table| table.to_lowercase()).collect()),
-            ddl: settings::flag(value, "ddl"),
-        })
-    }
-}
-
 impl Statement {
-    pub(super) fn of(args: &Value, settings: &Settings) -> Result<Self, ToolError> {
+    pub(super) fn of(args: &Value, settings: &SqlSettings) -> Result<Self, ToolError> {
         let refuse = |why: &str| Err(ToolError::Arguments(why.to_owned()));
         let text = match (settings::text(args, "sql"), settings::text(args, "statement")) {
             (Some(_), Some(_)) => return refuse("give either `sql` or `statement`, not both"),

@@ -1,8 +1,9 @@
 //! Tests of the SQLite half: hostile statements change nothing and cost little, honest ones work.
 use super::*;
-use crate::domain::ToolSettings;
+use crate::domain::{SqlSettings, TextOrSecret, ToolMode, ToolSettings};
 use crate::tools::contract::CallContext;
 use crate::tools::dispatch;
+use jiff::SignedDuration;
 use rusqlite::Connection;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,23 +36,35 @@ fn database() -> tempfile::TempDir {
     folder
 }
 
-fn settings(folder: &tempfile::TempDir, more: Value) -> Value {
-    let mut settings = json!({
-        "url": format!("sqlite:{}", folder.path().join("app.db").display()),
-        "mode": "read_only",
-    });
-    settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    settings
+/// Of the database there, with these keys.
+fn settings(folder: &tempfile::TempDir, keys: Value) -> SqlSettings {
+    let url = format!("sqlite:{}", folder.path().join("app.db").display());
+    let default = SqlSettings::of(TextOrSecret::Text(url));
+    let texts = |key: &str| keys.get(key).map(|texts| serde_json::from_value(texts.clone()).unwrap());
+    let statements = keys.get("statements").map(|texts| serde_json::from_value(texts.clone()).unwrap());
+    SqlSettings {
+        mode: keys["mode"].as_str().and_then(ToolMode::parse).unwrap_or(default.mode),
+        max_rows: keys["max_rows"].as_u64().unwrap_or(default.max_rows),
+        timeout: keys["timeout"].as_f64().map_or(default.timeout, SignedDuration::from_secs_f64),
+        statements: statements.unwrap_or_default(),
+        tables: texts("tables"),
+        ddl: keys["ddl"].as_bool().unwrap_or(default.ddl),
+        ..default
+    }
 }
 
-async fn ask(settings: &Value, args: Value) -> Result<Value, ToolError> {
+async fn ask(settings: &SqlSettings, args: Value) -> Result<Value, ToolError> {
+    ask_with(Some(settings), args).await
+}
+
+async fn ask_with(settings: Option<&SqlSettings>, args: Value) -> Result<Value, ToolError> {
     crate::domain::fits_schema("the arguments", &about(settings).schema, &args)
         .map_err(ToolError::Arguments)?;
     let bound = Duration::from_secs(30);
     let call = Call {
         tool: "db".into(),
         args,
-        settings: Arc::new(ToolSettings::Json(settings.clone())),
+        settings: Arc::new(ToolSettings::Sql(settings.cloned())),
         bound,
         context: CallContext::default(),
     };
@@ -394,10 +407,10 @@ async fn named_statements_are_all_there_is() {
     assert_eq!(result["rows"][2], json!({"tag": "'); DROP TABLE tags; --"}));
     says(ask(&bound, json!({"sql": "DELETE FROM tags"})).await, "`statement` is missing");
     says(ask(&bound, json!({"statement": "drop"})).await, "`statement` must be one of save, tags");
-    assert_eq!(about(&bound).effect, Effect::Effect);
+    assert_eq!(about(Some(&bound)).effect, Effect::Effect);
     let reading = settings(&folder, json!({"statements": {"tags": "SELECT tag FROM tags"}}));
-    assert_eq!(about(&reading).effect, Effect::Read);
-    assert!(about(&reading).untrusted);
+    assert_eq!(about(Some(&reading)).effect, Effect::Read);
+    assert!(about(Some(&reading)).untrusted);
     ask(&reading, json!({"statement": "tags"})).await.unwrap();
     ask(&reading, json!({"sql": "SELECT 1"})).await.unwrap();
     says(ask(&reading, json!({"sql": "SELECT 1", "statement": "tags"})).await, "either `sql` or `statement`");
@@ -417,7 +430,10 @@ async fn errors_say_what_to_do() {
     ] {
         says(ask(&good, json!({"sql": sql})).await, part);
     }
-    let at = |path: &Path| json!({"url": format!("sqlite:{}", path.display()), "mode": "read_write"});
+    let at = |path: &Path| SqlSettings {
+        mode: ToolMode::ReadWrite,
+        ..SqlSettings::of(TextOrSecret::Text(format!("sqlite:{}", path.display())))
+    };
     let path = folder.path().join("missing.db");
     says(ask(&at(&path), json!({"sql": "SELECT 1"})).await, "never created");
     assert!(!path.exists());
@@ -429,7 +445,7 @@ async fn errors_say_what_to_do() {
     let path = folder.path().join("bgagent.db");
     std::fs::write(&path, "").unwrap();
     says(ask(&at(&path), json!({"sql": "SELECT 1"})).await, "the daemon's own database");
-    says(ask(&Value::Null, json!({"sql": "SELECT 1"})).await, "does nothing without settings");
+    says(ask_with(None, json!({"sql": "SELECT 1"})).await, "does nothing without settings");
     let busy = Connection::open(folder.path().join("app.db")).unwrap();
     busy.execute_batch("BEGIN EXCLUSIVE").unwrap();
     let waits = settings(&folder, json!({"timeout": 0.2}));

@@ -1,0 +1,107 @@
+//! Settings of the `shell` tool.
+use crate::domain::secret_ref::TextOrSecret;
+use jiff::SignedDuration;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Which programs may run, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShellSettings {
+    /// The programs, by the name that a caller says.
+    pub commands: BTreeMap<String, ShellCommand>,
+    /// Folder of the programs.
+    pub cwd: PathBuf,
+    /// Added to the cleared environment.
+    pub env: BTreeMap<String, TextOrSecret>,
+    /// Time of a program.
+    pub timeout: SignedDuration,
+    /// Bytes that are kept of each output.
+    pub max_output: u64,
+}
+
+impl ShellSettings {
+    /// `timeout` where nothing is said.
+    pub const TIMEOUT: SignedDuration = SignedDuration::from_secs(30);
+    /// `max_output` where nothing is said.
+    pub const MAX_OUTPUT: u64 = 64 << 10;
+    /// Largest `max_output`: what is more is taken as this.
+    pub const LARGEST_MAX_OUTPUT: u64 = 128 << 10;
+
+    /// Names of the commands that only look.
+    pub fn reads(&self) -> Vec<String> {
+        self.commands.iter().filter(|(_, command)| command.read).map(|(name, _)| name.clone()).collect()
+    }
+}
+
+/// A program, and what may stand among its arguments.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShellCommand {
+    /// Absolute path of the program.
+    pub exec: String,
+    /// Its arguments.
+    pub args: Vec<ShellArg>,
+    /// It only looks.
+    pub read: bool,
+    /// What it does, for a model.
+    pub description: Option<String>,
+}
+
+/// An argument of a command.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ShellArg {
+    /// As it stands.
+    Text(String),
+    /// What a caller gives. It is one whole argument, whatever is in it.
+    Parameter {
+        /// By this name.
+        name: String,
+        /// What may stand in its place.
+        kind: ParameterKind,
+    },
+}
+
+/// What may be given for a parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ParameterKind {
+    /// A text that is no option.
+    Text,
+    /// A whole number.
+    Whole,
+    /// A text that is no option and not empty.
+    Path,
+    /// One of these.
+    OneOf(Vec<String>),
+}
+
+impl ShellArg {
+    /// `{name:type}`, or any text. Braces that hold no name, such as those of find(1) and awk(1), are text.
+    ///
+    /// # Errors
+    /// A parameter that is only a part of the argument, or of a type that there is not.
+    pub fn parse(arg: &str) -> Result<Self, String> {
+        let is_name = |text: &str| {
+            text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+                && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        };
+        let text = || Ok(Self::Text(arg.to_owned()));
+        let Some((before, rest)) = arg.split_once('{') else { return text() };
+        let Some((inside, after)) = rest.split_once('}') else { return text() };
+        let (name, kind) = inside.split_once(':').unwrap_or((inside, "string"));
+        if !is_name(name) {
+            return text();
+        }
+        if !before.is_empty() || !after.is_empty() {
+            return Err(format!("`{{{inside}}}` is only a part of this argument"));
+        }
+        let kind = match kind {
+            "string" => ParameterKind::Text,
+            "int" => ParameterKind::Whole,
+            "path" => ParameterKind::Path,
+            words if words.contains('|') && words.split('|').all(|word| !word.is_empty()) => {
+                ParameterKind::OneOf(words.split('|').map(str::to_owned).collect())
+            }
+            _ => return Err(format!("`{kind}` is not a type of a parameter: use string, int, path or a|b")),
+        };
+        Ok(Self::Parameter { name: name.to_owned(), kind })
+    }
+}
