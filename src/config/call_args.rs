@@ -41,6 +41,7 @@ fn names_in(settings: Option<&ToolSettings>, key: &str) -> Vec<String> {
 fn writes(settings: Option<&ToolSettings>) -> bool {
     match settings {
         Some(ToolSettings::Sql(Some(settings))) => settings.mode.writes(),
+        Some(ToolSettings::Files(Some(settings))) => settings.mode.writes(),
         settings => settings.is_some_and(|settings| settings.json()["mode"] == ToolMode::ReadWrite.as_str()),
     }
 }

@@ -84,8 +84,8 @@ pub use tokens::{
     tokens_at_most,
 };
 pub use tool::{
-    DiskMetric, Effect, FeedArgs, FeedLogin, FeedSettings, HttpMethod, HttpSettings, ProbeType, Since,
-    SqlSettings, TimeUnit, ToolKind, ToolMode, ToolSettings,
+    DiskMetric, Effect, FeedArgs, FeedLogin, FeedSettings, FilesSettings, HttpMethod, HttpSettings,
+    ProbeType, Since, SqlSettings, TimeUnit, ToolKind, ToolMode, ToolSettings,
 };
 pub use usage::{Usage, rounded};
 pub use words::Word;

@@ -1,11 +1,13 @@
 //! Tools: which there are, and what the configuration says of an instance of one.
 mod feed;
+mod files;
 mod http;
 mod json;
 mod sql;
 mod words;
 
 pub use feed::{FeedArgs, FeedLogin, FeedSettings, Since};
+pub use files::FilesSettings;
 pub use http::HttpSettings;
 pub use sql::SqlSettings;
 pub use words::{DiskMetric, Effect, HttpMethod, ProbeType, TimeUnit, ToolKind, ToolMode};
@@ -21,6 +23,8 @@ pub enum ToolSettings {
     Feed(FeedSettings),
     /// Of the `sql` tool. `None`: it does nothing without.
     Sql(Option<SqlSettings>),
+    /// Of the `files` tool. `None`: it does nothing without.
+    Files(Option<FilesSettings>),
     /// Of a tool whose settings are read when it is called; null: there are none.
     Json(Value),
 }
@@ -32,6 +36,7 @@ impl ToolSettings {
             ToolKind::Http => Self::Http(HttpSettings::default()),
             ToolKind::Feed => Self::Feed(FeedSettings::default()),
             ToolKind::Sql => Self::Sql(None),
+            ToolKind::Files => Self::Files(None),
             _ => Self::Json(Value::Null),
         }
     }
@@ -39,7 +44,7 @@ impl ToolSettings {
     /// Those that are no type of their own yet; null for the others.
     pub fn json(&self) -> &Value {
         match self {
-            Self::Http(_) | Self::Feed(_) | Self::Sql(_) => &Value::Null,
+            Self::Http(_) | Self::Feed(_) | Self::Sql(_) | Self::Files(_) => &Value::Null,
             Self::Json(value) => value,
         }
     }

@@ -11,6 +11,7 @@ pub(super) fn about(kind: ToolKind, settings: &ToolSettings) -> About {
         ToolSettings::Http(settings) => return http::about(settings),
         ToolSettings::Feed(settings) => return feed::about(settings),
         ToolSettings::Sql(settings) => return sql::about(settings.as_ref()),
+        ToolSettings::Files(settings) => return files::about(settings.as_ref()),
         ToolSettings::Json(_) => {}
     }
     let settings = settings.json();
@@ -25,7 +26,7 @@ pub(super) fn about(kind: ToolKind, settings: &ToolSettings) -> About {
         ToolKind::Feed => feed::about(&FeedSettings::default()),
         ToolKind::Sql => sql::about(None),
         ToolKind::Shell => shell::about(settings),
-        ToolKind::Files => files::about(settings),
+        ToolKind::Files => files::about(None),
         ToolKind::ArchiveRows => archive::about(settings),
         ToolKind::S3 => s3::about(settings),
     }

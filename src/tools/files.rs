@@ -5,7 +5,7 @@ mod beneath;
 
 use super::contract::{About, Call, ToolError, ToolOutput};
 use super::{blocking, settings};
-use crate::domain::{Effect, ReadsWhen};
+use crate::domain::{Effect, FilesSettings, ReadsWhen, ToolKind, ToolSettings};
 use beneath::open_beneath;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -16,8 +16,6 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
-/// Bytes read or written by one call where the settings say nothing, and at the most.
-const MAX_BYTES: (usize, usize) = (100 << 10, 200 << 10);
 /// Entries of a list.
 const MAX_ENTRIES: usize = 1000;
 /// Names that are never written: they would run, or open doors, whatever the roots say.
@@ -41,11 +39,11 @@ const NEVER: &[&str] = &[
     "bgagent.db-wal",
 ];
 
-/// What an instance is.
-pub(super) fn about(settings: &Value) -> About {
-    let writes = settings::writes(settings);
+/// What an instance is; without settings: what it might be at the worst.
+pub(super) fn about(settings: Option<&FilesSettings>) -> About {
+    let writes = settings.is_none_or(|settings| settings.mode.writes());
     let ops: &[&str] = if writes { &["list", "read", "write", "append"] } else { &["list", "read"] };
-    let roots = settings::texts(settings, "roots").unwrap_or_default().join(", ");
+    let roots = shown(settings.map_or(&[][..], |settings| &settings.roots), ", ");
     let mut properties = json!({
         "op": {"type": "string", "enum": ops},
         "path": {"type": "string", "description": format!("A path under one of: {roots}; or relative to the first.")},
@@ -70,14 +68,19 @@ pub(super) fn about(settings: &Value) -> About {
     }
 }
 
+fn shown(roots: &[PathBuf], between: &str) -> String {
+    roots.iter().map(|root| root.display().to_string()).collect::<Vec<_>>().join(between)
+}
+
 pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
-    let Some(roots) = settings::texts(call.settings.json(), "roots") else {
-        return Err(settings::missing("files"));
+    let ToolSettings::Files(Some(settings)) = &*call.settings else {
+        return Err(settings::missing(ToolKind::Files.as_str()));
     };
     // one after the other, so that nothing that is appended gets lost
-    let place = format!("files:{}", roots.join(":"));
+    let place = format!("files:{}", shown(&settings.roots, ":"));
     let looks = matches!(call.args["op"].as_str(), Some("list" | "read"));
-    let given = blocking::one_at_a_time(&place, move || work(&call.args, call.settings.json())).await;
+    let (args, settings) = (call.args.clone(), settings.clone());
+    let given = blocking::one_at_a_time(&place, move || work(&args, &settings)).await;
     let panicked = |why| match looks {
         true => ToolError::Failed(why),
         false => ToolError::Unsure(format!("{why}; nobody knows whether the file was written")),
@@ -85,15 +88,15 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     given.map_err(panicked)?.map(ToolOutput::of)
 }
 
-fn work(args: &Value, settings: &Value) -> Result<Value, ToolError> {
+fn work(args: &Value, settings: &FilesSettings) -> Result<Value, ToolError> {
     let text = |key: &str| args[key].as_str().unwrap_or_default();
-    let place = Place::find(text("path"), &settings::texts(settings, "roots").unwrap_or_default())?;
-    let most = settings::whole(settings, "max_bytes").unwrap_or(MAX_BYTES.0).min(MAX_BYTES.1);
+    let place = Place::find(text("path"), &settings.roots)?;
+    let most = settings::size(settings.max_bytes);
     match text("op") {
         "list" => list(&place),
         "read" => read(&place, most),
-        op @ ("write" | "append") if settings::writes(settings) => {
-            write(&place, text("text"), op == "append", most, settings::text(settings, "config"))
+        op @ ("write" | "append") if settings.mode.writes() => {
+            write(&place, text("text"), op == "append", most, &settings.config)
         }
         op => Err(ToolError::Arguments(format!("`{op}` is not allowed: the tool is read-only"))),
     }
@@ -107,19 +110,19 @@ struct Place {
 }
 
 impl Place {
-    fn find(path: &str, roots: &[String]) -> Result<Self, ToolError> {
+    fn find(path: &str, roots: &[PathBuf]) -> Result<Self, ToolError> {
         if path.contains('\0') || path.len() > 4000 {
             return Err(ToolError::Arguments("`path` has a NUL character, or is too long".into()));
         }
         let asked = Path::new(path);
         let outside =
-            || ToolError::Failed(format!("`{path}` is outside of what is allowed: {}", roots.join(", ")));
+            || ToolError::Failed(format!("`{path}` is outside of what is allowed: {}", shown(roots, ", ")));
         let (folder, inside) = match asked.is_absolute() {
             true => roots
                 .iter()
-                .find_map(|root| Some((PathBuf::from(root), asked.strip_prefix(root).ok()?.to_owned())))
+                .find_map(|root| Some((root.clone(), asked.strip_prefix(root).ok()?.to_owned())))
                 .ok_or_else(outside)?,
-            false => (PathBuf::from(roots.first().ok_or_else(outside)?), asked.to_owned()),
+            false => (roots.first().ok_or_else(outside)?.clone(), asked.to_owned()),
         };
         if inside.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir)) {
             return Err(outside());
@@ -234,13 +237,7 @@ fn read(place: &Place, most: usize) -> Result<Value, ToolError> {
     }))
 }
 
-fn write(
-    place: &Place,
-    text: &str,
-    append: bool,
-    most: usize,
-    config: Option<&str>,
-) -> Result<Value, ToolError> {
+fn write(place: &Place, text: &str, append: bool, most: usize, config: &Path) -> Result<Value, ToolError> {
     if text.len() > most {
         return Err(ToolError::Arguments(format!(
             "`text` has {} bytes, and {most} are the most",
@@ -253,7 +250,7 @@ fn write(
         NEVER.contains(&name.as_str())
     };
     let refused = || ToolError::Failed(format!("`{}` is never written by an agent", place.shown()));
-    if whole.components().any(never) || config.is_some_and(|config| Path::new(config) == whole) {
+    if whole.components().any(never) || config == whole {
         return Err(refused());
     }
     let Some(name) = place.inside.file_name() else {
@@ -269,7 +266,7 @@ fn write(
             // the configuration may be a link to it
             let is_it =
                 |config: std::fs::Metadata| (config.dev(), config.ino()) == (about.dev(), about.ino());
-            if config.and_then(|config| std::fs::metadata(config).ok()).is_some_and(is_it) {
+            if std::fs::metadata(config).is_ok_and(is_it) {
                 return Err(refused());
             }
             if about.nlink() > 1 {
@@ -356,22 +353,25 @@ fn copy_attributes(file: &File, old: &File) -> Result<(), Errno> {
 mod tests {
     //! Tests of paths that want out, and of what stays.
     use super::*;
+    use crate::domain::ToolMode;
     use std::fs;
     use std::os::unix::fs::symlink;
 
     struct Bench {
         folder: tempfile::TempDir,
-        settings: Value,
+        settings: FilesSettings,
     }
 
     impl Bench {
-        fn new(mode: &str) -> Self {
+        fn new(mode: ToolMode) -> Self {
             let folder = tempfile::tempdir().unwrap();
             let root = folder.path().join("root");
             fs::create_dir_all(root.join("sub")).unwrap();
             fs::write(root.join("a.txt"), "inside").unwrap();
             fs::write(folder.path().join("secret"), "outside").unwrap();
-            let settings = json!({"roots": [root.to_str().unwrap()], "mode": mode});
+            let max_bytes = FilesSettings::MAX_BYTES;
+            let settings =
+                FilesSettings { roots: vec![root], mode, max_bytes, config: "/no/agents.toml".into() };
             Self { folder, settings }
         }
 
@@ -393,7 +393,7 @@ mod tests {
 
     #[test]
     fn what_is_inside_is_listed_read_written_and_grows() {
-        let bench = Bench::new("read_write");
+        let bench = Bench::new(ToolMode::ReadWrite);
         assert_eq!(bench.ask(json!({"op": "read", "path": "a.txt"})).unwrap()["text"], "inside");
         let whole = bench.root().join("sub/b.txt");
         let path = whole.to_str().unwrap();
@@ -418,7 +418,7 @@ mod tests {
     #[test]
     fn a_file_that_is_written_again_is_no_more_open_than_before() {
         use std::os::unix::fs::{PermissionsExt, chown};
-        let bench = Bench::new("read_write");
+        let bench = Bench::new(ToolMode::ReadWrite);
         let path = bench.root().join("a.txt");
         let mode = || fs::metadata(&path).unwrap().mode() & 0o7777;
         let set = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
@@ -448,16 +448,17 @@ mod tests {
 
     #[test]
     fn a_read_only_tool_writes_nothing() {
-        let bench = Bench::new("read_only");
+        let bench = Bench::new(ToolMode::ReadOnly);
         assert!(bench.ask(json!({"op": "write", "path": "a.txt", "text": "x"})).is_err());
         assert_eq!(fs::read_to_string(bench.root().join("a.txt")).unwrap(), "inside");
-        assert_eq!(about(&bench.settings).effect, Effect::Read);
-        assert_eq!(about(&json!({"roots": [], "mode": "read_write"})).effect, Effect::Effect);
+        assert_eq!(about(Some(&bench.settings)).effect, Effect::Read);
+        assert_eq!(about(Some(&Bench::new(ToolMode::ReadWrite).settings)).effect, Effect::Effect);
+        assert_eq!(about(None).effect, Effect::Effect);
     }
 
     #[test]
     fn no_path_leads_out() {
-        let bench = Bench::new("read_write");
+        let bench = Bench::new(ToolMode::ReadWrite);
         let (root, secret) = (bench.root(), bench.folder.path().join("secret"));
         symlink(&secret, root.join("link")).unwrap();
         symlink(bench.folder.path(), root.join("door")).unwrap();
@@ -517,11 +518,11 @@ mod tests {
 
     #[test]
     fn the_configuration_is_not_written_under_another_name() {
-        let mut bench = Bench::new("read_write");
+        let mut bench = Bench::new(ToolMode::ReadWrite);
         let link = bench.folder.path().join("secret");
         fs::remove_file(&link).unwrap();
         symlink(bench.root().join("a.txt"), &link).unwrap();
-        bench.settings["config"] = link.to_str().unwrap().into();
+        bench.settings.config = link;
         for op in ["write", "append"] {
             let error = bench.ask(json!({"op": op, "path": "a.txt", "text": "bad"})).unwrap_err();
             assert!(error.to_string().contains("never written by an agent"), "{error}");
@@ -531,7 +532,7 @@ mod tests {
 
     #[test]
     fn a_link_that_comes_and_goes_opens_nothing() {
-        let bench = Bench::new("read_write");
+        let bench = Bench::new(ToolMode::ReadWrite);
         let root = bench.root();
         let outside = bench.folder.path().to_owned();
         let stop = std::sync::atomic::AtomicBool::new(false);

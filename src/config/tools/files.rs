@@ -1,22 +1,21 @@
 //! Settings of `[tools.…]` tables of type "files": which folders.
 use crate::config::keys::{Key, Kind, key};
 use crate::config::machine;
-use crate::config::values::{common, mode, needs};
+use crate::config::values::needs;
 use crate::config::walk::{Item, Section};
-use crate::domain::{ToolKind, ToolMode};
-use serde_json::{Map, Value, json};
+use crate::domain::{FilesSettings, ToolKind, ToolMode};
 
 pub(in crate::config) const KEYS: &[Key] = &[
     key("type", Kind::Word(&[ToolKind::Files.as_str()]), "the built-in tool"),
     key("roots", Kind::Texts, "folders; nothing outside them is reached"),
     key("mode", Kind::Word(ToolMode::WORDS), "read_only (default) or read_write"),
-    key("max_bytes", Kind::Size, "read or written by one call; default 100 KiB"),
+    key("max_bytes", Kind::Size, "read or written by one call; default {} KiB")
+        .with(&[FilesSettings::MAX_BYTES >> 10]),
 ];
 
-pub(in crate::config) fn settings(section: &Section<'_>) -> Option<Value> {
-    let mut out = Map::new();
-    common(section, &mut out);
-    mode(section, &mut out);
+pub(in crate::config) fn settings(section: &Section<'_>) -> Option<FilesSettings> {
+    let mode = section.word("mode").unwrap_or(ToolMode::ReadOnly);
+    let max_bytes = section.size_of_at_least("max_bytes", 1, "1").unwrap_or(FilesSettings::MAX_BYTES);
     let example = "roots = [\"~/reports\"]";
     let roots = needs(section, "files", "roots", example)?;
     let items = roots.items()?;
@@ -29,10 +28,12 @@ pub(in crate::config) fn settings(section: &Section<'_>) -> Option<Value> {
         if item.file.errors() == before {
             machine::folder(item.file, item.span(), &path);
         }
-        Some(path.display().to_string())
+        Some(path)
     };
-    let found: Vec<String> = items.iter().filter_map(expand).collect();
-    out.insert("roots".into(), json!(found));
-    out.insert("config".into(), section.file.path.display().to_string().into());
-    Some(Value::Object(out))
+    Some(FilesSettings {
+        roots: items.iter().filter_map(expand).collect(),
+        mode,
+        max_bytes: max_bytes.min(FilesSettings::LARGEST_MAX_BYTES),
+        config: section.file.path.to_owned(),
+    })
 }

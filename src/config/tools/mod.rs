@@ -45,7 +45,9 @@ pub(super) fn resolve(
         ToolKind::Http => return Some(ToolSettings::Http(http::settings(section))),
         ToolKind::Feed => return feed::settings(section).map(ToolSettings::Feed),
         ToolKind::Sql => return sql::settings(section).map(|settings| ToolSettings::Sql(Some(settings))),
-        ToolKind::Files => files::settings(section),
+        ToolKind::Files => {
+            return files::settings(section).map(|settings| ToolSettings::Files(Some(settings)));
+        }
         ToolKind::S3 => s3::settings(section),
         ToolKind::Shell => shell::settings(section),
         ToolKind::ArchiveRows => archive::settings(section, tools),

@@ -7,7 +7,7 @@ use crate::domain::host::HostPattern;
 use crate::domain::ids::AgentId;
 use crate::domain::secret_ref::{EnvValue, SecretRef, TextOrSecret};
 use crate::domain::tool::{
-    FeedArgs, FeedLogin, FeedSettings, HttpSettings, Since, SqlSettings, ToolSettings,
+    FeedArgs, FeedLogin, FeedSettings, FilesSettings, HttpSettings, Since, SqlSettings, ToolSettings,
 };
 use crate::domain::words::Word;
 use jiff::tz::TimeZone;
@@ -291,12 +291,15 @@ impl Canonical for Since {
     }
 }
 
+table! { FilesSettings { roots: "roots", mode: "mode", max_bytes: "max_bytes", config: "config", } }
+
 impl Canonical for ToolSettings {
     fn write(&self, form: &mut Form) {
         match self {
             Self::Http(settings) => settings.write(form),
             Self::Feed(settings) => settings.write(form),
             Self::Sql(settings) => settings.write(form),
+            Self::Files(settings) => settings.write(form),
             Self::Json(settings) => settings.write(form),
         }
     }
