@@ -27,13 +27,12 @@ fn words(words: &[&str]) -> Shape {
     Shape::Words(words.iter().map(|word| (*word).to_owned()).collect())
 }
 
-fn names_in(settings: Option<&ToolSettings>, key: &str) -> Vec<String> {
+/// Names of the statements or commands that are defined.
+fn names_in(settings: Option<&ToolSettings>) -> Vec<String> {
     match settings {
         Some(ToolSettings::Sql(Some(settings))) => settings.statements.keys().cloned().collect(),
-        settings => {
-            let table = settings.and_then(|settings| settings.json().get(key)?.as_object());
-            table.into_iter().flatten().map(|(name, _)| name.clone()).collect()
-        }
+        Some(ToolSettings::Shell(Some(settings))) => settings.commands.keys().cloned().collect(),
+        _ => Vec::new(),
     }
 }
 
@@ -75,7 +74,7 @@ fn arguments(kind: ToolKind, settings: Option<&ToolSettings>) -> Option<Vec<Arg>
             may("max", Shape::Whole(1, 1000)),
         ],
         ToolKind::Shell => {
-            vec![needs("command", Shape::Words(names_in(settings, "commands"))), may("params", Shape::Any)]
+            vec![needs("command", Shape::Words(names_in(settings))), may("params", Shape::Any)]
         }
         ToolKind::Http => vec![
             needs("url", Shape::Text),
@@ -88,7 +87,7 @@ fn arguments(kind: ToolKind, settings: Option<&ToolSettings>) -> Option<Vec<Arg>
             may("body", Shape::Any),
         ],
         ToolKind::Sql => {
-            let statements = names_in(settings, "statements");
+            let statements = names_in(settings);
             let by_name = !statements.is_empty();
             let mut all = vec![may("params", Shape::Any)];
             if by_name {

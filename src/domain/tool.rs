@@ -3,12 +3,14 @@ mod feed;
 mod files;
 mod http;
 mod json;
+mod shell;
 mod sql;
 mod words;
 
 pub use feed::{FeedArgs, FeedLogin, FeedSettings, Since};
 pub use files::FilesSettings;
 pub use http::HttpSettings;
+pub use shell::{ParameterKind, ShellArg, ShellCommand, ShellSettings};
 pub use sql::SqlSettings;
 pub use words::{DiskMetric, Effect, HttpMethod, ProbeType, TimeUnit, ToolKind, ToolMode};
 
@@ -25,6 +27,8 @@ pub enum ToolSettings {
     Sql(Option<SqlSettings>),
     /// Of the `files` tool. `None`: it does nothing without.
     Files(Option<FilesSettings>),
+    /// Of the `shell` tool. `None`: it does nothing without.
+    Shell(Option<ShellSettings>),
     /// Of a tool whose settings are read when it is called; null: there are none.
     Json(Value),
 }
@@ -37,6 +41,7 @@ impl ToolSettings {
             ToolKind::Feed => Self::Feed(FeedSettings::default()),
             ToolKind::Sql => Self::Sql(None),
             ToolKind::Files => Self::Files(None),
+            ToolKind::Shell => Self::Shell(None),
             _ => Self::Json(Value::Null),
         }
     }
@@ -44,7 +49,7 @@ impl ToolSettings {
     /// Those that are no type of their own yet; null for the others.
     pub fn json(&self) -> &Value {
         match self {
-            Self::Http(_) | Self::Feed(_) | Self::Sql(_) | Self::Files(_) => &Value::Null,
+            Self::Http(_) | Self::Feed(_) | Self::Sql(_) | Self::Files(_) | Self::Shell(_) => &Value::Null,
             Self::Json(value) => value,
         }
     }

@@ -12,6 +12,7 @@ pub(super) fn about(kind: ToolKind, settings: &ToolSettings) -> About {
         ToolSettings::Feed(settings) => return feed::about(settings),
         ToolSettings::Sql(settings) => return sql::about(settings.as_ref()),
         ToolSettings::Files(settings) => return files::about(settings.as_ref()),
+        ToolSettings::Shell(settings) => return shell::about(settings.as_ref()),
         ToolSettings::Json(_) => {}
     }
     let settings = settings.json();
@@ -25,7 +26,7 @@ pub(super) fn about(kind: ToolKind, settings: &ToolSettings) -> About {
         ToolKind::Http => http::about(&HttpSettings::default()),
         ToolKind::Feed => feed::about(&FeedSettings::default()),
         ToolKind::Sql => sql::about(None),
-        ToolKind::Shell => shell::about(settings),
+        ToolKind::Shell => shell::about(None),
         ToolKind::Files => files::about(None),
         ToolKind::ArchiveRows => archive::about(settings),
         ToolKind::S3 => s3::about(settings),

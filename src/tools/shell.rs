@@ -3,38 +3,25 @@
 use super::contract::{About, Call, ToolError, ToolOutput};
 use super::settings;
 use crate::child::{self, Program};
-use crate::domain::{Effect, ReadsWhen, TextOrSecret};
+use crate::domain::{
+    Effect, ParameterKind, ReadsWhen, ShellArg, ShellCommand, ShellSettings, TextOrSecret, ToolKind,
+    ToolSettings,
+};
 use crate::secret;
 use serde_json::{Map, Value, json};
-use std::path::Path;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Time of a program where the settings say none.
-const TIMEOUT: Duration = Duration::from_secs(30);
-/// Kept of each output where the settings say nothing, and at the most.
-const MAX_OUTPUT: (usize, usize) = (64 << 10, 128 << 10);
 /// Longest value of a parameter, in bytes.
 const LONGEST: usize = 16 << 10;
 /// Of our own environment, a program gets these.
 const KEEP: &[&str] = &["PATH", "HOME", "USER", "LANG", "LC_*", "TZ", "TMPDIR", "XDG_RUNTIME_DIR"];
 
-/// A parameter, by what may stand in its place.
-enum Kind<'a> {
-    Text,
-    Whole,
-    Path,
-    OneOf(Vec<&'a str>),
-}
-
-/// What an instance is.
-pub(super) fn about(settings: &Value) -> About {
-    let none = Map::new();
-    let commands = settings.get("commands").and_then(Value::as_object).unwrap_or(&none);
-    let read: Vec<String> = commands
-        .iter()
-        .filter(|(_, command)| settings::flag(command, "read"))
-        .map(|(name, _)| name.clone())
-        .collect();
+/// What an instance is; without settings: what it might be at the worst.
+pub(super) fn about(settings: Option<&ShellSettings>) -> About {
+    let none = BTreeMap::new();
+    let commands = settings.map_or(&none, |settings| &settings.commands);
+    let read = settings.map(ShellSettings::reads).unwrap_or_default();
     let names: Vec<&String> = commands.keys().collect();
     let told: Vec<String> = commands.iter().map(|(name, command)| told(name, command)).collect();
     let only_reads = !names.is_empty() && read.len() == names.len();
@@ -59,42 +46,42 @@ pub(super) fn about(settings: &Value) -> About {
 }
 
 /// `df(path: path): free space`
-fn told(name: &str, command: &Value) -> String {
-    let args = settings::texts(command, "args").unwrap_or_default();
-    let params: Vec<String> = args
-        .iter()
-        .filter_map(|arg| parameter(arg))
-        .map(|(name, kind)| match kind {
-            Kind::Text => name.to_owned(),
-            Kind::Whole => format!("{name}: whole number"),
-            Kind::Path => format!("{name}: path"),
-            Kind::OneOf(words) => format!("{name}: {}", words.join(" or ")),
+fn told(name: &str, command: &ShellCommand) -> String {
+    let told = |arg: &ShellArg| {
+        let ShellArg::Parameter { name, kind } = arg else { return None };
+        Some(match kind {
+            ParameterKind::Text => name.to_owned(),
+            ParameterKind::Whole => format!("{name}: whole number"),
+            ParameterKind::Path => format!("{name}: path"),
+            ParameterKind::OneOf(words) => format!("{name}: {}", words.join(" or ")),
         })
-        .collect();
-    let what = settings::text(command, "description").map(|text| format!(": {text}")).unwrap_or_default();
+    };
+    let params: Vec<String> = command.args.iter().filter_map(told).collect();
+    let what = command.description.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
     format!("{name}({}){what}", params.join(", "))
 }
 
 pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     let name = call.args["command"].as_str().unwrap_or_default();
-    let Some(command) = call.settings.json().get("commands").and_then(|commands| commands.get(name)) else {
-        return Err(settings::missing("shell"));
+    let ToolSettings::Shell(Some(settings)) = &*call.settings else {
+        return Err(settings::missing(ToolKind::Shell.as_str()));
+    };
+    let Some(command) = settings.commands.get(name) else {
+        return Err(settings::missing(ToolKind::Shell.as_str()));
     };
     let params = call.args.get("params").and_then(Value::as_object).cloned().unwrap_or_default();
     let argv = argv(&call.tool, name, command, &params)?;
-    let bound = settings::span(call.settings.json(), "timeout").unwrap_or(TIMEOUT).min(call.bound);
-    let mut env = environment(call.settings.json(), bound).await?;
+    let bound = settings.timeout.unsigned_abs().min(call.bound);
+    let mut env = environment(&settings.env, bound).await?;
     // so that it is found and ended if the daemon dies
     env.extend(call.context.run.map(|run| (child::RUN_ID.to_owned(), run.to_string())));
-    let max_output =
-        settings::whole(call.settings.json(), "max_output").unwrap_or(MAX_OUTPUT.0).min(MAX_OUTPUT.1);
     let program = Program {
         argv: &argv,
         keep: Some(KEEP),
         env: &env,
-        cwd: settings::text(call.settings.json(), "cwd").map(Path::new),
+        cwd: Some(&settings.cwd),
         stdin: None,
-        max_output,
+        max_output: settings::size(settings.max_output),
     };
     let finished = child::run(program, bound).await.map_err(|error| match error {
         child::ChildError::TimedOut { .. } => ToolError::Unsure(error.to_string()),
@@ -114,12 +101,13 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     Ok(ToolOutput::of(result))
 }
 
-async fn environment(settings: &Value, bound: Duration) -> Result<Vec<(String, String)>, ToolError> {
+async fn environment(
+    configured: &BTreeMap<String, TextOrSecret>,
+    bound: Duration,
+) -> Result<Vec<(String, String)>, ToolError> {
     let mut all = Vec::new();
-    for (name, value) in settings.get("env").and_then(Value::as_object).into_iter().flatten() {
-        let value = TextOrSecret::from_json(value)
-            .ok_or_else(|| ToolError::Failed(format!("the variable `{name}` has no value")))?;
-        let value = secret::value_of(&value, bound)
+    for (name, value) in configured {
+        let value = secret::value_of(value, bound)
             .await
             .map_err(|error| ToolError::Failed(format!("no value for the variable `{name}`: {error}")))?;
         all.push((name.clone(), value.expose().to_owned()));
@@ -131,21 +119,23 @@ async fn environment(settings: &Value, bound: Duration) -> Result<Vec<(String, S
 fn argv(
     tool: &str,
     name: &str,
-    command: &Value,
+    command: &ShellCommand,
     params: &Map<String, Value>,
 ) -> Result<Vec<String>, ToolError> {
     let refuse = |why: String| ToolError::Arguments(format!("tool `{tool}`: command `{name}`: {why}"));
-    let args = settings::texts(command, "args").unwrap_or_default();
-    let mut argv = vec![settings::text(command, "exec").unwrap_or_default().to_owned()];
+    let mut argv = vec![command.exec.clone()];
     let mut known = Vec::new();
-    for arg in &args {
-        let Some((param, kind)) = parameter(arg) else {
-            argv.push(arg.clone());
-            continue;
+    for arg in &command.args {
+        let (param, kind) = match arg {
+            ShellArg::Text(text) => {
+                argv.push(text.clone());
+                continue;
+            }
+            ShellArg::Parameter { name, kind } => (name.as_str(), kind),
         };
         known.push(param);
         let value = params.get(param).ok_or_else(|| refuse(format!("the parameter `{param}` is missing")))?;
-        argv.push(fitted(value, &kind).map_err(|why| refuse(format!("the parameter `{param}` {why}")))?);
+        argv.push(fitted(value, kind).map_err(|why| refuse(format!("the parameter `{param}` {why}")))?);
     }
     if let Some(odd) = params.keys().find(|key| !known.contains(&key.as_str())) {
         let has = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
@@ -155,8 +145,8 @@ fn argv(
 }
 
 /// The value as one argument.
-fn fitted(value: &Value, kind: &Kind<'_>) -> Result<String, String> {
-    if let Kind::Whole = kind {
+fn fitted(value: &Value, kind: &ParameterKind) -> Result<String, String> {
+    if let ParameterKind::Whole = kind {
         let whole = value.as_i64().or_else(|| value.as_str()?.trim().parse().ok());
         return whole.map(|whole| whole.to_string()).ok_or_else(|| "must be a whole number".to_owned());
     }
@@ -168,54 +158,49 @@ fn fitted(value: &Value, kind: &Kind<'_>) -> Result<String, String> {
         return Err("has a NUL character".into());
     }
     match kind {
-        Kind::OneOf(words) if !words.contains(&text) => Err(format!("must be one of {}", words.join(", "))),
-        Kind::OneOf(_) => Ok(text.to_owned()),
+        ParameterKind::OneOf(words) if !words.iter().any(|word| word == text) => {
+            Err(format!("must be one of {}", words.join(", ")))
+        }
+        ParameterKind::OneOf(_) => Ok(text.to_owned()),
         _ if text.starts_with('-') => Err("must not begin with `-`: it would be an option".into()),
-        Kind::Path if text.is_empty() => Err("must not be empty".into()),
+        ParameterKind::Path if text.is_empty() => Err("must not be empty".into()),
         _ => Ok(text.to_owned()),
     }
-}
-
-/// `{name:kind}`; the configuration has made sure that the kind is known.
-fn parameter(arg: &str) -> Option<(&str, Kind<'_>)> {
-    let inside = arg.strip_prefix('{')?.strip_suffix('}')?;
-    let (name, kind) = inside.split_once(':').unwrap_or((inside, "string"));
-    let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    is_name.then(|| {
-        let kind = match kind {
-            "int" => Kind::Whole,
-            "path" => Kind::Path,
-            words if words.contains('|') => Kind::OneOf(words.split('|').collect()),
-            _ => Kind::Text,
-        };
-        (name, kind)
-    })
 }
 
 #[cfg(test)]
 mod tests {
     //! Tests of what becomes an argument, and of real programs.
     use super::*;
-    use crate::domain::ToolSettings;
     use std::sync::Arc;
 
+    fn command(exec: &str, args: &[&str], read: bool) -> ShellCommand {
+        let args = args.iter().map(|arg| ShellArg::parse(arg).unwrap()).collect();
+        ShellCommand { exec: exec.into(), args, read, description: None }
+    }
+
+    fn settings(commands: &[(&str, ShellCommand)]) -> ShellSettings {
+        ShellSettings {
+            commands: commands.iter().map(|(name, command)| ((*name).to_owned(), command.clone())).collect(),
+            cwd: "/".into(),
+            env: [("MARK".to_owned(), TextOrSecret::Text("here".into()))].into(),
+            timeout: ShellSettings::TIMEOUT,
+            max_output: ShellSettings::MAX_OUTPUT,
+        }
+    }
+
     fn ask(args: Value) -> impl Future<Output = Result<Value, ToolError>> {
-        let settings = json!({
-            "cwd": "/",
-            "env": {"MARK": "here"},
-            "commands": {
-                "say": {"exec": "/bin/echo", "args": ["{text:string}", "{n:int}", "{level:low|high}"], "read": true},
-                "look": {"exec": "/bin/ls", "args": ["--", "{path:path}"], "read": true},
-                "mark": {"exec": "/usr/bin/env", "args": []},
-                "hang": {"exec": "/bin/sleep", "args": ["60"]},
-                "gone": {"exec": "/no/such/program", "args": []},
-            },
-        });
+        let settings = settings(&[
+            ("say", command("/bin/echo", &["{text:string}", "{n:int}", "{level:low|high}"], true)),
+            ("look", command("/bin/ls", &["--", "{path:path}"], true)),
+            ("mark", command("/usr/bin/env", &[], false)),
+            ("hang", command("/bin/sleep", &["60"], false)),
+            ("gone", command("/no/such/program", &[], false)),
+        ]);
         let call = Call {
             tool: "sh".into(),
             args,
-            settings: Arc::new(ToolSettings::Json(settings)),
+            settings: Arc::new(ToolSettings::Shell(Some(settings))),
             bound: Duration::from_secs(1),
             context: super::super::CallContext::default(),
         };
@@ -295,14 +280,13 @@ mod tests {
 
     #[test]
     fn an_instance_is_what_its_commands_are() {
-        let reads =
-            about(&json!({"commands": {"df": {"exec": "/bin/df", "args": ["{path:path}"], "read": true}}}));
+        let df = command("/bin/df", &["{path:path}"], true);
+        let reads = about(Some(&settings(&[("df", df.clone())])));
         assert_eq!((reads.effect, reads.reads_when), (Effect::Read, None));
         assert!(
             reads.schema["properties"]["command"]["description"].as_str().unwrap().contains("df(path: path)")
         );
-        let both =
-            about(&json!({"commands": {"df": {"exec": "/bin/df", "read": true}, "rm": {"exec": "/bin/rm"}}}));
+        let both = about(Some(&settings(&[("df", df), ("rm", command("/bin/rm", &[], false))])));
         assert_eq!(both.effect, Effect::Effect);
         assert_eq!(both.reads_when.unwrap().values, ["df"]);
     }

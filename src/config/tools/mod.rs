@@ -49,7 +49,9 @@ pub(super) fn resolve(
             return files::settings(section).map(|settings| ToolSettings::Files(Some(settings)));
         }
         ToolKind::S3 => s3::settings(section),
-        ToolKind::Shell => shell::settings(section),
+        ToolKind::Shell => {
+            return shell::settings(section).map(|settings| ToolSettings::Shell(Some(settings)));
+        }
         ToolKind::ArchiveRows => archive::settings(section, tools),
         ToolKind::SystemMetrics
         | ToolKind::Probe

@@ -1,18 +1,20 @@
 //! Settings of `[tools.…]` tables of type "shell": which commands, and what may stand in them.
 use crate::config::keys::{Key, Kind, key};
 use crate::config::machine::{self, Wanted};
-use crate::config::values::{common, cwd, needs};
+use crate::config::values::{LEAST_OUTPUT, cwd, needs};
 use crate::config::walk::{Item, Section};
-use crate::domain::ToolKind;
-use serde_json::{Map, Value, json};
+use crate::domain::{ShellArg, ShellCommand, ShellSettings, ToolKind};
+use std::collections::BTreeMap;
 
 pub(in crate::config) const KEYS: &[Key] = &[
     key("type", Kind::Word(&[ToolKind::Shell.as_str()]), "the built-in tool"),
     key("commands", Kind::Named(COMMAND), "what may run, by name"),
     key("cwd", Kind::Text, "folder of the programs"),
     key("env", Kind::Texts2, "added to the cleared environment"),
-    key("timeout", Kind::Duration, "one program; default 30 s"),
-    key("max_output", Kind::Size, "kept of each output; default 64 KiB"),
+    key("timeout", Kind::Duration, "one program; default {} s")
+        .with(&[ShellSettings::TIMEOUT.as_secs().unsigned_abs()]),
+    key("max_output", Kind::Size, "kept of each output; default {} KiB")
+        .with(&[ShellSettings::MAX_OUTPUT >> 10]),
 ];
 const COMMAND: &[Key] = &[
     key("exec", Kind::Text, "absolute path of the program"),
@@ -21,28 +23,24 @@ const COMMAND: &[Key] = &[
     key("description", Kind::Text, "what it does, for the model"),
 ];
 
-pub(in crate::config) fn settings(section: &Section<'_>) -> Option<Value> {
-    let mut out = Map::new();
-    common(section, &mut out);
-    let env: Map<String, Value> =
-        section.env().into_iter().map(|(name, value)| (name, value.to_json())).collect();
-    out.insert("env".into(), Value::Object(env));
-    out.insert("cwd".into(), cwd(section).display().to_string().into());
+pub(in crate::config) fn settings(section: &Section<'_>) -> Option<ShellSettings> {
+    let timeout = section.positive("timeout").unwrap_or(ShellSettings::TIMEOUT);
+    let max_output = section.size_of_at_least("max_output", LEAST_OUTPUT, "1KiB");
+    let (env, cwd) = (section.env(), cwd(section));
     let example = "commands = { df = { exec = \"/bin/df\", args = [\"-h\", \"{path:path}\"] } }";
     let table = needs(section, "shell", "commands", example)?;
-    let mut commands = Map::new();
+    let mut commands = BTreeMap::new();
     for (name, value) in table.table()? {
         let item = Item { value, ..table };
         if let Some(command) = item.section(COMMAND).and_then(|section| command(item, &section)) {
             commands.insert(name.get_ref().to_string(), command);
         }
     }
-    out.insert("commands".into(), Value::Object(commands));
-    Some(Value::Object(out))
+    let max_output = max_output.unwrap_or(ShellSettings::MAX_OUTPUT).min(ShellSettings::LARGEST_MAX_OUTPUT);
+    Some(ShellSettings { commands, cwd, env, timeout, max_output })
 }
 
-fn command(item: Item<'_>, section: &Section<'_>) -> Option<Value> {
-    let mut out = Map::new();
+fn command(item: Item<'_>, section: &Section<'_>) -> Option<ShellCommand> {
     let example = "exec = \"/bin/df\"";
     let Some(exec) = section.get("exec") else {
         return item.refuse_with("a command needs `exec`".into(), example.into());
@@ -62,59 +60,37 @@ fn command(item: Item<'_>, section: &Section<'_>) -> Option<Value> {
     }
     let args = match section.get("args") {
         None => Vec::new(),
-        Some(list) => list.items()?,
+        Some(list) => args(&list.items()?, &path)?,
     };
+    let read = section.flag("read").unwrap_or(false);
+    let description = section.text("description").map(str::to_owned);
+    Some(ShellCommand { exec: path, args, read, description })
+}
+
+/// The arguments of the program at `path`.
+fn args(list: &[Item<'_>], path: &str) -> Option<Vec<ShellArg>> {
     let mut texts = Vec::new();
-    for arg in &args {
+    let mut all = Vec::new();
+    for arg in list {
         let text = arg.text()?;
         if text.contains('\0') {
             return arg.refuse("an argument has a NUL byte".into());
         }
-        match parameter(text) {
+        match ShellArg::parse(text) {
             Err(why) => {
                 return arg.refuse_with(why, "a parameter is a whole argument: \"{path:path}\"".into());
             }
-            Ok(Some(_)) if runs_text(&path, &texts) => {
+            Ok(ShellArg::Parameter { .. }) if runs_text(path, &texts) => {
                 return arg.refuse_with(
                     format!("this parameter would be run as a program by `{path}`"),
                     "write the program out, and hand parameters to it as its arguments".into(),
                 );
             }
-            Ok(_) => texts.push(text),
+            Ok(parsed) => all.push(parsed),
         }
+        texts.push(text);
     }
-    out.insert("exec".into(), path.into());
-    out.insert("args".into(), json!(texts));
-    if let Some(read) = section.flag("read") {
-        out.insert("read".into(), read.into());
-    }
-    if let Some(text) = section.text("description") {
-        out.insert("description".into(), text.into());
-    }
-    Some(Value::Object(out))
-}
-
-/// The name of the parameter that an argument is, if it is one. Braces that hold no name, such as
-/// those of find(1) and awk(1), are text.
-fn parameter(arg: &str) -> Result<Option<&str>, String> {
-    let is_name = |text: &str| {
-        text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-            && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-    };
-    let Some((before, rest)) = arg.split_once('{') else { return Ok(None) };
-    let Some((inside, after)) = rest.split_once('}') else { return Ok(None) };
-    let (name, kind) = inside.split_once(':').unwrap_or((inside, "string"));
-    if !is_name(name) {
-        return Ok(None);
-    }
-    if !before.is_empty() || !after.is_empty() {
-        return Err(format!("`{{{inside}}}` is only a part of this argument"));
-    }
-    let is_choice = kind.contains('|') && kind.split('|').all(|word| !word.is_empty());
-    if !matches!(kind, "string" | "int" | "path") && !is_choice {
-        return Err(format!("`{kind}` is not a type of a parameter: use string, int, path or a|b"));
-    }
-    Ok(Some(name))
+    Some(all)
 }
 
 /// Would the next argument be run as a program, after these? Shells and interpreters take one after

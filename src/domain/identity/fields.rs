@@ -7,7 +7,8 @@ use crate::domain::host::HostPattern;
 use crate::domain::ids::AgentId;
 use crate::domain::secret_ref::{EnvValue, SecretRef, TextOrSecret};
 use crate::domain::tool::{
-    FeedArgs, FeedLogin, FeedSettings, FilesSettings, HttpSettings, Since, SqlSettings, ToolSettings,
+    FeedArgs, FeedLogin, FeedSettings, FilesSettings, HttpSettings, ParameterKind, ShellArg, ShellCommand,
+    ShellSettings, Since, SqlSettings, ToolSettings,
 };
 use crate::domain::words::Word;
 use jiff::tz::TimeZone;
@@ -293,6 +294,34 @@ impl Canonical for Since {
 
 table! { FilesSettings { roots: "roots", mode: "mode", max_bytes: "max_bytes", config: "config", } }
 
+table! { ShellSettings {
+    commands: "commands", cwd: "cwd", env: "env", timeout: "timeout", max_output: "max_output",
+} }
+table! { ShellCommand { exec: "exec", args: "args", read: "read", description: "description", } }
+
+impl Canonical for ShellArg {
+    fn write(&self, form: &mut Form) {
+        match self {
+            Self::Text(text) => form.tagged("text", |form| form.field("text", text)),
+            Self::Parameter { name, kind } => form.tagged("parameter", |form| {
+                form.field("name", name);
+                form.field("kind", kind);
+            }),
+        }
+    }
+}
+
+impl Canonical for ParameterKind {
+    fn write(&self, form: &mut Form) {
+        match self {
+            Self::Text => form.token("string"),
+            Self::Whole => form.token("int"),
+            Self::Path => form.token("path"),
+            Self::OneOf(words) => form.tagged("one_of", |form| form.field("words", words)),
+        }
+    }
+}
+
 impl Canonical for ToolSettings {
     fn write(&self, form: &mut Form) {
         match self {
@@ -300,6 +329,7 @@ impl Canonical for ToolSettings {
             Self::Feed(settings) => settings.write(form),
             Self::Sql(settings) => settings.write(form),
             Self::Files(settings) => settings.write(form),
+            Self::Shell(settings) => settings.write(form),
             Self::Json(settings) => settings.write(form),
         }
     }
