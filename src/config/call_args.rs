@@ -3,7 +3,7 @@
 //! the shapes that don't depend on what a run brings. A text with a place to fill (`{event.…}`,
 //! `{gate}`) may become anything.
 use super::walk::Item;
-use crate::domain::{HttpSettings, Severity, ToolKind, ToolMode, ToolSettings, nearest};
+use crate::domain::{HttpSettings, Severity, ToolKind, ToolSettings, nearest};
 
 /// What an argument looks like.
 enum Shape {
@@ -41,7 +41,8 @@ fn writes(settings: Option<&ToolSettings>) -> bool {
     match settings {
         Some(ToolSettings::Sql(Some(settings))) => settings.mode.writes(),
         Some(ToolSettings::Files(Some(settings))) => settings.mode.writes(),
-        settings => settings.is_some_and(|settings| settings.json()["mode"] == ToolMode::ReadWrite.as_str()),
+        Some(ToolSettings::S3(Some(settings))) => settings.mode.writes(),
+        _ => false,
     }
 }
 

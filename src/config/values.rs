@@ -1,8 +1,7 @@
 //! Values that stand in several tables: names that refer to something, zones, addresses, folders.
 use super::walk::{Item, Section};
-use crate::domain::{TextOrSecret, ToolMode, nearest};
+use crate::domain::{TextOrSecret, nearest};
 use jiff::tz::TimeZone;
-use serde_json::{Map, Value};
 use std::path::PathBuf;
 
 /// What is said of a zone that there is not.
@@ -81,25 +80,6 @@ pub(super) fn size_up_to(section: &Section<'_>, key: &'static str, most: u64) ->
         return item.refuse(format!("`{key}` is at least 1 and at most {}MiB", most >> 20));
     }
     Some(bytes)
-}
-
-/// What several tools have in common, and what is left out when it is not given.
-pub(super) fn common(section: &Section<'_>, out: &mut Map<String, Value>) {
-    if let Some(span) = section.positive("timeout") {
-        out.insert("timeout".into(), span.as_secs_f64().into());
-    }
-    let least = [("max_bytes", 1, "1"), ("max_output", LEAST_OUTPUT, "1KiB")];
-    for (key, least, in_words) in least {
-        if let Some(bytes) = section.size_of_at_least(key, least, in_words) {
-            out.insert(key.into(), bytes.into());
-        }
-    }
-}
-
-pub(super) fn mode(section: &Section<'_>, out: &mut Map<String, Value>) -> bool {
-    let mode = section.word("mode").unwrap_or(ToolMode::ReadOnly);
-    out.insert("mode".into(), mode.as_str().into());
-    mode == ToolMode::ReadWrite
 }
 
 /// How a connection may be encrypted, in the words of libpq.

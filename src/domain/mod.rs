@@ -85,8 +85,8 @@ pub use tokens::{
 };
 pub use tool::{
     DiskMetric, Effect, FeedArgs, FeedLogin, FeedSettings, FilesSettings, HttpMethod, HttpSettings,
-    ParameterKind, ProbeType, ShellArg, ShellCommand, ShellSettings, Since, SqlSettings, TimeUnit, ToolKind,
-    ToolMode, ToolSettings,
+    ParameterKind, ProbeType, S3Settings, ShellArg, ShellCommand, ShellSettings, Since, SqlSettings,
+    TimeUnit, ToolKind, ToolMode, ToolSettings,
 };
 pub use usage::{Usage, rounded};
 pub use words::Word;

@@ -3,6 +3,7 @@ mod feed;
 mod files;
 mod http;
 mod json;
+mod s3;
 mod shell;
 mod sql;
 mod words;
@@ -10,6 +11,7 @@ mod words;
 pub use feed::{FeedArgs, FeedLogin, FeedSettings, Since};
 pub use files::FilesSettings;
 pub use http::HttpSettings;
+pub use s3::S3Settings;
 pub use shell::{ParameterKind, ShellArg, ShellCommand, ShellSettings};
 pub use sql::SqlSettings;
 pub use words::{DiskMetric, Effect, HttpMethod, ProbeType, TimeUnit, ToolKind, ToolMode};
@@ -29,6 +31,8 @@ pub enum ToolSettings {
     Files(Option<FilesSettings>),
     /// Of the `shell` tool. `None`: it does nothing without.
     Shell(Option<ShellSettings>),
+    /// Of the `s3` tool. `None`: it does nothing without.
+    S3(Option<S3Settings>),
     /// Of a tool whose settings are read when it is called; null: there are none.
     Json(Value),
 }
@@ -42,6 +46,7 @@ impl ToolSettings {
             ToolKind::Sql => Self::Sql(None),
             ToolKind::Files => Self::Files(None),
             ToolKind::Shell => Self::Shell(None),
+            ToolKind::S3 => Self::S3(None),
             _ => Self::Json(Value::Null),
         }
     }
@@ -49,7 +54,9 @@ impl ToolSettings {
     /// Those that are no type of their own yet; null for the others.
     pub fn json(&self) -> &Value {
         match self {
-            Self::Http(_) | Self::Feed(_) | Self::Sql(_) | Self::Files(_) | Self::Shell(_) => &Value::Null,
+            Self::Http(_) | Self::Feed(_) | Self::Sql(_) | Self::Files(_) | Self::Shell(_) | Self::S3(_) => {
+                &Value::Null
+            }
             Self::Json(value) => value,
         }
     }

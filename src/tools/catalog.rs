@@ -13,6 +13,7 @@ pub(super) fn about(kind: ToolKind, settings: &ToolSettings) -> About {
         ToolSettings::Sql(settings) => return sql::about(settings.as_ref()),
         ToolSettings::Files(settings) => return files::about(settings.as_ref()),
         ToolSettings::Shell(settings) => return shell::about(settings.as_ref()),
+        ToolSettings::S3(settings) => return s3::about(settings.as_ref()),
         ToolSettings::Json(_) => {}
     }
     let settings = settings.json();
@@ -29,7 +30,7 @@ pub(super) fn about(kind: ToolKind, settings: &ToolSettings) -> About {
         ToolKind::Shell => shell::about(None),
         ToolKind::Files => files::about(None),
         ToolKind::ArchiveRows => archive::about(settings),
-        ToolKind::S3 => s3::about(settings),
+        ToolKind::S3 => s3::about(None),
     }
 }
 

@@ -29,17 +29,8 @@ pub(super) fn whole(settings: &Value, key: &str) -> Option<usize> {
     usize::try_from(settings.get(key)?.as_u64()?).ok()
 }
 
-pub(super) fn flag(settings: &Value, key: &str) -> bool {
-    settings.get(key).and_then(Value::as_bool).unwrap_or(false)
-}
-
 pub(super) fn span(settings: &Value, key: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(settings.get(key)?.as_f64()?).ok()
-}
-
-/// May this instance change anything? Without settings: what it might do at the worst.
-pub(super) fn writes(settings: &Value) -> bool {
-    text(settings, "mode") != Some("read_only")
 }
 
 /// Configured headers, their secrets found.

@@ -1,7 +1,8 @@
 //! The S3 client and the tool `s3` on a real S3-compatible server.
 use super::moto::Moto;
 use bgagent::config::{self, Context};
-use bgagent::tools::s3::{Bucket, S3ErrorKind, Settings};
+use bgagent::domain::S3Settings;
+use bgagent::tools::s3::{Bucket, S3ErrorKind};
 use bgagent::tools::{CallContext, ToolError, Tools};
 use serde_json::{Value, json};
 
@@ -25,13 +26,14 @@ fn tools(moto: &Moto, text: &str) -> Tools {
 
 async fn bucket(moto: &Moto, name: &str, prefix: Option<&str>) -> Bucket {
     let mut settings = json!({
-        "endpoint": moto.endpoint(), "bucket": name, "access_key_id": "test",
+        "endpoint": moto.endpoint(), "bucket": name, "mode": "read_write", "access_key_id": "test",
         "secret_access_key": {"command": ["echo", "not-to-be-told"]}, "timeout": 20,
     });
     if let Some(prefix) = prefix {
         settings["prefix"] = prefix.into();
     }
-    Bucket::open(&Settings::of(&settings).expect("settings")).await.expect("a bucket")
+    let settings: S3Settings = serde_json::from_value(settings).expect("settings");
+    Bucket::open(&settings).await.expect("a bucket")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -267,14 +267,14 @@ fn destination(item: Item<'_>, section: &Section<'_>, tools: &Tools) -> Option<M
         }
         "s3" => {
             let item = section.get("s3")?;
-            let settings = named(item, ToolKind::S3, tools)?.json();
-            if settings.get("mode").and_then(Value::as_str) == Some("read_only") {
+            let ToolSettings::S3(Some(settings)) = named(item, ToolKind::S3, tools)? else { return None };
+            if !settings.mode.writes() {
                 return item.refuse_with(
                     format!("tool `{}` only reads", item.text().unwrap_or("")),
                     "define another one with mode = \"read_write\"; agents need not be given it".into(),
                 );
             }
-            out.insert("s3".into(), settings.clone());
+            out.insert("s3".into(), serde_json::to_value(settings).expect("names of its fields are texts"));
             if let Some(prefix) = section.text("prefix") {
                 out.insert("prefix".into(), prefix.trim_matches('/').into());
             }

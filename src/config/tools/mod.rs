@@ -48,7 +48,7 @@ pub(super) fn resolve(
         ToolKind::Files => {
             return files::settings(section).map(|settings| ToolSettings::Files(Some(settings)));
         }
-        ToolKind::S3 => s3::settings(section),
+        ToolKind::S3 => return s3::settings(section).map(|settings| ToolSettings::S3(Some(settings))),
         ToolKind::Shell => {
             return shell::settings(section).map(|settings| ToolSettings::Shell(Some(settings)));
         }

@@ -1,9 +1,8 @@
 //! Settings of `[tools.…]` tables of type "s3": where the bucket is, who asks, and how far calls reach.
 use crate::config::keys::{Key, Kind, key};
-use crate::config::values::{common, mode, needs, url};
+use crate::config::values::{needs, size_up_to, url};
 use crate::config::walk::{Item, Section};
-use crate::domain::{TextOrSecret, ToolKind, ToolMode, check_object_key};
-use serde_json::{Map, Value};
+use crate::domain::{S3Settings, ToolKind, ToolMode, check_object_key};
 
 pub(in crate::config) const KEYS: &[Key] = &[
     key("type", Kind::Word(&[ToolKind::S3.as_str()]), "the built-in tool"),
@@ -20,50 +19,45 @@ pub(in crate::config) const KEYS: &[Key] = &[
         "true: the bucket in the path; false: in the host; default: in the host at Amazon, else in the path",
     ),
     key("mode", Kind::Word(ToolMode::WORDS), "read_only (default) or read_write"),
-    key(
-        "max_bytes",
-        Kind::Size,
-        "of an object, read or written by one call; default 100 KiB, at most 64 MiB",
-    ),
-    key("timeout", Kind::Duration, "one operation with its tries; default 30 s"),
+    key("max_bytes", Kind::Size, "of an object, read or written by one call; default {} KiB, at most {} MiB")
+        .with(&[S3Settings::MAX_BYTES >> 10, S3Settings::LARGEST_MAX_BYTES >> 20]),
+    key("timeout", Kind::Duration, "one operation with its tries; default {} s")
+        .with(&[S3Settings::TIMEOUT.as_secs().unsigned_abs()]),
 ];
 
-/// Largest `max_bytes`.
-const MOST_BYTES: u64 = 64 << 20;
+pub(in crate::config) fn settings(section: &Section<'_>) -> Option<S3Settings> {
+    let mode = section.word("mode").unwrap_or(ToolMode::ReadOnly);
+    let max_bytes = size_up_to(section, "max_bytes", S3Settings::LARGEST_MAX_BYTES);
+    let endpoint = section.get("endpoint").and_then(endpoint);
+    let bucket = needs(section, "s3", "bucket", "bucket = \"backups\"");
+    let bucket =
+        bucket.and_then(|item| name(item, "the name of a bucket alone; folders in it belong into `prefix`"));
+    let region = section.get("region").and_then(|item| name(item, "such as \"eu-central-1\""));
+    credentials(section, mode.writes());
+    let default = S3Settings::of(bucket?);
+    Some(S3Settings {
+        mode,
+        endpoint,
+        region: region.unwrap_or(default.region),
+        prefix: section.get("prefix").and_then(prefix),
+        access_key_id: section.get("access_key_id").and_then(|item| item.text_or_secret()),
+        secret_access_key: section.get("secret_access_key").and_then(|item| item.secret()),
+        session_token: section.get("session_token").and_then(|item| item.secret()),
+        path_style: section.flag("path_style"),
+        max_bytes: max_bytes.unwrap_or(default.max_bytes),
+        timeout: section.positive("timeout").unwrap_or(default.timeout),
+        bucket: default.bucket,
+    })
+}
 
-pub(in crate::config) fn settings(section: &Section<'_>) -> Option<Value> {
-    let mut out = Map::new();
-    common(section, &mut out);
-    let writes = mode(section, &mut out);
-    if let (Some(bytes), Some(item)) = (section.size("max_bytes"), section.get("max_bytes"))
-        && (bytes == 0 || bytes > MOST_BYTES)
-    {
-        item.refuse::<()>("`max_bytes` is at least 1 and at most 64MiB".into());
-    }
-    if let Some(endpoint) = section.get("endpoint").and_then(endpoint) {
-        out.insert("endpoint".into(), endpoint.into());
-    }
+/// The name of a bucket or a region.
+fn name(item: Item<'_>, hint: &str) -> Option<String> {
     let simple = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let item = needs(section, "s3", "bucket", "bucket = \"backups\"");
-    for item in item.into_iter().chain(section.get("region")) {
-        let Some(text) = item.text() else { continue };
-        if text.is_empty() || text.len() > 255 || text.starts_with('.') || !text.chars().all(simple) {
-            let hint = match item.name {
-                "bucket" => "the name of a bucket alone; folders in it belong into `prefix`",
-                _ => "such as \"eu-central-1\"",
-            };
-            item.refuse_with::<()>(format!("\"{text}\" can't be a {}", item.name), hint.into());
-        }
-        out.insert(item.name.into(), text.into());
+    let text = item.text()?;
+    if text.is_empty() || text.len() > 255 || text.starts_with('.') || !text.chars().all(simple) {
+        item.refuse_with::<()>(format!("\"{text}\" can't be a {}", item.name), hint.into());
     }
-    if let Some(prefix) = section.get("prefix").and_then(prefix) {
-        out.insert("prefix".into(), prefix.into());
-    }
-    if let Some(flag) = section.flag("path_style") {
-        out.insert("path_style".into(), flag.into());
-    }
-    credentials(section, writes, &mut out);
-    Some(Value::Object(out))
+    Some(text.to_owned())
 }
 
 fn endpoint(item: Item<'_>) -> Option<String> {
@@ -96,20 +90,10 @@ fn prefix(item: Item<'_>) -> Option<String> {
     }
 }
 
-fn credentials(section: &Section<'_>, writes: bool, out: &mut Map<String, Value>) {
-    let id = section.get("access_key_id");
-    let key = section.get("secret_access_key");
-    let token = section.get("session_token");
-    for (item, is_id) in [(id, true), (key, false), (token, false)] {
-        let Some(item) = item else { continue };
-        let value = match is_id {
-            true => item.text_or_secret().map(|value: TextOrSecret| value.to_json()),
-            false => item.secret().map(|secret| secret.to_json()),
-        };
-        if let Some(value) = value {
-            out.insert(item.name.into(), value);
-        }
-    }
+/// Notes what is missing of credentials.
+fn credentials(section: &Section<'_>, writes: bool) {
+    let [id, key, token] =
+        ["access_key_id", "secret_access_key", "session_token"].map(|key| section.get(key).is_some());
     let missing = |name: &str, why: &str| {
         section.file.error(
             Some(section.span.clone()),
@@ -117,10 +101,10 @@ fn credentials(section: &Section<'_>, writes: bool, out: &mut Map<String, Value>
             Some(format!("{name} = {{ env = \"AWS_{}\" }}", name.to_uppercase())),
         );
     };
-    match (id.is_some(), key.is_some()) {
+    match (id, key) {
         (true, false) => missing("secret_access_key", "`access_key_id`"),
         (false, true) => missing("access_key_id", "`secret_access_key`"),
-        (false, false) if token.is_some() => missing("access_key_id", "`session_token`"),
+        (false, false) if token => missing("access_key_id", "`session_token`"),
         (false, false) if writes => missing("access_key_id", "mode = \"read_write\""),
         _ => {}
     }

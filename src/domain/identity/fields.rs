@@ -7,8 +7,8 @@ use crate::domain::host::HostPattern;
 use crate::domain::ids::AgentId;
 use crate::domain::secret_ref::{EnvValue, SecretRef, TextOrSecret};
 use crate::domain::tool::{
-    FeedArgs, FeedLogin, FeedSettings, FilesSettings, HttpSettings, ParameterKind, ShellArg, ShellCommand,
-    ShellSettings, Since, SqlSettings, ToolSettings,
+    FeedArgs, FeedLogin, FeedSettings, FilesSettings, HttpSettings, ParameterKind, S3Settings, ShellArg,
+    ShellCommand, ShellSettings, Since, SqlSettings, ToolSettings,
 };
 use crate::domain::words::Word;
 use jiff::tz::TimeZone;
@@ -322,6 +322,12 @@ impl Canonical for ParameterKind {
     }
 }
 
+table! { S3Settings {
+    bucket: "bucket", mode: "mode", endpoint: "endpoint", region: "region", prefix: "prefix",
+    access_key_id: "access_key_id", secret_access_key: "secret_access_key", session_token: "session_token",
+    path_style: "path_style", max_bytes: "max_bytes", timeout: "timeout",
+} }
+
 impl Canonical for ToolSettings {
     fn write(&self, form: &mut Form) {
         match self {
@@ -330,6 +336,7 @@ impl Canonical for ToolSettings {
             Self::Sql(settings) => settings.write(form),
             Self::Files(settings) => settings.write(form),
             Self::Shell(settings) => settings.write(form),
+            Self::S3(settings) => settings.write(form),
             Self::Json(settings) => settings.write(form),
         }
     }

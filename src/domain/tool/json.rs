@@ -1,6 +1,21 @@
 //! How settings and arguments of tools stand in JSON.
 use serde::{Deserialize, Deserializer};
 
+/// Durations as seconds.
+pub(super) mod secs {
+    use jiff::SignedDuration;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(span: &SignedDuration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_f64(span.as_secs_f64())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SignedDuration, D::Error> {
+        let secs = f64::deserialize(from)?;
+        SignedDuration::try_from_secs_f64(secs).map_err(serde::de::Error::custom)
+    }
+}
+
 /// A whole number. As in JSON Schema (Validation, 6.1.1), 5.0 is one.
 pub(super) fn whole<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
     let Some(number) = Option::<serde_json::Number>::deserialize(from)? else { return Ok(None) };

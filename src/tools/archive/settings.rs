@@ -6,11 +6,11 @@ use super::shelf::Shelf;
 use super::source::{self, Db};
 use super::tables::Tables;
 use super::trouble::failed;
-use crate::domain::{SecretRef, TextOrSecret};
+use crate::domain::{S3Settings, SecretRef, TextOrSecret};
 use crate::store::Store;
 use crate::tools::archive::source::table::{CHUNK_ROWS, Filter, Place, Table, TableSpec};
 use crate::tools::contract::ToolError;
-use crate::tools::{s3, settings};
+use crate::tools::settings;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,7 @@ pub(in crate::tools) struct Settings {
 /// Where rows go.
 pub(super) enum Destination {
     Folder(String),
-    Bucket(Box<s3::Settings>, String),
+    Bucket(Box<S3Settings>, String),
     Table(Place, String),
 }
 
@@ -162,7 +162,7 @@ impl Destination {
     pub(super) fn of(to: &Value) -> Option<Self> {
         if let Some(bucket) = to.get("s3") {
             let prefix = settings::text(to, "prefix").unwrap_or_default().to_owned();
-            return Some(Self::Bucket(Box::new(s3::Settings::of(bucket)?), prefix));
+            return Some(Self::Bucket(Box::new(serde_json::from_value(bucket.clone()).ok()?), prefix));
         }
         if to.get("url").is_some() {
             return Some(Self::Table(place(to)?, settings::text(to, "table")?.to_owned()));

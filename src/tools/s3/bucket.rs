@@ -6,8 +6,7 @@
 //! by `rusty-s3` in their addresses, so no address is ever shown.
 use super::error::{S3Error, S3ErrorKind};
 use super::exchange::{Answer, Reading, exchange};
-use crate::domain::{SecretRef, TextOrSecret, check_object_key};
-use crate::tools::settings;
+use crate::domain::{S3Settings, check_object_key};
 use crate::{net, secret};
 use base64::Engine;
 use md5::Md5;
@@ -17,12 +16,9 @@ use reqwest::header::{
 use reqwest::{Client, Method, Request, Url};
 use rusty_s3::actions::{DeleteObject, GetObject, HeadObject, ListObjectsV2, PutObject};
 use rusty_s3::{Credentials, S3Action, UrlStyle};
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 
-/// Time of one operation with its tries, where the settings say none.
-const TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a secret may take.
 const SECRET: Duration = Duration::from_secs(10);
 /// How long a connection may take.
@@ -38,52 +34,15 @@ const OWN_SUM: &str = "x-amz-meta-bgagent-sha256";
 /// What list answers are written in.
 const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
-/// What the configuration says of a bucket.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Settings {
-    /// Address of the server; `None`: Amazon's in this region.
-    pub endpoint: Option<String>,
-    /// Region.
-    pub region: String,
-    /// Name of the bucket.
-    pub bucket: String,
-    /// Folder of keys; nothing outside of it is reached. Without slashes at its ends.
-    pub prefix: Option<String>,
-    /// Names the credentials. `None`: nothing is signed, for buckets that are open to all.
-    pub access_key_id: Option<TextOrSecret>,
-    /// The secret half.
-    pub secret_access_key: Option<SecretRef>,
-    /// For credentials that were lent.
-    pub session_token: Option<SecretRef>,
-    /// The bucket is named in the path rather than in the host. `None`: as this endpoint likes it.
-    pub path_style: Option<bool>,
-    /// One operation with its tries.
-    pub timeout: Duration,
-}
+/// How a bucket is asked.
+struct Asked<'s>(&'s S3Settings);
 
-impl Settings {
-    /// Of a table of type "s3" as `config` leaves it.
-    pub fn of(value: &Value) -> Option<Self> {
-        let text = |key: &str| settings::text(value, key).map(str::to_owned);
-        let secret = |key: &str| value.get(key).and_then(SecretRef::from_json);
-        Some(Self {
-            endpoint: text("endpoint"),
-            region: text("region").unwrap_or_else(|| "us-east-1".into()),
-            bucket: text("bucket")?,
-            prefix: text("prefix"),
-            access_key_id: value.get("access_key_id").and_then(TextOrSecret::from_json),
-            secret_access_key: secret("secret_access_key"),
-            session_token: secret("session_token"),
-            path_style: value.get("path_style").and_then(Value::as_bool),
-            timeout: settings::span(value, "timeout").unwrap_or(TIMEOUT),
-        })
-    }
-
+impl Asked<'_> {
     /// Amazon wants the bucket in the host, where its certificate covers it; others can't do without a
     /// name of their own for each bucket.
     fn style(&self, endpoint: &Url) -> UrlStyle {
         let amazon = endpoint.host_str().is_some_and(|host| host.ends_with(".amazonaws.com"));
-        match self.path_style.unwrap_or(!amazon || self.bucket.contains('.')) {
+        match self.0.path_style.unwrap_or(!amazon || self.0.bucket.contains('.')) {
             true => UrlStyle::Path,
             false => UrlStyle::VirtualHost,
         }
@@ -91,10 +50,12 @@ impl Settings {
 
     async fn credentials(&self) -> Result<Option<Credentials>, S3Error> {
         let failed = |key: &str, error| S3Error::new(S3ErrorKind::Settings, format!("no `{key}`: {error}"));
-        let (Some(id), Some(key)) = (&self.access_key_id, &self.secret_access_key) else { return Ok(None) };
+        let (Some(id), Some(key)) = (&self.0.access_key_id, &self.0.secret_access_key) else {
+            return Ok(None);
+        };
         let id = secret::value_of(id, SECRET).await.map_err(|error| failed("access_key_id", error))?;
         let key = secret::resolve(key, SECRET).await.map_err(|error| failed("secret_access_key", error))?;
-        let Some(token) = &self.session_token else {
+        let Some(token) = &self.0.session_token else {
             return Ok(Some(Credentials::new(id.expose(), key.expose())));
         };
         let token = secret::resolve(token, SECRET).await.map_err(|error| failed("session_token", error))?;
@@ -160,14 +121,14 @@ pub struct Listing {
 
 impl Bucket {
     /// Finds the secrets and prepares a client. Nothing is asked yet.
-    pub async fn open(settings: &Settings) -> Result<Self, S3Error> {
+    pub async fn open(settings: &S3Settings) -> Result<Self, S3Error> {
         let failed = |why: String| {
             S3Error::new(S3ErrorKind::Settings, why).at(&format!("bucket `{}`", settings.bucket))
         };
         let amazon = || format!("https://s3.{}.amazonaws.com", settings.region);
         let endpoint = settings.endpoint.clone().unwrap_or_else(amazon);
         let url = Url::parse(&endpoint).map_err(|error| failed(format!("`endpoint`: {error}")))?;
-        let style = settings.style(&url);
+        let style = Asked(settings).style(&url);
         let bucket = rusty_s3::Bucket::new(url, style, settings.bucket.clone(), settings.region.clone())
             .map_err(|error| failed(format!("`endpoint` and `bucket` make no address: {error:?}")))?;
         let prefix = match settings.prefix.as_deref() {
@@ -177,9 +138,9 @@ impl Bucket {
                 format!("{prefix}/")
             }
         };
-        let credentials = settings.credentials().await.map_err(|error| failed(error.message))?;
+        let credentials = Asked(settings).credentials().await.map_err(|error| failed(error.message))?;
         let client = net::verbatim(bucket.base_url(), CONNECT).map_err(failed)?;
-        Ok(Self { bucket, credentials, client, prefix, timeout: settings.timeout })
+        Ok(Self { bucket, credentials, client, prefix, timeout: settings.timeout.unsigned_abs() })
     }
 
     /// Stores an object in the place of what was there. Its content arrives whole or not at all.

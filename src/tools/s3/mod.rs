@@ -2,20 +2,19 @@
 //! configuration names. The client beneath it, [`Bucket`], is for other tools too.
 use super::contract::{About as ToolAbout, Call, ToolError, ToolOutput};
 use super::settings;
-use crate::domain::{Effect, ReadsWhen};
+use crate::domain::{Effect, ReadsWhen, S3Settings, ToolKind, ToolSettings};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 mod bucket;
 mod error;
 mod exchange;
 
-pub use bucket::{About, Bucket, Listed, Listing, Object, Settings};
+pub use bucket::{About, Bucket, Listed, Listing, Object};
 pub use error::{S3Error, S3ErrorKind};
 
-/// Bytes of an object read or written by one call where the settings say nothing, and at the most.
-const MAX_BYTES: (usize, usize) = (100 << 10, 64 << 20);
 /// Bytes of an object that a result can hold.
 const MAX_SHOWN: usize = 160 << 10;
 /// Objects of a list where the caller does not say, and at the most.
@@ -23,15 +22,14 @@ const MAX_LISTED: (u64, u64) = (100, 1000);
 /// Bytes of keys in a list.
 const MAX_KEYS: usize = 128 << 10;
 
-/// What an instance is.
-pub(super) fn about(settings: &Value) -> ToolAbout {
-    let writes = settings::writes(settings);
+/// What an instance is; without settings: what it might be at the worst.
+pub(super) fn about(settings: Option<&S3Settings>) -> ToolAbout {
+    let writes = settings.is_none_or(|settings| settings.mode.writes());
     let ops: &[&str] = if writes { &["list", "get", "head", "put"] } else { &["list", "get", "head"] };
-    let place = match (settings::text(settings, "bucket"), settings::text(settings, "prefix")) {
-        (Some(bucket), Some(prefix)) => format!(" In `{bucket}`, beneath `{prefix}/`."),
-        (Some(bucket), None) => format!(" In `{bucket}`."),
-        _ => String::new(),
-    };
+    let place = settings.map_or_else(String::new, |S3Settings { bucket, prefix, .. }| match prefix {
+        Some(prefix) => format!(" In `{bucket}`, beneath `{prefix}/`."),
+        None => format!(" In `{bucket}`."),
+    });
     let mut properties = json!({
         "op": {"enum": ops, "description": format!("head: what is known of an object, without its content.{place}")},
         "key": {"type": "string", "description": "For get, head and put: the object."},
@@ -63,12 +61,15 @@ pub(super) fn about(settings: &Value) -> ToolAbout {
 
 /// Does what is asked.
 pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
-    let mut about = Settings::of(call.settings.json()).ok_or_else(|| settings::missing("s3"))?;
-    about.timeout = about.timeout.min(call.bound.mul_f64(0.9));
-    let request = Op::of(&call)?;
-    let bucket = Bucket::open(&about).await.map_err(|error| explain(error, false))?;
+    let ToolSettings::S3(Some(settings)) = &*call.settings else {
+        return Err(settings::missing(ToolKind::S3.as_str()));
+    };
+    let most = SignedDuration::try_from(call.bound.mul_f64(0.9)).unwrap_or(SignedDuration::MAX);
+    let settings = S3Settings { timeout: settings.timeout.min(most), ..settings.clone() };
+    let request = Op::of(&call, &settings)?;
+    let bucket = Bucket::open(&settings).await.map_err(|error| explain(error, false))?;
     let put = matches!(request, Op::Put { .. });
-    request.run(&bucket, &call).await.map(ToolOutput::of).map_err(|error| explain(error, put))
+    request.run(&bucket, &settings).await.map(ToolOutput::of).map_err(|error| explain(error, put))
 }
 
 /// What is asked, its arguments checked.
@@ -80,9 +81,9 @@ enum Op<'a> {
 }
 
 impl<'a> Op<'a> {
-    fn of(call: &'a Call) -> Result<Self, ToolError> {
+    fn of(call: &'a Call, settings: &S3Settings) -> Result<Self, ToolError> {
         let refuse = |why: String| Err(ToolError::Arguments(format!("tool `{}`: {why}", call.tool)));
-        let text = |key: &str| settings::text(&call.args, key);
+        let text = |key: &str| call.args[key].as_str();
         let op = text("op").unwrap_or_default();
         let belongs: &[&str] = match op {
             "list" => &["op", "prefix", "after", "max"],
@@ -102,14 +103,14 @@ impl<'a> Op<'a> {
         match op {
             "get" => Ok(Self::Get { key }),
             "head" => Ok(Self::Head { key }),
-            "put" if settings::writes(call.settings.json()) => {
+            "put" if settings.mode.writes() => {
                 let (bytes, usual) = match (text("text"), text("base64").map(|text| STANDARD.decode(text))) {
                     (Some(text), None) => (text.as_bytes().to_vec(), "text/plain; charset=utf-8"),
                     (None, Some(Ok(bytes))) => (bytes, "application/octet-stream"),
                     (None, Some(Err(error))) => return refuse(format!("`base64` can't be read: {error}")),
                     _ => return refuse("put needs either `text` or `base64`".into()),
                 };
-                let most = most(call);
+                let most = settings::size(settings.max_bytes);
                 if bytes.len() > most {
                     return refuse(format!("the content has {} bytes, and {most} are the most", bytes.len()));
                 }
@@ -119,11 +120,11 @@ impl<'a> Op<'a> {
         }
     }
 
-    async fn run(self, bucket: &Bucket, call: &Call) -> Result<Value, S3Error> {
+    async fn run(self, bucket: &Bucket, settings: &S3Settings) -> Result<Value, S3Error> {
         match self {
             Self::List { prefix, after, most } => Ok(listed(bucket.list(prefix, after, most).await?)),
             Self::Get { key } => {
-                let object = bucket.get_some(key, most(call).min(MAX_SHOWN)).await?;
+                let object = bucket.get_some(key, settings::size(settings.max_bytes).min(MAX_SHOWN)).await?;
                 let mut result = described(key, &object.about);
                 result["truncated"] = object.truncated.into();
                 match text_of(&object) {
@@ -138,11 +139,6 @@ impl<'a> Op<'a> {
             }
         }
     }
-}
-
-/// The bound of an object.
-fn most(call: &Call) -> usize {
-    settings::whole(call.settings.json(), "max_bytes").unwrap_or(MAX_BYTES.0).min(MAX_BYTES.1)
 }
 
 /// The content as text, if it is some; the end may have been cut within a character.

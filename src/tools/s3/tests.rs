@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 async fn bucket(endpoint: &str, more: Value) -> Result<Bucket, S3Error> {
     let mut settings = json!({
-        "endpoint": endpoint, "bucket": "b", "prefix": "p", "access_key_id": "AKIDEXAMPLE",
+        "endpoint": endpoint, "bucket": "b", "mode": "read_write", "prefix": "p", "access_key_id": "AKIDEXAMPLE",
         "secret_access_key": {"command": ["echo", "very-secret-key"]},
         "session_token": {"command": ["echo", "very-secret-token"]}, "timeout": 10,
     });
     settings.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
-    Bucket::open(&Settings::of(&settings).unwrap()).await
+    let settings: S3Settings = serde_json::from_value(settings).unwrap();
+    Bucket::open(&settings).await
 }
 
 fn refusal(status: &str, code: &str, headers: &[(&str, &str)]) -> Vec<u8> {

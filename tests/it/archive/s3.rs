@@ -3,7 +3,8 @@ use super::check::{Rows, archived, is_partition, table};
 use super::crash::dies_in;
 use super::*;
 use crate::moto::Moto;
-use bgagent::tools::s3::{Bucket, Settings};
+use bgagent::domain::S3Settings;
+use bgagent::tools::s3::Bucket;
 use std::os::unix::fs::PermissionsExt;
 
 struct Site {
@@ -44,10 +45,10 @@ impl Site {
     /// What the bucket holds, by the rules of a folder: it is copied into one.
     async fn archived(&self, left: &Rows) -> Rows {
         let settings = json!({
-            "endpoint": self.moto.endpoint(), "bucket": "backups", "prefix": "all/orders", "access_key_id": "test",
+            "endpoint": self.moto.endpoint(), "bucket": "backups", "mode": "read_write", "prefix": "all/orders", "access_key_id": "test",
             "secret_access_key": {"command": ["echo", "not-to-be-told"]}, "timeout": 20,
         });
-        let bucket = Bucket::open(&Settings::of(&settings).unwrap()).await.unwrap();
+        let bucket = Bucket::open(&serde_json::from_value::<S3Settings>(settings).unwrap()).await.unwrap();
         let copy = tempfile::tempdir().unwrap();
         std::fs::create_dir(copy.path().join("pending")).unwrap();
         for object in bucket.list("", None, usize::MAX).await.unwrap().objects {
@@ -121,10 +122,10 @@ async fn what_others_do_in_the_bucket_is_noticed() {
     }
     assert_eq!(archive(&tools, "old").await.unwrap()["moved"], 30);
     let settings = json!({
-        "endpoint": site.moto.endpoint(), "bucket": "backups", "prefix": "all/orders", "access_key_id": "test",
+        "endpoint": site.moto.endpoint(), "bucket": "backups", "mode": "read_write", "prefix": "all/orders", "access_key_id": "test",
         "secret_access_key": {"command": ["echo", "not-to-be-told"]}, "timeout": 20,
     });
-    let bucket = Bucket::open(&Settings::of(&settings).unwrap()).await.unwrap();
+    let bucket = Bucket::open(&serde_json::from_value::<S3Settings>(settings).unwrap()).await.unwrap();
     let keys: Vec<String> = bucket
         .list("", None, usize::MAX)
         .await

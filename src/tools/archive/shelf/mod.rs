@@ -1,8 +1,8 @@
 //! Where objects lie: a folder, or a bucket of S3-compatible storage. Names are flat, or stand under
 //! `pending/` or `unclaimed/`.
 use super::trouble::failed;
+use crate::domain::S3Settings;
 use crate::tools::contract::ToolError;
-use crate::tools::s3::Settings as Bucket;
 use folder::Folder;
 use s3::S3;
 
@@ -77,7 +77,7 @@ impl Shelf {
     }
 
     /// In this bucket, under a prefix of ours.
-    pub(super) async fn bucket(settings: &Bucket, prefix: &str) -> Result<Self, ToolError> {
+    pub(super) async fn bucket(settings: &S3Settings, prefix: &str) -> Result<Self, ToolError> {
         S3::open(settings, prefix).await.map(|bucket| Self::S3(Box::new(bucket)))
     }
 }

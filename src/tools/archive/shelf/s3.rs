@@ -1,8 +1,9 @@
 //! Objects in a bucket. A PUT is whole or not at all; what a killed process has sent may still arrive later,
 //! which is why names are never used for two things, and an object alone counts for nothing.
 use super::failed;
+use crate::domain::S3Settings;
 use crate::tools::contract::ToolError;
-use crate::tools::s3::{Bucket, S3Error, S3ErrorKind, Settings};
+use crate::tools::s3::{Bucket, S3Error, S3ErrorKind};
 
 /// Largest object that is read.
 const MOST_BYTES: usize = 1 << 30;
@@ -16,7 +17,7 @@ pub(in crate::tools::archive) struct S3 {
 }
 
 impl S3 {
-    pub(super) async fn open(settings: &Settings, prefix: &str) -> Result<Self, ToolError> {
+    pub(super) async fn open(settings: &S3Settings, prefix: &str) -> Result<Self, ToolError> {
         let bucket = Bucket::open(settings).await.map_err(said)?;
         let folders = [settings.prefix.as_deref().unwrap_or_default(), prefix];
         let folders: Vec<&str> = folders.into_iter().filter(|folder| !folder.is_empty()).collect();
