@@ -262,3 +262,6 @@ fn excerpt<'a>(texts: impl Iterator<Item = &'a str>) -> Option<String> {
     }
     (!out.is_empty()).then_some(out)
 }
+
+#[cfg(test)]
+mod tests;
