@@ -8,7 +8,7 @@
 //! with what there is. Both are said.
 use super::lines::Broken;
 use super::{Address, ClientError, Connection, Timeouts};
-use crate::domain::Event;
+use crate::domain::LoggedEvent;
 use crate::protocol::{
     END_NOTIFICATION, EVENT_NOTIFICATION, GAP_NOTIFICATION, GapNote, LIVE_NOTIFICATION, NoParams, Ping,
     PositionNote, StreamAgentEvents, StreamParams,
@@ -107,8 +107,12 @@ pub struct StoredEvent {
 }
 
 impl StoredEvent {
-    /// The event; an error if it is of a type that this release does not know.
-    pub fn decode(&self) -> Result<Event, serde_json::Error> {
+    /// The event as it is logged. That has a type which is a text, and any JSON as its payload: so events of a newer
+    /// daemon are followed and shown, whatever they say. [`LoggedEvent::event`] gives one that this release knows.
+    ///
+    /// # Errors
+    /// It is not an event at all.
+    pub fn decode(&self) -> Result<LoggedEvent, serde_json::Error> {
         serde_json::from_str(&self.text)
     }
 }

@@ -1,6 +1,6 @@
 //! Performs what the engine decided, once it is durable. Decides nothing.
 use crate::daemon::inbox::Message;
-use crate::domain::{AgentId, Body, Entry, Fact, Fleet, LastResult, RunId};
+use crate::domain::{AgentId, Body, Entry, Fact, Fleet, LastResult, RunId, Trigger};
 use crate::engine::Start;
 use crate::llm::Models;
 use crate::runner::{self, Brief, Report, Shared, StopOrder, gate_program};
@@ -104,12 +104,11 @@ impl Actor {
                 Body::Query(_) | Body::Command(_) => last_result(&store, &results, &start.agent.id).await,
             };
             // the log has given its number to the event meanwhile
-            let event = match start.event {
-                Some(event) => {
-                    let numbered = store.read(move |reader| reader.event_of(start.run)).await;
-                    Some(numbered.ok().flatten().map_or(event, Into::into))
-                }
-                None => None,
+            let event = if start.trigger == Trigger::Event {
+                let numbered = store.read(move |reader| reader.event_of(start.run)).await;
+                numbered.ok().flatten().or_else(|| start.event.map(|event| event.logged()))
+            } else {
+                None
             };
             let brief = Brief {
                 run: start.run,

@@ -7,7 +7,7 @@ use super::handlers;
 use super::house::{Place, Work};
 use crate::daemon::handlers::answers::value;
 use crate::daemon::services::{Encoded, Services, Step, Subscription};
-use crate::domain::{Event, Seq};
+use crate::domain::{LoggedEvent, Seq};
 use crate::protocol::{
     Code, END_NOTIFICATION, EVENT_NOTIFICATION, EventNote, GAP_NOTIFICATION, GapNote, LIVE_NOTIFICATION,
     LineError, LineReader, PositionNote, Request, RpcError, SubscriptionView, decode_call, notification_line,
@@ -269,7 +269,7 @@ impl Feed {
         }
     }
 
-    async fn event(&self, event: Event) -> bool {
+    async fn event(&self, event: LoggedEvent) -> bool {
         self.say(EVENT_NOTIFICATION, &EventNote { subscription: self.number, event }).await
     }
 

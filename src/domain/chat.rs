@@ -1,4 +1,5 @@
 //! What is said between an agent and a language model, in no provider's format.
+use super::described::{Described, Shape, described};
 use super::tool::Effect;
 use crate::domain::run_error::RunError;
 use crate::domain::usage::Usage;
@@ -24,52 +25,54 @@ pub enum ChatMessage {
     },
 }
 
-/// One turn of the model: text, calls of tools, or both.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ModelTurn {
-    /// What it said; may be empty.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub text: String,
-    /// What it thought, where the provider tells.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub thought: Option<String>,
-    /// The tools that it calls.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub calls: Vec<ToolRequest>,
-    /// What the provider wants back unchanged with this turn (signed thoughts); null: nothing. Means
-    /// something to the wire format named in it only.
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub opaque: Value,
-    /// A mark of who said it: a model at an address. What is of use to that one only (names of calls,
-    /// thoughts) goes back to nobody else.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<String>,
-}
+described! {
+    /// One turn of the model: text, calls of tools, or both.
+    #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+    pub struct ModelTurn {
+        /// What it said; may be empty.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        pub text: String,
+        /// What it thought, where the provider tells.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub thought: Option<String>,
+        /// The tools that it calls.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub calls: Vec<ToolRequest>,
+        /// What the provider wants back unchanged with this turn (signed thoughts); null: nothing. Means
+        /// something to the wire format named in it only.
+        #[serde(default, skip_serializing_if = "Value::is_null")]
+        pub opaque: Value,
+        /// A mark of who said it: a model at an address. What is of use to that one only (names of calls,
+        /// thoughts) goes back to nobody else.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub by: Option<String>,
+    }
 
-/// A call that a model wants.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ToolRequest {
-    /// Names the call for the provider. Not necessarily unique, and possibly empty: calls are told
-    /// apart by their place.
-    pub id: String,
-    /// The tool, as it was offered; an unknown one if the model made it up.
-    pub name: String,
-    /// The arguments as they were sent: JSON if the model did it right. An empty text is `{}`.
-    pub arguments: String,
-}
+    /// A call that a model wants.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct ToolRequest {
+        /// Names the call for the provider. Not necessarily unique, and possibly empty: calls are told
+        /// apart by their place.
+        pub id: String,
+        /// The tool, as it was offered; an unknown one if the model made it up.
+        pub name: String,
+        /// The arguments as they were sent: JSON if the model did it right. An empty text is `{}`.
+        pub arguments: String,
+    }
 
-/// What a call gave.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ToolReply {
-    /// [`ToolRequest::id`].
-    pub id: String,
-    /// [`ToolRequest::name`].
-    pub name: String,
-    /// The result, or what is wrong, for the model to read.
-    pub text: String,
-    /// It failed.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub is_error: bool,
+    /// What a call gave.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct ToolReply {
+        /// [`ToolRequest::id`].
+        pub id: String,
+        /// [`ToolRequest::name`].
+        pub name: String,
+        /// The result, or what is wrong, for the model to read.
+        pub text: String,
+        /// It failed.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub is_error: bool,
+    }
 }
 
 /// A tool as a model sees it.
@@ -145,20 +148,22 @@ pub struct ModelRequest {
     pub only_answer: bool,
 }
 
-/// What a model answered.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ModelAnswer {
-    /// What it said.
-    pub turn: ModelTurn,
-    /// Why it stopped.
-    pub finish: Finish,
-    /// What the provider says it used. `None`: it does not say, which is not zero.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tokens: Option<Tokens>,
-    /// The provider refused the request with `output_schema` first: these are two requests, and
-    /// `tokens` are those of both.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub asked_twice: bool,
+described! {
+    /// What a model answered.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct ModelAnswer {
+        /// What it said.
+        pub turn: ModelTurn,
+        /// Why it stopped.
+        pub finish: Finish,
+        /// What the provider says it used. `None`: it does not say, which is not zero.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub tokens: Option<Tokens>,
+        /// The provider refused the request with `output_schema` first: these are two requests, and
+        /// `tokens` are those of both.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub asked_twice: bool,
+    }
 }
 
 /// Why a model stopped.
@@ -175,18 +180,26 @@ pub enum Finish {
     Unreadable(String),
 }
 
-/// Tokens of one request. `cached` and `written` are parts of `input`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tokens {
-    /// Sent.
-    pub input: u64,
-    /// Of them, read from the provider's cache.
-    pub cached: u64,
-    /// Of them, written to the provider's cache.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub written: u64,
-    /// Received, thoughts included.
-    pub output: u64,
+impl Described for Finish {
+    fn shape() -> Shape {
+        Shape::Plain(r#"`"stop"`, `"length"`, `{"refusal": string}` or `{"unreadable": string}`"#)
+    }
+}
+
+described! {
+    /// Tokens of one request. `cached` and `written` are parts of `input`.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct Tokens {
+        /// Sent.
+        pub input: u64,
+        /// Of them, read from the provider's cache.
+        pub cached: u64,
+        /// Of them, written to the provider's cache.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        pub written: u64,
+        /// Received, thoughts included.
+        pub output: u64,
+    }
 }
 
 fn is_zero(count: &u64) -> bool {
@@ -211,16 +224,18 @@ pub struct ModelError {
     pub asked_twice: bool,
 }
 
-/// What a request may cost at the worst: held back before it is sent, settled afterwards.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct WorstCase {
-    /// Tokens in and out.
-    pub tokens: u64,
-    /// Those of them that the answer may have.
-    #[serde(default)]
-    pub output: u64,
-    /// US dollars; 0 for a model without a price.
-    pub usd: f64,
+described! {
+    /// What a request may cost at the worst: held back before it is sent, settled afterwards.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+    pub struct WorstCase {
+        /// Tokens in and out.
+        pub tokens: u64,
+        /// Those of them that the answer may have.
+        #[serde(default)]
+        pub output: u64,
+        /// US dollars; 0 for a model without a price.
+        pub usd: f64,
+    }
 }
 
 impl WorstCase {
@@ -237,75 +252,77 @@ impl WorstCase {
     }
 }
 
-/// One entry of the journal of a run: durable before the next step is taken. A conversation is
-/// rebuilt from these, in order.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "step", rename_all = "snake_case")]
-pub enum Step {
-    /// The conversation begins. Later attempts go on with this query, whatever the gate says then.
-    Begun {
-        /// Its places are filled.
-        query: String,
-        /// It holds data from outside, or what it knows of earlier runs does.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        untrusted: bool,
-        /// Keys of the items that its gate gave: they are seen when the run has succeeded.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        seen: Vec<String>,
-        /// What its gate gave, if its proofs ask for it.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        gate: Option<String>,
-    },
-    /// A request is about to be sent; its worst case is held.
-    Asked {
-        /// Name of a `[models.…]` table.
-        model: String,
-        /// What is held for it.
-        worst: WorstCase,
-    },
-    /// It was answered.
-    Answered {
-        /// Name of a `[models.…]` table.
-        model: String,
-        /// What it said.
-        answer: ModelAnswer,
-        /// What is charged for it.
-        used: Usage,
-    },
-    /// It was not answered.
-    Unanswered {
-        /// Name of a `[models.…]` table.
-        model: String,
-        /// Why.
-        error: RunError,
-        /// What is charged for it.
-        used: Usage,
-    },
-    /// A call of a tool is about to be made.
-    Calling {
-        /// Place among the calls of the newest turn, from 0.
-        call: usize,
-        /// What it may do.
-        effect: Effect,
-    },
-    /// It was made, or answered without being made.
-    Called {
-        /// Place among the calls of the newest turn, from 0.
-        call: usize,
-        /// What the model is told.
-        reply: ToolReply,
-        /// The outside world was read.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        untrusted: bool,
-    },
-    /// A person decided about a call that waited for one.
-    Decided {
-        /// Place among the calls of the newest turn, from 0.
-        call: usize,
-        /// It may be made.
-        approved: bool,
-        /// What the person said.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        reason: Option<String>,
-    },
+described! {
+    /// One entry of the journal of a run: durable before the next step is taken. A conversation is
+    /// rebuilt from these, in order.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "step", rename_all = "snake_case")]
+    pub enum Step {
+        /// The conversation begins. Later attempts go on with this query, whatever the gate says then.
+        Begun {
+            /// Its places are filled.
+            query: String,
+            /// It holds data from outside, or what it knows of earlier runs does.
+            #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+            untrusted: bool,
+            /// Keys of the items that its gate gave: they are seen when the run has succeeded.
+            #[serde(default, skip_serializing_if = "Vec::is_empty")]
+            seen: Vec<String>,
+            /// What its gate gave, if its proofs ask for it.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            gate: Option<String>,
+        },
+        /// A request is about to be sent; its worst case is held.
+        Asked {
+            /// Name of a `[models.…]` table.
+            model: String,
+            /// What is held for it.
+            worst: WorstCase,
+        },
+        /// It was answered.
+        Answered {
+            /// Name of a `[models.…]` table.
+            model: String,
+            /// What it said.
+            answer: ModelAnswer,
+            /// What is charged for it.
+            used: Usage,
+        },
+        /// It was not answered.
+        Unanswered {
+            /// Name of a `[models.…]` table.
+            model: String,
+            /// Why.
+            error: RunError,
+            /// What is charged for it.
+            used: Usage,
+        },
+        /// A call of a tool is about to be made.
+        Calling {
+            /// Place among the calls of the newest turn, from 0.
+            call: usize,
+            /// What it may do.
+            effect: Effect,
+        },
+        /// It was made, or answered without being made.
+        Called {
+            /// Place among the calls of the newest turn, from 0.
+            call: usize,
+            /// What the model is told.
+            reply: ToolReply,
+            /// The outside world was read.
+            #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+            untrusted: bool,
+        },
+        /// A person decided about a call that waited for one.
+        Decided {
+            /// Place among the calls of the newest turn, from 0.
+            call: usize,
+            /// It may be made.
+            approved: bool,
+            /// What the person said.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            reason: Option<String>,
+        },
+    }
 }

@@ -507,8 +507,9 @@ pub struct RunRecord {
     pub clock_moved: SignedDuration,
     /// How many event-started runs lead to it.
     pub chain: u8,
-    /// The event that started it, as JSON.
-    pub event: Option<Arc<str>>,
+    /// The event that started it. It has its number once it is logged. `None` also for one of a kind that this release
+    /// does not know.
+    pub event: Option<Arc<super::Event>>,
     /// What a person asked instead of the configured query.
     pub query: Option<Arc<str>>,
     /// The session of a run that a model carries out.

@@ -9,8 +9,8 @@ mod calendar;
 mod chat;
 mod counted;
 mod cron;
+mod described;
 mod event;
-mod event_words;
 mod fact;
 mod fleet;
 mod glob;
@@ -29,7 +29,6 @@ mod run_error;
 mod secret_ref;
 mod slot;
 mod talk;
-mod telling;
 mod time;
 mod tokens;
 mod tool;
@@ -51,7 +50,9 @@ pub use chat::{
 pub use counted::counted;
 pub use cron::{ClockChange, CronError, CronSchedule};
 
-pub use event_words::{Event, EventType};
+pub use described::{Described, Field, Object, Shape, Tagged, Words};
+pub(crate) use described::{described, snake_case, text as doc_text};
+pub use event::*;
 pub use fact::{
     ALL_WELL, AgentChange, AgentRecord, CircuitRecord, Counters, Entry, Fact, KeptFeed, LastRun, OutputChunk,
     Process, ProcessRole, RunRecord, Stream,

@@ -1,4 +1,5 @@
 //! Failures: a kind to branch on, a sentence to read.
+use super::described::described;
 use super::words::words;
 use serde::{Deserialize, Serialize};
 
@@ -48,13 +49,15 @@ words! {
     }
 }
 
-/// A failure: a kind to branch on, a sentence to read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunError {
-    /// What kind.
-    pub kind: ErrorKind,
-    /// What went wrong, where, and what to do about it.
-    pub message: String,
+described! {
+    /// A failure: a kind to branch on, a sentence to read.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct RunError {
+        /// What kind.
+        pub kind: ErrorKind,
+        /// What went wrong, where, and what to do about it.
+        pub message: String,
+    }
 }
 
 impl RunError {

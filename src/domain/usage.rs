@@ -1,4 +1,5 @@
 //! What a run used of its model.
+use super::described::described;
 use serde::{Deserialize, Serialize};
 
 impl Usage {
@@ -17,20 +18,22 @@ impl Usage {
     }
 }
 
-/// What a run used of its model. All zero for commands and tools.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Usage {
-    /// Model requests.
-    pub requests: u64,
-    /// Tokens sent.
-    pub input_tokens: u64,
-    /// Of them, read from the provider's cache.
-    pub cached_tokens: u64,
-    /// Tokens received.
-    pub output_tokens: u64,
-    /// US dollars.
-    #[serde(serialize_with = "rounded")]
-    pub usd: f64,
+described! {
+    /// What a run used of its model. All zero for commands and tools.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+    pub struct Usage {
+        /// Model requests.
+        pub requests: u64,
+        /// Tokens sent.
+        pub input_tokens: u64,
+        /// Of them, read from the provider's cache.
+        pub cached_tokens: u64,
+        /// Tokens received.
+        pub output_tokens: u64,
+        /// US dollars.
+        #[serde(serialize_with = "rounded")]
+        pub usd: f64,
+    }
 }
 
 /// An amount as JSON, without the noise of sums of binary fractions: to a millionth of a millionth.

@@ -13,12 +13,12 @@ pub trait Word: Copy + 'static {
 
 /// An enum whose variants are words: `Skip = "skip"`.
 macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)* }) => {
-        $(#[$doc])*
+    ($(#[doc = $doc:literal])* $name:ident { $($(#[doc = $vdoc:literal])* $variant:ident = $word:literal,)* }) => {
+        $(#[doc = $doc])*
         #[derive(
             Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
         )]
-        pub enum $name { $($(#[$vdoc])* #[serde(rename = $word)] $variant,)* }
+        pub enum $name { $($(#[doc = $vdoc])* #[serde(rename = $word)] $variant,)* }
 
         impl $name {
             /// All of them, in the order of the contract.
@@ -43,6 +43,17 @@ macro_rules! words {
 
             fn as_str(self) -> &'static str {
                 self.as_str()
+            }
+        }
+
+        impl $crate::domain::Described for $name {
+            fn shape() -> $crate::domain::Shape {
+                use $crate::domain::doc_text;
+                $crate::domain::Shape::Words($crate::domain::Words {
+                    name: stringify!($name),
+                    about: doc_text(&[$($doc),*]),
+                    words: vec![$(($word, doc_text(&[$($vdoc),*])),)*],
+                })
             }
         }
 

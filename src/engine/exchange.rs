@@ -234,7 +234,7 @@ pub struct Start {
     /// How it goes about its work.
     pub mode: RunMode,
     /// The event that started it.
-    pub event: Option<Arc<str>>,
+    pub event: Option<Arc<Event>>,
     /// What is left of `total_timeout`.
     pub time_left: Option<SignedDuration>,
     /// Its tool only looks, and is called before the attempt is on record: nothing is said of its

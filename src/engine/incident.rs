@@ -2,7 +2,7 @@
 //! hysteresis (section 6). Sixty failures of one check are one incident.
 use super::{Engine, Refusal, Reply};
 use crate::domain::*;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 /// Longest finding that is kept with an incident, in bytes. The whole is the result of its run.
 const MAX_DIAGNOSIS: usize = 8 << 10;
@@ -125,26 +125,24 @@ impl Engine {
     /// A run that an incident started has completed: its result belongs to the incident, which may be over.
     pub(super) fn diagnosed(&mut self, now: Now, run: &RunRecord, result: &str) {
         let text = result.trim();
-        let Some(event) = run.event.as_deref().filter(|_| !text.is_empty()) else { return };
-        let Ok(Event { kind: EventType::IncidentOpened, agent_id: Some(agent), payload, .. }) =
-            serde_json::from_str(event)
+        let event = run.event.as_deref().filter(|_| !text.is_empty());
+        let Some(Event { agent_id: Some(agent), payload: Payload::IncidentOpened(opened), .. }) = event
         else {
             return;
         };
-        let since: Option<Timestamp> = payload["since"].as_str().and_then(|since| since.parse().ok());
-        let (Some(key), Some(since)) = (payload["key"].as_str(), since) else { return };
+        let (agent, key, since) = (agent.clone(), opened.key.clone(), opened.since);
         let mut text = text.to_owned();
         if text.len() > MAX_DIAGNOSIS {
             text.truncate(text.floor_char_boundary(MAX_DIAGNOSIS));
             text.push('…');
         }
         let diagnosis = Diagnosis { by: run.agent.clone(), run: run.run, at: now.wall, text };
-        let known = self.index(&agent).ok().and_then(|owner| self.incidents.get_mut(&owner)?.get_mut(key));
+        let known = self.index(&agent).ok().and_then(|owner| self.incidents.get_mut(&owner)?.get_mut(&key));
         // The store keeps microseconds.
         if let Some(incident) = known.filter(|known| to_micros(known.since) == to_micros(since)) {
             incident.diagnosis = Some(diagnosis.clone());
         }
-        let (key, diagnosis) = (key.to_owned(), Box::new(diagnosis));
+        let diagnosis = Box::new(diagnosis);
         self.push(now, Fact::IncidentDiagnosed { agent, key, since, diagnosis });
     }
 

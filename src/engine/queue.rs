@@ -81,7 +81,7 @@ impl Engine {
         trigger: Trigger,
         slot: Option<Timestamp>,
         not_before: Option<SignedDuration>,
-        event: Option<Arc<str>>,
+        event: Option<Arc<Event>>,
         query: Option<Arc<str>>,
         mode: RunMode,
     ) -> RunId {

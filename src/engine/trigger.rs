@@ -34,7 +34,7 @@ impl Engine {
                 continue;
             }
             for event in Event::telling(&self.out.facts[at - 1]) {
-                let Some(agents) = self.triggers.get(&event.kind).cloned() else { continue };
+                let Some(agents) = self.triggers.get(&event.kind()).cloned() else { continue };
                 self.chain = depth + 1;
                 for agent in agents {
                     self.start_by_event(now, agent, &event);
@@ -62,14 +62,13 @@ impl Engine {
         };
         match paused.or_else(too_long).or_else(|| self.obstacle(now, agent, Trigger::Event)) {
             None => {
-                let event = serde_json::to_string(event).expect("events serialize");
                 self.claim(
                     now,
                     agent,
                     Trigger::Event,
                     None,
                     None,
-                    Some(Arc::from(event)),
+                    Some(Arc::new(event.clone())),
                     None,
                     RunMode::Normal,
                 );
@@ -78,7 +77,7 @@ impl Engine {
                 self.touch(agent);
             }
             Some((verdict, cause)) => {
-                let cause = format!("event {}: {cause}", event.kind);
+                let cause = format!("event {}: {cause}", event.kind());
                 let event = Box::new(event.clone());
                 self.push(now, Fact::EventPassed { agent: id, event, verdict, cause });
             }

@@ -44,8 +44,9 @@ pub(super) async fn outcome(
         gate_before: None,
         cut_by_server: None,
     };
+    // its places are named in the configuration, by path
     let event =
-        brief.event.as_deref().and_then(|event| serde_json::from_str(event).ok()).unwrap_or(Value::Null);
+        brief.event.as_ref().and_then(|event| serde_json::to_value(event).ok()).unwrap_or(Value::Null);
     let mut places = Places { event, ..Places::default() };
     let mut warnings = Vec::new();
     // A conversation that has begun goes on. All others are asked for in each attempt: an earlier one may have

@@ -86,7 +86,7 @@ fn of_attempt(brief: &Brief) -> Vec<(&'static str, String)> {
         variables.push(("BGAGENT_QUERY", query.to_string()));
     }
     if let Some(event) = &brief.event {
-        variables.push(("BGAGENT_EVENT", event.to_string()));
+        variables.push(("BGAGENT_EVENT", serde_json::to_string(event).expect("events serialize")));
     }
     if let Some(result) = brief.last_result.as_ref().map(|last| &last.text) {
         let end = result.floor_char_boundary(LAST_RESULT_MAX);

@@ -1,7 +1,7 @@
 //! The words between an attempt and those who start it: what it is told, what it tells, and how it is stopped.
 use crate::domain::{
-    AgentId, AgentSpec, AttemptOutcome, Finding, Fleet, LastResult, OutputChunk, Process, ProcessRole,
-    RunError, RunId, RunMode, Step, Talk, Trigger, WorstCase,
+    AgentId, AgentSpec, AttemptOutcome, Finding, Fleet, LastResult, LoggedEvent, OutputChunk, Process,
+    ProcessRole, RunError, RunId, RunMode, Step, Talk, Trigger, WorstCase,
 };
 use crate::llm::Models;
 use crate::store::Store;
@@ -28,8 +28,8 @@ pub struct Brief {
     pub query: Option<Arc<str>>,
     /// How the run goes about its work.
     pub mode: RunMode,
-    /// The event that started it, as JSON.
-    pub event: Option<Arc<str>>,
+    /// The event that started it, as it is logged.
+    pub event: Option<LoggedEvent>,
     /// The result of the agent's last successful run.
     pub last_result: Option<LastResult>,
     /// What is left of `total_timeout`.

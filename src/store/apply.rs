@@ -14,7 +14,7 @@ pub(super) fn apply(db: &Connection, entries: &[Entry], next: &mut u64) -> rusql
         _ => false,
     };
     let starts = entries.iter().any(by_event);
-    let mut told: Vec<(String, Seq)> = Vec::new();
+    let mut told: Vec<(Event, Seq)> = Vec::new();
     for entry in entries {
         if let Fact::SlotsJudged { run: Some(run), .. } = &entry.fact
             && refused.contains(run)
@@ -31,15 +31,15 @@ pub(super) fn apply(db: &Connection, entries: &[Entry], next: &mut u64) -> rusql
             number_event(db, claim, &told)?;
         }
         for mut event in Event::telling(entry) {
-            if let Fact::EventPassed { event: passed, .. } = &entry.fact {
-                let text = serde_json::to_string(passed).expect("events serialize");
-                if let Some((_, seq)) = told.iter().find(|(told, _)| *told == text) {
-                    event.payload["event"]["seq"] = seq.0.into();
-                }
+            if let Fact::EventPassed { event: passed, .. } = &entry.fact
+                && let Payload::SlotSkipped(SlotSkipped { event: Some(reference), .. }) = &mut event.payload
+                && let Some((_, seq)) = told.iter().find(|(told, _)| *told == **passed)
+            {
+                reference.seq = *seq;
             }
             tell(db, &event, *next)?;
             if starts {
-                told.push((serde_json::to_string(&event).expect("events serialize"), Seq(*next)));
+                told.push((event, Seq(*next)));
             }
             *next += 1;
         }
@@ -49,17 +49,21 @@ pub(super) fn apply(db: &Connection, entries: &[Entry], next: &mut u64) -> rusql
 
 /// The event that started a run was decided in the same transaction, before it had its number. Here it has
 /// one: the run gets the event as readers of the log see it.
-fn number_event(db: &Connection, claim: &RunRecord, told: &[(String, Seq)]) -> rusqlite::Result<()> {
-    let Some(text) = claim.event.as_deref() else { return Ok(()) };
-    let Some((_, seq)) = told.iter().find(|(told, _)| told == text) else { return Ok(()) };
-    let Ok(mut event) = serde_json::from_str::<Event>(text) else { return Ok(()) };
-    event.seq = *seq;
+fn number_event(db: &Connection, claim: &RunRecord, told: &[(Event, Seq)]) -> rusqlite::Result<()> {
+    let Some(event) = claim.event.as_deref() else { return Ok(()) };
+    let Some((_, seq)) = told.iter().find(|(told, _)| told == event) else { return Ok(()) };
+    let mut event = Event { seq: *seq, ..event.clone() };
     event.session_id =
         db.query_row("SELECT session FROM events WHERE seq = ?1", [seq.0 as i64], |row| row.get(0))?;
-    let text = serde_json::to_string(&event).expect("events serialize");
+    let text = event_text(&event);
     db.prepare_cached("UPDATE runs SET event = ?2 WHERE id = ?1")?
         .execute(params![blob(&claim.run), text])
         .map(|_| ())
+}
+
+/// As readers of the log see it.
+fn event_text(event: &Event) -> String {
+    serde_json::to_string(&event.logged()).expect("events serialize")
 }
 
 fn tell(db: &Connection, event: &Event, seq: u64) -> rusqlite::Result<()> {
@@ -70,11 +74,11 @@ fn tell(db: &Connection, event: &Event, seq: u64) -> rusqlite::Result<()> {
     .execute(params![
         seq as i64,
         to_micros(event.ts),
-        event.kind.as_str(),
+        event.kind().as_str(),
         event.agent_id.as_ref().map(AgentId::as_str),
         event.run_id.as_ref().map(|run| run.as_bytes().as_slice()),
         event.session_id,
-        event.payload.to_string(),
+        event.payload.to_json().to_string(),
     ])
     .map(|_| ())
 }
@@ -379,7 +383,7 @@ fn claimed(db: &Connection, claim: &RunRecord) -> rusqlite::Result<bool> {
             maybe(claim.started_at),
             maybe(claim.not_before),
             claim.chain,
-            claim.event.as_deref(),
+            claim.event.as_deref().map(event_text),
             claim.query.as_deref(),
             claim.config_hash.0 as i64,
             (!claim.mode.is_normal()).then(|| serde_json::to_string(&claim.mode).expect("modes serialize")),

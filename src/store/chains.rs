@@ -2,12 +2,11 @@
 use super::RunRow;
 use super::error::StoreError;
 use super::read::{RUN_COLUMNS, run_row};
-use crate::domain::{AgentId, EventType, Verdict, to_micros};
+use crate::domain::{AgentId, EventRef, EventType, SlotSkipped, Verdict, to_micros};
 use crate::store::reader::Reader;
 use crate::store::rows::instant;
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
-use serde_json::Value;
 
 /// Events of an agent that are looked through for one that tells why it was not started.
 const LOOKED_THROUGH: i64 = 20_000;
@@ -21,9 +20,8 @@ pub enum EventOutcome {
     Passed {
         /// When it happened.
         at: Timestamp,
-        /// Which event: its number, type and agent, as in the payload of the event that tells of it. `null`: a run was
-        /// claimed for it, and forgotten.
-        event: Value,
+        /// Which event. `None`: a run was claimed for it, and forgotten.
+        event: Option<EventRef>,
         /// What stood against it.
         verdict: Verdict,
         /// Why, in words.
@@ -80,8 +78,6 @@ impl Reader {
 }
 
 fn passed(at: Timestamp, payload: &str) -> Option<(Timestamp, EventOutcome)> {
-    let mut payload: Value = serde_json::from_str(payload).ok()?;
-    let verdict = Verdict::parse(payload["verdict"].as_str()?)?;
-    let cause = payload["cause"].as_str().unwrap_or_default().to_owned();
-    Some((at, EventOutcome::Passed { at, event: payload["event"].take(), verdict, cause }))
+    let SlotSkipped { verdict, cause, event, .. } = serde_json::from_str(payload).ok()?;
+    Some((at, EventOutcome::Passed { at, event, verdict, cause }))
 }

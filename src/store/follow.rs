@@ -155,7 +155,7 @@ fn matches(row: &Row<'_>, filter: &EventFilter) -> rusqlite::Result<bool> {
     }
 }
 
-fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
+fn event(row: &Row<'_>) -> rusqlite::Result<LoggedEvent> {
     let agent_id = match row.get_ref(3)?.as_str_or_null()? {
         Some(_) => Some(rows::agent_id(row, 3)?),
         None => None,
@@ -164,10 +164,10 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
         Some(_) => Some(rows::run_id(row, 4)?),
         None => None,
     };
-    Ok(Event {
+    Ok(LoggedEvent {
         seq: Seq(row.get::<_, i64>(0)? as u64),
         ts: rows::instant(row, 1)?,
-        kind: rows::word(row, 2, EventType::parse)?,
+        kind: row.get(2)?,
         agent_id,
         run_id,
         session_id: row.get(5)?,

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// No message waits for longer for its next try.
@@ -109,14 +110,16 @@ impl Reader {
         })
     }
 
-    /// The event that started a run, as JSON.
+    /// The event that started a run, as it is logged, whatever release did that.
     ///
     /// # Errors
     /// What SQLite says.
-    pub fn event_of(&self, run: RunId) -> Result<Option<String>, StoreError> {
+    pub fn event_of(&self, run: RunId) -> Result<Option<LoggedEvent>, StoreError> {
         self.ask("reading the event of a run", |db| {
             let mut statement = db.prepare_cached("SELECT event FROM runs WHERE id = ?1")?;
-            Ok(statement.query_row([run.as_bytes().as_slice()], |row| row.get(0)).optional()?.flatten())
+            let text: Option<Option<String>> =
+                statement.query_row([run.as_bytes().as_slice()], |row| row.get(0)).optional()?;
+            Ok(text.flatten().and_then(|text| serde_json::from_str(&text).ok()))
         })
     }
 
@@ -396,6 +399,11 @@ pub(super) fn restored(db: &Connection) -> rusqlite::Result<Restored> {
     })
 }
 
+/// The event that a column holds; `None` for one of a kind that this release does not know.
+fn started_by(text: &str) -> Option<Arc<Event>> {
+    serde_json::from_str::<LoggedEvent>(text).ok()?.event().map(Arc::new)
+}
+
 pub(super) const RUN_COLUMNS: &str = "id, agent, trigger, slot, status, attempt, queued_at, started_at, not_before, chain, event, query,
     config_hash, finished_at, duration, result, error_kind, error, exit_code, requests, input_tokens, cached_tokens,
     output_tokens, usd, warnings, mode, model, session, clock_moved";
@@ -413,7 +421,7 @@ pub(super) fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
         not_before: maybe(row, 8)?,
         clock_moved: SignedDuration::from_micros(row.get(28)?),
         chain: row.get(9)?,
-        event: row.get::<_, Option<String>>(10)?.map(Into::into),
+        event: row.get_ref(10)?.as_str_or_null()?.and_then(started_by),
         query: row.get::<_, Option<String>>(11)?.map(Into::into),
         session: row.get::<_, Option<String>>(27)?.map(Into::into),
         mode: match row.get::<_, Option<String>>(25)? {

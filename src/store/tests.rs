@@ -11,6 +11,7 @@ use crate::domain::*;
 use jiff::SignedDuration;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 fn t(secs: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + secs).unwrap()
@@ -60,6 +61,12 @@ fn record(name: &str) -> AgentRecord {
     }
 }
 
+/// What a claim was for, as the log has it.
+fn started_by() -> Event {
+    let payload = Payload::CircuitClosed(CircuitClosed { reason: "x".into() });
+    Event { seq: Seq(1), ts: t(0), agent_id: Some(id("b")), run_id: None, session_id: None, payload }
+}
+
 fn claim(n: u64, slot: Option<i64>) -> Fact {
     Fact::RunClaimed(Box::new(RunRecord {
         run: run(n),
@@ -73,7 +80,7 @@ fn claim(n: u64, slot: Option<i64>) -> Fact {
         not_before: None,
         clock_moved: SignedDuration::ZERO,
         chain: 0,
-        event: Some("{}".into()),
+        event: Some(Arc::new(started_by())),
         query: None,
         session: Some("night".into()),
         mode: RunMode::Normal,

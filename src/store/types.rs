@@ -101,7 +101,7 @@ pub struct EventFilter {
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventPage {
     /// In order.
-    pub events: Vec<Event>,
+    pub events: Vec<LoggedEvent>,
     /// Everything up to here was looked at: the cursor for the next page.
     pub cursor: Seq,
     /// Events in this range were asked for, but retention has removed them.

@@ -4,7 +4,7 @@ use crate::cli::args::RunArgs;
 use crate::cli::render::{cut_result, event_words, outcome_line, result_text};
 use crate::cli::when;
 use crate::client::{Backoff, ClientError, Connection, Follow, Followed, Timeouts};
-use crate::domain::{Event, EventType, RunStatus, Verdict};
+use crate::domain::{Event, Payload, RunStatus, SlotSkipped, Verdict};
 use crate::protocol::{
     Code, GetRun, RunAgent, RunDetail, RunIdParams, RunParams, RunStarted, RunView, StreamParams,
 };
@@ -139,7 +139,13 @@ fn wait(app: &mut App, started: &RunStarted, deadline: Option<Instant>) -> Resul
     loop {
         match follow.next(deadline)? {
             Followed::Event(stored) => {
-                let Ok(event) = stored.decode() else { continue };
+                let Some(event) = stored.decode().ok().and_then(|logged| logged.event()) else {
+                    // a newer daemon says things that this release does not know: it may be the end all the same
+                    if let Some(end) = look(app, started)? {
+                        return Ok(end);
+                    }
+                    continue;
+                };
                 let of_run = event.run_id == Some(started.run_id);
                 if of_run && is_end(&event) {
                     return Ok(ended(get(&mut app.connect()?, started)?));
@@ -167,18 +173,20 @@ fn wait(app: &mut App, started: &RunStarted, deadline: Option<Instant>) -> Resul
 }
 
 fn is_end(event: &Event) -> bool {
-    match event.kind {
-        EventType::TaskCompleted => true,
-        EventType::TaskError | EventType::TaskCancelled => event.payload["will_retry"] == false,
+    match &event.payload {
+        Payload::TaskCompleted(_) => true,
+        Payload::TaskError(ended) | Payload::TaskCancelled(ended) => !ended.will_retry,
         _ => false,
     }
 }
 
 fn gate_closed(event: &Event) -> Option<String> {
-    let closed = event.kind == EventType::SlotSkipped
-        && event.payload["verdict"] == Verdict::SkippedGate.as_str()
-        && event.payload["slot"].is_null();
-    closed.then(|| event.payload["cause"].as_str().unwrap_or("the gate is closed").to_owned())
+    match &event.payload {
+        Payload::SlotSkipped(SlotSkipped { verdict: Verdict::SkippedGate, slot: None, cause, .. }) => {
+            Some(cause.clone())
+        }
+        _ => None,
+    }
 }
 
 fn get(connection: &mut Connection, started: &RunStarted) -> Result<RunDetail, ClientError> {

@@ -2,46 +2,28 @@
 use super::screen::{Screen, Tone, millis};
 use super::words::{cut, cut_to, plain, result_words, usd, wrap};
 use crate::client::StoredEvent;
-use crate::domain::{AgentId, Event, EventType, RunId, nearest};
+use crate::domain::{
+    AgentId, AttemptEnded, Event, EventType, LoggedEvent, Payload, RunId, RunStatus, Usage, nearest,
+};
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::Value;
 
 /// Least columns for what an event says, beside when and to whom.
 const LEAST_GIST: usize = 20;
 
-/// The line, with its end. An event of a newer daemon is shown as far as it can be understood.
+/// The line, with its end. What a newer daemon says is shown as far as it can be understood.
 pub(in crate::cli) fn event_line(stored: &StoredEvent, screen: &Screen) -> String {
-    #[derive(Deserialize)]
-    struct Any {
-        ts: Timestamp,
-        #[serde(rename = "type")]
-        kind: String,
-        #[serde(default)]
-        agent_id: Option<AgentId>,
-        #[serde(default)]
-        run_id: Option<RunId>,
-        #[serde(default)]
-        payload: Value,
-    }
     match stored.decode() {
-        Ok(event) => line(&event, screen),
-        Err(_) => match serde_json::from_str::<Any>(&stored.text) {
-            Ok(any) => {
-                let gist = cut(&any.payload.to_string());
-                assemble(
-                    any.ts,
-                    any.agent_id.as_ref(),
-                    &any.kind,
-                    Tone::Plain,
-                    any.run_id.as_ref(),
-                    &gist,
-                    screen,
-                )
-            }
-            Err(_) => format!("{}\n", cut(&stored.text)),
-        },
+        Ok(logged) => logged_line(&logged, screen),
+        Err(_) => format!("{}\n", cut(&stored.text)),
     }
+}
+
+/// The line of an event as it is logged: in words if this release knows what it says, else its payload as it is.
+pub(super) fn logged_line(logged: &LoggedEvent, screen: &Screen) -> String {
+    let (event, known) = (logged.event(), logged.known().map(kind_word));
+    let (word, tone) = event.as_ref().map(word).or(known).unwrap_or((&logged.kind, Tone::Plain));
+    let gist = event.as_ref().map_or_else(|| cut(&logged.payload.to_string()), gist);
+    assemble(logged.ts, logged.agent_id.as_ref(), word, tone, logged.run_id.as_ref(), &gist, screen)
 }
 
 /// The types of events that a person means by a type, by the word that `tail` shows for it, or by a
@@ -78,12 +60,6 @@ const ENDS: [&str; 4] = ["failed", "timed out", "interrupted", "unverified"];
 /// What happened, without when and to whom.
 pub(in crate::cli) fn event_words(event: &Event) -> String {
     format!("{} {}", word(event).0, gist(event)).trim_end().to_owned()
-}
-
-/// The line of an event that is understood.
-pub(super) fn line(event: &Event, screen: &Screen) -> String {
-    let (word, tone) = word(event);
-    assemble(event.ts, event.agent_id.as_ref(), word, tone, event.run_id.as_ref(), &gist(event), screen)
 }
 
 fn assemble(
@@ -134,12 +110,16 @@ fn assemble(
 
 /// The type in a word.
 fn word(event: &Event) -> (&'static str, Tone) {
-    match event.payload["status"].as_str().filter(|_| event.kind == EventType::TaskError) {
-        Some("cancelled") => ("cancelled", Tone::Warn), // as releases up to 0.1 told it
-        Some("timed_out") => ("timed out", Tone::Bad),
-        Some("interrupted") => ("interrupted", Tone::Bad),
-        Some("unverified") => ("unverified", Tone::Bad),
-        _ => kind_word(event.kind),
+    let status = match &event.payload {
+        Payload::TaskError(AttemptEnded { end: Some(end), .. }) => Some(end.status),
+        _ => None,
+    };
+    match status {
+        Some(RunStatus::Cancelled) => ("cancelled", Tone::Warn), // as releases up to 0.1 told it
+        Some(RunStatus::TimedOut) => ("timed out", Tone::Bad),
+        Some(RunStatus::Interrupted) => ("interrupted", Tone::Bad),
+        Some(RunStatus::Unverified) => ("unverified", Tone::Bad),
+        _ => kind_word(event.kind()),
     }
 }
 
@@ -186,162 +166,153 @@ fn kind_word(kind: EventType) -> (&'static str, Tone) {
 
 /// What is worth knowing of the payload, in one line.
 pub(super) fn gist(event: &Event) -> String {
-    use EventType as E;
-    let p = Payload(&event.payload);
-    let parts = match event.kind {
-        E::TaskStarted => vec![
-            p.text("trigger"),
-            p.number("attempt").filter(|n| *n > 1).map(|n| format!("attempt {n}")),
-            p.number("run_count").map(|n| format!("no. {n}")),
+    use Payload as P;
+    let at = event.ts;
+    let parts = match &event.payload {
+        P::TaskStarted(it) => vec![
+            said(it.trigger.as_str()),
+            further_attempt(it.attempt),
+            Some(format!("no. {}", it.run_count)),
         ],
-        E::TaskCompleted => vec![
-            p.number("duration_ms").map(millis),
-            p.0["usage"]["usd"].as_f64().filter(|sum| *sum > 0.0).map(usd),
-            p.0["result"].as_str().map(result_words),
-        ],
-        E::TaskError => vec![
-            p.text("kind"),
-            p.text("error").filter(|error| error != "cancelled"),
-            p.number("exit_code").map(|code| format!("exit {code}")).filter(|_| p.text("error").is_none()),
-            p.0["will_retry"].as_bool().filter(|retry| *retry).map(|_| "will retry".to_owned()),
-            p.number("duration_ms").map(millis),
-        ],
-        E::TaskCancelled => vec![
-            // the word before it says that already
-            p.text("error")
-                .map(|error| error.trim_start_matches("cancelled").trim_start_matches([':', ' ']).to_owned()),
-            p.0["will_retry"].as_bool().filter(|retry| *retry).map(|_| "will retry".to_owned()),
-            p.number("duration_ms").map(millis),
-        ],
-        E::TaskRetrying => {
-            vec![p.number("attempt").map(|n| format!("attempt {n}")), p.time("", "retry_at", event.ts)]
+        P::TaskCompleted(it) => {
+            vec![Some(millis(it.duration_ms)), dollars(&it.usage), it.result.as_deref().map(result_words)]
         }
-        E::AgentStatus => vec![
-            Some(format!(
-                "{} -> {}",
-                p.text("previous").unwrap_or_default(),
-                p.text("status").unwrap_or_default()
-            )),
-            p.text("reason"),
-            p.time("resumes", "resume_at", event.ts),
+        P::TaskError(it) => vec![
+            it.kind.map(|kind| kind.to_string()),
+            said(&it.error).filter(|error| error != "cancelled"),
+            exit_code(it),
+            it.will_retry.then(|| "will retry".to_owned()),
+            it.end.as_ref().map(|end| millis(end.duration_ms)),
         ],
-        E::SlotSkipped => vec![
-            p.text("verdict"),
-            p.number("count").filter(|n| *n > 1).map(|n| format!("{n} slots")),
-            p.text("cause"),
+        P::TaskCancelled(it) => vec![
+            // the word before it says that already
+            said(it.error.trim().trim_start_matches("cancelled").trim_start_matches([':', ' '])),
+            it.will_retry.then(|| "will retry".to_owned()),
+            it.end.as_ref().map(|end| millis(end.duration_ms)),
         ],
-        E::SlotsTakenBack => vec![
-            p.number("count").map(|n| format!("{n} verdicts of slots ahead of now")),
-            p.time("from", "from", event.ts),
-            p.time("to", "to", event.ts),
+        P::TaskRetrying(it) => vec![Some(format!("attempt {}", it.attempt)), until("", it.retry_at, at)],
+        P::TaskResumed(it) => vec![Some("from its journal".to_owned()), further_attempt(it.attempt)],
+        P::TaskOutput(it) => {
+            let stderr = it.stderr.as_deref().and_then(said);
+            vec![it.text.as_deref().and_then(said), stderr.map(|text| format!("stderr: {text}"))]
+        }
+        P::AgentStatus(it) => vec![
+            Some(format!("{} -> {}", it.previous, it.status)),
+            it.reason.as_deref().and_then(said),
+            it.resume_at.and_then(|resumes| until("resumes", resumes, at)),
+        ],
+        P::SlotSkipped(it) => vec![
+            said(it.verdict.as_str()),
+            (it.count > 1).then(|| format!("{} slots", it.count)),
+            said(&it.cause),
+        ],
+        P::SlotsTakenBack(it) => vec![
+            Some(format!("{} verdicts of slots ahead of now", it.count)),
+            until("from", it.from, at),
+            until("to", it.to, at),
             Some("the clock was set back".to_owned()),
         ],
-        E::TaskOutput => vec![p.text("text"), p.text("stderr").map(|text| format!("stderr: {text}"))],
-        E::CircuitOpened => vec![
+        P::UserMessage(it) | P::FinalAnswer(it) => vec![said(&it.text)],
+        P::AgentThought(it) | P::AgentMessage(it) => vec![said(&it.text)],
+        P::ModelRequest(it) => {
+            vec![said(&it.model), Some(format!("at most {} tokens", it.tokens_at_most))]
+        }
+        P::ModelResponse(it) => vec![
+            said(&it.model),
+            said(it.finish.as_str()),
+            it.error.as_deref().and_then(said),
+            tokens(&it.usage),
+            dollars(&it.usage),
+            i64::try_from(it.duration_ms).ok().map(millis),
+        ],
+        P::ToolCallStarted(it) => vec![Some(call(&it.tool, &it.args))],
+        P::ToolCallResult(it) => {
+            vec![said(&it.tool), i64::try_from(it.duration_ms).ok().map(millis), said(&it.result)]
+        }
+        P::ToolCallError(it) => vec![Some(call(&it.tool, &it.args)), said(&it.error)],
+        P::ApprovalRequested(it) => {
+            let id = plain(&it.approval_id);
+            vec![Some(call(&it.tool, &it.args)), Some(format!("bgagent approve {id} | bgagent deny {id}"))]
+        }
+        P::ApprovalDecided(it) => vec![
+            said(if it.approved { "approved" } else { "denied" }),
+            said(&it.tool),
+            it.reason.as_deref().and_then(said),
+        ],
+        P::BudgetWarning(it) | P::BudgetExhausted(it) => vec![said(&it.text)],
+        P::CircuitOpened(it) => vec![
             Some("opened".to_owned()),
-            p.number("failures").map(|n| format!("{n} failures in a row")),
-            p.time("tries again", "until", event.ts),
+            Some(format!("{} failures in a row", it.failures)),
+            until("tries again", it.until, at),
         ],
-        E::CircuitClosed => vec![Some("closed".to_owned()), p.text("reason")],
-        E::IncidentOpened | E::IncidentResolved => vec![p.text("severity"), p.text("key"), p.text("title")],
-        E::IncidentDiagnosed => vec![p.text("key"), p.text("by"), p.text("finding")],
-        E::ConfigApplied => vec![
-            p.names("added", "+"),
-            p.names("changed", "~"),
-            p.names("removed", "-"),
-            Some("applied".to_owned()),
-        ],
-        E::ConfigRejected => vec![Some("rejected".to_owned()), p.0["errors"][0].as_str().map(plain)],
-        E::ModelRequest => {
-            vec![p.text("model"), p.number("tokens_at_most").map(|n| format!("at most {n} tokens"))]
+        P::CircuitClosed(it) => vec![Some("closed".to_owned()), said(&it.reason)],
+        P::IncidentOpened(it) => vec![said(it.severity.as_str()), said(&it.key), said(&it.title)],
+        P::IncidentResolved(it) => vec![said(it.severity.as_str()), said(&it.key), said(&it.title)],
+        P::IncidentDiagnosed(it) => {
+            vec![said(&it.key), said(it.by.as_str()), it.finding.as_deref().and_then(said)]
         }
-        E::ModelResponse => vec![
-            p.text("model"),
-            p.text("finish"),
-            p.text("error"),
-            tokens(&p.0["usage"]),
-            p.0["usage"]["usd"].as_f64().filter(|sum| *sum > 0.0).map(usd),
-            p.number("duration_ms").map(millis),
-        ],
-        E::ToolCallStarted => vec![p.text("tool").map(|tool| call(&tool, p.text("args")))],
-        E::ToolCallResult => {
-            vec![p.text("tool"), p.number("duration_ms").map(millis), p.text("result")]
-        }
-        E::ToolCallError => {
-            vec![p.text("tool").map(|tool| call(&tool, p.text("args"))), p.text("error")]
-        }
-        E::UserMessage | E::AgentThought | E::AgentMessage | E::FinalAnswer => vec![p.text("text")],
-        E::BudgetWarning | E::BudgetExhausted => vec![p.text("text")],
-        E::ApprovalRequested => vec![
-            p.text("tool").map(|tool| call(&tool, p.text("args"))),
-            p.text("approval_id").map(|id| format!("bgagent approve {id} | bgagent deny {id}")),
-        ],
-        E::ApprovalDecided => vec![
-            p.0["approved"].as_bool().map(|yes| if yes { "approved" } else { "denied" }.to_owned()),
-            p.text("tool"),
-            p.text("reason"),
-        ],
-        E::McpPinChanged => vec![
-            p.text("server").map(|server| format!("{server}/{}", p.text("tool").unwrap_or_default())),
+        P::McpPinChanged(it) => vec![
+            said(&format!("{}/{}", it.server, it.tool)),
             Some("its description changed; see `bgagent mcp list`".to_owned()),
         ],
-        E::TaskResumed => vec![
-            Some("from its journal".to_owned()),
-            p.number("attempt").filter(|n| *n > 1).map(|n| format!("attempt {n}")),
+        P::ConfigApplied(it) => vec![
+            names(&it.added, "+"),
+            names(&it.changed, "~"),
+            names(&it.removed, "-"),
+            Some("applied".to_owned()),
         ],
-        E::NotificationSent | E::NotificationFailed => vec![p.text("target"), p.text("error")],
-        E::DaemonStarted => vec![p.text("version"), p.number("pid").map(|pid| format!("pid {pid}"))],
-        E::DaemonStopping => vec![p.text("reason")],
+        P::ConfigRejected(it) => {
+            vec![Some("rejected".to_owned()), it.errors.first().map(|error| plain(error))]
+        }
+        P::NotificationSent(it) => vec![said(&it.target)],
+        P::NotificationFailed(it) => vec![said(&it.target), said(&it.error)],
+        P::DaemonStarted(it) => vec![said(&it.version), Some(format!("pid {}", it.pid))],
+        P::DaemonStopping(it) => vec![said(&it.reason)],
     };
     let gist = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
     cut(&gist)
 }
 
+/// A text, if there is one, without what a terminal would obey.
+fn said(text: &str) -> Option<String> {
+    Some(plain(text.trim())).filter(|text| !text.is_empty())
+}
+
+fn further_attempt(attempt: u32) -> Option<String> {
+    (attempt > 1).then(|| format!("attempt {attempt}"))
+}
+
+fn dollars(usage: &Usage) -> Option<String> {
+    (usage.usd > 0.0).then(|| usd(usage.usd))
+}
+
+/// Of an end that says nothing else.
+fn exit_code(ended: &AttemptEnded) -> Option<String> {
+    let code = ended.end.as_ref()?.exit_code?;
+    ended.error.trim().is_empty().then(|| format!("exit {code}"))
+}
+
 /// `tool {"a":1}`
-fn call(tool: &str, args: Option<String>) -> String {
-    match args.as_deref() {
-        None | Some("{}") => tool.to_owned(),
-        Some(args) => format!("{tool} {args}"),
+fn call(tool: &str, args: &str) -> String {
+    match args.trim() {
+        "" | "{}" => plain(tool),
+        args => format!("{} {}", plain(tool), plain(args)),
     }
 }
 
 /// `812 in, 40 out`
-fn tokens(usage: &Value) -> Option<String> {
-    let (sent, received) = (usage["input_tokens"].as_u64()?, usage["output_tokens"].as_u64()?);
-    (sent + received > 0).then(|| format!("{sent} in, {received} out"))
+fn tokens(usage: &Usage) -> Option<String> {
+    (usage.tokens() > 0).then(|| format!("{} in, {} out", usage.input_tokens, usage.output_tokens))
 }
 
-/// Lenient access: events of another release may lack anything.
-struct Payload<'a>(&'a Value);
+/// `tries again in 5m`
+fn until(word: &str, instant: Timestamp, from: Timestamp) -> Option<String> {
+    let delay = i64::try_from(instant.duration_since(from).as_millis()).ok()?;
+    Some(format!("{word} in {}", millis(delay)).trim_start().to_owned())
+}
 
-impl Payload<'_> {
-    fn text(&self, key: &str) -> Option<String> {
-        match &self.0[key] {
-            Value::Null => None,
-            Value::String(text) => Some(plain(text.trim())).filter(|text| !text.is_empty()),
-            other => Some(plain(&other.to_string())),
-        }
-    }
-
-    fn number(&self, key: &str) -> Option<i64> {
-        self.0[key].as_i64()
-    }
-
-    fn time(&self, word: &str, key: &str, from: Timestamp) -> Option<String> {
-        let at: Timestamp = self.0[key].as_str()?.parse().ok()?;
-        let delay = i64::try_from(at.duration_since(from).as_millis()).ok()?;
-        Some(format!("{word} in {}", millis(delay)).trim_start().to_owned())
-    }
-
-    fn names(&self, key: &str, sign: &str) -> Option<String> {
-        let names = self.0[key].as_array().filter(|names| !names.is_empty())?;
-        Some(
-            names
-                .iter()
-                .filter_map(Value::as_str)
-                .map(|name| format!("{sign}{}", plain(name)))
-                .collect::<Vec<_>>()
-                .join(" "),
-        )
-    }
+/// `+a +b`
+fn names(agents: &[AgentId], sign: &str) -> Option<String> {
+    let names: Vec<String> = agents.iter().map(|agent| format!("{sign}{agent}")).collect();
+    (!names.is_empty()).then(|| names.join(" "))
 }

@@ -114,12 +114,15 @@ pub(in crate::cli) fn run_detail(detail: &RunDetail, screen: &Screen) -> String 
     let events: Vec<_> = detail
         .events
         .iter()
-        .filter(|event| event.kind != EventType::TaskOutput && !(talks && is_in_transcript(event.kind)))
+        .filter(|event| {
+            event.known() != Some(EventType::TaskOutput)
+                && !(talks && event.known().is_some_and(is_in_transcript))
+        })
         .collect();
     if !events.is_empty() {
         section(&mut text, "course", screen);
         for event in events {
-            text.push_str(&super::event::line(event, screen));
+            text.push_str(&super::event::logged_line(event, screen));
         }
     }
     if talks {

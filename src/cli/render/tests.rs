@@ -302,6 +302,11 @@ fn event(seq: u64, ts: &str, kind: &str, agent: Option<&str>, payload: Value) ->
     StoredEvent { seq, text: event.to_string() }
 }
 
+fn usage() -> Value {
+    json!({"requests": 3, "input_tokens": 1200, "cached_tokens": 800, "output_tokens": 90, "usd": 0.013})
+}
+
+/// Also of a daemon that says more than this release knows (2), in words of its own (12), or less than it should (13).
 #[test]
 fn tail_lines() {
     let today = "2026-11-24T09:59:58.123456Z";
@@ -312,28 +317,32 @@ fn tail_lines() {
             today,
             "background_task_started",
             Some("news"),
-            json!({"trigger": "schedule", "attempt": 1, "run_count": 24, "slot": null}),
+            json!({"trigger": "schedule", "attempt": 1, "run_count": 24, "of_tomorrow": true}),
         ),
         event(
             3,
             today,
             "background_task_output",
             Some("news"),
-            json!({"text": "one\ntwo\u{1b}[2J\n", "stderr": ""}),
+            json!({"text": "one\ntwo\u{1b}[2J\n", "stderr": "", "attempt": 1, "chunks": 1, "dropped_bytes": 0}),
         ),
         event(
             4,
             today,
             "background_task_completed",
             Some("news"),
-            json!({"duration_ms": 41_233, "result": "3 new", "usage": {"usd": 0.013}}),
+            json!({
+                "duration_ms": 41_233, "result": "3 new", "usage": usage(), "run_count": 24, "attempt": 1,
+            }),
         ),
         event(
             5,
             today,
             "background_task_error",
             Some("disk"),
-            json!({"error": "429: slow down", "kind": "rate_limit", "will_retry": true, "attempt": 1}),
+            json!({
+                "error": "429: slow down", "kind": "rate_limit", "will_retry": true, "attempt": 1, "error_count": 2,
+            }),
         ),
         event(
             6,
@@ -349,7 +358,7 @@ fn tail_lines() {
             Some("disk"),
             json!({
                 "status": "cancelled", "error": "cancelled by hand", "kind": "interrupted", "will_retry": false,
-                "duration_ms": 900,
+                "duration_ms": 900, "attempt": 1, "error_count": 2, "usage": usage(),
             }),
         ),
         event(
@@ -357,7 +366,9 @@ fn tail_lines() {
             today,
             "background_agent_status",
             Some("disk"),
-            json!({"status": "paused", "previous": "active", "reason": "maintenance", "resume_at": null}),
+            json!({
+                "status": "paused", "previous": "active", "reason": "maintenance", "run_count": 24, "error_count": 2,
+            }),
         ),
         event(
             9,
@@ -371,14 +382,14 @@ fn tail_lines() {
             today,
             "config_applied",
             None,
-            json!({"added": ["a", "b"], "changed": [], "removed": ["c"]}),
+            json!({"path": "agents.toml", "hash": "0", "added": ["a", "b"], "changed": [], "removed": ["c"]}),
         ),
         event(
             11,
             today,
             "incident_opened",
             Some("disk"),
-            json!({"key": "disk:/", "severity": "critical", "title": "/ is full"}),
+            json!({"key": "disk:/", "severity": "critical", "title": "/ is full", "since": today}),
         ),
         event(12, today, "invented_tomorrow", Some("disk"), json!({"x": 1})),
         event(13, today, "circuit_opened", Some("disk"), json!({})),
@@ -397,7 +408,7 @@ fn tail_lines() {
     10:59:58  -               config                 +a +b, -c, applied
     10:59:58  disk            incident     1f2e3d4c  critical, disk:/, / is full
     10:59:58  disk            invented_tomorrow  1f2e3d4c  {"x":1}
-    10:59:58  disk            circuit      1f2e3d4c  opened
+    10:59:58  disk            circuit      1f2e3d4c  {}
     "#);
     let narrow = event_line(&events[8], &screen(Some(80), false));
     assert_eq!(narrow, "10:59:58  a-name-that-is-longer  skipped      1f2e3d4c  missed_sleep, 12 slots,…\n");

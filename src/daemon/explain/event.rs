@@ -1,11 +1,10 @@
 //! `why` of an agent that waits for events: what became of the newest of them.
 use super::{clock, coming, nothing_of, ran_as};
-use crate::domain::{Event, EventTrigger, Verdict, human_duration};
+use crate::domain::{EventRef, EventTrigger, Seq, Verdict, human_duration};
 use crate::engine::AgentNow;
 use crate::protocol::Explanation;
 use crate::store::EventOutcome;
 use jiff::{SignedDuration, Timestamp, Zoned};
-use serde_json::Value;
 
 /// Explains the newest event up to `asked` (or now). `kept`: for how long events are.
 pub(in crate::daemon) fn explain(
@@ -21,27 +20,13 @@ pub(in crate::daemon) fn explain(
     let of = on.agent.as_ref().map_or(String::new(), |agent| format!(" of {agent}"));
     told.sentence = match outcome {
         Some(EventOutcome::Ran(run)) => {
-            let event: Option<Event> =
-                run.claim.event.as_deref().and_then(|event| serde_json::from_str(event).ok());
-            let which = event.map_or_else(
-                || on.event.to_string(),
-                |event| {
-                    which(event.kind.as_str(), event.agent_id.as_ref().map(|of| of.as_str()), event.seq.0)
-                },
-            );
+            let event = run.claim.event.as_ref().map(|event| event.reference());
+            let which = event.as_ref().map_or_else(|| on.event.to_string(), which);
             (told.verdict, told.run_id) = (Some(Verdict::Ran), Some(run.claim.run));
             format!("The event {which} at {} {}.", clock(run.claim.queued_at, now), ran_as(run, ""))
         }
         Some(EventOutcome::Passed { at, event, verdict, cause }) => {
-            let text = |key: &str| event[key].as_str();
-            let which = match event {
-                Value::Null => on.event.to_string(),
-                event => which(
-                    text("type").unwrap_or(on.event.as_str()),
-                    text("agent_id"),
-                    event["seq"].as_u64().unwrap_or(0),
-                ),
-            };
+            let which = event.as_ref().map_or_else(|| on.event.to_string(), which);
             (told.verdict, told.cause) = (Some(*verdict), Some(cause.clone()));
             // the cause names the event, for those who read it alone
             let why = cause
@@ -65,8 +50,8 @@ pub(in crate::daemon) fn explain(
 }
 
 /// `background_task_completed of backup (seq 12)`
-fn which(kind: &str, agent: Option<&str>, seq: u64) -> String {
-    let of = agent.map_or(String::new(), |agent| format!(" of {agent}"));
-    let seq = if seq == 0 { String::new() } else { format!(" (seq {seq})") };
-    format!("{kind}{of}{seq}")
+fn which(event: &EventRef) -> String {
+    let of = event.agent_id.as_ref().map_or(String::new(), |agent| format!(" of {agent}"));
+    let seq = if event.seq == Seq(0) { String::new() } else { format!(" (seq {})", event.seq.0) };
+    format!("{}{of}{seq}", event.kind)
 }

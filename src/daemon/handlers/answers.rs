@@ -2,7 +2,7 @@
 use crate::daemon::inbox::Answer;
 use crate::daemon::services::{Encoded, Services};
 use crate::daemon::views;
-use crate::domain::{AgentId, Event, EventType};
+use crate::domain::{AgentId, EventType, LoggedEvent, Payload};
 use crate::engine::AgentNow;
 use crate::protocol::{Code, RpcError};
 use crate::store::{EventFilter, StoreError};
@@ -56,9 +56,9 @@ pub(super) async fn known_agent(services: &Services, id: &str) -> Result<AgentNo
 async fn removed_at(services: &Services, id: &str) -> Option<Timestamp> {
     let types = vec![EventType::ConfigApplied.as_str().to_owned()];
     let (filter, id) = (EventFilter { types, ..EventFilter::default() }, id.to_owned());
-    let names = |event: &Event| {
-        let removed = event.payload["removed"].as_array();
-        removed.is_some_and(|all| all.iter().any(|one| one.as_str() == Some(id.as_str())))
+    let names = |event: &LoggedEvent| match event.event().map(|event| event.payload) {
+        Some(Payload::ConfigApplied(applied)) => applied.removed.iter().any(|one| one.as_str() == id),
+        _ => false,
     };
     let read = services.store.read(move |reader| {
         let cursor = reader.cursor_before_last(CONFIGURATIONS, &filter)?;

@@ -134,7 +134,9 @@ pub(super) async fn reload(services: Arc<Services>) -> Step {
     }))
 }
 
-pub(super) async fn last_applied(services: &Services) -> Result<Option<crate::domain::Event>, RpcError> {
+pub(super) async fn last_applied(
+    services: &Services,
+) -> Result<Option<crate::domain::LoggedEvent>, RpcError> {
     let types = vec![crate::domain::EventType::ConfigApplied.as_str().to_owned()];
     let filter = EventFilter { types, ..EventFilter::default() };
     let read = services.store.read(move |reader| {

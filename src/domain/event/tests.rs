@@ -3,8 +3,8 @@ use crate::domain::*;
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 
-/// One event a line, each kind at least once; written by the release before events had types.
-const EXAMPLES: &str = include_str!("examples.jsonl");
+/// Written by the release before events had types.
+const EXAMPLES: &str = EVENT_EXAMPLES;
 
 fn instant(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -289,7 +289,8 @@ fn events() -> Vec<Event> {
 
 #[test]
 fn the_bytes_of_every_event_are_those_of_before() {
-    let told: Vec<String> = events().iter().map(|event| serde_json::to_string(event).unwrap()).collect();
+    let told: Vec<String> =
+        events().iter().map(|event| serde_json::to_string(&event.logged()).unwrap()).collect();
     assert_eq!(told.len(), EXAMPLES.lines().count());
     for (told, pinned) in told.iter().zip(EXAMPLES.lines()) {
         assert_eq!(told, pinned);
@@ -298,4 +299,71 @@ fn the_bytes_of_every_event_are_those_of_before() {
         let name = format!("\"type\":\"{kind}\"");
         assert!(EXAMPLES.lines().any(|line| line.contains(&name)), "no example of {kind}");
     }
+}
+
+#[test]
+fn what_is_logged_is_read_as_it_was_told() {
+    for (told, line) in events().into_iter().zip(EXAMPLES.lines()) {
+        let logged: LoggedEvent = serde_json::from_str(line).unwrap();
+        assert_eq!(serde_json::to_string(&logged).unwrap(), line);
+        let mut told = told;
+        round(&mut told.payload);
+        assert_eq!(logged.event(), Some(told));
+    }
+}
+
+/// Sums of money are rounded on their way.
+fn round(payload: &mut Payload) {
+    match payload {
+        Payload::TaskCompleted(TaskCompleted { usage, .. })
+        | Payload::TaskError(AttemptEnded { end: Some(RunOver { usage, .. }), .. })
+        | Payload::TaskCancelled(AttemptEnded { end: Some(RunOver { usage, .. }), .. })
+        | Payload::ModelResponse(ResponseCame { usage, .. }) => usage.usd = (usage.usd * 1e12).round() / 1e12,
+        _ => {}
+    }
+}
+
+#[test]
+fn an_event_that_is_not_known_stays_as_it_is() {
+    let later = r#"{"seq":7,"ts":"2026-11-24T09:00:00Z","type":"invented_tomorrow","agent_id":"news","payload":{"b":1,"a":[2]}}"#;
+    let logged: LoggedEvent = serde_json::from_str(later).unwrap();
+    assert_eq!((logged.seq, logged.known(), logged.event()), (Seq(7), None, None));
+    assert_eq!(logged.payload.to_string(), r#"{"a":[2],"b":1}"#);
+    // a type that is known, with a field of tomorrow, and with a word of tomorrow
+    let more =
+        r#"{"seq":7,"ts":"2026-11-24T09:00:00Z","type":"circuit_closed","payload":{"by":"u","reason":"x"}}"#;
+    let logged: LoggedEvent = serde_json::from_str(more).unwrap();
+    let closed = Payload::CircuitClosed(CircuitClosed { reason: "x".into() });
+    assert_eq!(logged.event().map(|event| event.payload), Some(closed));
+    assert_eq!(serde_json::to_string(&logged).unwrap(), more);
+    let word = more.replace("circuit_closed", "background_slot_skipped");
+    let word = word.replace(r#""reason":"x""#, r#""cause":"x","count":1,"verdict":"skipped_moon""#);
+    let logged: LoggedEvent = serde_json::from_str(&word).unwrap();
+    assert_eq!((logged.known(), logged.event()), (Some(EventType::SlotSkipped), None));
+}
+
+/// Rows of releases that said less, or told a cancelled run as an error.
+#[test]
+fn rows_of_before_are_read() {
+    let read = |kind: &str, payload: serde_json::Value| {
+        Payload::from_json(EventType::parse(kind).unwrap(), &payload).unwrap()
+    };
+    let Payload::SlotSkipped(skipped) = read(
+        "background_slot_skipped",
+        serde_json::json!({"verdict": "dropped", "slot": null, "last_slot": null, "count": 1, "cause": "c"}),
+    ) else {
+        panic!("another payload")
+    };
+    assert_eq!(skipped.event, None);
+    let usage = serde_json::to_value(Usage::default()).unwrap();
+    let Payload::TaskError(ended) = read(
+        "background_task_error",
+        serde_json::json!({
+            "status": "cancelled", "error": "cancelled", "kind": null, "error_count": 0, "will_retry": false,
+            "retry_at": null, "attempt": 1, "exit_code": null, "duration_ms": 5, "usage": usage, "warnings": [],
+        }),
+    ) else {
+        panic!("another payload")
+    };
+    assert_eq!(ended.end.map(|end| end.status), Some(RunStatus::Cancelled));
 }

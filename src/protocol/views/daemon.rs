@@ -1,5 +1,5 @@
 //! What is said of the daemon, of what was used, and of subscriptions.
-use crate::domain::{AgentId, Desired, Event, Usage};
+use crate::domain::{AgentId, Desired, LoggedEvent, Usage};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -158,7 +158,7 @@ pub struct ReloadView {
     /// If nothing changed: the event of the last time that something did. The file is watched, so
     /// that may have been a moment ago.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last: Option<Event>,
+    pub last: Option<LoggedEvent>,
 }
 
 /// A subscription.
@@ -179,7 +179,7 @@ pub struct EventNote {
     /// Of this subscription.
     pub subscription: u64,
     /// What.
-    pub event: Event,
+    pub event: LoggedEvent,
 }
 
 /// The parameters of the notifications `live` and `end`.

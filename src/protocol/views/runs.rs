@@ -1,5 +1,5 @@
 //! What is said of runs: their records, steps and output.
-use crate::domain::{AgentId, Event, RunError, RunId, RunStatus, Step, Stream, Trigger, Usage};
+use crate::domain::{AgentId, LoggedEvent, RunError, RunId, RunStatus, Step, Stream, Trigger, Usage};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -60,7 +60,7 @@ pub struct RunDetail {
     #[serde(flatten)]
     pub run: RunView,
     /// What was told of it, oldest first.
-    pub events: Vec<Event>,
+    pub events: Vec<LoggedEvent>,
     /// Output of its newest attempt.
     pub output: OutputView,
     /// Its conversation with the model, oldest first.

@@ -134,7 +134,7 @@ impl World {
         for spec in &turn.listeners {
             let Schedule::On(on) = &spec.schedule else { continue };
             let wanted = events.iter().filter(|event| {
-                event.kind == on.event
+                event.kind() == on.event
                     && event.agent_id.as_ref() != Some(&spec.id)
                     && (on.agent.is_none() || on.agent == event.agent_id)
             });

@@ -55,7 +55,7 @@ fn a_table_without_room_becomes_a_block_for_each_row() {
 fn events_fit_narrow_terminals() {
     let text = json!({
         "seq": 1, "ts": "2026-11-24T09:05:01.2Z", "type": "agent_message", "agent_id": "a".repeat(64), "run_id": RUN,
-        "session_id": null, "payload": {"text": "満杯です、確認してください ".repeat(20)},
+        "session_id": null, "payload": {"step": 1, "text": "満杯です、確認してください ".repeat(20)},
     });
     let stored = StoredEvent { seq: 1, text: text.to_string() };
     for width in 80..=300 {

@@ -1,9 +1,5 @@
-//! Events as words: their kinds, and one as it is stored and sent. What is told of a fact stands in `event`.
-use super::ids::{AgentId, RunId, Seq};
-use super::words::words;
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+//! The kinds of events.
+use crate::domain::words::words;
 
 words! {
     /// The kinds of events.
@@ -104,28 +100,4 @@ impl EventType {
         Self::BudgetExhausted,
         Self::DaemonStarted,
     ];
-}
-
-/// One fact in the append-only log, as it is stored and sent.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Event {
-    /// Its place. 0 until it is stored.
-    #[serde(default)]
-    pub seq: Seq,
-    /// When it happened, RFC 3339, UTC, microseconds.
-    pub ts: Timestamp,
-    /// What kind.
-    #[serde(rename = "type")]
-    pub kind: EventType,
-    /// Whose, if it is about one agent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub agent_id: Option<AgentId>,
-    /// Of which run, if it is about one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub run_id: Option<RunId>,
-    /// Of which session, if it is about one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub session_id: Option<String>,
-    /// The rest; its fields depend on the type.
-    pub payload: Value,
 }

@@ -1,0 +1,278 @@
+//! Types of the wire that know their own documentation: what a field means stands in its doc comment alone, and
+//! `docs/PROTOCOL.md` is written from there.
+use jiff::Timestamp;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// A type whose JSON can be described.
+pub trait Described {
+    /// How its values look.
+    fn shape() -> Shape;
+}
+
+/// How values look in JSON.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Shape {
+    /// A value in a word or two: `integer`.
+    Plain(&'static str),
+    /// One of these strings.
+    Words(Words),
+    /// That, or null.
+    OrNull(Box<Self>),
+    /// An array of these.
+    List(Box<Self>),
+    /// An object whose keys are the first, and whose values are the second.
+    Map(Box<Self>, Box<Self>),
+    /// An object.
+    Object(Object),
+    /// An object with a field that says which of several it is.
+    Tagged(Tagged),
+}
+
+/// A closed set of strings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Words {
+    /// Its type.
+    pub name: &'static str,
+    /// What they are about.
+    pub about: String,
+    /// Each with its meaning.
+    pub words: Vec<(&'static str, String)>,
+}
+
+/// An object with these fields.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object {
+    /// Its type.
+    pub name: &'static str,
+    /// What it is.
+    pub about: String,
+    /// Its fields, those of flattened objects among them.
+    pub fields: Vec<Field>,
+}
+
+/// An object that is one of several, told apart by one of its fields.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tagged {
+    /// Its type.
+    pub name: &'static str,
+    /// What it is.
+    pub about: String,
+    /// The field that says which.
+    pub tag: &'static str,
+    /// The value of that field, what it stands for, and the other fields.
+    pub variants: Vec<(String, String, Vec<Field>)>,
+}
+
+/// A field of an object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Field {
+    /// Its key.
+    pub name: String,
+    /// What it means.
+    pub about: String,
+    /// How its value looks.
+    pub shape: Shape,
+    /// A reader takes an object without it.
+    pub has_default: bool,
+    /// A writer leaves it out where it would say nothing.
+    pub may_be_left_out: bool,
+}
+
+impl Field {
+    /// A field, from what its declaration says. A flattened one is the fields of its own object.
+    pub fn of(name: &str, about: &[&str], shape: Shape, serde: &str) -> Vec<Self> {
+        let has =
+            |word: &str| serde.split(',').any(|part| part.split('=').next().unwrap_or("").trim() == word);
+        if has("flatten") {
+            return flattened(shape);
+        }
+        let renamed = serde.split(',').find_map(|part| part.trim().strip_prefix("rename = "));
+        vec![Self {
+            name: renamed.map_or(name, |name| name.trim_matches('"')).to_owned(),
+            about: text(about),
+            has_default: has("default") || matches!(shape, Shape::OrNull(_)),
+            may_be_left_out: has("skip_serializing_if"),
+            shape,
+        }]
+    }
+}
+
+fn flattened(shape: Shape) -> Vec<Field> {
+    match shape {
+        Shape::Object(object) => object.fields,
+        Shape::OrNull(inner) => {
+            let optional = |field| Field { has_default: true, may_be_left_out: true, ..field };
+            flattened(*inner).into_iter().map(optional).collect()
+        }
+        tagged @ Shape::Tagged(_) => {
+            let Shape::Tagged(Tagged { tag, about, .. }) = &tagged else { return Vec::new() };
+            let (name, about) =
+                ((*tag).to_owned(), format!("{about} Its other fields stand beside this one."));
+            vec![Field { name, about, shape: tagged, has_default: false, may_be_left_out: false }]
+        }
+        Shape::Plain(_) | Shape::Words(_) | Shape::List(_) | Shape::Map(..) => Vec::new(),
+    }
+}
+
+/// The lines of a doc comment as one text.
+pub(crate) fn text(lines: &[&str]) -> String {
+    lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
+}
+
+/// `WaitingApproval` as serde's `snake_case` has it.
+pub(crate) fn snake_case(name: &str) -> String {
+    let mut out = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && !out.is_empty() {
+            out.push('_');
+        }
+        out.extend(letter.to_lowercase());
+    }
+    out
+}
+
+/// Structs with named fields, and enums that one field tells apart, each with its [`Described`]. They are written as
+/// anywhere else: doc comments first, then `derive`, then what belongs to it.
+macro_rules! described {
+    () => {};
+    (
+        $(#[doc = $about:literal])*
+        $(#[derive($($derive:tt)*)])?
+        $(#[error($($error:tt)*)])?
+        pub struct $name:ident { $(
+            $(#[doc = $field_about:literal])*
+            $(#[serde($($serde:tt)*)])?
+            pub $field:ident: $type:ty,
+        )* }
+        $($rest:tt)*
+    ) => {
+        $(#[doc = $about])*
+        $(#[derive($($derive)*)])?
+        $(#[error($($error)*)])?
+        pub struct $name { $(
+            $(#[doc = $field_about])*
+            $(#[serde($($serde)*)])?
+            pub $field: $type,
+        )* }
+
+        impl $crate::domain::Described for $name {
+            fn shape() -> $crate::domain::Shape {
+                let fields: Vec<Vec<$crate::domain::Field>> = vec![$(
+                    $crate::domain::Field::of(
+                        stringify!($field),
+                        &[$($field_about),*],
+                        <$type as $crate::domain::Described>::shape(),
+                        stringify!($($($serde)*)?),
+                    ),
+                )*];
+                $crate::domain::Shape::Object($crate::domain::Object {
+                    name: stringify!($name),
+                    about: $crate::domain::doc_text(&[$($about),*]),
+                    fields: fields.into_iter().flatten().collect(),
+                })
+            }
+        }
+
+        $crate::domain::described! { $($rest)* }
+    };
+    (
+        $(#[doc = $about:literal])*
+        $(#[derive($($derive:tt)*)])?
+        #[serde(tag = $tag:literal, rename_all = "snake_case")]
+        pub enum $name:ident { $(
+            $(#[doc = $variant_about:literal])*
+            $variant:ident { $(
+                $(#[doc = $field_about:literal])*
+                $(#[serde($($serde:tt)*)])?
+                $field:ident: $type:ty,
+            )* },
+        )* }
+        $($rest:tt)*
+    ) => {
+        $(#[doc = $about])*
+        $(#[derive($($derive)*)])?
+        #[serde(tag = $tag, rename_all = "snake_case")]
+        pub enum $name { $(
+            $(#[doc = $variant_about])*
+            $variant { $(
+                $(#[doc = $field_about])*
+                $(#[serde($($serde)*)])?
+                $field: $type,
+            )* },
+        )* }
+
+        impl $crate::domain::Described for $name {
+            fn shape() -> $crate::domain::Shape {
+                let variants = vec![$((
+                    $crate::domain::snake_case(stringify!($variant)),
+                    $crate::domain::doc_text(&[$($variant_about),*]),
+                    [$(
+                        $crate::domain::Field::of(
+                            stringify!($field),
+                            &[$($field_about),*],
+                            <$type as $crate::domain::Described>::shape(),
+                            stringify!($($($serde)*)?),
+                        ),
+                    )*].concat(),
+                ),)*];
+                $crate::domain::Shape::Tagged($crate::domain::Tagged {
+                    name: stringify!($name),
+                    about: $crate::domain::doc_text(&[$($about),*]),
+                    tag: $tag,
+                    variants,
+                })
+            }
+        }
+
+        $crate::domain::described! { $($rest)* }
+    };
+}
+pub(crate) use described;
+
+macro_rules! plain {
+    ($($type:ty = $word:literal;)*) => {
+        $(impl Described for $type { fn shape() -> Shape { Shape::Plain($word) } })*
+    };
+}
+
+plain! {
+    bool = "boolean";
+    u8 = "integer";
+    u32 = "integer";
+    u64 = "integer";
+    usize = "integer";
+    i32 = "integer";
+    i64 = "integer";
+    f64 = "number";
+    String = "string";
+    Value = "any JSON";
+    Timestamp = "instant";
+    super::AgentId = "agent";
+    super::RunId = "run";
+    super::Seq = "integer";
+}
+
+impl<T: Described> Described for Option<T> {
+    fn shape() -> Shape {
+        Shape::OrNull(Box::new(T::shape()))
+    }
+}
+
+impl<T: Described> Described for Box<T> {
+    fn shape() -> Shape {
+        T::shape()
+    }
+}
+
+impl<T: Described> Described for Vec<T> {
+    fn shape() -> Shape {
+        Shape::List(Box::new(T::shape()))
+    }
+}
+
+impl<K: Described, T: Described> Described for BTreeMap<K, T> {
+    fn shape() -> Shape {
+        Shape::Map(Box::new(K::shape()), Box::new(T::shape()))
+    }
+}

@@ -1,0 +1,101 @@
+//! An event as it is decided, and as it stands in the log and on the wire.
+use super::kind::EventType;
+use super::payload::{EventRef, Payload};
+use crate::domain::described::described;
+use crate::domain::ids::{AgentId, RunId, Seq};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// One event, of a type and with fields that this release knows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// Its place. 0 until it is stored.
+    pub seq: Seq,
+    /// When it happened.
+    pub ts: Timestamp,
+    /// Whose, if it is about one agent.
+    pub agent_id: Option<AgentId>,
+    /// Of which run, if it is about one.
+    pub run_id: Option<RunId>,
+    /// Of which session, if it is about one.
+    pub session_id: Option<String>,
+    /// What happened.
+    pub payload: Payload,
+}
+
+impl Event {
+    /// What kind.
+    pub fn kind(&self) -> EventType {
+        self.payload.kind()
+    }
+
+    /// What names it for those who have the log.
+    pub fn reference(&self) -> EventRef {
+        let (agent_id, run_id) = (self.agent_id.clone(), self.run_id);
+        EventRef { seq: self.seq, kind: self.kind(), agent_id, run_id }
+    }
+
+    /// As it is logged.
+    pub fn logged(&self) -> LoggedEvent {
+        LoggedEvent {
+            seq: self.seq,
+            ts: self.ts,
+            kind: self.kind().as_str().to_owned(),
+            agent_id: self.agent_id.clone(),
+            run_id: self.run_id,
+            session_id: self.session_id.clone(),
+            payload: self.payload.to_json(),
+        }
+    }
+}
+
+described! {
+    /// One fact in the append-only log, as it is stored and sent.
+    ///
+    /// Its type is a text and its payload any JSON: rows that an older release has stored go out with the bytes that
+    /// they have, and events of a newer daemon, of types and with fields that this release does not know, are followed
+    /// and shown. [`Self::event`] is the way from here to the types.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct LoggedEvent {
+        /// Its place in the one order that all readers see, from 1, without gaps: the cursor of those who follow.
+        #[serde(default)]
+        pub seq: Seq,
+        /// When it happened, to the microsecond.
+        pub ts: Timestamp,
+        /// What kind of event it is.
+        #[serde(rename = "type")]
+        pub kind: String,
+        /// Whose it is, if it is about one agent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub agent_id: Option<AgentId>,
+        /// Of which run it is, if it is about one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub run_id: Option<RunId>,
+        /// Of which session it is, if a model carries out the run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub session_id: Option<String>,
+        /// What happened; its fields depend on the type.
+        pub payload: Value,
+    }
+}
+
+impl LoggedEvent {
+    /// Its kind, if this release knows it.
+    pub fn known(&self) -> Option<EventType> {
+        EventType::parse(&self.kind)
+    }
+
+    /// The event, if this release knows its type and its payload has the fields of that type. Fields that it does not
+    /// know are left out.
+    pub fn event(&self) -> Option<Event> {
+        Some(Event {
+            seq: self.seq,
+            ts: self.ts,
+            agent_id: self.agent_id.clone(),
+            run_id: self.run_id,
+            session_id: self.session_id.clone(),
+            payload: Payload::from_json(self.known()?, &self.payload).ok()?,
+        })
+    }
+}

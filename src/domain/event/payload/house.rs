@@ -1,0 +1,155 @@
+//! What is told of problems, budgets, the configuration, messages, and the daemon itself.
+use crate::domain::described::described;
+use crate::domain::ids::AgentId;
+use crate::domain::incident::Severity;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+described! {
+    /// A budget is nearly, or wholly, used up.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct BudgetUse {
+        /// The limit, by its key: `usd_per_day`. The event's agent is whose it is; without one it is the fleet's.
+        pub limit: String,
+        /// How much it allows: dollars, tokens or requests.
+        pub allowed: f64,
+        /// How much is used, or held for requests under way.
+        pub used: f64,
+        /// The day that it is about, in the daemon's time zone: `2026-11-24`.
+        pub day: String,
+        /// The same for people.
+        pub text: String,
+    }
+
+    /// An agent failed too often in a row; its slots are refused for a while.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct CircuitOpened {
+        /// Failed runs in a row.
+        pub failures: u32,
+        /// One run tries again at the first slot after this.
+        pub until: Timestamp,
+    }
+
+    /// It works again, or a person said so.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct CircuitClosed {
+        /// Why.
+        pub reason: String,
+    }
+
+    /// A problem opened.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct IncidentOpened {
+        /// Stable name of the problem, unique within the agent: `disk:/`.
+        pub key: String,
+        /// How bad it is.
+        pub severity: Severity,
+        /// What is wrong, in one line.
+        pub title: String,
+        /// When it was first seen.
+        pub since: Timestamp,
+    }
+
+    /// A problem ended.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct IncidentResolved {
+        /// Stable name of the problem, unique within the agent: `disk:/`.
+        pub key: String,
+        /// How bad it was.
+        pub severity: Severity,
+        /// What was wrong, in one line.
+        pub title: String,
+        /// When it was first seen: tells it apart from others of the same key.
+        pub since: Timestamp,
+        /// How often it was seen.
+        pub count: u64,
+    }
+
+    /// An agent that an incident started has found out something about it; the event's run is that of the agent that did.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct IncidentDiagnosed {
+        /// As in `incident_opened`.
+        pub key: String,
+        /// As in `incident_opened`.
+        pub since: Timestamp,
+        /// The agent that found it out.
+        pub by: AgentId,
+        /// The beginning of what it found, at most 4 KiB.
+        pub finding: Option<String>,
+    }
+
+    /// An MCP server describes a tool otherwise than when it was trusted.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct McpPinChanged {
+        /// Name of an `[mcp.…]` table.
+        pub server: String,
+        /// The tool, without the server.
+        pub tool: String,
+        /// Hash of the description that is trusted.
+        pub trusted: String,
+        /// Hash of the one that the server has now.
+        pub seen: String,
+    }
+
+    /// A configuration was taken up.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct ConfigApplied {
+        /// From this file.
+        pub path: String,
+        /// Of the whole file, 16 hexadecimal digits.
+        pub hash: String,
+        /// Agents that were not there before.
+        pub added: Vec<AgentId>,
+        /// Agents that are different now.
+        pub changed: Vec<AgentId>,
+        /// Agents that are gone.
+        pub removed: Vec<AgentId>,
+    }
+
+    /// A configuration was refused; the old one stays in force.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct ConfigRejected {
+        /// This file.
+        pub path: String,
+        /// One text per error, with line and column.
+        pub errors: Vec<String>,
+    }
+
+    /// A message was delivered. The event's agent is the one that it told of.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct NotificationSent {
+        /// Name of a `[notify.…]` table.
+        pub target: String,
+        /// How many tries it took.
+        pub tries: u32,
+    }
+
+    /// A message could not be delivered. The event's agent is the one that it tells of.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct NotificationFailed {
+        /// Name of a `[notify.…]` table.
+        pub target: String,
+        /// How many tries so far.
+        pub tries: u32,
+        /// Why.
+        pub error: String,
+        /// When it is tried again; null: it is given up.
+        pub retry_at: Option<Timestamp>,
+    }
+
+    /// The daemon came up.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct DaemonStarted {
+        /// Its release.
+        pub version: String,
+        /// Its process.
+        pub pid: u32,
+    }
+
+    /// The daemon goes down.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct DaemonStopping {
+        /// Why.
+        pub reason: String,
+    }
+}

@@ -1,0 +1,52 @@
+//! What is told of slots, and of events that agents wait for.
+use crate::domain::described::described;
+use crate::domain::event::kind::EventType;
+use crate::domain::ids::{AgentId, RunId, Seq};
+use crate::domain::slot::Verdict;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+described! {
+    /// A slot got a verdict other than `ran`, or an event that the agent waits for started nothing.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct SlotSkipped {
+        /// What became of it.
+        pub verdict: Verdict,
+        /// The slot, or the first of several in a row; null if there was none (a run by hand or by an event).
+        pub slot: Option<Timestamp>,
+        /// The last slot of the row; that one for a single one.
+        pub last_slot: Option<Timestamp>,
+        /// How many slots in a row.
+        pub count: u64,
+        /// Why, in words.
+        pub cause: String,
+        /// The event that started nothing, if it was one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub event: Option<EventRef>,
+    }
+
+    /// Which event, for those who have the log.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct EventRef {
+        /// Its place in the log; 0 if it is not known.
+        pub seq: Seq,
+        /// What kind of event it is.
+        #[serde(rename = "type")]
+        pub kind: EventType,
+        /// Whose it is, if it is about one agent.
+        pub agent_id: Option<AgentId>,
+        /// Of which run it is, if it is about one.
+        pub run_id: Option<RunId>,
+    }
+
+    /// The clock was set back: verdicts of slots ahead of now that never ran are taken back.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct SlotsTakenBack {
+        /// The first slot.
+        pub from: Timestamp,
+        /// The last slot.
+        pub to: Timestamp,
+        /// How many.
+        pub count: u64,
+    }
+}

@@ -1,0 +1,303 @@
+//! The events that tell of a fact.
+use super::logged::Event;
+use super::payload::*;
+use crate::domain::{
+    AgentChange, AgentId, BudgetNews, Diagnosis, Entry, Fact, IncidentRecord, OutputChunk, RunError, RunId,
+    RunStatus, Seq, Stream, Verdict,
+};
+use jiff::Timestamp;
+
+/// Most of an output chunk that an event carries. The whole is in `get_run_output`.
+const OUTPUT_EVENT_BYTES: usize = 4096;
+
+impl Event {
+    /// The events that tell this fact: none for rows that are written over, two for an attempt that
+    /// failed, or was ended on request, and that another one follows.
+    pub fn telling(entry: &Entry) -> Vec<Self> {
+        let event = |agent: Option<&AgentId>, run: Option<&RunId>, payload| Self {
+            seq: Seq(0),
+            ts: entry.at,
+            agent_id: agent.cloned(),
+            run_id: run.copied(),
+            session_id: None,
+            payload,
+        };
+        let one = match &entry.fact {
+            Fact::AgentSaved(_)
+            | Fact::IncidentSaved(_)
+            | Fact::IncidentDropped { .. }
+            | Fact::ProcessStarted { .. }
+            | Fact::RunClaimed(_)
+            | Fact::NotificationQueued { .. }
+            | Fact::Remembered(_)
+            | Fact::Archived(_)
+            | Fact::ClockSet { .. }
+            | Fact::FeedKept { .. }
+            | Fact::McpPinned { seen: None, .. }
+            | Fact::SlotRevised { quiet: true, .. }
+            | Fact::OutputCaptured { told: false, .. }
+            | Fact::RequestAnswered { .. } => return Vec::new(),
+            Fact::SlotsJudged { verdict, extends, .. }
+                if *verdict == Verdict::Ran || (*extends && verdict.is_quiet_in_a_row()) =>
+            {
+                return Vec::new();
+            }
+            Fact::Talked(talk) => {
+                let of_talk = |payload| Self {
+                    session_id: Some(talk.session.to_string()),
+                    ..event(Some(&talk.agent), Some(&talk.run), payload)
+                };
+                return talk.told().into_iter().map(of_talk).collect();
+            }
+            Fact::AttemptFailed { run, agent, attempt, error, error_count, retry_at, asked } => {
+                let failed = attempt_failed(*attempt, error, *error_count, *retry_at);
+                let failed = if *asked { Payload::TaskCancelled(failed) } else { Payload::TaskError(failed) };
+                let retrying = TaskRetrying { attempt: attempt + 1, retry_at: *retry_at, kind: error.kind };
+                return [failed, Payload::TaskRetrying(retrying)]
+                    .map(|payload| event(Some(agent), Some(run), payload))
+                    .into();
+            }
+            Fact::DaemonStarted { version, pid } => {
+                let started = DaemonStarted { version: version.clone(), pid: *pid };
+                event(None, None, Payload::DaemonStarted(started))
+            }
+            Fact::DaemonStopping { reason } => {
+                event(None, None, Payload::DaemonStopping(DaemonStopping { reason: reason.clone() }))
+            }
+            Fact::ConfigApplied { path, hash, added, changed, removed } => {
+                let applied = ConfigApplied {
+                    path: path.clone(),
+                    hash: hash.to_string(),
+                    added: added.clone(),
+                    changed: changed.clone(),
+                    removed: removed.clone(),
+                };
+                event(None, None, Payload::ConfigApplied(applied))
+            }
+            Fact::ConfigRejected { path, errors } => {
+                let rejected = ConfigRejected { path: path.clone(), errors: errors.clone() };
+                event(None, None, Payload::ConfigRejected(rejected))
+            }
+            Fact::McpPinned { server, tool, trusted, seen: Some(seen), about: _ } => {
+                let changed = McpPinChanged {
+                    server: server.clone(),
+                    tool: tool.clone(),
+                    trusted: trusted.clone(),
+                    seen: seen.clone(),
+                };
+                event(None, None, Payload::McpPinChanged(changed))
+            }
+            Fact::Budget(news) => event(news.agent.as_ref(), None, budget(news)),
+            Fact::AgentChanged(change) => event(Some(&change.agent), None, agent_changed(change)),
+            Fact::SlotsJudged { agent, first, last, count, verdict, cause, .. } => {
+                let slots = skipped(*verdict, cause, Some(*first), Some(*last), *count);
+                event(Some(agent), None, Payload::SlotSkipped(slots))
+            }
+            Fact::SlotsTakenBack { agent, taken, .. } => {
+                let back = SlotsTakenBack { from: taken.first, to: taken.last, count: taken.count };
+                event(Some(agent), None, Payload::SlotsTakenBack(back))
+            }
+            Fact::EventPassed { agent, event: passed, verdict, cause } => {
+                let which = Some(passed.reference());
+                let passed = SlotSkipped { event: which, ..skipped(*verdict, cause, None, None, 1) };
+                event(Some(agent), None, Payload::SlotSkipped(passed))
+            }
+            Fact::SlotRevised { agent, slot, run, verdict, cause, .. } => {
+                event(Some(agent), Some(run), Payload::SlotSkipped(skipped(*verdict, cause, *slot, *slot, 1)))
+            }
+            Fact::AttemptStarted { run, agent, attempt, run_count, trigger, slot, process, .. } => {
+                let started = TaskStarted {
+                    run_count: *run_count,
+                    attempt: *attempt,
+                    trigger: *trigger,
+                    slot: *slot,
+                    pid: process.map(|process| process.pid),
+                };
+                event(Some(agent), Some(run), Payload::TaskStarted(started))
+            }
+            Fact::RunEnded {
+                run,
+                agent,
+                status,
+                attempt,
+                result,
+                error,
+                exit_code,
+                usage,
+                duration,
+                run_count,
+                error_count,
+                warnings,
+                real: _,
+                untrusted: _,
+            } => {
+                let (exit_code, usage, attempt, warnings) = (*exit_code, *usage, *attempt, warnings.clone());
+                let duration_ms = duration.as_millis() as i64;
+                let payload = if *status == RunStatus::Completed {
+                    let (run_count, result) = (*run_count, result.clone());
+                    Payload::TaskCompleted(TaskCompleted {
+                        run_count,
+                        result,
+                        duration_ms,
+                        usage,
+                        exit_code,
+                        attempt,
+                        warnings,
+                    })
+                } else {
+                    let over = RunOver { status: *status, exit_code, duration_ms, usage, warnings };
+                    run_over(attempt, error.as_ref(), *error_count, over)
+                };
+                event(Some(agent), Some(run), payload)
+            }
+            Fact::CircuitOpened { agent, failures, until, .. } => {
+                let opened = CircuitOpened { failures: *failures, until: *until };
+                event(Some(agent), None, Payload::CircuitOpened(opened))
+            }
+            Fact::CircuitClosed { agent, reason } => {
+                event(Some(agent), None, Payload::CircuitClosed(CircuitClosed { reason: reason.clone() }))
+            }
+            Fact::IncidentOpened(incident) => event(Some(&incident.agent), None, opened(incident)),
+            Fact::IncidentResolved(incident) => event(Some(&incident.agent), None, resolved(incident)),
+            Fact::IncidentDiagnosed { agent, key, since, diagnosis } => {
+                event(Some(agent), Some(&diagnosis.run), diagnosed(key, *since, diagnosis))
+            }
+            Fact::NotificationSent { target, agent, tries, .. } => {
+                let sent = NotificationSent { target: target.clone(), tries: *tries };
+                event(Some(agent), None, Payload::NotificationSent(sent))
+            }
+            Fact::NotificationFailed { target, agent, tries, error, retry_at, .. } => {
+                let failed = NotificationFailed {
+                    target: target.clone(),
+                    tries: *tries,
+                    error: error.clone(),
+                    retry_at: *retry_at,
+                };
+                event(Some(agent), None, Payload::NotificationFailed(failed))
+            }
+            Fact::OutputCaptured { run, agent, attempt, chunks, dropped_bytes, .. } => {
+                event(Some(agent), Some(run), output(*attempt, chunks, *dropped_bytes))
+            }
+        };
+        vec![one]
+    }
+}
+
+fn attempt_failed(attempt: u32, error: &RunError, error_count: u64, retry_at: Timestamp) -> AttemptEnded {
+    AttemptEnded {
+        error: error.message.clone(),
+        kind: Some(error.kind),
+        error_count,
+        will_retry: true,
+        retry_at: Some(retry_at),
+        attempt,
+        end: None,
+    }
+}
+
+/// Of a run that did not do its work.
+fn run_over(attempt: u32, error: Option<&RunError>, error_count: u64, over: RunOver) -> Payload {
+    let is_failure = over.status.is_failure();
+    let ended = AttemptEnded {
+        error: error.map_or("cancelled", |error| error.message.as_str()).to_owned(),
+        kind: error.map(|error| error.kind),
+        error_count,
+        will_retry: false,
+        retry_at: None,
+        attempt,
+        end: Some(over),
+    };
+    if is_failure { Payload::TaskError(ended) } else { Payload::TaskCancelled(ended) }
+}
+
+fn agent_changed(change: &AgentChange) -> Payload {
+    Payload::AgentStatus(AgentStatus {
+        status: change.desired,
+        previous: change.previous,
+        reason: change.reason.clone(),
+        resume_at: change.resume_at,
+        run_count: change.run_count,
+        error_count: change.error_count,
+        last_run: change.last_run,
+        next_run: change.next_run,
+    })
+}
+
+fn skipped(
+    verdict: Verdict,
+    cause: &str,
+    slot: Option<Timestamp>,
+    last_slot: Option<Timestamp>,
+    count: u64,
+) -> SlotSkipped {
+    SlotSkipped { verdict, slot, last_slot, count, cause: cause.to_owned(), event: None }
+}
+
+fn budget(news: &BudgetNews) -> Payload {
+    let used = BudgetUse {
+        limit: news.limit.to_owned(),
+        allowed: news.allowed,
+        used: news.used,
+        day: news.day.to_string(),
+        text: news.text.clone(),
+    };
+    if news.exhausted { Payload::BudgetExhausted(used) } else { Payload::BudgetWarning(used) }
+}
+
+fn opened(incident: &IncidentRecord) -> Payload {
+    Payload::IncidentOpened(IncidentOpened {
+        key: incident.key.clone(),
+        severity: incident.severity,
+        title: incident.title.clone(),
+        since: incident.since,
+    })
+}
+
+fn resolved(incident: &IncidentRecord) -> Payload {
+    Payload::IncidentResolved(IncidentResolved {
+        key: incident.key.clone(),
+        severity: incident.severity,
+        title: incident.title.clone(),
+        since: incident.since,
+        count: incident.count,
+    })
+}
+
+fn diagnosed(key: &str, since: Timestamp, diagnosis: &Diagnosis) -> Payload {
+    let finding = excerpt(std::iter::once(diagnosis.text.as_str()));
+    Payload::IncidentDiagnosed(IncidentDiagnosed {
+        key: key.to_owned(),
+        since,
+        by: diagnosis.by.clone(),
+        finding,
+    })
+}
+
+fn output(attempt: u32, chunks: &[OutputChunk], dropped_bytes: u64) -> Payload {
+    let of = |stream| {
+        excerpt(chunks.iter().filter(|chunk| chunk.stream == stream).map(|chunk| chunk.text.as_str()))
+    };
+    Payload::TaskOutput(TaskOutput {
+        attempt,
+        from: chunks.first().map(|chunk| chunk.n),
+        chunks: chunks.len() as u64,
+        dropped_bytes,
+        text: of(Stream::Stdout),
+        stderr: of(Stream::Stderr),
+    })
+}
+
+/// The beginning of some texts; `None` if there is nothing in them.
+fn excerpt<'a>(texts: impl Iterator<Item = &'a str>) -> Option<String> {
+    let mut out = String::new();
+    for text in texts {
+        let room = OUTPUT_EVENT_BYTES.saturating_sub(out.len());
+        if text.len() > room {
+            out.push_str(&text[..text.floor_char_boundary(room)]);
+            out.push('…');
+            break;
+        }
+        out.push_str(text);
+    }
+    (!out.is_empty()).then_some(out)
+}
