@@ -66,19 +66,21 @@ fn nobody() -> String {
 fn each_fault_ends_the_run_as_what_it_is() {
     let elsewhere = Endpoint::script([Reply::text("stolen")]);
     let faults = table(&elsewhere);
-    let mut toml = String::from("[defaults]\nretry = { max = 0 }\ntimeout = \"2s\"\n");
+    let mut toml = String::from("[defaults]\nretry = { max = 0 }\n");
     let mut endpoints = Vec::new();
     for Fault { name, replies, .. } in &faults {
         let endpoint = Endpoint::script(replies.clone());
         let url = if *name == "nobody" { nobody() } else { endpoint.url() };
-        // three of them end by the time of the request, one by that of the run
-        let own = if *name == "stall" { "10s" } else { "1s" };
-        // much to write down, on a machine that may be busy
-        let whole = if name.starts_with("ten-thousand") { "timeout = \"20s\"\n" } else { "" };
+        // who ends by the time of the request, who by that of the run, and who by neither, however busy the machine
+        let (own, whole) = match *name {
+            "hang" | "drip" => ("1s", "60s"),
+            "stall" => ("60s", "2s"),
+            _ => ("60s", "60s"),
+        };
         toml += &format!(
             "[models.{name}]\nprovider = \"openai-compatible\"\nmodel = \"m\"\nbase_url = \"{}\"\n\
              request_timeout = \"{own}\"\nprice = {{ input = 1.0, output = 1.0 }}\n\
-             [agents.{name}]\nquery = \"Go.\"\nmodel = \"{name}\"\ntools = [\"recall\"]\n{whole}",
+             [agents.{name}]\nquery = \"Go.\"\nmodel = \"{name}\"\ntools = [\"recall\"]\ntimeout = \"{whole}\"\n",
             url
         );
         endpoints.push(endpoint);
