@@ -5,7 +5,7 @@
 //! Programs that are the body of a run are the runner's: they are recorded, told and journaled.
 use crate::domain::RunId;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -17,9 +17,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 mod executable;
+mod inherit;
 mod own;
 
 pub use executable::{Unfit, find};
+pub use inherit::{Environment, Inherit};
 pub use own::{Own, any_as_old, is_nobodys, is_owned, starting};
 
 /// The variable by which a program that belongs to a run is found after a crash. A helper that is
@@ -56,9 +58,8 @@ const BETWEEN_STARTS: Duration = Duration::from_millis(200);
 pub struct Program<'a> {
     /// Program and arguments.
     pub argv: &'a [String],
-    /// Variables of our own environment that it gets too. `None`: all of them. A name that ends
-    /// with `*` stands for all that begin so.
-    pub keep: Option<&'a [&'a str]>,
+    /// What it gets of our own environment.
+    pub inherit: Inherit,
     /// Further variables.
     pub env: &'a [(String, String)],
     /// Working directory, if not ours.
@@ -177,9 +178,7 @@ async fn run_unbounded(program: Program<'_>) -> io::Result<Finished> {
         .stdin(if program.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    if let Some(keep) = program.keep {
-        command.env_clear().envs(kept(keep));
-    }
+    command.env_clear().envs(program.inherit.environment());
     command.envs(program.env.iter().map(|(name, value)| (name, value)));
     if let Some(cwd) = program.cwd {
         command.current_dir(cwd);
@@ -245,17 +244,6 @@ async fn spawned(command: &mut Command) -> io::Result<(Child, Option<Own>)> {
         }
     }
     spawn_owned(command)
-}
-
-/// Our variables with these names. A name that ends with `*` stands for all that begin so.
-pub fn kept(names: &[&str]) -> Vec<(OsString, OsString)> {
-    let wanted = |name: &str| {
-        names.iter().any(|keep| match keep.strip_suffix('*') {
-            Some(start) => name.starts_with(start),
-            None => *keep == name,
-        })
-    };
-    std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(wanted)).collect()
 }
 
 /// Has this child of ours ended? It is not reaped: its id still names its group and no other.

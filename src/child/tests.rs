@@ -9,7 +9,7 @@ fn shell(script: &str) -> Vec<String> {
 }
 
 fn program(argv: &[String]) -> Program<'_> {
-    Program { argv, keep: Some(&["PATH"]), env: &[], cwd: None, stdin: None, max_output: 1000 }
+    Program { argv, inherit: Inherit::Basics, env: &[], cwd: None, stdin: None, max_output: 1000 }
 }
 
 #[tokio::test]

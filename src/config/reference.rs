@@ -39,7 +39,7 @@ pub const VALUES: &[(&str, &str)] = &[
 ];
 
 const AGENT: &str = "When an agent is due, what runs, within which limits. The environment of a program is cleared to PATH, HOME, \
-     USER, LANG, LC_*, TZ, TMPDIR and XDG_RUNTIME_DIR. It has `env`, and of its run: BGAGENT_AGENT_ID, BGAGENT_RUN_ID, \
+     USER, LANG, LC_*, TZ and TMPDIR. It has `env`, and of its run: BGAGENT_AGENT_ID, BGAGENT_RUN_ID, \
      BGAGENT_SLOT (when it was due, as RFC 3339; empty for a run by hand or by an event), BGAGENT_ATTEMPT (from 1), \
      BGAGENT_TRIGGER (schedule, catch_up, manual or event), BGAGENT_IDEMPOTENCY_KEY (the same in all attempts), and where \
      there is one, BGAGENT_QUERY (of `bgagent run --query`), BGAGENT_EVENT (what started it, as JSON) and \

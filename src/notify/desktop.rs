@@ -1,28 +1,20 @@
 //! A note on the desktop of whoever the daemon runs as, by `notify-send`.
 use super::message::{Message, SendError};
 use super::program::run;
-use crate::child::{self, Program};
+use crate::child::{self, Inherit, Program};
 use crate::domain::TellOn;
 use std::time::Duration;
 
-/// What it takes to find the desktop.
-const KEEP: &[&str] = &[
-    "PATH",
-    "HOME",
-    "USER",
-    "LANG",
-    "LC_*",
-    "XDG_RUNTIME_DIR",
-    "DBUS_SESSION_BUS_ADDRESS",
-    "DISPLAY",
-    "WAYLAND_DISPLAY",
-    "XAUTHORITY",
-];
-
 pub(super) async fn send(message: &Message, timeout: Duration) -> Result<(), SendError> {
     let argv = argv(message);
-    let program =
-        Program { argv: &argv, keep: Some(KEEP), env: &[], cwd: None, stdin: None, max_output: 4096 };
+    let program = Program {
+        argv: &argv,
+        inherit: Inherit::Session,
+        env: &[],
+        cwd: None,
+        stdin: None,
+        max_output: 4096,
+    };
     let finished = match run(program, timeout).await {
         Err(error) if !error.worth_retrying => {
             return Err(SendError::lasting(format!(

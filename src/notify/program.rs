@@ -1,12 +1,9 @@
 //! A program that gets the message as JSON on standard input.
 use super::message::{Message, SendError};
-use crate::child::{self, ChildError, Finished, Program};
+use crate::child::{self, ChildError, Finished, Inherit, Program};
 use crate::domain::{CommandSpec, TextOrSecret};
 use crate::secret;
 use std::time::Duration;
-
-/// What a notifier sees of our environment: as much as the command of an agent.
-const KEEP: &[&str] = &["PATH", "HOME", "USER", "LANG", "LC_*", "TZ", "TMPDIR", "XDG_RUNTIME_DIR"];
 
 /// Longest variable, in bytes: Linux takes 128 KiB, and standard input has all of it.
 const MAX_VARIABLE: usize = 4096;
@@ -35,7 +32,7 @@ pub(super) async fn send(spec: &CommandSpec, message: &Message, timeout: Duratio
     stdin.push('\n');
     let program = Program {
         argv: &spec.argv,
-        keep: Some(KEEP),
+        inherit: Inherit::Basics,
         env: &env,
         cwd: Some(&spec.cwd),
         stdin: Some(stdin.as_bytes()),

@@ -1,9 +1,9 @@
 //! The environment of a program: cleared, then only what the contract names.
 use super::report::Brief;
+use crate::child::{Environment, Inherit};
 use crate::domain::{CommandSpec, TextOrSecret, Trigger};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::time::Duration;
 
 /// The variable that every process of a run carries, and by which it is found again.
@@ -16,9 +16,6 @@ const LAST_RESULT_MAX: usize = 64 * 1024;
 /// How long one secret may take.
 const SECRET_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Variables by name.
-pub(super) type Environment = BTreeMap<OsString, OsString>;
-
 /// The environment for a command of this attempt, and warnings about what does not fit into it.
 ///
 /// # Errors
@@ -27,7 +24,7 @@ pub(super) async fn of_command(
     brief: &Brief,
     command: &CommandSpec,
 ) -> Result<(Environment, Vec<String>), String> {
-    let mut environment = inherited(std::env::vars_os());
+    let mut environment = Inherit::Basics.environment();
     for (name, value) in &command.env {
         let value = match value {
             TextOrSecret::Text(text) => text.clone(),
@@ -61,16 +58,6 @@ pub(super) fn idempotency_key(brief: &Brief) -> String {
     };
     let digest = Sha256::digest(subject.as_bytes());
     digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// What of the daemon's own environment a program gets.
-fn inherited(all: impl Iterator<Item = (OsString, OsString)>) -> Environment {
-    const NAMES: [&str; 7] = ["PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "XDG_RUNTIME_DIR"];
-    let wanted =
-        |name: &OsStr| name.to_str().is_some_and(|name| NAMES.contains(&name) || name.starts_with("LC_"));
-    let mut environment: Environment = all.filter(|(name, _)| wanted(name)).collect();
-    environment.entry("PATH".into()).or_insert_with(|| "/usr/local/bin:/usr/bin:/bin".into());
-    environment
 }
 
 fn of_attempt(brief: &Brief) -> Vec<(&'static str, String)> {

@@ -1,8 +1,7 @@
 //! The daemon's side of a start: a process that waits at its gate, and the handle that owns it.
-use super::env::Environment;
 use super::proc;
 use super::trampoline::{KEEP_STDIN, NULL_STDIN, WORD};
-use crate::child::{self, Own};
+use crate::child::{self, Environment, Own};
 use crate::domain::{CommandSpec, Process};
 use crate::runner::proc::seen::pid_of;
 use rustix::io::Errno;

@@ -1,8 +1,8 @@
 //! Tests of starting programs. A script stands in for the trampoline; whole attempts are tried with the
 //! real one, in `tests/it/programs.rs`.
-use super::env::Environment;
 use super::spawn::{self, PLACES, Running};
 use super::template::{Places, fill_query};
+use crate::child::Environment;
 use crate::domain::CommandSpec;
 use serde_json::json;
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Secrets: found when they are used, never written, never shown. Which program or request gets one
 //! is for the callers to say; what they are told back goes through [`redact()`].
-use crate::child::{self, Program};
+use crate::child::{self, Inherit, Program};
 use crate::domain::{SecretRef, TextOrSecret};
 use std::ffi::OsString;
 use std::io::Read;
@@ -130,7 +130,14 @@ async fn from_command(argv: &[String], timeout: Duration) -> Result<Secret, Secr
     // A password store needs what it needs of the environment (its agent, its keyring, its home),
     // and the configuration's owner chose it: it gets all. Its standard error may hold anything and
     // is not shown.
-    let program = Program { argv, keep: None, env: &[], cwd: None, stdin: None, max_output: MAX_LEN + 1 };
+    let program = Program {
+        argv,
+        inherit: Inherit::Everything,
+        env: &[],
+        cwd: None,
+        stdin: None,
+        max_output: MAX_LEN + 1,
+    };
     let finished =
         child::run(program, timeout).await.map_err(|error| SecretError(format!("no secret: {error}")))?;
     let name = argv.first().map_or("", String::as_str);

@@ -2,7 +2,7 @@
 //! whole argument, whatever is in it.
 use super::contract::{About, Call, ToolError, ToolOutput};
 use super::settings;
-use crate::child::{self, Program};
+use crate::child::{self, Inherit, Program};
 use crate::domain::{
     Effect, ParameterKind, ReadsWhen, ShellArg, ShellCommand, ShellSettings, TextOrSecret, ToolKind,
     ToolSettings,
@@ -14,9 +14,6 @@ use std::time::Duration;
 
 /// Longest value of a parameter, in bytes.
 const LONGEST: usize = 16 << 10;
-/// Of our own environment, a program gets these.
-const KEEP: &[&str] = &["PATH", "HOME", "USER", "LANG", "LC_*", "TZ", "TMPDIR", "XDG_RUNTIME_DIR"];
-
 /// What an instance is; without settings: what it might be at the worst.
 pub(super) fn about(settings: Option<&ShellSettings>) -> About {
     let none = BTreeMap::new();
@@ -77,7 +74,7 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     env.extend(call.context.run.map(|run| (child::RUN_ID.to_owned(), run.to_string())));
     let program = Program {
         argv: &argv,
-        keep: Some(KEEP),
+        inherit: Inherit::Basics,
         env: &env,
         cwd: Some(&settings.cwd),
         stdin: None,

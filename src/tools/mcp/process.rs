@@ -1,7 +1,7 @@
 //! The program of a stdio server: started in a process group of its own with an environment that we
 //! choose, its last words kept, ended with all that it started.
 use super::text::shown;
-use crate::child::{self, Group, Own};
+use crate::child::{self, Group, Inherit, Own};
 use crate::secret::{self, Secret};
 use rustix::process::{Pid, Signal};
 use std::io;
@@ -14,8 +14,6 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::task::AbortOnDropHandle;
 
-/// What a server gets of our environment.
-const KEEP: &[&str] = &["PATH", "HOME", "USER", "LANG", "LC_*", "TZ", "TMPDIR", "XDG_RUNTIME_DIR"];
 /// So much of standard error is kept, its end.
 const WORDS: usize = 64 << 10;
 
@@ -46,7 +44,7 @@ impl Process {
             .args(args)
             .process_group(0)
             .env_clear()
-            .envs(child::kept(KEEP))
+            .envs(Inherit::Basics.environment())
             .envs(child::mark())
             .envs(env.iter().map(|(name, value)| (name, value.expose())))
             .current_dir(cwd)

@@ -1,6 +1,6 @@
 //! Checks by a program: any command, and `systemctl`.
 use super::measured::Measured;
-use crate::child::{self, ChildError, Finished, Program};
+use crate::child::{self, ChildError, Finished, Inherit, Program};
 use crate::domain::{Level, RunId};
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use std::time::Duration;
 const MAX_OUTPUT: usize = 16 << 10;
 
 pub(super) async fn command(argv: &[String], bound: Duration, for_run: Option<RunId>) -> Measured {
-    let keep = Some(&["PATH", "HOME", "LANG"][..]);
     let env: Vec<_> = for_run.iter().map(|run| (child::RUN_ID.to_owned(), run.to_string())).collect();
-    let program = Program { argv, keep, env: &env, cwd: None, stdin: None, max_output: MAX_OUTPUT };
+    let program =
+        Program { argv, inherit: Inherit::Basics, env: &env, cwd: None, stdin: None, max_output: MAX_OUTPUT };
     let name = argv.first().map_or("", String::as_str);
     let finished = match child::run(program, bound).await {
         Ok(finished) => finished,
@@ -90,7 +90,7 @@ async fn systemctl(user: bool, args: &[&str], bound: Duration) -> Result<Finishe
         ["systemctl"].iter().chain(flags).chain(args).map(|word| (*word).to_owned()).collect();
     let program = Program {
         argv: &argv,
-        keep: Some(&["PATH", "HOME", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"]),
+        inherit: Inherit::Session,
         env: &[("LC_ALL".to_owned(), "C".to_owned())],
         cwd: None,
         stdin: None,
