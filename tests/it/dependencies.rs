@@ -1,0 +1,99 @@
+//! What the program is made of may be published with it: `deny.toml`, for who has no `cargo deny`.
+use serde_json::Value;
+use spdx::{Expression, Licensee, ParseMode};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+/// What `deny.toml` says of licences, crates and sources.
+struct Policy {
+    licenses: Vec<Licensee>,
+    denied: BTreeSet<String>,
+    registries: BTreeSet<String>,
+}
+
+impl Policy {
+    fn read(text: &str) -> Self {
+        let all: toml::Table = toml::from_str(text).expect("deny.toml is TOML");
+        let list = |table: &str, key: &str| all[table][key].as_array().expect("a list").clone();
+        let texts = |table: &str, key: &str| -> Vec<String> {
+            list(table, key).iter().map(|value| value.as_str().expect("a text").to_owned()).collect()
+        };
+        let licenses = texts("licenses", "allow");
+        let denied = list("bans", "deny");
+        Self {
+            licenses: licenses.iter().map(|id| Licensee::parse(id).expect("a licence of SPDX")).collect(),
+            denied: denied.iter().map(|one| one["crate"].as_str().expect("a name").to_owned()).collect(),
+            registries: texts("sources", "allow-registry").into_iter().collect(),
+        }
+    }
+
+    /// What speaks against a package, of `cargo metadata`.
+    fn against(&self, package: &Value) -> Option<String> {
+        let name = package["name"].as_str().expect("a name");
+        let license = package["license"].as_str().unwrap_or_default();
+        let allowed = Expression::parse_mode(license, ParseMode::LAX).is_ok_and(|expression| {
+            expression.evaluate(|wanted| self.licenses.iter().any(|license| license.satisfies(wanted)))
+        });
+        let is_ours = package["source"].is_null();
+        let registry = package["source"].as_str().and_then(|source| source.strip_prefix("registry+"));
+        if !allowed {
+            Some(format!("{name}: the licence \"{license}\" is not allowed"))
+        } else if self.denied.contains(name) {
+            Some(format!("{name}: the crate is denied"))
+        } else if !is_ours && !registry.is_some_and(|from| self.registries.contains(from)) {
+            Some(format!("{name}: it comes from {}", package["source"]))
+        } else {
+            None
+        }
+    }
+}
+
+fn policy() -> Policy {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deny.toml");
+    Policy::read(&std::fs::read_to_string(path).expect("deny.toml"))
+}
+
+#[test]
+fn every_dependency_is_one_that_may_be_published() {
+    let version = Command::new("rustc").arg("-vV").output().expect("rustc");
+    let version = String::from_utf8(version.stdout).expect("text");
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("a host");
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--locked", "--offline", "--filter-platform", host])
+        .args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")])
+        .output()
+        .expect("cargo");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let all: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let packages = all["packages"].as_array().expect("packages");
+    assert!(packages.len() > 100, "only {} packages were looked at", packages.len());
+    let policy = policy();
+    let against: Vec<String> = packages.iter().filter_map(|package| policy.against(package)).collect();
+    assert!(against.is_empty(), "see deny.toml:\n{}", against.join("\n"));
+}
+
+#[test]
+fn what_must_not_come_in_is_refused() {
+    let policy = policy();
+    let index = "registry+https://github.com/rust-lang/crates.io-index";
+    for (name, license, source, says) in [
+        ("a", "MIT/Apache-2.0", index, None),
+        ("a", "GPL-3.0-only OR MIT", index, None),
+        ("a", "GPL-3.0-only AND MIT", index, Some("is not allowed")),
+        ("a", "", index, Some("is not allowed")),
+        ("a", "My own", index, Some("is not allowed")),
+        ("openssl-sys", "MIT", index, Some("the crate is denied")),
+        ("a", "MIT", "git+https://example.org/a", Some("it comes from")),
+        ("a", "MIT", "registry+https://example.org/index", Some("it comes from")),
+    ] {
+        let package = serde_json::json!({"name": name, "license": license, "source": source});
+        let against = policy.against(&package);
+        let is_right = match (&against, says) {
+            (None, None) => true,
+            (Some(text), Some(part)) => text.contains(part),
+            _ => false,
+        };
+        assert!(is_right, "{package}: {against:?}");
+    }
+}
