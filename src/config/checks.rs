@@ -2,9 +2,9 @@
 use super::keys;
 use super::walk::{Item, Section};
 use super::{call_args, tools};
-use crate::config::values::{cwd, url};
+use crate::config::values::cwd;
 use crate::domain::*;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// A gate, or one check of `success_when`.
@@ -225,7 +225,7 @@ fn guard(item: Item<'_>, key: &str, tools: &[String], fleet: &Fleet, whose: &str
 /// Is it laid down what this probe looks at? `None`: it is no probe.
 fn fixes_its_checks(name: &str, fleet: &Fleet) -> Option<bool> {
     match fleet.tools.get(name) {
-        Some(spec) => (spec.kind == ToolKind::Probe).then(|| spec.settings.json().get("checks").is_some()),
+        Some(spec) => (spec.kind == ToolKind::Probe).then(|| spec.settings != ToolSettings::Probe(None)),
         None => (name == ToolKind::Probe.as_str()).then_some(false),
     }
 }
@@ -242,7 +242,7 @@ pub(super) fn tool_call(item: Item<'_>, args: Option<Item<'_>>, fleet: &Fleet) -
     let tool = item.text()?.to_owned();
     let kind = fleet.kind_of(&tool);
     let args = match (kind, args) {
-        (Some(ToolKind::Probe), Some(args)) => probe(args)?,
+        (Some(ToolKind::Probe), Some(args)) => json(&tools::probe::args(args)?),
         (Some(ToolKind::Probe), None) if fixes_its_checks(&tool, fleet) != Some(true) => {
             return item.refuse_with(
                 "`probe` needs `args`".into(),
@@ -252,7 +252,7 @@ pub(super) fn tool_call(item: Item<'_>, args: Option<Item<'_>>, fleet: &Fleet) -
         (Some(ToolKind::ArchiveRows), args) if !fleet.tools.contains_key(&tool) => {
             archive_args(item, args, fleet)?
         }
-        (Some(ToolKind::SystemMetrics), Some(args)) => metrics(args)?,
+        (Some(ToolKind::SystemMetrics), Some(args)) => json(&tools::metrics::args(args)?),
         (Some(ToolKind::Feed), args) => {
             let settings = fleet.tools.get(&tool).and_then(|spec| match &spec.settings {
                 ToolSettings::Feed(settings) => Some(settings),
@@ -293,220 +293,4 @@ fn archive_args(item: Item<'_>, args: Option<Item<'_>>, fleet: &Fleet) -> Option
         tools::archive::KEYS.iter().filter(|key| key.name != "type").copied().collect();
     let section = args.section(&keys)?;
     tools::archive::settings(&section, &fleet.tools)
-}
-
-fn metrics(item: Item<'_>) -> Option<Value> {
-    const KEYS: &[keys::Key] =
-        &[keys::key("top", keys::Kind::Whole, ""), keys::key("disks", keys::Kind::Flag, "")];
-    let section = item.section(KEYS)?;
-    if let Some(top) = section.get("top")
-        && top.whole(0)? > 50
-    {
-        return top.refuse("`top` is at most 50".into());
-    }
-    section.flag("disks");
-    Some(item.json())
-}
-
-fn probe(item: Item<'_>) -> Option<Value> {
-    const KEYS: &[keys::Key] = &[keys::key("checks", keys::Kind::Tables(keys::PROBE), "")];
-    let section = item.section(KEYS)?;
-    let Some(list) = section.get("checks") else {
-        if section.misspelled.contains(&"checks") {
-            return None;
-        }
-        return item.refuse_with(
-            "`probe` needs `checks`".into(),
-            "checks = [{ type = \"disk\", path = \"/\" }]".into(),
-        );
-    };
-    let items = list.items()?;
-    if items.is_empty() {
-        return list.refuse("`checks` is empty".into());
-    }
-    let checks: Vec<Value> = items.into_iter().filter_map(probe_check).collect();
-    Some(json!({ "checks": checks }))
-}
-
-/// What a kind of check takes beside what all take.
-fn own_keys(kind: ProbeType) -> &'static [&'static str] {
-    match kind {
-        ProbeType::Disk => &["path", "metric", "mounted"],
-        ProbeType::Http => &["url", "method", "headers", "status", "contains", "not_contains", "tls_days"],
-        ProbeType::Tcp => &["host", "port"],
-        ProbeType::Process => &["process", "min"],
-        ProbeType::Systemd => &["unit", "user"],
-        ProbeType::Command => &["command"],
-        ProbeType::Memory | ProbeType::Load => &[],
-    }
-}
-
-/// Is a place of a template the program itself, or a part of a text that a shell runs?
-fn runs_what_it_is_told(argv: &[String]) -> bool {
-    let has_place = |text: &String| text.contains("{event") || text.contains("{gate");
-    let is_code = |at: usize| at == 0 || matches!(argv[at - 1].as_str(), "-c" | "-e");
-    argv.iter().enumerate().any(|(at, text)| has_place(text) && is_code(at))
-}
-
-/// How an address is asked, and what its answer must be.
-fn web(section: &Section<'_>, is_plain: bool, out: &mut Map<String, Value>) {
-    let method = section.word::<HttpMethod>("method");
-    if let Some(method) = method {
-        out.insert("method".into(), method.as_str().into());
-    }
-    let headers = tools::http::headers(section);
-    if !headers.is_empty() {
-        let headers = headers.into_iter().map(|(name, value)| (name, value.to_json()));
-        out.insert("headers".into(), Value::Object(headers.collect()));
-    }
-    for key in ["contains", "not_contains"] {
-        let Some(text) = section.text(key) else { continue };
-        if method == Some(HttpMethod::Head)
-            && let Some(item) = section.get(key)
-        {
-            item.refuse::<()>(format!("an answer to HEAD has no body, so `{key}` can't be judged"));
-        }
-        out.insert(key.into(), text.into());
-    }
-    if let (Some(days), Some(item)) = (section.whole("tls_days", 1), section.get("tls_days")) {
-        if is_plain {
-            item.refuse::<()>("`tls_days` needs an https:// address".into());
-        }
-        out.insert("tls_days".into(), days.into());
-    }
-}
-
-fn probe_check(item: Item<'_>) -> Option<Value> {
-    const ALL: &[&str] = &["type", "name", "warn", "crit", "clear", "for", "timeout"];
-    let section = item.section(keys::PROBE)?;
-    let Some(kind) = section.get("type") else {
-        return section.missing(
-            &["type"],
-            "a check needs `type`".into(),
-            Some(format!("one of {}", ProbeType::WORDS.join(", "))),
-        );
-    };
-    let kind: ProbeType = kind.word()?;
-    for name in section.table.keys() {
-        let text = name.get_ref().as_ref();
-        if !ALL.contains(&text)
-            && !own_keys(kind).contains(&text)
-            && keys::PROBE.iter().any(|key| key.name == text)
-        {
-            item.file.error(
-                Some(name.span()),
-                format!("`{text}` is not for a check of type \"{kind}\""),
-                None,
-            );
-        }
-    }
-    let mut out = Map::new();
-    out.insert("type".into(), kind.as_str().into());
-    if let Some(name) = section.text("name") {
-        out.insert("name".into(), name.into());
-    }
-    thresholds(&section, &mut out);
-    for name in ["for", "timeout"] {
-        if let Some(span) = section.duration(name) {
-            out.insert(name.into(), span.as_secs_f64().into());
-        }
-    }
-    let needs = |name: &'static str| {
-        let found = section.get(name);
-        if found.is_none() {
-            section.missing::<()>(&[name], format!("a check of type \"{kind}\" needs `{name}`"), None);
-        }
-        found
-    };
-    match kind {
-        ProbeType::Disk => {
-            let path = needs("path")?;
-            let path = item.file.expand(path.text()?, path.span());
-            out.insert("path".into(), path.display().to_string().into());
-            if let Some(metric) = section.word::<DiskMetric>("metric") {
-                out.insert("metric".into(), metric.as_str().into());
-            }
-            if let Some(mounted) = section.flag("mounted") {
-                out.insert("mounted".into(), mounted.into());
-            }
-        }
-        ProbeType::Http => {
-            let address = url(needs("url")?)?;
-            let is_plain = !address.to_ascii_lowercase().starts_with("https://");
-            out.insert("url".into(), address.into());
-            web(&section, is_plain, &mut out);
-            if let Some(status) = section.get("status") {
-                let one = |item: Item<'_>| {
-                    item.whole(100)
-                        .filter(|code| *code <= 599)
-                        .or_else(|| item.refuse("a status is a number from 100 to 599".into()))
-                };
-                let list = match status.value.get_ref().as_array() {
-                    Some(_) => status.items()?.into_iter().map(one).collect::<Option<Vec<_>>>()?,
-                    None => vec![one(status)?],
-                };
-                out.insert("status".into(), json!(list));
-            }
-        }
-        ProbeType::Tcp => {
-            out.insert("host".into(), needs("host")?.text()?.into());
-            let port = needs("port")?;
-            match port.whole(1)? {
-                number if number <= 65_535 => out.insert("port".into(), number.into()),
-                _ => return port.refuse("a port is a number from 1 to 65535".into()),
-            };
-        }
-        ProbeType::Process => {
-            out.insert("process".into(), needs("process")?.text()?.into());
-            if let Some(min) = section.whole("min", 0) {
-                out.insert("min".into(), min.into());
-            }
-        }
-        ProbeType::Systemd => {
-            out.insert("unit".into(), needs("unit")?.text()?.into());
-            if let Some(user) = section.flag("user") {
-                out.insert("user".into(), user.into());
-            }
-        }
-        ProbeType::Command => {
-            let command = needs("command")?;
-            let argv = command.command()?;
-            if runs_what_it_is_told(&argv) {
-                return command.refuse_with(
-                    "what an event or a gate says would be run as a program here".into(),
-                    "hand it over as an argument: command = [\"./check.sh\", \"{event.payload.title}\"]"
-                        .into(),
-                );
-            }
-            out.insert("command".into(), json!(argv));
-        }
-        ProbeType::Memory | ProbeType::Load => {}
-    }
-    Some(Value::Object(out))
-}
-
-fn thresholds(section: &Section<'_>, out: &mut Map<String, Value>) {
-    let [warn, crit, clear] = ["warn", "crit", "clear"].map(|name| {
-        let number = section.number(name);
-        if let Some(number) = number {
-            out.insert(name.into(), json!(number));
-        }
-        number
-    });
-    if let (Some(warn), Some(crit), Some(item)) = (warn, crit, section.get("crit"))
-        && crit < warn
-    {
-        item.refuse_with::<()>(
-            "`crit` must not be below `warn`".into(),
-            "`warn` is reached first, then `crit`".into(),
-        );
-    }
-    if let (Some(warn), Some(clear), Some(item)) = (warn, clear, section.get("clear"))
-        && clear > warn
-    {
-        item.refuse_with::<()>(
-            "`clear` must not be above `warn`".into(),
-            "a problem ends when the value falls to `clear`".into(),
-        );
-    }
 }

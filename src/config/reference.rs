@@ -64,7 +64,7 @@ pub fn reference() -> Vec<Section> {
              empty. A gate that is broken is open, with a warning.",
             keys::CHECK,
         ),
-        section("checks of a probe", "`args = { checks = [ … ] }` of the tool `probe`.", keys::PROBE),
+        section("checks of a probe", "`args = { checks = [ … ] }` of the tool `probe`.", tools::probe::CHECK),
         section("[daemon]", "The daemon itself.", keys::DAEMON),
         section("[models.NAME]", "A language model.", keys::MODEL),
         section("[mcp.NAME]", "An MCP server; its tools are NAME/TOOL.", keys::MCP),
@@ -86,7 +86,8 @@ fn entries(prefix: &str, keys: &[Key]) -> Vec<Entry> {
         all.push(Entry { name: name.clone(), value: value(key.kind), about: key.doc() });
         match key.kind {
             // these have a section of their own
-            Kind::Table(keys) | Kind::Tables(keys) if std::ptr::eq(keys, keys::CHECK) => {}
+            Kind::Table(keys) | Kind::Tables(keys)
+                if [keys::CHECK, tools::probe::CHECK].iter().any(|own| std::ptr::eq(keys, *own)) => {}
             Kind::Table(keys) | Kind::WordOr(_, keys) => all.extend(entries(&format!("{name}."), keys)),
             Kind::Tables(keys) => all.extend(entries(&format!("{name}[]."), keys)),
             Kind::Named(keys) => all.extend(entries(&format!("{name}.NAME."), keys)),

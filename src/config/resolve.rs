@@ -165,16 +165,21 @@ fn instances(top: &Section<'_>) -> BTreeMap<String, ToolSpec> {
                 settings.unwrap_or_else(|| ToolSettings::none(kind))
             }
             None => {
-                let mut settings = item.json();
-                if let Some(object) = settings.as_object_mut() {
-                    object.remove("type");
-                }
-                ToolSettings::Json(settings)
+                has_no_settings(item, kind);
+                ToolSettings::none(kind)
             }
         };
         all.insert(name.get_ref().to_string(), ToolSpec { kind, settings });
     }
     all
+}
+
+/// Warns of keys in the table of a tool that takes none.
+fn has_no_settings(item: Item<'_>, kind: ToolKind) {
+    for (key, _) in item.table().into_iter().flatten().filter(|(key, _)| key.get_ref() != "type") {
+        let message = format!("`{}` has no effect: a tool of type \"{kind}\" has no settings", key.get_ref());
+        item.file.warn(key.span(), message, None);
+    }
 }
 
 fn tool_type(item: Item<'_>) -> Option<ToolKind> {

@@ -5,8 +5,8 @@ mod judged;
 
 use super::*;
 use crate::domain::{
-    Body, FallbackOn, FeedArgs, FeedLogin, History, HostPattern, HttpMethod, HttpSettings, SecretRef,
-    TextOrSecret, ToolSettings,
+    Body, FallbackOn, FeedArgs, FeedLogin, History, HostPattern, HttpMethod, HttpSettings, MetricsArgs,
+    ProbeTarget, SecretRef, TextOrSecret, ToolSettings,
 };
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
@@ -973,6 +973,50 @@ args = { checks = [{ type = "http", url = "https://a.example/", method = "POST",
         })
     );
     assert_eq!(disk["mounted"], true);
+}
+
+#[test]
+fn a_table_of_a_tool_is_judged_when_it_is_read() {
+    let tool = |keys: &str| format!("[tools.t]\n{keys}\n[agents.a]\ncommand = \"true\"\ncwd = \"/tmp\"\n");
+    let settings = |keys: &str| {
+        let loaded = read(&tool(keys)).unwrap_or_else(|rejected| panic!("{:?}", rejected.diagnostics));
+        loaded.fleet.tools["t"].settings.clone()
+    };
+    let ToolSettings::Probe(Some(probe)) = settings(
+        "type = \"probe\"\nchecks = [{ type = \"disk\", path = \"/data\", for = \"5m\", warn = 70 }]",
+    ) else {
+        panic!("a probe with checks")
+    };
+    let [check] = &probe.checks[..] else { panic!("one") };
+    let target = ProbeTarget::Disk { path: "/data".into(), metric: None, mounted: None };
+    assert_eq!((&check.target, check.warn, check.crit), (&target, Some(70.0), None));
+    assert_eq!(check.hold_for, Some(SignedDuration::from_mins(5)));
+    assert_eq!(settings("type = \"probe\""), ToolSettings::Probe(None));
+    assert_eq!(
+        settings("type = \"system_metrics\"\ntop = 3"),
+        ToolSettings::SystemMetrics(MetricsArgs { top: Some(3), disks: None })
+    );
+    for (keys, part) in [
+        ("type = \"probe\"\nchecks = []", "`checks` is empty"),
+        ("type = \"probe\"\nchecks = [{ type = \"disk\" }]", "needs `path`"),
+        ("type = \"probe\"\nchecks = [{ type = \"memory\", port = 1 }]", "`port` is not for a check"),
+        ("type = \"probe\"\nchecks = [{ type = \"tcp\", host = \"\", port = 1 }]", "`host` is empty"),
+        ("type = \"probe\"\nchecks = [{ type = \"load\", timeout = 0 }]", "longer than nothing"),
+        (
+            "type = \"probe\"\nchecks = [{ type = \"systemd\", unit = \"x\", warn = 1 }]",
+            "`warn` is not for a check",
+        ),
+        ("type = \"probe\"\ncheck = []", "unknown key `check`"),
+        ("type = \"system_metrics\"\ntop = 51", "`top` is at most 50"),
+    ] {
+        let rejected = read(&tool(keys)).expect_err(keys);
+        assert!(rejected.diagnostics[0].message.contains(part), "{keys}: {:?}", rejected.diagnostics);
+    }
+    let loaded = read(&tool("type = \"report\"\nsilent = true")).unwrap();
+    assert_eq!(
+        loaded.warnings[0].message,
+        "`silent` has no effect: a tool of type \"report\" has no settings"
+    );
 }
 
 #[test]

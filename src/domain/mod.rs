@@ -86,8 +86,8 @@ pub use tokens::{
 };
 pub use tool::{
     DiskMetric, Effect, FeedArgs, FeedLogin, FeedSettings, FilesSettings, HttpMethod, HttpSettings,
-    ParameterKind, ProbeType, S3Settings, ShellArg, ShellCommand, ShellSettings, Since, SqlSettings,
-    TimeUnit, ToolKind, ToolMode, ToolSettings,
+    MetricsArgs, ParameterKind, ProbeCheck, ProbeSettings, ProbeTarget, ProbeType, S3Settings, ShellArg,
+    ShellCommand, ShellSettings, Since, SqlSettings, TimeUnit, ToolKind, ToolMode, ToolSettings, WebCheck,
 };
 pub use usage::{Usage, rounded};
 pub use words::Word;

@@ -3,6 +3,8 @@ mod feed;
 mod files;
 mod http;
 mod json;
+mod metrics;
+mod probe;
 mod s3;
 mod shell;
 mod sql;
@@ -11,6 +13,8 @@ mod words;
 pub use feed::{FeedArgs, FeedLogin, FeedSettings, Since};
 pub use files::FilesSettings;
 pub use http::HttpSettings;
+pub use metrics::MetricsArgs;
+pub use probe::{ProbeCheck, ProbeSettings, ProbeTarget, WebCheck};
 pub use s3::S3Settings;
 pub use shell::{ParameterKind, ShellArg, ShellCommand, ShellSettings};
 pub use sql::SqlSettings;
@@ -33,6 +37,16 @@ pub enum ToolSettings {
     Shell(Option<ShellSettings>),
     /// Of the `s3` tool. `None`: it does nothing without.
     S3(Option<S3Settings>),
+    /// Of the `system_metrics` tool: what its callers can't change.
+    SystemMetrics(MetricsArgs),
+    /// Of the `probe` tool. `None`: its callers say what is checked.
+    Probe(Option<ProbeSettings>),
+    /// Of the `remember` tool, which has none.
+    Remember,
+    /// Of the `recall` tool, which has none.
+    Recall,
+    /// Of the `report` tool, which has none.
+    Report,
     /// Of a tool whose settings are read when it is called; null: there are none.
     Json(Value),
 }
@@ -47,17 +61,20 @@ impl ToolSettings {
             ToolKind::Files => Self::Files(None),
             ToolKind::Shell => Self::Shell(None),
             ToolKind::S3 => Self::S3(None),
-            _ => Self::Json(Value::Null),
+            ToolKind::SystemMetrics => Self::SystemMetrics(MetricsArgs::default()),
+            ToolKind::Probe => Self::Probe(None),
+            ToolKind::Remember => Self::Remember,
+            ToolKind::Recall => Self::Recall,
+            ToolKind::Report => Self::Report,
+            ToolKind::ArchiveRows => Self::Json(Value::Null),
         }
     }
 
     /// Those that are no type of their own yet; null for the others.
     pub fn json(&self) -> &Value {
         match self {
-            Self::Http(_) | Self::Feed(_) | Self::Sql(_) | Self::Files(_) | Self::Shell(_) | Self::S3(_) => {
-                &Value::Null
-            }
             Self::Json(value) => value,
+            _ => &Value::Null,
         }
     }
 }

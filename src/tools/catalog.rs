@@ -1,49 +1,34 @@
 //! What tools there are: names, effects, sentences, schemas.
 use super::contract::{About, Call, ToolError, ToolInfo, ToolOutput};
 use super::{archive, feed, files, http, notes, probe, report, s3, shell, sql, system_metrics};
-use crate::domain::{Effect, FeedSettings, HttpSettings, ToolKind, ToolSettings, ToolSpec};
-use serde_json::{Map, Value};
+use crate::domain::{Effect, ToolKind, ToolSettings, ToolSpec};
 use std::sync::Arc;
 
 /// What an instance with these settings is.
-pub(super) fn about(kind: ToolKind, settings: &ToolSettings) -> About {
+pub(super) fn about(settings: &ToolSettings) -> About {
     match settings {
-        ToolSettings::Http(settings) => return http::about(settings),
-        ToolSettings::Feed(settings) => return feed::about(settings),
-        ToolSettings::Sql(settings) => return sql::about(settings.as_ref()),
-        ToolSettings::Files(settings) => return files::about(settings.as_ref()),
-        ToolSettings::Shell(settings) => return shell::about(settings.as_ref()),
-        ToolSettings::S3(settings) => return s3::about(settings.as_ref()),
-        ToolSettings::Json(_) => {}
+        ToolSettings::SystemMetrics(fixed) => system_metrics::about(fixed),
+        ToolSettings::Probe(settings) => probe::about(settings.as_ref()),
+        ToolSettings::Remember => {
+            About { effect: Effect::Idempotent, ..About::local(notes::remember_schema()) }
+        }
+        ToolSettings::Recall => About::local(notes::recall_schema()),
+        ToolSettings::Report => About { effect: Effect::Idempotent, ..About::local(report::schema()) },
+        ToolSettings::Http(settings) => http::about(settings),
+        ToolSettings::Feed(settings) => feed::about(settings),
+        ToolSettings::Sql(settings) => sql::about(settings.as_ref()),
+        ToolSettings::Shell(settings) => shell::about(settings.as_ref()),
+        ToolSettings::Files(settings) => files::about(settings.as_ref()),
+        ToolSettings::S3(settings) => s3::about(settings.as_ref()),
+        ToolSettings::Json(settings) => archive::about(settings),
     }
-    let settings = settings.json();
-    match kind {
-        ToolKind::SystemMetrics => About::local(system_metrics::schema()),
-        // its commands and addresses are outside
-        ToolKind::Probe => About { untrusted: true, ..About::local(probe::schema()) },
-        ToolKind::Remember => About { effect: Effect::Idempotent, ..About::local(notes::remember_schema()) },
-        ToolKind::Recall => About::local(notes::recall_schema()),
-        ToolKind::Report => About { effect: Effect::Idempotent, ..About::local(report::schema()) },
-        ToolKind::Http => http::about(&HttpSettings::default()),
-        ToolKind::Feed => feed::about(&FeedSettings::default()),
-        ToolKind::Sql => sql::about(None),
-        ToolKind::Shell => shell::about(None),
-        ToolKind::Files => files::about(None),
-        ToolKind::ArchiveRows => archive::about(settings),
-        ToolKind::S3 => s3::about(None),
-    }
-}
-
-/// Are the settings of an instance arguments that its callers can't change?
-pub(super) fn settings_are_arguments(kind: ToolKind) -> bool {
-    matches!(kind, ToolKind::SystemMetrics | ToolKind::Probe)
 }
 
 /// Calls an instance of this kind.
 pub(super) async fn call(kind: ToolKind, call: Call) -> Result<ToolOutput, ToolError> {
     match kind {
-        ToolKind::SystemMetrics => system_metrics::call(&call.args, call.bound).await,
-        ToolKind::Probe => probe::call(&call.args, call.bound, call.context.run).await,
+        ToolKind::SystemMetrics => system_metrics::call(call).await,
+        ToolKind::Probe => probe::call(call).await,
         ToolKind::Remember => notes::remember(call).await,
         ToolKind::Recall => notes::recall(call).await,
         ToolKind::Report => report::call(call).await,
@@ -88,16 +73,13 @@ pub(super) fn built_ins() -> impl Iterator<Item = Entry> {
     ToolKind::ALL.iter().map(|kind| entry(kind.as_str(), None, *kind, ToolSettings::none(*kind)))
 }
 
-/// A configured instance. Where its settings are arguments, its callers can't change them.
+/// A configured instance.
 pub(super) fn instance(name: &str, spec: &ToolSpec) -> Entry {
     entry(name, Some(spec.kind), spec.kind, spec.settings.clone())
 }
 
 fn entry(name: &str, instance_of: Option<ToolKind>, kind: ToolKind, settings: ToolSettings) -> Entry {
-    let mut about = about(kind, &settings);
-    if let (true, Some(fixed)) = (settings_are_arguments(kind), settings.json().as_object()) {
-        about.schema = without(about.schema, fixed);
-    }
+    let about = about(&settings);
     let info = ToolInfo {
         name: name.to_owned(),
         kind: instance_of.map(|kind| kind.as_str().to_owned()),
@@ -109,17 +91,6 @@ fn entry(name: &str, instance_of: Option<ToolKind>, kind: ToolKind, settings: To
         available: true,
     };
     Entry { info, kind, settings: Arc::new(settings) }
-}
-
-/// The schema of the arguments that are left when some are fixed.
-fn without(mut schema: Value, fixed: &Map<String, Value>) -> Value {
-    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
-        properties.retain(|key, _| !fixed.contains_key(key));
-    }
-    if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
-        required.retain(|key| key.as_str().is_none_or(|key| !fixed.contains_key(key)));
-    }
-    schema
 }
 
 /// One tool.
@@ -137,11 +108,10 @@ impl Entry {
     /// Fine for a person, who could run a command anyway, and for arguments from the configuration; not
     /// for a model.
     pub(super) fn runs_what_it_is_told(&self) -> bool {
-        let laid_down = match self.kind {
-            ToolKind::Probe => "checks",
-            ToolKind::ArchiveRows => "from",
-            _ => return false,
-        };
-        self.settings.json().get(laid_down).is_none()
+        match &*self.settings {
+            ToolSettings::Probe(settings) => settings.is_none(),
+            ToolSettings::Json(settings) => settings.get("from").is_none(),
+            _ => false,
+        }
     }
 }

@@ -1,40 +1,21 @@
 //! What holds for each call of each tool: arguments fit the schema, time and size are bounded, a panic
 //! is an error of this call alone, and no secret is in what it gives.
 use super::blocking::panic_text;
-use super::catalog::{self, Entry};
+use super::catalog::Entry;
 use super::contract::{MAX_RESULT, ToolError, ToolOutput};
-use crate::domain::{Effect, MOST_NESTED, ToolSettings, fits_schema, is_deeper};
+use crate::domain::{Effect, MOST_NESTED, fits_schema, is_deeper};
 use crate::secret;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
-/// The arguments of a call together with those that the configuration fixes.
+/// The arguments of a call, which fit the schema of the tool.
 pub(super) fn arguments(entry: &Entry, args: &Value) -> Result<Value, ToolError> {
-    let name = &entry.info.name;
-    let refuse = |error: String| ToolError::Arguments(format!("tool `{name}`: {error}"));
     let empty = Value::Object(Map::new());
     let given = if args.is_null() { &empty } else { args };
-    fits_schema("the arguments", &entry.info.schema, given).map_err(refuse)?;
-    let mut all = given.as_object().cloned().unwrap_or_default();
-    if !catalog::settings_are_arguments(entry.kind) {
-        return Ok(Value::Object(all));
-    }
-    let fixed = entry.settings.json().as_object().cloned().unwrap_or_default();
-    let checked = !fixed.is_empty();
-    all.extend(fixed);
-    let all = Value::Object(all);
-    if checked {
-        fits_schema(
-            "the arguments",
-            &catalog::about(entry.kind, &ToolSettings::none(entry.kind)).schema,
-            &all,
-        )
-        .map_err(|error| {
-            ToolError::Arguments(format!("tool `{name}`, as configured in [tools.{name}]: {error}"))
-        })?;
-    }
-    Ok(all)
+    fits_schema("the arguments", &entry.info.schema, given)
+        .map_err(|error| ToolError::Arguments(format!("tool `{}`: {error}", entry.info.name)))?;
+    Ok(given.clone())
 }
 
 /// Runs a call within its bounds. It ends with this future, unless it blocks a thread. What went wrong with

@@ -1,9 +1,11 @@
 //! `system_metrics`: the state of this machine, measured now.
 use super::blocking::{self, panic_text};
-use super::contract::{ToolError, ToolOutput};
+use super::contract::{About, Call, ToolError, ToolOutput};
 use super::mounts::{self, Mounted};
+use super::settings;
+use crate::domain::{MetricsArgs, ToolSettings};
 use futures_util::future::join_all;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
@@ -49,28 +51,35 @@ const PSEUDO: &[&str] = &[
     "tracefs",
 ];
 
-/// JSON Schema of its arguments.
-pub(super) fn schema() -> Value {
-    json!({
-        "type": "object",
-        "additionalProperties": false,
-        "properties": {
-            "top": {
-                "type": "integer", "minimum": 0, "maximum": 50, "default": 5,
-                "description": "How many of the busiest processes are listed.",
-            },
-            "disks": {"type": "boolean", "default": true, "description": "Whether disks are listed."},
-        },
-    })
+/// What an instance is: callers can't change what is fixed.
+pub(super) fn about(fixed: &MetricsArgs) -> About {
+    let mut properties = Map::new();
+    if fixed.top.is_none() {
+        let top = json!({
+            "type": "integer", "minimum": 0, "maximum": MetricsArgs::LARGEST_TOP, "default": MetricsArgs::TOP,
+            "description": "How many of the busiest processes are listed.",
+        });
+        properties.insert("top".into(), top);
+    }
+    if fixed.disks.is_none() {
+        let disks = json!({
+            "type": "boolean", "default": MetricsArgs::DISKS, "description": "Whether disks are listed.",
+        });
+        properties.insert("disks".into(), disks);
+    }
+    About::local(json!({"type": "object", "additionalProperties": false, "properties": properties}))
 }
 
 /// Measures. What does not answer in time is left out, and named: a file system whose server is gone holds up nobody.
-pub(super) async fn call(args: &Value, bound: Duration) -> Result<ToolOutput, ToolError> {
-    // Numbers such as 5.0 are whole too.
-    let top = args.get("top").and_then(Value::as_f64).unwrap_or(5.0) as usize;
-    let with_disks = args.get("disks").and_then(Value::as_bool).unwrap_or(true);
+pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
+    let mut asked = call.arguments::<MetricsArgs>()?;
+    if let ToolSettings::SystemMetrics(fixed) = &*call.settings {
+        asked = fixed.clone().or(&asked);
+    }
+    let top = settings::size(asked.top.unwrap_or(MetricsArgs::TOP));
+    let with_disks = asked.disks.unwrap_or(MetricsArgs::DISKS);
     let failed = |error: String| ToolError::Failed(format!("can't measure: {error}"));
-    let bound = PATIENCE.min(bound / 2);
+    let bound = PATIENCE.min(call.bound / 2);
     let disks = async { if with_disks { Some(disks(bound).await) } else { None } };
     // The kernel answers these itself, so that many calls may measure at the same time.
     let machine = tokio::task::spawn_blocking(move || measure(top));

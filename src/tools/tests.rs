@@ -2,17 +2,13 @@
 use super::contract::MAX_RESULT;
 use super::*;
 use crate::domain::{
-    Finding, McpSpec, SqlSettings, TextOrSecret, ToolKind, ToolMode, ToolSettings, ToolSpec,
+    Finding, McpSpec, MetricsArgs, SqlSettings, TextOrSecret, ToolKind, ToolMode, ToolSettings, ToolSpec,
 };
 use serde_json::json;
 use std::time::Instant;
 
 fn fleet() -> Fleet {
     let mut fleet = Fleet::empty("/agents.toml".into());
-    let spec = |kind: &str, settings: Value| ToolSpec {
-        kind: ToolKind::parse(kind).unwrap(),
-        settings: ToolSettings::Json(settings),
-    };
     let app_db = SqlSettings {
         mode: ToolMode::ReadWrite,
         ..SqlSettings::of(TextOrSecret::Text("sqlite:///x".into()))
@@ -20,8 +16,8 @@ fn fleet() -> Fleet {
     fleet
         .tools
         .insert("app_db".into(), ToolSpec { kind: ToolKind::Sql, settings: ToolSettings::Sql(Some(app_db)) });
-    fleet.tools.insert("small".into(), spec("system_metrics", json!({"top": 0})));
-    fleet.tools.insert("broken".into(), spec("system_metrics", json!({"top": "many"})));
+    let small = ToolSettings::SystemMetrics(MetricsArgs { top: Some(0), disks: None });
+    fleet.tools.insert("small".into(), ToolSpec { kind: ToolKind::SystemMetrics, settings: small });
     let server = McpSpec {
         command: None,
         url: None,
@@ -49,7 +45,6 @@ fn lists_what_there_is() {
         [
             "app_db",
             "archive_rows",
-            "broken",
             "feed",
             "files",
             "http",
@@ -106,13 +101,6 @@ async fn says_why_there_is_no_such_call() {
             "small",
             json!({"top": 3}),
             arguments("tool `small`: the arguments can't have `top`; it can have disks"),
-        ),
-        (
-            "broken",
-            json!({}),
-            arguments(
-                "tool `broken`, as configured in [tools.broken]: `top` must be a whole number, not the text \"many\"",
-            ),
         ),
     ] {
         assert_eq!(call(name, args).await.unwrap_err(), error, "{name}");

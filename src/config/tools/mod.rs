@@ -11,6 +11,8 @@ pub(super) mod archive;
 pub(super) mod feed;
 mod files;
 pub(super) mod http;
+pub(super) mod metrics;
+pub(super) mod probe;
 mod s3;
 mod shell;
 mod sql;
@@ -19,7 +21,7 @@ mod sql;
 pub(super) const NEED_SETTINGS: &[ToolKind] =
     &[ToolKind::Http, ToolKind::Sql, ToolKind::Files, ToolKind::S3, ToolKind::Shell];
 
-/// What a `[tools.…]` table may hold, by its `type`. Types that are not listed keep what is typed.
+/// What a `[tools.…]` table may hold, by its `type`. Types that are not listed have no settings.
 pub(super) const SETTINGS: &[(ToolKind, &[Key])] = &[
     (ToolKind::Http, http::KEYS),
     (ToolKind::Feed, feed::KEYS),
@@ -28,9 +30,11 @@ pub(super) const SETTINGS: &[(ToolKind, &[Key])] = &[
     (ToolKind::S3, s3::KEYS),
     (ToolKind::Shell, shell::KEYS),
     (ToolKind::ArchiveRows, archive::KEYS),
+    (ToolKind::Probe, probe::KEYS),
+    (ToolKind::SystemMetrics, metrics::KEYS),
 ];
 
-/// The keys of a `[tools.…]` table of this type; `None`: it keeps what is typed.
+/// The keys of a `[tools.…]` table of this type; `None`: it has no settings.
 pub(super) fn keys(kind: ToolKind) -> Option<&'static [Key]> {
     SETTINGS.iter().find(|(known, _)| *known == kind).map(|(_, keys)| *keys)
 }
@@ -53,11 +57,9 @@ pub(super) fn resolve(
             return shell::settings(section).map(|settings| ToolSettings::Shell(Some(settings)));
         }
         ToolKind::ArchiveRows => archive::settings(section, tools),
-        ToolKind::SystemMetrics
-        | ToolKind::Probe
-        | ToolKind::Remember
-        | ToolKind::Recall
-        | ToolKind::Report => None,
+        ToolKind::SystemMetrics => return metrics::settings(section).map(ToolSettings::SystemMetrics),
+        ToolKind::Probe => return Some(ToolSettings::Probe(probe::settings(section))),
+        ToolKind::Remember | ToolKind::Recall | ToolKind::Report => return Some(ToolSettings::none(kind)),
     };
     settings.map(ToolSettings::Json)
 }

@@ -7,8 +7,9 @@ use crate::domain::host::HostPattern;
 use crate::domain::ids::AgentId;
 use crate::domain::secret_ref::{EnvValue, SecretRef, TextOrSecret};
 use crate::domain::tool::{
-    FeedArgs, FeedLogin, FeedSettings, FilesSettings, HttpSettings, ParameterKind, S3Settings, ShellArg,
-    ShellCommand, ShellSettings, Since, SqlSettings, ToolSettings,
+    FeedArgs, FeedLogin, FeedSettings, FilesSettings, HttpSettings, MetricsArgs, ParameterKind, ProbeCheck,
+    ProbeSettings, ProbeTarget, S3Settings, ShellArg, ShellCommand, ShellSettings, Since, SqlSettings,
+    ToolSettings, WebCheck,
 };
 use crate::domain::words::Word;
 use jiff::tz::TimeZone;
@@ -328,6 +329,45 @@ table! { S3Settings {
     path_style: "path_style", max_bytes: "max_bytes", timeout: "timeout",
 } }
 
+table! { MetricsArgs { top: "top", disks: "disks", } }
+table! { ProbeSettings { checks: "checks", } }
+table! { ProbeCheck {
+    name: "name", warn: "warn", crit: "crit", clear: "clear", hold_for: "for", timeout: "timeout",
+    target: "target",
+} }
+table! { WebCheck {
+    url: "url", method: "method", headers: "headers", status: "status", contains: "contains",
+    not_contains: "not_contains", tls_days: "tls_days",
+} }
+
+impl Canonical for ProbeTarget {
+    fn write(&self, form: &mut Form) {
+        let kind = self.kind().as_str();
+        match self {
+            Self::Disk { path, metric, mounted } => form.tagged(kind, |form| {
+                form.field("path", path);
+                form.field("metric", metric);
+                form.field("mounted", mounted);
+            }),
+            Self::Memory | Self::Load => form.token(kind),
+            Self::Http(web) => form.tagged(kind, |form| form.field("web", &**web)),
+            Self::Tcp { host, port } => form.tagged(kind, |form| {
+                form.field("host", host);
+                form.field("port", port);
+            }),
+            Self::Process { name, min } => form.tagged(kind, |form| {
+                form.field("process", name);
+                form.field("min", min);
+            }),
+            Self::Systemd { unit, user } => form.tagged(kind, |form| {
+                form.field("unit", unit);
+                form.field("user", user);
+            }),
+            Self::Command { argv } => form.tagged(kind, |form| form.field("command", argv)),
+        }
+    }
+}
+
 impl Canonical for ToolSettings {
     fn write(&self, form: &mut Form) {
         match self {
@@ -337,6 +377,9 @@ impl Canonical for ToolSettings {
             Self::Files(settings) => settings.write(form),
             Self::Shell(settings) => settings.write(form),
             Self::S3(settings) => settings.write(form),
+            Self::SystemMetrics(settings) => settings.write(form),
+            Self::Probe(settings) => settings.write(form),
+            Self::Remember | Self::Recall | Self::Report => Value::Null.write(form),
             Self::Json(settings) => settings.write(form),
         }
     }

@@ -1,5 +1,7 @@
 //! How settings and arguments of tools stand in JSON.
-use serde::{Deserialize, Deserializer};
+use jiff::SignedDuration;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::path::Path;
 
 /// Durations as seconds.
 pub(super) mod secs {
@@ -14,6 +16,16 @@ pub(super) mod secs {
         let secs = f64::deserialize(from)?;
         SignedDuration::try_from_secs_f64(secs).map_err(serde::de::Error::custom)
     }
+}
+
+/// A duration as seconds, where there is one.
+pub(super) fn some_secs<S: Serializer>(span: &Option<SignedDuration>, to: S) -> Result<S::Ok, S::Error> {
+    span.map(|span| span.as_secs_f64()).serialize(to)
+}
+
+/// A path as it is shown to people.
+pub(super) fn shown<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&path.display())
 }
 
 /// A whole number. As in JSON Schema (Validation, 6.1.1), 5.0 is one.

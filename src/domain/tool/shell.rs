@@ -105,3 +105,30 @@ impl ShellArg {
         Ok(Self::Parameter { name: name.to_owned(), kind })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! What is a parameter, and what is a text.
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_a_whole_argument_of_a_known_type() {
+        let parameter = |kind| Ok(ShellArg::Parameter { name: "x".into(), kind });
+        let words = ParameterKind::OneOf(vec!["low".into(), "high".into()]);
+        for (arg, parsed) in [
+            ("{x}", parameter(ParameterKind::Text)),
+            ("{x:string}", parameter(ParameterKind::Text)),
+            ("{x:int}", parameter(ParameterKind::Whole)),
+            ("{x:path}", parameter(ParameterKind::Path)),
+            ("{x:low|high}", parameter(words)),
+        ] {
+            assert_eq!(ShellArg::parse(arg), parsed, "{arg}");
+        }
+        for text in ["", "-h", "{}", "{ print $1 }", "a{1}", "{x", "x}"] {
+            assert_eq!(ShellArg::parse(text), Ok(ShellArg::Text(text.into())));
+        }
+        for wrong in ["--path={x:path}", "{x:path}/y", "{x:flag}", "{x:a||b}", "{x:}"] {
+            assert!(ShellArg::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

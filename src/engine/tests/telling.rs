@@ -97,10 +97,8 @@ fn a_check_that_a_probe_no_longer_has_leaves_no_incident() {
         })
     };
     let mut with_instance = Arc::unwrap_or_clone(fleet(&[tool("checks")], 64));
-    let settings = serde_json::Value::Null;
-    with_instance
-        .tools
-        .insert("checks".into(), ToolSpec { kind: ToolKind::Probe, settings: ToolSettings::Json(settings) });
+    let settings = ToolSettings::Probe(None);
+    with_instance.tools.insert("checks".into(), ToolSpec { kind: ToolKind::Probe, settings });
     for (fleet, ends) in [
         (fleet(&[tool("probe")], 64), true),
         (Arc::new(with_instance), true),

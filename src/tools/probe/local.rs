@@ -2,8 +2,7 @@
 use super::level::Thresholds;
 use super::measured::{Measured, plain};
 use super::mount;
-use super::spec::Metric;
-use crate::domain::Level;
+use crate::domain::{DiskMetric, Level};
 use crate::tools::blocking;
 use crate::tools::system_metrics::{Space, percent, tenth};
 use std::ffi::{OsStr, OsString};
@@ -15,7 +14,7 @@ use sysinfo::{
 
 pub(super) async fn disk(
     path: &Path,
-    metric: Metric,
+    metric: DiskMetric,
     mounted: Option<bool>,
     thresholds: &Thresholds,
 ) -> Measured {
@@ -35,17 +34,17 @@ pub(super) async fn disk(
         Err(error) => return Measured::failed(format!("{shown} can't be read: {error}")),
     };
     match (metric, space.inodes_used_percent) {
-        (Metric::Used, _) => {
+        (DiskMetric::Used, _) => {
             let used = space.used_percent;
             Measured::judged(thresholds, used, "%", format!("{shown} is {} % full", plain(tenth(used))))
         }
-        (Metric::Inodes, Some(used)) => Measured::judged(
+        (DiskMetric::Inodes, Some(used)) => Measured::judged(
             thresholds,
             used,
             "%",
             format!("{shown} has {} % of its inodes in use", plain(tenth(used))),
         ),
-        (Metric::Inodes, None) => Measured {
+        (DiskMetric::Inodes, None) => Measured {
             level: Level::Ok,
             value: None,
             unit: None,

@@ -3,12 +3,12 @@
 //!
 //! When a finding becomes an incident, and whom that is told, is decided elsewhere.
 use super::blocking::panic_text;
-use super::contract::{ToolError, ToolOutput};
+use super::contract::{About, Call, ToolError, ToolOutput};
 use super::system_metrics::tenth;
-use crate::domain::{Finding, Level, RunId, human_duration};
+use crate::domain::{Finding, Level, ProbeSettings, ProbeType, RunId, ToolSettings, human_duration};
 use crate::tools::probe::measured::Measured;
 use jiff::SignedDuration;
-use serde_json::{Value, json};
+use serde_json::json;
 use spec::{Check, What};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,7 +23,14 @@ mod program;
 mod reach;
 mod spec;
 
-pub(super) use spec::schema;
+/// What an instance is. Its commands and addresses are outside.
+pub(super) fn about(settings: Option<&ProbeSettings>) -> About {
+    let schema = match settings {
+        Some(_) => json!({"type": "object", "additionalProperties": false, "properties": {}, "required": []}),
+        None => spec::schema(),
+    };
+    About { untrusted: true, ..About::local(schema) }
+}
 
 /// So many checks run at a time.
 const PARALLEL: usize = 16;
@@ -31,13 +38,21 @@ const PARALLEL: usize = 16;
 /// A check that can't get at least this much time, and asks for more, is not begun.
 const LEAST: Duration = Duration::from_secs(1);
 
-/// Runs all checks. `bound` is that of the whole call: what can't be checked in it is said to be so.
-pub(super) async fn call(
-    args: &Value,
+/// Runs all checks.
+pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
+    let checks = match &*call.settings {
+        ToolSettings::Probe(Some(settings)) => spec::complete(&settings.checks),
+        _ => spec::read(&call.args).and_then(|checks| spec::complete(&checks)),
+    };
+    run_all(checks.map_err(ToolError::Arguments)?, call.bound, call.context.run).await
+}
+
+/// Runs checks. `bound` is that of the whole call: what can't be checked in it is said to be so.
+async fn run_all(
+    checks: Vec<Check>,
     bound: Duration,
     for_run: Option<RunId>,
 ) -> Result<ToolOutput, ToolError> {
-    let checks = spec::read(args).map_err(ToolError::Arguments)?;
     // A little is left for putting the answer together.
     let deadline = Instant::now() + bound.saturating_sub((bound / 10).min(Duration::from_secs(2)));
     let places = Arc::new(Semaphore::new(PARALLEL));
@@ -127,8 +142,8 @@ async fn measure(check: &Check, bound: Duration, for_run: Option<RunId>) -> Meas
 }
 
 /// Load is small and gets two decimals, all else gets one.
-fn round(value: f64, kind: &str) -> f64 {
-    if kind == "load" { (value * 100.0).round() / 100.0 } else { tenth(value) }
+fn round(value: f64, kind: ProbeType) -> f64 {
+    if kind == ProbeType::Load { (value * 100.0).round() / 100.0 } else { tenth(value) }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Checks of other machines: HTTP addresses and TCP ports.
 use super::level::Thresholds;
 use super::measured::{Measured, plain};
-use super::spec::{Statuses, Web, host_and_port, shown};
+use super::spec::{Web, host_and_port, shown};
 use crate::domain::{Level, TextOrSecret, counted};
 use crate::net::{self, Redirects};
 use crate::secret;
@@ -18,8 +18,7 @@ const MAX_BODY: usize = 1 << 20;
 pub(super) async fn http(web: &Web, bound: Duration, thresholds: &Thresholds) -> Measured {
     let name = shown(&web.url);
     // Whoever asks for a redirect wants to see it. A secret is for this address only.
-    let wants_redirect =
-        matches!(&web.status, Statuses::Of(list) if list.iter().any(|status| (300..400).contains(status)));
+    let wants_redirect = web.status.iter().flatten().any(|status| (300..400).contains(status));
     let has_secret = web.headers.iter().any(|(_, value)| matches!(value, TextOrSecret::Secret(_)));
     let stays = wants_redirect || has_secret;
     let redirects = if stays { Redirects::Refuse } else { Redirects::Follow };
@@ -45,8 +44,8 @@ pub(super) async fn http(web: &Web, bound: Duration, thresholds: &Thresholds) ->
     }
     if !is_right(&web.status, got) {
         let wanted = match &web.status {
-            Statuses::Usual => "200 to 399".to_owned(),
-            Statuses::Of(list) => list.iter().map(u16::to_string).collect::<Vec<_>>().join(" or "),
+            None => "200 to 399".to_owned(),
+            Some(list) => list.iter().map(u16::to_string).collect::<Vec<_>>().join(" or "),
         };
         return Measured::failed(format!("{name} answered {got}, not {wanted}"));
     }
@@ -139,10 +138,10 @@ pub(super) async fn tcp(host: &str, port: u16, thresholds: &Thresholds) -> Measu
     }
 }
 
-fn is_right(status: &Statuses, got: u16) -> bool {
+fn is_right(status: &Option<Vec<u16>>, got: u16) -> bool {
     match status {
-        Statuses::Usual => (200..400).contains(&got),
-        Statuses::Of(list) => list.contains(&got),
+        None => (200..400).contains(&got),
+        Some(list) => list.contains(&got),
     }
 }
 

@@ -1,7 +1,7 @@
-//! The checks of a probe: from JSON to what is to be done, with all defaults. The same defaults hold
-//! for a configured probe and for one that is called by hand.
+//! The checks of a probe: from JSON to what is written, and from there to what is to be done, with all defaults. The same
+//! defaults hold for a configured probe and for one that is called by hand.
 use super::level::Thresholds;
-use crate::domain::TextOrSecret;
+use crate::domain::{DiskMetric, HttpMethod, ProbeCheck, ProbeTarget, ProbeType, TextOrSecret, WebCheck};
 use jiff::SignedDuration;
 use reqwest::header::HeaderName;
 use reqwest::{Method, Url};
@@ -27,7 +27,7 @@ pub(super) struct Check {
 pub(super) enum What {
     Disk {
         path: PathBuf,
-        metric: Metric,
+        metric: DiskMetric,
         /// Whether something must be mounted there; `None`: as it was before.
         mounted: Option<bool>,
     },
@@ -57,40 +57,25 @@ pub(super) struct Web {
     pub(super) url: Url,
     pub(super) method: Method,
     pub(super) headers: Vec<(HeaderName, TextOrSecret)>,
-    pub(super) status: Statuses,
+    /// Which are right; `None`: 200 to 399.
+    pub(super) status: Option<Vec<u16>>,
     pub(super) contains: Option<String>,
     pub(super) not_contains: Option<String>,
     /// Days for which its certificate must still be good.
     pub(super) tls_days: Option<u64>,
 }
 
-/// What of a disk is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Metric {
-    Used,
-    Inodes,
-}
-
-/// Which HTTP statuses are right.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Statuses {
-    /// 200 to 399.
-    Usual,
-    /// These.
-    Of(Vec<u16>),
-}
-
 impl What {
-    pub(super) fn kind(&self) -> &'static str {
+    pub(super) fn kind(&self) -> ProbeType {
         match self {
-            Self::Disk { .. } => "disk",
-            Self::Memory => "memory",
-            Self::Load => "load",
-            Self::Http(_) => "http",
-            Self::Tcp { .. } => "tcp",
-            Self::Process { .. } => "process",
-            Self::Systemd { .. } => "systemd",
-            Self::Command { .. } => "command",
+            Self::Disk { .. } => ProbeType::Disk,
+            Self::Memory => ProbeType::Memory,
+            Self::Load => ProbeType::Load,
+            Self::Http(_) => ProbeType::Http,
+            Self::Tcp { .. } => ProbeType::Tcp,
+            Self::Process { .. } => ProbeType::Process,
+            Self::Systemd { .. } => ProbeType::Systemd,
+            Self::Command { .. } => ProbeType::Command,
         }
     }
 
@@ -111,9 +96,9 @@ impl What {
     /// The name of a check that has none of its own.
     fn default_name(&self) -> String {
         match self {
-            Self::Disk { path, metric: Metric::Used, .. } => format!("disk:{}", path.display()),
-            Self::Disk { path, metric: Metric::Inodes, .. } => format!("disk:{}:inodes", path.display()),
-            Self::Memory | Self::Load => self.kind().into(),
+            Self::Disk { path, metric: DiskMetric::Used, .. } => format!("disk:{}", path.display()),
+            Self::Disk { path, metric: DiskMetric::Inodes, .. } => format!("disk:{}:inodes", path.display()),
+            Self::Memory | Self::Load => self.kind().to_string(),
             Self::Command { argv } => format!("command:{}", first_word(argv)),
             _ => format!("{}:{}", self.kind(), self.subject()),
         }
@@ -140,7 +125,7 @@ fn first_word(argv: &[String]) -> &str {
     }
 }
 
-/// JSON Schema of the tool's arguments.
+/// JSON Schema of the arguments of a tool whose callers say what is checked.
 pub(in crate::tools) fn schema() -> Value {
     let duration =
         |description: &str| json!({"type": ["number", "string"], "minimum": 0, "description": description});
@@ -156,20 +141,20 @@ pub(in crate::tools) fn schema() -> Value {
                 "required": ["type"],
                 "additionalProperties": false,
                 "properties": {
-                    "type": {"type": "string", "enum": TYPES.map(|(kind, _)| kind)},
+                    "type": {"type": "string", "enum": ProbeType::WORDS},
                     "name": {"type": "string", "description": "Name of the problem; default: the type and what is checked."},
                     "warn": {"type": "number", "description": "From here on it is a warning. disk, memory: percent used; load: 1-minute load per core; http, tcp: milliseconds; process: how many."},
                     "crit": {"type": "number", "description": "From here on it is critical."},
                     "clear": {"type": "number", "description": "A problem ends only when the value is no longer above this; default: warn."},
                     "for": duration("How long it must be bad before it is an incident: seconds, or a text such as 5m."),
-                    "timeout": duration("Longest time of the check; default 10 seconds."),
+                    "timeout": duration(&format!("Longest time of the check; default {} seconds.", ProbeCheck::TIMEOUT.as_secs())),
                     "path": {"type": "string", "description": "disk: a folder on the file system."},
-                    "metric": {"type": "string", "enum": ["used", "inodes"], "description": "disk: what is counted; default used."},
+                    "metric": {"type": "string", "enum": DiskMetric::WORDS, "description": format!("disk: what is counted; default {}.", ProbeTarget::METRIC)},
                     "mounted": {"type": "boolean", "description": "disk: true: something must be mounted at the path; false: nothing need be. Left out: what was mounted there once, or stands in /etc/fstab, must be."},
                     "host": {"type": "string", "description": "tcp: name or address."},
                     "port": {"type": "integer", "minimum": 1, "maximum": 65535, "description": "tcp: port."},
                     "process": {"type": "string", "description": "process: name of the program or of its script; with a blank or a slash in it: a part of the whole command line."},
-                    "min": {"type": "integer", "minimum": 0, "description": "process: how many there must be; default 1."},
+                    "min": {"type": "integer", "minimum": 0, "description": format!("process: how many there must be; default {}.", ProbeTarget::MIN)},
                     "unit": {"type": "string", "description": "systemd: name of the unit."},
                     "user": {"type": "boolean", "description": "systemd: a unit of the user's own manager."},
                     "command": {
@@ -196,7 +181,7 @@ fn web_schema() -> Value {
             "items": {"type": "integer", "minimum": 100, "maximum": 599},
             "description": "http: the right status, or several; default 200 to 399.",
         },
-        "method": {"type": "string", "enum": METHODS, "description": "http: default GET."},
+        "method": {"type": "string", "enum": HttpMethod::WORDS, "description": format!("http: default {}.", WebCheck::METHOD)},
         "headers": {"type": "object", "description": "http: sent along; values are texts or references to secrets."},
         "contains": {"type": "string", "description": "http: a text that the first 1 MiB of the answer must have."},
         "not_contains": {"type": "string", "description": "http: a text that the first 1 MiB of the answer must not have."},
@@ -204,31 +189,24 @@ fn web_schema() -> Value {
     })
 }
 
-/// What may be asked over HTTP.
-const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-
 const BOUNDS: [&str; 3] = ["warn", "crit", "clear"];
 
-/// Each type with the keys of its own; those of [`BOUNDS`] are for all but the last two.
-const TYPES: [(&str, &[&str]); 8] = [
-    ("disk", &["path", "metric", "mounted"]),
-    ("memory", &[]),
-    ("load", &[]),
-    ("http", &["url", "method", "headers", "status", "contains", "not_contains", "tls_days"]),
-    ("tcp", &["host", "port"]),
-    ("process", &["process", "min"]),
-    ("systemd", &["unit", "user"]),
-    ("command", &["command"]),
-];
-
 /// Reads arguments that fit [`schema`]. The error names the check and what would be right.
-pub(super) fn read(args: &Value) -> Result<Vec<Check>, String> {
+pub(super) fn read(args: &Value) -> Result<Vec<ProbeCheck>, String> {
     let list = args.get("checks").and_then(Value::as_array).ok_or("`checks` is missing")?;
-    let mut taken = HashSet::new();
-    let mut checks = Vec::with_capacity(list.len());
-    for (at, value) in list.iter().enumerate() {
+    let read = |(at, value): (usize, &Value)| {
         let map = value.as_object().ok_or_else(|| format!("`checks[{at}]` must be an object"))?;
-        let mut check = read_one(map).map_err(|error| format!("`checks[{at}]`: {error}"))?;
+        read_one(map).map_err(|error| format!("`checks[{at}]`: {error}"))
+    };
+    list.iter().enumerate().map(read).collect()
+}
+
+/// The checks with all that is not said of them, each with a name of its own.
+pub(super) fn complete(written: &[ProbeCheck]) -> Result<Vec<Check>, String> {
+    let mut taken = HashSet::new();
+    let mut checks = Vec::with_capacity(written.len());
+    for (at, check) in written.iter().enumerate() {
+        let mut check = Check::of(check).map_err(|error| format!("`checks[{at}]`: {error}"))?;
         let base = check.name.clone();
         let mut count = 1;
         while !taken.insert(check.name.clone()) {
@@ -240,104 +218,154 @@ pub(super) fn read(args: &Value) -> Result<Vec<Check>, String> {
     Ok(checks)
 }
 
-fn read_one(map: &Map<String, Value>) -> Result<Check, String> {
-    let kind = text(map, "type").unwrap_or_default();
-    let (kind, own) = TYPES
-        .into_iter()
-        .find(|(known, _)| *known == kind)
-        .ok_or_else(|| format!("there is no type `{kind}`"))?;
-    let has_bounds = !matches!(kind, "systemd" | "command");
+impl Check {
+    fn of(written: &ProbeCheck) -> Result<Self, String> {
+        let ProbeCheck { name, warn, crit, clear, hold_for, timeout, target } = written;
+        let what = What::of(target)?;
+        Ok(Self {
+            name: name.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| what.default_name()),
+            thresholds: Thresholds::new(*warn, *crit, *clear, what.kind().thresholds())?,
+            what,
+            hold_for: hold_for.unwrap_or(SignedDuration::ZERO),
+            timeout: timeout.unwrap_or(ProbeCheck::TIMEOUT).unsigned_abs(),
+        })
+    }
+}
+
+fn read_one(map: &Map<String, Value>) -> Result<ProbeCheck, String> {
+    let word = text(map, "type").unwrap_or_default();
+    let kind = ProbeType::parse(word).ok_or_else(|| format!("there is no type `{word}`"))?;
     for key in map.keys().map(String::as_str) {
-        let known = matches!(key, "type" | "name" | "for" | "timeout") || own.contains(&key);
-        if !(known || has_bounds && BOUNDS.contains(&key)) {
+        let known = matches!(key, "type" | "name" | "for" | "timeout") || kind.keys().contains(&key);
+        if !(known || kind.has_value() && BOUNDS.contains(&key)) {
             let why = if BOUNDS.contains(&key) { ": there is no number to compare" } else { "" };
             return Err(format!("a check of type `{kind}` can't have `{key}`{why}"));
         }
     }
+    let number = |key: &str| map.get(key).and_then(Value::as_f64);
+    let span = |key: &str| match map.get(key) {
+        Some(value) => duration(value).map(Some).ok_or_else(|| not_a_duration(key, value)),
+        None => Ok(None),
+    };
+    let target = read_target(map, kind)?;
+    let timeout = span("timeout")?;
+    if let (Some(value), false) = (map.get("timeout"), timeout.is_none_or(|span| span.is_positive())) {
+        return Err(not_a_duration("timeout", value));
+    }
+    Ok(ProbeCheck {
+        name: text(map, "name").map(str::to_owned),
+        warn: number("warn"),
+        crit: number("crit"),
+        clear: number("clear"),
+        hold_for: span("for")?,
+        timeout,
+        target,
+    })
+}
+
+fn read_target(map: &Map<String, Value>, kind: ProbeType) -> Result<ProbeTarget, String> {
     let need = |key: &str| {
         text(map, key)
             .filter(|text| !text.is_empty())
             .map(str::to_owned)
             .ok_or_else(|| format!("a check of type `{kind}` needs `{key}`"))
     };
-    let (what, defaults) = match kind {
-        "disk" => {
-            let metric = if text(map, "metric") == Some("inodes") { Metric::Inodes } else { Metric::Used };
-            let mounted = map.get("mounted").and_then(Value::as_bool);
-            (What::Disk { path: need("path")?.into(), metric, mounted }, Some((80.0, 90.0)))
-        }
-        "memory" => (What::Memory, Some((85.0, 95.0))),
-        "load" => (What::Load, Some((2.0, 4.0))),
-        "http" => (What::Http(Box::new(web(map, &need("url")?)?)), None),
-        "tcp" => {
+    let flag = |key: &str| map.get(key).and_then(Value::as_bool);
+    Ok(match kind {
+        ProbeType::Disk => ProbeTarget::Disk {
+            path: need("path")?.into(),
+            metric: text(map, "metric").and_then(DiskMetric::parse),
+            mounted: flag("mounted"),
+        },
+        ProbeType::Memory => ProbeTarget::Memory,
+        ProbeType::Load => ProbeTarget::Load,
+        ProbeType::Http => ProbeTarget::Http(Box::new(read_web(map, need("url")?)?)),
+        ProbeType::Tcp => {
             let port = whole(map, "port").and_then(|port| u16::try_from(port).ok());
             let host = need("host")?;
-            let host =
-                host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&host).to_owned();
-            (What::Tcp { host, port: port.ok_or("a check of type `tcp` needs `port`")? }, None)
+            ProbeTarget::Tcp { host, port: port.ok_or("a check of type `tcp` needs `port`")? }
         }
-        "process" => (What::Process { name: need("process")?, min: whole(map, "min").unwrap_or(1) }, None),
-        "systemd" => {
-            let user = map.get("user").and_then(Value::as_bool).unwrap_or(false);
-            (What::Systemd { unit: need("unit")?, user }, None)
-        }
-        _ => (
-            What::Command {
-                argv: argv(map.get("command")).ok_or("a check of type `command` needs `command`")?,
-            },
-            None,
-        ),
-    };
-    let number = |key: &str| map.get(key).and_then(Value::as_f64);
-    let timeout = match map.get("timeout") {
-        Some(value) => duration(value)
-            .filter(|span| span.is_positive())
-            .ok_or_else(|| not_a_duration("timeout", value))?,
-        None => SignedDuration::from_secs(10),
-    };
-    let hold_for = match map.get("for") {
-        Some(value) => duration(value).ok_or_else(|| not_a_duration("for", value))?,
-        None => SignedDuration::ZERO,
-    };
-    Ok(Check {
-        name: text(map, "name")
-            .filter(|name| !name.is_empty())
-            .map_or_else(|| what.default_name(), str::to_owned),
-        what,
-        thresholds: Thresholds::new(number("warn"), number("crit"), number("clear"), defaults)?,
-        hold_for,
-        timeout: timeout.unsigned_abs(),
+        ProbeType::Process => ProbeTarget::Process { name: need("process")?, min: whole(map, "min") },
+        ProbeType::Systemd => ProbeTarget::Systemd { unit: need("unit")?, user: flag("user") },
+        ProbeType::Command => ProbeTarget::Command {
+            argv: argv(map.get("command")).ok_or("a check of type `command` needs `command`")?,
+        },
     })
 }
 
-fn web(map: &Map<String, Value>, url: &str) -> Result<Web, String> {
-    let mut headers = Vec::new();
-    for (name, value) in map.get("headers").and_then(Value::as_object).into_iter().flatten() {
-        let header = name.parse().map_err(|_| format!("`{name}` can't name a header"))?;
-        let value = TextOrSecret::from_json(value)
-            .ok_or_else(|| format!("the header `{name}` must be a text or a reference to a secret"))?;
-        headers.push((header, value));
-    }
-    let method: Method = text(map, "method").unwrap_or("GET").parse().map_err(|_| "no such `method`")?;
-    let wants_body = ["contains", "not_contains"].into_iter().find(|key| map.contains_key(*key));
-    if let (&Method::HEAD, Some(key)) = (&method, wants_body) {
-        return Err(format!("an answer to HEAD has no body, so `{key}` can't be judged"));
-    }
-    let url = address(url)?;
-    let tls_days = whole(map, "tls_days");
-    if tls_days.is_some() && url.scheme() != "https" {
-        return Err("`tls_days` needs an https:// address".into());
-    }
-    let owned = |key: &str| text(map, key).filter(|text| !text.is_empty()).map(str::to_owned);
-    Ok(Web {
+fn read_web(map: &Map<String, Value>, url: String) -> Result<WebCheck, String> {
+    let headers = map.get("headers").and_then(Value::as_object).into_iter().flatten();
+    let headers = headers.map(|(name, value)| match TextOrSecret::from_json(value) {
+        Some(value) => Ok((name.clone(), value)),
+        None => Err(format!("the header `{name}` must be a text or a reference to a secret")),
+    });
+    let owned = |key: &str| text(map, key).map(str::to_owned);
+    let method = text(map, "method").map(|word| HttpMethod::parse(word).ok_or("no such `method`"));
+    Ok(WebCheck {
         url,
-        method,
-        headers,
-        status: statuses(map.get("status")),
+        method: method.transpose()?,
+        headers: headers.collect::<Result<_, _>>()?,
+        status: map.get("status").map(statuses),
         contains: owned("contains"),
         not_contains: owned("not_contains"),
-        tls_days,
+        tls_days: whole(map, "tls_days"),
     })
+}
+
+impl What {
+    fn of(target: &ProbeTarget) -> Result<Self, String> {
+        Ok(match target {
+            ProbeTarget::Disk { path, metric, mounted } => Self::Disk {
+                path: path.clone(),
+                metric: metric.unwrap_or(ProbeTarget::METRIC),
+                mounted: *mounted,
+            },
+            ProbeTarget::Memory => Self::Memory,
+            ProbeTarget::Load => Self::Load,
+            ProbeTarget::Http(web) => Self::Http(Box::new(Web::of(web)?)),
+            ProbeTarget::Tcp { host, port } => {
+                let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+                Self::Tcp { host: inside.unwrap_or(host).to_owned(), port: *port }
+            }
+            ProbeTarget::Process { name, min } => {
+                Self::Process { name: name.clone(), min: min.unwrap_or(ProbeTarget::MIN) }
+            }
+            ProbeTarget::Systemd { unit, user } => {
+                Self::Systemd { unit: unit.clone(), user: user.unwrap_or(false) }
+            }
+            ProbeTarget::Command { argv } => Self::Command { argv: argv.clone() },
+        })
+    }
+}
+
+impl Web {
+    fn of(written: &WebCheck) -> Result<Self, String> {
+        let WebCheck { url, method, headers, status, contains, not_contains, tls_days } = written;
+        let headers = headers.iter().map(|(name, value)| match name.parse() {
+            Ok(header) => Ok((header, value.clone())),
+            Err(_) => Err(format!("`{name}` can't name a header")),
+        });
+        let headers = headers.collect::<Result<_, _>>()?;
+        let method = method.unwrap_or(WebCheck::METHOD);
+        let texts = [("contains", contains), ("not_contains", not_contains)];
+        if let (HttpMethod::Head, Some((key, _))) = (method, texts.iter().find(|(_, text)| text.is_some())) {
+            return Err(format!("an answer to HEAD has no body, so `{key}` can't be judged"));
+        }
+        let url = address(url)?;
+        if tls_days.is_some() && url.scheme() != "https" {
+            return Err("`tls_days` needs an https:// address".into());
+        }
+        let [contains, not_contains] = texts.map(|(_, text)| text.clone().filter(|text| !text.is_empty()));
+        Ok(Self {
+            url,
+            method: method.as_str().parse::<Method>().map_err(|_| "no such `method`")?,
+            headers,
+            status: status.clone(),
+            contains,
+            not_contains,
+            tls_days: *tls_days,
+        })
+    }
 }
 
 fn text<'a>(map: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
@@ -358,12 +386,11 @@ fn address(text: &str) -> Result<Url, String> {
     }
 }
 
-fn statuses(value: Option<&Value>) -> Statuses {
+fn statuses(value: &Value) -> Vec<u16> {
     let one = |value: &Value| value.as_f64().map(|number| number as u16);
     match value {
-        None => Statuses::Usual,
-        Some(Value::Array(list)) => Statuses::Of(list.iter().filter_map(one).collect()),
-        Some(value) => Statuses::Of(one(value).into_iter().collect()),
+        Value::Array(list) => list.iter().filter_map(one).collect(),
+        value => one(value).into_iter().collect(),
     }
 }
 

@@ -5,6 +5,7 @@ use super::*;
 use crate::domain::Fleet;
 use crate::tools::Tools;
 use crate::tools::contract::CallContext;
+use serde_json::Value;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -107,7 +108,7 @@ async fn arguments_that_make_no_sense_are_told() {
 
 #[test]
 fn names_durations_and_defaults() {
-    let checks = spec::read(&json!({"checks": [
+    let written = spec::read(&json!({"checks": [
         {"type": "disk", "path": "/"},
         {"type": "disk", "path": "/", "metric": "inodes", "for": "1h30m"},
         {"type": "disk", "path": "/", "for": 90, "timeout": "500ms"},
@@ -123,6 +124,9 @@ fn names_durations_and_defaults() {
         {"type": "memory", "name": "disk:/"},
     ]}))
     .unwrap();
+    let settings = ProbeSettings { checks: written };
+    assert_eq!(spec::read(&serde_json::to_value(&settings).unwrap()).unwrap(), settings.checks);
+    let checks = spec::complete(&settings.checks).unwrap();
     let names: Vec<_> = checks.iter().map(|check| check.name.as_str()).collect();
     assert_eq!(
         names,
