@@ -292,5 +292,5 @@ fn archive_args(item: Item<'_>, args: Option<Item<'_>>, fleet: &Fleet) -> Option
     let keys: Vec<keys::Key> =
         tools::archive::KEYS.iter().filter(|key| key.name != "type").copied().collect();
     let section = args.section(&keys)?;
-    tools::archive::settings(&section, &fleet.tools)
+    Some(json(&tools::archive::settings(&section, &fleet.tools)?))
 }

@@ -89,8 +89,9 @@ const SSL_MODES: &[&str] = &["disable", "allow", "prefer", "require", "verify-ca
 pub(super) fn database(item: Item<'_>) -> Option<TextOrSecret> {
     pub(super) const FORMS: &str =
         "write sqlite:relative.db, sqlite:///absolute.db or postgres://user@host/db";
-    let TextOrSecret::Text(url) = item.text_or_secret()? else {
-        return item.secret().map(TextOrSecret::Secret);
+    let url = match item.text_or_secret()? {
+        TextOrSecret::Text(url) => url,
+        secret => return Some(secret),
     };
     if let Some(path) = url.strip_prefix("sqlite:") {
         // as in other programs: three slashes and an absolute path, or no slashes and any path

@@ -85,9 +85,10 @@ pub use tokens::{
     tokens_at_most,
 };
 pub use tool::{
-    DiskMetric, Effect, FeedArgs, FeedLogin, FeedSettings, FilesSettings, HttpMethod, HttpSettings,
-    MetricsArgs, ParameterKind, ProbeCheck, ProbeSettings, ProbeTarget, ProbeType, S3Settings, ShellArg,
-    ShellCommand, ShellSettings, Since, SqlSettings, TimeUnit, ToolKind, ToolMode, ToolSettings, WebCheck,
+    ArchiveSettings, ArchiveSource, ArchiveTarget, Database, DiskMetric, Effect, FeedArgs, FeedLogin,
+    FeedSettings, FilesSettings, HttpMethod, HttpSettings, MetricsArgs, OneOrMany, ParameterKind, Plain,
+    ProbeCheck, ProbeSettings, ProbeTarget, ProbeType, S3Settings, ShellArg, ShellCommand, ShellSettings,
+    Since, SqlSettings, TimeUnit, ToolKind, ToolMode, ToolSettings, WebCheck,
 };
 pub use usage::{Usage, rounded};
 pub use words::Word;

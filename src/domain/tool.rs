@@ -1,4 +1,5 @@
 //! Tools: which there are, and what the configuration says of an instance of one.
+mod archive;
 mod feed;
 mod files;
 mod http;
@@ -10,6 +11,7 @@ mod shell;
 mod sql;
 mod words;
 
+pub use archive::{ArchiveSettings, ArchiveSource, ArchiveTarget, Database, OneOrMany, Plain};
 pub use feed::{FeedArgs, FeedLogin, FeedSettings, Since};
 pub use files::FilesSettings;
 pub use http::HttpSettings;
@@ -19,8 +21,6 @@ pub use s3::S3Settings;
 pub use shell::{ParameterKind, ShellArg, ShellCommand, ShellSettings};
 pub use sql::SqlSettings;
 pub use words::{DiskMetric, Effect, HttpMethod, ProbeType, TimeUnit, ToolKind, ToolMode};
-
-use serde_json::Value;
 
 /// What the configuration says of an instance of a tool.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,8 +47,8 @@ pub enum ToolSettings {
     Recall,
     /// Of the `report` tool, which has none.
     Report,
-    /// Of a tool whose settings are read when it is called; null: there are none.
-    Json(Value),
+    /// Of the `archive_rows` tool. `None`: its callers say it.
+    ArchiveRows(Option<Box<ArchiveSettings>>),
 }
 
 impl ToolSettings {
@@ -66,15 +66,7 @@ impl ToolSettings {
             ToolKind::Remember => Self::Remember,
             ToolKind::Recall => Self::Recall,
             ToolKind::Report => Self::Report,
-            ToolKind::ArchiveRows => Self::Json(Value::Null),
-        }
-    }
-
-    /// Those that are no type of their own yet; null for the others.
-    pub fn json(&self) -> &Value {
-        match self {
-            Self::Json(value) => value,
-            _ => &Value::Null,
+            ToolKind::ArchiveRows => Self::ArchiveRows(None),
         }
     }
 }

@@ -20,7 +20,7 @@ pub(super) fn about(settings: &ToolSettings) -> About {
         ToolSettings::Shell(settings) => shell::about(settings.as_ref()),
         ToolSettings::Files(settings) => files::about(settings.as_ref()),
         ToolSettings::S3(settings) => s3::about(settings.as_ref()),
-        ToolSettings::Json(settings) => archive::about(settings),
+        ToolSettings::ArchiveRows(settings) => archive::about(settings.as_deref()),
     }
 }
 
@@ -110,7 +110,7 @@ impl Entry {
     pub(super) fn runs_what_it_is_told(&self) -> bool {
         match &*self.settings {
             ToolSettings::Probe(settings) => settings.is_none(),
-            ToolSettings::Json(settings) => settings.get("from").is_none(),
+            ToolSettings::ArchiveRows(settings) => settings.is_none(),
             _ => false,
         }
     }

@@ -69,11 +69,10 @@ impl Tools {
                 "tool `{name}` is not an archive: name one of type archive_rows"
             )));
         }
-        let laid_down = entry.settings.json();
-        let settings = if laid_down.is_object() { laid_down.clone() } else { args.clone() };
+        let settings = archive::settings(&entry.settings, args)?;
         let (ask, store) = (ask.clone(), context.store.clone());
         let bound = context.timeout.unwrap_or(DEFAULT_TIMEOUT);
-        let call = async move { archive::ask(&settings, &ask, bound, store).await.map(ToolOutput::of) };
+        let call = async move { archive::ask(settings, &ask, bound, store).await.map(ToolOutput::of) };
         // A person asks; what an archive does it journals, and does once however often it is asked.
         dispatch::bounded(name, Effect::Read, bound, call).await.map(|output| output.result)
     }

@@ -1,10 +1,8 @@
-//! Reads the settings of an instance, as `config` leaves them: paths absolute, times in seconds, sizes in
-//! bytes, secrets as references.
+//! What tools do with their settings: secrets are found, bounds become sizes.
 use super::contract::ToolError;
 use crate::domain::TextOrSecret;
 use crate::secret;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -14,23 +12,6 @@ pub(super) const SECRET_TIMEOUT: Duration = Duration::from_secs(10);
 /// A bound as the number of things in memory that it is.
 pub(super) fn size(most: u64) -> usize {
     usize::try_from(most).unwrap_or(usize::MAX)
-}
-
-pub(super) fn text<'a>(settings: &'a Value, key: &str) -> Option<&'a str> {
-    settings.get(key)?.as_str()
-}
-
-pub(super) fn texts(settings: &Value, key: &str) -> Option<Vec<String>> {
-    let list = settings.get(key)?.as_array()?;
-    Some(list.iter().filter_map(Value::as_str).map(str::to_owned).collect())
-}
-
-pub(super) fn whole(settings: &Value, key: &str) -> Option<usize> {
-    usize::try_from(settings.get(key)?.as_u64()?).ok()
-}
-
-pub(super) fn span(settings: &Value, key: &str) -> Option<Duration> {
-    Duration::try_from_secs_f64(settings.get(key)?.as_f64()?).ok()
 }
 
 /// Configured headers, their secrets found.

@@ -3,15 +3,14 @@
 use crate::config::document::File;
 use crate::config::machine;
 use crate::config::walk::Section;
-use crate::domain::{AgentSpec, Body, CheckBody, Fleet, TextOrSecret, ToolSettings};
-use serde_json::Value;
+use crate::domain::{
+    AgentSpec, ArchiveSettings, ArchiveTarget, Body, CheckBody, Fleet, TextOrSecret, ToolSettings,
+};
+use serde::Deserialize;
 use std::ops::Range;
 use std::path::Path;
 use toml::Spanned;
 use toml::de::DeValue;
-
-/// Where a tool's settings, or the arguments of an archive without a table of its own, name a database.
-const PLACES: [&[&str]; 3] = [&["url"], &["from", "url"], &["to", "url"]];
 
 /// Notes databases that are not there.
 pub(super) fn lint<'a>(file: &File<'_>, top: &Section<'a>, fleet: &Fleet) {
@@ -22,7 +21,8 @@ pub(super) fn lint<'a>(file: &File<'_>, top: &Section<'a>, fleet: &Fleet) {
             let written = table("tools", name);
             match &tool.settings {
                 ToolSettings::Sql(Some(settings)) => look_at(file, &settings.url, written, &["url"]),
-                settings => look(file, settings.json(), written),
+                ToolSettings::ArchiveRows(Some(settings)) => look(file, settings, written),
+                _ => {}
             }
         }
     }
@@ -31,18 +31,18 @@ pub(super) fn lint<'a>(file: &File<'_>, top: &Section<'a>, fleet: &Fleet) {
             && !fleet.tools.contains_key(&call.tool)
         {
             let own = table("agents", agent.id.as_str()).and_then(|own| own.get_ref().as_table());
-            look(file, &call.args, own.and_then(|own| own.get("args")));
+            if let Ok(settings) = ArchiveSettings::deserialize(&call.args) {
+                look(file, &settings, own.and_then(|own| own.get("args")));
+            }
         }
     }
 }
 
-fn look(file: &File<'_>, settings: &Value, written: Option<&Spanned<DeValue<'_>>>) {
-    for keys in PLACES {
-        let url =
-            keys.iter().try_fold(settings, |value, key| value.get(*key)).and_then(TextOrSecret::from_json);
-        if let Some(url) = url {
-            look_at(file, &url, written, keys);
-        }
+/// The databases of an archive.
+fn look(file: &File<'_>, archive: &ArchiveSettings, written: Option<&Spanned<DeValue<'_>>>) {
+    look_at(file, &archive.from.database.url, written, &["from", "url"]);
+    if let ArchiveTarget::Table { database, .. } = &archive.to {
+        look_at(file, &database.url, written, &["to", "url"]);
     }
 }
 

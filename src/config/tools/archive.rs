@@ -3,8 +3,10 @@
 use crate::config::keys::{Key, Kind, key};
 use crate::config::values::{database, needs};
 use crate::config::walk::{Item, Section};
-use crate::domain::{TimeUnit, ToolKind, ToolSettings, ToolSpec, nearest};
-use serde_json::{Map, Value, json};
+use crate::domain::{
+    ArchiveSettings, ArchiveSource, ArchiveTarget, Database, OneOrMany, TextOrSecret, TimeUnit, ToolKind,
+    ToolSettings, ToolSpec, nearest,
+};
 use std::collections::BTreeMap;
 
 type Tools = BTreeMap<String, ToolSpec>;
@@ -13,11 +15,13 @@ pub(in crate::config) const KEYS: &[Key] = &[
     key("type", Kind::Word(&[ToolKind::ArchiveRows.as_str()]), "the built-in tool"),
     key("from", Kind::Table(FROM_KEYS), "which rows of which table"),
     key("to", Kind::Table(TO_KEYS), "where they go"),
-    key("chunk_rows", Kind::Whole, "rows that are copied, verified and deleted together; default 10000"),
+    key("chunk_rows", Kind::Whole, "rows that are copied, verified and deleted together; default {}")
+        .with(&[ArchiveSettings::CHUNK_ROWS]),
     key("max_rows", Kind::Whole, "rows of a run at the most"),
     key("max_time", Kind::Duration, "time of a run at the most; default: the agent's timeout"),
     key("delete", Kind::Flag, "false: a rehearsal, nothing is deleted and no copy is left"),
-    key("level", Kind::Whole, "compression from 1 (fast) to 19 (small); default 3"),
+    key("level", Kind::Whole, "compression from 1 (fast) to {} (small); default {}")
+        .with(&[ArchiveSettings::LARGEST_LEVEL, ArchiveSettings::LEVEL]),
 ];
 const FROM_KEYS: &[Key] = &[
     key("sql", Kind::Text, "the database: name of a tool of type sql"),
@@ -42,48 +46,57 @@ const TO_KEYS: &[Key] = &[
 
 const FROM: &str = "from = { sql = \"app_db\", table = \"orders\", key = [\"id\"], column = \"created_at\", older_than = \"90d\" }";
 const TO: &str = "to = { folder = \"archive/orders\" }";
-/// Most rows of a chunk: they are held in memory.
-const MOST_ROWS: u64 = 100_000;
 
-pub(in crate::config) fn settings(section: &Section<'_>, tools: &Tools) -> Option<Value> {
-    let mut out = Map::new();
-    for (key, most) in [("chunk_rows", MOST_ROWS), ("max_rows", u64::MAX), ("level", 19)] {
-        if let (Some(number), Some(item)) = (section.whole(key, 1), section.get(key)) {
-            if number > most {
-                item.refuse::<()>(format!("`{key}` is at most {most}"));
-            }
-            out.insert(key.into(), number.into());
+pub(in crate::config) fn settings(section: &Section<'_>, tools: &Tools) -> Option<ArchiveSettings> {
+    let up_to = |key: &'static str, most: u64| {
+        let (number, item) = (section.whole(key, 1)?, section.get(key)?);
+        if number > most {
+            item.refuse::<()>(format!("`{key}` is at most {most}"));
         }
-    }
-    if let Some(time) = section.positive("max_time") {
-        out.insert("max_time".into(), time.as_secs_f64().into());
-    }
-    let deletes = section.flag("delete").unwrap_or(true);
-    out.insert("delete".into(), deletes.into());
+        Some(number)
+    };
+    let chunk_rows = up_to("chunk_rows", ArchiveSettings::LARGEST_CHUNK_ROWS);
+    let level = up_to("level", ArchiveSettings::LARGEST_LEVEL);
+    let (max_rows, max_time) = (section.whole("max_rows", 1), section.positive("max_time"));
+    let delete = section.flag("delete").unwrap_or(ArchiveSettings::DELETE);
     let from = needs(section, "archive_rows", "from", FROM)?.section(FROM_KEYS);
     let to = needs(section, "archive_rows", "to", TO)?;
-    let from = from.and_then(|from| source(&from, tools, deletes));
+    let from = from.and_then(|from| source(&from, tools, delete));
     let to = to.section(TO_KEYS).and_then(|place| destination(to, &place, tools));
     let (from, to) = (from?, to?);
-    if let (Some(there), Some(here)) = (to.get("url"), from.get("url")) {
-        let is_sqlite = |url: &Value| url.as_str().map(|url| url.starts_with("sqlite:"));
-        if let (Some(there), Some(here)) = (is_sqlite(there), is_sqlite(here))
-            && there != here
-        {
-            section.file.error(
-                Some(section.span.clone()),
-                "rows go from SQLite to SQLite or from PostgreSQL to PostgreSQL: types would not survive"
-                    .into(),
-                Some("archive to a folder or to S3, or to a database of the same kind".into()),
-            );
-        }
-        if there == here && to.get("table") == from.get("table") {
-            section.file.error(Some(section.span.clone()), "`from` and `to` are the same table".into(), None);
-        }
+    if let ArchiveTarget::Table { database, table } = &to {
+        go_together(section, &from, database, table);
     }
-    out.insert("from".into(), Value::Object(from));
-    out.insert("to".into(), Value::Object(to));
-    Some(Value::Object(out))
+    Some(ArchiveSettings {
+        from,
+        to,
+        chunk_rows: chunk_rows.unwrap_or(ArchiveSettings::CHUNK_ROWS),
+        max_rows,
+        max_time,
+        delete,
+        level: level.unwrap_or(ArchiveSettings::LEVEL),
+    })
+}
+
+/// Notes a table that these rows can't go to.
+fn go_together(section: &Section<'_>, from: &ArchiveSource, there: &Database, table: &str) {
+    let is_sqlite = |url: &TextOrSecret| match url {
+        TextOrSecret::Text(url) => Some(url.starts_with("sqlite:")),
+        TextOrSecret::Secret(_) => None,
+    };
+    let here = &from.database.url;
+    if let (Some(there), Some(here)) = (is_sqlite(&there.url), is_sqlite(here))
+        && there != here
+    {
+        section.file.error(
+            Some(section.span.clone()),
+            "rows go from SQLite to SQLite or from PostgreSQL to PostgreSQL: types would not survive".into(),
+            Some("archive to a folder or to S3, or to a database of the same kind".into()),
+        );
+    }
+    if there.url == *here && table == from.table {
+        section.file.error(Some(section.span.clone()), "`from` and `to` are the same table".into(), None);
+    }
 }
 
 fn missing(section: &Section<'_>, key: &str, of: &str, example: &str) {
@@ -91,53 +104,58 @@ fn missing(section: &Section<'_>, key: &str, of: &str, example: &str) {
     section.missing::<()>(&keys, format!("`{of}` needs `{key}`"), Some(format!("as in {example}")));
 }
 
-fn source(section: &Section<'_>, tools: &Tools, deletes: bool) -> Option<Map<String, Value>> {
-    let mut out = Map::new();
-    if !address(section, tools, deletes, "from", &mut out) {
+fn source(section: &Section<'_>, tools: &Tools, deletes: bool) -> Option<ArchiveSource> {
+    let database = address(section, tools, deletes, "from")?;
+    let text = |key: &'static str| {
+        let Some(item) = section.get(key) else {
+            missing(section, key, "from", FROM);
+            return None;
+        };
+        let text = item.text()?;
+        name(item, text)?;
+        Some(text.to_owned())
+    };
+    let (table, column, key) = (text("table"), text("column"), key_columns(section));
+    let older_than = match section.get("older_than") {
+        None => {
+            missing(section, "older_than", "from", FROM);
+            None
+        }
+        Some(_) => section.positive("older_than"),
+    };
+    let unit = section.word::<TimeUnit>("unit");
+    let only = match section.get("only") {
+        None => BTreeMap::new(),
+        Some(item) => only(item)?,
+    };
+    Some(ArchiveSource {
+        database,
+        table: table?,
+        key: key?,
+        column: column?,
+        older_than: older_than?,
+        unit,
+        only,
+    })
+}
+
+fn key_columns(section: &Section<'_>) -> Option<Vec<String>> {
+    let Some(item) = section.get("key") else {
+        missing(section, "key", "from", FROM);
         return None;
+    };
+    let columns = item.texts()?;
+    if columns.is_empty() {
+        return item.refuse_with("`key` is empty".into(), "key = [\"id\"]".into());
     }
-    for key in ["table", "column"] {
-        match section.get(key) {
-            None => missing(section, key, "from", FROM),
-            Some(item) => {
-                if let Some(text) = item.text() {
-                    name(item, text)?;
-                    out.insert(key.into(), text.into());
-                }
-            }
-        }
+    let mut sorted = columns.clone();
+    sorted.sort();
+    sorted.dedup();
+    if sorted.len() < columns.len() {
+        return item.refuse("`key` names a column twice".into());
     }
-    match section.get("key") {
-        None => missing(section, "key", "from", FROM),
-        Some(item) => {
-            let columns = item.texts()?;
-            if columns.is_empty() {
-                return item.refuse_with("`key` is empty".into(), "key = [\"id\"]".into());
-            }
-            let mut sorted = columns.clone();
-            sorted.sort();
-            sorted.dedup();
-            if sorted.len() < columns.len() {
-                return item.refuse("`key` names a column twice".into());
-            }
-            columns.iter().try_for_each(|column| name(item, column))?;
-            out.insert("key".into(), json!(columns));
-        }
-    }
-    match section.get("older_than") {
-        None => missing(section, "older_than", "from", FROM),
-        Some(_) => {
-            out.insert("older_than".into(), section.positive("older_than")?.as_secs_f64().into());
-        }
-    }
-    if let Some(unit) = section.word::<TimeUnit>("unit") {
-        out.insert("unit".into(), unit.as_str().into());
-    }
-    if let Some(item) = section.get("only") {
-        out.insert("only".into(), only(item)?);
-    }
-    let whole = ["table", "column", "key", "older_than"].iter().all(|key| out.contains_key(*key));
-    whole.then_some(out)
+    columns.iter().try_for_each(|column| name(item, column))?;
+    Some(columns)
 }
 
 fn name(item: Item<'_>, text: &str) -> Option<()> {
@@ -148,70 +166,45 @@ fn name(item: Item<'_>, text: &str) -> Option<()> {
 }
 
 /// Values are bound, so nothing here is SQL.
-fn only(item: Item<'_>) -> Option<Value> {
-    let refuse = || {
+fn only(item: Item<'_>) -> Option<BTreeMap<String, OneOrMany>> {
+    let item = Item { name: "only", ..item };
+    item.table()?;
+    let columns: Option<BTreeMap<String, OneOrMany>> = serde_json::from_value(item.json()).ok();
+    let says = |values: &OneOrMany| !matches!(values, OneOrMany::Many(list) if list.is_empty());
+    let columns = columns.filter(|columns| !columns.is_empty() && columns.values().all(says));
+    if columns.is_none() {
         item.refuse_with::<()>(
             "`only` names columns with a value or a list of values: texts, whole numbers, true or false"
                 .into(),
             "only = { status = [\"done\", \"cancelled\"] }".into(),
         );
-    };
-    let plain = |value: &Value| value.is_string() || value.is_boolean() || value.is_i64();
-    let value = Item { name: "only", ..item }.table().map(|_| item.json())?;
-    let fits = |value: &Value| match value {
-        Value::Array(list) => !list.is_empty() && list.iter().all(plain),
-        value => plain(value),
-    };
-    let columns = value.as_object()?;
-    if columns.is_empty() || !columns.values().all(fits) {
-        refuse();
-        return None;
     }
-    Some(value)
+    columns
 }
 
-/// Where a database is: by the name of a tool, or by its address. False: an error was noted.
-fn address(
-    section: &Section<'_>,
-    tools: &Tools,
-    writes: bool,
-    of: &str,
-    out: &mut Map<String, Value>,
-) -> bool {
+/// Where a database is: by the name of a tool, or by its address.
+fn address(section: &Section<'_>, tools: &Tools, writes: bool, of: &str) -> Option<Database> {
     match (section.get("sql"), section.get("url")) {
         (Some(item), Some(_)) => {
-            item.refuse::<()>(format!(
-                "`{of}` has both `sql` and `url`: one of them says where the database is"
-            ));
-            false
+            item.refuse(format!("`{of}` has both `sql` and `url`: one of them says where the database is"))
         }
         (None, None) => {
             missing(section, "sql` or `url", of, if of == "from" { FROM } else { TO });
-            false
+            None
         }
         (None, Some(item)) => {
-            if let Some(secret) = section.get("password").and_then(|item| item.secret()) {
-                out.insert("password".into(), secret.to_json());
-            }
-            let found = database(item);
-            let ok = found.is_some();
-            out.extend(found.map(|url| ("url".to_owned(), url.to_json())));
-            ok
+            let password = section.get("password").and_then(|item| item.secret());
+            Some(Database { url: database(item)?, password })
         }
         (Some(item), None) => {
-            let Some(ToolSettings::Sql(Some(settings))) = named(item, ToolKind::Sql, tools) else {
-                return false;
-            };
+            let ToolSettings::Sql(Some(settings)) = named(item, ToolKind::Sql, tools)? else { return None };
             if writes && !settings.mode.writes() {
-                item.refuse_with::<()>(
+                return item.refuse_with(
                     format!("tool `{}` only reads, and archived rows are deleted and written", item.text().unwrap_or("")),
                     format!("give `{of}` the database's `url` instead, so that agents with that tool still only read"),
                 );
-                return false;
             }
-            out.insert("url".into(), settings.url.to_json());
-            out.extend(settings.password.as_ref().map(|secret| ("password".to_owned(), secret.to_json())));
-            true
+            Some(Database { url: settings.url.clone(), password: settings.password.clone() })
         }
     }
 }
@@ -236,8 +229,7 @@ fn named<'t>(item: Item<'_>, kind: ToolKind, tools: &'t Tools) -> Option<&'t Too
     }
 }
 
-fn destination(item: Item<'_>, section: &Section<'_>, tools: &Tools) -> Option<Map<String, Value>> {
-    let mut out = Map::new();
+fn destination(item: Item<'_>, section: &Section<'_>, tools: &Tools) -> Option<ArchiveTarget> {
     let kinds: Vec<&str> =
         ["folder", "s3", "sql", "url"].into_iter().filter(|key| section.table.get(*key).is_some()).collect();
     let [kind] = kinds[..] else {
@@ -256,14 +248,14 @@ fn destination(item: Item<'_>, section: &Section<'_>, tools: &Tools) -> Option<M
         section.file.error(Some(key.span()), format!("`{}` does not go with `{kind}`", key.get_ref()), None);
         return None;
     }
-    match kind {
+    Some(match kind {
         "folder" => {
             let folder = section.get("folder")?;
             let text = folder.text()?;
             if text.trim().is_empty() {
                 return folder.refuse_with("`folder` is empty".into(), TO.into());
             }
-            out.insert("folder".into(), folder.file.expand(text, folder.span()).display().to_string().into());
+            ArchiveTarget::Folder { folder: folder.file.expand(text, folder.span()).display().to_string() }
         }
         "s3" => {
             let item = section.get("s3")?;
@@ -274,22 +266,18 @@ fn destination(item: Item<'_>, section: &Section<'_>, tools: &Tools) -> Option<M
                     "define another one with mode = \"read_write\"; agents need not be given it".into(),
                 );
             }
-            out.insert("s3".into(), serde_json::to_value(settings).expect("names of its fields are texts"));
-            if let Some(prefix) = section.text("prefix") {
-                out.insert("prefix".into(), prefix.trim_matches('/').into());
-            }
+            let prefix = section.text("prefix").map(|prefix| prefix.trim_matches('/').to_owned());
+            ArchiveTarget::Bucket { s3: Box::new(settings.clone()), prefix }
         }
         _ => {
-            if !address(section, tools, true, "to", &mut out) {
-                return None;
-            }
+            let database = address(section, tools, true, "to")?;
             let Some(table) = section.get("table") else {
                 missing(section, "table", "to", "to = { sql = \"warehouse\", table = \"orders_old\" }");
                 return None;
             };
-            name(table, table.text()?)?;
-            out.insert("table".into(), table.text()?.into());
+            let text = table.text()?;
+            name(table, text)?;
+            ArchiveTarget::Table { database, table: text.to_owned() }
         }
-    }
-    Some(out)
+    })
 }

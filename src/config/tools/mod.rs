@@ -45,21 +45,18 @@ pub(super) fn resolve(
     section: &Section<'_>,
     tools: &BTreeMap<String, ToolSpec>,
 ) -> Option<ToolSettings> {
-    let settings = match kind {
-        ToolKind::Http => return Some(ToolSettings::Http(http::settings(section))),
-        ToolKind::Feed => return feed::settings(section).map(ToolSettings::Feed),
-        ToolKind::Sql => return sql::settings(section).map(|settings| ToolSettings::Sql(Some(settings))),
-        ToolKind::Files => {
-            return files::settings(section).map(|settings| ToolSettings::Files(Some(settings)));
+    Some(match kind {
+        ToolKind::Http => ToolSettings::Http(http::settings(section)),
+        ToolKind::Feed => ToolSettings::Feed(feed::settings(section)?),
+        ToolKind::Sql => ToolSettings::Sql(Some(sql::settings(section)?)),
+        ToolKind::Files => ToolSettings::Files(Some(files::settings(section)?)),
+        ToolKind::S3 => ToolSettings::S3(Some(s3::settings(section)?)),
+        ToolKind::Shell => ToolSettings::Shell(Some(shell::settings(section)?)),
+        ToolKind::ArchiveRows => {
+            ToolSettings::ArchiveRows(Some(Box::new(archive::settings(section, tools)?)))
         }
-        ToolKind::S3 => return s3::settings(section).map(|settings| ToolSettings::S3(Some(settings))),
-        ToolKind::Shell => {
-            return shell::settings(section).map(|settings| ToolSettings::Shell(Some(settings)));
-        }
-        ToolKind::ArchiveRows => archive::settings(section, tools),
-        ToolKind::SystemMetrics => return metrics::settings(section).map(ToolSettings::SystemMetrics),
-        ToolKind::Probe => return Some(ToolSettings::Probe(probe::settings(section))),
-        ToolKind::Remember | ToolKind::Recall | ToolKind::Report => return Some(ToolSettings::none(kind)),
-    };
-    settings.map(ToolSettings::Json)
+        ToolKind::SystemMetrics => ToolSettings::SystemMetrics(metrics::settings(section)?),
+        ToolKind::Probe => ToolSettings::Probe(probe::settings(section)),
+        ToolKind::Remember | ToolKind::Recall | ToolKind::Report => ToolSettings::none(kind),
+    })
 }

@@ -380,7 +380,10 @@ impl Canonical for ToolSettings {
             Self::SystemMetrics(settings) => settings.write(form),
             Self::Probe(settings) => settings.write(form),
             Self::Remember | Self::Recall | Self::Report => Value::Null.write(form),
-            Self::Json(settings) => settings.write(form),
+            // as it was when it was JSON all the way
+            Self::ArchiveRows(settings) => {
+                serde_json::to_value(settings).expect("names of its fields are texts").write(form);
+            }
         }
     }
 }

@@ -1,6 +1,5 @@
 //! How settings and arguments of tools stand in JSON.
-use jiff::SignedDuration;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serializer};
 use std::path::Path;
 
 /// Durations as seconds.
@@ -18,9 +17,19 @@ pub(super) mod secs {
     }
 }
 
-/// A duration as seconds, where there is one.
-pub(super) fn some_secs<S: Serializer>(span: &Option<SignedDuration>, to: S) -> Result<S::Ok, S::Error> {
-    span.map(|span| span.as_secs_f64()).serialize(to)
+/// Durations as seconds, where there is one.
+pub(super) mod opt_secs {
+    use jiff::SignedDuration;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(span: &Option<SignedDuration>, to: S) -> Result<S::Ok, S::Error> {
+        span.map(|span| span.as_secs_f64()).serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SignedDuration>, D::Error> {
+        let Some(secs) = Option::<f64>::deserialize(from)? else { return Ok(None) };
+        SignedDuration::try_from_secs_f64(secs).map(Some).map_err(serde::de::Error::custom)
+    }
 }
 
 /// A path as it is shown to people.
@@ -35,6 +44,11 @@ pub(super) fn whole<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D
         |number: f64| (number.fract() == 0.0 && (0.0..=MOST_REAL).contains(&number)).then_some(number as u64);
     let whole = number.as_u64().or_else(|| number.as_f64().and_then(of_real));
     whole.map(Some).ok_or_else(|| serde::de::Error::custom(format!("{number} is not a whole number")))
+}
+
+/// See [`whole`]; it must be there.
+pub(super) fn number<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    whole(from)?.ok_or_else(|| serde::de::Error::custom("a whole number is missing"))
 }
 
 /// Up to here a number with a point is exact.

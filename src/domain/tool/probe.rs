@@ -30,10 +30,14 @@ pub struct ProbeCheck {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clear: Option<f64>,
     /// How long it must be bad before that is an incident; `None`: no time.
-    #[serde(rename = "for", serialize_with = "json::some_secs", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "for",
+        serialize_with = "json::opt_secs::serialize",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub hold_for: Option<SignedDuration>,
     /// Longest time of the check.
-    #[serde(serialize_with = "json::some_secs", skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "json::opt_secs::serialize", skip_serializing_if = "Option::is_none")]
     pub timeout: Option<SignedDuration>,
     /// What is checked.
     #[serde(flatten)]

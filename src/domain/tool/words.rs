@@ -123,3 +123,14 @@ words! {
         Inodes = "inodes",
     }
 }
+
+impl TimeUnit {
+    /// How many of it make a second.
+    pub fn per_second(self) -> i64 {
+        match self {
+            Self::Seconds => 1,
+            Self::Milliseconds => 1_000,
+            Self::Microseconds => 1_000_000,
+        }
+    }
+}

@@ -23,11 +23,13 @@
 //!
 //! For rows that go to another table see `tables`.
 use super::contract::{About, Call, ToolError, ToolOutput};
-use crate::domain::Effect;
+use crate::domain::{ArchiveSettings, Effect, ToolSettings};
 use crate::store::Store;
+use plan::Plan;
+use serde::Deserialize;
 use serde_json::{Value, json};
-use settings::Settings;
 use std::time::{Duration, Instant};
+use trouble::failed;
 
 mod ask;
 mod journal;
@@ -35,11 +37,11 @@ mod look;
 mod object;
 mod objects;
 mod owner;
+mod plan;
 mod point;
 mod restore;
 mod row;
 mod run;
-mod settings;
 mod shelf;
 mod source;
 mod tables;
@@ -49,8 +51,8 @@ mod trouble;
 pub use ask::{Ask, Range};
 
 /// What an instance is.
-pub(super) fn about(settings: &Value) -> About {
-    let properties = if settings.is_object() {
+pub(super) fn about(settings: Option<&ArchiveSettings>) -> About {
+    let properties = if settings.is_some() {
         json!({})
     } else {
         // Without an instance, an agent's `args` are the settings; the configuration checks them.
@@ -68,22 +70,34 @@ pub(super) fn about(settings: &Value) -> About {
     }
 }
 
+/// The settings of an instance, or those that stand in the arguments of a call of the tool itself.
+pub(super) fn settings(settings: &ToolSettings, args: &Value) -> Result<ArchiveSettings, ToolError> {
+    match settings {
+        ToolSettings::ArchiveRows(Some(settings)) => Ok((**settings).clone()),
+        _ if args.get("from").is_some() => ArchiveSettings::deserialize(args)
+            .map_err(|error| ToolError::Arguments(format!("tool `archive_rows`: {error}"))),
+        _ => Err(failed(
+            "archive_rows needs to know from where and to where: define a table such as [tools.my_archive] with \
+             type = \"archive_rows\", `from` and `to`, and call that",
+        )),
+    }
+}
+
 /// Archives what is old enough, as far as the time goes.
 pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     let began = Instant::now();
-    let settings = Settings::of_call(call.settings.json(), &call.args)?;
-    run::run(&settings, began, call.bound, call.context.progress.as_ref(), call.context.store.clone())
+    let plan = Plan::new(settings(&call.settings, &call.args)?);
+    run::run(&plan, began, call.bound, call.context.progress.as_ref(), call.context.store.clone())
         .await
         .map(ToolOutput::of)
 }
 
 /// Answers a question about an archive, or puts rows back.
 pub(super) async fn ask(
-    settings: &Value,
+    settings: ArchiveSettings,
     ask: &Ask,
     bound: Duration,
     store: Option<Store>,
 ) -> Result<Value, ToolError> {
-    let settings = Settings::of_call(settings, &Value::Null)?;
-    restore::answer(&settings, ask, Instant::now(), bound, store).await
+    restore::answer(&Plan::new(settings), ask, Instant::now(), bound, store).await
 }

@@ -1,8 +1,9 @@
 //! An object: the rows of one chunk as `jsonl.zst`, and its manifest. The file begins with a skippable frame
 //! of zstd that repeats the manifest's heart, so that an object explains itself where its manifest is lost;
 //! every zstd program passes over it and gives plain lines.
-use super::row::{self, Cell, Column, Kind, Row, Unit};
+use super::row::{self, Cell, Column, Kind, Row};
 use super::trouble::failed;
+use crate::domain::TimeUnit;
 use crate::tools::contract::ToolError;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -34,7 +35,7 @@ pub(super) struct About {
     /// The column by which rows are old.
     pub(super) column: String,
     /// What numbers in it count.
-    pub(super) unit: Unit,
+    pub(super) unit: TimeUnit,
 }
 
 impl About {
@@ -281,7 +282,7 @@ mod tests {
             ],
             key: vec!["id".into()],
             column: "at".into(),
-            unit: Unit::Seconds,
+            unit: TimeUnit::Seconds,
         }
     }
 

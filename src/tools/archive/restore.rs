@@ -2,10 +2,10 @@
 use super::look;
 use super::object::Manifest;
 use super::objects::Objects;
+use super::plan::{Plan, Target};
 use super::point::point;
 use super::row::Row;
 use super::run::Time;
-use super::settings::{Settings, Target};
 use super::source::table::Table;
 use super::source::{self, Db};
 use super::trouble::failed;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 pub(super) async fn answer(
-    settings: &Settings,
+    plan: &Plan,
     ask: &Ask,
     began: Instant,
     bound: Duration,
@@ -27,48 +27,48 @@ pub(super) async fn answer(
     match ask {
         Ask::List | Ask::Verify => {
             // Of objects nothing more is asked than of their place: the database may be gone.
-            if let Some(objects) = settings.objects().await? {
+            if let Some(objects) = plan.objects().await? {
                 if *ask == Ask::List {
                     return look::list(&objects).await;
                 }
                 let source = async {
-                    let db = source::open(&settings.from, time.hard).await?;
-                    let table = db.table(&settings.table).await?;
+                    let db = source::open(plan.from(), time.hard).await?;
+                    let table = db.table(&plan.table).await?;
                     Ok((db, table))
                 };
                 return look::verify(&objects, source.await).await;
             }
-            let db = source::open(&settings.from, time.hard).await?;
-            let table = db.table(&settings.table).await?;
-            match settings.target((&db, &table), time.hard, store).await? {
+            let db = source::open(plan.from(), time.hard).await?;
+            let table = db.table(&plan.table).await?;
+            match plan.target((&db, &table), time.hard, store).await? {
                 Target::Objects(objects, _) => look::list(&objects).await,
                 Target::Table(tables) => look::counted(&tables, &db, &table, *ask == Ask::Verify).await,
             }
         }
         Ask::Restore { range, dry_run } => {
-            if range.key.len() > settings.table.key.len()
-                || (!range.key.is_empty() && range.key.len() < settings.table.key.len())
+            if range.key.len() > plan.table.key.len()
+                || (!range.key.is_empty() && range.key.len() < plan.table.key.len())
             {
                 return Err(ToolError::Arguments(format!(
                     "the key has {} columns ({}), and {} values were given",
-                    settings.table.key.len(),
-                    settings.table.key.join(", "),
+                    plan.table.key.len(),
+                    plan.table.key.join(", "),
                     range.key.len()
                 )));
             }
-            let mut db = source::open(&settings.from, time.hard).await?;
-            let table = db.table(&settings.table).await?;
+            let mut db = source::open(plan.from(), time.hard).await?;
+            let table = db.table(&plan.table).await?;
             if !dry_run {
                 db.lock(&table.root).await?;
             }
-            let target = settings.target((&db, &table), time.hard, store).await?;
+            let target = plan.target((&db, &table), time.hard, store).await?;
             if let Target::Objects(objects, _) = &target {
                 objects.must_be_of(Some(&table.about)).await?;
             }
             if !dry_run {
                 super::run::begin(&target, &db, &table).await?;
             }
-            Restoring { target, db, table, range, dry_run: *dry_run }.run(settings).await
+            Restoring { target, db, table, range, dry_run: *dry_run }.run(plan).await
         }
     }
 }
@@ -82,12 +82,12 @@ struct Restoring<'a> {
 }
 
 impl Restoring<'_> {
-    async fn run(self, settings: &Settings) -> Result<Value, ToolError> {
+    async fn run(self, plan: &Plan) -> Result<Value, ToolError> {
         let mut done = Restored::default();
         if self.dry_run {
             self.db.begin_trial(&self.table).await?;
         }
-        self.all(settings, &mut done).await?;
+        self.all(plan, &mut done).await?;
         if self.dry_run {
             self.db.end_trial().await?;
         }
@@ -109,7 +109,7 @@ impl Restoring<'_> {
             }
         }
         Ok(json!({
-            "table": settings.table.table,
+            "table": plan.table.table,
             "restored": done.rows,
             "there": done.there,
             "conflicts": done.conflicts,
@@ -120,7 +120,7 @@ impl Restoring<'_> {
         }))
     }
 
-    async fn all(&self, settings: &Settings, done: &mut Restored) -> Result<(), ToolError> {
+    async fn all(&self, plan: &Plan, done: &mut Restored) -> Result<(), ToolError> {
         loop {
             let before = done.rows;
             (done.conflicts, done.refused, done.ageless, done.objects) = (0, 0, 0, 0);
@@ -137,7 +137,7 @@ impl Restoring<'_> {
                     }
                 }
                 Target::Table(tables) => {
-                    let (of, rows) = (&self.table, settings.chunk_rows);
+                    let (of, rows) = (&self.table, plan.chunk_rows);
                     tables.restore(&self.db, of, self.range, self.dry_run, rows, done).await?;
                 }
             }

@@ -7,6 +7,7 @@
 //! without, a real one with a point or an exponent; a blob is `{"base64": "…"}`, a text that is no UTF-8
 //! `{"text_base64": "…"}`, an infinite real `{"real": "Infinity"}`.
 use super::trouble::failed;
+use crate::domain::TimeUnit;
 use crate::tools::contract::ToolError;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -196,37 +197,9 @@ pub(super) fn shown(cell: &Cell) -> String {
     }
 }
 
-/// What numbers in the column of the age count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Unit {
-    Seconds,
-    Milliseconds,
-    Microseconds,
-}
-
-impl Unit {
-    pub(super) fn of(word: Option<&str>) -> Self {
-        match word {
-            Some("milliseconds") => Self::Milliseconds,
-            Some("microseconds") => Self::Microseconds,
-            _ => Self::Seconds,
-        }
-    }
-
-    /// How many of it make a second.
-    pub(super) fn per_second(self) -> i64 {
-        match self {
-            Self::Seconds => 1,
-            Self::Milliseconds => 1_000,
-            Self::Microseconds => 1_000_000,
-        }
-    }
-}
-
 /// The instant that a value of the column of the age stands for, where that can be told. Times without a
 /// zone are UTC.
-pub(super) fn instant(cell: &Cell, unit: Unit) -> Option<Timestamp> {
+pub(super) fn instant(cell: &Cell, unit: TimeUnit) -> Option<Timestamp> {
     let micros = |number: f64| {
         let micros = number * (1_000_000 / unit.per_second()) as f64;
         Timestamp::from_microsecond(micros as i64).ok()
@@ -325,21 +298,21 @@ mod tests {
     fn ages_are_read_in_every_form() {
         let noon: Timestamp = "2026-01-02T12:00:00Z".parse().unwrap();
         for (cell, unit) in [
-            (Cell::Text("2026-01-02 12:00:00+00".into()), Unit::Seconds),
-            (Cell::Text("2026-01-02 12:00:00".into()), Unit::Seconds),
-            (Cell::Text("2026-01-02T12:00:00Z".into()), Unit::Seconds),
-            (Cell::Text("2026-01-02 14:00:00+02:00".into()), Unit::Seconds),
-            (Cell::Integer(noon.as_second()), Unit::Seconds),
-            (Cell::Real(noon.as_second() as f64), Unit::Seconds),
-            (Cell::Integer(noon.as_millisecond()), Unit::Milliseconds),
-            (Cell::Text(noon.as_microsecond().to_string()), Unit::Microseconds),
+            (Cell::Text("2026-01-02 12:00:00+00".into()), TimeUnit::Seconds),
+            (Cell::Text("2026-01-02 12:00:00".into()), TimeUnit::Seconds),
+            (Cell::Text("2026-01-02T12:00:00Z".into()), TimeUnit::Seconds),
+            (Cell::Text("2026-01-02 14:00:00+02:00".into()), TimeUnit::Seconds),
+            (Cell::Integer(noon.as_second()), TimeUnit::Seconds),
+            (Cell::Real(noon.as_second() as f64), TimeUnit::Seconds),
+            (Cell::Integer(noon.as_millisecond()), TimeUnit::Milliseconds),
+            (Cell::Text(noon.as_microsecond().to_string()), TimeUnit::Microseconds),
         ] {
             assert_eq!(instant(&cell, unit), Some(noon), "{cell:?}");
         }
-        let day = instant(&Cell::Text("2026-01-02".into()), Unit::Seconds).unwrap();
+        let day = instant(&Cell::Text("2026-01-02".into()), TimeUnit::Seconds).unwrap();
         assert_eq!(day.to_string(), "2026-01-02T00:00:00Z");
         for odd in [Cell::Null, Cell::Text("infinity".into()), Cell::Text("soon".into())] {
-            assert_eq!(instant(&odd, Unit::Seconds), None);
+            assert_eq!(instant(&odd, TimeUnit::Seconds), None);
         }
     }
 }

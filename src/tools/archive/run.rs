@@ -1,8 +1,8 @@
 //! One run: settles what was broken off, then moves chunk after chunk, as far as the time goes.
 use super::objects::Mended;
+use super::plan::{Plan, Target};
 use super::point::point;
 use super::row::{self, Cell, Row};
-use super::settings::{Settings, Target};
 use super::source::outcome::{How, Removed, places};
 use super::source::table::{Bounds, CHUNK_BYTES, Filter, Table};
 use super::source::{self, Db};
@@ -47,7 +47,7 @@ impl Time {
 
 /// A run on its way.
 struct Run<'a> {
-    settings: &'a Settings,
+    plan: &'a Plan,
     db: Db,
     table: Table,
     target: Target,
@@ -57,33 +57,33 @@ struct Run<'a> {
 }
 
 pub(super) async fn run(
-    settings: &Settings,
+    plan: &Plan,
     began: Instant,
     bound: Duration,
     progress: Option<&Progress>,
     store: Option<Store>,
 ) -> Result<Value, ToolError> {
-    let time = Time::new(began, bound, settings.max_time);
-    let filter = settings.filter(crate::clock::wall());
-    let mut db = source::open(&settings.from, time.hard).await?;
-    let table = db.table(&settings.table).await?;
+    let time = Time::new(began, bound, plan.max_time());
+    let filter = plan.filter(crate::clock::wall());
+    let mut db = source::open(plan.from(), time.hard).await?;
+    let table = db.table(&plan.table).await?;
     db.lock(&table.root).await?;
-    let target = settings.target((&db, &table), time.hard, store).await?;
+    let target = plan.target((&db, &table), time.hard, store).await?;
     let mended = begin(&target, &db, &table).await?;
     let teller = Teller::new(progress, began);
-    let mut run = Run { settings, db, table, target, time, tally: Tally::default(), teller };
+    let mut run = Run { plan, db, table, target, time, tally: Tally::default(), teller };
     let more = run.passes(&filter).await.map_err(|error| run.so_far(error))?;
     run.must_not_be_one_way(1)?;
-    run.teller.tell(&run.settings.table.table, &run.tally, true);
+    run.teller.tell(&run.plan.table.table, &run.tally, true);
     let tally = &run.tally;
     let mut warnings = mended.warnings.clone();
-    warnings.extend(tally.warnings(&settings.table.table));
+    warnings.extend(tally.warnings(&plan.table.table));
     warnings.extend(run.untried());
     warnings.truncate(WARNINGS);
     Ok(json!({
-        "table": settings.table.table,
+        "table": plan.table.table,
         "to": run.target.place(),
-        "moved": if settings.delete { tally.rows } else { 0 },
+        "moved": if plan.settings.delete { tally.rows } else { 0 },
         "copied": tally.rows,
         "chunks": tally.chunks,
         "bytes": tally.bytes,
@@ -136,14 +136,14 @@ impl Run<'_> {
             // Where neither direction gets far, rows refer to each other in circles or at random: those that can only go
             // together are looked for among many.
             let wide = slow >= 2;
-            let most = if wide { self.settings.chunk_rows.max(MANY_ROWS) } else { self.settings.chunk_rows };
+            let most = if wide { self.plan.chunk_rows.max(MANY_ROWS) } else { self.plan.chunk_rows };
             if self.chunks(filter, backwards, most).await? {
                 return Ok(true);
             }
             let moved = self.tally.rows - before;
             slow = if moved * 4 < self.tally.referred { slow + 1 } else { 0 };
             // Without a deletion, no row stops referring.
-            if self.tally.referred == 0 || (wide && moved == 0) || !self.settings.delete {
+            if self.tally.referred == 0 || (wide && moved == 0) || !self.plan.settings.delete {
                 return Ok(false);
             }
             backwards = !backwards;
@@ -156,7 +156,8 @@ impl Run<'_> {
         let mut longest = Duration::ZERO;
         let mut rows_wanted = most;
         loop {
-            let left = self.settings.max_rows.map_or(u64::MAX, |most| most.saturating_sub(self.tally.rows));
+            let left =
+                self.plan.settings.max_rows.map_or(u64::MAX, |most| most.saturating_sub(self.tally.rows));
             let now = Instant::now();
             if left == 0 || now + longest * 2 > self.time.soft {
                 let one = Bounds { rows: 1, bytes: 1, backwards };
@@ -180,7 +181,7 @@ impl Run<'_> {
             if !rows_here.is_empty() {
                 self.chunk(rows_here).await?;
                 self.tally.last.clone_from(&after);
-                self.teller.tell(&self.settings.table.table, &self.tally, false);
+                self.teller.tell(&self.plan.table.table, &self.tally, false);
                 self.must_not_be_one_way(ENOUGH)?;
             }
             if end {
@@ -223,14 +224,14 @@ impl Run<'_> {
         let (objects, journal) = match &self.target {
             Target::Objects(objects, journal) => (objects, journal),
             Target::Table(tables) => {
-                let deletes = self.settings.delete;
+                let deletes = self.plan.settings.delete;
                 return tables.chunk(&self.db, &self.table, rows, deletes, &mut self.tally).await;
             }
         };
         for _ in 0..TRIES {
             let (manifest, whole) = objects.write(&self.table.about, rows).await?;
             rows = whole;
-            let removed = if self.settings.delete {
+            let removed = if self.plan.settings.delete {
                 journal.intends(manifest.object.clone()).await?;
                 objects.intend(&manifest).await?;
                 point("intended");
@@ -250,7 +251,7 @@ impl Run<'_> {
             match removed {
                 Removed::Done => {
                     point("deleted");
-                    if self.settings.delete {
+                    if self.plan.settings.delete {
                         objects.seal(&manifest).await?;
                         journal.done(manifest.rows, manifest.bytes).await?;
                     } else {

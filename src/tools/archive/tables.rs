@@ -18,11 +18,13 @@ use super::point::point;
 use super::row::{Cell, Row};
 use super::source::Db;
 use super::source::outcome::{How, Left, Removed, Why, places};
-use super::source::table::{Bounds, CHUNK_BYTES, CHUNK_ROWS, Filter, Table};
+use super::source::table::{Bounds, CHUNK_BYTES, Filter, Table};
 use super::trouble::failed;
+use crate::domain::ArchiveSettings;
 use crate::tools::archive::ask::{Range, Restored};
 use crate::tools::archive::tally::Tally;
 use crate::tools::contract::ToolError;
+use crate::tools::settings::size;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -299,7 +301,7 @@ impl Tables {
     pub(super) async fn count(&self, source: Option<(&Db, &Table)>) -> Result<Counted, ToolError> {
         let mut counted = Counted::default();
         let mut after: Option<Vec<Cell>> = None;
-        let bounds = Bounds { rows: CHUNK_ROWS, bytes: CHUNK_BYTES, backwards: false };
+        let bounds = Bounds { rows: size(ArchiveSettings::CHUNK_ROWS), bytes: CHUNK_BYTES, backwards: false };
         loop {
             let page = self.db.page(&self.table, &Filter::default(), after.as_deref(), bounds).await?;
             if page.late {

@@ -1,7 +1,6 @@
 //! What is to run, on what, and how bytes and numbers stand in JSON.
 use crate::domain::SqlSettings;
 use crate::tools::contract::ToolError;
-use crate::tools::settings;
 use serde_json::{Map, Value, json};
 
 /// Longest statement, in bytes.
@@ -24,7 +23,7 @@ pub(super) enum Params {
 impl Statement {
     pub(super) fn of(args: &Value, settings: &SqlSettings) -> Result<Self, ToolError> {
         let refuse = |why: &str| Err(ToolError::Arguments(why.to_owned()));
-        let text = match (settings::text(args, "sql"), settings::text(args, "statement")) {
+        let text = match (args["sql"].as_str(), args["statement"].as_str()) {
             (Some(_), Some(_)) => return refuse("give either `sql` or `statement`, not both"),
             (None, None) => return refuse("`sql` is missing"),
             (Some(text), None) => text,

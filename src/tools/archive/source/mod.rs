@@ -2,9 +2,10 @@
 //! SQLite and PostgreSQL. Whatever changes rows is one transaction that is done whole or not at all.
 use super::row::{Cell, Row};
 use super::trouble::failed;
+use crate::domain::Database;
 use crate::secret;
 use crate::tools::archive::source::outcome::{How, Put, Removed};
-use crate::tools::archive::source::table::{Bounds, Filter, Page, Place, Table, TableSpec};
+use crate::tools::archive::source::table::{Bounds, Filter, Page, Table, TableSpec};
 use crate::tools::contract::ToolError;
 use crate::tools::sql;
 use postgres::Postgres;
@@ -25,13 +26,13 @@ pub(super) enum Db {
 }
 
 /// Opens a database. Nothing runs on it after the deadline.
-pub(super) async fn open(place: &Place, deadline: Instant) -> Result<Db, ToolError> {
+pub(super) async fn open(database: &Database, deadline: Instant) -> Result<Db, ToolError> {
     let bound = deadline.saturating_duration_since(Instant::now()).min(Duration::from_secs(30));
-    let url = secret::value_of(&place.url, bound).await.map_err(|error| failed(&error.to_string()))?;
+    let url = secret::value_of(&database.url, bound).await.map_err(|error| failed(&error.to_string()))?;
     if let Some(path) = url.strip_prefix("sqlite:") {
         return Sqlite::open(sql::sqlite_path(path)?, deadline).await.map(Db::Sqlite);
     }
-    Postgres::open(&url, place.password.as_ref(), deadline).await.map(|db| Db::Postgres(Box::new(db)))
+    Postgres::open(&url, database.password.as_ref(), deadline).await.map(|db| Db::Postgres(Box::new(db)))
 }
 
 impl Db {

@@ -1,18 +1,11 @@
 //! A table as it was looked at, and the words in which rows of it are asked for.
-use crate::domain::{SecretRef, TextOrSecret, nearest};
+use crate::domain::{TimeUnit, nearest};
 use crate::tools::archive::object::{About, FORMAT};
-use crate::tools::archive::row::{Column, Kind, Row, Unit};
+use crate::tools::archive::row::{Column, Kind, Row};
 use crate::tools::archive::trouble::failed;
 use crate::tools::contract::ToolError;
 use jiff::Timestamp;
 use serde_json::Value;
-
-/// Where a database is.
-#[derive(Debug, Clone)]
-pub(in crate::tools::archive) struct Place {
-    pub(in crate::tools::archive) url: TextOrSecret,
-    pub(in crate::tools::archive) password: Option<SecretRef>,
-}
 
 /// What is said of a table.
 #[derive(Debug, Clone)]
@@ -20,7 +13,7 @@ pub(in crate::tools::archive) struct TableSpec {
     pub(in crate::tools::archive) table: String,
     pub(in crate::tools::archive) key: Vec<String>,
     pub(in crate::tools::archive) column: String,
-    pub(in crate::tools::archive) unit: Unit,
+    pub(in crate::tools::archive) unit: TimeUnit,
 }
 
 /// A table that was looked at and found fit.
@@ -275,6 +268,3 @@ pub(super) fn quote(name: &str) -> String {
 
 /// Bytes of the lines of a chunk; what is held in memory is a small multiple of it.
 pub(in crate::tools::archive) const CHUNK_BYTES: usize = 16 << 20;
-
-/// Rows of a chunk where the settings say nothing.
-pub(in crate::tools::archive) const CHUNK_ROWS: usize = 10_000;

@@ -1,0 +1,191 @@
+//! Settings of the `archive_rows` tool. They also stand in the arguments of a call whose tool has no table; a field that is
+//! as where nothing is said is left out there.
+use super::json;
+use super::s3::S3Settings;
+use super::words::TimeUnit;
+use crate::domain::secret_ref::{SecretRef, TextOrSecret};
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// From where to where rows are moved, and how many at a time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ArchiveSettings {
+    /// Which rows.
+    pub from: ArchiveSource,
+    /// Where they go.
+    pub to: ArchiveTarget,
+    /// Rows that are copied, verified and deleted together.
+    #[serde(default = "ArchiveSettings::chunk_rows", deserialize_with = "json::number")]
+    #[serde(skip_serializing_if = "ArchiveSettings::is_usual_chunk")]
+    pub chunk_rows: u64,
+    /// Rows of a run at the most; `None`: as many as its time allows.
+    #[serde(default, deserialize_with = "json::whole", skip_serializing_if = "Option::is_none")]
+    pub max_rows: Option<u64>,
+    /// Time of a run at the most; `None`: that of its call.
+    #[serde(default, with = "json::opt_secs", skip_serializing_if = "Option::is_none")]
+    pub max_time: Option<SignedDuration>,
+    /// False: a rehearsal. What was written and verified is taken away again.
+    #[serde(default = "ArchiveSettings::deletes")]
+    pub delete: bool,
+    /// Compression, from 1 (fast) to [`Self::LARGEST_LEVEL`] (small).
+    #[serde(default = "ArchiveSettings::level", deserialize_with = "json::number")]
+    #[serde(skip_serializing_if = "ArchiveSettings::is_usual_level")]
+    pub level: u64,
+}
+
+impl ArchiveSettings {
+    /// `chunk_rows` where nothing is said.
+    pub const CHUNK_ROWS: u64 = 10_000;
+    /// Largest `chunk_rows`: they are held in memory.
+    pub const LARGEST_CHUNK_ROWS: u64 = 100_000;
+    /// `level` where nothing is said.
+    pub const LEVEL: u64 = 3;
+    /// Largest `level`.
+    pub const LARGEST_LEVEL: u64 = 19;
+    /// `delete` where nothing is said.
+    pub const DELETE: bool = true;
+
+    fn chunk_rows() -> u64 {
+        Self::CHUNK_ROWS
+    }
+
+    fn is_usual_chunk(rows: &u64) -> bool {
+        *rows == Self::CHUNK_ROWS
+    }
+
+    fn deletes() -> bool {
+        Self::DELETE
+    }
+
+    fn level() -> u64 {
+        Self::LEVEL
+    }
+
+    fn is_usual_level(level: &u64) -> bool {
+        *level == Self::LEVEL
+    }
+}
+
+/// A database.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Database {
+    /// `sqlite:` with an absolute path, or `postgres://`.
+    pub url: TextOrSecret,
+    /// PostgreSQL: where the password is found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<SecretRef>,
+}
+
+/// Which rows of which table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ArchiveSource {
+    /// Where the table is.
+    #[serde(flatten)]
+    pub database: Database,
+    /// The table.
+    pub table: String,
+    /// Columns that tell its rows apart.
+    pub key: Vec<String>,
+    /// The column that says how old a row is.
+    pub column: String,
+    /// Rows older than this are archived.
+    #[serde(with = "json::secs")]
+    pub older_than: SignedDuration,
+    /// What numbers in `column` count since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<TimeUnit>,
+    /// Only rows with one of these values, by column.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub only: BTreeMap<String, OneOrMany>,
+}
+
+impl ArchiveSource {
+    /// `unit` where nothing is said.
+    pub const UNIT: TimeUnit = TimeUnit::Seconds;
+}
+
+/// A value, or a list of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum OneOrMany {
+    /// This.
+    One(Plain),
+    /// One of these.
+    Many(Vec<Plain>),
+}
+
+/// A value of a column that rows are chosen by.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Plain {
+    /// True or false.
+    Flag(bool),
+    /// A whole number.
+    Whole(i64),
+    /// A text.
+    Text(String),
+}
+
+/// Where rows go.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ArchiveTarget {
+    /// Objects in a bucket.
+    Bucket {
+        /// The bucket.
+        s3: Box<S3Settings>,
+        /// Their names begin with this.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        prefix: Option<String>,
+    },
+    /// Another table with the same columns.
+    Table {
+        /// Where it is.
+        #[serde(flatten)]
+        database: Database,
+        /// Its name.
+        table: String,
+    },
+    /// Objects in a folder.
+    Folder {
+        /// The folder.
+        folder: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    //! What stands in the arguments of a call is read as what was written there.
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn settings_are_read_back_from_arguments() {
+        let from = json!({
+            "url": {"env": "URL"}, "password": {"env": "PASSWORD"}, "table": "orders", "key": ["id"],
+            "column": "at", "older_than": 7_776_000.0, "unit": "milliseconds",
+            "only": {"status": ["done", 7, false], "kind": "x"},
+        });
+        for to in [
+            json!({"folder": "/archive"}),
+            json!({"s3": {"bucket": "b", "mode": "read_write", "timeout": 2.5}, "prefix": "orders"}),
+            json!({"url": "sqlite:/x.db", "table": "old"}),
+        ] {
+            let written = json!({"from": from, "to": to, "delete": false, "max_time": 60.0, "level": 9});
+            let settings = ArchiveSettings::deserialize(&written).unwrap();
+            assert_eq!(serde_json::to_value(&settings).unwrap(), written);
+            assert_eq!((settings.chunk_rows, settings.level), (ArchiveSettings::CHUNK_ROWS, 9));
+        }
+        let usual = json!({"from": from, "to": {"folder": "/archive"}, "level": 3.0, "chunk_rows": 10_000});
+        let settings = ArchiveSettings::deserialize(&usual).unwrap();
+        assert_eq!((settings.level, settings.delete), (ArchiveSettings::LEVEL, true));
+        let shown = serde_json::to_value(&settings).unwrap();
+        assert_eq!((shown.get("level"), shown.get("chunk_rows")), (None, None), "as where nothing is said");
+        for (key, value) in [("level", json!(3.5)), ("max_time", json!("1h")), ("to", json!({}))] {
+            let mut wrong = usual.clone();
+            wrong[key] = value;
+            assert!(ArchiveSettings::deserialize(&wrong).is_err(), "{wrong}");
+        }
+    }
+}
