@@ -125,7 +125,7 @@ pub(super) fn stored(answer: &Answer) -> Value {
 /// A refusal that may pass by itself: the same mutation, sent again, may find things otherwise.
 pub(super) fn passes(answer: &Answer) -> bool {
     let kind = answer.as_ref().err().and_then(RpcError::kind);
-    matches!(kind, Some(Code::ShuttingDown | Code::Refused | Code::Internal))
+    kind.is_some_and(Code::passes)
 }
 
 /// What a database was a copy of.

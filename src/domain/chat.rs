@@ -38,8 +38,8 @@ described! {
         /// The tools that it calls.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub calls: Vec<ToolRequest>,
-        /// What the provider wants back unchanged with this turn (signed thoughts); null: nothing. Means
-        /// something to the wire format named in it only.
+        /// What the provider wants back unchanged with this turn (signed thoughts). Means something to the wire format
+        /// named in it only.
         #[serde(default, skip_serializing_if = "Value::is_null")]
         pub opaque: Value,
         /// A mark of who said it: a model at an address. What is of use to that one only (names of calls,
@@ -63,13 +63,13 @@ described! {
     /// What a call gave.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct ToolReply {
-        /// [`ToolRequest::id`].
+        /// Id of the call that it answers.
         pub id: String,
-        /// [`ToolRequest::name`].
+        /// Name of the tool.
         pub name: String,
         /// The result, or what is wrong, for the model to read.
         pub text: String,
-        /// It failed.
+        /// True if the call failed.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         pub is_error: bool,
     }
@@ -156,7 +156,7 @@ described! {
         pub turn: ModelTurn,
         /// Why it stopped.
         pub finish: Finish,
-        /// What the provider says it used. `None`: it does not say, which is not zero.
+        /// What the provider says it used; absent: it does not say, which is not zero.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub tokens: Option<Tokens>,
         /// The provider refused the request with `output_schema` first: these are two requests, and
@@ -190,14 +190,14 @@ described! {
     /// Tokens of one request. `cached` and `written` are parts of `input`.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
     pub struct Tokens {
-        /// Sent.
+        /// Tokens sent.
         pub input: u64,
         /// Of them, read from the provider's cache.
         pub cached: u64,
         /// Of them, written to the provider's cache.
         #[serde(default, skip_serializing_if = "is_zero")]
         pub written: u64,
-        /// Received, thoughts included.
+        /// Tokens received, thoughts included.
         pub output: u64,
     }
 }

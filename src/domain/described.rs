@@ -47,7 +47,7 @@ pub struct Object {
     pub name: &'static str,
     /// What it is.
     pub about: String,
-    /// Its fields, those of flattened objects among them.
+    /// Its fields.
     pub fields: Vec<Field>,
 }
 
@@ -77,41 +77,24 @@ pub struct Field {
     pub has_default: bool,
     /// A writer leaves it out where it would say nothing.
     pub may_be_left_out: bool,
+    /// It is not a field of its own: the fields of its value stand here.
+    pub is_flat: bool,
 }
 
 impl Field {
-    /// A field, from what its declaration says. A flattened one is the fields of its own object.
-    pub fn of(name: &str, about: &[&str], shape: Shape, serde: &str) -> Vec<Self> {
+    /// A field, from what its declaration says.
+    pub fn of(name: &str, about: &[&str], shape: Shape, serde: &str) -> Self {
         let has =
             |word: &str| serde.split(',').any(|part| part.split('=').next().unwrap_or("").trim() == word);
-        if has("flatten") {
-            return flattened(shape);
-        }
         let renamed = serde.split(',').find_map(|part| part.trim().strip_prefix("rename = "));
-        vec![Self {
+        Self {
             name: renamed.map_or(name, |name| name.trim_matches('"')).to_owned(),
             about: text(about),
             has_default: has("default") || matches!(shape, Shape::OrNull(_)),
             may_be_left_out: has("skip_serializing_if"),
+            is_flat: has("flatten"),
             shape,
-        }]
-    }
-}
-
-fn flattened(shape: Shape) -> Vec<Field> {
-    match shape {
-        Shape::Object(object) => object.fields,
-        Shape::OrNull(inner) => {
-            let optional = |field| Field { has_default: true, may_be_left_out: true, ..field };
-            flattened(*inner).into_iter().map(optional).collect()
         }
-        tagged @ Shape::Tagged(_) => {
-            let Shape::Tagged(Tagged { tag, about, .. }) = &tagged else { return Vec::new() };
-            let (name, about) =
-                ((*tag).to_owned(), format!("{about} Its other fields stand beside this one."));
-            vec![Field { name, about, shape: tagged, has_default: false, may_be_left_out: false }]
-        }
-        Shape::Plain(_) | Shape::Words(_) | Shape::List(_) | Shape::Map(..) => Vec::new(),
     }
 }
 
@@ -158,7 +141,7 @@ macro_rules! described {
 
         impl $crate::domain::Described for $name {
             fn shape() -> $crate::domain::Shape {
-                let fields: Vec<Vec<$crate::domain::Field>> = vec![$(
+                let fields = vec![$(
                     $crate::domain::Field::of(
                         stringify!($field),
                         &[$($field_about),*],
@@ -169,7 +152,7 @@ macro_rules! described {
                 $crate::domain::Shape::Object($crate::domain::Object {
                     name: stringify!($name),
                     about: $crate::domain::doc_text(&[$($about),*]),
-                    fields: fields.into_iter().flatten().collect(),
+                    fields,
                 })
             }
         }
@@ -207,14 +190,14 @@ macro_rules! described {
                 let variants = vec![$((
                     $crate::domain::snake_case(stringify!($variant)),
                     $crate::domain::doc_text(&[$($variant_about),*]),
-                    [$(
+                    vec![$(
                         $crate::domain::Field::of(
                             stringify!($field),
                             &[$($field_about),*],
                             <$type as $crate::domain::Described>::shape(),
                             stringify!($($($serde)*)?),
                         ),
-                    )*].concat(),
+                    )*],
                 ),)*];
                 $crate::domain::Shape::Tagged($crate::domain::Tagged {
                     name: stringify!($name),

@@ -92,3 +92,4 @@ pub use tool::{
 };
 pub use usage::{Usage, rounded};
 pub use words::Word;
+pub(crate) use words::words;

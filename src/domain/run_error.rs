@@ -53,7 +53,7 @@ described! {
     /// A failure: a kind to branch on, a sentence to read.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct RunError {
-        /// What kind.
+        /// What kind of failure it is, to branch on.
         pub kind: ErrorKind,
         /// What went wrong, where, and what to do about it.
         pub message: String,

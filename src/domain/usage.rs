@@ -22,15 +22,15 @@ described! {
     /// What a run used of its model. All zero for commands and tools.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
     pub struct Usage {
-        /// Model requests.
+        /// Requests to models.
         pub requests: u64,
         /// Tokens sent.
         pub input_tokens: u64,
-        /// Of them, read from the provider's cache.
+        /// Tokens sent that were read from the provider's cache.
         pub cached_tokens: u64,
         /// Tokens received.
         pub output_tokens: u64,
-        /// US dollars.
+        /// US dollars; 0 for a model without a price.
         #[serde(serialize_with = "rounded")]
         pub usd: f64,
     }

@@ -1,5 +1,6 @@
 //! The envelope of JSON-RPC 2.0 (jsonrpc.org/specification): calls, responses, notifications,
 //! errors. Batches are not used.
+use crate::domain::{described, doc_text};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -15,91 +16,102 @@ pub struct Call {
     pub params: Value,
 }
 
-/// The numbers of errors (section 10).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Code {
-    /// The line is not JSON.
-    Parse,
-    /// It is JSON, but no call.
-    InvalidRequest,
-    /// No such method.
-    NoSuchMethod,
-    /// The method takes other parameters.
-    InvalidParams,
-    /// A fault of ours.
-    Internal,
-    /// No such agent.
-    NoSuchAgent,
-    /// No such run.
-    NoSuchRun,
-    /// The state does not allow it.
-    WrongState,
-    /// The configuration is invalid.
-    InvalidConfig,
-    /// Refused by a budget or a policy.
-    Refused,
-    /// The daemon is shutting down.
-    ShuttingDown,
-    /// No common version of the protocol.
-    Protocol,
+macro_rules! codes {
+    ($(#[$meta:meta])* $name:ident { $($(#[doc = $about:literal])* $code:ident = $number:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name { $($(#[doc = $about])* $code,)* }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$code,)*];
+
+            /// Its number on the wire.
+            pub fn number(self) -> i32 {
+                match self { $(Self::$code => $number,)* }
+            }
+
+            /// The inverse; `None` for a number of a newer daemon.
+            pub fn of(number: i32) -> Option<Self> {
+                match number { $($number => Some(Self::$code),)* _ => None }
+            }
+
+            /// What it means.
+            pub(super) fn about(self) -> String {
+                match self { $(Self::$code => doc_text(&[$($about),*]),)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The numbers of errors (section 10).
+    Code {
+        /// The line is not JSON.
+        Parse = -32700,
+        /// It is JSON, but not a call; or the line is longer than the bound, and then the connection is closed.
+        InvalidRequest = -32600,
+        /// There is no such method. The daemon may be an older one.
+        NoSuchMethod = -32601,
+        /// The method takes other parameters, or other values of them.
+        InvalidParams = -32602,
+        /// A fault of the daemon, or of the disk under its database.
+        Internal = -32603,
+        /// There is no such agent. The hint names the nearest name.
+        NoSuchAgent = 1,
+        /// There is no such run, or several whose ids end like that.
+        NoSuchRun = 2,
+        /// The state does not allow it: a run that has ended is not cancelled.
+        WrongState = 3,
+        /// The configuration is invalid; the one before it stays in force. `data.errors` has every mistake.
+        InvalidConfig = 4,
+        /// A budget or a policy refuses it, nothing can be recorded now, or there are too many clients.
+        Refused = 5,
+        /// The daemon is shutting down.
+        ShuttingDown = 6,
+        /// There is no common version of the protocol. The hint says which side is older.
+        Protocol = 7,
+    }
 }
 
 impl Code {
-    const TABLE: &'static [(Self, i32)] = &[
-        (Self::Parse, -32700),
-        (Self::InvalidRequest, -32600),
-        (Self::NoSuchMethod, -32601),
-        (Self::InvalidParams, -32602),
-        (Self::Internal, -32603),
-        (Self::NoSuchAgent, 1),
-        (Self::NoSuchRun, 2),
-        (Self::WrongState, 3),
-        (Self::InvalidConfig, 4),
-        (Self::Refused, 5),
-        (Self::ShuttingDown, 6),
-        (Self::Protocol, 7),
-    ];
-
-    /// Its number on the wire.
-    pub fn number(self) -> i32 {
-        Self::TABLE.iter().find(|(code, _)| *code == self).map_or(-32603, |(_, number)| *number)
-    }
-
-    /// The inverse; `None` for a number of a newer daemon.
-    pub fn of(number: i32) -> Option<Self> {
-        Self::TABLE.iter().find(|(_, n)| *n == number).map(|(code, _)| *code)
+    /// Does it pass by itself? Then the same call may succeed later, and its `request_id` is not used up.
+    pub fn passes(self) -> bool {
+        matches!(self, Self::ShuttingDown | Self::Refused | Self::Internal)
     }
 }
 
-/// An error as a client sees it. Its shape is frozen.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
-#[error("{message}")]
-pub struct RpcError {
-    /// Which branch to take.
-    pub code: i32,
-    /// What to show.
-    pub message: String,
-    /// More: `hint`, `errors`, `diagnostics`, `pending`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub data: Option<Box<ErrorData>>,
-}
+described! {
+    /// An error as a client sees it. Its shape is frozen.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
+    #[error("{message}")]
+    pub struct RpcError {
+        /// Its number, to branch on.
+        pub code: i32,
+        /// What went wrong, for people. Never parse it.
+        pub message: String,
+        /// What else there is to say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub data: Option<Box<ErrorData>>,
+    }
 
-/// What stands beside an error's message.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct ErrorData {
-    /// What to do about it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
-    /// Every error of a configuration, rendered.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub errors: Vec<String>,
-    /// The same for programs: objects with `severity`, `line`, `column`, `message` and `hint`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub diagnostics: Vec<Value>,
-    /// True: what was asked for is decided, and will be done as soon as it can be recorded. Asked for again, without
-    /// the same `request_id`, it would be done twice.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub pending: bool,
+    /// What stands beside an error's message.
+    #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+    pub struct ErrorData {
+        /// What to do about it, for people.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub hint: Option<String>,
+        /// Every error of a configuration, with the place and the line, for people.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub errors: Vec<String>,
+        /// The same for programs: objects with `severity`, `line`, `column`, `message` and `hint`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub diagnostics: Vec<Value>,
+        /// True: what was asked for is decided, and will be done as soon as it can be recorded. Asked for again, without
+        /// the same `request_id`, it would be done twice.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub pending: bool,
+    }
 }
 
 impl RpcError {

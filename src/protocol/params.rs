@@ -1,4 +1,5 @@
 //! What each method takes. Unknown fields are ignored (section 10).
+use crate::domain::{described, words};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -11,346 +12,360 @@ pub fn call<M: Method>(id: u64, params: &M::Params) -> String {
     call_line(id, M::NAME, params)
 }
 
-/// Parameters of a method that takes none.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct NoParams {}
+described! {
+    /// Parameters of a method that takes none.
+    #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+    pub struct NoParams {}
 
-/// Which versions the client speaks.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct HelloParams {
-    /// All that it speaks.
-    pub protocols: Vec<u32>,
-    /// Name and release, for the log.
-    #[serde(default)]
-    pub client: String,
-}
+    /// Which versions the client speaks.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct HelloParams {
+        /// All versions that the client speaks.
+        pub protocols: Vec<u32>,
+        /// Name and release of the client, for the log.
+        #[serde(default)]
+        pub client: String,
+    }
 
-/// An agent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct AgentParams {
-    /// Its name.
-    pub agent_id: String,
-    /// Makes a mutation idempotent: the same id gets the same answer for a day.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<String>,
-}
+    /// An agent.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct AgentParams {
+        /// Name of the agent.
+        pub agent_id: String,
+    }
 
-/// An agent, or all of them.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct TargetParams {
-    /// Its name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub agent_id: Option<String>,
-    /// All agents.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub all: bool,
-    /// Why, for the record.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// Makes a mutation idempotent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<String>,
-}
+    /// The agent whose next slot is left out.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct SkipParams {
+        /// Name of the agent.
+        pub agent_id: String,
+        /// Makes it safe to call again: the same id gets the same answer for a day.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub request_id: Option<String>,
+    }
 
-/// How to pause.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct PauseParams {
-    /// Its name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub agent_id: Option<String>,
-    /// All agents.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub all: bool,
-    /// Why, for the record.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// When it resumes by itself, by the wall clock.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Timestamp>,
-    /// After how many milliseconds it resumes by itself, whatever the wall clock is set to meanwhile; instead of
-    /// `until`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub for_ms: Option<u64>,
-    /// Makes a mutation idempotent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<String>,
-}
+    /// An agent, or all of them.
+    #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+    pub struct TargetParams {
+        /// Name of the agent. Either this or `all`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub agent_id: Option<String>,
+        /// All agents.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub all: bool,
+        /// Why, for the record.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub reason: Option<String>,
+        /// Makes it safe to call again: the same id gets the same answer for a day.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub request_id: Option<String>,
+    }
 
-/// How to stop.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct StopParams {
-    /// Its name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub agent_id: Option<String>,
-    /// All agents.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub all: bool,
-    /// Why, for the record.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// Let a run in flight finish.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub drain: bool,
-    /// Kill it at once.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub now: bool,
-    /// Makes a mutation idempotent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<String>,
-}
+    /// How to pause.
+    #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+    pub struct PauseParams {
+        /// Name of the agent. Either this or `all`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub agent_id: Option<String>,
+        /// All agents.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub all: bool,
+        /// Why, for the record.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub reason: Option<String>,
+        /// When it resumes by itself, by the wall clock.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub until: Option<Timestamp>,
+        /// After how many milliseconds it resumes by itself, whatever the wall clock is set to meanwhile; instead of
+        /// `until`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub for_ms: Option<u64>,
+        /// Makes it safe to call again: the same id gets the same answer for a day.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub request_id: Option<String>,
+    }
 
-/// Which agents to list.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct ListParams {
-    /// Names or globs; none: all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub agents: Vec<String>,
-}
+    /// How to stop.
+    #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+    pub struct StopParams {
+        /// Name of the agent. Either this or `all`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub agent_id: Option<String>,
+        /// All agents.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub all: bool,
+        /// Why, for the record.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub reason: Option<String>,
+        /// Let a run in flight finish.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub drain: bool,
+        /// Kill a run in flight at once, instead of asking it to end first. Not together with `drain`.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub now: bool,
+        /// Makes it safe to call again: the same id gets the same answer for a day.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub request_id: Option<String>,
+    }
 
-/// Which events to stream.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct StreamParams {
-    /// Names or globs of agents; none: all, and events of no agent.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub agents: Vec<String>,
-    /// Types or globs of types; none: all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub types: Vec<String>,
-    /// Only events of this run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub run_id: Option<String>,
-    /// From this sequence number on, itself included. 0 or 1: from the beginning.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<u64>,
-    /// From this instant on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since: Option<Timestamp>,
-    /// The newest so many that match; with `from` or `since`, of those. Without `from`, `since` and this: only what comes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last: Option<u64>,
-    /// `from` follows the last event that was seen. If the database has fewer events by now, it was set back,
-    /// and it begins with those since the daemon's start.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub resume: bool,
-    /// Up to this instant.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Timestamp>,
-    /// Go on with what comes.
-    #[serde(default = "yes")]
-    pub follow: bool,
+    /// Which agents to list.
+    #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+    pub struct ListParams {
+        /// Names of agents, or globs. None: all agents.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub agents: Vec<String>,
+    }
+
+    /// Which events to stream.
+    #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+    pub struct StreamParams {
+        /// Names of agents, or globs. None: all, and events of no agent.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub agents: Vec<String>,
+        /// Types of events, or globs. None: all.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub types: Vec<String>,
+        /// Only events of this run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub run_id: Option<String>,
+        /// From this number on, itself included. 0 or 1: from the beginning.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub from: Option<u64>,
+        /// From this instant on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub since: Option<Timestamp>,
+        /// The newest so many that match; with `from` or `since`, of those. Without `from`, `since` and this: only
+        /// what comes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub last: Option<u64>,
+        /// `from` follows the last event that was seen. If the database has fewer events by now, it was set back: then
+        /// it begins with those since the daemon's start.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub resume: bool,
+        /// Up to this instant.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub until: Option<Timestamp>,
+        /// Go on with what comes. True unless it is given.
+        #[serde(default = "yes")]
+        pub follow: bool,
+    }
 }
 
 fn yes() -> bool {
     true
 }
 
-/// A subscription.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct UnsubscribeParams {
-    /// Its number.
-    pub subscription: u64,
+described! {
+    /// A subscription.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct UnsubscribeParams {
+        /// Its number, as `stream_agent_events` gave it.
+        pub subscription: u64,
+    }
+
+    /// A manual run.
+    #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+    pub struct RunParams {
+        /// Name of the agent.
+        pub agent_id: String,
+        /// Instead of the configured query; a command gets it as `BGAGENT_QUERY`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub query: Option<String>,
+        /// Call only tools that read; record what others would have done.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub rehearse: bool,
+        /// Play this run again: its tools answer as they did then. Its id, or the end of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub replay_of: Option<String>,
+        /// With `replay_of`: another `[models.…]` table.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub model: Option<String>,
+        /// Makes it safe to call again: the same id gets the same answer for a day.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub request_id: Option<String>,
+    }
+
+    /// A run to cancel.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct CancelParams {
+        /// Id of the run, or the end of it.
+        pub run_id: String,
+        /// Kill it at once, instead of asking it to end first.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub now: bool,
+        /// Makes it safe to call again: the same id gets the same answer for a day.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub request_id: Option<String>,
+    }
+
+    /// A run.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct RunIdParams {
+        /// Id of the run, or the end of it (at least 4 digits).
+        pub run_id: String,
+    }
+
+    /// Which runs to list, newest first.
+    #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+    pub struct ListRunsParams {
+        /// Only runs of this agent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub agent_id: Option<String>,
+        /// Only runs with this status: a word of [`RunStatus`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub status: Option<String>,
+        /// At most so many. 20 unless it is given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub limit: Option<u64>,
+    }
+
+    /// Which output to read.
+    #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+    pub struct OutputParams {
+        /// Id of the run, or the end of it. Either this or `agent_id`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub run_id: Option<String>,
+        /// The newest run of this agent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub agent_id: Option<String>,
+        /// What follows this position: `position` of the answer before. From the beginning unless it is given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub after: Option<u64>,
+    }
+
+    /// Which slots to list.
+    #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+    pub struct NextParams {
+        /// Names of agents, or globs. None: all agents.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub agents: Vec<String>,
+        /// How far to look, in seconds. A day unless it is given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub for_secs: Option<u64>,
+        /// At most so many. 20 unless it is given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub limit: Option<u64>,
+    }
+
+    /// Which slot to explain.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct ExplainParams {
+        /// Name of the agent.
+        pub agent_id: String,
+        /// The slot at or before this instant. Now unless it is given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub at: Option<Timestamp>,
+        /// The zone of the times in the answer: `Europe/Berlin`, or as POSIX has it. The daemon's unless it is given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub timezone: Option<String>,
+    }
+
+    /// How to sum up usage.
+    #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+    pub struct UsageParams {
+        /// Only of this many days, today included. All that is kept unless it is given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub days: Option<u32>,
+        /// Sum up by `agent`, `model` or `day`. By `agent` unless it is given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub by: Option<String>,
+    }
+
+    /// How to end the daemon.
+    #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+    pub struct ShutdownParams {
+        /// End runs in flight at once, instead of letting them finish.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub now: bool,
+    }
+
+    /// A tool call by hand.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct CallToolParams {
+        /// Name of the tool.
+        pub tool: String,
+        /// Its arguments, an object as the `schema` of the tool says.
+        #[serde(default)]
+        pub args: Value,
+    }
+
+    /// A question about an archive, or the order to put rows of it back.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct ArchiveParams {
+        /// A tool of type `archive_rows`, or an agent that runs one.
+        pub archive: String,
+        /// What is asked.
+        pub action: ArchiveAction,
+        /// Restore: rows not older than this.
+        #[serde(default)]
+        pub from: Option<Timestamp>,
+        /// Restore: rows older than this.
+        #[serde(default)]
+        pub to: Option<Timestamp>,
+        /// Restore: the row with this key, a value for each of its columns.
+        #[serde(default)]
+        pub key: Vec<String>,
+        /// Restore: only say what would be put back.
+        #[serde(default)]
+        pub dry_run: bool,
+    }
 }
 
-/// A manual run.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct RunParams {
-    /// Whose.
-    pub agent_id: String,
-    /// Instead of the configured query; a command gets it as `BGAGENT_QUERY`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub query: Option<String>,
-    /// Call only tools that read; record what others would have done.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub rehearse: bool,
-    /// Play this run again: its tools answer as they did then. Its id, or the end of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub replay_of: Option<String>,
-    /// With `replay_of`: another `[models.…]` table.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-    /// Makes a mutation idempotent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<String>,
+words! {
+    /// What is asked of an archive.
+    ArchiveAction {
+        /// What is in it.
+        List = "list",
+        /// Is it whole?
+        Verify = "verify",
+        /// Put rows back.
+        Restore = "restore",
+    }
 }
 
-/// A run to cancel.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CancelParams {
-    /// Its id, or the end of it.
-    pub run_id: String,
-    /// Kill it at once.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub now: bool,
-    /// Makes a mutation idempotent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<String>,
-}
+described! {
+    /// A decision about a tool call that waits.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct DecideParams {
+        /// Id of the approval.
+        pub id: String,
+        /// True: the call may be made. False: it is denied, and the model is told so.
+        pub approve: bool,
+        /// Why; the model is told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub reason: Option<String>,
+    }
 
-/// A run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RunIdParams {
-    /// Its id, or the end of it (at least 4 digits).
-    pub run_id: String,
-}
+    /// Which incidents to list.
+    #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+    pub struct ListIncidentsParams {
+        /// Also those that have ended.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub all: bool,
+    }
 
-/// Which runs to list, newest first.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct ListRunsParams {
-    /// Of this agent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub agent_id: Option<String>,
-    /// With this status.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<String>,
-    /// At most so many. Default 20.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<u64>,
-}
+    /// Which incident a person took note of.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct AckParams {
+        /// Key of the incident.
+        pub key: String,
+        /// Its agent; needed if several have an incident with this key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub agent_id: Option<String>,
+    }
 
-/// Which output to read.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct OutputParams {
-    /// Of this run: its id, or the end of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub run_id: Option<String>,
-    /// Of the newest run of this agent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub agent_id: Option<String>,
-    /// What follows this position (see [`super::OutputView::position`]).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<u64>,
-}
+    /// Which MCP servers to list.
+    #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+    pub struct ListMcpParams {
+        /// Only this server. All unless it is given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub server: Option<String>,
+    }
 
-/// Which slots to list.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct NextParams {
-    /// Of these agents: names or globs; none: all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub agents: Vec<String>,
-    /// How far to look, in seconds. Default a day.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub for_secs: Option<u64>,
-    /// At most so many. Default 20.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<u64>,
-}
-
-/// Which slot to explain.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ExplainParams {
-    /// Whose.
-    pub agent_id: String,
-    /// The slot at or before this instant. Default: now.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub at: Option<Timestamp>,
-    /// The zone of the times in the answer: `Europe/Berlin`, or as POSIX has it. Default: the daemon's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timezone: Option<String>,
-}
-
-/// How to sum up usage.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct UsageParams {
-    /// Only of this many days, today included. Default: all that is kept.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub days: Option<u32>,
-    /// `agent`, `model` or `day`. Default `agent`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<String>,
-}
-
-/// How to end the daemon.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct ShutdownParams {
-    /// Without letting runs finish.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub now: bool,
-}
-
-/// A tool call by hand.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CallToolParams {
-    /// Its name.
-    pub tool: String,
-    /// Its arguments.
-    #[serde(default)]
-    pub args: Value,
-}
-
-/// A question about an archive, or the order to put rows of it back.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ArchiveParams {
-    /// A tool of type `archive_rows`, or an agent that runs one.
-    pub archive: String,
-    /// What is asked.
-    pub action: ArchiveAction,
-    /// Restore: rows not older than this.
-    #[serde(default)]
-    pub from: Option<Timestamp>,
-    /// Restore: rows older than this.
-    #[serde(default)]
-    pub to: Option<Timestamp>,
-    /// Restore: the row with this key, a value for each of its columns.
-    #[serde(default)]
-    pub key: Vec<String>,
-    /// Restore: only say what would be put back.
-    #[serde(default)]
-    pub dry_run: bool,
-}
-
-/// What is asked of an archive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ArchiveAction {
-    /// What is in it.
-    List,
-    /// Is it whole?
-    Verify,
-    /// Put rows back.
-    Restore,
-}
-
-/// A decision about a tool call that waits.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DecideParams {
-    /// Which.
-    pub id: String,
-    /// Yes or no.
-    pub approve: bool,
-    /// Why.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
-/// Which incidents to list.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct ListIncidentsParams {
-    /// Those that ended, too.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub all: bool,
-}
-
-/// Which incident a person took note of.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct AckParams {
-    /// Its key.
-    pub key: String,
-    /// Of this agent; needed if several have an incident with this key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub agent_id: Option<String>,
-}
-
-/// Which MCP servers to list.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct ListMcpParams {
-    /// This one. Default: all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub server: Option<String>,
-}
-
-/// Which MCP server to trust.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TrustMcpParams {
-    /// Name of an `[mcp.…]` table.
-    pub server: String,
+    /// Which MCP server to trust.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct TrustMcpParams {
+        /// Name of an `[mcp.…]` table.
+        pub server: String,
+    }
 }

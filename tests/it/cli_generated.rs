@@ -27,6 +27,11 @@ fn the_reference_of_the_configuration_is_up_to_date() {
     check_file("docs/CONFIGURATION.md", &bgagent::config::markdown());
 }
 
+#[test]
+fn the_document_of_the_protocol_is_up_to_date() {
+    check_file("docs/PROTOCOL.md", &bgagent::protocol::markdown());
+}
+
 fn check_file(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     if std::env::var_os("UPDATE").is_some() {

@@ -22,6 +22,7 @@ mod moto;
 mod news;
 mod postgres;
 mod programs;
+mod protocol;
 mod recovery;
 mod rng;
 mod s3;

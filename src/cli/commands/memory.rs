@@ -5,7 +5,7 @@ use crate::protocol::{AgentParams, ClearMemory, GetMemory};
 
 pub(in crate::cli) fn run(app: &mut App, args: &MemoryArgs) -> Result<Outcome, Failure> {
     let mut connection = app.connect()?;
-    let params = AgentParams { agent_id: args.agent.clone(), request_id: None };
+    let params = AgentParams { agent_id: args.agent.clone() };
     if args.action == Some(MemoryAction::Clear) {
         let cleared = connection.call::<ClearMemory>(&params)?;
         app.answer(&cleared, |_, _| format!("{}: memory cleared\n", args.agent))?;

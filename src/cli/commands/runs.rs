@@ -22,7 +22,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &RunsArgs) -> Result<Outcome, Fai
         app.note(&format!("-- at most {MOST} are shown: an agent by name, or --status, shows others"));
     }
     if let (Some(agent), None, false) = (&args.agent, &args.status, app.json) {
-        let params = AgentParams { agent_id: agent.clone(), request_id: None };
+        let params = AgentParams { agent_id: agent.clone() };
         let detail = connection.call::<GetAgentStatus>(&params)?;
         if let Some(well) = detail.all_well {
             app.note(&format!(

@@ -8,7 +8,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &StatusArgs) -> Result<Outcome, F
     let mut connection = app.connect()?;
     match &args.agent {
         Some(agent) => {
-            let params = AgentParams { agent_id: agent.clone(), request_id: None };
+            let params = AgentParams { agent_id: agent.clone() };
             let detail = connection.call::<GetAgentStatus>(&params)?;
             app.answer(&detail, render::agent_detail)?;
         }

@@ -26,16 +26,32 @@ use tools::{ask_archive, call_tool, list_mcp};
 pub(super) async fn handle(request: Request, services: &Arc<Services>) -> Step {
     let services = services.clone();
     match request {
-        Request::Hello(params) => Step::Done(hello(&params, &services)),
-        Request::Ping(_) => Step::Done(value(PongView { now: crate::clock::wall() })),
-        Request::StartAgent(p) => {
+        Request::AtOnce(request) => at_once(request, &services).await,
+        Request::InTurn(request) => in_turn(request, services).await,
+        Request::Beside(request) => Step::Later(Box::pin(beside(request, services))),
+    }
+}
+
+async fn at_once(request: AtOnce, services: &Services) -> Step {
+    match request {
+        AtOnce::Hello(params) => Step::Done(hello(&params, services)),
+        AtOnce::Ping(_) => Step::Done(value(PongView { now: crate::clock::wall() })),
+        AtOnce::StreamAgentEvents(p) => stream(services, p).await,
+        AtOnce::Unsubscribe(p) => Step::Unsubscribe(p.subscription),
+    }
+}
+
+/// Requests that change what the engine decides.
+async fn in_turn(request: InTurn, services: Arc<Services>) -> Step {
+    match request {
+        InTurn::StartAgent(p) => {
             change_target(&services, p.agent_id, p.all, p.request_id, |t| Command::Start(t, p.reason)).await
         }
-        Request::ResumeAgent(p) => {
+        InTurn::ResumeAgent(p) => {
             change_target(&services, p.agent_id, p.all, p.request_id, |t| Command::Resume(t, p.reason)).await
         }
-        Request::PauseAgent(p) => pause(&services, p).await,
-        Request::StopAgent(p) => {
+        InTurn::PauseAgent(p) => pause(&services, p).await,
+        InTurn::StopAgent(p) => {
             let mode = match (p.drain, p.now) {
                 (true, true) => return Step::Done(Err(invalid("`drain` and `now` exclude each other"))),
                 (true, false) => StopMode::Drain,
@@ -45,64 +61,61 @@ pub(super) async fn handle(request: Request, services: &Arc<Services>) -> Step {
             change_target(&services, p.agent_id, p.all, p.request_id, |t| Command::Stop(t, p.reason, mode))
                 .await
         }
-        Request::RunAgent(p) => match run_mode(&services, &p).await {
+        InTurn::RunAgent(p) => match run_mode(&services, &p).await {
             Ok(mode) => {
                 let query = p.query.map(Arc::from);
                 change_agent(&services, &p.agent_id, p.request_id, |id| Command::Run(id, query, mode)).await
             }
             Err(error) => Step::Done(Err(error)),
         },
-        Request::DecideApproval(p) => {
+        InTurn::DecideApproval(p) => {
             change(&services, Command::Decide(p.id, p.approve, p.reason), None).await
         }
-        Request::SkipAgent(p) => change_agent(&services, &p.agent_id, p.request_id, Command::Skip).await,
-        Request::CancelRun(p) => cancel_run(services, p).await,
-        Request::AckIncident(p) => {
+        InTurn::SkipAgent(p) => change_agent(&services, &p.agent_id, p.request_id, Command::Skip).await,
+        InTurn::CancelRun(p) => cancel_run(services, p).await,
+        InTurn::AckIncident(p) => {
             let agent = match p.agent_id.as_deref().map(agent_id).transpose() {
                 Ok(agent) => agent,
                 Err(error) => return Step::Done(Err(error)),
             };
             change(&services, Command::Ack(agent, p.key), None).await
         }
-        Request::StreamAgentEvents(p) => stream(&services, p).await,
-        Request::Unsubscribe(p) => Step::Unsubscribe(p.subscription),
-        Request::ReloadConfig(_) => reload(services).await,
-        Request::Shutdown(p) => {
+        InTurn::ReloadConfig(_) => reload(services).await,
+        InTurn::Shutdown(p) => {
             let (answer, answered) = oneshot::channel();
             let message =
                 Message::ShutDown { reason: "asked by a client".into(), now: p.now, answer: Some(answer) };
             send(&services, message, answered).await
         }
-        other => Step::Later(Box::pin(question(other, services))),
     }
 }
 
-/// Requests that change nothing.
-async fn question(request: Request, services: Arc<Services>) -> Encoded {
+/// Requests that the engine does not decide.
+async fn beside(request: Beside, services: Arc<Services>) -> Encoded {
     match request {
-        Request::GetAgentStatus(p) => agent_status(&services, &p.agent_id).await,
-        Request::ListAgents(p) => list_agents(&services, p).await,
-        Request::ListRuns(p) => list_runs(&services, p).await,
-        Request::GetRun(p) => get_run(&services, &p.run_id).await,
-        Request::GetRunOutput(p) => run_output(&services, p).await,
-        Request::NextSlots(p) => next_slots(&services, p).await,
-        Request::ExplainSlot(p) => explain_slot(&services, p).await,
-        Request::GetUsage(p) => usage(&services, p).await,
-        Request::GetDaemonStatus(_) => daemon_status(&services).await,
-        Request::ListTools(_) => {
+        Beside::GetAgentStatus(p) => agent_status(&services, &p.agent_id).await,
+        Beside::ListAgents(p) => list_agents(&services, p).await,
+        Beside::ListRuns(p) => list_runs(&services, p).await,
+        Beside::GetRun(p) => get_run(&services, &p.run_id).await,
+        Beside::GetRunOutput(p) => run_output(&services, p).await,
+        Beside::NextSlots(p) => next_slots(&services, p).await,
+        Beside::ExplainSlot(p) => explain_slot(&services, p).await,
+        Beside::GetUsage(p) => usage(&services, p).await,
+        Beside::GetDaemonStatus(_) => daemon_status(&services).await,
+        Beside::ListTools(_) => {
             let tools = services.tools.lock().expect("no holder panics").clone();
             value(tools.list().into_iter().map(views::tool).collect::<Vec<_>>())
         }
-        Request::CallTool(p) => call_tool(&services, p).await,
-        Request::AskArchive(p) => ask_archive(&services, p).await,
-        Request::ListMcp(p) => list_mcp(&services, p).await,
-        Request::TrustMcp(p) => {
+        Beside::CallTool(p) => call_tool(&services, p).await,
+        Beside::AskArchive(p) => ask_archive(&services, p).await,
+        Beside::ListMcp(p) => list_mcp(&services, p).await,
+        Beside::TrustMcp(p) => {
             let tools = services.tools.lock().expect("no holder panics").clone();
             let changes =
                 tools.servers().trust(&p.server).map_err(|error| views::tool_error(&error, &p.server))?;
             value(views::trusted(p.server, changes))
         }
-        Request::ListIncidents(p) => {
+        Beside::ListIncidents(p) => {
             let rows = services
                 .store
                 .read(move |reader| reader.incidents(p.all, 1000))
@@ -110,27 +123,12 @@ async fn question(request: Request, services: Arc<Services>) -> Encoded {
                 .map_err(store_error)?;
             value(rows.iter().map(views::incident).collect::<Vec<_>>())
         }
-        Request::ListApprovals(_) => {
+        Beside::ListApprovals(_) => {
             let waiting = services.store.read(|reader| reader.approvals()).await.map_err(store_error)?;
             value(waiting.into_iter().map(views::approval).collect::<Vec<_>>())
         }
-        Request::GetMemory(p) => memory(&services, &p.agent_id).await,
-        Request::ClearMemory(p) => clear_memory(&services, &p.agent_id).await,
-        Request::Hello(_)
-        | Request::Ping(_)
-        | Request::StartAgent(_)
-        | Request::PauseAgent(_)
-        | Request::ResumeAgent(_)
-        | Request::StopAgent(_)
-        | Request::StreamAgentEvents(_)
-        | Request::Unsubscribe(_)
-        | Request::RunAgent(_)
-        | Request::CancelRun(_)
-        | Request::SkipAgent(_)
-        | Request::DecideApproval(_)
-        | Request::ReloadConfig(_)
-        | Request::Shutdown(_)
-        | Request::AckIncident(_) => unreachable!("taken by the caller"),
+        Beside::GetMemory(p) => memory(&services, &p.agent_id).await,
+        Beside::ClearMemory(p) => clear_memory(&services, &p.agent_id).await,
     }
 }
 

@@ -12,7 +12,7 @@ words! {
         TaskError = "background_task_error",
         /// A run, or an attempt of it, was ended because somebody asked for that: no failure.
         TaskCancelled = "background_task_cancelled",
-        /// The state of an agent changed.
+        /// What is wanted of an agent has changed.
         AgentStatus = "background_agent_status",
         /// What was asked of a model.
         UserMessage = "user_message",
@@ -20,51 +20,51 @@ words! {
         AgentThought = "agent_thought",
         /// What a model said.
         AgentMessage = "agent_message",
-        /// A tool was called.
+        /// A tool is about to be called.
         ToolCallStarted = "tool_call_started",
-        /// A tool answered.
+        /// A tool has answered.
         ToolCallResult = "tool_call_result",
-        /// A tool failed.
+        /// A tool has failed, or was not called because the call was not allowed.
         ToolCallError = "tool_call_error",
         /// The answer of a model.
         FinalAnswer = "final_answer",
-        /// A request was sent to a model.
+        /// A request is sent to a model.
         ModelRequest = "model_request",
-        /// It answered.
+        /// A request to a model has ended, answered or not.
         ModelResponse = "model_response",
-        /// A slot got a verdict other than `ran`.
+        /// A slot got a verdict other than `ran`, or an event that the agent waits for started nothing.
         SlotSkipped = "background_slot_skipped",
-        /// The clock was set back: verdicts of slots ahead that never ran are taken back.
+        /// The clock was set back: verdicts of slots ahead of now that never ran are taken back.
         SlotsTakenBack = "slots_taken_back",
         /// An attempt failed and another one follows.
         TaskRetrying = "background_task_retrying",
-        /// A run goes on after a crash.
+        /// A run goes on from its journal after the daemon or the machine went down.
         TaskResumed = "background_task_resumed",
-        /// Output of a command.
+        /// Output of a command, or of a tool that says how far it is.
         TaskOutput = "background_task_output",
         /// A budget is nearly used up.
         BudgetWarning = "budget_warning",
         /// A budget is used up.
         BudgetExhausted = "budget_exhausted",
-        /// An agent failed too often in a row.
+        /// An agent failed too often in a row; its slots are refused for a while.
         CircuitOpened = "circuit_opened",
-        /// It works again.
+        /// An agent whose circuit was open works again, or a person said so.
         CircuitClosed = "circuit_closed",
         /// A problem opened.
         IncidentOpened = "incident_opened",
         /// A problem ended.
         IncidentResolved = "incident_resolved",
-        /// An agent found out something about a problem.
+        /// An agent that an incident started has found out something about it.
         IncidentDiagnosed = "incident_diagnosed",
-        /// A tool call waits for a person.
+        /// A call of a tool waits for a person.
         ApprovalRequested = "approval_requested",
-        /// A person decided.
+        /// A person has decided about a call.
         ApprovalDecided = "approval_decided",
         /// An MCP server describes a tool otherwise than when it was trusted.
         McpPinChanged = "mcp_pin_changed",
         /// A configuration was taken up.
         ConfigApplied = "config_applied",
-        /// A configuration was refused.
+        /// A configuration was refused; the old one stays in force.
         ConfigRejected = "config_rejected",
         /// A message was delivered.
         NotificationSent = "notification_sent",

@@ -1,203 +1,206 @@
 //! What is said of the daemon, of what was used, and of subscriptions.
+use crate::domain::described;
 use crate::domain::{AgentId, Desired, LoggedEvent, Usage};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The answer of a method that has nothing to say.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct NoView {}
+described! {
+    /// The answer of a method that has nothing to say.
+    #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+    pub struct NoView {}
 
-/// What both sides agreed on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct HelloView {
-    /// The version from now on.
-    pub protocol: u32,
-    /// All that the daemon speaks.
-    pub protocols: Vec<u32>,
-    /// Name and release of the daemon.
-    pub server: String,
-    /// Its process.
-    pub pid: u32,
-    /// Identity of its database: event numbers of two databases can't be compared.
-    pub database: String,
-    /// What the database was a copy of, newest first: up to an event the numbers are the same.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub ancestors: Vec<AncestorView>,
-}
+    /// What both sides agreed on.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct HelloView {
+        /// The version that is spoken from now on.
+        pub protocol: u32,
+        /// All versions that the daemon speaks.
+        pub protocols: Vec<u32>,
+        /// Name and release of the daemon.
+        pub server: String,
+        /// Process number of the daemon.
+        pub pid: u32,
+        /// Identity of its database: event numbers of two databases can't be compared.
+        pub database: String,
+        /// What the database was a copy of, newest first: up to an event the numbers are the same.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub ancestors: Vec<AncestorView>,
+    }
 
-/// A database of which another one was a copy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AncestorView {
-    /// Its identity.
-    pub database: String,
-    /// The newest event that both have.
-    pub until: u64,
-}
+    /// A database of which another one was a copy.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct AncestorView {
+        /// Identity of that database.
+        pub database: String,
+        /// The newest event that both have.
+        pub until: u64,
+    }
 
-/// The answer to a ping.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PongView {
-    /// The daemon's wall clock.
-    pub now: Timestamp,
-}
+    /// The daemon's time.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct PongView {
+        /// The daemon's wall clock.
+        pub now: Timestamp,
+    }
 
-/// What was used.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct UsageView {
-    /// An agent, a model or a day.
-    pub key: String,
-    /// Runs that ended.
-    pub runs: u64,
-    /// What they used.
-    pub usage: Usage,
-    /// Models of it that have no `price`: what they used is not in its dollars.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub without_price: Vec<String>,
-    /// By agent: its limits of the day.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub limits: Vec<LimitView>,
-}
+    /// What was used.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct UsageView {
+        /// The agent, the model or the day, as it was asked for.
+        pub key: String,
+        /// Runs that ended.
+        pub runs: u64,
+        /// What these runs used.
+        pub usage: Usage,
+        /// Models of it that have no `price`: what they used is not in its dollars.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub without_price: Vec<String>,
+        /// By agent: its limits of the day.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub limits: Vec<LimitView>,
+    }
 
-/// A limit of a day or a month, and what is left of it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LimitView {
-    /// Its key: `usd_per_day`.
-    pub limit: String,
-    /// How much it allows.
-    pub allowed: f64,
-    /// How much is used, or held for requests under way.
-    #[serde(serialize_with = "crate::domain::rounded")]
-    pub used: f64,
-    /// How much of that is only held: the worst that requests under way may take.
-    #[serde(default, serialize_with = "crate::domain::rounded")]
-    pub held: f64,
-    /// The rest.
-    #[serde(serialize_with = "crate::domain::rounded")]
-    pub left: f64,
-}
+    /// A limit of a day or a month, and what is left of it.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct LimitView {
+        /// Its key in the configuration: `usd_per_day`.
+        pub limit: String,
+        /// How much it allows.
+        pub allowed: f64,
+        /// How much is used, or held for requests under way.
+        #[serde(serialize_with = "crate::domain::rounded")]
+        pub used: f64,
+        /// How much of that is only held: the worst that requests under way may take.
+        #[serde(default, serialize_with = "crate::domain::rounded")]
+        pub held: f64,
+        /// What is left of it.
+        #[serde(serialize_with = "crate::domain::rounded")]
+        pub left: f64,
+    }
 
-/// The daemon.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DaemonView {
-    /// Its process.
-    pub pid: u32,
-    /// Release.
-    pub version: String,
-    /// Since when it is up.
-    pub started_at: Timestamp,
-    /// `ok`, `degraded` (can't write) or `stopping`.
-    pub state: String,
-    /// Why, if it is not ok.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub problem: Option<String>,
-    /// Where it listens.
-    pub socket: String,
-    /// Its state folder.
-    pub state_dir: String,
-    /// Its configuration file.
-    pub config_path: String,
-    /// Of the configuration.
-    pub config_hash: String,
-    /// When it was taken up.
-    pub config_at: Timestamp,
-    /// Why the newest file was refused, if it was.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub config_errors: Vec<String>,
-    /// There is no such file any more; what it said is still in force.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub config_missing: bool,
-    /// Agents by state.
-    pub agents: BTreeMap<Desired, u64>,
-    /// Agents that are failing or whose circuit is open.
-    pub failing: u64,
-    /// Runs in flight.
-    pub running: u64,
-    /// Runs that wait.
-    pub queued: u64,
-    /// Runs at a time.
-    pub max_parallel_runs: u64,
-    /// Newest event.
-    pub newest_seq: u64,
-    /// Oldest event that is kept.
-    pub oldest_seq: u64,
-    /// Events a second over the last minute.
-    pub events_per_second: f64,
-    /// Bytes of the database with its log.
-    pub database_bytes: u64,
-    /// Clients connected.
-    pub clients: u64,
-    /// When the next slot is due.
-    pub next_due: Option<Timestamp>,
-    /// Open incidents.
-    pub incidents: u64,
-    /// Messages that wait in the outbox.
-    pub outbox: u64,
-    /// The fleet's budgets.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub budget: Vec<LimitView>,
-    /// Tool calls that wait for a person.
-    #[serde(default)]
-    pub approvals: u64,
-}
+    /// The daemon.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct DaemonView {
+        /// Process number of the daemon.
+        pub pid: u32,
+        /// Its release.
+        pub version: String,
+        /// Since when it is up.
+        pub started_at: Timestamp,
+        /// `ok`, `degraded` (can't write) or `stopping`.
+        pub state: String,
+        /// Why, if it is not ok.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub problem: Option<String>,
+        /// Path of the socket where it listens.
+        pub socket: String,
+        /// Path of its state folder.
+        pub state_dir: String,
+        /// Path of its configuration file.
+        pub config_path: String,
+        /// Hash of its configuration, 16 hexadecimal digits.
+        pub config_hash: String,
+        /// When that configuration was taken up.
+        pub config_at: Timestamp,
+        /// Why the newest file was refused, if it was.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub config_errors: Vec<String>,
+        /// There is no such file any more; what it said is still in force.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub config_missing: bool,
+        /// How many agents are in each state.
+        pub agents: BTreeMap<Desired, u64>,
+        /// Agents that are failing or whose circuit is open.
+        pub failing: u64,
+        /// How many runs are in flight.
+        pub running: u64,
+        /// How many runs wait for a place, a lock or their time.
+        pub queued: u64,
+        /// How many runs may be in flight at a time.
+        pub max_parallel_runs: u64,
+        /// Number of the newest event.
+        pub newest_seq: u64,
+        /// Number of the oldest event that is kept.
+        pub oldest_seq: u64,
+        /// Events a second over the last minute.
+        pub events_per_second: f64,
+        /// Size of the database with its log, in bytes.
+        pub database_bytes: u64,
+        /// How many clients are connected.
+        pub clients: u64,
+        /// When the next slot is due.
+        pub next_due: Option<Timestamp>,
+        /// How many incidents are open.
+        pub incidents: u64,
+        /// How many messages wait in the outbox.
+        pub outbox: u64,
+        /// The fleet's budgets, and what is left of them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub budget: Vec<LimitView>,
+        /// How many tool calls wait for a person.
+        #[serde(default)]
+        pub approvals: u64,
+    }
 
-/// What a reload did.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ReloadView {
-    /// False if the file says what was in force already.
-    pub changed: bool,
-    /// New agents.
-    pub added: Vec<AgentId>,
-    /// Agents that are different now.
-    pub modified: Vec<AgentId>,
-    /// Agents that are gone.
-    pub removed: Vec<AgentId>,
-    /// What `bgagent check` would warn of, rendered.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<String>,
-    /// If nothing changed: the event of the last time that something did. The file is watched, so
-    /// that may have been a moment ago.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last: Option<LoggedEvent>,
-}
+    /// What a reload did.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct ReloadView {
+        /// False if the file says what was in force already.
+        pub changed: bool,
+        /// Agents that were not there before.
+        pub added: Vec<AgentId>,
+        /// Agents that are different now.
+        pub modified: Vec<AgentId>,
+        /// Agents that are gone.
+        pub removed: Vec<AgentId>,
+        /// What `bgagent check` would warn of, rendered.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub warnings: Vec<String>,
+        /// If nothing changed: the event of the last time that something did. The file is watched, so
+        /// that may have been a moment ago.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub last: Option<LoggedEvent>,
+    }
 
-/// A subscription.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SubscriptionView {
-    /// Its number, in each notification.
-    pub subscription: u64,
-    /// Newest event when it began.
-    pub newest_seq: u64,
-    /// `from` was beyond the event that comes next: it goes on after this one instead.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub instead_after: Option<u64>,
-}
+    /// A subscription.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct SubscriptionView {
+        /// Its number; it stands in each notification.
+        pub subscription: u64,
+        /// Number of the newest event when it began.
+        pub newest_seq: u64,
+        /// `from` was beyond the event that comes next: it goes on after this one instead.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub instead_after: Option<u64>,
+    }
 
-/// The parameters of the notification `event`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EventNote {
-    /// Of this subscription.
-    pub subscription: u64,
-    /// What.
-    pub event: LoggedEvent,
-}
+    /// The parameters of the notification `event`.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct EventNote {
+        /// Number of the subscription.
+        pub subscription: u64,
+        /// What happened.
+        pub event: LoggedEvent,
+    }
 
-/// The parameters of the notifications `live` and `end`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PositionNote {
-    /// Of this subscription.
-    pub subscription: u64,
-    /// Everything up to this event has been shown.
-    pub seq: u64,
-}
+    /// The parameters of the notifications `live` and `end`.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct PositionNote {
+        /// Number of the subscription.
+        pub subscription: u64,
+        /// Everything up to this event has been shown.
+        pub seq: u64,
+    }
 
-/// The parameters of the notification `gap`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct GapNote {
-    /// Of this subscription.
-    pub subscription: u64,
-    /// First event that is gone.
-    pub from: u64,
-    /// Last event that is gone.
-    pub to: u64,
+    /// The parameters of the notification `gap`.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct GapNote {
+        /// Number of the subscription.
+        pub subscription: u64,
+        /// Number of the first event that is gone.
+        pub from: u64,
+        /// Number of the last event that is gone.
+        pub to: u64,
+    }
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 described! {
-    /// A budget is nearly, or wholly, used up.
+    /// It is told once for each limit and its day or month.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct BudgetUse {
         /// The limit, by its key: `usd_per_day`. The event's agent is whose it is; without one it is the fleet's.
@@ -30,7 +30,7 @@ described! {
         pub until: Timestamp,
     }
 
-    /// It works again, or a person said so.
+    /// An agent whose circuit was open works again, or a person said so.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct CircuitClosed {
         /// Why.
@@ -65,7 +65,7 @@ described! {
         pub count: u64,
     }
 
-    /// An agent that an incident started has found out something about it; the event's run is that of the agent that did.
+    /// The event's agent is that of the incident, its run is the one that found it out.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct IncidentDiagnosed {
         /// As in `incident_opened`.
@@ -115,7 +115,7 @@ described! {
         pub errors: Vec<String>,
     }
 
-    /// A message was delivered. The event's agent is the one that it told of.
+    /// The event's agent is the one that it told of.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct NotificationSent {
         /// Name of a `[notify.…]` table.
@@ -124,7 +124,7 @@ described! {
         pub tries: u32,
     }
 
-    /// A message could not be delivered. The event's agent is the one that it tells of.
+    /// The event's agent is the one that it tells of.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct NotificationFailed {
         /// Name of a `[notify.…]` table.

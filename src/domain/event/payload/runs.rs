@@ -43,8 +43,8 @@ described! {
         pub warnings: Vec<String>,
     }
 
-    /// An attempt ended without having done the work of its run. If another one follows, `will_retry` is true; else the
-    /// run is over and the fields from `status` on are there, too.
+    /// If another attempt follows, `will_retry` is true; else the run is over, and the fields from `status` on are there,
+    /// too.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct AttemptEnded {
         /// What went wrong, or who asked for the end, in a sentence.
@@ -80,7 +80,7 @@ described! {
         pub warnings: Vec<String>,
     }
 
-    /// The next attempt of a run is planned.
+    /// An attempt failed and another one follows.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct TaskRetrying {
         /// The attempt that follows, from 2.
@@ -98,7 +98,7 @@ described! {
         pub attempt: u32,
     }
 
-    /// Output of a command, or of a tool that says how far it is; whole in `get_run_output`.
+    /// Not all output is told: the whole is in `get_run_output`.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct TaskOutput {
         /// Of which attempt it is, from 1.

@@ -7,14 +7,14 @@ use crate::domain::words::words;
 use serde::{Deserialize, Serialize};
 
 described! {
-    /// A text that stands for itself.
+    /// The whole is in the journal of the run.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct Told {
         /// The beginning of it, at most 4 KiB.
         pub text: String,
     }
 
-    /// What a model said or thought.
+    /// The whole is in the journal of the run.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct SaidInStep {
         /// Its place in the journal of the run.
@@ -23,7 +23,7 @@ described! {
         pub text: String,
     }
 
-    /// A request is about to be sent to a model.
+    /// It is told before it is sent, when its worst case is held back from the budgets.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct RequestSent {
         /// Its place in the journal of the run.
@@ -36,7 +36,7 @@ described! {
         pub usd_at_most: f64,
     }
 
-    /// A request to a model has ended.
+    /// Which fields there are depends on whether it was answered.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct ResponseCame {
         /// Its place in the journal of the run.

@@ -1,0 +1,223 @@
+//! The table of methods: all that can be asked of the daemon, and what is said of each.
+use super::envelope::{Code, RpcError};
+use super::method::{Method, MethodAbout, MethodGroup};
+use super::params::*;
+use super::views::*;
+use serde_json::Value;
+
+/// Versions of the protocol that this program speaks, oldest first.
+pub const PROTOCOLS: &[u32] = &[1];
+
+/// The request of a method, of the type that says how it is worked on.
+#[derive(Debug)]
+pub enum Request {
+    /// Answered before the next call is read.
+    AtOnce(AtOnce),
+    /// Worked on beside other calls, and answered when it is ready.
+    Beside(Beside),
+    /// Changes something that the engine decides: worked on in the order of the calls, and answered when it is on
+    /// record.
+    InTurn(InTurn),
+}
+
+macro_rules! methods {
+    ($($group:literal $group_about:literal {
+        at_once { $($(#[doc = $a_about:literal])* $a:ident = $a_wire:literal ($a_params:ty) -> $a_reply:ty;)* }
+        beside { $($(#[doc = $b_about:literal])* $b:ident = $b_wire:literal ($b_params:ty) -> $b_reply:ty;)* }
+        in_turn { $($(#[doc = $t_about:literal])* $t:ident = $t_wire:literal ($t_params:ty) -> $t_reply:ty;)* }
+    })*) => {
+        /// What is answered before the next call is read.
+        #[derive(Debug)]
+        pub enum AtOnce { $($($(#[doc = $a_about])* $a($a_params),)*)* }
+
+        /// What is worked on beside other calls.
+        #[derive(Debug)]
+        pub enum Beside { $($($(#[doc = $b_about])* $b($b_params),)*)* }
+
+        /// What is worked on in the order of the calls.
+        #[derive(Debug)]
+        pub enum InTurn { $($($(#[doc = $t_about])* $t($t_params),)*)* }
+
+        impl Request {
+            /// Names of all methods, in the order of the document.
+            pub const NAMES: &'static [&'static str] =
+                &[$($($a_wire,)* $($b_wire,)* $($t_wire,)*)*];
+
+            /// Decodes a call. Unknown names and wrong parameters are told apart.
+            pub fn decode(method: &str, params: Value) -> Result<Self, RpcError> {
+                // a call without parameters is a call with an empty object
+                let params = if params.is_null() { Value::Object(Default::default()) } else { params };
+                let request = match method {
+                    $($($a_wire => serde_json::from_value(params).map(AtOnce::$a).map(Self::AtOnce),)*)*
+                    $($($b_wire => serde_json::from_value(params).map(Beside::$b).map(Self::Beside),)*)*
+                    $($($t_wire => serde_json::from_value(params).map(InTurn::$t).map(Self::InTurn),)*)*
+                    _ => {
+                        return Err(RpcError::new(Code::NoSuchMethod, format!("no method `{method}`"))
+                            .hint("an older daemon? compare `bgagent --version` with `bgagent status`"));
+                    }
+                };
+                request.map_err(|error| RpcError::new(Code::InvalidParams, format!("{method}: {error}")))
+            }
+        }
+
+        /// All methods with what is said of them, by groups.
+        pub(super) fn described_methods() -> Vec<MethodGroup> {
+            vec![$(MethodGroup {
+                title: $group,
+                about: $group_about,
+                methods: vec![
+                    $(MethodAbout::of::<$a>(&[$($a_about),*]),)*
+                    $(MethodAbout::of::<$b>(&[$($b_about),*]),)*
+                    $(MethodAbout::of::<$t>(&[$($t_about),*]),)*
+                ],
+            },)*]
+        }
+
+        $($(method! { $(#[doc = $a_about])* $a = $a_wire ($a_params) -> $a_reply })*)*
+        $($(method! { $(#[doc = $b_about])* $b = $b_wire ($b_params) -> $b_reply })*)*
+        $($(method! { $(#[doc = $t_about])* $t = $t_wire ($t_params) -> $t_reply })*)*
+    };
+}
+
+macro_rules! method {
+    ($(#[doc = $about:literal])* $name:ident = $wire:literal ($params:ty) -> $reply:ty) => {
+        $(#[doc = $about])*
+        #[derive(Debug)]
+        pub enum $name {}
+
+        impl Method for $name {
+            const NAME: &'static str = $wire;
+            type Params = $params;
+            type Reply = $reply;
+        }
+    };
+}
+
+methods! {
+    "Connection" "Agreeing on a version, and whether the daemon is there." {
+        at_once {
+            /// Agrees on a version of the protocol. The first call of each connection. Frozen.
+            Hello = "hello" (HelloParams) -> HelloView;
+            /// Answers at once. Frozen.
+            Ping = "ping" (NoParams) -> PongView;
+        }
+        beside {}
+        in_turn {}
+    }
+    "Agents" "How agents stand, and what is wanted of them." {
+        at_once {}
+        beside {
+            /// One entry per agent.
+            ListAgents = "list_agents" (ListParams) -> Vec<AgentView>;
+            /// Everything of one agent.
+            GetAgentStatus = "get_agent_status" (AgentParams) -> AgentDetail;
+            /// Coming slots of the fleet, in order.
+            NextSlots = "next_slots" (NextParams) -> Vec<SlotView>;
+            /// What became of a slot, in one sentence.
+            ExplainSlot = "explain_slot" (ExplainParams) -> Explanation;
+        }
+        in_turn {
+            /// Makes a stopped agent active; resumes a paused one.
+            StartAgent = "start_agent" (TargetParams) -> Changed;
+            /// Makes an active agent pause: its slots pass by until it is resumed. A run in flight goes on.
+            PauseAgent = "pause_agent" (PauseParams) -> Changed;
+            /// Makes a paused agent active again.
+            ResumeAgent = "resume_agent" (TargetParams) -> Changed;
+            /// Stops an agent, whatever it was: it has no slots until it is started. A run in flight is ended, unless
+            /// `drain` lets it finish.
+            StopAgent = "stop_agent" (StopParams) -> Changed;
+            /// Leaves out the next slot of an agent.
+            SkipAgent = "skip_agent" (SkipParams) -> SkipView;
+        }
+    }
+    "Runs" "Starting, ending and reading runs." {
+        at_once {}
+        beside {
+            /// Runs that were, and that are, newest first.
+            ListRuns = "list_runs" (ListRunsParams) -> Vec<RunView>;
+            /// One run, with its events, its output and its conversation.
+            GetRun = "get_run" (RunIdParams) -> RunDetail;
+            /// Output of one run.
+            GetRunOutput = "get_run_output" (OutputParams) -> OutputView;
+        }
+        in_turn {
+            /// Claims a run by hand. It is answered when the claim is on record, not when the run has ended: follow the
+            /// events from `seq` + 1 on.
+            RunAgent = "run_agent" (RunParams) -> RunStarted;
+            /// Ends one run.
+            CancelRun = "cancel_run" (CancelParams) -> RunView;
+        }
+    }
+    "Events" "Following what happens. How, is described in [Following events](#following-events)." {
+        at_once {
+            /// Subscribes to events: old ones first, then live, as notifications.
+            StreamAgentEvents = "stream_agent_events" (StreamParams) -> SubscriptionView;
+            /// Ends a subscription.
+            Unsubscribe = "unsubscribe" (UnsubscribeParams) -> NoView;
+        }
+        beside {}
+        in_turn {}
+    }
+    "The daemon" "How the daemon stands, its configuration, and its end." {
+        at_once {}
+        beside {
+            /// The daemon itself. Frozen.
+            GetDaemonStatus = "get_daemon_status" (NoParams) -> DaemonView;
+            /// Requests, tokens and dollars that were used.
+            GetUsage = "get_usage" (UsageParams) -> Vec<UsageView>;
+        }
+        in_turn {
+            /// Takes up the configuration file.
+            ReloadConfig = "reload_config" (NoParams) -> ReloadView;
+            /// Ends the daemon. Frozen.
+            Shutdown = "shutdown" (ShutdownParams) -> NoView;
+        }
+    }
+    "Tools" "The tools that agents use, by hand; archives; MCP servers." {
+        at_once {}
+        beside {
+            /// Tools that agents can use.
+            ListTools = "list_tools" (NoParams) -> Vec<ToolView>;
+            /// Calls one tool by hand.
+            CallTool = "call_tool" (CallToolParams) -> ToolResultView;
+            /// What an archive holds, whether it is whole; puts rows of it back.
+            AskArchive = "ask_archive" (ArchiveParams) -> ToolResultView;
+            /// MCP servers and their tools; starts them if need be.
+            ListMcp = "list_mcp" (ListMcpParams) -> Vec<McpView>;
+            /// Accepts the tools of an MCP server as they were listed last.
+            TrustMcp = "trust_mcp" (TrustMcpParams) -> TrustView;
+        }
+        in_turn {}
+    }
+    "Approvals, incidents, memory" "What waits for a person, what is wrong, and what agents remember." {
+        at_once {}
+        beside {
+            /// Tool calls that wait for a person.
+            ListApprovals = "list_approvals" (NoParams) -> Vec<ApprovalView>;
+            /// Problems that are open.
+            ListIncidents = "list_incidents" (ListIncidentsParams) -> Vec<IncidentView>;
+            /// What an agent remembers.
+            GetMemory = "get_memory" (AgentParams) -> Vec<MemoryView>;
+            /// Makes it forget.
+            ClearMemory = "clear_memory" (AgentParams) -> NoView;
+        }
+        in_turn {
+            /// Decides one of them.
+            DecideApproval = "decide_approval" (DecideParams) -> ApprovalView;
+            /// A person took note of one.
+            AckIncident = "ack_incident" (AckParams) -> IncidentView;
+        }
+    }
+}
+
+/// Name of the notification that carries an event: `{subscription, event}`.
+pub const EVENT_NOTIFICATION: &str = "event";
+/// Name of the notification that says that a subscription has shown everything that was there when
+/// it began: `{subscription, seq}`.
+pub const LIVE_NOTIFICATION: &str = "live";
+/// Name of the notification that says which range of events retention has removed before the
+/// reader could see it: `{subscription, from, to}`.
+pub const GAP_NOTIFICATION: &str = "gap";
+/// Name of the notification that says that a subscription that does not follow has shown all:
+/// `{subscription, seq}`.
+pub const END_NOTIFICATION: &str = "end";
