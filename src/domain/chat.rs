@@ -260,7 +260,7 @@ described! {
     pub enum Step {
         /// The conversation begins. Later attempts go on with this query, whatever the gate says then.
         Begun {
-            /// Its places are filled.
+            /// What the model is asked; its places are filled.
             query: String,
             /// It holds data from outside, or what it knows of earlier runs does.
             #[serde(default, skip_serializing_if = "std::ops::Not::not")]

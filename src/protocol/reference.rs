@@ -160,7 +160,7 @@ fn methods(
                 "jsonrpc": "2.0", "id": 1, "method": example.method, "params": example.params,
             });
             let answer = serde_json::json!({"jsonrpc": "2.0", "id": 1, "result": example.result});
-            let _ = writeln!(out, "```text\n--> {}\n<-- {}\n```\n", shown(&call), shown(&answer));
+            let _ = writeln!(out, "```text\n--> {}\n<-- {}\n```\n", shown(&call, 4), shown(&answer, 4));
         }
     }
 }
@@ -168,14 +168,14 @@ fn methods(
 fn answer(out: &mut String, method: &MethodAbout, shared: &[&str], glossary: &mut Glossary) {
     let is_shared = |shape: &Shape| matches!(shape, Shape::Object(object) if shared.contains(&object.name));
     match &method.reply {
+        Shape::Object(object) if object.fields.is_empty() => {
+            out.push_str("The answer is an empty object.\n\n")
+        }
         object if is_shared(object) => {
             let _ = writeln!(out, "The answer: {}.\n", glossary.name(object));
         }
         Shape::List(inner) if is_shared(inner) => {
             let _ = writeln!(out, "The answer is an array of {}.\n", glossary.name(inner));
-        }
-        Shape::Object(object) if object.fields.is_empty() => {
-            out.push_str("The answer is an empty object.\n\n")
         }
         Shape::Object(object) => {
             let _ = writeln!(out, "The answer, {}:\n", decapitalized(&clean(&object.about)));
@@ -216,7 +216,7 @@ fn events(out: &mut String, glossary: &mut Glossary) {
         let fields = fields_of(&payload);
         out.push_str(&table(&fields, Side::Answer, glossary));
         for example in forms(*kind) {
-            let _ = writeln!(out, "```text\n{}\n```\n", shown(&example));
+            let _ = writeln!(out, "```json\n{}\n```\n", shown(&example, 0));
         }
     }
 }

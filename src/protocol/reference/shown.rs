@@ -4,22 +4,22 @@ use serde_json::Value;
 /// Columns of a page.
 const WIDTH: usize = 110;
 
-/// A message, broken where it is too long for one line, and indented as what follows an arrow.
-pub(super) fn shown(message: &Value) -> String {
+/// A message, broken where it is too long for one line; further lines are indented by so much and more.
+pub(super) fn shown(message: &Value, indent: usize) -> String {
     let mut out = String::new();
     let line = one_line(message);
     let rest = ["result", "params"].into_iter().find(|key| message.get(key).is_some());
     match rest {
         // what is the same in all of them does not need lines of its own
-        Some(rest) if message.get("jsonrpc").is_some() && 4 + line.chars().count() > WIDTH => {
+        Some(rest) if message.get("jsonrpc").is_some() && indent + line.chars().count() > WIDTH => {
             let mut head = message.clone();
             let value = head.as_object_mut().and_then(|head| head.remove(rest)).unwrap_or_default();
             out.push_str(one_line(&head).trim_end_matches('}'));
             out.push_str(&format!(", \"{rest}\": "));
-            write(&mut out, &value, 4, WIDTH);
+            write(&mut out, &value, indent, WIDTH);
             out.push('}');
         }
-        _ => write(&mut out, message, 4, 0),
+        _ => write(&mut out, message, indent, 0),
     }
     out
 }

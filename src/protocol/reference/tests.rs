@@ -99,10 +99,10 @@ fn every_link_has_a_heading_and_every_field_a_meaning() {
 #[test]
 fn json_is_broken_where_it_is_long() {
     let short = serde_json::json!({"b": [1, 2], "a": {}, "type": "x"});
-    assert_eq!(shown(&short), r#"{"type": "x", "a": {}, "b": [1, 2]}"#);
+    assert_eq!(shown(&short, 0), r#"{"type": "x", "a": {}, "b": [1, 2]}"#);
     let long = serde_json::json!({"method": "m", "params": {"text": "x".repeat(100), "more": []}});
     assert_eq!(
-        shown(&long),
+        shown(&long, 4),
         format!(
             "{{\n      \"method\": \"m\",\n      \"params\": {{\n        \"more\": [],\n        \"text\": \"{}\"\n      }}\n    }}",
             "x".repeat(100)
@@ -115,7 +115,7 @@ fn the_head_of_a_message_stays_on_its_line() {
     let answer = serde_json::json!({"jsonrpc": "2.0", "id": 1, "result": ["x".repeat(100)]});
     let expected =
         format!("{{\"jsonrpc\": \"2.0\", \"id\": 1, \"result\": [\n      \"{}\"\n    ]}}", "x".repeat(100));
-    assert_eq!(shown(&answer), expected);
+    assert_eq!(shown(&answer, 4), expected);
 }
 
 #[test]
