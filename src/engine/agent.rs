@@ -1,6 +1,7 @@
 //! The life of one agent: its state, and what each command does to it (section 3 of the contract).
 use super::{
     Action, CancelCause, ChangedAgent, Command, Engine, PauseEnd, Place, Refusal, Reply, StopMode, Target,
+    Wish,
 };
 use crate::domain::*;
 use jiff::{SignedDuration, Timestamp};
@@ -191,42 +192,35 @@ impl Engine {
         if self.stopping {
             return Err(Refusal::ShuttingDown);
         }
-        match &command {
-            Command::Pause(_, _, Some(PauseEnd::At(until))) if *until <= now.wall => {
-                return Err(Refusal::WrongState(format!("the pause would end in the past ({until})")));
-            }
-            Command::Pause(_, _, Some(PauseEnd::After(span)))
-                if !span.is_positive() || now.wall.checked_add(*span).is_err() =>
-            {
-                let span = human_duration(*span);
-                return Err(Refusal::WrongState(format!(
-                    "a pause can't last {span}: it must be longer than zero, and end before the year 10000"
-                )));
-            }
-            _ => {}
-        }
-        match &command {
-            Command::Start(target, _)
-            | Command::Pause(target, ..)
-            | Command::Resume(target, _)
-            | Command::Stop(target, ..) => match target {
-                Target::One(id) => {
-                    let agent = self.index(id)?;
-                    self.command_one(now, agent, &command, false).map(Reply::Changed)
+        match command {
+            Command::Want { target, wish, reason } => {
+                if let Wish::Pause { until: Some(until) } = wish {
+                    can_end(now, until)?;
                 }
-                Target::All => Ok(Reply::AllChanged(self.command_all(now, &command))),
-            },
-            Command::Run(id, query, mode) => self.run_by_hand(now, id, query.clone(), mode.clone()),
-            Command::Decide(id, approved, reason) => self.decide_approval(now, id, *approved, reason.clone()),
-            Command::Cancel(run, kill) => self.cancel_by_hand(now, *run, *kill),
-            Command::Skip(id) => self.skip_next(id),
-            Command::Ack(agent, key) => self.ack(now, agent.as_ref(), key),
+                match target {
+                    Target::One(id) => {
+                        let agent = self.index(&id)?;
+                        self.command_one(now, agent, wish, reason, false).map(Reply::Changed)
+                    }
+                    Target::All => Ok(Reply::AllChanged(self.command_all(now, wish, reason.as_ref()))),
+                }
+            }
+            Command::Run { agent, query, mode } => self.run_by_hand(now, &agent, query, mode),
+            Command::Decide { id, approve, reason } => self.decide_approval(now, &id, approve, reason),
+            Command::Cancel { run, kill } => self.cancel_by_hand(now, run, kill),
+            Command::Skip { agent } => self.skip_next(&agent),
+            Command::Ack { agent, key } => self.ack(now, agent.as_ref(), &key),
         }
     }
 
     /// `pause --all` marks whom it paused and who was paused before; `resume --all` then restores
     /// exactly the former. Without any mark it resumes all.
-    fn command_all(&mut self, now: Now, command: &Command) -> Vec<(AgentId, Result<ChangedAgent, Refusal>)> {
+    fn command_all(
+        &mut self,
+        now: Now,
+        wish: Wish,
+        reason: Option<&String>,
+    ) -> Vec<(AgentId, Result<ChangedAgent, Refusal>)> {
         let is_marked = |agent: &AgentState| agent.held != Held::No && !agent.removed;
         let any_held = self.agents.iter().any(is_marked);
         let mut ids: Vec<(AgentId, u32)> =
@@ -234,16 +228,14 @@ impl Engine {
         ids.sort();
         ids.retain(|(_, agent)| {
             let state = &self.agents[*agent as usize];
-            match command {
-                Command::Resume(..) => {
-                    state.desired == Desired::Paused && (state.held == Held::ByAll || !any_held)
-                }
-                Command::Pause(..) => state.desired != Desired::Stopped,
-                Command::Start(..) => !state.is_done(),
-                _ => true,
+            match wish {
+                Wish::Resume => state.desired == Desired::Paused && (state.held == Held::ByAll || !any_held),
+                Wish::Pause { .. } => state.desired != Desired::Stopped,
+                Wish::Start => !state.is_done(),
+                Wish::Stop { .. } => true,
             }
         });
-        if matches!(command, Command::Resume(..)) {
+        if wish == Wish::Resume {
             for agent in 0..u32::try_from(self.agents.len()).expect("fewer than 2^32 agents") {
                 if self.agents[agent as usize].held == Held::Kept {
                     self.agents[agent as usize].held = Held::No;
@@ -251,7 +243,8 @@ impl Engine {
                 }
             }
         }
-        ids.into_iter().map(|(id, agent)| (id, self.command_one(now, agent, command, true))).collect()
+        let one = |(id, agent)| (id, self.command_one(now, agent, wish, reason.cloned(), true));
+        ids.into_iter().map(one).collect()
     }
 
     /// The table of section 3, row by row.
@@ -259,43 +252,42 @@ impl Engine {
         &mut self,
         now: Now,
         agent: u32,
-        command: &Command,
+        wish: Wish,
+        reason: Option<String>,
         all: bool,
     ) -> Result<ChangedAgent, Refusal> {
         use Desired::{Active, Paused, Stopped};
         let state = &self.agents[agent as usize];
         let desired = state.desired;
-        match (command, desired) {
-            (Command::Start(_, reason), Stopped) => self.start_stopped(now, agent, reason.clone()),
-            (Command::Start(_, reason) | Command::Resume(_, reason), Paused) => {
-                Ok(self.become_(now, agent, Active, reason.clone(), None))
-            }
-            (Command::Start(..) | Command::Resume(..), Active) => {
+        match (wish, desired) {
+            (Wish::Start, Stopped) => self.start_stopped(now, agent, reason),
+            (Wish::Start | Wish::Resume, Paused) => Ok(self.become_(now, agent, Active, reason, None)),
+            (Wish::Start | Wish::Resume, Active) => {
                 let closed = self.close_circuit(now, agent, "closed by hand");
                 let note =
                     if closed { "already active; its circuit is closed now" } else { "already active" };
                 Ok(self.unchanged(agent, note))
             }
-            (Command::Resume(..), Stopped) => {
+            (Wish::Resume, Stopped) => {
                 let id = &state.spec.id;
                 Err(Refusal::WrongState(format!("agent is stopped; use start: `bgagent start {id}`")))
             }
-            (Command::Pause(..), Stopped) => Err(Refusal::WrongState("agent is stopped".into())),
-            (Command::Pause(_, reason, until), Active) => {
-                let changed = self.become_(now, agent, Paused, reason.clone(), *until);
+            (Wish::Pause { .. }, Stopped) => Err(Refusal::WrongState("agent is stopped".into())),
+            (Wish::Pause { until }, Active) => {
+                let changed = self.become_(now, agent, Paused, reason, until);
                 self.agents[agent as usize].held = if all { Held::ByAll } else { Held::No };
                 Ok(changed)
             }
-            (Command::Pause(_, reason, until), Paused) => {
+            (Wish::Pause { until }, Paused) => {
                 let note = if all && until.is_none() && state.resume_at.is_some() {
                     // a pause of the whole fleet is not to end for one agent by an earlier timer
                     let reason = state.reason.clone();
                     self.set_pause(now, agent, reason, None);
                     "already paused; it no longer resumes by itself"
                 } else if (reason.is_some() || until.is_some()) && !all {
-                    let reason = reason.clone().or_else(|| state.reason.clone());
+                    let reason = reason.or_else(|| state.reason.clone());
                     if until.is_some() {
-                        self.set_pause(now, agent, reason, *until);
+                        self.set_pause(now, agent, reason, until);
                     } else {
                         self.agents[agent as usize].reason = reason;
                         self.touch(agent);
@@ -310,27 +302,15 @@ impl Engine {
                 };
                 Ok(self.unchanged(agent, note))
             }
-            (Command::Stop(_, reason, mode), Active | Paused) => {
-                Ok(self.stop_agent(now, agent, reason.clone(), *mode))
-            }
-            (Command::Stop(_, _, mode), Stopped) => {
-                let (ended, _) = self.end_live(now, agent, *mode, "the agent was stopped");
-                let how = if *mode == StopMode::Kill { "killed" } else { "ended" };
+            (Wish::Stop { mode }, Active | Paused) => Ok(self.stop_agent(now, agent, reason, mode)),
+            (Wish::Stop { mode }, Stopped) => {
+                let (ended, _) = self.end_live(now, agent, mode, "the agent was stopped");
+                let how = if mode == StopMode::Kill { "killed" } else { "ended" };
                 let note = match ended {
                     0 => "already stopped".to_owned(),
                     ended => format!("already stopped; {} being {how}", counted(ended, "run")),
                 };
                 Ok(self.unchanged(agent, &note))
-            }
-            (
-                Command::Run(..)
-                | Command::Decide(..)
-                | Command::Cancel(..)
-                | Command::Skip(_)
-                | Command::Ack(..),
-                _,
-            ) => {
-                unreachable!("these name no target and are taken apart by the caller")
             }
         }
     }
@@ -485,5 +465,21 @@ impl Engine {
         state.skip_next = true;
         self.touch(agent);
         Ok(Reply::WillSkip { agent: id.clone(), slot, changed })
+    }
+}
+
+/// Is this an end that a pause can have?
+fn can_end(now: Now, until: PauseEnd) -> Result<(), Refusal> {
+    match until {
+        PauseEnd::At(until) if until <= now.wall => {
+            Err(Refusal::WrongState(format!("the pause would end in the past ({until})")))
+        }
+        PauseEnd::After(span) if !span.is_positive() || now.wall.checked_add(span).is_err() => {
+            let span = human_duration(span);
+            Err(Refusal::WrongState(format!(
+                "a pause can't last {span}: it must be longer than zero, and end before the year 10000"
+            )))
+        }
+        PauseEnd::At(_) | PauseEnd::After(_) => Ok(()),
     }
 }

@@ -139,24 +139,71 @@ pub enum PauseEnd {
 /// What a client can ask of the engine.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Section 3 of the contract.
-    Start(Target, Option<String>),
-    /// Section 3; with when it resumes by itself.
-    Pause(Target, Option<String>, Option<PauseEnd>),
-    /// Section 3.
-    Resume(Target, Option<String>),
-    /// Section 3.
-    Stop(Target, Option<String>, StopMode),
-    /// A manual run, with a query instead of the configured one.
-    Run(AgentId, Option<Arc<str>>, RunMode),
-    /// A person decides about a call that waits: its id, whether it may be made, and why.
-    Decide(String, bool, Option<String>),
-    /// Ends one run; true: without TERM.
-    Cancel(RunId, bool),
+    /// Another state is wanted of agents (section 3 of the contract).
+    Want {
+        /// Of whom.
+        target: Target,
+        /// What.
+        wish: Wish,
+        /// Why, for the record.
+        reason: Option<String>,
+    },
+    /// A manual run.
+    Run {
+        /// Whose.
+        agent: AgentId,
+        /// Instead of the configured query.
+        query: Option<Arc<str>>,
+        /// How it goes about its work.
+        mode: RunMode,
+    },
+    /// A person decides about a call that waits.
+    Decide {
+        /// See [`ApprovalWanted::id`].
+        id: String,
+        /// It may be made.
+        approve: bool,
+        /// What the person says.
+        reason: Option<String>,
+    },
+    /// Ends one run.
+    Cancel {
+        /// Which.
+        run: RunId,
+        /// Without TERM.
+        kill: bool,
+    },
     /// Leaves out the next slot.
-    Skip(AgentId),
+    Skip {
+        /// Whose.
+        agent: AgentId,
+    },
     /// A person took note of an incident.
-    Ack(Option<AgentId>, String),
+    Ack {
+        /// Whose; needed if several have an incident with this key.
+        agent: Option<AgentId>,
+        /// Which.
+        key: String,
+    },
+}
+
+/// What a person can want of an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// It is active, whatever it was.
+    Start,
+    /// It is paused.
+    Pause {
+        /// When it resumes by itself.
+        until: Option<PauseEnd>,
+    },
+    /// It is active, if it was paused.
+    Resume,
+    /// It is stopped.
+    Stop {
+        /// What becomes of its run in flight.
+        mode: StopMode,
+    },
 }
 
 /// What becomes of a run in flight when its agent is stopped.

@@ -37,7 +37,7 @@ pub use ask::{AgentNow, ComingSlot, FleetNow};
 pub use budget::BudgetLeft;
 pub use exchange::{
     Action, ChangedAgent, Command, Decision, Input, PauseEnd, Refusal, Reply, Reservation, Start, StopMode,
-    Target, Ticket, Wake,
+    Target, Ticket, Wake, Wish,
 };
 pub use restore::Restored;
 

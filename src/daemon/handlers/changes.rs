@@ -5,7 +5,7 @@ use crate::daemon::inbox::{Answer, Message};
 use crate::daemon::services::{Reload, Services, Step};
 use crate::daemon::views;
 use crate::domain::{AgentId, RunMode};
-use crate::engine::{Command, PauseEnd, Target};
+use crate::engine::{Command, PauseEnd, Target, Wish};
 use crate::protocol::*;
 use crate::store::EventFilter;
 use jiff::SignedDuration;
@@ -18,7 +18,8 @@ pub(super) async fn change_target(
     agent: Option<String>,
     all: bool,
     request_id: Option<String>,
-    command: impl FnOnce(Target) -> Command,
+    wish: Wish,
+    reason: Option<String>,
 ) -> Step {
     let target = match (agent, all) {
         (Some(_), true) => Err(invalid("`agent_id` and `all` exclude each other")),
@@ -27,7 +28,7 @@ pub(super) async fn change_target(
         (Some(id), false) => agent_id(&id).map(Target::One),
     };
     match target {
-        Ok(target) => change(services, command(target), request_id).await,
+        Ok(target) => change(services, Command::Want { target, wish, reason }, request_id).await,
         Err(error) => Step::Done(Err(error)),
     }
 }
@@ -94,10 +95,8 @@ pub(super) async fn pause(services: &Services, params: PauseParams) -> Step {
         }
         (None, None) => None,
     };
-    change_target(services, params.agent_id, params.all, params.request_id, |target| {
-        Command::Pause(target, params.reason, until)
-    })
-    .await
+    let wish = Wish::Pause { until };
+    change_target(services, params.agent_id, params.all, params.request_id, wish, params.reason).await
 }
 
 pub(super) async fn cancel_run(services: Arc<Services>, params: CancelParams) -> Step {
@@ -116,7 +115,7 @@ pub(super) async fn cancel_run(services: Arc<Services>, params: CancelParams) ->
         );
         return Step::Done(Err(error));
     }
-    change(&services, Command::Cancel(row.claim.run, params.now), params.request_id).await
+    change(&services, Command::Cancel { run: row.claim.run, kill: params.now }, params.request_id).await
 }
 
 pub(super) async fn reload(services: Arc<Services>) -> Step {

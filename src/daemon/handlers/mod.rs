@@ -11,7 +11,7 @@ use crate::daemon::inbox::Message;
 use crate::daemon::services::{Encoded, Services, Step, Subscription};
 use crate::daemon::views;
 use crate::domain::Seq;
-use crate::engine::{Command, StopMode};
+use crate::engine::{Command, StopMode, Wish};
 use crate::protocol::*;
 use crate::store::EventFilter;
 use books::{clear_memory, daemon_status, memory, usage};
@@ -45,10 +45,10 @@ async fn at_once(request: AtOnce, services: &Services) -> Step {
 async fn in_turn(request: InTurn, services: Arc<Services>) -> Step {
     match request {
         InTurn::StartAgent(p) => {
-            change_target(&services, p.agent_id, p.all, p.request_id, |t| Command::Start(t, p.reason)).await
+            change_target(&services, p.agent_id, p.all, p.request_id, Wish::Start, p.reason).await
         }
         InTurn::ResumeAgent(p) => {
-            change_target(&services, p.agent_id, p.all, p.request_id, |t| Command::Resume(t, p.reason)).await
+            change_target(&services, p.agent_id, p.all, p.request_id, Wish::Resume, p.reason).await
         }
         InTurn::PauseAgent(p) => pause(&services, p).await,
         InTurn::StopAgent(p) => {
@@ -58,27 +58,34 @@ async fn in_turn(request: InTurn, services: Arc<Services>) -> Step {
                 (false, true) => StopMode::Kill,
                 (false, false) => StopMode::Terminate,
             };
-            change_target(&services, p.agent_id, p.all, p.request_id, |t| Command::Stop(t, p.reason, mode))
-                .await
+            let wish = Wish::Stop { mode };
+            change_target(&services, p.agent_id, p.all, p.request_id, wish, p.reason).await
         }
         InTurn::RunAgent(p) => match run_mode(&services, &p).await {
             Ok(mode) => {
                 let query = p.query.map(Arc::from);
-                change_agent(&services, &p.agent_id, p.request_id, |id| Command::Run(id, query, mode)).await
+                change_agent(&services, &p.agent_id, p.request_id, |agent| Command::Run {
+                    agent,
+                    query,
+                    mode,
+                })
+                .await
             }
             Err(error) => Step::Done(Err(error)),
         },
         InTurn::DecideApproval(p) => {
-            change(&services, Command::Decide(p.id, p.approve, p.reason), None).await
+            change(&services, Command::Decide { id: p.id, approve: p.approve, reason: p.reason }, None).await
         }
-        InTurn::SkipAgent(p) => change_agent(&services, &p.agent_id, p.request_id, Command::Skip).await,
+        InTurn::SkipAgent(p) => {
+            change_agent(&services, &p.agent_id, p.request_id, |agent| Command::Skip { agent }).await
+        }
         InTurn::CancelRun(p) => cancel_run(services, p).await,
         InTurn::AckIncident(p) => {
             let agent = match p.agent_id.as_deref().map(agent_id).transpose() {
                 Ok(agent) => agent,
                 Err(error) => return Step::Done(Err(error)),
             };
-            change(&services, Command::Ack(agent, p.key), None).await
+            change(&services, Command::Ack { agent, key: p.key }, None).await
         }
         InTurn::ReloadConfig(_) => reload(services).await,
         InTurn::Shutdown(p) => {

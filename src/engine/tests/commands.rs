@@ -3,19 +3,19 @@ use super::*;
 use Desired::{Active, Paused, Stopped};
 
 fn start(target: Target) -> Command {
-    Command::Start(target, None)
+    Command::Want { target, wish: Wish::Start, reason: None }
 }
 
 fn pause(target: Target) -> Command {
-    Command::Pause(target, None, None)
+    Command::Want { target, wish: Wish::Pause { until: None }, reason: None }
 }
 
 fn resume(target: Target) -> Command {
-    Command::Resume(target, None)
+    Command::Want { target, wish: Wish::Resume, reason: None }
 }
 
 fn stop(target: Target) -> Command {
-    Command::Stop(target, None, StopMode::Terminate)
+    Command::Want { target, wish: Wish::Stop { mode: StopMode::Terminate }, reason: None }
 }
 
 #[test]
@@ -98,7 +98,11 @@ fn a_pause_lets_runs_finish_and_holds_what_waits() {
 fn a_timed_pause_ends_by_itself_also_while_the_daemon_is_down() {
     let mut bench = Bench::new(&[plain("a", every(60))]);
     bench.complete().quietly();
-    bench.ok(Command::Pause(one("a"), Some("holiday".into()), Some(PauseEnd::At(t(150)))));
+    bench.ok(Command::Want {
+        target: one("a"),
+        wish: Wish::Pause { until: Some(PauseEnd::At(t(150))) },
+        reason: Some("holiday".into()),
+    });
     bench.wait(200).expect(&[
         "a active -> paused: holiday",
         "a 60 skipped_paused: paused: holiday",
@@ -107,7 +111,15 @@ fn a_timed_pause_ends_by_itself_also_while_the_daemon_is_down() {
         "a 180 ran",
         "a start 1",
     ]);
-    bench.complete().ok(Command::Pause(one("a"), None, Some(PauseEnd::At(t(310))))).quietly().crash(200);
+    bench
+        .complete()
+        .ok(Command::Want {
+            target: one("a"),
+            wish: Wish::Pause { until: Some(PauseEnd::At(t(310))) },
+            reason: None,
+        })
+        .quietly()
+        .crash(200);
     bench.expect(&[
         "a 240..300 x2 skipped_paused: paused",
         "a paused -> active: the pause ended",
@@ -119,7 +131,15 @@ fn a_timed_pause_ends_by_itself_also_while_the_daemon_is_down() {
 #[test]
 fn a_pause_into_the_past_is_refused() {
     let mut bench = Bench::new(&[plain("a", every(60))]);
-    assert!(bench.command(Command::Pause(one("a"), None, Some(PauseEnd::At(t(0))))).is_err());
+    assert!(
+        bench
+            .command(Command::Want {
+                target: one("a"),
+                wish: Wish::Pause { until: Some(PauseEnd::At(t(0))) },
+                reason: None
+            })
+            .is_err()
+    );
     assert_eq!(bench.state("a").record.desired, Active);
 }
 
@@ -157,7 +177,14 @@ fn resume_all_keeps_what_was_paused_before_also_when_all_was() {
 #[test]
 fn a_pause_of_all_holds_over_the_timer_of_one() {
     let mut bench = Bench::new(&[plain("a", every(3600))]);
-    bench.complete().ok(Command::Pause(one("a"), Some("tea".into()), Some(PauseEnd::At(t(12))))).quietly();
+    bench
+        .complete()
+        .ok(Command::Want {
+            target: one("a"),
+            wish: Wish::Pause { until: Some(PauseEnd::At(t(12))) },
+            reason: Some("tea".into()),
+        })
+        .quietly();
     let Ok(Reply::AllChanged(done)) = bench.command(pause(Target::All)) else { panic!() };
     let note = done[0].1.as_ref().unwrap().note.as_deref();
     assert_eq!(note, Some("already paused; it no longer resumes by itself"));
@@ -176,7 +203,7 @@ fn stop_ends_what_runs_in_three_ways_and_drops_what_waits() {
     fn check(mode: StopMode, does: &str) {
         let mut bench = Bench::new(&[agent("a", every(60), |a| a.overlap = Overlap::Queue)]);
         bench.wait(60).begin(0).quietly();
-        bench.ok(Command::Stop(one("a"), None, mode));
+        bench.ok(Command::Want { target: one("a"), wish: Wish::Stop { mode }, reason: None });
         let mut lines = vec!["a active -> stopped", "a 60 is dropped: the agent was stopped", does];
         lines.retain(|line| !line.is_empty());
         bench.expect(&lines);
@@ -192,7 +219,7 @@ fn stop_ends_what_runs_in_three_ways_and_drops_what_waits() {
 fn skip_leaves_out_one_slot() {
     let mut bench = Bench::new(&[plain("a", every(60))]);
     bench.complete().quietly();
-    let skip = Command::Skip(id("a"));
+    let skip = Command::Skip { agent: id("a") };
     assert_eq!(
         bench.command(skip.clone()),
         Ok(Reply::WillSkip { agent: id("a"), slot: t(60), changed: true })
@@ -220,14 +247,17 @@ fn a_manual_run_uses_up_no_slot_and_works_whatever_the_state() {
         };
         bench.quietly();
         let Ok(Reply::RunClaimed { queued, note, .. }) =
-            bench.command(Command::Run(id("a"), None, RunMode::Normal))
+            bench.command(Command::Run { agent: id("a"), query: None, mode: RunMode::Normal })
         else {
             panic!()
         };
         assert!(!queued);
         assert_eq!(note.is_some(), state != Active, "{note:?}");
         bench.expect(&["a claimed: manual", "a start 1"]);
-        assert!(bench.command(Command::Run(id("a"), None, RunMode::Normal)).is_err(), "overlap is skip");
+        assert!(
+            bench.command(Command::Run { agent: id("a"), query: None, mode: RunMode::Normal }).is_err(),
+            "overlap is skip"
+        );
         bench.complete();
         let counters = bench.state("a").record.counters;
         assert_eq!((counters.runs, counters.successes, counters.skipped), (1, 1, 0));
@@ -243,14 +273,17 @@ fn one_run_is_cancelled_wherever_it_is() {
         Ok(Reply::Cancelling { run, finished_at }) => (run.run, run.status, finished_at),
         other => panic!("{other:?}"),
     };
-    let reply = bench.command(Command::Cancel(live[1], false));
+    let reply = bench.command(Command::Cancel { run: live[1], kill: false });
     assert_eq!(told(reply), (live[1], RunStatus::Cancelled, Some(t(60))));
     bench.expect(&["a 60 is dropped: a person cancelled the run"]);
-    let reply = bench.command(Command::Cancel(live[0], true));
+    let reply = bench.command(Command::Cancel { run: live[0], kill: true });
     assert_eq!(told(reply), (live[0], RunStatus::Running, None));
     bench.expect(&["a kill"]);
     bench.end(0, AttemptEnd::Cancelled).expect(&["a cancelled"]);
-    assert_eq!(bench.command(Command::Cancel(live[0], false)), Err(Refusal::NoSuchRun(live[0])));
+    assert_eq!(
+        bench.command(Command::Cancel { run: live[0], kill: false }),
+        Err(Refusal::NoSuchRun(live[0]))
+    );
 }
 
 #[test]

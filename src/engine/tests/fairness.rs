@@ -100,7 +100,9 @@ fn bench(limits: &[Option<u64>; AGENTS + 1]) -> Bench {
     fleet.budget.tokens_per_day = limits[AGENTS];
     let mut bench = Bench::with_fleet(Arc::new(fleet));
     for run in 0..AGENTS * RUNS {
-        bench.ok(Command::Run(id(["a", "b", "c"][run % AGENTS]), None, RunMode::Normal)).begin(run);
+        bench
+            .ok(Command::Run { agent: id(["a", "b", "c"][run % AGENTS]), query: None, mode: RunMode::Normal })
+            .begin(run);
     }
     bench
 }

@@ -119,8 +119,12 @@ fn the_first_run_after_a_start_or_a_change_is_kept() {
     bench.wait(60).quietly().crash(1).expect(&["a start 1"]);
     kept(&mut bench);
     // the agent
-    bench.ok(Command::Stop(Target::One(id("a")), None, StopMode::Terminate));
-    bench.ok(Command::Start(Target::One(id("a")), None));
+    bench.ok(Command::Want {
+        target: Target::One(id("a")),
+        wish: Wish::Stop { mode: StopMode::Terminate },
+        reason: None,
+    });
+    bench.ok(Command::Want { target: Target::One(id("a")), wish: Wish::Start, reason: None });
     kept(&mut bench);
     // its configuration, also while an old run is in flight
     bench.wait(60).reload(&[watch(|a| a.limits = Limits { max_steps: 7, ..(*a.limits).clone() }.into())]);
@@ -131,8 +135,8 @@ fn the_first_run_after_a_start_or_a_change_is_kept() {
 #[test]
 fn only_runs_of_the_schedule_are_left_out() {
     let mut bench = Bench::new(&[watch(|a| a.first_run = FirstRun::AfterInterval)]);
-    bench.ok(Command::Run(id("a"), None, RunMode::Normal)).begin(0).look(&[Level::Ok]);
-    bench.ok(Command::Run(id("a"), None, RunMode::Normal)).quietly();
+    bench.ok(Command::Run { agent: id("a"), query: None, mode: RunMode::Normal }).begin(0).look(&[Level::Ok]);
+    bench.ok(Command::Run { agent: id("a"), query: None, mode: RunMode::Normal }).quietly();
     bench.begin(0).look(&[Level::Ok]).expect(&["a completed"]);
     bench.wait(60).look(&[Level::Ok]).quietly();
     // made up for
@@ -144,11 +148,14 @@ fn a_look_that_is_cancelled_is_kept_as_such() {
     let mut bench = Bench::new(&[watch(|_| ())]);
     bench.calm().quietly();
     let run = bench.active[0].0;
-    bench.ok(Command::Cancel(run, false)).end(0, AttemptEnd::Cancelled).expect(&["a term", "a cancelled"]);
+    bench
+        .ok(Command::Cancel { run, kill: false })
+        .end(0, AttemptEnd::Cancelled)
+        .expect(&["a term", "a cancelled"]);
     // one that ends before it hears of that, too
     bench.wait(60).begin(0).look(&[Level::Ok]).wait(60).quietly();
     let run = bench.active[0].0;
-    bench.ok(Command::Cancel(run, false)).look(&[Level::Ok]).expect(&["a term", "a completed"]);
+    bench.ok(Command::Cancel { run, kill: false }).look(&[Level::Ok]).expect(&["a term", "a completed"]);
     assert_eq!(bench.last(), (true, RunStatus::Completed, 180));
 }
 

@@ -200,7 +200,7 @@ fn a_run_goes_on_after_a_crash_only_as_what_it_was() {
     bench.fleet = fleet(&[retried(3)], 64);
     bench.crash(5);
     assert!(bench.said().contains(&"a interrupted".to_owned()));
-    assert!(bench.command(Command::Decide("x".into(), true, None)).is_err());
+    assert!(bench.command(Command::Decide { id: "x".into(), approve: true, reason: None }).is_err());
 }
 
 #[test]
@@ -223,14 +223,18 @@ fn a_person_decides() {
     assert_eq!(bench.state("a").activity, Activity::WaitingApproval);
     bench.wait(60).expect(&["a 60 skipped_overlap"]);
     bench.crash(5).expect(&[]);
-    assert!(bench.command(Command::Decide("y".into(), true, None)).is_err());
-    bench.ok(Command::Decide("x".into(), true, None)).expect(&["a decided: true", "a start 1"]);
+    assert!(bench.command(Command::Decide { id: "y".into(), approve: true, reason: None }).is_err());
+    bench
+        .ok(Command::Decide { id: "x".into(), approve: true, reason: None })
+        .expect(&["a decided: true", "a start 1"]);
     bench.begin(0).complete();
     assert!(bench.said().contains(&"a completed".to_owned()));
     // a run that is cancelled waits for nobody
     bench.wait(60).begin(0).wait_for_person("z").quietly();
-    bench.ok(Command::Stop(one("a"), None, StopMode::Terminate)).quietly();
-    assert!(bench.command(Command::Decide("z".into(), true, None)).is_err());
+    bench
+        .ok(Command::Want { target: one("a"), wish: Wish::Stop { mode: StopMode::Terminate }, reason: None })
+        .quietly();
+    assert!(bench.command(Command::Decide { id: "z".into(), approve: true, reason: None }).is_err());
 }
 
 #[test]
@@ -253,7 +257,7 @@ fn a_person_is_told_once_of_what_waits() {
     );
     bench.crash(5).expect(&[]);
     bench.wait(60).quietly();
-    bench.ok(Command::Decide("x".into(), true, None)).begin(0).quietly();
+    bench.ok(Command::Decide { id: "x".into(), approve: true, reason: None }).begin(0).quietly();
     // another call is another question; several at a time are one message
     let (run, attempt) = bench.active.remove(0);
     let args = format!("{{\"text\":\"{}\"}}", "ä".repeat(500));
@@ -282,8 +286,12 @@ fn a_run_that_goes_on_is_not_a_new_one() {
     let mut bench = Bench::new(&[locked("a"), locked("b")]);
     bench.begin(0).wait_for_person("x").quietly();
     bench.begin(0).quietly();
-    bench.ok(Command::Decide("x".into(), true, None)).quietly();
-    bench.ok(Command::Stop(one("a"), None, StopMode::Terminate));
+    bench.ok(Command::Decide { id: "x".into(), approve: true, reason: None }).quietly();
+    bench.ok(Command::Want {
+        target: one("a"),
+        wish: Wish::Stop { mode: StopMode::Terminate },
+        reason: None,
+    });
     let said = bench.said();
     assert!(
         said.contains(&"a cancelled".to_owned()) && !said.iter().any(|line| line.contains("dropped")),
@@ -291,8 +299,8 @@ fn a_run_that_goes_on_is_not_a_new_one() {
     );
     let mut bench = Bench::new(&[thinker("a", |_| ())]);
     bench.begin(0).wait_for_person("x").quietly();
-    bench.ok(Command::Pause(one("a"), None, None)).quietly();
-    bench.ok(Command::Decide("x".into(), true, None));
+    bench.ok(Command::Want { target: one("a"), wish: Wish::Pause { until: None }, reason: None }).quietly();
+    bench.ok(Command::Decide { id: "x".into(), approve: true, reason: None });
     assert!(bench.said().contains(&"a start 1".to_owned()), "a pause lets it finish");
 }
 
@@ -302,18 +310,21 @@ fn what_is_not_real_says_nothing_of_the_agent() {
     let mut bench = Bench::new(&[spec()]);
     bench.begin(0).fail(ErrorKind::Auth);
     assert!(bench.said().iter().any(|line| line.contains("circuit")));
-    bench.ok(Command::Run(id("a"), None, RunMode::Rehearsal)).begin(0).complete();
+    bench.ok(Command::Run { agent: id("a"), query: None, mode: RunMode::Rehearsal }).begin(0).complete();
     let said = bench.said();
     assert!(!said.iter().any(|line| line.contains("circuit")), "{said:?}");
     assert_eq!(bench.state("a").record.counters.errors_in_row, 1);
     let mut bench = Bench::new(&[spec()]);
     bench.begin(0).complete().quietly();
-    bench.ok(Command::Run(id("a"), None, RunMode::Rehearsal)).begin(0).fail(ErrorKind::Auth);
+    bench
+        .ok(Command::Run { agent: id("a"), query: None, mode: RunMode::Rehearsal })
+        .begin(0)
+        .fail(ErrorKind::Auth);
     let said = bench.said();
     assert!(!said.iter().any(|line| line.contains("circuit")), "{said:?}");
     let mut bench = Bench::new(&[thinker("a", |spec| spec.overlap = Overlap::CancelPrevious)]);
     bench.begin(0).quietly();
-    bench.ok(Command::Run(id("a"), None, RunMode::Rehearsal));
+    bench.ok(Command::Run { agent: id("a"), query: None, mode: RunMode::Rehearsal });
     assert!(!bench.said().contains(&"a term".to_owned()), "the real one goes on");
 }
 
@@ -330,12 +341,12 @@ fn nobody_decides_for_ever() {
     bench.wait(5);
     let said = bench.said();
     assert!(said.contains(&"a timed_out".to_owned()), "{said:?}");
-    assert!(bench.command(Command::Decide("x".into(), true, None)).is_err());
+    assert!(bench.command(Command::Decide { id: "x".into(), approve: true, reason: None }).is_err());
     // who decides in time leaves the rest of it to the run
     let mut bench = Bench::new(&[bounded("a")]);
     bench.begin(0).wait_for_person("x").quietly();
     bench.wait(90).quietly();
-    bench.ok(Command::Decide("x".into(), true, None)).quietly();
+    bench.ok(Command::Decide { id: "x".into(), approve: true, reason: None }).quietly();
     bench.wait(50).begin(0).complete();
     assert!(bench.said().contains(&"a completed".to_owned()), "its timer is gone");
 }
@@ -344,7 +355,11 @@ fn nobody_decides_for_ever() {
 fn what_a_run_used_is_in_its_record_however_it_ends() {
     let mut bench = Bench::new(&[thinker("a", |_| ())]);
     bench.begin(0).reserve(0, 30, 0.0).settle(0, 20, 0.5).wait_for_person("x").quietly();
-    bench.ok(Command::Stop(one("a"), None, StopMode::Terminate));
+    bench.ok(Command::Want {
+        target: one("a"),
+        wish: Wish::Stop { mode: StopMode::Terminate },
+        reason: None,
+    });
     assert_eq!(bench.ended, [(20, 1)], "while it waited");
     let mut bench = Bench::new(&[thinker("a", |_| ())]);
     bench.begin(0).reserve(0, 30, 0.0).settle(0, 20, 0.5).reserve(0, 50, 0.0).quietly();

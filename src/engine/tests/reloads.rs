@@ -55,7 +55,13 @@ fn a_removed_agent_is_out_and_comes_back_as_it_was() {
     for restart in [false, true] {
         let mut bench = Bench::new(&specs);
         bench.complete().begin(0).quietly();
-        bench.ok(Command::Pause(one("a"), None, Some(PauseEnd::At(t(500))))).quietly();
+        bench
+            .ok(Command::Want {
+                target: one("a"),
+                wish: Wish::Pause { until: Some(PauseEnd::At(t(500))) },
+                reason: None,
+            })
+            .quietly();
         bench.reload(&[]).expect(&[
             "a paused -> stopped: removed from the configuration",
             "b active -> stopped: removed from the configuration",
@@ -127,7 +133,7 @@ fn enabled_is_asked_only_the_first_time() {
     let off = || agent("a", every(60), |a| a.enabled = false);
     let mut bench = Bench::new(&[off()]);
     bench.wait(100).expect(&[]);
-    bench.ok(Command::Start(one("a"), None)).quietly().crash(1);
+    bench.ok(Command::Want { target: one("a"), wish: Wish::Start, reason: None }).quietly().crash(1);
     assert_eq!(bench.state("a").record.desired, Desired::Active);
     bench.reload(&[agent("a", every(60), |a| (a.enabled, a.overlap) = (false, Overlap::Parallel))]);
     assert_eq!(bench.state("a").record.desired, Desired::Active);

@@ -192,7 +192,9 @@ fn the_circuit_opens_lets_one_try_and_closes() {
     // by hand
     bench.fail_rounds(2).quietly();
     assert_eq!(bench.state("a").health, Health::CircuitOpen);
-    bench.ok(Command::Start(one("a"), None)).expect(&["a circuit closed"]);
+    bench
+        .ok(Command::Want { target: one("a"), wish: Wish::Start, reason: None })
+        .expect(&["a circuit closed"]);
 }
 
 #[test]
@@ -253,7 +255,7 @@ fn two_runs_between_attempts_do_not_block_each_other_for_ever() {
         }
     };
     let mut bench = Bench::new(&[agent("a", every(600), with(Overlap::Parallel))]);
-    bench.ok(Command::Run(id("a"), None, RunMode::Normal)).begin(0).begin(1);
+    bench.ok(Command::Run { agent: id("a"), query: None, mode: RunMode::Normal }).begin(0).begin(1);
     bench.fleet = fleet(&[agent("a", every(600), with(Overlap::Skip))], 64);
     bench.quietly().crash(1).wait(30);
     assert_eq!(bench.active.len(), 1);

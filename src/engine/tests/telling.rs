@@ -72,8 +72,11 @@ fn an_incident_is_told_again_unless_somebody_took_note() {
     };
     assert_eq!(told(&mut bench, 10), 1);
     assert_eq!(told(&mut bench, 10), 1);
-    assert_eq!(bench.command(Command::Ack(None, "tape".into())), Err(Refusal::NoSuchIncident("tape".into())));
-    bench.ok(Command::Ack(None, "disk".into())).crash(0);
+    assert_eq!(
+        bench.command(Command::Ack { agent: None, key: "tape".into() }),
+        Err(Refusal::NoSuchIncident("tape".into()))
+    );
+    bench.ok(Command::Ack { agent: None, key: "disk".into() }).crash(0);
     assert_eq!(told(&mut bench, 20), 0);
 }
 

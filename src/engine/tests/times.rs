@@ -158,8 +158,17 @@ fn a_clock_set_back_repeats_nothing() {
     bench.quietly().jump(-170).wait(169).expect(&[]);
     bench.wait(61).expect(&["a 240 ran", "a start 1"]);
     // not after a stop and a start either, which begins a schedule of its own
-    bench.complete().jump(-170).ok(Command::Stop(one("a"), None, StopMode::Terminate)).wait(50);
-    bench.quietly().ok(Command::Start(one("a"), None)).quietly().wait(179).expect(&[]);
+    bench
+        .complete()
+        .jump(-170)
+        .ok(Command::Want { target: one("a"), wish: Wish::Stop { mode: StopMode::Terminate }, reason: None })
+        .wait(50);
+    bench
+        .quietly()
+        .ok(Command::Want { target: one("a"), wish: Wish::Start, reason: None })
+        .quietly()
+        .wait(179)
+        .expect(&[]);
     bench.wait(1).expect(&["a 300 ran", "a start 1"]);
 }
 
@@ -304,9 +313,17 @@ fn a_pause_for_a_while_lasts_that_long_whatever_the_clock_says() {
     for ahead in [year, -year] {
         let mut bench = Bench::new(&[plain("a", every(60))]);
         bench.complete().jump(ahead);
-        bench.ok(Command::Pause(one("a"), Some("tea".into()), Some(PauseEnd::After(secs(7200)))));
+        bench.ok(Command::Want {
+            target: one("a"),
+            wish: Wish::Pause { until: Some(PauseEnd::After(secs(7200))) },
+            reason: Some("tea".into()),
+        });
         // a new reason leaves the end as it is
-        bench.wait(200).ok(Command::Pause(one("a"), Some("cake".into()), None));
+        bench.wait(200).ok(Command::Want {
+            target: one("a"),
+            wish: Wish::Pause { until: None },
+            reason: Some("cake".into()),
+        });
         bench.jump(-ahead);
         assert_eq!(end(&bench), secs(7000));
         // where nobody saw the clock being set, it ends no later than it would if it began now
@@ -318,17 +335,34 @@ fn a_pause_for_a_while_lasts_that_long_whatever_the_clock_says() {
     }
     // an agent that is removed meanwhile is not resumed, and is as long away from it when it comes back
     let mut bench = Bench::new(&[plain("a", every(60)), plain("b", every(3600))]);
-    bench.complete().complete().ok(Command::Pause(one("a"), None, Some(PauseEnd::After(secs(600)))));
+    bench.complete().complete().ok(Command::Want {
+        target: one("a"),
+        wish: Wish::Pause { until: Some(PauseEnd::After(secs(600))) },
+        reason: None,
+    });
     bench.reload(&[plain("b", every(3600))]).quietly();
     let said = bench.jump(-3000).wait(900).said();
     assert!(!said.iter().any(|line| line.starts_with("a ")), "{said:?}");
     // one until a time ends at that time
     let mut bench = Bench::new(&[plain("a", every(60))]);
-    bench.complete().ok(Command::Pause(one("a"), None, Some(PauseEnd::At(t(7200)))));
+    bench.complete().ok(Command::Want {
+        target: one("a"),
+        wish: Wish::Pause { until: Some(PauseEnd::At(t(7200))) },
+        reason: None,
+    });
     bench.jump(3600);
     assert_eq!(end(&bench), secs(3600));
     for end in [PauseEnd::After(secs(0)), PauseEnd::After(SignedDuration::MAX), PauseEnd::At(t(0))] {
-        assert!(bench.command(Command::Pause(one("a"), None, Some(end))).is_err(), "{end:?}");
+        assert!(
+            bench
+                .command(Command::Want {
+                    target: one("a"),
+                    wish: Wish::Pause { until: Some(end) },
+                    reason: None
+                })
+                .is_err(),
+            "{end:?}"
+        );
     }
 }
 
@@ -375,19 +409,36 @@ fn after_follows_the_end_of_the_run() {
     bench.begin(0).wait(500).expect(&["a 0 ran", "a start 1"]);
     bench.end(0, AttemptEnd::Completed).wait(60).expect(&["a completed", "a 560 ran", "a start 1"]);
     // a manual run is a run as well
-    bench.complete().wait(30).ok(Command::Run(id("a"), None, RunMode::Normal)).wait(100).quietly();
+    bench
+        .complete()
+        .wait(30)
+        .ok(Command::Run { agent: id("a"), query: None, mode: RunMode::Normal })
+        .wait(100)
+        .quietly();
     bench.complete().wait(59).expect(&["a completed"]);
     bench.wait(1).expect(&["a 750 ran", "a start 1"]);
     // a pause passes slots, a stop drops them, a start begins at once
-    bench.complete().ok(Command::Pause(one("a"), None, None)).quietly().wait(120);
+    bench
+        .complete()
+        .ok(Command::Want { target: one("a"), wish: Wish::Pause { until: None }, reason: None })
+        .quietly()
+        .wait(120);
     bench.expect(&["a 810 skipped_paused: paused", "a 870 skipped_paused: paused +"]);
-    bench.ok(Command::Resume(one("a"), None)).wait(60).expect(&[
+    bench.ok(Command::Want { target: one("a"), wish: Wish::Resume, reason: None }).wait(60).expect(&[
         "a paused -> active",
         "a 930 ran",
         "a start 1",
     ]);
-    bench.complete().ok(Command::Stop(one("a"), None, StopMode::Terminate)).wait(600).quietly();
-    bench.ok(Command::Start(one("a"), None)).expect(&["a stopped -> active", "a 1530 ran", "a start 1"]);
+    bench
+        .complete()
+        .ok(Command::Want { target: one("a"), wish: Wish::Stop { mode: StopMode::Terminate }, reason: None })
+        .wait(600)
+        .quietly();
+    bench.ok(Command::Want { target: one("a"), wish: Wish::Start, reason: None }).expect(&[
+        "a stopped -> active",
+        "a 1530 ran",
+        "a start 1",
+    ]);
     // the end is kept over a restart, and elapsed time counts, not the clock
     bench.complete().quietly().crash(30).wait(30).expect(&["a 1590 ran", "a start 1"]);
     bench.complete().quietly().jump(3600).wait(59).expect(&[]);
@@ -399,7 +450,11 @@ fn a_clock_set_back_begins_a_new_row_of_verdicts() {
     let day = 86_400;
     for schedule in [every(60), Schedule::After(secs(60))] {
         let mut bench = Bench::new(&[plain("a", schedule)]);
-        bench.complete().ok(Command::Pause(one("a"), None, None)).wait(120).quietly();
+        bench
+            .complete()
+            .ok(Command::Want { target: one("a"), wish: Wish::Pause { until: None }, reason: None })
+            .wait(120)
+            .quietly();
         bench.jump(-2 * day).wait(120);
         let mut said = bench.said();
         assert!(said.remove(0).ends_with(" taken back"), "{said:?}");
@@ -417,9 +472,9 @@ fn a_one_shot_runs_once_and_is_done() {
     bench.crash(1).expect(&["a start 1"]);
     bench.fail(ErrorKind::Network).crash(0).wait(10).expect(&["a attempt 1 failed: network", "a start 2"]);
     bench.complete().wait(1000).expect(&["a completed"]);
-    assert!(bench.command(Command::Start(one("a"), None)).is_err());
+    assert!(bench.command(Command::Want { target: one("a"), wish: Wish::Start, reason: None }).is_err());
     assert!(
-        matches!(bench.command(Command::Start(Target::All, None)), Ok(Reply::AllChanged(done)) if done.is_empty())
+        matches!(bench.command(Command::Want { target: Target::All, wish: Wish::Start, reason: None }), Ok(Reply::AllChanged(done)) if done.is_empty())
     );
     // a new time revives it
     bench.reload(&[plain("a", Schedule::At(t(5000)))]).expect(&["a stopped -> active"]);
@@ -450,11 +505,14 @@ fn a_one_shot_that_passed_while_down_paused_or_skipped() {
         "a start 1",
     ]);
     let mut bench = Bench::new(&[at()]);
-    bench.ok(Command::Pause(one("a"), None, None)).quietly().wait(200);
+    bench
+        .ok(Command::Want { target: one("a"), wish: Wish::Pause { until: None }, reason: None })
+        .quietly()
+        .wait(200);
     bench.expect(&["a 100 skipped_paused: paused", "a paused -> stopped: done"]);
     let mut bench = Bench::new(&[at()]);
     bench
-        .ok(Command::Skip(id("a")))
+        .ok(Command::Skip { agent: id("a") })
         .wait(200)
         .expect(&["a 100 skipped_paused: skipped by hand", "a active -> stopped: done"]);
     assert_eq!(Bench::new(&[plain("a", Schedule::At(t(-5)))]).state("a").record.desired, Desired::Stopped);
@@ -479,7 +537,11 @@ fn jitter_delays_a_slot_and_keeps_its_name() {
     bench.wait(59).complete().expect(&["a 0 ran", "a start 1", "a completed"]);
     // a slot between its instant and its jitter when the agent stops: it was a slot
     bench.pass(secs(1));
-    bench.ok(Command::Stop(one("a"), None, StopMode::Terminate));
+    bench.ok(Command::Want {
+        target: one("a"),
+        wish: Wish::Stop { mode: StopMode::Terminate },
+        reason: None,
+    });
     bench.expect(&["a 60 dropped: the agent was stopped", "a active -> stopped"]);
 }
 
@@ -493,7 +555,7 @@ fn events_start_agents_in_chains_of_eight() {
         plain("c", on(EventType::DaemonStarted, None)),
     ]);
     bench.expect(&["c claimed: event", "c start 1"]);
-    bench.complete().ok(Command::Run(id("a"), None, RunMode::Normal)).quietly();
+    bench.complete().ok(Command::Run { agent: id("a"), query: None, mode: RunMode::Normal }).quietly();
     let mut runs = 0;
     while !bench.active.is_empty() {
         bench.complete();
@@ -503,12 +565,12 @@ fn events_start_agents_in_chains_of_eight() {
     assert_eq!(bench.said().last().map(String::as_str), Some("b event passed: dropped"), "and that is told");
     // a run in flight stands against it, and that is told; a stopped agent is not asked
     bench
-        .ok(Command::Run(id("b"), None, RunMode::Normal))
-        .ok(Command::Run(id("a"), None, RunMode::Normal))
+        .ok(Command::Run { agent: id("b"), query: None, mode: RunMode::Normal })
+        .ok(Command::Run { agent: id("a"), query: None, mode: RunMode::Normal })
         .quietly();
     bench.begin(1).end(1, AttemptEnd::Completed).expect(&["a completed", "b event passed: skipped_overlap"]);
     bench
-        .ok(Command::Stop(one("a"), None, StopMode::Terminate))
+        .ok(Command::Want { target: one("a"), wish: Wish::Stop { mode: StopMode::Terminate }, reason: None })
         .quietly()
         .complete()
         .expect(&["b completed"]);
@@ -567,8 +629,8 @@ fn an_event_passes_a_paused_agent_with_a_word_and_a_stopped_one_without() {
     let on = Schedule::On(EventTrigger { event: EventType::TaskCompleted, agent: None });
     let mut bench = Bench::new(&[plain("a", every(60)), plain("b", on.clone()), plain("c", on)]);
     bench
-        .ok(Command::Pause(one("b"), None, None))
-        .ok(Command::Stop(one("c"), None, StopMode::Drain))
+        .ok(Command::Want { target: one("b"), wish: Wish::Pause { until: None }, reason: None })
+        .ok(Command::Want { target: one("c"), wish: Wish::Stop { mode: StopMode::Drain }, reason: None })
         .quietly();
     bench.complete().expect(&["a completed", "b event passed: skipped_paused"]);
 }

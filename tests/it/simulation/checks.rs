@@ -4,7 +4,7 @@ use super::model::{Wrong, ensure};
 use super::spans::due_of;
 use super::world::{Turned, What, World, secs};
 use bgagent::domain::*;
-use bgagent::engine::{Action, AgentNow, Command, Decision, Reply, Target, Ticket};
+use bgagent::engine::{Action, AgentNow, Command, Decision, Reply, Target, Ticket, Wish};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,17 +24,19 @@ impl World {
         });
         let Some(answer) = answer else { return Err("a command without an answer".into()) };
         match command {
-            Command::Start(Target::One(id), _) => {
+            Command::Want { target: Target::One(id), wish: Wish::Start, .. } => {
                 let accepted = self.spans.start(now, id, false);
                 ensure!(answer.is_ok() == accepted, "start {id} should be {accepted}: {answer:?}");
             }
-            Command::Start(Target::All, _) => {
+            Command::Want { target: Target::All, wish: Wish::Start, .. } => {
                 for id in self.spans.ids() {
                     self.spans.start(now, &id, true);
                 }
             }
-            Command::Stop(Target::One(id), ..) => self.spans.stop(now, id),
-            Command::Stop(Target::All, ..) => {
+            Command::Want { target: Target::One(id), wish: Wish::Stop { .. }, .. } => {
+                self.spans.stop(now, id)
+            }
+            Command::Want { target: Target::All, wish: Wish::Stop { .. }, .. } => {
                 for id in self.spans.ids() {
                     self.spans.stop(now, &id);
                 }

@@ -3,7 +3,7 @@ use super::fleet;
 use super::model::Wrong;
 use super::world::{Crash, World, secs};
 use bgagent::domain::*;
-use bgagent::engine::{Command, Input, PauseEnd, StopMode, Target, Ticket};
+use bgagent::engine::{Command, Input, PauseEnd, StopMode, Target, Ticket, Wish};
 
 impl World {
     pub(super) fn fault(&mut self) -> Result<Vec<Input>, Wrong> {
@@ -100,8 +100,8 @@ impl World {
         let reason = self.rng.chance(30).then(|| "because".to_owned());
         let open = self.model.open.len() as i64;
         let command = match self.rng.between(0, 12) {
-            0..3 => Command::Start(target, reason),
-            3 => Command::Pause(target, reason, None),
+            0..3 => Command::Want { target, wish: Wish::Start, reason },
+            3 => Command::Want { target, wish: Wish::Pause { until: None }, reason },
             4 => {
                 let span = secs(self.rng.span(1, 100_000));
                 let end = if self.rng.chance(50) {
@@ -109,21 +109,23 @@ impl World {
                 } else {
                     PauseEnd::At(self.now.wall + span)
                 };
-                Command::Pause(target, reason, Some(end))
+                Command::Want { target, wish: Wish::Pause { until: Some(end) }, reason }
             }
-            5..7 => Command::Resume(target, reason),
-            7 => Command::Stop(
+            5..7 => Command::Want { target, wish: Wish::Resume, reason },
+            7 => Command::Want {
                 target,
+                wish: Wish::Stop {
+                    mode: *self.rng.pick(&[StopMode::Terminate, StopMode::Drain, StopMode::Kill]),
+                },
                 reason,
-                *self.rng.pick(&[StopMode::Terminate, StopMode::Drain, StopMode::Kill]),
-            ),
-            8 => Command::Run(name, None, RunMode::Normal),
+            },
+            8 => Command::Run { agent: name, query: None, mode: RunMode::Normal },
             9 if open > 0 => {
                 let at = self.rng.between(0, open) as usize;
-                Command::Cancel(self.model.open[at].record.run, self.rng.chance(50))
+                Command::Cancel { run: self.model.open[at].record.run, kill: self.rng.chance(50) }
             }
-            10 => Command::Ack(None, "disk".into()),
-            _ => Command::Skip(name),
+            10 => Command::Ack { agent: None, key: "disk".into() },
+            _ => Command::Skip { agent: name },
         };
         let ticket = self.ticket();
         vec![Input::Command { ticket, command }]
