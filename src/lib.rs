@@ -1,7 +1,7 @@
 //! Schedules autonomous agents. The index of the house, bottom-up: each module may use those
 //! above it in this file, and none below; `tests/it/layers` holds it to that.
 
-// How tests judge time.
+// What tests need to pass on any machine.
 #[cfg(test)]
 mod testing;
 // Words: plain values. No I/O, no clock, no task.

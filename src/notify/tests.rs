@@ -222,7 +222,7 @@ async fn webhook_that_hangs_resets_or_is_not_there() {
     assert!(error.worth_retrying, "{error}");
     assert!(!error.message.contains("TOKEN"), "{error}");
 
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let closed = crate::testing::nobody();
     let url = format!("http://user:TOKEN-PASSWORD@{closed}/TOKEN-PATH");
     let error = send(&webhook(&url), &message(), LONG).await.unwrap_err();
     assert!(error.worth_retrying && error.message.contains("can't connect"), "{error}");

@@ -168,11 +168,31 @@ impl Store {
         &self,
         question: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.in_background(|readers| readers.ask(question)).await
+    }
+
+    /// [`Store::read`] for what decisions depend on: damage that is reported is looked at again, since SQLite says
+    /// `SQLITE_CORRUPT` of a read that the disk failed (`EIO`), too. If it was that, the error is one that passes.
+    pub async fn read_surely<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.in_background(move |readers| {
+            let again = |error: StoreError| {
+                if error.is_damage() { looked_again(&readers.path, error) } else { error }
+            };
+            readers.ask(question).map_err(again)
+        })
+        .await
+    }
+
+    async fn in_background<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Readers) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let readers = self.readers.clone();
-        let asked = tokio::task::spawn_blocking(move || readers.ask(question));
-        asked
-            .await
-            .map_err(|panic| StoreError::Other { doing: "a question".into(), what: panic.to_string() })?
+        let done = tokio::task::spawn_blocking(move || work(&readers)).await;
+        done.map_err(|panic| StoreError::Other { doing: "a question".into(), what: panic.to_string() })?
     }
 
     /// Removes what is older than `keep` allows, in one small piece; true if there is more to do.

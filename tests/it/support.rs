@@ -22,6 +22,19 @@ pub fn bgagent() -> Command {
     command
 }
 
+/// An address where nobody listens, and nobody can: its port is taken by a socket that takes no connections. A port
+/// that was only free a moment ago may be the next test's.
+pub fn nobody() -> std::net::SocketAddr {
+    use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
+    static TAKEN: std::sync::OnceLock<rustix::fd::OwnedFd> = std::sync::OnceLock::new();
+    let taken = TAKEN.get_or_init(|| {
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        bind(&socket, &std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        socket
+    });
+    getsockname(taken).expect("it is bound").try_into().expect("an address of the internet")
+}
+
 /// Sends a signal to a process of the test.
 #[track_caller]
 pub fn signal(pid: u32, signal: rustix::process::Signal) {

@@ -141,6 +141,8 @@ fn a_run_that_waits_is_cancelled_and_that_is_told_again() {
          [agents.b]\ncron = \"* * * * * *\"\ncommand = [\"true\"]\n",
     );
     let running = daemon.call("run_agent", json!({"agent_id": "a"}))["run_id"].clone();
+    // an earlier slot of the other one may have been first
+    daemon.until("background_task_started", "a");
     let waiting = wait_for("a slot that waits", || {
         let runs = daemon.call("list_runs", json!({"agent_id": "b", "status": "queued"}));
         runs[0]["run_id"].as_str().map(str::to_owned)

@@ -263,7 +263,7 @@ async fn refusals_and_what_becomes_of_them() {
     let error = mail(&with_login(spec(port, SmtpTls::None)), &message()).await.unwrap_err();
     assert!(error.message.contains("check `username` and `password`") && !error.worth_retrying, "{error}");
     assert!(!error.message.contains("correct horse"), "{error}");
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let closed = crate::testing::nobody().port();
     let error = mail(&spec(closed, SmtpTls::None), &message()).await.unwrap_err();
     assert!(error.worth_retrying && error.message.contains("can't connect"), "{error}");
 }

@@ -226,7 +226,7 @@ async fn what_may_have_happened_is_told_so() {
         assert!(!send("GET", path, "text").await.unwrap_err().may_have_happened(), "{path}");
     }
     // Nobody listens there: nothing was sent.
-    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let free = crate::testing::nobody();
     let nobody = json!({"methods": ["POST"], "allow_private": [free.to_string()]});
     let error = ask(&server, nobody, json!({"url": format!("http://{free}/")})).await.unwrap_err();
     assert!(matches!(error, ToolError::Failed(_)), "{error:?}");

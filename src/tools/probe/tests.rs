@@ -263,11 +263,6 @@ async fn read_request(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&request).into_owned()
 }
 
-/// An address where nobody listens.
-async fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
-}
-
 fn http(address: SocketAddr, more: Value) -> Value {
     let mut check = json!({"type": "http", "url": format!("http://{address}/health?key=TOKEN")});
     check.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -336,7 +331,7 @@ async fn http_that_does_not_answer() {
     .await;
     is(&finding(http(resets, json!({}))).await, Level::Crit, "the request failed");
 
-    is(&finding(http(nobody().await, json!({}))).await, Level::Crit, "can't connect");
+    is(&finding(http(crate::testing::nobody(), json!({}))).await, Level::Crit, "can't connect");
     is(
         &finding(json!({"type": "http", "url": "http://no-such-host.invalid/"})).await,
         Level::Crit,
@@ -373,7 +368,7 @@ async fn tcp_ports() {
     let found = finding(check(open)).await;
     is(&found, Level::Ok, "accepted a connection in ");
     assert_eq!(found.key, format!("tcp:127.0.0.1:{}", open.port()));
-    is(&finding(check(nobody().await)).await, Level::Crit, "can't be reached: Connection refused");
+    is(&finding(check(crate::testing::nobody())).await, Level::Crit, "can't be reached: Connection refused");
     is(
         &finding(json!({"type": "tcp", "host": "no-such-host.invalid", "port": 1})).await,
         Level::Crit,

@@ -303,7 +303,7 @@ async fn connections_that_break() {
     // nobody listens
     let endpoint = Endpoint::script([Reply::empty()]);
     let spec = spec("gemini", &endpoint);
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let gone = crate::support::nobody();
     let error = models(ModelSpec { base_url: Some(format!("http://{gone}")), ..spec })
         .ask("main", &request(), LONG)
         .await

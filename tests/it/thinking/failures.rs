@@ -56,12 +56,6 @@ fn table(elsewhere: &Endpoint) -> Vec<Fault> {
     ]
 }
 
-/// An address where nobody listens.
-fn nobody() -> String {
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
-    format!("http://{gone}")
-}
-
 #[test]
 fn each_fault_ends_the_run_as_what_it_is() {
     let elsewhere = Endpoint::script([Reply::text("stolen")]);
@@ -70,7 +64,8 @@ fn each_fault_ends_the_run_as_what_it_is() {
     let mut endpoints = Vec::new();
     for Fault { name, replies, .. } in &faults {
         let endpoint = Endpoint::script(replies.clone());
-        let url = if *name == "nobody" { nobody() } else { endpoint.url() };
+        let url =
+            if *name == "nobody" { format!("http://{}", crate::support::nobody()) } else { endpoint.url() };
         // who ends by the time of the request, who by that of the run, and who by neither, however busy the machine
         let (own, whole) = match *name {
             "hang" | "drip" => ("1s", "60s"),

@@ -16,7 +16,7 @@ pub(super) fn with_fallback(first: &str, second: &Endpoint) -> String {
 
 #[test]
 fn another_model_is_asked_when_the_first_can_not_answer_now() {
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let gone = crate::support::nobody();
     let busy = Endpoint::script([Reply::status(503, "busy")]);
     let limited = Endpoint::script([Reply::status(429, "slow down")]);
     for first in [busy.url(), limited.url(), format!("http://{gone}")] {
