@@ -7,6 +7,7 @@ use std::path::Path;
 mod circles;
 mod code;
 mod figures;
+mod glossary;
 mod graph;
 
 /// Who may use whom, bottom-up. A module that is not a key here has no floor.
