@@ -266,7 +266,7 @@ async fn a_server_gets_its_own_secrets_and_no_others() {
         let given = call(&tools, "env", json!({})).await.unwrap();
         let env = given["structured"]["env"].as_object().unwrap();
         assert_eq!(env["TOKEN"], "[redacted]", "it has it, and nobody sees it");
-        let kept = ["PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "XDG_RUNTIME_DIR"];
+        let kept = ["PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR"];
         let own = |name: &str| matches!(name, "PWD" | "OLDPWD" | "SHLVL" | "_");
         for (name, _) in std::env::vars() {
             let may_have = kept.contains(&name.as_str()) || name.starts_with("LC_") || own(&name);

@@ -300,3 +300,32 @@ fn a_database_that_a_gate_waits_for_may_be_missing() {
         assert_eq!(missing.map(|one| one.line).collect::<Vec<_>>(), Vec::from_iter(line), "{text}");
     }
 }
+
+#[test]
+fn who_calls_a_tool_is_not_blamed_for_its_table() {
+    for (table, call, says) in [
+        (
+            "type = \"sql\"\nurl = \"postgres://u:pw@h/d\"\nstatements = { q = \"SELECT 1\" }",
+            "{ statement = \"q\" }",
+            "password",
+        ),
+        (
+            "type = \"s3\"\nmode = \"read_write\"\naccess_key_id = \"k\"\nsecret_access_key = { env = \"S\" }",
+            "{ op = \"put\", key = \"k\", text = \"x\" }",
+            "bucket",
+        ),
+        (
+            "type = \"files\"\nmode = \"read_write\"",
+            "{ op = \"write\", path = \"p\", text = \"x\" }",
+            "roots",
+        ),
+        ("type = \"shell\"\ncomands = { q = [\"true\"] }", "{ command = \"q\" }", "comands"),
+        ("type = \"probe\"\ncheck = [{ type = \"load\" }]", "", "check"),
+    ] {
+        let args = if call.is_empty() { String::new() } else { format!("args = {call}\n") };
+        let text = format!("[tools.x]\n{table}\n[agents.a]\ninterval = 60\ntool = \"x\"\n{args}");
+        let rejected = read(&text).expect_err(table);
+        let errors: Vec<_> = rejected.diagnostics.iter().filter(|found| found.is_error).collect();
+        assert!(errors.len() == 1 && errors[0].message.contains(says), "{table}: {errors:#?}");
+    }
+}

@@ -53,7 +53,11 @@ const BOUNDS: &[&str] = &["warn", "crit", "clear"];
 
 /// A table; `None` inside: it does not say what is checked.
 pub(in crate::config) fn settings(section: &Section<'_>) -> Option<ProbeSettings> {
-    section.get("checks").map(|list| checks(list).unwrap_or_default())
+    match section.get("checks") {
+        Some(list) => Some(checks(list).unwrap_or_default()),
+        // who calls it is not blamed for the key that is wrong here
+        None => section.misspelled.contains(&"checks").then(ProbeSettings::default),
+    }
 }
 
 /// The arguments of a call.
