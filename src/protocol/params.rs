@@ -211,7 +211,7 @@ described! {
         /// Only runs of this agent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub agent_id: Option<String>,
-        /// Only runs with this status: a word of [`RunStatus`].
+        /// Only runs with this status: a word of [`crate::domain::RunStatus`].
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub status: Option<String>,
         /// At most so many. 20 unless it is given.

@@ -83,7 +83,7 @@ pub(super) fn clean(about: &str) -> String {
     each_name(about, |name| format!("[`{}`]", name.rsplit("::").next().unwrap_or_default()))
 }
 
-/// Names of items in a text, which has them as [`Name`], in another form.
+/// Names of items in a text, which has them as intra-doc links, in another form.
 pub(super) fn each_name(text: &str, mut form: impl FnMut(&str) -> String) -> String {
     let mut out = String::new();
     let mut rest = text;
