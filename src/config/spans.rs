@@ -59,7 +59,7 @@ pub(super) fn double(text: &str, span: Range<usize>) -> Double {
         let until = below.into_iter().find(|at| text[*at..].trim_start_matches([' ', '\t']).starts_with('['));
         return Double {
             span: start..start + line.trim_end().len(),
-            message: format!("the table [{name}] is there twice{}", first(found)),
+            message: format!("duplicate table [{name}]{}", first(found)),
             hint: "make one table of both, or give this one another name".into(),
             table: Some(start..until.unwrap_or(text.len())),
         };
@@ -74,7 +74,7 @@ pub(super) fn double(text: &str, span: Range<usize>) -> Double {
     let found = before().find(|(line, nth)| *nth > own_table && is_it(line)).map(|(_, line)| line);
     Double {
         span: at..end,
-        message: format!("the key `{name}` is there twice{}", first(found)),
+        message: format!("duplicate key `{name}`{}", first(found)),
         hint: "keep one of them".into(),
         table: None,
     }

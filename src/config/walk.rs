@@ -114,7 +114,7 @@ impl<'a> Section<'a> {
         let item = self.get(name)?;
         let span = item.duration()?;
         if span.is_zero() {
-            return item.refuse(format!("`{name}` must be longer than nothing"));
+            return item.refuse(format!("`{name}` must be greater than 0"));
         }
         Some(span)
     }
@@ -178,7 +178,8 @@ impl<'a> Item<'a> {
 
     pub(super) fn wrong<T>(&self, wanted: &str) -> Option<T> {
         let found = self.value.get_ref().type_str();
-        self.refuse(format!("`{}` must be {wanted}, not {found}", self.name))
+        let article = if found.starts_with(['a', 'i', 'o']) { "an" } else { "a" };
+        self.refuse(format!("`{}` must be {wanted}, not {article} {found}", self.name))
     }
 
     pub(super) fn text(&self) -> Option<&'a str> {

@@ -54,7 +54,7 @@ pub(super) fn of_agent(at: &Place<'_>, fleet: &Fleet) {
     if limits.max_usd_per_run.is_some() || limits.usd_per_day.is_some() {
         let key = if limits.max_usd_per_run.is_some() { "max_usd_per_run" } else { "usd_per_day" };
         for model in unpriced(at.file, query, fleet) {
-            let which = if model == query.model { "model" } else { "its fallback, model" };
+            let which = if model == query.model { "model" } else { "its fallback model" };
             at.file.error(
                 Some(at.of(key)),
                 format!("a limit in dollars needs a price, and {which} `{model}` has none"),

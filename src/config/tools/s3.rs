@@ -84,7 +84,7 @@ fn prefix(item: Item<'_>) -> Option<String> {
         Ok(()) => Some(folder.to_owned()),
         Err(_) if text.is_empty() => None,
         Err(why) => item.refuse_with(
-            format!("`prefix` can't be used: {}", why.replacen("the key", "it", 1)),
+            format!("`prefix` can't be used: {}", why.replacen("the key ", "", 1)),
             "such as \"backups/app\"".into(),
         ),
     }
