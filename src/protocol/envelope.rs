@@ -51,15 +51,15 @@ codes! {
         Parse = -32700,
         /// It is JSON, but not a call; or the line is longer than the bound, and then the connection is closed.
         InvalidRequest = -32600,
-        /// There is no such method. The daemon may be an older one.
+        /// No such method: the daemon may be an older one.
         NoSuchMethod = -32601,
         /// The method takes other parameters, or other values of them.
         InvalidParams = -32602,
         /// A fault of the daemon, or of the disk under its database.
         Internal = -32603,
-        /// There is no such agent. The hint names the nearest name.
+        /// No such agent. The hint has the nearest name.
         NoSuchAgent = 1,
-        /// There is no such run, or several whose ids end like that.
+        /// No such run, or several whose ids end in the same way.
         NoSuchRun = 2,
         /// The state does not allow it: a run that has ended is not cancelled.
         WrongState = 3,
@@ -69,7 +69,7 @@ codes! {
         Refused = 5,
         /// The daemon is shutting down.
         ShuttingDown = 6,
-        /// There is no common version of the protocol. The hint says which side is older.
+        /// No common version of the protocol. The hint says which side is older.
         Protocol = 7,
     }
 }

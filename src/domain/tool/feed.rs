@@ -29,10 +29,13 @@ pub struct FeedArgs {
 
 /// A time, or how long before now it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "`since` must be whole seconds, a duration such as \"36h\" or a time such as \"2026-11-24T09:00:00Z\""
+)]
 pub enum Since {
     /// Seconds before now.
-    Seconds(i64),
+    Seconds(#[serde(deserialize_with = "json::seconds")] i64),
     /// A duration or a time; in arguments from the configuration it may have places to fill.
     Text(String),
 }
@@ -103,6 +106,25 @@ impl Default for FeedSettings {
             headers: BTreeMap::new(),
             timeout: Self::TIMEOUT,
             max_bytes: Self::MAX_BYTES,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of arguments.
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_model_may_write_whole_seconds_as_it_likes() {
+        let since = |value: serde_json::Value| serde_json::from_value::<Since>(value);
+        assert_eq!(since(json!(3600)).expect("seconds"), Since::Seconds(3600));
+        assert_eq!(since(json!(3600.0)).expect("seconds"), Since::Seconds(3600));
+        assert_eq!(since(json!("36h")).expect("a text"), Since::Text("36h".into()));
+        for wrong in [json!(0.5), json!(1e300), json!(true), json!([1])] {
+            let error = since(wrong.clone()).expect_err("no time").to_string();
+            assert!(error.contains("`since` must be whole seconds, a duration"), "{wrong}: {error}");
         }
     }
 }

@@ -51,5 +51,13 @@ pub(super) fn number<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error
     whole(from)?.ok_or_else(|| serde::de::Error::custom("a whole number is missing"))
 }
 
+/// Whole seconds, which may be negative.
+pub(super) fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
+    let number = serde_json::Number::deserialize(from)?;
+    let of_real = |number: f64| (number.fract() == 0.0 && number.abs() <= MOST_REAL).then_some(number as i64);
+    let whole = number.as_i64().or_else(|| number.as_f64().and_then(of_real));
+    whole.ok_or_else(|| serde::de::Error::custom(format!("{number} is not a whole number")))
+}
+
 /// Up to here a number with a point is exact.
 const MOST_REAL: f64 = 9_007_199_254_740_992.0;

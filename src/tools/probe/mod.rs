@@ -41,10 +41,13 @@ const LEAST: Duration = Duration::from_secs(1);
 /// Runs all checks.
 pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     let checks = match &*call.settings {
-        ToolSettings::Probe(Some(settings)) => spec::complete(&settings.checks),
-        _ => spec::read(&call.args).and_then(|checks| spec::complete(&checks)),
+        // whoever calls it has not said what is wrong
+        ToolSettings::Probe(Some(settings)) => spec::complete(&settings.checks).map_err(|error| {
+            ToolError::Failed(format!("tool `{0}`, as configured in [tools.{0}]: {error}", call.tool))
+        }),
+        _ => spec::read(&call.args).and_then(|checks| spec::complete(&checks)).map_err(ToolError::Arguments),
     };
-    run_all(checks.map_err(ToolError::Arguments)?, call.bound, call.context.run).await
+    run_all(checks?, call.bound, call.context.run).await
 }
 
 /// Runs checks. `bound` is that of the whole call: what can't be checked in it is said to be so.
@@ -74,9 +77,9 @@ async fn run_all(
         });
         rows.push(json!({
             "name": check.name,
-            "type": check.what.kind(),
+            "type": check.kind,
             "level": measured.level,
-            "value": measured.value.map(|value| round(value, check.what.kind())),
+            "value": measured.value.map(|value| round(value, check.kind)),
             "unit": measured.unit,
             "title": measured.title,
             "duration_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),

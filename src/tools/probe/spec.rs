@@ -15,6 +15,7 @@ use std::time::Duration;
 pub(super) struct Check {
     /// Unique in the probe; the key of its finding.
     pub(super) name: String,
+    pub(super) kind: ProbeType,
     pub(super) what: What,
     pub(super) thresholds: Thresholds,
     /// How long it must be bad before that is an incident.
@@ -66,19 +67,6 @@ pub(super) struct Web {
 }
 
 impl What {
-    pub(super) fn kind(&self) -> ProbeType {
-        match self {
-            Self::Disk { .. } => ProbeType::Disk,
-            Self::Memory => ProbeType::Memory,
-            Self::Load => ProbeType::Load,
-            Self::Http(_) => ProbeType::Http,
-            Self::Tcp { .. } => ProbeType::Tcp,
-            Self::Process { .. } => ProbeType::Process,
-            Self::Systemd { .. } => ProbeType::Systemd,
-            Self::Command { .. } => ProbeType::Command,
-        }
-    }
-
     /// What a title is about.
     pub(super) fn subject(&self) -> String {
         match self {
@@ -94,13 +82,13 @@ impl What {
     }
 
     /// The name of a check that has none of its own.
-    fn default_name(&self) -> String {
+    fn default_name(&self, kind: ProbeType) -> String {
         match self {
             Self::Disk { path, metric: DiskMetric::Used, .. } => format!("disk:{}", path.display()),
             Self::Disk { path, metric: DiskMetric::Inodes, .. } => format!("disk:{}:inodes", path.display()),
-            Self::Memory | Self::Load => self.kind().to_string(),
+            Self::Memory | Self::Load => kind.to_string(),
             Self::Command { argv } => format!("command:{}", first_word(argv)),
-            _ => format!("{}:{}", self.kind(), self.subject()),
+            _ => format!("{kind}:{}", self.subject()),
         }
     }
 }
@@ -221,10 +209,11 @@ pub(super) fn complete(written: &[ProbeCheck]) -> Result<Vec<Check>, String> {
 impl Check {
     fn of(written: &ProbeCheck) -> Result<Self, String> {
         let ProbeCheck { name, warn, crit, clear, hold_for, timeout, target } = written;
-        let what = What::of(target)?;
+        let (kind, what) = (target.kind(), What::of(target)?);
         Ok(Self {
-            name: name.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| what.default_name()),
-            thresholds: Thresholds::new(*warn, *crit, *clear, what.kind().thresholds())?,
+            name: name.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| what.default_name(kind)),
+            thresholds: Thresholds::new(*warn, *crit, *clear, kind.thresholds())?,
+            kind,
             what,
             hold_for: hold_for.unwrap_or(SignedDuration::ZERO),
             timeout: timeout.unwrap_or(ProbeCheck::TIMEOUT).unsigned_abs(),

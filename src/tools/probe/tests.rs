@@ -531,3 +531,24 @@ fn numbers_in_titles() {
         assert_eq!(plain(value), text);
     }
 }
+
+/// Whoever calls it has not said what is wrong.
+#[tokio::test]
+async fn a_table_that_can_not_be_meant_is_no_fault_of_the_arguments() {
+    use crate::domain::{ProbeCheck, ProbeTarget, ToolKind, ToolSpec};
+    let check = ProbeCheck {
+        name: None,
+        warn: None,
+        crit: None,
+        clear: Some(99.0),
+        hold_for: None,
+        timeout: None,
+        target: ProbeTarget::Memory,
+    };
+    let settings = ToolSettings::Probe(Some(ProbeSettings { checks: vec![check] }));
+    let mut fleet = Fleet::empty("/agents.toml".into());
+    fleet.tools.insert("p".into(), ToolSpec { kind: ToolKind::Probe, settings });
+    let error = Tools::new(&fleet).call("p", &json!({}), &CallContext::default()).await.unwrap_err();
+    assert!(error.to_string().starts_with("tool `p`, as configured in [tools.p]: `checks[0]`: "), "{error}");
+    assert!(matches!(error, ToolError::Failed(_)), "{error:?}");
+}
