@@ -1,8 +1,11 @@
-//! The gate of a run as a program of its own: small, so that it starts in a third of the time that
-//! `bgagent` itself takes for the same. The daemon uses it if it lies beside it, and does without if not.
+//! What starts and keeps each program of the daemon as a program of its own: small, so that it starts in a third of the
+//! time that `bgagent` itself takes for the same. The daemon uses it if it lies beside it, and does without if not.
 use std::process::ExitCode;
 
-#[path = "../src/runner/trampoline.rs"]
+#[path = "../src/sandbox/mod.rs"]
+#[allow(dead_code, reason = "the daemon's side uses the rest")]
+mod sandbox;
+#[path = "../src/child/trampoline/mod.rs"]
 #[allow(dead_code, reason = "the daemon's side uses the rest")]
 mod trampoline;
 

@@ -29,6 +29,7 @@ pub mod notify;
 pub mod tools;
 // How attempts happen.
 pub mod runner;
+pub mod sandbox;
 // The client's side of the wire.
 pub mod client;
 // The shell: the only place where decisions, durability and effects meet.

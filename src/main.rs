@@ -1,4 +1,4 @@
-//! Exit code and nothing else, after the look whether this process is a trampoline.
+//! Exit code and nothing else, after the look whether this process is to start and keep another program.
 use std::process::ExitCode;
 
 /// Gives memory back to the system after a large configuration was read; the system's own allocator
@@ -7,6 +7,6 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    bgagent::runner::trampoline_main();
+    bgagent::child::trampoline::enter_if_asked();
     bgagent::cli::main(std::env::args_os())
 }

@@ -7,16 +7,9 @@ use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 /// Holders of each: a number may be another process's while the last one's holder is still there.
-static OWNED: LazyLock<Mutex<HashMap<u32, Owned>>> = LazyLock::new(Mutex::default);
+static OWNED: LazyLock<Mutex<HashMap<u32, usize>>> = LazyLock::new(Mutex::default);
 /// Read by those who start a process that nobody owns yet.
 static STARTING: RwLock<()> = RwLock::new(());
-
-#[derive(Debug, Default)]
-struct Owned {
-    holders: usize,
-    /// Since when it lives, in ticks since boot; 0: not known.
-    start: u64,
-}
 
 /// As long as this lives, the child is waited for by its holder and nobody else.
 #[derive(Debug)]
@@ -25,11 +18,7 @@ pub struct Own(u32);
 impl Own {
     /// The child with this number.
     pub fn of(pid: u32) -> Self {
-        let start = start_of(pid);
-        let mut all = owned();
-        let one = all.entry(pid).or_default();
-        one.holders += 1;
-        one.start = start;
+        *owned().entry(pid).or_default() += 1;
         Self(pid)
     }
 }
@@ -37,9 +26,9 @@ impl Own {
 impl Drop for Own {
     fn drop(&mut self) {
         let mut owned = owned();
-        if let Some(one) = owned.get_mut(&self.0) {
-            one.holders -= 1;
-            if one.holders == 0 {
+        if let Some(holders) = owned.get_mut(&self.0) {
+            *holders -= 1;
+            if *holders == 0 {
                 owned.remove(&self.0);
             }
         }
@@ -49,12 +38,6 @@ impl Drop for Own {
 /// Does somebody here wait for the child with this number?
 pub fn is_owned(pid: u32) -> bool {
     owned().contains_key(&pid)
-}
-
-/// Is there a child that somebody waits for and that is as old as this, in ticks since boot? It may have started
-/// an orphan of that age. `except`: a child that is known to have ended.
-pub fn any_as_old(start: u64, except: Option<u32>) -> bool {
-    owned().iter().any(|(pid, one)| Some(*pid) != except && one.start <= start)
 }
 
 /// Held from before a child is started until it is owned.
@@ -70,16 +53,7 @@ pub fn is_nobodys(pid: u32) -> bool {
     }
 }
 
-/// Field 22 of `/proc/PID/stat` (proc_pid_stat(5)), the 20th after the name; 0 where that is not to be had.
-fn start_of(pid: u32) -> u64 {
-    // the name of its program may be no text
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let stat = String::from_utf8_lossy(&stat);
-    let after = stat.rsplit(')').next().unwrap_or_default();
-    after.split_ascii_whitespace().nth(19).and_then(|start| start.parse().ok()).unwrap_or(0)
-}
-
-fn owned() -> MutexGuard<'static, HashMap<u32, Owned>> {
+fn owned() -> MutexGuard<'static, HashMap<u32, usize>> {
     OWNED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -89,31 +63,17 @@ mod tests {
     use super::*;
 
     #[test]
-    #[cfg(target_os = "linux")]
-    fn who_is_as_old_is_known() {
+    fn who_is_owned_is_somebodys() {
         let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
-        let (pid, start) = (child.id(), start_of(child.id()));
-        assert!(start > 0 && !is_owned(pid));
-        let own = Own::of(pid);
-        assert!(is_owned(pid) && any_as_old(start, None) && !is_nobodys(pid));
+        let pid = child.id();
+        assert!(!is_owned(pid));
+        let (own, again) = (Own::of(pid), Own::of(pid));
+        assert!(is_owned(pid) && !is_nobodys(pid));
         drop(own);
+        assert!(is_owned(pid), "the number may be another process's by now");
+        drop(again);
         assert!(!is_owned(pid));
         child.kill().unwrap();
         child.wait().unwrap();
-        assert_eq!(start_of(pid), 0, "it is gone");
-    }
-
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn a_program_whose_name_is_no_text_has_its_start() {
-        use std::os::unix::ffi::OsStrExt;
-        let folder = tempfile::tempdir().unwrap();
-        let program = folder.path().join(std::ffi::OsStr::from_bytes(b"sl\xffep"));
-        std::fs::copy("/bin/sleep", &program).unwrap();
-        let mut child = std::process::Command::new(&program).arg("600").spawn().unwrap();
-        let start = start_of(child.id());
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(start > 0);
     }
 }

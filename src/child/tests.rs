@@ -1,6 +1,8 @@
 //! Tests of helper programs.
 use super::*;
-use std::time::Instant;
+use crate::sandbox::{Access, Limit, Walls};
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -9,7 +11,7 @@ fn shell(script: &str) -> Vec<String> {
 }
 
 fn program(argv: &[String]) -> Program<'_> {
-    Program { argv, inherit: Inherit::Basics, env: &[], cwd: None, stdin: None, max_output: 1000 }
+    Program { argv, inherit: Inherit::Basics, env: &[], cwd: None, stdin: None, walls: None, max_output: 1000 }
 }
 
 #[tokio::test]
@@ -71,6 +73,88 @@ async fn nothing_of_the_group_outlives_its_leader() {
     let finished = whole_group_is_gone("sleep 600 & echo done", LONG).await.unwrap();
     assert_eq!(finished.stdout, b"done\n");
     assert!(started.elapsed() < crate::testing::SOON);
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn who_leaves_group_session_and_environment_ends_all_the_same() {
+    for script in [
+        "setsid sleep 600 & echo done",
+        "(setsid sh -c 'env -i sleep 600 & exit') ; echo done",
+        "setsid sh -c \"trap '' TERM HUP; setsid env -i sh -c 'while :; do sleep 1; done' & exit\"; echo done",
+    ] {
+        let finished = whole_group_is_gone(script, LONG).await.unwrap();
+        assert_eq!(finished.stdout, b"done\n", "{script}");
+    }
+    let lasting = "(setsid sh -c 'env -i sleep 600 & exit') ; sleep 600";
+    let result = whole_group_is_gone(lasting, Duration::from_secs(1)).await;
+    assert!(matches!(result, Err(ChildError::TimedOut { .. })), "{result:?}");
+}
+
+#[tokio::test]
+async fn signals_for_the_keeper_reach_the_program_once() {
+    let argv = shell("trap 'echo got; n=1' TERM; kill -TERM $PPID; while [ -z \"$n\" ]; do sleep 0.05; done");
+    let finished = run(program(&argv), LONG).await.unwrap();
+    assert_eq!(finished.stdout, b"got\n");
+    let argv = shell("kill -KILL $$");
+    assert_eq!(how_it_ended(run(program(&argv), LONG).await.unwrap().status), "signal 9");
+}
+
+/// Walls with the system's programs, and a folder to write to.
+#[cfg(target_os = "linux")]
+fn walls(folder: &Path) -> Walls {
+    let system = ["/usr", "/bin", "/lib", "/lib64"].map(|path| (Access::Execute, path.into()));
+    let mut paths: Vec<_> = system.into_iter().filter(|(_, path): &(_, std::path::PathBuf)| path.exists()).collect();
+    paths.extend([(Access::Device, "/dev/null".into()), (Access::Write, folder.to_owned())]);
+    Walls { paths, limits: vec![(Limit::OpenFiles, 64)] }
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn walls_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let (inside, outside) = (folder.path().join("in"), folder.path().join("out"));
+    std::fs::create_dir(&inside).unwrap();
+    std::fs::write(&outside, "secret").unwrap();
+    let walls = walls(&inside);
+    for (script, says) in [
+        ("cat {out} || echo no", "no"),
+        ("echo x > {out}x || echo no", "no"),
+        ("rm -f {out} || echo no", "no"),
+        ("mv {out} {in}/stolen || echo no", "no"),
+        ("ln {out} {in}/link || echo no", "no"),
+        ("ls / > /dev/null || echo no", "no"),
+        ("echo here > {in}/mine && cat {in}/mine", "here"),
+        ("ulimit -n", "64"),
+        ("kill -0 1 || kill -0 $PPID || echo no", "no"),
+        ("grep -c . /proc/$PPID/environ || echo no", "no"),
+        ("unshare -Ur true || echo no", "no"),
+        ("printf '#!/bin/sh\necho ran' > {in}/script; chmod +x {in}/script; {in}/script || echo no", "no"),
+        ("grep NoNewPrivs /proc/self/status || echo no", "no"),
+    ] {
+        let script = script
+            .replace("{in}", inside.to_str().unwrap())
+            .replace("{out}", outside.to_str().unwrap());
+        let argv = shell(&script);
+        let cwd = Some(inside.as_path());
+        let finished = run(Program { walls: Some(&walls), cwd, ..program(&argv) }, LONG).await.unwrap();
+        let said = String::from_utf8(finished.stdout).unwrap();
+        let error = String::from_utf8(finished.stderr).unwrap();
+        assert_eq!(said.trim_end().lines().last(), Some(says), "{script}: {said} {error}");
+    }
+    assert_eq!(std::fs::read(&outside).unwrap(), b"secret");
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn what_can_not_be_walled_in_does_not_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut walls = walls(folder.path());
+    walls.paths.push((Access::Read, "/no/such/folder".into()));
+    let argv = shell("echo started");
+    let error = run(Program { walls: Some(&walls), ..program(&argv) }, LONG).await.unwrap_err();
+    let says = "the sandbox can't be put up: `/no/such/folder` can't be opened: No such file or directory";
+    assert!(error.to_string().contains(says), "{error}");
 }
 
 #[tokio::test]

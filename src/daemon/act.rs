@@ -3,7 +3,7 @@ use crate::daemon::inbox::Message;
 use crate::domain::{AgentId, Body, Entry, Fact, Fleet, LastResult, RunId, Trigger};
 use crate::engine::Start;
 use crate::llm::Models;
-use crate::runner::{self, Brief, Report, Shared, StopOrder, gate_program};
+use crate::runner::{self, Brief, Report, Shared, StopOrder};
 use crate::store::Store;
 use crate::tools::Tools;
 use crate::tools::mcp::{Pin, PinChange, PinEvent, Pins, Servers};
@@ -51,7 +51,6 @@ impl Actor {
         Self {
             store: store.clone(),
             shared: Shared {
-                trampoline: gate_program(),
                 fleet: fleet.clone(),
                 tools: tools.clone(),
                 models: Arc::new(Models::new(fleet, None)),

@@ -205,6 +205,8 @@ async fn serve(
     let me = identity(paths);
     end_leftovers(&restored.open_runs, me).await;
     child::mark_helpers_of(me);
+    // it is looked for once, before anything waits for it
+    tokio::task::spawn_blocking(child::gate_program).await.map_err(|error| Failure::Internal(error.to_string()))?;
     let now = clock::now();
     let reload_mode = loaded.fleet.daemon.reload;
     let config_path = loaded.fleet.path.clone();

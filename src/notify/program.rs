@@ -36,6 +36,7 @@ pub(super) async fn send(spec: &CommandSpec, message: &Message, timeout: Duratio
         env: &env,
         cwd: Some(&spec.cwd),
         stdin: Some(stdin.as_bytes()),
+        walls: None,
         max_output: 4096,
     };
     let name = spec.argv.first().map_or("", String::as_str);

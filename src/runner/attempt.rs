@@ -145,21 +145,21 @@ impl Attempt<'_> {
                 let kept = if gate.novel_by.is_empty() { LOOKED_AT } else { ITEMS };
                 let ran = self.run(command, ProcessRole::Gate, Output::in_memory(kept)).await;
                 let verdict = match &ran.end {
-                    End::Exited(code) if !gate.expect.is_empty() && ran.is_executed(self.brief) => {
+                    End::Exited(code) if !gate.expect.is_empty() && ran.is_executed() => {
                         as_expected(gate, &ran.as_found(*code))
                     }
                     End::Exited(0) => Gate::Open,
                     End::Exited(1) => Gate::Closed,
                     End::Stopped => Gate::Stopped,
                     _ if !gate.novel_by.is_empty() => {
-                        let error = ran.error(self.brief, "the gate");
+                        let error = ran.error("the gate");
                         Gate::Failed(
                             error.unwrap_or_else(|| RunError::new(ErrorKind::ExitStatus, "the gate failed")),
                         )
                     }
                     _ => {
                         let why =
-                            ran.error(self.brief, "the gate").map_or_else(String::new, |error| error.message);
+                            ran.error("the gate").map_or_else(String::new, |error| error.message);
                         warnings.push(format!("the gate is broken, so the run went ahead: {why}"));
                         Gate::Open
                     }
@@ -258,7 +258,7 @@ impl Attempt<'_> {
         let output = Output::kept(self.brief, self.shared.reports.clone(), RESULT);
         let ran = self.run(command, ProcessRole::Body, output).await;
         let name = format!("`{}`", command.argv.first().map(String::as_str).unwrap_or_default());
-        let end = match (&ran.end, ran.error(self.brief, &name)) {
+        let end = match (&ran.end, ran.error(&name)) {
             (End::Stopped, _) => AttemptEnd::Cancelled,
             (_, Some(error)) => AttemptEnd::Failed(error),
             (_, None) => AttemptEnd::Completed,
@@ -408,8 +408,8 @@ impl Attempt<'_> {
     }
 
     fn unmet(&self, check: &Check, ran: &Ran) -> Option<String> {
-        match (&ran.end, ran.error(self.brief, "the check")) {
-            (End::Exited(code), _) if !check.expect.is_empty() && ran.is_executed(self.brief) => {
+        match (&ran.end, ran.error("the check")) {
+            (End::Exited(code), _) if !check.expect.is_empty() && ran.is_executed() => {
                 first_unmet(&check.expect, &ran.as_found(*code))
             }
             (_, error) => error.map(|error| error.message),

@@ -2,7 +2,8 @@
 use super::output::{self, Output, Piece};
 use super::report::{Brief, Report, Shared, StopOrder};
 use super::spawn::{self, Running};
-use super::{env, stop, trampoline};
+use super::{env, stop};
+use crate::child::Ended;
 use crate::domain::{CommandSpec, ErrorKind, Finding, ProcessRole, RunError, Stream, human_duration};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -36,6 +37,8 @@ pub(super) enum End {
     Stopped,
     /// It could not be started.
     NotStarted(String),
+    /// It was let start, and could not be executed: why.
+    NotExecuted(String),
     /// Something that it needs can't be had: a secret.
     Unconfigured(String),
 }
@@ -152,13 +155,13 @@ impl Attempt<'_> {
         if *self.orders.borrow() > StopOrder::None {
             return End::Stopped;
         }
-        let (brief, trampoline) = (self.brief, &self.shared.trampoline);
+        let brief = self.brief;
         // what hinders a start is the better reason than that time was up
         let patience = self.time_left().saturating_sub(Duration::from_secs(1));
         let starting = async {
             let (environment, more) = env::of_command(brief, spec).await.map_err(End::Unconfigured)?;
             warnings.extend(more);
-            spawn::start(trampoline, spec, environment, patience).await.map_err(End::NotStarted)
+            spawn::start(spec, environment, patience).await.map_err(End::NotStarted)
         };
         let started = tokio::select! {
             biased;
@@ -171,15 +174,18 @@ impl Attempt<'_> {
             Err(end) => return end,
         };
         let Some(mut running) = self.at_gate(running, role).await else { return End::Stopped };
-        running.go(spec.stdin.as_deref()).await;
+        if let Err(why) = running.go(spec.stdin.as_deref()) {
+            running.turn_away().await;
+            return End::NotStarted(why);
+        }
         let (pieces, mut printed) = mpsc::channel(PIECES_WAITING);
         // They end with this call: whoever still holds a pipe open then is not read any more.
         let _readers = [
             AbortOnDropHandle::new(tokio::spawn(output::read(stdout, Stream::Stdout, pieces.clone()))),
             AbortOnDropHandle::new(tokio::spawn(output::read(stderr, Stream::Stderr, pieces))),
         ];
-        let early = self.watch(&mut running, &mut printed, output).await;
-        if let Some(end) = early {
+        let ended = self.watch(&mut running, &mut printed, output).await;
+        if let Err(end) = ended {
             let order = (*self.orders.borrow()).max(StopOrder::Terminate);
             let run = self.brief.run;
             {
@@ -198,11 +204,15 @@ impl Attempt<'_> {
         }
         drain(&mut printed, output).await;
         // what the program left behind ends with it
-        warnings.extend(stop::end_left_behind(&mut running, self.brief.run, &mut self.orders).await);
-        running.signal(rustix::process::Signal::KILL);
-        match running.wait().await {
-            Ok(status) => end_of(status),
-            Err(error) => End::NotStarted(format!("its end could not be seen: {error}")),
+        if let Ok(Ended::Ran { left: true, .. }) = ended {
+            warnings.extend(stop::end_left_behind(&mut running, self.brief.run, &mut self.orders).await);
+        }
+        running.kill();
+        running.wait_a_moment().await;
+        match ended {
+            Ok(Ended::Ran { status, .. }) => end_of(status),
+            Ok(Ended::NotStarted(why)) => End::NotExecuted(why),
+            Err(end) => end,
         }
     }
 
@@ -232,22 +242,22 @@ impl Attempt<'_> {
         None
     }
 
-    /// Follows a program until it exits (`None`), or must be ended.
+    /// Follows a program until it has ended, or must be ended: then this is why.
     async fn watch(
         &mut self,
         running: &mut Running,
         printed: &mut mpsc::Receiver<Piece>,
         output: &mut Output,
-    ) -> Option<End> {
+    ) -> Result<Ended, End> {
         let mut hand_on = tokio::time::interval(HAND_ON);
         hand_on.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut dirty = false;
         loop {
             tokio::select! {
                 biased;
-                () = ordered(&mut self.orders) => return Some(End::Stopped),
-                () = tokio::time::sleep_until(self.deadline) => return Some(End::TimedOut(self.bound)),
-                () = running.exited() => return None,
+                () = ordered(&mut self.orders) => return Err(End::Stopped),
+                () = tokio::time::sleep_until(self.deadline) => return Err(End::TimedOut(self.bound)),
+                ended = running.ended() => return Ok(ended),
                 _ = hand_on.tick(), if dirty => {
                     dirty = output.flush().await;
                 }
@@ -288,10 +298,9 @@ fn end_of(status: ExitStatus) -> End {
 }
 
 impl Ran {
-    /// Was it the program that exited, and not the trampoline, which could not execute it?
-    pub(super) fn is_executed(&self, brief: &Brief) -> bool {
-        let mark = trampoline::failure_mark(&brief.run.to_string());
-        !(matches!(self.end, End::Exited(trampoline::NOT_EXECUTED)) && self.stderr.contains(&mark))
+    /// Was the program executed?
+    pub(super) fn is_executed(&self) -> bool {
+        !matches!(self.end, End::NotExecuted(_))
     }
 
     /// What is looked at where something is expected of it.
@@ -313,12 +322,10 @@ impl Ran {
     }
 
     /// Why this is no success, as an error of a run; `None` if it is one.
-    pub(super) fn error(&self, brief: &Brief, what: &str) -> Option<RunError> {
-        let mark = trampoline::failure_mark(&brief.run.to_string());
+    pub(super) fn error(&self, what: &str) -> Option<RunError> {
         Some(match &self.end {
             End::Exited(0) => return None,
-            End::Exited(trampoline::NOT_EXECUTED) if self.stderr.contains(&mark) => {
-                let why = self.stderr.lines().find_map(|line| line.strip_prefix(&mark)).unwrap_or("unknown");
+            End::NotExecuted(why) => {
                 RunError::new(ErrorKind::Spawn, format!("{what} can't be executed: {why}"))
             }
             End::Exited(code) => {

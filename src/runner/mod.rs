@@ -22,7 +22,6 @@ mod broken;
 mod check;
 mod command;
 mod env;
-mod gate;
 mod model;
 #[cfg(target_os = "linux")]
 mod orphans;
@@ -34,9 +33,7 @@ mod spawn;
 mod stop;
 mod talk;
 mod template;
-mod trampoline;
 
-pub use gate::gate_program;
 pub use report::{Brief, Report, Shared, StopOrder};
 
 use crate::domain::{AttemptEnd, AttemptOutcome, ErrorKind, Process, RunError, RunId};
@@ -65,12 +62,6 @@ pub async fn attempt(brief: Brief, shared: Shared, stop: watch::Receiver<StopOrd
     let ended = Report::Ended { run, attempt: number, outcome: Box::new(outcome) };
     // A closed channel means that the other side is gone; there is nobody left to tell.
     let _ = reports.send(ended).await;
-}
-
-/// If this process was started as the trampoline, becomes the program that it was started for and
-/// does not come back. The first thing that `main` calls.
-pub fn trampoline_main() {
-    trampoline::enter_if_asked();
 }
 
 /// Ends what a dead daemon left behind: the given processes with their groups, and every process

@@ -2,9 +2,10 @@
 //! one. So it can be found by its parent, and must be waited for here; and it is ended once it belongs to nothing that
 //! lives any more. What a run leaves behind is ended at its end (`stop`); here is what helpers leave (checks, notifiers,
 //! tools, servers), and what could not be told from the doing of another program then.
-use super::proc::seen::{Seen, pid_of};
+use super::proc::seen::Seen;
 use super::proc::{self};
 use crate::child;
+use crate::child::trampoline::process::pid_of;
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitOptions, set_child_subreaper, waitid, waitpid};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -46,7 +47,7 @@ pub(super) fn adopt() -> std::io::Result<()> {
 
 /// Asks those to end that belong to nothing that lives; later kills them. `known`: who was asked, and when.
 fn end_strays(known: &mut HashMap<(u32, u64), Instant>) {
-    let left: Vec<Seen> = proc::adopted().into_iter().filter(|seen| seen.is_stray(None)).collect();
+    let left: Vec<Seen> = proc::adopted().into_iter().filter(|seen| seen.is_stray()).collect();
     known.retain(|key, _| left.iter().any(|seen| seen.key() == *key));
     let fresh: Vec<Seen> = left.iter().filter(|seen| !known.contains_key(&seen.key())).copied().collect();
     if !fresh.is_empty() {

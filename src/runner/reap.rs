@@ -12,7 +12,7 @@ pub(super) async fn leftovers(runs: &[(RunId, Vec<Process>)], grace: Duration) -
     let boot = proc::boot_hash();
     let quarry = Quarry {
         runs: runs.iter().map(|(run, _)| *run).collect(),
-        leader: None,
+        keeper: None,
         recorded: runs
             .iter()
             .flat_map(|(_, processes)| processes)

@@ -7,7 +7,6 @@ use crate::llm::Models;
 use crate::store::Store;
 use crate::tools::Tools;
 use jiff::{SignedDuration, Timestamp};
-use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -157,8 +156,6 @@ pub enum StopOrder {
 /// What all attempts share.
 #[derive(Clone)]
 pub struct Shared {
-    /// The program to start as the trampoline: see [`super::gate_program`].
-    pub trampoline: PathBuf,
     /// The configuration in force.
     pub fleet: Arc<Fleet>,
     /// Its tools.

@@ -28,12 +28,13 @@ const EMPTY_LOOKS: u32 = 5;
 pub(super) struct Quarry {
     /// Who carries the id of one of these runs,
     pub(super) runs: HashSet<RunId>,
-    /// or is in the group or session of this leader, which is not yet waited for,
-    pub(super) leader: Option<u32>,
+    /// or is below this keeper, which is not yet waited for, or in its session. The keeper itself is not meant: it ends
+    /// when it is told to.
+    pub(super) keeper: Option<u32>,
     /// or is one of these recorded processes (number and start), or in a group that one of them
     /// leads,
     pub(super) recorded: HashSet<(u32, u64)>,
-    /// or is an orphan that carries no mark, and that none of our children can have started but the leader.
+    /// or is an orphan that has come to us: each program has a keeper that adopts what it leaves, so this one has lost it.
     pub(super) strays: bool,
 }
 
@@ -41,10 +42,11 @@ impl Quarry {
     /// Does a process belong to it by what is known of itself? A number alone proves nothing.
     fn marks(&self, seen: &Seen) -> bool {
         seen.pid != std::process::id()
+            && Some(seen.pid) != self.keeper
             && (seen.run.is_some_and(|run| self.runs.contains(&run))
-                || self.leader.is_some_and(|leader| seen.belongs_to(leader))
+                || self.keeper.is_some_and(|keeper| seen.belongs_to(keeper))
                 || self.recorded.contains(&(seen.pid, seen.start))
-                || (self.strays && seen.is_stray(self.leader)))
+                || (self.strays && seen.is_stray()))
     }
 
     /// All that belong to it, among all that live: also the descendants of others that do.
@@ -61,8 +63,13 @@ impl Quarry {
                 || leading.contains(&seen.session)
                 || known.contains(&seen.key())
         };
-        let mut found: Vec<Seen> =
-            living.iter().filter(belongs).filter(|seen| seen.pid != me).copied().collect();
+        let kept = |seen: &&Seen| Some(seen.parent) == self.keeper;
+        let mut found: Vec<Seen> = living
+            .iter()
+            .filter(|seen| belongs(seen) || kept(seen))
+            .filter(|seen| seen.pid != me && Some(seen.pid) != self.keeper)
+            .copied()
+            .collect();
         if found.is_empty() {
             return found;
         }
@@ -89,16 +96,17 @@ pub(super) async fn end(
     order: StopOrder,
     orders: &mut watch::Receiver<StopOrder>,
 ) -> Vec<String> {
-    let leader = running.process.pid;
-    let quarry = quarry_of(run, leader);
+    let keeper = running.process.pid;
+    let quarry = quarry_of(run, keeper);
     let mut known = HashSet::new();
     if order < StopOrder::Kill {
         // First the look: the children of who ends can't be told by their parent any more.
         let all = quarry.among(&proc::living().await, &known);
         known.extend(all.iter().map(Seen::key));
-        running.signal(Signal::TERM);
-        running.signal(Signal::CONT);
-        for seen in all.iter().filter(|seen| !seen.belongs_to(leader)) {
+        running.ask();
+        let kept = Quarry { keeper: Some(keeper), ..Quarry::default() };
+        let kept: HashSet<u32> = kept.among(&proc::living().await, &HashSet::new()).iter().map(|seen| seen.pid).collect();
+        for seen in all.iter().filter(|seen| !kept.contains(&seen.pid)) {
             let _ = proc::signal(seen, Signal::TERM);
         }
         let deadline = Instant::now() + GRACE;
@@ -111,11 +119,11 @@ pub(super) async fn end(
             tokio::time::sleep(LOOK).await;
         }
     }
-    kill_all(quarry, known, || running.signal(Signal::KILL)).await.warnings
+    kill_all(quarry, known, || running.kill()).await.warnings
 }
 
-fn quarry_of(run: RunId, leader: u32) -> Quarry {
-    Quarry { runs: HashSet::from([run]), leader: Some(leader), strays: true, ..Quarry::default() }
+fn quarry_of(run: RunId, keeper: u32) -> Quarry {
+    Quarry { runs: HashSet::from([run]), keeper: Some(keeper), strays: true, ..Quarry::default() }
 }
 
 /// A program has ended by itself: ends what it has left in the background. Returns what to say of that.
@@ -124,9 +132,6 @@ pub(super) async fn end_left_behind(
     run: RunId,
     orders: &mut watch::Receiver<StopOrder>,
 ) -> Vec<String> {
-    if !tokio::task::spawn_blocking(proc::may_have_orphans).await.unwrap_or(true) {
-        return Vec::new();
-    }
     let quarry = quarry_of(run, running.process.pid);
     let nobody = HashSet::new();
     if quarry.among(&proc::living().await, &nobody).is_empty() {

@@ -1,44 +1,43 @@
-//! Tests of starting programs. A script stands in for the trampoline; whole attempts are tried with the
-//! real one, in `tests/it/programs.rs`.
+//! Tests of starting programs, and of what a query is filled with.
 use super::spawn::{self, PLACES, Running};
 use super::template::{Places, fill_query};
-use crate::child::Environment;
+use crate::child::{Ended, Environment};
 use crate::domain::CommandSpec;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Starts a script that does not care about any gate.
-async fn start(folder: &Path, script: &str) -> Running {
-    let trampoline = folder.join("trampoline");
-    std::fs::write(&trampoline, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&trampoline, std::fs::Permissions::from_mode(0o700)).unwrap();
-    let argv = vec!["/bin/sh".to_owned()];
+async fn start(folder: &Path, argv: &[&str]) -> Running {
+    let argv = argv.iter().map(|word| (*word).to_owned()).collect();
     let spec = CommandSpec { argv, env: BTreeMap::new(), cwd: folder.to_owned(), stdin: None };
     let environment = Environment::from([("PATH".into(), "/usr/bin:/bin".into())]);
-    spawn::start(&trampoline, &spec, environment, Duration::ZERO).await.unwrap().0
+    spawn::start(&spec, environment, Duration::ZERO).await.unwrap().0
 }
 
 #[tokio::test]
-async fn what_does_not_end_is_not_waited_for() {
+async fn nothing_starts_without_permission() {
     let folder = tempfile::tempdir().unwrap();
-    let mut running = start(folder.path(), "exec sleep 600").await;
+    let mut running = start(folder.path(), &["touch", "started"]).await;
     let began = Instant::now();
     running.wait_a_moment().await;
-    assert!(began.elapsed() < crate::testing::SOON);
+    assert!(began.elapsed() < crate::testing::SOON, "what does not end is not waited for");
     running.turn_away().await;
+    assert!(!folder.path().join("started").exists());
+    let mut running = start(folder.path(), &["touch", "started"]).await;
+    running.go(None).unwrap();
+    assert!(matches!(running.ended().await, Ended::Ran { left: false, .. }));
+    assert!(folder.path().join("started").exists());
 }
 
 #[tokio::test]
 async fn only_so_many_starts_are_under_way_and_who_waits_for_one_can_give_up() {
     let folder = tempfile::tempdir().unwrap();
     let all = PLACES.acquire_many(8).await.unwrap();
-    let waiting = start(folder.path(), "exec sleep 600");
+    let waiting = start(folder.path(), &["sleep", "600"]);
     assert!(tokio::time::timeout(Duration::from_millis(50), waiting).await.is_err());
     drop(all);
-    start(folder.path(), "exec sleep 600").await.turn_away().await;
+    start(folder.path(), &["sleep", "600"]).await.turn_away().await;
 }
 
 #[test]

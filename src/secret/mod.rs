@@ -136,6 +136,7 @@ async fn from_command(argv: &[String], timeout: Duration) -> Result<Secret, Secr
         env: &[],
         cwd: None,
         stdin: None,
+        walls: None,
         max_output: MAX_LEN + 1,
     };
     let finished =

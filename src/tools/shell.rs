@@ -78,6 +78,7 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
         env: &env,
         cwd: Some(&settings.cwd),
         stdin: None,
+        walls: None,
         max_output: settings::size(settings.max_output),
     };
     let finished = child::run(program, bound).await.map_err(|error| match error {

@@ -1,41 +1,12 @@
 //! By `/proc` (proc(5)), pidfds and the subreaper.
-use super::seen::{Seen, pid_of};
-use rustix::io::Errno;
-use rustix::process::{PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
+use super::seen::Seen;
+use crate::child::trampoline::process::{self, Stat, stat};
+use rustix::process::Signal;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long orphans are chased at a time.
 const CHASE: Duration = Duration::from_millis(20);
-
-/// What field 3 and some later ones of `/proc/PID/stat` say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stat {
-    state: u8,
-    parent: u32,
-    group: u32,
-    session: u32,
-    start: u64,
-}
-
-impl Stat {
-    fn lives(&self) -> bool {
-        !matches!(self.state, b'Z' | b'X' | b'x')
-    }
-}
-
-/// Reads a line of `/proc/PID/stat`. The second field is the program's name in parentheses, and
-/// may itself hold spaces, parentheses and line ends: the others begin after the last `)`.
-fn parse_stat(line: &[u8]) -> Option<Stat> {
-    let after = line.iter().rposition(|&byte| byte == b')')? + 1;
-    let mut fields = std::str::from_utf8(&line[after..]).ok()?.split_ascii_whitespace();
-    let state = *fields.next()?.as_bytes().first()?;
-    let parent = fields.next()?.parse().ok()?;
-    let group = fields.next()?.parse().ok()?;
-    let session = fields.next()?.parse().ok()?;
-    let start = fields.nth(15)?.parse().ok()?;
-    Some(Stat { state, parent, group, session, start })
-}
 
 /// The value of a variable in a block as in `/proc/PID/environ`.
 fn variable<'a>(block: &'a [u8], name: &str) -> Option<&'a [u8]> {
@@ -43,11 +14,6 @@ fn variable<'a>(block: &'a [u8], name: &str) -> Option<&'a [u8]> {
         let value = entry.strip_prefix(name.as_bytes())?;
         value.strip_prefix(b"=")
     })
-}
-
-/// Does the process that was seen still live?
-fn still_lives(seen: &Seen) -> bool {
-    stat(seen.pid).is_some_and(|stat| stat.start == seen.start && stat.lives())
 }
 
 /// Signals that this process ignores and may have a handler for: `SigIgn` of proc_pid_status(5). Not SIGPIPE, which the
@@ -139,20 +105,7 @@ pub(in crate::runner) async fn adopted_stopped(wanted: impl Fn(&Seen) -> bool + 
 
 /// Sends a signal to exactly the process that was seen; if it is gone, to nobody.
 pub(in crate::runner) fn signal(seen: &Seen, signal: Signal) -> rustix::io::Result<()> {
-    let Some(pid) = pid_of(seen.pid) else { return Ok(()) };
-    // First the handle, then the look: if the number still has the same start time, it had it when
-    // the handle was taken.
-    let sent = match pidfd_open(pid, PidfdFlags::empty()) {
-        Ok(handle) if still_lives(seen) => pidfd_send_signal(handle, signal),
-        // Before Linux 5.3 there are no handles.
-        Err(Errno::NOSYS) if still_lives(seen) => kill_process(pid, signal),
-        Ok(_) | Err(Errno::NOSYS) => Ok(()),
-        Err(error) => Err(error),
-    };
-    match sent {
-        Err(Errno::SRCH) => Ok(()),
-        other => other,
-    }
+    process::signal(seen.pid, seen.start, signal)
 }
 
 /// Since when the process lives, in ticks since the boot; also of one that ended and was not waited for.
@@ -163,10 +116,6 @@ pub(in crate::runner) fn start_of(pid: u32) -> Option<u64> {
 /// A word that each boot has of its own.
 pub(super) fn boot_id() -> Option<String> {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()
-}
-
-fn stat(pid: u32) -> Option<Stat> {
-    parse_stat(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// All that live, each told to `each` in the moment that it is seen.

@@ -1,7 +1,8 @@
 //! By what `sysinfo` reads from the system, and ps(1) says of groups. There is no handle of a process
 //! and no subreaper: between a look and a signal a number could be given to another process, and nobody
 //! is adopted. Sessions are not known.
-use super::seen::{Seen, pid_of};
+use super::seen::Seen;
+use crate::child::trampoline::process::pid_of;
 use rustix::process::{Signal, kill_process};
 use std::collections::HashMap;
 use std::ffi::OsString;

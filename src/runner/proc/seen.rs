@@ -1,6 +1,5 @@
 //! A process that was seen to live.
 use crate::domain::RunId;
-use rustix::process::Pid;
 use std::sync::OnceLock;
 
 /// A process that lives (zombies don't).
@@ -26,13 +25,12 @@ impl Seen {
         (self.pid, self.start)
     }
 
-    /// Is it an orphan that was adopted, and that nobody who lives can have started? `ended`: a child that does not
-    /// count any more. An orphan that carries no mark belongs to one of the children that are as old as itself.
-    pub(in crate::runner) fn is_stray(&self, ended: Option<u32>) -> bool {
+    /// Is it an orphan that was adopted, and that nobody who lives can have started? What a program leaves behind comes to
+    /// its keeper; so whoever comes here has lost that one.
+    pub(in crate::runner) fn is_stray(&self) -> bool {
         let since = ADOPTS_SINCE.get().copied().flatten();
         self.parent == std::process::id()
             && since.is_some_and(|since| self.start >= since)
-            && !crate::child::any_as_old(self.start, ended)
             && crate::child::is_nobodys(self.pid)
     }
 
@@ -45,8 +43,3 @@ impl Seen {
 /// The start of this process, if each orphan that it gets is one of its own doing. `None`: it had children before it
 /// started any, or it is the first of its system and gets everybody's.
 pub(super) static ADOPTS_SINCE: OnceLock<Option<u64>> = OnceLock::new();
-
-/// A process number as the system calls want it.
-pub(in crate::runner) fn pid_of(pid: u32) -> Option<Pid> {
-    Pid::from_raw(i32::try_from(pid).ok()?)
-}

@@ -1,72 +1,54 @@
 //! The program of a stdio server: started in a process group of its own with an environment that we
 //! choose, its last words kept, ended with all that it started.
 use super::text::shown;
-use crate::child::{self, Group, Inherit, Own};
+use crate::child::{self, Ended, Inherit, Kept, Start, kept};
 use crate::secret::{self, Secret};
-use rustix::process::{Pid, Signal};
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::net::unix::pipe;
+use tokio::process::ChildStdout;
 use tokio_util::task::AbortOnDropHandle;
 
+/// How long what was killed is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// So much of standard error is kept, its end.
 const WORDS: usize = 64 << 10;
 
-/// A program that runs. Its group dies with this value.
+/// A program that runs. All that it started dies with this value.
 pub(super) struct Process {
-    // Before `child`: dropping that may reap the leader, whose id then names nothing of ours.
-    group: Option<Group>,
-    child: Child,
-    /// After `child`: as long as it is not waited for, nobody else may.
-    _own: Option<Own>,
-    pid: Pid,
-    changes: tokio::signal::unix::Signal,
+    kept: Kept,
     words: Arc<LastWords>,
     drain: AbortOnDropHandle<()>,
 }
 
 /// Its standard output and input.
-pub(super) type Pipes = (ChildStdout, ChildStdin);
+pub(super) type Pipes = (ChildStdout, pipe::Sender);
 
 impl Process {
     /// Starts it.
-    pub(super) fn start(argv: &[String], env: &[(String, Secret)], cwd: &Path) -> io::Result<(Self, Pipes)> {
-        let (program, args) = argv
-            .split_first()
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "`command` is empty"))?;
-        let mut command = Command::new(program);
-        command
-            .args(args)
-            .process_group(0)
-            .env_clear()
-            .envs(Inherit::Basics.environment())
-            .envs(child::mark())
-            .envs(env.iter().map(|(name, value)| (name, value.expose())))
-            .current_dir(cwd)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        // Listening begins before the program does, so that its end can't be missed.
-        let changes = signal(SignalKind::child())?;
-        let (mut child, own) = child::spawn_owned(&mut command)?;
-        let pid = child
-            .id()
-            .and_then(|id| i32::try_from(id).ok())
-            .and_then(Pid::from_raw)
-            .ok_or_else(|| io::Error::other("it has no process id"))?;
-        let group = Some(Group::led_by(pid));
-        let missing = || io::Error::other("it has no pipes");
-        let pipes = (child.stdout.take().ok_or_else(missing)?, child.stdin.take().ok_or_else(missing)?);
+    pub(super) fn start(argv: &[String], env: &[(String, Secret)], cwd: &Path) -> Result<(Self, Pipes), String> {
+        let mut environment = Inherit::Basics.environment();
+        environment.extend(child::mark().map(|(name, value)| (name.into(), value.into())));
+        environment.extend(env.iter().map(|(name, value)| (name.into(), value.expose().into())));
+        let name = argv.first().map_or("", String::as_str);
+        let path = environment.get(OsStr::new("PATH")).map(OsString::as_os_str);
+        let program = child::find(name, cwd, path).map_err(|why| why.to_string())?;
+        let start = Start { program: &program, argv, environment: &environment, cwd, walls: None };
+        let started = || -> io::Result<_> {
+            let (kept, (output, said)) = Kept::start(&start)?;
+            let (input, theirs) = kept::input()?;
+            kept.go(Some(theirs))?;
+            Ok((kept, said, (output, input)))
+        };
+        let (kept, said, pipes) = started().map_err(|error| format!("can't run `{name}`: {error}"))?;
         let words = Arc::new(LastWords { said: Mutex::default() });
-        let drain = tokio::spawn(words.clone().drain(child.stderr.take().ok_or_else(missing)?));
-        let process =
-            Self { group, child, _own: own, pid, changes, words, drain: AbortOnDropHandle::new(drain) };
-        Ok((process, pipes))
+        let drain = tokio::spawn(words.clone().drain(said));
+        Ok((Self { kept, words, drain: AbortOnDropHandle::new(drain) }, pipes))
     }
 
     /// What it says on standard error.
@@ -74,44 +56,46 @@ impl Process {
         self.words.clone()
     }
 
-    /// Waits until it ends. It is not reaped then.
+    /// Waits until it ends. Who it started may live then.
     pub(super) async fn ended(&mut self) {
-        // An error would mean that it is no child of ours any more.
-        while !child::has_ended(self.pid).unwrap_or(true) {
-            self.changes.recv().await;
-        }
+        self.kept.ended().await;
     }
 
-    /// Ends it and its group: waits, asks, kills. `patience` is that of each step.
+    /// Ends it and all that it started: waits, asks, kills. `patience` is that of each step.
     pub(super) async fn end(mut self, patience: Duration) -> Option<ExitStatus> {
-        for order in [None, Some(Signal::TERM), Some(Signal::KILL)] {
-            if let (Some(order), Some(group)) = (order, &self.group) {
-                group.signal(order);
+        for asks in [false, true] {
+            if asks {
+                self.kept.ask();
             }
-            let step = if order == Some(Signal::KILL) { Duration::from_secs(5) } else { patience };
-            if tokio::time::timeout(step, self.ended()).await.is_ok() {
+            if tokio::time::timeout(patience, self.ended()).await.is_ok() {
                 break;
             }
         }
         self.bury().await
     }
 
-    /// Kills it and its group.
+    /// Kills it and all that it started.
     pub(super) async fn kill(mut self) -> Option<ExitStatus> {
-        if let Some(group) = &self.group {
-            group.signal(Signal::KILL);
-        }
-        let _ = tokio::time::timeout(Duration::from_secs(5), self.ended()).await;
         self.bury().await
     }
 
-    /// Whoever is left of the group is killed while its leader's id still names it. Then its last
-    /// words are all there, unless somebody who left the group keeps talking.
+    /// Whoever is left is killed. Then its last words are all there.
     async fn bury(&mut self) -> Option<ExitStatus> {
-        drop(self.group.take());
-        let status = tokio::time::timeout(Duration::from_secs(5), self.child.wait()).await;
+        let before = tokio::time::timeout(Duration::ZERO, self.kept.ended()).await;
+        self.kept.kill();
+        let how = match before {
+            Ok(how) => Some(how),
+            Err(_) => tokio::time::timeout(PATIENCE, self.kept.ended()).await.ok(),
+        };
+        self.kept.wait_a_moment().await;
         let _ = tokio::time::timeout(Duration::from_millis(200), &mut self.drain).await;
-        status.ok()?.ok()
+        match how? {
+            Ended::Ran { status, .. } => Some(status),
+            Ended::NotStarted(why) => {
+                self.words.add(format!("it can't be executed: {why}").as_bytes());
+                None
+            }
+        }
     }
 }
 
@@ -125,12 +109,16 @@ impl LastWords {
     async fn drain(self: Arc<Self>, mut from: impl AsyncRead + Unpin) {
         let mut piece = vec![0; 8192];
         while let Ok(count @ 1..) = from.read(&mut piece).await {
-            let mut said = self.said.lock().expect("no holder panics");
-            said.extend_from_slice(&piece[..count]);
-            if said.len() > 2 * WORDS {
-                let old = said.len() - WORDS;
-                said.drain(..old);
-            }
+            self.add(&piece[..count]);
+        }
+    }
+
+    fn add(&self, words: &[u8]) {
+        let mut said = self.said.lock().expect("no holder panics");
+        said.extend_from_slice(words);
+        if said.len() > 2 * WORDS {
+            let old = said.len() - WORDS;
+            said.drain(..old);
         }
     }
 

@@ -248,8 +248,7 @@ async fn connect(
     let (greeted, process) = match (&spec.command, &spec.url) {
         (Some(argv), _) => {
             let env = values(&spec.env, "variable").await.map_err(Refused::ours)?;
-            let (process, (output, input)) = Process::start(argv, &env, cwd)
-                .map_err(|cause| Refused::ours(cannot(argv, &env, cwd, cause)))?;
+            let (process, (output, input)) = Process::start(argv, &env, cwd).map_err(Refused::ours)?;
             let wire = Wire::new(output, input, signals.clone());
             (greet(wire, mode, deadline).await, Some(process))
         }
@@ -424,13 +423,6 @@ async fn values(of: &BTreeMap<String, TextOrSecret>, what: &str) -> Result<Vec<(
         all.push((name.clone(), found));
     }
     Ok(all)
-}
-
-fn cannot(argv: &[String], env: &[(String, Secret)], cwd: &Path, cause: io::Error) -> String {
-    let program = argv.first().cloned().unwrap_or_default();
-    let given = env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, path)| path.expose().into());
-    let path = given.or_else(|| std::env::var_os("PATH"));
-    child::why_not(program, Some(cwd), path.as_deref(), cause).to_string()
 }
 
 fn with_words(text: String, words: Option<&LastWords>) -> String {

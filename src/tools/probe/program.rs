@@ -10,7 +10,7 @@ const MAX_OUTPUT: usize = 16 << 10;
 pub(super) async fn command(argv: &[String], bound: Duration, for_run: Option<RunId>) -> Measured {
     let env: Vec<_> = for_run.iter().map(|run| (child::RUN_ID.to_owned(), run.to_string())).collect();
     let program =
-        Program { argv, inherit: Inherit::Basics, env: &env, cwd: None, stdin: None, max_output: MAX_OUTPUT };
+        Program { argv, inherit: Inherit::Basics, env: &env, cwd: None, stdin: None, walls: None, max_output: MAX_OUTPUT };
     let name = argv.first().map_or("", String::as_str);
     let finished = match child::run(program, bound).await {
         Ok(finished) => finished,
@@ -94,6 +94,7 @@ async fn systemctl(user: bool, args: &[&str], bound: Duration) -> Result<Finishe
         env: &[("LC_ALL".to_owned(), "C".to_owned())],
         cwd: None,
         stdin: None,
+        walls: None,
         max_output: MAX_OUTPUT,
     };
     child::run(program, bound).await

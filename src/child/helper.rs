@@ -1,0 +1,207 @@
+//! A helper that runs to its end, within bounds of time and output.
+use super::kept::{self, Ended, Kept, Start};
+use super::{Inherit, Unfit, find};
+use crate::sandbox::Walls;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::Path;
+use std::process::ExitStatus;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
+
+/// How long output may still come after the program itself ended: a descendant that left the group
+/// may hold the pipe open.
+const DRAIN: Duration = Duration::from_secs(1);
+/// Tries to start a program, where no file can be opened or no process made for now.
+const STARTS: u32 = 50;
+/// Between two of them.
+const BETWEEN_STARTS: Duration = Duration::from_millis(200);
+
+/// A program to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Program<'a> {
+    /// Program and arguments.
+    pub argv: &'a [String],
+    /// What it gets of our own environment.
+    pub inherit: Inherit,
+    /// Further variables.
+    pub env: &'a [(String, String)],
+    /// Working directory, if not ours.
+    pub cwd: Option<&'a Path>,
+    /// What it reads from standard input; nothing: `/dev/null`.
+    pub stdin: Option<&'a [u8]>,
+    /// The walls around it; `None`: none.
+    pub walls: Option<&'a Walls>,
+    /// Bytes that are kept of standard output, and of standard error. The rest is read and dropped.
+    pub max_output: usize,
+}
+
+/// A program that ended by itself.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// How.
+    pub status: ExitStatus,
+    /// The first bytes of standard output.
+    pub stdout: Vec<u8>,
+    /// There was more of it.
+    pub stdout_cut: bool,
+    /// The first bytes of standard error.
+    pub stderr: Vec<u8>,
+}
+
+/// Why a program did not end by itself. Names the program, never its arguments.
+#[derive(Debug, thiserror::Error)]
+pub enum ChildError {
+    /// No such program in `PATH`.
+    #[error("there is no program `{0}`")]
+    Missing(String),
+    /// It is there, or should be, and can't be run.
+    #[error("{0}")]
+    Unfit(String),
+    /// It could not be started or watched.
+    #[error("can't run `{program}`: {cause}")]
+    Run {
+        /// Which.
+        program: String,
+        /// Why.
+        cause: io::Error,
+    },
+    /// It was killed with its group because its time was up.
+    #[error("`{program}` did not end within {}", crate::domain::human_duration(jiff::SignedDuration::try_from(*bound).unwrap_or(jiff::SignedDuration::MAX)))]
+    TimedOut {
+        /// Which.
+        program: String,
+        /// The bound.
+        bound: Duration,
+    },
+}
+
+/// `exit status 3` or `signal 9`, for people.
+pub fn how_it_ended(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "an unknown end".into(),
+    }
+}
+
+/// The first line that says something: at most 200 characters, none of them a control character.
+pub fn first_line(output: &[u8]) -> String {
+    let text = String::from_utf8_lossy(output);
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    line.chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
+/// Runs a program to its end. When the future is dropped or the time is up, all that it started is killed.
+///
+/// # Errors
+/// Why it did not end by itself.
+pub async fn run(program: Program<'_>, bound: Duration) -> Result<Finished, ChildError> {
+    let name = program.argv.first().cloned().unwrap_or_default();
+    match tokio::time::timeout(bound, run_unbounded(program)).await {
+        Ok(Ok(finished)) => Ok(finished),
+        Ok(Err(NotRun::Unfit(Unfit::NotInPath { name, .. }))) => Err(ChildError::Missing(name)),
+        Ok(Err(NotRun::Unfit(Unfit::Other(why)))) => Err(ChildError::Unfit(why)),
+        Ok(Err(NotRun::Other(cause))) => Err(ChildError::Run { program: name, cause }),
+        Err(_) => Err(ChildError::TimedOut { program: name, bound }),
+    }
+}
+
+/// Why a program did not run.
+#[derive(Debug, thiserror::Error)]
+enum NotRun {
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    #[error(transparent)]
+    Other(#[from] io::Error),
+}
+
+async fn run_unbounded(program: Program<'_>) -> Result<Finished, NotRun> {
+    let mut environment = program.inherit.environment();
+    environment.extend(program.env.iter().map(|(name, value)| (name.into(), value.into())));
+    let here = std::env::current_dir().unwrap_or_else(|_| "/".into());
+    let cwd = program.cwd.unwrap_or(&here);
+    let name = program.argv.first().ok_or_else(|| NotRun::Other(io::Error::new(io::ErrorKind::InvalidInput, "the list is empty")))?;
+    let file = find(name, cwd, environment.get(OsStr::new("PATH")).map(OsString::as_os_str))?;
+    let start = Start { program: &file, argv: program.argv, environment: &environment, cwd, walls: program.walls };
+    let (mut kept, (out, err)) = started(&start).await?;
+    let (input, theirs) = match program.stdin {
+        Some(_) => kept::input().map(|(ours, theirs)| (Some(ours), Some(theirs)))?,
+        None => (None, None),
+    };
+    kept.go(theirs)?;
+
+    let mut stdout = Capture::new(program.max_output);
+    let mut stderr = Capture::new(program.max_output);
+    let ended = CancellationToken::new();
+    let ending = async {
+        let how = kept.ended().await;
+        kept.end().await;
+        ended.cancel();
+        how
+    };
+    let talking = async {
+        let all = async {
+            let feed = async {
+                if let (Some(mut input), Some(text)) = (input, program.stdin) {
+                    // A program may end without reading all of it.
+                    let _ = input.write_all(text).await;
+                }
+            };
+            tokio::join!(stdout.read(out), stderr.read(err), feed);
+        };
+        let late = async {
+            ended.cancelled().await;
+            tokio::time::sleep(DRAIN).await;
+        };
+        tokio::select! { () = all => (), () = late => () }
+    };
+    match tokio::join!(ending, talking).0 {
+        Ended::Ran { status, .. } => {
+            Ok(Finished { status, stdout: stdout.kept, stdout_cut: stdout.cut, stderr: stderr.kept })
+        }
+        Ended::NotStarted(why) => Err(NotRun::Unfit(Unfit::Other(format!("`{name}` can't be executed: {why}")))),
+    }
+}
+
+/// Starts a program; the want of open files or process numbers is waited for, for a while.
+async fn started(start: &Start<'_>) -> io::Result<(Kept, kept::Output)> {
+    use rustix::io::Errno;
+    for _ in 0..STARTS {
+        match Kept::start(start) {
+            Err(error)
+                if matches!(
+                    Errno::from_io_error(&error),
+                    Some(Errno::MFILE | Errno::NFILE | Errno::AGAIN)
+                ) =>
+            {
+                tokio::time::sleep(BETWEEN_STARTS).await;
+            }
+            other => return other,
+        }
+    }
+    Kept::start(start)
+}
+
+struct Capture {
+    kept: Vec<u8>,
+    max: usize,
+    cut: bool,
+}
+
+impl Capture {
+    fn new(max: usize) -> Self {
+        Self { kept: Vec::new(), max, cut: false }
+    }
+
+    async fn read(&mut self, mut from: impl AsyncRead + Unpin) {
+        let mut piece = vec![0; 8192];
+        while let Ok(count @ 1..) = from.read(&mut piece).await {
+            let room = (self.max - self.kept.len()).min(count);
+            self.kept.extend_from_slice(&piece[..room]);
+            self.cut |= room < count;
+        }
+    }
+}

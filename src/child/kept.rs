@@ -1,0 +1,214 @@
+//! A program with its keeper, as the one that started it holds it ([`super::trampoline`]).
+use super::trampoline::wire::{self, Said};
+use super::trampoline::{DASHES, WORD, process};
+use super::{Environment, Own, gate_program, spawn_owned};
+use crate::sandbox::Walls;
+use rustix::process::Pid;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream as StdStream;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+
+/// How long a keeper that was told to end is waited for.
+const MOMENT: Duration = Duration::from_secs(1);
+
+/// What is to be started.
+#[derive(Debug)]
+pub struct Start<'a> {
+    /// The file.
+    pub program: &'a Path,
+    /// What it is told: its own name, then its arguments.
+    pub argv: &'a [String],
+    /// All of its environment.
+    pub environment: &'a Environment,
+    /// Its working directory.
+    pub cwd: &'a Path,
+    /// The walls around it; `None`: it can do whatever this process can.
+    pub walls: Option<&'a Walls>,
+}
+
+/// What a program prints.
+pub type Output = (ChildStdout, ChildStderr);
+
+/// How a program ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It ran.
+    Ran {
+        /// How it ended.
+        status: ExitStatus,
+        /// Something of it still lives.
+        left: bool,
+    },
+    /// It was not executed: why.
+    NotStarted(String),
+}
+
+/// A program and its keeper. When this is dropped, all that lives of it is killed.
+#[derive(Debug)]
+pub struct Kept {
+    pid: Pid,
+    number: u32,
+    channel: UnixStream,
+    heard: Vec<u8>,
+    ended: Option<Ended>,
+    /// `None`: it was waited for. As long as it is not, nobody else may, for which the second one stands.
+    keeper: Option<(Child, Option<Own>)>,
+}
+
+impl Kept {
+    /// Starts a keeper, which waits for [`Self::go`]. It leads a session of its own.
+    ///
+    /// # Errors
+    /// What the system says; of the keeper, not of the program.
+    pub fn start(start: &Start<'_>) -> io::Result<(Self, Output)> {
+        Self::start_with(gate_program(), start)
+    }
+
+    /// The same with another program as the keeper.
+    pub(super) fn start_with(gate: &Path, start: &Start<'_>) -> io::Result<(Self, Output)> {
+        let (ours, theirs) = StdStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let mut command = Command::new(gate);
+        command
+            .arg0("bgagent")
+            .arg(WORD)
+            .args(start.walls.map(Walls::to_words).unwrap_or_default())
+            .args([OsString::from(DASHES), start.program.into()])
+            .args(start.argv)
+            .env_clear()
+            .envs(start.environment)
+            .current_dir(start.cwd)
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let (mut child, own) = spawn_owned(&mut command)?;
+        // the keeper's end of the socket stays with the keeper alone
+        drop(command);
+        let number = child.id().expect("it was not waited for");
+        let pid = process::pid_of(number).expect("the system gives positive numbers");
+        let output = child.stdout.take().zip(child.stderr.take()).expect("both were asked for");
+        let channel = UnixStream::from_std(ours)?;
+        Ok((Self { pid, number, channel, heard: Vec::new(), ended: None, keeper: Some((child, own)) }, output))
+    }
+
+    /// The number of the keeper, which leads the session of the program.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Lets the program start. It reads `input`; nothing: `/dev/null`.
+    ///
+    /// # Errors
+    /// What the system says: the keeper is gone.
+    pub fn go(&self, input: Option<OwnedFd>) -> io::Result<()> {
+        Ok(wire::send(&self.channel, wire::GO, input.as_ref().map(AsFd::as_fd))?)
+    }
+
+    /// Waits until the program has ended. Who it left behind may live then. The same answer each time.
+    pub async fn ended(&mut self) -> Ended {
+        while self.ended.is_none() {
+            let mut piece = [0; 512];
+            match self.channel.read(&mut piece).await {
+                Ok(count @ 1..) => {
+                    self.heard.extend_from_slice(&piece[..count]);
+                    self.ended = self.understood();
+                }
+                // somebody killed the keeper: what it kept comes to us, and is ended as a stray
+                Ok(0) | Err(_) => {
+                    let status = self.wait().await.unwrap_or_else(|| ExitStatus::from_raw(9));
+                    self.ended = Some(Ended::Ran { status, left: true });
+                }
+            }
+        }
+        self.ended.clone().expect("it was just set")
+    }
+
+    fn understood(&self) -> Option<Ended> {
+        let end = self.heard.iter().position(|byte| *byte == b'\n')?;
+        let line = String::from_utf8_lossy(&self.heard[..end]);
+        Some(match Said::read(&line)? {
+            Said::NotStarted(why) => Ended::NotStarted(why),
+            Said::Exited { code, left } => {
+                Ended::Ran { status: ExitStatus::from_raw((code & 0xff) << 8), left }
+            }
+            Said::Signalled { signal, left } => {
+                Ended::Ran { status: ExitStatus::from_raw(signal & 0x7f), left }
+            }
+        })
+    }
+
+    /// Asks all that lives of it to end (SIGTERM).
+    pub fn ask(&self) {
+        let _ = wire::send(&self.channel, wire::TERMINATE, None);
+    }
+
+    /// Kills all that lives of it, and the keeper ends.
+    pub fn kill(&self) {
+        let _ = wire::send(&self.channel, wire::KILL, None);
+    }
+
+    /// The same, and waits until nothing is left; what can't be killed is not waited for.
+    pub async fn end(&mut self) {
+        self.kill();
+        self.wait_a_moment().await;
+    }
+
+    /// Waits for the keeper to end, for a moment.
+    pub async fn wait_a_moment(&mut self) {
+        let _ = tokio::time::timeout(MOMENT, self.wait()).await;
+    }
+
+    async fn wait(&mut self) -> Option<ExitStatus> {
+        let status = self.keeper.as_mut()?.0.wait().await.ok();
+        self.keeper = None;
+        status
+    }
+
+    /// The keeper itself is ended, whatever it does. For one that never let its program start.
+    pub async fn turn_away(mut self) {
+        if let Some((keeper, _)) = &mut self.keeper {
+            let _ = keeper.start_kill();
+        }
+        self.wait_a_moment().await;
+    }
+
+    /// The number of the keeper as the system calls want it.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+}
+
+/// The end of the connection is the order to kill, and the keeper stays ours until it has done so.
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.kill();
+        if let (Some((mut keeper, own)), Ok(runtime)) =
+            (self.keeper.take(), tokio::runtime::Handle::try_current())
+        {
+            runtime.spawn(async move {
+                let _ = keeper.wait().await;
+                drop(own);
+            });
+        }
+    }
+}
+
+/// A pipe for what a program reads: our end, and the one for [`Kept::go`].
+///
+/// # Errors
+/// What the system says.
+pub fn input() -> io::Result<(pipe::Sender, OwnedFd)> {
+    let (theirs, ours) = io::pipe()?;
+    let ours = OwnedFd::from(ours);
+    rustix::io::ioctl_fionbio(&ours, true)?;
+    Ok((pipe::Sender::from_owned_fd(ours)?, theirs.into()))
+}

@@ -1,0 +1,271 @@
+//! The keeper of a program: the one above it and all that it starts, as long as any of that lives.
+//!
+//! It adopts what is orphaned below it (`PR_SET_CHILD_SUBREAPER`, prctl(2)): so whatever a program starts, in whatever session, group,
+//! namespace or environment, stays below the keeper, is found there, and ends with it. It ends when it is told to, and when
+//! whoever started it is gone.
+use super::process::{self, Stat};
+use super::wire::{self, Said};
+use super::{ENTER, NOT_ALLOWED, Order, channel, command, executed};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
+use std::collections::{HashMap, HashSet};
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio, exit};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long what was killed is waited for. What is still there then can't be killed.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two looks at what was killed.
+const LOOK: Duration = Duration::from_millis(5);
+/// What asks a program to end or to do something, and is handed on to it.
+const HANDED_ON: [Signal; 6] =
+    [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2];
+
+/// Waits for permission, starts the program, and stays until it is told to end.
+pub(super) fn keep(order: &Order<'_>) -> ! {
+    // Fails only for the leader of a group, which a fresh child is not.
+    let _ = rustix::process::setsid();
+    // Any process stands for "yes".
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+    let Ok(channel) = channel() else { exit(NOT_ALLOWED) };
+    let Ok(Some((wire::GO, input))) = wire::receive(&channel) else { exit(NOT_ALLOWED) };
+    let signals = match Signals::caught() {
+        Ok(signals) => signals,
+        Err(error) => end_with(&channel, format!("signals can't be caught: {error}")),
+    };
+    if let Err(error) = nothing_in_place_of_input() {
+        end_with(&channel, format!("/dev/null can't be opened: {error}"));
+    }
+    let leader = match started(order, input) {
+        Ok(leader) => leader,
+        Err(why) => end_with(&channel, why),
+    };
+    // whoever reads what the program prints is to see its end
+    if let Ok(null) = std::fs::OpenOptions::new().write(true).open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdout(&null);
+        let _ = rustix::stdio::dup2_stderr(&null);
+    }
+    Keeper { channel, signals, leader, ended: false }.stay()
+}
+
+fn end_with(channel: &OwnedFd, why: String) -> ! {
+    say(channel, &Said::NotStarted(why));
+    exit(NOT_ALLOWED)
+}
+
+fn say(channel: &OwnedFd, said: &Said) {
+    let mut line = said.to_string();
+    line.truncate(line.floor_char_boundary(4000));
+    if !line.ends_with('\n') {
+        line.push('\n');
+    }
+    // it fits into an empty socket; if nobody is there, nobody has to know
+    let _ = rustix::io::write(channel, line.as_bytes());
+}
+
+fn nothing_in_place_of_input() -> std::io::Result<()> {
+    let null = std::fs::File::open("/dev/null")?;
+    Ok(rustix::stdio::dup2_stdin(&null)?)
+}
+
+/// Starts the program in a group of its own. Returns its number, or why it could not be executed.
+fn started(order: &Order<'_>, input: Option<OwnedFd>) -> Result<Pid, String> {
+    let child = if order.walls.is_some() {
+        within_walls(order, input)?
+    } else {
+        let mut command = command(order);
+        command.process_group(0).stdin(input.map_or_else(Stdio::null, Stdio::from));
+        // `spawn` empties the signal mask and restores SIGPIPE, which the runtime of the language ignores
+        executed(|| command.spawn()).map_err(|error| error.to_string())?.id()
+    };
+    process::pid_of(child).ok_or_else(|| "the system gave it no number".to_owned())
+}
+
+/// Starts what shuts itself in and becomes the program.
+fn within_walls(order: &Order<'_>, input: Option<OwnedFd>) -> Result<u32, String> {
+    let own = if cfg!(target_os = "linux") {
+        "/proc/self/exe".into()
+    } else {
+        std::env::current_exe().map_err(|error| error.to_string())?
+    };
+    let (ours, theirs) = UnixStream::pair().map_err(|error| error.to_string())?;
+    let mut command = Command::new(own);
+    command.arg0("bgagent").arg(ENTER).args(order.words).process_group(0).stdin(OwnedFd::from(theirs));
+    let child = command.spawn().map_err(|error| error.to_string())?.id();
+    // our copy of the other end goes, so that its end is seen
+    drop(command);
+    let null = std::fs::File::open("/dev/null").map_err(|error| error.to_string())?;
+    let input = input.unwrap_or_else(|| null.into());
+    wire::send(&ours, wire::GO, Some(input.as_fd())).map_err(|error| error.to_string())?;
+    drop(input);
+    let mut why = String::new();
+    (&ours).read_to_string(&mut why).map_err(|error| error.to_string())?;
+    match Said::read(why.trim_end()) {
+        None if why.is_empty() => Ok(child),
+        Some(Said::NotStarted(why)) => Err(why),
+        _ => Err(format!("the gate said `{}`", why.trim_end())),
+    }
+}
+
+/// Signals that came, and a descriptor that is readable when one did.
+struct Signals {
+    woken: UnixStream,
+    handed_on: Vec<(Signal, Arc<AtomicBool>)>,
+}
+
+impl Signals {
+    fn caught() -> std::io::Result<Self> {
+        let (woken, wakes) = UnixStream::pair()?;
+        woken.set_nonblocking(true)?;
+        signal_hook::low_level::pipe::register(Signal::CHILD.as_raw(), wakes.try_clone()?)?;
+        let mut handed_on = Vec::new();
+        for signal in HANDED_ON {
+            let came = Arc::new(AtomicBool::new(false));
+            signal_hook::flag::register(signal.as_raw(), came.clone())?;
+            signal_hook::low_level::pipe::register(signal.as_raw(), wakes.try_clone()?)?;
+            handed_on.push((signal, came));
+        }
+        Ok(Self { woken, handed_on })
+    }
+
+    /// Forgets that one came.
+    fn take(&self) {
+        let mut bytes = [0u8; 64];
+        while matches!((&self.woken).read(&mut bytes), Ok(1..)) {}
+    }
+}
+
+struct Keeper {
+    channel: OwnedFd,
+    signals: Signals,
+    leader: Pid,
+    /// It was said how the program ended.
+    ended: bool,
+}
+
+impl Keeper {
+    fn stay(mut self) -> ! {
+        loop {
+            self.reap();
+            let mut watched = [
+                PollFd::new(&self.channel, PollFlags::IN),
+                PollFd::new(&self.signals.woken, PollFlags::IN),
+            ];
+            if poll(&mut watched, None).is_err() {
+                continue;
+            }
+            let asked = !watched[0].revents().is_empty();
+            self.signals.take();
+            self.hand_on();
+            if asked {
+                match wire::receive(&self.channel) {
+                    Ok(Some((wire::TERMINATE, _))) => self.ask(),
+                    Ok(Some((wire::KILL, _)) | None) | Err(_) => self.kill(),
+                    Ok(Some(_)) => {}
+                }
+            }
+        }
+    }
+
+    /// Takes notice of all that ended, and says how the program did.
+    fn reap(&mut self) {
+        let mut how = None;
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            if pid == self.leader && (status.exited() || status.signaled()) {
+                how = Some(status);
+            }
+        }
+        let Some(status) = how else { return };
+        let left = is_anybody_left();
+        let said = match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => Said::Exited { code, left },
+            (None, signal) => Said::Signalled { signal: signal.unwrap_or(0), left },
+        };
+        self.ended = true;
+        say(&self.channel, &said);
+    }
+
+    /// What this process was asked to do was meant for the program.
+    fn hand_on(&self) {
+        for (signal, came) in &self.signals.handed_on {
+            if came.swap(false, Ordering::Relaxed) && !self.ended {
+                let _ = kill_process_group(self.leader, *signal);
+            }
+        }
+    }
+
+    /// Asks all that lives to end.
+    fn ask(&self) {
+        #[cfg(not(target_os = "linux"))]
+        let _ = kill_process_group(self.leader, Signal::TERM);
+        for (pid, stat) in below() {
+            let _ = process::signal(pid, stat.start, Signal::TERM);
+            let _ = process::signal(pid, stat.start, Signal::CONT);
+        }
+    }
+
+    /// Kills all that lives, and ends. First all are stopped, until a look finds nobody new: what stands still can't fork.
+    fn kill(&mut self) -> ! {
+        #[cfg(not(target_os = "linux"))]
+        let _ = kill_process_group(self.leader, Signal::KILL);
+        let until = Instant::now() + PATIENCE;
+        let mut stopped = HashSet::new();
+        loop {
+            let all = if is_anybody_left() { below() } else { Vec::new() };
+            if all.is_empty() || Instant::now() >= until {
+                exit(0);
+            }
+            let mut anybody_new = false;
+            for (pid, stat) in &all {
+                if stopped.insert((*pid, stat.start)) {
+                    anybody_new = true;
+                    let _ = process::signal(*pid, stat.start, Signal::STOP);
+                }
+            }
+            if anybody_new {
+                continue;
+            }
+            for (pid, stat) in &all {
+                let _ = process::signal(*pid, stat.start, Signal::KILL);
+            }
+            let mut woken = [PollFd::new(&self.signals.woken, PollFlags::IN)];
+            let _ = poll(&mut woken, Some(&Timespec { tv_sec: 0, tv_nsec: LOOK.subsec_nanos().into() }));
+            self.signals.take();
+            while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+        }
+    }
+}
+
+/// Is there a child? What a program leaves behind becomes one in the moment of its end. Where the kernel has no such
+/// list, there may be.
+fn is_anybody_left() -> bool {
+    std::fs::read("/proc/thread-self/children").map_or(cfg!(target_os = "linux"), |all| !all.is_empty())
+}
+
+/// All that lives below this process.
+fn below() -> Vec<(u32, Stat)> {
+    let Ok(folder) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let mut children: HashMap<u32, Vec<(u32, Stat)>> = HashMap::new();
+    for pid in folder.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {
+        if let Some(stat) = process::stat(pid) {
+            children.entry(stat.parent).or_default().push((pid, stat));
+        }
+    }
+    let mut found: Vec<(u32, Stat)> = Vec::new();
+    let mut parents = vec![std::process::id()];
+    while let Some(parent) = parents.pop() {
+        for (pid, stat) in children.remove(&parent).unwrap_or_default() {
+            parents.push(pid);
+            if stat.lives() {
+                found.push((pid, stat));
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,355 @@
+//! System calls, by seccomp: what Landlock does not know of, and what a program within walls has no use for.
+//!
+//! The filter is a program for the kernel's packet filter machine (seccomp(2), bpf(4)): it looks at the number of
+//! the call and at its arguments, never at memory that they point to. It is put together here, since the
+//! architecture, numbers from a foreign interface (x32) and several answers have to stand in one filter.
+use super::Refusal;
+use super::support::TRUNCATE;
+use seccompiler::{BpfProgram, sock_filter};
+
+/// What the filter depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Sockets of files may be made. Landlock says which are connected to.
+    pub sockets: bool,
+    /// The kernel's version of Landlock.
+    pub landlock: u32,
+}
+
+/// Puts the filter around this process.
+pub(super) fn close(rules: Rules) -> Result<(), Refusal> {
+    let filter = filter(rules)?;
+    seccompiler::apply_filter(&filter).map_err(|error| {
+        Refusal(format!("the filter of system calls is not to be had ({error}); the system calls `seccomp` and `prctl` must be allowed"))
+    })
+}
+
+/// What a call gets instead of being made.
+const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
+const KILL: u32 = libc::SECCOMP_RET_KILL_PROCESS;
+const fn refuse(error: i32) -> u32 {
+    libc::SECCOMP_RET_ERRNO | error as u32
+}
+
+/// AUDIT_ARCH of linux/audit.h.
+#[cfg(target_arch = "x86_64")]
+const ARCHITECTURE: Option<u32> = Some(0xC000_003E);
+#[cfg(target_arch = "aarch64")]
+const ARCHITECTURE: Option<u32> = Some(0xC000_00B7);
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+const ARCHITECTURE: Option<u32> = None;
+
+/// Numbers from here on are those of x32, another interface of the same machine.
+const X32: u32 = 0x4000_0000;
+
+/// Calls that look into or steer other processes, make namespaces and mounts, load code into the kernel, or keep
+/// something that outlives the process. None of them has a use within walls.
+const REFUSED: &[i64] = &[
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_process_madvise,
+    libc::SYS_process_mrelease,
+    libc::SYS_kcmp,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_unshare,
+    libc::SYS_setns,
+    libc::SYS_chroot,
+    libc::SYS_pivot_root,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_move_mount,
+    libc::SYS_open_tree,
+    libc::SYS_fsopen,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fspick,
+    libc::SYS_mount_setattr,
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_keyctl,
+    libc::SYS_name_to_handle_at,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_fanotify_init,
+    libc::SYS_fanotify_mark,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_kexec_load,
+    libc::SYS_reboot,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    libc::SYS_quotactl,
+    libc::SYS_acct,
+    libc::SYS_syslog,
+    libc::SYS_sethostname,
+    libc::SYS_setdomainname,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_settime,
+    libc::SYS_clock_adjtime,
+    libc::SYS_adjtimex,
+    libc::SYS_personality,
+    libc::SYS_migrate_pages,
+    libc::SYS_move_pages,
+    libc::SYS_shmget,
+    libc::SYS_shmat,
+    libc::SYS_shmctl,
+    libc::SYS_semget,
+    libc::SYS_semop,
+    libc::SYS_semtimedop,
+    libc::SYS_semctl,
+    libc::SYS_msgget,
+    libc::SYS_msgsnd,
+    libc::SYS_msgrcv,
+    libc::SYS_msgctl,
+    libc::SYS_mq_open,
+    libc::SYS_mq_unlink,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_kexec_file_load,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_iopl,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_ioperm,
+];
+
+/// Calls that are answered as by a kernel that does not have them: programs do without, with calls whose arguments
+/// can be looked at.
+const UNKNOWN: &[i64] =
+    &[libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register, libc::SYS_clone3];
+
+/// The flags of clone(2) that make a namespace.
+const NAMESPACES: u32 = (libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET) as u32
+    | 0x80; // CLONE_NEWTIME
+
+/// The filter of system calls.
+///
+/// # Errors
+/// The numbers of this architecture's calls are not known here.
+pub fn filter(rules: Rules) -> Result<BpfProgram, Refusal> {
+    let architecture = ARCHITECTURE.ok_or_else(|| {
+        Refusal(format!(
+            "there is no filter of system calls for {}; write `sandbox = false`",
+            std::env::consts::ARCH
+        ))
+    })?;
+    let mut program = vec![
+        load(Field::Architecture),
+        jump(Test::Equal, architecture, 1, 0),
+        answer(KILL),
+        load(Field::Number),
+        jump(Test::AtLeast, X32, 0, 1),
+        answer(refuse(libc::ENOSYS)),
+    ];
+    for (calls, error) in [(REFUSED, libc::EPERM), (UNKNOWN, libc::ENOSYS)] {
+        for call in calls {
+            on(&mut program, *call, vec![answer(refuse(error))]);
+        }
+    }
+    judged(&mut program, rules);
+    program.push(answer(ALLOW));
+    Ok(program)
+}
+
+/// Calls that are judged by their arguments.
+fn judged(program: &mut BpfProgram, rules: Rules) {
+    on(program, libc::SYS_clone, unless_set(0, NAMESPACES, libc::EPERM));
+    on(program, libc::SYS_ioctl, unless_one_of(1, &[libc::TIOCSTI as u32, libc::TIOCLINUX as u32], libc::EPERM));
+    on(program, libc::SYS_socket, family_of_socket(rules));
+    // a datagram socket of a pair can send to any other by its path (unix(7))
+    let pairs = [libc::SOCK_STREAM as u32, libc::SOCK_SEQPACKET as u32];
+    let mut pair = only(0, &[libc::AF_UNIX as u32], libc::EAFNOSUPPORT);
+    pair.extend([load(Field::Argument(1)), and(0xf)]);
+    pair.extend(equal_to_one_of(&pairs, libc::EPROTONOSUPPORT));
+    on(program, libc::SYS_socketpair, pair);
+    // other processes of the same user are not this program's to steer
+    on(program, libc::SYS_prlimit64, only_then_allow(0, &[0], libc::EPERM));
+    for call in [libc::SYS_sched_setaffinity, libc::SYS_sched_setscheduler, libc::SYS_sched_setparam, libc::SYS_sched_setattr]
+    {
+        on(program, call, only_then_allow(0, &[0], libc::EPERM));
+    }
+    let mut itself = only(0, &[libc::PRIO_PROCESS as u32], libc::EPERM);
+    itself.extend(only_then_allow(1, &[0], libc::EPERM));
+    on(program, libc::SYS_setpriority, itself);
+    let mut itself = only(0, &[1], libc::EPERM); // IOPRIO_WHO_PROCESS
+    itself.extend(only_then_allow(1, &[0], libc::EPERM));
+    on(program, libc::SYS_ioprio_set, itself);
+    if rules.landlock < TRUNCATE {
+        truncating(program);
+    }
+}
+
+/// Sockets of the network are refused: a program within walls has none. Others that are no files neither.
+fn family_of_socket(rules: Rules) -> BpfProgram {
+    let mut body = vec![load(Field::Argument(0))];
+    if rules.sockets {
+        // no datagrams: connecting is what Landlock judges
+        body.extend([
+            jump(Test::Equal, libc::AF_UNIX as u32, 0, 4),
+            load(Field::Argument(1)),
+            and(0xf),
+            jump(Test::Equal, libc::SOCK_DGRAM as u32, 1, 0),
+            answer(ALLOW),
+        ]);
+        // the value of the family is needed again
+        body.push(load(Field::Argument(0)));
+    }
+    for family in [libc::AF_INET as u32, libc::AF_INET6 as u32] {
+        body.extend([jump(Test::Equal, family, 0, 1), answer(refuse(libc::EACCES))]);
+    }
+    body.push(answer(refuse(libc::EAFNOSUPPORT)));
+    body
+}
+
+/// Files that may only be read could be emptied before Landlock knew of it.
+fn truncating(program: &mut BpfProgram) {
+    on(program, libc::SYS_truncate, vec![answer(refuse(libc::EACCES))]);
+    on(program, libc::SYS_openat2, vec![answer(refuse(libc::ENOSYS))]);
+    let reading_and_emptying = |flags: u8| {
+        vec![
+            load(Field::Argument(flags)),
+            and((libc::O_TRUNC | libc::O_ACCMODE) as u32),
+            jump(Test::Equal, libc::O_TRUNC as u32, 0, 1),
+            answer(refuse(libc::EACCES)),
+            answer(ALLOW),
+        ]
+    };
+    on(program, libc::SYS_openat, reading_and_emptying(2));
+    #[cfg(target_arch = "x86_64")]
+    on(program, libc::SYS_open, reading_and_emptying(1));
+}
+
+/// Adds what is done on one call. The body must answer on each way through it.
+fn on(program: &mut BpfProgram, call: i64, body: BpfProgram) {
+    let past = u8::try_from(body.len()).expect("bodies are short");
+    program.push(jump(Test::Equal, u32::try_from(call).expect("numbers of calls are small"), 0, past));
+    program.extend(body);
+}
+
+/// Refuses if one of these bits is set in an argument, else allows.
+fn unless_set(argument: u8, bits: u32, error: i32) -> BpfProgram {
+    vec![load(Field::Argument(argument)), jump(Test::AnySet, bits, 0, 1), answer(refuse(error)), answer(ALLOW)]
+}
+
+/// Refuses if an argument is one of these, else allows.
+fn unless_one_of(argument: u8, values: &[u32], error: i32) -> BpfProgram {
+    let mut body = vec![load(Field::Argument(argument))];
+    for value in values {
+        body.extend([jump(Test::Equal, *value, 0, 1), answer(refuse(error))]);
+    }
+    body.push(answer(ALLOW));
+    body
+}
+
+/// Refuses unless an argument is one of these; else goes on.
+fn only(argument: u8, values: &[u32], error: i32) -> BpfProgram {
+    let mut body = vec![load(Field::Argument(argument))];
+    for (at, value) in values.iter().enumerate() {
+        body.push(jump(Test::Equal, *value, u8::try_from(values.len() - at).expect("few"), 0));
+    }
+    body.push(answer(refuse(error)));
+    body
+}
+
+fn only_then_allow(argument: u8, values: &[u32], error: i32) -> BpfProgram {
+    let mut body = only(argument, values, error);
+    body.push(answer(ALLOW));
+    body
+}
+
+/// The same for what is loaded already.
+fn equal_to_one_of(values: &[u32], error: i32) -> BpfProgram {
+    let mut body: BpfProgram = Vec::new();
+    for value in values {
+        body.extend([jump(Test::Equal, *value, 0, 1), answer(ALLOW)]);
+    }
+    body.push(answer(refuse(error)));
+    body
+}
+
+/// A part of `struct seccomp_data`.
+#[derive(Clone, Copy)]
+enum Field {
+    Number,
+    Architecture,
+    /// The lower half: each argument that is judged here is of 32 bits, and the kernel takes no more of it.
+    Argument(u8),
+}
+
+#[derive(Clone, Copy)]
+enum Test {
+    Equal,
+    AtLeast,
+    AnySet,
+}
+
+fn load(field: Field) -> sock_filter {
+    let at = match field {
+        Field::Number => 0,
+        Field::Architecture => 4,
+        Field::Argument(number) => 16 + 8 * u32::from(number),
+    };
+    instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, at, 0, 0)
+}
+
+fn and(bits: u32) -> sock_filter {
+    instruction(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, bits, 0, 0)
+}
+
+fn answer(what: u32) -> sock_filter {
+    instruction(libc::BPF_RET | libc::BPF_K, what, 0, 0)
+}
+
+fn jump(test: Test, value: u32, if_so: u8, if_not: u8) -> sock_filter {
+    let test = match test {
+        Test::Equal => libc::BPF_JEQ,
+        Test::AtLeast => libc::BPF_JGE,
+        Test::AnySet => libc::BPF_JSET,
+    };
+    instruction(libc::BPF_JMP | test | libc::BPF_K, value, if_so, if_not)
+}
+
+fn instruction(code: u32, k: u32, jt: u8, jf: u8) -> sock_filter {
+    sock_filter { code: u16::try_from(code).expect("codes are of 16 bits"), jt, jf, k }
+}
+
+#[cfg(test)]
+pub(super) use tests_support::run;
+
+#[cfg(test)]
+mod tests_support {
+    //! The machine of the kernel, as far as the filter uses it.
+    use seccompiler::sock_filter;
+
+    /// What the filter answers to a call.
+    pub(in crate::sandbox) fn run(program: &[sock_filter], architecture: u32, call: i64, args: &[u64]) -> u32 {
+        let word = |at: u32| match at {
+            0 => call as u32,
+            4 => architecture,
+            at => args.get(((at - 16) / 8) as usize).copied().unwrap_or(0) as u32,
+        };
+        let (mut at, mut value) = (0usize, 0u32);
+        loop {
+            let one = &program[at];
+            at += 1;
+            let jump = |holds: bool| usize::from(if holds { one.jt } else { one.jf });
+            match u32::from(one.code) {
+                0x20 => value = word(one.k),
+                0x54 => value &= one.k,
+                0x06 => return one.k,
+                0x15 => at += jump(value == one.k),
+                0x35 => at += jump(value >= one.k),
+                0x45 => at += jump(value & one.k != 0),
+                other => panic!("{other:#x}"),
+            }
+        }
+    }
+}

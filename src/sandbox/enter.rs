@@ -1,0 +1,40 @@
+//! The order in which a process shuts itself in.
+use super::support;
+use super::{Limit, Refusal, Walls, calls, paths};
+use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::thread::CapabilitySet;
+
+/// Shuts this process in, with all that it starts from now on. It must have one thread.
+///
+/// # Errors
+/// Why one of the walls could not be put up. Others may stand then: the process must end.
+pub fn enter(walls: &Walls) -> Result<(), Refusal> {
+    let refused = |what: &str| {
+        let what = what.to_owned();
+        move |error: rustix::io::Errno| Refusal(format!("{what}: {error}"))
+    };
+    for (limit, value) in &walls.limits {
+        let (resource, name) = match limit {
+            Limit::OpenFiles => (Resource::Nofile, "the limit of open files"),
+            Limit::FileSize => (Resource::Fsize, "the limit of a file's size"),
+            Limit::Cpu => (Resource::Cpu, "the limit of processor time"),
+        };
+        let value = Some(*value);
+        setrlimit(resource, Rlimit { current: value, maximum: value }).map_err(refused(name))?;
+    }
+    rustix::thread::set_no_new_privs(true).map_err(refused("no_new_privs"))?;
+    drop_capabilities().map_err(refused("capabilities"))?;
+    let landlock = support::landlock();
+    paths::close(walls)?;
+    calls::close(calls::Rules { sockets: walls.connects(), landlock })
+}
+
+/// What root can do beyond its files. With `no_new_privs` it does not come back (capabilities(7)).
+fn drop_capabilities() -> rustix::io::Result<()> {
+    let none = rustix::thread::CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    rustix::thread::set_capabilities(None, none)
+}

@@ -1,0 +1,81 @@
+//! Tests of the words that walls are sent as, and of the filter of calls. That the kernel holds them is tried with real
+//! programs in `child::tests`.
+use super::*;
+#[cfg(target_os = "linux")]
+use super::calls::{Rules, filter, run};
+
+#[test]
+fn walls_come_back_from_their_words() {
+    let walls = Walls {
+        paths: vec![
+            (Access::Execute, "/usr".into()),
+            (Access::Read, "/with space and -- \n".into()),
+            (Access::Write, "/tmp/x".into()),
+            (Access::Device, "/dev/null".into()),
+            (Access::Connect, "/run/s".into()),
+        ],
+        limits: vec![(Limit::OpenFiles, 256), (Limit::FileSize, 1), (Limit::Cpu, u64::MAX)],
+    };
+    let mut words = walls.to_words();
+    words.extend(["--".into(), "/bin/true".into()]);
+    assert_eq!(Walls::from_words(&words), Some((Some(walls), 16)));
+    assert_eq!(Walls::from_words(&["--".into()]), Some((None, 0)));
+    for odd in [&[][..], &["read"], &["read", "/x"], &["dance", "/x", "--"], &["cpu", "soon", "--"]] {
+        let odd: Vec<OsString> = odd.iter().map(OsString::from).collect();
+        assert_eq!(Walls::from_words(&odd), None, "{odd:?}");
+    }
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[test]
+fn calls_are_judged_by_number_and_argument() {
+    const HERE: u32 = 0xC000_003E;
+    let allow = libc::SECCOMP_RET_ALLOW;
+    let error = |number: i32| libc::SECCOMP_RET_ERRNO | number as u32;
+    let new = Rules { sockets: false, landlock: 7 };
+    let old = Rules { sockets: false, landlock: 1 };
+    let unix = Rules { sockets: true, landlock: 9 };
+    let (inet, stream, dgram) = (libc::AF_INET as u64, libc::SOCK_STREAM as u64, libc::SOCK_DGRAM as u64);
+    let (file, cloexec) = (libc::AF_UNIX as u64, libc::SOCK_CLOEXEC as u64);
+    for (rules, call, args, answer) in [
+        (new, libc::SYS_read, vec![0], allow),
+        (new, libc::SYS_ptrace, vec![16], error(libc::EPERM)),
+        (new, libc::SYS_clone3, vec![], error(libc::ENOSYS)),
+        (new, libc::SYS_io_uring_setup, vec![], error(libc::ENOSYS)),
+        (new, libc::SYS_clone, vec![libc::SIGCHLD as u64], allow),
+        (new, libc::SYS_clone, vec![libc::CLONE_NEWUSER as u64], error(libc::EPERM)),
+        (new, libc::SYS_socket, vec![inet, stream, 0], error(libc::EACCES)),
+        (new, libc::SYS_socket, vec![libc::AF_INET6 as u64, dgram, 0], error(libc::EACCES)),
+        (new, libc::SYS_socket, vec![libc::AF_NETLINK as u64, dgram, 0], error(libc::EAFNOSUPPORT)),
+        (new, libc::SYS_socket, vec![file, stream, 0], error(libc::EAFNOSUPPORT)),
+        (unix, libc::SYS_socket, vec![file, stream | cloexec, 0], allow),
+        (unix, libc::SYS_socket, vec![file, dgram | cloexec, 0], error(libc::EAFNOSUPPORT)),
+        (unix, libc::SYS_socket, vec![inet, stream, 0], error(libc::EACCES)),
+        (new, libc::SYS_socketpair, vec![file, stream | cloexec, 0], allow),
+        (new, libc::SYS_socketpair, vec![file, dgram, 0], error(libc::EPROTONOSUPPORT)),
+        (new, libc::SYS_socketpair, vec![libc::AF_TIPC as u64, stream, 0], error(libc::EAFNOSUPPORT)),
+        (new, libc::SYS_ioctl, vec![0, libc::TIOCSTI], error(libc::EPERM)),
+        (new, libc::SYS_ioctl, vec![0, 0x1_0000_0000 | libc::TIOCSTI], error(libc::EPERM)),
+        (new, libc::SYS_ioctl, vec![0, libc::TCGETS], allow),
+        (new, libc::SYS_prlimit64, vec![0, 7], allow),
+        (new, libc::SYS_prlimit64, vec![1234, 7], error(libc::EPERM)),
+        (new, libc::SYS_setpriority, vec![0, 0, 19], allow),
+        (new, libc::SYS_setpriority, vec![0, 1234, 19], error(libc::EPERM)),
+        (new, libc::SYS_setpriority, vec![libc::PRIO_USER as u64, 0, 19], error(libc::EPERM)),
+        (new, libc::SYS_sched_setaffinity, vec![1234], error(libc::EPERM)),
+        (new, libc::SYS_truncate, vec![], allow),
+        (old, libc::SYS_truncate, vec![], error(libc::EACCES)),
+        (old, libc::SYS_openat2, vec![], error(libc::ENOSYS)),
+        (old, libc::SYS_openat, vec![0, 0, libc::O_TRUNC as u64], error(libc::EACCES)),
+        (old, libc::SYS_openat, vec![0, 0, (libc::O_TRUNC | libc::O_WRONLY) as u64], allow),
+        (old, libc::SYS_open, vec![0, libc::O_TRUNC as u64], error(libc::EACCES)),
+        (old, libc::SYS_open, vec![0, 0], allow),
+    ] {
+        let program = filter(rules).unwrap();
+        assert_eq!(run(&program, HERE, call, &args), answer, "{rules:?} {call} {args:x?}");
+        assert!(program.len() < 4096, "BPF_MAXINSNS");
+        // by another door: x32, and the calls of 32 bits
+        assert_eq!(run(&program, HERE, call | 0x4000_0000, &args), error(libc::ENOSYS));
+        assert_eq!(run(&program, 0x4000_0003, call, &args), libc::SECCOMP_RET_KILL_PROCESS);
+    }
+}
