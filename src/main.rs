@@ -8,5 +8,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     bgagent::child::trampoline::enter_if_asked();
+    bgagent::child::keep_memory_closed();
     bgagent::cli::main(std::env::args_os())
 }

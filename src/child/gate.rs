@@ -13,8 +13,15 @@ const BESIDE: &str = "bgagent-gate";
 /// if it is there and of this version, else this one itself. On Linux it is held open, so that a file
 /// that is replaced meanwhile makes no difference.
 pub fn gate_program() -> &'static Path {
-    static FOUND: OnceLock<PathBuf> = OnceLock::new();
     FOUND.get_or_init(found)
+}
+
+static FOUND: OnceLock<PathBuf> = OnceLock::new();
+
+/// From now on this program is the keeper of each process. For programs that use this library and are not `bgagent`
+/// themselves; before the first one is started.
+pub fn keep_programs_with(gate: &Path) {
+    let _ = FOUND.set(gate.to_owned());
 }
 
 #[cfg(not(test))]

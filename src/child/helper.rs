@@ -1,7 +1,7 @@
 //! A helper that runs to its end, within bounds of time and output.
 use super::kept::{self, Ended, Kept, Start};
-use super::{Inherit, Unfit, find};
-use crate::sandbox::Walls;
+use super::{Confinement, Inherit, Unfit, find};
+use crate::domain::Control;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
@@ -32,7 +32,9 @@ pub struct Program<'a> {
     /// What it reads from standard input; nothing: `/dev/null`.
     pub stdin: Option<&'a [u8]>,
     /// The walls around it; `None`: none.
-    pub walls: Option<&'a Walls>,
+    pub confinement: Option<Confinement<'a>>,
+    /// What it may ask of this process; `None`: nothing.
+    pub control: Option<Control>,
     /// Bytes that are kept of standard output, and of standard error. The rest is read and dropped.
     pub max_output: usize,
 }
@@ -123,9 +125,19 @@ async fn run_unbounded(program: Program<'_>) -> Result<Finished, NotRun> {
     environment.extend(program.env.iter().map(|(name, value)| (name.into(), value.into())));
     let here = std::env::current_dir().unwrap_or_else(|_| "/".into());
     let cwd = program.cwd.unwrap_or(&here);
-    let name = program.argv.first().ok_or_else(|| NotRun::Other(io::Error::new(io::ErrorKind::InvalidInput, "the list is empty")))?;
+    let name = program
+        .argv
+        .first()
+        .ok_or_else(|| NotRun::Other(io::Error::new(io::ErrorKind::InvalidInput, "the list is empty")))?;
     let file = find(name, cwd, environment.get(OsStr::new("PATH")).map(OsString::as_os_str))?;
-    let start = Start { program: &file, argv: program.argv, environment: &environment, cwd, walls: program.walls };
+    let start = Start {
+        program: &file,
+        argv: program.argv,
+        environment: &environment,
+        cwd,
+        confinement: program.confinement,
+        control: program.control,
+    };
     let (mut kept, (out, err)) = started(&start).await?;
     let (input, theirs) = match program.stdin {
         Some(_) => kept::input().map(|(ours, theirs)| (Some(ours), Some(theirs)))?,
@@ -162,7 +174,9 @@ async fn run_unbounded(program: Program<'_>) -> Result<Finished, NotRun> {
         Ended::Ran { status, .. } => {
             Ok(Finished { status, stdout: stdout.kept, stdout_cut: stdout.cut, stderr: stderr.kept })
         }
-        Ended::NotStarted(why) => Err(NotRun::Unfit(Unfit::Other(format!("`{name}` can't be executed: {why}")))),
+        Ended::NotStarted(why) => {
+            Err(NotRun::Unfit(Unfit::Other(format!("`{name}` can't be executed: {why}"))))
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! A program with its keeper, as the one that started it holds it ([`super::trampoline`]).
+use super::confined::{Confinement, Private};
 use super::trampoline::wire::{self, Said};
 use super::trampoline::{DASHES, WORD, process};
 use super::{Environment, Own, gate_program, spawn_owned};
+use crate::domain::Control;
 use crate::sandbox::Walls;
 use rustix::process::Pid;
 use std::ffi::OsString;
@@ -32,7 +34,9 @@ pub struct Start<'a> {
     /// Its working directory.
     pub cwd: &'a Path,
     /// The walls around it; `None`: it can do whatever this process can.
-    pub walls: Option<&'a Walls>,
+    pub confinement: Option<Confinement<'a>>,
+    /// What it and all that it starts may ask of this process; `None`: nothing.
+    pub control: Option<Control>,
 }
 
 /// What a program prints.
@@ -62,42 +66,53 @@ pub struct Kept {
     ended: Option<Ended>,
     /// `None`: it was waited for. As long as it is not, nobody else may, for which the second one stands.
     keeper: Option<(Child, Option<Own>)>,
+    /// Goes when all that could write to it has ended.
+    private: Option<Private>,
 }
 
 impl Kept {
     /// Starts a keeper, which waits for [`Self::go`]. It leads a session of its own.
     ///
     /// # Errors
-    /// What the system says; of the keeper, not of the program.
+    /// What the system says, of the keeper and not of the program; or why there can be no such walls.
     pub fn start(start: &Start<'_>) -> io::Result<(Self, Output)> {
-        Self::start_with(gate_program(), start)
-    }
-
-    /// The same with another program as the keeper.
-    pub(super) fn start_with(gate: &Path, start: &Start<'_>) -> io::Result<(Self, Output)> {
+        let confined = start.confinement.map(|confinement| confinement.close(start.program)).transpose()?;
+        let (walls, private) = confined.unzip();
         let (ours, theirs) = StdStream::pair()?;
         ours.set_nonblocking(true)?;
-        let mut command = Command::new(gate);
+        let mut command = Command::new(gate_program());
         command
             .arg0("bgagent")
             .arg(WORD)
-            .args(start.walls.map(Walls::to_words).unwrap_or_default())
+            .args(walls.as_ref().map(Walls::to_words).unwrap_or_default())
             .args([OsString::from(DASHES), start.program.into()])
             .args(start.argv)
             .env_clear()
             .envs(start.environment)
+            .envs(private.iter().flat_map(Private::environment))
             .current_dir(start.cwd)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let (mut child, own) = spawn_owned(&mut command)?;
+        let (mut child, own) = spawn_owned(&mut command, start.control)?;
         // the keeper's end of the socket stays with the keeper alone
         drop(command);
         let number = child.id().expect("it was not waited for");
         let pid = process::pid_of(number).expect("the system gives positive numbers");
         let output = child.stdout.take().zip(child.stderr.take()).expect("both were asked for");
         let channel = UnixStream::from_std(ours)?;
-        Ok((Self { pid, number, channel, heard: Vec::new(), ended: None, keeper: Some((child, own)) }, output))
+        Ok((
+            Self {
+                pid,
+                number,
+                channel,
+                heard: Vec::new(),
+                ended: None,
+                keeper: Some((child, own)),
+                private,
+            },
+            output,
+        ))
     }
 
     /// The number of the keeper, which leads the session of the program.
@@ -170,6 +185,9 @@ impl Kept {
     async fn wait(&mut self) -> Option<ExitStatus> {
         let status = self.keeper.as_mut()?.0.wait().await.ok();
         self.keeper = None;
+        if let Some(private) = self.private.take() {
+            tokio::task::spawn_blocking(move || drop(private));
+        }
         status
     }
 
@@ -194,9 +212,11 @@ impl Drop for Kept {
         if let (Some((mut keeper, own)), Ok(runtime)) =
             (self.keeper.take(), tokio::runtime::Handle::try_current())
         {
+            let private = self.private.take();
             runtime.spawn(async move {
                 let _ = keeper.wait().await;
                 drop(own);
+                tokio::task::spawn_blocking(move || drop(private));
             });
         }
     }

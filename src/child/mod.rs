@@ -3,25 +3,29 @@
 //! Every program that this process starts has a keeper ([`trampoline`], [`Kept`]). A short-lived helper (a check, a
 //! notifier, a password store) is [`run`] within bounds of time and output. Who stays longer is its caller's to look after: the body of
 //! a run is the runner's, a tool server `tools`'.
-use crate::domain::RunId;
+use crate::domain::{Control, RunId};
 use std::io;
 use std::sync::OnceLock;
 use tokio::process::{Child, Command};
 
+pub mod confined;
 mod executable;
 mod gate;
 mod helper;
 mod inherit;
 pub mod kept;
 mod own;
+mod peers;
 pub mod trampoline;
 
+pub use confined::Confinement;
 pub use executable::{Unfit, find};
-pub use gate::gate_program;
+pub use gate::{gate_program, keep_programs_with};
 pub use helper::{ChildError, Finished, Program, first_line, how_it_ended, run};
-pub use kept::{Ended, Kept, Start};
 pub use inherit::{Environment, Inherit};
+pub use kept::{Ended, Kept, Start};
 pub use own::{Own, is_nobodys, is_owned, starting};
+pub use peers::rights_of_peer;
 
 /// The variable by which a program that belongs to a run is found after a crash. A helper that is
 /// called for a run gets it in [`Program::env`].
@@ -44,15 +48,24 @@ pub fn mark() -> Option<(&'static str, String)> {
     DAEMON.get().map(|daemon| (HELPER_OF, daemon.to_string()))
 }
 
-/// Starts a program, which is ours to wait for from its first moment on.
+/// Starts a program, which is ours to wait for from its first moment on. `control`: what it may ask of us.
 ///
 /// # Errors
 /// What the system says.
-pub fn spawn_owned(command: &mut Command) -> io::Result<(Child, Option<Own>)> {
+fn spawn_owned(command: &mut Command, control: Option<Control>) -> io::Result<(Child, Option<Own>)> {
     let _starting = starting();
     let child = command.spawn()?;
-    let own = child.id().map(Own::of);
+    let own = child.id().map(|pid| Own::of(pid, control));
     Ok((child, own))
+}
+
+/// Others of the same user can't read what this process knows: it is not dumpable (`PR_SET_DUMPABLE`, prctl(2)), which closes
+/// its memory and environment, and neither it nor what it starts leaves a core (core(5)). First of all.
+pub fn keep_memory_closed() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
 
 #[cfg(test)]

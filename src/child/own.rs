@@ -3,22 +3,32 @@
 //! A subreaper also gets children that it never started: orphans, for which nobody waits. Whoever
 //! reaps those must not take the others. So who starts a process that may stay unreaped for longer
 //! than a moment after its end holds an [`Own`] of it, and a [`starting`] from before its start until then.
+use crate::domain::Control;
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 /// Holders of each: a number may be another process's while the last one's holder is still there.
-static OWNED: LazyLock<Mutex<HashMap<u32, usize>>> = LazyLock::new(Mutex::default);
+static OWNED: LazyLock<Mutex<HashMap<u32, Owned>>> = LazyLock::new(Mutex::default);
 /// Read by those who start a process that nobody owns yet.
 static STARTING: RwLock<()> = RwLock::new(());
+
+#[derive(Debug, Default)]
+struct Owned {
+    holders: usize,
+    control: Option<Control>,
+}
 
 /// As long as this lives, the child is waited for by its holder and nobody else.
 #[derive(Debug)]
 pub struct Own(u32);
 
 impl Own {
-    /// The child with this number.
-    pub fn of(pid: u32) -> Self {
-        *owned().entry(pid).or_default() += 1;
+    /// The child with this number, and what it and all below it may ask of this process.
+    pub fn of(pid: u32, control: Option<Control>) -> Self {
+        let mut owned = owned();
+        let one = owned.entry(pid).or_default();
+        one.holders += 1;
+        one.control = control;
         Self(pid)
     }
 }
@@ -26,9 +36,9 @@ impl Own {
 impl Drop for Own {
     fn drop(&mut self) {
         let mut owned = owned();
-        if let Some(holders) = owned.get_mut(&self.0) {
-            *holders -= 1;
-            if *holders == 0 {
+        if let Some(one) = owned.get_mut(&self.0) {
+            one.holders -= 1;
+            if one.holders == 0 {
                 owned.remove(&self.0);
             }
         }
@@ -38,6 +48,11 @@ impl Drop for Own {
 /// Does somebody here wait for the child with this number?
 pub fn is_owned(pid: u32) -> bool {
     owned().contains_key(&pid)
+}
+
+/// What the child with this number may ask of this process.
+pub(super) fn control_of(pid: u32) -> Option<Control> {
+    owned().get(&pid)?.control
 }
 
 /// Held from before a child is started until it is owned.
@@ -53,7 +68,7 @@ pub fn is_nobodys(pid: u32) -> bool {
     }
 }
 
-fn owned() -> MutexGuard<'static, HashMap<u32, usize>> {
+fn owned() -> MutexGuard<'static, HashMap<u32, Owned>> {
     OWNED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -67,9 +82,10 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
         let pid = child.id();
         assert!(!is_owned(pid));
-        let (own, again) = (Own::of(pid), Own::of(pid));
+        let (own, again) = (Own::of(pid, None), Own::of(pid, Some(Control::Read)));
         assert!(is_owned(pid) && !is_nobodys(pid));
         drop(own);
+        assert_eq!(control_of(pid), Some(Control::Read));
         assert!(is_owned(pid), "the number may be another process's by now");
         drop(again);
         assert!(!is_owned(pid));

@@ -1,6 +1,6 @@
 //! Tests of helper programs.
 use super::*;
-use crate::sandbox::{Access, Limit, Walls};
+use crate::domain::{Sandbox, SandboxLimits};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,16 @@ fn shell(script: &str) -> Vec<String> {
 }
 
 fn program(argv: &[String]) -> Program<'_> {
-    Program { argv, inherit: Inherit::Basics, env: &[], cwd: None, stdin: None, walls: None, max_output: 1000 }
+    Program {
+        argv,
+        inherit: Inherit::Basics,
+        env: &[],
+        cwd: None,
+        stdin: None,
+        confinement: None,
+        control: None,
+        max_output: 1000,
+    }
 }
 
 #[tokio::test]
@@ -100,61 +109,107 @@ async fn signals_for_the_keeper_reach_the_program_once() {
     assert_eq!(how_it_ended(run(program(&argv), LONG).await.unwrap().status), "signal 9");
 }
 
-/// Walls with the system's programs, and a folder to write to.
 #[cfg(target_os = "linux")]
-fn walls(folder: &Path) -> Walls {
-    let system = ["/usr", "/bin", "/lib", "/lib64"].map(|path| (Access::Execute, path.into()));
-    let mut paths: Vec<_> = system.into_iter().filter(|(_, path): &(_, std::path::PathBuf)| path.exists()).collect();
-    paths.extend([(Access::Device, "/dev/null".into()), (Access::Write, folder.to_owned())]);
-    Walls { paths, limits: vec![(Limit::OpenFiles, 64)] }
+async fn confined(sandbox: &Sandbox, script: &str) -> Result<(String, String), ChildError> {
+    let argv = shell(script);
+    let confinement = Some(Confinement::new(sandbox, &argv, std::iter::empty::<&str>()));
+    let finished = run(Program { confinement, ..program(&argv) }, LONG).await?;
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ok((text(finished.stdout), text(finished.stderr)))
 }
 
 #[tokio::test]
 #[cfg(target_os = "linux")]
 async fn walls_hold() {
     let folder = tempfile::tempdir().unwrap();
-    let (inside, outside) = (folder.path().join("in"), folder.path().join("out"));
-    std::fs::create_dir(&inside).unwrap();
-    std::fs::write(&outside, "secret").unwrap();
-    let walls = walls(&inside);
+    let path = |name: &str| folder.path().join(name);
+    for name in ["read", "write"] {
+        std::fs::create_dir(path(name)).unwrap();
+    }
+    std::fs::write(path("secret"), "secret").unwrap();
+    std::fs::write(path("read/page"), "page").unwrap();
+    let limits = SandboxLimits { open_files: Some(64), ..SandboxLimits::default() };
+    let sandbox =
+        Sandbox { read: vec![path("read")], write: vec![path("write")], limits, ..Sandbox::default() };
     for (script, says) in [
-        ("cat {out} || echo no", "no"),
-        ("echo x > {out}x || echo no", "no"),
-        ("rm -f {out} || echo no", "no"),
-        ("mv {out} {in}/stolen || echo no", "no"),
-        ("ln {out} {in}/link || echo no", "no"),
-        ("ls / > /dev/null || echo no", "no"),
-        ("echo here > {in}/mine && cat {in}/mine", "here"),
+        // what is there
+        ("cat F/read/page", "page"),
+        ("echo here > F/write/mine && cat F/write/mine && rm F/write/mine", "here"),
+        ("cd && pwd > x && echo $TMPDIR > $TMPDIR/y && cat $TMPDIR/y | wc -l", "1"),
+        ("python3 -c 'import json, ssl, subprocess; print(subprocess.run([\"true\"]).returncode)'", "0"),
+        ("git init -q $HOME/r && cd $HOME/r && git status --short && echo yes", "yes"),
         ("ulimit -n", "64"),
-        ("kill -0 1 || kill -0 $PPID || echo no", "no"),
-        ("grep -c . /proc/$PPID/environ || echo no", "no"),
+        ("(sleep 0.1; echo late) & wait; echo early", "early"),
+        // what is not
+        ("cat F/secret || echo no", "no"),
+        ("echo x > F/secret || echo no", "no"),
+        ("echo x > F/read/new || echo no", "no"),
+        ("rm -f F/read/page || echo no", "no"),
+        ("mv F/read/page F/write/ || echo no", "no"),
+        ("ln F/secret F/write/link || echo no", "no"),
+        ("ln -s F/secret F/write/link; cat F/write/link || echo no", "no"),
+        ("truncate -s 0 F/read/page || echo no", "no"),
+        ("ls / || echo no", "no"),
+        ("cat /etc/shadow || echo no", "no"),
+        ("kill -0 $PPID || echo no", "no"),
+        ("cat /proc/$PPID/environ || echo no", "no"),
+        ("cat /proc/1/environ || echo no", "no"),
         ("unshare -Ur true || echo no", "no"),
-        ("printf '#!/bin/sh\necho ran' > {in}/script; chmod +x {in}/script; {in}/script || echo no", "no"),
-        ("grep NoNewPrivs /proc/self/status || echo no", "no"),
+        ("python3 -c 'import socket; socket.socket(socket.AF_INET)' || echo no", "no"),
+        ("python3 -c 'import socket; socket.socket(socket.AF_UNIX)' || echo no", "no"),
+        ("python3 -c 'import os; os.setpriority(os.PRIO_USER, 0, 19)' || echo no", "no"),
+        ("printf '#!/bin/sh\necho ran' > F/write/s; chmod +x F/write/s; F/write/s || echo no", "no"),
+        (
+            "awk '/^(NoNewPrivs|Seccomp):/ { s = s $2 } /^CapEff/ { s = s ($2 + 0) } END { print s }' /proc/self/status",
+            "012",
+        ),
     ] {
-        let script = script
-            .replace("{in}", inside.to_str().unwrap())
-            .replace("{out}", outside.to_str().unwrap());
-        let argv = shell(&script);
-        let cwd = Some(inside.as_path());
-        let finished = run(Program { walls: Some(&walls), cwd, ..program(&argv) }, LONG).await.unwrap();
-        let said = String::from_utf8(finished.stdout).unwrap();
-        let error = String::from_utf8(finished.stderr).unwrap();
+        let script = script.replace("F/", &format!("{}/", folder.path().display()));
+        let (said, error) = confined(&sandbox, &script).await.unwrap();
         assert_eq!(said.trim_end().lines().last(), Some(says), "{script}: {said} {error}");
     }
-    assert_eq!(std::fs::read(&outside).unwrap(), b"secret");
+    assert_eq!(std::fs::read(path("secret")).unwrap(), b"secret");
+    assert_eq!(std::fs::read(path("read/page")).unwrap(), b"page");
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn a_private_folder_goes_with_its_program() {
+    let (said, _) =
+        confined(&Sandbox::default(), "echo x > $HOME/x; mkdir -p $TMPDIR/a/b; echo $HOME").await.unwrap();
+    let home = Path::new(said.trim_end()).to_owned();
+    assert!(home.is_absolute() && Some(home.as_os_str()) != std::env::var_os("HOME").as_deref());
+    let until = Instant::now() + crate::testing::SOON;
+    while home.exists() {
+        assert!(Instant::now() < until, "{} is still there", home.display());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn only_what_is_named_is_executed() {
+    let exec = vec!["/bin/sh".into(), "/usr/bin/env".into()];
+    let sandbox = Sandbox { exec: Some(exec), ..Sandbox::default() };
+    for (script, says) in [
+        ("env echo yes || echo no", "no"),
+        ("cat /etc/hosts > $HOME/x || echo no", "no"),
+        ("env -u X > $HOME/x && echo yes", "yes"),
+    ] {
+        let (said, error) = confined(&sandbox, script).await.unwrap();
+        assert_eq!(said.trim_end().lines().last(), Some(says), "{script}: {said} {error}");
+    }
 }
 
 #[tokio::test]
 #[cfg(target_os = "linux")]
 async fn what_can_not_be_walled_in_does_not_start() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut walls = walls(folder.path());
-    walls.paths.push((Access::Read, "/no/such/folder".into()));
-    let argv = shell("echo started");
-    let error = run(Program { walls: Some(&walls), ..program(&argv) }, LONG).await.unwrap_err();
-    let says = "the sandbox can't be put up: `/no/such/folder` can't be opened: No such file or directory";
-    assert!(error.to_string().contains(says), "{error}");
+    let gone = Sandbox { read: vec!["/no/such/folder".into()], ..Sandbox::default() };
+    let error = confined(&gone, "echo started").await.unwrap_err().to_string();
+    assert!(
+        error.contains("`read` of the sandbox names `/no/such/folder`, which can't be opened"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

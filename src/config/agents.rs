@@ -1,7 +1,7 @@
 //! From `[agents.…]` to specifications.
 use super::at::at;
 use super::walk::{Item, Section};
-use super::{checks, keys};
+use super::{checks, keys, sandbox};
 use crate::config::values::{LEAST_OUTPUT, cwd, refers, zone};
 use crate::domain::*;
 use jiff::SignedDuration;
@@ -64,7 +64,8 @@ impl Maker<'_> {
         let (line, _) = section.file.place(section.span.start);
         let schedule = self.schedule(section);
         let body = self.body(section);
-        let gate = section.get("gate").and_then(|item| checks::check(item, self.fleet)).map(Arc::new);
+        let walls = sandbox::setting(section);
+        let gate = section.get("gate").and_then(|item| checks::check(item, self.fleet, &walls)).map(Arc::new);
         let success_when = self.success_when(section);
         let limits = self.limits(section);
         let jitter = section.duration("jitter").unwrap_or(SignedDuration::ZERO);
@@ -92,6 +93,7 @@ impl Maker<'_> {
             lock: section.text("lock").map(Arc::from),
             notify: self.notify(section),
             history,
+            control: section.word("control").filter(|control| *control != Control::None),
             // the last: all that is wrong with the agent is told at once
             body: body?,
             config_hash: ConfigHash(0),
@@ -180,6 +182,7 @@ impl Maker<'_> {
                 env: section.env(),
                 cwd: cwd(section),
                 stdin: section.text("stdin").map(str::to_owned),
+                sandbox: sandbox::setting(section).if_asked(),
             }))),
             "tool" => checks::tool_call(item, section.own("args"), self.fleet)
                 .map(|call| Body::Tool(Arc::new(call))),
@@ -262,7 +265,7 @@ impl Maker<'_> {
             return self.no_checks.clone();
         }
         let check = |item: Item<'_>| {
-            let check = checks::check(item, self.fleet)?;
+            let check = checks::check(item, self.fleet, &sandbox::setting(section))?;
             if check.novel_by.is_empty() {
                 return Some(check);
             }

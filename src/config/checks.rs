@@ -1,14 +1,14 @@
 //! Tool calls, gates and proofs: what they refer to, and whether their arguments fit.
 use super::keys;
 use super::walk::{Item, Section};
-use super::{call_args, tools};
+use super::{call_args, sandbox, tools};
 use crate::config::values::cwd;
 use crate::domain::*;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// A gate, or one check of `success_when`.
-pub(super) fn check(item: Item<'_>, fleet: &Fleet) -> Option<Check> {
+/// A gate, or one check of `success_when`. `of_agent`: the walls that hold where it names none.
+pub(super) fn check(item: Item<'_>, fleet: &Fleet, of_agent: &SandboxSetting) -> Option<Check> {
     let section = item.section(keys::CHECK)?;
     let body = match (section.own("tool"), section.own("command")) {
         (Some(tool), None) => CheckBody::Tool(tool_call(tool, section.own("args"), fleet)?),
@@ -17,6 +17,7 @@ pub(super) fn check(item: Item<'_>, fleet: &Fleet) -> Option<Check> {
             env: section.env(),
             cwd: cwd(&section),
             stdin: None,
+            sandbox: sandbox::setting(&section).or(of_agent).if_asked(),
         }),
         (None, None) if section.misspelled.iter().any(|key| ["tool", "command"].contains(key)) => {
             return None;

@@ -1,5 +1,6 @@
 //! All keys of `agents.toml` but those of `[tools.…]` tables, which stand with each tool: they feed the check for unknown
 //! keys, the suggestions and the JSON Schema. What a key means is decided in `resolve`.
+use super::sandbox;
 use crate::domain::*;
 
 /// What a value looks like.
@@ -29,6 +30,8 @@ pub(super) enum Kind {
     Texts2,
     /// A table with these keys.
     Table(&'static [Key]),
+    /// True, false, or a table with these keys.
+    FlagOr(&'static [Key]),
     /// One of these words, or a table with these keys.
     WordOr(&'static [&'static str], &'static [Key]),
     /// A list of tables with these keys.
@@ -203,6 +206,7 @@ pub(super) const MCP: &[Key] = &[
         "only these tools, names or patterns such as get_*; default: those that the server marks as destroying nothing",
     ),
     key("deny", Kind::Texts, "none of these, whatever `allow` says"),
+    key("sandbox", Kind::FlagOr(sandbox::KEYS), "walls around the program; default true"),
 ];
 pub(super) const NOTIFY: &[Key] = &[
     key("type", Kind::Word(NotifyType::WORDS), "where to"),
@@ -211,6 +215,7 @@ pub(super) const NOTIFY: &[Key] = &[
     key("command", Kind::Command, "command: gets the message as JSON on standard input"),
     key("env", Kind::Texts2, "command: added to its environment"),
     key("cwd", Kind::Text, "command: its folder"),
+    key("sandbox", Kind::FlagOr(sandbox::KEYS), "command: walls around it; default false"),
     key("path", Kind::Text, "file: a line of JSON is appended to it"),
     key("to", Kind::Any, "email: the receiver's address, or a list of such"),
     key("from", Kind::Text, "email: the sender's address"),
@@ -269,6 +274,7 @@ pub(super) const CHECK: &[Key] = &[
     key("command", Kind::Command, "or a program"),
     key("env", Kind::Texts2, "added to its environment"),
     key("cwd", Kind::Text, "its folder"),
+    key("sandbox", Kind::FlagOr(sandbox::KEYS), "walls around it; default: those of the agent"),
     key(
         "expect",
         Kind::Any,
@@ -355,6 +361,12 @@ pub(super) const AGENT: &[Key] = &[
     key("env", Kind::Texts2, "added to the cleared environment; values can be references to secrets"),
     key("cwd", Kind::Text, "folder of the program; default: that of the configuration"),
     key("stdin", Kind::Text, "standard input of the program"),
+    key(
+        "sandbox",
+        Kind::FlagOr(sandbox::KEYS),
+        "walls around the program, its gate and its proofs; default false",
+    ),
+    key("control", Kind::Word(Control::WORDS), "what its programs may ask of the daemon; default none"),
     key("timeout", Kind::Duration, "one attempt; default 10m"),
     key("total_timeout", Kind::Duration, "all attempts and waits of a run; default: none"),
     key("tool_call_timeout", Kind::Duration, "one tool call, also of gates and proofs; default 30s"),

@@ -21,6 +21,7 @@ mod paths;
 mod reference;
 mod render;
 mod resolve;
+mod sandbox;
 mod schema;
 mod spans;
 mod tools;

@@ -88,7 +88,9 @@ fn entries(prefix: &str, keys: &[Key]) -> Vec<Entry> {
             // these have a section of their own
             Kind::Table(keys) | Kind::Tables(keys)
                 if [keys::CHECK, tools::probe::CHECK].iter().any(|own| std::ptr::eq(keys, *own)) => {}
-            Kind::Table(keys) | Kind::WordOr(_, keys) => all.extend(entries(&format!("{name}."), keys)),
+            Kind::Table(keys) | Kind::WordOr(_, keys) | Kind::FlagOr(keys) => {
+                all.extend(entries(&format!("{name}."), keys))
+            }
             Kind::Tables(keys) => all.extend(entries(&format!("{name}[]."), keys)),
             Kind::Named(keys) => all.extend(entries(&format!("{name}.NAME."), keys)),
             _ => {}
@@ -113,6 +115,7 @@ fn value(kind: Kind) -> String {
         Kind::Command => "text or list of texts".into(),
         Kind::Texts2 => "table of texts".into(),
         Kind::Table(_) => "table".into(),
+        Kind::FlagOr(_) => "true or false, or a table".into(),
         Kind::WordOr(words, _) => format!("{}, or a table", words.join(" | ")),
         Kind::Tables(_) => "list of tables".into(),
         Kind::Named(_) => "tables by name".into(),

@@ -4,7 +4,7 @@ use super::email::email;
 use super::keys::{self, Key};
 use super::machine::{self, Wanted};
 use super::walk::{Item, Section};
-use super::{agents, lint, models, tools};
+use super::{agents, lint, models, sandbox, tools};
 use crate::config::values::{cwd, url, zone};
 use crate::domain::*;
 use std::collections::BTreeMap;
@@ -136,6 +136,7 @@ fn mcp(section: &Section<'_>) -> Option<McpSpec> {
         start_timeout: section.positive("start_timeout").unwrap_or(McpSpec::START_TIMEOUT),
         allow: section.texts("allow"),
         deny: section.texts("deny").unwrap_or_default(),
+        sandbox: sandbox::setting(section),
     })
 }
 
@@ -237,7 +238,13 @@ fn notify(section: &Section<'_>) -> Option<NotifyTarget> {
             if section.file.errors() == before {
                 look_for(section, &argv, Some(&cwd), &env);
             }
-            NotifyTargetKind::Command(CommandSpec { argv, env, cwd, stdin: None })
+            NotifyTargetKind::Command(CommandSpec {
+                argv,
+                env,
+                cwd,
+                stdin: None,
+                sandbox: sandbox::setting(section).if_asked(),
+            })
         }
         NotifyType::File => {
             let item = needs("path")?;

@@ -57,6 +57,7 @@ fn of(kind: Kind) -> Value {
         }
         Kind::Texts2 => json!({"type": "object"}),
         Kind::Table(keys) => object(keys),
+        Kind::FlagOr(keys) => json!({"oneOf": [{"type": "boolean"}, object(keys)]}),
         Kind::WordOr(words, keys) => json!({"oneOf": [{"enum": words}, object(keys)]}),
         Kind::Tables(keys) => json!({"type": "array", "items": object(keys)}),
         Kind::Named(keys) => json!({"type": "object", "additionalProperties": object(keys)}),

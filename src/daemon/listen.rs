@@ -161,7 +161,9 @@ fn admit(stream: Stream, house: &Arc<House>, services: &Arc<Services>, down: &Ca
         tracing::warn!(user, "a client of another user was turned away");
         return;
     }
+    let creds = stream.peer_creds().ok().and_then(|creds| u32::try_from(creds.pid()?).ok());
+    let rights = creds.and_then(crate::child::rights_of_peer);
     let gone = down.child_token();
     let place = house.enter(gone.clone(), Instant::now());
-    tokio::spawn(session::serve(stream, services.clone(), gone, place));
+    tokio::spawn(session::serve(stream, services.clone(), gone, place, rights));
 }

@@ -7,11 +7,11 @@ use super::handlers;
 use super::house::{Place, Work};
 use crate::daemon::handlers::answers::value;
 use crate::daemon::services::{Encoded, Services, Step, Subscription};
-use crate::domain::{LoggedEvent, Seq};
+use crate::domain::{Control, LoggedEvent, Seq};
 use crate::protocol::{
     Code, END_NOTIFICATION, EVENT_NOTIFICATION, EventNote, GAP_NOTIFICATION, GapNote, LIVE_NOTIFICATION,
     LineError, LineReader, PositionNote, Request, RpcError, SubscriptionView, decode_call, notification_line,
-    response_line,
+    response_line, rights,
 };
 use crate::store::Store;
 use interprocess::local_socket::tokio::Stream;
@@ -39,7 +39,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LAST_ANSWERS: Duration = Duration::from_millis(300);
 
 /// Serves one client until it goes, or has to.
-pub(super) async fn serve(stream: Stream, services: Arc<Services>, gone: CancellationToken, place: Place) {
+///
+/// `rights`: what it may ask, if it is a program of a run.
+pub(super) async fn serve(
+    stream: Stream,
+    services: Arc<Services>,
+    gone: CancellationToken,
+    place: Place,
+    rights: Option<Control>,
+) {
     services.clients.fetch_add(1, Ordering::Relaxed);
     let (input, output) = tokio::io::split(stream);
     let (lines, waiting) = mpsc::channel(LINES_WAITING);
@@ -49,6 +57,7 @@ pub(super) async fn serve(stream: Stream, services: Arc<Services>, gone: Cancell
         lines,
         gone: gone.clone(),
         place,
+        rights,
         room: Arc::new(Semaphore::new(CALLS_AT_A_TIME)),
         subscriptions: HashMap::new(),
         made: 0,
@@ -89,6 +98,8 @@ struct Session {
     lines: mpsc::Sender<String>,
     gone: CancellationToken,
     place: Place,
+    /// `None`: what its owner may.
+    rights: Option<Control>,
     room: Arc<Semaphore>,
     subscriptions: HashMap<u64, CancellationToken>,
     made: u64,
@@ -127,6 +138,9 @@ impl Session {
             Err((id, error)) => return self.say(response_line(&id, Err::<Value, _>(error))).await,
         };
         let id = call.id.clone();
+        if let Some(error) = self.rights.and_then(|rights| beyond(rights, &call.method)) {
+            return self.answer(id, Err(error)).await;
+        }
         let work = match self.place.calls(&call.method, Instant::now()) {
             Ok(work) => work,
             Err(error) => return self.answer(id, Err(error)).await,
@@ -195,6 +209,19 @@ impl Session {
             }
         });
     }
+}
+
+/// Why a program of a run may not call this.
+fn beyond(rights: Control, method: &str) -> Option<RpcError> {
+    let needed = rights::needed(method);
+    let refused = || {
+        let message = format!(
+            "a program that an agent runs may not call `{method}`: its `control` is \"{rights}\", and this needs \"{needed}\""
+        );
+        RpcError::new(Code::Refused, message)
+            .hint(format!("write control = \"{needed}\" under its [agents.…], if it is to steer the daemon"))
+    };
+    (!rights.holds(needed)).then(refused)
 }
 
 /// The events of one subscription.

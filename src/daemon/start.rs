@@ -205,8 +205,13 @@ async fn serve(
     let me = identity(paths);
     end_leftovers(&restored.open_runs, me).await;
     child::mark_helpers_of(me);
-    // it is looked for once, before anything waits for it
-    tokio::task::spawn_blocking(child::gate_program).await.map_err(|error| Failure::Internal(error.to_string()))?;
+    let (state, config) = (paths.state_dir.clone(), paths.config.clone());
+    // the program is looked for once, before anything waits for it
+    let prepared = tokio::task::spawn_blocking(move || {
+        child::confined::keep_out(&state, &config);
+        child::gate_program();
+    });
+    prepared.await.map_err(|error| Failure::Internal(error.to_string()))?;
     let now = clock::now();
     let reload_mode = loaded.fleet.daemon.reload;
     let config_path = loaded.fleet.path.clone();

@@ -3,7 +3,7 @@
 //! There is no such thing as an invalid [`AgentSpec`]: `config` makes them, nobody else. What is
 //! large or rare sits behind a pointer, so that 100,000 agents stay small.
 use super::words::words;
-use super::{AgentId, ConfigHash, CronSchedule, EventType};
+use super::{AgentId, ConfigHash, Control, CronSchedule, EventType, Sandbox};
 use crate::domain::secret_ref::EnvValue;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
@@ -47,6 +47,8 @@ pub struct AgentSpec {
     pub lock: Option<Arc<str>>,
     /// Whom to tell of what.
     pub notify: Option<Arc<NotifySpec>>,
+    /// What its programs may ask of the daemon; `None`: nothing.
+    pub control: Option<Control>,
     /// Tells two configurations of this agent apart.
     pub config_hash: ConfigHash,
     /// Line of `agents.toml` where it is defined, from 1.
@@ -302,6 +304,8 @@ pub struct CommandSpec {
     pub cwd: PathBuf,
     /// What is written to its standard input; nothing: `/dev/null`.
     pub stdin: Option<String>,
+    /// The walls around it; `None`: none.
+    pub sandbox: Option<Arc<Sandbox>>,
 }
 
 /// A gate or a proof.

@@ -2,7 +2,7 @@
 use super::agent::AgentSpec;
 use super::tool::{ToolKind, ToolSettings};
 use super::words::words;
-use super::{AgentId, ConfigHash};
+use super::{AgentId, ConfigHash, SandboxSetting};
 use crate::domain::secret_ref::{EnvValue, SecretRef};
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
@@ -261,6 +261,8 @@ pub struct McpSpec {
     pub allow: Option<Vec<String>>,
     /// Tools that may not, whatever `allow` says: names or patterns.
     pub deny: Vec<String>,
+    /// The walls around the program of a stdio server; unless they are off, there are some.
+    pub sandbox: SandboxSetting,
 }
 
 impl McpSpec {

@@ -26,6 +26,7 @@ mod object_key;
 mod price;
 mod run;
 mod run_error;
+mod sandbox;
 mod secret_ref;
 mod slot;
 mod talk;
@@ -73,6 +74,7 @@ pub use object_key::check_object_key;
 pub use price::cost;
 pub use run::{AttemptEnd, AttemptOutcome, RunMode, RunStatus, Trigger};
 pub use run_error::{ErrorKind, RunError};
+pub use sandbox::{Control, Sandbox, SandboxLimits, SandboxSetting};
 pub use secret_ref::{EnvValue, SecretRef, TextOrSecret};
 pub use slot::Verdict;
 pub use talk::{

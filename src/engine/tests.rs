@@ -55,6 +55,7 @@ fn agent(name: &str, schedule: Schedule, with: impl FnOnce(&mut AgentSpec)) -> A
             env: BTreeMap::new(),
             cwd: "/".into(),
             stdin: None,
+            sandbox: None,
         })),
         history: History::All,
         gate: None,
@@ -70,6 +71,7 @@ fn agent(name: &str, schedule: Schedule, with: impl FnOnce(&mut AgentSpec)) -> A
         circuit: CircuitSpec { open_after: 0, cooldown: secs(3600) },
         lock: None,
         notify: None,
+        control: None,
         config_hash: ConfigHash(0),
         line: 1,
     };

@@ -13,7 +13,8 @@ pub(super) async fn send(message: &Message, timeout: Duration) -> Result<(), Sen
         env: &[],
         cwd: None,
         stdin: None,
-        walls: None,
+        confinement: None,
+        control: None,
         max_output: 4096,
     };
     let finished = match run(program, timeout).await {

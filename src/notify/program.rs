@@ -1,6 +1,6 @@
 //! A program that gets the message as JSON on standard input.
 use super::message::{Message, SendError};
-use crate::child::{self, ChildError, Finished, Inherit, Program};
+use crate::child::{self, ChildError, Confinement, Finished, Inherit, Program};
 use crate::domain::{CommandSpec, TextOrSecret};
 use crate::secret;
 use std::time::Duration;
@@ -36,7 +36,11 @@ pub(super) async fn send(spec: &CommandSpec, message: &Message, timeout: Duratio
         env: &env,
         cwd: Some(&spec.cwd),
         stdin: Some(stdin.as_bytes()),
-        walls: None,
+        confinement: spec
+            .sandbox
+            .as_deref()
+            .map(|sandbox| Confinement::new(sandbox, &spec.argv, spec.env.keys())),
+        control: None,
         max_output: 4096,
     };
     let name = spec.argv.first().map_or("", String::as_str);

@@ -37,7 +37,13 @@ fn webhook(url: &str) -> NotifyTarget {
 fn command(script: &str, env: BTreeMap<String, TextOrSecret>) -> NotifyTarget {
     let argv = vec!["/bin/sh".into(), "-c".into(), script.into()];
     NotifyTarget {
-        kind: NotifyTargetKind::Command(CommandSpec { argv, env, cwd: "/".into(), stdin: None }),
+        kind: NotifyTargetKind::Command(CommandSpec {
+            argv,
+            env,
+            cwd: "/".into(),
+            stdin: None,
+            sandbox: None,
+        }),
         per_minute: None,
     }
 }
@@ -304,6 +310,7 @@ async fn command_that_fails_hangs_or_is_missing() {
         env: BTreeMap::new(),
         cwd: "/".into(),
         stdin: None,
+        sandbox: None,
     };
     let error =
         send(&NotifyTarget { kind: NotifyTargetKind::Command(spec), per_minute: None }, &message(), LONG)

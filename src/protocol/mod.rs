@@ -9,6 +9,7 @@ mod method;
 mod methods;
 mod params;
 mod reference;
+pub mod rights;
 mod views;
 
 pub use codec::{LineError, LineReader, MAX_LINE};

@@ -158,8 +158,7 @@ impl Attempt<'_> {
                         )
                     }
                     _ => {
-                        let why =
-                            ran.error("the gate").map_or_else(String::new, |error| error.message);
+                        let why = ran.error("the gate").map_or_else(String::new, |error| error.message);
                         warnings.push(format!("the gate is broken, so the run went ahead: {why}"));
                         Gate::Open
                     }
@@ -350,6 +349,7 @@ impl Attempt<'_> {
             written: Some(call.args.clone()),
             novel_by: novel_by.to_vec(),
             progress,
+            control: self.brief.agent.control,
             // what fills its places may come from outside
             untrusted: true,
         };

@@ -161,7 +161,7 @@ impl Attempt<'_> {
         let starting = async {
             let (environment, more) = env::of_command(brief, spec).await.map_err(End::Unconfigured)?;
             warnings.extend(more);
-            spawn::start(spec, environment, patience).await.map_err(End::NotStarted)
+            spawn::start(spec, environment, brief.agent.control, patience).await.map_err(End::NotStarted)
         };
         let started = tokio::select! {
             biased;

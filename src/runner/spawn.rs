@@ -1,8 +1,8 @@
 //! The daemon's side of a start: a process that waits at its gate, and the handle that owns it.
 use super::proc;
 use crate::child::kept::{self, Output};
-use crate::child::{self, Ended, Environment, Kept, Start};
-use crate::domain::{CommandSpec, Process};
+use crate::child::{self, Confinement, Ended, Environment, Kept, Start};
+use crate::domain::{CommandSpec, Control, Process};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::time::{Duration, Instant};
@@ -29,13 +29,14 @@ pub(super) struct Running {
 }
 
 /// Starts the keeper of a command. It waits for permission. What the system lacks for now is waited for,
-/// as long as `patience`.
+/// as long as `patience`. `control`: what it may ask of the daemon.
 ///
 /// # Errors
 /// A sentence: the program or its directory is not there, or the system gives no process.
 pub(super) async fn start(
     command: &CommandSpec,
     environment: Environment,
+    control: Option<Control>,
     patience: Duration,
 ) -> Result<(Running, Output), String> {
     let until = Instant::now() + patience;
@@ -47,7 +48,7 @@ pub(super) async fn start(
         let place = PLACES.acquire().await.expect("it is never closed");
         let started = tokio::task::spawn_blocking(move || {
             let _place = place;
-            start_now(&command, &environment)
+            start_now(&command, &environment, control)
         });
         match started.await.unwrap_or_else(|error| Err(StartError::Final(error.to_string()))) {
             Ok(started) => return Ok(started),
@@ -70,11 +71,18 @@ enum StartError {
     Final(String),
 }
 
-fn start_now(spec: &CommandSpec, environment: &Environment) -> Result<(Running, Output), StartError> {
+fn start_now(
+    spec: &CommandSpec,
+    environment: &Environment,
+    control: Option<Control>,
+) -> Result<(Running, Output), StartError> {
     let name = spec.argv.first().map(String::as_str).unwrap_or_default();
     let path = environment.get(OsStr::new("PATH")).map(OsString::as_os_str);
     let program = child::find(name, &spec.cwd, path).map_err(|why| StartError::Final(why.to_string()))?;
-    let start = Start { program: &program, argv: &spec.argv, environment, cwd: &spec.cwd, walls: None };
+    let confinement =
+        spec.sandbox.as_deref().map(|sandbox| Confinement::new(sandbox, &spec.argv, spec.env.keys()));
+    let start =
+        Start { program: &program, argv: &spec.argv, environment, cwd: &spec.cwd, confinement, control };
     let (kept, output) = Kept::start(&start).map_err(|error| {
         let message =
             format!("`{}` could not be started in `{}`: {error}", program.display(), spec.cwd.display());
@@ -100,7 +108,8 @@ impl Running {
             let _ = self.kept.go(None);
             return Ok(());
         };
-        let (mut ours, theirs) = kept::input().map_err(|error| format!("no pipe for what it reads: {error}"))?;
+        let (mut ours, theirs) =
+            kept::input().map_err(|error| format!("no pipe for what it reads: {error}"))?;
         let _ = self.kept.go(Some(theirs));
         let text = text.to_owned();
         self.feeder = Some(AbortOnDropHandle::new(tokio::spawn(async move {

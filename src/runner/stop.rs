@@ -105,7 +105,8 @@ pub(super) async fn end(
         known.extend(all.iter().map(Seen::key));
         running.ask();
         let kept = Quarry { keeper: Some(keeper), ..Quarry::default() };
-        let kept: HashSet<u32> = kept.among(&proc::living().await, &HashSet::new()).iter().map(|seen| seen.pid).collect();
+        let kept: HashSet<u32> =
+            kept.among(&proc::living().await, &HashSet::new()).iter().map(|seen| seen.pid).collect();
         for seen in all.iter().filter(|seen| !kept.contains(&seen.pid)) {
             let _ = proc::signal(seen, Signal::TERM);
         }

@@ -336,6 +336,7 @@ async fn raced(
     let bound = to_std(attempt.brief.agent.limits.tool_call_timeout);
     let context = CallContext {
         progress: None,
+        control: attempt.brief.agent.control,
         agent: Some(attempt.brief.agent.id.clone()),
         run: Some(attempt.brief.run),
         timeout: Some(bound.min(attempt.time_left())),

@@ -162,7 +162,11 @@ pub fn filter(rules: Rules) -> Result<BpfProgram, Refusal> {
 /// Calls that are judged by their arguments.
 fn judged(program: &mut BpfProgram, rules: Rules) {
     on(program, libc::SYS_clone, unless_set(0, NAMESPACES, libc::EPERM));
-    on(program, libc::SYS_ioctl, unless_one_of(1, &[libc::TIOCSTI as u32, libc::TIOCLINUX as u32], libc::EPERM));
+    on(
+        program,
+        libc::SYS_ioctl,
+        unless_one_of(1, &[libc::TIOCSTI as u32, libc::TIOCLINUX as u32], libc::EPERM),
+    );
     on(program, libc::SYS_socket, family_of_socket(rules));
     // a datagram socket of a pair can send to any other by its path (unix(7))
     let pairs = [libc::SOCK_STREAM as u32, libc::SOCK_SEQPACKET as u32];
@@ -172,8 +176,12 @@ fn judged(program: &mut BpfProgram, rules: Rules) {
     on(program, libc::SYS_socketpair, pair);
     // other processes of the same user are not this program's to steer
     on(program, libc::SYS_prlimit64, only_then_allow(0, &[0], libc::EPERM));
-    for call in [libc::SYS_sched_setaffinity, libc::SYS_sched_setscheduler, libc::SYS_sched_setparam, libc::SYS_sched_setattr]
-    {
+    for call in [
+        libc::SYS_sched_setaffinity,
+        libc::SYS_sched_setscheduler,
+        libc::SYS_sched_setparam,
+        libc::SYS_sched_setattr,
+    ] {
         on(program, call, only_then_allow(0, &[0], libc::EPERM));
     }
     let mut itself = only(0, &[libc::PRIO_PROCESS as u32], libc::EPERM);
@@ -236,7 +244,12 @@ fn on(program: &mut BpfProgram, call: i64, body: BpfProgram) {
 
 /// Refuses if one of these bits is set in an argument, else allows.
 fn unless_set(argument: u8, bits: u32, error: i32) -> BpfProgram {
-    vec![load(Field::Argument(argument)), jump(Test::AnySet, bits, 0, 1), answer(refuse(error)), answer(ALLOW)]
+    vec![
+        load(Field::Argument(argument)),
+        jump(Test::AnySet, bits, 0, 1),
+        answer(refuse(error)),
+        answer(ALLOW),
+    ]
 }
 
 /// Refuses if an argument is one of these, else allows.
@@ -330,7 +343,12 @@ mod tests_support {
     use seccompiler::sock_filter;
 
     /// What the filter answers to a call.
-    pub(in crate::sandbox) fn run(program: &[sock_filter], architecture: u32, call: i64, args: &[u64]) -> u32 {
+    pub(in crate::sandbox) fn run(
+        program: &[sock_filter],
+        architecture: u32,
+        call: i64,
+        args: &[u64],
+    ) -> u32 {
         let word = |at: u32| match at {
             0 => call as u32,
             4 => architecture,

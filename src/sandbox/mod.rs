@@ -122,7 +122,9 @@ pub struct Refusal(pub String);
 /// There is no sandbox on this system.
 #[cfg(not(target_os = "linux"))]
 pub fn enter(_: &Walls) -> Result<(), Refusal> {
-    Err(Refusal("this system has no sandbox: Landlock and seccomp are Linux's; write `sandbox = false`".into()))
+    Err(Refusal(
+        "this system has no sandbox: Landlock and seccomp are Linux's; write `sandbox = false`".into(),
+    ))
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Files and folders, by Landlock.
 use super::{Access, Refusal, Walls};
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, make_bitflags,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
+    RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, make_bitflags,
 };
 
 /// The newest version of Landlock whose rights are known here. An older kernel has fewer of them.
@@ -24,7 +24,9 @@ fn rights(access: Access) -> BitFlags<AccessFs> {
 /// Puts the walls around this process. Nothing is confined that the kernel can't: see [`super::support`].
 pub(super) fn close(walls: &Walls) -> Result<(), Refusal> {
     let mut ruleset = created().map_err(|error| {
-        Refusal(format!("Landlock is not to be had ({error}); a kernel of 5.13 or later has it, if it is not switched off"))
+        Refusal(format!(
+            "Landlock is not to be had ({error}); a kernel of 5.13 or later has it, if it is not switched off"
+        ))
     })?;
     for (access, path) in &walls.paths {
         let folder = PathFd::new(path)

@@ -1,8 +1,8 @@
 //! Tests of the words that walls are sent as, and of the filter of calls. That the kernel holds them is tried with real
 //! programs in `child::tests`.
-use super::*;
 #[cfg(target_os = "linux")]
 use super::calls::{Rules, filter, run};
+use super::*;
 
 #[test]
 fn walls_come_back_from_their_words() {

@@ -136,7 +136,8 @@ async fn from_command(argv: &[String], timeout: Duration) -> Result<Secret, Secr
         env: &[],
         cwd: None,
         stdin: None,
-        walls: None,
+        confinement: None,
+        control: None,
         max_output: MAX_LEN + 1,
     };
     let finished =

@@ -1,6 +1,6 @@
 //! The words between the door and the tools: what a tool is known by, what a call carries, what it gives, and why
 //! it fails.
-use crate::domain::{AgentId, Effect, Finding, ReadsWhen, RunId, ToolDef, ToolOffer, ToolSettings};
+use crate::domain::{AgentId, Control, Effect, Finding, ReadsWhen, RunId, ToolDef, ToolOffer, ToolSettings};
 use crate::secret;
 use crate::store::Store;
 use serde::de::DeserializeOwned;
@@ -74,6 +74,8 @@ pub struct CallContext {
     pub novel_by: Vec<String>,
     /// For tools that take long: where they say how far they are.
     pub progress: Option<Progress>,
+    /// What a program that this call starts may ask of the daemon.
+    pub control: Option<Control>,
     /// The caller has read data from outside: what it says now may come from there.
     pub untrusted: bool,
 }

@@ -2,7 +2,7 @@
 //! whole argument, whatever is in it.
 use super::contract::{About, Call, ToolError, ToolOutput};
 use super::settings;
-use crate::child::{self, Inherit, Program};
+use crate::child::{self, Confinement, Inherit, Program};
 use crate::domain::{
     Effect, ParameterKind, ReadsWhen, ShellArg, ShellCommand, ShellSettings, TextOrSecret, ToolKind,
     ToolSettings,
@@ -72,13 +72,18 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     let mut env = environment(&settings.env, bound).await?;
     // so that it is found and ended if the daemon dies
     env.extend(call.context.run.map(|run| (child::RUN_ID.to_owned(), run.to_string())));
+    let named: Vec<String> = command.args.iter().filter_map(ShellArg::as_text).map(str::to_owned).collect();
+    let sandbox = settings.sandbox.unless_off();
+    let confinement =
+        sandbox.as_deref().map(|sandbox| Confinement::new(sandbox, &named, settings.env.keys()));
     let program = Program {
         argv: &argv,
         inherit: Inherit::Basics,
         env: &env,
         cwd: Some(&settings.cwd),
         stdin: None,
-        walls: None,
+        confinement,
+        control: call.context.control,
         max_output: settings::size(settings.max_output),
     };
     let finished = child::run(program, bound).await.map_err(|error| match error {
@@ -170,6 +175,7 @@ fn fitted(value: &Value, kind: &ParameterKind) -> Result<String, String> {
 mod tests {
     //! Tests of what becomes an argument, and of real programs.
     use super::*;
+    use crate::domain::SandboxSetting;
     use std::sync::Arc;
 
     fn command(exec: &str, args: &[&str], read: bool) -> ShellCommand {
@@ -184,6 +190,7 @@ mod tests {
             env: [("MARK".to_owned(), TextOrSecret::Text("here".into()))].into(),
             timeout: ShellSettings::TIMEOUT,
             max_output: ShellSettings::MAX_OUTPUT,
+            sandbox: SandboxSetting::Unset,
         }
     }
 

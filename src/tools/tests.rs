@@ -2,7 +2,8 @@
 use super::contract::MAX_RESULT;
 use super::*;
 use crate::domain::{
-    Finding, McpSpec, MetricsArgs, SqlSettings, TextOrSecret, ToolKind, ToolMode, ToolSettings, ToolSpec,
+    Finding, McpSpec, MetricsArgs, SandboxSetting, SqlSettings, TextOrSecret, ToolKind, ToolMode,
+    ToolSettings, ToolSpec,
 };
 use serde_json::json;
 use std::time::Instant;
@@ -27,6 +28,7 @@ fn fleet() -> Fleet {
         start_timeout: McpSpec::START_TIMEOUT,
         allow: None,
         deny: Vec::new(),
+        sandbox: SandboxSetting::Off,
     };
     fleet.mcp.insert("github".into(), server);
     fleet

@@ -1,7 +1,7 @@
 //! MCP servers that behave, and all the ways in which they don't. Each test has a server of its own
 //! (`mcp/server.py`), is bounded, and leaves no process behind.
 use super::support::{PATIENCE, python3, wait_for};
-use bgagent::domain::{Effect, Fleet, McpSpec, SecretRef, TextOrSecret};
+use bgagent::domain::{Effect, Fleet, McpSpec, SandboxSetting, SecretRef, TextOrSecret};
 use bgagent::tools::mcp::{Limits, Pin, PinChange, PinEvent, PinState, Pins, Servers};
 use bgagent::tools::{CallContext, ToolError, Tools};
 use jiff::SignedDuration;
@@ -32,6 +32,7 @@ struct Bench {
 
 impl Bench {
     fn with(mode: &str) -> Self {
+        bgagent::child::keep_programs_with(env!("CARGO_BIN_EXE_bgagent-gate").as_ref());
         let folder = tempfile::tempdir().expect("a temporary folder");
         let place = folder.path().to_str().expect("UTF-8").to_owned();
         let script = format!("{place}/server.py");
@@ -50,6 +51,8 @@ impl Bench {
                 start_timeout: SignedDuration::from_secs(20),
                 allow: Some(Vec::new()),
                 deny: Vec::new(),
+                // it keeps a log beside itself
+                sandbox: SandboxSetting::Off,
             },
         );
         let (pins, changes) = Pins::load([]);

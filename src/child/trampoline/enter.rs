@@ -18,7 +18,9 @@ pub(super) fn become_program(order: &Order<'_>) -> ! {
         sandbox::enter(walls)
     };
     let why = match shut_in() {
-        Ok(()) => executed(|| Err::<(), _>(command(order).exec())).err().map_or_else(String::new, |error| error.to_string()),
+        Ok(()) => executed(|| Err::<(), _>(command(order).exec()))
+            .err()
+            .map_or_else(String::new, |error| error.to_string()),
         Err(Refusal(why)) => format!("the sandbox can't be put up: {why}"),
     };
     let said = Said::NotStarted(why).to_string();

@@ -153,10 +153,8 @@ impl Keeper {
     fn stay(mut self) -> ! {
         loop {
             self.reap();
-            let mut watched = [
-                PollFd::new(&self.channel, PollFlags::IN),
-                PollFd::new(&self.signals.woken, PollFlags::IN),
-            ];
+            let mut watched =
+                [PollFd::new(&self.channel, PollFlags::IN), PollFd::new(&self.signals.woken, PollFlags::IN)];
             if poll(&mut watched, None).is_err() {
                 continue;
             }

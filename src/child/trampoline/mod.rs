@@ -15,11 +15,11 @@
 //! can't signal it.
 use crate::sandbox::Walls;
 use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, exit};
-use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 mod enter;

@@ -1,6 +1,7 @@
 //! Settings and arguments of `probe`: its checks.
 use super::http::headers;
 use crate::config::keys::{Key, Kind, key};
+use crate::config::sandbox;
 use crate::config::values::url;
 use crate::config::walk::{Item, Section};
 use crate::domain::{
@@ -44,6 +45,7 @@ pub(in crate::config) const CHECK: &[Key] = &[
     key("unit", Kind::Text, "systemd: the unit"),
     key("user", Kind::Flag, "systemd: of the user's manager"),
     key("command", Kind::Command, "command: exit 0 is good, 1 a warning, else critical"),
+    key("sandbox", Kind::FlagOr(sandbox::KEYS), "command: walls around it; default false"),
 ];
 
 /// What each check takes.
@@ -158,7 +160,7 @@ fn target(item: Item<'_>, section: &Section<'_>, kind: ProbeType) -> Option<Prob
                         .into(),
                 );
             }
-            ProbeTarget::Command { argv }
+            ProbeTarget::Command { argv, sandbox: sandbox::setting(section).if_asked() }
         }
         ProbeType::Memory => ProbeTarget::Memory,
         ProbeType::Load => ProbeTarget::Load,

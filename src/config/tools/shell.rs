@@ -1,6 +1,7 @@
 //! Settings of `[tools.…]` tables of type "shell": which commands, and what may stand in them.
 use crate::config::keys::{Key, Kind, key};
 use crate::config::machine::{self, Wanted};
+use crate::config::sandbox;
 use crate::config::values::{LEAST_OUTPUT, cwd, needs};
 use crate::config::walk::{Item, Section};
 use crate::domain::{ShellArg, ShellCommand, ShellSettings, ToolKind};
@@ -15,6 +16,7 @@ pub(in crate::config) const KEYS: &[Key] = &[
         .with(&[ShellSettings::TIMEOUT.as_secs().unsigned_abs()]),
     key("max_output", Kind::Size, "kept of each output; default {} KiB")
         .with(&[ShellSettings::MAX_OUTPUT >> 10]),
+    key("sandbox", Kind::FlagOr(sandbox::KEYS), "walls around each program; default true"),
 ];
 const COMMAND: &[Key] = &[
     key("exec", Kind::Text, "absolute path of the program"),
@@ -37,7 +39,7 @@ pub(in crate::config) fn settings(section: &Section<'_>) -> Option<ShellSettings
         }
     }
     let max_output = max_output.unwrap_or(ShellSettings::MAX_OUTPUT).min(ShellSettings::LARGEST_MAX_OUTPUT);
-    Some(ShellSettings { commands, cwd, env, timeout, max_output })
+    Some(ShellSettings { commands, cwd, env, timeout, max_output, sandbox: sandbox::setting(section) })
 }
 
 fn command(item: Item<'_>, section: &Section<'_>) -> Option<ShellCommand> {

@@ -5,6 +5,7 @@ use crate::domain::agent::*;
 use crate::domain::fleet::*;
 use crate::domain::host::HostPattern;
 use crate::domain::ids::AgentId;
+use crate::domain::sandbox::{Sandbox, SandboxLimits, SandboxSetting};
 use crate::domain::secret_ref::{EnvValue, SecretRef, TextOrSecret};
 use crate::domain::tool::{
     FeedArgs, FeedLogin, FeedSettings, FilesSettings, HttpSettings, MetricsArgs, ParameterKind, ProbeCheck,
@@ -203,7 +204,7 @@ table! { AgentSpec {
     id: "id", description: "description", schedule: "schedule", jitter: "jitter", first_run: "first_run",
     catch_up: "catch_up", overlap: "overlap", enabled: "enabled", body: "body", history: "history", gate: "gate",
     success_when: "success_when", limits: "limits", retry: "retry", circuit: "circuit", lock: "lock",
-    notify: "notify",
+    notify: "notify", control: "control",
 } without config_hash, line }
 table! { EventTrigger { event: "event", agent: "agent", } }
 table! { CatchUp { policy: "policy", max: "max", max_age: "max_age", spread: "spread", } }
@@ -213,7 +214,7 @@ table! { QuerySpec {
     output_schema: "output_schema",
 } }
 table! { ToolCallSpec { tool: "tool", args: "args", } }
-table! { CommandSpec { argv: "argv", env: "env", cwd: "cwd", stdin: "stdin", } }
+table! { CommandSpec { argv: "argv", env: "env", cwd: "cwd", stdin: "stdin", sandbox: "sandbox", } }
 table! { Check { body: "body", expect: "expect", novel_by: "novel_by", } }
 table! { Expect { field: "field", compare: "compare", value: "value", } }
 table! { Limits {
@@ -264,7 +265,7 @@ table! { RequestSettings {
 table! { Price { input: "input", cached_input: "cached_input", cache_write: "cache_write", output: "output", } }
 table! { McpSpec {
     command: "command", url: "url", headers: "headers", env: "env", cwd: "cwd", start_timeout: "start_timeout",
-    allow: "allow", deny: "deny",
+    allow: "allow", deny: "deny", sandbox: "sandbox",
 } }
 table! { ToolSpec { kind: "kind", settings: "settings", } }
 table! { HttpSettings {
@@ -293,10 +294,29 @@ impl Canonical for Since {
     }
 }
 
+table! { Sandbox { read: "read", write: "write", exec: "exec", unix: "unix", limits: "limits", } }
+table! { SandboxLimits {
+    processes: "processes", memory: "memory", open_files: "open_files", file_size: "file_size", cpu: "cpu",
+} }
+
+impl Canonical for SandboxSetting {
+    fn is_nothing(&self) -> bool {
+        *self == Self::Unset
+    }
+
+    fn write(&self, form: &mut Form) {
+        match self {
+            Self::Unset | Self::Off => form.token("off"),
+            Self::On(sandbox) => sandbox.write(form),
+        }
+    }
+}
+
 table! { FilesSettings { roots: "roots", mode: "mode", max_bytes: "max_bytes", config: "config", } }
 
 table! { ShellSettings {
     commands: "commands", cwd: "cwd", env: "env", timeout: "timeout", max_output: "max_output",
+    sandbox: "sandbox",
 } }
 table! { ShellCommand { exec: "exec", args: "args", read: "read", description: "description", } }
 
@@ -363,7 +383,10 @@ impl Canonical for ProbeTarget {
                 form.field("unit", unit);
                 form.field("user", user);
             }),
-            Self::Command { argv } => form.tagged(kind, |form| form.field("command", argv)),
+            Self::Command { argv, sandbox } => form.tagged(kind, |form| {
+                form.field("command", argv);
+                form.field("sandbox", sandbox);
+            }),
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Checks of the `probe` tool, as they are written: what is not said stays unsaid, and its default is beside it.
 use super::json;
 use super::words::{DiskMetric, HttpMethod, ProbeType};
+use crate::domain::sandbox::Sandbox;
 use crate::domain::secret_ref::TextOrSecret;
 use jiff::SignedDuration;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What all calls of an instance check. It also stands in the arguments of a call.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -100,6 +102,9 @@ pub enum ProbeTarget {
         /// Program and arguments.
         #[serde(rename = "command")]
         argv: Vec<String>,
+        /// The walls around it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sandbox: Option<Arc<Sandbox>>,
     },
 }
 

@@ -1,4 +1,5 @@
 //! Settings of the `shell` tool.
+use crate::domain::sandbox::SandboxSetting;
 use crate::domain::secret_ref::TextOrSecret;
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
@@ -17,6 +18,18 @@ pub struct ShellSettings {
     pub timeout: SignedDuration,
     /// Bytes that are kept of each output.
     pub max_output: u64,
+    /// The walls around each program; unless they are off, there are some.
+    pub sandbox: SandboxSetting,
+}
+
+impl ShellArg {
+    /// What stands in the configuration itself; `None`: a parameter.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Parameter { .. } => None,
+        }
+    }
 }
 
 impl ShellSettings {

@@ -1,7 +1,8 @@
 //! The program of a stdio server: started in a process group of its own with an environment that we
 //! choose, its last words kept, ended with all that it started.
 use super::text::shown;
-use crate::child::{self, Ended, Inherit, Kept, Start, kept};
+use crate::child::{self, Confinement, Ended, Inherit, Kept, Start, kept};
+use crate::domain::Sandbox;
 use crate::secret::{self, Secret};
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -31,14 +32,22 @@ pub(super) type Pipes = (ChildStdout, pipe::Sender);
 
 impl Process {
     /// Starts it.
-    pub(super) fn start(argv: &[String], env: &[(String, Secret)], cwd: &Path) -> Result<(Self, Pipes), String> {
+    pub(super) fn start(
+        argv: &[String],
+        env: &[(String, Secret)],
+        cwd: &Path,
+        sandbox: Option<&Sandbox>,
+    ) -> Result<(Self, Pipes), String> {
         let mut environment = Inherit::Basics.environment();
         environment.extend(child::mark().map(|(name, value)| (name.into(), value.into())));
         environment.extend(env.iter().map(|(name, value)| (name.into(), value.expose().into())));
         let name = argv.first().map_or("", String::as_str);
         let path = environment.get(OsStr::new("PATH")).map(OsString::as_os_str);
         let program = child::find(name, cwd, path).map_err(|why| why.to_string())?;
-        let start = Start { program: &program, argv, environment: &environment, cwd, walls: None };
+        let confinement =
+            sandbox.map(|sandbox| Confinement::new(sandbox, argv, env.iter().map(|(name, _)| name)));
+        let start =
+            Start { program: &program, argv, environment: &environment, cwd, confinement, control: None };
         let started = || -> io::Result<_> {
             let (kept, (output, said)) = Kept::start(&start)?;
             let (input, theirs) = kept::input()?;

@@ -248,7 +248,9 @@ async fn connect(
     let (greeted, process) = match (&spec.command, &spec.url) {
         (Some(argv), _) => {
             let env = values(&spec.env, "variable").await.map_err(Refused::ours)?;
-            let (process, (output, input)) = Process::start(argv, &env, cwd).map_err(Refused::ours)?;
+            let (process, (output, input)) =
+                Process::start(argv, &env, cwd, spec.sandbox.unless_off().as_deref())
+                    .map_err(Refused::ours)?;
             let wire = Wire::new(output, input, signals.clone());
             (greet(wire, mode, deadline).await, Some(process))
         }

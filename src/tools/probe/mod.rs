@@ -140,7 +140,7 @@ async fn measure(check: &Check, bound: Duration, for_run: Option<RunId>) -> Meas
         What::Http(web) => reach::http(web, bound, thresholds).await,
         What::Tcp { host, port } => reach::tcp(host, *port, thresholds).await,
         What::Systemd { unit, user } => program::systemd(unit, *user, bound).await,
-        What::Command { argv } => program::command(argv, bound, for_run).await,
+        What::Command { argv, sandbox } => program::command(argv, sandbox.as_deref(), bound, for_run).await,
     }
 }
 

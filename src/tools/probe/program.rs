@@ -1,16 +1,30 @@
 //! Checks by a program: any command, and `systemctl`.
 use super::measured::Measured;
-use crate::child::{self, ChildError, Finished, Inherit, Program};
-use crate::domain::{Level, RunId};
+use crate::child::{self, ChildError, Confinement, Finished, Inherit, Program};
+use crate::domain::{Level, RunId, Sandbox};
 use std::time::Duration;
 
 /// Enough for a title.
 const MAX_OUTPUT: usize = 16 << 10;
 
-pub(super) async fn command(argv: &[String], bound: Duration, for_run: Option<RunId>) -> Measured {
+pub(super) async fn command(
+    argv: &[String],
+    sandbox: Option<&Sandbox>,
+    bound: Duration,
+    for_run: Option<RunId>,
+) -> Measured {
+    let confinement = sandbox.map(|sandbox| Confinement::new(sandbox, argv, std::iter::empty::<&str>()));
     let env: Vec<_> = for_run.iter().map(|run| (child::RUN_ID.to_owned(), run.to_string())).collect();
-    let program =
-        Program { argv, inherit: Inherit::Basics, env: &env, cwd: None, stdin: None, walls: None, max_output: MAX_OUTPUT };
+    let program = Program {
+        argv,
+        inherit: Inherit::Basics,
+        env: &env,
+        cwd: None,
+        stdin: None,
+        confinement,
+        control: None,
+        max_output: MAX_OUTPUT,
+    };
     let name = argv.first().map_or("", String::as_str);
     let finished = match child::run(program, bound).await {
         Ok(finished) => finished,
@@ -94,7 +108,8 @@ async fn systemctl(user: bool, args: &[&str], bound: Duration) -> Result<Finishe
         env: &[("LC_ALL".to_owned(), "C".to_owned())],
         cwd: None,
         stdin: None,
-        walls: None,
+        confinement: None,
+        control: None,
         max_output: MAX_OUTPUT,
     };
     child::run(program, bound).await

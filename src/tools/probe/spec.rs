@@ -1,13 +1,16 @@
 //! The checks of a probe: from JSON to what is written, and from there to what is to be done, with all defaults. The same
 //! defaults hold for a configured probe and for one that is called by hand.
 use super::level::Thresholds;
-use crate::domain::{DiskMetric, HttpMethod, ProbeCheck, ProbeTarget, ProbeType, TextOrSecret, WebCheck};
+use crate::domain::{
+    DiskMetric, HttpMethod, ProbeCheck, ProbeTarget, ProbeType, Sandbox, TextOrSecret, WebCheck,
+};
 use jiff::SignedDuration;
 use reqwest::header::HeaderName;
 use reqwest::{Method, Url};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One check, complete.
@@ -49,6 +52,7 @@ pub(super) enum What {
     },
     Command {
         argv: Vec<String>,
+        sandbox: Option<Arc<Sandbox>>,
     },
 }
 
@@ -77,7 +81,7 @@ impl What {
             Self::Tcp { host, port } => host_and_port(host, *port),
             Self::Process { name, .. } => name.clone(),
             Self::Systemd { unit, .. } => unit.clone(),
-            Self::Command { argv } => format!("`{}`", first_word(argv)),
+            Self::Command { argv, .. } => format!("`{}`", first_word(argv)),
         }
     }
 
@@ -87,7 +91,7 @@ impl What {
             Self::Disk { path, metric: DiskMetric::Used, .. } => format!("disk:{}", path.display()),
             Self::Disk { path, metric: DiskMetric::Inodes, .. } => format!("disk:{}:inodes", path.display()),
             Self::Memory | Self::Load => kind.to_string(),
-            Self::Command { argv } => format!("command:{}", first_word(argv)),
+            Self::Command { argv, .. } => format!("command:{}", first_word(argv)),
             _ => format!("{kind}:{}", self.subject()),
         }
     }
@@ -278,6 +282,12 @@ fn read_target(map: &Map<String, Value>, kind: ProbeType) -> Result<ProbeTarget,
         ProbeType::Systemd => ProbeTarget::Systemd { unit: need("unit")?, user: flag("user") },
         ProbeType::Command => ProbeTarget::Command {
             argv: argv(map.get("command")).ok_or("a check of type `command` needs `command`")?,
+            sandbox: map
+                .get("sandbox")
+                .map(|value| {
+                    serde_json::from_value(value.clone()).map_err(|error| format!("`sandbox`: {error}"))
+                })
+                .transpose()?,
         },
     })
 }
@@ -322,7 +332,9 @@ impl What {
             ProbeTarget::Systemd { unit, user } => {
                 Self::Systemd { unit: unit.clone(), user: user.unwrap_or(false) }
             }
-            ProbeTarget::Command { argv } => Self::Command { argv: argv.clone() },
+            ProbeTarget::Command { argv, sandbox } => {
+                Self::Command { argv: argv.clone(), sandbox: sandbox.clone() }
+            }
         })
     }
 }

@@ -1,0 +1,258 @@
+//! Which walls a program gets: from what the configuration names to what the kernel holds ([`crate::sandbox`]).
+use crate::domain::Sandbox;
+use crate::sandbox::{Access, Limit, Walls};
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// The system's programs and libraries. Those that are not there are left out.
+const PROGRAMS: &[&str] = &[
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/opt",
+    "/nix/store",
+    "/gnu/store",
+    "/run/current-system",
+    "/snap",
+];
+/// What programs read of the system before they do anything: libraries, names, certificates, time zones, terminals,
+/// and what shells begin with. None of it is a secret.
+const SYSTEM: &[&str] = &[
+    "/etc/alternatives",
+    "/etc/bash.bashrc",
+    "/etc/bashrc",
+    "/etc/ca-certificates",
+    "/etc/ca-certificates.conf",
+    "/etc/crypto-policies",
+    "/etc/debian_version",
+    "/etc/environment",
+    "/etc/fonts",
+    "/etc/gai.conf",
+    "/etc/gitconfig",
+    "/etc/group",
+    "/etc/host.conf",
+    "/etc/hostname",
+    "/etc/hosts",
+    "/etc/inputrc",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/ld-musl-x86_64.path",
+    "/etc/locale.alias",
+    "/etc/locale.conf",
+    "/etc/localtime",
+    "/etc/magic",
+    "/etc/mime.types",
+    "/etc/nsswitch.conf",
+    "/etc/os-release",
+    "/etc/passwd",
+    "/etc/pki",
+    "/etc/profile",
+    "/etc/profile.d",
+    "/etc/protocols",
+    "/etc/python3",
+    "/etc/resolv.conf",
+    "/etc/services",
+    "/etc/shells",
+    "/etc/ssl",
+    "/etc/terminfo",
+    "/etc/timezone",
+    "/etc/zoneinfo",
+    "/proc",
+    "/sys/devices/system/cpu",
+];
+const DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
+/// Where the loaders of programs lie, which the kernel executes with each.
+const LOADERS: &[&str] =
+    &["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu"];
+
+/// What is never within the walls of a program.
+#[derive(Clone, Debug)]
+struct KeptOut {
+    state: PathBuf,
+    config: PathBuf,
+}
+
+static KEPT_OUT: OnceLock<KeptOut> = OnceLock::new();
+
+/// From now on no walls hold the state folder or the configuration. Once, before anything is started.
+/// Temporary files lie in the state folder from now on; what a daemon that was killed has left of them is removed.
+pub fn keep_out(state: &Path, config: &Path) {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let (state, config) = (real(state), real(config));
+    let _ = std::fs::remove_dir_all(state.join(TEMPORARY));
+    // a second daemon in the same process is one of tests
+    let _ = KEPT_OUT.set(KeptOut { state, config });
+}
+
+/// Folder of private folders, in the state folder.
+const TEMPORARY: &str = "tmp";
+
+/// Walls as the configuration names them, for one program.
+#[derive(Clone, Copy, Debug)]
+pub struct Confinement<'a> {
+    sandbox: &'a Sandbox,
+    named: &'a [String],
+    own_home: bool,
+    own_temporary: bool,
+}
+
+impl<'a> Confinement<'a> {
+    /// `named`: arguments that stand in the configuration; those that are files may be read. `variables`: names of
+    /// those that are set there; a `HOME` or `TMPDIR` among them stays.
+    pub fn new<'n>(
+        sandbox: &'a Sandbox,
+        named: &'a [String],
+        variables: impl Iterator<Item = impl AsRef<str> + 'n>,
+    ) -> Self {
+        let (mut own_home, mut own_temporary) = (false, false);
+        for name in variables {
+            own_home |= name.as_ref() == "HOME";
+            own_temporary |= name.as_ref() == "TMPDIR";
+        }
+        Self { sandbox, named, own_home, own_temporary }
+    }
+
+    /// The walls around `program`, and its private folder.
+    ///
+    /// # Errors
+    /// A sentence: what can't be had, where, and what to write.
+    pub(super) fn close(self, program: &Path) -> io::Result<(Walls, Private)> {
+        let private = Private::new(!self.own_home, !self.own_temporary)?;
+        let mut paths = self.system(program);
+        paths.push((Access::Write, private.folder.clone()));
+        for (access, list, key) in [
+            (Access::Read, &self.sandbox.read, "read"),
+            (Access::Write, &self.sandbox.write, "write"),
+            (Access::Connect, &self.sandbox.unix, "unix"),
+        ] {
+            for path in list {
+                paths.push((access, root(path, key, access == Access::Write)?));
+            }
+        }
+        for path in self.sandbox.exec.iter().flatten() {
+            paths.push((Access::Execute, root(path, "exec", false)?));
+        }
+        self.fits_this_machine()?;
+        Ok((Walls { paths, limits: self.limits() }, private))
+    }
+
+    /// What each program gets.
+    fn system(&self, program: &Path) -> Vec<(Access, PathBuf)> {
+        let programs = if self.sandbox.exec.is_none() { Access::Execute } else { Access::Read };
+        let mut paths = vec![(Access::Execute, program.to_owned())];
+        let existing =
+            |list: &[&str]| list.iter().map(PathBuf::from).filter(|path| path.exists()).collect::<Vec<_>>();
+        paths.extend(existing(PROGRAMS).into_iter().map(|path| (programs, path)));
+        paths.extend(existing(SYSTEM).into_iter().map(|path| (Access::Read, path)));
+        paths.extend(existing(DEVICES).into_iter().map(|path| (Access::Device, path)));
+        if self.sandbox.exec.is_some() {
+            paths.extend(loaders().into_iter().map(|path| (Access::Execute, path)));
+        }
+        let files = self.named.iter().map(PathBuf::from).filter(|path| path.is_absolute() && path.is_file());
+        paths.extend(files.filter(|path| refused(path, false).is_none()).map(|path| (Access::Read, path)));
+        paths
+    }
+
+    fn limits(&self) -> Vec<(Limit, u64)> {
+        let limits = &self.sandbox.limits;
+        let cpu = limits.cpu.map(|span| span.as_secs().unsigned_abs().max(1));
+        [(Limit::OpenFiles, limits.open_files), (Limit::FileSize, limits.file_size), (Limit::Cpu, cpu)]
+            .into_iter()
+            .filter_map(|(limit, value)| Some((limit, value?)))
+            .collect()
+    }
+
+    fn fits_this_machine(&self) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        if !self.sandbox.unix.is_empty()
+            && crate::sandbox::support::landlock() < crate::sandbox::support::SOCKETS
+        {
+            return Err(io::Error::other(
+                "`unix` of the sandbox needs a kernel whose Landlock knows sockets by path (version 9); leave it out, or write `sandbox = false`",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// A path of the configuration as it really is now: links are followed here, so that what they lead to is judged.
+fn root(path: &Path, key: &str, writes: bool) -> io::Result<PathBuf> {
+    let shown = path.display();
+    let real = path.canonicalize().map_err(|error| {
+        io::Error::other(format!(
+            "`{key}` of the sandbox names `{shown}`, which can't be opened: {error}; make it, or leave it out"
+        ))
+    })?;
+    match refused(&real, writes) {
+        Some(why) => Err(io::Error::other(format!("`{key}` of the sandbox names `{shown}`, {why}"))),
+        None => Ok(real),
+    }
+}
+
+/// Why no program within walls gets this.
+fn refused(path: &Path, writes: bool) -> Option<&'static str> {
+    let kept_out = KEPT_OUT.get()?;
+    if kept_out.state.starts_with(path) || path.starts_with(&kept_out.state) {
+        return Some("which is or holds the daemon's state folder; name a folder that does not");
+    }
+    if kept_out.config.starts_with(path) {
+        return Some("which is or holds the configuration; name a folder that does not");
+    }
+    let folder = kept_out.config.parent()?;
+    (writes && path.starts_with(folder)).then_some(
+        "which lies in the folder of the configuration, where nothing is written to; name one outside",
+    )
+}
+
+fn loaders() -> Vec<PathBuf> {
+    let is_loader = |path: &PathBuf| {
+        path.file_name()
+            .and_then(|name| name.to_str())
+            .is_some_and(|name| name.starts_with("ld-") && name.contains(".so"))
+    };
+    let folders = LOADERS.iter().filter_map(|folder| std::fs::read_dir(folder).ok());
+    folders.flatten().flatten().map(|entry| entry.path()).filter(is_loader).collect()
+}
+
+/// A folder for the files of one program, which goes with it.
+#[derive(Debug)]
+pub(super) struct Private {
+    folder: PathBuf,
+    home: bool,
+    temporary: bool,
+    _guard: tempfile::TempDir,
+}
+
+impl Private {
+    fn new(home: bool, temporary: bool) -> io::Result<Self> {
+        let base = match KEPT_OUT.get() {
+            Some(kept_out) => kept_out.state.join(TEMPORARY),
+            None => std::env::temp_dir(),
+        };
+        let made = || -> io::Result<tempfile::TempDir> {
+            std::fs::create_dir_all(&base)?;
+            let guard = tempfile::Builder::new().prefix("bgagent-").tempdir_in(&base)?;
+            std::fs::create_dir(guard.path().join("home"))?;
+            std::fs::create_dir(guard.path().join("tmp"))?;
+            Ok(guard)
+        };
+        let guard = made().map_err(|error| {
+            io::Error::other(format!("no private folder in `{}`: {error}", base.display()))
+        })?;
+        Ok(Self { folder: guard.path().to_owned(), home, temporary, _guard: guard })
+    }
+
+    /// Where it is.
+    pub(super) fn environment(&self) -> impl Iterator<Item = (&'static str, OsString)> {
+        let home = self.home.then(|| ("HOME", self.folder.join("home").into_os_string()));
+        let temporary = self.temporary.then(|| ("TMPDIR", self.folder.join("tmp").into_os_string()));
+        home.into_iter().chain(temporary)
+    }
+}

@@ -1,0 +1,68 @@
+//! Whether a process that talks to us is one of our own doing, and what it may ask then.
+use super::own::control_of;
+use super::trampoline::process::stat;
+use crate::domain::Control;
+
+/// So many ancestors are looked at.
+const MOST_ANCESTORS: usize = 10_000;
+
+/// What a process may ask: that of the program of ours that it descends from. `None`: it descends from none, so it is
+/// its owner who asks.
+///
+/// The look goes up from parent to parent (proc_pid_stat(5)). Each program has a keeper that adopts its orphans, so
+/// that the way leads to us also for who tried to lose it. Who is gone already is nobody that could be answered. A process that was
+/// started by another service on behalf of ours (a service manager, cron, ssh) does not descend from us: walls are
+/// what holds there.
+pub fn rights_of_peer(pid: u32) -> Option<Control> {
+    let me = std::process::id();
+    let mut at = pid;
+    // 0: it is not in our namespace of processes, so it can't be below us
+    for _ in 0..MOST_ANCESTORS {
+        if at == 0 || at == me {
+            return None;
+        }
+        let Some(stat) = stat(at) else {
+            return cfg!(target_os = "linux").then_some(Control::None);
+        };
+        if stat.parent == me {
+            return Some(control_of(at).unwrap_or(Control::None));
+        }
+        at = stat.parent;
+    }
+    Some(Control::None)
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    //! With real children.
+    use super::super::{Inherit, Kept, Start};
+    use super::*;
+    use std::path::Path;
+
+    #[tokio::test]
+    async fn a_peer_has_the_rights_of_the_program_that_it_descends_from() {
+        let (me, parent) = (std::process::id(), std::os::unix::process::parent_id());
+        assert_eq!((rights_of_peer(me), rights_of_peer(parent), rights_of_peer(0)), (None, None, None));
+        assert_eq!(rights_of_peer(u32::MAX / 2), Some(Control::None), "nobody has this number");
+        let argv = ["sh".to_owned(), "-c".to_owned(), "setsid sh -c 'sleep 600 & echo $!; wait'".to_owned()];
+        let environment = Inherit::Basics.environment();
+        for control in [None, Some(Control::Run)] {
+            let start = Start {
+                program: Path::new("/bin/sh"),
+                argv: &argv,
+                environment: &environment,
+                cwd: Path::new("/"),
+                confinement: None,
+                control,
+            };
+            let (kept, (mut output, _)) = Kept::start(&start).unwrap();
+            kept.go(None).unwrap();
+            let mut line = [0; 32];
+            let count = tokio::io::AsyncReadExt::read(&mut output, &mut line).await.unwrap();
+            let sleeper = std::str::from_utf8(&line[..count]).unwrap().trim().parse().unwrap();
+            assert_eq!(rights_of_peer(sleeper), Some(control.unwrap_or(Control::None)));
+            assert_eq!(rights_of_peer(kept.number()), Some(control.unwrap_or(Control::None)));
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What each method asks of the rights of its caller.
+use crate::domain::Control;
+
+/// Methods that whoever may connect may call.
+const FREE: &[&str] = &["hello", "ping", "unsubscribe"];
+/// Methods that only look.
+const LOOKING: &[&str] = &[
+    "list_agents",
+    "get_agent_status",
+    "next_slots",
+    "explain_slot",
+    "list_runs",
+    "get_run",
+    "get_run_output",
+    "stream_agent_events",
+    "get_daemon_status",
+    "get_usage",
+    "list_tools",
+    "list_mcp",
+    "list_approvals",
+    "list_incidents",
+    "get_memory",
+];
+
+/// The rights that a program of a run needs to call this method.
+pub fn needed(method: &str) -> Control {
+    if FREE.contains(&method) {
+        Control::None
+    } else if LOOKING.contains(&method) {
+        Control::Read
+    } else if method == "run_agent" {
+        Control::Run
+    } else {
+        Control::Full
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of which method needs what.
+    use super::*;
+    use crate::protocol::Request;
+
+    #[test]
+    fn whatever_is_not_known_to_look_only_needs_all_rights() {
+        for name in FREE.iter().chain(LOOKING) {
+            assert!(Request::NAMES.contains(name), "there is no method `{name}`");
+        }
+        for (method, control) in [
+            ("ping", Control::None),
+            ("list_agents", Control::Read),
+            ("run_agent", Control::Run),
+            ("decide_approval", Control::Full),
+            ("call_tool", Control::Full),
+            ("shutdown", Control::Full),
+            ("one that comes later", Control::Full),
+        ] {
+            assert_eq!(needed(method), control, "{method}");
+        }
+        let full = Request::NAMES.iter().filter(|name| needed(name) == Control::Full).count();
+        assert_eq!(full + FREE.len() + LOOKING.len() + 1, Request::NAMES.len());
+    }
+}
