@@ -18,10 +18,14 @@ pub mod config;
 pub mod protocol;
 // Durability: the only module that knows SQLite.
 pub mod store;
+// What keeps programs in.
+pub mod sandbox;
 // How helpers reach out: HTTP, programs, secrets.
 pub mod child;
 pub mod net;
 pub mod secret;
+// Whether what keeps programs in holds.
+pub mod doctor;
 // Models: one request, one answer, in each provider's words.
 pub mod llm;
 // What agents use, and how people are told.
@@ -29,7 +33,6 @@ pub mod notify;
 pub mod tools;
 // How attempts happen.
 pub mod runner;
-pub mod sandbox;
 // The client's side of the wire.
 pub mod client;
 // The shell: the only place where decisions, durability and effects meet.

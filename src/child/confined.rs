@@ -81,14 +81,18 @@ struct KeptOut {
 
 static KEPT_OUT: OnceLock<KeptOut> = OnceLock::new();
 
-/// From now on no walls hold the state folder or the configuration. Once, before anything is started.
-/// Temporary files lie in the state folder from now on; what a daemon that was killed has left of them is removed.
-pub fn keep_out(state: &Path, config: &Path) {
+/// From now on no walls hold the state folder or the configuration, and private folders lie in the state folder. Once,
+/// before anything is started.
+pub fn keep_apart(state: &Path, config: &Path) {
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let (state, config) = (real(state), real(config));
-    let _ = std::fs::remove_dir_all(state.join(TEMPORARY));
     // a second daemon in the same process is one of tests
     let _ = KEPT_OUT.set(KeptOut { state, config });
+}
+
+/// Removes the private folders that a daemon which was killed has left.
+pub fn remove_private_folders(state: &Path) {
+    let _ = std::fs::remove_dir_all(state.join(TEMPORARY));
 }
 
 /// Folder of private folders, in the state folder.
@@ -155,6 +159,9 @@ impl<'a> Confinement<'a> {
         if self.sandbox.exec.is_some() {
             paths.extend(loaders().into_iter().map(|path| (Access::Execute, path)));
         }
+        for path in installation(program) {
+            paths.push((if path.is_dir() { programs } else { Access::Read }, path));
+        }
         let files = self.named.iter().map(PathBuf::from).filter(|path| path.is_absolute() && path.is_file());
         paths.extend(files.filter(|path| refused(path, false).is_none()).map(|path| (Access::Read, path)));
         paths
@@ -211,6 +218,27 @@ fn refused(path: &Path, writes: bool) -> Option<&'static str> {
     )
 }
 
+/// What belongs to a program that is not the system's: it stands in `PREFIX/bin`, and beside that is what it loads. So
+/// programs of a version manager, of a virtual environment or of one's own have what they need. What people keep beside
+/// that (`share`, `etc`) is not theirs.
+fn installation(program: &Path) -> Vec<PathBuf> {
+    const PARTS: [&str; 5] = ["bin", "lib", "lib64", "libexec", "pyvenv.cfg"];
+    let home = std::env::home_dir();
+    let real = program.canonicalize().ok();
+    let prefix = |program: &Path| {
+        let folder = program.parent()?;
+        let prefix = folder.parent().filter(|_| folder.file_name().is_some_and(|name| name == "bin"))?;
+        let is_anyones = prefix.parent().is_none() || home.as_deref() == Some(prefix);
+        (!is_anyones).then(|| prefix.to_owned())
+    };
+    let mut found = Vec::new();
+    for prefix in [prefix(program), real.as_deref().and_then(prefix)].into_iter().flatten() {
+        let parts = PARTS.iter().map(|part| prefix.join(part));
+        found.extend(parts.filter(|path| path.exists() && refused(path, false).is_none()));
+    }
+    found
+}
+
 fn loaders() -> Vec<PathBuf> {
     let is_loader = |path: &PathBuf| {
         path.file_name()
@@ -254,5 +282,34 @@ impl Private {
         let home = self.home.then(|| ("HOME", self.folder.join("home").into_os_string()));
         let temporary = self.temporary.then(|| ("TMPDIR", self.folder.join("tmp").into_os_string()));
         home.into_iter().chain(temporary)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of what belongs to a program.
+    use super::*;
+
+    #[test]
+    fn a_program_of_its_own_prefix_has_what_it_loads_and_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let prefix = folder.path().join("env");
+        for part in ["bin", "lib", "share"] {
+            std::fs::create_dir_all(prefix.join(part)).unwrap();
+        }
+        let program = prefix.join("bin/tool");
+        std::fs::write(&program, "").unwrap();
+        assert_eq!(
+            installation(&program),
+            [prefix.join("bin"), prefix.join("lib"), prefix.join("bin"), prefix.join("lib")]
+        );
+        let elsewhere = folder.path().join("tool");
+        std::os::unix::fs::symlink(&program, &elsewhere).unwrap();
+        assert_eq!(installation(&elsewhere), [prefix.join("bin"), prefix.join("lib")], "a link is followed");
+        let plain = folder.path().join("plain");
+        std::fs::write(&plain, "").unwrap();
+        assert!(installation(&plain).is_empty());
+        let home = std::env::home_dir().unwrap();
+        assert!(installation(&home.join("bin/x")).iter().all(|path| !path.starts_with(home.join("lib"))));
     }
 }

@@ -13,38 +13,25 @@ const BESIDE: &str = "bgagent-gate";
 /// if it is there and of this version, else this one itself. On Linux it is held open, so that a file
 /// that is replaced meanwhile makes no difference.
 pub fn gate_program() -> &'static Path {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
     FOUND.get_or_init(found)
 }
 
-static FOUND: OnceLock<PathBuf> = OnceLock::new();
-
-/// From now on this program is the keeper of each process. For programs that use this library and are not `bgagent`
-/// themselves; before the first one is started.
-pub fn keep_programs_with(gate: &Path) {
-    let _ = FOUND.set(gate.to_owned());
-}
-
-#[cfg(not(test))]
 fn found() -> PathBuf {
     let own = PathBuf::from("/proc/self/exe");
     let has_proc = own.exists();
     let Ok(exe) = std::env::current_exe() else { return own };
-    let beside = exe.with_file_name(BESIDE);
-    if exe.file_name() != Some("bgagent".as_ref()) || !beside.is_file() {
-        return if has_proc { own } else { exe };
-    }
+    let own = if has_proc { own } else { exe.clone() };
+    let beside = match exe.file_name() {
+        Some(name) if name == "bgagent" => Some(exe.with_file_name(BESIDE)),
+        // a test of this library is no program that could be a keeper; those lie one folder below what cargo builds
+        _ => exe.parent().and_then(Path::parent).map(|folder| folder.join(BESIDE)),
+    };
+    let Some(beside) = beside.filter(|beside| beside.is_file()) else { return own };
     if !has_proc {
-        return if speaks(&beside) { beside } else { exe };
+        return if speaks(&beside) { beside } else { own };
     }
     held(&beside).unwrap_or(own)
-}
-
-/// The tests of the library are no program that could be a keeper.
-#[cfg(test)]
-fn found() -> PathBuf {
-    let exe = std::env::current_exe().expect("it runs");
-    let built = exe.parent().and_then(Path::parent).expect("target/debug/deps").join(BESIDE);
-    held(&built).expect("the gate is not built, or an old one: `cargo build` makes it")
 }
 
 fn held(beside: &Path) -> Option<PathBuf> {
@@ -56,7 +43,7 @@ fn held(beside: &Path) -> Option<PathBuf> {
 
 fn speaks(program: &Path) -> bool {
     // nobody owns it, and nobody is to take it for an orphan
-    let _starting = super::starting();
+    let _starting = super::own::starting();
     let told = Command::new(program).arg("--version").stdin(Stdio::null()).output();
     told.is_ok_and(|told| String::from_utf8_lossy(&told.stdout).trim() == trampoline::GATE)
 }

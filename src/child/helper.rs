@@ -1,6 +1,8 @@
 //! A helper that runs to its end, within bounds of time and output.
-use super::kept::{self, Ended, Kept, Start};
-use super::{Confinement, Inherit, Unfit, find};
+use super::confined::Confinement;
+use super::executable::{Unfit, find};
+use super::inherit::Inherit;
+use super::kept::{self, Ended, KeptProgram, ProgramStart};
 use crate::domain::Control;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -130,7 +132,7 @@ async fn run_unbounded(program: Program<'_>) -> Result<Finished, NotRun> {
         .first()
         .ok_or_else(|| NotRun::Other(io::Error::new(io::ErrorKind::InvalidInput, "the list is empty")))?;
     let file = find(name, cwd, environment.get(OsStr::new("PATH")).map(OsString::as_os_str))?;
-    let start = Start {
+    let start = ProgramStart {
         program: &file,
         argv: program.argv,
         environment: &environment,
@@ -181,10 +183,10 @@ async fn run_unbounded(program: Program<'_>) -> Result<Finished, NotRun> {
 }
 
 /// Starts a program; the want of open files or process numbers is waited for, for a while.
-async fn started(start: &Start<'_>) -> io::Result<(Kept, kept::Output)> {
+async fn started(start: &ProgramStart<'_>) -> io::Result<(KeptProgram, kept::OutputPipes)> {
     use rustix::io::Errno;
     for _ in 0..STARTS {
-        match Kept::start(start) {
+        match KeptProgram::start(start) {
             Err(error)
                 if matches!(
                     Errno::from_io_error(&error),
@@ -196,7 +198,7 @@ async fn started(start: &Start<'_>) -> io::Result<(Kept, kept::Output)> {
             other => return other,
         }
     }
-    Kept::start(start)
+    KeptProgram::start(start)
 }
 
 struct Capture {

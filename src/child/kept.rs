@@ -1,10 +1,11 @@
 //! A program with its keeper, as the one that started it holds it ([`super::trampoline`]).
 use super::confined::{Confinement, Private};
-use super::trampoline::wire::{self, Said};
-use super::trampoline::{DASHES, WORD, process};
-use super::{Environment, Own, gate_program, spawn_owned};
+use super::gate::gate_program;
+use super::inherit::Environment;
+use super::own::{Own, spawn_owned};
+use super::trampoline::wire::{self, KeeperMessage, Order};
+use super::trampoline::{WORD, process};
 use crate::domain::Control;
-use crate::sandbox::Walls;
 use rustix::process::Pid;
 use std::ffi::OsString;
 use std::io;
@@ -24,7 +25,7 @@ const MOMENT: Duration = Duration::from_secs(1);
 
 /// What is to be started.
 #[derive(Debug)]
-pub struct Start<'a> {
+pub struct ProgramStart<'a> {
     /// The file.
     pub program: &'a Path,
     /// What it is told: its own name, then its arguments.
@@ -40,7 +41,7 @@ pub struct Start<'a> {
 }
 
 /// What a program prints.
-pub type Output = (ChildStdout, ChildStderr);
+pub type OutputPipes = (ChildStdout, ChildStderr);
 
 /// How a program ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,10 +59,12 @@ pub enum Ended {
 
 /// A program and its keeper. When this is dropped, all that lives of it is killed.
 #[derive(Debug)]
-pub struct Kept {
+pub struct KeptProgram {
     pid: Pid,
     number: u32,
     channel: UnixStream,
+    /// What is to be started.
+    order: OwnedFd,
     heard: Vec<u8>,
     ended: Option<Ended>,
     /// `None`: it was waited for. As long as it is not, nobody else may, for which the second one stands.
@@ -70,23 +73,22 @@ pub struct Kept {
     private: Option<Private>,
 }
 
-impl Kept {
+impl KeptProgram {
     /// Starts a keeper, which waits for [`Self::go`]. It leads a session of its own.
     ///
     /// # Errors
     /// What the system says, of the keeper and not of the program; or why there can be no such walls.
-    pub fn start(start: &Start<'_>) -> io::Result<(Self, Output)> {
+    pub fn start(start: &ProgramStart<'_>) -> io::Result<(Self, OutputPipes)> {
         let confined = start.confinement.map(|confinement| confinement.close(start.program)).transpose()?;
         let (walls, private) = confined.unzip();
         let (ours, theirs) = StdStream::pair()?;
         ours.set_nonblocking(true)?;
+        let argv = start.argv.iter().map(OsString::from).collect();
+        let order = Order { walls, program: start.program.to_owned(), argv }.to_file()?;
         let mut command = Command::new(gate_program());
         command
             .arg0("bgagent")
             .arg(WORD)
-            .args(walls.as_ref().map(Walls::to_words).unwrap_or_default())
-            .args([OsString::from(DASHES), start.program.into()])
-            .args(start.argv)
             .env_clear()
             .envs(start.environment)
             .envs(private.iter().flat_map(Private::environment))
@@ -105,6 +107,7 @@ impl Kept {
             Self {
                 pid,
                 number,
+                order,
                 channel,
                 heard: Vec::new(),
                 ended: None,
@@ -125,7 +128,9 @@ impl Kept {
     /// # Errors
     /// What the system says: the keeper is gone.
     pub fn go(&self, input: Option<OwnedFd>) -> io::Result<()> {
-        Ok(wire::send(&self.channel, wire::GO, input.as_ref().map(AsFd::as_fd))?)
+        let mut descriptors = vec![self.order.as_fd()];
+        descriptors.extend(input.as_ref().map(AsFd::as_fd));
+        Ok(wire::send(&self.channel, wire::GO, &descriptors)?)
     }
 
     /// Waits until the program has ended. Who it left behind may live then. The same answer each time.
@@ -150,12 +155,12 @@ impl Kept {
     fn understood(&self) -> Option<Ended> {
         let end = self.heard.iter().position(|byte| *byte == b'\n')?;
         let line = String::from_utf8_lossy(&self.heard[..end]);
-        Some(match Said::read(&line)? {
-            Said::NotStarted(why) => Ended::NotStarted(why),
-            Said::Exited { code, left } => {
+        Some(match KeeperMessage::read(&line)? {
+            KeeperMessage::NotStarted(why) => Ended::NotStarted(why),
+            KeeperMessage::Exited { code, left } => {
                 Ended::Ran { status: ExitStatus::from_raw((code & 0xff) << 8), left }
             }
-            Said::Signalled { signal, left } => {
+            KeeperMessage::Signalled { signal, left } => {
                 Ended::Ran { status: ExitStatus::from_raw(signal & 0x7f), left }
             }
         })
@@ -163,12 +168,12 @@ impl Kept {
 
     /// Asks all that lives of it to end (SIGTERM).
     pub fn ask(&self) {
-        let _ = wire::send(&self.channel, wire::TERMINATE, None);
+        let _ = wire::send(&self.channel, wire::TERMINATE, &[]);
     }
 
     /// Kills all that lives of it, and the keeper ends.
     pub fn kill(&self) {
-        let _ = wire::send(&self.channel, wire::KILL, None);
+        let _ = wire::send(&self.channel, wire::KILL, &[]);
     }
 
     /// The same, and waits until nothing is left; what can't be killed is not waited for.
@@ -206,7 +211,7 @@ impl Kept {
 }
 
 /// The end of the connection is the order to kill, and the keeper stays ours until it has done so.
-impl Drop for Kept {
+impl Drop for KeptProgram {
     fn drop(&mut self) {
         self.kill();
         if let (Some((mut keeper, own)), Ok(runtime)) =
@@ -222,7 +227,7 @@ impl Drop for Kept {
     }
 }
 
-/// A pipe for what a program reads: our end, and the one for [`Kept::go`].
+/// A pipe for what a program reads: our end, and the one for [`KeptProgram::go`].
 ///
 /// # Errors
 /// What the system says.

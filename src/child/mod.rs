@@ -1,12 +1,10 @@
 //! Programs: how each is started, kept, and ended with all that it started.
 //!
-//! Every program that this process starts has a keeper ([`trampoline`], [`Kept`]). A short-lived helper (a check, a
+//! Every program that this process starts has a keeper ([`trampoline`], [`KeptProgram`]). A short-lived helper (a check, a
 //! notifier, a password store) is [`run`] within bounds of time and output. Who stays longer is its caller's to look after: the body of
 //! a run is the runner's, a tool server `tools`'.
-use crate::domain::{Control, RunId};
-use std::io;
+use crate::domain::RunId;
 use std::sync::OnceLock;
-use tokio::process::{Child, Command};
 
 pub mod confined;
 mod executable;
@@ -20,10 +18,10 @@ pub mod trampoline;
 
 pub use confined::Confinement;
 pub use executable::{Unfit, find};
-pub use gate::{gate_program, keep_programs_with};
+pub use gate::gate_program;
 pub use helper::{ChildError, Finished, Program, first_line, how_it_ended, run};
 pub use inherit::{Environment, Inherit};
-pub use kept::{Ended, Kept, Start};
+pub use kept::{Ended, KeptProgram, ProgramStart};
 pub use own::{Own, is_nobodys, is_owned, starting};
 pub use peers::rights_of_peer;
 
@@ -46,17 +44,6 @@ pub fn mark_helpers_of(daemon: RunId) {
 /// What a helper that outlives its call gets in its environment; nothing outside of a daemon.
 pub fn mark() -> Option<(&'static str, String)> {
     DAEMON.get().map(|daemon| (HELPER_OF, daemon.to_string()))
-}
-
-/// Starts a program, which is ours to wait for from its first moment on. `control`: what it may ask of us.
-///
-/// # Errors
-/// What the system says.
-fn spawn_owned(command: &mut Command, control: Option<Control>) -> io::Result<(Child, Option<Own>)> {
-    let _starting = starting();
-    let child = command.spawn()?;
-    let own = child.id().map(|pid| Own::of(pid, control));
-    Ok((child, own))
 }
 
 /// Others of the same user can't read what this process knows: it is not dumpable (`PR_SET_DUMPABLE`, prctl(2)), which closes

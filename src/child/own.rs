@@ -5,7 +5,9 @@
 //! than a moment after its end holds an [`Own`] of it, and a [`starting`] from before its start until then.
 use crate::domain::Control;
 use std::collections::HashMap;
+use std::io;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use tokio::process::{Child, Command};
 
 /// Holders of each: a number may be another process's while the last one's holder is still there.
 static OWNED: LazyLock<Mutex<HashMap<u32, Owned>>> = LazyLock::new(Mutex::default);
@@ -53,6 +55,20 @@ pub fn is_owned(pid: u32) -> bool {
 /// What the child with this number may ask of this process.
 pub(super) fn control_of(pid: u32) -> Option<Control> {
     owned().get(&pid)?.control
+}
+
+/// Starts a program, which is ours to wait for from its first moment on. `control`: what it may ask of us.
+///
+/// # Errors
+/// What the system says.
+pub(super) fn spawn_owned(
+    command: &mut Command,
+    control: Option<Control>,
+) -> io::Result<(Child, Option<Own>)> {
+    let _starting = starting();
+    let child = command.spawn()?;
+    let own = child.id().map(|pid| Own::of(pid, control));
+    Ok((child, own))
 }
 
 /// Held from before a child is started until it is owned.

@@ -36,7 +36,7 @@ pub fn rights_of_peer(pid: u32) -> Option<Control> {
 #[cfg(target_os = "linux")]
 mod tests {
     //! With real children.
-    use super::super::{Inherit, Kept, Start};
+    use super::super::{Inherit, KeptProgram, ProgramStart};
     use super::*;
     use std::path::Path;
 
@@ -48,7 +48,7 @@ mod tests {
         let argv = ["sh".to_owned(), "-c".to_owned(), "setsid sh -c 'sleep 600 & echo $!; wait'".to_owned()];
         let environment = Inherit::Basics.environment();
         for control in [None, Some(Control::Run)] {
-            let start = Start {
+            let start = ProgramStart {
                 program: Path::new("/bin/sh"),
                 argv: &argv,
                 environment: &environment,
@@ -56,7 +56,7 @@ mod tests {
                 confinement: None,
                 control,
             };
-            let (kept, (mut output, _)) = Kept::start(&start).unwrap();
+            let (kept, (mut output, _)) = KeptProgram::start(&start).unwrap();
             kept.go(None).unwrap();
             let mut line = [0; 32];
             let count = tokio::io::AsyncReadExt::read(&mut output, &mut line).await.unwrap();

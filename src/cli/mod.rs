@@ -24,6 +24,9 @@ use std::process::ExitCode;
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     clap_complete::CompleteEnv::with_factory(Cli::command).bin("bgagent").complete();
     let args: Vec<OsString> = args.collect();
+    if let Some(tried) = crate::doctor::try_if_asked(args.get(1).map(OsString::as_os_str)) {
+        return ExitCode::from(u8::from(tried.is_err()));
+    }
     let parsed =
         Cli::command().try_get_matches_from(&args).and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
@@ -97,6 +100,8 @@ fn dispatch(app: &mut App, command: Command) -> Result<Outcome, Failure> {
         Command::Service(command) => c::service::run(app, &command),
         Command::Store(command) => c::store::run(app, &command),
         Command::Health(args) => c::health::run(app, &args),
+        Command::Sandbox(command) => c::sandbox::run(app, &command),
+        Command::Doctor(args) => c::doctor::run(app, &args),
         Command::Completions(args) => c::completions::run(app, &args),
         Command::Man(args) => c::man::run(app, &args),
         Command::Schema => c::schema::run(app),

@@ -97,13 +97,39 @@ LockPersonality=yes
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
 SystemCallArchitectures=native
 SystemCallErrorNumber=EPERM
-SystemCallFilter=@system-service landlock_create_ruleset landlock_add_rule landlock_restrict_self
+SystemCallFilter=@system-service seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self
 SystemCallFilter=~@privileged
 
 [Install]
 WantedBy=default.target
 "
     )
+}
+
+/// What of the unit confines the daemon, as properties of systemd-run(1).
+pub(super) fn confinement() -> Vec<String> {
+    const NOT: [&str; 11] = [
+        "Type=",
+        "NotifyAccess=",
+        "ExecStart=",
+        "Environment=",
+        "Restart",
+        "WatchdogSec=",
+        "TimeoutStopSec=",
+        "KillMode=",
+        "RuntimeDirectory",
+        "Delegate=",
+        "OOMScoreAdjust=",
+    ];
+    let installation =
+        Installation { program: "/bgagent".into(), path: String::new(), config: None, state_dir: None };
+    let unit = systemd_unit(&installation);
+    let service = unit.lines().skip_while(|line| *line != "[Service]").skip(1);
+    service
+        .take_while(|line| !line.is_empty())
+        .filter(|line| !NOT.iter().any(|not| line.starts_with(not)))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The launchd agent (launchd.plist(5)).

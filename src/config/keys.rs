@@ -1,6 +1,5 @@
 //! All keys of `agents.toml` but those of `[tools.…]` tables, which stand with each tool: they feed the check for unknown
 //! keys, the suggestions and the JSON Schema. What a key means is decided in `resolve`.
-use super::sandbox;
 use crate::domain::*;
 
 /// What a value looks like.
@@ -206,7 +205,7 @@ pub(super) const MCP: &[Key] = &[
         "only these tools, names or patterns such as get_*; default: those that the server marks as destroying nothing",
     ),
     key("deny", Kind::Texts, "none of these, whatever `allow` says"),
-    key("sandbox", Kind::FlagOr(sandbox::KEYS), "walls around the program; default true"),
+    key("sandbox", Kind::FlagOr(SANDBOX), "walls around the program; default true"),
 ];
 pub(super) const NOTIFY: &[Key] = &[
     key("type", Kind::Word(NotifyType::WORDS), "where to"),
@@ -215,7 +214,7 @@ pub(super) const NOTIFY: &[Key] = &[
     key("command", Kind::Command, "command: gets the message as JSON on standard input"),
     key("env", Kind::Texts2, "command: added to its environment"),
     key("cwd", Kind::Text, "command: its folder"),
-    key("sandbox", Kind::FlagOr(sandbox::KEYS), "command: walls around it; default false"),
+    key("sandbox", Kind::FlagOr(SANDBOX), "command: walls around it; default false"),
     key("path", Kind::Text, "file: a line of JSON is appended to it"),
     key("to", Kind::Any, "email: the receiver's address, or a list of such"),
     key("from", Kind::Text, "email: the sender's address"),
@@ -274,7 +273,7 @@ pub(super) const CHECK: &[Key] = &[
     key("command", Kind::Command, "or a program"),
     key("env", Kind::Texts2, "added to its environment"),
     key("cwd", Kind::Text, "its folder"),
-    key("sandbox", Kind::FlagOr(sandbox::KEYS), "walls around it; default: those of the agent"),
+    key("sandbox", Kind::FlagOr(SANDBOX), "walls around it; default: those of the agent"),
     key(
         "expect",
         Kind::Any,
@@ -361,11 +360,7 @@ pub(super) const AGENT: &[Key] = &[
     key("env", Kind::Texts2, "added to the cleared environment; values can be references to secrets"),
     key("cwd", Kind::Text, "folder of the program; default: that of the configuration"),
     key("stdin", Kind::Text, "standard input of the program"),
-    key(
-        "sandbox",
-        Kind::FlagOr(sandbox::KEYS),
-        "walls around the program, its gate and its proofs; default false",
-    ),
+    key("sandbox", Kind::FlagOr(SANDBOX), "walls around the program, its gate and its proofs; default false"),
     key("control", Kind::Word(Control::WORDS), "what its programs may ask of the daemon; default none"),
     key("timeout", Kind::Duration, "one attempt; default 10m"),
     key("total_timeout", Kind::Duration, "all attempts and waits of a run; default: none"),
@@ -416,4 +411,27 @@ pub(super) const TOP: &[Key] = &[
     key("budget", Kind::Table(BUDGET), "for the whole fleet"),
     key("defaults", Kind::Table(AGENT), "any key of an agent but its schedule and its runner"),
     key("agents", Kind::Any, "the agents, by name"),
+];
+/// What stands in a `sandbox` table.
+pub(super) const SANDBOX: &[Key] = &[
+    key(
+        "read",
+        Kind::Texts,
+        "what it may read, beside the system's programs, libraries, certificates and time zones, and the program's own file",
+    ),
+    key("write", Kind::Texts, "what it may read and write, beside a private folder for temporary files"),
+    key("exec", Kind::Texts, "what it may execute; default: the system's programs"),
+    key("unix", Kind::Texts, "sockets that it may connect to, by path; needs Linux with Landlock 9 or later"),
+    key("limits", Kind::Table(SANDBOX_LIMITS), "how much it may take"),
+];
+pub(super) const SANDBOX_LIMITS: &[Key] = &[
+    key(
+        "processes",
+        Kind::Whole,
+        "processes and threads at a time; needs a control group of the daemon's own",
+    ),
+    key("memory", Kind::Size, "of all its processes; needs a control group of the daemon's own"),
+    key("open_files", Kind::Whole, "of one process"),
+    key("file_size", Kind::Size, "of a file that it writes"),
+    key("cpu", Kind::Duration, "time on a processor, of one process"),
 ];

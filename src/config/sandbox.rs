@@ -1,34 +1,10 @@
 //! The key `sandbox`: `true`, `false`, or a table of what is there within.
-use super::keys::{Key, Kind, key};
+use super::keys::{SANDBOX, SANDBOX_LIMITS};
 use super::walk::{Item, Section};
 use crate::domain::{Sandbox, SandboxLimits, SandboxSetting};
 use std::path::PathBuf;
 use std::sync::Arc;
 use toml::de::DeValue;
-
-/// What stands in the table.
-pub(super) const KEYS: &[Key] = &[
-    key(
-        "read",
-        Kind::Texts,
-        "what it may read, beside the system's programs, libraries, certificates and time zones, and the program's own file",
-    ),
-    key("write", Kind::Texts, "what it may read and write, beside a private folder for temporary files"),
-    key("exec", Kind::Texts, "what it may execute; default: the system's programs"),
-    key("unix", Kind::Texts, "sockets that it may connect to, by path; needs Linux with Landlock 9 or later"),
-    key("limits", Kind::Table(LIMITS), "how much it may take"),
-];
-const LIMITS: &[Key] = &[
-    key(
-        "processes",
-        Kind::Whole,
-        "processes and threads at a time; needs a control group of the daemon's own",
-    ),
-    key("memory", Kind::Size, "of all its processes; needs a control group of the daemon's own"),
-    key("open_files", Kind::Whole, "of one process"),
-    key("file_size", Kind::Size, "of a file that it writes"),
-    key("cpu", Kind::Duration, "time on a processor, of one process"),
-];
 
 /// The key `sandbox` of this table, or of `[defaults]`.
 pub(super) fn setting(section: &Section<'_>) -> SandboxSetting {
@@ -40,7 +16,7 @@ fn of(item: Item<'_>) -> Option<SandboxSetting> {
         DeValue::Boolean(true) => Some(SandboxSetting::On(Arc::default())),
         DeValue::Boolean(false) => Some(SandboxSetting::Off),
         DeValue::Table(_) => {
-            let section = item.section(KEYS)?;
+            let section = item.section(SANDBOX)?;
             Some(SandboxSetting::On(Arc::new(Sandbox {
                 read: paths(&section, "read").unwrap_or_default(),
                 write: paths(&section, "write").unwrap_or_default(),
@@ -54,7 +30,7 @@ fn of(item: Item<'_>) -> Option<SandboxSetting> {
 }
 
 fn limits(section: &Section<'_>) -> SandboxLimits {
-    let Some(section) = section.get("limits").and_then(|item| item.section(LIMITS)) else {
+    let Some(section) = section.get("limits").and_then(|item| item.section(SANDBOX_LIMITS)) else {
         return SandboxLimits::default();
     };
     let least = |name, least| section.whole(name, least);

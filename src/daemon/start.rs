@@ -208,7 +208,8 @@ async fn serve(
     let (state, config) = (paths.state_dir.clone(), paths.config.clone());
     // the program is looked for once, before anything waits for it
     let prepared = tokio::task::spawn_blocking(move || {
-        child::confined::keep_out(&state, &config);
+        child::confined::keep_apart(&state, &config);
+        child::confined::remove_private_folders(&state);
         child::gate_program();
     });
     prepared.await.map_err(|error| Failure::Internal(error.to_string()))?;

@@ -1,7 +1,7 @@
 //! The daemon's side of a start: a process that waits at its gate, and the handle that owns it.
 use super::proc;
-use crate::child::kept::{self, Output};
-use crate::child::{self, Confinement, Ended, Environment, Kept, Start};
+use crate::child::kept::{self, OutputPipes};
+use crate::child::{self, Confinement, Ended, Environment, KeptProgram, ProgramStart};
 use crate::domain::{CommandSpec, Control, Process};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
@@ -24,7 +24,7 @@ pub(super) static PLACES: Semaphore = Semaphore::const_new(8);
 pub(super) struct Running {
     /// Who its keeper is.
     pub(super) process: Process,
-    kept: Kept,
+    kept: KeptProgram,
     feeder: Option<AbortOnDropHandle<()>>,
 }
 
@@ -38,7 +38,7 @@ pub(super) async fn start(
     environment: Environment,
     control: Option<Control>,
     patience: Duration,
-) -> Result<(Running, Output), String> {
+) -> Result<(Running, OutputPipes), String> {
     let until = Instant::now() + patience;
     let mut pause = FIRST_PAUSE;
     loop {
@@ -75,15 +75,21 @@ fn start_now(
     spec: &CommandSpec,
     environment: &Environment,
     control: Option<Control>,
-) -> Result<(Running, Output), StartError> {
+) -> Result<(Running, OutputPipes), StartError> {
     let name = spec.argv.first().map(String::as_str).unwrap_or_default();
     let path = environment.get(OsStr::new("PATH")).map(OsString::as_os_str);
     let program = child::find(name, &spec.cwd, path).map_err(|why| StartError::Final(why.to_string()))?;
     let confinement =
         spec.sandbox.as_deref().map(|sandbox| Confinement::new(sandbox, &spec.argv, spec.env.keys()));
-    let start =
-        Start { program: &program, argv: &spec.argv, environment, cwd: &spec.cwd, confinement, control };
-    let (kept, output) = Kept::start(&start).map_err(|error| {
+    let start = ProgramStart {
+        program: &program,
+        argv: &spec.argv,
+        environment,
+        cwd: &spec.cwd,
+        confinement,
+        control,
+    };
+    let (kept, output) = KeptProgram::start(&start).map_err(|error| {
         let message =
             format!("`{}` could not be started in `{}`: {error}", program.display(), spec.cwd.display());
         match Errno::from_io_error(&error) {

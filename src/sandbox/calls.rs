@@ -3,13 +3,13 @@
 //! The filter is a program for the kernel's packet filter machine (seccomp(2), bpf(4)): it looks at the number of
 //! the call and at its arguments, never at memory that they point to. It is put together here, since the
 //! architecture, numbers from a foreign interface (x32) and several answers have to stand in one filter.
-use super::Refusal;
 use super::support::TRUNCATE;
+use super::walls::NotConfined;
 use seccompiler::{BpfProgram, sock_filter};
 
 /// What the filter depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rules {
+pub struct FilterRules {
     /// Sockets of files may be made. Landlock says which are connected to.
     pub sockets: bool,
     /// The kernel's version of Landlock.
@@ -17,10 +17,10 @@ pub struct Rules {
 }
 
 /// Puts the filter around this process.
-pub(super) fn close(rules: Rules) -> Result<(), Refusal> {
+pub(super) fn close(rules: FilterRules) -> Result<(), NotConfined> {
     let filter = filter(rules)?;
     seccompiler::apply_filter(&filter).map_err(|error| {
-        Refusal(format!("the filter of system calls is not to be had ({error}); the system calls `seccomp` and `prctl` must be allowed"))
+        NotConfined(format!("the filter of system calls is not to be had ({error}); the system calls `seccomp` and `prctl` must be allowed"))
     })
 }
 
@@ -134,9 +134,9 @@ const NAMESPACES: u32 = (libc::CLONE_NEWNS
 ///
 /// # Errors
 /// The numbers of this architecture's calls are not known here.
-pub fn filter(rules: Rules) -> Result<BpfProgram, Refusal> {
+pub fn filter(rules: FilterRules) -> Result<BpfProgram, NotConfined> {
     let architecture = ARCHITECTURE.ok_or_else(|| {
-        Refusal(format!(
+        NotConfined(format!(
             "there is no filter of system calls for {}; write `sandbox = false`",
             std::env::consts::ARCH
         ))
@@ -160,7 +160,7 @@ pub fn filter(rules: Rules) -> Result<BpfProgram, Refusal> {
 }
 
 /// Calls that are judged by their arguments.
-fn judged(program: &mut BpfProgram, rules: Rules) {
+fn judged(program: &mut BpfProgram, rules: FilterRules) {
     on(program, libc::SYS_clone, unless_set(0, NAMESPACES, libc::EPERM));
     on(
         program,
@@ -184,7 +184,7 @@ fn judged(program: &mut BpfProgram, rules: Rules) {
     ] {
         on(program, call, only_then_allow(0, &[0], libc::EPERM));
     }
-    let mut itself = only(0, &[libc::PRIO_PROCESS as u32], libc::EPERM);
+    let mut itself = only(0, &[libc::PRIO_PROCESS], libc::EPERM);
     itself.extend(only_then_allow(1, &[0], libc::EPERM));
     on(program, libc::SYS_setpriority, itself);
     let mut itself = only(0, &[1], libc::EPERM); // IOPRIO_WHO_PROCESS
@@ -196,7 +196,7 @@ fn judged(program: &mut BpfProgram, rules: Rules) {
 }
 
 /// Sockets of the network are refused: a program within walls has none. Others that are no files neither.
-fn family_of_socket(rules: Rules) -> BpfProgram {
+fn family_of_socket(rules: FilterRules) -> BpfProgram {
     let mut body = vec![load(Field::Argument(0))];
     if rules.sockets {
         // no datagrams: connecting is what Landlock judges

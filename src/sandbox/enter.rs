@@ -1,6 +1,7 @@
 //! The order in which a process shuts itself in.
 use super::support;
-use super::{Limit, Refusal, Walls, calls, paths};
+use super::walls::{Limit, NotConfined, Walls};
+use super::{calls, paths};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::CapabilitySet;
 
@@ -8,10 +9,10 @@ use rustix::thread::CapabilitySet;
 ///
 /// # Errors
 /// Why one of the walls could not be put up. Others may stand then: the process must end.
-pub fn enter(walls: &Walls) -> Result<(), Refusal> {
+pub fn enter(walls: &Walls) -> Result<(), NotConfined> {
     let refused = |what: &str| {
         let what = what.to_owned();
-        move |error: rustix::io::Errno| Refusal(format!("{what}: {error}"))
+        move |error: rustix::io::Errno| NotConfined(format!("{what}: {error}"))
     };
     for (limit, value) in &walls.limits {
         let (resource, name) = match limit {
@@ -26,7 +27,7 @@ pub fn enter(walls: &Walls) -> Result<(), Refusal> {
     drop_capabilities().map_err(refused("capabilities"))?;
     let landlock = support::landlock();
     paths::close(walls)?;
-    calls::close(calls::Rules { sockets: walls.connects(), landlock })
+    calls::close(calls::FilterRules { sockets: walls.connects(), landlock })
 }
 
 /// What root can do beyond its files. With `no_new_privs` it does not come back (capabilities(7)).

@@ -1,5 +1,5 @@
 //! Files and folders, by Landlock.
-use super::{Access, Refusal, Walls};
+use super::walls::{Access, NotConfined, Walls};
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
     RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, make_bitflags,
@@ -22,22 +22,23 @@ fn rights(access: Access) -> BitFlags<AccessFs> {
 }
 
 /// Puts the walls around this process. Nothing is confined that the kernel can't: see [`super::support`].
-pub(super) fn close(walls: &Walls) -> Result<(), Refusal> {
+pub(super) fn close(walls: &Walls) -> Result<(), NotConfined> {
     let mut ruleset = created().map_err(|error| {
-        Refusal(format!(
+        NotConfined(format!(
             "Landlock is not to be had ({error}); a kernel of 5.13 or later has it, if it is not switched off"
         ))
     })?;
     for (access, path) in &walls.paths {
-        let folder = PathFd::new(path)
-            .map_err(|error| Refusal(format!("`{}` can't be opened: {}", path.display(), cause(&error))))?;
+        let folder = PathFd::new(path).map_err(|error| {
+            NotConfined(format!("`{}` can't be opened: {}", path.display(), cause(&error)))
+        })?;
         ruleset = ruleset
             .add_rule(PathBeneath::new(folder, rights(*access)))
-            .map_err(|error| Refusal(format!("`{}`: {error}", path.display())))?;
+            .map_err(|error| NotConfined(format!("`{}`: {error}", path.display())))?;
     }
-    let status = ruleset.restrict_self().map_err(|error| Refusal(format!("Landlock: {error}")))?;
+    let status = ruleset.restrict_self().map_err(|error| NotConfined(format!("Landlock: {error}")))?;
     if status.ruleset == RulesetStatus::NotEnforced {
-        return Err(Refusal("Landlock did not take the rules".into()));
+        return Err(NotConfined("Landlock did not take the rules".into()));
     }
     Ok(())
 }

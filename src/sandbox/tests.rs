@@ -1,8 +1,9 @@
 //! Tests of the words that walls are sent as, and of the filter of calls. That the kernel holds them is tried with real
 //! programs in `child::tests`.
 #[cfg(target_os = "linux")]
-use super::calls::{Rules, filter, run};
+use super::calls::{FilterRules, filter, run};
 use super::*;
+use std::ffi::OsString;
 
 #[test]
 fn walls_come_back_from_their_words() {
@@ -32,9 +33,9 @@ fn calls_are_judged_by_number_and_argument() {
     const HERE: u32 = 0xC000_003E;
     let allow = libc::SECCOMP_RET_ALLOW;
     let error = |number: i32| libc::SECCOMP_RET_ERRNO | number as u32;
-    let new = Rules { sockets: false, landlock: 7 };
-    let old = Rules { sockets: false, landlock: 1 };
-    let unix = Rules { sockets: true, landlock: 9 };
+    let new = FilterRules { sockets: false, landlock: 7 };
+    let old = FilterRules { sockets: false, landlock: 1 };
+    let unix = FilterRules { sockets: true, landlock: 9 };
     let (inet, stream, dgram) = (libc::AF_INET as u64, libc::SOCK_STREAM as u64, libc::SOCK_DGRAM as u64);
     let (file, cloexec) = (libc::AF_UNIX as u64, libc::SOCK_CLOEXEC as u64);
     for (rules, call, args, answer) in [

@@ -32,7 +32,6 @@ struct Bench {
 
 impl Bench {
     fn with(mode: &str) -> Self {
-        bgagent::child::keep_programs_with(env!("CARGO_BIN_EXE_bgagent-gate").as_ref());
         let folder = tempfile::tempdir().expect("a temporary folder");
         let place = folder.path().to_str().expect("UTF-8").to_owned();
         let script = format!("{place}/server.py");

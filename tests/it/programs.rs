@@ -65,7 +65,6 @@ fn attempt(agent: &str, slow: Duration) -> AttemptOutcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let (reports, mut reported) = mpsc::channel(16);
-        bgagent::child::keep_programs_with(env!("CARGO_BIN_EXE_bgagent").as_ref());
         let shared = Shared {
             tools: Arc::new(Tools::new(&fleet)),
             models: Arc::new(bgagent::llm::Models::new(&fleet, None)),

@@ -3,9 +3,9 @@
 //! It adopts what is orphaned below it (`PR_SET_CHILD_SUBREAPER`, prctl(2)): so whatever a program starts, in whatever session, group,
 //! namespace or environment, stays below the keeper, is found there, and ends with it. It ends when it is told to, and when
 //! whoever started it is gone.
+use super::begin::{ENTER, NOT_ALLOWED, channel, command, executed, permission};
 use super::process::{self, Stat};
-use super::wire::{self, Said};
-use super::{ENTER, NOT_ALLOWED, Order, channel, command, executed};
+use super::wire::{self, KeeperMessage, Order};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
 use std::collections::{HashMap, HashSet};
@@ -27,14 +27,14 @@ const HANDED_ON: [Signal; 6] =
     [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2];
 
 /// Waits for permission, starts the program, and stays until it is told to end.
-pub(super) fn keep(order: &Order<'_>) -> ! {
+pub(super) fn keep() -> ! {
     // Fails only for the leader of a group, which a fresh child is not.
     let _ = rustix::process::setsid();
     // Any process stands for "yes".
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     let Ok(channel) = channel() else { exit(NOT_ALLOWED) };
-    let Ok(Some((wire::GO, input))) = wire::receive(&channel) else { exit(NOT_ALLOWED) };
+    let (order, file, input) = permission(&channel);
     let signals = match Signals::caught() {
         Ok(signals) => signals,
         Err(error) => end_with(&channel, format!("signals can't be caught: {error}")),
@@ -42,7 +42,7 @@ pub(super) fn keep(order: &Order<'_>) -> ! {
     if let Err(error) = nothing_in_place_of_input() {
         end_with(&channel, format!("/dev/null can't be opened: {error}"));
     }
-    let leader = match started(order, input) {
+    let leader = match started(&order, file, input) {
         Ok(leader) => leader,
         Err(why) => end_with(&channel, why),
     };
@@ -55,11 +55,11 @@ pub(super) fn keep(order: &Order<'_>) -> ! {
 }
 
 fn end_with(channel: &OwnedFd, why: String) -> ! {
-    say(channel, &Said::NotStarted(why));
+    say(channel, &KeeperMessage::NotStarted(why));
     exit(NOT_ALLOWED)
 }
 
-fn say(channel: &OwnedFd, said: &Said) {
+fn say(channel: &OwnedFd, said: &KeeperMessage) {
     let mut line = said.to_string();
     line.truncate(line.floor_char_boundary(4000));
     if !line.ends_with('\n') {
@@ -75,9 +75,9 @@ fn nothing_in_place_of_input() -> std::io::Result<()> {
 }
 
 /// Starts the program in a group of its own. Returns its number, or why it could not be executed.
-fn started(order: &Order<'_>, input: Option<OwnedFd>) -> Result<Pid, String> {
+fn started(order: &Order, file: OwnedFd, input: Option<OwnedFd>) -> Result<Pid, String> {
     let child = if order.walls.is_some() {
-        within_walls(order, input)?
+        within_walls(&file, input)?
     } else {
         let mut command = command(order);
         command.process_group(0).stdin(input.map_or_else(Stdio::null, Stdio::from));
@@ -88,7 +88,7 @@ fn started(order: &Order<'_>, input: Option<OwnedFd>) -> Result<Pid, String> {
 }
 
 /// Starts what shuts itself in and becomes the program.
-fn within_walls(order: &Order<'_>, input: Option<OwnedFd>) -> Result<u32, String> {
+fn within_walls(order: &OwnedFd, input: Option<OwnedFd>) -> Result<u32, String> {
     let own = if cfg!(target_os = "linux") {
         "/proc/self/exe".into()
     } else {
@@ -96,19 +96,19 @@ fn within_walls(order: &Order<'_>, input: Option<OwnedFd>) -> Result<u32, String
     };
     let (ours, theirs) = UnixStream::pair().map_err(|error| error.to_string())?;
     let mut command = Command::new(own);
-    command.arg0("bgagent").arg(ENTER).args(order.words).process_group(0).stdin(OwnedFd::from(theirs));
+    command.arg0("bgagent").arg(ENTER).process_group(0).stdin(OwnedFd::from(theirs));
     let child = command.spawn().map_err(|error| error.to_string())?.id();
     // our copy of the other end goes, so that its end is seen
     drop(command);
     let null = std::fs::File::open("/dev/null").map_err(|error| error.to_string())?;
     let input = input.unwrap_or_else(|| null.into());
-    wire::send(&ours, wire::GO, Some(input.as_fd())).map_err(|error| error.to_string())?;
+    wire::send(&ours, wire::GO, &[order.as_fd(), input.as_fd()]).map_err(|error| error.to_string())?;
     drop(input);
     let mut why = String::new();
     (&ours).read_to_string(&mut why).map_err(|error| error.to_string())?;
-    match Said::read(why.trim_end()) {
+    match KeeperMessage::read(why.trim_end()) {
         None if why.is_empty() => Ok(child),
-        Some(Said::NotStarted(why)) => Err(why),
+        Some(KeeperMessage::NotStarted(why)) => Err(why),
         _ => Err(format!("the gate said `{}`", why.trim_end())),
     }
 }
@@ -182,8 +182,8 @@ impl Keeper {
         let Some(status) = how else { return };
         let left = is_anybody_left();
         let said = match (status.exit_status(), status.terminating_signal()) {
-            (Some(code), _) => Said::Exited { code, left },
-            (None, signal) => Said::Signalled { signal: signal.unwrap_or(0), left },
+            (Some(code), _) => KeeperMessage::Exited { code, left },
+            (None, signal) => KeeperMessage::Signalled { signal: signal.unwrap_or(0), left },
         };
         self.ended = true;
         say(&self.channel, &said);

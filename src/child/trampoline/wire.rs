@@ -1,18 +1,30 @@
 //! What a keeper and the one that started it say to each other, over a socket (unix(7)).
 //!
-//! To the keeper: single bytes ([`GO`], [`TERMINATE`], [`KILL`]). With the first of them comes, where the program
-//! reads something, the descriptor of its standard input. The end of the connection is an order as well: kill.
-//! From it: lines ([`Said`]).
+//! To the keeper: single bytes ([`GO`], [`TERMINATE`], [`KILL`]). With the first of them come descriptors: a file with
+//! what is to be started ([`Order`]), and, where the program reads something, its standard input. The end of the connection
+//! is an order as well: kill. From it: lines ([`KeeperMessage`]).
+//!
+//! What is to be started does not stand in the arguments of the keeper: those can be seen by everybody, and a search for a program
+//! by its arguments would find two.
+use crate::sandbox::Walls;
 use rustix::io::{Errno, IoSlice, IoSliceMut};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
 };
+use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
-/// Start the program.
+/// Before the program, after its walls.
+const DASHES: &str = "--";
+
+/// ProgramStart the program.
 pub const GO: u8 = b'g';
 /// Ask all that lives to end (SIGTERM).
 pub const TERMINATE: u8 = b't';
@@ -21,7 +33,7 @@ pub const KILL: u8 = b'k';
 
 /// What a keeper says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
+pub enum KeeperMessage {
     /// The program could not be executed, or a wall around it not be put up; why.
     NotStarted(String),
     /// The program exited.
@@ -40,7 +52,7 @@ pub enum Said {
     },
 }
 
-impl fmt::Display for Said {
+impl fmt::Display for KeeperMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotStarted(why) => writeln!(f, "not-started {}", why.replace(['\n', '\r'], " ")),
@@ -50,7 +62,7 @@ impl fmt::Display for Said {
     }
 }
 
-impl Said {
+impl KeeperMessage {
     /// Reads a line, without its end.
     pub fn read(line: &str) -> Option<Self> {
         let (word, rest) = line.split_once(' ')?;
@@ -67,16 +79,18 @@ impl Said {
     }
 }
 
-/// Sends an order, with a descriptor if there is one.
+/// The most descriptors that come with an order.
+const MOST: usize = 2;
+
+/// Sends an order, with descriptors if there are any; at most two.
 ///
 /// # Errors
 /// What the system says.
-pub fn send(to: impl AsFd, order: u8, descriptor: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
-    let descriptors: Vec<BorrowedFd<'_>> = descriptor.into_iter().collect();
-    let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+pub fn send(to: impl AsFd, order: u8, descriptors: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut control = SendAncillaryBuffer::new(&mut room);
     if !descriptors.is_empty() {
-        control.push(SendAncillaryMessage::ScmRights(&descriptors));
+        control.push(SendAncillaryMessage::ScmRights(descriptors));
     }
     let byte = [order];
     loop {
@@ -91,8 +105,8 @@ pub fn send(to: impl AsFd, order: u8, descriptor: Option<BorrowedFd<'_>>) -> Res
 ///
 /// # Errors
 /// What the system says.
-pub fn receive(from: impl AsFd) -> Result<Option<(u8, Option<OwnedFd>)>, Errno> {
-    let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+pub fn receive(from: impl AsFd) -> Result<Option<(u8, Vec<OwnedFd>)>, Errno> {
+    let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut control = RecvAncillaryBuffer::new(&mut room);
     let mut byte = [0u8; 1];
     let got = loop {
@@ -102,34 +116,112 @@ pub fn receive(from: impl AsFd) -> Result<Option<(u8, Option<OwnedFd>)>, Errno> 
             other => break other?,
         }
     };
-    let mut descriptor = None;
+    let mut descriptors = Vec::new();
     for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(mut all) = message {
-            descriptor = all.next();
+        if let RecvAncillaryMessage::ScmRights(all) = message {
+            descriptors.extend(all);
         }
     }
-    Ok((got.bytes == 1).then_some((byte[0], descriptor)))
+    Ok((got.bytes == 1).then_some((byte[0], descriptors)))
+}
+
+/// What is to be started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// The walls around it; `None`: none.
+    pub walls: Option<Walls>,
+    /// The file.
+    pub program: PathBuf,
+    /// What it is told: its own name, then its arguments.
+    pub argv: Vec<OsString>,
+}
+
+impl Order {
+    /// A file that it is written to: words, each with a NUL at its end, which no argument can have (execve(2)).
+    ///
+    /// # Errors
+    /// What the system says, or that something has a NUL.
+    pub fn to_file(&self) -> io::Result<OwnedFd> {
+        let mut words = self.walls.as_ref().map(Walls::to_words).unwrap_or_default();
+        words.extend([DASHES.into(), self.program.clone().into_os_string()]);
+        words.extend_from_slice(&self.argv);
+        let mut bytes = Vec::new();
+        for word in &words {
+            if word.as_bytes().contains(&0) {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "an argument has a NUL byte"));
+            }
+            bytes.extend_from_slice(word.as_bytes());
+            bytes.push(0);
+        }
+        #[cfg(target_os = "linux")]
+        let mut file = File::from(rustix::fs::memfd_create("order", rustix::fs::MemfdFlags::CLOEXEC)?);
+        #[cfg(not(target_os = "linux"))]
+        let mut file = tempfile::tempfile()?;
+        file.write_all(&bytes)?;
+        Ok(file.into())
+    }
+
+    /// Reads it from such a file.
+    ///
+    /// # Errors
+    /// What the system says, or that this is no order.
+    pub fn from_file(file: BorrowedFd<'_>) -> io::Result<Self> {
+        let mut file = File::from(file.try_clone_to_owned()?);
+        // the other process has its place in it
+        file.rewind()?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        let words: Vec<OsString> = bytes
+            .strip_suffix(&[0])
+            .unwrap_or_default()
+            .split(|byte| *byte == 0)
+            .map(|word| OsStr::from_bytes(word).to_owned())
+            .collect();
+        let read = || {
+            let (walls, count) = Walls::from_words(&words)?;
+            let [_, program, argv @ ..] = &words[count..] else { return None };
+            (!argv.is_empty()).then(|| Self { walls, program: program.into(), argv: argv.to_vec() })
+        };
+        read().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it was not told what to start"))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     //! Tests of what is said.
     use super::*;
+    use crate::sandbox::Access;
+
+    #[test]
+    fn an_order_is_read_as_it_was_written_and_more_than_once() {
+        for walls in [None, Some(Walls { paths: vec![(Access::Write, "/a b\n".into())], limits: Vec::new() })]
+        {
+            let argv = ["x", "", "--", "read"].map(OsString::from).to_vec();
+            let order = Order { walls, program: "/bin/x".into(), argv };
+            let file = order.to_file().unwrap();
+            for _ in 0..2 {
+                assert_eq!(Order::from_file(file.as_fd()).unwrap(), order);
+            }
+        }
+        let odd = Order { walls: None, program: "/x".into(), argv: vec!["a\0b".into()] };
+        assert!(odd.to_file().is_err());
+        assert!(Order::from_file(File::open("/dev/null").unwrap().as_fd()).is_err());
+    }
 
     #[test]
     fn what_is_said_is_understood() {
         for said in [
-            Said::NotStarted("no such file".into()),
-            Said::Exited { code: 3, left: false },
-            Said::Signalled { signal: 9, left: true },
+            KeeperMessage::NotStarted("no such file".into()),
+            KeeperMessage::Exited { code: 3, left: false },
+            KeeperMessage::Signalled { signal: 9, left: true },
         ] {
             let line = said.to_string();
-            assert_eq!(Said::read(line.strip_suffix('\n').unwrap()), Some(said));
+            assert_eq!(KeeperMessage::read(line.strip_suffix('\n').unwrap()), Some(said));
         }
-        let broken = Said::NotStarted("a\nexited 0 0".into()).to_string();
+        let broken = KeeperMessage::NotStarted("a\nexited 0 0".into()).to_string();
         assert_eq!(broken.matches('\n').count(), 1, "one line, whatever the system says");
         for odd in ["", "exited", "exited x 0", "other 1 0"] {
-            assert_eq!(Said::read(odd), None, "{odd}");
+            assert_eq!(KeeperMessage::read(odd), None, "{odd}");
         }
     }
 }

@@ -4,6 +4,7 @@ mod agents;
 mod daemon;
 mod global;
 mod look;
+mod sandbox;
 mod tools;
 
 pub use agents::{
@@ -15,6 +16,7 @@ pub use daemon::{
 };
 pub use global::{ColorWhen, Global};
 pub use look::{ListArgs, LogsArgs, NextArgs, RunsArgs, ShowArgs, StatusArgs, TailArgs, UsageArgs, WhyArgs};
+pub use sandbox::{DoctorArgs, SandboxCommand, SandboxTryArgs};
 pub use tools::{
     ArchiveCommand, DecideArgs, IncidentsArgs, IncidentsCommand, McpCommand, MemoryAction, MemoryArgs,
     RestoreArgs, ToolCommand,
@@ -131,6 +133,11 @@ pub enum Command {
     Store(StoreCommand),
     /// Is all well? Works without a daemon; for monitoring
     Health(HealthArgs),
+    /// Try a program within the sandbox of an agent
+    #[command(subcommand)]
+    Sandbox(SandboxCommand),
+    /// What of the sandbox holds on this machine: escapes, tried for real
+    Doctor(DoctorArgs),
     /// Print the completion script of a shell
     Completions(CompletionsArgs),
     /// Print a manual page, or write all of them into a folder

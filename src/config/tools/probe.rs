@@ -1,6 +1,6 @@
 //! Settings and arguments of `probe`: its checks.
 use super::http::headers;
-use crate::config::keys::{Key, Kind, key};
+use crate::config::keys::{Key, Kind, SANDBOX, key};
 use crate::config::sandbox;
 use crate::config::values::url;
 use crate::config::walk::{Item, Section};
@@ -45,7 +45,7 @@ pub(in crate::config) const CHECK: &[Key] = &[
     key("unit", Kind::Text, "systemd: the unit"),
     key("user", Kind::Flag, "systemd: of the user's manager"),
     key("command", Kind::Command, "command: exit 0 is good, 1 a warning, else critical"),
-    key("sandbox", Kind::FlagOr(sandbox::KEYS), "command: walls around it; default false"),
+    key("sandbox", Kind::FlagOr(SANDBOX), "command: walls around it; default false"),
 ];
 
 /// What each check takes.

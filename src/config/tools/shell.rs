@@ -1,5 +1,5 @@
 //! Settings of `[tools.…]` tables of type "shell": which commands, and what may stand in them.
-use crate::config::keys::{Key, Kind, key};
+use crate::config::keys::{Key, Kind, SANDBOX, key};
 use crate::config::machine::{self, Wanted};
 use crate::config::sandbox;
 use crate::config::values::{LEAST_OUTPUT, cwd, needs};
@@ -16,7 +16,7 @@ pub(in crate::config) const KEYS: &[Key] = &[
         .with(&[ShellSettings::TIMEOUT.as_secs().unsigned_abs()]),
     key("max_output", Kind::Size, "kept of each output; default {} KiB")
         .with(&[ShellSettings::MAX_OUTPUT >> 10]),
-    key("sandbox", Kind::FlagOr(sandbox::KEYS), "walls around each program; default true"),
+    key("sandbox", Kind::FlagOr(SANDBOX), "walls around each program; default true"),
 ];
 const COMMAND: &[Key] = &[
     key("exec", Kind::Text, "absolute path of the program"),

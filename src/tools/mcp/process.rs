@@ -1,7 +1,7 @@
 //! The program of a stdio server: started in a process group of its own with an environment that we
 //! choose, its last words kept, ended with all that it started.
 use super::text::shown;
-use crate::child::{self, Confinement, Ended, Inherit, Kept, Start, kept};
+use crate::child::{self, Confinement, Ended, Inherit, KeptProgram, ProgramStart, kept};
 use crate::domain::Sandbox;
 use crate::secret::{self, Secret};
 use std::ffi::{OsStr, OsString};
@@ -22,7 +22,7 @@ const WORDS: usize = 64 << 10;
 
 /// A program that runs. All that it started dies with this value.
 pub(super) struct Process {
-    kept: Kept,
+    kept: KeptProgram,
     words: Arc<LastWords>,
     drain: AbortOnDropHandle<()>,
 }
@@ -46,10 +46,16 @@ impl Process {
         let program = child::find(name, cwd, path).map_err(|why| why.to_string())?;
         let confinement =
             sandbox.map(|sandbox| Confinement::new(sandbox, argv, env.iter().map(|(name, _)| name)));
-        let start =
-            Start { program: &program, argv, environment: &environment, cwd, confinement, control: None };
+        let start = ProgramStart {
+            program: &program,
+            argv,
+            environment: &environment,
+            cwd,
+            confinement,
+            control: None,
+        };
         let started = || -> io::Result<_> {
-            let (kept, (output, said)) = Kept::start(&start)?;
+            let (kept, (output, said)) = KeptProgram::start(&start)?;
             let (input, theirs) = kept::input()?;
             kept.go(Some(theirs))?;
             Ok((kept, said, (output, input)))

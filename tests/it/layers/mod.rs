@@ -19,7 +19,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &["domain"]),
     ("protocol", &["domain"]),
     ("store", &["domain"]),
-    ("child", &["domain"]),
+    ("sandbox", &[]),
+    ("child", &["domain", "sandbox"]),
+    ("doctor", &["domain", "sandbox", "child"]),
     ("net", &["domain"]),
     ("secret", &["domain", "child"]),
     ("llm", &["domain", "net", "secret", "child"]),
@@ -46,7 +48,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "runner",
         ],
     ),
-    ("cli", &["domain", "clock", "config", "protocol", "client", "store", "daemon"]),
+    ("cli", &["domain", "clock", "config", "protocol", "client", "store", "daemon", "doctor"]),
 ];
 
 /// Floors that compute and do nothing else.

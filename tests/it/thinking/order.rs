@@ -48,7 +48,6 @@ async fn attempt(fleet: &str) -> Vec<Seen> {
         looks_first: false,
         gate_only: false,
     };
-    bgagent::child::keep_programs_with(env!("CARGO_BIN_EXE_bgagent-gate").as_ref());
     let shared = Shared {
         tools: Arc::new(bgagent::tools::Tools::new(&fleet)),
         models: Arc::new(bgagent::llm::Models::new(&fleet, None)),

@@ -1,0 +1,56 @@
+//! What a keeper and a program within walls begin with.
+use super::wire::{self, Order};
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, exit};
+use std::time::{Duration, Instant};
+
+/// First argument of what becomes a program within walls.
+pub(super) const ENTER: &str = "__enter";
+/// Exit code if the permission never came.
+pub(super) const NOT_ALLOWED: i32 = 113;
+
+/// Waits for permission: what is to be started, its file, and its standard input. Ends this process if that never comes.
+pub(super) fn permission(channel: &OwnedFd) -> (Order, OwnedFd, Option<OwnedFd>) {
+    let Ok(Some((wire::GO, descriptors))) = wire::receive(channel) else { exit(NOT_ALLOWED) };
+    let mut descriptors = descriptors.into_iter();
+    let Some(file) = descriptors.next() else { exit(NOT_ALLOWED) };
+    let Ok(order) = Order::from_file(file.as_fd()) else { exit(NOT_ALLOWED) };
+    (order, file, descriptors.next())
+}
+
+/// The socket that stands in the place of standard input, out of the way of programs.
+pub(super) fn channel() -> rustix::io::Result<OwnedFd> {
+    rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)
+}
+
+/// The program as it is to be executed, with this process's own input and output.
+pub(super) fn command(order: &Order) -> Command {
+    let mut command = Command::new(&order.program);
+    let (name, args) = order.argv.split_first().expect("an order has a name");
+    command.arg0(name).args(args);
+    command
+}
+
+/// Tries again while someone is just writing the file, and while the system gives no process.
+pub(super) fn executed<T>(mut execute: impl FnMut() -> std::io::Result<T>) -> std::io::Result<T> {
+    const WRITING: Duration = Duration::from_millis(200);
+    const SCARCE: Duration = Duration::from_secs(10);
+    let began = Instant::now();
+    loop {
+        let error = match execute() {
+            Err(error) => error,
+            done => return done,
+        };
+        let patience = match error.kind() {
+            ErrorKind::ExecutableFileBusy => WRITING,
+            ErrorKind::WouldBlock => SCARCE,
+            _ => return Err(error),
+        };
+        if began.elapsed() >= patience {
+            return Err(error);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,85 @@
+//! `bgagent doctor`: what of the sandbox holds on this machine, tried for real.
+use super::prelude::*;
+use crate::cli::args::DoctorArgs;
+use crate::cli::service;
+use crate::doctor::{self, Tried};
+use serde_json::json;
+use std::process::{Command, Stdio};
+
+pub(in crate::cli) fn run(app: &mut App, args: &DoctorArgs) -> Result<Outcome, Failure> {
+    if args.as_service {
+        return as_service(app);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    let tried = runtime.block_on(doctor::tried()).map_err(|error| {
+        negative(
+            format!("there is no sandbox on this machine: {error}"),
+            "programs with a sandbox are not started here; `sandbox = false` takes the walls away from one",
+        )
+    })?;
+    let through = tried.iter().filter(|one| one.refused.is_none()).count();
+    let gaps = doctor::gaps();
+    if app.json {
+        app.print_json(&json!({"escapes": tried, "got_through": through, "not_confined": gaps}))?;
+    } else {
+        let text = table(&tried, &app.screen);
+        app.print(&text)?;
+        app.flush()?;
+        for gap in &gaps {
+            app.note(&format!("not confined on this kernel: {gap}"));
+        }
+        app.note(&match through {
+            0 => format!("{} escapes tried, none got through", tried.len()),
+            some => format!("{} escapes tried, {some} GOT THROUGH", tried.len()),
+        });
+    }
+    Ok(if through == 0 { Outcome::Done } else { Outcome::Negative })
+}
+
+fn table(tried: &[Tried], screen: &Screen) -> String {
+    let mut table = Table::new().column("ESCAPE").column("RESULT");
+    for one in tried {
+        let result = match &one.refused {
+            Some(why) => why.clone().into(),
+            None => Cell::toned(Tone::Bad, "got through"),
+        };
+        table.row(vec![one.escape.into(), result]);
+    }
+    table.render(screen)
+}
+
+/// What was tried and did not work.
+fn negative(what: String, hint: &str) -> Failure {
+    Failure::Negative { what, hint: hint.to_owned() }
+}
+
+/// The same within the service's own unit.
+fn as_service(app: &mut App) -> Result<Outcome, Failure> {
+    let own = std::env::current_exe().map_err(|cause| Failure::io("find", "bgagent".as_ref(), cause))?;
+    let mut command = Command::new("systemd-run");
+    command.args(["--user", "--wait", "--collect", "--pipe", "--quiet"]);
+    for property in service::confinement() {
+        command.args(["-p", &property]);
+    }
+    command.arg("--").arg(own).arg("doctor").stdin(Stdio::null());
+    if app.json {
+        command.arg("--json");
+    }
+    let status = command.status().map_err(|error| {
+        negative(
+            format!("`systemd-run` can't be started: {error}"),
+            "the service needs systemd; without it, `bgagent doctor` tries the same outside of a unit",
+        )
+    })?;
+    match status.code() {
+        Some(0) => Ok(Outcome::Done),
+        Some(1) => Ok(Outcome::Negative),
+        _ => Err(negative(
+            format!("the unit could not be run: `systemd-run` ended with {status}"),
+            "is there a service manager of the user? `systemctl --user status` says so",
+        )),
+    }
+}

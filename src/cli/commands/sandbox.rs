@@ -1,0 +1,96 @@
+//! `bgagent sandbox try`: runs a program within the walls of an agent, and says what they refused.
+use super::prelude::*;
+use crate::cli::args::SandboxCommand;
+use crate::config::Context;
+use crate::doctor;
+use crate::domain::{Body, Fleet, NotifyTargetKind, Sandbox, ToolSettings, nearest};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub(in crate::cli) fn run(app: &mut App, command: &SandboxCommand) -> Result<Outcome, Failure> {
+    let SandboxCommand::Try(args) = command;
+    let paths = app.paths()?.clone();
+    let loaded = crate::config::load(&paths.config, &Context::system(app.screen.now))
+        .map_err(|rejected| Failure::rejected(&rejected, app.stderr_color))?;
+    let walls = walls(&loaded.fleet, &args.target)?;
+    doctor::keep_apart(&paths.state_dir, &paths.config);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    let tried = runtime.block_on(doctor::run_within(&walls.sandbox, &args.program, &walls.cwd));
+    let within = tried.map_err(|error| {
+        negative(error.to_string(), "`bgagent doctor` says what this machine can confine")
+    })?;
+    for path in &within.refused {
+        app.note(&format!(
+            "`{path}` is not within the sandbox of {}: `read` or `write` would name it, or a folder above it",
+            args.target
+        ));
+    }
+    match within.failure {
+        None => Ok(Outcome::Done),
+        Some(how) => {
+            app.note(&format!("`{}` ended with {how}", args.program[0]));
+            Ok(Outcome::Negative)
+        }
+    }
+}
+
+/// What was tried and did not work.
+fn negative(what: String, hint: &str) -> Failure {
+    Failure::Negative { what, hint: hint.to_owned() }
+}
+
+/// A sandbox, and the folder that the program runs in.
+struct Walled {
+    sandbox: Arc<Sandbox>,
+    cwd: PathBuf,
+}
+
+/// Of an agent, or of `mcp.NAME`, `tools.NAME` or `notify.NAME`.
+fn walls(fleet: &Fleet, target: &str) -> Result<Walled, Failure> {
+    let folder = fleet.path.parent().map_or_else(|| PathBuf::from("/"), PathBuf::from);
+    let (found, cwd) = match target.split_once('.') {
+        Some(("mcp", name)) => {
+            let server = fleet.mcp.get(name).ok_or_else(|| unknown(fleet, target))?;
+            (server.sandbox.unless_off(), server.cwd.clone().unwrap_or(folder))
+        }
+        Some(("tools", name)) => match fleet.tools.get(name).map(|spec| &spec.settings) {
+            Some(ToolSettings::Shell(Some(settings))) => {
+                (settings.sandbox.unless_off(), settings.cwd.clone())
+            }
+            _ => return Err(unknown(fleet, target)),
+        },
+        Some(("notify", name)) => match fleet.notify.get(name).map(|to| &to.kind) {
+            Some(NotifyTargetKind::Command(spec)) => (spec.sandbox.clone(), spec.cwd.clone()),
+            _ => return Err(unknown(fleet, target)),
+        },
+        _ => match fleet.agent(target).map(|agent| &agent.body) {
+            Some(Body::Command(spec)) => (spec.sandbox.clone(), spec.cwd.clone()),
+            Some(_) => {
+                return Err(Failure::usage_hint(
+                    format!("agent `{target}` runs no program of its own"),
+                    "its tools have their own sandboxes: name mcp.SERVER or tools.NAME",
+                ));
+            }
+            None => return Err(unknown(fleet, target)),
+        },
+    };
+    let sandbox = found.ok_or_else(|| {
+        Failure::usage_hint(
+            format!("the sandbox of {target} is off: a program there can do whatever you can"),
+            "write sandbox = true, or sandbox = { read = [\"…\"] }, into its table",
+        )
+    })?;
+    Ok(Walled { sandbox, cwd })
+}
+
+fn unknown(fleet: &Fleet, target: &str) -> Failure {
+    let near = nearest(target, fleet.agents.iter().map(|agent| agent.id.as_str()));
+    let hint = match near {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "name an agent, or mcp.NAME, tools.NAME or notify.NAME with a program".to_owned(),
+    };
+    Failure::usage_hint(format!("there is no `{target}` with a program"), hint)
+}

@@ -1,0 +1,226 @@
+//! Ways out of the walls, tried for real by a process that is within: each is a call that would do harm, made against things that
+//! were put there for it. None of them does lasting harm where it succeeds.
+use super::Stage;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, linkat, mkfifoat, mknodat, openat};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect, sendto, socket, socketpair};
+use rustix::process::{
+    Pid, PidfdFlags, PidfdGetfdFlags, Resource, Signal, kill_process, pidfd_getfd, pidfd_open,
+    pidfd_send_signal, prlimit, setpriority_process, setpriority_user,
+};
+use rustix::thread::{UnshareFlags, sched_setaffinity};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::process::Command;
+
+/// One way out. Done: it got through.
+type Escape = fn(&Stage) -> io::Result<()>;
+
+/// All of them, with what is said of each.
+pub(super) const ESCAPES: &[(&str, Escape)] = &[
+    ("read a file outside", |stage| fs::read(stage.secret()).map(drop)),
+    ("list a folder outside", |stage| fs::read_dir(&stage.outside).map(drop)),
+    ("write to a file outside", |stage| fs::write(stage.secret(), "x")),
+    ("append to a file outside", |stage| OpenOptions::new().append(true).open(stage.secret()).map(drop)),
+    ("empty a file outside by its path", |stage| {
+        Ok(rustix::fs::open(stage.secret(), OFlags::WRONLY | OFlags::TRUNC, Mode::empty()).map(drop)?)
+    }),
+    ("empty a file that may be read", |_| {
+        Ok(rustix::fs::open("/etc/hosts", OFlags::RDONLY | OFlags::TRUNC, Mode::empty()).map(drop)?)
+    }),
+    ("make a file outside", |stage| fs::write(stage.outside.join("new"), "x")),
+    ("remove a file outside", |stage| fs::remove_file(stage.secret())),
+    ("make a folder outside", |stage| fs::create_dir(stage.outside.join("folder"))),
+    ("make a link outside", |stage| symlink("/", stage.outside.join("link"))),
+    ("make a FIFO outside", |stage| Ok(mkfifoat(CWD, stage.outside.join("fifo"), Mode::RUSR)?)),
+    ("make a socket outside", |stage| UnixListener::bind(stage.outside.join("s")).map(drop)),
+    ("make a device", |stage| {
+        Ok(mknodat(
+            CWD,
+            stage.inside.join("device"),
+            FileType::CharacterDevice,
+            Mode::RUSR,
+            rustix::fs::makedev(1, 1),
+        )?)
+    }),
+    ("move a file in", |stage| fs::rename(stage.secret(), stage.inside.join("stolen"))),
+    ("move a file out", |stage| {
+        fs::write(stage.inside.join("mine"), "x")?;
+        fs::rename(stage.inside.join("mine"), stage.outside.join("mine"))
+    }),
+    ("reach a file by a hard link", |stage| {
+        let link = stage.inside.join("hard");
+        linkat(CWD, stage.secret(), CWD, &link, AtFlags::empty())?;
+        fs::read(link).map(drop)
+    }),
+    ("reach a file by a symbolic link", |stage| {
+        let link = stage.inside.join("soft");
+        symlink(stage.secret(), &link)?;
+        fs::read(link).map(drop)
+    }),
+    ("reach a file by `..`", |stage| {
+        let up = stage.inside.join("../").join(stage.outside.file_name().unwrap_or_default()).join("secret");
+        fs::read(up).map(drop)
+    }),
+    ("reach a file by /proc/self/root", |stage| fs::read(beneath("/proc/self/root", stage)).map(drop)),
+    ("reach a file by another process's root", |stage| {
+        fs::read(beneath(&format!("/proc/{}/root", stage.victim), stage)).map(drop)
+    }),
+    ("reach a file by another process's folder", |stage| {
+        fs::read(format!("/proc/{}/cwd/secret", stage.victim)).map(drop)
+    }),
+    ("open a file that was opened as a path", |stage| {
+        let held = openat(CWD, stage.secret(), OFlags::PATH, Mode::empty())?;
+        let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&held));
+        fs::read(link).map(drop)
+    }),
+    ("read the passwords of the system", |_| fs::read("/etc/shadow").map(drop)),
+    ("list the owner's home folder", |stage| fs::read_dir(&stage.home).map(drop)),
+    ("execute what it wrote itself", |stage| {
+        let program = stage.inside.join("program");
+        fs::copy("/bin/true", &program)?;
+        Command::new(program).status().map(drop)
+    }),
+    ("signal another process", |stage| Ok(kill_process(stage.victim()?, Signal::CONT)?)),
+    ("signal another process by its handle", |stage| {
+        let handle = pidfd_open(stage.victim()?, PidfdFlags::empty())?;
+        Ok(pidfd_send_signal(handle, Signal::CONT)?)
+    }),
+    ("signal whoever started it", |_| {
+        let parent = rustix::process::getppid().ok_or(Errno::SRCH)?;
+        Ok(kill_process(parent, Signal::CONT)?)
+    }),
+    ("read another process's environment", |stage| read_some(format!("/proc/{}/environ", stage.victim))),
+    ("read another process's memory", |stage| File::open(format!("/proc/{}/mem", stage.victim)).map(drop)),
+    ("see another process's memory map", |stage| read_some(format!("/proc/{}/maps", stage.victim))),
+    ("take another process's file", |stage| {
+        let handle = pidfd_open(stage.victim()?, PidfdFlags::empty())?;
+        Ok(pidfd_getfd(handle, 0, PidfdGetfdFlags::empty()).map(drop)?)
+    }),
+    ("set another process's limits", |stage| {
+        let limit = rustix::process::getrlimit(Resource::Core);
+        Ok(prlimit(Some(stage.victim()?), Resource::Core, limit).map(drop)?)
+    }),
+    ("set another process's priority", |stage| Ok(setpriority_process(Some(stage.victim()?), 1)?)),
+    ("set the priority of all its owner's processes", |_| {
+        Ok(setpriority_user(rustix::process::getuid(), 0)?)
+    }),
+    ("set another process's processors", |stage| {
+        let mut one = rustix::thread::CpuSet::new();
+        one.set(0);
+        Ok(sched_setaffinity(Some(stage.victim()?), &one)?)
+    }),
+    ("make another process the next to be killed", |stage| {
+        OpenOptions::new().write(true).open(format!("/proc/{}/oom_score_adj", stage.victim)).map(drop)
+    }),
+    ("connect to a port of this machine", |stage| TcpStream::connect(("127.0.0.1", stage.port)).map(drop)),
+    ("connect to the internet", |_| Ok(socket(AddressFamily::INET6, SocketType::STREAM, None).map(drop)?)),
+    ("listen on a port", |_| TcpListener::bind(("127.0.0.1", 0)).map(drop)),
+    ("send a datagram", |stage| {
+        UdpSocket::bind(("127.0.0.1", 0))?.send_to(b"x", ("127.0.0.1", stage.port)).map(drop)
+    }),
+    ("connect to a socket of its owner", |stage| UnixStream::connect(stage.outside.join("socket")).map(drop)),
+    ("connect to an abstract socket", |stage| {
+        let address = SocketAddrUnix::new_abstract_name(stage.abstract_name().as_bytes())?;
+        let ours = socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+        Ok(connect(&ours, &address)?)
+    }),
+    ("send to a socket by one of a pair", |stage| {
+        let (ours, _theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::DGRAM, rustix::net::SocketFlags::empty(), None)?;
+        let address = SocketAddrUnix::new(stage.outside.join("datagrams"))?;
+        Ok(sendto(&ours, b"x", rustix::net::SendFlags::empty(), &address).map(drop)?)
+    }),
+    ("talk to the kernel by netlink", |_| {
+        Ok(socket(AddressFamily::NETLINK, SocketType::RAW, None).map(drop)?)
+    }),
+    ("see all packets", |_| Ok(socket(AddressFamily::PACKET, SocketType::RAW, None).map(drop)?)),
+    (
+        "talk to the machine beneath",
+        |_| Ok(socket(AddressFamily::VSOCK, SocketType::STREAM, None).map(drop)?),
+    ),
+    ("make a namespace of users", |_| unshare(UnshareFlags::NEWUSER)),
+    ("make a namespace of the network", |_| unshare(UnshareFlags::NEWNET)),
+    ("make a namespace of mounts", |_| unshare(UnshareFlags::NEWNS)),
+    ("enter the namespaces of another process", |stage| {
+        let space = File::open(format!("/proc/{}/ns/user", stage.victim))?;
+        Ok(rustix::thread::move_into_link_name_space(space.as_fd(), None)?)
+    }),
+    ("change the root folder", |stage| Ok(rustix::process::chroot(&stage.inside)?)),
+    ("name the machine", |_| {
+        let name = rustix::system::uname().nodename().to_owned();
+        Ok(rustix::system::sethostname(name.to_bytes())?)
+    }),
+    ("gain privileges by a program that has some", |_| match rustix::thread::no_new_privs()? {
+        true => Err(Errno::PERM.into()),
+        false => Ok(()),
+    }),
+    ("use what root can", |_| {
+        let sets = rustix::thread::capabilities(None)?;
+        match sets.effective.is_empty() && sets.permitted.is_empty() {
+            true => Err(Errno::PERM.into()),
+            false => Ok(()),
+        }
+    }),
+    ("leave a core", |_| match rustix::process::getrlimit(Resource::Core).maximum {
+        Some(0) => Err(Errno::PERM.into()),
+        _ => Ok(()),
+    }),
+    ("inherit a file of whoever started it", |_| {
+        let open = (3..64).any(|number| fs::read_link(format!("/proc/self/fd/{number}")).is_ok_and(is_file));
+        if open { Ok(()) } else { Err(Errno::NOENT.into()) }
+    }),
+];
+
+/// What starts something that is to outlive the process; the number stands for it in its arguments.
+pub(super) const OUTLIVING: &[(&str, &str)] = &[
+    ("outlive it in the background", "sleep N & true"),
+    ("outlive it in a session of its own", "setsid sleep N & true"),
+    ("outlive it without environment", "(setsid env -i sleep N &) ; true"),
+    ("outlive it by forking twice", "setsid sh -c '(env -i sleep N &) ; true'"),
+    ("outlive it by not hearing", "(trap '' TERM HUP INT; setsid env -i sleep N &) ; true"),
+];
+
+fn beneath(root: &str, stage: &Stage) -> PathBuf {
+    PathBuf::from(format!("{root}{}", stage.secret().display()))
+}
+
+fn read_some(path: String) -> io::Result<()> {
+    let mut some = [0; 16];
+    File::open(path)?.read(&mut some).map(drop)
+}
+
+fn is_file(path: PathBuf) -> bool {
+    path.is_absolute() && !path.starts_with("/proc") && !path.starts_with("/dev")
+}
+
+fn unshare(what: UnshareFlags) -> io::Result<()> {
+    #[expect(deprecated, reason = "its replacement is unsafe; this process has one thread and ends soon")]
+    Ok(rustix::thread::unshare(what)?)
+}
+
+/// Tries all of them, and prints a line for each: its number, and what the system said, or nothing if it got through.
+pub(super) fn try_all(stage: &Stage) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for (at, (_, escape)) in ESCAPES.iter().enumerate() {
+        let said = escape(stage).err().map(|error| error.to_string()).unwrap_or_default();
+        writeln!(out, "{at}\t{}", said.replace('\n', " "))?;
+    }
+    for (at, (_, script)) in OUTLIVING.iter().enumerate() {
+        let script = script.replace('N', &stage.lasting(at).to_string());
+        let _ = Command::new("/bin/sh").args(["-c", &script]).status();
+    }
+    out.flush()
+}
+
+impl Stage {
+    fn victim(&self) -> io::Result<Pid> {
+        let number = i32::try_from(self.victim).ok().and_then(Pid::from_raw);
+        number.ok_or_else(|| Errno::SRCH.into())
+    }
+}

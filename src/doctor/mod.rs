@@ -1,0 +1,202 @@
+//! Escapes from the sandbox, tried for real: what is put there for them, the process that tries, and what came of it.
+mod escapes;
+mod within;
+
+pub use within::{Within, keep_apart, run_within};
+
+use crate::child::{Confinement, Ended, Inherit, KeptProgram, ProgramStart};
+use crate::domain::Sandbox;
+use escapes::{ESCAPES, OUTLIVING};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen, socket};
+use serde::{Deserialize, Serialize};
+use std::ffi::OsStr;
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+
+/// The word by which this program becomes the one that tries.
+const WORD: &str = "__escape";
+/// The variable with the [`Stage`], as JSON.
+const STAGE: &str = "BGAGENT_STAGE";
+/// How long all of it may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is there for escapes to be tried on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Stage {
+    /// A folder that may be written.
+    inside: PathBuf,
+    /// One that may not even be read.
+    outside: PathBuf,
+    /// The home folder of the owner.
+    home: PathBuf,
+    /// A process of the owner.
+    victim: u32,
+    /// A port that is listened on.
+    port: u16,
+}
+
+impl Stage {
+    fn secret(&self) -> PathBuf {
+        self.outside.join("secret")
+    }
+
+    fn abstract_name(&self) -> String {
+        format!("bgagent-doctor-{}", self.victim)
+    }
+
+    /// Argument of the program that is to outlive its starter: nobody else has it.
+    fn lasting(&self, at: usize) -> u64 {
+        70_000_000 + u64::from(self.victim) * 10 + at as u64
+    }
+}
+
+/// What became of one escape.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tried {
+    /// What it was.
+    pub escape: &'static str,
+    /// What the system said to it; `None`: it got through.
+    pub refused: Option<String>,
+}
+
+/// What this kernel can't hold, as sentences.
+pub fn gaps() -> Vec<&'static str> {
+    #[cfg(target_os = "linux")]
+    {
+        use crate::sandbox::support::{SIGNALS, landlock};
+        if landlock() < SIGNALS {
+            return vec!["signals to other processes of the same user; Linux 6.12 and later keep them in"];
+        }
+    }
+    Vec::new()
+}
+
+/// Tries, if this process was started for it. `None`: it was not.
+pub fn try_if_asked(word: Option<&OsStr>) -> Option<io::Result<()>> {
+    if word != Some(OsStr::new(WORD)) {
+        return None;
+    }
+    let stage = std::env::var(STAGE).ok().and_then(|text| serde_json::from_str(&text).ok());
+    Some(match stage {
+        Some(stage) => escapes::try_all(&stage),
+        None => Err(io::Error::other("nothing to try it on")),
+    })
+}
+
+/// Tries all escapes from within a sandbox that gives nothing but a folder to write to.
+///
+/// # Errors
+/// What could not be prepared or started; also why there is no sandbox on this system.
+pub async fn tried() -> io::Result<Vec<Tried>> {
+    let set = Set::up()?;
+    let sandbox = Sandbox { write: vec![set.stage.inside.clone()], ..Sandbox::default() };
+    let own = std::env::current_exe()?;
+    let argv = [own.display().to_string(), WORD.to_owned()];
+    let mut environment = Inherit::Basics.environment();
+    environment.insert(STAGE.into(), serde_json::to_string(&set.stage)?.into());
+    let start = ProgramStart {
+        program: &own,
+        argv: &argv,
+        environment: &environment,
+        cwd: &set.stage.inside,
+        confinement: Some(Confinement::new(&sandbox, &[], std::iter::empty::<&str>())),
+        control: None,
+    };
+    let (mut kept, (mut output, mut errors)) = KeptProgram::start(&start)?;
+    kept.go(None)?;
+    let (mut said, mut complaints) = (String::new(), String::new());
+    let reading =
+        async { tokio::join!(output.read_to_string(&mut said), errors.read_to_string(&mut complaints)) };
+    let ended = async {
+        let ended = kept.ended().await;
+        kept.end().await;
+        ended
+    };
+    let all = async { tokio::join!(ended, reading).0 };
+    let ended =
+        tokio::time::timeout(PATIENCE, all).await.map_err(|_| io::Error::other("the escapes did not end"))?;
+    if let Ended::NotStarted(why) = ended {
+        return Err(io::Error::other(why));
+    }
+    let mut tried = results(&said);
+    if tried.len() < ESCAPES.len() {
+        let missing = ESCAPES[tried.len()].0;
+        return Err(io::Error::other(format!(
+            "the process that tried ended at \"{missing}\": {}",
+            complaints.trim()
+        )));
+    }
+    tried.extend(OUTLIVING.iter().enumerate().map(|(at, (escape, _))| {
+        let lives = lives(&set.stage.lasting(at).to_string());
+        Tried { escape, refused: (!lives).then(|| "ended with it".to_owned()) }
+    }));
+    Ok(tried)
+}
+
+fn results(said: &str) -> Vec<Tried> {
+    let lines = said.lines().zip(ESCAPES).enumerate();
+    lines
+        .filter_map(|(at, (line, (escape, _)))| {
+            let (number, said) = line.split_once('\t')?;
+            let refused = (!said.is_empty()).then(|| said.to_owned());
+            (number == at.to_string()).then_some(Tried { escape, refused })
+        })
+        .collect()
+}
+
+/// Is there a process with this argument?
+fn lives(argument: &str) -> bool {
+    let folder = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    folder.map(|entry| std::fs::read(entry.path().join("cmdline")).unwrap_or_default()).any(|line| {
+        let mut words = line.split(|byte| *byte == 0);
+        words.next().is_some_and(|name| name.ends_with(b"sleep"))
+            && words.any(|word| word == argument.as_bytes())
+    })
+}
+
+/// A stage with all that stands on it, which goes with it.
+struct Set {
+    stage: Stage,
+    victim: Child,
+    _folder: tempfile::TempDir,
+    _open: (TcpListener, UnixListener, UnixDatagram, OwnedFd),
+}
+
+impl Set {
+    fn up() -> io::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("bgagent-doctor-").tempdir()?;
+        let (inside, outside) = (folder.path().join("inside"), folder.path().join("outside"));
+        for path in [&inside, &outside] {
+            std::fs::create_dir(path)?;
+        }
+        std::fs::write(outside.join("secret"), "secret")?;
+        let port = TcpListener::bind(("127.0.0.1", 0))?;
+        let victim = Command::new("sleep").arg("3600").current_dir(&outside).stdin(Stdio::null()).spawn()?;
+        let stage = Stage {
+            inside,
+            home: std::env::home_dir().unwrap_or_else(|| "/root".into()),
+            victim: victim.id(),
+            port: port.local_addr()?.port(),
+            outside,
+        };
+        let hidden = socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+        bind(&hidden, &SocketAddrUnix::new_abstract_name(stage.abstract_name().as_bytes())?)?;
+        listen(&hidden, 1)?;
+        let file = UnixListener::bind(stage.outside.join("socket"))?;
+        let datagrams = UnixDatagram::bind(stage.outside.join("datagrams"))?;
+        Ok(Self { stage, victim, _folder: folder, _open: (port, file, datagrams, hidden) })
+    }
+}
+
+impl Drop for Set {
+    fn drop(&mut self) {
+        let _ = self.victim.kill();
+        let _ = self.victim.wait();
+    }
+}

@@ -1,0 +1,99 @@
+//! A program that a person tries within walls.
+use crate::child::{Confinement, Ended, Inherit, KeptProgram, ProgramStart, find, how_it_ended};
+use crate::domain::Sandbox;
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
+use std::path::Path;
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// So much of each output is looked through for refusals.
+const LOOKED_AT: usize = 1 << 20;
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Within {
+    /// How it ended, in words, if that was not with success.
+    pub failure: Option<String>,
+    /// Paths that it says were refused.
+    pub refused: BTreeSet<String>,
+}
+
+/// Runs a program within walls, and hands on what it prints.
+///
+/// # Errors
+/// Why it could not be started: there is no such program, or there can be no such walls.
+pub async fn run_within(sandbox: &Sandbox, argv: &[String], cwd: &Path) -> io::Result<Within> {
+    let environment = Inherit::Basics.environment();
+    let path = environment.get(OsStr::new("PATH")).map(OsString::as_os_str);
+    let name = argv.first().map_or("", String::as_str);
+    let program = find(name, cwd, path).map_err(io::Error::other)?;
+    let start = ProgramStart {
+        program: &program,
+        argv,
+        environment: &environment,
+        cwd,
+        confinement: Some(Confinement::new(sandbox, argv, std::iter::empty::<&str>())),
+        control: None,
+    };
+    let (mut kept, (output, errors)) = KeptProgram::start(&start)?;
+    kept.go(None)?;
+    let ended = async {
+        let ended = kept.ended().await;
+        kept.end().await;
+        ended
+    };
+    let (ended, out, err) = tokio::join!(ended, relayed(output, io::stdout()), relayed(errors, io::stderr()));
+    match ended {
+        Ended::NotStarted(why) => Err(io::Error::other(format!("`{name}` can't be executed: {why}"))),
+        Ended::Ran { status, .. } => Ok(Within {
+            failure: (!status.success()).then(|| how_it_ended(status)),
+            refused: refused(&(out + &err)),
+        }),
+    }
+}
+
+/// No program within walls gets the state folder or the configuration: as the daemon has it.
+pub fn keep_apart(state: &Path, config: &Path) {
+    crate::child::confined::keep_apart(state, config);
+}
+
+/// Hands output on as it comes, and keeps the beginning of it.
+async fn relayed(mut from: impl AsyncRead + Unpin, mut to: impl Write) -> String {
+    let (mut kept, mut piece) = (Vec::new(), vec![0; 8192]);
+    while let Ok(count @ 1..) = from.read(&mut piece).await {
+        let _ = to.write_all(&piece[..count]).and_then(|()| to.flush());
+        let room = (LOOKED_AT - kept.len()).min(count);
+        kept.extend_from_slice(&piece[..room]);
+    }
+    String::from_utf8_lossy(&kept).into_owned()
+}
+
+/// Paths that stand in lines which say that something was refused, in the words of the C library and of Node.
+fn refused(said: &str) -> BTreeSet<String> {
+    const WORDS: [&str; 4] = ["Permission denied", "permission denied", "EACCES", "PermissionError"];
+    let lines = said.lines().filter(|line| WORDS.iter().any(|word| line.contains(word)));
+    lines
+        .flat_map(|line| line.split(|c: char| c.is_whitespace() || "'\"`‘’:,()[]".contains(c)))
+        .filter(|word| word.starts_with('/') && word.len() > 1)
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of what is found in a program's words.
+    use super::*;
+
+    #[test]
+    fn refused_paths_are_found_in_the_words_of_programs() {
+        let said = "cat: /etc/shadow: Permission denied\n\
+                    /bin/sh: 1: cannot create /srv/x: Permission denied\n\
+                    ls: cannot open directory '/root': Permission denied\n\
+                    Error: EACCES: permission denied, open '/home/a/b.txt'\n\
+                    PermissionError: [Errno 13] Permission denied: '/data'\n\
+                    all is well at /fine\n";
+        let found: Vec<String> = refused(said).into_iter().collect();
+        assert_eq!(found, ["/bin/sh", "/data", "/etc/shadow", "/home/a/b.txt", "/root", "/srv/x"]);
+    }
+}
