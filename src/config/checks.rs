@@ -160,7 +160,8 @@ pub(super) fn may_be_a_models(item: Item<'_>, fleet: &Fleet) {
 /// since what it was to guard would go unguarded; in `[defaults]`, which hold for many agents, it is one if it means
 /// no tool of any of them ([`default_guards`]).
 ///
-/// `approve` also takes a type, and means all tools of it. `sinks` does not: it allows, and so it is exact.
+/// `approve` also takes a type, and means all tools of it. `sinks` does not: it allows, and so it is exact. It takes
+/// addresses as well.
 pub(super) fn guards(section: &Section<'_>, key: &str, tools: &[String], fleet: &Fleet) -> Vec<String> {
     let mut all = section.texts(key).unwrap_or_default();
     if key == "approve" {
@@ -206,6 +207,9 @@ fn of_type(kind: &str, tools: &[String], fleet: &Fleet) -> Vec<String> {
 /// Notes an error if a name means none of these tools.
 fn guard(item: Item<'_>, key: &str, tools: &[String], fleet: &Fleet, whose: &str) {
     let Some(name) = item.text() else { return };
+    if key == "sinks" && is_address(name) {
+        return address_sink(item, name, tools, fleet, whose);
+    }
     let typed = of_type(name, tools, fleet);
     let means = |tool: &String| {
         let all_of_server = tool.contains('/') && tool.contains(['*', '?']) && glob(tool, name);
@@ -221,6 +225,17 @@ fn guard(item: Item<'_>, key: &str, tools: &[String], fleet: &Fleet, whose: &str
         (None, None) => format!("there are {}", tools.join(", ")),
     };
     item.refuse_with::<()>(format!("`{key}` names `{name}`, which is not among {whose}"), hint);
+}
+
+/// Notes an error if this entry of `sinks` is no address, or if no tool sends requests to one.
+fn address_sink(item: Item<'_>, address: &str, tools: &[String], fleet: &Fleet, whose: &str) {
+    if let Err(why) = AddressPattern::parse(address) {
+        let hint = "a whole address, or one with a `*` at its end: \"https://api.example.org/*\"".to_owned();
+        item.refuse_with::<()>(format!("`sinks` names `{address}`: {why}"), hint);
+    } else if tools.iter().all(|tool| fleet.kind_of(tool) != Some(ToolKind::Http)) {
+        let hint = "addresses are for tools of type \"http\"; name any other tool itself".to_owned();
+        item.refuse_with::<()>(format!("`sinks` names an address, and none of {whose} sends requests"), hint);
+    }
 }
 
 /// Is it laid down what this probe looks at? `None`: it is no probe.

@@ -398,7 +398,8 @@ pub(super) const AGENT: &[Key] = &[
     key(
         "sinks",
         Kind::Texts,
-        "tools that may change something even after untrusted data was read: names or patterns",
+        "what stays allowed after untrusted or private data was read: tools that change something or send something out, by \
+         name or pattern, and addresses that an `http` tool may be asked for, whole or with a `*` at the end",
     ),
     key("output_schema", Kind::Any, "JSON Schema that the answer must fit"),
 ];

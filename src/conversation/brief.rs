@@ -15,8 +15,12 @@ pub struct Brief {
     pub memory: Vec<ChatMessage>,
     /// What to do, its placeholders filled.
     pub query: String,
+    /// The agent's name.
+    pub agent: String,
     /// Memory or query hold data from outside.
     pub untrusted: bool,
+    /// Memory holds what is private.
+    pub private: bool,
     /// What it may call.
     pub tools: Vec<ToolOffer>,
     /// What it may use.
@@ -33,12 +37,21 @@ pub struct Brief {
     pub ask_again: bool,
     /// JSON Schema that the final answer must fit.
     pub output_schema: Option<Value>,
-    /// `effect` tools that stay allowed after untrusted data was read; names or patterns.
+    /// What stays allowed after untrusted or private data was read: tools, by name or pattern, and addresses.
     pub sinks: Vec<String>,
+    /// Addresses that the agent's own texts name whole.
+    pub named: Vec<String>,
     /// Tools whose calls need a person; names or patterns.
     pub approve: Vec<String>,
     /// What happens to such a call.
     pub approval: Approval,
+}
+
+impl Brief {
+    /// Does the model read what others say of their tools?
+    pub(super) fn is_described_by_others(&self) -> bool {
+        self.tools.iter().any(|tool| tool.server.is_some())
+    }
 }
 
 /// What is to be done next.

@@ -1,9 +1,10 @@
 //! The calls of one turn: which are valid, which are allowed, which go first, and what is known of them.
 use super::brief::{Brief, Next, PlannedCall};
+use super::guard::{self, Read};
 use super::reply::{OUTCOME_UNKNOWN, lost_in_flight, short, shown};
 use crate::domain::{
-    Approval, ChatMessage, Effect, ErrorKind, ModelTurn, RunError, ToolOffer, ToolReply, ToolRequest,
-    fits_schema, glob, nearest,
+    Approval, ChatMessage, Effect, ErrorKind, Leaving, ModelTurn, RunError, ToolOffer, ToolReply,
+    ToolRequest, fits_schema, glob, nearest,
 };
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -39,23 +40,17 @@ struct Call {
     reply: Option<ToolReply>,
 }
 
+/// A call that fits its tool, and what is known of it.
 #[derive(Clone, Debug, PartialEq)]
-struct Valid {
+pub(super) struct Valid {
     args: Value,
-    effect: Effect,
+    pub(super) effect: Effect,
     untrusted: bool,
-}
-
-impl Valid {
-    /// May it hand something on? Harmless to repeat is not harmless: where the other side is outside,
-    /// it counts like any other change.
-    fn changes_outside(&self) -> bool {
-        match self.effect {
-            Effect::Effect => true,
-            Effect::Idempotent => self.untrusted,
-            Effect::Read => false,
-        }
-    }
+    private: bool,
+    /// What leaves the machine with it.
+    pub(super) leaving: Option<Leaving>,
+    /// The MCP server of its tool.
+    pub(super) server: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -155,10 +150,10 @@ impl Turn {
 
     /// What is to be done about the open calls. Those that only look go together; as soon as one does
     /// more, they go one by one in the model's order, since each may decide about those behind it.
-    pub(super) fn next(&self, brief: &Brief, tainted: bool) -> Next {
+    pub(super) fn next(&self, brief: &Brief, read: Read) -> Next {
         let (mut plan, mut open) = (Vec::new(), Vec::new());
         for (at, call) in self.calls.iter().enumerate().filter(|(_, call)| call.reply.is_none()) {
-            match self.policy(at, call, brief, tainted) {
+            match self.policy(at, call, brief, read) {
                 Policy::Answer(text) => plan.push(self.planned(at, Some(text), false)),
                 Policy::Make => open.push((at, true)),
                 Policy::Wait => open.push((at, false)),
@@ -174,6 +169,7 @@ impl Turn {
             let waiting = open.iter().take_while(|(_, make)| !make);
             return Next::Approve(waiting.map(|(at, _)| self.planned(*at, None, false)).collect());
         }
+        let tainted = read.untrusted || brief.is_described_by_others();
         plan.extend(made.into_iter().map(|at| PlannedCall { tainted, ..self.planned(at, None, parallel) }));
         plan.sort_by_key(|call| call.call);
         Next::Call(plan)
@@ -212,6 +208,14 @@ impl Turn {
         let reply = shown(&request.id, &request.name, &place, reply, untrusted);
         self.calls[at].reply = Some(reply);
         Some(unknown)
+    }
+
+    /// Did this call give what is private? Not if policy has answered it.
+    pub(super) fn gave_private(&self, at: usize) -> bool {
+        self.calls.get(at).is_some_and(|call| {
+            let is_private = call.checked.as_ref().is_ok_and(|valid| valid.private);
+            is_private && (call.begun.is_some() || call.reply.as_ref().is_some_and(|reply| !reply.is_error))
+        })
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -264,7 +268,7 @@ impl Turn {
         }
     }
 
-    fn policy(&self, at: usize, call: &Call, brief: &Brief, tainted: bool) -> Policy {
+    fn policy(&self, at: usize, call: &Call, brief: &Brief, read: Read) -> Policy {
         if call.begun == Some(Effect::Effect) {
             return Policy::Answer(lost_in_flight());
         }
@@ -273,12 +277,8 @@ impl Turn {
             Err(error) => return Policy::Answer(error.clone()),
         };
         let name = &self.said.calls[at].name;
-        if tainted && valid.changes_outside() && !matches(&brief.sinks, name) {
-            return Policy::Answer(format!(
-                "refused: `{name}` changes something, and untrusted data was read in this run; after that only \
-                 the tools in `sinks` of the agent may do so. Don't try again; say in your answer what you would \
-                 have done."
-            ));
+        if let Some(why) = guard::refusal(brief, name, valid, read) {
+            return Policy::Answer(why);
         }
         if !matches(&brief.approve, name) {
             return Policy::Make;
@@ -318,7 +318,14 @@ fn check(request: &ToolRequest, tools: &[ToolOffer], cut_off: Option<u64>) -> Re
         Err(error) => return Err(format!("arguments are not valid JSON: {error}")),
     };
     fits_schema("the arguments", &tool.def.schema, &args)?;
-    Ok(Valid { effect: tool.effect_of(&args), untrusted: tool.untrusted, args })
+    Ok(Valid {
+        effect: tool.effect_of(&args),
+        untrusted: tool.untrusted,
+        private: tool.private,
+        leaving: tool.outward.of(&args),
+        server: tool.server.clone(),
+        args,
+    })
 }
 
 fn no_such_tool(name: &str, tools: &[ToolOffer]) -> String {

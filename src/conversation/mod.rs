@@ -20,11 +20,12 @@
 //! repeated is then planned again; for any other the model is told that its outcome is unknown. An
 //! `Asked` without an answer counts with its worst case, and the model is asked again.
 //!
-//! `calls` judges the calls of a turn, `limits` what may still be used, `answer` the last words;
+//! `calls` judges the calls of a turn, `guard` what they may still do, `limits` what may still be used, `answer` the last words;
 //! `reply` forms what the model reads of a tool, `prompt` who it is, `memory` what it knows of before.
 mod answer;
 mod brief;
 mod calls;
+mod guard;
 mod limits;
 pub mod memory;
 pub mod prompt;
@@ -41,6 +42,7 @@ use crate::domain::{
 };
 use answer::Verdict;
 use calls::{Repeats, Turn};
+use guard::Read;
 use limits::Spent;
 
 /// A conversation with a model.
@@ -55,8 +57,8 @@ pub struct Conversation {
     /// Turns with calls so far.
     turns: u64,
     spent: Spent,
-    /// Data from outside was read, in this run or in one that it remembers.
-    tainted: bool,
+    /// What was read, in this run or in one that it remembers.
+    read: Read,
     repeats: Repeats,
     /// Turns in a row without one valid call.
     bad_turns: u32,
@@ -78,7 +80,7 @@ impl Conversation {
         messages.push(ChatMessage::User { text: brief.query.clone() });
         Self {
             system: prompt::system(&brief),
-            tainted: brief.untrusted,
+            read: Read { untrusted: brief.untrusted, private: brief.private },
             spent: Spent::with_frame(brief.frame),
             brief,
             messages,
@@ -172,7 +174,7 @@ impl Conversation {
             ],
             Err(_) => Vec::new(),
         };
-        let untrusted = self.tainted;
+        let untrusted = self.read.untrusted || self.brief.is_described_by_others();
         Next::Finish(Finished { end, usage: self.usage(), unknown: self.unknown(), said, untrusted })
     }
 
@@ -192,7 +194,7 @@ impl Conversation {
         ModelRequest {
             system: Some(self.system.clone()),
             messages: self.messages.clone(),
-            tools: self.brief.tools.iter().map(|offer| offer.def.clone()).collect(),
+            tools: self.brief.tools.iter().map(prompt::shown_tool).collect(),
             max_output_tokens: self.brief.max_output_tokens,
             output_schema: self.brief.output_schema.clone(),
             only_answer: self.only_answer,
@@ -200,7 +202,7 @@ impl Conversation {
     }
 
     fn go_on_with(&self, turn: &Turn) -> Result<Next, RunError> {
-        let next = turn.next(&self.brief, self.tainted);
+        let next = turn.next(&self.brief, self.read);
         if let Next::Call(calls) = &next {
             self.spent.may_call(turn.new_steps(calls), &self.brief.limits)?;
         }
@@ -268,7 +270,8 @@ impl Conversation {
         let Some(turn) = &mut self.turn else { return };
         let Some(unknown) = turn.called(call, reply, untrusted) else { return };
         self.unknown.extend(unknown);
-        self.tainted |= untrusted;
+        self.read.untrusted |= untrusted;
+        self.read.private |= turn.gave_private(call);
         if turn.is_done()
             && let Some(turn) = self.turn.take()
         {

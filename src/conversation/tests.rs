@@ -1,11 +1,14 @@
 //! Tables of what a conversation decides. Those of limits and memory stand in files of
 //! their own, as do histories of chance.
+mod guard;
 mod histories;
 mod limits;
 mod memory;
 
 use super::*;
-use crate::domain::{Approval, Effect, Finish, Limits, Price, ReadsWhen, ToolDef, ToolOffer, ToolRequest};
+use crate::domain::{
+    Approval, Effect, Finish, Limits, Outward, Price, ReadsWhen, ToolDef, ToolOffer, ToolRequest,
+};
 use jiff::SignedDuration;
 use serde_json::json;
 use std::sync::Arc;
@@ -30,7 +33,15 @@ fn offer(name: &str, effect: Effect, untrusted: bool) -> ToolOffer {
     let schema = json!({"type": "object", "properties": {"n": {"type": "integer"}, "mode": {"type": "string"}},
         "additionalProperties": false});
     let def = ToolDef { name: name.into(), description: "x".into(), schema };
-    ToolOffer { def, effect, reads_when: None, untrusted }
+    ToolOffer {
+        def,
+        effect,
+        reads_when: None,
+        untrusted,
+        private: false,
+        outward: Outward::Nothing,
+        server: None,
+    }
 }
 
 /// Nothing stands against this one: `look` reads, `fetch` reads the outside, `note` may be repeated,
@@ -42,7 +53,9 @@ fn brief() -> Brief {
         system: None,
         memory: Vec::new(),
         query: "look after it".into(),
+        agent: "a".into(),
         untrusted: false,
+        private: false,
         tools: vec![
             offer("look", Effect::Read, false),
             offer("fetch", Effect::Read, true),
@@ -59,6 +72,7 @@ fn brief() -> Brief {
         ask_again: false,
         output_schema: None,
         sinks: vec!["ticket".into()],
+        named: Vec::new(),
         approve: Vec::new(),
         approval: Approval::Deny,
     }
@@ -364,7 +378,7 @@ fn what_is_known_from_before_takes_effects_away_as_well() {
     let mut talk = Talk::new(|brief| {
         brief.untrusted = true;
         let mut sync = offer("out/sync", Effect::Idempotent, true);
-        sync.def.name = "out/sync".into();
+        sync.server = Some("out".into());
         brief.tools.push(sync);
     });
     talk.want(&[("send", "{}"), ("out/sync", "{}"), ("note", "{}"), ("ticket", "{}"), ("look", "{}")]);

@@ -231,7 +231,7 @@ pub struct QuerySpec {
     pub approve: Vec<String>,
     /// What happens to such a call.
     pub approval: Approval,
-    /// `effect` tools that stay allowed after untrusted data was read.
+    /// What stays allowed after untrusted or private data was read: tools and addresses.
     pub sinks: Vec<String>,
     /// JSON Schema that the answer must fit.
     pub output_schema: Option<serde_json::Value>,

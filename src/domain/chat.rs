@@ -1,6 +1,6 @@
 //! What is said between an agent and a language model, in no provider's format.
 use super::described::{Described, Shape, described};
-use super::tool::Effect;
+use super::tool::{Effect, Outward};
 use crate::domain::run_error::RunError;
 use crate::domain::usage::Usage;
 use jiff::SignedDuration;
@@ -97,6 +97,12 @@ pub struct ToolOffer {
     pub reads_when: Option<ReadsWhen>,
     /// What it gives comes from the outside world: data, never instructions.
     pub untrusted: bool,
+    /// What it gives is nobody's business but the owner's.
+    pub private: bool,
+    /// What of a call leaves this machine.
+    pub outward: Outward,
+    /// Whose words its description and its schema are: the MCP server's. `None`: ours.
+    pub server: Option<String>,
 }
 
 impl ToolOffer {

@@ -2,6 +2,7 @@
 //!
 //! Plain values only: no I/O, no clock, no task, and nothing of the floors above. Everything
 //! that is said between floors is said in these types.
+mod address;
 mod agent;
 mod agent_state;
 mod ahead;
@@ -36,6 +37,7 @@ mod tool;
 mod usage;
 mod words;
 
+pub use address::{AddressPattern, addresses_in, host_pattern, is_address, is_named};
 pub use agent::{
     AgentSpec, Approval, Backoff, Body, CatchUp, CatchUpPolicy, Check, CheckBody, CircuitSpec, CommandSpec,
     Compare, EventTrigger, Expect, FirstRun, History, Limits, Memory, MemoryMode, NotifySpec, Overlap,
@@ -88,9 +90,9 @@ pub use tokens::{
 };
 pub use tool::{
     ArchiveSettings, ArchiveSource, ArchiveTarget, Database, DiskMetric, Effect, FeedArgs, FeedLogin,
-    FeedSettings, FilesSettings, HttpMethod, HttpSettings, MetricsArgs, OneOrMany, ParameterKind, Plain,
-    ProbeCheck, ProbeSettings, ProbeTarget, ProbeType, S3Settings, ShellArg, ShellCommand, ShellSettings,
-    Since, SqlSettings, TimeUnit, ToolKind, ToolMode, ToolSettings, WebCheck,
+    FeedSettings, FilesSettings, HttpMethod, HttpSettings, Leaving, MetricsArgs, OneOrMany, Outward,
+    ParameterKind, Plain, ProbeCheck, ProbeSettings, ProbeTarget, ProbeType, S3Settings, ShellArg,
+    ShellCommand, ShellSettings, Since, SqlSettings, TimeUnit, ToolKind, ToolMode, ToolSettings, WebCheck,
 };
 pub use usage::{Usage, rounded};
 pub use words::Word;

@@ -7,7 +7,7 @@ use super::template::{self, Places};
 use crate::conversation::{Brief, Conversation, Finished, Next, PlannedCall, memory};
 use crate::domain::{
     AttemptEnd, AttemptOutcome, ChatMessage, ErrorKind, Memory, Price, QuerySpec, RunError, RunMode, Step,
-    Usage, frame_at_most,
+    Usage, addresses_in, frame_at_most,
 };
 use crate::runner::broken::{Break, to_std};
 use crate::secret;
@@ -162,8 +162,10 @@ impl Attempt<'_> {
         let (query, from_query) = template::fill_query(query, places);
         let brief = Brief {
             system: spec.system_instruction.clone(),
+            private: !memory.is_empty(),
             memory,
             query,
+            agent: agent.id.to_string(),
             untrusted: from_memory || from_query,
             tools: offers.tools,
             limits: agent.limits.clone(),
@@ -174,6 +176,7 @@ impl Attempt<'_> {
             ask_again: agent.retry.max > 0,
             output_schema: spec.output_schema.clone(),
             sinks: spec.sinks.clone(),
+            named: named(spec),
             // what is not called for real needs nobody's word
             approve: if real { spec.approve.clone() } else { Vec::new() },
             approval: spec.approval,
@@ -256,6 +259,12 @@ impl Attempt<'_> {
         let wanted = planned.iter().map(|call| journal.wish(call)).collect();
         AttemptOutcome { usage, ..AttemptOutcome::of(AttemptEnd::Waits(wanted)) }
     }
+}
+
+/// Addresses that the agent's own texts name whole: those of the configuration, whatever a person asks instead.
+fn named(spec: &QuerySpec) -> Vec<String> {
+    let texts = [Some(spec.query.as_str()), spec.system_instruction.as_deref()];
+    texts.into_iter().flatten().flat_map(addresses_in).collect()
 }
 
 fn warnings(would_have: Vec<String>, unknown: Option<String>) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! What tools there are: names, effects, sentences, schemas.
 use super::contract::{About, Call, ToolError, ToolInfo, ToolOutput};
 use super::{archive, feed, files, http, notes, probe, report, s3, shell, sql, system_metrics};
-use crate::domain::{Effect, ToolKind, ToolSettings, ToolSpec};
+use crate::domain::{Effect, ToolKind, ToolOffer, ToolSettings, ToolSpec};
 use std::sync::Arc;
 
 /// What an instance with these settings is.
@@ -104,6 +104,12 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// The tool as it is offered to a conversation.
+    pub(super) fn offer(&self) -> ToolOffer {
+        let (outward, private) = (self.settings.outward(), self.settings.is_private());
+        ToolOffer { outward, private, ..self.info.offer() }
+    }
+
     /// A probe whose caller says what is to be checked, or an archive whose caller says from where to where.
     /// Fine for a person, who could run a command anyway, and for arguments from the configuration; not
     /// for a model.

@@ -1,6 +1,6 @@
 //! The words between the door and the tools: what a tool is known by, what a call carries, what it gives, and why
 //! it fails.
-use crate::domain::{AgentId, Control, Effect, Finding, ReadsWhen, RunId, ToolDef, ToolOffer, ToolSettings};
+use crate::domain::{AgentId, Control, Effect, Finding, Outward, ReadsWhen, RunId, ToolDef, ToolOffer, ToolSettings};
 use crate::secret;
 use crate::store::Store;
 use serde::de::DeserializeOwned;
@@ -32,7 +32,7 @@ pub struct ToolInfo {
 }
 
 impl ToolInfo {
-    /// The tool as it is offered to a conversation.
+    /// The tool as it is offered to a conversation, as far as it is known without its settings and its server.
     pub fn offer(&self) -> ToolOffer {
         ToolOffer {
             def: ToolDef {
@@ -43,6 +43,9 @@ impl ToolInfo {
             effect: self.effect,
             reads_when: self.reads_when.clone(),
             untrusted: self.untrusted,
+            private: false,
+            outward: Outward::Nothing,
+            server: None,
         }
     }
 

@@ -142,8 +142,11 @@ impl Tools {
         let mut seen = BTreeSet::new();
         let mut offers = Offers { tools: Vec::new(), warnings: warnings.concat() };
         for name in names {
-            let infos = match self.of_server(name) {
-                Some((server, _)) => given.get_mut(server).and_then(Iterator::next).unwrap_or_default(),
+            let new: Vec<ToolOffer> = match self.of_server(name) {
+                Some((server, _)) => {
+                    let infos = given.get_mut(server).and_then(Iterator::next).unwrap_or_default();
+                    infos.iter().map(|info| self.servers.offer(server, info)).collect()
+                }
                 None => match self.find(name)? {
                     entry if entry.runs_what_it_is_told() => {
                         return Err(ToolError::Failed(format!(
@@ -151,11 +154,10 @@ impl Tools {
                              a [tools.…] table"
                         )));
                     }
-                    Entry { info, .. } => vec![info.clone()],
+                    entry => vec![entry.offer()],
                 },
             };
-            let new = infos.into_iter().filter(|info| seen.insert(info.name.clone()));
-            offers.tools.extend(new.map(|info| info.offer()));
+            offers.tools.extend(new.into_iter().filter(|offer| seen.insert(offer.def.name.clone())));
         }
         Ok(offers)
     }

@@ -6,7 +6,7 @@
 //! (`pins`). A call that changes something is never tried twice: [`ToolError::may_have_happened`] says why not. One
 //! that does not is, once, if its server died under it: another call may have killed it.
 use super::contract::{ToolError, ToolInfo};
-use crate::domain::{Effect, Fleet, McpSpec, glob, nearest};
+use crate::domain::{Effect, Fleet, McpSpec, Outward, ToolOffer, glob, nearest};
 use link::Link;
 use listing::{Listed, Rules};
 use rmcp::ServiceError;
@@ -107,6 +107,13 @@ impl Servers {
             (name.clone(), Server { link, rules })
         };
         Self { all: Arc::new(fleet.mcp.iter().map(server).collect()), pins }
+    }
+
+    /// A tool of a server as it is offered to a conversation.
+    pub(super) fn offer(&self, server: &str, info: &ToolInfo) -> ToolOffer {
+        let over_network = self.all.get(server).is_none_or(|server| server.link.spec.url.is_some());
+        let outward = Outward::of_server(over_network, &info.schema);
+        ToolOffer { outward, server: Some(server.to_owned()), ..info.offer() }
     }
 
     /// Is there a server of that name?

@@ -1,0 +1,142 @@
+//! Addresses that the configuration names: those that may be asked whatever a run has read.
+use url::Url;
+
+/// Does an entry of `sinks` name an address rather than a tool?
+pub fn is_address(text: &str) -> bool {
+    let starts =
+        |scheme: &str| text.get(..scheme.len()).is_some_and(|head| head.eq_ignore_ascii_case(scheme));
+    starts("http://") || starts("https://")
+}
+
+/// An address in `sinks`: whole, or with a `*` at its end for all that begins like it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressPattern {
+    url: Url,
+    is_open: bool,
+}
+
+impl AddressPattern {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// What is wrong with it: no host, a `*` that is not its end or stands in the host, a login, a fragment.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (body, is_open) = text.strip_suffix('*').map_or((text, false), |body| (body, true));
+        if body.contains('*') {
+            return Err("a `*` may only be the end of an address".into());
+        }
+        let behind_scheme = body.split_once("://").map_or("", |(_, rest)| rest);
+        if is_open && !behind_scheme.contains('/') {
+            return Err(format!("a `*` may not stand in the host: write \"{body}/*\""));
+        }
+        let url = Url::parse(body).map_err(|error| error.to_string())?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err("it must begin with https:// or http://".into());
+        }
+        if has_login(&url) {
+            return Err("an address has no login: name the host alone".into());
+        }
+        if url.fragment().is_some() {
+            return Err("what stands behind `#` is never sent: leave it out".into());
+        }
+        Ok(Self { url, is_open })
+    }
+
+    /// Is this address meant?
+    pub fn fits(&self, text: &str) -> bool {
+        let Ok(url) = Url::parse(text) else { return false };
+        let same_host = self.url.scheme() == url.scheme()
+            && self.url.host() == url.host()
+            && self.url.port_or_known_default() == url.port_or_known_default();
+        let (own, other) = (behind_host(&self.url), behind_host(&url));
+        same_host && !has_login(&url) && if self.is_open { other.starts_with(&own) } else { own == other }
+    }
+}
+
+fn has_login(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
+}
+
+fn behind_host(url: &Url) -> String {
+    let query = url.query().map(|query| format!("?{query}"));
+    format!("{}{}", url.path(), query.unwrap_or_default())
+}
+
+/// The whole addresses in a text of the configuration. One with a place to fill is none.
+pub fn addresses_in(text: &str) -> Vec<String> {
+    let is_border = |c: char| c.is_whitespace() || "\"'`<>()[]".contains(c);
+    let words = text.split(is_border).map(|word| word.trim_end_matches(['.', ',', ';', ':', '!', '?']));
+    words.filter(|word| is_address(word) && !word.contains(['{', '}'])).map(str::to_owned).collect()
+}
+
+/// Is this address one of those, which the configuration names whole?
+pub fn is_named(named: &[String], address: &str) -> bool {
+    named.iter().any(|one| AddressPattern::parse(one).is_ok_and(|one| !one.is_open && one.fits(address)))
+}
+
+/// All of the host of an address, as an entry of `sinks`. `None`: it has none.
+pub fn host_pattern(address: &str) -> Option<String> {
+    let url = Url::parse(address).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
+    url.has_host().then(|| format!("{}/*", url.origin().ascii_serialization()))
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of what an address in the configuration stands for.
+    use super::*;
+
+    #[test]
+    fn an_address_means_itself_and_with_a_star_what_begins_like_it() {
+        let cases = [
+            ("https://a.example/x", "https://a.example/x", true),
+            ("https://a.example/x", "HTTPS://A.example:443/x#part", true),
+            ("https://a.example/x", "https://a.example/x?d=secret", false),
+            ("https://a.example/x", "https://a.example/x/y", false),
+            ("https://a.example/x", "http://a.example/x", false),
+            ("https://a.example/*", "https://a.example/x?d=1", true),
+            ("https://a.example/*", "https://a.example.evil.example/x", false),
+            ("https://a.example/*", "https://a.example:8443/x", false),
+            ("https://a.example/*", "https://user:word@a.example/x", false),
+            ("https://a.example/*", "https://a.example@evil.example/x", false),
+            ("https://a.example/in/*", "https://a.example/in/%2e%2e/out", false),
+            ("https://a.example/in/*", "https://a.example/in/../out", false),
+            ("https://a.example/?q=*", "https://a.example/?q=x&d=1", true),
+            ("https://a.example/*", "no address", false),
+        ];
+        for (pattern, address, fits) in cases {
+            assert_eq!(AddressPattern::parse(pattern).unwrap().fits(address), fits, "{pattern} {address}");
+        }
+        for wrong in [
+            "https://",
+            "https://*",
+            "https://a*",
+            "https://*.example/",
+            "https://a/*/b",
+            "ftp://a/",
+            "https://u@a/",
+        ] {
+            assert!(AddressPattern::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn whole_addresses_of_a_text_are_named() {
+        let text =
+            "Read https://a.example/status, then <http://b.example/x?y=1>. Not https://c.example/{event.id}.";
+        let named = addresses_in(text);
+        assert_eq!(named, ["https://a.example/status", "http://b.example/x?y=1"]);
+        assert!(
+            is_named(&named, "https://a.example/status") && is_named(&named, "http://b.example/x?y=1#top")
+        );
+        assert!(!is_named(&named, "https://a.example/status?d=1") && !is_named(&named, "https://c.example/"));
+        assert!(!is_named(&["https://a.example/*".to_owned()], "https://a.example/x"), "a star is for sinks");
+    }
+
+    #[test]
+    fn the_whole_host_is_what_would_allow_an_address() {
+        assert_eq!(host_pattern("https://A.example/x?d=1").as_deref(), Some("https://a.example/*"));
+        assert_eq!(host_pattern("http://u:p@127.0.0.1:80/").as_deref(), Some("http://127.0.0.1/*"));
+        assert_eq!(host_pattern("http://[::1]:8080/").as_deref(), Some("http://[::1]:8080/*"));
+        assert_eq!((host_pattern("x"), host_pattern("file:///etc/passwd")), (None, None));
+    }
+}

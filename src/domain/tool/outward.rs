@@ -1,0 +1,271 @@
+//! Which calls of a tool send words of a model out of this machine, and which tools give what is private.
+use super::{ParameterKind, ShellArg, ShellCommand, ToolSettings};
+use serde_json::Value;
+
+/// What of a call leaves this machine by the choice of a model.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Outward {
+    /// Nothing: it stays here, or goes where the configuration says.
+    #[default]
+    Nothing,
+    /// A request, to the address in the argument `url`.
+    Request,
+    /// Each call: another party reads its arguments.
+    Everything,
+    /// Calls with one of these arguments.
+    With(Vec<String>),
+    /// Programs that reach the network, by what the argument `command` calls them.
+    Commands(Vec<String>),
+}
+
+/// What leaves the machine with one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// A request.
+    Request {
+        /// Where to.
+        address: String,
+        /// Nothing goes along but the address: neither headers nor a body.
+        is_bare: bool,
+    },
+    /// Words of the model, to another party.
+    Words,
+}
+
+impl Outward {
+    /// What leaves with a call that has these arguments.
+    pub fn of(&self, args: &Value) -> Option<Leaving> {
+        let text = |key: &str| args.get(key).and_then(Value::as_str).unwrap_or_default();
+        let is_given = |key: &&str| args.get(*key).is_some_and(|value| !is_empty(value));
+        let is_one_of = |names: &[String]| names.iter().any(|name| name == text("command"));
+        match self {
+            Self::Nothing => None,
+            Self::Request => Some(Leaving::Request {
+                address: text("url").to_owned(),
+                is_bare: !["headers", "body"].iter().any(is_given),
+            }),
+            Self::Everything => Some(Leaving::Words),
+            Self::With(keys) => keys.iter().any(|key| is_given(&key.as_str())).then_some(Leaving::Words),
+            Self::Commands(names) => is_one_of(names).then_some(Leaving::Words),
+        }
+    }
+
+    /// Does anything ever leave?
+    pub fn is_nothing(&self) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Request | Self::Everything => false,
+            Self::With(names) | Self::Commands(names) => names.is_empty(),
+        }
+    }
+
+    /// Of a tool of an MCP server. One that is asked over the network reads all arguments; a program is another party
+    /// where an argument is an address.
+    pub fn of_server(over_network: bool, schema: &Value) -> Self {
+        if over_network { Self::Everything } else { Self::With(arguments_that_are_addresses(schema)) }
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// What arguments are called that say where something goes.
+const ADDRESSES: &[&str] = &[
+    "url", "urls", "uri", "uris", "href", "link", "links", "endpoint", "webhook", "host", "hostname",
+    "domain",
+];
+
+/// Arguments that take an address, by their name or their format (JSON Schema 2020-12, 7.3).
+fn arguments_that_are_addresses(schema: &Value) -> Vec<String> {
+    let is_address = |name: &str, schema: &Value| {
+        let name = name.to_ascii_lowercase();
+        let last = name.rsplit(['_', '-', '.']).next().unwrap_or_default();
+        let format = schema["format"].as_str().or(schema["items"]["format"].as_str()).unwrap_or_default();
+        ADDRESSES.contains(&last)
+            || format.starts_with("uri")
+            || format.starts_with("iri")
+            || format.contains("hostname")
+    };
+    let properties = schema["properties"].as_object().into_iter().flatten();
+    properties.filter(|(name, schema)| is_address(name, schema)).map(|(name, _)| name.clone()).collect()
+}
+
+/// Programs that send their arguments elsewhere, by name.
+const REACH_THE_NETWORK: &[&str] = &[
+    "aria2c",
+    "aws",
+    "az",
+    "curl",
+    "dig",
+    "drill",
+    "ftp",
+    "gcloud",
+    "gh",
+    "gsutil",
+    "host",
+    "http",
+    "https",
+    "kubectl",
+    "ldapsearch",
+    "lftp",
+    "links",
+    "lynx",
+    "mail",
+    "mailx",
+    "mosquitto_pub",
+    "msmtp",
+    "mtr",
+    "mutt",
+    "nc",
+    "ncat",
+    "netcat",
+    "nmap",
+    "nslookup",
+    "ping",
+    "ping6",
+    "rclone",
+    "rsync",
+    "s3cmd",
+    "scp",
+    "sendmail",
+    "sftp",
+    "smbclient",
+    "socat",
+    "ssh",
+    "swaks",
+    "telnet",
+    "tftp",
+    "traceroute",
+    "w3m",
+    "wget",
+    "whois",
+    "xh",
+];
+
+impl ShellCommand {
+    fn reaches_the_network(&self) -> bool {
+        let program = self.exec.rsplit('/').next().unwrap_or_default();
+        REACH_THE_NETWORK.contains(&program)
+            && self.args.iter().any(|arg| matches!(arg, ShellArg::Parameter { .. }))
+    }
+
+    fn reads_any_path(&self) -> bool {
+        let is_path = |arg: &ShellArg| matches!(arg, ShellArg::Parameter { kind: ParameterKind::Path, .. });
+        self.args.iter().any(is_path)
+    }
+}
+
+impl ToolSettings {
+    /// What of a call leaves this machine.
+    pub fn outward(&self) -> Outward {
+        let with = |keys: &[&str]| Outward::With(keys.iter().map(|key| (*key).to_owned()).collect());
+        match self {
+            Self::Http(_) => Outward::Request,
+            Self::Feed(settings) if settings.fixed.urls.is_none() => with(&["urls"]),
+            Self::S3(_) => with(&["key", "prefix", "after"]),
+            Self::Probe(None) => with(&["checks"]),
+            Self::ArchiveRows(None) => with(&["from", "to"]),
+            Self::Shell(Some(settings)) => {
+                let commands = settings.commands.iter().filter(|(_, command)| command.reaches_the_network());
+                Outward::Commands(commands.map(|(name, _)| name.clone()).collect())
+            }
+            // The database, the feeds, the checks and the rows are those of the configuration.
+            Self::Sql(_) | Self::Feed(_) | Self::Probe(Some(_)) | Self::ArchiveRows(Some(_)) => {
+                Outward::Nothing
+            }
+            Self::Files(_) | Self::Shell(None) | Self::SystemMetrics(_) => Outward::Nothing,
+            Self::Remember | Self::Recall | Self::Report => Outward::Nothing,
+        }
+    }
+
+    /// Is what it gives nobody's business but the owner's?
+    pub fn is_private(&self) -> bool {
+        match self {
+            Self::Files(_) | Self::Sql(_) | Self::Recall => true,
+            Self::S3(settings) => settings.as_ref().is_some_and(|settings| settings.access_key_id.is_some()),
+            Self::Shell(settings) => settings
+                .as_ref()
+                .is_some_and(|settings| settings.commands.values().any(ShellCommand::reads_any_path)),
+            Self::Http(_) | Self::Feed(_) | Self::Probe(_) | Self::SystemMetrics(_) => false,
+            Self::Remember | Self::Report | Self::ArchiveRows(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of what leaves the machine.
+    use super::*;
+    use crate::domain::{HttpSettings, ShellSettings, ToolKind};
+    use serde_json::json;
+
+    #[test]
+    fn what_a_model_chose_leaves_with_a_request_a_key_and_a_program_of_the_network() {
+        let request = |args: Value| Outward::Request.of(&args);
+        let to = |address: &str, is_bare| Some(Leaving::Request { address: address.into(), is_bare });
+        assert_eq!(
+            request(json!({"url": "https://a/", "as": "raw", "method": "GET"})),
+            to("https://a/", true)
+        );
+        assert_eq!(
+            request(json!({"url": "https://a/", "headers": {"Accept": "x"}})),
+            to("https://a/", false)
+        );
+        assert_eq!(request(json!({"url": "https://a/", "body": "x"})), to("https://a/", false));
+        let bucket = ToolSettings::none(ToolKind::S3).outward();
+        assert_eq!(bucket.of(&json!({"op": "list"})), None);
+        assert_eq!(bucket.of(&json!({"op": "list", "prefix": ""})), None);
+        for args in
+            [json!({"op": "get", "key": "a"}), json!({"op": "list", "prefix": "a"}), json!({"after": "a"})]
+        {
+            assert_eq!(bucket.of(&args), Some(Leaving::Words), "{args}");
+        }
+        let command = |exec: &str, arg: &str| ShellCommand {
+            exec: exec.into(),
+            args: vec![ShellArg::parse(arg).unwrap()],
+            read: true,
+            description: None,
+        };
+        let shell = ToolSettings::Shell(Some(ShellSettings {
+            commands: [
+                ("get", command("/usr/bin/curl", "{url}")),
+                ("fixed", command("/usr/bin/curl", "https://a/")),
+                ("df", command("/bin/df", "{p:path}")),
+            ]
+            .map(|(name, command)| (name.to_owned(), command))
+            .into(),
+            cwd: "/".into(),
+            env: Default::default(),
+            timeout: ShellSettings::TIMEOUT,
+            max_output: 1,
+        }));
+        let leaves = |name: &str| shell.outward().of(&json!({"command": name})).is_some();
+        assert_eq!((leaves("get"), leaves("fixed"), leaves("df")), (true, false, false));
+        assert!(shell.is_private() && !ToolSettings::Http(HttpSettings::default()).is_private());
+        for kind in
+            [ToolKind::Sql, ToolKind::Files, ToolKind::Report, ToolKind::Remember, ToolKind::SystemMetrics]
+        {
+            assert!(ToolSettings::none(kind).outward().is_nothing(), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_program_of_a_server_is_another_party_where_it_takes_an_address() {
+        let schema = json!({"properties": {
+            "url": {}, "targetUrl": {"format": "uri"}, "web_hook": {}, "image_url": {}, "pages": {"items": {"format": "uri"}},
+            "text": {"type": "string"}, "curl": {},
+        }});
+        let Outward::With(mut keys) = Outward::of_server(false, &schema) else { panic!("a program") };
+        keys.sort();
+        assert_eq!(keys, ["image_url", "pages", "targetUrl", "url"]);
+        assert!(Outward::of_server(false, &json!({})).is_nothing());
+        assert_eq!(Outward::of_server(true, &json!({})).of(&json!({})), Some(Leaving::Words));
+    }
+}
