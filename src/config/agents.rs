@@ -326,7 +326,8 @@ fn any_broken(top: &Section<'_>, table: &toml::de::DeTable<'_>) -> bool {
 
 fn on(item: Item<'_>) -> Option<EventTrigger> {
     if item.value.get_ref().is_str() {
-        return Some(EventTrigger { event: item.word_among(EventType::TRIGGERS)?, agent: None });
+        let event = item.word_among(EventType::TRIGGERS)?;
+        return Some(EventTrigger { event, agent: None, untrusted: false });
     }
     let section = item.section(keys::ON)?;
     let Some(event) = section.get("event").map(|event| event.word_among(EventType::TRIGGERS)) else {
@@ -343,7 +344,8 @@ fn on(item: Item<'_>) -> Option<EventTrigger> {
             Err(error) => return item.refuse(error.to_string()),
         },
     };
-    Some(EventTrigger { event: event?, agent })
+    let untrusted = section.flag("untrusted").unwrap_or(false);
+    Some(EventTrigger { event: event?, agent, untrusted })
 }
 
 fn catch_up(section: &Section<'_>) -> CatchUp {

@@ -302,11 +302,29 @@ pub(super) const EVENTS: &[&str] = &{
     }
     words
 };
-pub(super) const ON: &[Key] =
-    &[key("event", Kind::Word(EVENTS), "type of the event"), key("agent", Kind::Text, "of this agent only")];
-/// The schedule and the runner: what `[defaults]` can't hold.
-pub(super) const OWN: &[&str] =
-    &["interval", "after", "cron", "at", "on", "query", "tool", "args", "command", "history", "description"];
+pub(super) const ON: &[Key] = &[
+    key("event", Kind::Word(EVENTS), "type of the event"),
+    key("agent", Kind::Text, "of this agent only"),
+    key(
+        "untrusted",
+        Kind::Flag,
+        "true: also by what a run reported that had read data from outside (incident_opened, incident_resolved); default false",
+    ),
+];
+/// The schedule, the runner, and what is said of one agent: what `[defaults]` can't hold.
+pub(super) const OWN: &[&str] = &[
+    "interval",
+    "after",
+    "cron",
+    "at",
+    "on",
+    "query",
+    "tool",
+    "args",
+    "command",
+    "history",
+    "description",
+];
 pub(super) const AGENT: &[Key] = &[
     key("description", Kind::Text, "for people"),
     key("interval", Kind::Duration, "due at anchor + k × this, without drift"),

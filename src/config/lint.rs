@@ -202,6 +202,7 @@ fn untold(at: &Place<'_>, fleet: &Fleet) {
     }) = &agent.schedule
     else {
         return;
+        ..
     };
     if fleet.agent(of.as_str()).is_some_and(|of| of.history == History::Changes) {
         at.file.warn(
@@ -260,7 +261,7 @@ fn chains(file: &File<'_>, table: &DeTable<'_>, fleet: &Fleet) {
     // who waits for the runs of any agent waits for those of each other that does
     let of_any = fleet.agents.iter().filter(|agent| {
         let runs = [EventType::TaskStarted, EventType::TaskCompleted];
-        matches!(&agent.schedule, Schedule::On(EventTrigger { event, agent: None }) if runs.contains(event))
+        matches!(&agent.schedule, Schedule::On(EventTrigger { event, agent: None, .. }) if runs.contains(event))
     });
     if let [first, second, ..] = of_any.collect::<Vec<_>>()[..] {
         file.warn(

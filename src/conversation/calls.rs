@@ -1,10 +1,10 @@
 //! The calls of one turn: which are valid, which are allowed, which go first, and what is known of them.
 use super::brief::{Brief, Next, PlannedCall};
-use super::guard::{self, Read};
+use super::guard::{self, HasRead, Valid};
 use super::reply::{OUTCOME_UNKNOWN, lost_in_flight, short, shown};
 use crate::domain::{
-    Approval, ChatMessage, Effect, ErrorKind, Leaving, ModelTurn, RunError, ToolOffer, ToolReply,
-    ToolRequest, fits_schema, glob, nearest,
+    Approval, ChatMessage, Effect, ErrorKind, ModelTurn, RunError, ToolOffer, ToolReply, ToolRequest,
+    fits_schema, glob, nearest,
 };
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -38,19 +38,6 @@ struct Call {
     begun: Option<Effect>,
     decided: Option<Decided>,
     reply: Option<ToolReply>,
-}
-
-/// A call that fits its tool, and what is known of it.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Valid {
-    args: Value,
-    pub(super) effect: Effect,
-    untrusted: bool,
-    private: bool,
-    /// What leaves the machine with it.
-    pub(super) leaving: Option<Leaving>,
-    /// The MCP server of its tool.
-    pub(super) server: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -150,7 +137,7 @@ impl Turn {
 
     /// What is to be done about the open calls. Those that only look go together; as soon as one does
     /// more, they go one by one in the model's order, since each may decide about those behind it.
-    pub(super) fn next(&self, brief: &Brief, read: Read) -> Next {
+    pub(super) fn next(&self, brief: &Brief, read: HasRead) -> Next {
         let (mut plan, mut open) = (Vec::new(), Vec::new());
         for (at, call) in self.calls.iter().enumerate().filter(|(_, call)| call.reply.is_none()) {
             match self.policy(at, call, brief, read) {
@@ -268,7 +255,7 @@ impl Turn {
         }
     }
 
-    fn policy(&self, at: usize, call: &Call, brief: &Brief, read: Read) -> Policy {
+    fn policy(&self, at: usize, call: &Call, brief: &Brief, read: HasRead) -> Policy {
         if call.begun == Some(Effect::Effect) {
             return Policy::Answer(lost_in_flight());
         }

@@ -4,20 +4,36 @@
 //! chose: what it says then may be what somebody else wants. What the configuration names stays allowed: tools and
 //! addresses in `sinks`, and whole addresses in the agent's own texts, as long as nothing else goes there with them.
 use super::brief::Brief;
-use super::calls::Valid;
 use super::reply::short;
 use crate::domain::{AddressPattern, Effect, Leaving, glob, host_pattern, is_address, is_named};
+use serde_json::Value;
+
+/// A call that fits its tool, and what is known of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Valid {
+    pub(super) args: Value,
+    /// What it may do.
+    pub(super) effect: Effect,
+    /// What it gives comes from outside.
+    pub(super) untrusted: bool,
+    /// What it gives is private.
+    pub(super) private: bool,
+    /// What leaves the machine with it.
+    pub(super) leaving: Option<Leaving>,
+    /// The MCP server of its tool.
+    pub(super) server: Option<String>,
+}
 
 /// What a conversation has read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Read {
+pub(super) struct HasRead {
     /// Words from outside, in this run or in one that it remembers.
     pub(super) untrusted: bool,
     /// What is nobody's business but the owner's.
     pub(super) private: bool,
 }
 
-impl Read {
+impl HasRead {
     /// How the model is told of it.
     fn words(self) -> &'static str {
         if self.untrusted {
@@ -29,11 +45,11 @@ impl Read {
 }
 
 /// Why a call is refused, for the model and for who reads what it did.
-pub(super) fn refusal(brief: &Brief, name: &str, valid: &Valid, read: Read) -> Option<String> {
+pub(super) fn refusal(brief: &Brief, name: &str, valid: &Valid, read: HasRead) -> Option<String> {
     // What a server says of its own tools is no reason to keep its own words from it.
     let other_servers = brief.tools.iter().filter_map(|tool| tool.server.as_deref());
     let described = other_servers.into_iter().any(|server| valid.server.as_deref() != Some(server));
-    let read = Read { untrusted: read.untrusted || described, ..read };
+    let read = HasRead { untrusted: read.untrusted || described, ..read };
     if is_sink(&brief.sinks, name, valid) {
         return None;
     }

@@ -42,7 +42,7 @@ use crate::domain::{
 };
 use answer::Verdict;
 use calls::{Repeats, Turn};
-use guard::Read;
+use guard::HasRead;
 use limits::Spent;
 
 /// A conversation with a model.
@@ -58,7 +58,7 @@ pub struct Conversation {
     turns: u64,
     spent: Spent,
     /// What was read, in this run or in one that it remembers.
-    read: Read,
+    read: HasRead,
     repeats: Repeats,
     /// Turns in a row without one valid call.
     bad_turns: u32,
@@ -80,7 +80,7 @@ impl Conversation {
         messages.push(ChatMessage::User { text: brief.query.clone() });
         Self {
             system: prompt::system(&brief),
-            read: Read { untrusted: brief.untrusted, private: brief.private },
+            read: HasRead { untrusted: brief.untrusted, private: brief.private },
             spent: Spent::with_frame(brief.frame),
             brief,
             messages,

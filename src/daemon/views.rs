@@ -544,6 +544,7 @@ pub(super) fn incident(record: &IncidentRecord) -> IncidentView {
         resolved_at: record.resolved_at,
         acked_at: record.acked_at,
         finding: record.diagnosis.as_ref().map(|found| FindingView {
+        untrusted: record.by.is_untrusted(),
             agent_id: found.by.clone(),
             run_id: found.run,
             at: found.at,

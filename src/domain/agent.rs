@@ -105,8 +105,10 @@ impl Schedule {
                 format!("cron {}{both} ({})", cron.expression(), cron.zone_name())
             }
             Self::At(at) => format!("at {at}"),
-            Self::On(EventTrigger { event, agent: None }) => format!("on {event}"),
-            Self::On(EventTrigger { event, agent: Some(agent) }) => format!("on {event} of {agent}"),
+            Self::On(EventTrigger { event, agent, untrusted }) => {
+                let of = agent.as_ref().map(|agent| format!(" of {agent}")).unwrap_or_default();
+                format!("on {event}{of}{}", if *untrusted { ", untrusted ones too" } else { "" })
+            }
         }
     }
 }
@@ -142,6 +144,8 @@ pub struct EventTrigger {
     pub agent: Option<AgentId>,
 }
 
+    /// Also where it tells what a run reported that had read data from outside.
+    pub untrusted: bool,
 words! {
     /// Where the first slot of an interval lies.
     FirstRun {

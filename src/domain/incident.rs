@@ -15,6 +15,30 @@ words! {
 }
 
 words! {
+    /// Who found a problem.
+    FoundBy {
+        /// A check of the configuration, or the daemon itself.
+        Check = "check",
+        /// An agent reported it.
+        Report = "report",
+        /// An agent reported it that had read data from outside.
+        UntrustedReport = "untrusted_report",
+    }
+}
+
+impl FoundBy {
+    /// Did an agent say so, rather than a check?
+    pub fn is_report(self) -> bool {
+        self != Self::Check
+    }
+
+    /// May what is said of it come from outside?
+    pub fn is_untrusted(self) -> bool {
+        self == Self::UntrustedReport
+    }
+}
+
+words! {
     /// What one check measured, compared with its thresholds.
     Level {
         /// On the good side of `clear`.
@@ -40,6 +64,13 @@ pub struct Finding {
     /// How long it must hold before it opens an incident. In seconds on the wire.
     #[serde(with = "seconds")]
     pub hold_for: SignedDuration,
+    /// Who found it.
+    #[serde(default = "by_check")]
+    pub by: FoundBy,
+}
+
+fn by_check() -> FoundBy {
+    FoundBy::Check
 }
 
 mod seconds {
@@ -83,6 +114,10 @@ pub struct IncidentRecord {
     pub told_at: Option<Timestamp>,
     /// What an agent found out about it, as last said.
     pub diagnosis: Option<Diagnosis>,
+    /// Who found it; a report from outside that changed it counts.
+    pub by: FoundBy,
+    /// The run whose report opened it.
+    pub run: Option<RunId>,
 }
 
 /// What an agent that an incident started found out about it: its result.

@@ -67,7 +67,7 @@ pub use fleet::{
 pub use glob::glob;
 pub use host::HostPattern;
 pub use ids::{AgentId, ConfigHash, InvalidAgentId, InvalidRunId, RunId, Seq};
-pub use incident::{Diagnosis, Finding, IncidentRecord, Level, Severity};
+pub use incident::{Diagnosis, Finding, FoundBy, IncidentRecord, Level, Severity};
 pub use json_schema::{check_schema, fits_part, fits_schema};
 pub use loose_json::{MOST_NESTED, Slips, is_deeper, mended_json, read_json};
 pub use nearest::{distance, nearest};

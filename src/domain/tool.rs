@@ -71,4 +71,39 @@ impl ToolSettings {
             ToolKind::ArchiveRows => Self::ArchiveRows(None),
         }
     }
+
+    /// What of a call leaves this machine.
+    pub fn outward(&self) -> Outward {
+        let with = |keys: &[&str]| Outward::With(keys.iter().map(|key| (*key).to_owned()).collect());
+        match self {
+            Self::Http(_) => Outward::Request,
+            Self::Feed(settings) if settings.fixed.urls.is_none() => with(&["urls"]),
+            Self::S3(_) => with(&["key", "prefix", "after"]),
+            Self::Probe(None) => with(&["checks"]),
+            Self::ArchiveRows(None) => with(&["from", "to"]),
+            Self::Shell(Some(settings)) => {
+                let commands = settings.commands.iter().filter(|(_, command)| command.reaches_the_network());
+                Outward::Commands(commands.map(|(name, _)| name.clone()).collect())
+            }
+            // The database, the feeds, the checks and the rows are those of the configuration.
+            Self::Sql(_) | Self::Feed(_) | Self::Probe(Some(_)) | Self::ArchiveRows(Some(_)) => {
+                Outward::Nothing
+            }
+            Self::Files(_) | Self::Shell(None) | Self::SystemMetrics(_) => Outward::Nothing,
+            Self::Remember | Self::Recall | Self::Report => Outward::Nothing,
+        }
+    }
+
+    /// Is what it gives nobody's business but the owner's?
+    pub fn is_private(&self) -> bool {
+        match self {
+            Self::Files(_) | Self::Sql(_) | Self::Recall => true,
+            Self::S3(settings) => settings.as_ref().is_some_and(|settings| settings.access_key_id.is_some()),
+            Self::Shell(settings) => settings
+                .as_ref()
+                .is_some_and(|settings| settings.commands.values().any(ShellCommand::reads_any_path)),
+            Self::Http(_) | Self::Feed(_) | Self::Probe(_) | Self::SystemMetrics(_) => false,
+            Self::Remember | Self::Report | Self::ArchiveRows(_) => false,
+        }
+    }
 }

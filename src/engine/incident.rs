@@ -7,14 +7,20 @@ use jiff::SignedDuration;
 /// Longest finding that is kept with an incident, in bytes. The whole is the result of its run.
 const MAX_DIAGNOSIS: usize = 8 << 10;
 
+/// What people are told of an incident of which an agent said so that had read data from outside.
+const UNTRUSTED: &str = "reported by a run that had read data from outside";
+
+/// A report about what it may not touch.
+struct NotItsOwn;
+
 impl Engine {
     /// What a probe found.
-    pub(super) fn findings(&mut self, now: Now, agent: u32, findings: &[Finding]) {
+    pub(super) fn findings(&mut self, now: Now, agent: u32, run: RunId, findings: &[Finding]) {
         if self.agents[agent as usize].removed {
             return; // its incidents have ended with it
         }
         for finding in findings {
-            self.finding(now, agent, finding);
+            self.finding(now, agent, Some(run), finding);
         }
     }
 
@@ -47,8 +53,32 @@ impl Engine {
         }
     }
 
-    fn finding(&mut self, now: Now, agent: u32, finding: &Finding) {
-        let known = self.incidents.get(&agent).and_then(|keys| keys.get(&finding.key)).cloned();
+    /// The incident that a finding is about. What a check has found, no report from outside touches; and where a
+    /// check finds a problem that was only reported before, that is news.
+    fn known(
+        &mut self,
+        now: Now,
+        agent: u32,
+        finding: &Finding,
+    ) -> Result<Option<IncidentRecord>, NotItsOwn> {
+        let Some(known) = self.incidents.get(&agent).and_then(|keys| keys.get(&finding.key)).cloned() else {
+            return Ok(None);
+        };
+        match (finding.by, known.by) {
+            (FoundBy::UntrustedReport, FoundBy::Check) => Err(NotItsOwn),
+            (FoundBy::Check, by) if by.is_report() && matches!(finding.level, Level::Warn | Level::Crit) => {
+                if let Some(keys) = self.incidents.get_mut(&agent) {
+                    keys.remove(&finding.key);
+                }
+                self.close_incident(now, known);
+                Ok(None)
+            }
+            _ => Ok(Some(known)),
+        }
+    }
+
+    fn finding(&mut self, now: Now, agent: u32, run: Option<RunId>, finding: &Finding) {
+        let Ok(known) = self.known(now, agent, finding) else { return };
         let severity = match finding.level {
             Level::Crit => Severity::Critical,
             Level::Warn => Severity::Warning,
@@ -68,7 +98,12 @@ impl Engine {
             acked_at: None,
             told_at: None,
             diagnosis: None,
+            by: finding.by,
+            run: run.filter(|_| finding.by.is_report()),
         });
+        if finding.by.is_untrusted() {
+            incident.by = finding.by;
+        }
         let worse = severity > incident.severity;
         // as long as it is open it stays as bad as it was: no news for each swing around a threshold
         incident.severity = if incident.is_open() { severity.max(incident.severity) } else { severity };
@@ -91,6 +126,7 @@ impl Engine {
                 counted(incident.count, "time"),
                 incident.since
             );
+            let body = if incident.by.is_untrusted() { format!("{body}; {UNTRUSTED}") } else { body };
             let body = with_finding(body, &incident);
             if self.tell(now, agent, TellOn::IncidentOpened, subject, body) {
                 incident.told_at = Some(now.wall);
@@ -171,7 +207,12 @@ impl Engine {
         self.tell_failed(now, agent, message);
         let key = failing_key(&self.agents[agent as usize].spec.id);
         let title = format!("the agent fails: {message}");
-        self.finding(now, agent, &Finding { key, level: Level::Crit, title, hold_for: SignedDuration::ZERO });
+        self.finding(
+            now,
+            agent,
+            None,
+            &Finding { key, level: Level::Crit, title, hold_for: SignedDuration::ZERO, by: FoundBy::Check },
+        );
     }
 
     /// A run completed.

@@ -196,9 +196,9 @@ impl Engine {
                 self.out.actions.push(Action::Go { ticket, go: true });
             }
             Input::Found { run, findings, ticket } => {
-                if let Some(run) = self.runs.get(&run) {
-                    self.chain = run.record.chain;
-                    self.findings(now, run.agent, &findings);
+                if let Some(known) = self.runs.get(&run) {
+                    self.chain = known.record.chain;
+                    self.findings(now, known.agent, run, &findings);
                 }
                 self.out.actions.push(Action::Go { ticket, go: true });
             }

@@ -83,7 +83,7 @@ impl Engine {
         if looked {
             self.body_began(now, id, attempt, None);
         }
-        self.findings(now, agent, &outcome.findings);
+        self.findings(now, agent, id, &outcome.findings);
         if talks && cancelled == Some(CancelCause::Shutdown) && outcome.end == AttemptEnd::Cancelled {
             return; // it has no end yet: the next life goes on with it
         }

@@ -116,6 +116,8 @@ struct Bench {
     /// Answers to requests that asked for money, by ticket.
     granted: Vec<(u64, bool)>,
     /// What people are told: subjects and bodies.
+    /// Why events started nobody.
+    passed: Vec<String>,
     messages: Vec<(String, String)>,
     /// Tokens and requests in the records of runs that ended.
     ended: Vec<(u64, u64)>,
@@ -147,6 +149,7 @@ impl Bench {
             told: Vec::new(),
             granted: Vec::new(),
             messages: Vec::new(),
+            passed: Vec::new(),
             ended: Vec::new(),
             lives: 1,
             newest_run: None,
@@ -242,7 +245,8 @@ impl Bench {
     fn find(&mut self, level: Level, hold_for: i64) -> &mut Self {
         let mut outcome = AttemptOutcome::of(AttemptEnd::Completed);
         let title = format!("the disk is {level}");
-        outcome.findings = vec![Finding { key: "disk".into(), level, title, hold_for: secs(hold_for) }];
+        outcome.findings =
+            vec![Finding { key: "disk".into(), level, title, hold_for: secs(hold_for), by: FoundBy::Check }];
         self.begin(0).end_with(0, outcome)
     }
 
@@ -368,7 +372,10 @@ impl Bench {
                 self.rel(taken.last),
                 taken.count
             ),
-            Fact::EventPassed { agent, verdict, .. } => format!("{agent} event passed: {verdict}"),
+            Fact::EventPassed { agent, verdict, cause, .. } => {
+                self.passed.push(cause.clone());
+                format!("{agent} event passed: {verdict}")
+            }
             Fact::RunClaimed(run) if run.trigger != Trigger::Schedule => {
                 format!("{} claimed: {}", run.agent, run.trigger)
             }
@@ -519,5 +526,6 @@ mod ledger;
 mod money;
 mod reloads;
 mod runs;
+mod reports;
 mod telling;
 mod times;

@@ -6,6 +6,10 @@ use std::sync::Arc;
 /// The longest chain of runs that start each other by events (section 4).
 const LONGEST_CHAIN: u8 = 8;
 
+/// Why a report starts nobody, and what would let it.
+const UNTRUSTED: &str = "a run reported it that had read data from outside, and such a report starts only agents whose \
+    `on` says untrusted = true";
+
 impl Engine {
     /// Which events start whom; made anew with each configuration.
     pub(super) fn index_triggers(&mut self) {
@@ -60,7 +64,10 @@ impl Engine {
             );
             (self.chain > LONGEST_CHAIN).then_some((Verdict::Dropped, cause))
         };
-        match paused.or_else(too_long).or_else(|| self.obstacle(now, agent, Trigger::Event)) {
+        let of_report = event.is_untrusted_report() && !on.untrusted;
+        let reported = || of_report.then(|| (Verdict::Dropped, UNTRUSTED.to_owned()));
+        match paused.or_else(reported).or_else(too_long).or_else(|| self.obstacle(now, agent, Trigger::Event))
+        {
             None => {
                 self.claim(
                     now,

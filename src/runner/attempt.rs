@@ -351,7 +351,7 @@ impl Attempt<'_> {
             progress,
             control: self.brief.agent.control,
             // what fills its places may come from outside
-            untrusted: true,
+            untrusted: args != call.args,
         };
         let orders = &mut self.orders;
         tokio::select! {

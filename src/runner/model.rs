@@ -159,12 +159,13 @@ impl Attempt<'_> {
         }
         let real = self.brief.mode.is_normal();
         let (memory, from_memory) = self.memory(spec).await?;
-        let (query, from_query) = template::fill_query(query, places);
+        let (filled, from_query) = template::fill_query(query, places);
         let brief = Brief {
             system: spec.system_instruction.clone(),
-            private: !memory.is_empty(),
+            // what a gate gave may be notes or rows
+            private: !memory.is_empty() || (agent.gate.is_some() && query.contains("{gate}")),
             memory,
-            query,
+            query: filled,
             agent: agent.id.to_string(),
             untrusted: from_memory || from_query,
             tools: offers.tools,

@@ -466,20 +466,20 @@ fn incident(db: &Connection, record: &IncidentRecord) -> rusqlite::Result<()> {
     let known = db
         .prepare_cached(
             "UPDATE incidents SET severity = ?3, title = ?4, since = ?5, opened_at = ?6, seen_at = ?7, count = ?8,
-               resolved_at = ?9, acked_at = ?10, told_at = ?11 WHERE agent = ?1 AND key = ?2 AND resolved_at IS NULL",
+               resolved_at = ?9, acked_at = ?10, told_at = ?11, opened_by = ?12, opened_in = ?13 WHERE agent = ?1 AND key = ?2 AND resolved_at IS NULL",
         )?
         .execute(rusqlite::params_from_iter(incident_row(record)))?;
     if known == 0 {
         db.prepare_cached(
-            "INSERT INTO incidents(agent, key, severity, title, since, opened_at, seen_at, count, resolved_at, acked_at, told_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            "INSERT INTO incidents(agent, key, severity, title, since, opened_at, seen_at, count, resolved_at, acked_at, told_at, opened_by, opened_in)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?
         .execute(rusqlite::params_from_iter(incident_row(record)))?;
     }
     Ok(())
 }
 
-fn incident_row(record: &IncidentRecord) -> [Value; 11] {
+fn incident_row(record: &IncidentRecord) -> [Value; 13] {
     let instant = |at: Option<Timestamp>| at.map_or(Value::Null, |at| Value::Integer(to_micros(at)));
     [
         Value::Text(record.agent.to_string()),
@@ -493,6 +493,8 @@ fn incident_row(record: &IncidentRecord) -> [Value; 11] {
         instant(record.resolved_at),
         instant(record.acked_at),
         instant(record.told_at),
+        Value::Text(record.by.to_string()),
+        record.run.map_or(Value::Null, |run| Value::Blob(run.as_bytes().to_vec())),
     ]
 }
 

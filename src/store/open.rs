@@ -24,6 +24,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0010_held_output.sql"),
     include_str!("migrations/0011_clocks.sql"),
     include_str!("migrations/0012_elapsed.sql"),
+    include_str!("migrations/0013_untrusted.sql"),
 ];
 /// The first release of SQLite without the WAL-reset bug (sqlite.org/wal.html#walresetbug).
 const OLDEST_SQLITE: i32 = 3_051_003;

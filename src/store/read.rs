@@ -240,6 +240,26 @@ impl Reader {
         })
     }
 
+    /// Who found an incident that is open or pending; `None`: there is none of that key.
+    pub fn found_by(&self, agent: &AgentId, key: &str) -> Result<Option<FoundBy>, StoreError> {
+        self.ask("reading incidents", |db| {
+            db.prepare_cached(
+                "SELECT opened_by FROM incidents WHERE agent = ?1 AND key = ?2 AND resolved_at IS NULL",
+            )?
+            .query_row(params![agent.as_str(), key], |row| word(row, 0, FoundBy::parse))
+            .optional()
+        })
+    }
+
+    /// How many incidents the reports of a run have opened, ended ones too.
+    pub fn opened_in(&self, run: RunId) -> Result<u64, StoreError> {
+        self.ask("reading incidents", |db| {
+            db.prepare_cached("SELECT count(*) FROM incidents WHERE opened_in = ?1")?
+                .query_row([run.as_bytes().as_slice()], |row| row.get::<_, i64>(0))
+                .map(|count| count.unsigned_abs())
+        })
+    }
+
     /// Messages that are due: of each receiver so many, the oldest first.
     pub fn outbox_due(&self, now: Timestamp, max: usize) -> Result<Vec<OutboxRow>, StoreError> {
         self.ask("reading the outbox", |db| {
@@ -526,13 +546,17 @@ fn ledger_row(row: &Row<'_>) -> rusqlite::Result<LedgerRow> {
 }
 
 const INCIDENT_COLUMNS: &str = "agent, key, severity, title, since, opened_at, seen_at, count, resolved_at, acked_at, told_at, finding, found_by, \
-     found_run, found_at";
+     found_run, found_at, opened_by, opened_in";
 
 fn incident_row(row: &Row<'_>) -> rusqlite::Result<IncidentRecord> {
     let diagnosis = match row.get::<_, Option<String>>(11)? {
         Some(text) => {
             Some(Diagnosis { by: agent_id(row, 12)?, run: run_id(row, 13)?, at: instant(row, 14)?, text })
         }
+        None => None,
+    };
+    let run = match row.get::<_, Option<Vec<u8>>>(16)? {
+        Some(_) => Some(run_id(row, 16)?),
         None => None,
     };
     Ok(IncidentRecord {
@@ -548,5 +572,7 @@ fn incident_row(row: &Row<'_>) -> rusqlite::Result<IncidentRecord> {
         acked_at: maybe(row, 9)?,
         told_at: maybe(row, 10)?,
         diagnosis,
+        by: word(row, 15, FoundBy::parse)?,
+        run,
     })
 }

@@ -174,15 +174,16 @@ pub(super) fn remembered(db: &Connection, change: &MemoryChange, at: Timestamp) 
             )?
             .execute(params![&**session, MESSAGES_KEPT])?;
         }
-        MemoryChange::Note { agent, key, text, .. } if text.is_empty() => {
-            db.prepare_cached("DELETE FROM notes WHERE agent = ?1 AND key = ?2")?
-                .execute(params![agent.as_str(), key])?;
-        }
         MemoryChange::Note { agent, key, text, untrusted } => {
-            db.prepare_cached(
-                "INSERT OR REPLACE INTO notes(agent, key, text, at, untrusted) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?
-            .execute(params![agent.as_str(), key, text, to_micros(at), untrusted])?;
+            // what comes from outside takes no other's place; what does not takes that of both
+            db.prepare_cached("DELETE FROM notes WHERE agent = ?1 AND key = ?2 AND untrusted >= ?3")?
+                .execute(params![agent.as_str(), key, untrusted])?;
+            if !text.is_empty() {
+                db.prepare_cached(
+                    "INSERT INTO notes(agent, key, text, at, untrusted) VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?
+                .execute(params![agent.as_str(), key, text, to_micros(at), untrusted])?;
+            }
         }
         MemoryChange::Seen { agent, items } => {
             let mut insert =
@@ -261,7 +262,7 @@ impl Reader {
     pub fn notes(&self, agent: &AgentId, key: Option<&str>) -> Result<Vec<Note>, StoreError> {
         self.ask("reading notes", |db| {
             let mut statement = db.prepare_cached(
-                "SELECT key, text, at, untrusted FROM notes WHERE agent = ?1 AND (?2 IS NULL OR key = ?2) ORDER BY key",
+                "SELECT key, text, at, untrusted FROM notes WHERE agent = ?1 AND (?2 IS NULL OR key = ?2) ORDER BY key, untrusted",
             )?;
             let rows = statement.query_map(params![agent.as_str(), key], |row| {
                 Ok(Note {

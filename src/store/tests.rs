@@ -4,6 +4,7 @@ mod files;
 mod health;
 mod ledger;
 mod money;
+mod notes;
 mod retention;
 
 use super::*;
@@ -167,6 +168,8 @@ async fn what_is_committed_is_there_after_a_restart() {
         acked_at: Some(t(4)),
         told_at: None,
         diagnosis: None,
+        by: FoundBy::Check,
+        run: None,
     };
     let facts = vec![
         entry(0, Fact::AgentSaved(Box::new(full.clone()))),
@@ -216,6 +219,8 @@ async fn a_finding_stays_with_its_incident() {
         acked_at: None,
         told_at: None,
         diagnosis: None,
+        by: FoundBy::Check,
+        run: None,
     };
     let found = |text: &str| {
         let diagnosis = Box::new(Diagnosis { by: id("d"), run: run(7), at: t(5), text: text.into() });

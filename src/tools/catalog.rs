@@ -13,7 +13,9 @@ pub(super) fn about(settings: &ToolSettings) -> About {
             About { effect: Effect::Idempotent, ..About::local(notes::remember_schema()) }
         }
         ToolSettings::Recall => About::local(notes::recall_schema()),
-        ToolSettings::Report => About { effect: Effect::Idempotent, ..About::local(report::schema()) },
+        ToolSettings::Report => {
+            About { effect: Effect::Idempotent, untrusted: true, ..About::local(report::schema()) }
+        }
         ToolSettings::Http(settings) => http::about(settings),
         ToolSettings::Feed(settings) => feed::about(settings),
         ToolSettings::Sql(settings) => sql::about(settings.as_ref()),

@@ -198,7 +198,7 @@ pub(super) struct About {
 }
 
 impl About {
-    /// A tool that looks at this machine only.
+    /// A tool that stays on this machine, and says nothing but what it was told by its owner.
     pub(super) fn local(schema: Value) -> Self {
         Self { effect: Effect::Read, reads_when: None, untrusted: false, schema }
     }

@@ -1,4 +1,5 @@
-//! `remember` and `recall`: notes that an agent keeps between its runs, by key.
+//! `remember` and `recall`: notes that an agent keeps between its runs, by key. Those of runs that had read data from
+//! outside are kept apart and marked: they take no other's place, and who reads one has read data from outside.
 use super::contract::{Call, ToolError, ToolOutput};
 use crate::domain::{AgentId, Entry, Fact, MemoryChange};
 use crate::store::{Store, StoreError};
@@ -48,14 +49,24 @@ pub(super) async fn remember(call: Call) -> Result<ToolOutput, ToolError> {
     }
     let of = agent.clone();
     let known = store.read(move |reader| reader.notes(&of, None)).await.map_err(failed)?;
-    if !text.is_empty() && known.len() >= MOST && known.iter().all(|note| note.key != key) {
+    let untrusted = call.context.untrusted;
+    let mut alike = known.iter().filter(|note| note.untrusted == untrusted);
+    if !text.is_empty() && alike.clone().count() >= MOST && alike.all(|note| note.key != key) {
         return Err(ToolError::Failed(format!("there are {MOST} notes already: remove some first")));
     }
     let kept = !text.is_empty();
-    let change = MemoryChange::Note { agent, key: key.clone(), text, untrusted: call.context.untrusted };
+    let stays = untrusted && known.iter().any(|note| !note.untrusted && note.key == key);
+    let change = MemoryChange::Note { agent, key: key.clone(), text, untrusted };
     let entry = Entry { at: crate::clock::wall(), fact: Fact::Remembered(Box::new(change)) };
     store.commit(vec![entry]).await.map_err(failed)?;
-    Ok(ToolOutput::of(json!({"key": key, "kept": kept})))
+    let mut result = json!({"key": key, "kept": kept});
+    if stays {
+        result["note"] =
+            "a note of this key stays that was kept by a run which had read nothing from outside: \
+                          `recall` gives it beside yours"
+                .into();
+    }
+    Ok(ToolOutput::of(result))
 }
 
 pub(super) async fn recall(call: Call) -> Result<ToolOutput, ToolError> {
@@ -66,7 +77,13 @@ pub(super) async fn recall(call: Call) -> Result<ToolOutput, ToolError> {
     let untrusted = notes.iter().any(|note| note.untrusted);
     let notes: Vec<Value> = notes
         .into_iter()
-        .map(|note| json!({"key": note.key, "text": note.text, "at": note.at.to_string()}))
+        .map(|note| {
+            let mut one = json!({"key": note.key, "text": note.text, "at": note.at.to_string()});
+            if note.untrusted {
+                one["untrusted"] = true.into();
+            }
+            one
+        })
         .collect();
     Ok(ToolOutput { untrusted, ..ToolOutput::of(json!({"wake": !notes.is_empty(), "notes": notes})) })
 }

@@ -2,7 +2,7 @@
 use super::contract::MAX_RESULT;
 use super::*;
 use crate::domain::{
-    Finding, McpSpec, MetricsArgs, SandboxSetting, SqlSettings, TextOrSecret, ToolKind, ToolMode,
+    Finding, FoundBy, McpSpec, MetricsArgs, SandboxSetting, SqlSettings, TextOrSecret, ToolKind, ToolMode,
     ToolSettings, ToolSpec,
 };
 use serde_json::json;
@@ -171,6 +171,32 @@ async fn what_a_call_may_have_done_is_not_told_as_a_failure() {
     assert!(note.contains("was carried out") && note.contains("257 KiB"), "{note}");
 }
 
+/// Of each tool: whether what it gives comes from outside, whether it is private, and whether anything leaves with a call.
+#[test]
+fn it_is_known_of_each_tool_what_it_gives_and_what_it_sends_out() {
+    let tools = Tools::new(&Fleet::empty("/agents.toml".into()));
+    for (kind, untrusted, private, sends) in [
+        (ToolKind::SystemMetrics, true, false, false),
+        (ToolKind::Probe, true, false, true),
+        (ToolKind::Http, true, false, true),
+        (ToolKind::Feed, true, false, true),
+        (ToolKind::Sql, true, true, false),
+        (ToolKind::ArchiveRows, true, false, true),
+        (ToolKind::Files, true, true, false),
+        (ToolKind::S3, true, false, true),
+        (ToolKind::Shell, true, false, false),
+        (ToolKind::Remember, false, false, false),
+        // what it gives says itself whether it comes from outside
+        (ToolKind::Recall, false, true, false),
+        (ToolKind::Report, true, false, false),
+    ] {
+        let offer = tools.find(kind.as_str()).unwrap().offer();
+        let found = (offer.untrusted, offer.private, !offer.outward.is_nothing());
+        assert_eq!(found, (untrusted, private, sends), "{kind}");
+        assert_eq!(tools.is_untrusted(kind.as_str()), untrusted, "{kind}");
+    }
+}
+
 #[tokio::test]
 async fn no_secret_is_in_what_a_call_gives() {
     use crate::domain::{Level, TextOrSecret};
@@ -182,8 +208,13 @@ async fn no_secret_is_in_what_a_call_gives() {
     let named = TextOrSecret::from_json(&json!({"file": file.to_str().unwrap()})).unwrap();
     let _secret = crate::secret::value_of(&named, minute).await.unwrap();
     let said = || "it said dispatch-canary-1".to_owned();
-    let finding =
-        || Finding { key: said(), level: Level::Warn, title: said(), hold_for: jiff::SignedDuration::ZERO };
+    let finding = || Finding {
+        key: said(),
+        level: Level::Warn,
+        title: said(),
+        hold_for: jiff::SignedDuration::ZERO,
+        by: FoundBy::Check,
+    };
     let result = json!([{"dispatch-canary-1": said()}]);
     let found = ToolOutput { findings: vec![finding()], ..ToolOutput::of(result) };
     for given in [

@@ -88,7 +88,13 @@ impl Day {
                 if is_health {
                     let level = if self.bad { Level::Crit } else { Level::Ok };
                     let (key, title) = ("disk:/".into(), format!("/ is {level}"));
-                    outcome.findings = vec![Finding { key, level, title, hold_for: SignedDuration::ZERO }];
+                    outcome.findings = vec![Finding {
+                        key,
+                        level,
+                        title,
+                        hold_for: SignedDuration::ZERO,
+                        by: FoundBy::Check,
+                    }];
                 } else {
                     outcome.result = Some(" A log grew. \n".into());
                 }

@@ -44,7 +44,8 @@ fn table(incidents: &[IncidentView], screen: &Screen) -> String {
             state,
             screen.relative(incident.since).into(),
             incident.count.to_string().into(),
-            plain(&incident.title).into(),
+            format!("{}{}", if incident.untrusted { "(from outside) " } else { "" }, plain(&incident.title))
+                .into(),
         ]);
     }
     let mut text = table.render(screen);

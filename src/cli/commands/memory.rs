@@ -20,7 +20,9 @@ pub(in crate::cli) fn run(app: &mut App, args: &MemoryArgs) -> Result<Outcome, F
         let mut table = Table::new().shrinking("KEY", 10).column("WRITTEN").shrinking("VALUE", 20);
         for one in memory {
             let key = Cell::toned(Tone::Strong, plain(&one.key));
-            table.row(vec![key, screen.relative(one.at).into(), plain(&one.value).into()]);
+            let mark = if one.untrusted { "(from outside) " } else { "" };
+            let value = format!("{mark}{}", plain(&one.value));
+            table.row(vec![key, screen.relative(one.at).into(), value.into()]);
         }
         table.render(screen)
     })?;

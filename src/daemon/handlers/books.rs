@@ -2,7 +2,7 @@
 use super::answers::{down, invalid, known_agent, store_error, value};
 use crate::daemon::services::{Encoded, Services};
 use crate::daemon::views;
-use crate::domain::{Body, Entry, Fact, Memory, MemoryChange, counted};
+use crate::domain::{Body, Entry, Fact, Memory, MemoryChange, Note, counted};
 use crate::protocol::*;
 use crate::store::UsageBy;
 use std::collections::BTreeMap;
@@ -104,22 +104,24 @@ pub(super) async fn memory(services: &Services, id: &str) -> Encoded {
         })
         .await
         .map_err(store_error)?;
-    let mut all: Vec<MemoryView> =
-        notes.into_iter().map(|note| MemoryView { key: note.key, value: note.text, at: note.at }).collect();
+    let note =
+        |note: Note| MemoryView { key: note.key, value: note.text, at: note.at, untrusted: note.untrusted };
+    let mut all: Vec<MemoryView> = notes.into_iter().map(note).collect();
     for row in said {
         let (key, value) = match row.message {
             crate::domain::ChatMessage::User { text } => ("session: asked", text),
             crate::domain::ChatMessage::Model(turn) => ("session: answered", turn.text),
             crate::domain::ChatMessage::Tools { .. } => continue,
         };
-        all.push(MemoryView { key: key.to_owned(), value, at: row.at });
+        all.push(MemoryView { key: key.to_owned(), value, at: row.at, untrusted: row.untrusted });
     }
     if let Some((last, at)) = last {
-        all.push(MemoryView { key: "last result".into(), value: last.text.to_string(), at });
+        let (key, value, untrusted) = ("last result".into(), last.text.to_string(), last.untrusted);
+        all.push(MemoryView { key, value, at, untrusted });
     }
     if let Some((count, newest)) = seen {
         let value = format!("{} of its gate", counted(count, "item"));
-        all.push(MemoryView { key: "seen".into(), value, at: newest });
+        all.push(MemoryView { key: "seen".into(), value, at: newest, untrusted: false });
     }
     value(all)
 }

@@ -30,6 +30,15 @@ impl Event {
         self.payload.kind()
     }
 
+    /// Does it tell what a run reported that had read data from outside?
+    pub fn is_untrusted_report(&self) -> bool {
+        match &self.payload {
+            Payload::IncidentOpened(opened) => opened.untrusted,
+            Payload::IncidentResolved(resolved) => resolved.untrusted,
+            _ => false,
+        }
+    }
+
     /// What names it for those who have the log.
     pub fn reference(&self) -> EventRef {
         let (agent_id, run_id) = (self.agent_id.clone(), self.run_id);

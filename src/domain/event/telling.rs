@@ -250,6 +250,7 @@ fn opened(incident: &IncidentRecord) -> Payload {
         severity: incident.severity,
         title: incident.title.clone(),
         since: incident.since,
+        untrusted: incident.by.is_untrusted(),
     })
 }
 
@@ -260,6 +261,7 @@ fn resolved(incident: &IncidentRecord) -> Payload {
         title: incident.title.clone(),
         since: incident.since,
         count: incident.count,
+        untrusted: incident.by.is_untrusted(),
     })
 }
 

@@ -42,6 +42,8 @@ fn incident(resolved: bool) -> Box<IncidentRecord> {
         acked_at: None,
         told_at: None,
         diagnosis: None,
+        by: FoundBy::Check,
+        run: None,
     })
 }
 

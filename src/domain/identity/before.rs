@@ -7,8 +7,12 @@ use crate::domain::ids::ConfigHash;
 /// What the same configuration was identified by. Two, since a cron schedule has printed itself in two ways.
 pub(super) fn hashes(spec: &AgentSpec) -> [ConfigHash; 2] {
     let spec = AgentSpec { config_hash: ConfigHash(0), line: 0, ..spec.clone() };
-    // what there was not yet
-    let text = format!("{spec:?}").replace(", control: None", "").replace(", sandbox: None", "");
+    // What is newer than that, and nothing is said of, was not printed.
+    let text = format!("{spec:?}")
+        .replace(", control: None", "")
+        .replace(", sandbox: None", "")
+        .replacen(", accept_risk: None, config_hash:", ", config_hash:", 1)
+        .replacen(", untrusted: false })", " })", 1);
     let older = match &spec.schedule {
         Schedule::Cron(cron) => {
             let of_old = cron.debug_of_0_1();

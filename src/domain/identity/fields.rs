@@ -206,7 +206,7 @@ table! { AgentSpec {
     success_when: "success_when", limits: "limits", retry: "retry", circuit: "circuit", lock: "lock",
     notify: "notify", control: "control",
 } without config_hash, line }
-table! { EventTrigger { event: "event", agent: "agent", } }
+table! { EventTrigger { event: "event", agent: "agent", untrusted: "untrusted", } }
 table! { CatchUp { policy: "policy", max: "max", max_age: "max_age", spread: "spread", } }
 table! { QuerySpec {
     query: "query", system_instruction: "system_instruction", model: "model", tools: "tools", memory: "memory",

@@ -1,5 +1,5 @@
 //! Which calls of a tool send words of a model out of this machine, and which tools give what is private.
-use super::{ParameterKind, ShellArg, ShellCommand, ToolSettings};
+use super::shell::{ParameterKind, ShellArg, ShellCommand};
 use serde_json::Value;
 
 /// What of a call leaves this machine by the choice of a model.
@@ -150,52 +150,15 @@ const REACH_THE_NETWORK: &[&str] = &[
 ];
 
 impl ShellCommand {
-    fn reaches_the_network(&self) -> bool {
+    pub(super) fn reaches_the_network(&self) -> bool {
         let program = self.exec.rsplit('/').next().unwrap_or_default();
         REACH_THE_NETWORK.contains(&program)
             && self.args.iter().any(|arg| matches!(arg, ShellArg::Parameter { .. }))
     }
 
-    fn reads_any_path(&self) -> bool {
+    pub(super) fn reads_any_path(&self) -> bool {
         let is_path = |arg: &ShellArg| matches!(arg, ShellArg::Parameter { kind: ParameterKind::Path, .. });
         self.args.iter().any(is_path)
-    }
-}
-
-impl ToolSettings {
-    /// What of a call leaves this machine.
-    pub fn outward(&self) -> Outward {
-        let with = |keys: &[&str]| Outward::With(keys.iter().map(|key| (*key).to_owned()).collect());
-        match self {
-            Self::Http(_) => Outward::Request,
-            Self::Feed(settings) if settings.fixed.urls.is_none() => with(&["urls"]),
-            Self::S3(_) => with(&["key", "prefix", "after"]),
-            Self::Probe(None) => with(&["checks"]),
-            Self::ArchiveRows(None) => with(&["from", "to"]),
-            Self::Shell(Some(settings)) => {
-                let commands = settings.commands.iter().filter(|(_, command)| command.reaches_the_network());
-                Outward::Commands(commands.map(|(name, _)| name.clone()).collect())
-            }
-            // The database, the feeds, the checks and the rows are those of the configuration.
-            Self::Sql(_) | Self::Feed(_) | Self::Probe(Some(_)) | Self::ArchiveRows(Some(_)) => {
-                Outward::Nothing
-            }
-            Self::Files(_) | Self::Shell(None) | Self::SystemMetrics(_) => Outward::Nothing,
-            Self::Remember | Self::Recall | Self::Report => Outward::Nothing,
-        }
-    }
-
-    /// Is what it gives nobody's business but the owner's?
-    pub fn is_private(&self) -> bool {
-        match self {
-            Self::Files(_) | Self::Sql(_) | Self::Recall => true,
-            Self::S3(settings) => settings.as_ref().is_some_and(|settings| settings.access_key_id.is_some()),
-            Self::Shell(settings) => settings
-                .as_ref()
-                .is_some_and(|settings| settings.commands.values().any(ShellCommand::reads_any_path)),
-            Self::Http(_) | Self::Feed(_) | Self::Probe(_) | Self::SystemMetrics(_) => false,
-            Self::Remember | Self::Report | Self::ArchiveRows(_) => false,
-        }
     }
 }
 
@@ -203,7 +166,7 @@ impl ToolSettings {
 mod tests {
     //! Tests of what leaves the machine.
     use super::*;
-    use crate::domain::{HttpSettings, ShellSettings, ToolKind};
+    use crate::domain::{HttpSettings, ShellSettings, ToolKind, ToolSettings};
     use serde_json::json;
 
     #[test]

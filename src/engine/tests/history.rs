@@ -17,6 +17,7 @@ fn found(levels: &[Level]) -> AttemptOutcome {
         level: *level,
         title: level.to_string(),
         hold_for: secs(0),
+        by: FoundBy::Check,
     };
     let findings = levels.iter().enumerate().map(finding).collect();
     AttemptOutcome { findings, ..AttemptOutcome::of(AttemptEnd::Completed) }

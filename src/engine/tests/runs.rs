@@ -303,7 +303,7 @@ fn an_open_circuit_does_not_stop_the_checks_of_a_gate() {
         bench.wait(60);
         assert!(bench.said().contains(&"a ask gate 1".to_owned()), "only the gate is asked");
         let (key, title) = ("disk".into(), "disk".into());
-        let findings = vec![Finding { key, level, title, hold_for: secs(0) }];
+        let findings = vec![Finding { key, level, title, hold_for: secs(0), by: FoundBy::Check }];
         bench.end_with(0, AttemptOutcome { findings, ..AttemptOutcome::of(end) });
         bench.said()
     };

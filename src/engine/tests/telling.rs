@@ -86,7 +86,8 @@ fn an_agent_that_is_gone_opens_no_incident() {
     bench.begin(0).begin(1).reload(&[plain("b", every(3600))]).quietly();
     let mut outcome = AttemptOutcome::of(AttemptEnd::Failed(RunError::new(ErrorKind::Tool, "broken")));
     let (key, title) = ("disk".into(), "full".into());
-    outcome.findings = vec![Finding { key, level: Level::Crit, title, hold_for: secs(0) }];
+    outcome.findings =
+        vec![Finding { key, level: Level::Crit, title, hold_for: secs(0), by: FoundBy::Check }];
     bench.end_with(0, outcome).expect(&["a failed"]);
     assert!(bench.incidents.is_empty());
 }
@@ -131,7 +132,7 @@ fn a_check_that_a_gate_no_longer_has_leaves_no_incident() {
     let probe = || ToolCallSpec { tool: "probe".into(), args: serde_json::Value::Null };
     let found = |key: &str, level| {
         let (key, title) = (key.to_owned(), "x".into());
-        vec![Finding { key, level, title, hold_for: secs(0) }]
+        vec![Finding { key, level, title, hold_for: secs(0), by: FoundBy::Check }]
     };
     let query = money::thinker("a", |_| ()).body;
     for (body, ends) in [(None, true), (Some(query), false)] {
@@ -154,7 +155,8 @@ fn a_check_that_a_gate_no_longer_has_leaves_no_incident() {
 #[test]
 fn what_was_found_out_stays_with_its_incident() {
     let doctor = agent("d", Schedule::Manual, |a| {
-        a.schedule = Schedule::On(EventTrigger { event: EventType::IncidentOpened, agent: None });
+        a.schedule =
+            Schedule::On(EventTrigger { event: EventType::IncidentOpened, agent: None, untrusted: false });
     });
     let mut bench = Bench::new(&[telling("a", TellOn::ALL), doctor]);
     let finish = |bench: &mut Bench, text: &str| {

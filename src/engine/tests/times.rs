@@ -547,7 +547,9 @@ fn jitter_delays_a_slot_and_keeps_its_name() {
 
 #[test]
 fn events_start_agents_in_chains_of_eight() {
-    let on = |event, agent: Option<&str>| Schedule::On(EventTrigger { event, agent: agent.map(id) });
+    let on = |event, agent: Option<&str>| {
+        Schedule::On(EventTrigger { event, agent: agent.map(id), untrusted: false })
+    };
     let done = EventType::TaskCompleted;
     let mut bench = Bench::new(&[
         plain("a", on(done, Some("b"))),
@@ -578,7 +580,7 @@ fn events_start_agents_in_chains_of_eight() {
 
 #[test]
 fn of_events_at_one_instant_a_queue_keeps_the_second() {
-    let on = Schedule::On(EventTrigger { event: EventType::SlotSkipped, agent: None });
+    let on = Schedule::On(EventTrigger { event: EventType::SlotSkipped, agent: None, untrusted: false });
     for (overlap, expected) in [
         (Overlap::Skip, ["c claimed: event", "c event passed: skipped_overlap"].as_slice()),
         (Overlap::Queue, &["c claimed: event", "c claimed: event"]),
@@ -598,7 +600,7 @@ fn of_events_at_one_instant_a_queue_keeps_the_second() {
 
 #[test]
 fn busy_agents_do_not_set_each_other_off() {
-    let on = Schedule::On(EventTrigger { event: EventType::SlotSkipped, agent: None });
+    let on = Schedule::On(EventTrigger { event: EventType::SlotSkipped, agent: None, untrusted: false });
     let mut specs: Vec<AgentSpec> = (0..12).map(|n| plain(&format!("on{n:02}"), on.clone())).collect();
     specs.push(plain("a", every(60)));
     let mut bench = Bench::new(&specs);
@@ -608,7 +610,7 @@ fn busy_agents_do_not_set_each_other_off() {
 
 #[test]
 fn what_ends_while_going_down_starts_its_listeners_in_the_next_life() {
-    let on = Schedule::On(EventTrigger { event: EventType::TaskCompleted, agent: None });
+    let on = Schedule::On(EventTrigger { event: EventType::TaskCompleted, agent: None, untrusted: false });
     for overlap in [Overlap::Skip, Overlap::Queue, Overlap::CancelPrevious] {
         let mut listener = plain("c", on.clone());
         listener.overlap = overlap;
@@ -626,7 +628,7 @@ fn what_ends_while_going_down_starts_its_listeners_in_the_next_life() {
 
 #[test]
 fn an_event_passes_a_paused_agent_with_a_word_and_a_stopped_one_without() {
-    let on = Schedule::On(EventTrigger { event: EventType::TaskCompleted, agent: None });
+    let on = Schedule::On(EventTrigger { event: EventType::TaskCompleted, agent: None, untrusted: false });
     let mut bench = Bench::new(&[plain("a", every(60)), plain("b", on.clone()), plain("c", on)]);
     bench
         .ok(Command::Want { target: one("b"), wish: Wish::Pause { until: None }, reason: None })

@@ -144,6 +144,9 @@ described! {
         pub resolved_at: Option<Timestamp>,
         /// When a person took note.
         pub acked_at: Option<Timestamp>,
+        /// True: it was reported by a run that had read data from outside. Left out else.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub untrusted: bool,
         /// What an agent that it started found out.
         #[serde(default)]
         pub finding: Option<FindingView>,
@@ -171,5 +174,8 @@ described! {
         pub value: String,
         /// When it was written.
         pub at: Timestamp,
+        /// True: by a run that had read data from outside. Left out else.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub untrusted: bool,
     }
 }

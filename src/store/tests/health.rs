@@ -47,6 +47,8 @@ async fn health_knows_of_open_incidents_and_of_messages_that_wait() {
         acked_at: None,
         told_at: None,
         diagnosis: None,
+        by: FoundBy::Check,
+        run: None,
     };
     let open = |one| entry(5, Fact::IncidentSaved(Box::new(one)));
     let disk = incident("disk", Severity::Critical);

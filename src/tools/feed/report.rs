@@ -3,7 +3,7 @@ use super::gather::{self, Source};
 use super::item::Feed;
 use super::source::{Asked, Given};
 use super::text;
-use crate::domain::{Finding, Level};
+use crate::domain::{Finding, FoundBy, Level};
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
@@ -110,7 +110,7 @@ pub(super) fn findings(asked: &[Asked]) -> Vec<Finding> {
                 (Level::Warn, format!("{url} can't be read: {}", text::shorter(&failure.error, 300)))
             }
         };
-        Finding { key: format!("feed:{url}"), level, title, hold_for: DEAD_AFTER }
+        Finding { key: format!("feed:{url}"), level, title, hold_for: DEAD_AFTER, by: FoundBy::Check }
     };
     asked.iter().map(finding).collect()
 }

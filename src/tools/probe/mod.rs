@@ -5,7 +5,7 @@
 use super::blocking::panic_text;
 use super::contract::{About, Call, ToolError, ToolOutput};
 use super::system_metrics::tenth;
-use crate::domain::{Finding, Level, ProbeSettings, ProbeType, RunId, ToolSettings, human_duration};
+use crate::domain::{Finding, FoundBy, Level, ProbeSettings, ProbeType, RunId, ToolSettings, human_duration};
 use crate::tools::probe::measured::Measured;
 use jiff::SignedDuration;
 use serde_json::json;
@@ -92,6 +92,7 @@ async fn run_all(
             level: measured.level,
             title: measured.title,
             hold_for: check.hold_for,
+            by: FoundBy::Check,
         });
     }
     let has = |level: Level| findings.iter().any(|finding| finding.level == level);

@@ -110,7 +110,7 @@ fn schedule(name: &AgentId, rng: &mut Rng, now: Timestamp) -> (Schedule, SignedD
                 EventType::SlotSkipped,
             ]);
             let agent = Some("anchor".parse().unwrap());
-            (Schedule::On(EventTrigger { event, agent }), no_jitter)
+            (Schedule::On(EventTrigger { event, agent, untrusted: false }), no_jitter)
         }
         "drift" => (Schedule::After(secs(rng.span(60, 20_000))), no_jitter),
         "eager" => (Schedule::Every(secs(rng.span(600, 20_000))), secs(rng.span(1, 900))),
@@ -121,7 +121,7 @@ fn schedule(name: &AgentId, rng: &mut Rng, now: Timestamp) -> (Schedule, SignedD
         "glue" => {
             let event =
                 *rng.pick(&[EventType::IncidentOpened, EventType::CircuitOpened, EventType::ConfigApplied]);
-            (Schedule::On(EventTrigger { event, agent: None }), no_jitter)
+            (Schedule::On(EventTrigger { event, agent: None, untrusted: false }), no_jitter)
         }
         "idle" => (Schedule::Every(secs(rng.span(300, 7200))), secs(rng.between(0, 1) * 100)),
         _ => match rng.between(0, 3) {

@@ -86,6 +86,7 @@ impl World {
                             level,
                             title: format!("{level}"),
                             hold_for,
+                            by: FoundBy::Check,
                         });
                     }
                     let outcome = Box::new(outcome);

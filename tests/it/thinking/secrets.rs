@@ -87,7 +87,7 @@ fn world(model: &Endpoint, page: &Endpoint) -> Daemon {
          env = {{ exec = \"/usr/bin/printenv\", args = [\"CODE\"], read = true }}\n\
          [mcp.s]\ncommand = [\"{python3}\", \"server.py\", \"{folder}\"]\nallow = [\"look\"]\nenv = {{ WORD = {{ file = \"word\" }} }}\n\
          [agents.a]\nquery = \"Look after it.\"\nmodel = \"main\"\nmemory = \"session\"\n\
-         tools = [\"page\", \"machine\", \"s/look\", \"remember\", \"report\"]\n\
+         tools = [\"page\", \"machine\", \"s/look\", \"remember\", \"report\"]\nsinks = [\"page\"]\n\
          [agents.g]\nquery = \"See {{gate}}\"\nmodel = \"main\"\ninterval = 3600\n\
          gate = {{ command = [\"cat\", \"output\"], env = {{ PHRASE = {{ file = \"phrase\" }} }} }}\n\
          success_when = [{{ command = \"cat output >&2; printenv PHRASE >&2; exit 1\", env = {{ PHRASE = {{ file = \"phrase\" }} }} }}]\n\

@@ -48,6 +48,9 @@ described! {
         pub title: String,
         /// When it was first seen.
         pub since: Timestamp,
+        /// True: it was reported by a run that had read data from outside. Left out else.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub untrusted: bool,
     }
 
     /// A problem ended.
@@ -63,6 +66,9 @@ described! {
         pub since: Timestamp,
         /// How often it was seen.
         pub count: u64,
+        /// True: it was reported by a run that had read data from outside. Left out else.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub untrusted: bool,
     }
 
     /// The event's agent is that of the incident, its run is the one that found it out.
