@@ -92,6 +92,7 @@ impl Maker<'_> {
             circuit: circuit(section),
             lock: section.text("lock").map(Arc::from),
             notify: self.notify(section),
+            accept_risk: accept_risk(section),
             history,
             control: section.word("control").filter(|control| *control != Control::None),
             // the last: all that is wrong with the agent is told at once
@@ -322,6 +323,17 @@ impl Maker<'_> {
 /// Is something wrong with any agent? Then it is not known what tools there are.
 fn any_broken(top: &Section<'_>, table: &toml::de::DeTable<'_>) -> bool {
     table.keys().any(|name| top.file.is_broken("agents", name.get_ref()))
+}
+
+/// Why a risk is accepted; an empty text is no reason.
+fn accept_risk(section: &Section<'_>) -> Option<Box<str>> {
+    let item = section.own("accept_risk")?;
+    let why = item.text()?.trim();
+    if why.is_empty() {
+        let hint = "say why nothing can go wrong, or who has agreed to it; or leave it out".to_owned();
+        return item.refuse_with("`accept_risk` says nothing".into(), hint);
+    }
+    Some(why.into())
 }
 
 fn on(item: Item<'_>) -> Option<EventTrigger> {

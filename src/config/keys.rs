@@ -324,6 +324,7 @@ pub(super) const OWN: &[&str] = &[
     "command",
     "history",
     "description",
+    "accept_risk",
 ];
 pub(super) const AGENT: &[Key] = &[
     key("description", Kind::Text, "for people"),
@@ -418,6 +419,12 @@ pub(super) const AGENT: &[Key] = &[
         Kind::Texts,
         "what stays allowed after untrusted or private data was read: tools that change something or send something out, by \
          name or pattern, and addresses that an `http` tool may be asked for, whole or with a `*` at the end",
+    ),
+    key(
+        "accept_risk",
+        Kind::Text,
+        "why this agent may read what strangers write and what is private, and send out what it likes: without it, the three \
+         together are an error",
     ),
     key("output_schema", Kind::Any, "JSON Schema that the answer must fit"),
 ];

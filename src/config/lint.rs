@@ -11,6 +11,7 @@ mod databases;
 mod money;
 mod outside;
 mod place;
+mod risk;
 mod servers;
 
 /// Notes what contradicts itself.
@@ -96,6 +97,7 @@ fn lint(at: &Place<'_>, fleet: &Fleet) {
     always_open(at, fleet);
     money::of_agent(at, fleet);
     servers::of_agent(at, fleet);
+    risk::of_agent(at, fleet);
 }
 
 /// Does anything of it call a tool: its runner, its gate or a proof?
@@ -113,6 +115,7 @@ fn without_effect(at: &Place<'_>) {
         "approve",
         "approval",
         "sinks",
+        "accept_risk",
         "output_schema",
         "session_id",
         "request_limit",
@@ -199,10 +202,10 @@ fn untold(at: &Place<'_>, fleet: &Fleet) {
     let Schedule::On(EventTrigger {
         event: EventType::TaskStarted | EventType::TaskCompleted,
         agent: Some(of),
+        ..
     }) = &agent.schedule
     else {
         return;
-        ..
     };
     if fleet.agent(of.as_str()).is_some_and(|of| of.history == History::Changes) {
         at.file.warn(

@@ -3,6 +3,7 @@ mod cases;
 mod follow_ups;
 mod identity;
 mod judged;
+mod risk;
 
 use super::*;
 use crate::domain::{

@@ -175,6 +175,7 @@ pub(super) fn agent(now: &AgentNow) -> AgentView {
     AgentView {
         agent_id: now.spec.id.clone(),
         description: now.spec.description.as_deref().map(str::to_owned),
+        accept_risk: now.spec.accept_risk.as_deref().map(str::to_owned),
         state: record.desired,
         activity: now.activity,
         health: now.health,
@@ -543,8 +544,8 @@ pub(super) fn incident(record: &IncidentRecord) -> IncidentView {
         count: record.count,
         resolved_at: record.resolved_at,
         acked_at: record.acked_at,
-        finding: record.diagnosis.as_ref().map(|found| FindingView {
         untrusted: record.by.is_untrusted(),
+        finding: record.diagnosis.as_ref().map(|found| FindingView {
             agent_id: found.by.clone(),
             run_id: found.run,
             at: found.at,

@@ -49,6 +49,8 @@ pub struct AgentSpec {
     pub notify: Option<Arc<NotifySpec>>,
     /// What its programs may ask of the daemon; `None`: nothing.
     pub control: Option<Control>,
+    /// Why it may join what strangers write, what is private, and a way out.
+    pub accept_risk: Option<Box<str>>,
     /// Tells two configurations of this agent apart.
     pub config_hash: ConfigHash,
     /// Line of `agents.toml` where it is defined, from 1.
@@ -142,10 +144,10 @@ pub struct EventTrigger {
     pub event: EventType,
     /// Of this agent only.
     pub agent: Option<AgentId>,
-}
-
     /// Also where it tells what a run reported that had read data from outside.
     pub untrusted: bool,
+}
+
 words! {
     /// Where the first slot of an interval lies.
     FirstRun {

@@ -72,6 +72,7 @@ fn agent(name: &str, schedule: Schedule, with: impl FnOnce(&mut AgentSpec)) -> A
         lock: None,
         notify: None,
         control: None,
+        accept_risk: None,
         config_hash: ConfigHash(0),
         line: 1,
     };
@@ -115,9 +116,9 @@ struct Bench {
     told: Vec<BudgetTold>,
     /// Answers to requests that asked for money, by ticket.
     granted: Vec<(u64, bool)>,
-    /// What people are told: subjects and bodies.
     /// Why events started nobody.
     passed: Vec<String>,
+    /// What people are told: subjects and bodies.
     messages: Vec<(String, String)>,
     /// Tokens and requests in the records of runs that ended.
     ended: Vec<(u64, u64)>,
@@ -148,8 +149,8 @@ impl Bench {
             spent: Vec::new(),
             told: Vec::new(),
             granted: Vec::new(),
-            messages: Vec::new(),
             passed: Vec::new(),
+            messages: Vec::new(),
             ended: Vec::new(),
             lives: 1,
             newest_run: None,
@@ -525,7 +526,7 @@ mod history;
 mod ledger;
 mod money;
 mod reloads;
-mod runs;
 mod reports;
+mod runs;
 mod telling;
 mod times;

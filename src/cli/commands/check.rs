@@ -35,7 +35,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Fa
             .map(|agent| {
                 json!({
                     "agent_id": agent.id, "schedule": agent.schedule.describe(), "enabled": agent.enabled,
-                    "line": agent.line, "next": next_times(agent, now),
+                    "line": agent.line, "next": next_times(agent, now), "accept_risk": agent.accept_risk,
                 })
             })
             .collect();
@@ -53,6 +53,11 @@ pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Fa
         let text =
             crate::config::render(&loaded.warnings, &loaded.shown, &loaded.fleet.path, app.stderr_color);
         app.note(text.trim_end());
+    }
+    for agent in &loaded.fleet.agents {
+        if let Some(why) = &agent.accept_risk {
+            app.note(&format!("agent `{}` accepts a risk: {}", agent.id, plain(why)));
+        }
     }
     let (agents, warnings) = (loaded.fleet.agents.len(), loaded.warnings.len());
     let (agents, warnings) = (counted(agents, "agent"), counted(warnings, "warning"));

@@ -29,6 +29,9 @@ pub(in crate::cli) fn agent_detail(detail: &AgentDetail, screen: &Screen) -> Str
         page.text.push_str(&format!("  {}\n", plain(description)));
     }
     page.line("runs", &plain(&detail.runs));
+    if let Some(why) = &agent.accept_risk {
+        page.line("risk", &format!("accepted: {}", plain(why)));
+    }
     if let Some(reason) = &agent.reason {
         page.line("because", &plain(reason));
     }

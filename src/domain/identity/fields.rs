@@ -204,7 +204,7 @@ table! { AgentSpec {
     id: "id", description: "description", schedule: "schedule", jitter: "jitter", first_run: "first_run",
     catch_up: "catch_up", overlap: "overlap", enabled: "enabled", body: "body", history: "history", gate: "gate",
     success_when: "success_when", limits: "limits", retry: "retry", circuit: "circuit", lock: "lock",
-    notify: "notify", control: "control",
+    notify: "notify", control: "control", accept_risk: "accept_risk",
 } without config_hash, line }
 table! { EventTrigger { event: "event", agent: "agent", untrusted: "untrusted", } }
 table! { CatchUp { policy: "policy", max: "max", max_age: "max_age", spread: "spread", } }

@@ -60,6 +60,9 @@ described! {
         /// What it is for, as the configuration says.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub description: Option<String>,
+        /// Why it may read what strangers write and what is private, and send out what it likes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub accept_risk: Option<String>,
         /// What is wanted of it.
         pub state: Desired,
         /// What it is doing.

@@ -1,0 +1,130 @@
+//! Agents that join what strangers write, what is private, and a way out: who writes to one could have the other sent to
+//! them ("Agents Rule of Two", Meta, 2025). What a run has read closes the way out while it goes; that an agent is built
+//! like that is said before it runs.
+use super::place::{Place, SCHEDULE};
+use crate::domain::*;
+
+/// What an agent does of the three, by the names in its table.
+#[derive(Default)]
+struct Joined {
+    untrusted: Vec<String>,
+    private: Vec<String>,
+    outward: Vec<String>,
+}
+
+/// Notes an agent that does all three, unless it says why that is all right.
+pub(super) fn of_agent(at: &Place<'_>, fleet: &Fleet) {
+    let Body::Query(query) = &at.agent.body else { return };
+    if !at.knows(SCHEDULE)
+        || !at.knows(&["tools", "memory", "gate", "query", "sinks", "approve", "accept_risk"])
+    {
+        return;
+    }
+    let accepted = at.agent.accept_risk.is_some();
+    if query.sinks.iter().any(|sink| sink == "*") && !accepted {
+        at.file.warn(
+            at.of("sinks"),
+            "`sinks = [\"*\"]` allows every tool after data from outside was read".into(),
+            Some("name the tools and addresses that it needs, or say why not in `accept_risk`".into()),
+        );
+    }
+    let joined = joined(at.agent, query, fleet);
+    let joins = ![&joined.untrusted, &joined.private, &joined.outward].iter().any(|some| some.is_empty());
+    if joins && !accepted {
+        let message = format!(
+            "agent `{}` reads what strangers write ({}) and what is private ({}), and can send out what it likes ({}): \
+             who writes to it could have the private part sent to them",
+            at.agent.id,
+            joined.untrusted.join(", "),
+            joined.private.join(", "),
+            joined.outward.join(", ")
+        );
+        let guarded: Vec<String> = joined.outward.iter().map(|name| format!("\"{name}\"")).collect();
+        let hint = format!(
+            "take one of the three away (two agents can share the work), let a person decide: approve = [{}], or say why it \
+             is all right: accept_risk = \"…\"",
+            guarded.join(", ")
+        );
+        at.file.error(Some(at.of("tools")), message, Some(hint));
+    } else if accepted && !joins && at.has("accept_risk") && !query.sinks.iter().any(|sink| sink == "*") {
+        at.file.warn(
+            at.of("accept_risk"),
+            "`accept_risk` has no effect here: this agent does not join untrusted input, private data and a way out".into(),
+            Some("leave it out, so that it accepts nothing that comes later".into()),
+        );
+    }
+}
+
+fn joined(agent: &AgentSpec, query: &QuerySpec, fleet: &Fleet) -> Joined {
+    let mut joined = Joined::default();
+    for tool in &query.tools {
+        let guarded = query.approve.iter().any(|pattern| glob(pattern, tool));
+        joined.add(tool, guarded, fleet);
+    }
+    if shares_its_session(agent, query, fleet) {
+        joined.private.push("session_id".into());
+    }
+    if let (Some(gate), true) = (agent.gate.as_deref(), query.query.contains("{gate}")) {
+        joined.untrusted.push("gate".into());
+        let settings = match &gate.body {
+            CheckBody::Tool(call) => settings_of(&call.tool, fleet),
+            CheckBody::Command(_) => None,
+        };
+        if settings.is_some_and(|settings| settings.is_private()) {
+            joined.private.push("gate".into());
+        }
+    }
+    if let (Schedule::On(on), true) = (&agent.schedule, query.query.contains("{event")) {
+        joined.untrusted.push("event".into());
+        if on.event == EventType::TaskCompleted {
+            joined.private.push("event".into());
+        }
+    }
+    joined
+}
+
+/// What an agent remembers of itself it has read itself: that adds nothing. What others have said does, where they see what is private.
+fn shares_its_session(agent: &AgentSpec, query: &QuerySpec, fleet: &Fleet) -> bool {
+    let others = fleet.agents.iter().filter(|other| other.id != agent.id);
+    let sees_private = |other: &AgentSpec| {
+        let Body::Query(query) = &other.body else { return false };
+        let of_tool = |tool: &String| {
+            settings_of(tool, fleet)
+                .is_some_and(|settings| settings.is_private() && settings != ToolSettings::Recall)
+        };
+        query.memory.mode() == MemoryMode::Session && query.tools.iter().any(of_tool)
+    };
+    query.memory.mode() == MemoryMode::Session
+        && others.into_iter().any(|other| other.session() == agent.session() && sees_private(other))
+}
+
+impl Joined {
+    fn add(&mut self, tool: &str, guarded: bool, fleet: &Fleet) {
+        let mut put = |to: fn(&mut Self) -> &mut Vec<String>| to(self).push(tool.to_owned());
+        let Some(settings) = settings_of(tool, fleet) else {
+            put(|joined| &mut joined.untrusted);
+            let server = tool.split_once('/').and_then(|(server, _)| fleet.mcp.get(server));
+            if server.is_some_and(|server| server.url.is_some()) && !guarded {
+                put(|joined| &mut joined.outward);
+            }
+            return;
+        };
+        if !matches!(settings, ToolSettings::Remember | ToolSettings::Recall | ToolSettings::Report) {
+            put(|joined| &mut joined.untrusted);
+        }
+        if settings.is_private() && settings != ToolSettings::Recall {
+            put(|joined| &mut joined.private);
+        }
+        // Keys of objects go to the bucket that the configuration names, which is one's own.
+        let is_elsewhere = !settings.outward().is_nothing() && !matches!(settings, ToolSettings::S3(_));
+        if is_elsewhere && !guarded {
+            put(|joined| &mut joined.outward);
+        }
+    }
+}
+
+/// The settings of a tool by its name; `None`: it is one of a server.
+fn settings_of(tool: &str, fleet: &Fleet) -> Option<ToolSettings> {
+    let known = fleet.tools.get(tool).map(|spec| spec.settings.clone());
+    known.or_else(|| ToolKind::parse(tool).map(ToolSettings::none))
+}
