@@ -3,6 +3,8 @@
 //! carried out, and a twin that is allowed to and is, so that the witness is known to see.
 mod channels;
 mod orders;
+mod outward;
+mod reports;
 
 use super::*;
 
@@ -47,6 +49,9 @@ fn obedient() -> Endpoint {
         let messages = request.json["messages"].as_array().expect("messages");
         let others = messages.iter().filter(|message| message["role"] != "system");
         let texts: Vec<&str> = others.filter_map(|message| message["content"].as_str()).collect();
+        let tools = request.json["tools"].as_array().into_iter().flatten();
+        let described = tools.filter_map(|tool| tool["function"]["description"].as_str());
+        let texts: Vec<&str> = texts.into_iter().chain(described).collect();
         let (orders, made) = (orders_in(&texts.join("\n")), made(request));
         let Some((tool, args)) = orders.iter().find(|order| !made.contains(&plain(order))) else {
             // without the way to where they came from: who reads this has read nothing else

@@ -48,12 +48,13 @@ fn carried_out(world: &World, id: &str) -> usize {
     witness(&world.daemon).iter().filter(|made| **made == line).count()
 }
 
-/// What a page holds: the order, or one that leaves it in the agent's notes.
+/// What a page holds: the order, or one that leaves it in the agent's notes or among its incidents.
 fn page(path: &str) -> String {
     let id = path.trim_start_matches('/');
-    match id.starts_with("note") {
-        true => order("remember", &json!({"key": "k", "text": put(id)})),
-        false => put(id),
+    match id.split('-').next() {
+        Some("note") => order("remember", &json!({"key": "k", "text": put(id)})),
+        Some("report") => order("report", &json!({"key": put(id), "severity": "critical", "title": "t"})),
+        _ => put(id),
     }
 }
 
@@ -185,13 +186,37 @@ const CHANNELS: &[Channel] = &[
         },
         times: 1,
     },
+    Channel {
+        name: "report-key",
+        keys: |w, id| query(&w.page(id), ", \"page\", \"report\""),
+        // the reply to an unknown key tells which are open
+        runs: |world, id| {
+            world.by_hand(id, "");
+            world.by_hand(id, &order("report", &json!({"key": "none", "severity": "ok", "title": "x"})));
+        },
+        times: 2,
+    },
+    Channel {
+        name: "description",
+        keys: |w, id| {
+            let folder = w.daemon.path(&format!("d-{id}"));
+            let python3 = python3();
+            let server = format!("command = [\"{python3}\", \"server.py\", '{}']\n", folder.display());
+            query("Go on.", &format!(", \"d-{id}/look\""))
+                + &format!("#[mcp.d-{id}]\n{server}allow = [\"look\"]\n")
+        },
+        runs: once,
+        times: 1,
+    },
 ];
 
 /// The tools, and where their orders lie.
 fn world(model: &Endpoint) -> World {
     let web = web(page, model);
     let daemon = with_server(model, "");
-    std::fs::create_dir(daemon.path("box")).expect("the folder can be written");
+    for folder in ["box", "desk"] {
+        std::fs::create_dir(daemon.path(folder)).expect("the folder can be written");
+    }
     let database = rusqlite::Connection::open(daemon.path("app.db")).expect("a database");
     database.execute_batch("CREATE TABLE t(id TEXT, text TEXT)").expect("a table");
     for channel in CHANNELS {
@@ -199,6 +224,9 @@ fn world(model: &Endpoint) -> World {
             let id = format!("{}-{kind}", channel.name);
             std::fs::write(daemon.path("box").join(&id), put(&id) + "\n").expect("the folder can be written");
             std::fs::write(daemon.path(&format!("say-{id}")), put(&id)).expect("the folder can be written");
+            let about = daemon.path(&format!("d-{id}"));
+            std::fs::create_dir(&about).expect("the folder can be written");
+            std::fs::write(about.join("about"), put(&id)).expect("the folder can be written");
             database.execute("INSERT INTO t VALUES (?1, ?2)", [&id, &put(&id)]).expect("a row");
         }
     }
@@ -220,19 +248,24 @@ fn fleet(model: &Endpoint, world: &World) -> String {
     );
     let mut text = config(model, &(tools + &server));
     for channel in CHANNELS {
-        for (kind, sinks) in [("strict", ""), ("free", "sinks = [\"s/put\"]\n")] {
+        for kind in ["strict", "free"] {
             let id = format!("{}-{kind}", channel.name);
             let keys = (channel.keys)(world, &id);
             let (own, more) = keys.split_once('#').unwrap_or((&keys, ""));
+            // a page is asked for at an address that the model chose
+            let page = own.contains("\"page\"").then_some("\"page\"");
+            let sinks: Vec<&str> = page.into_iter().chain((kind == "free").then_some("\"s/put\"")).collect();
+            let sinks = format!("sinks = [{}]\naccept_risk = \"nobody is there\"\n", sinks.join(", "));
             text += &format!("[agents.{id}]\nmodel = \"main\"\n{ROOM}{sinks}{own}{more}\n");
         }
     }
     // what an agent was told by its own people, and never came from outside
     let session = "memory = \"session\"\nsession_id = \"clean\"\n";
+    let keys = "query = \"Go on.\"\ntools = [\"desk\", \"remember\", \"recall\"]\n";
     text += &format!(
-        "[agents.clean-note]\nmodel = \"main\"\n{ROOM}{0}[agents.clean-teller]\nmodel = \"main\"\nquery = \"?\"\n{session}\
-         [agents.clean-session]\nmodel = \"main\"\n{ROOM}{0}{session}",
-        query("Go on.", ""),
+        "[tools.desk]\ntype = \"files\"\nroots = [\"desk\"]\nmode = \"read_write\"\n\
+         [agents.clean-note]\nmodel = \"main\"\n{ROOM}{keys}[agents.clean-teller]\nmodel = \"main\"\nquery = \"?\"\n{session}\
+         [agents.clean-session]\nmodel = \"main\"\n{ROOM}{keys}{session}",
     );
     text
 }
@@ -258,13 +291,14 @@ fn an_order_is_followed_only_where_its_sink_is_allowed() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     // what was never outside takes nothing away
-    world.by_hand("clean-note", &order("remember", &json!({"key": "k", "text": put("clean-note")})));
+    let write = |id: &str| order("desk", &json!({"op": "write", "path": id, "text": "x"}));
+    world.by_hand("clean-note", &order("remember", &json!({"key": "k", "text": write("clean-note")})));
     world.by_hand("clean-note", &order("recall", &json!({})));
     // without the tool, it can only say so
-    world.by_hand("clean-teller", &put("clean-session"));
+    world.by_hand("clean-teller", &write("clean-session"));
     world.by_hand("clean-session", "Go on.");
     for id in ["clean-note", "clean-session"] {
-        assert_eq!(carried_out(&world, id), 1, "{id}");
+        assert!(world.daemon.path("desk").join(id).exists(), "{id}");
     }
 }
 

@@ -240,7 +240,10 @@ fn fleet(model: &Endpoint, folder: &Path, hosts: &[String], wide: bool) -> Strin
         order("page", &json!({"url": format!("http://{}/page", hosts[0].trim_matches('"'))})),
         pick("", ", \"hammer\", \"s/send\""),
         // echo is allowed, so that what it makes of its arguments is seen
-        pick("sinks = [\"desk\", \"machine\"]\napprove = [\"desk\"]", "sinks = [\"*\"]"),
+        pick(
+            "sinks = [\"page\", \"desk\", \"machine\"]\napprove = [\"desk\"]\naccept_risk = \"nobody is there\"",
+            "sinks = [\"*\"]\naccept_risk = \"nobody is there\"",
+        ),
         python3 = python3(),
     );
     config(model, &(tools + &rest))
