@@ -24,6 +24,7 @@ mod postgres;
 mod programs;
 mod protocol;
 mod recovery;
+mod risk;
 mod rng;
 mod s3;
 #[cfg(target_os = "linux")]

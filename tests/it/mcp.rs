@@ -167,7 +167,9 @@ async fn tools_of_a_server_are_offered_and_called() {
         assert_eq!(offered[..3], ["s/add", "system_metrics", "s/ask"]);
         assert_eq!(offers.len(), 23, "{offered:?}");
         assert_eq!((offers[0].effect, offers[2].effect), (Effect::Idempotent, Effect::Read));
-        assert!(offers[0].untrusted && !offers[1].untrusted);
+        assert!(offers.iter().all(|offer| offer.untrusted));
+        let servers = [&offers[0], &offers[1]].map(|offer| offer.server.as_deref());
+        assert_eq!(servers, [Some("s"), None]);
         for (name, says) in [
             ("s/wipe", "tool `s/wipe` may destroy something, so it must be named in `allow` of [mcp.s]"),
             ("s/ad", "there is no tool `s/ad`; did you mean `s/add`?"),

@@ -68,6 +68,8 @@ fn a_report_after_data_from_outside_starts_nobody_and_touches_nothing_of_a_check
     assert_eq!(passed.len(), 5, "{passed:#?}");
     let cause = passed[0]["payload"]["cause"].as_str().expect("a cause");
     assert!(cause.contains("untrusted = true"), "{cause}");
+    let why = daemon.ok(&["why", "shy"]);
+    assert!(why.contains("untrusted = true"), "{why}");
     let opened = of("a", "incident_opened");
     let marked = opened.iter().filter(|event| event["payload"]["untrusted"] == true).count();
     assert_eq!((opened.len(), marked), (6, 5));
