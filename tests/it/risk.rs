@@ -19,7 +19,7 @@ fn a_risk_is_refused_or_shown_with_its_reason() {
     let checked: Value = serde_json::from_str(&daemon.ok(&["check", "--json"])).expect("JSON");
     assert_eq!(checked["agents"][0]["accept_risk"], "the box is empty", "{checked:#}");
     daemon.up();
-    code(&daemon, &["list"], 0, "clerk accepts a risk: the box is empty");
+    code(&daemon, &["list"], 0, "agent `clerk` accepts a risk: the box is empty");
     code(&daemon, &["status", "clerk"], 0, "accepted: the box is empty");
     assert_eq!(daemon.call("list_agents", json!({}))[0]["accept_risk"], "the box is empty");
 }

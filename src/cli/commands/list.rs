@@ -22,5 +22,10 @@ pub(in crate::cli) fn run(app: &mut App, args: &ListArgs) -> Result<Outcome, Fai
         }
         text
     })?;
+    for agent in agents.iter().filter(|_| !app.json) {
+        if let Some(why) = &agent.accept_risk {
+            app.note(&format!("agent `{}` accepts a risk: {}", agent.agent_id, plain(why)));
+        }
+    }
     Ok(Outcome::Done)
 }

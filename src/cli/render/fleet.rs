@@ -1,7 +1,7 @@
 //! `list`: one line per agent.
 use super::screen::{Screen, Tone, state_of_agent, status_word};
 use super::table::{Cell, Table};
-use super::words::{plain, usd};
+use super::words::usd;
 use crate::domain::{Health, counted};
 use crate::protocol::AgentView;
 use std::collections::BTreeMap;
@@ -76,11 +76,5 @@ pub(in crate::cli) fn summary(agents: &[AgentView], screen: &Screen) -> String {
     }
     let text = format!("{}: {}", counted(agents.len(), "agent"), parts.join(", "));
     let tone = if failing + broke + silent > 0 { Tone::Warn } else { Tone::Dim };
-    let mut lines = screen.fold(&screen.paint(tone, &text)) + "\n";
-    for agent in agents {
-        let Some(why) = &agent.accept_risk else { continue };
-        let text = format!("{} accepts a risk: {}", agent.agent_id, plain(why));
-        lines += &(screen.fold(&screen.paint(Tone::Warn, &text)) + "\n");
-    }
-    lines
+    screen.fold(&screen.paint(tone, &text)) + "\n"
 }
