@@ -177,6 +177,13 @@ impl<'a> Confinement<'a> {
     }
 
     fn fits_this_machine(&self) -> io::Result<()> {
+        let limits = &self.sandbox.limits;
+        let of_group = [("processes", limits.processes), ("memory", limits.memory)];
+        if let Some((limit, _)) = of_group.iter().find(|(_, value)| value.is_some()) {
+            return Err(io::Error::other(format!(
+                "`limits.{limit}` of the sandbox needs a control group of the daemon's own, and there is none; leave it out"
+            )));
+        }
         #[cfg(target_os = "linux")]
         if !self.sandbox.unix.is_empty()
             && crate::sandbox::support::landlock() < crate::sandbox::support::SOCKETS

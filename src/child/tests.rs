@@ -210,6 +210,9 @@ async fn what_can_not_be_walled_in_does_not_start() {
         error.contains("`read` of the sandbox names `/no/such/folder`, which can't be opened"),
         "{error}"
     );
+    let limits = SandboxLimits { memory: Some(1 << 30), ..SandboxLimits::default() };
+    let error = confined(&Sandbox { limits, ..Sandbox::default() }, "echo started").await.unwrap_err();
+    assert!(error.to_string().contains("`limits.memory` of the sandbox needs a control group"), "{error}");
 }
 
 #[tokio::test]

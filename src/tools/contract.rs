@@ -1,6 +1,8 @@
 //! The words between the door and the tools: what a tool is known by, what a call carries, what it gives, and why
 //! it fails.
-use crate::domain::{AgentId, Control, Effect, Finding, Outward, ReadsWhen, RunId, ToolDef, ToolOffer, ToolSettings};
+use crate::domain::{
+    AgentId, Control, Effect, Finding, Outward, ReadsWhen, RunId, ToolDef, ToolOffer, ToolSettings,
+};
 use crate::secret;
 use crate::store::Store;
 use serde::de::DeserializeOwned;

@@ -204,6 +204,7 @@ mod tests {
             ]
             .map(|(name, command)| (name.to_owned(), command))
             .into(),
+            sandbox: Default::default(),
             cwd: "/".into(),
             env: Default::default(),
             timeout: ShellSettings::TIMEOUT,
