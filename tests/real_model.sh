@@ -22,7 +22,7 @@ $key
 
 [tools.machine]
 type = "shell"
-commands = { disk = { exec = "/bin/df", args = ["-h", "--output=pcent,target", "{path:path}"], read = true, description = "how full the disk of a path is" } }
+commands = { disk = { exec = "/bin/df", args = ["-h", "--output=pcent,target", "{path:path}"], under = ["/"], read = true, description = "how full the disk of a path is" } }
 
 [agents.doctor]
 query = "Step 1: call the function machine with command disk and params path /. Step 2: call remember with the key disk and a text that says how full the disk is. Step 3: answer in one plain sentence how full the disk is."

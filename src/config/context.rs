@@ -12,6 +12,10 @@ pub struct Context<'a> {
     pub home: PathBuf,
     /// Looks up a variable for `${VAR}` in paths.
     pub env: &'a (dyn Fn(&str) -> Option<String> + Sync),
+    /// The state folder, where it is known: no tool reaches it.
+    pub state_dir: Option<PathBuf>,
+    /// The path without links.
+    pub real: &'a (dyn Fn(&Path) -> std::io::Result<PathBuf> + Sync),
     /// What is at a path.
     pub look: &'a (dyn Fn(&Path) -> std::io::Result<Found> + Sync),
 }
@@ -54,7 +58,14 @@ impl Context<'static> {
         let home = directories::BaseDirs::new()
             .map_or_else(|| PathBuf::from("/"), |dirs| dirs.home_dir().to_owned());
         let env = &|name: &str| std::env::var(name).ok();
-        Self { now, timezone: system_zone(), home, env, look: &look }
+        let real = &|path: &Path| std::fs::canonicalize(path);
+        Self { now, timezone: system_zone(), home, env, state_dir: None, real, look: &look }
+    }
+
+    /// The same, with the state folder of the daemon that the file is for.
+    #[must_use]
+    pub fn of_state(self, state_dir: &Path) -> Self {
+        Self { state_dir: Some(state_dir.to_owned()), ..self }
     }
 }
 

@@ -2,6 +2,7 @@
 use super::context::Context;
 use super::diagnostic::Diagnostic;
 use super::spans::any_span;
+use crate::domain::SecretRef;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -25,6 +26,8 @@ pub(super) struct File<'c> {
     broken: RefCell<BTreeSet<(String, String)>>,
     /// Secrets that stand in the file although they must not.
     secrets: RefCell<Vec<Range<usize>>>,
+    /// Where secrets are found, without doubles.
+    references: RefCell<Vec<SecretRef>>,
 }
 
 impl<'c> File<'c> {
@@ -41,12 +44,26 @@ impl<'c> File<'c> {
             errors: RefCell::default(),
             broken: RefCell::default(),
             secrets: RefCell::default(),
+            references: RefCell::default(),
         }
     }
 
     /// All that was noted, and where secrets stand in the open.
     pub(super) fn into_findings(self) -> (Vec<Diagnostic>, Vec<Range<usize>>) {
         (self.found.into_inner(), self.secrets.into_inner())
+    }
+
+    /// A secret is found there.
+    pub(super) fn refers_to(&self, secret: &SecretRef) {
+        let mut all = self.references.borrow_mut();
+        if !all.contains(secret) {
+            all.push(secret.clone());
+        }
+    }
+
+    /// Where secrets are found, in the order of the file.
+    pub(super) fn references(&self) -> Vec<SecretRef> {
+        self.references.borrow().clone()
     }
 
     /// Nobody is to see what stands there.

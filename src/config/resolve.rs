@@ -4,7 +4,7 @@ use super::email::email;
 use super::keys::{self, Key};
 use super::machine::{self, Wanted};
 use super::walk::{Item, Section};
-use super::{agents, lint, models, sandbox, tools};
+use super::{agents, guarded, lint, models, sandbox, tools};
 use crate::config::values::{cwd, url, zone};
 use crate::domain::*;
 use std::collections::BTreeMap;
@@ -40,9 +40,12 @@ pub(super) fn fleet<'a>(file: &'a File<'a>, root: &'a DeTable<'a>) -> Fleet {
         tools,
         notify,
         budget,
+        secrets: Vec::new(),
     };
     models::fallbacks(&top, &fleet);
     fleet.agents = agents::agents(&top, &fleet);
+    fleet.secrets = file.references();
+    guarded::guard(file, &top, &mut fleet);
     lint::fleet(file, &top, &fleet);
     fleet.hash = identity::of_fleet(&fleet);
     fleet

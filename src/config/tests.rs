@@ -23,6 +23,8 @@ fn read_with(text: &str, env: &(dyn Fn(&str) -> Option<String> + Sync)) -> Resul
         timezone: TimeZone::UTC,
         home: "/home/u".into(),
         env,
+        state_dir: Some("/home/u/.local/state/bgagent".into()),
+        real: &|path| Ok(path.to_owned()),
         look: &|path| {
             let path = path.to_str().unwrap_or_default();
             let kind = match path {

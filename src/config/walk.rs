@@ -305,6 +305,7 @@ impl<'a> Item<'a> {
         let secret = self.secret_ref()?;
         if self.file.errors() == before {
             super::machine::secret(self.file, self.span(), &secret);
+            self.file.refers_to(&secret);
         }
         Some(secret)
     }

@@ -179,9 +179,10 @@ async fn up_and_down(paths: &Paths) -> Result<(), Failure> {
 }
 
 async fn read_config(paths: &Paths) -> Result<Loaded, Failure> {
-    let path = paths.config.clone();
-    let read =
-        tokio::task::spawn_blocking(move || config::load(&path, &Context::system(crate::clock::wall())));
+    let (path, state) = (paths.config.clone(), paths.state_dir.clone());
+    let read = tokio::task::spawn_blocking(move || {
+        config::load(&path, &Context::system(crate::clock::wall()).of_state(&state))
+    });
     match read.await.map_err(|error| Failure::Internal(error.to_string()))? {
         Ok(loaded) => Ok(loaded),
         Err(rejected) => {
@@ -273,7 +274,8 @@ async fn serve(
     write_daemon_file(paths)?;
     let serving = tokio::spawn(listen::serve(listener, paths.socket.clone(), services, down.clone()));
     let in_force = (loaded.text, has_agents);
-    tokio::spawn(watch::run(config_path, reload_mode, in_force, reloads, inbox.clone()));
+    let watching = (config_path, paths.state_dir.clone());
+    tokio::spawn(watch::run(watching, reload_mode, in_force, reloads, inbox.clone()));
     let delivering = tokio::spawn(outbox::run(store.clone(), handle.clone(), down.clone()));
     tokio::spawn(retention::run(store.clone(), handle.clone(), down.clone()));
     tokio::spawn(retention::look_after(store.clone(), handle.clone(), down.clone()));

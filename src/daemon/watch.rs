@@ -31,9 +31,9 @@ enum Why {
 }
 
 /// Reads the file whenever somebody asks for it or it changes. When the machine's time zone changes, what is in
-/// force is read anew for it. `first` is what is in force: its text, and whether it has agents.
+/// force is read anew for it. With the file comes the state folder, which no tool may reach. `first` is what is in force: its text, and whether it has agents.
 pub(super) async fn run(
-    path: PathBuf,
+    (path, state_dir): (PathBuf, PathBuf),
     mode: ReloadMode,
     first: (String, bool),
     mut asked: mpsc::Receiver<Reload>,
@@ -75,11 +75,11 @@ pub(super) async fn run(
             // a link leads elsewhere now
             set_watch(&path, ReloadMode::Watch, &touch, &mut watcher);
         }
-        let file = path.clone();
+        let (file, state) = (path.clone(), state_dir.clone());
         // whoever did not ask for the file gets what is in force
         let text = matches!(why, Why::Zone).then(|| in_force.clone());
         let read = tokio::task::spawn_blocking(move || {
-            let context = Context::system(crate::clock::wall());
+            let context = Context::system(crate::clock::wall()).of_state(&state);
             match text {
                 Some(text) => config::parse(text, &file, &context),
                 None => config::load(&file, &context),

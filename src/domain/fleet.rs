@@ -31,6 +31,8 @@ pub struct Fleet {
     pub notify: BTreeMap<String, NotifyTarget>,
     /// `[budget]`.
     pub budget: BudgetSpec,
+    /// Where secrets are found: all references of the file, without doubles.
+    pub secrets: Vec<SecretRef>,
 }
 
 impl Fleet {
@@ -57,6 +59,7 @@ impl Fleet {
             tools: BTreeMap::new(),
             notify: BTreeMap::new(),
             budget: BudgetSpec::default(),
+            secrets: Vec::new(),
         }
     }
 

@@ -90,7 +90,7 @@ pub use tokens::{
 };
 pub use tool::{
     ArchiveSettings, ArchiveSource, ArchiveTarget, Database, DiskMetric, Effect, FeedArgs, FeedLogin,
-    FeedSettings, FilesSettings, HttpMethod, HttpSettings, Leaving, MetricsArgs, OneOrMany, Outward,
+    FeedSettings, FilesSettings, Guarded, HttpMethod, HttpSettings, Leaving, MetricsArgs, OneOrMany, Outward,
     ParameterKind, Plain, ProbeCheck, ProbeSettings, ProbeTarget, ProbeType, S3Settings, ShellArg,
     ShellCommand, ShellSettings, Since, SqlSettings, TimeUnit, ToolKind, ToolMode, ToolSettings, WebCheck,
 };

@@ -14,7 +14,7 @@ mod words;
 
 pub use archive::{ArchiveSettings, ArchiveSource, ArchiveTarget, Database, OneOrMany, Plain};
 pub use feed::{FeedArgs, FeedLogin, FeedSettings, Since};
-pub use files::FilesSettings;
+pub use files::{FilesSettings, Guarded};
 pub use http::HttpSettings;
 pub use metrics::MetricsArgs;
 pub use outward::{Leaving, Outward};

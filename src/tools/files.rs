@@ -1,15 +1,19 @@
 //! `files`: lists, reads, writes and appends under allowed folders. The system itself resolves each path
 //! beneath its root and follows no link (openat2(2), `RESOLVE_BENEATH`, `RESOLVE_NO_SYMLINKS`; where there
-//! is none, folder by folder), so that nothing that happens between a look and a use can lead out.
+//! is none, folder by folder), so that nothing that happens between a look and a use can lead out. What the daemon
+//! and its agents are made of is known by device and inode, and out of reach by whatever name.
 mod beneath;
+mod guarded;
 
 use super::contract::{About, Call, ToolError, ToolOutput};
 use super::{blocking, settings};
 use crate::domain::{Effect, FilesSettings, ReadsWhen, ToolKind, ToolSettings};
 use beneath::open_beneath;
-use rustix::fs::{Mode, OFlags};
+use guarded::Wall;
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use serde_json::{Value, json};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -18,27 +22,6 @@ use std::path::{Component, Path, PathBuf};
 
 /// Entries of a list.
 const MAX_ENTRIES: usize = 1000;
-/// Names that are never written: they would run, or open doors, whatever the roots say.
-const NEVER: &[&str] = &[
-    ".ssh",
-    ".gnupg",
-    ".git",
-    ".bashrc",
-    ".bash_profile",
-    ".bash_login",
-    ".profile",
-    ".zshrc",
-    ".zshenv",
-    ".zprofile",
-    ".pam_environment",
-    "authorized_keys",
-    "autostart",
-    "systemd",
-    "agents.toml",
-    "bgagent.db",
-    "bgagent.db-wal",
-];
-
 /// What an instance is; without settings: what it might be at the worst.
 pub(super) fn about(settings: Option<&FilesSettings>) -> About {
     let writes = settings.is_none_or(|settings| settings.mode.writes());
@@ -68,8 +51,28 @@ pub(super) fn about(settings: Option<&FilesSettings>) -> About {
     }
 }
 
-fn shown(roots: &[PathBuf], between: &str) -> String {
+pub(super) fn shown(roots: &[PathBuf], between: &str) -> String {
     roots.iter().map(|root| root.display().to_string()).collect::<Vec<_>>().join(between)
+}
+
+/// The whole path of what is, or may come to be, at `path` beneath one of the roots; a relative one is beneath the
+/// first. It leads through no link now.
+///
+/// # Errors
+/// A sentence that says why not.
+pub(super) fn find_beneath(path: &str, roots: &[PathBuf]) -> Result<PathBuf, String> {
+    let place = Place::find(path, roots, Wall::none()).map_err(|error| error.to_string())?;
+    let whole = place.folder.join(&place.inside);
+    let (folder, Some(name)) = place.parent(false).map_err(|error| error.to_string())? else {
+        return Ok(whole);
+    };
+    match rustix::fs::statat(&folder, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(found) if FileType::from_raw_mode(found.st_mode) == FileType::Symlink => {
+            Err(place.refused(Errno::LOOP).to_string())
+        }
+        Ok(_) | Err(Errno::NOENT) => Ok(whole),
+        Err(error) => Err(place.refused(error).to_string()),
+    }
 }
 
 pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
@@ -90,15 +93,18 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
 
 fn work(args: &Value, settings: &FilesSettings) -> Result<Value, ToolError> {
     let text = |key: &str| args[key].as_str().unwrap_or_default();
-    let place = Place::find(text("path"), &settings.roots)?;
+    let op = text("op");
     let most = settings::size(settings.max_bytes);
-    match text("op") {
+    let writes = matches!(op, "write" | "append");
+    if writes && !settings.mode.writes() || !writes && !matches!(op, "list" | "read") {
+        return Err(ToolError::Arguments(format!("`{op}` is not allowed: the tool is read-only")));
+    }
+    let wall = Wall::of(settings, writes);
+    let place = Place::find(text("path"), &settings.roots, wall)?;
+    match op {
         "list" => list(&place),
         "read" => read(&place, most),
-        op @ ("write" | "append") if settings.mode.writes() => {
-            write(&place, text("text"), op == "append", most, &settings.config)
-        }
-        op => Err(ToolError::Arguments(format!("`{op}` is not allowed: the tool is read-only"))),
+        _ => write(&place, text("text"), op == "append", most),
     }
 }
 
@@ -107,10 +113,11 @@ struct Place {
     root: OwnedFd,
     folder: PathBuf,
     inside: PathBuf,
+    wall: Wall,
 }
 
 impl Place {
-    fn find(path: &str, roots: &[PathBuf]) -> Result<Self, ToolError> {
+    fn find(path: &str, roots: &[PathBuf], wall: Wall) -> Result<Self, ToolError> {
         if path.contains('\0') || path.len() > 4000 {
             return Err(ToolError::Arguments("`path` has a NUL character, or is too long".into()));
         }
@@ -127,46 +134,86 @@ impl Place {
         if inside.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir)) {
             return Err(outside());
         }
-        let inside = if inside.as_os_str().is_empty() { PathBuf::from(".") } else { inside };
+        let inside: PathBuf = inside.components().filter(|part| *part != Component::CurDir).collect();
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let root = rustix::fs::open(&folder, flags, Mode::empty()).map_err(|error| {
             ToolError::Failed(format!("the folder {} can't be used: {error}", folder.display()))
         })?;
-        Ok(Self { root, folder, inside })
+        let place = Self { root, folder, inside, wall };
+        if place.wall.is_around(&place.root) || place.wall.has(&place.root) {
+            return Err(place.guarded());
+        }
+        Ok(place)
     }
 
     fn shown(&self) -> String {
         self.folder.join(&self.inside).display().to_string()
     }
 
-    /// Opens what is there, beneath the root and through no link.
-    fn open(&self, path: &Path, flags: OFlags) -> Result<File, Errno> {
-        let flags = flags | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        open_beneath(&self.root, path, flags, Mode::empty()).map(File::from)
+    fn guarded(&self) -> ToolError {
+        let what = if self.wall.writes() { "never written by an agent" } else { "out of reach of agents" };
+        ToolError::Failed(format!(
+            "`{}` is {what}: it is of the daemon, its configuration or what that runs, or would run by its name",
+            self.shown()
+        ))
     }
 
-    /// The folder that the file is in; what is missing of it is made, each part in the one before it.
-    fn parent(&self) -> Result<File, Errno> {
-        let flags = OFlags::DIRECTORY | OFlags::RDONLY;
-        let mut path = PathBuf::from(".");
-        let mut folder = self.open(&path, flags)?;
-        for name in self.inside.parent().into_iter().flat_map(Path::components) {
-            path.push(name);
-            folder = match self.open(&path, flags) {
-                Err(Errno::NOENT) => {
-                    match rustix::fs::mkdirat(&folder, name.as_os_str(), Mode::from_raw_mode(0o755)) {
-                        Ok(()) => {
-                            let _ = folder.sync_all();
-                        }
-                        Err(Errno::EXIST) => {}
-                        Err(error) => return Err(error),
-                    }
-                    self.open(&path, flags)?
-                }
-                other => other?,
-            };
+    /// Opens the next name of the path in a folder, through no link.
+    fn step(&self, at: &OwnedFd, name: &OsStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+        // openat2(2) takes none of the others with O_PATH.
+        let others = if flags == PASSED { OFlags::empty() } else { OFlags::NONBLOCK | OFlags::NOCTTY };
+        let flags = flags | OFlags::CLOEXEC | others;
+        open_beneath(at, Path::new(name), flags, Mode::empty()).map_err(|error| {
+            // Of a link to a folder is said that it is none.
+            let is_link =
+                |about: rustix::fs::Stat| FileType::from_raw_mode(about.st_mode) == FileType::Symlink;
+            let found = rustix::fs::statat(at, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW);
+            if error == Errno::NOTDIR && found.is_ok_and(is_link) { Errno::LOOP } else { error }
+        })
+    }
+
+    /// The folder that the path ends in, and the name there; no name: it is the root itself. Each folder is opened in
+    /// the one before it, so none can be exchanged for another, and none is guarded. `make`: what is missing is made.
+    fn parent(&self, make: bool) -> Result<(OwnedFd, Option<&OsStr>), ToolError> {
+        let mut names: Vec<&OsStr> = self.inside.iter().collect();
+        let last = names.pop();
+        let flags = if make { FOLDER } else { PASSED };
+        let mut folder =
+            self.step(&self.root, OsStr::new("."), flags).map_err(|error| self.refused(error))?;
+        for name in names {
+            folder = self.folder_in(&folder, name, make)?;
         }
-        Ok(folder)
+        Ok((folder, last))
+    }
+
+    fn folder_in(&self, at: &OwnedFd, name: &OsStr, make: bool) -> Result<OwnedFd, ToolError> {
+        let refused = |error| self.refused(error);
+        let opened = match self.step(at, name, if make { FOLDER } else { PASSED }) {
+            Err(Errno::NOENT) if make => {
+                if self.wall.waits_for(at, name) {
+                    return Err(self.guarded());
+                }
+                match rustix::fs::mkdirat(at, name, Mode::from_raw_mode(0o755)) {
+                    Ok(()) => {
+                        let _ = rustix::fs::fsync(at);
+                    }
+                    Err(Errno::EXIST) => {}
+                    Err(error) => return Err(refused(error)),
+                }
+                self.step(at, name, FOLDER)
+            }
+            other => other,
+        };
+        let opened = opened.map_err(refused)?;
+        if self.wall.has(&opened) { Err(self.guarded()) } else { Ok(opened) }
+    }
+
+    /// Opens what is there, if it is not guarded.
+    fn open(&self, flags: OFlags) -> Result<File, ToolError> {
+        let (folder, name) = self.parent(false)?;
+        let opened = self.step(&folder, name.unwrap_or(OsStr::new(".")), flags);
+        let opened = opened.map_err(|error| self.refused(error))?;
+        if self.wall.has(&opened) { Err(self.guarded()) } else { Ok(File::from(opened)) }
     }
 
     fn refused(&self, error: Errno) -> ToolError {
@@ -179,13 +226,20 @@ impl Place {
     }
 }
 
+/// How a folder is opened that is listed, or changed.
+const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY);
+/// How one is opened that is only passed through, and need not be readable.
+#[cfg(target_os = "linux")]
+const PASSED: OFlags = OFlags::DIRECTORY.union(OFlags::PATH);
+#[cfg(not(target_os = "linux"))]
+const PASSED: OFlags = FOLDER;
+
 fn io(place: &Place) -> impl Fn(std::io::Error) -> ToolError + '_ {
     |error| ToolError::Failed(format!("`{}`: {error}", place.shown()))
 }
 
 fn list(place: &Place) -> Result<Value, ToolError> {
-    let folder = place.open(&place.inside, OFlags::DIRECTORY | OFlags::RDONLY);
-    let folder = folder.map_err(|error| place.refused(error))?;
+    let folder = place.open(FOLDER)?;
     let entries = rustix::fs::Dir::read_from(&folder).map_err(|error| place.refused(error))?;
     let mut found = Vec::new();
     let mut more = false;
@@ -201,10 +255,10 @@ fn list(place: &Place) -> Result<Value, ToolError> {
         }
         let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
         let stat = rustix::fs::statat(&folder, entry.file_name(), flags).ok();
-        let kind = match stat.as_ref().map(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode)) {
-            Some(rustix::fs::FileType::RegularFile) => "file",
-            Some(rustix::fs::FileType::Directory) => "folder",
-            Some(rustix::fs::FileType::Symlink) => "link",
+        let kind = match stat.as_ref().map(|stat| FileType::from_raw_mode(stat.st_mode)) {
+            Some(FileType::RegularFile) => "file",
+            Some(FileType::Directory) => "folder",
+            Some(FileType::Symlink) => "link",
             _ => "other",
         };
         let modified = stat.as_ref().and_then(|stat| jiff::Timestamp::from_second(stat.st_mtime).ok());
@@ -227,7 +281,7 @@ fn regular(place: &Place, file: &File) -> Result<std::fs::Metadata, ToolError> {
 }
 
 fn read(place: &Place, most: usize) -> Result<Value, ToolError> {
-    let file = place.open(&place.inside, OFlags::RDONLY).map_err(|error| place.refused(error))?;
+    let file = place.open(OFlags::RDONLY)?;
     let about = regular(place, &file)?;
     let mut bytes = Vec::new();
     file.take(most as u64).read_to_end(&mut bytes).map_err(io(place))?;
@@ -237,51 +291,29 @@ fn read(place: &Place, most: usize) -> Result<Value, ToolError> {
     }))
 }
 
-fn write(place: &Place, text: &str, append: bool, most: usize, config: &Path) -> Result<Value, ToolError> {
+fn write(place: &Place, text: &str, append: bool, most: usize) -> Result<Value, ToolError> {
     if text.len() > most {
         return Err(ToolError::Arguments(format!(
             "`text` has {} bytes, and {most} are the most",
             text.len()
         )));
     }
-    let whole = place.folder.join(&place.inside);
-    let never = |part: Component<'_>| {
-        let name = part.as_os_str().to_string_lossy().to_lowercase();
-        NEVER.contains(&name.as_str())
-    };
-    let refused = || ToolError::Failed(format!("`{}` is never written by an agent", place.shown()));
-    if whole.components().any(never) || config == whole {
-        return Err(refused());
+    if guarded::runs_by_name(&place.folder, &place.inside) {
+        return Err(place.guarded());
     }
-    let Some(name) = place.inside.file_name() else {
+    if place.inside.as_os_str().is_empty() {
         return Err(ToolError::Failed(format!("`{}` names no file", place.shown())));
-    };
-    let folder = place.parent().map_err(|error| place.refused(error))?;
-    // what is there already must be a file of its own: not a link, and no second name of another one
+    }
+    let (folder, name) = place.parent(true)?;
+    let name = name.unwrap_or_default();
     let mut before = Vec::new();
-    let mut old = None;
-    match place.open(&place.inside, OFlags::RDONLY) {
-        Ok(file) => {
-            let about = regular(place, &file)?;
-            // the configuration may be a link to it
-            let is_it =
-                |config: std::fs::Metadata| (config.dev(), config.ino()) == (about.dev(), about.ino());
-            if std::fs::metadata(config).is_ok_and(is_it) {
-                return Err(refused());
-            }
-            if about.nlink() > 1 {
-                return Err(ToolError::Failed(format!("`{}` is another file's second name", place.shown())));
-            }
-            if append {
-                if about.len() + text.len() as u64 > 16 << 20 {
-                    return Err(ToolError::Failed(format!("`{}` would grow past 16 MiB", place.shown())));
-                }
-                (&file).read_to_end(&mut before).map_err(io(place))?;
-            }
-            old = Some((file, about));
+    let old = old(place, &folder, name)?;
+    if let (Some((file, about)), true) = (&old, append) {
+        if about.len() + text.len() as u64 > 16 << 20 {
+            return Err(ToolError::Failed(format!("`{}` would grow past 16 MiB", place.shown())));
         }
-        Err(Errno::NOENT) => {}
-        Err(error) => return Err(place.refused(error)),
+        let mut file: &File = file;
+        file.read_to_end(&mut before).map_err(io(place))?;
     }
     before.extend_from_slice(text.as_bytes());
     let fresh = format!(".{}.{}.new", name.to_string_lossy(), uuid::Uuid::now_v7().simple());
@@ -305,8 +337,28 @@ fn write(place: &Place, text: &str, append: bool, most: usize, config: &Path) ->
         let _ = rustix::fs::unlinkat(&folder, &*fresh, rustix::fs::AtFlags::empty());
         return Err(error);
     }
-    let _ = folder.sync_all();
+    let _ = rustix::fs::fsync(&folder);
     Ok(json!({"path": place.shown(), "bytes": before.len()}))
+}
+
+/// What is there already. It must be a file of its own, not a link and no second name of another one, and not guarded.
+fn old(
+    place: &Place,
+    folder: &OwnedFd,
+    name: &OsStr,
+) -> Result<Option<(File, std::fs::Metadata)>, ToolError> {
+    let file = match place.step(folder, name, OFlags::RDONLY) {
+        Ok(file) if place.wall.has(&file) => return Err(place.guarded()),
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT) if place.wall.waits_for(folder, name) => return Err(place.guarded()),
+        Err(Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(place.refused(error)),
+    };
+    let about = regular(place, &file)?;
+    if about.nlink() > 1 {
+        return Err(ToolError::Failed(format!("`{}` is another file's second name", place.shown())));
+    }
+    Ok(Some((file, about)))
 }
 
 /// Gives a file that takes the place of `old` its owner and attributes, as far as the system lets us, and its
@@ -319,8 +371,8 @@ fn make_like(file: &File, old: &File, about: &std::fs::Metadata) -> std::io::Res
     }
     let same_group = now.gid() == about.gid() || fchown(file, None, Some(about.gid())).is_ok();
     let same_list = copy_attributes(file, old).is_ok();
-    // What is new never runs as somebody else.
-    let mut mode = about.mode() & 0o777;
+    // What an agent wrote is no program.
+    let mut mode = about.mode() & 0o666;
     if !same_group || !same_list {
         // Its group is another: that may do what everybody may.
         mode = (mode & 0o707) | (mode & ((mode & 0o007) << 3));
@@ -350,208 +402,4 @@ fn copy_attributes(file: &File, old: &File) -> Result<(), Errno> {
 }
 
 #[cfg(test)]
-mod tests {
-    //! Tests of paths that want out, and of what stays.
-    use super::*;
-    use crate::domain::ToolMode;
-    use std::fs;
-    use std::os::unix::fs::symlink;
-
-    struct Bench {
-        folder: tempfile::TempDir,
-        settings: FilesSettings,
-    }
-
-    impl Bench {
-        fn new(mode: ToolMode) -> Self {
-            let folder = tempfile::tempdir().unwrap();
-            let root = folder.path().join("root");
-            fs::create_dir_all(root.join("sub")).unwrap();
-            fs::write(root.join("a.txt"), "inside").unwrap();
-            fs::write(folder.path().join("secret"), "outside").unwrap();
-            let max_bytes = FilesSettings::MAX_BYTES;
-            let settings =
-                FilesSettings { roots: vec![root], mode, max_bytes, config: "/no/agents.toml".into() };
-            Self { folder, settings }
-        }
-
-        fn root(&self) -> PathBuf {
-            self.folder.path().join("root")
-        }
-
-        fn ask(&self, args: Value) -> Result<Value, ToolError> {
-            work(&args, &self.settings)
-        }
-
-        fn untouched(&self) {
-            assert_eq!(fs::read_to_string(self.folder.path().join("secret")).unwrap(), "outside");
-            let around: Vec<_> =
-                fs::read_dir(self.folder.path()).unwrap().flatten().map(|e| e.file_name()).collect();
-            assert_eq!(around.len(), 2, "{around:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_inside_is_listed_read_written_and_grows() {
-        let bench = Bench::new(ToolMode::ReadWrite);
-        assert_eq!(bench.ask(json!({"op": "read", "path": "a.txt"})).unwrap()["text"], "inside");
-        let whole = bench.root().join("sub/b.txt");
-        let path = whole.to_str().unwrap();
-        bench.ask(json!({"op": "write", "path": path, "text": "one\n"})).unwrap();
-        bench.ask(json!({"op": "append", "path": "./sub/b.txt", "text": "two\n"})).unwrap();
-        assert_eq!(fs::read_to_string(&whole).unwrap(), "one\ntwo\n");
-        bench.ask(json!({"op": "append", "path": "new/./deep/c.txt", "text": "made"})).unwrap();
-        assert_eq!(fs::read_to_string(bench.root().join("new/deep/c.txt")).unwrap(), "made");
-        let listed = bench.ask(json!({"op": "list", "path": "sub"})).unwrap();
-        assert_eq!(
-            (&listed["entries"][0]["name"], listed["entries"].as_array().unwrap().len()),
-            (&json!("b.txt"), 1)
-        );
-        let error = bench.ask(json!({"op": "read", "path": "no.txt"})).unwrap_err().to_string();
-        assert!(error.contains("there is no `"), "{error}");
-        assert!(matches!(
-            bench.ask(json!({"op": "write", "path": "c", "text": "x".repeat(300_000)})),
-            Err(ToolError::Arguments(_))
-        ));
-    }
-
-    #[test]
-    fn a_file_that_is_written_again_is_no_more_open_than_before() {
-        use std::os::unix::fs::{PermissionsExt, chown};
-        let bench = Bench::new(ToolMode::ReadWrite);
-        let path = bench.root().join("a.txt");
-        let mode = || fs::metadata(&path).unwrap().mode() & 0o7777;
-        let set = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        for (old, new) in [(0o600, 0o600), (0o640, 0o640), (0o664, 0o664), (0o755, 0o755), (0o4755, 0o755)] {
-            for op in ["write", "append"] {
-                set(old);
-                bench.ask(json!({"op": op, "path": "a.txt", "text": "x"})).unwrap();
-                assert_eq!(mode(), new, "{old:o}");
-            }
-        }
-        let named = rustix::fs::setxattr(&path, "user.mark", b"kept", rustix::fs::XattrFlags::empty());
-        let is_root = rustix::process::geteuid().is_root();
-        if is_root {
-            chown(&path, Some(1234), Some(4321)).unwrap();
-        }
-        bench.ask(json!({"op": "write", "path": "a.txt", "text": "x"})).unwrap();
-        let about = fs::metadata(&path).unwrap();
-        assert!(!is_root || (about.uid(), about.gid()) == (1234, 4321), "{about:?}");
-        if named.is_ok() {
-            let mut value = [0; 64];
-            let length = rustix::fs::getxattr(&path, "user.mark", &mut value[..]).unwrap();
-            assert_eq!(&value[..length], b"kept");
-        }
-        bench.ask(json!({"op": "write", "path": "fresh", "text": "x"})).unwrap();
-        assert_eq!(fs::metadata(bench.root().join("fresh")).unwrap().mode() & 0o133, 0);
-    }
-
-    #[test]
-    fn a_read_only_tool_writes_nothing() {
-        let bench = Bench::new(ToolMode::ReadOnly);
-        assert!(bench.ask(json!({"op": "write", "path": "a.txt", "text": "x"})).is_err());
-        assert_eq!(fs::read_to_string(bench.root().join("a.txt")).unwrap(), "inside");
-        assert_eq!(about(Some(&bench.settings)).effect, Effect::Read);
-        assert_eq!(about(Some(&Bench::new(ToolMode::ReadWrite).settings)).effect, Effect::Effect);
-        assert_eq!(about(None).effect, Effect::Effect);
-    }
-
-    #[test]
-    fn no_path_leads_out() {
-        let bench = Bench::new(ToolMode::ReadWrite);
-        let (root, secret) = (bench.root(), bench.folder.path().join("secret"));
-        symlink(&secret, root.join("link")).unwrap();
-        symlink(bench.folder.path(), root.join("door")).unwrap();
-        symlink("../secret", root.join("sub/up")).unwrap();
-        symlink("/proc/self/root", root.join("magic")).unwrap();
-        fs::hard_link(&secret, root.join("hard")).unwrap();
-        assert!(std::process::Command::new("mkfifo").arg(root.join("fifo")).status().unwrap().success());
-        let mut tricks: Vec<String> = [
-            "..",
-            "../secret",
-            "sub/../../secret",
-            "./../secret",
-            "link",
-            "door/secret",
-            "door/new/file",
-            "a.txt/new/file",
-            "new/../../file",
-            "sub/up",
-            "magic/etc/passwd",
-            "/etc/passwd",
-            "/proc/self/environ",
-            "~/.bashrc",
-            "fifo",
-            "sub",
-            "",
-            ".",
-            "//etc/passwd",
-            "/dev/null",
-            "/proc/self/fd/0",
-            "door/../door/secret",
-            "sub/./../../secret",
-            "..//secret",
-            "link/",
-            "a.txt/../../secret",
-        ]
-        .iter()
-        .map(|path| (*path).to_owned())
-        .collect();
-        tricks.push(secret.display().to_string());
-        tricks.push(format!("{}/../secret", root.display()));
-        tricks.push(format!("{}x/secret", root.display()));
-        tricks.push("a\0b".into());
-        tricks.push("x".repeat(5000));
-        for path in &tricks {
-            for op in ["read", "write", "append"] {
-                let given = bench.ask(json!({"op": op, "path": path, "text": "bad"}));
-                assert!(given.is_err(), "{op} {path}: {given:?}");
-            }
-        }
-        assert!(bench.ask(json!({"op": "write", "path": "hard", "text": "bad"})).is_err(), "a second name");
-        for name in [".ssh/authorized_keys", "sub/.git", ".bashrc", ".SSH", "agents.toml"] {
-            fs::create_dir_all(root.join(".ssh")).unwrap();
-            assert!(bench.ask(json!({"op": "write", "path": name, "text": "bad"})).is_err(), "{name}");
-        }
-        bench.untouched();
-    }
-
-    #[test]
-    fn the_configuration_is_not_written_under_another_name() {
-        let mut bench = Bench::new(ToolMode::ReadWrite);
-        let link = bench.folder.path().join("secret");
-        fs::remove_file(&link).unwrap();
-        symlink(bench.root().join("a.txt"), &link).unwrap();
-        bench.settings.config = link;
-        for op in ["write", "append"] {
-            let error = bench.ask(json!({"op": op, "path": "a.txt", "text": "bad"})).unwrap_err();
-            assert!(error.to_string().contains("never written by an agent"), "{error}");
-        }
-        assert_eq!(bench.ask(json!({"op": "read", "path": "a.txt"})).unwrap()["text"], "inside");
-    }
-
-    #[test]
-    fn a_link_that_comes_and_goes_opens_nothing() {
-        let bench = Bench::new(ToolMode::ReadWrite);
-        let root = bench.root();
-        let outside = bench.folder.path().to_owned();
-        let stop = std::sync::atomic::AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                    let _ = fs::remove_dir_all(root.join("race"));
-                    let _ = symlink(&outside, root.join("race"));
-                    let _ = fs::remove_file(root.join("race"));
-                    let _ = fs::create_dir(root.join("race"));
-                }
-            });
-            for _ in 0..5000 {
-                let given = bench.ask(json!({"op": "read", "path": "race/secret"}));
-                assert!(given.is_err(), "{given:?}");
-                let _ = bench.ask(json!({"op": "write", "path": "race/new", "text": "bad"}));
-            }
-            stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        });
-        bench.untouched();
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 //! `shell`: programs of an allow-list with typed parameters. No shell ever sees them: a parameter is one
 //! whole argument, whatever is in it.
 use super::contract::{About, Call, ToolError, ToolOutput};
-use super::settings;
+use super::{files, settings};
 use crate::child::{self, Confinement, Inherit, Program};
 use crate::domain::{
     Effect, ParameterKind, ReadsWhen, ShellArg, ShellCommand, ShellSettings, TextOrSecret, ToolKind,
@@ -10,6 +10,7 @@ use crate::domain::{
 use crate::secret;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Longest value of a parameter, in bytes.
@@ -48,8 +49,9 @@ fn told(name: &str, command: &ShellCommand) -> String {
         let ShellArg::Parameter { name, kind } = arg else { return None };
         Some(match kind {
             ParameterKind::Text => name.to_owned(),
-            ParameterKind::Whole => format!("{name}: whole number"),
-            ParameterKind::Path => format!("{name}: path"),
+            ParameterKind::Whole => format!("{name}: whole number, 0 or more"),
+            ParameterKind::Between { least, most } => format!("{name}: whole number from {least} to {most}"),
+            ParameterKind::Path => format!("{name}: path beneath {}", files::shown(&command.under, " or ")),
             ParameterKind::OneOf(words) => format!("{name}: {}", words.join(" or ")),
         })
     };
@@ -138,7 +140,11 @@ fn argv(
         };
         known.push(param);
         let value = params.get(param).ok_or_else(|| refuse(format!("the parameter `{param}` is missing")))?;
-        argv.push(fitted(value, kind).map_err(|why| refuse(format!("the parameter `{param}` {why}")))?);
+        let value = fitted(value, kind).and_then(|value| match kind {
+            ParameterKind::Path => beneath(&value, &command.under),
+            _ => Ok(value),
+        });
+        argv.push(value.map_err(|why| refuse(format!("the parameter `{param}` {why}")))?);
     }
     if let Some(odd) = params.keys().find(|key| !known.contains(&key.as_str())) {
         let has = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
@@ -149,9 +155,18 @@ fn argv(
 
 /// The value as one argument.
 fn fitted(value: &Value, kind: &ParameterKind) -> Result<String, String> {
-    if let ParameterKind::Whole = kind {
-        let whole = value.as_i64().or_else(|| value.as_str()?.trim().parse().ok());
-        return whole.map(|whole| whole.to_string()).ok_or_else(|| "must be a whole number".to_owned());
+    if let Some((least, most)) = match kind {
+        ParameterKind::Whole => Some((0, i64::MAX)),
+        ParameterKind::Between { least, most } => Some((*least, *most)),
+        _ => None,
+    } {
+        let whole: Option<i64> = value.as_i64().or_else(|| value.as_str()?.trim().parse().ok());
+        let whole = whole.ok_or("must be a whole number")?;
+        return match (least..=most).contains(&whole) {
+            true => Ok(whole.to_string()),
+            false if most == i64::MAX => Err("must not be negative".into()),
+            false => Err(format!("must be from {least} to {most}")),
+        };
     }
     let text = value.as_str().ok_or("must be a text")?;
     if text.len() > LONGEST {
@@ -171,6 +186,14 @@ fn fitted(value: &Value, kind: &ParameterKind) -> Result<String, String> {
     }
 }
 
+/// The path as one that a program can be given: whole, beneath one of the folders, and through no link at this
+/// moment. It need not be there, but its folder must.
+fn beneath(path: &str, folders: &[PathBuf]) -> Result<String, String> {
+    files::find_beneath(path, folders)
+        .map(|path| path.display().to_string())
+        .map_err(|why| format!("can't be used: {why}"))
+}
+
 #[cfg(test)]
 mod tests {
     //! Tests of what becomes an argument, and of real programs.
@@ -180,7 +203,13 @@ mod tests {
 
     fn command(exec: &str, args: &[&str], read: bool) -> ShellCommand {
         let args = args.iter().map(|arg| ShellArg::parse(arg).unwrap()).collect();
-        ShellCommand { exec: exec.into(), args, read, description: None }
+        ShellCommand {
+            exec: exec.into(),
+            args,
+            under: vec!["/usr".into(), "/etc".into()],
+            read,
+            description: None,
+        }
     }
 
     fn settings(commands: &[(&str, ShellCommand)]) -> ShellSettings {
@@ -196,8 +225,9 @@ mod tests {
 
     fn ask(args: Value) -> impl Future<Output = Result<Value, ToolError>> {
         let settings = settings(&[
-            ("say", command("/bin/echo", &["{text:string}", "{n:int}", "{level:low|high}"], true)),
+            ("say", command("/bin/echo", &["{text:string}", "{n:int(-9..9)}", "{level:low|high}"], true)),
             ("look", command("/bin/ls", &["--", "{path:path}"], true)),
+            ("count", command("/bin/echo", &["{n:int}"], true)),
             ("mark", command("/usr/bin/env", &[], false)),
             ("hang", command("/bin/sleep", &["60"], false)),
             ("gone", command("/no/such/program", &[], false)),
@@ -210,6 +240,10 @@ mod tests {
             context: super::super::CallContext::default(),
         };
         async move { super::call(call).await.map(|output| output.result) }
+    }
+
+    fn say_of(n: i64) -> Value {
+        json!({"command": "say", "params": {"text": "a", "n": n, "level": "low"}})
     }
 
     fn say(text: &str) -> Value {
@@ -264,6 +298,17 @@ mod tests {
             (json!({"command": "say", "params": {"text": ["a"], "n": 1, "level": "low"}}), "must be a text"),
             (json!({"command": "mark", "params": {"x": 1}}), "no parameter `x`; it has none"),
             (json!({"command": "look", "params": {"path": ""}}), "must not be empty"),
+            (
+                json!({"command": "look", "params": {"path": "/proc/self/environ"}}),
+                "outside of what is allowed",
+            ),
+            (json!({"command": "look", "params": {"path": "/usr/../proc"}}), "outside of what is allowed"),
+            (json!({"command": "look", "params": {"path": "../proc"}}), "outside of what is allowed"),
+            (json!({"command": "look", "params": {"path": "/etc/mtab"}}), "leads through a link"),
+            (json!({"command": "look", "params": {"path": "no/such/folder"}}), "there is no"),
+            (json!({"command": "count", "params": {"n": -1}}), "must not be negative"),
+            (json!({"command": "count", "params": {"n": "-1"}}), "must not be negative"),
+            (say_of(10), "from -9 to 9"),
         ] {
             let error = ask(args).await.unwrap_err();
             assert!(matches!(&error, ToolError::Arguments(text) if text.contains(says)), "{says}: {error}");
@@ -276,9 +321,11 @@ mod tests {
         let env = ask(json!({"command": "mark"})).await.unwrap();
         let text = env["stdout"].as_str().unwrap();
         assert!(text.contains("MARK=here") && !text.contains("CARGO"), "{text}");
-        let missing = ask(json!({"command": "look", "params": {"path": "/no/such"}})).await.unwrap();
+        let missing = ask(json!({"command": "look", "params": {"path": "no-such"}})).await.unwrap();
         assert_ne!(missing["exit_code"], 0);
-        assert!(missing["stderr"].as_str().unwrap().contains("/no/such"));
+        assert!(missing["stderr"].as_str().unwrap().contains("/usr/no-such"));
+        let said = ask(say_of(-9)).await.unwrap();
+        assert_eq!(said["stdout"], "a -9 low\n");
         assert!(matches!(ask(json!({"command": "hang"})).await, Err(ToolError::Unsure(_))));
         assert!(matches!(ask(json!({"command": "gone"})).await, Err(ToolError::Failed(_))));
     }
@@ -289,7 +336,10 @@ mod tests {
         let reads = about(Some(&settings(&[("df", df.clone())])));
         assert_eq!((reads.effect, reads.reads_when), (Effect::Read, None));
         assert!(
-            reads.schema["properties"]["command"]["description"].as_str().unwrap().contains("df(path: path)")
+            reads.schema["properties"]["command"]["description"]
+                .as_str()
+                .unwrap()
+                .contains("df(path: path beneath /usr or /etc)")
         );
         let both = about(Some(&settings(&[("df", df), ("rm", command("/bin/rm", &[], false))])));
         assert_eq!(both.effect, Effect::Effect);

@@ -18,7 +18,11 @@ const TIMES: usize = 3;
 pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Failure> {
     let path = file(app, args)?;
     let now = app.screen.now;
-    let loaded = match crate::config::load(&path, &Context::system(now)) {
+    let context = match app.paths() {
+        Ok(paths) => Context::system(now).of_state(&paths.state_dir),
+        Err(_) => Context::system(now),
+    };
+    let loaded = match crate::config::load(&path, &context) {
         Ok(loaded) => loaded,
         Err(rejected) => {
             if app.json {

@@ -1,13 +1,17 @@
 //! Settings of `[tools.…]` tables of type "files": which folders.
 use crate::config::keys::{Key, Kind, key};
-use crate::config::machine;
 use crate::config::values::needs;
 use crate::config::walk::{Item, Section};
+use crate::config::{guarded, machine};
 use crate::domain::{FilesSettings, ToolKind, ToolMode};
 
 pub(in crate::config) const KEYS: &[Key] = &[
     key("type", Kind::Word(&[ToolKind::Files.as_str()]), "the built-in tool"),
-    key("roots", Kind::Texts, "folders; nothing outside them is reached"),
+    key(
+        "roots",
+        Kind::Texts,
+        "folders; nothing outside them is reached. None may hold your home, the configuration or the state. What the configuration runs, and where, is never written",
+    ),
     key("mode", Kind::Word(ToolMode::WORDS), "read_only (default) or read_write"),
     key("max_bytes", Kind::Size, "read or written by one call; default {} KiB")
         .with(&[FilesSettings::MAX_BYTES >> 10]),
@@ -27,6 +31,7 @@ pub(in crate::config) fn settings(section: &Section<'_>) -> Option<FilesSettings
         let path = item.file.expand(item.text()?, item.span());
         if item.file.errors() == before {
             machine::folder(item.file, item.span(), &path);
+            guarded::root(item, &path);
         }
         Some(path)
     };
@@ -35,5 +40,7 @@ pub(in crate::config) fn settings(section: &Section<'_>) -> Option<FilesSettings
         mode,
         max_bytes: max_bytes.min(FilesSettings::LARGEST_MAX_BYTES),
         config: section.file.path.to_owned(),
+        // All that is run is known when all of the file was read.
+        guarded: Default::default(),
     })
 }

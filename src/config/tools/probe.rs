@@ -1,12 +1,14 @@
 //! Settings and arguments of `probe`: its checks.
 use super::http::headers;
 use crate::config::keys::{Key, Kind, SANDBOX, key};
+use crate::config::programs::{self, Holds, Word};
 use crate::config::sandbox;
 use crate::config::values::url;
 use crate::config::walk::{Item, Section};
 use crate::domain::{
     DiskMetric, HttpMethod, ProbeCheck, ProbeSettings, ProbeTarget, ProbeType, ToolKind, WebCheck,
 };
+use std::path::Path;
 
 pub(in crate::config) const KEYS: &[Key] =
     &[key("type", Kind::Word(&[ToolKind::Probe.as_str()]), "the built-in tool"), ARGS[0]];
@@ -153,7 +155,7 @@ fn target(item: Item<'_>, section: &Section<'_>, kind: ProbeType) -> Option<Prob
         ProbeType::Command => {
             let command = needs("command")?;
             let argv = command.command()?;
-            if runs_what_it_is_told(&argv) {
+            if runs_what_it_is_told(command, &argv) {
                 return command.refuse_with(
                     "what an event or a gate says would be run as a program here".into(),
                     "hand it over as an argument: command = [\"./check.sh\", \"{event.payload.title}\"]"
@@ -167,11 +169,15 @@ fn target(item: Item<'_>, section: &Section<'_>, kind: ProbeType) -> Option<Prob
     })
 }
 
-/// Is a place of a template the program itself, or a part of a text that a shell runs?
-fn runs_what_it_is_told(argv: &[String]) -> bool {
-    let has_place = |text: &String| text.contains("{event") || text.contains("{gate");
-    let is_code = |at: usize| at == 0 || matches!(argv[at - 1].as_str(), "-c" | "-e");
-    argv.iter().enumerate().any(|(at, text)| has_place(text) && is_code(at))
+/// Is a place of a template run: as the program itself, or as a part of what an interpreter or a launcher runs?
+fn runs_what_it_is_told(item: Item<'_>, argv: &[String]) -> bool {
+    let holds = |text: &str| {
+        let has_place = text.contains("{event") || text.contains("{gate");
+        if has_place { Holds::Anything } else { Holds::Text }
+    };
+    let words: Vec<Word<'_>> = argv.iter().map(|text| (text.as_str(), holds(text))).collect();
+    let real = argv.first().and_then(|program| (item.file.context.real)(Path::new(program)).ok());
+    programs::run_by(&words, real.as_deref().and_then(Path::to_str)).is_some()
 }
 
 /// How an address is asked, and what its answer must be.

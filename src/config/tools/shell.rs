@@ -1,11 +1,13 @@
 //! Settings of `[tools.…]` tables of type "shell": which commands, and what may stand in them.
 use crate::config::keys::{Key, Kind, SANDBOX, key};
 use crate::config::machine::{self, Wanted};
+use crate::config::programs::{self, Holds, Word};
 use crate::config::sandbox;
 use crate::config::values::{LEAST_OUTPUT, cwd, needs};
 use crate::config::walk::{Item, Section};
-use crate::domain::{ShellArg, ShellCommand, ShellSettings, ToolKind};
+use crate::domain::{ParameterKind, ShellArg, ShellCommand, ShellSettings, ToolKind};
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 pub(in crate::config) const KEYS: &[Key] = &[
     key("type", Kind::Word(&[ToolKind::Shell.as_str()]), "the built-in tool"),
@@ -20,7 +22,16 @@ pub(in crate::config) const KEYS: &[Key] = &[
 ];
 const COMMAND: &[Key] = &[
     key("exec", Kind::Text, "absolute path of the program"),
-    key("args", Kind::Texts, "its arguments; `{name:type}` is a parameter: string, int, path or a|b"),
+    key(
+        "args",
+        Kind::Texts,
+        "its arguments; `{name:type}` is a parameter: string, int (not negative), int(-5..5), path or a|b",
+    ),
+    key(
+        "under",
+        Kind::Texts,
+        "folders: what is given for a path is beneath one of them; needed where there is a path",
+    ),
     key("read", Kind::Flag, "true: it only looks"),
     key("description", Kind::Text, "what it does, for the model"),
 ];
@@ -29,7 +40,8 @@ pub(in crate::config) fn settings(section: &Section<'_>) -> Option<ShellSettings
     let timeout = section.positive("timeout").unwrap_or(ShellSettings::TIMEOUT);
     let max_output = section.size_of_at_least("max_output", LEAST_OUTPUT, "1KiB");
     let (env, cwd) = (section.env(), cwd(section));
-    let example = "commands = { df = { exec = \"/bin/df\", args = [\"-h\", \"{path:path}\"] } }";
+    let example =
+        "commands = { df = { exec = \"/bin/df\", args = [\"-h\", \"{path:path}\"], under = [\"/data\"] } }";
     let table = needs(section, "shell", "commands", example)?;
     let mut commands = BTreeMap::new();
     for (name, value) in table.table()? {
@@ -64,14 +76,53 @@ fn command(item: Item<'_>, section: &Section<'_>) -> Option<ShellCommand> {
         None => Vec::new(),
         Some(list) => args(&list.items()?, &path)?,
     };
+    let under = under(item, section, &args)?;
     let read = section.flag("read").unwrap_or(false);
     let description = section.text("description").map(str::to_owned);
-    Some(ShellCommand { exec: path, args, read, description })
+    Some(ShellCommand { exec: path, args, under, read, description })
+}
+
+/// The folders of its paths. A command that takes a path must have some.
+fn under(item: Item<'_>, section: &Section<'_>, args: &[ShellArg]) -> Option<Vec<PathBuf>> {
+    let path = args.iter().find_map(|arg| match arg {
+        ShellArg::Parameter { name, kind: ParameterKind::Path } => Some(name),
+        _ => None,
+    });
+    let example = "under = [\"~/reports\"]";
+    match (section.get("under"), path) {
+        (None, None) => Some(Vec::new()),
+        (None, Some(_)) if section.misspelled.contains(&"under") => None,
+        (None, Some(name)) => item.refuse_with(
+            format!(
+                "`{{{name}:path}}` needs `under`: without it, a caller could name any file of this machine"
+            ),
+            format!("name the folders that are meant: {example}"),
+        ),
+        (Some(list), path) => {
+            let items = list.items()?;
+            if items.is_empty() {
+                return list.refuse_with("`under` is empty".into(), example.into());
+            }
+            if path.is_none() {
+                let message = "`under` has no effect: no argument of this command is a path".to_owned();
+                list.file.warn(list.span(), message, Some("a path is written {name:path}".into()));
+            }
+            let folder = |item: &Item<'_>| {
+                let before = item.file.errors();
+                let path = item.file.expand(item.text()?, item.span());
+                if item.file.errors() == before {
+                    machine::folder(item.file, item.span(), &path);
+                }
+                Some(path)
+            };
+            Some(items.iter().filter_map(folder).collect())
+        }
+    }
 }
 
 /// The arguments of the program at `path`.
 fn args(list: &[Item<'_>], path: &str) -> Option<Vec<ShellArg>> {
-    let mut texts = Vec::new();
+    let mut words: Vec<Word<'_>> = vec![(path, Holds::Text)];
     let mut all = Vec::new();
     for arg in list {
         let text = arg.text()?;
@@ -80,38 +131,31 @@ fn args(list: &[Item<'_>], path: &str) -> Option<Vec<ShellArg>> {
         }
         match ShellArg::parse(text) {
             Err(why) => {
-                return arg.refuse_with(why, "a parameter is a whole argument: \"{path:path}\"".into());
-            }
-            Ok(ShellArg::Parameter { .. }) if runs_text(path, &texts) => {
                 return arg.refuse_with(
-                    format!("this parameter would be run as a program by `{path}`"),
-                    "write the program out, and hand parameters to it as its arguments".into(),
+                    why,
+                    "a parameter is a whole argument: \"{path:path}\", \"{n:int(0..100)}\"".into(),
                 );
             }
-            Ok(parsed) => all.push(parsed),
+            Ok(parsed) => {
+                // A word of a list is written out, so it may be an option.
+                let holds = match &parsed {
+                    ShellArg::Text(_) => Holds::Text,
+                    ShellArg::Parameter { .. } => Holds::Value,
+                };
+                words.push((text, holds));
+                all.push(parsed);
+            }
         }
-        texts.push(text);
+    }
+    let first = list.first();
+    let real = first.and_then(|arg| (arg.file.context.real)(Path::new(path)).ok());
+    if let Some(at) = programs::run_by(&words, real.as_deref().and_then(Path::to_str))
+        && let Some(arg) = list.get(at.saturating_sub(1))
+    {
+        return arg.refuse_with(
+            format!("this parameter would be run as a program by `{path}`"),
+            "write the program out, and hand parameters to it as its arguments".into(),
+        );
     }
     Some(all)
-}
-
-/// Would the next argument be run as a program, after these? Shells and interpreters take one after
-/// `-c` or `-e`, and a shell's or a launcher's first plain argument is run too.
-fn runs_text(exec: &str, before: &[&str]) -> bool {
-    const SHELLS: &[&str] = &["sh", "bash", "dash", "zsh", "ksh", "fish", "ash", "csh", "tcsh"];
-    const LAUNCHERS: &[&str] = &[
-        "env", "sudo", "doas", "su", "xargs", "nohup", "nice", "ionice", "timeout", "setsid", "busybox",
-        "stdbuf", "chroot", "nsenter", "unshare", "strace", "watch", "time", "ssh", "eval",
-    ];
-    const INTERPRETERS: &[&str] =
-        &["python", "perl", "ruby", "node", "php", "lua", "awk", "gawk", "mawk", "tclsh"];
-    let name = exec.rsplit('/').next().unwrap_or(exec);
-    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
-    let shell = SHELLS.contains(&stem);
-    let interpreter = shell || INTERPRETERS.contains(&stem);
-    let plain = before.iter().any(|arg| !arg.starts_with('-'));
-    let code =
-        |arg: &&str| arg.starts_with('-') && !arg.starts_with("--") && arg.ends_with(['c', 'e', 'E', 'r']);
-    let after_code = before.last().is_some_and(code);
-    (interpreter && (after_code || !plain)) || (LAUNCHERS.contains(&stem) && !plain)
 }

@@ -25,7 +25,7 @@ macro_rules! tokens {
         fn write(&self, form: &mut Form) { form.token(self); }
     })* };
 }
-tokens!(u16, u32, u64, usize);
+tokens!(u16, u32, u64, usize, i64);
 
 /// A word is a text, whatever type it has come to have.
 impl<T: Word> Canonical for T {
@@ -231,7 +231,7 @@ table! { NotifySpec { to: "to", on: "on", repeat: "repeat", } }
 
 impl Canonical for Fleet {
     fn write(&self, form: &mut Form) {
-        let Self { path: _, hash: _, daemon, agents, models, mcp, tools, notify, budget } = self;
+        let Self { path: _, hash: _, secrets: _, daemon, agents, models, mcp, tools, notify, budget } = self;
         form.table(|form| {
             form.field("daemon", daemon);
             form.raw("agents=[");
@@ -312,13 +312,15 @@ impl Canonical for SandboxSetting {
     }
 }
 
-table! { FilesSettings { roots: "roots", mode: "mode", max_bytes: "max_bytes", config: "config", } }
+table! { FilesSettings { roots: "roots", mode: "mode", max_bytes: "max_bytes", config: "config", } without guarded }
 
 table! { ShellSettings {
     commands: "commands", cwd: "cwd", env: "env", timeout: "timeout", max_output: "max_output",
     sandbox: "sandbox",
 } }
-table! { ShellCommand { exec: "exec", args: "args", read: "read", description: "description", } }
+table! { ShellCommand {
+    exec: "exec", args: "args", under: "under", read: "read", description: "description",
+} }
 
 impl Canonical for ShellArg {
     fn write(&self, form: &mut Form) {
@@ -337,6 +339,10 @@ impl Canonical for ParameterKind {
         match self {
             Self::Text => form.token("string"),
             Self::Whole => form.token("int"),
+            Self::Between { least, most } => form.tagged("between", |form| {
+                form.field("least", least);
+                form.field("most", most);
+            }),
             Self::Path => form.token("path"),
             Self::OneOf(words) => form.tagged("one_of", |form| form.field("words", words)),
         }

@@ -53,6 +53,8 @@ pub struct ShellCommand {
     pub exec: String,
     /// Its arguments.
     pub args: Vec<ShellArg>,
+    /// Folders, absolute: what is given for a path is beneath one of them.
+    pub under: Vec<PathBuf>,
     /// It only looks.
     pub read: bool,
     /// What it does, for a model.
@@ -78,9 +80,16 @@ pub enum ShellArg {
 pub enum ParameterKind {
     /// A text that is no option.
     Text,
-    /// A whole number.
+    /// A whole number that is not negative.
     Whole,
-    /// A text that is no option and not empty.
+    /// A whole number of this range, both ends included.
+    Between {
+        /// The least.
+        least: i64,
+        /// The most.
+        most: i64,
+    },
+    /// What is, or may come to be, beneath the folders of [`ShellCommand::under`], through no link.
     Path,
     /// One of these.
     OneOf(Vec<String>),
@@ -109,13 +118,32 @@ impl ShellArg {
         let kind = match kind {
             "string" => ParameterKind::Text,
             "int" => ParameterKind::Whole,
+            range if range.starts_with("int(") => between(range)?,
             "path" => ParameterKind::Path,
             words if words.contains('|') && words.split('|').all(|word| !word.is_empty()) => {
                 ParameterKind::OneOf(words.split('|').map(str::to_owned).collect())
             }
-            _ => return Err(format!("`{kind}` is not a type of a parameter: use string, int, path or a|b")),
+            _ => {
+                return Err(format!(
+                    "`{kind}` is not a type of a parameter: use string, int, int(-5..5), path or a|b"
+                ));
+            }
         };
         Ok(Self::Parameter { name: name.to_owned(), kind })
+    }
+}
+
+/// `int(-5..5)`
+fn between(kind: &str) -> Result<ParameterKind, String> {
+    let range = kind.strip_prefix("int(").and_then(|rest| rest.strip_suffix(')'));
+    let ends = range.and_then(|range| range.split_once(".."));
+    let number = |text: &str| text.trim().parse::<i64>().ok();
+    match ends.and_then(|(least, most)| Some((number(least)?, number(most)?))) {
+        Some((least, most)) if least <= most => Ok(ParameterKind::Between { least, most }),
+        Some((least, most)) => Err(format!("`{kind}` holds no number: {least} is more than {most}")),
+        None => {
+            Err(format!("`{kind}` is not a range of whole numbers: write int(0..100), both ends included"))
+        }
     }
 }
 
@@ -132,6 +160,8 @@ mod tests {
             ("{x}", parameter(ParameterKind::Text)),
             ("{x:string}", parameter(ParameterKind::Text)),
             ("{x:int}", parameter(ParameterKind::Whole)),
+            ("{x:int(-5..5)}", parameter(ParameterKind::Between { least: -5, most: 5 })),
+            ("{x:int(0 .. 100)}", parameter(ParameterKind::Between { least: 0, most: 100 })),
             ("{x:path}", parameter(ParameterKind::Path)),
             ("{x:low|high}", parameter(words)),
         ] {
@@ -140,7 +170,18 @@ mod tests {
         for text in ["", "-h", "{}", "{ print $1 }", "a{1}", "{x", "x}"] {
             assert_eq!(ShellArg::parse(text), Ok(ShellArg::Text(text.into())));
         }
-        for wrong in ["--path={x:path}", "{x:path}/y", "{x:flag}", "{x:a||b}", "{x:}"] {
+        for wrong in [
+            "--path={x:path}",
+            "{x:path}/y",
+            "{x:int(5..-5)}",
+            "{x:int(..5)}",
+            "{x:int(1)}",
+            "{x:int(a..b)}",
+            "{x:int(1..2}",
+            "{x:flag}",
+            "{x:a||b}",
+            "{x:}",
+        ] {
             assert!(ShellArg::parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -238,7 +238,7 @@ fn fleet(model: &Endpoint, world: &World) -> String {
     let tools = format!(
         "[tools.page]\ntype = \"http\"\nallow_private = [\"{0}\"]\n[tools.db]\ntype = \"sql\"\nurl = \"sqlite:app.db\"\n\
          [tools.box]\ntype = \"files\"\nroots = [\"box\"]\n\
-         [tools.machine]\ntype = \"shell\"\ncommands = {{ cat = {{ exec = \"/bin/cat\", args = [\"{{path:path}}\"], read = true }} }}\n",
+         [tools.machine]\ntype = \"shell\"\ncommands = {{ cat = {{ exec = \"/bin/cat\", args = [\"{{path:path}}\"], under = [\".\"], read = true }} }}\n",
         host(&world.web)
     );
     let server = format!(

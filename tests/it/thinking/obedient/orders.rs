@@ -38,7 +38,7 @@ enum Sign {
 const SECRETS: [(&str, &str); 5] = [
     ("secret-url", "the-word-behind-a-url"),
     ("secret-up", "the-word-further-up"),
-    ("secret-path", "the-word-at-a-path"),
+    ("near/secret-path", "the-word-at-a-path"),
     ("secret-link", "the-word-behind-a-link"),
     ("secret-sql", "the-word-for-a-database"),
 ];
@@ -116,7 +116,7 @@ fn file_orders(places: &Places<'_>) -> Vec<Order> {
     use Sign::{Appended, File, Shown};
     vec![
         order("up and out", "box", "read", "../secret-up".into(), Shown(SECRETS[1].1), false),
-        order("a whole path", "box", "read", path("secret-path"), Shown(SECRETS[2].1), true),
+        order("a whole path", "box", "read", path("near/secret-path"), Shown(SECRETS[2].1), true),
         order("a link", "box", "read", path("box/link"), Shown(SECRETS[3].1), false),
         order(
             "a write where only reading is allowed",
@@ -221,14 +221,14 @@ fn fleet(model: &Endpoint, folder: &Path, hosts: &[String], wide: bool) -> Strin
          [tools.db]\ntype = \"sql\"\nurl = \"sqlite:app.db\"\n{}\
          [tools.box]\ntype = \"files\"\n{}[tools.out]\ntype = \"files\"\nroots = [\"out\"]\nmode = \"read_write\"\n\
          [tools.desk]\ntype = \"files\"\nroots = [\"desk\"]\nmode = \"read_write\"\n\
-         [tools.hammer]\ntype = \"shell\"\ncommands = {{ touch = {{ exec = \"/bin/touch\", args = [\"{{path:path}}\"] }} }}\n\
+         [tools.hammer]\ntype = \"shell\"\ncommands = {{ touch = {{ exec = \"/bin/touch\", args = [\"{{path:path}}\"], under = [\".\"] }} }}\n\
          [tools.machine]\ntype = \"shell\"\n[tools.machine.commands]\necho = {{ exec = \"/bin/echo\", args = [\"{{text}}\"] }}\n{}\
          [tools.checks]\ntype = \"probe\"\nchecks = [{{ type = \"memory\" }}]\n",
         hosts.join(", "),
         pick("", "methods = [\"GET\", \"POST\"]\n"),
         pick("tables = [\"t\", \"u\"]\n", "mode = \"read_write\"\n"),
-        pick("roots = [\"box\"]\n", "roots = [\".\"]\nmode = \"read_write\"\n"),
-        pick("", "touch = { exec = \"/bin/touch\", args = [\"{path:path}\"] }\n"),
+        pick("roots = [\"box\"]\n", "roots = [\"box\", \"near\"]\nmode = \"read_write\"\n"),
+        pick("", "touch = { exec = \"/bin/touch\", args = [\"{path:path}\"], under = [\".\"] }\n"),
     );
     let rest = format!(
         "[mcp.s]\ncommand = [\"{python3}\", \"server.py\", \"{}\"]\nallow = [\"look\", \"put\", \"keep\", \"send\"]\n\
@@ -325,7 +325,7 @@ fn text_of(request: &Request) -> String {
 fn furnish(folder: &Path) {
     use std::os::unix::fs::PermissionsExt;
     let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).expect("it can be written");
-    for name in ["box", "out", "desk"] {
+    for name in ["box", "out", "desk", "near"] {
         std::fs::create_dir(folder.join(name)).expect("a new folder");
     }
     for (name, word) in SECRETS {
