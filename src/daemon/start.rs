@@ -13,7 +13,7 @@ use crate::domain::{Fact, Process, RunId, RunStatus};
 use crate::engine::{Engine, Restored};
 use crate::store::{self, Store, StoreError};
 use crate::tools::mcp::{About, Pin};
-use crate::{child, runner};
+use crate::{child, runner, secret};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use std::process::ExitCode;
@@ -203,6 +203,8 @@ async fn serve(
     mut signals: Signals,
     began: std::time::Instant,
 ) -> Result<(), Failure> {
+    // Before anything runs that could find them.
+    secret::learn(&loaded.fleet.secrets).await;
     let me = identity(paths);
     end_leftovers(&restored.open_runs, me).await;
     child::mark_helpers_of(me);

@@ -5,6 +5,7 @@ use crate::daemon::open_files::allow_open_files;
 use crate::daemon::services::Reload;
 use crate::domain::ReloadMode;
 use crate::protocol::{Code, RpcError};
+use crate::secret;
 use notify::{RecursiveMode, Watcher};
 use places::{Place, places};
 use std::collections::BTreeSet;
@@ -123,6 +124,7 @@ pub(super) async fn run(
             Ok(loaded) => {
                 has_agents = !loaded.fleet.agents.is_empty();
                 in_force.clone_from(&loaded.text);
+                secret::learn(&loaded.fleet.secrets).await;
                 allow_open_files(loaded.fleet.daemon.max_parallel_runs);
                 if answer.is_none() {
                     super::log::say_warnings(&loaded); // else whoever asked is told

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 mod forms;
 mod redact;
 mod value;
+mod wrapped;
 
 pub use redact::{REDACTED, Redactor, redact, redact_json};
 pub use value::Secret;
@@ -36,6 +37,39 @@ pub async fn resolve(secret: &SecretRef, timeout: Duration) -> Result<Secret, Se
     }?;
     redact::remember(&value);
     Ok(value)
+}
+
+/// How long all secrets of a configuration may take to be learnt.
+const LEARNING: Duration = Duration::from_secs(5);
+
+/// Makes the values of these known to [`redact()`], before anything uses them: a program can find a secret where the
+/// daemon found it. What can't be had is none of this function's business: whoever uses it is told. Secrets that a
+/// program gives are known from their first use on.
+pub async fn learn(secrets: &[SecretRef]) {
+    let all = async {
+        let mut values = Vec::new();
+        for secret in secrets {
+            let value = match secret {
+                SecretRef::Env(name) => from_env(name),
+                // Others may be able to read it. It is a secret all the same.
+                SecretRef::File(path) => from_file(path.clone(), Guard::Given, LEARNING).await,
+                SecretRef::Credential(name) => {
+                    from_credential(std::env::var_os("CREDENTIALS_DIRECTORY"), name, LEARNING).await
+                }
+                SecretRef::Command(_) => continue,
+            };
+            values.extend(value);
+        }
+        values
+    };
+    match tokio::time::timeout(LEARNING, all).await {
+        Ok(values) => redact::remember_all(values.iter().map(|value| &**value)),
+        Err(_) => tracing::warn!(
+            "not all files with secrets could be read within {} s: what is in them is left out of records from its first \
+             use on",
+            LEARNING.as_secs()
+        ),
+    }
 }
 
 /// A plain text as it is, or a secret.

@@ -3,6 +3,7 @@
 //!
 //! Which texts pass through here is for the callers to say: all that is kept, shown, or told a model.
 use super::forms::forms;
+use super::wrapped;
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
@@ -18,35 +19,56 @@ pub const REDACTED: &str = "[redacted]";
 /// Shorter values would be found in innocent texts.
 const LEAST: usize = 6;
 
-/// So many values are known, and so many bytes of them; past it the oldest are forgotten: a program that
-/// gives another token each hour must not fill the memory.
-const MOST_VALUES: usize = 512;
-const MOST_BYTES: usize = 128 << 10;
+/// So many values are known of those that were used, and so many bytes of them; past it the oldest are forgotten: a
+/// program that gives another token each hour must not fill the memory.
+const MOST_USED: (usize, usize) = (512, 128 << 10);
+/// The same of those that a configuration refers to, which no such program crowds out.
+const MOST_LEARNT: (usize, usize) = (2048, 256 << 10);
 
 /// Is any secret known? Asked before everything else.
 static ANY: AtomicBool = AtomicBool::new(false);
 static FINDER: LazyLock<RwLock<Option<Arc<Finder>>>> = LazyLock::new(RwLock::default);
-static VALUES: LazyLock<Mutex<VecDeque<Zeroizing<String>>>> = LazyLock::new(Mutex::default);
+static VALUES: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
 
-/// Remembers a value, so that it is found from now on.
+/// Values, the oldest first.
+#[derive(Default)]
+struct Known {
+    learnt: VecDeque<Zeroizing<String>>,
+    used: VecDeque<Zeroizing<String>>,
+}
+
+/// Remembers a value that was used, so that it is found from now on.
 pub(super) fn remember(value: &str) {
-    let mut values = VALUES.lock().unwrap_or_else(PoisonError::into_inner);
+    remember_in([value].into_iter(), |known| (&mut known.used, MOST_USED));
+}
+
+/// Remembers values that a configuration refers to, so that they are found from now on.
+pub(super) fn remember_all<'a>(values: impl Iterator<Item = &'a str>) {
+    remember_in(values, |known| (&mut known.learnt, MOST_LEARNT));
+}
+
+type Bounded<'k> = (&'k mut VecDeque<Zeroizing<String>>, (usize, usize));
+
+fn remember_in<'a>(values: impl Iterator<Item = &'a str>, of: fn(&mut Known) -> Bounded<'_>) {
+    let mut known = VALUES.lock().unwrap_or_else(PoisonError::into_inner);
     let mut new = false;
-    for value in [value, value.trim()] {
-        if value.len() >= LEAST && !values.iter().any(|known| known.as_str() == value) {
-            values.push_back(Zeroizing::new(value.to_owned()));
+    for value in values.flat_map(|value| [value, value.trim()]) {
+        let mut all = known.learnt.iter().chain(&known.used);
+        if value.len() >= LEAST && !all.any(|known| known.as_str() == value) {
+            of(&mut known).0.push_back(Zeroizing::new(value.to_owned()));
             new = true;
         }
     }
     if !new {
         return;
     }
-    let mut bytes: usize = values.iter().map(|value| value.len()).sum();
-    while values.len() > 1 && (values.len() > MOST_VALUES || bytes > MOST_BYTES) {
-        bytes -= values.pop_front().map_or(0, |oldest| oldest.len());
+    let (list, (most, most_bytes)) = of(&mut known);
+    let mut bytes: usize = list.iter().map(|value| value.len()).sum();
+    while list.len() > 1 && (list.len() > most || bytes > most_bytes) {
+        bytes -= list.pop_front().map_or(0, |oldest| oldest.len());
     }
     // Published while the lock is held: whoever comes later builds on this.
-    let finder = Finder::of(values.iter().map(|value| value.as_str()));
+    let finder = Finder::of(known.learnt.iter().chain(&known.used).map(|value| value.as_str()));
     *FINDER.write().unwrap_or_else(PoisonError::into_inner) = finder.map(Arc::new);
     ANY.store(true, Ordering::Release);
 }
@@ -92,14 +114,14 @@ impl Finder {
         let all: BTreeSet<String> = values.flat_map(forms).collect();
         let forms: Vec<String> = all.into_iter().collect();
         let longest = forms.iter().map(String::len).max().unwrap_or(0);
-        // It can only fail by its size, which `MOST_BYTES` bounds.
+        // It can only fail by its size, which `MOST_USED` and `MOST_LEARNT` bound.
         let mut builder = AhoCorasick::builder();
         let automaton = builder.kind(Some(AhoCorasickKind::ContiguousNFA)).build(&forms).ok()?;
         Some(Self { automaton, forms, longest })
     }
 
-    /// Where secrets stand. Those that overlap are one.
-    fn find(&self, text: &str) -> Vec<Range<usize>> {
+    /// Where secrets stand. Those that overlap are one. `run`: so many letters of base64 stood before the text.
+    fn find(&self, text: &str, run: usize) -> Vec<Range<usize>> {
         let mut spans: Vec<Range<usize>> = Vec::new();
         // They come in the order of their ends.
         for found in self.automaton.find_overlapping_iter(text) {
@@ -109,11 +131,37 @@ impl Finder {
             }
             spans.push(start..found.end());
         }
-        spans
+        match wrapped::join(text, run, false) {
+            Some(joined) => self.with_broken(spans, &joined),
+            None => spans,
+        }
+    }
+
+    /// These, and secrets with a break of lines in them.
+    fn with_broken(&self, mut spans: Vec<Range<usize>>, joined: &wrapped::Joined) -> Vec<Range<usize>> {
+        let before = spans.len();
+        for found in self.automaton.find_overlapping_iter(&joined.bytes) {
+            let (start, end) = (joined.at[found.start()], joined.at[found.end() - 1] + 1);
+            if end - start > found.len() {
+                spans.push(start..end);
+            }
+        }
+        if spans.len() == before {
+            return spans;
+        }
+        spans.sort_by_key(|span| (span.start, span.end));
+        let mut merged: Vec<Range<usize>> = Vec::new();
+        for span in spans {
+            match merged.last_mut() {
+                Some(last) if last.end > span.start => last.end = last.end.max(span.end),
+                _ => merged.push(span),
+            }
+        }
+        merged
     }
 
     fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let spans = self.find(text);
+        let spans = self.find(text, 0);
         if spans.is_empty() {
             return Cow::Borrowed(text);
         }
@@ -156,7 +204,21 @@ impl Finder {
     }
 
     /// From where on the text may be the beginning of a secret that has not ended; its length: nowhere.
-    fn open_end(&self, text: &str) -> usize {
+    fn open_end(&self, text: &str, run: usize) -> usize {
+        let whole = self.open_end_of(text);
+        let Some(joined) = wrapped::join(text, run, true) else { return whole };
+        let first = joined.bytes.len().saturating_sub(self.longest.saturating_sub(1));
+        let begins = |at: &usize| {
+            let tail = &joined.bytes[*at..];
+            let next = self.forms.partition_point(|form| form.as_bytes() <= tail);
+            self.forms.get(next).is_some_and(|form| form.as_bytes().starts_with(tail))
+        };
+        let broken = (first..joined.bytes.len()).find(begins).map(|at| joined.at[at]);
+        broken.map_or(whole, |at| whole.min(text.floor_char_boundary(at)))
+    }
+
+    /// The same, for secrets without a break of lines in them.
+    fn open_end_of(&self, text: &str) -> usize {
         let from = text.ceil_char_boundary(text.len().saturating_sub(self.longest.saturating_sub(1)));
         // Those that go on after `tail` are sorted right behind it.
         let begins = |at: &usize| {
@@ -173,6 +235,8 @@ impl Finder {
 #[derive(Default)]
 pub struct Redactor {
     held: String,
+    /// So many letters of base64 were given directly before what is held.
+    run: usize,
     /// So many bytes of what is held belong to a secret for which [`REDACTED`] was given already.
     told: usize,
 }
@@ -193,7 +257,7 @@ impl Redactor {
 
     fn push_for(&mut self, finder: &Finder, chunk: &str) -> String {
         self.held.push_str(chunk);
-        let end = finder.open_end(&self.held);
+        let end = finder.open_end(&self.held, self.run);
         self.give(finder, end)
     }
 
@@ -213,7 +277,7 @@ impl Redactor {
         let mut out = String::new();
         let mut at = self.told.min(end);
         let mut told = self.told;
-        for span in finder.find(&self.held) {
+        for span in finder.find(&self.held, self.run) {
             if span.start >= end {
                 break;
             }
@@ -225,6 +289,7 @@ impl Redactor {
             at = told.min(end);
         }
         out.push_str(&self.held[at..end]);
+        self.run = wrapped::run_at_end(&self.held[..end], self.run);
         self.held.drain(..end);
         self.told = told.saturating_sub(end);
         out

@@ -110,3 +110,18 @@ async fn a_program_that_fails_does_not_tell_the_secret() {
     let error = of_command("true", LONG).await.unwrap_err().0;
     assert!(error.contains("is empty"), "{error}");
 }
+
+#[tokio::test]
+async fn what_a_configuration_refers_to_is_known_before_it_is_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = file(&folder, b"canary-of-an-open-file\n", 0o644);
+    let secrets = [
+        SecretRef::Env("NO_SUCH_VARIABLE_5521".into()),
+        SecretRef::File(folder.path().join("none")),
+        SecretRef::File(open),
+        SecretRef::Command(vec!["sh".into(), "-c".into(), format!("touch {}/ran", folder.path().display())]),
+    ];
+    learn(&secrets).await;
+    assert_eq!(redact("<canary-of-an-open-file>"), format!("<{REDACTED}>"));
+    assert!(!folder.path().join("ran").exists(), "programs are not run for it");
+}
