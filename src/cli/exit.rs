@@ -150,6 +150,7 @@ impl Failure {
             Self::BrokenPipe => 141,
             Self::Client(error) => match error {
                 ClientError::Unreachable { .. } | ClientError::Vanished { .. } => 3,
+                ClientError::Foreign { .. } => 77,
                 ClientError::TimedOut { .. } => 7,
                 ClientError::Protocol { .. } | ClientError::Garbled { .. } => 8,
                 ClientError::Refused(error) => refused(error),
@@ -243,6 +244,10 @@ impl Failure {
                 ClientError::TimedOut { .. } => {
                     Some("is it busy? `bgagent health` reads its database without asking it".into())
                 }
+                ClientError::Foreign { user, .. } => Some(format!(
+                    "ask as that user if it is meant: `sudo -u '#{user}' bgagent …`; else name your own daemon with --state-dir or \
+                     --socket"
+                )),
                 ClientError::Protocol { .. } => Some(
                     "run the same release on both sides; `bgagent shutdown` stops a daemon of any release"
                         .into(),
@@ -323,6 +328,7 @@ mod tests {
         let rpc = |code| Failure::from(RpcError::new(code, "x"));
         let table = [
             (Failure::usage("x"), 2),
+            (client(ClientError::Foreign { place: "/s".into(), user: 1, me: 2 }), 77),
             (Failure::Config { path: "x".into(), errors: vec![], diagnostics: vec![] }, 78),
             (Failure::io("read", Path::new("x"), io::ErrorKind::NotFound.into()), 74),
             (Failure::Conflict { what: "x".into(), hint: "y".into() }, 5),

@@ -25,11 +25,40 @@ impl Address {
         (socket, listener)
     }
 
+    /// The socket to connect to. Whoever may write what the last daemon said of itself may lead anywhere, so that must be
+    /// ours or root's.
+    ///
+    /// # Errors
+    /// [`ClientError::Foreign`].
+    pub(super) fn socket(&self) -> Result<PathBuf, ClientError> {
+        use std::os::unix::fs::MetadataExt;
+        let (socket, listener) = self.resolve();
+        if listener.is_some()
+            && !self.given
+            && let Ok(about) = std::fs::metadata(&self.listener_file)
+        {
+            is_ours(&self.listener_file, about.uid())?;
+        }
+        Ok(socket)
+    }
+
     /// The error for a socket where nobody answers.
     pub(super) fn unreachable(&self, cause: impl ToString) -> ClientError {
         let (socket, listener) = self.resolve();
         let holder = self.listener_file.parent().and_then(holder);
         ClientError::Unreachable { socket, cause: cause.to_string(), listener, holder }
+    }
+}
+
+/// Does this belong to us, or to root?
+///
+/// # Errors
+/// [`ClientError::Foreign`].
+pub(super) fn is_ours(place: &Path, user: u32) -> Result<(), ClientError> {
+    let me = rustix::process::geteuid().as_raw();
+    match user == me || user == 0 {
+        true => Ok(()),
+        false => Err(ClientError::Foreign { place: place.to_owned(), user, me }),
     }
 }
 
@@ -87,6 +116,27 @@ mod tests {
         assert_eq!((socket, listener.unwrap().pid), ("/default.sock".into(), 7));
         std::fs::write(&file, r#"{"socket":"/run/x."#).unwrap();
         assert_eq!(address.resolve(), ("/default.sock".into(), None));
+    }
+
+    #[test]
+    fn what_another_user_wrote_leads_nowhere() {
+        use std::os::unix::fs::chown;
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("daemon.json");
+        std::fs::write(&file, r#"{"socket":"/run/x.sock","pid":7}"#).unwrap();
+        let mut address =
+            Address { socket: "/default.sock".into(), given: false, listener_file: file.clone() };
+        assert_eq!(address.socket().unwrap(), PathBuf::from("/run/x.sock"));
+        let me = rustix::process::geteuid().as_raw();
+        assert!(is_ours(&file, me).is_ok() && is_ours(&file, 0).is_ok());
+        let error = is_ours(&file, 65533).unwrap_err();
+        assert!(error.to_string().contains("belongs to user 65533") && !error.is_passing(), "{error}");
+        if me == 0 {
+            chown(&file, Some(65533), None).unwrap();
+            assert!(matches!(address.socket(), Err(ClientError::Foreign { user: 65533, .. })));
+            address.given = true;
+            assert_eq!(address.socket().unwrap(), PathBuf::from("/default.sock"));
+        }
     }
 
     #[test]

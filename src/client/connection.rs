@@ -1,4 +1,5 @@
 //! One connection: connect, say hello, call.
+use super::address::is_ours;
 use super::lines::{Broken, Lines};
 use super::{Address, ClientError};
 use crate::protocol::{
@@ -46,8 +47,10 @@ pub struct Connection {
 impl Connection {
     /// Connects and says hello.
     pub fn open(address: &Address, timeouts: Timeouts) -> Result<Self, ClientError> {
-        let (socket, _) = address.resolve();
+        let socket = address.socket()?;
         let stream = connect(&socket, timeouts.connect).map_err(|error| address.unreachable(error))?;
+        let user = owner(&stream, &socket).map_err(|error| address.unreachable(error))?;
+        is_ours(&socket, user)?;
         let nobody = HelloView {
             protocol: 0,
             protocols: Vec::new(),
@@ -224,4 +227,17 @@ fn connect(socket: &Path, within: Duration) -> std::io::Result<UnixStream> {
     net::sockopt::set_socket_timeout(&fd, net::sockopt::Timeout::Send, Some(within))?;
     net::connect(&fd, &address)?;
     Ok(UnixStream::from(fd))
+}
+
+/// Who listens there: the user of the process that made the socket (unix(7), `SO_PEERCRED`).
+#[cfg(target_os = "linux")]
+fn owner(stream: &UnixStream, _: &Path) -> std::io::Result<u32> {
+    Ok(net::sockopt::socket_peercred(stream)?.uid.as_raw())
+}
+
+/// Whose the socket is, where the system does not tell who listens.
+#[cfg(not(target_os = "linux"))]
+fn owner(_: &UnixStream, socket: &Path) -> std::io::Result<u32> {
+    use std::os::unix::fs::MetadataExt;
+    Ok(std::fs::metadata(socket)?.uid())
 }

@@ -19,6 +19,16 @@ pub enum ClientError {
         /// The daemon that has the state folder, if one lives.
         holder: Option<Holder>,
     },
+    /// Whoever listens, or wrote down where, is another user.
+    #[error("{} belongs to user {user}, and you are user {me}: nothing was said to it", .place.display())]
+    Foreign {
+        /// The socket, or the file that names one.
+        place: PathBuf,
+        /// Whose it is.
+        user: u32,
+        /// Who asks.
+        me: u32,
+    },
     /// The connection ended while an answer was due. What was asked may have happened or not.
     #[error("the daemon went away before it answered `{method}`")]
     Vanished {
@@ -60,7 +70,7 @@ impl ClientError {
         match self {
             Self::Unreachable { .. } | Self::Vanished { .. } | Self::TimedOut { .. } => true,
             Self::Refused(error) => error.kind() == Some(crate::protocol::Code::ShuttingDown),
-            Self::Protocol { .. } | Self::Garbled { .. } => false,
+            Self::Foreign { .. } | Self::Protocol { .. } | Self::Garbled { .. } => false,
         }
     }
 }

@@ -17,8 +17,23 @@ const KEPT: usize = 16;
 const SILENT: Duration = Duration::from_secs(2);
 /// One that has called, and waits for nothing, gives way after this.
 const IDLE: Duration = Duration::from_secs(10);
-/// What a client in a kept place may call.
-const ALWAYS: [&str; 4] = ["hello", "ping", "shutdown", "get_daemon_status"];
+/// A client in a kept place is waited for so long until it calls something.
+pub(super) const FIRST_CALL: Duration = Duration::from_secs(5);
+/// What steers the daemon. A client in a kept place may call it, and it waits for no other answers.
+pub(super) const STEERS: &[&str] = &[
+    "hello",
+    "ping",
+    "shutdown",
+    "get_daemon_status",
+    "get_agent_status",
+    "start_agent",
+    "pause_agent",
+    "resume_agent",
+    "stop_agent",
+    "cancel_run",
+    "reload_config",
+    "decide_approval",
+];
 
 /// All places.
 #[derive(Debug)]
@@ -100,8 +115,8 @@ impl House {
         let mut seats = self.seats.lock().expect("no holder panics");
         let is_kept = !seats.has_room(self.most, now);
         if is_kept && seats.taken.len() - seats.ordinary() >= KEPT {
-            let longest =
-                seats.taken.iter().filter(|(_, seat)| seat.is_kept).min_by_key(|(_, seat)| seat.heard);
+            let kept = seats.taken.iter().filter(|(_, seat)| seat.is_kept);
+            let longest = kept.min_by_key(|(_, seat)| (seat.has_called, seat.heard));
             if let Some(id) = longest.map(|(id, _)| *id) {
                 seats.send_away(id);
             }
@@ -146,6 +161,12 @@ impl Drop for Work {
 }
 
 impl Place {
+    /// Is this one of the places that are kept?
+    pub(super) fn is_kept(&self) -> bool {
+        let seats = self.house.seats.lock().expect("no holder panics");
+        seats.taken.get(&self.id).is_some_and(|seat| seat.is_kept)
+    }
+
     /// The client calls `method`. An error if its place is one of those that are kept, and all others are
     /// taken still.
     pub(super) fn calls(&self, method: &str, now: Instant) -> Result<Work, RpcError> {
@@ -155,13 +176,16 @@ impl Place {
         if let Some(seat) = seats.taken.get_mut(&self.id) {
             (seat.heard, seat.has_called, seat.is_kept) = (now, true, stays);
         }
-        if stays && !ALWAYS.contains(&method) {
+        if stays && !STEERS.contains(&method) {
             let most = self.house.most;
             let error = RpcError::new(
                 Code::Refused,
                 format!("all places for clients are taken ({most}), and each waits for something"),
             );
-            return Err(error.hint("end some of the other clients (`bgagent tail`), and ask again"));
+            return Err(error.hint(
+                "end some of the other clients (`bgagent tail`), and ask again; the daemon can be steered meanwhile: pause, \
+                 stop, status, shutdown",
+            ));
         }
         self.work.fetch_add(1, Ordering::Relaxed);
         Ok(Work(self.work.clone()))
@@ -217,12 +241,14 @@ mod tests {
         let kept: Vec<_> = (0..=KEPT).map(|_| enter(&house, now)).collect();
         assert!(kept[0].1.is_cancelled(), "even of those that are kept the oldest gives way");
         let (last, _) = &kept[KEPT];
-        for method in ALWAYS {
+        for method in STEERS {
             assert!(last.calls(method, now).is_ok(), "{method}");
         }
         assert_eq!(last.calls("list_agents", now).unwrap_err().kind(), Some(Code::Refused));
         assert!(full.iter().all(|(_, gone, _)| !gone.is_cancelled()));
-        drop(full);
+        let more: Vec<_> = (0..2 * KEPT).map(|_| enter(&house, now)).collect();
+        assert!(!kept[KEPT].1.is_cancelled(), "who has called gives way after those who never did");
+        drop((full, more));
         assert!(last.calls("list_agents", now).is_ok(), "there is room now");
     }
 }

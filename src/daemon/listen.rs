@@ -1,4 +1,6 @@
 //! The socket: made under the state lock, guarded, and looked after.
+use super::flow::Flow;
+use super::ground;
 use super::house::House;
 use super::lock::{self, LockError};
 use super::session::{self};
@@ -33,10 +35,11 @@ pub(super) enum ListenError {
 
 /// Makes the socket. A dead one is taken over without a question; the caller holds the state lock.
 pub(super) async fn bind(path: &Path) -> Result<Listener, ListenError> {
-    if let Some(folder) = path.parent()
-        && !folder.exists()
-    {
-        lock::private_folder(folder)?;
+    if let Some(folder) = path.parent() {
+        if !folder.exists() {
+            lock::private_folder(folder)?;
+        }
+        ground::judge(folder).map_err(LockError::from)?;
     }
     clear_way(path).await?;
     let bind = |cause| ListenError::Bind { path: path.to_owned(), cause };
@@ -112,7 +115,7 @@ pub(super) async fn serve(
     down: CancellationToken,
 ) {
     let mut ours = identity(&path);
-    let house = House::new();
+    let (house, flow) = (House::new(), Flow::new());
     let mut look = tokio::time::interval(LOOK_AFTER);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut trouble = String::new();
@@ -120,7 +123,7 @@ pub(super) async fn serve(
         tokio::select! {
             () = down.cancelled() => break,
             accepted = listener.accept() => match accepted {
-                Ok(stream) => admit(stream, &house, &services, &down),
+                Ok(stream) => admit(stream, (&house, &flow), &services, &down),
                 Err(error) => {
                     // out of file descriptors, most likely: who is idle gives way, and we don't spin
                     let gave_way = house.make_room(Instant::now());
@@ -153,17 +156,26 @@ pub(super) async fn serve(
     }
 }
 
-/// Only the daemon's own user and root may talk to it.
-fn admit(stream: Stream, house: &Arc<House>, services: &Arc<Services>, down: &CancellationToken) {
+/// Only the daemon's own user and root may talk to it. Of whom it can't be told who they are is neither.
+fn admit(
+    stream: Stream,
+    (house, flow): (&Arc<House>, &Arc<Flow>),
+    services: &Arc<Services>,
+    down: &CancellationToken,
+) {
     let me = rustix::process::geteuid().as_raw();
-    let peer = stream.peer_creds().ok().and_then(|creds| creds.euid());
-    if let Some(user) = peer.filter(|peer| *peer != me && *peer != 0) {
-        tracing::warn!(user, "a client of another user was turned away");
-        return;
+    match stream.peer_creds().map(|creds| creds.euid()) {
+        Ok(Some(user)) if user == me || user == 0 => {}
+        Ok(Some(user)) => return tracing::warn!(user, "a client of another user was turned away"),
+        Ok(None) => return tracing::warn!("a client was turned away: the system does not say whose it is"),
+        Err(error) => {
+            return tracing::warn!(%error, "a client was turned away: the system does not say whose it is");
+        }
     }
     let creds = stream.peer_creds().ok().and_then(|creds| u32::try_from(creds.pid()?).ok());
     let rights = creds.and_then(crate::child::rights_of_peer);
     let gone = down.child_token();
     let place = house.enter(gone.clone(), Instant::now());
-    tokio::spawn(session::serve(stream, services.clone(), gone, place, rights));
+    let outlet = flow.open(gone.clone());
+    tokio::spawn(session::serve(stream, services.clone(), gone, place, outlet, rights));
 }

@@ -1,4 +1,5 @@
 //! One daemon per state folder, and where it can be found.
+use super::ground::{self, Unsound};
 use crate::config::Paths;
 use crate::store::HOLDER_BYTES;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,12 @@ pub(super) enum LockError {
     /// It can't be locked, or not be made for now.
     #[error("can't lock {}: {cause}", .path.display())]
     Io { path: PathBuf, cause: io::Error },
+}
+
+impl From<Unsound> for LockError {
+    fn from(Unsound { path, what }: Unsound) -> Self {
+        Self::Unsafe { path, what }
+    }
 }
 
 /// The lock, held as long as this lives. Its file is never removed: two files of one name would be
@@ -112,6 +119,9 @@ pub(super) fn acquire(paths: &Paths) -> Result<StateLock, LockError> {
 
 /// Makes a folder that only we can enter, or checks that an existing one is ours.
 pub(super) fn private_folder(path: &Path) -> Result<(), LockError> {
+    if let Some(parent) = path.parent() {
+        ground::judge(parent)?;
+    }
     match std::fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|cause| match passes(

@@ -6,6 +6,8 @@ mod act;
 mod clock;
 mod event_loop;
 mod explain;
+mod flow;
+mod ground;
 mod handlers;
 mod house;
 mod inbox;

@@ -3,8 +3,9 @@
 //! Answers and events of one client go through one bounded line; a client that does not read holds
 //! up itself and nobody else, and is let go after a while. Events are read from the database by
 //! cursor, page by page, so a slow reader costs no memory.
+use super::flow::Outlet;
 use super::handlers;
-use super::house::{Place, Work};
+use super::house::{FIRST_CALL, Place, STEERS, Work};
 use crate::daemon::handlers::answers::value;
 use crate::daemon::services::{Encoded, Services, Step, Subscription};
 use crate::domain::{Control, LoggedEvent, Seq};
@@ -30,6 +31,8 @@ use tokio_util::sync::CancellationToken;
 const LINES_WAITING: usize = 64;
 /// Calls of one client that are worked on at a time.
 const CALLS_AT_A_TIME: usize = 64;
+/// Calls that wait for something outside: they hold up no others while they do.
+const WAIT_OUTSIDE: &[&str] = &["call_tool", "ask_archive", "list_mcp", "trust_mcp"];
 /// Events of one page.
 const PAGE: usize = 256;
 /// A client that has not read a line for this long is let go; it can come back with its cursor.
@@ -46,15 +49,16 @@ pub(super) async fn serve(
     services: Arc<Services>,
     gone: CancellationToken,
     place: Place,
+    outlet: Arc<Outlet>,
     rights: Option<Control>,
 ) {
     services.clients.fetch_add(1, Ordering::Relaxed);
     let (input, output) = tokio::io::split(stream);
     let (lines, waiting) = mpsc::channel(LINES_WAITING);
-    let writer = tokio::spawn(write(output, waiting, gone.clone()));
+    let writer = tokio::spawn(write(output, waiting, gone.clone(), outlet.clone()));
     let session = Session {
         services: services.clone(),
-        lines,
+        lines: Out { lines, outlet },
         gone: gone.clone(),
         place,
         rights,
@@ -73,6 +77,7 @@ async fn write(
     mut output: impl tokio::io::AsyncWrite + Unpin,
     mut waiting: mpsc::Receiver<String>,
     gone: CancellationToken,
+    outlet: Arc<Outlet>,
 ) {
     loop {
         let line = tokio::select! {
@@ -84,8 +89,16 @@ async fn write(
             }
         };
         let Some(line) = line else { break };
-        let written = tokio::time::timeout(PATIENCE, output.write_all(line.as_bytes())).await;
-        if !matches!(written, Ok(Ok(()))) {
+        let sent_away = async {
+            gone.cancelled().await;
+            tokio::time::sleep(LAST_ANSWERS).await;
+        };
+        let is_written = tokio::select! {
+            is_written = write_line(&mut output, line.as_bytes(), &outlet) => is_written,
+            () = sent_away => false,
+        };
+        outlet.done(line.len());
+        if !is_written {
             break;
         }
     }
@@ -93,9 +106,55 @@ async fn write(
     let _ = output.shutdown().await;
 }
 
+/// Writes a line piece by piece. False: the client is gone, or reads nothing.
+async fn write_line(
+    output: &mut (impl tokio::io::AsyncWrite + Unpin),
+    mut rest: &[u8],
+    outlet: &Outlet,
+) -> bool {
+    while !rest.is_empty() {
+        match tokio::time::timeout(PATIENCE, output.write(rest)).await {
+            Ok(Ok(written)) if written > 0 => {
+                rest = &rest[written..];
+                outlet.reads();
+            }
+            Ok(_) => return false,
+            Err(_) => {
+                tracing::warn!("a client that has read nothing for {} s was let go", PATIENCE.as_secs());
+                return false;
+            }
+        }
+    }
+    true
+}
+
+/// Where the lines of a client go, all of them counted.
+#[derive(Clone)]
+struct Out {
+    lines: mpsc::Sender<String>,
+    outlet: Arc<Outlet>,
+}
+
+impl Out {
+    /// False: the client is gone.
+    async fn say(&self, line: String) -> bool {
+        self.outlet.waits(line.len());
+        self.say_counted(line).await
+    }
+
+    async fn say_counted(&self, line: String) -> bool {
+        let bytes = line.len();
+        let said = self.lines.send(line).await.is_ok();
+        if !said {
+            self.outlet.done(bytes);
+        }
+        said
+    }
+}
+
 struct Session {
     services: Arc<Services>,
-    lines: mpsc::Sender<String>,
+    lines: Out,
     gone: CancellationToken,
     place: Place,
     /// `None`: what its owner may.
@@ -107,11 +166,20 @@ struct Session {
 
 impl Session {
     async fn read(mut self, mut input: LineReader<impl tokio::io::AsyncBufRead + Unpin>) {
+        let mut has_called = false;
         loop {
+            let too_late = async {
+                match !has_called && self.place.is_kept() {
+                    true => tokio::time::sleep(FIRST_CALL).await,
+                    false => std::future::pending().await,
+                }
+            };
             let line = tokio::select! {
                 () = self.gone.cancelled() => return,
+                () = too_late => break,
                 line = input.next() => line,
             };
+            has_called = true;
             match line {
                 Ok(Some(line)) => self.call(&line).await,
                 Ok(None) => break,
@@ -129,7 +197,7 @@ impl Session {
     }
 
     async fn say(&self, line: String) {
-        let _ = self.lines.send(line).await;
+        let _ = self.lines.say(line).await;
     }
 
     async fn call(&mut self, line: &[u8]) {
@@ -145,6 +213,12 @@ impl Session {
             Ok(work) => work,
             Err(error) => return self.answer(id, Err(error)).await,
         };
+        let steers = STEERS.contains(&call.method.as_str());
+        // Whoever does not read what was said is not heard any more.
+        if !steers && !self.lines.outlet.has_room().await {
+            return;
+        }
+        let waits_outside = WAIT_OUTSIDE.contains(&call.method.as_str());
         let step = match Request::decode(&call.method, call.params) {
             Ok(request) => handlers::handle(request, &self.services).await,
             Err(error) => Step::Done(Err(error)),
@@ -155,9 +229,19 @@ impl Session {
                 let Ok(place) = self.room.clone().acquire_owned().await else { return };
                 let lines = self.lines.clone();
                 tokio::spawn(async move {
+                    let leave = match steers || waits_outside {
+                        true => None,
+                        false => match lines.outlet.may_compute().await {
+                            Some(leave) => Some(leave),
+                            None => return,
+                        },
+                    };
                     let answer = answer.await;
                     if let Some(id) = id {
-                        let _ = lines.send(response_line(&id, answer)).await;
+                        let line = response_line(&id, answer);
+                        lines.outlet.waits(line.len());
+                        drop(leave);
+                        let _ = lines.say_counted(line).await;
                     }
                     drop((place, work));
                 });
@@ -227,7 +311,7 @@ fn beyond(rights: Control, method: &str) -> Option<RpcError> {
 /// The events of one subscription.
 struct Feed {
     store: Store,
-    lines: mpsc::Sender<String>,
+    lines: Out,
     number: u64,
     gone: CancellationToken,
 }
@@ -238,6 +322,9 @@ impl Feed {
         let mut newest = self.store.newest();
         let mut is_live = false;
         loop {
+            if !self.lines.outlet.has_room().await {
+                return;
+            }
             newest.borrow_and_update();
             let asked = filter.clone();
             let page = match self.store.read(move |reader| reader.events_after(cursor, &asked, PAGE)).await {
@@ -255,10 +342,8 @@ impl Feed {
                     return;
                 }
             }
-            for event in page.events {
-                if !self.event(event).await {
-                    return;
-                }
+            if !self.events(page.events).await {
+                return;
             }
             cursor = page.cursor;
             let past_end = filter.until.is_some_and(|until| crate::clock::wall() > until);
@@ -296,12 +381,24 @@ impl Feed {
         }
     }
 
-    async fn event(&self, event: LoggedEvent) -> bool {
-        self.say(EVENT_NOTIFICATION, &EventNote { subscription: self.number, event }).await
+    /// Says the events of a page. They wait as lines, so that they are counted.
+    async fn events(&self, events: Vec<LoggedEvent>) -> bool {
+        let note = |event| EventNote { subscription: self.number, event };
+        let lines: Vec<String> =
+            events.into_iter().map(|event| notification_line(EVENT_NOTIFICATION, &note(event))).collect();
+        self.lines.outlet.waits(lines.iter().map(String::len).sum());
+        let mut lines = lines.into_iter();
+        while let Some(line) = lines.next() {
+            if !self.lines.say_counted(line).await {
+                self.lines.outlet.done(lines.map(|line| line.len()).sum());
+                return false;
+            }
+        }
+        true
     }
 
     async fn say(&self, method: &str, params: &impl Serialize) -> bool {
-        self.lines.send(notification_line(method, params)).await.is_ok()
+        self.lines.say(notification_line(method, params)).await
     }
 }
 
@@ -318,6 +415,7 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         let (lines, _waiting) = mpsc::channel(1);
         let gone = CancellationToken::new();
+        let lines = Out { lines, outlet: super::super::flow::Flow::new().open(gone.clone()) };
         let feed = Feed { store, lines, number: 1, gone: gone.clone() };
         let filter = EventFilter::default();
         feed.run(Subscription { cursor: Seq(0), newest: Seq(0), instead_after: None, filter, follow: true })

@@ -9,6 +9,7 @@ mod cli;
 mod cli_generated;
 mod clocks;
 mod crash;
+mod crowd;
 mod dependencies;
 mod endpoint;
 mod faults;

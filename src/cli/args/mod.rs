@@ -47,7 +47,7 @@ Examples:
 
 Exit codes:
   0 done, 1 negative result, 2 usage, 3 no daemon, 4 no such agent or run, 5 wrong state, 6 refused, 7 timed out, \
-8 no common protocol, 9 some of several failed, 78 configuration")]
+8 no common protocol, 9 some of several failed, 77 another user's socket, 78 configuration")]
 pub struct Cli {
     /// For every command.
     #[command(flatten)]
