@@ -3,7 +3,8 @@
 //! The file is opened read-only besides, and limits bound the rest.
 //!
 //! Theory of operation: a progress handler ends a statement when its time is up, when nobody waits for it,
-//! or when the process grew too much meanwhile. SQLite calls it where its program jumps, so a program
+//! or when the process grew too much meanwhile. What it puts aside to sort or to compare is memory, never a file, so that
+//! this holds for it as well. SQLite calls it where its program jumps, so a program
 //! without a jump runs to its end: what such a one may cost is bounded by the longest value, which is the
 //! shorter the more values the program makes ([`fit`]). Functions whose one step could take minutes are
 //! replaced (see `functions`).
@@ -32,7 +33,7 @@ const STEPS: i32 = 8;
 /// By how much the process may grow while a statement runs that gathers values of many rows into one, in
 /// bytes. Not all of those keep to the longest value while they gather.
 const MAX_GROWTH: u64 = 36 << 20;
-/// The same for others: they have no known way to grow, and something else may have grown.
+/// The same for others: what they sort and compare, and something else may have grown.
 const MAX_GROWTH_OF_OTHERS: u64 = 256 << 20;
 /// Time between two looks at the memory.
 const LOOK: Duration = Duration::from_millis(1);
@@ -79,6 +80,7 @@ pub(super) fn protect(
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER, false)?;
     // A misspelt column in double quotes is an error instead of a text.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
     super::functions::replace_slow_ones(connection)?;
     let reason = Reason::default();
     let gathers = Arc::new(AtomicBool::new(false));
@@ -451,7 +453,8 @@ impl Watch {
         let most = most * RUNNING.load(Ordering::Relaxed).max(1);
         let grown = self.memory.as_ref().and_then(resident).unwrap_or(0).saturating_sub(self.before);
         if grown > most {
-            self.reason.set(|| "it needs too much memory: ask for fewer or shorter values".into());
+            self.reason
+                .set(|| "it needs too much memory: ask for fewer or shorter values, or sort fewer".into());
             return true;
         }
         false

@@ -483,3 +483,24 @@ async fn a_change_that_is_not_waited_for_may_have_been_made() {
         drop(release);
     }
 }
+
+#[tokio::test]
+async fn what_is_sorted_fills_no_disk() {
+    let folder = database();
+    let sort = "SELECT printf('%.30000c', 'a') || a.x AS x FROM big a, big b ORDER BY x";
+    let settings = settings(&folder, json!({"timeout": 25}));
+    let files = || {
+        let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+        open.filter_map(|entry| std::fs::read_link(entry.path()).ok())
+            .filter(|path| path.to_string_lossy().contains("etilqs"))
+            .count()
+    };
+    let asked = tokio::spawn(async move { ask(&settings, json!({"sql": sort})).await });
+    let mut most = 0;
+    while !asked.is_finished() {
+        most = most.max(files());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    says(asked.await.unwrap(), "too much memory");
+    assert_eq!(most, 0, "nothing is put into files");
+}
