@@ -2,8 +2,8 @@
 //! left to `llm`.
 use super::keys;
 use super::walk::{Item, Section};
-use crate::config::values::{refers, url};
-use crate::domain::{Effort, FallbackOn, Fleet, ModelSpec, Price, Provider, RequestSettings};
+use crate::config::values::{in_the_clear, refers, url};
+use crate::domain::{Effort, FallbackOn, Fleet, ModelSpec, Price, Provider, RequestSettings, TextOrSecret};
 use serde_json::{Map, Value};
 
 /// Longest answer of a model, where nothing is set.
@@ -31,6 +31,10 @@ pub(super) fn model(section: &Section<'_>) -> Option<ModelSpec> {
     }
     let settings = settings(section, provider?);
     let api_key = section.get("api_key").and_then(|item| item.secret());
+    let headers = section.headers();
+    if let Some(address) = section.get("base_url") {
+        in_the_clear(address, api_key.is_some() || headers.values().any(TextOrSecret::is_secret));
+    }
     let price = section.get("price").and_then(|item| item.section(keys::PRICE)).map(|price| {
         let input = price.number("input").unwrap_or(0.0);
         // what Anthropic asks for a cache that lives for five minutes
@@ -49,7 +53,7 @@ pub(super) fn model(section: &Section<'_>) -> Option<ModelSpec> {
         provider: provider?,
         base_url: section.get("base_url").and_then(url),
         api_key,
-        headers: section.headers(),
+        headers,
         request_timeout: section.positive("request_timeout").unwrap_or(jiff::SignedDuration::from_secs(60)),
         max_output_tokens: most.unwrap_or(by_default),
         max_output_by_default: most.is_none(),

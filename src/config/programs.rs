@@ -16,7 +16,7 @@ pub(super) enum Holds {
 }
 
 /// An argument, the program itself being the first.
-pub(super) type Word<'a> = (&'a str, Holds);
+pub(super) type Argument<'a> = (&'a str, Holds);
 
 /// How a program reads its arguments.
 enum Kind {
@@ -41,6 +41,8 @@ struct Language {
     values: &'static str,
     /// The same in long form.
     long_values: &'static [&'static str],
+    /// What follows one of these in its cluster is no option: `-i.bak`, `-MData::Dumper`.
+    rest: &'static str,
     /// A value may stand in the argument of its option: `-F:`.
     attaches: bool,
     /// After code, no more options are read.
@@ -55,6 +57,7 @@ const SHELL: Language = Language {
     long_code: &["--command"],
     values: "oOCd",
     long_values: &["--rcfile", "--init-file", "--init-command"],
+    rest: "",
     attaches: false,
     code_is_last: true,
     permutes: false,
@@ -66,6 +69,7 @@ const PYTHON: Language = Language {
     long_code: &[],
     values: "WX",
     long_values: &["--check-hash-based-pycs"],
+    rest: "",
     attaches: true,
     code_is_last: true,
     permutes: false,
@@ -76,6 +80,7 @@ const PERL: Language = Language {
     long_code: &[],
     values: "I",
     long_values: &[],
+    rest: "iMmCxlDF0dV",
     attaches: true,
     code_is_last: false,
     permutes: false,
@@ -86,6 +91,7 @@ const RUBY: Language = Language {
     long_code: &[],
     values: "rIECFW",
     long_values: &["--encoding", "--external-encoding", "--internal-encoding"],
+    rest: "iKTxWl0",
     attaches: true,
     code_is_last: false,
     permutes: false,
@@ -106,6 +112,7 @@ const NODE: Language = Language {
         "--icu-data-dir",
         "--input-type",
     ],
+    rest: "",
     attaches: false,
     code_is_last: false,
     permutes: false,
@@ -124,6 +131,7 @@ const PHP: Language = Language {
         "--server",
         "--docroot",
     ],
+    rest: "",
     attaches: true,
     code_is_last: false,
     permutes: false,
@@ -134,6 +142,7 @@ const AWK: Language = Language {
     long_code: &["--source", "--file", "--exec"],
     values: "Fvil",
     long_values: &["--field-separator", "--assign", "--include", "--load"],
+    rest: "",
     attaches: true,
     code_is_last: false,
     permutes: false,
@@ -144,6 +153,7 @@ const SED: Language = Language {
     long_code: &["--expression", "--file"],
     values: "l",
     long_values: &["--line-length"],
+    rest: "i",
     attaches: true,
     code_is_last: false,
     permutes: true,
@@ -306,7 +316,7 @@ const AFTER: &[(&str, &[&str])] = &[
 
 /// The first argument that holds something filled in which would be run: a program, or a part of one. `known` are
 /// names that the program goes by, beside the one that it is called by.
-pub(super) fn run_by(words: &[Word<'_>], known: Option<&str>) -> Option<usize> {
+pub(super) fn run_by(words: &[Argument<'_>], known: Option<&str>) -> Option<usize> {
     let (program, holds) = words.first()?;
     if *holds != Holds::Text {
         return Some(0);
@@ -320,7 +330,7 @@ fn is_many_programs(name: &str) -> bool {
     matches!(stem(name), "busybox" | "toybox" | "coreutils" | "rustup" | "snap" | "pyenv" | "asdf" | "mise")
 }
 
-fn judged(name: &str, words: &[Word<'_>]) -> Option<usize> {
+fn judged(name: &str, words: &[Argument<'_>]) -> Option<usize> {
     match kind(name)? {
         Kind::Code => first_filled(words),
         Kind::Interpreter(language) => interpreted(language, words),
@@ -329,7 +339,7 @@ fn judged(name: &str, words: &[Word<'_>]) -> Option<usize> {
     }
 }
 
-fn after(options: &[&str], words: &[Word<'_>]) -> Option<usize> {
+fn after(options: &[&str], words: &[Argument<'_>]) -> Option<usize> {
     let is_option = |text: &str| options.iter().any(|option| named(text, option));
     (1..words.len()).find_map(|at| match words[at] {
         (text, Holds::Text) if is_option(text) => run_by(&words[at + 1..], None).map(|inner| at + 1 + inner),
@@ -345,7 +355,7 @@ fn named(text: &str, option: &str) -> bool {
     text.strip_prefix(option).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
 }
 
-fn first_filled(words: &[Word<'_>]) -> Option<usize> {
+fn first_filled(words: &[Argument<'_>]) -> Option<usize> {
     words.iter().position(|(_, holds)| *holds != Holds::Text)
 }
 
@@ -378,7 +388,7 @@ pub(super) fn runs_others(name: &str) -> bool {
     matches!(kind(name), Some(Kind::Interpreter(_) | Kind::Launcher(..) | Kind::Code))
 }
 
-fn interpreted(language: &Language, words: &[Word<'_>]) -> Option<usize> {
+fn interpreted(language: &Language, words: &[Argument<'_>]) -> Option<usize> {
     let filled = |at: usize| words.get(at).is_some_and(|(_, holds)| *holds != Holds::Text);
     let (mut has_code, mut options_end) = (false, false);
     let mut at = 1;
@@ -435,6 +445,9 @@ fn option(language: &Language, text: &str) -> OptionRead {
     let (mut has_code, mut values) = (false, 0);
     for (at, letter) in text.char_indices().skip(1) {
         let is_code = language.code.contains(letter);
+        if !is_code && language.rest.contains(letter) {
+            break;
+        }
         if !is_code && !language.values.contains(letter) {
             continue;
         }
@@ -448,7 +461,7 @@ fn option(language: &Language, text: &str) -> OptionRead {
     OptionRead { has_code, values }
 }
 
-fn launched(name: &str, own: usize, flags: &[&str], words: &[Word<'_>]) -> Option<usize> {
+fn launched(name: &str, own: usize, flags: &[&str], words: &[Argument<'_>]) -> Option<usize> {
     // Whatever is known of a program that is named among the arguments holds for what follows it.
     for at in 1..words.len() {
         let (text, holds) = words[at];

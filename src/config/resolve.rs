@@ -5,7 +5,7 @@ use super::keys::{self, Key};
 use super::machine::{self, Wanted};
 use super::walk::{Item, Section};
 use super::{agents, guarded, lint, models, sandbox, tools};
-use crate::config::values::{cwd, url, zone};
+use crate::config::values::{cwd, in_the_clear, url, zone};
 use crate::domain::*;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -130,10 +130,14 @@ fn mcp(section: &Section<'_>) -> Option<McpSpec> {
     if let Some(argv) = command.as_ref().filter(|_| section.file.errors() == before) {
         look_for(section, argv, cwd.as_deref(), &env);
     }
+    let headers = section.headers();
+    if let Some(address) = section.get("url") {
+        in_the_clear(address, headers.values().any(TextOrSecret::is_secret));
+    }
     Some(McpSpec {
         command,
         url,
-        headers: section.headers(),
+        headers,
         env,
         cwd,
         start_timeout: section.positive("start_timeout").unwrap_or(McpSpec::START_TIMEOUT),
@@ -233,7 +237,9 @@ fn notify(section: &Section<'_>) -> Option<NotifyTarget> {
             if let TextOrSecret::Text(_) = address {
                 url(item)?;
             }
-            NotifyTargetKind::Webhook { url: address, headers: section.headers() }
+            let headers = section.headers();
+            in_the_clear(item, headers.values().any(TextOrSecret::is_secret));
+            NotifyTargetKind::Webhook { url: address, headers }
         }
         NotifyType::Command => {
             let before = section.file.errors();

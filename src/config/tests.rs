@@ -140,7 +140,7 @@ fn settings_of_tools_are_resolved() {
 [tools.web]
 type = "http"
 hosts = ["API.example.org", "*.example.net:8443"]
-allow_private = ["[::1]:8080", "nas.local"]
+allow_private = ["[::1]:8080", "nas.local", "nas.lan=10.1.2.0/24"]
 methods = ["POST", "GET", "GET"]
 headers = { Authorization = { file = "token" }, X-Plain = "yes" }
 max_bytes = "2MiB"
@@ -156,7 +156,9 @@ https_only = true
         tool.settings,
         ToolSettings::Http(HttpSettings {
             hosts: hosts(&["api.example.org", "*.example.net:8443"]),
-            allow_private: hosts(&["[::1]:8080", "nas.local"]),
+            allow_private: ["[::1]:8080", "nas.local", "nas.lan=10.1.2.0/24"]
+                .map(|host| crate::domain::PrivateHost::parse(host).unwrap())
+                .into(),
             methods: vec![HttpMethod::Get, HttpMethod::Post],
             headers: [("Authorization".into(), token), ("X-Plain".into(), TextOrSecret::Text("yes".into()))]
                 .into(),

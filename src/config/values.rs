@@ -1,6 +1,6 @@
 //! Values that stand in several tables: names that refer to something, zones, addresses, folders.
 use super::walk::{Item, Section};
-use crate::domain::{TextOrSecret, nearest};
+use crate::domain::{HostPattern, TextOrSecret, nearest};
 use jiff::tz::TimeZone;
 use std::path::PathBuf;
 
@@ -136,4 +136,25 @@ pub(super) fn database(item: Item<'_>) -> Option<TextOrSecret> {
         }
     }
     Some(TextOrSecret::Text(url))
+}
+
+/// Warns of a secret that goes to an address over plain HTTP, unless that stays on this machine.
+pub(super) fn in_the_clear(address: Item<'_>, has_secret: bool) {
+    let Some(text) = address.value.get_ref().as_str().filter(|_| has_secret) else { return };
+    if text.to_ascii_lowercase().starts_with("http://") && !is_this_machine(text) {
+        address.file.warn(
+            address.span(),
+            "a secret goes there over plain HTTP, and everybody on the way can read it".into(),
+            Some("write https://, or reach it through a tunnel that ends on this machine".into()),
+        );
+    }
+}
+
+/// Is the host of this address `localhost`, or written as a loopback address?
+pub(super) fn is_this_machine(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    HostPattern::parse(authority).is_ok_and(|host| {
+        host.fits("localhost") || host.address().is_some_and(|address| address.is_loopback())
+    })
 }

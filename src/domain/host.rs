@@ -88,6 +88,11 @@ impl HostPattern {
         self.port
     }
 
+    /// The address that it is written as, if it is no name.
+    pub fn address(&self) -> Option<IpAddr> {
+        if let Name::Address(address) = self.name { Some(address) } else { None }
+    }
+
     /// Does it stand for one host?
     pub fn is_single(&self) -> bool {
         !matches!(self.name, Name::Below(_))

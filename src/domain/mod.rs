@@ -25,6 +25,7 @@ mod nearest;
 pub mod novelty;
 mod object_key;
 mod price;
+mod private_host;
 mod run;
 mod run_error;
 mod sandbox;
@@ -71,6 +72,7 @@ pub use incident::{Diagnosis, Finding, FoundBy, IncidentRecord, Level, Severity}
 pub use json_schema::{check_schema, fits_part, fits_schema};
 pub use loose_json::{MOST_NESTED, Slips, is_deeper, mended_json, read_json};
 pub use nearest::{distance, nearest};
+pub use private_host::PrivateHost;
 
 pub use object_key::check_object_key;
 pub use price::cost;

@@ -56,6 +56,11 @@ pub enum TextOrSecret {
 }
 
 impl TextOrSecret {
+    /// Is it a reference to a secret?
+    pub fn is_secret(&self) -> bool {
+        matches!(self, Self::Secret(_))
+    }
+
     /// As it stands in the settings of a tool: a text, or a table that says where the secret is.
     pub fn to_json(&self) -> serde_json::Value {
         match self {

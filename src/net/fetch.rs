@@ -26,6 +26,8 @@ pub struct Request {
     pub headers: HeaderMap,
     /// For this host only: they never follow a redirect to another.
     pub own_headers: HeaderMap,
+    /// There is a secret among those.
+    pub has_secret: bool,
     /// The body.
     pub body: Option<Vec<u8>>,
 }
@@ -114,6 +116,10 @@ async fn follow(
     let (mut moved, mut for_good) = (None, true);
     for _ in 0..=MAX_REDIRECTS {
         let vetted = dialer.vet(&request.url, allow).await?;
+        if request.has_secret && !vetted.keeps_secrets() {
+            let host = vetted.url.host_str().unwrap_or("?").to_owned();
+            return Err(GuardError::InTheClear { host });
+        }
         let changes = !only_reads(&request.method);
         let answer = ask(&vetted, &request, &cookies, &mut way.open).await?;
         let mut fetched = head(&vetted.url, &answer);
@@ -205,7 +211,10 @@ fn cookie_header(cookies: &CookieStore, url: &Url, own: Option<&HeaderValue>) ->
 }
 
 /// Where the answer points, if it points elsewhere.
-fn next(url: &Url, answer: &Response) -> Result<Option<Url>, GuardError> {
+///
+/// # Errors
+/// Why it can't be followed.
+pub fn next(url: &Url, answer: &Response) -> Result<Option<Url>, GuardError> {
     if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return Ok(None);
     }
@@ -240,13 +249,14 @@ fn redirect(request: &mut Request, from: &Url, to: Url, status: StatusCode) -> R
             )));
         }
         request.own_headers.clear();
+        request.has_secret = false;
     }
     request.url = to.into();
     Ok(())
 }
 
 /// The same host, on the same port, or moved from plain HTTP to HTTPS.
-pub(super) fn is_same(from: &Url, to: &Url) -> bool {
+pub fn is_same(from: &Url, to: &Url) -> bool {
     let place = |url: &Url| (url.host_str().map(str::to_owned), url.port_or_known_default());
     let upgraded = from.scheme() == "http" && to.scheme() == "https" && from.port().or(to.port()).is_none();
     (place(from) == place(to) && from.scheme() == to.scheme())

@@ -8,7 +8,7 @@
 //!
 //! Which hosts are allowed, and what goes with a request, is for the callers to say.
 use super::address::{is_private, is_public};
-use crate::domain::HostPattern;
+use crate::domain::{HostPattern, PrivateHost};
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
@@ -27,7 +27,9 @@ const LONGEST: usize = 8192;
 pub struct Allow {
     /// `None`: every host that is public.
     hosts: Option<Vec<HostPattern>>,
-    private: Vec<HostPattern>,
+    /// On these ports, too.
+    also: Vec<HostPattern>,
+    private: Vec<PrivateHost>,
     https_only: bool,
 }
 
@@ -43,9 +45,15 @@ impl Allow {
         Self { hosts: Some(hosts), ..Self::default() }
     }
 
-    /// These hosts too, also when their addresses are private, loopback or link-local.
-    pub fn and_private(mut self, hosts: Vec<HostPattern>) -> Self {
+    /// These hosts too, also when their addresses are private, loopback or link-local, as far as they admit them.
+    pub fn and_private(mut self, hosts: Vec<PrivateHost>) -> Self {
         self.private.extend(hosts);
+        self
+    }
+
+    /// These hosts too, on any port that they name, while their addresses are public.
+    pub fn and(mut self, hosts: Vec<HostPattern>) -> Self {
+        self.also.extend(hosts);
         self
     }
 
@@ -55,22 +63,25 @@ impl Allow {
         self
     }
 
-    /// May this host be asked on this port? `Some(true)`: and its addresses may be private.
-    fn judge(&self, host: &str, port: u16) -> Result<bool, GuardError> {
+    /// May this host be asked on this port? With those of the private hosts that it is.
+    fn judge(&self, host: &str, port: u16) -> Result<Vec<PrivateHost>, GuardError> {
         let usual = matches!(port, 80 | 443);
-        let fits = |pattern: &&HostPattern| pattern.fits(host);
         let open = |pattern: &HostPattern| pattern.port().map_or(usual, |only| only == port);
-        if self.private.iter().filter(fits).any(open) {
-            return Ok(true);
+        let named = |private: &&PrivateHost| private.host.fits(host) && open(&private.host);
+        let private: Vec<PrivateHost> = self.private.iter().filter(named).cloned().collect();
+        if !private.is_empty() {
+            return Ok(private);
         }
-        let listed = match &self.hosts {
-            None if usual => return Ok(false),
-            None => true,
-            Some(hosts) if hosts.iter().filter(fits).any(open) => return Ok(false),
-            Some(hosts) => hosts.iter().chain(&self.private).any(|pattern| pattern.fits(host)),
-        };
+        let listed = self.also.iter().chain(self.hosts.iter().flatten());
+        let mut fitting = listed.filter(|pattern| pattern.fits(host)).peekable();
+        let is_known = fitting.peek().is_some()
+            || self.hosts.is_none()
+            || self.private.iter().any(|private| private.host.fits(host));
+        if fitting.any(open) || (self.hosts.is_none() && usual) {
+            return Ok(private);
+        }
         let host = host.to_owned();
-        if listed { Err(GuardError::Port { host, port }) } else { Err(GuardError::Host { host }) }
+        if is_known { Err(GuardError::Port { host, port }) } else { Err(GuardError::Host { host }) }
     }
 }
 
@@ -106,6 +117,15 @@ pub enum GuardError {
         /// The first such address.
         address: IpAddr,
     },
+    /// A secret goes along, and everybody on the way could read it.
+    #[error(
+        "secrets are not sent to {host} over plain HTTP: write https://, or, if it is in your own network, name it in \
+         `allow_private`"
+    )]
+    InTheClear {
+        /// As the address names it.
+        host: String,
+    },
     /// The name leads nowhere.
     #[error("the name {host} can't be resolved: {cause}")]
     Unresolved {
@@ -130,8 +150,8 @@ pub fn check(text: &str, allow: &Allow) -> Result<Url, GuardError> {
     judge(text, allow).map(|(url, _)| url)
 }
 
-/// The address, and whether its host may be private.
-fn judge(text: &str, allow: &Allow) -> Result<(Url, bool), GuardError> {
+/// The address, and the private hosts that its host is.
+fn judge(text: &str, allow: &Allow) -> Result<(Url, Vec<PrivateHost>), GuardError> {
     let refuse = |why: String| Err(GuardError::Address(why));
     if text.len() > LONGEST {
         return refuse(format!("the address is longer than {} KiB", LONGEST >> 10));
@@ -171,7 +191,7 @@ fn judge(text: &str, allow: &Allow) -> Result<(Url, bool), GuardError> {
     plain_host(authority, host).map_err(GuardError::Address)?;
     let port = url.port_or_known_default().unwrap_or(0);
     let private = allow.judge(host, port)?;
-    if allow.https_only && url.scheme() != "https" && !private {
+    if allow.https_only && url.scheme() != "https" && private.is_empty() {
         return refuse(format!("only https:// addresses are allowed for {host}"));
     }
     Ok((url, private))
@@ -256,7 +276,7 @@ impl Dialer {
 pub(super) struct Target {
     host: String,
     port: u16,
-    private: bool,
+    private: Vec<PrivateHost>,
     dialer: Dialer,
 }
 
@@ -273,8 +293,9 @@ impl Target {
         if found.is_empty() {
             return Err(unresolved("it has no address".into()));
         }
+        let named = |address| self.private.iter().any(|private| private.admits(address));
         let good =
-            |address: IpAddr| (self.dialer.is_public)(address) || (self.private && is_private(address));
+            |address: IpAddr| (self.dialer.is_public)(address) || (is_private(address) && named(address));
         match found.iter().find(|address| !good(**address)) {
             Some(address) => Err(GuardError::Private { host: self.host.clone(), address: *address }),
             None => Ok(found),
@@ -290,6 +311,14 @@ pub(super) struct Vetted {
 }
 
 impl Vetted {
+    /// Can nobody else read what is sent there: by encryption, or since it stays on this machine or in a network that a
+    /// person named?
+    pub(super) fn keeps_secrets(&self) -> bool {
+        self.url.scheme() == "https"
+            || !self.target.private.is_empty()
+            || self.addresses.iter().all(IpAddr::is_loopback)
+    }
+
     /// A client that reaches these addresses and no others.
     pub(super) fn client(&self) -> Result<Client, GuardError> {
         let pinned = Pinned { host: self.target.host.clone(), addresses: self.addresses.clone() };
@@ -347,6 +376,7 @@ pub async fn guarded_client(text: &str, allow: &Allow) -> Result<(Client, Url), 
 fn bare() -> ClientBuilder {
     Client::builder()
         .user_agent(concat!("bgagent/", env!("CARGO_PKG_VERSION")))
+        .tls_info(true)
         .connect_timeout(Duration::from_secs(15))
         .redirect(Policy::none())
         .referer(false)

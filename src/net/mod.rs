@@ -19,7 +19,7 @@ mod roots;
 pub(crate) mod testing;
 
 pub use describe::{MAX_REDIRECTS, describe, origin};
-pub use fetch::{Bounds, Fetched, Request, Unanswered, attempt, send};
+pub use fetch::{Bounds, Fetched, Request, Unanswered, attempt, is_same, next, send};
 pub use guard::{Allow, GuardError, check, guarded_client};
 pub use roots::trusted_roots;
 
@@ -120,7 +120,8 @@ pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     Duration::try_from(until.duration_since(now)).ok()
 }
 
-fn is_this_machine(url: &Url) -> bool {
+/// Is its host this machine, by name or by a loopback address?
+pub fn is_this_machine(url: &Url) -> bool {
     let Some(host) = url.host_str() else { return false };
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost")

@@ -3,7 +3,7 @@ use super::*;
 
 /// `{…}` is filled in by a caller, `<…>` by an event.
 fn judge(line: &str) -> Option<usize> {
-    let words: Vec<Word<'_>> = line
+    let words: Vec<Argument<'_>> = line
         .split(' ')
         .map(|word| match word {
             word if word.contains('{') => (word, Holds::Value),
@@ -98,6 +98,7 @@ fn code_is_found_however_options_are_spelled() {
         "perl -p -e {x}",
         "perl -MData::Dumper {x}",
         "perl -Ilib -e {x}",
+        "sed -i.bake {x}",
         "awk -vname=1 {x}",
         "bash -euo pipefail -c {x}",
         "ruby -E utf-8 {x}",

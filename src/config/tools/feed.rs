@@ -1,6 +1,6 @@
 //! Settings of `[tools.…]` tables of type "feed", and arguments of calls of `feed`: which addresses, and
 //! what of their items.
-use super::http::headers;
+use super::http::{ALLOW_PRIVATE, headers, private_hosts};
 use crate::config::duration::parse_duration;
 use crate::config::keys::{Key, Kind, key};
 use crate::config::values::{needs, size_up_to};
@@ -33,6 +33,7 @@ pub(in crate::config) const KEYS: &[Key] = &[
     ARGS[3],
     ARGS[4],
     key("sources", Kind::Tables(SOURCE), "more addresses, each with a login (basic authentication)"),
+    ALLOW_PRIVATE,
     key("headers", Kind::Texts2, "sent to each of `urls` and `sources`, and not on to other hosts"),
     key("timeout", Kind::Duration, "one source; default {} s")
         .with(&[FeedSettings::TIMEOUT.as_secs().unsigned_abs()]),
@@ -60,6 +61,7 @@ pub(in crate::config) fn settings(section: &Section<'_>) -> Option<FeedSettings>
     let urls = addresses.into_iter().map(str::to_owned).collect();
     Some(FeedSettings {
         fixed: FeedArgs { urls: Some(urls), ..bounds(section) },
+        allow_private: private_hosts(section),
         logins,
         headers: headers(section),
         timeout: section.positive("timeout").unwrap_or(FeedSettings::TIMEOUT),

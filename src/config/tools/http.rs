@@ -2,19 +2,26 @@
 use crate::config::keys::{Key, Kind, key};
 use crate::config::values::{needs, size_up_to};
 use crate::config::walk::{Item, Section};
-use crate::domain::{HostPattern, HttpMethod, HttpSettings, TextOrSecret, ToolKind};
+use crate::domain::{HostPattern, HttpMethod, HttpSettings, PrivateHost, TextOrSecret, ToolKind};
 use std::collections::BTreeMap;
 
 pub(in crate::config) const KEYS: &[Key] = &[
     key("type", Kind::Word(&[ToolKind::Http.as_str()]), "the built-in tool"),
     key("hosts", Kind::Texts, "what may be asked: hosts, host:port, or *.example.org"),
-    key("allow_private", Kind::Texts, "hosts that may be asked although their addresses are private"),
+    ALLOW_PRIVATE,
     key("methods", Kind::Texts, "what may be done; default GET and HEAD"),
     key("headers", Kind::Texts2, "sent with each request, and not on to other hosts"),
     key("max_bytes", Kind::Size, "of an answer; default {} MiB, at most {} MiB")
         .with(&[HttpSettings::MAX_BYTES >> 20, HttpSettings::LARGEST_MAX_BYTES >> 20]),
     key("https_only", Kind::Flag, "true: no plain HTTP, but to private hosts"),
 ];
+
+pub(in crate::config) const ALLOW_PRIVATE: Key = key(
+    "allow_private",
+    Kind::Texts,
+    "hosts that may be asked although their addresses are private: nas.lan=10.1.2.0/24, within this range only; nas.lan, \
+     wherever it is; 10.1.2.3:8080. Where clouds tell their keys (169.254.169.254, …) must be written out",
+);
 
 /// Headers that the connection itself needs, or that would change whom a request reaches.
 const OURS: &[&str] = &[
@@ -35,10 +42,10 @@ const OURS: &[&str] = &[
 
 pub(in crate::config) fn settings(section: &Section<'_>) -> HttpSettings {
     let default = HttpSettings::default();
-    let private = section.get("allow_private").map(|item| patterns(item, true)).unwrap_or_default();
+    let private = private_hosts(section);
     // Private hosts are allowed hosts too, so a tool for them alone needs no other.
     let hosts = match section.get("hosts") {
-        Some(item) => patterns(item, false),
+        Some(item) => patterns(item),
         None if private.is_empty() => {
             needs(section, "http", "hosts", "hosts = [\"api.github.com\", \"*.example.org\"]");
             Vec::new()
@@ -62,18 +69,21 @@ pub(in crate::config) fn settings(section: &Section<'_>) -> HttpSettings {
     }
 }
 
-fn patterns(list: Item<'_>, private: bool) -> Vec<HostPattern> {
+fn patterns(list: Item<'_>) -> Vec<HostPattern> {
+    parsed(list, HostPattern::parse)
+}
+
+/// `allow_private`
+pub(in crate::config) fn private_hosts(section: &Section<'_>) -> Vec<PrivateHost> {
+    section.get("allow_private").map(|list| parsed(list, PrivateHost::parse)).unwrap_or_default()
+}
+
+fn parsed<T>(list: Item<'_>, parse: fn(&str) -> Result<T, (String, String)>) -> Vec<T> {
     let mut all = Vec::new();
     for item in list.items().unwrap_or_default() {
         let Some(text) = item.text() else { continue };
-        match HostPattern::parse(text) {
-            Ok(pattern) if private && !pattern.is_single() => {
-                item.refuse_with::<()>(
-                    format!("\"{text}\" is more than one host"),
-                    "name each private host by itself".into(),
-                );
-            }
-            Ok(pattern) => all.push(pattern),
+        match parse(text) {
+            Ok(host) => all.push(host),
             Err((message, hint)) => drop(item.refuse_with::<()>(message, hint)),
         }
     }

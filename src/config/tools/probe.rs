@@ -1,12 +1,13 @@
 //! Settings and arguments of `probe`: its checks.
 use super::http::headers;
 use crate::config::keys::{Key, Kind, SANDBOX, key};
-use crate::config::programs::{self, Holds, Word};
+use crate::config::programs::{self, Argument, Holds};
 use crate::config::sandbox;
-use crate::config::values::url;
+use crate::config::values::{is_this_machine, url};
 use crate::config::walk::{Item, Section};
 use crate::domain::{
-    DiskMetric, HttpMethod, ProbeCheck, ProbeSettings, ProbeTarget, ProbeType, ToolKind, WebCheck,
+    DiskMetric, HttpMethod, ProbeCheck, ProbeSettings, ProbeTarget, ProbeType, TextOrSecret, ToolKind,
+    WebCheck,
 };
 use std::path::Path;
 
@@ -175,7 +176,7 @@ fn runs_what_it_is_told(item: Item<'_>, argv: &[String]) -> bool {
         let has_place = text.contains("{event") || text.contains("{gate");
         if has_place { Holds::Anything } else { Holds::Text }
     };
-    let words: Vec<Word<'_>> = argv.iter().map(|text| (text.as_str(), holds(text))).collect();
+    let words: Vec<Argument<'_>> = argv.iter().map(|text| (text.as_str(), holds(text))).collect();
     let real = argv.first().and_then(|program| (item.file.context.real)(Path::new(program)).ok());
     programs::run_by(&words, real.as_deref().and_then(Path::to_str)).is_some()
 }
@@ -195,10 +196,24 @@ fn web(section: &Section<'_>, address: String) -> Option<WebCheck> {
     if let (Some(_), Some(item), true) = (tls_days, section.get("tls_days"), is_plain) {
         item.refuse::<()>("`tls_days` needs an https:// address".into());
     }
+    let headers = headers(section);
+    let has_secret = headers.values().any(TextOrSecret::is_secret);
+    if has_secret
+        && is_plain
+        && !address.contains('{')
+        && !is_this_machine(&address)
+        && let Some(item) = section.get("url")
+    {
+        item.refuse_with::<()>(
+            "a secret among the `headers` would go over plain HTTP, and everybody on the way could read it"
+                .into(),
+            "write https://, or ask without the secret".into(),
+        );
+    }
     Some(WebCheck {
         url: address,
         method,
-        headers: headers(section),
+        headers,
         contains: text("contains"),
         not_contains: text("not_contains"),
         tls_days,

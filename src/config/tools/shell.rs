@@ -1,7 +1,7 @@
 //! Settings of `[tools.…]` tables of type "shell": which commands, and what may stand in them.
 use crate::config::keys::{Key, Kind, SANDBOX, key};
 use crate::config::machine::{self, Wanted};
-use crate::config::programs::{self, Holds, Word};
+use crate::config::programs::{self, Argument, Holds};
 use crate::config::sandbox;
 use crate::config::values::{LEAST_OUTPUT, cwd, needs};
 use crate::config::walk::{Item, Section};
@@ -122,7 +122,7 @@ fn under(item: Item<'_>, section: &Section<'_>, args: &[ShellArg]) -> Option<Vec
 
 /// The arguments of the program at `path`.
 fn args(list: &[Item<'_>], path: &str) -> Option<Vec<ShellArg>> {
-    let mut words: Vec<Word<'_>> = vec![(path, Holds::Text)];
+    let mut words: Vec<Argument<'_>> = vec![(path, Holds::Text)];
     let mut all = Vec::new();
     for arg in list {
         let text = arg.text()?;

@@ -5,6 +5,7 @@ use crate::domain::agent::*;
 use crate::domain::fleet::*;
 use crate::domain::host::HostPattern;
 use crate::domain::ids::AgentId;
+use crate::domain::private_host::PrivateHost;
 use crate::domain::sandbox::{Sandbox, SandboxLimits, SandboxSetting};
 use crate::domain::secret_ref::{EnvValue, SecretRef, TextOrSecret};
 use crate::domain::tool::{
@@ -273,7 +274,8 @@ table! { HttpSettings {
     max_bytes: "max_bytes", https_only: "https_only",
 } }
 table! { FeedSettings {
-    fixed: "fixed", logins: "logins", headers: "headers", timeout: "timeout", max_bytes: "max_bytes",
+    fixed: "fixed", allow_private: "allow_private", logins: "logins", headers: "headers", timeout: "timeout",
+    max_bytes: "max_bytes",
 } }
 table! { FeedArgs {
     urls: "urls", max_items: "max_items", max_per_source: "max_per_source", since: "since",
@@ -414,6 +416,12 @@ impl Canonical for ToolSettings {
                 serde_json::to_value(settings).expect("names of its fields are texts").write(form);
             }
         }
+    }
+}
+
+impl Canonical for PrivateHost {
+    fn write(&self, form: &mut Form) {
+        form.text(&self.to_string());
     }
 }
 

@@ -1,5 +1,6 @@
 //! Settings and arguments of the `feed` tool.
 use super::json;
+use crate::domain::private_host::PrivateHost;
 use crate::domain::secret_ref::{SecretRef, TextOrSecret};
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
@@ -70,6 +71,9 @@ impl FeedArgs {
 pub struct FeedSettings {
     /// What holds for each call.
     pub fixed: FeedArgs,
+    /// Hosts that may be asked although their addresses are private. One that is written as an address need not be among
+    /// them.
+    pub allow_private: Vec<PrivateHost>,
     /// Logins, by the address of their source, which is among the others.
     pub logins: BTreeMap<String, FeedLogin>,
     /// Sent to each source, and not on to other hosts.
@@ -102,6 +106,7 @@ impl Default for FeedSettings {
     fn default() -> Self {
         Self {
             fixed: FeedArgs::default(),
+            allow_private: Vec::new(),
             logins: BTreeMap::new(),
             headers: BTreeMap::new(),
             timeout: Self::TIMEOUT,

@@ -1,6 +1,7 @@
 //! Settings of the `http` tool.
 use super::words::HttpMethod;
 use crate::domain::host::HostPattern;
+use crate::domain::private_host::PrivateHost;
 use crate::domain::secret_ref::TextOrSecret;
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ pub struct HttpSettings {
     /// Hosts that may be asked, where their addresses are public.
     pub hosts: Vec<HostPattern>,
     /// Hosts that may be asked although their addresses are private.
-    pub allow_private: Vec<HostPattern>,
+    pub allow_private: Vec<PrivateHost>,
     /// Methods that may be used, in the order of [`HttpMethod`].
     pub methods: Vec<HttpMethod>,
     /// Sent with each request.
@@ -35,6 +36,11 @@ impl HttpSettings {
     pub const MAX_BYTES: u64 = 1 << 20;
     /// Largest `max_bytes`.
     pub const LARGEST_MAX_BYTES: u64 = 8 << 20;
+
+    /// Whether a secret goes along with a request.
+    pub fn has_secret(&self) -> bool {
+        self.headers.values().any(TextOrSecret::is_secret)
+    }
 
     /// The method of a call that names none.
     pub fn default_method(&self) -> HttpMethod {

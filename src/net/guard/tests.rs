@@ -14,6 +14,10 @@ fn patterns(texts: &[&str]) -> Vec<HostPattern> {
     texts.iter().map(|text| HostPattern::parse(text).unwrap()).collect()
 }
 
+fn private(texts: &[&str]) -> Vec<PrivateHost> {
+    texts.iter().map(|text| PrivateHost::parse(text).unwrap()).collect()
+}
+
 /// Each name leads to these addresses; the next lookup to the next of them.
 fn dialer(
     answers: &'static [&'static [&'static str]],
@@ -267,7 +271,7 @@ async fn hostile_addresses_never_reach_the_canary() {
             answer("302 Found", &[("location", &list[at])], "")
         })
         .await;
-        let allow = Allow::public().and_private(patterns(&[&server.address.to_string()]));
+        let allow = Allow::public().and_private(private(&[&server.address.to_string()]));
         for (at, text) in chunk.iter().enumerate() {
             let request = Request { url: server.url(&format!("/{at}")), ..Request::default() };
             let result = send_by(&dialer, request, &allow, BOUNDS).await;
@@ -300,7 +304,7 @@ fn good_addresses_pass() {
         "xn--bcher-kva.example",
         "[2606:4700::1111]:8080",
     ];
-    let listed = Allow::hosts(patterns(&hosts)).and_private(patterns(&[
+    let listed = Allow::hosts(patterns(&hosts)).and_private(private(&[
         "10.1.2.3",
         "10.1.2.3:8080",
         "nas.local",
@@ -371,7 +375,7 @@ fn good_addresses_pass() {
     for text in public {
         check(text, &Allow::public()).unwrap_or_else(|error| panic!("{text}: {error}"));
     }
-    let tls = Allow::hosts(patterns(&["a.example"])).and_private(patterns(&["nas.local"])).https_only(true);
+    let tls = Allow::hosts(patterns(&["a.example"])).and_private(private(&["nas.local"])).https_only(true);
     assert!(check("https://a.example/", &tls).is_ok() && check("http://nas.local/", &tls).is_ok());
     assert!(matches!(check("http://a.example/", &tls), Err(GuardError::Address(_))));
 }
@@ -448,7 +452,7 @@ async fn a_name_that_changes_its_address_gains_nothing() {
     assert_eq!(public.asked().len(), 2);
     // A host that may be private, is; one that nobody owns is not.
     let (local, _) = dialer(&[&["127.0.0.1"]], is_public);
-    let private = Allow::default().and_private(patterns(&[&host]));
+    let private = Allow::default().and_private(private(&[&host]));
     assert_eq!(get(&local, &format!("http://{host}/"), &private).await.unwrap().body, b"caught");
     let (zero, _) = dialer(&[&["0.0.0.0"]], is_public);
     let error = get(&zero, &format!("http://{host}/"), &private).await.unwrap_err();
@@ -461,7 +465,7 @@ fn secret_request(method: Method, url: String) -> Request {
     own_headers.insert("idempotency-key", HeaderValue::from_static("k1"));
     let headers = HeaderMap::from_iter([(reqwest::header::ACCEPT, HeaderValue::from_static("text/x"))]);
     let body = (method == Method::POST).then(|| b"payload".to_vec());
-    Request { method, url, headers, own_headers, body }
+    Request { method, url, headers, own_headers, has_secret: true, body }
 }
 
 #[tokio::test]
@@ -481,7 +485,7 @@ async fn what_is_for_one_host_does_not_follow_to_another() {
     })
     .await;
     let allow =
-        Allow::default().and_private(patterns(&[&first.address.to_string(), &other.address.to_string()]));
+        Allow::default().and_private(private(&[&first.address.to_string(), &other.address.to_string()]));
     let system = Dialer::system();
     let ask = async |method: Method, path: &str| {
         send_by(&system, secret_request(method, first.url(path)), &allow, BOUNDS).await
@@ -555,7 +559,7 @@ async fn size_and_time_are_bounded() {
         _ => answer("200 OK", &[], "x".repeat(1001)),
     })
     .await;
-    let allow = Allow::default().and_private(patterns(&[&server.address.to_string()]));
+    let allow = Allow::default().and_private(private(&[&server.address.to_string()]));
     let bounds = Bounds { bytes: 1000, ..BOUNDS };
     let ask = async |path: &str| {
         send_by(&Dialer::system(), Request { url: server.url(path), ..Request::default() }, &allow, bounds)
@@ -571,7 +575,7 @@ async fn size_and_time_are_bounded() {
     }
     let slow = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let place = slow.local_addr().unwrap().to_string();
-    let allow = Allow::default().and_private(patterns(&[&place]));
+    let allow = Allow::default().and_private(private(&[&place]));
     let bounds = Bounds { time: Duration::from_millis(200), bytes: 10 };
     let request = Request { url: format!("http://{place}/"), ..Request::default() };
     let error = send_by(&Dialer::system(), request, &allow, bounds).await.unwrap_err();
@@ -587,10 +591,58 @@ async fn a_client_of_ones_own_reaches_its_host_only() {
             .await
             .is_err()
     );
-    let allow = Allow::default().and_private(patterns(&[&text["http://".len()..text.len() - 4]]));
+    let allow = Allow::default().and_private(private(&[&text["http://".len()..text.len() - 4]]));
     let Ok((client, url)) = guarded_client(&text, &allow).await else {
         return; // this machine does not know its own name
     };
     assert_eq!(client.get(url).send().await.unwrap().status(), 302);
     assert!(client.get("http://other.example/").send().await.is_err());
+}
+
+#[tokio::test]
+async fn a_name_is_held_to_its_range_and_leads_to_no_metadata() {
+    let server = Server::start(|_| answer("200 OK", &[], "here")).await;
+    let port = server.address.port();
+    let url = format!("http://nas.lan:{port}/");
+    for (entry, leads_to, admitted) in [
+        ("nas.lan:PORT", "127.0.0.1", true),
+        ("nas.lan:PORT=127.0.0.0/8", "127.0.0.1", true),
+        ("nas.lan:PORT=127.0.0.1", "127.0.0.1", true),
+        ("nas.lan:PORT=10.1.2.0/24", "127.0.0.1", false),
+        ("nas.lan:PORT", "169.254.169.254", false),
+        ("nas.lan:PORT=169.254.0.0/16", "169.254.169.254", false),
+        ("nas.lan:PORT", "fd00:ec2::254", false),
+        ("nas.lan:PORT", "100.100.100.200", false),
+    ] {
+        let lookup = move |_: String, _: u16| -> Found {
+            Box::pin(std::future::ready(Ok(vec![leads_to.parse().unwrap()])))
+        };
+        let dialer = Dialer { lookup: Arc::new(lookup), is_public };
+        let allow = Allow::default().and_private(private(&[&entry.replace("PORT", &port.to_string())]));
+        match get(&dialer, &url, &allow).await {
+            Ok(fetched) => assert!(admitted && fetched.body == b"here", "{entry} at {leads_to}"),
+            Err(error) => {
+                assert!(
+                    !admitted && matches!(error, GuardError::Private { .. }),
+                    "{entry} at {leads_to}: {error}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_secret_goes_nowhere_in_the_clear() {
+    let (public, _) = dialer(&[&["93.184.216.34"]], is_public);
+    let allow = Allow::hosts(patterns(&["a.example"]));
+    let ask = |url: &str| secret_request(Method::GET, url.into());
+    let sent = send_by(&public, ask("http://a.example/"), &allow, BOUNDS).await.unwrap_err();
+    assert_eq!(sent.error, GuardError::InTheClear { host: "a.example".into() });
+    assert!(!sent.may_have_happened);
+    let (local, _) = dialer(&[&["127.0.0.2"]], pretend);
+    let server = Server::at("127.0.0.2:0", |_| answer("200 OK", &[], "here")).await;
+    let port = server.address.port();
+    let allow = Allow::hosts(patterns(&[&format!("a.example:{port}")]));
+    let sent = send_by(&local, ask(&format!("http://a.example:{port}/")), &allow, BOUNDS).await;
+    assert_eq!(sent.unwrap().body, b"here", "this machine may hear it");
 }

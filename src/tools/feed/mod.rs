@@ -10,7 +10,7 @@
 //! out of a template lead to public hosts only.
 use super::contract::{About, Call, MAX_RESULT, ToolError, ToolOutput};
 use super::settings;
-use crate::domain::{Effect, FeedArgs, FeedSettings, Since, ToolKind, ToolSettings};
+use crate::domain::{Effect, FeedArgs, FeedSettings, Since, TextOrSecret, ToolKind, ToolSettings};
 use crate::tools::feed::source::Asked;
 use futures_util::stream::{self, StreamExt};
 use gather::{Gathered, Source, Wanted};
@@ -146,12 +146,13 @@ async fn plan(call: &Call) -> Result<Plan, ToolError> {
     let logins = login::all(&settings.logins, call.bound).await?;
     let wish = |(url, by_name)| {
         let (mut headers, mut user) = (headers.clone(), None);
+        let has_secret = logins.contains_key(&url) || settings.headers.values().any(TextOrSecret::is_secret);
         if let Some(login) = logins.get(&url) {
             headers.insert(AUTHORIZATION, login.header.clone());
             user = Some(login.user.clone());
         }
         let (bytes, time) = (settings::size(settings.max_bytes), settings.timeout.unsigned_abs());
-        Wish { url, by_name, headers, user, bytes, time }
+        Wish { url, by_name, private: settings.allow_private.clone(), has_secret, headers, user, bytes, time }
     };
     Ok(Plan {
         wishes: urls.into_iter().map(wish).collect(),

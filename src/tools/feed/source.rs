@@ -6,8 +6,9 @@
 use super::super::contract::Call;
 use super::item::{Feed, Item};
 use super::{format, gather, identity, text};
-use crate::domain::{Entry, Fact, HostPattern, KeptFeed, ToolSettings};
+use crate::domain::{Entry, Fact, HostPattern, KeptFeed, PrivateHost, ToolSettings};
 use crate::net::{self, Allow, Bounds, Fetched, GuardError, Request};
+use crate::tools::http::naming;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{
     ACCEPT, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
@@ -34,8 +35,12 @@ const ACCEPTED: &str = "application/atom+xml, application/rss+xml, application/f
 #[derive(Clone, Debug)]
 pub(super) struct Wish {
     pub(super) url: String,
-    /// A person wrote this address: its host may be private, and have any port.
+    /// A person wrote this address: it may have any port, and be private if it is written as a number.
     pub(super) by_name: bool,
+    /// Hosts that may be private.
+    pub(super) private: Vec<PrivateHost>,
+    /// A secret is among the headers.
+    pub(super) has_secret: bool,
     /// For this host only, among them its login.
     pub(super) headers: HeaderMap,
     /// The user of its login: another one may be given something else.
@@ -166,34 +171,39 @@ async fn fetch(wish: &Wish, kept: Option<&KeptFeed>) -> Result<Fetched, String> 
             headers.insert(name, value);
         }
     }
-    let request =
-        Request { url: wish.url.clone(), headers, own_headers: wish.headers.clone(), ..Request::default() };
+    let request = Request {
+        url: wish.url.clone(),
+        headers,
+        own_headers: wish.headers.clone(),
+        has_secret: wish.has_secret,
+        ..Request::default()
+    };
     let bounds = Bounds { time: wish.time, bytes: wish.bytes };
     net::send(request, &allow(wish), bounds).await.map_err(|error| explain(error, wish))
 }
 
-/// What may be asked for this source: everything that is public on the usual ports; and the host that a
-/// person wrote down, wherever it is, on the port that was written. A redirect to another is judged as if
-/// nobody had written it.
+/// What may be asked for this source: everything that is public on the usual ports; the host that a person wrote
+/// down, on the port that was written; and hosts that may be private, as the table names them. Whose name it is says where
+/// it leads, so a name alone does not make it private, while an address that is written out does. A redirect to another is
+/// judged as if nobody had written it.
 fn allow(wish: &Wish) -> Allow {
     let own = Url::parse(&wish.url).ok().filter(|_| wish.by_name).and_then(|url| {
         let host = url.host_str()?;
         let text = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         HostPattern::parse(&text).ok()
     });
-    Allow::public().and_private(own.into_iter().collect())
+    let mut private = wish.private.clone();
+    private.extend(own.clone().and_then(PrivateHost::literal));
+    Allow::public().and(own.into_iter().collect()).and_private(private)
 }
 
 fn explain(error: GuardError, wish: &Wish) -> String {
     match error {
         GuardError::Timeout => format!("no whole answer within {:.0} s", wish.time.as_secs_f64().max(1.0)),
-        GuardError::Private { host, address } if !wish.by_name => format!(
-            "the host {host} is at {address}, which is not a public address; only a host that is written out in \
-             the configuration may be there"
-        ),
         GuardError::Private { host, address } => format!(
-            "the host {host} is at {address}, which is not a public address; that is allowed only for the host \
-             of the address itself, not for one that it redirects to"
+            "the host {host} is at {address}, which is not a public address; if it is meant, say so in its [tools.…] table: \
+             allow_private = [\"{}\"]",
+            naming(&host, address)
         ),
         other => other.to_string(),
     }

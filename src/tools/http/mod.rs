@@ -28,7 +28,8 @@ fn allow(settings: &HttpSettings) -> Allow {
 /// The hosts of an instance, for people and models.
 fn shown_hosts(settings: &HttpSettings) -> String {
     let mut all: Vec<String> = Vec::new();
-    for host in settings.hosts.iter().chain(&settings.allow_private).map(HostPattern::to_string) {
+    let private = settings.allow_private.iter().map(|private| &private.host);
+    for host in settings.hosts.iter().chain(private).map(HostPattern::to_string) {
         if !all.contains(&host) {
             all.push(host);
         }
@@ -101,6 +102,7 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
         url,
         headers: own_choice(&call.args)?,
         own_headers: HeaderMap::new(),
+        has_secret: settings.has_secret(),
         body: body(&call.args),
     };
     if request.body.is_some() && method.only_reads() {
@@ -157,9 +159,11 @@ fn explain(call: &Call, settings: &HttpSettings, error: GuardError) -> ToolError
             "tool `{tool}`: {error}; it may ask {}, as `hosts` and `allow_private` of [tools.{tool}] say",
             shown_hosts(settings)
         )),
-        GuardError::Private { ref host, .. } => ToolError::Failed(format!(
-            "{error}; a person can allow it with allow_private = [\"{host}\"] in [tools.{tool}]"
+        GuardError::Private { ref host, address } => ToolError::Failed(format!(
+            "{error}; a person can allow it with allow_private = [\"{}\"] in [tools.{tool}]",
+            naming(host, address)
         )),
+        GuardError::InTheClear { .. } => ToolError::Failed(format!("{error} of [tools.{tool}]")),
         GuardError::Timeout => {
             ToolError::Timeout { tool: tool.clone(), secs: call.bound.as_secs_f64().ceil() as u64 }
         }
@@ -167,6 +171,12 @@ fn explain(call: &Call, settings: &HttpSettings, error: GuardError) -> ToolError
             ToolError::Failed(error.to_string())
         }
     }
+}
+
+/// How `allow_private` names a host with an address.
+pub(super) fn naming(host: &str, address: std::net::IpAddr) -> String {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    if bare.parse() == Ok(address) { host.to_owned() } else { format!("{host}={address}") }
 }
 
 /// The headers that the caller chose; the schema lets only harmless ones pass.

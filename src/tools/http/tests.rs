@@ -23,7 +23,10 @@ fn settings_of(keys: &Value) -> HttpSettings {
     let default = HttpSettings::default();
     HttpSettings {
         hosts: hosts("hosts"),
-        allow_private: hosts("allow_private"),
+        allow_private: texts("allow_private")
+            .into_iter()
+            .map(|text| crate::domain::PrivateHost::parse(text).unwrap())
+            .collect(),
         methods: if methods.is_empty() { default.methods } else { methods },
         headers: keys.get("headers").map_or_else(Default::default, pairs),
         max_bytes: keys["max_bytes"].as_u64().unwrap_or(default.max_bytes),

@@ -3,12 +3,13 @@ use super::level::Thresholds;
 use super::measured::{Measured, plain};
 use super::spec::{Web, host_and_port, shown};
 use crate::domain::{Level, TextOrSecret, counted};
-use crate::net::{self, Redirects};
+use crate::net::{self, Allow, GuardError, Redirects};
 use crate::secret;
 use crate::tools::http::decoded;
 use crate::tools::system_metrics::tenth;
 use jiff::Timestamp;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, Response};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
@@ -21,20 +22,19 @@ pub(super) async fn http(web: &Web, bound: Duration, thresholds: &Thresholds) ->
     let wants_redirect = web.status.iter().flatten().any(|status| (300..400).contains(status));
     let has_secret = web.headers.iter().any(|(_, value)| matches!(value, TextOrSecret::Secret(_)));
     let stays = wants_redirect || has_secret;
-    let redirects = if stays { Redirects::Refuse } else { Redirects::Follow };
-    let client = match net::client(&web.url, redirects) {
-        Ok(client) => client,
-        Err(error) => return Measured::failed(format!("{name} can't be asked: {error}")),
-    };
+    if has_secret && web.url.scheme() == "http" && !net::is_this_machine(&web.url) {
+        return Measured::failed(format!(
+            "{name} can't be asked: secrets are not sent over plain HTTP; write https://"
+        ));
+    }
     let headers = match headers(web, bound).await {
         Ok(headers) => headers,
         Err(error) => return Measured::failed(format!("{name} can't be asked: {error}")),
     };
     let started = Instant::now();
-    let asked = client.request(web.method.clone(), web.url.clone()).headers(headers).send().await;
-    let mut answer = match asked {
+    let mut answer = match ask(web, headers, !stays).await {
         Ok(answer) => answer,
-        Err(error) => return Measured::failed(format!("{name}: {}", net::describe(&error))),
+        Err(why) => return Measured::failed(format!("{name}{why}")),
     };
     let got = answer.status().as_u16();
     if stays && !wants_redirect && (300..400).contains(&got) {
@@ -67,6 +67,48 @@ pub(super) async fn http(web: &Web, bound: Duration, thresholds: &Thresholds) ->
     match web.tls_days {
         Some(days) => with_certificate(&name, measured, days, net::certificate_ends(&answer)),
         None => measured,
+    }
+}
+
+/// Asks, and follows redirects if that is wanted. Where they lead, others say: one that stays on its host is followed as it
+/// is, and any other is judged as the `http` tool judges those that it follows, and gets no headers.
+///
+/// # Errors
+/// What follows the name of the check in a sentence.
+async fn ask(web: &Web, headers: HeaderMap, follows: bool) -> Result<Response, String> {
+    let client =
+        net::client(&web.url, Redirects::Refuse).map_err(|error| format!(" can't be asked: {error}"))?;
+    let failed = |error: reqwest::Error| format!(": {}", net::describe(&error));
+    let asked = client.request(web.method.clone(), web.url.clone()).headers(headers.clone());
+    let mut answer = asked.send().await.map_err(failed)?;
+    let (mut at, mut method) = (web.url.clone(), web.method.clone());
+    for _ in 0..net::MAX_REDIRECTS {
+        let misled = |error: GuardError| format!(": {error}; check the final address itself");
+        let to = if follows { net::next(&at, &answer).map_err(misled)? } else { None };
+        let Some(to) = to else { return Ok(answer) };
+        let status = answer.status().as_u16();
+        if (status == 303 && method != Method::HEAD)
+            || (matches!(status, 301 | 302) && method == Method::POST)
+        {
+            method = Method::GET;
+        }
+        answer = if net::is_same(&web.url, &to) {
+            let client =
+                net::client(&to, Redirects::Refuse).map_err(|error| format!(" can't be asked: {error}"))?;
+            let asked = client.request(method.clone(), to.clone()).headers(headers.clone());
+            asked.send().await.map_err(failed)?
+        } else if matches!(method, Method::GET | Method::HEAD | Method::OPTIONS) {
+            let guarded = net::guarded_client(to.as_str(), &Allow::public()).await;
+            let (client, url) = guarded.map_err(misled)?;
+            client.request(method.clone(), url).send().await.map_err(failed)?
+        } else {
+            return Err(format!(": {method} is not repeated at {}, where it redirects to", net::origin(&to)));
+        };
+        at = to;
+    }
+    match net::next(&at, &answer) {
+        Ok(None) => Ok(answer),
+        _ => Err(format!(": more than {} redirects", net::MAX_REDIRECTS)),
     }
 }
 

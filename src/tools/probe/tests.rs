@@ -552,3 +552,31 @@ async fn a_table_that_can_not_be_meant_is_no_fault_of_the_arguments() {
     assert!(error.to_string().starts_with("tool `p`, as configured in [tools.p]: `checks[0]`: "), "{error}");
     assert!(matches!(error, ToolError::Failed(_)), "{error:?}");
 }
+
+#[tokio::test]
+async fn redirects_to_other_hosts_are_judged() {
+    let canary = says("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\ncaught").await;
+    let leads_to = |place: &str| -> &'static str {
+        format!("HTTP/1.1 302 Found\r\nlocation: {place}\r\ncontent-length: 0\r\n\r\n").leak()
+    };
+    for place in [
+        format!("http://{canary}/"),
+        "http://169.254.169.254/latest".into(),
+        "http://127.0.0.2/".into(),
+        "file:///etc/passwd".into(),
+    ] {
+        let found = finding(http(says(leads_to(&place)).await, json!({}))).await;
+        is(&found, Level::Crit, "check the final address itself");
+    }
+    // One that stays on its host is followed.
+    let stays = server(move |mut stream| async move {
+        let request = read_request(&mut stream).await;
+        let answer = match request.starts_with("GET /health") {
+            true => "HTTP/1.1 301 Moved\r\nlocation: /there\r\ncontent-length: 0\r\n\r\n",
+            false => "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nthere",
+        };
+        let _ = stream.write_all(answer.as_bytes()).await;
+    })
+    .await;
+    is(&finding(http(stays, json!({"contains": "there"}))).await, Level::Ok, "answered 200");
+}

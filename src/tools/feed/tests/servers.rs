@@ -178,7 +178,7 @@ async fn only_what_a_person_wrote_may_be_private() {
     let private = json!({"urls": ["http://127.0.0.1/feed"]});
     let nobody = CallContext { written: Some(json!({})), ..CallContext::default() };
     let error = call(private, &nobody).await.unwrap_err().to_string();
-    assert!(error.contains("only a host that is written out in the configuration"), "{error}");
+    assert!(error.contains("allow_private = [\"127.0.0.1\"]"), "{error}");
     // a model chooses none at all
     let error = call(filled, &CallContext::default()).await.unwrap_err().to_string();
     assert!(error.contains("a model does not choose them") && error.contains("[tools.news]"), "{error}");
