@@ -33,6 +33,8 @@ pub(super) enum Kind {
     FlagOr(&'static [Key]),
     /// One of these words, or a table with these keys.
     WordOr(&'static [&'static str], &'static [Key]),
+    /// A table of these words, by names that the user gives.
+    NamedWords(&'static [&'static str]),
     /// A list of tables with these keys.
     Tables(&'static [Key]),
     /// Tables with these keys, by name.
@@ -206,6 +208,13 @@ pub(super) const MCP: &[Key] = &[
     ),
     key("deny", Kind::Texts, "none of these, whatever `allow` says"),
     key("sandbox", Kind::FlagOr(SANDBOX), "walls around the program; default true"),
+    key(
+        "effects",
+        Kind::NamedWords(McpEffect::WORDS),
+        "what its tools do, by name or pattern: { search_issues = \"read\", create_issue = \"send\" }; a tool that is not \
+         named may change anything, and what the server says of it can only make that stricter; send: it changes \
+         something elsewhere",
+    ),
 ];
 pub(super) const NOTIFY: &[Key] = &[
     key("type", Kind::Word(NotifyType::WORDS), "where to"),

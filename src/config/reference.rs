@@ -114,6 +114,7 @@ fn value(kind: Kind) -> String {
         Kind::Words(words) => format!("list of {}", words.join(" | ")),
         Kind::Command => "text or list of texts".into(),
         Kind::Texts2 => "table of texts".into(),
+        Kind::NamedWords(words) => format!("{}, by name", words.join(" | ")),
         Kind::Table(_) => "table".into(),
         Kind::FlagOr(_) => "true or false, or a table".into(),
         Kind::WordOr(words, _) => format!("{}, or a table", words.join(" | ")),

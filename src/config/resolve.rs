@@ -144,7 +144,18 @@ fn mcp(section: &Section<'_>) -> Option<McpSpec> {
         allow: section.texts("allow"),
         deny: section.texts("deny").unwrap_or_default(),
         sandbox: sandbox::setting(section),
+        effects: effects(section),
     })
+}
+
+/// `effects` of a server: a word for each tool that is named.
+fn effects(section: &Section<'_>) -> BTreeMap<String, McpEffect> {
+    let Some(table) = section.get("effects").and_then(|item| item.table()) else { return BTreeMap::new() };
+    let words = table.iter().filter_map(|(tool, value)| {
+        let tool = tool.get_ref().as_ref();
+        Some((tool.to_owned(), Item { file: section.file, value, name: tool }.word()?))
+    });
+    words.collect()
 }
 
 /// Instances of built-in tools. Where something is wrong with the settings, that is noted and the

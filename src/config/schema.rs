@@ -56,6 +56,7 @@ fn of(kind: Kind) -> Value {
             json!({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]})
         }
         Kind::Texts2 => json!({"type": "object"}),
+        Kind::NamedWords(words) => json!({"type": "object", "additionalProperties": {"enum": words}}),
         Kind::Table(keys) => object(keys),
         Kind::FlagOr(keys) => json!({"oneOf": [{"type": "boolean"}, object(keys)]}),
         Kind::WordOr(words, keys) => json!({"oneOf": [{"enum": words}, object(keys)]}),

@@ -7,8 +7,8 @@ mod risk;
 
 use super::*;
 use crate::domain::{
-    Body, FallbackOn, FeedArgs, FeedLogin, History, HostPattern, HttpMethod, HttpSettings, MetricsArgs,
-    ProbeTarget, SecretRef, TextOrSecret, ToolSettings,
+    Body, Effect, FallbackOn, FeedArgs, FeedLogin, History, HostPattern, HttpMethod, HttpSettings,
+    MetricsArgs, ProbeTarget, SecretRef, TextOrSecret, ToolSettings,
 };
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
@@ -119,7 +119,7 @@ fn servers_are_resolved() {
     let agent = "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n[agents.a]\nmodel = \"m\"\nquery = \"x\"\n\
         tools = [\"s/get_all\", \"s/get_it\", \"s/p*\", \"t/*\"]\nsinks = [\"s/put\"]\n";
     let servers = "[mcp.s]\ncommand = [\"s\"]\ncwd = \"${DATA}/s\"\nstart_timeout = \"2m\"\n\
-        allow = [\"get_a*\", \"get it\", \"put\"]\ndeny = [\"*_drop\"]\n[mcp.t]\ncommand = [\"t\"]\n";
+        allow = [\"get_a*\", \"get it\", \"put\"]\ndeny = [\"*_drop\"]\neffects = { get_it = \"read\", put = \"send\" }\n[mcp.t]\ncommand = [\"t\"]\n";
     let loaded =
         read(&format!("{agent}{servers}")).unwrap_or_else(|rejected| panic!("{:?}", rejected.diagnostics));
     assert!(!loaded.warnings.iter().any(|found| found.message.contains("no tool")), "{:?}", loaded.warnings);
@@ -130,7 +130,20 @@ fn servers_are_resolved() {
         (SignedDuration::from_mins(2), SignedDuration::from_secs(60))
     );
     assert_eq!(s.deny, ["*_drop"]);
-    assert_eq!((t.cwd.as_ref(), t.deny.len()), (None, 0));
+    assert_eq!((t.cwd.as_ref(), t.deny.len(), t.effects.len()), (None, 0, 0));
+    let classes: Vec<_> = s.effects.iter().map(|(tool, word)| (tool.as_str(), word.class())).collect();
+    assert_eq!(classes, [("get_it", Effect::Read), ("put", Effect::Effect)]);
+    for (wrong, told, hint) in [
+        ("{ put = \"writ\" }", "`put` can't be \"writ\"", "use one of read, idempotent, effect, send"),
+        ("{ put = \"red\" }", "`put` can't be \"red\"", "did you mean \"read\"?"),
+        ("{ put = true }", "`put` must be a text", ""),
+        ("[\"put\"]", "`effects` must be a table", ""),
+    ] {
+        let rejected = read(&format!("[mcp.s]\ncommand = [\"s\"]\neffects = {wrong}")).unwrap_err();
+        let found = &rejected.diagnostics[0];
+        assert!(found.message.starts_with(told), "{found:?}");
+        assert_eq!((found.line, found.hint.as_deref().unwrap_or_default()), (3, hint));
+    }
     assert!(read("[mcp.s]\ncommand = [\"s\"]\nstart_timeout = 0").is_err());
 }
 

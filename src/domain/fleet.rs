@@ -1,6 +1,6 @@
 //! The fleet: everything that one `agents.toml` says, validated.
 use super::agent::AgentSpec;
-use super::tool::{ToolKind, ToolSettings};
+use super::tool::{Effect, ToolKind, ToolSettings};
 use super::words::words;
 use super::{AgentId, ConfigHash, SandboxSetting};
 use crate::domain::secret_ref::{EnvValue, SecretRef};
@@ -266,6 +266,33 @@ pub struct McpSpec {
     pub deny: Vec<String>,
     /// The walls around the program of a stdio server; unless they are off, there are some.
     pub sandbox: SandboxSetting,
+    /// What its tools do, by name or pattern. One that is not named may change anything.
+    pub effects: BTreeMap<String, McpEffect>,
+}
+
+words! {
+    /// What a tool of an MCP server does, by the word of whoever configures it.
+    McpEffect {
+        /// Only looks.
+        Read = "read",
+        /// May be repeated without harm.
+        Idempotent = "idempotent",
+        /// Changes something.
+        Effect = "effect",
+        /// Changes something, by sending what it is given elsewhere.
+        Send = "send",
+    }
+}
+
+impl McpEffect {
+    /// The effect class of such a tool.
+    pub const fn class(self) -> Effect {
+        match self {
+            Self::Read => Effect::Read,
+            Self::Idempotent => Effect::Idempotent,
+            Self::Effect | Self::Send => Effect::Effect,
+        }
+    }
 }
 
 impl McpSpec {

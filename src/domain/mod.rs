@@ -62,8 +62,9 @@ pub use fact::{
     Process, ProcessRole, RunRecord, Stream,
 };
 pub use fleet::{
-    BudgetSpec, DaemonSpec, Effort, EmailSpec, FallbackOn, Fleet, McpSpec, ModelSpec, NotifyTarget,
-    NotifyTargetKind, NotifyType, Price, Provider, ReloadMode, RequestSettings, Retention, SmtpTls, ToolSpec,
+    BudgetSpec, DaemonSpec, Effort, EmailSpec, FallbackOn, Fleet, McpEffect, McpSpec, ModelSpec,
+    NotifyTarget, NotifyTargetKind, NotifyType, Price, Provider, ReloadMode, RequestSettings, Retention,
+    SmtpTls, ToolSpec,
 };
 pub use glob::glob;
 pub use host::HostPattern;

@@ -29,6 +29,7 @@ fn fleet() -> Fleet {
         allow: None,
         deny: Vec::new(),
         sandbox: SandboxSetting::Off,
+        effects: BTreeMap::new(),
     };
     fleet.mcp.insert("github".into(), server);
     fleet

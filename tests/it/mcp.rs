@@ -1,7 +1,7 @@
 //! MCP servers that behave, and all the ways in which they don't. Each test has a server of its own
 //! (`mcp/server.py`), is bounded, and leaves no process behind.
 use super::support::{PATIENCE, python3, wait_for};
-use bgagent::domain::{Effect, Fleet, McpSpec, SandboxSetting, SecretRef, TextOrSecret};
+use bgagent::domain::{Effect, Fleet, McpEffect, McpSpec, SandboxSetting, SecretRef, TextOrSecret};
 use bgagent::tools::mcp::{Limits, Pin, PinChange, PinEvent, PinState, Pins, Servers};
 use bgagent::tools::{CallContext, ToolError, Tools};
 use jiff::SignedDuration;
@@ -52,6 +52,7 @@ impl Bench {
                 deny: Vec::new(),
                 // it keeps a log beside itself
                 sandbox: SandboxSetting::Off,
+                effects: effects(),
             },
         );
         let (pins, changes) = Pins::load([]);
@@ -105,6 +106,12 @@ impl Bench {
         }
         told
     }
+}
+
+/// What the tools of the server do: almost all of them only look.
+fn effects() -> BTreeMap<String, McpEffect> {
+    let others = ["crash", "garbage", "wipe"].map(|name| (name.to_owned(), McpEffect::Effect));
+    others.into_iter().chain([("add".into(), McpEffect::Idempotent), ("*".into(), McpEffect::Read)]).collect()
 }
 
 async fn within<T>(test: impl Future<Output = T>) -> T {
@@ -209,6 +216,7 @@ async fn only_what_is_allowed_is_called() {
 async fn what_a_pattern_gives_and_what_it_leaves_out() {
     within(async {
         let mut bench = Bench::with("odd");
+        bench.spec().effects.clear();
         let offered = async |bench: &Bench, name: &str| {
             let tools = bench.tools();
             let offers = tools.offers(&names(&[name]), PATIENCE).await;

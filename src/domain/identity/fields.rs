@@ -266,7 +266,7 @@ table! { RequestSettings {
 table! { Price { input: "input", cached_input: "cached_input", cache_write: "cache_write", output: "output", } }
 table! { McpSpec {
     command: "command", url: "url", headers: "headers", env: "env", cwd: "cwd", start_timeout: "start_timeout",
-    allow: "allow", deny: "deny", sandbox: "sandbox",
+    allow: "allow", deny: "deny", sandbox: "sandbox", effects: "effects",
 } }
 table! { ToolSpec { kind: "kind", settings: "settings", } }
 table! { HttpSettings {

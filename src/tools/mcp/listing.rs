@@ -3,11 +3,11 @@
 use super::about::About;
 use super::text::{cut, plain_name, visible};
 use super::{mend, pins};
-use crate::domain::{Effect, fits_schema, glob, nearest};
+use crate::domain::{Effect, McpEffect, fits_schema, glob, nearest};
 use crate::tools::contract::ToolInfo;
 use rmcp::model::{Tool, ToolAnnotations};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Most tools of a server.
@@ -22,18 +22,19 @@ const MAX_DESCRIPTION: usize = 8192;
 /// Largest schema, in bytes of JSON: a model pays for it with each request.
 const MAX_SCHEMA: usize = 64 << 10;
 
-/// Which tools of a server may be used, by the configuration.
+/// Which tools of a server may be used, and what they do, by the configuration.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rules {
     pub(super) allow: Option<Vec<String>>,
     pub(super) deny: Vec<String>,
+    pub(super) effects: BTreeMap<String, McpEffect>,
 }
 
 impl Rules {
     /// Sentences about each entry that none of these names fits.
     pub(super) fn without_effect(&self, server: &str, all: &[&str]) -> Vec<String> {
-        let of = |key: &'static str, patterns: &[String]| {
-            let idle = patterns.iter().filter(|pattern| !all.iter().any(|name| names(pattern, name)));
+        let of = |key: &'static str, patterns: &mut dyn Iterator<Item = &String>| {
+            let idle = patterns.filter(|pattern| !all.iter().any(|name| names(pattern, name)));
             let say = |pattern: &String| {
                 let near = nearest(pattern, all.iter().copied()).filter(|_| !is_pattern(pattern));
                 let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
@@ -43,9 +44,20 @@ impl Rules {
             };
             idle.map(say).collect::<Vec<_>>()
         };
-        let mut all = of("allow", self.allow.as_deref().unwrap_or_default());
-        all.extend(of("deny", &self.deny));
+        let mut all = of("allow", &mut self.allow.iter().flatten());
+        all.extend(of("deny", &mut self.deny.iter()));
+        all.extend(of("effects", &mut self.effects.keys()));
         all
+    }
+
+    /// What a tool of these names does by `effects`: the entry of its name, else the strictest of the patterns that
+    /// fit, else anything.
+    fn class(&self, raw: &str, name: &str) -> Effect {
+        let exact = [raw, name].into_iter().find_map(|name| self.effects.get(name));
+        let fitting =
+            || self.effects.iter().filter(|(pattern, _)| names(pattern, raw) || names(pattern, name));
+        let word = exact.or_else(|| fitting().map(|(_, word)| word).max());
+        word.map_or(Effect::Effect, |word| word.class())
     }
 }
 
@@ -66,7 +78,10 @@ pub(super) struct Listed {
     pub(super) raw: String,
     /// As we name it, without the server.
     pub(super) name: String,
-    pub(super) info: ToolInfo,
+    /// With the strictest effect: see [`Listed::info`].
+    info: ToolInfo,
+    /// What its hints allow it to be at the most, whatever `effects` says.
+    least: Effect,
     /// It is offered although `allow` does not name it: its hints say that it destroys nothing.
     pub(super) harmless: bool,
     /// Why it can't be used at all.
@@ -77,11 +92,38 @@ pub(super) struct Listed {
 }
 
 impl Listed {
+    /// What is known of it, with what it does by `effects`, or by its hints where those are stricter.
+    pub(super) fn info(&self, rules: &Rules) -> ToolInfo {
+        ToolInfo { effect: self.effect(rules), ..self.info.clone() }
+    }
+
+    /// Its name with that of its server.
+    pub(super) fn full_name(&self) -> &str {
+        &self.info.name
+    }
+
+    /// What a call may do, at the worst.
+    pub(super) fn effect(&self, rules: &Rules) -> Effect {
+        rules.class(&self.raw, &self.name).max(self.least)
+    }
+
+    /// A sentence about it if its hints are stricter than what `effects` says of it.
+    pub(super) fn stricter(&self, server: &str, rules: &Rules) -> Option<String> {
+        let (said, is) = (rules.class(&self.raw, &self.name), self.effect(rules));
+        (said != is).then(|| {
+            format!(
+                "tool `{server}/{}` counts as `{is}`: `effects` of [mcp.{server}] says `{said}`, and the server says that it \
+                 may do more",
+                self.name
+            )
+        })
+    }
+
     /// May it be used?
     pub(super) fn allowed(&self, rules: &Rules) -> bool {
         self.unusable.is_none()
             && !self.is_one_of(&rules.deny)
-            && rules.allow.as_ref().map_or(self.harmless, |allow| self.is_one_of(allow))
+            && rules.allow.as_ref().map_or(self.is_harmless(rules), |allow| self.is_one_of(allow))
     }
 
     /// Why it may not be used, if it may not; goes on a sentence about it.
@@ -94,11 +136,16 @@ impl Listed {
         }
         match &rules.allow {
             Some(allow) if !self.is_one_of(allow) => Some(format!("is not in `allow` of [mcp.{server}]")),
-            None if !self.harmless => {
+            None if !self.is_harmless(rules) => {
                 Some(format!("may destroy something, so it must be named in `allow` of [mcp.{server}]"))
             }
             _ => None,
         }
+    }
+
+    /// By its hints, or by the word of whoever configures it.
+    fn is_harmless(&self, rules: &Rules) -> bool {
+        self.harmless || self.effect(rules) != Effect::Effect
     }
 
     fn is_one_of(&self, patterns: &[String]) -> bool {
@@ -195,19 +242,12 @@ fn one(server: &str, tool: &Tool, schema: String) -> Listed {
     if schema.get("type").is_none() {
         schema["type"] = "object".into();
     }
-    let effect = if says(hints.read_only_hint) {
-        Effect::Read
-    } else if says(hints.idempotent_hint) {
-        Effect::Idempotent
-    } else {
-        Effect::Effect
-    };
     let description = tool.description.as_deref().unwrap_or_default();
     Listed {
         info: ToolInfo {
             name: format!("{server}/{name}"),
             kind: None,
-            effect,
+            effect: Effect::Effect,
             reads_when: None,
             untrusted: true,
             description: cut(&visible(description), MAX_DESCRIPTION),
@@ -216,10 +256,25 @@ fn one(server: &str, tool: &Tool, schema: String) -> Listed {
         },
         raw,
         name,
+        least: least(hints),
         harmless: says(hints.read_only_hint) || hints.destructive_hint == Some(false),
         unusable,
         hash,
         about: Arc::new(about),
+    }
+}
+
+/// The least that a tool with these hints may do. What a hint promises counts for nothing; what it admits does, but not
+/// beside `readOnlyHint`, where the others mean nothing (MCP, "ToolAnnotations").
+fn least(hints: &ToolAnnotations) -> Effect {
+    if hints.read_only_hint == Some(true) {
+        Effect::Read
+    } else if hints.destructive_hint == Some(true) || hints.idempotent_hint == Some(false) {
+        Effect::Effect
+    } else if hints.read_only_hint == Some(false) {
+        Effect::Idempotent
+    } else {
+        Effect::Read
     }
 }
 
@@ -269,7 +324,7 @@ mod tests {
 
     fn rules(allow: &[&str], deny: &[&str]) -> Rules {
         let texts = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        Rules { allow: Some(texts(allow)), deny: texts(deny) }
+        Rules { allow: Some(texts(allow)), deny: texts(deny), ..Rules::default() }
     }
 
     #[test]
@@ -286,24 +341,25 @@ mod tests {
     }
 
     #[test]
-    fn hints_say_what_a_call_may_do_and_what_is_offered() {
+    fn hints_say_what_is_offered_and_never_that_a_call_is_harmless() {
         let with = |hints: Value| {
             list(&[json!({"name": "t", "inputSchema": {"type": "object"}, "annotations": hints})])
                 .unwrap()
                 .remove(0)
         };
-        for (hints, effect, harmless) in [
-            (json!(null), Effect::Effect, false),
-            (json!({}), Effect::Effect, false),
-            (json!({"readOnlyHint": true}), Effect::Read, true),
-            (json!({"readOnlyHint": false}), Effect::Effect, false),
-            (json!({"destructiveHint": false}), Effect::Effect, true),
-            (json!({"destructiveHint": true, "idempotentHint": true}), Effect::Idempotent, false),
-            (json!({"destructiveHint": false, "idempotentHint": true}), Effect::Idempotent, true),
+        for (hints, harmless) in [
+            (json!(null), false),
+            (json!({}), false),
+            (json!({"readOnlyHint": true}), true),
+            (json!({"readOnlyHint": false}), false),
+            (json!({"destructiveHint": false}), true),
+            (json!({"destructiveHint": true, "idempotentHint": true}), false),
+            (json!({"destructiveHint": false, "idempotentHint": true}), true),
         ] {
             let tool = with(hints.clone());
-            assert_eq!((tool.info.effect, tool.harmless), (effect, harmless), "{hints}");
-            assert_eq!(tool.allowed(&Rules::default()), harmless);
+            let none = Rules::default();
+            assert_eq!((tool.info(&none).effect, tool.harmless), (Effect::Effect, harmless), "{hints}");
+            assert_eq!(tool.allowed(&none), harmless);
             for (allow, deny, is) in [
                 (&["t"][..], &[][..], true),
                 (&[], &[], false),
@@ -318,6 +374,45 @@ mod tests {
             }
             assert!(tool.info.untrusted);
         }
+    }
+
+    #[test]
+    fn effects_come_from_the_configuration_and_hints_only_tighten_them() {
+        use Effect::{Effect as Any, Idempotent, Read};
+        let entries = [("t", McpEffect::Read), ("keep", McpEffect::Idempotent), ("put it", McpEffect::Send)];
+        let mut rules =
+            Rules { effects: entries.map(|(name, word)| (name.to_owned(), word)).into(), ..Rules::default() };
+        let with = |name: &str, hints: Value| {
+            list(&[json!({"name": name, "inputSchema": {"type": "object"}, "annotations": hints})])
+                .unwrap()
+                .remove(0)
+        };
+        for (name, hints, effect, offered) in [
+            ("t", json!(null), Read, true),
+            ("t", json!({"readOnlyHint": true, "destructiveHint": true}), Read, true),
+            ("t", json!({"readOnlyHint": false}), Idempotent, true),
+            ("t", json!({"readOnlyHint": false, "idempotentHint": false}), Any, false),
+            ("t", json!({"destructiveHint": true}), Any, false),
+            ("keep", json!({"readOnlyHint": true}), Idempotent, true),
+            ("keep", json!({"destructiveHint": true, "idempotentHint": true}), Any, false),
+            ("put it", json!({"readOnlyHint": true}), Any, true),
+            ("put_it", json!(null), Any, false),
+            ("other", json!({"readOnlyHint": true}), Any, true),
+        ] {
+            let tool = with(name, hints.clone());
+            assert_eq!(tool.info(&rules).effect, effect, "{name} {hints}");
+            assert_eq!(tool.allowed(&rules), offered, "{name} {hints}");
+            let said = rules.class(&tool.raw, &tool.name);
+            assert_eq!(tool.stricter("s", &rules).is_some(), said != effect, "{name} {hints}");
+        }
+        // its own name counts before patterns, and of patterns the strictest
+        rules.effects.extend([("k*".into(), McpEffect::Read), ("ke*".into(), McpEffect::Effect)]);
+        assert_eq!(rules.class("keep", "keep"), Idempotent);
+        assert_eq!((rules.class("key", "key"), rules.class("kill", "kill")), (Any, Read));
+        let idle = rules.without_effect("s", &["t", "keep", "key", "kill", "put_it"]);
+        let said =
+            "no tool of MCP server `s` is `put it`, which `effects` of [mcp.s] names; did you mean `put_it`?";
+        assert_eq!(idle, [said]);
     }
 
     #[test]

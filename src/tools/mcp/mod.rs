@@ -71,6 +71,8 @@ pub struct ServerTool {
     pub changed: Vec<Difference>,
     /// Why no agent may use it, if none may.
     pub why_not: Option<String>,
+    /// A sentence about it if it says worse of itself than `effects` does.
+    stricter: Option<String>,
 }
 
 impl ServerTool {
@@ -97,7 +99,11 @@ impl Servers {
         let cwd = fleet.path.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let server = |(name, spec): (&String, &McpSpec)| {
             let mut spec = spec.clone();
-            let rules = Rules { allow: spec.allow.take(), deny: std::mem::take(&mut spec.deny) };
+            let rules = Rules {
+                allow: spec.allow.take(),
+                deny: std::mem::take(&mut spec.deny),
+                effects: std::mem::take(&mut spec.effects),
+            };
             let cwd = spec.cwd.clone().unwrap_or_else(|| cwd.to_owned());
             let kept = previous
                 .and_then(|previous| previous.all.get(name))
@@ -149,11 +155,14 @@ impl Servers {
         Ok(listed.iter().map(|tool| self.seen(server, of, tool)).collect())
     }
 
-    /// Names and patterns in `allow` and `deny` that none of these tools has.
+    /// What of the configuration has no effect on these tools: names and patterns in `allow`, `deny` and `effects` that
+    /// none of them has, and what `effects` says of one that says worse of itself.
     pub fn without_effect(&self, server: &str, tools: &[ServerTool]) -> Vec<String> {
         let Ok(of) = self.server(server) else { return Vec::new() };
         let names: Vec<&str> = tools.iter().flat_map(|tool| [tool.raw.as_str(), tool.plain_name()]).collect();
-        of.rules.without_effect(server, &names)
+        let mut all = of.rules.without_effect(server, &names);
+        all.extend(tools.iter().filter_map(|tool| tool.stricter.clone()));
+        all
     }
 
     /// The tools of a server that an agent wants, for each wanted name or pattern, and what a person should know
@@ -171,7 +180,7 @@ impl Servers {
         let mut all = Vec::with_capacity(wanted.len());
         for name in wanted {
             if !listing::is_pattern(name) {
-                all.push(vec![self.usable(server, of, &listed, name)?.info.clone()]);
+                all.push(vec![self.usable(server, of, &listed, name)?.info(&of.rules)]);
                 continue;
             }
             let named = |tool: &&ServerTool| glob(name, &tool.raw) || glob(name, tool.plain_name());
@@ -225,7 +234,7 @@ impl Servers {
         let (session, listed) = self.connected(of, false, bound).await?;
         let deadline = Instant::now() + bound;
         let tool = self.usable(server, of, &listed, tool)?;
-        let name = &tool.info.name;
+        let (name, effect) = (tool.full_name().to_owned(), tool.effect(&of.rules));
         let args = match args {
             Value::Null => Map::new(),
             Value::Object(args) => args,
@@ -235,20 +244,20 @@ impl Servers {
         };
         let args = Value::Object(args);
         tool.check(&args).map_err(|error| ToolError::Arguments(format!("tool `{name}`: {error}")))?;
-        let Value::Object(args) = args else { return Err(ToolError::Unknown(name.clone()).into()) };
+        let Value::Object(args) = args else { return Err(ToolError::Unknown(name).into()) };
         let params = CallToolRequestParams::new(tool.raw.clone()).with_arguments(args);
         // Dropping the call tells the server that nobody waits for it any more.
         match tokio::time::timeout_at(deadline, session.peer.call_tool_once(params)).await {
             Ok(answer) => {
                 let died = matches!(answer, Err(ServiceError::TransportClosed));
-                let again = died && tool.info.effect != Effect::Effect;
-                let called = (name.as_str(), tool.info.effect);
+                let again = died && effect != Effect::Effect;
+                let called = (name.as_str(), effect);
                 self.answered(of, &session, called, answer).await.map_err(|error| Broken { error, again })
             }
             Err(_) => {
                 of.link.timed_out(&session);
                 let secs = bound.as_secs_f64().ceil() as u64;
-                Err(ToolError::Timeout { tool: name.clone(), secs }.into())
+                Err(ToolError::Timeout { tool: name, secs }.into())
             }
         }
     }
@@ -395,7 +404,7 @@ impl Servers {
         };
         let seen = self.seen(server, of, found);
         match seen.why_not.filter(|_| !seen.allowed || seen.pin == PinState::Changed) {
-            Some(why) => Err(ToolError::Failed(format!("tool `{}` {why}", found.info.name))),
+            Some(why) => Err(ToolError::Failed(format!("tool `{}` {why}", found.full_name()))),
             None => Ok(found),
         }
     }
@@ -420,7 +429,8 @@ impl Servers {
             _ => tool.why_not(server, &of.rules),
         };
         ServerTool {
-            info: tool.info.clone(),
+            info: tool.info(&of.rules),
+            stricter: tool.stricter(server, &of.rules),
             raw: tool.raw.clone(),
             allowed: why_not.is_none() || pin == PinState::Changed && tool.allowed(&of.rules),
             pin,

@@ -242,7 +242,7 @@ fn fleet(model: &Endpoint, world: &World) -> String {
         host(&world.web)
     );
     let server = format!(
-        "[mcp.s]\ncommand = [\"{python3}\", \"server.py\", \"{}\"]\nallow = [\"look\", \"put\"]\n",
+        "[mcp.s]\ncommand = [\"{python3}\", \"server.py\", \"{}\"]\nallow = [\"look\", \"put\"]\neffects = {{ look = \"read\" }}\n",
         world.daemon.folder.path().display(),
         python3 = python3(),
     );

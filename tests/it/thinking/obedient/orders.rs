@@ -231,7 +231,7 @@ fn fleet(model: &Endpoint, folder: &Path, hosts: &[String], wide: bool) -> Strin
         pick("", "touch = { exec = \"/bin/touch\", args = [\"{path:path}\"], under = [\".\"] }\n"),
     );
     let rest = format!(
-        "[mcp.s]\ncommand = [\"{python3}\", \"server.py\", \"{}\"]\nallow = [\"look\", \"put\", \"keep\", \"send\"]\n\
+        "[mcp.s]\ncommand = [\"{python3}\", \"server.py\", \"{}\"]\nallow = [\"look\", \"put\", \"keep\", \"send\"]\neffects = {{ look = \"read\", keep = \"idempotent\" }}\n\
          [agents.other]\nquery = \"Keep it.\"\nmodel = \"main\"\ntools = [\"remember\", \"recall\"]\n\
          [agents.a]\nmodel = \"main\"\n{ROOM}query = '{}'\n\
          tools = [\"page\", \"db\", \"box\", \"out\", \"desk\", \"machine\", \"checks\", \"s/put\", \"s/keep\", \"remember\", \"recall\"{}]\n\
