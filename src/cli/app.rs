@@ -103,6 +103,20 @@ impl App {
         if self.screen.width.is_some() { self.flush() } else { Ok(()) }
     }
 
+    /// Asks a person, who answers with `y`; anything else, and no answer, is a no. `None`: nobody can be asked.
+    pub(super) fn confirm(&mut self, question: &str) -> Result<Option<bool>, Failure> {
+        if self.json || !io::stdin().is_terminal() {
+            return Ok(None);
+        }
+        self.flush()?;
+        let _ = write!(io::stderr(), "{question} [y/N] ");
+        let mut answer = String::new();
+        io::stdin()
+            .read_line(&mut answer)
+            .map_err(|cause| Failure::io("read from", "standard input".as_ref(), cause))?;
+        Ok(Some(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")))
+    }
+
     /// A line on standard error: a note, a warning, progress. Whether it is read is of no concern.
     pub(super) fn note(&self, text: &str) {
         let _ = match self.stderr_width {

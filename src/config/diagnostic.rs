@@ -26,6 +26,12 @@ impl Diagnostic {
         Self { is_error: true, message, span: None, line: 0, column: 0, key: None, hint }
     }
 
+    /// A warning about a key, whose place in the file is not at hand.
+    pub(crate) fn of_key(key: String, message: String, hint: String) -> Self {
+        let (span, line, column) = (None, 0, 0);
+        Self { is_error: false, message, span, line, column, key: Some(key), hint: Some(hint) }
+    }
+
     /// For programs. `help` and `hint` are the same.
     pub fn to_json(&self, file: &Path) -> serde_json::Value {
         serde_json::json!({

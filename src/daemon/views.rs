@@ -582,6 +582,7 @@ pub(super) fn mcp(
         .into_iter()
         .map(|tool| McpToolView {
             usable: tool.is_usable(),
+            allowed: tool.allowed,
             pin: match tool.pin {
                 PinState::New => "new",
                 PinState::Same => "same",
@@ -605,6 +606,11 @@ fn difference(one: Difference) -> DifferenceView {
     DifferenceView { part: one.part.to_owned(), old: one.old, new: one.new }
 }
 
+/// An MCP server that nobody has trusted yet, with the agents that name tools of it.
+pub(super) fn untrusted((server, agents): (&str, Vec<&AgentId>)) -> UntrustedServerView {
+    UntrustedServerView { server: server.to_owned(), agents: agents.into_iter().cloned().collect() }
+}
+
 /// What a person has accepted of an MCP server.
 pub(super) fn trusted(server: String, changes: Vec<PinChange>) -> TrustView {
     let changed = |change: PinChange| (change.tool, change.changed.into_iter().map(difference).collect());
@@ -619,6 +625,7 @@ pub(super) fn trusted(server: String, changes: Vec<PinChange>) -> TrustView {
 pub(super) fn tool_error(error: &ToolError, tool: &str) -> RpcError {
     let code = match error {
         ToolError::Unknown(_) | ToolError::Arguments(_) => Code::InvalidParams,
+        ToolError::Untrusted(_) => Code::Refused,
         ToolError::Timeout { .. } | ToolError::Failed(_) | ToolError::Unsure(_) => Code::Internal,
     };
     let told = RpcError::new(code, error.to_string());

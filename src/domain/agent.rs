@@ -58,6 +58,21 @@ pub struct AgentSpec {
 }
 
 impl AgentSpec {
+    /// The tools that it names, for its body, its gate and its proofs.
+    pub fn tool_names(&self) -> Vec<&str> {
+        let of_body = match &self.body {
+            Body::Query(query) => query.tools.iter().map(String::as_str).collect(),
+            Body::Tool(call) => vec![call.tool.as_str()],
+            Body::Command(_) => Vec::new(),
+        };
+        let checks = self.gate.iter().map(|gate| &**gate).chain(self.success_when.iter());
+        let of_checks = checks.filter_map(|check| match &check.body {
+            CheckBody::Tool(call) => Some(call.tool.as_str()),
+            CheckBody::Command(_) => None,
+        });
+        of_body.into_iter().chain(of_checks).collect()
+    }
+
     /// The session of its conversations: the one that it shares, or its own.
     pub fn session(&self) -> Arc<str> {
         match &self.body {

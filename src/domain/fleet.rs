@@ -6,7 +6,7 @@ use super::{AgentId, ConfigHash, SandboxSetting};
 use crate::domain::secret_ref::{EnvValue, SecretRef};
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -45,6 +45,19 @@ impl Fleet {
     /// it is a tool of an MCP server.
     pub fn kind_of(&self, tool: &str) -> Option<ToolKind> {
         self.tools.get(tool).map_or_else(|| ToolKind::parse(tool), |spec| Some(spec.kind))
+    }
+
+    /// The MCP servers whose tools agents name, each with those agents.
+    pub fn users_of_servers(&self) -> BTreeMap<&str, Vec<&AgentId>> {
+        let mut all: BTreeMap<&str, Vec<&AgentId>> = BTreeMap::new();
+        for agent in &self.agents {
+            let tools = agent.tool_names().into_iter().filter(|name| !self.tools.contains_key(*name));
+            let servers = tools.filter_map(|name| self.mcp.get_key_value(name.split_once('/')?.0));
+            for server in servers.map(|(name, _)| name.as_str()).collect::<BTreeSet<_>>() {
+                all.entry(server).or_default().push(&agent.id);
+            }
+        }
+        all
     }
 
     /// A fleet without agents, for a daemon whose file is missing and for tests.

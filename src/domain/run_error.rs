@@ -44,6 +44,8 @@ words! {
         Unverified = "unverified",
         /// The daemon ended while the run was in flight.
         Interrupted = "interrupted",
+        /// It needs a tool of an MCP server that nobody has trusted yet.
+        Untrusted = "untrusted",
         /// The configuration does not allow it.
         Config = "config",
     }

@@ -64,6 +64,7 @@ fn may_repeat(spec: &AgentSpec, kind: ErrorKind) -> bool {
         | ErrorKind::Signal
         | ErrorKind::Spawn
         | ErrorKind::Unverified
+        | ErrorKind::Untrusted
         | ErrorKind::Config => false,
     }
 }

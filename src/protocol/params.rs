@@ -3,6 +3,7 @@ use crate::domain::{described, words};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 use super::envelope::call_line;
 use super::method::Method;
@@ -367,5 +368,9 @@ described! {
     pub struct TrustMcpParams {
         /// Name of an `[mcp.…]` table.
         pub server: String,
+        /// What a person was shown: names of tools (`server/tool`) with their `hash` in `list_mcp`. Only these are
+        /// trusted, and none if one is not as it was shown. All that were listed last unless it is given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub hashes: Option<BTreeMap<String, String>>,
     }
 }

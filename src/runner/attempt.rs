@@ -366,7 +366,7 @@ impl Attempt<'_> {
                     };
                     Called::Failed(RunError::new(ErrorKind::Timeout, why))
                 }
-                Err(error) => Called::Failed(RunError::new(ErrorKind::Tool, error.to_string())),
+                Err(error) => Called::Failed(RunError::new(error.kind(), error.to_string())),
             },
             Ok(_) = orders.wait_for(|order| *order > StopOrder::None) => Called::Stopped,
         }

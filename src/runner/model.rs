@@ -191,7 +191,7 @@ impl Attempt<'_> {
         let mut orders = self.orders.clone();
         tokio::select! {
             offers = self.shared.tools.offers(names, bound) => {
-                offers.map_err(|error| Break::failed(ErrorKind::Tool, error.to_string()))
+                offers.map_err(|error| Break::failed(error.kind(), error.to_string()))
             }
             Ok(_) = orders.wait_for(|order| *order > StopOrder::None) => Err(Break::Stopped),
             () = tokio::time::sleep_until(self.deadline) => Err(self.out_of_time()),

@@ -6,6 +6,7 @@ use crate::store::reader::Reader;
 use crate::store::rows::{agent_id, instant};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// So long is a message remembered that could not be delivered.
@@ -33,6 +34,17 @@ pub fn read_health(
             untold: untold(db, now, patience)?,
         })
     })
+}
+
+/// The MCP servers of which a tool is trusted, by the database, without a daemon and without changing anything. None
+/// where there is no database.
+pub fn read_trusted_servers(path: &Path) -> Result<BTreeSet<String>, StoreError> {
+    let mark = super::mark::read_mark(path);
+    if !super::examine::is_there(path, mark.as_ref())? {
+        return Ok(BTreeSet::new());
+    }
+    let pins = Reader::open(path)?.pins()?;
+    Ok(pins.into_iter().map(|(server, ..)| server).collect())
 }
 
 fn agents(db: &Connection, now: Timestamp) -> rusqlite::Result<Vec<HealthRow>> {

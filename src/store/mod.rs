@@ -27,7 +27,7 @@ mod tests;
 pub use chains::EventOutcome;
 pub use copy::{Copied, back_up, reset, restore};
 pub use error::StoreError;
-pub use health::read_health;
+pub use health::{read_health, read_trusted_servers};
 pub use mark::HOLDER_BYTES;
 pub(crate) use open::looked_again;
 pub use reader::Reader;

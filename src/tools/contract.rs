@@ -1,7 +1,7 @@
 //! The words between the door and the tools: what a tool is known by, what a call carries, what it gives, and why
 //! it fails.
 use crate::domain::{
-    AgentId, Control, Effect, Finding, Outward, ReadsWhen, RunId, ToolDef, ToolOffer, ToolSettings,
+    AgentId, Control, Effect, ErrorKind, Finding, Outward, ReadsWhen, RunId, ToolDef, ToolOffer, ToolSettings,
 };
 use crate::secret;
 use crate::store::Store;
@@ -145,18 +145,29 @@ pub enum ToolError {
     /// It failed.
     #[error("{0}")]
     Failed(String),
+    /// It is a tool of an MCP server that nobody has trusted yet.
+    #[error("{0}")]
+    Untrusted(String),
     /// It was asked for, and whether it was done is not known.
     #[error("{0}")]
     Unsure(String),
 }
 
 impl ToolError {
+    /// What kind of failure it is of a run that can't do without the call.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Untrusted(_) => ErrorKind::Untrusted,
+            _ => ErrorKind::Tool,
+        }
+    }
+
     /// May the call have done what it was to do? Then one that is not harmless to repeat must not be
     /// repeated.
     pub fn may_have_happened(&self) -> bool {
         match self {
             Self::Timeout { .. } | Self::Unsure(_) => true,
-            Self::Unknown(_) | Self::Arguments(_) | Self::Failed(_) => false,
+            Self::Unknown(_) | Self::Arguments(_) | Self::Failed(_) | Self::Untrusted(_) => false,
         }
     }
 }

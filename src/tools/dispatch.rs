@@ -86,7 +86,9 @@ fn without_secrets(result: Result<ToolOutput, ToolError>) -> Result<ToolOutput, 
         Err(ToolError::Unsure(text)) => Err(ToolError::Unsure(clean(text))),
         Err(ToolError::Arguments(text)) => Err(ToolError::Arguments(clean(text))),
         // They say what was called, not what came.
-        Err(error @ (ToolError::Unknown(_) | ToolError::Timeout { .. })) => Err(error),
+        Err(error @ (ToolError::Unknown(_) | ToolError::Untrusted(_) | ToolError::Timeout { .. })) => {
+            Err(error)
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -30,8 +30,33 @@ struct Bench {
     limits: Limits,
 }
 
+/// What the tools of the server are in this mode, as a person has trusted them.
+fn known(mode: &str) -> Vec<Pin> {
+    static KNOWN: Mutex<BTreeMap<String, Vec<Pin>>> = Mutex::new(BTreeMap::new());
+    let mode = if mode == "odd" { mode } else { "ok" };
+    let mut known = KNOWN.lock().expect("no holder panics");
+    let trust = async || {
+        let bench = Bench::untrusted(mode);
+        let servers = bench.servers(None);
+        servers.list("s", PATIENCE).await.expect("it answers");
+        servers.trust("s", None).expect("they were seen");
+        servers.stop_all().await;
+        bench.pins.all()
+    };
+    let aside = || tokio::runtime::Runtime::new().expect("a runtime").block_on(trust());
+    let look = || std::thread::scope(|scope| scope.spawn(aside).join().expect("it does not panic"));
+    known.entry(mode.to_owned()).or_insert_with(look).clone()
+}
+
 impl Bench {
+    /// Its tools are trusted.
     fn with(mode: &str) -> Self {
+        let (pins, changes) = Pins::load(known(mode));
+        Self { pins, changes, ..Self::untrusted(mode) }
+    }
+
+    /// Nobody has seen its tools yet.
+    fn untrusted(mode: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let place = folder.path().to_str().expect("UTF-8").to_owned();
         let script = format!("{place}/server.py");
@@ -621,14 +646,34 @@ async fn a_reload_keeps_what_did_not_change() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tool_that_changed_is_off_until_it_is_trusted() {
     within(async {
-        let mut bench = Bench::with("ok");
+        let mut bench = Bench::untrusted("ok");
         let tools = bench.tools();
-        let error = tools.servers().trust("s").unwrap_err().to_string();
+        let error = tools.servers().trust("s", None).unwrap_err().to_string();
         assert!(error.contains("run `bgagent mcp list` first"), "{error}");
         let listed = tools.servers().list("s", PATIENCE).await.unwrap();
-        assert!(listed.iter().all(|tool| tool.pin == PinState::New));
-        assert!(bench.told().iter().all(|(event, _)| *event == PinEvent::Pinned));
+        assert!(listed.iter().all(|tool| tool.pin == PinState::New && !tool.is_usable()));
+        assert_eq!(bench.told(), [], "what is seen is not trusted");
+        let off = "is off: nobody has trusted it yet; `bgagent mcp trust s` shows what it says of itself, and asks";
+        let is_off = |error: ToolError| assert_eq!(error, ToolError::Untrusted(format!("tool `s/echo` {off}")));
+        is_off(call(&tools, "echo", json!({})).await.unwrap_err());
+        is_off(tools.offers(&names(&["s/echo"]), PATIENCE).await.unwrap_err());
+        let none = tools.offers(&names(&["s/ech*"]), PATIENCE).await.unwrap_err();
+        assert_eq!(none, ToolError::Untrusted(format!("`s/ech*` gives no tool: the only one, `echo`, {off}")));
+        assert_eq!(bench.got("tools/call"), 0);
+
+        // one of them, as it was shown
+        let echo = listed.iter().find(|tool| tool.info.name == "s/echo").expect("it is listed");
+        let shown = |hash: &str| BTreeMap::from([("s/echo".to_owned(), hash.to_owned())]);
+        let error = tools.servers().trust("s", Some(&shown("other"))).unwrap_err().to_string();
+        assert!(error.contains("s/echo otherwise than was shown"), "{error}");
+        assert_eq!(tools.servers().trust("s", Some(&shown(&echo.hash))).unwrap().len(), 1);
         works(&tools).await;
+        let offers = tools.offers(&names(&["s/*"]), PATIENCE).await.unwrap();
+        assert_eq!(offers.tools.len(), 1);
+        let left_out = format!("tool `s/add` is left out: {off}");
+        assert!(offers.warnings.contains(&left_out), "{:?}", offers.warnings);
+        assert_eq!(tools.servers().trust("s", None).unwrap().len(), listed.len() - 1);
+        assert!(bench.told().iter().all(|(event, _)| *event == PinEvent::Trusted));
         // The server says that its list changed, so it is asked before the next call.
         call(&tools, "relabel", json!({})).await.unwrap();
         let off = "tool `s/echo` is off: its description changed since it was trusted; see `bgagent mcp list`, \
@@ -645,7 +690,7 @@ async fn a_tool_that_changed_is_off_until_it_is_trusted() {
         (bench.pins, bench.changes) = Pins::load(kept);
         let tools = bench.tools();
         works_not(&tools).await;
-        let trusted = tools.servers().trust("s").unwrap();
+        let trusted = tools.servers().trust("s", None).unwrap();
         assert_eq!(trusted.len(), 1);
         works(&tools).await;
         let events = [(PinEvent::Differs, "echo".to_owned()), (PinEvent::Trusted, "echo".to_owned())];

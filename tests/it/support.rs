@@ -59,12 +59,18 @@ pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
 pub struct Daemon {
     pub folder: tempfile::TempDir,
     pub child: Option<Child>,
+    /// MCP servers that are trusted as they are when it is ready for the first time.
+    pub trusts: Vec<String>,
 }
 
 impl Daemon {
     /// A folder with this configuration; nothing runs yet.
     pub fn with(config: &str) -> Self {
-        let daemon = Self { folder: tempfile::tempdir().expect("a temporary folder"), child: None };
+        let daemon = Self {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+            child: None,
+            trusts: Vec::new(),
+        };
         daemon.configure(config);
         daemon
     }
@@ -122,6 +128,11 @@ impl Daemon {
     pub fn ready(&mut self) {
         if let Some(code) = self.ready_or_ended() {
             panic!("the daemon ended with {code:?}\n{}", self.log());
+        }
+        for server in std::mem::take(&mut self.trusts) {
+            // one that does not answer is what its test is about
+            self.call("list_mcp", json!({"server": server}));
+            let _ = self.client().try_call("trust_mcp", json!({"server": server}));
         }
     }
 

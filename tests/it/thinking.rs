@@ -16,7 +16,7 @@ mod unreal;
 mod walls;
 
 use super::endpoint::{Endpoint, Reply, Request, Used};
-use super::support::{Daemon, SOON, python3, wait_for};
+use super::support::{Daemon, SOON, code, python3, wait_for};
 use serde_json::{Value, json};
 
 /// What one request of [`answer`] uses at the price of [`config`], in US dollars.
@@ -86,9 +86,10 @@ while True:
         answer(message["id"], {})
 "#;
 
-/// A daemon, not started yet, with that server, the model, and agent `a` with these keys.
+/// A daemon, not started yet, with that server, which is trusted when it is up, the model, and agent `a` with these keys.
 fn with_server(endpoint: &Endpoint, keys: &str) -> Daemon {
-    let daemon = Daemon::with("");
+    let mut daemon = Daemon::with("");
+    daemon.trusts.push("s".into());
     std::fs::write(daemon.path("server.py"), SERVER).expect("the folder can be written");
     let server = format!(
         "[mcp.s]\ncommand = [\"{python3}\", \"server.py\", \"{}\"]\nallow = [\"look\", \"keep\", \"put\", \"send\"]\neffects = {{ look = \"read\", keep = \"idempotent\" }}\n",

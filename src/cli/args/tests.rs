@@ -63,6 +63,8 @@ fn every_command_of_the_contract_is_taken() {
         "archive restore t --all --dry-run",
         "mcp list",
         "mcp test s",
+        "mcp trust s",
+        "mcp trust s --yes",
         "replay r --model m",
         "run a --rehearse",
         "approvals",

@@ -87,10 +87,16 @@ pub enum McpCommand {
         /// Name of an [mcp.…] table
         server: String,
     },
-    /// Accept the tools of a server as `mcp list` showed them
+    /// Show what the tools of a server say of themselves, and turn them on
+    #[command(
+        after_help = "Examples:\n  bgagent mcp trust github\n  bgagent mcp trust github --yes        in a script, after somebody has read `mcp list`\n\nTools of a server are off until this was done, and one that describes itself otherwise later is off again. Their descriptions go to the model: read them as what a stranger wants to tell it."
+    )]
     Trust {
         /// Name of an [mcp.…] table
         server: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
     },
 }
 

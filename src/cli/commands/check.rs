@@ -2,11 +2,12 @@
 use super::prelude::*;
 use crate::cli::args::CheckArgs;
 use crate::client::{Connection, Timeouts};
-use crate::config::{Context, Loaded, Rejected};
-use crate::domain::{AgentSpec, Calendar, Schedule, counted};
+use crate::config::{Context, Diagnostic, Loaded, Rejected};
+use crate::domain::{AgentId, AgentSpec, Calendar, Fleet, Schedule, counted};
 use crate::protocol::{GetDaemonStatus, NoParams};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Fa
         Ok(paths) => Context::system(now).of_state(&paths.state_dir),
         Err(_) => Context::system(now),
     };
-    let loaded = match crate::config::load(&path, &context) {
+    let mut loaded = match crate::config::load(&path, &context) {
         Ok(loaded) => loaded,
         Err(rejected) => {
             if app.json {
@@ -31,6 +32,8 @@ pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Fa
             return Err(Failure::rejected(&rejected, app.stderr_color));
         }
     };
+    let trusted = crate::store::read_trusted_servers(&app.paths()?.database());
+    loaded.warnings.extend(trusted.map(|trusted| untrusted(&loaded.fleet, &trusted)).unwrap_or_default());
     if app.json {
         let agents: Vec<Value> = loaded
             .fleet
@@ -82,6 +85,23 @@ fn file(app: &mut App, args: &CheckArgs) -> Result<PathBuf, Failure> {
         }
     }
     Ok(app.paths()?.config.clone())
+}
+
+/// A warning for each MCP server that agents use and nobody has trusted yet.
+fn untrusted(fleet: &Fleet, trusted: &BTreeSet<String>) -> Vec<Diagnostic> {
+    let users = fleet.users_of_servers().into_iter().filter(|(server, _)| !trusted.contains(*server));
+    let warning = |(server, agents): (&str, Vec<&AgentId>)| {
+        let agents: Vec<&str> = agents.iter().map(|agent| agent.as_str()).collect();
+        let message = format!(
+            "nobody has trusted MCP server `{server}` yet: its tools are off, and runs that need one fail ({})",
+            agents.join(", ")
+        );
+        let hint = format!(
+            "while the daemon runs, `bgagent mcp trust {server}` shows what its tools say of themselves, and asks"
+        );
+        Diagnostic::of_key(format!("mcp.{server}"), message, hint)
+    };
+    users.map(warning).collect()
 }
 
 /// What a program is told of a file that is not valid: a document of the same form.

@@ -2,6 +2,7 @@
 //! say, when the daemon does not. One that runs is asked, too: what it can't write is not there.
 use super::prelude::*;
 use crate::cli::args::HealthArgs;
+use crate::cli::render::untrusted_server;
 use crate::cli::when;
 use crate::client::{Address, ClientError, Connection, Timeouts, holder, is_alive, read_listener};
 use crate::config::Paths;
@@ -150,7 +151,8 @@ fn troubles(address: &Address, patience: Duration) -> Vec<String> {
                 let path = &view.config_path;
                 format!("the configuration in {path} was rejected, the one before it is in force: {first}")
             });
-            degraded.into_iter().chain(rejected).collect()
+            let untrusted = view.untrusted.iter().map(untrusted_server);
+            degraded.into_iter().chain(rejected).chain(untrusted).collect()
         }
         Err(ClientError::Protocol { .. }) => Vec::new(),
         Err(error) => vec![Failure::Client(error).what()],

@@ -2,8 +2,18 @@
 use super::screen::{Screen, Tone};
 use super::words::{bytes, plain};
 use crate::domain::{counted, human_duration};
-use crate::protocol::DaemonView;
+use crate::protocol::{DaemonView, UntrustedServerView};
 use std::fmt::Write as _;
+
+/// What is said of an MCP server that nobody has trusted yet.
+pub(in crate::cli) fn untrusted_server(one: &UntrustedServerView) -> String {
+    let agents: Vec<String> = one.agents.iter().map(|agent| plain(agent.as_str())).collect();
+    let server = plain(&one.server);
+    let agents = agents.join(", ");
+    format!(
+        "nobody has trusted MCP server `{server}` yet: its tools are off, and runs that need one fail ({agents}):          bgagent mcp trust {server}"
+    )
+}
 
 /// The page.
 pub(in crate::cli) fn daemon_view(view: &DaemonView, screen: &Screen) -> String {
@@ -58,6 +68,9 @@ pub(in crate::cli) fn daemon_view(view: &DaemonView, screen: &Screen) -> String 
         let verb = if view.approvals == 1 { "waits" } else { "wait" };
         let what = format!("{} {verb} for a person: bgagent approvals", counted(view.approvals, "tool call"));
         line("approve", screen.paint(Tone::Warn, &what));
+    }
+    for one in &view.untrusted {
+        line("mcp", screen.paint(Tone::Warn, &untrusted_server(one)));
     }
     if view.outbox > 0 {
         let verb = if view.outbox == 1 { "waits" } else { "wait" };

@@ -149,6 +149,10 @@ pub(super) async fn daemon_status(services: &Services) -> Encoded {
     let budget =
         services.handle.ask(|engine, now| engine.budget_left(None, now.wall)).await.ok_or_else(down)?;
     let today = now.to_zoned(fleet.daemon.timezone.clone()).date();
+    let tools = services.tools.lock().expect("no holder panics").clone();
+    let users = fleet.users_of_servers().into_iter();
+    let untrusted = users.filter(|(server, _)| !tools.servers().pins().trusts(server)).map(views::untrusted);
+    let untrusted = untrusted.collect();
     let condition = services.handle.condition.lock().expect("no holder panics");
     let problem = [&condition.storage, &condition.files, &condition.unread]
         .into_iter()
@@ -187,5 +191,6 @@ pub(super) async fn daemon_status(services: &Services) -> Encoded {
         outbox: stats.outbox,
         budget: budget.iter().map(|left| views::limit(left, &holds, today)).collect(),
         approvals: stats.approvals,
+        untrusted,
     })
 }

@@ -118,8 +118,8 @@ async fn beside(request: Beside, services: Arc<Services>) -> Encoded {
         Beside::ListMcp(p) => list_mcp(&services, p).await,
         Beside::TrustMcp(p) => {
             let tools = services.tools.lock().expect("no holder panics").clone();
-            let changes =
-                tools.servers().trust(&p.server).map_err(|error| views::tool_error(&error, &p.server))?;
+            let trusted = tools.servers().trust(&p.server, p.hashes.as_ref());
+            let changes = trusted.map_err(|error| views::tool_error(&error, &p.server))?;
             value(views::trusted(p.server, changes))
         }
         Beside::ListIncidents(p) => {

@@ -141,6 +141,18 @@ described! {
         /// How many tool calls wait for a person.
         #[serde(default)]
         pub approvals: u64,
+        /// MCP servers that agents use and nobody has trusted yet: their tools are off.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub untrusted: Vec<UntrustedServerView>,
+    }
+
+    /// An MCP server that nobody has trusted yet.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct UntrustedServerView {
+        /// Name of its `[mcp.…]` table.
+        pub server: String,
+        /// Agents that name tools of it: a run that needs one fails.
+        pub agents: Vec<AgentId>,
     }
 
     /// What a reload did.

@@ -51,9 +51,12 @@ described! {
         pub effect: String,
         /// What the server says of it.
         pub description: String,
-        /// True if agents may use it.
+        /// True if agents may use it: the configuration lets them, and a person trusts it as it is.
         pub usable: bool,
-        /// Compared with what was trusted: `new`, `same` or `changed`.
+        /// True if the configuration lets agents use it.
+        #[serde(default)]
+        pub allowed: bool,
+        /// Compared with what was trusted: `new` (nobody has trusted it yet), `same` or `changed`.
         pub pin: String,
         /// Hash of its description and schema.
         pub hash: String,
@@ -84,7 +87,7 @@ described! {
     pub struct TrustView {
         /// Name of the `[mcp.…]` table.
         pub server: String,
-        /// Tools that had changed and are trusted now.
+        /// Tools that were new or had changed, and are trusted now.
         pub tools: Vec<String>,
         /// What had changed of each of them.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

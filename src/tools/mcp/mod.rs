@@ -35,7 +35,7 @@ mod wire;
 
 pub use about::{About, Difference};
 pub use limits::Limits;
-pub use pins::{Pin, PinChange, PinEvent, PinState, Pins};
+pub use pins::{Pin, PinChange, PinEvent, PinState, Pins, Untrusted};
 
 /// Most pages of a server's list.
 const MAX_PAGES: usize = 100;
@@ -60,8 +60,8 @@ pub struct ServerTool {
     pub info: ToolInfo,
     /// As the server names it.
     raw: String,
-    /// Agents may use it: `allow` names it, or there is no `allow` and its hints say that it destroys
-    /// nothing.
+    /// The configuration lets agents use it: `allow` names it, or there is no `allow` and its hints, or `effects`, say
+    /// that it destroys nothing.
     pub allowed: bool,
     /// Whether it is what it was.
     pub pin: PinState,
@@ -78,7 +78,7 @@ pub struct ServerTool {
 impl ServerTool {
     /// May agents use it now?
     pub fn is_usable(&self) -> bool {
-        self.allowed && self.pin != PinState::Changed
+        self.allowed && self.pin == PinState::Same
     }
 
     /// Its name without that of its server.
@@ -138,12 +138,22 @@ impl Servers {
     }
 
     /// Accepts the tools of a server as they were seen last; see [`Pins::trust`].
-    pub fn trust(&self, server: &str) -> Result<Vec<PinChange>, ToolError> {
+    pub fn trust(
+        &self,
+        server: &str,
+        shown: Option<&BTreeMap<String, String>>,
+    ) -> Result<Vec<PinChange>, ToolError> {
         self.server(server)?;
-        self.pins.trust(server).ok_or_else(|| {
-            ToolError::Failed(format!(
-                "the tools of MCP server `{server}` were not looked at yet: run `bgagent mcp list` first"
-            ))
+        self.pins.trust(server, shown).map_err(|why| {
+            ToolError::Untrusted(match why {
+                Untrusted::NotSeen => format!(
+                    "the tools of MCP server `{server}` were not looked at yet: run `bgagent mcp list` first"
+                ),
+                Untrusted::Others(names) => format!(
+                    "MCP server `{server}` describes {} otherwise than was shown: run `bgagent mcp trust {server}` again",
+                    names.join(", ")
+                ),
+            })
         })
     }
 
@@ -187,9 +197,19 @@ impl Servers {
             let (usable, left_out): (Vec<_>, Vec<_>) =
                 seen.iter().filter(named).partition(|tool| tool.is_usable());
             if usable.is_empty() {
-                return Err(ToolError::Failed(nothing(server, name, &left_out, &of.rules)));
+                let text = nothing(server, name, &left_out, &of.rules);
+                let is_new = |tool: &&ServerTool| tool.allowed && tool.pin == PinState::New;
+                return Err(match left_out.iter().any(is_new) {
+                    true => ToolError::Untrusted(text),
+                    false => ToolError::Failed(text),
+                });
             }
-            let odd = left_out.iter().filter(|tool| !tool.info.available || tool.pin == PinState::Changed);
+            let is_odd = |tool: &&&ServerTool| {
+                !tool.info.available
+                    || tool.pin == PinState::Changed
+                    || tool.allowed && tool.pin == PinState::New
+            };
+            let odd = left_out.iter().filter(is_odd);
             warnings.extend(odd.filter_map(|tool| {
                 tool.why_not.as_ref().map(|why| format!("tool `{}` is left out: {why}", tool.info.name))
             }));
@@ -403,9 +423,10 @@ impl Servers {
             }));
         };
         let seen = self.seen(server, of, found);
-        match seen.why_not.filter(|_| !seen.allowed || seen.pin == PinState::Changed) {
-            Some(why) => Err(ToolError::Failed(format!("tool `{}` {why}", found.full_name()))),
-            None => Ok(found),
+        match (seen.why_not, seen.allowed && seen.pin == PinState::New) {
+            (Some(why), true) => Err(ToolError::Untrusted(format!("tool `{}` {why}", found.full_name()))),
+            (Some(why), false) => Err(ToolError::Failed(format!("tool `{}` {why}", found.full_name()))),
+            (None, _) => Ok(found),
         }
     }
 
@@ -421,10 +442,14 @@ impl Servers {
             }
             PinState::New | PinState::Same => Vec::new(),
         };
+        let allowed = tool.allowed(&of.rules);
         let why_not = match pin {
-            PinState::Changed if tool.allowed(&of.rules) => Some(format!(
+            PinState::Changed if allowed => Some(format!(
                 "is off: its description changed since it was trusted; see `bgagent mcp list`, then `bgagent mcp \
                  trust {server}`"
+            )),
+            PinState::New if allowed => Some(format!(
+                "is off: nobody has trusted it yet; `bgagent mcp trust {server}` shows what it says of itself, and asks"
             )),
             _ => tool.why_not(server, &of.rules),
         };
@@ -432,7 +457,7 @@ impl Servers {
             info: tool.info(&of.rules),
             stricter: tool.stricter(server, &of.rules),
             raw: tool.raw.clone(),
-            allowed: why_not.is_none() || pin == PinState::Changed && tool.allowed(&of.rules),
+            allowed,
             pin,
             hash: tool.hash.clone(),
             changed,

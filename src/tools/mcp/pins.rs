@@ -1,7 +1,7 @@
-//! Pins: what a tool of a server said of itself when it was first seen. A tool that says something
-//! else later is off until a person trusts it again. In memory; who keeps them is told of each change.
+//! Pins: what a tool of a server said of itself when a person trusted it. A tool that nobody has trusted is off, and so
+//! is one that says something else later. In memory; who keeps them is told of each change.
 use super::about::{About, Difference, differences};
-use crate::tools::mcp::text::canonical;
+use crate::tools::mcp::text::{canonical, plain_name};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 /// Whether a tool is what it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PinState {
-    /// Seen for the first time, and pinned.
+    /// Nobody has trusted it yet: it is off until a person does.
     New,
     /// As it was pinned.
     Same,
@@ -36,8 +36,7 @@ pub struct Pin {
 /// What happened to a pin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PinEvent {
-    /// The tool was seen for the first time, or it is as it was pinned and its words are known now; to
-    /// be kept.
+    /// The tool is as it was pinned, and its words are known now; to be kept.
     Pinned,
     /// The tool is not what was pinned; the pin stays as it is. `mcp_pin_changed`.
     Differs,
@@ -64,12 +63,21 @@ pub struct PinChange {
     pub changed: Vec<Difference>,
 }
 
-/// Most pins of one server.
+/// Most tools of one server that are remembered although nobody trusts them.
 const MOST: usize = 4096;
 /// Most bytes of words that are kept of the tools of one server.
 const MOST_WORDS: usize = 4 << 20;
 
 type Key = (String, String);
+
+/// Why the tools of a server were not trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Untrusted {
+    /// They were not seen yet, so that there is nothing that a person could have looked at.
+    NotSeen,
+    /// These are not, or are no longer, what a person was shown.
+    Others(Vec<String>),
+}
 
 /// All pins.
 #[derive(Default)]
@@ -143,14 +151,42 @@ impl Pins {
         self.lock().pinned.iter().map(pin).collect()
     }
 
-    /// Accepts the tools of a server as they were seen last. Gives what that changed; `None`: they were
-    /// not seen yet, so that there is nothing that a person could have looked at.
-    pub fn trust(&self, server: &str) -> Option<Vec<PinChange>> {
+    /// Is a tool of this server trusted?
+    pub fn trusts(&self, server: &str) -> bool {
+        self.lock().pinned.keys().any(|(of, _)| of == server)
+    }
+
+    /// Accepts the tools of a server as they were seen last: those that were `shown` to a person, by their name in
+    /// tool lists with their hash, or else all. Gives what that changed.
+    pub fn trust(
+        &self,
+        server: &str,
+        shown: Option<&BTreeMap<String, String>>,
+    ) -> Result<Vec<PinChange>, Untrusted> {
         let mut all = self.lock();
         let of_server = all.seen.iter().filter(|((of, _), _)| of == server);
-        let seen: Vec<(Key, Known)> = of_server.map(|(key, known)| (key.clone(), known.clone())).collect();
+        let mut seen: Vec<(Key, Known)> =
+            of_server.map(|(key, known)| (key.clone(), known.clone())).collect();
         if seen.is_empty() {
-            return None;
+            return Err(Untrusted::NotSeen);
+        }
+        if let Some(shown) = shown {
+            let hash_of = |key: &Key| shown.get(&format!("{server}/{}", plain_name(&key.1)));
+            let as_shown = |name: &&String, hash: &String| {
+                let same = |(key, known): &(Key, Known)| {
+                    **name == format!("{server}/{}", plain_name(&key.1)) && known.hash == *hash
+                };
+                seen.iter().any(same)
+            };
+            let others: Vec<String> = shown
+                .iter()
+                .filter(|(name, hash)| !as_shown(name, hash))
+                .map(|(name, _)| name.clone())
+                .collect();
+            if !others.is_empty() {
+                return Err(Untrusted::Others(others));
+            }
+            seen.retain(|(key, known)| hash_of(key) == Some(&known.hash));
         }
         let mut changes = Vec::new();
         for (key, new) in seen {
@@ -159,22 +195,28 @@ impl Pins {
             if old.as_ref().map(|old| &old.hash) != Some(&new.hash) {
                 let words = |known: &Known| known.about.clone();
                 let (before, now) = (old.as_ref().and_then(words), new.about.clone());
-                let changed = differences(before.as_deref(), now.as_deref());
+                let changed = match old {
+                    Some(_) => differences(before.as_deref(), now.as_deref()),
+                    None => Vec::new(),
+                };
                 let (old, new) = (old.map(|old| old.hash), new.hash);
                 changes.push(self.tell(PinEvent::Trusted, key, (old, new), now, changed));
             }
         }
-        Some(changes)
+        Ok(changes)
     }
 
-    /// Looks at a tool, and pins it if it is new.
+    /// Looks at a tool.
     pub(super) fn look(&self, server: &str, tool: &str, hash: &str, about: &Arc<About>) -> PinState {
         let key = (server.to_owned(), tool.to_owned());
         let mut all = self.lock();
         let pinned = all.pinned.get(&key).cloned();
-        // A server that invents names without end fills neither our memory nor our disk.
-        if pinned.is_none() && all.pinned.keys().filter(|(of, _)| of == server).count() >= MOST {
-            return PinState::Changed;
+        // A server that invents names without end does not fill our memory: what it said first gives way.
+        if pinned.is_none() && !all.seen.contains_key(&key) {
+            let All { pinned, seen, .. } = &mut *all;
+            if seen.keys().filter(|(of, _)| of == server).count() >= MOST {
+                seen.retain(|key, _| key.0 != server || pinned.contains_key(key));
+            }
         }
         let known = match (all.seen.get(&key), &pinned) {
             (Some(seen), _) if seen.hash == hash && seen.about.is_some() => seen.clone(),
@@ -188,11 +230,7 @@ impl Pins {
         all.seen.insert(key.clone(), known.clone());
         let words = known.about.clone();
         match pinned {
-            None => {
-                all.pinned.insert(key.clone(), known);
-                self.tell(PinEvent::Pinned, key, (None, hash.to_owned()), words, Vec::new());
-                PinState::New
-            }
+            None => PinState::New,
             Some(pinned) if pinned.hash == hash => {
                 if pinned.about.is_none() && words.is_some() {
                     all.pinned.insert(key.clone(), known);
@@ -261,10 +299,10 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_is_pinned_when_seen_and_refused_when_changed() {
+    fn a_tool_is_off_until_it_is_trusted_and_when_it_changed() {
         let known = Pin { server: "s".into(), tool: "old".into(), hash: "1".into(), about: Some(words("1")) };
         let (pins, mut told) = Pins::load([known]);
-        assert_eq!(pins.trust("s"), None);
+        assert_eq!(pins.trust("s", None), Err(Untrusted::NotSeen));
         assert_eq!(look(&pins, "s", "old", "1"), PinState::Same);
         assert_eq!(look(&pins, "s", "new", "7"), PinState::New);
         assert_eq!(look(&pins, "s", "new", "7"), PinState::Same);
@@ -273,10 +311,24 @@ mod tests {
         }
         assert_eq!(pins.get("s", "old").as_deref(), Some("1"));
         assert_eq!(look(&pins, "other", "old", "2"), PinState::New);
-        let trusted = pins.trust("s").unwrap();
+        assert_eq!((pins.trusts("s"), pins.trusts("other")), (true, false));
+        // what a person was shown, and nothing that came since
+        let shown = |tools: &[(&str, &str)]| -> BTreeMap<String, String> {
+            tools.iter().map(|(tool, hash)| (format!("s/{tool}"), (*hash).to_owned())).collect()
+        };
+        for other in [("new", "6"), ("none", "7")] {
+            let refused = pins.trust("s", Some(&shown(&[("old", "2"), other])));
+            assert_eq!(refused, Err(Untrusted::Others(vec![format!("s/{}", other.0)])));
+        }
+        assert_eq!(look(&pins, "s", "old", "2"), PinState::Changed);
+        let trusted = pins.trust("s", Some(&shown(&[("old", "2")]))).unwrap();
         assert_eq!(trusted.len(), 1);
         let difference = Difference { part: "description", old: Some("1".into()), new: "2".into() };
         assert_eq!(trusted[0].changed, [difference]);
+        assert_eq!(look(&pins, "s", "new", "7"), PinState::New);
+        let trusted = pins.trust("s", None).unwrap();
+        assert_eq!((trusted[0].tool.as_str(), trusted.len(), trusted[0].changed.len()), ("new", 1, 0));
+        assert_eq!(look(&pins, "s", "new", "7"), PinState::Same);
         assert_eq!(look(&pins, "s", "old", "2"), PinState::Same);
         assert_eq!(look(&pins, "s", "old", "1"), PinState::Changed);
         let mut events = Vec::new();
@@ -289,34 +341,31 @@ mod tests {
         assert_eq!(
             events,
             [
-                of(PinEvent::Pinned, "new", None, "7"),
                 of(PinEvent::Differs, "old", Some("1"), "2"),
-                of(PinEvent::Pinned, "old", None, "2"),
                 of(PinEvent::Trusted, "old", Some("1"), "2"),
+                of(PinEvent::Trusted, "new", None, "7"),
                 of(PinEvent::Differs, "old", Some("2"), "1"),
             ]
         );
-        assert_eq!(pins.all().len(), 3);
+        assert_eq!(pins.all().len(), 2);
     }
 
     /// A server that invents names fills nothing.
     #[test]
-    fn what_is_not_pinned_is_not_kept() {
-        let known = |name: usize| Pin {
-            server: "s".into(),
-            tool: name.to_string(),
-            hash: "1".into(),
-            about: Some(words("1")),
-        };
-        let (pins, _told) = Pins::load((0..MOST - 1).map(known));
-        assert_eq!(look(&pins, "s", "the last", "1"), PinState::New);
+    fn what_nobody_trusts_is_not_kept_without_end() {
+        let known = Pin { server: "s".into(), tool: "old".into(), hash: "1".into(), about: Some(words("1")) };
+        let (pins, _told) = Pins::load([known]);
+        assert_eq!(look(&pins, "s", "old", "1"), PinState::Same);
+        let seen = |name: usize| Known { hash: name.to_string(), about: None };
+        let before = (1..MOST).map(|name| (("s".to_owned(), name.to_string()), seen(name)));
+        pins.lock().seen.extend(before);
         for name in MOST..MOST + 50 {
-            assert_eq!(look(&pins, "s", &name.to_string(), "1"), PinState::Changed);
+            assert_eq!(look(&pins, "s", &name.to_string(), "1"), PinState::New);
         }
-        assert_eq!(pins.lock().pinned.len(), MOST);
-        assert_eq!(pins.lock().seen.len(), 1);
-        assert_eq!(look(&pins, "s", "7", "1"), PinState::Same);
+        assert_eq!((pins.lock().pinned.len(), pins.lock().seen.len()), (1, 51));
+        assert_eq!(look(&pins, "s", "old", "1"), PinState::Same);
         assert_eq!(look(&pins, "other", "a", "1"), PinState::New);
+        assert_eq!(pins.trust("s", None).unwrap().len(), 50, "what was seen last");
     }
 
     /// Pins of before have a hash only; a server that says much fills nothing.
@@ -336,9 +385,10 @@ mod tests {
         for name in 0..1000 {
             look(&pins, "s", &name.to_string(), &long);
         }
+        pins.trust("s", None).unwrap();
         let kept: usize =
             pins.all().iter().filter_map(|pin| pin.about.as_ref()).map(|about| about.size()).sum();
-        assert!((MOST_WORDS / 2 - 20_000..=MOST_WORDS).contains(&kept), "{kept}");
+        assert!((MOST_WORDS - 20_000..=MOST_WORDS).contains(&kept), "{kept}");
         assert_eq!(pins.all().len(), 1001, "the hashes are all there");
     }
 

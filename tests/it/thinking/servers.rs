@@ -75,6 +75,58 @@ fn a_tool_that_changed_is_off_until_a_person_trusts_it_also_after_a_restart() {
     assert_eq!(witnessed(&daemon, "look"), 3);
 }
 
+#[test]
+fn tools_of_a_server_are_off_until_a_person_has_seen_what_they_say() {
+    let endpoint = Endpoint::answering(|request| match results(request).len() {
+        0 => Reply::calls(&[("s_look", "{}")]),
+        _ => Reply::text("done"),
+    });
+    let mut daemon = with_server(&endpoint, "tools = [\"s/look\"]\nretry = { max = 0 }");
+    daemon.trusts.clear();
+    std::fs::write(daemon.path("about"), "Looks.\u{1b}[2J\u{200b}").expect("the folder can be written");
+    let says = "nobody has trusted MCP server `s` yet: its tools are off, and runs that need one fail (a)";
+    code(&daemon, &["check"], 0, says);
+    daemon.up();
+    let view = run(&daemon);
+    assert_eq!(
+        (&view["status"], &view["error"]["kind"]),
+        (&json!("failed"), &json!("untrusted")),
+        "{view:#}"
+    );
+    assert!(view["error"]["message"].as_str().expect("text").contains("`bgagent mcp trust s`"), "{view:#}");
+    assert!(endpoint.requests().is_empty(), "no model was asked");
+    assert_eq!(
+        daemon.call("get_daemon_status", json!({}))["untrusted"],
+        json!([{"server": "s", "agents": ["a"]}])
+    );
+    for (args, status) in [(&["status"][..], 0), (&["health"], 1), (&["check"], 0)] {
+        let output = daemon.run(args);
+        let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(output.status.code(), Some(status), "{text}");
+        assert!(text.contains(says) && text.contains("bgagent mcp trust s"), "{args:?}: {text}");
+    }
+    let listed = daemon.ok(&["mcp", "list"]);
+    assert!(listed.contains("not trusted") && listed.contains("bgagent mcp trust s"), "{listed}");
+    let by_hand = daemon.run(&["tool", "call", "s/look", "{}"]);
+    assert_eq!(by_hand.status.code(), Some(6), "{by_hand:?}");
+    code(&daemon, &["mcp", "trust", "s"], 2, "bgagent mcp trust s --yes");
+
+    // what is shown is all that is trusted, and nothing in it is hidden
+    let shown = daemon.ok(&["mcp", "trust", "s", "--yes"]);
+    assert!(shown.contains("s/look") && shown.contains("| Looks.\\u{1b}[2J\\u{200b}"), "{shown}");
+    assert!(!shown.contains('\u{1b}') && shown.contains("\"properties\""), "{shown}");
+    assert!(shown.contains("not trusted: 1 tool") && !shown.contains("s/wipe"), "{shown}");
+    completed(&daemon);
+    assert_eq!(witnessed(&daemon, "look"), 1);
+    assert!(daemon.call("get_daemon_status", json!({})).get("untrusted").is_none());
+    assert!(!daemon.ok(&["status"]).contains("nobody has trusted"));
+    daemon.down();
+    daemon.up();
+    completed(&daemon);
+    assert!(!String::from_utf8_lossy(&daemon.run(&["check"]).stderr).contains("nobody has trusted"));
+}
+
 /// Does a process live, and is it no corpse that nobody has buried yet?
 #[cfg(target_os = "linux")]
 fn lives(pid: &str) -> bool {

@@ -314,6 +314,9 @@ fn what_was_read_before_a_crash_is_not_forgotten() {
         false => inner.answer(request),
     });
     let mut world = world(&model);
+    // its tools are trusted before agents that use them are due
+    world.daemon.up();
+    world.daemon.down();
     world.daemon.configure(&fleet(&model, &world));
     world.daemon.up();
     let ids = ["gate-tool-strict", "gate-program-strict"];
