@@ -2,7 +2,7 @@
 //! hint.
 use super::render::plain_lines;
 use crate::client::{ClientError, Holder};
-use crate::config::{Diagnostic, Paths, Rejected};
+use crate::config::{Diagnostic, Paths, Rejected, RejectedFor};
 use crate::daemon::Refusal;
 use crate::domain::counted;
 use crate::protocol::{Code, RpcError};
@@ -87,6 +87,13 @@ pub enum Failure {
         /// What to do about it.
         hint: String,
     },
+    /// A configuration that others can write.
+    NotOurs {
+        /// Which path, whose it is, and its mode.
+        what: String,
+        /// The command that repairs it.
+        hint: String,
+    },
     /// Something is wrong with the state folder, as the daemon would say it.
     State(Refusal),
     /// The reader of our output is gone: not a word.
@@ -129,6 +136,9 @@ impl Failure {
     /// An invalid configuration.
     pub fn rejected(rejected: &Rejected, color: bool) -> Self {
         let (path, diagnostics) = (rejected.path.clone(), rejected.diagnostics.clone());
+        if let (RejectedFor::Owner, [one]) = (rejected.why, &diagnostics[..]) {
+            return Self::NotOurs { what: one.message.clone(), hint: one.hint.clone().unwrap_or_default() };
+        }
         let errors = if rejected.is_unreadable() {
             Vec::new()
         } else {
@@ -142,6 +152,7 @@ impl Failure {
         match self {
             Self::Usage { .. } => 2,
             Self::Config { .. } => 78,
+            Self::NotOurs { .. } => 77,
             Self::Io { .. } => 74,
             Self::Conflict { .. } => 5,
             Self::TimedOut { .. } => 7,
@@ -164,6 +175,7 @@ impl Failure {
             Self::Usage { what, .. }
             | Self::Conflict { what, .. }
             | Self::TimedOut { what, .. }
+            | Self::NotOurs { what, .. }
             | Self::Negative { what, .. } => what.clone(),
             Self::Config { errors, diagnostics, .. } if errors.is_empty() && !diagnostics.is_empty() => {
                 diagnostics[0].message.clone()
@@ -210,9 +222,10 @@ impl Failure {
     pub fn hint(&self, paths: Option<&Paths>) -> Option<String> {
         match self {
             Self::Usage { hint, .. } => hint.clone(),
-            Self::Conflict { hint, .. } | Self::TimedOut { hint, .. } | Self::Negative { hint, .. } => {
-                Some(hint.clone())
-            }
+            Self::Conflict { hint, .. }
+            | Self::TimedOut { hint, .. }
+            | Self::NotOurs { hint, .. }
+            | Self::Negative { hint, .. } => Some(hint.clone()),
             Self::Config { errors, diagnostics, .. } if errors.is_empty() => {
                 diagnostics.first().and_then(|one| one.hint.clone())
             }
@@ -330,6 +343,7 @@ mod tests {
             (Failure::usage("x"), 2),
             (client(ClientError::Foreign { place: "/s".into(), user: 1, me: 2 }), 77),
             (Failure::Config { path: "x".into(), errors: vec![], diagnostics: vec![] }, 78),
+            (Failure::NotOurs { what: "x".into(), hint: "y".into() }, 77),
             (Failure::io("read", Path::new("x"), io::ErrorKind::NotFound.into()), 74),
             (Failure::Conflict { what: "x".into(), hint: "y".into() }, 5),
             (Failure::TimedOut { what: "x".into(), hint: "y".into() }, 7),

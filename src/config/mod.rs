@@ -18,6 +18,7 @@ mod keys;
 mod lint;
 mod machine;
 mod models;
+mod owner;
 mod paths;
 mod programs;
 mod reference;
@@ -29,6 +30,7 @@ mod spans;
 mod tools;
 mod values;
 mod walk;
+mod way;
 
 #[cfg(test)]
 mod tests;
@@ -40,8 +42,11 @@ pub use paths::Paths;
 pub use reference::{Section as ReferenceSection, VALUES, markdown, reference};
 pub use render::render;
 pub use schema::schema;
+pub use way::Way;
 
 use crate::domain::Fleet;
+use owner::{NotOpened, NotOurs};
+use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -72,8 +77,19 @@ pub struct Rejected {
     pub shown: String,
     /// In the order of the file.
     pub diagnostics: Vec<Diagnostic>,
+    /// What kind of reason it is.
+    pub why: RejectedFor,
+}
+
+/// Why a configuration is not in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RejectedFor {
+    /// It can't be read, or there are mistakes in it.
+    Errors,
     /// There is no such file.
-    pub missing: bool,
+    Missing,
+    /// Others can write it, or what leads to it.
+    Owner,
 }
 
 impl Rejected {
@@ -83,16 +99,19 @@ impl Rejected {
     }
 }
 
-/// Reads, validates and resolves a file. All errors are found in one go.
+/// Reads, validates and resolves a file that nobody else can have written. All errors are found in one go.
 pub fn load(path: &Path, context: &Context<'_>) -> Result<Loaded, Box<Rejected>> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let reject = |message: String, hint: &str| {
         let diagnostics = vec![Diagnostic::of_file(message, Some(hint.to_owned()))];
-        let (path, missing) = (path.clone(), false);
-        Box::new(Rejected { path, text: String::new(), shown: String::new(), diagnostics, missing })
+        let (path, why) = (path.clone(), RejectedFor::Errors);
+        Box::new(Rejected { path, text: String::new(), shown: String::new(), diagnostics, why })
     };
-    let bytes = std::fs::read(&path).map_err(|error| {
-        let missing = error.kind() == std::io::ErrorKind::NotFound;
+    let unreadable = |error: std::io::Error| {
+        let why = match error.kind() {
+            std::io::ErrorKind::NotFound => RejectedFor::Missing,
+            _ => RejectedFor::Errors,
+        };
         let hint = match error.kind() {
             std::io::ErrorKind::NotFound => {
                 "is the path right? `bgagent init` writes a commented starter file"
@@ -105,8 +124,16 @@ pub fn load(path: &Path, context: &Context<'_>) -> Result<Loaded, Box<Rejected>>
             _ => "is the disk all right? The log of the system may tell",
         };
         let rejected = reject(format!("{} can't be read: {error}", path.display()), hint);
-        Box::new(Rejected { missing, ..*rejected })
+        Box::new(Rejected { why, ..*rejected })
+    };
+    let mut file = owner::open(&path).map_err(|error| match error {
+        NotOpened::Io(error) => unreadable(error),
+        NotOpened::NotOurs(NotOurs { what, hint }) => {
+            Box::new(Rejected { why: RejectedFor::Owner, ..*reject(what, &hint) })
+        }
     })?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(unreadable)?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -162,7 +189,7 @@ pub fn parse(text: String, path: &Path, context: &Context<'_>) -> Result<Loaded,
         }
         _ => {
             let path = path.to_owned();
-            Err(Box::new(Rejected { path, text, shown, diagnostics, missing: false }))
+            Err(Box::new(Rejected { path, text, shown, diagnostics, why: RejectedFor::Errors }))
         }
     }
 }

@@ -3,6 +3,7 @@
 //! While one commit is on its way to the disk, inputs pile up and the next turn takes them all: that
 //! is the grouped commit, and it needs no timer. When the store can't write, the loop keeps the
 //! turn that it has, claims nothing more, answers questions, refuses changes, and tries again.
+use crate::config::RejectedFor;
 use crate::daemon::event_loop::looks::Looks;
 use crate::daemon::event_loop::patience::{LAST_GRACE, until};
 use crate::daemon::inbox::{Answer, Condition, Message, Question};
@@ -212,9 +213,9 @@ impl EventLoop {
                     answer.map(|answer| self.wait(Waiter::Client { answer, request_id: None, warnings }));
                 Input::FleetLoaded { fleet, ticket }
             }
-            Message::Rejected { path, errors, missing } => {
+            Message::Rejected { path, errors, why } => {
                 let mut condition = self.condition.lock().expect("no holder panics");
-                condition.config_missing = missing;
+                condition.config_missing = why == RejectedFor::Missing;
                 if condition.config_errors == errors {
                     return None;
                 }

@@ -1,4 +1,5 @@
 //! What comes to the loop, and the ends of its inboxes for those who talk to it.
+use crate::config::RejectedFor;
 use crate::domain::Now;
 use crate::engine::{Command, Engine};
 use crate::protocol::RpcError;
@@ -23,7 +24,7 @@ pub(super) enum Message {
         answer: Option<oneshot::Sender<Answer>>,
     },
     /// A configuration was refused.
-    Rejected { path: String, errors: Vec<String>, missing: bool },
+    Rejected { path: String, errors: Vec<String>, why: RejectedFor },
     /// Go down.
     ShutDown { reason: String, now: bool, answer: Option<oneshot::Sender<Answer>> },
 }

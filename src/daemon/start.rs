@@ -5,7 +5,7 @@ use super::listen::{self, ListenError};
 use super::lock::{self, LockError};
 use super::watch::{self};
 use super::{clock, outbox, retention, systemd};
-use crate::config::{self, Context, Loaded, Paths};
+use crate::config::{self, Context, Loaded, Paths, RejectedFor};
 use crate::daemon::inbox::{Condition, Handle, Message};
 use crate::daemon::open_files::allow_open_files;
 use crate::daemon::services::{Reload, Services};
@@ -53,6 +53,9 @@ pub(super) enum Failure {
     Store(#[from] StoreError),
     #[error("{0}")]
     Config(String),
+    /// Others can write the configuration.
+    #[error("{what}")]
+    NotOurs { what: String, hint: Option<String> },
     #[error("{0}")]
     Internal(String),
     #[error("{doing}: {cause}")]
@@ -72,6 +75,7 @@ impl Failure {
             Self::Listen(_) | Self::Lock(LockError::Create { .. }) => 73,
             Self::Lock(LockError::Held { .. }) => 75,
             Self::Store(_) | Self::Lock(LockError::Io { .. }) | Self::Io { .. } => 74,
+            Self::NotOurs { .. } => 77,
             Self::Config(_) => 78,
         }
     }
@@ -79,6 +83,7 @@ impl Failure {
     pub(super) fn hint(&self) -> Option<String> {
         match self {
             Self::Store(error) => error.hint(),
+            Self::NotOurs { hint, .. } => hint.clone(),
             Self::Lock(LockError::Held { .. }) => Some(
                 "one daemon per state folder: use that one (if its socket was removed, it makes it anew within \
                  seconds), or name another --state-dir"
@@ -185,6 +190,11 @@ async fn read_config(paths: &Paths) -> Result<Loaded, Failure> {
     });
     match read.await.map_err(|error| Failure::Internal(error.to_string()))? {
         Ok(loaded) => Ok(loaded),
+        Err(rejected) if rejected.why == RejectedFor::Owner => {
+            let one = rejected.diagnostics.into_iter().next();
+            let (what, hint) = one.map(|one| (one.message, one.hint)).unwrap_or_default();
+            Err(Failure::NotOurs { what, hint })
+        }
         Err(rejected) => {
             use std::io::IsTerminal;
             let color = std::io::stderr().is_terminal();

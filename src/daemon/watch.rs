@@ -1,5 +1,5 @@
 //! Takes up changes of the configuration file: by command, by SIGHUP, and by watching it.
-use crate::config::{self, Context, Diagnostic, Loaded, Rejected};
+use crate::config::{self, Context, Diagnostic, Loaded, Rejected, RejectedFor, Way};
 use crate::daemon::inbox::{Answer, Message};
 use crate::daemon::open_files::allow_open_files;
 use crate::daemon::services::Reload;
@@ -7,13 +7,11 @@ use crate::domain::ReloadMode;
 use crate::protocol::{Code, RpcError};
 use crate::secret;
 use notify::{RecursiveMode, Watcher};
-use places::{Place, places};
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-
-mod places;
 
 /// A file is read when it has been quiet for this long: editors write in several steps.
 const QUIET: Duration = Duration::from_millis(300);
@@ -72,7 +70,7 @@ pub(super) async fn run(
             continue;
         }
         let by_watch = matches!(why, Why::Touched);
-        if watcher.as_ref().is_some_and(|watch| watch.places != places(&path)) {
+        if watcher.as_ref().is_some_and(|watch| watch.places != Way::to(&path).places()) {
             // a link leads elsewhere now
             set_watch(&path, ReloadMode::Watch, &touch, &mut watcher);
         }
@@ -114,9 +112,9 @@ pub(super) async fn run(
         }
         if !by_zone {
             last_text.clone_from(text);
-            refused = read.as_ref().err().map(|rejected| match rejected.missing {
-                true => (errors_of(&gone(&path)), true),
-                false => (errors_of(rejected), false),
+            refused = read.as_ref().err().map(|rejected| match rejected.why {
+                RejectedFor::Missing => (errors_of(&gone(&path)), RejectedFor::Missing),
+                why => (errors_of(rejected), why),
             });
         }
         let answer = if let Why::Asked(answer) = why { answer } else { None };
@@ -138,11 +136,15 @@ pub(super) async fn run(
                 Message::Loaded { fleet: loaded.fleet.into(), warnings, answer }
             }
             Err(rejected) => {
-                let missing = rejected.missing;
-                let rejected = if missing { gone(&path) } else { rejected };
+                let why = rejected.why;
+                let rejected = if why == RejectedFor::Missing { gone(&path) } else { rejected };
                 let errors = errors_of(&rejected);
                 if let Some(answer) = answer {
-                    let is = if missing { "missing" } else { "invalid" };
+                    let is = match why {
+                        RejectedFor::Errors => "invalid",
+                        RejectedFor::Missing => "missing",
+                        RejectedFor::Owner => "not safe from others",
+                    };
                     let error = RpcError::new(
                         Code::InvalidConfig,
                         format!("{} is {is}; the configuration in force stays", path.display()),
@@ -150,16 +152,16 @@ pub(super) async fn run(
                     let diagnostics = rejected.diagnostics.iter().map(|one| one.to_json(&path)).collect();
                     let _ = answer.send(Err(error.errors(errors.clone()).diagnostics(diagnostics)));
                 }
-                Message::Rejected { path: path.display().to_string(), errors, missing }
+                Message::Rejected { path: path.display().to_string(), errors, why }
             }
         };
         if inbox.send(message).await.is_err() {
             return;
         }
         // the newest file is no better for that
-        if let (true, Some((errors, missing))) = (by_zone, refused.clone()) {
+        if let (true, Some((errors, why))) = (by_zone, refused.clone()) {
             let path = path.display().to_string();
-            let _ = inbox.send(Message::Rejected { path, errors, missing }).await;
+            let _ = inbox.send(Message::Rejected { path, errors, why }).await;
         }
     }
 }
@@ -170,7 +172,7 @@ fn half_written(loaded: Loaded, path: &Path) -> Box<Rejected> {
     let message = "the file has no agents; `bgagent reload` takes it up anyway".to_owned();
     let diagnostics = vec![Diagnostic::of_file(message, None)];
     let Loaded { text, shown, .. } = loaded;
-    Box::new(Rejected { path: path.to_owned(), text, shown, diagnostics, missing: false })
+    Box::new(Rejected { path: path.to_owned(), text, shown, diagnostics, why: RejectedFor::Errors })
 }
 
 /// What is said of a file that was removed under the daemon.
@@ -179,7 +181,7 @@ fn gone(path: &Path) -> Box<Rejected> {
     let hint = "put it back, and then `bgagent reload`".to_owned();
     let diagnostics = vec![Diagnostic::of_file(message, Some(hint))];
     let (text, shown) = (String::new(), String::new());
-    Box::new(Rejected { path: path.to_owned(), text, shown, diagnostics, missing: true })
+    Box::new(Rejected { path: path.to_owned(), text, shown, diagnostics, why: RejectedFor::Missing })
 }
 
 /// The errors of a refused file, each with its source line.
@@ -196,7 +198,7 @@ pub(super) fn errors_of(rejected: &Rejected) -> Vec<String> {
 
 /// What is watched. Dropping it ends that.
 struct Watch {
-    places: BTreeSet<Place>,
+    places: BTreeSet<(PathBuf, OsString)>,
     _watcher: notify::RecommendedWatcher,
 }
 
@@ -206,7 +208,7 @@ fn set_watch(path: &Path, mode: ReloadMode, touch: &mpsc::Sender<()>, watch: &mu
         *watch = None;
         return;
     }
-    let places = places(path);
+    let places = Way::to(path).places();
     if watch.as_ref().is_some_and(|watch| watch.places == places) {
         return;
     }

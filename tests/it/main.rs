@@ -35,4 +35,5 @@ mod sql;
 mod sql_reach;
 mod support;
 mod thinking;
+mod trust;
 mod wire;

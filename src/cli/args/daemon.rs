@@ -20,7 +20,7 @@ pub struct InitArgs {
 /// `bgagent check`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  bgagent check\n  bgagent check ./agents.toml --json\n\nExits with 78 if the file is invalid; all errors are shown in one go."
+    after_help = "Examples:\n  bgagent check\n  bgagent check ./agents.toml --json\n\nExits with 78 if the file is invalid; all errors are shown in one go. Exits with 77 if others can write it, its folder or a folder above."
 )]
 pub struct CheckArgs {
     /// File to check [default: that of the running daemon, or else the configuration file]
@@ -31,7 +31,7 @@ pub struct CheckArgs {
 /// `bgagent daemon`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  bgagent daemon\n  bgagent --config ./agents.toml --state-dir ./state daemon\n\nExits with 0 after a clean stop, 65 database corrupt, missing, older than it was or newer, 73 socket or folder can't be made, 74 I/O, 75 another daemon holds the lock, 77 wrong owner or mode, 78 invalid configuration."
+    after_help = "Examples:\n  bgagent daemon\n  bgagent --config ./agents.toml --state-dir ./state daemon\n\nExits with 0 after a clean stop, 65 database corrupt, missing, older than it was or newer, 73 socket or folder can't be made, 74 I/O, 75 another daemon holds the lock, 77 wrong owner or mode (also of the configuration and the folders that lead to it), 78 invalid configuration."
 )]
 pub struct DaemonArgs {
     /// Log one JSON object a line

@@ -3,17 +3,19 @@ use super::prelude::*;
 use crate::cli::args::InitArgs;
 use crate::cli::demo;
 use serde_json::json;
-use std::fs::OpenOptions;
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 pub(in crate::cli) fn run(app: &mut App, args: &InitArgs) -> Result<Outcome, Failure> {
     let path = app.paths()?.config.clone();
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(|cause| Failure::io("make the folder", folder, cause))?;
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(|cause| Failure::io("make the folder", folder, cause))?;
     }
     let mut options = OpenOptions::new();
-    options.write(true);
+    options.write(true).mode(0o644);
     if args.force {
         options.create(true).truncate(true);
     } else {
