@@ -76,7 +76,11 @@ impl Daemon {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("agents.toml"), config).expect("a file");
         let mut command = program(folder.path());
-        command.arg("daemon").env("BGAGENT_LOG", "warn").stdout(Stdio::null()).stderr(Stdio::inherit());
+        command
+            .args(["daemon", "--trust"])
+            .env("BGAGENT_LOG", "warn")
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit());
         let began = Instant::now();
         let child = command.spawn().expect("it starts");
         let mut daemon = Self { folder, child, ready_after: Duration::ZERO };
@@ -373,7 +377,7 @@ fn restart(events: u64) {
         .expect("SQL");
     drop(database);
     let mut command = program(daemon.folder.path());
-    command.arg("daemon").env("BGAGENT_LOG", "warn").stdout(Stdio::null());
+    command.args(["daemon", "--trust"]).env("BGAGENT_LOG", "warn").stdout(Stdio::null());
     let began = Instant::now();
     daemon.child = command.spawn().expect("it starts");
     loop {

@@ -38,7 +38,10 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let command = command.unwrap_or_else(|| Command::List(ListArgs::default()));
     let result = match command {
         Command::Daemon(args) => match app.paths() {
-            Ok(paths) => return commands::daemon::run(args, paths.clone()),
+            Ok(paths) => {
+                let paths = paths.clone();
+                return commands::daemon::run(&app.global, &args, paths);
+            }
             Err(failure) => Err(failure),
         },
         command => dispatch(&mut app, command),
@@ -69,6 +72,7 @@ fn dispatch(app: &mut App, command: Command) -> Result<Outcome, Failure> {
     match command {
         Command::Init(args) => c::init::run(app, &args),
         Command::Check(args) => c::check::run(app, &args),
+        Command::Trust(args) => c::trust::run(app, &args),
         Command::Daemon(_) => unreachable!("main runs the daemon itself"),
         Command::Start(args) => c::start::run(app, &args),
         Command::Pause(args) => c::pause::run(app, &args),

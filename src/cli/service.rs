@@ -19,6 +19,8 @@ pub(super) struct Installation {
     pub(super) config: Option<PathBuf>,
     /// `--state-dir`, if it was given; absolute.
     pub(super) state_dir: Option<PathBuf>,
+    /// `--trust` was given.
+    pub(super) trust: bool,
 }
 
 impl Installation {
@@ -28,6 +30,9 @@ impl Installation {
             if let Some(value) = value {
                 arguments.extend([flag.to_owned(), value.display().to_string()]);
             }
+        }
+        if self.trust {
+            arguments.push("--trust".to_owned());
         }
         arguments
     }
@@ -246,6 +251,7 @@ mod tests {
             path: "/home/u/.local/bin:/usr/bin".into(),
             config: None,
             state_dir: None,
+            trust: false,
         }
     }
 
@@ -283,12 +289,13 @@ mod tests {
             path: "/a b:/$HOME/x".into(),
             config: Some("/c d/agents.toml".into()),
             state_dir: Some("/var/lib/my bg".into()),
+            trust: true,
         };
         let unit = systemd_unit(&installation);
         assert_eq!(
             line(&unit, "ExecStart"),
             [
-                r#""/opt/50%% off/bg\"agent" "daemon" "--config" "/c d/agents.toml" "--state-dir" "/var/lib/my bg""#
+                r#""/opt/50%% off/bg\"agent" "daemon" "--config" "/c d/agents.toml" "--state-dir" "/var/lib/my bg" "--trust""#
             ]
         );
         assert_eq!(line(&unit, "Environment"), [r#""PATH=/a b:/$HOME/x""#]);

@@ -16,6 +16,7 @@ mod environment;
 mod guarded;
 mod keys;
 mod lint;
+mod loaded;
 mod machine;
 mod models;
 mod owner;
@@ -28,6 +29,7 @@ mod sandbox;
 mod schema;
 mod spans;
 mod tools;
+mod trust;
 mod values;
 mod walk;
 mod way;
@@ -38,66 +40,21 @@ mod tests;
 pub use context::{Context, Entry, Found, system_zone};
 pub use diagnostic::Diagnostic;
 pub use duration::parse_duration;
+pub use loaded::{Loaded, Rejected, RejectedFor};
 pub use paths::Paths;
 pub use reference::{Section as ReferenceSection, VALUES, markdown, reference};
 pub use render::render;
 pub use schema::schema;
+pub use trust::{Asked, TrustBook, Trusted, beyond_trust, not_trusted, shell_word};
 pub use way::Way;
 
-use crate::domain::Fleet;
 use owner::{NotOpened, NotOurs};
 use std::io::Read;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The commented starter file that `bgagent init` writes; the same as `agents.example.toml`.
 pub const STARTER: &str = include_str!("../../agents.example.toml");
-
-/// A valid configuration, and what deserves a second look.
-#[derive(Debug)]
-pub struct Loaded {
-    /// What it says.
-    pub fleet: Fleet,
-    /// The text it was read from.
-    pub text: String,
-    /// The same, fit to be shown: without what looks like a secret, and with each byte in its place.
-    pub shown: String,
-    /// Warnings.
-    pub warnings: Vec<Diagnostic>,
-}
-
-/// A configuration that is not in force, because of errors.
-#[derive(Debug)]
-pub struct Rejected {
-    /// The file.
-    pub path: PathBuf,
-    /// Its text, as far as it could be read.
-    pub text: String,
-    /// The same, fit to be shown: without what looks like a secret, and with each byte in its place.
-    pub shown: String,
-    /// In the order of the file.
-    pub diagnostics: Vec<Diagnostic>,
-    /// What kind of reason it is.
-    pub why: RejectedFor,
-}
-
-/// Why a configuration is not in force.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RejectedFor {
-    /// It can't be read, or there are mistakes in it.
-    Errors,
-    /// There is no such file.
-    Missing,
-    /// Others can write it, or what leads to it.
-    Owner,
-}
-
-impl Rejected {
-    /// Could the file not even be read?
-    pub fn is_unreadable(&self) -> bool {
-        self.text.is_empty() && self.diagnostics.iter().all(|one| one.is_error && one.span.is_none())
-    }
-}
 
 /// Reads, validates and resolves a file that nobody else can have written. All errors are found in one go.
 pub fn load(path: &Path, context: &Context<'_>) -> Result<Loaded, Box<Rejected>> {

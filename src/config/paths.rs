@@ -55,6 +55,20 @@ impl Paths {
         Ok(Self { config, state_dir, socket, socket_given })
     }
 
+    /// Is this file in the configuration folder of the user, or below it? What they put there they want.
+    pub fn is_home(config: &Path) -> bool {
+        let Some(folders) = directories::ProjectDirs::from("", "", "bgagent") else { return false };
+        let Some(folder) = config.parent() else { return false };
+        // by where it leads, so that `..` is no way out; a link in the folder was put there by its owner
+        let real = |path: &Path| std::fs::canonicalize(path).ok();
+        real(folder).zip(real(folders.config_dir())).is_some_and(|(folder, home)| folder.starts_with(home))
+    }
+
+    /// `<state>/trusted.json`.
+    pub fn trust_book(&self) -> PathBuf {
+        self.state_dir.join("trusted.json")
+    }
+
     /// `<state>/bgagent.db`.
     pub fn database(&self) -> PathBuf {
         self.state_dir.join("bgagent.db")

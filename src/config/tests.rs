@@ -3,6 +3,7 @@ mod cases;
 mod follow_ups;
 mod identity;
 mod judged;
+mod rights;
 mod risk;
 
 use super::*;

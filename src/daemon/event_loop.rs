@@ -206,6 +206,7 @@ impl EventLoop {
                 let mut condition = self.condition.lock().expect("no holder panics");
                 condition.config_errors.clear();
                 condition.config_missing = false;
+                condition.config_waits = false;
                 condition.config_at = Some(crate::clock::wall());
                 drop(condition);
                 self.actor.configure(&fleet);
@@ -216,6 +217,7 @@ impl EventLoop {
             Message::Rejected { path, errors, why } => {
                 let mut condition = self.condition.lock().expect("no holder panics");
                 condition.config_missing = why == RejectedFor::Missing;
+                condition.config_waits = why == RejectedFor::Trust;
                 if condition.config_errors == errors {
                     return None;
                 }

@@ -47,6 +47,8 @@ pub(super) struct Condition {
     pub(super) config_errors: Vec<String>,
     /// The file is missing.
     pub(super) config_missing: bool,
+    /// The file waits for a person to trust it.
+    pub(super) config_waits: bool,
     /// When the configuration in force was taken up.
     pub(super) config_at: Option<jiff::Timestamp>,
 }

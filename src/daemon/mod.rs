@@ -22,6 +22,7 @@ mod services;
 mod session;
 mod start;
 mod systemd;
+mod trust;
 mod views;
 mod watch;
 

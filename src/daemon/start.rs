@@ -3,9 +3,10 @@ use super::act::Actor;
 use super::event_loop::EventLoop;
 use super::listen::{self, ListenError};
 use super::lock::{self, LockError};
+use super::trust::{self, TrustGate};
 use super::watch::{self};
 use super::{clock, outbox, retention, systemd};
-use crate::config::{self, Context, Loaded, Paths, RejectedFor};
+use crate::config::{self, Asked, Context, Loaded, Paths, RejectedFor};
 use crate::daemon::inbox::{Condition, Handle, Message};
 use crate::daemon::open_files::allow_open_files;
 use crate::daemon::services::{Reload, Services};
@@ -40,6 +41,8 @@ pub struct DaemonOptions {
     pub paths: Paths,
     /// Log as JSON.
     pub log_json: bool,
+    /// Whether somebody wants the configuration as it is.
+    pub asked: Asked,
 }
 
 /// Why the daemon ended, other than well. Each has an exit code (section 9).
@@ -53,7 +56,7 @@ pub(super) enum Failure {
     Store(#[from] StoreError),
     #[error("{0}")]
     Config(String),
-    /// Others can write the configuration.
+    /// Others can write the configuration, or nobody has trusted it.
     #[error("{what}")]
     NotOurs { what: String, hint: Option<String> },
     #[error("{0}")]
@@ -108,7 +111,7 @@ pub fn run(options: DaemonOptions) -> ExitCode {
         .build();
     let ended = match runtime {
         Ok(runtime) => {
-            let ended = runtime.block_on(up_and_down(&options.paths));
+            let ended = runtime.block_on(up_and_down(&options.paths, options.asked));
             runtime.shutdown_timeout(Duration::from_millis(200));
             ended
         }
@@ -143,13 +146,14 @@ fn start_log(json: bool) {
     drop(started); // a second one in the same process keeps the first
 }
 
-async fn up_and_down(paths: &Paths) -> Result<(), Failure> {
+async fn up_and_down(paths: &Paths, asked: Asked) -> Result<(), Failure> {
     let began = std::time::Instant::now();
     runner::adopt_orphans();
     runner::keep_ignored_signals();
     let signals = Signals::listen()?;
     let _lock = lock::acquire(paths)?;
-    let loaded = read_config(paths).await?;
+    let trust = TrustGate::of(paths, asked);
+    let loaded = read_config(paths, &trust).await?;
     super::log::say_warnings(&loaded);
     allow_open_files(loaded.fleet.daemon.max_parallel_runs);
     let database = paths.database();
@@ -164,7 +168,7 @@ async fn up_and_down(paths: &Paths) -> Result<(), Failure> {
         );
     }
     let listener = listen::bind(&paths.socket).await?;
-    let ended = serve(paths, loaded, store.clone(), restored, listener, signals, began).await;
+    let ended = serve(paths, (loaded, trust), store.clone(), restored, listener, signals, began).await;
     let ended = match ended {
         // what a reader took for damage may be a read that failed
         Err(Failure::Store(error)) if error.is_damage() => {
@@ -183,16 +187,23 @@ async fn up_and_down(paths: &Paths) -> Result<(), Failure> {
     ended
 }
 
-async fn read_config(paths: &Paths) -> Result<Loaded, Failure> {
-    let (path, state) = (paths.config.clone(), paths.state_dir.clone());
+async fn read_config(paths: &Paths, trust: &TrustGate) -> Result<Loaded, Failure> {
+    let (path, state, trust) = (paths.config.clone(), paths.state_dir.clone(), trust.clone());
     let read = tokio::task::spawn_blocking(move || {
-        config::load(&path, &Context::system(crate::clock::wall()).of_state(&state))
+        let loaded = config::load(&path, &Context::system(crate::clock::wall()).of_state(&state))?;
+        trust.admit_first(loaded)
     });
     match read.await.map_err(|error| Failure::Internal(error.to_string()))? {
         Ok(loaded) => Ok(loaded),
         Err(rejected) if rejected.why == RejectedFor::Owner => {
             let one = rejected.diagnostics.into_iter().next();
             let (what, hint) = one.map(|one| (one.message, one.hint)).unwrap_or_default();
+            Err(Failure::NotOurs { what, hint })
+        }
+        Err(rejected) if rejected.why == RejectedFor::Trust => {
+            let lines: Vec<&str> = rejected.diagnostics.iter().map(|one| one.message.as_str()).collect();
+            let hint = rejected.diagnostics.first().and_then(|one| one.hint.clone());
+            let what = format!("{}\n  {}", trust::refusal(&rejected.path), lines.join("\n  "));
             Err(Failure::NotOurs { what, hint })
         }
         Err(rejected) => {
@@ -206,7 +217,7 @@ async fn read_config(paths: &Paths) -> Result<Loaded, Failure> {
 
 async fn serve(
     paths: &Paths,
-    loaded: Loaded,
+    (loaded, trust): (Loaded, TrustGate),
     store: Store,
     restored: crate::store::Restored,
     listener: interprocess::local_socket::tokio::Listener,
@@ -286,7 +297,7 @@ async fn serve(
     write_daemon_file(paths)?;
     let serving = tokio::spawn(listen::serve(listener, paths.socket.clone(), services, down.clone()));
     let in_force = (loaded.text, has_agents);
-    let watching = (config_path, paths.state_dir.clone());
+    let watching = (config_path, paths.state_dir.clone(), trust);
     tokio::spawn(watch::run(watching, reload_mode, in_force, reloads, inbox.clone()));
     let delivering = tokio::spawn(outbox::run(store.clone(), handle.clone(), down.clone()));
     tokio::spawn(retention::run(store.clone(), handle.clone(), down.clone()));

@@ -3,6 +3,7 @@ use crate::config::{self, Context, Diagnostic, Loaded, Rejected, RejectedFor, Wa
 use crate::daemon::inbox::{Answer, Message};
 use crate::daemon::open_files::allow_open_files;
 use crate::daemon::services::Reload;
+use crate::daemon::trust::TrustGate;
 use crate::domain::ReloadMode;
 use crate::protocol::{Code, RpcError};
 use crate::secret;
@@ -32,7 +33,7 @@ enum Why {
 /// Reads the file whenever somebody asks for it or it changes. When the machine's time zone changes, what is in
 /// force is read anew for it. With the file comes the state folder, which no tool may reach. `first` is what is in force: its text, and whether it has agents.
 pub(super) async fn run(
-    (path, state_dir): (PathBuf, PathBuf),
+    (path, state_dir, trust): (PathBuf, PathBuf, TrustGate),
     mode: ReloadMode,
     first: (String, bool),
     mut asked: mpsc::Receiver<Reload>,
@@ -74,14 +75,14 @@ pub(super) async fn run(
             // a link leads elsewhere now
             set_watch(&path, ReloadMode::Watch, &touch, &mut watcher);
         }
-        let (file, state) = (path.clone(), state_dir.clone());
+        let (file, state, trust) = (path.clone(), state_dir.clone(), trust.clone());
         // whoever did not ask for the file gets what is in force
         let text = matches!(why, Why::Zone).then(|| in_force.clone());
         let read = tokio::task::spawn_blocking(move || {
             let context = Context::system(crate::clock::wall()).of_state(&state);
             match text {
                 Some(text) => config::parse(text, &file, &context),
-                None => config::load(&file, &context),
+                None => config::load(&file, &context).and_then(|loaded| trust.admit(loaded)),
             }
         });
         let Ok(read) = read.await else {
@@ -144,9 +145,14 @@ pub(super) async fn run(
                         RejectedFor::Errors => "invalid",
                         RejectedFor::Missing => "missing",
                         RejectedFor::Owner => "not safe from others",
+                        RejectedFor::Trust => "not trusted",
+                    };
+                    let code = match why {
+                        RejectedFor::Trust => Code::Refused,
+                        _ => Code::InvalidConfig,
                     };
                     let error = RpcError::new(
-                        Code::InvalidConfig,
+                        code,
                         format!("{} is {is}; the configuration in force stays", path.display()),
                     );
                     let diagnostics = rejected.diagnostics.iter().map(|one| one.to_json(&path)).collect();

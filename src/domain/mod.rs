@@ -26,6 +26,7 @@ pub mod novelty;
 mod object_key;
 mod price;
 mod private_host;
+mod rights;
 mod run;
 mod run_error;
 mod sandbox;
@@ -77,6 +78,7 @@ pub use private_host::PrivateHost;
 
 pub use object_key::check_object_key;
 pub use price::cost;
+pub use rights::{Rights, RightsOf};
 pub use run::{AttemptEnd, AttemptOutcome, RunMode, RunStatus, Trigger};
 pub use run_error::{ErrorKind, RunError};
 pub use sandbox::{Control, Sandbox, SandboxLimits, SandboxSetting};

@@ -15,7 +15,14 @@ pub const SOON: Duration = Duration::from_secs(25);
 /// The program under test.
 pub fn bgagent() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bgagent"));
-    for name in ["BGAGENT_CONFIG", "BGAGENT_STATE_DIR", "BGAGENT_SOCKET", "NOTIFY_SOCKET"] {
+    for name in [
+        "BGAGENT_CONFIG",
+        "BGAGENT_STATE_DIR",
+        "BGAGENT_SOCKET",
+        "NOTIFY_SOCKET",
+        "INVOCATION_ID",
+        "SYSTEMD_EXEC_PID",
+    ] {
         command.env_remove(name);
     }
     command.env("TZ", "UTC").env("NO_COLOR", "1");
@@ -106,12 +113,18 @@ impl Daemon {
         command
     }
 
-    /// The daemon's command, with the socket in the folder, and its log beside it.
+    /// The daemon's command, with the socket in the folder, and its log beside it. Whatever its file changes to is
+    /// wanted.
     pub fn daemon_command(&self) -> Command {
         let log =
             std::fs::OpenOptions::new().create(true).append(true).open(self.path("log")).expect("a log");
         let mut command = self.command(&["--socket"]);
-        command.arg(self.path("socket")).arg("daemon").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command
+            .arg(self.path("socket"))
+            .args(["daemon", "--trust"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
         command
     }
 

@@ -28,10 +28,24 @@ pub struct CheckArgs {
     pub file: Option<PathBuf>,
 }
 
+/// `bgagent trust`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  bgagent trust ./agents.toml\n  bgagent trust ./agents.toml --yes\n  bgagent --json trust ./agents.toml      only says what it may do, and whether that is trusted\n\nA configuration in the configuration folder needs none of this. One from elsewhere, such as a repository, is taken up by a service, and by a daemon whose file has changed, only as far as a person has said yes to what it may do. A daemon that runs with it takes it up at once. Exits with 1 after a no, and with 2 where nobody can be asked."
+)]
+pub struct TrustArgs {
+    /// File to trust [default: the configuration file]
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
 /// `bgagent daemon`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  bgagent daemon\n  bgagent --config ./agents.toml --state-dir ./state daemon\n\nExits with 0 after a clean stop, 65 database corrupt, missing, older than it was or newer, 73 socket or folder can't be made, 74 I/O, 75 another daemon holds the lock, 77 wrong owner or mode (also of the configuration and the folders that lead to it), 78 invalid configuration."
+    after_help = "Examples:\n  bgagent daemon\n  bgagent --config ./agents.toml --state-dir ./state daemon\n\nA configuration that is named by --config here is wanted as it stands, wherever it lies; what it may do beyond that later waits for `bgagent trust`. A service, and BGAGENT_CONFIG, want nothing by themselves.\n\nExits with 0 after a clean stop, 65 database corrupt, missing, older than it was or newer, 73 socket or folder can't be made, 74 I/O, 75 another daemon holds the lock, 77 wrong owner or mode (also of the configuration and the folders that lead to it) or a configuration that nobody has trusted, 78 invalid configuration."
 )]
 pub struct DaemonArgs {
     /// Log one JSON object a line

@@ -19,6 +19,12 @@ pub struct Global {
     /// Socket of the daemon [default: where the daemon of the state folder says it listens] [env: BGAGENT_SOCKET]
     #[arg(long, global = true, value_name = "PATH", value_parser = path(), value_hint = ValueHint::AnyPath)]
     pub socket: Option<PathBuf>,
+    /// Take up a configuration from anywhere, and whatever it changes to, without `bgagent trust`
+    #[arg(long, global = true)]
+    pub trust: bool,
+    /// Whether `--config` was given, rather than its variable.
+    #[arg(skip)]
+    pub config_is_named: bool,
     /// When to use colours; `auto` honours NO_COLOR
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_default_value = true)]
     pub color: ColorWhen,
@@ -40,6 +46,7 @@ impl Global {
             path.or_else(|| std::env::var_os(name).filter(|text| !text.is_empty()).map(PathBuf::from))
         };
         Self {
+            config_is_named: self.config.is_some(),
             config: or(self.config, "BGAGENT_CONFIG"),
             state_dir: or(self.state_dir, "BGAGENT_STATE_DIR"),
             socket: or(self.socket, "BGAGENT_SOCKET"),

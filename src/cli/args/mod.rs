@@ -12,7 +12,7 @@ pub use agents::{
 };
 pub use daemon::{
     CheckArgs, CompletionsArgs, DaemonArgs, HealthArgs, InitArgs, ManArgs, ServiceCommand, ShutdownArgs,
-    StoreCommand,
+    StoreCommand, TrustArgs,
 };
 pub use global::{ColorWhen, Global};
 pub use look::{ListArgs, LogsArgs, NextArgs, RunsArgs, ShowArgs, StatusArgs, TailArgs, UsageArgs, WhyArgs};
@@ -64,6 +64,8 @@ pub enum Command {
     Init(InitArgs),
     /// Validate the configuration and show when its agents are due
     Check(CheckArgs),
+    /// Show what a configuration may do, and say yes to it
+    Trust(TrustArgs),
     /// Run the daemon in the foreground
     Daemon(DaemonArgs),
     /// Put agents into the schedule; closes an open circuit

@@ -149,6 +149,12 @@ fn troubles(address: &Address, patience: Duration) -> Vec<String> {
                     return format!("the configuration file {first}; put it back, and then `bgagent reload`");
                 }
                 let path = &view.config_path;
+                if view.config_waits {
+                    let trust = crate::config::shell_word(path.as_ref());
+                    return format!(
+                        "the configuration in {path} waits for a person: {first}; bgagent trust {trust}"
+                    );
+                }
                 format!("the configuration in {path} was rejected, the one before it is in force: {first}")
             });
             let untrusted = view.untrusted.iter().map(untrusted_server);

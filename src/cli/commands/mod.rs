@@ -36,6 +36,7 @@ pub(super) mod store;
 pub(super) mod tail;
 mod targets;
 pub(super) mod tool;
+pub(super) mod trust;
 pub(super) mod usage;
 pub(super) mod why;
 

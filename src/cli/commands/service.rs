@@ -2,6 +2,7 @@
 use super::prelude::*;
 use crate::cli::args::ServiceCommand;
 use crate::cli::service::{self, Installation, LABEL, UNIT};
+use crate::config::{Loaded, Paths, TrustBook, Trusted, beyond_trust, shell_word};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -30,8 +31,9 @@ const HARDENED: &str = "the service has a /tmp of its own (PrivateTmp) and can w
 fn install(app: &mut App, file: &Path, start: bool) -> Result<Outcome, Failure> {
     // a service that can't start would only be found in the journal
     let (config, state) = (app.paths()?.config.clone(), app.paths()?.state_dir.clone());
-    crate::config::load(&config, &crate::config::Context::system(app.screen.now).of_state(&state))
+    let loaded = crate::config::load(&config, &crate::config::Context::system(app.screen.now).of_state(&state))
         .map_err(|rejected| Failure::rejected(&rejected, app.stderr_color))?;
+    trust(app, &loaded)?;
     let program =
         std::env::current_exe().map_err(|cause| Failure::io("find", Path::new("this program"), cause))?;
     let installation = Installation {
@@ -39,6 +41,7 @@ fn install(app: &mut App, file: &Path, start: bool) -> Result<Outcome, Failure> 
         path: std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".into()),
         config: app.global.config.as_deref().map(service::absolute),
         state_dir: app.state_dir_of_service()?,
+        trust: app.global.trust,
     };
     if app.global.socket.is_some() {
         app.note("--socket is not written into the service: clients find it by the state folder");
@@ -57,6 +60,31 @@ fn install(app: &mut App, file: &Path, start: bool) -> Result<Outcome, Failure> 
         app.note("to start it: systemctl --user daemon-reload && systemctl --user enable --now bgagent");
     }
     finish(app, file, steps)
+}
+
+/// The service takes up a configuration from elsewhere only if it is trusted. Who names it here wants it as it is.
+fn trust(app: &mut App, loaded: &Loaded) -> Result<(), Failure> {
+    let (path, now) = (&loaded.fleet.path, app.screen.now);
+    let is_named = app.global.config_is_named;
+    let book = app.paths()?.trust_book();
+    if app.global.trust || Paths::is_home(path) {
+        return Ok(());
+    }
+    if is_named {
+        let trusted = Trusted::of(loaded, now);
+        return TrustBook::trust(&book, path, trusted).map_err(|cause| Failure::io("write", &book, cause));
+    }
+    let trusted = TrustBook::read(&book).unwrap_or_default();
+    if beyond_trust(loaded, trusted.get(path)).is_empty() {
+        return Ok(());
+    }
+    Err(Failure::NotOurs {
+        what: format!(
+            "{} is not in the configuration folder, and the service would not take it up",
+            path.display()
+        ),
+        hint: format!("to look at it, and trust it: bgagent trust {}", shell_word(path)),
+    })
 }
 
 impl App {

@@ -1,6 +1,7 @@
 //! `status`: the daemon itself.
 use super::screen::{Screen, Tone};
 use super::words::{bytes, plain};
+use crate::config::shell_word;
 use crate::domain::{counted, human_duration};
 use crate::protocol::{DaemonView, UntrustedServerView};
 use std::fmt::Write as _;
@@ -87,6 +88,11 @@ pub(in crate::cli) fn daemon_view(view: &DaemonView, screen: &Screen) -> String 
         let what = "the file is missing: put it back, and then bgagent reload; what it said is in force until \
                     the daemon ends";
         line("", screen.paint(Tone::Bad, what));
+    } else if view.config_waits {
+        let path = plain(&shell_word(view.config_path.as_ref()));
+        let what =
+            format!("the newest file may do more than you said yes to, and waits: bgagent trust {path}");
+        line("", screen.paint(Tone::Warn, &what));
     } else if !view.config_errors.is_empty() {
         let errors = counted(view.config_errors.len(), "error");
         let what = format!("the newest file has {errors}: bgagent check");

@@ -290,6 +290,10 @@ fn status_of_the_daemon() {
     "#);
     view.config_missing = true;
     let text = daemon_view(&view, &screen(Some(80), false));
+    view.config_missing = false;
+    view.config_waits = true;
+    let waits = daemon_view(&view, &screen(Some(200), false));
+    assert!(waits.contains("waits: bgagent trust /home/u/.config/bgagent/agents.toml"), "{waits}");
     assert!(text.contains("the file is missing: put it back") && !text.contains("1 error"), "{text}");
 }
 

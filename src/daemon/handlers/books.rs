@@ -176,6 +176,7 @@ pub(super) async fn daemon_status(services: &Services) -> Encoded {
         config_at: condition.config_at.unwrap_or(services.started_at),
         config_errors: condition.config_errors.clone(),
         config_missing: condition.config_missing,
+        config_waits: condition.config_waits,
         agents: fleet_now.by_state,
         failing: fleet_now.failing,
         running: fleet_now.running,

@@ -109,6 +109,10 @@ described! {
         /// There is no such file any more; what it said is still in force.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         pub config_missing: bool,
+        /// The newest file may do more than a person has said yes to, and waits for `bgagent trust`; `config_errors` says
+        /// what.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub config_waits: bool,
         /// How many agents are in each state.
         pub agents: BTreeMap<Desired, u64>,
         /// Agents that are failing or whose circuit is open.

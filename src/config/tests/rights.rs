@@ -1,0 +1,184 @@
+//! What a file lets its agents do, and what of a change goes beyond that.
+use super::read;
+use crate::domain::Rights;
+
+const MODEL: &str = "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n";
+
+fn rights(text: &str) -> Rights {
+    Rights::of(&read(text).unwrap_or_else(|rejected| panic!("{text}: {:?}", rejected.diagnostics)).fleet)
+}
+
+/// An agent with a model.
+fn thinks(keys: &str) -> String {
+    format!(
+        "{MODEL}[tools.db]\ntype = \"sql\"\nurl = \"sqlite:/a.db\"\n[agents.a]\nmodel = \"m\"\nquery = \"?\"\n{keys}\n"
+    )
+}
+
+#[test]
+fn what_goes_beyond_what_was_trusted_is_named() {
+    let mcp = |keys: &str| format!("[mcp.s]\ncommand = [\"s\", \"stdio\"]\n{keys}\n");
+    let shell = |commands: &str| {
+        format!("[tools.t]\ntype = \"shell\"\ncwd = \"/w\"\n[tools.t.commands]\n{commands}\n")
+    };
+    let files = |keys: &str| format!("[tools.t]\ntype = \"files\"\n{keys}\n");
+    let http = |keys: &str| format!("[tools.t]\ntype = \"http\"\n{keys}\n");
+    let sql = |keys: &str| format!("[tools.t]\ntype = \"sql\"\nurl = \"sqlite:/a.db\"\n{keys}\n");
+    let model = |keys: &str| format!("[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n{keys}\n");
+    let runs = |command: &str| format!("[agents.a]\ncwd = \"/w\"\ncommand = {command}\n");
+    let notify = |keys: &str| format!("[notify.n]\n{keys}\n");
+    let probe = |check: &str| format!("[tools.t]\ntype = \"probe\"\nchecks = [{check}]\n");
+    let mut wrong = Vec::new();
+    let (df, all) = ("[\"df\"]", "[\"df\", \"-a b\"]");
+    for (before, after, wider) in [
+        // what runs, with what, and where
+        (String::new(), runs(df), &["agent a runs df in /w"][..]),
+        (runs(df), String::new(), &[]),
+        (runs(df), runs(all), &["agent a runs df \"-a b\" in /w"]),
+        (runs(df), runs("\"df\""), &["agent a runs by the shell \"df\" in /w"]),
+        (runs(df), runs("[\"df\"]\ntimeout = 5\ninterval = 7\noverlap = \"queue\""), &[]),
+        (
+            runs(df),
+            runs("[\"df\"]\nenv = { LD_PRELOAD = \"/x.so\" }"),
+            &["agent a runs df in /w with LD_PRELOAD=/x.so"],
+        ),
+        (runs(df), runs("[\"df\"]\nstdin = \"x\""), &["agent a runs df in /w, reading \"x\""]),
+        (
+            runs(df),
+            runs("[\"df\"]\nenv = { K = { command = [\"id\"] } }"),
+            &["agent a runs df in /w with K=the secret that comes from running id"],
+        ),
+        (
+            runs(df),
+            runs("[\"df\"]\ngate = { command = [\"id\"] }"),
+            &["agent a has a gate that runs id in /etc/bgagent"],
+        ),
+        (
+            runs(df),
+            runs(
+                "[\"df\"]\nsuccess_when = [{ tool = \"feed\", args = { urls = [\"https://a.example/f\"] } }]",
+            ),
+            &["agent a has a proof that calls feed with {\"urls\":[\"https://a.example/f\"]}"],
+        ),
+        // what a model may call, and with whose word
+        (thinks(""), thinks("tools = [\"recall\"]"), &["agent a lets a model call recall"]),
+        (
+            thinks("tools = [\"recall\", \"db\"]"),
+            thinks("tools = [\"db\"]\nquery = \"!\"").replace("query = \"?\"\n", ""),
+            &[],
+        ),
+        (
+            thinks("tools = [\"db\"]"),
+            thinks("tools = [\"db\"]\nsinks = [\"db\"]"),
+            &["agent a lets a model call db after it has read what strangers wrote"],
+        ),
+        (
+            thinks("tools = [\"db\"]\napprove = [\"db\"]"),
+            thinks("tools = [\"db\"]"),
+            &["agent a no longer asks a person before it calls db"],
+        ),
+        (thinks("tools = [\"db\"]"), thinks("tools = [\"db\"]\napprove = [\"db\"]"), &[]),
+        (thinks("tools = [\"db\"]\napprove = [\"db\"]"), String::new(), &[]),
+        // servers
+        (
+            mcp("allow = [\"a\"]"),
+            mcp("allow = [\"a\", \"b\"]\neffects = { a = \"read\", b = \"send\" }"),
+            &["MCP server s is believed that a is read", "MCP server s offers b"],
+        ),
+        (mcp("allow = [\"a\", \"b\"]"), mcp("allow = [\"a\"]\ndeny = [\"b\"]\nstart_timeout = 5"), &[]),
+        (mcp("deny = [\"b\"]"), mcp(""), &["MCP server s no longer does not offer b"]),
+        (mcp("cwd = \"/w\""), mcp("cwd = \"/v\""), &["MCP server s runs s stdio in /v"]),
+        (
+            String::new(),
+            "[mcp.s]\nurl = \"https://a.example/mcp\"\nallow = []\nheaders = { A = { env = \"T\" } }\n"
+                .into(),
+            &[
+                "MCP server s is asked at https://a.example/mcp",
+                "MCP server s is sent the header A: the secret in the variable T",
+            ],
+        ),
+        // tools
+        (
+            shell("df = { exec = \"/bin/df\" }"),
+            shell("df = { exec = \"/bin/df\", args = [\"{p:path}\"], read = true }"),
+            &["tool t has df, which runs /bin/df {p:Path} in /w", "tool t is believed that df only looks"],
+        ),
+        (files("roots = [\"/a\", \"/b\"]"), files("roots = [\"/a\"]\nmax_bytes = \"1KiB\""), &[]),
+        (
+            files("roots = [\"/a\"]"),
+            files("roots = [\"/a\", \"/b c\"]\nmode = \"read_write\""),
+            &[
+                "tool t reads what is below \"/b c\"",
+                "tool t writes below \"/b c\"",
+                "tool t writes below /a",
+            ],
+        ),
+        (http("hosts = [\"a.example\"]"), http("hosts = [\"*.example\"]"), &["tool t asks *.example"]),
+        (
+            http("hosts = [\"a.example\"]\nhttps_only = true"),
+            http("hosts = [\"a.example\"]\nmethods = [\"GET\", \"POST\"]"),
+            &["tool t sends POST", "tool t no longer asks nobody without encryption"],
+        ),
+        (
+            sql("mode = \"read_write\"\nstatements = { s = \"INSERT INTO t VALUES (1)\" }"),
+            sql("mode = \"read_write\""),
+            &["tool t runs any statement that it may"],
+        ),
+        (sql("tables = [\"t\"]"), sql(""), &["tool t touches all of it"]),
+        (
+            probe("{ type = \"load\" }"),
+            probe("{ type = \"load\", warn = 3 }, { type = \"command\", command = [\"id\"] }"),
+            &["tool t runs id"],
+        ),
+        // where prompts, keys and messages go
+        (
+            model(""),
+            model("base_url = \"http://a.example/v1\""),
+            &["model m is asked of ollama at http://a.example/v1"],
+        ),
+        (
+            model(""),
+            model("temperature = 0.5\napi_key = { command = [\"pass\", \"x\"] }"),
+            &["model m is sent the secret that comes from running pass x"],
+        ),
+        (
+            notify("type = \"file\"\npath = \"/l\""),
+            notify("type = \"command\"\ncwd = \"/w\"\ncommand = [\"mail\"]"),
+            &["receiver n runs mail in /w"],
+        ),
+        (
+            notify("type = \"file\"\npath = \"/l\""),
+            notify("type = \"webhook\"\nurl = \"https://a.example\""),
+            &["receiver n is sent messages at https://a.example"],
+        ),
+    ] {
+        let found = rights(&after).beyond(&rights(&before));
+        if found != wider {
+            wrong.push(format!("{before}\n->\n{after}\n{found:#?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Whatever is written, a line can't be made to say what another one says.
+#[test]
+fn lines_are_the_same_only_if_they_say_the_same() {
+    let runs = |argv: &str| rights(&format!("[agents.a]\ncwd = \"/w\"\ncommand = {argv}\n"));
+    let all = [
+        r#"["df", "-h"]"#,
+        r#"["df -h"]"#,
+        r#"["df", "-h", ""]"#,
+        r#"["df", "\"-h\""]"#,
+        r#"["df", "-h in /w"]"#,
+        r#""df -h""#,
+        r#"["df", "-h\nagent b"]"#,
+        r#"["df", "-h\u001b[2J"]"#,
+    ];
+    for (at, one) in all.iter().enumerate() {
+        for other in &all[at + 1..] {
+            assert_eq!(runs(one).beyond(&runs(other)).len(), 1, "{one} {other}");
+        }
+        let line = runs(one).iter().next().unwrap().1.may.first().unwrap().clone();
+        assert!(!line.contains(char::is_control), "{line}");
+    }
+}

@@ -1,0 +1,204 @@
+//! Which configurations a person has said yes to. One in the configuration folder is its user's own; of one that lies
+//! elsewhere, such as in a repository, is kept what its text was and what it might do when somebody looked at it.
+use super::diagnostic::Diagnostic;
+use super::loaded::{Loaded, Rejected, RejectedFor};
+use crate::domain::Rights;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Rights that one refusal names.
+const NAMED: usize = 50;
+
+/// How it came to be that a configuration is taken up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// By itself: a service starts, a variable names the file, the file has changed.
+    No,
+    /// Somebody named the file on the command line: what it says now is what they want.
+    Named,
+    /// Somebody said `--trust`: whatever it says, now and later.
+    Trust,
+}
+
+/// What a person has said yes to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trusted {
+    /// SHA-256 of the text, in hex.
+    pub sha256: String,
+    /// When they did.
+    pub at: Timestamp,
+    /// What it might do.
+    pub rights: Rights,
+}
+
+impl Trusted {
+    /// This configuration, from now on.
+    pub fn of(loaded: &Loaded, now: Timestamp) -> Self {
+        Self { sha256: sha256(&loaded.text), at: now, rights: Rights::of(&loaded.fleet) }
+    }
+
+    /// Is this the very text?
+    pub fn is_of(&self, loaded: &Loaded) -> bool {
+        self.sha256 == sha256(&loaded.text)
+    }
+}
+
+fn sha256(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What of a configuration goes beyond what a person has said yes to.
+pub fn beyond_trust(loaded: &Loaded, trusted: Option<&Trusted>) -> Vec<String> {
+    match trusted {
+        Some(trusted) if trusted.is_of(loaded) => Vec::new(),
+        trusted => {
+            let before = trusted.map(|trusted| trusted.rights.clone()).unwrap_or_default();
+            Rights::of(&loaded.fleet).beyond(&before)
+        }
+    }
+}
+
+/// All that people have said yes to, by the file that a path leads to. It lies in the state folder.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct TrustBook {
+    files: BTreeMap<PathBuf, Trusted>,
+}
+
+impl TrustBook {
+    /// As it stands in this file; empty where there is none.
+    ///
+    /// # Errors
+    /// It can't be read, or is damaged: then nothing is trusted.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        match std::fs::read(path) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What is trusted of this configuration.
+    pub fn get(&self, config: &Path) -> Option<&Trusted> {
+        self.files.get(&key(config))
+    }
+
+    /// Trusts a configuration, and writes it down, whole or not at all. One that is damaged is written anew.
+    ///
+    /// # Errors
+    /// The state folder can't be made or written.
+    pub fn trust(path: &Path, config: &Path, trusted: Trusted) -> io::Result<()> {
+        let mut book = Self::read(path).or_else(|error| match error.kind() {
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Ok(Self::default()),
+            _ => Err(error),
+        })?;
+        if book.get(config).is_some_and(|before| before.sha256 == trusted.sha256) {
+            return Ok(());
+        }
+        book.files.insert(key(config), trusted);
+        if let Some(folder) = path.parent() {
+            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        }
+        let fresh = path.with_extension(format!("json.{}", std::process::id()));
+        let written = (|| {
+            let mut options = OpenOptions::new();
+            let mut out = options.write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+            out.write_all(&serde_json::to_vec_pretty(&book)?)?;
+            out.sync_all()?;
+            std::fs::rename(&fresh, path)
+        })();
+        if written.is_err() {
+            let _ = std::fs::remove_file(&fresh);
+        }
+        written
+    }
+}
+
+/// The same for each path that leads to a file.
+fn key(config: &Path) -> PathBuf {
+    std::fs::canonicalize(config).unwrap_or_else(|_| config.to_owned())
+}
+
+/// Refuses a configuration that goes beyond what is trusted; each thing that it would do is an error.
+pub fn not_trusted(loaded: Loaded, beyond: &[String]) -> Box<Rejected> {
+    let Loaded { fleet, text, shown, .. } = loaded;
+    let hint = format!("to look at it, and take it up: bgagent trust {}", shell_word(&fleet.path));
+    let of = |message: String| Diagnostic::of_file(message, Some(hint.clone()));
+    let mut diagnostics: Vec<Diagnostic> =
+        beyond.iter().take(NAMED).map(|line| of(format!("nobody has trusted this yet: {line}"))).collect();
+    if beyond.len() > NAMED {
+        diagnostics.push(of(format!("nobody has trusted this yet: {} things more", beyond.len() - NAMED)));
+    }
+    Box::new(Rejected { path: fleet.path, text, shown, diagnostics, why: RejectedFor::Trust })
+}
+
+/// A path as a shell takes it.
+pub fn shell_word(path: &Path) -> String {
+    let text = path.display().to_string();
+    match text.chars().all(|c| c.is_alphanumeric() || "/._-+,:@%".contains(c)) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! What is taken up, and how it is kept.
+    use super::*;
+    use crate::config::{Context, parse};
+
+    fn loaded(text: &str) -> Loaded {
+        let path = Path::new("/repo/agents.toml");
+        parse(text.to_owned(), path, &Context::system("2026-11-29T12:00:00Z".parse().unwrap())).unwrap()
+    }
+
+    #[test]
+    fn only_what_goes_beyond_what_is_trusted_waits() {
+        let before = loaded("[agents.a]\ninterval = 60\ncommand = [\"df\", \"-h\"]\n");
+        let trusted = Trusted::of(&before, Timestamp::UNIX_EPOCH);
+        let is = |text: &str, trusted: Option<&Trusted>| beyond_trust(&loaded(text), trusted);
+        assert_eq!(is(&before.text, Some(&trusted)), [""; 0]);
+        assert_eq!(is(&before.text, None), ["agent a runs df -h in /repo"]);
+        assert_eq!(is("[agents.a]\ninterval = 1\ncommand = [\"df\", \"-h\"]\n", Some(&trusted)), [""; 0]);
+        assert_eq!(is("", None), [""; 0], "nothing may do anything");
+        let other = "[agents.a]\ninterval = 60\ncommand = [\"df\", \"-h\", \"; id\"]\n";
+        assert_eq!(is(other, Some(&trusted)), ["agent a runs df -h \"; id\" in /repo"]);
+        let rejected = not_trusted(loaded(other), &is(other, Some(&trusted)));
+        assert_eq!(
+            rejected.diagnostics[0].hint.as_deref(),
+            Some("to look at it, and take it up: bgagent trust /repo/agents.toml")
+        );
+        let many: Vec<String> = (0..60).map(|number| number.to_string()).collect();
+        let rejected = not_trusted(loaded(other), &many);
+        assert_eq!(
+            rejected.diagnostics.last().unwrap().message,
+            "nobody has trusted this yet: 10 things more"
+        );
+        assert_eq!(shell_word(Path::new("/my repo/it's")), r"'/my repo/it'\''s'");
+    }
+
+    #[test]
+    fn what_is_trusted_is_kept_and_a_damaged_book_trusts_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let book = folder.path().join("state/trusted.json");
+        let one = Trusted::of(&loaded("[agents.a]\ncommand = \"true\"\n"), Timestamp::UNIX_EPOCH);
+        assert!(TrustBook::read(&book).unwrap().get(Path::new("/a")).is_none());
+        TrustBook::trust(&book, Path::new("/a"), one.clone()).unwrap();
+        TrustBook::trust(&book, Path::new("/b"), one.clone()).unwrap();
+        let read = TrustBook::read(&book).unwrap();
+        assert_eq!((read.get(Path::new("/a")), read.get(Path::new("/b"))), (Some(&one), Some(&one)));
+        let mode =
+            |path: &Path| std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(path).unwrap()) & 0o777;
+        assert_eq!((mode(&book), mode(book.parent().unwrap())), (0o600, 0o700));
+        assert_eq!(std::fs::read_dir(book.parent().unwrap()).unwrap().count(), 1);
+        std::fs::write(&book, "{").unwrap();
+        assert!(TrustBook::read(&book).is_err());
+        TrustBook::trust(&book, Path::new("/c"), one.clone()).unwrap();
+        assert_eq!(TrustBook::read(&book).unwrap().get(Path::new("/c")), Some(&one));
+    }
+}

@@ -1,0 +1,160 @@
+//! What a configuration may do, in plain words: what `bgagent trust` shows, and what decides whether a change of a file
+//! that nobody has looked at gives it more than it had.
+//!
+//! All of it is lines of text, by what they are about. What is compared is their words, so each line says all that
+//! counts of one right: which program with which arguments, where, and with what in its environment. A new key that
+//! gives a right, such as one more way out, is a line more in one of the functions here.
+use super::agent::{AgentSpec, Body, CheckBody, QuerySpec};
+use super::fleet::{EmailSpec, Fleet, McpEffect, McpSpec, ModelSpec, NotifyTarget, NotifyTargetKind};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use words::{calls, headers, program, runs, secret, value, with_env, word, word_of};
+
+mod tools;
+mod words;
+
+pub use words::RightsOf;
+
+/// What a configuration may do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Rights(BTreeMap<String, RightsOf>);
+
+impl Rights {
+    /// Those of a fleet.
+    pub fn of(fleet: &Fleet) -> Self {
+        let mut all = BTreeMap::new();
+        for agent in &fleet.agents {
+            all.insert(format!("agent {}", word(agent.id.as_str())), of_agent(agent));
+        }
+        for (name, spec) in &fleet.tools {
+            all.insert(format!("tool {}", word(name)), tools::of_tool(&spec.settings));
+        }
+        for (name, spec) in &fleet.mcp {
+            all.insert(format!("MCP server {}", word(name)), of_server(spec));
+        }
+        for (name, spec) in &fleet.models {
+            all.insert(format!("model {}", word(name)), of_model(spec));
+        }
+        for (name, target) in &fleet.notify {
+            all.insert(format!("receiver {}", word(name)), of_receiver(target));
+        }
+        Self(all)
+    }
+
+    /// Is there nothing that it may do?
+    pub fn is_empty(&self) -> bool {
+        self.0.values().all(|rights| rights.may.is_empty())
+    }
+
+    /// Those of one agent, tool, server, model or receiver.
+    pub fn get(&self, about: &str) -> Option<&RightsOf> {
+        self.0.get(about)
+    }
+
+    /// By what they are about, sorted.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &RightsOf)> {
+        self.0.iter().map(|(about, rights)| (about.as_str(), rights))
+    }
+
+    /// What goes beyond what is trusted: what it may and might not before, and what held it and does so no longer.
+    pub fn beyond(&self, trusted: &Self) -> Vec<String> {
+        let none = RightsOf::default();
+        let mut wider = Vec::new();
+        for (about, rights) in &self.0 {
+            let before = trusted.0.get(about).unwrap_or(&none);
+            wider.extend(rights.may.difference(&before.may).map(|line| format!("{about} {line}")));
+            wider
+                .extend(before.held.difference(&rights.held).map(|line| format!("{about} no longer {line}")));
+        }
+        wider
+    }
+}
+
+fn of_agent(agent: &AgentSpec) -> RightsOf {
+    let mut rights = RightsOf::default();
+    match &agent.body {
+        Body::Command(command) => rights.may(runs(command)),
+        Body::Tool(call) => rights.may(calls(call)),
+        Body::Query(query) => of_query(query, &mut rights),
+    }
+    let proofs = agent.success_when.iter().map(|check| ("proof", check));
+    for (what, check) in agent.gate.iter().map(|gate| ("gate", &**gate)).chain(proofs) {
+        rights.may(match &check.body {
+            CheckBody::Command(command) => format!("has a {what} that {}", runs(command)),
+            CheckBody::Tool(call) => format!("has a {what} that {}", calls(call)),
+        });
+    }
+    rights
+}
+
+fn of_query(query: &QuerySpec, rights: &mut RightsOf) {
+    for tool in &query.tools {
+        rights.may(format!("lets a model call {}", word(tool)));
+    }
+    for tool in &query.sinks {
+        rights.may(format!("lets a model call {} after it has read what strangers wrote", word(tool)));
+    }
+    for tool in &query.approve {
+        rights.held(format!("asks a person before it calls {}", word(tool)));
+    }
+}
+
+fn of_server(spec: &McpSpec) -> RightsOf {
+    let mut rights = RightsOf::default();
+    if let Some(argv) = &spec.command {
+        let cwd = spec.cwd.as_deref().map(|cwd| format!(" in {}", word_of(cwd))).unwrap_or_default();
+        rights.may(format!("runs {}{cwd}{}", program(argv), with_env(&spec.env)));
+    }
+    if let Some(url) = &spec.url {
+        rights.may(format!("is asked at {}", word(url)));
+    }
+    headers(&spec.headers, &mut rights);
+    match &spec.allow {
+        None => rights.may("offers all tools of which it says that they destroy nothing"),
+        Some(allow) => allow.iter().for_each(|tool| rights.may(format!("offers {}", word(tool)))),
+    }
+    for tool in &spec.deny {
+        rights.held(format!("does not offer {}", word(tool)));
+    }
+    for (tool, effect) in spec.effects.iter().filter(|(_, effect)| **effect < McpEffect::Effect) {
+        rights.may(format!("is believed that {} is {effect}", word(tool)));
+    }
+    rights
+}
+
+fn of_model(spec: &ModelSpec) -> RightsOf {
+    let mut rights = RightsOf::default();
+    let place = spec.base_url.as_deref().map(|url| format!(" at {}", word(url))).unwrap_or_default();
+    rights.may(format!("is asked of {}{place}", spec.provider));
+    if let Some(key) = &spec.api_key {
+        rights.may(format!("is sent {}", secret(key)));
+    }
+    headers(&spec.headers, &mut rights);
+    rights
+}
+
+fn of_receiver(target: &NotifyTarget) -> RightsOf {
+    let mut rights = RightsOf::default();
+    match &target.kind {
+        NotifyTargetKind::Webhook { url, headers: sent } => {
+            rights.may(format!("is sent messages at {}", value(url)));
+            headers(sent, &mut rights);
+        }
+        NotifyTargetKind::Command(command) => rights.may(runs(command)),
+        NotifyTargetKind::File(path) => rights.may(format!("appends to {}", word_of(path))),
+        NotifyTargetKind::Desktop => rights.may("shows messages on the screen"),
+        NotifyTargetKind::Email(email) => mail(email, &mut rights),
+    }
+    rights
+}
+
+fn mail(email: &EmailSpec, rights: &mut RightsOf) {
+    for to in &email.to {
+        rights.may(format!("mails {}", word(to)));
+    }
+    let login = email.login.as_ref();
+    let login = login.map(|(name, password)| format!(", as {} with {}", value(name), secret(password)));
+    let (host, login) = (word(&email.host), login.unwrap_or_default());
+    rights.may(format!("asks the mail server {host}:{} ({}){login}", email.port, email.tls));
+}

@@ -1,0 +1,84 @@
+//! How a right is worded: each line says all that counts of one right, and no two rights are worded alike.
+use crate::domain::agent::{CommandSpec, ToolCallSpec};
+use crate::domain::secret_ref::{EnvValue, SecretRef, TextOrSecret};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// What one agent, tool, server, model or receiver may do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RightsOf {
+    /// What it may: `runs df -h in /home/u`.
+    pub may: BTreeSet<String>,
+    /// What holds it: `asks a person before it calls shell`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub held: BTreeSet<String>,
+}
+
+impl RightsOf {
+    pub(super) fn may(&mut self, line: impl Into<String>) {
+        self.may.insert(line.into());
+    }
+
+    pub(super) fn held(&mut self, line: impl Into<String>) {
+        self.held.insert(line.into());
+    }
+}
+
+pub(super) fn headers(all: &BTreeMap<String, TextOrSecret>, rights: &mut RightsOf) {
+    for (name, sent) in all {
+        rights.may(format!("is sent the header {}: {}", word(name), value(sent)));
+    }
+}
+
+pub(super) fn runs(command: &CommandSpec) -> String {
+    let stdin = command.stdin.as_ref().map(|text| format!(", reading {text:?}")).unwrap_or_default();
+    let cwd = word_of(&command.cwd);
+    format!("runs {} in {cwd}{}{stdin}", program(&command.argv), with_env(&command.env))
+}
+
+pub(super) fn calls(call: &ToolCallSpec) -> String {
+    match call.args.as_object().is_some_and(serde_json::Map::is_empty) {
+        true => format!("calls {}", word(&call.tool)),
+        false => format!("calls {} with {}", word(&call.tool), call.args),
+    }
+}
+
+/// A program with its arguments, each of which can be told from the others.
+pub(super) fn program(argv: &[String]) -> String {
+    match argv {
+        [shell, c, line] if shell == "/bin/sh" && c == "-c" => format!("by the shell {line:?}"),
+        argv => argv.iter().map(|arg| word(arg)).collect::<Vec<_>>().join(" "),
+    }
+}
+
+pub(super) fn with_env(env: &BTreeMap<String, EnvValue>) -> String {
+    let all: Vec<String> = env.iter().map(|(name, set)| format!("{}={}", word(name), value(set))).collect();
+    if all.is_empty() { String::new() } else { format!(" with {}", all.join(" ")) }
+}
+
+pub(super) fn value(value: &TextOrSecret) -> String {
+    match value {
+        TextOrSecret::Text(text) => word(text),
+        TextOrSecret::Secret(found) => secret(found),
+    }
+}
+
+pub(super) fn secret(found: &SecretRef) -> String {
+    match found {
+        SecretRef::Env(name) => format!("the secret in the variable {}", word(name)),
+        SecretRef::File(path) => format!("the secret in the file {}", word_of(path)),
+        SecretRef::Credential(name) => format!("the secret {} of the service", word(name)),
+        SecretRef::Command(argv) => format!("the secret that comes from running {}", program(argv)),
+    }
+}
+
+pub(super) fn word_of(path: &Path) -> String {
+    word(&path.to_string_lossy())
+}
+
+/// A text as it stands if it is one word, else in quotes: so two lines are the same only if they say the same.
+pub(super) fn word(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,=*?~^[]{}<>#&;!|$()".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) { text.to_owned() } else { format!("{text:?}") }
+}
