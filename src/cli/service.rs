@@ -126,8 +126,13 @@ pub(super) fn confinement() -> Vec<String> {
         "Delegate=",
         "OOMScoreAdjust=",
     ];
-    let installation =
-        Installation { program: "/bgagent".into(), path: String::new(), config: None, state_dir: None };
+    let installation = Installation {
+        program: "/bgagent".into(),
+        path: String::new(),
+        config: None,
+        state_dir: None,
+        trust: false,
+    };
     let unit = systemd_unit(&installation);
     let service = unit.lines().skip_while(|line| *line != "[Service]").skip(1);
     service

@@ -203,7 +203,7 @@ impl Finder<'_> {
             }
             ToolSettings::Probe(Some(probe)) => {
                 for check in &probe.checks {
-                    if let ProbeTarget::Command { argv } = &check.target {
+                    if let ProbeTarget::Command { argv, .. } = &check.target {
                         self.program(argv, None, None, whose);
                     }
                 }

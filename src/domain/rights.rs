@@ -8,7 +8,7 @@ use super::agent::{AgentSpec, Body, CheckBody, QuerySpec};
 use super::fleet::{EmailSpec, Fleet, McpEffect, McpSpec, ModelSpec, NotifyTarget, NotifyTargetKind};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use words::{calls, headers, program, runs, secret, value, with_env, word, word_of};
+use words::{calls, headers, program, runs, secret, value, walls, with_env, word, word_of};
 
 mod tools;
 mod words;
@@ -74,7 +74,10 @@ impl Rights {
 fn of_agent(agent: &AgentSpec) -> RightsOf {
     let mut rights = RightsOf::default();
     match &agent.body {
-        Body::Command(command) => rights.may(runs(command)),
+        Body::Command(command) => {
+            rights.may(runs(command));
+            walls("its program", command.sandbox.as_deref(), &mut rights);
+        }
         Body::Tool(call) => rights.may(calls(call)),
         Body::Query(query) => of_query(query, &mut rights),
     }
@@ -84,6 +87,12 @@ fn of_agent(agent: &AgentSpec) -> RightsOf {
             CheckBody::Command(command) => format!("has a {what} that {}", runs(command)),
             CheckBody::Tool(call) => format!("has a {what} that {}", calls(call)),
         });
+        if let CheckBody::Command(command) = &check.body {
+            walls(&format!("a {what}"), command.sandbox.as_deref(), &mut rights);
+        }
+    }
+    if let Some(control) = agent.control {
+        rights.may(format!("lets its programs ask the daemon, control {control}"));
     }
     rights
 }
@@ -105,6 +114,9 @@ fn of_server(spec: &McpSpec) -> RightsOf {
     if let Some(argv) = &spec.command {
         let cwd = spec.cwd.as_deref().map(|cwd| format!(" in {}", word_of(cwd))).unwrap_or_default();
         rights.may(format!("runs {}{cwd}{}", program(argv), with_env(&spec.env)));
+    }
+    if spec.command.is_some() {
+        walls("its program", spec.sandbox.unless_off().as_deref(), &mut rights);
     }
     if let Some(url) = &spec.url {
         rights.may(format!("is asked at {}", word(url)));
@@ -141,7 +153,10 @@ fn of_receiver(target: &NotifyTarget) -> RightsOf {
             rights.may(format!("is sent messages at {}", value(url)));
             headers(sent, &mut rights);
         }
-        NotifyTargetKind::Command(command) => rights.may(runs(command)),
+        NotifyTargetKind::Command(command) => {
+            rights.may(runs(command));
+            walls("its program", command.sandbox.as_deref(), &mut rights);
+        }
         NotifyTargetKind::File(path) => rights.may(format!("appends to {}", word_of(path))),
         NotifyTargetKind::Desktop => rights.may("shows messages on the screen"),
         NotifyTargetKind::Email(email) => mail(email, &mut rights),

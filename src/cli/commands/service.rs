@@ -31,8 +31,9 @@ const HARDENED: &str = "the service has a /tmp of its own (PrivateTmp) and can w
 fn install(app: &mut App, file: &Path, start: bool) -> Result<Outcome, Failure> {
     // a service that can't start would only be found in the journal
     let (config, state) = (app.paths()?.config.clone(), app.paths()?.state_dir.clone());
-    let loaded = crate::config::load(&config, &crate::config::Context::system(app.screen.now).of_state(&state))
-        .map_err(|rejected| Failure::rejected(&rejected, app.stderr_color))?;
+    let loaded =
+        crate::config::load(&config, &crate::config::Context::system(app.screen.now).of_state(&state))
+            .map_err(|rejected| Failure::rejected(&rejected, app.stderr_color))?;
     trust(app, &loaded)?;
     let program =
         std::env::current_exe().map_err(|cause| Failure::io("find", Path::new("this program"), cause))?;

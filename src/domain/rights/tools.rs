@@ -1,5 +1,5 @@
 //! What `[tools.…]` tables let a tool do.
-use super::words::{RightsOf, headers, program, runs, secret, value, word, word_of};
+use super::words::{RightsOf, headers, program, runs, secret, value, walls, word, word_of};
 use crate::domain::agent::CommandSpec;
 use crate::domain::tool::{
     ArchiveSettings, FeedSettings, FilesSettings, HttpSettings, ProbeSettings, ProbeTarget, S3Settings,
@@ -92,6 +92,7 @@ fn of_files(files: &FilesSettings, rights: &mut RightsOf) {
 }
 
 fn of_shell(shell: &ShellSettings, rights: &mut RightsOf) {
+    walls("its programs", shell.sandbox.unless_off().as_deref(), rights);
     for (name, command) in &shell.commands {
         let args = command.args.iter().map(|arg| match arg {
             ShellArg::Text(text) => text.clone(),
@@ -100,7 +101,7 @@ fn of_shell(shell: &ShellSettings, rights: &mut RightsOf) {
         });
         let argv: Vec<String> = std::iter::once(command.exec.clone()).chain(args).collect();
         let (env, cwd, stdin) = (shell.env.clone(), shell.cwd.clone(), None);
-        let line = runs(&CommandSpec { argv, env, cwd, stdin });
+        let line = runs(&CommandSpec { argv, env, cwd, stdin, sandbox: None });
         rights.may(format!("has {}, which {line}", word(name)));
         if command.read {
             rights.may(format!("is believed that {} only looks", word(name)));
@@ -126,7 +127,10 @@ fn of_s3(s3: &S3Settings, rights: &mut RightsOf) {
 fn of_probe(probe: &ProbeSettings, rights: &mut RightsOf) {
     for check in &probe.checks {
         match &check.target {
-            ProbeTarget::Command { argv } => rights.may(format!("runs {}", program(argv))),
+            ProbeTarget::Command { argv, sandbox } => {
+                rights.may(format!("runs {}", program(argv)));
+                walls(&program(argv), sandbox.as_deref(), rights);
+            }
             ProbeTarget::Http(web) => {
                 let method = web.method.map(|method| format!(" by {method}")).unwrap_or_default();
                 rights.may(format!("asks {}{method}", word(&web.url)));

@@ -1,5 +1,6 @@
 //! How a right is worded: each line says all that counts of one right, and no two rights are worded alike.
 use crate::domain::agent::{CommandSpec, ToolCallSpec};
+use crate::domain::sandbox::{Sandbox, SandboxLimits};
 use crate::domain::secret_ref::{EnvValue, SecretRef, TextOrSecret};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +36,39 @@ pub(super) fn runs(command: &CommandSpec) -> String {
     let stdin = command.stdin.as_ref().map(|text| format!(", reading {text:?}")).unwrap_or_default();
     let cwd = word_of(&command.cwd);
     format!("runs {} in {cwd}{}{stdin}", program(&command.argv), with_env(&command.env))
+}
+
+/// The walls around what a program runs in, `what`; with none there is nothing to say.
+pub(super) fn walls(what: &str, sandbox: Option<&Sandbox>, rights: &mut RightsOf) {
+    let Some(Sandbox { read, write, exec, unix, limits }) = sandbox else { return };
+    rights.held(format!("keeps {what} in a sandbox"));
+    let lists = [("reads", read), ("writes", write), ("connects to the socket", unix)];
+    for (does, path) in lists.into_iter().flat_map(|(does, all)| all.iter().map(move |path| (does, path))) {
+        rights.may(format!("{does} {} in the sandbox of {what}", word_of(path)));
+    }
+    if let Some(exec) = exec {
+        rights.held(format!("executes only what is listed in the sandbox of {what}"));
+        for path in exec {
+            rights.may(format!("executes {} in the sandbox of {what}", word_of(path)));
+        }
+    }
+    if *limits != SandboxLimits::default() {
+        rights.held(format!("limits {what} to {}", limits_in_words(limits)));
+    }
+}
+
+fn limits_in_words(limits: &SandboxLimits) -> String {
+    let cpu = limits.cpu.map(|span| span.as_secs().unsigned_abs());
+    let SandboxLimits { processes, memory, open_files, file_size, cpu: _ } = *limits;
+    let all = [
+        ("processes", processes),
+        ("bytes of memory", memory),
+        ("open files", open_files),
+        ("bytes of a file", file_size),
+        ("seconds on a processor", cpu),
+    ];
+    let said = all.into_iter().filter_map(|(what, most)| Some(format!("{} {what}", most?)));
+    said.collect::<Vec<_>>().join(", ")
 }
 
 pub(super) fn calls(call: &ToolCallSpec) -> String {

@@ -191,6 +191,7 @@ mod tests {
             assert_eq!(bucket.of(&args), Some(Leaving::Words), "{args}");
         }
         let command = |exec: &str, arg: &str| ShellCommand {
+            under: Vec::new(),
             exec: exec.into(),
             args: vec![ShellArg::parse(arg).unwrap()],
             read: true,
