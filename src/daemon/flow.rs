@@ -77,10 +77,12 @@ impl Flow {
 }
 
 impl Books {
-    /// Sends away those who hold most and read nothing, until less than `most` waits.
+    /// If `most` waits, sends away those who hold most and read nothing, until half of it is free: who comes does not
+    /// have to race others for the place of one.
     fn make_room(&mut self, most: usize, now: Instant) -> bool {
         let mut sent_away = false;
-        while self.total >= most {
+        let enough = if self.total >= most { most / 2 } else { most };
+        while self.total >= enough {
             let stalled = self.clients.iter().filter(|(_, account)| {
                 account.bytes > 0 && now.saturating_duration_since(account.since) >= STALLED
             });

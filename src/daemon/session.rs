@@ -31,6 +31,8 @@ use tokio_util::sync::CancellationToken;
 const LINES_WAITING: usize = 64;
 /// Calls of one client that are worked on at a time.
 const CALLS_AT_A_TIME: usize = 64;
+/// Of those, questions that wait for their turn to be answered.
+const QUESTIONS_AT_A_TIME: usize = 8;
 /// Calls that wait for something outside: they hold up no others while they do.
 const WAIT_OUTSIDE: &[&str] = &["call_tool", "ask_archive", "list_mcp", "trust_mcp"];
 /// Events of one page.
@@ -63,6 +65,7 @@ pub(super) async fn serve(
         place,
         rights,
         room: Arc::new(Semaphore::new(CALLS_AT_A_TIME)),
+        questions: Arc::new(Semaphore::new(QUESTIONS_AT_A_TIME)),
         subscriptions: HashMap::new(),
         made: 0,
     };
@@ -160,6 +163,7 @@ struct Session {
     /// `None`: what its owner may.
     rights: Option<Control>,
     room: Arc<Semaphore>,
+    questions: Arc<Semaphore>,
     subscriptions: HashMap<u64, CancellationToken>,
     made: u64,
 }
@@ -219,7 +223,10 @@ impl Session {
             return;
         }
         let waits_outside = WAIT_OUTSIDE.contains(&call.method.as_str());
-        let step = match Request::decode(&call.method, call.params) {
+        let request = Request::decode(&call.method, call.params);
+        // Its answer may be long, and is computed when it is its turn.
+        let is_question = matches!(request, Ok(Request::Beside(_))) && !steers && !waits_outside;
+        let step = match request {
             Ok(request) => handlers::handle(request, &self.services).await,
             Err(error) => Step::Done(Err(error)),
         };
@@ -227,14 +234,19 @@ impl Session {
             Step::Done(answer) => self.answer(id, answer).await,
             Step::Later(answer) => {
                 let Ok(place) = self.room.clone().acquire_owned().await else { return };
+                // What was asked for takes memory already while it waits.
+                let question = match is_question {
+                    true => self.questions.clone().acquire_owned().await.ok(),
+                    false => None,
+                };
                 let lines = self.lines.clone();
                 tokio::spawn(async move {
-                    let leave = match steers || waits_outside {
-                        true => None,
-                        false => match lines.outlet.may_compute().await {
+                    let leave = match is_question {
+                        true => match lines.outlet.may_compute().await {
                             Some(leave) => Some(leave),
                             None => return,
                         },
+                        false => None,
                     };
                     let answer = answer.await;
                     if let Some(id) = id {
@@ -243,7 +255,7 @@ impl Session {
                         drop(leave);
                         let _ = lines.say_counted(line).await;
                     }
-                    drop((place, work));
+                    drop((place, question, work));
                 });
             }
             Step::Stream(subscription) => self.subscribe(id, *subscription, work).await,
