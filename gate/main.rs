@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 #[path = "../src/sandbox/mod.rs"]
-#[allow(dead_code, reason = "the daemon's side uses the rest")]
+#[allow(dead_code, unused_imports, reason = "the daemon's side uses the rest")]
 mod sandbox;
 #[path = "../src/child/trampoline/mod.rs"]
 #[allow(dead_code, reason = "the daemon's side uses the rest")]

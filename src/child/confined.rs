@@ -123,13 +123,13 @@ impl<'a> Confinement<'a> {
         Self { sandbox, named, own_home, own_temporary }
     }
 
-    /// The walls around `program`, and its private folder.
+    /// The walls around `program`, which runs in `cwd`, and its private folder.
     ///
     /// # Errors
     /// A sentence: what can't be had, where, and what to write.
-    pub(super) fn close(self, program: &Path) -> io::Result<(Walls, Private)> {
+    pub(super) fn close(self, program: &Path, cwd: &Path) -> io::Result<(Walls, Private)> {
         let private = Private::new(!self.own_home, !self.own_temporary)?;
-        let mut paths = self.system(program);
+        let mut paths = self.system(program, cwd);
         paths.push((Access::Write, private.folder.clone()));
         for (access, list, key) in [
             (Access::Read, &self.sandbox.read, "read"),
@@ -148,7 +148,7 @@ impl<'a> Confinement<'a> {
     }
 
     /// What each program gets.
-    fn system(&self, program: &Path) -> Vec<(Access, PathBuf)> {
+    fn system(&self, program: &Path, cwd: &Path) -> Vec<(Access, PathBuf)> {
         let programs = if self.sandbox.exec.is_none() { Access::Execute } else { Access::Read };
         let mut paths = vec![(Access::Execute, program.to_owned())];
         let existing =
@@ -162,7 +162,7 @@ impl<'a> Confinement<'a> {
         for path in installation(program) {
             paths.push((if path.is_dir() { programs } else { Access::Read }, path));
         }
-        let files = self.named.iter().map(PathBuf::from).filter(|path| path.is_absolute() && path.is_file());
+        let files = self.named.iter().map(|argument| cwd.join(argument)).filter(|path| path.is_file());
         paths.extend(files.filter(|path| refused(path, false).is_none()).map(|path| (Access::Read, path)));
         paths
     }

@@ -79,7 +79,8 @@ impl KeptProgram {
     /// # Errors
     /// What the system says, of the keeper and not of the program; or why there can be no such walls.
     pub fn start(start: &ProgramStart<'_>) -> io::Result<(Self, OutputPipes)> {
-        let confined = start.confinement.map(|confinement| confinement.close(start.program)).transpose()?;
+        let confined =
+            start.confinement.map(|confinement| confinement.close(start.program, start.cwd)).transpose()?;
         let (walls, private) = confined.unzip();
         let (ours, theirs) = StdStream::pair()?;
         ours.set_nonblocking(true)?;

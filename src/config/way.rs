@@ -23,12 +23,14 @@ impl Way {
         let mut way = Self::default();
         let mut at = PathBuf::new();
         let mut ahead: Vec<PathBuf> = parts(path);
+        let mut followed = 0;
         while let Some(part) = ahead.pop() {
             match part.components().next() {
                 Some(Component::Normal(name)) => {
                     way.folders.insert(at.clone());
                     match std::fs::read_link(at.join(name)) {
-                        Ok(target) if way.links.len() < MOST_LINKS => {
+                        Ok(target) if followed < MOST_LINKS => {
+                            followed += 1;
                             way.links.insert(at.join(name));
                             ahead.extend(parts(&target));
                         }

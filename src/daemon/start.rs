@@ -191,7 +191,7 @@ async fn read_config(paths: &Paths, trust: &TrustGate) -> Result<Loaded, Failure
     let (path, state, trust) = (paths.config.clone(), paths.state_dir.clone(), trust.clone());
     let read = tokio::task::spawn_blocking(move || {
         let loaded = config::load(&path, &Context::system(crate::clock::wall()).of_state(&state))?;
-        trust.admit_first(loaded)
+        trust.admit_asked(loaded)
     });
     match read.await.map_err(|error| Failure::Internal(error.to_string()))? {
         Ok(loaded) => Ok(loaded),

@@ -16,8 +16,9 @@ impl TrustGate {
         Self { asked, book: paths.trust_book() }
     }
 
-    /// At the start. What somebody names on the command line they want as it is, and it is written down as trusted.
-    pub(super) fn admit_first(&self, loaded: Loaded) -> Result<Loaded, Box<Rejected>> {
+    /// At the start, and when somebody says `reload`. What somebody has named on the command line they want as it is then, and
+    /// it is written down as trusted.
+    pub(super) fn admit_asked(&self, loaded: Loaded) -> Result<Loaded, Box<Rejected>> {
         let file = &loaded.fleet.path;
         if self.asked != Asked::Named || Paths::is_home(file) {
             return self.admit(loaded);

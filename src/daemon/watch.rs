@@ -75,6 +75,7 @@ pub(super) async fn run(
             // a link leads elsewhere now
             set_watch(&path, ReloadMode::Watch, &touch, &mut watcher);
         }
+        let by_person = matches!(why, Why::Asked(Some(_)));
         let (file, state, trust) = (path.clone(), state_dir.clone(), trust.clone());
         // whoever did not ask for the file gets what is in force
         let text = matches!(why, Why::Zone).then(|| in_force.clone());
@@ -82,7 +83,10 @@ pub(super) async fn run(
             let context = Context::system(crate::clock::wall()).of_state(&state);
             match text {
                 Some(text) => config::parse(text, &file, &context),
-                None => config::load(&file, &context).and_then(|loaded| trust.admit(loaded)),
+                None => config::load(&file, &context).and_then(|loaded| match by_person {
+                    true => trust.admit_asked(loaded),
+                    false => trust.admit(loaded),
+                }),
             }
         });
         let Ok(read) = read.await else {

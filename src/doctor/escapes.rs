@@ -1,12 +1,12 @@
 //! Ways out of the walls, tried for real by a process that is within: each is a call that would do harm, made against things that
 //! were put there for it. None of them does lasting harm where it succeeds.
-use super::Stage;
+use super::stage::Stage;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, linkat, mkfifoat, mknodat, openat};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect, sendto, socket, socketpair};
 use rustix::process::{
-    Pid, PidfdFlags, PidfdGetfdFlags, Resource, Signal, kill_process, pidfd_getfd, pidfd_open,
-    pidfd_send_signal, prlimit, setpriority_process, setpriority_user,
+    PidfdFlags, PidfdGetfdFlags, Resource, Signal, kill_process, pidfd_getfd, pidfd_open, pidfd_send_signal,
+    prlimit, setpriority_process, setpriority_user,
 };
 use rustix::thread::{UnshareFlags, sched_setaffinity};
 use std::fs::{self, File, OpenOptions};
@@ -216,11 +216,4 @@ pub(super) fn try_all(stage: &Stage) -> io::Result<()> {
         let _ = Command::new("/bin/sh").args(["-c", &script]).status();
     }
     out.flush()
-}
-
-impl Stage {
-    fn victim(&self) -> io::Result<Pid> {
-        let number = i32::try_from(self.victim).ok().and_then(Pid::from_raw);
-        number.ok_or_else(|| Errno::SRCH.into())
-    }
 }

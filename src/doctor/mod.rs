@@ -1,5 +1,6 @@
 //! Escapes from the sandbox, tried for real: what is put there for them, the process that tries, and what came of it.
 mod escapes;
+mod stage;
 mod within;
 
 pub use within::{Within, keep_apart, run_within};
@@ -8,13 +9,13 @@ use crate::child::{Confinement, Ended, Inherit, KeptProgram, ProgramStart};
 use crate::domain::Sandbox;
 use escapes::{ESCAPES, OUTLIVING};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen, socket};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use stage::Stage;
 use std::ffi::OsStr;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
@@ -25,36 +26,6 @@ const WORD: &str = "__escape";
 const STAGE: &str = "BGAGENT_STAGE";
 /// How long all of it may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// What is there for escapes to be tried on.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Stage {
-    /// A folder that may be written.
-    inside: PathBuf,
-    /// One that may not even be read.
-    outside: PathBuf,
-    /// The home folder of the owner.
-    home: PathBuf,
-    /// A process of the owner.
-    victim: u32,
-    /// A port that is listened on.
-    port: u16,
-}
-
-impl Stage {
-    fn secret(&self) -> PathBuf {
-        self.outside.join("secret")
-    }
-
-    fn abstract_name(&self) -> String {
-        format!("bgagent-doctor-{}", self.victim)
-    }
-
-    /// Argument of the program that is to outlive its starter: nobody else has it.
-    fn lasting(&self, at: usize) -> u64 {
-        70_000_000 + u64::from(self.victim) * 10 + at as u64
-    }
-}
 
 /// What became of one escape.
 #[derive(Clone, Debug, Serialize)]

@@ -4,7 +4,7 @@ use super::contract::{About, Call, ToolError, ToolOutput};
 use super::{files, settings};
 use crate::child::{self, Confinement, Inherit, Program};
 use crate::domain::{
-    Effect, ParameterKind, ReadsWhen, ShellArg, ShellCommand, ShellSettings, TextOrSecret, ToolKind,
+    Effect, ParameterKind, ReadsWhen, Sandbox, ShellArg, ShellCommand, ShellSettings, TextOrSecret, ToolKind,
     ToolSettings,
 };
 use crate::secret;
@@ -75,9 +75,8 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     // so that it is found and ended if the daemon dies
     env.extend(call.context.run.map(|run| (child::RUN_ID.to_owned(), run.to_string())));
     let named: Vec<String> = command.args.iter().filter_map(ShellArg::as_text).map(str::to_owned).collect();
-    let sandbox = settings.sandbox.unless_off();
-    let confinement =
-        sandbox.as_deref().map(|sandbox| Confinement::new(sandbox, &named, settings.env.keys()));
+    let sandbox = settings.sandbox.unless_off().map(|sandbox| within_reach(&sandbox, command));
+    let confinement = sandbox.as_ref().map(|sandbox| Confinement::new(sandbox, &named, settings.env.keys()));
     let program = Program {
         argv: &argv,
         inherit: Inherit::Basics,
@@ -104,6 +103,13 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
         result["truncated"] = true.into();
     }
     Ok(ToolOutput::of(result))
+}
+
+/// The walls of a command: the folders that its paths are beneath can be read.
+fn within_reach(sandbox: &Sandbox, command: &ShellCommand) -> Sandbox {
+    let mut sandbox = sandbox.clone();
+    sandbox.read.extend_from_slice(&command.under);
+    sandbox
 }
 
 async fn environment(

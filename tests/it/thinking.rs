@@ -92,7 +92,7 @@ fn with_server(endpoint: &Endpoint, keys: &str) -> Daemon {
     daemon.trusts.push("s".into());
     std::fs::write(daemon.path("server.py"), SERVER).expect("the folder can be written");
     let server = format!(
-        "[mcp.s]\ncommand = [\"{python3}\", \"server.py\", \"{}\"]\nallow = [\"look\", \"keep\", \"put\", \"send\"]\neffects = {{ look = \"read\", keep = \"idempotent\" }}\n",
+        "[mcp.s]\ncommand = [\"{python3}\", \"server.py\", \"{}\"]\nsandbox = false\nallow = [\"look\", \"keep\", \"put\", \"send\"]\neffects = {{ look = \"read\", keep = \"idempotent\" }}\n",
         daemon.folder.path().display(),
         python3 = python3(),
     );

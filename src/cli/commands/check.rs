@@ -32,8 +32,10 @@ pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Fa
             return Err(Failure::rejected(&rejected, app.stderr_color));
         }
     };
-    let trusted = crate::store::read_trusted_servers(&app.paths()?.database());
-    loaded.warnings.extend(trusted.map(|trusted| untrusted(&loaded.fleet, &trusted)).unwrap_or_default());
+    // a file can be checked where there is no place for a state, and then nothing is said of it
+    let trusted = app.paths().ok().map(|paths| crate::store::read_trusted_servers(&paths.database()));
+    let trusted = trusted.and_then(Result::ok).map(|trusted| untrusted(&loaded.fleet, &trusted));
+    loaded.warnings.extend(trusted.unwrap_or_default());
     if app.json {
         let agents: Vec<Value> = loaded
             .fleet

@@ -100,7 +100,7 @@ fn what_goes_beyond_what_was_trusted_is_named() {
         // tools
         (
             shell("df = { exec = \"/bin/df\" }"),
-            shell("df = { exec = \"/bin/df\", args = [\"{p:path}\"], read = true }"),
+            shell("df = { exec = \"/bin/df\", args = [\"{p:path}\"], under = [\"/w\"], read = true }"),
             &["tool t has df, which runs /bin/df {p:Path} in /w", "tool t is believed that df only looks"],
         ),
         (files("roots = [\"/a\", \"/b\"]"), files("roots = [\"/a\"]\nmax_bytes = \"1KiB\""), &[]),
@@ -113,7 +113,7 @@ fn what_goes_beyond_what_was_trusted_is_named() {
                 "tool t writes below /a",
             ],
         ),
-        (http("hosts = [\"a.example\"]"), http("hosts = [\"*.example\"]"), &["tool t asks *.example"]),
+        (http("hosts = [\"a.example\"]"), http("hosts = [\"*.b.example\"]"), &["tool t asks *.b.example"]),
         (
             http("hosts = [\"a.example\"]\nhttps_only = true"),
             http("hosts = [\"a.example\"]\nmethods = [\"GET\", \"POST\"]"),

@@ -103,6 +103,9 @@ fn of_shell(shell: &ShellSettings, rights: &mut RightsOf) {
         let (env, cwd, stdin) = (shell.env.clone(), shell.cwd.clone(), None);
         let line = runs(&CommandSpec { argv, env, cwd, stdin, sandbox: None });
         rights.may(format!("has {}, which {line}", word(name)));
+        for folder in &command.under {
+            rights.may(format!("hands {} paths below {}", word(name), word_of(folder)));
+        }
         if command.read {
             rights.may(format!("is believed that {} only looks", word(name)));
         }

@@ -304,8 +304,9 @@ mod tests {
         let (pins, mut told) = Pins::load([known]);
         assert_eq!(pins.trust("s", None), Err(Untrusted::NotSeen));
         assert_eq!(look(&pins, "s", "old", "1"), PinState::Same);
-        assert_eq!(look(&pins, "s", "new", "7"), PinState::New);
-        assert_eq!(look(&pins, "s", "new", "7"), PinState::Same);
+        for _ in 0..2 {
+            assert_eq!(look(&pins, "s", "new", "7"), PinState::New, "being seen trusts nothing");
+        }
         for _ in 0..3 {
             assert_eq!(look(&pins, "s", "old", "2"), PinState::Changed);
         }
@@ -362,7 +363,8 @@ mod tests {
         for name in MOST..MOST + 50 {
             assert_eq!(look(&pins, "s", &name.to_string(), "1"), PinState::New);
         }
-        assert_eq!((pins.lock().pinned.len(), pins.lock().seen.len()), (1, 51));
+        assert_eq!(pins.lock().pinned.len(), 1);
+        assert_eq!(pins.lock().seen.len(), 51);
         assert_eq!(look(&pins, "s", "old", "1"), PinState::Same);
         assert_eq!(look(&pins, "other", "a", "1"), PinState::New);
         assert_eq!(pins.trust("s", None).unwrap().len(), 50, "what was seen last");

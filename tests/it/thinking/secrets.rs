@@ -85,7 +85,7 @@ fn world(model: &Endpoint, page: &Endpoint) -> Daemon {
          [tools.machine]\ntype = \"shell\"\nenv = {{ CODE = {{ file = \"code\" }} }}\n[tools.machine.commands]\n\
          print = {{ exec = \"/bin/cat\", args = [\"{folder}/printed\"], read = true }}\n\
          env = {{ exec = \"/usr/bin/printenv\", args = [\"CODE\"], read = true }}\n\
-         [mcp.s]\ncommand = [\"{python3}\", \"server.py\", \"{folder}\"]\nallow = [\"look\"]\neffects = {{ look = \"read\" }}\nenv = {{ WORD = {{ file = \"word\" }} }}\n\
+         [mcp.s]\ncommand = [\"{python3}\", \"server.py\", \"{folder}\"]\nsandbox = false\nallow = [\"look\"]\neffects = {{ look = \"read\" }}\nenv = {{ WORD = {{ file = \"word\" }} }}\n\
          [agents.a]\nquery = \"Look after it.\"\nmodel = \"main\"\nmemory = \"session\"\n\
          tools = [\"page\", \"machine\", \"s/look\", \"remember\", \"report\"]\nsinks = [\"page\"]\n\
          [agents.g]\nquery = \"See {{gate}}\"\nmodel = \"main\"\ninterval = 3600\n\

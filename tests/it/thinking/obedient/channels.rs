@@ -203,7 +203,7 @@ const CHANNELS: &[Channel] = &[
             let python3 = python3();
             let server = format!("command = [\"{python3}\", \"server.py\", '{}']\n", folder.display());
             query("Go on.", &format!(", \"d-{id}/look\""))
-                + &format!("#[mcp.d-{id}]\n{server}allow = [\"look\"]\n")
+                + &format!("#[mcp.d-{id}]\n{server}sandbox = false\nallow = [\"look\"]\n")
         },
         runs: once,
         times: 1,
@@ -213,7 +213,7 @@ const CHANNELS: &[Channel] = &[
 /// The tools, and where their orders lie.
 fn world(model: &Endpoint) -> World {
     let web = web(page, model);
-    let daemon = with_server(model, "");
+    let mut daemon = with_server(model, "");
     for folder in ["box", "desk"] {
         std::fs::create_dir(daemon.path(folder)).expect("the folder can be written");
     }
@@ -230,6 +230,9 @@ fn world(model: &Endpoint) -> World {
             database.execute("INSERT INTO t VALUES (?1, ?2)", [&id, &put(&id)]).expect("a row");
         }
     }
+    // its tools are trusted before agents that use them are due
+    daemon.up();
+    daemon.down();
     World { daemon, web }
 }
 
@@ -238,11 +241,11 @@ fn fleet(model: &Endpoint, world: &World) -> String {
     let tools = format!(
         "[tools.page]\ntype = \"http\"\nallow_private = [\"{0}\"]\n[tools.db]\ntype = \"sql\"\nurl = \"sqlite:app.db\"\n\
          [tools.box]\ntype = \"files\"\nroots = [\"box\"]\n\
-         [tools.machine]\ntype = \"shell\"\ncommands = {{ cat = {{ exec = \"/bin/cat\", args = [\"{{path:path}}\"], under = [\".\"], read = true }} }}\n",
+         [tools.machine]\ntype = \"shell\"\nsandbox = false\ncommands = {{ cat = {{ exec = \"/bin/cat\", args = [\"{{path:path}}\"], under = [\".\"], read = true }} }}\n",
         host(&world.web)
     );
     let server = format!(
-        "[mcp.s]\ncommand = [\"{python3}\", \"server.py\", \"{}\"]\nallow = [\"look\", \"put\"]\neffects = {{ look = \"read\" }}\n",
+        "[mcp.s]\ncommand = [\"{python3}\", \"server.py\", \"{}\"]\nsandbox = false\nallow = [\"look\", \"put\"]\neffects = {{ look = \"read\" }}\n",
         world.daemon.folder.path().display(),
         python3 = python3(),
     );
@@ -314,9 +317,6 @@ fn what_was_read_before_a_crash_is_not_forgotten() {
         false => inner.answer(request),
     });
     let mut world = world(&model);
-    // its tools are trusted before agents that use them are due
-    world.daemon.up();
-    world.daemon.down();
     world.daemon.configure(&fleet(&model, &world));
     world.daemon.up();
     let ids = ["gate-tool-strict", "gate-program-strict"];

@@ -221,7 +221,7 @@ fn fleet(model: &Endpoint, folder: &Path, hosts: &[String], wide: bool) -> Strin
          [tools.db]\ntype = \"sql\"\nurl = \"sqlite:app.db\"\n{}\
          [tools.box]\ntype = \"files\"\n{}[tools.out]\ntype = \"files\"\nroots = [\"out\"]\nmode = \"read_write\"\n\
          [tools.desk]\ntype = \"files\"\nroots = [\"desk\"]\nmode = \"read_write\"\n\
-         [tools.hammer]\ntype = \"shell\"\ncommands = {{ touch = {{ exec = \"/bin/touch\", args = [\"{{path:path}}\"], under = [\".\"] }} }}\n\
+         [tools.hammer]\ntype = \"shell\"\nsandbox = false\ncommands = {{ touch = {{ exec = \"/bin/touch\", args = [\"{{path:path}}\"], under = [\".\"] }} }}\n\
          [tools.machine]\ntype = \"shell\"\n[tools.machine.commands]\necho = {{ exec = \"/bin/echo\", args = [\"{{text}}\"] }}\n{}\
          [tools.checks]\ntype = \"probe\"\nchecks = [{{ type = \"memory\" }}]\n",
         hosts.join(", "),
@@ -231,7 +231,7 @@ fn fleet(model: &Endpoint, folder: &Path, hosts: &[String], wide: bool) -> Strin
         pick("", "touch = { exec = \"/bin/touch\", args = [\"{path:path}\"], under = [\".\"] }\n"),
     );
     let rest = format!(
-        "[mcp.s]\ncommand = [\"{python3}\", \"server.py\", \"{}\"]\nallow = [\"look\", \"put\", \"keep\", \"send\"]\neffects = {{ look = \"read\", keep = \"idempotent\" }}\n\
+        "[mcp.s]\ncommand = [\"{python3}\", \"server.py\", \"{}\"]\nsandbox = false\nallow = [\"look\", \"put\", \"keep\", \"send\"]\neffects = {{ look = \"read\", keep = \"idempotent\" }}\n\
          [agents.other]\nquery = \"Keep it.\"\nmodel = \"main\"\ntools = [\"remember\", \"recall\"]\n\
          [agents.a]\nmodel = \"main\"\n{ROOM}query = '{}'\n\
          tools = [\"page\", \"db\", \"box\", \"out\", \"desk\", \"machine\", \"checks\", \"s/put\", \"s/keep\", \"remember\", \"recall\"{}]\n\

@@ -105,7 +105,7 @@ fn fleet(model: &Endpoint, daemon: &Daemon, web: &Endpoint) -> String {
              [tools.other]\ntype = \"http\"\nallow_private = [\"{host}\"]\n\
              [tools.post]\ntype = \"http\"\nallow_private = [\"{host}\"]\nmethods = [\"GET\", \"POST\"]\n\
              [tools.box]\ntype = \"files\"\nroots = [\"box\"]\n[tools.db]\ntype = \"sql\"\nurl = \"sqlite:app.db\"\n\
-             [tools.net]\ntype = \"shell\"\ncommands = {{ get = {{ exec = '{}', args = [\"{{url}}\"], read = true }} }}\n\
+             [tools.net]\ntype = \"shell\"\nsandbox = false\ncommands = {{ get = {{ exec = '{}', args = [\"{{url}}\"], read = true }} }}\n\
              [agents.teller]\nmodel = \"main\"\nquery = \"?\"\nmemory = \"session\"\nsession_id = \"shared\"\n",
             daemon.path("curl").display()
         ),
