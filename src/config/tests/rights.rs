@@ -50,6 +50,23 @@ fn what_goes_beyond_what_was_trusted_is_named() {
         ),
         (
             runs(df),
+            runs("[\"df\"]\ncontrol = \"run\""),
+            &["agent a lets its programs ask the daemon, control run"],
+        ),
+        // walls
+        (runs(df), runs("[\"df\"]\nsandbox = true"), &[]),
+        (runs("[\"df\"]\nsandbox = true"), runs(df), &["agent a no longer keeps its program in a sandbox"]),
+        (
+            runs("[\"df\"]\nsandbox = { limits = { cpu = 5 } }"),
+            runs("[\"df\"]\nsandbox = { write = [\"/w\"] }"),
+            &[
+                "agent a writes /w in the sandbox of its program",
+                "agent a no longer limits its program to 5 seconds on a processor",
+            ],
+        ),
+        (mcp(""), mcp("sandbox = false"), &["MCP server s no longer keeps its program in a sandbox"]),
+        (
+            runs(df),
             runs("[\"df\"]\ngate = { command = [\"id\"] }"),
             &["agent a has a gate that runs id in /etc/bgagent"],
         ),
@@ -101,7 +118,11 @@ fn what_goes_beyond_what_was_trusted_is_named() {
         (
             shell("df = { exec = \"/bin/df\" }"),
             shell("df = { exec = \"/bin/df\", args = [\"{p:path}\"], under = [\"/w\"], read = true }"),
-            &["tool t has df, which runs /bin/df {p:Path} in /w", "tool t is believed that df only looks"],
+            &[
+                "tool t hands df paths below /w",
+                "tool t has df, which runs /bin/df {p:Path} in /w",
+                "tool t is believed that df only looks",
+            ],
         ),
         (files("roots = [\"/a\", \"/b\"]"), files("roots = [\"/a\"]\nmax_bytes = \"1KiB\""), &[]),
         (

@@ -199,16 +199,19 @@ const CHANNELS: &[Channel] = &[
     Channel {
         name: "description",
         keys: |w, id| {
-            let folder = w.daemon.path(&format!("d-{id}"));
-            let python3 = python3();
-            let server = format!("command = [\"{python3}\", \"server.py\", '{}']\n", folder.display());
             query("Go on.", &format!(", \"d-{id}/look\""))
-                + &format!("#[mcp.d-{id}]\n{server}sandbox = false\nallow = [\"look\"]\n")
+                + &format!("#[mcp.d-{id}]\n{}", described(&w.daemon.path(&format!("d-{id}"))))
         },
         runs: once,
         times: 1,
     },
 ];
+
+/// The keys of a server that says of itself what lies in this folder.
+fn described(folder: &std::path::Path) -> String {
+    let command = format!("command = [\"{}\", \"server.py\", '{}']", python3(), folder.display());
+    format!("{command}\nsandbox = false\nallow = [\"look\"]\n")
+}
 
 /// The tools, and where their orders lie.
 fn world(model: &Endpoint) -> World {
@@ -219,6 +222,7 @@ fn world(model: &Endpoint) -> World {
     }
     let database = rusqlite::Connection::open(daemon.path("app.db")).expect("a database");
     database.execute_batch("CREATE TABLE t(id TEXT, text TEXT)").expect("a table");
+    let mut servers = std::fs::read_to_string(daemon.path("agents.toml")).expect("it was written");
     for channel in CHANNELS {
         for kind in ["strict", "free"] {
             let id = format!("{}-{kind}", channel.name);
@@ -227,9 +231,12 @@ fn world(model: &Endpoint) -> World {
             let about = daemon.path(&format!("d-{id}"));
             std::fs::create_dir(&about).expect("the folder can be written");
             std::fs::write(about.join("about"), put(&id)).expect("the folder can be written");
+            daemon.trusts.push(format!("d-{id}"));
+            servers += &format!("[mcp.d-{id}]\n{}", described(&about));
             database.execute("INSERT INTO t VALUES (?1, ?2)", [&id, &put(&id)]).expect("a row");
         }
     }
+    daemon.configure(&servers);
     // its tools are trusted before agents that use them are due
     daemon.up();
     daemon.down();

@@ -222,7 +222,7 @@ fn fleet(model: &Endpoint, folder: &Path, hosts: &[String], wide: bool) -> Strin
          [tools.box]\ntype = \"files\"\n{}[tools.out]\ntype = \"files\"\nroots = [\"out\"]\nmode = \"read_write\"\n\
          [tools.desk]\ntype = \"files\"\nroots = [\"desk\"]\nmode = \"read_write\"\n\
          [tools.hammer]\ntype = \"shell\"\nsandbox = false\ncommands = {{ touch = {{ exec = \"/bin/touch\", args = [\"{{path:path}}\"], under = [\".\"] }} }}\n\
-         [tools.machine]\ntype = \"shell\"\n[tools.machine.commands]\necho = {{ exec = \"/bin/echo\", args = [\"{{text}}\"] }}\n{}\
+         [tools.machine]\ntype = \"shell\"\nsandbox = false\n[tools.machine.commands]\necho = {{ exec = \"/bin/echo\", args = [\"{{text}}\"] }}\n{}\
          [tools.checks]\ntype = \"probe\"\nchecks = [{{ type = \"memory\" }}]\n",
         hosts.join(", "),
         pick("", "methods = [\"GET\", \"POST\"]\n"),
