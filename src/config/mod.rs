@@ -1,7 +1,7 @@
 //! `agents.toml`: read, validated, resolved. All errors are found in one go, each with its place.
 //!
 //! What a valid configuration means is left to `engine`; this floor only makes sure that there is no
-//! such thing as an invalid [`Fleet`].
+//! such thing as an invalid [`crate::domain::Fleet`].
 mod agents;
 mod at;
 mod call_args;

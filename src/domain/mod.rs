@@ -65,7 +65,7 @@ pub use fact::{
 pub use fleet::{
     BudgetSpec, DaemonSpec, Effort, EmailSpec, FallbackOn, Fleet, McpEffect, McpSpec, ModelSpec,
     NotifyTarget, NotifyTargetKind, NotifyType, Price, Provider, ReloadMode, RequestSettings, Retention,
-    SmtpTls, ToolSpec,
+    SmtpTls, ToolSpec, Walled,
 };
 pub use glob::glob;
 pub use host::HostPattern;

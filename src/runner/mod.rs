@@ -5,13 +5,12 @@
 //!
 //! Everything that must be durable before it takes effect is a [`Report`] with a sender in it: the
 //! attempt stops until the other side has written the report and answers. A program is started
-//! through the trampoline ([`trampoline_main`]), which waits for one byte on its standard input;
-//! the byte is sent after the answer to [`Report::Spawned`]. If this process dies first, the
-//! trampoline reads end-of-file and exits: a program whose process is not on record never ran.
+//! by a keeper ([`crate::child::trampoline`]), which waits for permission; that is given after the answer to
+//! [`Report::Spawned`]. If this process dies first, the keeper sees the end of its connection and ends: a program whose
+//! process is not on record never ran.
 //!
-//! What is started is led by a session of its own, and carries its run id in its environment. Both
-//! are used to end it: the group gets signals while its leader is not yet reaped (so its number
-//! can't have become another's), escapees are found in `/proc` and told apart by their start time.
+//! What is started stays below its keeper, is in a session that this leads, and carries its run id in its environment. The
+//! keeper ends all that is below it; who has lost a keeper is found in `/proc`, and told apart by its start time.
 //! No process is ever signalled by its number alone.
 //!
 //! Left to others: when an attempt is due or retried (`engine`), writing reports down (`daemon`),

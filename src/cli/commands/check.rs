@@ -3,7 +3,7 @@ use super::prelude::*;
 use crate::cli::args::CheckArgs;
 use crate::client::{Connection, Timeouts};
 use crate::config::{Context, Diagnostic, Loaded, Rejected};
-use crate::domain::{AgentId, AgentSpec, Calendar, Fleet, Schedule, counted};
+use crate::domain::{AgentId, AgentSpec, Calendar, Fleet, Schedule, Walled, counted};
 use crate::protocol::{GetDaemonStatus, NoParams};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -52,6 +52,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Fa
         let warnings: Vec<Value> = loaded.warnings.iter().map(|one| one.to_json(path)).collect();
         app.print_json(&json!({
             "path": path, "valid": true, "agents": agents, "errors": [], "warnings": warnings,
+            "sandbox": Walled::of(&loaded.fleet),
         }))?;
         return Ok(Outcome::Done);
     }
@@ -68,10 +69,29 @@ pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Fa
             app.note(&format!("agent `{}` accepts a risk: {}", agent.id, plain(why)));
         }
     }
+    for line in walled(&Walled::of(&loaded.fleet)) {
+        app.note(&line);
+    }
     let (agents, warnings) = (loaded.fleet.agents.len(), loaded.warnings.len());
     let (agents, warnings) = (counted(agents, "agent"), counted(warnings, "warning"));
     app.note(&format!("{} is valid: {agents}, {warnings}", path.display()));
     Ok(Outcome::Done)
+}
+
+/// Which programs are within a sandbox, and which are not: a line each, if there are any.
+fn walled(walled: &Walled) -> Vec<String> {
+    const MOST: usize = 5;
+    let line = |what: &str, names: &[String]| {
+        let mut shown = names.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");
+        if names.len() > MOST {
+            shown += &format!(" and {} more", names.len() - MOST);
+        }
+        (!names.is_empty()).then(|| format!("{what}: {shown}"))
+    };
+    [line("in a sandbox", &walled.within), line("in no sandbox", &walled.without)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// The file that is meant: one that is named, else that of the running daemon, else the one in its usual place.

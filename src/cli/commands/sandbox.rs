@@ -43,13 +43,13 @@ fn negative(what: String, hint: &str) -> Failure {
 }
 
 /// A sandbox, and the folder that the program runs in.
-struct Walled {
+struct Target {
     sandbox: Arc<Sandbox>,
     cwd: PathBuf,
 }
 
 /// Of an agent, or of `mcp.NAME`, `tools.NAME` or `notify.NAME`.
-fn walls(fleet: &Fleet, target: &str) -> Result<Walled, Failure> {
+fn walls(fleet: &Fleet, target: &str) -> Result<Target, Failure> {
     let folder = fleet.path.parent().map_or_else(|| PathBuf::from("/"), PathBuf::from);
     let (found, cwd) = match target.split_once('.') {
         Some(("mcp", name)) => {
@@ -83,7 +83,7 @@ fn walls(fleet: &Fleet, target: &str) -> Result<Walled, Failure> {
             "write sandbox = true, or sandbox = { read = [\"…\"] }, into its table",
         )
     })?;
-    Ok(Walled { sandbox, cwd })
+    Ok(Target { sandbox, cwd })
 }
 
 fn unknown(fleet: &Fleet, target: &str) -> Failure {

@@ -1,6 +1,6 @@
 //! What a file lets its agents do, and what of a change goes beyond that.
 use super::read;
-use crate::domain::Rights;
+use crate::domain::{Rights, Walled};
 
 const MODEL: &str = "[models.m]\nprovider = \"ollama\"\nmodel = \"x\"\n";
 
@@ -202,4 +202,18 @@ fn lines_are_the_same_only_if_they_say_the_same() {
         let line = runs(one).iter().next().unwrap().1.may.first().unwrap().clone();
         assert!(!line.contains(char::is_control), "{line}");
     }
+}
+
+#[test]
+fn which_programs_are_within_walls_is_known() {
+    let text = format!(
+        "{MODEL}[mcp.s]\ncommand = [\"s\"]\n[mcp.free]\ncommand = [\"s\"]\nsandbox = false\n\
+         [mcp.far]\nurl = \"https://a.example/\"\n[notify.n]\ntype = \"command\"\ncommand = \"x\"\n\
+         [tools.sh]\ntype = \"shell\"\ncommands = {{ df = {{ exec = \"/bin/df\" }} }}\n\
+         [agents.a]\ncommand = \"x\"\n[agents.b]\ncommand = \"x\"\nsandbox = true\n"
+    );
+    let walled =
+        Walled::of(&read(&text).unwrap_or_else(|rejected| panic!("{:?}", rejected.diagnostics)).fleet);
+    assert_eq!(walled.within, ["agents.b", "mcp.s", "tools.sh"]);
+    assert_eq!(walled.without, ["agents.a", "mcp.free", "notify.n"]);
 }
