@@ -171,3 +171,30 @@ impl Drop for Set {
         let _ = self.victim.wait();
     }
 }
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    //! With the kernel that there is.
+    use super::*;
+
+    #[test]
+    fn there_are_many_and_each_has_a_name_of_its_own() {
+        let names: std::collections::HashSet<_> = ESCAPES.iter().map(|(name, _)| name).collect();
+        assert_eq!(names.len(), ESCAPES.len());
+        assert!(ESCAPES.len() + OUTLIVING.len() >= 60);
+    }
+
+    #[test]
+    fn what_came_of_each_is_read_in_order() {
+        let tried = results("0\tPermission denied\n1\t\n2\tx\n");
+        assert_eq!(
+            tried.iter().map(|one| one.refused.as_deref()).collect::<Vec<_>>(),
+            [Some("Permission denied"), None, Some("x")]
+        );
+        assert!(
+            results("7\tPermission denied\n").is_empty(),
+            "a line that is out of order counts for nothing"
+        );
+    }
+}

@@ -33,7 +33,8 @@ pub async fn run_within(sandbox: &Sandbox, argv: &[String], cwd: &Path) -> io::R
         argv,
         environment: &environment,
         cwd,
-        confinement: Some(Confinement::new(sandbox, argv, std::iter::empty::<&str>())),
+        // what is typed here is not what the configuration names
+        confinement: Some(Confinement::new(sandbox, &[], std::iter::empty::<&str>())),
         control: None,
     };
     let (mut kept, (output, errors)) = KeptProgram::start(&start)?;
@@ -84,6 +85,23 @@ fn refused(said: &str) -> BTreeSet<String> {
 mod tests {
     //! Tests of what is found in a program's words.
     use super::*;
+
+    #[tokio::test]
+    #[cfg(target_os = "linux")]
+    async fn what_is_typed_is_not_given() {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = folder.path().join("secret");
+        std::fs::write(&secret, "x").unwrap();
+        let argv = ["cat".to_owned(), secret.display().to_string()];
+        let within = run_within(&Sandbox::default(), &argv, folder.path()).await.unwrap();
+        assert_eq!(within.failure.as_deref(), Some("exit status 1"));
+        assert_eq!(within.refused, BTreeSet::from([argv[1].clone()]));
+        let sandbox = Sandbox { read: vec![folder.path().to_owned()], ..Sandbox::default() };
+        let within = run_within(&sandbox, &argv, folder.path()).await.unwrap();
+        assert!(within.failure.is_none() && within.refused.is_empty(), "{within:?}");
+        let missing = run_within(&sandbox, &["no-such-program-anywhere".to_owned()], folder.path()).await;
+        assert!(missing.unwrap_err().to_string().contains("was not found in PATH"));
+    }
 
     #[test]
     fn refused_paths_are_found_in_the_words_of_programs() {

@@ -36,4 +36,5 @@ mod sql_reach;
 mod support;
 mod thinking;
 mod trust;
+mod walls;
 mod wire;

@@ -1,0 +1,109 @@
+//! Walls around programs, through the real binary: what is refused within, what may be asked of the daemon, and what is
+//! left at the end.
+use super::support::{Daemon, bgagent};
+use serde_json::{Value, json};
+
+/// The kernel holds what is promised, or the program says that it can't.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_escape_gets_through() {
+    let output = bgagent().args(["--json", "doctor"]).output().expect("the program can be started");
+    let told: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    let through: Vec<&Value> = told["escapes"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|one| one["refused"].is_null())
+        .map(|one| &one["escape"])
+        .collect();
+    assert!(through.is_empty(), "{through:?}");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(told["escapes"].as_array().expect("a list").len() >= 60);
+}
+
+/// What an agent's program is told by the daemon, by its `control`.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_program_of_a_run_has_the_rights_of_its_agent() {
+    let mut daemon = Daemon::with("");
+    let program = env!("CARGO_BIN_EXE_bgagent");
+    let asks = |control: &str, args: &str| {
+        let base = daemon.folder.path().display();
+        format!(
+            "[agents.{control}-{}]\ncommand = \"\"\"{program} --config {base}/agents.toml --state-dir {base}/state --socket {base}/socket {args}\"\"\"\n{}",
+            args.split(' ').next().expect("a command"),
+            if control == "none" { String::new() } else { format!("control = \"{control}\"\n") },
+        )
+    };
+    let all = [
+        asks("none", "list"),
+        asks("none", "pause other"),
+        asks("read", "list"),
+        asks("read", "run other"),
+        asks("run", "run other"),
+        asks("run", "pause other"),
+        asks("full", "pause other"),
+        "[agents.other]\ncommand = \"true\"\n".to_owned(),
+    ];
+    daemon.configure(&all.concat());
+    daemon.up();
+    for (agent, may) in [
+        ("none-list", false),
+        ("none-pause", false),
+        ("read-list", true),
+        ("read-run", false),
+        ("run-run", true),
+        ("run-pause", false),
+        ("full-pause", true),
+    ] {
+        let view = daemon.run_by_hand(agent);
+        assert_eq!(view["status"], if may { "completed" } else { "failed" }, "{agent}: {view:#}");
+        if !may {
+            let message = view["error"]["message"].as_str().expect("text");
+            assert!(message.contains("exit status 6"), "{agent}: {view:#}");
+        }
+    }
+    daemon.down();
+}
+
+/// A command and a proof within walls; and a place that can't be within them.
+#[cfg(target_os = "linux")]
+#[test]
+fn programs_of_agents_are_within_walls() {
+    let mut daemon = Daemon::with("");
+    let base = daemon.folder.path().display().to_string();
+    for folder in ["docs", "out"] {
+        std::fs::create_dir(daemon.path(folder)).expect("the folder can be written");
+    }
+    std::fs::write(daemon.path("docs/page"), "page").expect("the folder can be written");
+    std::fs::write(daemon.path("secret"), "secret").expect("the folder can be written");
+    let sandbox = format!("sandbox = {{ read = [\"{base}/docs\"] }}");
+    daemon.configure(&format!(
+        "[agents.reads]\ncommand = \"cat {base}/docs/page\"\n{sandbox}\n\
+         [agents.steals]\ncommand = \"cat {base}/secret\"\n{sandbox}\n\
+         [agents.writes]\ncommand = \"touch {base}/docs/new\"\n{sandbox}\n\
+         [agents.proved]\nsuccess_when = [{{ command = \"cat {base}/secret\" }}]\ncommand = \"true\"\n{sandbox}\n\
+         [agents.free]\nsuccess_when = [{{ command = \"cat {base}/secret\", sandbox = false }}]\ncommand = \"true\"\n{sandbox}\n\
+         [agents.wide]\ncommand = \"true\"\nsandbox = {{ read = [\"{base}\"] }}\n"
+    ));
+    daemon.up();
+    for (agent, status, says) in [
+        ("reads", "completed", ""),
+        ("steals", "failed", "Permission denied"),
+        ("writes", "failed", "Permission denied"),
+        ("proved", "unverified", "Permission denied"),
+        ("free", "completed", ""),
+        ("wide", "failed", "which is or holds the daemon's state folder"),
+    ] {
+        let view = daemon.run_by_hand(agent);
+        assert_eq!(view["status"], status, "{agent}: {view:#}");
+        assert!(view["error"].to_string().contains(says), "{agent}: {view:#}");
+    }
+    let checked = daemon.run(&["--json", "check"]);
+    let told: Value = serde_json::from_slice(&checked.stdout).expect("JSON");
+    assert_eq!(told["sandbox"]["without"], json!([]));
+    daemon.down();
+    let private = std::fs::read_dir(daemon.path("state/tmp")).expect("it was made").count();
+    assert_eq!(private, 0, "private folders go with their programs");
+}
