@@ -22,12 +22,12 @@ pub struct Within {
 /// Runs a program within walls, and hands on what it prints.
 ///
 /// # Errors
-/// Why it could not be started: there is no such program, or there can be no such walls.
+/// Why it could not be started: there is no such program (`NotFound`), or there can be no such walls.
 pub async fn run_within(sandbox: &Sandbox, argv: &[String], cwd: &Path) -> io::Result<Within> {
     let environment = Inherit::Basics.environment();
     let path = environment.get(OsStr::new("PATH")).map(OsString::as_os_str);
     let name = argv.first().map_or("", String::as_str);
-    let program = find(name, cwd, path).map_err(io::Error::other)?;
+    let program = find(name, cwd, path).map_err(|why| io::Error::new(io::ErrorKind::NotFound, why))?;
     let start = ProgramStart {
         program: &program,
         argv,

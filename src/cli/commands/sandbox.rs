@@ -19,8 +19,9 @@ pub(in crate::cli) fn run(app: &mut App, command: &SandboxCommand) -> Result<Out
         .build()
         .map_err(|error| Failure::usage(error.to_string()))?;
     let tried = runtime.block_on(doctor::run_within(&walls.sandbox, &args.program, &walls.cwd));
-    let within = tried.map_err(|error| {
-        negative(error.to_string(), "`bgagent doctor` says what this machine can confine")
+    let within = tried.map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Failure::usage(error.to_string()),
+        _ => negative(error.to_string(), "`bgagent doctor` says what this machine can confine"),
     })?;
     for path in &within.refused {
         app.note(&format!(
