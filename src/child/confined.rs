@@ -137,10 +137,19 @@ impl<'a> Confinement<'a> {
             (Access::Connect, &self.sandbox.unix, "unix"),
         ] {
             for path in list {
+                if access != Access::Write && self.is_its_own_link(path) {
+                    return Err(its_own_link(path, key));
+                }
                 paths.push((access, root(path, key, access == Access::Write)?));
             }
         }
+        if self.is_its_own_link(program) {
+            return Err(its_own_link(program, "command"));
+        }
         for path in self.sandbox.exec.iter().flatten() {
+            if self.is_its_own_link(path) {
+                return Err(its_own_link(path, "exec"));
+            }
             paths.push((Access::Execute, root(path, "exec", false)?));
         }
         self.fits_this_machine()?;
@@ -162,9 +171,23 @@ impl<'a> Confinement<'a> {
         for path in installation(program) {
             paths.push((if path.is_dir() { programs } else { Access::Read }, path));
         }
-        let files = self.named.iter().map(|argument| cwd.join(argument)).filter(|path| path.is_file());
-        paths.extend(files.filter(|path| refused(path, false).is_none()).map(|path| (Access::Read, path)));
+        let files = self.named.iter().map(|argument| cwd.join(argument)).filter(|path| !self.can_write(path));
+        let files = files.filter_map(|path| path.canonicalize().ok());
+        let files = files.filter(|path| path.is_file() && refused(path, false).is_none());
+        paths.extend(files.map(|path| (Access::Read, path)));
         paths
+    }
+
+    /// Is it beneath what the program can write? Then a link there is of its own making, and leads where it likes.
+    fn can_write(&self, path: &Path) -> bool {
+        self.sandbox.write.iter().any(|root| {
+            path.starts_with(root) || root.canonicalize().is_ok_and(|root| path.starts_with(root))
+        })
+    }
+
+    /// A path of the configuration that the program could have put something else in the place of.
+    fn is_its_own_link(&self, path: &Path) -> bool {
+        self.can_write(path) && path.canonicalize().is_ok_and(|real| !self.can_write(&real))
     }
 
     fn limits(&self) -> Vec<(Limit, u64)> {
@@ -194,6 +217,13 @@ impl<'a> Confinement<'a> {
         }
         Ok(())
     }
+}
+
+fn its_own_link(path: &Path, key: &str) -> io::Error {
+    io::Error::other(format!(
+        "`{key}` names `{}`, a link beneath what the program itself can write: it may lead anywhere; name what it leads to",
+        path.display()
+    ))
 }
 
 /// A path of the configuration as it really is now: links are followed here, so that what they lead to is judged.
@@ -235,13 +265,17 @@ fn installation(program: &Path) -> Vec<PathBuf> {
     let prefix = |program: &Path| {
         let folder = program.parent()?;
         let prefix = folder.parent().filter(|_| folder.file_name().is_some_and(|name| name == "bin"))?;
-        let is_anyones = prefix.parent().is_none() || home.as_deref() == Some(prefix);
+        let is_home = |home: &Path| {
+            home.starts_with(prefix) || home.canonicalize().is_ok_and(|home| home.starts_with(prefix))
+        };
+        let is_anyones = prefix.parent().is_none() || home.as_deref().is_some_and(is_home);
         (!is_anyones).then(|| prefix.to_owned())
     };
     let mut found = Vec::new();
     for prefix in [prefix(program), real.as_deref().and_then(prefix)].into_iter().flatten() {
         let parts = PARTS.iter().map(|part| prefix.join(part));
-        found.extend(parts.filter(|path| path.exists() && refused(path, false).is_none()));
+        let real = parts.filter_map(|path| path.canonicalize().ok());
+        found.extend(real.filter(|path| refused(path, false).is_none()));
     }
     found
 }

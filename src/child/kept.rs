@@ -3,7 +3,7 @@ use super::confined::{Confinement, Private};
 use super::gate::gate_program;
 use super::inherit::Environment;
 use super::own::{Own, spawn_owned};
-use super::trampoline::wire::{self, KeeperMessage, Order};
+use super::trampoline::wire::{self, KeeperMessage, NOT_ALLOWED, Order};
 use super::trampoline::{WORD, process};
 use crate::domain::Control;
 use rustix::process::Pid;
@@ -146,7 +146,12 @@ impl KeptProgram {
                 // somebody killed the keeper: what it kept comes to us, and is ended as a stray
                 Ok(0) | Err(_) => {
                     let status = self.wait().await.unwrap_or_else(|| ExitStatus::from_raw(9));
-                    self.ended = Some(Ended::Ran { status, left: true });
+                    self.ended = Some(match status.code() {
+                        Some(NOT_ALLOWED) => Ended::NotStarted("its keeper did not get what to start".into()),
+                        // it was told to kill, and could not see the end of the program
+                        Some(0) => Ended::Ran { status: ExitStatus::from_raw(9), left: false },
+                        _ => Ended::Ran { status, left: true },
+                    });
                 }
             }
         }

@@ -203,6 +203,26 @@ async fn only_what_is_named_is_executed() {
 
 #[tokio::test]
 #[cfg(target_os = "linux")]
+async fn a_link_that_the_program_could_have_made_opens_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::create_dir(path("work")).unwrap();
+    std::fs::write(path("secret"), "secret").unwrap();
+    std::os::unix::fs::symlink(path("secret"), path("work/job")).unwrap();
+    let sandbox = Sandbox { write: vec![path("work")], ..Sandbox::default() };
+    let job = path("work/job").display().to_string();
+    let argv = ["cat".to_owned(), job];
+    let confinement = Some(Confinement::new(&sandbox, &argv, std::iter::empty::<&str>()));
+    let finished = run(Program { confinement, ..program(&argv) }, LONG).await.unwrap();
+    // the configuration names what the link leads to by this name: it is the link that decides, and it is not followed
+    assert!(finished.stdout.is_empty(), "{finished:?}");
+    let sandbox = Sandbox { read: vec![path("work/job")], ..sandbox };
+    let error = confined(&sandbox, "true").await.unwrap_err().to_string();
+    assert!(error.contains("a link beneath what the program itself can write"), "{error}");
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
 async fn what_can_not_be_walled_in_does_not_start() {
     let gone = Sandbox { read: vec!["/no/such/folder".into()], ..Sandbox::default() };
     let error = confined(&gone, "echo started").await.unwrap_err().to_string();

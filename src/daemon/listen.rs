@@ -172,8 +172,10 @@ fn admit(
             return tracing::warn!(%error, "a client was turned away: the system does not say whose it is");
         }
     }
-    let creds = stream.peer_creds().ok().and_then(|creds| u32::try_from(creds.pid()?).ok());
-    let rights = creds.and_then(crate::child::rights_of_peer);
+    let number = stream.peer_creds().ok().and_then(|creds| u32::try_from(creds.pid()?).ok());
+    // of whom the number is not known it can't be said whose they are
+    let unknown = cfg!(target_os = "linux").then_some(crate::domain::Control::None);
+    let rights = number.map_or(unknown, crate::child::rights_of_peer);
     let gone = down.child_token();
     let place = house.enter(gone.clone(), Instant::now());
     let outlet = flow.open(gone.clone());

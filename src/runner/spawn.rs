@@ -5,6 +5,7 @@ use crate::child::{self, Confinement, Ended, Environment, KeptProgram, ProgramSt
 use crate::domain::{CommandSpec, Control, Process};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
@@ -110,13 +111,17 @@ impl Running {
     /// # Errors
     /// A sentence: what it is to read can't be handed to it. If it died meanwhile, its end says so better.
     pub(super) fn go(&mut self, stdin: Option<&str>) -> Result<(), String> {
-        let Some(text) = stdin else {
-            let _ = self.kept.go(None);
-            return Ok(());
+        let let_go = |kept: &KeptProgram, input| match kept.go(input) {
+            // if it died meanwhile, its end says so better
+            Err(error) if !matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                Err(format!("its keeper can't be told to start it: {error}"))
+            }
+            _ => Ok(()),
         };
+        let Some(text) = stdin else { return let_go(&self.kept, None) };
         let (mut ours, theirs) =
             kept::input().map_err(|error| format!("no pipe for what it reads: {error}"))?;
-        let _ = self.kept.go(Some(theirs));
+        let_go(&self.kept, Some(theirs))?;
         let text = text.to_owned();
         self.feeder = Some(AbortOnDropHandle::new(tokio::spawn(async move {
             // A program need not read what it is given.

@@ -201,10 +201,11 @@ fn family_of_socket(rules: FilterRules) -> BpfProgram {
     if rules.sockets {
         // no datagrams: connecting is what Landlock judges
         body.extend([
-            jump(Test::Equal, libc::AF_UNIX as u32, 0, 4),
+            jump(Test::Equal, libc::AF_UNIX as u32, 0, 5),
             load(Field::Argument(1)),
             and(0xf),
-            jump(Test::Equal, libc::SOCK_DGRAM as u32, 1, 0),
+            jump(Test::Equal, libc::SOCK_STREAM as u32, 1, 0),
+            jump(Test::Equal, libc::SOCK_SEQPACKET as u32, 0, 1),
             answer(ALLOW),
         ]);
         // the value of the family is needed again
@@ -225,7 +226,9 @@ fn truncating(program: &mut BpfProgram) {
         vec![
             load(Field::Argument(flags)),
             and((libc::O_TRUNC | libc::O_ACCMODE) as u32),
-            jump(Test::Equal, libc::O_TRUNC as u32, 0, 1),
+            jump(Test::Equal, libc::O_TRUNC as u32, 1, 0),
+            // neither reading nor writing (open(2)), and emptied all the same
+            jump(Test::Equal, (libc::O_TRUNC | libc::O_ACCMODE) as u32, 0, 1),
             answer(refuse(libc::EACCES)),
             answer(ALLOW),
         ]

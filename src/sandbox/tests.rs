@@ -51,6 +51,8 @@ fn calls_are_judged_by_number_and_argument() {
         (new, libc::SYS_socket, vec![file, stream, 0], error(libc::EAFNOSUPPORT)),
         (unix, libc::SYS_socket, vec![file, stream | cloexec, 0], allow),
         (unix, libc::SYS_socket, vec![file, dgram | cloexec, 0], error(libc::EAFNOSUPPORT)),
+        (unix, libc::SYS_socket, vec![file, libc::SOCK_RAW as u64, 0], error(libc::EAFNOSUPPORT)),
+        (unix, libc::SYS_socket, vec![file, libc::SOCK_SEQPACKET as u64, 0], allow),
         (unix, libc::SYS_socket, vec![inet, stream, 0], error(libc::EACCES)),
         (new, libc::SYS_socketpair, vec![file, stream | cloexec, 0], allow),
         (new, libc::SYS_socketpair, vec![file, dgram, 0], error(libc::EPROTONOSUPPORT)),
@@ -70,6 +72,8 @@ fn calls_are_judged_by_number_and_argument() {
         (old, libc::SYS_openat, vec![0, 0, libc::O_TRUNC as u64], error(libc::EACCES)),
         (old, libc::SYS_openat, vec![0, 0, (libc::O_TRUNC | libc::O_WRONLY) as u64], allow),
         (old, libc::SYS_open, vec![0, libc::O_TRUNC as u64], error(libc::EACCES)),
+        (old, libc::SYS_open, vec![0, libc::O_TRUNC as u64 | 3], error(libc::EACCES)),
+        (old, libc::SYS_open, vec![0, 3], allow),
         (old, libc::SYS_open, vec![0, 0], allow),
     ] {
         let program = filter(rules).unwrap();

@@ -1,5 +1,5 @@
 //! What a keeper and a program within walls begin with.
-use super::wire::{self, Order};
+use super::wire::{self, NOT_ALLOWED, Order};
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -8,8 +8,6 @@ use std::time::{Duration, Instant};
 
 /// First argument of what becomes a program within walls.
 pub(super) const ENTER: &str = "__enter";
-/// Exit code if the permission never came.
-pub(super) const NOT_ALLOWED: i32 = 113;
 
 /// Waits for permission: what is to be started, its file, and its standard input. Ends this process if that never comes.
 pub(super) fn permission(channel: &OwnedFd) -> (Order, OwnedFd, Option<OwnedFd>) {

@@ -1,6 +1,6 @@
 //! What becomes a program within walls.
-use super::begin::{NOT_ALLOWED, channel, command, executed, permission};
-use super::wire::KeeperMessage;
+use super::begin::{channel, command, executed, permission};
+use super::wire::{KeeperMessage, NOT_ALLOWED};
 use crate::sandbox::{self, NotConfined};
 use std::os::unix::process::CommandExt;
 use std::process::exit;

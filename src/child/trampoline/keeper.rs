@@ -3,9 +3,9 @@
 //! It adopts what is orphaned below it (`PR_SET_CHILD_SUBREAPER`, prctl(2)): so whatever a program starts, in whatever session, group,
 //! namespace or environment, stays below the keeper, is found there, and ends with it. It ends when it is told to, and when
 //! whoever started it is gone.
-use super::begin::{ENTER, NOT_ALLOWED, channel, command, executed, permission};
+use super::begin::{ENTER, channel, command, executed, permission};
 use super::process::{self, Stat};
-use super::wire::{self, KeeperMessage, Order};
+use super::wire::{self, KeeperMessage, NOT_ALLOWED, Order};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
 use std::collections::{HashMap, HashSet};
@@ -97,7 +97,7 @@ fn within_walls(order: &OwnedFd, input: Option<OwnedFd>) -> Result<u32, String> 
     let (ours, theirs) = UnixStream::pair().map_err(|error| error.to_string())?;
     let mut command = Command::new(own);
     command.arg0("bgagent").arg(ENTER).process_group(0).stdin(OwnedFd::from(theirs));
-    let child = command.spawn().map_err(|error| error.to_string())?.id();
+    let child = executed(|| command.spawn()).map_err(|error| error.to_string())?.id();
     // our copy of the other end goes, so that its end is seen
     drop(command);
     let null = std::fs::File::open("/dev/null").map_err(|error| error.to_string())?;
@@ -216,7 +216,14 @@ impl Keeper {
         let mut stopped = HashSet::new();
         loop {
             let all = if is_anybody_left() { below() } else { Vec::new() };
-            if all.is_empty() || Instant::now() >= until {
+            if all.is_empty() {
+                exit(0);
+            }
+            if Instant::now() >= until {
+                for (pid, stat) in &all {
+                    let _ = process::signal(*pid, stat.start, Signal::KILL);
+                }
+                self.reap();
                 exit(0);
             }
             let mut anybody_new = false;
@@ -235,7 +242,7 @@ impl Keeper {
             let mut woken = [PollFd::new(&self.signals.woken, PollFlags::IN)];
             let _ = poll(&mut woken, Some(&Timespec { tv_sec: 0, tv_nsec: LOOK.subsec_nanos().into() }));
             self.signals.take();
-            while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+            self.reap();
         }
     }
 }

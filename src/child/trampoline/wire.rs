@@ -24,6 +24,9 @@ use std::path::PathBuf;
 /// Before the program, after its walls.
 const DASHES: &str = "--";
 
+/// Exit code of a keeper whose permission never came.
+pub const NOT_ALLOWED: i32 = 113;
+
 /// ProgramStart the program.
 pub const GO: u8 = b'g';
 /// Ask all that lives to end (SIGTERM).
