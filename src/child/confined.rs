@@ -22,7 +22,8 @@ const PROGRAMS: &[&str] = &[
     "/snap",
 ];
 /// What programs read of the system before they do anything: libraries, names, certificates, time zones, terminals,
-/// and what shells begin with. None of it is a secret.
+/// and what shells begin with. None of it is a secret: beside certificates lie their private keys, so those folders are not
+/// named whole.
 const SYSTEM: &[&str] = &[
     "/etc/alternatives",
     "/etc/bash.bashrc",
@@ -31,7 +32,6 @@ const SYSTEM: &[&str] = &[
     "/etc/ca-certificates.conf",
     "/etc/crypto-policies",
     "/etc/debian_version",
-    "/etc/environment",
     "/etc/fonts",
     "/etc/gai.conf",
     "/etc/gitconfig",
@@ -52,7 +52,6 @@ const SYSTEM: &[&str] = &[
     "/etc/nsswitch.conf",
     "/etc/os-release",
     "/etc/passwd",
-    "/etc/pki",
     "/etc/profile",
     "/etc/profile.d",
     "/etc/protocols",
@@ -60,12 +59,18 @@ const SYSTEM: &[&str] = &[
     "/etc/resolv.conf",
     "/etc/services",
     "/etc/shells",
-    "/etc/ssl",
     "/etc/terminfo",
     "/etc/timezone",
     "/etc/zoneinfo",
     "/proc",
     "/sys/devices/system/cpu",
+    "/etc/pki/ca-trust",
+    "/etc/pki/tls/cert.pem",
+    "/etc/pki/tls/certs",
+    "/etc/pki/tls/openssl.cnf",
+    "/etc/ssl/cert.pem",
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
 ];
 const DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
 /// Where the loaders of programs lie, which the kernel executes with each.

@@ -151,6 +151,8 @@ async fn walls_hold() {
         ("truncate -s 0 F/read/page || echo no", "no"),
         ("ls / || echo no", "no"),
         ("cat /etc/shadow || echo no", "no"),
+        ("ls /etc/ssl/private || echo no", "no"),
+        ("test -r /etc/ssl/certs && echo yes", "yes"),
         ("kill -0 $PPID || echo no", "no"),
         ("cat /proc/$PPID/environ || echo no", "no"),
         ("cat /proc/1/environ || echo no", "no"),

@@ -80,6 +80,9 @@ pub(super) const ESCAPES: &[(&str, Escape)] = &[
         fs::read(link).map(drop)
     }),
     ("read the passwords of the system", |_| fs::read("/etc/shadow").map(drop)),
+    ("list the private keys of the system", |_| {
+        fs::read_dir("/etc/ssl/private").or_else(|_| fs::read_dir("/etc/pki/tls/private")).map(drop)
+    }),
     ("list the owner's home folder", |stage| fs::read_dir(&stage.home).map(drop)),
     ("execute what it wrote itself", |stage| {
         let program = stage.inside.join("program");
