@@ -20,9 +20,10 @@ pub mod protocol;
 pub mod store;
 // What keeps programs in.
 pub mod sandbox;
-// How helpers reach out: HTTP, programs, secrets.
+// How helpers reach out: HTTP, the way out of a sandbox, programs, secrets.
 pub mod child;
 pub mod net;
+pub mod proxy;
 pub mod secret;
 // Whether what keeps programs in holds.
 pub mod doctor;

@@ -1,5 +1,6 @@
 //! Which walls a program gets: from what the configuration names to what the kernel holds ([`crate::sandbox`]).
-use crate::domain::Sandbox;
+use crate::domain::{ProgramOwner, Sandbox};
+use crate::proxy::{self, Pass};
 use crate::sandbox::{Access, Limit, Walls};
 use std::ffi::OsString;
 use std::io;
@@ -107,16 +108,18 @@ const TEMPORARY: &str = "tmp";
 #[derive(Clone, Copy, Debug)]
 pub struct Confinement<'a> {
     sandbox: &'a Sandbox,
+    owner: &'a ProgramOwner,
     named: &'a [String],
     own_home: bool,
     own_temporary: bool,
 }
 
 impl<'a> Confinement<'a> {
-    /// `named`: arguments that stand in the configuration; those that are files may be read. `variables`: names of
+    /// `owner`: whose program it is. `named`: arguments that stand in the configuration; those that are files may be read. `variables`: names of
     /// those that are set there; a `HOME` or `TMPDIR` among them stays.
     pub fn new<'n>(
         sandbox: &'a Sandbox,
+        owner: &'a ProgramOwner,
         named: &'a [String],
         variables: impl Iterator<Item = impl AsRef<str> + 'n>,
     ) -> Self {
@@ -125,7 +128,7 @@ impl<'a> Confinement<'a> {
             own_home |= name.as_ref() == "HOME";
             own_temporary |= name.as_ref() == "TMPDIR";
         }
-        Self { sandbox, named, own_home, own_temporary }
+        Self { sandbox, owner, named, own_home, own_temporary }
     }
 
     /// The walls around `program`, which runs in `cwd`, and its private folder.
@@ -158,7 +161,14 @@ impl<'a> Confinement<'a> {
             paths.push((Access::Execute, root(path, "exec", false)?));
         }
         self.fits_this_machine()?;
-        Ok((Walls { paths, limits: self.limits() }, private))
+        let network = (!self.sandbox.net.is_empty()).then_some(proxy::PORT);
+        Ok((Walls { paths, limits: self.limits(), network }, private))
+    }
+
+    /// What `program` may reach of the network, if it may reach any of it.
+    pub(super) fn pass(self, program: &Path) -> Option<Pass> {
+        let targets = &self.sandbox.net;
+        (!targets.is_empty()).then(|| Pass::new(targets, self.owner.clone(), program))
     }
 
     /// What each program gets.

@@ -6,16 +6,19 @@ use super::own::{Own, spawn_owned};
 use super::trampoline::wire::{self, KeeperMessage, NOT_ALLOWED, Order};
 use super::trampoline::{WORD, process};
 use crate::domain::Control;
+use crate::proxy::Pass;
 use rustix::process::Pid;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
+use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
@@ -71,6 +74,8 @@ pub struct KeptProgram {
     keeper: Option<(Child, Option<Own>)>,
     /// Goes when all that could write to it has ended.
     private: Option<Private>,
+    /// Its way out, if it has one.
+    pass: Option<Pass>,
 }
 
 impl KeptProgram {
@@ -82,6 +87,7 @@ impl KeptProgram {
         let confined =
             start.confinement.map(|confinement| confinement.close(start.program, start.cwd)).transpose()?;
         let (walls, private) = confined.unzip();
+        let pass = start.confinement.and_then(|confinement| confinement.pass(start.program));
         let (ours, theirs) = StdStream::pair()?;
         ours.set_nonblocking(true)?;
         let argv = start.argv.iter().map(OsString::from).collect();
@@ -93,6 +99,7 @@ impl KeptProgram {
             .env_clear()
             .envs(start.environment)
             .envs(private.iter().flat_map(Private::environment))
+            .envs(pass.iter().flat_map(Pass::environment))
             .current_dir(start.cwd)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::piped())
@@ -114,6 +121,7 @@ impl KeptProgram {
                 ended: None,
                 keeper: Some((child, own)),
                 private,
+                pass,
             },
             output,
         ))
@@ -131,7 +139,14 @@ impl KeptProgram {
     pub fn go(&self, input: Option<OwnedFd>) -> io::Result<()> {
         let mut descriptors = vec![self.order.as_fd()];
         descriptors.extend(input.as_ref().map(AsFd::as_fd));
+        let hand_over = self.pass.as_ref().map(way_out).transpose()?;
+        descriptors.extend(hand_over.as_ref().map(AsFd::as_fd));
         Ok(wire::send(&self.channel, wire::GO, &descriptors)?)
+    }
+
+    /// The places of the network that it was refused so far.
+    pub fn refused(&self) -> BTreeSet<String> {
+        self.pass.as_ref().map(Pass::refused).unwrap_or_default()
     }
 
     /// Waits until the program has ended. Who it left behind may live then. The same answer each time.
@@ -230,6 +245,23 @@ impl Drop for KeptProgram {
                 tokio::task::spawn_blocking(move || drop(private));
             });
         }
+    }
+}
+
+/// The proxy answers at the listener that comes over this socket, which the program that is to be gets.
+fn way_out(pass: &Pass) -> io::Result<OwnedFd> {
+    let (ours, theirs) = StdStream::pair()?;
+    ours.set_nonblocking(true)?;
+    let ours = UnixStream::from_std(ours)?;
+    pass.serve(async move { handed_over(&ours).await });
+    Ok(theirs.into())
+}
+
+async fn handed_over(socket: &UnixStream) -> Option<TcpListener> {
+    let received = socket.async_io(Interest::READABLE, || Ok(wire::receive(socket)?)).await;
+    match received {
+        Ok(Some((wire::LISTENER, descriptors))) => descriptors.into_iter().next().map(TcpListener::from),
+        _ => None,
     }
 }
 

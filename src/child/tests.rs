@@ -1,6 +1,6 @@
 //! Tests of helper programs.
 use super::*;
-use crate::domain::{Sandbox, SandboxLimits};
+use crate::domain::{ProgramOwner, Sandbox, SandboxLimits};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -111,8 +111,8 @@ async fn signals_for_the_keeper_reach_the_program_once() {
 
 #[cfg(target_os = "linux")]
 async fn confined(sandbox: &Sandbox, script: &str) -> Result<(String, String), ChildError> {
-    let argv = shell(script);
-    let confinement = Some(Confinement::new(sandbox, &argv, std::iter::empty::<&str>()));
+    let (argv, owner) = (shell(script), ProgramOwner::default());
+    let confinement = Some(Confinement::new(sandbox, &owner, &argv, std::iter::empty::<&str>()));
     let finished = run(Program { confinement, ..program(&argv) }, LONG).await?;
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Ok((text(finished.stdout), text(finished.stderr)))
@@ -213,8 +213,8 @@ async fn a_link_that_the_program_could_have_made_opens_nothing() {
     std::os::unix::fs::symlink(path("secret"), path("work/job")).unwrap();
     let sandbox = Sandbox { write: vec![path("work")], ..Sandbox::default() };
     let job = path("work/job").display().to_string();
-    let argv = ["cat".to_owned(), job];
-    let confinement = Some(Confinement::new(&sandbox, &argv, std::iter::empty::<&str>()));
+    let (argv, owner) = (["cat".to_owned(), job], ProgramOwner::default());
+    let confinement = Some(Confinement::new(&sandbox, &owner, &argv, std::iter::empty::<&str>()));
     let finished = run(Program { confinement, ..program(&argv) }, LONG).await.unwrap();
     // the configuration names what the link leads to by this name: it is the link that decides, and it is not followed
     assert!(finished.stdout.is_empty(), "{finished:?}");

@@ -42,7 +42,8 @@ impl Installation {
 ///
 /// `PrivateUsers=yes` stands before all others of its kind: without it they are silently void in a
 /// user manager. `MemoryDenyWriteExecute` is absent since it kills node, `ProtectControlGroups`
-/// since runs get groups of their own.
+/// since runs get groups of their own. Namespaces of users and networks are for sandboxes with `net`, and so is
+/// `capset`: in such a namespace there are capabilities to be dropped.
 ///
 /// It is tried again for ever: `StartLimitIntervalSec=0` takes the bound away, and `RestartSteps=` with
 /// `RestartMaxDelaySec=` let the pauses grow (since systemd 254; older ones pass over both). With
@@ -95,7 +96,7 @@ ProtectKernelLogs=yes
 ProtectClock=yes
 ProtectHostname=yes
 CapabilityBoundingSet=
-RestrictNamespaces=yes
+RestrictNamespaces=user net
 RestrictSUIDSGID=yes
 RestrictRealtime=yes
 LockPersonality=yes
@@ -104,6 +105,7 @@ SystemCallArchitectures=native
 SystemCallErrorNumber=EPERM
 SystemCallFilter=@system-service seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self
 SystemCallFilter=~@privileged
+SystemCallFilter=capset
 
 [Install]
 WantedBy=default.target

@@ -1,7 +1,7 @@
 //! The key `sandbox`: `true`, `false`, or a table of what is there within.
 use super::keys::{SANDBOX, SANDBOX_LIMITS};
 use super::walk::{Item, Section};
-use crate::domain::{Sandbox, SandboxLimits, SandboxSetting};
+use crate::domain::{NetTarget, Sandbox, SandboxLimits, SandboxSetting};
 use std::path::PathBuf;
 use std::sync::Arc;
 use toml::de::DeValue;
@@ -21,12 +21,25 @@ fn of(item: Item<'_>) -> Option<SandboxSetting> {
                 read: paths(&section, "read").unwrap_or_default(),
                 write: paths(&section, "write").unwrap_or_default(),
                 exec: paths(&section, "exec"),
+                net: targets(&section),
                 unix: paths(&section, "unix").unwrap_or_default(),
                 limits: limits(&section),
             })))
         }
         _ => item.wrong("true, false, or a table such as { read = [\"~/reports\"] }"),
     }
+}
+
+fn targets(section: &Section<'_>) -> Vec<NetTarget> {
+    let Some(list) = section.get("net").and_then(|list| list.items()) else { return Vec::new() };
+    let read = |item: Item<'_>| {
+        let text = item.text()?;
+        match NetTarget::parse(text) {
+            Ok(target) => Some(target),
+            Err((what, instead)) => item.refuse_with(format!("`net`: {what}"), instead),
+        }
+    };
+    list.into_iter().filter_map(read).collect()
 }
 
 fn limits(section: &Section<'_>) -> SandboxLimits {

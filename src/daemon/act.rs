@@ -3,6 +3,7 @@ use crate::daemon::inbox::Message;
 use crate::domain::{AgentId, Body, Entry, Fact, Fleet, LastResult, RunId, Trigger};
 use crate::engine::Start;
 use crate::llm::Models;
+use crate::proxy::{self, Denial};
 use crate::runner::{self, Brief, Report, Shared, StopOrder};
 use crate::store::Store;
 use crate::tools::Tools;
@@ -47,6 +48,7 @@ impl Actor {
         tokio::spawn(forward(store.clone(), reported, inbox, given_up.clone()));
         let (pins, changes) = Pins::load(pins);
         tokio::spawn(keep_pins(store.clone(), changes));
+        tokio::spawn(keep_denials(store.clone(), proxy::denials()));
         let tools = Arc::new(Tools::with_servers(fleet, Servers::new(fleet, None, pins)));
         Self {
             store: store.clone(),
@@ -276,6 +278,14 @@ async fn keep_pins(store: Store, mut changes: mpsc::UnboundedReceiver<PinChange>
         };
         let about = change.trusted.map(|about| about.written());
         let fact = Fact::McpPinned { server: change.server, tool: change.tool, trusted, seen, about };
+        commit_in_the_end(&store, vec![Entry { at: super::clock::now().wall, fact }]).await;
+    }
+}
+
+/// What sandboxes refuse is told.
+async fn keep_denials(store: Store, mut denials: mpsc::Receiver<Denial>) {
+    while let Some(Denial { owner, program, place, reason }) = denials.recv().await {
+        let fact = Fact::SandboxDenied { owner, program, host: place, reason };
         commit_in_the_end(&store, vec![Entry { at: super::clock::now().wall, fact }]).await;
     }
 }

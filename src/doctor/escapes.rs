@@ -1,9 +1,14 @@
 //! Ways out of the walls, tried for real by a process that is within: each is a call that would do harm, made against things that
 //! were put there for it. None of them does lasting harm where it succeeds.
 use super::stage::Stage;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, linkat, mkfifoat, mknodat, openat};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect, sendto, socket, socketpair};
+use rustix::net::{
+    AddressFamily, Protocol, RawProtocol, SendFlags, SocketAddrUnix, SocketType, connect, sendto, socket,
+    socketpair,
+};
 use rustix::process::{
     PidfdFlags, PidfdGetfdFlags, Resource, Signal, kill_process, pidfd_getfd, pidfd_open, pidfd_send_signal,
     prlimit, setpriority_process, setpriority_user,
@@ -11,15 +16,16 @@ use rustix::process::{
 use rustix::thread::{UnshareFlags, sched_setaffinity};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 /// One way out. Done: it got through.
-type Escape = fn(&Stage) -> io::Result<()>;
+pub(super) type Escape = fn(&Stage) -> io::Result<()>;
 
 /// All of them, with what is said of each.
 pub(super) const ESCAPES: &[(&str, Escape)] = &[
@@ -137,7 +143,7 @@ pub(super) const ESCAPES: &[(&str, Escape)] = &[
         let (ours, _theirs) =
             socketpair(AddressFamily::UNIX, SocketType::DGRAM, rustix::net::SocketFlags::empty(), None)?;
         let address = SocketAddrUnix::new(stage.outside.join("datagrams"))?;
-        Ok(sendto(&ours, b"x", rustix::net::SendFlags::empty(), &address).map(drop)?)
+        Ok(sendto(&ours, b"x", SendFlags::empty(), &address).map(drop)?)
     }),
     ("talk to the kernel by netlink", |_| {
         Ok(socket(AddressFamily::NETLINK, SocketType::RAW, None).map(drop)?)
@@ -180,6 +186,96 @@ pub(super) const ESCAPES: &[(&str, Escape)] = &[
     }),
 ];
 
+/// Those that only a program with a network of its own can try: past the proxy, or through it to where it does not lead.
+pub(super) const BY_NETWORK: &[(&str, Escape)] = &[
+    ("within a network: connect to a port of this machine", |stage| {
+        TcpStream::connect(("127.0.0.1", stage.port)).map(drop)
+    }),
+    ("within a network: connect to it by IPv6", |stage| {
+        TcpStream::connect(("::ffff:127.0.0.1", stage.port)).map(drop)
+    }),
+    ("within a network: connect to the internet", |_| TcpStream::connect(("192.0.2.1", 443)).map(drop)),
+    ("within a network: connect with the first data", |stage| {
+        const FASTOPEN: u32 = 0x2000_0000; // MSG_FASTOPEN
+        let ours = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        let address = SocketAddr::from(([127, 0, 0, 1], stage.port));
+        Ok(sendto(&ours, b"x", SendFlags::from_bits_retain(FASTOPEN), &address).map(drop)?)
+    }),
+    ("within a network: connect by several paths", |_| {
+        let multipath = RawProtocol::new(262).map(Protocol::from_raw); // IPPROTO_MPTCP
+        Ok(socket(AddressFamily::INET, SocketType::STREAM, multipath).map(drop)?)
+    }),
+    ("within a network: send a datagram", |stage| {
+        let ours = UdpSocket::bind(("127.0.0.1", 0))?;
+        ours.connect(("127.0.0.1", stage.port))?;
+        ours.send(b"x")?;
+        ours.set_read_timeout(Some(Duration::from_secs(1)))?;
+        // whoever is not there is told of by the kernel
+        ours.recv(&mut [0]).map(drop)
+    }),
+    ("within a network: send packets of its own make", |_| {
+        Ok(socket(AddressFamily::INET, SocketType::RAW, Some(rustix::net::ipproto::ICMP)).map(drop)?)
+    }),
+    ("within a network: add an interface or a route", |_| {
+        Ok(socket(AddressFamily::NETLINK, SocketType::RAW, None).map(drop)?)
+    }),
+    ("within a network: connect to a socket of its owner", |stage| {
+        UnixStream::connect(stage.outside.join("socket")).map(drop)
+    }),
+    ("within a network: connect to an abstract socket", |stage| {
+        let address = SocketAddrUnix::new_abstract_name(stage.abstract_name().as_bytes())?;
+        let ours = socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+        Ok(connect(&ours, &address)?)
+    }),
+    ("within a network: leave it for another", |_| unshare(UnshareFlags::NEWNET)),
+    ("within a network: enter that of another process", |stage| {
+        let space = File::open(format!("/proc/{}/ns/net", stage.victim))?;
+        Ok(rustix::thread::move_into_link_name_space(space.as_fd(), None)?)
+    }),
+    ("within a network: use what root can there", |_| {
+        let sets = rustix::thread::capabilities(None)?;
+        match sets.effective.is_empty() && sets.permitted.is_empty() {
+            true => Err(Errno::PERM.into()),
+            false => Ok(()),
+        }
+    }),
+    ("by its proxy: reach a port of this machine", |stage| {
+        by_proxy(&format!("127.0.0.1:{}", stage.port), true)
+    }),
+    ("by its proxy: reach it by name", |stage| by_proxy(&format!("localhost:{}", stage.port), true)),
+    ("by its proxy: reach it by another form of its address", |stage| {
+        by_proxy(&format!("[::ffff:127.0.0.1]:{}", stage.port), true)
+    }),
+    ("by its proxy: reach where a cloud keeps keys", |_| by_proxy("169.254.169.254:80", true)),
+    ("by its proxy: reach another port of a host that is allowed", |_| by_proxy("bgagent.invalid:81", true)),
+    ("by its proxy: do without the key", |_| by_proxy("bgagent.invalid:80", false)),
+];
+
+/// The target that a program with a network may connect to. Nobody is there (RFC 6761, 6.4).
+pub(super) const ALLOWED: &str = "bgagent.invalid:80";
+
+/// Asks the proxy for a tunnel. An answer that is no refusal is a way out.
+fn by_proxy(place: &str, with_key: bool) -> io::Result<()> {
+    let proxy = std::env::var("HTTP_PROXY").map_err(io::Error::other)?;
+    let (login, address) =
+        proxy.strip_prefix("http://").and_then(|rest| rest.split_once('@')).ok_or(Errno::INVAL)?;
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    let key = if with_key {
+        format!("Proxy-Authorization: Basic {}\r\n", BASE64.encode(login))
+    } else {
+        String::new()
+    };
+    stream.write_all(format!("CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n{key}\r\n").as_bytes())?;
+    let mut answer = [0; 512];
+    let count = stream.read(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer[..count]);
+    match answer.split_whitespace().nth(1) {
+        Some(code @ ("403" | "407")) => Err(io::Error::other(format!("the proxy answered {code}"))),
+        _ => Ok(()),
+    }
+}
+
 /// What starts something that is to outlive the process; the number stands for it in its arguments.
 pub(super) const OUTLIVING: &[(&str, &str)] = &[
     ("outlive it in the background", "sleep N & true"),
@@ -207,16 +303,22 @@ fn unshare(what: UnshareFlags) -> io::Result<()> {
     Ok(rustix::thread::unshare(what)?)
 }
 
-/// Tries all of them, and prints a line for each: its number, and what the system said, or nothing if it got through.
+/// Tries all that fit the sandbox, and prints a line for each: its number, and what the system said, or nothing if it got
+/// through.
 pub(super) fn try_all(stage: &Stage) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    for (at, (_, escape)) in ESCAPES.iter().enumerate() {
+    let escapes = if stage.has_network { BY_NETWORK } else { ESCAPES };
+    for (at, (_, escape)) in escapes.iter().enumerate() {
         let said = escape(stage).err().map(|error| error.to_string()).unwrap_or_default();
         writeln!(out, "{at}\t{}", said.replace('\n', " "))?;
+    }
+    out.flush()?;
+    if stage.has_network {
+        return Ok(());
     }
     for (at, (_, script)) in OUTLIVING.iter().enumerate() {
         let script = script.replace('N', &stage.lasting(at).to_string());
         let _ = Command::new("/bin/sh").args(["-c", &script]).status();
     }
-    out.flush()
+    Ok(())
 }

@@ -6,8 +6,8 @@ mod within;
 pub use within::{Within, keep_apart, run_within};
 
 use crate::child::{Confinement, Ended, Inherit, KeptProgram, ProgramStart};
-use crate::domain::Sandbox;
-use escapes::{ESCAPES, OUTLIVING};
+use crate::domain::{NetTarget, ProgramOwner, Sandbox};
+use escapes::{BY_NETWORK, ESCAPES, Escape, OUTLIVING};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen, socket};
 use serde::Serialize;
 use stage::Stage;
@@ -60,23 +60,58 @@ pub fn try_if_asked(word: Option<&OsStr>) -> Option<io::Result<()>> {
     })
 }
 
-/// Tries all escapes from within a sandbox that gives nothing but a folder to write to.
+/// What was tried on this machine.
+#[derive(Clone, Debug)]
+pub struct Findings {
+    /// Each escape.
+    pub tried: Vec<Tried>,
+    /// Why a sandbox has no network here.
+    pub no_network: Option<String>,
+}
+
+/// Tries all escapes from within a sandbox that gives nothing but a folder to write to, and those by the network from
+/// within one that also may connect to one place.
 ///
 /// # Errors
 /// What could not be prepared or started; also why there is no sandbox on this system.
-pub async fn tried() -> io::Result<Vec<Tried>> {
+pub async fn tried() -> io::Result<Findings> {
     let set = Set::up()?;
     let sandbox = Sandbox { write: vec![set.stage.inside.clone()], ..Sandbox::default() };
+    let mut tried = within(&sandbox, &set.stage, ESCAPES).await?;
+    tried.extend(OUTLIVING.iter().enumerate().map(|(at, (escape, _))| {
+        let lives = lives(&set.stage.lasting(at).to_string());
+        Tried { escape, refused: (!lives).then(|| "ended with it".to_owned()) }
+    }));
+    let target = NetTarget::parse(escapes::ALLOWED).map_err(|(what, _)| io::Error::other(what))?;
+    let sandbox = Sandbox { net: vec![target], ..sandbox };
+    let stage = Stage { has_network: true, ..set.stage.clone() };
+    let no_network = match within(&sandbox, &stage, BY_NETWORK).await {
+        Ok(more) => {
+            tried.extend(more);
+            None
+        }
+        Err(error) => Some(error.to_string()),
+    };
+    Ok(Findings { tried, no_network })
+}
+
+/// Has a process within the walls try all of these.
+async fn within(
+    sandbox: &Sandbox,
+    stage: &Stage,
+    escapes: &[(&'static str, Escape)],
+) -> io::Result<Vec<Tried>> {
+    let owner = ProgramOwner::default();
     let own = std::env::current_exe()?;
     let argv = [own.display().to_string(), WORD.to_owned()];
     let mut environment = Inherit::Basics.environment();
-    environment.insert(STAGE.into(), serde_json::to_string(&set.stage)?.into());
+    environment.insert(STAGE.into(), serde_json::to_string(stage)?.into());
     let start = ProgramStart {
         program: &own,
         argv: &argv,
         environment: &environment,
-        cwd: &set.stage.inside,
-        confinement: Some(Confinement::new(&sandbox, &[], std::iter::empty::<&str>())),
+        cwd: &stage.inside,
+        confinement: Some(Confinement::new(sandbox, &owner, &[], std::iter::empty::<&str>())),
         control: None,
     };
     let (mut kept, (mut output, mut errors)) = KeptProgram::start(&start)?;
@@ -95,23 +130,18 @@ pub async fn tried() -> io::Result<Vec<Tried>> {
     if let Ended::NotStarted(why) = ended {
         return Err(io::Error::other(why));
     }
-    let mut tried = results(&said);
-    if tried.len() < ESCAPES.len() {
-        let missing = ESCAPES[tried.len()].0;
-        return Err(io::Error::other(format!(
+    let tried = results(&said, escapes);
+    match escapes.get(tried.len()) {
+        None => Ok(tried),
+        Some((missing, _)) => Err(io::Error::other(format!(
             "the process that tried ended at \"{missing}\": {}",
             complaints.trim()
-        )));
+        ))),
     }
-    tried.extend(OUTLIVING.iter().enumerate().map(|(at, (escape, _))| {
-        let lives = lives(&set.stage.lasting(at).to_string());
-        Tried { escape, refused: (!lives).then(|| "ended with it".to_owned()) }
-    }));
-    Ok(tried)
 }
 
-fn results(said: &str) -> Vec<Tried> {
-    let lines = said.lines().zip(ESCAPES).enumerate();
+fn results(said: &str, escapes: &[(&'static str, Escape)]) -> Vec<Tried> {
+    let lines = said.lines().zip(escapes).enumerate();
     lines
         .filter_map(|(at, (line, (escape, _)))| {
             let (number, said) = line.split_once('\t')?;
@@ -155,6 +185,7 @@ impl Set {
             victim: victim.id(),
             port: port.local_addr()?.port(),
             outside,
+            has_network: false,
         };
         let hidden = socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
         bind(&hidden, &SocketAddrUnix::new_abstract_name(stage.abstract_name().as_bytes())?)?;
@@ -180,20 +211,21 @@ mod tests {
 
     #[test]
     fn there_are_many_and_each_has_a_name_of_its_own() {
-        let names: std::collections::HashSet<_> = ESCAPES.iter().map(|(name, _)| name).collect();
-        assert_eq!(names.len(), ESCAPES.len());
-        assert!(ESCAPES.len() + OUTLIVING.len() >= 60);
+        let names: std::collections::HashSet<_> =
+            ESCAPES.iter().chain(BY_NETWORK).map(|(name, _)| name).collect();
+        assert_eq!(names.len(), ESCAPES.len() + BY_NETWORK.len());
+        assert!(names.len() + OUTLIVING.len() >= 80);
     }
 
     #[test]
     fn what_came_of_each_is_read_in_order() {
-        let tried = results("0\tPermission denied\n1\t\n2\tx\n");
+        let tried = results("0\tPermission denied\n1\t\n2\tx\n", ESCAPES);
         assert_eq!(
             tried.iter().map(|one| one.refused.as_deref()).collect::<Vec<_>>(),
             [Some("Permission denied"), None, Some("x")]
         );
         assert!(
-            results("7\tPermission denied\n").is_empty(),
+            results("7\tPermission denied\n", ESCAPES).is_empty(),
             "a line that is out of order counts for nothing"
         );
     }

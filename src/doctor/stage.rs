@@ -16,8 +16,10 @@ pub(super) struct Stage {
     pub(super) home: PathBuf,
     /// A process of the owner.
     pub(super) victim: u32,
-    /// A port that is listened on.
+    /// A port that is listened on, outside.
     pub(super) port: u16,
+    /// The sandbox has a network of its own.
+    pub(super) has_network: bool,
 }
 
 impl Stage {

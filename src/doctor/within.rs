@@ -1,6 +1,6 @@
 //! A program that a person tries within walls.
 use crate::child::{Confinement, Ended, Inherit, KeptProgram, ProgramStart, find, how_it_ended};
-use crate::domain::Sandbox;
+use crate::domain::{ProgramOwner, Sandbox};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
@@ -17,13 +17,20 @@ pub struct Within {
     pub failure: Option<String>,
     /// Paths that it says were refused.
     pub refused: BTreeSet<String>,
+    /// Places of the network that it was not connected to.
+    pub not_connected: BTreeSet<String>,
 }
 
 /// Runs a program within walls, and hands on what it prints.
 ///
 /// # Errors
 /// Why it could not be started: there is no such program (`NotFound`), or there can be no such walls.
-pub async fn run_within(sandbox: &Sandbox, argv: &[String], cwd: &Path) -> io::Result<Within> {
+pub async fn run_within(
+    sandbox: &Sandbox,
+    owner: &ProgramOwner,
+    argv: &[String],
+    cwd: &Path,
+) -> io::Result<Within> {
     let environment = Inherit::Basics.environment();
     let path = environment.get(OsStr::new("PATH")).map(OsString::as_os_str);
     let name = argv.first().map_or("", String::as_str);
@@ -34,7 +41,7 @@ pub async fn run_within(sandbox: &Sandbox, argv: &[String], cwd: &Path) -> io::R
         environment: &environment,
         cwd,
         // what is typed here is not what the configuration names
-        confinement: Some(Confinement::new(sandbox, &[], std::iter::empty::<&str>())),
+        confinement: Some(Confinement::new(sandbox, owner, &[], std::iter::empty::<&str>())),
         control: None,
     };
     let (mut kept, (output, errors)) = KeptProgram::start(&start)?;
@@ -50,6 +57,7 @@ pub async fn run_within(sandbox: &Sandbox, argv: &[String], cwd: &Path) -> io::R
         Ended::Ran { status, .. } => Ok(Within {
             failure: (!status.success()).then(|| how_it_ended(status)),
             refused: refused(&(out + &err)),
+            not_connected: kept.refused(),
         }),
     }
 }
@@ -90,16 +98,18 @@ mod tests {
     #[cfg(target_os = "linux")]
     async fn what_is_typed_is_not_given() {
         let folder = tempfile::tempdir().unwrap();
+        let owner = ProgramOwner::default();
         let secret = folder.path().join("secret");
         std::fs::write(&secret, "x").unwrap();
         let argv = ["cat".to_owned(), secret.display().to_string()];
-        let within = run_within(&Sandbox::default(), &argv, folder.path()).await.unwrap();
+        let within = run_within(&Sandbox::default(), &owner, &argv, folder.path()).await.unwrap();
         assert_eq!(within.failure.as_deref(), Some("exit status 1"));
         assert_eq!(within.refused, BTreeSet::from([argv[1].clone()]));
         let sandbox = Sandbox { read: vec![folder.path().to_owned()], ..Sandbox::default() };
-        let within = run_within(&sandbox, &argv, folder.path()).await.unwrap();
+        let within = run_within(&sandbox, &owner, &argv, folder.path()).await.unwrap();
         assert!(within.failure.is_none() && within.refused.is_empty(), "{within:?}");
-        let missing = run_within(&sandbox, &["no-such-program-anywhere".to_owned()], folder.path()).await;
+        let missing =
+            run_within(&sandbox, &owner, &["no-such-program-anywhere".to_owned()], folder.path()).await;
         assert!(missing.unwrap_err().to_string().contains("was not found in PATH"));
     }
 

@@ -317,6 +317,17 @@ pub enum Fact {
     Remembered(Box<MemoryChange>),
     /// An archive of rows went a step further. Has no event: the run that did it is told.
     Archived(Box<ArchiveStep>),
+    /// The sandbox of a program did not connect it to a place. Has no row: its event is the record.
+    SandboxDenied {
+        /// Whose program it is.
+        owner: super::ProgramOwner,
+        /// Its name.
+        program: String,
+        /// Host and port, as the program named them.
+        host: String,
+        /// Why.
+        reason: String,
+    },
     /// The description of an MCP server's tool was seen for the first time, changed, or was trusted.
     McpPinned {
         /// Name of an `[mcp.…]` table.

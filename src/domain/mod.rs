@@ -22,6 +22,7 @@ mod incident;
 mod json_schema;
 mod loose_json;
 mod nearest;
+mod net_target;
 pub mod novelty;
 mod object_key;
 mod price;
@@ -74,6 +75,7 @@ pub use incident::{Diagnosis, Finding, FoundBy, IncidentRecord, Level, Severity}
 pub use json_schema::{check_schema, fits_part, fits_schema};
 pub use loose_json::{MOST_NESTED, Slips, is_deeper, mended_json, read_json};
 pub use nearest::{distance, nearest};
+pub use net_target::NetTarget;
 pub use private_host::PrivateHost;
 
 pub use object_key::check_object_key;
@@ -81,7 +83,7 @@ pub use price::cost;
 pub use rights::{Rights, RightsOf};
 pub use run::{AttemptEnd, AttemptOutcome, RunMode, RunStatus, Trigger};
 pub use run_error::{ErrorKind, RunError};
-pub use sandbox::{Control, Sandbox, SandboxLimits, SandboxSetting};
+pub use sandbox::{Control, ProgramOwner, Sandbox, SandboxLimits, SandboxSetting};
 pub use secret_ref::{EnvValue, SecretRef, TextOrSecret};
 pub use slot::Verdict;
 pub use talk::{

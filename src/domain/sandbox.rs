@@ -1,4 +1,6 @@
 //! Walls around a program, as the configuration names them.
+use super::ids::{AgentId, RunId};
+use super::net_target::NetTarget;
 use super::words::words;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
@@ -37,10 +39,24 @@ pub struct Sandbox {
     pub write: Vec<PathBuf>,
     /// What it may execute; `None`: the system's programs.
     pub exec: Option<Vec<PathBuf>>,
+    /// Where it may connect to. With none there is no network for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub net: Vec<NetTarget>,
     /// Sockets that it may connect to, by path.
     pub unix: Vec<PathBuf>,
     /// How much it may take.
     pub limits: SandboxLimits,
+}
+
+/// Whose program it is: for what is said of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProgramOwner {
+    /// The table of the configuration that it stands in: `mcp.github`.
+    pub table: String,
+    /// The agent that it runs for, where that is one.
+    pub agent: Option<AgentId>,
+    /// The run.
+    pub run: Option<RunId>,
 }
 
 /// How much a program within walls may take. `None`: what its starter may.

@@ -12,6 +12,7 @@ use x509_cert::der::Decode;
 
 mod address;
 mod describe;
+mod dial;
 mod fetch;
 mod guard;
 mod roots;
@@ -19,6 +20,7 @@ mod roots;
 pub(crate) mod testing;
 
 pub use describe::{MAX_REDIRECTS, describe, origin};
+pub use dial::connect;
 pub use fetch::{Bounds, Fetched, Request, Unanswered, attempt, is_same, next, send};
 pub use guard::{Allow, GuardError, check, guarded_client};
 pub use roots::trusted_roots;

@@ -1,7 +1,7 @@
 //! A program that gets the message as JSON on standard input.
 use super::message::{Message, SendError};
 use crate::child::{self, ChildError, Confinement, Finished, Inherit, Program};
-use crate::domain::{CommandSpec, TextOrSecret};
+use crate::domain::{CommandSpec, ProgramOwner, TextOrSecret};
 use crate::secret;
 use std::time::Duration;
 
@@ -30,6 +30,7 @@ pub(super) async fn send(spec: &CommandSpec, message: &Message, timeout: Duratio
     ]);
     let mut stdin = message.to_json().to_string();
     stdin.push('\n');
+    let owner = ProgramOwner { table: "notify".to_owned(), agent: Some(message.agent.clone()), run: None };
     let program = Program {
         argv: &spec.argv,
         inherit: Inherit::Basics,
@@ -39,7 +40,7 @@ pub(super) async fn send(spec: &CommandSpec, message: &Message, timeout: Duratio
         confinement: spec
             .sandbox
             .as_deref()
-            .map(|sandbox| Confinement::new(sandbox, &spec.argv, spec.env.keys())),
+            .map(|sandbox| Confinement::new(sandbox, &owner, &spec.argv, spec.env.keys())),
         control: None,
         max_output: 4096,
     };

@@ -4,7 +4,9 @@ use super::report::{Brief, Report, Shared, StopOrder};
 use super::spawn::{self, Running};
 use super::{env, stop};
 use crate::child::Ended;
-use crate::domain::{CommandSpec, ErrorKind, Finding, ProcessRole, RunError, Stream, human_duration};
+use crate::domain::{
+    CommandSpec, ErrorKind, Finding, ProcessRole, ProgramOwner, RunError, Stream, human_duration,
+};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use std::fmt;
@@ -158,10 +160,13 @@ impl Attempt<'_> {
         let brief = self.brief;
         // what hinders a start is the better reason than that time was up
         let patience = self.time_left().saturating_sub(Duration::from_secs(1));
+        let owner = owner(brief, role);
         let starting = async {
             let (environment, more) = env::of_command(brief, spec).await.map_err(End::Unconfigured)?;
             warnings.extend(more);
-            spawn::start(spec, environment, brief.agent.control, patience).await.map_err(End::NotStarted)
+            spawn::start(spec, environment, &owner, brief.agent.control, patience)
+                .await
+                .map_err(End::NotStarted)
         };
         let started = tokio::select! {
             biased;
@@ -199,6 +204,7 @@ impl Attempt<'_> {
                 }
             }
             drain(&mut printed, output).await;
+            warnings.extend(refused(&running));
             running.wait_a_moment().await;
             return end;
         }
@@ -207,6 +213,7 @@ impl Attempt<'_> {
         if let Ok(Ended::Ran { left: true, .. }) = ended {
             warnings.extend(stop::end_left_behind(&mut running, self.brief.run, &mut self.orders).await);
         }
+        warnings.extend(refused(&running));
         running.kill();
         running.wait_a_moment().await;
         match ended {
@@ -271,6 +278,25 @@ impl Attempt<'_> {
 }
 
 /// Returns when somebody wants the run to end.
+/// Whose program it is.
+fn owner(brief: &Brief, role: ProcessRole) -> ProgramOwner {
+    let agent = &brief.agent.id;
+    let table = match role {
+        ProcessRole::Gate => format!("agents.{agent}.gate"),
+        ProcessRole::Body => format!("agents.{agent}"),
+        ProcessRole::Check => format!("agents.{agent}.success"),
+    };
+    ProgramOwner { table, agent: Some(agent.clone()), run: Some(brief.run) }
+}
+
+/// A warning for the run, if the sandbox refused a connection.
+fn refused(running: &Running) -> Option<String> {
+    let places: Vec<String> = running.refused().into_iter().collect();
+    (!places.is_empty()).then(|| {
+        format!("its sandbox refused connections, which are not in its `net`: {}", places.join(", "))
+    })
+}
+
 async fn ordered(orders: &mut watch::Receiver<StopOrder>) {
     if orders.wait_for(|order| *order > StopOrder::None).await.is_err() {
         std::future::pending::<()>().await; // nobody is left who could

@@ -2,8 +2,9 @@
 use super::proc;
 use crate::child::kept::{self, OutputPipes};
 use crate::child::{self, Confinement, Ended, Environment, KeptProgram, ProgramStart};
-use crate::domain::{CommandSpec, Control, Process};
+use crate::domain::{CommandSpec, Control, Process, ProgramOwner};
 use rustix::io::Errno;
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
@@ -30,26 +31,27 @@ pub(super) struct Running {
 }
 
 /// Starts the keeper of a command. It waits for permission. What the system lacks for now is waited for,
-/// as long as `patience`. `control`: what it may ask of the daemon.
+/// as long as `patience`. `owner`: whose it is. `control`: what it may ask of the daemon.
 ///
 /// # Errors
 /// A sentence: the program or its directory is not there, or the system gives no process.
 pub(super) async fn start(
     command: &CommandSpec,
     environment: Environment,
+    owner: &ProgramOwner,
     control: Option<Control>,
     patience: Duration,
 ) -> Result<(Running, OutputPipes), String> {
     let until = Instant::now() + patience;
     let mut pause = FIRST_PAUSE;
     loop {
-        let (command, environment) = (command.clone(), environment.clone());
+        let (command, environment, owner) = (command.clone(), environment.clone(), owner.clone());
         // Looking at files and starting a process can block, on a slow disk for long. The place is
         // free when the thread is, also if nobody waits for it any more.
         let place = PLACES.acquire().await.expect("it is never closed");
         let started = tokio::task::spawn_blocking(move || {
             let _place = place;
-            start_now(&command, &environment, control)
+            start_now(&command, &environment, &owner, control)
         });
         match started.await.unwrap_or_else(|error| Err(StartError::Final(error.to_string()))) {
             Ok(started) => return Ok(started),
@@ -75,13 +77,14 @@ enum StartError {
 fn start_now(
     spec: &CommandSpec,
     environment: &Environment,
+    owner: &ProgramOwner,
     control: Option<Control>,
 ) -> Result<(Running, OutputPipes), StartError> {
     let name = spec.argv.first().map(String::as_str).unwrap_or_default();
     let path = environment.get(OsStr::new("PATH")).map(OsString::as_os_str);
     let program = child::find(name, &spec.cwd, path).map_err(|why| StartError::Final(why.to_string()))?;
     let confinement =
-        spec.sandbox.as_deref().map(|sandbox| Confinement::new(sandbox, &spec.argv, spec.env.keys()));
+        spec.sandbox.as_deref().map(|sandbox| Confinement::new(sandbox, owner, &spec.argv, spec.env.keys()));
     let start = ProgramStart {
         program: &program,
         argv: &spec.argv,
@@ -133,6 +136,11 @@ impl Running {
     /// Waits until the program has ended. Its keeper lives on.
     pub(super) async fn ended(&mut self) -> Ended {
         self.kept.ended().await
+    }
+
+    /// The places of the network that it was refused.
+    pub(super) fn refused(&self) -> BTreeSet<String> {
+        self.kept.refused()
     }
 
     /// Asks all that lives of it to end.

@@ -2,7 +2,7 @@
 use super::spawn::{self, PLACES, Running};
 use super::template::{Places, fill_query};
 use crate::child::{Ended, Environment};
-use crate::domain::CommandSpec;
+use crate::domain::{CommandSpec, ProgramOwner};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +12,7 @@ async fn start(folder: &Path, argv: &[&str]) -> Running {
     let argv = argv.iter().map(|word| (*word).to_owned()).collect();
     let spec = CommandSpec { argv, env: BTreeMap::new(), cwd: folder.to_owned(), stdin: None, sandbox: None };
     let environment = Environment::from([("PATH".into(), "/usr/bin:/bin".into())]);
-    spawn::start(&spec, environment, None, Duration::ZERO).await.unwrap().0
+    spawn::start(&spec, environment, &ProgramOwner::default(), None, Duration::ZERO).await.unwrap().0
 }
 
 #[tokio::test]

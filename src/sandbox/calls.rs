@@ -12,6 +12,8 @@ use seccompiler::{BpfProgram, sock_filter};
 pub struct FilterRules {
     /// Sockets of files may be made. Landlock says which are connected to.
     pub sockets: bool,
+    /// It has a network of its own: sockets for TCP and UDP may be made there.
+    pub network: bool,
     /// The kernel's version of Landlock.
     pub landlock: u32,
 }
@@ -195,7 +197,7 @@ fn judged(program: &mut BpfProgram, rules: FilterRules) {
     }
 }
 
-/// Sockets of the network are refused: a program within walls has none. Others that are no files neither.
+/// Sockets of the network are refused to a program that has none of its own. Others that are no files are refused to all.
 fn family_of_socket(rules: FilterRules) -> BpfProgram {
     let mut body = vec![load(Field::Argument(0))];
     if rules.sockets {
@@ -210,6 +212,22 @@ fn family_of_socket(rules: FilterRules) -> BpfProgram {
         ]);
         // the value of the family is needed again
         body.push(load(Field::Argument(0)));
+    }
+    if rules.network {
+        // what else the kernel has under these families is not needed, and is reached by nobody then
+        let mut known = vec![
+            load(Field::Argument(1)),
+            and(0xf),
+            jump(Test::Equal, libc::SOCK_STREAM as u32, 2, 0),
+            jump(Test::Equal, libc::SOCK_DGRAM as u32, 1, 0),
+            answer(refuse(libc::EPROTONOSUPPORT)),
+        ];
+        let protocols = [0, libc::IPPROTO_TCP as u32, libc::IPPROTO_UDP as u32];
+        known.extend(only_then_allow(2, &protocols, libc::EPROTONOSUPPORT));
+        let past = u8::try_from(known.len()).expect("it is short");
+        body.push(jump(Test::Equal, libc::AF_INET as u32, 1, 0));
+        body.push(jump(Test::Equal, libc::AF_INET6 as u32, 0, past));
+        body.extend(known);
     }
     for family in [libc::AF_INET as u32, libc::AF_INET6 as u32] {
         body.extend([jump(Test::Equal, family, 0, 1), answer(refuse(libc::EACCES))]);

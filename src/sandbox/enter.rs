@@ -5,7 +5,8 @@ use super::{calls, paths};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::CapabilitySet;
 
-/// Shuts this process in, with all that it starts from now on. It must have one thread.
+/// Shuts this process in, with all that it starts from now on. It must have one thread. A network of its own
+/// ([`super::network`]) it must have by then.
 ///
 /// # Errors
 /// Why one of the walls could not be put up. Others may stand then: the process must end.
@@ -27,7 +28,7 @@ pub fn enter(walls: &Walls) -> Result<(), NotConfined> {
     drop_capabilities().map_err(refused("capabilities"))?;
     let landlock = support::landlock();
     paths::close(walls)?;
-    calls::close(calls::FilterRules { sockets: walls.connects(), landlock })
+    calls::close(calls::FilterRules { sockets: walls.connects(), network: walls.network.is_some(), landlock })
 }
 
 /// What root can do beyond its files. With `no_new_privs` it does not come back (capabilities(7)).

@@ -13,6 +13,8 @@ pub mod calls;
 #[cfg(target_os = "linux")]
 mod enter;
 #[cfg(target_os = "linux")]
+pub mod network;
+#[cfg(target_os = "linux")]
 mod paths;
 #[cfg(target_os = "linux")]
 pub mod support;

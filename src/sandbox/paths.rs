@@ -23,7 +23,7 @@ fn rights(access: Access) -> BitFlags<AccessFs> {
 
 /// Puts the walls around this process. Nothing is confined that the kernel can't: see [`super::support`].
 pub(super) fn close(walls: &Walls) -> Result<(), NotConfined> {
-    let mut ruleset = created().map_err(|error| {
+    let mut ruleset = created(walls.network.is_some()).map_err(|error| {
         NotConfined(format!(
             "Landlock is not to be had ({error}); a kernel of 5.13 or later has it, if it is not switched off"
         ))
@@ -43,15 +43,17 @@ pub(super) fn close(walls: &Walls) -> Result<(), NotConfined> {
     Ok(())
 }
 
-fn created() -> Result<landlock::RulesetCreated, RulesetError> {
-    Ruleset::default()
+/// Rules for connections are of no use in a network of one's own: whatever listens there is within as well.
+fn created(own_network: bool) -> Result<landlock::RulesetCreated, RulesetError> {
+    let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
         .handle_access(AccessFs::from_all(ABI::V1))?
         .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_all(NEWEST))?
-        .handle_access(AccessNet::from_all(NEWEST))?
-        .scope(Scope::from_all(NEWEST))?
-        .create()
+        .handle_access(AccessFs::from_all(NEWEST))?;
+    if !own_network {
+        ruleset = ruleset.handle_access(AccessNet::from_all(NEWEST))?;
+    }
+    ruleset.scope(Scope::from_all(NEWEST))?.create()
 }
 
 /// What the system said, without the words of the library around it.

@@ -16,12 +16,20 @@ fn walls_come_back_from_their_words() {
             (Access::Connect, "/run/s".into()),
         ],
         limits: vec![(Limit::OpenFiles, 256), (Limit::FileSize, 1), (Limit::Cpu, u64::MAX)],
+        network: Some(3128),
     };
     let mut words = walls.to_words();
     words.extend(["--".into(), "/bin/true".into()]);
-    assert_eq!(Walls::from_words(&words), Some((Some(walls), 16)));
+    assert_eq!(Walls::from_words(&words), Some((Some(walls), 18)));
     assert_eq!(Walls::from_words(&["--".into()]), Some((None, 0)));
-    for odd in [&[][..], &["read"], &["read", "/x"], &["dance", "/x", "--"], &["cpu", "soon", "--"]] {
+    for odd in [
+        &[][..],
+        &["read"],
+        &["read", "/x"],
+        &["dance", "/x", "--"],
+        &["cpu", "soon", "--"],
+        &["network", "70000", "--"],
+    ] {
         let odd: Vec<OsString> = odd.iter().map(OsString::from).collect();
         assert_eq!(Walls::from_words(&odd), None, "{odd:?}");
     }
@@ -33,9 +41,11 @@ fn calls_are_judged_by_number_and_argument() {
     const HERE: u32 = 0xC000_003E;
     let allow = libc::SECCOMP_RET_ALLOW;
     let error = |number: i32| libc::SECCOMP_RET_ERRNO | number as u32;
-    let new = FilterRules { sockets: false, landlock: 7 };
-    let old = FilterRules { sockets: false, landlock: 1 };
-    let unix = FilterRules { sockets: true, landlock: 9 };
+    let new = FilterRules { sockets: false, network: false, landlock: 7 };
+    let net = FilterRules { network: true, ..new };
+    let old = FilterRules { landlock: 1, ..new };
+    let unix = FilterRules { sockets: true, landlock: 9, ..new };
+    let both = FilterRules { sockets: true, ..net };
     let (inet, stream, dgram) = (libc::AF_INET as u64, libc::SOCK_STREAM as u64, libc::SOCK_DGRAM as u64);
     let (file, cloexec) = (libc::AF_UNIX as u64, libc::SOCK_CLOEXEC as u64);
     for (rules, call, args, answer) in [
@@ -54,6 +64,16 @@ fn calls_are_judged_by_number_and_argument() {
         (unix, libc::SYS_socket, vec![file, libc::SOCK_RAW as u64, 0], error(libc::EAFNOSUPPORT)),
         (unix, libc::SYS_socket, vec![file, libc::SOCK_SEQPACKET as u64, 0], allow),
         (unix, libc::SYS_socket, vec![inet, stream, 0], error(libc::EACCES)),
+        (net, libc::SYS_socket, vec![inet, stream | cloexec, 0], allow),
+        (net, libc::SYS_socket, vec![libc::AF_INET6 as u64, dgram, 17], allow),
+        (net, libc::SYS_socket, vec![inet, stream, 262], error(libc::EPROTONOSUPPORT)),
+        (net, libc::SYS_socket, vec![inet, libc::SOCK_RAW as u64, 1], error(libc::EPROTONOSUPPORT)),
+        (net, libc::SYS_socket, vec![libc::AF_NETLINK as u64, dgram, 0], error(libc::EAFNOSUPPORT)),
+        (net, libc::SYS_socket, vec![libc::AF_PACKET as u64, dgram, 0], error(libc::EAFNOSUPPORT)),
+        (net, libc::SYS_socket, vec![file, stream, 0], error(libc::EAFNOSUPPORT)),
+        (both, libc::SYS_socket, vec![file, stream, 0], allow),
+        (both, libc::SYS_socket, vec![file, dgram, 0], error(libc::EAFNOSUPPORT)),
+        (both, libc::SYS_socket, vec![inet, dgram, 0], allow),
         (new, libc::SYS_socketpair, vec![file, stream | cloexec, 0], allow),
         (new, libc::SYS_socketpair, vec![file, dgram, 0], error(libc::EPROTONOSUPPORT)),
         (new, libc::SYS_socketpair, vec![libc::AF_TIPC as u64, stream, 0], error(libc::EAFNOSUPPORT)),

@@ -50,7 +50,12 @@ pub struct Walls {
     pub paths: Vec<(Access, PathBuf)>,
     /// Its limits.
     pub limits: Vec<(Limit, u64)>,
+    /// It has a network of its own, out of which leads what answers on this port of 127.0.0.1. `None`: no network.
+    pub network: Option<u16>,
 }
+
+/// The word for a port.
+const NETWORK: &str = "network";
 
 /// The word before a path or number, and what follows the last pair.
 const END: &str = "--";
@@ -67,6 +72,9 @@ impl Walls {
             let word = Limit::ALL.iter().find(|(one, _)| one == limit).map_or("", |(_, word)| word);
             words.extend([OsString::from(word), value.to_string().into()]);
         }
+        if let Some(port) = self.network {
+            words.extend([OsString::from(NETWORK), port.to_string().into()]);
+        }
         words
     }
 
@@ -79,6 +87,8 @@ impl Walls {
             let (word, value) = (words[at].to_str()?, words.get(at + 1)?);
             if let Some((access, _)) = Access::ALL.iter().find(|(_, known)| *known == word) {
                 walls.paths.push((*access, value.into()));
+            } else if word == NETWORK {
+                walls.network = Some(value.to_str()?.parse().ok()?);
             } else {
                 let (limit, _) = Limit::ALL.iter().find(|(_, known)| *known == word)?;
                 walls.limits.push((*limit, value.to_str()?.parse().ok()?));

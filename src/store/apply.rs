@@ -102,6 +102,7 @@ fn write(db: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
         | Fact::DaemonStopping { .. }
         | Fact::ConfigApplied { .. }
         | Fact::ConfigRejected { .. }
+        | Fact::SandboxDenied { .. }
         | Fact::AgentChanged(_)
         | Fact::EventPassed { .. }
         | Fact::CircuitOpened { .. }

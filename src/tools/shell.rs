@@ -4,8 +4,8 @@ use super::contract::{About, Call, ToolError, ToolOutput};
 use super::{files, settings};
 use crate::child::{self, Confinement, Inherit, Program};
 use crate::domain::{
-    Effect, ParameterKind, ReadsWhen, Sandbox, ShellArg, ShellCommand, ShellSettings, TextOrSecret, ToolKind,
-    ToolSettings,
+    Effect, ParameterKind, ProgramOwner, ReadsWhen, Sandbox, ShellArg, ShellCommand, ShellSettings,
+    TextOrSecret, ToolKind, ToolSettings,
 };
 use crate::secret;
 use serde_json::{Map, Value, json};
@@ -76,7 +76,13 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     env.extend(call.context.run.map(|run| (child::RUN_ID.to_owned(), run.to_string())));
     let named: Vec<String> = command.args.iter().filter_map(ShellArg::as_text).map(str::to_owned).collect();
     let sandbox = settings.sandbox.unless_off().map(|sandbox| within_reach(&sandbox, command));
-    let confinement = sandbox.as_ref().map(|sandbox| Confinement::new(sandbox, &named, settings.env.keys()));
+    let owner = ProgramOwner {
+        table: format!("tools.{}", call.tool),
+        agent: call.context.agent.clone(),
+        run: call.context.run,
+    };
+    let confinement =
+        sandbox.as_ref().map(|sandbox| Confinement::new(sandbox, &owner, &named, settings.env.keys()));
     let program = Program {
         argv: &argv,
         inherit: Inherit::Basics,

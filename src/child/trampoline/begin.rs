@@ -9,13 +9,26 @@ use std::time::{Duration, Instant};
 /// First argument of what becomes a program within walls.
 pub(super) const ENTER: &str = "__enter";
 
-/// Waits for permission: what is to be started, its file, and its standard input. Ends this process if that never comes.
-pub(super) fn permission(channel: &OwnedFd) -> (Order, OwnedFd, Option<OwnedFd>) {
+/// The permission to start a program.
+pub(super) struct Permission {
+    /// What is to be started.
+    pub(super) order: Order,
+    /// The file with that.
+    pub(super) file: OwnedFd,
+    /// What it reads; `None`: nothing.
+    pub(super) input: Option<OwnedFd>,
+    /// Where the listener of its network goes, if it has one.
+    pub(super) network: Option<OwnedFd>,
+}
+
+/// Waits for permission. Ends this process if that never comes.
+pub(super) fn permission(channel: &OwnedFd) -> Permission {
     let Ok(Some((wire::GO, descriptors))) = wire::receive(channel) else { exit(NOT_ALLOWED) };
-    let mut descriptors = descriptors.into_iter();
-    let Some(file) = descriptors.next() else { exit(NOT_ALLOWED) };
+    let mut descriptors = std::collections::VecDeque::from(descriptors);
+    let Some(file) = descriptors.pop_front() else { exit(NOT_ALLOWED) };
     let Ok(order) = Order::from_file(file.as_fd()) else { exit(NOT_ALLOWED) };
-    (order, file, descriptors.next())
+    let network = if order.has_network() { descriptors.pop_back() } else { None };
+    Permission { order, file, input: descriptors.pop_front(), network }
 }
 
 /// The socket that stands in the place of standard input, out of the way of programs.

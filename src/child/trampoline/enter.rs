@@ -1,15 +1,35 @@
 //! What becomes a program within walls.
-use super::begin::{channel, command, executed, permission};
+use super::begin::{Permission, channel, command, executed, permission};
 use super::wire::{KeeperMessage, NOT_ALLOWED};
-use crate::sandbox::{self, NotConfined};
+use crate::sandbox::{self, NotConfined, Walls};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::exit;
+
+/// Moves into a network of its own if the walls have one, and hands its listener over.
+#[cfg(target_os = "linux")]
+fn own_network(walls: &Walls, hand_over: Option<OwnedFd>) -> Result<(), NotConfined> {
+    use super::wire;
+    use std::os::fd::AsFd;
+    let Some(port) = walls.network else { return Ok(()) };
+    let hand_over =
+        hand_over.ok_or_else(|| NotConfined("nobody takes the listener of its network".into()))?;
+    let listener = sandbox::network::open(port)?;
+    wire::send(&hand_over, wire::LISTENER, &[listener.as_fd()])
+        .map_err(|error| NotConfined(format!("the listener of its network can't be handed over: {error}")))
+}
+
+/// Without Linux there are no walls.
+#[cfg(not(target_os = "linux"))]
+fn own_network(_: &Walls, _: Option<OwnedFd>) -> Result<(), NotConfined> {
+    Ok(())
+}
 
 /// Shuts itself in and becomes the program. Why that is not to be goes to the keeper, by a socket that the program
 /// does not get.
 pub(super) fn become_program() -> ! {
     let Ok(channel) = channel() else { exit(NOT_ALLOWED) };
-    let (order, file, input) = permission(&channel);
+    let Permission { order, file, input, network } = permission(&channel);
     drop(file);
     let shut_in = || -> Result<(), NotConfined> {
         if let Some(input) = input {
@@ -17,6 +37,7 @@ pub(super) fn become_program() -> ! {
                 .map_err(|error| NotConfined(format!("standard input: {error}")))?;
         }
         let walls = order.walls.as_ref().ok_or_else(|| NotConfined("no walls were named".into()))?;
+        own_network(walls, network)?;
         sandbox::enter(walls)
     };
     let why = match shut_in() {

@@ -3,9 +3,9 @@
 //! It adopts what is orphaned below it (`PR_SET_CHILD_SUBREAPER`, prctl(2)): so whatever a program starts, in whatever session, group,
 //! namespace or environment, stays below the keeper, is found there, and ends with it. It ends when it is told to, and when
 //! whoever started it is gone.
-use super::begin::{ENTER, channel, command, executed, permission};
+use super::begin::{ENTER, Permission, channel, command, executed, permission};
 use super::process::{self, Stat};
-use super::wire::{self, KeeperMessage, NOT_ALLOWED, Order};
+use super::wire::{self, KeeperMessage, NOT_ALLOWED};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
 use std::collections::{HashMap, HashSet};
@@ -34,7 +34,7 @@ pub(super) fn keep() -> ! {
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     let Ok(channel) = channel() else { exit(NOT_ALLOWED) };
-    let (order, file, input) = permission(&channel);
+    let permission = permission(&channel);
     let signals = match Signals::caught() {
         Ok(signals) => signals,
         Err(error) => end_with(&channel, format!("signals can't be caught: {error}")),
@@ -42,7 +42,7 @@ pub(super) fn keep() -> ! {
     if let Err(error) = nothing_in_place_of_input() {
         end_with(&channel, format!("/dev/null can't be opened: {error}"));
     }
-    let leader = match started(&order, file, input) {
+    let leader = match started(permission) {
         Ok(leader) => leader,
         Err(why) => end_with(&channel, why),
     };
@@ -75,11 +75,12 @@ fn nothing_in_place_of_input() -> std::io::Result<()> {
 }
 
 /// Starts the program in a group of its own. Returns its number, or why it could not be executed.
-fn started(order: &Order, file: OwnedFd, input: Option<OwnedFd>) -> Result<Pid, String> {
-    let child = if order.walls.is_some() {
-        within_walls(&file, input)?
+fn started(permission: Permission) -> Result<Pid, String> {
+    let child = if permission.order.walls.is_some() {
+        within_walls(permission)?
     } else {
-        let mut command = command(order);
+        let Permission { order, input, .. } = permission;
+        let mut command = command(&order);
         command.process_group(0).stdin(input.map_or_else(Stdio::null, Stdio::from));
         // `spawn` empties the signal mask and restores SIGPIPE, which the runtime of the language ignores
         executed(|| command.spawn()).map_err(|error| error.to_string())?.id()
@@ -88,7 +89,8 @@ fn started(order: &Order, file: OwnedFd, input: Option<OwnedFd>) -> Result<Pid, 
 }
 
 /// Starts what shuts itself in and becomes the program.
-fn within_walls(order: &OwnedFd, input: Option<OwnedFd>) -> Result<u32, String> {
+fn within_walls(permission: Permission) -> Result<u32, String> {
+    let Permission { file, input, network, .. } = permission;
     let own = if cfg!(target_os = "linux") {
         "/proc/self/exe".into()
     } else {
@@ -102,8 +104,10 @@ fn within_walls(order: &OwnedFd, input: Option<OwnedFd>) -> Result<u32, String> 
     drop(command);
     let null = std::fs::File::open("/dev/null").map_err(|error| error.to_string())?;
     let input = input.unwrap_or_else(|| null.into());
-    wire::send(&ours, wire::GO, &[order.as_fd(), input.as_fd()]).map_err(|error| error.to_string())?;
-    drop(input);
+    let mut descriptors = vec![file.as_fd(), input.as_fd()];
+    descriptors.extend(network.as_ref().map(AsFd::as_fd));
+    wire::send(&ours, wire::GO, &descriptors).map_err(|error| error.to_string())?;
+    drop((input, network));
     let mut why = String::new();
     (&ours).read_to_string(&mut why).map_err(|error| error.to_string())?;
     match KeeperMessage::read(why.trim_end()) {

@@ -27,12 +27,16 @@ const DASHES: &str = "--";
 /// Exit code of a keeper whose permission never came.
 pub const NOT_ALLOWED: i32 = 113;
 
-/// ProgramStart the program.
+/// Start the program. With it come the order, then what the program reads if it reads something, then a socket if the
+/// program has a network of its own: the listener there goes back over that ([`LISTENER`]).
 pub const GO: u8 = b'g';
 /// Ask all that lives to end (SIGTERM).
 pub const TERMINATE: u8 = b't';
 /// Kill all that lives, then end.
 pub const KILL: u8 = b'k';
+
+/// From the program that is to be, over the socket that came with [`GO`]: the listener of its network.
+pub const LISTENER: u8 = b'l';
 
 /// What a keeper says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,9 +87,9 @@ impl KeeperMessage {
 }
 
 /// The most descriptors that come with an order.
-const MOST: usize = 2;
+const MOST: usize = 3;
 
-/// Sends an order, with descriptors if there are any; at most two.
+/// Sends an order, with descriptors if there are any; at most three.
 ///
 /// # Errors
 /// What the system says.
@@ -140,6 +144,11 @@ pub struct Order {
 }
 
 impl Order {
+    /// The program has a network of its own.
+    pub fn has_network(&self) -> bool {
+        self.walls.as_ref().is_some_and(|walls| walls.network.is_some())
+    }
+
     /// A file that it is written to: words, each with a NUL at its end, which no argument can have (execve(2)).
     ///
     /// # Errors
@@ -197,8 +206,9 @@ mod tests {
 
     #[test]
     fn an_order_is_read_as_it_was_written_and_more_than_once() {
-        for walls in [None, Some(Walls { paths: vec![(Access::Write, "/a b\n".into())], limits: Vec::new() })]
-        {
+        let walls =
+            Walls { paths: vec![(Access::Write, "/a b\n".into())], limits: Vec::new(), network: Some(3128) };
+        for walls in [None, Some(walls)] {
             let argv = ["x", "", "--", "read"].map(OsString::from).to_vec();
             let order = Order { walls, program: "/bin/x".into(), argv };
             let file = order.to_file().unwrap();

@@ -14,22 +14,26 @@ pub(in crate::cli) fn run(app: &mut App, args: &DoctorArgs) -> Result<Outcome, F
         .enable_all()
         .build()
         .map_err(|error| Failure::usage(error.to_string()))?;
-    let tried = runtime.block_on(doctor::tried()).map_err(|error| {
+    let found = runtime.block_on(doctor::tried()).map_err(|error| {
         negative(
             format!("there is no sandbox on this machine: {error}"),
             "programs with a sandbox are not started here; `sandbox = false` takes the walls away from one",
         )
     })?;
+    let doctor::Findings { tried, no_network } = found;
     let through = tried.iter().filter(|one| one.refused.is_none()).count();
     let gaps = doctor::gaps();
     if app.json {
-        app.print_json(&json!({"escapes": tried, "got_through": through, "not_confined": gaps}))?;
+        app.print_json(&json!({"escapes": tried, "got_through": through, "not_confined": gaps, "no_network": no_network}))?;
     } else {
         let text = table(&tried, &app.screen);
         app.print(&text)?;
         app.flush()?;
         for gap in &gaps {
             app.note(&format!("not confined on this kernel: {gap}"));
+        }
+        if let Some(why) = &no_network {
+            app.note(&format!("programs whose sandbox has `net` are not started on this machine: {why}"));
         }
         app.note(&match through {
             0 => format!("{} escapes tried, none got through", tried.len()),

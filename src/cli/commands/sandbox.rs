@@ -3,7 +3,7 @@ use super::prelude::*;
 use crate::cli::args::SandboxCommand;
 use crate::config::Context;
 use crate::doctor;
-use crate::domain::{Body, Fleet, NotifyTargetKind, Sandbox, ToolSettings, nearest};
+use crate::domain::{Body, Fleet, NotifyTargetKind, ProgramOwner, Sandbox, ToolSettings, nearest};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,11 +14,16 @@ pub(in crate::cli) fn run(app: &mut App, command: &SandboxCommand) -> Result<Out
         .map_err(|rejected| Failure::rejected(&rejected, app.stderr_color))?;
     let walls = walls(&loaded.fleet, &args.target)?;
     doctor::keep_apart(&paths.state_dir, &paths.config);
+    let table = match args.target.split_once('.') {
+        Some(_) => args.target.clone(),
+        None => format!("agents.{}", args.target),
+    };
+    let owner = ProgramOwner { table, ..ProgramOwner::default() };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::usage(error.to_string()))?;
-    let tried = runtime.block_on(doctor::run_within(&walls.sandbox, &args.program, &walls.cwd));
+    let tried = runtime.block_on(doctor::run_within(&walls.sandbox, &owner, &args.program, &walls.cwd));
     let within = tried.map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Failure::usage(error.to_string()),
         _ => negative(error.to_string(), "`bgagent doctor` says what this machine can confine"),
@@ -26,6 +31,12 @@ pub(in crate::cli) fn run(app: &mut App, command: &SandboxCommand) -> Result<Out
     for path in &within.refused {
         app.note(&format!(
             "`{path}` is not within the sandbox of {}: `read` or `write` would name it, or a folder above it",
+            args.target
+        ));
+    }
+    for place in &within.not_connected {
+        app.note(&format!(
+            "{place} is not in `net` of the sandbox of {}: nothing was sent there",
             args.target
         ));
     }

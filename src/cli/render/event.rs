@@ -155,6 +155,7 @@ fn kind_word(kind: EventType) -> (&'static str, Tone) {
         E::ApprovalRequested => ("approve?", Tone::Warn),
         E::ApprovalDecided => ("approval", Tone::Plain),
         E::McpPinChanged => ("mcp changed", Tone::Bad),
+        E::SandboxDenied => ("denied", Tone::Warn),
         E::ConfigApplied => ("config", Tone::Good),
         E::ConfigRejected => ("config", Tone::Bad),
         E::NotificationSent => ("told", Tone::Dim),
@@ -255,6 +256,9 @@ pub(super) fn gist(event: &Event) -> String {
             said(&format!("{}/{}", it.server, it.tool)),
             Some("its description changed; see `bgagent mcp list`".to_owned()),
         ],
+        P::SandboxDenied(it) => {
+            vec![said(&format!("{} to {}", it.program, it.host)), said(&it.table), said(&it.reason)]
+        }
         P::ConfigApplied(it) => vec![
             names(&it.added, "+"),
             names(&it.changed, "~"),

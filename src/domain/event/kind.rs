@@ -62,6 +62,8 @@ words! {
         ApprovalDecided = "approval_decided",
         /// An MCP server describes a tool otherwise than when it was trusted.
         McpPinChanged = "mcp_pin_changed",
+        /// The sandbox of a program did not connect it to a place.
+        SandboxDenied = "sandbox_denied",
         /// A configuration was taken up.
         ConfigApplied = "config_applied",
         /// A configuration was refused; the old one stays in force.

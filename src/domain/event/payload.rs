@@ -76,6 +76,7 @@ payloads! {
     ApprovalRequested(ApprovalRequested),
     ApprovalDecided(ApprovalDecided),
     McpPinChanged(McpPinChanged),
+    SandboxDenied(SandboxDenied),
     ConfigApplied(ConfigApplied),
     ConfigRejected(ConfigRejected),
     NotificationSent(NotificationSent),

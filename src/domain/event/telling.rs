@@ -87,6 +87,15 @@ impl Event {
                 };
                 event(None, None, Payload::McpPinChanged(changed))
             }
+            Fact::SandboxDenied { owner, program, host, reason } => {
+                let denied = SandboxDenied {
+                    host: host.clone(),
+                    program: program.clone(),
+                    table: owner.table.clone(),
+                    reason: reason.clone(),
+                };
+                event(owner.agent.as_ref(), owner.run.as_ref(), Payload::SandboxDenied(denied))
+            }
             Fact::Budget(news) => event(news.agent.as_ref(), None, budget(news)),
             Fact::AgentChanged(change) => event(Some(&change.agent), None, agent_changed(change)),
             Fact::SlotsJudged { agent, first, last, count, verdict, cause, .. } => {

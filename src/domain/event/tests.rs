@@ -281,6 +281,12 @@ fn facts() -> Vec<Fact> {
     ];
     let talk = |said| Talk { run: run(), agent: agent(), session: Arc::from("news"), attempt: 2, said };
     facts.extend(talks().into_iter().map(|said| Fact::Talked(Box::new(talk(said)))));
+    facts.push(Fact::SandboxDenied {
+        owner: ProgramOwner { table: "agents.news".into(), agent: Some(agent()), run: Some(run()) },
+        program: "curl".into(),
+        host: "evil.example:443".into(),
+        reason: "it is not in its `net`".into(),
+    });
     facts
 }
 

@@ -5,6 +5,7 @@ use crate::domain::agent::*;
 use crate::domain::fleet::*;
 use crate::domain::host::HostPattern;
 use crate::domain::ids::AgentId;
+use crate::domain::net_target::NetTarget;
 use crate::domain::private_host::PrivateHost;
 use crate::domain::sandbox::{Sandbox, SandboxLimits, SandboxSetting};
 use crate::domain::secret_ref::{EnvValue, SecretRef, TextOrSecret};
@@ -296,7 +297,7 @@ impl Canonical for Since {
     }
 }
 
-table! { Sandbox { read: "read", write: "write", exec: "exec", unix: "unix", limits: "limits", } }
+table! { Sandbox { read: "read", write: "write", exec: "exec", net: "net", unix: "unix", limits: "limits", } }
 table! { SandboxLimits {
     processes: "processes", memory: "memory", open_files: "open_files", file_size: "file_size", cpu: "cpu",
 } }
@@ -420,6 +421,12 @@ impl Canonical for ToolSettings {
 }
 
 impl Canonical for PrivateHost {
+    fn write(&self, form: &mut Form) {
+        form.text(&self.to_string());
+    }
+}
+
+impl Canonical for NetTarget {
     fn write(&self, form: &mut Form) {
         form.text(&self.to_string());
     }

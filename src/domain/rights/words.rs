@@ -40,11 +40,14 @@ pub(super) fn runs(command: &CommandSpec) -> String {
 
 /// The walls around what a program runs in, `what`; with none there is nothing to say.
 pub(super) fn walls(what: &str, sandbox: Option<&Sandbox>, rights: &mut RightsOf) {
-    let Some(Sandbox { read, write, exec, unix, limits }) = sandbox else { return };
+    let Some(Sandbox { read, write, exec, net, unix, limits }) = sandbox else { return };
     rights.held(format!("keeps {what} in a sandbox"));
     let lists = [("reads", read), ("writes", write), ("connects to the socket", unix)];
     for (does, path) in lists.into_iter().flat_map(|(does, all)| all.iter().map(move |path| (does, path))) {
         rights.may(format!("{does} {} in the sandbox of {what}", word_of(path)));
+    }
+    for target in net {
+        rights.may(format!("connects to {target} from the sandbox of {what}"));
     }
     if let Some(exec) = exec {
         rights.held(format!("executes only what is listed in the sandbox of {what}"));

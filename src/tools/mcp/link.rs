@@ -104,8 +104,14 @@ impl Link {
             self.pause(&mut state, deadline).await?;
             self.timeouts.store(0, Relaxed);
             let start = self.time_to_start();
-            let opening =
-                session::open(&self.spec, &self.cwd, self.limits, start, self.closing.child_token());
+            let opening = session::open(
+                &self.name,
+                &self.spec,
+                &self.cwd,
+                self.limits,
+                start,
+                self.closing.child_token(),
+            );
             let opened = tokio::select! {
                 opened = opening => opened,
                 () = self.closing.cancelled() => return Err("it was stopped while it started".into()),

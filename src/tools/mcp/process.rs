@@ -2,7 +2,7 @@
 //! choose, its last words kept, ended with all that it started.
 use super::text::shown;
 use crate::child::{self, Confinement, Ended, Inherit, KeptProgram, ProgramStart, kept};
-use crate::domain::Sandbox;
+use crate::domain::{ProgramOwner, Sandbox};
 use crate::secret::{self, Secret};
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -31,8 +31,9 @@ pub(super) struct Process {
 pub(super) type Pipes = (ChildStdout, pipe::Sender);
 
 impl Process {
-    /// Starts it.
+    /// Starts that of the server `name`.
     pub(super) fn start(
+        server: &str,
         argv: &[String],
         env: &[(String, Secret)],
         cwd: &Path,
@@ -44,8 +45,9 @@ impl Process {
         let name = argv.first().map_or("", String::as_str);
         let path = environment.get(OsStr::new("PATH")).map(OsString::as_os_str);
         let program = child::find(name, cwd, path).map_err(|why| why.to_string())?;
+        let owner = ProgramOwner { table: format!("mcp.{server}"), ..ProgramOwner::default() };
         let confinement =
-            sandbox.map(|sandbox| Confinement::new(sandbox, argv, env.iter().map(|(name, _)| name)));
+            sandbox.map(|sandbox| Confinement::new(sandbox, &owner, argv, env.iter().map(|(name, _)| name)));
         let start = ProgramStart {
             program: &program,
             argv,

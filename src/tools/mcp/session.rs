@@ -197,6 +197,7 @@ impl Drop for InUse {
 /// `initialize`; one that refuses it is asked the newer way (protocol 2026-07-28), on a fresh
 /// connection.
 pub(super) async fn open(
+    name: &str,
     spec: &McpSpec,
     cwd: &Path,
     limits: Limits,
@@ -205,10 +206,10 @@ pub(super) async fn open(
 ) -> Result<Arc<Session>, StartError> {
     let deadline = Instant::now() + time;
     let older = ClientLifecycleMode::Initialize;
-    match connect(spec, cwd, limits, &stop, older, deadline).await {
+    match connect(name, spec, cwd, limits, &stop, older, deadline).await {
         Err(Refused { newer: true, error: older }) => {
             let newer = ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::LATEST] };
-            connect(spec, cwd, limits, &stop, newer, deadline).await.map_err(|refused| {
+            connect(name, spec, cwd, limits, &stop, newer, deadline).await.map_err(|refused| {
                 // Whoever does not know the newer way means what it said of the older one.
                 let text = match refused.newer {
                     true => older.text,
@@ -237,6 +238,7 @@ impl Refused {
 type Service = RunningService<RoleClient, Refusing>;
 
 async fn connect(
+    name: &str,
     spec: &McpSpec,
     cwd: &Path,
     limits: Limits,
@@ -249,7 +251,7 @@ async fn connect(
         (Some(argv), _) => {
             let env = values(&spec.env, "variable").await.map_err(Refused::ours)?;
             let (process, (output, input)) =
-                Process::start(argv, &env, cwd, spec.sandbox.unless_off().as_deref())
+                Process::start(name, argv, &env, cwd, spec.sandbox.unless_off().as_deref())
                     .map_err(Refused::ours)?;
             let wire = Wire::new(output, input, signals.clone());
             (greet(wire, mode, deadline).await, Some(process))

@@ -5,7 +5,9 @@
 use super::blocking::panic_text;
 use super::contract::{About, Call, ToolError, ToolOutput};
 use super::system_metrics::tenth;
-use crate::domain::{Finding, FoundBy, Level, ProbeSettings, ProbeType, RunId, ToolSettings, human_duration};
+use crate::domain::{
+    Finding, FoundBy, Level, ProbeSettings, ProbeType, ProgramOwner, ToolSettings, human_duration,
+};
 use crate::tools::probe::measured::Measured;
 use jiff::SignedDuration;
 use serde_json::json;
@@ -47,14 +49,19 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
         }),
         _ => spec::read(&call.args).and_then(|checks| spec::complete(&checks)).map_err(ToolError::Arguments),
     };
-    run_all(checks?, call.bound, call.context.run).await
+    let owner = ProgramOwner {
+        table: format!("tools.{}", call.tool),
+        agent: call.context.agent.clone(),
+        run: call.context.run,
+    };
+    run_all(checks?, call.bound, Arc::new(owner)).await
 }
 
 /// Runs checks. `bound` is that of the whole call: what can't be checked in it is said to be so.
 async fn run_all(
     checks: Vec<Check>,
     bound: Duration,
-    for_run: Option<RunId>,
+    owner: Arc<ProgramOwner>,
 ) -> Result<ToolOutput, ToolError> {
     // A little is left for putting the answer together.
     let deadline = Instant::now() + bound.saturating_sub((bound / 10).min(Duration::from_secs(2)));
@@ -63,7 +70,7 @@ async fn run_all(
         .into_iter()
         .map(|check| {
             let check = Arc::new(check);
-            let task = tokio::spawn(run(check.clone(), places.clone(), deadline, for_run));
+            let task = tokio::spawn(run(check.clone(), places.clone(), deadline, owner.clone()));
             (check, AbortOnDropHandle::new(task))
         })
         .collect();
@@ -110,7 +117,7 @@ async fn run(
     check: Arc<Check>,
     places: Arc<Semaphore>,
     deadline: Instant,
-    for_run: Option<RunId>,
+    owner: Arc<ProgramOwner>,
 ) -> (Measured, Duration) {
     let not_begun = || {
         let title = format!("{} was not checked: the time of the whole probe was up", check.what.subject());
@@ -124,14 +131,14 @@ async fn run(
     if bound < check.timeout && bound < LEAST {
         return not_begun();
     }
-    let measured = tokio::time::timeout(bound, measure(&check, bound, for_run)).await.unwrap_or_else(|_| {
+    let measured = tokio::time::timeout(bound, measure(&check, bound, &owner)).await.unwrap_or_else(|_| {
         let bound = human_duration(SignedDuration::try_from(bound).unwrap_or(SignedDuration::MAX));
         Measured::failed(format!("{} did not answer within {bound}", check.what.subject()))
     });
     (measured, started.elapsed())
 }
 
-async fn measure(check: &Check, bound: Duration, for_run: Option<RunId>) -> Measured {
+async fn measure(check: &Check, bound: Duration, owner: &ProgramOwner) -> Measured {
     let thresholds = &check.thresholds;
     match &check.what {
         What::Disk { path, metric, mounted } => local::disk(path, *metric, *mounted, thresholds).await,
@@ -141,7 +148,7 @@ async fn measure(check: &Check, bound: Duration, for_run: Option<RunId>) -> Meas
         What::Http(web) => reach::http(web, bound, thresholds).await,
         What::Tcp { host, port } => reach::tcp(host, *port, thresholds).await,
         What::Systemd { unit, user } => program::systemd(unit, *user, bound).await,
-        What::Command { argv, sandbox } => program::command(argv, sandbox.as_deref(), bound, for_run).await,
+        What::Command { argv, sandbox } => program::command(argv, sandbox.as_deref(), bound, owner).await,
     }
 }
 

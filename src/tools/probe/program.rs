@@ -1,7 +1,7 @@
 //! Checks by a program: any command, and `systemctl`.
 use super::measured::Measured;
 use crate::child::{self, ChildError, Confinement, Finished, Inherit, Program};
-use crate::domain::{Level, RunId, Sandbox};
+use crate::domain::{Level, ProgramOwner, Sandbox};
 use std::time::Duration;
 
 /// Enough for a title.
@@ -11,10 +11,11 @@ pub(super) async fn command(
     argv: &[String],
     sandbox: Option<&Sandbox>,
     bound: Duration,
-    for_run: Option<RunId>,
+    owner: &ProgramOwner,
 ) -> Measured {
-    let confinement = sandbox.map(|sandbox| Confinement::new(sandbox, argv, std::iter::empty::<&str>()));
-    let env: Vec<_> = for_run.iter().map(|run| (child::RUN_ID.to_owned(), run.to_string())).collect();
+    let confinement =
+        sandbox.map(|sandbox| Confinement::new(sandbox, owner, argv, std::iter::empty::<&str>()));
+    let env: Vec<_> = owner.run.iter().map(|run| (child::RUN_ID.to_owned(), run.to_string())).collect();
     let program = Program {
         argv,
         inherit: Inherit::Basics,

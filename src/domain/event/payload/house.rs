@@ -97,6 +97,20 @@ described! {
         pub seen: String,
     }
 
+    /// The sandbox of a program did not connect it to a place. Told once for each place and program. The event's agent and
+    /// run are those that the program runs for, where that is one.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct SandboxDenied {
+        /// Host and port, as the program named them.
+        pub host: String,
+        /// The program's name.
+        pub program: String,
+        /// The table of the configuration that it stands in: `mcp.github`.
+        pub table: String,
+        /// Why.
+        pub reason: String,
+    }
+
     /// A configuration was taken up.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct ConfigApplied {

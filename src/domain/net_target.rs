@@ -1,0 +1,98 @@
+//! Where a program within walls may connect to: `api.github.com:443`, `*.example.org`, `10.1.2.3:8080`,
+//! `nas.lan:8443=10.1.2.0/24`.
+//!
+//! A name stands for public addresses only. Private ones count where they are written out, or as the range behind the name.
+use super::host::HostPattern;
+use super::private_host::PrivateHost;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// One entry of `net`. Without a port it stands for ports 80 and 443.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum NetTarget {
+    /// While its addresses are public.
+    Public(HostPattern),
+    /// Also at private addresses, as far as it admits them.
+    Private(PrivateHost),
+}
+
+impl NetTarget {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong, and one that says what to write.
+    pub fn parse(text: &str) -> Result<Self, (String, String)> {
+        if text.contains('=') {
+            return PrivateHost::parse(text).map(Self::Private);
+        }
+        let host = HostPattern::parse(text)?;
+        Ok(PrivateHost::literal(host.clone()).map_or(Self::Public(host), Self::Private))
+    }
+
+    /// The host that it names.
+    pub fn host(&self) -> &HostPattern {
+        match self {
+            Self::Public(host) => host,
+            Self::Private(private) => &private.host,
+        }
+    }
+
+    /// Is it the machine that the daemon runs on?
+    pub fn is_this_machine(&self) -> bool {
+        self.host().fits("localhost") || self.host().address().is_some_and(|address| address.is_loopback())
+    }
+}
+
+impl fmt::Display for NetTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Public(host) => host.fmt(f),
+            Self::Private(private) => private.fmt(f),
+        }
+    }
+}
+
+impl TryFrom<String> for NetTarget {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text).map_err(|(what, instead)| format!("{what}; {instead}"))
+    }
+}
+
+impl From<NetTarget> for String {
+    fn from(target: NetTarget) -> Self {
+        target.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of what an entry stands for.
+    use super::*;
+
+    #[test]
+    fn private_addresses_must_be_written_out() {
+        for (text, private, here) in [
+            ("api.github.com:443", false, false),
+            ("*.example.org", false, false),
+            ("nas.lan", false, false),
+            ("nas.lan:8443=10.1.2.0/24", true, false),
+            ("10.1.2.3:8080", true, false),
+            ("127.0.0.1:8080", true, true),
+            ("[::1]:8080", true, true),
+            ("localhost:8080", true, true),
+        ] {
+            let target = NetTarget::parse(text).unwrap();
+            assert_eq!(matches!(target, NetTarget::Private(_)), private, "{text}");
+            assert_eq!(target.is_this_machine(), here, "{text}");
+            let written = serde_json::to_string(&target).unwrap();
+            assert_eq!(serde_json::from_str::<NetTarget>(&written).unwrap(), target, "{text}");
+        }
+        for text in ["", "*", "https://a.example/", "a.example:0", "*.lan.example=10.0.0.0/8", "a.example=x"]
+        {
+            assert!(NetTarget::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The way out of a sandbox: a proxy that programs within walls reach at a port of their own network, and nothing else.
+//!
+//! Theory of operation. Each program that has `net` gets a [`Pass`]: a key, and the places that it may connect to. Its
+//! environment names the proxy with the key, in the variables that programs read. What comes to the listener of its network
+//! is answered for that pass alone (`serve`): `CONNECT` for what is encrypted, and requests with a whole address for what is
+//! not (RFC 9110, 9.3.6; RFC 9112, 3.2.2). Each place is judged by its name, looked up once, judged by its addresses, and
+//! connected to at those (`net::connect`); so a name that turns to a private address is refused. What is refused is told to the
+//! program in words, counted, and reported once for each place ([`denials`]).
+//!
+//! A pass ends with its program: connections that are open then are cut.
+mod forward;
+mod held;
+mod serve;
+
+use crate::domain::{NetTarget, ProgramOwner};
+use crate::net::Allow;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+pub use held::{Denial, denials};
+use held::{Held, Seen};
+
+/// The port of the proxy within a network of one's own: the one that proxies usually have.
+pub const PORT: u16 = 3128;
+/// The name that goes with the key.
+const NAME: &str = "bgagent";
+
+/// What one program may reach. Dropping it cuts its connections.
+#[derive(Debug)]
+pub struct Pass {
+    held: Arc<Held>,
+}
+
+impl Pass {
+    /// For `program`, which may connect to these.
+    pub fn new(targets: &[NetTarget], owner: ProgramOwner, program: &Path) -> Self {
+        let (mut public, mut private) = (Vec::new(), Vec::new());
+        for target in targets {
+            match target {
+                NetTarget::Public(host) => public.push(host.clone()),
+                NetTarget::Private(host) => private.push(host.clone()),
+            }
+        }
+        // 148 bits of chance, which is what two of these have
+        let key = format!("{}{}", Uuid::now_v7().simple(), Uuid::now_v7().simple());
+        let held = Held {
+            credentials: format!("Basic {}", BASE64.encode(format!("{NAME}:{key}"))),
+            key,
+            allow: Allow::hosts(public).and_private(private),
+            reaches_this_machine: targets.iter().any(NetTarget::is_this_machine),
+            owner,
+            program: program.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            seen: Mutex::new(Seen::default()),
+            ended: CancellationToken::new(),
+        };
+        Self { held: Arc::new(held) }
+    }
+
+    /// What a program reads of it: the proxy with its key, and what is not to go there. What the program itself
+    /// listens on is reached directly, unless `net` names this machine.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        const NAMES: [&str; 6] =
+            ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+        let address = format!("http://{NAME}:{}@127.0.0.1:{PORT}", self.held.key);
+        let direct = if self.held.reaches_this_machine { "" } else { "localhost,127.0.0.1,::1" };
+        let mut all: Vec<_> = NAMES.map(|name| (name, address.clone())).into();
+        all.extend(["NO_PROXY", "no_proxy"].map(|name| (name, direct.to_owned())));
+        // Node reads the others only if it is told to
+        all.push(("NODE_USE_ENV_PROXY", "1".to_owned()));
+        all
+    }
+
+    /// Answers at the listener that comes, until the pass is dropped.
+    pub fn serve(&self, listener: impl Future<Output = Option<std::net::TcpListener>> + Send + 'static) {
+        let held = self.held.clone();
+        let serving = async move {
+            let Some(listener) = listener.await else { return };
+            let opened = listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener));
+            match opened {
+                Ok(listener) => serve::all(held, listener).await,
+                Err(error) => tracing::warn!(%error, "the way out of a sandbox can't be opened"),
+            }
+        };
+        tokio::spawn(self.held.ended.clone().run_until_cancelled_owned(serving));
+    }
+
+    /// The places that were refused.
+    pub fn refused(&self) -> BTreeSet<String> {
+        self.held.seen().refused.clone()
+    }
+
+    /// The places that it was connected to, and how often.
+    pub fn connections(&self) -> BTreeMap<String, u64> {
+        self.held.seen().connections.clone()
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.held.ended.cancel();
+        let seen = self.held.seen();
+        if !seen.connections.is_empty() {
+            let (table, program) = (&self.held.owner.table, &self.held.program);
+            tracing::debug!(%table, %program, connections = ?seen.connections, "was connected by the proxy");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! A network of the process's own (network_namespaces(7)): empty but for a loopback interface, which reaches nobody but what
+//! is within. The one way out of it is a listener there, which is handed to whoever answers at it.
+use super::walls::NotConfined;
+use rustix::io::Errno;
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, recv, sendto, socket};
+use rustix::process::{getgid, getuid};
+use rustix::thread::UnshareFlags;
+use std::net::{Ipv4Addr, TcpListener};
+
+/// Moves this process into such a network, and listens there on `port` of 127.0.0.1. The process must have one thread.
+///
+/// # Errors
+/// Why that is not to be had, and what to do.
+pub fn open(port: u16) -> Result<TcpListener, NotConfined> {
+    let failed = |what: &str, error: &dyn std::fmt::Display| NotConfined(format!("{what}: {error}"));
+    leave().map_err(|error| {
+        NotConfined(format!(
+            "a network of its own is not to be had ({error}): the kernel must let `{}` make namespaces of users and networks \
+             (`sysctl user.max_net_namespaces`, `kernel.unprivileged_userns_clone`, \
+             `kernel.apparmor_restrict_unprivileged_userns`); or leave out `net` of the sandbox",
+            std::env::current_exe().map_or_else(|_| "bgagent".into(), |path| path.display().to_string())
+        ))
+    })?;
+    raise_loopback().map_err(|error| failed("the loopback interface of its network", &error))?;
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .map_err(|error| failed("the way out of its network", &error))
+}
+
+/// Root may without a namespace of users; everybody else is mapped to themselves in one (user_namespaces(7)).
+fn leave() -> std::io::Result<()> {
+    let (user, group) = (getuid().as_raw(), getgid().as_raw());
+    match unshare(UnshareFlags::NEWNET) {
+        Err(Errno::PERM) => {}
+        done => return Ok(done?),
+    }
+    unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNET)?;
+    std::fs::write("/proc/self/setgroups", "deny")?;
+    std::fs::write("/proc/self/uid_map", format!("{user} {user} 1"))?;
+    std::fs::write("/proc/self/gid_map", format!("{group} {group} 1"))
+}
+
+#[expect(
+    deprecated,
+    reason = "unsafe is what takes the table of open files apart, and that is not asked for"
+)]
+fn unshare(flags: UnshareFlags) -> rustix::io::Result<()> {
+    rustix::thread::unshare(flags)
+}
+
+/// Brings `lo` up: RTM_NEWLINK with IFF_UP for the first interface, which it always is (rtnetlink(7)).
+fn raise_loopback() -> std::io::Result<()> {
+    const NEWLINK: u16 = 16;
+    const REQUEST_WITH_ANSWER: u16 = 1 | 4; // NLM_F_REQUEST | NLM_F_ACK
+    const UP: u32 = 1; // IFF_UP
+    const LOOPBACK: i32 = 1;
+    let mut message = Vec::with_capacity(32);
+    message.extend(32u32.to_ne_bytes());
+    message.extend(NEWLINK.to_ne_bytes());
+    message.extend(REQUEST_WITH_ANSWER.to_ne_bytes());
+    message.extend(1u32.to_ne_bytes()); // number of the request
+    message.extend(0u32.to_ne_bytes()); // whoever sends
+    message.extend([0u8; 4]); // any family, any type
+    message.extend(LOOPBACK.to_ne_bytes());
+    message.extend(UP.to_ne_bytes());
+    message.extend(UP.to_ne_bytes()); // which flags are meant
+    let netlink = socket(AddressFamily::NETLINK, SocketType::RAW, None)?;
+    sendto(&netlink, &message, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
+    let mut answer = [0u8; 256];
+    let (count, _) = recv(&netlink, &mut answer, RecvFlags::empty())?;
+    // an error message with the number zero says that all went well
+    let code = answer[..count].get(16..20).and_then(|bytes| bytes.try_into().ok()).map(i32::from_ne_bytes);
+    match code {
+        Some(0) => Ok(()),
+        Some(code) => Err(std::io::Error::from_raw_os_error(-code)),
+        None => Err(std::io::Error::other("the kernel did not answer")),
+    }
+}
