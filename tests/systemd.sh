@@ -73,6 +73,10 @@ wait_for "the service" as systemctl --user is-active bgagent.service
 as bgagent status >/dev/null || fail "it is active before it answers"
 wait_for "a run" has_run
 as bgagent service status || fail "service status"
+# what holds programs holds within the unit as well, its network too
+as bgagent doctor --as-service >/run/home/doctor.log 2>&1 || { cat /run/home/doctor.log; fail "doctor --as-service"; }
+grep -q "none got through" /run/home/doctor.log || { cat /run/home/doctor.log; fail "doctor --as-service tried nothing"; }
+grep "not started on this machine" /run/home/doctor.log && fail "no network within a sandbox of the service"
 
 pid=$(main_pid)
 # what it has in flight does not hear that it should end

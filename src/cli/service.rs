@@ -113,7 +113,7 @@ WantedBy=default.target
     )
 }
 
-/// What of the unit confines the daemon, as properties of systemd-run(1).
+/// What of the unit confines the daemon, as properties of systemd-run(1), which knows no specifiers.
 pub(super) fn confinement() -> Vec<String> {
     const NOT: [&str; 11] = [
         "Type=",
@@ -135,12 +135,13 @@ pub(super) fn confinement() -> Vec<String> {
         state_dir: None,
         trust: false,
     };
+    let home = std::env::home_dir().map_or_else(|| "/".to_owned(), |home| home.display().to_string());
     let unit = systemd_unit(&installation);
     let service = unit.lines().skip_while(|line| *line != "[Service]").skip(1);
     service
         .take_while(|line| !line.is_empty())
         .filter(|line| !NOT.iter().any(|not| line.starts_with(not)))
-        .map(str::to_owned)
+        .map(|line| line.replace("%h", &home))
         .collect()
 }
 
