@@ -1,8 +1,9 @@
 //! Which walls a program gets: from what the configuration names to what the kernel holds ([`crate::sandbox`]).
+use super::installation;
 use crate::domain::{ProgramOwner, Sandbox};
 use crate::proxy::{self, Pass};
 use crate::sandbox::{Access, Limit, Walls};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -131,13 +132,13 @@ impl<'a> Confinement<'a> {
         Self { sandbox, owner, named, own_home, own_temporary }
     }
 
-    /// The walls around `program`, which runs in `cwd`, and its private folder.
+    /// The walls around `program`, which runs in `cwd` and is given this `PATH`, and its private folder.
     ///
     /// # Errors
     /// A sentence: what can't be had, where, and what to write.
-    pub(super) fn close(self, program: &Path, cwd: &Path) -> io::Result<(Walls, Private)> {
+    pub(super) fn close(self, program: &Path, cwd: &Path, path: &OsStr) -> io::Result<(Walls, Private)> {
         let private = Private::new(!self.own_home, !self.own_temporary)?;
-        let mut paths = self.system(program, cwd);
+        let mut paths = self.system(program, cwd, path);
         paths.push((Access::Write, private.folder.clone()));
         for (access, list, key) in [
             (Access::Read, &self.sandbox.read, "read"),
@@ -172,7 +173,7 @@ impl<'a> Confinement<'a> {
     }
 
     /// What each program gets.
-    fn system(&self, program: &Path, cwd: &Path) -> Vec<(Access, PathBuf)> {
+    fn system(&self, program: &Path, cwd: &Path, path: &OsStr) -> Vec<(Access, PathBuf)> {
         let programs = if self.sandbox.exec.is_none() { Access::Execute } else { Access::Read };
         let mut paths = vec![(Access::Execute, program.to_owned())];
         let existing =
@@ -183,7 +184,8 @@ impl<'a> Confinement<'a> {
         if self.sandbox.exec.is_some() {
             paths.extend(loaders().into_iter().map(|path| (Access::Execute, path)));
         }
-        for path in installation(program) {
+        let parts = installation::parts(program, path, |file| self.can_write(file));
+        for path in parts.into_iter().filter(|path| refused(path, false).is_none()) {
             paths.push((if path.is_dir() { programs } else { Access::Read }, path));
         }
         let files = self.named.iter().map(|argument| cwd.join(argument)).filter(|path| !self.can_write(path));
@@ -270,31 +272,6 @@ fn refused(path: &Path, writes: bool) -> Option<&'static str> {
     )
 }
 
-/// What belongs to a program that is not the system's: it stands in `PREFIX/bin`, and beside that is what it loads. So
-/// programs of a version manager, of a virtual environment or of one's own have what they need. What people keep beside
-/// that (`share`, `etc`) is not theirs.
-fn installation(program: &Path) -> Vec<PathBuf> {
-    const PARTS: [&str; 5] = ["bin", "lib", "lib64", "libexec", "pyvenv.cfg"];
-    let home = std::env::home_dir();
-    let real = program.canonicalize().ok();
-    let prefix = |program: &Path| {
-        let folder = program.parent()?;
-        let prefix = folder.parent().filter(|_| folder.file_name().is_some_and(|name| name == "bin"))?;
-        let is_home = |home: &Path| {
-            home.starts_with(prefix) || home.canonicalize().is_ok_and(|home| home.starts_with(prefix))
-        };
-        let is_anyones = prefix.parent().is_none() || home.as_deref().is_some_and(is_home);
-        (!is_anyones).then(|| prefix.to_owned())
-    };
-    let mut found = Vec::new();
-    for prefix in [prefix(program), real.as_deref().and_then(prefix)].into_iter().flatten() {
-        let parts = PARTS.iter().map(|part| prefix.join(part));
-        let real = parts.filter_map(|path| path.canonicalize().ok());
-        found.extend(real.filter(|path| refused(path, false).is_none()));
-    }
-    found
-}
-
 fn loaders() -> Vec<PathBuf> {
     let is_loader = |path: &PathBuf| {
         path.file_name()
@@ -338,34 +315,5 @@ impl Private {
         let home = self.home.then(|| ("HOME", self.folder.join("home").into_os_string()));
         let temporary = self.temporary.then(|| ("TMPDIR", self.folder.join("tmp").into_os_string()));
         home.into_iter().chain(temporary)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    //! Tests of what belongs to a program.
-    use super::*;
-
-    #[test]
-    fn a_program_of_its_own_prefix_has_what_it_loads_and_no_more() {
-        let folder = tempfile::tempdir().unwrap();
-        let prefix = folder.path().join("env");
-        for part in ["bin", "lib", "share"] {
-            std::fs::create_dir_all(prefix.join(part)).unwrap();
-        }
-        let program = prefix.join("bin/tool");
-        std::fs::write(&program, "").unwrap();
-        assert_eq!(
-            installation(&program),
-            [prefix.join("bin"), prefix.join("lib"), prefix.join("bin"), prefix.join("lib")]
-        );
-        let elsewhere = folder.path().join("tool");
-        std::os::unix::fs::symlink(&program, &elsewhere).unwrap();
-        assert_eq!(installation(&elsewhere), [prefix.join("bin"), prefix.join("lib")], "a link is followed");
-        let plain = folder.path().join("plain");
-        std::fs::write(&plain, "").unwrap();
-        assert!(installation(&plain).is_empty());
-        let home = std::env::home_dir().unwrap();
-        assert!(installation(&home.join("bin/x")).iter().all(|path| !path.starts_with(home.join("lib"))));
     }
 }

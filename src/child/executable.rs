@@ -109,6 +109,29 @@ fn slip(name: &str) -> Option<String> {
     is_shell.then(|| format!("`{name}` is a word of the shell, no program: write the command as one string"))
 }
 
+/// The programs that run a script, one behind the other: those that first lines name, and what env(1) finds for them in
+/// `path`. For a binary: none.
+pub(super) fn interpreters(program: &Path, path: &OsStr) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = Vec::new();
+    for _ in 0..LONGEST_CHAIN {
+        let head = head_of(found.last().map_or(program, PathBuf::as_path)).unwrap_or_default();
+        let Some(line) = head.strip_prefix(b"#!").and_then(|rest| rest.split(|byte| *byte == b'\n').next())
+        else {
+            break;
+        };
+        let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        let Some(interpreter) = words.next().map(|word| PathBuf::from(OsStr::from_bytes(word))) else {
+            break;
+        };
+        let is_env = interpreter.file_name() == Some(OsStr::new("env"));
+        found.push(interpreter);
+        let asked = words.filter_map(|word| std::str::from_utf8(word).ok());
+        let asked = asked.filter(|_| is_env).find(|word| !word.starts_with('-') && !word.contains('='));
+        found.extend(asked.and_then(|name| candidates(name, Path::new("/"), path).next()));
+    }
+    found
+}
+
 /// Can this file be run?
 fn judge(program: &Path, path: &OsStr, chain: u32) -> Result<(), String> {
     let shown = program.display();

@@ -9,7 +9,7 @@ use crate::domain::Control;
 use crate::proxy::Pass;
 use rustix::process::Pid;
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
@@ -84,8 +84,9 @@ impl KeptProgram {
     /// # Errors
     /// What the system says, of the keeper and not of the program; or why there can be no such walls.
     pub fn start(start: &ProgramStart<'_>) -> io::Result<(Self, OutputPipes)> {
+        let path = start.environment.get(OsStr::new("PATH")).map(OsString::as_os_str).unwrap_or_default();
         let confined =
-            start.confinement.map(|confinement| confinement.close(start.program, start.cwd)).transpose()?;
+            start.confinement.map(|walls| walls.close(start.program, start.cwd, path)).transpose()?;
         let (walls, private) = confined.unzip();
         let pass = start.confinement.and_then(|confinement| confinement.pass(start.program));
         let (ours, theirs) = StdStream::pair()?;

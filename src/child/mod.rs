@@ -11,6 +11,7 @@ mod executable;
 mod gate;
 mod helper;
 mod inherit;
+mod installation;
 pub mod kept;
 mod own;
 mod peers;
