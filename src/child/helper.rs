@@ -52,6 +52,8 @@ pub struct Finished {
     pub stdout_cut: bool,
     /// The first bytes of standard error.
     pub stderr: Vec<u8>,
+    /// What is said of each place of the network that its sandbox refused it.
+    pub refused: Vec<String>,
 }
 
 /// Why a program did not end by itself. Names the program, never its arguments.
@@ -173,9 +175,13 @@ async fn run_unbounded(program: Program<'_>) -> Result<Finished, NotRun> {
         tokio::select! { () = all => (), () = late => () }
     };
     match tokio::join!(ending, talking).0 {
-        Ended::Ran { status, .. } => {
-            Ok(Finished { status, stdout: stdout.kept, stdout_cut: stdout.cut, stderr: stderr.kept })
-        }
+        Ended::Ran { status, .. } => Ok(Finished {
+            status,
+            stdout: stdout.kept,
+            stdout_cut: stdout.cut,
+            stderr: stderr.kept,
+            refused: kept.refused(),
+        }),
         Ended::NotStarted(why) => {
             Err(NotRun::Unfit(Unfit::Other(format!("`{name}` can't be executed: {why}"))))
         }

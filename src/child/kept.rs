@@ -8,7 +8,6 @@ use super::trampoline::{WORD, process};
 use crate::domain::Control;
 use crate::proxy::Pass;
 use rustix::process::Pid;
-use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::net::TcpListener;
@@ -93,6 +92,10 @@ impl KeptProgram {
         ours.set_nonblocking(true)?;
         let argv = start.argv.iter().map(OsString::from).collect();
         let order = Order { walls, program: start.program.to_owned(), argv }.to_file()?;
+        // what goes past the proxy is a person's to say; there is no other proxy
+        let is_set_by_hand = |name: &str| {
+            name.eq_ignore_ascii_case("NO_PROXY") && start.environment.contains_key(OsStr::new(name))
+        };
         let mut command = Command::new(gate_program());
         command
             .arg0("bgagent")
@@ -100,7 +103,7 @@ impl KeptProgram {
             .env_clear()
             .envs(start.environment)
             .envs(private.iter().flat_map(Private::environment))
-            .envs(pass.iter().flat_map(Pass::environment))
+            .envs(pass.iter().flat_map(Pass::environment).filter(|(name, _)| !is_set_by_hand(name)))
             .current_dir(start.cwd)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::piped())
@@ -145,8 +148,8 @@ impl KeptProgram {
         Ok(wire::send(&self.channel, wire::GO, &descriptors)?)
     }
 
-    /// The places of the network that it was refused so far.
-    pub fn refused(&self) -> BTreeSet<String> {
+    /// What is said of each place of the network that it was refused so far.
+    pub fn refused(&self) -> Vec<String> {
         self.pass.as_ref().map(Pass::refused).unwrap_or_default()
     }
 
@@ -261,7 +264,16 @@ fn way_out(pass: &Pass) -> io::Result<OwnedFd> {
 async fn handed_over(socket: &UnixStream) -> Option<TcpListener> {
     let received = socket.async_io(Interest::READABLE, || Ok(wire::receive(socket)?)).await;
     match received {
-        Ok(Some((wire::LISTENER, descriptors))) => descriptors.into_iter().next().map(TcpListener::from),
+        Ok(Some((wire::LISTENER, descriptors))) => {
+            let listener = descriptors.into_iter().next();
+            if listener.is_none() {
+                tracing::warn!(
+                    "the way out of a sandbox did not arrive, since too many files are open: its program has no network"
+                );
+            }
+            listener.map(TcpListener::from)
+        }
+        // it was not started, and its keeper says why
         _ => None,
     }
 }

@@ -56,5 +56,13 @@ pub fn keep_memory_closed() {
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
 
+/// Descriptors of whoever started this process don't reach what it starts. First of all: those that it opens itself
+/// never do.
+pub fn keep_descriptors() {
+    /// After standard input, output and error.
+    const FIRST: i32 = 3;
+    close_fds::set_fds_cloexec(FIRST, &[]);
+}
+
 #[cfg(test)]
 mod tests;

@@ -459,8 +459,8 @@ pub(super) const SANDBOX: &[Key] = &[
     key(
         "net",
         Kind::Texts,
-        "where it may connect to, through a proxy that its environment names: [\"api.github.com:443\"], without a port 80 \
-         and 443; private addresses are written out, or follow a name: \"nas.lan:8443=10.1.2.0/24\". Default: nowhere",
+        "where it may connect to, through a proxy that its environment names: [\"api.github.com:443\"]; without a port: 80 \
+         and 443. Private addresses are written out, or follow a name: \"nas.lan:8443=10.1.2.0/24\". Default: nowhere",
     ),
     key("unix", Kind::Texts, "sockets that it may connect to, by path; needs Linux with Landlock 9 or later"),
     key("limits", Kind::Table(SANDBOX_LIMITS), "how much it may take"),

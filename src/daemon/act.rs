@@ -10,7 +10,7 @@ use crate::tools::Tools;
 use crate::tools::mcp::{Pin, PinChange, PinEvent, Pins, Servers};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -282,9 +282,25 @@ async fn keep_pins(store: Store, mut changes: mpsc::UnboundedReceiver<PinChange>
     }
 }
 
-/// What sandboxes refuse is told.
+/// How long it is not told again that programs of a table are refused the same place.
+const DENIED_AGAIN: Duration = Duration::from_secs(24 * 3600);
+/// So many such tellings are known; what comes beyond is not told until some are a day old.
+const MOST_DENIALS: usize = 10_000;
+
+/// What sandboxes refuse is told, each place once a day for each table.
 async fn keep_denials(store: Store, mut denials: mpsc::Receiver<Denial>) {
+    let mut told = HashMap::new();
     while let Some(Denial { owner, program, place, reason }) = denials.recv().await {
+        let now = Instant::now();
+        if told.len() >= MOST_DENIALS {
+            told.retain(|_, at: &mut Instant| now.duration_since(*at) < DENIED_AGAIN);
+        }
+        let key = (owner.table.clone(), place.clone());
+        let is_old = told.get(&key).is_some_and(|at| now.duration_since(*at) < DENIED_AGAIN);
+        if is_old || told.len() >= MOST_DENIALS {
+            continue;
+        }
+        told.insert(key, now);
         let fact = Fact::SandboxDenied { owner, program, host: place, reason };
         commit_in_the_end(&store, vec![Entry { at: super::clock::now().wall, fact }]).await;
     }

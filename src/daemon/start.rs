@@ -102,7 +102,7 @@ impl Failure {
 
 /// Runs the daemon in the foreground until it is told to stop. The result is its exit code.
 pub fn run(options: DaemonOptions) -> ExitCode {
-    runner::keep_descriptors();
+    crate::child::keep_descriptors();
     start_log(options.log_json);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

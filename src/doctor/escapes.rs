@@ -180,10 +180,7 @@ pub(super) const ESCAPES: &[(&str, Escape)] = &[
         Some(0) => Err(Errno::PERM.into()),
         _ => Ok(()),
     }),
-    ("inherit a file of whoever started it", |_| {
-        let open = (3..64).any(|number| fs::read_link(format!("/proc/self/fd/{number}")).is_ok_and(is_file));
-        if open { Ok(()) } else { Err(Errno::NOENT.into()) }
-    }),
+    ("inherit a file of whoever started it", |_| inherited()),
 ];
 
 /// Those that only a program with a network of its own can try: past the proxy, or through it to where it does not lead.
@@ -195,13 +192,13 @@ pub(super) const BY_NETWORK: &[(&str, Escape)] = &[
         TcpStream::connect(("::ffff:127.0.0.1", stage.port)).map(drop)
     }),
     ("within a network: connect to the internet", |_| TcpStream::connect(("192.0.2.1", 443)).map(drop)),
-    ("within a network: connect with the first data", |stage| {
+    ("within a network: connect by TCP Fast Open", |stage| {
         const FASTOPEN: u32 = 0x2000_0000; // MSG_FASTOPEN
         let ours = socket(AddressFamily::INET, SocketType::STREAM, None)?;
         let address = SocketAddr::from(([127, 0, 0, 1], stage.port));
         Ok(sendto(&ours, b"x", SendFlags::from_bits_retain(FASTOPEN), &address).map(drop)?)
     }),
-    ("within a network: connect by several paths", |_| {
+    ("within a network: make a socket of Multipath TCP", |_| {
         let multipath = RawProtocol::new(262).map(Protocol::from_raw); // IPPROTO_MPTCP
         Ok(socket(AddressFamily::INET, SocketType::STREAM, multipath).map(drop)?)
     }),
@@ -213,7 +210,7 @@ pub(super) const BY_NETWORK: &[(&str, Escape)] = &[
         // whoever is not there is told of by the kernel
         ours.recv(&mut [0]).map(drop)
     }),
-    ("within a network: send packets of its own make", |_| {
+    ("within a network: send raw packets", |_| {
         Ok(socket(AddressFamily::INET, SocketType::RAW, Some(rustix::net::ipproto::ICMP)).map(drop)?)
     }),
     ("within a network: add an interface or a route", |_| {
@@ -239,6 +236,7 @@ pub(super) const BY_NETWORK: &[(&str, Escape)] = &[
             false => Ok(()),
         }
     }),
+    ("within a network: inherit the way out itself", |_| inherited()),
     ("by its proxy: reach a port of this machine", |stage| {
         by_proxy(&format!("127.0.0.1:{}", stage.port), true)
     }),
@@ -248,32 +246,42 @@ pub(super) const BY_NETWORK: &[(&str, Escape)] = &[
     }),
     ("by its proxy: reach where a cloud keeps keys", |_| by_proxy("169.254.169.254:80", true)),
     ("by its proxy: reach another port of a host that is allowed", |_| by_proxy("bgagent.invalid:81", true)),
+    ("by its proxy: reach what is allowed and is not there", |_| what_is_allowed()),
     ("by its proxy: do without the key", |_| by_proxy("bgagent.invalid:80", false)),
 ];
 
 /// The target that a program with a network may connect to. Nobody is there (RFC 6761, 6.4).
 pub(super) const ALLOWED: &str = "bgagent.invalid:80";
 
-/// Asks the proxy for a tunnel. An answer that is no refusal is a way out.
+/// Asks the proxy for a tunnel. Only an answer that refuses counts as a wall, and not that the proxy is not there.
 fn by_proxy(place: &str, with_key: bool) -> io::Result<()> {
+    match answer_of_proxy(place, with_key).as_deref() {
+        Ok(code @ ("403" | "407")) => Err(io::Error::other(format!("the proxy answered {code}"))),
+        _ => Ok(()),
+    }
+}
+
+/// What is allowed must come to a look-up, or nothing that the proxy refuses proves anything.
+fn what_is_allowed() -> io::Result<()> {
+    match answer_of_proxy(ALLOWED, true).as_deref() {
+        Ok("502" | "504") => Err(io::Error::other("it was looked up, and is nobody's")),
+        _ => Ok(()),
+    }
+}
+
+fn answer_of_proxy(place: &str, with_key: bool) -> io::Result<String> {
     let proxy = std::env::var("HTTP_PROXY").map_err(io::Error::other)?;
     let (login, address) =
         proxy.strip_prefix("http://").and_then(|rest| rest.split_once('@')).ok_or(Errno::INVAL)?;
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-    let key = if with_key {
-        format!("Proxy-Authorization: Basic {}\r\n", BASE64.encode(login))
-    } else {
-        String::new()
-    };
+    stream.set_read_timeout(Some(Duration::from_secs(40)))?;
+    let key = format!("Proxy-Authorization: Basic {}\r\n", BASE64.encode(login));
+    let key = if with_key { key.as_str() } else { "" };
     stream.write_all(format!("CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n{key}\r\n").as_bytes())?;
     let mut answer = [0; 512];
     let count = stream.read(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer[..count]);
-    match answer.split_whitespace().nth(1) {
-        Some(code @ ("403" | "407")) => Err(io::Error::other(format!("the proxy answered {code}"))),
-        _ => Ok(()),
-    }
+    answer.split_whitespace().nth(1).map(str::to_owned).ok_or_else(|| Errno::PROTO.into())
 }
 
 /// What starts something that is to outlive the process; the number stands for it in its arguments.
@@ -294,8 +302,10 @@ fn read_some(path: String) -> io::Result<()> {
     File::open(path)?.read(&mut some).map(drop)
 }
 
-fn is_file(path: PathBuf) -> bool {
-    path.is_absolute() && !path.starts_with("/proc") && !path.starts_with("/dev")
+/// Something is open beside standard input, output and error: a file, a pipe or a socket.
+fn inherited() -> io::Result<()> {
+    let open = (3..4096).any(|number| fs::read_link(format!("/proc/self/fd/{number}")).is_ok());
+    if open { Ok(()) } else { Err(Errno::NOENT.into()) }
 }
 
 fn unshare(what: UnshareFlags) -> io::Result<()> {

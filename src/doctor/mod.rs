@@ -13,7 +13,7 @@ use serde::Serialize;
 use stage::Stage;
 use std::ffi::OsStr;
 use std::io;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::process::{Child, Command, Stdio};
@@ -75,9 +75,10 @@ pub struct Findings {
 /// # Errors
 /// What could not be prepared or started; also why there is no sandbox on this system.
 pub async fn tried() -> io::Result<Findings> {
+    crate::child::keep_descriptors();
     let set = Set::up()?;
     let sandbox = Sandbox { write: vec![set.stage.inside.clone()], ..Sandbox::default() };
-    let mut tried = within(&sandbox, &set.stage, ESCAPES).await?;
+    let mut tried = within(&sandbox, &set.stage, ESCAPES).await?.map_err(io::Error::other)?;
     tried.extend(OUTLIVING.iter().enumerate().map(|(at, (escape, _))| {
         let lives = lives(&set.stage.lasting(at).to_string());
         Tried { escape, refused: (!lives).then(|| "ended with it".to_owned()) }
@@ -85,22 +86,22 @@ pub async fn tried() -> io::Result<Findings> {
     let target = NetTarget::parse(escapes::ALLOWED).map_err(|(what, _)| io::Error::other(what))?;
     let sandbox = Sandbox { net: vec![target], ..sandbox };
     let stage = Stage { has_network: true, ..set.stage.clone() };
-    let no_network = match within(&sandbox, &stage, BY_NETWORK).await {
+    let no_network = match within(&sandbox, &stage, BY_NETWORK).await? {
         Ok(more) => {
             tried.extend(more);
             None
         }
-        Err(error) => Some(error.to_string()),
+        Err(why) => Some(why),
     };
     Ok(Findings { tried, no_network })
 }
 
-/// Has a process within the walls try all of these.
+/// Has a process within the walls try all of these. The inner error: why there are no such walls here.
 async fn within(
     sandbox: &Sandbox,
     stage: &Stage,
     escapes: &[(&'static str, Escape)],
-) -> io::Result<Vec<Tried>> {
+) -> io::Result<Result<Vec<Tried>, String>> {
     let owner = ProgramOwner::default();
     let own = std::env::current_exe()?;
     let argv = [own.display().to_string(), WORD.to_owned()];
@@ -128,11 +129,11 @@ async fn within(
     let ended =
         tokio::time::timeout(PATIENCE, all).await.map_err(|_| io::Error::other("the escapes did not end"))?;
     if let Ended::NotStarted(why) = ended {
-        return Err(io::Error::other(why));
+        return Ok(Err(why));
     }
     let tried = results(&said, escapes);
     match escapes.get(tried.len()) {
-        None => Ok(tried),
+        None => Ok(Ok(tried)),
         Some((missing, _)) => Err(io::Error::other(format!(
             "the process that tried ended at \"{missing}\": {}",
             complaints.trim()
@@ -191,6 +192,13 @@ impl Set {
         bind(&hidden, &SocketAddrUnix::new_abstract_name(stage.abstract_name().as_bytes())?)?;
         listen(&hidden, 1)?;
         let file = UnixListener::bind(stage.outside.join("socket"))?;
+        let answering = UdpSocket::bind(("127.0.0.1", stage.port))?;
+        std::thread::spawn(move || {
+            // as long as this process lives
+            while let Ok((_, from)) = answering.recv_from(&mut [0; 16]) {
+                let _ = answering.send_to(b"x", from);
+            }
+        });
         let datagrams = UnixDatagram::bind(stage.outside.join("datagrams"))?;
         Ok(Self { stage, victim, _folder: folder, _open: (port, file, datagrams, hidden) })
     }

@@ -17,8 +17,8 @@ pub struct Within {
     pub failure: Option<String>,
     /// Paths that it says were refused.
     pub refused: BTreeSet<String>,
-    /// Places of the network that it was not connected to.
-    pub not_connected: BTreeSet<String>,
+    /// What is said of each place of the network that it was not connected to.
+    pub not_connected: Vec<String>,
 }
 
 /// Runs a program within walls, and hands on what it prints.
@@ -64,6 +64,7 @@ pub async fn run_within(
 
 /// No program within walls gets the state folder or the configuration: as the daemon has it.
 pub fn keep_apart(state: &Path, config: &Path) {
+    crate::child::keep_descriptors();
     crate::child::confined::keep_apart(state, config);
 }
 

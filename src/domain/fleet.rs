@@ -324,6 +324,13 @@ pub struct McpSpec {
     pub effects: BTreeMap<String, McpEffect>,
 }
 
+impl McpSpec {
+    /// Is it asked over the network, or does its sandbox lead there?
+    pub fn is_over_network(&self) -> bool {
+        self.url.is_some() || self.sandbox.unless_off().is_some_and(|walls| !walls.net.is_empty())
+    }
+}
+
 words! {
     /// What a tool of an MCP server does, by the word of whoever configures it.
     McpEffect {

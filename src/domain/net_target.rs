@@ -38,6 +38,14 @@ impl NetTarget {
         }
     }
 
+    /// Is it where a cloud tells its machines their keys?
+    pub fn is_metadata(&self) -> bool {
+        match self {
+            Self::Public(_) => false,
+            Self::Private(private) => private.is_metadata(),
+        }
+    }
+
     /// Is it the machine that the daemon runs on?
     pub fn is_this_machine(&self) -> bool {
         self.host().fits("localhost") || self.host().address().is_some_and(|address| address.is_loopback())
@@ -89,6 +97,14 @@ mod tests {
             assert_eq!(target.is_this_machine(), here, "{text}");
             let written = serde_json::to_string(&target).unwrap();
             assert_eq!(serde_json::from_str::<NetTarget>(&written).unwrap(), target, "{text}");
+        }
+        for (text, metadata) in [
+            ("169.254.169.254:80", true),
+            ("a.example:80=169.254.169.254", true),
+            ("10.1.2.3", false),
+            ("a.example", false),
+        ] {
+            assert_eq!(NetTarget::parse(text).unwrap().is_metadata(), metadata, "{text}");
         }
         for text in ["", "*", "https://a.example/", "a.example:0", "*.lan.example=10.0.0.0/8", "a.example=x"]
         {

@@ -66,6 +66,14 @@ impl PrivateHost {
         is_literal.then_some(Self { host, within: None })
     }
 
+    /// Does it admit an address at which a cloud tells its machines their keys?
+    pub fn is_metadata(&self) -> bool {
+        METADATA.iter().any(|address| {
+            let may_be = self.host.address().is_none_or(|own| own == *address);
+            may_be && self.admits(*address)
+        })
+    }
+
     /// May it be at this address?
     pub fn admits(&self, address: IpAddr) -> bool {
         if is_metadata(address) {

@@ -82,7 +82,9 @@ impl ToolSettings {
             Self::Probe(None) => with(&["checks"]),
             Self::ArchiveRows(None) => with(&["from", "to"]),
             Self::Shell(Some(settings)) => {
-                let commands = settings.commands.iter().filter(|(_, command)| command.reaches_the_network());
+                let has_network = settings.sandbox.unless_off().is_some_and(|walls| !walls.net.is_empty());
+                let commands =
+                    settings.commands.iter().filter(|(_, command)| command.reaches_the_network(has_network));
                 Outward::Commands(commands.map(|(name, _)| name.clone()).collect())
             }
             // The database, the feeds, the checks and the rows are those of the configuration.

@@ -237,7 +237,7 @@ fn plain_host(authority: &str, host: &str) -> Result<(), String> {
 }
 
 /// Addresses of a name.
-type Found = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
+pub(super) type Found = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
 
 /// How names are looked up, and which addresses count as public. The tests have others.
 #[derive(Clone)]
@@ -248,12 +248,7 @@ pub(super) struct Dialer {
 
 impl Dialer {
     pub(super) fn system() -> Self {
-        let lookup = |host: String, port: u16| -> Found {
-            Box::pin(async move {
-                let found = tokio::net::lookup_host((host, port)).await?;
-                Ok(found.map(|address| address.ip()).collect())
-            })
-        };
+        let lookup = |host: String, port: u16| -> Found { Box::pin(super::lookup::addresses(host, port)) };
         Self { lookup: Arc::new(lookup), is_public }
     }
 

@@ -15,6 +15,7 @@ mod describe;
 mod dial;
 mod fetch;
 mod guard;
+mod lookup;
 mod roots;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -92,10 +93,12 @@ fn builder(direct: bool, redirects: Redirects) -> ClientBuilder {
     // A second installation is refused by rustls and changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let agent = concat!("bgagent/", env!("CARGO_PKG_VERSION"));
-    let builder = Client::builder().tls_info(true).user_agent(agent).redirect(match redirects {
-        Redirects::Refuse => Policy::none(),
-        Redirects::Follow => Policy::limited(MAX_REDIRECTS),
-    });
+    let lookup = std::sync::Arc::new(lookup::ByThreads);
+    let builder =
+        Client::builder().dns_resolver(lookup).tls_info(true).user_agent(agent).redirect(match redirects {
+            Redirects::Refuse => Policy::none(),
+            Redirects::Follow => Policy::limited(MAX_REDIRECTS),
+        });
     if direct { builder.no_proxy() } else { builder }
 }
 

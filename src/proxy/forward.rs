@@ -7,11 +7,15 @@ use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// What a program is answered.
 pub(super) type Answer = Response<BoxBody<Bytes, hyper::Error>>;
 
+/// How long one side of a tunnel may go on when the other has ended.
+const LAST_WORDS: Duration = Duration::from_secs(60);
 /// Headers that are for one connection only (RFC 9110, 7.6.1), beside those that `Connection` names.
 const OF_ONE_CONNECTION: [&str; 8] = [
     "connection",
@@ -37,15 +41,33 @@ pub(super) fn said(status: StatusCode, words: &str) -> Answer {
 pub(super) fn tunnel(held: &Held, request: Request<Incoming>, stream: TcpStream, place: Place) -> Answer {
     let carrying = async move {
         let _place = place;
-        let mut stream = stream;
         if let Ok(upgraded) = hyper::upgrade::on(request).await {
-            let _ = tokio::io::copy_bidirectional(&mut TokioIo::new(upgraded), &mut stream).await;
+            carry(TokioIo::new(upgraded), stream).await;
         }
     };
     tokio::spawn(held.ended.clone().run_until_cancelled_owned(carrying));
     let mut answer = said(StatusCode::OK, "");
     answer.headers_mut().clear();
     answer
+}
+
+/// Carries bytes to and fro. When one side has no more to say, the other may go on for [`LAST_WORDS`].
+async fn carry(program: impl AsyncRead + AsyncWrite, stream: TcpStream) {
+    let (mut from_program, mut to_program) = tokio::io::split(program);
+    let (mut from_place, mut to_place) = stream.into_split();
+    let out = async {
+        let _ = tokio::io::copy(&mut from_program, &mut to_place).await;
+        let _ = to_place.shutdown().await;
+    };
+    let back = async {
+        let _ = tokio::io::copy(&mut from_place, &mut to_program).await;
+        let _ = to_program.shutdown().await;
+    };
+    tokio::pin!(out, back);
+    tokio::select! {
+        () = &mut out => { let _ = tokio::time::timeout(LAST_WORDS, back).await; }
+        () = &mut back => { let _ = tokio::time::timeout(LAST_WORDS, out).await; }
+    }
 }
 
 /// Sends a request on, and hands back what is answered as it comes.
@@ -58,13 +80,11 @@ pub(super) async fn request(
     let broken = |error: hyper::Error| {
         said(StatusCode::BAD_GATEWAY, &format!("bgagent: {named} did not answer as it should: {error}.\n"))
     };
-    let Some(host) = request.uri().authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok())
-    else {
-        return said(StatusCode::BAD_REQUEST, "bgagent: the address has no host.\n");
-    };
-    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-    let Ok(path) = path.parse::<Uri>() else {
-        return said(StatusCode::BAD_REQUEST, "bgagent: the address has no path.\n");
+    let host = request.uri().authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok());
+    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+    let path = format!("{}{query}", request.uri().path()).parse::<Uri>();
+    let (Some(host), Ok(path)) = (host, path) else {
+        return said(StatusCode::BAD_REQUEST, "bgagent: the address is none that can be asked for.\n");
     };
     *request.uri_mut() = path;
     without_connection(request.headers_mut());

@@ -1,9 +1,9 @@
 //! What is known of one program at its proxy: its key, where it may go, and what it asked for.
-use crate::domain::ProgramOwner;
-use crate::net::Allow;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::domain::{NetTarget, ProgramOwner};
+use crate::net::{Allow, GuardError};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 /// So many places are reported for one program. What it is refused beyond that is only answered.
@@ -15,8 +15,8 @@ const LONGEST: usize = 300;
 /// So many reports wait to be taken; more are only logged.
 const WAITING: usize = 1024;
 
-/// A place among those that the proxy serves at a time, as long as any part of a connection lives.
-pub(super) type Place = Arc<OwnedSemaphorePermit>;
+/// Places among those that the proxy serves at a time, of its program and of all, as long as any part of a connection lives.
+pub(super) type Place = Arc<[OwnedSemaphorePermit; 2]>;
 
 /// A place that a program was not connected to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +49,8 @@ pub(super) struct Held {
     pub(super) reaches_this_machine: bool,
     pub(super) owner: ProgramOwner,
     pub(super) program: String,
+    /// As many names as it may look up at a time.
+    pub(super) lookups: Arc<Semaphore>,
     pub(super) seen: Mutex<Seen>,
     pub(super) ended: CancellationToken,
 }
@@ -57,7 +59,8 @@ pub(super) struct Held {
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) connections: BTreeMap<String, u64>,
-    pub(super) refused: BTreeSet<String>,
+    /// With what the program was told.
+    pub(super) refused: BTreeMap<String, String>,
 }
 
 impl Held {
@@ -72,25 +75,49 @@ impl Held {
         }
     }
 
-    /// Counts and reports a refusal. Returns what the program is told.
-    pub(super) fn refuse(&self, place: &str, reason: &str) -> String {
+    /// Keeps and reports a refusal. Returns what the program is told.
+    pub(super) fn refuse(&self, place: &str, why: &GuardError) -> String {
         let place = &place[..place.floor_char_boundary(LONGEST)];
+        let table = if self.owner.table.is_empty() { "its table" } else { &self.owner.table };
+        let reason = match why {
+            GuardError::Host { .. } | GuardError::Port { .. } => "it is not listed in `net`".to_owned(),
+            other => other.to_string(),
+        };
+        let mut told = format!("the sandbox of {table} does not connect to {place}: {reason}");
+        if let Some(entry) = would_allow(place, why) {
+            told.push_str(&format!("; add \"{entry}\" to `net` in the `sandbox` of {table} if it should"));
+        }
         let is_new = {
             let mut seen = self.seen();
-            seen.refused.len() < MOST_REPORTED && seen.refused.insert(place.to_owned())
+            let is_new = seen.refused.len() < MOST_REPORTED && !seen.refused.contains_key(place);
+            if is_new {
+                seen.refused.insert(place.to_owned(), told.clone());
+            }
+            is_new
         };
         if is_new {
             let (owner, program) = (self.owner.clone(), self.program.clone());
-            tracing::warn!(table = %owner.table, %program, %place, %reason, "the sandbox refused a connection");
-            let denial = Denial { owner, program, place: place.to_owned(), reason: reason.to_owned() };
-            if let Some(reports) = REPORTS.get() {
-                let _ = reports.try_send(denial);
+            let denial = Denial { owner, program, place: place.to_owned(), reason };
+            if REPORTS.get().is_some_and(|reports| reports.try_send(denial).is_err()) {
+                tracing::warn!(%table, "too much was refused at once to be recorded: {told}");
             }
         }
-        let table = if self.owner.table.is_empty() { "its table" } else { &self.owner.table };
-        format!(
-            "bgagent: the sandbox of {table} does not connect to {place}: {reason}. To allow it, write net = [\"{place}\"] into \
-             the `sandbox` of {table}.\n"
-        )
+        format!("bgagent: {told}.\n")
+    }
+}
+
+/// The entry of `net` that would allow it. What is no address, or leads to where clouds keep their keys, is not
+/// advised.
+pub(super) fn would_allow(place: &str, why: &GuardError) -> Option<String> {
+    match why {
+        GuardError::Host { .. } | GuardError::Port { .. } => {
+            let target = NetTarget::parse(place).ok()?;
+            (!target.is_metadata()).then(|| target.to_string())
+        }
+        GuardError::Private { address, .. } => {
+            let target = NetTarget::parse(&format!("{place}={address}")).ok()?;
+            (!target.is_metadata()).then(|| target.to_string())
+        }
+        _ => None,
     }
 }

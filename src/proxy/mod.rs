@@ -16,10 +16,11 @@ use crate::domain::{NetTarget, ProgramOwner};
 use crate::net::Allow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -28,6 +29,8 @@ use held::{Held, Seen};
 
 /// The port of the proxy within a network of one's own: the one that proxies usually have.
 pub const PORT: u16 = 3128;
+/// Names that one program has looked up at a time.
+const LOOKUPS: usize = 4;
 /// The name that goes with the key.
 const NAME: &str = "bgagent";
 
@@ -47,8 +50,8 @@ impl Pass {
                 NetTarget::Private(host) => private.push(host.clone()),
             }
         }
-        // 148 bits of chance, which is what two of these have
-        let key = format!("{}{}", Uuid::now_v7().simple(), Uuid::now_v7().simple());
+        // 244 bits of chance
+        let key = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         let held = Held {
             credentials: format!("Basic {}", BASE64.encode(format!("{NAME}:{key}"))),
             key,
@@ -56,6 +59,7 @@ impl Pass {
             reaches_this_machine: targets.iter().any(NetTarget::is_this_machine),
             owner,
             program: program.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            lookups: Arc::new(Semaphore::new(LOOKUPS)),
             seen: Mutex::new(Seen::default()),
             ended: CancellationToken::new(),
         };
@@ -90,9 +94,9 @@ impl Pass {
         tokio::spawn(self.held.ended.clone().run_until_cancelled_owned(serving));
     }
 
-    /// The places that were refused.
-    pub fn refused(&self) -> BTreeSet<String> {
-        self.held.seen().refused.clone()
+    /// What is said of each place that was refused.
+    pub fn refused(&self) -> Vec<String> {
+        self.held.seen().refused.values().cloned().collect()
     }
 
     /// The places that it was connected to, and how often.

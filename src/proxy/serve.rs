@@ -6,16 +6,23 @@ use hyper::body::Incoming;
 use hyper::header::{HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 /// Connections of one program at a time. Further ones wait.
 const AT_A_TIME: usize = 64;
+/// How long.
+const FULL: Duration = Duration::from_secs(10);
+/// What they get then.
+const NO_PLACE: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
+    bgagent: too many connections of sandboxes are open.\n";
 /// How long the head of a request may take.
 const HEAD: Duration = Duration::from_secs(30);
 /// How long connecting may take, with the look-up of the name.
@@ -23,18 +30,35 @@ const CONNECTING: Duration = Duration::from_secs(30);
 /// Longest head of a request, in bytes.
 const LONGEST_HEAD: usize = 64 << 10;
 
+/// Connections of all programs at a time: each takes two files, and an eighth of those that may be open is enough.
+static ALL: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let places = files.map_or(1 << 16, |files| (files / 16).clamp(16, 1 << 16));
+    Arc::new(Semaphore::new(usize::try_from(places).unwrap_or(usize::MAX)))
+});
+
 pub(super) async fn all(held: Arc<Held>, listener: TcpListener) {
-    let places = Arc::new(Semaphore::new(AT_A_TIME));
+    let own = Arc::new(Semaphore::new(AT_A_TIME));
     loop {
-        let place = places.clone().acquire_owned().await.expect("it is never closed");
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let ended = held.ended.clone();
-                let serving = connection(held.clone(), stream, Arc::new(place));
-                tokio::spawn(ended.run_until_cancelled_owned(serving));
-            }
+        let mut stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
             // no files for now, or the other side went away
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(_) => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let _ = stream.set_nodelay(true);
+        let place = async { (own.clone().acquire_owned().await, ALL.clone().acquire_owned().await) };
+        match tokio::time::timeout(FULL, place).await {
+            Ok((Ok(own), Ok(one_of_all))) => {
+                let serving = connection(held.clone(), stream, Arc::new([own, one_of_all]));
+                tokio::spawn(held.ended.clone().run_until_cancelled_owned(serving));
+            }
+            _ => {
+                let _ = stream.try_write(NO_PLACE);
+                let _ = stream.shutdown().await;
+            }
         }
     }
 }
@@ -67,8 +91,7 @@ async fn answer(held: &Arc<Held>, request: Request<Incoming>, place: Place) -> A
         return refused;
     }
     let tunnel = request.method() == Method::CONNECT;
-    let port = request.uri().port_u16().or((!tunnel).then_some(80));
-    let (Some(host), Some(port)) = (request.uri().host(), port) else {
+    let Some((host, port)) = asked_for(request.uri(), tunnel) else {
         return said(
             StatusCode::BAD_REQUEST,
             "bgagent: this is a proxy: it wants CONNECT host:port, or a request with a whole address.\n",
@@ -81,16 +104,32 @@ async fn answer(held: &Arc<Held>, request: Request<Incoming>, place: Place) -> A
         );
     }
     let named = format!("{host}:{port}");
-    match reached(held, host, port, &named).await {
+    match reached(held, &host, port, &named).await {
         Err(refused) => *refused,
         Ok(stream) if tunnel => forward::tunnel(held, request, stream, place),
         Ok(stream) => forward::request(held, request, stream, &named).await,
     }
 }
 
+/// Host and port, where there is nothing else in the authority (RFC 9110, 4.2.4 and 9.3.6).
+fn asked_for(uri: &Uri, tunnel: bool) -> Option<(String, u16)> {
+    let authority = uri.authority()?;
+    let host = authority.host();
+    let rest = authority.as_str().strip_prefix(host)?;
+    if tunnel && uri.scheme().is_some() {
+        return None;
+    }
+    let port = match rest.strip_prefix(':') {
+        Some(port) => port.parse().ok()?,
+        None if rest.is_empty() && !tunnel => 80,
+        None => return None,
+    };
+    Some((host.to_owned(), port))
+}
+
 /// Connects, or says why not.
 async fn reached(held: &Held, host: &str, port: u16, named: &str) -> Result<TcpStream, Box<Answer>> {
-    let connecting = net::connect(host, port, &held.allow);
+    let connecting = net::connect(host, port, &held.allow, &held.lookups);
     let error = match tokio::time::timeout(CONNECTING, connecting).await {
         Ok(Ok(stream)) => {
             held.connected(named);
@@ -104,13 +143,7 @@ async fn reached(held: &Held, host: &str, port: u16, named: &str) -> Result<TcpS
         GuardError::Address(_)
         | GuardError::Host { .. }
         | GuardError::Port { .. }
-        | GuardError::Private { .. } => {
-            let reason = match &error {
-                GuardError::Host { .. } | GuardError::Port { .. } => "it is not in its `net`".to_owned(),
-                other => other.to_string(),
-            };
-            Box::new(said(StatusCode::FORBIDDEN, &held.refuse(named, &reason)))
-        }
+        | GuardError::Private { .. } => Box::new(said(StatusCode::FORBIDDEN, &held.refuse(named, &error))),
         GuardError::Timeout => failed(StatusCode::GATEWAY_TIMEOUT),
         _ => failed(StatusCode::BAD_GATEWAY),
     })

@@ -1,5 +1,6 @@
 //! Tests of the proxy, as a program within walls has it: by a listener and a key.
 use super::*;
+use crate::net::GuardError;
 use crate::net::testing::{Server, answer};
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -77,7 +78,7 @@ async fn what_is_not_listed_is_refused_with_words_and_reported_once() {
                 let heard = asked(&pass, address, &lines).await;
                 assert!(heard.starts_with("HTTP/1.1 403 "), "{heard}");
                 assert!(
-                    heard.contains(&format!("net = [\"{target}\"]")) && heard.contains("mcp.files"),
+                    heard.contains(&format!("add \"{target}\" to `net`")) && heard.contains("mcp.files"),
                     "{heard}"
                 );
             }
@@ -85,9 +86,13 @@ async fn what_is_not_listed_is_refused_with_words_and_reported_once() {
     }
     assert_eq!(server.asked(), Vec::<String>::new());
     assert_eq!(pass.refused().len(), 3);
+    for odd in ["0x7f.1:80", "127.0.0.1.:80", "169.254.169.254:80"] {
+        let heard = asked(&pass, address, &format!("CONNECT {odd} HTTP/1.1")).await;
+        assert!(heard.starts_with("HTTP/1.1 403 ") && !heard.contains("add"), "{odd}: {heard}");
+    }
     let long = format!("CONNECT {}:443 HTTP/1.1", "a.".repeat(10_000));
     assert!(asked(&pass, address, &long).await.starts_with("HTTP/1.1 403 "));
-    assert!(pass.refused().iter().all(|place| place.len() <= 300), "what is kept is bounded");
+    assert!(pass.refused().iter().all(|told| told.len() <= 1000), "what is kept is bounded");
     // other tests report here as well
     let mut own = 0;
     while let Ok(denial) = reports.try_recv() {
@@ -128,12 +133,32 @@ async fn what_is_no_request_to_a_proxy_is_told_so() {
         "GET / HTTP/1.1\r\nHost: 127.0.0.1:9",
         "GET https://127.0.0.1:9/ HTTP/1.1",
         "CONNECT nowhere HTTP/1.1",
+        "CONNECT 127.0.0.1:99999 HTTP/1.1",
+        "CONNECT http://127.0.0.1:9/ HTTP/1.1",
+        "CONNECT user@127.0.0.1:9 HTTP/1.1",
+        "GET http://elsewhere:80@127.0.0.1:9/ HTTP/1.1",
     ] {
         let heard = asked(&pass, address, lines).await;
         assert!(heard.starts_with("HTTP/1.1 400 "), "{lines}: {heard}");
     }
     let heard = asked(&pass, address, "CONNECT 127.0.0.1:9 HTTP/1.1").await;
     assert!(heard.starts_with("HTTP/1.1 502 ") && heard.contains("can't be reached"), "{heard}");
+}
+
+#[test]
+fn what_would_allow_a_place_is_said_by_why_it_was_refused() {
+    let host = || "a.example".to_owned();
+    let at = |address: &str| GuardError::Private { host: host(), address: address.parse().unwrap() };
+    for (place, why, entry) in [
+        ("a.example:443", GuardError::Host { host: host() }, Some("a.example:443")),
+        ("a.example:22", GuardError::Port { host: host(), port: 22 }, Some("a.example:22")),
+        ("a.example:443", at("10.1.2.3"), Some("a.example:443=10.1.2.3/32")),
+        ("a.example:443", at("169.254.169.254"), None),
+        ("169.254.169.254:80", GuardError::Host { host: "169.254.169.254".into() }, None),
+        ("0x7f.1:80", GuardError::Address("write the address as 127.0.0.1".into()), None),
+    ] {
+        assert_eq!(held::would_allow(place, &why).as_deref(), entry, "{place} {why:?}");
+    }
 }
 
 #[tokio::test]

@@ -277,26 +277,30 @@ impl Attempt<'_> {
     }
 }
 
-/// Returns when somebody wants the run to end.
 /// Whose program it is.
 fn owner(brief: &Brief, role: ProcessRole) -> ProgramOwner {
     let agent = &brief.agent.id;
     let table = match role {
         ProcessRole::Gate => format!("agents.{agent}.gate"),
         ProcessRole::Body => format!("agents.{agent}"),
-        ProcessRole::Check => format!("agents.{agent}.success"),
+        ProcessRole::Check => format!("agents.{agent}.success_when"),
     };
     ProgramOwner { table, agent: Some(agent.clone()), run: Some(brief.run) }
 }
 
-/// A warning for the run, if the sandbox refused a connection.
-fn refused(running: &Running) -> Option<String> {
-    let places: Vec<String> = running.refused().into_iter().collect();
-    (!places.is_empty()).then(|| {
-        format!("its sandbox refused connections, which are not in its `net`: {}", places.join(", "))
-    })
+/// Warnings for the run, if the sandbox refused connections.
+fn refused(running: &Running) -> Vec<String> {
+    const MOST: usize = 5;
+    let mut told = running.refused();
+    let more = told.len().saturating_sub(MOST);
+    told.truncate(MOST);
+    if more > 0 {
+        told.push(format!("the sandbox did not connect to {more} more places either"));
+    }
+    told
 }
 
+/// Returns when somebody wants the run to end.
 async fn ordered(orders: &mut watch::Receiver<StopOrder>) {
     if orders.wait_for(|order| *order > StopOrder::None).await.is_err() {
         std::future::pending::<()>().await; // nobody is left who could

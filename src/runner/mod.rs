@@ -89,14 +89,6 @@ pub async fn end_strays() {
     stop::end_strays().await;
 }
 
-/// Descriptors of whoever started this process don't reach what it starts. First of all: those that it opens itself
-/// never do.
-pub fn keep_descriptors() {
-    /// After standard input, output and error.
-    const FIRST: i32 = 3;
-    close_fds::set_fds_cloexec(FIRST, &[]);
-}
-
 /// Signals that whoever started this process had it ignore (nohup(1), the background of a shell) are ignored by it
 /// alone: what has a handler has none after execve(2), while what is ignored stays so. Inside the runtime.
 pub fn keep_ignored_signals() {

@@ -4,7 +4,6 @@ use crate::child::kept::{self, OutputPipes};
 use crate::child::{self, Confinement, Ended, Environment, KeptProgram, ProgramStart};
 use crate::domain::{CommandSpec, Control, Process, ProgramOwner};
 use rustix::io::Errno;
-use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
@@ -138,8 +137,8 @@ impl Running {
         self.kept.ended().await
     }
 
-    /// The places of the network that it was refused.
-    pub(super) fn refused(&self) -> BTreeSet<String> {
+    /// What is said of each place of the network that it was refused.
+    pub(super) fn refused(&self) -> Vec<String> {
         self.kept.refused()
     }
 

@@ -11,33 +11,48 @@ use std::net::{Ipv4Addr, TcpListener};
 /// Moves this process into such a network, and listens there on `port` of 127.0.0.1. The process must have one thread.
 ///
 /// # Errors
-/// Why that is not to be had, and what to do.
+/// Why that can't be done, and what to do about it.
 pub fn open(port: u16) -> Result<TcpListener, NotConfined> {
-    let failed = |what: &str, error: &dyn std::fmt::Display| NotConfined(format!("{what}: {error}"));
-    leave().map_err(|error| {
-        NotConfined(format!(
-            "a network of its own is not to be had ({error}): the kernel must let `{}` make namespaces of users and networks \
-             (`sysctl user.max_net_namespaces`, `kernel.unprivileged_userns_clone`, \
-             `kernel.apparmor_restrict_unprivileged_userns`); or leave out `net` of the sandbox",
-            std::env::current_exe().map_or_else(|_| "bgagent".into(), |path| path.display().to_string())
-        ))
-    })?;
-    raise_loopback().map_err(|error| failed("the loopback interface of its network", &error))?;
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-        .map_err(|error| failed("the way out of its network", &error))
+    let failed = |what: &'static str| move |error: std::io::Error| NotConfined(format!("{what}: {error}"));
+    leave()?;
+    raise_loopback().map_err(failed("the loopback interface of its network can't be brought up"))?;
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(failed("its network can't be listened in"))
 }
 
 /// Root may without a namespace of users; everybody else is mapped to themselves in one (user_namespaces(7)).
-fn leave() -> std::io::Result<()> {
+fn leave() -> Result<(), NotConfined> {
     let (user, group) = (getuid().as_raw(), getgid().as_raw());
     match unshare(UnshareFlags::NEWNET) {
+        Ok(()) => return Ok(()),
         Err(Errno::PERM) => {}
-        done => return Ok(done?),
+        Err(error) => return Err(not_made("the network namespace", error)),
     }
-    unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNET)?;
-    std::fs::write("/proc/self/setgroups", "deny")?;
-    std::fs::write("/proc/self/uid_map", format!("{user} {user} 1"))?;
-    std::fs::write("/proc/self/gid_map", format!("{group} {group} 1"))
+    unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNET)
+        .map_err(|error| not_made("the user and network namespaces", error))?;
+    for (file, text) in [
+        ("setgroups", "deny".to_owned()),
+        ("uid_map", format!("{user} {user} 1")),
+        ("gid_map", format!("{group} {group} 1")),
+    ] {
+        std::fs::write(format!("/proc/self/{file}"), text).map_err(|error| {
+            NotConfined(format!(
+                "the user namespace of its network can't be set up (/proc/self/{file}: {error}); leave out `net` of the sandbox"
+            ))
+        })?;
+    }
+    Ok(())
+}
+
+fn not_made(what: &str, error: Errno) -> NotConfined {
+    let hint = match error {
+        Errno::NOSPC => "raise `sysctl user.max_user_namespaces` and `user.max_net_namespaces`",
+        Errno::PERM | Errno::ACCESS => {
+            "the system must let users make them: see `sysctl kernel.unprivileged_userns_clone` and \
+             `kernel.apparmor_restrict_unprivileged_userns`; within a container, its rules"
+        }
+        _ => "the kernel must have them (CONFIG_USER_NS, CONFIG_NET_NS)",
+    };
+    NotConfined(format!("{what} for `net` can't be made: {error}; {hint}; or leave out `net` of the sandbox"))
 }
 
 #[expect(

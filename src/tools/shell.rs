@@ -108,6 +108,9 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     if finished.stdout_cut {
         result["truncated"] = true.into();
     }
+    if !finished.refused.is_empty() {
+        result["sandbox"] = finished.refused.into();
+    }
     Ok(ToolOutput::of(result))
 }
 

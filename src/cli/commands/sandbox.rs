@@ -34,11 +34,8 @@ pub(in crate::cli) fn run(app: &mut App, command: &SandboxCommand) -> Result<Out
             args.target
         ));
     }
-    for place in &within.not_connected {
-        app.note(&format!(
-            "{place} is not in `net` of the sandbox of {}: nothing was sent there",
-            args.target
-        ));
+    for told in &within.not_connected {
+        app.note(told);
     }
     match within.failure {
         None => Ok(Outcome::Done),

@@ -104,7 +104,7 @@ impl Joined {
         let Some(settings) = settings_of(tool, fleet) else {
             put(|joined| &mut joined.untrusted);
             let server = tool.split_once('/').and_then(|(server, _)| fleet.mcp.get(server));
-            if server.is_some_and(|server| server.url.is_some()) && !guarded {
+            if server.is_some_and(McpSpec::is_over_network) && !guarded {
                 put(|joined| &mut joined.outward);
             }
             return;

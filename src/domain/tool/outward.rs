@@ -59,8 +59,8 @@ impl Outward {
         }
     }
 
-    /// Of a tool of an MCP server. One that is asked over the network reads all arguments; a program is another party
-    /// where an argument is an address.
+    /// Of a tool of an MCP server. One that is asked over the network, or whose sandbox leads there, may send on all
+    /// arguments; another program is another party where an argument is an address.
     pub fn of_server(over_network: bool, schema: &Value) -> Self {
         if over_network { Self::Everything } else { Self::With(arguments_that_are_addresses(schema)) }
     }
@@ -150,9 +150,10 @@ const REACH_THE_NETWORK: &[&str] = &[
 ];
 
 impl ShellCommand {
-    pub(super) fn reaches_the_network(&self) -> bool {
+    /// Does it send what a model chose elsewhere? Any program may, whose sandbox `has_network`.
+    pub(super) fn reaches_the_network(&self, has_network: bool) -> bool {
         let program = self.exec.rsplit('/').next().unwrap_or_default();
-        REACH_THE_NETWORK.contains(&program)
+        (has_network || REACH_THE_NETWORK.contains(&program))
             && self.args.iter().any(|arg| matches!(arg, ShellArg::Parameter { .. }))
     }
 
@@ -166,8 +167,11 @@ impl ShellCommand {
 mod tests {
     //! Tests of what leaves the machine.
     use super::*;
-    use crate::domain::{HttpSettings, ShellSettings, ToolKind, ToolSettings};
+    use crate::domain::{
+        HttpSettings, NetTarget, Sandbox, SandboxSetting, ShellSettings, ToolKind, ToolSettings,
+    };
     use serde_json::json;
+    use std::sync::Arc;
 
     #[test]
     fn what_a_model_chose_leaves_with_a_request_a_key_and_a_program_of_the_network() {
@@ -213,6 +217,16 @@ mod tests {
         }));
         let leaves = |name: &str| shell.outward().of(&json!({"command": name})).is_some();
         assert_eq!((leaves("get"), leaves("fixed"), leaves("df")), (true, false, false));
+        let ToolSettings::Shell(Some(settings)) = &shell else { panic!("it is one") };
+        let net = vec![NetTarget::parse("a.example").unwrap()];
+        let sandbox = SandboxSetting::On(Arc::new(Sandbox { net, ..Sandbox::default() }));
+        let online = ToolSettings::Shell(Some(ShellSettings { sandbox, ..settings.clone() }));
+        let leaves = |name: &str| online.outward().of(&json!({"command": name})).is_some();
+        assert_eq!(
+            (leaves("get"), leaves("fixed"), leaves("df")),
+            (true, false, true),
+            "any program may send"
+        );
         assert!(shell.is_private() && !ToolSettings::Http(HttpSettings::default()).is_private());
         for kind in
             [ToolKind::Sql, ToolKind::Files, ToolKind::Report, ToolKind::Remember, ToolKind::SystemMetrics]

@@ -117,7 +117,7 @@ impl Servers {
 
     /// A tool of a server as it is offered to a conversation.
     pub(super) fn offer(&self, server: &str, info: &ToolInfo) -> ToolOffer {
-        let over_network = self.all.get(server).is_none_or(|server| server.link.spec.url.is_some());
+        let over_network = self.all.get(server).is_none_or(|server| server.link.spec.is_over_network());
         let outward = Outward::of_server(over_network, &info.schema);
         ToolOffer { outward, server: Some(server.to_owned()), ..info.offer() }
     }
