@@ -168,7 +168,7 @@ impl ProbeType {
             Self::Tcp => &["host", "port"],
             Self::Process => &["process", "min"],
             Self::Systemd => &["unit", "user"],
-            Self::Command => &["command"],
+            Self::Command => &["command", "sandbox"],
             Self::Memory | Self::Load => &[],
         }
     }

@@ -153,6 +153,7 @@ pub(in crate::tools) fn schema() -> Value {
                         "type": ["string", "array"], "minItems": 1, "items": {"type": "string"},
                         "description": "command: a list runs directly, a text by /bin/sh. Exit status 0 is good, 1 a warning, all else critical.",
                     },
+                    "sandbox": {"type": "object", "description": "command: the walls around it; an empty one gives it the system's programs alone."},
                 },
             },
         }},
