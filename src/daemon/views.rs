@@ -176,6 +176,7 @@ pub(super) fn agent(now: &AgentNow) -> AgentView {
         agent_id: now.spec.id.clone(),
         description: now.spec.description.as_deref().map(str::to_owned),
         accept_risk: now.spec.accept_risk.as_deref().map(str::to_owned),
+        sandbox: now.walled.clone(),
         state: record.desired,
         activity: now.activity,
         health: now.health,

@@ -1,12 +1,11 @@
 //! The fleet: everything that one `agents.toml` says, validated.
-use super::agent::{AgentSpec, Body};
+use super::agent::AgentSpec;
 use super::tool::{Effect, ToolKind, ToolSettings};
 use super::words::words;
 use super::{AgentId, ConfigHash, SandboxSetting};
 use crate::domain::secret_ref::{EnvValue, SecretRef};
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
-use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,46 +33,6 @@ pub struct Fleet {
     pub budget: BudgetSpec,
     /// Where secrets are found: all references of the file, without doubles.
     pub secrets: Vec<SecretRef>,
-}
-
-/// Which programs of a configuration run within walls, and which do not: `agents.NAME`, `mcp.NAME`, `tools.NAME`,
-/// `notify.NAME`, sorted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Walled {
-    /// With a sandbox.
-    pub within: Vec<String>,
-    /// Without.
-    pub without: Vec<String>,
-}
-
-impl Walled {
-    /// Those of a fleet.
-    pub fn of(fleet: &Fleet) -> Self {
-        let agents = fleet.agents.iter().filter_map(|agent| match &agent.body {
-            Body::Command(spec) => Some((format!("agents.{}", agent.id), spec.sandbox.is_some())),
-            Body::Query(_) | Body::Tool(_) => None,
-        });
-        let servers = fleet.mcp.iter().filter(|(_, spec)| spec.command.is_some());
-        let servers =
-            servers.map(|(name, spec)| (format!("mcp.{name}"), spec.sandbox.unless_off().is_some()));
-        let tools = fleet.tools.iter().filter_map(|(name, spec)| match &spec.settings {
-            ToolSettings::Shell(Some(shell)) => {
-                Some((format!("tools.{name}"), shell.sandbox.unless_off().is_some()))
-            }
-            _ => None,
-        });
-        let receivers = fleet.notify.iter().filter_map(|(name, target)| match &target.kind {
-            NotifyTargetKind::Command(spec) => Some((format!("notify.{name}"), spec.sandbox.is_some())),
-            _ => None,
-        });
-        let mut walled = Self::default();
-        for (name, is_within) in agents.chain(servers).chain(tools).chain(receivers) {
-            if is_within { &mut walled.within } else { &mut walled.without }.push(name);
-        }
-        walled.within.sort();
-        walled.without.sort();
-        walled
-    }
 }
 
 impl Fleet {

@@ -38,6 +38,7 @@ mod time;
 mod tokens;
 mod tool;
 mod usage;
+mod walled;
 mod words;
 
 pub use address::{AddressPattern, addresses_in, host_pattern, is_address, is_named};
@@ -66,7 +67,7 @@ pub use fact::{
 pub use fleet::{
     BudgetSpec, DaemonSpec, Effort, EmailSpec, FallbackOn, Fleet, McpEffect, McpSpec, ModelSpec,
     NotifyTarget, NotifyTargetKind, NotifyType, Price, Provider, ReloadMode, RequestSettings, Retention,
-    SmtpTls, ToolSpec, Walled,
+    SmtpTls, ToolSpec,
 };
 pub use glob::glob;
 pub use host::HostPattern;
@@ -102,5 +103,6 @@ pub use tool::{
     ShellCommand, ShellSettings, Since, SqlSettings, TimeUnit, ToolKind, ToolMode, ToolSettings, WebCheck,
 };
 pub use usage::{Usage, rounded};
+pub use walled::{NamedProgram, Walled};
 pub use words::Word;
 pub(crate) use words::words;

@@ -12,6 +12,8 @@ use std::sync::Arc;
 pub struct AgentNow {
     /// Its configuration.
     pub spec: Arc<AgentSpec>,
+    /// The programs that its runs can start.
+    pub walled: Walled,
     /// The row that the store keeps of it.
     pub record: AgentRecord,
     /// What it is doing.
@@ -156,6 +158,7 @@ impl Engine {
         }
         AgentNow {
             spec: state.spec.clone(),
+            walled: Walled::of_agent(&self.fleet, &state.spec),
             record: state.record(),
             activity,
             health: state.health(),

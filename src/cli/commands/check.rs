@@ -1,6 +1,7 @@
 //! `bgagent check`: validates a configuration and shows when its agents are due.
 use super::prelude::*;
 use crate::cli::args::CheckArgs;
+use crate::cli::render;
 use crate::client::{Connection, Timeouts};
 use crate::config::{Context, Diagnostic, Loaded, Rejected};
 use crate::domain::{AgentId, AgentSpec, Calendar, Fleet, Schedule, Walled, counted};
@@ -69,29 +70,13 @@ pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Fa
             app.note(&format!("agent `{}` accepts a risk: {}", agent.id, plain(why)));
         }
     }
-    for line in walled(&Walled::of(&loaded.fleet)) {
+    for line in render::walled_lines(&Walled::of(&loaded.fleet)) {
         app.note(&line);
     }
     let (agents, warnings) = (loaded.fleet.agents.len(), loaded.warnings.len());
     let (agents, warnings) = (counted(agents, "agent"), counted(warnings, "warning"));
     app.note(&format!("{} is valid: {agents}, {warnings}", path.display()));
     Ok(Outcome::Done)
-}
-
-/// Which programs are within a sandbox, and which are not: a line each, if there are any.
-fn walled(walled: &Walled) -> Vec<String> {
-    const MOST: usize = 5;
-    let line = |what: &str, names: &[String]| {
-        let mut shown = names.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");
-        if names.len() > MOST {
-            shown += &format!(" and {} more", names.len() - MOST);
-        }
-        (!names.is_empty()).then(|| format!("{what}: {shown}"))
-    };
-    [line("in a sandbox", &walled.within), line("in no sandbox", &walled.without)]
-        .into_iter()
-        .flatten()
-        .collect()
 }
 
 /// The file that is meant: one that is named, else that of the running daemon, else the one in its usual place.

@@ -1,4 +1,5 @@
 //! `status AGENT`: everything of one agent.
+use super::fleet::walled_lines;
 use super::screen::{Screen, Tone, millis, state_of_agent, status_word};
 use super::words::{plain, usd};
 use crate::domain::{Desired, RunStatus, Verdict, counted, human_duration};
@@ -29,6 +30,9 @@ pub(in crate::cli) fn agent_detail(detail: &AgentDetail, screen: &Screen) -> Str
         page.text.push_str(&format!("  {}\n", plain(description)));
     }
     page.line("runs", &plain(&detail.runs));
+    for line in walled_lines(&agent.sandbox) {
+        page.line("programs", &plain(&line));
+    }
     if let Some(why) = &agent.accept_risk {
         page.line("risk", &format!("accepted: {}", plain(why)));
     }

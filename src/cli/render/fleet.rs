@@ -1,10 +1,10 @@
 //! `list`: one line per agent.
 use super::screen::{Screen, Tone, state_of_agent, status_word};
 use super::table::{Cell, Table};
-use super::words::usd;
-use crate::domain::{Health, counted};
+use super::words::{plain, usd};
+use crate::domain::{Health, Walled, counted};
 use crate::protocol::AgentView;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The table. Fits 80 columns.
 pub(in crate::cli) fn agent_list(agents: &[AgentView], screen: &Screen) -> String {
@@ -76,5 +76,30 @@ pub(in crate::cli) fn summary(agents: &[AgentView], screen: &Screen) -> String {
     }
     let text = format!("{}: {}", counted(agents.len(), "agent"), parts.join(", "));
     let tone = if failing + broke + silent > 0 { Tone::Warn } else { Tone::Dim };
-    screen.fold(&screen.paint(tone, &text)) + "\n"
+    let mut text = screen.fold(&screen.paint(tone, &text)) + "\n";
+    let names = |of: fn(&Walled) -> &[String]| {
+        let all: BTreeSet<&String> = agents.iter().flat_map(|agent| of(&agent.sandbox)).collect();
+        all.into_iter().cloned().collect()
+    };
+    let walled = Walled { within: names(|one| &one.within), without: names(|one| &one.without) };
+    for line in walled_lines(&walled) {
+        text += &(screen.fold(&screen.paint(Tone::Dim, &plain(&line))) + "\n");
+    }
+    text
+}
+
+/// Which programs are within a sandbox, and which are not: a line each, if there are any.
+pub(in crate::cli) fn walled_lines(walled: &Walled) -> Vec<String> {
+    const MOST: usize = 5;
+    let line = |what: &str, names: &[String]| {
+        let mut shown = names.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");
+        if names.len() > MOST {
+            shown += &format!(" and {} more", names.len() - MOST);
+        }
+        (!names.is_empty()).then(|| format!("{what}: {shown}"))
+    };
+    [line("in a sandbox", &walled.within), line("in no sandbox", &walled.without)]
+        .into_iter()
+        .flatten()
+        .collect()
 }

@@ -13,7 +13,7 @@ mod words;
 pub(super) use agent::agent_detail;
 pub(super) use daemon::{daemon_view, untrusted_server};
 pub(super) use event::{event_line, event_types, event_words};
-pub(super) use fleet::{agent_list, summary};
+pub(super) use fleet::{agent_list, summary, walled_lines};
 pub(super) use run::{cut_result, left_out, outcome_line, output, run_detail, run_list};
 pub(super) use screen::{Screen, Tone, terminal_width};
 pub(super) use table::{Cell, Table};

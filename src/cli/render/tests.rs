@@ -163,6 +163,16 @@ fn an_empty_fleet_has_a_header_only() {
     let text = agent_list(&[], &screen(Some(80), false));
     assert_eq!(text.lines().count(), 1);
     assert_eq!(summary(&[], &screen(None, false)), "0 agents: \n");
+    let walled =
+        |within: &[&str], without: &[&str]| json!({"sandbox": {"within": within, "without": without}});
+    let all = [
+        agent("a", walled(&["agents.a", "mcp.s"], &[])),
+        agent("b", walled(&["mcp.s"], &["agents.b", "agents.b.gate"])),
+    ];
+    assert_eq!(
+        summary(&all, &screen(None, false)),
+        "2 agents: 2 active\nin a sandbox: agents.a, mcp.s\nin no sandbox: agents.b, agents.b.gate\n"
+    );
 }
 
 fn detail() -> AgentDetail {

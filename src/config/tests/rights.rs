@@ -217,3 +217,23 @@ fn which_programs_are_within_walls_is_known() {
     assert_eq!(walled.within, ["agents.b", "mcp.s", "tools.sh"]);
     assert_eq!(walled.without, ["agents.a", "mcp.free", "notify.n"]);
 }
+
+#[test]
+fn which_programs_of_an_agent_are_within_walls_is_known() {
+    let text = format!(
+        "{MODEL}[mcp.s]\ncommand = [\"s\"]\n[mcp.other]\ncommand = [\"s\"]\n\
+         [tools.sh]\ntype = \"shell\"\ncommands = {{ df = {{ exec = \"/bin/df\" }} }}\n\
+         [tools.well]\ntype = \"probe\"\nchecks = [{{ type = \"command\", command = [\"x\"], sandbox = true }}]\n\
+         [agents.a]\nquery = \"q\"\nmodel = \"m\"\ntools = [\"sh\", \"s/t\"]\ngate = {{ command = \"x\" }}\n\
+         [agents.b]\ncommand = \"x\"\nsandbox = true\nsuccess_when = [{{ command = \"x\", sandbox = false }}, {{ tool = \"well\" }}]\n\
+         [agents.c]\ntool = \"probe\"\nargs = {{ checks = [{{ type = \"command\", command = [\"x\"] }}] }}\n"
+    );
+    let fleet = read(&text).unwrap_or_else(|rejected| panic!("{:?}", rejected.diagnostics)).fleet;
+    let of = |name| {
+        let walled = Walled::of_agent(&fleet, fleet.agent(name).unwrap());
+        (walled.within.join(" "), walled.without.join(" "))
+    };
+    assert_eq!(of("a"), ("mcp.s tools.sh".into(), "agents.a.gate".into()));
+    assert_eq!(of("b"), ("agents.b tools.well".into(), "agents.b.success_when".into()));
+    assert_eq!(of("c"), (String::new(), "agents.c.args".into()));
+}

@@ -3,7 +3,7 @@ use super::daemon::LimitView;
 use super::runs::RunView;
 use super::tools::IncidentView;
 use crate::domain::described;
-use crate::domain::{Activity, AgentId, Desired, Health, RunError, RunId, RunStatus, Verdict};
+use crate::domain::{Activity, AgentId, Desired, Health, RunError, RunId, RunStatus, Verdict, Walled};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -63,6 +63,9 @@ described! {
         /// Why it may read what strangers write and what is private, and send out what it likes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub accept_risk: Option<String>,
+        /// The programs that its runs can start: its own, and those of the tools and servers that it names.
+        #[serde(default, skip_serializing_if = "Walled::is_empty")]
+        pub sandbox: Walled,
         /// What is wanted of it.
         pub state: Desired,
         /// What it is doing.
