@@ -1,6 +1,6 @@
 //! Which walls a program gets: from what the configuration names to what the kernel holds ([`crate::sandbox`]).
 use super::installation;
-use crate::domain::{ProgramOwner, Sandbox};
+use crate::domain::{ProgramOwner, Sandbox, SandboxLimits};
 use crate::proxy::{self, Pass};
 use crate::sandbox::{Access, Limit, Walls};
 use std::ffi::{OsStr, OsString};
@@ -207,6 +207,11 @@ impl<'a> Confinement<'a> {
         self.can_write(path) && path.canonicalize().is_ok_and(|real| !self.can_write(&real))
     }
 
+    /// Those of its limits that a control group holds are among these.
+    pub(super) fn all_limits(&self) -> SandboxLimits {
+        self.sandbox.limits
+    }
+
     fn limits(&self) -> Vec<(Limit, u64)> {
         let limits = &self.sandbox.limits;
         let cpu = limits.cpu.map(|span| span.as_secs().unsigned_abs().max(1));
@@ -217,13 +222,6 @@ impl<'a> Confinement<'a> {
     }
 
     fn fits_this_machine(&self) -> io::Result<()> {
-        let limits = &self.sandbox.limits;
-        let of_group = [("processes", limits.processes), ("memory", limits.memory)];
-        if let Some((limit, _)) = of_group.iter().find(|(_, value)| value.is_some()) {
-            return Err(io::Error::other(format!(
-                "`limits.{limit}` of the sandbox needs a control group of the daemon's own, and there is none; leave it out"
-            )));
-        }
         #[cfg(target_os = "linux")]
         if !self.sandbox.unix.is_empty()
             && crate::sandbox::support::landlock() < crate::sandbox::support::SOCKETS

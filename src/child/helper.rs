@@ -73,6 +73,14 @@ pub enum ChildError {
         /// Why.
         cause: io::Error,
     },
+    /// The system ended it, since it took more memory than it may.
+    #[error("`{program}` {why}")]
+    OverMemory {
+        /// Which.
+        program: String,
+        /// What is to be said of it.
+        why: String,
+    },
     /// It was killed with its group because its time was up.
     #[error("`{program}` did not end within {}", crate::domain::human_duration(jiff::SignedDuration::try_from(*bound).unwrap_or(jiff::SignedDuration::MAX)))]
     TimedOut {
@@ -110,6 +118,7 @@ pub async fn run(program: Program<'_>, bound: Duration) -> Result<Finished, Chil
         Ok(Ok(finished)) => Ok(finished),
         Ok(Err(NotRun::Unfit(Unfit::NotInPath { name, .. }))) => Err(ChildError::Missing(name)),
         Ok(Err(NotRun::Unfit(Unfit::Other(why)))) => Err(ChildError::Unfit(why)),
+        Ok(Err(NotRun::OverMemory(why))) => Err(ChildError::OverMemory { program: name, why }),
         Ok(Err(NotRun::Other(cause))) => Err(ChildError::Run { program: name, cause }),
         Err(_) => Err(ChildError::TimedOut { program: name, bound }),
     }
@@ -120,6 +129,8 @@ pub async fn run(program: Program<'_>, bound: Duration) -> Result<Finished, Chil
 enum NotRun {
     #[error(transparent)]
     Unfit(#[from] Unfit),
+    #[error("it {0}")]
+    OverMemory(String),
     #[error(transparent)]
     Other(#[from] io::Error),
 }
@@ -175,13 +186,18 @@ async fn run_unbounded(program: Program<'_>) -> Result<Finished, NotRun> {
         tokio::select! { () = all => (), () = late => () }
     };
     match tokio::join!(ending, talking).0 {
-        Ended::Ran { status, .. } => Ok(Finished {
-            status,
-            stdout: stdout.kept,
-            stdout_cut: stdout.cut,
-            stderr: stderr.kept,
-            refused: kept.refused(),
-        }),
+        Ended::Ran { status, .. } => {
+            if let Some(why) = kept.over_memory().filter(|_| !status.success()) {
+                return Err(NotRun::OverMemory(why));
+            }
+            Ok(Finished {
+                status,
+                stdout: stdout.kept,
+                stdout_cut: stdout.cut,
+                stderr: stderr.kept,
+                refused: kept.refused(),
+            })
+        }
         Ended::NotStarted(why) => {
             Err(NotRun::Unfit(Unfit::Other(format!("`{name}` can't be executed: {why}"))))
         }

@@ -1,6 +1,7 @@
 //! A program with its keeper, as the one that started it holds it ([`super::trampoline`]).
 use super::confined::{Confinement, Private};
 use super::gate::gate_program;
+use super::groups::{self, Group, LimitsMet};
 use super::inherit::Environment;
 use super::own::{Own, spawn_owned};
 use super::trampoline::wire::{self, KeeperMessage, NOT_ALLOWED, Order};
@@ -16,6 +17,7 @@ use std::os::unix::net::UnixStream as StdStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::UnixStream;
@@ -71,6 +73,12 @@ pub struct KeptProgram {
     ended: Option<Ended>,
     /// `None`: it was waited for. As long as it is not, nobody else may, for which the second one stands.
     keeper: Option<(Child, Option<Own>)>,
+    /// What all of it is in.
+    group: Option<Group>,
+    /// As it was seen last.
+    met: LimitsMet,
+    /// It was killed as a whole.
+    killed: AtomicBool,
     /// Goes when all that could write to it has ended.
     private: Option<Private>,
     /// Its way out, if it has one.
@@ -78,12 +86,14 @@ pub struct KeptProgram {
 }
 
 impl KeptProgram {
-    /// Starts a keeper, which waits for [`Self::go`]. It leads a session of its own.
+    /// Starts a keeper, which waits for [`Self::go`]. It leads a session of its own, and is in a control group of its own where there
+    /// are any.
     ///
     /// # Errors
-    /// What the system says, of the keeper and not of the program; or why there can be no such walls.
+    /// What the system says, of the keeper and not of the program; or why there can be no such walls or limits.
     pub fn start(start: &ProgramStart<'_>) -> io::Result<(Self, OutputPipes)> {
         let path = start.environment.get(OsStr::new("PATH")).map(OsString::as_os_str).unwrap_or_default();
+        let group = group_of(start)?;
         let confined =
             start.confinement.map(|walls| walls.close(start.program, start.cwd, path)).transpose()?;
         let (walls, private) = confined.unzip();
@@ -112,6 +122,7 @@ impl KeptProgram {
         // the keeper's end of the socket stays with the keeper alone
         drop(command);
         let number = child.id().expect("it was not waited for");
+        let group = taken(group, number, start)?;
         let pid = process::pid_of(number).expect("the system gives positive numbers");
         let output = child.stdout.take().zip(child.stderr.take()).expect("both were asked for");
         let channel = UnixStream::from_std(ours)?;
@@ -124,6 +135,9 @@ impl KeptProgram {
                 heard: Vec::new(),
                 ended: None,
                 keeper: Some((child, own)),
+                group,
+                met: LimitsMet::default(),
+                killed: AtomicBool::new(false),
                 private,
                 pass,
             },
@@ -161,6 +175,7 @@ impl KeptProgram {
                 Ok(count @ 1..) => {
                     self.heard.extend_from_slice(&piece[..count]);
                     self.ended = self.understood();
+                    self.look_at_limits();
                 }
                 // somebody killed the keeper: what it kept comes to us, and is ended as a stray
                 Ok(0) | Err(_) => {
@@ -169,6 +184,8 @@ impl KeptProgram {
                         Some(NOT_ALLOWED) => Ended::NotStarted("its keeper did not get what to start".into()),
                         // it was told to kill, and could not see the end of the program
                         Some(0) => Ended::Ran { status: ExitStatus::from_raw(9), left: false },
+                        // with all that is in its group
+                        _ if self.killed.load(Ordering::Relaxed) => Ended::Ran { status, left: false },
                         _ => Ended::Ran { status, left: true },
                     });
                 }
@@ -199,6 +216,35 @@ impl KeptProgram {
     /// Kills all that lives of it, and the keeper ends.
     pub fn kill(&self) {
         let _ = wire::send(&self.channel, wire::KILL, &[]);
+        if let Some(group) = &self.group {
+            self.killed.store(true, Ordering::Relaxed);
+            group.kill();
+        }
+    }
+
+    /// Is all of it in a control group of its own, which ends as one?
+    pub fn is_in_group(&self) -> bool {
+        self.group.is_some()
+    }
+
+    /// Why it was ended by the system, if that was for its limit of memory: what is to be said of it.
+    pub fn over_memory(&self) -> Option<String> {
+        Some(format!(
+            "took more than its `limits.memory` of {}, and was ended by the system: raise that, or give it less to do at a time",
+            size_in_words(self.met.memory?)
+        ))
+    }
+
+    /// That it was refused a process or a thread, if that was for its limit.
+    pub fn refused_processes(&self) -> Option<String> {
+        let most = self.met.processes?;
+        Some(format!("it was refused further processes or threads: its `limits.processes` is {most}"))
+    }
+
+    fn look_at_limits(&mut self) {
+        if let Some(group) = &self.group {
+            self.met = group.limits_met();
+        }
     }
 
     /// The same, and waits until nothing is left; what can't be killed is not waited for.
@@ -215,6 +261,11 @@ impl KeptProgram {
     async fn wait(&mut self) -> Option<ExitStatus> {
         let status = self.keeper.as_mut()?.0.wait().await.ok();
         self.keeper = None;
+        self.look_at_limits();
+        if let Some(group) = self.group.take() {
+            // whoever was out of the keeper's reach ends here
+            let _ = tokio::task::spawn_blocking(move || group.end()).await;
+        }
         if let Some(private) = self.private.take() {
             tokio::task::spawn_blocking(move || drop(private));
         }
@@ -239,14 +290,19 @@ impl KeptProgram {
 impl Drop for KeptProgram {
     fn drop(&mut self) {
         self.kill();
-        if let (Some((mut keeper, own)), Ok(runtime)) =
-            (self.keeper.take(), tokio::runtime::Handle::try_current())
-        {
-            let private = self.private.take();
+        let (keeper, group, private) = (self.keeper.take(), self.group.take(), self.private.take());
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                let _ = keeper.wait().await;
-                drop(own);
-                tokio::task::spawn_blocking(move || drop(private));
+                if let Some((mut keeper, own)) = keeper {
+                    let _ = keeper.wait().await;
+                    drop(own);
+                }
+                tokio::task::spawn_blocking(move || {
+                    if let Some(group) = group {
+                        group.end();
+                    }
+                    drop(private);
+                });
             });
         }
     }
@@ -278,6 +334,38 @@ async fn handed_over(socket: &UnixStream) -> Option<TcpListener> {
     }
 }
 
+/// A group for a program, if it can have one. What hinders it is an error only for a program that has a limit which needs it.
+fn group_of(start: &ProgramStart<'_>) -> io::Result<Option<Group>> {
+    let limits = start.confinement.map(|confinement| confinement.all_limits()).unwrap_or_default();
+    unless_limited(groups::make(&limits), start)
+}
+
+/// Puts the keeper into its group, before it starts anything.
+fn taken(group: Option<Group>, keeper: u32, start: &ProgramStart<'_>) -> io::Result<Option<Group>> {
+    let Some(group) = group else { return Ok(None) };
+    unless_limited(group.take(keeper).map(|()| Some(group)), start)
+}
+
+fn unless_limited(got: io::Result<Option<Group>>, start: &ProgramStart<'_>) -> io::Result<Option<Group>> {
+    let is_limited = start.confinement.is_some_and(|confinement| {
+        let limits = confinement.all_limits();
+        limits.memory.is_some() || limits.processes.is_some()
+    });
+    match got {
+        Err(error) if !is_limited => {
+            tracing::warn!(program = %start.program.display(), %error, "no control group for a program: its keeper alone ends it");
+            Ok(None)
+        }
+        other => other,
+    }
+}
+
+fn size_in_words(bytes: u64) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let unit = units.iter().find(|(shift, _)| bytes >= 1 << shift && bytes.trailing_zeros() >= *shift);
+    unit.map_or_else(|| format!("{bytes} bytes"), |(shift, name)| format!("{} {name}", bytes >> shift))
+}
+
 /// A pipe for what a program reads: our end, and the one for [`KeptProgram::go`].
 ///
 /// # Errors
@@ -287,4 +375,58 @@ pub fn input() -> io::Result<(pipe::Sender, OwnedFd)> {
     let ours = OwnedFd::from(ours);
     rustix::io::ioctl_fionbio(&ours, true)?;
     Ok((pipe::Sender::from_owned_fd(ours)?, theirs.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    //! What is said of limits, with plain files in the place of those of the kernel.
+    use super::super::Inherit;
+    use super::*;
+
+    #[tokio::test]
+    async fn what_met_its_limits_says_so() {
+        for (memory, processes, over, refused) in [
+            ("oom_kill 1\n", "max 0\n", Some("its `limits.memory` of 64 MiB"), None),
+            ("oom 3\noom_kill 0\n", "max 2\n", None, Some("its `limits.processes` is 7")),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("memory.events"), memory).unwrap();
+            std::fs::write(folder.path().join("pids.events"), processes).unwrap();
+            let argv = ["sh", "-c", "kill -KILL $$"].map(str::to_owned);
+            let start = ProgramStart {
+                program: Path::new("/bin/sh"),
+                argv: &argv,
+                environment: &Inherit::Basics.environment(),
+                cwd: Path::new("/"),
+                confinement: None,
+                control: None,
+            };
+            let (mut kept, _output) = KeptProgram::start(&start).unwrap();
+            kept.group = Some(Group::pretended(folder.path().to_owned(), 64 << 20, 7));
+            kept.go(None).unwrap();
+            assert!(kept.over_memory().is_none() && kept.refused_processes().is_none());
+            kept.ended().await;
+            let says = |said: Option<String>, part: Option<&str>| match part {
+                Some(part) => said.is_some_and(|said| said.contains(part)),
+                None => said.is_none(),
+            };
+            assert!(says(kept.over_memory(), over), "{memory}");
+            assert!(says(kept.refused_processes(), refused), "{processes}");
+            // it is no group that could be ended
+            std::mem::forget(kept.group.take());
+        }
+    }
+
+    #[test]
+    fn sizes_are_said_as_they_are_written() {
+        for (bytes, words) in [
+            (1 << 30, "1 GiB"),
+            (3 << 29, "1536 MiB"),
+            (1 << 20, "1 MiB"),
+            (1 << 10, "1 KiB"),
+            (1_000_000_000, "1000000000 bytes"),
+        ] {
+            assert_eq!(size_in_words(bytes), words);
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Programs: how each is started, kept, and ended with all that it started.
 //!
-//! Every program that this process starts has a keeper ([`trampoline`], [`KeptProgram`]). A short-lived helper (a check, a
+//! Every program that this process starts has a keeper ([`trampoline`], [`KeptProgram`]), and a control group where there are any ([`groups`]). A short-lived helper (a check, a
 //! notifier, a password store) is [`run`] within bounds of time and output. Who stays longer is its caller's to look after: the body of
 //! a run is the runner's, a tool server `tools`'.
 use crate::domain::RunId;
@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 pub mod confined;
 mod executable;
 mod gate;
+pub mod groups;
 mod helper;
 mod inherit;
 mod installation;

@@ -56,6 +56,7 @@ pub(super) fn systemd_unit(installation: &Installation) -> String {
         // `-`: a folder that is not there yet is no error
         writable.push_str(&format!("ReadWritePaths={}\n", path_quoted(&format!("-{}", dir.display()))));
     }
+    let delegated = delegated("%n");
     let path = quoted(&format!("PATH={}", installation.path)).replace("$$", "$");
     format!(
         "\
@@ -78,6 +79,7 @@ WatchdogSec=20
 TimeoutStopSec=45
 KillMode=mixed
 Delegate=yes
+{delegated}
 RuntimeDirectory=bgagent
 RuntimeDirectoryMode=0700
 UMask=0077
@@ -113,9 +115,15 @@ WantedBy=default.target
     )
 }
 
+/// Says to the daemon that the control group of its unit is its own to divide: systemd marks such groups since version 251 only in a
+/// way that a service of a user can read.
+pub(super) fn delegated(unit: &str) -> String {
+    format!("Environment={}={unit}", crate::doctor::DELEGATED)
+}
+
 /// What of the unit confines the daemon, as properties of systemd-run(1), which knows no specifiers.
 pub(super) fn confinement() -> Vec<String> {
-    const NOT: [&str; 11] = [
+    const NOT: [&str; 10] = [
         "Type=",
         "NotifyAccess=",
         "ExecStart=",
@@ -125,7 +133,6 @@ pub(super) fn confinement() -> Vec<String> {
         "TimeoutStopSec=",
         "KillMode=",
         "RuntimeDirectory",
-        "Delegate=",
         "OOMScoreAdjust=",
     ];
     let installation = Installation {
@@ -271,7 +278,12 @@ mod tests {
     fn the_unit_says_what_is_promised() {
         let unit = systemd_unit(&plain());
         assert_eq!(line(&unit, "ExecStart"), [r#""/home/u/.local/bin/bgagent" "daemon""#]);
-        assert_eq!(line(&unit, "Environment"), [r#""PATH=/home/u/.local/bin:/usr/bin""#]);
+        assert_eq!(
+            line(&unit, "Environment"),
+            [r#""PATH=/home/u/.local/bin:/usr/bin""#, "BGAGENT_DELEGATED=%n"]
+        );
+        assert_eq!(line(&unit, "Delegate"), ["yes"]);
+        assert!(confinement().contains(&"Delegate=yes".to_owned()));
         assert_eq!(line(&unit, "Type"), ["notify"]);
         assert_eq!(line(&unit, "WatchdogSec"), ["20"]);
         assert_eq!(line(&unit, "RestartPreventExitStatus"), ["65 73 75 77 78"]);
@@ -306,7 +318,7 @@ mod tests {
                 r#""/opt/50%% off/bg\"agent" "daemon" "--config" "/c d/agents.toml" "--state-dir" "/var/lib/my bg" "--trust""#
             ]
         );
-        assert_eq!(line(&unit, "Environment"), [r#""PATH=/a b:/$HOME/x""#]);
+        assert_eq!(line(&unit, "Environment")[0], r#""PATH=/a b:/$HOME/x""#);
         assert_eq!(line(&unit, "ReadWritePaths"), ["%h", r#""-/var/lib/my bg""#]);
     }
 

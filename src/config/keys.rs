@@ -469,7 +469,7 @@ pub(super) const SANDBOX_LIMITS: &[Key] = &[
     key(
         "processes",
         Kind::Whole,
-        "processes and threads at a time; needs a control group of the daemon's own",
+        "processes and threads at a time, of all that it starts; needs a control group of the daemon's own",
     ),
     key("memory", Kind::Size, "of all its processes; needs a control group of the daemon's own"),
     key("open_files", Kind::Whole, "of one process"),

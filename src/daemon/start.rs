@@ -152,6 +152,7 @@ async fn up_and_down(paths: &Paths, asked: Asked) -> Result<(), Failure> {
     runner::keep_ignored_signals();
     let signals = Signals::listen()?;
     let _lock = lock::acquire(paths)?;
+    settle_groups(paths).await?;
     let trust = TrustGate::of(paths, asked);
     let loaded = read_config(paths, &trust).await?;
     super::log::say_warnings(&loaded);
@@ -184,7 +185,20 @@ async fn up_and_down(paths: &Paths, asked: Asked) -> Result<(), Failure> {
         Err(_) => tracing::warn!("the database was not closed cleanly: the disk does not answer"),
     }
     lock::remove_daemon_file(paths);
+    let _ = tokio::task::spawn_blocking(child::groups::clear).await;
     ended
+}
+
+/// Before anything is started: even a secret can come from a program.
+async fn settle_groups(paths: &Paths) -> Result<(), Failure> {
+    let me = identity(paths).to_string();
+    let settled = tokio::task::spawn_blocking(move || child::groups::settle(&me));
+    let support = settled.await.map_err(|error| Failure::Internal(error.to_string()))?;
+    match support.none_because {
+        None => tracing::info!("each program has a control group of its own"),
+        Some(why) => tracing::debug!("programs have no control groups of their own: {why}"),
+    }
+    Ok(())
 }
 
 async fn read_config(paths: &Paths, trust: &TrustGate) -> Result<Loaded, Failure> {

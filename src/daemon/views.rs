@@ -1,4 +1,5 @@
 //! From the words inside to the words on the wire. The only place that knows both.
+use crate::child::groups::GroupSupport;
 use crate::daemon::inbox::Answer;
 use crate::domain::*;
 use crate::engine::{AgentNow, BudgetLeft, ChangedAgent, ComingSlot, Engine, Refusal, Reply};
@@ -167,6 +168,21 @@ pub(super) fn no_such_agent(id: &str, engine: &Engine) -> RpcError {
         }
         None => error.hint("`bgagent list` shows all agents"),
     }
+}
+
+/// What hinders control groups.
+pub(super) fn control_groups(support: GroupSupport) -> ControlGroupsView {
+    let GroupSupport { none_because, no_memory_because, no_processes_because } = support;
+    ControlGroupsView { none_because, no_memory_because, no_processes_because }
+}
+
+/// The limits of programs that can't be held here.
+pub(super) fn unheld_limits(fleet: &Fleet, support: &GroupSupport) -> Vec<UnheldLimitView> {
+    let limited = fleet.programs().into_iter().filter_map(|program| {
+        let (limit, why) = support.lacks(&program.sandbox.as_ref()?.limits)?;
+        Some(UnheldLimitView { program: program.place(), limit: limit.into(), because: why.into() })
+    });
+    limited.collect()
 }
 
 /// One agent in `list`.

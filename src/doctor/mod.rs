@@ -3,6 +3,7 @@ mod escapes;
 mod stage;
 mod within;
 
+pub use crate::child::groups::{DELEGATED, GroupSupport};
 pub use within::{Within, keep_apart, run_within};
 
 use crate::child::{Confinement, Ended, Inherit, KeptProgram, ProgramStart};
@@ -46,6 +47,11 @@ pub fn gaps() -> Vec<&'static str> {
         }
     }
     Vec::new()
+}
+
+/// What a daemon would have of control groups that is started where this process is.
+pub fn control_groups() -> GroupSupport {
+    crate::child::groups::prospect()
 }
 
 /// Tries, if this process was started for it. `None`: it was not.

@@ -33,6 +33,8 @@ pub(super) enum End {
     Exited(i32),
     /// By a signal that we did not send.
     Signalled(i32),
+    /// By the system, since it took more memory than it may: what is to be said of it.
+    OverMemory(String),
     /// It ran longer than it may.
     TimedOut(Bound),
     /// Somebody wanted it to end.
@@ -216,8 +218,12 @@ impl Attempt<'_> {
         warnings.extend(refused(&running));
         running.kill();
         running.wait_a_moment().await;
+        warnings.extend(running.refused_processes());
         match ended {
-            Ok(Ended::Ran { status, .. }) => end_of(status),
+            Ok(Ended::Ran { status, .. }) => match running.over_memory() {
+                Some(why) if !status.success() => End::OverMemory(why),
+                _ => end_of(status),
+            },
             Ok(Ended::NotStarted(why)) => End::NotExecuted(why),
             Err(end) => end,
         }
@@ -368,6 +374,7 @@ impl Ran {
                 ErrorKind::Signal,
                 format!("ended by signal {signal} ({}) that did not come from here", name_of(*signal)),
             ),
+            End::OverMemory(why) => RunError::new(ErrorKind::Signal, format!("it {why}")),
             End::TimedOut(bound) => RunError::new(ErrorKind::Timeout, bound.to_string()),
             End::Stopped => RunError::new(ErrorKind::Interrupted, "cancelled"),
             End::NotStarted(why) => RunError::new(ErrorKind::Spawn, why.clone()),
@@ -379,4 +386,19 @@ impl Ran {
 fn name_of(signal: i32) -> String {
     let signal = rustix::process::Signal::from_named_raw(signal);
     signal.map_or_else(|| "unnamed".into(), |signal| format!("{signal:?}").replace("Signal::", ""))
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of what is said of an end.
+    use super::*;
+
+    #[test]
+    fn who_took_too_much_memory_was_not_ended_by_somebody() {
+        let end = End::OverMemory("took more than its `limits.memory` of 1 GiB".into());
+        let ran = Ran { end, stdout: String::new(), stderr: String::new(), warnings: Vec::new() };
+        let error = ran.error("`x`").expect("it is none");
+        assert_eq!((error.kind, ran.was_ended_by_others()), (ErrorKind::Signal, false));
+        assert_eq!(error.message, "it took more than its `limits.memory` of 1 GiB");
+    }
 }

@@ -152,6 +152,21 @@ impl Running {
         self.kept.kill();
     }
 
+    /// Is it in a control group, which ends as one?
+    pub(super) fn is_in_group(&self) -> bool {
+        self.kept.is_in_group()
+    }
+
+    /// See [`KeptProgram::over_memory`].
+    pub(super) fn over_memory(&self) -> Option<String> {
+        self.kept.over_memory()
+    }
+
+    /// See [`KeptProgram::refused_processes`].
+    pub(super) fn refused_processes(&self) -> Option<String> {
+        self.kept.refused_processes()
+    }
+
     /// For a program that never got permission: ends its keeper, and with it the attempt to start.
     pub(super) async fn turn_away(self) {
         self.kept.turn_away().await;

@@ -13,6 +13,8 @@ use tokio::time::Instant;
 
 /// Between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long all may be asked, with the looks at who they are.
+const LONGEST_ASKING: Duration = Duration::from_secs(8);
 /// How long we wait for what was killed; what is still there then can't be killed.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks at who lives.
@@ -100,27 +102,43 @@ pub(super) async fn end(
     let quarry = quarry_of(run, keeper);
     let mut known = HashSet::new();
     if order < StopOrder::Kill {
-        // First the look: the children of who ends can't be told by their parent any more.
-        let all = quarry.among(&proc::living().await, &known);
-        known.extend(all.iter().map(Seen::key));
-        running.ask();
-        let kept = Quarry { keeper: Some(keeper), ..Quarry::default() };
-        let kept: HashSet<u32> =
-            kept.among(&proc::living().await, &HashSet::new()).iter().map(|seen| seen.pid).collect();
-        for seen in all.iter().filter(|seen| !kept.contains(&seen.pid)) {
-            let _ = proc::signal(seen, Signal::TERM);
-        }
-        let deadline = Instant::now() + GRACE;
-        while Instant::now() < deadline && *orders.borrow() < StopOrder::Kill {
-            let left = quarry.among(&proc::living().await, &known);
-            if left.is_empty() {
-                break;
-            }
-            known.extend(left.iter().map(Seen::key));
-            tokio::time::sleep(LOOK).await;
-        }
+        let asking = ask_all(running, &quarry, &mut known, orders);
+        // where others start all the time, a look at all has no end
+        let _ = tokio::time::timeout(LONGEST_ASKING, asking).await;
+    }
+    if running.is_in_group() {
+        // whoever starts others in a loop is not to be chased
+        running.kill();
     }
     kill_all(quarry, known, || running.kill()).await.warnings
+}
+
+/// Asks all to end, and waits for that. `known`: who was seen to belong to it.
+async fn ask_all(
+    running: &Running,
+    quarry: &Quarry,
+    known: &mut HashSet<(u32, u64)>,
+    orders: &watch::Receiver<StopOrder>,
+) {
+    // First the look: the children of who ends can't be told by their parent any more.
+    let all = quarry.among(&proc::living().await, known);
+    known.extend(all.iter().map(Seen::key));
+    running.ask();
+    let kept = Quarry { keeper: quarry.keeper, ..Quarry::default() };
+    let kept: HashSet<u32> =
+        kept.among(&proc::living().await, &HashSet::new()).iter().map(|seen| seen.pid).collect();
+    for seen in all.iter().filter(|seen| !kept.contains(&seen.pid)) {
+        let _ = proc::signal(seen, Signal::TERM);
+    }
+    let deadline = Instant::now() + GRACE;
+    while Instant::now() < deadline && *orders.borrow() < StopOrder::Kill {
+        let left = quarry.among(&proc::living().await, known);
+        if left.is_empty() {
+            break;
+        }
+        known.extend(left.iter().map(Seen::key));
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 fn quarry_of(run: RunId, keeper: u32) -> Quarry {
@@ -135,21 +153,26 @@ pub(super) async fn end_left_behind(
 ) -> Vec<String> {
     let quarry = quarry_of(run, running.process.pid);
     let nobody = HashSet::new();
-    if quarry.among(&proc::living().await, &nobody).is_empty() {
-        return Vec::new();
-    }
-    // who is about to end, as the rest of a pipeline is, was not left behind
-    tokio::time::sleep(ABOUT_TO_END).await;
-    let left = quarry.among(&proc::living().await, &nobody);
-    if left.is_empty() {
-        return Vec::new();
-    }
-    let mut said = vec![format!(
-        "{} left in the background, and ended with the one that had started {}: {}",
-        counted(left.len(), "program"),
-        if left.len() == 1 { "it" } else { "them" },
-        proc::in_words(&left)
-    )];
+    let looks = async {
+        if quarry.among(&proc::living().await, &nobody).is_empty() {
+            return Vec::new();
+        }
+        // who is about to end, as the rest of a pipeline is, was not left behind
+        tokio::time::sleep(ABOUT_TO_END).await;
+        quarry.among(&proc::living().await, &nobody)
+    };
+    let mut said = match tokio::time::timeout(LONGEST_ASKING, looks).await {
+        Ok(left) if left.is_empty() => return Vec::new(),
+        Ok(left) => vec![format!(
+            "{} left in the background, and ended with the one that had started {}: {}",
+            counted(left.len(), "program"),
+            if left.len() == 1 { "it" } else { "them" },
+            proc::in_words(&left)
+        )],
+        Err(_) => {
+            vec!["programs left in the background that start others all the time, and ended".to_owned()]
+        }
+    };
     let order = (*orders.borrow()).max(StopOrder::Terminate);
     said.extend(end(running, run, order, orders).await);
     said

@@ -94,7 +94,9 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
         max_output: settings::size(settings.max_output),
     };
     let finished = child::run(program, bound).await.map_err(|error| match error {
-        child::ChildError::TimedOut { .. } => ToolError::Unsure(error.to_string()),
+        child::ChildError::TimedOut { .. } | child::ChildError::OverMemory { .. } => {
+            ToolError::Unsure(error.to_string())
+        }
         other => ToolError::Failed(other.to_string()),
     })?;
     let mut result = json!({

@@ -15,6 +15,8 @@ mod endpoint;
 mod faults;
 mod fuzz;
 mod going_down;
+#[cfg(target_os = "linux")]
+mod groups;
 mod health;
 mod layers;
 mod llm;

@@ -22,6 +22,7 @@ pub fn bgagent() -> Command {
         "NOTIFY_SOCKET",
         "INVOCATION_ID",
         "SYSTEMD_EXEC_PID",
+        "BGAGENT_DELEGATED",
     ] {
         command.env_remove(name);
     }

@@ -4,8 +4,9 @@ use crate::cli::args::CheckArgs;
 use crate::cli::render;
 use crate::client::{Connection, Timeouts};
 use crate::config::{Context, Diagnostic, Loaded, Rejected};
-use crate::domain::{AgentId, AgentSpec, Calendar, Fleet, Schedule, Walled, counted};
-use crate::protocol::{GetDaemonStatus, NoParams};
+use crate::doctor::{self, GroupSupport};
+use crate::domain::{AgentId, AgentSpec, Calendar, Fleet, SandboxLimits, Schedule, Walled, counted};
+use crate::protocol::{ControlGroupsView, GetDaemonStatus, NoParams};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -37,6 +38,8 @@ pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Fa
     let trusted = app.paths().ok().map(|paths| crate::store::read_trusted_servers(&paths.database()));
     let trusted = trusted.and_then(Result::ok).map(|trusted| untrusted(&loaded.fleet, &trusted));
     loaded.warnings.extend(trusted.unwrap_or_default());
+    let unheld = unheld_limits(app, &loaded.fleet);
+    loaded.warnings.extend(unheld);
     if app.json {
         let agents: Vec<Value> = loaded
             .fleet
@@ -109,6 +112,38 @@ fn untrusted(fleet: &Fleet, trusted: &BTreeSet<String>) -> Vec<Diagnostic> {
         Diagnostic::of_key(format!("mcp.{server}"), message, hint)
     };
     users.map(warning).collect()
+}
+
+/// A warning for each limit that a control group holds and that can't be held: by the daemon that runs, else by one that is started
+/// from here.
+fn unheld_limits(app: &mut App, fleet: &Fleet) -> Vec<Diagnostic> {
+    let programs =
+        fleet.programs().into_iter().filter_map(|program| Some((program.place(), program.sandbox?.limits)));
+    let mut limited = programs.filter(|(_, limits)| limits.memory.or(limits.processes).is_some()).peekable();
+    if limited.peek().is_none() {
+        return Vec::new();
+    }
+    let asked = app.address().ok().and_then(|address| {
+        let view = Connection::open(&address, Timeouts::all(PATIENCE))
+            .and_then(|mut connection| connection.call::<GetDaemonStatus>(&NoParams {}));
+        view.ok().map(|view| view.control_groups)
+    });
+    let (whose, groups) = match asked {
+        Some(view) => {
+            let ControlGroupsView { none_because, no_memory_because, no_processes_because } = view;
+            ("the daemon", GroupSupport { none_because, no_memory_because, no_processes_because })
+        }
+        None => ("a daemon that is started here", doctor::control_groups()),
+    };
+    let warning = |(place, limits): (String, SandboxLimits)| {
+        let (limit, why) = groups.lacks(&limits)?;
+        let message = format!(
+            "{whose} can't hold `limits.{limit}` of [{place}], and does not start its program: {why}"
+        );
+        let hint = "the service of `bgagent service install` has control groups where the system gives them; else leave the limit out";
+        Some(Diagnostic::of_key(format!("{place}.sandbox.limits.{limit}"), message, hint.into()))
+    };
+    limited.filter_map(warning).collect()
 }
 
 /// What a program is told of a file that is not valid: a document of the same form.

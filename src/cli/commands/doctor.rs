@@ -2,7 +2,7 @@
 use super::prelude::*;
 use crate::cli::args::DoctorArgs;
 use crate::cli::service;
-use crate::doctor::{self, Tried};
+use crate::doctor::{self, GroupSupport, Tried};
 use serde_json::json;
 use std::process::{Command, Stdio};
 
@@ -22,9 +22,12 @@ pub(in crate::cli) fn run(app: &mut App, args: &DoctorArgs) -> Result<Outcome, F
     })?;
     let doctor::Findings { tried, no_network } = found;
     let through = tried.iter().filter(|one| one.refused.is_none()).count();
-    let gaps = doctor::gaps();
+    let (gaps, groups) = (doctor::gaps(), doctor::control_groups());
     if app.json {
-        app.print_json(&json!({"escapes": tried, "got_through": through, "not_confined": gaps, "no_network": no_network}))?;
+        app.print_json(&json!({
+            "escapes": tried, "got_through": through, "not_confined": gaps, "no_network": no_network,
+            "control_groups": groups,
+        }))?;
     } else {
         let text = table(&tried, &app.screen);
         app.print(&text)?;
@@ -35,12 +38,32 @@ pub(in crate::cli) fn run(app: &mut App, args: &DoctorArgs) -> Result<Outcome, F
         if let Some(why) = &no_network {
             app.note(&format!("programs whose sandbox has `net` are not started on this machine: {why}"));
         }
+        for line in group_lines(&groups) {
+            app.note(&line);
+        }
         app.note(&match through {
             0 => format!("{} escapes tried, none got through", tried.len()),
             some => format!("{} escapes tried, {some} GOT THROUGH", tried.len()),
         });
     }
     Ok(if through == 0 { Outcome::Done } else { Outcome::Negative })
+}
+
+/// What is to be had of control groups.
+fn group_lines(groups: &GroupSupport) -> Vec<String> {
+    if let Some(why) = &groups.none_because {
+        let none = "a daemon that is started here gives programs no control groups, and limits no memory and no processes";
+        return vec![format!("{none}: {why}")];
+    }
+    let limits = [("memory", &groups.no_memory_because), ("processes", &groups.no_processes_because)];
+    let unheld = limits.into_iter().filter_map(|(limit, why)| {
+        Some(format!(
+            "`limits.{limit}` of a sandbox can't be held by a daemon that is started here: {}",
+            why.as_ref()?
+        ))
+    });
+    let first = "a daemon that is started here gives each program a control group".to_owned();
+    std::iter::once(first).chain(unheld).collect()
 }
 
 fn table(tried: &[Tried], screen: &Screen) -> String {
@@ -64,7 +87,9 @@ fn negative(what: String, hint: &str) -> Failure {
 fn as_service(app: &mut App) -> Result<Outcome, Failure> {
     let own = std::env::current_exe().map_err(|cause| Failure::io("find", "bgagent".as_ref(), cause))?;
     let mut command = Command::new("systemd-run");
-    command.args(["--user", "--wait", "--collect", "--pipe", "--quiet"]);
+    let unit = format!("bgagent-doctor-{}.service", std::process::id());
+    command.args(["--user", "--wait", "--collect", "--pipe", "--quiet", "--unit", &unit]);
+    command.args(["-p", &service::delegated(&unit)]);
     for property in service::confinement() {
         command.args(["-p", &property]);
     }

@@ -2,7 +2,7 @@
 //! say, when the daemon does not. One that runs is asked, too: what it can't write is not there.
 use super::prelude::*;
 use crate::cli::args::HealthArgs;
-use crate::cli::render::untrusted_server;
+use crate::cli::render::{unheld_limit, untrusted_server};
 use crate::cli::when;
 use crate::client::{Address, ClientError, Connection, Timeouts, holder, is_alive, read_listener};
 use crate::config::Paths;
@@ -158,7 +158,8 @@ fn troubles(address: &Address, patience: Duration) -> Vec<String> {
                 format!("the configuration in {path} was rejected, the one before it is in force: {first}")
             });
             let untrusted = view.untrusted.iter().map(untrusted_server);
-            degraded.into_iter().chain(rejected).chain(untrusted).collect()
+            let unheld = view.unheld_limits.iter().map(unheld_limit);
+            degraded.into_iter().chain(rejected).chain(untrusted).chain(unheld).collect()
         }
         Err(ClientError::Protocol { .. }) => Vec::new(),
         Err(error) => vec![Failure::Client(error).what()],

@@ -13,6 +13,7 @@ pub(in crate::cli) fn run(app: &mut App, command: &SandboxCommand) -> Result<Out
     let loaded = crate::config::load(&paths.config, &Context::system(app.screen.now))
         .map_err(|rejected| Failure::rejected(&rejected, app.stderr_color))?;
     let walls = walls(&loaded.fleet, &args.target)?;
+    let sandbox = without_limits_of_groups(app, &walls.sandbox);
     doctor::keep_apart(&paths.state_dir, &paths.config);
     let table = match args.target.split_once('.') {
         Some(_) => args.target.clone(),
@@ -23,7 +24,7 @@ pub(in crate::cli) fn run(app: &mut App, command: &SandboxCommand) -> Result<Out
         .enable_all()
         .build()
         .map_err(|error| Failure::usage(error.to_string()))?;
-    let tried = runtime.block_on(doctor::run_within(&walls.sandbox, &owner, &args.program, &walls.cwd));
+    let tried = runtime.block_on(doctor::run_within(&sandbox, &owner, &args.program, &walls.cwd));
     let within = tried.map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Failure::usage(error.to_string()),
         _ => negative(error.to_string(), "`bgagent doctor` says what this machine can confine"),
@@ -44,6 +45,16 @@ pub(in crate::cli) fn run(app: &mut App, command: &SandboxCommand) -> Result<Out
             Ok(Outcome::Negative)
         }
     }
+}
+
+/// Those are held around programs of the daemon, which has a control group to divide; a shell has none.
+fn without_limits_of_groups(app: &mut App, sandbox: &Sandbox) -> Sandbox {
+    let mut sandbox = sandbox.clone();
+    let limits = [("memory", sandbox.limits.memory.take()), ("processes", sandbox.limits.processes.take())];
+    for (limit, _) in limits.iter().filter(|(_, value)| value.is_some()) {
+        app.note(&format!("`limits.{limit}` is not tried: a control group of the daemon holds it"));
+    }
+    sandbox
 }
 
 /// What was tried and did not work.

@@ -3,7 +3,7 @@ use super::screen::{Screen, Tone};
 use super::words::{bytes, plain};
 use crate::config::shell_word;
 use crate::domain::{counted, human_duration};
-use crate::protocol::{DaemonView, UntrustedServerView};
+use crate::protocol::{DaemonView, UnheldLimitView, UntrustedServerView};
 use std::fmt::Write as _;
 
 /// What is said of an MCP server that nobody has trusted yet.
@@ -13,6 +13,16 @@ pub(in crate::cli) fn untrusted_server(one: &UntrustedServerView) -> String {
     let agents = agents.join(", ");
     format!(
         "nobody has trusted MCP server `{server}` yet: its tools are off, and runs that need one fail ({agents}):          bgagent mcp trust {server}"
+    )
+}
+
+/// What is said of a limit that can't be held.
+pub(in crate::cli) fn unheld_limit(one: &UnheldLimitView) -> String {
+    format!(
+        "the program of [{}] is not started: its `limits.{}` can't be held, since {}; leave it out, or run the daemon where it can",
+        plain(&one.program),
+        plain(&one.limit),
+        plain(&one.because)
     )
 }
 
@@ -72,6 +82,12 @@ pub(in crate::cli) fn daemon_view(view: &DaemonView, screen: &Screen) -> String 
     }
     for one in &view.untrusted {
         line("mcp", screen.paint(Tone::Warn, &untrusted_server(one)));
+    }
+    for one in &view.unheld_limits {
+        line("limits", screen.paint(Tone::Bad, &unheld_limit(one)));
+    }
+    if let Some(why) = &view.control_groups.none_because {
+        line("groups", screen.paint(Tone::Dim, &format!("programs have no control groups: {}", plain(why))));
     }
     if view.outbox > 0 {
         let verb = if view.outbox == 1 { "waits" } else { "wait" };

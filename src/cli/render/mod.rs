@@ -11,7 +11,7 @@ mod transcript;
 mod words;
 
 pub(super) use agent::agent_detail;
-pub(super) use daemon::{daemon_view, untrusted_server};
+pub(super) use daemon::{daemon_view, unheld_limit, untrusted_server};
 pub(super) use event::{event_line, event_types, event_words};
 pub(super) use fleet::{agent_list, summary, walled_lines};
 pub(super) use run::{cut_result, left_out, outcome_line, output, run_detail, run_list};

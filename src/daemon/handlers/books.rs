@@ -153,6 +153,7 @@ pub(super) async fn daemon_status(services: &Services) -> Encoded {
     let users = fleet.users_of_servers().into_iter();
     let untrusted = users.filter(|(server, _)| !tools.servers().pins().trusts(server)).map(views::untrusted);
     let untrusted = untrusted.collect();
+    let groups = crate::child::groups::support();
     let condition = services.handle.condition.lock().expect("no holder panics");
     let problem = [&condition.storage, &condition.files, &condition.unread]
         .into_iter()
@@ -193,5 +194,7 @@ pub(super) async fn daemon_status(services: &Services) -> Encoded {
         budget: budget.iter().map(|left| views::limit(left, &holds, today)).collect(),
         approvals: stats.approvals,
         untrusted,
+        unheld_limits: views::unheld_limits(&fleet, &groups),
+        control_groups: views::control_groups(groups),
     })
 }

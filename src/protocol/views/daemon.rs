@@ -148,6 +148,37 @@ described! {
         /// MCP servers that agents use and nobody has trusted yet: their tools are off.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub untrusted: Vec<UntrustedServerView>,
+        /// What hinders control groups around its programs; empty: nothing.
+        #[serde(default, skip_serializing_if = "ControlGroupsView::is_empty")]
+        pub control_groups: ControlGroupsView,
+        /// Limits of sandboxes that can't be held here: a program with one is not started.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub unheld_limits: Vec<UnheldLimitView>,
+    }
+
+    /// What hinders control groups around the programs of a daemon.
+    #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct ControlGroupsView {
+        /// Why programs have no groups of their own: then their keepers alone end them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub none_because: Option<String>,
+        /// Why `limits.memory` can't be held.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub no_memory_because: Option<String>,
+        /// Why `limits.processes` can't be held.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub no_processes_because: Option<String>,
+    }
+
+    /// A limit of a sandbox that can't be held.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct UnheldLimitView {
+        /// The table of the program: `agents.report`.
+        pub program: String,
+        /// The key: `memory`, `processes`.
+        pub limit: String,
+        /// Why, and what to do.
+        pub because: String,
     }
 
     /// An MCP server that nobody has trusted yet.
@@ -218,5 +249,12 @@ described! {
         pub from: u64,
         /// Number of the last event that is gone.
         pub to: u64,
+    }
+}
+
+impl ControlGroupsView {
+    /// Does nothing hinder them?
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 }

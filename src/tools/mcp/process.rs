@@ -106,6 +106,9 @@ impl Process {
         };
         self.kept.wait_a_moment().await;
         let _ = tokio::time::timeout(Duration::from_millis(200), &mut self.drain).await;
+        if let Some(why) = self.kept.over_memory() {
+            self.words.add(format!("it {why}\n").as_bytes());
+        }
         match how? {
             Ended::Ran { status, .. } => Some(status),
             Ended::NotStarted(why) => {
