@@ -61,7 +61,7 @@ pub(super) fn root(item: &Item<'_>, root: &Path) {
 }
 
 /// Without links, as far as it is there.
-fn real(file: &File<'_>, path: &Path) -> PathBuf {
+pub(super) fn real(file: &File<'_>, path: &Path) -> PathBuf {
     let mut missing = Vec::new();
     let mut at = path;
     loop {

@@ -452,7 +452,7 @@ pub(super) const SANDBOX: &[Key] = &[
     key(
         "read",
         Kind::Texts,
-        "what it may read, beside the system's programs, libraries, certificates and time zones, and the program's own file",
+        "what it may read, beside the system's programs, libraries, certificates and time zones, and the program's own file; nothing that another agent writes",
     ),
     key("write", Kind::Texts, "what it may read and write, beside a private folder for temporary files"),
     key("exec", Kind::Texts, "what it may execute; default: the system's programs"),

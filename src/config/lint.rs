@@ -1,5 +1,6 @@
 //! Contradictions that a configuration can hold although each of its keys is fine (section 2).
 use super::document::File;
+use super::reach;
 use super::walk::Section;
 use crate::domain::*;
 use place::{Place, SCHEDULE, place};
@@ -24,6 +25,7 @@ pub(super) fn fleet<'a>(file: &'a File<'a>, top: &Section<'a>, fleet: &Fleet) {
         );
     }
     databases::lint(file, top, fleet);
+    reach::others(file, top, fleet);
     let Some(table) = table else { return };
     money::of_fleet(file, top, fleet);
     let defaults = top.get("defaults").and_then(|item| item.value.get_ref().as_table());

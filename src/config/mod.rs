@@ -22,6 +22,7 @@ mod models;
 mod owner;
 mod paths;
 mod programs;
+mod reach;
 mod reference;
 mod render;
 mod resolve;

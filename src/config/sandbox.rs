@@ -1,5 +1,6 @@
 //! The key `sandbox`: `true`, `false`, or a table of what is there within.
 use super::keys::{SANDBOX, SANDBOX_LIMITS};
+use super::reach;
 use super::walk::{Item, Section};
 use crate::domain::{NetTarget, Sandbox, SandboxLimits, SandboxSetting};
 use std::path::PathBuf;
@@ -74,7 +75,9 @@ fn paths(section: &Section<'_>, name: &'static str) -> Option<Vec<PathBuf>> {
             item.refuse::<()>(format!("`{name}` has a NUL byte"));
             continue;
         }
-        all.push(item.file.expand(text, item.span()));
+        let path = item.file.expand(text, item.span());
+        reach::judge(&item, &path);
+        all.push(path);
     }
     Some(all)
 }

@@ -87,24 +87,51 @@ fn programs_of_agents_are_within_walls() {
          [agents.writes]\ncommand = \"touch {base}/docs/new\"\n{sandbox}\n\
          [agents.proved]\nsuccess_when = [{{ command = \"cat {base}/secret\" }}]\ncommand = \"true\"\n{sandbox}\n\
          [agents.free]\nsuccess_when = [{{ command = \"cat {base}/secret\", sandbox = false }}]\ncommand = \"true\"\n{sandbox}\n\
-         [agents.wide]\ncommand = \"true\"\nsandbox = {{ read = [\"{base}\"] }}\n"
+         [agents.probes]\ntool = \"probe\"\nargs = {{ checks = [{{ type = \"command\", command = [\"sh\", \"-c\", \"cat {base}/secret\"], sandbox = true }}] }}\n\
+         [agents.linked]\ncommand = \"true\"\nsandbox = {{ read = [\"{base}/later\"] }}\n"
     ));
+    std::fs::create_dir(daemon.path("later")).expect("the folder can be written");
     daemon.up();
+    // what a root leads to is judged again when a program starts
+    std::fs::remove_dir(daemon.path("later")).expect("it is empty");
+    std::os::unix::fs::symlink(&base, daemon.path("later")).expect("a link");
     for (agent, status, says) in [
         ("reads", "completed", ""),
         ("steals", "failed", "Permission denied"),
         ("writes", "failed", "Permission denied"),
         ("proved", "unverified", "Permission denied"),
         ("free", "completed", ""),
-        ("wide", "failed", "which is or holds the daemon's state folder"),
+        ("linked", "failed", "which is or holds the daemon's state folder"),
     ] {
         let view = daemon.run_by_hand(agent);
         assert_eq!(view["status"], status, "{agent}: {view:#}");
         assert!(view["error"].to_string().contains(says), "{agent}: {view:#}");
     }
+    let probed = daemon.run_by_hand("probes");
+    assert!(probed["result"].to_string().contains("Permission denied"), "{probed:#}");
+    let listed: Value = serde_json::from_str(&daemon.ok(&["--json", "list"])).expect("JSON");
+    let free = listed
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|agent| agent["agent_id"] == "free")
+        .expect("it is there");
+    assert_eq!(free["sandbox"], json!({"within": ["agents.free"], "without": ["agents.free.success_when"]}));
+    let status = daemon.ok(&["status", "free"]);
+    assert!(
+        status.contains("in a sandbox: agents.free")
+            && status.contains("in no sandbox: agents.free.success_when"),
+        "{status}"
+    );
+    std::fs::remove_file(daemon.path("later")).expect("a link");
     let checked = daemon.run(&["--json", "check"]);
     let told: Value = serde_json::from_slice(&checked.stdout).expect("JSON");
-    assert_eq!(told["sandbox"]["without"], json!([]));
+    assert_eq!(told["sandbox"]["without"], json!(["agents.free.success_when"]));
+    daemon.configure(&format!("[agents.wide]\ncommand = \"true\"\nsandbox = {{ read = [\"{base}\"] }}\n"));
+    let checked = daemon.run(&["check"]);
+    let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert_eq!(checked.status.code(), Some(78), "{said}");
+    assert!(said.contains("the state folder") && said.contains("agents.toml:3"), "{said}");
     daemon.down();
     let private = std::fs::read_dir(daemon.path("state/tmp")).expect("it was made").count();
     assert_eq!(private, 0, "private folders go with their programs");

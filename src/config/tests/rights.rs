@@ -237,3 +237,45 @@ fn which_programs_of_an_agent_are_within_walls_is_known() {
     assert_eq!(of("b"), ("agents.b tools.well".into(), "agents.b.success_when".into()));
     assert_eq!(of("c"), (String::new(), "agents.c.args".into()));
 }
+
+#[test]
+fn roots_of_a_sandbox_hold_nothing_that_is_anothers() {
+    let agent =
+        |name: &str, sandbox: &str| format!("[agents.{name}]\ncommand = \"x\"\nsandbox = {{ {sandbox} }}\n");
+    let found = |text: &str| -> Vec<(u32, Option<String>, String)> {
+        let diagnostics = read(text).map_or_else(|rejected| rejected.diagnostics, |_| Vec::new());
+        diagnostics.into_iter().map(|one| (one.line, one.key, one.message)).collect()
+    };
+    let writes = agent("writes", "write = [\"/work/out\"]");
+    for (sandbox, what) in [
+        ("read = [\"/data\", \"~\"]", "which is, holds, or is in the state folder"),
+        ("read = [\"/home/u/.local/state/bgagent\"]", "in the state folder"),
+        ("unix = [\"~/.local/state/bgagent/bgagent.sock\"]", "in the state folder"),
+        ("exec = [\"/etc\"]", "which holds the configuration (/etc/bgagent/agents.toml)"),
+        ("write = [\"/etc/bgagent/out\"]", "which lies in the folder of the configuration (/etc/bgagent)"),
+        ("read = [\"/work\"]", "holds what agent `writes` writes (`/work/out`)"),
+        ("read = [\"/x\", \"/work/out\"]", "holds what agent `writes` writes"),
+    ] {
+        let found = found(&(writes.clone() + &agent("reads", sandbox)));
+        assert_eq!(found.len(), 1, "{sandbox}: {found:?}");
+        assert_eq!(found[0].0, 6, "{sandbox}: {found:?}");
+        assert!(found[0].1.as_ref().is_some_and(|key| key.starts_with("agents.reads.sandbox")), "{found:?}");
+        assert!(found[0].2.contains(what), "{sandbox}: {found:?}");
+    }
+    for fine in [
+        agent("reads", "read = [\"/work/in\", \"/work/output\"]"),
+        agent("shares", "read = [\"/work\"], write = [\"/work/out\"]"),
+        agent("reads", "read = [\"/etc/bgagent/scripts\"]"),
+    ] {
+        assert_eq!(found(&(writes.clone() + &fine)), [], "{fine}");
+    }
+    // what all have by [defaults] is each one's own; and it is told once
+    let shared = "[defaults.sandbox]\nread = [\"/work\"]\nwrite = [\"/work/out\"]\n[agents.a]\ncommand = \"x\"\n[agents.b]\ncommand = \"x\"\n";
+    assert_eq!(found(shared), []);
+    let wide = found(&shared.replace("\"/work\"", "\"/\""));
+    assert_eq!((wide.len(), wide[0].0), (1, 2), "{wide:?}");
+    let of_tool = format!(
+        "{MODEL}{writes}[tools.sh]\ntype = \"shell\"\ncommands = {{ df = {{ exec = \"/bin/df\" }} }}\nsandbox = {{ read = [\"/work\"] }}\n"
+    );
+    assert!(found(&of_tool).iter().any(|one| one.2.contains("[tools.sh]")), "{:?}", found(&of_tool));
+}
