@@ -64,7 +64,7 @@ pub(super) fn is_ours(place: &Path, user: u32) -> Result<(), ClientError> {
 
 /// The daemon that lives and has this state folder, wherever it listens. It holds the lock for life.
 pub fn holder(state_dir: &Path) -> Option<Holder> {
-    let mut lock = std::fs::File::open(state_dir.join("lock")).ok()?;
+    let mut lock = opened(&state_dir.join("lock")).ok()?;
     match lock.try_lock_shared() {
         Err(std::fs::TryLockError::WouldBlock) => {}
         // freed at once, as the file is closed
@@ -77,7 +77,20 @@ pub fn holder(state_dir: &Path) -> Option<Holder> {
 
 /// Reads `<state>/daemon.json`. A file that is not there, or is half written, says nothing.
 pub fn read_listener(file: &Path) -> Option<Listener> {
-    serde_json::from_slice(&std::fs::read(file).ok()?).ok()
+    let mut text = Vec::new();
+    std::io::Read::read_to_end(&mut opened(file).ok()?, &mut text).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+/// Opens a file, and nothing else: a FIFO would wait for whoever is at its other end.
+fn opened(path: &Path) -> std::io::Result<std::fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let at_once = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(at_once).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(std::io::Error::other("it is not a file")),
+    }
 }
 
 /// Is there a process of this number? One of another user counts as well; one that has ended and that its

@@ -76,6 +76,11 @@ impl TrustBook {
     /// # Errors
     /// It can't be read, or is damaged: then nothing is trusted.
     pub fn read(path: &Path) -> io::Result<Self> {
+        let is_other = std::fs::metadata(path).is_ok_and(|found| !found.is_file());
+        if is_other {
+            // to open a FIFO would wait for whoever is at its other end
+            return Err(io::Error::other("it is not a file; move it away"));
+        }
         match std::fs::read(path) {
             Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),

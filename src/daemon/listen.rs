@@ -62,9 +62,10 @@ async fn clear_way(path: &Path) -> Result<(), ListenError> {
         Ok(found) => found,
     };
     if !found.file_type().is_socket() {
-        return Err(in_the_way(
-            "there is a file of this name, which is not a socket; remove it or name another --socket",
-        ));
+        let kind = lock::kind_of(found.file_type());
+        return Err(in_the_way(&format!(
+            "there is {kind} of this name, which is not a socket; remove it or name another --socket"
+        )));
     }
     if found.uid() != rustix::process::geteuid().as_raw() {
         return Err(in_the_way("the socket there belongs to another user"));

@@ -3,9 +3,9 @@ use super::ground::{self, Unsound};
 use crate::config::Paths;
 use crate::store::HOLDER_BYTES;
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, FileType, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,9 @@ pub(super) enum LockError {
     /// It belongs to somebody else, or others may write to it.
     #[error("{}: {what}", .path.display())]
     Unsafe { path: PathBuf, what: String },
+    /// Something stands in the place of a file of ours.
+    #[error("{} is {found}, where the daemon has {wanted}: move it away, or name another --state-dir", .path.display())]
+    InTheWay { path: PathBuf, found: &'static str, wanted: &'static str },
     /// It can't be made.
     #[error("can't create {}: {cause}", .path.display())]
     Create { path: PathBuf, cause: io::Error },
@@ -79,6 +82,7 @@ pub(super) fn passes(cause: &io::Error) -> bool {
 /// Makes the state folder if need be, and locks it.
 pub(super) fn acquire(paths: &Paths) -> Result<StateLock, LockError> {
     private_folder(&paths.state_dir)?;
+    nothing_in_the_way(&paths.state_dir)?;
     let path = paths.lock();
     let io = |cause| LockError::Io { path: path.clone(), cause };
     let mut file = OpenOptions::new()
@@ -115,6 +119,43 @@ pub(super) fn acquire(paths: &Paths) -> Result<StateLock, LockError> {
     let width = usize::try_from(HOLDER_BYTES).unwrap_or_default() - 1;
     let _ = file.write_all_at(format!("{:<width$}\n", std::process::id()).as_bytes(), 0);
     Ok(StateLock { _file: file })
+}
+
+/// Refuses a state folder where what we read and write is no file, or what we fill is no folder. To open a FIFO waits for whoever
+/// is at its other end, and a device does what it likes.
+fn nothing_in_the_way(state: &Path) -> Result<(), LockError> {
+    const FOLDERS: [&str; 1] = ["tmp"];
+    const FILES: [&str; 5] = ["lock", "daemon.json", "daemon.json.new", "trusted.json", "reserve"];
+    let cannot = |cause| LockError::Io { path: state.to_owned(), cause };
+    for entry in std::fs::read_dir(state).map_err(cannot)? {
+        let path = entry.map_err(cannot)?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        // the database, its log, and what SQLite has beside it
+        let is_file = FILES.contains(&name) || name.starts_with("bgagent.db");
+        if !is_file && !FOLDERS.contains(&name) {
+            continue;
+        }
+        // a link that leads nowhere is looked at by whoever opens it
+        let Ok(found) = std::fs::metadata(&path) else { continue };
+        let is_right = if is_file { found.is_file() } else { found.is_dir() };
+        if !is_right {
+            let wanted = if is_file { "a file" } else { "a folder" };
+            return Err(LockError::InTheWay { path, found: kind_of(found.file_type()), wanted });
+        }
+    }
+    Ok(())
+}
+
+/// What is there, in words.
+pub(super) fn kind_of(kind: FileType) -> &'static str {
+    match kind {
+        kind if kind.is_fifo() => "a FIFO",
+        kind if kind.is_socket() => "a socket",
+        kind if kind.is_char_device() || kind.is_block_device() => "a device",
+        kind if kind.is_dir() => "a folder",
+        kind if kind.is_symlink() => "a link",
+        _ => "a file",
+    }
 }
 
 /// Makes a folder that only we can enter, or checks that an existing one is ours.

@@ -75,7 +75,7 @@ impl Failure {
             | Self::Lock(LockError::Unsafe { .. }) => 77,
             Self::Listen(ListenError::Bind { cause, .. }) if lock::passes(cause) => 74,
             Self::Listen(ListenError::Folder(LockError::Io { .. })) => 74,
-            Self::Listen(_) | Self::Lock(LockError::Create { .. }) => 73,
+            Self::Listen(_) | Self::Lock(LockError::Create { .. } | LockError::InTheWay { .. }) => 73,
             Self::Lock(LockError::Held { .. }) => 75,
             Self::Store(_) | Self::Lock(LockError::Io { .. }) | Self::Io { .. } => 74,
             Self::NotOurs { .. } => 77,

@@ -4,6 +4,7 @@
 //! each commit is noted in the file of the state folder's lock, behind the line that names its
 //! holder: written in place and not synced, so that it costs next to nothing. It is never ahead of
 //! what is durable, and after a power cut at most behind it.
+use super::files::is_no_file;
 use crate::domain::Seq;
 use jiff::Timestamp;
 use std::fs::{File, OpenOptions};
@@ -59,13 +60,20 @@ pub(super) fn place(database: &Path) -> PathBuf {
 
 /// The mark beside a database, if there is one.
 pub fn read_mark(database: &Path) -> Option<Mark> {
-    let bytes = std::fs::read(place(database)).ok()?;
+    let place = place(database);
+    if is_no_file(&place) {
+        return None;
+    }
+    let bytes = std::fs::read(place).ok()?;
     let ours = bytes.get(usize::try_from(HOLDER_BYTES).ok()?..)?;
     Mark::parse(std::str::from_utf8(ours).ok()?.lines().next()?)
 }
 
 /// Forgets that there was a database.
 pub(super) fn forget(database: &Path) -> io::Result<()> {
+    if is_no_file(&place(database)) {
+        return Err(io::Error::other(format!("{} is not a file: move it away", place(database).display())));
+    }
     match OpenOptions::new().write(true).open(place(database)) {
         Ok(file) => file.set_len(HOLDER_BYTES).and_then(|()| file.sync_all()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -8,6 +8,7 @@ mod chains;
 mod copy;
 mod error;
 mod examine;
+mod files;
 mod follow;
 mod health;
 mod mark;

@@ -2,7 +2,7 @@
 use super::error::StoreError;
 use super::examine::{self, Seen};
 use super::mark::{self, Mark, MarkFile};
-use super::{Ancestor, Restored, WentBack, read, reader, room};
+use super::{Ancestor, Restored, WentBack, files, read, reader, room};
 use crate::domain::Seq;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -44,6 +44,7 @@ pub(super) fn open(path: &Path, busy: Duration) -> Result<Opened, StoreError> {
     if rusqlite::version_number() < OLDEST_SQLITE {
         return Err(StoreError::OldSqlite(rusqlite::version().into()));
     }
+    files::are_files(path)?;
     let known = mark::read_mark(path);
     let fresh = !examine::is_there(path, known.as_ref())?;
     if fresh {

@@ -1,5 +1,6 @@
 //! Questions about the past. Each reader is a connection that can only read.
 use super::error::StoreError;
+use super::files;
 use super::rows::{agent_id, instant, maybe, odd, run_id, usage_of, word};
 use super::{FoundRun, LedgerRow, OutboxRow, OutputPage, Restored, RunFilter, RunRow, Stats, UsageBy};
 use crate::domain::*;
@@ -17,6 +18,7 @@ const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
 
 impl Reader {
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        files::are_files(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let open = || {
             let db = Connection::open_with_flags(path, flags)?;

@@ -18,6 +18,7 @@ mod going_down;
 #[cfg(target_os = "linux")]
 mod groups;
 mod health;
+mod in_the_way;
 mod layers;
 mod llm;
 mod mcp;
