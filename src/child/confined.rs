@@ -1,5 +1,6 @@
 //! Which walls a program gets: from what the configuration names to what the kernel holds ([`crate::sandbox`]).
 use super::installation;
+use super::remove::remove_folder;
 use crate::domain::{ProgramOwner, Sandbox, SandboxLimits};
 use crate::proxy::{self, Pass};
 use crate::sandbox::{Access, Limit, Walls};
@@ -99,7 +100,13 @@ pub fn keep_apart(state: &Path, config: &Path) {
 
 /// Removes the private folders that a daemon which was killed has left.
 pub fn remove_private_folders(state: &Path) {
-    let _ = std::fs::remove_dir_all(state.join(TEMPORARY));
+    removed(&state.join(TEMPORARY));
+}
+
+fn removed(folder: &Path) {
+    if let Err(error) = remove_folder(folder) {
+        tracing::warn!("the private folder {} can't be removed: {error}", folder.display());
+    }
 }
 
 /// Folder of private folders, in the state folder.
@@ -286,7 +293,12 @@ pub(super) struct Private {
     folder: PathBuf,
     home: bool,
     temporary: bool,
-    _guard: tempfile::TempDir,
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        removed(&self.folder);
+    }
 }
 
 impl Private {
@@ -295,17 +307,17 @@ impl Private {
             Some(kept_out) => kept_out.state.join(TEMPORARY),
             None => std::env::temp_dir(),
         };
-        let made = || -> io::Result<tempfile::TempDir> {
+        let made = || -> io::Result<PathBuf> {
             std::fs::create_dir_all(&base)?;
             let guard = tempfile::Builder::new().prefix("bgagent-").tempdir_in(&base)?;
             std::fs::create_dir(guard.path().join("home"))?;
             std::fs::create_dir(guard.path().join("tmp"))?;
-            Ok(guard)
+            Ok(guard.keep())
         };
-        let guard = made().map_err(|error| {
+        let folder = made().map_err(|error| {
             io::Error::other(format!("no private folder in `{}`: {error}", base.display()))
         })?;
-        Ok(Self { folder: guard.path().to_owned(), home, temporary, _guard: guard })
+        Ok(Self { folder, home, temporary })
     }
 
     /// Where it is.

@@ -16,6 +16,7 @@ mod installation;
 pub mod kept;
 mod own;
 mod peers;
+mod remove;
 pub mod trampoline;
 
 pub use confined::Confinement;

@@ -1,0 +1,168 @@
+//! Removes a folder that a program has filled, whatever that has done to it: modes that let nobody in, folders within folders without
+//! end, links. No link is followed, and it takes the same room however deep it goes.
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, openat, renameat, unlinkat};
+use rustix::io::Errno;
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// Removes it. It is no error that there is none.
+///
+/// # Errors
+/// What is still there can't be removed: what the system says of it.
+pub(super) fn remove_folder(folder: &Path) -> io::Result<()> {
+    let top = match unlocked(CWD, folder) {
+        Err(Errno::NOENT) => return Ok(()),
+        other => other?,
+    };
+    let mut moved = 0;
+    while empties(&top, &mut moved)? {}
+    match std::fs::remove_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// One pass over what is in a folder: files go, folders that are empty go, and what is in others comes up here, so that the next
+/// pass finds it. False: nothing is left.
+fn empties(top: &OwnedFd, moved: &mut u64) -> rustix::io::Result<bool> {
+    let (mut found, mut changed, mut why) = (false, false, None);
+    for name in names(top)? {
+        found = true;
+        let gone = unlinked(top.as_fd(), &name).or_else(|_| {
+            let folder = unlocked(top, name.as_c_str())?;
+            for inner in names(&folder)? {
+                if unlinked(folder.as_fd(), &inner).is_err() {
+                    // it can't get another parent if it can't be written to
+                    drop(unlocked(&folder, inner.as_c_str())?);
+                    lifted(folder.as_fd(), &inner, top.as_fd(), moved)?;
+                }
+                changed = true;
+            }
+            unlinkat(top, name.as_c_str(), AtFlags::REMOVEDIR)
+        });
+        match gone {
+            Ok(()) => changed = true,
+            Err(error) => why = Some(error),
+        }
+    }
+    match why {
+        Some(error) if !changed => Err(error),
+        _ => Ok(found),
+    }
+}
+
+/// Gives a folder the first free name in another one.
+fn lifted(from: BorrowedFd<'_>, name: &CStr, to: BorrowedFd<'_>, moved: &mut u64) -> rustix::io::Result<()> {
+    loop {
+        *moved += 1;
+        match renameat(from, name, to, format!(".removed-{moved}")) {
+            Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Removes what is no folder.
+fn unlinked(folder: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<()> {
+    unlinkat(folder, name, AtFlags::empty())
+}
+
+fn names(folder: &OwnedFd) -> rustix::io::Result<Vec<std::ffi::CString>> {
+    /// So many at a time: the next pass sees the others.
+    const MOST: usize = 10_000;
+    let mut names = Vec::new();
+    for entry in Dir::read_from(folder)?.take(MOST) {
+        let name = entry?.file_name().to_owned();
+        if !matches!(name.to_bytes(), b"." | b"..") {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// Opens a folder that belongs to us, after it was made one that we can enter and write to.
+fn unlocked(at: impl AsFd, name: impl rustix::path::Arg + Copy) -> rustix::io::Result<OwnedFd> {
+    let folder = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    #[cfg(target_os = "linux")]
+    {
+        // its mode is that of what was opened, whatever has this name by now
+        let handle = openat(at.as_fd(), name, folder | OFlags::PATH, Mode::empty())?;
+        let place = format!("/proc/self/fd/{}", handle.as_raw_fd());
+        let _ = std::fs::set_permissions(place, std::fs::Permissions::from_mode(0o700));
+    }
+    openat(at.as_fd(), name, folder | OFlags::RDONLY, Mode::empty())
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    //! As somebody for whom modes count, which they do not for root.
+    use super::*;
+    use std::fs;
+
+    fn without_privilege<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+        use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+        let ours = || {
+            let mut sets = capabilities(None).unwrap();
+            sets.effective.remove(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH);
+            set_capabilities(None, sets).unwrap();
+            act()
+        };
+        std::thread::scope(|scope| scope.spawn(ours).join().unwrap())
+    }
+
+    #[test]
+    fn modes_hold_nothing_up_and_links_lead_nowhere() {
+        let all = tempfile::tempdir().unwrap();
+        let (folder, other) = (all.path().join("private"), all.path().join("other"));
+        fs::create_dir_all(folder.join("a/b/c")).unwrap();
+        fs::create_dir(&other).unwrap();
+        for file in ["private/a/b/c/file", "private/a/file", "other/kept"] {
+            fs::write(all.path().join(file), "x").unwrap();
+        }
+        for place in ["link", "a/link", "a/b/c/link"] {
+            std::os::unix::fs::symlink(&other, folder.join(place)).unwrap();
+        }
+        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        for place in ["a/b/c", "a/b", "a", ""] {
+            mode(&folder.join(place), 0);
+        }
+        mode(&other, 0o755);
+        without_privilege(|| {
+            assert!(fs::remove_dir_all(&folder).is_err(), "modes count for whoever this runs as");
+            remove_folder(&folder).unwrap();
+            remove_folder(&folder).unwrap();
+        });
+        assert!(!folder.exists());
+        assert_eq!(fs::read(other.join("kept")).unwrap(), b"x");
+        assert_eq!(fs::metadata(&other).unwrap().permissions().mode() & 0o777, 0o755);
+    }
+
+    #[test]
+    fn depth_and_names_that_are_taken_hold_nothing_up() {
+        let all = tempfile::tempdir().unwrap();
+        let folder = all.path().join("private");
+        fs::create_dir_all(folder.join(".removed-1/x")).unwrap();
+        fs::write(folder.join(".removed-2"), "x").unwrap();
+        // deeper than a path can be long
+        let mut at = openat(CWD, &folder, OFlags::DIRECTORY, Mode::empty()).unwrap();
+        for _ in 0..3000 {
+            rustix::fs::mkdirat(&at, "deep", Mode::RWXU).unwrap();
+            at = openat(&at, "deep", OFlags::DIRECTORY, Mode::empty()).unwrap();
+        }
+        drop(at);
+        remove_folder(&folder).unwrap();
+        assert!(!folder.exists());
+    }
+
+    #[test]
+    fn what_can_not_be_removed_is_said() {
+        let all = tempfile::tempdir().unwrap();
+        fs::write(all.path().join("file"), "x").unwrap();
+        assert!(remove_folder(&all.path().join("file")).is_err());
+        assert!(remove_folder(&all.path().join("nothing")).is_ok());
+    }
+}
