@@ -122,7 +122,31 @@ pub struct Confinement<'a> {
     own_temporary: bool,
 }
 
+/// A [`Confinement`] of its own, for a thread.
+#[derive(Clone, Debug)]
+pub struct OwnedConfinement {
+    sandbox: Sandbox,
+    owner: ProgramOwner,
+    named: Vec<String>,
+    own_home: bool,
+    own_temporary: bool,
+}
+
+impl OwnedConfinement {
+    pub(super) fn borrowed(&self) -> Confinement<'_> {
+        let Self { sandbox, owner, named, own_home, own_temporary } = self;
+        Confinement { sandbox, owner, named, own_home: *own_home, own_temporary: *own_temporary }
+    }
+}
+
 impl<'a> Confinement<'a> {
+    /// The same, for a thread that may live on when its caller does not.
+    pub fn owned(self) -> OwnedConfinement {
+        let Self { sandbox, owner, named, own_home, own_temporary } = self;
+        let (sandbox, owner, named) = (sandbox.clone(), owner.clone(), named.to_vec());
+        OwnedConfinement { sandbox, owner, named, own_home, own_temporary }
+    }
+
     /// `owner`: whose program it is. `named`: arguments that stand in the configuration; those that are files may be read. `variables`: names of
     /// those that are set there; a `HOME` or `TMPDIR` among them stays.
     pub fn new<'n>(

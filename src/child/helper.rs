@@ -1,10 +1,10 @@
 //! A helper that runs to its end, within bounds of time and output.
 use super::confined::Confinement;
-use super::executable::{Unfit, find};
+use super::executable::Unfit;
 use super::inherit::Inherit;
-use super::kept::{self, Ended, KeptProgram, ProgramStart};
+use super::kept::{self, Ended, KeptProgram};
+use super::start::{StartFailure, StartOrder, start};
 use crate::domain::Control;
-use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
 use std::process::ExitStatus;
@@ -144,16 +144,14 @@ async fn run_unbounded(program: Program<'_>) -> Result<Finished, NotRun> {
         .argv
         .first()
         .ok_or_else(|| NotRun::Other(io::Error::new(io::ErrorKind::InvalidInput, "the list is empty")))?;
-    let file = find(name, cwd, environment.get(OsStr::new("PATH")).map(OsString::as_os_str))?;
-    let start = ProgramStart {
-        program: &file,
-        argv: program.argv,
-        environment: &environment,
-        cwd,
-        confinement: program.confinement,
+    let order = StartOrder {
+        argv: program.argv.to_vec(),
+        environment,
+        cwd: cwd.to_owned(),
+        confinement: program.confinement.map(Confinement::owned),
         control: program.control,
     };
-    let (mut kept, (out, err)) = started(&start).await?;
+    let (mut kept, (out, err)) = started(order).await?;
     let (input, theirs) = match program.stdin {
         Some(_) => kept::input().map(|(ours, theirs)| (Some(ours), Some(theirs)))?,
         None => (None, None),
@@ -205,22 +203,21 @@ async fn run_unbounded(program: Program<'_>) -> Result<Finished, NotRun> {
 }
 
 /// Starts a program; the want of open files or process numbers is waited for, for a while.
-async fn started(start: &ProgramStart<'_>) -> io::Result<(KeptProgram, kept::OutputPipes)> {
+async fn started(order: StartOrder) -> Result<(KeptProgram, kept::OutputPipes), NotRun> {
     use rustix::io::Errno;
-    for _ in 0..STARTS {
-        match KeptProgram::start(start) {
-            Err(error)
-                if matches!(
-                    Errno::from_io_error(&error),
-                    Some(Errno::MFILE | Errno::NFILE | Errno::AGAIN)
-                ) =>
-            {
-                tokio::time::sleep(BETWEEN_STARTS).await;
-            }
-            other => return other,
+    for left in (0..=STARTS).rev() {
+        let cause = match start(order.clone()).await {
+            Ok(started) => return Ok(started),
+            Err(StartFailure::Unfit(why)) => return Err(why.into()),
+            Err(StartFailure::System { cause, .. }) => cause,
+        };
+        let passes = [Errno::MFILE, Errno::NFILE, Errno::AGAIN];
+        if left == 0 || Errno::from_io_error(&cause).is_none_or(|errno| !passes.contains(&errno)) {
+            return Err(cause.into());
         }
+        tokio::time::sleep(BETWEEN_STARTS).await;
     }
-    KeptProgram::start(start)
+    unreachable!("the last one returns")
 }
 
 struct Capture {

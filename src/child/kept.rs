@@ -29,19 +29,19 @@ const MOMENT: Duration = Duration::from_secs(1);
 
 /// What is to be started.
 #[derive(Debug)]
-pub struct ProgramStart<'a> {
+pub(super) struct ProgramStart<'a> {
     /// The file.
-    pub program: &'a Path,
+    pub(super) program: &'a Path,
     /// What it is told: its own name, then its arguments.
-    pub argv: &'a [String],
+    pub(super) argv: &'a [String],
     /// All of its environment.
-    pub environment: &'a Environment,
+    pub(super) environment: &'a Environment,
     /// Its working directory.
-    pub cwd: &'a Path,
+    pub(super) cwd: &'a Path,
     /// The walls around it; `None`: it can do whatever this process can.
-    pub confinement: Option<Confinement<'a>>,
+    pub(super) confinement: Option<Confinement<'a>>,
     /// What it and all that it starts may ask of this process; `None`: nothing.
-    pub control: Option<Control>,
+    pub(super) control: Option<Control>,
 }
 
 /// What a program prints.
@@ -91,7 +91,7 @@ impl KeptProgram {
     ///
     /// # Errors
     /// What the system says, of the keeper and not of the program; or why there can be no such walls or limits.
-    pub fn start(start: &ProgramStart<'_>) -> io::Result<(Self, OutputPipes)> {
+    pub(super) fn start(start: &ProgramStart<'_>) -> io::Result<(Self, OutputPipes)> {
         let path = start.environment.get(OsStr::new("PATH")).map(OsString::as_os_str).unwrap_or_default();
         let group = group_of(start)?;
         let confined =

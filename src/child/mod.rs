@@ -17,16 +17,18 @@ pub mod kept;
 mod own;
 mod peers;
 mod remove;
+mod start;
 pub mod trampoline;
 
-pub use confined::Confinement;
+pub use confined::{Confinement, OwnedConfinement};
 pub use executable::{Unfit, find};
 pub use gate::gate_program;
 pub use helper::{ChildError, Finished, Program, first_line, how_it_ended, run};
 pub use inherit::{Environment, Inherit};
-pub use kept::{Ended, KeptProgram, ProgramStart};
+pub use kept::{Ended, KeptProgram};
 pub use own::{Own, is_nobodys, is_owned, starting};
 pub use peers::rights_of_peer;
+pub use start::{START_PLACES, StartFailure, StartOrder, start};
 
 /// The variable by which a program that belongs to a run is found after a crash. A helper that is
 /// called for a run gets it in [`Program::env`].

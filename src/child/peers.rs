@@ -36,7 +36,8 @@ pub fn rights_of_peer(pid: u32) -> Option<Control> {
 #[cfg(target_os = "linux")]
 mod tests {
     //! With real children.
-    use super::super::{Inherit, KeptProgram, ProgramStart};
+    use super::super::kept::ProgramStart;
+    use super::super::{Inherit, KeptProgram};
     use super::*;
     use std::path::Path;
 

@@ -6,7 +6,7 @@ mod within;
 pub use crate::child::groups::{DELEGATED, GroupSupport};
 pub use within::{Within, keep_apart, run_within};
 
-use crate::child::{Confinement, Ended, Inherit, KeptProgram, ProgramStart};
+use crate::child::{Confinement, Ended, Inherit, StartOrder, start};
 use crate::domain::{NetTarget, ProgramOwner, Sandbox};
 use escapes::{BY_NETWORK, ESCAPES, Escape, OUTLIVING};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen, socket};
@@ -113,15 +113,15 @@ async fn within(
     let argv = [own.display().to_string(), WORD.to_owned()];
     let mut environment = Inherit::Basics.environment();
     environment.insert(STAGE.into(), serde_json::to_string(stage)?.into());
-    let start = ProgramStart {
-        program: &own,
-        argv: &argv,
-        environment: &environment,
-        cwd: &stage.inside,
-        confinement: Some(Confinement::new(sandbox, &owner, &[], std::iter::empty::<&str>())),
+    let order = StartOrder {
+        argv: argv.to_vec(),
+        environment,
+        cwd: stage.inside.clone(),
+        confinement: Some(Confinement::new(sandbox, &owner, &[], std::iter::empty::<&str>()).owned()),
         control: None,
     };
-    let (mut kept, (mut output, mut errors)) = KeptProgram::start(&start)?;
+    let (mut kept, (mut output, mut errors)) =
+        start(order).await.map_err(|failure| io::Error::other(failure.to_string()))?;
     kept.go(None)?;
     let (mut said, mut complaints) = (String::new(), String::new());
     let reading =

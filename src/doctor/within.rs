@@ -1,8 +1,7 @@
 //! A program that a person tries within walls.
-use crate::child::{Confinement, Ended, Inherit, KeptProgram, ProgramStart, find, how_it_ended};
+use crate::child::{Confinement, Ended, Inherit, StartFailure, StartOrder, how_it_ended, start};
 use crate::domain::{ProgramOwner, Sandbox};
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::path::Path;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -32,19 +31,19 @@ pub async fn run_within(
     cwd: &Path,
 ) -> io::Result<Within> {
     let environment = Inherit::Basics.environment();
-    let path = environment.get(OsStr::new("PATH")).map(OsString::as_os_str);
     let name = argv.first().map_or("", String::as_str);
-    let program = find(name, cwd, path).map_err(|why| io::Error::new(io::ErrorKind::NotFound, why))?;
-    let start = ProgramStart {
-        program: &program,
-        argv,
-        environment: &environment,
-        cwd,
+    let order = StartOrder {
+        argv: argv.to_vec(),
+        environment,
+        cwd: cwd.to_owned(),
         // what is typed here is not what the configuration names
-        confinement: Some(Confinement::new(sandbox, owner, &[], std::iter::empty::<&str>())),
+        confinement: Some(Confinement::new(sandbox, owner, &[], std::iter::empty::<&str>()).owned()),
         control: None,
     };
-    let (mut kept, (output, errors)) = KeptProgram::start(&start)?;
+    let (mut kept, (output, errors)) = start(order).await.map_err(|failure| match failure {
+        StartFailure::Unfit(why) => io::Error::new(io::ErrorKind::NotFound, why),
+        StartFailure::System { cause, .. } => cause,
+    })?;
     kept.go(None)?;
     let ended = async {
         let ended = kept.ended().await;

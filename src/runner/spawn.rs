@@ -1,23 +1,19 @@
 //! The daemon's side of a start: a process that waits at its gate, and the handle that owns it.
 use super::proc;
 use crate::child::kept::{self, OutputPipes};
-use crate::child::{self, Confinement, Ended, Environment, KeptProgram, ProgramStart};
+use crate::child::{self, Confinement, Ended, Environment, KeptProgram, StartFailure, StartOrder};
 use crate::domain::{CommandSpec, Control, Process, ProgramOwner};
 use rustix::io::Errno;
-use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
+use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
-use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
 /// The first pause before a start is tried again that failed for want of memory, process numbers or open
 /// files; each further one is twice as long, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-
-/// So many starts at a time: those that hang must leave threads to others.
-pub(super) static PLACES: Semaphore = Semaphore::const_new(8);
 
 /// A program that waits for permission to start, or runs, with the keeper that goes on record for it. When it is dropped, all
 /// that lives of it is killed.
@@ -44,16 +40,20 @@ pub(super) async fn start(
     let until = Instant::now() + patience;
     let mut pause = FIRST_PAUSE;
     loop {
-        let (command, environment, owner) = (command.clone(), environment.clone(), owner.clone());
-        // Looking at files and starting a process can block, on a slow disk for long. The place is
-        // free when the thread is, also if nobody waits for it any more.
-        let place = PLACES.acquire().await.expect("it is never closed");
-        let started = tokio::task::spawn_blocking(move || {
-            let _place = place;
-            start_now(&command, &environment, &owner, control)
-        });
-        match started.await.unwrap_or_else(|error| Err(StartError::Final(error.to_string()))) {
-            Ok(started) => return Ok(started),
+        let order = StartOrder {
+            argv: command.argv.clone(),
+            environment: environment.clone(),
+            cwd: command.cwd.clone(),
+            confinement: command
+                .sandbox
+                .as_deref()
+                .map(|sandbox| Confinement::new(sandbox, owner, &command.argv, command.env.keys()).owned()),
+            control,
+        };
+        match child::start(order).await.map_err(|failure| judged(failure, &command.cwd)) {
+            Ok((kept, output)) => {
+                return Ok((Running { process: proc::identify(kept.number()), kept, feeder: None }, output));
+            }
             Err(StartError::Final(why)) => return Err(why),
             Err(StartError::ForNow(why)) if Instant::now() + pause >= until => return Err(why),
             Err(StartError::ForNow(why)) => {
@@ -73,38 +73,20 @@ enum StartError {
     Final(String),
 }
 
-fn start_now(
-    spec: &CommandSpec,
-    environment: &Environment,
-    owner: &ProgramOwner,
-    control: Option<Control>,
-) -> Result<(Running, OutputPipes), StartError> {
-    let name = spec.argv.first().map(String::as_str).unwrap_or_default();
-    let path = environment.get(OsStr::new("PATH")).map(OsString::as_os_str);
-    let program = child::find(name, &spec.cwd, path).map_err(|why| StartError::Final(why.to_string()))?;
-    let confinement =
-        spec.sandbox.as_deref().map(|sandbox| Confinement::new(sandbox, owner, &spec.argv, spec.env.keys()));
-    let start = ProgramStart {
-        program: &program,
-        argv: &spec.argv,
-        environment,
-        cwd: &spec.cwd,
-        confinement,
-        control,
+fn judged(failure: StartFailure, cwd: &Path) -> StartError {
+    let (program, error) = match failure {
+        StartFailure::Unfit(why) => return StartError::Final(why.to_string()),
+        StartFailure::System { program, cause } => (program, cause),
     };
-    let (kept, output) = KeptProgram::start(&start).map_err(|error| {
-        let message =
-            format!("`{}` could not be started in `{}`: {error}", program.display(), spec.cwd.display());
-        match Errno::from_io_error(&error) {
-            Some(Errno::AGAIN | Errno::NOMEM) => StartError::ForNow(message),
-            Some(Errno::MFILE | Errno::NFILE) => StartError::ForNow(format!(
-                "{message}; raise the limit of open files (`ulimit -n`, `LimitNOFILE` of the service), or lower \
-                 `max_parallel_runs` of [daemon]"
-            )),
-            _ => StartError::Final(message),
-        }
-    })?;
-    Ok((Running { process: proc::identify(kept.number()), kept, feeder: None }, output))
+    let message = format!("`{}` could not be started in `{}`: {error}", program.display(), cwd.display());
+    match Errno::from_io_error(&error) {
+        Some(Errno::AGAIN | Errno::NOMEM) => StartError::ForNow(message),
+        Some(Errno::MFILE | Errno::NFILE) => StartError::ForNow(format!(
+            "{message}; raise the limit of open files (`ulimit -n`, `LimitNOFILE` of the service), or lower \
+             `max_parallel_runs` of [daemon]"
+        )),
+        _ => StartError::Final(message),
+    }
 }
 
 impl Running {

@@ -1,7 +1,7 @@
 //! Tests of starting programs, and of what a query is filled with.
-use super::spawn::{self, PLACES, Running};
+use super::spawn::{self, Running};
 use super::template::{Places, fill_query};
-use crate::child::{Ended, Environment};
+use crate::child::{Ended, Environment, Inherit, Program, START_PLACES};
 use crate::domain::{CommandSpec, ProgramOwner};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -33,9 +33,23 @@ async fn nothing_starts_without_permission() {
 #[tokio::test]
 async fn only_so_many_starts_are_under_way_and_who_waits_for_one_can_give_up() {
     let folder = tempfile::tempdir().unwrap();
-    let all = PLACES.acquire_many(8).await.unwrap();
+    let all = START_PLACES.acquire_many(8).await.unwrap();
     let waiting = start(folder.path(), &["sleep", "600"]);
     assert!(tokio::time::timeout(Duration::from_millis(50), waiting).await.is_err());
+    // a helper as well
+    let argv = ["true".to_owned()];
+    let helper = Program {
+        argv: &argv,
+        inherit: Inherit::Basics,
+        env: &[],
+        cwd: None,
+        stdin: None,
+        confinement: None,
+        control: None,
+        max_output: 1,
+    };
+    let bound = Duration::from_millis(50);
+    assert!(matches!(crate::child::run(helper, bound).await, Err(crate::child::ChildError::TimedOut { .. })));
     drop(all);
     start(folder.path(), &["sleep", "600"]).await.turn_away().await;
 }

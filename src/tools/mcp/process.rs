@@ -1,10 +1,9 @@
 //! The program of a stdio server: started in a process group of its own with an environment that we
 //! choose, its last words kept, ended with all that it started.
 use super::text::shown;
-use crate::child::{self, Confinement, Ended, Inherit, KeptProgram, ProgramStart, kept};
+use crate::child::{self, Confinement, Ended, Inherit, KeptProgram, StartFailure, StartOrder, kept};
 use crate::domain::{ProgramOwner, Sandbox};
 use crate::secret::{self, Secret};
-use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
 use std::process::ExitStatus;
@@ -31,8 +30,8 @@ pub(super) struct Process {
 pub(super) type Pipes = (ChildStdout, pipe::Sender);
 
 impl Process {
-    /// Starts that of the server `name`.
-    pub(super) fn start(
+    /// Starts that of a server.
+    pub(super) async fn start(
         server: &str,
         argv: &[String],
         env: &[(String, Secret)],
@@ -43,26 +42,23 @@ impl Process {
         environment.extend(child::mark().map(|(name, value)| (name.into(), value.into())));
         environment.extend(env.iter().map(|(name, value)| (name.into(), value.expose().into())));
         let name = argv.first().map_or("", String::as_str);
-        let path = environment.get(OsStr::new("PATH")).map(OsString::as_os_str);
-        let program = child::find(name, cwd, path).map_err(|why| why.to_string())?;
         let owner = ProgramOwner { table: format!("mcp.{server}"), ..ProgramOwner::default() };
-        let confinement =
-            sandbox.map(|sandbox| Confinement::new(sandbox, &owner, argv, env.iter().map(|(name, _)| name)));
-        let start = ProgramStart {
-            program: &program,
-            argv,
-            environment: &environment,
-            cwd,
-            confinement,
-            control: None,
-        };
-        let started = || -> io::Result<_> {
-            let (kept, (output, said)) = KeptProgram::start(&start)?;
+        let confinement = sandbox.map(|sandbox| {
+            let variables = env.iter().map(|(name, _)| name);
+            Confinement::new(sandbox, &owner, argv, variables).owned()
+        });
+        let order =
+            StartOrder { argv: argv.to_vec(), environment, cwd: cwd.to_owned(), confinement, control: None };
+        let (kept, (output, said)) = child::start(order).await.map_err(|failure| match failure {
+            StartFailure::Unfit(why) => why.to_string(),
+            StartFailure::System { cause, .. } => format!("can't run `{name}`: {cause}"),
+        })?;
+        let let_go = || -> io::Result<_> {
             let (input, theirs) = kept::input()?;
             kept.go(Some(theirs))?;
-            Ok((kept, said, (output, input)))
+            Ok(input)
         };
-        let (kept, said, pipes) = started().map_err(|error| format!("can't run `{name}`: {error}"))?;
+        let pipes = (output, let_go().map_err(|error| format!("can't run `{name}`: {error}"))?);
         let words = Arc::new(LastWords { said: Mutex::default() });
         let drain = tokio::spawn(words.clone().drain(said));
         Ok((Self { kept, words, drain: AbortOnDropHandle::new(drain) }, pipes))

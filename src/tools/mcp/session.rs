@@ -252,6 +252,7 @@ async fn connect(
             let env = values(&spec.env, "variable").await.map_err(Refused::ours)?;
             let (process, (output, input)) =
                 Process::start(name, argv, &env, cwd, spec.sandbox.unless_off().as_deref())
+                    .await
                     .map_err(Refused::ours)?;
             let wire = Wire::new(output, input, signals.clone());
             (greet(wire, mode, deadline).await, Some(process))
