@@ -1,13 +1,14 @@
 //! Measures the real binary, built for release, through its real socket: `cargo bench`.
 //!
 //! Prints one table, in Markdown. `cargo bench -- quick` leaves out the fleet of 100,000 agents, and
-//! `cargo bench -- archive`, `-- burst`, `-- feeds`, `-- probes` and `-- runs` measure only those.
+//! `cargo bench -- archive`, `-- burst`, `-- feeds`, `-- probes`, `-- runs` and `-- walls` measure only those.
 mod archive;
 mod feeds;
 mod health;
 mod models;
 #[path = "../tests/it/postgres.rs"]
 mod postgres;
+mod walls;
 
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -30,6 +31,9 @@ fn main() {
     if asked("runs") {
         return runs_per_second();
     }
+    if asked("walls") {
+        return walls::cost_of_a_start();
+    }
     if asked("burst") {
         return burst(1_000);
     }
@@ -38,6 +42,7 @@ fn main() {
     }
     start_of_a_client();
     runs_per_second();
+    walls::cost_of_a_start();
     one_agent();
     for agents in [1_000, 10_000] {
         lists(agents);

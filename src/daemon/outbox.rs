@@ -240,7 +240,7 @@ async fn deliver(
 ) -> Delivered {
     let whole = notify::join(messages.clone());
     let sent = match &target {
-        Some(target) => notify::send(target, &whole, PATIENCE).await,
+        Some(target) => notify::send(&name, target, &whole, PATIENCE).await,
         None => Err(SendError {
             message: format!("there is no [notify.{name}] any more"),
             worth_retrying: false,

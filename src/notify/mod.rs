@@ -17,12 +17,17 @@ pub use joined::{fitting, join};
 pub use message::{Message, SendError};
 pub use pace::Pace;
 
-/// Delivers one message.
-pub async fn send(target: &NotifyTarget, message: &Message, timeout: Duration) -> Result<(), SendError> {
+/// Delivers one message to the receiver of this name.
+pub async fn send(
+    name: &str,
+    target: &NotifyTarget,
+    message: &Message,
+    timeout: Duration,
+) -> Result<(), SendError> {
     let delivery = async {
         match &target.kind {
             NotifyTargetKind::Webhook { url, headers } => webhook::send(url, headers, message, timeout).await,
-            NotifyTargetKind::Command(spec) => program::send(spec, message, timeout).await,
+            NotifyTargetKind::Command(spec) => program::send(name, spec, message, timeout).await,
             NotifyTargetKind::File(path) => file::send(path, message).await,
             NotifyTargetKind::Desktop => desktop::send(message, timeout).await,
             NotifyTargetKind::Email(spec) => email::send(spec, message, timeout).await,

@@ -8,7 +8,12 @@ use std::time::Duration;
 /// Longest variable, in bytes: Linux takes 128 KiB, and standard input has all of it.
 const MAX_VARIABLE: usize = 4096;
 
-pub(super) async fn send(spec: &CommandSpec, message: &Message, timeout: Duration) -> Result<(), SendError> {
+pub(super) async fn send(
+    receiver: &str,
+    spec: &CommandSpec,
+    message: &Message,
+    timeout: Duration,
+) -> Result<(), SendError> {
     let mut env = Vec::new();
     let mut hidden = Vec::new();
     for (name, value) in &spec.env {
@@ -30,7 +35,8 @@ pub(super) async fn send(spec: &CommandSpec, message: &Message, timeout: Duratio
     ]);
     let mut stdin = message.to_json().to_string();
     stdin.push('\n');
-    let owner = ProgramOwner { table: "notify".to_owned(), agent: Some(message.agent.clone()), run: None };
+    let owner =
+        ProgramOwner { table: format!("notify.{receiver}"), agent: Some(message.agent.clone()), run: None };
     let program = Program {
         argv: &spec.argv,
         inherit: Inherit::Basics,

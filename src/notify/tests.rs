@@ -92,7 +92,7 @@ fn is_whole(request: &[u8]) -> bool {
 #[tokio::test]
 async fn webhook_posts_json() {
     let (url, told) = server(Answer::Says("HTTP/1.1 204 No Content\r\n\r\n")).await;
-    send(&webhook(&url), &message(), LONG).await.unwrap();
+    send("ops", &webhook(&url), &message(), LONG).await.unwrap();
     let request = told.await.unwrap();
     let (head, body) = request.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("POST /hook/TOKEN-PATH?key=TOKEN-QUERY HTTP/1.1"), "{head}");
@@ -126,7 +126,7 @@ async fn webhook_answers_and_what_they_mean() {
     ];
     for (answer, worth_retrying, says) in table {
         let (url, _told) = server(Answer::Says(answer)).await;
-        let error = send(&webhook(&url), &message(), LONG).await.unwrap_err();
+        let error = send("ops", &webhook(&url), &message(), LONG).await.unwrap_err();
         assert_eq!(error.worth_retrying, worth_retrying, "{answer}: {error}");
         assert!(error.message.contains(says), "{error}");
         assert!(error.message.starts_with("http://127.0.0.1:"), "{error}");
@@ -157,7 +157,7 @@ async fn webhook_says_why_in_its_own_words() {
         ("", "answered 400 Bad Request"),
     ] {
         let (url, _told) = server(Answer::Says(answer("400 Bad Request", "", body))).await;
-        let error = send(&webhook(&url), &message(), LONG).await.unwrap_err();
+        let error = send("ops", &webhook(&url), &message(), LONG).await.unwrap_err();
         assert!(error.message.ends_with(says), "{error}");
         assert!(!error.message.contains("TOKEN") && error.message.len() < 400, "{error}");
         assert_eq!(error.retry_after, None);
@@ -167,7 +167,7 @@ async fn webhook_says_why_in_its_own_words() {
     {
         let answer = answer("429 Too Many Requests", &format!("retry-after: {wait}\r\n"), "slow down");
         let (url, _told) = server(Answer::Says(answer)).await;
-        let error = send(&webhook(&url), &message(), LONG).await.unwrap_err();
+        let error = send("ops", &webhook(&url), &message(), LONG).await.unwrap_err();
         assert!(error.worth_retrying && error.message.ends_with("slow down"), "{error}");
         assert_eq!(error.retry_after.map(|wait| wait.as_secs()), secs, "{wait}");
     }
@@ -218,19 +218,19 @@ fn what_waited_together_is_one_message() {
 async fn webhook_that_hangs_resets_or_is_not_there() {
     let (url, _told) = server(Answer::Hangs).await;
     let started = Instant::now();
-    let error = send(&webhook(&url), &message(), Duration::from_millis(300)).await.unwrap_err();
+    let error = send("ops", &webhook(&url), &message(), Duration::from_millis(300)).await.unwrap_err();
     assert!(error.worth_retrying && error.message.contains("no answer in time"), "{error}");
     assert!(started.elapsed() < crate::testing::SOON);
     assert!(!error.message.contains("TOKEN"), "{error}");
 
     let (url, _told) = server(Answer::Resets).await;
-    let error = send(&webhook(&url), &message(), LONG).await.unwrap_err();
+    let error = send("ops", &webhook(&url), &message(), LONG).await.unwrap_err();
     assert!(error.worth_retrying, "{error}");
     assert!(!error.message.contains("TOKEN"), "{error}");
 
     let closed = crate::testing::nobody();
     let url = format!("http://user:TOKEN-PASSWORD@{closed}/TOKEN-PATH");
-    let error = send(&webhook(&url), &message(), LONG).await.unwrap_err();
+    let error = send("ops", &webhook(&url), &message(), LONG).await.unwrap_err();
     assert!(error.worth_retrying && error.message.contains("can't connect"), "{error}");
     assert!(!error.message.contains("TOKEN"), "{error}");
 }
@@ -238,7 +238,7 @@ async fn webhook_that_hangs_resets_or_is_not_there() {
 #[tokio::test]
 async fn webhook_with_a_broken_address() {
     for url in ["TOKEN no url", "ftp://example.com/TOKEN", "file:///TOKEN", ""] {
-        let error = send(&webhook(url), &message(), LONG).await.unwrap_err();
+        let error = send("ops", &webhook(url), &message(), LONG).await.unwrap_err();
         assert!(!error.worth_retrying, "{error}");
         assert!(!error.message.contains("TOKEN"), "{error}");
     }
@@ -247,7 +247,7 @@ async fn webhook_with_a_broken_address() {
         kind: NotifyTargetKind::Webhook { url: secret, headers: BTreeMap::new() },
         per_minute: None,
     };
-    let error = send(&target, &message(), LONG).await.unwrap_err();
+    let error = send("ops", &target, &message(), LONG).await.unwrap_err();
     assert!(error.message.contains("NO_SUCH_VARIABLE_OF_OURS"), "{error}");
 }
 
@@ -256,13 +256,13 @@ async fn file_gets_one_line_each_time() {
     let folder = tempfile::tempdir().unwrap();
     let path: PathBuf = folder.path().join("deep/er/told.jsonl");
     let target = NotifyTarget { kind: NotifyTargetKind::File(path.clone()), per_minute: None };
-    send(&target, &message(), LONG).await.unwrap();
+    send("ops", &target, &message(), LONG).await.unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     // Somebody's editor, or a crash, left an unfinished line.
     let mut text = std::fs::read(&path).unwrap();
     text.extend(b"{\"cut");
     std::fs::write(&path, text).unwrap();
-    send(&target, &message(), LONG).await.unwrap();
+    send("ops", &target, &message(), LONG).await.unwrap();
     let text = std::fs::read_to_string(&path).unwrap();
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), 3, "{text}");
@@ -272,7 +272,7 @@ async fn file_gets_one_line_each_time() {
         assert_eq!(line["subject"], "news failed");
     }
     let target = NotifyTarget { kind: NotifyTargetKind::File(folder.path().into()), per_minute: None };
-    let error = send(&target, &message(), LONG).await.unwrap_err();
+    let error = send("ops", &target, &message(), LONG).await.unwrap_err();
     assert!(error.message.contains("can't write to"), "{error}");
 }
 
@@ -284,7 +284,7 @@ async fn command_gets_the_message() {
         "{{ cat; echo \"$BGAGENT_ABOUT $BGAGENT_AGENT_ID $BGAGENT_SUBJECT\"; }} > '{}'",
         out.display()
     );
-    send(&command(&script, BTreeMap::new()), &message(), LONG).await.unwrap();
+    send("ops", &command(&script, BTreeMap::new()), &message(), LONG).await.unwrap();
     let text = std::fs::read_to_string(out).unwrap();
     let (json, line) = text.split_once('\n').unwrap();
     assert_eq!(serde_json::from_str::<serde_json::Value>(json).unwrap(), message().to_json());
@@ -295,13 +295,15 @@ async fn command_gets_the_message() {
 async fn command_that_fails_hangs_or_is_missing() {
     let secret = TextOrSecret::Secret(SecretRef::Command(vec!["echo".into(), "TOKEN".into()]));
     let env = BTreeMap::from([("KEY".to_owned(), secret)]);
-    let error = send(&command("echo \"bad key $KEY\" >&2; exit 3", env), &message(), LONG).await.unwrap_err();
+    let error =
+        send("ops", &command("echo \"bad key $KEY\" >&2; exit 3", env), &message(), LONG).await.unwrap_err();
     assert_eq!(error, SendError::passing("`/bin/sh` ended with exit status 3: bad key [redacted]"));
 
     let started = Instant::now();
-    let error = send(&command("sleep 600 & sleep 600", BTreeMap::new()), &message(), Duration::from_secs(1))
-        .await
-        .unwrap_err();
+    let error =
+        send("ops", &command("sleep 600 & sleep 600", BTreeMap::new()), &message(), Duration::from_secs(1))
+            .await
+            .unwrap_err();
     assert!(error.worth_retrying && error.message.contains("did not end within"), "{error}");
     assert!(started.elapsed() < crate::testing::SOON);
 
@@ -312,10 +314,14 @@ async fn command_that_fails_hangs_or_is_missing() {
         stdin: None,
         sandbox: None,
     };
-    let error =
-        send(&NotifyTarget { kind: NotifyTargetKind::Command(spec), per_minute: None }, &message(), LONG)
-            .await
-            .unwrap_err();
+    let error = send(
+        "ops",
+        &NotifyTarget { kind: NotifyTargetKind::Command(spec), per_minute: None },
+        &message(),
+        LONG,
+    )
+    .await
+    .unwrap_err();
     assert_eq!(error, SendError::lasting("there is no program `no-such-program-anywhere`"));
 }
 
