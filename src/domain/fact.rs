@@ -341,6 +341,16 @@ pub enum Fact {
         /// What is trusted, in the words of `tools`, to be compared with. `None`: it is not known.
         about: Option<String>,
     },
+    /// A copy of the log begins, for the first time or where it now is to begin elsewhere. Has no event: nothing has
+    /// happened that the log tells.
+    ExportBegan {
+        /// Where the copy is.
+        target: String,
+        /// From what it was to begin, as it is configured.
+        from: String,
+        /// After this event.
+        after: super::Seq,
+    },
     /// What a feed had when it was last asked. Has no event.
     FeedKept {
         /// A hash of its address, and of what is sent with a request.

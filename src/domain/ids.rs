@@ -156,6 +156,12 @@ impl fmt::Display for RunId {
 #[serde(transparent)]
 pub struct Seq(pub u64);
 
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
 /// Tells two configurations of one agent apart: the first 8 bytes of a SHA-256 over its resolved
 /// configuration. Shown as 16 hexadecimal digits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -204,6 +204,7 @@ fn write(db: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
         Fact::McpPinned { server, tool, trusted, seen, about } => {
             super::talk::pinned(db, server, tool, trusted, seen.as_deref(), about.as_deref())?;
         }
+        Fact::ExportBegan { target, from, after } => super::row_page::began(db, target, from, *after)?,
         Fact::FeedKept { source, kept } => super::talk::feed_kept(db, source, kept)?,
         Fact::RequestAnswered { request_id, answer } => {
             // where it tells the newest event, that is the one of this very moment

@@ -17,6 +17,7 @@ mod read;
 mod reader;
 mod retention;
 mod room;
+mod row_page;
 mod rows;
 mod talk;
 mod types;

@@ -540,3 +540,48 @@ async fn a_record_of_very_many_slots_is_counted() {
     let counted = store.read(move |reader| reader.verdicts_since(&id("a"), t(5 * many - 10))).await.unwrap();
     assert_eq!(counted[&Verdict::MissedDowntime], many as u64 + 2);
 }
+
+#[tokio::test]
+async fn rows_are_handed_on_as_they_are_stored() {
+    let db = Db::new();
+    let (store, _) = db.open();
+    let reason = |n: usize| Fact::DaemonStopping { reason: "x".repeat(n) };
+    store.commit((0..10).map(|n| entry(n, reason(100))).collect()).await.unwrap();
+    let page = |after, max, bytes| store.read(move |reader| reader.rows_after(Seq(after), max, bytes));
+    let all = page(0, 100, 10_000).await.unwrap();
+    let seqs: Vec<u64> = all.rows.iter().map(|row| row.seq.0).collect();
+    assert_eq!((seqs, all.newest, all.gap), ((1..=10).collect(), Seq(10), None));
+    let logged =
+        store.read(|reader| reader.events_after(Seq(0), &EventFilter::default(), 100)).await.unwrap();
+    for (row, event) in all.rows.iter().zip(&logged.events) {
+        assert_eq!((row.at, &row.kind, &row.payload), (event.ts, &event.kind, &event.payload.to_string()));
+    }
+    // bounded, and never empty for want of room
+    assert_eq!(page(3, 2, 10_000).await.unwrap().rows.len(), 2);
+    assert_eq!(page(0, 100, 300).await.unwrap().rows.len(), 2);
+    assert_eq!(page(0, 100, 1).await.unwrap().rows.len(), 1);
+    assert_eq!(page(10, 100, 10_000).await.unwrap().begins_at(), None);
+    // what is no JSON is nothing, as for readers of the log
+    let by_hand = rusqlite::Connection::open(db.path()).unwrap();
+    by_hand.execute("UPDATE events SET payload = '{broken' WHERE seq = 4", []).unwrap();
+    assert_eq!(page(3, 1, 10_000).await.unwrap().rows[0].payload, "null");
+}
+
+#[tokio::test]
+async fn where_a_copy_began_stays_as_long_as_the_same_is_wanted() {
+    let db = Db::new();
+    let (store, _) = db.open();
+    let began = |from: &str, after| {
+        let fact = Fact::ExportBegan { target: "redis://h s".into(), from: from.into(), after: Seq(after) };
+        store.commit(vec![entry(1, fact)])
+    };
+    let known = || store.read(|reader| reader.export_began("redis://h s"));
+    assert_eq!(known().await.unwrap(), None);
+    for (from, after, kept) in
+        [("now", 7, ("now", 7)), ("now", 9, ("now", 7)), ("1", 0, ("1", 0)), ("11", 10, ("11", 10))]
+    {
+        began(from, after).await.unwrap();
+        assert_eq!(known().await.unwrap(), Some((kept.0.to_owned(), Seq(kept.1))));
+    }
+    assert_eq!(store.read(|reader| reader.export_began("redis://h t")).await.unwrap(), None);
+}

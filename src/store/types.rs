@@ -300,3 +300,40 @@ pub struct HealthRow {
     /// Warnings of its last run.
     pub warnings: Vec<String>,
 }
+
+/// An event as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventRow {
+    /// Its place.
+    pub seq: Seq,
+    /// When it happened.
+    pub at: Timestamp,
+    /// What kind of event it is.
+    pub kind: String,
+    /// Whose it is, if it is about one agent.
+    pub agent: Option<String>,
+    /// Of which run it is, if it is about one.
+    pub run: Option<RunId>,
+    /// Of which session it is, if a model carries out the run.
+    pub session: Option<String>,
+    /// What happened, as JSON; `null` if the row is damaged.
+    pub payload: String,
+}
+
+/// A page of the log, as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventPageRows {
+    /// The events, in order.
+    pub rows: Vec<EventRow>,
+    /// The newest event there is.
+    pub newest: Seq,
+    /// Events between the cursor and the page that are gone: the first and the last.
+    pub gap: Option<(Seq, Seq)>,
+}
+
+impl EventPageRows {
+    /// When its first event happened; `None`: it has none.
+    pub fn begins_at(&self) -> Option<Timestamp> {
+        self.rows.first().map(|row| row.at)
+    }
+}

@@ -33,6 +33,7 @@ impl Event {
             | Fact::Archived(_)
             | Fact::ClockSet { .. }
             | Fact::FeedKept { .. }
+            | Fact::ExportBegan { .. }
             | Fact::McpPinned { seen: None, .. }
             | Fact::SlotRevised { quiet: true, .. }
             | Fact::OutputCaptured { told: false, .. }
