@@ -133,7 +133,25 @@ pub struct Diagnosis {
     pub text: String,
 }
 
+/// What stands for the daemon where an incident has its agent.
+const DAEMON: &str = "bgagent";
+/// Keys of the daemon's own incidents. An agent of that name keeps all others for itself.
+const OWN_KEYS: &[&str] = &[IncidentRecord::REDIS];
+
 impl IncidentRecord {
+    /// Key of the incident that events don't get to Redis.
+    pub const REDIS: &str = "redis:events";
+
+    /// The daemon, where an incident has its agent.
+    pub fn of_daemon() -> AgentId {
+        DAEMON.parse().expect("it can name an agent")
+    }
+
+    /// Is it about the daemon itself?
+    pub fn is_of_daemon(&self) -> bool {
+        self.agent.as_str() == DAEMON && OWN_KEYS.contains(&self.key.as_str())
+    }
+
     /// Opened and not resolved.
     pub fn is_open(&self) -> bool {
         self.opened_at.is_some() && self.resolved_at.is_none()

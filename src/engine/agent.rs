@@ -209,7 +209,9 @@ impl Engine {
             Command::Decide { id, approve, reason } => self.decide_approval(now, &id, approve, reason),
             Command::Cancel { run, kill } => self.cancel_by_hand(now, run, kill),
             Command::Skip { agent } => self.skip_next(&agent),
-            Command::Ack { agent, key } => self.ack(now, agent.as_ref(), &key),
+            Command::Ack { agent, key } => {
+                self.ack_own(now, agent.as_ref(), &key).unwrap_or_else(|| self.ack(now, agent.as_ref(), &key))
+            }
         }
     }
 

@@ -61,6 +61,8 @@ pub enum Input {
         /// Who waits for it to be durable.
         ticket: Ticket,
     },
+    /// The daemon found out how something of its own stands. At [`Level::Ok`] its incident ends.
+    Noticed(Finding),
     /// The store refused a claim: its slot had been claimed before.
     ClaimRefused {
         /// Which.

@@ -21,6 +21,7 @@ mod circuit;
 mod clock;
 mod exchange;
 mod incident;
+mod own;
 mod queue;
 mod reload;
 mod restore;
@@ -132,6 +133,8 @@ pub struct Engine {
     runs: HashMap<RunId, Run>,
     queue: Queue,
     incidents: HashMap<u32, BTreeMap<String, IncidentRecord>>,
+    /// Open ones of the daemon itself, by their keys.
+    own_incidents: BTreeMap<String, IncidentRecord>,
     money: budget::Money,
     /// Calls that wait for a person, by the id of the wish.
     approvals: BTreeMap<String, (RunId, ApprovalWanted)>,
@@ -202,6 +205,7 @@ impl Engine {
                 }
                 self.out.actions.push(Action::Go { ticket, go: true });
             }
+            Input::Noticed(finding) => self.noticed(now, finding),
             Input::ClaimRefused { run } => self.claim_refused(now, run),
             Input::FleetLoaded { fleet, ticket } => {
                 self.outdated = false;

@@ -56,6 +56,7 @@ impl Engine {
             runs: HashMap::new(),
             queue: Queue::default(),
             incidents: HashMap::new(),
+            own_incidents: BTreeMap::new(),
             money: Money::restored(restored.spent, restored.told),
             approvals: restored
                 .approvals
@@ -85,6 +86,10 @@ impl Engine {
             incident.told_at = incident.told_at.map(|told| told.min(now.wall));
             if !incident.is_open() {
                 incident.since = incident.since.min(now.wall);
+            }
+            if incident.is_of_daemon() {
+                engine.take_up_own(incident);
+                continue;
             }
             match engine.index(&incident.agent) {
                 Ok(agent) => {

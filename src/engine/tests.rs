@@ -525,6 +525,7 @@ mod fairness;
 mod history;
 mod ledger;
 mod money;
+mod own;
 mod reloads;
 mod reports;
 mod runs;

@@ -1,0 +1,70 @@
+//! Problems of the daemon itself, which no agent's run has found: each is an incident without an agent of the
+//! configuration. Whoever has `on = "incident_opened"` is started by them as by others.
+use super::{Engine, Refusal, Reply};
+use crate::domain::*;
+
+impl Engine {
+    /// The daemon found out how something of its own stands. What it says holds at once.
+    pub(super) fn noticed(&mut self, now: Now, finding: Finding) {
+        let severity = match finding.level {
+            Level::Crit => Severity::Critical,
+            Level::Warn => Severity::Warning,
+            Level::Hold => return,
+            Level::Ok => {
+                if let Some(incident) = self.own_incidents.remove(&finding.key) {
+                    self.close_incident(now, incident);
+                }
+                return;
+            }
+        };
+        let known = self.own_incidents.get(&finding.key).cloned();
+        let is_new = known.is_none();
+        let mut incident = known.unwrap_or_else(|| IncidentRecord {
+            agent: IncidentRecord::of_daemon(),
+            key: finding.key.clone(),
+            severity,
+            title: String::new(),
+            since: now.wall,
+            opened_at: Some(now.wall),
+            seen_at: now.wall,
+            count: 0,
+            resolved_at: None,
+            acked_at: None,
+            told_at: None,
+            diagnosis: None,
+            by: finding.by,
+            run: None,
+        });
+        incident.severity = severity.max(incident.severity);
+        incident.title = finding.title;
+        incident.seen_at = now.wall;
+        incident.count += 1;
+        self.own_incidents.insert(incident.key.clone(), incident.clone());
+        self.push(now, Fact::IncidentSaved(Box::new(incident.clone())));
+        if is_new {
+            self.push(now, Fact::IncidentOpened(Box::new(incident)));
+        }
+    }
+
+    /// An incident of an earlier life: still open, until the daemon finds out that it is over.
+    pub(super) fn take_up_own(&mut self, incident: IncidentRecord) {
+        self.own_incidents.insert(incident.key.clone(), incident);
+    }
+
+    /// A person took note of a problem of the daemon; `None`: it has no such problem.
+    pub(super) fn ack_own(
+        &mut self,
+        now: Now,
+        id: Option<&AgentId>,
+        key: &str,
+    ) -> Option<Result<Reply, Refusal>> {
+        if id.is_some_and(|id| *id != IncidentRecord::of_daemon()) {
+            return None;
+        }
+        let incident = self.own_incidents.get_mut(key)?;
+        incident.acked_at.get_or_insert(now.wall);
+        let incident = Box::new(incident.clone());
+        self.push(now, Fact::IncidentSaved(incident.clone()));
+        Some(Ok(Reply::Incident(incident)))
+    }
+}
