@@ -32,6 +32,8 @@ pub mod llm;
 // What agents use, and how people are told.
 pub mod notify;
 pub mod tools;
+// Where else events go.
+pub mod export;
 // How attempts happen.
 pub mod runner;
 // The client's side of the wire.

@@ -13,6 +13,8 @@ pub(super) enum Kind {
     Duration,
     /// Whole bytes, or a text like `2GiB`.
     Size,
+    /// A whole number, or one of these words.
+    WholeOr(&'static [&'static str]),
     /// One of these words.
     Word(&'static [&'static str]),
     /// A reference to a secret.
@@ -248,6 +250,29 @@ pub(super) const BUDGET: &[Key] = &[
     key("requests_per_day", Kind::Whole, "model requests of a day"),
     key("warn_at", Kind::Number, "part of a budget at which a warning is recorded; default 0.8"),
 ];
+pub(super) const EVENTS_TO: &[Key] =
+    &[key("redis", Kind::Table(REDIS), "a copy of each event in a Redis stream: docs/REDIS.md")];
+pub(super) const REDIS: &[Key] = &[
+    key(
+        "url",
+        Kind::Text,
+        "the server and the number of its database: redis://host:6379/0, with TLS rediss://, or unix:///path?db=0",
+    ),
+    key("username", Kind::TextOrSecret, "name of the user; default: Redis's own default"),
+    key("password", Kind::Secret, "its password"),
+    key("stream", Kind::Text, "key of the stream; default bgagent:events"),
+    key("maxlen", Kind::Whole, "entries that a stream keeps, about; default {}").with(&[RedisSpec::MAXLEN]),
+    key(
+        "format",
+        Kind::Word(StreamFormat::WORDS),
+        "one stream with all events, or one for each session with what readers of OmniCoreAgent know; default bgagent",
+    ),
+    key(
+        "from",
+        Kind::WholeOr(&["now"]),
+        "where a stream begins that there was not: with the event of this number, or \"now\"; default now",
+    ),
+];
 pub(super) const CATCH_UP_TABLE: &[Key] = &[
     key("policy", Kind::Word(CatchUpPolicy::WORDS), "which missed slots are made up for; default latest"),
     key("max", Kind::Whole, "with all: at most so many; default 10"),
@@ -444,6 +469,7 @@ pub(super) const TOP: &[Key] = &[
     key("tools", Kind::Any, "bounded instances of built-in tools, by name"),
     key("notify", Kind::Any, "where messages go, by name"),
     key("budget", Kind::Table(BUDGET), "for the whole fleet"),
+    key("events", Kind::Table(EVENTS_TO), "where else events go"),
     key("defaults", Kind::Table(AGENT), "any key of an agent but its schedule and its runner"),
     key("agents", Kind::Any, "the agents, by name"),
 ];

@@ -13,6 +13,7 @@ mod document;
 mod duration;
 mod email;
 mod environment;
+mod events;
 mod guarded;
 mod keys;
 mod lint;

@@ -69,6 +69,11 @@ pub fn reference() -> Vec<Section> {
         section("[models.NAME]", "A language model.", keys::MODEL),
         section("[mcp.NAME]", "An MCP server; its tools are NAME/TOOL.", keys::MCP),
         section("[notify.NAME]", "Where messages go.", keys::NOTIFY),
+        section(
+            "[events.redis]",
+            "A copy of each event in a Redis stream, once and in order: docs/REDIS.md.",
+            keys::REDIS,
+        ),
         section("[budget]", "What the whole fleet may use; each key is optional.", keys::BUDGET),
     ];
     all.extend(tools::SETTINGS.iter().map(|(kind, keys)| Section {
@@ -104,6 +109,7 @@ fn value(kind: Kind) -> String {
         Kind::Text => "text".into(),
         Kind::Flag => "true or false".into(),
         Kind::Whole => "whole number".into(),
+        Kind::WholeOr(words) => format!("whole number or {}", words.join(" | ")),
         Kind::Number => "number".into(),
         Kind::Duration => "duration".into(),
         Kind::Size => "size".into(),

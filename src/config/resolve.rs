@@ -4,11 +4,12 @@ use super::email::email;
 use super::keys::{self, Key};
 use super::machine::{self, Wanted};
 use super::walk::{Item, Section};
-use super::{agents, guarded, lint, models, sandbox, tools};
+use super::{agents, events, guarded, lint, models, sandbox, tools};
 use crate::config::values::{cwd, in_the_clear, url, zone};
 use crate::domain::*;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use toml::de::DeTable;
 
 /// The fleet that a document describes. Where something is wrong, it is noted in `file` and a default
@@ -40,6 +41,7 @@ pub(super) fn fleet<'a>(file: &'a File<'a>, root: &'a DeTable<'a>) -> Fleet {
         tools,
         notify,
         budget,
+        redis: events::redis(&top).map(Arc::new),
         secrets: Vec::new(),
     };
     models::fallbacks(&top, &fleet);

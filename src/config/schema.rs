@@ -45,6 +45,7 @@ fn of(kind: Kind) -> Value {
         Kind::Text => json!({"type": "string"}),
         Kind::Flag => json!({"type": "boolean"}),
         Kind::Whole => json!({"type": "integer", "minimum": 0}),
+        Kind::WholeOr(words) => json!({"oneOf": [{"type": "integer", "minimum": 1}, {"enum": words}]}),
         Kind::Number => json!({"type": "number", "minimum": 0}),
         Kind::Duration | Kind::Size => json!({"type": ["integer", "string"]}),
         Kind::Word(words) => json!({"enum": words}),

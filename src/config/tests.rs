@@ -1,5 +1,6 @@
 //! Good and bad files.
 mod cases;
+mod events;
 mod follow_ups;
 mod identity;
 mod judged;

@@ -1,6 +1,6 @@
 //! Performs what the engine decided, once it is durable. Decides nothing.
 use crate::daemon::inbox::Message;
-use crate::domain::{AgentId, Body, Entry, Fact, Fleet, LastResult, RunId, Trigger};
+use crate::domain::{AgentId, Body, Entry, Fact, Fleet, LastResult, RedisSpec, RunId, Trigger};
 use crate::engine::Start;
 use crate::llm::Models;
 use crate::proxy::{self, Denial};
@@ -31,6 +31,8 @@ pub(super) struct Actor {
     stops: HashMap<RunId, watch::Sender<StopOrder>>,
     results: Arc<Results>,
     tools: Arc<Mutex<Arc<Tools>>>,
+    /// The stream that events are copied to.
+    redis: watch::Sender<Option<Arc<RedisSpec>>>,
     /// Nobody waits for the store any more.
     given_up: CancellationToken,
 }
@@ -62,8 +64,14 @@ impl Actor {
             stops: HashMap::new(),
             results: Arc::default(),
             tools: Arc::new(Mutex::new(tools)),
+            redis: watch::channel(fleet.redis.clone()).0,
             given_up,
         }
+    }
+
+    /// The stream that events are copied to; moves with the configuration.
+    pub(super) fn redis(&self) -> watch::Receiver<Option<Arc<RedisSpec>>> {
+        self.redis.subscribe()
     }
 
     /// The daemon goes down while the store can't write: output that waits for it is given up.
@@ -84,6 +92,11 @@ impl Actor {
     /// Attempts that start from now on use this configuration's tools.
     pub(super) fn configure(&mut self, fleet: &Arc<Fleet>) {
         self.shared.fleet = fleet.clone();
+        self.redis.send_if_modified(|spec| {
+            let is_other = *spec != fleet.redis;
+            spec.clone_from(&fleet.redis);
+            is_other
+        });
         self.shared.models = Arc::new(Models::new(fleet, Some(&self.shared.models)));
         let servers = self.shared.tools.servers();
         let servers = Servers::new(fleet, Some(servers), servers.pins().clone());

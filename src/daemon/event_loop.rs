@@ -225,6 +225,7 @@ impl EventLoop {
                 Input::FleetRejected { path, errors }
             }
             Message::Report(report) => self.input_of_report(report),
+            Message::Noticed(finding) => Input::Noticed(finding),
             Message::ShutDown { reason, now, answer } => {
                 if let Some(answer) = answer {
                     let _ = answer.send(Ok(Value::Object(Default::default())));

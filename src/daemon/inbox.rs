@@ -25,6 +25,8 @@ pub(super) enum Message {
     },
     /// A configuration was refused.
     Rejected { path: String, errors: Vec<String>, why: RejectedFor },
+    /// Something of the daemon's own stands otherwise than before.
+    Noticed(crate::domain::Finding),
     /// Go down.
     ShutDown { reason: String, now: bool, answer: Option<oneshot::Sender<Answer>> },
 }

@@ -6,6 +6,7 @@ mod act;
 mod clock;
 mod event_loop;
 mod explain;
+mod exports;
 mod flow;
 mod ground;
 mod handlers;

@@ -2,6 +2,7 @@
 use super::inbox::{Answer, Handle};
 use crate::config::Paths;
 use crate::domain::Seq;
+use crate::export::ExportProgress;
 use crate::protocol::RpcError;
 use crate::store::{Ancestor, EventFilter, Store};
 use crate::tools::Tools;
@@ -26,6 +27,8 @@ pub(super) struct Services {
     /// The newest event when the database was opened.
     pub(super) began_after: Seq,
     pub(super) clients: AtomicU64,
+    /// How the copy of the log in Redis stands.
+    pub(super) exported: Arc<ExportProgress>,
     pub(super) reload: mpsc::Sender<crate::daemon::services::Reload>,
 }
 

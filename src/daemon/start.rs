@@ -5,13 +5,14 @@ use super::listen::{self, ListenError};
 use super::lock::{self, LockError};
 use super::trust::{self, TrustGate};
 use super::watch::{self};
-use super::{clock, outbox, retention, systemd};
+use super::{clock, exports, outbox, retention, systemd};
 use crate::config::{self, Asked, Context, Loaded, Paths, RejectedFor};
 use crate::daemon::inbox::{Condition, Handle, Message};
 use crate::daemon::open_files::allow_open_files;
 use crate::daemon::services::{Reload, Services};
 use crate::domain::{Fact, Process, RunId, RunStatus};
 use crate::engine::{Engine, Restored};
+use crate::export::ExportProgress;
 use crate::store::{self, Store, StoreError};
 use crate::tools::mcp::{About, Pin};
 use crate::{child, runner, secret};
@@ -284,6 +285,8 @@ async fn serve(
     let actor = Actor::new(store.clone(), &fleet, pins, inbox.clone());
     let tools = actor.tools();
     let results = actor.results();
+    let redis = actor.redis();
+    let exported = Arc::new(ExportProgress::default());
     let tools_at_the_end = tools.clone();
     let has_agents = !fleet.agents.is_empty();
     drop(fleet);
@@ -300,12 +303,13 @@ async fn serve(
         results,
         paths: paths.clone(),
         socket: paths.socket.clone(),
-        database: restored.database,
-        ancestors: restored.ancestors,
+        database: restored.database.clone(),
+        ancestors: restored.ancestors.clone(),
         started_at: now.wall,
         began_after,
         clients: AtomicU64::new(0),
         reload: reload.clone(),
+        exported: exported.clone(),
     });
     // before anybody is answered: clients look there for the socket
     write_daemon_file(paths)?;
@@ -314,6 +318,9 @@ async fn serve(
     let watching = (config_path, paths.state_dir.clone(), trust);
     tokio::spawn(watch::run(watching, reload_mode, in_force, reloads, inbox.clone()));
     let delivering = tokio::spawn(outbox::run(store.clone(), handle.clone(), down.clone()));
+    let copied =
+        exports::Copied { database: restored.database, ancestors: restored.ancestors, progress: exported };
+    let exporting = tokio::spawn(exports::run(store.clone(), copied, redis, inbox.clone(), down.clone()));
     tokio::spawn(retention::run(store.clone(), handle.clone(), down.clone()));
     tokio::spawn(retention::look_after(store.clone(), handle.clone(), down.clone()));
     tokio::spawn(systemd::watchdog(handle.clone(), store.clone(), down.clone()));
@@ -343,6 +350,7 @@ async fn serve(
     down.cancel();
     let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;
     let _ = tokio::time::timeout(outbox::LAST_DELIVERIES, delivering).await;
+    let _ = tokio::time::timeout(exports::LAST_EVENTS, exporting).await;
     let tools = tools_at_the_end.lock().expect("no holder panics").clone();
     let _ = tokio::time::timeout(SERVERS_GRACE, tools.servers().stop_all()).await;
     runner::end_strays().await;

@@ -3,6 +3,7 @@ use crate::child::groups::GroupSupport;
 use crate::daemon::inbox::Answer;
 use crate::domain::*;
 use crate::engine::{AgentNow, BudgetLeft, ChangedAgent, ComingSlot, Engine, Refusal, Reply};
+use crate::export::ExportStanding;
 use crate::protocol::*;
 use crate::store::{LedgerRow, OutputPage, RunRow, StepRow};
 use crate::tools::mcp::{Difference, PinChange, PinState, ServerTool};
@@ -132,6 +133,24 @@ pub(super) fn passes(answer: &Answer) -> bool {
 /// What a database was a copy of.
 pub(super) fn ancestor(one: &crate::store::Ancestor) -> AncestorView {
     AncestorView { database: one.database.clone(), until: one.until }
+}
+
+/// The copy of the log in Redis.
+pub(super) fn redis(spec: &RedisSpec, standing: &ExportStanding, newest: u64, now: Timestamp) -> RedisView {
+    let position = standing.position.map(|seq| seq.0);
+    let lag = standing.behind_since.map(|since| now.duration_since(since));
+    RedisView {
+        url: spec.place(),
+        stream: spec.stream.clone(),
+        format: spec.format,
+        state: standing.state,
+        since: standing.since,
+        problem: standing.problem.clone(),
+        position,
+        // one that was committed a moment ago may be there already
+        lag_events: position.map(|position| newest.saturating_sub(position)),
+        lag_secs: lag.map_or(0, |lag| u64::try_from(lag.as_secs()).unwrap_or(0)),
+    }
 }
 
 /// A kept answer.

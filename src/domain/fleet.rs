@@ -2,7 +2,7 @@
 use super::agent::AgentSpec;
 use super::tool::{Effect, ToolKind, ToolSettings};
 use super::words::words;
-use super::{AgentId, ConfigHash, SandboxSetting};
+use super::{AgentId, ConfigHash, RedisSpec, SandboxSetting};
 use crate::domain::secret_ref::{EnvValue, SecretRef};
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
@@ -31,6 +31,8 @@ pub struct Fleet {
     pub notify: BTreeMap<String, NotifyTarget>,
     /// `[budget]`.
     pub budget: BudgetSpec,
+    /// `[events.redis]`.
+    pub redis: Option<Arc<RedisSpec>>,
     /// Where secrets are found: all references of the file, without doubles.
     pub secrets: Vec<SecretRef>,
 }
@@ -72,6 +74,7 @@ impl Fleet {
             tools: BTreeMap::new(),
             notify: BTreeMap::new(),
             budget: BudgetSpec::default(),
+            redis: None,
             secrets: Vec::new(),
         }
     }

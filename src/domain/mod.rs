@@ -12,6 +12,7 @@ mod counted;
 mod cron;
 mod described;
 mod event;
+mod export;
 mod fact;
 mod fleet;
 mod glob;
@@ -60,6 +61,7 @@ pub use cron::{ClockChange, CronError, CronSchedule};
 pub use described::{Described, Field, Object, Shape, Tagged, Words};
 pub(crate) use described::{described, snake_case, text as doc_text};
 pub use event::*;
+pub use export::{ExportState, RedisAddress, RedisSpec, StreamFormat, StreamFrom};
 pub use fact::{
     ALL_WELL, AgentChange, AgentRecord, CircuitRecord, Counters, Entry, Fact, KeptFeed, LastRun, OutputChunk,
     Process, ProcessRole, RunRecord, Stream,

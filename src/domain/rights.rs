@@ -5,6 +5,7 @@
 //! counts of one right: which program with which arguments, where, and with what in its environment. A new key that
 //! gives a right, such as one more way out, is a line more in one of the functions here.
 use super::agent::{AgentSpec, Body, CheckBody, QuerySpec};
+use super::export::RedisSpec;
 use super::fleet::{EmailSpec, Fleet, McpEffect, McpSpec, ModelSpec, NotifyTarget, NotifyTargetKind};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -38,6 +39,9 @@ impl Rights {
         }
         for (name, target) in &fleet.notify {
             all.insert(format!("receiver {}", word(name)), of_receiver(target));
+        }
+        if let Some(spec) = &fleet.redis {
+            all.insert("log".to_owned(), of_stream(spec));
         }
         Self(all)
     }
@@ -161,6 +165,23 @@ fn of_receiver(target: &NotifyTarget) -> RightsOf {
         NotifyTargetKind::Desktop => rights.may("shows messages on the screen"),
         NotifyTargetKind::Email(email) => mail(email, &mut rights),
     }
+    rights
+}
+
+/// All that agents do and say is in the log.
+fn of_stream(spec: &RedisSpec) -> RightsOf {
+    let mut rights = RightsOf::default();
+    let login = match (&spec.username, &spec.password) {
+        (Some(name), Some(password)) => format!(", as {} with {}", value(name), secret(password)),
+        (None, Some(password)) => format!(" with {}", secret(password)),
+        _ => String::new(),
+    };
+    rights.may(format!(
+        "is copied to the stream {} of Redis at {}{login}, in the format {}",
+        word(&spec.stream),
+        word(&spec.place()),
+        spec.format
+    ));
     rights
 }
 

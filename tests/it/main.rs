@@ -28,6 +28,8 @@ mod postgres;
 mod programs;
 mod protocol;
 mod recovery;
+mod redis;
+mod redis_server;
 mod risk;
 mod rng;
 mod s3;

@@ -56,7 +56,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Fa
         let warnings: Vec<Value> = loaded.warnings.iter().map(|one| one.to_json(path)).collect();
         app.print_json(&json!({
             "path": path, "valid": true, "agents": agents, "errors": [], "warnings": warnings,
-            "sandbox": Walled::of(&loaded.fleet),
+            "sandbox": Walled::of(&loaded.fleet), "events": events_to(&loaded.fleet),
         }))?;
         return Ok(Outcome::Done);
     }
@@ -76,10 +76,25 @@ pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Fa
     for line in render::walled_lines(&Walled::of(&loaded.fleet)) {
         app.note(&line);
     }
+    if let Some(redis) = &loaded.fleet.redis {
+        let (stream, place) = (plain(&redis.stream), plain(&redis.place()));
+        app.note(&format!("events are copied to the Redis stream {stream} at {place}"));
+    }
     let (agents, warnings) = (loaded.fleet.agents.len(), loaded.warnings.len());
     let (agents, warnings) = (counted(agents, "agent"), counted(warnings, "warning"));
     app.note(&format!("{} is valid: {agents}, {warnings}", path.display()));
     Ok(Outcome::Done)
+}
+
+/// Where else events go.
+fn events_to(fleet: &Fleet) -> Value {
+    let redis = fleet.redis.as_deref().map(|spec| {
+        json!({
+            "url": spec.place(), "stream": spec.stream, "format": spec.format, "maxlen": spec.maxlen,
+            "from": spec.from.to_string(),
+        })
+    });
+    json!({ "redis": redis })
 }
 
 /// The file that is meant: one that is named, else that of the running daemon, else the one in its usual place.

@@ -2,8 +2,8 @@
 use super::screen::{Screen, Tone};
 use super::words::{bytes, plain};
 use crate::config::shell_word;
-use crate::domain::{counted, human_duration};
-use crate::protocol::{DaemonView, UnheldLimitView, UntrustedServerView};
+use crate::domain::{ExportState, counted, human_duration};
+use crate::protocol::{DaemonView, RedisView, UnheldLimitView, UntrustedServerView};
 use std::fmt::Write as _;
 
 /// What is said of an MCP server that nobody has trusted yet.
@@ -62,6 +62,10 @@ pub(in crate::cli) fn daemon_view(view: &DaemonView, screen: &Screen) -> String 
         "events",
         format!("{} to {}, {:.1} a second", view.oldest_seq, view.newest_seq, view.events_per_second),
     );
+    if let Some(redis) = &view.redis {
+        let (tone, what) = copy_in_redis(redis);
+        line("redis", screen.paint(tone, &what));
+    }
     if view.incidents > 0 {
         line(
             "problems",
@@ -115,4 +119,25 @@ pub(in crate::cli) fn daemon_view(view: &DaemonView, screen: &Screen) -> String 
         line("", screen.paint(Tone::Bad, &what));
     }
     screen.fold(&text)
+}
+
+/// How the copy of the log in Redis stands, in one line.
+fn copy_in_redis(view: &RedisView) -> (Tone, String) {
+    let place = format!("{} at {}", plain(&view.stream), plain(&view.url));
+    let at = view.position.map_or_else(|| "not reached yet".to_owned(), |seq| format!("at event {seq}"));
+    let behind = match (view.lag_events, view.lag_secs) {
+        (Some(0), _) => String::new(),
+        (events, secs) => {
+            let behind =
+                human_duration(jiff::SignedDuration::from_secs(i64::try_from(secs).unwrap_or(i64::MAX)));
+            let events = events.map(|events| format!("{}, ", counted(events, "event"))).unwrap_or_default();
+            format!(", {events}{behind} behind")
+        }
+    };
+    let problem = view.problem.as_deref().map(|problem| format!(": {}", plain(problem))).unwrap_or_default();
+    match view.state {
+        ExportState::Connected => (Tone::Plain, format!("{place}, {at}{behind}")),
+        ExportState::Trying => (Tone::Warn, format!("{place}, not connected, {at}{behind}{problem}")),
+        ExportState::Stopped => (Tone::Bad, format!("{place}, stopped, {at}{behind}{problem}")),
+    }
 }

@@ -191,6 +191,11 @@ pub(super) async fn daemon_status(services: &Services) -> Encoded {
         next_due: fleet_now.next_due,
         incidents: stats.incidents,
         outbox: stats.outbox,
+        redis: fleet
+            .redis
+            .as_deref()
+            .zip(services.exported.now())
+            .map(|(spec, standing)| views::redis(spec, &standing, stats.newest_seq, now)),
         budget: budget.iter().map(|left| views::limit(left, &holds, today)).collect(),
         approvals: stats.approvals,
         untrusted,

@@ -2,6 +2,7 @@
 //! how it counts.
 use super::form::{Canonical, Form};
 use crate::domain::agent::*;
+use crate::domain::export::{RedisAddress, RedisSpec, StreamFrom};
 use crate::domain::fleet::*;
 use crate::domain::host::HostPattern;
 use crate::domain::ids::AgentId;
@@ -233,7 +234,8 @@ table! { NotifySpec { to: "to", on: "on", repeat: "repeat", } }
 
 impl Canonical for Fleet {
     fn write(&self, form: &mut Form) {
-        let Self { path: _, hash: _, secrets: _, daemon, agents, models, mcp, tools, notify, budget } = self;
+        let Self { path: _, hash: _, secrets: _, daemon, agents, models, mcp, tools, notify, budget, redis } =
+            self;
         form.table(|form| {
             form.field("daemon", daemon);
             form.raw("agents=[");
@@ -244,7 +246,29 @@ impl Canonical for Fleet {
             form.field("tools", tools);
             form.field("notify", notify);
             form.field("budget", budget);
+            form.field("redis", redis);
         });
+    }
+}
+table! { RedisSpec {
+    address: "address", database: "database", username: "username", password: "password", stream: "stream",
+    maxlen: "maxlen", format: "format", from: "from",
+} }
+impl Canonical for RedisAddress {
+    fn write(&self, form: &mut Form) {
+        match self {
+            Self::Socket(path) => form.tagged("socket", |form| form.field("path", path)),
+            Self::Host { host, port, tls } => form.tagged("host", |form| {
+                form.field("host", host);
+                form.field("port", port);
+                form.field("tls", tls);
+            }),
+        }
+    }
+}
+impl Canonical for StreamFrom {
+    fn write(&self, form: &mut Form) {
+        form.token(self);
     }
 }
 table! { DaemonSpec {

@@ -1,6 +1,6 @@
 //! What is said of the daemon, of what was used, and of subscriptions.
 use crate::domain::described;
-use crate::domain::{AgentId, Desired, LoggedEvent, Usage};
+use crate::domain::{AgentId, Desired, ExportState, LoggedEvent, StreamFormat, Usage};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -139,6 +139,9 @@ described! {
         pub incidents: u64,
         /// How many messages wait in the outbox.
         pub outbox: u64,
+        /// The copy of the log in Redis, if there is to be one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub redis: Option<RedisView>,
         /// The fleet's budgets, and what is left of them.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub budget: Vec<LimitView>,
@@ -179,6 +182,30 @@ described! {
         pub limit: String,
         /// Why, and what to do.
         pub because: String,
+    }
+
+    /// How the copy of the log in Redis stands.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct RedisView {
+        /// Server and database, without user and password.
+        pub url: String,
+        /// Key of the stream.
+        pub stream: String,
+        /// What its entries look like.
+        pub format: StreamFormat,
+        /// Whether events get there.
+        pub state: ExportState,
+        /// Since when that is so, or since when the connection is gone.
+        pub since: Timestamp,
+        /// What is in the way.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub problem: Option<String>,
+        /// Number of the last event that is there; null: it was not reached since the daemon's start.
+        pub position: Option<u64>,
+        /// How many events are not there yet; null: it is not known where it stands.
+        pub lag_events: Option<u64>,
+        /// How long ago the first of them happened, in seconds; 0 if there is none.
+        pub lag_secs: u64,
     }
 
     /// An MCP server that nobody has trusted yet.

@@ -28,6 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("llm", &["domain", "net", "secret", "child"]),
     ("tools", &["domain", "clock", "secret", "net", "child", "store"]),
     ("notify", &["domain", "clock", "secret", "net", "child"]),
+    ("export", &["domain", "clock", "secret", "net", "store"]),
     ("client", &["protocol", "domain"]),
     ("runner", &["domain", "clock", "conversation", "llm", "tools", "secret", "store", "child"]),
     (
@@ -47,6 +48,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "secret",
             "tools",
             "notify",
+            "export",
             "runner",
         ],
     ),

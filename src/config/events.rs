@@ -1,0 +1,124 @@
+//! `[events.…]`: where else events go.
+use super::keys;
+use super::values::is_this_machine;
+use super::walk::{Item, Section};
+use crate::domain::{RedisAddress, RedisSpec, StreamFormat, StreamFrom};
+use std::path::PathBuf;
+
+/// What is said of an address that can't be read.
+const FORMS: &str =
+    "write redis://host:6379/0, with TLS rediss://host:6379/0, or unix:///path/to/redis.sock?db=0";
+/// What is said of a name or a password in an address.
+const LOGIN: &str =
+    "write the address without them, and username = \"…\" and password = { env = \"REDIS_PASSWORD\" }";
+
+/// The stream that events are copied to, if one is configured without errors.
+pub(super) fn redis(top: &Section<'_>) -> Option<RedisSpec> {
+    let events = top.get("events")?.section(keys::EVENTS_TO)?;
+    let section = events.get("redis")?.section(keys::REDIS)?;
+    let address = match section.get("url") {
+        Some(url) => address(url),
+        None => section.missing(&["url"], "[events.redis] needs `url`".into(), Some(FORMS.into())),
+    };
+    let username = section.get("username").and_then(|item| item.text_or_secret());
+    let password = section.get("password").and_then(|item| item.secret());
+    if let (Some(name), None) = (section.own("username"), section.own("password")) {
+        name.refuse_with::<()>(
+            "`username` has no `password`".into(),
+            "write password = { env = \"REDIS_PASSWORD\" } as well".into(),
+        );
+    }
+    let stream = section.get("stream").map_or_else(|| Some(RedisSpec::STREAM.to_owned()), stream);
+    let maxlen = section.whole("maxlen", 1).unwrap_or(RedisSpec::MAXLEN);
+    let format = section.word("format").unwrap_or(StreamFormat::Bgagent);
+    let from = section.get("from").map_or(Some(StreamFrom::Now), from);
+    let (address, database) = address?;
+    if let (RedisAddress::Host { host, tls: false, .. }, Some(_), Some(item)) =
+        (&address, &password, section.get("url"))
+        && !is_this_machine(&format!(
+            "redis://{}",
+            if host.contains(':') { format!("[{host}]") } else { host.clone() }
+        ))
+    {
+        item.file.warn(
+            item.span(),
+            "the password goes there in the clear, and everybody on the way can read it".into(),
+            Some("write rediss://, or reach it through a tunnel that ends on this machine".into()),
+        );
+    }
+    Some(RedisSpec { address, database, username, password, stream: stream?, maxlen, format, from: from? })
+}
+
+/// Where the server listens, and the number of the database there.
+fn address(item: Item<'_>) -> Option<(RedisAddress, u32)> {
+    let text = item.text()?;
+    let refuse = |why: &str| item.refuse_with(format!("`url` {why}"), FORMS.into());
+    if let Some(rest) = text.strip_prefix("unix://") {
+        return socket(item, rest);
+    }
+    let tls = match text.split_once("://").map(|(scheme, _)| scheme) {
+        Some("redis") => false,
+        Some("rediss") => true,
+        _ => return refuse("must begin with redis://, rediss:// or unix://"),
+    };
+    if text.contains('@') {
+        item.file.hide(item.span());
+        return item.refuse_with("a name and a password must not stand in an address".into(), LOGIN.into());
+    }
+    let Ok(url) = url::Url::parse(text) else { return refuse("is no address") };
+    if url.query().is_some() || url.fragment().is_some() {
+        return refuse("ends with the number of the database, and nothing behind it");
+    }
+    let host = match url.host() {
+        Some(url::Host::Ipv6(address)) => address.to_string(),
+        Some(host) => host.to_string(),
+        None => return refuse("names no host"),
+    };
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':');
+    if host.is_empty() || !host.chars().all(is_plain) || url.port() == Some(0) {
+        return refuse("names no host and port that there can be");
+    }
+    let Some(database) = database(url.path().trim_start_matches('/')) else {
+        return refuse("ends with the number of the database");
+    };
+    Some((RedisAddress::Host { host, port: url.port().unwrap_or(6379), tls }, database))
+}
+
+fn socket(item: Item<'_>, rest: &str) -> Option<(RedisAddress, u32)> {
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let number = if query.is_empty() { Some(0) } else { query.strip_prefix("db=").and_then(database) };
+    match number {
+        Some(number) if path.starts_with('/') && !path.contains('\0') => {
+            Some((RedisAddress::Socket(PathBuf::from(path)), number))
+        }
+        _ => item.refuse_with("`url` names no socket".into(), FORMS.into()),
+    }
+}
+
+/// The number of a database; nothing is 0.
+fn database(text: &str) -> Option<u32> {
+    if text.is_empty() { Some(0) } else { text.parse().ok() }
+}
+
+/// The key of a stream: any bytes would do for Redis, these are what a person can type and see.
+fn stream(item: Item<'_>) -> Option<String> {
+    let text = item.text()?;
+    let odd = |c: char| c.is_control() || c.is_whitespace();
+    if text.is_empty() || text.contains(odd) {
+        return item.refuse("`stream` is a name without blanks, such as \"bgagent:events\"".into());
+    }
+    if text.len() > RedisSpec::LONGEST_STREAM {
+        return item.refuse(format!("`stream` is at most {} bytes long", RedisSpec::LONGEST_STREAM));
+    }
+    Some(text.to_owned())
+}
+
+fn from(item: Item<'_>) -> Option<StreamFrom> {
+    if item.value.get_ref().as_str() == Some("now") {
+        return Some(StreamFrom::Now);
+    }
+    if item.value.get_ref().as_integer().is_none() {
+        return item.refuse("`from` is \"now\" or the number of an event, from 1".into());
+    }
+    item.whole(1).map(StreamFrom::Event)
+}

@@ -1,0 +1,146 @@
+//! Has events copied to Redis as long as the configuration says so, and says when they don't get there.
+use super::inbox::Message;
+use crate::clock;
+use crate::domain::{ExportState, Finding, FoundBy, IncidentRecord, Level, RedisSpec, human_duration};
+use crate::export::{ExportProgress, ExportStanding, Exporter};
+use crate::store::{Ancestor, Store};
+use jiff::SignedDuration;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+/// An event that is not there after so long is a problem.
+const LATE: SignedDuration = SignedDuration::from_mins(5);
+/// How often it is looked whether there is one.
+const LOOK: Duration = Duration::from_secs(2);
+/// When the daemon goes down, its last events get this long. What is not there by then follows in the next life.
+pub(super) const LAST_EVENTS: Duration = Duration::from_secs(2);
+
+/// What is copied, and where it is told how that goes.
+pub(super) struct Copied {
+    /// Identity of the database.
+    pub(super) database: String,
+    /// What it was a copy of.
+    pub(super) ancestors: Vec<Ancestor>,
+    /// How it goes.
+    pub(super) progress: Arc<ExportProgress>,
+}
+
+/// Sends events until the daemon goes down.
+pub(super) async fn run(
+    store: Store,
+    copied: Copied,
+    mut specs: watch::Receiver<Option<Arc<RedisSpec>>>,
+    inbox: mpsc::Sender<Message>,
+    down: CancellationToken,
+) {
+    // an incident of an earlier life may be over, and not configured any more
+    let mut told = None;
+    loop {
+        let spec = specs.borrow_and_update().clone();
+        let exporter = spec.map(|spec| {
+            let Copied { database, ancestors, progress } = &copied;
+            Exporter::new(store.clone(), spec, database.clone(), ancestors.clone(), progress.clone())
+        });
+        let sending = async {
+            match &exporter {
+                Some(exporter) => {
+                    exporter.run().await;
+                }
+                None => {
+                    copied.progress.clear();
+                    std::future::pending().await
+                }
+            }
+        };
+        let goes_down = tokio::select! {
+            () = sending => false,
+            () = watch_over(&copied.progress, &inbox, &mut told) => false,
+            // the loop that has the configuration is over
+            changed = specs.changed() => changed.is_err(),
+            () = down.cancelled() => true,
+        };
+        if goes_down {
+            let is_connected = |standing: ExportStanding| standing.state == ExportState::Connected;
+            if let Some(exporter) = exporter.filter(|_| copied.progress.now().is_some_and(is_connected)) {
+                let _ = tokio::time::timeout(LAST_EVENTS, exporter.catch_up()).await;
+            }
+            return;
+        }
+    }
+}
+
+/// Tells the engine each time that the level of the problem is another one.
+async fn watch_over(progress: &ExportProgress, inbox: &mpsc::Sender<Message>, told: &mut Option<Level>) {
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        let Some(finding) = finding(progress.now().as_ref(), clock::wall()) else { continue };
+        if *told != Some(finding.level) {
+            *told = Some(finding.level);
+            let _ = inbox.send(Message::Noticed(finding)).await;
+        }
+    }
+}
+
+/// How the copy stands, as the check of a probe says it; `None`: it is not known yet.
+fn finding(standing: Option<&ExportStanding>, now: jiff::Timestamp) -> Option<Finding> {
+    let of = |level, title| Finding {
+        key: IncidentRecord::REDIS.into(),
+        level,
+        title,
+        hold_for: SignedDuration::ZERO,
+        by: FoundBy::Check,
+    };
+    let Some(standing) = standing else { return Some(of(Level::Ok, String::new())) };
+    let problem = standing.problem.as_deref().unwrap_or("they come faster than they can be sent");
+    if standing.state == ExportState::Stopped {
+        return Some(of(Level::Crit, format!("no event is copied to Redis: {problem}")));
+    }
+    let behind = standing.behind_since.map(|since| now.duration_since(since));
+    match behind {
+        Some(behind) if behind >= LATE => {
+            let late = human_duration(SignedDuration::from_mins(behind.as_mins()));
+            Some(of(Level::Warn, format!("events are not copied to Redis since {late}: {problem}")))
+        }
+        // between two tries, nothing has become better
+        Some(_) if standing.state == ExportState::Trying => None,
+        _ => Some(of(Level::Ok, String::new())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Seq;
+
+    #[test]
+    fn what_is_late_or_stopped_is_a_problem() {
+        let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
+        let now = at("2026-11-23T09:05:00Z");
+        let standing = |state, behind: Option<&str>| ExportStanding {
+            state,
+            problem: (state != ExportState::Connected).then(|| "it can't be reached".into()),
+            since: at("2026-11-23T09:00:00Z"),
+            position: Some(Seq(7)),
+            behind_since: behind.map(at),
+        };
+        use ExportState::*;
+        let cases = [
+            (None, Some(Level::Ok)),
+            (Some(standing(Connected, None)), Some(Level::Ok)),
+            (Some(standing(Connected, Some("2026-11-23T09:04:59Z"))), Some(Level::Ok)),
+            (Some(standing(Connected, Some("2026-11-23T09:00:00Z"))), Some(Level::Warn)),
+            (Some(standing(Trying, Some("2026-11-23T09:00:00.000001Z"))), None),
+            (Some(standing(Trying, Some("2026-11-23T09:00:00Z"))), Some(Level::Warn)),
+            (Some(standing(Trying, None)), Some(Level::Ok)),
+            (Some(standing(Stopped, None)), Some(Level::Crit)),
+        ];
+        for (standing, level) in cases {
+            let found = finding(standing.as_ref(), now);
+            assert_eq!(found.as_ref().map(|found| found.level), level, "{standing:?} {found:?}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! One call that appends a batch to a stream, if it stands where the batch goes on from; else it says where the stream
+//! stands. The script is `append.lua`, and whoever calls it may be late, paused, or one of two: it never appends
+//! anything twice, nor anything out of order.
+use super::entry;
+use super::hitch::Hitch;
+use super::link::RedisLink;
+use super::omni;
+use super::resp::{RedisCommand, RedisReply};
+use crate::domain::{RedisSpec, Seq, StreamFormat};
+use crate::store::EventPageRows;
+use jiff::Timestamp;
+use std::collections::HashMap;
+
+const SCRIPT: &str = include_str!("append.lua");
+/// Instead of an id: nothing is appended.
+const LOOK: &str = "look";
+
+/// Whose a stream is to be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claim<'a> {
+    /// Identity of the database of which the stream is a copy.
+    pub(super) database: &'a str,
+    /// Another one that may have had it: the database that ours was a copy of.
+    pub(super) before: Option<&'a str>,
+}
+
+/// What became of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Appended {
+    /// It is appended.
+    Done,
+    /// Nothing is: the stream ends with this id.
+    At(String),
+    /// Nothing is: the stream has entries, ends with this id, and nobody knows whose they are.
+    Unmarked(String),
+    /// Nothing is: it is the stream of another database.
+    Other {
+        /// The last id.
+        last: String,
+        /// Identity of the other database.
+        whose: String,
+    },
+}
+
+/// The entries of a batch, and the streams of sessions that they go to.
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    sessions: Vec<String>,
+    count: u64,
+    body: RedisCommand,
+    /// The number of the last one.
+    pub(super) last: Seq,
+    newest: Seq,
+    /// When the first event of the page happened. `None`: the page has none.
+    pub(super) since: Option<Timestamp>,
+}
+
+impl Entries {
+    /// Those of a page of the log.
+    pub(super) fn of(page: &EventPageRows, format: StreamFormat, database: &str) -> Self {
+        let last = page.rows.last().map(|row| row.seq).unwrap_or_default();
+        let mut all =
+            Self { last, newest: page.newest.max(last), since: page.begins_at(), ..Self::default() };
+        if page.rows.is_empty() {
+            return all;
+        }
+        match format {
+            StreamFormat::Bgagent => {
+                if let Some(gap) = page.gap {
+                    entry::gap(gap, &mut all.body);
+                    all.count += 1;
+                }
+                page.rows.iter().for_each(|row| entry::event(row, &mut all.body));
+                all.count += page.rows.len() as u64;
+            }
+            StreamFormat::OmniCoreAgent => all.of_sessions(page, database),
+        }
+        all
+    }
+
+    fn of_sessions(&mut self, page: &EventPageRows, database: &str) {
+        let mut places: HashMap<String, u64> = HashMap::new();
+        for row in &page.rows {
+            let Some((session, event)) = omni::event(row, database) else { continue };
+            let next = places.len() as u64 + 3;
+            let place = *places.entry(session).or_insert_with_key(|session| {
+                self.sessions.push(omni::stream(session));
+                next
+            });
+            self.body.number(place);
+            self.body.number(row.seq.0);
+            self.body.number(4);
+            self.body.part(b"event");
+            self.body.part(event.as_bytes());
+            self.body.part(b"sequence");
+            self.body.number(row.seq.0);
+            self.count += 1;
+        }
+        // the stream itself keeps the position, and nothing else
+        entry::position(self.last, &mut self.body);
+        self.count += 1;
+    }
+}
+
+/// The script at one server.
+pub(super) struct Appender<'a> {
+    spec: &'a RedisSpec,
+    mark: String,
+    /// How the server names the script, once it has it.
+    name: Option<String>,
+}
+
+impl<'a> Appender<'a> {
+    pub(super) fn new(spec: &'a RedisSpec) -> Self {
+        Self { spec, mark: spec.mark(), name: None }
+    }
+
+    /// Where the stream stands. Nothing is changed.
+    pub(super) async fn look(&mut self, link: &mut RedisLink, claim: Claim<'_>) -> Result<Appended, Hitch> {
+        self.call(link, claim, LOOK, &Entries::default()).await
+    }
+
+    /// Appends the entries after the id `last`, and makes the stream ours.
+    pub(super) async fn append(
+        &mut self,
+        link: &mut RedisLink,
+        claim: Claim<'_>,
+        last: &str,
+        entries: &Entries,
+    ) -> Result<Appended, Hitch> {
+        self.call(link, claim, last, entries).await
+    }
+
+    async fn call(
+        &mut self,
+        link: &mut RedisLink,
+        claim: Claim<'_>,
+        last: &str,
+        entries: &Entries,
+    ) -> Result<Appended, Hitch> {
+        // twice at the most: a server forgets its scripts when it restarts, or when somebody says so
+        for _ in 0..2 {
+            let name = match &self.name {
+                Some(name) => name.clone(),
+                None => self.name.insert(load(link).await?).clone(),
+            };
+            match link.ask(&self.command(&name, claim, last, entries)).await? {
+                RedisReply::Error(error) if error.starts_with("NOSCRIPT") => self.name = None,
+                RedisReply::Error(error) => return Err(Hitch::said(&error)),
+                RedisReply::List(said) => return self.meaning(&said),
+                _ => break,
+            }
+        }
+        Err(Hitch::passing("the server's answer is none that is known"))
+    }
+
+    fn command(&self, name: &str, claim: Claim<'_>, last: &str, entries: &Entries) -> RedisCommand {
+        let mut command = RedisCommand::of(&["EVALSHA", name]);
+        command.number(2 + entries.sessions.len() as u64);
+        command.part(self.spec.stream.as_bytes());
+        command.part(self.mark.as_bytes());
+        entries.sessions.iter().for_each(|key| command.part(key.as_bytes()));
+        command.part(claim.database.as_bytes());
+        command.part(claim.before.unwrap_or_default().as_bytes());
+        command.part(last.as_bytes());
+        let (how, most) = match self.spec.format {
+            StreamFormat::Bgagent => ("~", self.spec.maxlen),
+            StreamFormat::OmniCoreAgent => ("=", 1),
+        };
+        command.part(how.as_bytes());
+        command.number(most);
+        command.number(self.spec.maxlen);
+        command.number(entries.newest.0);
+        command.number(entries.count);
+        command.append(&entries.body);
+        command
+    }
+
+    fn meaning(&self, said: &[RedisReply]) -> Result<Appended, Hitch> {
+        let texts: Vec<&str> = said
+            .iter()
+            .map(|one| match one {
+                RedisReply::Text(text) => text.as_str(),
+                _ => "",
+            })
+            .collect();
+        Ok(match texts[..] {
+            ["done", _] => Appended::Done,
+            ["at", last] => Appended::At(last.to_owned()),
+            ["unmarked", last] => Appended::Unmarked(last.to_owned()),
+            ["other", last, whose] => Appended::Other { last: last.to_owned(), whose: whose.to_owned() },
+            ["kind", key, kind] => {
+                let what = if key == self.mark { "the mark beside the stream" } else { "a stream" };
+                return Err(Hitch::staying(format!(
+                    "`{key}` holds other data (a {kind}), and is to be {what}: choose another `stream`, or remove what is \
+                     there"
+                )));
+            }
+            ["foreign", key, last] => {
+                return Err(Hitch::staying(format!(
+                    "`{key}` has entries of somebody else (up to {last}): nothing is mixed with them. Give the agent's \
+                     session another `session_id`, or remove what is there"
+                )));
+            }
+            _ => return Err(Hitch::passing("the server's answer is none that is known")),
+        })
+    }
+}
+
+async fn load(link: &mut RedisLink) -> Result<String, Hitch> {
+    match link.ask(&RedisCommand::of(&["SCRIPT", "LOAD", SCRIPT])).await? {
+        RedisReply::Text(name) => Ok(name),
+        RedisReply::Error(error) => Err(Hitch::said(&error)),
+        _ => Err(Hitch::passing("the server's answer is none that is known")),
+    }
+}

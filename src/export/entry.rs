@@ -1,0 +1,132 @@
+//! An event as the entry of a stream, in our own form: `event` is the line of `tail --json`, and what readers choose by
+//! stands beside it. docs/REDIS.md is the contract.
+use super::resp::RedisCommand;
+use crate::domain::Seq;
+use crate::store::EventRow;
+use std::io::Write;
+
+/// The place of the stream itself among the keys of a call.
+const STREAM: u64 = 1;
+
+/// Appends the entry of an event.
+pub(super) fn event(row: &EventRow, out: &mut RedisCommand) {
+    let run = row.run.map(|run| run.to_string());
+    let fields = 3 + usize::from(row.agent.is_some()) + usize::from(run.is_some());
+    head(row.seq, fields, out);
+    field("type", &row.kind, out);
+    field("ts", &row.at.to_string(), out);
+    if let Some(agent) = &row.agent {
+        field("agent_id", agent, out);
+    }
+    if let Some(run) = &run {
+        field("run_id", run, out);
+    }
+    out.part(b"event");
+    out.part(&line(row, run.as_deref()));
+}
+
+/// Appends the entry that says that retention has removed events: it stands in the place of the last of them.
+pub(super) fn gap((from, to): (Seq, Seq), out: &mut RedisCommand) {
+    head(to, 4, out);
+    field("type", "gap", out);
+    field("from", &from.0.to_string(), out);
+    field("to", &to.0.to_string(), out);
+    field("event", &format!(r#"{{"seq":{to},"type":"gap","payload":{{"from":{from},"to":{to}}}}}"#), out);
+}
+
+/// Appends the entry that stands alone in a stream which only keeps the position.
+pub(super) fn position(seq: Seq, out: &mut RedisCommand) {
+    head(seq, 1, out);
+    field("type", "position", out);
+}
+
+fn head(seq: Seq, fields: usize, out: &mut RedisCommand) {
+    out.number(STREAM);
+    out.number(seq.0);
+    out.number(2 * fields as u64);
+}
+
+fn field(name: &str, value: &str, out: &mut RedisCommand) {
+    out.part(name.as_bytes());
+    out.part(value.as_bytes());
+}
+
+/// The JSON of an event, as [`crate::domain::LoggedEvent`] is written. The payload goes out with the bytes that it was
+/// stored with, which takes a fraction of the time.
+fn line(row: &EventRow, run: Option<&str>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(row.payload.len() + 256);
+    write!(out, r#"{{"seq":{},"ts":"{}","type":"#, row.seq, row.at).expect(TO_MEMORY);
+    serde_json::to_writer(&mut out, &row.kind).expect(TO_MEMORY);
+    for (name, value) in
+        [("agent_id", row.agent.as_deref()), ("run_id", run), ("session_id", row.session.as_deref())]
+    {
+        if let Some(value) = value {
+            write!(out, r#","{name}":"#).expect(TO_MEMORY);
+            serde_json::to_writer(&mut out, value).expect(TO_MEMORY);
+        }
+    }
+    write!(out, r#","payload":{}}}"#, row.payload).expect(TO_MEMORY);
+    out
+}
+
+const TO_MEMORY: &str = "writing to memory does not fail";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::LoggedEvent;
+
+    fn row() -> EventRow {
+        EventRow {
+            seq: Seq(7),
+            at: "2026-11-23T09:00:00.1234Z".parse().unwrap(),
+            kind: "background_task_completed".into(),
+            agent: Some("news".into()),
+            run: Some("0199f3c2-8a00-7000-8000-5d1c1f2e3d4c".parse().unwrap()),
+            session: Some("a \"session\"\u{1f642}\n".into()),
+            payload: r#"{"result":"3 \"new\" items\u0000","run_count":24}"#.into(),
+        }
+    }
+
+    /// As the log tells it.
+    fn logged(row: &EventRow) -> LoggedEvent {
+        LoggedEvent {
+            seq: row.seq,
+            ts: row.at,
+            kind: row.kind.clone(),
+            agent_id: row.agent.as_ref().map(|agent| agent.parse().unwrap()),
+            run_id: row.run,
+            session_id: row.session.clone(),
+            payload: serde_json::from_str(&row.payload).unwrap_or_default(),
+        }
+    }
+
+    #[test]
+    fn an_entry_has_the_line_of_tail_and_what_readers_choose_by() {
+        let whole = row();
+        let bare = EventRow { agent: None, run: None, session: None, payload: "null".into(), ..row() };
+        for row in [&whole, &bare] {
+            let run = row.run.map(|run| run.to_string());
+            let line = String::from_utf8(line(row, run.as_deref())).unwrap();
+            assert_eq!(line, serde_json::to_string(&logged(row)).unwrap());
+        }
+        let mut out = RedisCommand::default();
+        event(&bare, &mut out);
+        let text = String::from_utf8(out.encoded()).unwrap();
+        let parts: Vec<&str> = text.split("\r\n").skip(2).step_by(2).collect();
+        assert_eq!(
+            parts[..7],
+            ["1", "7", "6", "type", "background_task_completed", "ts", "2026-11-23T09:00:00.1234Z"]
+        );
+    }
+
+    #[test]
+    fn a_gap_stands_in_the_place_of_its_last_event() {
+        let mut out = RedisCommand::default();
+        gap((Seq(3), Seq(9)), &mut out);
+        let text = String::from_utf8(out.encoded()).unwrap();
+        let parts: Vec<&str> = text.split("\r\n").skip(2).step_by(2).collect();
+        let json = r#"{"seq":9,"type":"gap","payload":{"from":3,"to":9}}"#;
+        assert_eq!(parts, ["1", "9", "8", "type", "gap", "from", "3", "to", "9", "event", json]);
+    }
+}

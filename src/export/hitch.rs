@@ -1,0 +1,147 @@
+//! Why nothing is sent just now, and whether that passes by itself. Errors of Redis are told by their codes, which stand
+//! in front of them, or within the text where a script of an older server met them.
+use std::io;
+
+/// Why nothing is sent just now, in words for people.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub(super) struct Hitch {
+    /// What is wrong, and what to do where a person can.
+    pub(super) what: String,
+    /// It does not pass before somebody has put something right.
+    pub(super) stays: bool,
+}
+
+impl Hitch {
+    pub(super) fn passing(what: impl Into<String>) -> Self {
+        Self { what: what.into(), stays: false }
+    }
+
+    pub(super) fn staying(what: impl Into<String>) -> Self {
+        Self { what: what.into(), stays: true }
+    }
+
+    /// What a server says instead of doing it.
+    pub(super) fn said(error: &str) -> Self {
+        let shown: String = error.chars().filter(|c| !c.is_control()).take(SHOWN).collect();
+        let advice = ADVICE.iter().find(|(code, ..)| has_code(error, code));
+        match advice {
+            Some((_, stays, advice)) => {
+                Self { what: format!("Redis says \"{shown}\": {advice}"), stays: *stays }
+            }
+            None => Self::passing(format!("Redis says \"{shown}\"")),
+        }
+    }
+
+    /// The connection broke, or what came over it was no reply.
+    pub(super) fn broke(error: &io::Error, tls: bool) -> Self {
+        match error.kind() {
+            io::ErrorKind::InvalidData => Self::passing(format!(
+                "what answers there does not speak Redis's protocol ({error}): check the port, and {}",
+                if tls { "whether it is rediss:// there" } else { "whether it is to be rediss://, with TLS" }
+            )),
+            io::ErrorKind::UnexpectedEof => Self::passing("the server closed the connection"),
+            _ => Self::passing(format!("the connection broke: {error}")),
+        }
+    }
+}
+
+/// Shown of what a server says, in characters.
+const SHOWN: usize = 160;
+
+/// Errors that a person can do something about: their code, whether they stay, what to do.
+const ADVICE: &[(&str, bool, &str)] = &[
+    ("LOADING", false, "it reads its data after a start; this passes"),
+    ("BUSY", false, "a script of somebody keeps it busy"),
+    ("READONLY", false, "this is a replica now; the address must lead to the primary"),
+    ("MASTERDOWN", false, "this is a replica without its primary; the address must lead to the primary"),
+    ("NOREPLICAS", false, "too few replicas are connected (min-replicas-to-write)"),
+    ("MISCONF", false, "it can't save to its disk and refuses to write (stop-writes-on-bgsave-error)"),
+    ("OOM", false, "its memory is used up: lower `maxlen`, or raise maxmemory there"),
+    (
+        "MOVED",
+        true,
+        "this is a Redis Cluster; a stream with its order is on one server: name a Redis without it",
+    ),
+    (
+        "ASK",
+        true,
+        "this is a Redis Cluster; a stream with its order is on one server: name a Redis without it",
+    ),
+    (
+        "CROSSSLOT",
+        true,
+        "this is a Redis Cluster; a stream with its order is on one server: name a Redis without it",
+    ),
+    (
+        "CLUSTERDOWN",
+        true,
+        "this is a Redis Cluster; a stream with its order is on one server: name a Redis without it",
+    ),
+    ("WRONGPASS", true, "check `username` and `password` of [events.redis]"),
+    ("NOAUTH", true, "it wants a password: set `password` in [events.redis]"),
+    ("ERR AUTH", true, "it has no password: remove `password` from [events.redis], or set one there"),
+    ("ERR Client sent AUTH", true, "it has no password: remove `password` from [events.redis]"),
+    ("ERR invalid password", true, "check `password` of [events.redis]"),
+    ("NOPERM", true, "its access list does not let this user; docs/REDIS.md has what is needed"),
+    ("DENIED", true, "it takes connections of its own machine only (protected-mode)"),
+    ("WRONGTYPE", true, "other data has the name of the stream: choose another `stream`"),
+    ("ERR unknown command", true, "streams and scripts are needed: Redis 5 or later"),
+    ("ERR DB index", true, "it has no database of this number: check the end of `url`"),
+    ("ERR invalid DB index", true, "it has no database of this number: check the end of `url`"),
+];
+
+/// Does the error begin with this code, or is it one that a script met (`-CODE` in Redis 6 and before)?
+fn has_code(error: &str, code: &str) -> bool {
+    let begins = |text: &str| {
+        text.strip_prefix(code).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric()))
+    };
+    begins(error) || error.match_indices(": -").any(|(at, sign)| begins(&error[at + sign.len()..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_says_passes_or_stays() {
+        let cases = [
+            ("LOADING Redis is loading the dataset in memory", false, "after a start"),
+            ("READONLY You can't write against a read only replica.", false, "the primary"),
+            (
+                "OOM command not allowed when used memory > 'maxmemory'. script: 0a, on @user_script:3.",
+                false,
+                "maxlen",
+            ),
+            (
+                "ERR Error running script (call to f_0a): @user_script:31: -OOM command not allowed when",
+                false,
+                "maxlen",
+            ),
+            ("MOVED 3999 127.0.0.1:6381", true, "Cluster"),
+            ("CROSSSLOT Keys in request don't hash to the same slot", true, "Cluster"),
+            ("WRONGPASS invalid username-password pair or user is disabled.", true, "`password`"),
+            ("NOPERM User x has no permissions to run the 'evalsha' command", true, "docs/REDIS.md"),
+            ("WRONGTYPE Operation against a key holding the wrong kind of value", true, "another `stream`"),
+            ("ERR unknown command 'EVALSHA'", true, "Redis 5"),
+            ("ERR max number of clients reached", false, "max number"),
+            ("ASKING for it", false, "Redis says"),
+        ];
+        for (said, stays, advice) in cases {
+            let hitch = Hitch::said(said);
+            assert_eq!(hitch.stays, stays, "{hitch}");
+            assert!(hitch.what.contains(advice), "{hitch}");
+        }
+        let long = Hitch::said(&format!("ERR \x1b[31m{}", "x".repeat(5000)));
+        assert!(long.what.len() < 300 && !long.what.contains('\x1b'), "{long}");
+    }
+
+    #[test]
+    fn a_connection_that_breaks_passes() {
+        for tls in [false, true] {
+            let odd = io::Error::new(io::ErrorKind::InvalidData, "a line");
+            assert!(Hitch::broke(&odd, tls).what.contains("rediss://"));
+            assert!(!Hitch::broke(&io::ErrorKind::UnexpectedEof.into(), tls).stays);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! A connection to a Redis server: made, encrypted, logged in, and asked one thing after the other. What is asked, and
+//! what an answer means, is for the callers to say.
+use super::hitch::Hitch;
+use super::resp::{self, RedisCommand, RedisReply};
+use crate::domain::{RedisAddress, RedisSpec};
+use crate::net::trusted_roots;
+use crate::secret;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+
+/// How long a secret may take to be had.
+const SECRET: Duration = Duration::from_secs(20);
+
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// A connection that is logged in. After an error it is of no use any more: what was asked may have been done, and an
+/// answer may still come.
+pub(super) struct RedisLink {
+    stream: BufReader<Box<dyn Duplex>>,
+    tls: bool,
+    patience: Duration,
+}
+
+impl RedisLink {
+    /// Connects, logs in, chooses the database. Connecting and each answer may take as long as `patience`.
+    pub(super) async fn open(spec: &RedisSpec, patience: Duration) -> Result<Self, Hitch> {
+        // secrets first: a program that gives one may take longer than a server waits
+        let login = login(spec).await?;
+        let stream = connect(&spec.address, patience).await?;
+        let tls = matches!(spec.address, RedisAddress::Host { tls: true, .. });
+        let mut link = Self { stream: BufReader::new(stream), tls, patience };
+        if let Some(login) = login {
+            link.expect_ok(&login).await?;
+        }
+        if spec.database > 0 {
+            link.expect_ok(&RedisCommand::of(&["SELECT", &spec.database.to_string()])).await?;
+        }
+        Ok(link)
+    }
+
+    /// Asks one thing, and waits for the answer to it. What the server refuses is an answer.
+    pub(super) async fn ask(&mut self, command: &RedisCommand) -> Result<RedisReply, Hitch> {
+        let tls = self.tls;
+        let asked = async {
+            let stream = self.stream.get_mut();
+            stream.write_all(&command.encoded()).await?;
+            stream.flush().await?;
+            resp::read(&mut self.stream).await
+        };
+        match tokio::time::timeout(self.patience, asked).await {
+            Ok(reply) => reply.map_err(|error| Hitch::broke(&error, tls)),
+            Err(_) => {
+                Err(Hitch::passing(format!("it gave no answer within {} s", self.patience.as_secs_f32())))
+            }
+        }
+    }
+
+    /// Returns when the connection is of no use any more: the server closed it, or says something that nobody asked
+    /// for.
+    pub(super) async fn broken(&mut self) -> Hitch {
+        match self.stream.fill_buf().await {
+            Ok([]) => Hitch::passing("the server closed the connection"),
+            Ok(_) => Hitch::passing("the server says something that was not asked for"),
+            Err(error) => Hitch::broke(&error, self.tls),
+        }
+    }
+
+    async fn expect_ok(&mut self, command: &RedisCommand) -> Result<(), Hitch> {
+        match self.ask(command).await? {
+            RedisReply::Text(_) => Ok(()),
+            RedisReply::Error(error) => Err(Hitch::said(&error)),
+            _ => Err(Hitch::passing("the server's answer is none that is known")),
+        }
+    }
+}
+
+/// How somebody logs in, if a name or a password is configured.
+async fn login(spec: &RedisSpec) -> Result<Option<RedisCommand>, Hitch> {
+    let Some(password) = &spec.password else { return Ok(None) };
+    let wrong = |error: secret::SecretError| Hitch::staying(format!("[events.redis]: {error}"));
+    let password = secret::resolve(password, SECRET).await.map_err(wrong)?;
+    let mut command = RedisCommand::of(&["AUTH"]);
+    if let Some(username) = &spec.username {
+        let username = secret::value_of(username, SECRET).await.map_err(wrong)?;
+        command.part(username.expose().as_bytes());
+    }
+    command.part(password.expose().as_bytes());
+    Ok(Some(command))
+}
+
+async fn connect(address: &RedisAddress, patience: Duration) -> Result<Box<dyn Duplex>, Hitch> {
+    let unreached = |error: std::io::Error| Hitch::passing(format!("it can't be reached: {error}"));
+    let late = |_| Hitch::passing("it can't be reached in time");
+    match address {
+        RedisAddress::Socket(path) => {
+            let stream = tokio::time::timeout(patience, UnixStream::connect(path)).await.map_err(late)?;
+            Ok(Box::new(stream.map_err(unreached)?))
+        }
+        RedisAddress::Host { host, port, tls } => {
+            let connecting = TcpStream::connect((host.as_str(), *port));
+            let stream =
+                tokio::time::timeout(patience, connecting).await.map_err(late)?.map_err(unreached)?;
+            // one question, one answer: nothing is gained by waiting for more
+            stream.set_nodelay(true).map_err(unreached)?;
+            if !tls {
+                return Ok(Box::new(stream));
+            }
+            // a server without TLS takes the first bytes for the beginning of a command, and waits for the rest
+            let silent = |_| Hitch::passing("no encryption: it does not answer; is there TLS at this port?");
+            tokio::time::timeout(patience, encrypted(stream, host)).await.map_err(silent)?
+        }
+    }
+}
+
+async fn encrypted(stream: TcpStream, host: &str) -> Result<Box<dyn Duplex>, Hitch> {
+    // A second installation is refused by rustls and changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| Hitch::staying(format!("`{host}` can't be the name in a certificate")))?;
+    let roots = tokio::task::spawn_blocking(trusted_roots).await;
+    let roots =
+        roots.map_err(|error| Hitch::passing(format!("the trusted certificates can't be read: {error}")))?;
+    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    match TlsConnector::from(Arc::new(config)).connect(name, stream).await {
+        Ok(stream) => Ok(Box::new(stream)),
+        Err(error) => Err(Hitch::passing(format!(
+            "no encryption: {error}; the server must speak TLS, with a certificate signed by one that this machine trusts \
+             (SSL_CERT_FILE can name a file of such)"
+        ))),
+    }
+}
