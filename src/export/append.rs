@@ -51,6 +51,8 @@ pub(super) struct Entries {
     /// The number of the last one.
     pub(super) last: Seq,
     newest: Seq,
+    /// Events that retention has removed before they were sent: the first and the last.
+    pub(super) gap: Option<(Seq, Seq)>,
     /// When the first event of the page happened. `None`: the page has none.
     pub(super) since: Option<Timestamp>,
 }
@@ -59,8 +61,13 @@ impl Entries {
     /// Those of a page of the log.
     pub(super) fn of(page: &EventPageRows, format: StreamFormat, database: &str) -> Self {
         let last = page.rows.last().map(|row| row.seq).unwrap_or_default();
-        let mut all =
-            Self { last, newest: page.newest.max(last), since: page.begins_at(), ..Self::default() };
+        let mut all = Self {
+            last,
+            newest: page.newest.max(last),
+            gap: page.gap,
+            since: page.begins_at(),
+            ..Self::default()
+        };
         if page.rows.is_empty() {
             return all;
         }

@@ -10,11 +10,11 @@ const STREAM: u64 = 1;
 
 /// Appends the entry of an event.
 pub(super) fn event(row: &EventRow, out: &mut RedisCommand) {
-    let run = row.run.map(|run| run.to_string());
+    let (at, run) = (row.at.to_string(), row.run.map(|run| run.to_string()));
     let fields = 3 + usize::from(row.agent.is_some()) + usize::from(run.is_some());
     head(row.seq, fields, out);
     field("type", &row.kind, out);
-    field("ts", &row.at.to_string(), out);
+    field("ts", &at, out);
     if let Some(agent) = &row.agent {
         field("agent_id", agent, out);
     }
@@ -22,7 +22,7 @@ pub(super) fn event(row: &EventRow, out: &mut RedisCommand) {
         field("run_id", run, out);
     }
     out.part(b"event");
-    out.part(&line(row, run.as_deref()));
+    out.part(&line(row, &at, run.as_deref()));
 }
 
 /// Appends the entry that says that retention has removed events: it stands in the place of the last of them.
@@ -53,9 +53,9 @@ fn field(name: &str, value: &str, out: &mut RedisCommand) {
 
 /// The JSON of an event, as [`crate::domain::LoggedEvent`] is written. The payload goes out with the bytes that it was
 /// stored with, which takes a fraction of the time.
-fn line(row: &EventRow, run: Option<&str>) -> Vec<u8> {
+fn line(row: &EventRow, at: &str, run: Option<&str>) -> Vec<u8> {
     let mut out = Vec::with_capacity(row.payload.len() + 256);
-    write!(out, r#"{{"seq":{},"ts":"{}","type":"#, row.seq, row.at).expect(TO_MEMORY);
+    write!(out, r#"{{"seq":{},"ts":"{at}","type":"#, row.seq).expect(TO_MEMORY);
     serde_json::to_writer(&mut out, &row.kind).expect(TO_MEMORY);
     for (name, value) in
         [("agent_id", row.agent.as_deref()), ("run_id", run), ("session_id", row.session.as_deref())]
@@ -107,7 +107,7 @@ mod tests {
         let bare = EventRow { agent: None, run: None, session: None, payload: "null".into(), ..row() };
         for row in [&whole, &bare] {
             let run = row.run.map(|run| run.to_string());
-            let line = String::from_utf8(line(row, run.as_deref())).unwrap();
+            let line = String::from_utf8(line(row, &row.at.to_string(), run.as_deref())).unwrap();
             assert_eq!(line, serde_json::to_string(&logged(row)).unwrap());
         }
         let mut out = RedisCommand::default();

@@ -118,7 +118,8 @@ impl Exporter {
         let mut newest = self.store.newest();
         let mut link = RedisLink::open(&self.spec, self.patience.answer).await?;
         let mut appender = Appender::new(&self.spec);
-        let mut cursor = self.settle(&mut link, &mut appender, None).await?;
+        let before = self.progress.now().and_then(|standing| standing.position);
+        let mut cursor = self.settle(&mut link, &mut appender, before).await?;
         loop {
             newest.borrow_and_update();
             self.send_all(&mut link, &mut appender, &mut cursor).await?;
@@ -127,7 +128,7 @@ impl Exporter {
                 changed = newest.changed() => changed.map_err(|_| Hitch::passing("the daemon goes down"))?,
                 hitch = link.broken() => return Err(hitch),
                 () = tokio::time::sleep(LOOK_AGAIN) => {
-                    cursor = self.settle(&mut link, &mut appender, Some(cursor)).await?;
+                    cursor = self.settle(&mut link, &mut appender, Some(cursor.seq)).await?;
                 }
             }
         }
@@ -147,12 +148,16 @@ impl Exporter {
             let (sent, next) = tokio::join!(sending, self.read(entries.last));
             entries = match sent? {
                 Appended::Done => {
+                    if let Some((from, to)) = entries.gap {
+                        tracing::warn!(
+                            "events {from} to {to} were removed by retention before Redis had them"
+                        );
+                    }
                     *cursor = Cursor { id: format!("{}-0", entries.last), seq: entries.last };
                     next?
                 }
                 _ => {
-                    let before = Cursor { id: std::mem::take(&mut cursor.id), seq: cursor.seq };
-                    *cursor = self.settle(link, appender, Some(before)).await?;
+                    *cursor = self.settle(link, appender, Some(cursor.seq)).await?;
                     self.read(cursor.seq).await?
                 }
             };
@@ -162,12 +167,12 @@ impl Exporter {
     }
 
     /// Finds out where the stream stands, and makes it ours if it is new, or one that our database was a copy of has
-    /// begun it. `before` is where it stood when it was last asked.
+    /// begun it. `before` is how far it was when it was last asked.
     async fn settle(
         &self,
         link: &mut RedisLink,
         appender: &mut Appender<'_>,
-        before: Option<Cursor>,
+        before: Option<Seq>,
     ) -> Result<Cursor, Hitch> {
         let mut ancestor = None;
         loop {
@@ -186,8 +191,8 @@ impl Exporter {
             self.is_within_the_log(there).await?;
             let seq = if id == NONE_YET { self.start().await? } else { there };
             if appender.append(link, claim, &id, &Entries::default()).await? == Appended::Done {
-                if let Some(before) = before.filter(|before| seq < before.seq) {
-                    let (from, to) = (seq.0 + 1, before.seq.0);
+                if let Some(to) = before.filter(|before| seq < *before) {
+                    let from = seq.0 + 1;
                     tracing::warn!("Redis has lost events of its stream: {from} to {to} are sent again");
                 }
                 return Ok(Cursor { id, seq });

@@ -183,6 +183,7 @@ fn what_tail_prints_is_in_redis_also_after_crashes_of_either() {
     redis.cut_log(1500);
     redis.up();
     same(&daemon, &redis);
+    assert!(daemon.log().contains("Redis has lost events of its stream"), "{}", daemon.log());
     let status = daemon.call("get_daemon_status", json!({}));
     assert_eq!(status["redis"]["state"], "connected", "{status}");
     assert_eq!(status["redis"]["lag_events"], 0);
@@ -244,6 +245,102 @@ fn a_problem_is_an_incident_until_it_is_over() {
     let resolved = daemon.until("incident_resolved", "bgagent");
     assert_eq!(resolved["payload"]["since"], opened["payload"]["since"]);
     wait_for("entries", || (!redis.entries("bgagent:events").is_empty()).then_some(()));
+}
+
+#[test]
+fn events_that_are_late_are_an_incident() {
+    let Some(mut redis) = Redis::start() else { return };
+    redis.kill();
+    let config = format!(
+        "[events.redis]\nurl = \"{}\"\n[agents.a]\ncron = \"0 0 1 1 *\"\ncommand = \"true\"\n",
+        redis.url()
+    );
+    let mut daemon = Daemon::with(&config);
+    let clock = daemon.path("clock");
+    std::fs::write(&clock, "0 0").expect("our folder");
+    daemon.child =
+        Some(daemon.daemon_command().env("BGAGENT_TEST_CLOCK", &clock).spawn().expect("it starts"));
+    daemon.ready();
+    wait_for("a first try", || {
+        daemon.call("get_daemon_status", json!({}))["redis"]["problem"].is_string().then_some(())
+    });
+    std::fs::write(&clock, "0 250").expect("our folder");
+    daemon.run_by_hand("a");
+    assert!(daemon.call("list_incidents", json!({})).as_array().expect("a list").is_empty());
+    std::fs::write(&clock, "0 301").expect("our folder");
+    let opened = daemon.until("incident_opened", "bgagent");
+    let (severity, title) =
+        (&opened["payload"]["severity"], opened["payload"]["title"].as_str().expect("a title"));
+    assert_eq!(severity, "warning");
+    assert!(title.contains("5m") && title.contains("can't be reached"), "{title}");
+    let lag = daemon.call("get_daemon_status", json!({}))["redis"]["lag_secs"].as_u64();
+    assert!(lag.is_some_and(|lag| lag >= 300), "{lag:?}");
+    redis.up();
+    daemon.until("incident_resolved", "bgagent");
+}
+
+#[test]
+fn an_encrypted_connection_wants_a_certificate_that_is_trusted() {
+    let Some(openssl) = super::sql_reach::program("openssl") else { return };
+    let certificates = tempfile::tempdir().expect("a temporary folder");
+    super::sql_reach::sign(&openssl, certificates.path());
+    let file = |name: &str| certificates.path().join(name).display().to_string();
+    let (key, own, ca) = (file("server.key"), file("server.pem"), file("ca.pem"));
+    let port = super::redis_server::free_port();
+    let Some(redis) = Redis::start_with(&[
+        "--tls-port",
+        &port.to_string(),
+        "--tls-cert-file",
+        &own,
+        "--tls-key-file",
+        &key,
+        "--tls-ca-cert-file",
+        &ca,
+        "--tls-auth-clients",
+        "no",
+    ]) else {
+        return;
+    };
+    let config = format!(
+        "[events.redis]\nurl = \"rediss://localhost:{port}/0\"\nfrom = 1\n[agents.a]\ncron = \"0 0 1 1 *\"\ncommand = \"true\"\n"
+    );
+    for (trusted, works) in [(file("other.pem"), false), (ca, true)] {
+        let mut daemon = Daemon::with(&config);
+        daemon.child =
+            Some(daemon.daemon_command().env("SSL_CERT_FILE", &trusted).spawn().expect("it starts"));
+        daemon.ready();
+        let standing = wait_for("a try", || {
+            let redis = daemon.call("get_daemon_status", json!({}))["redis"].clone();
+            (redis["problem"].is_string() || redis["state"] == "connected").then_some(redis)
+        });
+        assert_eq!(standing["state"] == "connected", works, "{standing}");
+        if works {
+            wait_for("an event", || (!redis.entries("bgagent:events").is_empty()).then_some(()));
+        } else {
+            assert!(
+                standing["problem"].as_str().is_some_and(|why| why.contains("SSL_CERT_FILE")),
+                "{standing}"
+            );
+        }
+    }
+}
+
+#[test]
+fn check_says_where_events_go() {
+    let daemon = Daemon::with(
+        "[events.redis]\nurl = \"redis://localhost:7/3\"\n[agents.a]\ninterval = \"1h\"\ncommand = \"true\"\n",
+    );
+    let path = daemon.path("agents.toml");
+    let said: Value =
+        serde_json::from_str(&daemon.ok(&["--json", "check", path.to_str().expect("text")])).expect("JSON");
+    assert_eq!(said["events"]["redis"]["url"], "redis://localhost:7/3");
+    assert_eq!(said["events"]["redis"]["stream"], "bgagent:events");
+    let output = daemon.run(&["check", path.to_str().expect("text")]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.contains("events are copied to the Redis stream bgagent:events at redis://localhost:7/3"),
+        "{said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

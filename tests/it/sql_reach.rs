@@ -44,7 +44,7 @@ async fn until_up(url: &str, folder: &Path) {
 }
 
 /// A program that a test needs; `None`: there is none, and the test is skipped.
-fn program(name: &str) -> Option<std::path::PathBuf> {
+pub(super) fn program(name: &str) -> Option<std::path::PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path)
         .chain([Path::new("/usr/sbin").to_owned()])
@@ -57,7 +57,7 @@ fn program(name: &str) -> Option<std::path::PathBuf> {
 }
 
 /// A certificate for `localhost`, signed by one of our own.
-fn sign(openssl: &Path, folder: &Path) {
+pub(super) fn sign(openssl: &Path, folder: &Path) {
     let run = |args: &str| {
         let done = Command::new(openssl).current_dir(folder).args(args.split(' ')).output().expect("it runs");
         assert!(done.status.success(), "{args}: {}", String::from_utf8_lossy(&done.stderr));

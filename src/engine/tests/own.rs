@@ -12,11 +12,11 @@ fn a_problem_of_the_daemon_is_one_incident_until_it_is_over() {
     let on = Schedule::On(EventTrigger { event: EventType::IncidentOpened, agent: None, untrusted: false });
     // an agent of the daemon's name has incidents of its own
     let mut bench = Bench::new(&[plain("bgagent", every(60)), plain("looks", on)]);
+    bench.begin(0).quietly();
     assert_eq!(noticed(&mut bench, Level::Ok, ""), Vec::<String>::new());
     let opened = noticed(&mut bench, Level::Warn, "late");
     assert_eq!(opened[..2], ["bgagent incident warning", "looks claimed: event"]);
     assert_eq!(noticed(&mut bench, Level::Crit, "stopped"), Vec::<String>::new());
-    bench.begin(0).complete().quietly();
     bench.crash(5).quietly();
     let key = (id("bgagent"), IncidentRecord::REDIS.to_owned());
     let known = bench.incidents[&key].clone();
