@@ -27,14 +27,14 @@ pub(super) fn parts(program: &Path, path: &OsStr, can_write: impl Fn(&Path) -> b
     found
 }
 
-/// The prefix that a program is installed in, unless that is the home folder or above it.
+/// The prefix that a program is installed in, unless that is the system's, or the home folder or above it.
 fn prefix(program: &Path, home: Option<&Path>) -> Option<PathBuf> {
     let folder = program.parent()?;
     let prefix = folder.parent().filter(|_| folder.file_name().is_some_and(|name| name == "bin"))?;
     let is_home = |home: &Path| {
         home.starts_with(prefix) || home.canonicalize().is_ok_and(|home| home.starts_with(prefix))
     };
-    let is_anyones = prefix.parent().is_none() || home.is_some_and(is_home);
+    let is_anyones = prefix.parent().is_none() || prefix.starts_with("/usr") || home.is_some_and(is_home);
     (!is_anyones).then(|| prefix.to_owned())
 }
 

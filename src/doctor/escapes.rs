@@ -302,10 +302,18 @@ fn read_some(path: String) -> io::Result<()> {
     File::open(path)?.read(&mut some).map(drop)
 }
 
-/// Something is open beside standard input, output and error: a file, a pipe or a socket.
+/// Something came with the start beside standard input, output and error: a file, a pipe or a socket. What a process opens
+/// itself is marked to be closed at the next execve(2); what came by one is not.
 fn inherited() -> io::Result<()> {
-    let open = (3..4096).any(|number| fs::read_link(format!("/proc/self/fd/{number}")).is_ok());
-    if open { Ok(()) } else { Err(Errno::NOENT.into()) }
+    const CLOSED_LATER: u32 = 0o2_000_000; // O_CLOEXEC, as in proc_pid_fdinfo(5)
+    let came_along = |number: u32| {
+        let about = fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap_or_default();
+        let flags = about.lines().find_map(|line| line.strip_prefix("flags:"));
+        flags
+            .and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok())
+            .is_some_and(|flags| flags & CLOSED_LATER == 0)
+    };
+    if (3..4096).any(came_along) { Ok(()) } else { Err(Errno::NOENT.into()) }
 }
 
 fn unshare(what: UnshareFlags) -> io::Result<()> {

@@ -1,5 +1,5 @@
 //! What goes on to the place that was asked for, and comes back.
-use super::held::{Held, Place};
+use super::state::{PassState, Place};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
@@ -38,14 +38,19 @@ pub(super) fn said(status: StatusCode, words: &str) -> Answer {
 }
 
 /// From now on all bytes go to and fro, until either side ends.
-pub(super) fn tunnel(held: &Held, request: Request<Incoming>, stream: TcpStream, place: Place) -> Answer {
+pub(super) fn tunnel(
+    state: &PassState,
+    request: Request<Incoming>,
+    stream: TcpStream,
+    place: Place,
+) -> Answer {
     let carrying = async move {
         let _place = place;
         if let Ok(upgraded) = hyper::upgrade::on(request).await {
             carry(TokioIo::new(upgraded), stream).await;
         }
     };
-    tokio::spawn(held.ended.clone().run_until_cancelled_owned(carrying));
+    tokio::spawn(state.ended.clone().run_until_cancelled_owned(carrying));
     let mut answer = said(StatusCode::OK, "");
     answer.headers_mut().clear();
     answer
@@ -72,7 +77,7 @@ async fn carry(program: impl AsyncRead + AsyncWrite, stream: TcpStream) {
 
 /// Sends a request on, and hands back what is answered as it comes.
 pub(super) async fn request(
-    held: &Arc<Held>,
+    state: &Arc<PassState>,
     mut request: Request<Incoming>,
     stream: TcpStream,
     named: &str,
@@ -94,7 +99,7 @@ pub(super) async fn request(
         Ok(both) => both,
         Err(error) => return broken(error),
     };
-    tokio::spawn(held.ended.clone().run_until_cancelled_owned(connection));
+    tokio::spawn(state.ended.clone().run_until_cancelled_owned(connection));
     match sender.send_request(request).await {
         Ok(mut answer) => {
             without_connection(answer.headers_mut());

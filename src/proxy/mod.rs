@@ -9,8 +9,8 @@
 //!
 //! A pass ends with its program: connections that are open then are cut.
 mod forward;
-mod held;
 mod serve;
+mod state;
 
 use crate::domain::{NetTarget, ProgramOwner};
 use crate::net::Allow;
@@ -24,8 +24,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-pub use held::{Denial, denials};
-use held::{Held, Seen};
+pub use state::{Denial, denials};
+use state::{PassState, Seen};
 
 /// The port of the proxy within a network of one's own: the one that proxies usually have.
 pub const PORT: u16 = 3128;
@@ -37,7 +37,7 @@ const NAME: &str = "bgagent";
 /// What one program may reach. Dropping it cuts its connections.
 #[derive(Debug)]
 pub struct Pass {
-    held: Arc<Held>,
+    state: Arc<PassState>,
 }
 
 impl Pass {
@@ -52,7 +52,7 @@ impl Pass {
         }
         // 244 bits of chance
         let key = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-        let held = Held {
+        let state = PassState {
             credentials: format!("Basic {}", BASE64.encode(format!("{NAME}:{key}"))),
             key,
             allow: Allow::hosts(public).and_private(private),
@@ -63,7 +63,7 @@ impl Pass {
             seen: Mutex::new(Seen::default()),
             ended: CancellationToken::new(),
         };
-        Self { held: Arc::new(held) }
+        Self { state: Arc::new(state) }
     }
 
     /// What a program reads of it: the proxy with its key, and what is not to go there. What the program itself
@@ -71,8 +71,8 @@ impl Pass {
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         const NAMES: [&str; 6] =
             ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
-        let address = format!("http://{NAME}:{}@127.0.0.1:{PORT}", self.held.key);
-        let direct = if self.held.reaches_this_machine { "" } else { "localhost,127.0.0.1,::1" };
+        let address = format!("http://{NAME}:{}@127.0.0.1:{PORT}", self.state.key);
+        let direct = if self.state.reaches_this_machine { "" } else { "localhost,127.0.0.1,::1" };
         let mut all: Vec<_> = NAMES.map(|name| (name, address.clone())).into();
         all.extend(["NO_PROXY", "no_proxy"].map(|name| (name, direct.to_owned())));
         // Node reads the others only if it is told to
@@ -82,35 +82,35 @@ impl Pass {
 
     /// Answers at the listener that comes, until the pass is dropped.
     pub fn serve(&self, listener: impl Future<Output = Option<std::net::TcpListener>> + Send + 'static) {
-        let held = self.held.clone();
+        let state = self.state.clone();
         let serving = async move {
             let Some(listener) = listener.await else { return };
             let opened = listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener));
             match opened {
-                Ok(listener) => serve::all(held, listener).await,
+                Ok(listener) => serve::all(state, listener).await,
                 Err(error) => tracing::warn!(%error, "the way out of a sandbox can't be opened"),
             }
         };
-        tokio::spawn(self.held.ended.clone().run_until_cancelled_owned(serving));
+        tokio::spawn(self.state.ended.clone().run_until_cancelled_owned(serving));
     }
 
     /// What is said of each place that was refused.
     pub fn refused(&self) -> Vec<String> {
-        self.held.seen().refused.values().cloned().collect()
+        self.state.seen().refused.values().cloned().collect()
     }
 
     /// The places that it was connected to, and how often.
     pub fn connections(&self) -> BTreeMap<String, u64> {
-        self.held.seen().connections.clone()
+        self.state.seen().connections.clone()
     }
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        self.held.ended.cancel();
-        let seen = self.held.seen();
+        self.state.ended.cancel();
+        let seen = self.state.seen();
         if !seen.connections.is_empty() {
-            let (table, program) = (&self.held.owner.table, &self.held.program);
+            let (table, program) = (&self.state.owner.table, &self.state.program);
             tracing::debug!(%table, %program, connections = ?seen.connections, "was connected by the proxy");
         }
     }

@@ -1,6 +1,6 @@
 //! Who comes, and what they want: the requests of a program to its proxy.
 use super::forward::{self, Answer, said};
-use super::held::{Held, Place};
+use super::state::{PassState, Place};
 use crate::net::{self, GuardError};
 use hyper::body::Incoming;
 use hyper::header::{HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION};
@@ -37,7 +37,7 @@ static ALL: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
     Arc::new(Semaphore::new(usize::try_from(places).unwrap_or(usize::MAX)))
 });
 
-pub(super) async fn all(held: Arc<Held>, listener: TcpListener) {
+pub(super) async fn all(state: Arc<PassState>, listener: TcpListener) {
     let own = Arc::new(Semaphore::new(AT_A_TIME));
     loop {
         let mut stream = match listener.accept().await {
@@ -52,8 +52,8 @@ pub(super) async fn all(held: Arc<Held>, listener: TcpListener) {
         let place = async { (own.clone().acquire_owned().await, ALL.clone().acquire_owned().await) };
         match tokio::time::timeout(FULL, place).await {
             Ok((Ok(own), Ok(one_of_all))) => {
-                let serving = connection(held.clone(), stream, Arc::new([own, one_of_all]));
-                tokio::spawn(held.ended.clone().run_until_cancelled_owned(serving));
+                let serving = connection(state.clone(), stream, Arc::new([own, one_of_all]));
+                tokio::spawn(state.ended.clone().run_until_cancelled_owned(serving));
             }
             _ => {
                 let _ = stream.try_write(NO_PLACE);
@@ -63,10 +63,10 @@ pub(super) async fn all(held: Arc<Held>, listener: TcpListener) {
     }
 }
 
-async fn connection(held: Arc<Held>, stream: TcpStream, place: Place) {
+async fn connection(state: Arc<PassState>, stream: TcpStream, place: Place) {
     let serving = service_fn(move |request| {
-        let (held, place) = (held.clone(), place.clone());
-        async move { Ok::<_, Infallible>(answer(&held, request, place).await) }
+        let (state, place) = (state.clone(), place.clone());
+        async move { Ok::<_, Infallible>(answer(&state, request, place).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -80,9 +80,9 @@ async fn connection(held: Arc<Held>, stream: TcpStream, place: Place) {
     }
 }
 
-async fn answer(held: &Arc<Held>, request: Request<Incoming>, place: Place) -> Answer {
+async fn answer(state: &Arc<PassState>, request: Request<Incoming>, place: Place) -> Answer {
     let known = request.headers().get(PROXY_AUTHORIZATION).map(HeaderValue::as_bytes);
-    if known != Some(held.credentials.as_bytes()) {
+    if known != Some(state.credentials.as_bytes()) {
         let mut refused = said(
             StatusCode::PROXY_AUTHENTICATION_REQUIRED,
             "bgagent: this proxy wants the key of the program, which stands in HTTP_PROXY and HTTPS_PROXY of its environment.\n",
@@ -104,10 +104,10 @@ async fn answer(held: &Arc<Held>, request: Request<Incoming>, place: Place) -> A
         );
     }
     let named = format!("{host}:{port}");
-    match reached(held, &host, port, &named).await {
+    match reached(state, &host, port, &named).await {
         Err(refused) => *refused,
-        Ok(stream) if tunnel => forward::tunnel(held, request, stream, place),
-        Ok(stream) => forward::request(held, request, stream, &named).await,
+        Ok(stream) if tunnel => forward::tunnel(state, request, stream, place),
+        Ok(stream) => forward::request(state, request, stream, &named).await,
     }
 }
 
@@ -128,11 +128,11 @@ fn asked_for(uri: &Uri, tunnel: bool) -> Option<(String, u16)> {
 }
 
 /// Connects, or says why not.
-async fn reached(held: &Held, host: &str, port: u16, named: &str) -> Result<TcpStream, Box<Answer>> {
-    let connecting = net::connect(host, port, &held.allow, &held.lookups);
+async fn reached(state: &PassState, host: &str, port: u16, named: &str) -> Result<TcpStream, Box<Answer>> {
+    let connecting = net::connect(host, port, &state.allow, &state.lookups);
     let error = match tokio::time::timeout(CONNECTING, connecting).await {
         Ok(Ok(stream)) => {
-            held.connected(named);
+            state.connected(named);
             return Ok(stream);
         }
         Ok(Err(error)) => error,
@@ -143,7 +143,7 @@ async fn reached(held: &Held, host: &str, port: u16, named: &str) -> Result<TcpS
         GuardError::Address(_)
         | GuardError::Host { .. }
         | GuardError::Port { .. }
-        | GuardError::Private { .. } => Box::new(said(StatusCode::FORBIDDEN, &held.refuse(named, &error))),
+        | GuardError::Private { .. } => Box::new(said(StatusCode::FORBIDDEN, &state.refuse(named, &error))),
         GuardError::Timeout => failed(StatusCode::GATEWAY_TIMEOUT),
         _ => failed(StatusCode::BAD_GATEWAY),
     })

@@ -30,6 +30,8 @@ const HANDED_ON: [Signal; 6] =
 pub(super) fn keep() -> ! {
     // Fails only for the leader of a group, which a fresh child is not.
     let _ = rustix::process::setsid();
+    // whatever whoever started it has left open goes no further
+    close_fds::set_fds_cloexec(3, &[]);
     // Any process stands for "yes".
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));

@@ -41,7 +41,7 @@ pub fn denials() -> mpsc::Receiver<Denial> {
 }
 
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct PassState {
     /// What a request must say, in the form of its header.
     pub(super) credentials: String,
     pub(super) key: String,
@@ -63,7 +63,7 @@ pub(super) struct Seen {
     pub(super) refused: BTreeMap<String, String>,
 }
 
-impl Held {
+impl PassState {
     pub(super) fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
         self.seen.lock().expect("no holder panics")
     }
