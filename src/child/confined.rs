@@ -98,9 +98,19 @@ pub fn keep_apart(state: &Path, config: &Path) {
     let _ = KEPT_OUT.set(KeptOut { state, config });
 }
 
-/// Removes the private folders that a daemon which was killed has left.
+/// Removes the private folders that a daemon which was killed has left. They are out of the way when this returns, and
+/// gone a while later: programs may have left millions of files.
 pub fn remove_private_folders(state: &Path) {
-    removed(&state.join(TEMPORARY));
+    let aside = state.join(ASIDE);
+    let fresh = aside.join(std::process::id().to_string());
+    let moved = std::fs::create_dir_all(&aside).and_then(|()| std::fs::rename(state.join(TEMPORARY), fresh));
+    match moved {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(_) => removed(&state.join(TEMPORARY)),
+    }
+    let removing = std::thread::Builder::new().name("removal".into());
+    let _ = removing.spawn(move || removed(&aside));
 }
 
 fn removed(folder: &Path) {
@@ -109,6 +119,8 @@ fn removed(folder: &Path) {
     }
 }
 
+/// Where private folders of earlier daemons wait to be removed, in the state folder.
+const ASIDE: &str = "tmp.old";
 /// Folder of private folders, in the state folder.
 const TEMPORARY: &str = "tmp";
 

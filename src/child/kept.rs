@@ -23,6 +23,7 @@ use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+use tokio::sync::Semaphore;
 
 /// How long a keeper that was told to end is waited for.
 const MOMENT: Duration = Duration::from_secs(1);
@@ -267,7 +268,7 @@ impl KeptProgram {
             let _ = tokio::task::spawn_blocking(move || group.end()).await;
         }
         if let Some(private) = self.private.take() {
-            tokio::task::spawn_blocking(move || drop(private));
+            tokio::spawn(in_its_turn(move || drop(private)));
         }
         status
     }
@@ -286,6 +287,13 @@ impl KeptProgram {
     }
 }
 
+/// What is left of programs is removed on threads that others need as well: a few at a time.
+async fn in_its_turn(remove: impl FnOnce() + Send + 'static) {
+    static PLACES: Semaphore = Semaphore::const_new(2);
+    let _place = PLACES.acquire().await;
+    let _ = tokio::task::spawn_blocking(remove).await;
+}
+
 /// The end of the connection is the order to kill, and the keeper stays ours until it has done so.
 impl Drop for KeptProgram {
     fn drop(&mut self) {
@@ -297,12 +305,13 @@ impl Drop for KeptProgram {
                     let _ = keeper.wait().await;
                     drop(own);
                 }
-                tokio::task::spawn_blocking(move || {
+                in_its_turn(move || {
                     if let Some(group) = group {
                         group.end();
                     }
                     drop(private);
-                });
+                })
+                .await;
             });
         }
     }

@@ -124,14 +124,13 @@ pub(super) fn acquire(paths: &Paths) -> Result<StateLock, LockError> {
 /// Refuses a state folder where what we read and write is no file, or what we fill is no folder. To open a FIFO waits for whoever
 /// is at its other end, and a device does what it likes.
 fn nothing_in_the_way(state: &Path) -> Result<(), LockError> {
-    const FOLDERS: [&str; 1] = ["tmp"];
+    const FOLDERS: [&str; 2] = ["tmp", "tmp.old"];
     const FILES: [&str; 5] = ["lock", "daemon.json", "daemon.json.new", "trusted.json", "reserve"];
     let cannot = |cause| LockError::Io { path: state.to_owned(), cause };
     for entry in std::fs::read_dir(state).map_err(cannot)? {
         let path = entry.map_err(cannot)?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        // the database, its log, and what SQLite has beside it
-        let is_file = FILES.contains(&name) || name.starts_with("bgagent.db");
+        let is_file = FILES.contains(&name) || is_of_the_database(name);
         if !is_file && !FOLDERS.contains(&name) {
             continue;
         }
@@ -144,6 +143,15 @@ fn nothing_in_the_way(state: &Path) -> Result<(), LockError> {
         }
     }
     Ok(())
+}
+
+/// The database, its log, what SQLite has beside it, and copies that an upgrade makes.
+fn is_of_the_database(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix("bgagent.db") else { return false };
+    let of_upgrade = rest.strip_suffix(".new").unwrap_or(rest).strip_suffix(".bak");
+    let number = of_upgrade.and_then(|rest| rest.strip_prefix(".v"));
+    ["", "-wal", "-shm", "-journal"].contains(&rest)
+        || number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// What is there, in words.

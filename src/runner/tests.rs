@@ -1,7 +1,7 @@
 //! Tests of starting programs, and of what a query is filled with.
 use super::spawn::{self, Running};
 use super::template::{Places, fill_query};
-use crate::child::{Ended, Environment, Inherit, Program, START_PLACES};
+use crate::child::{Ended, Environment, Inherit, Program, START_PLACES, STARTS_AT_A_TIME};
 use crate::domain::{CommandSpec, ProgramOwner};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ async fn nothing_starts_without_permission() {
 #[tokio::test]
 async fn only_so_many_starts_are_under_way_and_who_waits_for_one_can_give_up() {
     let folder = tempfile::tempdir().unwrap();
-    let all = START_PLACES.acquire_many(8).await.unwrap();
+    let all = START_PLACES.acquire_many(u32::try_from(STARTS_AT_A_TIME).unwrap()).await.unwrap();
     let waiting = start(folder.path(), &["sleep", "600"]);
     assert!(tokio::time::timeout(Duration::from_millis(50), waiting).await.is_err());
     // a helper as well

@@ -24,6 +24,12 @@ mod walls;
 pub use enter::enter;
 pub use walls::{Access, Limit, NotConfined, Walls};
 
+/// Can all of these walls be a thread's, which what it starts inherits? Limits are a process's (setrlimit(2)), and a network of its
+/// own is made by a process of one thread, since it may need a namespace of users (user_namespaces(7)).
+pub fn fits_a_thread(walls: &Walls) -> bool {
+    walls.limits.is_empty() && walls.network.is_none()
+}
+
 /// There is no sandbox on this system.
 #[cfg(not(target_os = "linux"))]
 pub fn enter(_: &Walls) -> Result<(), NotConfined> {

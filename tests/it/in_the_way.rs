@@ -54,9 +54,11 @@ fn what_is_no_file_in_the_state_folder_is_refused_by_name() {
     assert_eq!(refused(&mut daemon), Some(73), "{}", daemon.log());
     assert!(daemon.log().contains("there is a FIFO of this name"), "{}", daemon.log());
     // what is nobody's business stays
-    let mut daemon = with("state/mine", true);
-    daemon.up();
-    assert_eq!(daemon.down(), Some(0));
+    for (name, fifo) in [("state/mine", true), ("state/bgagent.db-backups", false)] {
+        let mut daemon = with(name, fifo);
+        daemon.up();
+        assert_eq!(daemon.down(), Some(0));
+    }
 }
 
 #[test]

@@ -91,14 +91,21 @@ impl Group {
         }
     }
 
+    /// Kills all that is in it. True: nothing is left, and it is removed.
+    pub(super) fn is_ended(&self) -> bool {
+        if self.is_populated() {
+            self.kill();
+            return false;
+        }
+        is_removed(&self.folder)
+    }
+
     /// Kills all that is in it, waits for the end of that, and removes it. Blocks until then, for a bounded time.
     pub(in crate::child) fn end(self) {
         let until = Instant::now() + PATIENCE;
         let (mut pause, longest) = LOOKS;
         loop {
-            if self.is_populated() {
-                self.kill();
-            } else if is_removed(&self.folder) {
+            if self.is_ended() {
                 return;
             }
             if Instant::now() >= until {

@@ -20,7 +20,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+/// How long all that was killed is waited for at the start and the end of a daemon.
+const CLEARING: Duration = Duration::from_secs(2);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 /// The group of the daemon itself, below the delegated one.
 const DAEMON: &str = "daemon";
 
@@ -183,7 +187,8 @@ impl Groups {
         }
     }
 
-    /// Ends and removes all groups of this daemon. Returns those in which something lived.
+    /// Ends and removes all groups of this daemon, as far as they can be in [`CLEARING`]. Returns those in which something
+    /// lived and does no longer.
     fn clear(&self) -> Vec<String> {
         let Ok(all) = std::fs::read_dir(&self.folder) else { return Vec::new() };
         let ours = all.flatten().filter(|entry| {
@@ -192,14 +197,34 @@ impl Groups {
             number
                 .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
         });
+        let mut left: Vec<(String, Group, bool)> = ours
+            .map(|entry| {
+                let group = Group::left(entry.path());
+                let lived = group.is_populated();
+                (entry.file_name().to_string_lossy().into_owned(), group, lived)
+            })
+            .collect();
         let mut ended = Vec::new();
-        for entry in ours {
-            let group = Group::left(entry.path());
-            if group.is_populated() {
-                ended.push(entry.file_name().to_string_lossy().into_owned());
+        let until = Instant::now() + CLEARING;
+        loop {
+            left.retain(|(name, group, lived)| {
+                let is_gone = group.is_ended();
+                if is_gone && *lived {
+                    ended.push(name.clone());
+                }
+                !is_gone
+            });
+            if left.is_empty() || Instant::now() >= until {
+                break;
             }
-            group.end();
+            std::thread::sleep(BETWEEN_LOOKS);
         }
+        for (name, ..) in &left {
+            tracing::warn!(
+                "the control group {name} of the last daemon can't be emptied: what is in it can't be killed"
+            );
+        }
+        ended.sort();
         ended
     }
 }

@@ -6,6 +6,7 @@
 use super::begin::{ENTER, Permission, channel, command, executed, permission};
 use super::process::{self, Stat};
 use super::wire::{self, KeeperMessage, NOT_ALLOWED};
+use crate::sandbox::{self, NotConfined};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
 use std::collections::{HashMap, HashSet};
@@ -78,19 +79,36 @@ fn nothing_in_place_of_input() -> std::io::Result<()> {
 
 /// Starts the program in a group of its own. Returns its number, or why it could not be executed.
 fn started(permission: Permission) -> Result<Pid, String> {
-    let child = if permission.order.walls.is_some() {
-        within_walls(permission)?
-    } else {
-        let Permission { order, input, .. } = permission;
-        let mut command = command(&order);
-        command.process_group(0).stdin(input.map_or_else(Stdio::null, Stdio::from));
-        // `spawn` empties the signal mask and restores SIGPIPE, which the runtime of the language ignores
-        executed(|| command.spawn()).map_err(|error| error.to_string())?.id()
+    let child = match &permission.order.walls {
+        None => spawned(permission)?,
+        Some(walls) if sandbox::fits_a_thread(walls) => by_a_thread(permission)?,
+        Some(_) => within_walls(permission)?,
     };
     process::pid_of(child).ok_or_else(|| "the system gave it no number".to_owned())
 }
 
-/// Starts what shuts itself in and becomes the program.
+/// Starts it by this thread, with the walls that this thread has.
+fn spawned(permission: Permission) -> Result<u32, String> {
+    let Permission { order, input, .. } = permission;
+    let mut command = command(&order);
+    command.process_group(0).stdin(input.map_or_else(Stdio::null, Stdio::from));
+    // `spawn` empties the signal mask and restores SIGPIPE, which the runtime of the language ignores
+    Ok(executed(|| command.spawn()).map_err(|error| error.to_string())?.id())
+}
+
+/// Starts it by a thread that shuts itself in and ends: what it starts has its walls, and the keeper has none. It saves the start of
+/// one more process.
+fn by_a_thread(permission: Permission) -> Result<u32, String> {
+    let starting = std::thread::Builder::new().spawn(move || {
+        let walls = permission.order.walls.as_ref().ok_or("no walls were named")?;
+        sandbox::enter(walls).map_err(|NotConfined(why)| format!("the sandbox can't be put up: {why}"))?;
+        spawned(permission)
+    });
+    let started = starting.map_err(|error| format!("no thread to start it: {error}"))?.join();
+    started.unwrap_or_else(|_| Err("the thread that was to start it broke off".to_owned()))
+}
+
+/// Starts a process that shuts itself in and becomes the program.
 fn within_walls(permission: Permission) -> Result<u32, String> {
     let Permission { file, input, network, .. } = permission;
     let own = if cfg!(target_os = "linux") {

@@ -6,8 +6,9 @@
 //! since it is also a program of its own (`gate/`). It is started as `bgagent __gate`, with a socket in the place of
 //! standard input ([`wire`]).
 //!
-//! Around some programs there are walls ([`crate::sandbox`]). For those the keeper starts itself once more, as `bgagent __enter`, and
-//! that becomes the program: so the keeper itself stands outside of them, and a program within can't signal it.
+//! Around some programs there are walls ([`crate::sandbox`]). A thread of the keeper puts them around itself and starts the program; or, for
+//! walls that can't be a thread's, the keeper starts itself once more, as `bgagent __enter`, and that becomes the program. So the
+//! keeper itself stands outside of them, and a program within can't signal it.
 use std::ffi::OsStr;
 
 mod begin;
@@ -17,7 +18,7 @@ pub mod process;
 pub mod wire;
 
 /// What the program that is nothing but this says of itself: whoever speaks the wire above.
-pub const GATE: &str = concat!("bgagent-gate ", env!("CARGO_PKG_VERSION"), " 4");
+pub const GATE: &str = concat!("bgagent-gate ", env!("CARGO_PKG_VERSION"), " 5");
 
 /// First argument of a keeper.
 pub const WORD: &str = "__gate";
