@@ -90,9 +90,6 @@ pub(in crate::cli) fn daemon_view(view: &DaemonView, screen: &Screen) -> String 
     for one in &view.unheld_limits {
         line("limits", screen.paint(Tone::Bad, &unheld_limit(one)));
     }
-    if let Some(why) = &view.control_groups.none_because {
-        line("groups", screen.paint(Tone::Dim, &format!("programs have no control groups: {}", plain(why))));
-    }
     if view.outbox > 0 {
         let verb = if view.outbox == 1 { "waits" } else { "wait" };
         line("outbox", format!("{} {verb}", counted(view.outbox, "message")));
