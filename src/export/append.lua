@@ -2,28 +2,40 @@
 -- KEYS: the stream; the mark beside it, which says whose it is; streams of sessions.
 -- ARGV: whose it is now; whose it may have been ("" for nobody else); the last id that is gone on from ("look" only
 --   looks); how the stream is trimmed ("~" or "="), and to how many entries; to how many those of sessions are; the
---   newest event there is; how many entries follow. Of each: the place of its key, its number, how many texts, those.
+--   newest event there is; the id of the last entry, if that is to be compared (else ""), and what its field `event`
+--   must be; how many entries follow. Of each: the place of its key, its number, how many texts, those.
 for n = 1, #KEYS do
   local kind = redis.call('TYPE', KEYS[n])
   kind = kind.ok or kind
   if kind ~= 'none' and kind ~= (n == 2 and 'string' or 'stream') then return {'kind', KEYS[n], kind} end
 end
 local function last_of(key)
+  local last, entry = '0-0', false
   if redis.call('EXISTS', key) == 1 then
     local about = redis.call('XINFO', 'STREAM', key)
     for n = 1, #about, 2 do
-      if about[n] == 'last-generated-id' then return about[n + 1] end
+      if about[n] == 'last-generated-id' then last = about[n + 1] end
+      if about[n] == 'last-entry' then entry = about[n + 1] end
     end
   end
-  return '0-0'
+  return last, entry
 end
-local last, whose = last_of(KEYS[1]), redis.call('GET', KEYS[2])
+local last, entry = last_of(KEYS[1])
+local whose = redis.call('GET', KEYS[2])
+local newest_entry = entry and entry[1] or ''
 if not whose then
   if last ~= '0-0' then return {'unmarked', last} end
 elseif whose ~= ARGV[1] and whose ~= ARGV[2] then
   return {'other', last, whose}
 end
-if last ~= ARGV[3] then return {'at', last} end
+if last ~= ARGV[3] or (ARGV[8] ~= '' and ARGV[8] ~= newest_entry) then return {'at', last, newest_entry} end
+if ARGV[8] ~= '' then
+  local event = false
+  for n = 1, #entry[2], 2 do
+    if entry[2][n] == 'event' then event = entry[2][n + 1] end
+  end
+  if event ~= ARGV[9] then return {'differs', newest_entry} end
+end
 local sent = {}
 for n = 3, #KEYS do
   local id = last_of(KEYS[n])
@@ -31,8 +43,8 @@ for n = 3, #KEYS do
   if sent[n] > tonumber(ARGV[7]) then return {'foreign', KEYS[n], id} end
 end
 if whose ~= ARGV[1] then redis.call('SET', KEYS[2], ARGV[1]) end
-local at = 9
-for _ = 1, tonumber(ARGV[8]) do
+local at = 11
+for _ = 1, tonumber(ARGV[10]) do
   local key, number, width = tonumber(ARGV[at]), ARGV[at + 1], tonumber(ARGV[at + 2])
   if key == 1 or tonumber(number) > sent[key] then
     redis.call('XADD', KEYS[key], number .. '-0', unpack(ARGV, at + 3, at + 2 + width))
@@ -40,7 +52,7 @@ for _ = 1, tonumber(ARGV[8]) do
   end
   at = at + 3 + width
 end
-if at > 9 then
+if at > 11 then
   redis.call('XTRIM', KEYS[1], 'MAXLEN', ARGV[4], ARGV[5])
   for n = 3, #KEYS do redis.call('XTRIM', KEYS[n], 'MAXLEN', '~', ARGV[6]) end
 end

@@ -29,8 +29,15 @@ pub(super) struct Claim<'a> {
 pub(super) enum Appended {
     /// It is appended.
     Done,
-    /// Nothing is: the stream ends with this id.
-    At(String),
+    /// Nothing is: the stream stands elsewhere.
+    At {
+        /// The last id that was ever given.
+        last: String,
+        /// The id of the newest entry; empty if the stream has none.
+        entry: String,
+    },
+    /// Nothing is: the newest entry, which has this id, is not the event that it should be.
+    Differs(String),
     /// Nothing is: the stream has entries, ends with this id, and nobody knows whose they are.
     Unmarked(String),
     /// Nothing is: it is the stream of another database.
@@ -40,6 +47,15 @@ pub(super) enum Appended {
         /// Identity of the other database.
         whose: String,
     },
+}
+
+/// What the newest entry of a stream must be, if the stream is a copy of this log.
+#[derive(Debug)]
+pub(super) struct Proof {
+    /// Its id.
+    pub(super) id: String,
+    /// Its field `event`.
+    pub(super) event: Vec<u8>,
 }
 
 /// The entries of a batch, and the streams of sessions that they go to.
@@ -104,8 +120,10 @@ impl Entries {
             self.count += 1;
         }
         // the stream itself keeps the position, and nothing else
-        entry::position(self.last, &mut self.body);
-        self.count += 1;
+        if let Some(row) = page.rows.last() {
+            entry::position(row, &mut self.body);
+            self.count += 1;
+        }
     }
 }
 
@@ -124,10 +142,21 @@ impl<'a> Appender<'a> {
 
     /// Where the stream stands. Nothing is changed.
     pub(super) async fn look(&mut self, link: &mut RedisLink, claim: Claim<'_>) -> Result<Appended, Hitch> {
-        self.call(link, claim, LOOK, &Entries::default()).await
+        self.call(link, claim, LOOK, None, &Entries::default()).await
     }
 
-    /// Appends the entries after the id `last`, and makes the stream ours.
+    /// Makes the stream ours, if it ends with the id `last` and its newest entry is what it must be.
+    pub(super) async fn take(
+        &mut self,
+        link: &mut RedisLink,
+        claim: Claim<'_>,
+        last: &str,
+        proof: Option<&Proof>,
+    ) -> Result<Appended, Hitch> {
+        self.call(link, claim, last, proof, &Entries::default()).await
+    }
+
+    /// Appends the entries after the id `last`.
     pub(super) async fn append(
         &mut self,
         link: &mut RedisLink,
@@ -135,7 +164,7 @@ impl<'a> Appender<'a> {
         last: &str,
         entries: &Entries,
     ) -> Result<Appended, Hitch> {
-        self.call(link, claim, last, entries).await
+        self.call(link, claim, last, None, entries).await
     }
 
     async fn call(
@@ -143,6 +172,7 @@ impl<'a> Appender<'a> {
         link: &mut RedisLink,
         claim: Claim<'_>,
         last: &str,
+        proof: Option<&Proof>,
         entries: &Entries,
     ) -> Result<Appended, Hitch> {
         // twice at the most: a server forgets its scripts when it restarts, or when somebody says so
@@ -151,7 +181,7 @@ impl<'a> Appender<'a> {
                 Some(name) => name.clone(),
                 None => self.name.insert(load(link).await?).clone(),
             };
-            match link.ask(&self.command(&name, claim, last, entries)).await? {
+            match link.ask(&self.command(&name, claim, last, proof, entries)).await? {
                 RedisReply::Error(error) if error.starts_with("NOSCRIPT") => self.name = None,
                 RedisReply::Error(error) => return Err(Hitch::said(&error)),
                 RedisReply::List(said) => return self.meaning(&said),
@@ -161,7 +191,14 @@ impl<'a> Appender<'a> {
         Err(Hitch::passing("the server's answer is none that is known"))
     }
 
-    fn command(&self, name: &str, claim: Claim<'_>, last: &str, entries: &Entries) -> RedisCommand {
+    fn command(
+        &self,
+        name: &str,
+        claim: Claim<'_>,
+        last: &str,
+        proof: Option<&Proof>,
+        entries: &Entries,
+    ) -> RedisCommand {
         let mut command = RedisCommand::of(&["EVALSHA", name]);
         command.number(2 + entries.sessions.len() as u64);
         command.part(self.spec.stream.as_bytes());
@@ -178,6 +215,8 @@ impl<'a> Appender<'a> {
         command.number(most);
         command.number(self.spec.maxlen);
         command.number(entries.newest.0);
+        command.part(proof.map_or(b"", |proof| proof.id.as_bytes()));
+        command.part(proof.map_or(b"", |proof| &proof.event));
         command.number(entries.count);
         command.append(&entries.body);
         command
@@ -193,7 +232,8 @@ impl<'a> Appender<'a> {
             .collect();
         Ok(match texts[..] {
             ["done", _] => Appended::Done,
-            ["at", last] => Appended::At(last.to_owned()),
+            ["at", last, entry] => Appended::At { last: last.to_owned(), entry: entry.to_owned() },
+            ["differs", entry] => Appended::Differs(entry.to_owned()),
             ["unmarked", last] => Appended::Unmarked(last.to_owned()),
             ["other", last, whose] => Appended::Other { last: last.to_owned(), whose: whose.to_owned() },
             ["kind", key, kind] => {

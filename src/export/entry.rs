@@ -34,10 +34,18 @@ pub(super) fn gap((from, to): (Seq, Seq), out: &mut RedisCommand) {
     field("event", &format!(r#"{{"seq":{to},"type":"gap","payload":{{"from":{from},"to":{to}}}}}"#), out);
 }
 
-/// Appends the entry that stands alone in a stream which only keeps the position.
-pub(super) fn position(seq: Seq, out: &mut RedisCommand) {
-    head(seq, 1, out);
+/// Appends the entry that stands alone in a stream which only keeps the position: with the event, which says of what log
+/// it is the position.
+pub(super) fn position(row: &EventRow, out: &mut RedisCommand) {
+    head(row.seq, 2, out);
     field("type", "position", out);
+    out.part(b"event");
+    out.part(&text(row));
+}
+
+/// The field `event` of the entry of an event.
+pub(super) fn text(row: &EventRow) -> Vec<u8> {
+    line(row, &row.at.to_string(), row.run.map(|run| run.to_string()).as_deref())
 }
 
 fn head(seq: Seq, fields: usize, out: &mut RedisCommand) {

@@ -4,8 +4,10 @@
 //! is there. A batch goes in one call that appends only if the stream still ends where the batch goes on from (`append`).
 //! So what was sent and not acknowledged, what a crash of Redis took back, and what another exporter has sent meanwhile
 //! are all the same case: the stream stands elsewhere, and it goes on from there. A mark beside the stream says whose
-//! copy it is; a stream that is another's, or that is ahead of the log, is left alone until a person has decided.
-use super::append::{Appended, Appender, Claim, Entries};
+//! copy it is, and its newest entry must be the event that has this number here: a stream that is another's, that is ahead
+//! of the log, or that has another past, is left alone until a person has decided.
+use super::append::{Appended, Appender, Claim, Entries, Proof};
+use super::entry;
 use super::hitch::Hitch;
 use super::link::RedisLink;
 use super::progress::ExportProgress;
@@ -22,6 +24,8 @@ const EVENTS: usize = 1000;
 const BYTES: usize = 1 << 20;
 /// How often a stream is looked at while there is nothing to send: it may have lost something.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// How often in a row a stream may stand elsewhere than it was seen, before that is waited for.
+const TURNS: usize = 3;
 /// The id of a stream that has none yet.
 const NONE_YET: &str = "0-0";
 
@@ -175,29 +179,61 @@ impl Exporter {
         before: Option<Seq>,
     ) -> Result<Cursor, Hitch> {
         let mut ancestor = None;
-        loop {
+        for _ in 0..TURNS {
             let claim = self.claim(ancestor);
-            let id = match appender.look(link, claim).await? {
-                Appended::At(id) => id,
+            let (id, entry) = match appender.look(link, claim).await? {
+                Appended::At { last, entry } => (last, entry),
                 Appended::Other { last, whose } if ancestor.is_none() => {
                     ancestor = Some(self.ancestor(&whose, number_of(&last)?)?);
                     continue;
                 }
                 Appended::Other { whose, .. } => return Err(self.of_another(&whose)),
                 Appended::Unmarked(last) => return Err(self.of_nobody(&last)),
-                Appended::Done => return Err(Hitch::passing("the server's answer is none that is known")),
+                Appended::Done | Appended::Differs(_) => {
+                    return Err(Hitch::passing("the server's answer is none that is known"));
+                }
             };
             let there = number_of(&id)?;
             self.is_within_the_log(there).await?;
             let seq = if id == NONE_YET { self.start().await? } else { there };
-            if appender.append(link, claim, &id, &Entries::default()).await? == Appended::Done {
-                if let Some(to) = before.filter(|before| seq < *before) {
-                    let from = seq.0 + 1;
-                    tracing::warn!("Redis has lost events of its stream: {from} to {to} are sent again");
+            let proof = self.proof(entry).await?;
+            match appender.take(link, claim, &id, proof.as_ref()).await? {
+                Appended::Done => {
+                    if let Some(to) = before.filter(|before| seq < *before) {
+                        let from = seq.0 + 1;
+                        tracing::warn!("Redis has lost events of its stream: {from} to {to} are sent again");
+                    }
+                    return Ok(Cursor { id, seq });
                 }
-                return Ok(Cursor { id, seq });
+                Appended::Differs(entry) => return Err(self.of_another_past(&entry)),
+                _ => {}
             }
         }
+        Err(Hitch::passing("the stream stands elsewhere at each look: somebody else adds to it"))
+    }
+
+    /// What the newest entry of the stream must be. `None`: there is no entry, or retention has removed its event here.
+    /// The mark alone does not tell a log from the same one that was put back to an earlier state and went on from
+    /// there, nor two that go on from one state.
+    async fn proof(&self, id: String) -> Result<Option<Proof>, Hitch> {
+        if id.is_empty() {
+            return Ok(None);
+        }
+        let seq = number_of(&id)?;
+        let before = Seq(seq.0.saturating_sub(1));
+        let read = self.store.read(move |reader| {
+            let page = reader.rows_after(before, 1, BYTES)?;
+            Ok(page.rows.first().filter(|row| row.seq == seq).map(entry::text))
+        });
+        Ok(read.await.map_err(unread)?.map(|event| Proof { id, event }))
+    }
+
+    fn of_another_past(&self, entry: &str) -> Hitch {
+        Hitch::staying(format!(
+            "entry {entry} of the stream is not the event of this number here: an older copy of the database was put in place, \
+             or two daemons go on from one copy. Nothing is mixed. {}",
+            self.ways_out()
+        ))
     }
 
     /// A stream that is ahead of the log is a copy of another one, or this log went back: what comes next here is not

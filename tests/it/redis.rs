@@ -76,7 +76,7 @@ async fn add(store: &Store, events: u64) {
     while left > 0 {
         let now = left.min(5000);
         let fact = |n| Fact::DaemonStopping {
-            reason: format!("event {n} of a test, as long as they usually are: {:0>150}", n),
+            reason: format!("event {n} of {left} of a test, as long as they usually are: {:0>150}", n),
         };
         store.commit((0..now).map(|n| Entry { at, fact: fact(n) }).collect()).await.expect("a commit");
         left -= now;
@@ -249,6 +249,45 @@ async fn what_is_not_of_this_log_is_left_alone() {
     }
 }
 
+/// A log that went back and went on otherwise has the same identity, and soon as many events as the stream.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_with_another_past_is_not_mixed_in() {
+    for format in [StreamFormat::Bgagent, StreamFormat::OmniCoreAgent] {
+        let Some(redis) = Redis::start() else { return };
+        let (log, back) = (Log::with(25).await, Log::with(20).await);
+        let spec = Arc::new(RedisSpec { format, ..spec(&redis) });
+        let put_back = || back.exporter_of(&spec, &log.database, Vec::new());
+        assert_eq!(log.caught_up(&spec).await, 25);
+        let there = redis.entries(&spec.stream);
+        let why = put_back().0.catch_up().await.expect_err("it is behind");
+        assert!(why.contains("the newest event here is 20"), "{why}");
+        let (exporter, progress) = put_back();
+        let running = run(exporter);
+        back.add(10).await;
+        let stopped = |with: &str| {
+            let standing = progress.now();
+            standing.is_some_and(|now| {
+                now.state == ExportState::Stopped && now.problem.is_some_and(|why| why.contains(with))
+            })
+        };
+        until("another past", || stopped("entry 25-0 of the stream is not the event")).await;
+        back.add(1000).await;
+        tokio::time::sleep(HASTE.longest * 3).await;
+        assert!(stopped("entry 25-0 of the stream is not the event"), "{:?}", progress.now());
+        assert_eq!(redis.entries(&spec.stream), there);
+        running.abort();
+        // it goes on where it is the same log
+        log.add(5).await;
+        assert_eq!(log.caught_up(&spec).await, 30);
+        let why = put_back().0.catch_up().await.expect_err("it is another one");
+        assert!(why.contains("entry 30-0") && why.contains("DEL bgagent:events"), "{why}");
+        // of the same number, and by somebody else
+        redis.ask(&["XADD", &spec.stream, "30-1", "event", "{}"]);
+        let why = log.refused(&spec).await;
+        assert!(why.contains("entry 30-1"), "{why}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_goes_oddly_costs_nothing() {
     let Some(redis) = Redis::start() else { return };
@@ -260,7 +299,7 @@ async fn a_server_that_goes_oddly_costs_nothing() {
         say(&["-LOADING Redis is loading the dataset in memory\r\n"]),
         say(&[loaded, "-READONLY You can't write against a read only replica.\r\n"]),
         say(&[loaded, "-OOM command not allowed when used memory > 'maxmemory'.\r\n"]),
-        say(&[loaded, "*2\r\n$2\r\nat\r\n$3\r\n0-0\r\n", "*2\r\n$4\r\ndo"]),
+        say(&[loaded, "*3\r\n$2\r\nat\r\n$3\r\n0-0\r\n$0\r\n\r\n", "*2\r\n$4\r\ndo"]),
         say(&["$9999999999\r\n"]),
         say(&["HTTP/1.1 400 Bad Request\r\n\r\n"]),
         say(&[]),
