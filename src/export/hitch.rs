@@ -1,5 +1,6 @@
 //! Why nothing is sent just now, and whether that passes by itself. Errors of Redis are told by their codes, which stand
 //! in front of them, or within the text where a script of an older server met them.
+use crate::secret;
 use std::io;
 
 /// Why nothing is sent just now, in words for people.
@@ -23,13 +24,24 @@ impl Hitch {
 
     /// What a server says instead of doing it.
     pub(super) fn said(error: &str) -> Self {
-        let shown: String = error.chars().filter(|c| !c.is_control()).take(SHOWN).collect();
-        let advice = ADVICE.iter().find(|(code, ..)| has_code(error, code));
-        match advice {
+        let shown = cleaned(error, SHOWN);
+        match ADVICE.iter().find(|(code, ..)| has_code(error, code)) {
             Some((_, stays, advice)) => {
                 Self { what: format!("Redis says \"{shown}\": {advice}"), stays: *stays }
             }
             None => Self::passing(format!("Redis says \"{shown}\"")),
+        }
+    }
+
+    /// What a server says instead of logging somebody in. It may repeat what it was told, the password, in any form: of
+    /// its words nothing is shown but a code that is known.
+    pub(super) fn said_to_login(error: &str) -> Self {
+        let known = OF_LOGIN.iter().chain(ADVICE).find(|(code, ..)| has_code(error, code));
+        match known {
+            Some((code, stays, advice)) => {
+                Self { what: format!("Redis refuses the login ({code}): {advice}"), stays: *stays }
+            }
+            None => Self::passing("Redis refuses the login, with an error that is none that is known"),
         }
     }
 
@@ -48,6 +60,36 @@ impl Hitch {
 
 /// Shown of what a server says, in characters.
 const SHOWN: usize = 160;
+
+/// What a server said, as it may be shown and kept: without secrets and control characters, and not longer than `most`
+/// characters. Secrets go first, since a cut one is not found, and once more when nothing stands between their parts.
+pub(super) fn cleaned(said: &str, most: usize) -> String {
+    let visible: String = secret::redact(said).chars().filter(|c| !c.is_control()).collect();
+    let mut clean = secret::redact(&visible).into_owned();
+    if let Some((end, _)) = clean.char_indices().nth(most) {
+        clean.truncate(end);
+    }
+    clean
+}
+
+/// Errors of a login that mean something else elsewhere.
+const OF_LOGIN: &[(&str, bool, &str)] = &[
+    (
+        "ERR unknown command",
+        true,
+        "it does not know AUTH: either it is no Redis, or the command was renamed there (rename-command)",
+    ),
+    (
+        "ERR wrong number of arguments",
+        true,
+        "it knows passwords without names only, as Redis did before 6: remove `username` from [events.redis]",
+    ),
+    (
+        "ERR syntax error",
+        true,
+        "it knows passwords without names only, as Redis did before 6: remove `username` from [events.redis]",
+    ),
+];
 
 /// Errors that a person can do something about: their code, whether they stay, what to do.
 const ADVICE: &[(&str, bool, &str)] = &[
@@ -86,7 +128,11 @@ const ADVICE: &[(&str, bool, &str)] = &[
     ("NOPERM", true, "its access list does not let this user; docs/REDIS.md has what is needed"),
     ("DENIED", true, "it takes connections of its own machine only (protected-mode)"),
     ("WRONGTYPE", true, "other data has the name of the stream: choose another `stream`"),
-    ("ERR unknown command", true, "streams and scripts are needed: Redis 5 or later"),
+    (
+        "ERR unknown command",
+        true,
+        "streams and scripts are needed: Redis 5 or later, with none of their commands renamed or taken away",
+    ),
     ("ERR DB index", true, "it has no database of this number: check the end of `url`"),
     ("ERR invalid DB index", true, "it has no database of this number: check the end of `url`"),
 ];
@@ -124,6 +170,7 @@ mod tests {
             ("NOPERM User x has no permissions to run the 'evalsha' command", true, "docs/REDIS.md"),
             ("WRONGTYPE Operation against a key holding the wrong kind of value", true, "another `stream`"),
             ("ERR unknown command 'EVALSHA'", true, "Redis 5"),
+            ("ERR unknown command 'SCRIPT'", true, "renamed"),
             ("ERR max number of clients reached", false, "max number"),
             ("ASKING for it", false, "Redis says"),
         ];
@@ -134,6 +181,31 @@ mod tests {
         }
         let long = Hitch::said(&format!("ERR \x1b[31m{}", "x".repeat(5000)));
         assert!(long.what.len() < 300 && !long.what.contains('\x1b'), "{long}");
+    }
+
+    #[test]
+    fn of_what_is_said_to_a_login_only_a_known_code_is_shown() {
+        let cases = [
+            (
+                "ERR unknown command 'AUTH', with args beginning with: 'hunter2-and-more' ",
+                true,
+                "rename-command",
+            ),
+            ("ERR wrong number of arguments for 'auth' command", true, "remove `username`"),
+            ("WRONGPASS hunter2-and-more is wrong", true, "check `username`"),
+            (
+                "ERR AUTH <password> called without any password configured: hunter2-and-more",
+                true,
+                "has no password",
+            ),
+            ("hunter2-and-more", false, "none that is known"),
+            ("LOADING hunter2-and-more", false, "after a start"),
+        ];
+        for (said, stays, advice) in cases {
+            let hitch = Hitch::said_to_login(said);
+            assert!(hitch.stays == stays && hitch.what.contains(advice), "{hitch}");
+            assert!(!hitch.what.contains("hunter2"), "{hitch}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A connection to a Redis server: made, encrypted, logged in, and asked one thing after the other. What is asked, and
 //! what an answer means, is for the callers to say.
-use super::hitch::Hitch;
+use super::hitch::{Hitch, cleaned};
 use super::resp::{self, RedisCommand, RedisReply};
 use crate::domain::{RedisAddress, RedisSpec};
 use crate::net::trusted_roots;
@@ -13,6 +13,8 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
+/// Longest text of a reply that is looked at, in characters: a key, an id, an identity, an error.
+const TEXT: usize = 1024;
 /// How long a secret may take to be had.
 const SECRET: Duration = Duration::from_secs(20);
 
@@ -36,10 +38,11 @@ impl RedisLink {
         let tls = matches!(spec.address, RedisAddress::Host { tls: true, .. });
         let mut link = Self { stream: BufReader::new(stream), tls, patience };
         if let Some(login) = login {
-            link.expect_ok(&login).await?;
+            link.expect_ok(&login, Hitch::said_to_login).await?;
         }
         if spec.database > 0 {
-            link.expect_ok(&RedisCommand::of(&["SELECT", &spec.database.to_string()])).await?;
+            let select = RedisCommand::of(&["SELECT", &spec.database.to_string()]);
+            link.expect_ok(&select, Hitch::said).await?;
         }
         Ok(link)
     }
@@ -54,7 +57,7 @@ impl RedisLink {
             resp::read(&mut self.stream).await
         };
         match tokio::time::timeout(self.patience, asked).await {
-            Ok(reply) => reply.map_err(|error| Hitch::broke(&error, tls)),
+            Ok(reply) => reply.map(clean).map_err(|error| Hitch::broke(&error, tls)),
             Err(_) => {
                 Err(Hitch::passing(format!("it gave no answer within {} s", self.patience.as_secs_f32())))
             }
@@ -71,12 +74,23 @@ impl RedisLink {
         }
     }
 
-    async fn expect_ok(&mut self, command: &RedisCommand) -> Result<(), Hitch> {
+    /// Asks for something that is done or refused; what a refusal means, `refused` knows.
+    async fn expect_ok(&mut self, command: &RedisCommand, refused: fn(&str) -> Hitch) -> Result<(), Hitch> {
         match self.ask(command).await? {
             RedisReply::Text(_) => Ok(()),
-            RedisReply::Error(error) => Err(Hitch::said(&error)),
+            RedisReply::Error(error) => Err(refused(&error)),
             _ => Err(Hitch::passing("the server's answer is none that is known")),
         }
+    }
+}
+
+/// All texts of a reply, as they may be shown.
+fn clean(reply: RedisReply) -> RedisReply {
+    match reply {
+        RedisReply::Text(text) => RedisReply::Text(cleaned(&text, TEXT)),
+        RedisReply::Error(text) => RedisReply::Error(cleaned(&text, TEXT)),
+        RedisReply::List(list) => RedisReply::List(list.into_iter().map(clean).collect()),
+        other @ (RedisReply::Number(_) | RedisReply::Nothing) => other,
     }
 }
 

@@ -368,6 +368,34 @@ async fn passwords_databases_and_encryption_are_as_configured() {
     assert!(why.contains("no encryption"), "{why}");
 }
 
+/// Servers and proxies repeat what they were told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_a_server_repeats_is_not_shown() {
+    let Some(redis) = Redis::start() else { return };
+    let log = Log::with(1).await;
+    let key = log.folder.path().join("password");
+    std::fs::write(&key, "hunter2-and-more").expect("our folder");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&key, mode).expect("our folder");
+    let padded = format!("-ERR {}hunter2-and-more\r\n", "x".repeat(145));
+    let other = "*3\r\n$5\r\nother\r\n$3\r\n9-0\r\n$17\r\nhunter2-\x07and-more\r\n";
+    let cases: [&[&str]; 5] = [
+        &["-ERR unknown command 'AUTH', with args beginning with: 'hunter2-and-more' \r\n"],
+        &["-hunter2-and-more\r\n"],
+        &["+OK\r\n", "-ERR unknown command 'SELECT', after hunter2-and-more\r\n"],
+        &["+OK\r\n", &padded],
+        &["+OK\r\n", "+OK\r\n", "$2\r\n0a\r\n", other],
+    ];
+    for answers in cases {
+        let say = Oddly::Say(answers.iter().map(|answer| answer.as_bytes().to_vec()).collect());
+        let mut spec = (*at_port(&redis, before(&redis, vec![say]))).clone();
+        (spec.password, spec.database) = (Some(bgagent::domain::SecretRef::File(key.clone())), 1);
+        let why = log.refused(&Arc::new(spec)).await;
+        assert!(why.contains("Redis") || why.contains("another fleet"), "{why}");
+        assert!(!why.contains("hunter2") && !why.contains("hunter"), "{why}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_are_streams_that_omnicoreagent_reads() {
     let Some(redis) = Redis::start() else { return };
