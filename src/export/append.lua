@@ -1,13 +1,13 @@
 -- Appends entries to a stream, if it stands where they go on from; else says where it stands. All or nothing.
--- KEYS: the stream; the mark beside it, which says whose it is; streams of sessions.
+-- KEYS: the stream; the mark beside it, which says whose it is; streams of sessions, each with its mark behind it.
 -- ARGV: whose it is now; whose it may have been ("" for nobody else); the last id that is gone on from ("look" only
 --   looks); how the stream is trimmed ("~" or "="), and to how many entries; to how many those of sessions are; the
 --   newest event there is; the id of the last entry, if that is to be compared (else ""), and what its field `event`
---   must be; how many entries follow. Of each: the place of its key, its number, how many texts, those.
+--   must be; " DATABASE=UNTIL;" for each one that ours was a copy of; how many entries follow. Of each: the place of its key, its number, how many texts, those.
 for n = 1, #KEYS do
   local kind = redis.call('TYPE', KEYS[n])
   kind = kind.ok or kind
-  if kind ~= 'none' and kind ~= (n == 2 and 'string' or 'stream') then return {'kind', KEYS[n], kind} end
+  if kind ~= 'none' and kind ~= (n % 2 == 0 and 'string' or 'stream') then return {'kind', KEYS[n], kind} end
 end
 local function last_of(key)
   local last, entry = '0-0', false
@@ -36,15 +36,27 @@ if ARGV[8] ~= '' then
   end
   if event ~= ARGV[9] then return {'differs', newest_entry} end
 end
+local function shared_with(database)
+  if database == ARGV[1] then return tonumber(ARGV[7]) end
+  local _, at = string.find(ARGV[10], ' ' .. database .. '=', 1, true)
+  return at and tonumber(string.match(ARGV[10], '^%d+', at + 1)) or -1
+end
 local sent = {}
-for n = 3, #KEYS do
+for n = 3, #KEYS, 2 do
   local id = last_of(KEYS[n])
+  local owner = redis.call('GET', KEYS[n + 1])
   sent[n] = tonumber(string.match(id, '^%d+'))
-  if sent[n] > tonumber(ARGV[7]) then return {'foreign', KEYS[n], id} end
+  if owner and sent[n] > shared_with(owner) or not owner and id ~= '0-0' then
+    return {'foreign', KEYS[n], id, owner or ''}
+  end
+  if owner ~= ARGV[1] then sent[-n] = KEYS[n + 1] end
+end
+for n = 3, #KEYS, 2 do
+  if sent[-n] then redis.call('SET', sent[-n], ARGV[1]) end
 end
 if whose ~= ARGV[1] then redis.call('SET', KEYS[2], ARGV[1]) end
-local at = 11
-for _ = 1, tonumber(ARGV[10]) do
+local at = 12
+for _ = 1, tonumber(ARGV[11]) do
   local key, number, width = tonumber(ARGV[at]), ARGV[at + 1], tonumber(ARGV[at + 2])
   if key == 1 or tonumber(number) > sent[key] then
     redis.call('XADD', KEYS[key], number .. '-0', unpack(ARGV, at + 3, at + 2 + width))
@@ -52,8 +64,8 @@ for _ = 1, tonumber(ARGV[10]) do
   end
   at = at + 3 + width
 end
-if at > 11 then
+if at > 12 then
   redis.call('XTRIM', KEYS[1], 'MAXLEN', ARGV[4], ARGV[5])
-  for n = 3, #KEYS do redis.call('XTRIM', KEYS[n], 'MAXLEN', '~', ARGV[6]) end
+  for n = 3, #KEYS, 2 do redis.call('XTRIM', KEYS[n], 'MAXLEN', '~', ARGV[6]) end
 end
 return {'done', last}

@@ -7,7 +7,7 @@ use super::link::RedisLink;
 use super::omni;
 use super::resp::{RedisCommand, RedisReply};
 use crate::domain::{RedisSpec, Seq, StreamFormat};
-use crate::store::EventPageRows;
+use crate::store::{Ancestor, EventPageRows};
 use jiff::Timestamp;
 use std::collections::HashMap;
 
@@ -105,7 +105,7 @@ impl Entries {
         let mut places: HashMap<String, u64> = HashMap::new();
         for row in &page.rows {
             let Some((session, event)) = omni::event(row, database) else { continue };
-            let next = places.len() as u64 + 3;
+            let next = 2 * places.len() as u64 + 3;
             let place = *places.entry(session).or_insert_with_key(|session| {
                 self.sessions.push(omni::stream(session));
                 next
@@ -131,13 +131,16 @@ impl Entries {
 pub(super) struct Appender<'a> {
     spec: &'a RedisSpec,
     mark: String,
+    /// The databases that ours was a copy of, as the script reads them.
+    ancestors: String,
     /// How the server names the script, once it has it.
     name: Option<String>,
 }
 
 impl<'a> Appender<'a> {
-    pub(super) fn new(spec: &'a RedisSpec) -> Self {
-        Self { spec, mark: spec.mark(), name: None }
+    pub(super) fn new(spec: &'a RedisSpec, ancestors: &[Ancestor]) -> Self {
+        let ancestors = ancestors.iter().map(|one| format!(" {}={};", one.database, one.until)).collect();
+        Self { spec, mark: spec.mark(), ancestors, name: None }
     }
 
     /// Where the stream stands. Nothing is changed.
@@ -200,10 +203,13 @@ impl<'a> Appender<'a> {
         entries: &Entries,
     ) -> RedisCommand {
         let mut command = RedisCommand::of(&["EVALSHA", name]);
-        command.number(2 + entries.sessions.len() as u64);
+        command.number(2 + 2 * entries.sessions.len() as u64);
         command.part(self.spec.stream.as_bytes());
         command.part(self.mark.as_bytes());
-        entries.sessions.iter().for_each(|key| command.part(key.as_bytes()));
+        for key in &entries.sessions {
+            command.part(key.as_bytes());
+            command.part(mark_of(key).as_bytes());
+        }
         command.part(claim.database.as_bytes());
         command.part(claim.before.unwrap_or_default().as_bytes());
         command.part(last.as_bytes());
@@ -217,6 +223,7 @@ impl<'a> Appender<'a> {
         command.number(entries.newest.0);
         command.part(proof.map_or(b"", |proof| proof.id.as_bytes()));
         command.part(proof.map_or(b"", |proof| &proof.event));
+        command.part(self.ancestors.as_bytes());
         command.number(entries.count);
         command.append(&entries.body);
         command
@@ -237,21 +244,34 @@ impl<'a> Appender<'a> {
             ["unmarked", last] => Appended::Unmarked(last.to_owned()),
             ["other", last, whose] => Appended::Other { last: last.to_owned(), whose: whose.to_owned() },
             ["kind", key, kind] => {
-                let what = if key == self.mark { "the mark beside the stream" } else { "a stream" };
+                let what = if key.ends_with(MARK) { "the mark beside a stream" } else { "a stream" };
                 return Err(Hitch::staying(format!(
                     "`{key}` holds other data (a {kind}), and is to be {what}: choose another `stream`, or remove what is \
                      there"
                 )));
             }
-            ["foreign", key, last] => {
+            ["foreign", key, last, whose] => {
+                let mark = mark_of(key);
+                let by = match whose {
+                    "" => format!("there is no key `{mark}` that says whose they are"),
+                    _ => format!("by the key `{mark}`, of database {whose}"),
+                };
                 return Err(Hitch::staying(format!(
-                    "`{key}` has entries of somebody else (up to {last}): nothing is mixed with them. Give the agent's \
-                     session another `session_id`, or remove what is there"
+                    "`{key}` has entries of somebody else (up to {last}; {by}): nothing is mixed with them. Give the agent's \
+                     session another `session_id`, or have it filled anew: DEL {key} {mark}"
                 )));
             }
             _ => return Err(Hitch::passing("the server's answer is none that is known")),
         })
     }
+}
+
+/// How the name of a mark ends.
+const MARK: &str = ":fleet";
+
+/// The key that says of which database the stream of a session is a copy.
+fn mark_of(session: &str) -> String {
+    format!("{session}{MARK}")
 }
 
 async fn load(link: &mut RedisLink) -> Result<String, Hitch> {

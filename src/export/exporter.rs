@@ -109,7 +109,7 @@ impl Exporter {
     pub async fn catch_up(&self) -> Result<Seq, String> {
         let all = async {
             let mut link = RedisLink::open(&self.spec, self.patience.answer).await?;
-            let mut appender = Appender::new(&self.spec);
+            let mut appender = Appender::new(&self.spec, &self.ancestors);
             let mut cursor = self.settle(&mut link, &mut appender, None).await?;
             self.send_all(&mut link, &mut appender, &mut cursor).await?;
             Ok(cursor.seq)
@@ -121,7 +121,7 @@ impl Exporter {
     async fn session(&self, wait: &mut Duration) -> Result<Infallible, Hitch> {
         let mut newest = self.store.newest();
         let mut link = RedisLink::open(&self.spec, self.patience.answer).await?;
-        let mut appender = Appender::new(&self.spec);
+        let mut appender = Appender::new(&self.spec, &self.ancestors);
         let before = self.progress.now().and_then(|standing| standing.position);
         let mut cursor = self.settle(&mut link, &mut appender, before).await?;
         loop {

@@ -396,25 +396,26 @@ async fn a_password_that_a_server_repeats_is_not_shown() {
     }
 }
 
+fn changed(agent: &str, n: u64) -> Fact {
+    let agent = agent.parse().expect("a name");
+    let change = bgagent::domain::AgentChange {
+        agent,
+        desired: bgagent::domain::Desired::Paused,
+        previous: bgagent::domain::Desired::Active,
+        reason: Some(format!("{n}")),
+        resume_at: None,
+        run_count: n,
+        error_count: 0,
+        last_run: None,
+        next_run: None,
+    };
+    Fact::AgentChanged(Box::new(change))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_are_streams_that_omnicoreagent_reads() {
     let Some(redis) = Redis::start() else { return };
     let log = Log::new();
-    let changed = |agent: &str, n: u64| {
-        let agent = agent.parse().expect("a name");
-        let change = bgagent::domain::AgentChange {
-            agent,
-            desired: bgagent::domain::Desired::Paused,
-            previous: bgagent::domain::Desired::Active,
-            reason: Some(format!("{n}")),
-            resume_at: None,
-            run_count: n,
-            error_count: 0,
-            last_run: None,
-            next_run: None,
-        };
-        Fact::AgentChanged(Box::new(change))
-    };
     let at = "2026-11-23T09:00:00.5Z".parse().expect("a time");
     let facts = (0..3000).map(|n| Entry { at, fact: changed(if n % 3 == 0 { "a" } else { "b" }, n) });
     log.store.commit(facts.collect()).await.expect("a commit");
@@ -444,6 +445,49 @@ async fn sessions_are_streams_that_omnicoreagent_reads() {
     log.store.commit(facts).await.expect("a commit");
     let why = log.refused(&spec).await;
     assert!(why.contains("omnicoreagent_events:b") && why.contains("somebody else"), "{why}");
+}
+
+/// Two fleets have agents of one name, and streams of their own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_of_one_fleet() {
+    let Some(redis) = Redis::start() else { return };
+    let (log, other) = (Log::new(), Log::new());
+    let at = "2026-11-23T09:00:00.5Z".parse().expect("a time");
+    for (log, events) in [(&log, 5), (&other, 9)] {
+        let facts = (0..events).map(|n| Entry { at, fact: changed("a", n) });
+        log.store.commit(facts.collect()).await.expect("a commit");
+    }
+    let omni = |stream: &str| {
+        Arc::new(RedisSpec { format: StreamFormat::OmniCoreAgent, stream: stream.into(), ..spec(&redis) })
+    };
+    let (ours, theirs, session) = (omni("ours"), omni("theirs"), "omnicoreagent_events:a");
+    assert_eq!(log.caught_up(&ours).await, 5);
+    let before = redis.entries(session);
+    assert_eq!(before.len(), 5);
+    let why = other.refused(&theirs).await;
+    assert!(why.contains(session) && why.contains(&format!("of database {}", log.database)), "{why}");
+    // nothing of the batch is there, the position neither
+    assert_eq!((redis.entries(session), redis.entries("theirs")), (before.clone(), vec![]));
+    // of nobody that is known
+    let mark = "omnicoreagent_events:a:fleet";
+    redis.ask(&["DEL", mark]);
+    let facts = vec![Entry { at, fact: changed("a", 5) }];
+    log.store.commit(facts).await.expect("a commit");
+    let why = log.refused(&ours).await;
+    assert!(why.contains("there is no key `omnicoreagent_events:a:fleet`"), "{why}");
+    // what a database was a copy of has begun it; up to what both have
+    redis.ask(&["SET", mark, "before"]);
+    let ancestors = |until| vec![Ancestor { database: "before".into(), until }];
+    let (older, _) = log.exporter_of(&ours, &log.database, ancestors(4));
+    assert!(older.catch_up().await.expect_err("it is older").contains("of database before"));
+    let (copy, _) = log.exporter_of(&ours, &log.database, ancestors(5));
+    assert_eq!(copy.catch_up().await, Ok(Seq(6)));
+    assert_eq!(redis.ask(&["GET", mark]), json!(log.database));
+    assert_eq!(redis.entries(session)[..5], before);
+    // the way out that it names
+    redis.ask(&["DEL", session, mark]);
+    assert_eq!(other.caught_up(&theirs).await, 9);
+    assert_eq!(redis.entries(session).len(), 9);
 }
 
 /// What a run of [`chaos`] is to survive.
