@@ -146,6 +146,7 @@ impl Exporter {
         cursor: &mut Cursor,
     ) -> Result<(), Hitch> {
         let mut entries = self.read(cursor.seq).await?;
+        let mut in_vain = 0;
         while entries.since.is_some() {
             self.told(cursor.seq, entries.since);
             let sending = appender.append(link, self.claim(None), &cursor.id, &entries);
@@ -158,9 +159,14 @@ impl Exporter {
                         );
                     }
                     *cursor = Cursor { id: format!("{}-0", entries.last), seq: entries.last };
+                    in_vain = 0;
                     next?
                 }
                 _ => {
+                    in_vain += 1;
+                    if in_vain == TURNS {
+                        return Err(moves());
+                    }
                     *cursor = self.settle(link, appender, Some(cursor.seq)).await?;
                     self.read(cursor.seq).await?
                 }
@@ -209,7 +215,7 @@ impl Exporter {
                 _ => {}
             }
         }
-        Err(Hitch::passing("the stream stands elsewhere at each look: somebody else adds to it"))
+        Err(moves())
     }
 
     /// What the newest entry of the stream must be. `None`: there is no entry, or retention has removed its event here.
@@ -351,6 +357,10 @@ impl Exporter {
 fn number_of(id: &str) -> Result<Seq, Hitch> {
     let number = id.split('-').next().and_then(|number| number.parse().ok());
     number.map(Seq).ok_or_else(|| Hitch::staying(format!("the stream's last id is `{id}`, which is none")))
+}
+
+fn moves() -> Hitch {
+    Hitch::passing("the stream stands elsewhere at each look: somebody else adds to it")
 }
 
 fn unread(error: crate::store::StoreError) -> Hitch {

@@ -7,10 +7,14 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 const LINE: u64 = 8 << 10;
 /// Longest text of a reply, in bytes.
 const TEXT: usize = 64 << 10;
+/// Longest reply, in bytes as they are kept.
+const REPLY: usize = 256 << 10;
+/// What a part takes beside its text, in bytes.
+const PART: usize = 64;
 /// Most parts of a list.
 const PARTS: usize = 256;
 /// How deep lists may be in lists.
-const DEPTH: u32 = 4;
+const DEPTH: u32 = 2;
 
 /// A command while it is written: its parts are texts of any bytes.
 #[derive(Debug, Default)]
@@ -97,19 +101,31 @@ pub(super) enum RedisReply {
 /// The connection's own; [`io::ErrorKind::InvalidData`]: this is not what a Redis server says, or more than any reply
 /// that is waited for may have.
 pub(super) async fn read(stream: &mut (impl AsyncBufRead + Unpin + Send)) -> io::Result<RedisReply> {
-    read_part(stream, DEPTH).await
+    let mut left = REPLY;
+    read_part(stream, DEPTH, &mut left).await
+}
+
+/// Takes `bytes` off what a reply may still have.
+fn spend(left: &mut usize, bytes: usize) -> io::Result<()> {
+    *left = left.checked_sub(bytes).ok_or_else(|| odd("a reply that is too long"))?;
+    Ok(())
 }
 
 fn odd(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-async fn read_part<S: AsyncBufRead + Unpin + Send>(stream: &mut S, depth: u32) -> io::Result<RedisReply> {
+async fn read_part<S: AsyncBufRead + Unpin + Send>(
+    stream: &mut S,
+    depth: u32,
+    left: &mut usize,
+) -> io::Result<RedisReply> {
     let mut line = Vec::new();
     (&mut *stream).take(LINE).read_until(b'\n', &mut line).await?;
     if line.is_empty() {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
+    spend(left, line.len() + PART)?;
     let Some(line) = line.strip_suffix(b"\r\n") else {
         let is_cut = (line.len() as u64) < LINE && !line.ends_with(b"\n");
         return Err(if is_cut { io::ErrorKind::UnexpectedEof.into() } else { odd("a line without an end") });
@@ -125,6 +141,7 @@ async fn read_part<S: AsyncBufRead + Unpin + Send>(stream: &mut S, depth: u32) -
             Err(_) => RedisReply::Nothing,
             Ok(length) if length > TEXT => return Err(odd("a text that is too long")),
             Ok(length) => {
+                spend(left, length)?;
                 let mut bytes = vec![0; length + 2];
                 stream.read_exact(&mut bytes).await?;
                 bytes.truncate(length);
@@ -137,7 +154,7 @@ async fn read_part<S: AsyncBufRead + Unpin + Send>(stream: &mut S, depth: u32) -
             Ok(parts) => {
                 let mut list = Vec::with_capacity(parts);
                 for _ in 0..parts {
-                    list.push(Box::pin(read_part(stream, depth - 1)).await?);
+                    list.push(Box::pin(read_part(stream, depth - 1, left)).await?);
                 }
                 RedisReply::List(list)
             }
@@ -195,7 +212,15 @@ mod tests {
     async fn what_is_cut_off_too_long_or_no_reply_is_an_error() {
         let long = format!("+{}\r\n", "x".repeat(20_000));
         let deep = "*1\r\n".repeat(100);
-        let cases: [(&[u8], io::ErrorKind); 11] = [
+        let large = format!(
+            "*2\r\n{}",
+            format!("*256\r\n{}", format!("+{}\r\n", "x".repeat(2000)).repeat(256)).repeat(2)
+        );
+        let texts = format!("*5\r\n{}", format!("$60000\r\n{}\r\n", "x".repeat(60_000)).repeat(5));
+        let cases: [(&[u8], io::ErrorKind); 14] = [
+            (large.as_bytes(), io::ErrorKind::InvalidData),
+            (texts.as_bytes(), io::ErrorKind::InvalidData),
+            (b"*1\r\n*1\r\n*0\r\n", io::ErrorKind::InvalidData),
             (b"+O", io::ErrorKind::UnexpectedEof),
             (b"$5\r\nab", io::ErrorKind::UnexpectedEof),
             (b"*2\r\n:1\r\n", io::ErrorKind::UnexpectedEof),

@@ -368,6 +368,25 @@ async fn passwords_databases_and_encryption_are_as_configured() {
     assert!(why.contains("no encryption"), "{why}");
 }
 
+/// One that always gives one answer is asked a few times, and then waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stands_elsewhere_at_each_look_is_not_asked_without_end() {
+    let Some(redis) = Redis::start() else { return };
+    let log = Log::with(10).await;
+    let loaded = "$2\r\n0a\r\n".to_owned();
+    let at = |id: &str| format!("*3\r\n$2\r\nat\r\n$3\r\n{id}\r\n$0\r\n\r\n");
+    let done = "*2\r\n$4\r\ndone\r\n$3\r\n0-0\r\n".to_owned();
+    let ever = |answers: &[String]| {
+        let all = std::iter::once(&loaded).chain(answers.iter().cycle().take(2000));
+        Oddly::Say(all.map(|answer| answer.clone().into_bytes()).collect())
+    };
+    // to each look and each batch; and to each batch only
+    for odd in [ever(&[at("2-0")]), ever(&[at("0-0"), done, at("2-0")])] {
+        let why = log.refused(&at_port(&redis, before(&redis, vec![odd]))).await;
+        assert!(why.contains("stands elsewhere at each look"), "{why}");
+    }
+}
+
 /// Servers and proxies repeat what they were told.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_that_a_server_repeats_is_not_shown() {
