@@ -148,7 +148,8 @@ impl Exporter {
         let mut entries = self.read(cursor.seq).await?;
         let mut in_vain = 0;
         while entries.since.is_some() {
-            self.told(cursor.seq, entries.since);
+            // nothing is said of how it goes before the server has taken something
+            self.progress.is_at(cursor.seq, entries.since);
             let sending = appender.append(link, self.claim(None), &cursor.id, &entries);
             let (sent, next) = tokio::join!(sending, self.read(entries.last));
             entries = match sent? {
@@ -160,7 +161,9 @@ impl Exporter {
                     }
                     *cursor = Cursor { id: format!("{}-0", entries.last), seq: entries.last };
                     in_vain = 0;
-                    next?
+                    let next = next?;
+                    self.told(cursor.seq, next.since);
+                    next
                 }
                 _ => {
                     in_vain += 1;

@@ -58,6 +58,13 @@ impl ExportProgress {
         is_new
     }
 
+    /// All up to `position` is there; whether more gets there is to be seen.
+    pub(super) fn is_at(&self, position: Seq, behind_since: Option<Timestamp>) {
+        if let Some(standing) = self.lock().as_mut() {
+            (standing.position, standing.behind_since) = (Some(position), behind_since);
+        }
+    }
+
     /// Nothing gets there. True: that, or why, is news.
     pub(super) fn is_held_up(&self, now: Timestamp, hitch: &Hitch) -> bool {
         let mut all = self.lock();
