@@ -126,6 +126,7 @@ const ADVICE: &[(&str, bool, &str)] = &[
     ("ERR Client sent AUTH", true, "it has no password: remove `password` from [events.redis]"),
     ("ERR invalid password", true, "check `password` of [events.redis]"),
     ("NOPERM", true, "its access list does not let this user; docs/REDIS.md has what is needed"),
+    (IN_SCRIPT, true, "its access list does not let this user; docs/REDIS.md has what is needed"),
     ("DENIED", true, "it takes connections of its own machine only (protected-mode)"),
     ("WRONGTYPE", true, "other data has the name of the stream: choose another `stream`"),
     (
@@ -137,12 +138,17 @@ const ADVICE: &[(&str, bool, &str)] = &[
     ("ERR invalid DB index", true, "it has no database of this number: check the end of `url`"),
 ];
 
+/// How a script of Redis 7 is told of a right that its user does not have: a command, or a key. In front of it stands `ERR`.
+const IN_SCRIPT: &str = "The user executing the script can't";
+
 /// Does the error begin with this code, or is it one that a script met (`-CODE` in Redis 6 and before)?
 fn has_code(error: &str, code: &str) -> bool {
     let begins = |text: &str| {
         text.strip_prefix(code).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric()))
     };
-    begins(error) || error.match_indices(": -").any(|(at, sign)| begins(&error[at + sign.len()..]))
+    begins(error)
+        || (code == IN_SCRIPT && error.contains(code))
+        || error.match_indices(": -").any(|(at, sign)| begins(&error[at + sign.len()..]))
 }
 
 #[cfg(test)]
@@ -168,6 +174,17 @@ mod tests {
             ("CROSSSLOT Keys in request don't hash to the same slot", true, "Cluster"),
             ("WRONGPASS invalid username-password pair or user is disabled.", true, "`password`"),
             ("NOPERM User x has no permissions to run the 'evalsha' command", true, "docs/REDIS.md"),
+            (
+                "ERR The user executing the script can't run this command or subcommand script: 0a, on @user_script:3.",
+                true,
+                "docs/REDIS.md",
+            ),
+            (
+                "ERR The user executing the script can't access at least one of the keys mentioned in the command \
+                 arguments script: 0a, on @user_script:3.",
+                true,
+                "docs/REDIS.md",
+            ),
             ("WRONGTYPE Operation against a key holding the wrong kind of value", true, "another `stream`"),
             ("ERR unknown command 'EVALSHA'", true, "Redis 5"),
             ("ERR unknown command 'SCRIPT'", true, "renamed"),

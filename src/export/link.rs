@@ -8,7 +8,7 @@ use crate::secret;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
@@ -97,15 +97,23 @@ fn clean(reply: RedisReply) -> RedisReply {
 /// How somebody logs in, if a name or a password is configured.
 async fn login(spec: &RedisSpec) -> Result<Option<RedisCommand>, Hitch> {
     let Some(password) = &spec.password else { return Ok(None) };
-    let wrong = |error: secret::SecretError| Hitch::staying(format!("[events.redis]: {error}"));
-    let password = secret::resolve(password, SECRET).await.map_err(wrong)?;
+    let began = Instant::now();
+    let password =
+        secret::resolve(password, SECRET).await.map_err(|error| unknown(&error, began.elapsed()))?;
     let mut command = RedisCommand::of(&["AUTH"]);
     if let Some(username) = &spec.username {
-        let username = secret::value_of(username, SECRET).await.map_err(wrong)?;
+        let began = Instant::now();
+        let username = secret::value_of(username, SECRET).await;
+        let username = username.map_err(|error| unknown(&error, began.elapsed()))?;
         command.part(username.expose().as_bytes());
     }
     command.part(password.expose().as_bytes());
     Ok(Some(command))
+}
+
+/// A secret could not be had. Who gives it may be slow for once; all else somebody must put right.
+fn unknown(error: &secret::SecretError, after: Duration) -> Hitch {
+    Hitch { what: format!("[events.redis]: {error}"), stays: after < SECRET }
 }
 
 async fn connect(address: &RedisAddress, patience: Duration) -> Result<Box<dyn Duplex>, Hitch> {
@@ -147,5 +155,17 @@ async fn encrypted(stream: TcpStream, host: &str) -> Result<Box<dyn Duplex>, Hit
             "no encryption: {error}; the server must speak TLS, with a certificate signed by one that this machine trusts \
              (SSL_CERT_FILE can name a file of such)"
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_that_is_late_may_come_yet() {
+        let error = secret::SecretError("no secret".into());
+        assert!(unknown(&error, Duration::ZERO).stays);
+        assert!(!unknown(&error, SECRET).stays);
     }
 }

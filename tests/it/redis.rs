@@ -387,6 +387,66 @@ async fn a_server_that_stands_elsewhere_at_each_look_is_not_asked_without_end() 
     }
 }
 
+/// Whoever refuses everything is not told to be fine at each try.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_memory_is_not_connected_in_between() {
+    let Some(redis) = Redis::start() else { return };
+    let log = Log::with(10).await;
+    let spec = Arc::new(spec(&redis));
+    assert_eq!(log.caught_up(&spec).await, 10);
+    redis.ask(&["CONFIG", "SET", "maxmemory", "1"]);
+    log.add(10).await;
+    let (exporter, progress) = log.exporter(&spec);
+    let running = run(exporter);
+    let mut states = BTreeSet::new();
+    let began = Instant::now();
+    while began.elapsed() < HASTE.longest * 6 {
+        states.extend(progress.now().map(|now| format!("{:?}", now.state)));
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(states.iter().map(String::as_str).collect::<Vec<_>>(), ["Trying"]);
+    let now = progress.now().expect("it runs");
+    assert!(now.position == Some(Seq(10)) && now.problem.is_some_and(|why| why.contains("OOM")));
+    redis.ask(&["CONFIG", "SET", "maxmemory", "0"]);
+    until("the rest", || progress.now().is_some_and(|now| now.position == Some(Seq(20)))).await;
+    assert_eq!(progress.now().map(|now| now.state), Some(ExportState::Connected));
+    running.abort();
+}
+
+/// With rights that are not enough it stops, and with those that the documentation has it works.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rights_that_are_documented_are_enough() {
+    let Some(redis) = Redis::start() else { return };
+    let log = Log::with(10).await;
+    let password = log.folder.path().join("password");
+    std::fs::write(&password, "a-long-password").expect("our folder");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&password, mode).expect("our folder");
+    let documented = include_str!("../../docs/REDIS.md").split("ACL SETUSER ").nth(1).expect("a command");
+    let documented = documented.split("```").next().expect("its end").replace(['\\', '\n'], " ");
+    let documented = documented.replace(">PASSWORD", ">a-long-password");
+    let mut spec = spec(&redis);
+    spec.username = Some(bgagent::domain::EnvValue::Text("bgagent".into()));
+    spec.password = Some(bgagent::domain::SecretRef::File(password));
+    let spec = Arc::new(spec);
+    for (without, works) in
+        [("+xinfo|stream", false), ("+xadd", false), ("~bgagent:events:fleet", false), ("", true)]
+    {
+        let rights = documented.split_whitespace().filter(|right| *right != without);
+        let command: Vec<&str> = ["ACL", "SETUSER"].into_iter().chain(rights).collect();
+        redis.ask(&["ACL", "DELUSER", "bgagent"]);
+        let said = redis.ask(&command);
+        assert_eq!(said, json!("OK"), "{command:?}");
+        match works {
+            true => assert_eq!(log.caught_up(&spec).await, 10),
+            false => {
+                let why = log.refused(&spec).await;
+                assert!(why.contains("docs/REDIS.md"), "{without}: {why}");
+            }
+        }
+    }
+}
+
 /// Servers and proxies repeat what they were told.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_that_a_server_repeats_is_not_shown() {
