@@ -7,7 +7,7 @@ use super::link::RedisLink;
 use super::omni;
 use super::resp::{RedisCommand, RedisReply};
 use crate::domain::{RedisSpec, Seq, StreamFormat};
-use crate::store::{Ancestor, EventPageRows};
+use crate::store::{Ancestor, EventPageRows, EventRow};
 use jiff::Timestamp;
 use std::collections::HashMap;
 
@@ -51,7 +51,7 @@ pub(super) enum Appended {
 
 /// What the newest entry of a stream must be, if the stream is a copy of this log.
 #[derive(Debug)]
-pub(super) struct Proof {
+pub(super) struct KnownEntry {
     /// Its id.
     pub(super) id: String,
     /// Its field `event`.
@@ -63,6 +63,8 @@ pub(super) struct Proof {
 pub(super) struct Entries {
     sessions: Vec<String>,
     count: u64,
+    /// How many events that is.
+    pub(super) events: usize,
     body: RedisCommand,
     /// The number of the last one.
     pub(super) last: Seq,
@@ -74,12 +76,10 @@ pub(super) struct Entries {
 }
 
 impl Entries {
-    /// Those of a page of the log.
-    pub(super) fn of(page: &EventPageRows, format: StreamFormat, database: &str) -> Self {
-        let last = page.rows.last().map(|row| row.seq).unwrap_or_default();
+    /// Those of the first events of a page of the log: of one at least, and of no more when `bytes` are written.
+    pub(super) fn of(page: &EventPageRows, format: StreamFormat, database: &str, bytes: usize) -> Self {
         let mut all = Self {
-            last,
-            newest: page.newest.max(last),
+            newest: page.newest.max(page.rows.last().map(|row| row.seq).unwrap_or_default()),
             gap: page.gap,
             since: page.begins_at(),
             ..Self::default()
@@ -93,17 +93,33 @@ impl Entries {
                     entry::gap(gap, &mut all.body);
                     all.count += 1;
                 }
-                page.rows.iter().for_each(|row| entry::event(row, &mut all.body));
-                all.count += page.rows.len() as u64;
+                for row in &page.rows {
+                    entry::event(row, &mut all.body);
+                    all.has(row);
+                    all.count += 1;
+                    if all.body.size() >= bytes {
+                        break;
+                    }
+                }
             }
-            StreamFormat::OmniCoreAgent => all.of_sessions(page, database),
+            StreamFormat::OmniCoreAgent => all.of_sessions(page, database, bytes),
         }
         all
     }
 
-    fn of_sessions(&mut self, page: &EventPageRows, database: &str) {
+    /// The event is among them, or has no place in this format.
+    fn has(&mut self, row: &EventRow) {
+        self.last = row.seq;
+        self.events += 1;
+    }
+
+    fn of_sessions(&mut self, page: &EventPageRows, database: &str, bytes: usize) {
         let mut places: HashMap<String, u64> = HashMap::new();
         for row in &page.rows {
+            if self.body.size() >= bytes {
+                break;
+            }
+            self.has(row);
             let Some((session, event)) = omni::event(row, database) else { continue };
             let next = 2 * places.len() as u64 + 3;
             let place = *places.entry(session).or_insert_with_key(|session| {
@@ -120,7 +136,7 @@ impl Entries {
             self.count += 1;
         }
         // the stream itself keeps the position, and nothing else
-        if let Some(row) = page.rows.last() {
+        if let Some(row) = page.rows[..self.events].last() {
             entry::position(row, &mut self.body);
             self.count += 1;
         }
@@ -154,9 +170,9 @@ impl<'a> Appender<'a> {
         link: &mut RedisLink,
         claim: Claim<'_>,
         last: &str,
-        proof: Option<&Proof>,
+        known: Option<&KnownEntry>,
     ) -> Result<Appended, Hitch> {
-        self.call(link, claim, last, proof, &Entries::default()).await
+        self.call(link, claim, last, known, &Entries::default()).await
     }
 
     /// Appends the entries after the id `last`.
@@ -175,7 +191,7 @@ impl<'a> Appender<'a> {
         link: &mut RedisLink,
         claim: Claim<'_>,
         last: &str,
-        proof: Option<&Proof>,
+        known: Option<&KnownEntry>,
         entries: &Entries,
     ) -> Result<Appended, Hitch> {
         // twice at the most: a server forgets its scripts when it restarts, or when somebody says so
@@ -184,7 +200,7 @@ impl<'a> Appender<'a> {
                 Some(name) => name.clone(),
                 None => self.name.insert(load(link).await?).clone(),
             };
-            match link.ask(&self.command(&name, claim, last, proof, entries)).await? {
+            match link.ask(&self.command(&name, claim, last, known, entries)).await? {
                 RedisReply::Error(error) if error.starts_with("NOSCRIPT") => self.name = None,
                 RedisReply::Error(error) => return Err(Hitch::said(&error)),
                 RedisReply::List(said) => return self.meaning(&said),
@@ -199,7 +215,7 @@ impl<'a> Appender<'a> {
         name: &str,
         claim: Claim<'_>,
         last: &str,
-        proof: Option<&Proof>,
+        known: Option<&KnownEntry>,
         entries: &Entries,
     ) -> RedisCommand {
         let mut command = RedisCommand::of(&["EVALSHA", name]);
@@ -221,8 +237,8 @@ impl<'a> Appender<'a> {
         command.number(most);
         command.number(self.spec.maxlen);
         command.number(entries.newest.0);
-        command.part(proof.map_or(b"", |proof| proof.id.as_bytes()));
-        command.part(proof.map_or(b"", |proof| &proof.event));
+        command.part(known.map_or(b"", |known| known.id.as_bytes()));
+        command.part(known.map_or(b"", |known| &known.event));
         command.part(self.ancestors.as_bytes());
         command.number(entries.count);
         command.append(&entries.body);

@@ -6,7 +6,7 @@
 //! are all the same case: the stream stands elsewhere, and it goes on from there. A mark beside the stream says whose
 //! copy it is, and its newest entry must be the event that has this number here: a stream that is another's, that is ahead
 //! of the log, or that has another past, is left alone until a person has decided.
-use super::append::{Appended, Appender, Claim, Entries, Proof};
+use super::append::{Appended, Appender, Claim, Entries, KnownEntry};
 use super::entry;
 use super::hitch::Hitch;
 use super::link::RedisLink;
@@ -16,11 +16,12 @@ use crate::domain::{Entry, Fact, RedisSpec, Seq, StreamFrom};
 use crate::store::{Ancestor, Store};
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// Events of one call.
 const EVENTS: usize = 1000;
-/// Bytes of the payloads of one call, about.
+/// Bytes of one call, about, as they are sent.
 const BYTES: usize = 1 << 20;
 /// How often a stream is looked at while there is nothing to send: it may have lost something.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
@@ -58,6 +59,8 @@ pub struct Exporter {
     ancestors: Vec<Ancestor>,
     progress: Arc<ExportProgress>,
     patience: ExportPatience,
+    /// Events of one call, at the most, over the line as it is now.
+    most: AtomicUsize,
 }
 
 /// Where a stream stands, and what is to be sent to it.
@@ -78,7 +81,8 @@ impl Exporter {
         progress: Arc<ExportProgress>,
     ) -> Self {
         let database = database.into();
-        Self { store, spec, database, ancestors, progress, patience: ExportPatience::default() }
+        let (patience, most) = (ExportPatience::default(), AtomicUsize::new(EVENTS));
+        Self { store, spec, database, ancestors, progress, patience, most }
     }
 
     /// The same with other waits.
@@ -151,6 +155,12 @@ impl Exporter {
             // nothing is said of how it goes before the server has taken something
             self.progress.is_at(cursor.seq, entries.since);
             let sending = appender.append(link, self.claim(None), &cursor.id, &entries);
+            let sending = async {
+                let began = Instant::now();
+                let sent = sending.await;
+                self.learn(&entries, &sent, began.elapsed());
+                sent
+            };
             let (sent, next) = tokio::join!(sending, self.read(entries.last));
             entries = match sent? {
                 Appended::Done => {
@@ -179,6 +189,18 @@ impl Exporter {
         Ok(())
     }
 
+    /// What a batch says of how many events the line takes at once: half as many when no answer came in time, so down to
+    /// one; twice as many when there was plenty of time left.
+    fn learn(&self, entries: &Entries, sent: &Result<Appended, Hitch>, took: Duration) {
+        let most = self.most.load(Ordering::Relaxed);
+        let next = match sent {
+            Err(hitch) if hitch.is_late => entries.events.min(most) / 2,
+            Ok(Appended::Done) if entries.events >= most && took < self.patience.answer / 4 => most * 2,
+            _ => return,
+        };
+        self.most.store(next.clamp(1, EVENTS), Ordering::Relaxed);
+    }
+
     /// Finds out where the stream stands, and makes it ours if it is new, or one that our database was a copy of has
     /// begun it. `before` is how far it was when it was last asked.
     async fn settle(
@@ -205,8 +227,8 @@ impl Exporter {
             let there = number_of(&id)?;
             self.is_within_the_log(there).await?;
             let seq = if id == NONE_YET { self.start().await? } else { there };
-            let proof = self.proof(entry).await?;
-            match appender.take(link, claim, &id, proof.as_ref()).await? {
+            let known = self.known(entry).await?;
+            match appender.take(link, claim, &id, known.as_ref()).await? {
                 Appended::Done => {
                     if let Some(to) = before.filter(|before| seq < *before) {
                         let from = seq.0 + 1;
@@ -224,7 +246,7 @@ impl Exporter {
     /// What the newest entry of the stream must be. `None`: there is no entry, or retention has removed its event here.
     /// The mark alone does not tell a log from the same one that was put back to an earlier state and went on from
     /// there, nor two that go on from one state.
-    async fn proof(&self, id: String) -> Result<Option<Proof>, Hitch> {
+    async fn known(&self, id: String) -> Result<Option<KnownEntry>, Hitch> {
         if id.is_empty() {
             return Ok(None);
         }
@@ -234,7 +256,7 @@ impl Exporter {
             let page = reader.rows_after(before, 1, BYTES)?;
             Ok(page.rows.first().filter(|row| row.seq == seq).map(entry::text))
         });
-        Ok(read.await.map_err(unread)?.map(|event| Proof { id, event }))
+        Ok(read.await.map_err(unread)?.map(|event| KnownEntry { id, event }))
     }
 
     fn of_another_past(&self, entry: &str) -> Hitch {
@@ -329,9 +351,10 @@ impl Exporter {
     /// The next batch, ready to be sent: what is read is encoded on the reader's thread.
     async fn read(&self, after: Seq) -> Result<Entries, Hitch> {
         let (format, database) = (self.spec.format, self.database.clone());
+        let most = self.most.load(Ordering::Relaxed);
         let read = self.store.read(move |reader| {
-            let page = reader.rows_after(after, EVENTS, BYTES)?;
-            Ok(Entries::of(&page, format, &database))
+            let page = reader.rows_after(after, most, BYTES)?;
+            Ok(Entries::of(&page, format, &database, BYTES))
         });
         read.await.map_err(unread)
     }

@@ -2,6 +2,7 @@
 //! in front of them, or within the text where a script of an older server met them.
 use crate::secret;
 use std::io;
+use std::time::Duration;
 
 /// Why nothing is sent just now, in words for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -11,24 +12,36 @@ pub(super) struct Hitch {
     pub(super) what: String,
     /// It does not pass before somebody has put something right.
     pub(super) stays: bool,
+    /// No answer came in time: less may be asked for at once.
+    pub(super) is_late: bool,
 }
 
 impl Hitch {
     pub(super) fn passing(what: impl Into<String>) -> Self {
-        Self { what: what.into(), stays: false }
+        Self { what: what.into(), stays: false, is_late: false }
     }
 
     pub(super) fn staying(what: impl Into<String>) -> Self {
-        Self { what: what.into(), stays: true }
+        Self { what: what.into(), stays: true, is_late: false }
+    }
+
+    /// No answer came within this time.
+    pub(super) fn late(patience: Duration) -> Self {
+        Self {
+            is_late: true,
+            ..Self::passing(format!("it gave no answer within {} s", patience.as_secs_f32()))
+        }
+    }
+
+    fn advised(what: String, stays: bool) -> Self {
+        Self { what, stays, is_late: false }
     }
 
     /// What a server says instead of doing it.
     pub(super) fn said(error: &str) -> Self {
         let shown = cleaned(error, SHOWN);
         match ADVICE.iter().find(|(code, ..)| has_code(error, code)) {
-            Some((_, stays, advice)) => {
-                Self { what: format!("Redis says \"{shown}\": {advice}"), stays: *stays }
-            }
+            Some((_, stays, advice)) => Self::advised(format!("Redis says \"{shown}\": {advice}"), *stays),
             None => Self::passing(format!("Redis says \"{shown}\"")),
         }
     }
@@ -39,7 +52,7 @@ impl Hitch {
         let known = OF_LOGIN.iter().chain(ADVICE).find(|(code, ..)| has_code(error, code));
         match known {
             Some((code, stays, advice)) => {
-                Self { what: format!("Redis refuses the login ({code}): {advice}"), stays: *stays }
+                Self::advised(format!("Redis refuses the login ({code}): {advice}"), *stays)
             }
             None => Self::passing("Redis refuses the login, with an error that is none that is known"),
         }

@@ -3,7 +3,7 @@
 use super::hitch::{Hitch, cleaned};
 use super::resp::{self, RedisCommand, RedisReply};
 use crate::domain::{RedisAddress, RedisSpec};
-use crate::net::trusted_roots;
+use crate::net::{lookup_host, trusted_roots};
 use crate::secret;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -58,9 +58,7 @@ impl RedisLink {
         };
         match tokio::time::timeout(self.patience, asked).await {
             Ok(reply) => reply.map(clean).map_err(|error| Hitch::broke(&error, tls)),
-            Err(_) => {
-                Err(Hitch::passing(format!("it gave no answer within {} s", self.patience.as_secs_f32())))
-            }
+            Err(_) => Err(Hitch::late(self.patience)),
         }
     }
 
@@ -113,7 +111,8 @@ async fn login(spec: &RedisSpec) -> Result<Option<RedisCommand>, Hitch> {
 
 /// A secret could not be had. Who gives it may be slow for once; all else somebody must put right.
 fn unknown(error: &secret::SecretError, after: Duration) -> Hitch {
-    Hitch { what: format!("[events.redis]: {error}"), stays: after < SECRET }
+    let what = format!("[events.redis]: {error}");
+    if after < SECRET { Hitch::staying(what) } else { Hitch::passing(what) }
 }
 
 async fn connect(address: &RedisAddress, patience: Duration) -> Result<Box<dyn Duplex>, Hitch> {
@@ -125,7 +124,10 @@ async fn connect(address: &RedisAddress, patience: Duration) -> Result<Box<dyn D
             Ok(Box::new(stream.map_err(unreached)?))
         }
         RedisAddress::Host { host, port, tls } => {
-            let connecting = TcpStream::connect((host.as_str(), *port));
+            let connecting = async {
+                let all = lookup_host(host.clone(), *port).await?;
+                TcpStream::connect(&all[..]).await
+            };
             let stream =
                 tokio::time::timeout(patience, connecting).await.map_err(late)?.map_err(unreached)?;
             // one question, one answer: nothing is gained by waiting for more

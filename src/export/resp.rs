@@ -52,6 +52,11 @@ impl RedisCommand {
         self.body.extend_from_slice(&other.body);
     }
 
+    /// How many bytes its parts take.
+    pub(super) fn size(&self) -> usize {
+        self.body.len()
+    }
+
     /// As it is sent.
     pub(super) fn encoded(&self) -> Vec<u8> {
         let mut out = format!("*{}\r\n", self.parts).into_bytes();

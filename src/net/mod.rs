@@ -5,6 +5,8 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::tls::TlsInfo;
 use reqwest::{Client, ClientBuilder, Response, Url};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::OnceLock;
 use std::time::Duration;
 use x509_cert::Certificate;
@@ -33,6 +35,18 @@ pub enum Redirects {
     Refuse,
     /// Up to [`MAX_REDIRECTS`] times.
     Follow,
+}
+
+/// The addresses of a host, each with the port; a silent name server holds up nobody but who asks.
+///
+/// # Errors
+/// What the system says.
+pub async fn lookup_host(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let all = lookup::addresses(host, port).await?;
+    Ok(all.into_iter().map(|address| SocketAddr::new(address, port)).collect())
 }
 
 /// A client for `url`. Each request gets a connection of its own, so that a probe sees what a
@@ -130,7 +144,7 @@ pub fn is_this_machine(url: &Url) -> bool {
     let Some(host) = url.host_str() else { return false };
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost")
-        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
