@@ -29,6 +29,7 @@ mod programs;
 mod protocol;
 mod recovery;
 mod redis;
+mod redis_against;
 mod redis_daemon;
 mod redis_server;
 mod risk;

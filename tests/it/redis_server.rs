@@ -186,6 +186,8 @@ pub enum Oddly {
     Say(Vec<Vec<u8>>),
     /// Passes on so many commands, and takes the answer of the last away: closes instead.
     LoseAnswer(usize),
+    /// Takes commands of at most so many bytes; a longer one never gets through.
+    OnlyShort(usize),
 }
 
 /// Stands before a server: the first connections go oddly, all others as they should.
@@ -215,16 +217,28 @@ fn serve(stream: TcpStream, socket: &Path, oddly: Option<Oddly>) {
             }
             while command(&mut commands).is_some() {}
         }
-        Some(Oddly::LoseAnswer(count)) => pass(&mut commands, &mut out, socket, Some(count)),
-        None => pass(&mut commands, &mut out, socket, None),
+        Some(Oddly::LoseAnswer(count)) => pass(&mut commands, &mut out, socket, Some(count), usize::MAX),
+        Some(Oddly::OnlyShort(longest)) => pass(&mut commands, &mut out, socket, None, longest),
+        None => pass(&mut commands, &mut out, socket, None, usize::MAX),
     }
 }
 
-/// Passes commands on, and answers back; of the last of `count` the answer is lost.
-fn pass(commands: &mut BufReader<TcpStream>, out: &mut TcpStream, socket: &Path, count: Option<usize>) {
+/// Passes commands on, and answers back; of the last of `count` the answer is lost, and so is a command that is longer
+/// than `longest`.
+fn pass(
+    commands: &mut BufReader<TcpStream>,
+    out: &mut TcpStream,
+    socket: &Path,
+    count: Option<usize>,
+    longest: usize,
+) {
     let Some(mut real) = Client::open(socket) else { return };
     for n in 1.. {
         let Some(bytes) = command(commands) else { return };
+        if bytes.len() > longest {
+            while command(commands).is_some() {}
+            return;
+        }
         if real.0.get_mut().write_all(&bytes).is_err() {
             return;
         }
