@@ -231,7 +231,7 @@ impl KeptProgram {
     /// Why it was ended by the system, if that was for its limit of memory: what is to be said of it.
     pub fn over_memory(&self) -> Option<String> {
         Some(format!(
-            "took more than its `limits.memory` of {}, and was ended by the system: raise that, or give it less to do at a time",
+            "took more than its `limits.memory` of {}, and was killed by the kernel: raise the limit, or give it less to do at a time",
             size_in_words(self.met.memory?)
         ))
     }

@@ -42,7 +42,7 @@ pub(super) fn redis(top: &Section<'_>) -> Option<RedisSpec> {
     {
         item.file.warn(
             item.span(),
-            "the password goes there in the clear, and everybody on the way can read it".into(),
+            "the password is sent to this server in the clear, and anyone on the way can read it".into(),
             Some("write rediss://, or reach it through a tunnel that ends on this machine".into()),
         );
     }
@@ -67,7 +67,7 @@ fn address(item: Item<'_>) -> Option<(RedisAddress, u32)> {
     }
     let Ok(url) = url::Url::parse(text) else { return refuse("is no address") };
     if url.query().is_some() || url.fragment().is_some() {
-        return refuse("ends with the number of the database, and nothing behind it");
+        return refuse("must end with the number of the database, with nothing after it");
     }
     let host = match url.host() {
         Some(url::Host::Ipv6(address)) => address.to_string(),
@@ -76,10 +76,10 @@ fn address(item: Item<'_>) -> Option<(RedisAddress, u32)> {
     };
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':');
     if host.is_empty() || !host.chars().all(is_plain) || url.port() == Some(0) {
-        return refuse("names no host and port that there can be");
+        return refuse("has a host or port that is not valid");
     }
     let Some(database) = database(url.path().trim_start_matches('/')) else {
-        return refuse("ends with the number of the database");
+        return refuse("must end with the number of the database");
     };
     Some((RedisAddress::Host { host, port: url.port().unwrap_or(6379), tls }, database))
 }
@@ -105,7 +105,7 @@ fn stream(item: Item<'_>) -> Option<String> {
     let text = item.text()?;
     let odd = |c: char| c.is_control() || c.is_whitespace();
     if text.is_empty() || text.contains(odd) {
-        return item.refuse("`stream` is a name without blanks, such as \"bgagent:events\"".into());
+        return item.refuse("`stream` must be a name without spaces, such as \"bgagent:events\"".into());
     }
     if text.len() > RedisSpec::LONGEST_STREAM {
         return item.refuse(format!("`stream` is at most {} bytes long", RedisSpec::LONGEST_STREAM));

@@ -258,10 +258,15 @@ pub(super) const REDIS: &[Key] = &[
         Kind::Text,
         "the server and the number of its database: redis://host:6379/0, with TLS rediss://, or unix:///path?db=0",
     ),
-    key("username", Kind::TextOrSecret, "name of the user; default: Redis's own default"),
+    key(
+        "username",
+        Kind::TextOrSecret,
+        "name of the Redis user; default: the one that Redis calls `default`",
+    ),
     key("password", Kind::Secret, "its password"),
     key("stream", Kind::Text, "key of the stream; default bgagent:events"),
-    key("maxlen", Kind::Whole, "entries that a stream keeps, about; default {}").with(&[RedisSpec::MAXLEN]),
+    key("maxlen", Kind::Whole, "about how many entries a stream keeps; default {}")
+        .with(&[RedisSpec::MAXLEN]),
     key(
         "format",
         Kind::Word(StreamFormat::WORDS),
@@ -270,7 +275,7 @@ pub(super) const REDIS: &[Key] = &[
     key(
         "from",
         Kind::WholeOr(&["now"]),
-        "where a stream begins that there was not: with the event of this number, or \"now\"; default now",
+        "where a new stream begins: with the event of this number, or \"now\"; default now",
     ),
 ];
 pub(super) const CATCH_UP_TABLE: &[Key] = &[
@@ -495,9 +500,9 @@ pub(super) const SANDBOX_LIMITS: &[Key] = &[
     key(
         "processes",
         Kind::Whole,
-        "processes and threads at a time, of all that it starts; needs a control group of the daemon's own",
+        "processes and threads at a time, of all that it starts; needs a control group delegated to the daemon",
     ),
-    key("memory", Kind::Size, "of all its processes; needs a control group of the daemon's own"),
+    key("memory", Kind::Size, "of all its processes; needs a control group delegated to the daemon"),
     key("open_files", Kind::Whole, "of one process"),
     key("file_size", Kind::Size, "of a file that it writes"),
     key("cpu", Kind::Duration, "time on a processor, of one process"),

@@ -28,7 +28,7 @@ pub(super) fn judge(item: &Item<'_>, path: &Path) {
     } else if holds(&file.path) {
         refuse(
             format!("which holds the configuration ({})", file.path.display()),
-            "no program within walls sees it; name the folders that are meant, each by itself",
+            "no program in a sandbox may see it; name the folders that are meant, each by itself",
         );
     } else if item.name == "write" && (is_in(&file.folder) || real_path.starts_with(folder)) {
         refuse(

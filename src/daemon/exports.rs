@@ -103,7 +103,7 @@ fn finding(standing: Option<&ExportStanding>, now: jiff::Timestamp) -> Option<Fi
     match behind {
         Some(behind) if behind >= LATE => {
             let late = human_duration(SignedDuration::from_mins(behind.as_mins()));
-            Some(of(Level::Warn, format!("events are not copied to Redis since {late}: {problem}")))
+            Some(of(Level::Warn, format!("events have not been copied to Redis for {late}: {problem}")))
         }
         // between two tries, nothing has become better
         Some(_) if standing.state == ExportState::Trying => None,

@@ -188,7 +188,7 @@ pub(super) const BY_NETWORK: &[(&str, Escape)] = &[
     ("within a network: connect to a port of this machine", |stage| {
         TcpStream::connect(("127.0.0.1", stage.port)).map(drop)
     }),
-    ("within a network: connect to it by IPv6", |stage| {
+    ("within a network: connect to it by its IPv4-mapped IPv6 address", |stage| {
         TcpStream::connect(("::ffff:127.0.0.1", stage.port)).map(drop)
     }),
     ("within a network: connect to the internet", |_| TcpStream::connect(("192.0.2.1", 443)).map(drop)),
@@ -244,7 +244,7 @@ pub(super) const BY_NETWORK: &[(&str, Escape)] = &[
     ("by its proxy: reach it by another form of its address", |stage| {
         by_proxy(&format!("[::ffff:127.0.0.1]:{}", stage.port), true)
     }),
-    ("by its proxy: reach where a cloud keeps keys", |_| by_proxy("169.254.169.254:80", true)),
+    ("by its proxy: reach the cloud's metadata service", |_| by_proxy("169.254.169.254:80", true)),
     ("by its proxy: reach another port of a host that is allowed", |_| by_proxy("bgagent.invalid:81", true)),
     ("by its proxy: reach what is allowed and is not there", |_| what_is_allowed()),
     ("by its proxy: do without the key", |_| by_proxy("bgagent.invalid:80", false)),

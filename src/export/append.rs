@@ -274,7 +274,7 @@ impl<'a> Appender<'a> {
                 };
                 return Err(Hitch::staying(format!(
                     "`{key}` has entries of somebody else (up to {last}; {by}): nothing is mixed with them. Give the agent's \
-                     session another `session_id`, or have it filled anew: DEL {key} {mark}"
+                     session another `session_id`, or delete this one, so that it is filled again: DEL {key} {mark}"
                 )));
             }
             _ => return Err(Hitch::passing("the server's answer is none that is known")),

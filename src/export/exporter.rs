@@ -319,7 +319,7 @@ impl Exporter {
 
     fn ways_out(&self) -> String {
         format!(
-            "Choose another `stream`, or have it filled anew: DEL {} {}",
+            "Choose another `stream`, or delete this one, so that it is filled again: DEL {} {}",
             self.spec.stream,
             self.spec.mark()
         )
@@ -382,7 +382,9 @@ impl Exporter {
 /// The event that an id stands for.
 fn number_of(id: &str) -> Result<Seq, Hitch> {
     let number = id.split('-').next().and_then(|number| number.parse().ok());
-    number.map(Seq).ok_or_else(|| Hitch::staying(format!("the stream's last id is `{id}`, which is none")))
+    number
+        .map(Seq)
+        .ok_or_else(|| Hitch::staying(format!("the stream's last id is `{id}`, which is not a valid id")))
 }
 
 fn moves() -> Hitch {

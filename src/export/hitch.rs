@@ -54,7 +54,9 @@ impl Hitch {
             Some((code, stays, advice)) => {
                 Self::advised(format!("Redis refuses the login ({code}): {advice}"), *stays)
             }
-            None => Self::passing("Redis refuses the login, with an error that is none that is known"),
+            None => Self::passing(
+                "Redis refuses the login with an error that is not one that is known (not shown, since it may repeat the password): check `username` and `password` of [events.redis]",
+            ),
         }
     }
 
@@ -107,8 +109,8 @@ const OF_LOGIN: &[(&str, bool, &str)] = &[
 /// Errors that a person can do something about: their code, whether they stay, what to do.
 const ADVICE: &[(&str, bool, &str)] = &[
     ("LOADING", false, "it reads its data after a start; this passes"),
-    ("BUSY", false, "a script of somebody keeps it busy"),
-    ("READONLY", false, "this is a replica now; the address must lead to the primary"),
+    ("BUSY", false, "another client's script keeps it busy; this passes when the script ends"),
+    ("READONLY", false, "this is a replica; `url` must lead to the primary"),
     ("MASTERDOWN", false, "this is a replica without its primary; the address must lead to the primary"),
     ("NOREPLICAS", false, "too few replicas are connected (min-replicas-to-write)"),
     ("MISCONF", false, "it can't save to its disk and refuses to write (stop-writes-on-bgsave-error)"),
@@ -138,9 +140,21 @@ const ADVICE: &[(&str, bool, &str)] = &[
     ("ERR AUTH", true, "it has no password: remove `password` from [events.redis], or set one there"),
     ("ERR Client sent AUTH", true, "it has no password: remove `password` from [events.redis]"),
     ("ERR invalid password", true, "check `password` of [events.redis]"),
-    ("NOPERM", true, "its access list does not let this user; docs/REDIS.md has what is needed"),
-    (IN_SCRIPT, true, "its access list does not let this user; docs/REDIS.md has what is needed"),
-    ("DENIED", true, "it takes connections of its own machine only (protected-mode)"),
+    (
+        "NOPERM",
+        true,
+        "its ACL does not allow this user to do that; docs/REDIS.md lists the permissions needed",
+    ),
+    (
+        IN_SCRIPT,
+        true,
+        "its ACL does not allow this user to do that; docs/REDIS.md lists the permissions needed",
+    ),
+    (
+        "DENIED",
+        true,
+        "it accepts connections from its own machine only (protected-mode): set a password there, and here",
+    ),
     ("WRONGTYPE", true, "other data has the name of the stream: choose another `stream`"),
     (
         "ERR unknown command",
@@ -228,7 +242,7 @@ mod tests {
                 true,
                 "has no password",
             ),
-            ("hunter2-and-more", false, "none that is known"),
+            ("hunter2-and-more", false, "not one that is known"),
             ("LOADING hunter2-and-more", false, "after a start"),
         ];
         for (said, stays, advice) in cases {

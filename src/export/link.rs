@@ -136,7 +136,11 @@ async fn connect(address: &RedisAddress, patience: Duration) -> Result<Box<dyn D
                 return Ok(Box::new(stream));
             }
             // a server without TLS takes the first bytes for the beginning of a command, and waits for the rest
-            let silent = |_| Hitch::passing("no encryption: it does not answer; is there TLS at this port?");
+            let silent = |_| {
+                Hitch::passing(
+                    "no encryption: the TLS handshake got no answer; does this port speak TLS? If not, write redis://",
+                )
+            };
             tokio::time::timeout(patience, encrypted(stream, host)).await.map_err(silent)?
         }
     }
@@ -145,8 +149,11 @@ async fn connect(address: &RedisAddress, patience: Duration) -> Result<Box<dyn D
 async fn encrypted(stream: TcpStream, host: &str) -> Result<Box<dyn Duplex>, Hitch> {
     // A second installation is refused by rustls and changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let name = ServerName::try_from(host.to_owned())
-        .map_err(|_| Hitch::staying(format!("`{host}` can't be the name in a certificate")))?;
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| {
+        Hitch::staying(format!(
+            "`{host}` can't be the name in a certificate: check the host in `url` of [events.redis]"
+        ))
+    })?;
     let roots = tokio::task::spawn_blocking(trusted_roots).await;
     let roots =
         roots.map_err(|error| Hitch::passing(format!("the trusted certificates can't be read: {error}")))?;
@@ -154,8 +161,8 @@ async fn encrypted(stream: TcpStream, host: &str) -> Result<Box<dyn Duplex>, Hit
     match TlsConnector::from(Arc::new(config)).connect(name, stream).await {
         Ok(stream) => Ok(Box::new(stream)),
         Err(error) => Err(Hitch::passing(format!(
-            "no encryption: {error}; the server must speak TLS, with a certificate signed by one that this machine trusts \
-             (SSL_CERT_FILE can name a file of such)"
+            "no encryption: {error}; the server must speak TLS, with a certificate signed by a CA that this machine trusts \
+             (SSL_CERT_FILE can name a file of CA certificates)"
         ))),
     }
 }

@@ -89,7 +89,7 @@ pub(super) async fn request(
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
     let path = format!("{}{query}", request.uri().path()).parse::<Uri>();
     let (Some(host), Ok(path)) = (host, path) else {
-        return said(StatusCode::BAD_REQUEST, "bgagent: the address is none that can be asked for.\n");
+        return said(StatusCode::BAD_REQUEST, "bgagent: this URL can't be forwarded.\n");
     };
     *request.uri_mut() = path;
     without_connection(request.headers_mut());

@@ -85,7 +85,7 @@ async fn answer(state: &Arc<PassState>, request: Request<Incoming>, place: Place
     if known != Some(state.credentials.as_bytes()) {
         let mut refused = said(
             StatusCode::PROXY_AUTHENTICATION_REQUIRED,
-            "bgagent: this proxy wants the key of the program, which stands in HTTP_PROXY and HTTPS_PROXY of its environment.\n",
+            "bgagent: this proxy needs the program's key: use the whole URL in HTTP_PROXY or HTTPS_PROXY, with its user and password.\n",
         );
         refused.headers_mut().insert(PROXY_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"bgagent\""));
         return refused;
@@ -94,13 +94,13 @@ async fn answer(state: &Arc<PassState>, request: Request<Incoming>, place: Place
     let Some((host, port)) = asked_for(request.uri(), tunnel) else {
         return said(
             StatusCode::BAD_REQUEST,
-            "bgagent: this is a proxy: it wants CONNECT host:port, or a request with a whole address.\n",
+            "bgagent: this is a proxy: send CONNECT host:port, or a request with an absolute URL.\n",
         );
     };
     if !tunnel && request.uri().scheme_str() != Some("http") {
         return said(
             StatusCode::BAD_REQUEST,
-            "bgagent: without CONNECT only http:// addresses are asked for.\n",
+            "bgagent: without CONNECT only http:// URLs are forwarded; use CONNECT for others.\n",
         );
     }
     let named = format!("{host}:{port}");

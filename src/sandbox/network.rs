@@ -16,7 +16,8 @@ pub fn open(port: u16) -> Result<TcpListener, NotConfined> {
     let failed = |what: &'static str| move |error: std::io::Error| NotConfined(format!("{what}: {error}"));
     leave()?;
     raise_loopback().map_err(failed("the loopback interface of its network can't be brought up"))?;
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(failed("its network can't be listened in"))
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .map_err(failed("the proxy's port can't be listened on in its network"))
 }
 
 /// Root may without a namespace of users; everybody else is mapped to themselves in one (user_namespaces(7)).

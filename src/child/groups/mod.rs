@@ -4,7 +4,7 @@
 //! Groups are made below the one that this process is in, and only if that was delegated to it: systemd's documentation
 //! ("Control Group APIs and Delegation") leaves all others to whoever made them. Whether it was is said by systemd, in an
 //! extended attribute of the group, or by whoever starts the daemon, in a variable ([`DELEGATED`]). It moves into a leaf
-//! ([`DAEMON`]), since a group that shares out memory has no processes of its own.
+//! (`DAEMON`), since a group that shares out memory has no processes of its own.
 //!
 //! Where there are none, keepers end what they keep ([`super::trampoline`]), and a limit that needs a group is refused.
 mod group;
@@ -221,7 +221,7 @@ impl Groups {
         }
         for (name, ..) in &left {
             tracing::warn!(
-                "the control group {name} of the last daemon can't be emptied: what is in it can't be killed"
+                "the control group {name} can't be emptied: processes in it can't be killed, perhaps because a disk does not answer; the next start of the daemon tries again"
             );
         }
         ended.sort();

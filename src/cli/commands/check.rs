@@ -153,7 +153,7 @@ fn unheld_limits(app: &mut App, fleet: &Fleet) -> Vec<Diagnostic> {
     let warning = |(place, limits): (String, SandboxLimits)| {
         let (limit, why) = groups.lacks(&limits)?;
         let message = format!(
-            "{whose} can't hold `limits.{limit}` of [{place}], and does not start its program: {why}"
+            "{whose} can't enforce `limits.{limit}` of [{place}], and so does not start its program: {why}"
         );
         let hint = "the service of `bgagent service install` has control groups where the system gives them; else leave the limit out";
         Some(Diagnostic::of_key(format!("{place}.sandbox.limits.{limit}"), message, hint.into()))

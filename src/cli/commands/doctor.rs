@@ -58,7 +58,7 @@ fn group_lines(groups: &GroupSupport) -> Vec<String> {
     let limits = [("memory", &groups.no_memory_because), ("processes", &groups.no_processes_because)];
     let unheld = limits.into_iter().filter_map(|(limit, why)| {
         Some(format!(
-            "`limits.{limit}` of a sandbox can't be held by a daemon that is started here: {}",
+            "`limits.{limit}` of a sandbox can't be enforced by a daemon that is started here: {}",
             why.as_ref()?
         ))
     });

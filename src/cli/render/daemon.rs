@@ -19,7 +19,7 @@ pub(in crate::cli) fn untrusted_server(one: &UntrustedServerView) -> String {
 /// What is said of a limit that can't be held.
 pub(in crate::cli) fn unheld_limit(one: &UnheldLimitView) -> String {
     format!(
-        "the program of [{}] is not started: its `limits.{}` can't be held, since {}; leave it out, or run the daemon where it can",
+        "the program of [{}] is not started: its `limits.{}` can't be enforced: {}; leave it out, or run the daemon where it can be",
         plain(&one.program),
         plain(&one.limit),
         plain(&one.because)

@@ -285,7 +285,7 @@ fn facts() -> Vec<Fact> {
         owner: ProgramOwner { table: "agents.news".into(), agent: Some(agent()), run: Some(run()) },
         program: "curl".into(),
         host: "evil.example:443".into(),
-        reason: "it is not in its `net`".into(),
+        reason: "it is not listed in `net`".into(),
     });
     facts
 }

@@ -154,7 +154,7 @@ described! {
         /// What hinders control groups around its programs; empty: nothing.
         #[serde(default, skip_serializing_if = "ControlGroupsView::is_empty")]
         pub control_groups: ControlGroupsView,
-        /// Limits of sandboxes that can't be held here: a program with one is not started.
+        /// Limits of sandboxes that can't be enforced here: a program with one is not started.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub unheld_limits: Vec<UnheldLimitView>,
     }

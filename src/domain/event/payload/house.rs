@@ -97,7 +97,7 @@ described! {
         pub seen: String,
     }
 
-    /// The sandbox of a program did not connect it to a place. Told once for each place and program. The event's agent and
+    /// The sandbox of a program did not connect it to a place. Told at most once a day for each table and place. The event's agent and
     /// run are those that the program runs for, where that is one.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct SandboxDenied {
