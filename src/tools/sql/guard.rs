@@ -34,7 +34,7 @@ const STEPS: i32 = 8;
 /// bytes. Not all of those keep to the longest value while they gather.
 const MAX_GROWTH: u64 = 36 << 20;
 /// The same for others: what they sort and compare, and something else may have grown.
-const MAX_GROWTH_OF_OTHERS: u64 = 256 << 20;
+pub(super) const MAX_GROWTH_OF_OTHERS: u64 = 256 << 20;
 /// Time between two looks at the memory.
 const LOOK: Duration = Duration::from_millis(1);
 

@@ -176,7 +176,9 @@ async fn hostile_statements() {
         assert!(took < Duration::from_secs(2), "{shown}: {took:?} {result:?}");
         if let (Some(_), Some(high)) = (start, peak()) {
             let grown = high.saturating_sub(low);
-            assert!(grown < 64 << 20, "{shown}: {} MiB {result:?}", grown >> 20);
+            // what is put aside in the time that a statement has is more on a faster machine, up to where the guard ends it
+            let most = super::guard::MAX_GROWTH_OF_OTHERS + (16 << 20);
+            assert!(grown < most, "{shown}: {} MiB {result:?}", grown >> 20);
             worst = (worst.0.max(took), worst.1.max(grown >> 20), grown >> 20);
         }
         if std::env::var_os("SHOW").is_some() {
