@@ -1,12 +1,10 @@
 //! From `[agents.…]` to specifications.
-use super::at::at;
+use super::schedule::Schedules;
 use super::walk::{Item, Section};
 use super::{checks, keys, sandbox};
-use crate::config::values::{LEAST_OUTPUT, cwd, refers, zone};
+use crate::config::values::{LEAST_OUTPUT, cwd, refers};
 use crate::domain::*;
 use jiff::SignedDuration;
-use jiff::tz::TimeZone;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// All agents, sorted by name. Equal parts are shared, so that many agents stay small.
@@ -16,7 +14,8 @@ pub(super) fn agents<'a>(top: &Section<'a>, fleet: &Fleet) -> Vec<Arc<AgentSpec>
         keys::AGENT.iter().copied().filter(|key| !keys::OWN.contains(&key.name)).collect();
     let guarded = top.get("defaults").and_then(|item| item.section(&keys));
     let Some(table) = top.get("agents").and_then(|item| item.table()) else { return Vec::new() };
-    let mut maker = Maker { fleet, crons: HashMap::new(), limits: Vec::new(), no_checks: Arc::from([]) };
+    let mut maker =
+        Maker { fleet, schedules: Schedules::of(fleet), limits: Vec::new(), no_checks: Arc::from([]) };
     let mut all = Vec::with_capacity(table.len());
     for (name, value) in table {
         let text = name.get_ref().as_ref();
@@ -54,7 +53,7 @@ pub(super) fn agents<'a>(top: &Section<'a>, fleet: &Fleet) -> Vec<Arc<AgentSpec>
 
 struct Maker<'f> {
     fleet: &'f Fleet,
-    crons: HashMap<(String, String), Arc<CronSchedule>>,
+    schedules: Schedules<'f>,
     limits: Vec<Arc<Limits>>,
     no_checks: Arc<[Check]>,
 }
@@ -62,15 +61,17 @@ struct Maker<'f> {
 impl Maker<'_> {
     fn agent(&mut self, section: &Section<'_>, id: AgentId) -> Option<AgentSpec> {
         let (line, _) = section.file.place(section.span.start);
-        let schedule = self.schedule(section);
+        let schedule = self.schedules.schedule(section);
+        let active_times = self.schedules.active_times(section);
         let body = self.body(section);
         let walls = sandbox::setting(section);
         let gate = section.get("gate").and_then(|item| checks::check(item, self.fleet, &walls)).map(Arc::new);
         let success_when = self.success_when(section);
         let limits = self.limits(section);
         let jitter = section.duration("jitter").unwrap_or(SignedDuration::ZERO);
-        if let (Some(Schedule::Every(period)), Some(item)) = (&schedule, section.get("jitter"))
-            && jitter >= *period
+        if let (Some(period), Some(item)) =
+            (schedule.as_ref().and_then(Schedule::interval), section.get("jitter"))
+            && jitter >= period
         {
             item.refuse::<()>("`jitter` must be shorter than the interval".into());
         }
@@ -80,6 +81,7 @@ impl Maker<'_> {
             id,
             description: section.text("description").map(Into::into),
             schedule: schedule.unwrap_or(Schedule::Manual),
+            active_times,
             jitter,
             first_run: section.word("first_run").unwrap_or(FirstRun::Now),
             catch_up: catch_up(section),
@@ -103,58 +105,6 @@ impl Maker<'_> {
         spec.config_hash = identity::of_agent(&spec);
         spec.line = line;
         Some(spec)
-    }
-
-    fn schedule(&mut self, section: &Section<'_>) -> Option<Schedule> {
-        let given: Vec<Item<'_>> = ["interval", "after", "cron", "at", "on"]
-            .into_iter()
-            .filter_map(|name| section.own(name))
-            .collect();
-        if let [first, second, ..] = given[..] {
-            return second.refuse_with(
-                format!("an agent has one schedule, this one has `{}` and `{}`", first.name, second.name),
-                "keep one of them, or make two agents".into(),
-            );
-        }
-        // a schedule is looked at whether its zone is known or not
-        let zone = section
-            .get("timezone")
-            .map_or_else(|| Some(self.fleet.daemon.timezone.clone()), zone)
-            .unwrap_or(TimeZone::UTC);
-        let Some(item) = given.first().copied() else { return Some(Schedule::Manual) };
-        match item.name {
-            "interval" => section.positive("interval").map(Schedule::Every),
-            "after" => section.positive("after").map(Schedule::After),
-            "cron" => self.cron(item, zone).map(Schedule::Cron),
-            "at" => at(section, item, &zone).map(Schedule::At),
-            _ => on(item).map(Schedule::On),
-        }
-    }
-
-    fn cron(&mut self, item: Item<'_>, zone: TimeZone) -> Option<Arc<CronSchedule>> {
-        let text = item.text()?;
-        let key = (text.to_owned(), zone.iana_name().unwrap_or("").to_owned());
-        if let Some(known) = self.crons.get(&key) {
-            return Some(known.clone());
-        }
-        match CronSchedule::parse(text, zone) {
-            Ok(cron) => {
-                let cron = Arc::new(cron);
-                self.crons.insert(key, cron.clone());
-                Some(cron)
-            }
-            Err(CronError::Never) => {
-                item.refuse_with(format!("`{text}` never fires"), "no day of the calendar fits it".into())
-            }
-            Err(CronError::Foreign { what, instead }) => item.refuse_with(what, instead),
-            Err(error @ CronError::MisleadingStep { instead, .. }) => {
-                item.refuse_with(error.to_string(), format!("write {instead}"))
-            }
-            Err(error) => item.refuse_with(
-                error.to_string(),
-                "for example \"0 9 * * MON-FRI\", \"*/10 * * * *\" or \"@daily\"".into(),
-            ),
-        }
     }
 
     fn body(&self, section: &Section<'_>) -> Option<Body> {
@@ -334,30 +284,6 @@ fn accept_risk(section: &Section<'_>) -> Option<Box<str>> {
         return item.refuse_with("`accept_risk` says nothing".into(), hint);
     }
     Some(why.into())
-}
-
-fn on(item: Item<'_>) -> Option<EventTrigger> {
-    if item.value.get_ref().is_str() {
-        let event = item.word_among(EventType::TRIGGERS)?;
-        return Some(EventTrigger { event, agent: None, untrusted: false });
-    }
-    let section = item.section(keys::ON)?;
-    let Some(event) = section.get("event").map(|event| event.word_among(EventType::TRIGGERS)) else {
-        return section.missing(
-            &["event"],
-            "`on` needs `event`".into(),
-            Some(format!("one of {}", keys::EVENTS.join(", "))),
-        );
-    };
-    let agent = match section.get("agent") {
-        None => None,
-        Some(item) => match item.text()?.parse::<AgentId>() {
-            Ok(id) => Some(id),
-            Err(error) => return item.refuse(error.to_string()),
-        },
-    };
-    let untrusted = section.flag("untrusted").unwrap_or(false);
-    Some(EventTrigger { event: event?, agent, untrusted })
 }
 
 fn catch_up(section: &Section<'_>) -> CatchUp {

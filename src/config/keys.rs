@@ -78,7 +78,6 @@ pub(super) const SYNONYMS: &[(&str, &[&str])] = &[
     ("period", &["interval"]),
     ("frequency", &["interval"]),
     ("schedule", &["interval", "cron", "at"]),
-    ("when", &["interval", "cron", "at"]),
     ("crontab", &["cron"]),
     ("time", &["at"]),
     ("trigger", &["on"]),
@@ -109,7 +108,6 @@ pub(super) const SYNONYMS: &[(&str, &[&str])] = &[
     ("deadline", &["timeout", "total_timeout"]),
     ("retries", &["retry"]),
     ("disabled", &["enabled"]),
-    ("active", &["enabled"]),
     ("comment", &["description"]),
     ("title", &["description"]),
     ("condition", &["gate"]),
@@ -243,6 +241,11 @@ pub(super) const NOTIFY: &[Key] = &[
         "messages a minute at the most; those that wait are joined into one. Default 10; file: no bound",
     ),
 ];
+pub(super) const CALENDAR: &[Key] = &[key(
+    "ics",
+    Kind::Text,
+    "an iCalendar file, of which the times of its events count; read with the configuration, at most 4 MiB",
+)];
 pub(super) const BUDGET: &[Key] = &[
     key("usd_per_day", Kind::Number, "US dollars of a day"),
     key("usd_per_month", Kind::Number, "US dollars of a month"),
@@ -350,6 +353,13 @@ pub(super) const ON: &[Key] = &[
         "true: also by what a run reported that had read data from outside (incident_opened, incident_resolved); default false",
     ),
 ];
+/// One of several schedules.
+pub(super) const WHEN: &[Key] = &[
+    key("interval", Kind::Duration, "due at anchor + k × this, without drift"),
+    key("cron", Kind::Text, "due by a cron expression"),
+    key("at", Kind::Text, "due once"),
+    key("timezone", Kind::Text, "IANA name of the zone of this `cron` or `at`; default: the agent's"),
+];
 /// The schedule, the runner, and what is said of one agent: what `[defaults]` can't hold.
 pub(super) const OWN: &[&str] = &[
     "interval",
@@ -357,6 +367,7 @@ pub(super) const OWN: &[&str] = &[
     "cron",
     "at",
     "on",
+    "when",
     "query",
     "tool",
     "args",
@@ -380,7 +391,25 @@ pub(super) const AGENT: &[Key] = &[
         Kind::WordOr(EVENTS, ON),
         "started by an event: its type, or { event = \"…\", agent = \"…\" }; each such event starts a run, or is told why not",
     ),
-    key("timezone", Kind::Text, "IANA name of the zone for cron and at; default: the daemon's"),
+    key(
+        "when",
+        Kind::Tables(WHEN),
+        "several schedules: [{ cron = \"0 9 * * MON-FRI\" }, { interval = \"6h\" }]; due by each of them, and once where two \
+         name the same moment",
+    ),
+    key("timezone", Kind::Text, "IANA name of the zone for cron, at and active; default: the daemon's"),
+    key(
+        "active",
+        Kind::Text,
+        "hours of the day within which it starts by itself: \"07:00-22:00\", over midnight \"22:00-06:00\"; slots and events at \
+         other times are skipped (skipped_calendar). Default: all day",
+    ),
+    key("except", Kind::Texts, "names of [calendars.…] tables: never within their events; default: none"),
+    key(
+        "only",
+        Kind::Texts,
+        "names of [calendars.…] tables: only within an event of one of them; default: any time",
+    ),
     key("jitter", Kind::Duration, "upper bound of a delay, deterministic per agent and slot; default 0"),
     key("first_run", Kind::Word(FirstRun::WORDS), "interval: where the first slot lies; default now"),
     key(
@@ -473,6 +502,7 @@ pub(super) const TOP: &[Key] = &[
     key("mcp", Kind::Any, "MCP servers, by name"),
     key("tools", Kind::Any, "bounded instances of built-in tools, by name"),
     key("notify", Kind::Any, "where messages go, by name"),
+    key("calendars", Kind::Any, "days that agents keep to or keep from, by name"),
     key("budget", Kind::Table(BUDGET), "for the whole fleet"),
     key("events", Kind::Table(EVENTS_TO), "where else events go"),
     key("defaults", Kind::Table(AGENT), "any key of an agent but its schedule and its runner"),

@@ -138,7 +138,7 @@ fn without_effect(at: &Place<'_>) {
         found.extend(OF_COMMANDS.iter().map(|key| (*key, "agents with a `command`")));
     }
     let scheduled = at.knows(SCHEDULE);
-    if scheduled && !matches!(agent.schedule, Schedule::Every(_)) {
+    if scheduled && agent.schedule.interval().is_none() {
         found.push(("first_run", "agents with an `interval`"));
     }
     if scheduled && matches!(agent.schedule, Schedule::Manual | Schedule::On(_)) {
@@ -146,8 +146,13 @@ fn without_effect(at: &Place<'_>) {
             ["jitter", "catch_up"].map(|key| (key, "agents with slots: interval, after, cron or at")),
         );
     }
-    if scheduled && !matches!(agent.schedule, Schedule::Cron(_) | Schedule::At(_)) {
-        found.push(("timezone", "agents with `cron` or `at`"));
+    let goes_by_clock = |part: &Schedule| matches!(part, Schedule::Cron(_) | Schedule::At(_));
+    if scheduled && agent.active_times.is_none() && !agent.schedule.parts().iter().any(goes_by_clock) {
+        found.push(("timezone", "agents with `cron`, `at` or `active`"));
+    }
+    if scheduled && matches!(agent.schedule, Schedule::Manual) {
+        let whom = "agents that start by themselves: this one has no schedule";
+        found.extend(["active", "except", "only"].map(|key| (key, whom)));
     }
     for (key, whom) in found.into_iter().filter(|(key, _)| at.has(key)) {
         at.file.warn(at.of(key), format!("`{key}` has no effect here: it is for {whom}"), None);

@@ -4,6 +4,7 @@
 //! such thing as an invalid [`crate::domain::Fleet`].
 mod agents;
 mod at;
+mod calendars;
 mod call_args;
 mod checks;
 mod conceal;
@@ -28,6 +29,7 @@ mod reference;
 mod render;
 mod resolve;
 mod sandbox;
+mod schedule;
 mod schema;
 mod spans;
 mod tools;

@@ -70,6 +70,13 @@ pub fn reference() -> Vec<Section> {
         section("[mcp.NAME]", "An MCP server; its tools are NAME/TOOL.", keys::MCP),
         section("[notify.NAME]", "Where messages go.", keys::NOTIFY),
         section(
+            "[calendars.NAME]",
+            "Days that agents keep to (`only`) or keep from (`except`): the events of an iCalendar file (RFC 5545), also those \
+             that come again. An event without a time is the whole day in the agent's zone; one that is cancelled does not \
+             count. A change of the file is taken up with the next `bgagent reload`.",
+            keys::CALENDAR,
+        ),
+        section(
             "[events.redis]",
             "A copy of each event in a Redis stream, once and in order: docs/REDIS.md.",
             keys::REDIS,

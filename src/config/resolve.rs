@@ -4,7 +4,7 @@ use super::email::email;
 use super::keys::{self, Key};
 use super::machine::{self, Wanted};
 use super::walk::{Item, Section};
-use super::{agents, events, guarded, lint, models, sandbox, tools};
+use super::{agents, calendars, events, guarded, lint, models, sandbox, tools};
 use crate::config::values::{cwd, in_the_clear, url, zone};
 use crate::domain::*;
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use toml::de::DeTable;
 /// stands in, so that all errors are found.
 pub(super) fn fleet<'a>(file: &'a File<'a>, root: &'a DeTable<'a>) -> Fleet {
     let top = Section::of(file, root, 0..0, keys::TOP);
-    for kind in ["models", "mcp", "tools", "notify", "agents"] {
+    for kind in ["models", "mcp", "tools", "notify", "calendars", "agents"] {
         let is_table = root.get(kind).is_none_or(|value| value.get_ref().is_table());
         if !is_table || top.misspelled.contains(&kind) {
             file.is_broken_now(kind, "*");
@@ -27,6 +27,7 @@ pub(super) fn fleet<'a>(file: &'a File<'a>, root: &'a DeTable<'a>) -> Fleet {
     let mcp = named(&top, "mcp", keys::MCP, mcp);
     let tools = instances(&top);
     let notify = named(&top, "notify", keys::NOTIFY, notify);
+    let calendars = named(&top, "calendars", keys::CALENDAR, calendars::calendar);
     let budget = top
         .get("budget")
         .and_then(|item| item.section(keys::BUDGET))
@@ -40,6 +41,7 @@ pub(super) fn fleet<'a>(file: &'a File<'a>, root: &'a DeTable<'a>) -> Fleet {
         mcp,
         tools,
         notify,
+        calendars,
         budget,
         redis: events::redis(&top).map(Arc::new),
         secrets: Vec::new(),

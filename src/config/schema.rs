@@ -13,6 +13,7 @@ pub fn schema() -> Value {
     root["properties"]["models"] = named(keys::MODEL);
     root["properties"]["mcp"] = named(keys::MCP);
     root["properties"]["notify"] = named(keys::NOTIFY);
+    root["properties"]["calendars"] = named(keys::CALENDAR);
     root["properties"]["agents"] = named(keys::AGENT);
     let kinds = ToolKind::WORDS;
     let settings: Vec<Value> = tools::SETTINGS

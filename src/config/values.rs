@@ -32,12 +32,11 @@ pub(super) fn refers<'n>(
     kind: &str,
     names: impl Iterator<Item = &'n str> + Clone,
 ) -> bool {
-    let table = if kind == "notify target" {
-        "notify"
-    } else if kind == "model" {
-        "models"
-    } else {
-        "tools"
+    let table = match kind {
+        "notify target" => "notify",
+        "model" => "models",
+        "calendar" => "calendars",
+        _ => "tools",
     };
     if names.clone().any(|known| known == name) || item.file.is_broken(table, name) {
         return true;

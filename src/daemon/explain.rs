@@ -43,7 +43,9 @@ pub(super) fn explain(
     let id = &agent.spec.id;
     let mut told = nothing_of(agent);
     if let Some(at) = asked.filter(|at| *at > now.timestamp() && row.is_none_or(|row| row.last < *at)) {
-        told.sentence = format!("{} lies ahead; {}.", clock(at, now), coming(agent, now));
+        let left_out = agent.spec.active_times.as_deref().and_then(|times| times.at(at).0);
+        let left_out = left_out.map_or_else(String::new, |cause| format!(", when nothing starts ({cause})"));
+        told.sentence = format!("{} lies ahead{left_out}; {}.", clock(at, now), coming(agent, now));
         return told;
     }
     let Some(row) = row else {
@@ -88,7 +90,7 @@ pub(super) fn explain(
             format!("ran and {each}, as the run before; no more is kept of that (history = \"changes\")")
         }
         Verdict::Ran => ran(row, run),
-        Verdict::SkippedOverlap => format!("did not start a run{because}"),
+        Verdict::SkippedOverlap | Verdict::SkippedCalendar => format!("did not start a run{because}"),
         Verdict::SkippedGate => format!("did not start a run{because}"),
         Verdict::SkippedPaused => format!("passed while the agent was held back{because}"),
         Verdict::MissedDowntime | Verdict::MissedSleep | Verdict::MissedClock => {
@@ -189,7 +191,7 @@ fn does(status: RunStatus) -> &'static str {
 /// What comes next, as the second half of a sentence.
 fn coming(agent: &AgentNow, now: &Zoned) -> String {
     let reason = agent.record.reason.as_deref().map_or(String::new(), |reason| format!(" ({reason})"));
-    match (agent.record.desired, agent.record.next_due) {
+    match (agent.record.desired, agent.next_start) {
         (Desired::Stopped, _) => format!("it is stopped{reason}"),
         (Desired::Paused, _) => format!("it is paused{reason}"),
         (Desired::Active, Some(_)) if agent.silent.is_some() => {

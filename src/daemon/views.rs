@@ -216,7 +216,7 @@ pub(super) fn agent(now: &AgentNow) -> AgentView {
         activity: now.activity,
         health: now.health,
         schedule: now.spec.schedule.describe(),
-        next_run: record.next_due.filter(|_| record.desired == Desired::Active),
+        next_run: now.next_start.filter(|_| record.desired == Desired::Active),
         reason: record.reason.clone(),
         resume_at: record.resume_at,
         last_run: record.last_run.as_ref().map(last_run),

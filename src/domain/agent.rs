@@ -3,7 +3,7 @@
 //! There is no such thing as an invalid [`AgentSpec`]: `config` makes them, nobody else. What is
 //! large or rare sits behind a pointer, so that 100,000 agents stay small.
 use super::words::words;
-use super::{AgentId, ConfigHash, Control, CronSchedule, EventType, Sandbox};
+use super::{ActiveTimes, AgentId, ConfigHash, Control, CronSchedule, EventType, Sandbox};
 use crate::domain::secret_ref::EnvValue;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
@@ -19,6 +19,8 @@ pub struct AgentSpec {
     pub description: Option<Box<str>>,
     /// When it is due.
     pub schedule: Schedule,
+    /// At which times it may start by itself; `None`: at any.
+    pub active_times: Option<Arc<ActiveTimes>>,
     /// Upper bound of the delay that is added to each slot, deterministic per agent and slot.
     pub jitter: SignedDuration,
     /// Where the first slot of an interval lies.
@@ -99,6 +101,9 @@ pub enum Schedule {
     At(Timestamp),
     /// When an event of this kind is recorded.
     On(EventTrigger),
+    /// By each of these, which are intervals, cron expressions and instants. Where two name the same instant, it is due
+    /// once.
+    Any(Arc<[Schedule]>),
 }
 
 impl Schedule {
@@ -106,8 +111,21 @@ impl Schedule {
     pub fn period(&self) -> Option<SignedDuration> {
         match self {
             Self::Every(period) | Self::After(period) => Some(*period),
-            Self::Manual | Self::Cron(_) | Self::At(_) | Self::On(_) => None,
+            Self::Manual | Self::Cron(_) | Self::At(_) | Self::On(_) | Self::Any(_) => None,
         }
+    }
+
+    /// The schedules that it consists of.
+    pub fn parts(&self) -> &[Schedule] {
+        match self {
+            Self::Any(parts) => parts,
+            one => std::slice::from_ref(one),
+        }
+    }
+
+    /// The period of its interval, where it has one.
+    pub fn interval(&self) -> Option<SignedDuration> {
+        self.parts().iter().find_map(|part| if let Self::Every(period) = part { Some(*period) } else { None })
     }
 
     /// The schedule as one line for people: `every 1m`, `cron 0 9 * * 1-5 (Europe/Berlin)`. Two
@@ -125,6 +143,10 @@ impl Schedule {
             Self::On(EventTrigger { event, agent, untrusted }) => {
                 let of = agent.as_ref().map(|agent| format!(" of {agent}")).unwrap_or_default();
                 format!("on {event}{of}{}", if *untrusted { ", untrusted ones too" } else { "" })
+            }
+            Self::Any(parts) => {
+                let parts: Vec<String> = parts.iter().map(Self::describe).collect();
+                parts.join(", or ")
             }
         }
     }

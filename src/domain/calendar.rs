@@ -28,6 +28,7 @@ impl Calendar<'_> {
                 let k = since.div_euclid(period.as_nanos()) + 1;
                 self.nth(*period, k.max(self.first_k()))
             }
+            Schedule::Any(parts) => self.each(parts).filter_map(|part| part.next_after(after)).min(),
         }
     }
 
@@ -42,6 +43,7 @@ impl Calendar<'_> {
                 let k = since.div_euclid(period.as_nanos());
                 (k >= self.first_k()).then(|| self.nth(*period, k)).flatten()
             }
+            Schedule::Any(parts) => self.each(parts).filter_map(|part| part.prev_before(before)).max(),
         }
     }
 
@@ -53,8 +55,18 @@ impl Calendar<'_> {
                 let k = last.duration_since(first).as_nanos().div_euclid(period.as_nanos());
                 u64::try_from(k).unwrap_or(0) + 1
             }
+            // one that several name is one
+            Schedule::Any(_) => {
+                let slots = std::iter::successors(Some(first), |slot| self.next_after(*slot));
+                slots.take_while(|slot| *slot <= last).count() as u64
+            }
             _ => 1,
         }
+    }
+
+    fn each<'p>(&self, parts: &'p [Schedule]) -> impl Iterator<Item = Calendar<'p>> {
+        let (anchor, first_run) = (self.anchor, self.first_run);
+        parts.iter().map(move |schedule| Calendar { schedule, anchor, first_run })
     }
 
     fn first_k(&self) -> i128 {

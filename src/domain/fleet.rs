@@ -2,7 +2,7 @@
 use super::agent::AgentSpec;
 use super::tool::{Effect, ToolKind, ToolSettings};
 use super::words::words;
-use super::{AgentId, ConfigHash, RedisSpec, SandboxSetting};
+use super::{AgentId, CalendarSpec, ConfigHash, RedisSpec, SandboxSetting};
 use crate::domain::secret_ref::{EnvValue, SecretRef};
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
@@ -29,6 +29,8 @@ pub struct Fleet {
     pub tools: BTreeMap<String, ToolSpec>,
     /// `[notify.…]`.
     pub notify: BTreeMap<String, NotifyTarget>,
+    /// `[calendars.…]`.
+    pub calendars: BTreeMap<String, CalendarSpec>,
     /// `[budget]`.
     pub budget: BudgetSpec,
     /// `[events.redis]`.
@@ -73,6 +75,7 @@ impl Fleet {
             mcp: BTreeMap::new(),
             tools: BTreeMap::new(),
             notify: BTreeMap::new(),
+            calendars: BTreeMap::new(),
             budget: BudgetSpec::default(),
             redis: None,
             secrets: Vec::new(),

@@ -2,6 +2,7 @@
 //!
 //! Plain values only: no I/O, no clock, no task, and nothing of the floors above. Everything
 //! that is said between floors is said in these types.
+mod active_times;
 mod address;
 mod agent;
 mod agent_state;
@@ -17,6 +18,7 @@ mod fact;
 mod fleet;
 mod glob;
 mod host;
+mod ical;
 pub mod identity;
 mod ids;
 mod incident;
@@ -42,6 +44,7 @@ mod usage;
 mod walled;
 mod words;
 
+pub use active_times::{ActiveTimes, CalendarSpec, Hours, NamedPeriods};
 pub use address::{AddressPattern, addresses_in, host_pattern, is_address, is_named};
 pub use agent::{
     AgentSpec, Approval, Backoff, Body, CatchUp, CatchUpPolicy, Check, CheckBody, CircuitSpec, CommandSpec,
@@ -73,6 +76,7 @@ pub use fleet::{
 };
 pub use glob::glob;
 pub use host::HostPattern;
+pub use ical::{CalendarError, Events, Period};
 pub use ids::{AgentId, ConfigHash, InvalidAgentId, InvalidRunId, RunId, Seq};
 pub use incident::{Diagnosis, Finding, FoundBy, IncidentRecord, Level, Severity};
 pub use json_schema::{check_schema, fits_part, fits_schema};

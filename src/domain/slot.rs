@@ -12,6 +12,8 @@ words! {
         SkippedGate = "skipped_gate",
         /// The agent was paused, or a person skipped this slot.
         SkippedPaused = "skipped_paused",
+        /// A calendar or the hours of the agent leave it out.
+        SkippedCalendar = "skipped_calendar",
         /// The daemon was not running.
         MissedDowntime = "missed_downtime",
         /// The machine slept.
@@ -35,7 +37,7 @@ impl Verdict {
     /// Is only the first of several in a row told by an event? True where a row can be very long
     /// and each further slot says nothing new.
     pub fn is_quiet_in_a_row(self) -> bool {
-        matches!(self, Self::SkippedPaused | Self::SkippedGate | Self::RefusedCircuit)
+        matches!(self, Self::SkippedPaused | Self::SkippedGate | Self::SkippedCalendar | Self::RefusedCircuit)
     }
 
     /// Did the slot pass unseen?

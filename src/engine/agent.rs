@@ -32,6 +32,8 @@ pub(super) struct AgentState {
     pub(super) origin: Option<Timestamp>,
     pub(super) next_slot: Option<Timestamp>,
     pub(super) next_due: Option<Timestamp>,
+    /// The coming slot at which it starts: past those that its hours and calendars leave out.
+    pub(super) next_active: Option<Timestamp>,
     pub(super) skip_next: bool,
     pub(super) last_end: Option<Timestamp>,
     pub(super) counters: Counters,
@@ -72,6 +74,7 @@ impl AgentState {
             origin: None,
             next_slot: None,
             next_due: None,
+            next_active: None,
             skip_next: false,
             last_end: None,
             counters: Counters::default(),
@@ -103,6 +106,7 @@ impl AgentState {
             origin: record.origin,
             next_slot: None,
             next_due: None,
+            next_active: None,
             skip_next: record.skip_next,
             last_end: record.last_end,
             counters: record.counters,
@@ -460,7 +464,7 @@ impl Engine {
     fn skip_next(&mut self, id: &AgentId) -> Result<Reply, Refusal> {
         let agent = self.index(id)?;
         let state = &mut self.agents[agent as usize];
-        let Some(slot) = state.next_slot.filter(|_| state.desired == Desired::Active) else {
+        let Some(slot) = state.next_active.filter(|_| state.desired == Desired::Active) else {
             return Err(Refusal::WrongState(format!("agent `{id}` has no coming slot to skip")));
         };
         let changed = !state.skip_next;

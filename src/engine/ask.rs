@@ -24,6 +24,8 @@ pub struct AgentNow {
     pub live: Vec<RunRecord>,
     /// The coming slot, without jitter.
     pub next_slot: Option<Timestamp>,
+    /// When it starts next by itself, with jitter: past the slots that its calendars and hours leave out.
+    pub next_start: Option<Timestamp>,
     /// Since when and until when nothing starts: the slots between ran already, while the clock was ahead.
     pub silent: Option<(Timestamp, Timestamp)>,
     /// US dollars that it used, or that are held for it, since midnight in the daemon's zone.
@@ -118,7 +120,7 @@ impl Engine {
             .zip(&self.agents)
             .filter(|(_, state)| !state.removed && wanted(state.spec.id.as_str()))
             .filter_map(|(agent, state)| {
-                let slot = state.next_slot?;
+                let slot = state.next_active?;
                 Some(Reverse((state.due_of(slot), &state.spec.id, agent, slot)))
             })
             .collect();
@@ -128,7 +130,7 @@ impl Engine {
                 break;
             }
             let state = &self.agents[agent as usize];
-            let first = state.next_slot == Some(slot);
+            let first = state.next_active == Some(slot);
             found.push(ComingSlot {
                 agent: id.clone(),
                 slot,
@@ -136,7 +138,7 @@ impl Engine {
                 state: state.desired,
                 skipped: first && state.skip_next,
             });
-            if let Some(next) = state.next_after(slot) {
+            if let Some(next) = state.next_after(slot).and_then(|next| state.first_active(next)) {
                 heap.push(Reverse((state.due_of(next), id, agent, next)));
             }
         }
@@ -164,6 +166,7 @@ impl Engine {
             health: state.health(),
             live,
             next_slot: state.next_slot,
+            next_start: state.next_active.map(|slot| state.due_of(slot)),
             silent: state.silence(),
             usd_today: self.usd_today(&state.spec),
             out_of_budget: self.out_of_budget(&state.spec),

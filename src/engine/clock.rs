@@ -372,11 +372,9 @@ impl AgentState {
         }
         self.origin.get_or_insert(self.anchor);
         let ahead = self.anchor.duration_since(wall).as_nanos();
-        let back = match self.spec.schedule {
-            Schedule::Every(period) => {
-                (ahead + period.as_nanos() - 1) / period.as_nanos() * period.as_nanos()
-            }
-            _ => ahead,
+        let back = match self.spec.schedule.interval() {
+            Some(period) => (ahead + period.as_nanos() - 1) / period.as_nanos() * period.as_nanos(),
+            None => ahead,
         };
         let back = i64::try_from(back).map(SignedDuration::from_nanos);
         self.anchor = back.ok().and_then(|back| self.anchor.checked_sub(back).ok()).unwrap_or(wall);

@@ -13,6 +13,7 @@
 //! Each agent has at most one coming slot, kept in a set ordered by due time, so the cost of a turn
 //! grows with what is due and not with the number of agents. A claimed run goes through one queue
 //! (`queue`), in order; it waits aside where its agent, its lock or a pause holds it back.
+mod active_times;
 mod agent;
 mod approval;
 mod ask;
@@ -306,6 +307,7 @@ impl Engine {
             self.due.remove(&(due, agent));
         }
         state.next_slot = slot;
+        state.next_active = slot.and_then(|slot| state.first_active(slot));
         state.next_due = slot.map(|slot| state.due_of(slot));
         if let Some(due) = state.next_due {
             self.due.insert((due, agent));

@@ -94,6 +94,7 @@ impl Engine {
         }
         let state = &mut self.agents[agent as usize];
         state.spec = spec;
+        state.next_active = state.next_slot.and_then(|slot| state.first_active(slot));
         state.streak = None;
         state.calm = false;
         if moved {
@@ -120,6 +121,12 @@ impl Engine {
             }
             _ => now.wall,
         };
+        // an edit starts nothing: an interval beside other schedules begins one period from now
+        if matches!(state.spec.schedule, Schedule::Any(_))
+            && state.judged_until.is_none_or(|judged| judged < now.wall)
+        {
+            state.judged_until = Some(now.wall);
+        }
         // an instant with a verdict is no slot: the clock may have been set back
         let asks = state.must_look(now.wall);
         let past =

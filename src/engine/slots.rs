@@ -49,10 +49,36 @@ fn in_words(missed: Verdict) -> &'static str {
 
 /// Slots of one agent that passed together: `count` of them, from `first` to `last`.
 #[derive(Clone, Copy)]
-struct Passed {
-    first: Timestamp,
-    last: Timestamp,
-    count: u64,
+pub(super) struct Passed {
+    pub(super) first: Timestamp,
+    pub(super) last: Timestamp,
+    pub(super) count: u64,
+}
+
+/// What else is known of slots that passed together.
+#[derive(Clone, Copy)]
+pub(super) struct Around {
+    /// The slot after them, which comes after now.
+    pub(super) next: Option<Timestamp>,
+    /// Why they were missed, if they came too late for a reason that is known.
+    pub(super) missed: Option<Verdict>,
+}
+
+/// What of some slots is made up for, where other slots passed with them at which the agent does not start.
+pub(super) struct MakeUp<'a> {
+    /// At most so many of them.
+    pub(super) most: u64,
+    /// No newer ones may start.
+    pub(super) is_newest: bool,
+    /// Newer ones make up for them.
+    pub(super) newer_starts: bool,
+    /// Why the agent does not start now.
+    pub(super) outside: Option<&'a str>,
+}
+
+impl MakeUp<'_> {
+    /// As the agent's rule has it.
+    pub(super) const ALL: Self = Self { most: u64::MAX, is_newest: true, newer_starts: false, outside: None };
 }
 
 impl Engine {
@@ -97,9 +123,12 @@ impl Engine {
         self.touch(agent);
         let state = &mut self.agents[agent as usize];
         state.judge_until(passed.last);
+        let around = Around { next, missed };
         if state.desired == Desired::Active {
-            if let Some(passed) = self.leave_out_skipped(now, agent, passed) {
-                self.judge_active(now, agent, passed, next, missed, caught_up);
+            if let Some(times) = state.spec.active_times.clone() {
+                self.judge_by_times(now, agent, &times, passed, around, caught_up);
+            } else if let Some(passed) = self.leave_out_skipped(now, agent, passed) {
+                self.judge_active(now, agent, passed, around, caught_up, &MakeUp::ALL);
             }
         } else {
             state.skip_next = false;
@@ -115,24 +144,25 @@ impl Engine {
         }
     }
 
-    /// `next` is the slot after those that passed.
-    fn judge_active(
+    /// Judges slots that may start.
+    pub(super) fn judge_active(
         &mut self,
         now: Now,
         agent: u32,
         passed: Passed,
-        next: Option<Timestamp>,
-        missed: Option<Verdict>,
+        around: Around,
         caught_up: &mut u64,
+        make_up: &MakeUp<'_>,
     ) {
+        let missed = around.missed;
         let late = now.wall.duration_since(self.agents[agent as usize].due_of(passed.last));
         let too_late = missed.filter(|_| late > LATE);
         // who wants each of several slots has them one after the other, the newest, too
         let one_by_one =
             passed.count > 1 && self.agents[agent as usize].spec.catch_up.policy == CatchUpPolicy::All;
-        let regular = (too_late.is_none() && !one_by_one).then_some(passed.last);
+        let regular = (make_up.is_newest && too_late.is_none() && !one_by_one).then_some(passed.last);
         if let Some(earlier) = self.before_regular(agent, passed, regular) {
-            self.missed(now, agent, earlier, missed, regular, next, caught_up);
+            self.missed(now, agent, earlier, around, regular, caught_up, make_up);
         }
         if let Some(slot) = regular {
             self.start_slot(now, agent, slot, Trigger::Schedule, None, "");
@@ -140,7 +170,7 @@ impl Engine {
     }
 
     /// A person asked to leave out the next slot; what remains is returned.
-    fn leave_out_skipped(&mut self, now: Now, agent: u32, passed: Passed) -> Option<Passed> {
+    pub(super) fn leave_out_skipped(&mut self, now: Now, agent: u32, passed: Passed) -> Option<Passed> {
         let state = &mut self.agents[agent as usize];
         if !std::mem::take(&mut state.skip_next) {
             return Some(passed);
@@ -166,18 +196,19 @@ impl Engine {
     }
 
     /// What becomes of slots that nobody saw in time. `regular` is the one after them that starts
-    /// now, if one does; `next` is the one that comes after now.
+    /// now, if one does.
     #[expect(clippy::too_many_arguments, reason = "the place of the slots in time is all of these together")]
     fn missed(
         &mut self,
         now: Now,
         agent: u32,
         passed: Passed,
-        missed: Option<Verdict>,
+        around: Around,
         regular: Option<Timestamp>,
-        next: Option<Timestamp>,
         caught_up: &mut u64,
+        make_up: &MakeUp<'_>,
     ) {
+        let Around { next, missed } = around;
         let state = &self.agents[agent as usize];
         let rule = state.spec.catch_up;
         let (verdict, in_line) = match (missed, rule.policy) {
@@ -195,7 +226,8 @@ impl Engine {
             CatchUpPolicy::None => 0,
             CatchUpPolicy::Latest => 1,
             CatchUpPolicy::All => u64::from(rule.max).saturating_sub(in_line),
-        };
+        }
+        .min(make_up.most);
         let mut chosen = Vec::new();
         let mut at = Some(passed.last);
         while let Some(slot) = at.filter(|slot| {
@@ -216,11 +248,13 @@ impl Engine {
             let last =
                 chosen.last().map_or(Some(passed.last), |oldest| state.calendar().prev_before(*oldest));
             let earlier = Passed { last: last.unwrap_or(passed.first), count: left, ..passed };
-            if rule.policy == CatchUpPolicy::Latest && !chosen.is_empty() {
+            if rule.policy == CatchUpPolicy::Latest && (make_up.newer_starts || !chosen.is_empty()) {
                 let cause = format!("{}; made up for by the newest of them", in_words(verdict));
                 self.judged(now, agent, earlier, Verdict::Superseded, &cause);
             } else {
-                self.judged(now, agent, earlier, verdict, in_words(verdict));
+                let not_now = make_up.outside.filter(|_| rule.policy != CatchUpPolicy::None);
+                let not_now = not_now.map_or_else(String::new, |why| format!("; not made up for now: {why}"));
+                self.judged(now, agent, earlier, verdict, &format!("{}{not_now}", in_words(verdict)));
                 if missed.is_some() {
                     self.tell_missed(now, agent, earlier.count, in_words(verdict));
                 }
@@ -371,7 +405,7 @@ impl Engine {
     }
 
     /// Records a verdict other than `ran`.
-    fn judged(&mut self, now: Now, agent: u32, passed: Passed, verdict: Verdict, cause: &str) {
+    pub(super) fn judged(&mut self, now: Now, agent: u32, passed: Passed, verdict: Verdict, cause: &str) {
         let extends = self.extend_streak(agent, verdict, cause);
         let state = &mut self.agents[agent as usize];
         state.counters.skipped += passed.count;

@@ -45,6 +45,7 @@ fn agent(name: &str, schedule: Schedule, with: impl FnOnce(&mut AgentSpec)) -> A
         id: id(name),
         description: None,
         schedule,
+        active_times: None,
         jitter: SignedDuration::ZERO,
         first_run: FirstRun::Now,
         catch_up: CatchUp { policy: CatchUpPolicy::Latest, max: 10, max_age: None, spread: None },
@@ -520,6 +521,7 @@ fn started() -> Fact {
     Fact::DaemonStarted { version: "1".into(), pid: 1 }
 }
 
+mod active_times;
 mod commands;
 mod fairness;
 mod history;

@@ -66,8 +66,9 @@ impl Engine {
         };
         let of_report = event.is_untrusted_report() && !on.untrusted;
         let reported = || of_report.then(|| (Verdict::Dropped, UNTRUSTED.to_owned()));
-        match paused.or_else(reported).or_else(too_long).or_else(|| self.obstacle(now, agent, Trigger::Event))
-        {
+        let passes = paused.or_else(reported).or_else(too_long);
+        let passes = passes.or_else(|| self.outside_of_times(now, agent));
+        match passes.or_else(|| self.obstacle(now, agent, Trigger::Event)) {
             None => {
                 self.claim(
                     now,

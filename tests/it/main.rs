@@ -1,4 +1,5 @@
 //! One test binary: it links once. Each file is a room; `support`, `checker` and `rng` are shared.
+mod active_times;
 mod agents;
 mod answers;
 mod archive;

@@ -221,5 +221,10 @@ fn when(at: Timestamp, screen: &Screen) -> String {
 fn next_times(agent: &AgentSpec, now: Timestamp) -> Vec<Timestamp> {
     let calendar = Calendar { schedule: &agent.schedule, anchor: now, first_run: agent.first_run };
     let before = now - SignedDuration::from_micros(1);
-    std::iter::successors(calendar.next_after(before), |at| calendar.next_after(*at)).take(TIMES).collect()
+    let active = |slot| match &agent.active_times {
+        Some(times) => times.first_active(|after| calendar.next_after(after), slot),
+        None => Some(slot),
+    };
+    let next = |at: Timestamp| calendar.next_after(at).and_then(active);
+    std::iter::successors(next(before), |at| next(*at)).take(TIMES).collect()
 }

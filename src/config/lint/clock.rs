@@ -3,7 +3,7 @@
 use super::super::environment::{is_zone, zone_hint};
 use super::super::walk::Section;
 use super::place::Place;
-use crate::domain::{ClockChange, CronSchedule, Schedule};
+use crate::domain::{Calendar, ClockChange, CronSchedule, Schedule};
 use jiff::civil::DateTime;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
@@ -35,26 +35,55 @@ type Linted = BTreeMap<String, Option<(String, String)>>;
 pub(super) fn lint(at: &Place<'_>, zone: bool, linted: &mut Linted) {
     let now = at.file.context.now;
     let zoned = at.knows(&["timezone"]) && (zone || at.has("timezone"));
-    match &at.agent.schedule {
-        Schedule::At(when) if zoned && *when <= now => {
-            at.file.warn(at.of("at"), format!("{when} has passed: this agent will not be due"), None);
-        }
-        Schedule::Cron(cron) => {
-            let key = format!("{} {}", cron.expression(), cron.zone_name());
-            let found = zoned.then(|| linted.entry(key).or_insert_with(|| clock_change(cron, now)).as_ref());
-            if let Some((message, hint)) = found.flatten() {
-                at.file.warn(at.of("cron"), message.clone(), Some(hint.clone()));
-            }
-            if cron.is_either_day() {
+    let key_of = |own| if matches!(at.agent.schedule, Schedule::Any(_)) { "when" } else { own };
+    for part in at.agent.schedule.parts() {
+        match part {
+            Schedule::At(when) if zoned && *when <= now => {
                 at.file.warn(
-                    at.of("cron"),
-                    "it fires on each of the weekdays, and on the days of the month as well: where either fits"
-                        .into(),
-                    Some("put `+` before the weekday for where both fit, as in `0 0 13 * +FRI`".into()),
+                    at.of(key_of("at")),
+                    format!("{when} has passed: it will not be due then"),
+                    None,
                 );
             }
+            Schedule::Cron(cron) => of_cron(at, key_of("cron"), cron, zoned, linted),
+            _ => {}
         }
-        _ => {}
+    }
+    never_active(at, zoned);
+}
+
+fn of_cron(at: &Place<'_>, key: &'static str, cron: &CronSchedule, zoned: bool, linted: &mut Linted) {
+    let now = at.file.context.now;
+    let name = format!("{} {}", cron.expression(), cron.zone_name());
+    let found = zoned.then(|| linted.entry(name).or_insert_with(|| clock_change(cron, now)).as_ref());
+    if let Some((message, hint)) = found.flatten() {
+        at.file.warn(at.of(key), message.clone(), Some(hint.clone()));
+    }
+    if cron.is_either_day() {
+        at.file.warn(
+            at.of(key),
+            "it fires on each of the weekdays, and on the days of the month as well: where either fits"
+                .into(),
+            Some("put `+` before the weekday for where both fit, as in `0 0 13 * +FRI`".into()),
+        );
+    }
+}
+
+/// Says so where hours and calendars leave out all that the schedule names.
+fn never_active(at: &Place<'_>, zoned: bool) {
+    let agent = at.agent;
+    let Some(times) = agent.active_times.as_deref().filter(|_| zoned) else { return };
+    let now = at.file.context.now;
+    let calendar = Calendar { schedule: &agent.schedule, anchor: now, first_run: agent.first_run };
+    let Some(next) = calendar.next_after(now) else { return };
+    if times.first_active(|after| calendar.next_after(after), next).is_none() {
+        let key = ["active", "only", "except"].into_iter().find(|key| at.has(key)).unwrap_or("active");
+        let cause = times.at(next).0.unwrap_or_default();
+        at.file.warn(
+            at.of(key),
+            format!("none of its next times is one at which it may start ({cause})"),
+            Some("compare its schedule with `active`, `except` and `only`".into()),
+        );
     }
 }
 

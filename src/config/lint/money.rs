@@ -107,10 +107,14 @@ fn too_small(at: &Place<'_>, query: &QuerySpec, fleet: &Fleet) {
     }
 }
 
-/// Slots of a day; 0 where nobody can say.
+/// Slots of a day, at the most; 0 where nobody can say.
 fn slots_a_day(agent: &AgentSpec, now: Timestamp) -> f64 {
+    agent.schedule.parts().iter().map(|part| slots_of_part(part, now)).sum()
+}
+
+fn slots_of_part(schedule: &Schedule, now: Timestamp) -> f64 {
     const DAY: SignedDuration = SignedDuration::from_hours(24);
-    match &agent.schedule {
+    match schedule {
         Schedule::Every(period) => DAY.as_secs_f64() / period.as_secs_f64(),
         Schedule::Cron(cron) => {
             let first = cron.next_after(now);
@@ -119,6 +123,6 @@ fn slots_a_day(agent: &AgentSpec, now: Timestamp) -> f64 {
             first.zip(last).map_or(0.0, |(first, last)| cron.count(first, last) as f64)
         }
         Schedule::At(_) => 1.0,
-        Schedule::After(_) | Schedule::On(_) | Schedule::Manual => 0.0,
+        Schedule::After(_) | Schedule::On(_) | Schedule::Manual | Schedule::Any(_) => 0.0,
     }
 }

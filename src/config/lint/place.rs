@@ -6,7 +6,7 @@ use std::ops::Range;
 use toml::de::DeTable;
 
 /// The keys of which an agent has one.
-pub(super) const SCHEDULE: &[&str] = &["interval", "after", "cron", "at", "on"];
+pub(super) const SCHEDULE: &[&str] = &["interval", "after", "cron", "at", "on", "when"];
 
 pub(super) struct Place<'a> {
     pub(super) file: &'a File<'a>,

@@ -11,6 +11,7 @@ pub(super) fn hashes(spec: &AgentSpec) -> [ConfigHash; 2] {
     let text = format!("{spec:?}")
         .replace(", control: None", "")
         .replace(", sandbox: None", "")
+        .replace(", active_times: None", "")
         .replacen(", accept_risk: None, config_hash:", ", config_hash:", 1)
         .replacen(", untrusted: false })", " })", 1);
     let older = match &spec.schedule {

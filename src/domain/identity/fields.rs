@@ -1,6 +1,7 @@
 //! What is written of each type. Each is taken apart without a rest: a new field does not compile until it is said here
 //! how it counts.
 use super::form::{Canonical, Form};
+use crate::domain::active_times::{ActiveTimes, CalendarSpec, Hours, NamedPeriods};
 use crate::domain::agent::*;
 use crate::domain::export::{RedisAddress, RedisSpec, StreamFrom};
 use crate::domain::fleet::*;
@@ -110,6 +111,12 @@ impl<T: Canonical + ?Sized> Canonical for Arc<T> {
     }
 }
 
+impl Canonical for jiff::civil::Time {
+    fn write(&self, form: &mut Form) {
+        form.token(self);
+    }
+}
+
 impl Canonical for Box<str> {
     fn write(&self, form: &mut Form) {
         form.text(self);
@@ -204,11 +211,15 @@ macro_rules! table {
 }
 
 table! { AgentSpec {
-    id: "id", description: "description", schedule: "schedule", jitter: "jitter", first_run: "first_run",
+    id: "id", description: "description", schedule: "schedule", active_times: "active_times", jitter: "jitter", first_run: "first_run",
     catch_up: "catch_up", overlap: "overlap", enabled: "enabled", body: "body", history: "history", gate: "gate",
     success_when: "success_when", limits: "limits", retry: "retry", circuit: "circuit", lock: "lock",
     notify: "notify", control: "control", accept_risk: "accept_risk",
 } without config_hash, line }
+table! { ActiveTimes { zone: "timezone", hours: "active", except: "except", only: "only", } }
+table! { CalendarSpec { digest: "digest", } without events }
+table! { Hours { from: "from", until: "until", } }
+table! { NamedPeriods { name: "name", digest: "digest", } without periods }
 table! { EventTrigger { event: "event", agent: "agent", untrusted: "untrusted", } }
 table! { CatchUp { policy: "policy", max: "max", max_age: "max_age", spread: "spread", } }
 table! { QuerySpec {
@@ -234,8 +245,20 @@ table! { NotifySpec { to: "to", on: "on", repeat: "repeat", } }
 
 impl Canonical for Fleet {
     fn write(&self, form: &mut Form) {
-        let Self { path: _, hash: _, secrets: _, daemon, agents, models, mcp, tools, notify, budget, redis } =
-            self;
+        let Self {
+            path: _,
+            hash: _,
+            secrets: _,
+            daemon,
+            agents,
+            models,
+            mcp,
+            tools,
+            notify,
+            calendars,
+            budget,
+            redis,
+        } = self;
         form.table(|form| {
             form.field("daemon", daemon);
             form.raw("agents=[");
@@ -245,6 +268,7 @@ impl Canonical for Fleet {
             form.field("mcp", mcp);
             form.field("tools", tools);
             form.field("notify", notify);
+            form.field("calendars", calendars);
             form.field("budget", budget);
             form.field("redis", redis);
         });
@@ -481,6 +505,7 @@ impl Canonical for Schedule {
             }),
             Self::At(at) => form.tagged("at", |form| form.field("at", at)),
             Self::On(trigger) => form.tagged("on", |form| form.field("trigger", trigger)),
+            Self::Any(parts) => form.tagged("any", |form| form.field("parts", parts)),
         }
     }
 }

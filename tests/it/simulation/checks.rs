@@ -69,6 +69,7 @@ impl World {
                         _ => true,
                     };
                     ensure!(legal, "{agent}: {verdict}, {cause}: nothing of the kind happened");
+                    self.check_times(turn, &entry.fact)?;
                 }
                 Fact::RunClaimed(run) => {
                     if let Some(slot) = run.slot {
@@ -99,6 +100,34 @@ impl World {
                 }
                 _ => {}
             }
+        }
+        Ok(())
+    }
+
+    /// A slot is left out by hours and calendars if they leave it out, and by nothing else.
+    fn check_times(&self, turn: &Turned, fact: &Fact) -> Result<(), Wrong> {
+        let Fact::SlotsJudged { agent, first, last, verdict, cause, .. } = fact else { return Ok(()) };
+        let engine = self.engine.as_ref().expect("the daemon is up");
+        // a reload may have changed or removed the agent
+        let spec = engine.agent(agent.as_str()).map(|agent| agent.spec);
+        let Some(spec) = spec.filter(|_| !matches!(turn.what, What::Loaded(_))) else { return Ok(()) };
+        let left_out = match verdict {
+            Verdict::SkippedCalendar => true,
+            Verdict::SkippedPaused | Verdict::Dropped => return Ok(()),
+            _ => false,
+        };
+        for slot in [first, last] {
+            let is_active = fleet::is_active(&spec, *slot);
+            ensure!(
+                is_active != left_out,
+                "{agent}: slot {slot} is {verdict} ({cause}), active: {is_active}"
+            );
+        }
+        if *verdict == Verdict::Ran && turn.at.wall.duration_since(*last) > secs(5 + 900) {
+            ensure!(
+                fleet::is_active(&spec, turn.at.wall),
+                "{agent}: slot {last} is made up for at a time at which the agent does not start"
+            );
         }
         Ok(())
     }
@@ -223,7 +252,7 @@ impl World {
 /// Whether it has a next slot for ever.
 fn row_schedule(spec: &AgentSpec) -> Option<bool> {
     match spec.schedule {
-        Schedule::Every(_) | Schedule::Cron(_) | Schedule::After(_) => Some(true),
+        Schedule::Every(_) | Schedule::Cron(_) | Schedule::After(_) | Schedule::Any(_) => Some(true),
         _ => None,
     }
 }

@@ -42,11 +42,13 @@ pub fn agent(name: &AgentId, rng: &mut Rng, now: Timestamp) -> AgentSpec {
         requests_per_day: None,
         max_output: 1 << 20,
     };
+    let active_times = active_times(name, rng, now);
     let notify = NotifySpec { to: vec!["ops".into()], on: TellOn::ALL.to_vec(), repeat: secs(21_600) };
     let mut spec = AgentSpec {
         id: name.clone(),
         description: None,
         schedule: Schedule::Manual,
+        active_times,
         jitter: SignedDuration::ZERO,
         first_run: *rng.pick(&[FirstRun::Now, FirstRun::AfterInterval]),
         catch_up: CatchUp {
@@ -125,6 +127,9 @@ fn schedule(name: &AgentId, rng: &mut Rng, now: Timestamp) -> (Schedule, SignedD
             (Schedule::On(EventTrigger { event, agent: None, untrusted: false }), no_jitter)
         }
         "idle" => (Schedule::Every(secs(rng.span(300, 7200))), secs(rng.between(0, 1) * 100)),
+        "hush" => {
+            (Schedule::Any([cron(rng), Schedule::Every(secs(rng.span(1000, 90_000)))].into()), no_jitter)
+        }
         _ => match rng.between(0, 3) {
             0 => (Schedule::Every(secs(86_400)), secs(rng.span(1, 3600))),
             1 => (cron(rng), secs(rng.span(1, 3000))),
@@ -140,6 +145,51 @@ fn cron(rng: &mut Rng) -> Schedule {
     let zone = rng.pick(&ZONES);
     let text = rng.pick(&CRONS);
     Schedule::Cron(Arc::new(CronSchedule::parse(text, TimeZone::get(zone).unwrap()).unwrap()))
+}
+
+/// Hours and days at which some of them start: holidays are each third day, for a day or for some hours.
+fn active_times(name: &AgentId, rng: &mut Rng, now: Timestamp) -> Option<Arc<ActiveTimes>> {
+    if !["anchor", "bell", "chain", "drift", "hush"].contains(&name.as_str()) || rng.chance(40) {
+        return None;
+    }
+    let zone = TimeZone::get(rng.pick::<&str>(&ZONES)).unwrap();
+    let day = now.to_zoned(zone.clone()).start_of_day().unwrap().timestamp();
+    let periods = (-10..40).map(|nth| {
+        let from = day + SignedDuration::from_hours(24 * 3 * nth);
+        Period {
+            from,
+            until: from + SignedDuration::from_hours(rng.span(1, 30)),
+            summary: format!("feast {nth}").into(),
+        }
+    });
+    let feasts =
+        Arc::new(NamedPeriods { name: "feasts".into(), digest: String::new(), periods: periods.collect() });
+    let mut times = ActiveTimes { zone, hours: None, except: Vec::new(), only: Vec::new() };
+    if rng.chance(60) {
+        let mut time = || jiff::civil::time(rng.between(0, 23) as i8, rng.between(0, 1) as i8 * 30, 0, 0);
+        let (from, until) = (time(), time());
+        times.hours = (from != until).then_some(Hours { from, until });
+    }
+    match rng.between(0, 2) {
+        0 => times.except.push(feasts),
+        1 => times.only.push(feasts),
+        _ => {}
+    }
+    Some(Arc::new(times))
+}
+
+/// May an agent start by itself at an instant? Worked out once more, minute by minute of the local clock.
+pub fn is_active(spec: &AgentSpec, at: Timestamp) -> bool {
+    let Some(times) = spec.active_times.as_deref() else { return true };
+    let covers = |calendar: &Arc<NamedPeriods>| {
+        calendar.periods.iter().any(|period| period.from <= at && at < period.until)
+    };
+    let local = at.to_zoned(times.zone.clone()).time();
+    let within = times.hours.is_none_or(|hours| match hours.from < hours.until {
+        true => hours.from <= local && local < hours.until,
+        false => local >= hours.from || local < hours.until,
+    });
+    within && !times.except.iter().any(covers) && (times.only.is_empty() || times.only.iter().any(covers))
 }
 
 /// The same agent, changed in its schedule or in anything else but its jitter.

@@ -149,6 +149,9 @@ impl Spans {
                         _ => now,
                     };
                     line.begin(anchor, now);
+                    if let (Schedule::Any(_), Some(span)) = (&line.spec.schedule, line.spans.last_mut()) {
+                        span.floor = Some(now); // an edit starts nothing
+                    }
                 }
             } else {
                 line.spec = spec;
@@ -386,8 +389,9 @@ impl Span {
         self.origin.get_or_insert(self.anchor);
         self.kept = self.slots(barred).into_iter().collect();
         self.floor = Some(before(now));
-        self.anchor = match &self.spec.schedule {
-            Schedule::Every(period) => {
+        let every = self.spec.schedule.parts().iter().find(|part| matches!(part, Schedule::Every(_)));
+        self.anchor = match every {
+            Some(Schedule::Every(period)) => {
                 let (ahead, period) = (self.anchor.duration_since(now).as_nanos(), period.as_nanos());
                 let periods = (ahead + period - 1) / period;
                 self.anchor - SignedDuration::from_nanos((periods * period) as i64)
@@ -411,7 +415,14 @@ impl Span {
         let counts = |slot: &Timestamp| {
             self.due_of(*slot) <= self.reached || self.ended.is_some_and(|ended| *slot <= ended)
         };
-        let mut slots: Vec<Timestamp> = match &self.spec.schedule {
+        let parts = self.spec.schedule.parts().iter();
+        let mut slots: Vec<Timestamp> = parts.flat_map(|part| self.by_part(part, until)).collect();
+        slots.retain(counts);
+        slots
+    }
+
+    fn by_part(&self, part: &Schedule, until: Timestamp) -> Vec<Timestamp> {
+        match part {
             Schedule::Every(period) => {
                 let first = if self.spec.first_run == FirstRun::Now { 0 } else { 1 };
                 (first..).map(|k| self.anchor + *period * k).take_while(|slot| *slot <= until).collect()
@@ -428,9 +439,7 @@ impl Span {
                 slots
             }
             _ => Vec::new(),
-        };
-        slots.retain(counts);
-        slots
+        }
     }
 
     fn due_of(&self, slot: Timestamp) -> Timestamp {

@@ -1,0 +1,214 @@
+//! When an agent is due, and at which times it starts by itself.
+use super::at::at;
+use super::walk::{Item, Section};
+use super::{calendars, keys};
+use crate::config::values::zone;
+use crate::domain::*;
+use jiff::civil::Time;
+use jiff::tz::TimeZone;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Most schedules of one agent.
+const MOST_SCHEDULES: usize = 32;
+
+/// What tells active times apart: zone, hours, `except`, `only`.
+type TimesKey = (String, Option<(Time, Time)>, Vec<String>, Vec<String>);
+
+/// Makes schedules. Equal parts are shared, so that many agents stay small.
+pub(super) struct Schedules<'f> {
+    fleet: &'f Fleet,
+    crons: HashMap<(String, String), Arc<CronSchedule>>,
+    periods: HashMap<(String, String), Arc<NamedPeriods>>,
+    times: HashMap<TimesKey, Arc<ActiveTimes>>,
+}
+
+impl<'f> Schedules<'f> {
+    /// For the agents of a fleet whose other tables are known.
+    pub(super) fn of(fleet: &'f Fleet) -> Self {
+        Self { fleet, crons: HashMap::new(), periods: HashMap::new(), times: HashMap::new() }
+    }
+
+    /// The schedule of an agent.
+    pub(super) fn schedule(&mut self, section: &Section<'_>) -> Option<Schedule> {
+        let given: Vec<Item<'_>> = ["interval", "after", "cron", "at", "on", "when"]
+            .into_iter()
+            .filter_map(|name| section.own(name))
+            .collect();
+        if let [first, second, ..] = given[..] {
+            return second.refuse_with(
+                format!("an agent has one schedule, this one has `{}` and `{}`", first.name, second.name),
+                "keep one of them, or list several: when = [{ cron = \"…\" }, { interval = \"…\" }]".into(),
+            );
+        }
+        let zone = self.zone(section);
+        let Some(item) = given.first().copied() else { return Some(Schedule::Manual) };
+        match item.name {
+            "interval" => section.positive("interval").map(Schedule::Every),
+            "after" => section.positive("after").map(Schedule::After),
+            "cron" => self.cron(item, zone).map(Schedule::Cron),
+            "at" => at(section, item, &zone).map(Schedule::At),
+            "when" => self.several(item, &zone),
+            _ => on(item).map(Schedule::On),
+        }
+    }
+
+    /// A schedule is looked at whether its zone is known or not.
+    fn zone(&self, section: &Section<'_>) -> TimeZone {
+        let own = section.get("timezone");
+        own.map_or_else(|| Some(self.fleet.daemon.timezone.clone()), zone).unwrap_or(TimeZone::UTC)
+    }
+
+    fn several(&mut self, list: Item<'_>, zone_of_agent: &TimeZone) -> Option<Schedule> {
+        let items = list.items()?;
+        if items.is_empty() || items.len() > MOST_SCHEDULES {
+            return list.refuse(format!("`when` lists between 1 and {MOST_SCHEDULES} schedules"));
+        }
+        let mut parts = Vec::new();
+        for item in items {
+            let Some(section) = item.section(keys::WHEN) else { continue };
+            let given: Vec<Item<'_>> =
+                ["interval", "cron", "at"].into_iter().filter_map(|name| section.own(name)).collect();
+            let [one] = given[..] else {
+                let hint = "`after` and `on` follow what happens, and stand alone".to_owned();
+                item.refuse_with::<()>(
+                    "each schedule of `when` has one of `cron`, `interval` and `at`".into(),
+                    hint,
+                );
+                continue;
+            };
+            let zone = section.own("timezone").and_then(zone).unwrap_or_else(|| zone_of_agent.clone());
+            let part = match one.name {
+                "interval" => section.positive("interval").map(Schedule::Every),
+                "cron" => self.cron(one, zone).map(Schedule::Cron),
+                _ => at(&section, one, &zone).map(Schedule::At),
+            };
+            let Some(part) = part else { continue };
+            let is_interval = |part: &Schedule| matches!(part, Schedule::Every(_));
+            if is_interval(&part) && parts.iter().any(is_interval) {
+                let hint = "both would begin at the same moment: use `cron` for one of them".to_owned();
+                one.refuse_with::<()>("`when` has at most one `interval`".into(), hint);
+            } else if parts.contains(&part) {
+                one.refuse::<()>("this schedule is listed twice".into());
+            } else {
+                parts.push(part);
+            }
+        }
+        match <[Schedule; 1]>::try_from(parts) {
+            Ok([one]) => Some(one),
+            Err(parts) => Some(Schedule::Any(parts.into())),
+        }
+    }
+
+    fn cron(&mut self, item: Item<'_>, zone: TimeZone) -> Option<Arc<CronSchedule>> {
+        let text = item.text()?;
+        let key = (text.to_owned(), zone.iana_name().unwrap_or("").to_owned());
+        if let Some(known) = self.crons.get(&key) {
+            return Some(known.clone());
+        }
+        match CronSchedule::parse(text, zone) {
+            Ok(cron) => {
+                let cron = Arc::new(cron);
+                self.crons.insert(key, cron.clone());
+                Some(cron)
+            }
+            Err(CronError::Never) => {
+                item.refuse_with(format!("`{text}` never fires"), "no day of the calendar fits it".into())
+            }
+            Err(CronError::Foreign { what, instead }) => item.refuse_with(what, instead),
+            Err(error @ CronError::MisleadingStep { instead, .. }) => {
+                item.refuse_with(error.to_string(), format!("write {instead}"))
+            }
+            Err(error) => item.refuse_with(
+                error.to_string(),
+                "for example \"0 9 * * MON-FRI\", \"*/10 * * * *\" or \"@daily\"".into(),
+            ),
+        }
+    }
+
+    /// At which times the agent starts by itself; `None`: at any.
+    pub(super) fn active_times(&mut self, section: &Section<'_>) -> Option<Arc<ActiveTimes>> {
+        let known: Vec<&str> = self.fleet.calendars.keys().map(String::as_str).collect();
+        let except = calendars::names(section, "except", &known);
+        let only = calendars::names(section, "only", &known);
+        let hours = section.get("active").and_then(hours);
+        if except.is_empty() && only.is_empty() && hours.is_none() {
+            return None;
+        }
+        let zone = self.zone(section);
+        let name_of = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let key = (
+            zone.iana_name().unwrap_or("").to_owned(),
+            hours.map(|hours| (hours.from, hours.until)),
+            name_of(&except),
+            name_of(&only),
+        );
+        if let Some(known) = self.times.get(&key) {
+            return Some(known.clone());
+        }
+        let mut periods =
+            |names: &[&str]| names.iter().filter_map(|name| self.periods(name, &zone)).collect();
+        let times = Arc::new(ActiveTimes {
+            except: periods(&except),
+            only: periods(&only),
+            hours,
+            zone: zone.clone(),
+        });
+        self.times.insert(key, times.clone());
+        Some(times)
+    }
+
+    fn periods(&mut self, name: &str, zone: &TimeZone) -> Option<Arc<NamedPeriods>> {
+        // one that is broken has been refused
+        let calendar = self.fleet.calendars.get(name)?;
+        let key = (name.to_owned(), zone.iana_name().unwrap_or("").to_owned());
+        let made = self.periods.entry(key).or_insert_with(|| {
+            let (name, digest) = (name.into(), calendar.digest.clone());
+            Arc::new(NamedPeriods { name, digest, periods: calendar.events.periods(zone) })
+        });
+        Some(made.clone())
+    }
+}
+
+/// `07:00-22:00`; `24:00` is the end of the day.
+fn hours(item: Item<'_>) -> Option<Hours> {
+    const FORM: &str = "write it as \"07:00-22:00\", or over midnight as \"22:00-06:00\"";
+    let text = item.text()?;
+    let time = |text: &str| match text.trim() {
+        "24:00" => Some(Time::midnight()),
+        text => Time::strptime("%H:%M", text).ok(),
+    };
+    let Some((from, until)) = text.split_once('-').and_then(|(from, until)| time(from).zip(time(until)))
+    else {
+        return item.refuse_with(format!("`{text}` names no hours of the day"), FORM.into());
+    };
+    if from == until {
+        let hint = "for the whole day, leave `active` out".to_owned();
+        return item.refuse_with(format!("`{text}` begins where it ends"), hint);
+    }
+    Some(Hours { from, until })
+}
+
+fn on(item: Item<'_>) -> Option<EventTrigger> {
+    if item.value.get_ref().is_str() {
+        let event = item.word_among(EventType::TRIGGERS)?;
+        return Some(EventTrigger { event, agent: None, untrusted: false });
+    }
+    let section = item.section(keys::ON)?;
+    let Some(event) = section.get("event").map(|event| event.word_among(EventType::TRIGGERS)) else {
+        return section.missing(
+            &["event"],
+            "`on` needs `event`".into(),
+            Some(format!("one of {}", keys::EVENTS.join(", "))),
+        );
+    };
+    let agent = match section.get("agent") {
+        None => None,
+        Some(item) => match item.text()?.parse::<AgentId>() {
+            Ok(id) => Some(id),
+            Err(error) => return item.refuse(error.to_string()),
+        },
+    };
+    let untrusted = section.flag("untrusted").unwrap_or(false);
+    Some(EventTrigger { event: event?, agent, untrusted })
+}

@@ -1,0 +1,342 @@
+//! Calendars as other programs write them: iCalendar (RFC 5545), read as the periods that its events cover.
+//!
+//! What decides is when an event begins and ends, on which days it comes again (`RRULE`, `RDATE`, `EXDATE`,
+//! `RECURRENCE-ID`), and whether it was cancelled. Whether it counts as busy (`TRANSP`) does not: calendars of
+//! holidays mark theirs as free time.
+mod error;
+mod line;
+mod rule;
+
+pub use error::CalendarError;
+
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Span, Timestamp, ToSpan};
+use line::{Line, lines};
+use rule::Rule;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Most periods of one calendar.
+pub const MOST_PERIODS: usize = 50_000;
+
+/// A moment of a calendar: the same for all, or by the clock of whoever reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Moment {
+    Everywhere(Timestamp),
+    Local(DateTime),
+}
+
+impl Moment {
+    fn within(self, zone: &TimeZone) -> Option<Timestamp> {
+        match self {
+            Self::Everywhere(at) => Some(at),
+            Self::Local(at) => zone.to_timestamp(at).ok(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Entry {
+    from: Moment,
+    until: Moment,
+    summary: Arc<str>,
+}
+
+/// The events of a calendar within some years, each time that they come.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Events {
+    entries: Vec<Entry>,
+}
+
+/// Time that an event covers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Period {
+    /// Its first instant.
+    pub from: Timestamp,
+    /// The first instant after it.
+    pub until: Timestamp,
+    /// What the event is called.
+    pub summary: Arc<str>,
+}
+
+impl Events {
+    /// Reads a calendar. Of events that come again, those that begin within `years` are taken.
+    pub fn parse(text: &str, years: (Date, Date)) -> Result<Self, CalendarError> {
+        let mut read = Reading { years, ..Reading::default() };
+        let mut depth = Vec::new();
+        let mut event: Option<Draft> = None;
+        let mut begun = false;
+        for line in lines(text) {
+            let line = line?;
+            match (line.name.as_str(), line.value.as_str()) {
+                ("BEGIN", part) => {
+                    begun |= part == "VCALENDAR";
+                    if part == "VEVENT" {
+                        event = Some(Draft { line: line.number, ..Draft::default() });
+                    }
+                    depth.push(part.to_owned());
+                }
+                ("END", part) => {
+                    if depth.pop().as_deref() != Some(part) {
+                        return Err(line.error(format!("END:{part} ends nothing that has begun")));
+                    }
+                    if let ("VEVENT", Some(draft)) = (part, event.take()) {
+                        read.take(draft)?;
+                    }
+                }
+                _ => {
+                    if let (Some(draft), Some("VEVENT")) = (&mut event, depth.last().map(String::as_str)) {
+                        draft.add(&line)?;
+                    }
+                }
+            }
+            if !begun {
+                return Err(line
+                    .error("this is not an iCalendar file: it does not begin with BEGIN:VCALENDAR".into()));
+            }
+        }
+        let end = text.lines().count().max(1);
+        if let Some(part) = depth.last() {
+            return Err(CalendarError {
+                line: end,
+                what: format!("the file ends within {part}: it was cut short"),
+            });
+        }
+        if !begun {
+            return Err(CalendarError { line: 1, what: "the file is empty".into() });
+        }
+        read.finish()
+    }
+
+    /// The periods that they cover where the clock is that of `zone`, in order and apart from each other.
+    pub fn periods(&self, zone: &TimeZone) -> Vec<Period> {
+        let mut all: Vec<Period> = self
+            .entries
+            .iter()
+            .filter_map(|entry| {
+                let (from, until) = (entry.from.within(zone)?, entry.until.within(zone)?);
+                (from < until).then(|| Period { from, until, summary: entry.summary.clone() })
+            })
+            .collect();
+        all.sort_by_key(|period| (period.from, period.until));
+        let mut apart: Vec<Period> = Vec::with_capacity(all.len());
+        for mut period in all {
+            if let Some(last) = apart.last() {
+                period.from = period.from.max(last.until);
+            }
+            if period.from < period.until {
+                apart.push(period);
+            }
+        }
+        apart
+    }
+}
+
+/// When something of an event is, as it is written.
+#[derive(Clone, Debug, PartialEq)]
+struct When {
+    at: DateTime,
+    /// A day, without a time.
+    is_day: bool,
+    /// `None`: by the clock of whoever reads it.
+    zone: Option<TimeZone>,
+}
+
+impl When {
+    fn moment(&self, at: DateTime) -> Moment {
+        match &self.zone {
+            Some(zone) => zone.to_timestamp(at).map_or(Moment::Local(at), Moment::Everywhere),
+            None => Moment::Local(at),
+        }
+    }
+}
+
+/// An event, as far as it was read.
+#[derive(Default)]
+struct Draft {
+    line: usize,
+    uid: String,
+    summary: String,
+    start: Option<When>,
+    end: Option<When>,
+    lasts: Option<Span>,
+    rule: Option<(usize, Rule)>,
+    also: Vec<When>,
+    except: Vec<When>,
+    instead_of: Option<When>,
+    is_cancelled: bool,
+}
+
+impl Draft {
+    fn add(&mut self, line: &Line) -> Result<(), CalendarError> {
+        match line.name.as_str() {
+            "UID" => self.uid.clone_from(&line.value),
+            "SUMMARY" => self.summary = line.text(),
+            "STATUS" => self.is_cancelled = line.value.eq_ignore_ascii_case("CANCELLED"),
+            "DTSTART" => self.start = Some(when(line, &line.value)?),
+            "DTEND" => self.end = Some(when(line, &line.value)?),
+            "RECURRENCE-ID" => self.instead_of = Some(when(line, &line.value)?),
+            "DURATION" => {
+                let lasts = line.value.parse::<Span>();
+                self.lasts =
+                    Some(lasts.map_err(|_| line.error(format!("`{}` is not a duration", line.value)))?);
+            }
+            "RRULE" => {
+                let rule = Rule::parse(&line.value).map_err(|what| line.error(what))?;
+                self.rule = Some((line.number, rule));
+            }
+            "EXRULE" => {
+                return Err(line.error("EXRULE is not supported (RFC 5545 has done away with it)".into()));
+            }
+            "RDATE" | "EXDATE" => {
+                let list = if line.name == "RDATE" { &mut self.also } else { &mut self.except };
+                for value in line.value.split(',') {
+                    // of a period, its beginning
+                    list.push(when(line, value.split('/').next().unwrap_or(value))?);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Reading {
+    years: (Date, Date),
+    entries: Vec<(String, Moment, Entry)>,
+    /// Events that take the place of others: whose, and of which moment.
+    replaced: BTreeSet<(String, Moment)>,
+}
+
+impl Reading {
+    fn take(&mut self, draft: Draft) -> Result<(), CalendarError> {
+        let line = draft.line;
+        if let Some(of) = &draft.instead_of {
+            self.replaced.insert((draft.uid.clone(), of.moment(of.at)));
+        }
+        if draft.is_cancelled {
+            return Ok(());
+        }
+        let Some(start) = &draft.start else {
+            return Err(CalendarError { line, what: "this event has no DTSTART".into() });
+        };
+        let summary: Arc<str> =
+            if draft.summary.is_empty() { "unnamed event".into() } else { draft.summary.into() };
+        let except: BTreeSet<Moment> = draft.except.iter().map(|when| when.moment(when.at)).collect();
+        let except_days: BTreeSet<Date> =
+            draft.except.iter().filter(|when| when.is_day).map(|when| when.at.date()).collect();
+        let mut times: Vec<DateTime> = match &draft.rule {
+            Some((_, rule)) if draft.instead_of.is_none() => {
+                rule.times(start.at, start.zone.as_ref(), self.years)
+            }
+            _ => vec![start.at],
+        };
+        times.extend(
+            draft
+                .also
+                .iter()
+                .map(|when| if when.is_day { when.at.date().to_datetime(start.at.time()) } else { when.at }),
+        );
+        times.sort_unstable();
+        times.dedup();
+        let first = self.years.0;
+        for at in times.into_iter().filter(|at| at.date() >= first || draft.rule.is_none()) {
+            let from = start.moment(at);
+            if except.contains(&from) || except_days.contains(&at.date()) {
+                continue;
+            }
+            if self.entries.len() == MOST_PERIODS {
+                let what = format!(
+                    "the calendar has more than {MOST_PERIODS} events by here: split it into several"
+                );
+                return Err(CalendarError { line, what });
+            }
+            let until = end_of(start, draft.end.as_ref(), draft.lasts, at).ok_or_else(|| CalendarError {
+                line,
+                what: "this event ends before it begins, or beyond the year 9999".into(),
+            })?;
+            let entry = Entry { from, until, summary: summary.clone() };
+            // what takes the place of another is not replaced itself
+            let uid = if draft.instead_of.is_some() { String::new() } else { draft.uid.clone() };
+            self.entries.push((uid, from, entry));
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Events, CalendarError> {
+        let Self { entries, replaced, .. } = self;
+        let stays = |(uid, from, _): &(String, Moment, Entry)| {
+            uid.is_empty() || !replaced.contains(&(uid.clone(), *from))
+        };
+        Ok(Events { entries: entries.into_iter().filter(stays).map(|(.., entry)| entry).collect() })
+    }
+}
+
+/// The end of an event that begins at `at`: by `DTEND`, by `DURATION`, or after its day (RFC 5545, 3.6.1).
+fn end_of(start: &When, end: Option<&When>, lasts: Option<Span>, at: DateTime) -> Option<Moment> {
+    let from = start.moment(at);
+    match (end, lasts) {
+        (Some(end), _) => {
+            let (Moment::Everywhere(begins), Moment::Everywhere(ends)) =
+                (start.moment(start.at), end.moment(end.at))
+            else {
+                let lasts = end.at.duration_since(start.at);
+                return after(from, lasts);
+            };
+            after(from, ends.duration_since(begins))
+        }
+        (None, Some(lasts)) => {
+            let lasts = lasts.to_duration(start.at).ok()?;
+            after(from, lasts)
+        }
+        (None, None) if start.is_day => Some(start.moment(at.checked_add(1.day()).ok()?)),
+        (None, None) => Some(from),
+    }
+}
+
+fn after(from: Moment, lasts: SignedDuration) -> Option<Moment> {
+    if lasts.is_negative() {
+        return None;
+    }
+    match from {
+        Moment::Everywhere(at) => at.checked_add(lasts).ok().map(Moment::Everywhere),
+        Moment::Local(at) => at.checked_add(lasts).ok().map(Moment::Local),
+    }
+}
+
+/// `20261225`, `20261225T080000`, `20261225T080000Z`, in the zone that `TZID` names.
+fn when(line: &Line, value: &str) -> Result<When, CalendarError> {
+    let value = value.trim();
+    let bad = || {
+        line.error(format!(
+            "`{value}` is not a time of an iCalendar file, such as 20261224 or 20261224T180000Z"
+        ))
+    };
+    if let Ok(day) = Date::strptime("%Y%m%d", value) {
+        return Ok(When { at: day.to_datetime(jiff::civil::Time::midnight()), is_day: true, zone: None });
+    }
+    let (local, is_utc) = value.strip_suffix('Z').map_or((value, false), |local| (local, true));
+    let at = DateTime::strptime("%Y%m%dT%H%M%S", local).map_err(|_| bad())?;
+    let zone = match (is_utc, line.param("TZID")) {
+        (true, _) => Some(TimeZone::UTC),
+        (false, None) => None,
+        (false, Some(name)) => Some(zone_named(name).ok_or_else(|| {
+            line.error(format!(
+                "there is no time zone `{name}` in the IANA database: export the calendar with IANA names such as Europe/Berlin"
+            ))
+        })?),
+    };
+    Ok(When { at, is_day: false, zone })
+}
+
+/// A zone by the name that a calendar has for it: an IANA name, bare or at the end of a longer one.
+fn zone_named(name: &str) -> Option<TimeZone> {
+    let name = name.trim_matches('/');
+    let parts: Vec<&str> = name.split('/').collect();
+    (0..parts.len()).find_map(|from| TimeZone::get(&parts[from..].join("/")).ok())
+}
+
+#[cfg(test)]
+mod tests;
