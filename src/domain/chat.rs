@@ -208,6 +208,22 @@ described! {
     }
 }
 
+impl Tokens {
+    /// Most tokens that a provider is believed for one request, in each direction.
+    const MOST: u64 = 1_000_000_000;
+
+    /// Nobody uses more than a bound that is far above all models in one request: numbers above it would only break the
+    /// sums.
+    pub fn believed(self) -> Self {
+        Self {
+            input: self.input.min(Self::MOST),
+            cached: self.cached.min(Self::MOST),
+            written: self.written.min(Self::MOST),
+            output: self.output.min(Self::MOST),
+        }
+    }
+}
+
 fn is_zero(count: &u64) -> bool {
     *count == 0
 }

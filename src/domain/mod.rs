@@ -39,6 +39,7 @@ mod slot;
 mod talk;
 mod time;
 mod tokens;
+mod tokens_said;
 mod tool;
 mod usage;
 mod walled;
@@ -102,6 +103,7 @@ pub use tokens::{
     LEAST_OUTPUT_TOKENS, frame_at_most, json_at_most, messages_at_most, text_at_least, text_at_most,
     tokens_at_most,
 };
+pub use tokens_said::tokens_said;
 pub use tool::{
     ArchiveSettings, ArchiveSource, ArchiveTarget, Database, DiskMetric, Effect, FeedArgs, FeedLogin,
     FeedSettings, FilesSettings, Guarded, HttpMethod, HttpSettings, Leaving, MetricsArgs, OneOrMany, Outward,

@@ -15,7 +15,6 @@ mod slips;
 mod spoken;
 mod tool_schema;
 mod trouble;
-mod usage;
 mod wire;
 
 use crate::domain::{

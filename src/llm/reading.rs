@@ -42,14 +42,6 @@ pub(super) fn arguments(value: Option<&Value>) -> String {
     }
 }
 
-/// A number of tokens. `None` for what can't be one: a lie is no better than nothing.
-pub(super) fn count(at: &Value, key: &str) -> Option<u64> {
-    let value = at.get(key)?;
-    // some write whole numbers as 12.0
-    let whole = |number: f64| (number >= 0.0 && number.fract() == 0.0).then_some(number as u64);
-    value.as_u64().or_else(|| whole(value.as_f64()?))
-}
-
 /// Puts a part of a text behind the others.
 pub(super) fn add(whole: &mut Option<String>, part: &str) {
     if !part.is_empty() {

@@ -1,8 +1,8 @@
 //! Which wire a provider speaks, where it answers, and what all wires have in common.
 use super::names::Names;
 use super::reading::Bad;
-use super::{anthropic, gemini, ollama, openai, usage};
-use crate::domain::{Finish, ModelSpec, ModelTurn, Provider, Tokens};
+use super::{anthropic, gemini, ollama, openai};
+use crate::domain::{Finish, ModelSpec, ModelTurn, Provider, Tokens, tokens_said};
 use crate::llm::asked::{Asked, Wire};
 use reqwest::Url;
 use serde_json::Value;
@@ -85,7 +85,7 @@ impl Wire {
     /// What was used; `None` if that is not told. A request can't have used nothing: who says so does
     /// not count.
     pub(super) fn tokens(answer: &Value) -> Option<Tokens> {
-        usage::read(answer).filter(|tokens| tokens.input > 0 || tokens.output > 0)
+        tokens_said(answer).filter(|tokens| tokens.input > 0 || tokens.output > 0)
     }
 
     pub(super) fn answer(self, answer: &Value, names: &Names<'_>) -> Result<(ModelTurn, Finish), Bad> {

@@ -1,42 +1,20 @@
 //! What goes on to the place that was asked for, and comes back.
-use super::state::{PassState, Place};
-use http_body_util::{BodyExt, Full, combinators::BoxBody};
-use hyper::body::{Bytes, Incoming};
+use super::listen::Place;
+use super::reply::{Answer, said, without_connection};
+use super::state::PassState;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Request, Response, StatusCode, Uri};
+use hyper::header::{HOST, HeaderValue};
+use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// What a program is answered.
-pub(super) type Answer = Response<BoxBody<Bytes, hyper::Error>>;
-
 /// How long one side of a tunnel may go on when the other has ended.
 const LAST_WORDS: Duration = Duration::from_secs(60);
-/// Headers that are for one connection only (RFC 9110, 7.6.1), beside those that `Connection` names.
-const OF_ONE_CONNECTION: [&str; 8] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "transfer-encoding",
-    "upgrade",
-];
-
-/// An answer of our own.
-pub(super) fn said(status: StatusCode, words: &str) -> Answer {
-    let body = Full::new(Bytes::from(words.to_owned())).map_err(|never| match never {}).boxed();
-    let mut answer = Response::new(body);
-    *answer.status_mut() = status;
-    answer.headers_mut().insert("content-type", HeaderValue::from_static("text/plain; charset=utf-8"));
-    answer
-}
-
 /// From now on all bytes go to and fro, until either side ends.
 pub(super) fn tunnel(
     state: &PassState,
@@ -103,24 +81,8 @@ pub(super) async fn request(
     match sender.send_request(request).await {
         Ok(mut answer) => {
             without_connection(answer.headers_mut());
-            answer.map(BodyExt::boxed)
+            answer.map(|body| body.map_err(Into::into).boxed_unsync())
         }
         Err(error) => broken(error),
-    }
-}
-
-fn without_connection(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in named {
-        headers.remove(name);
-    }
-    for name in OF_ONE_CONNECTION {
-        headers.remove(name);
     }
 }

@@ -7,8 +7,13 @@
 //! connected to at those (`net::connect`); so a name that turns to a private address is refused. What is refused is told to the
 //! program in words, counted, and reported once for each place ([`denials`]).
 //!
+//! Where the program is one that asks models, a [`meter`] answers at the same listener for the provider.
+//!
 //! A pass ends with its program: connections that are open then are cut.
 mod forward;
+mod listen;
+pub mod meter;
+mod reply;
 mod serve;
 mod state;
 
@@ -16,10 +21,10 @@ use crate::domain::{NetTarget, ProgramOwner};
 use crate::net::Allow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use meter::Meter;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -62,8 +67,17 @@ impl Pass {
             lookups: Arc::new(Semaphore::new(LOOKUPS)),
             seen: Mutex::new(Seen::default()),
             ended: CancellationToken::new(),
+            meter: None,
         };
         Self { state: Arc::new(state) }
+    }
+
+    /// With a meter, which answers at the same listener what is asked of the proxy itself. Before it serves.
+    pub fn with_meter(mut self, meter: &Meter) -> Self {
+        if let Some(state) = Arc::get_mut(&mut self.state) {
+            state.meter = Some(meter.state());
+        }
+        self
     }
 
     /// What a program reads of it: the proxy with its key, and what is not to go there. What the program itself
@@ -72,6 +86,7 @@ impl Pass {
         const NAMES: [&str; 6] =
             ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
         let address = format!("http://{NAME}:{}@127.0.0.1:{PORT}", self.state.key);
+        // a meter answers for itself in either way
         let direct = if self.state.reaches_this_machine { "" } else { "localhost,127.0.0.1,::1" };
         let mut all: Vec<_> = NAMES.map(|name| (name, address.clone())).into();
         all.extend(["NO_PROXY", "no_proxy"].map(|name| (name, direct.to_owned())));
@@ -82,16 +97,7 @@ impl Pass {
 
     /// Answers at the listener that comes, until the pass is dropped.
     pub fn serve(&self, listener: impl Future<Output = Option<std::net::TcpListener>> + Send + 'static) {
-        let state = self.state.clone();
-        let serving = async move {
-            let Some(listener) = listener.await else { return };
-            let opened = listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener));
-            match opened {
-                Ok(listener) => serve::all(state, listener).await,
-                Err(error) => tracing::warn!(%error, "the way out of a sandbox can't be opened"),
-            }
-        };
-        tokio::spawn(self.state.ended.clone().run_until_cancelled_owned(serving));
+        listen::serve(self.state.clone(), self.state.ended.clone(), listener);
     }
 
     /// What is said of each place that was refused.

@@ -1,88 +1,37 @@
 //! Who comes, and what they want: the requests of a program to its proxy.
-use super::forward::{self, Answer, said};
-use super::state::{PassState, Place};
+use super::forward;
+use super::listen::{Answers, Place, is_itself};
+use super::reply::{Answer, said};
+use super::state::PassState;
 use crate::net::{self, GuardError};
+use futures_util::future::{BoxFuture, FutureExt};
 use hyper::body::Incoming;
 use hyper::header::{HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode, Uri};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use std::convert::Infallible;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use subtle::ConstantTimeEq;
+use tokio::net::TcpStream;
 
-/// Connections of one program at a time. Further ones wait.
-const AT_A_TIME: usize = 64;
-/// How long.
-const FULL: Duration = Duration::from_secs(10);
-/// What they get then.
-const NO_PLACE: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
-    bgagent: too many connections of sandboxes are open.\n";
-/// How long the head of a request may take.
-const HEAD: Duration = Duration::from_secs(30);
 /// How long connecting may take, with the look-up of the name.
 const CONNECTING: Duration = Duration::from_secs(30);
-/// Longest head of a request, in bytes.
-const LONGEST_HEAD: usize = 64 << 10;
 
-/// Connections of all programs at a time: each takes two files, and an eighth of those that may be open is enough.
-static ALL: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
-    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let places = files.map_or(1 << 16, |files| (files / 16).clamp(16, 1 << 16));
-    Arc::new(Semaphore::new(usize::try_from(places).unwrap_or(usize::MAX)))
-});
-
-pub(super) async fn all(state: Arc<PassState>, listener: TcpListener) {
-    let own = Arc::new(Semaphore::new(AT_A_TIME));
-    loop {
-        let mut stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            // no files for now, or the other side went away
-            Err(_) => {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
+impl Answers for PassState {
+    /// What is for the provider of a model goes to the run's meter, which has a key of its own; all else is for the proxy.
+    fn answer(self: Arc<Self>, request: Request<Incoming>, place: Place) -> BoxFuture<'static, Answer> {
+        let is_for_meter = request.method() != Method::CONNECT && request.uri().authority().is_none();
+        match &self.meter {
+            Some(meter) if is_for_meter || is_itself(request.uri(), &place) => {
+                meter.clone().answer(request, place)
             }
-        };
-        let _ = stream.set_nodelay(true);
-        let place = async { (own.clone().acquire_owned().await, ALL.clone().acquire_owned().await) };
-        match tokio::time::timeout(FULL, place).await {
-            Ok((Ok(own), Ok(one_of_all))) => {
-                let serving = connection(state.clone(), stream, Arc::new([own, one_of_all]));
-                tokio::spawn(state.ended.clone().run_until_cancelled_owned(serving));
-            }
-            _ => {
-                let _ = stream.try_write(NO_PLACE);
-                let _ = stream.shutdown().await;
-            }
+            _ => async move { pass(&self, request, place).await }.boxed(),
         }
     }
 }
 
-async fn connection(state: Arc<PassState>, stream: TcpStream, place: Place) {
-    let serving = service_fn(move |request| {
-        let (state, place) = (state.clone(), place.clone());
-        async move { Ok::<_, Infallible>(answer(&state, request, place).await) }
-    });
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .max_buf_size(LONGEST_HEAD)
-        .serve_connection(TokioIo::new(stream), serving)
-        .with_upgrades()
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "a connection to the proxy ended early");
-    }
-}
-
-async fn answer(state: &Arc<PassState>, request: Request<Incoming>, place: Place) -> Answer {
-    let known = request.headers().get(PROXY_AUTHORIZATION).map(HeaderValue::as_bytes);
-    if known != Some(state.credentials.as_bytes()) {
+async fn pass(state: &Arc<PassState>, request: Request<Incoming>, place: Place) -> Answer {
+    let known = request.headers().get(PROXY_AUTHORIZATION).map_or(&[][..], HeaderValue::as_bytes);
+    if !bool::from(known.ct_eq(state.credentials.as_bytes())) {
         let mut refused = said(
             StatusCode::PROXY_AUTHENTICATION_REQUIRED,
             "bgagent: this proxy needs the program's key: use the whole URL in HTTP_PROXY or HTTPS_PROXY, with its user and password.\n",

@@ -1,9 +1,10 @@
 //! What is known of one program at its proxy: its key, where it may go, and what it asked for.
+use super::meter::MeterState;
 use crate::domain::{NetTarget, ProgramOwner};
 use crate::net::{Allow, GuardError};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 /// So many places are reported for one program. What it is refused beyond that is only answered.
@@ -14,9 +15,6 @@ const MOST_COUNTED: usize = 1000;
 const LONGEST: usize = 300;
 /// So many reports wait to be taken; more are only logged.
 const WAITING: usize = 1024;
-
-/// Places among those that the proxy serves at a time, of its program and of all, as long as any part of a connection lives.
-pub(super) type Place = Arc<[OwnedSemaphorePermit; 2]>;
 
 /// A place that a program was not connected to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +51,8 @@ pub(super) struct PassState {
     pub(super) lookups: Arc<Semaphore>,
     pub(super) seen: Mutex<Seen>,
     pub(super) ended: CancellationToken,
+    /// What stands there for the provider of a model.
+    pub(super) meter: Option<Arc<MeterState>>,
 }
 
 /// What was asked so far, by place.

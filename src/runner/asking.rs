@@ -15,9 +15,6 @@ use serde_json::Value;
 use std::borrow::Cow;
 use tokio::time::Instant;
 
-/// Most tokens that a provider is believed for one request, in each direction.
-const MOST_TOKENS: u64 = 1_000_000_000;
-
 /// No server has a context so short that it cuts a request of fewer tokens.
 const LEAST_CUT: u64 = 1000;
 
@@ -216,13 +213,7 @@ fn used(answer: &Result<ModelAnswer, ModelError>, worst: &WorstCase, price: Opti
         Ok(answer) => (answer.tokens, true),
         Err(error) => (error.tokens, error.may_cost),
     };
-    // nobody uses more than that in one request: whoever says so would only break the sums
-    let tokens = tokens.map(|said| Tokens {
-        input: said.input.min(MOST_TOKENS),
-        cached: said.cached.min(MOST_TOKENS),
-        written: said.written.min(MOST_TOKENS),
-        output: said.output.min(MOST_TOKENS),
-    });
+    let tokens = tokens.map(Tokens::believed);
     let twice = match answer {
         Ok(answer) => answer.asked_twice,
         Err(error) => error.asked_twice,

@@ -1,7 +1,6 @@
 //! What a provider says it used, in whichever words: each has its own, gateways mix them, and what is sent from
 //! a cache or written to one is counted inside or beside the rest.
-use super::reading::count;
-use crate::domain::Tokens;
+use super::chat::Tokens;
 use serde_json::Value;
 
 /// Where it stands.
@@ -57,9 +56,17 @@ const WRITTEN: [&str; 4] = [
 ];
 
 /// What was used; `None` if that is not told, or told as what it can't be.
-pub(super) fn read(answer: &Value) -> Option<Tokens> {
+pub fn tokens_said(answer: &Value) -> Option<Tokens> {
     let places = PLACES.iter().filter_map(|place| answer.pointer(place));
     places.filter(|usage| usage.is_object()).chain([answer]).find_map(in_words)
+}
+
+/// A number of tokens. `None` for what can't be one: a lie is no better than nothing.
+fn count(at: &Value, key: &str) -> Option<u64> {
+    let value = at.get(key)?;
+    // some write whole numbers as 12.0
+    let whole = |number: f64| (number >= 0.0 && number.fract() == 0.0).then_some(number as u64);
+    value.as_u64().or_else(|| whole(value.as_f64()?))
 }
 
 fn in_words(usage: &Value) -> Option<Tokens> {
@@ -171,7 +178,7 @@ mod tests {
             (json!({"usage": "many"}), None),
             (json!({}), None),
         ] {
-            assert_eq!(read(&answer), expected, "{answer}");
+            assert_eq!(tokens_said(&answer), expected, "{answer}");
         }
     }
 }

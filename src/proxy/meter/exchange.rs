@@ -1,0 +1,429 @@
+//! One request from its hold to its settlement: sent to the provider, its answer passed on as it comes. It goes on when the
+//! program goes away, so that what was held is always settled.
+use super::account::{AnswerEnd, Asked, Held, Settled};
+use super::answer::{Read, Reading};
+use super::keyhole::Keyhole;
+use super::receive::{Refused, in_form};
+use super::spec::Upstream;
+use super::state::MeterState;
+use super::wire::ModelWire;
+use crate::domain::{ErrorKind, Price, RunError, Usage, WorstCase, cost};
+use crate::net;
+use crate::proxy::reply::{Answer, Broken, without_connection};
+use futures_util::stream;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Bytes, Frame};
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use hyper::{Method, Response, StatusCode};
+use reqwest::Url;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::{Instant, timeout};
+
+/// Pieces of an answer that wait for the program: while it does not read, the provider is not read either.
+const AHEAD: usize = 16;
+
+/// What a request is held for by.
+#[derive(Debug)]
+pub(super) struct Hold {
+    pub(super) asked: Asked,
+    pub(super) price: Option<Price>,
+    pub(super) taken_out: Vec<String>,
+}
+
+/// A request on its way.
+pub(super) struct Exchange {
+    pub(super) state: Arc<MeterState>,
+    pub(super) wire: ModelWire,
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    pub(super) upstream: Upstream,
+    /// `None`: it costs nothing.
+    pub(super) hold: Option<Hold>,
+    /// Its part of the memory for bodies.
+    pub(super) _room: OwnedSemaphorePermit,
+}
+
+/// What became of a request that was sent.
+struct Outcome {
+    end: AnswerEnd,
+    read: Option<Read>,
+    status: Option<u16>,
+    may_cost: bool,
+}
+
+impl Outcome {
+    fn failed(kind: ErrorKind, message: String, may_cost: bool) -> Self {
+        Self { end: AnswerEnd::Failed(RunError::new(kind, message)), read: None, status: None, may_cost }
+    }
+}
+
+/// How the body of an answer ends for the program.
+enum Last {
+    /// As the provider ended it.
+    Whole,
+    /// In the middle.
+    Cut(&'static str),
+    /// Nobody listens.
+    Gone,
+}
+
+/// The body of an answer, as the program gets it.
+type Pieces = mpsc::Sender<Result<Frame<Bytes>, Broken>>;
+
+impl Exchange {
+    pub(super) async fn run(self, mut to_program: oneshot::Sender<Answer>) {
+        let Some(hold) = &self.hold else {
+            let mut pieces = None;
+            let (_, last) = self.send(to_program, &mut pieces).await;
+            return finish(pieces, last).await;
+        };
+        self.state.begins(&hold.taken_out);
+        let held = match self.take_hold(hold, &mut to_program).await {
+            Ok(held) => held,
+            Err(refused) => {
+                self.state.not_sent();
+                let _ = to_program.send(refused.answer(&self.state, self.wire));
+                return;
+            }
+        };
+        let began = Instant::now();
+        // while it was waited for a budget, much can have happened
+        if let Some(why) = self.state.stop().or_else(|| to_program.is_closed().then(gone)) {
+            let end = AnswerEnd::Failed(why.clone());
+            let unsent = Outcome { end, read: None, status: None, may_cost: false };
+            self.settle(hold, held, unsent, Usage::default(), Duration::ZERO).await;
+            let _ = to_program.send(Refused::because(why).answer(&self.state, self.wire));
+            return;
+        }
+        let mut pieces = None;
+        let (outcome, last) = self.send(to_program, &mut pieces).await;
+        let used = used(&outcome, &hold.asked.worst, hold.price.as_ref());
+        self.settle(hold, held, outcome, used, began.elapsed()).await;
+        finish(pieces, last).await;
+    }
+
+    /// Holds the worst case: for the limits of the run, then for those of the account.
+    async fn take_hold(
+        &self,
+        hold: &Hold,
+        to_program: &mut oneshot::Sender<Answer>,
+    ) -> Result<Held, Refused> {
+        let (state, worst) = (&self.state, &hold.asked.worst);
+        let stopped = || Refused::because(state.stop().unwrap_or_else(gone));
+        tokio::select! {
+            biased;
+            () = state.stopped.cancelled() => return Err(stopped()),
+            () = to_program.closed() => return Err(Refused::because(gone())),
+            held = state.limits.hold(worst) => held.map_err(Refused::because)?,
+        }
+        let held = state.account.hold(hold.asked.clone()).await;
+        held.map_err(|why| {
+            state.limits.settle(worst, &Usage::default());
+            Refused::because(why)
+        })
+    }
+
+    /// What was used takes the place of what was held, everywhere.
+    async fn settle(&self, hold: &Hold, held: Held, outcome: Outcome, used: Usage, took: Duration) {
+        let Outcome { end, read, status, .. } = outcome;
+        let read = read.unwrap_or_else(Read::nothing);
+        let settled = Settled {
+            table: hold.asked.table.clone(),
+            model: hold.asked.model.clone(),
+            used,
+            tokens: read.tokens.filter(|_| read.is_final),
+            end,
+            text: read.text,
+            calls: read.calls,
+            status,
+            answer: read.kept,
+            left_out: read.left_out,
+            took,
+        };
+        self.state.ends(&settled, hold.asked.has_tools);
+        self.state.account.settle(held, settled).await;
+        self.state.limits.settle(&hold.asked.worst, &used);
+    }
+
+    /// Sends the request and passes the answer on. The body of the answer is left open in `pieces`: it ends for the program
+    /// when all is settled.
+    async fn send(
+        &self,
+        mut to_program: oneshot::Sender<Answer>,
+        pieces: &mut Option<Pieces>,
+    ) -> (Outcome, Last) {
+        let request = self.upstream.client.request(self.method.clone(), self.url.clone());
+        let request = request.headers(self.headers.clone()).body(self.body.clone());
+        let head = self.state.spec.patience.head;
+        let answered = tokio::select! {
+            biased;
+            () = self.state.ended.cancelled() => return (over(), Last::Gone),
+            () = to_program.closed() => return (went_away(), Last::Gone),
+            answered = timeout(head, request.send()) => answered,
+        };
+        let failed = match answered {
+            Ok(Ok(answer)) => return self.pass_on(answer, to_program, pieces).await,
+            Ok(Err(error)) => unsent(&error),
+            Err(_) => Outcome::failed(
+                ErrorKind::Timeout,
+                format!(
+                    "{} has not begun to answer within {} s (`request_timeout` of [models.{}])",
+                    net::origin(&self.url),
+                    head.as_secs_f64(),
+                    self.state.spec.table
+                ),
+                true,
+            ),
+        };
+        if let AnswerEnd::Failed(why) = &failed.end {
+            let is_late = why.kind == ErrorKind::Timeout;
+            let status = if is_late { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
+            let message = String::from_utf8_lossy(&self.clean(why.message.clone().into())).into_owned();
+            let _ = to_program.send(in_form(self.wire, status, &message));
+        }
+        (failed, Last::Gone)
+    }
+
+    /// Passes an answer on as it comes.
+    async fn pass_on(
+        &self,
+        mut answer: reqwest::Response,
+        to_program: oneshot::Sender<Answer>,
+        pieces: &mut Option<Pieces>,
+    ) -> (Outcome, Last) {
+        self.state.lives();
+        let status = answer.status();
+        if status.is_redirection() {
+            let message = format!(
+                "{} answered {}: a request is not sent on to another address, since its key is for this one; set \
+                 `base_url` of [models.{}] to the final one",
+                net::origin(&self.url),
+                status.as_u16(),
+                self.state.spec.table
+            );
+            let _ = to_program.send(in_form(self.wire, StatusCode::BAD_REQUEST, &message));
+            return (Outcome::failed(ErrorKind::Config, message, false), Last::Gone);
+        }
+        let mut keyhole = Keyhole::new(&self.upstream.secrets);
+        let (reading, is_stream) = self.reading(answer.headers());
+        let (tx, rx) = mpsc::channel(AHEAD);
+        let head = head(status, answer.headers(), &keyhole, rx);
+        if to_program.send(head).is_err() {
+            return (went_away(), Last::Gone);
+        }
+        let tx = pieces.insert(tx);
+        let mut passing = Passing { exchange: self, reading, keyhole: &mut keyhole, to: tx };
+        let (broken, last) = passing.all(&mut answer, is_stream).await;
+        let read = passing.reading.end(matches!(last, Last::Whole));
+        let (end, may_cost) = match (broken, status.is_success()) {
+            (Some(why), _) => (AnswerEnd::Failed(why), true),
+            (None, true) => (read.end.clone(), true),
+            (None, false) => {
+                let code = status.as_u16();
+                // these say that nothing was done; others may come from a gateway that lost a working provider
+                let refuses = matches!(code, 501 | 503 | 529);
+                (AnswerEnd::Failed(error_of(status, &read)), code == 408 || (code >= 500 && !refuses))
+            }
+        };
+        (Outcome { end, read: Some(read), status: Some(status.as_u16()), may_cost }, last)
+    }
+
+    /// What reads the answer, and whether it is a stream of events.
+    fn reading(&self, headers: &HeaderMap) -> (Reading, bool) {
+        let content_type =
+            headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let reading = Reading::new(self.wire, content_type);
+        let is_packed = headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
+        let can_be_added_to = !headers.contains_key(CONTENT_LENGTH) && !is_packed;
+        let is_stream = content_type.contains("event-stream") && can_be_added_to;
+        (if is_packed { reading.unreadable() } else { reading }, is_stream)
+    }
+
+    fn clean(&self, bytes: Bytes) -> Bytes {
+        let mut keyhole = Keyhole::new(&self.upstream.secrets);
+        let mut clean = keyhole.push(bytes).to_vec();
+        clean.extend_from_slice(&keyhole.rest());
+        clean.into()
+    }
+}
+
+/// An answer while it goes by.
+struct Passing<'a> {
+    exchange: &'a Exchange,
+    reading: Reading,
+    keyhole: &'a mut Keyhole,
+    to: &'a Pieces,
+}
+
+impl Passing<'_> {
+    /// Until it ends. What went wrong, if it did not end by itself.
+    async fn all(&mut self, answer: &mut reqwest::Response, is_stream: bool) -> (Option<RunError>, Last) {
+        let state = &self.exchange.state;
+        let pause = state.spec.patience.pause;
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = state.ended.cancelled() => return (Some(over_error()), Last::Cut("the run is over")),
+                () = self.to.closed() => return (Some(gone()), Last::Gone),
+                next = timeout(pause, answer.chunk()) => next,
+            };
+            match next {
+                Ok(Ok(Some(bytes))) => {
+                    state.lives();
+                    let bytes = self.keyhole.push(bytes);
+                    if !self.give(bytes).await {
+                        return (Some(gone()), Last::Gone);
+                    }
+                }
+                Ok(Ok(None)) => {
+                    let rest = self.keyhole.rest();
+                    return if self.give(rest).await {
+                        (None, Last::Whole)
+                    } else {
+                        (Some(gone()), Last::Gone)
+                    };
+                }
+                Ok(Err(error)) => {
+                    let message = format!("the answer broke off: {}", net::describe(&error));
+                    return (
+                        Some(RunError::new(ErrorKind::Network, message)),
+                        Last::Cut("the answer broke off"),
+                    );
+                }
+                Err(_) => return self.stalled(is_stream).await,
+            }
+        }
+    }
+
+    /// Nothing comes any more. A stream can say so; anything else is cut.
+    async fn stalled(&mut self, is_stream: bool) -> (Option<RunError>, Last) {
+        let spec = &self.exchange.state.spec;
+        let message = format!(
+            "the answer stopped: nothing came for {} s (`request_timeout` of [models.{}])",
+            spec.patience.pause.as_secs_f64(),
+            spec.table
+        );
+        let why = Some(RunError::new(ErrorKind::Timeout, message.clone()));
+        if !is_stream {
+            return (why, Last::Cut("the answer stopped"));
+        }
+        // what was begun is no event, and ends with an empty line
+        let event = self.exchange.wire.error_event(504, &format!("bgagent: {message}"));
+        let event = Bytes::from(format!("\n\n{event}"));
+        let is_told = self.to.send(Ok(Frame::data(event))).await.is_ok();
+        (why, if is_told { Last::Whole } else { Last::Gone })
+    }
+
+    /// Hands a piece over. `false`: nobody takes it.
+    async fn give(&mut self, bytes: Bytes) -> bool {
+        if bytes.is_empty() {
+            return true;
+        }
+        self.reading.push(&bytes);
+        let state = &self.exchange.state;
+        let pause = state.spec.patience.pause;
+        tokio::select! {
+            biased;
+            () = state.ended.cancelled() => false,
+            given = timeout(pause, self.to.send(Ok(Frame::data(bytes)))) => matches!(given, Ok(Ok(()))),
+        }
+    }
+}
+
+/// The head of an answer, with its body behind it.
+fn head(
+    status: StatusCode,
+    headers: &HeaderMap,
+    keyhole: &Keyhole,
+    pieces: mpsc::Receiver<Result<Frame<Bytes>, Broken>>,
+) -> Answer {
+    let pieces = stream::unfold(pieces, async |mut pieces| Some((pieces.recv().await?, pieces)));
+    let mut head = Response::new(StreamBody::new(pieces).boxed_unsync());
+    *head.status_mut() = status;
+    let mut headers = headers.clone();
+    without_connection(&mut headers);
+    for (name, value) in &headers {
+        if !keyhole.is_in(value.as_bytes()) {
+            head.headers_mut().append(name, value.clone());
+        }
+    }
+    head
+}
+
+/// Ends the body of an answer.
+async fn finish(pieces: Option<Pieces>, last: Last) {
+    if let (Some(pieces), Last::Cut(why)) = (pieces, last) {
+        let _ = timeout(Duration::from_secs(1), pieces.send(Err(why.into()))).await;
+    }
+}
+
+fn gone() -> RunError {
+    RunError::new(ErrorKind::Interrupted, "the program went away before its answer was whole")
+}
+
+fn over_error() -> RunError {
+    RunError::new(ErrorKind::Interrupted, "the run was over before the answer was whole")
+}
+
+fn over() -> Outcome {
+    Outcome { end: AnswerEnd::Failed(over_error()), read: None, status: None, may_cost: true }
+}
+
+fn went_away() -> Outcome {
+    Outcome { end: AnswerEnd::Failed(gone()), read: None, status: None, may_cost: true }
+}
+
+/// No answer. Once there is a connection, nobody knows how much of the request has arrived.
+fn unsent(error: &reqwest::Error) -> Outcome {
+    let kind = if error.is_timeout() { ErrorKind::Timeout } else { ErrorKind::Network };
+    let sent = !error.is_connect() && !error.is_builder();
+    Outcome::failed(kind, format!("the provider can't be asked: {}", net::describe(error)), sent)
+}
+
+/// What an answer means whose status is an error's.
+fn error_of(status: StatusCode, read: &Read) -> RunError {
+    let kind = match status.as_u16() {
+        401..=403 => ErrorKind::Auth,
+        429 => ErrorKind::RateLimit,
+        408 | 409 | 425 | 500.. => ErrorKind::Provider,
+        _ => ErrorKind::Config,
+    };
+    let said = match &read.end {
+        AnswerEnd::Failed(why) => why.message.as_str(),
+        _ => "",
+    };
+    RunError::new(kind, format!("the provider answered {}: {said}", status.as_u16()))
+}
+
+/// What is charged. A provider that does not say what all of it came to is believed the worst of.
+fn used(outcome: &Outcome, worst: &WorstCase, price: Option<&Price>) -> Usage {
+    let read = outcome.read.as_ref();
+    let said = read.and_then(|read| read.tokens).map(|tokens| Usage {
+        requests: 1,
+        input_tokens: tokens.input,
+        cached_tokens: tokens.cached,
+        output_tokens: tokens.output,
+        usd: price.map_or(0.0, |price| cost(price, &tokens)),
+    });
+    match said {
+        Some(said) if read.is_some_and(|read| read.is_final) => said,
+        said if outcome.may_cost => larger(worst.usage(), said),
+        Some(said) => said,
+        None => Usage { requests: 1, ..Usage::default() },
+    }
+}
+
+fn larger(worst: Usage, said: Option<Usage>) -> Usage {
+    let said = said.unwrap_or_default();
+    Usage {
+        requests: 1,
+        input_tokens: worst.input_tokens.max(said.input_tokens),
+        cached_tokens: if said.input_tokens > worst.input_tokens { said.cached_tokens } else { 0 },
+        output_tokens: worst.output_tokens.max(said.output_tokens),
+        usd: worst.usd.max(said.usd),
+    }
+}

@@ -1,0 +1,171 @@
+//! A JSON object whose values stay as they were written: what is not changed goes on byte for byte.
+use crate::domain::snake_case;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::fmt;
+
+/// An object with its keys in their order. A key that comes twice is an error, and so is one that differs only in its
+/// case or, where a provider reads both, in its underscores: readers take one or the other.
+#[derive(Debug)]
+pub(super) struct Object<'a>(Vec<(String, Written<'a>)>);
+
+/// A value as text.
+#[derive(Debug)]
+pub(super) enum Written<'a> {
+    /// As it came.
+    Came(&'a RawValue),
+    /// Put there.
+    Put(String),
+}
+
+impl Written<'_> {
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Self::Came(raw) => raw.get(),
+            Self::Put(text) => text,
+        }
+    }
+}
+
+/// The spelling that two keys have in common if a lenient reader takes them for the same.
+fn folded(key: &str) -> String {
+    key.chars().filter(|c| *c != '_').map(|c| c.to_ascii_lowercase()).collect()
+}
+
+impl<'a> Object<'a> {
+    /// # Errors
+    /// What is wrong with the text.
+    pub(super) fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    /// The value of a key, in the spelling that it has here: `max_tokens` finds `maxTokens`.
+    pub(super) fn get(&self, key: &str) -> Option<&str> {
+        let wanted = folded(key);
+        let found = self.0.iter().find(|(own, _)| folded(own) == wanted);
+        found.map(|(_, value)| value.text()).filter(|text| *text != "null")
+    }
+
+    /// Is a key there in a spelling that strict readers pass over?
+    pub(super) fn is_odd(&self, key: &str) -> bool {
+        let wanted = folded(key);
+        let mut found = self.0.iter().map(|(own, _)| own.as_str()).filter(|own| folded(own) == wanted);
+        found.next().is_some_and(|own| own != key && own != snake_case(key))
+    }
+
+    /// The text of a key.
+    pub(super) fn text(&self, key: &str) -> Option<String> {
+        serde_json::from_str(self.get(key)?).ok()
+    }
+
+    /// Is it `true`?
+    pub(super) fn is_true(&self, key: &str) -> bool {
+        self.get(key) == Some("true")
+    }
+
+    /// Puts a value in the place of what is there, or behind all others.
+    pub(super) fn put(&mut self, key: &str, value: String) {
+        let wanted = folded(key);
+        match self.0.iter_mut().find(|(own, _)| folded(own) == wanted) {
+            Some((_, place)) => *place = Written::Put(value),
+            None => self.0.push((key.to_owned(), Written::Put(value))),
+        }
+    }
+
+    /// Takes a key out. Was it there?
+    pub(super) fn remove(&mut self, key: &str) -> bool {
+        let wanted = folded(key);
+        let before = self.0.len();
+        self.0.retain(|(own, _)| folded(own) != wanted);
+        self.0.len() < before
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value.text()))
+    }
+
+    pub(super) fn to_json(&self) -> String {
+        let size = self.0.iter().map(|(key, value)| key.len() + value.text().len() + 8).sum();
+        let mut json = String::with_capacity(size);
+        for (key, value) in self.iter() {
+            json.push(if json.is_empty() { '{' } else { ',' });
+            json.push_str(&serde_json::Value::from(key).to_string());
+            json.push(':');
+            json.push_str(value);
+        }
+        if json.is_empty() { "{}".to_owned() } else { json + "}" }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = Object<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
+                let (mut all, mut seen) = (Vec::new(), std::collections::BTreeSet::new());
+                while let Some((key, value)) = map.next_entry::<String, &'de RawValue>()? {
+                    if !seen.insert(folded(&key)) {
+                        return Err(de::Error::custom(format_args!("the key `{key}` comes twice")));
+                    }
+                    all.push((key, Written::Came(value)));
+                }
+                Ok(Object(all))
+            }
+        }
+        from.deserialize_map(Keys)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of what stays and what does not.
+    use super::*;
+
+    #[test]
+    fn what_is_not_changed_stays_as_it_was_written() {
+        let text =
+            r#"{"b": 1.0e2 ,"big":123456789012345678901234567890,"a":{"z" :1, "y":"\u00e9"},"c":[ 1,2 ]}"#;
+        let mut object = Object::parse(text).unwrap();
+        assert_eq!(
+            object.to_json(),
+            r#"{"b":1.0e2,"big":123456789012345678901234567890,"a":{"z" :1, "y":"\u00e9"},"c":[ 1,2 ]}"#
+        );
+        object.put("c", "3".into());
+        object.put("new\"", "4".into());
+        assert!(object.remove("a") && !object.remove("a"));
+        assert_eq!(object.to_json(), r#"{"b":1.0e2,"big":123456789012345678901234567890,"c":3,"new\"":4}"#);
+        assert_eq!(Object::parse("{}").unwrap().to_json(), "{}");
+    }
+
+    #[test]
+    fn a_key_that_two_readers_may_read_differently_is_an_error() {
+        for twice in [
+            r#"{"model":"a","model":"b"}"#,
+            r#"{"model":"a","Model":"b"}"#,
+            r#"{"max_tokens":1,"maxTokens":2}"#,
+            r#"{"model":"a","mod\u0065l":"b"}"#,
+        ] {
+            let error = Object::parse(twice).unwrap_err().to_string();
+            assert!(error.contains("comes twice"), "{error}");
+        }
+        let object = Object::parse(r#"{"Max_Tokens": 5, "n": null}"#).unwrap();
+        assert_eq!(
+            (object.get("maxTokens"), object.get("n")),
+            (Some("5"), None),
+            "as a lenient reader finds it"
+        );
+        assert!(object.is_odd("max_tokens") && !object.is_odd("n") && !object.is_odd("absent"));
+        let object = Object::parse(r#"{"max_output_tokens": 5, "maxTokens": 1}"#).unwrap();
+        assert!(!object.is_odd("maxOutputTokens") && object.is_odd("max_tokens"));
+    }
+}

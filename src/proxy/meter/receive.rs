@@ -1,0 +1,349 @@
+//! What a program asks of its meter: whether it may, what it is, and where it goes.
+use super::account::Asked;
+use super::body;
+use super::exchange::{Exchange, Hold};
+use super::request::{Reader, Readied};
+use super::state::MeterState;
+use super::wire::{Asks, ModelWire, Route, route, wire_of};
+use crate::domain::{ErrorKind, Price, RunError, Tokens, WorstCase, cost};
+use crate::proxy::listen::{self, Answers, Place, is_itself};
+use crate::proxy::reply::{Answer, of_type, said, without_connection};
+use futures_util::future::{BoxFuture, FutureExt};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap,
+    HeaderName, HeaderValue, UPGRADE,
+};
+use hyper::{Method, Request, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use reqwest::Url;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// Where a program may show the run's key, beside `Authorization` and `?key=`.
+const KEYS: [&str; 3] = ["x-api-key", "x-goog-api-key", "x-bgagent-key"];
+
+/// Why a request is not sent.
+#[derive(Debug)]
+pub(super) struct Refused {
+    status: StatusCode,
+    why: RunError,
+    /// It is no refusal of what the run asks for: it is no request of a model, or not the run's.
+    is_odd: bool,
+}
+
+impl Refused {
+    /// One that ends the program.
+    pub(super) fn because(why: RunError) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, why, is_odd: false }
+    }
+
+    fn odd(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, why: RunError::new(ErrorKind::Config, message), is_odd: true }
+    }
+
+    /// Notes it, and says it in the provider's form.
+    pub(super) fn answer(self, state: &MeterState, wire: ModelWire) -> Answer {
+        if self.is_odd {
+            state.passed_over()
+        } else {
+            state.refused(&self.why)
+        }
+        let mut answer = in_form(wire, self.status, &self.why.message);
+        // clients of Anthropic and OpenAI ask again for some statuses unless this says otherwise
+        answer.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
+        if self.status == StatusCode::UPGRADE_REQUIRED {
+            answer.headers_mut().insert(UPGRADE, HeaderValue::from_static("HTTP/1.1"));
+        }
+        answer
+    }
+}
+
+/// An error in the form of the provider.
+pub(super) fn in_form(wire: ModelWire, status: StatusCode, message: &str) -> Answer {
+    let error = wire.error(status.as_u16(), &format!("bgagent: {message}"));
+    of_type(status, "application/json", error.to_string())
+}
+
+impl Answers for MeterState {
+    fn answer(self: Arc<Self>, request: Request<Incoming>, place: Place) -> BoxFuture<'static, Answer> {
+        self.lives();
+        if request.method() == Method::CONNECT && is_itself(request.uri(), &place) {
+            return std::future::ready(tunnel(self, request, place)).boxed();
+        }
+        async move {
+            let wires = ModelWire::of(self.spec.model.provider);
+            let usual = wires.first().copied().unwrap_or(ModelWire::Chat);
+            let wire = wire_of(request.uri().path()).unwrap_or(usual);
+            match receive(&self, request, &place).await {
+                Ok(answer) => answer,
+                Err(refused) => refused.answer(&self, wire),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// A program that sends all its requests through the proxy connects to the proxy itself with `CONNECT`.
+fn tunnel(state: Arc<MeterState>, request: Request<Incoming>, place: Place) -> Answer {
+    let ended = state.ended.clone();
+    let serving = async move {
+        if let Ok(upgraded) = hyper::upgrade::on(request).await {
+            listen::connection(state, TokioIo::new(upgraded), place).await;
+        }
+    };
+    tokio::spawn(ended.run_until_cancelled_owned(serving));
+    let mut answer = said(StatusCode::OK, "");
+    answer.headers_mut().clear();
+    answer
+}
+
+async fn receive(
+    state: &Arc<MeterState>,
+    request: Request<Incoming>,
+    place: &Place,
+) -> Result<Answer, Refused> {
+    let (parts, body) = request.into_parts();
+    let elsewhere = parts.uri.authority().is_some() && !is_itself(&parts.uri, place);
+    if parts.method == Method::CONNECT || elsewhere {
+        let message = "only the model's provider is reached here; name other hosts in `net` of the sandbox";
+        return Err(Refused::odd(StatusCode::BAD_REQUEST, message));
+    }
+    if parts.headers.contains_key(UPGRADE) {
+        let message = "no other protocol is spoken here than HTTP/1.1: no WebSocket; ask by POST";
+        return Err(Refused::odd(StatusCode::UPGRADE_REQUIRED, message));
+    }
+    if !has_key(state, &parts.headers, &parts.uri) {
+        let message =
+            "this is not the key of the run: a program uses the key and the address that its start gave it";
+        return Err(Refused::odd(StatusCode::UNAUTHORIZED, message));
+    }
+    let provider = state.spec.model.provider;
+    let Some(route) = route(ModelWire::of(provider), &parts.method, parts.uri.path()) else {
+        let path: String = parts.uri.path().chars().take(200).collect();
+        let message = format!(
+            "{} {path} is not a request that is metered, so it is not sent; [models.{}] is asked by: {}",
+            parts.method,
+            state.spec.table,
+            ModelWire::of(provider).iter().map(|wire| wire.name()).collect::<Vec<_>>().join(", ")
+        );
+        return Err(Refused::odd(StatusCode::BAD_REQUEST, message));
+    };
+    if let Some(why) = state.stop() {
+        return Err(Refused::because(why));
+    }
+    let bad = |why: String| Refused::because(RunError::new(ErrorKind::Config, format!("not sent: {why}")));
+    let whole = body::whole(&parts.headers, body).await.map_err(bad)?;
+    let upstream = state.upstream();
+    let headers = headers_on(parts.headers, &upstream.headers);
+    let url = url(&upstream.base, &route, &parts.uri).map_err(bad)?;
+    let (hold, body) = match &route.asks {
+        Asks::LookUp if parts.method == Method::GET => {
+            state.looks_up().map_err(Refused::because)?;
+            (None, Bytes::new())
+        }
+        asks => {
+            let readied = read(state, &route, &whole.bytes).map_err(bad)?;
+            let body = readied.body.clone();
+            match asks {
+                Asks::LookUp => {
+                    state.looks_up().map_err(Refused::because)?;
+                    (None, body)
+                }
+                Asks::Answer { .. } => (Some(hold(state, route.wire, readied)?), body),
+            }
+        }
+    };
+    let (to_program, answer) = oneshot::channel();
+    let exchange = Exchange {
+        state: state.clone(),
+        wire: route.wire,
+        method: parts.method,
+        url,
+        headers,
+        body,
+        upstream,
+        hold,
+        _room: whole.room,
+    };
+    state.exchanges.spawn(exchange.run(to_program));
+    let lost = || in_form(route.wire, StatusCode::BAD_GATEWAY, "the meter is over");
+    Ok(answer.await.unwrap_or_else(|_| lost()))
+}
+
+/// Reads a request as far as money needs it.
+fn read(state: &MeterState, route: &Route, body: &[u8]) -> Result<Readied, String> {
+    let (model, counts_only) = match &route.asks {
+        Asks::Answer { model } => (model.as_deref(), false),
+        Asks::LookUp => (None, true),
+    };
+    let reader = Reader {
+        wire: route.wire,
+        provider: state.spec.model.provider,
+        max_output_tokens: state.spec.max_output_tokens,
+        counts_only,
+    };
+    reader.read(body, model).map_err(|why| format!("this request {why}"))
+}
+
+/// What is to be held for a request.
+fn hold(state: &MeterState, wire: ModelWire, readied: Readied) -> Result<Hold, Refused> {
+    let model = &readied.model;
+    let priced = state.spec.priced_by(model);
+    let table = priced.map_or(state.spec.table.as_str(), |(table, _)| table).to_owned();
+    let price = priced.and_then(|(_, price)| price);
+    if state.spec.limits.dollars && price.is_none() {
+        let shown: String = model.chars().take(100).collect();
+        let advice = match priced {
+            Some((table, _)) => format!("set `price` of [models.{table}]"),
+            None => format!(
+                "add a table [models.…] of the same provider with model = \"{shown}\" and its `price`, or let the \
+                 program ask another model for this"
+            ),
+        };
+        let message = format!("the model `{shown}` has no price, and dollars are limited: {advice}");
+        return Err(Refused::because(RunError::new(ErrorKind::CostLimit, message)));
+    }
+    let price = price.map(|price| match readied.long_cache {
+        // "Pricing" of Anthropic's page on prompt caching
+        true => Price { cache_write: price.cache_write.max(2.0 * price.input), ..price },
+        false => price,
+    });
+    let worst = worst_case(readied.input, readied.output, price.as_ref());
+    let asked = Asked {
+        table,
+        model: readied.model,
+        wire,
+        worst,
+        request: readied.body,
+        has_tools: readied.has_tools,
+    };
+    Ok(Hold { asked, price, taken_out: readied.taken_out })
+}
+
+fn worst_case(input: u64, output: u64, price: Option<&Price>) -> WorstCase {
+    let usd = price.map_or(0.0, |price| {
+        let written = if price.cache_write > price.input { input } else { 0 };
+        cost(price, &Tokens { input, written, output, cached: 0 })
+    });
+    WorstCase { tokens: input.saturating_add(output), output, usd }
+}
+
+/// Does the request show the run's key, in any of the ways of a provider?
+fn has_key(state: &MeterState, headers: &HeaderMap, uri: &Uri) -> bool {
+    let plain = KEYS.iter().filter_map(|name| headers.get(*name)).map(HeaderValue::as_bytes);
+    let bearer = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).and_then(|value| {
+        let (scheme, key) = value.split_at_checked("Bearer ".len())?;
+        scheme.eq_ignore_ascii_case(b"bearer ").then_some(key)
+    });
+    let query = uri.query().unwrap_or_default().split('&').filter_map(|part| part.strip_prefix("key="));
+    plain.chain(bearer).chain(query.map(str::as_bytes)).any(|said| state.is_key(said))
+}
+
+/// The headers that go on: those of the program, without what is for this connection or shows its key, and with those of
+/// the provider's table.
+fn headers_on(mut headers: HeaderMap, own: &HeaderMap) -> HeaderMap {
+    without_connection(&mut headers);
+    for name in [HOST, CONTENT_LENGTH, CONTENT_ENCODING, EXPECT, COOKIE, AUTHORIZATION] {
+        headers.remove(name);
+    }
+    for name in KEYS {
+        headers.remove(name);
+    }
+    // usage is read on the way
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    let beta = HeaderName::from_static("anthropic-beta");
+    for (name, value) in own {
+        match headers.contains_key(name) && *name == beta {
+            true => headers.append(name, value.clone()),
+            false => headers.insert(name, value.clone()).is_some(),
+        };
+    }
+    headers
+}
+
+/// Where a request goes, without the key in its address.
+fn url(base: &Url, route: &Route, uri: &Uri) -> Result<Url, String> {
+    let mut url = base.clone();
+    url.set_path(&format!("{}{}", base.path().trim_end_matches('/'), route.path));
+    let query = uri.query().unwrap_or_default().split('&');
+    let kept: Vec<&str> = query.filter(|part| !part.is_empty() && !part.starts_with("key=")).collect();
+    url.set_query((!kept.is_empty()).then(|| kept.join("&")).as_deref());
+    match url.path().ends_with(&route.path) {
+        true => Ok(url),
+        false => Err("this request has an address that can't be sent on".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of what goes on of a request's head.
+    use super::*;
+
+    #[test]
+    fn an_address_goes_on_without_its_key() {
+        let route = |path: &str| Route { wire: ModelWire::Gemini, asks: Asks::LookUp, path: path.into() };
+        for (base, path, asked, sent) in [
+            (
+                "https://a.example/v1",
+                "/messages",
+                "/v1/messages?beta=true",
+                "https://a.example/v1/messages?beta=true",
+            ),
+            (
+                "https://a.example/v1beta/",
+                "/models/x:streamGenerateContent",
+                "/v1beta/models/x:streamGenerateContent?alt=sse&key=abc",
+                "https://a.example/v1beta/models/x:streamGenerateContent?alt=sse",
+            ),
+            ("https://a.example", "/responses", "/responses?key=abc", "https://a.example/responses"),
+        ] {
+            let base = Url::parse(base).unwrap();
+            assert_eq!(url(&base, &route(path), &asked.parse().unwrap()).unwrap().as_str(), sent);
+        }
+    }
+
+    #[test]
+    fn headers_go_on_but_for_keys_and_those_of_a_connection() {
+        let all = [
+            ("host", "127.0.0.1"),
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("x-api-key", "run"),
+            ("cookie", "a=b"),
+            ("authorization", "Bearer run"),
+            ("x-goog-api-key", "run"),
+            ("content-length", "5"),
+            ("expect", "100-continue"),
+            ("anthropic-beta", "one,two"),
+            ("x-stainless-retry-count", "1"),
+            ("accept-encoding", "gzip, br"),
+            ("user-agent", "claude-cli/2"),
+        ];
+        let headers: HeaderMap = all
+            .iter()
+            .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()))
+            .collect();
+        let own = [("x-api-key", "real"), ("anthropic-beta", "oauth-2025-04-20")];
+        let own: HeaderMap = own
+            .iter()
+            .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()))
+            .collect();
+        let mut sent: Vec<_> = headers_on(headers, &own)
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect();
+        sent.sort();
+        assert_eq!(
+            sent,
+            [
+                "accept-encoding: identity",
+                "anthropic-beta: oauth-2025-04-20",
+                "anthropic-beta: one,two",
+                "user-agent: claude-cli/2",
+                "x-api-key: real",
+                "x-stainless-retry-count: 1",
+            ]
+        );
+    }
+}

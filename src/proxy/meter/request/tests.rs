@@ -1,0 +1,213 @@
+//! Tests of what goes on of a request, and what it may come to.
+use super::*;
+use serde_json::{Value, json};
+
+fn reader(wire: ModelWire) -> Reader {
+    let provider = match wire {
+        ModelWire::Messages => Provider::Anthropic,
+        ModelWire::Responses | ModelWire::Chat => Provider::OpenAi,
+        ModelWire::Gemini => Provider::Gemini,
+    };
+    Reader { wire, provider, max_output_tokens: 4096, counts_only: false }
+}
+
+fn read(wire: ModelWire, body: &Value) -> Result<Readied, String> {
+    let model = (wire == ModelWire::Gemini).then_some("gemini-2.5-pro");
+    reader(wire).read(body.to_string().as_bytes(), model)
+}
+
+fn sent(wire: ModelWire, body: &Value) -> (Value, Readied) {
+    let readied = read(wire, body).unwrap();
+    (serde_json::from_slice(&readied.body).unwrap(), readied)
+}
+
+const ALL: [ModelWire; 4] = [ModelWire::Messages, ModelWire::Responses, ModelWire::Chat, ModelWire::Gemini];
+
+#[test]
+fn what_needs_no_change_goes_on_byte_for_byte() {
+    for (wire, text) in [
+        (
+            ModelWire::Messages,
+            r#"{ "model" : "m", "max_tokens":5 ,"betas":["x"],"unknown":1.50,"messages":[{"role":"user","content":"h\u00e9"}],"tools":[{"type":"bash_20250124","name":"bash"},{"name":"web_search","input_schema":{}}]}"#,
+        ),
+        (
+            ModelWire::Responses,
+            r#"{"model":"m" ,"max_output_tokens":5,"stream":true,"input":[],"include":["reasoning.encrypted_content"],"tools":[{"type":"function","name":"web_search"},{"type":"custom","name":"apply_patch"},{"type":"namespace","name":"x","tools":[{"type":"function","name":"y"}]}]}"#,
+        ),
+        (
+            ModelWire::Chat,
+            r#"{"model":"m", "max_tokens":5,"stream":true,"stream_options":{"include_usage":true},"messages":[]}"#,
+        ),
+        (
+            ModelWire::Gemini,
+            r#"{"contents":[], "generation_config":{"max_output_tokens":5},"tools":[{"functionDeclarations":[]}]}"#,
+        ),
+    ] {
+        let readied = reader(wire).read(text.as_bytes(), Some("m")).unwrap();
+        assert_eq!(std::str::from_utf8(&readied.body).unwrap(), text, "{wire:?}");
+        assert_eq!(
+            (readied.output, readied.taken_out.len(), readied.model.as_str()),
+            (5, 0, "m"),
+            "{wire:?}"
+        );
+    }
+}
+
+#[test]
+fn a_bound_of_the_answer_is_added_where_there_is_none_and_never_lowered() {
+    for (wire, body, at) in [
+        (ModelWire::Messages, json!({"model": "m"}), "/max_tokens"),
+        (ModelWire::Responses, json!({"model": "m", "max_output_tokens": null}), "/max_output_tokens"),
+        (ModelWire::Chat, json!({"model": "m"}), "/max_completion_tokens"),
+        (ModelWire::Gemini, json!({}), "/generationConfig/maxOutputTokens"),
+        (
+            ModelWire::Gemini,
+            json!({"generationConfig": {"thinkingConfig": {"thinkingBudget": 8192}}}),
+            "/generationConfig/maxOutputTokens",
+        ),
+    ] {
+        let (sent, readied) = sent(wire, &body);
+        assert_eq!(sent.pointer(at), Some(&json!(4096)), "{wire:?}");
+        assert_eq!(readied.output, 4096);
+        assert_eq!(
+            sent.pointer("/generationConfig/thinkingConfig"),
+            body.pointer("/generationConfig/thinkingConfig")
+        );
+    }
+    let like = Reader { provider: Provider::OpenAiCompatible, ..reader(ModelWire::Chat) };
+    let readied = like.read(br#"{"model":"m"}"#, None).unwrap();
+    assert_eq!(&readied.body[..], br#"{"model":"m","max_tokens":4096}"#);
+    for (wire, body, output) in [
+        (ModelWire::Messages, json!({"model": "m", "max_tokens": 64000}), 64000),
+        (ModelWire::Chat, json!({"model": "m", "max_tokens": 5, "max_completion_tokens": 7, "n": 3}), 21),
+        (ModelWire::Chat, json!({"model": "m", "max_tokens": 5.0}), 5),
+        (ModelWire::Gemini, json!({"generationConfig": {"maxOutputTokens": "7", "candidateCount": 2}}), 14),
+    ] {
+        let (sent, readied) = sent(wire, &body);
+        assert_eq!(readied.output, output, "{body}");
+        assert_eq!(sent, body);
+    }
+    for (wire, body) in [
+        (ModelWire::Chat, json!({"model": "m", "max_tokens": -1})),
+        (ModelWire::Messages, json!({"model": "m", "max_tokens": 1.5})),
+        (ModelWire::Responses, json!({"model": "m", "max_output_tokens": [1]})),
+        (ModelWire::Gemini, json!({"generationConfig": {"maxOutputTokens": -5}})),
+    ] {
+        assert!(read(wire, &body).unwrap_err().contains("no number"), "{body}");
+    }
+}
+
+#[test]
+fn usage_of_a_stream_is_asked_for() {
+    for options in [json!(null), json!({}), json!({"include_usage": false, "x": 1})] {
+        let body = json!({"model": "m", "max_tokens": 5, "stream": true, "stream_options": options});
+        let (sent, _) = sent(ModelWire::Chat, &body);
+        assert_eq!(sent["stream_options"]["include_usage"], true);
+        assert_eq!(sent["stream_options"].get("x"), options.get("x"));
+    }
+    let (sent, _) = sent(ModelWire::Chat, &json!({"model": "m", "max_tokens": 5}));
+    assert_eq!(sent.get("stream_options"), None);
+}
+
+#[test]
+fn tools_that_a_provider_runs_are_taken_out_and_named() {
+    let own = json!({"type": "function", "name": "read"});
+    for kind in [
+        "web_search",
+        "web_search_preview_2025_03_11",
+        "file_search",
+        "code_interpreter",
+        "computer_use_preview",
+        "mcp",
+        "image_generation",
+    ] {
+        let body = json!({"model": "m", "max_output_tokens": 5, "tools": [{"type": kind, "x": 1}, own], "tool_choice": {"type": kind}});
+        let (sent, readied) = sent(ModelWire::Responses, &body);
+        assert_eq!(sent["tools"], json!([own]), "{kind}");
+        assert_eq!((sent.get("tool_choice"), readied.taken_out), (None, vec![kind.to_owned()]));
+    }
+    let group = json!({"type": "namespace", "name": "x", "tools": [{"type": "web_search"}, own]});
+    let (sent_group, _) = sent(ModelWire::Responses, &json!({"model": "m", "tools": [group]}));
+    assert_eq!(sent_group["tools"], json!([{"type": "namespace", "name": "x", "tools": [own]}]));
+    let shell = json!({"type": "shell", "environment": {"type": "container_auto"}});
+    let (sent_shell, readied) = sent(ModelWire::Responses, &json!({"model": "m", "tools": [shell]}));
+    assert_eq!((sent_shell.get("tools"), readied.has_tools), (None, false));
+
+    for kind in ["web_search_20250305", "web_fetch_20250910", "code_execution_20250825", "mcp_toolset"] {
+        let own = json!({"name": "web_search", "input_schema": {"type": "object"}});
+        let body = json!({"model": "m", "max_tokens": 5, "tools": [{"type": kind, "name": "x"}, own], "tool_choice": {"type": "auto"}});
+        let (sent, readied) = sent(ModelWire::Messages, &body);
+        assert_eq!(
+            (&sent["tools"], &sent["tool_choice"]),
+            (&json!([own]), &json!({"type": "auto"})),
+            "{kind}"
+        );
+        assert_eq!(readied.taken_out, [kind]);
+    }
+    let body = json!({"model": "m", "max_tokens": 5, "mcp_servers": [{"url": "https://a.example"}]});
+    let (sent_mcp, readied) = sent(ModelWire::Messages, &body);
+    assert_eq!((sent_mcp.get("mcp_servers"), readied.taken_out), (None, vec!["mcp_servers".to_owned()]));
+
+    let functions = json!([{"name": "read"}]);
+    for key in ["googleSearch", "google_search", "urlContext", "code_execution"] {
+        let body = json!({"tools": [{key: {}}, {"functionDeclarations": functions, key: {}}]});
+        let (sent, readied) = sent(ModelWire::Gemini, &body);
+        assert_eq!(sent["tools"], json!([{"functionDeclarations": functions}]), "{key}");
+        assert_eq!(readied.taken_out.len(), 2);
+    }
+    let (sent_chat, _) =
+        sent(ModelWire::Chat, &json!({"model": "m", "web_search_options": {}, "tools": [own]}));
+    assert_eq!((sent_chat.get("web_search_options"), &sent_chat["tools"]), (None, &json!([own])));
+}
+
+#[test]
+fn what_has_no_bound_is_refused_with_words() {
+    for (wire, body, word) in [
+        (
+            ModelWire::Responses,
+            json!({"model": "m", "previous_response_id": "resp_1"}),
+            "previous_response_id",
+        ),
+        (ModelWire::Responses, json!({"model": "m", "conversation": "c"}), "conversation"),
+        (ModelWire::Responses, json!({"model": "m", "prompt": {"id": "p"}}), "prompt"),
+        (ModelWire::Responses, json!({"model": "m", "background": true}), "background"),
+        (ModelWire::Chat, json!({"model": "m", "models": ["a", "b"]}), "models"),
+        (ModelWire::Gemini, json!({"cachedContent": "cachedContents/1"}), "cachedContent"),
+        (ModelWire::Gemini, json!({"cached_content": "cachedContents/1"}), "cachedContent"),
+        (ModelWire::Messages, json!({"messages": []}), "model"),
+        (
+            ModelWire::Messages,
+            json!({"model": "m", "messages": [{"content": [{"source": {"type": "url", "url": "https://a.example"}}]}]}),
+            "send the content itself",
+        ),
+        (ModelWire::Chat, json!([1]), "an object"),
+        (ModelWire::Chat, json!({"model": "m", "Max_Tokens": 1}), "spells"),
+        (ModelWire::Gemini, json!({"GenerationConfig": {"maxOutputTokens": 1}}), "spells"),
+    ] {
+        let error = read(wire, &body).unwrap_err();
+        assert!(error.contains(word), "{body}: {error}");
+    }
+    for bad in [&b"{\"model\":\"m\xff\"}"[..], b"", b"{", br#"{"model":"a","model":"b"}"#] {
+        assert!(reader(ModelWire::Messages).read(bad, None).is_err());
+    }
+    let deep = format!("{{\"model\":\"m\",\"messages\":{}{}}}", "[".repeat(5000), "]".repeat(5000));
+    assert!(reader(ModelWire::Messages).read(deep.as_bytes(), None).is_err(), "and nothing breaks");
+}
+
+#[test]
+fn more_is_never_held_for_less() {
+    for wire in ALL {
+        let key = match wire {
+            ModelWire::Responses => "input",
+            ModelWire::Gemini => "contents",
+            _ => "messages",
+        };
+        let mut last = 0;
+        for count in [0, 1, 10, 100] {
+            let texts = vec![json!({"role": "user", "content": "some words of a question"}); count];
+            let input = read(wire, &json!({"model": "m", key: texts})).unwrap().input;
+            assert!(input > last, "{wire:?} {count}");
+            last = input;
+        }
+    }
+}

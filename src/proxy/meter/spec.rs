@@ -1,0 +1,182 @@
+//! What a meter is made of: the model, its provider, and what the run may use.
+use crate::domain::{Fleet, Limits, ModelSpec, Price, ProgramOwner, Usage};
+use crate::net;
+use hyper::HeaderMap;
+use reqwest::{Client, Url};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// Longest time until there is a connection to a provider.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Where a meter sends requests, and with which key.
+#[derive(Clone)]
+pub struct Upstream {
+    /// The provider's address with its version: `https://api.anthropic.com/v1`.
+    pub base: Url,
+    /// Asks it. Follows no redirects.
+    pub client: Client,
+    /// Headers in the place of those that the program sends, the credentials among them.
+    pub headers: HeaderMap,
+    /// What must not come back to the program: the values of those credentials.
+    pub secrets: Vec<Zeroizing<String>>,
+}
+
+impl Upstream {
+    /// With a client of its own.
+    ///
+    /// # Errors
+    /// Why there can't be a client.
+    pub fn new(base: Url, headers: HeaderMap, secrets: Vec<Zeroizing<String>>) -> Result<Self, String> {
+        let client = net::pooled(&base, CONNECT)?;
+        Ok(Self { base, client, headers, secrets })
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream").field("base", &net::origin(&self.base)).finish_non_exhaustive()
+    }
+}
+
+/// What a run may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct MeterLimits {
+    /// `request_limit`.
+    pub requests: Option<u64>,
+    /// `total_tokens_limit`.
+    pub tokens: Option<u64>,
+    /// `max_usd_per_run`.
+    pub usd: Option<f64>,
+    /// Dollars are limited, here or by a budget of a day or a month: what has no price is refused.
+    pub dollars: bool,
+    /// What attempts before this one have used.
+    pub before: Usage,
+}
+
+impl MeterLimits {
+    /// Those of an agent in its fleet.
+    pub fn of(fleet: &Fleet, limits: &Limits, before: Usage) -> Self {
+        let dollars = [
+            limits.max_usd_per_run,
+            limits.usd_per_day,
+            fleet.budget.usd_per_day,
+            fleet.budget.usd_per_month,
+        ];
+        Self {
+            requests: Some(limits.request_limit),
+            tokens: Some(limits.total_tokens_limit),
+            usd: limits.max_usd_per_run,
+            dollars: dollars.iter().any(Option::is_some),
+            before,
+        }
+    }
+}
+
+/// How long a provider is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MeterPatience {
+    /// Until the head of an answer.
+    pub head: Duration,
+    /// Between two pieces of an answer.
+    pub pause: Duration,
+}
+
+/// What a meter needs to know.
+#[derive(Clone, Debug)]
+pub struct MeterSpec {
+    /// Name of the `[models.…]` table whose requests these are.
+    pub table: String,
+    /// That table.
+    pub model: ModelSpec,
+    /// Other tables of the same provider, by name: for models that a program asks beside its own.
+    pub side: BTreeMap<String, ModelSpec>,
+    /// What the run may use.
+    pub limits: MeterLimits,
+    /// How many tokens an answer may have where a request does not say it.
+    pub max_output_tokens: u64,
+    /// Where requests go.
+    pub upstream: Upstream,
+    /// How long they may take.
+    pub patience: MeterPatience,
+    /// Whose program it is.
+    pub owner: ProgramOwner,
+}
+
+impl MeterSpec {
+    /// For the model of a table of the fleet: with its `max_output_tokens`, and its `request_timeout` for the head of an
+    /// answer and for each pause in it. `None`: there is no such table.
+    pub fn of(
+        fleet: &Fleet,
+        table: &str,
+        upstream: Upstream,
+        limits: MeterLimits,
+        owner: ProgramOwner,
+    ) -> Option<Self> {
+        let model = fleet.models.get(table)?.clone();
+        let is_side = |(name, spec): &(&String, &ModelSpec)| {
+            *name != table && spec.provider == model.provider && spec.base_url == model.base_url
+        };
+        let side = fleet.models.iter().filter(is_side);
+        let side = side.map(|(name, spec)| (name.clone(), spec.clone())).collect();
+        let wait = Duration::try_from(model.request_timeout).unwrap_or(Duration::from_secs(60));
+        Some(Self {
+            table: table.to_owned(),
+            side,
+            limits,
+            max_output_tokens: model.max_output_tokens,
+            upstream,
+            patience: MeterPatience { head: wait, pause: wait },
+            owner,
+            model,
+        })
+    }
+
+    /// The table that a model is priced by, with the price: that of the meter, or another of the same provider. `None`: no
+    /// table names it.
+    pub(super) fn priced_by(&self, model: &str) -> Option<(&str, Option<Price>)> {
+        if is_model(&self.model.model, model) {
+            return Some((&self.table, self.model.price));
+        }
+        let mut side = self.side.iter().filter(|(_, spec)| is_model(&spec.model, model));
+        side.next().map(|(name, spec)| (name.as_str(), spec.price))
+    }
+}
+
+/// Is this the model of a table? Providers give a release of a model its name with the date behind it.
+fn is_model(named: &str, model: &str) -> bool {
+    let plain = |name: &str| name.strip_prefix("models/").unwrap_or(name).to_owned();
+    let (named, model) = (plain(named), plain(model));
+    let is_date = |text: &str| {
+        let digits = text.chars().filter(char::is_ascii_digit).count();
+        digits == 8 && text.chars().all(|c| c.is_ascii_digit() || c == '-')
+    };
+    model.strip_prefix(&named).is_some_and(|rest| {
+        rest.is_empty() || rest == "-latest" || rest.strip_prefix('-').is_some_and(is_date)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of names of models.
+    use super::*;
+
+    #[test]
+    fn a_release_with_its_date_is_the_same_model() {
+        for (named, model, same) in [
+            ("claude-haiku-4-5", "claude-haiku-4-5", true),
+            ("claude-haiku-4-5", "claude-haiku-4-5-20251001", true),
+            ("gpt-5", "gpt-5-2025-08-07", true),
+            ("gemini-2.5-pro", "models/gemini-2.5-pro", true),
+            ("gpt-5", "gpt-5-pro", false),
+            ("gpt-5", "gpt-5-pro-2025-10-06", false),
+            ("gpt-5", "gpt-5.1", false),
+            ("claude-haiku-4-5", "claude-haiku-4", false),
+            ("claude-opus-4-1-20250805", "claude-opus-4-1", false),
+        ] {
+            assert_eq!(is_model(named, model), same, "{named} {model}");
+        }
+    }
+}
