@@ -16,8 +16,6 @@ pub mod conversation;
 pub mod config;
 // The wire: what client and daemon say to each other.
 pub mod protocol;
-// Durability: the only module that knows SQLite.
-pub mod store;
 // What keeps programs in.
 pub mod sandbox;
 // How helpers reach out: HTTP, the way out of a sandbox, programs, secrets.
@@ -25,6 +23,10 @@ pub mod child;
 pub mod net;
 pub mod proxy;
 pub mod secret;
+// A server of PostgreSQL: its address, encryption, the connection.
+pub mod postgres;
+// Durability: facts to rows and back, in SQLite or PostgreSQL.
+pub mod store;
 // Whether what keeps programs in holds.
 pub mod doctor;
 // Models: one request, one answer, in each provider's words.

@@ -10,13 +10,11 @@ use crate::tools::sql::statement::Statement;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
-pub(super) mod address;
-mod decode;
+pub(super) mod decode;
 mod encode;
 mod functions;
 mod guard;
-pub(super) mod link;
-mod names;
+pub(super) mod names;
 mod postgres;
 mod rows;
 mod sqlite;

@@ -3,14 +3,13 @@
 //! another, it is never committed, and a role that is above such rules is refused. What functions do that are
 //! no change of the database (a role may end its own other sessions) is for the role's grants: an agent
 //! should have a role of its own.
-use super::address::Address;
 use super::decode::{self, Came};
 use super::encode::Bound;
-use super::link::Link;
 use super::names;
 use super::rows::Rows;
 use super::statement::{Params, Statement};
 use crate::domain::SqlSettings;
+use crate::postgres::{Address, Link};
 use crate::tools::contract::ToolError;
 use crate::tools::settings::size;
 use crate::tools::sql::trouble::{explain, failed};

@@ -3,11 +3,10 @@
 //! server has ended whatever that connection still did.
 use super::table::{Bounds, Filter, Page, Table, TableSpec};
 use crate::domain::SecretRef;
+use crate::postgres::{Address, Link};
 use crate::tools::archive::row::{Cell, Row};
 use crate::tools::archive::trouble::failed;
 use crate::tools::contract::ToolError;
-use crate::tools::sql::address::Address;
-use crate::tools::sql::link::Link;
 use crate::tools::sql::trouble::explain;
 use futures_util::TryStreamExt;
 use std::pin::pin;

@@ -1,10 +1,9 @@
 //! A pooler may stand between us and the server. One that lends a connection for a transaction takes the archive's lock
 //! away from it, and gives it to whoever comes next.
 use super::Postgres;
+use crate::postgres::{Address, Link};
 use crate::tools::archive::trouble::failed;
 use crate::tools::contract::ToolError;
-use crate::tools::sql::address::Address;
-use crate::tools::sql::link::Link;
 use std::time::Duration;
 use tokio_postgres::Client;
 

@@ -1,10 +1,9 @@
 //! The address of a PostgreSQL server, as libpq reads it: what of it says how the connection is encrypted, and whose
 //! certificates count.
+use super::trouble::{ConnectError, ConnectErrorKind};
 use crate::domain::SecretRef;
 use crate::net::trusted_roots;
 use crate::secret;
-use crate::tools::contract::ToolError;
-use crate::tools::sql::trouble::failed;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
@@ -20,11 +19,11 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// How a server is reached.
 #[derive(Clone)]
-pub(in crate::tools) struct Address {
+pub struct Address {
     pub(super) config: Config,
     pub(super) encryption: MakeRustlsConnect,
     /// Where that is, without user, password and settings.
-    pub(in crate::tools) place: String,
+    pub place: String,
 }
 
 /// What of an address is ours to heed.
@@ -37,12 +36,14 @@ struct Security {
 }
 
 impl Address {
-    pub(in crate::tools) async fn of(
-        url: &str,
-        password: Option<&SecretRef>,
-        bound: Duration,
-    ) -> Result<Self, ToolError> {
-        let wrong = |why: &str| failed(&format!("{HIDDEN}: {why}"));
+    /// Reads an address, and finds the password within `bound`.
+    ///
+    /// # Errors
+    /// [`ConnectErrorKind::Address`].
+    pub async fn of(url: &str, password: Option<&SecretRef>, bound: Duration) -> Result<Self, ConnectError> {
+        let of_address =
+            |place: &str, why: &str| ConnectError::new(ConnectErrorKind::Address, format!("{place}: {why}"));
+        let wrong = |why: &str| of_address(HIDDEN, why);
         let (url, security) = Security::of(url).map_err(|why| wrong(&why))?;
         let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
             // what it says names the setting and never its value, unless it took one for the other
@@ -58,7 +59,7 @@ impl Address {
             Some(_) => HIDDEN.to_owned(),
             None => place(&config),
         };
-        let wrong = |why: &str| failed(&format!("{place}: {why}"));
+        let wrong = |why: &str| of_address(&place, why);
         if let Some(password) = password {
             let password =
                 secret::resolve(password, bound).await.map_err(|error| wrong(&error.to_string()))?;

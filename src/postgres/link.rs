@@ -1,8 +1,8 @@
 //! A connection to a PostgreSQL server that lives as long as a call: how much is read over it is bounded,
 //! and what still runs when the call is dropped is cancelled.
 use super::address::Address;
-use crate::tools::contract::ToolError;
-use crate::tools::sql::trouble::{explain, failed};
+use super::trouble::{ConnectError, ConnectErrorKind};
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,8 +12,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{CancelToken, Client, Config};
+use tokio_postgres::{AsyncMessage, CancelToken, Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -23,22 +24,30 @@ const MAX_READ: usize = 16 << 20;
 const CANCEL: Duration = Duration::from_secs(5);
 
 /// An open connection; it closes when it is dropped.
-pub(in crate::tools) struct Link {
-    pub(in crate::tools) client: Client,
+pub struct Link {
+    /// What statements are run by.
+    pub client: Arc<Client>,
     cancel: Cancel,
     too_much: Arc<AtomicBool>,
     local_port: Option<u16>,
+    heard: Heard,
     _task: AbortOnDropHandle<()>,
 }
 
 impl Link {
     /// To the first host of the address that lets us in.
-    pub(super) async fn open(address: Address) -> Result<Self, ToolError> {
+    ///
+    /// # Errors
+    /// What the first of them said.
+    pub async fn open(address: Address) -> Result<Self, ConnectError> {
         Self::open_for(address, MAX_READ).await
     }
 
     /// The same, for one who reads at most so much.
-    pub(in crate::tools) async fn open_for(address: Address, most: usize) -> Result<Self, ToolError> {
+    ///
+    /// # Errors
+    /// As [`Link::open`].
+    pub async fn open_for(address: Address, most: usize) -> Result<Self, ConnectError> {
         let Address { mut config, encryption, place: shown } = address;
         let hosts = match config.get_hosts() {
             [] => vec![Host::Tcp("localhost".into())],
@@ -54,20 +63,17 @@ impl Link {
                 Err(error) => drop(first.get_or_insert(error)),
             }
         }
-        Err(first.unwrap_or_else(|| failed("`url` names no host")))
+        Err(first.unwrap_or_else(|| ConnectError::new(ConnectErrorKind::Address, "`url` names no host")))
     }
 
-    async fn to(config: &mut Config, place: Place) -> Result<Self, ToolError> {
+    async fn to(config: &mut Config, place: Place) -> Result<Self, ConnectError> {
         let too_much = Arc::new(AtomicBool::new(false));
-        let say = |error: &tokio_postgres::Error| match explain(error, "") {
-            ToolError::Failed(why) => failed(&format!("{}: {why}", place.shown)),
-            other => other,
-        };
+        let say = |error: &tokio_postgres::Error| ConnectError::said(error, &place.shown);
         let mut local_port = None;
         let mut socket = async || {
             let socket = place.socket(too_much.clone()).await?;
             local_port = socket.local_port;
-            Ok::<_, ToolError>(socket)
+            Ok::<_, ConnectError>(socket)
         };
         let (client, connection) = match config.connect_raw(socket().await?, place.encryption()).await {
             Ok(pair) => pair,
@@ -78,37 +84,76 @@ impl Link {
                 again.map_err(|error| say(&error))?
             }
             Err(error) if is_handshake(&error) => {
-                let ToolError::Failed(why) = say(&error) else { return Err(say(&error)) };
-                return Err(failed(&format!(
-                    "{why}; the server's certificate must be signed by one that this machine trusts, or by one of \
+                let why = say(&error).what;
+                return Err(ConnectError::new(
+                    ConnectErrorKind::Encryption,
+                    format!(
+                        "{why}; the server's certificate must be signed by one that this machine trusts, or by one of \
                      sslrootcert=/path/to/ca.pem, and be for the host that `url` names (verify-ca asks only who signed \
                      it)"
-                )));
+                    ),
+                ));
             }
             Err(error) => return Err(say(&error)),
         };
         let token = client.cancel_token();
+        let heard = Heard::default();
+        let ears = heard.clone();
         let task = AbortOnDropHandle::new(tokio::spawn(async move {
+            let mut connection = connection;
             // Its errors come to the client as well.
-            let _ = connection.await;
+            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+                if let AsyncMessage::Notice(notice) = message {
+                    ears.take_in(&notice);
+                }
+            }
         }));
         let cancel = Cancel { running: Some((token, place)) };
-        Ok(Self { client, cancel, too_much, local_port, _task: task })
+        Ok(Self { client: Arc::new(client), cancel, too_much, local_port, heard, _task: task })
     }
 
     /// Did it break off because too much came?
-    pub(super) fn was_too_much(&self) -> bool {
+    pub fn was_too_much(&self) -> bool {
         self.too_much.load(Ordering::Relaxed)
     }
 
+    /// What the server remarked beside its answers.
+    pub fn heard(&self) -> &Heard {
+        &self.heard
+    }
+
     /// The port on our side, if it goes over TCP.
-    pub(in crate::tools) fn local_port(&self) -> Option<u16> {
+    pub fn local_port(&self) -> Option<u16> {
         self.local_port
     }
 
     /// Nothing runs on it any more.
-    pub(in crate::tools) fn is_done(&mut self) {
+    pub fn is_done(&mut self) {
         self.cancel.running = None;
+    }
+}
+
+/// Remarks of a server that change what an answer means.
+#[derive(Debug, Clone, Default)]
+pub struct Heard {
+    not_replicated: Arc<AtomicBool>,
+}
+
+impl Heard {
+    /// Did a commit come back that was on no standby yet, although it had been waiting for one? Forgets it.
+    pub fn was_not_replicated(&self) -> bool {
+        self.not_replicated.swap(false, Ordering::Relaxed)
+    }
+
+    fn take_in(&self, notice: &DbError) {
+        tracing::debug!("PostgreSQL: {}: {}", notice.severity(), notice.message());
+        // "The transaction has already committed locally, but might not have been replicated to the standby."
+        // (syncrep.c); its code is that of any warning
+        if notice.code() == &SqlState::WARNING
+            && notice.detail().is_some_and(|text| text.contains("committed locally"))
+        {
+            self.not_replicated.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -152,7 +197,7 @@ struct Place {
 type Encryption = <MakeRustlsConnect as MakeTlsConnect<Limited>>::TlsConnect;
 
 impl Place {
-    async fn socket(&self, too_much: Arc<AtomicBool>) -> Result<Limited, ToolError> {
+    async fn socket(&self, too_much: Arc<AtomicBool>) -> Result<Limited, ConnectError> {
         let mut local_port = None;
         let (socket, shown): (io::Result<Box<dyn Stream>>, String) = match &self.host {
             Host::Tcp(name) => {
@@ -176,7 +221,10 @@ impl Place {
                     }
                     _ => "",
                 };
-                Err(failed(&format!("can't connect to PostgreSQL at {shown}: {error}{hint}")))
+                Err(ConnectError::new(
+                    ConnectErrorKind::Unreachable,
+                    format!("can't connect to PostgreSQL at {shown}: {error}{hint}"),
+                ))
             }
         }
     }
