@@ -13,7 +13,7 @@ use crate::daemon::services::{Reload, Services};
 use crate::domain::{Fact, Process, RunId, RunStatus};
 use crate::engine::{Engine, Restored};
 use crate::export::ExportProgress;
-use crate::store::{self, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::tools::mcp::{About, Pin};
 use crate::{child, runner, secret};
 use jiff::Timestamp;
@@ -173,11 +173,7 @@ async fn up_and_down(paths: &Paths, asked: Asked) -> Result<(), Failure> {
     let ended = serve(paths, (loaded, trust), store.clone(), restored, listener, signals, began).await;
     let ended = match ended {
         // what a reader took for damage may be a read that failed
-        Err(Failure::Store(error)) if error.is_damage() => {
-            let database = paths.database();
-            let look = tokio::task::spawn_blocking(move || store::looked_again(&database, error));
-            Err(look.await.map_or_else(|panic| Failure::Internal(panic.to_string()), Failure::Store))
-        }
+        Err(Failure::Store(error)) if error.is_damage() => Err(Failure::Store(store.confirm(error).await)),
         ended => ended,
     };
     match tokio::time::timeout(LAST_COMMITS, store.close()).await {

@@ -1,12 +1,13 @@
 //! From facts to SQL. Each fact, and the events that tell it, in the transaction at hand.
 use crate::domain::*;
+use crate::store::sql::{Sql, SqlResult, Value, params};
 use jiff::Timestamp;
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, params};
+use std::borrow::Cow;
+use std::sync::LazyLock;
 
 /// Writes entries in order. `next` is the number of the next event. Returns the runs whose claim was
 /// refused because their slot had been claimed before.
-pub(super) fn apply(db: &Connection, entries: &[Entry], next: &mut u64) -> rusqlite::Result<Vec<RunId>> {
+pub(super) fn apply(db: &Sql, entries: &[Entry], next: &mut u64) -> SqlResult<Vec<RunId>> {
     let mut refused = Vec::new();
     let by_event = |entry: &Entry| match &entry.fact {
         Fact::RunClaimed(claim) => claim.event.is_some(),
@@ -21,7 +22,7 @@ pub(super) fn apply(db: &Connection, entries: &[Entry], next: &mut u64) -> rusql
         {
             continue; // its slot has the verdict of the first claim
         }
-        if !write(db, entry)? {
+        if !write(db, entry, Seq(*next - 1))? {
             if let Fact::RunClaimed(claim) = &entry.fact {
                 refused.push(claim.run);
             }
@@ -49,16 +50,22 @@ pub(super) fn apply(db: &Connection, entries: &[Entry], next: &mut u64) -> rusql
 
 /// The event that started a run was decided in the same transaction, before it had its number. Here it has
 /// one: the run gets the event as readers of the log see it.
-fn number_event(db: &Connection, claim: &RunRecord, told: &[(Event, Seq)]) -> rusqlite::Result<()> {
+fn number_event(db: &Sql, claim: &RunRecord, told: &[(Event, Seq)]) -> SqlResult<()> {
     let Some(event) = claim.event.as_deref() else { return Ok(()) };
     let Some((_, seq)) = told.iter().find(|(told, _)| told == event) else { return Ok(()) };
     let mut event = Event { seq: *seq, ..event.clone() };
     event.session_id =
-        db.query_row("SELECT session FROM events WHERE seq = ?1", [seq.0 as i64], |row| row.get(0))?;
+        db.one("SELECT session FROM events WHERE seq = ?1", params![seq.0 as i64], |row| row.get(0))?;
     let text = event_text(&event);
-    db.prepare_cached("UPDATE runs SET event = ?2 WHERE id = ?1")?
-        .execute(params![blob(&claim.run), text])
-        .map(|_| ())
+    db.run("UPDATE runs SET event = ?2 WHERE id = ?1", params![blob(&claim.run), text])
+}
+
+/// An answer as of this very moment: where it tells the newest event, that is the one of now.
+fn as_of(answer: &str, newest: Seq) -> Cow<'_, str> {
+    let Ok(mut whole) = serde_json::from_str::<serde_json::Value>(answer) else { return answer.into() };
+    let Some(seq) = whole.pointer_mut("/result/seq") else { return answer.into() };
+    *seq = newest.0.into();
+    whole.to_string().into()
 }
 
 /// As readers of the log see it.
@@ -66,21 +73,20 @@ fn event_text(event: &Event) -> String {
     serde_json::to_string(&event.logged()).expect("events serialize")
 }
 
-fn tell(db: &Connection, event: &Event, seq: u64) -> rusqlite::Result<()> {
-    db.prepare_cached(
+fn tell(db: &Sql, event: &Event, seq: u64) -> SqlResult<()> {
+    db.run(
         "INSERT INTO events(seq, at, type, agent, run, session, payload)
          VALUES (?1, ?2, ?3, ?4, ?5, COALESCE(?6, (SELECT session FROM runs WHERE id = ?5)), ?7)",
-    )?
-    .execute(params![
-        seq as i64,
-        to_micros(event.ts),
-        event.kind().as_str(),
-        event.agent_id.as_ref().map(AgentId::as_str),
-        event.run_id.as_ref().map(|run| run.as_bytes().as_slice()),
-        event.session_id,
-        event.payload.to_json().to_string(),
-    ])
-    .map(|_| ())
+        params![
+            seq as i64,
+            to_micros(event.ts),
+            event.kind().as_str(),
+            event.agent_id.as_ref().map(AgentId::as_str),
+            event.run_id.as_ref().map(|run| run.as_bytes().as_slice()),
+            event.session_id,
+            event.payload.to_json().to_string(),
+        ],
+    )
 }
 
 fn at(instant: Timestamp) -> i64 {
@@ -95,8 +101,8 @@ fn blob(run: &RunId) -> &[u8] {
     run.as_bytes()
 }
 
-/// False: it was refused.
-fn write(db: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
+/// False: it was refused. `newest` is the newest event so far.
+fn write(db: &Sql, entry: &Entry, newest: Seq) -> SqlResult<bool> {
     match &entry.fact {
         Fact::DaemonStarted { .. }
         | Fact::DaemonStopping { .. }
@@ -117,84 +123,70 @@ fn write(db: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
             revised(db, agent, (*slot, *joins), run, *verdict, cause)?
         }
         Fact::ClockSet { by } => {
-            db.prepare_cached(
-                "UPDATE runs SET clock_moved = clock_moved + ?1, not_before = not_before + ?1 WHERE finished_at IS NULL",
-            )?
-            .execute([micros(*by)])?;
+            db.run("UPDATE runs SET clock_moved = clock_moved + ?1, not_before = not_before + ?1 WHERE finished_at IS NULL", params![micros(*by)])?;
         }
         Fact::SlotsTakenBack { agent, behind, taken } => taken_back(db, agent, at(*behind), taken)?,
         Fact::RunClaimed(claim) => return claimed(db, claim),
         Fact::ProcessStarted { run, attempt, role, process } => started(db, run, *attempt, *role, process)?,
         Fact::AttemptStarted { run, attempt, started_at, process, .. } => {
-            db.prepare_cached(
-                "UPDATE runs SET status = 'running', attempt = ?2, started_at = coalesce(started_at, ?3), not_before = NULL WHERE id = ?1",
-            )?
-            .execute(params![blob(run), attempt, at(*started_at)])?;
+            db.run("UPDATE runs SET status = 'running', attempt = ?2, started_at = coalesce(started_at, ?3), not_before = NULL WHERE id = ?1", params![blob(run), attempt, at(*started_at)])?;
             if let Some(process) = process {
                 started(db, run, *attempt, ProcessRole::Body, process)?;
             }
         }
         Fact::AttemptFailed { run, attempt, error, retry_at, .. } => {
-            db.prepare_cached(
-                "UPDATE runs SET status = 'retrying', attempt = ?2, not_before = ?3, error_kind = ?4, error = ?5 WHERE id = ?1",
-            )?
-            .execute(params![blob(run), attempt, at(*retry_at), error.kind.as_str(), error.message])?;
-            db.prepare_cached("DELETE FROM processes WHERE run = ?1")?.execute([blob(run)])?;
+            db.run("UPDATE runs SET status = 'retrying', attempt = ?2, not_before = ?3, error_kind = ?4, error = ?5 WHERE id = ?1", params![blob(run), attempt, at(*retry_at), error.kind.as_str(), error.message])?;
+            db.run("DELETE FROM processes WHERE run = ?1", params![blob(run)])?;
             close_approvals(db, run, entry)?;
         }
         Fact::RunEnded { .. } => ended(db, entry)?,
         Fact::IncidentSaved(record) => incident(db, record)?,
         Fact::IncidentDiagnosed { agent, key, since, diagnosis } => {
-            db.prepare_cached(
+            db.run(
                 "UPDATE incidents SET finding = ?4, found_by = ?5, found_run = ?6, found_at = ?7
                  WHERE agent = ?1 AND key = ?2 AND since = ?3",
-            )?
-            .execute(params![
-                agent.as_str(),
-                key,
-                at(*since),
-                diagnosis.text,
-                diagnosis.by.as_str(),
-                blob(&diagnosis.run),
-                at(diagnosis.at)
-            ])?;
+                params![
+                    agent.as_str(),
+                    key,
+                    at(*since),
+                    diagnosis.text,
+                    diagnosis.by.as_str(),
+                    blob(&diagnosis.run),
+                    at(diagnosis.at)
+                ],
+            )?;
         }
         Fact::IncidentDropped { agent, key } => {
-            db.prepare_cached("DELETE FROM incidents WHERE agent = ?1 AND key = ?2 AND resolved_at IS NULL")?
-                .execute(params![agent.as_str(), key])?;
+            db.run(
+                "DELETE FROM incidents WHERE agent = ?1 AND key = ?2 AND resolved_at IS NULL",
+                params![agent.as_str(), key],
+            )?;
         }
         Fact::NotificationQueued { target, agent, about, subject, body } => {
-            db.prepare_cached(
-                "INSERT INTO outbox(target, agent, about, at, subject, body, tries, due) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?4)",
-            )?
-            .execute(params![target, agent.as_str(), about.as_str(), at(entry.at), subject, body])?;
+            db.run("INSERT INTO outbox(target, agent, about, at, subject, body, tries, due) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?4)", params![target, agent.as_str(), about.as_str(), at(entry.at), subject, body])?;
         }
         Fact::NotificationSent { id, .. } => {
-            db.prepare_cached("DELETE FROM outbox WHERE id = ?1")?.execute([id])?;
+            db.run("DELETE FROM outbox WHERE id = ?1", params![id])?;
         }
         Fact::NotificationFailed { id, tries, retry_at, .. } => {
-            db.prepare_cached("UPDATE outbox SET tries = ?2, due = ?3 WHERE id = ?1")?.execute(params![
-                id,
-                tries,
-                maybe(*retry_at)
-            ])?;
+            db.run(
+                "UPDATE outbox SET tries = ?2, due = ?3 WHERE id = ?1",
+                params![id, tries, maybe(*retry_at)],
+            )?;
         }
         Fact::OutputCaptured { run, attempt, chunks, keep_head, drop_before, dropped_bytes, .. } => {
             output(db, run, *attempt, chunks)?;
             if drop_before > keep_head {
-                db.prepare_cached(
+                db.run(
                     "DELETE FROM output WHERE run = ?1 AND attempt = ?2 AND n >= ?3 AND n < ?4",
-                )?
-                .execute(params![
-                    blob(run),
-                    attempt,
-                    *keep_head as i64,
-                    *drop_before as i64
-                ])?;
+                    params![blob(run), attempt, *keep_head as i64, *drop_before as i64],
+                )?;
             }
             if *dropped_bytes > 0 {
-                db.prepare_cached("UPDATE runs SET dropped_bytes = ?2 WHERE id = ?1")?
-                    .execute(params![blob(run), *dropped_bytes as i64])?;
+                db.run(
+                    "UPDATE runs SET dropped_bytes = ?2 WHERE id = ?1",
+                    params![blob(run), *dropped_bytes as i64],
+                )?;
             }
         }
         Fact::Budget(news) => super::talk::told(db, news)?,
@@ -208,93 +200,100 @@ fn write(db: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
         Fact::FeedKept { source, kept } => super::talk::feed_kept(db, source, kept)?,
         Fact::RequestAnswered { request_id, answer } => {
             // where it tells the newest event, that is the one of this very moment
-            db.prepare_cached(
-                "INSERT OR REPLACE INTO requests(id, answer, at) VALUES (?1, iif(json_valid(?2), json_replace(?2,
-                 '$.result.seq', coalesce((SELECT max(seq) FROM events), 0)), ?2), ?3)",
-            )?
-            .execute(params![request_id, answer, at(entry.at)])?;
+            db.run(
+                "INSERT INTO requests(id, answer, at) VALUES (?1, ?2, ?3)
+                 ON CONFLICT(id) DO UPDATE SET answer = excluded.answer, at = excluded.at",
+                params![request_id, as_of(answer, newest), at(entry.at)],
+            )?;
         }
     }
     Ok(true)
 }
 
-fn agent(db: &Connection, record: &AgentRecord) -> rusqlite::Result<()> {
+/// Columns of `agents`, the key first.
+pub(super) const AGENT_COLUMNS: &str =
+    "id, desired, reason, resume_at, held, anchor, judged_until, schedule, next_due,
+    skip_next, last_end, runs, successes, errors, errors_in_row, skipped, last_run, last_status, last_started,
+    last_finished, last_duration, last_kind, last_message, last_success, circuit_at, circuit_until, told_at,
+    removed, config_hash, last_kept, floor, origin, silent, resume_after";
+
+static SAVE_AGENT: LazyLock<String> = LazyLock::new(|| {
+    let columns: Vec<&str> = AGENT_COLUMNS.split(',').map(str::trim).collect();
+    let values: Vec<String> = (1..=columns.len()).map(|n| format!("?{n}")).collect();
+    let set: Vec<String> = columns[1..].iter().map(|name| format!("{name} = excluded.{name}")).collect();
+    format!(
+        "INSERT INTO agents({AGENT_COLUMNS}) VALUES ({}) ON CONFLICT(id) DO UPDATE SET {}",
+        values.join(", "),
+        set.join(", ")
+    )
+});
+
+fn agent(db: &Sql, record: &AgentRecord) -> SqlResult<()> {
     let last = record.last_run.as_ref();
     let error = last.and_then(|last| last.error.as_ref());
     let counters = record.counters;
-    db.prepare_cached(
-        "INSERT OR REPLACE INTO agents(id, desired, reason, resume_at, held, anchor, judged_until, schedule, next_due,
-           skip_next, last_end, runs, successes, errors, errors_in_row, skipped, last_run, last_status, last_started,
-           last_finished, last_duration, last_kind, last_message, last_success, circuit_at, circuit_until, told_at,
-           removed, config_hash, last_kept, floor, origin, silent, resume_after)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,
-           ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34)",
-    )?
-    .execute(params![
-        record.agent.as_str(),
-        record.desired.as_str(),
-        record.reason,
-        maybe(record.resume_at),
-        record.held as i64,
-        at(record.anchor),
-        maybe(record.judged_until),
-        record.schedule,
-        maybe(record.next_due),
-        record.skip_next,
-        maybe(record.last_end),
-        counters.runs as i64,
-        counters.successes as i64,
-        counters.errors as i64,
-        counters.errors_in_row,
-        counters.skipped as i64,
-        last.map(|last| blob(&last.run)),
-        last.map(|last| last.status.as_str()),
-        last.and_then(|last| maybe(last.started_at)),
-        last.map(|last| at(last.finished_at)),
-        last.map(|last| micros(last.duration)),
-        error.map(|error| error.kind.as_str()),
-        error.map(|error| error.message.as_str()),
-        maybe(record.last_success),
-        record.circuit.map(|circuit| at(circuit.opened_at)),
-        record.circuit.map(|circuit| at(circuit.until)),
-        maybe(record.told_at),
-        record.removed,
-        record.config_hash.0 as i64,
-        last.is_none_or(|last| last.kept),
-        maybe(record.floor),
-        maybe(record.origin),
-        record.silent,
-        record.resume_after.map(micros),
-    ])
-    .map(|_| ())
+    db.run(
+        &SAVE_AGENT,
+        params![
+            record.agent.as_str(),
+            record.desired.as_str(),
+            record.reason,
+            maybe(record.resume_at),
+            record.held as i64,
+            at(record.anchor),
+            maybe(record.judged_until),
+            record.schedule,
+            maybe(record.next_due),
+            record.skip_next,
+            maybe(record.last_end),
+            counters.runs as i64,
+            counters.successes as i64,
+            counters.errors as i64,
+            counters.errors_in_row,
+            counters.skipped as i64,
+            last.map(|last| blob(&last.run)),
+            last.map(|last| last.status.as_str()),
+            last.and_then(|last| maybe(last.started_at)),
+            last.map(|last| at(last.finished_at)),
+            last.map(|last| micros(last.duration)),
+            error.map(|error| error.kind.as_str()),
+            error.map(|error| error.message.as_str()),
+            maybe(record.last_success),
+            record.circuit.map(|circuit| at(circuit.opened_at)),
+            record.circuit.map(|circuit| at(circuit.until)),
+            maybe(record.told_at),
+            record.removed,
+            record.config_hash.0 as i64,
+            last.is_none_or(|last| last.kept),
+            maybe(record.floor),
+            maybe(record.origin),
+            record.silent,
+            record.resume_after.map(micros),
+        ],
+    )
 }
 
 fn judged(
-    db: &Connection,
+    db: &Sql,
     agent: &AgentId,
     (first, last, count): (i64, i64, u64),
     verdict: Verdict,
     cause: &str,
     run: Option<&RunId>,
     extends: bool,
-) -> rusqlite::Result<()> {
+) -> SqlResult<()> {
     if extends {
         // the record before it in time: with the clock set back, the newest one lies ahead of it
-        let grown = unless_refused(
-            db.prepare_cached(
-                "UPDATE ledger SET last = ?2, count = count + ?3 WHERE agent = ?1 AND verdict = ?4 AND cause = ?5
+        let grown = db.change_unless_refused(
+            "UPDATE ledger SET last = ?2, count = count + ?3 WHERE agent = ?1 AND verdict = ?4 AND cause = ?5
                  AND last < ?6 AND first = (SELECT max(first) FROM ledger WHERE agent = ?1 AND first < ?6)",
-            )?
-            .execute(params![agent.as_str(), last, count as i64, verdict.as_str(), cause, first]),
+            params![agent.as_str(), last, count as i64, verdict.as_str(), cause, first],
         )?;
         if grown > 0 {
             return Ok(());
         }
     }
-    let made = unless_refused(
-        db.prepare_cached("INSERT INTO ledger(agent, first, last, count, verdict, cause, run) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
-            .execute(params![agent.as_str(), first, last, count as i64, verdict.as_str(), cause, run.map(blob)]),
-    )?;
+    let made = db.change_unless_refused("INSERT INTO ledger(agent, first, last, count, verdict, cause, run) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)", params![agent.as_str(), first, last, count as i64, verdict.as_str(), cause, run.map(blob)])?;
     if made == 0 {
         tracing::warn!(%agent, first, %verdict, "the slot had a verdict before; the first one stays");
     }
@@ -302,79 +301,62 @@ fn judged(
 }
 
 /// What never ran of the slots ahead has no verdict any more; a record that began before now is cut.
-fn taken_back(db: &Connection, agent: &AgentId, behind: i64, taken: &Taken) -> rusqlite::Result<()> {
-    db.prepare_cached(
+fn taken_back(db: &Sql, agent: &AgentId, behind: i64, taken: &Taken) -> SqlResult<()> {
+    db.run(
         "DELETE FROM ledger WHERE agent = ?1 AND first > ?2 AND last <= ?3 AND verdict <> 'ran'",
-    )?
-    .execute(params![agent.as_str(), behind, at(taken.last)])?;
+        params![agent.as_str(), behind, at(taken.last)],
+    )?;
     if let Some((last, count)) = taken.cut {
-        db.prepare_cached(
+        db.run(
             "UPDATE ledger SET last = ?3, count = ?4
              WHERE agent = ?1 AND first = (SELECT max(first) FROM ledger WHERE agent = ?1 AND first <= ?2)",
-        )?
-        .execute(params![agent.as_str(), behind, at(last), count as i64])?;
+            params![agent.as_str(), behind, at(last), count as i64],
+        )?;
     }
     Ok(())
 }
 
 fn revised(
-    db: &Connection,
+    db: &Sql,
     agent: &AgentId,
     (slot, joins): (Option<Timestamp>, bool),
     run: &RunId,
     verdict: Verdict,
     cause: &str,
-) -> rusqlite::Result<()> {
+) -> SqlResult<()> {
     for sql in [
         "DELETE FROM runs WHERE id = ?1",
         "DELETE FROM processes WHERE run = ?1",
         "DELETE FROM output WHERE run = ?1",
     ] {
-        db.prepare_cached(sql)?.execute([blob(run)])?;
+        db.run(sql, params![blob(run)])?;
     }
     let Some(slot) = slot.map(at) else { return Ok(()) };
     // does it go on with the record before it?
-    let before: Option<i64> = db
-        .prepare_cached(
-            "SELECT first FROM ledger WHERE agent = ?1 AND verdict = ?3 AND cause = ?4
+    let before: Option<i64> = db.row(
+        "SELECT first FROM ledger WHERE agent = ?1 AND verdict = ?3 AND cause = ?4
              AND last < ?2 AND first = (SELECT max(first) FROM ledger WHERE agent = ?1 AND first < ?2)",
-        )?
-        .query_row(params![agent.as_str(), slot, verdict.as_str(), cause], |row| row.get(0))
-        .optional()?;
+        params![agent.as_str(), slot, verdict.as_str(), cause],
+        |row| row.get(0),
+    )?;
     if let Some(before) = before.filter(|_| joins) {
-        db.prepare_cached("DELETE FROM ledger WHERE agent = ?1 AND first = ?2")?
-            .execute(params![agent.as_str(), slot])?;
-        db.prepare_cached("UPDATE ledger SET last = ?3, count = count + 1 WHERE agent = ?1 AND first = ?2")?
-            .execute(params![agent.as_str(), before, slot])?;
+        db.run("DELETE FROM ledger WHERE agent = ?1 AND first = ?2", params![agent.as_str(), slot])?;
+        db.run(
+            "UPDATE ledger SET last = ?3, count = count + 1 WHERE agent = ?1 AND first = ?2",
+            params![agent.as_str(), before, slot],
+        )?;
     } else {
-        db.prepare_cached(
+        db.run(
             "UPDATE ledger SET verdict = ?3, cause = ?4, run = NULL WHERE agent = ?1 AND first = ?2",
-        )?
-        .execute(params![agent.as_str(), slot, verdict.as_str(), cause])?;
+            params![agent.as_str(), slot, verdict.as_str(), cause],
+        )?;
     }
     Ok(())
 }
 
-/// How many rows there were; none where a row is refused because its slot has a verdict or a claim.
-fn unless_refused(changed: rusqlite::Result<usize>) -> rusqlite::Result<usize> {
-    const REFUSED: [i32; 3] = [
-        rusqlite::ffi::SQLITE_CONSTRAINT_TRIGGER,
-        rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE,
-        rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY,
-    ];
-    match changed {
-        Err(rusqlite::Error::SqliteFailure(why, _)) if REFUSED.contains(&why.extended_code) => Ok(0),
-        other => other,
-    }
-}
-
-fn claimed(db: &Connection, claim: &RunRecord) -> rusqlite::Result<bool> {
-    let made = unless_refused(
-        db.prepare_cached(
-            "INSERT INTO runs(id, agent, trigger, slot, status, attempt, queued_at, started_at, not_before, chain, event, query, config_hash, mode, session)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
-        )?
-        .execute(params![
+fn claimed(db: &Sql, claim: &RunRecord) -> SqlResult<bool> {
+    let made = db.change_unless_refused("INSERT INTO runs(id, agent, trigger, slot, status, attempt, queued_at, started_at, not_before, chain, event, query, config_hash, mode, session)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)", params![
             blob(&claim.run),
             claim.agent.as_str(),
             claim.trigger.as_str(),
@@ -390,29 +372,21 @@ fn claimed(db: &Connection, claim: &RunRecord) -> rusqlite::Result<bool> {
             claim.config_hash.0 as i64,
             (!claim.mode.is_normal()).then(|| serde_json::to_string(&claim.mode).expect("modes serialize")),
             claim.session.as_deref(),
-        ]),
-    )?;
+        ])?;
     Ok(made > 0)
 }
 
-fn started(
-    db: &Connection,
-    run: &RunId,
-    attempt: u32,
-    role: ProcessRole,
-    process: &Process,
-) -> rusqlite::Result<()> {
+fn started(db: &Sql, run: &RunId, attempt: u32, role: ProcessRole, process: &Process) -> SqlResult<()> {
     let role = match role {
         ProcessRole::Gate => "gate",
         ProcessRole::Body => "body",
         ProcessRole::Check => "check",
     };
-    db.prepare_cached("INSERT OR REPLACE INTO processes(run, attempt, role, pid, start, boot) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-        .execute(params![blob(run), attempt, role, process.pid, process.start as i64, process.boot as i64])
-        .map(|_| ())
+    db.run("INSERT INTO processes(run, attempt, role, pid, start, boot) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT(run, pid, start) DO UPDATE SET attempt = excluded.attempt, role = excluded.role, boot = excluded.boot", params![blob(run), attempt, role, process.pid, process.start as i64, process.boot as i64])
 }
 
-fn ended(db: &Connection, entry: &Entry) -> rusqlite::Result<()> {
+fn ended(db: &Sql, entry: &Entry) -> SqlResult<()> {
     let Fact::RunEnded {
         run,
         status,
@@ -429,13 +403,10 @@ fn ended(db: &Connection, entry: &Entry) -> rusqlite::Result<()> {
     else {
         return Ok(());
     };
-    let warnings = if warnings.is_empty() { Value::Null } else { Value::Text(warnings.join("\n")) };
-    db.prepare_cached(
-        "UPDATE runs SET status = ?2, attempt = ?3, result = ?4, error_kind = ?5, error = ?6, exit_code = ?7, requests = ?8,
+    let warnings = (!warnings.is_empty()).then(|| warnings.join("\n"));
+    db.run("UPDATE runs SET status = ?2, attempt = ?3, result = ?4, error_kind = ?5, error = ?6, exit_code = ?7, requests = ?8,
            input_tokens = ?9, cached_tokens = ?10, output_tokens = ?11, usd = ?12, duration = ?13, warnings = ?14,
-           finished_at = ?15, untrusted = ?16, not_before = NULL WHERE id = ?1",
-    )?
-    .execute(params![
+           finished_at = ?15, untrusted = ?16, not_before = NULL WHERE id = ?1", params![
         blob(run),
         status.as_str(),
         attempt,
@@ -453,41 +424,33 @@ fn ended(db: &Connection, entry: &Entry) -> rusqlite::Result<()> {
         at(entry.at),
         untrusted,
     ])?;
-    db.prepare_cached("DELETE FROM processes WHERE run = ?1")?.execute([blob(run)])?;
+    db.run("DELETE FROM processes WHERE run = ?1", params![blob(run)])?;
     close_approvals(db, run, entry)
 }
 
 /// What waited for a person waits no more.
-fn close_approvals(db: &Connection, run: &RunId, entry: &Entry) -> rusqlite::Result<()> {
-    db.prepare_cached("UPDATE approvals SET decided_at = ?2, approved = 0, reason = 'the run ended' WHERE run = ?1 AND decided_at IS NULL")?
-        .execute(params![blob(run), at(entry.at)])?;
+fn close_approvals(db: &Sql, run: &RunId, entry: &Entry) -> SqlResult<()> {
+    db.run("UPDATE approvals SET decided_at = ?2, approved = 0, reason = 'the run ended' WHERE run = ?1 AND decided_at IS NULL", params![blob(run), at(entry.at)])?;
     Ok(())
 }
 
-fn incident(db: &Connection, record: &IncidentRecord) -> rusqlite::Result<()> {
-    let known = db
-        .prepare_cached(
-            "UPDATE incidents SET severity = ?3, title = ?4, since = ?5, opened_at = ?6, seen_at = ?7, count = ?8,
-               resolved_at = ?9, acked_at = ?10, told_at = ?11, opened_by = ?12, opened_in = ?13 WHERE agent = ?1 AND key = ?2 AND resolved_at IS NULL",
-        )?
-        .execute(rusqlite::params_from_iter(incident_row(record)))?;
+fn incident(db: &Sql, record: &IncidentRecord) -> SqlResult<()> {
+    let known = db.change("UPDATE incidents SET severity = ?3, title = ?4, since = ?5, opened_at = ?6, seen_at = ?7, count = ?8,
+               resolved_at = ?9, acked_at = ?10, told_at = ?11, opened_by = ?12, opened_in = ?13 WHERE agent = ?1 AND key = ?2 AND resolved_at IS NULL", &incident_row(record))?;
     if known == 0 {
-        db.prepare_cached(
-            "INSERT INTO incidents(agent, key, severity, title, since, opened_at, seen_at, count, resolved_at, acked_at, told_at, opened_by, opened_in)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-        )?
-        .execute(rusqlite::params_from_iter(incident_row(record)))?;
+        db.run("INSERT INTO incidents(agent, key, severity, title, since, opened_at, seen_at, count, resolved_at, acked_at, told_at, opened_by, opened_in)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)", &incident_row(record))?;
     }
     Ok(())
 }
 
-fn incident_row(record: &IncidentRecord) -> [Value; 13] {
+fn incident_row(record: &IncidentRecord) -> [Value<'_>; 13] {
     let instant = |at: Option<Timestamp>| at.map_or(Value::Null, |at| Value::Integer(to_micros(at)));
     [
-        Value::Text(record.agent.to_string()),
-        Value::Text(record.key.clone()),
-        Value::Text(record.severity.to_string()),
-        Value::Text(record.title.clone()),
+        Value::Text(record.agent.as_str()),
+        Value::Text(&record.key),
+        Value::Text(record.severity.as_str()),
+        Value::Text(&record.title),
         Value::Integer(at(record.since)),
         instant(record.opened_at),
         Value::Integer(at(record.seen_at)),
@@ -495,24 +458,17 @@ fn incident_row(record: &IncidentRecord) -> [Value; 13] {
         instant(record.resolved_at),
         instant(record.acked_at),
         instant(record.told_at),
-        Value::Text(record.by.to_string()),
-        record.run.map_or(Value::Null, |run| Value::Blob(run.as_bytes().to_vec())),
+        Value::Text(record.by.as_str()),
+        record.run.as_ref().map_or(Value::Null, |run| Value::Blob(run.as_bytes())),
     ]
 }
 
-fn output(db: &Connection, run: &RunId, attempt: u32, chunks: &[OutputChunk]) -> rusqlite::Result<()> {
-    let mut insert = db.prepare_cached(
-        "INSERT INTO output(run, attempt, n, stream, at, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?;
+fn output(db: &Sql, run: &RunId, attempt: u32, chunks: &[OutputChunk]) -> SqlResult<()> {
     for chunk in chunks {
-        insert.execute(params![
-            blob(run),
-            attempt,
-            chunk.n as i64,
-            chunk.stream.as_str(),
-            at(chunk.at),
-            chunk.text
-        ])?;
+        db.run(
+            "INSERT INTO output(run, attempt, n, stream, at, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![blob(run), attempt, chunk.n as i64, chunk.stream.as_str(), at(chunk.at), chunk.text],
+        )?;
     }
     Ok(())
 }

@@ -4,9 +4,10 @@ use super::error::StoreError;
 use super::read::{RUN_COLUMNS, run_row};
 use crate::domain::{AgentId, EventRef, EventType, SlotSkipped, Verdict, to_micros};
 use crate::store::reader::Reader;
-use crate::store::rows::instant;
+use crate::store::rows::{instant, text};
+use crate::store::sql::params;
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, params};
+use std::ops::ControlFlow;
 
 /// Events of an agent that are looked through for one that tells why it was not started.
 const LOOKED_THROUGH: i64 = 20_000;
@@ -45,17 +46,21 @@ impl Reader {
                 "SELECT {RUN_COLUMNS} FROM runs WHERE agent = ?1 AND trigger = 'event' AND queued_at <= ?2
                  ORDER BY id DESC LIMIT 1"
             );
-            let ran = db.prepare_cached(&sql)?.query_row(params![agent.as_str(), until], run_row).optional()?;
+            let ran = db.row(&sql, params![agent.as_str(), until], run_row)?;
+            // an event that passed is told as a skipped slot that has none
             let sql = "SELECT at, payload FROM (SELECT seq, at, type, payload FROM events WHERE agent = ?1
-                   ORDER BY seq DESC LIMIT ?4)
-                 WHERE type = ?3 AND at <= ?2 AND json_extract(payload, '$.slot') IS NULL ORDER BY seq DESC LIMIT 1";
-            let passed = db
-                .prepare_cached(sql)?
-                .query_row(params![agent.as_str(), until, EventType::SlotSkipped.as_str(), LOOKED_THROUGH], |row| {
-                    Ok((instant(row, 0)?, row.get::<_, String>(1)?))
-                })
-                .optional()?
-                .and_then(|(at, payload)| passed(at, &payload));
+                   ORDER BY seq DESC LIMIT ?4) AS newest
+                 WHERE type = ?3 AND at <= ?2 ORDER BY seq DESC";
+            let mut found = None;
+            db.each(
+                sql,
+                params![agent.as_str(), until, EventType::SlotSkipped.as_str(), LOOKED_THROUGH],
+                &mut |row| {
+                    found = passed(instant(row, 0)?, text(row, 1)?);
+                    Ok(if found.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+                },
+            )?;
+            let passed = found;
             Ok(match (ran, passed) {
                 (Some(ran), Some((at, passed))) if at > ran.claim.queued_at => Some(passed),
                 (Some(ran), _) => Some(EventOutcome::Ran(Box::new(ran))),
@@ -70,14 +75,18 @@ impl Reader {
     /// What SQLite says.
     pub fn oldest_slot(&self, agent: &AgentId) -> Result<Option<Timestamp>, StoreError> {
         self.ask("reading the ledger", |db| {
-            db.prepare_cached("SELECT first FROM ledger WHERE agent = ?1 ORDER BY first LIMIT 1")?
-                .query_row([agent.as_str()], |row| instant(row, 0))
-                .optional()
+            db.row(
+                "SELECT first FROM ledger WHERE agent = ?1 ORDER BY first LIMIT 1",
+                params![agent.as_str()],
+                |row| instant(row, 0),
+            )
         })
     }
 }
 
 fn passed(at: Timestamp, payload: &str) -> Option<(Timestamp, EventOutcome)> {
-    let SlotSkipped { verdict, cause, event, .. } = serde_json::from_str(payload).ok()?;
+    let SlotSkipped { verdict, cause, event, slot: None, .. } = serde_json::from_str(payload).ok()? else {
+        return None;
+    };
     Some((at, EventOutcome::Passed { at, event, verdict, cause }))
 }

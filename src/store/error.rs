@@ -1,4 +1,5 @@
 //! Why something did not become durable, or could not be read.
+use super::sql::{SqlError, SqlErrorKind};
 use std::path::{Path, PathBuf};
 
 /// Why something did not become durable, or could not be read.
@@ -150,23 +151,17 @@ impl StoreError {
         }
     }
 
-    /// What SQLite says, in our words. `doing` is what was tried.
-    pub(super) fn of(error: rusqlite::Error, path: &Path, doing: &str) -> Self {
-        use rusqlite::ErrorCode;
-        let path = path.to_owned();
-        let what = error.to_string();
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => Self::Full(path),
-            Some(ErrorCode::ReadOnly) => Self::ReadOnly(path),
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(path),
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt { path, what },
-            Some(
-                ErrorCode::ConstraintViolation
-                | ErrorCode::TypeMismatch
-                | ErrorCode::TooBig
-                | ErrorCode::ApiMisuse,
-            ) => Self::Refused { doing: format!("{doing} ({})", path.display()), what },
-            _ => Self::Other { doing: format!("{doing} ({})", path.display()), what },
+    /// What the database says, in our words. `doing` is what was tried.
+    pub(super) fn of(error: SqlError, place: &Path, doing: &str) -> Self {
+        let SqlError { kind, what } = error;
+        let path = place.to_owned();
+        match kind {
+            SqlErrorKind::Full => Self::Full(path),
+            SqlErrorKind::ReadOnly => Self::ReadOnly(path),
+            SqlErrorKind::Busy => Self::Busy(path),
+            SqlErrorKind::Corrupt => Self::Corrupt { path, what },
+            SqlErrorKind::Refused => Self::Refused { doing: format!("{doing} ({})", path.display()), what },
+            SqlErrorKind::Other => Self::Other { doing: format!("{doing} ({})", path.display()), what },
         }
     }
 

@@ -4,11 +4,14 @@ use super::error::StoreError;
 use super::{EventFilter, EventPage, reader, rows};
 use crate::domain::*;
 use crate::store::reader::Reader;
+use crate::store::sql::{Each, Row, Scope, Sql, SqlResult, Value, params};
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::ops::ControlFlow;
 
 /// Rows that one page looks at: a rare filter gives way after this many, and goes on with the next page.
 const LOOKED_AT: usize = 20_000;
+/// Rows that are asked for at first; more, if they are not enough.
+const FIRST_CHUNK: usize = 64;
 
 impl Reader {
     /// Events after a cursor, at most `max`.
@@ -19,10 +22,10 @@ impl Reader {
         max: usize,
     ) -> Result<EventPage, StoreError> {
         self.ask("reading events", |db| {
-            let snapshot = db.unchecked_transaction()?;
-            let page = page(&snapshot, cursor, filter, max);
-            snapshot.finish()?;
-            page
+            let snapshot = db.begin(Scope::Read)?;
+            let page = page(&*snapshot, cursor, filter, max)?;
+            snapshot.commit()?;
+            Ok(page)
         })
     }
 
@@ -42,22 +45,23 @@ impl Reader {
                 return Ok(newest);
             }
             let (mut left, mut first) = (n, newest);
-            let sql = format!("SELECT {COLUMNS} FROM events WHERE {} ORDER BY seq DESC", source(filter));
-            let mut statement = db.prepare_cached(&sql)?;
-            let mut rows = statement.query(params![
-                i64::MIN,
-                only_agent(filter),
-                filter.run.as_ref().map(|run| run.as_bytes().as_slice())
-            ])?;
-            while let Some(row) = rows.next()? {
-                if !matches(row, filter)? {
-                    continue;
-                }
-                first = Seq(row.get::<_, i64>(0)? as u64 - 1);
-                left -= 1;
-                if left == 0 {
+            let mut before = Seq(newest.0.saturating_add(1));
+            let mut chunk = FIRST_CHUNK;
+            while left > 0 {
+                let mut seen = 0;
+                chunk_of(db, Range { after: None, before: Some(before) }, filter, chunk, &mut |row| {
+                    seen += 1;
+                    before = Seq(row.get::<i64>(0)? as u64);
+                    if matches(row, filter)? {
+                        first = Seq(before.0 - 1);
+                        left -= 1;
+                    }
+                    Ok(if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+                })?;
+                if seen < chunk {
                     break;
                 }
+                chunk = (chunk * 4).min(LOOKED_AT);
             }
             Ok(first)
         })
@@ -71,17 +75,17 @@ impl Reader {
 
 /// The newest event that is older than `since`, by halving: numbers and instants grow together, but
 /// for a clock that was set back.
-pub(super) fn seq_before(db: &Connection, since: i64) -> rusqlite::Result<u64> {
+pub(super) fn seq_before(db: &Sql, since: i64) -> SqlResult<u64> {
     let bounds: (Option<i64>, Option<i64>) = (
-        db.prepare_cached("SELECT min(seq) FROM events")?.query_row([], |row| row.get(0))?,
-        db.prepare_cached("SELECT max(seq) FROM events")?.query_row([], |row| row.get(0))?,
+        db.one("SELECT min(seq) FROM events", &[], |row| row.get(0))?,
+        db.one("SELECT max(seq) FROM events", &[], |row| row.get(0))?,
     );
     let (Some(oldest), Some(newest)) = bounds else { return Ok(0) };
     let (mut low, mut high) = (oldest, newest + 1);
-    let mut at = db.prepare_cached("SELECT at FROM events WHERE seq = ?1")?;
     while low < high {
         let middle = low + (high - low) / 2;
-        let instant: Option<i64> = at.query_row([middle], |row| row.get(0)).optional()?;
+        let instant: Option<i64> =
+            db.row("SELECT at FROM events WHERE seq = ?1", params![middle], |row| row.get(0))?;
         if instant.is_some_and(|instant| instant >= since) {
             high = middle;
         } else {
@@ -101,76 +105,97 @@ fn only_agent(filter: &EventFilter) -> Option<&str> {
     }
 }
 
-fn source(filter: &EventFilter) -> &'static str {
-    match (only_agent(filter), filter.run) {
-        (_, Some(_)) => "seq > ?1 AND (?2 IS NULL OR agent = ?2) AND run = ?3",
-        (Some(_), None) => "seq > ?1 AND agent = ?2 AND ?3 IS NULL",
-        (None, None) => "seq > ?1 AND ?2 IS NULL AND ?3 IS NULL",
-    }
+/// Which part of the log.
+#[derive(Clone, Copy)]
+struct Range {
+    after: Option<Seq>,
+    /// Then the newest come first.
+    before: Option<Seq>,
 }
 
-fn page(db: &Connection, cursor: Seq, filter: &EventFilter, max: usize) -> rusqlite::Result<EventPage> {
+/// At most so many rows in a range that may match. What is not asked for a server need not send.
+fn chunk_of(db: &Sql, range: Range, filter: &EventFilter, most: usize, each: &mut Each<'_>) -> SqlResult<()> {
+    let cursor = |seq: Seq| i64::try_from(seq.0).unwrap_or(i64::MAX);
+    let (bound, seq, order) = match range {
+        Range { before: Some(before), .. } => ("seq < ?1", cursor(before), "DESC"),
+        Range { after, .. } => ("seq > ?1", cursor(after.unwrap_or(Seq(0))), "ASC"),
+    };
+    let mut values = vec![Value::Integer(seq), Value::Integer(i64::try_from(most).unwrap_or(i64::MAX))];
+    let mut wanted = String::from(bound);
+    if let Some(run) = &filter.run {
+        values.push(Value::Blob(run.as_bytes()));
+        wanted.push_str(&format!(" AND run = ?{}", values.len()));
+    }
+    if let Some(agent) = only_agent(filter) {
+        values.push(Value::Text(agent));
+        wanted.push_str(&format!(" AND agent = ?{}", values.len()));
+    }
+    let sql = format!("SELECT {COLUMNS} FROM events WHERE {wanted} ORDER BY seq {order} LIMIT ?2");
+    db.each(&sql, &values, each)
+}
+
+fn page(db: &Sql, cursor: Seq, filter: &EventFilter, max: usize) -> SqlResult<EventPage> {
     let newest = reader::newest_seq(db)?;
-    let oldest: Option<i64> =
-        db.prepare_cached("SELECT min(seq) FROM events")?.query_row([], |row| row.get(0))?;
+    let oldest: Option<i64> = db.one("SELECT min(seq) FROM events", &[], |row| row.get(0))?;
     let oldest = oldest.map_or(newest.0 + 1, |oldest| oldest as u64);
     let gap = (cursor.0 + 1 < oldest).then_some((Seq(cursor.0 + 1), Seq(oldest - 1)));
-    let sql = format!("SELECT {COLUMNS} FROM events WHERE {} ORDER BY seq LIMIT ?4", source(filter));
-    let mut statement = db.prepare_cached(&sql)?;
-    let run = filter.run.as_ref().map(|run| run.as_bytes().as_slice());
-    let mut rows = statement.query(params![cursor.0 as i64, only_agent(filter), run, LOOKED_AT as i64])?;
     let mut found = EventPage { events: Vec::new(), cursor: newest.max(cursor), gap, at_end: true };
-    let mut looked_at = 0;
-    while let Some(row) = rows.next()? {
-        looked_at += 1;
-        let last = Seq(row.get::<_, i64>(0)? as u64);
-        if matches(row, filter)? {
-            found.events.push(event(row)?);
-        }
-        if found.events.len() >= max || looked_at >= LOOKED_AT {
-            found.cursor = last;
-            found.at_end = last >= newest;
+    let (mut looked_at, mut after) = (0, cursor);
+    let mut chunk = max.clamp(FIRST_CHUNK, LOOKED_AT);
+    loop {
+        let (mut seen, mut is_full) = (0, false);
+        chunk_of(db, Range { after: Some(after), before: None }, filter, chunk, &mut |row| {
+            seen += 1;
+            after = Seq(row.get::<i64>(0)? as u64);
+            if matches(row, filter)? {
+                found.events.push(event(row)?);
+            }
+            is_full = found.events.len() >= max || looked_at + seen >= LOOKED_AT;
+            Ok(if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        if is_full {
+            found.cursor = after;
+            found.at_end = after >= newest;
             break;
         }
+        if seen < chunk {
+            break;
+        }
+        looked_at += seen;
+        chunk = (chunk * 4).min(LOOKED_AT);
     }
     Ok(found)
 }
 
-fn matches(row: &Row<'_>, filter: &EventFilter) -> rusqlite::Result<bool> {
+fn matches(row: &Row<'_>, filter: &EventFilter) -> SqlResult<bool> {
     if !filter.types.is_empty() {
-        let kind = row.get_ref(2)?.as_str()?;
+        let kind = rows::text(row, 2)?;
         if !filter.types.iter().any(|wanted| glob(wanted, kind)) {
             return Ok(false);
         }
     }
     if !filter.agents.is_empty() {
-        let Some(agent) = row.get_ref(3)?.as_str_or_null()? else { return Ok(false) };
+        let Some(agent) = row.text(3)? else { return Ok(false) };
         if !filter.agents.iter().any(|wanted| glob(wanted, agent)) {
             return Ok(false);
         }
     }
     match filter.until {
-        Some(until) => Ok(row.get::<_, i64>(1)? <= to_micros(until)),
+        Some(until) => Ok(row.get::<i64>(1)? <= to_micros(until)),
         None => Ok(true),
     }
 }
 
-fn event(row: &Row<'_>) -> rusqlite::Result<LoggedEvent> {
-    let agent_id = match row.get_ref(3)?.as_str_or_null()? {
-        Some(_) => Some(rows::agent_id(row, 3)?),
-        None => None,
-    };
-    let run_id = match row.get_ref(4)?.as_blob_or_null()? {
-        Some(_) => Some(rows::run_id(row, 4)?),
-        None => None,
-    };
+fn event(row: &Row<'_>) -> SqlResult<LoggedEvent> {
+    let agent_id = row.text(3)?.map(|_| rows::agent_id(row, 3)).transpose()?;
+    let run_id = rows::maybe_run(row, 4)?;
     Ok(LoggedEvent {
-        seq: Seq(row.get::<_, i64>(0)? as u64),
+        seq: Seq(row.get::<i64>(0)? as u64),
         ts: rows::instant(row, 1)?,
         kind: row.get(2)?,
         agent_id,
         run_id,
         session_id: row.get(5)?,
-        payload: serde_json::from_str(row.get_ref(6)?.as_str()?).unwrap_or_default(),
+        payload: serde_json::from_str(rows::text(row, 6)?).unwrap_or_default(),
     })
 }

@@ -2,10 +2,9 @@
 use super::error::StoreError;
 use super::{HealthReport, HealthRow, OpenIncident, Untold};
 use crate::domain::{Verdict, timestamp_of_micros, to_micros};
-use crate::store::reader::Reader;
 use crate::store::rows::{agent_id, instant};
+use crate::store::sql::{Sql, SqlResult, params};
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{Connection, params};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -20,13 +19,13 @@ pub fn read_health(
     patience: SignedDuration,
 ) -> Result<HealthReport, StoreError> {
     let mark = super::mark::read_mark(path);
-    if !super::examine::is_there(path, mark.as_ref())? {
+    if !super::sqlite::is_there(path, mark.as_ref())? {
         return Err(StoreError::Other {
             doing: format!("reading {}", path.display()),
             what: "there is no database; the daemon has never run with this state folder".into(),
         });
     }
-    let reader = Reader::open(path)?;
+    let reader = super::sqlite::read_only(path)?;
     reader.ask("reading the health of agents", |db| {
         Ok(HealthReport {
             agents: agents(db, now)?,
@@ -40,74 +39,71 @@ pub fn read_health(
 /// where there is no database.
 pub fn read_trusted_servers(path: &Path) -> Result<BTreeSet<String>, StoreError> {
     let mark = super::mark::read_mark(path);
-    if !super::examine::is_there(path, mark.as_ref())? {
+    if !super::sqlite::is_there(path, mark.as_ref())? {
         return Ok(BTreeSet::new());
     }
-    let pins = Reader::open(path)?.pins()?;
+    let pins = super::sqlite::read_only(path)?.pins()?;
     Ok(pins.into_iter().map(|(server, ..)| server).collect())
 }
 
-fn agents(db: &Connection, now: Timestamp) -> rusqlite::Result<Vec<HealthRow>> {
-    let mut statement = db.prepare(
+fn agents(db: &Sql, now: Timestamp) -> SqlResult<Vec<HealthRow>> {
+    db.rows(
         "SELECT id, next_due, errors_in_row, circuit_at IS NOT NULL,
-           (SELECT iif(verdict = ?1, cause, NULL) FROM ledger WHERE agent = id AND first <= ?2 ORDER BY first DESC LIMIT 1),
-           iif(silent, floor, NULL),
+           (SELECT CASE WHEN verdict = ?1 THEN cause END FROM ledger
+             WHERE ledger.agent = agents.id AND first <= ?2 ORDER BY first DESC LIMIT 1),
+           CASE WHEN silent <> 0 THEN floor END,
            next_due IS NULL AND (schedule LIKE 'every %' OR schedule LIKE '% after the last run'
              AND NOT EXISTS (SELECT 1 FROM runs WHERE finished_at IS NULL AND agent = agents.id)),
-           (SELECT warnings FROM runs WHERE runs.id = last_run)
-         FROM agents WHERE desired = 'active' AND NOT removed ORDER BY id",
-    )?;
-    let rows = statement.query_map(params![Verdict::RefusedBudget.as_str(), to_micros(now)], |row| {
-        let due = row.get::<_, Option<i64>>(1)?.map(timestamp_of_micros);
-        let since = row.get::<_, Option<i64>>(5)?.map(timestamp_of_micros);
-        Ok(HealthRow {
-            agent: agent_id(row, 0)?,
-            next_due: due,
-            silent: since.zip(due),
-            errors_in_row: row.get(2)?,
-            circuit_open: row.get(3)?,
-            no_budget: row.get(4)?,
-            no_slot: row.get(6)?,
-            warnings: row
-                .get::<_, Option<String>>(7)?
-                .map_or_else(Vec::new, |all| all.lines().map(str::to_owned).collect()),
-        })
-    })?;
-    rows.collect()
+           (SELECT warnings FROM runs WHERE runs.id = agents.last_run)
+         FROM agents WHERE desired = 'active' AND removed = 0 ORDER BY id",
+        params![Verdict::RefusedBudget.as_str(), to_micros(now)],
+        |row| {
+            let due = row.get::<Option<i64>>(1)?.map(timestamp_of_micros);
+            let since = row.get::<Option<i64>>(5)?.map(timestamp_of_micros);
+            Ok(HealthRow {
+                agent: agent_id(row, 0)?,
+                next_due: due,
+                silent: since.zip(due),
+                errors_in_row: row.get(2)?,
+                circuit_open: row.get(3)?,
+                no_budget: row.get(4)?,
+                no_slot: row.get(6)?,
+                warnings: row
+                    .get::<Option<String>>(7)?
+                    .map_or_else(Vec::new, |all| all.lines().map(str::to_owned).collect()),
+            })
+        },
+    )
 }
 
 /// The critical ones that nobody has taken note of. That an agent itself fails is said of the agent.
-fn incidents(db: &Connection) -> rusqlite::Result<Vec<OpenIncident>> {
-    let mut statement = db.prepare(
+fn incidents(db: &Sql) -> SqlResult<Vec<OpenIncident>> {
+    db.rows(
         "SELECT agent, key, title, opened_at FROM incidents
          WHERE resolved_at IS NULL AND opened_at IS NOT NULL AND acked_at IS NULL AND severity = 'critical'
            AND key <> 'agent:' || agent
          ORDER BY agent, key",
-    )?;
-    let rows = statement.query_map([], |row| {
-        Ok(OpenIncident {
-            agent: agent_id(row, 0)?,
-            key: row.get(1)?,
-            title: row.get(2)?,
-            since: instant(row, 3)?,
-        })
-    })?;
-    rows.collect()
+        &[],
+        |row| {
+            Ok(OpenIncident {
+                agent: agent_id(row, 0)?,
+                key: row.get(1)?,
+                title: row.get(2)?,
+                since: instant(row, 3)?,
+            })
+        },
+    )
 }
 
-fn untold(db: &Connection, now: Timestamp, patience: SignedDuration) -> rusqlite::Result<Vec<Untold>> {
+fn untold(db: &Sql, now: Timestamp, patience: SignedDuration) -> SqlResult<Vec<Untold>> {
     let before = |span| to_micros(now.checked_sub(span).unwrap_or(Timestamp::MIN));
-    let mut statement = db.prepare(
-        "SELECT target, count(*), min(at), due IS NULL FROM outbox
-         WHERE iif(due IS NULL, at >= ?1, at < ?2) GROUP BY target, due IS NULL ORDER BY target",
-    )?;
-    let rows = statement.query_map(params![before(GIVEN_UP), before(patience)], |row| {
+    db.rows("SELECT target, count(*), min(at), due IS NULL FROM outbox
+         WHERE (due IS NULL AND at >= ?1) OR (due IS NOT NULL AND at < ?2) GROUP BY target, due IS NULL ORDER BY target", params![before(GIVEN_UP), before(patience)], |row| {
         Ok(Untold {
             target: row.get(0)?,
-            count: row.get::<_, i64>(1)? as u64,
+            count: row.get::<i64>(1)? as u64,
             oldest: instant(row, 2)?,
             given_up: row.get(3)?,
         })
-    })?;
-    rows.collect()
+    })
 }

@@ -4,7 +4,7 @@
 //! each commit is noted in the file of the state folder's lock, behind the line that names its
 //! holder: written in place and not synced, so that it costs next to nothing. It is never ahead of
 //! what is durable, and after a power cut at most behind it.
-use super::files::is_no_file;
+use super::sqlite::is_no_file;
 use crate::domain::Seq;
 use jiff::Timestamp;
 use std::fs::{File, OpenOptions};
@@ -18,15 +18,15 @@ pub const HOLDER_BYTES: u64 = 21;
 
 /// How far a database had come.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mark {
+pub(in crate::store) struct Mark {
     /// Its identity.
-    pub database: String,
+    pub(in crate::store) database: String,
     /// Its newest event.
-    pub newest: Seq,
+    pub(in crate::store) newest: Seq,
     /// When this was noted.
-    pub at: Timestamp,
+    pub(in crate::store) at: Timestamp,
     /// It was closed in order.
-    pub closed: bool,
+    pub(in crate::store) closed: bool,
 }
 
 impl Mark {
@@ -59,7 +59,7 @@ pub(super) fn place(database: &Path) -> PathBuf {
 }
 
 /// The mark beside a database, if there is one.
-pub fn read_mark(database: &Path) -> Option<Mark> {
+pub(in crate::store) fn read_mark(database: &Path) -> Option<Mark> {
     let place = place(database);
     if is_no_file(&place) {
         return None;
@@ -83,14 +83,14 @@ pub(super) fn forget(database: &Path) -> io::Result<()> {
 
 /// Where the writer notes how far it has come.
 #[derive(Debug)]
-pub(super) struct MarkFile {
+pub(in crate::store) struct MarkFile {
     file: Option<File>,
     database: String,
 }
 
 impl MarkFile {
     /// For this database. Where the file can't be had, nothing is noted; that is said.
-    pub(super) fn open(path: &Path, database: String) -> Self {
+    pub(in crate::store) fn open(path: &Path, database: String) -> Self {
         let place = place(path);
         let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&place);
         if let Err(error) = &opened {
@@ -100,7 +100,7 @@ impl MarkFile {
     }
 
     /// Notes how far the database has come.
-    pub(super) fn note(&self, newest: Seq, closed: bool) {
+    pub(in crate::store) fn note(&self, newest: Seq, closed: bool) {
         let Some(file) = &self.file else { return };
         let mark = Mark { database: self.database.clone(), newest, at: Timestamp::now(), closed };
         // what can't be noted leaves an older mark, which is a weaker one and no wrong one

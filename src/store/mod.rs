@@ -1,24 +1,23 @@
-//! Durability: SQLite in WAL mode with one writer.
+//! Durability: a database with one writer.
 //!
 //! Knows facts and SQL, and nothing of why a fact came to be. What is committed here is on the disk
 //! when [`Store::commit`] returns; events become visible to readers only then.
 mod apply;
 mod archive;
 mod chains;
-mod copy;
 mod error;
-mod examine;
-mod files;
 mod follow;
 mod health;
 mod mark;
-mod open;
+mod meta;
 mod read;
 mod reader;
+mod readers;
 mod retention;
-mod room;
 mod row_page;
 mod rows;
+mod sql;
+mod sqlite;
 mod talk;
 mod types;
 mod writer;
@@ -27,26 +26,24 @@ mod writer;
 mod tests;
 
 pub use chains::EventOutcome;
-pub use copy::{Copied, back_up, reset, restore};
 pub use error::StoreError;
 pub use health::{read_health, read_trusted_servers};
 pub use mark::HOLDER_BYTES;
-pub(crate) use open::looked_again;
 pub use reader::Reader;
 pub use retention::Lived;
+pub use sqlite::copy::{Copied, back_up, reset, restore};
 pub use types::*;
 
 use crate::domain::{Entry, Retention, Seq};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock, RwLockWriteGuard};
+use readers::Readers;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
-use writer::Job;
+use writer::{Backend, Job};
 
 /// Jobs that wait for the writer.
 const JOBS_WAITING: usize = 4096;
-/// Readers that are kept open.
-const READERS: usize = 4;
 /// How long a lock of another program is waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -56,64 +53,6 @@ pub struct Store {
     jobs: mpsc::Sender<Job>,
     newest: watch::Receiver<Seq>,
     readers: Arc<Readers>,
-}
-
-struct Readers {
-    path: PathBuf,
-    /// The file that the writer has open: a reader of another one would tell of another database.
-    file: writer::FileId,
-    idle: Mutex<Vec<Reader>>,
-    /// Held by each that reads; the writer takes it to have all readers closed.
-    open: RwLock<()>,
-}
-
-impl Readers {
-    fn of(path: &Path) -> Result<Self, StoreError> {
-        let gone = || StoreError::Gone { path: path.to_owned(), what: "was removed while it was opened" };
-        let file = writer::file_id(path).ok_or_else(gone)?;
-        Ok(Self { path: path.to_owned(), file, idle: Mutex::new(Vec::new()), open: RwLock::new(()) })
-    }
-
-    /// An error if the name stands for another file than the one that is open, or for none.
-    fn still_there(&self) -> Result<(), StoreError> {
-        let what = match std::fs::metadata(&self.path) {
-            Ok(found) if writer::id_of(&found) == self.file => return Ok(()),
-            Ok(_) => "was replaced by another file while it was open",
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => "was removed while it was open",
-            Err(error) => return Err(StoreError::of_io(&error, &self.path, "looking at")),
-        };
-        Err(StoreError::Gone { path: self.path.clone(), what })
-    }
-
-    /// Closes all, when their questions are answered. None is opened as long as the guard lives.
-    fn close_all(&self) -> RwLockWriteGuard<'_, ()> {
-        let guard = self.open.write().expect("no holder panics");
-        self.idle.lock().expect("no holder panics").clear();
-        guard
-    }
-
-    /// Asks one that is idle, or a new one.
-    fn ask<T>(&self, question: impl FnOnce(&Reader) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        // a question that panics poisons nothing
-        let _open = self.open.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let idle = self.idle.lock().expect("no holder panics").pop();
-        let reader = match idle {
-            Some(reader) => reader,
-            None => {
-                self.still_there()?;
-                let reader = Reader::open(&self.path)?;
-                self.still_there()?;
-                reader
-            }
-        };
-        // one that has failed is not asked again
-        let answer = question(&reader)?;
-        let mut idle = self.idle.lock().expect("no holder panics");
-        if idle.len() < READERS {
-            idle.push(reader);
-        }
-        Ok(answer)
-    }
 }
 
 impl Store {
@@ -127,14 +66,20 @@ impl Store {
     }
 
     pub(crate) fn open_with(path: &Path, busy: Duration) -> Result<(Self, Restored), StoreError> {
-        let mut opened = open::open(path, busy)?;
+        let mut opened = sqlite::open(path, busy)?;
         let newest = opened.newest;
+        let restored = std::mem::take(&mut opened.restored);
+        let place = Arc::new(sqlite::Place::of(path)?);
+        let readers = Arc::new(Readers::of(Box::new(place.clone())));
+        let file = sqlite::File::new(opened, place, readers.clone(), BUSY_TIMEOUT);
+        Self::start(Box::new(file), readers, newest).map(|store| (store, restored))
+    }
+
+    fn start(backend: Box<dyn Backend>, readers: Arc<Readers>, newest: Seq) -> Result<Self, StoreError> {
         let (jobs, waiting) = mpsc::channel(JOBS_WAITING);
         let (tell, told) = watch::channel(newest);
-        let restored = std::mem::take(&mut opened.restored);
-        let readers = Arc::new(Readers::of(path)?);
-        writer::start(opened, readers.clone(), waiting, tell)?;
-        Ok((Self { jobs, newest: told, readers }, restored))
+        writer::start(backend, waiting, tell)?;
+        Ok(Self { jobs, newest: told, readers })
     }
 
     /// Makes entries durable, in order, in one transaction with whatever else waits; returns when
@@ -179,13 +124,13 @@ impl Store {
         &self,
         question: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.in_background(move |readers| {
-            let again = |error: StoreError| {
-                if error.is_damage() { looked_again(&readers.path, error) } else { error }
-            };
-            readers.ask(question).map_err(again)
-        })
-        .await
+        self.in_background(|readers| readers.ask_surely(question)).await
+    }
+
+    /// What damage that a reader has reported is at a second look: it may be a read that failed.
+    pub async fn confirm(&self, error: StoreError) -> StoreError {
+        let again = error.clone();
+        self.in_background(move |readers| Ok(readers.confirm(again))).await.unwrap_or(error)
     }
 
     async fn in_background<T: Send + 'static>(
@@ -206,7 +151,7 @@ impl Store {
 
     /// Marks a clean end, checkpoints, closes. Later commits get [`StoreError::Closed`].
     pub async fn close(&self) -> Result<(), StoreError> {
-        self.readers.idle.lock().expect("no holder panics").clear();
+        self.readers.close_idle();
         let (done, closed) = oneshot::channel();
         self.jobs.send(Job::Close { done }).await.map_err(|_| StoreError::Closed)?;
         closed.await.map_err(|_| StoreError::Closed)?

@@ -3,10 +3,10 @@
 //! How old something is follows from a clock of its own, which goes with the wall clock but comes no more than a day
 //! closer to it with each hour that the daemon has lived through ([`age_clock`]): one that is wrong for a while takes
 //! nothing away. What protects from a second start stays whatever its age: see [`NEAR_MARK`].
+use super::meta;
+use super::sql::{Scope, Sql, SqlResult, Value, params};
 use crate::domain::{Retention, micros, timestamp_of_micros, to_micros};
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
-use std::path::Path;
 
 /// How long an answer to a mutation is kept.
 pub(super) const ANSWERS_KEPT: SignedDuration = SignedDuration::from_hours(24);
@@ -22,8 +22,7 @@ const NEAR_MARK: SignedDuration = SignedDuration::from_hours(24);
 const NEAR_MARK_WHEN_FULL: SignedDuration = SignedDuration::from_hours(1);
 /// How much closer to the wall clock an hour of life brings the clock of ages, in hours.
 const CATCHES_UP: i32 = 24;
-/// Free pages that one piece gives back to the file system.
-const PAGES: i64 = 256;
+const AGE_CLOCK: &str = "age_clock";
 
 /// What the daemon has lived through, as far as it matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +36,7 @@ pub struct Lived {
 }
 
 /// The slot of an agent from which on nothing is removed, less `?3`.
-const MARK: &str = "coalesce((SELECT min(coalesce(floor, judged_until), judged_until) FROM agents a WHERE a.id = agent) - ?3,
+const MARK: &str = "coalesce((SELECT CASE WHEN floor < judged_until THEN floor ELSE judged_until END FROM agents a WHERE a.id = agent) - ?3,
     9223372036854775807)";
 
 /// What is removed by age: the table, and which rows are older than `?1`.
@@ -77,49 +76,31 @@ fn by_age(keep: &Retention, now: Timestamp) -> [(String, i64); 10] {
 }
 
 /// One piece; true if there is more to do.
-pub(super) fn prune(
-    db: &mut Connection,
-    path: &Path,
-    keep: Retention,
-    lived: Lived,
-) -> rusqlite::Result<bool> {
-    let piece = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+pub(super) fn prune(db: &Sql, keep: Retention, lived: Lived) -> SqlResult<bool> {
+    let piece = db.begin(Scope::Write)?;
     let mut more = false;
     if lived.steady {
-        more |= old(&piece, &keep, lived)?;
+        more |= old(&*piece, &keep, lived)?;
     }
-    if used(&piece)? > keep.max_db_size {
-        more |= shrink(&piece, PIECE)?;
+    if piece.used_bytes()? > keep.max_db_size {
+        more |= shrink(&*piece, PIECE)?;
     }
     piece.commit()?;
-    let free: i64 = db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
-    if free > PAGES {
-        give_back(db)?;
-        more = true;
-    }
-    // the log grows while readers hold it; give it back when it is large
-    if size(path) > keep.max_db_size {
-        let _ = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-    }
     Ok(more)
 }
 
 /// What it is o'clock for what is kept: the wall clock, unless that is further ahead than what was lived through. What
 /// was reached stays reached: a clock that is behind for a while does not set it back.
-fn age_clock(db: &Connection, lived: Lived) -> rusqlite::Result<Timestamp> {
-    let before: Option<String> =
-        db.query_row("SELECT value FROM meta WHERE key = 'age_clock'", [], |row| row.get(0)).optional()?;
-    let before = match before.and_then(|text| text.parse().ok()) {
+fn age_clock(db: &Sql, lived: Lived) -> SqlResult<Timestamp> {
+    let before = match meta::value(db, AGE_CLOCK)?.and_then(|text| text.parse().ok()) {
         Some(before) => Some(before),
         // the first time: where the life before this one ended
-        None => db
-            .query_row(
-                "SELECT at FROM events WHERE seq < (SELECT max(seq) FROM events WHERE type = 'daemon_started')
-                 ORDER BY seq DESC LIMIT 1",
-                [],
-                |row| row.get(0),
-            )
-            .optional()?,
+        None => db.row(
+            "SELECT at FROM events WHERE seq < (SELECT max(seq) FROM events WHERE type = 'daemon_started')
+             ORDER BY seq DESC LIMIT 1",
+            &[],
+            |row| row.get(0),
+        )?,
     };
     let before = before.map(timestamp_of_micros);
     let now = before.map_or(lived.now, |before| {
@@ -127,22 +108,21 @@ fn age_clock(db: &Connection, lived: Lived) -> rusqlite::Result<Timestamp> {
         reached.map_or(lived.now, |reached| reached.min(lived.now))
     });
     let reached = before.map_or(now, |before| before.max(now));
-    db.prepare_cached("INSERT OR REPLACE INTO meta(key, value) VALUES ('age_clock', ?1)")?
-        .execute([to_micros(reached).to_string()])?;
+    meta::set(db, AGE_CLOCK, &to_micros(reached).to_string())?;
     Ok(now)
 }
 
-fn old(db: &Connection, keep: &Retention, lived: Lived) -> rusqlite::Result<bool> {
+fn old(db: &Sql, keep: &Retention, lived: Lived) -> SqlResult<bool> {
     let now = age_clock(db, lived)?;
     let mut more = false;
     let near = micros(NEAR_MARK);
     for (rows, before) in by_age(keep, now) {
+        let values = [before, PIECE, near].map(Value::Integer);
+        let values = if rows.contains("?3") { &values[..] } else { &values[..2] };
         if rows.starts_with("ledger ") {
-            remember_pruned(db, &rows, &[before, PIECE, near])?;
+            remember_pruned(db, &rows, values)?;
         }
-        let mut delete = db.prepare_cached(&format!("DELETE FROM {rows}"))?;
-        let values = &[before, PIECE, near][..delete.parameter_count()];
-        let gone = delete.execute(rusqlite::params_from_iter(values))?;
+        let gone = db.change(&format!("DELETE FROM {rows}"), values)?;
         more |= gone as i64 == PIECE;
     }
     let oldest_kept = to_micros(now.checked_sub(keep.events).unwrap_or(Timestamp::MIN));
@@ -150,136 +130,128 @@ fn old(db: &Connection, keep: &Retention, lived: Lived) -> rusqlite::Result<bool
 }
 
 /// Up to where the ledger of each agent is no longer kept: a slot up to there may have run, whatever the clock says.
-fn remember_pruned(db: &Connection, rows: &str, values: &[i64]) -> rusqlite::Result<()> {
-    db.prepare_cached(&format!(
-        "INSERT INTO pruned(agent, until) SELECT agent, max(last) FROM {rows} GROUP BY agent
-         ON CONFLICT DO UPDATE SET until = max(until, excluded.until)"
-    ))?
-    .execute(rusqlite::params_from_iter(values))
-    .map(|_| ())
+fn remember_pruned(db: &Sql, rows: &str, values: &[Value<'_>]) -> SqlResult<()> {
+    db.run(
+        &format!(
+            "INSERT INTO pruned(agent, until) SELECT agent, max(last) FROM {rows} GROUP BY agent
+             ON CONFLICT(agent) DO UPDATE SET until =
+               CASE WHEN excluded.until > pruned.until THEN excluded.until ELSE pruned.until END"
+        ),
+        values,
+    )
+}
+
+/// The oldest and the newest event, if there is one.
+fn ends(db: &Sql) -> SqlResult<Option<(i64, i64)>> {
+    let end = |sql: &str| db.one(sql, &[], |row| row.get::<Option<i64>>(0));
+    Ok(end("SELECT min(seq) FROM events")?.zip(end("SELECT max(seq) FROM events")?))
 }
 
 /// Events go from the oldest end only, so that what is kept has no gap; the newest always stays,
-/// because its number is where the next one begins. One from ahead of now (`?3`), written while the
-/// clock was wrong, goes with an older one after it.
-fn events(db: &Connection, before: i64, now: Timestamp) -> rusqlite::Result<bool> {
-    let gone = db.prepare_cached(OLD_EVENTS)?.execute([before, PIECE, to_micros(now)])?;
-    Ok(gone as i64 == PIECE)
+/// because its number is where the next one begins. One from ahead of `now`, written while the
+/// clock was wrong, goes with an older one after it. Looks no further than a few pieces.
+fn events(db: &Sql, before: i64, now: Timestamp) -> SqlResult<bool> {
+    let Some((oldest, newest)) = ends(db)? else { return Ok(false) };
+    let horizon = oldest + 4 * PIECE;
+    let young = db.row(
+        "SELECT seq FROM events WHERE at >= ?1 AND at <= ?3 AND seq < ?2 ORDER BY seq LIMIT 1",
+        params![before, horizon, to_micros(now)],
+        |row| row.get(0),
+    )?;
+    let last_old = db.row(
+        "SELECT seq FROM events WHERE at < ?1 AND seq < ?2 ORDER BY seq DESC LIMIT 1",
+        params![before, young.unwrap_or(horizon)],
+        |row| row.get::<i64>(0),
+    )?;
+    let Some(last_old) = last_old else { return Ok(false) };
+    events_before(db, newest.min(oldest + PIECE).min(last_old + 1)).map(|gone| gone as i64 == PIECE)
 }
 
-/// Looks no further than a few pieces: the bounds are one, since SQLite walks along one only.
-const OLD_EVENTS: &str = "DELETE FROM events WHERE seq < min((SELECT max(seq) FROM events),
-    (SELECT min(seq) FROM events) + ?2,
-    1 + coalesce((SELECT seq FROM events WHERE at < ?1 AND seq < coalesce(
-        (SELECT seq FROM events WHERE at >= ?1 AND at <= ?3 AND seq < (SELECT min(seq) FROM events) + 4 * ?2 ORDER BY seq LIMIT 1),
-        (SELECT min(seq) FROM events) + 4 * ?2) ORDER BY seq DESC LIMIT 1), -1))";
-
-/// Gives a piece of the free pages back to the file system.
-fn give_back(db: &Connection) -> rusqlite::Result<()> {
-    // each step gives back one page
-    let mut pages = db.prepare(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
-    let mut rows = pages.query([])?;
-    while rows.next()?.is_some() {}
-    Ok(())
+fn events_before(db: &Sql, end: i64) -> SqlResult<u64> {
+    db.change("DELETE FROM events WHERE seq < ?1", params![end])
 }
 
-/// One piece on the way to a database of `most` bytes, for a disk that is full; true if there is more to
-/// do.
-pub(super) fn shrink_to(db: &mut Connection, most: u64) -> rusqlite::Result<bool> {
-    let mut more = false;
-    if used(db)? > most {
-        let piece = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        // output is most of it, and missed least: history goes when there is none of it left
-        more =
-            piece.prepare_cached(OLDEST_OUTPUT)?.execute([SMALL_PIECE])? > 0 || shrink(&piece, SMALL_PIECE)?;
-        piece.commit()?;
-    }
-    let free: i64 = db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
-    if free > 0 {
-        give_back(db)?;
-    }
-    Ok(more || free > PAGES)
+/// One small piece, oldest first, whatever its age, for a disk that is full; true if there is more to do.
+pub(super) fn shrink_a_little(db: &Sql) -> SqlResult<bool> {
+    let piece = db.begin(Scope::Write)?;
+    // output is most of it, and missed least: history goes when there is none of it left
+    let more = piece.change(OLDEST_OUTPUT, params![SMALL_PIECE])? > 0 || shrink(&*piece, SMALL_PIECE)?;
+    piece.commit()?;
+    Ok(more)
 }
 
 /// The database is too large: the oldest goes, whatever its age.
-fn shrink(db: &Connection, piece: i64) -> rusqlite::Result<bool> {
-    let mut gone = db.prepare_cached(OLDEST_OUTPUT)?.execute([piece])?;
-    gone += db
-        .prepare_cached("DELETE FROM steps WHERE (run, n) IN (SELECT run, n FROM steps WHERE run NOT IN (SELECT id FROM runs WHERE finished_at IS NULL) ORDER BY at LIMIT ?1)")?
-        .execute([piece])?;
-    gone += db.prepare_cached(OLDEST_EVENTS)?.execute([piece])?;
+fn shrink(db: &Sql, piece: i64) -> SqlResult<bool> {
+    let mut gone = db.change(OLDEST_OUTPUT, params![piece])?;
+    gone += db.change(
+        "DELETE FROM steps WHERE (run, n) IN (SELECT run, n FROM steps WHERE run NOT IN (SELECT id FROM runs WHERE finished_at IS NULL) ORDER BY at LIMIT ?1)",
+        params![piece],
+    )?;
+    if let Some((oldest, newest)) = ends(db)? {
+        gone += events_before(db, newest.min(oldest + piece))?;
+    }
     // the ledger near the newest judged slot keeps a slot from a second start, without the record of its run, too
-    gone += db
-        .prepare_cached("DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE finished_at IS NOT NULL ORDER BY finished_at LIMIT ?1)")?
-        .execute([piece / 10])?;
+    gone += db.change(
+        "DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE finished_at IS NOT NULL ORDER BY finished_at LIMIT ?1)",
+        params![piece / 10],
+    )?;
     let ledger = format!(
         "ledger WHERE (agent, first) IN (SELECT agent, first FROM ledger WHERE last < ?1 AND last < {MARK} ORDER BY last LIMIT ?2)"
     );
-    let values = [i64::MAX, piece / 10, micros(NEAR_MARK_WHEN_FULL)];
+    let values = [i64::MAX, piece / 10, micros(NEAR_MARK_WHEN_FULL)].map(Value::Integer);
     remember_pruned(db, &ledger, &values)?;
-    gone += db.prepare_cached(&format!("DELETE FROM {ledger}"))?.execute(values)?;
+    gone += db.change(&format!("DELETE FROM {ledger}"), &values)?;
     Ok(gone > 0)
 }
 
-const OLDEST_EVENTS: &str =
-    "DELETE FROM events WHERE seq < min((SELECT max(seq) FROM events), (SELECT min(seq) FROM events) + ?1)";
 const OLDEST_OUTPUT: &str = "DELETE FROM output WHERE id IN (SELECT o.id FROM output o WHERE EXISTS
     (SELECT 1 FROM runs r WHERE r.id = o.run AND r.finished_at IS NOT NULL) ORDER BY o.id LIMIT ?1)";
-
-/// Bytes that hold something.
-fn used(db: &Connection) -> rusqlite::Result<u64> {
-    let one = |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0));
-    let pages = one("PRAGMA page_count")? - one("PRAGMA freelist_count")?;
-    Ok((pages * one("PRAGMA page_size")?).max(0) as u64)
-}
-
-/// Bytes of the database with its log.
-pub(super) fn size(path: &Path) -> u64 {
-    let of = |suffix: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        std::fs::metadata(name).map_or(0, |found| found.len())
-    };
-    of("") + of("-wal")
-}
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rusqlite::StatementStatus;
+    use crate::store::sqlite::testing;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     /// A piece costs what it removes, not what there is.
     #[test]
     fn a_piece_looks_at_no_more_than_it_removes() {
-        let db = Connection::open_in_memory().unwrap();
-        for sql in super::super::open::MIGRATIONS {
-            db.execute_batch(sql).unwrap();
-        }
-        db.execute_batch(
-            "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000)
+        let mut link = testing::in_memory();
+        link.db
+            .execute_batch(
+                "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000)
              INSERT INTO events(seq, at, type, payload) SELECT n, n, 'x', '{}' FROM n;
              WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000)
              INSERT INTO runs(id, agent, trigger, status, attempt, queued_at, finished_at, chain, config_hash)
                SELECT CAST(printf('%016d', n) AS BLOB), 'a', 'manual', 'completed', 1, n, n, 0, 0 FROM n;
              INSERT INTO output(run, attempt, n, stream, at, text)
                SELECT id, 1, 1, 'stdout', 1, '' FROM runs ORDER BY id LIMIT 100;",
-        )
-        .unwrap();
-        let steps = |sql: &str, values: &[i64]| {
-            let mut statement = db.prepare(sql).unwrap();
-            let gone = statement.execute(rusqlite::params_from_iter(values)).unwrap();
-            (gone, statement.get_status(StatementStatus::VmStep))
-        };
+            )
+            .unwrap();
+        let count = Arc::new(AtomicU64::new(0));
+        let counted = count.clone();
+        // called once in ten steps
+        let handler = move || counted.fetch_add(10, Ordering::Relaxed) == u64::MAX;
+        link.db.progress_handler(10, Some(handler)).unwrap();
+        let db: &Sql = &link;
         let output = &by_age(&Retention::default(), Timestamp::UNIX_EPOCH)[0].0;
-        for (sql, values, expected) in [
-            (OLD_EVENTS, vec![1 << 40, 100, 1 << 41], 100),
-            (OLDEST_EVENTS, vec![100], 100),
-            (&*format!("DELETE FROM {output}"), vec![1 << 40, 50], 50),
-            (OLDEST_OUTPUT, vec![50], 50),
-        ] {
-            let (gone, steps) = steps(sql, &values);
-            assert_eq!(gone, expected, "{sql}");
-            assert!(steps < 10_000, "{steps} steps: {sql}");
+        let remove_output = format!("DELETE FROM {output}");
+        let of_events = |end: i64| events_before(db, end);
+        let later = Timestamp::from_microsecond(1 << 41).unwrap();
+        type Piece<'a> = Box<dyn Fn() -> SqlResult<u64> + 'a>;
+        let pieces: [(&str, u64, Piece<'_>); 4] = [
+            ("old events", 500, Box::new(|| events(db, 1 << 40, later).map(|_| 500))),
+            ("the oldest events", 100, Box::new(|| of_events(601))),
+            ("old output", 50, Box::new(|| db.change(&remove_output, params![1_i64 << 40, 50_i64]))),
+            ("the oldest output", 50, Box::new(|| db.change(OLDEST_OUTPUT, params![50_i64]))),
+        ];
+        for (what, expected, piece) in pieces {
+            count.store(0, Ordering::Relaxed);
+            assert_eq!(piece().unwrap(), expected, "{what}");
+            let steps = count.load(Ordering::Relaxed);
+            assert!((1..30_000).contains(&steps), "{steps} steps: {what}");
         }
+        assert_eq!(ends(db).unwrap(), Some((601, 20_000)));
     }
 }

@@ -1,46 +1,42 @@
 //! How values stand in columns of rows.
 use crate::domain::{AgentId, RunId, Usage, timestamp_of_micros};
+use crate::store::sql::{Row, SqlResult, odd};
 use jiff::Timestamp;
-use rusqlite::Row;
-use rusqlite::types::FromSqlError;
 
-/// A value that is not what we write: the row was damaged, or another program wrote it.
-pub(super) fn odd(at: usize, what: String) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(
-        at,
-        rusqlite::types::Type::Text,
-        Box::new(FromSqlError::other(std::io::Error::other(what))),
-    )
+pub(super) fn word<T>(row: &Row<'_>, at: usize, parse: impl FnOnce(&str) -> Option<T>) -> SqlResult<T> {
+    let text = text(row, at)?;
+    parse(text).ok_or_else(|| odd(at, format!("unknown word `{text}`")))
 }
 
-pub(super) fn word<T>(
-    row: &Row<'_>,
-    at: usize,
-    parse: impl FnOnce(&str) -> Option<T>,
-) -> rusqlite::Result<T> {
-    let text: String = row.get(at)?;
-    parse(&text).ok_or_else(|| odd(at, format!("unknown word `{text}`")))
+/// A text that is there.
+pub(super) fn text<'a>(row: &'a Row<'_>, at: usize) -> SqlResult<&'a str> {
+    row.text(at)?.ok_or_else(|| odd(at, "it has no value"))
 }
 
-pub(super) fn agent_id(row: &Row<'_>, at: usize) -> rusqlite::Result<AgentId> {
-    let text: String = row.get(at)?;
+pub(super) fn agent_id(row: &Row<'_>, at: usize) -> SqlResult<AgentId> {
+    let text = text(row, at)?;
     text.parse().map_err(|_| odd(at, format!("no agent id: `{text}`")))
 }
 
-pub(super) fn run_id(row: &Row<'_>, at: usize) -> rusqlite::Result<RunId> {
-    row.get::<_, [u8; 16]>(at).map(RunId::from_bytes)
+pub(super) fn run_id(row: &Row<'_>, at: usize) -> SqlResult<RunId> {
+    row.get::<[u8; 16]>(at).map(RunId::from_bytes)
 }
 
-pub(super) fn instant(row: &Row<'_>, at: usize) -> rusqlite::Result<Timestamp> {
-    row.get(at).map(timestamp_of_micros)
+/// The run that a column names, if it names one.
+pub(super) fn maybe_run(row: &Row<'_>, at: usize) -> SqlResult<Option<RunId>> {
+    Ok(row.get::<Option<[u8; 16]>>(at)?.map(RunId::from_bytes))
 }
 
-pub(super) fn maybe(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Timestamp>> {
-    row.get::<_, Option<i64>>(at).map(|at| at.map(timestamp_of_micros))
+pub(super) fn instant(row: &Row<'_>, at: usize) -> SqlResult<Timestamp> {
+    row.get::<i64>(at).map(timestamp_of_micros)
 }
 
-pub(super) fn usage_of(row: &Row<'_>, at: usize) -> rusqlite::Result<Usage> {
-    let number = |at| row.get::<_, i64>(at).map(|n| n as u64);
+pub(super) fn maybe(row: &Row<'_>, at: usize) -> SqlResult<Option<Timestamp>> {
+    row.get::<Option<i64>>(at).map(|at| at.map(timestamp_of_micros))
+}
+
+pub(super) fn usage_of(row: &Row<'_>, at: usize) -> SqlResult<Usage> {
+    let number = |at| row.get::<i64>(at).map(|n| n as u64);
     Ok(Usage {
         requests: number(at)?,
         input_tokens: number(at + 1)?,

@@ -7,11 +7,13 @@ mod money;
 mod notes;
 mod retention;
 
+use super::sqlite::testing;
 use super::*;
 use crate::domain::*;
 use jiff::SignedDuration;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 fn t(secs: i64) -> Timestamp {
@@ -489,7 +491,7 @@ async fn ranges_of_the_ledger_never_overlap() {
 #[test]
 fn a_migration_mends_records_that_overlap() {
     let db = rusqlite::Connection::open_in_memory().unwrap();
-    for sql in &open::MIGRATIONS[..10] {
+    for sql in &testing::MIGRATIONS[..10] {
         db.execute_batch(sql).unwrap();
     }
     db.execute_batch(
@@ -500,7 +502,7 @@ fn a_migration_mends_records_that_overlap() {
            ('a', 6000, 1006000, 1000, 'missed_clock', 'm'), ('a', 7000, 7000, 1, 'ran', ''), ('b', 3000, 9000, 7, 'superseded', 's');",
     )
     .unwrap();
-    db.execute_batch(open::MIGRATIONS[10]).unwrap();
+    db.execute_batch(testing::MIGRATIONS[10]).unwrap();
     let mut rows = db
         .prepare(
             "SELECT agent || ' ' || first || ' ' || last || ' ' || verdict FROM ledger ORDER BY agent, first",

@@ -46,7 +46,7 @@ async fn a_restored_copy_is_another_database_from_there_on() {
     store.commit(vec![entry(9, stopping(9))]).await.unwrap();
     store.close().await.unwrap();
     drop(store);
-    let first = mark::read_mark(&db.path()).unwrap().database;
+    let first = testing::read_mark(&db.path()).unwrap().database;
     let copied = restore(&db.path(), &to, t(0)).unwrap();
     assert_eq!(copied.newest.0, 3);
     let kept = rusqlite::Connection::open(copied.before.unwrap()).unwrap();
@@ -73,9 +73,9 @@ async fn a_copy_that_was_put_in_place_by_hand_is_taken_and_told() {
     store.commit(vec![entry(9, stopping(9))]).await.unwrap();
     store.close().await.unwrap();
     drop(store);
-    let noted = mark::read_mark(&db.path()).unwrap();
+    let noted = testing::read_mark(&db.path()).unwrap();
     // the clock of the file system is a coarse one
-    while !examine::changed_since(&db.path(), &noted) {
+    while !testing::changed_since(&db.path(), &noted) {
         std::fs::write(db.path(), &old).unwrap();
     }
     let (_store, restored) = db.open();
@@ -88,8 +88,8 @@ async fn an_older_state_is_accepted_on_purpose() {
     let (db, store) = with_events(3).await;
     store.close().await.unwrap();
     drop(store);
-    let known = mark::read_mark(&db.path()).unwrap();
-    let file = mark::MarkFile::open(&db.path(), known.database);
+    let known = testing::read_mark(&db.path()).unwrap();
+    let file = testing::MarkFile::open(&db.path(), known.database);
     file.note(Seq(9), false);
     assert!(matches!(Store::open(&db.path()), Err(StoreError::Behind { newest: 3, known: 9, .. })));
     assert_eq!(restore(&db.path(), &db.path(), t(0)).unwrap().before, None);

@@ -40,7 +40,7 @@ fn a_migration_keeps_a_copy() {
     let known = version_of(&connection);
     let mut migrations = vec![""; usize::try_from(known).unwrap()];
     migrations.push("CREATE TABLE fresh(x INTEGER) STRICT;");
-    open::migrate(&mut connection, &db.path(), known, &migrations).unwrap();
+    testing::migrate(&mut connection, &db.path(), known, &migrations).unwrap();
     assert_eq!(version_of(&connection), known + 1);
     let copy = rusqlite::Connection::open(format!("{}.v{known}.bak", db.path().display())).unwrap();
     assert_eq!(version_of(&copy), known);
@@ -53,7 +53,7 @@ fn a_migration_keeps_a_copy() {
 fn the_last_runs_of_an_older_database_were_kept() {
     let db = Db::new();
     let mut connection = rusqlite::Connection::open(db.path()).unwrap();
-    open::migrate(&mut connection, &db.path(), 0, &open::MIGRATIONS[..6]).unwrap();
+    testing::migrate(&mut connection, &db.path(), 0, &testing::MIGRATIONS[..6]).unwrap();
     connection
         .execute_batch(
             "INSERT INTO meta(key, value) VALUES ('clean', 'yes');
@@ -101,13 +101,13 @@ async fn damaged_pages_are_noticed_or_harmless() {
 async fn killed(db: &Db, without: &[&str]) -> Db {
     let other = Db::new();
     for suffix in ["", "-wal"] {
-        let name = |path: &Path| examine::beside(path, suffix);
+        let name = |path: &Path| testing::beside(path, suffix);
         if !without.contains(&suffix) && name(&db.path()).exists() {
             std::fs::copy(name(&db.path()), name(&other.path())).unwrap();
         }
     }
-    let mark = mark::read_mark(&db.path()).unwrap();
-    mark::MarkFile::open(&other.path(), mark.database.clone()).note(mark.newest, false);
+    let mark = testing::read_mark(&db.path()).unwrap();
+    testing::MarkFile::open(&other.path(), mark.database.clone()).note(mark.newest, false);
     other
 }
 
@@ -115,7 +115,7 @@ fn refused(db: &Db) -> StoreError {
     let files = || {
         // a log in which nothing is says nothing
         let read = |suffix| {
-            std::fs::read(examine::beside(&db.path(), suffix)).ok().filter(|bytes| !bytes.is_empty())
+            std::fs::read(testing::beside(&db.path(), suffix)).ok().filter(|bytes| !bytes.is_empty())
         };
         (read(""), read("-wal"))
     };
@@ -233,7 +233,7 @@ async fn a_log_that_was_taken_away_is_saved() {
         store.commit(vec![entry(0, stopping(0))]).await.unwrap();
         assert_eq!(store.read(|reader| reader.newest()).await.unwrap().0, 1);
         for suffix in lost {
-            std::fs::remove_file(examine::beside(&db.path(), suffix)).unwrap();
+            std::fs::remove_file(testing::beside(&db.path(), suffix)).unwrap();
         }
         assert_eq!(store.commit(vec![entry(1, stopping(1))]).await.unwrap().newest.0, 2, "{lost:?}");
         let other = rusqlite::Connection::open(db.path()).unwrap();

@@ -1,10 +1,14 @@
 //! Copies of the database: made while it is in use, and put in its place on purpose.
-use super::error::StoreError;
-use super::examine::{self, beside};
+use super::examine;
+use super::files::beside;
+use super::link::Link;
 use super::open::{self, sync_folder};
-use super::reader::Reader;
-use super::{mark, reader};
+use super::place;
 use crate::domain::Seq;
+use crate::store::error::StoreError;
+use crate::store::mark;
+use crate::store::sql::SqlResult;
+use crate::store::{meta, reader};
 use jiff::Timestamp;
 use rusqlite::backup::Backup;
 use rusqlite::{Connection, OpenFlags};
@@ -58,8 +62,7 @@ pub fn back_up(path: &Path, to: &Path, replace: bool) -> Result<Copied, StoreErr
         let what = "is missing: there is nothing to copy".into();
         return Err(StoreError::Missing { path: path.to_owned(), what });
     }
-    let reader = Reader::open(path)?;
-    let newest = copy_to(&reader.db, path, to)?;
+    let newest = copy_to(&place::link_to_read(path)?.db, path, to)?;
     Ok(Copied { newest, bytes: fs::metadata(to).map_or(0, |found| found.len()), before: None })
 }
 
@@ -77,9 +80,9 @@ pub fn restore(path: &Path, from: &Path, now: Timestamp) -> Result<Copied, Store
         let what = "is empty: there is nothing to restore".into();
         return Err(StoreError::Missing { path: from.to_owned(), what });
     }
-    let source = if in_place { examine::look(from, BUSY, None)?.db } else { checked_copy(from)? };
-    let of = |error| StoreError::of(error, from, "reading");
-    if source.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0)).map_err(of)? == 0 {
+    let source = if in_place { examine::look(from, BUSY, None)?.link } else { checked_copy(from)? };
+    let of = |error: rusqlite::Error| StoreError::of(error.into(), from, "reading");
+    if source.db.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0)).map_err(of)? == 0 {
         let (path, what) = (from.to_owned(), "holds nothing: there is nothing to restore".into());
         return Err(if in_place {
             StoreError::Missing { path, what }
@@ -90,12 +93,13 @@ pub fn restore(path: &Path, from: &Path, now: Timestamp) -> Result<Copied, Store
     if in_place {
         sign(&source, now).map_err(|error| StoreError::of(error, path, "restoring"))?;
         open::checkpoint(&source).map_err(|error| StoreError::of(error, path, "restoring"))?;
-        let newest = reader::newest_seq(&source).map_err(of)?;
+        let newest = reader::newest_seq(&source).map_err(|error| StoreError::of(error, from, "reading"))?;
         return Ok(Copied { newest, bytes: fs::metadata(path).map_or(0, |found| found.len()), before: None });
     }
     let fresh = beside(path, ".restoring");
-    let newest = copy_to(&source, from, &fresh)?;
-    let copy = Connection::open(&fresh).map_err(|error| StoreError::of(error, &fresh, "restoring"))?;
+    let newest = copy_to(&source.db, from, &fresh)?;
+    let copy = Connection::open(&fresh).map_err(|error| StoreError::of(error.into(), &fresh, "restoring"))?;
+    let copy = Link::new(copy, fresh.clone());
     sign(&copy, now).map_err(|error| StoreError::of(error, &fresh, "restoring"))?;
     drop(copy);
     let before = set_aside(path, now)?;
@@ -119,26 +123,27 @@ pub fn reset(path: &Path, now: Timestamp) -> Result<Option<PathBuf>, StoreError>
 }
 
 /// A copy that somebody brings is read without leaving anything beside it.
-fn checked_copy(from: &Path) -> Result<Connection, StoreError> {
+fn checked_copy(from: &Path) -> Result<Link, StoreError> {
     let has_log = fs::metadata(beside(from, "-wal")).is_ok_and(|found| found.len() > 0);
     if has_log {
         // what its log holds belongs to it
         return match examine::look(from, BUSY, None) {
             Err(StoreError::Corrupt { .. }) if is_of_others(from) => Err(of_others(from)),
-            seen => Ok(seen?.db),
+            seen => Ok(seen?.link),
         };
     }
     let doing = "opening the copy";
     let uri = format!("file:{}?immutable=1", encoded(from));
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = Connection::open_with_flags(uri, flags).map_err(|error| StoreError::of(error, from, doing))?;
+    let db =
+        Connection::open_with_flags(uri, flags).map_err(|error| StoreError::of(error.into(), from, doing))?;
     if examine::is_of_others(&db, from)? {
         return Err(of_others(from));
     }
     examine::version_of(&db, from)?;
     examine::quick_check(&db, from)?;
-    Ok(db)
+    Ok(Link::new(db, from.to_owned()))
 }
 
 fn of_others(path: &Path) -> StoreError {
@@ -198,7 +203,7 @@ fn copy_to(source: &Connection, path: &Path, to: &Path) -> Result<Seq, StoreErro
 }
 
 fn copy_into(source: &Connection, path: &Path, fresh: &Path) -> Result<Seq, StoreError> {
-    let of = |error| StoreError::of(error, path, "copying the database");
+    let of = |error: rusqlite::Error| StoreError::of(error.into(), path, "copying the database");
     let mut copy = Connection::open(fresh).map_err(of)?;
     // all of it in one step: what is written meanwhile is not in it
     let pages = Backup::new(source, &mut copy).and_then(|backup| {
@@ -215,23 +220,24 @@ fn copy_into(source: &Connection, path: &Path, fresh: &Path) -> Result<Seq, Stor
     if pages.map_err(of)? != rusqlite::backup::StepResult::Done {
         return Err(StoreError::Busy(path.to_owned()));
     }
-    let of = |error| StoreError::of(error, fresh, "writing the copy");
+    let of = |error: rusqlite::Error| StoreError::of(error.into(), fresh, "writing the copy");
+    let of_sql = |error| StoreError::of(error, fresh, "writing the copy");
     // one file, without a log beside it
     copy.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(())).map_err(of)?;
-    sign(&copy, Timestamp::now()).map_err(of)?;
-    examine::quick_check(&copy, fresh)?;
-    let newest = reader::newest_seq(&copy).map_err(of)?;
-    copy.close().map_err(|(_, error)| of(error))?;
+    let copy = Link::new(copy, fresh.to_owned());
+    sign(&copy, Timestamp::now()).map_err(of_sql)?;
+    examine::quick_check(&copy.db, fresh)?;
+    let newest = reader::newest_seq(&copy).map_err(of_sql)?;
+    copy.db.close().map_err(|(_, error)| of(error))?;
     let synced = fs::File::open(fresh).and_then(|file| file.sync_all());
     synced.map_err(|error| StoreError::of_io(&error, fresh, "writing"))?;
     Ok(newest)
 }
 
 /// Says in the copy that it is one: a database in whose place it is put is known to be another then.
-fn sign(copy: &Connection, now: Timestamp) -> rusqlite::Result<()> {
-    let set = "INSERT OR REPLACE INTO meta(key, value) VALUES (?1, ?2)";
-    copy.execute(set, ["copied_at", &now.to_string()])?;
-    copy.execute(set, ["clean", "yes"]).map(|_| ())
+fn sign(copy: &Link, now: Timestamp) -> SqlResult<()> {
+    meta::set(copy, meta::COPIED_AT, &now.to_string())?;
+    meta::set(copy, meta::CLEAN, "yes")
 }
 
 /// Moves the database and its log out of the way, each whole.

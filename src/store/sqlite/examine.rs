@@ -4,16 +4,19 @@
 //! A failed read is no damage. What looks like damage is looked at again, by another connection and
 //! by reading both files through; only what stays is called corrupt. Until the checks have passed,
 //! closing the connection leaves the log as it is, so that "nothing was changed" is true.
-use super::error::StoreError;
-use super::mark::{self, Mark};
-use super::reader;
+use super::files::beside;
+use super::link::Link;
+use super::migrations::MIGRATIONS;
 use crate::domain::{Seq, counted};
+use crate::store::error::StoreError;
+use crate::store::mark::{self, Mark};
+use crate::store::{meta, reader};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, OpenFlags};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// A database larger than this is not checked whole at a start, so that a start stays quick.
@@ -32,7 +35,7 @@ const TABLES: [&str; 5] = ["agents", "events", "ledger", "meta", "runs"];
 /// What the first look found.
 pub(super) struct Seen {
     /// The connection that looked. Its end leaves the log as it is.
-    pub(super) db: Connection,
+    pub(super) link: Link,
     /// The version of its tables; 0: it has none yet.
     pub(super) version: i64,
     /// The last daemon did not close it.
@@ -45,16 +48,9 @@ pub(super) struct Seen {
     pub(super) is_copy: bool,
 }
 
-/// The log of a database, or its index.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
 /// Is there a database? False: there never was one. An error if there was one and it is gone, or if
 /// what is there is none.
-pub(super) fn is_there(path: &Path, mark: Option<&Mark>) -> Result<bool, StoreError> {
+pub(in crate::store) fn is_there(path: &Path, mark: Option<&Mark>) -> Result<bool, StoreError> {
     let of_io = |error: &io::Error| StoreError::of_io(error, path, "looking at");
     let bytes = match fs::metadata(path) {
         Ok(found) if !found.is_file() => {
@@ -97,7 +93,8 @@ pub(super) fn may_be_copy(path: &Path) -> Result<(), StoreError> {
 
 /// Does a database have tables, and none of ours?
 pub(super) fn is_of_others(db: &Connection, path: &Path) -> Result<bool, StoreError> {
-    let tables = tables(db).map_err(|error| StoreError::of(error, path, "reading the database's schema"))?;
+    let tables =
+        tables(db).map_err(|error| StoreError::of(error.into(), path, "reading the database's schema"))?;
     Ok(!tables.is_empty() && !tables.iter().any(|table| TABLES.contains(&table.as_str())))
 }
 
@@ -176,35 +173,36 @@ fn look_at(path: &Path, busy: Duration, mark: Option<&Mark>, depth: Depth) -> Re
 }
 
 fn look_once(path: &Path, busy: Duration, mark: Option<&Mark>, depth: Depth) -> Result<Seen, StoreError> {
-    let say = |doing: &'static str| move |error| StoreError::of(error, path, doing);
+    let says = |doing: &'static str| move |error: rusqlite::Error| StoreError::of(error.into(), path, doing);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = Connection::open_with_flags(path, flags).map_err(say("opening the database"))?;
-    keep_log(&db, true).map_err(say("opening the database"))?;
-    db.busy_timeout(busy).map_err(say("setting the busy timeout"))?;
+    let db = Connection::open_with_flags(path, flags).map_err(says("opening the database"))?;
+    keep_log(&db, true).map_err(says("opening the database"))?;
+    db.busy_timeout(busy).map_err(says("setting the busy timeout"))?;
     let version = version_of(&db, path)?;
+    let link = Link::new(db, path.to_owned());
     if version == 0 {
-        let seen = Seen { db, version, unclean: false, database: None, newest: Seq(0), is_copy: false };
+        let seen = Seen { link, version, unclean: false, database: None, newest: Seq(0), is_copy: false };
         return Ok(seen);
     }
     let value = |key: &str| {
-        let mut statement = db.prepare("SELECT value FROM meta WHERE key = ?1")?;
-        statement.query_row([key], |row| row.get::<_, String>(0)).optional()
+        meta::value(&link, key)
+            .map_err(|error| StoreError::of(error, path, "reading what the database says of itself"))
     };
-    let of_meta = say("reading what the database says of itself");
-    let clean = value("clean").map_err(of_meta)?;
-    let is_copy = value("copied_at").map_err(of_meta)?.is_some();
-    let database = value("database").map_err(of_meta)?;
+    let clean = value(meta::CLEAN)?;
+    let is_copy = value(meta::COPIED_AT)?.is_some();
+    let database = value(meta::DATABASE)?;
     let unclean = clean.as_deref() != Some("yes") || mark.is_some_and(|mark| !mark.closed);
     match depth {
-        Depth::Whole => quick_check(&db, path)?,
+        Depth::Whole => quick_check(&link.db, path)?,
         Depth::AtStart if is_large(path) && (unclean || is_copy) => {
             tracing::info!("the database is large; it is not checked whole after an unclean end");
         }
-        Depth::AtStart if unclean || is_copy => quick_check(&db, path)?,
+        Depth::AtStart if unclean || is_copy => quick_check(&link.db, path)?,
         Depth::AtStart => {}
     }
-    let newest = reader::newest_seq(&db).map_err(say("reading the newest event"))?;
-    Ok(Seen { db, version, unclean, database, newest, is_copy })
+    let newest =
+        reader::newest_seq(&link).map_err(|error| StoreError::of(error, path, "reading the newest event"))?;
+    Ok(Seen { link, version, unclean, database, newest, is_copy })
 }
 
 /// Whether closing the connection leaves the log as it is (`SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE`).
@@ -215,12 +213,14 @@ pub(super) fn keep_log(db: &Connection, keep: bool) -> rusqlite::Result<()> {
 /// The version of the tables. One that contradicts the tables is damage.
 pub(super) fn version_of(db: &Connection, path: &Path) -> Result<i64, StoreError> {
     let version: rusqlite::Result<i64> = db.query_row("PRAGMA user_version", [], |row| row.get(0));
-    let version = version.map_err(|error| StoreError::of(error, path, "reading the database's version"))?;
-    let known = super::open::MIGRATIONS.len() as i64;
+    let version =
+        version.map_err(|error| StoreError::of(error.into(), path, "reading the database's version"))?;
+    let known = MIGRATIONS.len() as i64;
     if version > known {
         return Err(StoreError::Newer { path: path.to_owned(), found: version, known });
     }
-    let tables = tables(db).map_err(|error| StoreError::of(error, path, "reading the database's schema"))?;
+    let tables =
+        tables(db).map_err(|error| StoreError::of(error.into(), path, "reading the database's schema"))?;
     let corrupt = |what: String| Err(StoreError::Corrupt { path: path.to_owned(), what });
     let lacks = TABLES.iter().find(|wanted| !tables.iter().any(|table| table == *wanted));
     match (version, lacks) {
@@ -242,7 +242,7 @@ pub(super) fn quick_check(db: &Connection, path: &Path) -> Result<(), StoreError
     let doing = "checking the database";
     let first: String = db
         .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-        .map_err(|error| StoreError::of(error, path, doing))?;
+        .map_err(|error| StoreError::of(error.into(), path, doing))?;
     match first.as_str() {
         "ok" => Ok(()),
         failed if is_failed_read(failed) => {
@@ -300,7 +300,7 @@ pub(super) fn confirm(path: &Path, found: StoreError) -> Option<StoreError> {
 
 /// Was the file changed or put here after `mark` was noted? The time of the last change of a file
 /// (stat(2), `st_ctim`) can't be set, and the daemon notes its mark after its own last write.
-pub(super) fn changed_since(path: &Path, mark: &Mark) -> bool {
+pub(in crate::store) fn changed_since(path: &Path, mark: &Mark) -> bool {
     fs::metadata(path).is_ok_and(|found| {
         let changed = i128::from(found.ctime()) * 1_000_000 + i128::from(found.ctime_nsec()) / 1000;
         changed > i128::from(mark.at.as_microsecond())

@@ -1,46 +1,32 @@
 //! The way to a database that can be trusted: checks, pragmas, migrations, and what it remembers.
-use super::error::StoreError;
 use super::examine::{self, Seen};
-use super::mark::{self, Mark, MarkFile};
-use super::{Ancestor, Restored, WentBack, files, read, reader, room};
+use super::link::Link;
+use super::migrations::MIGRATIONS;
+use super::{files, room};
 use crate::domain::Seq;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
+use crate::store::error::StoreError;
+use crate::store::mark::{self, Mark, MarkFile};
+use crate::store::sql::{Sql, SqlErrorKind, SqlResult};
+use crate::store::types::{Restored, WentBack};
+use crate::store::{meta, read, reader};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
 
-/// Migrations in order; the number of those that were applied is the `user_version`.
-pub(super) const MIGRATIONS: &[&str] = &[
-    include_str!("migrations/0001_first.sql"),
-    include_str!("migrations/0002_models.sql"),
-    include_str!("migrations/0003_told.sql"),
-    include_str!("migrations/0004_findings.sql"),
-    include_str!("migrations/0005_feeds.sql"),
-    include_str!("migrations/0006_archives.sql"),
-    include_str!("migrations/0007_history.sql"),
-    include_str!("migrations/0008_pins.sql"),
-    include_str!("migrations/0009_sessions.sql"),
-    include_str!("migrations/0010_held_output.sql"),
-    include_str!("migrations/0011_clocks.sql"),
-    include_str!("migrations/0012_elapsed.sql"),
-    include_str!("migrations/0013_untrusted.sql"),
-];
 /// The first release of SQLite without the WAL-reset bug (sqlite.org/wal.html#walresetbug).
 const OLDEST_SQLITE: i32 = 3_051_003;
-/// Databases of which this one was a copy once; older ones are forgotten.
-const MOST_ANCESTORS: usize = 32;
-
 /// A database that the writer can work with.
-pub(super) struct Opened {
-    pub(super) db: Connection,
-    pub(super) restored: Restored,
-    pub(super) newest: Seq,
+pub(in crate::store) struct Opened {
+    pub(super) link: Link,
+    pub(in crate::store) restored: Restored,
+    pub(in crate::store) newest: Seq,
     pub(super) mark: MarkFile,
 }
 
 /// Opens the database for the writer. Until all checks have passed, nothing is changed.
-pub(super) fn open(path: &Path, busy: Duration) -> Result<Opened, StoreError> {
+pub(in crate::store) fn open(path: &Path, busy: Duration) -> Result<Opened, StoreError> {
     if rusqlite::version_number() < OLDEST_SQLITE {
         return Err(StoreError::OldSqlite(rusqlite::version().into()));
     }
@@ -53,51 +39,54 @@ pub(super) fn open(path: &Path, busy: Duration) -> Result<Opened, StoreError> {
     let mut seen = examine::look(path, busy, known.as_ref())?;
     let went_back = if fresh { None } else { compared(path, &seen, known.as_ref())? };
     let say = |doing: &'static str| move |error| StoreError::of(error, path, doing);
+    let says = |doing: &'static str| move |error: rusqlite::Error| StoreError::of(error.into(), path, doing);
     only_ours(path);
-    pragmas(&seen.db, path, fresh).map_err(say("setting up the database"))?;
+    pragmas(&seen.link.db, path, fresh).map_err(says("setting up the database"))?;
     let latest = MIGRATIONS.len() as i64;
     if seen.version < latest {
-        migrate(&mut seen.db, path, seen.version, MIGRATIONS)?;
+        migrate(&mut seen.link.db, path, seen.version, MIGRATIONS)?;
     }
     // a damaged database shows here, before anything more is written
-    let restored = read::restored(&seen.db).map_err(say("reading what was before"));
+    let db: &Sql = &seen.link;
+    let restored = read::restored(db).map_err(say("reading what was before"));
     let mut restored = restored.map_err(|error| looked_again(path, error))?;
-    let taken = take_up(&seen.db, went_back.as_ref()).or_else(|error| {
+    let taken = meta::take_up(db, went_back.as_ref()).or_else(|error| {
         // a full disk is no reason not to be there and to say so, where room was set aside for that
-        let is_full = error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull);
-        if is_full && room::release(path) {
-            return take_up(&seen.db, went_back.as_ref());
+        if error.kind == SqlErrorKind::Full && room::release(path) {
+            return meta::take_up(db, went_back.as_ref());
         }
         Err(error)
     });
     taken.map_err(say("marking the database as open"))?;
-    restored.database = identity(&seen.db).map_err(say("reading the database's identity"))?;
-    restored.ancestors = ancestors(&seen.db).map_err(say("reading where the database came from"))?;
+    restored.database = meta::identity(db).map_err(say("reading the database's identity"))?;
+    restored.ancestors = meta::ancestors(db).map_err(say("reading where the database came from"))?;
     restored.unclean = seen.unclean;
     restored.went_back = went_back;
     if seen.version < latest {
         // a young database lives in itself, and not in its log alone
-        checkpoint(&seen.db).map_err(say("setting up the database"))?;
+        checkpoint(&seen.link).map_err(say("setting up the database"))?;
     }
     if fresh {
         sync_folder(path);
     }
     let mark = MarkFile::open(path, restored.database.clone());
     mark.note_durably(seen.newest, false);
-    Ok(Opened { db: seen.db, restored, newest: seen.newest, mark })
+    Ok(Opened { link: seen.link, restored, newest: seen.newest, mark })
 }
 
 /// The connection of a writer whose last one failed. The database was looked at whole when the
 /// daemon began.
-pub(super) fn open_again(path: &Path, busy: Duration) -> Result<(Connection, Seq), StoreError> {
-    let say = |doing: &'static str| move |error| StoreError::of(error, path, doing);
+pub(super) fn open_again(path: &Path, busy: Duration) -> Result<(Link, Seq), StoreError> {
+    let says = |doing: &'static str| move |error: rusqlite::Error| StoreError::of(error.into(), path, doing);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = Connection::open_with_flags(path, flags).map_err(say("opening the database"))?;
-    examine::keep_log(&db, true).map_err(say("opening the database"))?;
-    db.busy_timeout(busy).map_err(say("setting the busy timeout"))?;
-    pragmas(&db, path, false).map_err(say("setting up the database"))?;
-    let newest = reader::newest_seq(&db).map_err(say("reading the newest event"))?;
-    Ok((db, newest))
+    let db = Connection::open_with_flags(path, flags).map_err(says("opening the database"))?;
+    examine::keep_log(&db, true).map_err(says("opening the database"))?;
+    db.busy_timeout(busy).map_err(says("setting the busy timeout"))?;
+    pragmas(&db, path, false).map_err(says("setting up the database"))?;
+    let link = Link::new(db, path.to_owned());
+    let newest =
+        reader::newest_seq(&link).map_err(|error| StoreError::of(error, path, "reading the newest event"))?;
+    Ok((link, newest))
 }
 
 /// Is it the database that was there, as far as it had come? One that somebody has put in its place
@@ -126,7 +115,7 @@ fn compared(path: &Path, seen: &Seen, mark: Option<&Mark>) -> Result<Option<Went
 }
 
 /// What seemed corrupt, and by a second look is not, is an error that passes.
-pub(crate) fn looked_again(path: &Path, error: StoreError) -> StoreError {
+pub(super) fn looked_again(path: &Path, error: StoreError) -> StoreError {
     let doing = error.to_string();
     examine::confirm(path, error)
         .unwrap_or_else(|| StoreError::Other { doing, what: "a second look found nothing wrong".into() })
@@ -162,18 +151,18 @@ fn pragmas(db: &Connection, path: &Path, fresh: bool) -> rusqlite::Result<()> {
     let log = room::of_log(path);
     db.pragma_update(None, "wal_autocheckpoint", log.checkpoint_pages)?;
     db.pragma_update(None, "journal_size_limit", log.kept_bytes)?;
-    db.set_prepared_statement_cache_capacity(64);
+    db.set_prepared_statement_cache_capacity(128);
     Ok(())
 }
 
 /// Applies what is missing, each migration in one transaction. An existing database is copied first.
-pub(super) fn migrate(
+pub(in crate::store) fn migrate(
     db: &mut Connection,
     path: &Path,
     from: i64,
     migrations: &[&str],
 ) -> Result<(), StoreError> {
-    let say = |doing: &'static str| move |error| StoreError::of(error, path, doing);
+    let say = |doing: &'static str| move |error: rusqlite::Error| StoreError::of(error.into(), path, doing);
     if from > 0 {
         let copy = PathBuf::from(format!("{}.v{from}.bak", path.display()));
         let fresh = PathBuf::from(format!("{}.v{from}.bak.new", path.display()));
@@ -196,39 +185,10 @@ pub(super) fn migrate(
     Ok(())
 }
 
-/// Marks the database as open, and as another one than before if it is a copy that was put in place:
-/// numbers of events of the two can't be compared, beyond the newest that they share.
-fn take_up(db: &Connection, went_back: Option<&WentBack>) -> rusqlite::Result<()> {
-    let change = db.unchecked_transaction()?;
-    if let Some(WentBack { newest, .. }) = went_back {
-        let mut all = ancestors(&change)?;
-        all.insert(0, Ancestor { database: identity(&change)?, until: newest.0 });
-        all.truncate(MOST_ANCESTORS);
-        let text = serde_json::to_string(&all).unwrap_or_default();
-        let set = "INSERT OR REPLACE INTO meta(key, value) VALUES (?1, ?2)";
-        change.execute(set, ["ancestors", &text])?;
-        change.execute(set, ["database", &uuid::Uuid::now_v7().to_string()])?;
-        change.execute("DELETE FROM meta WHERE key = 'copied_at'", [])?;
-    }
-    change.execute("INSERT OR REPLACE INTO meta(key, value) VALUES ('clean', 'no')", [])?;
-    change.commit()
-}
-
-fn ancestors(db: &Connection) -> rusqlite::Result<Vec<Ancestor>> {
-    let mut statement = db.prepare("SELECT value FROM meta WHERE key = 'ancestors'")?;
-    let text: Option<String> = statement.query_row([], |row| row.get(0)).optional()?;
-    Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
-}
-
 /// Writes the log into the database; true if that was all of it, and no reader held it up.
-pub(super) fn checkpoint(db: &Connection) -> rusqlite::Result<bool> {
-    db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0))
-}
-
-fn identity(db: &Connection) -> rusqlite::Result<String> {
-    let fresh = uuid::Uuid::now_v7().to_string();
-    db.execute("INSERT OR IGNORE INTO meta(key, value) VALUES ('database', ?1)", [fresh])?;
-    db.query_row("SELECT value FROM meta WHERE key = 'database'", [], |row| row.get(0))
+pub(super) fn checkpoint(link: &Link) -> SqlResult<bool> {
+    let db: &Sql = link;
+    db.one("PRAGMA wal_checkpoint(TRUNCATE)", &[], |row| Ok(row.get::<i64>(0)? == 0))
 }
 
 /// A new file is there after a power cut only if its folder was written, too.

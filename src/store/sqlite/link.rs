@@ -1,0 +1,149 @@
+//! SQLite as a connection: its values, its rows, and what its errors mean.
+use crate::store::sql::{Columns, Connection, Each, Scope, SqlError, SqlErrorKind, SqlResult, Value};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{ErrorCode, params_from_iter};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+/// A connection to a file.
+pub(in crate::store) struct Link {
+    pub(in crate::store) db: rusqlite::Connection,
+    path: PathBuf,
+}
+
+impl Link {
+    /// `path` is where the file is.
+    pub(super) fn new(db: rusqlite::Connection, path: PathBuf) -> Self {
+        Self { db, path }
+    }
+
+    /// Closes the connection; what is asked from now on finds nothing.
+    pub(super) fn let_go(&mut self) -> SqlResult<()> {
+        drop(std::mem::replace(&mut self.db, rusqlite::Connection::open_in_memory()?));
+        Ok(())
+    }
+}
+
+impl From<rusqlite::Error> for SqlError {
+    fn from(error: rusqlite::Error) -> Self {
+        let kind = match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => SqlErrorKind::Full,
+            Some(ErrorCode::ReadOnly) => SqlErrorKind::ReadOnly,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => SqlErrorKind::Busy,
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => SqlErrorKind::Corrupt,
+            Some(
+                ErrorCode::ConstraintViolation
+                | ErrorCode::TypeMismatch
+                | ErrorCode::TooBig
+                | ErrorCode::ApiMisuse,
+            ) => SqlErrorKind::Refused,
+            _ => SqlErrorKind::Other,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl rusqlite::ToSql for Value<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Value::Null => ValueRef::Null,
+            Value::Integer(number) => ValueRef::Integer(*number),
+            Value::Real(number) => ValueRef::Real(*number),
+            Value::Text(text) => ValueRef::Text(text.as_bytes()),
+            Value::Blob(bytes) => ValueRef::Blob(bytes),
+        }))
+    }
+}
+
+impl Columns for rusqlite::Row<'_> {
+    fn integer(&self, at: usize) -> SqlResult<Option<i64>> {
+        Ok(self.get(at)?)
+    }
+
+    fn real(&self, at: usize) -> SqlResult<Option<f64>> {
+        Ok(self.get(at)?)
+    }
+
+    fn text(&self, at: usize) -> SqlResult<Option<&str>> {
+        Ok(self.get_ref(at)?.as_str_or_null().map_err(rusqlite::Error::from)?)
+    }
+
+    fn blob(&self, at: usize) -> SqlResult<Option<&[u8]>> {
+        Ok(self.get_ref(at)?.as_blob_or_null().map_err(rusqlite::Error::from)?)
+    }
+}
+
+/// Is it a row that a rule about slots keeps out?
+fn is_of_rules(error: &rusqlite::Error) -> bool {
+    const REFUSED: [i32; 3] = [
+        rusqlite::ffi::SQLITE_CONSTRAINT_TRIGGER,
+        rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE,
+        rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY,
+    ];
+    matches!(error, rusqlite::Error::SqliteFailure(why, _) if REFUSED.contains(&why.extended_code))
+}
+
+impl Connection for Link {
+    fn run(&self, sql: &str, values: &[Value<'_>]) -> SqlResult<()> {
+        self.change(sql, values).map(|_| ())
+    }
+
+    fn change(&self, sql: &str, values: &[Value<'_>]) -> SqlResult<u64> {
+        Ok(self.db.prepare_cached(sql)?.execute(params_from_iter(values))? as u64)
+    }
+
+    fn change_unless_refused(&self, sql: &str, values: &[Value<'_>]) -> SqlResult<u64> {
+        match self.db.prepare_cached(sql)?.execute(params_from_iter(values)) {
+            Err(error) if is_of_rules(&error) => Ok(0),
+            changed => Ok(changed? as u64),
+        }
+    }
+
+    fn each(&self, sql: &str, values: &[Value<'_>], each: &mut Each<'_>) -> SqlResult<()> {
+        let mut statement = self.db.prepare_cached(sql)?;
+        let mut rows = statement.query(params_from_iter(values))?;
+        while let Some(row) = rows.next()? {
+            if each(row)? == ControlFlow::Break(()) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn open_transaction(&self, scope: Scope) -> SqlResult<()> {
+        let begin = match scope {
+            Scope::Read => "BEGIN DEFERRED",
+            Scope::Write => "BEGIN IMMEDIATE",
+        };
+        self.run(begin, &[])
+    }
+
+    fn commit_transaction(&self) -> SqlResult<()> {
+        self.run("COMMIT", &[])
+    }
+
+    fn roll_back(&self) {
+        // one that SQLite has ended by itself is no error
+        if !self.db.is_autocommit() {
+            let _ = self.run("ROLLBACK", &[]);
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        true
+    }
+
+    fn hex(&self, column: &str) -> String {
+        format!("hex({column})")
+    }
+
+    fn used_bytes(&self) -> SqlResult<u64> {
+        let one = |sql: &str| self.db.query_row(sql, [], |row| row.get::<_, i64>(0));
+        let pages = one("PRAGMA page_count")? - one("PRAGMA freelist_count")?;
+        Ok((pages * one("PRAGMA page_size")?).max(0) as u64)
+    }
+
+    fn size(&self) -> SqlResult<u64> {
+        Ok(super::files::size(&self.path))
+    }
+}
