@@ -244,7 +244,7 @@ pub(super) const NOTIFY: &[Key] = &[
 pub(super) const CALENDAR: &[Key] = &[key(
     "ics",
     Kind::Text,
-    "an iCalendar file, of which the times of its events count; read with the configuration, at most 4 MiB",
+    "path of an iCalendar file, of which only the times of the events matter; read with the configuration, at most 4 MiB",
 )];
 pub(super) const BUDGET: &[Key] = &[
     key("usd_per_day", Kind::Number, "US dollars of a day"),
@@ -348,6 +348,17 @@ pub(super) const ON: &[Key] = &[
     key("event", Kind::Word(EVENTS), "type of the event"),
     key("agent", Kind::Text, "of this agent only"),
     key(
+        "after",
+        Kind::Texts,
+        "instead of `event`: these agents; it starts once each of them has ended a run. {after.NAME.result} is filled in",
+    ),
+    key("status", Kind::Word(JoinStatus::WORDS), "after: how their runs have to end; default completed"),
+    key(
+        "within",
+        Kind::Duration,
+        "after: the first and the last of these ends lie no further apart; default 24h",
+    ),
+    key(
         "untrusted",
         Kind::Flag,
         "true: also by what a run reported that had read data from outside (incident_opened, incident_resolved); default false",
@@ -389,7 +400,8 @@ pub(super) const AGENT: &[Key] = &[
     key(
         "on",
         Kind::WordOr(EVENTS, ON),
-        "started by an event: its type, or { event = \"…\", agent = \"…\" }; each such event starts a run, or is told why not",
+        "started by an event: its type, or { event = \"…\", agent = \"…\" }; or by the runs of several agents: { after = [\"scan\", \
+         \"triage\"] }. Each such event starts a run, or it is on record why not",
     ),
     key(
         "when",
@@ -401,8 +413,8 @@ pub(super) const AGENT: &[Key] = &[
     key(
         "active",
         Kind::Text,
-        "hours of the day within which it starts by itself: \"07:00-22:00\", over midnight \"22:00-06:00\"; slots and events at \
-         other times are skipped (skipped_calendar). Default: all day",
+        "hours of the day within which its slots and events count: \"07:00-22:00\", over midnight \"22:00-06:00\"; those at other \
+         times are skipped (skipped_calendar). Jitter, locks and the queue can start a run later than its slot. Default: all day",
     ),
     key("except", Kind::Texts, "names of [calendars.…] tables: never within their events; default: none"),
     key(

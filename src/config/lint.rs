@@ -73,7 +73,7 @@ fn lint(at: &Place<'_>, fleet: &Fleet) {
             );
         }
     }
-    if let Schedule::Every(period) = agent.schedule
+    if let Some(period) = agent.schedule.interval()
         && agent.overlap == Overlap::Parallel
         && limits.timeout > period
         && at.knows(&["overlap", "timeout"])
@@ -141,9 +141,9 @@ fn without_effect(at: &Place<'_>) {
     if scheduled && agent.schedule.interval().is_none() {
         found.push(("first_run", "agents with an `interval`"));
     }
-    if scheduled && matches!(agent.schedule, Schedule::Manual | Schedule::On(_)) {
+    if scheduled && !agent.schedule.has_slots() {
         found.extend(
-            ["jitter", "catch_up"].map(|key| (key, "agents with slots: interval, after, cron or at")),
+            ["jitter", "catch_up"].map(|key| (key, "agents with slots: interval, after, cron, at or when")),
         );
     }
     let goes_by_clock = |part: &Schedule| matches!(part, Schedule::Cron(_) | Schedule::At(_));
@@ -166,23 +166,27 @@ fn places(at: &Place<'_>) {
         Body::Tool(call) => ("args", call.args.to_string()),
         Body::Command(_) => return,
     };
-    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     let names = text.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name);
     for name in names.filter(|name| !name.is_empty() && name.chars().all(is_word)) {
         let (first, rest) =
             name.split_once('.').map_or((name, ""), |(first, _)| (first, &name[first.len()..]));
         let (what, hint) = match first {
             "gate" if !at.knows(&["gate"]) => continue,
-            "event" if !at.knows(SCHEDULE) => continue,
+            "event" | "after" if !at.knows(SCHEDULE) => continue,
             "gate" if at.agent.gate.is_none() => {
                 ("this agent has no `gate`: `{gate}` will be empty".to_owned(), None)
             }
-            "event" if !matches!(at.agent.schedule, Schedule::On(_)) => (
+            "after" => match unfilled(&at.agent.schedule, rest) {
+                Some((why, hint)) => (format!("`{{{name}}}` will be empty: {why}"), Some(hint)),
+                None => continue,
+            },
+            "event" if !matches!(at.agent.schedule, Schedule::On(_) | Schedule::Join(_)) => (
                 format!("no event starts this agent: `{{{name}}}` will be empty"),
                 Some("it needs `on`".to_owned()),
             ),
             "gate" | "event" => continue,
-            other => match nearest(other, ["gate", "event"].into_iter()) {
+            other => match nearest(other, ["gate", "event", "after"].into_iter()) {
                 Some(near) => (
                     format!("`{{{name}}}` is filled by nothing and stays as it is"),
                     Some(format!("did you mean `{{{near}{rest}}}`?")),
@@ -194,10 +198,28 @@ fn places(at: &Place<'_>) {
     }
 }
 
+/// Why nothing stands for `{after…}`, if nothing does, and what to do about it. `rest` begins with the dot.
+fn unfilled(schedule: &Schedule, rest: &str) -> Option<(String, String)> {
+    let Schedule::Join(join) = schedule else {
+        let hint = "it needs on = { after = [\"…\"] }".to_owned();
+        return Some(("this agent waits for no others".into(), hint));
+    };
+    let mut parts = rest.split('.').skip(1);
+    let (of, field) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    if !join.after.iter().any(|name| name.as_str() == of) {
+        let names: Vec<&str> = join.after.iter().map(AgentId::as_str).collect();
+        return Some((format!("it does not wait for `{of}`"), format!("it waits for {}", names.join(", "))));
+    }
+    const FIELDS: &[&str] = &["run_id", "status", "finished_at", "result", "error", ""];
+    (!FIELDS.contains(&field)).then(|| {
+        (format!("the run of `{of}` has no `{field}`"), format!("use one of {}", FIELDS[..5].join(", ")))
+    })
+}
+
 /// What `history = "changes"` leaves out, or can't.
 fn untold(at: &Place<'_>, fleet: &Fleet) {
     let agent = at.agent;
-    let has_slots = !matches!(agent.schedule, Schedule::Manual | Schedule::On(_));
+    let has_slots = agent.schedule.has_slots();
     if agent.history == History::Changes && !has_slots && at.knows(SCHEDULE) {
         at.file.warn(
             at.of("history"),
@@ -283,37 +305,61 @@ fn chains(file: &File<'_>, table: &DeTable<'_>, fleet: &Fleet) {
             Some("name the agent: on = { event = \"…\", agent = \"…\" }".into()),
         );
     }
-    let mut next: BTreeMap<&AgentId, &AgentId> = BTreeMap::new();
+    let mut next: BTreeMap<&AgentId, Vec<&AgentId>> = BTreeMap::new();
     for agent in &fleet.agents {
-        let Schedule::On(EventTrigger { agent: Some(of), .. }) = &agent.schedule else { continue };
-        if fleet.agent(of.as_str()).is_none() && !file.is_broken("agents", of.as_str()) {
-            file.error(
-                Some(place(table, &agent.id, "on")),
-                format!("there is no agent `{of}` to wait for"),
-                None,
-            );
+        let of = match &agent.schedule {
+            Schedule::On(EventTrigger { agent: Some(of), .. }) => std::slice::from_ref(of),
+            Schedule::Join(join) => &join.after[..],
+            _ => continue,
+        };
+        for of in of.iter().filter(|of| fleet.agent(of.as_str()).is_none()) {
+            if !file.is_broken("agents", of.as_str()) {
+                let near = nearest(of.as_str(), fleet.names().map(AgentId::as_str));
+                file.error(
+                    Some(place(table, &agent.id, "on")),
+                    format!("there is no agent `{of}` to wait for"),
+                    near.map(|near| format!("did you mean \"{near}\"?")),
+                );
+            }
         }
-        next.insert(&agent.id, of);
+        next.insert(&agent.id, of.iter().collect());
     }
     let mut told = BTreeSet::new();
     for start in next.keys() {
-        let mut seen = vec![*start];
-        let mut at = *start;
-        while let Some(of) = next.get(at) {
-            if let Some(from) = seen.iter().position(|id| id == of) {
-                let circle: BTreeSet<&AgentId> = seen[from..].iter().copied().collect();
-                if told.insert(circle) {
-                    let names: Vec<&str> = seen[from..].iter().map(|id| id.as_str()).collect();
-                    file.error(
-                        Some(place(table, of, "on")),
-                        format!("these agents start each other in a circle: {}", names.join(" ← ")),
-                        None,
-                    );
-                }
-                break;
-            }
-            seen.push(of);
-            at = of;
+        if let Some(circle) = circle_from(start, &next)
+            && told.insert(circle.iter().copied().collect::<BTreeSet<_>>())
+        {
+            let names: Vec<&str> = circle.iter().map(|id| id.as_str()).collect();
+            file.error(
+                Some(place(table, circle[0], "on")),
+                format!("these agents start each other in a circle: {}", names.join(" ← ")),
+                None,
+            );
         }
     }
+}
+
+/// A way from an agent by those that it waits for, back to one that was met before: that one first.
+fn circle_from<'a>(
+    start: &'a AgentId,
+    next: &BTreeMap<&'a AgentId, Vec<&'a AgentId>>,
+) -> Option<Vec<&'a AgentId>> {
+    let mut way: Vec<(&AgentId, usize)> = vec![(start, 0)];
+    let mut done: BTreeSet<&AgentId> = BTreeSet::new();
+    while let Some((at, nth)) = way.last_mut() {
+        let (here, of) = (*at, next.get(*at).and_then(|all| all.get(*nth)).copied());
+        *nth += 1;
+        let Some(of) = of else {
+            done.insert(here);
+            way.pop();
+            continue;
+        };
+        if let Some(from) = way.iter().position(|(id, _)| *id == of) {
+            return Some(way[from..].iter().map(|(id, _)| *id).collect());
+        }
+        if !done.contains(of) {
+            way.push((of, 0));
+        }
+    }
+    None
 }

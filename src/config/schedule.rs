@@ -6,6 +6,7 @@ use crate::config::values::zone;
 use crate::domain::*;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -49,7 +50,7 @@ impl<'f> Schedules<'f> {
             "cron" => self.cron(item, zone).map(Schedule::Cron),
             "at" => at(section, item, &zone).map(Schedule::At),
             "when" => self.several(item, &zone),
-            _ => on(item).map(Schedule::On),
+            _ => on(item),
         }
     }
 
@@ -84,6 +85,14 @@ impl<'f> Schedules<'f> {
                 _ => at(&section, one, &zone).map(Schedule::At),
             };
             let Some(part) = part else { continue };
+            if is_often(&part) {
+                let hint = "alone, a schedule can be as often as you like".to_owned();
+                one.refuse_with::<()>(
+                    "a schedule of `when` names moments that are at least a minute apart".into(),
+                    hint,
+                );
+                continue;
+            }
             let is_interval = |part: &Schedule| matches!(part, Schedule::Every(_));
             if is_interval(&part) && parts.iter().any(is_interval) {
                 let hint = "both would begin at the same moment: use `cron` for one of them".to_owned();
@@ -131,7 +140,8 @@ impl<'f> Schedules<'f> {
         let known: Vec<&str> = self.fleet.calendars.keys().map(String::as_str).collect();
         let except = calendars::names(section, "except", &known);
         let only = calendars::names(section, "only", &known);
-        let hours = section.get("active").and_then(hours);
+        // the whole day is what there is without `active`, but for [defaults]
+        let hours = section.get("active").and_then(hours).filter(|hours| hours.from != hours.until);
         if except.is_empty() && only.is_empty() && hours.is_none() {
             return None;
         }
@@ -170,6 +180,17 @@ impl<'f> Schedules<'f> {
     }
 }
 
+/// Are its moments less than a minute apart? Then several together would be dear to count.
+fn is_often(part: &Schedule) -> bool {
+    let Schedule::Cron(cron) = part else {
+        return part.interval().is_some_and(|period| period < SignedDuration::from_mins(1));
+    };
+    let start = Timestamp::UNIX_EPOCH;
+    let moments: Vec<Timestamp> =
+        std::iter::successors(cron.next_after(start), |at| cron.next_after(*at)).take(3).collect();
+    moments.windows(2).any(|pair| pair[1].duration_since(pair[0]) < SignedDuration::from_mins(1))
+}
+
 /// `07:00-22:00`; `24:00` is the end of the day.
 fn hours(item: Item<'_>) -> Option<Hours> {
     const FORM: &str = "write it as \"07:00-22:00\", or over midnight as \"22:00-06:00\"";
@@ -182,33 +203,67 @@ fn hours(item: Item<'_>) -> Option<Hours> {
     else {
         return item.refuse_with(format!("`{text}` names no hours of the day"), FORM.into());
     };
-    if from == until {
-        let hint = "for the whole day, leave `active` out".to_owned();
+    let is_whole_day = text.trim().ends_with("24:00");
+    if from == until && !is_whole_day {
+        let hint = "for the whole day, write \"00:00-24:00\"".to_owned();
         return item.refuse_with(format!("`{text}` begins where it ends"), hint);
     }
     Some(Hours { from, until })
 }
 
-fn on(item: Item<'_>) -> Option<EventTrigger> {
+fn on(item: Item<'_>) -> Option<Schedule> {
     if item.value.get_ref().is_str() {
         let event = item.word_among(EventType::TRIGGERS)?;
-        return Some(EventTrigger { event, agent: None, untrusted: false });
+        return Some(Schedule::On(EventTrigger { event, agent: None, untrusted: false }));
     }
     let section = item.section(keys::ON)?;
+    if let Some(after) = section.get("after") {
+        return join(&section, after).map(|join| Schedule::Join(Arc::new(join)));
+    }
+    for key in ["status", "within"].into_iter().filter_map(|key| section.get(key)) {
+        key.refuse::<()>(format!("`{}` goes with `after`, not with `event`", key.name));
+    }
     let Some(event) = section.get("event").map(|event| event.word_among(EventType::TRIGGERS)) else {
         return section.missing(
-            &["event"],
-            "`on` needs `event`".into(),
+            &["event", "after"],
+            "`on` needs `event` or `after`".into(),
             Some(format!("one of {}", keys::EVENTS.join(", "))),
         );
     };
     let agent = match section.get("agent") {
         None => None,
-        Some(item) => match item.text()?.parse::<AgentId>() {
-            Ok(id) => Some(id),
-            Err(error) => return item.refuse(error.to_string()),
-        },
+        Some(item) => Some(agent_named(item)?),
     };
     let untrusted = section.flag("untrusted").unwrap_or(false);
-    Some(EventTrigger { event: event?, agent, untrusted })
+    Some(Schedule::On(EventTrigger { event: event?, agent, untrusted }))
+}
+
+/// What waits for several agents. That there are such agents is looked at when all are known.
+fn join(section: &Section<'_>, after: Item<'_>) -> Option<Join> {
+    for key in ["event", "agent", "untrusted"].into_iter().filter_map(|key| section.get(key)) {
+        key.refuse::<()>(format!("`{}` does not go with `after`", key.name));
+    }
+    let mut names: Vec<AgentId> = Vec::new();
+    for item in after.items()? {
+        let name = agent_named(item)?;
+        if names.contains(&name) {
+            return item.refuse(format!("`{name}` is listed twice"));
+        }
+        names.push(name);
+    }
+    if names.is_empty() {
+        return after.refuse("`after` lists at least one agent".into());
+    }
+    Some(Join {
+        after: names,
+        status: section.word("status").unwrap_or(JoinStatus::Completed),
+        within: section.positive("within").unwrap_or(Join::WITHIN),
+    })
+}
+
+fn agent_named(item: Item<'_>) -> Option<AgentId> {
+    match item.text()?.parse::<AgentId>() {
+        Ok(id) => Some(id),
+        Err(error) => item.refuse(error.to_string()),
+    }
 }

@@ -52,6 +52,7 @@ pub(super) fn explain(
         told.sentence = match (&agent.spec.schedule, asked) {
             (Schedule::Manual, _) => format!("{id} has no schedule; it runs by hand only."),
             (Schedule::On(on), _) => format!("{id} has no slots; it starts on {}.", on.event),
+            (Schedule::Join(join), _) => format!("{id} has no slots; it starts once {}.", join.describe()),
             _ if was_judged(agent, asked.unwrap_or(now.timestamp())) => {
                 let until = asked.map_or_else(String::new, |at| format!(" of {} and before", clock(at, now)));
                 format!(
@@ -203,6 +204,11 @@ fn coming(agent: &AgentNow, now: &Zoned) -> String {
                 clock(due, now),
                 human_duration(due.duration_since(now.timestamp()))
             )
+        }
+        (Desired::Active, None) if agent.next_slot.is_some() => {
+            let times = agent.spec.active_times.as_deref();
+            let cause = agent.next_slot.and_then(|slot| times?.at(slot).0).unwrap_or_default();
+            format!("none of its next slots is at a time at which it may start ({cause})")
         }
         (Desired::Active, None) if !agent.live.is_empty() => "a run is in flight".into(),
         (Desired::Active, None) => "it is never due by itself".into(),

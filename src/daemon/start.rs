@@ -10,10 +10,10 @@ use crate::config::{self, Asked, Context, Loaded, Paths, RejectedFor};
 use crate::daemon::inbox::{Condition, Handle, Message};
 use crate::daemon::open_files::allow_open_files;
 use crate::daemon::services::{Reload, Services};
-use crate::domain::{Fact, Process, RunId, RunStatus};
+use crate::domain::{AgentId, Event, Fact, Fleet, Join, Process, RunId, RunStatus, Schedule};
 use crate::engine::{Engine, Restored};
 use crate::export::ExportProgress;
-use crate::store::{Store, StoreError};
+use crate::store::{Reader, Store, StoreError};
 use crate::tools::mcp::{About, Pin};
 use crate::{child, runner, secret};
 use jiff::Timestamp;
@@ -226,6 +226,24 @@ async fn read_config(paths: &Paths, trust: &TrustGate) -> Result<Loaded, Failure
     }
 }
 
+/// What the log has of the runs that agents with a join wait for.
+async fn arrivals(store: &Store, fleet: &Fleet) -> Result<Vec<(AgentId, Event)>, Failure> {
+    let joins = fleet.agents.iter().filter_map(|agent| match &agent.schedule {
+        Schedule::Join(join) => Some((agent.id.clone(), join.clone())),
+        _ => None,
+    });
+    let joins: Vec<(AgentId, Arc<Join>)> = joins.collect();
+    let read = move |reader: &Reader| {
+        let mut all = Vec::new();
+        for (waiting, join) in joins {
+            let found = reader.arrivals(&waiting, &join)?;
+            all.extend(found.into_iter().map(|event| (waiting.clone(), event)));
+        }
+        Ok(all)
+    };
+    Ok(store.read(read).await?)
+}
+
 async fn serve(
     paths: &Paths,
     (loaded, trust): (Loaded, TrustGate),
@@ -253,7 +271,9 @@ async fn serve(
     let config_path = loaded.fleet.path.clone();
     let fleet = Arc::new(loaded.fleet);
     let agents = fleet.agents.len();
+    let arrivals = arrivals(&store, &fleet).await?;
     let known = Restored {
+        arrivals,
         agents: restored.agents,
         open_runs: restored.open_runs,
         incidents: restored.incidents,

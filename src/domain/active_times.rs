@@ -101,7 +101,8 @@ impl ActiveTimes {
         if !is_named {
             cause.get_or_insert_with(|| {
                 let names: Vec<&str> = self.only.iter().map(|calendar| &*calendar.name).collect();
-                format!("outside of calendar {}", names.join(" and "))
+                let word = if names.len() == 1 { "calendar" } else { "the calendars" };
+                format!("outside of {word} {}", names.join(", "))
             });
         }
         if let Some(hours) = self.hours {

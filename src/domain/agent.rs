@@ -4,6 +4,7 @@
 //! large or rare sits behind a pointer, so that 100,000 agents stay small.
 use super::words::words;
 use super::{ActiveTimes, AgentId, ConfigHash, Control, CronSchedule, EventType, Sandbox};
+use crate::domain::run::RunStatus;
 use crate::domain::secret_ref::EnvValue;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
@@ -101,6 +102,8 @@ pub enum Schedule {
     At(Timestamp),
     /// When an event of this kind is recorded.
     On(EventTrigger),
+    /// When each of several agents has ended a run.
+    Join(Arc<Join>),
     /// By each of these, which are intervals, cron expressions and instants. Where two name the same instant, it is due
     /// once.
     Any(Arc<[Schedule]>),
@@ -111,8 +114,20 @@ impl Schedule {
     pub fn period(&self) -> Option<SignedDuration> {
         match self {
             Self::Every(period) | Self::After(period) => Some(*period),
-            Self::Manual | Self::Cron(_) | Self::At(_) | Self::On(_) | Self::Any(_) => None,
+            Self::Manual | Self::Cron(_) | Self::At(_) | Self::On(_) | Self::Join(_) | Self::Any(_) => None,
         }
+    }
+
+    /// The last moment that it names, if it names moments and nothing else: an agent that has had it is done.
+    pub fn last_moment(&self) -> Option<Timestamp> {
+        let moment = |part: &Self| if let Self::At(at) = part { Some(*at) } else { None };
+        let moments: Option<Vec<Timestamp>> = self.parts().iter().map(moment).collect();
+        moments?.into_iter().max()
+    }
+
+    /// Does it name moments? Else a run starts by hand, or by what happens.
+    pub fn has_slots(&self) -> bool {
+        !matches!(self, Self::Manual | Self::On(_) | Self::Join(_))
     }
 
     /// The schedules that it consists of.
@@ -144,6 +159,7 @@ impl Schedule {
                 let of = agent.as_ref().map(|agent| format!(" of {agent}")).unwrap_or_default();
                 format!("on {event}{of}{}", if *untrusted { ", untrusted ones too" } else { "" })
             }
+            Self::Join(join) => format!("on {}, within {}", join.describe(), exact(join.within)),
             Self::Any(parts) => {
                 let parts: Vec<String> = parts.iter().map(Self::describe).collect();
                 parts.join(", or ")
@@ -183,6 +199,51 @@ pub struct EventTrigger {
     pub agent: Option<AgentId>,
     /// Also where it tells what a run reported that had read data from outside.
     pub untrusted: bool,
+}
+
+/// What starts an agent that waits for several others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Join {
+    /// Each of them has to end a run. At least one, none twice.
+    pub after: Vec<AgentId>,
+    /// How a run has to end to count.
+    pub status: JoinStatus,
+    /// The first and the last of these ends lie no further apart.
+    pub within: SignedDuration,
+}
+
+impl Join {
+    /// `within` where nothing is said of it.
+    pub const WITHIN: SignedDuration = SignedDuration::from_hours(24);
+
+    /// `scan and triage completed`
+    pub fn describe(&self) -> String {
+        let names: Vec<&str> = self.after.iter().map(AgentId::as_str).collect();
+        format!("{} {}", names.join(" and "), self.status)
+    }
+}
+
+words! {
+    /// How a run has to end to count for agents that wait for it.
+    JoinStatus {
+        /// It completed.
+        Completed = "completed",
+        /// It failed, in whatever way.
+        Failed = "failed",
+        /// However it ended.
+        Ended = "ended",
+    }
+}
+
+impl JoinStatus {
+    /// Does a run with this end count?
+    pub fn takes(self, status: RunStatus) -> bool {
+        match self {
+            Self::Completed => status == RunStatus::Completed,
+            Self::Failed => status.is_failure(),
+            Self::Ended => status.is_final(),
+        }
+    }
 }
 
 words! {

@@ -77,7 +77,7 @@ impl LookAhead {
 
     /// Is there no slot between two records?
     fn follows(&self, last: Timestamp, first: Timestamp) -> bool {
-        matches!(self.spec.schedule, Schedule::Every(_) | Schedule::Cron(_))
+        matches!(self.spec.schedule, Schedule::Every(_) | Schedule::Cron(_) | Schedule::Any(_))
             && self.calendar().next_after(last).is_none_or(|slot| slot >= first)
     }
 

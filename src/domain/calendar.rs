@@ -20,7 +20,7 @@ impl Calendar<'_> {
     /// The first slot strictly after `after`.
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
         match self.schedule {
-            Schedule::Manual | Schedule::After(_) | Schedule::On(_) => None,
+            Schedule::Manual | Schedule::After(_) | Schedule::On(_) | Schedule::Join(_) => None,
             Schedule::At(at) => (*at > after).then_some(*at),
             Schedule::Cron(cron) => cron.next_after(after),
             Schedule::Every(period) => {
@@ -35,7 +35,7 @@ impl Calendar<'_> {
     /// The last slot strictly before `before` and not before the anchor.
     pub fn prev_before(&self, before: Timestamp) -> Option<Timestamp> {
         match self.schedule {
-            Schedule::Manual | Schedule::After(_) | Schedule::On(_) => None,
+            Schedule::Manual | Schedule::After(_) | Schedule::On(_) | Schedule::Join(_) => None,
             Schedule::At(at) => (*at < before).then_some(*at),
             Schedule::Cron(cron) => cron.prev_before(before, self.anchor),
             Schedule::Every(period) => {
@@ -55,13 +55,33 @@ impl Calendar<'_> {
                 let k = last.duration_since(first).as_nanos().div_euclid(period.as_nanos());
                 u64::try_from(k).unwrap_or(0) + 1
             }
-            // one that several name is one
-            Schedule::Any(_) => {
-                let slots = std::iter::successors(Some(first), |slot| self.next_after(*slot));
-                slots.take_while(|slot| *slot <= last).count() as u64
-            }
+            Schedule::Any(parts) => self.count_of_any(parts, first, last),
             _ => 1,
         }
+    }
+
+    /// A slot that several schedules name is one: the one with the most slots is counted, and of the others those that no
+    /// earlier one names.
+    fn count_of_any(&self, parts: &[Schedule], first: Timestamp, last: Timestamp) -> u64 {
+        let tick = SignedDuration::from_micros(1);
+        let mut all: Vec<(u64, Calendar<'_>)> = self
+            .each(parts)
+            .filter_map(|part| {
+                let begin = part.next_after(first - tick).filter(|begin| *begin <= last)?;
+                let end = part.prev_before(last + tick).unwrap_or(begin);
+                Some((part.count(begin, end), part))
+            })
+            .collect();
+        all.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+        let mut sum = all.first().map_or(0, |(count, _)| *count);
+        for (nth, (_, part)) in all.iter().enumerate().skip(1) {
+            let slots = std::iter::successors(part.next_after(first - tick), |slot| part.next_after(*slot));
+            let is_new = |slot: &Timestamp| {
+                all[..nth].iter().all(|(_, earlier)| earlier.next_after(*slot - tick) != Some(*slot))
+            };
+            sum += slots.take_while(|slot| *slot <= last).filter(is_new).count() as u64;
+        }
+        sum.max(1)
     }
 
     fn each<'p>(&self, parts: &'p [Schedule]) -> impl Iterator<Item = Calendar<'p>> {

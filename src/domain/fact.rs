@@ -115,6 +115,9 @@ pub enum Fact {
         /// Which slots.
         taken: super::Taken,
     },
+    /// Each of the agents that one waits for has ended a run: the event that tells it. What came of it is decided with
+    /// it, as of any event that an agent waits for.
+    Joined(Box<super::Event>),
     /// An event that an agent waits for started nothing. There is no slot, so no ledger record: the event
     /// that tells it is the record. Decided in the transaction of the event itself, as a claim is: each
     /// event that an agent waits for has one of the two.

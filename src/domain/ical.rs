@@ -63,7 +63,7 @@ pub struct Period {
 impl Events {
     /// Reads a calendar. Of events that come again, those that begin within `years` are taken.
     pub fn parse(text: &str, years: (Date, Date)) -> Result<Self, CalendarError> {
-        let mut read = Reading { years, ..Reading::default() };
+        let mut read = Reading { years, left: rule::MOST_DAYS, ..Reading::default() };
         let mut depth = Vec::new();
         let mut event: Option<Draft> = None;
         let mut begun = false;
@@ -115,7 +115,9 @@ impl Events {
             .entries
             .iter()
             .filter_map(|entry| {
-                let (from, until) = (entry.from.within(zone)?, entry.until.within(zone)?);
+                // the end of the calendar is no end
+                let (from, until) =
+                    (entry.from.within(zone)?, entry.until.within(zone).unwrap_or(Timestamp::MAX));
                 (from < until).then(|| Period { from, until, summary: entry.summary.clone() })
             })
             .collect();
@@ -144,6 +146,17 @@ struct When {
 }
 
 impl When {
+    /// As a time of an event that begins first at `start`: by its clock, and at its time where there is none.
+    fn by_clock_of(&self, start: &Self) -> DateTime {
+        let local = match (&self.zone, &start.zone) {
+            (Some(own), Some(zone)) if !self.is_day => {
+                own.to_timestamp(self.at).map_or(self.at, |at| zone.to_datetime(at))
+            }
+            _ => self.at,
+        };
+        if self.is_day || start.is_day { local.date().to_datetime(start.at.time()) } else { local }
+    }
+
     fn moment(&self, at: DateTime) -> Moment {
         match &self.zone {
             Some(zone) => zone.to_timestamp(at).map_or(Moment::Local(at), Moment::Everywhere),
@@ -176,11 +189,18 @@ impl Draft {
             "STATUS" => self.is_cancelled = line.value.eq_ignore_ascii_case("CANCELLED"),
             "DTSTART" => self.start = Some(when(line, &line.value)?),
             "DTEND" => self.end = Some(when(line, &line.value)?),
+            "RECURRENCE-ID" if line.param("RANGE").is_some() => {
+                return Err(line
+                    .error("RECURRENCE-ID with RANGE is not supported: export each event by itself".into()));
+            }
             "RECURRENCE-ID" => self.instead_of = Some(when(line, &line.value)?),
             "DURATION" => {
                 let lasts = line.value.parse::<Span>();
                 self.lasts =
                     Some(lasts.map_err(|_| line.error(format!("`{}` is not a duration", line.value)))?);
+            }
+            "RRULE" if self.rule.is_some() => {
+                return Err(line.error("this event has a second RRULE, which is not supported".into()));
             }
             "RRULE" => {
                 let rule = Rule::parse(&line.value).map_err(|what| line.error(what))?;
@@ -191,9 +211,11 @@ impl Draft {
             }
             "RDATE" | "EXDATE" => {
                 let list = if line.name == "RDATE" { &mut self.also } else { &mut self.except };
+                if line.param("VALUE") == Some("PERIOD") {
+                    return Err(line.error(format!("{} of periods is not supported", line.name)));
+                }
                 for value in line.value.split(',') {
-                    // of a period, its beginning
-                    list.push(when(line, value.split('/').next().unwrap_or(value))?);
+                    list.push(when(line, value)?);
                 }
             }
             _ => {}
@@ -205,6 +227,8 @@ impl Draft {
 #[derive(Default)]
 struct Reading {
     years: (Date, Date),
+    /// Days that its rules may still look at.
+    left: u64,
     entries: Vec<(String, Moment, Entry)>,
     /// Events that take the place of others: whose, and of which moment.
     replaced: BTreeSet<(String, Moment)>,
@@ -224,32 +248,27 @@ impl Reading {
         };
         let summary: Arc<str> =
             if draft.summary.is_empty() { "unnamed event".into() } else { draft.summary.into() };
-        let except: BTreeSet<Moment> = draft.except.iter().map(|when| when.moment(when.at)).collect();
-        let except_days: BTreeSet<Date> =
-            draft.except.iter().filter(|when| when.is_day).map(|when| when.at.date()).collect();
+        let except: BTreeSet<DateTime> = draft.except.iter().map(|when| when.by_clock_of(start)).collect();
         let mut times: Vec<DateTime> = match &draft.rule {
-            Some((_, rule)) if draft.instead_of.is_none() => {
-                rule.times(start.at, start.zone.as_ref(), self.years)
+            Some((line, rule)) if draft.instead_of.is_none() => {
+                let times = rule.times(start.at, start.zone.as_ref(), self.years, &mut self.left);
+                let what = "the rules of this calendar name too many days: split it into several".to_owned();
+                times.ok_or(CalendarError { line: *line, what })?
             }
             _ => vec![start.at],
         };
-        times.extend(
-            draft
-                .also
-                .iter()
-                .map(|when| if when.is_day { when.at.date().to_datetime(start.at.time()) } else { when.at }),
-        );
+        times.extend(draft.also.iter().map(|when| when.by_clock_of(start)));
         times.sort_unstable();
         times.dedup();
         let first = self.years.0;
         for at in times.into_iter().filter(|at| at.date() >= first || draft.rule.is_none()) {
             let from = start.moment(at);
-            if except.contains(&from) || except_days.contains(&at.date()) {
+            if except.contains(&at) {
                 continue;
             }
             if self.entries.len() == MOST_PERIODS {
                 let what = format!(
-                    "the calendar has more than {MOST_PERIODS} events by here: split it into several"
+                    "the calendar has more than {MOST_PERIODS} events up to this line: split it into several"
                 );
                 return Err(CalendarError { line, what });
             }
@@ -274,10 +293,14 @@ impl Reading {
     }
 }
 
-/// The end of an event that begins at `at`: by `DTEND`, by `DURATION`, or after its day (RFC 5545, 3.6.1).
+/// The end of an event that begins at `at`: by `DTEND`, by `DURATION`, or after its day (RFC 5545, 3.6.1). A day that ends
+/// on itself is that day: so some programs write it.
 fn end_of(start: &When, end: Option<&When>, lasts: Option<Span>, at: DateTime) -> Option<Moment> {
     let from = start.moment(at);
     match (end, lasts) {
+        (Some(end), _) if start.is_day && end.at == start.at => {
+            Some(start.moment(at.checked_add(1.day()).ok()?))
+        }
         (Some(end), _) => {
             let (Moment::Everywhere(begins), Moment::Everywhere(ends)) =
                 (start.moment(start.at), end.moment(end.at))
@@ -287,9 +310,10 @@ fn end_of(start: &When, end: Option<&When>, lasts: Option<Span>, at: DateTime) -
             };
             after(from, ends.duration_since(begins))
         }
+        // days are days by the clock, whatever their length (3.8.5.3)
         (None, Some(lasts)) => {
-            let lasts = lasts.to_duration(start.at).ok()?;
-            after(from, lasts)
+            let until = at.checked_add(lasts).ok().filter(|until| *until >= at)?;
+            Some(start.moment(until))
         }
         (None, None) if start.is_day => Some(start.moment(at.checked_add(1.day()).ok()?)),
         (None, None) => Some(from),
@@ -314,6 +338,9 @@ fn when(line: &Line, value: &str) -> Result<When, CalendarError> {
             "`{value}` is not a time of an iCalendar file, such as 20261224 or 20261224T180000Z"
         ))
     };
+    if !value.starts_with(|first: char| first.is_ascii_digit()) || value.starts_with("0000") {
+        return Err(bad());
+    }
     if let Ok(day) = Date::strptime("%Y%m%d", value) {
         return Ok(When { at: day.to_datetime(jiff::civil::Time::midnight()), is_day: true, zone: None });
     }
@@ -333,9 +360,10 @@ fn when(line: &Line, value: &str) -> Result<When, CalendarError> {
 
 /// A zone by the name that a calendar has for it: an IANA name, bare or at the end of a longer one.
 fn zone_named(name: &str) -> Option<TimeZone> {
-    let name = name.trim_matches('/');
-    let parts: Vec<&str> = name.split('/').collect();
-    (0..parts.len()).find_map(|from| TimeZone::get(&parts[from..].join("/")).ok())
+    let is_start = |at: usize| name[..at].ends_with('/') || at == 0;
+    // the longest names have three parts: America/Argentina/Ushuaia
+    let starts: Vec<usize> = name.char_indices().map(|(at, _)| at).filter(|at| is_start(*at)).collect();
+    starts.iter().rev().take(3).rev().find_map(|at| TimeZone::get(&name[*at..]).ok())
 }
 
 #[cfg(test)]

@@ -49,8 +49,8 @@ pub use active_times::{ActiveTimes, CalendarSpec, Hours, NamedPeriods};
 pub use address::{AddressPattern, addresses_in, host_pattern, is_address, is_named};
 pub use agent::{
     AgentSpec, Approval, Backoff, Body, CatchUp, CatchUpPolicy, Check, CheckBody, CircuitSpec, CommandSpec,
-    Compare, EventTrigger, Expect, FirstRun, History, Limits, Memory, MemoryMode, NotifySpec, Overlap,
-    QuerySpec, RetrySpec, Schedule, TellOn, ToolCallSpec,
+    Compare, EventTrigger, Expect, FirstRun, History, Join, JoinStatus, Limits, Memory, MemoryMode,
+    NotifySpec, Overlap, QuerySpec, RetrySpec, Schedule, TellOn, ToolCallSpec,
 };
 pub use agent_state::{Activity, Desired, Health, Held};
 pub use ahead::{Ahead, AheadRow, Judged, LookAhead, Taken};

@@ -2,7 +2,7 @@
 use super::Engine;
 use super::slots::{Around, MakeUp, Passed};
 use crate::domain::*;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 /// Slots in a row that may start, or may not for one cause.
 struct Part {
@@ -12,7 +12,8 @@ struct Part {
 
 impl Engine {
     /// Judges slots that passed together. Those that may start are judged as those of any other agent; but what
-    /// was missed is not made up for at a time at which the agent does not start.
+    /// was missed is not made up for at a time at which the agent does not start. Returns how many were missed and are
+    /// not made up for.
     pub(super) fn judge_by_times(
         &mut self,
         now: Now,
@@ -21,11 +22,12 @@ impl Engine {
         passed: Passed,
         around: Around,
         caught_up: &mut u64,
-    ) {
+    ) -> u64 {
         let state = &self.agents[agent as usize];
         let parts = parts(times, &state.calendar(), passed);
         let rule = state.spec.catch_up;
-        let outside = times.at(now.wall).0;
+        // what is only late is still of its own time
+        let outside = around.missed.and_then(|_| times.at(now.wall).0);
         let around = Around { next: around.next.filter(|next| times.at(*next).0.is_none()), ..around };
         let newest = parts.iter().rposition(|part| part.cause.is_none());
         let is_fresh = |slot| rule.max_age.is_none_or(|age| now.wall.duration_since(slot) <= age);
@@ -40,6 +42,8 @@ impl Engine {
             shares[nth] = if is_one || outside.is_some() { 0 } else { left.min(part.slots.count) };
             left -= shares[nth];
         }
+        let (among, mut unseen) = (Some((passed.last, *caught_up)), 0);
+        let oldest = parts.iter().position(|part| part.cause.is_none());
         for (nth, part) in parts.into_iter().enumerate() {
             if let Some(cause) = part.cause {
                 self.judged(now, agent, part.slots, Verdict::SkippedCalendar, &cause);
@@ -48,12 +52,15 @@ impl Engine {
                 let make_up = MakeUp {
                     most: shares[nth],
                     is_newest,
+                    has_older: oldest.is_some_and(|oldest| oldest < nth),
+                    among,
                     newer_starts: newer_starts && !is_newest,
                     outside: outside.as_deref(),
                 };
-                self.judge_active(now, agent, slots, around, caught_up, &make_up);
+                unseen += self.judge_active(now, agent, slots, around, caught_up, &make_up);
             }
         }
+        unseen
     }
 
     /// Why an event starts nothing now, if the agent does not start at this time.
@@ -64,13 +71,35 @@ impl Engine {
 }
 
 impl super::agent::AgentState {
+    /// Looks for the coming slot at which it starts; `before` is the slot that was the coming one so far.
+    pub(super) fn look_ahead_of(&self, before: Option<Timestamp>) -> Option<Timestamp> {
+        let slot = self.next_slot?;
+        if self.spec.active_times.is_none() {
+            return Some(slot);
+        }
+        let day = |at: Timestamp| at.as_second().div_euclid(86_400);
+        match before.filter(|before| *before < slot) {
+            // what was found holds on, also that none was found: for a day
+            Some(_) if self.next_active.is_some_and(|active| slot <= active) => self.next_active,
+            Some(before) if self.next_active.is_none() && day(before) == day(slot) => None,
+            _ => self.first_active(slot),
+        }
+    }
+
     /// The first slot from `slot` on at which the agent starts.
     pub(super) fn first_active(&self, slot: Timestamp) -> Option<Timestamp> {
         match (&self.spec.active_times, &self.spec.schedule) {
             (None, _) => Some(slot),
-            // where the one after it lies is not known
-            (Some(times), Schedule::After(_)) => Some(slot).filter(|slot| times.at(*slot).0.is_none()),
-            (Some(times), _) => times.first_active(|after| self.calendar().next_after(after), slot),
+            // each that is left out puts the next one off by the delay
+            (Some(times), Schedule::After(delay)) => {
+                let steps = |after: Timestamp| {
+                    let nth = after.duration_since(slot).as_nanos().div_euclid(delay.as_nanos()) + 1;
+                    let span = delay.as_nanos().checked_mul(nth).and_then(|span| i64::try_from(span).ok())?;
+                    slot.checked_add(SignedDuration::from_nanos(span)).ok()
+                };
+                times.first_active(steps, slot)
+            }
+            (Some(times), _) => times.first_active(|after| self.next_after(after), slot),
         }
     }
 }
@@ -96,9 +125,10 @@ fn parts(times: &ActiveTimes, calendar: &Calendar<'_>, passed: Passed) -> Vec<Pa
     for (nth, part) in parts.iter_mut().enumerate() {
         // no slot is lost or counted twice, whatever the calendar counts
         let of_later = (count - nth - 1) as u64;
-        let slots = calendar.count(part.slots.first, part.slots.last).min(left - of_later).max(1);
-        part.slots.count = if nth + 1 == count { left } else { slots };
-        left -= part.slots.count;
+        let counted = || calendar.count(part.slots.first, part.slots.last);
+        let slots = if nth + 1 == count { left } else { counted().min(left.saturating_sub(of_later)) };
+        part.slots.count = slots.max(1);
+        left = left.saturating_sub(part.slots.count);
     }
     parts
 }

@@ -46,6 +46,8 @@ pub(super) struct AgentState {
     pub(super) streak: Option<super::Streak>,
     /// The newest run that ended is of this life and of this configuration, and completed.
     pub(super) calm: bool,
+    /// The newest ends of runs that it waits for, if it waits for several agents.
+    pub(super) arrived: super::join::Arrivals,
     /// Its runs that have not ended, oldest first.
     pub(super) live: Vec<RunId>,
     pub(super) removed: bool,
@@ -84,6 +86,7 @@ impl AgentState {
             told_at: None,
             streak: None,
             calm: false,
+            arrived: Default::default(),
             live: Vec::new(),
             removed: false,
             dirty: false,
@@ -116,6 +119,7 @@ impl AgentState {
             told_at: record.told_at,
             streak: None,
             calm: false,
+            arrived: Default::default(),
             live: Vec::new(),
             removed: false,
             dirty: false,
@@ -339,7 +343,7 @@ impl Engine {
         reason: Option<String>,
     ) -> Result<ChangedAgent, Refusal> {
         let state = &mut self.agents[agent as usize];
-        if let Schedule::At(at) = state.spec.schedule
+        if let Some(at) = state.spec.schedule.last_moment()
             && (at <= now.wall || (!state.must_look(now.wall) && state.has_had(at)))
         {
             return Err(Refusal::WrongState(format!(
@@ -361,6 +365,7 @@ impl Engine {
 
     fn stop_agent(&mut self, now: Now, agent: u32, reason: Option<String>, mode: StopMode) -> ChangedAgent {
         self.drop_pending(now, agent, "the agent was stopped");
+        self.drop_arrivals(now, agent, "the agent was stopped");
         self.schedule(agent, None);
         let mut changed = self.become_(now, agent, Desired::Stopped, reason, None);
         let (ended, left) = self.end_live(now, agent, mode, "the agent was stopped");
@@ -415,7 +420,7 @@ impl Engine {
             run_count: state.counters.runs,
             error_count: state.counters.errors,
             last_run: state.last_run.as_ref().map(|last| last.finished_at),
-            next_run: state.next_due.filter(|_| to == Desired::Active),
+            next_run: state.next_active.map(|slot| state.due_of(slot)).filter(|_| to == Desired::Active),
         };
         let id = state.spec.id.clone();
         self.push(now, Fact::AgentChanged(Box::new(change)));

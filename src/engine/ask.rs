@@ -26,6 +26,8 @@ pub struct AgentNow {
     pub next_slot: Option<Timestamp>,
     /// When it starts next by itself, with jitter: past the slots that its calendars and hours leave out.
     pub next_start: Option<Timestamp>,
+    /// If it waits for several agents: each of them, and when the run of it that counts so far ended.
+    pub waits_for: Vec<(AgentId, Option<Timestamp>)>,
     /// Since when and until when nothing starts: the slots between ran already, while the clock was ahead.
     pub silent: Option<(Timestamp, Timestamp)>,
     /// US dollars that it used, or that are held for it, since midnight in the daemon's zone.
@@ -167,6 +169,7 @@ impl Engine {
             live,
             next_slot: state.next_slot,
             next_start: state.next_active.map(|slot| state.due_of(slot)),
+            waits_for: state.waits_for(),
             silent: state.silence(),
             usd_today: self.usd_today(&state.spec),
             out_of_budget: self.out_of_budget(&state.spec),

@@ -178,7 +178,7 @@ impl Engine {
         state.forget_behind();
         self.touch(agent);
         let state = &mut self.agents[agent as usize];
-        if matches!(state.spec.schedule, Schedule::At(_)) {
+        if state.spec.schedule.last_moment().is_some() {
             return self.go_on_one_shot(now, agent);
         }
         if state.desired == Desired::Stopped || state.removed {
@@ -195,7 +195,7 @@ impl Engine {
     /// A one-shot agent whose ledger is known: it is over if its slot has a verdict, and else to come.
     fn go_on_one_shot(&mut self, now: Now, agent: u32) {
         let state = &mut self.agents[agent as usize];
-        let Schedule::At(at) = state.spec.schedule else { return };
+        let Some(at) = state.spec.schedule.last_moment() else { return };
         if state.has_had(at) {
             if state.desired != Desired::Stopped {
                 self.finish_one_shot(now, agent);
@@ -211,7 +211,7 @@ impl Engine {
     /// A one-shot agent that was over although its time is to come.
     pub(super) fn revive_one_shot(&mut self, now: Now, agent: u32) {
         let state = &self.agents[agent as usize];
-        let Schedule::At(at) = state.spec.schedule else { return };
+        let Some(at) = state.spec.schedule.last_moment() else { return };
         if !state.is_done() || state.removed || at <= now.wall || state.has_had(at) {
             return;
         }

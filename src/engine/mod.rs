@@ -22,6 +22,7 @@ mod circuit;
 mod clock;
 mod exchange;
 mod incident;
+mod join;
 mod own;
 mod queue;
 mod reload;
@@ -141,6 +142,8 @@ pub struct Engine {
     approvals: BTreeMap<String, (RunId, ApprovalWanted)>,
     /// Agents that an event of this type starts.
     triggers: HashMap<EventType, Vec<u32>>,
+    /// Agents that wait for runs of this one, among others.
+    joins: HashMap<AgentId, Vec<u32>>,
     last: Now,
     /// Since when, by the clock that never jumps, there was neither a start nor a jump of the wall clock.
     steady_since: SignedDuration,
@@ -306,8 +309,8 @@ impl Engine {
         if let Some(due) = state.next_due {
             self.due.remove(&(due, agent));
         }
-        state.next_slot = slot;
-        state.next_active = slot.and_then(|slot| state.first_active(slot));
+        let before = std::mem::replace(&mut state.next_slot, slot);
+        state.next_active = state.look_ahead_of(before);
         state.next_due = slot.map(|slot| state.due_of(slot));
         if let Some(due) = state.next_due {
             self.due.insert((due, agent));

@@ -110,6 +110,7 @@ impl Engine {
     /// A schedule that is another one now begins anew: from now on, and not at once, so that an edit
     /// does not start anything.
     pub(super) fn begin_anew(&mut self, now: Now, agent: u32) {
+        self.drop_arrivals(now, agent, "its schedule was changed");
         let state = &mut self.agents[agent as usize];
         let wanted = state.desired;
         state.streak = None;
@@ -129,8 +130,8 @@ impl Engine {
         }
         // an instant with a verdict is no slot: the clock may have been set back
         let asks = state.must_look(now.wall);
-        let past =
-            matches!(state.spec.schedule, Schedule::At(at) if at <= now.wall || (!asks && state.has_had(at)));
+        let is_past = |at: Timestamp| at <= now.wall || (!asks && state.has_had(at));
+        let past = state.spec.schedule.last_moment().is_some_and(is_past);
         let (to, reason) = match wanted {
             Desired::Active | Desired::Paused if past => (Desired::Stopped, Some(PAST.to_owned())),
             Desired::Stopped if !past && state.is_done() => (Desired::Active, None),
@@ -149,6 +150,7 @@ impl Engine {
     fn remove_agent(&mut self, now: Now, agent: u32) {
         const WHY: &str = "the agent was removed from the configuration";
         self.drop_pending(now, agent, WHY);
+        self.drop_arrivals(now, agent, WHY);
         self.end_live(now, agent, StopMode::Drain, WHY);
         self.schedule(agent, None);
         self.close_incidents(now, agent);

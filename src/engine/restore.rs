@@ -25,6 +25,9 @@ pub struct Restored {
     pub spent: Vec<SpentRow>,
     /// What was told of budgets, and is not told again.
     pub told: Vec<BudgetTold>,
+    /// Ends of runs that agents with a [`Join`] wait for and that no start of theirs has used up, each with the agent
+    /// that waits.
+    pub arrivals: Vec<(AgentId, Event)>,
     /// The newest run that there ever was: ids of later ones come after it.
     pub newest_run: Option<RunId>,
 }
@@ -64,6 +67,7 @@ impl Engine {
                 .map(|one| (one.wanted.id.clone(), (one.run, one.wanted)))
                 .collect(),
             triggers: HashMap::new(),
+            joins: HashMap::new(),
             last: now,
             steady_since: now.boot,
             seed,
@@ -81,6 +85,7 @@ impl Engine {
             restored.agents.into_iter().map(|record| (record.agent.clone(), record)).collect();
         let mut rewritten = engine.take_up_agents(now, &fleet, known);
         engine.index_triggers();
+        engine.take_up_arrivals(restored.arrivals);
         for mut incident in restored.incidents {
             // written by a clock that was ahead
             incident.told_at = incident.told_at.map(|told| told.min(now.wall));
@@ -164,8 +169,8 @@ impl Engine {
     /// An agent that was never seen before.
     pub(super) fn add_agent(&mut self, now: Now, spec: Arc<AgentSpec>) {
         let mut state = AgentState::fresh(spec, now);
-        if let (Schedule::At(at), Desired::Active) = (&state.spec.schedule, state.desired)
-            && *at <= now.wall
+        if let (Some(at), Desired::Active) = (state.spec.schedule.last_moment(), state.desired)
+            && at <= now.wall
         {
             state.desired = Desired::Stopped;
             state.reason = Some(PAST.into());

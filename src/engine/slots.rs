@@ -70,6 +70,11 @@ pub(super) struct MakeUp<'a> {
     pub(super) most: u64,
     /// No newer ones may start.
     pub(super) is_newest: bool,
+    /// Older ones may start.
+    pub(super) has_older: bool,
+    /// The newest of all that passed, and how many catch-up runs were planned before those of this agent: `None` where
+    /// these are all.
+    pub(super) among: Option<(Timestamp, u64)>,
     /// Newer ones make up for them.
     pub(super) newer_starts: bool,
     /// Why the agent does not start now.
@@ -78,7 +83,14 @@ pub(super) struct MakeUp<'a> {
 
 impl MakeUp<'_> {
     /// As the agent's rule has it.
-    pub(super) const ALL: Self = Self { most: u64::MAX, is_newest: true, newer_starts: false, outside: None };
+    pub(super) const ALL: Self = Self {
+        most: u64::MAX,
+        is_newest: true,
+        has_older: false,
+        among: None,
+        newer_starts: false,
+        outside: None,
+    };
 }
 
 impl Engine {
@@ -114,6 +126,7 @@ impl Engine {
             Schedule::After(delay) => until.checked_add(delay).ok(),
             _ => state.next_after(passed.last),
         };
+        let passed_last = passed.last;
         let goes_over_judged = state.passes_over(passed.last, next);
         let next = match state.spec.schedule {
             Schedule::After(_) => next.map(|slot| state.free_from(slot)),
@@ -125,10 +138,15 @@ impl Engine {
         state.judge_until(passed.last);
         let around = Around { next, missed };
         if state.desired == Desired::Active {
-            if let Some(times) = state.spec.active_times.clone() {
-                self.judge_by_times(now, agent, &times, passed, around, caught_up);
+            let unseen = if let Some(times) = state.spec.active_times.clone() {
+                self.judge_by_times(now, agent, &times, passed, around, caught_up)
             } else if let Some(passed) = self.leave_out_skipped(now, agent, passed) {
-                self.judge_active(now, agent, passed, around, caught_up, &MakeUp::ALL);
+                self.judge_active(now, agent, passed, around, caught_up, &MakeUp::ALL)
+            } else {
+                0
+            };
+            if let Some(missed) = missed.filter(|_| unseen > 0) {
+                self.tell_missed(now, agent, unseen, in_words(missed));
             }
         } else {
             state.skip_next = false;
@@ -138,13 +156,13 @@ impl Engine {
         if goes_over_judged {
             self.agents[agent as usize].streak = None; // the record before the next slot is another one
         }
-        // a one-shot has had its only slot
-        if matches!(self.agents[agent as usize].spec.schedule, Schedule::At(_)) {
+        // a one-shot has had its last slot
+        if self.agents[agent as usize].spec.schedule.last_moment().is_some_and(|last| last <= passed_last) {
             self.finish_one_shot(now, agent);
         }
     }
 
-    /// Judges slots that may start.
+    /// Judges slots that may start. Returns how many were missed and are not made up for.
     pub(super) fn judge_active(
         &mut self,
         now: Now,
@@ -153,20 +171,22 @@ impl Engine {
         around: Around,
         caught_up: &mut u64,
         make_up: &MakeUp<'_>,
-    ) {
+    ) -> u64 {
         let missed = around.missed;
         let late = now.wall.duration_since(self.agents[agent as usize].due_of(passed.last));
         let too_late = missed.filter(|_| late > LATE);
         // who wants each of several slots has them one after the other, the newest, too
-        let one_by_one =
-            passed.count > 1 && self.agents[agent as usize].spec.catch_up.policy == CatchUpPolicy::All;
+        let one_by_one = (passed.count > 1 || make_up.has_older)
+            && self.agents[agent as usize].spec.catch_up.policy == CatchUpPolicy::All;
         let regular = (make_up.is_newest && too_late.is_none() && !one_by_one).then_some(passed.last);
-        if let Some(earlier) = self.before_regular(agent, passed, regular) {
-            self.missed(now, agent, earlier, around, regular, caught_up, make_up);
-        }
+        let unseen = match self.before_regular(agent, passed, regular) {
+            Some(earlier) => self.missed(now, agent, earlier, around, regular, caught_up, make_up),
+            None => 0,
+        };
         if let Some(slot) = regular {
             self.start_slot(now, agent, slot, Trigger::Schedule, None, "");
         }
+        unseen
     }
 
     /// A person asked to leave out the next slot; what remains is returned.
@@ -196,7 +216,7 @@ impl Engine {
     }
 
     /// What becomes of slots that nobody saw in time. `regular` is the one after them that starts
-    /// now, if one does.
+    /// now, if one does. Returns how many were missed and are not made up for.
     #[expect(clippy::too_many_arguments, reason = "the place of the slots in time is all of these together")]
     fn missed(
         &mut self,
@@ -207,7 +227,7 @@ impl Engine {
         regular: Option<Timestamp>,
         caught_up: &mut u64,
         make_up: &MakeUp<'_>,
-    ) {
+    ) -> u64 {
         let Around { next, missed } = around;
         let state = &self.agents[agent as usize];
         let rule = state.spec.catch_up;
@@ -218,7 +238,8 @@ impl Engine {
             (None, CatchUpPolicy::All) => (Verdict::Superseded, state.live.len() as u64),
             // a newer slot makes up for them
             (None, CatchUpPolicy::Latest | CatchUpPolicy::None) => {
-                return self.judged(now, agent, passed, Verdict::Superseded, in_words(Verdict::Superseded));
+                self.judged(now, agent, passed, Verdict::Superseded, in_words(Verdict::Superseded));
+                return 0;
             }
         };
         let fresh = |slot: Timestamp| rule.max_age.is_none_or(|age| now.wall.duration_since(slot) <= age);
@@ -241,8 +262,10 @@ impl Engine {
             .is_some_and(|next| next.duration_since(now.wall) <= closeness(next.duration_since(passed.last)));
         if rule.policy == CatchUpPolicy::Latest && close && !chosen.is_empty() {
             let cause = format!("{}; the next slot is close", in_words(verdict));
-            return self.judged(now, agent, passed, Verdict::Superseded, &cause);
+            self.judged(now, agent, passed, Verdict::Superseded, &cause);
+            return 0;
         }
+        let mut unseen = 0;
         let left = passed.count - chosen.len() as u64;
         if left > 0 {
             let last =
@@ -253,19 +276,22 @@ impl Engine {
                 self.judged(now, agent, earlier, Verdict::Superseded, &cause);
             } else {
                 let not_now = make_up.outside.filter(|_| rule.policy != CatchUpPolicy::None);
-                let not_now = not_now.map_or_else(String::new, |why| format!("; not made up for now: {why}"));
+                let not_now = not_now.map_or_else(String::new, |why| {
+                    format!("; not made up for, since nothing may start now: {why}")
+                });
                 self.judged(now, agent, earlier, verdict, &format!("{}{not_now}", in_words(verdict)));
-                if missed.is_some() {
-                    self.tell_missed(now, agent, earlier.count, in_words(verdict));
-                }
+                unseen = if missed.is_some() { earlier.count } else { 0 };
             }
         }
         let cause = format!("made up for: {}", in_words(verdict));
-        for (nth, slot) in (0..).zip(chosen.into_iter().rev()) {
-            let delay = self.catch_up_delay(now, agent, passed.last, next, *caught_up, nth);
+        let (newest, before) = make_up.among.unwrap_or((passed.last, *caught_up));
+        for slot in chosen.into_iter().rev() {
+            let nth = i32::try_from(*caught_up - before).unwrap_or(i32::MAX);
+            let delay = self.catch_up_delay(now, agent, newest, next, *caught_up, nth);
             self.start_slot(now, agent, slot, Trigger::CatchUp, Some(now.mono + delay), &cause);
             *caught_up += 1;
         }
+        unseen
     }
 
     /// How long a catch-up run waits: for the network, and so that many do not start at once; but

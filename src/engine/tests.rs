@@ -272,6 +272,7 @@ impl Bench {
             holds: self.holds.clone(),
             spent: self.spent.clone(),
             told: self.told.clone(),
+            ..Restored::default()
         };
         let (engine, decision) =
             Engine::restore(self.now, self.lives, self.fleet.clone(), restored, started());
@@ -525,6 +526,7 @@ mod active_times;
 mod commands;
 mod fairness;
 mod history;
+mod joins;
 mod ledger;
 mod money;
 mod own;

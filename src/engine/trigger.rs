@@ -14,9 +14,16 @@ impl Engine {
     /// Which events start whom; made anew with each configuration.
     pub(super) fn index_triggers(&mut self) {
         self.triggers.clear();
-        for (agent, state) in (0u32..).zip(&self.agents) {
-            if let (Schedule::On(on), false) = (&state.spec.schedule, state.removed) {
-                self.triggers.entry(on.event).or_default().push(agent);
+        self.joins.clear();
+        for (agent, state) in (0u32..).zip(&self.agents).filter(|(_, state)| !state.removed) {
+            match &state.spec.schedule {
+                Schedule::On(on) => self.triggers.entry(on.event).or_default().push(agent),
+                Schedule::Join(join) => {
+                    for of in &join.after {
+                        self.joins.entry(of.clone()).or_default().push(agent);
+                    }
+                }
+                _ => {}
             }
         }
     }
@@ -25,7 +32,7 @@ impl Engine {
     /// wait for the events that tell it. In the same transaction: no event is lost in a crash. While the
     /// daemon goes down runs are claimed as ever; they begin in its next life.
     pub(super) fn trigger(&mut self, now: Now) {
-        if self.triggers.is_empty() {
+        if self.triggers.is_empty() && self.joins.is_empty() {
             return;
         }
         let mut at = 0;
@@ -38,9 +45,9 @@ impl Engine {
                 continue;
             }
             for event in Event::telling(&self.out.facts[at - 1]) {
-                let Some(agents) = self.triggers.get(&event.kind()).cloned() else { continue };
                 self.chain = depth + 1;
-                for agent in agents {
+                self.arrive(now, &event);
+                for agent in self.triggers.get(&event.kind()).cloned().unwrap_or_default() {
                     self.start_by_event(now, agent, &event);
                 }
             }
@@ -56,39 +63,37 @@ impl Engine {
         if state.desired == Desired::Stopped || of_itself || of_other {
             return;
         }
-        let id = state.spec.id.clone();
         let paused = (state.desired == Desired::Paused).then(|| (Verdict::SkippedPaused, state.why_paused()));
-        let too_long = || {
-            let cause = format!(
-                "{LONGEST_CHAIN} runs have started each other by events, one after the other: no further one is started"
-            );
-            (self.chain > LONGEST_CHAIN).then_some((Verdict::Dropped, cause))
-        };
         let of_report = event.is_untrusted_report() && !on.untrusted;
         let reported = || of_report.then(|| (Verdict::Dropped, UNTRUSTED.to_owned()));
-        let passes = paused.or_else(reported).or_else(too_long);
+        let passes = paused.or_else(reported).or_else(|| self.too_long_a_chain());
         let passes = passes.or_else(|| self.outside_of_times(now, agent));
         match passes.or_else(|| self.obstacle(now, agent, Trigger::Event)) {
-            None => {
-                self.claim(
-                    now,
-                    agent,
-                    Trigger::Event,
-                    None,
-                    None,
-                    Some(Arc::new(event.clone())),
-                    None,
-                    RunMode::Normal,
-                );
-                // for the next event of this decision it is in flight, not one that waits
-                self.dispatch(now);
-                self.touch(agent);
-            }
-            Some((verdict, cause)) => {
-                let cause = format!("event {}: {cause}", event.kind());
-                let event = Box::new(event.clone());
-                self.push(now, Fact::EventPassed { agent: id, event, verdict, cause });
-            }
+            None => self.start_by(now, agent, Arc::new(event.clone())),
+            Some((verdict, cause)) => self.passed(now, agent, event, verdict, &cause),
         }
+    }
+
+    /// Runs that start each other by events must not go on for ever.
+    pub(super) fn too_long_a_chain(&self) -> Option<(Verdict, String)> {
+        let cause = format!(
+            "{LONGEST_CHAIN} runs have started each other by events, one after the other: no further one is started"
+        );
+        (self.chain > LONGEST_CHAIN).then_some((Verdict::Dropped, cause))
+    }
+
+    /// An event starts a run.
+    pub(super) fn start_by(&mut self, now: Now, agent: u32, event: Arc<Event>) {
+        self.claim(now, agent, Trigger::Event, None, None, Some(event), None, RunMode::Normal);
+        // for the next event of this decision it is in flight, not one that waits
+        self.dispatch(now);
+        self.touch(agent);
+    }
+
+    /// An event that an agent waits for starts nothing.
+    pub(super) fn passed(&mut self, now: Now, agent: u32, event: &Event, verdict: Verdict, cause: &str) {
+        let cause = format!("event {}: {cause}", event.kind());
+        let agent = self.agents[agent as usize].spec.id.clone();
+        self.push(now, Fact::EventPassed { agent, event: Box::new(event.clone()), verdict, cause });
     }
 }

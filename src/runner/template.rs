@@ -49,7 +49,12 @@ pub(super) fn fill_query(text: &str, places: &Places) -> (String, bool) {
             "gate" => "the gate",
             _ => "an event",
         };
-        let trusted = if name == "gate" { !places.untrusted_gate } else { OF_THE_EVENT.contains(&name) };
+        let is_ours = |name: &str| {
+            let of_run = [".run_id", ".status", ".finished_at"].iter().any(|field| name.ends_with(field));
+            OF_THE_EVENT.contains(&name)
+                || (name.starts_with("after.") && name.matches('.').count() == 2 && of_run)
+        };
+        let trusted = if name == "gate" { !places.untrusted_gate } else { is_ours(name) };
         if trusted || value.is_empty() {
             return Some(value);
         }
@@ -96,8 +101,12 @@ fn value_at(name: &str, places: &Places) -> Option<String> {
         "gate" => Some(places.gate.clone()),
         "event" => Some(as_text(&places.event)),
         _ => {
-            let path = name.strip_prefix("event.")?;
-            Some(at_path(&places.event, path).map(as_text).unwrap_or_default())
+            // the runs that were waited for are a part of the event that tells that all have ended
+            let in_event = match name.strip_prefix("after.") {
+                Some(path) => format!("payload.after.{path}"),
+                None => name.strip_prefix("event.")?.to_owned(),
+            };
+            Some(at_path(&places.event, &in_event).map(as_text).unwrap_or_default())
         }
     }
 }

@@ -110,6 +110,7 @@ fn write(db: &Sql, entry: &Entry, newest: Seq) -> SqlResult<bool> {
         | Fact::ConfigRejected { .. }
         | Fact::SandboxDenied { .. }
         | Fact::AgentChanged(_)
+        | Fact::Joined(_)
         | Fact::EventPassed { .. }
         | Fact::CircuitOpened { .. }
         | Fact::CircuitClosed { .. }

@@ -1,8 +1,9 @@
 //! What became of events that agents wait for (`on`): a run that was claimed, or a word why there is none.
 use super::RunRow;
 use super::error::StoreError;
+use super::follow;
 use super::read::{RUN_COLUMNS, run_row};
-use crate::domain::{AgentId, EventRef, EventType, SlotSkipped, Verdict, to_micros};
+use crate::domain::{AgentId, Event, EventRef, EventType, Join, RunId, SlotSkipped, Verdict, to_micros};
 use crate::store::reader::Reader;
 use crate::store::rows::{instant, text};
 use crate::store::sql::params;
@@ -66,6 +67,50 @@ impl Reader {
                 (Some(ran), _) => Some(EventOutcome::Ran(Box::new(ran))),
                 (None, passed) => passed.map(|(_, passed)| passed),
             })
+        })
+    }
+
+    /// The newest ends of runs that an agent with a join waits for: since it last started by them, and without those that
+    /// had another outcome.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn arrivals(&self, waiting: &AgentId, join: &Join) -> Result<Vec<Event>, StoreError> {
+        self.ask("reading what an agent waits for", |db| {
+            let used: Option<i64> = db.row(
+                "SELECT seq FROM events WHERE agent = ?1 AND type = ?2 ORDER BY seq DESC LIMIT 1",
+                params![waiting.as_str(), EventType::AgentsJoined.as_str()],
+                |row| row.get(0),
+            )?;
+            let used = used.unwrap_or(0);
+            let passed: Vec<Option<RunId>> = db.rows(
+                "SELECT payload FROM events WHERE agent = ?1 AND seq > ?2 AND type = ?3 ORDER BY seq DESC LIMIT ?4",
+                params![waiting.as_str(), used, EventType::SlotSkipped.as_str(), LOOKED_THROUGH],
+                |row| {
+                    let skipped = serde_json::from_str::<SlotSkipped>(text(row, 0)?).ok();
+                    Ok(skipped.and_then(|skipped| skipped.event).and_then(|event| event.run_id))
+                },
+            )?;
+            let mut all = Vec::new();
+            for of in &join.after {
+                let mut found = None;
+                db.each(
+                    "SELECT seq, at, type, agent, run, session, payload FROM events WHERE agent = ?1 AND seq > ?2
+                     ORDER BY seq DESC LIMIT ?3",
+                    params![of.as_str(), used, LOOKED_THROUGH],
+                    &mut |row| {
+                        let event = follow::event(row)?.event();
+                        let counts = |event: &Event| {
+                            event.ended_run().is_some_and(|(_, run)| join.status.takes(run.status))
+                                && !passed.contains(&event.run_id)
+                        };
+                        found = event.filter(counts);
+                        Ok(if found.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+                    },
+                )?;
+                all.extend(found);
+            }
+            Ok(all)
         })
     }
 

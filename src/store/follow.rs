@@ -186,7 +186,7 @@ fn matches(row: &Row<'_>, filter: &EventFilter) -> SqlResult<bool> {
     }
 }
 
-fn event(row: &Row<'_>) -> SqlResult<LoggedEvent> {
+pub(super) fn event(row: &Row<'_>) -> SqlResult<LoggedEvent> {
     let agent_id = row.text(3)?.map(|_| rows::agent_id(row, 3)).transpose()?;
     let run_id = rows::maybe_run(row, 4)?;
     Ok(LoggedEvent {

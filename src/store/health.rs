@@ -52,7 +52,7 @@ fn agents(db: &Sql, now: Timestamp) -> SqlResult<Vec<HealthRow>> {
            (SELECT CASE WHEN verdict = ?1 THEN cause END FROM ledger
              WHERE ledger.agent = agents.id AND first <= ?2 ORDER BY first DESC LIMIT 1),
            CASE WHEN silent <> 0 THEN floor END,
-           next_due IS NULL AND (schedule LIKE 'every %' OR schedule LIKE '% after the last run'
+           next_due IS NULL AND (schedule LIKE 'every %' OR schedule LIKE '%, or every %' OR schedule LIKE '% after the last run'
              AND NOT EXISTS (SELECT 1 FROM runs WHERE finished_at IS NULL AND agent = agents.id)),
            (SELECT warnings FROM runs WHERE runs.id = agents.last_run)
          FROM agents WHERE desired = 'active' AND removed = 0 ORDER BY id",

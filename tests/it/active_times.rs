@@ -111,3 +111,36 @@ fn a_calendar_that_is_a_pipe_holds_nothing_up() {
         String::from_utf8_lossy(&refused.stderr).into_owned() + &String::from_utf8_lossy(&refused.stdout);
     assert!(text.contains("it is not a regular file"), "{text}");
 }
+
+#[test]
+fn an_agent_that_waits_for_two_gets_both_results_also_over_a_kill() {
+    let mut daemon = Daemon::start(
+        r#"
+[agents.scan]
+command = ["echo", "three hosts"]
+[agents.triage]
+command = ["echo", "two of them old"]
+[agents.report]
+tool = "remember"
+args = { key = "{after.triage.status}", text = "{after.scan.result}, {after.triage.result}" }
+on = { after = ["scan", "triage"], within = "2h" }
+"#,
+    );
+    daemon.run_by_hand("scan");
+    let why = daemon.ok(&["why", "report"]);
+    assert!(why.contains("scan ended at") && why.contains("triage not yet"), "{why}");
+    daemon.kill();
+    daemon.up();
+    let why = daemon.ok(&["why", "report"]);
+    assert!(why.contains("scan ended at") && why.contains("triage not yet"), "{why}");
+    daemon.run_by_hand("triage");
+    daemon.until("background_task_completed", "report");
+    let notes = daemon.call("get_memory", json!({ "agent_id": "report" })).to_string();
+    assert!(notes.contains("three hosts, two of them old") && notes.contains("completed"), "{notes}");
+    assert!(daemon.ok(&["why", "report"]).contains("background_agents_joined of report"));
+    // both are used up
+    daemon.kill();
+    daemon.up();
+    let why = daemon.ok(&["why", "report"]);
+    assert!(why.contains("scan not yet, triage not yet"), "{why}");
+}

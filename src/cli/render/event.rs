@@ -141,6 +141,7 @@ fn kind_word(kind: EventType) -> (&'static str, Tone) {
         E::ModelRequest => ("request", Tone::Dim),
         E::ModelResponse => ("response", Tone::Dim),
         E::SlotSkipped => ("skipped", Tone::Warn),
+        E::AgentsJoined => ("joined", Tone::Plain),
         E::SlotsTakenBack => ("taken back", Tone::Warn),
         E::TaskRetrying => ("retrying", Tone::Warn),
         E::TaskResumed => ("goes on", Tone::Busy),
@@ -207,6 +208,9 @@ pub(super) fn gist(event: &Event) -> String {
             (it.count > 1).then(|| format!("{} slots", it.count)),
             said(&it.cause),
         ],
+        P::AgentsJoined(it) => {
+            it.after.iter().map(|(of, run)| said(&format!("{of} {}", run.status))).collect()
+        }
         P::SlotsTakenBack(it) => vec![
             Some(format!("{} verdicts of slots ahead of now", it.count)),
             until("from", it.from, at),

@@ -41,7 +41,7 @@ pub(super) fn lint(at: &Place<'_>, zone: bool, linted: &mut Linted) {
             Schedule::At(when) if zoned && *when <= now => {
                 at.file.warn(
                     at.of(key_of("at")),
-                    format!("{when} has passed: it will not be due then"),
+                    format!("{when} has passed: this moment will never come"),
                     None,
                 );
             }
@@ -74,6 +74,19 @@ fn never_active(at: &Place<'_>, zoned: bool) {
     let agent = at.agent;
     let Some(times) = agent.active_times.as_deref().filter(|_| zoned) else { return };
     let now = at.file.context.now;
+    for (key, calendars) in [("except", &times.except), ("only", &times.only)] {
+        for calendar in calendars {
+            let message = match calendar.periods.last() {
+                None => format!("calendar `{}` has no events", calendar.name),
+                Some(last) if last.until <= now => {
+                    let day = last.until.to_zoned(times.zone.clone()).date();
+                    format!("the last event of calendar `{}` ended on {day}", calendar.name)
+                }
+                Some(_) => continue,
+            };
+            at.file.warn(at.of(key), message, Some("export its file anew".into()));
+        }
+    }
     let calendar = Calendar { schedule: &agent.schedule, anchor: now, first_run: agent.first_run };
     let Some(next) = calendar.next_after(now) else { return };
     if times.first_active(|after| calendar.next_after(after), next).is_none() {

@@ -74,6 +74,12 @@ fn joined(agent: &AgentSpec, query: &QuerySpec, fleet: &Fleet) -> Joined {
             joined.private.push("gate".into());
         }
     }
+    if let (Schedule::Join(_), true) =
+        (&agent.schedule, ["{event", "{after"].iter().any(|place| query.query.contains(place)))
+    {
+        joined.untrusted.push("event".into());
+        joined.private.push("event".into());
+    }
     if let (Schedule::On(on), true) = (&agent.schedule, query.query.contains("{event")) {
         joined.untrusted.push("event".into());
         if on.event == EventType::TaskCompleted {

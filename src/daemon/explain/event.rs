@@ -1,6 +1,6 @@
 //! `why` of an agent that waits for events: what became of the newest of them.
 use super::{clock, coming, nothing_of, ran_as};
-use crate::domain::{EventRef, EventTrigger, Seq, Verdict, human_duration};
+use crate::domain::{EventRef, EventTrigger, EventType, Join, Seq, Verdict, human_duration};
 use crate::engine::AgentNow;
 use crate::protocol::Explanation;
 use crate::store::EventOutcome;
@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp, Zoned};
 /// Explains the newest event up to `asked` (or now). `kept`: for how long events are.
 pub(in crate::daemon) fn explain(
     agent: &AgentNow,
-    on: &EventTrigger,
+    on: &Awaited<'_>,
     outcome: Option<&EventOutcome>,
     asked: Option<Timestamp>,
     kept: SignedDuration,
@@ -17,16 +17,15 @@ pub(in crate::daemon) fn explain(
 ) -> Explanation {
     let mut told = nothing_of(agent);
     let id = &agent.spec.id;
-    let of = on.agent.as_ref().map_or(String::new(), |agent| format!(" of {agent}"));
     told.sentence = match outcome {
         Some(EventOutcome::Ran(run)) => {
             let event = run.claim.event.as_ref().map(|event| event.reference());
-            let which = event.as_ref().map_or_else(|| on.event.to_string(), which);
+            let which = event.as_ref().map_or_else(|| on.kind().to_string(), which);
             (told.verdict, told.run_id) = (Some(Verdict::Ran), Some(run.claim.run));
             format!("The event {which} at {} {}.", clock(run.claim.queued_at, now), ran_as(run, ""))
         }
         Some(EventOutcome::Passed { at, event, verdict, cause }) => {
-            let which = event.as_ref().map_or_else(|| on.event.to_string(), which);
+            let which = event.as_ref().map_or_else(|| on.kind().to_string(), which);
             (told.verdict, told.cause) = (Some(*verdict), Some(cause.clone()));
             // the cause names the event, for those who read it alone
             let why = cause
@@ -38,15 +37,53 @@ pub(in crate::daemon) fn explain(
         None => {
             let until = asked.map_or_else(String::new, |at| format!(" up to {}", clock(at, now)));
             format!(
-                "{id} has no slots; it starts on {}{of}. Of such an event{until} nothing is on record (events are kept for {}); \
-                 {}.",
-                on.event,
+                "{id} has no slots; it starts {}. Of such an event{until} nothing is on record (events are kept for {}); {}.",
+                on.describe(),
                 human_duration(kept),
                 coming(agent, now)
             )
         }
     };
+    if asked.is_none() && !agent.waits_for.is_empty() {
+        told.sentence.push_str(&waiting(agent, now));
+    }
     told
+}
+
+/// What an agent without slots waits for.
+pub(in crate::daemon) enum Awaited<'a> {
+    /// Events of one type.
+    Event(&'a EventTrigger),
+    /// Runs of several agents.
+    Join(&'a Join),
+}
+
+impl Awaited<'_> {
+    fn kind(&self) -> EventType {
+        match self {
+            Self::Event(on) => on.event,
+            Self::Join(_) => EventType::AgentsJoined,
+        }
+    }
+
+    fn describe(&self) -> String {
+        match self {
+            Self::Event(on) => {
+                let of = on.agent.as_ref().map_or(String::new(), |agent| format!(" of {agent}"));
+                format!("on {}{of}", on.event)
+            }
+            Self::Join(join) => format!("once {}, within {}", join.describe(), human_duration(join.within)),
+        }
+    }
+}
+
+/// ` Since then: scan at 02:00, triage not yet.`
+fn waiting(agent: &AgentNow, now: &Zoned) -> String {
+    let of = agent.waits_for.iter().map(|(of, ended)| match ended {
+        Some(at) => format!("{of} ended at {}", clock(*at, now)),
+        None => format!("{of} not yet"),
+    });
+    format!(" Since its last start: {}.", of.collect::<Vec<_>>().join(", "))
 }
 
 /// `background_task_completed of backup (seq 12)`

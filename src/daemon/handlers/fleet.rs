@@ -1,5 +1,6 @@
 //! Agents, runs and slots: how they are, were and will be.
 use super::answers::{agent_id, down, invalid, known_agent, store_error, value};
+use crate::daemon::explain::event::Awaited;
 use crate::daemon::services::{Encoded, Services};
 use crate::daemon::{explain, views};
 use crate::domain::{AgentId, RunId, RunStatus, Schedule, Seq, glob};
@@ -204,12 +205,17 @@ pub(super) async fn explain_slot(services: &Services, params: ExplainParams) -> 
     let agent = now.spec.id.clone();
     let retention =
         services.handle.ask(|engine, _| engine.fleet().daemon.retention).await.ok_or_else(down)?;
-    if let Schedule::On(on) = &now.spec.schedule {
+    let awaited = match &now.spec.schedule {
+        Schedule::On(on) => Some(Awaited::Event(on)),
+        Schedule::Join(join) => Some(Awaited::Join(join)),
+        _ => None,
+    };
+    if let Some(awaited) = awaited {
         let outcome =
             services.store.read(move |reader| reader.event_outcome(&agent, at)).await.map_err(store_error)?;
         return value(explain::event::explain(
             &now,
-            on,
+            &awaited,
             outcome.as_ref(),
             asked,
             retention.events,

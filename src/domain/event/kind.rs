@@ -34,6 +34,8 @@ words! {
         ModelResponse = "model_response",
         /// A slot got a verdict other than `ran`, or an event that the agent waits for started nothing.
         SlotSkipped = "background_slot_skipped",
+        /// Each of the agents that this one waits for has ended a run.
+        AgentsJoined = "background_agents_joined",
         /// The clock was set back: verdicts of slots ahead of now that never ran are taken back.
         SlotsTakenBack = "slots_taken_back",
         /// An attempt failed and another one follows.

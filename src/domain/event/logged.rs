@@ -1,8 +1,9 @@
 //! An event as it is decided, and as it stands in the log and on the wire.
 use super::kind::EventType;
-use super::payload::{EventRef, Payload};
+use super::payload::{EventRef, JoinedRun, Payload};
 use crate::domain::described::described;
 use crate::domain::ids::{AgentId, RunId, Seq};
+use crate::domain::run::RunStatus;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -37,6 +38,19 @@ impl Event {
             Payload::IncidentResolved(resolved) => resolved.untrusted,
             _ => false,
         }
+    }
+
+    /// The run whose end it tells, and the agent of that run.
+    pub fn ended_run(&self) -> Option<(&AgentId, JoinedRun)> {
+        let (status, result, error) = match &self.payload {
+            Payload::TaskCompleted(done) => (RunStatus::Completed, done.result.clone(), None),
+            Payload::TaskError(ended) | Payload::TaskCancelled(ended) if !ended.will_retry => {
+                (ended.end.as_ref()?.status, None, Some(ended.error.clone()))
+            }
+            _ => return None,
+        };
+        let run = JoinedRun { run_id: self.run_id?, status, finished_at: self.ts, result, error };
+        Some((self.agent_id.as_ref()?, run))
     }
 
     /// What names it for those who have the log.

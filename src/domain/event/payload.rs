@@ -62,6 +62,7 @@ payloads! {
     ModelRequest(RequestSent),
     ModelResponse(ResponseCame),
     SlotSkipped(SlotSkipped),
+    AgentsJoined(AgentsJoined),
     SlotsTakenBack(SlotsTakenBack),
     TaskRetrying(TaskRetrying),
     TaskResumed(TaskResumed),

@@ -107,6 +107,7 @@ impl Event {
                 let back = SlotsTakenBack { from: taken.first, to: taken.last, count: taken.count };
                 event(Some(agent), None, Payload::SlotsTakenBack(back))
             }
+            Fact::Joined(event) => (**event).clone(),
             Fact::EventPassed { agent, event: passed, verdict, cause } => {
                 let which = Some(passed.reference());
                 let passed = SlotSkipped { event: which, ..skipped(*verdict, cause, None, None, 1) };

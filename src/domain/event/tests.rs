@@ -287,6 +287,22 @@ fn facts() -> Vec<Fact> {
         host: "evil.example:443".into(),
         reason: "it is not listed in `net`".into(),
     });
+    let scan = JoinedRun {
+        run_id: run(),
+        status: RunStatus::Completed,
+        finished_at: "2026-11-24T08:58:00.000001Z".parse().unwrap(),
+        result: Some("3 hosts".into()),
+        error: None,
+    };
+    let after = [("scan".parse().unwrap(), scan)].into();
+    facts.push(Fact::Joined(Box::new(Event {
+        seq: Seq(0),
+        ts: instant(AT),
+        agent_id: Some(agent()),
+        run_id: None,
+        session_id: None,
+        payload: Payload::AgentsJoined(AgentsJoined { after }),
+    })));
     facts
 }
 

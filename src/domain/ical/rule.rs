@@ -5,8 +5,8 @@ use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ToSpan};
 use std::str::FromStr;
 
-/// No rule is followed past so many times: none of a calendar of days has them.
-const MOST_TIMES: usize = 100_000;
+/// Days that the rules of one calendar may look at in all.
+pub(super) const MOST_DAYS: u64 = 20_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Every {
@@ -33,8 +33,9 @@ pub(super) struct Rule {
     end: End,
     months: Vec<i8>,
     year_days: Vec<i16>,
-    month_days: Vec<i8>,
-    weekdays: Vec<(i8, Weekday)>,
+    month_days: Vec<i16>,
+    /// Which of a weekday (0: each), and the weekday from Monday on.
+    weekdays: Vec<(i16, i8)>,
     positions: Vec<i32>,
     week_start: Weekday,
 }
@@ -70,7 +71,7 @@ impl Rule {
                         "DAILY" => Every::Day,
                         _ => {
                             return Err(format!(
-                                "an event that comes FREQ={value} is not supported: DAILY is the most often"
+                                "FREQ={value} is not supported; DAILY is the most frequent that is"
                             ));
                         }
                     };
@@ -93,6 +94,11 @@ impl Rule {
         if !has_freq {
             return Err("the RRULE has no FREQ".into());
         }
+        rule.year_days.sort_unstable();
+        rule.month_days.sort_unstable();
+        rule.weekdays.sort_unstable();
+        rule.positions.sort_unstable();
+        rule.positions.dedup();
         let has_nth = rule.weekdays.iter().any(|(nth, _)| *nth != 0);
         if has_nth && !matches!(rule.every, Every::Year | Every::Month) {
             return Err("a numbered weekday (BYDAY=1MO) is for FREQ=YEARLY and FREQ=MONTHLY".into());
@@ -100,18 +106,21 @@ impl Rule {
         Ok(rule)
     }
 
-    /// The times within `years` of an event that begins first at `start`, by the clock of `zone`.
+    /// The times within `years` of an event that begins first at `start`, by the clock of `zone`. Each day that is looked
+    /// at is taken from `left`; none: too many.
     pub(super) fn times(
         &self,
         start: DateTime,
         zone: Option<&TimeZone>,
         years: (Date, Date),
-    ) -> Vec<DateTime> {
+        left: &mut u64,
+    ) -> Option<Vec<DateTime>> {
         let (first_day, last) = years;
         let mut all = Vec::new();
-        let (mut nth, mut count) = (0, 0);
+        let (mut nth, mut count) = (self.first_period(start.date(), first_day), 0);
         while let Some((first, days)) = self.period(start.date(), nth).filter(|(first, _)| *first <= last) {
             nth += 1;
+            *left = left.checked_sub(days.unsigned_abs().into())?;
             for day in self.chosen(start.date(), first, days) {
                 let at = day.to_datetime(start.time());
                 if at < start {
@@ -125,8 +134,8 @@ impl Rule {
                         zone.unwrap_or(&TimeZone::UTC).to_timestamp(at).is_ok_and(|at| at > until)
                     }
                 };
-                if is_over || day > last || all.len() == MOST_TIMES {
-                    return all;
+                if is_over || day > last {
+                    return Some(all);
                 }
                 count += 1;
                 if day >= first_day {
@@ -134,7 +143,22 @@ impl Rule {
                 }
             }
         }
-        all
+        Some(all)
+    }
+
+    /// The period from which on there can be times from `from` on. One that is counted begins at its beginning.
+    fn first_period(&self, start: Date, from: Date) -> i32 {
+        if matches!(self.end, End::After(_)) || from <= start {
+            return 0;
+        }
+        let days = start.until(from).map_or(0, |span| span.get_days());
+        let step = match self.every {
+            Every::Year => 366,
+            Every::Month => 31,
+            Every::Week => 7,
+            Every::Day => 1,
+        };
+        (days / step / self.interval - 1).max(0)
     }
 
     /// The first day of a period of the rule, and how many it has; none past the end of the calendar.
@@ -186,31 +210,28 @@ impl Rule {
             Every::Week if is_open => day.weekday() == start.weekday(),
             _ => true,
         };
-        let from_end = |nth: i16, of: i16| if nth < 0 { of + 1 + nth } else { nth };
-        let is_year_day = |nth: &i16| from_end(*nth, day.days_in_year()) == day.day_of_year();
-        let is_month_day =
-            |nth: &i8| from_end(i16::from(*nth), i16::from(day.days_in_month())) == i16::from(day.day());
+        let (year, month) = (day.days_in_year(), i16::from(day.days_in_month()));
+        let (of_year, of_month) = (day.day_of_year(), i16::from(day.day()));
+        // lists are in order: they may be long
+        let has = |list: &[i16], at: i16, of: i16| {
+            list.is_empty() || list.binary_search(&at).is_ok() || list.binary_search(&(at - of - 1)).is_ok()
+        };
         months_fit
             && days_fit
-            && (self.year_days.is_empty() || self.year_days.iter().any(is_year_day))
-            && (self.month_days.is_empty() || self.month_days.iter().any(is_month_day))
-            && (self.weekdays.is_empty() || self.weekdays.iter().any(|of| self.is_weekday(*of, day)))
+            && has(&self.year_days, of_year, year)
+            && has(&self.month_days, of_month, month)
+            && (self.weekdays.is_empty() || self.is_weekday(day))
     }
 
-    /// Is it that weekday, counted within its year or its month?
-    fn is_weekday(&self, (nth, weekday): (i8, Weekday), day: Date) -> bool {
-        if day.weekday() != weekday {
-            return false;
-        }
+    /// Is it one of the weekdays, counted within its year or its month?
+    fn is_weekday(&self, day: Date) -> bool {
         let (at, of) = match self.every {
             Every::Year if self.months.is_empty() => (day.day_of_year(), day.days_in_year()),
             _ => (i16::from(day.day()), i16::from(day.days_in_month())),
         };
-        match nth {
-            0 => true,
-            nth if nth > 0 => (at - 1) / 7 + 1 == i16::from(nth),
-            nth => (of - at) / 7 + 1 == -i16::from(nth),
-        }
+        let (nth, from_end) = ((at - 1) / 7 + 1, -((of - at) / 7 + 1));
+        let weekday = day.weekday().to_monday_zero_offset();
+        [0, nth, from_end].iter().any(|nth| self.weekdays.binary_search(&(*nth, weekday)).is_ok())
     }
 }
 
@@ -253,13 +274,15 @@ fn weekday(text: &str) -> Option<Weekday> {
 }
 
 /// `MO`, `1MO`, `-1SU`: the number, 0 for each.
-fn nth_weekday(text: &str) -> Option<(i8, Weekday)> {
+fn nth_weekday(text: &str) -> Option<(i16, i8)> {
     let text = text.trim();
     let at = text.len().checked_sub(2).filter(|at| text.is_char_boundary(*at))?;
     let (nth, day) = text.split_at(at);
     let nth = match nth {
         "" => 0,
-        nth => nth.trim_start_matches('+').parse().ok().filter(|n: &i8| *n != 0 && n.unsigned_abs() <= 53)?,
+        nth => {
+            nth.trim_start_matches('+').parse().ok().filter(|n: &i16| *n != 0 && n.unsigned_abs() <= 53)?
+        }
     };
-    Some((nth, weekday(day)?))
+    Some((nth, weekday(day)?.to_monday_zero_offset()))
 }

@@ -29,11 +29,8 @@ fn rules_come_again_as_in_dateutil() {
     for line in include_str!("rules.txt").lines() {
         let parts: Vec<&str> = line.split(' ').collect();
         let [start, rule, count, sum, first] = parts[..] else { panic!("{line}") };
-        let times = Rule::parse(rule).unwrap().times(
-            start.parse().unwrap(),
-            None,
-            (Date::constant(2000, 1, 1), years().1),
-        );
+        let (years, mut left) = ((since, years().1), rule::MOST_DAYS);
+        let times = Rule::parse(rule).unwrap().times(start.parse().unwrap(), None, years, &mut left).unwrap();
         let days: Vec<String> = times.iter().take(6).map(|at| at.date().to_string()).collect();
         let total: i64 = times.iter().map(|at| i64::from(at.date().since(since).unwrap().get_days())).sum();
         let found = (times.len().to_string(), total.to_string(), days.join(","));
@@ -111,7 +108,7 @@ fn what_is_no_calendar_is_refused_with_its_line() {
         (&calendar("BEGIN:VEVENT\nSUMMARY:x\nEND:VEVENT"), "line 3: this event has no DTSTART"),
         (
             &event("RRULE:FREQ=HOURLY"),
-            "line 5: an event that comes FREQ=HOURLY is not supported: DAILY is the most often",
+            "line 5: FREQ=HOURLY is not supported; DAILY is the most frequent that is",
         ),
         (&event("RRULE:FREQ=YEARLY;BYEASTER=1"), "line 5: `BYEASTER` of the RRULE is not supported"),
         (&event("RRULE:FREQ=YEARLY;BYMONTH=13"), "line 5: `BYMONTH=13` of the RRULE is not valid"),
@@ -137,15 +134,46 @@ fn what_is_no_calendar_is_refused_with_its_line() {
 }
 
 #[test]
+fn what_other_programs_write_is_understood() {
+    let found = |lines: &str| {
+        periods(&format!("BEGIN:VEVENT\nUID:a\nSUMMARY:x\n{lines}\nEND:VEVENT"), "Europe/Berlin")
+    };
+    // a day that ends on itself, and one that never ends
+    assert_eq!(found("DTSTART:20261225\nDTEND:20261225"), ["2026-12-25 00:00 2026-12-26 00:00 x"]);
+    assert_eq!(found("DTSTART:20261225\nDTEND:99991231").len(), 1);
+    // a time in another zone than the event's (RFC 5545, 3.8.5.2)
+    let berlin = "DTSTART;TZID=Europe/Berlin:20260301T090000\nDURATION:PT1H\n";
+    assert_eq!(
+        found(&format!("{berlin}RDATE:20260401T100000Z")),
+        ["2026-03-01 09:00 2026-03-01 10:00 x", "2026-04-01 12:00 2026-04-01 13:00 x"]
+    );
+    let daily = format!("{berlin}RRULE:FREQ=DAILY;COUNT=3\nEXDATE:20260302T080000Z\nEXDATE:20260303T090000");
+    assert_eq!(found(&daily), ["2026-03-01 09:00 2026-03-01 10:00 x"]);
+    let days = "DTSTART:20261224\nRRULE:FREQ=DAILY;COUNT=2\nEXDATE;TZID=Europe/Berlin:20261225T000000";
+    assert_eq!(found(days), ["2026-12-24 00:00 2026-12-25 00:00 x"]);
+    // a day by the clock, also where it is set back
+    assert_eq!(
+        found("DTSTART;TZID=Europe/Berlin:20261024T120000\nDURATION:P1D"),
+        ["2026-10-24 12:00 2026-10-25 12:00 x"]
+    );
+    let zone = "DTSTART;TZID=/freeassociation.sourceforge.net/America/Argentina/Ushuaia:20260301T090000\nDURATION:PT1H";
+    assert_eq!(found(zone), ["2026-03-01 13:00 2026-03-01 14:00 x"]);
+}
+
+#[test]
 fn a_calendar_has_an_upper_bound() {
     let daily = "BEGIN:VEVENT\nDTSTART:20200101\nRRULE:FREQ=DAILY\nEND:VEVENT\n";
-    assert!(error(&calendar(&daily.repeat(12))).contains("has more than 50000 events by here"));
+    assert!(error(&calendar(&daily.repeat(12))).contains("has more than 50000 events up to this line"));
 }
 
 /// Whatever a file says, reading it ends, and soon.
 #[test]
 fn extreme_values_are_read_in_bounded_time() {
+    let long = format!("RRULE:FREQ=DAILY;BYYEARDAY={}", vec!["1"; 100_000].join(","));
+    let path = format!("DTSTART;TZID={}:20260101T000000", "a/".repeat(500_000));
     for line in [
+        &long[..],
+        &path,
         "RRULE:FREQ=DAILY;INTERVAL=2147483647",
         "RRULE:FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30",
         "RRULE:FREQ=DAILY;COUNT=18446744073709551615",
@@ -158,4 +186,11 @@ fn extreme_values_are_read_in_bounded_time() {
             events.periods(&TimeZone::UTC);
         }
     }
+    let mut many = String::new();
+    for _ in 0..20_000 {
+        many.push_str(
+            "BEGIN:VEVENT\nDTSTART:00010101\nRRULE:FREQ=DAILY;COUNT=9;BYMONTH=2;BYMONTHDAY=30\nEND:VEVENT\n",
+        );
+    }
+    assert!(error(&calendar(&many)).contains("name too many days"));
 }

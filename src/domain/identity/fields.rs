@@ -220,6 +220,7 @@ table! { ActiveTimes { zone: "timezone", hours: "active", except: "except", only
 table! { CalendarSpec { digest: "digest", } without events }
 table! { Hours { from: "from", until: "until", } }
 table! { NamedPeriods { name: "name", digest: "digest", } without periods }
+table! { Join { after: "after", status: "status", within: "within", } }
 table! { EventTrigger { event: "event", agent: "agent", untrusted: "untrusted", } }
 table! { CatchUp { policy: "policy", max: "max", max_age: "max_age", spread: "spread", } }
 table! { QuerySpec {
@@ -505,6 +506,7 @@ impl Canonical for Schedule {
             }),
             Self::At(at) => form.tagged("at", |form| form.field("at", at)),
             Self::On(trigger) => form.tagged("on", |form| form.field("trigger", trigger)),
+            Self::Join(join) => form.tagged("join", |form| form.field("join", join)),
             Self::Any(parts) => form.tagged("any", |form| form.field("parts", parts)),
         }
     }

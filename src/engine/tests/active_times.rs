@@ -76,7 +76,7 @@ fn nothing_is_made_up_for_where_the_agent_does_not_start() {
     let mut bench = Bench::new(&[agent("a", every(600), feast(2000, 9000))]);
     bench.complete().quietly().crash(2500);
     bench.expect(&[
-        "a 600..1800 x3 missed_downtime: the daemon was not running; not made up for now: calendar de: Feast",
+        "a 600..1800 x3 missed_downtime: the daemon was not running; not made up for, since nothing may start now: calendar de: Feast",
         "a 2400 skipped_calendar: calendar de: Feast",
     ]);
 }
@@ -109,7 +109,7 @@ fn too_old_is_not_made_up_for_by_a_newer_one_that_is_left_out() {
     };
     let mut bench = Bench::new(&[agent("a", every(600), rule)]);
     bench.complete().quietly().crash(2900).expect(&[
-        "a 600 missed_downtime: the daemon was not running; not made up for now: calendar de: Feast",
+        "a 600 missed_downtime: the daemon was not running; not made up for, since nothing may start now: calendar de: Feast",
         "a 1200..2400 x3 skipped_calendar: calendar de: Feast",
     ]);
 }
@@ -196,4 +196,59 @@ fn an_edit_to_several_schedules_starts_nothing() {
     bench.complete().quietly().wait(30).reload(&[plain("a", several())]).wait(100);
     bench.expect(&[]);
     bench.wait(20).expect(&["a 150 ran", "a start 1"]);
+}
+
+#[test]
+fn the_newest_is_not_in_the_way_of_the_older_ones_that_are_made_up_for() {
+    let rule = |a: &mut AgentSpec| {
+        feast(600, 1800)(a);
+        a.catch_up.policy = CatchUpPolicy::All;
+    };
+    let mut bench = Bench::new(&[agent("a", every(300), rule)]);
+    bench.complete().quietly().crash(1802);
+    bench.expect(&[
+        "a claimed: catch_up",
+        "a 300 ran: made up for: the daemon was not running",
+        "a 600..1500 x4 skipped_calendar: calendar de: Feast",
+        "a claimed: catch_up",
+        "a 1800 ran: made up for: the daemon was not running",
+    ]);
+}
+
+#[test]
+fn what_was_missed_on_many_days_is_told_once() {
+    let rule = |a: &mut AgentSpec| {
+        a.active_times = within(0, 3600);
+        a.notify = Some(Arc::new(NotifySpec {
+            to: vec!["ops".into()],
+            on: TellOn::ALL.to_vec(),
+            repeat: secs(3600),
+        }));
+    };
+    let mut bench = Bench::new(&[agent("a", every(1800), rule)]);
+    bench.complete().quietly().crash(5 * 86_400 + 7200);
+    let missed: Vec<&String> =
+        bench.messages.iter().map(|(subject, _)| subject).filter(|one| one.contains("missed")).collect();
+    assert_eq!(missed.len(), 1, "{:?}", bench.messages);
+    assert!(missed[0].contains("11"), "{missed:?}");
+}
+
+#[test]
+fn an_agent_of_several_moments_is_done_after_the_last() {
+    let moments = Schedule::Any([Schedule::At(t(100)), Schedule::At(t(300))].into());
+    let mut bench = Bench::new(&[plain("a", moments.clone())]);
+    bench.wait(100).complete().quietly().wait(100).expect(&[]);
+    bench.wait(100).complete();
+    bench.expect(&["a 300 ran", "a active -> stopped: done", "a start 1", "a completed"]);
+    let mut bench = Bench::new(&[plain("b", every(7200))]);
+    bench.wait(400).reload(&[plain("a", moments), plain("b", every(7200))]);
+    assert_eq!(bench.state("a").record.desired, Desired::Stopped);
+}
+
+#[test]
+fn one_that_waits_after_each_run_says_when_it_starts_again() {
+    let mut bench = Bench::new(&[agent("a", Schedule::After(secs(60)), feast(100, 1000))]);
+    bench.wait(50).complete();
+    let state = bench.state("a");
+    assert_eq!((state.next_slot, state.next_start), (Some(t(110)), Some(t(1010))));
 }

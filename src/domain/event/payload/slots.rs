@@ -2,9 +2,11 @@
 use crate::domain::described::described;
 use crate::domain::event::kind::EventType;
 use crate::domain::ids::{AgentId, RunId, Seq};
+use crate::domain::run::RunStatus;
 use crate::domain::slot::Verdict;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 described! {
     /// A slot got a verdict other than `ran`, or an event that the agent waits for started nothing.
@@ -37,6 +39,28 @@ described! {
         pub agent_id: Option<AgentId>,
         /// Of which run it is, if it is about one.
         pub run_id: Option<RunId>,
+    }
+
+    /// Each of the agents that this one waits for has ended a run.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct AgentsJoined {
+        /// The runs, by their agents.
+        pub after: BTreeMap<AgentId, JoinedRun>,
+    }
+
+    /// A run that an agent has waited for.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct JoinedRun {
+        /// Which.
+        pub run_id: RunId,
+        /// How it ended.
+        pub status: RunStatus,
+        /// When that was recorded.
+        pub finished_at: Timestamp,
+        /// Its answer, if it completed.
+        pub result: Option<String>,
+        /// What went wrong, or who asked for its end, if it did not complete.
+        pub error: Option<String>,
     }
 
     /// The clock was set back: verdicts of slots ahead of now that never ran are taken back.

@@ -1,0 +1,112 @@
+//! Agents that wait for several others (`on = { after = [ … ] }`): which have ended a run since they last started.
+//!
+//! Nothing of it is stored apart from the log: a new life reads the ends that no start has used up (`Reader::arrivals`).
+use super::Engine;
+use crate::domain::*;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The newest end of a run of each agent that another one waits for.
+pub(super) type Arrivals = BTreeMap<AgentId, Arrival>;
+
+/// An end of a run that counts.
+#[derive(Debug, Clone)]
+pub(super) struct Arrival {
+    run: JoinedRun,
+    event: Box<Event>,
+}
+
+impl Engine {
+    /// Takes up what the log has of ends that no start has used up.
+    pub(super) fn take_up_arrivals(&mut self, arrivals: Vec<(AgentId, Event)>) {
+        for (waiting, event) in arrivals {
+            let Ok(agent) = self.index(&waiting) else { continue };
+            let state = &mut self.agents[agent as usize];
+            let Schedule::Join(join) = &state.spec.schedule else { continue };
+            let Some((of, run)) = event.ended_run() else { continue };
+            let counts = join.after.contains(of) && join.status.takes(run.status) && event.ts >= state.anchor;
+            if counts && state.desired != Desired::Stopped {
+                state.arrived.insert(of.clone(), Arrival { run, event: Box::new(event) });
+            }
+        }
+    }
+
+    /// A run has ended: starts the agents that have waited for it alone.
+    pub(super) fn arrive(&mut self, now: Now, event: &Event) {
+        let Some((of, run)) = event.ended_run() else { return };
+        let Some(waiting) = self.joins.get(of).cloned() else { return };
+        for agent in waiting {
+            let state = &self.agents[agent as usize];
+            let Schedule::Join(join) = state.spec.schedule.clone() else { continue };
+            if state.desired == Desired::Stopped || !join.status.takes(run.status) {
+                continue;
+            }
+            if state.desired == Desired::Paused {
+                let why = state.why_paused();
+                self.passed(now, agent, event, Verdict::SkippedPaused, &why);
+                continue;
+            }
+            self.expire(now, agent, &join);
+            let arrival = Arrival { run: run.clone(), event: Box::new(event.clone()) };
+            let state = &mut self.agents[agent as usize];
+            if let Some(older) = state.arrived.insert(of.clone(), arrival) {
+                let why = format!("a newer run of {of} ended before the others had");
+                self.passed(now, agent, &older.event, Verdict::Superseded, &why);
+            }
+            let state = &mut self.agents[agent as usize];
+            if state.arrived.len() == join.after.len() {
+                let all = std::mem::take(&mut state.arrived);
+                self.join(now, agent, all);
+            }
+        }
+    }
+
+    /// All that it waits for has come: the event that tells it, and what comes of that.
+    fn join(&mut self, now: Now, agent: u32, all: Arrivals) {
+        let after = all.into_iter().map(|(of, arrival)| (of, arrival.run)).collect();
+        let event = Event {
+            seq: Seq(0),
+            ts: now.wall,
+            agent_id: Some(self.agents[agent as usize].spec.id.clone()),
+            run_id: None,
+            session_id: None,
+            payload: Payload::AgentsJoined(AgentsJoined { after }),
+        };
+        self.push(now, Fact::Joined(Box::new(event.clone())));
+        let stands_against = self.too_long_a_chain().or_else(|| self.outside_of_times(now, agent));
+        match stands_against.or_else(|| self.obstacle(now, agent, Trigger::Event)) {
+            Some((verdict, cause)) => self.passed(now, agent, &event, verdict, &cause),
+            None => self.start_by(now, agent, Arc::new(event)),
+        }
+    }
+
+    /// What came too long ago to count.
+    fn expire(&mut self, now: Now, agent: u32, join: &Join) {
+        let state = &mut self.agents[agent as usize];
+        let is_over = |arrival: &Arrival| now.wall.duration_since(arrival.event.ts) > join.within;
+        let over: Vec<AgentId> =
+            state.arrived.iter().filter(|(_, arrival)| is_over(arrival)).map(|(of, _)| of.clone()).collect();
+        for of in over {
+            let Some(arrival) = self.agents[agent as usize].arrived.remove(&of) else { continue };
+            let within = human_duration(join.within);
+            let why = format!("within {within} of it not all had {}: {}", join.status, join.describe());
+            self.passed(now, agent, &arrival.event, Verdict::Dropped, &why);
+        }
+    }
+
+    /// It waits no longer for what its schedule named so far.
+    pub(super) fn drop_arrivals(&mut self, now: Now, agent: u32, why: &str) {
+        for arrival in std::mem::take(&mut self.agents[agent as usize].arrived).into_values() {
+            self.passed(now, agent, &arrival.event, Verdict::Dropped, why);
+        }
+    }
+}
+
+impl super::agent::AgentState {
+    /// The agents that it waits for, each with the end of a run that counts so far.
+    pub(super) fn waits_for(&self) -> Vec<(AgentId, Option<jiff::Timestamp>)> {
+        let Schedule::Join(join) = &self.spec.schedule else { return Vec::new() };
+        let ended = |of: &AgentId| self.arrived.get(of).map(|arrival| arrival.run.finished_at);
+        join.after.iter().map(|of| (of.clone(), ended(of))).collect()
+    }
+}
