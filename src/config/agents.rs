@@ -1,4 +1,5 @@
 //! From `[agents.…]` to specifications.
+use super::deliver::{Runs, deliver};
 use super::schedule::Schedules;
 use super::walk::{Item, Section};
 use super::{checks, keys, sandbox};
@@ -77,6 +78,9 @@ impl Maker<'_> {
         }
         let history = self.history(section, &body);
         let is_model = matches!(body, Some(Body::Query(_)));
+        let has_gate = section.get("gate").is_some() || section.misspelled.contains(&"gate");
+        let runs = Runs { fleet: self.fleet, body: body.as_ref(), has_gate };
+        let deliver = deliver(section, &runs);
         let mut spec = AgentSpec {
             id,
             description: section.text("description").map(Into::into),
@@ -94,6 +98,7 @@ impl Maker<'_> {
             circuit: circuit(section),
             lock: section.text("lock").map(Arc::from),
             notify: self.notify(section),
+            deliver,
             accept_risk: accept_risk(section),
             history,
             control: section.word("control").filter(|control| *control != Control::None),
@@ -262,7 +267,7 @@ impl Maker<'_> {
             to.push(name.to_owned());
         }
         let on = match section.get("on") {
-            None => TellOn::ALL.to_vec(),
+            None => TellOn::USUAL.to_vec(),
             Some(list) => list.items().unwrap_or_default().iter().filter_map(Item::word).collect(),
         };
         let repeat = section.positive("repeat").unwrap_or(SignedDuration::from_hours(6));

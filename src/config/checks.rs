@@ -54,7 +54,7 @@ pub(super) fn output_schema(item: Item<'_>) -> Value {
 const OF_COMMANDS: &[&str] = &["exit_code", "exit", "stdout", "stderr"];
 
 /// `{ exit_code = 0, rows = { gte = 1 } }`: each field equals a value, or compares with one.
-fn expect(item: Item<'_>, of_command: bool) -> Option<Vec<Expect>> {
+pub(super) fn expect(item: Item<'_>, of_command: bool) -> Option<Vec<Expect>> {
     let mut all = Vec::new();
     for (field, value) in item.table()? {
         let span = field.span();

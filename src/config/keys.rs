@@ -331,8 +331,28 @@ pub(super) const CHECK: &[Key] = &[
 ];
 pub(super) const TELL: &[Key] = &[
     key("to", Kind::Texts, "names of [notify.…] tables"),
-    key("on", Kind::Words(TellOn::WORDS), "of what; default: all"),
+    key("on", Kind::Words(TellOn::WORDS), "of what; default: all but completed"),
     key("repeat", Kind::Duration, "how often an ongoing problem is told again; default 6h"),
+];
+pub(super) const DELIVER: &[Key] = &[
+    key("to", Kind::Texts, "names of [notify.…] tables"),
+    key(
+        "when",
+        Kind::Any,
+        "what must hold of the result, as in `expect`: { items = { gte = 1 } }; a text is looked at as `result`; default: each \
+         result is sent",
+    ),
+    key(
+        "title",
+        Kind::Text,
+        "one line; {result.…}, {gate.…} and {run.…} are filled in; default: the agent's name",
+    ),
+    key(
+        "text",
+        Kind::Text,
+        "more lines, filled in alike; what is too long for a target is cut after a sentence and says where the rest is; \
+         default {result}",
+    ),
 ];
 /// The events that `on` takes.
 pub(super) const EVENTS: &[&str] = &{
@@ -488,6 +508,11 @@ pub(super) const AGENT: &[Key] = &[
     key("gate", Kind::Table(CHECK), "decides whether a run is worth it, before any model is asked"),
     key("success_when", Kind::Tables(CHECK), "must all hold after the run"),
     key("notify", Kind::Table(TELL), "whom to tell of what"),
+    key(
+        "deliver",
+        Kind::Table(DELIVER),
+        "who gets the result of each run that completed, once; a delivery that fails never fails the run",
+    ),
     key(
         "approval",
         Kind::Word(Approval::WORDS),

@@ -9,6 +9,7 @@ mod call_args;
 mod checks;
 mod conceal;
 mod context;
+mod deliver;
 mod diagnostic;
 mod document;
 mod duration;

@@ -6,8 +6,11 @@
 //! recorded before that receiver is given anything else; so a crash repeats at most the one that was under way, under
 //! the same key.
 use super::clock;
-use crate::daemon::inbox::Handle;
-use crate::domain::{Entry, Fact, NotifyTarget, NotifyTargetKind, counted, human_duration};
+use crate::daemon::inbox::{self, Handle};
+use crate::domain::{
+    Entry, Fact, Finding, FoundBy, IncidentRecord, Level, NotifyTarget, NotifyTargetKind, counted,
+    human_duration,
+};
 use crate::notify::{self, Message, Pace, SendError};
 use crate::store::{OutboxRow, Store};
 use jiff::SignedDuration;
@@ -32,6 +35,8 @@ const APART: Duration = Duration::from_millis(1100);
 /// When the daemon goes down, deliveries under way get this long to end and to be recorded. What is not done by then
 /// stays in the outbox.
 pub(super) const LAST_DELIVERIES: Duration = Duration::from_secs(3);
+/// A receiver that failed so often in a row, over six minutes, is a problem of the daemon.
+const DOWN_AFTER: u32 = 4;
 /// The longest that other messages wait after a failure; and after one whose receiver says how long.
 const LONGEST_WAIT: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(6 * 3600));
 
@@ -46,7 +51,7 @@ pub(super) async fn run(store: Store, handle: Handle, down: CancellationToken) {
         tokio::select! {
             () = down.cancelled() => return outbox.end().await,
             () = tokio::time::sleep_until(wake) => {}
-            Some(ended) = outbox.under_way.join_next() => outbox.ended(ended),
+            Some(ended) = outbox.under_way.join_next() => outbox.ended(ended).await,
             changed = newest.changed() => if changed.is_err() { return },
         }
     }
@@ -66,6 +71,8 @@ struct Line {
     busy: bool,
     /// It refused several as one: until it has taken one, they go one by one.
     alone: bool,
+    /// What was last said of it to the engine.
+    noticed: Option<Level>,
     /// Of mails that did not reach all: who has them, by row. Forgotten when the daemon ends; then they get it twice,
     /// with the same Message-ID.
     reached: HashMap<i64, Vec<String>>,
@@ -92,6 +99,8 @@ struct Delivered {
     apart: Duration,
     /// It has taken what it got; `None`: it was not there to say.
     taken: Option<bool>,
+    /// What the delivery says of the receiver; `None`: nothing new.
+    finding: Option<Finding>,
 }
 
 impl Outbox {
@@ -168,6 +177,7 @@ impl Outbox {
             pace: Pace::new(now),
             busy: false,
             alone: false,
+            noticed: None,
             reached: HashMap::new(),
         });
         let per_minute = target.as_ref().and_then(|target| target.per_minute);
@@ -193,7 +203,7 @@ impl Outbox {
         None
     }
 
-    fn ended(&mut self, ended: Result<Delivered, tokio::task::JoinError>) {
+    async fn ended(&mut self, ended: Result<Delivered, tokio::task::JoinError>) {
         let Ok(ended) = ended else {
             // It broke off inside. Its receiver is not known from here: all are asked anew.
             tracing::error!("a delivery broke off");
@@ -209,7 +219,26 @@ impl Outbox {
         }
         line.alone = ended.taken.map_or(line.alone, |taken| !taken);
         line.learn(&ended.rows, ended.partly);
+        let level = ended.finding.as_ref().map(|finding| finding.level);
+        if let Some(finding) = ended.finding.filter(|_| line.noticed != level) {
+            line.noticed = level;
+            let _ = self.handle.inbox.send(inbox::Message::Noticed(finding)).await;
+        }
     }
+}
+
+/// What a delivery says of its receiver: that it is there, or that messages don't get to it.
+fn finding(target: &str, sent: &Result<(), SendError>, tries: u32, given_up: bool) -> Option<Finding> {
+    let (level, title) = match sent {
+        Ok(()) => (Level::Ok, String::new()),
+        Err(error) if given_up => (Level::Crit, format!("a message to `{target}` was given up: {error}")),
+        Err(error) if tries >= DOWN_AFTER => {
+            (Level::Warn, format!("no message gets to `{target}`, {tries} tries so far: {error}"))
+        }
+        Err(_) => return None,
+    };
+    let key = format!("{}{target}", IncidentRecord::NOTIFY);
+    Some(Finding { key, level, title, hold_for: SignedDuration::ZERO, by: FoundBy::Check })
 }
 
 /// How long until the next try. Each counts, so a receiver that says "in a second" makes none of them come sooner.
@@ -222,6 +251,9 @@ fn message(row: OutboxRow, reached: Vec<String>) -> Message {
         id: row.id,
         agent: row.agent,
         about: row.about,
+        urgency: row.urgency,
+        key: row.key,
+        run: row.run,
         at: row.at,
         subject: row.subject,
         body: row.body,
@@ -256,14 +288,15 @@ async fn deliver(
         Err(error) => (!error.worth_retrying && !whole.joined.is_empty()).then_some(false),
     };
     let rows = messages.iter().map(|message| message.id).collect();
-    let mut told = Delivered { target: name.clone(), rows, partly: Vec::new(), wait: None, apart, taken };
+    let mut told =
+        Delivered { target: name.clone(), rows, partly: Vec::new(), wait: None, apart, taken, finding: None };
     let at = clock::now().wall;
     let mut entries = Vec::new();
     for message in messages {
         let tries = tries.get(&message.id).copied().unwrap_or(1);
-        let (id, target, agent) = (message.id, name.clone(), message.agent);
+        let (id, target, agent, run) = (message.id, name.clone(), message.agent, message.run);
         let fact = match &sent {
-            Ok(()) => Fact::NotificationSent { id, target, agent, tries },
+            Ok(()) => Fact::NotificationSent { id, target, agent, run, tries },
             Err(error) => {
                 // What can't be told together may still be told one by one.
                 let again = error.worth_retrying || taken == Some(false);
@@ -282,11 +315,14 @@ async fn deliver(
                     }
                 }
                 let error = error.message.clone();
-                Fact::NotificationFailed { id, target, agent, tries, error, retry_at }
+                Fact::NotificationFailed { id, target, agent, run, tries, error, retry_at }
             }
         };
         entries.push(Entry { at, fact });
     }
+    let given_up = |entry: &Entry| matches!(entry.fact, Fact::NotificationFailed { retry_at: None, .. });
+    let most = tries.values().copied().max().unwrap_or(1);
+    told.finding = finding(&name, &sent, most, entries.iter().any(given_up));
     if let Err(error) = &sent {
         let messages = entries.len();
         let next = match told.wait.map(SignedDuration::try_from) {
@@ -324,8 +360,13 @@ mod tests {
 
     #[test]
     fn who_has_a_mail_is_known_after_others_were_sent() {
-        let mut line =
-            Line { pace: Pace::new(Instant::now()), busy: false, alone: false, reached: HashMap::new() };
+        let mut line = Line {
+            pace: Pace::new(Instant::now()),
+            busy: false,
+            alone: false,
+            noticed: None,
+            reached: HashMap::new(),
+        };
         let has = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         line.learn(&[1, 2], vec![(1, has(&["a"])), (2, has(&["a"]))]);
         line.learn(&[3], Vec::new());

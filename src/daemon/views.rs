@@ -5,7 +5,7 @@ use crate::domain::*;
 use crate::engine::{AgentNow, BudgetLeft, ChangedAgent, ComingSlot, Engine, Refusal, Reply};
 use crate::export::ExportStanding;
 use crate::protocol::*;
-use crate::store::{LedgerRow, OutputPage, RunRow, StepRow};
+use crate::store::{LedgerRow, OutboxTarget, OutputPage, RunRow, StepRow};
 use crate::tools::mcp::{Difference, PinChange, PinState, ServerTool};
 use crate::tools::{ToolError, ToolInfo};
 use jiff::Timestamp;
@@ -136,6 +136,11 @@ pub(super) fn ancestor(one: &crate::store::Ancestor) -> AncestorView {
 }
 
 /// The copy of the log in Redis.
+pub(super) fn delivery(target: OutboxTarget) -> DeliveryView {
+    let OutboxTarget { target, waiting, given_up, oldest, next_try, tries, error } = target;
+    DeliveryView { target, waiting, given_up, oldest, tries, next_try, error }
+}
+
 pub(super) fn redis(spec: &RedisSpec, standing: &ExportStanding, newest: u64, now: Timestamp) -> RedisView {
     let position = standing.position.map(|seq| seq.0);
     let lag = standing.behind_since.map(|since| now.duration_since(since));

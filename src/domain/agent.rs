@@ -2,6 +2,8 @@
 //!
 //! There is no such thing as an invalid [`AgentSpec`]: `config` makes them, nobody else. What is
 //! large or rare sits behind a pointer, so that 100,000 agents stay small.
+use super::deliver::DeliverSpec;
+use super::expected::Expect;
 use super::words::words;
 use super::{ActiveTimes, AgentId, ConfigHash, Control, CronSchedule, EventType, Sandbox};
 use crate::domain::run::RunStatus;
@@ -50,6 +52,8 @@ pub struct AgentSpec {
     pub lock: Option<Arc<str>>,
     /// Whom to tell of what.
     pub notify: Option<Arc<NotifySpec>>,
+    /// Who gets the results of its runs.
+    pub deliver: Option<Arc<DeliverSpec>>,
     /// What its programs may ask of the daemon; `None`: nothing.
     pub control: Option<Control>,
     /// Why it may join what strangers write, what is private, and a way out.
@@ -432,37 +436,6 @@ pub enum CheckBody {
     Command(CommandSpec),
 }
 
-/// One condition on a field of a result: `expect = { rows = { gte = 1 } }`, `expect = { exit_code = 0 }`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Expect {
-    /// Path of the field: `exit_code`, `stdout`, `rows.0.count`.
-    pub field: String,
-    /// How it is compared.
-    pub compare: Compare,
-    /// With what.
-    pub value: serde_json::Value,
-}
-
-words! {
-    /// How a field is compared with a value.
-    Compare {
-        /// Equal.
-        Eq = "eq",
-        /// Not equal.
-        Ne = "ne",
-        /// Less.
-        Lt = "lt",
-        /// Less or equal.
-        Lte = "lte",
-        /// Greater.
-        Gt = "gt",
-        /// Greater or equal.
-        Gte = "gte",
-        /// A text that contains, or a list that has.
-        Contains = "contains",
-    }
-}
-
 /// What a run may use.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
@@ -554,5 +527,7 @@ words! {
         IncidentResolved = "incident_resolved",
         /// Calls wait for a person.
         ApprovalRequested = "approval_requested",
+        /// A run completed.
+        Completed = "completed",
     }
 }

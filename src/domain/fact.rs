@@ -5,7 +5,7 @@
 //! event that tells it ([`super::Event::telling`]).
 use super::{
     AgentId, ArchiveStep, BudgetNews, CircuitSpec, ConfigHash, Desired, Diagnosis, IncidentRecord,
-    MemoryChange, RunError, RunId, RunMode, RunStatus, Talk, TellOn, Trigger, Usage, Verdict,
+    MemoryChange, Notice, RunError, RunId, RunMode, RunStatus, Talk, Trigger, Usage, Verdict,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -258,14 +258,8 @@ pub enum Fact {
     NotificationQueued {
         /// Name of a `[notify.…]` table.
         target: String,
-        /// Of which agent it tells.
-        agent: AgentId,
-        /// What kind of news.
-        about: TellOn,
-        /// One line.
-        subject: String,
-        /// More lines.
-        body: String,
+        /// What it says.
+        notice: Box<Notice>,
     },
     /// A message was delivered.
     NotificationSent {
@@ -275,6 +269,8 @@ pub enum Fact {
         target: String,
         /// Of which agent it told.
         agent: AgentId,
+        /// Of which run.
+        run: Option<RunId>,
         /// How many tries it took.
         tries: u32,
     },
@@ -286,6 +282,8 @@ pub enum Fact {
         target: String,
         /// Of which agent it tells.
         agent: AgentId,
+        /// Of which run.
+        run: Option<RunId>,
         /// How many tries so far.
         tries: u32,
         /// Why.

@@ -141,6 +141,8 @@ const OWN_KEYS: &[&str] = &[IncidentRecord::REDIS];
 impl IncidentRecord {
     /// Key of the incident that events don't get to Redis.
     pub const REDIS: &str = "redis:events";
+    /// Before the name of a `[notify.…]` table: key of the incident that messages don't get to it.
+    pub const NOTIFY: &str = "notify:";
 
     /// The daemon, where an incident has its agent.
     pub fn of_daemon() -> AgentId {
@@ -149,7 +151,8 @@ impl IncidentRecord {
 
     /// Is it about the daemon itself?
     pub fn is_of_daemon(&self) -> bool {
-        self.agent.as_str() == DAEMON && OWN_KEYS.contains(&self.key.as_str())
+        let is_own = OWN_KEYS.contains(&self.key.as_str()) || self.key.starts_with(Self::NOTIFY);
+        self.agent.as_str() == DAEMON && is_own
     }
 
     /// Opened and not resolved.

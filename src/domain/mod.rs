@@ -11,8 +11,11 @@ mod calendar;
 mod chat;
 mod counted;
 mod cron;
+mod deliver;
 mod described;
 mod event;
+mod excerpt;
+pub mod expected;
 mod export;
 mod fact;
 mod fleet;
@@ -26,6 +29,7 @@ mod json_schema;
 mod loose_json;
 mod nearest;
 mod net_target;
+mod notice;
 pub mod novelty;
 mod object_key;
 mod price;
@@ -37,6 +41,7 @@ mod sandbox;
 mod secret_ref;
 mod slot;
 mod talk;
+pub mod template;
 mod time;
 mod tokens;
 mod tokens_said;
@@ -49,8 +54,8 @@ pub use active_times::{ActiveTimes, CalendarSpec, Hours, NamedPeriods};
 pub use address::{AddressPattern, addresses_in, host_pattern, is_address, is_named};
 pub use agent::{
     AgentSpec, Approval, Backoff, Body, CatchUp, CatchUpPolicy, Check, CheckBody, CircuitSpec, CommandSpec,
-    Compare, EventTrigger, Expect, FirstRun, History, Join, JoinStatus, Limits, Memory, MemoryMode,
-    NotifySpec, Overlap, QuerySpec, RetrySpec, Schedule, TellOn, ToolCallSpec,
+    EventTrigger, FirstRun, History, Join, JoinStatus, Limits, Memory, MemoryMode, NotifySpec, Overlap,
+    QuerySpec, RetrySpec, Schedule, TellOn, ToolCallSpec,
 };
 pub use agent_state::{Activity, Desired, Health, Held};
 pub use ahead::{Ahead, AheadRow, Judged, LookAhead, Taken};
@@ -62,9 +67,12 @@ pub use chat::{
 pub use counted::counted;
 pub use cron::{ClockChange, CronError, CronSchedule};
 
+pub use deliver::{DeliverSpec, DeliveryFacts, rest_of};
 pub use described::{Described, Field, Object, Shape, Tagged, Words};
 pub(crate) use described::{described, snake_case, text as doc_text};
 pub use event::*;
+pub use excerpt::{LengthUnit, cut_at_sentence};
+pub use expected::{Compare, Expect};
 pub use export::{ExportState, RedisAddress, RedisSpec, StreamFormat, StreamFrom};
 pub use fact::{
     ALL_WELL, AgentChange, AgentRecord, CircuitRecord, Counters, Entry, Fact, KeptFeed, LastRun, OutputChunk,
@@ -84,6 +92,7 @@ pub use json_schema::{check_schema, fits_part, fits_schema};
 pub use loose_json::{MOST_NESTED, Slips, is_deeper, mended_json, read_json};
 pub use nearest::{distance, nearest};
 pub use net_target::NetTarget;
+pub use notice::{Notice, NoticeState, Urgency};
 pub use private_host::PrivateHost;
 
 pub use object_key::check_object_key;

@@ -95,6 +95,9 @@ fn of_agent(agent: &AgentSpec) -> RightsOf {
             walls(&format!("a {what}"), command.sandbox.as_deref(), &mut rights);
         }
     }
+    for target in agent.deliver.iter().flat_map(|deliver| &deliver.to) {
+        rights.may(format!("has its results sent to {}", word(target)));
+    }
     if let Some(control) = agent.control {
         rights.may(format!("lets its programs ask the daemon, control {control}"));
     }

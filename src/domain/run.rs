@@ -135,6 +135,8 @@ pub struct AttemptOutcome {
     pub said: Vec<ChatMessage>,
     /// Items of the gate that become seen if the run completes.
     pub seen: Vec<String>,
+    /// What the gate gave, where the delivery of the result has a place for it.
+    pub gate: Option<String>,
 }
 
 impl AttemptOutcome {
@@ -154,6 +156,7 @@ impl AttemptOutcome {
             conclusive: false,
             said: Vec::new(),
             seen: Vec::new(),
+            gate: None,
         }
     }
 }

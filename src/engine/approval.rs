@@ -37,7 +37,8 @@ impl Engine {
         lines.extend(total.map(|total| {
             format!("The run ends if nobody decides within its total_timeout of {}.", human_duration(total))
         }));
-        self.tell(now, agent, TellOn::ApprovalRequested, subject, lines.join("\n"));
+        let notice = Notice::new(&run.spec.id, TellOn::ApprovalRequested, subject, lines.join("\n"));
+        self.tell(now, agent, notice.of_run(id));
     }
 
     pub(super) fn decide_approval(

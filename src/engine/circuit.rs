@@ -41,7 +41,8 @@ impl Engine {
                 "{id}: paused for {} after {failures} failures in a row",
                 human_duration(rule.cooldown)
             );
-            self.tell(now, agent, TellOn::CircuitOpened, subject, message.to_owned());
+            let notice = Notice::new(&id, TellOn::CircuitOpened, subject, message.to_owned());
+            self.tell(now, agent, notice.keyed(format!("circuit:{id}")));
         }
     }
 

@@ -128,7 +128,9 @@ impl Engine {
             );
             let body = if incident.by.is_untrusted() { format!("{body}; {UNTRUSTED}") } else { body };
             let body = with_finding(body, &incident);
-            if self.tell(now, agent, TellOn::IncidentOpened, subject, body) {
+            let notice = Notice::new(&incident.agent, TellOn::IncidentOpened, subject, body);
+            let notice = Notice { urgency: incident.severity.into(), run, ..notice.keyed(&incident.key) };
+            if self.tell(now, agent, notice) {
                 incident.told_at = Some(now.wall);
             }
         }
@@ -152,7 +154,8 @@ impl Engine {
             let lasted = human_duration(now.wall.duration_since(incident.since));
             let subject = format!("{}: resolved: {}", incident.agent, incident.title);
             let body = with_finding(format!("{}, it lasted {lasted}", incident.key), &incident);
-            self.tell(now, agent, TellOn::IncidentResolved, subject, body);
+            let notice = Notice::new(&incident.agent, TellOn::IncidentResolved, subject, body);
+            self.tell(now, agent, notice.keyed(&incident.key));
         }
         self.push(now, Fact::IncidentSaved(Box::new(incident.clone())));
         self.push(now, Fact::IncidentResolved(Box::new(incident)));
@@ -284,6 +287,6 @@ fn with_finding(body: String, incident: &IncidentRecord) -> String {
 }
 
 /// The key of the incident that says that an agent itself fails.
-fn failing_key(agent: &AgentId) -> String {
+pub(super) fn failing_key(agent: &AgentId) -> String {
     format!("agent:{agent}")
 }

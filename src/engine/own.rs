@@ -51,6 +51,19 @@ impl Engine {
         self.own_incidents.insert(incident.key.clone(), incident);
     }
 
+    /// Targets that are no longer configured get no messages: what stood in the way of those is over.
+    pub(super) fn forget_targets(&mut self, now: Now) {
+        let fleet = self.fleet.clone();
+        let is_gone = |key: &String, _: &mut IncidentRecord| {
+            key.strip_prefix(IncidentRecord::NOTIFY).is_some_and(|name| !fleet.notify.contains_key(name))
+        };
+        let gone: Vec<IncidentRecord> =
+            self.own_incidents.extract_if(.., is_gone).map(|(_, incident)| incident).collect();
+        for incident in gone {
+            self.close_incident(now, incident);
+        }
+    }
+
     /// A person took note of a problem of the daemon; `None`: it has no such problem.
     pub(super) fn ack_own(
         &mut self,

@@ -103,6 +103,7 @@ impl Engine {
                 Err(_) => engine.close_incident(now, incident),
             }
         }
+        engine.forget_targets(now);
         let mut open_runs = restored.open_runs;
         engine.charge_restored(now, restored.holds, &mut open_runs);
         for record in open_runs {

@@ -1,5 +1,6 @@
 //! The life of a run: begun, ended or retried, revised, dropped, asked for and cancelled by hand.
 //! Who may start when is left to `queue`.
+use super::tell::EndedRun;
 use super::{Action, CancelCause, Engine, Place, Refusal, Reply, retry};
 use crate::domain::*;
 use jiff::SignedDuration;
@@ -317,26 +318,38 @@ impl Engine {
         if status == RunStatus::Completed {
             self.keep_what_was_said(now, &run, &outcome);
         }
+        // who cut it short may not know what it used
+        let usage = if run.record.used == Usage::default() { outcome.usage } else { run.record.used };
         let fact = Fact::RunEnded {
             run: id,
             real,
             agent: id_of_agent,
             status,
             attempt: run.record.attempt,
-            result: outcome.result,
+            result: outcome.result.clone(),
             untrusted: outcome.untrusted,
             error: error.clone(),
             exit_code: outcome.exit_code,
-            // who cut it short may not know what it used
-            usage: if run.record.used == Usage::default() { outcome.usage } else { run.record.used },
+            usage,
             duration,
             run_count: counters.runs,
             error_count: counters.errors,
-            warnings: outcome.warnings,
+            warnings: outcome.warnings.clone(),
         };
         self.push(now, fact);
         if real {
             self.judge_health(now, agent, status, error.as_ref());
+        }
+        if real && status == RunStatus::Completed {
+            let ended = EndedRun {
+                result: outcome.result.as_deref(),
+                gate: outcome.gate.as_deref(),
+                exit_code: outcome.exit_code,
+                usage,
+                duration,
+                warnings: &outcome.warnings,
+            };
+            self.tell_completed(now, &run, &ended);
         }
     }
 

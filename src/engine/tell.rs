@@ -1,28 +1,87 @@
 //! Whom to tell of what, and how often (section 6). Delivery is left to `notify`.
-use super::Engine;
+use super::incident::failing_key;
+use super::{Engine, Run};
 use crate::domain::*;
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+/// Of a result that is only mentioned, so many characters.
+const RESULT: usize = 500;
+
+/// How a run ended, for those who hear of it.
+pub(super) struct EndedRun<'a> {
+    pub(super) result: Option<&'a str>,
+    pub(super) gate: Option<&'a str>,
+    pub(super) exit_code: Option<i32>,
+    pub(super) usage: Usage,
+    pub(super) duration: SignedDuration,
+    pub(super) warnings: &'a [String],
+}
+
+impl EndedRun<'_> {
+    /// What `{run.…}` is filled with, by the names of [`DeliverSpec::OF_RUN`].
+    fn about(&self, now: Now, run: &Run) -> Value {
+        let record = &run.record;
+        json!({
+            "id": record.run,
+            "agent": run.spec.id,
+            "attempt": record.attempt,
+            "trigger": record.trigger,
+            "slot": record.slot,
+            "started_at": record.started_at,
+            "finished_at": now.wall,
+            "duration": human_duration(self.duration),
+            "requests": self.usage.requests,
+            "tokens": self.usage.tokens(),
+            "usd": format!("{:.4}", self.usage.usd),
+            "exit_code": self.exit_code,
+            "warnings": self.warnings,
+        })
+    }
+}
 
 impl Engine {
     /// Puts one message per target into the outbox, if the agent asks for this kind of news.
-    pub(super) fn tell(
-        &mut self,
-        now: Now,
-        agent: u32,
-        about: TellOn,
-        subject: String,
-        body: String,
-    ) -> bool {
-        let state = &self.agents[agent as usize];
-        let Some(notify) = state.spec.notify.clone().filter(|notify| notify.on.contains(&about)) else {
-            return false;
-        };
-        let id = state.spec.id.clone();
-        for target in &notify.to {
-            let (target, agent) = (target.clone(), id.clone());
-            let (subject, body) = (subject.clone(), body.clone());
-            self.push(now, Fact::NotificationQueued { target, agent, about, subject, body });
+    pub(super) fn tell(&mut self, now: Now, agent: u32, notice: Notice) -> bool {
+        self.tell_others(now, agent, notice, &[])
+    }
+
+    /// The same, but for targets that have it already.
+    fn tell_others(&mut self, now: Now, agent: u32, notice: Notice, but: &[String]) -> bool {
+        let notify = self.agents[agent as usize].spec.notify.clone();
+        let Some(notify) = notify.filter(|notify| notify.on.contains(&notice.about)) else { return false };
+        for target in notify.to.iter().filter(|target| !but.contains(target)) {
+            let (target, notice) = (target.clone(), Box::new(notice.clone()));
+            self.push(now, Fact::NotificationQueued { target, notice });
         }
         true
+    }
+
+    /// A run completed for real: its result goes to those who are to have it, and others hear that it completed.
+    pub(super) fn tell_completed(&mut self, now: Now, run: &Run, ended: &EndedRun<'_>) {
+        let spec = run.spec.clone();
+        let mut have_it: &[String] = &[];
+        if let Some(deliver) = spec.deliver.as_deref() {
+            let facts = DeliveryFacts::new(ended.result, ended.gate, ended.about(now, run));
+            if let Some((subject, body)) = deliver.words(&facts, run.record.run) {
+                let notice = Notice::new(&spec.id, TellOn::Completed, subject, body).of_run(run.record.run);
+                for target in &deliver.to {
+                    let (target, notice) = (target.clone(), Box::new(notice.clone()));
+                    self.push(now, Fact::NotificationQueued { target, notice });
+                }
+                have_it = &deliver.to;
+            }
+        }
+        let subject = format!("{}: completed", spec.id);
+        let body = cut_at_sentence(
+            ended.result.unwrap_or_default().trim(),
+            LengthUnit::Chars,
+            RESULT,
+            &rest_of(run.record.run),
+        );
+        let notice =
+            Notice::new(&spec.id, TellOn::Completed, subject, body.into_owned()).of_run(run.record.run);
+        self.tell_others(now, run.agent, notice, have_it);
     }
 
     /// True if a problem that was last told at `told_at` may be told (again) now.
@@ -41,11 +100,13 @@ impl Engine {
         if !self.may_tell(now, agent, state.told_at) {
             return;
         }
+        let id = &state.spec.id;
         let subject = match state.counters.errors_in_row {
-            0 | 1 => format!("{}: failed", state.spec.id),
-            n => format!("{}: still failing, {n} times in a row", state.spec.id),
+            0 | 1 => format!("{id}: failed"),
+            n => format!("{id}: still failing, {n} times in a row"),
         };
-        if self.tell(now, agent, TellOn::Failed, subject, message.to_owned()) {
+        let notice = Notice::new(id, TellOn::Failed, subject, message.to_owned()).keyed(failing_key(id));
+        if self.tell(now, agent, notice) {
             self.agents[agent as usize].told_at = Some(now.wall);
         }
     }
@@ -53,14 +114,18 @@ impl Engine {
     /// A run completed after failures that were told.
     pub(super) fn tell_recovered(&mut self, now: Now, agent: u32) {
         if self.agents[agent as usize].told_at.take().is_some() {
-            let subject = format!("{}: works again", self.agents[agent as usize].spec.id);
-            self.tell(now, agent, TellOn::Recovered, subject, String::new());
+            let id = &self.agents[agent as usize].spec.id;
+            let notice = Notice::new(id, TellOn::Recovered, format!("{id}: works again"), String::new());
+            let notice = notice.keyed(failing_key(id));
+            self.tell(now, agent, notice);
         }
     }
 
     /// Slots were missed and are not made up for.
     pub(super) fn tell_missed(&mut self, now: Now, agent: u32, count: u64, why: &str) {
-        let subject = format!("{}: {} missed", self.agents[agent as usize].spec.id, counted(count, "run"));
-        self.tell(now, agent, TellOn::Missed, subject, why.to_owned());
+        let id = &self.agents[agent as usize].spec.id;
+        let subject = format!("{id}: {} missed", counted(count, "run"));
+        let notice = Notice::new(id, TellOn::Missed, subject, why.to_owned());
+        self.tell(now, agent, notice);
     }
 }

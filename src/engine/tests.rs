@@ -72,6 +72,7 @@ fn agent(name: &str, schedule: Schedule, with: impl FnOnce(&mut AgentSpec)) -> A
         circuit: CircuitSpec { open_after: 0, cooldown: secs(3600) },
         lock: None,
         notify: None,
+        deliver: None,
         control: None,
         accept_risk: None,
         config_hash: ConfigHash(0),
@@ -416,7 +417,8 @@ impl Bench {
             Fact::IncidentDiagnosed { agent, key, diagnosis, .. } => {
                 format!("{agent} {key}: {} found {}", diagnosis.by, diagnosis.text)
             }
-            Fact::NotificationQueued { target, about, subject, body, .. } => {
+            Fact::NotificationQueued { target, notice } => {
+                let Notice { about, subject, body, .. } = &**notice;
                 self.messages.push((subject.clone(), body.clone()));
                 match body.split_once("\n\n") {
                     Some((_, found)) => format!("tell {target} {about} ({found})"),

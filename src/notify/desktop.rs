@@ -2,7 +2,7 @@
 use super::message::{Message, SendError};
 use super::program::run;
 use crate::child::{self, Inherit, Program};
-use crate::domain::TellOn;
+use crate::domain::Urgency;
 use std::time::Duration;
 
 pub(super) async fn send(message: &Message, timeout: Duration) -> Result<(), SendError> {
@@ -37,14 +37,10 @@ pub(super) async fn send(message: &Message, timeout: Duration) -> Result<(), Sen
 }
 
 fn argv(message: &Message) -> Vec<String> {
-    let urgency = match message.about {
-        TellOn::Recovered | TellOn::IncidentResolved => "low",
-        TellOn::Missed => "normal",
-        TellOn::Failed
-        | TellOn::CircuitOpened
-        | TellOn::BudgetExhausted
-        | TellOn::IncidentOpened
-        | TellOn::ApprovalRequested => "critical",
+    let urgency = match message.urgency {
+        Urgency::Info => "low",
+        Urgency::Warning => "normal",
+        Urgency::Critical => "critical",
     };
     // Desktops read the body, not the subject, as markup.
     let body = message.body.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");

@@ -35,6 +35,9 @@ pub fn join(mut messages: Vec<Message>) -> Message {
         id: first.id,
         agent: first.agent.clone(),
         about: worst(&messages),
+        urgency: messages.iter().map(|message| message.urgency).max().unwrap_or(first.urgency),
+        key: None,
+        run: None,
         at: last.at,
         subject: format!("{}: {}", kinds(&messages), names(&messages)),
         body: lines.join("\n"),
@@ -72,6 +75,7 @@ fn kinds(messages: &[Message]) -> String {
         TellOn::IncidentOpened => format!("{} opened", counted(count, "incident")),
         TellOn::IncidentResolved => format!("{} resolved", counted(count, "incident")),
         TellOn::ApprovalRequested => format!("{} wanted", counted(count, "approval")),
+        TellOn::Completed => counted(count, "result"),
     };
     all.into_iter().map(one).collect::<Vec<_>>().join(", ")
 }
@@ -89,8 +93,8 @@ fn names(messages: &[Message]) -> String {
     names.join("; ")
 }
 
-/// What a receiver goes by that looks at one kind only: a problem before the end of one.
+/// What a receiver goes by that looks at one kind only: the most urgent one.
 fn worst(messages: &[Message]) -> TellOn {
-    let bad = |message: &&Message| !matches!(message.about, TellOn::Recovered | TellOn::IncidentResolved);
-    messages.iter().find(bad).unwrap_or(&messages[0]).about
+    let worst = messages.iter().map(|message| message.urgency).max();
+    messages.iter().find(|message| Some(message.urgency) == worst).unwrap_or(&messages[0]).about
 }

@@ -1,5 +1,5 @@
 //! What is told, and why it was not delivered.
-use crate::domain::{AgentId, TellOn};
+use crate::domain::{AgentId, RunId, TellOn, Urgency};
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -12,6 +12,12 @@ pub struct Message {
     pub agent: AgentId,
     /// What kind of news.
     pub about: TellOn,
+    /// How urgent it is.
+    pub urgency: Urgency,
+    /// The problem that it tells of.
+    pub key: Option<String>,
+    /// The run that it tells of.
+    pub run: Option<RunId>,
     /// When it happened.
     pub at: Timestamp,
     /// One line.
@@ -31,6 +37,11 @@ impl Message {
             "id": self.id,
             "agent": self.agent,
             "about": self.about,
+            "severity": self.urgency,
+            "state": self.about.state(),
+            "key": self.key,
+            "run_id": self.run,
+            "links": self.links(),
             "at": self.at,
             "subject": self.subject,
             "body": self.body,
@@ -40,6 +51,15 @@ impl Message {
             json["joined"] = self.joined.iter().map(Self::to_json).collect();
         }
         json
+    }
+
+    /// Commands that show more.
+    fn links(&self) -> serde_json::Value {
+        match (self.run, &self.key) {
+            (Some(run), _) => serde_json::json!({ "show": format!("bgagent show {run}") }),
+            (None, Some(_)) if self.joined.is_empty() => serde_json::json!({ "show": "bgagent incidents" }),
+            _ => serde_json::json!({}),
+        }
     }
 
     /// The same in each try, another for each message, also if the database is begun anew.

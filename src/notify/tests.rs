@@ -1,6 +1,6 @@
 //! Tests of the senders, against real listeners, files and programs.
 use super::*;
-use crate::domain::{CommandSpec, SecretRef, TellOn, TextOrSecret};
+use crate::domain::{CommandSpec, SecretRef, TellOn, TextOrSecret, Urgency};
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -18,6 +18,9 @@ fn message() -> Message {
         id: 7,
         agent: "news".parse().unwrap(),
         about: TellOn::Failed,
+        urgency: Urgency::Critical,
+        key: Some("agent:news".into()),
+        run: None,
         at: "2026-11-24T09:00:00Z".parse().unwrap(),
         subject: "news failed".into(),
         body: "exit status 3\nthe end".into(),
@@ -104,7 +107,8 @@ async fn webhook_posts_json() {
     assert_eq!(
         body,
         serde_json::json!({
-            "id": 7, "agent": "news", "about": "failed", "at": "2026-11-24T09:00:00Z", "subject": "news failed",
+            "id": 7, "agent": "news", "about": "failed", "severity": "critical", "state": "open",
+            "key": "agent:news", "run_id": null, "links": {"show": "bgagent incidents"}, "at": "2026-11-24T09:00:00Z", "subject": "news failed",
             "body": "exit status 3\nthe end", "text": "news failed\nexit status 3\nthe end",
         })
     );

@@ -1,9 +1,9 @@
 //! One attempt: gate, body, proof.
-use super::check::{first_unmet, is_empty};
 use super::command::{Attempt, Bound, End, Ran};
 use super::output::{Output, Piece};
 use super::report::{Brief, Report, Shared, StopOrder};
 use super::template::{self, Places};
+use crate::domain::expected::{first_unmet, is_empty};
 use crate::domain::{
     AttemptEnd, AttemptOutcome, Body, Check, CheckBody, CommandSpec, ErrorKind, ProcessRole, RunError, Slips,
     ToolCallSpec, Trigger, human_duration, novelty, read_json,
@@ -82,6 +82,9 @@ pub(super) async fn outcome(
     if let Some(gate) = attempt.gate_before.take() {
         places.gate = gate;
     }
+    if delivers_gate(&brief) {
+        outcome.gate = Some(places.gate.clone()).filter(|gate| !gate.is_empty());
+    }
     outcome.duration = SignedDuration::try_from(began.elapsed()).unwrap_or(SignedDuration::ZERO);
     if outcome.end == AttemptEnd::Completed
         && brief.mode.is_normal()
@@ -109,11 +112,17 @@ const GATE: &str = "{gate}";
 
 /// Is there a place in what runs for what the gate gave?
 fn uses_gate(brief: &Brief) -> bool {
-    match &brief.agent.body {
+    let runs_with_it = match &brief.agent.body {
         Body::Query(spec) => brief.query.as_deref().unwrap_or(&spec.query).contains(GATE),
         Body::Tool(call) => call.args.to_string().contains(GATE),
         Body::Command(_) => false,
-    }
+    };
+    runs_with_it || delivers_gate(brief)
+}
+
+/// Has the delivery of the result a place for what the gate gave?
+fn delivers_gate(brief: &Brief) -> bool {
+    brief.agent.deliver.as_ref().is_some_and(|deliver| deliver.uses_gate())
 }
 
 impl Attempt<'_> {
@@ -125,7 +134,12 @@ impl Attempt<'_> {
         outcome
     }
 
-    pub(super) fn proofs_use_gate(&self) -> bool {
+    /// Is there a place for what the gate gave in what comes after the conversation: a proof, the delivery?
+    pub(super) fn needs_gate_later(&self) -> bool {
+        self.proofs_use_gate() || delivers_gate(self.brief)
+    }
+
+    fn proofs_use_gate(&self) -> bool {
         let uses = |check: &Check| matches!(&check.body, CheckBody::Tool(call) if call.args.to_string().contains(GATE));
         self.brief.agent.success_when.iter().any(uses)
     }

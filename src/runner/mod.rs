@@ -18,7 +18,6 @@
 mod asking;
 mod attempt;
 mod broken;
-mod check;
 mod command;
 mod env;
 mod model;

@@ -71,7 +71,7 @@ impl Attempt<'_> {
             _ => {
                 self.ask_as_recorded(&mut brief).await?;
                 let (query, seen) = (brief.query.clone(), self.seen.clone());
-                let gate = self.proofs_use_gate().then(|| places.gate.clone());
+                let gate = self.needs_gate_later().then(|| places.gate.clone());
                 journal.begin(query, brief.untrusted, seen, gate).await?;
             }
         }

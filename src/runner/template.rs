@@ -4,6 +4,8 @@
 //! place of its own.
 use crate::conversation::prompt;
 use crate::domain::novelty::at_path;
+pub(super) use crate::domain::template::as_text;
+use crate::domain::template::filled;
 use serde_json::Value;
 
 /// What places are filled with.
@@ -62,37 +64,6 @@ pub(super) fn fill_query(text: &str, places: &Places) -> (String, bool) {
         Some(prompt::data(source, &value))
     });
     (query, untrusted)
-}
-
-fn filled(text: &str, mut value_of: impl FnMut(&str) -> Option<String>) -> String {
-    let mut filled = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(open) = rest.find('{') {
-        filled.push_str(&rest[..open]);
-        rest = &rest[open..];
-        let end = rest.find('}');
-        match end.and_then(|end| value_of(&rest[1..end]).map(|value| (end, value))) {
-            Some((end, value)) => {
-                filled.push_str(&value);
-                rest = &rest[end + 1..];
-            }
-            None => {
-                filled.push('{');
-                rest = &rest[1..];
-            }
-        }
-    }
-    filled.push_str(rest);
-    filled
-}
-
-/// A value as it reads in the middle of a text.
-pub(super) fn as_text(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
 }
 
 /// What stands for the place of this name; `None`: it is no place.

@@ -163,17 +163,10 @@ fn write(db: &Sql, entry: &Entry, newest: Seq) -> SqlResult<bool> {
                 params![agent.as_str(), key],
             )?;
         }
-        Fact::NotificationQueued { target, agent, about, subject, body } => {
-            db.run("INSERT INTO outbox(target, agent, about, at, subject, body, tries, due) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?4)", params![target, agent.as_str(), about.as_str(), at(entry.at), subject, body])?;
-        }
-        Fact::NotificationSent { id, .. } => {
-            db.run("DELETE FROM outbox WHERE id = ?1", params![id])?;
-        }
-        Fact::NotificationFailed { id, tries, retry_at, .. } => {
-            db.run(
-                "UPDATE outbox SET tries = ?2, due = ?3 WHERE id = ?1",
-                params![id, tries, maybe(*retry_at)],
-            )?;
+        Fact::NotificationQueued { target, notice } => super::outbox::queued(db, entry.at, target, notice)?,
+        Fact::NotificationSent { id, .. } => super::outbox::sent(db, *id)?,
+        Fact::NotificationFailed { id, tries, error, retry_at, .. } => {
+            super::outbox::failed(db, *id, *tries, error, *retry_at)?;
         }
         Fact::OutputCaptured { run, attempt, chunks, keep_head, drop_before, dropped_bytes, .. } => {
             output(db, run, *attempt, chunks)?;

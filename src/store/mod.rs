@@ -10,6 +10,7 @@ mod follow;
 mod health;
 mod mark;
 mod meta;
+mod outbox;
 mod read;
 mod reader;
 mod readers;

@@ -3,7 +3,7 @@ use super::apply::AGENT_COLUMNS;
 use super::error::StoreError;
 use super::rows::{agent_id, instant, maybe, maybe_run, run_id, usage_of, word};
 use super::sql::{Row, Sql, SqlResult, Value, odd, params};
-use super::{FoundRun, LedgerRow, OutboxRow, OutputPage, Restored, RunFilter, RunRow, Stats, UsageBy};
+use super::{FoundRun, LedgerRow, OutputPage, Restored, RunFilter, RunRow, Stats, UsageBy};
 use crate::domain::*;
 use crate::store::reader::Reader;
 use crate::store::retention::ANSWERS_KEPT;
@@ -11,9 +11,6 @@ use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-
-/// No message waits for longer for its next try.
-const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
 
 impl Reader {
     /// Runs, newest first.
@@ -227,40 +224,6 @@ impl Reader {
                 |row| row.get::<i64>(0),
             )
             .map(|count| count.unsigned_abs())
-        })
-    }
-
-    /// Messages that are due: of each receiver so many, the oldest first.
-    pub fn outbox_due(&self, now: Timestamp, max: usize) -> Result<Vec<OutboxRow>, StoreError> {
-        self.ask("reading the outbox", |db| {
-            // no pause between two tries is as long: the clock was ahead when it was written
-            let wrong = to_micros(now.checked_add(LONGEST_PAUSE).unwrap_or(Timestamp::MAX));
-            db.rows("SELECT id, target, agent, about, at, subject, body, tries, due FROM (
-                   SELECT *, row_number() OVER (PARTITION BY target ORDER BY due, id) AS place FROM outbox WHERE due <= ?1 OR due > ?3
-                 ) AS ranked WHERE place <= ?2 ORDER BY due, id", params![to_micros(now), i64::try_from(max).unwrap_or(i64::MAX), wrong], |row| {
-                Ok(OutboxRow {
-                    id: row.get(0)?,
-                    target: row.get(1)?,
-                    agent: agent_id(row, 2)?,
-                    about: word(row, 3, TellOn::parse)?,
-                    at: instant(row, 4)?,
-                    subject: row.get(5)?,
-                    body: row.get(6)?,
-                    tries: row.get(7)?,
-                    due: instant(row, 8)?,
-                })
-            })
-        })
-    }
-
-    /// When the next message is due after `now`.
-    pub fn outbox_next(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        self.ask("reading the outbox", |db| {
-            let next: Option<i64> =
-                db.one("SELECT min(due) FROM outbox WHERE due > ?1", params![to_micros(now)], |row| {
-                    row.get(0)
-                })?;
-            Ok(next.map(timestamp_of_micros))
         })
     }
 

@@ -376,10 +376,7 @@ async fn the_outbox_gives_what_is_due() {
     let (store, _) = db.open();
     let queued = Fact::NotificationQueued {
         target: "ops".into(),
-        agent: id("a"),
-        about: TellOn::Failed,
-        subject: "s".into(),
-        body: "b".into(),
+        notice: Box::new(Notice::new(&id("a"), TellOn::Failed, "s".into(), "b".into())),
     };
     store.commit(vec![entry(0, queued)]).await.unwrap();
     let due = async |secs: i64| store.read(move |reader| reader.outbox_due(t(secs), 9)).await.unwrap();
@@ -388,6 +385,7 @@ async fn the_outbox_gives_what_is_due() {
         id: row.id,
         target: "ops".into(),
         agent: id("a"),
+        run: None,
         tries: 1,
         error: "e".into(),
         retry_at: Some(t(60)),
@@ -396,16 +394,14 @@ async fn the_outbox_gives_what_is_due() {
     assert!(due(59).await.is_empty());
     assert_eq!(store.read(|reader| reader.outbox_next(t(0))).await.unwrap(), Some(t(60)));
     assert_eq!(due(60).await[0].tries, 1);
-    let sent = Fact::NotificationSent { id: row.id, target: "ops".into(), agent: id("a"), tries: 2 };
+    let sent =
+        Fact::NotificationSent { id: row.id, target: "ops".into(), agent: id("a"), run: None, tries: 2 };
     store.commit(vec![entry(61, sent)]).await.unwrap();
     assert!(due(999).await.is_empty());
     // one that is given up goes when it is old
     let queued = || Fact::NotificationQueued {
         target: "ops".into(),
-        agent: id("a"),
-        about: TellOn::Failed,
-        subject: "s".into(),
-        body: "b".into(),
+        notice: Box::new(Notice::new(&id("a"), TellOn::Failed, "s".into(), "b".into())),
     };
     store.commit(vec![entry(62, queued()), entry(62, queued())]).await.unwrap();
     assert_eq!(due(62).await[0].id, row.id + 1, "the number of a message that was sent is not given again");
@@ -413,6 +409,7 @@ async fn the_outbox_gives_what_is_due() {
         id: due(62).await[0].id,
         target: "ops".into(),
         agent: id("a"),
+        run: None,
         tries: 9,
         error: "e".into(),
         retry_at: None,

@@ -211,6 +211,31 @@ pub struct OutboxRow {
     pub tries: u32,
     /// Not before.
     pub due: Timestamp,
+    /// The run that it tells of.
+    pub run: Option<RunId>,
+    /// The problem that it tells of.
+    pub key: Option<String>,
+    /// How urgent it is.
+    pub urgency: Urgency,
+}
+
+/// How it stands with a target for which messages wait or were given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxTarget {
+    /// Name of a `[notify.…]` table.
+    pub target: String,
+    /// Messages that wait.
+    pub waiting: u64,
+    /// Messages that were given up lately.
+    pub given_up: u64,
+    /// When the oldest of both was written.
+    pub oldest: Timestamp,
+    /// When the next one is tried; `None`: none waits.
+    pub next_try: Option<Timestamp>,
+    /// The most tries that one which waits has had.
+    pub tries: u32,
+    /// Why the newest that failed did.
+    pub error: Option<String>,
 }
 
 /// Sizes and counts.

@@ -25,6 +25,7 @@ mod llm;
 mod mcp;
 mod moto;
 mod news;
+mod people;
 mod postgres;
 mod programs;
 mod protocol;

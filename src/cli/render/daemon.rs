@@ -3,7 +3,7 @@ use super::screen::{Screen, Tone};
 use super::words::{bytes, plain};
 use crate::config::shell_word;
 use crate::domain::{ExportState, counted, human_duration};
-use crate::protocol::{DaemonView, RedisView, UnheldLimitView, UntrustedServerView};
+use crate::protocol::{DaemonView, DeliveryView, RedisView, UnheldLimitView, UntrustedServerView};
 use std::fmt::Write as _;
 
 /// What is said of an MCP server that nobody has trusted yet.
@@ -90,9 +90,13 @@ pub(in crate::cli) fn daemon_view(view: &DaemonView, screen: &Screen) -> String 
     for one in &view.unheld_limits {
         line("limits", screen.paint(Tone::Bad, &unheld_limit(one)));
     }
-    if view.outbox > 0 {
+    if view.outbox > 0 && view.deliveries.is_empty() {
         let verb = if view.outbox == 1 { "waits" } else { "wait" };
         line("outbox", format!("{} {verb}", counted(view.outbox, "message")));
+    }
+    for one in &view.deliveries {
+        let (tone, what) = delivery(one, screen);
+        line("outbox", screen.paint(tone, &what));
     }
     line("database", format!("{} in {}", bytes(view.database_bytes), plain(&view.state_dir)));
     line("socket", format!("{} ({} connected)", plain(&view.socket), view.clients));
@@ -116,6 +120,32 @@ pub(in crate::cli) fn daemon_view(view: &DaemonView, screen: &Screen) -> String 
         line("", screen.paint(Tone::Bad, &what));
     }
     screen.fold(&text)
+}
+
+/// How it stands with a notification target, in one line.
+fn delivery(view: &DeliveryView, screen: &Screen) -> (Tone, String) {
+    let target = plain(&view.target);
+    let mut parts = Vec::new();
+    if view.waiting > 0 {
+        let verb = if view.waiting == 1 { "waits" } else { "wait" };
+        parts.push(format!("{} {verb}", counted(view.waiting, "message")));
+    }
+    if view.given_up > 0 {
+        parts.push(format!("{} given up", counted(view.given_up, "message")));
+    }
+    let mut text = format!("{target}: {}, the oldest of {}", parts.join(", "), screen.relative(view.oldest));
+    if let Some(error) = &view.error {
+        text.push_str(&format!("; {}", plain(error)));
+    }
+    if let Some(at) = view.next_try.filter(|_| view.tries > 0) {
+        text.push_str(&format!("; next try {}", screen.relative(at)));
+    }
+    let tone = match (view.given_up, view.tries) {
+        (0, 0) => Tone::Plain,
+        (0, _) => Tone::Warn,
+        _ => Tone::Bad,
+    };
+    (tone, text)
 }
 
 /// How the copy of the log in Redis stands, in one line.

@@ -138,9 +138,12 @@ pub(super) async fn clear_memory(services: &Services, id: &str) -> Encoded {
 pub(super) async fn daemon_status(services: &Services) -> Encoded {
     let now = crate::clock::wall();
     // a database that can't be read is no reason not to say so
-    let stats = services.store.read(move |reader| Ok((reader.stats(now)?, reader.holds()?))).await;
+    let stats = services
+        .store
+        .read(move |reader| Ok((reader.stats(now)?, reader.holds()?, reader.outbox_targets(now)?)))
+        .await;
     let unread = stats.as_ref().err().map(ToString::to_string);
-    let (stats, holds) = stats.unwrap_or_default();
+    let (stats, holds, targets) = stats.unwrap_or_default();
     let (fleet_now, fleet) = services
         .handle
         .ask(|engine, _| (engine.fleet_now(), engine.fleet().clone()))
@@ -191,6 +194,7 @@ pub(super) async fn daemon_status(services: &Services) -> Encoded {
         next_due: fleet_now.next_due,
         incidents: stats.incidents,
         outbox: stats.outbox,
+        deliveries: targets.into_iter().map(views::delivery).collect(),
         redis: fleet
             .redis
             .as_deref()

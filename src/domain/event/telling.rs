@@ -173,18 +173,18 @@ impl Event {
             Fact::IncidentDiagnosed { agent, key, since, diagnosis } => {
                 event(Some(agent), Some(&diagnosis.run), diagnosed(key, *since, diagnosis))
             }
-            Fact::NotificationSent { target, agent, tries, .. } => {
+            Fact::NotificationSent { target, agent, run, tries, .. } => {
                 let sent = NotificationSent { target: target.clone(), tries: *tries };
-                event(Some(agent), None, Payload::NotificationSent(sent))
+                event(Some(agent), run.as_ref(), Payload::NotificationSent(sent))
             }
-            Fact::NotificationFailed { target, agent, tries, error, retry_at, .. } => {
+            Fact::NotificationFailed { target, agent, run, tries, error, retry_at, .. } => {
                 let failed = NotificationFailed {
                     target: target.clone(),
                     tries: *tries,
                     error: error.clone(),
                     retry_at: *retry_at,
                 };
-                event(Some(agent), None, Payload::NotificationFailed(failed))
+                event(Some(agent), run.as_ref(), Payload::NotificationFailed(failed))
             }
             Fact::OutputCaptured { run, agent, attempt, chunks, dropped_bytes, .. } => {
                 event(Some(agent), Some(run), output(*attempt, chunks, *dropped_bytes))

@@ -3,6 +3,8 @@
 use super::form::{Canonical, Form};
 use crate::domain::active_times::{ActiveTimes, CalendarSpec, Hours, NamedPeriods};
 use crate::domain::agent::*;
+use crate::domain::deliver::DeliverSpec;
+use crate::domain::expected::Expect;
 use crate::domain::export::{RedisAddress, RedisSpec, StreamFrom};
 use crate::domain::fleet::*;
 use crate::domain::host::HostPattern;
@@ -214,7 +216,7 @@ table! { AgentSpec {
     id: "id", description: "description", schedule: "schedule", active_times: "active_times", jitter: "jitter", first_run: "first_run",
     catch_up: "catch_up", overlap: "overlap", enabled: "enabled", body: "body", history: "history", gate: "gate",
     success_when: "success_when", limits: "limits", retry: "retry", circuit: "circuit", lock: "lock",
-    notify: "notify", control: "control", accept_risk: "accept_risk",
+    notify: "notify", deliver: "deliver", control: "control", accept_risk: "accept_risk",
 } without config_hash, line }
 table! { ActiveTimes { zone: "timezone", hours: "active", except: "except", only: "only", } }
 table! { CalendarSpec { digest: "digest", } without events }
@@ -243,6 +245,7 @@ table! { RetrySpec {
 } }
 table! { CircuitSpec { open_after: "open_after", cooldown: "cooldown", } }
 table! { NotifySpec { to: "to", on: "on", repeat: "repeat", } }
+table! { DeliverSpec { to: "to", when: "when", title: "title", text: "text", } }
 
 impl Canonical for Fleet {
     fn write(&self, form: &mut Form) {

@@ -83,9 +83,10 @@ impl Engine {
             }
             let agent = state.spec.id.clone();
             for target in notify.to.iter().filter(|target| told.insert((*target).clone())) {
-                let (target, agent, about) = (target.clone(), agent.clone(), TellOn::BudgetExhausted);
                 let (subject, body) = (subject.clone(), text.to_owned());
-                self.push(now, Fact::NotificationQueued { target, agent, about, subject, body });
+                let notice = Notice::new(&agent, TellOn::BudgetExhausted, subject, body);
+                let (target, notice) = (target.clone(), Box::new(notice));
+                self.push(now, Fact::NotificationQueued { target, notice });
             }
         }
     }

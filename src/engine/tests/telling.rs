@@ -9,7 +9,7 @@ fn telling(name: &str, on: &[TellOn]) -> AgentSpec {
 
 #[test]
 fn sixty_failures_are_one_message_and_one_recovery() {
-    let mut bench = Bench::new(&[telling("a", TellOn::ALL)]);
+    let mut bench = Bench::new(&[telling("a", TellOn::USUAL)]);
     let mut told = Vec::new();
     for _ in 0..9 {
         bench.fail(ErrorKind::Tool).wait(60);
@@ -200,4 +200,85 @@ fn missed_slots_and_the_circuit_are_told() {
         "a circuit open until 280",
         "tell ops circuit_opened",
     ]);
+}
+
+/// An agent whose results go to `me`, if they have items.
+fn delivering(with: impl FnOnce(&mut AgentSpec)) -> AgentSpec {
+    agent("a", every(60), |a| {
+        a.deliver = Some(Arc::new(DeliverSpec {
+            to: vec!["me".into()],
+            when: vec![Expect { field: "items".into(), compare: Compare::Gte, value: 1.into() }],
+            title: "{result.title}".into(),
+            text: "{result.items} {gate} in {run.duration}".into(),
+        }));
+        with(a);
+    })
+}
+
+fn given(result: &str) -> AttemptOutcome {
+    let gate = Some("2 new".to_owned());
+    AttemptOutcome { result: Some(result.into()), gate, ..AttemptOutcome::of(AttemptEnd::Completed) }
+}
+
+#[test]
+fn a_result_is_delivered_with_the_end_of_its_run_if_it_is_worth_it() {
+    let mut bench = Bench::new(&[delivering(|_| ())]);
+    bench.quietly().begin(0).wait(5).quietly();
+    bench.end_with(0, given(r#"{"title": "News", "items": ["x"]}"#));
+    bench.expect(&["a completed", "tell me completed"]);
+    assert_eq!(bench.messages, [("News".to_owned(), "- x 2 new in 5s".to_owned())]);
+    for result in [r#"{"title": "News", "items": []}"#, "no JSON"] {
+        bench.wait(60).begin(0).quietly().end_with(0, given(result)).expect(&["a completed"]);
+    }
+    // a run that did not do its work has no result for anybody
+    for kind in [ErrorKind::Unverified, ErrorKind::Tool, ErrorKind::Timeout] {
+        bench.wait(60).begin(0).quietly();
+        let end = AttemptEnd::Failed(RunError::new(kind, "no"));
+        bench.end_with(0, AttemptOutcome { end, ..given(r#"{"items": ["x"]}"#) });
+        assert!(!bench.said().iter().any(|line| line.starts_with("tell")), "{kind:?}");
+    }
+}
+
+#[test]
+fn nobody_hears_of_one_run_twice() {
+    let notify = |to: &[&str]| {
+        let (to, on) = (to.iter().map(|name| (*name).to_owned()).collect(), vec![TellOn::Completed]);
+        Some(Arc::new(NotifySpec { to, on, repeat: secs(600) }))
+    };
+    let mut bench = Bench::new(&[delivering(|a| a.notify = notify(&["me", "boss"]))]);
+    bench.quietly().begin(0).quietly();
+    bench.end_with(0, given(r#"{"title": "News", "items": ["x"]}"#));
+    bench.expect(&["a completed", "tell me completed", "tell boss completed"]);
+    assert_eq!(bench.messages.last().map(|(subject, _)| subject.as_str()), Some("a: completed"));
+    bench.wait(60).begin(0).quietly().end_with(0, given(r#"{"items": []}"#));
+    bench.expect(&["a completed", "tell me completed", "tell boss completed"]);
+}
+
+#[test]
+fn a_rehearsal_and_a_replay_deliver_nothing() {
+    let thinker = money::thinker("a", |a| a.deliver = delivering(|_| ()).deliver);
+    let of = RunId::from_bytes([1; 16]);
+    for mode in [RunMode::Rehearsal, RunMode::Replay { of, model: None }] {
+        let mut bench = Bench::new(&[AgentSpec { schedule: Schedule::Manual, ..thinker.clone() }]);
+        bench.ok(Command::Run { agent: id("a"), query: None, mode: mode.clone() });
+        bench.begin(0).quietly().end_with(0, given(r#"{"title": "News", "items": ["x"]}"#));
+        assert!(!bench.said().iter().any(|line| line.starts_with("tell")), "{mode:?}");
+    }
+}
+
+#[test]
+fn a_target_that_is_gone_has_no_problem() {
+    let target = NotifyTarget { kind: NotifyTargetKind::Desktop, per_minute: None };
+    let mut with_target = Arc::unwrap_or_clone(fleet(&[plain("a", every(3600))], 64));
+    with_target.notify.insert("me".into(), target);
+    let mut bench = Bench::with_fleet(Arc::new(with_target));
+    bench.complete().quietly();
+    let key = format!("{}me", IncidentRecord::NOTIFY);
+    let finding =
+        Finding { key, level: Level::Warn, title: "down".into(), hold_for: secs(0), by: FoundBy::Check };
+    bench.input(Input::Noticed(finding)).expect(&["bgagent incident warning"]);
+    bench.crash(1).quietly();
+    assert_eq!(bench.incidents.len(), 1, "it lasts over a restart");
+    bench.reload(&[plain("a", every(3600))]);
+    assert_eq!(bench.said(), ["bgagent incident over"]);
 }

@@ -139,6 +139,9 @@ described! {
         pub incidents: u64,
         /// How many messages wait in the outbox.
         pub outbox: u64,
+        /// Targets for which messages wait, or were given up within two days.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub deliveries: Vec<DeliveryView>,
         /// The copy of the log in Redis, if there is to be one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub redis: Option<RedisView>,
@@ -157,6 +160,25 @@ described! {
         /// Limits of sandboxes that can't be enforced here: a program with one is not started.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub unheld_limits: Vec<UnheldLimitView>,
+    }
+
+    /// How it stands with a notification target.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct DeliveryView {
+        /// Name of the `[notify.…]` table.
+        pub target: String,
+        /// How many messages wait for it.
+        pub waiting: u64,
+        /// How many messages were given up within two days.
+        pub given_up: u64,
+        /// When the oldest of them was written.
+        pub oldest: Timestamp,
+        /// How often one that waits was tried, at the most.
+        pub tries: u32,
+        /// When the next one is tried; null: none waits.
+        pub next_try: Option<Timestamp>,
+        /// Why the newest that failed did; null: none of them has failed.
+        pub error: Option<String>,
     }
 
     /// What hinders control groups around the programs of a daemon.

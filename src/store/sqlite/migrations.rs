@@ -15,4 +15,5 @@ pub(in crate::store) const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0011_clocks.sql"),
     include_str!("../migrations/0012_elapsed.sql"),
     include_str!("../migrations/0013_untrusted.sql"),
+    include_str!("../migrations/0014_people.sql"),
 ];

@@ -64,10 +64,7 @@ async fn health_knows_of_open_incidents_and_of_messages_that_wait() {
 
     let queued = |target: &str| Fact::NotificationQueued {
         target: target.into(),
-        agent: id("a"),
-        about: TellOn::Failed,
-        subject: "s".into(),
-        body: "b".into(),
+        notice: Box::new(Notice::new(&id("a"), TellOn::Failed, "s".into(), "b".into())),
     };
     store
         .commit(vec![entry(10, queued("ops")), entry(20, queued("ops")), entry(30, queued("boss"))])
@@ -81,6 +78,7 @@ async fn health_knows_of_open_incidents_and_of_messages_that_wait() {
         id: row.id,
         target: row.target.clone(),
         agent: id("a"),
+        run: None,
         tries: 9,
         error: "e".into(),
         retry_at: None,

@@ -87,6 +87,7 @@ pub fn agent(name: &AgentId, rng: &mut Rng, now: Timestamp) -> AgentSpec {
         lock: rng.chance(40).then(|| Arc::from(*rng.pick(&["db", "disk"]))),
         control: None,
         notify: rng.chance(50).then(|| Arc::new(notify)),
+        deliver: None,
         accept_risk: None,
         config_hash: ConfigHash(0),
         line: 1,

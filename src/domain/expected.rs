@@ -1,11 +1,42 @@
-//! Whether the result of a gate or a proof is what was expected. Pure.
-use crate::domain::novelty::at_path;
-use crate::domain::{Compare, Expect};
+//! Whether a result is what was expected: of a gate, of a proof, of a delivery.
+use super::novelty::at_path;
+use super::words::words;
 use serde_json::Value;
 use std::cmp::Ordering;
 
+/// One condition on a field of a result: `expect = { rows = { gte = 1 } }`, `expect = { exit_code = 0 }`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expect {
+    /// Path of the field: `exit_code`, `stdout`, `rows.0.count`.
+    pub field: String,
+    /// How it is compared.
+    pub compare: Compare,
+    /// With what.
+    pub value: serde_json::Value,
+}
+
+words! {
+    /// How a field is compared with a value.
+    Compare {
+        /// Equal.
+        Eq = "eq",
+        /// Not equal.
+        Ne = "ne",
+        /// Less.
+        Lt = "lt",
+        /// Less or equal.
+        Lte = "lte",
+        /// Greater.
+        Gt = "gt",
+        /// Greater or equal.
+        Gte = "gte",
+        /// A text that contains, or a list that has.
+        Contains = "contains",
+    }
+}
+
 /// The first condition that `found` does not meet, as a sentence for people.
-pub(super) fn first_unmet(expect: &[Expect], found: &Value) -> Option<String> {
+pub fn first_unmet(expect: &[Expect], found: &Value) -> Option<String> {
     expect.iter().find_map(|one| {
         let value = at_path(found, &one.field);
         if value.is_some_and(|value| holds(one.compare, value, &one.value)) {
@@ -24,7 +55,7 @@ pub(super) fn first_unmet(expect: &[Expect], found: &Value) -> Option<String> {
 }
 
 /// Is there anything in it? `null`, `[]`, `{}` and `""` are empty.
-pub(super) fn is_empty(value: &Value) -> bool {
+pub fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::String(text) => text.is_empty(),
@@ -93,5 +124,11 @@ fn words_of(compare: Compare) -> &'static str {
 
 /// A value, short enough for a message.
 fn excerpt(value: &Value) -> String {
-    super::output::shorten(&value.to_string(), 200)
+    const MOST: usize = 200;
+    let mut text = value.to_string();
+    if text.len() > MOST {
+        text.truncate(text.floor_char_boundary(MOST));
+        text.push('…');
+    }
+    text
 }

@@ -1,0 +1,196 @@
+//! What of a run's result is sent to people: `deliver` of an agent.
+use super::excerpt::{LengthUnit, cut_at_sentence};
+use super::expected::{Expect, first_unmet};
+use super::ids::RunId;
+use super::novelty::at_path;
+use super::template::{as_text, filled};
+use serde_json::{Value, json};
+
+/// Longest title, in characters.
+const TITLE: usize = 200;
+/// Longest text that is put into the outbox, in bytes; each target takes as much of it as its service does.
+const TEXT: usize = 64 << 10;
+
+/// Who gets the result of a run that completed, when, and in which words.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeliverSpec {
+    /// Names of `[notify.…]` tables.
+    pub to: Vec<String>,
+    /// What must hold of the result; empty: it is always sent.
+    pub when: Vec<Expect>,
+    /// One line, with places.
+    pub title: String,
+    /// More lines, with places.
+    pub text: String,
+}
+
+/// What the places of a delivery are filled with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeliveryFacts {
+    /// `result`, `gate` and `run`.
+    root: Value,
+}
+
+impl DeliveryFacts {
+    /// Of a run that completed. What is JSON has fields; all else is a text. `run` has the fields of [`OF_RUN`].
+    pub fn new(result: Option<&str>, gate: Option<&str>, run: Value) -> Self {
+        Self { root: json!({ "result": value_of(result), "gate": value_of(gate), "run": run }) }
+    }
+
+    /// What stands for a place; `None`: it is no place of a delivery.
+    fn value(&self, place: &str) -> Option<String> {
+        let first = place.split('.').next().unwrap_or_default();
+        self.root.get(first)?;
+        Some(at_path(&self.root, place).map(reads).unwrap_or_default())
+    }
+
+    /// What `when` looks at: the fields of a result that is an object; `result` where it is a text or a list.
+    fn looked_at(&self) -> Value {
+        match &self.root["result"] {
+            Value::Object(fields) => Value::Object(fields.clone()),
+            other => json!({ "result": other }),
+        }
+    }
+}
+
+impl DeliverSpec {
+    /// What a title is where none is configured.
+    pub const TITLE: &str = "{run.agent}";
+    /// What a text is where none is configured.
+    pub const TEXT: &str = "{result}";
+    /// The first words of places.
+    pub const PLACES: &[&str] = &["result", "gate", "run"];
+    /// What `{run.…}` has.
+    pub const OF_RUN: &[&str] = &[
+        "id",
+        "agent",
+        "attempt",
+        "trigger",
+        "slot",
+        "started_at",
+        "finished_at",
+        "duration",
+        "requests",
+        "tokens",
+        "usd",
+        "exit_code",
+        "warnings",
+    ];
+
+    /// Is there a place for what the gate gave?
+    pub fn uses_gate(&self) -> bool {
+        [&self.title, &self.text].iter().any(|text| text.contains("{gate}") || text.contains("{gate."))
+    }
+
+    /// Title and text; `None`: the result is not to be sent.
+    pub fn words(&self, facts: &DeliveryFacts, run: RunId) -> Option<(String, String)> {
+        if first_unmet(&self.when, &facts.looked_at()).is_some() {
+            return None;
+        }
+        let title = filled(&self.title, |place| facts.value(place));
+        let title = title.split_whitespace().collect::<Vec<_>>().join(" ");
+        let title = if title.is_empty() { as_text(&facts.root["run"]["agent"]) } else { title };
+        let text = filled(&self.text, |place| facts.value(place));
+        let title = match title.char_indices().nth(TITLE) {
+            Some((end, _)) => format!("{}…", &title[..end]),
+            None => title,
+        };
+        let text = cut_at_sentence(text.trim(), LengthUnit::Bytes, TEXT, &rest_of(run)).into_owned();
+        Some((title, text))
+    }
+}
+
+/// Where the whole of a text is that was cut.
+pub fn rest_of(run: RunId) -> String {
+    format!("The rest: bgagent show {}", run.short())
+}
+
+fn value_of(text: Option<&str>) -> Value {
+    let Some(text) = text else { return Value::Null };
+    match serde_json::from_str(text) {
+        Ok(value @ (Value::Object(_) | Value::Array(_))) => value,
+        _ => Value::String(text.to_owned()),
+    }
+}
+
+/// A value as people read it: plain values of a list are lines.
+fn reads(value: &Value) -> String {
+    match value {
+        Value::Array(items) if items.iter().all(|item| !item.is_object() && !item.is_array()) => {
+            items.iter().map(|item| format!("- {}", as_text(item))).collect::<Vec<_>>().join("\n")
+        }
+        Value::Array(_) | Value::Object(_) => serde_json::to_string_pretty(value).unwrap_or_default(),
+        plain => as_text(plain),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of what is sent of a result.
+    use super::*;
+    use crate::domain::Compare;
+
+    fn spec(title: &str, text: &str, when: Vec<Expect>) -> DeliverSpec {
+        DeliverSpec { to: vec!["me".into()], when, title: title.into(), text: text.into() }
+    }
+
+    fn words(spec: &DeliverSpec, result: Option<&str>) -> Option<(String, String)> {
+        let run = RunId::from_bytes([7; 16]);
+        let facts = DeliveryFacts::new(
+            result,
+            Some("{\"items\":[{\"id\":1}]}"),
+            json!({"agent": "news", "usd": 0.5}),
+        );
+        spec.words(&facts, run)
+    }
+
+    #[test]
+    fn places_are_filled_from_the_result_the_gate_and_the_run() {
+        let spec = spec(
+            "{result.title}\n of {run.agent}",
+            "{result.list}\n{gate.items.0.id} {result.no} {run.usd} {x}",
+            vec![],
+        );
+        let (title, text) = words(&spec, Some(r#"{"title": "A {run.usd}", "list": ["a", 2]}"#)).unwrap();
+        assert_eq!(title, "A {run.usd} of news", "one line, and what was filled in is not filled again");
+        assert_eq!(text, "- a\n- 2\n1  0.5 {x}");
+    }
+
+    #[test]
+    fn a_text_is_a_result_too() {
+        let plain = spec(DeliverSpec::TITLE, DeliverSpec::TEXT, vec![]);
+        assert_eq!(words(&plain, Some("all is well\n")), Some(("news".into(), "all is well".into())));
+        assert_eq!(words(&plain, Some("42")), Some(("news".into(), "42".into())));
+        assert_eq!(words(&plain, None), Some(("news".into(), String::new())));
+        assert_eq!(words(&plain, Some(r#"{"a":1}"#)).unwrap().1, "{\n  \"a\": 1\n}");
+        let none = spec("{result.title}", "{result.x}", vec![]);
+        assert_eq!(words(&none, Some("plain")), Some(("news".into(), String::new())));
+    }
+
+    #[test]
+    fn only_what_is_asked_for_is_sent() {
+        let when = |field: &str, compare, value| Expect { field: field.into(), compare, value };
+        let some = spec("t", "x", vec![when("items", Compare::Gte, json!(1))]);
+        assert!(words(&some, Some(r#"{"items":[1]}"#)).is_some());
+        for result in [Some(r#"{"items":[]}"#), Some(r#"{"other":1}"#), Some("text"), None] {
+            assert_eq!(words(&some, result), None);
+        }
+        let text = spec("t", "x", vec![when("result", Compare::Contains, json!("ALERT"))]);
+        assert!(words(&text, Some("an ALERT")).is_some());
+        assert!(words(&text, Some("calm")).is_none());
+        let list = spec("t", "x", vec![when("result", Compare::Gt, json!(1))]);
+        assert!(words(&list, Some("[1, 2]")).is_some() && words(&list, Some("[1]")).is_none());
+    }
+
+    #[test]
+    fn a_long_text_says_where_the_rest_is() {
+        let plain = spec("{result}", "{result}", vec![]);
+        let (title, text) = words(&plain, Some(&"A sentence of words. ".repeat(5000))).unwrap();
+        assert!(title.chars().count() == TITLE + 1 && title.ends_with('…'), "{title}");
+        assert!(
+            text.len() <= TEXT && text.ends_with("of words. …\n\nThe rest: bgagent show 07070707"),
+            "{}",
+            &text[TEXT - 90..]
+        );
+    }
+}

@@ -1,0 +1,119 @@
+//! The beginning of a text that is too long for where it goes.
+use std::borrow::Cow;
+
+/// How a limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LengthUnit {
+    /// Characters.
+    Chars,
+    /// Units of UTF-16: what lies beyond the basic plane counts twice.
+    Utf16,
+    /// Bytes of UTF-8.
+    Bytes,
+}
+
+impl LengthUnit {
+    /// The size of a text.
+    pub fn size(self, text: &str) -> usize {
+        match self {
+            Self::Chars => text.chars().count(),
+            Self::Utf16 => text.chars().map(char::len_utf16).sum(),
+            Self::Bytes => text.len(),
+        }
+    }
+
+    fn of(self, c: char) -> usize {
+        match self {
+            Self::Chars => 1,
+            Self::Utf16 => c.len_utf16(),
+            Self::Bytes => c.len_utf8(),
+        }
+    }
+
+    /// The longest beginning of a text that has no more than this size.
+    pub fn beginning(self, text: &str, most: usize) -> &str {
+        let mut left = most;
+        let end = text.char_indices().find(|(_, c)| match left.checked_sub(self.of(*c)) {
+            Some(rest) => {
+                left = rest;
+                false
+            }
+            None => true,
+        });
+        &text[..end.map_or(text.len(), |(at, _)| at)]
+    }
+}
+
+/// A text of at most this size: the whole, or its beginning up to the end of a sentence, and below it `rest`, which says
+/// where the whole is. Where no sentence ends in the second half of what fits, it is cut between words.
+pub fn cut_at_sentence<'t>(text: &'t str, counted: LengthUnit, most: usize, rest: &str) -> Cow<'t, str> {
+    if counted.size(text) <= most {
+        return Cow::Borrowed(text);
+    }
+    let mark = format!(" …\n\n{rest}");
+    let Some(room) = most.checked_sub(counted.size(&mark)) else {
+        return Cow::Borrowed(counted.beginning(text, most));
+    };
+    let fits = counted.beginning(text, room);
+    let after = text[fits.len()..].chars().next();
+    let half = fits.floor_char_boundary(fits.len() / 2);
+    let end = sentence_end(fits, after)
+        .filter(|end| *end >= half)
+        .or_else(|| word_end(fits, after))
+        .unwrap_or(fits.len());
+    Cow::Owned(format!("{}{mark}", fits[..end].trim_end()))
+}
+
+/// Where the last sentence or line of this beginning of a text ends; `after` follows it.
+fn sentence_end(text: &str, after: Option<char>) -> Option<usize> {
+    let follows = |end: usize| text[end..].chars().next().or(after);
+    text.char_indices().rev().find_map(|(at, c)| {
+        let end = at + c.len_utf8();
+        match c {
+            '\n' => Some(at),
+            '。' | '！' | '？' => Some(end),
+            '.' | '!' | '?' | '…' => follows(end).is_some_and(char::is_whitespace).then_some(end),
+            _ => None,
+        }
+    })
+}
+
+fn word_end(text: &str, after: Option<char>) -> Option<usize> {
+    if after.is_some_and(char::is_whitespace) {
+        return Some(text.len());
+    }
+    text.rfind(char::is_whitespace).filter(|at| *at > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of where texts are cut.
+    use super::*;
+
+    #[test]
+    fn a_long_text_ends_with_a_sentence_and_says_where_the_rest_is() {
+        let cut = |text: &str, most| cut_at_sentence(text, LengthUnit::Chars, most, "more").into_owned();
+        let text = "One two three. Four five six. Seven eight nine ten.";
+        assert_eq!(cut(text, 51), text);
+        assert_eq!(cut(text, 50), "One two three. Four five six. …\n\nmore");
+        assert_eq!(cut(text, 37), "One two three. Four five six. …\n\nmore");
+        assert_eq!(cut(text, 36), "One two three. …\n\nmore");
+        // no sentence ends late enough: between words, and where there is but one word within it
+        assert_eq!(cut("Version 1.2 of it all is there for you", 30), "Version 1.2 of it all …\n\nmore");
+        assert_eq!(cut(&"x".repeat(40), 20), format!("{} …\n\nmore", "x".repeat(12)));
+        assert_eq!(cut("first line\nsecond line that is long", 25), "first line …\n\nmore");
+        // no room for the remark
+        assert_eq!(cut("abcdefghij", 5), "abcde");
+    }
+
+    #[test]
+    fn no_cut_is_ever_longer_than_it_may_be() {
+        let text = "Größe 🦀🦀. Noch ein Satz! 日本語の文。もう一つ。 And the end? ".repeat(20);
+        for counted in [LengthUnit::Chars, LengthUnit::Utf16, LengthUnit::Bytes] {
+            for most in 0..400 {
+                let cut = cut_at_sentence(&text, counted, most, "the rest: bgagent show 1");
+                assert!(counted.size(&cut) <= most, "{counted:?} {most}: {cut}");
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The outbox: messages for people, each until it was delivered or given up.
+//!
+//! Of the messages that one target is to get about one problem (`key`), the newest that waits stands for those before
+//! it: they are never due while it waits, and gone when it was sent.
+use super::error::StoreError;
+use super::rows::{agent_id, instant, maybe, maybe_run, word};
+use super::sql::{Row, Sql, SqlResult, params};
+use super::{OutboxRow, OutboxTarget};
+use crate::domain::{Notice, TellOn, Urgency, timestamp_of_micros, to_micros};
+use crate::store::reader::Reader;
+use jiff::{SignedDuration, Timestamp};
+
+/// No message waits for longer for its next try.
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
+/// A message that was given up is spoken of for so long.
+const GIVEN_UP: SignedDuration = SignedDuration::from_hours(48);
+
+/// True of a row for which no newer one stands.
+const NEWEST: &str = "NOT EXISTS (SELECT 1 FROM outbox AS newer WHERE newer.target = outbox.target AND newer.agent = outbox.agent
+   AND newer.key = outbox.key AND newer.id > outbox.id AND newer.due IS NOT NULL)";
+/// True of a row that waits and that the row ?1 stands for.
+const STOOD_FOR: &str = "id < ?1 AND due IS NOT NULL AND EXISTS (SELECT 1 FROM outbox AS newer WHERE newer.id = ?1
+   AND newer.target = outbox.target AND newer.agent = outbox.agent AND newer.key = outbox.key)";
+
+pub(super) fn queued(db: &Sql, at: Timestamp, target: &str, notice: &Notice) -> SqlResult<()> {
+    let run = notice.run.as_ref().map(|run| run.as_bytes().as_slice());
+    db.run(
+        "INSERT INTO outbox(target, agent, about, at, subject, body, tries, due, run, key, urgency)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?4, ?7, ?8, ?9)",
+        params![
+            target,
+            notice.agent.as_str(),
+            notice.about.as_str(),
+            to_micros(at),
+            notice.subject,
+            notice.body,
+            run,
+            notice.key,
+            notice.urgency.as_str()
+        ],
+    )?;
+    Ok(())
+}
+
+pub(super) fn sent(db: &Sql, id: i64) -> SqlResult<()> {
+    db.run(&format!("DELETE FROM outbox WHERE id = ?1 OR ({STOOD_FOR})"), params![id])?;
+    Ok(())
+}
+
+pub(super) fn failed(
+    db: &Sql,
+    id: i64,
+    tries: u32,
+    error: &str,
+    retry_at: Option<Timestamp>,
+) -> SqlResult<()> {
+    if retry_at.is_none() {
+        let sql = format!("UPDATE outbox SET due = NULL, error = ?2 WHERE {STOOD_FOR}");
+        db.run(&sql, params![id, error])?;
+    }
+    db.run(
+        "UPDATE outbox SET tries = ?2, due = ?3, error = ?4 WHERE id = ?1",
+        params![id, tries, retry_at.map(to_micros), error],
+    )?;
+    Ok(())
+}
+
+impl Reader {
+    /// Messages that are due: of each receiver so many, those that are critical and then the oldest first.
+    pub fn outbox_due(&self, now: Timestamp, max: usize) -> Result<Vec<OutboxRow>, StoreError> {
+        self.ask("reading the outbox", |db| {
+            // no pause between two tries is as long: the clock was ahead when it was written
+            let wrong = to_micros(now.checked_add(LONGEST_PAUSE).unwrap_or(Timestamp::MAX));
+            let max = i64::try_from(max).unwrap_or(i64::MAX);
+            let sql = format!(
+                "SELECT id, target, agent, about, at, subject, body, tries, due, run, key, urgency FROM (
+                   SELECT *, row_number() OVER (PARTITION BY target
+                     ORDER BY CASE urgency WHEN 'critical' THEN 0 ELSE 1 END, due, id) AS place
+                   FROM outbox WHERE (due <= ?1 OR due > ?3) AND {NEWEST}
+                 ) AS ranked WHERE place <= ?2 ORDER BY due, id"
+            );
+            db.rows(&sql, params![to_micros(now), max, wrong], row)
+        })
+    }
+
+    /// When the next message is due after `now`.
+    pub fn outbox_next(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        self.ask("reading the outbox", |db| {
+            let sql = format!("SELECT min(due) FROM outbox WHERE due > ?1 AND {NEWEST}");
+            let next: Option<i64> = db.one(&sql, params![to_micros(now)], |row| row.get(0))?;
+            Ok(next.map(timestamp_of_micros))
+        })
+    }
+
+    /// How it stands with each target for which messages wait, or were given up lately.
+    pub fn outbox_targets(&self, now: Timestamp) -> Result<Vec<OutboxTarget>, StoreError> {
+        self.ask("reading the outbox", |db| {
+            let sql = format!(
+                "SELECT target, count(due), count(*) - count(due), min(at), min(due),
+                   max(CASE WHEN due IS NULL THEN 0 ELSE tries END)
+                 FROM outbox WHERE (due IS NULL AND at >= ?1) OR (due IS NOT NULL AND {NEWEST})
+                 GROUP BY target ORDER BY target"
+            );
+            let since = to_micros(now.checked_sub(GIVEN_UP).unwrap_or(Timestamp::MIN));
+            let mut targets = db.rows(&sql, params![since], |row| {
+                Ok(OutboxTarget {
+                    target: row.get(0)?,
+                    waiting: row.get::<i64>(1)?.unsigned_abs(),
+                    given_up: row.get::<i64>(2)?.unsigned_abs(),
+                    oldest: instant(row, 3)?,
+                    next_try: maybe(row, 4)?,
+                    tries: row.get(5)?,
+                    error: None,
+                })
+            })?;
+            for target in &mut targets {
+                target.error = db.row(
+                    "SELECT error FROM outbox WHERE target = ?1 AND error IS NOT NULL ORDER BY id DESC LIMIT 1",
+                    params![target.target],
+                    |row| row.get(0),
+                )?;
+            }
+            Ok(targets)
+        })
+    }
+}
+
+fn row(row: &Row<'_>) -> SqlResult<OutboxRow> {
+    Ok(OutboxRow {
+        id: row.get(0)?,
+        target: row.get(1)?,
+        agent: agent_id(row, 2)?,
+        about: word(row, 3, TellOn::parse)?,
+        at: instant(row, 4)?,
+        subject: row.get(5)?,
+        body: row.get(6)?,
+        tries: row.get(7)?,
+        due: instant(row, 8)?,
+        run: maybe_run(row, 9)?,
+        key: row.get(10)?,
+        urgency: word(row, 11, Urgency::parse)?,
+    })
+}
