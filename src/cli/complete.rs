@@ -69,6 +69,14 @@ pub(super) fn tools(current: &OsStr) -> Vec<CompletionCandidate> {
     candidates(found.into_iter().map(|tool| (tool.name, tool.description)).collect(), current)
 }
 
+/// Names of notification targets.
+pub(super) fn notify_targets(current: &OsStr) -> Vec<CompletionCandidate> {
+    let fleet = paths()
+        .and_then(|paths| crate::config::load(&paths.config, &Context::system(crate::clock::wall())).ok());
+    let targets = fleet.map(|loaded| loaded.fleet.notify.clone()).unwrap_or_default();
+    candidates(targets.into_keys().map(|name| (name, String::new())).collect(), current)
+}
+
 fn recent_runs(current: &OsStr, open: bool) -> Vec<CompletionCandidate> {
     let params = ListRunsParams { limit: Some(50), ..ListRunsParams::default() };
     let found = paths().and_then(|paths| ask::<ListRuns>(&paths, &params)).unwrap_or_default();

@@ -94,6 +94,7 @@ fn dispatch(app: &mut App, command: Command) -> Result<Outcome, Failure> {
         Command::Usage(args) => c::usage::run(app, &args),
         Command::Reload => c::reload::run(app),
         Command::Shutdown(args) => c::shutdown::run(app, &args),
+        Command::Notify(command) => c::notify::run(app, &command),
         Command::Tool(command) => c::tool::run(app, &command),
         Command::Archive(command) => c::archive::run(app, &command),
         Command::Approvals => c::approvals::run(app),

@@ -99,6 +99,9 @@ impl Maker<'_> {
             lock: section.text("lock").map(Arc::from),
             notify: self.notify(section),
             deliver,
+            late_after: section.positive("late_after"),
+            slow_after: section.positive("slow_after"),
+            ping: section.get("ping").and_then(|item| super::ping::ping(item, keys::PING)).map(Arc::new),
             accept_risk: accept_risk(section),
             history,
             control: section.word("control").filter(|control| *control != Control::None),
@@ -255,6 +258,7 @@ impl Maker<'_> {
     }
 
     fn notify(&self, section: &Section<'_>) -> Option<Arc<NotifySpec>> {
+        let whole = section;
         let section = section.get("notify")?.section(keys::TELL)?;
         let Some(list) = section.get("to") else {
             let hint = "name [notify.…] tables: to = [\"ops\"]".to_owned();
@@ -267,7 +271,11 @@ impl Maker<'_> {
             to.push(name.to_owned());
         }
         let on = match section.get("on") {
-            None => TellOn::USUAL.to_vec(),
+            None => {
+                let of_silence = [("late_after", TellOn::Late), ("slow_after", TellOn::Slow)];
+                let asked = of_silence.into_iter().filter(|(key, _)| whole.get(key).is_some());
+                TellOn::USUAL.iter().copied().chain(asked.map(|(_, on)| on)).collect()
+            }
             Some(list) => list.items().unwrap_or_default().iter().filter_map(Item::word).collect(),
         };
         let repeat = section.positive("repeat").unwrap_or(SignedDuration::from_hours(6));

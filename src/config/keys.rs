@@ -136,7 +136,21 @@ pub(super) const DAEMON: &[Key] = &[
         "whether a change of the file is taken up by itself; default watch",
     ),
     key("retention", Kind::Table(RETENTION), "how long what is kept"),
+    key(
+        "ping",
+        Kind::Table(DAEMON_PING),
+        "another monitor hears that the daemon lives, and says so when it hears nothing: healthchecks.io, Uptime Kuma, …",
+    ),
 ];
+pub(super) const DAEMON_PING: &[Key] = &[
+    key("url", Kind::TextOrSecret, "its address; asked by GET"),
+    key("every", Kind::Duration, "how often; default 1m"),
+];
+pub(super) const PING: &[Key] = &[key(
+    "url",
+    Kind::TextOrSecret,
+    "its address; asked by GET with /start, nothing, or /fail behind it, and the run as `rid` (healthchecks.io)",
+)];
 pub(super) const RETENTION: &[Key] = &[
     key("runs", Kind::Duration, "finished runs and ledger records; default 90d"),
     key("events", Kind::Duration, "events; default 90d"),
@@ -218,8 +232,31 @@ pub(super) const MCP: &[Key] = &[
 ];
 pub(super) const NOTIFY: &[Key] = &[
     key("type", Kind::Word(NotifyType::WORDS), "where to"),
-    key("url", Kind::Any, "webhook: its address, or a reference to a secret"),
+    key(
+        "url",
+        Kind::TextOrSecret,
+        "webhook, slack, discord, teams: its address; matrix, gotify: the server; ntfy, telegram: another server than the usual",
+    ),
     key("headers", Kind::Texts2, "webhook: extra headers"),
+    key(
+        "secret",
+        Kind::Secret,
+        "webhook: signs each message by the Standard Webhooks (webhook-id, webhook-timestamp, webhook-signature)",
+    ),
+    key(
+        "body",
+        Kind::Text,
+        "webhook: what is sent instead of all there is of a message; JSON or a text with {title}, {text}, {severity}, {state}, \
+         {about}, {agent}, {key}, {run}, {at}, {priority}",
+    ),
+    key(
+        "token",
+        Kind::Secret,
+        "telegram, matrix, gotify, ntfy: the token of the bot, the account, the application",
+    ),
+    key("chat", Kind::Any, "telegram: the chat: its number, or @name of a channel"),
+    key("topic", Kind::TextOrSecret, "ntfy: the topic; whoever knows it can read it"),
+    key("room", Kind::TextOrSecret, "matrix: the room: !id:server"),
     key("command", Kind::Command, "command: gets the message as JSON on standard input"),
     key("env", Kind::Texts2, "command: added to its environment"),
     key("cwd", Kind::Text, "command: its folder"),
@@ -239,6 +276,11 @@ pub(super) const NOTIFY: &[Key] = &[
         "per_minute",
         Kind::Whole,
         "messages a minute at the most; those that wait are joined into one. Default 10; file: no bound",
+    ),
+    key(
+        "quiet",
+        Kind::Text,
+        "hours in which only what is critical is sent, in the zone of the daemon: \"22:00-07:00\"; the rest follows at their end",
     ),
 ];
 pub(super) const CALENDAR: &[Key] = &[key(
@@ -331,7 +373,11 @@ pub(super) const CHECK: &[Key] = &[
 ];
 pub(super) const TELL: &[Key] = &[
     key("to", Kind::Texts, "names of [notify.…] tables"),
-    key("on", Kind::Words(TellOn::WORDS), "of what; default: all but completed"),
+    key(
+        "on",
+        Kind::Words(TellOn::WORDS),
+        "of what; default: all but completed; late and slow if late_after and slow_after are set",
+    ),
     key("repeat", Kind::Duration, "how often an ongoing problem is told again; default 6h"),
 ];
 pub(super) const DELIVER: &[Key] = &[
@@ -513,6 +559,17 @@ pub(super) const AGENT: &[Key] = &[
         Kind::Table(DELIVER),
         "who gets the result of each run that completed, once; a delivery that fails never fails the run",
     ),
+    key(
+        "late_after",
+        Kind::Duration,
+        "the agent is late, and an incident opens, when no run has completed so long after a slot; default: never",
+    ),
+    key(
+        "slow_after",
+        Kind::Duration,
+        "a run that takes longer is slow: it goes on, and an incident is open as long as it does; default: none is",
+    ),
+    key("ping", Kind::Table(PING), "another monitor hears of each run that starts, completes or fails"),
     key(
         "approval",
         Kind::Word(Approval::WORDS),

@@ -142,6 +142,7 @@ fn without_effect(at: &Place<'_>) {
         found.push(("first_run", "agents with an `interval`"));
     }
     if scheduled && !agent.schedule.has_slots() {
+        found.push(("late_after", "agents with slots: interval, after, cron, at or when"));
         found.extend(
             ["jitter", "catch_up"].map(|key| (key, "agents with slots: interval, after, cron, at or when")),
         );

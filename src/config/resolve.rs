@@ -1,14 +1,12 @@
 //! From the document to the fleet: everything but the agents themselves.
 use super::document::File;
-use super::email::email;
 use super::keys::{self, Key};
-use super::machine::{self, Wanted};
+use super::notify::notify;
 use super::walk::{Item, Section};
 use super::{agents, calendars, events, guarded, lint, models, sandbox, tools};
-use crate::config::values::{cwd, in_the_clear, url, zone};
+use crate::config::values::{cwd, in_the_clear, look_for, url, zone};
 use crate::domain::*;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use toml::de::DeTable;
 
@@ -92,6 +90,7 @@ fn daemon(top: &Section<'_>) -> DaemonSpec {
     if section.word("reload") == Some(ReloadMode::Manual) {
         spec.reload = ReloadMode::Manual;
     }
+    spec.ping = section.get("ping").and_then(|item| super::ping::ping(item, keys::DAEMON_PING)).map(Arc::new);
     if let Some(section) = section.get("retention").and_then(|item| item.section(keys::RETENTION)) {
         let keep = &mut spec.retention;
         for (name, slot) in [
@@ -109,14 +108,6 @@ fn daemon(top: &Section<'_>) -> DaemonSpec {
         }
     }
     spec
-}
-
-/// Looks for the program of a table's `command`, which there were no errors in.
-fn look_for(section: &Section<'_>, argv: &[String], cwd: Option<&Path>, env: &BTreeMap<String, EnvValue>) {
-    let Some(command) = section.own("command") else { return };
-    let folder = section.own("cwd").map_or_else(|| command.span(), |item| item.span());
-    let program = command.span();
-    machine::program(section.file, &Wanted { argv, cwd, env: Some(env), folder, program });
 }
 
 fn mcp(section: &Section<'_>) -> Option<McpSpec> {
@@ -211,77 +202,6 @@ fn tool_type(item: Item<'_>) -> Option<ToolKind> {
             .refuse_with("a tool needs `type`".into(), format!("one of {}", ToolKind::WORDS.join(", ")));
     };
     Item { value: kind, name: "type", ..item }.word()
-}
-
-/// Messages that a receiver gets in a minute, where nothing else is said.
-const MESSAGES_PER_MINUTE: u32 = 10;
-
-fn notify(section: &Section<'_>) -> Option<NotifyTarget> {
-    let Some(kind) = section.get("type") else {
-        return section.missing(
-            &["type"],
-            "a [notify.…] table needs `type`".into(),
-            Some(format!("one of {}", NotifyType::WORDS.join(", "))),
-        );
-    };
-    // keys that another type has
-    const OF_TYPES: &[(NotifyType, &[&str])] = &[
-        (NotifyType::Webhook, &["url", "headers"]),
-        (NotifyType::Command, &["command", "env", "cwd"]),
-        (NotifyType::Email, &["to", "from", "smtp", "tls", "username", "password"]),
-        (NotifyType::File, &["path"]),
-    ];
-    let own = kind.text().unwrap_or_default();
-    for (other, keys) in OF_TYPES.iter().filter(|(other, _)| other.as_str() != own) {
-        for item in keys.iter().filter_map(|key| section.own(key)) {
-            let message = format!("`{}` has no effect: it is for type = \"{other}\"", item.name);
-            section.file.warn(item.span(), message, None);
-        }
-    }
-    let needs = |key: &'static str| {
-        let found = section.own(key);
-        if found.is_none() {
-            section.missing::<()>(&[key], format!("this `type` needs `{key}`"), None);
-        }
-        section.get(key)
-    };
-    let kind = match kind.word()? {
-        NotifyType::Webhook => {
-            let item = needs("url")?;
-            let address = item.text_or_secret()?;
-            if let TextOrSecret::Text(_) = address {
-                url(item)?;
-            }
-            let headers = section.headers();
-            in_the_clear(item, headers.values().any(TextOrSecret::is_secret));
-            NotifyTargetKind::Webhook { url: address, headers }
-        }
-        NotifyType::Command => {
-            let before = section.file.errors();
-            let (argv, env, cwd) = (needs("command")?.command()?, section.env(), cwd(section));
-            if section.file.errors() == before {
-                look_for(section, &argv, Some(&cwd), &env);
-            }
-            NotifyTargetKind::Command(CommandSpec {
-                argv,
-                env,
-                cwd,
-                stdin: None,
-                sandbox: sandbox::setting(section).if_asked(),
-            })
-        }
-        NotifyType::File => {
-            let item = needs("path")?;
-            NotifyTargetKind::File(section.file.expand(item.text()?, item.span()))
-        }
-        NotifyType::Desktop => NotifyTargetKind::Desktop,
-        NotifyType::Email => {
-            NotifyTargetKind::Email(email(section, needs("to"), needs("from"), needs("smtp"))?)
-        }
-    };
-    let per_minute = section.whole("per_minute", 1).map(|most| u32::try_from(most).unwrap_or(u32::MAX));
-    let usual = (!matches!(kind, NotifyTargetKind::File(_))).then_some(MESSAGES_PER_MINUTE);
-    Some(NotifyTarget { kind, per_minute: per_minute.or(usual) })
 }
 
 fn budget(section: &Section<'_>) -> BudgetSpec {

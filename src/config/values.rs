@@ -1,8 +1,10 @@
 //! Values that stand in several tables: names that refer to something, zones, addresses, folders.
+use super::machine::{self, Wanted};
 use super::walk::{Item, Section};
-use crate::domain::{HostPattern, TextOrSecret, nearest};
+use crate::domain::{EnvValue, HostPattern, TextOrSecret, nearest};
 use jiff::tz::TimeZone;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// What is said of a zone that there is not.
 pub(super) const ZONES: &str = "use an IANA name such as \"Europe/Berlin\", \"America/New_York\" or \"UTC\"";
@@ -54,6 +56,19 @@ pub(super) fn cwd(section: &Section<'_>) -> PathBuf {
     let item = section.get("cwd");
     let given = item.and_then(|item| Some(item.file.expand(item.text()?, item.span())));
     given.unwrap_or_else(|| section.file.folder.clone())
+}
+
+/// Looks for the program of a table's `command`, which there were no errors in.
+pub(super) fn look_for(
+    section: &Section<'_>,
+    argv: &[String],
+    cwd: Option<&Path>,
+    env: &BTreeMap<String, EnvValue>,
+) {
+    let Some(command) = section.own("command") else { return };
+    let folder = section.own("cwd").map_or_else(|| command.span(), |item| item.span());
+    let program = command.span();
+    machine::program(section.file, &Wanted { argv, cwd, env: Some(env), folder, program });
 }
 
 /// Less than this of an output is not worth keeping: its head and its tail are a line each.

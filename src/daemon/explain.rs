@@ -104,6 +104,9 @@ pub(super) fn explain(
         Verdict::Dropped => format!("did not get to run{because}"),
     };
     told.sentence = format!("{when} {what}.");
+    if asked.is_none() {
+        agent.overdue.iter().for_each(|words| told.sentence.push_str(&format!(" The agent is {words}.")));
+    }
     if let Some((since, until)) = agent.silent.filter(|_| asked.is_none_or(|asked| asked >= row.last)) {
         told.sentence.push_str(&format!(" {}.", capital(&quiet(since, until, now))));
     } else if asked.is_none() && agent.record.desired != Desired::Active {

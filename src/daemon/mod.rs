@@ -18,6 +18,7 @@ mod log;
 mod offline;
 mod open_files;
 mod outbox;
+mod pings;
 mod retention;
 mod services;
 mod session;

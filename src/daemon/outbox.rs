@@ -8,12 +8,13 @@
 use super::clock;
 use crate::daemon::inbox::{self, Handle};
 use crate::domain::{
-    Entry, Fact, Finding, FoundBy, IncidentRecord, Level, NotifyTarget, NotifyTargetKind, counted,
-    human_duration,
+    Entry, Fact, Finding, FoundBy, IncidentRecord, Level, NotifyTarget, NotifyTargetKind, TellOn, Urgency,
+    counted, human_duration,
 };
 use crate::notify::{self, Message, Pace, SendError};
 use crate::store::{OutboxRow, Store};
 use jiff::SignedDuration;
+use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -30,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_secs(2);
 /// When nothing else tells, look again after this long.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
-/// Between two messages to one webhook: chats take one a second.
+/// Between two messages that are posted to one receiver: chats take one a second.
 const APART: Duration = Duration::from_millis(1100);
 /// When the daemon goes down, deliveries under way get this long to end and to be recorded. What is not done by then
 /// stays in the outbox.
@@ -129,11 +130,20 @@ impl Outbox {
             let names = idle.clone();
             let asked = self.handle.ask(move |engine, _| {
                 let known = &engine.fleet().notify;
-                names.into_iter().map(|name| (known.get(&name).cloned(), name)).collect::<Vec<_>>()
+                let found = names.into_iter().map(|name| (known.get(&name).cloned(), name));
+                (found.collect::<Vec<_>>(), engine.fleet().daemon.timezone.clone())
             });
             // No answer: the daemon goes down, and they stay where they are.
-            for (target, name) in asked.await.unwrap_or_default() {
-                let rows = by_target.remove(&name).unwrap_or_default();
+            let (targets, zone) = asked.await.unwrap_or((Vec::new(), TimeZone::UTC));
+            for (target, name) in targets {
+                let mut rows = by_target.remove(&name).unwrap_or_default();
+                let quiet = target.as_ref().and_then(|target| target.quiet);
+                if let Some(end) = quiet.and_then(|quiet| quiet.until(now, &zone)) {
+                    rows.retain(|row| row.urgency == Urgency::Critical);
+                    wake = wake.min(
+                        Instant::now() + Duration::try_from(end.duration_since(now)).unwrap_or_default(),
+                    );
+                }
                 if let Some(next) = self.begin(name, target, rows) {
                     wake = wake.min(next);
                 }
@@ -193,13 +203,19 @@ impl Outbox {
             let reached = line.reached.get(&row.id).cloned().unwrap_or_default();
             messages.push(message(row, reached));
         }
-        // Who has one of the mails already gets the others by themselves.
-        let alike = messages.iter().take_while(|message| message.reached == messages[0].reached).count();
-        let count = if all > room && !line.alone { notify::fitting(&messages[..alike]) } else { 1 };
+        // Who has one of the mails already gets the others by themselves. Results are read as they are.
+        let alike =
+            |message: &&Message| message.reached == messages[0].reached && message.about != TellOn::Completed;
+        let alike = messages.iter().take_while(alike).count().max(1);
+        let (count, each) = if all > room && !line.alone {
+            notify::fitting(&messages[..alike], |message| notify::is_taken_whole(target.as_ref(), message))
+        } else {
+            (1, usize::MAX)
+        };
         messages.truncate(count);
         line.busy = true;
         let (store, tries) = (self.store.clone(), tries);
-        self.under_way.spawn(deliver(store, name, target, messages, tries));
+        self.under_way.spawn(deliver(store, name, target, (messages, each), tries));
         None
     }
 
@@ -267,10 +283,10 @@ async fn deliver(
     store: Store,
     name: String,
     target: Option<NotifyTarget>,
-    messages: Vec<Message>,
+    (messages, each): (Vec<Message>, usize),
     tries: BTreeMap<i64, u32>,
 ) -> Delivered {
-    let whole = notify::join(messages.clone());
+    let whole = notify::join(messages.clone(), each);
     let sent = match &target {
         Some(target) => notify::send(&name, target, &whole, PATIENCE).await,
         None => Err(SendError {
@@ -280,9 +296,9 @@ async fn deliver(
             retry_after: None,
         }),
     };
-    let is_webhook =
-        matches!(&target, Some(target) if matches!(target.kind, NotifyTargetKind::Webhook { .. }));
-    let apart = if is_webhook { APART } else { Duration::ZERO };
+    let kind = target.as_ref().map(|target| &target.kind);
+    let is_posted = matches!(kind, Some(NotifyTargetKind::Webhook(_) | NotifyTargetKind::Service(_)));
+    let apart = if is_posted { APART } else { Duration::ZERO };
     let taken = match &sent {
         Ok(()) => Some(true),
         Err(error) => (!error.worth_retrying && !whole.joined.is_empty()).then_some(false),

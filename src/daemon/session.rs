@@ -34,7 +34,7 @@ const CALLS_AT_A_TIME: usize = 64;
 /// Of those, questions that wait for their turn to be answered.
 const QUESTIONS_AT_A_TIME: usize = 8;
 /// Calls that wait for something outside: they hold up no others while they do.
-const WAIT_OUTSIDE: &[&str] = &["call_tool", "ask_archive", "list_mcp", "trust_mcp"];
+const WAIT_OUTSIDE: &[&str] = &["call_tool", "ask_archive", "list_mcp", "trust_mcp", "test_notification"];
 /// Events of one page.
 const PAGE: usize = 256;
 /// A client that has not read a line for this long is let go; it can come back with its cursor.

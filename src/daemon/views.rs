@@ -409,11 +409,19 @@ fn settings(spec: &AgentSpec) -> BTreeMap<String, String> {
     if let Some(notify) = &spec.notify {
         put("notify", notify.to.join(", "));
     }
+    if let Some(deliver) = &spec.deliver {
+        put("deliver", deliver.to.join(", "));
+    }
+    for (key, after) in [("late_after", spec.late_after), ("slow_after", spec.slow_after)] {
+        if let Some(after) = after {
+            put(key, human_duration(after));
+        }
+    }
     all
 }
 
 fn notes(now: &AgentNow) -> Vec<String> {
-    let mut notes = Vec::new();
+    let mut notes = now.overdue.clone();
     if let Some((since, until)) = now.silent {
         notes.push(silence(since, until));
     }

@@ -4,6 +4,7 @@
 //! large or rare sits behind a pointer, so that 100,000 agents stay small.
 use super::deliver::DeliverSpec;
 use super::expected::Expect;
+use super::ping::PingSpec;
 use super::words::words;
 use super::{ActiveTimes, AgentId, ConfigHash, Control, CronSchedule, EventType, Sandbox};
 use crate::domain::run::RunStatus;
@@ -54,6 +55,12 @@ pub struct AgentSpec {
     pub notify: Option<Arc<NotifySpec>>,
     /// Who gets the results of its runs.
     pub deliver: Option<Arc<DeliverSpec>>,
+    /// It is late when no run has completed so long after a slot. `None`: never.
+    pub late_after: Option<SignedDuration>,
+    /// A run that takes longer is slow. `None`: none is.
+    pub slow_after: Option<SignedDuration>,
+    /// Where another monitor hears of its runs.
+    pub ping: Option<Arc<PingSpec>>,
     /// What its programs may ask of the daemon; `None`: nothing.
     pub control: Option<Control>,
     /// Why it may join what strangers write, what is private, and a way out.
@@ -529,5 +536,9 @@ words! {
         ApprovalRequested = "approval_requested",
         /// A run completed.
         Completed = "completed",
+        /// A slot was due, and no run has completed since then.
+        Late = "late",
+        /// A run takes longer than it should.
+        Slow = "slow",
     }
 }

@@ -212,6 +212,26 @@ pub enum Fact {
         /// Warnings for the record.
         warnings: Vec<String>,
     },
+    /// A slot was due, and no run has completed since then. Has no row: its incident is the record.
+    AgentLate {
+        /// Whose.
+        agent: AgentId,
+        /// Since when a run that completes is awaited.
+        since: Timestamp,
+        /// The rule.
+        late_after: SignedDuration,
+        /// When a run last completed.
+        last_success: Option<Timestamp>,
+    },
+    /// A run takes longer than it should. Has no row: its incident is the record.
+    RunSlow {
+        /// Which.
+        run: RunId,
+        /// Whose.
+        agent: AgentId,
+        /// The rule.
+        slow_after: SignedDuration,
+    },
     /// An agent failed too often in a row; its slots are refused for a while.
     CircuitOpened {
         /// Whose.

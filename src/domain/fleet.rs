@@ -1,5 +1,8 @@
 //! The fleet: everything that one `agents.toml` says, validated.
 use super::agent::AgentSpec;
+use super::ping::PingSpec;
+use super::quiet::QuietHours;
+use super::service::{NotifyType, ServicePreset};
 use super::tool::{Effect, ToolKind, ToolSettings};
 use super::words::words;
 use super::{AgentId, CalendarSpec, ConfigHash, RedisSpec, SandboxSetting};
@@ -101,6 +104,8 @@ pub struct DaemonSpec {
     pub reload: ReloadMode,
     /// How long what is kept.
     pub retention: Retention,
+    /// Where another monitor hears that the daemon lives.
+    pub ping: Option<Arc<PingSpec>>,
 }
 
 impl Default for DaemonSpec {
@@ -111,6 +116,7 @@ impl Default for DaemonSpec {
             shutdown_grace: SignedDuration::from_secs(30),
             reload: ReloadMode::Watch,
             retention: Retention::default(),
+            ping: None,
         }
     }
 }
@@ -335,22 +341,6 @@ pub struct ToolSpec {
     pub settings: ToolSettings,
 }
 
-words! {
-    /// Kinds of `[notify.…]` tables.
-    NotifyType {
-        /// An HTTP POST.
-        Webhook = "webhook",
-        /// A program.
-        Command = "command",
-        /// A mail.
-        Email = "email",
-        /// A notification on the screen.
-        Desktop = "desktop",
-        /// A file.
-        File = "file",
-    }
-}
-
 /// `[notify.…]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NotifyTarget {
@@ -358,18 +348,17 @@ pub struct NotifyTarget {
     pub kind: NotifyTargetKind,
     /// The most messages of a minute; what waits longer is joined. `None`: no bound.
     pub per_minute: Option<u32>,
+    /// When only what is critical is sent.
+    pub quiet: Option<QuietHours>,
 }
 
 /// Where a notification goes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum NotifyTargetKind {
     /// An HTTP POST of JSON.
-    Webhook {
-        /// Address; often a secret itself.
-        url: EnvValue,
-        /// Extra headers.
-        headers: BTreeMap<String, EnvValue>,
-    },
+    Webhook(WebhookSpec),
+    /// A message in the words of a service.
+    Service(ServiceSpec),
     /// A program that gets the message as JSON on standard input.
     Command(super::agent::CommandSpec),
     /// A line of JSON appended to a file.
@@ -378,6 +367,38 @@ pub enum NotifyTargetKind {
     Desktop,
     /// A mail.
     Email(EmailSpec),
+}
+
+/// Where a webhook is, and what it is sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WebhookSpec {
+    /// Address; often a secret itself.
+    pub url: EnvValue,
+    /// Extra headers.
+    pub headers: BTreeMap<String, EnvValue>,
+    /// Signs what is sent by the scheme of the Standard Webhooks.
+    pub secret: Option<SecretRef>,
+    /// What is sent instead of all there is of a message, with places.
+    pub body: Option<String>,
+}
+
+/// An account of a service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceSpec {
+    /// Of which.
+    pub kind: NotifyType,
+    /// The keys that the table has, by the names of its [`ServicePreset`].
+    pub keys: BTreeMap<&'static str, EnvValue>,
+}
+
+impl ServiceSpec {
+    /// What is known of the service.
+    ///
+    /// # Panics
+    /// If there is no such service: there is an account of those of the table only.
+    pub fn preset(&self) -> &'static ServicePreset {
+        ServicePreset::of(self.kind).expect("a service of the table")
+    }
 }
 
 /// How mail is sent.

@@ -141,6 +141,10 @@ const OWN_KEYS: &[&str] = &[IncidentRecord::REDIS];
 impl IncidentRecord {
     /// Key of the incident that events don't get to Redis.
     pub const REDIS: &str = "redis:events";
+    /// Before the name of an agent: key of the incident that it is late.
+    pub const LATE: &str = "late:";
+    /// Before the name of an agent: key of the incident that a run of it is slow.
+    pub const SLOW: &str = "slow:";
     /// Before the name of a `[notify.…]` table: key of the incident that messages don't get to it.
     pub const NOTIFY: &str = "notify:";
 

@@ -32,13 +32,16 @@ mod net_target;
 mod notice;
 pub mod novelty;
 mod object_key;
+mod ping;
 mod price;
 mod private_host;
+mod quiet;
 mod rights;
 mod run;
 mod run_error;
 mod sandbox;
 mod secret_ref;
+mod service;
 mod slot;
 mod talk;
 pub mod template;
@@ -80,8 +83,8 @@ pub use fact::{
 };
 pub use fleet::{
     BudgetSpec, DaemonSpec, Effort, EmailSpec, FallbackOn, Fleet, McpEffect, McpSpec, ModelSpec,
-    NotifyTarget, NotifyTargetKind, NotifyType, Price, Provider, ReloadMode, RequestSettings, Retention,
-    SmtpTls, ToolSpec,
+    NotifyTarget, NotifyTargetKind, Price, Provider, ReloadMode, RequestSettings, Retention, ServiceSpec,
+    SmtpTls, ToolSpec, WebhookSpec,
 };
 pub use glob::glob;
 pub use host::HostPattern;
@@ -93,15 +96,18 @@ pub use loose_json::{MOST_NESTED, Slips, is_deeper, mended_json, read_json};
 pub use nearest::{distance, nearest};
 pub use net_target::NetTarget;
 pub use notice::{Notice, NoticeState, Urgency};
+pub use ping::PingSpec;
 pub use private_host::PrivateHost;
 
 pub use object_key::check_object_key;
 pub use price::cost;
+pub use quiet::QuietHours;
 pub use rights::{Rights, RightsOf};
 pub use run::{AttemptEnd, AttemptOutcome, RunMode, RunStatus, Trigger};
 pub use run_error::{ErrorKind, RunError};
 pub use sandbox::{Control, ProgramOwner, Sandbox, SandboxLimits, SandboxSetting};
 pub use secret_ref::{EnvValue, SecretRef, TextOrSecret};
+pub use service::{Escaping, NotifyType, SERVICES, ServicePreset};
 pub use slot::Verdict;
 pub use talk::{
     ApprovalRecord, ApprovalWanted, ArchiveDoing, ArchiveStep, BudgetNews, BudgetTold, HoldRecord,

@@ -89,8 +89,8 @@ impl TellOn {
     /// How urgent such a message usually is; that of an incident is as bad as the incident.
     pub fn urgency(self) -> Urgency {
         match self {
-            Self::Failed | Self::CircuitOpened | Self::IncidentOpened => Urgency::Critical,
-            Self::BudgetExhausted | Self::Missed | Self::ApprovalRequested => Urgency::Warning,
+            Self::Failed | Self::CircuitOpened | Self::IncidentOpened | Self::Late => Urgency::Critical,
+            Self::BudgetExhausted | Self::Missed | Self::ApprovalRequested | Self::Slow => Urgency::Warning,
             Self::Recovered | Self::IncidentResolved | Self::Completed => Urgency::Info,
         }
     }
@@ -102,7 +102,9 @@ impl TellOn {
             | Self::CircuitOpened
             | Self::BudgetExhausted
             | Self::IncidentOpened
-            | Self::ApprovalRequested => NoticeState::Open,
+            | Self::ApprovalRequested
+            | Self::Late
+            | Self::Slow => NoticeState::Open,
             Self::Recovered | Self::IncidentResolved => NoticeState::Resolved,
             Self::Missed | Self::Completed => NoticeState::Done,
         }

@@ -40,6 +40,11 @@ impl Rights {
         for (name, target) in &fleet.notify {
             all.insert(format!("receiver {}", word(name)), of_receiver(target));
         }
+        if let Some(ping) = &fleet.daemon.ping {
+            let mut rights = RightsOf::default();
+            rights.may(format!("says at {} that it lives", value(&ping.url)));
+            all.insert("daemon".to_owned(), rights);
+        }
         if let Some(spec) = &fleet.redis {
             all.insert("log".to_owned(), of_stream(spec));
         }
@@ -97,6 +102,9 @@ fn of_agent(agent: &AgentSpec) -> RightsOf {
     }
     for target in agent.deliver.iter().flat_map(|deliver| &deliver.to) {
         rights.may(format!("has its results sent to {}", word(target)));
+    }
+    if let Some(ping) = &agent.ping {
+        rights.may(format!("says at {} how its runs go", value(&ping.url)));
     }
     if let Some(control) = agent.control {
         rights.may(format!("lets its programs ask the daemon, control {control}"));
@@ -156,9 +164,17 @@ fn of_model(spec: &ModelSpec) -> RightsOf {
 fn of_receiver(target: &NotifyTarget) -> RightsOf {
     let mut rights = RightsOf::default();
     match &target.kind {
-        NotifyTargetKind::Webhook { url, headers: sent } => {
-            rights.may(format!("is sent messages at {}", value(url)));
-            headers(sent, &mut rights);
+        NotifyTargetKind::Webhook(spec) => {
+            rights.may(format!("is sent messages at {}", value(&spec.url)));
+            headers(&spec.headers, &mut rights);
+            if let Some(reference) = &spec.secret {
+                rights.may(format!("is sent signatures by {}", secret(reference)));
+            }
+        }
+        NotifyTargetKind::Service(spec) => {
+            let keys: Vec<String> =
+                spec.keys.iter().map(|(name, key)| format!("{name} {}", value(key))).collect();
+            rights.may(format!("is sent messages by {}, {}", spec.kind, keys.join(", ")));
         }
         NotifyTargetKind::Command(command) => {
             rights.may(runs(command));

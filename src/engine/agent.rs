@@ -50,6 +50,10 @@ pub(super) struct AgentState {
     pub(super) arrived: super::join::Arrivals,
     /// Its runs that have not ended, oldest first.
     pub(super) live: Vec<RunId>,
+    /// A slot was due, and no run has completed since then.
+    pub(super) awaited_since: Option<Timestamp>,
+    /// When it is late.
+    pub(super) late_at: Option<Timestamp>,
     pub(super) removed: bool,
     pub(super) dirty: bool,
 }
@@ -88,6 +92,8 @@ impl AgentState {
             calm: false,
             arrived: Default::default(),
             live: Vec::new(),
+            awaited_since: None,
+            late_at: None,
             removed: false,
             dirty: false,
         }
@@ -121,6 +127,8 @@ impl AgentState {
             calm: false,
             arrived: Default::default(),
             live: Vec::new(),
+            awaited_since: None,
+            late_at: None,
             removed: false,
             dirty: false,
         }
@@ -424,6 +432,10 @@ impl Engine {
         };
         let id = state.spec.id.clone();
         self.push(now, Fact::AgentChanged(Box::new(change)));
+        // who is not to run is not late; a one-shot has had its only slot, and still may be
+        if to != Desired::Active && !matches!(self.agents[agent as usize].spec.schedule, Schedule::At(_)) {
+            self.answered(now, agent);
+        }
         if to == Desired::Active {
             self.unpark(agent);
         }

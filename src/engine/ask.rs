@@ -34,6 +34,8 @@ pub struct AgentNow {
     pub usd_today: f64,
     /// Its budget or the fleet's is used up: until when nothing of it is started, and why.
     pub out_of_budget: Option<(Timestamp, String)>,
+    /// That it is late, or that a run of it is slow, in words.
+    pub overdue: Vec<String>,
 }
 
 /// The whole fleet, in numbers.
@@ -173,6 +175,7 @@ impl Engine {
             silent: state.silence(),
             usd_today: self.usd_today(&state.spec),
             out_of_budget: self.out_of_budget(&state.spec),
+            overdue: self.overdue(&state.spec.id),
         }
     }
 }

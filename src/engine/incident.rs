@@ -45,7 +45,7 @@ impl Engine {
         let failing = failing_key(&self.agents[agent as usize].spec.id);
         let is_over = |key: &String, _: &mut IncidentRecord| {
             let looked_after = looked || key.starts_with("feed:");
-            looked_after && *key != failing && findings.iter().all(|finding| finding.key != *key)
+            looked_after && !is_of_engine(key, &failing) && findings.iter().all(|finding| finding.key != *key)
         };
         let over: Vec<IncidentRecord> = keys.extract_if(.., is_over).map(|(_, incident)| incident).collect();
         for incident in over {
@@ -77,7 +77,7 @@ impl Engine {
         }
     }
 
-    fn finding(&mut self, now: Now, agent: u32, run: Option<RunId>, finding: &Finding) {
+    pub(super) fn finding(&mut self, now: Now, agent: u32, run: Option<RunId>, finding: &Finding) {
         let Ok(known) = self.known(now, agent, finding) else { return };
         let severity = match finding.level {
             Level::Crit => Severity::Critical,
@@ -140,7 +140,7 @@ impl Engine {
         }
     }
 
-    fn good(&mut self, now: Now, agent: u32, known: Option<IncidentRecord>) {
+    pub(super) fn good(&mut self, now: Now, agent: u32, known: Option<IncidentRecord>) {
         let Some(mut incident) = known else { return };
         if let Some(keys) = self.incidents.get_mut(&agent) {
             keys.remove(&incident.key);
@@ -190,16 +190,18 @@ impl Engine {
         self.push(now, Fact::IncidentSaved(Box::new(incident)));
     }
 
-    /// A failing agent is told as `failed` and `recovered`; its incident is told only where those
-    /// are not asked for, so that nobody hears the same thing twice.
+    /// A failing agent is told as `failed` and `recovered`, a late one as `late`, a slow run as `slow`; their incidents are
+    /// told only where those are not asked for, so that nobody hears the same thing twice.
     fn tells_incident(&self, incident: &IncidentRecord) -> bool {
         let Ok(agent) = self.index(&incident.agent) else { return false };
-        let told_otherwise = self.agents[agent as usize]
-            .spec
-            .notify
-            .as_ref()
-            .is_some_and(|notify| notify.on.contains(&TellOn::Failed));
-        incident.key != failing_key(&incident.agent) || !told_otherwise
+        let about = match &incident.key {
+            key if *key == failing_key(&incident.agent) => TellOn::Failed,
+            key if *key == late_key(&incident.agent) => TellOn::Late,
+            key if *key == slow_key(&incident.agent) => TellOn::Slow,
+            _ => return true,
+        };
+        let notify = self.agents[agent as usize].spec.notify.as_ref();
+        !notify.is_some_and(|notify| notify.on.contains(&about))
     }
 
     /// A run failed, after its retries.
@@ -284,6 +286,21 @@ fn with_finding(body: String, incident: &IncidentRecord) -> String {
         Some(found) => format!("{body}\n\n{} found: {}", found.by, found.text),
         None => body,
     }
+}
+
+/// Is this an incident that no probe looks after?
+fn is_of_engine(key: &str, failing: &str) -> bool {
+    key == failing || key.starts_with(IncidentRecord::LATE) || key.starts_with(IncidentRecord::SLOW)
+}
+
+/// The key of the incident that says that an agent is late.
+pub(super) fn late_key(agent: &AgentId) -> String {
+    format!("{}{agent}", IncidentRecord::LATE)
+}
+
+/// The key of the incident that says that a run of an agent is slow.
+pub(super) fn slow_key(agent: &AgentId) -> String {
+    format!("{}{agent}", IncidentRecord::SLOW)
 }
 
 /// The key of the incident that says that an agent itself fails.

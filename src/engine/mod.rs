@@ -29,6 +29,7 @@ mod reload;
 mod restore;
 mod retry;
 mod run;
+mod silence;
 mod slots;
 mod tell;
 mod trigger;
@@ -72,6 +73,10 @@ struct Run {
     before: Option<Streak>,
     /// It looks first, and is put on record afterwards if there is something to record: since when.
     looks_since: Option<Timestamp>,
+    /// When it is slow (`mono`), if it may be.
+    slow_at: Option<SignedDuration>,
+    /// It is slow, and that was told.
+    is_slow: bool,
 }
 
 impl Run {
@@ -126,6 +131,10 @@ pub struct Engine {
     resumes: BTreeSet<(Timestamp, u32)>,
     /// Runs that wait for their time, or for a person up to that time.
     timers: BTreeSet<(SignedDuration, RunId)>,
+    /// Agents of which a run that completes is awaited, by when they are late.
+    late: BTreeSet<(Timestamp, u32)>,
+    /// Runs in flight, by when they are slow.
+    slow: BTreeSet<(SignedDuration, RunId)>,
     /// Agents for which the ledger is to be asked what it knows of slots ahead.
     looks: BTreeSet<u32>,
     /// The ledger is being asked.
@@ -177,6 +186,7 @@ impl Engine {
             self.resume_due(now);
             self.fire(now, missed);
             self.release_timers(now);
+            self.watch(now);
         }
         match input {
             Input::Tick | Input::StorageBack => {}
@@ -236,7 +246,9 @@ impl Engine {
         }
         let slot = self.due.first().map(|&(at, _)| at);
         let resume = self.resumes.first().map(|&(at, _)| at);
-        Wake { wall: slot.into_iter().chain(resume).min(), mono: self.timers.first().map(|&(at, _)| at) }
+        let late = self.late.first().map(|&(at, _)| at);
+        let mono = [self.timers.first(), self.slow.first()].into_iter().flatten().map(|&(at, _)| at).min();
+        Wake { wall: slot.into_iter().chain(resume).chain(late).min(), mono }
     }
 
     /// For how long there was neither a start nor a jump of the wall clock.

@@ -124,6 +124,8 @@ impl Engine {
             cancelled: None,
             before,
             looks_since: None,
+            slow_at: None,
+            is_slow: false,
         };
         self.runs.insert(id, run);
         self.push(now, Fact::RunClaimed(Box::new(record)));
@@ -236,6 +238,8 @@ impl Engine {
         run.record.attempt += 1;
         let agent = run.agent;
         let began = *run.started_mono.get_or_insert(now.mono);
+        self.watch_run(now, id);
+        let run = &self.runs[&id];
         let looks_first = run.spec.history == History::Changes
             && run.record.trigger == Trigger::Schedule
             && run.record.attempt == 1

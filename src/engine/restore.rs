@@ -60,6 +60,8 @@ impl Engine {
             queue: Queue::default(),
             incidents: HashMap::new(),
             own_incidents: BTreeMap::new(),
+            late: BTreeSet::new(),
+            slow: BTreeSet::new(),
             money: Money::restored(restored.spent, restored.told),
             approvals: restored
                 .approvals
@@ -251,10 +253,16 @@ impl Engine {
             cancelled: None,
             before: None,
             looks_since: None,
+            slow_at: None,
+            is_slow: false,
             record,
         };
         self.chain = run.record.chain;
+        let of_slot = run.record.slot.is_some();
         self.runs.insert(id, run);
+        if of_slot {
+            self.await_success(now, agent);
+        }
         if over && (untouched || status == RunStatus::Retrying) {
             self.drop_waiting(now, id, "the agent was stopped");
         } else if untouched || status == RunStatus::Retrying {

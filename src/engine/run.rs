@@ -224,6 +224,9 @@ impl Engine {
         state.counters.runs += 1;
         state.counters.successes += 1;
         state.last_success = Some(now.wall);
+        self.unwatch_run(now, &run);
+        self.answered(now, run.agent);
+        let state = &mut self.agents[run.agent as usize];
         let last = LastRun {
             run: id,
             kept: false,
@@ -242,6 +245,10 @@ impl Engine {
     /// Forgets a run that did not begin, and revises the verdict of its slot.
     fn revise(&mut self, now: Now, id: RunId, verdict: Verdict, cause: &str) {
         let Some(run) = self.forget(now, id) else { return };
+        self.unwatch_run(now, &run);
+        if verdict == Verdict::SkippedGate {
+            self.answered(now, run.agent);
+        }
         let same = run.before.is_some_and(|(before, why)| before == verdict && *why == *cause);
         let quiet = same && verdict.is_quiet_in_a_row();
         let state = &mut self.agents[run.agent as usize];
@@ -283,10 +290,11 @@ impl Engine {
         id: RunId,
         status: RunStatus,
         error: Option<RunError>,
-        outcome: AttemptOutcome,
+        mut outcome: AttemptOutcome,
     ) {
         let Some(run) = self.forget(now, id) else { return };
         let agent = run.agent;
+        let was_slow = self.unwatch_run(now, &run);
         let duration = run.started_mono.map_or(SignedDuration::ZERO, |began| now.mono - began);
         let state = &mut self.agents[agent as usize];
         if !run.counted && status != RunStatus::Cancelled {
@@ -315,6 +323,10 @@ impl Engine {
         }
         let counters = state.counters;
         let id_of_agent = state.spec.id.clone();
+        if let Some(after) = run.spec.slow_after.filter(|_| was_slow) {
+            let (took, after) = (human_duration(duration), human_duration(after));
+            outcome.warnings.push(format!("slow: it took {took}, and `slow_after` is {after}"));
+        }
         if status == RunStatus::Completed {
             self.keep_what_was_said(now, &run, &outcome);
         }
@@ -341,6 +353,7 @@ impl Engine {
             self.judge_health(now, agent, status, error.as_ref());
         }
         if real && status == RunStatus::Completed {
+            self.answered(now, agent);
             let ended = EndedRun {
                 result: outcome.result.as_deref(),
                 gate: outcome.gate.as_deref(),
@@ -390,7 +403,9 @@ impl Engine {
         if self.runs.get(&id).is_some_and(|run| run.place == Place::Active) {
             self.leave_place(id);
         }
-        self.forget(now, id);
+        if let Some(run) = self.forget(now, id) {
+            self.unwatch_run(now, &run);
+        }
     }
 
     pub(super) fn run_by_hand(

@@ -345,6 +345,7 @@ impl Engine {
                     },
                 );
                 self.agents[agent as usize].streak = None;
+                self.await_success(now, agent);
             }
         }
     }
@@ -433,6 +434,9 @@ impl Engine {
     /// Records a verdict other than `ran`.
     pub(super) fn judged(&mut self, now: Now, agent: u32, passed: Passed, verdict: Verdict, cause: &str) {
         let extends = self.extend_streak(agent, verdict, cause);
+        if !matches!(verdict, Verdict::SkippedPaused | Verdict::Superseded) {
+            self.await_success(now, agent);
+        }
         let state = &mut self.agents[agent as usize];
         state.counters.skipped += passed.count;
         let fact = Fact::SlotsJudged {

@@ -73,6 +73,9 @@ fn agent(name: &str, schedule: Schedule, with: impl FnOnce(&mut AgentSpec)) -> A
         lock: None,
         notify: None,
         deliver: None,
+        late_after: None,
+        slow_after: None,
+        ping: None,
         control: None,
         accept_risk: None,
         config_hash: ConfigHash(0),
@@ -397,6 +400,8 @@ impl Bench {
                 format!("{agent} circuit open until {}", self.rel(*until))
             }
             Fact::CircuitClosed { agent, .. } => format!("{agent} circuit closed"),
+            Fact::AgentLate { agent, .. } => format!("{agent} late"),
+            Fact::RunSlow { agent, .. } => format!("{agent} slow"),
             Fact::Budget(news) => {
                 let whose = news.agent.as_ref().map_or("fleet", |agent| agent.as_str());
                 let word = if news.exhausted { "used up" } else { "warning" };
@@ -535,5 +540,6 @@ mod own;
 mod reloads;
 mod reports;
 mod runs;
+mod silence;
 mod telling;
 mod times;

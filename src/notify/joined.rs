@@ -2,35 +2,41 @@
 use super::message::Message;
 use crate::domain::{TellOn, counted};
 
-/// Longest body, in characters: what chats take without cutting it.
-pub const LONGEST: usize = 3000;
-/// Of each message within, in characters.
-const EACH: usize = 400;
+/// Longest body, in characters: what chats take without cutting it. Services have their own.
+pub(super) const LONGEST: usize = 3000;
+/// How much of each message within is shown, in characters: as much as lets all of them go together.
+const EACH: &[usize] = &[400, 200, 120, 72];
+/// How keys begin of problems that an agent itself is: its subject names it.
+const OF_AGENTS: &[&str] = &["agent:", "circuit:", "late:", "slow:"];
 /// Names in a subject.
 const NAMED: usize = 5;
 
-/// How many of these messages, from the first on, go into one.
-pub fn fitting(messages: &[Message]) -> usize {
-    let mut left = LONGEST;
-    let fits = messages.iter().take_while(|message| {
-        let size = line(message).chars().count() + 1;
-        let fits = size <= left;
-        left = left.saturating_sub(size);
-        fits
-    });
-    fits.count().max(1)
+/// How many of these messages, from the first on, go into one that `fits`, and how much of each is shown in it.
+pub fn fitting(messages: &[Message], fits: impl Fn(&Message) -> bool) -> (usize, usize) {
+    let together = |count: usize, each| fits(&join(messages[..count].to_vec(), each));
+    let least = EACH[EACH.len() - 1];
+    if let Some(each) = EACH.iter().find(|each| together(messages.len(), **each)) {
+        return (messages.len(), *each);
+    }
+    let (mut known, mut too_many) = (1, messages.len());
+    while too_many - known > 1 {
+        let count = known + (too_many - known) / 2;
+        if together(count, least) { known = count } else { too_many = count }
+    }
+    (known, least)
 }
 
-/// One message that says what these say; they are kept within it. A single one stays as it is.
+/// One message that says what these say, in a line of `each` characters for each; they are kept within it. A single one
+/// stays as it is.
 ///
 /// # Panics
 /// If there is none.
-pub fn join(mut messages: Vec<Message>) -> Message {
+pub fn join(mut messages: Vec<Message>, each: usize) -> Message {
     if messages.len() == 1 {
         return messages.remove(0);
     }
     let (first, last) = (&messages[0], &messages[messages.len() - 1]);
-    let lines: Vec<String> = messages.iter().map(line).collect();
+    let lines: Vec<String> = messages.iter().map(|message| line(message, each)).collect();
     Message {
         id: first.id,
         agent: first.agent.clone(),
@@ -46,12 +52,15 @@ pub fn join(mut messages: Vec<Message>) -> Message {
     }
 }
 
-fn line(message: &Message) -> String {
+fn line(message: &Message, each: usize) -> String {
     let body = message.body.split_whitespace().collect::<Vec<_>>().join(" ");
-    let text =
-        if body.is_empty() { message.subject.clone() } else { format!("{} ({body})", message.subject) };
-    let text = format!("- {text}");
-    match text.char_indices().nth(EACH) {
+    // a problem that its subject does not name is told apart by its key
+    let of_engine = |key: &&str| OF_AGENTS.iter().any(|start| key.starts_with(start));
+    let key = message.key.as_deref().filter(|key| !of_engine(key) && !message.subject.contains(key));
+    let name = key.map(|key| format!("{key}: ")).unwrap_or_default();
+    let more = if body.is_empty() { String::new() } else { format!(" ({body})") };
+    let text = format!("- {name}{}{more}", message.subject);
+    match text.char_indices().nth(each) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }
@@ -76,6 +85,8 @@ fn kinds(messages: &[Message]) -> String {
         TellOn::IncidentResolved => format!("{} resolved", counted(count, "incident")),
         TellOn::ApprovalRequested => format!("{} wanted", counted(count, "approval")),
         TellOn::Completed => counted(count, "result"),
+        TellOn::Late => format!("{count} late"),
+        TellOn::Slow => counted(count, "slow run"),
     };
     all.into_iter().map(one).collect::<Vec<_>>().join(", ")
 }

@@ -1,6 +1,7 @@
 //! Delivers messages. Whom to tell of what, and when to try again, is decided elsewhere; here is only
 //! how long to wait.
 use crate::domain::{NotifyTarget, NotifyTargetKind};
+use joined::LONGEST;
 use std::time::Duration;
 
 mod desktop;
@@ -9,13 +10,17 @@ mod file;
 mod joined;
 mod message;
 mod pace;
+mod ping;
+mod post;
 mod program;
+mod service;
 mod smtp;
 mod webhook;
 
 pub use joined::{fitting, join};
 pub use message::{Message, SendError};
 pub use pace::Pace;
+pub use ping::{PingSignal, ping};
 
 /// Delivers one message to the receiver of this name.
 pub async fn send(
@@ -26,7 +31,8 @@ pub async fn send(
 ) -> Result<(), SendError> {
     let delivery = async {
         match &target.kind {
-            NotifyTargetKind::Webhook { url, headers } => webhook::send(url, headers, message, timeout).await,
+            NotifyTargetKind::Webhook(spec) => webhook::send(spec, message, timeout).await,
+            NotifyTargetKind::Service(spec) => service::send(spec, message, timeout).await,
             NotifyTargetKind::Command(spec) => program::send(name, spec, message, timeout).await,
             NotifyTargetKind::File(path) => file::send(path, message).await,
             NotifyTargetKind::Desktop => desktop::send(message, timeout).await,
@@ -37,6 +43,14 @@ pub async fn send(
     match tokio::time::timeout(timeout, delivery).await {
         Ok(result) => result,
         Err(_) => Err(SendError::passing("no answer in time")),
+    }
+}
+
+/// Does the receiver get all of this message?
+pub fn is_taken_whole(target: Option<&NotifyTarget>, message: &Message) -> bool {
+    match target.map(|target| &target.kind) {
+        Some(NotifyTargetKind::Service(spec)) => service::fits(spec.preset(), message),
+        _ => message.body.chars().count() <= LONGEST,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Tests of the senders, against real listeners, files and programs.
 use super::*;
-use crate::domain::{CommandSpec, SecretRef, TellOn, TextOrSecret, Urgency};
+use crate::domain::{CommandSpec, SecretRef, TellOn, TextOrSecret, Urgency, WebhookSpec};
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -32,8 +32,14 @@ fn message() -> Message {
 fn webhook(url: &str) -> NotifyTarget {
     let headers = BTreeMap::from([("X-Team".to_owned(), TextOrSecret::Text("ops".into()))]);
     NotifyTarget {
-        kind: NotifyTargetKind::Webhook { url: TextOrSecret::Text(url.into()), headers },
+        kind: NotifyTargetKind::Webhook(WebhookSpec {
+            url: TextOrSecret::Text(url.into()),
+            headers,
+            secret: None,
+            body: None,
+        }),
         per_minute: None,
+        quiet: None,
     }
 }
 
@@ -48,6 +54,7 @@ fn command(script: &str, env: BTreeMap<String, TextOrSecret>) -> NotifyTarget {
             sandbox: None,
         }),
         per_minute: None,
+        quiet: None,
     }
 }
 
@@ -193,8 +200,9 @@ fn what_waited_together_is_one_message() {
             one(14, TellOn::Failed, "news: failed"),
         ])
         .collect();
-    assert_eq!(fitting(&all), 14);
-    let joined = join(all.clone());
+    let chat = |message: &Message| is_taken_whole(None, message);
+    assert_eq!(fitting(&all, chat), (14, 400));
+    let joined = join(all.clone(), 400);
     assert_eq!(
         joined.subject,
         "12 incidents opened, 1 incident resolved, 1 failure: fleet: svc1; fleet: svc2; fleet: svc3; fleet: svc4; \
@@ -210,12 +218,12 @@ fn what_waited_together_is_one_message() {
     assert_eq!(json["joined"].as_array().unwrap().len(), 14);
     assert_eq!(json["joined"][12], all[12].to_json());
     // one is itself
-    assert_eq!(join(vec![all[0].clone()]), all[0]);
+    assert_eq!(join(vec![all[0].clone()], 400), all[0]);
     // no longer than chats take; the rest comes in the next one
-    let long: Vec<Message> = (0..40).map(|id| one(id, TellOn::Failed, &"ä".repeat(500))).collect();
-    let count = fitting(&long);
-    assert!((5..10).contains(&count), "{count}");
-    assert!(join(long[..count].to_vec()).body.chars().count() <= joined::LONGEST + 10);
+    let long: Vec<Message> = (0..60).map(|id| one(id, TellOn::Failed, &"ä".repeat(500))).collect();
+    let (count, each) = fitting(&long, chat);
+    assert_eq!((count, each), (40, 72), "of each as much as lets many go together");
+    assert!(join(long[..count].to_vec(), each).body.chars().count() <= joined::LONGEST);
 }
 
 #[tokio::test]
@@ -248,8 +256,14 @@ async fn webhook_with_a_broken_address() {
     }
     let secret = TextOrSecret::Secret(SecretRef::Env("NO_SUCH_VARIABLE_OF_OURS".into()));
     let target = NotifyTarget {
-        kind: NotifyTargetKind::Webhook { url: secret, headers: BTreeMap::new() },
+        kind: NotifyTargetKind::Webhook(WebhookSpec {
+            url: secret,
+            headers: BTreeMap::new(),
+            secret: None,
+            body: None,
+        }),
         per_minute: None,
+        quiet: None,
     };
     let error = send("ops", &target, &message(), LONG).await.unwrap_err();
     assert!(error.message.contains("NO_SUCH_VARIABLE_OF_OURS"), "{error}");
@@ -259,7 +273,7 @@ async fn webhook_with_a_broken_address() {
 async fn file_gets_one_line_each_time() {
     let folder = tempfile::tempdir().unwrap();
     let path: PathBuf = folder.path().join("deep/er/told.jsonl");
-    let target = NotifyTarget { kind: NotifyTargetKind::File(path.clone()), per_minute: None };
+    let target = NotifyTarget { kind: NotifyTargetKind::File(path.clone()), per_minute: None, quiet: None };
     send("ops", &target, &message(), LONG).await.unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     // Somebody's editor, or a crash, left an unfinished line.
@@ -275,7 +289,8 @@ async fn file_gets_one_line_each_time() {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         assert_eq!(line["subject"], "news failed");
     }
-    let target = NotifyTarget { kind: NotifyTargetKind::File(folder.path().into()), per_minute: None };
+    let target =
+        NotifyTarget { kind: NotifyTargetKind::File(folder.path().into()), per_minute: None, quiet: None };
     let error = send("ops", &target, &message(), LONG).await.unwrap_err();
     assert!(error.message.contains("can't write to"), "{error}");
 }
@@ -320,7 +335,7 @@ async fn command_that_fails_hangs_or_is_missing() {
     };
     let error = send(
         "ops",
-        &NotifyTarget { kind: NotifyTargetKind::Command(spec), per_minute: None },
+        &NotifyTarget { kind: NotifyTargetKind::Command(spec), per_minute: None, quiet: None },
         &message(),
         LONG,
     )

@@ -1,128 +1,74 @@
-//! An HTTP POST of JSON. The address is often a secret itself: errors show only where it leads.
+//! An HTTP POST of JSON, or of what the table's `body` makes of a message; signed, where there is a `secret`.
 use super::message::{Message, SendError};
-use crate::domain::EnvValue;
-use crate::net::{self, Redirects};
+use super::post::{Post, Reads, post, url_of};
+use super::service::{MessageWords, fill};
+use crate::domain::template::{as_text, filled};
+use crate::domain::{EnvValue, WebhookSpec};
 use crate::secret;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Response, StatusCode, Url};
 use serde_json::Value;
+use sha2::Sha256;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Read of what a receiver says, in bytes; and shown of it, in characters.
-const MOST_SAID: usize = 4096;
-const SHOWN: usize = 200;
+/// Before a secret of the Standard Webhooks that is written as base64.
+const SECRET_PREFIX: &str = "whsec_";
 
-pub(super) async fn send(
-    url: &EnvValue,
-    headers: &BTreeMap<String, EnvValue>,
-    message: &Message,
-    timeout: Duration,
-) -> Result<(), SendError> {
-    let url = secret::value_of(url, timeout)
+pub(super) async fn send(spec: &WebhookSpec, message: &Message, timeout: Duration) -> Result<(), SendError> {
+    let url = secret::value_of(&spec.url, timeout)
         .await
         .map_err(|error| SendError::passing(format!("no address: {error}")))?;
-    let url = Url::parse(url.trim())
-        .map_err(|error| SendError::lasting(format!("the address is no URL: {error}")))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(SendError::lasting("the address must begin with http:// or https://"));
+    let url = url_of(url.expose())?;
+    let (body, content_type) = body(spec.body.as_deref(), message);
+    let mut headers = headers_of(&spec.headers, message, timeout).await?;
+    headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(content_type));
+    if let Some(reference) = &spec.secret {
+        let secret = secret::resolve(reference, timeout)
+            .await
+            .map_err(|error| SendError::passing(format!("no `secret`: {error}")))?;
+        let at = crate::clock::wall().as_second();
+        sign(&mut headers, secret.expose(), &message.idempotency_key(), at, &body)?;
     }
-    let (origin, parts) = (net::origin(&url), secret_parts(&url));
-    let headers = headers_of(headers, message, timeout).await?;
-    let client = net::client(&url, Redirects::Refuse).map_err(SendError::passing)?;
-    let request =
-        client.post(url).headers(headers).timeout(timeout.mul_f64(0.95)).body(message.to_json().to_string());
-    let answer = request.send().await.map_err(|error| {
-        let message = format!("{origin}: {}", net::describe(&error));
-        if error.is_builder() { SendError::lasting(message) } else { SendError::passing(message) }
-    })?;
-    let status = answer.status();
-    if status.is_success() {
-        return Ok(());
-    }
-    let retry_after = net::retry_after(answer.headers(), crate::clock::wall());
-    let said = words(answer, &parts).await;
-    let error = refused(status, &said);
-    Err(SendError { message: format!("{origin}: {}", error.message), retry_after, ..error })
+    let (hidden, reads) = (Vec::new(), Reads::default());
+    post(Post { method: "POST", url, headers, body, hidden, reads, timeout }).await
 }
 
-fn refused(status: StatusCode, said: &str) -> SendError {
-    let mut message = match status.canonical_reason() {
-        Some(reason) => format!("answered {} {reason}", status.as_u16()),
-        None => format!("answered {}", status.as_u16()),
-    };
-    if status.is_redirection() {
-        return SendError::lasting(format!("{message}; a message is not sent on: use the final address"));
-    }
-    if !said.is_empty() {
-        message = format!("{message}: {said}");
-    }
-    let passing = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
-    if passing { SendError::passing(message) } else { SendError::lasting(message) }
-}
-
-/// The parts of an address that may be a secret.
-fn secret_parts(url: &Url) -> Vec<String> {
-    let path = url.path_segments().into_iter().flatten().map(str::to_owned);
-    let query = url.query_pairs().map(|(_, value)| value.into_owned());
-    let login = [url.username().to_owned(), url.password().unwrap_or_default().to_owned()];
-    path.chain(query).chain(login).filter(|part| part.len() >= 6).collect()
-}
-
-/// What the receiver says of it, in short: the message of a JSON answer, else its text. No part of the address.
-async fn words(mut answer: Response, parts: &[String]) -> String {
-    let mut body = Vec::new();
-    while let (true, Ok(Some(chunk))) = (body.len() < MOST_SAID, answer.chunk().await) {
-        body.extend_from_slice(&chunk[..chunk.len().min(MOST_SAID - body.len())]);
-    }
-    let text = String::from_utf8_lossy(&body);
-    let mut text = said_by(&text).unwrap_or_else(|| without_tags(&text));
-    for part in parts {
-        text = text.replace(part.as_str(), secret::REDACTED);
-    }
-    let words: Vec<&str> =
-        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
-    let text = secret::redact(&words.join(" ")).into_owned();
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
-}
-
-/// The sentence of a JSON answer.
-fn said_by(text: &str) -> Option<String> {
-    let json: Value = serde_json::from_str(text).ok()?;
-    let found = ["message", "error", "description", "detail", "error_description", "title", "errors"];
-    let found = found.iter().find_map(|key| json.get(key));
-    Some(match found {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Object(inner)) => match inner.get("message") {
-            Some(Value::String(text)) => text.clone(),
-            _ => Value::Object(inner.clone()).to_string(),
-        },
-        _ => json.to_string(),
-    })
-}
-
-/// The words of a page.
-fn without_tags(text: &str) -> String {
-    if !text.trim_start().starts_with('<') {
-        return text.to_owned();
-    }
-    let mut out = String::new();
-    let mut inside = false;
-    for c in text.chars() {
-        match c {
-            '<' => inside = true,
-            '>' => {
-                inside = false;
-                out.push(' ');
-            }
-            c if !inside => out.push(c),
-            _ => {}
+/// What is sent, and what it is.
+fn body(template: Option<&str>, message: &Message) -> (String, &'static str) {
+    let Some(template) = template else { return (message.to_json().to_string(), "application/json") };
+    let words = MessageWords::of(message, [0, 1, 2]);
+    match serde_json::from_str::<Value>(template) {
+        Ok(json) => (fill(&json, &|place| words.value(place)).to_string(), "application/json"),
+        Err(_) => {
+            let text = filled(template, |place| words.value(place).map(|value| as_text(&value)));
+            (text, "text/plain; charset=utf-8")
         }
     }
-    out
+}
+
+/// The signature of the Standard Webhooks (standardwebhooks.com, 1.0): of id, time and body, with HMAC-SHA256.
+fn sign(headers: &mut HeaderMap, secret: &str, id: &str, at: i64, body: &str) -> Result<(), SendError> {
+    let secret = secret.trim();
+    let key = match secret.strip_prefix(SECRET_PREFIX) {
+        Some(text) => STANDARD.decode(text).map_err(|_| {
+            SendError::lasting(format!("`secret` begins with {SECRET_PREFIX}, and what follows is no base64"))
+        })?,
+        None => secret.as_bytes().to_vec(),
+    };
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(&key).map_err(|error| SendError::lasting(error.to_string()))?;
+    mac.update(format!("{id}.{at}.{body}").as_bytes());
+    let signature = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
+    for (name, value) in
+        [("webhook-id", id), ("webhook-timestamp", &at.to_string()), ("webhook-signature", &signature)]
+    {
+        let value = HeaderValue::from_str(value).map_err(|error| SendError::lasting(error.to_string()))?;
+        headers.insert(HeaderName::from_static(name), value);
+    }
+    Ok(())
 }
 
 async fn headers_of(
@@ -131,7 +77,6 @@ async fn headers_of(
     timeout: Duration,
 ) -> Result<HeaderMap, SendError> {
     let mut all = HeaderMap::new();
-    all.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     for (name, value) in headers {
         let value = secret::value_of(value, timeout)
             .await
@@ -151,4 +96,22 @@ async fn headers_of(
         .map_err(|error| SendError::lasting(error.to_string()))?;
     all.insert(HeaderName::from_static("idempotency-key"), key);
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of the signature.
+    use super::*;
+
+    /// The example of the specification.
+    #[test]
+    fn a_signature_is_that_of_the_standard() {
+        let mut headers = HeaderMap::new();
+        let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        let body = r#"{"test": 2432232314}"#;
+        sign(&mut headers, secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, body).unwrap();
+        assert_eq!(headers["webhook-signature"], "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+        assert_eq!(headers["webhook-id"], "msg_p5jXN8AQM9LWM0D4loKWxJek");
+        assert!(sign(&mut headers, "whsec_!", "x", 0, body).is_err());
+    }
 }

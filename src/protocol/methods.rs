@@ -178,6 +178,8 @@ methods! {
         beside {
             /// Tools that agents can use.
             ListTools = "list_tools" (NoParams) -> Vec<ToolView>;
+            /// Sends a message of this kind to a notification target at once, past its pace and its quiet hours.
+            TestNotification = "test_notification" (TestNotificationParams) -> TestNotificationView;
             /// Calls one tool by hand.
             CallTool = "call_tool" (CallToolParams) -> ToolResultView;
             /// What an archive holds, whether it is whole; puts rows of it back.

@@ -1,5 +1,5 @@
 //! What each method takes. Unknown fields are ignored (section 10).
-use crate::domain::{described, words};
+use crate::domain::{TellOn, described, words};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -353,6 +353,16 @@ described! {
         /// Its agent; needed if several have an incident with this key.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub agent_id: Option<String>,
+    }
+
+    /// Which notification target to try.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct TestNotificationParams {
+        /// Name of a `[notify.…]` table.
+        pub target: String,
+        /// What kind of message. `failed` unless it is given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub kind: Option<TellOn>,
     }
 
     /// Which MCP servers to list.

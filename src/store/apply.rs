@@ -109,6 +109,8 @@ fn write(db: &Sql, entry: &Entry, newest: Seq) -> SqlResult<bool> {
         | Fact::ConfigApplied { .. }
         | Fact::ConfigRejected { .. }
         | Fact::SandboxDenied { .. }
+        | Fact::AgentLate { .. }
+        | Fact::RunSlow { .. }
         | Fact::AgentChanged(_)
         | Fact::Joined(_)
         | Fact::EventPassed { .. }

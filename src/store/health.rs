@@ -76,11 +76,11 @@ fn agents(db: &Sql, now: Timestamp) -> SqlResult<Vec<HealthRow>> {
     )
 }
 
-/// The critical ones that nobody has taken note of. That an agent itself fails is said of the agent.
+/// The critical ones that nobody has taken note of, and runs that are slow. That an agent itself fails is said of the agent.
 fn incidents(db: &Sql) -> SqlResult<Vec<OpenIncident>> {
     db.rows(
         "SELECT agent, key, title, opened_at FROM incidents
-         WHERE resolved_at IS NULL AND opened_at IS NOT NULL AND acked_at IS NULL AND severity = 'critical'
+         WHERE resolved_at IS NULL AND opened_at IS NOT NULL AND acked_at IS NULL AND (severity = 'critical' OR key = 'slow:' || agent)
            AND key <> 'agent:' || agent
          ORDER BY agent, key",
         &[],
@@ -98,7 +98,7 @@ fn incidents(db: &Sql) -> SqlResult<Vec<OpenIncident>> {
 fn untold(db: &Sql, now: Timestamp, patience: SignedDuration) -> SqlResult<Vec<Untold>> {
     let before = |span| to_micros(now.checked_sub(span).unwrap_or(Timestamp::MIN));
     db.rows("SELECT target, count(*), min(at), due IS NULL FROM outbox
-         WHERE (due IS NULL AND at >= ?1) OR (due IS NOT NULL AND at < ?2) GROUP BY target, due IS NULL ORDER BY target", params![before(GIVEN_UP), before(patience)], |row| {
+         WHERE (due IS NULL AND at >= ?1) OR (due IS NOT NULL AND at < ?2 AND (tries > 0 OR urgency = 'critical')) GROUP BY target, due IS NULL ORDER BY target", params![before(GIVEN_UP), before(patience)], |row| {
         Ok(Untold {
             target: row.get(0)?,
             count: row.get::<i64>(1)? as u64,

@@ -426,6 +426,60 @@ async fn the_outbox_gives_what_is_due() {
     assert_eq!(count(), 1, "what is still to be delivered stays");
 }
 
+#[tokio::test]
+async fn of_messages_about_one_problem_the_newest_stands_for_all() {
+    let db = Db::new();
+    let (store, _) = db.open();
+    let queued = |target: &str, key: Option<&str>, subject: &str| {
+        let notice = Notice::new(&id("a"), TellOn::IncidentOpened, subject.into(), String::new());
+        let notice = Box::new(Notice { key: key.map(str::to_owned), ..notice });
+        entry(0, Fact::NotificationQueued { target: target.into(), notice })
+    };
+    let all = vec![
+        queued("ops", Some("disk"), "full"),
+        queued("ops", None, "one"),
+        queued("ops", None, "two"),
+        queued("boss", Some("disk"), "full"),
+        queued("ops", Some("disk"), "over"),
+        queued("ops", Some("net"), "down"),
+    ];
+    store.commit(all).await.unwrap();
+    let due = async |secs: i64| {
+        let rows = store.read(move |reader| reader.outbox_due(t(secs), 9)).await.unwrap();
+        let mut rows: Vec<(i64, String)> = rows.into_iter().map(|row| (row.id, row.subject)).collect();
+        rows.sort();
+        rows
+    };
+    let subjects = |rows: &[(i64, String)]| rows.iter().map(|row| row.1.clone()).collect::<Vec<_>>();
+    let rows = due(1).await;
+    assert_eq!(subjects(&rows), ["one", "two", "full", "over", "down"]);
+    let waiting = store.read(|reader| reader.outbox_targets(t(1))).await.unwrap();
+    assert_eq!(waiting.iter().map(|one| one.waiting).collect::<Vec<_>>(), [1, 4]);
+    // an older state does not come after a newer one that has to wait
+    let failed = |id: i64, retry_at| Fact::NotificationFailed {
+        id,
+        target: "ops".into(),
+        agent: self::id("a"),
+        run: None,
+        tries: 1,
+        error: "busy".into(),
+        retry_at,
+    };
+    let over = rows[3].0;
+    store.commit(vec![entry(1, failed(over, Some(t(60))))]).await.unwrap();
+    assert_eq!(subjects(&due(2).await), ["one", "two", "full", "down"]);
+    let sent = Fact::NotificationSent { id: over, target: "ops".into(), agent: id("a"), run: None, tries: 2 };
+    store.commit(vec![entry(60, sent)]).await.unwrap();
+    assert_eq!(subjects(&due(99).await), ["one", "two", "full", "down"]);
+    // what is given up takes those before it along
+    store.commit(vec![queued("ops", Some("net"), "up")]).await.unwrap();
+    let up = due(99).await.into_iter().find(|row| row.1 == "up").unwrap().0;
+    store.commit(vec![entry(99, failed(up, None))]).await.unwrap();
+    assert_eq!(subjects(&due(99).await), ["one", "two", "full"]);
+    let targets = store.read(|reader| reader.outbox_targets(t(100))).await.unwrap();
+    assert_eq!((targets[1].given_up, targets[1].error.as_deref()), (2, Some("busy")));
+}
+
 /// A reading, not a test: `cargo test --release -- --ignored --nocapture reading`.
 #[tokio::test]
 #[ignore = "a reading of speed"]

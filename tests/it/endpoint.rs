@@ -21,11 +21,14 @@ pub enum Wire {
 /// A request as it came.
 #[derive(Clone, Debug)]
 pub struct Request {
+    pub method: String,
     pub path: String,
     pub wire: Wire,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
     pub json: Value,
+    /// As it came.
+    pub body: String,
     /// Which connection it came on, from 0.
     pub connection: usize,
 }
@@ -338,7 +341,8 @@ fn read(input: &mut BufReader<&TcpStream>, connection: usize) -> std::io::Result
     if input.read_line(&mut line)? == 0 {
         return Ok(None);
     }
-    let path = line.split(' ').nth(1).unwrap_or("").to_owned();
+    let word = |nth| line.split(' ').nth(nth).unwrap_or("").to_owned();
+    let (method, path) = (word(0), word(1));
     let mut headers = Vec::new();
     loop {
         let mut line = String::new();
@@ -357,7 +361,8 @@ fn read(input: &mut BufReader<&TcpStream>, connection: usize) -> std::io::Result
         _ => Wire::OpenAi,
     };
     let json = serde_json::from_slice(&body).unwrap_or_default();
-    Ok(Some(Request { path, wire, headers, json, connection }))
+    let body = String::from_utf8_lossy(&body).into_owned();
+    Ok(Some(Request { method, path, wire, headers, json, body, connection }))
 }
 
 /// Writes the reply. False: the connection is of no more use.

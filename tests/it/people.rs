@@ -1,4 +1,6 @@
 //! Results and problems reach people: once, also over `kill -9`, and whatever the receiver does.
+mod services;
+
 use super::endpoint::{Endpoint, Reply};
 use super::rng::Rng;
 use super::support::{Daemon, wait_for};
@@ -114,4 +116,113 @@ fn killed_at_any_moment_each_result_is_delivered_once() {
     assert!(completed > 0);
     assert_eq!(runs.len() as i64, completed);
     assert!(runs.values().all(|ids| ids.len() == 1), "{runs:?}");
+}
+
+#[test]
+fn in_quiet_hours_only_what_is_critical_is_sent() {
+    let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
+    let at = |hours: i64| (&now + jiff::SignedDuration::from_hours(hours)).strftime("%H:%M").to_string();
+    let daemon = Daemon::start(&format!(
+        "[daemon]\ntimezone = \"UTC\"\n\
+         [notify.log]\ntype = \"file\"\npath = \"told.jsonl\"\nquiet = \"{}-{}\"\n\
+         [agents.good]\ncommand = \"true\"\nnotify = {{ to = [\"log\"], on = [\"completed\"] }}\n\
+         [agents.bad]\ncommand = \"false\"\nnotify = {{ to = [\"log\"], on = [\"failed\"] }}\n",
+        at(-2),
+        at(2)
+    ));
+    daemon.run_by_hand("good");
+    daemon.run_by_hand("bad");
+    daemon.until("notification_sent", "bad");
+    let told = std::fs::read_to_string(daemon.path("told.jsonl")).expect("a file");
+    assert!(told.lines().count() == 1 && told.contains("bad: failed"), "{told}");
+    assert_eq!(outbox(&daemon), 1, "the other waits");
+    let config = std::fs::read_to_string(daemon.path("agents.toml")).expect("its file");
+    daemon
+        .configure(&config.lines().filter(|line| !line.starts_with("quiet")).collect::<Vec<_>>().join("\n"));
+    daemon.ok(&["reload"]);
+    daemon.run_by_hand("good");
+    wait_for("an empty outbox", || (outbox(&daemon) == 0).then_some(()));
+    let told = std::fs::read_to_string(daemon.path("told.jsonl")).expect("a file");
+    assert_eq!(told.lines().filter(|line| line.contains("good: completed")).count(), 2, "{told}");
+}
+
+#[test]
+fn a_webhook_is_signed_and_has_a_body_of_its_own() {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use hmac::{Hmac, KeyInit, Mac};
+    use std::os::unix::fs::PermissionsExt;
+    let endpoint = Endpoint::answering(|_| Reply::body("ok"));
+    let daemon = Daemon::with("");
+    let key = daemon.path("key");
+    std::fs::write(&key, format!("whsec_{}\n", STANDARD.encode("a key of some length"))).expect("our folder");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).expect("our file");
+    daemon.configure(&format!(
+        "[notify.me]\ntype = \"webhook\"\nurl = \"{}/hook\"\nsecret = {{ file = \"key\" }}\n\
+         body = '{{\"summary\": \"{{title}}\", \"more\": [\"{{severity}} {{state}}\", \"{{priority}}\"]}}'\n\
+         [agents.a]\ncommand = \"echo 'say \\\"hi\\\"'; exit 1\"\nnotify = {{ to = [\"me\"], on = [\"failed\"] }}\n",
+        endpoint.url()
+    ));
+    let mut daemon = daemon;
+    daemon.up();
+    daemon.run_by_hand("a");
+    let request = endpoint.until_asked(1).remove(0);
+    assert_eq!(request.json, json!({"summary": "a: failed", "more": ["critical open", 2]}));
+    let header = |name: &str| request.header(name).expect("a header").to_owned();
+    let signed = format!("{}.{}.{}", header("webhook-id"), header("webhook-timestamp"), request.body);
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(b"a key of some length").expect("a key");
+    mac.update(signed.as_bytes());
+    let expected = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
+    assert_eq!(header("webhook-signature"), expected);
+    assert_eq!(header("webhook-id"), header("idempotency-key"));
+}
+
+#[test]
+fn another_monitor_hears_of_runs_and_of_the_daemon() {
+    let monitor = Endpoint::answering(|_| Reply::body("OK"));
+    let daemon = Daemon::start(&format!(
+        "[daemon]\nping = {{ url = \"{0}/daemon\", every = \"1s\" }}\n\
+         [agents.good]\ncommand = \"true\"\nping = {{ url = \"{0}/good/\" }}\n\
+         [agents.bad]\ncommand = \"false\"\nping = {{ url = \"{0}/bad?key=1\" }}\n",
+        monitor.url()
+    ));
+    let good = daemon.run_by_hand("good")["run_id"].as_str().expect("an id").to_owned();
+    let bad = daemon.run_by_hand("bad")["run_id"].as_str().expect("an id").to_owned();
+    let of = |start: &str| -> Vec<String> {
+        let requests = monitor.requests().into_iter().filter(|request| request.path.starts_with(start));
+        requests.map(|request| format!("{} {}", request.method, request.path)).collect()
+    };
+    wait_for("all of them", || {
+        (of("/good").len() == 2 && of("/bad").len() == 2 && of("/daemon").len() >= 3).then_some(())
+    });
+    assert_eq!(of("/good"), [format!("GET /good/start?rid={good}"), format!("GET /good/?rid={good}")]);
+    assert_eq!(
+        of("/bad"),
+        [format!("GET /bad/start?key=1&rid={bad}"), format!("GET /bad/fail?key=1&rid={bad}")]
+    );
+    assert!(of("/daemon").iter().all(|request| request == "GET /daemon"));
+}
+
+#[test]
+fn an_agent_that_is_late_is_seen_everywhere() {
+    let daemon = Daemon::start(
+        "[notify.log]\ntype = \"file\"\npath = \"told.jsonl\"\n\
+         [agents.a]\ninterval = 1\ncommand = \"test -e fine\"\ncwd = \".\"\nlate_after = \"1s\"\n\
+         circuit_breaker = { open_after = 0 }\nnotify = { to = [\"log\"], on = [\"late\"] }\n",
+    );
+    let late = daemon.until("background_agent_late", "a");
+    assert_eq!(late["payload"]["late_after_secs"], 1);
+    let output = daemon.run(&["health"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.code() == Some(1) && text.contains("late:a"), "{text}");
+    assert!(daemon.ok(&["why", "a"]).contains("late: no run has completed within 1s of its slot"));
+    assert!(daemon.ok(&["status", "a"]).contains("late: no run has completed"));
+    let told = wait_for("the message", || std::fs::read_to_string(daemon.path("told.jsonl")).ok());
+    let told: Value = serde_json::from_str(told.lines().next().expect("a line")).expect("JSON");
+    assert_eq!((&told["about"], &told["severity"]), (&json!("late"), &json!("critical")));
+    std::fs::write(daemon.path("fine"), "").expect("our folder");
+    let over = daemon.until_event("its end", |event| {
+        event["type"] == "incident_resolved" && event["payload"]["key"] == "late:a"
+    });
+    assert_eq!(over["agent_id"], "a");
 }

@@ -19,7 +19,7 @@ pub use look::{ListArgs, LogsArgs, NextArgs, RunsArgs, ShowArgs, StatusArgs, Tai
 pub use sandbox::{DoctorArgs, SandboxCommand, SandboxTryArgs};
 pub use tools::{
     ArchiveCommand, DecideArgs, IncidentsArgs, IncidentsCommand, McpCommand, MemoryAction, MemoryArgs,
-    RestoreArgs, ToolCommand,
+    NotifyCommand, RestoreArgs, ToolCommand,
 };
 
 use clap::builder::styling::{AnsiColor, Styles};
@@ -107,6 +107,9 @@ pub enum Command {
     Reload,
     /// End the daemon
     Shutdown(ShutdownArgs),
+    /// Try where messages go
+    #[command(subcommand)]
+    Notify(NotifyCommand),
     /// Tools that agents can use
     #[command(subcommand)]
     Tool(ToolCommand),

@@ -1,5 +1,7 @@
 //! Tools, archives, MCP servers, calls that wait, incidents, memory.
 use crate::cli::complete;
+use crate::domain::TellOn;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::ArgValueCompleter;
 
@@ -26,6 +28,29 @@ pub enum ToolCommand {
         #[arg(value_name = "JSON", default_value = "{}", hide_default_value = true)]
         args: String,
     },
+}
+
+/// `bgagent notify`
+#[derive(Debug, Subcommand)]
+#[command(
+    after_help = "Examples:\n  bgagent notify test me\n  bgagent notify test ops --kind incident_opened"
+)]
+pub enum NotifyCommand {
+    /// Send a message to a notification target at once; exits with 1 if it does not get there
+    Test {
+        /// Name of a [notify.…] table
+        #[arg(add = ArgValueCompleter::new(complete::notify_targets))]
+        target: String,
+        /// What kind of message
+        #[arg(long, value_name = "KIND", default_value = "failed", value_parser = kinds())]
+        kind: TellOn,
+    },
+}
+
+/// The words of `notify.on`.
+fn kinds() -> impl TypedValueParser<Value = TellOn> {
+    PossibleValuesParser::new(TellOn::WORDS)
+        .try_map(|word| TellOn::parse(&word).ok_or_else(|| format!("`{word}` is no kind of message")))
 }
 
 /// `bgagent archive`

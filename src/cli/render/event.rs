@@ -157,6 +157,8 @@ fn kind_word(kind: EventType) -> (&'static str, Tone) {
         E::ApprovalDecided => ("approval", Tone::Plain),
         E::McpPinChanged => ("mcp changed", Tone::Bad),
         E::SandboxDenied => ("denied", Tone::Warn),
+        E::AgentLate => ("late", Tone::Bad),
+        E::TaskSlow => ("slow", Tone::Warn),
         E::ConfigApplied => ("config", Tone::Good),
         E::ConfigRejected => ("config", Tone::Bad),
         E::NotificationSent => ("told", Tone::Dim),
@@ -263,6 +265,12 @@ pub(super) fn gist(event: &Event) -> String {
         P::SandboxDenied(it) => {
             vec![said(&format!("{} to {}", it.program, it.host)), said(&it.table), said(&it.reason)]
         }
+        P::AgentLate(it) => vec![
+            it.last_success
+                .and_then(|last| until("last success", at, last))
+                .map(|text| text.replace(" in ", " ") + " ago"),
+        ],
+        P::TaskSlow(it) => vec![Some(format!("longer than {}", millis(it.slow_after_secs * 1000)))],
         P::ConfigApplied(it) => vec![
             names(&it.added, "+"),
             names(&it.changed, "~"),

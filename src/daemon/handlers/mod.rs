@@ -5,6 +5,7 @@ pub(super) mod answers;
 mod books;
 mod changes;
 mod fleet;
+mod people;
 mod tools;
 
 use crate::daemon::inbox::Message;
@@ -17,6 +18,7 @@ use crate::store::EventFilter;
 use books::{clear_memory, daemon_status, memory, usage};
 use changes::{cancel_run, change, change_agent, change_target, pause, reload, run_mode, send};
 use fleet::{agent_status, explain_slot, find_run, get_run, list_agents, list_runs, next_slots, run_output};
+use people::test_notification;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tools::{ask_archive, call_tool, list_mcp};
@@ -113,6 +115,7 @@ async fn beside(request: Beside, services: Arc<Services>) -> Encoded {
             let tools = services.tools.lock().expect("no holder panics").clone();
             value(tools.list().into_iter().map(views::tool).collect::<Vec<_>>())
         }
+        Beside::TestNotification(p) => test_notification(&services, p).await,
         Beside::CallTool(p) => call_tool(&services, p).await,
         Beside::AskArchive(p) => ask_archive(&services, p).await,
         Beside::ListMcp(p) => list_mcp(&services, p).await,

@@ -52,6 +52,10 @@ words! {
         CircuitOpened = "circuit_opened",
         /// An agent whose circuit was open works again, or a person said so.
         CircuitClosed = "circuit_closed",
+        /// A slot was due, and no run of the agent has completed since then.
+        AgentLate = "background_agent_late",
+        /// A run takes longer than it should.
+        TaskSlow = "background_task_slow",
         /// A problem opened.
         IncidentOpened = "incident_opened",
         /// A problem ended.

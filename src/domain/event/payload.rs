@@ -78,6 +78,8 @@ payloads! {
     ApprovalDecided(ApprovalDecided),
     McpPinChanged(McpPinChanged),
     SandboxDenied(SandboxDenied),
+    AgentLate(AgentLate),
+    TaskSlow(TaskSlow),
     ConfigApplied(ConfigApplied),
     ConfigRejected(ConfigRejected),
     NotificationSent(NotificationSent),

@@ -161,6 +161,18 @@ impl Event {
                 };
                 event(Some(agent), Some(run), payload)
             }
+            Fact::AgentLate { agent, since, late_after, last_success } => {
+                let late = AgentLate {
+                    since: *since,
+                    late_after_secs: late_after.as_secs(),
+                    last_success: *last_success,
+                };
+                event(Some(agent), None, Payload::AgentLate(late))
+            }
+            Fact::RunSlow { run, agent, slow_after } => {
+                let slow = TaskSlow { slow_after_secs: slow_after.as_secs() };
+                event(Some(agent), Some(run), Payload::TaskSlow(slow))
+            }
             Fact::CircuitOpened { agent, failures, until, .. } => {
                 let opened = CircuitOpened { failures: *failures, until: *until };
                 event(Some(agent), None, Payload::CircuitOpened(opened))

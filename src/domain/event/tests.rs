@@ -282,6 +282,13 @@ fn facts() -> Vec<Fact> {
     ];
     let talk = |said| Talk { run: run(), agent: agent(), session: Arc::from("news"), attempt: 2, said };
     facts.extend(talks().into_iter().map(|said| Fact::Talked(Box::new(talk(said)))));
+    facts.push(Fact::AgentLate {
+        agent: agent(),
+        since: instant(AT),
+        late_after: SignedDuration::from_mins(10),
+        last_success: Some(instant(LATER)),
+    });
+    facts.push(Fact::RunSlow { run: run(), agent: agent(), slow_after: SignedDuration::from_mins(5) });
     facts.push(Fact::SandboxDenied {
         owner: ProgramOwner { table: "agents.news".into(), agent: Some(agent()), run: Some(run()) },
         program: "curl".into(),

@@ -12,7 +12,7 @@ pub(super) fn hashes(spec: &AgentSpec) -> [ConfigHash; 2] {
         .replace(", control: None", "")
         .replace(", sandbox: None", "")
         .replace(", active_times: None", "")
-        .replacen(", deliver: None, ", ", ", 1)
+        .replacen(", deliver: None, late_after: None, slow_after: None, ping: None, ", ", ", 1)
         .replacen(", accept_risk: None, config_hash:", ", config_hash:", 1)
         .replacen(", untrusted: false })", " })", 1);
     let older = match &spec.schedule {

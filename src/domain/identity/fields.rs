@@ -10,7 +10,9 @@ use crate::domain::fleet::*;
 use crate::domain::host::HostPattern;
 use crate::domain::ids::AgentId;
 use crate::domain::net_target::NetTarget;
+use crate::domain::ping::PingSpec;
 use crate::domain::private_host::PrivateHost;
+use crate::domain::quiet::QuietHours;
 use crate::domain::sandbox::{Sandbox, SandboxLimits, SandboxSetting};
 use crate::domain::secret_ref::{EnvValue, SecretRef, TextOrSecret};
 use crate::domain::tool::{
@@ -216,7 +218,7 @@ table! { AgentSpec {
     id: "id", description: "description", schedule: "schedule", active_times: "active_times", jitter: "jitter", first_run: "first_run",
     catch_up: "catch_up", overlap: "overlap", enabled: "enabled", body: "body", history: "history", gate: "gate",
     success_when: "success_when", limits: "limits", retry: "retry", circuit: "circuit", lock: "lock",
-    notify: "notify", deliver: "deliver", control: "control", accept_risk: "accept_risk",
+    notify: "notify", deliver: "deliver", late_after: "late_after", slow_after: "slow_after", ping: "ping", control: "control", accept_risk: "accept_risk",
 } without config_hash, line }
 table! { ActiveTimes { zone: "timezone", hours: "active", except: "except", only: "only", } }
 table! { CalendarSpec { digest: "digest", } without events }
@@ -245,6 +247,7 @@ table! { RetrySpec {
 } }
 table! { CircuitSpec { open_after: "open_after", cooldown: "cooldown", } }
 table! { NotifySpec { to: "to", on: "on", repeat: "repeat", } }
+table! { PingSpec { url: "url", every: "every", } }
 table! { DeliverSpec { to: "to", when: "when", title: "title", text: "text", } }
 
 impl Canonical for Fleet {
@@ -301,7 +304,7 @@ impl Canonical for StreamFrom {
 }
 table! { DaemonSpec {
     timezone: "timezone", max_parallel_runs: "max_parallel_runs", shutdown_grace: "shutdown_grace",
-    reload: "reload", retention: "retention",
+    reload: "reload", retention: "retention", ping: "ping",
 } }
 table! { Retention {
     runs: "runs", events: "events", transcripts: "transcripts", output: "output", max_db_size: "max_db_size",
@@ -490,7 +493,15 @@ impl Canonical for HostPattern {
     }
 }
 
-table! { NotifyTarget { kind: "kind", per_minute: "per_minute", } }
+table! { NotifyTarget { kind: "kind", per_minute: "per_minute", quiet: "quiet", } }
+table! { WebhookSpec { url: "url", headers: "headers", secret: "secret", body: "body", } }
+
+impl Canonical for QuietHours {
+    fn write(&self, form: &mut Form) {
+        form.text(&self.to_string());
+    }
+}
+
 table! { EmailSpec { to: "to", from: "from", host: "host", port: "port", tls: "tls", login: "login", } }
 table! { BudgetSpec {
     usd_per_day: "usd_per_day", usd_per_month: "usd_per_month", tokens_per_day: "tokens_per_day",
@@ -569,9 +580,13 @@ impl Canonical for SecretRef {
 impl Canonical for NotifyTargetKind {
     fn write(&self, form: &mut Form) {
         match self {
-            Self::Webhook { url, headers } => form.tagged("webhook", |form| {
-                form.field("url", url);
-                form.field("headers", headers);
+            // its fields stand in the table of the kind, as they did when there were two
+            Self::Webhook(spec) => {
+                form.raw("webhook");
+                spec.write(form);
+            }
+            Self::Service(ServiceSpec { kind, keys }) => form.tagged(kind.as_str(), |form| {
+                keys.iter().for_each(|(name, value)| form.field(name, value));
             }),
             Self::Command(command) => form.tagged("command", |form| form.field("command", command)),
             Self::File(path) => form.tagged("file", |form| form.field("path", path)),

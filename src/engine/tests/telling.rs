@@ -268,7 +268,7 @@ fn a_rehearsal_and_a_replay_deliver_nothing() {
 
 #[test]
 fn a_target_that_is_gone_has_no_problem() {
-    let target = NotifyTarget { kind: NotifyTargetKind::Desktop, per_minute: None };
+    let target = NotifyTarget { kind: NotifyTargetKind::Desktop, per_minute: None, quiet: None };
     let mut with_target = Arc::unwrap_or_clone(fleet(&[plain("a", every(3600))], 64));
     with_target.notify.insert("me".into(), target);
     let mut bench = Bench::with_fleet(Arc::new(with_target));

@@ -136,7 +136,11 @@ async fn mail(spec: &EmailSpec, message: &Message) -> Result<(), SendError> {
 #[tokio::test]
 async fn a_mail_arrives_as_it_was_meant() {
     let (port, log) = Server::default().start().await;
-    let target = NotifyTarget { kind: NotifyTargetKind::Email(spec(port, SmtpTls::None)), per_minute: None };
+    let target = NotifyTarget {
+        kind: NotifyTargetKind::Email(spec(port, SmtpTls::None)),
+        per_minute: None,
+        quiet: None,
+    };
     send("ops", &target, &message(), LONG).await.unwrap();
     let log = log.lock().unwrap();
     let data = log.iter().position(|line| line == "DATA").unwrap();
@@ -209,8 +213,11 @@ async fn nothing_is_said_where_others_could_listen() {
     }
     // A certificate that nobody signed whom the system trusts.
     let (port, log) = Server { implicit: true, ..Server::default() }.start().await;
-    let target =
-        NotifyTarget { kind: NotifyTargetKind::Email(spec(port, SmtpTls::Implicit)), per_minute: None };
+    let target = NotifyTarget {
+        kind: NotifyTargetKind::Email(spec(port, SmtpTls::Implicit)),
+        per_minute: None,
+        quiet: None,
+    };
     let error = send("ops", &target, &message(), LONG).await.unwrap_err();
     assert!(error.message.contains("no encryption") && error.worth_retrying, "{error}");
     assert!(log.lock().unwrap().is_empty());
@@ -273,7 +280,7 @@ async fn a_server_that_hangs_takes_no_longer_than_it_may() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = spec(listener.local_addr().unwrap().port(), SmtpTls::None);
     let started = Instant::now();
-    let target = NotifyTarget { kind: NotifyTargetKind::Email(target), per_minute: None };
+    let target = NotifyTarget { kind: NotifyTargetKind::Email(target), per_minute: None, quiet: None };
     let error = send("ops", &target, &message(), Duration::from_millis(300)).await.unwrap_err();
     assert!(error.worth_retrying && error.message.contains("no answer in time"), "{error}");
     assert!(started.elapsed() < crate::testing::SOON);

@@ -1,6 +1,6 @@
 //! What is said of the daemon, of what was used, and of subscriptions.
 use crate::domain::described;
-use crate::domain::{AgentId, Desired, ExportState, LoggedEvent, StreamFormat, Usage};
+use crate::domain::{AgentId, Desired, ExportState, LoggedEvent, StreamFormat, TellOn, Usage};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -179,6 +179,22 @@ described! {
         pub next_try: Option<Timestamp>,
         /// Why the newest that failed did; null: none of them has failed.
         pub error: Option<String>,
+    }
+
+    /// A message that was sent by hand.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct TestNotificationView {
+        /// Name of the `[notify.…]` table.
+        pub target: String,
+        /// What kind of message it was.
+        pub kind: TellOn,
+        /// The receiver has taken it.
+        pub delivered: bool,
+        /// Why not, in the receiver's own words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub error: Option<String>,
+        /// How long it took, in milliseconds.
+        pub took_ms: u64,
     }
 
     /// What hinders control groups around the programs of a daemon.

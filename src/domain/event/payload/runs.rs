@@ -115,6 +115,24 @@ described! {
         pub stderr: Option<String>,
     }
 
+    /// A slot was due, and no run of the agent has completed since then.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct AgentLate {
+        /// Since when a run that completes is awaited.
+        pub since: Timestamp,
+        /// Its `late_after`, in seconds.
+        pub late_after_secs: i64,
+        /// When a run last completed; null: none has.
+        pub last_success: Option<Timestamp>,
+    }
+
+    /// A run takes longer than it should.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct TaskSlow {
+        /// The agent's `slow_after`, in seconds.
+        pub slow_after_secs: i64,
+    }
+
     /// What is wanted of an agent has changed.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     pub struct AgentStatus {

@@ -1,0 +1,31 @@
+//! `bgagent notify test`.
+use super::prelude::*;
+use crate::cli::args::NotifyCommand;
+use crate::protocol::{TestNotification, TestNotificationParams};
+use std::time::Duration;
+
+/// A receiver may take long; the daemon bounds it.
+const SEND_TIME: Duration = Duration::from_secs(60);
+
+pub(in crate::cli) fn run(app: &mut App, command: &NotifyCommand) -> Result<Outcome, Failure> {
+    let NotifyCommand::Test { target, kind } = command;
+    let mut connection = app.connect()?;
+    connection.set_answer_timeout(SEND_TIME);
+    let params = TestNotificationParams { target: target.clone(), kind: Some(*kind) };
+    let sent = connection.call::<TestNotification>(&params)?;
+    app.answer(&sent, |sent, screen| {
+        let target = plain(&sent.target);
+        let took = format!("{} ms", sent.took_ms);
+        match &sent.error {
+            None => format!(
+                "{} {target} took a message ({}), in {took}\n",
+                screen.paint(Tone::Good, "✓"),
+                sent.kind
+            ),
+            Some(error) => {
+                format!("{} nothing reached {target}: {}\n", screen.paint(Tone::Bad, "✗"), plain(error))
+            }
+        }
+    })?;
+    Ok(if sent.delivered { Outcome::Done } else { Outcome::Negative })
+}

@@ -1,0 +1,237 @@
+//! The services that messages are sent to, as data: where to, in which form, how long a message may be, and how each says
+//! that it wants to be left alone. What each row says is from the documentation of the service that it names.
+use super::excerpt::LengthUnit;
+use super::words::words;
+
+words! {
+    /// Kinds of `[notify.…]` tables.
+    NotifyType {
+        /// An HTTP POST.
+        Webhook = "webhook",
+        /// An incoming webhook of Slack.
+        Slack = "slack",
+        /// A webhook of Discord.
+        Discord = "discord",
+        /// A webhook of a workflow of Microsoft Teams.
+        Teams = "teams",
+        /// A bot of Telegram.
+        Telegram = "telegram",
+        /// A topic of ntfy.
+        Ntfy = "ntfy",
+        /// A room of Matrix.
+        Matrix = "matrix",
+        /// An application of Gotify.
+        Gotify = "gotify",
+        /// A program.
+        Command = "command",
+        /// A mail.
+        Email = "email",
+        /// A notification on the screen.
+        Desktop = "desktop",
+        /// A file.
+        File = "file",
+    }
+}
+
+/// How a service reads the words of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Escaping {
+    /// As they are.
+    Plain,
+    /// `&`, `<` and `>` are written as entities.
+    Entities,
+    /// A line ends with a blank line.
+    Paragraphs,
+}
+
+impl Escaping {
+    /// Words as they are sent.
+    pub fn written(self, text: &str) -> String {
+        match self {
+            Self::Plain => text.to_owned(),
+            Self::Entities => text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;"),
+            Self::Paragraphs => text.replace('\n', "\n\n"),
+        }
+    }
+}
+
+/// A service.
+#[derive(Clone, Copy, Debug)]
+pub struct ServicePreset {
+    /// The `type` of its tables.
+    pub kind: NotifyType,
+    /// How a message is sent.
+    pub method: &'static str,
+    /// Where to; its places are the keys of the table, and `{idempotency_key}`.
+    pub url: &'static str,
+    /// What `{url}` is where the table has none.
+    pub usual_url: Option<&'static str>,
+    /// Keys that a table must have.
+    pub needs: &'static [&'static str],
+    /// Keys that it may have.
+    pub takes: &'static [&'static str],
+    /// A header that carries the `token`, if there is one.
+    pub token_header: Option<(&'static str, &'static str)>,
+    /// JSON with places; those of the message are described in docs/NOTIFICATIONS.md.
+    pub body: &'static str,
+    /// How `{title}` and `{text}` are written.
+    pub escaping: Escaping,
+    /// The longest value of the field that has `{text}`, all within counted, and how it is counted.
+    pub most: (usize, LengthUnit),
+    /// The longest body, in bytes.
+    pub most_bytes: usize,
+    /// Where in the answer to a message too many it stands how long to wait, and how many of these make a second; beside
+    /// the header `Retry-After`.
+    pub retry_after: Option<(&'static str, f64)>,
+    /// `{priority}` of what is for information, a warning, critical.
+    pub priority: [u8; 3],
+    /// Where in a refusal a value stands that the table should have, and for which key.
+    pub moved_to: Option<(&'static str, &'static str)>,
+    /// The documentation that says so.
+    pub docs: &'static str,
+}
+
+impl ServicePreset {
+    /// The row of a type; `None`: what is sent to it is no message of a service.
+    pub fn of(kind: NotifyType) -> Option<&'static Self> {
+        SERVICES.iter().find(|preset| preset.kind == kind)
+    }
+}
+
+/// All of them.
+pub const SERVICES: &[ServicePreset] = &[
+    // Messages of more than 40,000 characters are cut; 4,000 are advised. One message a second, short bursts allowed.
+    // Pages that are linked to are not fetched: an address in a message could carry what a model has read.
+    ServicePreset {
+        kind: NotifyType::Slack,
+        method: "POST",
+        url: "{url}",
+        usual_url: None,
+        needs: &["url"],
+        takes: &[],
+        token_header: None,
+        body: r#"{"text": "*{title}*\n{text}", "unfurl_links": false, "unfurl_media": false}"#,
+        escaping: Escaping::Entities,
+        most: (4_000, LengthUnit::Chars),
+        most_bytes: 40_000,
+        retry_after: None,
+        priority: [0, 0, 0],
+        moved_to: None,
+        docs: "https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks",
+    },
+    // `content` of at most 2,000 characters; 429 has `retry_after` in seconds, with a fraction. `flags` 4 shows no pages
+    // that are linked to, and no mention calls anybody.
+    ServicePreset {
+        kind: NotifyType::Discord,
+        method: "POST",
+        url: "{url}",
+        usual_url: None,
+        needs: &["url"],
+        takes: &[],
+        token_header: None,
+        body: r#"{"content": "**{title}**\n{text}", "flags": 4, "allowed_mentions": {"parse": []}}"#,
+        escaping: Escaping::Plain,
+        most: (2_000, LengthUnit::Utf16),
+        most_bytes: 64 << 10,
+        retry_after: Some(("retry_after", 1.0)),
+        priority: [0, 0, 0],
+        moved_to: None,
+        docs: "https://docs.discord.com/developers/resources/webhook#execute-webhook",
+    },
+    // A message has at most 28 KB, all of it; four requests a second.
+    ServicePreset {
+        kind: NotifyType::Teams,
+        method: "POST",
+        url: "{url}",
+        usual_url: None,
+        needs: &["url"],
+        takes: &[],
+        token_header: None,
+        body: r#"{"type": "message", "attachments": [{"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": null,
+            "content": {"$schema": "http://adaptivecards.io/schemas/adaptive-card.json", "type": "AdaptiveCard", "version": "1.4",
+            "body": [{"type": "TextBlock", "text": "{title}", "weight": "Bolder", "wrap": true},
+                     {"type": "TextBlock", "text": "{text}", "wrap": true}]}}]}"#,
+        escaping: Escaping::Paragraphs,
+        most: (20_000, LengthUnit::Bytes),
+        most_bytes: 27_000,
+        retry_after: None,
+        priority: [0, 0, 0],
+        moved_to: None,
+        docs: "https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/add-incoming-webhook",
+    },
+    // 1 to 4,096 characters; 429 has `parameters.retry_after` in seconds. A group that has become a supergroup has
+    // another id.
+    ServicePreset {
+        kind: NotifyType::Telegram,
+        method: "POST",
+        url: "{url}/bot{token}/sendMessage",
+        usual_url: Some("https://api.telegram.org"),
+        needs: &["token", "chat"],
+        takes: &["url"],
+        token_header: None,
+        body: r#"{"chat_id": "{chat}", "text": "<b>{title}</b>\n{text}", "parse_mode": "HTML",
+            "link_preview_options": {"is_disabled": true}}"#,
+        escaping: Escaping::Entities,
+        most: (4_096, LengthUnit::Utf16),
+        most_bytes: 64 << 10,
+        retry_after: Some(("parameters.retry_after", 1.0)),
+        priority: [0, 0, 0],
+        moved_to: Some(("parameters.migrate_to_chat_id", "chat")),
+        docs: "https://core.telegram.org/bots/api#sendmessage",
+    },
+    // A message of more than 4,096 bytes becomes a file; a title has 250.
+    ServicePreset {
+        kind: NotifyType::Ntfy,
+        method: "POST",
+        url: "{url}/",
+        usual_url: Some("https://ntfy.sh"),
+        needs: &["topic"],
+        takes: &["url", "token"],
+        token_header: Some(("Authorization", "Bearer {token}")),
+        body: r#"{"topic": "{topic}", "title": "{title}", "message": "{text}", "priority": "{priority}"}"#,
+        escaping: Escaping::Plain,
+        most: (4_000, LengthUnit::Bytes),
+        most_bytes: 64 << 10,
+        retry_after: None,
+        priority: [3, 4, 5],
+        moved_to: None,
+        docs: "https://docs.ntfy.sh/publish/#publish-as-json",
+    },
+    // An event has at most 64 KiB; a message that comes again under its transaction is taken once. 429 has
+    // `retry_after_ms`. `m.text`: `m.notice` rings no bell.
+    ServicePreset {
+        kind: NotifyType::Matrix,
+        method: "PUT",
+        url: "{url}/_matrix/client/v3/rooms/{room}/send/m.room.message/{idempotency_key}",
+        usual_url: None,
+        needs: &["url", "room", "token"],
+        takes: &[],
+        token_header: Some(("Authorization", "Bearer {token}")),
+        body: r#"{"msgtype": "m.text", "body": "{title}\n{text}"}"#,
+        escaping: Escaping::Plain,
+        most: (30_000, LengthUnit::Bytes),
+        most_bytes: 60_000,
+        retry_after: Some(("retry_after_ms", 1_000.0)),
+        priority: [0, 0, 0],
+        moved_to: None,
+        docs: "https://spec.matrix.org/latest/client-server-api/#put_matrixclientv3roomsroomidsendeventtypetxnid",
+    },
+    // Priorities from 4 on make a sound, from 8 on they vibrate as well.
+    ServicePreset {
+        kind: NotifyType::Gotify,
+        method: "POST",
+        url: "{url}/message",
+        usual_url: None,
+        needs: &["url", "token"],
+        takes: &[],
+        token_header: Some(("X-Gotify-Key", "{token}")),
+        body: r#"{"title": "{title}", "message": "{text}", "priority": "{priority}"}"#,
+        escaping: Escaping::Plain,
+        most: (16_000, LengthUnit::Bytes),
+        most_bytes: 64 << 10,
+        retry_after: None,
+        priority: [3, 5, 8],
+        moved_to: None,
+        docs: "https://gotify.net/docs/pushmsg",
+    },
+];

@@ -1,0 +1,152 @@
+//! Silence: agents whose slots are due and have no run that completes (`late_after`), and runs that take longer than they
+//! should (`slow_after`). Each is an incident of the agent until it is over, and told as `late` or `slow`.
+//!
+//! What is awaited is kept for this life of the daemon only: after a restart, an agent is late `late_after` after the
+//! first slot that is judged then, or after the start if a run of a slot goes on. An incident that was open stays.
+use super::incident::{late_key, slow_key};
+use super::{Engine, Place};
+use crate::domain::*;
+
+impl Engine {
+    /// A slot of the agent was due: a run that completes is awaited from now on.
+    pub(super) fn await_success(&mut self, now: Now, agent: u32) {
+        let state = &mut self.agents[agent as usize];
+        let Some(after) = state.spec.late_after else { return };
+        if state.awaited_since.is_some() || state.desired != Desired::Active || state.removed {
+            return;
+        }
+        state.awaited_since = Some(now.wall);
+        if let Ok(at) = now.wall.checked_add(after) {
+            state.late_at = Some(at);
+            self.late.insert((at, agent));
+        }
+    }
+
+    /// Nothing of the agent is awaited any more: a run completed, a gate had nothing to do, or it is not to run.
+    pub(super) fn awaits_nothing(&mut self, agent: u32) {
+        let state = &mut self.agents[agent as usize];
+        state.awaited_since = None;
+        if let Some(at) = state.late_at.take() {
+            self.late.remove(&(at, agent));
+        }
+    }
+
+    /// The agent has done what was awaited.
+    pub(super) fn answered(&mut self, now: Now, agent: u32) {
+        self.awaits_nothing(agent);
+        let key = late_key(&self.agents[agent as usize].spec.id);
+        self.no_longer(now, agent, &key, "no longer late");
+    }
+
+    /// A run begins.
+    pub(super) fn watch_run(&mut self, now: Now, id: RunId) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let (Some(after), None) = (run.spec.slow_after, run.slow_at) else { return };
+        let at = run.started_mono.unwrap_or(now.mono) + after;
+        run.slow_at = Some(at);
+        self.slow.insert((at, id));
+    }
+
+    /// A run is over; true if it was slow.
+    pub(super) fn unwatch_run(&mut self, now: Now, run: &super::Run) -> bool {
+        if let Some(at) = run.slow_at {
+            self.slow.remove(&(at, run.record.run));
+        }
+        let others = &self.agents[run.agent as usize].live;
+        let others_are = others.iter().any(|id| self.runs.get(id).is_some_and(|run| run.is_slow));
+        if run.is_slow && !others_are {
+            let key = slow_key(&run.spec.id);
+            self.no_longer(now, run.agent, &key, "no run is slow any more");
+        }
+        run.is_slow
+    }
+
+    /// Finds out who is late and what is slow by now.
+    pub(super) fn watch(&mut self, now: Now) {
+        while let Some((at, agent)) = self.late.first().copied().filter(|(at, _)| *at <= now.wall) {
+            self.late.remove(&(at, agent));
+            self.agents[agent as usize].late_at = None;
+            self.is_late(now, agent);
+        }
+        while let Some((at, id)) = self.slow.first().copied().filter(|(at, _)| *at <= now.mono) {
+            self.slow.remove(&(at, id));
+            self.is_slow(now, id);
+        }
+    }
+
+    /// What is open of this about an agent, in words.
+    pub(super) fn overdue(&self, id: &AgentId) -> Vec<String> {
+        let keys = self.by_id.get(id).and_then(|agent| self.incidents.get(agent));
+        let of_ours = [late_key(id), slow_key(id)];
+        let open = of_ours.iter().filter_map(|key| keys?.get(key));
+        open.filter(|incident| incident.is_open()).map(|incident| incident.title.clone()).collect()
+    }
+
+    fn is_late(&mut self, now: Now, agent: u32) {
+        let state = &self.agents[agent as usize];
+        let (Some(after), Some(since)) = (state.spec.late_after, state.awaited_since) else { return };
+        if state.removed {
+            return;
+        }
+        let (id, last_success) = (state.spec.id.clone(), state.last_success);
+        let last = match last_success {
+            Some(at) => format!("the last one that completed did so at {at:.0}"),
+            None => "none has completed so far".to_owned(),
+        };
+        let title = format!("late: no run has completed within {} of its slot", human_duration(after));
+        self.push(now, Fact::AgentLate { agent: id.clone(), since, late_after: after, last_success });
+        let body = format!("It was due at {since:.0}; {last}. `bgagent why {id}` says more.");
+        let notice = Notice::new(&id, TellOn::Late, format!("{id}: {title}"), body).keyed(late_key(&id));
+        self.tell(now, agent, notice);
+        self.trouble(now, agent, None, late_key(&id), Level::Crit, title);
+    }
+
+    fn is_slow(&mut self, now: Now, id: RunId) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let Some(after) = run.spec.slow_after else { return };
+        if let Place::Waiting(_) = run.place {
+            // a person takes as long as a person takes
+            let at = now.mono + after;
+            run.slow_at = Some(at);
+            self.slow.insert((at, id));
+            return;
+        }
+        run.is_slow = true;
+        let (agent, name) = (run.agent, run.spec.id.clone());
+        let title = format!("slow: run {} takes longer than {}", id.short(), human_duration(after));
+        self.push(now, Fact::RunSlow { run: id, agent: name.clone(), slow_after: after });
+        let body = format!("`bgagent show {}` says what it does.", id.short());
+        let notice = Notice::new(&name, TellOn::Slow, format!("{name}: {title}"), body);
+        self.tell(now, agent, notice.keyed(slow_key(&name)).of_run(id));
+        self.trouble(now, agent, Some(id), slow_key(&name), Level::Warn, title);
+    }
+
+    fn trouble(
+        &mut self,
+        now: Now,
+        agent: u32,
+        run: Option<RunId>,
+        key: String,
+        level: Level,
+        title: String,
+    ) {
+        let finding = Finding { key, level, title, hold_for: jiff::SignedDuration::ZERO, by: FoundBy::Check };
+        self.finding(now, agent, run, &finding);
+    }
+
+    /// The incident of this key is over, if there is one; whoever heard of it hears that.
+    fn no_longer(&mut self, now: Now, agent: u32, key: &str, words: &str) {
+        let Some(known) = self.incidents.get(&agent).and_then(|keys| keys.get(key)).cloned() else { return };
+        let state = &self.agents[agent as usize];
+        let id = &state.spec.id;
+        let told = state.spec.notify.as_ref().is_some_and(|notify| {
+            let on = if *key == late_key(id) { TellOn::Late } else { TellOn::Slow };
+            notify.on.contains(&on)
+        });
+        if told {
+            let notice = Notice::new(id, TellOn::Recovered, format!("{id}: {words}"), String::new());
+            self.tell(now, agent, notice.keyed(key));
+        }
+        self.good(now, agent, Some(known));
+    }
+}

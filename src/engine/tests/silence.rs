@@ -1,0 +1,86 @@
+//! Silence: an agent is late once, a run is slow once, and both end.
+use super::*;
+
+fn watched(with: impl FnOnce(&mut AgentSpec)) -> AgentSpec {
+    agent("a", every(60), |a| {
+        let on = vec![TellOn::Late, TellOn::Slow, TellOn::Recovered, TellOn::IncidentOpened];
+        a.notify = Some(Arc::new(NotifySpec { to: vec!["ops".into()], on, repeat: secs(600) }));
+        with(a);
+    })
+}
+
+fn said(bench: &mut Bench) -> Vec<String> {
+    let mut said = bench.said();
+    said.retain(|line| ["late", "slow", "tell", "incident"].iter().any(|word| line.contains(word)));
+    said
+}
+
+const NOTHING: [&str; 0] = [];
+
+#[test]
+fn an_agent_is_late_once_until_a_run_completes() {
+    let mut bench = Bench::new(&[watched(|a| a.late_after = Some(secs(90)))]);
+    bench.begin(0).wait(89);
+    assert_eq!(said(&mut bench), NOTHING);
+    bench.wait(1);
+    assert_eq!(said(&mut bench), ["a late", "tell ops late", "a incident critical"]);
+    bench.wait(300);
+    assert_eq!(said(&mut bench), NOTHING, "told once");
+    bench.end_with(0, AttemptOutcome::of(AttemptEnd::Completed));
+    assert_eq!(said(&mut bench), ["tell ops recovered", "a incident over"]);
+    // the next slot is awaited anew
+    bench.wait(60).complete().wait(59);
+    assert_eq!(said(&mut bench), NOTHING);
+}
+
+#[test]
+fn runs_that_fail_are_no_answer_and_a_closed_gate_is_one() {
+    let mut bench = Bench::new(&[watched(|a| a.late_after = Some(secs(90)))]);
+    bench.fail(ErrorKind::Tool).wait(60).fail(ErrorKind::Tool).wait(30);
+    assert!(said(&mut bench).contains(&"a late".to_owned()));
+    let mut bench = Bench::new(&[watched(|a| a.late_after = Some(secs(90)))]);
+    for _ in 0..5 {
+        bench.end_with(0, AttemptOutcome::of(AttemptEnd::GateClosed)).wait(60);
+    }
+    assert_eq!(said(&mut bench), NOTHING);
+}
+
+#[test]
+fn who_is_not_to_run_is_not_late() {
+    let mut bench = Bench::new(&[watched(|a| a.late_after = Some(secs(90)))]);
+    bench.fail(ErrorKind::Tool).quietly();
+    bench
+        .ok(Command::Want { target: Target::One(id("a")), wish: Wish::Pause { until: None }, reason: None })
+        .wait(500);
+    assert_eq!(said(&mut bench), NOTHING);
+    bench.ok(Command::Want { target: Target::One(id("a")), wish: Wish::Resume, reason: None }).wait(50);
+    assert_eq!(said(&mut bench), NOTHING);
+    bench.begin(0).wait(100);
+    assert!(said(&mut bench).contains(&"a late".to_owned()));
+}
+
+#[test]
+fn what_is_late_stays_so_over_a_restart() {
+    let mut bench = Bench::new(&[watched(|a| a.late_after = Some(secs(90)))]);
+    bench.begin(0).wait(95).quietly();
+    bench.crash(5).quietly();
+    assert!(bench.incidents.contains_key(&(id("a"), "late:a".into())));
+    bench.wait(60).complete();
+    assert!(said(&mut bench).contains(&"a incident over".to_owned()));
+    assert!(!bench.incidents.contains_key(&(id("a"), "late:a".into())));
+}
+
+#[test]
+fn a_run_is_slow_once_until_it_ends() {
+    let mut bench = Bench::new(&[watched(|a| a.slow_after = Some(secs(30)))]);
+    bench.begin(0).wait(29);
+    assert_eq!(said(&mut bench), NOTHING);
+    bench.wait(1);
+    assert_eq!(said(&mut bench), ["a slow", "tell ops slow", "a incident warning"]);
+    bench.wait(20);
+    assert_eq!(said(&mut bench), NOTHING);
+    bench.end_with(0, AttemptOutcome::of(AttemptEnd::Completed));
+    assert_eq!(said(&mut bench), ["tell ops recovered", "a incident over"]);
+    bench.wait(10).complete().wait(40);
+    assert_eq!(said(&mut bench), NOTHING, "one that ends in time");
+}

@@ -1,0 +1,202 @@
+//! A message in the words of a service: the rows of `domain::service`, filled.
+use super::message::{Message, SendError};
+use super::post::{Post, Reads, post};
+use crate::domain::template::filled;
+use crate::domain::{ServicePreset, ServiceSpec, Urgency, cut_at_sentence, rest_of};
+use crate::secret;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Url;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What stays as it is in a part of a path (RFC 3986, 3.3), without what has a meaning there.
+const PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
+
+/// Longest title, in characters; of a joined message it is longer than others.
+const TITLE: usize = 200;
+
+pub(super) async fn send(spec: &ServiceSpec, message: &Message, timeout: Duration) -> Result<(), SendError> {
+    let preset = spec.preset();
+    let mut keys = BTreeMap::new();
+    for (name, value) in &spec.keys {
+        let value = secret::value_of(value, timeout)
+            .await
+            .map_err(|error| SendError::passing(format!("no `{name}`: {error}")))?;
+        keys.insert(*name, value.expose().trim().to_owned());
+    }
+    let url = address(preset, &keys, message)?;
+    let mut headers = HeaderMap::new();
+    if let (Some((name, value)), Some(token)) = (preset.token_header, keys.get("token")) {
+        let bad = || SendError::lasting("`token` has characters that a header can't hold");
+        let mut value = HeaderValue::from_str(&value.replace("{token}", token)).map_err(|_| bad())?;
+        value.set_sensitive(true);
+        headers.insert(HeaderName::try_from(name).unwrap_or(AUTHORIZATION), value);
+    }
+    let hidden = keys.iter().filter(|(name, _)| **name == "token").map(|(_, token)| token.clone()).collect();
+    post(Post {
+        method: preset.method,
+        url,
+        headers,
+        body: body(preset, &keys, message),
+        hidden,
+        reads: Reads { retry_after: preset.retry_after, moved_to: preset.moved_to, is_ok: true },
+        timeout,
+    })
+    .await
+}
+
+fn address(
+    preset: &ServicePreset,
+    keys: &BTreeMap<&str, String>,
+    message: &Message,
+) -> Result<Url, SendError> {
+    let text = filled(preset.url, |place| match place {
+        "url" => {
+            let url = keys.get("url").map(String::as_str).or(preset.usual_url)?;
+            // one that is the whole address stays as it is
+            Some(if preset.url == "{url}" { url.to_owned() } else { url.trim_end_matches('/').to_owned() })
+        }
+        "idempotency_key" => Some(encoded(&message.idempotency_key())),
+        other => keys.get(other).map(|value| encoded(value)),
+    });
+    super::post::url_of(&text)
+}
+
+fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, PART).to_string()
+}
+
+/// The words of a message, as a template takes them.
+pub(super) struct MessageWords<'a> {
+    message: &'a Message,
+    title: String,
+    text: String,
+    /// What `{priority}` is.
+    priority: u8,
+}
+
+impl<'a> MessageWords<'a> {
+    pub(super) fn of(message: &'a Message, priority: [u8; 3]) -> Self {
+        // one line alone stands where more lines would: no service takes a message without text
+        let (title, text) = match message.body.trim() {
+            "" => (message.agent.to_string(), message.subject.clone()),
+            body => (message.subject.clone(), body.to_owned()),
+        };
+        let title = match title.char_indices().nth(TITLE) {
+            Some((end, _)) => format!("{}…", &title[..end]),
+            None => title,
+        };
+        let priority = match message.urgency {
+            Urgency::Info => priority[0],
+            Urgency::Warning => priority[1],
+            Urgency::Critical => priority[2],
+        };
+        Self { message, title, text, priority }
+    }
+
+    /// What stands for a place; `None`: it is no place of a message.
+    pub(super) fn value(&self, place: &str) -> Option<Value> {
+        let message = self.message;
+        Some(match place {
+            "title" | "subject" => self.title.clone().into(),
+            "text" | "body" => self.text.clone().into(),
+            "priority" => self.priority.into(),
+            "severity" => message.urgency.as_str().into(),
+            "state" => message.about.state().as_str().into(),
+            "about" => message.about.as_str().into(),
+            "agent" => message.agent.as_str().into(),
+            "key" => message.key.clone().unwrap_or_default().into(),
+            "run" => message.run.map(|run| run.to_string()).unwrap_or_default().into(),
+            "at" => message.at.to_string().into(),
+            "idempotency_key" => message.idempotency_key().into(),
+            _ => return None,
+        })
+    }
+}
+
+/// JSON with its places filled: a text that is one place alone becomes the value itself.
+pub(super) fn fill(template: &Value, value_of: &impl Fn(&str) -> Option<Value>) -> Value {
+    match template {
+        Value::String(text) => {
+            let alone = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+            match alone.and_then(value_of) {
+                Some(value) => value,
+                None => Value::String(filled(text, |place| {
+                    value_of(place).map(|value| crate::domain::template::as_text(&value))
+                })),
+            }
+        }
+        Value::Array(items) => items.iter().map(|item| fill(item, value_of)).collect(),
+        Value::Object(fields) => {
+            fields.iter().map(|(key, value)| (key.clone(), fill(value, value_of))).collect()
+        }
+        other => other.clone(),
+    }
+}
+
+/// The body, as long as the service takes it: what is too long is cut after a sentence.
+fn body(preset: &ServicePreset, keys: &BTreeMap<&str, String>, message: &Message) -> String {
+    let template: Value = serde_json::from_str(preset.body).expect("a row of the table");
+    let mut words = MessageWords::of(message, preset.priority);
+    let rest = message.run.map_or_else(|| "The rest: bgagent incidents".to_owned(), rest_of);
+    let whole = words.text.clone();
+    let (limit, unit) = preset.most;
+    let mut most = unit.size(&whole);
+    loop {
+        let text = write(&template, preset, keys, &words).to_string();
+        let field = longest(preset, keys, &words);
+        if (field <= limit && text.len() <= preset.most_bytes) || most == 0 {
+            return text;
+        }
+        // what is written may be longer than the words are: by as much less as it is too long, and a little
+        let part = (limit as f64 / field as f64).min(preset.most_bytes as f64 / text.len() as f64).min(1.0);
+        most = ((most as f64 * part * 0.98) as usize).min(most - 1);
+        words.text = cut_at_sentence(&whole, unit, most, &rest).into_owned();
+    }
+}
+
+fn write(
+    template: &Value,
+    preset: &ServicePreset,
+    keys: &BTreeMap<&str, String>,
+    words: &MessageWords<'_>,
+) -> Value {
+    fill(template, &|place| match (place, keys.get(place)) {
+        ("title" | "text", _) => {
+            let value = words.value(place)?;
+            Some(preset.escaping.written(value.as_str().unwrap_or_default()).into())
+        }
+        ("chat", Some(chat)) => Some(chat.parse::<i64>().map_or_else(|_| chat.clone().into(), Value::from)),
+        (_, Some(key)) if place != "token" => Some(key.clone().into()),
+        _ => words.value(place),
+    })
+}
+
+/// The size of the field with the text, as the service counts.
+fn longest(preset: &ServicePreset, keys: &BTreeMap<&str, String>, words: &MessageWords<'_>) -> usize {
+    fn find<'v>(value: &'v Value) -> Option<&'v str> {
+        match value {
+            Value::String(text) => text.contains("{text}").then_some(text.as_str()),
+            Value::Array(items) => items.iter().find_map(find),
+            Value::Object(fields) => fields.values().find_map(find),
+            _ => None,
+        }
+    }
+    let template: Value = serde_json::from_str(preset.body).expect("a row of the table");
+    let field = find(&template).unwrap_or_default();
+    let json = write(&Value::String(field.to_owned()), preset, keys, words);
+    preset.most.1.size(json.as_str().unwrap_or_default())
+}
+
+/// Does the message reach the service as a whole?
+pub(super) fn fits(preset: &ServicePreset, message: &Message) -> bool {
+    let words = MessageWords::of(message, preset.priority);
+    let keys = BTreeMap::new();
+    let template: Value = serde_json::from_str(preset.body).expect("a row of the table");
+    // what is not known here is short
+    const KEYS: usize = 500;
+    longest(preset, &keys, &words) <= preset.most.0
+        && write(&template, preset, &keys, &words).to_string().len() + KEYS <= preset.most_bytes
+}
