@@ -16,6 +16,8 @@ pub mod conversation;
 pub mod config;
 // The wire: what client and daemon say to each other.
 pub mod protocol;
+// Agent programs: how each is called, what it prints, what its end means.
+pub mod agent_program;
 // What keeps programs in.
 pub mod sandbox;
 // How helpers reach out: HTTP, the way out of a sandbox, programs, secrets.

@@ -1,13 +1,15 @@
 //! Which walls a program gets: from what the configuration names to what the kernel holds ([`crate::sandbox`]).
 use super::installation;
 use super::remove::remove_folder;
-use crate::domain::{ProgramOwner, Sandbox, SandboxLimits};
+use crate::domain::{ProgramOwner, RunId, Sandbox, SandboxLimits};
+use crate::proxy::meter::Meter;
 use crate::proxy::{self, Pass};
 use crate::sandbox::{Access, Limit, Walls};
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// The system's programs and libraries. Those that are not there are left out.
 const PROGRAMS: &[&str] = &[
@@ -123,6 +125,53 @@ fn removed(folder: &Path) {
 const ASIDE: &str = "tmp.old";
 /// Folder of private folders, in the state folder.
 const TEMPORARY: &str = "tmp";
+/// Folder of the folders of runs, in the state folder.
+const OF_RUNS: &str = "runs";
+
+/// Where the folders of runs are.
+fn run_folders() -> PathBuf {
+    match KEPT_OUT.get() {
+        Some(kept_out) => kept_out.state.join(OF_RUNS),
+        None => std::env::temp_dir().join("bgagent-runs"),
+    }
+}
+
+/// The folder of a run, which all its attempts share. It is made by who needs it.
+pub fn run_folder(run: RunId) -> PathBuf {
+    run_folders().join(run.to_string())
+}
+
+/// Makes folders in the folder of a run, which nobody else may look into.
+///
+/// # Errors
+/// What the system says.
+pub fn make_run_folders(run: RunId, names: &[&str]) -> io::Result<PathBuf> {
+    use std::os::unix::fs::DirBuilderExt;
+    let folder = run_folder(run);
+    for name in names {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder.join(name))?;
+    }
+    Ok(folder)
+}
+
+/// Removes the folder of a run that has ended, if it had one.
+pub fn remove_run_folder(run: RunId) {
+    let folder = run_folder(run);
+    if folder.exists() {
+        removed(&folder);
+    }
+}
+
+/// Removes the folders of all runs but these. At the start of a daemon: what an earlier one has left.
+pub fn remove_run_folders_but(live: &HashSet<RunId>) {
+    let Ok(folders) = std::fs::read_dir(run_folders()) else { return };
+    let is_live = |name: &OsStr| {
+        name.to_str().and_then(|name| name.parse().ok()).is_some_and(|run| live.contains(&run))
+    };
+    for folder in folders.flatten().filter(|entry| !is_live(&entry.file_name())) {
+        removed(&folder.path());
+    }
+}
 
 /// Walls as the configuration names them, for one program.
 #[derive(Clone, Copy, Debug)]
@@ -132,6 +181,9 @@ pub struct Confinement<'a> {
     named: &'a [String],
     own_home: bool,
     own_temporary: bool,
+    folders: &'a [PathBuf],
+    executes: &'a [PathBuf],
+    meter: Option<&'a Arc<Meter>>,
 }
 
 /// A [`Confinement`] of its own, for a thread.
@@ -142,21 +194,40 @@ pub struct OwnedConfinement {
     named: Vec<String>,
     own_home: bool,
     own_temporary: bool,
+    folders: Vec<PathBuf>,
+    executes: Vec<PathBuf>,
+    meter: Option<Arc<Meter>>,
 }
 
 impl OwnedConfinement {
     pub(super) fn borrowed(&self) -> Confinement<'_> {
-        let Self { sandbox, owner, named, own_home, own_temporary } = self;
-        Confinement { sandbox, owner, named, own_home: *own_home, own_temporary: *own_temporary }
+        let Self { sandbox, owner, named, own_home, own_temporary, folders, executes, meter } = self;
+        let (own_home, own_temporary) = (*own_home, *own_temporary);
+        let meter = meter.as_ref();
+        Confinement { sandbox, owner, named, own_home, own_temporary, folders, executes, meter }
     }
 }
 
 impl<'a> Confinement<'a> {
     /// The same, for a thread that may live on when its caller does not.
     pub fn owned(self) -> OwnedConfinement {
-        let Self { sandbox, owner, named, own_home, own_temporary } = self;
+        let Self { sandbox, owner, named, own_home, own_temporary, folders, executes, meter } = self;
         let (sandbox, owner, named) = (sandbox.clone(), owner.clone(), named.to_vec());
-        OwnedConfinement { sandbox, owner, named, own_home, own_temporary }
+        let (folders, executes, meter) = (folders.to_vec(), executes.to_vec(), meter.cloned());
+        OwnedConfinement { sandbox, owner, named, own_home, own_temporary, folders, executes, meter }
+    }
+
+    /// With folders of its run, which it may change wherever they lie, and with files that it may execute beneath others.
+    #[must_use]
+    pub fn with_folders(self, folders: &'a [PathBuf], executes: &'a [PathBuf]) -> Self {
+        Self { folders, executes, ..self }
+    }
+
+    /// With a meter in its own network, where models are asked. It has such a network then, whether it may reach others or
+    /// not.
+    #[must_use]
+    pub fn with_meter(self, meter: Option<&'a Arc<Meter>>) -> Self {
+        Self { meter, ..self }
     }
 
     /// `owner`: whose program it is. `named`: arguments that stand in the configuration; those that are files may be read. `variables`: names of
@@ -172,7 +243,8 @@ impl<'a> Confinement<'a> {
             own_home |= name.as_ref() == "HOME";
             own_temporary |= name.as_ref() == "TMPDIR";
         }
-        Self { sandbox, owner, named, own_home, own_temporary }
+        let (folders, executes, meter) = (&[][..], &[][..], None);
+        Self { sandbox, owner, named, own_home, own_temporary, folders, executes, meter }
     }
 
     /// The walls around `program`, which runs in `cwd` and is given this `PATH`, and its private folder.
@@ -183,6 +255,14 @@ impl<'a> Confinement<'a> {
         let private = Private::new(!self.own_home, !self.own_temporary)?;
         let mut paths = self.system(program, cwd, path);
         paths.push((Access::Write, private.folder.clone()));
+        for folder in self.folders {
+            paths.extend([(Access::Write, folder.clone()), (Access::Execute, folder.clone())]);
+        }
+        for folder in
+            self.executes.iter().filter(|folder| !self.folders.iter().any(|own| folder.starts_with(own)))
+        {
+            paths.push((Access::Execute, root(folder, "dir", true)?));
+        }
         for (access, list, key) in [
             (Access::Read, &self.sandbox.read, "read"),
             (Access::Write, &self.sandbox.write, "write"),
@@ -205,14 +285,21 @@ impl<'a> Confinement<'a> {
             paths.push((Access::Execute, root(path, "exec", false)?));
         }
         self.fits_this_machine()?;
-        let network = (!self.sandbox.net.is_empty()).then_some(proxy::PORT);
+        let network = self.has_network().then_some(proxy::PORT);
         Ok((Walls { paths, limits: self.limits(), network }, private))
     }
 
     /// What `program` may reach of the network, if it may reach any of it.
     pub(super) fn pass(self, program: &Path) -> Option<Pass> {
-        let targets = &self.sandbox.net;
-        (!targets.is_empty()).then(|| Pass::new(targets, self.owner.clone(), program))
+        let pass = || Pass::new(&self.sandbox.net, self.owner.clone(), program);
+        self.has_network().then(|| match self.meter {
+            Some(meter) => pass().with_meter(meter),
+            None => pass(),
+        })
+    }
+
+    fn has_network(&self) -> bool {
+        self.meter.is_some() || !self.sandbox.net.is_empty()
     }
 
     /// What each program gets.

@@ -16,15 +16,25 @@ pub(super) fn parts(program: &Path, path: &OsStr, can_write: impl Fn(&Path) -> b
     for file in files.take_while(|file| !can_write(file)) {
         let real = file.canonicalize().ok();
         for prefix in
-            [Some(file), real].into_iter().flatten().filter_map(|file| prefix(&file, home.as_deref()))
+            [Some(file.clone()), real].into_iter().flatten().filter_map(|file| prefix(&file, home.as_deref()))
         {
             let parts = PARTS.iter().filter_map(|part| prefix.join(part).canonicalize().ok());
             found.extend(parts);
         }
+        found.extend(packages(&file));
     }
     found.sort();
     found.dedup();
     found
+}
+
+/// The packages of npm that a program is one of: what it loads stands beside its own.
+fn packages(program: &Path) -> Option<PathBuf> {
+    const FOLDER: &str = "node_modules";
+    let real = program.canonicalize().ok().filter(|real| !real.starts_with("/usr"))?;
+    let outermost =
+        real.ancestors().filter(|folder| folder.file_name().is_some_and(|name| name == FOLDER)).last();
+    outermost.map(Path::to_owned)
 }
 
 /// The prefix that a program is installed in, unless that is the system's, or the home folder or above it.
@@ -67,6 +77,21 @@ mod tests {
         assert!(of(&plain).is_empty());
         let home = std::env::home_dir().unwrap();
         assert!(of(&home.join("bin/x")).iter().all(|path| !path.starts_with(home.join("lib"))));
+    }
+
+    #[test]
+    fn a_package_of_npm_has_the_packages_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let packages = folder.path().join("app/node_modules");
+        for name in [".bin", "@a/tool/node_modules/inner", "helper"] {
+            std::fs::create_dir_all(packages.join(name)).unwrap();
+        }
+        let script = packages.join("@a/tool/node_modules/inner/tool.js");
+        std::fs::write(&script, "").unwrap();
+        symlink("../@a/tool/node_modules/inner/tool.js", packages.join(".bin/tool")).unwrap();
+        let own = [packages.canonicalize().unwrap()];
+        assert_eq!(of(&packages.join(".bin/tool")), own, "all of them, and nothing above");
+        assert_eq!(of(&script), own);
     }
 
     #[test]

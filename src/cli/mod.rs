@@ -105,6 +105,7 @@ fn dispatch(app: &mut App, command: Command) -> Result<Outcome, Failure> {
         Command::Service(command) => c::service::run(app, &command),
         Command::Store(command) => c::store::run(app, &command),
         Command::Health(args) => c::health::run(app, &args),
+        Command::Runner(command) => c::runner::run(app, &command),
         Command::Sandbox(command) => c::sandbox::run(app, &command),
         Command::Doctor(args) => c::doctor::run(app, &args),
         Command::Completions(args) => c::completions::run(app, &args),

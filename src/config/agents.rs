@@ -2,7 +2,7 @@
 use super::deliver::{Runs, deliver};
 use super::schedule::Schedules;
 use super::walk::{Item, Section};
-use super::{checks, keys, sandbox};
+use super::{checks, keys, runners, sandbox};
 use crate::config::values::{LEAST_OUTPUT, cwd, refers};
 use crate::domain::*;
 use jiff::SignedDuration;
@@ -66,9 +66,10 @@ impl Maker<'_> {
         let active_times = self.schedules.active_times(section);
         let body = self.body(section);
         let walls = sandbox::setting(section);
-        let gate = section.get("gate").and_then(|item| checks::check(item, self.fleet, &walls)).map(Arc::new);
-        let success_when = self.success_when(section);
-        let limits = self.limits(section);
+        let gate =
+            section.get("gate").and_then(|item| checks::check(item, self.fleet, &walls, None)).map(Arc::new);
+        let success_when = self.success_when(section, &body);
+        let limits = self.limits(section, &body);
         let jitter = section.duration("jitter").unwrap_or(SignedDuration::ZERO);
         if let (Some(period), Some(item)) =
             (schedule.as_ref().and_then(Schedule::interval), section.get("jitter"))
@@ -77,7 +78,7 @@ impl Maker<'_> {
             item.refuse::<()>("`jitter` must be shorter than the interval".into());
         }
         let history = self.history(section, &body);
-        let is_model = matches!(body, Some(Body::Query(_)));
+        let is_model = body.as_ref().is_some_and(Body::asks_models);
         let has_gate = section.get("gate").is_some() || section.misspelled.contains(&"gate");
         let runs = Runs { fleet: self.fleet, body: body.as_ref(), has_gate };
         let deliver = deliver(section, &runs);
@@ -150,14 +151,19 @@ impl Maker<'_> {
     }
 
     fn query(&self, section: &Section<'_>, item: Item<'_>) -> Option<Body> {
+        if let Some(runner) = section.own("runner") {
+            return runners::query(section, item, runner, self.fleet);
+        }
         let query = item.text();
         let name = match section.get("model") {
             Some(model) => model.text().inspect(|name| {
                 refers(model, name, "model", self.fleet.models.keys().map(String::as_str));
             }),
-            None if section.misspelled.contains(&"model") => None,
+            None if ["model", "runner"].iter().any(|key| section.misspelled.contains(key)) => None,
             None => {
-                let hint = "name a [models.…] table: model = \"main\"".to_owned();
+                let hint =
+                    "name a [models.…] table: model = \"main\"; or an agent program: runner = \"claude\""
+                        .to_owned();
                 item.refuse_with("an agent with a `query` needs a `model`".into(), hint)
             }
         };
@@ -216,7 +222,20 @@ impl Maker<'_> {
         History::Changes
     }
 
-    fn success_when(&self, section: &Section<'_>) -> Arc<[Check]> {
+    /// A proof of what an agent program has done runs what that has written: where it worked, and within its walls.
+    fn success_when(&self, section: &Section<'_>, body: &Option<Body>) -> Arc<[Check]> {
+        let own = sandbox::setting(section);
+        let runner = match body {
+            Some(Body::Runner(query)) => self.fleet.runners.get(&query.runner),
+            _ => None,
+        };
+        let (walls, folder) = match runner {
+            Some(runner) => {
+                let walls = own.or(&runner.sandbox).or(&SandboxSetting::On(Arc::default()));
+                (walls, Some(WORK))
+            }
+            None => (own, None),
+        };
         let Some(items) = section.get("success_when").and_then(|item| item.items()) else {
             return self.no_checks.clone();
         };
@@ -224,7 +243,7 @@ impl Maker<'_> {
             return self.no_checks.clone();
         }
         let check = |item: Item<'_>| {
-            let check = checks::check(item, self.fleet, &sandbox::setting(section))?;
+            let check = checks::check(item, self.fleet, &walls, folder)?;
             if check.novel_by.is_empty() {
                 return Some(check);
             }
@@ -233,13 +252,17 @@ impl Maker<'_> {
         items.into_iter().filter_map(check).collect()
     }
 
-    fn limits(&mut self, section: &Section<'_>) -> Arc<Limits> {
+    fn limits(&mut self, section: &Section<'_>, body: &Option<Body>) -> Arc<Limits> {
+        let (requests, tokens) = match body {
+            Some(Body::Runner(_)) => (RunnerSpec::REQUEST_LIMIT, RunnerSpec::TOTAL_TOKENS_LIMIT),
+            _ => (20, 100_000),
+        };
         let limits = Limits {
             timeout: section.positive("timeout").unwrap_or(SignedDuration::from_mins(10)),
             total_timeout: section.positive("total_timeout"),
             tool_call_timeout: section.positive("tool_call_timeout").unwrap_or(SignedDuration::from_secs(30)),
-            request_limit: section.whole("request_limit", 1).unwrap_or(20),
-            total_tokens_limit: section.whole("total_tokens_limit", 1).unwrap_or(100_000),
+            request_limit: section.whole("request_limit", 1).unwrap_or(requests),
+            total_tokens_limit: section.whole("total_tokens_limit", 1).unwrap_or(tokens),
             max_steps: section.whole("max_steps", 1).unwrap_or(30),
             max_usd_per_run: section.number("max_usd_per_run"),
             usd_per_day: section.number("usd_per_day"),

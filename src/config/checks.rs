@@ -7,15 +7,24 @@ use crate::domain::*;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// A gate, or one check of `success_when`. `of_agent`: the walls that hold where it names none.
-pub(super) fn check(item: Item<'_>, fleet: &Fleet, of_agent: &SandboxSetting) -> Option<Check> {
+/// A gate, or one check of `success_when`. `of_agent`: the walls that hold where it names none. `folder`: its own, where it
+/// names none; `None`: that of the configuration.
+pub(super) fn check(
+    item: Item<'_>,
+    fleet: &Fleet,
+    of_agent: &SandboxSetting,
+    folder: Option<&str>,
+) -> Option<Check> {
     let section = item.section(keys::CHECK)?;
     let body = match (section.own("tool"), section.own("command")) {
         (Some(tool), None) => CheckBody::Tool(tool_call(tool, section.own("args"), fleet)?),
         (None, Some(command)) => CheckBody::Command(CommandSpec {
             argv: command.command()?,
             env: section.env(),
-            cwd: cwd(&section),
+            cwd: match folder.filter(|_| section.get("cwd").is_none()) {
+                Some(folder) => folder.into(),
+                None => cwd(&section),
+            },
             stdin: None,
             sandbox: sandbox::setting(&section).or(of_agent).if_asked(),
         }),

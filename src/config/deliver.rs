@@ -29,7 +29,16 @@ impl Runs<'_> {
     fn shape(&self) -> Shape<'_> {
         match self.body {
             Some(Body::Query(query)) => query.output_schema.as_ref().map_or(Shape::Text, Shape::Schema),
+            Some(Body::Runner(_)) => Shape::Text,
             _ => Shape::Unknown,
+        }
+    }
+
+    /// What to do about a field of an answer that is a text.
+    fn hint_of_text(&self, whole: &str) -> String {
+        match self.body {
+            Some(Body::Runner(_)) => whole.to_owned(),
+            _ => format!("give it an `output_schema` that has the field, or {whole}"),
         }
     }
 }
@@ -76,8 +85,7 @@ fn when(item: Item<'_>, runs: &Runs<'_>) -> Option<Vec<Expect>> {
             }
             Shape::Text if field != "result" => {
                 let message = format!("`when` looks at `{field}`, and the answer of this agent is a text");
-                let hint = "give it an `output_schema` that has the field, or look at `result`".to_owned();
-                item.file.warn(span, message, Some(hint));
+                item.file.warn(span, message, Some(runs.hint_of_text("look at `result`")));
             }
             _ => {}
         }
@@ -109,8 +117,7 @@ fn judge(item: Item<'_>, place: &str, runs: &Runs<'_>) {
             }
             Shape::Text => {
                 let message = format!("`{{{place}}}` will be empty: the answer of this agent is a text");
-                let hint = "give it an `output_schema` that has the field, or write {result}".to_owned();
-                return item.file.warn(item.span(), message, Some(hint));
+                return item.file.warn(item.span(), message, Some(runs.hint_of_text("write {result}")));
             }
             _ => return,
         },

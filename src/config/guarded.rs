@@ -148,7 +148,7 @@ impl Finder<'_> {
             match &agent.body {
                 Body::Command(command) => self.command(command, &whose),
                 Body::Tool(call) => self.checks(&call.args, &whose),
-                Body::Query(_) => {}
+                Body::Query(_) | Body::Runner(_) => {}
             }
             for check in agent.gate.as_deref().into_iter().chain(agent.success_when.iter()) {
                 match &check.body {
@@ -165,6 +165,9 @@ impl Finder<'_> {
                 let cwd = spec.cwd.as_deref().unwrap_or(&self.file.folder).to_owned();
                 self.program(argv, Some(&cwd), Some(&spec.env), &format!("MCP server `{name}`"));
             }
+        }
+        for (name, spec) in &fleet.runners {
+            self.program(&spec.command, None, Some(&spec.env), &format!("runner `{name}`"));
         }
         for (name, target) in &fleet.notify {
             if let NotifyTargetKind::Command(command) = &target.kind {
@@ -184,7 +187,9 @@ impl Finder<'_> {
     }
 
     fn command(&mut self, command: &CommandSpec, whose: &str) {
-        self.program(&command.argv, Some(&command.cwd), Some(&command.env), whose);
+        // the folder of a run is in the state folder, which is guarded as a whole
+        let cwd = Some(command.cwd.as_path()).filter(|cwd| *cwd != Path::new(WORK));
+        self.program(&command.argv, cwd, Some(&command.env), whose);
     }
 
     fn tool(&mut self, settings: &ToolSettings, whose: &str) {

@@ -208,6 +208,69 @@ pub(super) const PRICE: &[Key] = &[
     ),
     key("output", Kind::Number, "received"),
 ];
+pub(super) const RUNNER: &[Key] = &[
+    key(
+        "preset",
+        Kind::Word(RunnerPreset::WORDS),
+        "an agent program whose flags, environment and files are known; default: the one that has the table's name",
+    ),
+    key(
+        "protocol",
+        Kind::Word(RunnerProtocol::WORDS),
+        "how the program says what it does; default: as its preset has it. acp is not spoken yet",
+    ),
+    key(
+        "command",
+        Kind::Command,
+        "the program; the arguments of its preset follow. Without a preset it has all arguments, with places for {query}, \
+         {model}, {meter} (address of the meter), {key} (the run's key there) and {session}; so have the values of `env`",
+    ),
+    key(
+        "version",
+        Kind::Text,
+        "the version that is expected, or its first parts: another one is a warning; with `=` before it, another one does \
+         not run",
+    ),
+    key(
+        "meter",
+        Kind::Text,
+        "name of the [models.…] table that answers all requests of the program: each is held, counted and charged before \
+         it is sent, and the program never sees the key",
+    ),
+    key(
+        "auth",
+        Kind::Word(RunnerAuth::WORDS),
+        "whose credentials are used; default meter. own is not to be had yet",
+    ),
+    key("env", Kind::Texts2, "added to the environment of the program"),
+    key(
+        "first_event",
+        Kind::Duration,
+        "after so much silence since its start the program is stuck: it is ended, and the attempt is repeated; default 60s",
+    ),
+    key("idle", Kind::Duration, "the same, for silence between two events or answers; default 10m"),
+    key("sandbox", Kind::FlagOr(SANDBOX), "walls around the program; default true"),
+];
+pub(super) const WORKSPACE: &[Key] = &[
+    key(
+        "repo",
+        Kind::Text,
+        "a git repository: the program works in a clone of it, and can't change it; what it made comes back as the branch \
+         bgagent/AGENT/RUN",
+    ),
+    key("keep", Kind::Word(KeepBranch::WORDS), "repo: when what was made comes back; default changed"),
+    key(
+        "trust",
+        Kind::Flag,
+        "repo: whether settings, hooks and servers that the repository names for the program count; default false. true is \
+         not to be had yet",
+    ),
+    key("dir", Kind::Text, "a folder that the program works in, and may change"),
+];
+pub(super) const PERMISSIONS: &[Key] = &[
+    key("default", Kind::Word(PermissionDefault::WORDS), "what is not named in `allow`; default deny"),
+    key("allow", Kind::Words(PermissionKind::WORDS), "what the program may although the default is deny"),
+];
 pub(super) const MCP: &[Key] = &[
     key("command", Kind::Command, "program of a stdio server"),
     key("url", Kind::Text, "or address of an HTTP server"),
@@ -446,6 +509,7 @@ pub(super) const OWN: &[&str] = &[
     "on",
     "when",
     "query",
+    "runner",
     "tool",
     "args",
     "command",
@@ -506,6 +570,27 @@ pub(super) const AGENT: &[Key] = &[
     key("system_instruction", Kind::Text, "who the model is to be"),
     key("model", Kind::Text, "name of a [models.…] table"),
     key(
+        "runner",
+        Kind::Text,
+        "name of a [runners.…] table: an agent program carries the query out, instead of a `model`",
+    ),
+    key(
+        "workspace",
+        Kind::Table(WORKSPACE),
+        "where the program of a `runner` works; default: an empty folder that goes with the run",
+    ),
+    key(
+        "permissions",
+        Kind::Table(PERMISSIONS),
+        "what the program of a `runner` is allowed within its sandbox; default: all. Not every program can be held to them",
+    ),
+    key(
+        "resume",
+        Kind::Word(ResumePolicy::WORDS),
+        "when the program of a `runner` goes on with its own session: in a further attempt of the same run, or never; \
+         default crash where it can. always is not to be had yet",
+    ),
+    key(
         "tools",
         Kind::Texts,
         "tools that the model may call: built-in ones, [tools.…], server/tool, server/*; default: none",
@@ -530,8 +615,12 @@ pub(super) const AGENT: &[Key] = &[
     key("timeout", Kind::Duration, "one attempt; default 10m"),
     key("total_timeout", Kind::Duration, "all attempts and waits of a run; default: none"),
     key("tool_call_timeout", Kind::Duration, "one tool call, also of gates and proofs; default 30s"),
-    key("request_limit", Kind::Whole, "model requests of a run; default 20"),
-    key("total_tokens_limit", Kind::Whole, "tokens of a run, in and out; default 100000"),
+    key("request_limit", Kind::Whole, "model requests of a run; default 20, with a `runner` 200"),
+    key(
+        "total_tokens_limit",
+        Kind::Whole,
+        "tokens of a run, in and out; default 100000, with a `runner` 5000000",
+    ),
     key("max_steps", Kind::Whole, "requests and tool calls of a run; default 30"),
     key("max_usd_per_run", Kind::Number, "US dollars of a run; default: none"),
     key("usd_per_day", Kind::Number, "US dollars of a day; default: none"),
@@ -593,6 +682,7 @@ pub(super) const AGENT: &[Key] = &[
 pub(super) const TOP: &[Key] = &[
     key("daemon", Kind::Table(DAEMON), "the daemon itself"),
     key("models", Kind::Any, "language models, by name"),
+    key("runners", Kind::Any, "agent programs, by name: docs/AGENTS.md"),
     key("mcp", Kind::Any, "MCP servers, by name"),
     key("tools", Kind::Any, "bounded instances of built-in tools, by name"),
     key("notify", Kind::Any, "where messages go, by name"),

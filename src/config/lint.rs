@@ -105,7 +105,8 @@ fn lint(at: &Place<'_>, fleet: &Fleet) {
 /// Does anything of it call a tool: its runner, its gate or a proof?
 fn calls_tools(agent: &AgentSpec) -> bool {
     let mut checks = agent.gate.as_deref().into_iter().chain(agent.success_when.iter());
-    !matches!(agent.body, Body::Command(_)) || checks.any(|check| matches!(check.body, CheckBody::Tool(_)))
+    matches!(agent.body, Body::Query(_) | Body::Tool(_))
+        || checks.any(|check| matches!(check.body, CheckBody::Tool(_)))
 }
 
 /// Keys of the agent itself that mean nothing beside its schedule and its runner.
@@ -128,11 +129,29 @@ fn without_effect(at: &Place<'_>) {
         "tokens_per_day",
         "requests_per_day",
     ];
+    const OF_MODELS: &[&str] = &[
+        "approve",
+        "approval",
+        "sinks",
+        "accept_risk",
+        "output_schema",
+        "session_id",
+        "memory",
+        "max_steps",
+    ];
+    const OF_RUNNERS: &[&str] = &["workspace", "permissions", "resume"];
     const OF_COMMANDS: &[&str] = &["stdin", "cwd", "max_output"];
     let agent = at.agent;
     let mut found: Vec<(&str, &str)> = Vec::new();
-    if !matches!(agent.body, Body::Query(_)) {
-        found.extend(OF_QUERIES.iter().map(|key| (*key, "agents with a `query`")));
+    match agent.body {
+        Body::Query(_) => {}
+        Body::Runner(_) => found.extend(OF_MODELS.iter().map(|key| (*key, "agents with a `model`"))),
+        Body::Tool(_) | Body::Command(_) => {
+            found.extend(OF_QUERIES.iter().chain(&["runner"]).map(|key| (*key, "agents with a `query`")));
+        }
+    }
+    if !matches!(agent.body, Body::Runner(_)) {
+        found.extend(OF_RUNNERS.iter().map(|key| (*key, "agents with a `runner`")));
     }
     if !matches!(agent.body, Body::Command(_)) {
         found.extend(OF_COMMANDS.iter().map(|key| (*key, "agents with a `command`")));
@@ -165,6 +184,7 @@ fn places(at: &Place<'_>) {
     let (key, text) = match &at.agent.body {
         Body::Query(query) => ("query", query.query.clone()),
         Body::Tool(call) => ("args", call.args.to_string()),
+        Body::Runner(query) => ("query", query.query.clone()),
         Body::Command(_) => return,
     };
     let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');

@@ -58,6 +58,19 @@ pub(super) fn program(file: &File<'_>, wanted: &Wanted<'_>) {
     }
 }
 
+/// Notes a folder that an agent program is to work in and that is not there.
+pub(super) fn workspace(file: &File<'_>, span: Range<usize>, path: &Path, key: &str) {
+    let shown = path.display();
+    let what = match kind((file.context.look)(path)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            format!("there is no folder `{shown}` to work in")
+        }
+        Ok(Entry::Program | Entry::File) => format!("`{shown}` is not a folder to work in"),
+        _ => return,
+    };
+    file.warn(span, what, Some(format!("make it, or name another in `{key}`")));
+}
+
 fn kind(found: Result<Found>) -> Result<Entry> {
     found.map(|found| found.kind)
 }

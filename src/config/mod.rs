@@ -31,6 +31,7 @@ mod reach;
 mod reference;
 mod render;
 mod resolve;
+mod runners;
 mod sandbox;
 mod schedule;
 mod schema;

@@ -8,6 +8,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
+/// The key of a folder that an agent program works in, and may change.
+const WORKSPACE: &str = "dir";
+
 /// Judges a path of a sandbox by itself; the walls judge again what it leads to when a program starts.
 pub(super) fn judge(item: &Item<'_>, path: &Path) {
     let file = item.file;
@@ -17,7 +20,8 @@ pub(super) fn judge(item: &Item<'_>, path: &Path) {
     let state = file.context.state_dir.as_deref().filter(|state| holds(state) || is_in(state));
     let folder = real_config.parent().unwrap_or(Path::new("/"));
     let refuse = |what: String, hint: &str| {
-        let message = format!("`{}` of the sandbox names `{}`, {what}", item.name, path.display());
+        let of = if item.name == WORKSPACE { "of `workspace`" } else { "of the sandbox" };
+        let message = format!("`{}` {of} names `{}`, {what}", item.name, path.display());
         file.error(Some(item.span()), message, Some(hint.to_owned()));
     };
     if let Some(state) = state {
@@ -30,7 +34,9 @@ pub(super) fn judge(item: &Item<'_>, path: &Path) {
             format!("which holds the configuration ({})", file.path.display()),
             "no program in a sandbox may see it; name the folders that are meant, each by itself",
         );
-    } else if item.name == "write" && (is_in(&file.folder) || real_path.starts_with(folder)) {
+    } else if ["write", WORKSPACE].contains(&item.name)
+        && (is_in(&file.folder) || real_path.starts_with(folder))
+    {
         refuse(
             format!("which lies in the folder of the configuration ({})", file.folder.display()),
             "whoever writes there decides what the daemon runs; name a folder elsewhere",

@@ -67,6 +67,11 @@ pub fn reference() -> Vec<Section> {
         section("checks of a probe", "`args = { checks = [ … ] }` of the tool `probe`.", tools::probe::CHECK),
         section("[daemon]", "The daemon itself.", keys::DAEMON),
         section("[models.NAME]", "A language model.", keys::MODEL),
+        section(
+            "[runners.NAME]",
+            "An agent program that carries out the queries of agents: docs/AGENTS.md.",
+            keys::RUNNER,
+        ),
         section("[mcp.NAME]", "An MCP server; its tools are NAME/TOOL.", keys::MCP),
         section("[notify.NAME]", "Where messages go.", keys::NOTIFY),
         section(

@@ -3,7 +3,7 @@ use super::document::File;
 use super::keys::{self, Key};
 use super::notify::notify;
 use super::walk::{Item, Section};
-use super::{agents, calendars, events, guarded, lint, models, sandbox, tools};
+use super::{agents, calendars, events, guarded, lint, models, runners, sandbox, tools};
 use crate::config::values::{cwd, in_the_clear, look_for, url, zone};
 use crate::domain::*;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use toml::de::DeTable;
 /// stands in, so that all errors are found.
 pub(super) fn fleet<'a>(file: &'a File<'a>, root: &'a DeTable<'a>) -> Fleet {
     let top = Section::of(file, root, 0..0, keys::TOP);
-    for kind in ["models", "mcp", "tools", "notify", "calendars", "agents"] {
+    for kind in ["models", "runners", "mcp", "tools", "notify", "calendars", "agents"] {
         let is_table = root.get(kind).is_none_or(|value| value.get_ref().is_table());
         if !is_table || top.misspelled.contains(&kind) {
             file.is_broken_now(kind, "*");
@@ -22,6 +22,7 @@ pub(super) fn fleet<'a>(file: &'a File<'a>, root: &'a DeTable<'a>) -> Fleet {
     }
     let daemon = daemon(&top);
     let models = named(&top, "models", keys::MODEL, models::model);
+    let runners = runners::runners(&top, &models);
     let mcp = named(&top, "mcp", keys::MCP, mcp);
     let tools = instances(&top);
     let notify = named(&top, "notify", keys::NOTIFY, notify);
@@ -36,6 +37,7 @@ pub(super) fn fleet<'a>(file: &'a File<'a>, root: &'a DeTable<'a>) -> Fleet {
         daemon,
         agents: Vec::new(),
         models,
+        runners,
         mcp,
         tools,
         notify,

@@ -11,6 +11,7 @@ pub fn schema() -> Value {
     root["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     root["title"] = json!("agents.toml of bgagent");
     root["properties"]["models"] = named(keys::MODEL);
+    root["properties"]["runners"] = named(keys::RUNNER);
     root["properties"]["mcp"] = named(keys::MCP);
     root["properties"]["notify"] = named(keys::NOTIFY);
     root["properties"]["calendars"] = named(keys::CALENDAR);

@@ -6,6 +6,7 @@ mod identity;
 mod judged;
 mod rights;
 mod risk;
+mod runners;
 
 use super::*;
 use crate::domain::{

@@ -37,6 +37,7 @@ pub(super) fn refers<'n>(
     let table = match kind {
         "notify target" => "notify",
         "model" => "models",
+        "runner" => "runners",
         "calendar" => "calendars",
         _ => "tools",
     };

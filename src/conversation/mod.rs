@@ -131,7 +131,8 @@ impl Conversation {
     /// Takes in what happened. A step that can't have happened is passed over.
     pub fn apply(&mut self, step: &Step) {
         match step {
-            Step::Begun { .. } => {}
+            // an agent program's are no part of a conversation that is held here
+            Step::Begun { .. } | Step::Session { .. } | Step::Told { .. } | Step::Kept { .. } => {}
             Step::Asked { worst, .. } => self.spent.asked(*worst),
             Step::Unanswered { used, .. } => self.spent.settle(used),
             Step::Answered { model, answer, used } => {

@@ -1,4 +1,5 @@
 //! Performs what the engine decided, once it is durable. Decides nothing.
+use crate::child;
 use crate::daemon::inbox::Message;
 use crate::domain::{AgentId, Body, Entry, Fact, Fleet, LastResult, RedisSpec, RunId, Trigger};
 use crate::engine::Start;
@@ -115,7 +116,9 @@ impl Actor {
         tokio::spawn(async move {
             let last_result = match start.agent.body {
                 Body::Tool(_) => None,
-                Body::Query(_) | Body::Command(_) => last_result(&store, &results, &start.agent.id).await,
+                Body::Query(_) | Body::Command(_) | Body::Runner(_) => {
+                    last_result(&store, &results, &start.agent.id).await
+                }
             };
             // the log has given its number to the event meanwhile
             let event = if start.trigger == Trigger::Event {
@@ -171,6 +174,16 @@ impl Actor {
     /// An attempt has ended.
     pub(super) fn ended(&mut self, run: RunId) {
         self.stops.remove(&run);
+    }
+
+    /// The folders of agent programs go with their runs. Not in the way of anything: a program may have left much.
+    pub(super) fn remove_folders_of(&self, runs: Vec<RunId>) {
+        if runs.is_empty() {
+            return;
+        }
+        tokio::task::spawn_blocking(move || {
+            runs.into_iter().for_each(child::confined::remove_run_folder);
+        });
     }
 
     /// Runs have completed with these results.

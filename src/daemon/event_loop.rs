@@ -254,9 +254,9 @@ impl EventLoop {
                 let ticket = self.wait(Waiter::Asker(granted));
                 Input::Reserve(Reservation { run, attempt, n, model, worst, ticket })
             }
-            Report::Settle { run, n, step, took_ms, go } => {
+            Report::Settle { run, n, asked, step, took_ms, go } => {
                 let ticket = self.wait(Waiter::Runner(go));
-                Input::Settle { run, n, step, took_ms, ticket }
+                Input::Settle { run, n, asked, step, took_ms, ticket }
             }
             Report::Found { run, findings, go } => {
                 let ticket = self.wait(Waiter::Runner(go));
@@ -305,12 +305,14 @@ impl EventLoop {
         let mut storage_is_back = false;
         if !facts.is_empty() {
             let last_results = results_of(&facts);
+            let over = ended_runs(&facts);
             let told: Vec<_> = facts.iter().filter_map(|entry| super::log::line_of(&entry.fact)).collect();
             let (committed, was_down) = self.commit(facts).await?;
             told.iter().for_each(super::log::say);
             refused.extend(committed.refused);
             newest = committed.last.0;
             self.actor.completed(last_results);
+            self.actor.remove_folders_of(over);
             storage_is_back = was_down;
         }
         // what was held back comes first: a run must be started before anything can end it
@@ -405,6 +407,15 @@ impl EventLoop {
 
 fn to_std(span: jiff::SignedDuration) -> Duration {
     Duration::try_from(span).unwrap_or(Duration::ZERO)
+}
+
+/// The runs that have ended.
+fn ended_runs(facts: &[Entry]) -> Vec<RunId> {
+    let ended = |entry: &Entry| match &entry.fact {
+        Fact::RunEnded { run, .. } => Some(*run),
+        _ => None,
+    };
+    facts.iter().filter_map(ended).collect()
 }
 
 /// Results of runs that completed, for `BGAGENT_LAST_RESULT` of the next.

@@ -18,6 +18,7 @@ use crate::tools::mcp::{About, Pin};
 use crate::{child, runner, secret};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
+use std::collections::HashSet;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -259,10 +260,12 @@ async fn serve(
     end_leftovers(&restored.open_runs, me).await;
     child::mark_helpers_of(me);
     let (state, config) = (paths.state_dir.clone(), paths.config.clone());
+    let live: HashSet<RunId> = restored.open_runs.iter().map(|run| run.run).collect();
     // the program is looked for once, before anything waits for it
     let prepared = tokio::task::spawn_blocking(move || {
         child::confined::keep_apart(&state, &config);
         child::confined::remove_private_folders(&state);
+        child::confined::remove_run_folders_but(&live);
         child::gate_program();
     });
     prepared.await.map_err(|error| Failure::Internal(error.to_string()))?;

@@ -331,6 +331,7 @@ fn runs_what(spec: &AgentSpec) -> String {
         },
         Body::Tool(call) => format!("tool {}", call.tool),
         Body::Query(query) => format!("query (model {})", query.model),
+        Body::Runner(query) => format!("query (runner {})", query.runner),
     }
 }
 
@@ -339,12 +340,29 @@ fn settings(spec: &AgentSpec) -> BTreeMap<String, String> {
     let mut put = |key: &str, text: String| {
         all.insert(key.to_owned(), text);
     };
-    if let Body::Query(query) = &spec.body {
+    if spec.body.asks_models() {
         put("request_limit", spec.limits.request_limit.to_string());
         put("total_tokens_limit", spec.limits.total_tokens_limit.to_string());
         if let Some(usd) = spec.limits.max_usd_per_run {
             put("max_usd_per_run", format!("${usd}"));
         }
+    }
+    if let Body::Runner(query) = &spec.body {
+        put("resume", query.resume.to_string());
+        match &query.workspace {
+            Workspace::Empty => {}
+            Workspace::Folder(path) => put("workspace", path.display().to_string()),
+            Workspace::Repository(spec) => {
+                put("workspace", format!("a clone of {} (keep {})", spec.path.display(), spec.keep));
+            }
+        }
+        if let Some(held) = query.permissions.as_ref().filter(|held| held.default == PermissionDefault::Deny)
+        {
+            let kinds: Vec<&str> = held.allow.iter().map(|kind| kind.as_str()).collect();
+            put("permissions", if kinds.is_empty() { "none".into() } else { kinds.join(", ") });
+        }
+    }
+    if let Body::Query(query) = &spec.body {
         if !query.tools.is_empty() {
             put("tools", query.tools.join(", "));
         }

@@ -8,6 +8,7 @@ use super::ping::PingSpec;
 use super::words::words;
 use super::{ActiveTimes, AgentId, ConfigHash, Control, CronSchedule, EventType, Sandbox};
 use crate::domain::run::RunStatus;
+use crate::domain::runner::{ResumePolicy, RunnerQuery};
 use crate::domain::secret_ref::EnvValue;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
@@ -77,7 +78,7 @@ impl AgentSpec {
         let of_body = match &self.body {
             Body::Query(query) => query.tools.iter().map(String::as_str).collect(),
             Body::Tool(call) => vec![call.tool.as_str()],
-            Body::Command(_) => Vec::new(),
+            Body::Command(_) | Body::Runner(_) => Vec::new(),
         };
         let checks = self.gate.iter().map(|gate| &**gate).chain(self.success_when.iter());
         let of_checks = checks.filter_map(|check| match &check.body {
@@ -325,6 +326,24 @@ pub enum Body {
     Tool(Arc<ToolCallSpec>),
     /// A program.
     Command(Arc<CommandSpec>),
+    /// A query that an agent program carries out.
+    Runner(Arc<RunnerQuery>),
+}
+
+impl Body {
+    /// Does it ask a language model, by itself or by an agent program?
+    pub fn asks_models(&self) -> bool {
+        matches!(self, Self::Query(_) | Self::Runner(_))
+    }
+
+    /// Does a run that was cut short go on where it was, in the same attempt?
+    pub fn goes_on(&self) -> bool {
+        match self {
+            Self::Query(_) => true,
+            Self::Runner(query) => query.resume != ResumePolicy::Never,
+            Self::Tool(_) | Self::Command(_) => false,
+        }
+    }
 }
 
 /// A query for a language model.

@@ -336,6 +336,32 @@ described! {
             #[serde(default, skip_serializing_if = "std::ops::Not::not")]
             untrusted: bool,
         },
+        /// An agent program works in a session of its own, by which a further attempt goes on.
+        Session {
+            /// The program's name for it.
+            id: String,
+            /// The version of the program, where it is known.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            version: Option<String>,
+        },
+        /// An agent program said something.
+        Told {
+            /// What it said; may be empty.
+            #[serde(default, skip_serializing_if = "String::is_empty")]
+            text: String,
+            /// What its model thought.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            thought: Option<String>,
+        },
+        /// What an agent program made in its clone is a branch of the repository now.
+        Kept {
+            /// The repository.
+            repository: String,
+            /// The branch there.
+            branch: String,
+            /// What changed, file by file.
+            changes: String,
+        },
         /// A person decided about a call that waited for one.
         Decided {
             /// Place among the calls of the newest turn, from 0.

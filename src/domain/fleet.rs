@@ -5,7 +5,7 @@ use super::quiet::QuietHours;
 use super::service::{NotifyType, ServicePreset};
 use super::tool::{Effect, ToolKind, ToolSettings};
 use super::words::words;
-use super::{AgentId, CalendarSpec, ConfigHash, RedisSpec, SandboxSetting};
+use super::{AgentId, Body, CalendarSpec, ConfigHash, Provider, RedisSpec, RunnerSpec, SandboxSetting};
 use crate::domain::secret_ref::{EnvValue, SecretRef};
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
@@ -26,6 +26,8 @@ pub struct Fleet {
     pub agents: Vec<Arc<AgentSpec>>,
     /// `[models.…]`.
     pub models: BTreeMap<String, ModelSpec>,
+    /// `[runners.…]`.
+    pub runners: BTreeMap<String, RunnerSpec>,
     /// `[mcp.…]`.
     pub mcp: BTreeMap<String, McpSpec>,
     /// `[tools.…]`.
@@ -75,6 +77,7 @@ impl Fleet {
             daemon: DaemonSpec::default(),
             agents: Vec::new(),
             models: BTreeMap::new(),
+            runners: BTreeMap::new(),
             mcp: BTreeMap::new(),
             tools: BTreeMap::new(),
             notify: BTreeMap::new(),
@@ -82,6 +85,15 @@ impl Fleet {
             budget: BudgetSpec::default(),
             redis: None,
             secrets: Vec::new(),
+        }
+    }
+
+    /// Name of the model that answers an agent's requests, by itself or by its agent program; `None`: it sends none.
+    pub fn model_of<'a>(&'a self, body: &'a Body) -> Option<&'a str> {
+        match body {
+            Body::Query(query) => Some(&query.model),
+            Body::Runner(query) => self.runners.get(&query.runner).map(|runner| runner.meter.as_str()),
+            Body::Tool(_) | Body::Command(_) => None,
         }
     }
 
@@ -156,22 +168,6 @@ impl Default for Retention {
             output: days(30),
             max_db_size: 2 << 30,
         }
-    }
-}
-
-words! {
-    /// Who answers, and in which form it is asked.
-    Provider {
-        /// OpenAI.
-        OpenAi = "openai",
-        /// Anthropic.
-        Anthropic = "anthropic",
-        /// Google.
-        Gemini = "gemini",
-        /// An Ollama server.
-        Ollama = "ollama",
-        /// Any server that speaks OpenAI's chat completions.
-        OpenAiCompatible = "openai-compatible",
     }
 }
 

@@ -35,10 +35,12 @@ mod object_key;
 mod ping;
 mod price;
 mod private_host;
+mod provider;
 mod quiet;
 mod rights;
 mod run;
 mod run_error;
+mod runner;
 mod sandbox;
 mod secret_ref;
 mod service;
@@ -83,8 +85,8 @@ pub use fact::{
 };
 pub use fleet::{
     BudgetSpec, DaemonSpec, Effort, EmailSpec, FallbackOn, Fleet, McpEffect, McpSpec, ModelSpec,
-    NotifyTarget, NotifyTargetKind, Price, Provider, ReloadMode, RequestSettings, Retention, ServiceSpec,
-    SmtpTls, ToolSpec, WebhookSpec,
+    NotifyTarget, NotifyTargetKind, Price, ReloadMode, RequestSettings, Retention, ServiceSpec, SmtpTls,
+    ToolSpec, WebhookSpec,
 };
 pub use glob::glob;
 pub use host::HostPattern;
@@ -98,6 +100,7 @@ pub use net_target::NetTarget;
 pub use notice::{Notice, NoticeState, Urgency};
 pub use ping::PingSpec;
 pub use private_host::PrivateHost;
+pub use provider::Provider;
 
 pub use object_key::check_object_key;
 pub use price::cost;
@@ -105,6 +108,11 @@ pub use quiet::QuietHours;
 pub use rights::{Rights, RightsOf};
 pub use run::{AttemptEnd, AttemptOutcome, RunMode, RunStatus, Trigger};
 pub use run_error::{ErrorKind, RunError};
+pub use runner::{
+    KeepBranch, PermissionDefault, PermissionKind, Permissions, Preset, PresetFile, PresetTools, PresetWire,
+    QUERY, RepositorySpec, ResumePolicy, RunnerAuth, RunnerPreset, RunnerProtocol, RunnerQuery, RunnerSpec,
+    RunnerVersion, SESSION, WORK, Workspace,
+};
 pub use sandbox::{Control, ProgramOwner, Sandbox, SandboxLimits, SandboxSetting};
 pub use secret_ref::{EnvValue, SecretRef, TextOrSecret};
 pub use service::{Escaping, NotifyType, SERVICES, ServicePreset};

@@ -7,6 +7,7 @@
 use super::agent::{AgentSpec, Body, CheckBody, QuerySpec};
 use super::export::RedisSpec;
 use super::fleet::{EmailSpec, Fleet, McpEffect, McpSpec, ModelSpec, NotifyTarget, NotifyTargetKind};
+use super::runner::{PermissionDefault, RunnerQuery, RunnerSpec, Workspace};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use words::{calls, headers, program, runs, secret, value, walls, with_env, word, word_of};
@@ -33,6 +34,9 @@ impl Rights {
         }
         for (name, spec) in &fleet.mcp {
             all.insert(format!("MCP server {}", word(name)), of_server(spec));
+        }
+        for (name, spec) in &fleet.runners {
+            all.insert(format!("runner {}", word(name)), of_runner(spec));
         }
         for (name, spec) in &fleet.models {
             all.insert(format!("model {}", word(name)), of_model(spec));
@@ -89,6 +93,7 @@ fn of_agent(agent: &AgentSpec) -> RightsOf {
         }
         Body::Tool(call) => rights.may(calls(call)),
         Body::Query(query) => of_query(query, &mut rights),
+        Body::Runner(query) => of_runner_query(query, &mut rights),
     }
     let proofs = agent.success_when.iter().map(|check| ("proof", check));
     for (what, check) in agent.gate.iter().map(|gate| ("gate", &**gate)).chain(proofs) {
@@ -122,6 +127,38 @@ fn of_query(query: &QuerySpec, rights: &mut RightsOf) {
     for tool in &query.approve {
         rights.held(format!("asks a person before it calls {}", word(tool)));
     }
+}
+
+fn of_runner_query(query: &RunnerQuery, rights: &mut RightsOf) {
+    rights.may(format!("has the agent program {} do what it asks", word(&query.runner)));
+    match &query.workspace {
+        Workspace::Empty => {}
+        Workspace::Folder(path) => rights.may(format!("lets it change {}", word_of(path))),
+        Workspace::Repository(spec) => {
+            let (path, keep) = (word_of(&spec.path), spec.keep);
+            rights
+                .may(format!("lets it work in a clone of {path}, branches of which come back (keep {keep})"));
+        }
+    }
+    if let Some(permissions) =
+        query.permissions.as_ref().filter(|held| held.default == PermissionDefault::Deny)
+    {
+        let kinds: Vec<&str> = permissions.allow.iter().map(|kind| kind.as_str()).collect();
+        let kinds = if kinds.is_empty() { "nothing".to_owned() } else { kinds.join(", ") };
+        rights.held(format!("allows it {kinds}, and nothing else"));
+    }
+}
+
+fn of_runner(spec: &RunnerSpec) -> RightsOf {
+    let mut rights = RightsOf::default();
+    let preset = spec.preset.map(|preset| format!(" as {preset}")).unwrap_or_default();
+    rights.may(format!("runs {}{preset}{}", program(&spec.command), with_env(&spec.env)));
+    rights.may(format!("has its requests answered by the model {}", word(&spec.meter)));
+    walls("its program", spec.sandbox.unless_off().as_deref(), &mut rights);
+    if let Some(version) = spec.version.as_ref().filter(|version| version.exact) {
+        rights.held(format!("runs version {} only", word(&version.expected)));
+    }
+    rights
 }
 
 fn of_server(spec: &McpSpec) -> RightsOf {

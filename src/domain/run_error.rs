@@ -38,6 +38,10 @@ words! {
         ExitStatus = "exit_status",
         /// A command was ended by a signal that we did not send.
         Signal = "signal",
+        /// An agent program said nothing for longer than `first_event` or `idle`.
+        RunnerStuck = "runner_stuck",
+        /// An agent program was denied what it wanted to do.
+        PermissionDenied = "permission_denied",
         /// A process could not be started.
         Spawn = "spawn",
         /// A `success_when` check does not hold.

@@ -52,6 +52,8 @@ pub enum Said {
     Settled {
         /// Place in the journal.
         n: u64,
+        /// Place of the request that has its end.
+        asked: u64,
         /// How it ended.
         step: Box<Step>,
         /// The day whose budgets it was held back from.
@@ -61,6 +63,8 @@ pub enum Said {
     },
     /// A request whose end nobody saw: all that was held for it is charged.
     Charged {
+        /// Place of the request in the journal.
+        asked: u64,
         /// Name of a `[models.…]` table.
         model: String,
         /// What.
@@ -142,6 +146,8 @@ pub struct HoldRecord {
     pub run: RunId,
     /// Whose.
     pub agent: AgentId,
+    /// Place of the request in the run's journal.
+    pub n: u64,
     /// Name of a `[models.…]` table.
     pub model: String,
     /// How much.

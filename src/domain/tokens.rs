@@ -6,7 +6,7 @@
 //! their characters, all of them, or even all of their bytes, and a bound by bytes alone is too low for those or
 //! twice too high for prose.
 use super::chat::{ChatMessage, ModelRequest, ModelTurn};
-use super::fleet::Provider;
+use super::provider::Provider;
 
 /// Hundredths of a token for one class of characters each. Where a tokenizer splits every one, that is 100; the
 /// rest is margin.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// A program that a configuration names.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamedProgram<'a> {
-    /// The kind of its table: `agents`, `mcp`, `tools`, `notify`.
+    /// The kind of its table: `agents`, `runners`, `mcp`, `tools`, `notify`.
     pub kind: &'static str,
     /// The name of its table.
     pub name: &'a str,
@@ -30,7 +30,7 @@ impl NamedProgram<'_> {
 
 described! {
     /// Which programs run within walls, and which do not, by the tables that name them: `agents.NAME`, `agents.NAME.gate`,
-    /// `agents.NAME.success_when`, `mcp.NAME`, `tools.NAME`, `notify.NAME`; sorted.
+    /// `agents.NAME.success_when`, `runners.NAME`, `mcp.NAME`, `tools.NAME`, `notify.NAME`; sorted.
     #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
     pub struct Walled {
         /// With a sandbox.
@@ -49,6 +49,9 @@ impl Walled {
     /// Those that runs of an agent can start: its own, and those of the tools and servers that it names.
     pub fn of_agent(fleet: &Fleet, agent: &AgentSpec) -> Self {
         let mut programs = agent.programs();
+        if let Body::Runner(query) = &agent.body {
+            of_runner(fleet, &query.runner, &mut programs);
+        }
         for name in agent.tool_names() {
             match (fleet.tools.get(name), name.split_once('/')) {
                 (Some(tool), _) => of_tool(name, &tool.settings, &mut programs),
@@ -86,6 +89,9 @@ impl Fleet {
         for (name, tool) in &self.tools {
             of_tool(name, &tool.settings, &mut programs);
         }
+        for name in self.runners.keys() {
+            of_runner(self, name, &mut programs);
+        }
         for name in self.mcp.keys() {
             of_server(self, name, &mut programs);
         }
@@ -111,7 +117,8 @@ impl AgentSpec {
         match &self.body {
             Body::Command(spec) => programs.push(of(None, spec.sandbox.clone())),
             Body::Tool(call) => programs.extend(of_call(call).map(|walls| of(Some("args"), walls))),
-            Body::Query(_) => {}
+            // its program is its runner's
+            Body::Query(_) | Body::Runner(_) => {}
         }
         let gate = self.gate.iter().map(|gate| ("gate", &**gate));
         for (key, check) in gate.chain(self.success_when.iter().map(|check| ("success_when", check))) {
@@ -133,6 +140,13 @@ fn of_tool<'a>(name: &'a str, settings: &ToolSettings, programs: &mut Vec<NamedP
             Some(of(sandbox.clone()))
         })),
         _ => {}
+    }
+}
+
+fn of_runner<'a>(fleet: &'a Fleet, name: &'a str, programs: &mut Vec<NamedProgram<'a>>) {
+    if let Some(runner) = fleet.runners.get(name) {
+        let sandbox = runner.sandbox.unless_off();
+        programs.push(NamedProgram { kind: "runners", name, key: None, sandbox });
     }
 }
 

@@ -115,7 +115,7 @@ impl Engine {
     pub(super) fn take_up_talk(&mut self, now: Now, id: RunId) -> bool {
         let Some(run) = self.runs.get_mut(&id) else { return false };
         let same = run.spec.is_identified_by(run.record.config_hash);
-        if !same || !matches!(run.spec.body, Body::Query(_)) {
+        if !same || !run.spec.body.goes_on() {
             return false;
         }
         run.record.attempt = run.record.attempt.max(1);

@@ -84,7 +84,8 @@ pub(super) struct Money {
     days: BTreeMap<Date, HashMap<AgentId, Amount>>,
     /// Sums of `days`.
     fleet: BTreeMap<Date, Amount>,
-    held: HashMap<RunId, Held>,
+    /// By run and place of the request in its journal.
+    held: BTreeMap<(RunId, u64), Held>,
     /// Who came first is looked at first.
     waiting: Vec<Waiting>,
     /// What was told of a day, so that it is told once.
@@ -345,13 +346,23 @@ impl Engine {
         }
         self.money.add(day, &spec.id, asked, 1.0);
         let (model, worst) = (wish.model.clone(), wish.worst);
-        self.money.held.insert(wish.run, Held { agent: spec.id.clone(), model: model.clone(), worst, day });
+        self.money
+            .held
+            .insert((wish.run, wish.n), Held { agent: spec.id.clone(), model: model.clone(), worst, day });
         self.push_talk(now, wish.run, Said::Held { n: wish.n, model, worst, day });
         Ok(Ok(()))
     }
 
-    /// A request has its end: what it used takes the place of what was held.
-    pub(super) fn settle_request(&mut self, now: Now, id: RunId, n: u64, step: Step, took_ms: u64) {
+    /// A request has its end: what it used takes the place of what was held. `places`: of its end, and its own.
+    pub(super) fn settle_request(
+        &mut self,
+        now: Now,
+        id: RunId,
+        places: (u64, u64),
+        step: Step,
+        took_ms: u64,
+    ) {
+        let (n, asked) = places;
         let used = match &step {
             Step::Answered { used, .. } | Step::Unanswered { used, .. } => *used,
             _ => Usage::default(),
@@ -360,30 +371,34 @@ impl Engine {
         run.record.used.add(&used);
         self.chain = run.record.chain;
         let (agent, spec) = (run.agent, run.spec.clone());
-        let held = self.money.held.remove(&id);
+        let held = self.money.held.remove(&(id, asked));
         let day = held.as_ref().map_or_else(|| self.today(now.wall), |held| held.day);
         if let Some(held) = &held {
             self.money.add(day, &spec.id, Amount::held(&held.worst), -1.0);
         }
         self.money.add(day, &spec.id, Amount::of(&used), 1.0);
-        self.push_talk(now, id, Said::Settled { n, step: Box::new(step), day, took_ms });
+        self.push_talk(now, id, Said::Settled { n, asked, step: Box::new(step), day, took_ms });
         self.warn_of_budgets(now, agent, &spec, day);
         self.reserve_waiting(now);
     }
 
-    /// An attempt is over. If nobody saw the end of its request, its worst case is charged.
+    /// An attempt is over. The worst case of each request is charged whose end nobody saw.
     pub(super) fn close_account(&mut self, now: Now, id: RunId) {
-        self.charge_open_request(now, id);
+        let open: Vec<u64> =
+            self.money.held.range((id, 0)..=(id, u64::MAX)).map(|((_, asked), _)| *asked).collect();
+        for asked in open {
+            self.charge_open_request(now, id, asked);
+        }
         self.reserve_waiting(now);
     }
 
-    fn charge_open_request(&mut self, now: Now, id: RunId) {
-        let Some(held) = self.money.held.remove(&id) else { return };
+    fn charge_open_request(&mut self, now: Now, id: RunId, asked: u64) {
+        let Some(held) = self.money.held.remove(&(id, asked)) else { return };
         let used = held.worst.usage();
         if let Some(run) = self.runs.get_mut(&id) {
             run.record.used.add(&used);
         }
-        let said = Said::Charged { model: held.model, used, day: held.day };
+        let said = Said::Charged { asked, model: held.model, used, day: held.day };
         self.push_talk(now, id, said);
     }
 
@@ -397,7 +412,7 @@ impl Engine {
                 run.used.add(&used);
                 run.attempt
             });
-            let said = Said::Charged { model: hold.model, used, day: hold.day };
+            let said = Said::Charged { asked: hold.n, model: hold.model, used, day: hold.day };
             let session = hold.agent.to_string().into();
             let talk = Talk { run: hold.run, agent: hold.agent, session, attempt, said };
             self.push(now, Fact::Talked(Box::new(talk)));
@@ -405,10 +420,10 @@ impl Engine {
     }
 
     pub(super) fn usd_today(&self, spec: &AgentSpec) -> f64 {
-        match spec.body {
-            Body::Query(_) => self.money.of_agent(self.today(self.last.wall), &spec.id).usd,
-            _ => 0.0,
+        if !spec.body.asks_models() {
+            return 0.0;
         }
+        self.money.of_agent(self.today(self.last.wall), &spec.id).usd
     }
 
     /// What the limits of the fleet (`None`) or of one agent leave at this time.

@@ -45,6 +45,8 @@ pub enum Input {
         run: RunId,
         /// Place of its end in the run's journal.
         n: u64,
+        /// Place of the request there.
+        asked: u64,
         /// [`Step::Answered`] or [`Step::Unanswered`].
         step: Box<Step>,
         /// From sent to answered, in milliseconds.

@@ -39,7 +39,7 @@ impl Engine {
             Body::Tool(call) => looks(call) || (by_gate && !is(call, ToolKind::Report)),
             Body::Command(_) => by_gate,
             // It may have reported problems that no probe knows.
-            Body::Query(_) => false,
+            Body::Query(_) | Body::Runner(_) => false,
         };
         let Some(keys) = self.incidents.get_mut(&agent).filter(|_| looked || of_feeds) else { return };
         let failing = failing_key(&self.agents[agent as usize].spec.id);

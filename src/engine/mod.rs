@@ -208,8 +208,8 @@ impl Engine {
             }
             Input::AttemptEnded { run, attempt, outcome } => self.attempt_ended(now, run, attempt, *outcome),
             Input::Reserve(wish) => self.reserve(now, wish),
-            Input::Settle { run, n, step, took_ms, ticket } => {
-                self.settle_request(now, run, n, *step, took_ms);
+            Input::Settle { run, n, asked, step, took_ms, ticket } => {
+                self.settle_request(now, run, (n, asked), *step, took_ms);
                 self.out.actions.push(Action::Go { ticket, go: true });
             }
             Input::Found { run, findings, ticket } => {

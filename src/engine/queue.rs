@@ -101,7 +101,7 @@ impl Engine {
             chain: self.chain,
             event,
             query,
-            session: matches!(state.spec.body, Body::Query(_)).then(|| state.spec.session()),
+            session: state.spec.body.asks_models().then(|| state.spec.session()),
             mode,
             config_hash: state.spec.config_hash,
             processes: Vec::new(),

@@ -278,8 +278,7 @@ impl Engine {
             );
             let warnings = doubts(&run.record);
             // what a conversation has begun is not for another configuration to go on with
-            let conclusive =
-                matches!(run.spec.body, Body::Query(_)) && !run.spec.is_identified_by(run.record.config_hash);
+            let conclusive = run.spec.body.goes_on() && !run.spec.is_identified_by(run.record.config_hash);
             let outcome =
                 AttemptOutcome { warnings, conclusive, ..AttemptOutcome::of(AttemptEnd::Cancelled) };
             self.failed(now, id, error, outcome, false);

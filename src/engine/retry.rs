@@ -49,7 +49,8 @@ fn may_repeat(spec: &AgentSpec, kind: ErrorKind) -> bool {
         | ErrorKind::RateLimit
         | ErrorKind::Provider
         | ErrorKind::Network
-        | ErrorKind::Interrupted => true,
+        | ErrorKind::Interrupted
+        | ErrorKind::RunnerStuck => true,
         ErrorKind::ExitStatus => spec.retry.explicit && matches!(spec.body, Body::Command(_)),
         ErrorKind::Auth
         | ErrorKind::BadResponse
@@ -62,6 +63,7 @@ fn may_repeat(spec: &AgentSpec, kind: ErrorKind) -> bool {
         | ErrorKind::Budget
         | ErrorKind::Tool
         | ErrorKind::Signal
+        | ErrorKind::PermissionDenied
         | ErrorKind::Spawn
         | ErrorKind::Unverified
         | ErrorKind::Untrusted

@@ -74,7 +74,7 @@ impl Engine {
         self.chain = run.record.chain;
         let agent = run.agent;
         let cancelled = run.cancelled;
-        let talks = matches!(run.spec.body, Body::Query(_));
+        let talks = run.spec.body.goes_on();
         let looked = run.looks_since.is_some() && !run.counted;
         self.leave_place(id);
         self.close_account(now, id);
@@ -376,7 +376,7 @@ impl Engine {
             attempt: run.record.attempt,
             said,
         };
-        if let (Body::Query(_), Some(text)) = (&spec.body, &outcome.result) {
+        if let (true, Some(text)) = (spec.body.asks_models(), &outcome.result) {
             self.push(now, Fact::Talked(Box::new(talk(Said::Final { text: text.clone() }))));
         }
         if !run.record.mode.is_normal() {
@@ -418,8 +418,9 @@ impl Engine {
         let agent = self.index(id)?;
         let state = &self.agents[agent as usize];
         if !mode.is_normal() && !matches!(state.spec.body, Body::Query(_)) {
-            let refused =
-                format!("agent `{id}` has no model: only agents with a `query` can be rehearsed or replayed");
+            let refused = format!(
+                "agent `{id}` has no model: only agents with a `query` and a `model` can be rehearsed or replayed"
+            );
             return Err(Refusal::WrongState(refused));
         }
         if let (Some(_), Body::Tool(call)) = (&query, &state.spec.body) {

@@ -491,23 +491,30 @@ impl Bench {
 
 impl Bench {
     fn apply_talk(&mut self, talk: Talk) {
-        let mut spend = |day, used: &Usage| {
+        let mut spend = |asked: u64, day, used: &Usage| {
             self.spent.push(SpentRow { day, agent: talk.agent.clone(), used: *used });
             if let Some(open) = self.open.iter_mut().find(|open| open.run == talk.run) {
                 open.used.add(used);
             }
-            self.holds.retain(|hold| hold.run != talk.run);
+            self.holds.retain(|hold| (hold.run, hold.n) != (talk.run, asked));
         };
         match talk.said {
-            Said::Held { model, worst, day, .. } => {
-                self.holds.push(HoldRecord { run: talk.run, agent: talk.agent.clone(), model, worst, day });
+            Said::Held { n, model, worst, day } => {
+                self.holds.push(HoldRecord {
+                    run: talk.run,
+                    agent: talk.agent.clone(),
+                    n,
+                    model,
+                    worst,
+                    day,
+                });
             }
-            Said::Settled { step, day, .. } => {
+            Said::Settled { asked, step, day, .. } => {
                 if let Step::Answered { used, .. } | Step::Unanswered { used, .. } = *step {
-                    spend(day, &used);
+                    spend(asked, day, &used);
                 }
             }
-            Said::Charged { used, day, .. } => spend(day, &used),
+            Said::Charged { asked, used, day, .. } => spend(asked, day, &used),
             Said::Waits { wanted } => {
                 let open = self.open.iter_mut().find(|open| open.run == talk.run).unwrap();
                 open.status = RunStatus::WaitingApproval;

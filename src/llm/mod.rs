@@ -1,5 +1,6 @@
 //! Language models: one request, one answer. Each provider's words stay in its own file; what a
 //! conversation does with an answer, and whether it asks again, is for those above to say.
+pub mod access;
 mod anthropic;
 mod asked;
 mod exchange;

@@ -114,6 +114,7 @@ const GATE: &str = "{gate}";
 fn uses_gate(brief: &Brief) -> bool {
     let runs_with_it = match &brief.agent.body {
         Body::Query(spec) => brief.query.as_deref().unwrap_or(&spec.query).contains(GATE),
+        Body::Runner(spec) => brief.query.as_deref().unwrap_or(&spec.query).contains(GATE),
         Body::Tool(call) => call.args.to_string().contains(GATE),
         Body::Command(_) => false,
     };
@@ -145,7 +146,7 @@ impl Attempt<'_> {
     }
 
     async fn has_begun(&self) -> bool {
-        let talks = matches!(self.brief.agent.body, Body::Query(_));
+        let talks = self.brief.agent.body.asks_models();
         talks && self.journal().await.is_ok_and(|steps| !steps.is_empty())
     }
 
@@ -264,6 +265,7 @@ impl Attempt<'_> {
             Body::Command(command) => self.command(command).await,
             Body::Tool(call) => self.tool(call, places).await,
             Body::Query(spec) => self.query(spec, places).await,
+            Body::Runner(spec) => self.program(spec, places).await,
         }
     }
 

@@ -2,6 +2,8 @@
 use super::output::{self, Output, Piece};
 use super::report::{Brief, Report, Shared, StopOrder};
 use super::spawn::{self, Running};
+
+pub(super) use super::spawn::Surroundings;
 use super::{env, stop};
 use crate::child::Ended;
 use crate::domain::{
@@ -39,6 +41,8 @@ pub(super) enum End {
     TimedOut(Bound),
     /// Somebody wanted it to end.
     Stopped,
+    /// It did not get on with its work.
+    Stuck(RunError),
     /// It could not be started.
     NotStarted(String),
     /// It was let start, and could not be executed: why.
@@ -77,6 +81,50 @@ impl fmt::Display for Bound {
                 )
             }
         }
+    }
+}
+
+/// A program that is to be started.
+pub(super) struct StartPlan<'s> {
+    pub(super) spec: &'s CommandSpec,
+    pub(super) role: ProcessRole,
+    /// Whose it is.
+    pub(super) owner: ProgramOwner,
+    pub(super) surroundings: Surroundings,
+}
+
+/// Whoever takes what a program prints.
+pub(super) trait Audience: Send {
+    /// It has been let go.
+    fn begins(&mut self) {}
+
+    /// Takes a piece.
+    fn add(&mut self, piece: Piece);
+
+    /// Hands on what waits. True: something waits still.
+    fn flush(&mut self) -> impl Future<Output = bool> + Send;
+
+    /// When it is to be asked whether the program still gets on; `None`: never.
+    fn look_at(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Why the program must end now, if it does not get on.
+    fn lost_patience(&mut self) -> Option<RunError> {
+        None
+    }
+
+    /// It is about to be ended, for this.
+    fn must_end(&mut self, _end: &End) {}
+}
+
+impl Audience for Output {
+    fn add(&mut self, piece: Piece) {
+        Self::add(self, piece);
+    }
+
+    async fn flush(&mut self) -> bool {
+        Self::flush(self).await
     }
 }
 
@@ -144,29 +192,37 @@ impl Attempt<'_> {
     /// Runs a program; `output` takes what it prints.
     pub(super) async fn run(&mut self, spec: &CommandSpec, role: ProcessRole, mut output: Output) -> Ran {
         let mut warnings = Vec::new();
-        let end = self.started(spec, role, &mut output, &mut warnings).await;
+        let owner = owner(self.brief, role);
+        let proof = if role == ProcessRole::Check { self.proof_of_program(spec) } else { None };
+        let (spec, surroundings) = match &proof {
+            Some((spec, surroundings)) => (spec, surroundings.clone()),
+            None => (spec, Surroundings::default()),
+        };
+        let plan = StartPlan { spec, role, owner, surroundings };
+        let end = self.started(&plan, &mut output, &mut warnings).await;
         output.finish().await;
         Ran { end, stdout: output.stdout.finish(), stderr: output.stderr.finish(), warnings }
     }
 
-    async fn started(
+    /// Starts a program and follows it to its end; `output` takes what it prints.
+    pub(super) async fn started(
         &mut self,
-        spec: &CommandSpec,
-        role: ProcessRole,
-        output: &mut Output,
+        plan: &StartPlan<'_>,
+        output: &mut impl Audience,
         warnings: &mut Vec<String>,
     ) -> End {
+        let StartPlan { spec, role, owner, surroundings } = plan;
+        let role = *role;
         if *self.orders.borrow() > StopOrder::None {
             return End::Stopped;
         }
         let brief = self.brief;
         // what hinders a start is the better reason than that time was up
         let patience = self.time_left().saturating_sub(Duration::from_secs(1));
-        let owner = owner(brief, role);
         let starting = async {
             let (environment, more) = env::of_command(brief, spec).await.map_err(End::Unconfigured)?;
             warnings.extend(more);
-            spawn::start(spec, environment, &owner, brief.agent.control, patience)
+            spawn::start(spec, environment, owner, surroundings, brief.agent.control, patience)
                 .await
                 .map_err(End::NotStarted)
         };
@@ -185,6 +241,7 @@ impl Attempt<'_> {
             running.turn_away().await;
             return End::NotStarted(why);
         }
+        output.begins();
         let (pieces, mut printed) = mpsc::channel(PIECES_WAITING);
         // They end with this call: whoever still holds a pipe open then is not read any more.
         let _readers = [
@@ -193,6 +250,7 @@ impl Attempt<'_> {
         ];
         let ended = self.watch(&mut running, &mut printed, output).await;
         if let Err(end) = ended {
+            output.must_end(&end);
             let order = (*self.orders.borrow()).max(StopOrder::Terminate);
             let run = self.brief.run;
             {
@@ -260,7 +318,7 @@ impl Attempt<'_> {
         &mut self,
         running: &mut Running,
         printed: &mut mpsc::Receiver<Piece>,
-        output: &mut Output,
+        output: &mut impl Audience,
     ) -> Result<Ended, End> {
         let mut hand_on = tokio::time::interval(HAND_ON);
         hand_on.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -277,6 +335,11 @@ impl Attempt<'_> {
                 Some(piece) = printed.recv() => {
                     output.add(piece);
                     dirty = true;
+                }
+                () = at(output.look_at()) => {
+                    if let Some(why) = output.lost_patience() {
+                        return Err(End::Stuck(why));
+                    }
                 }
             }
         }
@@ -306,6 +369,14 @@ fn refused(running: &Running) -> Vec<String> {
     told
 }
 
+/// Returns at this time; `None`: never.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Returns when somebody wants the run to end.
 async fn ordered(orders: &mut watch::Receiver<StopOrder>) {
     if orders.wait_for(|order| *order > StopOrder::None).await.is_err() {
@@ -314,7 +385,7 @@ async fn ordered(orders: &mut watch::Receiver<StopOrder>) {
 }
 
 /// Reads what is still in the pipes. A grandchild that holds them open is not waited for.
-async fn drain(printed: &mut mpsc::Receiver<Piece>, output: &mut Output) {
+async fn drain(printed: &mut mpsc::Receiver<Piece>, output: &mut impl Audience) {
     let longest = Instant::now() + LONGEST_DRAIN;
     while Instant::now() < longest {
         // longer than a reader holds back half a line
@@ -377,6 +448,7 @@ impl Ran {
             End::OverMemory(why) => RunError::new(ErrorKind::Signal, format!("it {why}")),
             End::TimedOut(bound) => RunError::new(ErrorKind::Timeout, bound.to_string()),
             End::Stopped => RunError::new(ErrorKind::Interrupted, "cancelled"),
+            End::Stuck(why) => why.clone(),
             End::NotStarted(why) => RunError::new(ErrorKind::Spawn, why.clone()),
             End::Unconfigured(why) => RunError::new(ErrorKind::Config, why.clone()),
         })

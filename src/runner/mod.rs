@@ -25,12 +25,14 @@ mod model;
 mod orphans;
 mod output;
 mod proc;
+mod program;
 mod reap;
 mod report;
 mod spawn;
 mod stop;
 mod talk;
 mod template;
+pub mod trial;
 
 pub use report::{Brief, Report, Shared, StopOrder};
 

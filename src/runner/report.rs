@@ -115,6 +115,8 @@ pub enum Report {
         run: RunId,
         /// The place of its end in the run's journal.
         n: u64,
+        /// The place of the request there.
+        asked: u64,
         /// [`Step::Answered`] or [`Step::Unanswered`].
         step: Box<Step>,
         /// From sent to answered, in milliseconds.

@@ -3,9 +3,11 @@ use super::proc;
 use crate::child::kept::{self, OutputPipes};
 use crate::child::{self, Confinement, Ended, Environment, KeptProgram, StartFailure, StartOrder};
 use crate::domain::{CommandSpec, Control, Process, ProgramOwner};
+use crate::proxy::meter::Meter;
 use rustix::io::Errno;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio_util::task::AbortOnDropHandle;
@@ -25,6 +27,17 @@ pub(super) struct Running {
     feeder: Option<AbortOnDropHandle<()>>,
 }
 
+/// What a program has around it, beside what its command says.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Surroundings {
+    /// Where it asks models, in a network of its own.
+    pub(super) meter: Option<Arc<Meter>>,
+    /// Folders of its run, which it may change.
+    pub(super) folders: Vec<PathBuf>,
+    /// Folders beneath which it may execute files.
+    pub(super) executes: Vec<PathBuf>,
+}
+
 /// Starts the keeper of a command. It waits for permission. What the system lacks for now is waited for,
 /// as long as `patience`. `owner`: whose it is. `control`: what it may ask of the daemon.
 ///
@@ -34,6 +47,7 @@ pub(super) async fn start(
     command: &CommandSpec,
     environment: Environment,
     owner: &ProgramOwner,
+    surroundings: &Surroundings,
     control: Option<Control>,
     patience: Duration,
 ) -> Result<(Running, OutputPipes), String> {
@@ -47,7 +61,9 @@ pub(super) async fn start(
             confinement: command
                 .sandbox
                 .as_deref()
-                .map(|sandbox| Confinement::new(sandbox, owner, &command.argv, command.env.keys()).owned()),
+                .map(|sandbox| Confinement::new(sandbox, owner, &command.argv, command.env.keys()))
+                .map(|walls| walls.with_folders(&surroundings.folders, &surroundings.executes))
+                .map(|walls| walls.with_meter(surroundings.meter.as_ref()).owned()),
             control,
         };
         match child::start(order).await.map_err(|failure| judged(failure, &command.cwd)) {

@@ -22,6 +22,8 @@ pub(super) struct Journal {
     reports: mpsc::Sender<Report>,
     template: Talk,
     next: u64,
+    /// Place of the newest request.
+    asked: u64,
     /// Place of the newest answer: it names the turn of its calls, also in a later try.
     answer: u64,
 }
@@ -41,6 +43,7 @@ impl Journal {
             reports: shared.reports.clone(),
             template,
             next: rows.last().map_or(0, |last| last.n + 1),
+            asked: 0,
             answer: answered.map_or(0, |row| row.n),
         }
     }
@@ -73,6 +76,7 @@ impl Journal {
     /// Asks for the worst case of a request. When this returns, it is held and on record.
     pub(super) async fn reserve(&mut self, model: &str, worst: WorstCase) -> Result<Step, Break> {
         let n = self.take_place();
+        self.asked = n;
         let (granted, answer) = oneshot::channel();
         let (run, attempt) = (self.template.run, self.template.attempt);
         let report = Report::Reserve { run, attempt, n, model: model.to_owned(), worst, granted };
@@ -96,6 +100,7 @@ impl Journal {
         let report = Report::Settle {
             run: self.template.run,
             n,
+            asked: self.asked,
             step: Box::new(step.clone()),
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             go,

@@ -12,7 +12,17 @@ async fn start(folder: &Path, argv: &[&str]) -> Running {
     let argv = argv.iter().map(|word| (*word).to_owned()).collect();
     let spec = CommandSpec { argv, env: BTreeMap::new(), cwd: folder.to_owned(), stdin: None, sandbox: None };
     let environment = Environment::from([("PATH".into(), "/usr/bin:/bin".into())]);
-    spawn::start(&spec, environment, &ProgramOwner::default(), None, Duration::ZERO).await.unwrap().0
+    spawn::start(
+        &spec,
+        environment,
+        &ProgramOwner::default(),
+        &spawn::Surroundings::default(),
+        None,
+        Duration::ZERO,
+    )
+    .await
+    .unwrap()
+    .0
 }
 
 #[tokio::test]

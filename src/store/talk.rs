@@ -33,10 +33,11 @@ pub(super) fn talked(db: &Sql, talk: &Talk, at: Timestamp) -> SqlResult<()> {
         Said::Held { n, model, worst, day } => {
             let step = Step::Asked { model: model.clone(), worst: *worst };
             journal(db, talk, *n, &step, None, 0, at)?;
-            db.run("INSERT INTO holds(run, agent, model, day, tokens, output, usd) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-                 ON CONFLICT(run) DO UPDATE SET agent = excluded.agent, model = excluded.model, day = excluded.day,
+            db.run("INSERT INTO holds(run, n, agent, model, day, tokens, output, usd) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                 ON CONFLICT(run, n) DO UPDATE SET agent = excluded.agent, model = excluded.model, day = excluded.day,
                    tokens = excluded.tokens, output = excluded.output, usd = excluded.usd", params![
                 run,
+                *n as i64,
                 talk.agent.as_str(),
                 model,
                 day.to_string(),
@@ -46,15 +47,15 @@ pub(super) fn talked(db: &Sql, talk: &Talk, at: Timestamp) -> SqlResult<()> {
             ])?;
             db.run("UPDATE runs SET model = ?2 WHERE id = ?1", params![run, model])?;
         }
-        Said::Settled { n, step, day, took_ms } => {
+        Said::Settled { n, asked, step, day, took_ms } => {
             journal(db, talk, *n, step, None, *took_ms, at)?;
-            db.run("DELETE FROM holds WHERE run = ?1", params![run])?;
+            release(db, run, *asked)?;
             if let Step::Answered { model, used, .. } | Step::Unanswered { model, used, .. } = &**step {
                 spend(db, talk, model, used, *day)?;
             }
         }
-        Said::Charged { model, used, day } => {
-            db.run("DELETE FROM holds WHERE run = ?1", params![run])?;
+        Said::Charged { asked, model, used, day } => {
+            release(db, run, *asked)?;
             spend(db, talk, model, used, *day)?;
         }
         Said::Step { n, step, tool, args, took_ms } => {
@@ -71,6 +72,11 @@ pub(super) fn talked(db: &Sql, talk: &Talk, at: Timestamp) -> SqlResult<()> {
         }
     }
     Ok(())
+}
+
+/// What was held for a request is held no more.
+fn release(db: &Sql, run: &[u8], asked: u64) -> SqlResult<()> {
+    db.run("DELETE FROM holds WHERE run = ?1 AND n = ?2", params![run, asked as i64])
 }
 
 fn body_of(step: &Step) -> String {
@@ -381,12 +387,13 @@ fn approvals(db: &Sql) -> SqlResult<Vec<ApprovalRecord>> {
 }
 
 fn holds(db: &Sql) -> SqlResult<Vec<HoldRecord>> {
-    db.rows("SELECT run, agent, model, day, tokens, output, usd FROM holds ORDER BY run", &[], |row| {
+    db.rows("SELECT run, agent, model, day, tokens, output, usd, n FROM holds ORDER BY run, n", &[], |row| {
         Ok(HoldRecord {
             run: run_id(row, 0)?,
             agent: agent_id(row, 1)?,
             model: row.get(2)?,
             day: day_of(row, 3)?,
+            n: row.get::<i64>(7)? as u64,
             worst: WorstCase {
                 tokens: row.get::<i64>(4)? as u64,
                 output: row.get::<i64>(5)? as u64,

@@ -36,6 +36,8 @@ mod redis_daemon;
 mod redis_server;
 mod risk;
 mod rng;
+#[cfg(target_os = "linux")]
+mod runners;
 mod s3;
 #[cfg(target_os = "linux")]
 mod service;

@@ -4,6 +4,7 @@ mod agents;
 mod daemon;
 mod global;
 mod look;
+mod runner;
 mod sandbox;
 mod tools;
 
@@ -16,6 +17,7 @@ pub use daemon::{
 };
 pub use global::{ColorWhen, Global};
 pub use look::{ListArgs, LogsArgs, NextArgs, RunsArgs, ShowArgs, StatusArgs, TailArgs, UsageArgs, WhyArgs};
+pub use runner::{RunnerCommand, RunnerTestArgs};
 pub use sandbox::{DoctorArgs, SandboxCommand, SandboxTryArgs};
 pub use tools::{
     ArchiveCommand, DecideArgs, IncidentsArgs, IncidentsCommand, McpCommand, MemoryAction, MemoryArgs,
@@ -138,6 +140,9 @@ pub enum Command {
     Store(StoreCommand),
     /// Is all well? Works without a daemon; for monitoring
     Health(HealthArgs),
+    /// Agent programs: does one work within its walls?
+    #[command(subcommand)]
+    Runner(RunnerCommand),
     /// Try a program within the sandbox of an agent
     #[command(subcommand)]
     Sandbox(SandboxCommand),

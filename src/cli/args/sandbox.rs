@@ -19,7 +19,7 @@ pub enum SandboxCommand {
 /// `bgagent sandbox try`.
 #[derive(Debug, Args)]
 pub struct SandboxTryArgs {
-    /// Whose sandbox: an agent, or mcp.NAME, tools.NAME, notify.NAME
+    /// Whose sandbox: an agent, or mcp.NAME, runners.NAME, tools.NAME, notify.NAME
     #[arg(value_name = "AGENT")]
     pub target: String,
     /// The program and its arguments

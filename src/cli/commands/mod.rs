@@ -23,6 +23,7 @@ pub(super) mod reload;
 pub(super) mod replay;
 pub(super) mod resume;
 pub(super) mod run;
+pub(super) mod runner;
 pub(super) mod runs;
 pub(super) mod sandbox;
 pub(super) mod schema;

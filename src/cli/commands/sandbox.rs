@@ -68,7 +68,7 @@ struct Target {
     cwd: PathBuf,
 }
 
-/// Of an agent, or of `mcp.NAME`, `tools.NAME` or `notify.NAME`.
+/// Of an agent, or of `mcp.NAME`, `runners.NAME`, `tools.NAME` or `notify.NAME`.
 fn walls(fleet: &Fleet, target: &str) -> Result<Target, Failure> {
     let folder = fleet.path.parent().map_or_else(|| PathBuf::from("/"), PathBuf::from);
     let (found, cwd) = match target.split_once('.') {
@@ -82,6 +82,10 @@ fn walls(fleet: &Fleet, target: &str) -> Result<Target, Failure> {
             }
             _ => return Err(unknown(fleet, target)),
         },
+        Some(("runners", name)) => {
+            let runner = fleet.runners.get(name).ok_or_else(|| unknown(fleet, target))?;
+            (runner.sandbox.unless_off(), folder)
+        }
         Some(("notify", name)) => match fleet.notify.get(name).map(|to| &to.kind) {
             Some(NotifyTargetKind::Command(spec)) => (spec.sandbox.clone(), spec.cwd.clone()),
             _ => return Err(unknown(fleet, target)),
@@ -91,7 +95,7 @@ fn walls(fleet: &Fleet, target: &str) -> Result<Target, Failure> {
             Some(_) => {
                 return Err(Failure::usage_hint(
                     format!("agent `{target}` runs no program of its own"),
-                    "its tools have their own sandboxes: name mcp.SERVER or tools.NAME",
+                    "its tools and its runner have their own sandboxes: name mcp.SERVER, tools.NAME or runners.NAME",
                 ));
             }
             None => return Err(unknown(fleet, target)),
@@ -110,7 +114,9 @@ fn unknown(fleet: &Fleet, target: &str) -> Failure {
     let near = nearest(target, fleet.agents.iter().map(|agent| agent.id.as_str()));
     let hint = match near {
         Some(near) => format!("did you mean `{near}`?"),
-        None => "name an agent, or mcp.NAME, tools.NAME or notify.NAME with a program".to_owned(),
+        None => {
+            "name an agent, or mcp.NAME, runners.NAME, tools.NAME or notify.NAME with a program".to_owned()
+        }
     };
     Failure::usage_hint(format!("there is no `{target}` with a program"), hint)
 }

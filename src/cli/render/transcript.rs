@@ -15,9 +15,12 @@ const ARGS_SHOWN: usize = 2000;
 /// The whole of it. `over`: its run has ended, and nothing is to come.
 pub(super) fn transcript(steps: &[StepView], over: bool, screen: &Screen) -> String {
     let mut text = String::new();
+    // only programs say which session they work in
+    let by_program = steps.iter().any(|step| matches!(step.step, Step::Session { .. }));
     for (at, step) in steps.iter().enumerate() {
         match &step.step {
-            Step::Calling { .. } => {}
+            Step::Calling { .. } if !by_program => {}
+            Step::Calling { call, .. } => cut_short(&mut text, step, *call, &steps[at + 1..], over, screen),
             Step::Asked { model, worst } => {
                 if is_open(&steps[at + 1..], over) {
                     let what = screen.paint(Tone::Warn, "no answer on record, charged at its worst case");
@@ -48,6 +51,33 @@ pub(super) fn transcript(steps: &[StepView], over: bool, screen: &Screen) -> Str
                 sent(&mut text, step.args.as_deref().unwrap_or_default(), screen);
                 body(&mut text, &format!("-> {}", reply.text), screen, Tone::Plain);
             }
+            Step::Session { id, version } => {
+                let version =
+                    version.as_deref().map(|version| format!(", version {version}")).unwrap_or_default();
+                let what = format!("works in session {}{}", plain(id), plain(&version));
+                head(&mut text, step, "the program", &what, "", screen);
+            }
+            Step::Told { text: said, thought } => {
+                head(
+                    &mut text,
+                    step,
+                    "the program",
+                    if said.is_empty() { "thought" } else { "said" },
+                    "",
+                    screen,
+                );
+                if let Some(thought) = thought {
+                    body(&mut text, thought, screen, Tone::Dim);
+                }
+                body(&mut text, said, screen, Tone::Plain);
+            }
+            Step::Kept { repository, branch, changes } => {
+                let what = format!("kept as branch {} of {}", plain(branch), plain(repository));
+                head(&mut text, step, "the clone", &what, "", screen);
+                body(&mut text, changes, screen, Tone::Plain);
+                let take = format!("take it over: git -C {repository} merge {branch}");
+                body(&mut text, &take, screen, Tone::Dim);
+            }
             Step::Decided { approved, reason, .. } => {
                 let what = if *approved { "approved" } else { "denied" };
                 head(&mut text, step, "a person", what, "", screen);
@@ -58,15 +88,41 @@ pub(super) fn transcript(steps: &[StepView], over: bool, screen: &Screen) -> Str
     text
 }
 
+/// A call of an agent program that nobody saw the end of, since the program was ended; those of a model stand behind its
+/// answer.
+fn cut_short(
+    text: &mut String,
+    step: &StepView,
+    call: usize,
+    later: &[StepView],
+    over: bool,
+    screen: &Screen,
+) {
+    let has_end =
+        later.iter().any(|later| matches!(&later.step, Step::Called { call: of, .. } if *of == call));
+    let began_anew = later.iter().any(|later| matches!(later.step, Step::Session { .. }));
+    if !has_end && (over || began_anew) {
+        let tool = step.tool.as_deref().unwrap_or_default();
+        head(text, step, &plain(tool), &screen.paint(Tone::Warn, "no result"), "", screen);
+        sent(text, step.args.as_deref().unwrap_or_default(), screen);
+    }
+}
+
 /// Is there no answer to a request behind which these steps stand? A daemon that ends takes it along.
 fn is_open(later: &[StepView], over: bool) -> bool {
-    let next = later.iter().find(|later| {
-        matches!(later.step, Step::Asked { .. } | Step::Answered { .. } | Step::Unanswered { .. })
-    });
-    match next {
-        Some(next) => matches!(next.step, Step::Asked { .. }),
-        None => over,
+    // an agent program sends several side by side: whose answer is whose is not told, so those without one are the oldest
+    let mut open = 1;
+    for step in later {
+        match step.step {
+            Step::Asked { .. } => open += 1,
+            Step::Answered { .. } | Step::Unanswered { .. } => open -= 1,
+            _ => {}
+        }
+        if open == 0 {
+            return false;
+        }
     }
+    over
 }
 
 fn answered(

@@ -68,7 +68,7 @@ fn uses(agent: &AgentSpec, tool: &str) -> bool {
     let by_body = match &agent.body {
         Body::Tool(call) => call.tool == tool,
         Body::Query(query) => query.tools.iter().any(|name| name == tool),
-        Body::Command(_) => false,
+        Body::Command(_) | Body::Runner(_) => false,
     };
     by_body || asks_in_gate(agent, tool) || agent.success_when.iter().any(|check| calls(&check.body, tool))
 }

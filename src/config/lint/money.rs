@@ -7,10 +7,13 @@ use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
 
 /// The models without a price that may answer an agent: its own, and those that are asked instead.
-fn unpriced<'a>(file: &'a File<'_>, query: &'a QuerySpec, fleet: &'a Fleet) -> impl Iterator<Item = &'a str> {
-    let fallback = fleet.models.get(&query.model).map(|model| model.fallback.as_slice());
-    let all = std::iter::once(&query.model).chain(fallback.unwrap_or_default());
-    all.map(String::as_str).filter(|name| {
+fn unpriced<'a>(file: &'a File<'_>, body: &'a Body, fleet: &'a Fleet) -> impl Iterator<Item = &'a str> {
+    let model = fleet.model_of(body);
+    // what an agent program asks for is asked of that one model
+    let falls_back = model.filter(|_| matches!(body, Body::Query(_)));
+    let fallback = falls_back.and_then(|name| fleet.models.get(name)).map(|model| model.fallback.as_slice());
+    let all = model.into_iter().chain(fallback.unwrap_or_default().iter().map(String::as_str));
+    all.filter(|name| {
         // what is wrong with a model may be its price
         fleet.models.get(*name).is_some_and(|model| model.price.is_none()) && !file.is_broken("models", name)
     })
@@ -34,8 +37,7 @@ pub(super) fn of_fleet(file: &File<'_>, top: &Section<'_>, fleet: &Fleet) {
     let span = table.and_then(|table| table.get(key)).map(toml::Spanned::span);
     let mut told = BTreeSet::new();
     for agent in &fleet.agents {
-        let Body::Query(query) = &agent.body else { continue };
-        for model in unpriced(file, query, fleet).filter(|model| told.insert(model.to_string())) {
+        for model in unpriced(file, &agent.body, fleet).filter(|model| told.insert(model.to_string())) {
             file.error(
                 span.clone(),
                 format!(
@@ -49,12 +51,12 @@ pub(super) fn of_fleet(file: &File<'_>, top: &Section<'_>, fleet: &Fleet) {
 }
 
 pub(super) fn of_agent(at: &Place<'_>, fleet: &Fleet) {
-    let Body::Query(query) = &at.agent.body else { return };
+    let Some(own) = fleet.model_of(&at.agent.body) else { return };
     let limits = &at.agent.limits;
     if limits.max_usd_per_run.is_some() || limits.usd_per_day.is_some() {
         let key = if limits.max_usd_per_run.is_some() { "max_usd_per_run" } else { "usd_per_day" };
-        for model in unpriced(at.file, query, fleet) {
-            let which = if model == query.model { "model" } else { "its fallback model" };
+        for model in unpriced(at.file, &at.agent.body, fleet) {
+            let which = if model == own { "model" } else { "its fallback model" };
             at.file.error(
                 Some(at.of(key)),
                 format!("a limit in dollars needs a price, and {which} `{model}` has none"),
@@ -62,10 +64,10 @@ pub(super) fn of_agent(at: &Place<'_>, fleet: &Fleet) {
             );
         }
     }
-    if at.file.is_broken("models", &query.model) {
+    if at.file.is_broken("models", own) {
         return;
     }
-    too_small(at, query, fleet);
+    too_small(at, own, fleet);
     if !at.knows(SCHEDULE) {
         return;
     }
@@ -85,8 +87,8 @@ pub(super) fn of_agent(at: &Place<'_>, fleet: &Fleet) {
 }
 
 /// A limit that no request fits: what the answer may have is held before it is asked for.
-fn too_small(at: &Place<'_>, query: &QuerySpec, fleet: &Fleet) {
-    let Some(model) = fleet.models.get(&query.model) else { return };
+fn too_small(at: &Place<'_>, of: &str, fleet: &Fleet) {
+    let Some(model) = fleet.models.get(of) else { return };
     // what nobody has set is made to fit
     let tokens = if model.max_output_by_default { LEAST_OUTPUT_TOKENS } else { model.max_output_tokens };
     let answer = Tokens { output: tokens, ..Tokens::default() };
@@ -96,7 +98,6 @@ fn too_small(at: &Place<'_>, query: &QuerySpec, fleet: &Fleet) {
     let dollars = in_dollars.into_iter().filter(|(_, limit)| limit.is_some_and(|limit| limit < usd));
     let in_tokens = limits.tokens_per_day.filter(|limit| *limit < tokens).map(|_| "tokens_per_day");
     for key in dollars.map(|(key, _)| key).chain(in_tokens) {
-        let of = &query.model;
         at.file.warn(
             at.of(key),
             format!(

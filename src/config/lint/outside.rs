@@ -1,7 +1,8 @@
 //! What programs of agents need of the machine: their folder, and themselves.
 use super::place::Place;
 use crate::config::machine::{self, Wanted};
-use crate::domain::{Body, CheckBody, CommandSpec};
+use crate::domain::{Body, CheckBody, CommandSpec, WORK, Workspace};
+use std::path::Path;
 
 /// Notes programs and folders that are not there.
 pub(super) fn lint(at: &Place<'_>) {
@@ -9,6 +10,17 @@ pub(super) fn lint(at: &Place<'_>) {
         && at.knows(&["command", "cwd"])
     {
         look(at, if at.has("cwd") { "cwd" } else { "command" }, "command", command);
+    }
+    if let Body::Runner(query) = &at.agent.body
+        && at.knows(&["workspace"])
+    {
+        match &query.workspace {
+            Workspace::Folder(path) => machine::workspace(at.file, at.of("workspace"), path, "dir"),
+            Workspace::Repository(spec) => {
+                machine::workspace(at.file, at.of("workspace"), &spec.path, "repo");
+            }
+            Workspace::Empty => {}
+        }
     }
     let proofs = at.agent.success_when.iter().map(|check| ("success_when", check));
     let gate = at.agent.gate.as_deref().map(|check| ("gate", check));
@@ -22,6 +34,8 @@ pub(super) fn lint(at: &Place<'_>) {
 /// Looks for the folder of a command, told at the key `folder`, and for its program.
 fn look(at: &Place<'_>, folder: &str, key: &str, command: &CommandSpec) {
     let CommandSpec { argv, cwd, env, .. } = command;
+    // the folder of a run is there when it runs
+    let cwd = Some(cwd.as_path()).filter(|cwd| *cwd != Path::new(WORK));
     let (folder, program) = (at.of(folder), at.of(key));
-    machine::program(at.file, &Wanted { argv, cwd: Some(cwd), env: Some(env), folder, program });
+    machine::program(at.file, &Wanted { argv, cwd, env: Some(env), folder, program });
 }

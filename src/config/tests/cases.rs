@@ -78,6 +78,11 @@ fn models_that_are_refused() {
 }
 
 #[test]
+fn runners_that_are_refused() {
+    check("refused-runners.txt", true);
+}
+
+#[test]
 fn what_else_is_refused() {
     check("refused-rest.txt", true);
 }
@@ -96,7 +101,14 @@ fn each_file_of_cases_is_read() {
     names.sort();
     assert_eq!(
         names,
-        ["refused-agents.txt", "refused-models.txt", "refused-rest.txt", "refused-tools.txt", "warned.txt"]
+        [
+            "refused-agents.txt",
+            "refused-models.txt",
+            "refused-rest.txt",
+            "refused-runners.txt",
+            "refused-tools.txt",
+            "warned.txt"
+        ]
     );
     assert_eq!(texts("a = 1\n---- says\nx\n\n====\n\nb = 2\n---- says\ny\n\n====\n\n"), ["a = 1", "b = 2"]);
 }

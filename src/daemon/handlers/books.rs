@@ -89,7 +89,7 @@ pub(super) async fn memory(services: &Services, id: &str) -> Encoded {
     let told = match &now.spec.body {
         Body::Query(query) => query.memory == Memory::LastResult,
         Body::Command(_) => true,
-        Body::Tool(_) => false,
+        Body::Tool(_) | Body::Runner(_) => false,
     };
     let (notes, said, seen, last) = services
         .store

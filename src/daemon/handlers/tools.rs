@@ -47,7 +47,7 @@ pub(super) async fn ask_archive(services: &Services, params: ArchiveParams) -> E
             let agent = engine.fleet().agents.iter().find(|agent| agent.id.as_str() == name)?;
             match &agent.body {
                 Body::Tool(call) => Some(call.clone()),
-                Body::Command(_) | Body::Query(_) => None,
+                Body::Command(_) | Body::Query(_) | Body::Runner(_) => None,
             }
         })
         .await

@@ -35,6 +35,7 @@ impl Talk {
                 Step::Called { call, reply, .. } => {
                     vec![called(*n, *call as u64, tool, args, reply, *took_ms)]
                 }
+                Step::Told { text, thought } => said(*n, text, thought.as_deref()),
                 _ => Vec::new(),
             },
             Said::Final { text } => vec![Payload::FinalAnswer(Told { text: excerpt(text) })],
@@ -83,11 +84,17 @@ fn answered(step: u64, model: &str, answer: &ModelAnswer, used: &Usage, took_ms:
         usage_reported: Some(answer.tokens.is_some()),
         duration_ms: took_ms,
     })];
-    if let Some(thought) = turn.thought.as_deref().filter(|text| !text.trim().is_empty()) {
+    told.extend(said(step, &turn.text, turn.thought.as_deref()));
+    told
+}
+
+fn said(step: u64, text: &str, thought: Option<&str>) -> Vec<Payload> {
+    let mut told = Vec::new();
+    if let Some(thought) = thought.filter(|text| !text.trim().is_empty()) {
         told.push(Payload::AgentThought(SaidInStep { step, text: excerpt(thought) }));
     }
-    if !turn.text.trim().is_empty() {
-        told.push(Payload::AgentMessage(SaidInStep { step, text: excerpt(&turn.text) }));
+    if !text.trim().is_empty() {
+        told.push(Payload::AgentMessage(SaidInStep { step, text: excerpt(text) }));
     }
     told
 }

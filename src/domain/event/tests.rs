@@ -90,7 +90,7 @@ fn talks() -> Vec<Said> {
     };
     let tokens = Some(Tokens { input: 1200, cached: 800, written: 0, output: 90 });
     let answer = ModelAnswer { turn, finish: Finish::Stop, tokens, asked_twice: false };
-    let settled = |step| Said::Settled { n, step: Box::new(step), day, took_ms: 1830 };
+    let settled = |step| Said::Settled { n, asked: 1, step: Box::new(step), day, took_ms: 1830 };
     let error = RunError::new(ErrorKind::Provider, "503 Service Unavailable");
     let step = |step| Said::Step {
         n: 3,

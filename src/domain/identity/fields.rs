@@ -13,6 +13,7 @@ use crate::domain::net_target::NetTarget;
 use crate::domain::ping::PingSpec;
 use crate::domain::private_host::PrivateHost;
 use crate::domain::quiet::QuietHours;
+use crate::domain::runner::{Permissions, RepositorySpec, RunnerQuery, RunnerSpec, RunnerVersion, Workspace};
 use crate::domain::sandbox::{Sandbox, SandboxLimits, SandboxSetting};
 use crate::domain::secret_ref::{EnvValue, SecretRef, TextOrSecret};
 use crate::domain::tool::{
@@ -232,6 +233,32 @@ table! { QuerySpec {
     session_id: "session_id", approve: "approve", approval: "approval", sinks: "sinks",
     output_schema: "output_schema",
 } }
+table! { RunnerQuery {
+    query: "query", system_instruction: "system_instruction", runner: "runner", workspace: "workspace",
+    permissions: "permissions", resume: "resume",
+} }
+table! { Permissions { default: "default", allow: "allow", } }
+table! { RepositorySpec { path: "path", keep: "keep", } }
+table! { RunnerVersion { expected: "expected", exact: "exact", } }
+table! { RunnerSpec {
+    preset: "preset", protocol: "protocol", command: "command", version: "version", meter: "meter", env: "env",
+    first_event: "first_event", idle: "idle", sandbox: "sandbox",
+} }
+
+impl Canonical for Workspace {
+    fn is_nothing(&self) -> bool {
+        *self == Self::Empty
+    }
+
+    fn write(&self, form: &mut Form) {
+        match self {
+            Self::Empty => form.token("empty"),
+            Self::Folder(path) => form.tagged("folder", |form| form.field("path", path)),
+            Self::Repository(spec) => form.tagged("repository", |form| form.field("spec", spec)),
+        }
+    }
+}
+
 table! { ToolCallSpec { tool: "tool", args: "args", } }
 table! { CommandSpec { argv: "argv", env: "env", cwd: "cwd", stdin: "stdin", sandbox: "sandbox", } }
 table! { Check { body: "body", expect: "expect", novel_by: "novel_by", } }
@@ -259,6 +286,7 @@ impl Canonical for Fleet {
             daemon,
             agents,
             models,
+            runners,
             mcp,
             tools,
             notify,
@@ -272,6 +300,7 @@ impl Canonical for Fleet {
             agents.iter().for_each(|agent| form.token(agent.config_hash));
             form.raw("]");
             form.field("models", models);
+            form.field("runners", runners);
             form.field("mcp", mcp);
             form.field("tools", tools);
             form.field("notify", notify);
@@ -532,6 +561,7 @@ impl Canonical for Body {
             Self::Query(query) => form.tagged("query", |form| form.field("query", query)),
             Self::Tool(call) => form.tagged("tool", |form| form.field("call", call)),
             Self::Command(command) => form.tagged("command", |form| form.field("command", command)),
+            Self::Runner(query) => form.tagged("runner", |form| form.field("query", query)),
         }
     }
 }

@@ -76,7 +76,7 @@ impl Engine {
         let mut told = BTreeSet::new();
         for agent in std::iter::once(agent).chain(all) {
             let state = &self.agents[agent as usize];
-            let asks = matches!(state.spec.body, Body::Query(_)) && !state.removed;
+            let asks = state.spec.body.asks_models() && !state.removed;
             let Some(notify) = state.spec.notify.clone().filter(|_| asks) else { continue };
             if !notify.on.contains(&TellOn::BudgetExhausted) {
                 continue;
@@ -108,7 +108,7 @@ impl Engine {
     pub(in crate::engine) fn refused_by_hand(&mut self, now: Now, agent: u32, other: bool) -> Option<String> {
         let day = self.today(now.wall);
         let spec = self.agents[agent as usize].spec.clone();
-        if !matches!(spec.body, Body::Query(_)) {
+        if !spec.body.asks_models() {
             return None;
         }
         let refused = self.money.refused.get(&spec.id).filter(|refused| refused.is_in_force(day) && !other);
@@ -132,7 +132,7 @@ impl Engine {
     }
 
     fn gone(&self, spec: &AgentSpec, day: Date) -> Option<Gone> {
-        if !matches!(spec.body, Body::Query(_)) {
+        if !spec.body.asks_models() {
             return None;
         }
         if let Some(refused) = self.money.refused.get(&spec.id).filter(|refused| refused.is_in_force(day)) {

@@ -26,12 +26,17 @@ fn limited(name: &str, with: impl FnOnce(&mut Limits)) -> AgentSpec {
 impl Bench {
     /// A request of the `nth` attempt in flight.
     pub(super) fn reserve(&mut self, nth: usize, tokens: u64, usd: f64) -> &mut Self {
+        self.reserve_at(nth, 0, tokens, usd)
+    }
+
+    /// The same, for the request at a place of the journal.
+    fn reserve_at(&mut self, nth: usize, n: u64, tokens: u64, usd: f64) -> &mut Self {
         let (run, attempt) = self.active[nth];
         let worst = WorstCase { tokens, output: tokens / 4, usd };
         self.input(Input::Reserve(Reservation {
             run,
             attempt,
-            n: 0,
+            n,
             model: "m".into(),
             worst,
             ticket: Ticket(0),
@@ -39,6 +44,10 @@ impl Bench {
     }
 
     pub(super) fn settle(&mut self, nth: usize, tokens: u64, usd: f64) -> &mut Self {
+        self.settle_at(nth, 0, tokens, usd)
+    }
+
+    fn settle_at(&mut self, nth: usize, asked: u64, tokens: u64, usd: f64) -> &mut Self {
         let (run, _) = self.active[nth];
         let used = Usage { requests: 1, input_tokens: tokens, usd, ..Usage::default() };
         let answer = ModelAnswer {
@@ -48,7 +57,7 @@ impl Bench {
             asked_twice: false,
         };
         let step = Box::new(Step::Answered { model: "m".into(), answer, used });
-        self.input(Input::Settle { run, n: 1, step, took_ms: 1, ticket: Ticket(0) })
+        self.input(Input::Settle { run, n: asked + 1, asked, step, took_ms: 1, ticket: Ticket(0) })
     }
 
     fn wait_for_person(&mut self, id: &str) -> &mut Self {
@@ -57,6 +66,21 @@ impl Bench {
         let outcome = Box::new(AttemptOutcome::of(AttemptEnd::Waits(vec![wanted])));
         self.input(Input::AttemptEnded { run, attempt, outcome })
     }
+}
+
+#[test]
+fn requests_of_one_run_side_by_side_are_each_held_for() {
+    let mut bench = Bench::new(&[limited("a", |limits| limits.tokens_per_day = Some(100))]);
+    bench.begin(0).quietly();
+    bench.reserve_at(0, 10, 40, 0.0).expect(&["granted"]);
+    bench.reserve_at(0, 20, 40, 0.0).expect(&["granted"]);
+    // it would fit if those two had not been held for at their worst
+    bench.reserve_at(0, 30, 40, 0.0).expect(&[]);
+    bench.settle_at(0, 20, 5, 0.0).expect(&["granted"]);
+    // nobody saw the end of the other two
+    bench.crash(5).quietly();
+    assert!(bench.holds.is_empty());
+    assert_eq!(bench.spent.iter().map(|row| row.used.tokens()).collect::<Vec<_>>(), [5, 40, 40]);
 }
 
 #[test]

@@ -20,7 +20,7 @@ async fn days_of_a_clock_that_was_ahead_do_not_hide_what_was_spent_today() {
         };
         vec![
             entry(1, said(Said::Held { n: 0, model: "m".into(), worst, day })),
-            entry(2, said(Said::Charged { day, model: "m".into(), used })),
+            entry(2, said(Said::Charged { asked: 0, day, model: "m".into(), used })),
         ]
     };
     store.commit(vec![entry(0, claim(1, None))]).await.unwrap();

@@ -16,6 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("engine", &["domain"]),
     ("conversation", &["domain"]),
+    ("agent_program", &["domain"]),
     ("config", &["domain"]),
     ("protocol", &["domain"]),
     ("sandbox", &[]),
@@ -31,7 +32,21 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("notify", &["domain", "clock", "secret", "net", "child"]),
     ("export", &["domain", "clock", "secret", "net", "store"]),
     ("client", &["protocol", "domain"]),
-    ("runner", &["domain", "clock", "conversation", "llm", "tools", "secret", "store", "child"]),
+    (
+        "runner",
+        &[
+            "domain",
+            "clock",
+            "conversation",
+            "agent_program",
+            "llm",
+            "tools",
+            "secret",
+            "store",
+            "child",
+            "proxy",
+        ],
+    ),
     (
         "daemon",
         &[
@@ -53,11 +68,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "runner",
         ],
     ),
-    ("cli", &["domain", "clock", "config", "protocol", "client", "store", "daemon", "doctor"]),
+    ("cli", &["domain", "clock", "config", "protocol", "client", "store", "runner", "daemon", "doctor"]),
 ];
 
 /// Floors that compute and do nothing else.
-const PURE: &[&str] = &["domain", "engine", "conversation"];
+const PURE: &[&str] = &["domain", "engine", "conversation", "agent_program"];
 
 /// What those must not say: clocks, I/O, tasks, chance.
 const IMPURE: &[&str] = &[

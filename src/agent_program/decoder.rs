@@ -1,0 +1,104 @@
+//! From what a program prints to events.
+use super::event::ProgramEvent;
+use super::lines::LineSplitter;
+use super::{claude, codex, gemini, opencode};
+use crate::domain::RunnerProtocol;
+use serde_json::Value;
+
+/// Most of a line that is not understood, for people.
+const SHOWN: usize = 200;
+
+/// Reads what one program prints.
+#[derive(Debug)]
+pub struct Decoder {
+    protocol: RunnerProtocol,
+    lines: LineSplitter,
+    /// Text that came in parts and has no end yet.
+    pending: String,
+    unread: u64,
+    first_unread: Option<String>,
+}
+
+impl Decoder {
+    /// For a program that speaks this.
+    pub fn new(protocol: RunnerProtocol) -> Self {
+        Self {
+            protocol,
+            lines: LineSplitter::default(),
+            pending: String::new(),
+            unread: 0,
+            first_unread: None,
+        }
+    }
+
+    /// Takes a piece of its standard output.
+    pub fn push(&mut self, piece: &str) -> Vec<ProgramEvent> {
+        let mut whole = Vec::new();
+        self.lines.push(piece, |line| whole.push(line.to_owned()));
+        whole.iter().flat_map(|line| self.line(line)).collect()
+    }
+
+    /// There is no more of it.
+    pub fn finish(&mut self) -> Vec<ProgramEvent> {
+        let mut last = None;
+        self.lines.finish(|line| last = Some(line.to_owned()));
+        let mut events: Vec<ProgramEvent> = last.iter().flat_map(|line| self.line(line)).collect();
+        events.extend(self.text_so_far());
+        events
+    }
+
+    /// What is to be said of lines that were not understood; `None`: all were.
+    pub fn unread(&self) -> Option<String> {
+        let dropped = match self.lines.dropped {
+            0 => String::new(),
+            count => format!("; {count} of its lines were longer than {} MiB", super::lines::LONGEST >> 20),
+        };
+        match &self.first_unread {
+            Some(first) => Some(format!(
+                "the program printed {} lines that are no events, the first: {first}{dropped}",
+                self.unread
+            )),
+            None if dropped.is_empty() => None,
+            None => Some(format!("not all that the program printed was read{dropped}")),
+        }
+    }
+
+    fn line(&mut self, line: &str) -> Vec<ProgramEvent> {
+        let line = line.trim();
+        if line.is_empty() {
+            return Vec::new();
+        }
+        let event = match serde_json::from_str::<Value>(line) {
+            Ok(event) if event.get("type").is_some_and(Value::is_string) => event,
+            _ => {
+                self.unread += 1;
+                let first = || format!("`{}`", &line[..line.floor_char_boundary(SHOWN)]);
+                self.first_unread.get_or_insert_with(first);
+                return Vec::new();
+            }
+        };
+        let mut events = match self.protocol {
+            RunnerProtocol::ClaudeJson => claude::events(&event),
+            RunnerProtocol::CodexJson => codex::events(&event),
+            RunnerProtocol::OpencodeJson => opencode::events(&event),
+            RunnerProtocol::GeminiJson => match gemini::delta(&event) {
+                Some(part) => {
+                    self.pending.push_str(part);
+                    return Vec::new();
+                }
+                None => gemini::events(&event),
+            },
+            RunnerProtocol::Acp => Vec::new(),
+        };
+        if !events.is_empty()
+            && let Some(text) = self.text_so_far()
+        {
+            events.insert(0, text);
+        }
+        events
+    }
+
+    fn text_so_far(&mut self) -> Option<ProgramEvent> {
+        (!self.pending.is_empty()).then(|| ProgramEvent::Text(std::mem::take(&mut self.pending)))
+    }
+}

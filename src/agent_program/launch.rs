@@ -1,0 +1,131 @@
+//! How a program is called: its arguments, its environment and its files, with their places filled.
+use crate::domain::{PermissionDefault, Permissions, Preset, PresetTools, Provider, RunnerSpec};
+
+/// What places are filled with.
+#[derive(Clone, Debug)]
+pub struct LaunchPlaces<'a> {
+    /// What is asked.
+    pub query: &'a str,
+    /// The program's own session: a new one, or one to go on with.
+    pub session: &'a str,
+    /// The model's name at its provider.
+    pub model: &'a str,
+    /// Address of the meter, without a slash at its end.
+    pub meter: &'a str,
+    /// The run's key there.
+    pub key: &'a str,
+    /// Longest answer, in tokens.
+    pub output: u64,
+    /// The run's home.
+    pub home: &'a str,
+    /// The folder that it works in.
+    pub work: &'a str,
+}
+
+/// A program as it is to be started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Launch {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Its environment, beside what all programs get.
+    pub env: Vec<(String, String)>,
+    /// Files to write into its home before it starts: path there, and text.
+    pub files: Vec<(String, String)>,
+}
+
+/// The call of a program. `resumes`: its session goes on.
+pub fn launch(
+    spec: &RunnerSpec,
+    provider: Provider,
+    permissions: Option<&Permissions>,
+    resumes: bool,
+    places: &LaunchPlaces<'_>,
+) -> Launch {
+    let Some(preset) = spec.preset() else {
+        let argv = spec.command.iter().map(|word| places.fill(word)).collect();
+        return Launch { argv, ..Launch::default() };
+    };
+    let arguments = if resumes { preset.resume } else { preset.start };
+    let (before, after) = arguments.split_at(options_end(arguments));
+    let filled = |words: &[&str]| words.iter().map(|word| places.fill(word)).collect::<Vec<_>>();
+    let mut argv = spec.command.clone();
+    argv.extend(filled(before));
+    argv.extend(held_tools(preset, permissions));
+    argv.extend(filled(after));
+    let wire = preset.wire(provider);
+    let env = preset.env.iter().chain(wire.map_or(&[][..], |wire| wire.env));
+    let files = preset.files.iter().chain(wire.map_or(&[][..], |wire| wire.files));
+    Launch {
+        argv,
+        env: env.map(|(name, value)| ((*name).to_owned(), places.fill(value))).collect(),
+        files: files.map(|file| (file.path.to_owned(), places.fill_json(file.text))).collect(),
+    }
+}
+
+/// Where the options end: further ones go there.
+fn options_end(arguments: &[&str]) -> usize {
+    arguments.iter().position(|word| *word == "--").unwrap_or(0)
+}
+
+/// The arguments that hold a program to the tools that it is allowed.
+fn held_tools(preset: &Preset, permissions: Option<&Permissions>) -> Vec<String> {
+    let held = permissions.filter(|permissions| permissions.default == PermissionDefault::Deny);
+    let (Some(held), PresetTools::Listed { flags, by_kind }) = (held, &preset.tools) else {
+        return Vec::new();
+    };
+    let allowed = by_kind.iter().filter(|(kind, _)| held.allow.contains(kind));
+    let names: Vec<&str> = allowed.flat_map(|(_, names)| names.iter().copied()).collect();
+    flags.iter().map(|flag| flag.replace("{tools}", &names.join(","))).collect()
+}
+
+impl LaunchPlaces<'_> {
+    /// A text with its places filled. What is JSON stays JSON.
+    pub fn fill(&self, text: &str) -> String {
+        if text.starts_with('{') && text.contains('"') {
+            return self.fill_json(text);
+        }
+        self.filled(text, |value| value.to_owned())
+    }
+
+    /// The same, for a text whose places stand within quotes, as in JSON and TOML.
+    fn fill_json(&self, text: &str) -> String {
+        let escaped = |value: &str| {
+            let quoted = serde_json::Value::from(value).to_string();
+            quoted[1..quoted.len() - 1].to_owned()
+        };
+        self.filled(text, escaped)
+    }
+
+    /// In one pass: what was filled in is never looked at again.
+    fn filled(&self, text: &str, write: impl Fn(&str) -> String) -> String {
+        let output = self.output.to_string();
+        let places = [
+            ("{query}", self.query),
+            ("{session}", self.session),
+            ("{model}", self.model),
+            ("{meter}", self.meter),
+            ("{key}", self.key),
+            ("{output}", output.as_str()),
+            ("{home}", self.home),
+            ("{work}", self.work),
+        ];
+        let mut filled = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(open) = rest.find('{') {
+            filled.push_str(&rest[..open]);
+            rest = &rest[open..];
+            match places.iter().find(|(place, _)| rest.starts_with(place)) {
+                Some((place, value)) => {
+                    filled.push_str(&write(value));
+                    rest = &rest[place.len()..];
+                }
+                None => {
+                    filled.push('{');
+                    rest = &rest[1..];
+                }
+            }
+        }
+        filled.push_str(rest);
+        filled
+    }
+}

@@ -1,0 +1,313 @@
+//! `[runners.…]`, and what an agent asks of one: agent programs, the models that answer them, where they work.
+use super::keys;
+use super::machine::{self, Wanted};
+use super::walk::{Item, Section};
+use super::{reach, sandbox};
+use crate::config::values::refers;
+use crate::domain::*;
+use std::collections::BTreeMap;
+
+/// All tables.
+pub(super) fn runners(
+    top: &Section<'_>,
+    models: &BTreeMap<String, ModelSpec>,
+) -> BTreeMap<String, RunnerSpec> {
+    let mut all = BTreeMap::new();
+    let Some(table) = top.get("runners").and_then(|item| item.table()) else { return all };
+    for (name, value) in table {
+        let item = Item { file: top.file, value, name: "runners" };
+        let before = top.file.errors();
+        let made = item.section(keys::RUNNER).and_then(|section| runner(&section, name.get_ref(), models));
+        if let Some(made) = made {
+            all.insert(name.get_ref().to_string(), made);
+        }
+        if top.file.errors() > before {
+            top.file.is_broken_now("runners", name.get_ref());
+        }
+    }
+    all
+}
+
+fn runner(section: &Section<'_>, name: &str, models: &BTreeMap<String, ModelSpec>) -> Option<RunnerSpec> {
+    let preset = match section.get("preset") {
+        Some(item) => Some(item.word::<RunnerPreset>()?),
+        // a table that has the name of a program is of that program
+        None => RunnerPreset::parse(name),
+    };
+    let known = preset.map(Preset::of);
+    let protocol = protocol(section, known);
+    let command = command(section, known);
+    auth(section);
+    let meter = meter(section, known, models);
+    let env = section.env();
+    if let (Some(argv), Some(item)) = (&command, section.own("command")) {
+        let span = item.span();
+        let wanted = Wanted { argv, cwd: None, env: Some(&env), folder: span.clone(), program: span };
+        machine::program(section.file, &wanted);
+    }
+    Some(RunnerSpec {
+        preset,
+        protocol: protocol?,
+        command: command?,
+        version: section.get("version").and_then(version),
+        meter: meter?,
+        env,
+        first_event: section.positive("first_event").unwrap_or(RunnerSpec::FIRST_EVENT),
+        idle: section.positive("idle").unwrap_or(RunnerSpec::IDLE),
+        sandbox: sandbox::setting(section),
+    })
+}
+
+fn protocol(section: &Section<'_>, known: Option<&Preset>) -> Option<RunnerProtocol> {
+    let given = match section.get("protocol") {
+        Some(item) => Some((item, item.word::<RunnerProtocol>()?)),
+        None => None,
+    };
+    let protocol = match (given, known) {
+        (Some((_, protocol)), _) => protocol,
+        (None, Some(preset)) => preset.protocol,
+        (None, None) => {
+            let hint = format!(
+                "preset = one of {}; or `protocol` and `command` for another program",
+                RunnerPreset::WORDS.join(", ")
+            );
+            return section.missing(&["preset", "protocol"], "a runner needs `preset`".into(), Some(hint));
+        }
+    };
+    let refuse = |message: String, hint: &str| match given {
+        Some((item, _)) => item.refuse_with(message, hint.to_owned()),
+        None => section.missing(&["preset"], message, Some(hint.to_owned())),
+    };
+    if protocol == RunnerProtocol::Acp {
+        return refuse(
+            "protocol = \"acp\" is not spoken yet".into(),
+            "use a program that prints lines of JSON: preset = \"claude\", \"codex\", \"opencode\" or \"gemini\"",
+        );
+    }
+    if let Some(preset) = known.filter(|preset| preset.protocol != protocol) {
+        return refuse(
+            format!("preset = \"{}\" prints {}, not {protocol}", preset.name, preset.protocol),
+            "leave `protocol` out, or name the preset of the other program",
+        );
+    }
+    Some(protocol)
+}
+
+fn command(section: &Section<'_>, known: Option<&Preset>) -> Option<Vec<String>> {
+    let Some(item) = section.get("command") else {
+        let Some(preset) = known else {
+            let hint =
+                "the program and its arguments: command = [\"my-agent\", \"--json\", \"{query}\"]".to_owned();
+            return section.missing(
+                &["command"],
+                "a runner without `preset` needs `command`".into(),
+                Some(hint),
+            );
+        };
+        return Some(preset.command.iter().map(|word| (*word).to_owned()).collect());
+    };
+    let argv = item.command()?;
+    if known.is_none() && !argv.iter().any(|word| word.contains(QUERY)) {
+        return item.refuse_with(
+            "this program is never told what to do: nothing of `command` holds {query}".into(),
+            "write {query} where the query belongs, as an argument of its own; also known: {model}, {meter}, {key}, {session}"
+                .into(),
+        );
+    }
+    Some(argv)
+}
+
+/// Whose credentials are used.
+fn auth(section: &Section<'_>) {
+    let Some(item) = section.get("auth") else { return };
+    if item.word() == Some(RunnerAuth::Own) {
+        item.refuse_with::<()>(
+            "auth = \"own\": the program's own login can't be used yet".into(),
+            "name a model with a key of its provider in `meter`; the program never sees the key".into(),
+        );
+    }
+}
+
+/// The model that answers, whose provider must be of a form that the program speaks.
+fn meter(
+    section: &Section<'_>,
+    known: Option<&Preset>,
+    models: &BTreeMap<String, ModelSpec>,
+) -> Option<String> {
+    let Some(item) = section.get("meter") else {
+        let hint =
+            "name the [models.…] table that answers the program's requests: meter = \"main\"".to_owned();
+        return section.missing(&["meter"], "a runner needs `meter`".into(), Some(hint));
+    };
+    let name = item.text()?;
+    refers(item, name, "model", models.keys().map(String::as_str));
+    let model = models.get(name)?;
+    if let Some(preset) = known.filter(|preset| preset.wire(model.provider).is_none()) {
+        let spoken: Vec<String> =
+            preset.providers().map(|provider| format!("provider = \"{provider}\"")).collect();
+        return item.refuse_with(
+            format!(
+                "{} does not send requests in the form of {}: the provider of model `{name}` is \"{}\"",
+                preset.name,
+                model.provider.wire(),
+                model.provider
+            ),
+            format!("name a model with {}", spoken.join(" or ")),
+        );
+    }
+    Some(name.to_owned())
+}
+
+fn version(item: Item<'_>) -> Option<RunnerVersion> {
+    let text = item.text()?;
+    let (expected, exact) = match text.strip_prefix('=') {
+        Some(expected) => (expected.trim(), true),
+        None => (text.trim(), false),
+    };
+    if !expected.starts_with(|c: char| c.is_ascii_digit()) || expected.contains(char::is_whitespace) {
+        return item.refuse_with(
+            format!("`{text}` is no version"),
+            "as in \"2.1\": another one is a warning; \"=2.1\": another one does not run".into(),
+        );
+    }
+    Some(RunnerVersion { expected: expected.to_owned(), exact })
+}
+
+/// The query of an agent whose program is named by `runner`.
+pub(super) fn query(section: &Section<'_>, query: Item<'_>, named: Item<'_>, fleet: &Fleet) -> Option<Body> {
+    let before = section.file.errors();
+    let name = named.text()?;
+    refers(named, name, "runner", fleet.runners.keys().map(String::as_str));
+    if let Some(model) = section.own("model") {
+        model.refuse_with::<()>(
+            "an agent has a `model` or a `runner`, this one has both".into(),
+            format!("the model that answers the program is `meter` of [runners.{name}]"),
+        );
+    }
+    if let Some(tools) = section.own("tools") {
+        tools.refuse_with::<()>(
+            "`tools` can't be handed to an agent program yet".into(),
+            "leave `tools` out: the program has its own, within its sandbox; or name a `model` instead of a `runner`"
+                .into(),
+        );
+    }
+    let runner = fleet.runners.get(name);
+    let permissions = section.get("permissions").and_then(|item| permissions(item, runner));
+    let workspace = section.get("workspace").map_or(Some(Workspace::Empty), workspace);
+    if let (Some(item), Some(preset)) = (section.get("workspace"), runner.and_then(RunnerSpec::preset))
+        && preset.reads_workspace
+    {
+        let what = format!(
+            "{} reads what a workspace has of settings for it, and starts the servers they name",
+            preset.name
+        );
+        let hint =
+            "its sandbox holds those as well; for a workspace that others write to, use another program";
+        item.file.warn(item.span(), what, Some(hint.to_owned()));
+    }
+    let resume = resume(section, name, runner);
+    let text = query.text()?;
+    if section.file.errors() > before {
+        return None;
+    }
+    Some(Body::Runner(std::sync::Arc::new(RunnerQuery {
+        query: text.to_owned(),
+        system_instruction: section.text("system_instruction").map(str::to_owned),
+        runner: name.to_owned(),
+        workspace: workspace?,
+        permissions,
+        resume,
+    })))
+}
+
+fn permissions(item: Item<'_>, runner: Option<&RunnerSpec>) -> Option<Permissions> {
+    let section = item.section(keys::PERMISSIONS)?;
+    let default = section.word("default").unwrap_or(PermissionDefault::Deny);
+    let allow = section.get("allow").map_or(Some(Vec::new()), |list| {
+        Some(list.items()?.into_iter().filter_map(|item| kind(&item)).collect())
+    })?;
+    let preset = runner.and_then(RunnerSpec::preset);
+    let holds = preset.is_some_and(|preset| preset.tools != PresetTools::NotHeld);
+    if default == PermissionDefault::Deny && runner.is_some() && !holds {
+        let which =
+            preset.map_or_else(|| "a program without a preset".to_owned(), |preset| preset.name.to_string());
+        return item.refuse_with(
+            format!("{which} can't be held to `permissions`: it would do what they deny"),
+            "leave them out, and let its `sandbox` bound it; or use preset = \"claude\"".into(),
+        );
+    }
+    Some(Permissions { default, allow })
+}
+
+/// One kind; commands can't be told apart by this side.
+fn kind(item: &Item<'_>) -> Option<PermissionKind> {
+    let text = item.text()?;
+    if let Some((kind, _)) = text.split_once(':').filter(|(kind, _)| PermissionKind::parse(kind).is_some()) {
+        return item.refuse_with(
+            format!("`{text}`: a program that prints lines of JSON asks nobody, so a pattern can't be held"),
+            format!("allow \"{kind}\" as a whole, and let its `sandbox` bound what commands can do"),
+        );
+    }
+    item.word()
+}
+
+fn workspace(item: Item<'_>) -> Option<Workspace> {
+    let section = item.section(keys::WORKSPACE)?;
+    if section.flag("trust") == Some(true) {
+        let what = "trust = true: what a repository says about the program can't be made to count yet";
+        section.get("trust")?.refuse_with::<()>(what.into(), "leave it out".into());
+    }
+    let path = |item: Item<'_>| Some(item.file.expand(item.text()?, item.span()));
+    match (section.get("dir"), section.get("repo")) {
+        (Some(folder), None) => {
+            for key in ["keep", "trust"] {
+                if let Some(item) = section.get(key) {
+                    let message = format!("`{key}` has no effect here: it is for a workspace with `repo`");
+                    item.file.warn(item.span(), message, None);
+                }
+            }
+            let path = path(folder)?;
+            reach::judge(&folder, &path);
+            Some(Workspace::Folder(path))
+        }
+        (None, Some(repo)) => {
+            let keep = section.word("keep").unwrap_or(KeepBranch::Changed);
+            Some(Workspace::Repository(RepositorySpec { path: path(repo)?, keep }))
+        }
+        (Some(_), Some(repo)) => {
+            repo.refuse("a workspace is a `dir` or a clone of a `repo`, this one has both".into())
+        }
+        (None, None) => {
+            let hint = "workspace = { repo = \"~/src/app\" } or { dir = \"~/notes\" }; without `workspace` it works in an \
+                        empty folder";
+            section.missing(
+                &["dir", "repo"],
+                "`workspace` needs `repo` or `dir`".into(),
+                Some(hint.to_owned()),
+            )
+        }
+    }
+}
+
+fn resume(section: &Section<'_>, name: &str, runner: Option<&RunnerSpec>) -> ResumePolicy {
+    let can = runner.is_none_or(RunnerSpec::can_resume);
+    let Some(item) = section.get("resume") else {
+        return if can { ResumePolicy::Crash } else { ResumePolicy::Never };
+    };
+    match item.word() {
+        Some(ResumePolicy::Always) => {
+            item.refuse_with::<()>(
+                "resume = \"always\": sessions are not kept between runs yet".into(),
+                "use \"crash\": a further attempt of a run goes on with its session".into(),
+            );
+        }
+        Some(ResumePolicy::Crash) if !can => {
+            item.refuse_with::<()>(
+                format!("the program of [runners.{name}] can't go on with a session"),
+                "write resume = \"never\": each attempt begins anew".into(),
+            );
+        }
+        other => return other.unwrap_or(ResumePolicy::Crash),
+    }
+    ResumePolicy::Crash
+}

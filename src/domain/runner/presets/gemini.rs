@@ -1,0 +1,53 @@
+//! Gemini CLI.
+//!
+//! It needs a workspace that it trusts, and reads the settings of that: `mcp` in them starts servers, within the walls.
+use crate::domain::provider::Provider;
+use crate::domain::runner::preset::{Preset, PresetFile, PresetTools, PresetWire};
+use crate::domain::runner::words::{RunnerPreset, RunnerProtocol};
+
+pub(super) const PRESET: Preset = Preset {
+    name: RunnerPreset::Gemini,
+    protocol: RunnerProtocol::GeminiJson,
+    command: &["gemini"],
+    version: &["--version"],
+    seen: "0.61.0",
+    start: &[
+        "--model",
+        "{model}",
+        "--output-format",
+        "stream-json",
+        "--yolo",
+        "--session-id",
+        "{session}",
+        "--prompt={query}",
+    ],
+    resume: &[
+        "--model",
+        "{model}",
+        "--output-format",
+        "stream-json",
+        "--yolo",
+        "--resume",
+        "{session}",
+        "--prompt={query}",
+    ],
+    names_session: true,
+    env: &[
+        ("GEMINI_API_KEY", "{key}"),
+        ("GOOGLE_GEMINI_BASE_URL", "{meter}"),
+        ("GEMINI_CLI_TRUST_WORKSPACE", "true"),
+    ],
+    files: &[PresetFile { path: ".gemini/settings.json", text: SETTINGS }],
+    wires: &[PresetWire { providers: &[Provider::Gemini], env: &[], files: &[] }],
+    tools: PresetTools::NotHeld,
+    reads_workspace: true,
+    output: 8192,
+    limits: &[
+        "`permissions` can't be held yet: it runs with --yolo, within the sandbox",
+        "it reads the settings of its workspace: servers that a repository names are started, within the sandbox",
+        "it says success after an answer that was cut off or refused: the meter's word counts",
+        "it checks for loops with a side model of its own, which needs a price in [models]",
+    ],
+};
+
+const SETTINGS: &str = r#"{"security":{"auth":{"selectedType":"gemini-api-key"}},"general":{"enableAutoUpdate":false,"enableAutoUpdateNotification":false,"maxAttempts":1},"privacy":{"usageStatisticsEnabled":false},"telemetry":{"enabled":false}}"#;

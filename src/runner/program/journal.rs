@@ -1,0 +1,176 @@
+//! The journal of a run that an agent program carries out: places are given to whoever asks, since requests and events come
+//! side by side.
+use crate::domain::{Said, Step, Talk, Usage, WorstCase};
+use crate::runner::broken::Break;
+use crate::runner::report::{Brief, Report, Shared};
+use crate::store::StepRow;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// Writes down what happens in one run, in places of one journal.
+pub(super) struct ProgramJournal {
+    reports: mpsc::Sender<Report>,
+    template: Talk,
+    next: AtomicU64,
+}
+
+impl ProgramJournal {
+    /// Goes on behind what was written down so far.
+    pub(super) fn after(brief: &Brief, shared: &Shared, rows: &[StepRow]) -> Self {
+        let template = Talk {
+            run: brief.run,
+            agent: brief.agent.id.clone(),
+            session: brief.agent.session(),
+            attempt: brief.attempt,
+            said: Said::Resumed,
+        };
+        let next = AtomicU64::new(rows.last().map_or(0, |last| last.n + 1));
+        Self { reports: shared.reports.clone(), template, next }
+    }
+
+    /// A place that nobody else gets.
+    pub(super) fn take_place(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Returns when all of it is durable.
+    pub(super) async fn write(&self, said: Vec<Said>) -> Result<(), Break> {
+        if said.is_empty() {
+            return Ok(());
+        }
+        let talks = said.into_iter().map(|said| Talk { said, ..self.template.clone() }).collect();
+        let (done, durable) = oneshot::channel();
+        self.reports.send(Report::Journal { talks, done }).await.map_err(|_| Break::Stopped)?;
+        durable.await.map_err(|_| Break::Stopped)
+    }
+
+    /// An entry that is about no tool.
+    pub(super) fn entry(&self, step: Step) -> Said {
+        self.of_call(step, String::new(), String::new(), Duration::ZERO)
+    }
+
+    /// An entry about a call of a tool.
+    pub(super) fn of_call(&self, step: Step, tool: String, args: String, took: Duration) -> Said {
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        Said::Step { n: self.take_place(), step: Box::new(step), tool, args, took_ms }
+    }
+
+    pub(super) fn run(&self) -> crate::domain::RunId {
+        self.template.run
+    }
+
+    pub(super) fn attempt(&self) -> u32 {
+        self.template.attempt
+    }
+}
+
+/// What earlier attempts of a run have left in its journal.
+#[derive(Debug, Default)]
+pub(super) struct Past {
+    /// What was asked; `None`: this is the first attempt that comes to ask.
+    pub(super) query: Option<String>,
+    pub(super) untrusted: bool,
+    pub(super) seen: Vec<String>,
+    pub(super) gate: Option<String>,
+    /// The program's session.
+    pub(super) session: Option<String>,
+    /// What is charged.
+    pub(super) used: Usage,
+    /// Calls of tools so far.
+    pub(super) calls: usize,
+    /// Those of them that nobody saw the end of.
+    pub(super) open_calls: Vec<String>,
+}
+
+impl Past {
+    pub(super) fn of(rows: &[StepRow]) -> Self {
+        let mut past = Self::default();
+        let mut asked: Vec<WorstCase> = Vec::new();
+        let mut ended = 0;
+        let mut open: Vec<(usize, String)> = Vec::new();
+        for row in rows {
+            match &row.step {
+                Step::Begun { query, untrusted, seen, gate } => {
+                    past.query = Some(query.clone());
+                    (past.untrusted, past.seen, past.gate) = (*untrusted, seen.clone(), gate.clone());
+                }
+                Step::Session { id, .. } => past.session = Some(id.clone()),
+                Step::Asked { worst, .. } => asked.push(*worst),
+                Step::Answered { used, .. } | Step::Unanswered { used, .. } => {
+                    ended += 1;
+                    past.used.add(used);
+                }
+                Step::Calling { call, .. } => {
+                    past.calls = past.calls.max(call + 1);
+                    let what = [row.tool.as_deref(), row.args.as_deref()];
+                    let what: Vec<&str> = what.into_iter().flatten().collect();
+                    open.push((*call, what.join(" ")));
+                }
+                Step::Called { call, .. } => {
+                    past.calls = past.calls.max(call + 1);
+                    open.retain(|(open, _)| open != call);
+                }
+                Step::Told { .. } | Step::Kept { .. } | Step::Decided { .. } => {}
+            }
+        }
+        // it is not known which of them have no end: the dearest may be among them
+        asked.sort_by(|a, b| b.usd.total_cmp(&a.usd).then(b.tokens.cmp(&a.tokens)));
+        let lost = asked.len().saturating_sub(ended);
+        asked.iter().take(lost).for_each(|worst| past.used.add(&worst.usage()));
+        past.open_calls = open.into_iter().map(|(_, what)| what).collect();
+        past
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of what an attempt finds of those before it.
+    use super::*;
+    use crate::domain::{Effect, ModelAnswer, ModelTurn, ToolReply};
+
+    fn rows(steps: Vec<(Step, Option<&str>)>) -> Vec<StepRow> {
+        let row = |(n, (step, tool)): (usize, (Step, Option<&str>))| StepRow {
+            n: n as u64,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            tool: tool.map(str::to_owned),
+            args: tool.map(|_| "{\"command\":\"make\"}".to_owned()),
+            took_ms: 0,
+            step,
+        };
+        steps.into_iter().enumerate().map(row).collect()
+    }
+
+    #[test]
+    fn what_nobody_saw_the_end_of_is_known_and_charged() {
+        let asked = |tokens, usd| {
+            let worst = WorstCase { tokens, output: tokens / 2, usd };
+            (Step::Asked { model: "m".into(), worst }, None)
+        };
+        let used = Usage { requests: 1, input_tokens: 7, output_tokens: 3, usd: 0.1, ..Usage::default() };
+        let finish = crate::domain::Finish::Stop;
+        let answer = ModelAnswer { turn: ModelTurn::default(), finish, tokens: None, asked_twice: false };
+        let calling = |call| (Step::Calling { call, effect: Effect::Effect }, Some("shell"));
+        let reply = ToolReply { id: "t".into(), name: "shell".into(), text: String::new(), is_error: false };
+        let past = Past::of(&rows(vec![
+            (
+                Step::Begun { query: "do it".into(), untrusted: true, seen: vec!["k".into()], gate: None },
+                None,
+            ),
+            (Step::Session { id: "s-1".into(), version: None }, None),
+            asked(100, 1.0),
+            asked(50, 0.5),
+            (Step::Answered { model: "m".into(), answer, used }, None),
+            calling(0),
+            (Step::Called { call: 0, reply, untrusted: true }, Some("shell")),
+            calling(1),
+        ]));
+        assert_eq!((past.query.as_deref(), past.session.as_deref()), (Some("do it"), Some("s-1")));
+        assert_eq!((past.calls, past.open_calls), (2, vec!["shell {\"command\":\"make\"}".to_owned()]));
+        // one of the two requests has no end: the dearer one may be it
+        assert_eq!((past.used.requests, past.used.tokens()), (2, 110));
+        assert!((past.used.usd - 1.1).abs() < 1e-9);
+        let none = Past::of(&[]);
+        assert!(none.query.is_none() && none.session.is_none() && none.used == Usage::default());
+    }
+}

@@ -1,0 +1,202 @@
+//! Listens to an agent program: what it prints becomes entries of the journal and lines of the run's output. Knows when it
+//! has been silent for too long.
+use super::journal::ProgramJournal;
+use crate::agent_program::{Decoder, HeardSoFar, ProgramEvent};
+use crate::domain::{Effect, ErrorKind, RunError, RunnerSpec, Said, Step, Stream, ToolReply, human_duration};
+use crate::proxy::meter::Meter;
+use crate::runner::broken::to_std;
+use crate::runner::command::{Audience, End};
+use crate::runner::output::{Output, Piece, shorten};
+use crate::secret;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Most of what a tool gave that is written down.
+const RESULT: usize = 64 << 10;
+/// Most of the arguments of a call that events and lists show.
+const ARGS_SHOWN: usize = 2000;
+
+/// A call of a tool that has no end yet.
+struct OpenCall {
+    call: usize,
+    tool: String,
+    args: String,
+    began: Instant,
+}
+
+/// Listens to one attempt of a program.
+pub(super) struct ProgramListener {
+    decoder: Decoder,
+    pub(super) heard: HeardSoFar,
+    journal: Arc<ProgramJournal>,
+    meter: Arc<Meter>,
+    pub(super) output: Output,
+    /// What is to be written down.
+    waiting: Vec<Said>,
+    calls: HashMap<String, OpenCall>,
+    next_call: usize,
+    first_event: Duration,
+    idle: Duration,
+    /// Since when it runs.
+    began: Instant,
+    /// When it last got on, by its own word.
+    progress: Option<Instant>,
+}
+
+impl ProgramListener {
+    pub(super) fn new(
+        spec: &RunnerSpec,
+        journal: Arc<ProgramJournal>,
+        meter: Arc<Meter>,
+        output: Output,
+        next_call: usize,
+    ) -> Self {
+        Self {
+            decoder: Decoder::new(spec.protocol),
+            heard: HeardSoFar::default(),
+            journal,
+            meter,
+            output,
+            waiting: Vec::new(),
+            calls: HashMap::new(),
+            next_call,
+            first_event: to_std(spec.first_event),
+            idle: to_std(spec.idle),
+            began: Instant::now(),
+            progress: None,
+        }
+    }
+
+    /// Nothing more comes. Returns what is to be said of what was not understood.
+    pub(super) async fn finish(&mut self) -> Option<String> {
+        let last = self.decoder.finish();
+        self.take(last);
+        self.write().await;
+        self.output.finish().await;
+        self.decoder.unread()
+    }
+
+    fn take(&mut self, events: Vec<ProgramEvent>) {
+        for event in events {
+            if event.is_progress() {
+                self.progress = Some(Instant::now());
+            }
+            // some say it again with each step
+            let is_known =
+                matches!(&event, ProgramEvent::Session { id, .. } if self.heard.session.as_ref() == Some(id));
+            self.heard.hear(&event);
+            if !is_known {
+                self.note(event);
+            }
+        }
+    }
+
+    fn note(&mut self, event: ProgramEvent) {
+        match event {
+            ProgramEvent::Session { id, version } => {
+                self.waiting.push(self.journal.entry(Step::Session { id, version }));
+            }
+            ProgramEvent::Text(text) => {
+                self.output.add(Piece::of_line(text.trim_end().to_owned()));
+                self.waiting.push(self.journal.entry(Step::Told { text, thought: None }));
+            }
+            ProgramEvent::Thought(text) => {
+                self.waiting
+                    .push(self.journal.entry(Step::Told { text: String::new(), thought: Some(text) }));
+            }
+            ProgramEvent::ToolBegan { id, tool, args } => {
+                let args = shorten(&secret::redact(&args), ARGS_SHOWN);
+                let call = self.next_call;
+                self.next_call += 1;
+                let step = Step::Calling { call, effect: Effect::Effect };
+                self.waiting.push(self.journal.of_call(step, tool.clone(), args.clone(), Duration::ZERO));
+                self.calls.insert(id, OpenCall { call, tool, args, began: Instant::now() });
+            }
+            ProgramEvent::ToolEnded { id, text, is_error, .. } => {
+                let Some(OpenCall { call, tool, args, began }) = self.calls.remove(&id) else { return };
+                let reply = ToolReply { id, name: tool.clone(), text: shorten(&text, RESULT), is_error };
+                let step = Step::Called { call, reply, untrusted: true };
+                self.waiting.push(self.journal.of_call(step, tool, args, began.elapsed()));
+            }
+            ProgramEvent::Retry(why) => self.complain(format!("tries again: {why}")),
+            ProgramEvent::Error(why) => self.complain(why),
+            ProgramEvent::Usage(_) | ProgramEvent::Ended(_) => {}
+        }
+    }
+
+    fn complain(&mut self, what: String) {
+        self.output.add(Piece { stream: Stream::Stderr, ..Piece::of_line(what) });
+    }
+
+    async fn write(&mut self) {
+        // who can't write down ends soon, for the same reason
+        let _ = self.journal.write(std::mem::take(&mut self.waiting)).await;
+    }
+
+    /// When it last showed a sign of life, and how long it may be silent from then on.
+    fn life(&self) -> (Instant, Duration) {
+        let report = self.meter.report();
+        if report.in_flight > 0 {
+            return (Instant::now(), self.idle);
+        }
+        let asked = report.used.requests + report.refused > 0;
+        let asked = asked.then_some(report.last_sign);
+        match self.progress.max(asked) {
+            Some(last) => (last, self.idle),
+            None => (self.began, self.first_event),
+        }
+    }
+}
+
+impl Audience for ProgramListener {
+    fn begins(&mut self) {
+        self.began = Instant::now();
+    }
+
+    fn add(&mut self, piece: Piece) {
+        match piece.stream {
+            Stream::Stdout => {
+                let events = self.decoder.push(&piece.text);
+                self.take(events);
+            }
+            Stream::Stderr => self.output.add(piece),
+        }
+    }
+
+    async fn flush(&mut self) -> bool {
+        self.write().await;
+        self.output.flush().await
+    }
+
+    fn look_at(&self) -> Option<Instant> {
+        let (last, patience) = self.life();
+        Some(last + patience)
+    }
+
+    fn lost_patience(&mut self) -> Option<RunError> {
+        let (last, patience) = self.life();
+        if last + patience > Instant::now() {
+            return None;
+        }
+        let for_so_long = human_duration(jiff::SignedDuration::try_from(patience).unwrap_or_default());
+        let what = match self.heard.retries {
+            0 if self.progress.is_none() => format!(
+                "said nothing and asked nothing for {for_so_long} after its start (`first_event`); does it wait for \
+                 somebody, or for the network?"
+            ),
+            0 => format!("said nothing and asked nothing for {for_so_long} (`idle`)"),
+            retries => format!("only tried again for {for_so_long} (`idle`), {retries} times"),
+        };
+        Some(RunError::new(ErrorKind::RunnerStuck, format!("the program {what}")))
+    }
+
+    fn must_end(&mut self, end: &End) {
+        let why = match end {
+            End::Stopped => "the run was stopped",
+            _ => "the run is being ended",
+        };
+        self.meter.refuse(RunError::new(ErrorKind::Interrupted, why));
+    }
+}

@@ -1,0 +1,458 @@
+//! The body of an attempt that an agent program carries out.
+//!
+//! The program gets a home of its own, the address of a [`Meter`] in the place of its provider's, and a key that is good
+//! there alone. Its requests are held for and settled like those of other runs (`account`); what it prints becomes entries of
+//! the same journal (`listener`). How it ended is judged by what the meter has seen (`agent_program::judge`), and by its own
+//! word last.
+mod account;
+mod journal;
+mod listener;
+mod prompt;
+mod repository;
+mod version;
+mod world;
+
+pub(super) use version::version_of;
+pub(super) use world::World;
+
+use super::command::{Attempt, End, Ran, StartPlan, Surroundings};
+use super::output::Output;
+use super::template::{self, Places};
+use crate::agent_program::{Launch, LaunchPlaces, Metered, ProgramEnd, judge, launch};
+use crate::child::confined::run_folder;
+use crate::domain::{
+    AttemptEnd, AttemptOutcome, Body, CommandSpec, ErrorKind, Finish, ModelSpec, ProcessRole, ProgramOwner,
+    RepositorySpec, ResumePolicy, RunError, RunnerQuery, RunnerSpec, Said, Sandbox, Step, TextOrSecret,
+    Usage, WORK, Workspace, counted,
+};
+use crate::proxy;
+use crate::proxy::meter::{AnswerEnd, Meter, MeterLimits, MeterReport, MeterSpec, Upstream};
+use crate::runner::broken::Break;
+use crate::secret;
+use account::ProgramAccount;
+use journal::{Past, ProgramJournal};
+use listener::ProgramListener;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+/// Of what it says, so much is kept at hand.
+const TAIL: usize = 4 << 10;
+/// Linux refuses a longer single argument (`MAX_ARG_STRLEN`).
+const LONGEST_ARGUMENT: usize = 120 << 10;
+
+/// What the record says of a run whose program gave no answer.
+#[derive(Default)]
+struct ProgramSoFar {
+    usage: Usage,
+    warnings: Vec<String>,
+    exit_code: Option<i32>,
+    ended_by_others: bool,
+}
+
+/// A program that is about to start.
+struct Ready {
+    name: String,
+    command: CommandSpec,
+    meter: Arc<Meter>,
+    journal: Arc<ProgramJournal>,
+    surroundings: Surroundings,
+    /// Says to whoever waits for a budget that the program has ended.
+    over: CancellationToken,
+}
+
+/// What is to be done, by which program, where.
+#[derive(Clone, Copy)]
+struct Task<'t> {
+    query: &'t RunnerQuery,
+    spec: &'t RunnerSpec,
+    model: &'t ModelSpec,
+    past: &'t Past,
+    world: &'t World,
+}
+
+impl Task<'_> {
+    /// Does the program go on with its session? Not where that went with its folder.
+    fn goes_on(&self) -> bool {
+        self.query.resume != ResumePolicy::Never && self.spec.can_resume() && !self.world.fresh
+    }
+
+    fn prompt(&self, asked: &str, goes_on: bool) -> Result<String, Break> {
+        let system = self.query.system_instruction.as_deref();
+        let prompt = prompt::of(system, asked, goes_on, &self.past.open_calls);
+        if prompt.len() <= LONGEST_ARGUMENT {
+            return Ok(prompt);
+        }
+        let why = format!(
+            "the query has {} KiB, and a program can't be handed more than {}; write it into a file of the workspace",
+            prompt.len() >> 10,
+            LONGEST_ARGUMENT >> 10
+        );
+        Err(Break::failed(ErrorKind::Config, why))
+    }
+
+    /// The program as it is started, and what it has around it.
+    fn command(
+        &self,
+        launched: Launch,
+        places: &LaunchPlaces<'_>,
+        work: PathBuf,
+        meter: &Arc<Meter>,
+    ) -> (CommandSpec, Surroundings) {
+        let text = |(name, value)| (name, TextOrSecret::Text(value));
+        let mut env: BTreeMap<String, TextOrSecret> = launched.env.into_iter().map(text).collect();
+        for (name, value) in &self.spec.env {
+            let value = match value {
+                TextOrSecret::Text(text) => TextOrSecret::Text(places.fill(text)),
+                secret => secret.clone(),
+            };
+            env.insert(name.clone(), value);
+        }
+        env.extend(self.world.environment().map(text));
+        let sandbox = self.spec.sandbox.unless_off();
+        let surroundings = Surroundings {
+            meter: sandbox.is_some().then(|| meter.clone()),
+            folders: self.world.writable(),
+            executes: vec![work.clone()],
+        };
+        let walls = |sandbox: Arc<Sandbox>| {
+            Arc::new(with_workspace(&sandbox, &self.query.workspace, &self.world.folder))
+        };
+        let command =
+            CommandSpec { argv: launched.argv, env, cwd: work, stdin: None, sandbox: sandbox.map(walls) };
+        (command, surroundings)
+    }
+}
+
+impl Attempt<'_> {
+    /// Has the agent's program do what it is asked, and judges the outcome.
+    pub(super) async fn program(&mut self, query: &RunnerQuery, places: &Places) -> AttemptOutcome {
+        let mut so_far = ProgramSoFar::default();
+        let carried_out = self.carried_out(query, places, &mut so_far).await;
+        let (end, result, retry_after) = match carried_out {
+            Ok(answer) => (AttemptEnd::Completed, Some(secret::redact(&answer).into_owned()), None),
+            Err(Break::Stopped) => (AttemptEnd::Cancelled, None, None),
+            Err(Break::Failed(error, retry_after)) => {
+                let message = secret::redact(&error.message).into_owned();
+                (AttemptEnd::Failed(RunError { message, ..error }), None, retry_after)
+            }
+        };
+        let ProgramSoFar { usage, warnings, exit_code, ended_by_others } = so_far;
+        AttemptOutcome {
+            result,
+            usage,
+            warnings,
+            exit_code,
+            ended_by_others,
+            retry_after,
+            ..AttemptOutcome::of(end)
+        }
+    }
+
+    async fn carried_out(
+        &mut self,
+        query: &RunnerQuery,
+        places: &Places,
+        so_far: &mut ProgramSoFar,
+    ) -> Result<String, Break> {
+        let fleet = self.shared.fleet.clone();
+        let missing =
+            |table: String| Break::failed(ErrorKind::Config, format!("there is no [{table}] any more"));
+        let table = format!("runners.{}", query.runner);
+        let spec = fleet.runners.get(&query.runner).ok_or_else(|| missing(table.clone()))?;
+        let model = fleet.models.get(&spec.meter).ok_or_else(|| missing(format!("models.{}", spec.meter)))?;
+        // one that is only tried has no journal
+        let rows = if self.shared.store.is_some() { self.journal().await? } else { Vec::new() };
+        let past = Past::of(&rows);
+        so_far.usage = past.used;
+        let journal = Arc::new(ProgramJournal::after(self.brief, self.shared, &rows));
+        let asked = self.asked(query, places, &past, &journal).await?;
+        let spawn = |why: String| Break::failed(ErrorKind::Spawn, why);
+        let world = World::open(self.brief.run).await.map_err(spawn)?;
+        let owner =
+            ProgramOwner { table, agent: Some(self.brief.agent.id.clone()), run: Some(self.brief.run) };
+        if let Some(expected) = &spec.version {
+            so_far.warnings.extend(version::expected(spec, expected, &world, &owner).await?);
+        }
+        if let Workspace::Repository(repository) = &query.workspace {
+            let cloned = repository::clone(repository, &world, self.brief.agent.id.as_str()).await;
+            so_far.warnings.extend(cloned.map_err(|why| Break::failed(ErrorKind::Config, why))?);
+        }
+        let over = CancellationToken::new();
+        let account = ProgramAccount::new(journal.clone(), self.shared, self.deadline, over.clone());
+        let meter = Arc::new(self.meter(spec, model, &past, account, &owner).await?);
+        let kept = journal.clone();
+        let task = Task { query, spec, model, past: &past, world: &world };
+        let ready = self.ready(&task, &asked, meter, journal, over).await?;
+        let came = self.watched(spec, &past, ready, &owner, so_far).await;
+        if let (Workspace::Repository(repository), false) =
+            (&query.workspace, matches!(came, Err(Break::Stopped)))
+        {
+            self.bring_back(repository, spec, &world, &owner, &kept, so_far).await;
+        }
+        came
+    }
+
+    /// A proof of what the program has done: it runs where that worked, and may change what that may. `None`: there is no
+    /// such program.
+    pub(super) fn proof_of_program(&self, spec: &CommandSpec) -> Option<(CommandSpec, Surroundings)> {
+        let Body::Runner(query) = &self.brief.agent.body else { return None };
+        let folder = run_folder(self.brief.run);
+        let work = work_of(&query.workspace, &folder);
+        let mut spec = spec.clone();
+        if spec.cwd == Path::new(WORK) {
+            spec.cwd.clone_from(&work);
+        }
+        spec.sandbox =
+            spec.sandbox.map(|sandbox| Arc::new(with_workspace(&sandbox, &query.workspace, &folder)));
+        Some((spec, Surroundings { meter: None, folders: world::writable(&folder), executes: vec![work] }))
+    }
+
+    /// What the program is to do: as it was asked in the first attempt of the run.
+    async fn asked(
+        &mut self,
+        query: &RunnerQuery,
+        places: &Places,
+        past: &Past,
+        journal: &ProgramJournal,
+    ) -> Result<String, Break> {
+        if let Some(asked) = &past.query {
+            self.seen.clone_from(&past.seen);
+            self.gate_before.clone_from(&past.gate);
+            return Ok(asked.clone());
+        }
+        let text = self.brief.query.as_deref().unwrap_or(&query.query);
+        let (text, untrusted) = template::fill_query(text, places);
+        let gate = self.needs_gate_later().then(|| places.gate.clone());
+        let (seen, n) = (self.seen.clone(), journal.take_place());
+        journal.write(vec![Said::Query { n, text: text.clone(), untrusted, seen, gate }]).await?;
+        Ok(text)
+    }
+
+    /// What stands for the program's provider.
+    async fn meter(
+        &self,
+        spec: &RunnerSpec,
+        model: &ModelSpec,
+        past: &Past,
+        account: ProgramAccount,
+        owner: &ProgramOwner,
+    ) -> Result<Meter, Break> {
+        let failed = |error: RunError| Break::Failed(error, None);
+        let access = self.shared.models.access(&spec.meter, self.time_left()).await.map_err(failed)?;
+        let secrets = access.secrets.iter().map(|value| Zeroizing::new(value.expose().to_owned())).collect();
+        let upstream =
+            Upstream { base: access.base, client: access.client, headers: access.headers, secrets };
+        let limits = MeterLimits::of(&self.shared.fleet, &self.brief.agent.limits, past.used);
+        let metered = MeterSpec::of(&self.shared.fleet, &spec.meter, upstream, limits, owner.clone());
+        let mut metered = metered.ok_or_else(|| {
+            Break::failed(ErrorKind::Config, format!("there is no [models.{}]", spec.meter))
+        })?;
+        metered.max_output_tokens = output_bound(spec, model);
+        Ok(Meter::new(metered, Arc::new(account)))
+    }
+
+    /// Everything that a start needs: arguments, environment, files, walls.
+    async fn ready(
+        &self,
+        task: &Task<'_>,
+        asked: &str,
+        meter: Arc<Meter>,
+        journal: Arc<ProgramJournal>,
+        over: CancellationToken,
+    ) -> Result<Ready, Break> {
+        let Task { query, spec, model, past, world } = *task;
+        let spawn = |why: String| Break::failed(ErrorKind::Spawn, why);
+        let address = match spec.sandbox.unless_off() {
+            Some(_) => format!("http://127.0.0.1:{}", proxy::PORT),
+            None => served_here(&meter)
+                .map_err(|error| spawn(format!("no listener for its requests: {error}")))?,
+        };
+        let session = past.session.as_deref().filter(|_| task.goes_on());
+        let fresh = Uuid::new_v4().to_string();
+        let prompt = task.prompt(asked, session.is_some())?;
+        let work = work_of(&query.workspace, &world.folder);
+        let (home, shown) = (world.home().display().to_string(), work.display().to_string());
+        let places = LaunchPlaces {
+            query: &prompt,
+            session: session.unwrap_or(&fresh),
+            model: &model.model,
+            meter: &address,
+            key: meter.key(),
+            output: output_bound(spec, model),
+            home: &home,
+            work: &shown,
+        };
+        let mut launched =
+            launch(spec, model.provider, query.permissions.as_ref(), session.is_some(), &places);
+        world.write(std::mem::take(&mut launched.files)).await.map_err(spawn)?;
+        let (command, surroundings) = task.command(launched, &places, work, &meter);
+        Ok(Ready { name: name_of(spec), command, meter, journal, surroundings, over })
+    }
+
+    /// What the program made in its clone becomes a branch. What stands against that is a warning: its work is judged by
+    /// itself.
+    async fn bring_back(
+        &self,
+        repository: &RepositorySpec,
+        spec: &RunnerSpec,
+        world: &World,
+        owner: &ProgramOwner,
+        journal: &ProgramJournal,
+        so_far: &mut ProgramSoFar,
+    ) {
+        let workspace = Workspace::Repository(repository.clone());
+        let sandbox = spec.sandbox.unless_off();
+        let sandbox = sandbox.map(|sandbox| with_workspace(&sandbox, &workspace, &world.folder));
+        let agent = self.brief.agent.id.as_str();
+        let kept =
+            repository::bring_back(repository, world, sandbox.as_ref(), owner, agent, self.brief.run).await;
+        match kept {
+            Ok(None) => {}
+            Ok(Some(repository::KeptBranch { branch, summary: changes })) => {
+                let repository = repository.path.display().to_string();
+                let step = Step::Kept { repository, branch, changes };
+                // who can't write it down ends soon, for the same reason
+                let _ = journal.write(vec![journal.entry(step)]).await;
+            }
+            Err(why) => so_far.warnings.push(why),
+        }
+    }
+
+    /// From the start of the program to the word on its outcome.
+    async fn watched(
+        &mut self,
+        spec: &RunnerSpec,
+        past: &Past,
+        ready: Ready,
+        owner: &ProgramOwner,
+        so_far: &mut ProgramSoFar,
+    ) -> Result<String, Break> {
+        let Ready { name, command, meter, journal, surroundings, over } = ready;
+        let output = Output::kept(self.brief, self.shared.reports.clone(), TAIL);
+        let mut listener = ProgramListener::new(spec, journal, meter.clone(), output, past.calls);
+        let plan = StartPlan { spec: &command, role: ProcessRole::Body, owner: owner.clone(), surroundings };
+        let end = self.started(&plan, &mut listener, &mut so_far.warnings).await;
+        // whatever the program left on its way is settled before its run can end
+        over.cancel();
+        meter.close().await;
+        so_far.warnings.extend(listener.finish().await);
+        let report = meter.report();
+        so_far.usage.add(&report.used);
+        so_far.warnings.extend(taken_out(&report));
+        let ProgramListener { heard, output, .. } = listener;
+        let ran = Ran { end, stdout: String::new(), stderr: output.stderr.finish(), warnings: Vec::new() };
+        // one that did its work has an answer, and no code that anybody asks for
+        so_far.exit_code = if let End::Exited(code @ 1..) = ran.end { Some(code) } else { None };
+        so_far.ended_by_others = ran.was_ended_by_others();
+        let metered = metered(&report, past);
+        let judged = match &ran.end {
+            End::Stopped => return Err(Break::Stopped),
+            End::Exited(_) | End::Signalled(_) => judge(&name, &heard, &metered, &end_of(&ran)),
+            _ => {
+                let error = ran.error(&name).map_or_else(|| Ok(String::new()), Err);
+                metered.refused.map_or(error, Err)
+            }
+        };
+        judged.map_err(|error| Break::Failed(error, None))
+    }
+}
+
+/// Longest answer, in tokens: that of the model's table, or of the preset where nobody has set one.
+fn output_bound(spec: &RunnerSpec, model: &ModelSpec) -> u64 {
+    match spec.preset() {
+        Some(preset) if model.max_output_by_default => preset.output,
+        _ => model.max_output_tokens,
+    }
+}
+
+/// What the program is called in messages.
+fn name_of(spec: &RunnerSpec) -> String {
+    match spec.preset {
+        Some(preset) => preset.to_string(),
+        None => {
+            let program = PathBuf::from(spec.command.first().map(String::as_str).unwrap_or_default());
+            program.file_name().unwrap_or_default().to_string_lossy().into_owned()
+        }
+    }
+}
+
+/// Where the program works.
+fn work_of(workspace: &Workspace, folder: &Path) -> PathBuf {
+    match workspace {
+        Workspace::Empty | Workspace::Repository(_) => folder.join("work"),
+        Workspace::Folder(folder) => folder.clone(),
+    }
+}
+
+/// The walls, with what the workspace needs. `folder`: that of the run.
+fn with_workspace(sandbox: &Sandbox, workspace: &Workspace, folder: &Path) -> Sandbox {
+    let mut sandbox = sandbox.clone();
+    match workspace {
+        Workspace::Empty => {}
+        Workspace::Folder(folder) => sandbox.write.push(folder.clone()),
+        Workspace::Repository(_) => sandbox.read.extend(repository::objects(folder)),
+    }
+    sandbox
+}
+
+/// Without walls the program is in the daemon's own network: the meter listens there.
+fn served_here(meter: &Meter) -> std::io::Result<String> {
+    let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
+    let address = listener.local_addr()?;
+    meter.serve(std::future::ready(Some(listener)));
+    Ok(format!("http://{address}"))
+}
+
+fn taken_out(report: &MeterReport) -> Option<String> {
+    let tools: Vec<String> = report
+        .taken_out
+        .iter()
+        .map(|(tool, times)| {
+            format!("{tool} ({})", counted(usize::try_from(*times).unwrap_or(usize::MAX), "request"))
+        })
+        .collect();
+    (!tools.is_empty()).then(|| {
+        format!(
+            "tools that the provider would have run itself were taken out of requests: {}",
+            tools.join(", ")
+        )
+    })
+}
+
+/// What counts of the meter's report for the outcome. What it was told to refuse at the end is no reason of its own.
+fn metered(report: &MeterReport, past: &Past) -> Metered {
+    let mut metered = Metered {
+        requests: past.used.requests + report.used.requests,
+        refused: report.refusal.clone().filter(|error| error.kind != ErrorKind::Interrupted),
+        failed: report.trouble.clone(),
+        finish: None,
+    };
+    match &report.last {
+        Some(AnswerEnd::CutOff) => metered.finish = Some(Finish::Length),
+        Some(AnswerEnd::Refused(why)) => metered.finish = Some(Finish::Refusal(why.clone())),
+        Some(AnswerEnd::Complete) => metered.finish = Some(Finish::Stop),
+        Some(AnswerEnd::Empty) => {
+            let why = "the model's last answer had neither text nor a tool call";
+            metered.failed.get_or_insert_with(|| RunError::new(ErrorKind::EmptyAnswer, why));
+        }
+        Some(AnswerEnd::Failed(error)) => {
+            metered.failed.get_or_insert_with(|| error.clone());
+        }
+        None => {}
+    }
+    metered
+}
+
+fn end_of(ran: &Ran) -> ProgramEnd {
+    let last = ran.stderr.lines().rfind(|line| !line.trim().is_empty()).map(str::trim);
+    let said = last.map_or(String::new(), |line| format!(": {}", super::output::shorten(line, 300)));
+    match ran.end {
+        End::Exited(code) => ProgramEnd { code: Some(code), how: format!("exit status {code}{said}") },
+        End::Signalled(signal) => ProgramEnd { code: None, how: format!("signal {signal}{said}") },
+        _ => ProgramEnd { code: None, how: "no exit status".into() },
+    }
+}

@@ -1,0 +1,287 @@
+//! The workspace that is a clone: it shares the objects of a repository that nothing here can write, and what was made in it
+//! comes back as a branch.
+//!
+//! What the program can write is not trusted: its hooks, filters and settings run within its walls and never here. So the
+//! commit and the bundle are made within, and only the bundle is read outside, by a git that runs no hook and checks each
+//! object. A worktree would not do: its repository can be told to run things as its owner.
+use super::world::World;
+use crate::child::{self, ChildError, Confinement, Finished, Inherit, Program};
+use crate::domain::{KeepBranch, ProgramOwner, RepositorySpec, RunId, Sandbox, counted};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long one call of git may take.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// Of what it prints, so much is kept.
+const SAID: usize = 64 << 10;
+/// Lines of the summary of what changed.
+const SUMMARY: usize = 30;
+/// Where the clone began, in the folder of the run: beside what the program can write.
+const BASE: &str = "base";
+/// Which folders of objects it reads, one in each line; there as well.
+const OBJECTS: &str = "objects";
+/// The hash of a tree with nothing in it.
+const NOTHING: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
+
+/// Nothing of whoever runs the daemon counts but the repository itself: no hooks, no helpers, no settings of theirs.
+const QUIET: &[&str] = &[
+    "-c",
+    "core.hooksPath=/dev/null",
+    "-c",
+    "core.fsmonitor=false",
+    "-c",
+    "gc.auto=0",
+    "-c",
+    "maintenance.auto=false",
+    "-c",
+    "protocol.file.allow=always",
+    "-c",
+    "transfer.fsckObjects=true",
+];
+
+/// Commits what is left, and makes a bundle of what is new: `$1`, from `$2` on. Hooks that the program has left would only
+/// stand in its way.
+const SCRIPT: &str = r#"
+git() { command git -c core.hooksPath=/dev/null -c core.fsmonitor=false "$@"; }
+rm -f "$1"
+git add --all || exit
+git diff --cached --quiet || git commit --quiet --no-verify --message 'What the agent left uncommitted' || exit
+test "$(git rev-parse --verify --quiet HEAD)" = "$2" || git bundle create --quiet "$1" HEAD ${2:+"^$2"}
+"#;
+
+/// What was brought back of a run.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct KeptBranch {
+    /// The branch in the repository.
+    pub(super) branch: String,
+    /// What changed, file by file.
+    pub(super) summary: String,
+}
+
+/// Makes the clone, unless an earlier attempt has. Returns what to say of the repository.
+///
+/// # Errors
+/// A sentence: there is no such repository, or git can't clone it.
+pub(super) async fn clone(spec: &RepositorySpec, world: &World, agent: &str) -> Result<Vec<String>, String> {
+    if world.folder.join(BASE).exists() {
+        return Ok(Vec::new());
+    }
+    let shown = spec.path.display();
+    if !spec.path.is_dir() {
+        return Err(format!("there is no repository `{shown}`; was it moved? Name it in `workspace`"));
+    }
+    let (repo, work) = (text(&spec.path), text(&world.work()));
+    let name = format!("user.name=bgagent {agent}");
+    let cloning = [
+        "clone",
+        "--quiet",
+        "--shared",
+        "--template=",
+        "--no-recurse-submodules",
+        "--config",
+        &name,
+        "--config",
+        "user.email=bgagent@localhost",
+        "--",
+        &repo,
+        &work,
+    ];
+    // what an attempt that was cut off here has left
+    let _ = std::fs::remove_dir_all(world.work());
+    git(&cloning).await.map_err(|why| format!("`{shown}` can't be cloned: {why}"))?;
+    let head = git(&["-C", &work, "rev-parse", "--verify", "--quiet", "HEAD"]).await;
+    let base = head.map(|head| head.trim().to_owned()).unwrap_or_default();
+    let objects: Vec<String> = objects_of(&repo).await?.iter().map(|path| text(path)).collect();
+    std::fs::write(world.folder.join(OBJECTS), objects.join("\n"))
+        .and_then(|()| std::fs::write(world.folder.join(BASE), &base))
+        .map_err(|error| format!("where the clone begins can't be written down: {error}"))?;
+    let mut warnings = Vec::new();
+    if base.is_empty() {
+        warnings.push(format!("`{shown}` has no commits: the program begins with nothing"));
+    }
+    warnings.extend(uncommitted(&repo).await);
+    if world.work().join(".gitmodules").exists() {
+        warnings.push(format!("submodules of `{shown}` are not cloned: their folders are empty"));
+    }
+    Ok(warnings)
+}
+
+/// The folders of objects that the clone in the folder of a run reads.
+pub(super) fn objects(folder: &Path) -> Vec<PathBuf> {
+    let known = std::fs::read_to_string(folder.join(OBJECTS)).unwrap_or_default();
+    known.lines().map(PathBuf::from).collect()
+}
+
+async fn objects_of(repo: &str) -> Result<Vec<PathBuf>, String> {
+    let path = git(&["-C", repo, "rev-parse", "--path-format=absolute", "--git-path", "objects"]).await?;
+    let own = PathBuf::from(path.trim_end_matches('\n'));
+    // one that is a clone of this kind itself
+    let others = std::fs::read_to_string(own.join("info/alternates")).unwrap_or_default();
+    let others = others.lines().filter(|line| line.starts_with('/')).map(PathBuf::from);
+    Ok(std::iter::once(own.clone()).chain(others.filter(|path| path.is_dir())).collect())
+}
+
+async fn uncommitted(repo: &str) -> Option<String> {
+    let changed = git(&["-C", repo, "status", "--porcelain", "--untracked-files=no"]).await.ok()?;
+    let count = changed.lines().count();
+    (count > 0).then(|| {
+        format!(
+            "`{repo}` has {} with changes that are not committed: the program does not see them",
+            counted(count, "file")
+        )
+    })
+}
+
+/// Brings back what was made, as a branch of the repository. `None`: there is nothing to keep.
+///
+/// # Errors
+/// A sentence: what could not be brought back, and where it is.
+pub(super) async fn bring_back(
+    spec: &RepositorySpec,
+    world: &World,
+    sandbox: Option<&Sandbox>,
+    owner: &ProgramOwner,
+    agent: &str,
+    run: RunId,
+) -> Result<Option<KeptBranch>, String> {
+    if spec.keep == KeepBranch::Never {
+        return Ok(None);
+    }
+    let base = std::fs::read_to_string(world.folder.join(BASE)).map_err(|error| error.to_string())?;
+    let bundle = world.temporary().join("result.bundle");
+    bundled(world, sandbox, owner, &base, &bundle).await?;
+    // a link would lead elsewhere
+    let is_made = bundle.symlink_metadata().is_ok_and(|found| found.is_file());
+    let (repo, branch) = (text(&spec.path), branch(agent, run));
+    let place = format!("refs/heads/{branch}");
+    if is_made {
+        let refspec = format!("+HEAD:{place}");
+        let fetching = [
+            "-C",
+            &repo,
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--no-recurse-submodules",
+            "--",
+            &text(&bundle),
+            &refspec,
+        ];
+        git(&fetching).await.map_err(|why| format!("what it made can't be brought back: {why}"))?;
+        let _ = std::fs::remove_file(&bundle);
+    } else if spec.keep == KeepBranch::Changed || base.is_empty() {
+        return Ok(None);
+    } else {
+        git(&["-C", &repo, "update-ref", &place, &base]).await?;
+    }
+    let from = if base.is_empty() { NOTHING } else { base.as_str() };
+    let diff = ["-C", &repo, "diff", "--no-ext-diff", "--no-textconv", "--stat=100", from, &place, "--"];
+    let summary = git(&diff).await.unwrap_or_default();
+    Ok(Some(KeptBranch { branch, summary: shortened(&summary) }))
+}
+
+/// Commits what is left uncommitted and makes the bundle, within the walls of the program. There is none where there is
+/// nothing new.
+async fn bundled(
+    world: &World,
+    sandbox: Option<&Sandbox>,
+    owner: &ProgramOwner,
+    base: &str,
+    bundle: &Path,
+) -> Result<(), String> {
+    let argv = ["/bin/sh", "-c", SCRIPT, "sh", &text(bundle), base].map(str::to_owned);
+    let env = world.environment();
+    let folders = world.writable();
+    let variables = env.iter().map(|(name, _)| name.as_str());
+    let confinement =
+        sandbox.map(|sandbox| Confinement::new(sandbox, owner, &[], variables).with_folders(&folders, &[]));
+    let committing = Program {
+        argv: &argv,
+        inherit: Inherit::Basics,
+        env: &env,
+        cwd: Some(&world.work()),
+        stdin: None,
+        confinement,
+        control: None,
+        max_output: SAID,
+    };
+    let failed = |why: String| format!("what it made can't be committed: {why}");
+    done(child::run(committing, PATIENCE).await).map(drop).map_err(failed)
+}
+
+fn branch(agent: &str, run: RunId) -> String {
+    // dots have meanings of their own in names of branches
+    format!("bgagent/{}/{run}", agent.replace('.', "-"))
+}
+
+fn shortened(summary: &str) -> String {
+    let lines: Vec<&str> = summary.lines().collect();
+    if lines.len() <= SUMMARY {
+        return summary.trim_end().to_owned();
+    }
+    let (last, first) = lines.split_last().expect("there are more than some");
+    format!("{}\n …\n{last}", first[..SUMMARY - 2].join("\n"))
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Runs git without any setting but the repository's own. Its standard output.
+async fn git(args: &[&str]) -> Result<String, String> {
+    let argv: Vec<String> = std::iter::once("git")
+        .chain(QUIET.iter().copied())
+        .chain(args.iter().copied())
+        .map(str::to_owned)
+        .collect();
+    let env = [
+        ("GIT_CONFIG_NOSYSTEM", "1"),
+        ("GIT_CONFIG_GLOBAL", "/dev/null"),
+        ("GIT_TERMINAL_PROMPT", "0"),
+        ("GIT_OPTIONAL_LOCKS", "0"),
+        ("LC_ALL", "C"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let asking = Program {
+        argv: &argv,
+        inherit: Inherit::Basics,
+        env: &env,
+        cwd: None,
+        stdin: None,
+        confinement: None,
+        control: None,
+        max_output: SAID,
+    };
+    done(child::run(asking, PATIENCE).await)
+}
+
+fn done(ran: Result<Finished, ChildError>) -> Result<String, String> {
+    let ran = ran.map_err(|error| error.to_string())?;
+    if ran.status.success() {
+        return Ok(String::from_utf8_lossy(&ran.stdout).into_owned());
+    }
+    let said = child::first_line(if ran.stderr.is_empty() { &ran.stdout } else { &ran.stderr });
+    Err(format!("git ended with {}: {said}", child::how_it_ended(ran.status)))
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of names and summaries.
+    use super::*;
+
+    #[test]
+    fn a_branch_has_a_name_that_git_takes() {
+        let run = RunId::from_bytes([1; 16]);
+        assert_eq!(branch("a..b.lock", run), format!("bgagent/a--b-lock/{run}"));
+    }
+
+    #[test]
+    fn a_long_summary_keeps_its_last_line() {
+        let long: String =
+            (0..100).map(|at| format!(" f{at} | 1 +\n")).chain([" 100 files changed".into()]).collect();
+        let short = shortened(&long);
+        assert!(short.lines().count() == SUMMARY && short.ends_with(" 100 files changed"), "{short}");
+        assert_eq!(shortened(" f | 1 +\n"), " f | 1 +");
+    }
+}

@@ -1,0 +1,90 @@
+//! The folders of a run: a home, one for temporary files, and one to work in. Its attempts share them, so that the program's
+//! session is there when it goes on; they are removed when the run has ended.
+use crate::child::confined::{make_run_folders, run_folder};
+use crate::domain::RunId;
+use std::io;
+use std::path::{Path, PathBuf};
+
+const FOLDERS: [&str; 3] = ["home", "tmp", "work"];
+
+/// Where a program lives.
+#[derive(Clone, Debug)]
+pub(in crate::runner) struct World {
+    pub(in crate::runner) folder: PathBuf,
+    /// Nothing of an earlier attempt is there.
+    pub(in crate::runner) fresh: bool,
+}
+
+impl World {
+    /// That of a run.
+    ///
+    /// # Errors
+    /// A sentence: the folders can't be made.
+    pub(in crate::runner) async fn open(run: RunId) -> Result<Self, String> {
+        let made = move || -> io::Result<Self> {
+            let fresh = !run_folder(run).join("home").exists();
+            Ok(Self { folder: make_run_folders(run, &FOLDERS)?, fresh })
+        };
+        let made = tokio::task::spawn_blocking(made).await.map_err(|error| error.to_string())?;
+        made.map_err(|error| format!("no folder for the run in the state folder: {error}"))
+    }
+
+    /// What the program may change. Beside that there are files of this side, which it may not.
+    pub(in crate::runner) fn writable(&self) -> Vec<PathBuf> {
+        writable(&self.folder)
+    }
+
+    /// What it finds its folders by.
+    pub(in crate::runner) fn environment(&self) -> [(String, String); 2] {
+        [("HOME", self.home()), ("TMPDIR", self.temporary())]
+            .map(|(name, path)| (name.to_owned(), path.display().to_string()))
+    }
+
+    pub(in crate::runner) fn home(&self) -> PathBuf {
+        self.folder.join("home")
+    }
+
+    pub(in crate::runner) fn temporary(&self) -> PathBuf {
+        self.folder.join("tmp")
+    }
+
+    /// An empty folder, to work in.
+    pub(in crate::runner) fn work(&self) -> PathBuf {
+        self.folder.join("work")
+    }
+
+    /// Writes files into its home, over those that are there.
+    ///
+    /// # Errors
+    /// A sentence: which, and why.
+    pub(in crate::runner) async fn write(&self, files: Vec<(String, String)>) -> Result<(), String> {
+        let home = self.home();
+        let written = move || -> Result<(), String> {
+            for (path, text) in files {
+                let file = home.join(&path);
+                replaced(&file, &text)
+                    .map_err(|error| format!("`{path}` of its home can't be written: {error}"))?;
+            }
+            Ok(())
+        };
+        tokio::task::spawn_blocking(written).await.map_err(|error| error.to_string())?
+    }
+}
+
+/// Of the folder of a run, those that its program may change.
+pub(in crate::runner) fn writable(folder: &Path) -> Vec<PathBuf> {
+    FOLDERS.iter().map(|name| folder.join(name)).collect()
+}
+
+/// Puts a file in the place of whatever is there: a program may have put a link to somewhere else.
+fn replaced(file: &Path, text: &str) -> io::Result<()> {
+    let folder = file.parent().unwrap_or(Path::new("/"));
+    if folder.symlink_metadata().is_ok_and(|found| !found.is_dir()) {
+        std::fs::remove_file(folder)?;
+    }
+    std::fs::create_dir_all(folder)?;
+    let mut fresh = tempfile::NamedTempFile::new_in(folder)?;
+    io::Write::write_all(&mut fresh, text.as_bytes())?;
+    fresh.persist(file).map_err(|error| error.error)?;
+    Ok(())
+}

@@ -1,0 +1,221 @@
+//! `bgagent runner test`: an agent program is started as for a run, within the same walls, and its requests are answered by
+//! this side ([`provider`]): so it costs nothing and needs no network. The attempt is a real one; only what would be written
+//! down is not.
+mod provider;
+
+use super::program::{World, version_of};
+use super::report::{Brief, Report, Shared, StopOrder};
+use crate::child::confined::remove_run_folder;
+use crate::domain::{
+    AgentId, AgentSpec, AttemptEnd, AttemptOutcome, Body, CatchUp, CatchUpPolicy, CircuitSpec, ConfigHash,
+    FirstRun, Fleet, History, Limits, Overlap, Price, ProgramOwner, Provider, ResumePolicy, RetrySpec,
+    RunError, RunId, RunMode, RunnerQuery, RunnerSpec, Said, Schedule, Step, Trigger, Usage, Workspace,
+};
+use crate::llm::Models;
+use crate::tools::Tools;
+use jiff::SignedDuration;
+use provider::TrialProvider;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+use uuid::Uuid;
+
+/// How long all of it may take.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(3);
+/// What the program is asked.
+const QUERY: &str = "Answer with one short sentence. Call no tool.";
+
+/// What a trial has shown.
+#[derive(Debug)]
+pub struct Trial {
+    /// The version that the program says it has; or why that is not known.
+    pub version: Result<String, String>,
+    /// The program's session.
+    pub session: Option<String>,
+    /// Its answer, or why there is none.
+    pub answer: Result<String, RunError>,
+    /// What its requests came to, had they been real.
+    pub used: Usage,
+    /// What else was noticed.
+    pub warnings: Vec<String>,
+    /// From its start to its end.
+    pub took: Duration,
+}
+
+/// Tries the program of a `[runners.…]` table.
+///
+/// # Errors
+/// There is no such table, or this side can't answer.
+pub async fn try_runner(fleet: &Fleet, name: &str) -> Result<Trial, String> {
+    let spec = fleet.runners.get(name).ok_or_else(|| format!("there is no [runners.{name}]"))?;
+    let provider =
+        TrialProvider::start().await.map_err(|error| format!("nothing can answer the program: {error}"))?;
+    let fleet = Arc::new(answered_by(&provider, fleet, name));
+    let run = RunId::from_bytes(Uuid::now_v7().into_bytes());
+    let version = version(spec, name, run).await;
+    let (reports, heard) = mpsc::channel(64);
+    let shared = Shared {
+        models: Arc::new(Models::new(&fleet, None)),
+        tools: Arc::new(Tools::new(&fleet)),
+        fleet,
+        store: None,
+        reports,
+    };
+    let brief = brief(run, Arc::new(agent(name)));
+    let (_stop, stopped) = watch::channel(StopOrder::None);
+    let began = Instant::now();
+    let (session, outcome) =
+        tokio::join!(tokio::spawn(granting(heard)), super::attempt(brief, shared, stopped))
+            .0
+            .map_err(|error| error.to_string())?;
+    remove_run_folder(run);
+    let outcome = outcome.ok_or("the attempt broke off")?;
+    Ok(Trial {
+        version,
+        session,
+        answer: match outcome.end {
+            AttemptEnd::Completed => Ok(outcome.result.unwrap_or_default()),
+            AttemptEnd::Failed(error) => Err(error),
+            _ => Err(RunError::new(crate::domain::ErrorKind::Interrupted, "the attempt was cancelled")),
+        },
+        used: outcome.usage,
+        warnings: outcome.warnings,
+        took: began.elapsed(),
+    })
+}
+
+/// The fleet, with the model of the runner answered by this side.
+fn answered_by(provider: &TrialProvider, fleet: &Fleet, name: &str) -> Fleet {
+    let mut fleet = fleet.clone();
+    let meter = fleet.runners.get(name).map(|spec| spec.meter.clone()).unwrap_or_default();
+    if let Some(model) = fleet.models.get_mut(&meter) {
+        let version = match model.provider {
+            Provider::Gemini => "/v1beta",
+            _ => "/v1",
+        };
+        model.base_url = Some(format!("http://{}{version}", provider.address));
+        (model.api_key, model.headers) = (None, BTreeMap::new());
+        model.price = Some(Price { input: 0.0, cached_input: 0.0, cache_write: 0.0, output: 0.0 });
+    }
+    if let Some(spec) = fleet.runners.get_mut(name) {
+        // it is said below, and is no reason not to try it
+        spec.version = None;
+    }
+    fleet
+}
+
+async fn version(spec: &RunnerSpec, name: &str, run: RunId) -> Result<String, String> {
+    let world = World::open(run).await?;
+    let owner = ProgramOwner { table: format!("runners.{name}"), ..ProgramOwner::default() };
+    version_of(spec, &world, &owner).await
+}
+
+/// An agent that asks this runner once.
+fn agent(runner: &str) -> AgentSpec {
+    let none = RetrySpec {
+        max: 0,
+        backoff: crate::domain::Backoff::Fixed,
+        initial: SignedDuration::ZERO,
+        max_delay: SignedDuration::ZERO,
+        explicit: false,
+    };
+    AgentSpec {
+        id: "runner-test".parse::<AgentId>().expect("it is a name"),
+        description: None,
+        schedule: Schedule::Manual,
+        active_times: None,
+        jitter: SignedDuration::ZERO,
+        first_run: FirstRun::Now,
+        catch_up: CatchUp { policy: CatchUpPolicy::None, max: 1, max_age: None, spread: None },
+        overlap: Overlap::Skip,
+        enabled: true,
+        body: Body::Runner(Arc::new(RunnerQuery {
+            query: QUERY.into(),
+            system_instruction: None,
+            runner: runner.to_owned(),
+            workspace: Workspace::Empty,
+            permissions: None,
+            resume: ResumePolicy::Never,
+        })),
+        history: History::All,
+        gate: None,
+        success_when: Arc::from([]),
+        limits: Arc::new(Limits {
+            timeout: PATIENCE,
+            total_timeout: None,
+            tool_call_timeout: PATIENCE,
+            request_limit: 20,
+            total_tokens_limit: RunnerSpec::TOTAL_TOKENS_LIMIT,
+            max_steps: 30,
+            max_usd_per_run: None,
+            usd_per_day: None,
+            tokens_per_day: None,
+            requests_per_day: None,
+            max_output: 1 << 20,
+        }),
+        retry: none,
+        circuit: CircuitSpec { open_after: 0, cooldown: SignedDuration::ZERO },
+        lock: None,
+        notify: None,
+        deliver: None,
+        late_after: None,
+        slow_after: None,
+        ping: None,
+        control: None,
+        accept_risk: None,
+        config_hash: ConfigHash(0),
+        line: 0,
+    }
+}
+
+fn brief(run: RunId, agent: Arc<AgentSpec>) -> Brief {
+    Brief {
+        run,
+        agent,
+        attempt: 1,
+        trigger: Trigger::Manual,
+        slot: None,
+        query: None,
+        mode: RunMode::Normal,
+        event: None,
+        last_result: None,
+        time_left: None,
+        looks_first: false,
+        gate_only: false,
+    }
+}
+
+/// Answers what an attempt reports, as if all of it were written down. Returns the session that the program has named, and
+/// the end.
+async fn granting(mut heard: mpsc::Receiver<Report>) -> (Option<String>, Option<AttemptOutcome>) {
+    let mut session = None;
+    while let Some(report) = heard.recv().await {
+        match report {
+            Report::Spawned { go, .. }
+            | Report::Began { go, .. }
+            | Report::Settle { go, .. }
+            | Report::Found { go, .. } => {
+                let _ = go.send(());
+            }
+            Report::Output { done, .. } => {
+                let _ = done.send(());
+            }
+            Report::Journal { talks, done } => {
+                for talk in talks {
+                    if let Said::Step { step, .. } = talk.said
+                        && let Step::Session { id, .. } = *step
+                    {
+                        session = Some(id);
+                    }
+                }
+                let _ = done.send(());
+            }
+            Report::Reserve { granted, .. } => {
+                let _ = granted.send(Ok(()));
+            }
+            Report::Ended { outcome, .. } => return (session, Some(*outcome)),
+        }
+    }
+    (session, None)
+}

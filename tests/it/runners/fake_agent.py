@@ -1,0 +1,184 @@
+"""An agent program that does what its query says, in the words of Claude Code or of Codex (with --codex as first argument)."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+args = sys.argv[1:]
+if args == ["--version"]:
+    print("9.8.7 (fake)")
+    sys.exit(0)
+codex = args[:1] == ["--codex"]
+query = args[-1]
+resumed = "--resume" in args
+session = "thread-1" if codex else args[args.index("--resume" if resumed else "--session-id") + 1]
+
+
+def say(event):
+    print(json.dumps(event), flush=True)
+
+
+def begin():
+    if codex:
+        say({"type": "thread.started", "thread_id": session})
+    else:
+        say({"type": "system", "subtype": "init", "session_id": session, "claude_code_version": "9.8.7"})
+
+
+def text(words):
+    say({"type": "assistant", "message": {"model": "m", "content": [{"type": "text", "text": words}]}})
+
+
+def tool(number, command):
+    block = {"type": "tool_use", "id": f"t{number}", "name": "Bash", "input": {"command": command}}
+    say({"type": "assistant", "message": {"model": "m", "content": [block]}})
+
+
+def tool_end(number, words, wrong=False):
+    block = {"type": "tool_result", "tool_use_id": f"t{number}", "content": words, "is_error": wrong}
+    say({"type": "user", "message": {"content": [block]}})
+
+
+def end(words, error=False, **more):
+    say({"type": "result", "subtype": "success", "is_error": error, "result": words, **more})
+
+
+def ask(words="hello", key=None):
+    body = {"model": os.environ["ANTHROPIC_MODEL"], "max_tokens": 100, "messages": [{"role": "user", "content": words}]}
+    headers = {"content-type": "application/json", "x-api-key": key or os.environ["ANTHROPIC_API_KEY"]}
+    address = os.environ["ANTHROPIC_BASE_URL"] + "/v1/messages"
+    request = urllib.request.Request(address, json.dumps(body).encode(), headers)
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        return json.load(error)
+
+
+def attempt(what):
+    try:
+        return what()
+    except Exception as error:  # what is refused is what is asked about
+        return f"refused: {type(error).__name__}"
+
+
+def write(path, words):
+    with open(path, "w") as file:
+        file.write(words)
+    return "written"
+
+
+# the last line of the query is what is to be done
+doing, _, about = query.splitlines()[-1].partition(" ")
+
+if doing == "good":
+    begin()
+    text("I look first.")
+    tool(1, "ls")
+    ask()
+    tool_end(1, "a\nb")
+    ask("again")
+    text("All is done.")
+    end("All is done.")
+elif doing == "environment":
+    begin()
+    ask()
+    everything = "\n".join(f"{name}={value}" for name, value in os.environ.items())
+    end(everything + "\n" + " ".join(args))
+elif doing == "ask":
+    begin()
+    for _ in range(int(about)):
+        ask()
+    text("All is done.")
+    end("All is done.")
+elif doing == "nothing":
+    ask()
+elif doing == "exit1":
+    begin()
+    ask()
+    end("All is done.")
+    sys.exit(1)
+elif doing == "denied":
+    begin()
+    ask()
+    end("All is done.", permission_denials=[{"tool_name": "Bash"}])
+elif doing == "unasked":
+    begin()
+    end("All is done.")
+elif doing == "silent":
+    time.sleep(1000)
+elif doing == "reconnects":
+    begin()
+    number = 0
+    while True:
+        number += 1
+        say({"type": "error", "message": f"Reconnecting... {number}/5"})
+        time.sleep(0.05)
+elif doing == "stubborn":
+    # says what it is, ignores that it is to end, leaves something behind, and asks on
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    begin()
+    ask()
+    left = subprocess.Popen(["sleep", "12345"], start_new_session=True)
+    tool(1, f"{os.getpid()} {left.pid}")
+    while True:
+        ask("on and on")
+        time.sleep(0.05)
+elif doing == "reach":
+    begin()
+    ask()
+    import socket
+
+    secret, outside, port = about.split()
+    told = {
+        "state": attempt(lambda: open(secret).read()),
+        "outside": attempt(lambda: write(outside, "x")),
+        "net": attempt(lambda: socket.create_connection(("127.0.0.1", int(port)), 5) and "connected"),
+        "work": attempt(lambda: write("made.txt", "made here")),
+        "key": ask(key="sk-guessed").get("error", {}).get("message", "taken"),
+    }
+    end(json.dumps(told))
+elif doing == "commit":
+    begin()
+    ask()
+
+    def git(*words):
+        subprocess.run(["git", *words], check=True, stdout=subprocess.DEVNULL)
+
+    if about:
+        write("made.txt", "made")
+        git("add", "made.txt")
+        git("commit", "--quiet", "--message", "made")
+        write("left.txt", "left")
+        # what would run as the person, were any of it looked at outside
+        hook = os.path.abspath(".git/evil")
+        write(hook, f"#!/bin/sh\ntouch {about}\n")
+        os.chmod(hook, 0o755)
+        os.makedirs(".git/hooks", exist_ok=True)
+        for name in ["post-commit", "reference-transaction", "post-checkout", "pre-commit"]:
+            os.symlink(hook, os.path.join(".git/hooks", name))
+        for key in ["core.fsmonitor", "core.sshCommand", "diff.external", "core.pager"]:
+            git("config", key, hook)
+        for place in ["objects", "hooks/post-merge", "config"]:
+            told = attempt(lambda: write(os.path.join(os.path.dirname(about), "app/.git", place, "x"), "x"))
+            assert told.startswith("refused"), told
+    text("It is done.")
+    end("It is done.")
+elif doing == "remember":
+    # the first attempt leaves something in its home, and a call in flight; the next one must find it
+    mark = os.path.join(os.environ["HOME"], "session")
+    begin()
+    ask()
+    if resumed:
+        text("found " + attempt(lambda: open(mark).read()) + " in " + session + "\n" + query)
+        end("found " + attempt(lambda: open(mark).read()) + " in " + session + "\n" + query)
+    else:
+        write(mark, session)
+        tool(1, "make install")
+        time.sleep(1000)
+else:
+    sys.exit(f"what is `{doing}`?")
