@@ -161,7 +161,9 @@ fn a_stop_that_was_asked_for_is_no_failure() {
     };
     assert_eq!(of("b")["error"], "cancelled by hand");
     assert!(of("a")["error"].as_str().expect("a text").contains("was told to go down"), "{cancelled:?}");
-    assert!(of("c")["error"].as_str().expect("a text").contains("signal 15"), "{cancelled:?}");
+    // which of the two signals is seen first is up to the machine
+    let of_c = of("c")["error"].as_str().expect("a text");
+    assert!(of_c.contains("signal 15") || of_c.contains("was told to go down"), "{cancelled:?}");
     assert_eq!((&of("a")["status"], &of("again")["will_retry"]), (&json!("cancelled"), &json!(true)));
     daemon.up();
     // with `retry`, the run goes on

@@ -63,6 +63,8 @@ pub(super) async fn answered_before(services: &Services, request_id: Option<&str
     let now = crate::clock::wall();
     match services.store.read(move |reader| reader.answer_to(&id, now)).await {
         Ok(answer) => answer.map(|answer| views::restored(&answer)),
+        // what can't be read now can't be recorded either
+        Err(error) if error.is_passing() => Some(Err(RpcError::new(Code::Refused, error.to_string()))),
         Err(error) => Some(Err(store_error(error))),
     }
 }
