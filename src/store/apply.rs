@@ -2,6 +2,8 @@
 use crate::domain::*;
 use crate::store::sql::{Sql, SqlResult, Value, params};
 use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
@@ -60,12 +62,29 @@ fn number_event(db: &Sql, claim: &RunRecord, told: &[(Event, Seq)]) -> SqlResult
     db.run("UPDATE runs SET event = ?2 WHERE id = ?1", params![blob(&claim.run), text])
 }
 
-/// An answer as of this very moment: where it tells the newest event, that is the one of now.
+/// An answer, as far as its number of the newest event goes.
+#[derive(Deserialize)]
+struct ToldSeq<'a> {
+    #[serde(borrow)]
+    result: ToldResult<'a>,
+}
+
+#[derive(Deserialize)]
+struct ToldResult<'a> {
+    #[serde(borrow)]
+    seq: &'a RawValue,
+}
+
+/// An answer as of this very moment: where it tells the newest event, that is the one of now. All else stays as it is, to
+/// the letter.
 fn as_of(answer: &str, newest: Seq) -> Cow<'_, str> {
-    let Ok(mut whole) = serde_json::from_str::<serde_json::Value>(answer) else { return answer.into() };
-    let Some(seq) = whole.pointer_mut("/result/seq") else { return answer.into() };
-    *seq = newest.0.into();
-    whole.to_string().into()
+    let Ok(ToldSeq { result: ToldResult { seq } }) = serde_json::from_str(answer) else {
+        return answer.into();
+    };
+    let told = seq.get();
+    // it is a part of the answer, and so it lies within
+    let at = told.as_ptr().addr() - answer.as_ptr().addr();
+    format!("{}{newest}{}", &answer[..at], &answer[at + told.len()..]).into()
 }
 
 /// As readers of the log see it.
@@ -467,4 +486,23 @@ fn output(db: &Sql, run: &RunId, attempt: u32, chunks: &[OutputChunk]) -> SqlRes
         )?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    //! What is told of the newest event.
+    use super::*;
+
+    #[test]
+    fn only_the_number_of_an_answer_changes() {
+        for (answer, told) in [
+            (r#"{"result":{"z":1,"seq":7,"a":[]}}"#, r#"{"result":{"z":1,"seq":42,"a":[]}}"#),
+            (r#"{"result":{"seq":null}}"#, r#"{"result":{"seq":42}}"#),
+            (r#"{"result":{"z":1}}"#, r#"{"result":{"z":1}}"#),
+            (r#"{"error":{"seq":7}}"#, r#"{"error":{"seq":7}}"#),
+            ("no answer", "no answer"),
+        ] {
+            assert_eq!(as_of(answer, Seq(42)), told);
+        }
+    }
 }

@@ -4,7 +4,7 @@ use super::error::StoreError;
 use super::{EventFilter, EventPage, reader, rows};
 use crate::domain::*;
 use crate::store::reader::Reader;
-use crate::store::sql::{Each, Row, Scope, Sql, SqlResult, Value, params};
+use crate::store::sql::{Each, Scope, Sql, SqlResult, SqlRow, Value, params};
 use jiff::Timestamp;
 use std::ops::ControlFlow;
 
@@ -167,7 +167,7 @@ fn page(db: &Sql, cursor: Seq, filter: &EventFilter, max: usize) -> SqlResult<Ev
     Ok(found)
 }
 
-fn matches(row: &Row<'_>, filter: &EventFilter) -> SqlResult<bool> {
+fn matches(row: &SqlRow<'_>, filter: &EventFilter) -> SqlResult<bool> {
     if !filter.types.is_empty() {
         let kind = rows::text(row, 2)?;
         if !filter.types.iter().any(|wanted| glob(wanted, kind)) {
@@ -186,7 +186,7 @@ fn matches(row: &Row<'_>, filter: &EventFilter) -> SqlResult<bool> {
     }
 }
 
-pub(super) fn event(row: &Row<'_>) -> SqlResult<LoggedEvent> {
+pub(super) fn event(row: &SqlRow<'_>) -> SqlResult<LoggedEvent> {
     let agent_id = row.text(3)?.map(|_| rows::agent_id(row, 3)).transpose()?;
     let run_id = rows::maybe_run(row, 4)?;
     Ok(LoggedEvent {

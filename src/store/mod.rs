@@ -72,7 +72,7 @@ impl Store {
         let restored = std::mem::take(&mut opened.restored);
         let place = Arc::new(sqlite::Place::of(path)?);
         let readers = Arc::new(Readers::of(Box::new(place.clone())));
-        let file = sqlite::File::new(opened, place, readers.clone(), BUSY_TIMEOUT);
+        let file = sqlite::FileWriter::new(opened, place, readers.clone(), BUSY_TIMEOUT);
         Self::start(Box::new(file), readers, newest).map(|store| (store, restored))
     }
 

@@ -4,7 +4,7 @@
 //! it: they are never due while it waits, and gone when it was sent.
 use super::error::StoreError;
 use super::rows::{agent_id, instant, maybe, maybe_run, word};
-use super::sql::{Row, Sql, SqlResult, params};
+use super::sql::{Sql, SqlResult, SqlRow, params};
 use super::{OutboxRow, OutboxTarget};
 use crate::domain::{Notice, TellOn, Urgency, timestamp_of_micros, to_micros};
 use crate::store::reader::Reader;
@@ -19,7 +19,8 @@ const GIVEN_UP: SignedDuration = SignedDuration::from_hours(48);
 const NEWEST: &str = "NOT EXISTS (SELECT 1 FROM outbox AS newer WHERE newer.target = outbox.target AND newer.agent = outbox.agent
    AND newer.key = outbox.key AND newer.id > outbox.id AND newer.due IS NOT NULL)";
 /// True of a row that waits and that the row ?1 stands for.
-const STOOD_FOR: &str = "id < ?1 AND due IS NOT NULL AND EXISTS (SELECT 1 FROM outbox AS newer WHERE newer.id = ?1
+const STOOD_FOR: &str =
+    "id < ?1 AND due IS NOT NULL AND EXISTS (SELECT 1 FROM outbox AS newer WHERE newer.id = ?1
    AND newer.target = outbox.target AND newer.agent = outbox.agent AND newer.key = outbox.key)";
 
 pub(super) fn queued(db: &Sql, at: Timestamp, target: &str, notice: &Notice) -> SqlResult<()> {
@@ -125,7 +126,7 @@ impl Reader {
     }
 }
 
-fn row(row: &Row<'_>) -> SqlResult<OutboxRow> {
+fn row(row: &SqlRow<'_>) -> SqlResult<OutboxRow> {
     Ok(OutboxRow {
         id: row.get(0)?,
         target: row.get(1)?,

@@ -2,7 +2,7 @@
 use super::apply::AGENT_COLUMNS;
 use super::error::StoreError;
 use super::rows::{agent_id, instant, maybe, maybe_run, run_id, usage_of, word};
-use super::sql::{Row, Sql, SqlResult, Value, odd, params};
+use super::sql::{Scope, Sql, SqlResult, SqlRow, Value, odd, params};
 use super::{FoundRun, LedgerRow, OutputPage, Restored, RunFilter, RunRow, Stats, UsageBy};
 use crate::domain::*;
 use crate::store::reader::Reader;
@@ -163,16 +163,18 @@ impl Reader {
     ) -> Result<BTreeMap<Verdict, u64>, StoreError> {
         self.ask("reading the ledger", |db| {
             let from = to_micros(since);
+            let snapshot = db.begin(Scope::Read)?;
             let sql = "SELECT verdict, CAST(sum(count) AS BIGINT) FROM ledger WHERE agent = ?1 AND first >= ?2 GROUP BY verdict";
-            let counted = db.rows(sql, params![agent.as_str(), from], |row| {
+            let counted = snapshot.rows(sql, params![agent.as_str(), from], |row| {
                 Ok((word(row, 0, Verdict::parse)?, row.get::<i64>(1)? as u64))
             })?;
             let mut verdicts: BTreeMap<Verdict, u64> = counted.into_iter().collect();
             // records lie apart: one at the most reaches over the instant
             let sql = "SELECT verdict, count, first, last FROM ledger WHERE agent = ?1 AND first < ?2 ORDER BY first DESC LIMIT 1";
-            let before = db.row(sql, params![agent.as_str(), from], |row| {
+            let before = snapshot.row(sql, params![agent.as_str(), from], |row| {
                 Ok((word(row, 0, Verdict::parse)?, row.get::<i64>(1)?, row.get::<i64>(2)?, row.get::<i64>(3)?))
             })?;
+            snapshot.commit()?;
             if let Some((verdict, count, first, last)) = before.filter(|(.., last)| *last >= from) {
                 let part = (last - from) as f64 / (last - first).max(1) as f64;
                 *verdicts.entry(verdict).or_default() += 1 + ((count - 1) as f64 * part) as u64;
@@ -352,7 +354,7 @@ pub(super) const RUN_COLUMNS: &str = "id, agent, trigger, slot, status, attempt,
     config_hash, finished_at, duration, result, error_kind, error, exit_code, requests, input_tokens, cached_tokens,
     output_tokens, usd, warnings, mode, model, session, clock_moved";
 
-pub(super) fn run_row(row: &Row<'_>) -> SqlResult<RunRow> {
+pub(super) fn run_row(row: &SqlRow<'_>) -> SqlResult<RunRow> {
     let claim = RunRecord {
         run: run_id(row, 0)?,
         agent: agent_id(row, 1)?,
@@ -392,7 +394,7 @@ pub(super) fn run_row(row: &Row<'_>) -> SqlResult<RunRow> {
     })
 }
 
-fn run_error(row: &Row<'_>, at: usize) -> SqlResult<Option<RunError>> {
+fn run_error(row: &SqlRow<'_>, at: usize) -> SqlResult<Option<RunError>> {
     let kind: Option<String> = row.get(at)?;
     let message: Option<String> = row.get(at + 1)?;
     Ok(kind
@@ -400,7 +402,7 @@ fn run_error(row: &Row<'_>, at: usize) -> SqlResult<Option<RunError>> {
         .map(|kind| RunError { kind, message: message.unwrap_or_default() }))
 }
 
-fn agent_row(row: &Row<'_>) -> SqlResult<AgentRecord> {
+fn agent_row(row: &SqlRow<'_>) -> SqlResult<AgentRecord> {
     let number = |at| row.get::<i64>(at).map(|n| n as u64);
     let last_run = match maybe_run(row, 16)? {
         None => None,
@@ -454,7 +456,7 @@ fn agent_row(row: &Row<'_>) -> SqlResult<AgentRecord> {
     })
 }
 
-fn ledger_row(row: &Row<'_>) -> SqlResult<LedgerRow> {
+fn ledger_row(row: &SqlRow<'_>) -> SqlResult<LedgerRow> {
     let run = maybe_run(row, 5)?;
     Ok(LedgerRow {
         first: instant(row, 0)?,
@@ -469,7 +471,7 @@ fn ledger_row(row: &Row<'_>) -> SqlResult<LedgerRow> {
 const INCIDENT_COLUMNS: &str = "agent, key, severity, title, since, opened_at, seen_at, count, resolved_at, acked_at, told_at, finding, found_by, \
      found_run, found_at, opened_by, opened_in";
 
-fn incident_row(row: &Row<'_>) -> SqlResult<IncidentRecord> {
+fn incident_row(row: &SqlRow<'_>) -> SqlResult<IncidentRecord> {
     let diagnosis = match row.get::<Option<String>>(11)? {
         Some(text) => {
             Some(Diagnosis { by: agent_id(row, 12)?, run: run_id(row, 13)?, at: instant(row, 14)?, text })

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError, RwLock, RwLockWriteGuard};
 const KEPT: usize = 4;
 
 /// The database, as its readers know it.
-pub(super) trait Source: Send + Sync {
+pub(super) trait ReaderSource: Send + Sync {
     /// Another connection that can only read.
     fn open(&self) -> Result<Reader, StoreError>;
 
@@ -17,14 +17,14 @@ pub(super) trait Source: Send + Sync {
 
 /// Where questions are asked.
 pub(super) struct Readers {
-    source: Box<dyn Source>,
+    source: Box<dyn ReaderSource>,
     idle: Mutex<Vec<Reader>>,
     /// Held by each that reads; the writer takes it to have all readers closed.
     open: RwLock<()>,
 }
 
 impl Readers {
-    pub(super) fn of(source: Box<dyn Source>) -> Self {
+    pub(super) fn of(source: Box<dyn ReaderSource>) -> Self {
         Self { source, idle: Mutex::new(Vec::new()), open: RwLock::new(()) }
     }
 

@@ -1,41 +1,41 @@
 //! How values stand in columns of rows.
 use crate::domain::{AgentId, RunId, Usage, timestamp_of_micros};
-use crate::store::sql::{Row, SqlResult, odd};
+use crate::store::sql::{SqlResult, SqlRow, odd};
 use jiff::Timestamp;
 
-pub(super) fn word<T>(row: &Row<'_>, at: usize, parse: impl FnOnce(&str) -> Option<T>) -> SqlResult<T> {
+pub(super) fn word<T>(row: &SqlRow<'_>, at: usize, parse: impl FnOnce(&str) -> Option<T>) -> SqlResult<T> {
     let text = text(row, at)?;
     parse(text).ok_or_else(|| odd(at, format!("unknown word `{text}`")))
 }
 
 /// A text that is there.
-pub(super) fn text<'a>(row: &'a Row<'_>, at: usize) -> SqlResult<&'a str> {
+pub(super) fn text<'a>(row: &'a SqlRow<'_>, at: usize) -> SqlResult<&'a str> {
     row.text(at)?.ok_or_else(|| odd(at, "it has no value"))
 }
 
-pub(super) fn agent_id(row: &Row<'_>, at: usize) -> SqlResult<AgentId> {
+pub(super) fn agent_id(row: &SqlRow<'_>, at: usize) -> SqlResult<AgentId> {
     let text = text(row, at)?;
     text.parse().map_err(|_| odd(at, format!("no agent id: `{text}`")))
 }
 
-pub(super) fn run_id(row: &Row<'_>, at: usize) -> SqlResult<RunId> {
+pub(super) fn run_id(row: &SqlRow<'_>, at: usize) -> SqlResult<RunId> {
     row.get::<[u8; 16]>(at).map(RunId::from_bytes)
 }
 
 /// The run that a column names, if it names one.
-pub(super) fn maybe_run(row: &Row<'_>, at: usize) -> SqlResult<Option<RunId>> {
+pub(super) fn maybe_run(row: &SqlRow<'_>, at: usize) -> SqlResult<Option<RunId>> {
     Ok(row.get::<Option<[u8; 16]>>(at)?.map(RunId::from_bytes))
 }
 
-pub(super) fn instant(row: &Row<'_>, at: usize) -> SqlResult<Timestamp> {
+pub(super) fn instant(row: &SqlRow<'_>, at: usize) -> SqlResult<Timestamp> {
     row.get::<i64>(at).map(timestamp_of_micros)
 }
 
-pub(super) fn maybe(row: &Row<'_>, at: usize) -> SqlResult<Option<Timestamp>> {
+pub(super) fn maybe(row: &SqlRow<'_>, at: usize) -> SqlResult<Option<Timestamp>> {
     row.get::<Option<i64>>(at).map(|at| at.map(timestamp_of_micros))
 }
 
-pub(super) fn usage_of(row: &Row<'_>, at: usize) -> SqlResult<Usage> {
+pub(super) fn usage_of(row: &SqlRow<'_>, at: usize) -> SqlResult<Usage> {
     let number = |at| row.get::<i64>(at).map(|n| n as u64);
     Ok(Usage {
         requests: number(at)?,

@@ -1,15 +1,15 @@
 //! SQL as both databases speak it: one text for each statement, with `?1`, `?2` … for its values.
 //!
-//! A backend is a [`Connection`]. What is common to both is PostgreSQL's dialect as far as SQLite has it: `ON CONFLICT`,
+//! A backend is a [`SqlConnection`]. What is common to both is PostgreSQL's dialect as far as SQLite has it: `ON CONFLICT`,
 //! `CASE`, named subqueries, sums that are cast to `BIGINT`, no functions of JSON. Which database it is shows in nothing
 //! above this file.
 use std::borrow::Cow;
 use std::ops::{ControlFlow, Deref};
 
 /// What statements are run by: a connection of either database.
-pub(super) type Sql = dyn Connection;
+pub(super) type Sql = dyn SqlConnection;
 /// A row of an answer.
-pub(super) type Row<'a> = dyn Columns + 'a;
+pub(super) type SqlRow<'a> = dyn Columns + 'a;
 /// What a statement comes to.
 pub(super) type SqlResult<T> = Result<T, SqlError>;
 
@@ -128,7 +128,7 @@ pub(super) enum SqlErrorKind {
     Busy,
     /// It is damaged, or seems so.
     Corrupt,
-    /// It breaks a rule of the tables, or is no SQL.
+    /// It breaks a rule of the tables, or has a value that they do not take.
     Refused,
     /// Anything else.
     Other,
@@ -149,7 +149,7 @@ pub(super) trait Columns {
 /// What a column can be read as.
 pub(super) trait FromColumn: Sized {
     /// `None`: the column has no value.
-    fn read(row: &Row<'_>, at: usize) -> SqlResult<Option<Self>>;
+    fn read(row: &SqlRow<'_>, at: usize) -> SqlResult<Option<Self>>;
     /// The value of a column that has none; an error, unless that is a value, too.
     fn of_null(at: usize) -> SqlResult<Self> {
         Err(odd(at, "it has no value"))
@@ -169,7 +169,7 @@ pub(super) fn odd(at: usize, what: impl std::fmt::Display) -> SqlError {
 }
 
 impl FromColumn for i64 {
-    fn read(row: &Row<'_>, at: usize) -> SqlResult<Option<Self>> {
+    fn read(row: &SqlRow<'_>, at: usize) -> SqlResult<Option<Self>> {
         row.integer(at)
     }
 }
@@ -177,7 +177,7 @@ impl FromColumn for i64 {
 macro_rules! narrower {
     ($($kind:ty),*) => {$(
         impl FromColumn for $kind {
-            fn read(row: &Row<'_>, at: usize) -> SqlResult<Option<Self>> {
+            fn read(row: &SqlRow<'_>, at: usize) -> SqlResult<Option<Self>> {
                 let narrow = |wide| Self::try_from(wide).map_err(|_| odd(at, format!("{wide} is out of range")));
                 row.integer(at)?.map(narrow).transpose()
             }
@@ -187,32 +187,32 @@ macro_rules! narrower {
 narrower!(i32, u32, u8);
 
 impl FromColumn for bool {
-    fn read(row: &Row<'_>, at: usize) -> SqlResult<Option<Self>> {
+    fn read(row: &SqlRow<'_>, at: usize) -> SqlResult<Option<Self>> {
         Ok(row.integer(at)?.map(|number| number != 0))
     }
 }
 
 impl FromColumn for f64 {
-    fn read(row: &Row<'_>, at: usize) -> SqlResult<Option<Self>> {
+    fn read(row: &SqlRow<'_>, at: usize) -> SqlResult<Option<Self>> {
         row.real(at)
     }
 }
 
 impl FromColumn for String {
-    fn read(row: &Row<'_>, at: usize) -> SqlResult<Option<Self>> {
+    fn read(row: &SqlRow<'_>, at: usize) -> SqlResult<Option<Self>> {
         Ok(row.text(at)?.map(str::to_owned))
     }
 }
 
 impl FromColumn for [u8; 16] {
-    fn read(row: &Row<'_>, at: usize) -> SqlResult<Option<Self>> {
+    fn read(row: &SqlRow<'_>, at: usize) -> SqlResult<Option<Self>> {
         let sized = |bytes: &[u8]| bytes.try_into().map_err(|_| odd(at, "it has not 16 bytes"));
         row.blob(at)?.map(sized).transpose()
     }
 }
 
 impl<T: FromColumn> FromColumn for Option<T> {
-    fn read(row: &Row<'_>, at: usize) -> SqlResult<Option<Self>> {
+    fn read(row: &SqlRow<'_>, at: usize) -> SqlResult<Option<Self>> {
         T::read(row, at).map(Some)
     }
 }
@@ -227,10 +227,10 @@ pub(super) enum Scope {
 }
 
 /// What is done with each row of an answer.
-pub(super) type Each<'a> = dyn FnMut(&Row<'_>) -> SqlResult<ControlFlow<()>> + 'a;
+pub(super) type Each<'a> = dyn FnMut(&SqlRow<'_>) -> SqlResult<ControlFlow<()>> + 'a;
 
 /// A connection of one of the databases. Statements are prepared once and kept.
-pub(super) trait Connection: Send {
+pub(super) trait SqlConnection: Send {
     /// Runs a statement that changes rows. What stands against it may show only at the next statement that has an answer,
     /// or at the commit: a server is not waited for in between.
     fn run(&self, sql: &str, values: &[Value<'_>]) -> SqlResult<()>;
@@ -245,7 +245,7 @@ pub(super) trait Connection: Send {
     /// Asks, and hands on each row until one is the last that is wanted.
     fn each(&self, sql: &str, values: &[Value<'_>], each: &mut Each<'_>) -> SqlResult<()>;
 
-    /// Begins a transaction; [`dyn Connection::begin`] ends it, too.
+    /// Begins a transaction; [`dyn SqlConnection::begin`] ends it, too.
     fn open_transaction(&self, scope: Scope) -> SqlResult<()>;
 
     /// Makes its changes last.
@@ -257,7 +257,7 @@ pub(super) trait Connection: Send {
     /// Can it be asked again?
     fn is_open(&self) -> bool;
 
-    /// The digits of a column of bytes, as an expression: `hex(id)`.
+    /// The digits of a column of bytes in capitals, as an expression: `hex(id)`.
     fn hex(&self, column: &str) -> String;
 
     /// About how many bytes hold something.
@@ -267,13 +267,13 @@ pub(super) trait Connection: Send {
     fn size(&self) -> SqlResult<u64>;
 }
 
-impl dyn Connection {
+impl dyn SqlConnection {
     /// All rows of an answer.
     pub(super) fn rows<T>(
         &self,
         sql: &str,
         values: &[Value<'_>],
-        mut read: impl FnMut(&Row<'_>) -> SqlResult<T>,
+        mut read: impl FnMut(&SqlRow<'_>) -> SqlResult<T>,
     ) -> SqlResult<Vec<T>> {
         let mut rows = Vec::new();
         self.each(sql, values, &mut |row| {
@@ -288,7 +288,7 @@ impl dyn Connection {
         &self,
         sql: &str,
         values: &[Value<'_>],
-        mut read: impl FnMut(&Row<'_>) -> SqlResult<T>,
+        mut read: impl FnMut(&SqlRow<'_>) -> SqlResult<T>,
     ) -> SqlResult<Option<T>> {
         let mut found = None;
         self.each(sql, values, &mut |row| {
@@ -303,7 +303,7 @@ impl dyn Connection {
         &self,
         sql: &str,
         values: &[Value<'_>],
-        read: impl FnMut(&Row<'_>) -> SqlResult<T>,
+        read: impl FnMut(&SqlRow<'_>) -> SqlResult<T>,
     ) -> SqlResult<T> {
         self.row(sql, values, read)?
             .ok_or_else(|| SqlError::new(SqlErrorKind::Other, format!("no answer to `{sql}`")))

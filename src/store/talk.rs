@@ -5,7 +5,7 @@ use super::types::StepRow;
 use crate::domain::*;
 use crate::store::reader::Reader;
 use crate::store::rows::{agent_id, instant, run_id, text, usage_of};
-use crate::store::sql::{Row, Sql, SqlResult, odd, params};
+use crate::store::sql::{Sql, SqlResult, SqlRow, odd, params};
 use jiff::Timestamp;
 use jiff::civil::Date;
 
@@ -479,12 +479,12 @@ pub(super) fn in_doubt(db: &Sql, run: RunId) -> SqlResult<Vec<String>> {
     Ok(open.into_values().collect())
 }
 
-fn day_of(row: &Row<'_>, at: usize) -> SqlResult<Date> {
+fn day_of(row: &SqlRow<'_>, at: usize) -> SqlResult<Date> {
     let text = text(row, at)?;
     text.parse().map_err(|_| odd(at, format!("no day: `{text}`")))
 }
 
-fn step_row(row: &Row<'_>) -> SqlResult<StepRow> {
+fn step_row(row: &SqlRow<'_>) -> SqlResult<StepRow> {
     Ok(StepRow {
         n: row.get::<i64>(0)? as u64,
         at: instant(row, 1)?,
@@ -495,6 +495,6 @@ fn step_row(row: &Row<'_>) -> SqlResult<StepRow> {
     })
 }
 
-fn json_of<T: serde::de::DeserializeOwned>(row: &Row<'_>, at: usize) -> SqlResult<T> {
+fn json_of<T: serde::de::DeserializeOwned>(row: &SqlRow<'_>, at: usize) -> SqlResult<T> {
     serde_json::from_str(text(row, at)?).map_err(|error| odd(at, error.to_string()))
 }

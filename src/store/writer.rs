@@ -24,7 +24,7 @@ pub(super) enum Job {
 
 /// What became of one commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Written {
+pub(super) struct WrittenCommit {
     /// Claims that were refused.
     pub(super) refused: Vec<RunId>,
     /// How many events it had.
@@ -39,13 +39,16 @@ pub(super) trait Backend: Send {
     ///
     /// # Errors
     /// [`StoreError::Refused`] for one that breaks a rule; anything else may be tried again if it passes.
-    fn write(&mut self, commits: &[Vec<Entry>], newest: Seq) -> Result<Vec<Written>, StoreError>;
+    fn write(&mut self, commits: &[Vec<Entry>], newest: Seq) -> Result<Vec<WrittenCommit>, StoreError>;
 
     /// Makes room where there was none; false: there is still none.
     fn make_room(&mut self) -> bool;
 
-    /// Commits were written.
+    /// Commits were written, and nobody was answered yet: what is done here holds the answers up.
     fn written(&mut self, newest: Seq);
+
+    /// Commits were written and answered.
+    fn tidy(&mut self);
 
     /// What an error is at a second look.
     fn confirm(&mut self, error: StoreError) -> StoreError;
@@ -144,11 +147,12 @@ impl Writer {
         match written {
             Ok(written) => {
                 let newest = written.last().map_or(newest, |last| last.last);
-                self.newest.send_if_modified(|old| std::mem::replace(old, newest) != newest);
                 self.backend.written(newest);
-                for (done, Written { refused, events, last }) in waiting.into_iter().zip(written) {
+                self.newest.send_if_modified(|old| std::mem::replace(old, newest) != newest);
+                for (done, WrittenCommit { refused, events, last }) in waiting.into_iter().zip(written) {
                     let _ = done.send(Ok(Committed { newest, last, refused, events }));
                 }
+                self.backend.tidy();
             }
             // one of them is at fault, and only that one fails
             Err(StoreError::Refused { .. }) if entries.len() > 1 => {

@@ -63,8 +63,11 @@ pub(super) async fn answered_before(services: &Services, request_id: Option<&str
     let now = crate::clock::wall();
     match services.store.read(move |reader| reader.answer_to(&id, now)).await {
         Ok(answer) => answer.map(|answer| views::restored(&answer)),
-        // what can't be read now can't be recorded either
-        Err(error) if error.is_passing() => Some(Err(RpcError::new(Code::Refused, error.to_string()))),
+        // what can't be looked for now is no fault of the daemon, and nothing has happened
+        Err(error) if error.is_passing() => {
+            let what = format!("nothing can be recorded: {error}");
+            Some(Err(RpcError::new(Code::Refused, what).hint("ask again when the database can be read")))
+        }
         Err(error) => Some(Err(store_error(error))),
     }
 }

@@ -1,5 +1,5 @@
 //! SQLite as a connection: its values, its rows, and what its errors mean.
-use crate::store::sql::{Columns, Connection, Each, Scope, SqlError, SqlErrorKind, SqlResult, Value};
+use crate::store::sql::{Columns, Each, Scope, SqlConnection, SqlError, SqlErrorKind, SqlResult, Value};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{ErrorCode, params_from_iter};
 use std::ops::ControlFlow;
@@ -83,7 +83,7 @@ fn is_of_rules(error: &rusqlite::Error) -> bool {
     matches!(error, rusqlite::Error::SqliteFailure(why, _) if REFUSED.contains(&why.extended_code))
 }
 
-impl Connection for Link {
+impl SqlConnection for Link {
     fn run(&self, sql: &str, values: &[Value<'_>]) -> SqlResult<()> {
         self.change(sql, values).map(|_| ())
     }

@@ -15,4 +15,4 @@ pub(super) use examine::is_there;
 pub(super) use files::is_no_file;
 pub(super) use open::open;
 pub(super) use place::{Place, read_only};
-pub(super) use writer::File;
+pub(super) use writer::FileWriter;

@@ -4,7 +4,7 @@ use super::link::Link;
 use super::open::looked_again;
 use crate::store::error::StoreError;
 use crate::store::reader::Reader;
-use crate::store::readers::Source;
+use crate::store::readers::ReaderSource;
 use rusqlite::{Connection, OpenFlags};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,7 +40,7 @@ impl Place {
     }
 }
 
-impl Source for Arc<Place> {
+impl ReaderSource for Arc<Place> {
     fn open(&self) -> Result<Reader, StoreError> {
         self.still_there()?;
         let reader = read_only(&self.path)?;

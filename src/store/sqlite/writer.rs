@@ -10,8 +10,8 @@ use crate::store::error::StoreError;
 use crate::store::mark::MarkFile;
 use crate::store::readers::Readers;
 use crate::store::retention::{self, Lived};
-use crate::store::sql::{Connection, Scope, Sql};
-use crate::store::writer::{Backend, Written};
+use crate::store::sql::{Scope, Sql, SqlConnection};
+use crate::store::writer::{Backend, WrittenCommit};
 use crate::store::{apply, meta};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ const PIECES_FOR_ROOM: usize = 40;
 const PAGES: i64 = 256;
 
 /// The writer's connection, and what it knows of its files.
-pub(in crate::store) struct File {
+pub(in crate::store) struct FileWriter {
     link: Link,
     path: PathBuf,
     place: Arc<Place>,
@@ -56,7 +56,7 @@ fn logs(path: &Path) -> [Option<FileId>; 2] {
     ["-wal", "-shm"].map(|suffix| file_id(&files::beside(path, suffix)))
 }
 
-impl File {
+impl FileWriter {
     /// Takes over what was opened.
     pub(in crate::store) fn new(
         opened: Opened,
@@ -165,8 +165,8 @@ impl File {
     }
 }
 
-impl Backend for File {
-    fn write(&mut self, commits: &[Vec<Entry>], newest: Seq) -> Result<Vec<Written>, StoreError> {
+impl Backend for FileWriter {
+    fn write(&mut self, commits: &[Vec<Entry>], newest: Seq) -> Result<Vec<WrittenCommit>, StoreError> {
         self.is_sound(newest)?;
         let says = self.says("writing to the database");
         let transaction = self.db().begin(Scope::Write).map_err(&says)?;
@@ -175,7 +175,7 @@ impl Backend for File {
         for entries in commits {
             let from = next;
             let refused = apply::apply(&*transaction, entries, &mut next).map_err(&says)?;
-            written.push(Written { refused, events: next - from, last: Seq(next - 1) });
+            written.push(WrittenCommit { refused, events: next - from, last: Seq(next - 1) });
         }
         // what becomes durable in a file that nobody finds again is not durable
         self.place.still_there()?;
@@ -193,6 +193,9 @@ impl Backend for File {
     fn written(&mut self, newest: Seq) {
         self.mark.note(newest, false);
         self.in_log = InLog::Fresh;
+    }
+
+    fn tidy(&mut self) {
         if files::size(&self.path) > room::bound(&self.path, u64::MAX) {
             self.shrink();
         }
