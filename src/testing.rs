@@ -1,6 +1,10 @@
 //! What tests need to pass on a machine that is busy or slow.
 use std::time::Duration;
 
+/// A real server, as the tests of the whole start it.
+#[path = "../tests/it/postgres.rs"]
+pub(crate) mod postgres;
+
 /// What happens without waiting for something that takes ten minutes has happened by then, on any machine.
 pub(crate) const SOON: Duration = Duration::from_secs(120);
 

@@ -3,7 +3,8 @@ use super::args::{ColorWhen, Global};
 use super::exit::Failure;
 use super::render::{self, Screen};
 use crate::client::{Address, Connection, Timeouts};
-use crate::config::Paths;
+use crate::config::{Context, Paths};
+use crate::store::Where;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 
@@ -48,6 +49,16 @@ impl App {
             stderr_width: io::stderr().is_terminal().then(render::terminal_width),
             out: io::BufWriter::new(stdout),
         }
+    }
+
+    /// Where records are kept, by the configuration. One that can't be read says nothing of a server.
+    pub(super) fn records(&mut self) -> Result<Where, Failure> {
+        let now = self.screen.now;
+        let paths = self.paths()?;
+        let context = Context::system(now).of_state(&paths.state_dir);
+        let server =
+            crate::config::load(&paths.config, &context).ok().and_then(|loaded| loaded.fleet.store.clone());
+        Ok(Where { file: paths.database(), server })
     }
 
     pub(super) fn paths(&mut self) -> Result<&Paths, Failure> {

@@ -360,6 +360,20 @@ pub(super) const BUDGET: &[Key] = &[
 ];
 pub(super) const EVENTS_TO: &[Key] =
     &[key("redis", Kind::Table(REDIS), "a copy of each event in a Redis stream: docs/REDIS.md")];
+pub(super) const STORE: &[Key] = &[
+    key(
+        "url",
+        Kind::Text,
+        "the server and the database: postgres://user@host:5432/database?sslmode=verify-full",
+    ),
+    key("password", Kind::Secret, "the user's password"),
+    key("schema", Kind::Text, "the schema, one for each fleet; default bgagent"),
+    key(
+        "durability",
+        Kind::Word(Durability::WORDS),
+        "what a commit has to outlive: synchronous (default): the loss of the server, by a standby; single: a crash of it",
+    ),
+];
 pub(super) const REDIS: &[Key] = &[
     key(
         "url",
@@ -689,6 +703,11 @@ pub(super) const TOP: &[Key] = &[
     key("calendars", Kind::Any, "days that agents keep to or keep from, by name"),
     key("budget", Kind::Table(BUDGET), "for the whole fleet"),
     key("events", Kind::Table(EVENTS_TO), "where else events go"),
+    key(
+        "store",
+        Kind::Table(STORE),
+        "where records are kept, if not in a file of the state folder: docs/FLEET.md",
+    ),
     key("defaults", Kind::Table(AGENT), "any key of an agent but its schedule and its runner"),
     key("agents", Kind::Any, "the agents, by name"),
 ];

@@ -36,6 +36,7 @@ mod sandbox;
 mod schedule;
 mod schema;
 mod spans;
+mod store;
 mod tools;
 mod trust;
 mod values;
@@ -53,6 +54,7 @@ pub use paths::Paths;
 pub use reference::{Section as ReferenceSection, VALUES, markdown, reference};
 pub use render::render;
 pub use schema::schema;
+pub use store::store_at;
 pub use trust::{Asked, TrustBook, Trusted, beyond_trust, not_trusted, shell_word};
 pub use way::Way;
 

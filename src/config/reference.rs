@@ -86,6 +86,11 @@ pub fn reference() -> Vec<Section> {
             "A copy of each event in a Redis stream, once and in order: docs/REDIS.md.",
             keys::REDIS,
         ),
+        section(
+            "[store]",
+            "The PostgreSQL server that keeps the records; without this table they are in a file of the state folder: docs/FLEET.md.",
+            keys::STORE,
+        ),
         section("[budget]", "What the whole fleet may use; each key is optional.", keys::BUDGET),
     ];
     all.extend(tools::SETTINGS.iter().map(|(kind, keys)| Section {

@@ -7,6 +7,7 @@ mod judged;
 mod rights;
 mod risk;
 mod runners;
+mod store;
 
 use super::*;
 use crate::domain::{

@@ -29,5 +29,5 @@ mod views;
 mod watch;
 
 pub use lock::DaemonFile;
-pub use offline::{Refusal, reset, restore};
+pub use offline::{Refusal, move_records, reset, restore};
 pub use start::{DaemonOptions, run};

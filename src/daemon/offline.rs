@@ -2,7 +2,7 @@
 use super::lock::{self, LockError};
 use super::start::Failure;
 use crate::config::Paths;
-use crate::store::{self, Copied};
+use crate::store::{self, Copied, MovedRecords, Where};
 use std::path::{Path, PathBuf};
 
 /// Why it was not done.
@@ -35,6 +35,15 @@ impl From<Failure> for Refusal {
 pub fn restore(paths: &Paths, copy: &Path) -> Result<Copied, Refusal> {
     let _lock = lock::acquire(paths).map_err(Failure::from)?;
     store::restore(&paths.database(), copy, crate::clock::wall()).map_err(|error| Failure::from(error).into())
+}
+
+/// Moves all records to another database.
+///
+/// # Errors
+/// A daemon runs; either database; it has records of its own.
+pub fn move_records(paths: &Paths, from: &Where, to: &Where) -> Result<MovedRecords, Refusal> {
+    let _lock = lock::acquire(paths).map_err(Failure::from)?;
+    store::transfer(from, to, crate::clock::wall()).map_err(|error| Failure::from(error).into())
 }
 
 /// Sets the database aside, so that the next daemon begins anew. Where it lies now, if there was one.

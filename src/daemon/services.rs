@@ -4,7 +4,7 @@ use crate::config::Paths;
 use crate::domain::Seq;
 use crate::export::ExportProgress;
 use crate::protocol::RpcError;
-use crate::store::{Ancestor, EventFilter, Store};
+use crate::store::{Ancestor, EventFilter, Store, Where};
 use crate::tools::Tools;
 use jiff::Timestamp;
 use serde_json::value::RawValue;
@@ -21,6 +21,8 @@ pub(super) struct Services {
     pub(super) paths: Paths,
     pub(super) socket: std::path::PathBuf,
     pub(super) database: String,
+    /// Where records are kept.
+    pub(super) records: Where,
     /// What the database was a copy of.
     pub(super) ancestors: Vec<Ancestor>,
     pub(super) started_at: Timestamp,

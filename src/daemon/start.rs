@@ -13,7 +13,7 @@ use crate::daemon::services::{Reload, Services};
 use crate::domain::{AgentId, Event, Fact, Fleet, Join, Process, RunId, RunStatus, Schedule};
 use crate::engine::{Engine, Restored};
 use crate::export::ExportProgress;
-use crate::store::{Reader, Store, StoreError};
+use crate::store::{Reader, Store, StoreError, Where};
 use crate::tools::mcp::{About, Pin};
 use crate::{child, runner, secret};
 use jiff::Timestamp;
@@ -35,6 +35,9 @@ const SERVERS_GRACE: Duration = Duration::from_secs(6);
 
 /// How long what waits for the disk may hold up the end.
 const LAST_COMMITS: Duration = Duration::from_secs(20);
+
+/// Between two tries to reach the server of the store.
+const REACH_AGAIN: Duration = Duration::from_secs(2);
 
 /// How to run the daemon.
 #[derive(Debug, Clone)]
@@ -71,6 +74,8 @@ impl Failure {
     pub(super) fn code(&self) -> u8 {
         match self {
             Self::Store(error) if error.is_damage() => 65,
+            Self::Store(StoreError::NotDurable { .. } | StoreError::Moved { .. }) => 78,
+            Self::Store(StoreError::Rejected { .. }) => 77,
             Self::Store(StoreError::NoCopy { .. } | StoreError::NoFile(_)) => 65,
             Self::Store(StoreError::OldSqlite(_) | StoreError::Refused { .. }) | Self::Internal(_) => 70,
             Self::Listen(ListenError::Folder(LockError::Unsafe { .. }))
@@ -152,16 +157,16 @@ async fn up_and_down(paths: &Paths, asked: Asked) -> Result<(), Failure> {
     let began = std::time::Instant::now();
     runner::adopt_orphans();
     runner::keep_ignored_signals();
-    let signals = Signals::listen()?;
+    let mut signals = Signals::listen()?;
     let _lock = lock::acquire(paths)?;
     settle_groups(paths).await?;
     let trust = TrustGate::of(paths, asked);
     let loaded = read_config(paths, &trust).await?;
     super::log::say_warnings(&loaded);
     allow_open_files(loaded.fleet.daemon.max_parallel_runs);
-    let database = paths.database();
-    let opened = tokio::task::spawn_blocking(move || Store::open(&database));
-    let (store, restored) = opened.await.map_err(|error| Failure::Internal(error.to_string()))??;
+    let place = Where { file: paths.database(), server: loaded.fleet.store.clone() };
+    let records = place.clone();
+    let Some((store, restored)) = open_store(place, &mut signals).await? else { return Ok(()) };
     if let Some(back) = &restored.went_back {
         let known = back.known.map_or_else(|| "unknown".to_owned(), |known| known.0.to_string());
         tracing::warn!(
@@ -171,7 +176,8 @@ async fn up_and_down(paths: &Paths, asked: Asked) -> Result<(), Failure> {
         );
     }
     let listener = listen::bind(&paths.socket).await?;
-    let ended = serve(paths, (loaded, trust), store.clone(), restored, listener, signals, began).await;
+    let ended =
+        serve(paths, (loaded, trust), (store.clone(), records), restored, listener, signals, began).await;
     let ended = match ended {
         // what a reader took for damage may be a read that failed
         Err(Failure::Store(error)) if error.is_damage() => Err(Failure::Store(store.confirm(error).await)),
@@ -185,6 +191,35 @@ async fn up_and_down(paths: &Paths, asked: Asked) -> Result<(), Failure> {
     lock::remove_daemon_file(paths);
     let _ = tokio::task::spawn_blocking(child::groups::clear).await;
     ended
+}
+
+/// Opens the store. A server that nobody can reach is waited for; `None`: a signal came first.
+async fn open_store(
+    place: Where,
+    signals: &mut Signals,
+) -> Result<Option<(Store, crate::store::Restored)>, Failure> {
+    let mut said = false;
+    loop {
+        let at = place.clone();
+        let opened = tokio::task::spawn_blocking(move || Store::open_at(&at)).await;
+        match opened.map_err(|error| Failure::Internal(error.to_string()))? {
+            Err(error @ StoreError::Unreachable { .. }) => {
+                if !std::mem::replace(&mut said, true) {
+                    tracing::error!(%error, "the daemon starts as soon as it can be reached; trying again");
+                }
+                super::systemd::waiting(&error.to_string());
+            }
+            opened => return Ok(Some(opened?)),
+        }
+        let again = tokio::time::sleep(REACH_AGAIN);
+        tokio::pin!(again);
+        loop {
+            tokio::select! {
+                () = &mut again => break,
+                signal = signals.next() => if matches!(signal, Signal::Stop { .. }) { return Ok(None) },
+            }
+        }
+    }
 }
 
 /// Before anything is started: even a secret can come from a program.
@@ -248,7 +283,7 @@ async fn arrivals(store: &Store, fleet: &Fleet) -> Result<Vec<(AgentId, Event)>,
 async fn serve(
     paths: &Paths,
     (loaded, trust): (Loaded, TrustGate),
-    store: Store,
+    (store, records): (Store, Where),
     restored: crate::store::Restored,
     listener: interprocess::local_socket::tokio::Listener,
     mut signals: Signals,
@@ -308,6 +343,7 @@ async fn serve(
     let exported = Arc::new(ExportProgress::default());
     let tools_at_the_end = tools.clone();
     let has_agents = !fleet.agents.is_empty();
+    let store_spec = records.server.clone();
     drop(fleet);
     let event_loop = EventLoop::new(engine, store.clone(), actor, taken, asked, condition);
     let (ready, is_ready) = oneshot::channel();
@@ -323,6 +359,7 @@ async fn serve(
         paths: paths.clone(),
         socket: paths.socket.clone(),
         database: restored.database.clone(),
+        records,
         ancestors: restored.ancestors.clone(),
         started_at: now.wall,
         began_after,
@@ -333,7 +370,7 @@ async fn serve(
     // before anybody is answered: clients look there for the socket
     write_daemon_file(paths)?;
     let serving = tokio::spawn(listen::serve(listener, paths.socket.clone(), services, down.clone()));
-    let in_force = (loaded.text, has_agents);
+    let in_force = (loaded.text, has_agents, store_spec);
     let watching = (config_path, paths.state_dir.clone(), trust);
     tokio::spawn(watch::run(watching, reload_mode, in_force, reloads, inbox.clone()));
     let delivering = tokio::spawn(outbox::run(store.clone(), handle.clone(), down.clone()));

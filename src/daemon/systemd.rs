@@ -21,6 +21,13 @@ pub(super) fn ready(agents: usize) {
     let _ = agents;
 }
 
+/// The daemon is not up yet, for want of something that others have to bring back; that is no reason to end it.
+pub(super) fn waiting(what: &str) {
+    #[cfg(target_os = "linux")]
+    tell(&[sd_notify::NotifyState::Status(what), sd_notify::NotifyState::ExtendTimeoutUsec(30_000_000)]);
+    let _ = what;
+}
+
 /// The daemon goes down, and may take this long.
 pub(super) fn stopping(grace: Duration) {
     #[cfg(target_os = "linux")]

@@ -4,13 +4,14 @@ use crate::daemon::inbox::{Answer, Message};
 use crate::daemon::open_files::allow_open_files;
 use crate::daemon::services::Reload;
 use crate::daemon::trust::TrustGate;
-use crate::domain::ReloadMode;
+use crate::domain::{ReloadMode, StoreSpec};
 use crate::protocol::{Code, RpcError};
 use crate::secret;
 use notify::{RecursiveMode, Watcher};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -30,18 +31,28 @@ enum Why {
     Zone,
 }
 
+/// What is said of a `[store]` that is another one than at the start.
+fn at_next_start() -> Diagnostic {
+    Diagnostic::of_key(
+        "store".into(),
+        "[store] is taken up with the next start of the daemon; until then records are kept where they are"
+            .into(),
+        "`bgagent store copy` moves them while no daemon runs".into(),
+    )
+}
+
 /// Reads the file whenever somebody asks for it or it changes. When the machine's time zone changes, what is in
-/// force is read anew for it. With the file comes the state folder, which no tool may reach. `first` is what is in force: its text, and whether it has agents.
+/// force is read anew for it. With the file comes the state folder, which no tool may reach. `first` is what is in force: its text, whether it has agents, and where records are kept.
 pub(super) async fn run(
     (path, state_dir, trust): (PathBuf, PathBuf, TrustGate),
     mode: ReloadMode,
-    first: (String, bool),
+    first: (String, bool, Option<Arc<StoreSpec>>),
     mut asked: mpsc::Receiver<Reload>,
     inbox: mpsc::Sender<Message>,
 ) {
     let (touch, mut touched) = mpsc::channel::<()>(1);
     let mut watcher = None;
-    let (mut last_text, mut has_agents) = first;
+    let (mut last_text, mut has_agents, store) = first;
     let mut in_force = last_text.clone();
     let mut refused = None;
     let mut zone = config::system_zone();
@@ -124,7 +135,10 @@ pub(super) async fn run(
         }
         let answer = if let Why::Asked(answer) = why { answer } else { None };
         let message = match read {
-            Ok(loaded) => {
+            Ok(mut loaded) => {
+                if loaded.fleet.store != store {
+                    loaded.warnings.push(at_next_start());
+                }
                 has_agents = !loaded.fleet.agents.is_empty();
                 in_force.clone_from(&loaded.text);
                 secret::learn(&loaded.fleet.secrets).await;

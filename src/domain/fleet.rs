@@ -5,7 +5,9 @@ use super::quiet::QuietHours;
 use super::service::{NotifyType, ServicePreset};
 use super::tool::{Effect, ToolKind, ToolSettings};
 use super::words::words;
-use super::{AgentId, Body, CalendarSpec, ConfigHash, Provider, RedisSpec, RunnerSpec, SandboxSetting};
+use super::{
+    AgentId, Body, CalendarSpec, ConfigHash, Provider, RedisSpec, RunnerSpec, SandboxSetting, StoreSpec,
+};
 use crate::domain::secret_ref::{EnvValue, SecretRef};
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
@@ -40,6 +42,8 @@ pub struct Fleet {
     pub budget: BudgetSpec,
     /// `[events.redis]`.
     pub redis: Option<Arc<RedisSpec>>,
+    /// `[store]`; `None`: a file of the state folder.
+    pub store: Option<Arc<StoreSpec>>,
     /// Where secrets are found: all references of the file, without doubles.
     pub secrets: Vec<SecretRef>,
 }
@@ -84,6 +88,7 @@ impl Fleet {
             calendars: BTreeMap::new(),
             budget: BudgetSpec::default(),
             redis: None,
+            store: None,
             secrets: Vec::new(),
         }
     }

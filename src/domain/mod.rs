@@ -45,6 +45,7 @@ mod sandbox;
 mod secret_ref;
 mod service;
 mod slot;
+mod store_spec;
 mod talk;
 pub mod template;
 mod time;
@@ -117,6 +118,7 @@ pub use sandbox::{Control, ProgramOwner, Sandbox, SandboxLimits, SandboxSetting}
 pub use secret_ref::{EnvValue, SecretRef, TextOrSecret};
 pub use service::{Escaping, NotifyType, SERVICES, ServicePreset};
 pub use slot::Verdict;
+pub use store_spec::{Durability, StoreSpec};
 pub use talk::{
     ApprovalRecord, ApprovalWanted, ArchiveDoing, ArchiveStep, BudgetNews, BudgetTold, HoldRecord,
     LastResult, MemoryChange, Note, Said, SessionRow, SpentRow, Talk,

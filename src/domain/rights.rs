@@ -8,6 +8,7 @@ use super::agent::{AgentSpec, Body, CheckBody, QuerySpec};
 use super::export::RedisSpec;
 use super::fleet::{EmailSpec, Fleet, McpEffect, McpSpec, ModelSpec, NotifyTarget, NotifyTargetKind};
 use super::runner::{PermissionDefault, RunnerQuery, RunnerSpec, Workspace};
+use super::store_spec::StoreSpec;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use words::{calls, headers, program, runs, secret, value, walls, with_env, word, word_of};
@@ -51,6 +52,9 @@ impl Rights {
         }
         if let Some(spec) = &fleet.redis {
             all.insert("log".to_owned(), of_stream(spec));
+        }
+        if let Some(spec) = &fleet.store {
+            all.insert("store".to_owned(), of_store(spec));
         }
         Self(all)
     }
@@ -238,6 +242,15 @@ fn of_stream(spec: &RedisSpec) -> RightsOf {
         word(&spec.place()),
         spec.format
     ));
+    rights
+}
+
+/// All that agents do, say and remember is there.
+fn of_store(spec: &StoreSpec) -> RightsOf {
+    let mut rights = RightsOf::default();
+    let login =
+        spec.password.as_ref().map(|password| format!(" with {}", secret(password))).unwrap_or_default();
+    rights.may(format!("is kept at {}, schema {}{login}", word(&spec.url), word(&spec.schema)));
     rights
 }
 

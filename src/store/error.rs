@@ -1,5 +1,6 @@
 //! Why something did not become durable, or could not be read.
 use super::sql::{SqlError, SqlErrorKind};
+use crate::domain::counted;
 use std::path::{Path, PathBuf};
 
 /// Why something did not become durable, or could not be read.
@@ -91,6 +92,56 @@ pub enum StoreError {
         /// What SQLite says.
         what: String,
     },
+    /// The server of the database does not answer, or the connection to it broke off.
+    #[error("the database {place} can't be reached: {what}")]
+    Unreachable {
+        /// Which database.
+        place: String,
+        /// What came of it.
+        what: String,
+    },
+    /// The server answers, and lets us not in, or not as the configuration wants it.
+    #[error("the database {place} can't be used: {what}")]
+    Rejected {
+        /// Which database.
+        place: String,
+        /// What stands against it.
+        what: String,
+    },
+    /// What the server calls committed may be lost.
+    #[error("the database {place} promises too little: {what}")]
+    NotDurable {
+        /// Which database.
+        place: String,
+        /// What it lacks.
+        what: String,
+    },
+    /// Another daemon writes it.
+    #[error("the database {place} is written by another daemon: {by}")]
+    Taken {
+        /// Which database.
+        place: String,
+        /// Its machine and its state folder.
+        by: String,
+        /// How long it keeps the lead if it is not heard of any more, in seconds.
+        left_secs: u64,
+    },
+    /// Another daemon has taken the lead of this one.
+    #[error("the database {place} is led by another daemon now: {by}")]
+    Fenced {
+        /// Which database.
+        place: String,
+        /// Its machine and its state folder.
+        by: String,
+    },
+    /// It was copied elsewhere, to go on there.
+    #[error("the database {place} was moved to {to}")]
+    Moved {
+        /// Which database.
+        place: String,
+        /// Where it goes on.
+        to: String,
+    },
     /// Anything else that SQLite or the disk says.
     #[error("{doing}: {what}")]
     Other {
@@ -109,7 +160,13 @@ impl StoreError {
     pub fn is_passing(&self) -> bool {
         matches!(
             self,
-            Self::Full(_) | Self::ReadOnly(_) | Self::Busy(_) | Self::Gone { .. } | Self::Other { .. }
+            Self::Full(_)
+                | Self::ReadOnly(_)
+                | Self::Busy(_)
+                | Self::Gone { .. }
+                | Self::Unreachable { .. }
+                | Self::Rejected { .. }
+                | Self::Other { .. }
         )
     }
 
@@ -147,6 +204,14 @@ impl StoreError {
                 "move the file back to {}; else stop the daemon, and `bgagent store restore COPY`",
                 path.display()
             )),
+            Self::Taken { left_secs, .. } => Some(format!(
+                "stop that one first; one that has died gives way in {}. Two fleets need two schemas (`schema` of [store])",
+                counted(*left_secs, "second")
+            )),
+            Self::Fenced { .. } => Some("nothing more was written here; end one of the two daemons".into()),
+            Self::Moved { .. } => Some(
+                "set [store] in the configuration to where it is; `bgagent store copy` moves it back".into(),
+            ),
             _ => None,
         }
     }
@@ -160,7 +225,11 @@ impl StoreError {
             SqlErrorKind::ReadOnly => Self::ReadOnly(path),
             SqlErrorKind::Busy => Self::Busy(path),
             SqlErrorKind::Corrupt => Self::Corrupt { path, what },
-            SqlErrorKind::Refused => Self::Refused { doing: format!("{doing} ({})", path.display()), what },
+            SqlErrorKind::Lost => Self::Unreachable { place: path.display().to_string(), what },
+            SqlErrorKind::Fenced => Self::Fenced { place: path.display().to_string(), by: what },
+            SqlErrorKind::Refused | SqlErrorKind::OfRules => {
+                Self::Refused { doing: format!("{doing} ({})", path.display()), what }
+            }
             SqlErrorKind::Other => Self::Other { doing: format!("{doing} ({})", path.display()), what },
         }
     }

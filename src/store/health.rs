@@ -1,12 +1,14 @@
 //! What can be said of the agents without a daemon: for monitoring.
 use super::error::StoreError;
+use super::place::Where;
+use super::reader::Reader;
 use super::{HealthReport, HealthRow, OpenIncident, Untold};
+use super::{mark, postgres, sqlite};
 use crate::domain::{Verdict, timestamp_of_micros, to_micros};
 use crate::store::rows::{agent_id, instant};
 use crate::store::sql::{Sql, SqlResult, params};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
-use std::path::Path;
 
 /// So long is a message remembered that could not be delivered.
 const GIVEN_UP: SignedDuration = SignedDuration::from_hours(48);
@@ -14,18 +16,17 @@ const GIVEN_UP: SignedDuration = SignedDuration::from_hours(48);
 /// Reads the health of all agents that are active, without a daemon and without changing anything.
 /// Messages count that wait for longer than `patience`.
 pub fn read_health(
-    path: &Path,
+    place: &Where,
     now: Timestamp,
     patience: SignedDuration,
 ) -> Result<HealthReport, StoreError> {
-    let mark = super::mark::read_mark(path);
-    if !super::sqlite::is_there(path, mark.as_ref())? {
-        return Err(StoreError::Other {
-            doing: format!("reading {}", path.display()),
-            what: "there is no database; the daemon has never run with this state folder".into(),
-        });
-    }
-    let reader = super::sqlite::read_only(path)?;
+    let Some(reader) = to_read(place)? else {
+        let what = match place.server {
+            None => "there is no database; the daemon has never run with this state folder",
+            Some(_) => "there are no tables; the daemon has never run with this database",
+        };
+        return Err(StoreError::Other { doing: format!("reading {}", place.place()), what: what.into() });
+    };
     reader.ask("reading the health of agents", |db| {
         Ok(HealthReport {
             agents: agents(db, now)?,
@@ -37,13 +38,21 @@ pub fn read_health(
 
 /// The MCP servers of which a tool is trusted, by the database, without a daemon and without changing anything. None
 /// where there is no database.
-pub fn read_trusted_servers(path: &Path) -> Result<BTreeSet<String>, StoreError> {
-    let mark = super::mark::read_mark(path);
-    if !super::sqlite::is_there(path, mark.as_ref())? {
-        return Ok(BTreeSet::new());
+pub fn read_trusted_servers(place: &Where) -> Result<BTreeSet<String>, StoreError> {
+    let Some(reader) = to_read(place)? else { return Ok(BTreeSet::new()) };
+    Ok(reader.pins()?.into_iter().map(|(server, ..)| server).collect())
+}
+
+/// `None`: there is no database.
+fn to_read(place: &Where) -> Result<Option<Reader>, StoreError> {
+    if let Some(spec) = &place.server {
+        return postgres::to_read(spec, place.state_dir());
     }
-    let pins = super::sqlite::read_only(path)?.pins()?;
-    Ok(pins.into_iter().map(|(server, ..)| server).collect())
+    let mark = mark::read_mark(&place.file);
+    if !sqlite::is_there(&place.file, mark.as_ref())? {
+        return Ok(None);
+    }
+    sqlite::read_only(&place.file).map(Some)
 }
 
 fn agents(db: &Sql, now: Timestamp) -> SqlResult<Vec<HealthRow>> {

@@ -10,6 +10,8 @@ pub(super) const COPIED_AT: &str = "copied_at";
 pub(super) const CLEAN: &str = "clean";
 /// Its identity.
 pub(super) const DATABASE: &str = "database";
+/// Where it goes on since it was copied there.
+pub(super) const MOVED_TO: &str = "moved_to";
 const ANCESTORS: &str = "ancestors";
 
 /// What is said of `key`.

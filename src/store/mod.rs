@@ -11,6 +11,8 @@ mod health;
 mod mark;
 mod meta;
 mod outbox;
+mod place;
+mod postgres;
 mod read;
 mod reader;
 mod readers;
@@ -20,6 +22,7 @@ mod rows;
 mod sql;
 mod sqlite;
 mod talk;
+mod transfer;
 mod types;
 mod writer;
 
@@ -30,12 +33,14 @@ pub use chains::EventOutcome;
 pub use error::StoreError;
 pub use health::{read_health, read_trusted_servers};
 pub use mark::HOLDER_BYTES;
+pub use place::Where;
 pub use reader::Reader;
 pub use retention::Lived;
 pub use sqlite::copy::{Copied, back_up, reset, restore};
+pub use transfer::{MovedRecords, transfer};
 pub use types::*;
 
-use crate::domain::{Entry, Retention, Seq};
+use crate::domain::{Entry, Retention, Seq, StoreSpec};
 use readers::Readers;
 use std::path::Path;
 use std::sync::Arc;
@@ -60,8 +65,16 @@ impl Store {
     /// Opens (or makes) the database and starts its writer.
     ///
     /// A damaged database is refused and not touched, and so is one of a newer release, one that is older
-    /// than it was, and none where there was one. Before an older one is migrated, a copy is kept
-    /// beside it.
+    /// than it was, and none where there was one. Before an older file is migrated, a copy is kept
+    /// beside it. On a server the lead is taken: [`StoreError::Taken`] while another daemon has it.
+    pub fn open_at(place: &Where) -> Result<(Self, Restored), StoreError> {
+        match &place.server {
+            None => Self::open(&place.file),
+            Some(spec) => Self::open_on_server(spec, place),
+        }
+    }
+
+    /// The same, for a file.
     pub fn open(path: &Path) -> Result<(Self, Restored), StoreError> {
         Self::open_with(path, BUSY_TIMEOUT)
     }
@@ -74,6 +87,16 @@ impl Store {
         let readers = Arc::new(Readers::of(Box::new(place.clone())));
         let file = sqlite::FileWriter::new(opened, place, readers.clone(), BUSY_TIMEOUT);
         Self::start(Box::new(file), readers, newest).map(|store| (store, restored))
+    }
+
+    fn open_on_server(spec: &StoreSpec, place: &Where) -> Result<(Self, Restored), StoreError> {
+        let server = Arc::new(postgres::StoreServer::of(spec, place.state_dir()));
+        let mut opened = postgres::open(&server, &place.file)?;
+        let newest = opened.newest;
+        let restored = std::mem::take(&mut opened.restored);
+        let readers = Arc::new(Readers::of(Box::new(server.clone())));
+        let leader = postgres::Leader::new(opened, server)?;
+        Self::start(Box::new(leader), readers, newest).map(|store| (store, restored))
     }
 
     fn start(backend: Box<dyn Backend>, readers: Arc<Readers>, newest: Seq) -> Result<Self, StoreError> {

@@ -130,6 +130,12 @@ pub(super) enum SqlErrorKind {
     Corrupt,
     /// It breaks a rule of the tables, or has a value that they do not take.
     Refused,
+    /// It breaks a rule about slots: a key that is there, a range that overlaps.
+    OfRules,
+    /// The connection is gone, or nobody answers.
+    Lost,
+    /// Another daemon has the lead.
+    Fenced,
     /// Anything else.
     Other,
 }
@@ -226,6 +232,19 @@ pub(super) enum Scope {
     Write,
 }
 
+/// What a column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ColumnKind {
+    /// Numbers.
+    Integer,
+    /// Numbers with a fraction.
+    Real,
+    /// Texts.
+    Text,
+    /// Bytes.
+    Blob,
+}
+
 /// What is done with each row of an answer.
 pub(super) type Each<'a> = dyn FnMut(&SqlRow<'_>) -> SqlResult<ControlFlow<()>> + 'a;
 
@@ -259,6 +278,18 @@ pub(super) trait SqlConnection: Send {
 
     /// The digits of a column of bytes in capitals, as an expression: `hex(id)`.
     fn hex(&self, column: &str) -> String;
+
+    /// The columns of a table, in their order.
+    fn columns_of(&self, table: &str) -> SqlResult<Vec<(String, ColumnKind)>>;
+
+    /// The last number that a table with numbered rows has given.
+    fn last_number(&self, table: &str) -> SqlResult<i64>;
+
+    /// From now on numbers after this one are given.
+    fn set_last_number(&self, table: &str, last: i64) -> SqlResult<()>;
+
+    /// Leaves the database to others.
+    fn part(&self) -> SqlResult<()>;
 
     /// About how many bytes hold something.
     fn used_bytes(&self) -> SqlResult<u64>;

@@ -84,7 +84,7 @@ fn killed_at_any_moment_nothing_is_lost_or_doubled() {
     let mut every: Vec<(String, i64)> = (0..12).map(|n| (format!("a{n}"), 1_000_000)).collect();
     every.push(("watch".into(), 100_000));
     let every: Vec<(&str, i64)> = every.iter().map(|(name, period)| (name.as_str(), *period)).collect();
-    let counted = checker::check(&daemon.path("state/bgagent.db"), Some(&witness), &every);
+    let counted = checker::check(&daemon.database_file(), Some(&witness), &every);
     let (well, started) = (looks_that_found_all_well(&daemon), started(&witness));
     assert!(well > 20 && started > 20, "{well} looks found all well, {started} runs were started");
     assert_eq!(children_left(&witness), Vec::<String>::new(), "children of dead daemons live on");

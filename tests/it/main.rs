@@ -14,6 +14,7 @@ mod crowd;
 mod dependencies;
 mod endpoint;
 mod faults;
+mod fleet;
 mod fuzz;
 mod going_down;
 #[cfg(target_os = "linux")]
@@ -29,6 +30,7 @@ mod people;
 mod postgres;
 mod programs;
 mod protocol;
+mod records;
 mod recovery;
 mod redis;
 mod redis_against;

@@ -1,5 +1,6 @@
 //! A real PostgreSQL server in a folder of its own. Where there is none to start, [`Server::start`] says that the
 //! test is skipped; `BGAGENT_REQUIRE_SERVERS=1` makes that a failure.
+#![allow(dead_code, reason = "tests of the store and of the whole each use a part")]
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -14,14 +15,13 @@ pub struct Server {
     pub folder: tempfile::TempDir,
     pub port: u16,
     child: Child,
+    run: Command,
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let pid =
-            i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw).expect("a process");
         // "Immediate Shutdown" of postgres(1): it takes its children with it.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::QUIT);
+        self.signal(rustix::process::Signal::QUIT);
         let _ = self.child.wait();
     }
 }
@@ -51,7 +51,7 @@ fn cluster(programs: &Path, scratch: &Path) -> PathBuf {
     let version = as_nobody(&programs.join("initdb")).arg("--version").output().expect("initdb runs").stdout;
     let version: String =
         String::from_utf8_lossy(&version).chars().filter(|c| c.is_ascii_digit() || *c == '.').collect();
-    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cluster-{version}"));
+    let kept = scratch_of_build().join(format!("cluster-{version}"));
     if kept.exists() {
         return kept;
     }
@@ -84,6 +84,14 @@ fn cluster(programs: &Path, scratch: &Path) -> PathBuf {
     kept
 }
 
+/// Where the build keeps what tests make once. Only integration tests are told of it.
+fn scratch_of_build() -> PathBuf {
+    let told = option_env!("CARGO_TARGET_TMPDIR").map(PathBuf::from);
+    let folder = told.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tmp"));
+    std::fs::create_dir_all(&folder).expect("the folder of the build");
+    folder
+}
+
 /// With owners and modes.
 fn copy(from: &Path, to: &Path) {
     let status = Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp runs");
@@ -99,6 +107,11 @@ impl Server {
     /// A fresh server with the superuser `boss` (password `rooty`); `None`: there is none on this machine. It may
     /// not be up yet.
     pub fn start() -> Option<Self> {
+        Self::start_with(&["-c", "fsync=off"])
+    }
+
+    /// The same, with settings of its own.
+    pub fn start_with(settings: &[&str]) -> Option<Self> {
         let Some(programs) = programs() else {
             let required = std::env::var("BGAGENT_REQUIRE_SERVERS").is_ok_and(|value| value == "1");
             assert!(
@@ -112,19 +125,76 @@ impl Server {
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).expect("our folder");
         let data = folder.path().join("data");
         copy(&cluster(&programs, folder.path()), &data);
+        Some(Self::run(&programs, folder, &data, settings))
+    }
+
+    fn run(programs: &Path, folder: tempfile::TempDir, data: &Path, settings: &[&str]) -> Self {
         let port =
             TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
         let log = std::fs::File::create(folder.path().join("log")).expect("our folder");
-        let child = as_nobody(&programs.join("postgres"))
-            .arg("-D")
-            .arg(&data)
-            .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-k"])
+        let mut run = as_nobody(&programs.join("postgres"));
+        run.arg("-D")
+            .arg(data)
+            .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"])
+            .args(settings)
+            .arg("-k")
             .arg(folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("the server can be started");
-        Some(Self { folder, port, child })
+            .stderr(log);
+        let child = run.spawn().expect("the server can be started");
+        Self { folder, port, child, run }
+    }
+
+    /// A standby of it, in a folder of its own. It may not be up yet.
+    pub fn standby(&self) -> Self {
+        let programs = programs().expect("the server was started from there");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).expect("our folder");
+        let data = folder.path().join("data");
+        let source = format!("host=127.0.0.1 port={} user=boss password=rooty", self.port);
+        let output = as_nobody(&programs.join("pg_basebackup"))
+            .args(["-R", "-c", "fast", "-X", "stream", "-d", &source, "-D"])
+            .arg(&data)
+            .output()
+            .expect("pg_basebackup runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Self::run(&programs, folder, &data, &["-c", "fsync=off"])
+    }
+
+    /// Returns when it takes connections.
+    pub fn wait_until_up(&self) {
+        while self.psql("SELECT 1").is_err() {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    }
+
+    /// What psql(1) prints for statements of the superuser, without headings; what it says of the first that fails.
+    pub fn psql(&self, sql: &str) -> Result<String, String> {
+        let programs = programs().expect("the server was started from there");
+        let url = format!("postgres://boss:rooty@{}/postgres?sslmode=disable", self.address());
+        let mut command = Command::new(programs.join("psql"));
+        command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql, &url]);
+        let output = command.stdin(Stdio::null()).output().expect("psql runs");
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    }
+
+    /// Ends it as a crash does.
+    pub fn end(&mut self) {
+        self.signal(rustix::process::Signal::QUIT);
+        let _ = self.child.wait();
+    }
+
+    /// Starts one that was ended again.
+    pub fn go_on(&mut self) {
+        self.child = self.run.spawn().expect("the server can be started");
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        let _ = rustix::process::kill_process(pid.expect("a process"), signal);
     }
 }

@@ -1,4 +1,5 @@
 //! A real daemon in a folder of its own, and a client that speaks the wire by hand.
+use super::records::Records;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -69,6 +70,8 @@ pub struct Daemon {
     pub child: Option<Child>,
     /// MCP servers that are trusted as they are when it is ready for the first time.
     pub trusts: Vec<String>,
+    /// Where its records are; `None`: in a file.
+    pub records: Option<Records>,
 }
 
 impl Daemon {
@@ -78,6 +81,7 @@ impl Daemon {
             folder: tempfile::tempdir().expect("a temporary folder"),
             child: None,
             trusts: Vec::new(),
+            records: Records::wanted(),
         };
         daemon.configure(config);
         daemon
@@ -98,7 +102,9 @@ impl Daemon {
     /// Replaces the configuration, as an editor does.
     pub fn configure(&self, config: &str) {
         let fresh = self.path("agents.toml.new");
-        std::fs::write(&fresh, config).expect("the folder can be written");
+        let store =
+            self.records.as_ref().map(|records| records.table(self.folder.path())).unwrap_or_default();
+        std::fs::write(&fresh, format!("{config}{store}")).expect("the folder can be written");
         std::fs::rename(fresh, self.path("agents.toml")).expect("the folder can be written");
     }
 
@@ -246,7 +252,15 @@ impl Daemon {
 
     /// The database, read by hand.
     pub fn database(&self) -> rusqlite::Connection {
-        open(&self.path("state/bgagent.db"))
+        open(&self.database_file())
+    }
+
+    /// The file of the database; of records on a server a copy that is made now.
+    pub fn database_file(&self) -> PathBuf {
+        let Some(records) = &self.records else { return self.path("state/bgagent.db") };
+        let copy = self.path("records.db");
+        records.copy(&copy);
+        copy
     }
 
     /// Holds the database's lock for writers, until it is dropped.

@@ -85,7 +85,7 @@ pub enum ServiceCommand {
 /// `bgagent store`
 #[derive(Debug, Subcommand)]
 #[command(
-    after_help = "Examples:\n  bgagent store backup ~/backups/bgagent-$(date +%F).db\n  bgagent store restore ~/backups/bgagent-2026-11-28.db\n  bgagent store reset"
+    after_help = "Examples:\n  bgagent store backup ~/backups/bgagent-$(date +%F).db\n  bgagent store restore ~/backups/bgagent-2026-11-28.db\n  bgagent store reset\n  bgagent store copy --to 'postgres://bgagent@db.internal/fleet?sslmode=verify-full'"
 )]
 pub enum StoreCommand {
     /// Write a copy of the database, of one instant, also while the daemon runs
@@ -114,6 +114,21 @@ pub enum StoreCommand {
         after_help = "Examples:\n  bgagent store reset\n\nAll agents, runs and events are forgotten. What was there is kept beside it, as bgagent.db.before-TIME."
     )]
     Reset,
+    /// Move all records to another database; no daemon may run
+    #[command(
+        after_help = "Examples:\n  bgagent store copy --to 'postgres://bgagent@db.internal/fleet?sslmode=verify-full' --password-file ~/.secrets/db\n  bgagent store copy --to sqlite:    back into the state folder\n\nIds and numbers of events stay as they are. What was there is kept and marked: a daemon refuses it from then on. Without --password-file, the password is $PGPASSWORD, or that of [store] where it names the same address."
+    )]
+    Copy {
+        /// Where to: postgres://user@host/database, or sqlite: for the file of the state folder
+        #[arg(long, value_name = "URL", value_hint = ValueHint::Other)]
+        to: String,
+        /// The schema there; default: that of [store] where it names the same address, else bgagent
+        #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
+        schema: Option<String>,
+        /// A file with the password
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        password_file: Option<PathBuf>,
+    },
 }
 
 /// `bgagent health`

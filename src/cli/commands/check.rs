@@ -7,6 +7,7 @@ use crate::config::{Context, Diagnostic, Loaded, Rejected};
 use crate::doctor::{self, GroupSupport};
 use crate::domain::{AgentId, AgentSpec, Calendar, Fleet, SandboxLimits, Schedule, Walled, counted};
 use crate::protocol::{ControlGroupsView, GetDaemonStatus, NoParams};
+use crate::store::Where;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -35,7 +36,13 @@ pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Fa
         }
     };
     // a file can be checked where there is no place for a state, and then nothing is said of it
-    let trusted = app.paths().ok().map(|paths| crate::store::read_trusted_servers(&paths.database()));
+    let server = loaded.fleet.store.clone();
+    let uses_servers = !loaded.fleet.users_of_servers().is_empty();
+    let trusted = app
+        .paths()
+        .ok()
+        .filter(|_| uses_servers)
+        .map(|paths| crate::store::read_trusted_servers(&Where { file: paths.database(), server }));
     let trusted = trusted.and_then(Result::ok).map(|trusted| untrusted(&loaded.fleet, &trusted));
     loaded.warnings.extend(trusted.unwrap_or_default());
     let unheld = unheld_limits(app, &loaded.fleet);
@@ -57,6 +64,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Fa
         app.print_json(&json!({
             "path": path, "valid": true, "agents": agents, "errors": [], "warnings": warnings,
             "sandbox": Walled::of(&loaded.fleet), "events": events_to(&loaded.fleet),
+            "store": store_of(&loaded.fleet),
         }))?;
         return Ok(Outcome::Done);
     }
@@ -80,6 +88,9 @@ pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Fa
         let (stream, place) = (plain(&redis.stream), plain(&redis.place()));
         app.note(&format!("events are copied to the Redis stream {stream} at {place}"));
     }
+    if let Some(store) = &loaded.fleet.store {
+        app.note(&format!("records are kept at {} ({})", plain(&store.place()), store.durability));
+    }
     let (agents, warnings) = (loaded.fleet.agents.len(), loaded.warnings.len());
     let (agents, warnings) = (counted(agents, "agent"), counted(warnings, "warning"));
     app.note(&format!("{} is valid: {agents}, {warnings}", path.display()));
@@ -95,6 +106,15 @@ fn events_to(fleet: &Fleet) -> Value {
         })
     });
     json!({ "redis": redis })
+}
+
+/// Where records are kept; null: in the state folder.
+fn store_of(fleet: &Fleet) -> Value {
+    let store = fleet.store.as_deref();
+    store.map_or(
+        Value::Null,
+        |spec| json!({"url": spec.place(), "schema": spec.schema, "durability": spec.durability}),
+    )
 }
 
 /// The file that is meant: one that is named, else that of the running daemon, else the one in its usual place.

@@ -36,7 +36,8 @@ pub(in crate::cli) fn run(app: &mut App, args: &HealthArgs) -> Result<Outcome, F
         let all = troubles(&app.address()?, PATIENCE).into_iter();
         report.problems.extend(all.map(|what| Problem { agent_id: None, what }));
     }
-    match crate::store::read_health(&paths.database(), app.screen.now, max_late) {
+    let records = app.records()?;
+    match crate::store::read_health(&records, app.screen.now, max_late) {
         Ok(health) => {
             report.agents = health.agents.len();
             report.problems.extend(recorded(&health, app.screen.now, max_late));

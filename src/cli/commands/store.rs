@@ -4,20 +4,104 @@ use super::prelude::*;
 use crate::cli::args::StoreCommand;
 use crate::cli::render::bytes;
 use crate::cli::service::absolute;
+use crate::config;
 use crate::daemon;
-use crate::store::{self, Copied, StoreError};
+use crate::domain::{SecretRef, StoreSpec, counted};
+use crate::store::{self, Copied, StoreError, Where};
 use serde_json::json;
 use std::path::Path;
+use std::sync::Arc;
 
 pub(in crate::cli) fn run(app: &mut App, command: &StoreCommand) -> Result<Outcome, Failure> {
     match command {
         StoreCommand::Backup { file, force } => back_up(app, file, *force),
         StoreCommand::Restore { copy } => restore(app, copy),
         StoreCommand::Reset => reset(app),
+        StoreCommand::Copy { to, schema, password_file } => {
+            let to = to_address(app, to, schema.as_deref(), password_file.as_deref())?;
+            move_to(app, &to)
+        }
+    }
+}
+
+/// The address of a database as somebody types it.
+fn to_address(
+    app: &mut App,
+    to: &str,
+    schema: Option<&str>,
+    password_file: Option<&Path>,
+) -> Result<Where, Failure> {
+    let file = app.paths()?.database();
+    if let Some(path) = to.strip_prefix("sqlite:") {
+        if !path.is_empty() && absolute(Path::new(path)) != file {
+            return Err(Failure::usage_hint(
+                format!("records are kept in {}, and nowhere else", file.display()),
+                "write --to sqlite:",
+            ));
+        }
+        return Ok(Where { file, server: None });
+    }
+    let configured = app.records()?.server.filter(|spec| spec.url == to);
+    let password = match (password_file, std::env::var_os("PGPASSWORD")) {
+        (Some(path), _) => Some(SecretRef::File(absolute(path))),
+        (None, Some(_)) => Some(SecretRef::Env("PGPASSWORD".into())),
+        (None, None) => configured.as_ref().and_then(|spec| spec.password.clone()),
+    };
+    let schema = schema.map(str::to_owned).or_else(|| configured.as_ref().map(|spec| spec.schema.clone()));
+    let spec = config::store_at(to, schema.as_deref(), password)
+        .map_err(|(what, hint)| Failure::Usage { what, hint })?;
+    Ok(Where { file, server: Some(Arc::new(spec)) })
+}
+
+fn move_to(app: &mut App, to: &Where) -> Result<Outcome, Failure> {
+    let records = app.records()?;
+    let is_there = |spec: &StoreSpec| to.server.as_ref().is_some_and(|to| to.place() == spec.place());
+    // what the configuration names already is where they are to go
+    let server = records.server.clone().filter(|spec| !is_there(spec));
+    let from = Where { server, ..records };
+    if from.place() == to.place() {
+        return Err(Failure::usage_hint(
+            format!("the records are at {} already", from.place()),
+            "name the other database with --to: postgres://… or sqlite:",
+        ));
+    }
+    let paths = app.paths()?.clone();
+    let moved = daemon::move_records(&paths, &from, to).map_err(Failure::State)?;
+    let view = json!({
+        "from": moved.from, "to": moved.to, "newest_seq": moved.newest, "rows": moved.rows, "before": moved.before,
+    });
+    app.answer(&view, |_, _| {
+        let next = match &to.server {
+            Some(_) => "set [store] in the configuration to it, if it is not yet, and start the daemon",
+            None => "take [store] out of the configuration, and start the daemon",
+        };
+        let before = moved.before.as_ref();
+        let before = before.map(|path| format!("what was there is {} now\n", plain(&path.display().to_string())));
+        format!(
+            "{} up to event {}: {} -> {}\nthe old one is marked as moved, and refused from now on; {next}\n{}",
+            counted(moved.rows, "row"),
+            moved.newest.0,
+            plain(&moved.from),
+            plain(&moved.to),
+            before.unwrap_or_default()
+        )
+    })?;
+    Ok(Outcome::Done)
+}
+
+/// Copies of a file are made of a file.
+fn is_a_file(app: &mut App) -> Result<(), Failure> {
+    match app.records()?.server {
+        None => Ok(()),
+        Some(spec) => Err(Failure::Conflict {
+            what: format!("records are kept at {}, and not in a file", spec.place()),
+            hint: format!("pg_dump --schema={} makes a copy, pg_restore puts it in place", spec.schema),
+        }),
     }
 }
 
 fn back_up(app: &mut App, file: &Path, force: bool) -> Result<Outcome, Failure> {
+    is_a_file(app)?;
     let database = app.paths()?.database();
     let file = absolute(file);
     let copied = store::back_up(&database, &file, force).map_err(|error| match error {
@@ -44,6 +128,7 @@ fn back_up(app: &mut App, file: &Path, force: bool) -> Result<Outcome, Failure> 
 }
 
 fn restore(app: &mut App, copy: &Path) -> Result<Outcome, Failure> {
+    is_a_file(app)?;
     let paths = app.paths()?.clone();
     let Copied { newest, bytes: size, before } =
         daemon::restore(&paths, &absolute(copy)).map_err(Failure::State)?;
@@ -63,6 +148,7 @@ fn restore(app: &mut App, copy: &Path) -> Result<Outcome, Failure> {
 }
 
 fn reset(app: &mut App) -> Result<Outcome, Failure> {
+    is_a_file(app)?;
     let paths = app.paths()?.clone();
     let before = daemon::reset(&paths).map_err(Failure::State)?;
     let view = json!({"database": paths.database(), "before": before});

@@ -98,7 +98,9 @@ pub(in crate::cli) fn daemon_view(view: &DaemonView, screen: &Screen) -> String 
         let (tone, what) = delivery(one, screen);
         line("outbox", screen.paint(tone, &what));
     }
-    line("database", format!("{} in {}", bytes(view.database_bytes), plain(&view.state_dir)));
+    // a daemon of before does not say it
+    let place = if view.store.is_empty() { &view.state_dir } else { &view.store };
+    line("database", format!("{} in {}", bytes(view.database_bytes), plain(place)));
     line("socket", format!("{} ({} connected)", plain(&view.socket), view.clients));
     let hash: String = plain(&view.config_hash).chars().take(8).collect();
     line(

@@ -190,6 +190,7 @@ pub(super) async fn daemon_status(services: &Services) -> Encoded {
         oldest_seq: stats.oldest_seq,
         events_per_second: stats.events_last_minute as f64 / 60.0,
         database_bytes: stats.bytes,
+        store: services.records.place(),
         clients: services.clients.load(Ordering::Relaxed),
         next_due: fleet_now.next_due,
         incidents: stats.incidents,

@@ -16,6 +16,7 @@ use crate::domain::quiet::QuietHours;
 use crate::domain::runner::{Permissions, RepositorySpec, RunnerQuery, RunnerSpec, RunnerVersion, Workspace};
 use crate::domain::sandbox::{Sandbox, SandboxLimits, SandboxSetting};
 use crate::domain::secret_ref::{EnvValue, SecretRef, TextOrSecret};
+use crate::domain::store_spec::StoreSpec;
 use crate::domain::tool::{
     FeedArgs, FeedLogin, FeedSettings, FilesSettings, HttpSettings, MetricsArgs, ParameterKind, ProbeCheck,
     ProbeSettings, ProbeTarget, S3Settings, ShellArg, ShellCommand, ShellSettings, Since, SqlSettings,
@@ -293,6 +294,7 @@ impl Canonical for Fleet {
             calendars,
             budget,
             redis,
+            store,
         } = self;
         form.table(|form| {
             form.field("daemon", daemon);
@@ -307,6 +309,7 @@ impl Canonical for Fleet {
             form.field("calendars", calendars);
             form.field("budget", budget);
             form.field("redis", redis);
+            form.field("store", store);
         });
     }
 }
@@ -314,6 +317,7 @@ table! { RedisSpec {
     address: "address", database: "database", username: "username", password: "password", stream: "stream",
     maxlen: "maxlen", format: "format", from: "from",
 } }
+table! { StoreSpec { url: "url", password: "password", schema: "schema", durability: "durability", } }
 impl Canonical for RedisAddress {
     fn write(&self, form: &mut Form) {
         match self {

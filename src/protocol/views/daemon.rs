@@ -131,6 +131,9 @@ described! {
         pub events_per_second: f64,
         /// Size of the database with its log, in bytes.
         pub database_bytes: u64,
+        /// Where the database is: its file, or its server without user and password.
+        #[serde(default)]
+        pub store: String,
         /// How many clients are connected.
         pub clients: u64,
         /// When the next slot is due.

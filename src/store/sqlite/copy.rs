@@ -1,6 +1,6 @@
 //! Copies of the database: made while it is in use, and put in its place on purpose.
 use super::examine;
-use super::files::beside;
+use super::files::{self, beside};
 use super::link::Link;
 use super::open::{self, sync_folder};
 use super::place;
@@ -13,7 +13,6 @@ use jiff::Timestamp;
 use rusqlite::backup::Backup;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{self, OpenOptions};
-use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -102,7 +101,7 @@ pub fn restore(path: &Path, from: &Path, now: Timestamp) -> Result<Copied, Store
     let copy = Link::new(copy, fresh.clone());
     sign(&copy, now).map_err(|error| StoreError::of(error, &fresh, "restoring"))?;
     drop(copy);
-    let before = set_aside(path, now)?;
+    let before = files::set_aside(path, now)?;
     fs::rename(&fresh, path).map_err(|error| StoreError::of_io(&error, path, "writing"))?;
     sync_folder(path);
     Ok(Copied { newest, bytes: fs::metadata(path).map_or(0, |found| found.len()), before })
@@ -114,7 +113,7 @@ pub fn restore(path: &Path, from: &Path, now: Timestamp) -> Result<Copied, Store
 /// # Errors
 /// What the disk says.
 pub fn reset(path: &Path, now: Timestamp) -> Result<Option<PathBuf>, StoreError> {
-    let before = set_aside(path, now)?;
+    let before = files::set_aside(path, now)?;
     mark::forget(path).map_err(|error| StoreError::of_io(&error, &mark::place(path), "writing"))?;
     for name in ["daemon.json", "reserve"] {
         let _ = fs::remove_file(path.with_file_name(name));
@@ -238,26 +237,6 @@ fn copy_into(source: &Connection, path: &Path, fresh: &Path) -> Result<Seq, Stor
 fn sign(copy: &Link, now: Timestamp) -> SqlResult<()> {
     meta::set(copy, meta::COPIED_AT, &now.to_string())?;
     meta::set(copy, meta::CLEAN, "yes")
-}
-
-/// Moves the database and its log out of the way, each whole.
-fn set_aside(path: &Path, now: Timestamp) -> Result<Option<PathBuf>, StoreError> {
-    let mut before = beside(path, &format!(".before-{}", now.strftime("%Y%m%dT%H%M%SZ")));
-    let mut nth = 1;
-    while before.exists() {
-        nth += 1;
-        before = beside(path, &format!(".before-{}-{nth}", now.strftime("%Y%m%dT%H%M%SZ")));
-    }
-    let moved = |from: &Path, to: &Path| match fs::rename(from, to) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(StoreError::of_io(&error, from, "moving")),
-    };
-    let log = moved(&beside(path, "-wal"), &beside(&before, "-wal"))?;
-    let database = moved(path, &before)?;
-    // an index is made anew from its log
-    let _ = fs::remove_file(beside(path, "-shm"));
-    Ok((log || database).then_some(before))
 }
 
 fn same_file(one: &Path, other: &Path) -> bool {

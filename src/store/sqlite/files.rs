@@ -1,6 +1,7 @@
 //! The files of a database: which they are, how large they are, and whether what stands where a file should be is one.
 //! To open a FIFO waits for whoever is at its other end.
 use crate::store::error::StoreError;
+use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 
 /// Is there something, and no file?
@@ -46,4 +47,24 @@ pub(super) fn file_id(path: &Path) -> Option<FileId> {
 pub(super) fn id_of(found: &std::fs::Metadata) -> FileId {
     use std::os::unix::fs::MetadataExt;
     (found.dev(), found.ino())
+}
+
+/// Moves the database and its log out of the way, each whole.
+pub(super) fn set_aside(path: &Path, now: Timestamp) -> Result<Option<PathBuf>, StoreError> {
+    let mut before = beside(path, &format!(".before-{}", now.strftime("%Y%m%dT%H%M%SZ")));
+    let mut nth = 1;
+    while before.exists() {
+        nth += 1;
+        before = beside(path, &format!(".before-{}-{nth}", now.strftime("%Y%m%dT%H%M%SZ")));
+    }
+    let moved = |from: &Path, to: &Path| match std::fs::rename(from, to) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(StoreError::of_io(&error, from, "moving")),
+    };
+    let log = moved(&beside(path, "-wal"), &beside(&before, "-wal"))?;
+    let database = moved(path, &before)?;
+    // an index is made anew from its log
+    let _ = std::fs::remove_file(beside(path, "-shm"));
+    Ok((log || database).then_some(before))
 }

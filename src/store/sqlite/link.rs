@@ -1,5 +1,7 @@
 //! SQLite as a connection: its values, its rows, and what its errors mean.
-use crate::store::sql::{Columns, Each, Scope, SqlConnection, SqlError, SqlErrorKind, SqlResult, Value};
+use crate::store::sql::{
+    ColumnKind, Columns, Each, Scope, Sql, SqlConnection, SqlError, SqlErrorKind, SqlResult, Value, params,
+};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{ErrorCode, params_from_iter};
 use std::ops::ControlFlow;
@@ -135,6 +137,46 @@ impl SqlConnection for Link {
 
     fn hex(&self, column: &str) -> String {
         format!("hex({column})")
+    }
+
+    fn columns_of(&self, table: &str) -> SqlResult<Vec<(String, ColumnKind)>> {
+        let db: &Sql = self;
+        db.rows("SELECT name, type FROM pragma_table_info(?1)", params![table], |row| {
+            let kind = match row.text(1)? {
+                Some("INTEGER") => ColumnKind::Integer,
+                Some("REAL") => ColumnKind::Real,
+                Some("BLOB") => ColumnKind::Blob,
+                _ => ColumnKind::Text,
+            };
+            Ok((row.get(0)?, kind))
+        })
+    }
+
+    fn last_number(&self, table: &str) -> SqlResult<i64> {
+        let db: &Sql = self;
+        // of a table without AUTOINCREMENT nothing stands there: the next number is that after the greatest
+        let kept =
+            db.row("SELECT seq FROM sqlite_sequence WHERE name = ?1", params![table], |row| row.get(0))?;
+        match kept {
+            Some(last) => Ok(last),
+            None => db.one(&format!("SELECT coalesce(max(id), 0) FROM {table}"), &[], |row| row.get(0)),
+        }
+    }
+
+    fn set_last_number(&self, table: &str, last: i64) -> SqlResult<()> {
+        let db: &Sql = self;
+        let counts = "SELECT 1 FROM sqlite_schema WHERE name = ?1 AND sql LIKE '%AUTOINCREMENT%'";
+        if !db.exists(counts, params![table])? {
+            return Ok(());
+        }
+        self.run("DELETE FROM sqlite_sequence WHERE name = ?1", params![table])?;
+        self.run("INSERT INTO sqlite_sequence(name, seq) VALUES (?1, ?2)", params![table, last])
+    }
+
+    fn part(&self) -> SqlResult<()> {
+        crate::store::meta::set(self, crate::store::meta::CLEAN, "yes")?;
+        let db: &Sql = self;
+        db.one("PRAGMA wal_checkpoint(TRUNCATE)", &[], |_| Ok(()))
     }
 
     fn used_bytes(&self) -> SqlResult<u64> {

@@ -9,6 +9,7 @@ use crate::store::mark::{self, Mark, MarkFile};
 use crate::store::sql::{Sql, SqlErrorKind, SqlResult};
 use crate::store::types::{Restored, WentBack};
 use crate::store::{meta, read, reader};
+use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,9 @@ use std::{fs, io};
 
 /// The first release of SQLite without the WAL-reset bug (sqlite.org/wal.html#walresetbug).
 const OLDEST_SQLITE: i32 = 3_051_003;
+/// What a database that is being made ends with.
+const MOVING: &str = ".moving";
+
 /// A database that the writer can work with.
 pub(in crate::store) struct Opened {
     pub(super) link: Link,
@@ -48,6 +52,7 @@ pub(in crate::store) fn open(path: &Path, busy: Duration) -> Result<Opened, Stor
     }
     // a damaged database shows here, before anything more is written
     let db: &Sql = &seen.link;
+    not_moved(db, path)?;
     let restored = read::restored(db).map_err(say("reading what was before"));
     let mut restored = restored.map_err(|error| looked_again(path, error))?;
     let taken = meta::take_up(db, went_back.as_ref()).or_else(|error| {
@@ -72,6 +77,52 @@ pub(in crate::store) fn open(path: &Path, busy: Duration) -> Result<Opened, Stor
     let mark = MarkFile::open(path, restored.database.clone());
     mark.note_durably(seen.newest, false);
     Ok(Opened { link: seen.link, restored, newest: seen.newest, mark })
+}
+
+/// A connection by which all records are read at once, while no daemon does.
+pub(in crate::store) fn open_alone(path: &Path) -> Result<Link, StoreError> {
+    if !examine::is_there(path, mark::read_mark(path).as_ref())? {
+        return Err(StoreError::Missing {
+            path: path.to_owned(),
+            what: "is missing: there is nothing to move".into(),
+        });
+    }
+    open(path, Duration::from_secs(5)).map(|opened| opened.link)
+}
+
+/// An empty database that has no name yet: see [`put_in_place`].
+pub(in crate::store) fn make(path: &Path) -> Result<Link, StoreError> {
+    let fresh = files::beside(path, MOVING);
+    let says = |error: rusqlite::Error| StoreError::of(error.into(), &fresh, "making a database");
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(files::beside(&fresh, suffix));
+    }
+    create(&fresh)?;
+    let mut db = Connection::open(&fresh).map_err(says)?;
+    pragmas(&db, &fresh, true).map_err(says)?;
+    migrate(&mut db, &fresh, 0, MIGRATIONS)?;
+    Ok(Link::new(db, fresh))
+}
+
+/// Gives the database that was made the name; where what had it lies now.
+pub(in crate::store) fn put_in_place(path: &Path, now: Timestamp) -> Result<Option<PathBuf>, StoreError> {
+    let fresh = files::beside(path, MOVING);
+    let synced = fs::File::open(&fresh).and_then(|file| file.sync_all());
+    synced.map_err(|error| StoreError::of_io(&error, &fresh, "writing"))?;
+    let before = files::set_aside(path, now)?;
+    fs::rename(&fresh, path).map_err(|error| StoreError::of_io(&error, path, "writing"))?;
+    sync_folder(path);
+    Ok(before)
+}
+
+/// Is it one that goes on elsewhere?
+fn not_moved(db: &Sql, path: &Path) -> Result<(), StoreError> {
+    let to = meta::value(db, meta::MOVED_TO)
+        .map_err(|error| StoreError::of(error, path, "reading what the database says of itself"))?;
+    match to {
+        None => Ok(()),
+        Some(to) => Err(StoreError::Moved { place: path.display().to_string(), to }),
+    }
 }
 
 /// The connection of a writer whose last one failed. The database was looked at whole when the

@@ -3,7 +3,7 @@ use super::*;
 
 #[tokio::test]
 async fn days_of_a_clock_that_was_ahead_do_not_hide_what_was_spent_today() {
-    let db = Db::new();
+    let Some(db) = Db::some() else { return };
     let (store, _) = db.open();
     let spent = |day: &str, usd| {
         let day = day.parse().unwrap();

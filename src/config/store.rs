@@ -1,0 +1,130 @@
+//! `[store]`: the server that keeps the records, where it is not a file of this machine.
+use super::keys;
+use super::values::is_this_machine;
+use super::walk::{Item, Section};
+use crate::domain::{Durability, SecretRef, StoreSpec};
+
+/// What is said of an address that can't be read.
+const FORM: &str = "write postgres://user@host:5432/database?sslmode=verify-full";
+
+/// The store, if one is configured without errors.
+pub(super) fn store(top: &Section<'_>) -> Option<StoreSpec> {
+    let section = top.get("store")?.section(keys::STORE)?;
+    let url = match section.get("url") {
+        Some(url) => address(url),
+        None => section.missing(&["url"], "[store] needs `url`".into(), Some(FORM.into())),
+    };
+    let password = section.get("password").and_then(|item| item.secret());
+    let schema = section.get("schema").map_or_else(|| Some(StoreSpec::SCHEMA.to_owned()), schema);
+    let durability = section.word("durability").unwrap_or(Durability::Synchronous);
+    let url = url?;
+    if let Some(item) = section.get("url").filter(|_| is_in_the_clear(&url)) {
+        item.file.warn(
+            item.span(),
+            "the connection to this server may be read and changed on the way".into(),
+            Some("add ?sslmode=verify-full to `url`".into()),
+        );
+    }
+    Some(StoreSpec { url, password, schema: schema?, durability })
+}
+
+/// A store that is named on a command line; the password stands elsewhere. What is wrong with it, and what to do about that.
+pub fn store_at(
+    url: &str,
+    schema: Option<&str>,
+    password: Option<SecretRef>,
+) -> Result<StoreSpec, (String, Option<String>)> {
+    let form = |why: &str| (why.to_owned(), Some(FORM.to_owned()));
+    check_address(url).map_err(|wrong| match wrong {
+        Wrong::Password => (
+            "a password must not stand in an address".to_owned(),
+            Some("write the address without it, and --password-file FILE".to_owned()),
+        ),
+        Wrong::Scheme => form("the address must begin with postgres:// or be sqlite:"),
+        Wrong::Database => form("the address names no database"),
+    })?;
+    let schema = schema.unwrap_or(StoreSpec::SCHEMA);
+    check_schema(schema).map_err(|why| (why, None))?;
+    let (url, schema) = (url.to_owned(), schema.to_owned());
+    Ok(StoreSpec { url, password, schema, durability: Durability::Single })
+}
+
+/// What is wrong with an address.
+enum Wrong {
+    Scheme,
+    Password,
+    Database,
+}
+
+/// An address as a URL. What else libpq takes is refused: nobody could say for sure where its password ends.
+fn check_address(text: &str) -> Result<(), Wrong> {
+    let rest = text.strip_prefix("postgres://").or_else(|| text.strip_prefix("postgresql://"));
+    let rest = rest.ok_or(Wrong::Scheme)?;
+    let (place, settings) = rest.split_once('?').unwrap_or((rest, ""));
+    let user = place.split_once('@').map_or("", |(user, _)| user);
+    let is_secret = |one: &str| one.starts_with("password=");
+    if user.contains(':') || rest.matches('@').count() > 1 || settings.split('&').any(is_secret) {
+        return Err(Wrong::Password);
+    }
+    match place_of(rest).split_once('/') {
+        Some((_, database)) if !database.is_empty() && !database.contains('/') => Ok(()),
+        _ => Err(Wrong::Database),
+    }
+}
+
+/// Host and database of what follows the scheme.
+fn place_of(rest: &str) -> &str {
+    let place = rest.split_once('?').map_or(rest, |(place, _)| place);
+    place.rsplit_once('@').map_or(place, |(_, place)| place)
+}
+
+fn address(item: Item<'_>) -> Option<String> {
+    let text = item.text()?;
+    match check_address(text) {
+        Ok(()) => Some(text.to_owned()),
+        Err(Wrong::Scheme) => item.refuse_with("`url` must begin with postgres://".into(), FORM.into()),
+        Err(Wrong::Database) => item.refuse_with("`url` names no database".into(), FORM.into()),
+        Err(Wrong::Password) => {
+            item.file.hide(item.span());
+            item.refuse_with(
+                "a password must not stand in an address".into(),
+                "write the address without it, and password = { file = \"~/.secrets/db\" }".into(),
+            )
+        }
+    }
+}
+
+fn check_schema(text: &str) -> Result<(), String> {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let begins = text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+    if !begins || !text.chars().all(is_plain) || text.starts_with("pg_") {
+        return Err(
+            "`schema` must be a name of small letters, digits and _, such as \"bgagent\", that does not begin with pg_".into(),
+        );
+    }
+    if text.len() > StoreSpec::LONGEST_SCHEMA {
+        return Err(format!("`schema` is at most {} bytes long", StoreSpec::LONGEST_SCHEMA));
+    }
+    Ok(())
+}
+
+fn schema(item: Item<'_>) -> Option<String> {
+    let text = item.text()?;
+    match check_schema(text) {
+        Ok(()) => Some(text.to_owned()),
+        Err(why) => item.refuse(why),
+    }
+}
+
+/// Does the address leave it to others whether the connection is encrypted, and is the server another machine?
+fn is_in_the_clear(url: &str) -> bool {
+    let settings = url.split_once('?').map_or("", |(_, settings)| settings);
+    let is_checked = settings
+        .split('&')
+        .any(|one| matches!(one, "sslmode=verify-full" | "sslmode=verify-ca" | "sslrootcert=system"));
+    let place = place_of(url.split_once("://").map_or(url, |(_, rest)| rest));
+    let host = place.split_once('/').map_or(place, |(host, _)| host);
+    // an empty host, or a path, is a socket of this machine
+    let is_socket = host.is_empty() || host.starts_with("%2F") || host.starts_with("%2f");
+    !is_checked && !is_socket && !host.split(',').all(|one| is_this_machine(&format!("postgres://{one}")))
+}

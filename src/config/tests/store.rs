@@ -1,0 +1,105 @@
+//! Where records are kept.
+use super::read;
+use crate::config::store_at;
+use crate::domain::{Durability, Rights, SecretRef, StoreSpec};
+
+fn store(keys: &str) -> StoreSpec {
+    let loaded = read(&format!("[store]\n{keys}\n"));
+    let fleet = loaded.unwrap_or_else(|rejected| panic!("{keys}: {:?}", rejected.diagnostics)).fleet;
+    (**fleet.store.as_ref().expect("a store")).clone()
+}
+
+#[test]
+fn keys_have_their_defaults_and_their_values() {
+    let spec = store("url = \"postgres://me@h:1/d?sslmode=verify-full\"");
+    assert_eq!(
+        (spec.schema.as_str(), spec.durability, spec.password.as_ref()),
+        ("bgagent", Durability::Synchronous, None)
+    );
+    assert_eq!(spec.place(), "postgres://h:1/d (schema bgagent)");
+    let spec = store(
+        "url = \"postgresql:///d\"\nschema = \"fleet_2\"\ndurability = \"single\"\npassword = { env = \"P\" }",
+    );
+    assert_eq!((spec.schema.as_str(), spec.durability), ("fleet_2", Durability::Single));
+    assert_eq!(spec.password, Some(SecretRef::Env("P".into())));
+    assert!(read("").expect("it is valid").fleet.store.is_none());
+}
+
+#[test]
+fn only_an_encrypted_way_to_another_machine_is_not_warned_of() {
+    for (url, warned) in [
+        ("postgres://db.internal/d", true),
+        ("postgres://db.internal/d?sslmode=require", true),
+        ("postgres://localhost,db.internal/d", true),
+        ("postgres://db.internal/d?sslmode=verify-full", false),
+        ("postgres://db.internal/d?connect_timeout=3&sslmode=verify-ca", false),
+        ("postgres://localhost/d", false),
+        ("postgres://me@127.0.0.1:5433/d?sslmode=disable", false),
+        ("postgres://%2Frun%2Fpostgresql/d", false),
+        ("postgres:///d", false),
+    ] {
+        let loaded = read(&format!("[store]\nurl = \"{url}\"\n")).expect("it is valid");
+        let told = loaded.warnings.iter().any(|one| one.message.contains("may be read and changed"));
+        assert_eq!(told, warned, "{url}");
+    }
+}
+
+#[test]
+fn what_can_not_be_a_store_is_refused() {
+    for (keys, wanted) in [
+        ("url = \"mysql://h/d\"", "must begin with postgres://"),
+        ("url = \"postgres://h\"", "names no database"),
+        ("url = \"postgres://h/\"", "names no database"),
+        ("url = \"postgres://me:secret@h/d\"", "a password must not stand in an address"),
+        ("url = \"postgres://h/d?password=secret\"", "a password must not stand in an address"),
+        ("url = \"postgres://me@x@h/d\"", "a password must not stand in an address"),
+        ("url = \"postgres://h/d\"\nschema = \"Big\"", "small letters"),
+        ("url = \"postgres://h/d\"\nschema = \"pg_x\"", "pg_"),
+        ("url = \"postgres://h/d\"\ndurability = \"none\"", "synchronous"),
+        ("schema = \"s\"", "needs `url`"),
+    ] {
+        let rejected = read(&format!("[store]\n{keys}\n")).expect_err(keys);
+        let said: Vec<_> =
+            rejected.diagnostics.iter().map(|one| format!("{} {:?}", one.message, one.hint)).collect();
+        assert!(said.iter().any(|one| one.contains(wanted)), "{keys}: {said:?}");
+        assert!(
+            !rejected.shown.contains("secret@") && !rejected.shown.contains("=secret"),
+            "{}",
+            rejected.shown
+        );
+    }
+    let spec = store_at("postgres://h/d", None, None).expect("it is one");
+    assert_eq!((spec.schema.as_str(), spec.durability), ("bgagent", Durability::Single));
+    for (url, schema, wanted) in [
+        ("file.db", None, "must begin with postgres://"),
+        ("postgres://me:secret@h/d", None, "a password must not stand"),
+        ("postgres://h/d", Some("A"), "small letters"),
+    ] {
+        let (what, _) = store_at(url, schema, None).expect_err(url);
+        assert!(what.contains(wanted) && !what.contains("secret"), "{url}: {what}");
+    }
+}
+
+#[test]
+fn it_is_another_configuration_and_another_right() {
+    let of = |keys: &str| read(&format!("[store]\n{keys}")).expect("it is valid").fleet;
+    let base = "url = \"postgres://me@localhost/d\"\n";
+    let none = read("").expect("it is valid").fleet;
+    assert_eq!(
+        Rights::of(&of(base)).beyond(&Rights::of(&none)),
+        ["store is kept at postgres://me@localhost/d, schema bgagent"]
+    );
+    let mut seen = vec![none.hash, of(base).hash];
+    for (other, is_right) in [
+        ("url = \"postgres://me@localhost/e\"\n".to_owned(), true),
+        (format!("{base}schema = \"s\"\n"), true),
+        (format!("{base}password = {{ env = \"P\" }}\n"), true),
+        (format!("{base}durability = \"single\"\n"), false),
+    ] {
+        let fleet = of(&other);
+        assert!(!seen.contains(&fleet.hash), "{other}");
+        seen.push(fleet.hash);
+        let wider = Rights::of(&fleet).beyond(&Rights::of(&of(base)));
+        assert_eq!(!wider.is_empty(), is_right, "{other}: {wider:?}");
+    }
+}

@@ -1,0 +1,94 @@
+//! Who may write: the daemon whose epoch stands in the row of `fleet`. Each of its transactions begins by moving that row,
+//! so two daemons never write at once, whatever clocks, pauses and lost connections do.
+use super::session::Session;
+use crate::store::sql::{Scope, Sql, SqlResult, Value, params};
+
+/// The transactions of the one that leads.
+pub(super) struct Fence;
+
+impl Fence {
+    /// Renews the lead, and raises where it is another's: a division by zero ends the transaction, so nothing that was sent
+    /// behind it can last.
+    pub(super) const SQL: &str =
+        "WITH u AS (UPDATE fleet SET turn = turn + 1, expires = now() + interval '15 seconds',
+           backend = pg_backend_pid() WHERE epoch = ?1 AND turn = ?2 RETURNING 1)
+         SELECT 1 / count(*) FROM u";
+}
+
+/// How far the one that leads has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Lead {
+    /// Grows with each daemon that takes the lead.
+    pub(super) epoch: i64,
+    /// Grows with each transaction.
+    pub(super) turn: i64,
+}
+
+impl Lead {
+    /// After one more transaction.
+    pub(super) fn next(self) -> Self {
+        Self { turn: self.turn + 1, ..self }
+    }
+
+    pub(super) fn values(&self) -> [Value<'static>; 2] {
+        [Value::Integer(self.epoch), Value::Integer(self.turn)]
+    }
+
+    /// How far the row has come. Waits for a transaction that is still open.
+    pub(super) fn found(db: &Sql) -> SqlResult<Self> {
+        db.one("SELECT epoch, turn FROM fleet FOR UPDATE", &[], |row| {
+            Ok(Self { epoch: row.get(0)?, turn: row.get(1)? })
+        })
+    }
+}
+
+/// Who has the lead, while it is not over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LeadHolder {
+    /// Which daemon.
+    pub(super) leader: String,
+    /// For how long it keeps the lead if it is not heard of, in seconds.
+    pub(super) left: i64,
+}
+
+/// Takes the lead for `me`, if nobody else has it. What is left of an earlier life of the same daemon is ended: the caller
+/// holds the lock of its state folder, so that life is over.
+pub(super) fn take(session: &Session, me: &str) -> SqlResult<Result<Lead, LeadHolder>> {
+    let db: &Sql = session;
+    let holder = db.one(
+        "SELECT leader, CAST(ceil(greatest(extract(epoch FROM expires - now()), 0)) AS BIGINT), leader = '' OR leader = ?1
+           OR expires < now() FROM fleet",
+        params![me],
+        |row| Ok((LeadHolder { leader: row.get(0)?, left: row.get(1)? }, row.get::<bool>(2)?)),
+    )?;
+    let (holder, is_free) = holder;
+    if !is_free {
+        return Ok(Err(holder));
+    }
+    // a session that hangs in a transaction would hold the row
+    db.rows(
+        "SELECT pg_terminate_backend(a.pid) FROM fleet f JOIN pg_stat_activity a
+           ON a.pid = f.backend AND a.backend_start = f.backend_start AND a.pid <> pg_backend_pid()",
+        &[],
+        |_| Ok(()),
+    )?;
+    let taken = db.row(
+        "UPDATE fleet SET epoch = epoch + 1, leader = ?1, expires = now() + interval '15 seconds', backend = pg_backend_pid(),
+           backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())
+         WHERE leader = '' OR leader = ?1 OR expires < now() RETURNING epoch, turn",
+        params![me],
+        |row| Ok(Lead { epoch: row.get(0)?, turn: row.get(1)? }),
+    )?;
+    Ok(taken.ok_or(holder))
+}
+
+/// Gives the lead up, in the transaction at hand.
+pub(super) fn give_up(db: &Sql) -> SqlResult<()> {
+    db.run("UPDATE fleet SET leader = '', expires = now()", &[])
+}
+
+/// Renews the lead; nothing else is written.
+pub(super) fn renew(session: &Session) -> SqlResult<()> {
+    let db: &Sql = session;
+    db.begin(Scope::Write)?.commit()
+}

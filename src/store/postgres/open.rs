@@ -1,0 +1,178 @@
+//! The way to a database that can be written: its tables, what the server promises, and the lead.
+use super::durability;
+use super::fence::{self, Lead};
+use super::migrations::{MIGRATIONS, latest};
+use super::server::{Purpose, StoreServer, quoted};
+use super::session::Session;
+use crate::domain::{Durability, Seq, StoreSpec};
+use crate::store::error::StoreError;
+use crate::store::mark::{self, MarkFile};
+use crate::store::reader::Reader;
+use crate::store::sql::{Scope, Sql, params};
+use crate::store::types::{Restored, WentBack};
+use crate::store::{meta, read, reader};
+use std::path::Path;
+
+/// A database that the writer can work with.
+pub(in crate::store) struct OpenedOnServer {
+    pub(super) session: Session,
+    pub(in crate::store) restored: Restored,
+    pub(in crate::store) newest: Seq,
+    pub(super) mark: MarkFile,
+}
+
+/// Opens the database for the writer. `beside` is where a SQLite database would be: how far this one had come is noted
+/// there, too. Until all checks have passed, nothing is changed but that tables are made.
+pub(in crate::store) fn open(server: &StoreServer, beside: &Path) -> Result<OpenedOnServer, StoreError> {
+    let session = prepared(server)?;
+    let db: &Sql = &session;
+    not_moved(server, db)?;
+    session.lead(lead_of(server, &session)?);
+    let says = server.says("reading what was before");
+    let mut restored = read::restored(db).map_err(&says)?;
+    let newest = reader::newest_seq(db).map_err(&says)?;
+    let known = mark::read_mark(beside);
+    restored.unclean = meta::value(db, meta::CLEAN).map_err(&says)?.as_deref() == Some("no");
+    let database = meta::value(db, meta::DATABASE).map_err(&says)?;
+    let is_copy = meta::value(db, meta::COPIED_AT).map_err(&says)?.is_some();
+    let behind = known.filter(|known| database.as_deref() == Some(&*known.database) && known.newest > newest);
+    if is_copy || behind.is_some() {
+        restored.went_back = Some(WentBack { newest, known: behind.map(|known| known.newest) });
+    }
+    meta::take_up(db, restored.went_back.as_ref()).map_err(server.says("marking the database as open"))?;
+    restored.database = meta::identity(db).map_err(&says)?;
+    restored.ancestors = meta::ancestors(db).map_err(&says)?;
+    let mark = MarkFile::open(beside, restored.database.clone());
+    mark.note_durably(newest, false);
+    Ok(OpenedOnServer { session, restored, newest, mark })
+}
+
+/// Which side of a move it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) enum Side {
+    Source,
+    Target,
+}
+
+/// A connection by which all records are read or written at once, while no daemon does.
+pub(in crate::store) fn open_alone(
+    spec: &StoreSpec,
+    state_dir: &Path,
+    side: Side,
+) -> Result<Session, StoreError> {
+    // that a standby has them is for the daemon to ask
+    let server = StoreServer::of(&StoreSpec { durability: Durability::Single, ..spec.clone() }, state_dir);
+    let session = prepared(&server)?;
+    if side == Side::Source {
+        not_moved(&server, &session)?;
+    }
+    session.lead(lead_of(&server, &session)?);
+    let patient = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0";
+    session.batch(patient).map_err(server.says("setting up the connection"))?;
+    Ok(session)
+}
+
+/// A connection to a database that has our tables, and that promises enough.
+fn prepared(server: &StoreServer) -> Result<Session, StoreError> {
+    let session = server.connect(Purpose::Write)?;
+    let found = version(server, &session)?;
+    durability::check(server, &session)?;
+    if found != Some(latest()) {
+        migrate(server, &session)?;
+    }
+    Ok(session)
+}
+
+fn lead_of(server: &StoreServer, session: &Session) -> Result<Lead, StoreError> {
+    let taken = fence::take(session, &server.me).map_err(server.says("taking the lead"))?;
+    taken.map_err(|holder| StoreError::Taken {
+        place: server.place().display().to_string(),
+        by: holder.leader,
+        left_secs: holder.left.unsigned_abs(),
+    })
+}
+
+/// A connection that can only read, to a database that has our tables; `None`: there are none.
+pub(in crate::store) fn to_read(spec: &StoreSpec, state_dir: &Path) -> Result<Option<Reader>, StoreError> {
+    let server = StoreServer::of(spec, state_dir);
+    let session = server.connect(Purpose::Read)?;
+    if version(&server, &session)?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Reader { db: Box::new(session), place: server.place().to_owned() }))
+}
+
+/// The version of the tables; `None`: there are none. One that this program does not know is refused.
+pub(super) fn version(server: &StoreServer, db: &Sql) -> Result<Option<i64>, StoreError> {
+    let says = server.says("reading the database's version");
+    let encoding: String =
+        db.one("SELECT current_setting('server_encoding')", &[], |row| row.get(0)).map_err(&says)?;
+    if encoding != "UTF8" {
+        return Err(StoreError::Rejected {
+            place: server.place().display().to_string(),
+            what: format!("the database has the encoding {encoding}: make one with ENCODING 'UTF8'"),
+        });
+    }
+    let is_there = "SELECT 1 FROM pg_tables WHERE schemaname = ?1 AND tablename = 'fleet'";
+    if !db.exists(is_there, params![server.schema()]).map_err(&says)? {
+        return Ok(None);
+    }
+    let version = db.one("SELECT version FROM fleet", &[], |row| row.get(0)).map_err(&says)?;
+    if version > latest() {
+        return Err(StoreError::Newer { path: server.place().to_owned(), found: version, known: latest() });
+    }
+    Ok(Some(version))
+}
+
+/// Makes what is missing, all in one transaction, and one daemon at a time.
+pub(super) fn migrate(server: &StoreServer, session: &Session) -> Result<(), StoreError> {
+    let says = server.says("making the tables");
+    let db: &Sql = session;
+    let change = db.begin(Scope::Write).map_err(&says)?;
+    db.row(
+        "SELECT 1 FROM (SELECT pg_advisory_xact_lock(hashtext('bgagent'), hashtext(?1))) AS locked",
+        params![server.schema()],
+        |_| Ok(()),
+    )
+    .map_err(&says)?;
+    let schema = "SELECT 1 FROM pg_namespace WHERE nspname = ?1";
+    if !db.exists(schema, params![server.schema()]).map_err(&says)? {
+        session.batch(&format!("CREATE SCHEMA {}", quoted(server.schema()))).map_err(&says)?;
+    }
+    let from = version(server, db)?.unwrap_or(0);
+    if from == 0 {
+        is_empty(server, db)?;
+    }
+    for (number, sql) in MIGRATIONS.iter().filter(|(number, _)| *number > from) {
+        session.batch(sql).map_err(&says)?;
+        db.run("UPDATE fleet SET version = ?1", params![*number]).map_err(&says)?;
+    }
+    change.commit().map_err(&says)
+}
+
+/// A schema that has tables of others is no place for ours.
+fn is_empty(server: &StoreServer, db: &Sql) -> Result<(), StoreError> {
+    let others = "SELECT tablename FROM pg_tables WHERE schemaname = ?1 ORDER BY tablename LIMIT 1";
+    let other = db
+        .row(others, params![server.schema()], |row| row.get::<String>(0))
+        .map_err(server.says("looking at the schema"))?;
+    match other {
+        None => Ok(()),
+        Some(table) => Err(StoreError::Rejected {
+            place: server.place().display().to_string(),
+            what: format!(
+                "the schema has tables of something else, such as `{table}`: name one of its own in `schema`"
+            ),
+        }),
+    }
+}
+
+/// A database that was moved is not written any more.
+fn not_moved(server: &StoreServer, db: &Sql) -> Result<(), StoreError> {
+    let to =
+        meta::value(db, meta::MOVED_TO).map_err(server.says("reading what the database says of itself"))?;
+    match to {
+        None => Ok(()),
+        Some(to) => Err(StoreError::Moved { place: server.place().display().to_string(), to }),
+    }
+}

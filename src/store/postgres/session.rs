@@ -1,0 +1,314 @@
+//! PostgreSQL as a connection: statements are sent one after the other without waiting for answers that nobody needs, and
+//! each transaction that writes first makes sure that this daemon still leads.
+use super::fence::{Fence, Lead};
+use super::values::{Bound, error_of, numbered};
+use super::waiting::wait;
+use crate::postgres::Link;
+use crate::store::sql::{
+    ColumnKind, Each, Scope, Sql, SqlConnection, SqlError, SqlErrorKind, SqlResult, Value, params,
+};
+use futures_util::TryStreamExt;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::future::{Future, poll_fn};
+use std::ops::ControlFlow;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Error, Statement};
+
+/// Answers that are waited for at the most before more is sent.
+const MOST_UNDER_WAY: usize = 1000;
+/// How long an answer may take: the server ends a statement before that by its own `statement_timeout`.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// What a rule about slots says when it keeps a row out (`RAISE … USING ERRCODE` of the migrations).
+const OF_RULES: &str = "BG001";
+
+type UnderWay = Pin<Box<dyn Future<Output = Result<u64, Error>> + Send>>;
+
+/// A connection to a server.
+pub(in crate::store) struct Session {
+    link: Link,
+    statements: RefCell<HashMap<String, Statement>>,
+    under_way: RefCell<VecDeque<UnderWay>>,
+    /// Who may write; `None`: nobody by this connection.
+    lead: RefCell<Option<Lead>>,
+    /// The transaction that is open has to be written by the one who leads.
+    fenced: Cell<bool>,
+    /// A commit was sent whose answer did not come, or said less than it has to.
+    in_doubt: Cell<bool>,
+    /// It broke off, or an answer did not come in time.
+    lost: Cell<bool>,
+}
+
+impl Session {
+    pub(super) fn of(link: Link) -> Self {
+        Self {
+            link,
+            statements: RefCell::default(),
+            under_way: RefCell::default(),
+            lead: RefCell::new(None),
+            fenced: Cell::new(false),
+            in_doubt: Cell::new(false),
+            lost: Cell::new(false),
+        }
+    }
+
+    /// From now on this connection may write, as the one that leads.
+    pub(super) fn lead(&self, lead: Lead) {
+        *self.lead.borrow_mut() = Some(lead);
+    }
+
+    /// How far the one that leads has come.
+    pub(super) fn leads(&self) -> Option<Lead> {
+        *self.lead.borrow()
+    }
+
+    /// Was a commit sent of which nobody knows whether it lasts?
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.in_doubt.get()
+    }
+
+    /// Runs several statements without values, by the simple protocol.
+    pub(super) fn batch(&self, sql: &str) -> SqlResult<()> {
+        self.settle()?;
+        self.answer(self.link.client.batch_execute(sql))
+    }
+
+    /// Sends a statement without values; its answer is looked at later.
+    fn send(&self, sql: &'static str) -> SqlResult<()> {
+        let client = self.link.client.clone();
+        self.push(Box::pin(async move { client.batch_execute(sql).await.map(|()| 0) }))
+    }
+
+    /// Waits for an answer.
+    fn answer<T>(&self, work: impl Future<Output = Result<T, Error>>) -> SqlResult<T> {
+        self.noted(wait(in_time(work)))
+    }
+
+    /// A connection that is lost is not asked again.
+    fn noted<T>(&self, answer: SqlResult<T>) -> SqlResult<T> {
+        if answer.as_ref().is_err_and(|error| error.kind == SqlErrorKind::Lost) {
+            self.lost.set(true);
+        }
+        answer
+    }
+
+    /// Sends what the work sends first, and keeps the rest for later.
+    fn push(&self, mut work: UnderWay) -> SqlResult<()> {
+        let first = wait(poll_fn(|context| Poll::Ready(work.as_mut().poll(context))));
+        match first {
+            Poll::Ready(answer) => {
+                self.settle()?;
+                return answer.map(|_| ()).map_err(|error| error_of(&error));
+            }
+            Poll::Pending => self.under_way.borrow_mut().push_back(work),
+        }
+        if self.under_way.borrow().len() < MOST_UNDER_WAY { Ok(()) } else { self.settle() }
+    }
+
+    /// Waits for the answers that were not waited for. The first error is the one that counts: those after it only say that
+    /// the transaction has failed.
+    fn settle(&self) -> SqlResult<()> {
+        let mut first = Ok(());
+        loop {
+            let next = self.under_way.borrow_mut().pop_front();
+            let Some(work) = next else { return first };
+            let answer = self.answer(work);
+            if self.lost.get() {
+                self.under_way.borrow_mut().clear();
+            }
+            if first.is_ok() {
+                first = answer.map(|_| ());
+            }
+        }
+    }
+
+    fn prepared(&self, sql: &str) -> SqlResult<Statement> {
+        if let Some(known) = self.statements.borrow().get(sql) {
+            return Ok(known.clone());
+        }
+        let prepared = self.answer(self.link.client.prepare(&numbered(sql)));
+        let statement = prepared.or_else(|error| {
+            // in a transaction that has failed, what failed it is what counts
+            self.settle()?;
+            Err(error)
+        })?;
+        self.statements.borrow_mut().insert(sql.to_owned(), statement.clone());
+        Ok(statement)
+    }
+
+    fn execution(&self, sql: &str, values: &[Value<'_>]) -> SqlResult<UnderWay> {
+        let statement = self.prepared(sql)?;
+        let values: Vec<Bound> = values.iter().map(Bound::of).collect();
+        let client = self.link.client.clone();
+        Ok(Box::pin(async move { client.execute_raw(&statement, values).await }))
+    }
+
+    /// Sends the statement, then waits for all answers before it, and for its own: what the two are.
+    fn executed(&self, sql: &str, values: &[Value<'_>]) -> SqlResult<(SqlResult<()>, SqlResult<u64>)> {
+        let mut work = self.execution(sql, values)?;
+        let first = wait(poll_fn(|context| Poll::Ready(work.as_mut().poll(context))));
+        let before = self.settle();
+        let own = match first {
+            Poll::Ready(answer) => answer.map_err(|error| error_of(&error)),
+            Poll::Pending => self.answer(work),
+        };
+        Ok((before, own))
+    }
+}
+
+/// What comes of it within our patience.
+async fn in_time<T>(work: impl Future<Output = Result<T, Error>>) -> SqlResult<T> {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(answer) => answer.map_err(|error| error_of(&error)),
+        Err(_) => Err(SqlError::new(SqlErrorKind::Lost, "the server does not answer")),
+    }
+}
+
+impl SqlConnection for Session {
+    fn run(&self, sql: &str, values: &[Value<'_>]) -> SqlResult<()> {
+        let work = self.execution(sql, values)?;
+        self.push(work)?;
+        // outside of a transaction nothing comes that would look at it
+        if self.fenced.get() { Ok(()) } else { self.settle() }
+    }
+
+    fn change(&self, sql: &str, values: &[Value<'_>]) -> SqlResult<u64> {
+        let (before, own) = self.executed(sql, values)?;
+        before.and(own)
+    }
+
+    fn change_unless_refused(&self, sql: &str, values: &[Value<'_>]) -> SqlResult<u64> {
+        // prepared before the savepoint: that waits for an answer of its own
+        self.prepared(sql)?;
+        self.send("SAVEPOINT unless_refused")?;
+        let (before, own) = self.executed(sql, values)?;
+        before?;
+        match own {
+            Err(error) if error.kind == SqlErrorKind::OfRules => {
+                self.send("ROLLBACK TO SAVEPOINT unless_refused").map(|()| 0)
+            }
+            Ok(changed) => self.send("RELEASE SAVEPOINT unless_refused").map(|()| changed),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn each(&self, sql: &str, values: &[Value<'_>], each: &mut Each<'_>) -> SqlResult<()> {
+        let statement = self.prepared(sql)?;
+        self.settle()?;
+        let values: Vec<Bound> = values.iter().map(Bound::of).collect();
+        let answer = wait(async {
+            let rows = in_time(self.link.client.query_raw(&statement, values)).await?;
+            let mut rows = pin!(rows);
+            while let Some(row) = in_time(rows.try_next()).await? {
+                if each(&row)? == ControlFlow::Break(()) {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        self.noted(answer)
+    }
+
+    fn open_transaction(&self, scope: Scope) -> SqlResult<()> {
+        self.settle()?;
+        match (scope, self.leads()) {
+            (Scope::Read, _) => self.send("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
+            (Scope::Write, None) => self.send("BEGIN"),
+            (Scope::Write, Some(lead)) => {
+                // prepared before the transaction: a lost connection is none of its errors
+                self.prepared(Fence::SQL)?;
+                self.send("BEGIN")?;
+                self.fenced.set(true);
+                self.run(Fence::SQL, &lead.values()).inspect_err(|_| self.roll_back())
+            }
+        }
+    }
+
+    fn commit_transaction(&self) -> SqlResult<()> {
+        self.settle()?;
+        self.in_doubt.set(self.fenced.get());
+        let _ = self.link.heard().was_not_replicated();
+        let committed = self.answer(self.link.client.batch_execute("COMMIT"));
+        match &committed {
+            Ok(()) if self.link.heard().was_not_replicated() => {
+                let what = "the commit is on no standby yet, and waiting for one was broken off";
+                return Err(SqlError::new(SqlErrorKind::Lost, what));
+            }
+            // whether it lasts is not known
+            Err(error) if error.kind == SqlErrorKind::Lost => return committed,
+            _ => {}
+        }
+        self.in_doubt.set(false);
+        if self.fenced.take() && committed.is_ok() {
+            *self.lead.borrow_mut() = self.leads().map(Lead::next);
+        }
+        committed
+    }
+
+    fn roll_back(&self) {
+        let _ = self.settle();
+        self.fenced.set(false);
+        if self.is_open() {
+            let _ = self.answer(self.link.client.batch_execute("ROLLBACK"));
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        !self.link.client.is_closed() && !self.lost.get() && !self.is_in_doubt()
+    }
+
+    fn hex(&self, column: &str) -> String {
+        format!("upper(encode({column}, 'hex'))")
+    }
+
+    fn columns_of(&self, table: &str) -> SqlResult<Vec<(String, ColumnKind)>> {
+        let db: &Sql = self;
+        let sql = "SELECT column_name::text, data_type::text FROM information_schema.columns
+             WHERE table_schema = current_schema() AND table_name = ?1 ORDER BY ordinal_position";
+        db.rows(sql, params![table], |row| {
+            let kind = match row.text(1)? {
+                Some("bigint") => ColumnKind::Integer,
+                Some("double precision") => ColumnKind::Real,
+                Some("bytea") => ColumnKind::Blob,
+                _ => ColumnKind::Text,
+            };
+            Ok((row.get(0)?, kind))
+        })
+    }
+
+    fn last_number(&self, table: &str) -> SqlResult<i64> {
+        let db: &Sql = self;
+        let sql =
+            format!("SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM {table}_id_seq");
+        db.one(&sql, &[], |row| row.get(0))
+    }
+
+    fn set_last_number(&self, table: &str, last: i64) -> SqlResult<()> {
+        let db: &Sql = self;
+        let sql = format!("SELECT setval('{table}_id_seq', ?1, ?2)");
+        db.rows(&sql, params![last.max(1), last > 0], |_| Ok(())).map(|_| ())
+    }
+
+    fn part(&self) -> SqlResult<()> {
+        let db: &Sql = self;
+        let last = db.begin(Scope::Write)?;
+        super::fence::give_up(&*last)?;
+        last.commit()
+    }
+
+    fn used_bytes(&self) -> SqlResult<u64> {
+        super::size::used(self)
+    }
+
+    fn size(&self) -> SqlResult<u64> {
+        super::size::on_disk(self)
+    }
+}
+
+/// Does a row break a rule about slots, or a key that is there?
+pub(super) fn is_of_rules(code: &SqlState) -> bool {
+    *code == SqlState::UNIQUE_VIOLATION || code.code() == OF_RULES
+}

@@ -1,0 +1,243 @@
+//! The writer's side of a PostgreSQL database: each transaction is fenced, and a commit whose answer was lost is found out
+//! about before anything more is written.
+use super::fence::{self, Lead};
+use super::open::OpenedOnServer;
+use super::server::{Purpose, StoreServer};
+use super::session::Session;
+use crate::domain::{Entry, Retention, Seq};
+use crate::store::error::StoreError;
+use crate::store::mark::MarkFile;
+use crate::store::retention::{self, Lived};
+use crate::store::sql::{Scope, Sql, SqlConnection, SqlError, SqlErrorKind, SqlResult};
+use crate::store::writer::{Backend, WrittenCommit};
+use crate::store::{apply, meta};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The lead is renewed as often as this where nothing is written.
+const RENEW_EVERY: Duration = Duration::from_secs(4);
+/// What is left is measured after one piece of history that was removed, and after one more for each so many bytes.
+const MEASURED_BYTES: u64 = 64 << 20;
+
+/// Commits with what became of them.
+type Batch = Vec<(Vec<Entry>, WrittenCommit)>;
+
+/// The writer's connection, and how far it has come.
+pub(in crate::store) struct Leader {
+    server: Arc<StoreServer>,
+    session: Session,
+    lead: Lead,
+    newest: Seq,
+    mark: MarkFile,
+    /// What was being committed when the answer was lost.
+    in_doubt: Batch,
+    /// What is durable although its caller had to be told that it may not be: asked for again, it is answered.
+    made: Batch,
+    renewed: Instant,
+    /// Pieces that are removed before it is measured again how much is left.
+    unmeasured: u64,
+}
+
+impl Leader {
+    /// Takes over what was opened.
+    pub(in crate::store) fn new(
+        opened: OpenedOnServer,
+        server: Arc<StoreServer>,
+    ) -> Result<Self, StoreError> {
+        let OpenedOnServer { session, newest, mark, .. } = opened;
+        let none = || StoreError::Closed;
+        let lead = session.leads().ok_or_else(none)?;
+        Ok(Self {
+            server,
+            session,
+            lead,
+            newest,
+            mark,
+            in_doubt: Vec::new(),
+            made: Vec::new(),
+            renewed: Instant::now(),
+            unmeasured: 0,
+        })
+    }
+
+    fn says(&self, error: SqlError, doing: &str) -> StoreError {
+        match error.kind {
+            SqlErrorKind::Fenced => self.lost_lead(),
+            _ => StoreError::of(error, self.server.place(), doing),
+        }
+    }
+
+    /// Another daemon has the lead, or the database is an older one than it was.
+    fn lost_lead(&self) -> StoreError {
+        let place = self.server.place();
+        let found = self.server.connect(Purpose::Read).and_then(|session| {
+            let db: &Sql = &session;
+            db.one("SELECT epoch, turn, leader FROM fleet", &[], |row| {
+                Ok((Lead { epoch: row.get(0)?, turn: row.get(1)? }, row.get::<String>(2)?))
+            })
+            .map_err(|error| StoreError::of(error, place, "asking who leads"))
+        });
+        match found {
+            Ok((found, by)) => self.unlike(found, by),
+            Err(error) => error,
+        }
+    }
+
+    fn unlike(&self, found: Lead, by: String) -> StoreError {
+        let place = self.server.place();
+        if found.epoch < self.lead.epoch || (found.epoch == self.lead.epoch && found.turn < self.lead.turn) {
+            let what = format!(
+                "went back: it had come to turn {} of epoch {}, and is at turn {} of epoch {}",
+                self.lead.turn, self.lead.epoch, found.turn, found.epoch
+            );
+            return StoreError::Missing { path: place.to_owned(), what };
+        }
+        StoreError::Fenced { place: place.display().to_string(), by }
+    }
+
+    /// The connection is to be trusted, and what was in doubt is not any more.
+    fn is_sound(&mut self) -> Result<(), StoreError> {
+        if let Some(lead) = self.session.leads().filter(|_| !self.session.is_in_doubt()) {
+            self.lead = lead;
+        }
+        if self.session.is_open() {
+            return Ok(());
+        }
+        let session = self.server.connect(Purpose::Write)?;
+        // waits for what the old connection may still be doing
+        let found =
+            Lead::found(&session).map_err(self.server.says("asking how far the database has come"))?;
+        let was_made = found == self.lead.next() && self.session.is_in_doubt();
+        if found != self.lead && !was_made {
+            let leader = "SELECT leader FROM fleet";
+            let db: &Sql = &session;
+            let by = db.one(leader, &[], |row| row.get(0)).map_err(self.server.says("asking who leads"))?;
+            return Err(self.unlike(found, by));
+        }
+        session.lead(found);
+        let batch = std::mem::take(&mut self.in_doubt);
+        if was_made {
+            self.newest = batch.last().map_or(self.newest, |(_, written)| written.last);
+            self.made = batch;
+        }
+        self.lead = found;
+        self.session = session;
+        // what a standby has of this, it has of all before
+        fence::renew(&self.session).map_err(|error| self.says(error, "renewing the lead"))?;
+        self.renewed = Instant::now();
+        tracing::warn!("the database is connected to again");
+        Ok(())
+    }
+
+    fn write_fresh(&mut self, commits: &[&Vec<Entry>]) -> Result<Vec<WrittenCommit>, StoreError> {
+        let mut written = Vec::with_capacity(commits.len());
+        let done = write_all(&self.session, commits, self.newest, &mut written);
+        if let Err(error) = done {
+            if self.session.is_in_doubt() {
+                self.in_doubt = commits.iter().map(|entries| (*entries).clone()).zip(written).collect();
+            }
+            return Err(self.says(error, "writing to the database"));
+        }
+        self.newest = written.last().map_or(self.newest, |last| last.last);
+        self.renewed = Instant::now();
+        Ok(written)
+    }
+}
+
+fn write_all(
+    db: &Sql,
+    commits: &[&Vec<Entry>],
+    newest: Seq,
+    written: &mut Vec<WrittenCommit>,
+) -> SqlResult<()> {
+    let transaction = db.begin(Scope::Write)?;
+    let mut next = newest.0 + 1;
+    for entries in commits {
+        let from = next;
+        let refused = apply::apply(&*transaction, entries, &mut next)?;
+        written.push(WrittenCommit { refused, events: next - from, last: Seq(next - 1) });
+    }
+    transaction.commit()
+}
+
+impl Backend for Leader {
+    fn write(&mut self, commits: &[Vec<Entry>], _: Seq) -> Result<Vec<WrittenCommit>, StoreError> {
+        self.is_sound()?;
+        let mut answers: Vec<Option<WrittenCommit>> = Vec::with_capacity(commits.len());
+        for entries in commits {
+            let made = self.made.iter().position(|(made, _)| made == entries);
+            answers.push(made.map(|at| self.made.remove(at).1));
+        }
+        let fresh: Vec<&Vec<Entry>> = commits
+            .iter()
+            .zip(&answers)
+            .filter(|(_, made)| made.is_none())
+            .map(|(entries, _)| entries)
+            .collect();
+        let written = match fresh.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.write_fresh(&fresh),
+        };
+        let mut written = match written {
+            Ok(written) => written.into_iter(),
+            Err(error) => {
+                // those that are made stay so
+                let again = commits.iter().cloned().zip(answers);
+                self.made.extend(again.filter_map(|(entries, made)| made.map(|made| (entries, made))));
+                return Err(error);
+            }
+        };
+        Ok(answers.into_iter().filter_map(|made| made.or_else(|| written.next())).collect())
+    }
+
+    /// The disk is the server's.
+    fn make_room(&mut self) -> bool {
+        false
+    }
+
+    fn written(&mut self, newest: Seq) {
+        self.mark.note(newest, false);
+    }
+
+    fn tidy(&mut self) {}
+
+    fn confirm(&mut self, error: StoreError) -> StoreError {
+        error
+    }
+
+    fn prune(&mut self, keep: Retention, lived: Lived, _: Seq) -> Result<bool, StoreError> {
+        self.is_sound()?;
+        let doing = "removing what is too old";
+        let size = self.session.size().map_err(|error| self.says(error, doing))?;
+        if size > keep.max_db_size && self.unmeasured == 0 {
+            super::size::measure(&self.session).map_err(|error| self.says(error, doing))?;
+            self.unmeasured = 1 + size / MEASURED_BYTES;
+        }
+        self.unmeasured = self.unmeasured.saturating_sub(1);
+        retention::prune(&self.session, keep, lived).map_err(|error| self.says(error, doing))
+    }
+
+    fn look(&mut self, newest: Seq) -> Result<(), StoreError> {
+        self.is_sound()?;
+        if self.renewed.elapsed() >= RENEW_EVERY {
+            fence::renew(&self.session).map_err(|error| self.says(error, "renewing the lead"))?;
+            self.renewed = Instant::now();
+            self.mark.note(newest, false);
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, newest: Seq) -> Result<(), StoreError> {
+        self.is_sound()?;
+        let closed = (|| {
+            let db: &Sql = &self.session;
+            let last = db.begin(Scope::Write)?;
+            meta::set(&*last, meta::CLEAN, "yes")?;
+            fence::give_up(&*last)?;
+            last.commit()
+        })();
+        closed.map_err(|error| self.says(error, "closing the database"))?;
+        self.mark.note_durably(newest.max(self.newest), true);
+        Ok(())
+    }
+}

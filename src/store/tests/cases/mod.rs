@@ -1,0 +1,10 @@
+//! What holds of a store, whichever database it is in: each case runs against both.
+mod basics;
+mod health;
+mod ledger;
+mod money;
+mod notes;
+mod retention;
+
+use super::super::*;
+use super::Db;

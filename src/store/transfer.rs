@@ -1,0 +1,184 @@
+//! Moving the records of a fleet to another database: all tables, with ids and numbers of events, in one transaction.
+use super::error::StoreError;
+use super::place::Where;
+use super::sql::{ColumnKind, Scope, Sql, SqlError, SqlErrorKind, SqlResult, Value};
+use super::{meta, postgres, reader, sqlite};
+use crate::domain::{Seq, counted};
+use jiff::Timestamp;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+/// All tables. A test holds that both kinds of databases have these and no others.
+pub(super) const TABLES: &[&str] = &[
+    "meta",
+    "agents",
+    "ledger",
+    "pruned",
+    "runs",
+    "processes",
+    "events",
+    "output",
+    "steps",
+    "holds",
+    "spent",
+    "told",
+    "approvals",
+    "incidents",
+    "outbox",
+    "sessions",
+    "notes",
+    "seen",
+    "pins",
+    "feeds",
+    "archives",
+    "requests",
+];
+/// Those whose rows are numbered by the database: numbers that were given are not given again.
+pub(super) const NUMBERED: &[&str] = &["output", "incidents", "outbox", "sessions"];
+
+/// What was moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MovedRecords {
+    /// From where.
+    pub from: String,
+    /// To where.
+    pub to: String,
+    /// The newest event.
+    pub newest: Seq,
+    /// Rows of all tables.
+    pub rows: u64,
+    /// Where a file lies now that was in the way, if there was one.
+    pub before: Option<PathBuf>,
+}
+
+/// Moves all records. The caller holds the lock of the state folder, and no daemon writes either database. What was there
+/// stays as it is and is marked: a daemon refuses it from then on.
+///
+/// # Errors
+/// [`StoreError::Moved`] of a database that goes on elsewhere; [`StoreError::Refused`] where the other one has records of its
+/// own; what the databases say. Then nothing is moved.
+pub fn transfer(from: &Where, to: &Where, now: Timestamp) -> Result<MovedRecords, StoreError> {
+    let (at_source, at_target) = (PathBuf::from(from.place()), PathBuf::from(to.place()));
+    let source_says = |doing| says(&at_source, doing);
+    let target_says = |doing| says(&at_target, doing);
+    let source: Box<Sql> = match &from.server {
+        None => Box::new(sqlite::open_alone(&from.file)?),
+        Some(spec) => Box::new(postgres::open_alone(spec, from.state_dir(), postgres::Side::Source)?),
+    };
+    let target: Box<Sql> = match &to.server {
+        None => Box::new(sqlite::make(&to.file)?),
+        Some(spec) => Box::new(postgres::open_alone(spec, to.state_dir(), postgres::Side::Target)?),
+    };
+    // held to the end: nobody writes there meanwhile
+    let left = source.begin(Scope::Write).map_err(source_says("reading the records"))?;
+    let change = target.begin(Scope::Write).map_err(target_says("writing the records"))?;
+    let rows = copy_all(&*left, &*change, &to.place()).map_err(target_says("writing the records"))?;
+    let newest = reader::newest_seq(&*change).map_err(target_says("reading the newest event"))?;
+    change.commit().map_err(target_says("writing the records"))?;
+    let marked = meta::set(&*left, meta::MOVED_TO, &to.place()).and_then(|()| left.commit());
+    marked.map_err(source_says("marking the database as moved"))?;
+    target.part().map_err(target_says("closing the database"))?;
+    source.part().map_err(source_says("closing the database"))?;
+    drop((source, target));
+    let before = if to.server.is_none() { sqlite::put_in_place(&to.file, now)? } else { None };
+    Ok(MovedRecords { from: from.place(), to: to.place(), newest, rows, before })
+}
+
+fn says<'a>(place: &'a Path, doing: &'a str) -> impl Fn(SqlError) -> StoreError + 'a {
+    move |error| StoreError::of(error, place, doing)
+}
+
+fn copy_all(from: &Sql, to: &Sql, place: &str) -> SqlResult<u64> {
+    clear(to, place)?;
+    let mut rows = 0;
+    for table in TABLES {
+        rows += copy_table(table, from, to)?;
+    }
+    for table in NUMBERED {
+        to.set_last_number(table, from.last_number(table)?)?;
+    }
+    meta::set(to, meta::CLEAN, "yes")?;
+    compare(from, to)?;
+    Ok(rows)
+}
+
+/// What has moved away from there gives way; anything else is somebody's records.
+fn clear(db: &Sql, place: &str) -> SqlResult<()> {
+    let is_free = meta::value(db, meta::MOVED_TO)?.is_some();
+    if !is_free
+        && (db.exists("SELECT 1 FROM events LIMIT 1", &[])?
+            || db.exists("SELECT 1 FROM agents LIMIT 1", &[])?)
+    {
+        let what = format!("{place} has records already: name another schema, or drop this one");
+        return Err(SqlError::new(SqlErrorKind::Refused, what));
+    }
+    TABLES.iter().try_for_each(|table| db.run(&format!("DELETE FROM {table}"), &[]))
+}
+
+/// A value of a column, of its own.
+enum Owned {
+    Null,
+    Integer(i64),
+    Real(f64),
+    Text(String),
+    Blob(Vec<u8>),
+}
+
+impl Owned {
+    fn value(&self) -> Value<'_> {
+        match self {
+            Self::Null => Value::Null,
+            Self::Integer(number) => Value::Integer(*number),
+            Self::Real(number) => Value::Real(*number),
+            Self::Text(text) => Value::Text(text),
+            Self::Blob(bytes) => Value::Blob(bytes),
+        }
+    }
+}
+
+fn copy_table(table: &str, from: &Sql, to: &Sql) -> SqlResult<u64> {
+    let columns = to.columns_of(table)?;
+    let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+    let numbers: Vec<String> = (1..=names.len()).map(|n| format!("?{n}")).collect();
+    let (names, numbers) = (names.join(", "), numbers.join(", "));
+    let insert = format!("INSERT INTO {table}({names}) VALUES ({numbers})");
+    let mut rows = 0;
+    from.each(&format!("SELECT {names} FROM {table}"), &[], &mut |row| {
+        let mut owned = Vec::with_capacity(columns.len());
+        for (at, (_, kind)) in columns.iter().enumerate() {
+            let value = match kind {
+                ColumnKind::Integer => row.integer(at)?.map(Owned::Integer),
+                ColumnKind::Real => row.real(at)?.map(Owned::Real),
+                ColumnKind::Text => row.text(at)?.map(|text| Owned::Text(text.to_owned())),
+                ColumnKind::Blob => row.blob(at)?.map(|bytes| Owned::Blob(bytes.to_vec())),
+            };
+            owned.push(value.unwrap_or(Owned::Null));
+        }
+        let values: Vec<Value<'_>> = owned.iter().map(Owned::value).collect();
+        to.run(&insert, &values)?;
+        rows += 1;
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(rows)
+}
+
+/// As many rows in each table, and the same span of events.
+fn compare(source: &Sql, target: &Sql) -> SqlResult<()> {
+    let of = |db: &Sql, sql: &str| db.one(sql, &[], |row| row.get::<Option<i64>>(0));
+    for table in TABLES {
+        let sql = format!("SELECT count(*) FROM {table}");
+        let (there, here) = (of(source, &sql)?.unwrap_or(0), of(target, &sql)?.unwrap_or(0));
+        // what says that it was closed is written anew
+        if there != here && *table != "meta" {
+            let rows = |count: i64| counted(count.unsigned_abs(), "row");
+            let what = format!("of `{table}` there are {}, and {} arrived", rows(there), rows(here));
+            return Err(SqlError::new(SqlErrorKind::Other, what));
+        }
+    }
+    for sql in ["SELECT min(seq) FROM events", "SELECT max(seq) FROM events"] {
+        if of(source, sql)? != of(target, sql)? {
+            return Err(SqlError::new(SqlErrorKind::Other, "other events arrived than were sent"));
+        }
+    }
+    Ok(())
+}
