@@ -4,9 +4,22 @@
 pub(in crate::store) const MIGRATIONS: &[(i64, &str)] = &[
     (13, include_str!("../migrations/postgres/0013_all.sql")),
     (14, include_str!("../migrations/postgres/0014_people.sql")),
+    (15, include_str!("../migrations/postgres/0015_runners.sql")),
 ];
 
 /// The version that this program knows.
 pub(super) fn latest() -> i64 {
     MIGRATIONS.last().map_or(0, |(version, _)| *version)
+}
+
+#[cfg(test)]
+mod tests {
+    //! Both databases have the same versions.
+    use super::*;
+    use crate::store::sqlite::testing;
+
+    #[test]
+    fn each_release_is_known_to_both_databases() {
+        assert_eq!(usize::try_from(latest()), Ok(testing::MIGRATIONS.len()));
+    }
 }
