@@ -176,7 +176,7 @@ fn write(
 
 /// The size of the field with the text, as the service counts.
 fn longest(preset: &ServicePreset, keys: &BTreeMap<&str, String>, words: &MessageWords<'_>) -> usize {
-    fn find<'v>(value: &'v Value) -> Option<&'v str> {
+    fn find(value: &Value) -> Option<&str> {
         match value {
             Value::String(text) => text.contains("{text}").then_some(text.as_str()),
             Value::Array(items) => items.iter().find_map(find),
