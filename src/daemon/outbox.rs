@@ -195,7 +195,7 @@ impl Outbox {
         if room == 0 {
             return Some(line.pace.next(per_minute));
         }
-        rows.sort_by_key(|row| row.id);
+        rows.sort_by_key(turn);
         let all = rows.len();
         let (mut messages, mut tries) = (Vec::new(), BTreeMap::new());
         for row in rows {
@@ -255,6 +255,11 @@ fn finding(target: &str, sent: &Result<(), SendError>, tries: u32, given_up: boo
     };
     let key = format!("{}{target}", IncidentRecord::NOTIFY);
     Some(Finding { key, level, title, hold_for: SignedDuration::ZERO, by: FoundBy::Check })
+}
+
+/// Where a message stands in the line of its receiver: what is urgent does not wait behind results, which go one by one.
+fn turn(row: &OutboxRow) -> (bool, bool, i64) {
+    (row.about == TellOn::Completed, row.urgency != Urgency::Critical, row.id)
 }
 
 /// How long until the next try. Each counts, so a receiver that says "in a second" makes none of them come sooner.
@@ -372,6 +377,33 @@ mod tests {
         }
         let minute = Duration::from_secs(60);
         assert_eq!(until_next(Duration::from_secs(5), Some(minute)), minute);
+    }
+
+    #[test]
+    fn what_is_urgent_does_not_wait_behind_results() {
+        let row = |id, about: TellOn| OutboxRow {
+            id,
+            target: "ops".into(),
+            agent: "a".parse().unwrap(),
+            about,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            subject: String::new(),
+            body: String::new(),
+            tries: 0,
+            due: jiff::Timestamp::UNIX_EPOCH,
+            run: None,
+            key: None,
+            urgency: about.urgency(),
+        };
+        let mut rows = vec![
+            row(1, TellOn::Completed),
+            row(2, TellOn::Recovered),
+            row(3, TellOn::Completed),
+            row(4, TellOn::Failed),
+            row(5, TellOn::Missed),
+        ];
+        rows.sort_by_key(turn);
+        assert_eq!(rows.iter().map(|row| row.id).collect::<Vec<_>>(), [4, 2, 5, 1, 3]);
     }
 
     #[test]

@@ -434,7 +434,7 @@ impl Engine {
         self.push(now, Fact::AgentChanged(Box::new(change)));
         // who is not to run is not late; a one-shot has had its only slot, and still may be
         if to != Desired::Active && !matches!(self.agents[agent as usize].spec.schedule, Schedule::At(_)) {
-            self.answered(now, agent);
+            self.expect_nothing(now, agent);
         }
         if to == Desired::Active {
             self.unpark(agent);

@@ -38,10 +38,22 @@ impl Engine {
         self.no_longer(now, agent, &key, "no longer late");
     }
 
+    /// The agent is not to run: it is not late, and nobody hears that it is well again.
+    pub(super) fn expect_nothing(&mut self, now: Now, agent: u32) {
+        self.awaits_nothing(agent);
+        let key = late_key(&self.agents[agent as usize].spec.id);
+        if let Some(incident) = self.incidents.get_mut(&agent).and_then(|keys| keys.remove(&key)) {
+            self.close_incident(now, incident);
+        }
+    }
+
     /// A run begins.
     pub(super) fn watch_run(&mut self, now: Now, id: RunId) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         let (Some(after), None) = (run.spec.slow_after, run.slow_at) else { return };
+        if !run.record.mode.is_normal() {
+            return;
+        }
         let at = run.started_mono.unwrap_or(now.mono) + after;
         run.slow_at = Some(at);
         self.slow.insert((at, id));
@@ -54,7 +66,8 @@ impl Engine {
         }
         let others = &self.agents[run.agent as usize].live;
         let others_are = others.iter().any(|id| self.runs.get(id).is_some_and(|run| run.is_slow));
-        if run.is_slow && !others_are {
+        // one of an earlier life ends as well, though this one does not know the run as slow yet
+        if !others_are {
             let key = slow_key(&run.spec.id);
             self.no_longer(now, run.agent, &key, "no run is slow any more");
         }

@@ -434,7 +434,7 @@ impl Engine {
     /// Records a verdict other than `ran`.
     pub(super) fn judged(&mut self, now: Now, agent: u32, passed: Passed, verdict: Verdict, cause: &str) {
         let extends = self.extend_streak(agent, verdict, cause);
-        if !matches!(verdict, Verdict::SkippedPaused | Verdict::Superseded) {
+        if !matches!(verdict, Verdict::SkippedPaused | Verdict::SkippedCalendar | Verdict::Superseded) {
             self.await_success(now, agent);
         }
         let state = &mut self.agents[agent as usize];

@@ -4,7 +4,7 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 
 /// Only within these seconds of the bench, which begins at 08:00 UTC.
-fn within(from: i64, until: i64) -> Option<Arc<ActiveTimes>> {
+pub(super) fn within(from: i64, until: i64) -> Option<Arc<ActiveTimes>> {
     let time = |at: i64| t(at).to_zoned(TimeZone::UTC).time();
     Some(times(Some((time(from), time(until))), &[], &[]))
 }

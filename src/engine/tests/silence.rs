@@ -57,6 +57,8 @@ fn who_is_not_to_run_is_not_late() {
     assert_eq!(said(&mut bench), NOTHING);
     bench.begin(0).wait(100);
     assert!(said(&mut bench).contains(&"a late".to_owned()));
+    bench.ok(Command::Want { target: Target::One(id("a")), wish: Wish::Pause { until: None }, reason: None });
+    assert_eq!(said(&mut bench), ["a incident over"], "nobody hears that it works again");
 }
 
 #[test]
@@ -83,4 +85,24 @@ fn a_run_is_slow_once_until_it_ends() {
     assert_eq!(said(&mut bench), ["tell ops recovered", "a incident over"]);
     bench.wait(10).complete().wait(40);
     assert_eq!(said(&mut bench), NOTHING, "one that ends in time");
+}
+
+#[test]
+fn a_slow_run_that_a_crash_ends_leaves_no_incident() {
+    let mut bench = Bench::new(&[watched(|a| a.slow_after = Some(secs(30)))]);
+    bench.begin(0).wait(35).quietly();
+    assert!(bench.incidents.contains_key(&(id("a"), "slow:a".into())));
+    bench.crash(5).quietly();
+    assert!(!bench.incidents.contains_key(&(id("a"), "slow:a".into())));
+}
+
+#[test]
+fn slots_outside_of_the_active_hours_await_nothing() {
+    let with = |a: &mut AgentSpec| {
+        a.late_after = Some(secs(90));
+        a.active_times = active_times::within(0, 120);
+    };
+    let mut bench = Bench::new(&[watched(with)]);
+    bench.complete().wait(60).complete().wait(600);
+    assert_eq!(said(&mut bench), NOTHING);
 }
