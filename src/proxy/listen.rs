@@ -34,16 +34,16 @@ static ALL: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
     Arc::new(Semaphore::new(usize::try_from(places).unwrap_or(usize::MAX)))
 });
 
-/// Places among those that are served at a time, of its program and of all, as long as any part of a connection lives.
+/// ConnectionPlaces among those that are served at a time, of its program and of all, as long as any part of a connection lives.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct ConnectionPlaces {
     _permits: [OwnedSemaphorePermit; 2],
     /// Where the program has come to.
     pub(super) port: u16,
 }
 
 /// The same, shared by all that goes on on a connection.
-pub(super) type Place = Arc<Places>;
+pub(super) type Place = Arc<ConnectionPlaces>;
 
 /// Who answers.
 pub(super) trait Answers: Send + Sync + 'static {
@@ -84,7 +84,7 @@ async fn all<A: Answers>(who: Arc<A>, ended: CancellationToken, listener: TcpLis
         let place = async { (own.clone().acquire_owned().await, ALL.clone().acquire_owned().await) };
         match tokio::time::timeout(FULL, place).await {
             Ok((Ok(own), Ok(one_of_all))) => {
-                let place = Places { _permits: [own, one_of_all], port };
+                let place = ConnectionPlaces { _permits: [own, one_of_all], port };
                 let serving = connection(who.clone(), stream, Arc::new(place));
                 tokio::spawn(ended.clone().run_until_cancelled_owned(serving));
             }

@@ -6,10 +6,10 @@ use hyper::{Response, StatusCode};
 use std::error::Error;
 
 /// Why the body of an answer breaks off.
-pub(super) type Broken = Box<dyn Error + Send + Sync>;
+pub(super) type BodyError = Box<dyn Error + Send + Sync>;
 
 /// What a program is answered.
-pub(super) type Answer = Response<UnsyncBoxBody<Bytes, Broken>>;
+pub(super) type Answer = Response<UnsyncBoxBody<Bytes, BodyError>>;
 
 /// Headers that are for one connection only (RFC 9110, 7.6.1), beside those that `Connection` names.
 const OF_ONE_CONNECTION: [&str; 8] = [

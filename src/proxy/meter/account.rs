@@ -13,16 +13,16 @@ pub trait Account: Send + Sync {
     ///
     /// # Errors
     /// Why the request must not be sent; its kind becomes the run's, and the program is told the message.
-    fn hold(&self, asked: Asked) -> BoxFuture<'_, Result<Held, RunError>>;
+    fn hold(&self, asked: Asked) -> BoxFuture<'_, Result<HeldRequest, RunError>>;
 
-    /// A request has its end: what it used takes the place of what was held. Called once for each [`Held`]. The program
+    /// A request has its end: what it used takes the place of what was held. Called once for each [`HeldRequest`]. The program
     /// sees the end of the answer when this is done.
-    fn settle(&self, held: Held, settled: Settled) -> BoxFuture<'_, ()>;
+    fn settle(&self, held: HeldRequest, settled: Settled) -> BoxFuture<'_, ()>;
 }
 
 /// What the account knows a hold by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Held(pub u64);
+pub struct HeldRequest(pub u64);
 
 /// A request that is to be sent.
 #[derive(Clone, Debug)]

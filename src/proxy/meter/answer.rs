@@ -11,12 +11,14 @@ const LONGEST: usize = 16 << 20;
 const MOST_TEXT: usize = 64 << 10;
 /// So many calls are kept by name.
 const MOST_CALLS: usize = 100;
+/// So many characters of an error are shown.
+const MOST_SAID: usize = 300;
 /// So much of an answer is kept as it came.
 pub(super) const MOST_KEPT: usize = 1 << 20;
 
 /// Reads an answer while it goes by.
 #[derive(Debug)]
-pub(super) struct Reading {
+pub(super) struct AnswerReading {
     wire: ModelWire,
     form: Form,
     /// What is not read yet: the begin of a line, or a whole answer.
@@ -56,7 +58,7 @@ struct Seen {
 
 /// What an answer came to.
 #[derive(Debug)]
-pub(super) struct Read {
+pub(super) struct HeardAnswer {
     pub(super) end: AnswerEnd,
     /// What the provider said it used.
     pub(super) tokens: Option<Tokens>,
@@ -68,14 +70,14 @@ pub(super) struct Read {
     pub(super) left_out: u64,
 }
 
-impl Read {
+impl HeardAnswer {
     /// No answer came.
     pub(super) fn nothing() -> Self {
-        Reading::new(ModelWire::Chat, "").end(false)
+        AnswerReading::new(ModelWire::Chat, "").end(false)
     }
 }
 
-impl Reading {
+impl AnswerReading {
     /// `content_type`: what the answer says it is.
     pub(super) fn new(wire: ModelWire, content_type: &str) -> Self {
         let form = if content_type.contains("event-stream") { Form::Events } else { Form::Json };
@@ -172,7 +174,7 @@ impl Reading {
     }
 
     /// All came that will come. `whole`: to the end that the provider gave it.
-    pub(super) fn end(mut self, whole: bool) -> Read {
+    pub(super) fn end(mut self, whole: bool) -> HeardAnswer {
         match self.form {
             Form::Events => self.end_event(),
             Form::Json => {
@@ -195,7 +197,7 @@ impl Reading {
             None => false,
         };
         let end = self.seen.ended(whole, self.is_lost);
-        Read {
+        HeardAnswer {
             is_final: self.seen.is_final && is_said && tokens.is_some(),
             end,
             tokens: tokens.map(Tokens::believed),
@@ -205,6 +207,16 @@ impl Reading {
             left_out: self.left_out,
         }
     }
+}
+
+/// What a provider says of an error, in its own words.
+pub(super) fn error_said(body: &[u8]) -> String {
+    let json = serde_json::from_slice::<Value>(body).unwrap_or_default();
+    let json = if json.is_array() { &json[0] } else { &json };
+    let places = [&json["error"]["message"], &json["error"], &json["message"], &json["detail"]];
+    let said = places.into_iter().find_map(Value::as_str);
+    let text = String::from_utf8_lossy(&body[..body.len().min(4 * MOST_SAID)]);
+    said.unwrap_or(text.trim()).chars().take(MOST_SAID).collect()
 }
 
 impl Seen {
@@ -258,12 +270,14 @@ impl Seen {
     fn fail(&mut self, error: &Value) {
         let said =
             [&error["message"], error].into_iter().find_map(Value::as_str).unwrap_or("it does not say why");
-        let kind = match error["type"].as_str().or(error["code"].as_str()).unwrap_or_default() {
-            "rate_limit_error" | "rate_limit_exceeded" => ErrorKind::RateLimit,
-            "authentication_error" | "permission_error" | "insufficient_quota" => ErrorKind::Auth,
-            _ => ErrorKind::Provider,
+        let words = ["type", "code"].map(|key| error[key].as_str().unwrap_or_default());
+        let has = |known: &[&str]| words.iter().any(|word| known.contains(word));
+        let kind = match () {
+            () if has(&["rate_limit_error", "rate_limit_exceeded"]) => ErrorKind::RateLimit,
+            () if has(&["authentication_error", "permission_error", "insufficient_quota"]) => ErrorKind::Auth,
+            () => ErrorKind::Provider,
         };
-        let said: String = said.chars().take(300).collect();
+        let said: String = said.chars().take(MOST_SAID).collect();
         let message = format!("the provider broke its answer off: {said}");
         self.finish = Some(AnswerEnd::Failed(RunError::new(kind, message)));
     }

@@ -1,15 +1,15 @@
 //! One request from its hold to its settlement: sent to the provider, its answer passed on as it comes. It goes on when the
 //! program goes away, so that what was held is always settled.
-use super::account::{AnswerEnd, Asked, Held, Settled};
-use super::answer::{Read, Reading};
+use super::account::{AnswerEnd, Asked, HeldRequest, Settled};
+use super::answer::{AnswerReading, HeardAnswer, error_said};
 use super::keyhole::Keyhole;
-use super::receive::{Refused, in_form};
+use super::refusal::{NotSent, in_form};
 use super::spec::Upstream;
 use super::state::MeterState;
 use super::wire::ModelWire;
 use crate::domain::{ErrorKind, Price, RunError, Usage, WorstCase, cost};
 use crate::net;
-use crate::proxy::reply::{Answer, Broken, without_connection};
+use crate::proxy::reply::{Answer, BodyError, without_connection};
 use futures_util::stream;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Bytes, Frame};
@@ -50,7 +50,7 @@ pub(super) struct Exchange {
 /// What became of a request that was sent.
 struct Outcome {
     end: AnswerEnd,
-    read: Option<Read>,
+    read: Option<HeardAnswer>,
     status: Option<u16>,
     may_cost: bool,
 }
@@ -72,7 +72,7 @@ enum Last {
 }
 
 /// The body of an answer, as the program gets it.
-type Pieces = mpsc::Sender<Result<Frame<Bytes>, Broken>>;
+type Pieces = mpsc::Sender<Result<Frame<Bytes>, BodyError>>;
 
 impl Exchange {
     pub(super) async fn run(self, mut to_program: oneshot::Sender<Answer>) {
@@ -96,7 +96,7 @@ impl Exchange {
             let end = AnswerEnd::Failed(why.clone());
             let unsent = Outcome { end, read: None, status: None, may_cost: false };
             self.settle(hold, held, unsent, Usage::default(), Duration::ZERO).await;
-            let _ = to_program.send(Refused::because(why).answer(&self.state, self.wire));
+            let _ = to_program.send(NotSent::because(why).answer(&self.state, self.wire));
             return;
         }
         let mut pieces = None;
@@ -111,26 +111,26 @@ impl Exchange {
         &self,
         hold: &Hold,
         to_program: &mut oneshot::Sender<Answer>,
-    ) -> Result<Held, Refused> {
+    ) -> Result<HeldRequest, NotSent> {
         let (state, worst) = (&self.state, &hold.asked.worst);
-        let stopped = || Refused::because(state.stop().unwrap_or_else(gone));
+        let stopped = || NotSent::because(state.stop().unwrap_or_else(gone));
         tokio::select! {
             biased;
             () = state.stopped.cancelled() => return Err(stopped()),
-            () = to_program.closed() => return Err(Refused::because(gone())),
-            held = state.limits.hold(worst) => held.map_err(Refused::because)?,
+            () = to_program.closed() => return Err(NotSent::because(gone())),
+            held = state.limits.hold(worst) => held.map_err(NotSent::because)?,
         }
         let held = state.account.hold(hold.asked.clone()).await;
         held.map_err(|why| {
             state.limits.settle(worst, &Usage::default());
-            Refused::because(why)
+            NotSent::because(why)
         })
     }
 
     /// What was used takes the place of what was held, everywhere.
-    async fn settle(&self, hold: &Hold, held: Held, outcome: Outcome, used: Usage, took: Duration) {
+    async fn settle(&self, hold: &Hold, held: HeldRequest, outcome: Outcome, used: Usage, took: Duration) {
         let Outcome { end, read, status, .. } = outcome;
-        let read = read.unwrap_or_else(Read::nothing);
+        let read = read.unwrap_or_else(HeardAnswer::nothing);
         let settled = Settled {
             table: hold.asked.table.clone(),
             model: hold.asked.model.clone(),
@@ -171,10 +171,10 @@ impl Exchange {
             Err(_) => Outcome::failed(
                 ErrorKind::Timeout,
                 format!(
-                    "{} has not begun to answer within {} s (`request_timeout` of [models.{}])",
+                    "{} has not begun to answer within {} s ({})",
                     net::origin(&self.url),
                     head.as_secs_f64(),
-                    self.state.spec.table
+                    self.state.spec.whose_patience()
                 ),
                 true,
             ),
@@ -233,10 +233,10 @@ impl Exchange {
     }
 
     /// What reads the answer, and whether it is a stream of events.
-    fn reading(&self, headers: &HeaderMap) -> (Reading, bool) {
+    fn reading(&self, headers: &HeaderMap) -> (AnswerReading, bool) {
         let content_type =
             headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let reading = Reading::new(self.wire, content_type);
+        let reading = AnswerReading::new(self.wire, content_type);
         let is_packed = headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
         let can_be_added_to = !headers.contains_key(CONTENT_LENGTH) && !is_packed;
         let is_stream = content_type.contains("event-stream") && can_be_added_to;
@@ -254,7 +254,7 @@ impl Exchange {
 /// An answer while it goes by.
 struct Passing<'a> {
     exchange: &'a Exchange,
-    reading: Reading,
+    reading: AnswerReading,
     keyhole: &'a mut Keyhole,
     to: &'a Pieces,
 }
@@ -303,9 +303,9 @@ impl Passing<'_> {
     async fn stalled(&mut self, is_stream: bool) -> (Option<RunError>, Last) {
         let spec = &self.exchange.state.spec;
         let message = format!(
-            "the answer stopped: nothing came for {} s (`request_timeout` of [models.{}])",
+            "the answer stopped: nothing came for {} s ({})",
             spec.patience.pause.as_secs_f64(),
-            spec.table
+            spec.whose_patience()
         );
         let why = Some(RunError::new(ErrorKind::Timeout, message.clone()));
         if !is_stream {
@@ -339,7 +339,7 @@ fn head(
     status: StatusCode,
     headers: &HeaderMap,
     keyhole: &Keyhole,
-    pieces: mpsc::Receiver<Result<Frame<Bytes>, Broken>>,
+    pieces: mpsc::Receiver<Result<Frame<Bytes>, BodyError>>,
 ) -> Answer {
     let pieces = stream::unfold(pieces, async |mut pieces| Some((pieces.recv().await?, pieces)));
     let mut head = Response::new(StreamBody::new(pieces).boxed_unsync());
@@ -385,18 +385,14 @@ fn unsent(error: &reqwest::Error) -> Outcome {
 }
 
 /// What an answer means whose status is an error's.
-fn error_of(status: StatusCode, read: &Read) -> RunError {
+fn error_of(status: StatusCode, read: &HeardAnswer) -> RunError {
     let kind = match status.as_u16() {
         401..=403 => ErrorKind::Auth,
         429 => ErrorKind::RateLimit,
         408 | 409 | 425 | 500.. => ErrorKind::Provider,
         _ => ErrorKind::Config,
     };
-    let said = match &read.end {
-        AnswerEnd::Failed(why) => why.message.as_str(),
-        _ => "",
-    };
-    RunError::new(kind, format!("the provider answered {}: {said}", status.as_u16()))
+    RunError::new(kind, format!("the provider answered {}: {}", status.as_u16(), error_said(&read.kept)))
 }
 
 /// What is charged. A provider that does not say what all of it came to is believed the worst of.

@@ -21,6 +21,7 @@ mod keyhole;
 mod limits;
 mod object;
 mod receive;
+mod refusal;
 mod report;
 mod request;
 mod spec;
@@ -33,7 +34,7 @@ use crate::domain::RunError;
 use std::fmt;
 use std::sync::Arc;
 
-pub use account::{Account, AnswerEnd, Asked, Held, Settled};
+pub use account::{Account, AnswerEnd, Asked, HeldRequest as Held, Settled};
 pub use report::MeterReport;
 pub use spec::{MeterLimits, MeterPatience, MeterSpec, Upstream};
 pub(super) use state::MeterState;

@@ -2,12 +2,13 @@
 use super::account::Asked;
 use super::body;
 use super::exchange::{Exchange, Hold};
-use super::request::{Reader, Readied};
+use super::refusal::{NotSent, in_form};
+use super::request::{Readied, RequestReader};
 use super::state::MeterState;
 use super::wire::{Asks, ModelWire, Route, route, wire_of};
 use crate::domain::{ErrorKind, Price, RunError, Tokens, WorstCase, cost};
 use crate::proxy::listen::{self, Answers, Place, is_itself};
-use crate::proxy::reply::{Answer, of_type, said, without_connection};
+use crate::proxy::reply::{Answer, said, without_connection};
 use futures_util::future::{BoxFuture, FutureExt};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
@@ -23,47 +24,8 @@ use tokio::sync::oneshot;
 /// Where a program may show the run's key, beside `Authorization` and `?key=`.
 const KEYS: [&str; 3] = ["x-api-key", "x-goog-api-key", "x-bgagent-key"];
 
-/// Why a request is not sent.
-#[derive(Debug)]
-pub(super) struct Refused {
-    status: StatusCode,
-    why: RunError,
-    /// It is no refusal of what the run asks for: it is no request of a model, or not the run's.
-    is_odd: bool,
-}
-
-impl Refused {
-    /// One that ends the program.
-    pub(super) fn because(why: RunError) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, why, is_odd: false }
-    }
-
-    fn odd(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, why: RunError::new(ErrorKind::Config, message), is_odd: true }
-    }
-
-    /// Notes it, and says it in the provider's form.
-    pub(super) fn answer(self, state: &MeterState, wire: ModelWire) -> Answer {
-        if self.is_odd {
-            state.passed_over()
-        } else {
-            state.refused(&self.why)
-        }
-        let mut answer = in_form(wire, self.status, &self.why.message);
-        // clients of Anthropic and OpenAI ask again for some statuses unless this says otherwise
-        answer.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
-        if self.status == StatusCode::UPGRADE_REQUIRED {
-            answer.headers_mut().insert(UPGRADE, HeaderValue::from_static("HTTP/1.1"));
-        }
-        answer
-    }
-}
-
-/// An error in the form of the provider.
-pub(super) fn in_form(wire: ModelWire, status: StatusCode, message: &str) -> Answer {
-    let error = wire.error(status.as_u16(), &format!("bgagent: {message}"));
-    of_type(status, "application/json", error.to_string())
-}
+/// Longest body, in bytes, that is read without making others wait for it.
+const SHORT: usize = 1 << 20;
 
 impl Answers for MeterState {
     fn answer(self: Arc<Self>, request: Request<Incoming>, place: Place) -> BoxFuture<'static, Answer> {
@@ -102,21 +64,21 @@ async fn receive(
     state: &Arc<MeterState>,
     request: Request<Incoming>,
     place: &Place,
-) -> Result<Answer, Refused> {
+) -> Result<Answer, NotSent> {
     let (parts, body) = request.into_parts();
     let elsewhere = parts.uri.authority().is_some() && !is_itself(&parts.uri, place);
     if parts.method == Method::CONNECT || elsewhere {
         let message = "only the model's provider is reached here; name other hosts in `net` of the sandbox";
-        return Err(Refused::odd(StatusCode::BAD_REQUEST, message));
+        return Err(NotSent::odd(StatusCode::BAD_REQUEST, message));
     }
     if parts.headers.contains_key(UPGRADE) {
         let message = "no other protocol is spoken here than HTTP/1.1: no WebSocket; ask by POST";
-        return Err(Refused::odd(StatusCode::UPGRADE_REQUIRED, message));
+        return Err(NotSent::odd(StatusCode::UPGRADE_REQUIRED, message));
     }
     if !has_key(state, &parts.headers, &parts.uri) {
         let message =
             "this is not the key of the run: a program uses the key and the address that its start gave it";
-        return Err(Refused::odd(StatusCode::UNAUTHORIZED, message));
+        return Err(NotSent::odd(StatusCode::UNAUTHORIZED, message));
     }
     let provider = state.spec.model.provider;
     let Some(route) = route(ModelWire::of(provider), &parts.method, parts.uri.path()) else {
@@ -127,27 +89,27 @@ async fn receive(
             state.spec.table,
             ModelWire::of(provider).iter().map(|wire| wire.name()).collect::<Vec<_>>().join(", ")
         );
-        return Err(Refused::odd(StatusCode::BAD_REQUEST, message));
+        return Err(NotSent::odd(StatusCode::BAD_REQUEST, message));
     };
     if let Some(why) = state.stop() {
-        return Err(Refused::because(why));
+        return Err(NotSent::because(why));
     }
-    let bad = |why: String| Refused::because(RunError::new(ErrorKind::Config, format!("not sent: {why}")));
+    let bad = |why: String| NotSent::because(RunError::new(ErrorKind::Config, format!("not sent: {why}")));
     let whole = body::whole(&parts.headers, body).await.map_err(bad)?;
     let upstream = state.upstream();
     let headers = headers_on(parts.headers, &upstream.headers);
     let url = url(&upstream.base, &route, &parts.uri).map_err(bad)?;
     let (hold, body) = match &route.asks {
         Asks::LookUp if parts.method == Method::GET => {
-            state.looks_up().map_err(Refused::because)?;
+            state.looks_up().map_err(NotSent::because)?;
             (None, Bytes::new())
         }
         asks => {
-            let readied = read(state, &route, &whole.bytes).map_err(bad)?;
+            let readied = read(state, &route, whole.bytes).await.map_err(bad)?;
             let body = readied.body.clone();
             match asks {
                 Asks::LookUp => {
-                    state.looks_up().map_err(Refused::because)?;
+                    state.looks_up().map_err(NotSent::because)?;
                     (None, body)
                 }
                 Asks::Answer { .. } => (Some(hold(state, route.wire, readied)?), body),
@@ -172,22 +134,29 @@ async fn receive(
 }
 
 /// Reads a request as far as money needs it.
-fn read(state: &MeterState, route: &Route, body: &[u8]) -> Result<Readied, String> {
+async fn read(state: &MeterState, route: &Route, body: Vec<u8>) -> Result<Readied, String> {
     let (model, counts_only) = match &route.asks {
-        Asks::Answer { model } => (model.as_deref(), false),
+        Asks::Answer { model } => (model.clone(), false),
         Asks::LookUp => (None, true),
     };
-    let reader = Reader {
+    let reader = RequestReader {
         wire: route.wire,
         provider: state.spec.model.provider,
         max_output_tokens: state.spec.max_output_tokens,
         counts_only,
     };
-    reader.read(body, model).map_err(|why| format!("this request {why}"))
+    let is_short = body.len() <= SHORT;
+    let reading = move || reader.read(&body, model.as_deref()).map_err(|why| format!("this request {why}"));
+    match is_short {
+        true => reading(),
+        false => tokio::task::spawn_blocking(reading)
+            .await
+            .unwrap_or_else(|_| Err("this request can't be read".into())),
+    }
 }
 
 /// What is to be held for a request.
-fn hold(state: &MeterState, wire: ModelWire, readied: Readied) -> Result<Hold, Refused> {
+fn hold(state: &MeterState, wire: ModelWire, readied: Readied) -> Result<Hold, NotSent> {
     let model = &readied.model;
     let priced = state.spec.priced_by(model);
     let table = priced.map_or(state.spec.table.as_str(), |(table, _)| table).to_owned();
@@ -202,7 +171,7 @@ fn hold(state: &MeterState, wire: ModelWire, readied: Readied) -> Result<Hold, R
             ),
         };
         let message = format!("the model `{shown}` has no price, and dollars are limited: {advice}");
-        return Err(Refused::because(RunError::new(ErrorKind::CostLimit, message)));
+        return Err(NotSent::because(RunError::new(ErrorKind::CostLimit, message)));
     }
     let price = price.map(|price| match readied.long_cache {
         // "Pricing" of Anthropic's page on prompt caching

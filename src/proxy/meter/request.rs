@@ -24,7 +24,7 @@ pub(super) struct Readied {
 
 /// How requests are read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reader {
+pub(super) struct RequestReader {
     pub(super) wire: ModelWire,
     pub(super) provider: Provider,
     /// How many tokens an answer may have where a request does not say it.
@@ -36,7 +36,7 @@ pub(super) struct Reader {
 /// Keys of a request that name something which only the provider has.
 const KEPT_THERE: [&str; 4] = ["previous_response_id", "conversation", "prompt", "cachedContent"];
 
-impl Reader {
+impl RequestReader {
     /// `model`: where the path names it. `Err`: why it can't be sent, for a message that begins with "this request".
     pub(super) fn read(self, body: &[u8], model: Option<&str>) -> Result<Readied, String> {
         let text = std::str::from_utf8(body).map_err(|_| "is not UTF-8".to_owned())?;

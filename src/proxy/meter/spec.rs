@@ -11,6 +11,9 @@ use zeroize::Zeroizing;
 /// Longest time until there is a connection to a provider.
 const CONNECT: Duration = Duration::from_secs(10);
 
+/// The least that a provider is waited for: a model that thinks for long may say nothing all the while.
+const LEAST_PATIENCE: Duration = Duration::from_secs(300);
+
 /// Where a meter sends requests, and with which key.
 #[derive(Clone)]
 pub struct Upstream {
@@ -106,8 +109,8 @@ pub struct MeterSpec {
 }
 
 impl MeterSpec {
-    /// For the model of a table of the fleet: with its `max_output_tokens`, and its `request_timeout` for the head of an
-    /// answer and for each pause in it. `None`: there is no such table.
+    /// For the model of a table of the fleet: with its `max_output_tokens`, and its `request_timeout`, or 300 s if that is
+    /// longer, for the head of an answer and for each pause in it. `None`: there is no such table.
     pub fn of(
         fleet: &Fleet,
         table: &str,
@@ -121,7 +124,7 @@ impl MeterSpec {
         };
         let side = fleet.models.iter().filter(is_side);
         let side = side.map(|(name, spec)| (name.clone(), spec.clone())).collect();
-        let wait = Duration::try_from(model.request_timeout).unwrap_or(Duration::from_secs(60));
+        let wait = Duration::try_from(model.request_timeout).unwrap_or_default().max(LEAST_PATIENCE);
         Some(Self {
             table: table.to_owned(),
             side,
@@ -132,6 +135,12 @@ impl MeterSpec {
             owner,
             model,
         })
+    }
+
+    /// Who says how long a provider is waited for.
+    pub(super) fn whose_patience(&self) -> String {
+        let least = LEAST_PATIENCE.as_secs();
+        format!("`request_timeout` of [models.{}], or {least} s if that is longer", self.table)
     }
 
     /// The table that a model is priced by, with the price: that of the meter, or another of the same provider. `None`: no

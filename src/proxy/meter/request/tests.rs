@@ -2,13 +2,13 @@
 use super::*;
 use serde_json::{Value, json};
 
-fn reader(wire: ModelWire) -> Reader {
+fn reader(wire: ModelWire) -> RequestReader {
     let provider = match wire {
         ModelWire::Messages => Provider::Anthropic,
         ModelWire::Responses | ModelWire::Chat => Provider::OpenAi,
         ModelWire::Gemini => Provider::Gemini,
     };
-    Reader { wire, provider, max_output_tokens: 4096, counts_only: false }
+    RequestReader { wire, provider, max_output_tokens: 4096, counts_only: false }
 }
 
 fn read(wire: ModelWire, body: &Value) -> Result<Readied, String> {
@@ -74,7 +74,7 @@ fn a_bound_of_the_answer_is_added_where_there_is_none_and_never_lowered() {
             body.pointer("/generationConfig/thinkingConfig")
         );
     }
-    let like = Reader { provider: Provider::OpenAiCompatible, ..reader(ModelWire::Chat) };
+    let like = RequestReader { provider: Provider::OpenAiCompatible, ..reader(ModelWire::Chat) };
     let readied = like.read(br#"{"model":"m"}"#, None).unwrap();
     assert_eq!(&readied.body[..], br#"{"model":"m","max_tokens":4096}"#);
     for (wire, body, output) in [
