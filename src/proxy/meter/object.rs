@@ -7,18 +7,18 @@ use std::fmt;
 /// An object with its keys in their order. A key that comes twice is an error, and so is one that differs only in its
 /// case or, where a provider reads both, in its underscores: readers take one or the other.
 #[derive(Debug)]
-pub(super) struct Object<'a>(Vec<(String, Written<'a>)>);
+pub(super) struct Object<'a>(Vec<(String, ValueText<'a>)>);
 
 /// A value as text.
 #[derive(Debug)]
-pub(super) enum Written<'a> {
+pub(super) enum ValueText<'a> {
     /// As it came.
     Came(&'a RawValue),
     /// Put there.
     Put(String),
 }
 
-impl Written<'_> {
+impl ValueText<'_> {
     pub(super) fn text(&self) -> &str {
         match self {
             Self::Came(raw) => raw.get(),
@@ -67,8 +67,8 @@ impl<'a> Object<'a> {
     pub(super) fn put(&mut self, key: &str, value: String) {
         let wanted = folded(key);
         match self.0.iter_mut().find(|(own, _)| folded(own) == wanted) {
-            Some((_, place)) => *place = Written::Put(value),
-            None => self.0.push((key.to_owned(), Written::Put(value))),
+            Some((_, place)) => *place = ValueText::Put(value),
+            None => self.0.push((key.to_owned(), ValueText::Put(value))),
         }
     }
 
@@ -117,7 +117,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
                     if !seen.insert(folded(&key)) {
                         return Err(de::Error::custom(format_args!("the key `{key}` comes twice")));
                     }
-                    all.push((key, Written::Came(value)));
+                    all.push((key, ValueText::Came(value)));
                 }
                 Ok(Object(all))
             }
