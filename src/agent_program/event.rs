@@ -62,3 +62,10 @@ impl ProgramEvent {
         !matches!(self, Self::Retry(_))
     }
 }
+
+/// Is it the name of a session, as all known programs give them? It becomes an argument of the next attempt, and a path or
+/// a flag must not.
+pub fn is_session_id(text: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=128).contains(&text.len()) && !text.starts_with('-') && text.bytes().all(is_word)
+}

@@ -18,7 +18,7 @@ mod opencode;
 mod reading;
 
 pub use decoder::Decoder;
-pub use event::{ProgramEvent, ProgramResult};
+pub use event::{ProgramEvent, ProgramResult, is_session_id};
 pub use heard::HeardSoFar;
 pub use judge::{Metered, ProgramEnd, judge};
 pub use launch::{Launch, LaunchPlaces, launch};

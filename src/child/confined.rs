@@ -128,6 +128,22 @@ const TEMPORARY: &str = "tmp";
 /// Folder of the folders of runs, in the state folder.
 const OF_RUNS: &str = "runs";
 
+/// Folder of what could not be brought back of runs, in the state folder.
+const KEPT: &str = "kept";
+
+/// Moves a folder of a run out of it, to where it stays when the run has ended. Returns the place.
+///
+/// # Errors
+/// What the system says.
+pub fn keep_of_run(run: RunId, name: &str) -> io::Result<PathBuf> {
+    use std::os::unix::fs::DirBuilderExt;
+    let kept = run_folders().with_file_name(KEPT);
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&kept)?;
+    let place = kept.join(run.to_string());
+    std::fs::rename(run_folder(run).join(name), &place)?;
+    Ok(place)
+}
+
 /// Where the folders of runs are.
 fn run_folders() -> PathBuf {
     match KEPT_OUT.get() {
@@ -230,8 +246,9 @@ impl<'a> Confinement<'a> {
         Self { meter, ..self }
     }
 
-    /// `owner`: whose program it is. `named`: arguments that stand in the configuration; those that are files may be read. `variables`: names of
-    /// those that are set there; a `HOME` or `TMPDIR` among them stays.
+    /// `owner`: whose program it is. `named`: arguments as they stand in the configuration; those that are files may be read.
+    /// Nothing that came from elsewhere may be among them. `variables`: names of those that are set there; a `HOME` or
+    /// `TMPDIR` among them stays.
     pub fn new<'n>(
         sandbox: &'a Sandbox,
         owner: &'a ProgramOwner,
@@ -325,9 +342,10 @@ impl<'a> Confinement<'a> {
         paths
     }
 
-    /// Is it beneath what the program can write? Then a link there is of its own making, and leads where it likes.
+    /// Is it beneath what the program, or an earlier attempt of its run, can write? Then a link there is of its own making,
+    /// and leads where it likes.
     fn can_write(&self, path: &Path) -> bool {
-        self.sandbox.write.iter().any(|root| {
+        self.sandbox.write.iter().chain(self.folders).any(|root| {
             path.starts_with(root) || root.canonicalize().is_ok_and(|root| path.starts_with(root))
         })
     }

@@ -231,6 +231,8 @@ impl Maker<'_> {
         };
         let (walls, folder) = match runner {
             Some(runner) => {
+                // what the agent says of programs that a person wrote is no word on what a model has written
+                let own = if own == SandboxSetting::Off { SandboxSetting::Unset } else { own };
                 let walls = own.or(&runner.sandbox).or(&SandboxSetting::On(Arc::default()));
                 (walls, Some(WORK))
             }

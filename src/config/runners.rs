@@ -6,6 +6,7 @@ use super::{reach, sandbox};
 use crate::config::values::refers;
 use crate::domain::*;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// All tables.
 pub(super) fn runners(
@@ -268,6 +269,7 @@ fn workspace(item: Item<'_>) -> Option<Workspace> {
             }
             let path = path(folder)?;
             reach::judge(&folder, &path);
+            not_a_repository(&folder, &path);
             Some(Workspace::Folder(path))
         }
         (None, Some(repo)) => {
@@ -287,6 +289,20 @@ fn workspace(item: Item<'_>) -> Option<Workspace> {
             )
         }
     }
+}
+
+/// The settings of a repository can make git run programs as whoever uses it there: what an agent program can write must not
+/// be one.
+fn not_a_repository(item: &Item<'_>, folder: &Path) {
+    let is_one = |folder: &&Path| (item.file.context.look)(&folder.join(".git")).is_ok();
+    let Some(repository) = folder.ancestors().find(is_one) else { return };
+    item.refuse_with::<()>(
+        format!(
+            "`{}` is in a git repository: the program could change its settings and hooks, and git runs those as you",
+            folder.display()
+        ),
+        format!("write repo = \"{}\": it works in a clone, and what it made comes back as a branch", repository.display()),
+    );
 }
 
 fn resume(section: &Section<'_>, name: &str, runner: Option<&RunnerSpec>) -> ResumePolicy {

@@ -36,6 +36,8 @@ pub(super) struct Surroundings {
     pub(super) folders: Vec<PathBuf>,
     /// Folders beneath which it may execute files.
     pub(super) executes: Vec<PathBuf>,
+    /// The arguments as they stand in the configuration, where those of the command were filled in; `None`: they are its own.
+    pub(super) configured: Option<Vec<String>>,
 }
 
 /// Starts the keeper of a command. It waits for permission. What the system lacks for now is waited for,
@@ -54,6 +56,7 @@ pub(super) async fn start(
     let until = Instant::now() + patience;
     let mut pause = FIRST_PAUSE;
     loop {
+        let named = surroundings.configured.as_ref().unwrap_or(&command.argv);
         let order = StartOrder {
             argv: command.argv.clone(),
             environment: environment.clone(),
@@ -61,7 +64,7 @@ pub(super) async fn start(
             confinement: command
                 .sandbox
                 .as_deref()
-                .map(|sandbox| Confinement::new(sandbox, owner, &command.argv, command.env.keys()))
+                .map(|sandbox| Confinement::new(sandbox, owner, named, command.env.keys()))
                 .map(|walls| walls.with_folders(&surroundings.folders, &surroundings.executes))
                 .map(|walls| walls.with_meter(surroundings.meter.as_ref()).owned()),
             control,

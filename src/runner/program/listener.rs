@@ -1,7 +1,7 @@
 //! Listens to an agent program: what it prints becomes entries of the journal and lines of the run's output. Knows when it
 //! has been silent for too long.
 use super::journal::ProgramJournal;
-use crate::agent_program::{Decoder, HeardSoFar, ProgramEvent};
+use crate::agent_program::{Decoder, HeardSoFar, ProgramEvent, is_session_id};
 use crate::domain::{Effect, ErrorKind, RunError, RunnerSpec, Said, Step, Stream, ToolReply, human_duration};
 use crate::proxy::meter::Meter;
 use crate::runner::broken::to_std;
@@ -82,6 +82,14 @@ impl ProgramListener {
         for event in events {
             if event.is_progress() {
                 self.progress = Some(Instant::now());
+            }
+            if let ProgramEvent::Session { id, .. } = &event
+                && !is_session_id(id)
+            {
+                self.complain(
+                    "it names a session in a way that no session is named; that is left out".into(),
+                );
+                continue;
             }
             // some say it again with each step
             let is_known =

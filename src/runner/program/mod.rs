@@ -19,7 +19,7 @@ use super::command::{Attempt, End, Ran, StartPlan, Surroundings};
 use super::output::Output;
 use super::template::{self, Places};
 use crate::agent_program::{Launch, LaunchPlaces, Metered, ProgramEnd, judge, launch};
-use crate::child::confined::run_folder;
+use crate::child::confined::{keep_of_run, run_folder};
 use crate::domain::{
     AttemptEnd, AttemptOutcome, Body, CommandSpec, ErrorKind, Finish, ModelSpec, ProcessRole, ProgramOwner,
     RepositorySpec, ResumePolicy, RunError, RunnerQuery, RunnerSpec, Said, Sandbox, Step, TextOrSecret,
@@ -117,6 +117,7 @@ impl Task<'_> {
             meter: sandbox.is_some().then(|| meter.clone()),
             folders: self.world.writable(),
             executes: vec![work.clone()],
+            configured: Some(self.spec.command.clone()),
         };
         let walls = |sandbox: Arc<Sandbox>| {
             Arc::new(with_workspace(&sandbox, &self.query.workspace, &self.world.folder))
@@ -177,6 +178,9 @@ impl Attempt<'_> {
         if let Some(expected) = &spec.version {
             so_far.warnings.extend(version::expected(spec, expected, &world, &owner).await?);
         }
+        if let Workspace::Folder(folder) = &query.workspace {
+            not_a_repository(folder)?;
+        }
         if let Workspace::Repository(repository) = &query.workspace {
             let cloned = repository::clone(repository, &world, self.brief.agent.id.as_str()).await;
             so_far.warnings.extend(cloned.map_err(|why| Break::failed(ErrorKind::Config, why))?);
@@ -191,7 +195,13 @@ impl Attempt<'_> {
         if let (Workspace::Repository(repository), false) =
             (&query.workspace, matches!(came, Err(Break::Stopped)))
         {
-            self.bring_back(repository, spec, &world, &owner, &kept, so_far).await;
+            let brought = self.bring_back(repository, spec, &world, &owner, &kept).await;
+            match (brought, &came) {
+                (Ok(()), _) => {}
+                // what it did is not where it should be: that is no success
+                (Err(why), Ok(_)) => return Err(Break::failed(ErrorKind::Tool, why)),
+                (Err(why), Err(_)) => so_far.warnings.push(why),
+            }
         }
         came
     }
@@ -208,7 +218,15 @@ impl Attempt<'_> {
         }
         spec.sandbox =
             spec.sandbox.map(|sandbox| Arc::new(with_workspace(&sandbox, &query.workspace, &folder)));
-        Some((spec, Surroundings { meter: None, folders: world::writable(&folder), executes: vec![work] }))
+        Some((
+            spec,
+            Surroundings {
+                meter: None,
+                folders: world::writable(&folder),
+                executes: vec![work],
+                configured: None,
+            },
+        ))
     }
 
     /// What the program is to do: as it was asked in the first attempt of the run.
@@ -293,8 +311,10 @@ impl Attempt<'_> {
         Ok(Ready { name: name_of(spec), command, meter, journal, surroundings, over })
     }
 
-    /// What the program made in its clone becomes a branch. What stands against that is a warning: its work is judged by
-    /// itself.
+    /// What the program made in its clone becomes a branch. What can't be brought back stays in the state folder.
+    ///
+    /// # Errors
+    /// A sentence: what stands against it, and where the work is.
     async fn bring_back(
         &self,
         repository: &RepositorySpec,
@@ -302,8 +322,7 @@ impl Attempt<'_> {
         world: &World,
         owner: &ProgramOwner,
         journal: &ProgramJournal,
-        so_far: &mut ProgramSoFar,
-    ) {
+    ) -> Result<(), String> {
         let workspace = Workspace::Repository(repository.clone());
         let sandbox = spec.sandbox.unless_off();
         let sandbox = sandbox.map(|sandbox| with_workspace(&sandbox, &workspace, &world.folder));
@@ -311,14 +330,18 @@ impl Attempt<'_> {
         let kept =
             repository::bring_back(repository, world, sandbox.as_ref(), owner, agent, self.brief.run).await;
         match kept {
-            Ok(None) => {}
+            Ok(None) => Ok(()),
             Ok(Some(repository::KeptBranch { branch, summary: changes })) => {
                 let repository = repository.path.display().to_string();
                 let step = Step::Kept { repository, branch, changes };
                 // who can't write it down ends soon, for the same reason
                 let _ = journal.write(vec![journal.entry(step)]).await;
+                Ok(())
             }
-            Err(why) => so_far.warnings.push(why),
+            Err(why) => Err(match keep_of_run(self.brief.run, WORK) {
+                Ok(place) => format!("{why}. Its work is kept in {}", place.display()),
+                Err(error) => format!("{why}. Its work can't be kept either: {error}"),
+            }),
         }
     }
 
@@ -380,6 +403,22 @@ fn name_of(spec: &RunnerSpec) -> String {
     }
 }
 
+/// A folder that has become a repository since the configuration was read, maybe by what the program itself has written.
+fn not_a_repository(folder: &Path) -> Result<(), Break> {
+    let Some(found) =
+        folder.ancestors().map(|folder| folder.join(".git")).find(|git| git.symlink_metadata().is_ok())
+    else {
+        return Ok(());
+    };
+    let why = format!(
+        "its folder `{}` is in a git repository now, `{}`: what the program writes there could make git run programs as \
+         you. Look at its settings before you use git there, and remove it, or write `repo` instead of `dir`",
+        folder.display(),
+        found.display()
+    );
+    Err(Break::failed(ErrorKind::Config, why))
+}
+
 /// Where the program works.
 fn work_of(workspace: &Workspace, folder: &Path) -> PathBuf {
     match workspace {
@@ -425,10 +464,11 @@ fn taken_out(report: &MeterReport) -> Option<String> {
 
 /// What counts of the meter's report for the outcome. What it was told to refuse at the end is no reason of its own.
 fn metered(report: &MeterReport, past: &Past) -> Metered {
+    let counts = |error: &RunError| error.kind != ErrorKind::Interrupted;
     let mut metered = Metered {
         requests: past.used.requests + report.used.requests,
-        refused: report.refusal.clone().filter(|error| error.kind != ErrorKind::Interrupted),
-        failed: report.trouble.clone(),
+        refused: report.refusal.clone().filter(counts),
+        failed: report.trouble.clone().filter(counts),
         finish: None,
     };
     match &report.last {
@@ -439,6 +479,8 @@ fn metered(report: &MeterReport, past: &Past) -> Metered {
             let why = "the model's last answer had neither text nor a tool call";
             metered.failed.get_or_insert_with(|| RunError::new(ErrorKind::EmptyAnswer, why));
         }
+        // a request that the program left open when it ended
+        Some(AnswerEnd::Failed(error)) if !counts(error) => {}
         Some(AnswerEnd::Failed(error)) => {
             metered.failed.get_or_insert_with(|| error.clone());
         }

@@ -2,11 +2,17 @@
 //! comes back as a branch.
 //!
 //! What the program can write is not trusted: its hooks, filters and settings run within its walls and never here. So the
-//! commit and the bundle are made within, and only the bundle is read outside, by a git that runs no hook and checks each
-//! object. A worktree would not do: its repository can be told to run things as its owner.
+//! commit and the bundle are made within, and only the bundle is read outside: a copy that the program can't change, known as a
+//! bundle before git sees it (what is none, git may take for the name of another repository), unpacked by a git that runs no
+//! hook, and taken only if all that its commits name is there. A worktree would not do: its repository can be told to run
+//! things as its owner.
 use super::world::World;
 use crate::child::{self, ChildError, Confinement, Finished, Inherit, Program};
 use crate::domain::{KeepBranch, ProgramOwner, RepositorySpec, RunId, Sandbox, counted};
+use rustix::fs::OFlags;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -33,8 +39,6 @@ const QUIET: &[&str] = &[
     "gc.auto=0",
     "-c",
     "maintenance.auto=false",
-    "-c",
-    "protocol.file.allow=always",
     "-c",
     "transfer.fsckObjects=true",
 ];
@@ -148,28 +152,20 @@ pub(super) async fn bring_back(
         return Ok(None);
     }
     let base = std::fs::read_to_string(world.folder.join(BASE)).map_err(|error| error.to_string())?;
-    let bundle = world.temporary().join("result.bundle");
-    bundled(world, sandbox, owner, &base, &bundle).await?;
-    // a link would lead elsewhere
-    let is_made = bundle.symlink_metadata().is_ok_and(|found| found.is_file());
+    let made = world.temporary().join("result.bundle");
+    bundled(world, sandbox, owner, &base, &made).await?;
+    let bundle = world.folder.join("result.bundle");
+    let (from, to) = (made, bundle.clone());
+    let taking = tokio::task::spawn_blocking(move || take_bundle(&from, &to)).await;
+    let is_made = taking.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+    let is_made = is_made.map_err(|why| format!("what it made can't be brought back: {why}"))?;
     let (repo, branch) = (text(&spec.path), branch(agent, run));
     let place = format!("refs/heads/{branch}");
     if is_made {
-        let refspec = format!("+HEAD:{place}");
-        let fetching = [
-            "-C",
-            &repo,
-            "fetch",
-            "--quiet",
-            "--no-tags",
-            "--no-write-fetch-head",
-            "--no-recurse-submodules",
-            "--",
-            &text(&bundle),
-            &refspec,
-        ];
-        git(&fetching).await.map_err(|why| format!("what it made can't be brought back: {why}"))?;
+        let unpacked = unpack(&repo, &text(&bundle)).await;
         let _ = std::fs::remove_file(&bundle);
+        let head = unpacked.map_err(|why| format!("what it made can't be brought back: {why}"))?;
+        git(&["-C", &repo, "update-ref", &place, &head]).await?;
     } else if spec.keep == KeepBranch::Changed || base.is_empty() {
         return Ok(None);
     } else {
@@ -179,6 +175,45 @@ pub(super) async fn bring_back(
     let diff = ["-C", &repo, "diff", "--no-ext-diff", "--no-textconv", "--stat=100", from, &place, "--"];
     let summary = git(&diff).await.unwrap_or_default();
     Ok(Some(KeptBranch { branch, summary: shortened(&summary) }))
+}
+
+/// How bundles begin (gitformat-bundle(5)).
+const BUNDLES: [&[u8]; 2] = [b"# v2 git bundle\n", b"# v3 git bundle\n"];
+
+/// Copies the bundle to where the program can't change it. False: there is none.
+fn take_bundle(from: &Path, to: &Path) -> std::io::Result<bool> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC).bits().cast_signed();
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(from) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let refuse =
+        |what: &str| Err(std::io::Error::other(format!("in the place of its bundle there is {what}")));
+    if !file.metadata()?.is_file() {
+        return refuse("something that is not a file");
+    }
+    let mut begin = Vec::new();
+    (&file).take(16).read_to_end(&mut begin)?;
+    if !BUNDLES.iter().any(|known| begin == *known) {
+        return refuse("something that is not a bundle");
+    }
+    let mut copy = File::create(to)?;
+    copy.write_all(&begin)?;
+    std::io::copy(&mut &file, &mut copy)?;
+    Ok(true)
+}
+
+/// Takes the objects of a bundle into a repository. Returns the commit that was the head of the clone.
+async fn unpack(repo: &str, bundle: &str) -> Result<String, String> {
+    let heads = git(&["-C", repo, "bundle", "unbundle", bundle]).await?;
+    let head = heads.lines().find_map(|line| line.strip_suffix(" HEAD")).unwrap_or_default();
+    if head.len() < 40 || !head.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err("the bundle names no commit".into());
+    }
+    let whole = ["-C", repo, "rev-list", "--objects", "--quiet", head, "--not", "--all"];
+    git(&whole).await.map_err(|why| format!("something of it is missing: {why}"))?;
+    Ok(head.to_owned())
 }
 
 /// Commits what is left uncommitted and makes the bundle, within the walls of the program. There is none where there is
@@ -274,6 +309,25 @@ mod tests {
     fn a_branch_has_a_name_that_git_takes() {
         let run = RunId::from_bytes([1; 16]);
         assert_eq!(branch("a..b.lock", run), format!("bgagent/a--b-lock/{run}"));
+    }
+
+    #[test]
+    fn only_a_bundle_is_taken_and_not_through_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        assert!(!take_bundle(&from, &to).unwrap());
+        for planted in ["gitdir: /home/somebody/private/.git\n", "", "# v2 git bundl"] {
+            std::fs::write(&from, planted).unwrap();
+            assert!(take_bundle(&from, &to).unwrap_err().to_string().contains("not a bundle"), "{planted}");
+        }
+        let whole = "# v2 git bundle\n0000 HEAD\n\nPACK";
+        std::fs::write(&from, whole).unwrap();
+        assert!(take_bundle(&from, &to).unwrap());
+        assert_eq!(std::fs::read_to_string(&to).unwrap(), whole);
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&from, &link).unwrap();
+        assert!(take_bundle(&link, &to).is_err());
+        assert!(take_bundle(folder.path(), &to).is_err());
     }
 
     #[test]
