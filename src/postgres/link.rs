@@ -148,10 +148,8 @@ impl Heard {
     fn take_in(&self, notice: &DbError) {
         tracing::debug!("PostgreSQL: {}: {}", notice.severity(), notice.message());
         // "The transaction has already committed locally, but might not have been replicated to the standby."
-        // (syncrep.c); its code is that of any warning
-        if notice.code() == &SqlState::WARNING
-            && notice.detail().is_some_and(|text| text.contains("committed locally"))
-        {
+        // (syncrep.c); its code is that of any warning, and its words are in the server's language
+        if notice.code() == &SqlState::WARNING && notice.routine() == Some("SyncRepWaitForLSN") {
             self.not_replicated.store(true, Ordering::Relaxed);
         }
     }
@@ -202,6 +200,8 @@ impl Place {
         let (socket, shown): (io::Result<Box<dyn Stream>>, String) = match &self.host {
             Host::Tcp(name) => {
                 let socket = TcpStream::connect((name.as_str(), self.port)).await;
+                // small messages in a row must not wait for each other's receipt
+                let socket = socket.and_then(|socket| socket.set_nodelay(true).map(|()| socket));
                 let local = socket.as_ref().ok().and_then(|socket| socket.local_addr().ok());
                 local_port = local.map(|address| address.port());
                 (socket.map(|socket| Box::new(socket) as _), format!("{name}:{}", self.port))

@@ -146,7 +146,8 @@ impl Writer {
         });
         match written {
             Ok(written) => {
-                let newest = written.last().map_or(newest, |last| last.last);
+                // those that were made before, and only now have their answer, may be older
+                let newest = written.iter().map(|one| one.last).max().map_or(newest, |last| last.max(newest));
                 self.backend.written(newest);
                 self.newest.send_if_modified(|old| std::mem::replace(old, newest) != newest);
                 for (done, WrittenCommit { refused, events, last }) in waiting.into_iter().zip(written) {

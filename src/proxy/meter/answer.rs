@@ -173,6 +173,11 @@ impl AnswerReading {
         }
     }
 
+    /// No event is open: something may be said behind what came.
+    pub(super) fn is_between_events(&self) -> bool {
+        self.open.is_empty() && self.event.is_empty()
+    }
+
     /// All came that will come. `whole`: to the end that the provider gave it.
     pub(super) fn end(mut self, whole: bool) -> HeardAnswer {
         match self.form {

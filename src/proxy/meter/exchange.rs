@@ -17,6 +17,7 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use hyper::{Method, Response, StatusCode};
 use reqwest::Url;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
@@ -66,20 +67,22 @@ enum Last {
     /// As the provider ended it.
     Whole,
     /// In the middle.
-    Cut(&'static str),
-    /// Nobody listens.
-    Gone,
+    Cut,
 }
 
 /// The body of an answer, as the program gets it.
-type Pieces = mpsc::Sender<Result<Frame<Bytes>, BodyError>>;
+struct Pieces {
+    to: mpsc::Sender<Bytes>,
+    /// All of it was given. Else its end is a break, however that came to be.
+    is_whole: Arc<AtomicBool>,
+}
 
 impl Exchange {
     pub(super) async fn run(self, mut to_program: oneshot::Sender<Answer>) {
         let Some(hold) = &self.hold else {
             let mut pieces = None;
             let (_, last) = self.send(to_program, &mut pieces).await;
-            return finish(pieces, last).await;
+            return finish(pieces, last);
         };
         self.state.begins(&hold.taken_out);
         let held = match self.take_hold(hold, &mut to_program).await {
@@ -103,7 +106,7 @@ impl Exchange {
         let (outcome, last) = self.send(to_program, &mut pieces).await;
         let used = used(&outcome, &hold.asked.worst, hold.price.as_ref());
         self.settle(hold, held, outcome, used, began.elapsed()).await;
-        finish(pieces, last).await;
+        finish(pieces, last);
     }
 
     /// Holds the worst case: for the limits of the run, then for those of the account.
@@ -161,8 +164,8 @@ impl Exchange {
         let head = self.state.spec.patience.head;
         let answered = tokio::select! {
             biased;
-            () = self.state.ended.cancelled() => return (over(), Last::Gone),
-            () = to_program.closed() => return (went_away(), Last::Gone),
+            () = self.state.ended.cancelled() => return (over(), Last::Cut),
+            () = to_program.closed() => return (went_away(), Last::Cut),
             answered = timeout(head, request.send()) => answered,
         };
         let failed = match answered {
@@ -185,7 +188,7 @@ impl Exchange {
             let message = String::from_utf8_lossy(&self.clean(why.message.clone().into())).into_owned();
             let _ = to_program.send(in_form(self.wire, status, &message));
         }
-        (failed, Last::Gone)
+        (failed, Last::Cut)
     }
 
     /// Passes an answer on as it comes.
@@ -206,14 +209,15 @@ impl Exchange {
                 self.state.spec.table
             );
             let _ = to_program.send(in_form(self.wire, StatusCode::BAD_REQUEST, &message));
-            return (Outcome::failed(ErrorKind::Config, message, false), Last::Gone);
+            return (Outcome::failed(ErrorKind::Config, message, false), Last::Cut);
         }
         let mut keyhole = Keyhole::new(&self.upstream.secrets);
         let (reading, is_stream) = self.reading(answer.headers());
         let (tx, rx) = mpsc::channel(AHEAD);
-        let head = head(status, answer.headers(), &keyhole, rx);
+        let tx = Pieces { to: tx, is_whole: Arc::default() };
+        let head = head(status, answer.headers(), &keyhole, rx, tx.is_whole.clone());
         if to_program.send(head).is_err() {
-            return (went_away(), Last::Gone);
+            return (went_away(), Last::Cut);
         }
         let tx = pieces.insert(tx);
         let mut passing = Passing { exchange: self, reading, keyhole: &mut keyhole, to: tx };
@@ -267,8 +271,8 @@ impl Passing<'_> {
         loop {
             let next = tokio::select! {
                 biased;
-                () = state.ended.cancelled() => return (Some(over_error()), Last::Cut("the run is over")),
-                () = self.to.closed() => return (Some(gone()), Last::Gone),
+                () = state.ended.cancelled() => return (Some(over_error()), Last::Cut),
+                () = self.to.to.closed() => return (Some(gone()), Last::Cut),
                 next = timeout(pause, answer.chunk()) => next,
             };
             match next {
@@ -276,7 +280,7 @@ impl Passing<'_> {
                     state.lives();
                     let bytes = self.keyhole.push(bytes);
                     if !self.give(bytes).await {
-                        return (Some(gone()), Last::Gone);
+                        return (Some(gone()), Last::Cut);
                     }
                 }
                 Ok(Ok(None)) => {
@@ -284,15 +288,12 @@ impl Passing<'_> {
                     return if self.give(rest).await {
                         (None, Last::Whole)
                     } else {
-                        (Some(gone()), Last::Gone)
+                        (Some(gone()), Last::Cut)
                     };
                 }
                 Ok(Err(error)) => {
                     let message = format!("the answer broke off: {}", net::describe(&error));
-                    return (
-                        Some(RunError::new(ErrorKind::Network, message)),
-                        Last::Cut("the answer broke off"),
-                    );
+                    return (Some(RunError::new(ErrorKind::Network, message)), Last::Cut);
                 }
                 Err(_) => return self.stalled(is_stream).await,
             }
@@ -308,14 +309,14 @@ impl Passing<'_> {
             spec.whose_patience()
         );
         let why = Some(RunError::new(ErrorKind::Timeout, message.clone()));
-        if !is_stream {
-            return (why, Last::Cut("the answer stopped"));
+        // behind half an event nothing can be said
+        if !is_stream || !self.reading.is_between_events() {
+            return (why, Last::Cut);
         }
-        // what was begun is no event, and ends with an empty line
-        let event = self.exchange.wire.error_event(504, &format!("bgagent: {message}"));
-        let event = Bytes::from(format!("\n\n{event}"));
-        let is_told = self.to.send(Ok(Frame::data(event))).await.is_ok();
-        (why, if is_told { Last::Whole } else { Last::Gone })
+        let event = Bytes::from(self.exchange.wire.error_event(504, &format!("bgagent: {message}")));
+        let pause = spec.patience.pause;
+        let is_told = matches!(timeout(pause, self.to.to.send(event)).await, Ok(Ok(())));
+        (why, if is_told { Last::Whole } else { Last::Cut })
     }
 
     /// Hands a piece over. `false`: nobody takes it.
@@ -329,7 +330,7 @@ impl Passing<'_> {
         tokio::select! {
             biased;
             () = state.ended.cancelled() => false,
-            given = timeout(pause, self.to.send(Ok(Frame::data(bytes)))) => matches!(given, Ok(Ok(()))),
+            given = timeout(pause, self.to.to.send(bytes)) => matches!(given, Ok(Ok(()))),
         }
     }
 }
@@ -339,9 +340,18 @@ fn head(
     status: StatusCode,
     headers: &HeaderMap,
     keyhole: &Keyhole,
-    pieces: mpsc::Receiver<Result<Frame<Bytes>, BodyError>>,
+    pieces: mpsc::Receiver<Bytes>,
+    is_whole: Arc<AtomicBool>,
 ) -> Answer {
-    let pieces = stream::unfold(pieces, async |mut pieces| Some((pieces.recv().await?, pieces)));
+    let next = async |open: Option<(mpsc::Receiver<Bytes>, Arc<AtomicBool>)>| {
+        let (mut pieces, is_whole) = open?;
+        match pieces.recv().await {
+            Some(bytes) => Some((Ok::<_, BodyError>(Frame::data(bytes)), Some((pieces, is_whole)))),
+            None if is_whole.load(Ordering::Acquire) => None,
+            None => Some((Err("the answer broke off".into()), None)),
+        }
+    };
+    let pieces = stream::unfold(Some((pieces, is_whole)), next);
     let mut head = Response::new(StreamBody::new(pieces).boxed_unsync());
     *head.status_mut() = status;
     let mut headers = headers.clone();
@@ -355,9 +365,9 @@ fn head(
 }
 
 /// Ends the body of an answer.
-async fn finish(pieces: Option<Pieces>, last: Last) {
-    if let (Some(pieces), Last::Cut(why)) = (pieces, last) {
-        let _ = timeout(Duration::from_secs(1), pieces.send(Err(why.into()))).await;
+fn finish(pieces: Option<Pieces>, last: Last) {
+    if let (Some(pieces), Last::Whole) = (pieces, last) {
+        pieces.is_whole.store(true, Ordering::Release);
     }
 }
 

@@ -24,12 +24,24 @@ use tokio::sync::oneshot;
 /// Where a program may show the run's key, beside `Authorization` and `?key=`.
 const KEYS: [&str; 3] = ["x-api-key", "x-goog-api-key", "x-bgagent-key"];
 
+/// Parts of an address that go on. Others could show a key, or leave usage out of an answer (`fields` at Google).
+const QUERIES: [&str; 8] =
+    ["alt", "beta", "limit", "after_id", "before_id", "pageSize", "pageToken", "client_version"];
+/// Headers of a program that do not go on: they choose what an answer says, whose account pays, or another method.
+const NOT_ON: [&str; 6] = [
+    "x-goog-fieldmask",
+    "x-goog-user-project",
+    "x-http-method-override",
+    "openai-organization",
+    "openai-project",
+    "api-key",
+];
+
 /// Longest body, in bytes, that is read without making others wait for it.
 const SHORT: usize = 1 << 20;
 
 impl Answers for MeterState {
     fn answer(self: Arc<Self>, request: Request<Incoming>, place: Place) -> BoxFuture<'static, Answer> {
-        self.lives();
         if request.method() == Method::CONNECT && is_itself(request.uri(), &place) {
             return std::future::ready(tunnel(self, request, place)).boxed();
         }
@@ -46,12 +58,28 @@ impl Answers for MeterState {
     }
 }
 
+/// What comes through a tunnel to the meter. There is none within it: each would wrap the one before.
+struct WithinTunnel(Arc<MeterState>);
+
+impl Answers for WithinTunnel {
+    fn answer(self: Arc<Self>, request: Request<Incoming>, place: Place) -> BoxFuture<'static, Answer> {
+        let state = self.0.clone();
+        if request.method() != Method::CONNECT {
+            return state.answer(request, place);
+        }
+        let wire = ModelWire::of(state.spec.model.provider).first().copied().unwrap_or(ModelWire::Chat);
+        let refused =
+            NotSent::odd(StatusCode::BAD_REQUEST, "there is no tunnel within a tunnel; ask by POST");
+        std::future::ready(refused.answer(&state, wire)).boxed()
+    }
+}
+
 /// A program that sends all its requests through the proxy connects to the proxy itself with `CONNECT`.
 fn tunnel(state: Arc<MeterState>, request: Request<Incoming>, place: Place) -> Answer {
     let ended = state.ended.clone();
     let serving = async move {
         if let Ok(upgraded) = hyper::upgrade::on(request).await {
-            listen::connection(state, TokioIo::new(upgraded), place).await;
+            listen::connection(Arc::new(WithinTunnel(state)), TokioIo::new(upgraded), place).await;
         }
     };
     tokio::spawn(ended.run_until_cancelled_owned(serving));
@@ -216,8 +244,8 @@ fn headers_on(mut headers: HeaderMap, own: &HeaderMap) -> HeaderMap {
     for name in [HOST, CONTENT_LENGTH, CONTENT_ENCODING, EXPECT, COOKIE, AUTHORIZATION] {
         headers.remove(name);
     }
-    for name in KEYS {
-        headers.remove(name);
+    for name in KEYS.iter().chain(&NOT_ON) {
+        headers.remove(*name);
     }
     // usage is read on the way
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -236,7 +264,8 @@ fn url(base: &Url, route: &Route, uri: &Uri) -> Result<Url, String> {
     let mut url = base.clone();
     url.set_path(&format!("{}{}", base.path().trim_end_matches('/'), route.path));
     let query = uri.query().unwrap_or_default().split('&');
-    let kept: Vec<&str> = query.filter(|part| !part.is_empty() && !part.starts_with("key=")).collect();
+    let is_known = |part: &&str| QUERIES.contains(&part.split('=').next().unwrap_or_default());
+    let kept: Vec<&str> = query.filter(is_known).collect();
     url.set_query((!kept.is_empty()).then(|| kept.join("&")).as_deref());
     match url.path().ends_with(&route.path) {
         true => Ok(url),
@@ -262,7 +291,7 @@ mod tests {
             (
                 "https://a.example/v1beta/",
                 "/models/x:streamGenerateContent",
-                "/v1beta/models/x:streamGenerateContent?alt=sse&key=abc",
+                "/v1beta/models/x:streamGenerateContent?alt=sse&key=abc&fields=candidates&%24fields=x&%6bey=abc",
                 "https://a.example/v1beta/models/x:streamGenerateContent?alt=sse",
             ),
             ("https://a.example", "/responses", "/responses?key=abc", "https://a.example/responses"),
@@ -288,6 +317,8 @@ mod tests {
             ("x-stainless-retry-count", "1"),
             ("accept-encoding", "gzip, br"),
             ("user-agent", "claude-cli/2"),
+            ("x-goog-fieldmask", "candidates"),
+            ("openai-project", "other"),
         ];
         let headers: HeaderMap = all
             .iter()

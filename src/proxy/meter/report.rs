@@ -18,7 +18,7 @@ pub struct MeterReport {
     /// How the last answer ended: of a request with tools, if any had some, since what a program asks beside its work has
     /// none.
     pub last: Option<AnswerEnd>,
-    /// When the program last asked something, or a byte of an answer came.
+    /// When the program last asked something that is not odd, or a byte of an answer came.
     pub last_sign: Instant,
     /// What was answered with an error since it is no request of a model, or does not show the run's key. That is no
     /// failure of the run: programs ask for much that they can do without.

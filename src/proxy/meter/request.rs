@@ -33,6 +33,9 @@ pub(super) struct RequestReader {
     pub(super) counts_only: bool,
 }
 
+/// Longest name of a model, in bytes.
+const LONGEST_NAME: usize = 200;
+
 /// Keys of a request that name something which only the provider has.
 const KEPT_THERE: [&str; 4] = ["previous_response_id", "conversation", "prompt", "cachedContent"];
 
@@ -47,6 +50,9 @@ impl RequestReader {
             None if self.counts_only => String::new(),
             None => request.text("model").ok_or("names no `model`")?,
         };
+        if model.len() > LONGEST_NAME {
+            return Err(format!("names a `model` of {} bytes: no model has so long a name", model.len()));
+        }
         self.refuse(&request)?;
         let mut changes = Changes::default();
         self.take_tools_out(&mut request, &mut changes)?;
@@ -158,6 +164,13 @@ impl RequestReader {
                 changes.take_out(key);
             }
         }
+        // the price of a table is that of the usual speed
+        for key in ["speed", "service_tier"] {
+            if request.text(key).is_some_and(|how| matches!(how.as_str(), "fast" | "priority")) {
+                request.remove(key);
+                changes.take_out(key);
+            }
+        }
         let Some(text) = request.get("tools") else { return Ok(()) };
         let text = text.to_owned();
         let tools: Vec<&RawValue> = serde_json::from_str(&text)
@@ -206,7 +219,8 @@ impl RequestReader {
         let is_own = match self.wire {
             ModelWire::Messages => MESSAGES.iter().any(|own| kind.starts_with(own)),
             _ => {
-                let hosted = parts.get("environment").is_some_and(|place| place.contains("container"));
+                let place = parts.get("environment").map(|place| Object::parse(place).ok()?.text("type"));
+                let hosted = place.is_some_and(|place| place.as_deref() != Some("local"));
                 OPENAI.iter().any(|own| kind.starts_with(own)) || kind == "mcp" || (kind == "shell" && hosted)
             }
         };

@@ -146,23 +146,28 @@ impl MeterSpec {
     /// The table that a model is priced by, with the price: that of the meter, or another of the same provider. `None`: no
     /// table names it.
     pub(super) fn priced_by(&self, model: &str) -> Option<(&str, Option<Price>)> {
-        if is_model(&self.model.model, model) {
-            return Some((&self.table, self.model.price));
-        }
-        let mut side = self.side.iter().filter(|(_, spec)| is_model(&spec.model, model));
-        side.next().map(|(name, spec)| (name.as_str(), spec.price))
+        let own = std::iter::once((&self.table, &self.model));
+        let all = || own.clone().chain(&self.side);
+        // a table for a release says more than one for all releases
+        let exact = all().find(|(_, spec)| plain(&spec.model) == plain(model));
+        let found = exact.or_else(|| all().find(|(_, spec)| is_model(&spec.model, model)));
+        found.map(|(name, spec)| (name.as_str(), spec.price))
     }
+}
+
+/// A name without what Gemini puts before it.
+fn plain(name: &str) -> &str {
+    name.strip_prefix("models/").unwrap_or(name)
 }
 
 /// Is this the model of a table? Providers give a release of a model its name with the date behind it.
 fn is_model(named: &str, model: &str) -> bool {
-    let plain = |name: &str| name.strip_prefix("models/").unwrap_or(name).to_owned();
     let (named, model) = (plain(named), plain(model));
     let is_date = |text: &str| {
         let digits = text.chars().filter(char::is_ascii_digit).count();
         digits == 8 && text.chars().all(|c| c.is_ascii_digit() || c == '-')
     };
-    model.strip_prefix(&named).is_some_and(|rest| {
+    model.strip_prefix(named).is_some_and(|rest| {
         rest.is_empty() || rest == "-latest" || rest.strip_prefix('-').is_some_and(is_date)
     })
 }

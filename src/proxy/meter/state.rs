@@ -127,7 +127,7 @@ impl MeterState {
         self.exchanges.wait().await;
     }
 
-    /// The program asked something, or a byte of an answer came.
+    /// A byte of an answer came.
     pub(super) fn lives(&self) {
         self.seen().last_sign = Instant::now();
     }
@@ -142,12 +142,14 @@ impl MeterState {
             return Err(RunError::new(ErrorKind::RequestLimit, message));
         }
         seen.lookups += 1;
+        seen.last_sign = Instant::now();
         Ok(())
     }
 
     /// A request is on its way to be held for and sent.
     pub(super) fn begins(&self, taken_out: &[String]) {
         let mut seen = self.seen();
+        seen.last_sign = Instant::now();
         seen.in_flight += 1;
         for name in taken_out {
             if seen.taken_out.len() < MOST_NAMES || seen.taken_out.contains_key(name) {

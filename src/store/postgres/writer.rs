@@ -1,5 +1,6 @@
 //! The writer's side of a PostgreSQL database: each transaction is fenced, and a commit whose answer was lost is found out
 //! about before anything more is written.
+use super::durability;
 use super::fence::{self, Lead};
 use super::open::OpenedOnServer;
 use super::server::{Purpose, StoreServer};
@@ -97,13 +98,23 @@ impl Leader {
 
     /// The connection is to be trusted, and what was in doubt is not any more.
     fn is_sound(&mut self) -> Result<(), StoreError> {
-        if let Some(lead) = self.session.leads().filter(|_| !self.session.is_in_doubt()) {
+        // a commit that is in doubt has not moved it
+        if let Some(lead) = self.session.leads() {
             self.lead = lead;
         }
         if self.session.is_open() {
             return Ok(());
         }
         let session = self.server.connect(Purpose::Write)?;
+        // it may be another server now, which promises less
+        durability::check(&self.server, &session).map_err(|error| match error {
+            // it may promise more again: until then nothing new is started
+            StoreError::NotDurable { .. } => StoreError::Other {
+                doing: "connecting to the database again".into(),
+                what: error.to_string(),
+            },
+            other => other,
+        })?;
         // waits for what the old connection may still be doing
         let found =
             Lead::found(&session).map_err(self.server.says("asking how far the database has come"))?;
@@ -116,9 +127,10 @@ impl Leader {
         }
         session.lead(found);
         let batch = std::mem::take(&mut self.in_doubt);
+        // what was in doubt may also be a renewal, which wrote nothing
         if was_made {
             self.newest = batch.last().map_or(self.newest, |(_, written)| written.last);
-            self.made = batch;
+            self.made.extend(batch);
         }
         self.lead = found;
         self.session = session;

@@ -129,9 +129,15 @@ fn tools_that_a_provider_runs_are_taken_out_and_named() {
     let group = json!({"type": "namespace", "name": "x", "tools": [{"type": "web_search"}, own]});
     let (sent_group, _) = sent(ModelWire::Responses, &json!({"model": "m", "tools": [group]}));
     assert_eq!(sent_group["tools"], json!([{"type": "namespace", "name": "x", "tools": [own]}]));
-    let shell = json!({"type": "shell", "environment": {"type": "container_auto"}});
-    let (sent_shell, readied) = sent(ModelWire::Responses, &json!({"model": "m", "tools": [shell]}));
-    assert_eq!((sent_shell.get("tools"), readied.has_tools), (None, false));
+    for place in ["container_auto", "\\u0063ontainer_auto"] {
+        let body = format!(
+            "{{\"model\":\"m\",\"tools\":[{{\"type\":\"shell\",\"environment\":{{\"type\":\"{place}\"}}}}]}}"
+        );
+        let readied = reader(ModelWire::Responses).read(body.as_bytes(), None).unwrap();
+        assert_eq!((readied.has_tools, readied.taken_out), (false, vec!["shell".to_owned()]), "{place}");
+    }
+    let local = json!({"model": "m", "tools": [{"type": "shell", "environment": {"type": "local"}}]});
+    assert_eq!(sent(ModelWire::Responses, &local).0["tools"], local["tools"]);
 
     for kind in ["web_search_20250305", "web_fetch_20250910", "code_execution_20250825", "mcp_toolset"] {
         let own = json!({"name": "web_search", "input_schema": {"type": "object"}});
@@ -161,6 +167,18 @@ fn tools_that_a_provider_runs_are_taken_out_and_named() {
 }
 
 #[test]
+fn a_dearer_speed_does_not_go_on() {
+    for (wire, key, how, stays) in [
+        (ModelWire::Messages, "speed", "fast", false),
+        (ModelWire::Responses, "service_tier", "priority", false),
+        (ModelWire::Chat, "service_tier", "flex", true),
+    ] {
+        let (sent, readied) = sent(wire, &json!({"model": "m", key: how}));
+        assert_eq!((sent.get(key).is_some(), readied.taken_out.is_empty()), (stays, stays), "{how}");
+    }
+}
+
+#[test]
 fn what_has_no_bound_is_refused_with_words() {
     for (wire, body, word) in [
         (
@@ -175,6 +193,7 @@ fn what_has_no_bound_is_refused_with_words() {
         (ModelWire::Gemini, json!({"cachedContent": "cachedContents/1"}), "cachedContent"),
         (ModelWire::Gemini, json!({"cached_content": "cachedContents/1"}), "cachedContent"),
         (ModelWire::Messages, json!({"messages": []}), "model"),
+        (ModelWire::Messages, json!({"model": "m".repeat(201)}), "201 bytes"),
         (
             ModelWire::Messages,
             json!({"model": "m", "messages": [{"content": [{"source": {"type": "url", "url": "https://a.example"}}]}]}),

@@ -267,8 +267,18 @@ async fn a_program_that_sends_all_through_its_proxy_reaches_the_meter_and_nothin
         ),
     ] {
         let heard = said(own, &text).await;
-        assert!(heard.contains("HTTP/1.1 400 ") && heard.contains("name other hosts in `net`"), "{heard}");
+        let word = if text.starts_with(&format!("CONNECT {own}")) {
+            "no tunnel within"
+        } else {
+            "name other hosts in `net`"
+        };
+        assert!(heard.contains("HTTP/1.1 400 ") && heard.contains(word), "{heard}");
     }
+    let nested = format!(
+        "CONNECT {own} HTTP/1.1\r\nhost: {own}\r\n\r\nCONNECT {own} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    );
+    let heard = said(own, &nested).await;
+    assert!(heard.contains("no tunnel within a tunnel"), "{heard}");
     assert_eq!(bench.provider.seen().len(), 3);
 }
 
