@@ -1,6 +1,5 @@
 //! Who may write: the daemon whose epoch stands in the row of `fleet`. Each of its transactions begins by moving that row,
 //! so two daemons never write at once, whatever clocks, pauses and lost connections do.
-use super::session::Session;
 use crate::store::sql::{Scope, Sql, SqlResult, Value, params};
 
 /// The transactions of the one that leads.
@@ -53,8 +52,7 @@ pub(super) struct LeadHolder {
 
 /// Takes the lead for `me`, if nobody else has it. What is left of an earlier life of the same daemon is ended: the caller
 /// holds the lock of its state folder, so that life is over.
-pub(super) fn take(session: &Session, me: &str) -> SqlResult<Result<Lead, LeadHolder>> {
-    let db: &Sql = session;
+pub(super) fn take(db: &Sql, me: &str) -> SqlResult<Result<Lead, LeadHolder>> {
     let holder = db.one(
         "SELECT leader, CAST(ceil(greatest(extract(epoch FROM expires - now()), 0)) AS BIGINT), leader = '' OR leader = ?1
            OR expires < now() FROM fleet",
@@ -88,7 +86,6 @@ pub(super) fn give_up(db: &Sql) -> SqlResult<()> {
 }
 
 /// Renews the lead; nothing else is written.
-pub(super) fn renew(session: &Session) -> SqlResult<()> {
-    let db: &Sql = session;
+pub(super) fn renew(db: &Sql) -> SqlResult<()> {
     db.begin(Scope::Write)?.commit()
 }

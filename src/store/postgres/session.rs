@@ -15,15 +15,12 @@ use std::ops::ControlFlow;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::{Error, Statement};
 
 /// Answers that are waited for at the most before more is sent.
 const MOST_UNDER_WAY: usize = 1000;
 /// How long an answer may take: the server ends a statement before that by its own `statement_timeout`.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// What a rule about slots says when it keeps a row out (`RAISE … USING ERRCODE` of the migrations).
-const OF_RULES: &str = "BG001";
 
 type UnderWay = Pin<Box<dyn Future<Output = Result<u64, Error>> + Send>>;
 
@@ -306,9 +303,4 @@ impl SqlConnection for Session {
     fn size(&self) -> SqlResult<u64> {
         super::size::on_disk(self)
     }
-}
-
-/// Does a row break a rule about slots, or a key that is there?
-pub(super) fn is_of_rules(code: &SqlState) -> bool {
-    *code == SqlState::UNIQUE_VIOLATION || code.code() == OF_RULES
 }

@@ -1,13 +1,11 @@
 //! How large the tables are.
-use super::session::Session;
 use crate::store::sql::{Sql, SqlResult};
 
 /// What an entry of a table takes beside its columns: its header, its line pointer, and its places in the indexes.
 const BESIDE_COLUMNS: i64 = 100;
 
 /// Bytes that the tables and their indexes take on the disk.
-pub(super) fn on_disk(session: &Session) -> SqlResult<u64> {
-    let db: &Sql = session;
+pub(super) fn on_disk(db: &Sql) -> SqlResult<u64> {
     let sql = "SELECT CAST(coalesce(sum(pg_total_relation_size(c.oid)), 0) AS BIGINT) FROM pg_class c
          WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r'";
     db.one(sql, &[], |row| row.get::<i64>(0)).map(i64::unsigned_abs)
@@ -15,8 +13,7 @@ pub(super) fn on_disk(session: &Session) -> SqlResult<u64> {
 
 /// About how many bytes hold something, as of the last measurement. Room of rows that are gone is used again and not given
 /// back, so the size on the disk says nothing of them.
-pub(super) fn used(session: &Session) -> SqlResult<u64> {
-    let db: &Sql = session;
+pub(super) fn used(db: &Sql) -> SqlResult<u64> {
     let sql = format!(
         "SELECT CAST(coalesce(sum(greatest(c.reltuples, 0) * (w.width + {BESIDE_COLUMNS})), 0) AS BIGINT)
          FROM pg_class c JOIN (SELECT tablename, sum(avg_width) AS width FROM pg_stats
@@ -24,15 +21,14 @@ pub(super) fn used(session: &Session) -> SqlResult<u64> {
          WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r'"
     );
     let used = db.one(&sql, &[], |row| row.get::<i64>(0))?.unsigned_abs();
-    Ok(used.min(on_disk(session)?))
+    Ok(used.min(on_disk(db)?))
 }
 
 /// Has the server measure how many rows there are, and how wide.
-pub(super) fn measure(session: &Session) -> SqlResult<()> {
-    let db: &Sql = session;
+pub(super) fn measure(db: &Sql) -> SqlResult<()> {
     let tables = "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = current_schema()";
     for table in db.rows(tables, &[], |row| row.get::<String>(0))? {
-        session.batch(&format!("ANALYZE {table}"))?;
+        db.run(&format!("ANALYZE {table}"), &[])?;
     }
     Ok(())
 }

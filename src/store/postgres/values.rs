@@ -1,5 +1,4 @@
 //! Values as PostgreSQL takes and gives them, and what its errors mean.
-use super::session::is_of_rules;
 use crate::store::sql::{Columns, SqlError, SqlErrorKind, SqlResult, Value, odd};
 use std::error::Error;
 use tokio_postgres::Row;
@@ -45,7 +44,7 @@ impl ToSql for Bound {
             (Self::Integer(number), &Type::FLOAT8) => (*number as f64).to_sql(ty, out),
             (Self::Integer(number), &Type::BOOL) => (*number != 0).to_sql(ty, out),
             (Self::Real(number), &Type::FLOAT8) => number.to_sql(ty, out),
-            (Self::Text(text), &Type::TEXT) => text.to_sql(ty, out),
+            (Self::Text(text), &Type::TEXT | &Type::NAME) => text.to_sql(ty, out),
             (Self::Blob(bytes), &Type::BYTEA) => bytes.to_sql(ty, out),
             (value, ty) => Err(format!("the statement wants {ty}, and gets {value:?}").into()),
         }
@@ -109,6 +108,14 @@ fn is_of_io(error: &tokio_postgres::Error) -> bool {
         cause = inner.source();
     }
     false
+}
+
+/// What a rule about slots says when it keeps a row out (`RAISE … USING ERRCODE` of the migrations).
+const OF_RULES: &str = "BG001";
+
+/// Does a row break a rule about slots, or a key that is there?
+fn is_of_rules(code: &SqlState) -> bool {
+    *code == SqlState::UNIQUE_VIOLATION || code.code() == OF_RULES
 }
 
 /// By the classes of PostgreSQL's appendix A.
