@@ -32,7 +32,11 @@ fn read_with(text: &str, env: &(dyn Fn(&str) -> Option<String> + Sync)) -> Resul
         look: &|path| {
             let path = path.to_str().unwrap_or_default();
             let kind = match path {
-                path if path.contains("/nowhere") => return Err(std::io::ErrorKind::NotFound.into()),
+                path if path.contains("/nowhere")
+                    || (path.ends_with("/.git") && !path.contains("checkout")) =>
+                {
+                    return Err(std::io::ErrorKind::NotFound.into());
+                }
                 path if [".txt", ".db", "token", ".pem"].iter().any(|end| path.ends_with(end)) => Entry::File,
                 path if path.contains("/bin/") || path.ends_with(".sh") => Entry::Program,
                 _ => Entry::Folder,

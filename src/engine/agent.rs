@@ -47,7 +47,7 @@ pub(super) struct AgentState {
     /// The newest run that ended is of this life and of this configuration, and completed.
     pub(super) calm: bool,
     /// The newest ends of runs that it waits for, if it waits for several agents.
-    pub(super) arrived: super::join::Arrivals,
+    pub(super) arrived: super::arrivals::Arrivals,
     /// Its runs that have not ended, oldest first.
     pub(super) live: Vec<RunId>,
     /// A slot was due, and no run has completed since then.

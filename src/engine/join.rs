@@ -2,19 +2,9 @@
 //!
 //! Nothing of it is stored apart from the log: a new life reads the ends that no start has used up (`Reader::arrivals`).
 use super::Engine;
+use super::arrivals::{Arrival, Arrivals};
 use crate::domain::*;
-use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// The newest end of a run of each agent that another one waits for.
-pub(super) type Arrivals = BTreeMap<AgentId, Arrival>;
-
-/// An end of a run that counts.
-#[derive(Debug, Clone)]
-pub(super) struct Arrival {
-    run: JoinedRun,
-    event: Box<Event>,
-}
 
 impl Engine {
     /// Takes up what the log has of ends that no start has used up.

@@ -16,6 +16,7 @@
 mod active_times;
 mod agent;
 mod approval;
+mod arrivals;
 mod ask;
 mod budget;
 mod circuit;

@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 pub(super) const TABLES: &[&str] = &[
     "meta",
     "agents",
+    // before the ledger: a slot with a verdict is not claimed any more
+    "runs",
     "ledger",
     "pruned",
-    "runs",
     "processes",
     "events",
     "output",

@@ -92,7 +92,8 @@ async fn records_of_another_fleet_are_not_written_over() {
     let (store, _) = db.open();
     store.commit(vec![entry(0, stopping(1))]).await.unwrap();
     store.close().await.unwrap();
-    let file = Where { file: db.file(), server: None };
+    let elsewhere = tempfile::tempdir().unwrap();
+    let file = Where { file: elsewhere.path().join("bgagent.db"), server: None };
     let (store, _) = Store::open_at(&file).unwrap();
     store.commit(vec![entry(0, stopping(2))]).await.unwrap();
     store.close().await.unwrap();
