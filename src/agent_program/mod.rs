@@ -2,7 +2,7 @@
 //! texts in, values out.
 //!
 //! Each of them prints lines of JSON, in a form of its own. A [`Decoder`] makes [`ProgramEvent`]s of them; [`HeardSoFar`] adds those
-//! up. What they say of success is not believed: [`judge`] asks first what the meter has seen of the requests.
+//! up. What they say of success is not believed: [`judge()`] asks first what the meter has seen of the requests.
 //!
 //! Left to others: starting programs (`runner`), their requests (`proxy`), what presets know (`domain`).
 mod claude;

@@ -395,7 +395,7 @@ mod tests {
             key: None,
             urgency: about.urgency(),
         };
-        let mut rows = vec![
+        let mut rows = [
             row(1, TellOn::Completed),
             row(2, TellOn::Recovered),
             row(3, TellOn::Completed),

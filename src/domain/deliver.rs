@@ -32,7 +32,7 @@ pub struct DeliveryFacts {
 }
 
 impl DeliveryFacts {
-    /// Of a run that completed. What is JSON has fields; all else is a text. `run` has the fields of [`OF_RUN`].
+    /// Of a run that completed. What is JSON has fields; all else is a text. `run` has the fields of `OF_RUN`.
     pub fn new(result: Option<&str>, gate: Option<&str>, run: Value) -> Self {
         Self { root: json!({ "result": value_of(result), "gate": value_of(gate), "run": run }) }
     }

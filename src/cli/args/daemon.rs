@@ -122,7 +122,7 @@ pub enum StoreCommand {
         /// Where to: postgres://user@host/database, or sqlite: for the file of the state folder
         #[arg(long, value_name = "URL", value_hint = ValueHint::Other)]
         to: String,
-        /// The schema there; default: that of [store] where it names the same address, else bgagent
+        /// The schema there; default: that of the configuration where it names the same address, else bgagent
         #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
         schema: Option<String>,
         /// A file with the password

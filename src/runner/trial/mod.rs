@@ -1,5 +1,5 @@
 //! `bgagent runner test`: an agent program is started as for a run, within the same walls, and its requests are answered by
-//! this side ([`provider`]): so it costs nothing and needs no network. The attempt is a real one; only what would be written
+//! this side (`provider`): so it costs nothing and needs no network. The attempt is a real one; only what would be written
 //! down is not.
 mod provider;
 

@@ -289,7 +289,8 @@ fn a_message_that_comes_again_has_the_transaction_of_before() {
 fn a_burst_is_a_handful_of_messages_of_a_chat() {
     use std::sync::{Arc, Mutex};
     use std::time::Instant;
-    let (taken, last): (Arc<Mutex<Vec<String>>>, Arc<Mutex<Option<Instant>>>) = Default::default();
+    let taken: Arc<Mutex<Vec<String>>> = Arc::default();
+    let last: Arc<Mutex<Option<Instant>>> = Arc::default();
     let log = taken.clone();
     let endpoint = Endpoint::answering(move |request| {
         let mut last = last.lock().expect("no panic");
