@@ -3,7 +3,7 @@ use super::args::{ColorWhen, Global};
 use super::exit::Failure;
 use super::render::{self, Screen};
 use crate::client::{Address, Connection, Timeouts};
-use crate::config::{Context, Paths};
+use crate::config::{Context, Paths, RejectedFor};
 use crate::store::Where;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
@@ -51,14 +51,29 @@ impl App {
         }
     }
 
-    /// Where records are kept, by the configuration. One that can't be read says nothing of a server.
+    /// Where records are kept, by the configuration.
+    ///
+    /// # Errors
+    /// It can't be read, or is gone and there is no file: then nobody knows whether they are on a server.
     pub(super) fn records(&mut self) -> Result<Where, Failure> {
         let now = self.screen.now;
         let paths = self.paths()?;
         let context = Context::system(now).of_state(&paths.state_dir);
-        let server =
-            crate::config::load(&paths.config, &context).ok().and_then(|loaded| loaded.fleet.store.clone());
-        Ok(Where { file: paths.database(), server })
+        let file = paths.database();
+        let rejected = match crate::config::load(&paths.config, &context) {
+            Ok(loaded) => return Ok(Where { file, server: loaded.fleet.store.clone() }),
+            Err(rejected) => rejected,
+        };
+        let is_missing = rejected.why == RejectedFor::Missing;
+        if is_missing && (file.exists() || !paths.daemon_json().exists()) {
+            return Ok(Where { file, server: None });
+        }
+        let word = if is_missing { "is missing" } else { "is not valid" };
+        let config = paths.config.display();
+        Err(Failure::Conflict {
+            what: format!("where the records are is not known: the configuration {config} {word}"),
+            hint: format!("`bgagent check --config {config}` says what is wrong with it"),
+        })
     }
 
     pub(super) fn paths(&mut self) -> Result<&Paths, Failure> {

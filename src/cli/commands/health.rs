@@ -8,7 +8,7 @@ use crate::client::{Address, ClientError, Connection, Timeouts, holder, is_alive
 use crate::config::Paths;
 use crate::domain::{counted, human_duration};
 use crate::protocol::{GetDaemonStatus, NoParams};
-use crate::store::{HealthReport, HealthRow, OpenIncident, Untold};
+use crate::store::{HealthReport, HealthRow, OpenIncident, Untold, Where};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use std::io::ErrorKind;
@@ -36,14 +36,20 @@ pub(in crate::cli) fn run(app: &mut App, args: &HealthArgs) -> Result<Outcome, F
         let all = troubles(&app.address()?, PATIENCE).into_iter();
         report.problems.extend(all.map(|what| Problem { agent_id: None, what }));
     }
-    let records = app.records()?;
-    match crate::store::read_health(&records, app.screen.now, max_late) {
-        Ok(health) => {
+    let records = app.records().or_else(|unknown| match paths.database() {
+        file if file.exists() => Ok(Where { file, server: None }),
+        _ => Err(unknown),
+    });
+    match records.map(|records| crate::store::read_health(&records, app.screen.now, max_late)) {
+        // the daemon has said what it thinks of its configuration
+        Err(_) if report.status != Status::Dead => {}
+        Err(unknown) => report.problems.push(Problem { agent_id: None, what: unknown.what() }),
+        Ok(Ok(health)) => {
             report.agents = health.agents.len();
             report.problems.extend(recorded(&health, app.screen.now, max_late));
             report.warnings = warnings(&health);
         }
-        Err(error) => {
+        Ok(Err(error)) => {
             report.status = Status::Dead;
             let what = match error.hint() {
                 Some(hint) => format!("{error}; {hint}"),
