@@ -318,7 +318,7 @@ pub(super) const NOTIFY: &[Key] = &[
         "telegram, matrix, gotify, ntfy: the token of the bot, the account, the application",
     ),
     key("chat", Kind::Any, "telegram: the chat: its number, or @name of a channel"),
-    key("topic", Kind::TextOrSecret, "ntfy: the topic; whoever knows it can read it"),
+    key("topic", Kind::TextOrSecret, "ntfy: the topic; anyone who knows it can read it"),
     key("room", Kind::TextOrSecret, "matrix: the room: !id:server"),
     key("command", Kind::Command, "command: gets the message as JSON on standard input"),
     key("env", Kind::Texts2, "command: added to its environment"),

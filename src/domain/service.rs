@@ -191,14 +191,14 @@ pub const SERVICES: &[ServicePreset] = &[
         body: r#"{"topic": "{topic}", "title": "{title}", "message": "{text}", "priority": "{priority}"}"#,
         escaping: Escaping::Plain,
         most: (4_000, LengthUnit::Bytes),
-        most_bytes: 64 << 10,
+        most_bytes: 8_000,
         retry_after: None,
         priority: [3, 4, 5],
         moved_to: None,
         docs: "https://docs.ntfy.sh/publish/#publish-as-json",
     },
     // An event has at most 64 KiB; a message that comes again under its transaction is taken once. 429 has
-    // `retry_after_ms`. `m.text`: `m.notice` rings no bell.
+    // `retry_after_ms`. `m.text`: `m.notice` rings no bell. Empty `m.mentions`: no word of a result calls anybody.
     ServicePreset {
         kind: NotifyType::Matrix,
         method: "PUT",
@@ -207,7 +207,7 @@ pub const SERVICES: &[ServicePreset] = &[
         needs: &["url", "room", "token"],
         takes: &[],
         token_header: Some(("Authorization", "Bearer {token}")),
-        body: r#"{"msgtype": "m.text", "body": "{title}\n{text}"}"#,
+        body: r#"{"msgtype": "m.text", "body": "{title}\n{text}", "m.mentions": {}}"#,
         escaping: Escaping::Plain,
         most: (30_000, LengthUnit::Bytes),
         most_bytes: 60_000,

@@ -201,11 +201,7 @@ fn hold(state: &MeterState, wire: ModelWire, readied: Readied) -> Result<Hold, N
         let message = format!("the model `{shown}` has no price, and dollars are limited: {advice}");
         return Err(NotSent::because(RunError::new(ErrorKind::CostLimit, message)));
     }
-    let price = price.map(|price| match readied.long_cache {
-        // "Pricing" of Anthropic's page on prompt caching
-        true => Price { cache_write: price.cache_write.max(2.0 * price.input), ..price },
-        false => price,
-    });
+    let price = price.map(|price| with_cache_writes(price, wire, readied.long_cache));
     let worst = worst_case(readied.input, readied.output, price.as_ref());
     let asked = Asked {
         table,
@@ -216,6 +212,17 @@ fn hold(state: &MeterState, wire: ModelWire, readied: Readied) -> Result<Hold, N
         has_tools: readied.has_tools,
     };
     Ok(Hold { asked, price, taken_out: readied.taken_out })
+}
+
+/// What is written to a cache costs more than what is sent, by "Pricing" of Anthropic's page on prompt caching: twice as much
+/// if it stays for an hour, else 1.25 times. Programs ask for that in each request, whatever the table says of its own.
+fn with_cache_writes(price: Price, wire: ModelWire, for_an_hour: bool) -> Price {
+    let least = match (wire, for_an_hour) {
+        (_, true) => 2.0,
+        (ModelWire::Messages, false) => 1.25,
+        _ => return price,
+    };
+    Price { cache_write: price.cache_write.max(least * price.input), ..price }
 }
 
 fn worst_case(input: u64, output: u64, price: Option<&Price>) -> WorstCase {
@@ -345,5 +352,18 @@ mod tests {
                 "x-stainless-retry-count: 1",
             ]
         );
+    }
+
+    #[test]
+    fn writes_to_a_cache_cost_what_the_provider_asks_for_them() {
+        let plain = Price { input: 4.0, cached_input: 0.4, cache_write: 4.0, output: 20.0 };
+        let writes = |price, wire, for_an_hour| with_cache_writes(price, wire, for_an_hour).cache_write;
+        assert_eq!(writes(plain, ModelWire::Messages, false), 5.0);
+        assert_eq!(writes(plain, ModelWire::Messages, true), 8.0);
+        assert_eq!(writes(plain, ModelWire::Chat, false), 4.0);
+        let dear = Price { cache_write: 9.0, ..plain };
+        assert_eq!(writes(dear, ModelWire::Messages, true), 9.0);
+        let worst = worst_case(1_000_000, 0, Some(&with_cache_writes(plain, ModelWire::Messages, false)));
+        assert_eq!(worst.usd, 5.0);
     }
 }
