@@ -28,6 +28,17 @@ pub fn wall_moved(moved: Moved) -> Timestamp {
     Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
 }
 
+/// Time since the machine started, asleep as well (`CLOCK_BOOTTIME`, clock_gettime(2)). Tests don't move it.
+pub fn boot() -> SignedDuration {
+    #[cfg(target_os = "linux")]
+    const CLOCK: rustix::time::ClockId = rustix::time::ClockId::Boottime;
+    // goes on asleep there (clock_gettime(3) of macOS)
+    #[cfg(not(target_os = "linux"))]
+    const CLOCK: rustix::time::ClockId = rustix::time::ClockId::Monotonic;
+    let time = rustix::time::clock_gettime(CLOCK);
+    SignedDuration::new(time.tv_sec, i32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
 /// How far a test has moved the clocks. `None`, and nothing is looked at, outside of tests.
 pub fn moved() -> Option<Moved> {
     static FILE: OnceLock<Option<PathBuf>> = OnceLock::new();

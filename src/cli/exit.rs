@@ -188,6 +188,15 @@ impl Failure {
             Self::Io { doing, path, cause } => format!("can't {doing} {}: {cause}", path.display()),
             Self::State(refusal) => refusal.what.clone(),
             Self::BrokenPipe => "the reader of the output is gone".into(),
+            Self::Client(ClientError::Unreachable {
+                holder: Some(holder), listener: Some(listener), ..
+            }) if listener.standby_of.is_some() && Some(listener.pid) == holder.pid => {
+                let leader = listener.standby_of.as_deref().unwrap_or_default();
+                format!(
+                    "the daemon here ({}) stands by, and answers nobody: {leader} leads",
+                    process(*holder)
+                )
+            }
             Self::Client(error @ ClientError::Unreachable { holder: Some(holder), listener, socket, .. })
                 if listener.as_ref().is_none_or(|listener| listener.socket == *socket) =>
             {
@@ -239,6 +248,11 @@ impl Failure {
                 }
                 ClientError::Unreachable { socket, cause, .. } if cause.contains("Permission denied") => {
                     Some(format!("{} belongs to another user: ask as that user", socket.display()))
+                }
+                ClientError::Unreachable { holder: Some(holder), listener: Some(listener), .. }
+                    if listener.standby_of.is_some() && Some(listener.pid) == holder.pid =>
+                {
+                    Some("ask there; `bgagent health` reads the records from here as well".into())
                 }
                 ClientError::Unreachable { holder: Some(holder), .. } => {
                     let stop = holder
@@ -412,6 +426,7 @@ mod tests {
                 pid: 4711,
                 version: String::new(),
                 protocol: None,
+                standby_of: None,
             }),
             holder: Some(Holder { pid: Some(4711) }),
         });
@@ -431,6 +446,7 @@ mod tests {
             pid: u32::MAX,
             version: String::new(),
             protocol: None,
+            standby_of: None,
         };
         let failure = Failure::Client(ClientError::Unreachable {
             socket: "/run/x.sock".into(),

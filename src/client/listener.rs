@@ -15,6 +15,9 @@ pub struct Listener {
     /// Newest protocol that it speaks.
     #[serde(default)]
     pub protocol: Option<u32>,
+    /// The daemon that leads, while this one stands by and listens nowhere.
+    #[serde(default)]
+    pub standby_of: Option<String>,
 }
 
 /// Who holds the lock of a state folder.

@@ -104,6 +104,7 @@ impl Maker<'_> {
             slow_after: section.positive("slow_after"),
             ping: section.get("ping").and_then(|item| super::ping::ping(item, keys::PING)).map(Arc::new),
             accept_risk: accept_risk(section),
+            when_cut_off: section.word("when_cut_off").filter(|word| *word != WhenCutOff::Stop),
             history,
             control: section.word("control").filter(|control| *control != Control::None),
             // the last: all that is wrong with the agent is told at once

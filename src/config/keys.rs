@@ -580,6 +580,12 @@ pub(super) const AGENT: &[Key] = &[
          cancelled for it, or both run; default skip",
     ),
     key("enabled", Kind::Flag, "false: starts as stopped; default true"),
+    key(
+        "when_cut_off",
+        Kind::Word(WhenCutOff::WORDS),
+        "with [store]: what happens to its programs when the database can't be reached for 14 seconds, so that another daemon \
+         may soon lead; default stop",
+    ),
     key("query", Kind::Text, "what a model is to do; {gate} and {event.…} are filled in"),
     key("system_instruction", Kind::Text, "who the model is to be"),
     key("model", Kind::Text, "name of a [models.…] table"),

@@ -85,7 +85,7 @@ fn lint(at: &Place<'_>, fleet: &Fleet) {
         );
         at.file.warn(at.of("overlap"), message, Some("shorten `timeout`, or use another `overlap`".into()));
     }
-    without_effect(at);
+    without_effect(at, fleet);
     if at.has("env") && !matches!(agent.body, Body::Command(_)) {
         at.file.warn(
             at.of("env"),
@@ -110,7 +110,7 @@ fn calls_tools(agent: &AgentSpec) -> bool {
 }
 
 /// Keys of the agent itself that mean nothing beside its schedule and its runner.
-fn without_effect(at: &Place<'_>) {
+fn without_effect(at: &Place<'_>, fleet: &Fleet) {
     const OF_QUERIES: &[&str] = &[
         "system_instruction",
         "model",
@@ -155,6 +155,11 @@ fn without_effect(at: &Place<'_>) {
     }
     if !matches!(agent.body, Body::Command(_)) {
         found.extend(OF_COMMANDS.iter().map(|key| (*key, "agents with a `command`")));
+    }
+    if !matches!(agent.body, Body::Command(_) | Body::Runner(_)) {
+        found.push(("when_cut_off", "agents with a `command` or a `runner`"));
+    } else if fleet.store.is_none() {
+        found.push(("when_cut_off", "fleets with records on a server ([store])"));
     }
     let scheduled = at.knows(SCHEDULE);
     if scheduled && agent.schedule.interval().is_none() {

@@ -40,6 +40,7 @@ pub fn store_at(
             "a password must not stand in an address".to_owned(),
             Some("write the address without it, and --password-file FILE".to_owned()),
         ),
+        Wrong::Setting(name) => (not_a_setting(&name), Some(WHERE.to_owned())),
         Wrong::Scheme => form("the address must begin with postgres:// or be sqlite:"),
         Wrong::Database => form("the address names no database"),
     })?;
@@ -49,8 +50,31 @@ pub fn store_at(
     Ok(StoreSpec { url, password, schema, durability: Durability::Single })
 }
 
+/// Settings that may follow the `?` of an address. Where it leads, and as whom, stands before: a setting that says it again would
+/// not be seen by what shows, trusts and checks an address.
+const SETTINGS: &[&str] = &[
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "sslsni",
+    "sslcompression",
+    "ssl_min_protocol_version",
+    "gssencmode",
+    "channel_binding",
+    "connect_timeout",
+    "tcp_user_timeout",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "application_name",
+    "options",
+];
+
 /// What is wrong with an address.
 enum Wrong {
+    Setting(String),
     Scheme,
     Password,
     Database,
@@ -62,9 +86,14 @@ fn check_address(text: &str) -> Result<(), Wrong> {
     let rest = rest.ok_or(Wrong::Scheme)?;
     let (place, settings) = rest.split_once('?').unwrap_or((rest, ""));
     let user = place.split_once('@').map_or("", |(user, _)| user);
-    let is_secret = |one: &str| one.starts_with("password=");
-    if user.contains(':') || rest.matches('@').count() > 1 || settings.split('&').any(is_secret) {
+    let names = || settings.split('&').map(|one| one.split_once('=').map_or(one, |(name, _)| name));
+    let decoded = |name: &str| percent_encoding::percent_decode_str(name).decode_utf8_lossy().to_lowercase();
+    let is_secret = |name: &str| decoded(name).contains("pass");
+    if user.contains(':') || rest.matches('@').count() > 1 || names().any(is_secret) {
         return Err(Wrong::Password);
+    }
+    if let Some(odd) = names().find(|name| !name.is_empty() && !SETTINGS.contains(name)) {
+        return Err(Wrong::Setting(odd.to_owned()));
     }
     match place_of(rest).split_once('/') {
         Some((_, database)) if !database.is_empty() && !database.contains('/') => Ok(()),
@@ -78,10 +107,19 @@ fn place_of(rest: &str) -> &str {
     place.rsplit_once('@').map_or(place, |(_, place)| place)
 }
 
+/// What is said of a setting that an address can't have.
+const WHERE: &str = "user, host, port and database stand before the `?`; after it, write sslmode, sslrootcert, sslcert, sslkey or \
+     options";
+
+fn not_a_setting(name: &str) -> String {
+    format!("`{name}` is not a setting of an address here")
+}
+
 fn address(item: Item<'_>) -> Option<String> {
     let text = item.text()?;
     match check_address(text) {
         Ok(()) => Some(text.to_owned()),
+        Err(Wrong::Setting(name)) => item.refuse_with(not_a_setting(&name), WHERE.into()),
         Err(Wrong::Scheme) => item.refuse_with("`url` must begin with postgres://".into(), FORM.into()),
         Err(Wrong::Database) => item.refuse_with("`url` names no database".into(), FORM.into()),
         Err(Wrong::Password) => {

@@ -106,8 +106,8 @@ impl Actor {
         *self.tools.lock().expect("no holder panics") = tools;
     }
 
-    /// Starts an attempt.
-    pub(super) fn start(&mut self, start: Start) {
+    /// Starts an attempt. `fence`: more than that of any attempt that was decided before.
+    pub(super) fn start(&mut self, start: Start, fence: u64) {
         let (stop, stopped) = watch::channel(StopOrder::None);
         self.stops.insert(start.run, stop);
         let shared = self.shared.clone();
@@ -140,6 +140,7 @@ impl Actor {
                 time_left: start.time_left,
                 looks_first: start.looks_first,
                 gate_only: start.gate_only,
+                fence,
             };
             runner::attempt(brief, shared, stopped).await;
         });
@@ -164,6 +165,11 @@ impl Actor {
         for run in self.stops.keys().copied().collect::<Vec<_>>() {
             self.cancel(run, kill);
         }
+    }
+
+    /// Runs whose attempts are in flight.
+    pub(super) fn in_flight(&self) -> impl Iterator<Item = RunId> {
+        self.stops.keys().copied()
     }
 
     /// Is nothing in flight?
@@ -336,30 +342,36 @@ async fn keep_denials(store: Store, mut denials: mpsc::Receiver<Denial>) {
 /// can't write, they wait.
 async fn commit_in_the_end(store: &Store, entries: Vec<Entry>) -> bool {
     let mut pause = Duration::from_millis(200);
+    let mut waits = false;
     loop {
         match store.commit(entries.clone()).await {
             Ok(_) => return true,
             Err(error) if error.is_passing() => {
+                if !std::mem::replace(&mut waits, true) {
+                    tracing::warn!(
+                        "{} can't be recorded yet, and is tried again: {error}",
+                        in_words(&entries)
+                    );
+                }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(2));
             }
             Err(error) => {
-                match entries.first().map(|entry| &entry.fact) {
-                    Some(Fact::Talked(talk)) => {
-                        let (agent, run) = (&talk.agent, talk.run);
-                        tracing::error!(%agent, %run, %error, "a step of its conversation was not recorded");
-                    }
-                    Some(Fact::OutputCaptured { agent, run, .. }) => {
-                        tracing::error!(%agent, %run, %error, "a piece of its output was not recorded");
-                    }
-                    Some(Fact::McpPinned { server, tool, .. }) => {
-                        tracing::error!(%server, %tool, %error, "what its description is was not recorded");
-                    }
-                    _ => tracing::error!(%error, "something could not be recorded"),
-                }
+                tracing::error!("{} was not recorded: {error}", in_words(&entries));
                 return false;
             }
         }
+    }
+}
+
+/// What entries are, for the log.
+fn in_words(entries: &[Entry]) -> String {
+    match entries.first().map(|entry| &entry.fact) {
+        Some(Fact::Talked(talk)) => format!("a step of run {} of {}", talk.run, talk.agent),
+        Some(Fact::OutputCaptured { agent, run, .. }) => format!("a piece of output of run {run} of {agent}"),
+        Some(Fact::McpPinned { server, tool, .. }) => format!("the description of {server}/{tool}"),
+        Some(Fact::SandboxDenied { program, host, .. }) => format!("that {program} was refused {host}"),
+        _ => "something".to_owned(),
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) fn now() -> Now {
 }
 
 fn read_all(moved: Moved) -> Now {
-    Now { wall: wall_moved(moved), boot: boot() + moved.passed, mono: mono() + moved.passed }
+    Now { wall: wall_moved(moved), boot: crate::clock::boot() + moved.passed, mono: mono() + moved.passed }
 }
 
 /// Sleeps for as long by the clock that stands still asleep, which a test may move.
@@ -42,24 +42,12 @@ fn mono() -> SignedDuration {
     read(rustix::time::ClockId::Monotonic)
 }
 
-/// Counts asleep as well.
-#[cfg(target_os = "linux")]
-fn boot() -> SignedDuration {
-    read(rustix::time::ClockId::Boottime)
-}
-
 /// As std's clock does on macOS, which reads the one that stands still asleep.
 #[cfg(not(target_os = "linux"))]
 fn mono() -> SignedDuration {
     static FIRST: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
     let began = FIRST.get_or_init(std::time::Instant::now);
     SignedDuration::try_from(began.elapsed()).unwrap_or(SignedDuration::MAX)
-}
-
-/// The "monotonic" clock of macOS goes on while the machine sleeps (clock_gettime(3) there).
-#[cfg(not(target_os = "linux"))]
-fn boot() -> SignedDuration {
-    read(rustix::time::ClockId::Monotonic)
 }
 
 /// Waits for the wall clock and for elapsed time at once.

@@ -7,9 +7,11 @@ use crate::config::RejectedFor;
 use crate::daemon::event_loop::looks::Looks;
 use crate::daemon::event_loop::patience::{LAST_GRACE, until};
 use crate::daemon::inbox::{Answer, Condition, Message, Question};
+mod cut_off;
 mod looking;
 mod looks;
 mod patience;
+mod stopped;
 mod writing;
 
 use super::act::Actor;
@@ -54,6 +56,9 @@ pub(super) struct EventLoop {
     /// What the ledger is to be asked, since the clock was set back.
     looks: Looks,
     shutdown: Option<Shutdown>,
+    cut_off: stopped::CutOff,
+    /// The next commit is made whether there is anything to write or not.
+    asks_lead: bool,
 }
 
 /// Answers of this life, for those that are sent again before the database is asked. The oldest
@@ -127,12 +132,22 @@ impl EventLoop {
             kept: VecDeque::new(),
             looks: Looks::default(),
             shutdown: None,
+            cut_off: stopped::CutOff::default(),
+            asks_lead: false,
         }
     }
 
     /// Commits and performs `first`, says so through `ready`, then runs until the daemon is told to
     /// go down and nothing is in flight any more. An error is one that does not pass.
     pub(super) async fn run(mut self, first: Decision, ready: oneshot::Sender<()>) -> Result<(), StoreError> {
+        let ended = self.take_turns(first, ready).await;
+        if ended.is_err() && !self.actor.is_idle() {
+            self.abandon().await;
+        }
+        ended
+    }
+
+    async fn take_turns(&mut self, first: Decision, ready: oneshot::Sender<()>) -> Result<(), StoreError> {
         let mut turn = Turn::default();
         turn.add(first);
         self.carry_out(turn).await?;
@@ -226,6 +241,14 @@ impl EventLoop {
             }
             Message::Report(report) => self.input_of_report(report),
             Message::Noticed(finding) => Input::Noticed(finding),
+            Message::CutOff => {
+                self.stop_programs();
+                return None;
+            }
+            Message::AskLead => {
+                self.asks_lead = true;
+                return None;
+            }
             Message::ShutDown { reason, now, answer } => {
                 if let Some(answer) = answer {
                     let _ = answer.send(Ok(Value::Object(Default::default())));
@@ -246,8 +269,10 @@ impl EventLoop {
                 let ticket = self.wait(Waiter::Runner(go));
                 Input::Began { run, attempt, role: ProcessRole::Body, process: None, ticket }
             }
-            Report::Ended { run, attempt, outcome } => {
+            Report::Ended { run, attempt, mut outcome } => {
                 self.actor.ended(run);
+                let asked = self.engine.is_cancelled(run);
+                self.cut_off.explain(run, asked, &mut outcome);
                 Input::AttemptEnded { run, attempt, outcome }
             }
             Report::Reserve { run, attempt, n, model, worst, granted } => {
@@ -303,7 +328,7 @@ impl EventLoop {
         let mut refused = HashSet::new();
         let mut newest = self.store.newest().borrow().0;
         let mut storage_is_back = false;
-        if !facts.is_empty() {
+        if !facts.is_empty() || std::mem::take(&mut self.asks_lead) {
             let last_results = results_of(&facts);
             let over = ended_runs(&facts);
             let told: Vec<_> = facts.iter().filter_map(|entry| super::log::line_of(&entry.fact)).collect();
@@ -314,6 +339,12 @@ impl EventLoop {
             self.actor.completed(last_results);
             self.actor.remove_folders_of(over);
             storage_is_back = was_down;
+        }
+        let acts =
+            |action: &Action| matches!(action, Action::Start(_) | Action::Go { .. } | Action::Granted { .. });
+        // the process was stopped, or the machine, since the last commit; or there was nothing to commit
+        while actions.iter().any(acts) && self.store.is_cut_off() {
+            storage_is_back |= self.commit(Vec::new()).await?.1;
         }
         // what was held back comes first: a run must be started before anything can end it
         self.perform(actions, answers, &refused, newest);
@@ -364,7 +395,7 @@ impl EventLoop {
         for action in actions {
             match action {
                 Action::Start(start) if refused.contains(&start.run) => {}
-                Action::Start(start) => self.actor.start(*start),
+                Action::Start(start) => self.actor.start(*start, newest + 1),
                 Action::Cancel { run, kill } => self.actor.cancel(run, kill),
                 Action::Go { ticket, go } => {
                     if let (Some(Waiter::Runner(open)), true) = (self.waiters.remove(&ticket), go) {

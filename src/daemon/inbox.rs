@@ -27,6 +27,10 @@ pub(super) enum Message {
     Rejected { path: String, errors: Vec<String>, why: RejectedFor },
     /// Something of the daemon's own stands otherwise than before.
     Noticed(crate::domain::Finding),
+    /// The daemon is cut off from its database, or was: programs are stopped, or not any more.
+    CutOff,
+    /// Somebody else may lead: that is found out by a commit.
+    AskLead,
     /// Go down.
     ShutDown { reason: String, now: bool, answer: Option<oneshot::Sender<Answer>> },
 }

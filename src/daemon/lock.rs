@@ -20,6 +20,9 @@ pub struct DaemonFile {
     pub version: String,
     /// Newest version of the protocol that it speaks.
     pub protocol: u32,
+    /// The daemon that leads, while this one stands by and listens nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standby_of: Option<String>,
 }
 
 /// Why the state folder can't be had.
@@ -125,7 +128,8 @@ pub(super) fn acquire(paths: &Paths) -> Result<StateLock, LockError> {
 /// is at its other end, and a device does what it likes.
 fn nothing_in_the_way(state: &Path) -> Result<(), LockError> {
     const FOLDERS: [&str; 2] = ["tmp", "tmp.old"];
-    const FILES: [&str; 5] = ["lock", "daemon.json", "daemon.json.new", "trusted.json", "reserve"];
+    const FILES: [&str; 7] =
+        ["lock", "daemon.json", "daemon.json.new", "node.id", "node.id.new", "trusted.json", "reserve"];
     let cannot = |cause| LockError::Io { path: state.to_owned(), cause };
     for entry in std::fs::read_dir(state).map_err(cannot)? {
         let path = entry.map_err(cannot)?.path();
@@ -208,7 +212,17 @@ pub(super) fn private_folder(path: &Path) -> Result<(), LockError> {
 
 /// Writes `daemon.json`, whole or not at all.
 pub(super) fn write_daemon_file(paths: &Paths, socket: &Path) -> io::Result<()> {
+    write(paths, socket, None)
+}
+
+/// The same, of a daemon that stands by while `leader` leads.
+pub(super) fn write_standby_file(paths: &Paths, leader: &str) -> io::Result<()> {
+    write(paths, &paths.socket, Some(leader.to_owned()))
+}
+
+fn write(paths: &Paths, socket: &Path, standby_of: Option<String>) -> io::Result<()> {
     let file = DaemonFile {
+        standby_of,
         socket: socket.to_owned(),
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").into(),

@@ -1,7 +1,7 @@
 //! Keeps the database small: old things go in small pieces, between commits. Nothing goes for its age within an hour
 //! after a start or a jump of the clock, since the clock may be wrong.
 use super::clock;
-use crate::daemon::inbox::Handle;
+use crate::daemon::inbox::{Handle, Message};
 use crate::store::{Lived, Store, StoreError};
 use jiff::SignedDuration;
 use std::time::Duration;
@@ -28,6 +28,9 @@ pub(super) async fn look_after(store: Store, handle: Handle, down: CancellationT
             _ = every.tick() => {}
         }
         let found = store.look().await.err().filter(|error| !matches!(error, StoreError::Closed));
+        if matches!(found, Some(StoreError::Fenced { .. })) {
+            let _ = handle.inbox.send(Message::AskLead).await;
+        }
         let mut condition = handle.condition.lock().expect("no holder panics");
         match (&found, &condition.files) {
             (Some(error), None) => {
@@ -41,6 +44,28 @@ pub(super) async fn look_after(store: Store, handle: Handle, down: CancellationT
             Some(hint) => format!("{error}; {hint}"),
             None => error.to_string(),
         });
+    }
+}
+
+/// How often the lead is looked at.
+const LOOK_AT_LEAD: Duration = Duration::from_secs(1);
+
+/// Has the programs of runs stopped while the daemon is cut off from its database. Apart from [`look_after`], which waits for
+/// the database.
+pub(super) async fn watch_lead(store: Store, handle: Handle, down: CancellationToken) {
+    let mut every = tokio::time::interval(LOOK_AT_LEAD);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut was_cut_off = false;
+    loop {
+        tokio::select! {
+            () = down.cancelled() => return,
+            _ = every.tick() => {}
+        }
+        let is_cut_off = store.is_cut_off();
+        if (is_cut_off || was_cut_off) && handle.inbox.send(Message::CutOff).await.is_err() {
+            return;
+        }
+        was_cut_off = is_cut_off;
     }
 }
 

@@ -26,6 +26,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// How long what a dead daemon left behind gets to end after TERM.
 const REAP_GRACE: Duration = Duration::from_secs(1);
@@ -38,6 +39,12 @@ const LAST_COMMITS: Duration = Duration::from_secs(20);
 
 /// Between two tries to reach the server of the store.
 const REACH_AGAIN: Duration = Duration::from_secs(2);
+
+/// Between two looks of a standby at who leads.
+const STANDBY_AGAIN: Duration = Duration::from_secs(5);
+
+/// Between two tries to take a lead that is about to end.
+const LEAD_AGAIN: Duration = Duration::from_millis(200);
 
 /// How to run the daemon.
 #[derive(Debug, Clone)]
@@ -74,7 +81,9 @@ impl Failure {
     pub(super) fn code(&self) -> u8 {
         match self {
             Self::Store(error) if error.is_damage() => 65,
-            Self::Store(StoreError::NotDurable { .. } | StoreError::Moved { .. }) => 78,
+            Self::Store(
+                StoreError::NotDurable { .. } | StoreError::Moved { .. } | StoreError::HalfMoved { .. },
+            ) => 78,
             Self::Store(StoreError::Rejected { .. }) => 77,
             Self::Store(StoreError::NoCopy { .. } | StoreError::NoFile(_)) => 65,
             Self::Store(StoreError::OldSqlite(_) | StoreError::Refused { .. }) | Self::Internal(_) => 70,
@@ -161,12 +170,26 @@ async fn up_and_down(paths: &Paths, asked: Asked) -> Result<(), Failure> {
     let _lock = lock::acquire(paths)?;
     settle_groups(paths).await?;
     let trust = TrustGate::of(paths, asked);
-    let loaded = read_config(paths, &trust).await?;
+    let mut loaded = read_config(paths, &trust).await?;
     super::log::say_warnings(&loaded);
     allow_open_files(loaded.fleet.daemon.max_parallel_runs);
-    let place = Where { file: paths.database(), server: loaded.fleet.store.clone() };
-    let records = place.clone();
-    let Some((store, restored)) = open_store(place, &mut signals).await? else { return Ok(()) };
+    let records = Where { file: paths.database(), server: loaded.fleet.store.clone() };
+    let Some((store, restored, waited)) = open_store(records.clone(), paths, &mut signals).await? else {
+        lock::remove_daemon_file(paths);
+        return Ok(());
+    };
+    let alive = waited.then(|| AbortOnDropHandle::new(tokio::spawn(systemd::keep_alive())));
+    if waited {
+        match newest_config(paths, &trust, &records).await {
+            Ok(Some(newest)) => loaded = newest,
+            Ok(None) => {}
+            Err(failure) => {
+                let _ = store.close().await;
+                lock::remove_daemon_file(paths);
+                return Err(failure);
+            }
+        }
+    }
     if let Some(back) = &restored.went_back {
         let known = back.known.map_or_else(|| "unknown".to_owned(), |known| known.0.to_string());
         tracing::warn!(
@@ -177,7 +200,8 @@ async fn up_and_down(paths: &Paths, asked: Asked) -> Result<(), Failure> {
     }
     let listener = listen::bind(&paths.socket).await?;
     let ended =
-        serve(paths, (loaded, trust), (store.clone(), records), restored, listener, signals, began).await;
+        serve(paths, (loaded, trust), (store.clone(), records), (restored, alive), listener, signals, began)
+            .await;
     let ended = match ended {
         // what a reader took for damage may be a read that failed
         Err(Failure::Store(error)) if error.is_damage() => Err(Failure::Store(store.confirm(error).await)),
@@ -193,25 +217,49 @@ async fn up_and_down(paths: &Paths, asked: Asked) -> Result<(), Failure> {
     ended
 }
 
-/// Opens the store. A server that nobody can reach is waited for; `None`: a signal came first.
+/// What a daemon waits for before it can open its store.
+#[derive(Clone, PartialEq, Eq)]
+enum WaitsFor {
+    /// The server.
+    Reach,
+    /// The lead, which another daemon has: this one is a standby.
+    Lead(String),
+}
+
+/// Opens the store. A server that nobody can reach is waited for, and so is the lead of another daemon. True: it was waited
+/// for. `None`: a signal came first.
 async fn open_store(
     place: Where,
+    paths: &Paths,
     signals: &mut Signals,
-) -> Result<Option<(Store, crate::store::Restored)>, Failure> {
-    let mut said = false;
+) -> Result<Option<(Store, crate::store::Restored, bool)>, Failure> {
+    let mut waits: Option<WaitsFor> = None;
     loop {
         let at = place.clone();
-        let opened = tokio::task::spawn_blocking(move || Store::open_at(&at)).await;
-        match opened.map_err(|error| Failure::Internal(error.to_string()))? {
-            Err(error @ StoreError::Unreachable { .. }) => {
-                if !std::mem::replace(&mut said, true) {
+        let mut opening = tokio::task::spawn_blocking(move || Store::open_at(&at));
+        let opened = loop {
+            tokio::select! {
+                opened = &mut opening => break opened.map_err(|error| Failure::Internal(error.to_string()))?,
+                () = tokio::time::sleep(systemd::ALIVE_EVERY), if waits.is_some() => systemd::alive(),
+            }
+        };
+        let pause = match opened {
+            Ok((store, restored)) => return Ok(Some((store, restored, waits.is_some()))),
+            Err(StoreError::Taken { by, left_secs, place }) => {
+                stand_by(&mut waits, &by, &place, paths);
+                Duration::from_secs(left_secs).clamp(LEAD_AGAIN, STANDBY_AGAIN)
+            }
+            Err(error) if may_pass(&error, waits.is_some()) => {
+                if waits.replace(WaitsFor::Reach) != Some(WaitsFor::Reach) {
                     tracing::error!(%error, "the daemon starts as soon as it can be reached; trying again");
                 }
-                super::systemd::waiting(&error.to_string());
+                systemd::waiting(&error.to_string());
+                REACH_AGAIN
             }
-            opened => return Ok(Some(opened?)),
-        }
-        let again = tokio::time::sleep(REACH_AGAIN);
+            Err(error) => return Err(error.into()),
+        };
+        systemd::alive();
+        let again = tokio::time::sleep(pause);
         tokio::pin!(again);
         loop {
             tokio::select! {
@@ -220,6 +268,57 @@ async fn open_store(
             }
         }
     }
+}
+
+/// Is this waited for? A daemon that has waited already is there for when things are as they should be again: it ends only for
+/// what a person has to put right.
+fn may_pass(error: &StoreError, has_waited: bool) -> bool {
+    matches!(error, StoreError::Unreachable { .. })
+        || (has_waited && (error.is_passing() || matches!(error, StoreError::NotDurable { .. })))
+}
+
+/// Says once for each leader that this daemon stands by.
+fn stand_by(waits: &mut Option<WaitsFor>, leader: &str, place: &str, paths: &Paths) {
+    let lead = Some(WaitsFor::Lead(leader.to_owned()));
+    if *waits == lead {
+        return;
+    }
+    *waits = lead;
+    tracing::info!(
+        leader,
+        place,
+        "standing by: another daemon leads, and this one takes over when it ends or is not heard of"
+    );
+    if let Err(error) = lock::write_standby_file(paths, leader) {
+        tracing::warn!(%error, "{} can't be written", paths.daemon_json().display());
+    }
+    systemd::standing_by(leader);
+}
+
+/// The configuration as it is now, for a daemon that has waited: what it read may be weeks old. `None`: what it read is in
+/// force until the file is as it should be.
+async fn newest_config(paths: &Paths, trust: &TrustGate, records: &Where) -> Result<Option<Loaded>, Failure> {
+    let (path, state, trust) = (paths.config.clone(), paths.state_dir.clone(), trust.clone());
+    let read = tokio::task::spawn_blocking(move || {
+        let loaded = config::load(&path, &Context::system(crate::clock::wall()).of_state(&state))?;
+        trust.admit(loaded)
+    });
+    let newest = match read.await.map_err(|error| Failure::Internal(error.to_string()))? {
+        Ok(newest) => newest,
+        Err(rejected) => {
+            let first = rejected.diagnostics.first().map(|one| one.message.as_str()).unwrap_or_default();
+            tracing::error!(
+                "{} was rejected, what was read before is in force: {first}",
+                paths.config.display()
+            );
+            return Ok(None);
+        }
+    };
+    if newest.fleet.store != records.server {
+        let doing = "[store] was changed while this daemon stood by: it has to be started again".to_owned();
+        return Err(Failure::Io { doing, cause: std::io::Error::other("its records would be elsewhere") });
+    }
+    Ok(Some(newest))
 }
 
 /// Before anything is started: even a secret can come from a program.
@@ -284,7 +383,7 @@ async fn serve(
     paths: &Paths,
     (loaded, trust): (Loaded, TrustGate),
     (store, records): (Store, Where),
-    restored: crate::store::Restored,
+    (restored, alive): (crate::store::Restored, Option<AbortOnDropHandle<()>>),
     listener: interprocess::local_socket::tokio::Listener,
     mut signals: Signals,
     began: std::time::Instant,
@@ -381,7 +480,9 @@ async fn serve(
     tokio::spawn(pings::agents(store.clone(), handle.clone(), down.clone()));
     tokio::spawn(retention::run(store.clone(), handle.clone(), down.clone()));
     tokio::spawn(retention::look_after(store.clone(), handle.clone(), down.clone()));
+    tokio::spawn(retention::watch_lead(store.clone(), handle.clone(), down.clone()));
     tokio::spawn(systemd::watchdog(handle.clone(), store.clone(), down.clone()));
+    drop(alive);
 
     let announce = async {
         if is_ready.await.is_ok() {

@@ -28,6 +28,33 @@ pub(super) fn waiting(what: &str) {
     let _ = what;
 }
 
+/// The daemon is up, and another one leads.
+pub(super) fn standing_by(leader: &str) {
+    #[cfg(target_os = "linux")]
+    tell(&[
+        sd_notify::NotifyState::Ready,
+        sd_notify::NotifyState::Status(&format!("standing by for {leader}")),
+    ]);
+    let _ = leader;
+}
+
+/// How often the watchdog is pinged while the daemon is not up yet. The unit waits for 20 s.
+pub(super) const ALIVE_EVERY: Duration = Duration::from_secs(5);
+
+/// Pings the watchdog until [`watchdog`] does.
+pub(super) async fn keep_alive() {
+    loop {
+        alive();
+        tokio::time::sleep(ALIVE_EVERY).await;
+    }
+}
+
+/// Pings the watchdog, if there is one.
+pub(super) fn alive() {
+    #[cfg(target_os = "linux")]
+    tell(&[sd_notify::NotifyState::Watchdog]);
+}
+
 /// The daemon goes down, and may take this long.
 pub(super) fn stopping(grace: Duration) {
     #[cfg(target_os = "linux")]

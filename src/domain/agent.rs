@@ -62,6 +62,8 @@ pub struct AgentSpec {
     pub slow_after: Option<SignedDuration>,
     /// Where another monitor hears of its runs.
     pub ping: Option<Arc<PingSpec>>,
+    /// What happens to its programs while the daemon can't reach the database; `None`: they are stopped.
+    pub when_cut_off: Option<WhenCutOff>,
     /// What its programs may ask of the daemon; `None`: nothing.
     pub control: Option<Control>,
     /// Why it may join what strangers write, what is private, and a way out.
@@ -290,6 +292,17 @@ words! {
         All = "all",
         /// None.
         None = "none",
+    }
+}
+
+words! {
+    /// What happens to the programs of runs when the daemon is cut off from the server of its database for so long that another
+    /// daemon may lead.
+    WhenCutOff {
+        /// They are stopped, and their runs count as interrupted.
+        Stop = "stop",
+        /// They go on: for work that does no harm when it is done twice.
+        Finish = "finish",
     }
 }
 

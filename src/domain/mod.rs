@@ -61,7 +61,7 @@ pub use address::{AddressPattern, addresses_in, host_pattern, is_address, is_nam
 pub use agent::{
     AgentSpec, Approval, Backoff, Body, CatchUp, CatchUpPolicy, Check, CheckBody, CircuitSpec, CommandSpec,
     EventTrigger, FirstRun, History, Join, JoinStatus, Limits, Memory, MemoryMode, NotifySpec, Overlap,
-    QuerySpec, RetrySpec, Schedule, TellOn, ToolCallSpec,
+    QuerySpec, RetrySpec, Schedule, TellOn, ToolCallSpec, WhenCutOff,
 };
 pub use agent_state::{Activity, Desired, Health, Held};
 pub use ahead::{Ahead, AheadRow, Judged, LookAhead, Taken};

@@ -105,6 +105,19 @@ impl Engine {
         self.runs.get(&id).map(|run| &run.record)
     }
 
+    /// Was this run asked to end?
+    pub fn is_cancelled(&self, id: RunId) -> bool {
+        self.runs.get(&id).is_some_and(|run| run.cancelled.is_some())
+    }
+
+    /// Are the programs of this run to be stopped when another daemon may lead?
+    pub fn stops_when_cut_off(&self, id: RunId) -> bool {
+        self.runs.get(&id).is_some_and(|run| {
+            matches!(run.spec.body, Body::Command(_) | Body::Runner(_))
+                && run.spec.when_cut_off.unwrap_or(WhenCutOff::Stop) == WhenCutOff::Stop
+        })
+    }
+
     /// The fleet in numbers.
     pub fn fleet_now(&self) -> FleetNow {
         let mut now = FleetNow { next_due: self.due.first().map(|&(at, _)| at), ..FleetNow::default() };

@@ -76,6 +76,7 @@ fn agent(name: &str, schedule: Schedule, with: impl FnOnce(&mut AgentSpec)) -> A
         late_after: None,
         slow_after: None,
         ping: None,
+        when_cut_off: None,
         control: None,
         accept_risk: None,
         config_hash: ConfigHash(0),

@@ -24,6 +24,8 @@ pub struct Address {
     pub(super) encryption: MakeRustlsConnect,
     /// Where that is, without user, password and settings.
     pub place: String,
+    /// Only a server that can be written will do.
+    pub(super) wants_primary: bool,
 }
 
 /// What of an address is ours to heed.
@@ -74,7 +76,13 @@ impl Address {
             None => &mut config,
         };
         let encryption = security.encryption().map_err(|why| wrong(&why))?;
-        Ok(Self { config, encryption: MakeRustlsConnect::new(encryption), place })
+        Ok(Self { config, encryption: MakeRustlsConnect::new(encryption), place, wants_primary: false })
+    }
+
+    /// The same, where a server that follows another one, as a hot standby does, is passed over.
+    #[must_use]
+    pub fn of_primary(self) -> Self {
+        Self { wants_primary: true, ..self }
     }
 }
 

@@ -48,7 +48,7 @@ impl Link {
     /// # Errors
     /// As [`Link::open`].
     pub async fn open_for(address: Address, most: usize) -> Result<Self, ConnectError> {
-        let Address { mut config, encryption, place: shown } = address;
+        let Address { mut config, encryption, place: shown, wants_primary } = address;
         let hosts = match config.get_hosts() {
             [] => vec![Host::Tcp("localhost".into())],
             hosts => hosts.to_vec(),
@@ -58,12 +58,29 @@ impl Link {
         for (at, host) in hosts.into_iter().enumerate() {
             let port = ports.get(at).or(ports.first()).copied().unwrap_or(5432);
             let place = Place { host, port, most, encryption: encryption.clone(), shown: shown.clone() };
-            match Self::to(&mut config, place).await {
+            let found = match Self::to(&mut config, place).await {
+                Ok(link) if wants_primary => link.is_primary(&shown).await.map(|()| link),
+                found => found,
+            };
+            match found {
                 Ok(link) => return Ok(link),
                 Err(error) => drop(first.get_or_insert(error)),
             }
         }
         Err(first.unwrap_or_else(|| ConnectError::new(ConnectErrorKind::Address, "`url` names no host")))
+    }
+
+    /// A server in recovery may be promoted, or another one may come back: both pass.
+    async fn is_primary(&self, shown: &str) -> Result<(), ConnectError> {
+        let asked = self.client.query_one("SELECT pg_is_in_recovery()", &[]).await;
+        match asked.map(|row| row.get(0)) {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(ConnectError::new(
+                ConnectErrorKind::Unreachable,
+                format!("{shown}: the server is a standby of another one, and can't be written"),
+            )),
+            Err(error) => Err(ConnectError::said(&error, shown)),
+        }
     }
 
     async fn to(config: &mut Config, place: Place) -> Result<Self, ConnectError> {
@@ -131,6 +148,18 @@ impl Link {
     pub fn is_done(&mut self) {
         self.cancel.running = None;
     }
+}
+
+/// A machine that is gone is noticed within half a minute, whether we wait for it or send to it (tcp(7)).
+fn notice_a_lost_peer(socket: &TcpStream) -> io::Result<()> {
+    use rustix::net::sockopt;
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, Duration::from_secs(10))?;
+    sockopt::set_tcp_keepintvl(socket, Duration::from_secs(5))?;
+    sockopt::set_tcp_keepcnt(socket, 3)?;
+    #[cfg(target_os = "linux")]
+    sockopt::set_tcp_user_timeout(socket, 25_000)?;
+    Ok(())
 }
 
 /// Remarks of a server that change what an answer means.
@@ -201,7 +230,11 @@ impl Place {
             Host::Tcp(name) => {
                 let socket = TcpStream::connect((name.as_str(), self.port)).await;
                 // small messages in a row must not wait for each other's receipt
-                let socket = socket.and_then(|socket| socket.set_nodelay(true).map(|()| socket));
+                let socket = socket.and_then(|socket| {
+                    socket.set_nodelay(true)?;
+                    notice_a_lost_peer(&socket)?;
+                    Ok(socket)
+                });
                 let local = socket.as_ref().ok().and_then(|socket| socket.local_addr().ok());
                 local_port = local.map(|address| address.port());
                 (socket.map(|socket| Box::new(socket) as _), format!("{name}:{}", self.port))

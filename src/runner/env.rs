@@ -66,6 +66,7 @@ fn of_attempt(brief: &Brief) -> Vec<(&'static str, String)> {
         (RUN_ID, brief.run.to_string()),
         ("BGAGENT_SLOT", brief.slot.map(|slot| slot.to_string()).unwrap_or_default()),
         ("BGAGENT_ATTEMPT", brief.attempt.to_string()),
+        ("BGAGENT_FENCE", brief.fence.to_string()),
         ("BGAGENT_TRIGGER", Trigger::as_str(brief.trigger).to_owned()),
         ("BGAGENT_IDEMPOTENCY_KEY", idempotency_key(brief)),
     ];

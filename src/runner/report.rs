@@ -37,6 +37,8 @@ pub struct Brief {
     pub looks_first: bool,
     /// Nothing but the gate is asked.
     pub gate_only: bool,
+    /// Grows from attempt to attempt of an agent, over crashes and over daemons that lead one after the other.
+    pub fence: u64,
 }
 
 /// What an attempt tells while it goes on. The other side makes it durable and answers.

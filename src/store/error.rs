@@ -134,6 +134,14 @@ pub enum StoreError {
         /// Its machine and its state folder.
         by: String,
     },
+    /// A move of all records to it was cut off: they may go on at either place.
+    #[error("the records of {from} were being moved to the database {place}, and that was not finished")]
+    HalfMoved {
+        /// Which database.
+        place: String,
+        /// Where they were.
+        from: String,
+    },
     /// It was copied elsewhere, to go on there.
     #[error("the database {place} was moved to {to}")]
     Moved {
@@ -209,6 +217,10 @@ impl StoreError {
                 counted(*left_secs, "second")
             )),
             Self::Fenced { .. } => Some("nothing more was written here; end one of the two daemons".into()),
+            Self::HalfMoved { .. } => Some(
+                "run the same `bgagent store copy` again with the configuration that names the old place: it finishes the move"
+                    .into(),
+            ),
             Self::Moved { .. } => Some(
                 "set [store] in the configuration to where it is; `bgagent store copy` moves it back".into(),
             ),

@@ -32,6 +32,10 @@ pub fn read_health(
             agents: agents(db, now)?,
             incidents: incidents(db)?,
             untold: untold(db, now, patience)?,
+            leader: match place.server {
+                Some(_) => postgres::leader(db)?,
+                None => None,
+            },
         })
     })
 }
@@ -44,7 +48,7 @@ pub fn read_trusted_servers(place: &Where) -> Result<BTreeSet<String>, StoreErro
 }
 
 /// `None`: there is no database.
-fn to_read(place: &Where) -> Result<Option<Reader>, StoreError> {
+pub(super) fn to_read(place: &Where) -> Result<Option<Reader>, StoreError> {
     if let Some(spec) = &place.server {
         return postgres::to_read(spec, place.state_dir());
     }

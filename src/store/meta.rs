@@ -12,6 +12,8 @@ pub(super) const CLEAN: &str = "clean";
 pub(super) const DATABASE: &str = "database";
 /// Where it goes on since it was copied there.
 pub(super) const MOVED_TO: &str = "moved_to";
+/// From where all records were moved to it, until the database there is marked as moved.
+pub(super) const MOVING_FROM: &str = "moving_from";
 const ANCESTORS: &str = "ancestors";
 
 /// What is said of `key`.
@@ -27,6 +29,11 @@ pub(super) fn set(db: &Sql, key: &str, value: &str) -> SqlResult<()> {
     )
 }
 
+/// Says nothing of `key` any more.
+pub(super) fn forget(db: &Sql, key: &str) -> SqlResult<()> {
+    db.run("DELETE FROM meta WHERE key = ?1", params![key])
+}
+
 /// Marks the database as open, and as another one than before if it is a copy that was put in place:
 /// numbers of events of the two can't be compared, beyond the newest that they share.
 pub(super) fn take_up(db: &Sql, went_back: Option<&WentBack>) -> SqlResult<()> {
@@ -37,7 +44,7 @@ pub(super) fn take_up(db: &Sql, went_back: Option<&WentBack>) -> SqlResult<()> {
         all.truncate(MOST_ANCESTORS);
         set(&*change, ANCESTORS, &serde_json::to_string(&all).unwrap_or_default())?;
         set(&*change, DATABASE, &uuid::Uuid::now_v7().to_string())?;
-        change.run("DELETE FROM meta WHERE key = ?1", params![COPIED_AT])?;
+        forget(&*change, COPIED_AT)?;
     }
     set(&*change, CLEAN, "no")?;
     change.commit()

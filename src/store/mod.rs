@@ -8,6 +8,7 @@ mod chains;
 mod error;
 mod follow;
 mod health;
+mod lead_time;
 mod mark;
 mod meta;
 mod outbox;
@@ -41,6 +42,7 @@ pub use transfer::{MovedRecords, transfer};
 pub use types::*;
 
 use crate::domain::{Entry, Retention, Seq, StoreSpec};
+use lead_time::LeadTime;
 use readers::Readers;
 use std::path::Path;
 use std::sync::Arc;
@@ -50,6 +52,8 @@ use writer::{Backend, Job};
 
 /// Jobs that wait for the writer.
 const JOBS_WAITING: usize = 4096;
+/// How often a lead is looked at while nothing is written.
+const LOOK_AT_LEAD: Duration = Duration::from_secs(2);
 /// How long a lock of another program is waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -59,6 +63,8 @@ pub struct Store {
     jobs: mpsc::Sender<Job>,
     newest: watch::Receiver<Seq>,
     readers: Arc<Readers>,
+    /// `None`: the records are in a file, whose lock nobody can take away.
+    lead: Option<LeadTime>,
 }
 
 impl Store {
@@ -96,14 +102,43 @@ impl Store {
         let restored = std::mem::take(&mut opened.restored);
         let readers = Arc::new(Readers::of(Box::new(server.clone())));
         let leader = postgres::Leader::new(opened, server)?;
-        Self::start(Box::new(leader), readers, newest).map(|store| (store, restored))
+        let store = Self::start(Box::new(leader), readers, newest)?;
+        store.keep_lead()?;
+        Ok((store, restored))
+    }
+
+    /// Has the writer renew its lead while nothing is written, for as long as there is a handle.
+    fn keep_lead(&self) -> Result<(), StoreError> {
+        let jobs = self.jobs.downgrade();
+        let keeping = std::thread::Builder::new().name("lead".into()).spawn(move || {
+            loop {
+                std::thread::sleep(LOOK_AT_LEAD);
+                let Some(jobs) = jobs.upgrade() else { return };
+                let (done, looked) = oneshot::channel();
+                if jobs.blocking_send(Job::Look { done }).is_err() {
+                    return;
+                }
+                drop(jobs);
+                let _ = looked.blocking_recv();
+            }
+        });
+        keeping
+            .map(drop)
+            .map_err(|error| StoreError::Other { doing: "starting a thread".into(), what: error.to_string() })
     }
 
     fn start(backend: Box<dyn Backend>, readers: Arc<Readers>, newest: Seq) -> Result<Self, StoreError> {
         let (jobs, waiting) = mpsc::channel(JOBS_WAITING);
         let (tell, told) = watch::channel(newest);
+        let lead = backend.lead_time();
         writer::start(backend, waiting, tell)?;
-        Ok(Self { jobs, newest: told, readers })
+        Ok(Self { jobs, newest: told, readers, lead })
+    }
+
+    /// Has the server not been heard of for so long that another daemon may lead? What is decided since then is only done when
+    /// a commit has shown that this one does.
+    pub fn is_cut_off(&self) -> bool {
+        self.lead.as_ref().is_some_and(|lead| lead.is_over(crate::clock::boot()))
     }
 
     /// Makes entries durable, in order, in one transaction with whatever else waits; returns when

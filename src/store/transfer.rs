@@ -2,7 +2,7 @@
 use super::error::StoreError;
 use super::place::Where;
 use super::sql::{ColumnKind, Scope, Sql, SqlError, SqlErrorKind, SqlResult, Value};
-use super::{meta, postgres, reader, sqlite};
+use super::{health, meta, postgres, reader, sqlite};
 use crate::domain::{Seq, counted};
 use jiff::Timestamp;
 use std::ops::ControlFlow;
@@ -55,13 +55,18 @@ pub struct MovedRecords {
 /// Moves all records. The caller holds the lock of the state folder, and no daemon writes either database. What was there
 /// stays as it is and is marked: a daemon refuses it from then on.
 ///
+/// At no time do daemons accept both databases. There are three commits: all records, with a mark that daemons refuse; the
+/// mark of the database that they came from; the removal of the first mark. A move that was cut off between them is finished
+/// by the next call.
+///
 /// # Errors
 /// [`StoreError::Moved`] of a database that goes on elsewhere; [`StoreError::Refused`] where the other one has records of its
-/// own; what the databases say. Then nothing is moved.
+/// own; what the databases say.
 pub fn transfer(from: &Where, to: &Where, now: Timestamp) -> Result<MovedRecords, StoreError> {
-    let (at_source, at_target) = (PathBuf::from(from.place()), PathBuf::from(to.place()));
-    let source_says = |doing| says(&at_source, doing);
-    let target_says = |doing| says(&at_target, doing);
+    if let Some(elsewhere) = moved_to(from)? {
+        let finished = if elsewhere == to.place() { finish(from, to, now)? } else { None };
+        return finished.ok_or(StoreError::Moved { place: from.place(), to: elsewhere });
+    }
     let source: Box<Sql> = match &from.server {
         None => Box::new(sqlite::open_alone(&from.file)?),
         Some(spec) => Box::new(postgres::open_alone(spec, from.state_dir(), postgres::Side::Source)?),
@@ -70,27 +75,94 @@ pub fn transfer(from: &Where, to: &Where, now: Timestamp) -> Result<MovedRecords
         None => Box::new(sqlite::make(&to.file)?),
         Some(spec) => Box::new(postgres::open_alone(spec, to.state_dir(), postgres::Side::Target)?),
     };
+    match move_all(&*source, &*target, from, to) {
+        Ok((newest, rows)) => {
+            drop(source);
+            let before = go_on_there(target, to, now)?;
+            Ok(MovedRecords { from: from.place(), to: to.place(), newest, rows, before })
+        }
+        Err(error) => {
+            // others need not wait until the leads are over
+            let _ = source.part();
+            let _ = target.part();
+            Err(error)
+        }
+    }
+}
+
+/// The first two commits of a move. Returns the newest event, and how many rows there are.
+fn move_all(source: &Sql, target: &Sql, from: &Where, to: &Where) -> Result<(Seq, u64), StoreError> {
+    let (at_source, at_target) = (PathBuf::from(from.place()), PathBuf::from(to.place()));
+    let source_says = |doing| says(&at_source, doing);
+    let target_says = |doing| says(&at_target, doing);
     // held to the end: nobody writes there meanwhile
     let left = source.begin(Scope::Write).map_err(source_says("reading the records"))?;
     let change = target.begin(Scope::Write).map_err(target_says("writing the records"))?;
-    let rows = copy_all(&*left, &*change, &to.place()).map_err(target_says("writing the records"))?;
+    let rows = copy_all(&*left, &*change, (&from.place(), &to.place()))
+        .map_err(target_says("writing the records"))?;
     let newest = reader::newest_seq(&*change).map_err(target_says("reading the newest event"))?;
     change.commit().map_err(target_says("writing the records"))?;
     let marked = meta::set(&*left, meta::MOVED_TO, &to.place()).and_then(|()| left.commit());
     marked.map_err(source_says("marking the database as moved"))?;
-    target.part().map_err(target_says("closing the database"))?;
     source.part().map_err(source_says("closing the database"))?;
-    drop((source, target));
-    let before = if to.server.is_none() { sqlite::put_in_place(&to.file, now)? } else { None };
-    Ok(MovedRecords { from: from.place(), to: to.place(), newest, rows, before })
+    Ok((newest, rows))
+}
+
+/// Where the records of a database went, if they did.
+fn moved_to(from: &Where) -> Result<Option<String>, StoreError> {
+    let Some(reader) = health::to_read(from)? else { return Ok(None) };
+    reader.ask("reading what the database says of itself", |db| meta::value(db, meta::MOVED_TO))
+}
+
+/// The end of a move that was cut off after its second commit; `None`: there is none.
+fn finish(from: &Where, to: &Where, now: Timestamp) -> Result<Option<MovedRecords>, StoreError> {
+    let place = PathBuf::from(to.place());
+    let target: Box<Sql> = match &to.server {
+        None => match sqlite::made(&to.file)? {
+            Some(link) => Box::new(link),
+            None => return Ok(None),
+        },
+        Some(spec) => Box::new(postgres::open_alone(spec, to.state_dir(), postgres::Side::Target)?),
+    };
+    let counted = (|| {
+        let mut rows = 0;
+        for table in TABLES {
+            rows += target.one(&format!("SELECT count(*) FROM {table}"), &[], |row| row.get::<i64>(0))?;
+        }
+        Ok((meta::value(&*target, meta::MOVING_FROM)?, reader::newest_seq(&*target)?, rows.unsigned_abs()))
+    })();
+    let (of, newest, rows) = counted.map_err(says(&place, "reading the records"))?;
+    if of != Some(from.place()) {
+        target.part().map_err(says(&place, "closing the database"))?;
+        return Ok(None);
+    }
+    let before = go_on_there(target, to, now)?;
+    Ok(Some(MovedRecords { from: from.place(), to: to.place(), newest, rows, before }))
+}
+
+/// From now on a daemon accepts the database. Where a file lies now that was in the way, if there was one.
+fn go_on_there(target: Box<Sql>, to: &Where, now: Timestamp) -> Result<Option<PathBuf>, StoreError> {
+    let place = PathBuf::from(to.place());
+    let accepted = (|| {
+        // a file is accepted by its name
+        if to.server.is_some() {
+            let change = target.begin(Scope::Write)?;
+            meta::forget(&*change, meta::MOVING_FROM)?;
+            change.commit()?;
+        }
+        target.part()
+    })();
+    accepted.map_err(says(&place, "closing the database"))?;
+    drop(target);
+    if to.server.is_none() { sqlite::put_in_place(&to.file, now) } else { Ok(None) }
 }
 
 fn says<'a>(place: &'a Path, doing: &'a str) -> impl Fn(SqlError) -> StoreError + 'a {
     move |error| StoreError::of(error, place, doing)
 }
 
-fn copy_all(from: &Sql, to: &Sql, place: &str) -> SqlResult<u64> {
-    clear(to, place)?;
+fn copy_all(from: &Sql, to: &Sql, (from_place, to_place): (&str, &str)) -> SqlResult<u64> {
+    clear(to, from_place, to_place)?;
     let mut rows = 0;
     for table in TABLES {
         rows += copy_table(table, from, to)?;
@@ -99,13 +171,16 @@ fn copy_all(from: &Sql, to: &Sql, place: &str) -> SqlResult<u64> {
         to.set_last_number(table, from.last_number(table)?)?;
     }
     meta::set(to, meta::CLEAN, "yes")?;
+    meta::set(to, meta::MOVING_FROM, from_place)?;
     compare(from, to)?;
     Ok(rows)
 }
 
-/// What has moved away from there gives way; anything else is somebody's records.
-fn clear(db: &Sql, place: &str) -> SqlResult<()> {
-    let is_free = meta::value(db, meta::MOVED_TO)?.is_some();
+/// What has moved away from there gives way, and what an earlier try of this move has left; anything else is somebody's
+/// records.
+fn clear(db: &Sql, from: &str, place: &str) -> SqlResult<()> {
+    let is_free = meta::value(db, meta::MOVED_TO)?.is_some()
+        || meta::value(db, meta::MOVING_FROM)?.is_some_and(|of| of == from);
     if !is_free
         && (db.exists("SELECT 1 FROM events LIMIT 1", &[])?
             || db.exists("SELECT 1 FROM agents LIMIT 1", &[])?)

@@ -277,6 +277,8 @@ pub struct HealthReport {
     pub incidents: Vec<OpenIncident>,
     /// Messages that did not get through.
     pub untold: Vec<Untold>,
+    /// Who leads, where the records are on a server; `None`: nobody, or they are in a file.
+    pub leader: Option<String>,
 }
 
 /// A critical incident.

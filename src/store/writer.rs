@@ -3,6 +3,7 @@
 //! It takes everything that waits, has it written in one transaction, and answers each: while one commit
 //! is on its way to the disk, the next ones pile up and share the one after it.
 use super::error::StoreError;
+use super::lead_time::LeadTime;
 use super::retention::Lived;
 use super::types::Committed;
 use crate::domain::{Entry, Retention, RunId, Seq};
@@ -40,6 +41,11 @@ pub(super) trait Backend: Send {
     /// # Errors
     /// [`StoreError::Refused`] for one that breaks a rule; anything else may be tried again if it passes.
     fn write(&mut self, commits: &[Vec<Entry>], newest: Seq) -> Result<Vec<WrittenCommit>, StoreError>;
+
+    /// For how long the daemon may trust that nobody else writes; `None`: for as long as it lives.
+    fn lead_time(&self) -> Option<LeadTime> {
+        None
+    }
 
     /// Makes room where there was none; false: there is still none.
     fn make_room(&mut self) -> bool;

@@ -46,6 +46,7 @@ mod service;
 mod simulation;
 mod sql;
 mod sql_reach;
+mod standby;
 mod support;
 mod thinking;
 mod trust;

@@ -61,6 +61,7 @@ fn attempt(agent: &str, slow: Duration) -> AttemptOutcome {
         last_result: None,
         looks_first: false,
         gate_only: false,
+        fence: 1,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {

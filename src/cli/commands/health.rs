@@ -21,15 +21,24 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(in crate::cli) fn run(app: &mut App, args: &HealthArgs) -> Result<Outcome, Failure> {
     let max_late = when::duration(&args.max_late)?;
     let paths = app.paths()?.clone();
-    let mut report =
-        Report { status: Status::Healthy, problems: Vec::new(), warnings: Vec::new(), agents: 0, note: None };
+    let mut report = Report {
+        status: Status::Healthy,
+        problems: Vec::new(),
+        warnings: Vec::new(),
+        agents: 0,
+        leader: None,
+        note: None,
+    };
     if let Some(what) = unreadable(&paths) {
         report.status = Status::Dead;
         report.problems.push(Problem { agent_id: None, what });
         app.answer(&report, text)?;
         return Ok(Outcome::Dead);
     }
-    if let Some(dead) = why_dead(&paths) {
+    let standby = standby_of(&paths);
+    if standby.is_some() {
+        // it answers nobody; what is wrong with the one that leads is asked for where that one is
+    } else if let Some(dead) = why_dead(&paths) {
         report.status = Status::Dead;
         report.problems.push(Problem { agent_id: None, what: dead });
     } else {
@@ -48,6 +57,11 @@ pub(in crate::cli) fn run(app: &mut App, args: &HealthArgs) -> Result<Outcome, F
             report.agents = health.agents.len();
             report.problems.extend(recorded(&health, app.screen.now, max_late));
             report.warnings = warnings(&health);
+            report.leader = health.leader.filter(|_| standby.is_some());
+            if let (Some(last), None) = (&standby, &report.leader) {
+                let what = format!("no daemon leads; the last one was {last}");
+                report.problems.push(Problem { agent_id: None, what });
+            }
         }
         Ok(Err(error)) => {
             report.status = Status::Dead;
@@ -89,6 +103,9 @@ struct Report {
     /// What the last run of an agent warned of: it did its work, and something about it wants to be looked at.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<Problem>,
+    /// The daemon that leads, while the one here stands by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leader: Option<String>,
     /// Worth knowing, and no problem.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
@@ -117,6 +134,13 @@ fn unreadable(paths: &Paths) -> Option<String> {
         )),
         _ => None,
     }
+}
+
+/// The daemon that leads, if the one here lives and stands by.
+fn standby_of(paths: &Paths) -> Option<String> {
+    let listener = read_listener(&paths.daemon_json())?;
+    holder(&paths.state_dir).filter(|holder| holder.pid == Some(listener.pid))?;
+    listener.standby_of
 }
 
 /// Why the daemon is not running. A process number alone proves nothing, since numbers are used
@@ -257,6 +281,9 @@ fn text(report: &Report, screen: &Screen) -> String {
         let agents = counted(report.agents, "active agent");
         text = format!("{}: {agents}\n", screen.paint(Tone::Good, "healthy"));
     }
+    if let Some(leader) = &report.leader {
+        text.push_str(&format!("standing by: {} leads\n", plain(leader)));
+    }
     for warning in &report.warnings {
         let who = warning.agent_id.as_deref().unwrap_or("daemon");
         text.push_str(&format!("{}: {}\n", screen.paint(Tone::Warn, who), plain(&warning.what)));
@@ -323,6 +350,7 @@ mod tests {
             agents: vec![row],
             incidents: vec![OpenIncident { agent, key, title, since }],
             untold: vec![untold(1, false), untold(2, true)],
+            leader: None,
         };
         let told: Vec<String> = recorded(&report, now, SignedDuration::from_mins(5))
             .into_iter()

@@ -139,13 +139,14 @@ impl EventLoop {
                 self.kept.retain(|kept| !matches!(kept, Message::Loaded { .. }));
                 self.kept.push_back(Message::Loaded { fleet, warnings, answer: None });
             }
+            (Message::CutOff, _) => self.stop_programs(),
             (other, _) => self.kept.push_back(other),
         }
     }
 
     /// The time of a shutdown is up and the store still can't write: what is in flight is ended
     /// without a record, which the next life makes up for. Nothing that waits for a record goes on.
-    async fn abandon(&mut self) {
+    pub(super) async fn abandon(&mut self) {
         tracing::error!("the daemon goes down without a record of what it had in flight");
         self.actor.give_up_output();
         self.waiters.clear();

@@ -11,6 +11,7 @@ pub(super) fn hashes(spec: &AgentSpec) -> [ConfigHash; 2] {
     let text = format!("{spec:?}")
         .replace(", control: None", "")
         .replace(", sandbox: None", "")
+        .replace(", when_cut_off: None", "")
         .replace(", active_times: None", "")
         .replacen(", deliver: None, late_after: None, slow_after: None, ping: None, ", ", ", 1)
         .replacen(", accept_risk: None, config_hash:", ", config_hash:", 1)

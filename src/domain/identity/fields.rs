@@ -220,7 +220,7 @@ table! { AgentSpec {
     id: "id", description: "description", schedule: "schedule", active_times: "active_times", jitter: "jitter", first_run: "first_run",
     catch_up: "catch_up", overlap: "overlap", enabled: "enabled", body: "body", history: "history", gate: "gate",
     success_when: "success_when", limits: "limits", retry: "retry", circuit: "circuit", lock: "lock",
-    notify: "notify", deliver: "deliver", late_after: "late_after", slow_after: "slow_after", ping: "ping", control: "control", accept_risk: "accept_risk",
+    notify: "notify", deliver: "deliver", late_after: "late_after", slow_after: "slow_after", ping: "ping", when_cut_off: "when_cut_off", control: "control", accept_risk: "accept_risk",
 } without config_hash, line }
 table! { ActiveTimes { zone: "timezone", hours: "active", except: "except", only: "only", } }
 table! { CalendarSpec { digest: "digest", } without events }

@@ -162,6 +162,7 @@ fn agent(runner: &str) -> AgentSpec {
         late_after: None,
         slow_after: None,
         ping: None,
+        when_cut_off: None,
         control: None,
         accept_risk: None,
         config_hash: ConfigHash(0),
@@ -183,6 +184,7 @@ fn brief(run: RunId, agent: Arc<AgentSpec>) -> Brief {
         time_left: None,
         looks_first: false,
         gate_only: false,
+        fence: 1,
     }
 }
 

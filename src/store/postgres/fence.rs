@@ -1,6 +1,25 @@
 //! Who may write: the daemon whose epoch stands in the row of `fleet`. Each of its transactions begins by moving that row,
 //! so two daemons never write at once, whatever clocks, pauses and lost connections do.
+use super::node;
 use crate::store::sql::{Scope, Sql, SqlResult, Value, params};
+
+/// How long a lead lasts, by the database's clock, if it is not renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lease {
+    /// Of a daemon, whose every transaction renews it: 25 s, as in [`Fence::SQL`].
+    Daemon,
+    /// Of a move of all records, which is one transaction.
+    Move,
+}
+
+impl Lease {
+    fn seconds(self) -> i64 {
+        match self {
+            Self::Daemon => 25,
+            Self::Move => 3600,
+        }
+    }
+}
 
 /// The transactions of the one that leads.
 pub(super) struct Fence;
@@ -9,7 +28,7 @@ impl Fence {
     /// Renews the lead, and raises where it is another's: a division by zero ends the transaction, so nothing that was sent
     /// behind it can last.
     pub(super) const SQL: &str =
-        "WITH u AS (UPDATE fleet SET turn = turn + 1, expires = now() + interval '15 seconds',
+        "WITH u AS (UPDATE fleet SET turn = turn + 1, expires = now() + interval '25 seconds',
            backend = pg_backend_pid() WHERE epoch = ?1 AND turn = ?2 RETURNING 1)
          SELECT 1 / count(*) FROM u";
 }
@@ -52,37 +71,62 @@ pub(super) struct LeadHolder {
 
 /// Takes the lead for `me`, if nobody else has it. What is left of an earlier life of the same daemon is ended: the caller
 /// holds the lock of its state folder, so that life is over.
-pub(super) fn take(db: &Sql, me: &str) -> SqlResult<Result<Lead, LeadHolder>> {
+pub(super) fn take(db: &Sql, me: &str, lease: Lease) -> SqlResult<Result<Lead, LeadHolder>> {
     let holder = db.one(
         "SELECT leader, CAST(ceil(greatest(extract(epoch FROM expires - now()), 0)) AS BIGINT), leader = '' OR leader = ?1
-           OR expires < now() FROM fleet",
+           OR expires < now(), epoch, turn FROM fleet",
         params![me],
-        |row| Ok((LeadHolder { leader: row.get(0)?, left: row.get(1)? }, row.get::<bool>(2)?)),
+        |row| {
+            let found = Lead { epoch: row.get(3)?, turn: row.get(4)? };
+            Ok((LeadHolder { leader: row.get(0)?, left: row.get(1)? }, row.get::<bool>(2)?, found))
+        },
     )?;
-    let (holder, is_free) = holder;
+    let (holder, is_free, found) = holder;
     if !is_free {
         return Ok(Err(holder));
     }
-    // a session that hangs in a transaction would hold the row
+    // a session that hangs in a transaction would hold the row; one that has moved it meanwhile is not meant
     db.rows(
         "SELECT pg_terminate_backend(a.pid) FROM fleet f JOIN pg_stat_activity a
-           ON a.pid = f.backend AND a.backend_start = f.backend_start AND a.pid <> pg_backend_pid()",
-        &[],
+           ON a.pid = f.backend AND a.backend_start = f.backend_start AND a.pid <> pg_backend_pid()
+         WHERE f.epoch = ?1 AND f.turn = ?2",
+        &found.values(),
         |_| Ok(()),
     )?;
     let taken = db.row(
-        "UPDATE fleet SET epoch = epoch + 1, leader = ?1, expires = now() + interval '15 seconds', backend = pg_backend_pid(),
+        "UPDATE fleet SET epoch = epoch + 1, leader = ?1, expires = now() + ?2 * interval '1 second', backend = pg_backend_pid(),
            backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())
          WHERE leader = '' OR leader = ?1 OR expires < now() RETURNING epoch, turn",
-        params![me],
+        params![me, lease.seconds()],
         |row| Ok(Lead { epoch: row.get(0)?, turn: row.get(1)? }),
     )?;
     Ok(taken.ok_or(holder))
 }
 
+/// The daemon that leads now, by the database's clock: its machine and its state folder. `None`: nobody does.
+pub(in crate::store) fn leader(db: &Sql) -> SqlResult<Option<String>> {
+    let now = "SELECT leader FROM fleet WHERE leader <> '' AND expires > now()";
+    Ok(db.row(now, &[], |row| row.get::<String>(0))?.map(|found| node::shown(&found).to_owned()))
+}
+
 /// Gives the lead up, in the transaction at hand.
 pub(super) fn give_up(db: &Sql) -> SqlResult<()> {
     db.run("UPDATE fleet SET leader = '', expires = now()", &[])
+}
+
+/// Renews the lead by a connection that is not the one that took it, and notes which one it is.
+pub(super) fn renew_by_another(db: &Sql) -> SqlResult<()> {
+    let change = db.begin(Scope::Write)?;
+    change.run(
+        "UPDATE fleet SET backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())",
+        &[],
+    )?;
+    change.commit()
+}
+
+/// Renews the lead for as long as a lease of this kind lasts, within the transaction at hand.
+pub(super) fn extend(db: &Sql, lease: Lease) -> SqlResult<()> {
+    db.run("UPDATE fleet SET expires = now() + ?1 * interval '1 second'", params![lease.seconds()])
 }
 
 /// Renews the lead; nothing else is written.

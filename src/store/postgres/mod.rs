@@ -2,6 +2,7 @@
 mod durability;
 mod fence;
 mod migrations;
+mod node;
 mod open;
 mod server;
 mod session;
@@ -10,6 +11,7 @@ mod values;
 mod waiting;
 mod writer;
 
+pub(super) use fence::leader;
 pub(super) use open::{Side, open, open_alone, to_read};
 pub(super) use server::StoreServer;
 pub(super) use writer::Leader;

@@ -1,14 +1,17 @@
 //! The way to a database that can be written: its tables, what the server promises, and the lead.
 use super::durability;
-use super::fence::{self, Lead};
+use super::fence::{self, Lead, Lease};
 use super::migrations::{MIGRATIONS, latest};
+use super::node;
 use super::server::{Purpose, StoreServer, quoted};
 use super::session::Session;
+use crate::clock;
 use crate::domain::{Durability, Seq, StoreSpec};
 use crate::store::error::StoreError;
+use crate::store::lead_time::LeadTime;
 use crate::store::mark::{self, MarkFile};
 use crate::store::reader::Reader;
-use crate::store::sql::{Scope, Sql, params};
+use crate::store::sql::{Scope, Sql, SqlConnection, params};
 use crate::store::types::{Restored, WentBack};
 use crate::store::{meta, read, reader};
 use std::path::Path;
@@ -19,15 +22,16 @@ pub(in crate::store) struct OpenedOnServer {
     pub(in crate::store) restored: Restored,
     pub(in crate::store) newest: Seq,
     pub(super) mark: MarkFile,
+    pub(super) lead_time: LeadTime,
 }
 
 /// Opens the database for the writer. `beside` is where a SQLite database would be: how far this one had come is noted
 /// there, too. Until all checks have passed, nothing is changed but that tables are made.
 pub(in crate::store) fn open(server: &StoreServer, beside: &Path) -> Result<OpenedOnServer, StoreError> {
-    let session = prepared(server)?;
+    let session = prepared(server, Lease::Daemon, |db| may_lead(server, db))?;
+    let lead_time = LeadTime::default();
+    let asked = clock::boot();
     let db: &Sql = &session;
-    not_moved(server, db)?;
-    session.lead(lead_of(server, &session)?);
     let says = server.says("reading what was before");
     let mut restored = read::restored(db).map_err(&says)?;
     let newest = reader::newest_seq(db).map_err(&says)?;
@@ -40,11 +44,12 @@ pub(in crate::store) fn open(server: &StoreServer, beside: &Path) -> Result<Open
         restored.went_back = Some(WentBack { newest, known: behind.map(|known| known.newest) });
     }
     meta::take_up(db, restored.went_back.as_ref()).map_err(server.says("marking the database as open"))?;
+    lead_time.given(asked);
     restored.database = meta::identity(db).map_err(&says)?;
     restored.ancestors = meta::ancestors(db).map_err(&says)?;
     let mark = MarkFile::open(beside, restored.database.clone());
     mark.note_durably(newest, false);
-    Ok(OpenedOnServer { session, restored, newest, mark })
+    Ok(OpenedOnServer { session, restored, newest, mark, lead_time })
 }
 
 /// Which side of a move it is.
@@ -62,34 +67,76 @@ pub(in crate::store) fn open_alone(
 ) -> Result<Session, StoreError> {
     // that a standby has them is for the daemon to ask
     let server = StoreServer::of(&StoreSpec { durability: Durability::Single, ..spec.clone() }, state_dir);
-    let session = prepared(&server)?;
-    if side == Side::Source {
-        not_moved(&server, &session)?;
-    }
-    session.lead(lead_of(&server, &session)?);
+    let session = prepared(&server, Lease::Move, |db| match side {
+        Side::Source => not_half_there(&server, db),
+        Side::Target => Ok(()),
+    })?;
     let patient = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0";
     session.batch(patient).map_err(server.says("setting up the connection"))?;
+    session.be_patient();
     Ok(session)
 }
 
-/// A connection to a database that has our tables, and that promises enough.
-fn prepared(server: &StoreServer) -> Result<Session, StoreError> {
+/// A connection to a database that promises enough and has our tables, and the lead. Tables of an older release are changed
+/// by the one that leads: a daemon that has to wait for the lead of another changes nothing.
+fn prepared(
+    server: &StoreServer,
+    lease: Lease,
+    judge: impl Fn(&Sql) -> Result<(), StoreError>,
+) -> Result<Session, StoreError> {
     let session = server.connect(Purpose::Write)?;
-    let found = version(server, &session)?;
+    let mut found = version(server, &session)?;
     durability::check(server, &session)?;
-    if found != Some(latest()) {
+    if found.is_none() {
         migrate(server, &session)?;
+        found = Some(latest());
     }
-    Ok(session)
+    judge(&session)?;
+    let is_older = found != Some(latest());
+    session.lead(lead_of(server, &session, if is_older { Lease::Move } else { lease })?);
+    let ready = (|| {
+        if is_older {
+            migrate(server, &session)?;
+        }
+        // again, now that nobody else can write
+        let says = server.says("taking the lead");
+        let db: &Sql = &session;
+        let change = db.begin(Scope::Write).map_err(&says)?;
+        judge(&*change)?;
+        fence::extend(&*change, lease).and_then(|()| change.commit()).map_err(&says)
+    })();
+    match ready {
+        Ok(()) => Ok(session),
+        Err(error) => {
+            let _ = session.part();
+            Err(error)
+        }
+    }
 }
 
-fn lead_of(server: &StoreServer, session: &Session) -> Result<Lead, StoreError> {
-    let taken = fence::take(session, &server.me).map_err(server.says("taking the lead"))?;
+fn lead_of(server: &StoreServer, session: &Session, lease: Lease) -> Result<Lead, StoreError> {
+    let me = node::identity(&server.state_dir)?;
+    let taken = fence::take(session, &me, lease).map_err(server.says("taking the lead"))?;
     taken.map_err(|holder| StoreError::Taken {
         place: server.place().display().to_string(),
-        by: holder.leader,
+        by: node::shown(&holder.leader).to_owned(),
         left_secs: holder.left.unsigned_abs(),
     })
+}
+
+/// Are all records of the fleet there, and do they go on there?
+fn may_lead(server: &StoreServer, db: &Sql) -> Result<(), StoreError> {
+    not_moved(server, db)?;
+    not_half_there(server, db)
+}
+
+/// A move that was cut off has to be finished first: which of the two databases goes on is not decided.
+fn not_half_there(server: &StoreServer, db: &Sql) -> Result<(), StoreError> {
+    let says = server.says("reading what the database says of itself");
+    match meta::value(db, meta::MOVING_FROM).map_err(says)? {
+        None => Ok(()),
+        Some(from) => Err(StoreError::HalfMoved { place: server.place().display().to_string(), from }),
+    }
 }
 
 /// A connection that can only read, to a database that has our tables; `None`: there are none.

@@ -22,8 +22,8 @@ const SETTINGS: &str = "SET statement_timeout = '25s'; SET lock_timeout = '10s';
 /// A schema of a database on a server.
 pub(in crate::store) struct StoreServer {
     spec: StoreSpec,
-    /// Which daemon this is, for others: its machine and its state folder.
-    pub(super) me: String,
+    /// The state folder of the daemon.
+    pub(super) state_dir: PathBuf,
     /// Where that is, for people.
     place: PathBuf,
 }
@@ -38,8 +38,7 @@ pub(super) enum Purpose {
 impl StoreServer {
     /// The store of a configuration, for the daemon of a state folder.
     pub(in crate::store) fn of(spec: &StoreSpec, state_dir: &Path) -> Self {
-        let me = format!("{} {}", rustix::system::uname().nodename().to_string_lossy(), state_dir.display());
-        Self { place: PathBuf::from(spec.place()), spec: spec.clone(), me }
+        Self { place: PathBuf::from(spec.place()), spec: spec.clone(), state_dir: state_dir.to_owned() }
     }
 
     pub(in crate::store) fn place(&self) -> &Path {
@@ -67,7 +66,7 @@ impl StoreServer {
         let place = self.place.display().to_string();
         let connecting = async {
             let password = self.spec.password.as_ref();
-            let address = Address::of(&self.spec.url, password, CONNECTING).await?;
+            let address = Address::of(&self.spec.url, password, CONNECTING).await?.of_primary();
             let mut link = Link::open_for(address, usize::MAX).await?;
             // nothing is cancelled from outside: a commit least of all
             link.is_done();

@@ -21,6 +21,8 @@ use tokio_postgres::{Error, Statement};
 const MOST_UNDER_WAY: usize = 1000;
 /// How long an answer may take: the server ends a statement before that by its own `statement_timeout`.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The same, where the server was asked to take its time: a peer that is gone is noticed by keep-alive probes.
+const LONG_PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
 type UnderWay = Pin<Box<dyn Future<Output = Result<u64, Error>> + Send>>;
 
@@ -37,6 +39,7 @@ pub(in crate::store) struct Session {
     in_doubt: Cell<bool>,
     /// It broke off, or an answer did not come in time.
     lost: Cell<bool>,
+    patience: Cell<Duration>,
 }
 
 impl Session {
@@ -49,7 +52,13 @@ impl Session {
             fenced: Cell::new(false),
             in_doubt: Cell::new(false),
             lost: Cell::new(false),
+            patience: Cell::new(PATIENCE),
         }
+    }
+
+    /// Waits for answers for as long as they take.
+    pub(super) fn be_patient(&self) {
+        self.patience.set(LONG_PATIENCE);
     }
 
     /// From now on this connection may write, as the one that leads.
@@ -81,7 +90,7 @@ impl Session {
 
     /// Waits for an answer.
     fn answer<T>(&self, work: impl Future<Output = Result<T, Error>>) -> SqlResult<T> {
-        self.noted(wait(in_time(work)))
+        self.noted(wait(in_time(self.patience.get(), work)))
     }
 
     /// A connection that is lost is not asked again.
@@ -157,8 +166,8 @@ impl Session {
 }
 
 /// What comes of it within our patience.
-async fn in_time<T>(work: impl Future<Output = Result<T, Error>>) -> SqlResult<T> {
-    match tokio::time::timeout(PATIENCE, work).await {
+async fn in_time<T>(patience: Duration, work: impl Future<Output = Result<T, Error>>) -> SqlResult<T> {
+    match tokio::time::timeout(patience, work).await {
         Ok(answer) => answer.map_err(|error| error_of(&error)),
         Err(_) => Err(SqlError::new(SqlErrorKind::Lost, "the server does not answer")),
     }
@@ -196,10 +205,11 @@ impl SqlConnection for Session {
         let statement = self.prepared(sql)?;
         self.settle()?;
         let values: Vec<Bound> = values.iter().map(Bound::of).collect();
+        let patience = self.patience.get();
         let answer = wait(async {
-            let rows = in_time(self.link.client.query_raw(&statement, values)).await?;
+            let rows = in_time(patience, self.link.client.query_raw(&statement, values)).await?;
             let mut rows = pin!(rows);
-            while let Some(row) = in_time(rows.try_next()).await? {
+            while let Some(row) = in_time(patience, rows.try_next()).await? {
                 if each(&row)? == ControlFlow::Break(()) {
                     break;
                 }

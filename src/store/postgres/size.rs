@@ -24,11 +24,12 @@ pub(super) fn used(db: &Sql) -> SqlResult<u64> {
     Ok(used.min(on_disk(db)?))
 }
 
-/// Has the server measure how many rows there are, and how wide.
-pub(super) fn measure(db: &Sql) -> SqlResult<()> {
+/// Has the server measure how many rows there are, and how wide. After each table, `renew` is called.
+pub(super) fn measure(db: &Sql, renew: impl Fn() -> SqlResult<()>) -> SqlResult<()> {
     let tables = "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = current_schema()";
     for table in db.rows(tables, &[], |row| row.get::<String>(0))? {
         db.run(&format!("ANALYZE {table}"), &[])?;
+        renew()?;
     }
     Ok(())
 }

@@ -5,13 +5,16 @@ use super::fence::{self, Lead};
 use super::open::OpenedOnServer;
 use super::server::{Purpose, StoreServer};
 use super::session::Session;
+use crate::clock;
 use crate::domain::{Entry, Retention, Seq};
 use crate::store::error::StoreError;
+use crate::store::lead_time::LeadTime;
 use crate::store::mark::MarkFile;
 use crate::store::retention::{self, Lived};
 use crate::store::sql::{Scope, Sql, SqlConnection, SqlError, SqlErrorKind, SqlResult};
 use crate::store::writer::{Backend, WrittenCommit};
 use crate::store::{apply, meta};
+use jiff::SignedDuration;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,6 +38,7 @@ pub(in crate::store) struct Leader {
     /// What is durable although its caller had to be told that it may not be: asked for again, it is answered.
     made: Batch,
     renewed: Instant,
+    lead_time: LeadTime,
     /// Pieces that are removed before it is measured again how much is left.
     unmeasured: u64,
 }
@@ -45,7 +49,7 @@ impl Leader {
         opened: OpenedOnServer,
         server: Arc<StoreServer>,
     ) -> Result<Self, StoreError> {
-        let OpenedOnServer { session, newest, mark, .. } = opened;
+        let OpenedOnServer { session, newest, mark, lead_time, .. } = opened;
         let none = || StoreError::Closed;
         let lead = session.leads().ok_or_else(none)?;
         Ok(Self {
@@ -57,6 +61,7 @@ impl Leader {
             in_doubt: Vec::new(),
             made: Vec::new(),
             renewed: Instant::now(),
+            lead_time,
             unmeasured: 0,
         })
     }
@@ -135,14 +140,28 @@ impl Leader {
         self.lead = found;
         self.session = session;
         // what a standby has of this, it has of all before
-        fence::renew(&self.session).map_err(|error| self.says(error, "renewing the lead"))?;
-        self.renewed = Instant::now();
+        let asked = clock::boot();
+        fence::renew_by_another(&self.session).map_err(|error| self.says(error, "renewing the lead"))?;
+        self.was_renewed(asked);
         tracing::warn!("the database is connected to again");
         Ok(())
     }
 
+    fn renew(&mut self) -> Result<(), StoreError> {
+        let asked = clock::boot();
+        fence::renew(&self.session).map_err(|error| self.says(error, "renewing the lead"))?;
+        self.was_renewed(asked);
+        Ok(())
+    }
+
+    fn was_renewed(&mut self, asked: SignedDuration) {
+        self.renewed = Instant::now();
+        self.lead_time.given(asked);
+    }
+
     fn write_fresh(&mut self, commits: &[&Vec<Entry>]) -> Result<Vec<WrittenCommit>, StoreError> {
         let mut written = Vec::with_capacity(commits.len());
+        let asked = clock::boot();
         let done = write_all(&self.session, commits, self.newest, &mut written);
         if let Err(error) = done {
             if self.session.is_in_doubt() {
@@ -151,7 +170,7 @@ impl Leader {
             return Err(self.says(error, "writing to the database"));
         }
         self.newest = written.last().map_or(self.newest, |last| last.last);
-        self.renewed = Instant::now();
+        self.was_renewed(asked);
         Ok(written)
     }
 }
@@ -173,6 +192,10 @@ fn write_all(
 }
 
 impl Backend for Leader {
+    fn lead_time(&self) -> Option<LeadTime> {
+        Some(self.lead_time.clone())
+    }
+
     fn write(&mut self, commits: &[Vec<Entry>], _: Seq) -> Result<Vec<WrittenCommit>, StoreError> {
         self.is_sound()?;
         let mut answers: Vec<Option<WrittenCommit>> = Vec::with_capacity(commits.len());
@@ -219,10 +242,16 @@ impl Backend for Leader {
 
     fn prune(&mut self, keep: Retention, lived: Lived, _: Seq) -> Result<bool, StoreError> {
         self.is_sound()?;
+        self.renew()?;
         let doing = "removing what is too old";
         let size = self.session.size().map_err(|error| self.says(error, doing))?;
         if size > keep.max_db_size && self.unmeasured == 0 {
-            super::size::measure(&self.session).map_err(|error| self.says(error, doing))?;
+            let (session, lead_time) = (&self.session, &self.lead_time);
+            let renew = || {
+                let asked = clock::boot();
+                fence::renew(session).inspect(|()| lead_time.given(asked))
+            };
+            super::size::measure(session, renew).map_err(|error| self.says(error, doing))?;
             self.unmeasured = 1 + size / MEASURED_BYTES;
         }
         self.unmeasured = self.unmeasured.saturating_sub(1);
@@ -231,9 +260,8 @@ impl Backend for Leader {
 
     fn look(&mut self, newest: Seq) -> Result<(), StoreError> {
         self.is_sound()?;
-        if self.renewed.elapsed() >= RENEW_EVERY {
-            fence::renew(&self.session).map_err(|error| self.says(error, "renewing the lead"))?;
-            self.renewed = Instant::now();
+        if self.renewed.elapsed() >= RENEW_EVERY || self.lead_time.is_over(clock::boot()) {
+            self.renew()?;
             self.mark.note(newest, false);
         }
         Ok(())

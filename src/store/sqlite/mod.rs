@@ -13,6 +13,6 @@ mod writer;
 
 pub(super) use examine::is_there;
 pub(super) use files::is_no_file;
-pub(super) use open::{make, open, open_alone, put_in_place};
+pub(super) use open::{made, make, open, open_alone, put_in_place};
 pub(super) use place::{Place, read_only};
 pub(super) use writer::FileWriter;

@@ -55,6 +55,12 @@ pub(in crate::store) fn open(path: &Path, busy: Duration) -> Result<Opened, Stor
     not_moved(db, path)?;
     let restored = read::restored(db).map_err(say("reading what was before"));
     let mut restored = restored.map_err(|error| looked_again(path, error))?;
+    let of_move =
+        meta::value(db, meta::MOVING_FROM).map_err(say("reading what the database says of itself"))?;
+    if of_move.is_some() {
+        // it was accepted when it got its name
+        meta::forget(db, meta::MOVING_FROM).map_err(say("marking the database as open"))?;
+    }
     let taken = meta::take_up(db, went_back.as_ref()).or_else(|error| {
         // a full disk is no reason not to be there and to say so, where room was set aside for that
         if error.kind == SqlErrorKind::Full && room::release(path) {
@@ -102,6 +108,18 @@ pub(in crate::store) fn make(path: &Path) -> Result<Link, StoreError> {
     pragmas(&db, &fresh, true).map_err(says)?;
     migrate(&mut db, &fresh, 0, MIGRATIONS)?;
     Ok(Link::new(db, fresh))
+}
+
+/// The database that was made and has no name yet, if there is one.
+pub(in crate::store) fn made(path: &Path) -> Result<Option<Link>, StoreError> {
+    let fresh = files::beside(path, MOVING);
+    if !fresh.exists() {
+        return Ok(None);
+    }
+    let says = |error: rusqlite::Error| StoreError::of(error.into(), &fresh, "opening a database");
+    let db = Connection::open(&fresh).map_err(says)?;
+    pragmas(&db, &fresh, false).map_err(says)?;
+    Ok(Some(Link::new(db, fresh)))
 }
 
 /// Gives the database that was made the name; where what had it lies now.

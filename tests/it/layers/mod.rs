@@ -26,7 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("doctor", &["domain", "sandbox", "child"]),
     ("secret", &["domain", "child"]),
     ("postgres", &["domain", "net", "secret"]),
-    ("store", &["domain", "postgres"]),
+    ("store", &["domain", "clock", "postgres"]),
     ("llm", &["domain", "net", "secret", "child"]),
     ("tools", &["domain", "clock", "secret", "net", "child", "postgres", "store"]),
     ("notify", &["domain", "clock", "secret", "net", "child"]),

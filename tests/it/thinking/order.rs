@@ -47,6 +47,7 @@ async fn attempt(fleet: &str) -> Vec<Seen> {
         time_left: None,
         looks_first: false,
         gate_only: false,
+        fence: 1,
     };
     let shared = Shared {
         tools: Arc::new(bgagent::tools::Tools::new(&fleet)),

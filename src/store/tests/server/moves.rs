@@ -82,6 +82,69 @@ async fn all_records_go_to_a_server_and_back() {
     assert_eq!(store.newest().borrow().0, numbers(&store).await);
 }
 
+/// Cut off between its commits, a move leaves at most one database that a daemon accepts, and is finished by another call.
+#[tokio::test]
+async fn a_move_that_was_cut_off_is_finished() {
+    let Some(db) = Db::some() else { return };
+    let file = Where { file: db.file(), server: None };
+    let (store, _) = Store::open_at(&file).unwrap();
+    store.commit(vec![entry(1, stopping(7))]).await.unwrap();
+    store.close().await.unwrap();
+    transfer(&file, &db.place(), Timestamp::now()).unwrap();
+    let set = |sql: &str| db.server.psql(&format!("SET search_path = {}; {sql}", db.schema)).unwrap();
+    let half = format!("INSERT INTO meta VALUES ('moving_from', '{}')", file.place());
+    let mark = |sql: &str| rusqlite::Connection::open(db.file()).unwrap().execute(sql, []).unwrap();
+    // before the second commit: the file goes on, and the copy does not
+    set(&half);
+    mark("DELETE FROM meta WHERE key = 'moved_to'");
+    let error = Store::open_at(&db.place()).map(drop).unwrap_err();
+    assert!(matches!(&error, StoreError::HalfMoved { from, .. } if *from == file.place()), "{error}");
+    assert!(error.hint().unwrap().contains("store copy"));
+    let (store, _) = Store::open_at(&file).unwrap();
+    store.commit(vec![entry(2, stopping(8))]).await.unwrap();
+    store.close().await.unwrap();
+    assert_eq!(transfer(&file, &db.place(), Timestamp::now()).unwrap().newest, Seq(2));
+    // before the third: nobody goes on
+    set(&half);
+    Store::open_at(&db.place()).map(drop).unwrap_err();
+    Store::open_at(&file).map(drop).unwrap_err();
+    let finished = transfer(&file, &db.place(), Timestamp::now()).unwrap();
+    assert!(finished.newest == Seq(2) && finished.rows > 1, "{finished:?}");
+    let (store, _) = db.open();
+    assert_eq!(numbers(&store).await, 2);
+    store.close().await.unwrap();
+    // to a file: before it got its name
+    transfer(&db.place(), &file, Timestamp::now()).unwrap();
+    std::fs::rename(db.file(), db.file().with_extension("db.moving")).unwrap();
+    let made = rusqlite::Connection::open(db.file().with_extension("db.moving")).unwrap();
+    let of =
+        made.query_row("SELECT value FROM meta WHERE key = 'moving_from'", [], |row| row.get::<_, String>(0));
+    assert_eq!(of.unwrap(), db.place().place());
+    drop(made);
+    transfer(&db.place(), &file, Timestamp::now()).unwrap();
+    let (store, _) = Store::open_at(&file).unwrap();
+    assert_eq!(numbers(&store).await, 2);
+}
+
+/// The whole of a move is one transaction, in which its lead can't be renewed.
+#[test]
+fn a_move_keeps_its_lead_for_longer_than_a_daemon() {
+    let Some(db) = Db::some() else { return };
+    let alone = crate::store::postgres::open_alone(
+        &db.spec(),
+        db.folder.path(),
+        crate::store::postgres::Side::Target,
+    );
+    let alone = alone.unwrap();
+    let left = db.number("SELECT CAST(extract(epoch FROM expires - now()) AS BIGINT) FROM fleet");
+    assert!(left > 3000, "{left}");
+    drop(alone);
+    let (store, _) = db.open();
+    drop(store);
+    let left = db.number("SELECT CAST(extract(epoch FROM expires - now()) AS BIGINT) FROM fleet");
+    assert!(left <= 25, "{left}");
+}
+
 async fn numbers(store: &Store) -> u64 {
     store.read(|reader| reader.newest()).await.unwrap().0
 }
