@@ -11,8 +11,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Starts that are witnessed in the suite; more with `BGAGENT_STARTS`.
-const STARTS: usize = 1000;
+/// Starts that are witnessed; more with `BGAGENT_STARTS`.
+const STARTS: usize = 250;
 
 fn two(fleet: &str) -> Option<[Daemon; 2]> {
     let Records { server, schema } = Records::on_a_server()?;
