@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// Connections of one program at a time. Further ones wait.
+/// Connections of one program at a time, if that is no more than a quarter of all. Further ones wait.
 const AT_A_TIME: usize = 64;
 /// How long.
 const FULL: Duration = Duration::from_secs(10);
@@ -28,13 +28,18 @@ const HEAD: Duration = Duration::from_secs(30);
 const LONGEST_HEAD: usize = 64 << 10;
 
 /// Connections of all programs at a time: each takes two files, and an eighth of those that may be open is enough.
-static ALL: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
+static PLACES: LazyLock<usize> = LazyLock::new(|| {
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let places = files.map_or(1 << 16, |files| (files / 16).clamp(16, 1 << 16));
-    Arc::new(Semaphore::new(usize::try_from(places).unwrap_or(usize::MAX)))
+    usize::try_from(files.unwrap_or(u64::MAX) / 16).unwrap_or(usize::MAX).clamp(16, 1 << 16)
 });
+static ALL: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(*PLACES)));
 
-/// ConnectionPlaces among those that are served at a time, of its program and of all, as long as any part of a connection lives.
+/// How many of all places one program may take.
+fn share(places: usize) -> usize {
+    AT_A_TIME.min(places / 4)
+}
+
+/// Places among those that are served at a time, of its program and of all, as long as any part of a connection lives.
 #[derive(Debug)]
 pub(super) struct ConnectionPlaces {
     _permits: [OwnedSemaphorePermit; 2],
@@ -69,7 +74,7 @@ pub(super) fn serve<A: Answers>(
 }
 
 async fn all<A: Answers>(who: Arc<A>, ended: CancellationToken, listener: TcpListener) {
-    let own = Arc::new(Semaphore::new(AT_A_TIME));
+    let own = Arc::new(Semaphore::new(share(*PLACES)));
     let port = listener.local_addr().map_or(0, |address| address.port());
     loop {
         let mut stream = match listener.accept().await {
@@ -122,5 +127,16 @@ pub(super) async fn connection<A: Answers>(
         .await;
     if let Err(error) = served {
         tracing::debug!(%error, "a connection to the proxy ended early");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of shares.
+    use super::share;
+
+    #[test]
+    fn one_program_takes_no_more_than_a_quarter_of_all_places() {
+        assert_eq!([16, 64, 256, 65_536].map(share), [4, 16, 64, 64]);
     }
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 /// was used; it never sends one that is not held for.
 pub trait Account: Send + Sync {
     /// Holds the worst case of a request, and makes that durable. May wait, for a budget that others hold or for a place
-    /// among the requests of a model. It is always waited for to its end.
+    /// among the requests of a model. It is waited for to its end, unless the meter is closed: then the future is dropped,
+    /// and what it may have held has no end that anybody will say.
     ///
     /// # Errors
     /// Why the request must not be sent; its kind becomes the run's, and the program is told the message.

@@ -54,6 +54,8 @@ struct Seen {
     text: String,
     calls: Vec<String>,
     anything: bool,
+    /// The mark came that stands behind the last event.
+    is_done: bool,
 }
 
 /// What an answer came to.
@@ -168,6 +170,7 @@ impl AnswerReading {
             return;
         }
         self.seen.anything = true;
+        self.seen.is_done |= event == b"[DONE]";
         if let Ok(value) = serde_json::from_slice::<Value>(&event) {
             self.seen.take(self.wire, &value);
         }
@@ -196,6 +199,10 @@ impl AnswerReading {
         let usage = Value::Object(std::mem::take(&mut self.seen.usage));
         // a request can't have used nothing: who says so does not count
         let tokens = tokens_said(&usage).filter(|tokens| tokens.input > 0 || tokens.output > 0);
+        let tokens = tokens.map(|tokens| all_iterations(&usage, tokens));
+        // in these wires usage may come with each part
+        let is_over =
+            whole || self.seen.is_done || matches!(self.wire, ModelWire::Messages | ModelWire::Responses);
         let is_said = match &self.seen.finish {
             Some(AnswerEnd::Failed(_)) => self.wire != ModelWire::Chat,
             Some(_) => true,
@@ -203,7 +210,7 @@ impl AnswerReading {
         };
         let end = self.seen.ended(whole, self.is_lost);
         HeardAnswer {
-            is_final: self.seen.is_final && is_said && tokens.is_some(),
+            is_final: self.seen.is_final && is_over && is_said && tokens.is_some(),
             end,
             tokens: tokens.map(Tokens::believed),
             text: self.seen.text,
@@ -212,6 +219,19 @@ impl AnswerReading {
             left_out: self.left_out,
         }
     }
+}
+
+/// A provider that asks its model several times for one request lists them, and leaves some out of the sums ("Compaction" of
+/// Anthropic's documentation).
+fn all_iterations(usage: &Value, said: Tokens) -> Tokens {
+    let each = usage["iterations"].as_array().into_iter().flatten().filter_map(tokens_said);
+    let all = each.map(Tokens::believed).fold(Tokens::default(), |sum, one| Tokens {
+        input: sum.input.saturating_add(one.input),
+        cached: sum.cached.saturating_add(one.cached),
+        written: sum.written.saturating_add(one.written),
+        output: sum.output.saturating_add(one.output),
+    });
+    if all.input.saturating_add(all.output) > said.input.saturating_add(said.output) { all } else { said }
 }
 
 /// What a provider says of an error, in its own words.

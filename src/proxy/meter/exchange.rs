@@ -2,6 +2,7 @@
 //! program goes away, so that what was held is always settled.
 use super::account::{AnswerEnd, Asked, HeldRequest, Settled};
 use super::answer::{AnswerReading, HeardAnswer, error_said};
+use super::body::Room;
 use super::keyhole::Keyhole;
 use super::refusal::{NotSent, in_form};
 use super::spec::Upstream;
@@ -10,16 +11,18 @@ use super::wire::ModelWire;
 use crate::domain::{ErrorKind, Price, RunError, Usage, WorstCase, cost};
 use crate::net;
 use crate::proxy::reply::{Answer, BodyError, without_connection};
+use futures_util::future::FutureExt;
 use futures_util::stream;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Bytes, Frame};
 use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use hyper::{Method, Response, StatusCode};
 use reqwest::Url;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 /// Pieces of an answer that wait for the program: while it does not read, the provider is not read either.
@@ -44,8 +47,8 @@ pub(super) struct Exchange {
     pub(super) upstream: Upstream,
     /// `None`: it costs nothing.
     pub(super) hold: Option<Hold>,
-    /// Its part of the memory for bodies.
-    pub(super) _room: OwnedSemaphorePermit,
+    /// Its part of the memory for bodies, until it is sent.
+    pub(super) room: Option<Room>,
 }
 
 /// What became of a request that was sent.
@@ -77,35 +80,68 @@ struct Pieces {
     is_whole: Arc<AtomicBool>,
 }
 
+/// What a request holds for the limits of its run. Where nobody settles it, since something broke on the way, it is charged
+/// its worst case.
+struct OpenHold<'e> {
+    state: &'e MeterState,
+    worst: WorstCase,
+    is_held: bool,
+    in_flight: bool,
+}
+
+impl<'e> OpenHold<'e> {
+    fn new(state: &'e MeterState, hold: &Hold) -> Self {
+        state.begins(&hold.taken_out);
+        Self { state, worst: hold.asked.worst, is_held: false, in_flight: true }
+    }
+
+    fn settle(&mut self, used: &Usage) {
+        if std::mem::take(&mut self.is_held) {
+            self.state.limits.settle(&self.worst, used);
+        }
+    }
+}
+
+impl Drop for OpenHold<'_> {
+    fn drop(&mut self) {
+        if self.in_flight {
+            self.state.not_sent();
+        }
+        self.settle(&self.worst.usage());
+    }
+}
+
 impl Exchange {
-    pub(super) async fn run(self, mut to_program: oneshot::Sender<Answer>) {
-        let Some(hold) = &self.hold else {
-            let mut pieces = None;
+    pub(super) async fn run(mut self, mut to_program: oneshot::Sender<Answer>) {
+        let mut pieces = None;
+        let Some(mut hold) = self.hold.take() else {
             let (_, last) = self.send(to_program, &mut pieces).await;
             return finish(pieces, last);
         };
-        self.state.begins(&hold.taken_out);
-        let held = match self.take_hold(hold, &mut to_program).await {
+        let state = self.state.clone();
+        let mut open = OpenHold::new(&state, &hold);
+        let held = match self.take_hold(&hold, &mut open, &mut to_program).await {
             Ok(held) => held,
             Err(refused) => {
-                self.state.not_sent();
-                let _ = to_program.send(refused.answer(&self.state, self.wire));
+                drop(open);
+                let _ = to_program.send(refused.answer(&state, self.wire));
                 return;
             }
         };
+        hold.asked.request = Bytes::new();
         let began = Instant::now();
         // while it was waited for a budget, much can have happened
-        if let Some(why) = self.state.stop().or_else(|| to_program.is_closed().then(gone)) {
+        if let Some(why) = state.stop().or_else(|| to_program.is_closed().then(gone)) {
             let end = AnswerEnd::Failed(why.clone());
             let unsent = Outcome { end, read: None, status: None, may_cost: false };
-            self.settle(hold, held, unsent, Usage::default(), Duration::ZERO).await;
-            let _ = to_program.send(NotSent::because(why).answer(&self.state, self.wire));
+            settle(&hold, held, open, unsent, Usage::default(), Duration::ZERO).await;
+            let _ = to_program.send(NotSent::because(why).answer(&state, self.wire));
             return;
         }
-        let mut pieces = None;
-        let (outcome, last) = self.send(to_program, &mut pieces).await;
+        let sent = AssertUnwindSafe(self.send(to_program, &mut pieces)).catch_unwind().await;
+        let (outcome, last) = sent.unwrap_or_else(|_| (fell(), Last::Cut));
         let used = used(&outcome, &hold.asked.worst, hold.price.as_ref());
-        self.settle(hold, held, outcome, used, began.elapsed()).await;
+        settle(&hold, held, open, outcome, used, began.elapsed()).await;
         finish(pieces, last);
     }
 
@@ -113,6 +149,7 @@ impl Exchange {
     async fn take_hold(
         &self,
         hold: &Hold,
+        open: &mut OpenHold<'_>,
         to_program: &mut oneshot::Sender<Answer>,
     ) -> Result<HeldRequest, NotSent> {
         let (state, worst) = (&self.state, &hold.asked.worst);
@@ -123,44 +160,27 @@ impl Exchange {
             () = to_program.closed() => return Err(NotSent::because(gone())),
             held = state.limits.hold(worst) => held.map_err(NotSent::because)?,
         }
-        let held = state.account.hold(hold.asked.clone()).await;
-        held.map_err(|why| {
-            state.limits.settle(worst, &Usage::default());
-            NotSent::because(why)
-        })
-    }
-
-    /// What was used takes the place of what was held, everywhere.
-    async fn settle(&self, hold: &Hold, held: HeldRequest, outcome: Outcome, used: Usage, took: Duration) {
-        let Outcome { end, read, status, .. } = outcome;
-        let read = read.unwrap_or_else(HeardAnswer::nothing);
-        let settled = Settled {
-            table: hold.asked.table.clone(),
-            model: hold.asked.model.clone(),
-            used,
-            tokens: read.tokens.filter(|_| read.is_final),
-            end,
-            text: read.text,
-            calls: read.calls,
-            status,
-            answer: read.kept,
-            left_out: read.left_out,
-            took,
+        open.is_held = true;
+        let held = tokio::select! {
+            biased;
+            held = state.account.hold(hold.asked.clone()) => held.map_err(NotSent::because),
+            () = state.ended.cancelled() => Err(stopped()),
         };
-        self.state.ends(&settled, hold.asked.has_tools);
-        self.state.account.settle(held, settled).await;
-        self.state.limits.settle(&hold.asked.worst, &used);
+        if held.is_err() {
+            open.settle(&Usage::default());
+        }
+        held
     }
 
     /// Sends the request and passes the answer on. The body of the answer is left open in `pieces`: it ends for the program
     /// when all is settled.
     async fn send(
-        &self,
+        &mut self,
         mut to_program: oneshot::Sender<Answer>,
         pieces: &mut Option<Pieces>,
     ) -> (Outcome, Last) {
         let request = self.upstream.client.request(self.method.clone(), self.url.clone());
-        let request = request.headers(self.headers.clone()).body(self.body.clone());
+        let request = request.headers(self.headers.clone()).body(std::mem::take(&mut self.body));
         let head = self.state.spec.patience.head;
         let answered = tokio::select! {
             biased;
@@ -168,6 +188,7 @@ impl Exchange {
             () = to_program.closed() => return (went_away(), Last::Cut),
             answered = timeout(head, request.send()) => answered,
         };
+        self.room = None;
         let failed = match answered {
             Ok(Ok(answer)) => return self.pass_on(answer, to_program, pieces).await,
             Ok(Err(error)) => unsent(&error),
@@ -364,6 +385,36 @@ fn head(
     head
 }
 
+/// What was used takes the place of what was held, everywhere.
+async fn settle(
+    hold: &Hold,
+    held: HeldRequest,
+    mut open: OpenHold<'_>,
+    outcome: Outcome,
+    used: Usage,
+    took: Duration,
+) {
+    let Outcome { end, read, status, .. } = outcome;
+    let read = read.unwrap_or_else(HeardAnswer::nothing);
+    let settled = Settled {
+        table: hold.asked.table.clone(),
+        model: hold.asked.model.clone(),
+        used,
+        tokens: read.tokens.filter(|_| read.is_final),
+        end,
+        text: read.text,
+        calls: read.calls,
+        status,
+        answer: read.kept,
+        left_out: read.left_out,
+        took,
+    };
+    open.state.ends(&settled, hold.asked.has_tools);
+    open.in_flight = false;
+    open.state.account.settle(held, settled).await;
+    open.settle(&used);
+}
+
 /// Ends the body of an answer.
 fn finish(pieces: Option<Pieces>, last: Last) {
     if let (Some(pieces), Last::Whole) = (pieces, last) {
@@ -385,6 +436,11 @@ fn over() -> Outcome {
 
 fn went_away() -> Outcome {
     Outcome { end: AnswerEnd::Failed(gone()), read: None, status: None, may_cost: true }
+}
+
+/// Something in here is broken: nobody knows how far the request got.
+fn fell() -> Outcome {
+    Outcome::failed(ErrorKind::Provider, "the meter is broken: see the log of the daemon".into(), true)
 }
 
 /// No answer. Once there is a connection, nobody knows how much of the request has arrived.

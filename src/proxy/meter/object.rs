@@ -28,7 +28,7 @@ impl ValueText<'_> {
 }
 
 /// The spelling that two keys have in common if a lenient reader takes them for the same.
-fn folded(key: &str) -> String {
+pub(super) fn folded(key: &str) -> String {
     key.chars().filter(|c| *c != '_').map(|c| c.to_ascii_lowercase()).collect()
 }
 

@@ -1,6 +1,6 @@
 //! What a program asks of its meter: whether it may, what it is, and where it goes.
 use super::account::Asked;
-use super::body;
+use super::body::{self, NoBody};
 use super::exchange::{Exchange, Hold};
 use super::refusal::{NotSent, in_form};
 use super::request::{Readied, RequestReader};
@@ -18,6 +18,7 @@ use hyper::header::{
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use reqwest::Url;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -28,12 +29,15 @@ const KEYS: [&str; 3] = ["x-api-key", "x-goog-api-key", "x-bgagent-key"];
 const QUERIES: [&str; 8] =
     ["alt", "beta", "limit", "after_id", "before_id", "pageSize", "pageToken", "client_version"];
 /// Headers of a program that do not go on: they choose what an answer says, whose account pays, or another method.
-const NOT_ON: [&str; 6] = [
+const NOT_ON: [&str; 9] = [
     "x-goog-fieldmask",
     "x-goog-user-project",
     "x-http-method-override",
     "openai-organization",
     "openai-project",
+    "chatgpt-account-id",
+    "anthropic-organization-id",
+    "anthropic-workspace-id",
     "api-key",
 ];
 
@@ -49,9 +53,11 @@ impl Answers for MeterState {
             let wires = ModelWire::of(self.spec.model.provider);
             let usual = wires.first().copied().unwrap_or(ModelWire::Chat);
             let wire = wire_of(request.uri().path()).unwrap_or(usual);
-            match receive(&self, request, &place).await {
-                Ok(answer) => answer,
-                Err(refused) => refused.answer(&self, wire),
+            let received = AssertUnwindSafe(receive(&self, request, &place)).catch_unwind().await;
+            match received {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(refused)) => refused.answer(&self, wire),
+                Err(_) => broken(wire),
             }
         }
         .boxed()
@@ -99,14 +105,15 @@ async fn receive(
         let message = "only the model's provider is reached here; name other hosts in `net` of the sandbox";
         return Err(NotSent::odd(StatusCode::BAD_REQUEST, message));
     }
-    if parts.headers.contains_key(UPGRADE) {
+    // any other upgrade may be passed over (RFC 9110, 7.8), and this is the answer on which Codex asks by POST
+    if is_websocket(&parts.headers) {
         let message = "no other protocol is spoken here than HTTP/1.1: no WebSocket; ask by POST";
         return Err(NotSent::odd(StatusCode::UPGRADE_REQUIRED, message));
     }
     if !has_key(state, &parts.headers, &parts.uri) {
         let message =
             "this is not the key of the run: a program uses the key and the address that its start gave it";
-        return Err(NotSent::odd(StatusCode::UNAUTHORIZED, message));
+        return Err(NotSent::odd(StatusCode::BAD_REQUEST, message));
     }
     let provider = state.spec.model.provider;
     let Some(route) = route(ModelWire::of(provider), &parts.method, parts.uri.path()) else {
@@ -123,7 +130,11 @@ async fn receive(
         return Err(NotSent::because(why));
     }
     let bad = |why: String| NotSent::because(RunError::new(ErrorKind::Config, format!("not sent: {why}")));
-    let whole = body::whole(&parts.headers, body).await.map_err(bad)?;
+    let read_whole = body::whole(&state.bodies, &parts.headers, body).await;
+    let mut whole = read_whole.map_err(|why| match why {
+        NoBody::Unfit(why) => bad(why),
+        NoBody::Broken(why) => NotSent::odd(StatusCode::BAD_REQUEST, format!("not sent: {why}")),
+    })?;
     let upstream = state.upstream();
     let headers = headers_on(parts.headers, &upstream.headers);
     let url = url(&upstream.base, &route, &parts.uri).map_err(bad)?;
@@ -134,6 +145,7 @@ async fn receive(
         }
         asks => {
             let readied = read(state, &route, whole.bytes).await.map_err(bad)?;
+            whole.room.shrink(readied.body.len());
             let body = readied.body.clone();
             match asks {
                 Asks::LookUp => {
@@ -154,11 +166,23 @@ async fn receive(
         body,
         upstream,
         hold,
-        _room: whole.room,
+        room: Some(whole.room),
     };
     state.exchanges.spawn(exchange.run(to_program));
-    let lost = || in_form(route.wire, StatusCode::BAD_GATEWAY, "the meter is over");
-    Ok(answer.await.unwrap_or_else(|_| lost()))
+    Ok(answer.await.unwrap_or_else(|_| broken(route.wire)))
+}
+
+/// Nobody answers any more.
+fn broken(wire: ModelWire) -> Answer {
+    in_form(
+        wire,
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "the run is over, or its meter is broken: see the log of the daemon",
+    )
+}
+
+fn is_websocket(headers: &HeaderMap) -> bool {
+    headers.get_all(UPGRADE).iter().any(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// Reads a request as far as money needs it.

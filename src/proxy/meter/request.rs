@@ -1,11 +1,11 @@
 //! A request of a program as the meter reads it: which model, how much it may come to, and what of it does not go on.
 //! What is not named here goes on as it came.
+use super::hosted::{self, Changes};
 use super::object::Object;
 use super::weigh::Weight;
 use super::wire::ModelWire;
 use crate::domain::{Provider, frame_at_most};
 use hyper::body::Bytes;
-use serde_json::value::RawValue;
 
 /// A request that may be sent once it is held for.
 #[derive(Debug)]
@@ -36,9 +36,6 @@ pub(super) struct RequestReader {
 /// Longest name of a model, in bytes.
 const LONGEST_NAME: usize = 200;
 
-/// Keys of a request that name something which only the provider has.
-const KEPT_THERE: [&str; 4] = ["previous_response_id", "conversation", "prompt", "cachedContent"];
-
 impl RequestReader {
     /// `model`: where the path names it. `Err`: why it can't be sent, for a message that begins with "this request".
     pub(super) fn read(self, body: &[u8], model: Option<&str>) -> Result<Readied, String> {
@@ -53,9 +50,9 @@ impl RequestReader {
         if model.len() > LONGEST_NAME {
             return Err(format!("names a `model` of {} bytes: no model has so long a name", model.len()));
         }
-        self.refuse(&request)?;
+        hosted::refuse(self.wire, &request)?;
         let mut changes = Changes::default();
-        self.take_tools_out(&mut request, &mut changes)?;
+        hosted::take_out(self.wire, &mut request, &mut changes)?;
         let output = match self.counts_only {
             true => 0,
             false => self.bound_output(&mut request, &mut changes)?,
@@ -63,16 +60,7 @@ impl RequestReader {
         if self.wire == ModelWire::Chat && request.is_true("stream") {
             with_usage(&mut request, &mut changes)?;
         }
-        let mut weight = Weight::default();
-        for (key, value) in request.iter() {
-            weight.add(self.wire, key, value).map_err(|error| format!("can't be read: `{key}`: {error}"))?;
-        }
-        if let Some(what) = weight.refers_to {
-            return Err(format!(
-                "refers to something that is not in it ({what}): nobody can say beforehand what it costs, and the \
-                 provider would fetch it for the program; send the content itself"
-            ));
-        }
+        let weight = self.weigh(&request)?;
         let has_tools = request.get("tools").is_some();
         let frame = frame_at_most(self.provider, has_tools);
         let body = match changes.any {
@@ -82,7 +70,7 @@ impl RequestReader {
         Ok(Readied {
             body,
             model,
-            input: weight.tokens.saturating_add(frame),
+            input: weight.at_most().saturating_add(frame),
             output,
             has_tools,
             long_cache: weight.long_cache,
@@ -90,37 +78,33 @@ impl RequestReader {
         })
     }
 
-    /// What has no bound that can be known beforehand.
-    fn refuse(self, request: &Object<'_>) -> Result<(), String> {
-        let is_kept = |key: &&&str| match (self.wire, **key) {
-            (ModelWire::Responses, key) => key != "cachedContent" && request.get(key).is_some(),
-            (ModelWire::Gemini, key) => key == "cachedContent" && request.get(key).is_some(),
-            _ => false,
-        };
-        if let Some(key) = KEPT_THERE.iter().find(is_kept) {
+    fn weigh(self, request: &Object<'_>) -> Result<Weight, String> {
+        let mut weight = Weight::default();
+        for (key, value) in request.iter() {
+            weight.add(self.wire, key, value).map_err(|error| format!("can't be read: `{key}`: {error}"))?;
+        }
+        if let Some(what) = &weight.refers_to {
             return Err(format!(
-                "has `{key}`, which stands for something that the provider has kept: nobody can say beforehand what it \
-                 costs; send all of the conversation"
+                "refers to something that is not in it ({what}): nobody can say beforehand what it costs, and the \
+                 provider would fetch it for the program; send the content itself"
             ));
         }
-        if self.wire == ModelWire::Responses && request.is_true("background") {
-            return Err(
-                "has `background`: its answer would come when nobody counts any more; leave that out".into(),
-            );
+        if let Some(what) = &weight.unbounded {
+            return Err(format!(
+                "has something that nobody can say beforehand what it costs ({what}): text, pictures and PDF files are \
+                 sent on"
+            ));
         }
-        if matches!(self.wire, ModelWire::Chat | ModelWire::Responses) && request.get("models").is_some() {
-            return Err("names further `models`, whose prices may be others; name one".into());
-        }
-        Ok(())
+        Ok(weight)
     }
 
     /// The most tokens of all its answers; a bound is added where it has none.
     fn bound_output(self, request: &mut Object<'_>, changes: &mut Changes) -> Result<u64, String> {
         let own = self.max_output_tokens;
-        let (output, times) = match self.wire {
-            ModelWire::Messages => (bound(request, &["max_tokens"], "max_tokens", own, changes)?, 1),
+        Ok(match self.wire {
+            ModelWire::Messages => bound(request, &["max_tokens"], "max_tokens", own, changes)?,
             ModelWire::Responses => {
-                (bound(request, &["max_output_tokens"], "max_output_tokens", own, changes)?, 1)
+                bound(request, &["max_output_tokens"], "max_output_tokens", own, changes)?
             }
             ModelWire::Chat => {
                 // OpenAI itself has a newer word than those who imitate it
@@ -129,7 +113,14 @@ impl RequestReader {
                 let most = bound(request, &["max_completion_tokens", "max_tokens"], word, own, changes)?;
                 // what was predicted and is not so is paid for like an answer
                 let predicted = request.get("prediction").map_or(0, str::len) as u64;
-                (most.saturating_add(predicted), whole(request, "n")?.unwrap_or(1))
+                // not all who imitate OpenAI read the newer word
+                if self.provider != Provider::OpenAi && request.get("max_tokens").is_none() {
+                    request.put("max_tokens", most.to_string());
+                    changes.any = true;
+                }
+                one_answer(request, "n")?;
+                one_answer(request, "best_of")?;
+                most.saturating_add(predicted)
             }
             ModelWire::Gemini => {
                 spelled(request, "generationConfig")?;
@@ -138,146 +129,20 @@ impl RequestReader {
                     .map_err(|error| format!("has a `generationConfig` that can't be read: {error}"))?;
                 let mut within = Changes::default();
                 let most = bound(&mut config, &["maxOutputTokens"], "maxOutputTokens", own, &mut within)?;
-                let times = whole(&config, "candidateCount")?.unwrap_or(1);
+                one_answer(&config, "candidateCount")?;
+                hosted::says_text_only(&config, "responseModalities")?;
                 if within.any {
                     let config = config.to_json();
                     request.put("generationConfig", config);
                     changes.any = true;
                 }
-                (most, times)
+                most
             }
-        };
-        Ok(output.saturating_mul(times.max(1)))
-    }
-
-    /// Tools that the provider runs itself: they reach what the sandbox keeps the program from, and cost what nobody
-    /// counts.
-    fn take_tools_out(self, request: &mut Object<'_>, changes: &mut Changes) -> Result<(), String> {
-        let searches: &[&str] = match self.wire {
-            ModelWire::Messages => &["mcp_servers"],
-            ModelWire::Responses | ModelWire::Chat => &["web_search_options", "search_parameters", "plugins"],
-            ModelWire::Gemini => &[],
-        };
-        for key in searches {
-            if request.get(key).is_some() {
-                request.remove(key);
-                changes.take_out(key);
-            }
-        }
-        // the price of a table is that of the usual speed
-        for key in ["speed", "service_tier"] {
-            if request.text(key).is_some_and(|how| matches!(how.as_str(), "fast" | "priority")) {
-                request.remove(key);
-                changes.take_out(key);
-            }
-        }
-        let Some(text) = request.get("tools") else { return Ok(()) };
-        let text = text.to_owned();
-        let tools: Vec<&RawValue> = serde_json::from_str(&text)
-            .map_err(|error| format!("has `tools` that can't be read: {error}"))?;
-        let before = changes.taken_out.len();
-        let mut kept = Vec::with_capacity(tools.len());
-        for tool in tools {
-            kept.extend(self.without_own(tool.get(), changes)?);
-        }
-        if changes.taken_out.len() == before {
-            return Ok(());
-        }
-        match kept.is_empty() {
-            true => request.remove("tools"),
-            false => {
-                request.put("tools", format!("[{}]", kept.join(",")));
-                false
-            }
-        };
-        // a choice of what is not there any more would be an error
-        let choice = request.get("tool_choice").map(str::to_owned).unwrap_or_default();
-        let names_one = Object::parse(&choice).ok().and_then(|choice| choice.text("type"));
-        if kept.is_empty() || names_one.is_some_and(|kind| changes.taken_out.contains(&kind)) {
-            request.remove("tool_choice");
-        }
-        Ok(())
-    }
-
-    /// A tool without what the provider would run itself; `None` if nothing is left.
-    fn without_own(self, tool: &str, changes: &mut Changes) -> Result<Option<String>, String> {
-        let unreadable = |error: serde_json::Error| format!("has a tool that can't be read: {error}");
-        let mut parts = Object::parse(tool).map_err(unreadable)?;
-        if self.wire == ModelWire::Gemini {
-            let before = changes.taken_out.len();
-            for key in GEMINI {
-                if parts.remove(key) {
-                    changes.take_out(key);
-                }
-            }
-            return Ok(match changes.taken_out.len() == before {
-                true => Some(tool.to_owned()),
-                false => (!parts.is_empty()).then(|| parts.to_json()),
-            });
-        }
-        let kind = parts.text("type").unwrap_or_default();
-        let is_own = match self.wire {
-            ModelWire::Messages => MESSAGES.iter().any(|own| kind.starts_with(own)),
-            _ => {
-                let place = parts.get("environment").map(|place| Object::parse(place).ok()?.text("type"));
-                let hosted = place.is_some_and(|place| place.as_deref() != Some("local"));
-                OPENAI.iter().any(|own| kind.starts_with(own)) || kind == "mcp" || (kind == "shell" && hosted)
-            }
-        };
-        if is_own {
-            changes.take_out(&kind);
-            return Ok(None);
-        }
-        // Codex puts tools into groups
-        if kind == "namespace"
-            && let Some(within) = parts.get("tools").map(str::to_owned)
-        {
-            let within: Vec<&RawValue> = serde_json::from_str(&within).map_err(unreadable)?;
-            let before = changes.taken_out.len();
-            let mut kept = Vec::with_capacity(within.len());
-            for tool in within {
-                kept.extend(self.without_own(tool.get(), changes)?);
-            }
-            if changes.taken_out.len() > before {
-                parts.put("tools", format!("[{}]", kept.join(",")));
-                return Ok((!kept.is_empty()).then(|| parts.to_json()));
-            }
-        }
-        Ok(Some(tool.to_owned()))
+        })
     }
 }
 
-/// How the types of tools begin that Anthropic runs. Those that a program runs (`bash_…`, `text_editor_…`) stay.
-const MESSAGES: [&str; 5] = ["web_search", "web_fetch", "code_execution", "mcp_toolset", "advisor"];
-/// The same of OpenAI and of those who route to others.
-const OPENAI: [&str; 6] =
-    ["web_search", "file_search", "code_interpreter", "computer_use", "image_generation", "openrouter:"];
-/// Keys of a tool that Google runs.
-const GEMINI: [&str; 7] = [
-    "googleSearch",
-    "googleSearchRetrieval",
-    "enterpriseWebSearch",
-    "googleMaps",
-    "urlContext",
-    "codeExecution",
-    "fileSearch",
-];
-
-/// What of a request does not go on as it came.
-#[derive(Debug, Default)]
-struct Changes {
-    any: bool,
-    taken_out: Vec<String>,
-}
-
-impl Changes {
-    fn take_out(&mut self, what: &str) {
-        self.any = true;
-        self.taken_out.push(what.chars().take(60).collect());
-    }
-}
-
-/// The largest of these bounds; `own`, under the name `word`, where there is none.
+/// The largest of these bounds; `own`, under the name `word`, where there is none. To some providers none is what 0 means.
 fn bound(
     request: &mut Object<'_>,
     words: &[&str],
@@ -287,7 +152,10 @@ fn bound(
 ) -> Result<u64, String> {
     let mut most = None;
     for key in words {
-        most = most.max(whole(request, key)?);
+        match whole(request, key)? {
+            Some(0) => changes.any |= request.remove(key),
+            bound => most = most.max(bound),
+        }
     }
     if let Some(most) = most {
         return Ok(most);
@@ -295,6 +163,14 @@ fn bound(
     request.put(word, own.to_string());
     changes.any = true;
     Ok(own)
+}
+
+/// Of several answers, usage can be told when only the first has its end.
+fn one_answer(request: &Object<'_>, key: &str) -> Result<(), String> {
+    match whole(request, key)? {
+        None | Some(0 | 1) => Ok(()),
+        Some(count) => Err(format!("asks for {count} answers (`{key}`): one at a time is sent on")),
+    }
 }
 
 /// A bound that a reader passes over would be none.

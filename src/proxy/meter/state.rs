@@ -1,5 +1,6 @@
 //! What the parts of a meter share: its key, where requests go, what was seen, and whether anything may still be sent.
 use super::account::{Account, AnswerEnd, Settled};
+use super::body::BodyMemory;
 use super::limits::RunAccount;
 use super::report::MeterReport;
 use super::spec::{MeterSpec, Upstream};
@@ -24,6 +25,8 @@ pub(in crate::proxy) struct MeterState {
     pub(super) spec: MeterSpec,
     pub(super) account: Arc<dyn Account>,
     pub(super) limits: RunAccount,
+    /// For what is read of its requests.
+    pub(super) bodies: BodyMemory,
     key: Zeroizing<String>,
     upstream: Mutex<Upstream>,
     /// Nothing more is sent.
@@ -72,6 +75,7 @@ impl MeterState {
         };
         Self {
             limits: RunAccount::new(spec.limits),
+            bodies: BodyMemory::default(),
             upstream: Mutex::new(spec.upstream.clone()),
             spec,
             account,
@@ -187,11 +191,13 @@ impl MeterState {
         self.seen().odd += 1;
     }
 
-    /// A request was refused; the first reason is kept.
+    /// A request was refused; the first reason is kept, and a limit before what was wrong with a request: programs go on
+    /// after one of those.
     pub(super) fn refused(&self, why: &RunError) {
+        let is_form = |error: &RunError| error.kind == ErrorKind::Config;
         let mut seen = self.seen();
         seen.refused += 1;
-        if seen.refusal.is_none() {
+        if seen.refusal.as_ref().is_none_or(|known| is_form(known) && !is_form(why)) {
             seen.refusal = Some(why.clone());
             drop(seen);
             let (run, table) = (self.spec.owner.run.map(|run| run.to_string()), &self.spec.table);

@@ -51,7 +51,6 @@ impl ModelWire {
     /// An error as the provider would say it.
     pub(super) fn error(self, status: u16, message: &str) -> Value {
         let kind = match status {
-            401 => "authentication_error",
             500.. => "api_error",
             _ => "invalid_request_error",
         };
@@ -62,7 +61,6 @@ impl ModelWire {
             }
             Self::Gemini => {
                 let word = match status {
-                    401 => "UNAUTHENTICATED",
                     504 => "DEADLINE_EXCEEDED",
                     500.. => "UNAVAILABLE",
                     _ => "INVALID_ARGUMENT",

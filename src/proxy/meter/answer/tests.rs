@@ -326,3 +326,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn each_time_that_a_model_was_asked_for_one_request_counts() {
+    let iterations = json!([
+        {"type": "compaction", "input_tokens": 180_000, "output_tokens": 3500},
+        {"type": "message", "input_tokens": 23_000, "cache_read_input_tokens": 7000, "output_tokens": 1000},
+    ]);
+    let said = messages("hello", "end_turn").replace(
+        "\"usage\":{\"output_tokens\":50}",
+        &format!("\"usage\":{{\"output_tokens\":1000,\"iterations\":{iterations}}}"),
+    );
+    assert!(said.contains("compaction"), "{said}");
+    let mut reading = AnswerReading::new(ModelWire::Messages, STREAM);
+    reading.push(said.as_bytes());
+    let heard = reading.end(true);
+    assert_eq!(heard.tokens, Some(Tokens { input: 210_000, cached: 7000, written: 0, output: 4500 }));
+    assert!(heard.is_final);
+}

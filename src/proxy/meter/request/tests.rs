@@ -79,9 +79,9 @@ fn a_bound_of_the_answer_is_added_where_there_is_none_and_never_lowered() {
     assert_eq!(&readied.body[..], br#"{"model":"m","max_tokens":4096}"#);
     for (wire, body, output) in [
         (ModelWire::Messages, json!({"model": "m", "max_tokens": 64000}), 64000),
-        (ModelWire::Chat, json!({"model": "m", "max_tokens": 5, "max_completion_tokens": 7, "n": 3}), 21),
+        (ModelWire::Chat, json!({"model": "m", "max_tokens": 5, "max_completion_tokens": 7, "n": 1}), 7),
         (ModelWire::Chat, json!({"model": "m", "max_tokens": 5.0}), 5),
-        (ModelWire::Gemini, json!({"generationConfig": {"maxOutputTokens": "7", "candidateCount": 2}}), 14),
+        (ModelWire::Gemini, json!({"generationConfig": {"maxOutputTokens": "7", "candidateCount": 1}}), 7),
     ] {
         let (sent, readied) = sent(wire, &body);
         assert_eq!(readied.output, output, "{body}");
@@ -95,6 +95,88 @@ fn a_bound_of_the_answer_is_added_where_there_is_none_and_never_lowered() {
     ] {
         assert!(read(wire, &body).unwrap_err().contains("no number"), "{body}");
     }
+}
+
+#[test]
+fn a_bound_stands_where_each_server_reads_it() {
+    let like = RequestReader { provider: Provider::Ollama, ..reader(ModelWire::Chat) };
+    let body = br#"{"model":"m","max_completion_tokens":7,"n_predict":-1}"#;
+    let readied = like.read(body, None).unwrap();
+    assert_eq!(&readied.body[..], br#"{"model":"m","max_completion_tokens":7,"max_tokens":7}"#);
+    assert_eq!((readied.output, readied.taken_out), (7, vec!["n_predict".to_owned()]));
+}
+
+#[test]
+fn a_bound_of_0_is_none() {
+    for (wire, body, at) in [
+        (ModelWire::Messages, json!({"model": "m", "max_tokens": 0}), "/max_tokens"),
+        (ModelWire::Responses, json!({"model": "m", "max_output_tokens": 0}), "/max_output_tokens"),
+        (ModelWire::Chat, json!({"model": "m", "max_tokens": 0}), "/max_completion_tokens"),
+        (
+            ModelWire::Gemini,
+            json!({"generationConfig": {"maxOutputTokens": 0}}),
+            "/generationConfig/maxOutputTokens",
+        ),
+    ] {
+        let (sent, readied) = sent(wire, &body);
+        assert_eq!((sent.pointer(at), readied.output), (Some(&json!(4096)), 4096), "{wire:?}");
+    }
+    let (sent, readied) =
+        sent(ModelWire::Chat, &json!({"model": "m", "max_tokens": 0, "max_completion_tokens": 7}));
+    assert_eq!((sent.get("max_tokens"), readied.output), (None, 7));
+}
+
+#[test]
+fn only_what_is_known_to_cost_nothing_more_goes_on() {
+    for (wire, tool) in [
+        (ModelWire::Messages, json!({"type": "web_search_20991231", "name": "x"})),
+        (ModelWire::Messages, json!({"type": "holodeck_20991231", "name": "x"})),
+        (ModelWire::Messages, json!({"type": "bash_code_20250124", "name": "x"})),
+        (ModelWire::Messages, json!({"name": "x"})),
+        (ModelWire::Responses, json!({"type": "computer"})),
+        (ModelWire::Responses, json!({"type": "shell"})),
+        (ModelWire::Responses, json!({"type": "tool_search"})),
+        (ModelWire::Chat, json!({"type": "openrouter:web_search"})),
+        (ModelWire::Chat, json!({"web_search": {}})),
+        (ModelWire::Gemini, json!({"googleTimeMachine": {}})),
+    ] {
+        let (sent, readied) = sent(wire, &json!({"model": "m", "tools": [tool]}));
+        assert_eq!((sent.get("tools"), readied.taken_out.len()), (None, 1), "{tool}");
+    }
+    for (wire, tool) in [
+        (ModelWire::Messages, json!({"type": "text_editor_20250728", "name": "x"})),
+        (ModelWire::Messages, json!({"type": "custom", "name": "x"})),
+        (ModelWire::Responses, json!({"type": "tool_search", "execution": "client"})),
+        (ModelWire::Responses, json!({"type": "local_shell"})),
+        (ModelWire::Chat, json!({"function": {"name": "x"}})),
+    ] {
+        let (sent, readied) = sent(wire, &json!({"model": "m", "tools": [tool]}));
+        assert_eq!((&sent["tools"][0], readied.taken_out.len()), (&tool, 0));
+    }
+    for (wire, key, value) in [
+        (ModelWire::Messages, "speed", json!("faster")),
+        (ModelWire::Messages, "inference_geo", json!("us")),
+        (ModelWire::Messages, "container", json!({"skills": []})),
+        (ModelWire::Gemini, "serviceTier", json!("PRIORITY")),
+        (ModelWire::Chat, "enable_search", json!(true)),
+    ] {
+        let (sent, readied) = sent(wire, &json!({"model": "m", key: value}));
+        assert_eq!((sent.get(key), readied.taken_out.len()), (None, 1), "{key}");
+    }
+}
+
+#[test]
+fn what_asks_a_model_again_by_itself_is_refused() {
+    let edits = |kinds: &[&str]| {
+        let edits: Vec<Value> = kinds.iter().map(|kind| json!({"type": kind})).collect();
+        json!({"model": "m", "context_management": {"edits": edits}})
+    };
+    read(ModelWire::Messages, &edits(&["clear_tool_uses_20250919", "clear_thinking_20251015"])).unwrap();
+    let refused = read(ModelWire::Messages, &edits(&["clear_tool_uses_20250919", "compact_20260112"]));
+    assert!(refused.unwrap_err().contains("compact_20260112"));
+    let body =
+        json!({"model": "m", "context_management": [{"type": "compaction", "compact_threshold": 1000}]});
+    assert!(read(ModelWire::Responses, &body).unwrap_err().contains("context_management"));
 }
 
 #[test]
@@ -199,6 +281,15 @@ fn what_has_no_bound_is_refused_with_words() {
             json!({"model": "m", "messages": [{"content": [{"source": {"type": "url", "url": "https://a.example"}}]}]}),
             "send the content itself",
         ),
+        (ModelWire::Chat, json!({"model": "m", "n": 2}), "2 answers (`n`)"),
+        (ModelWire::Gemini, json!({"generationConfig": {"candidateCount": 8}}), "8 answers"),
+        (ModelWire::Chat, json!({"model": "m", "modalities": ["text", "audio"]}), "modalities"),
+        (
+            ModelWire::Gemini,
+            json!({"generationConfig": {"responseModalities": ["IMAGE"]}}),
+            "responseModalities",
+        ),
+        (ModelWire::Chat, json!({"model": "m", "fallbacks": ["a"]}), "fallbacks"),
         (ModelWire::Chat, json!([1]), "an object"),
         (ModelWire::Chat, json!({"model": "m", "Max_Tokens": 1}), "spells"),
         (ModelWire::Gemini, json!({"GenerationConfig": {"maxOutputTokens": 1}}), "spells"),

@@ -264,3 +264,108 @@ async fn a_program_that_reads_nothing_holds_up_nobody_but_itself() {
     assert_eq!((settled.used, kind(settled)), (worst(&bench), Some(ErrorKind::Interrupted)));
     assert!(settled.answer.len() <= 1 << 20 && settled.left_out > 0, "what is kept is bounded");
 }
+
+/// Looks a name up by falling over.
+struct Falls;
+
+impl reqwest::dns::Resolve for Falls {
+    fn resolve(&self, _: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        panic!("this test wants it so")
+    }
+}
+
+#[tokio::test]
+async fn what_falls_over_on_its_way_is_charged_the_worst_case_and_hangs_nobody() {
+    let wire = ModelWire::Messages;
+    let change = |spec: &mut MeterSpec| {
+        spec.upstream.base = Url::parse("http://provider.invalid/v1").unwrap();
+        let client = reqwest::Client::builder().no_proxy().dns_resolver(Arc::new(Falls));
+        spec.upstream.client = client.build().unwrap();
+        spec.limits.usd = Some(1.0);
+    };
+    let bench = Bench::with(wire, Purse::default(), change, |_| Vec::new()).await;
+    for times in 1..3 {
+        let answer = bench.ask(wire, &question(wire, true)).await;
+        assert!(answer.status().is_server_error(), "{}", answer.status());
+        let text = answer.text().await.unwrap();
+        assert!(text.contains("api_error") && text.contains("bgagent"), "{text}");
+        let settled = &bench.settled_at(times).await[times - 1];
+        assert_eq!(settled.used, worst(&bench));
+        assert_eq!(bench.meter.report().in_flight, 0);
+    }
+    bench.meter.close().await;
+}
+
+/// Looks a name up and never finds it.
+#[derive(Clone)]
+struct NeverFinds(Arc<Notify>);
+
+impl reqwest::dns::Resolve for NeverFinds {
+    fn resolve(&self, _: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        self.0.notify_one();
+        std::future::pending().boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_looked_up_does_not_hang_the_close() {
+    let wire = ModelWire::Chat;
+    let looks = NeverFinds(Arc::default());
+    let resolver = looks.clone();
+    let change = |spec: &mut MeterSpec| {
+        spec.upstream.base = Url::parse("http://provider.invalid/v1").unwrap();
+        let client = reqwest::Client::builder().no_proxy().dns_resolver(Arc::new(resolver));
+        spec.upstream.client = client.build().unwrap();
+    };
+    let bench = Bench::with(wire, Purse::default(), change, |_| Vec::new()).await;
+    let asking = tokio::spawn(bench.request(wire, true).body(question(wire, true).to_string()).send());
+    looks.0.notified().await;
+    bench.meter.close().await;
+    assert_eq!((bench.settled()[0].used, bench.meter.report().in_flight), (worst(&bench), 0));
+    assert!(asking.await.unwrap().map_or(true, |answer| !answer.status().is_success()));
+}
+
+/// Never says whether a request may be sent.
+struct NeverSays(Notify);
+
+impl Account for NeverSays {
+    fn hold(&self, _: Asked) -> BoxFuture<'_, Result<Held, RunError>> {
+        self.0.notify_one();
+        std::future::pending().boxed()
+    }
+
+    fn settle(&self, _: Held, _: Settled) -> BoxFuture<'_, ()> {
+        unreachable!("nothing was held")
+    }
+}
+
+#[tokio::test]
+async fn a_hold_that_waits_does_not_hang_the_close() {
+    let wire = ModelWire::Messages;
+    let account = Arc::new(NeverSays(Notify::new()));
+    let meter = Meter::new(spec(wire, "http://127.0.0.1:9/v1"), account.clone());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/v1/messages", listener.local_addr().unwrap());
+    meter.serve(std::future::ready(Some(listener)));
+    let request = client().post(url).header("x-api-key", meter.key()).body(question(wire, true).to_string());
+    let asking = tokio::spawn(request.send());
+    account.0.notified().await;
+    assert_eq!(meter.report().in_flight, 1);
+    meter.close().await;
+    assert_eq!(meter.report().in_flight, 0);
+    assert!(asking.await.unwrap().map_or(true, |answer| !answer.status().is_success()));
+}
+
+#[tokio::test]
+async fn usage_that_came_before_a_stream_broke_is_not_all_of_it() {
+    for wire in [ModelWire::Chat, ModelWire::Gemini] {
+        let said =
+            hello(wire).concat().replace("data: [DONE]\n\n", "").replace(":1500", ":15").replace(":50", ":5");
+        let said = said.replace(":1550", ":20");
+        let bench =
+            Bench::new(wire, move |_| vec![begin(), Piece::Chunk(said.clone().into_bytes()), Piece::Cut])
+                .await;
+        let _ = bench.ask(wire, &question(wire, true)).await.text().await;
+        assert_eq!(bench.settled_at(1).await[0].used, worst(&bench), "{wire:?}");
+    }
+}

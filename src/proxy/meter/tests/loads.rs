@@ -159,3 +159,44 @@ async fn the_meter_adds_little_to_a_request() {
     let added = shown[0].1.saturating_sub(shown[0].0);
     assert!(added < Duration::from_millis(200), "{added:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_four_runs_with_large_requests_keep_to_the_memory_that_there_is() {
+    use crate::proxy::meter::body::{MEMORY, memory_in_use};
+    let wire = ModelWire::Messages;
+    let answer = hello_whole(wire).to_string();
+    let provider =
+        Scripted::start(move |_| whole("200 OK", "content-type: application/json\r\n", &answer)).await;
+    let base = format!("http://{}/v1", provider.address);
+    let purse = Arc::new(Purse::default());
+    // each takes 10 MiB while it is unpacked: all at once would be more than there is
+    let mut question = question(wire, false);
+    question["metadata"] = serde_json::json!({ "x": "0".repeat(256 << 10) });
+    let packed = hyper::body::Bytes::from(zstd::encode_all(question.to_string().as_bytes(), 1).unwrap());
+    let runs: Vec<_> = (0..64)
+        .map(|_| {
+            let mut spec = spec(wire, &base);
+            spec.limits.usd = None;
+            let meter = Meter::new(spec, purse.clone());
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let url = format!("http://{}/v1/messages", listener.local_addr().unwrap());
+            meter.serve(std::future::ready(Some(listener)));
+            let packed = packed.clone();
+            tokio::spawn(async move {
+                let asking = client().post(&url).header("x-api-key", meter.key());
+                let answer = asking.header("content-encoding", "zstd").body(packed).send().await.unwrap();
+                assert_eq!(answer.status(), 200);
+            })
+        })
+        .collect();
+    let mut most = 0;
+    while !runs.iter().all(tokio::task::JoinHandle::is_finished) {
+        most = most.max(memory_in_use());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    for run in runs {
+        run.await.unwrap();
+    }
+    assert!(most <= MEMORY && most >= 10 << 20, "{most}");
+    assert_eq!(provider.seen().len(), 64);
+}

@@ -141,7 +141,7 @@ async fn who_has_not_the_key_of_the_run_gets_nothing() {
         ] {
             let answer =
                 bench.client.post(bench.url(path)).header(header, value).body("{}").send().await.unwrap();
-            assert_eq!(answer.status(), 401);
+            assert_eq!(answer.status(), 400, "programs ask again on others");
             assert!(answer.text().await.unwrap().contains("not the key of the run"));
         }
         assert!(bench.provider.seen().is_empty());
@@ -193,6 +193,28 @@ async fn what_is_no_request_of_a_model_is_not_sent() {
     assert!(bench.provider.seen().is_empty());
 }
 
+#[tokio::test]
+async fn an_upload_that_breaks_off_hides_no_limit() {
+    let wire = ModelWire::Messages;
+    let bench = bench(wire, Purse::default(), |spec| spec.limits.requests = Some(0)).await;
+    let head = format!(
+        "POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: {}\r\ncontent-length: 5000\r\n\r\n{{",
+        bench.meter.key()
+    );
+    let mut stream = TcpStream::connect(bench.address).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    while bench.meter.report().odd == 0 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(bench.meter.report().refusal, None);
+    // nor does a request that can't be read
+    refusal(wire, bench.request(wire, true).body("{").send().await.unwrap()).await;
+    refusal(wire, bench.ask(wire, &question(wire, true)).await).await;
+    let report = bench.meter.report();
+    assert_eq!((report.refused, report.refusal.unwrap().kind), (2, ErrorKind::RequestLimit));
+}
+
 /// All that comes back for these lines.
 async fn said(address: SocketAddr, text: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -211,6 +233,10 @@ async fn what_is_not_plain_http_is_declined_at_once() {
     );
     let heard = said(bench.address, &websocket).await;
     assert!(heard.starts_with("HTTP/1.1 426 ") && heard.contains("no WebSocket"), "{heard}");
+    let other =
+        websocket.replace("websocket\r\n", "h2c\r\n").replace("connection: upgrade", "connection: close");
+    let heard = said(bench.address, &other).await;
+    assert!(heard.starts_with("HTTP/1.1 400 ") && heard.contains("is not a request"), "{heard}");
     // what is too large is refused before it is sent
     let large = format!(
         "POST /v1/responses HTTP/1.1\r\nhost: x\r\n{key}content-length: 99999999\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n"

@@ -1,0 +1,251 @@
+//! What of a request a provider would do beside answering it: tools that it runs itself, and what makes a request dearer than
+//! its table says. Judged by what is known to cost nothing more: all else is taken out and named, or the request is refused.
+use super::object::Object;
+use super::wire::ModelWire;
+use serde_json::value::RawValue;
+
+/// Longest name of something taken out that is kept.
+const SHOWN: usize = 60;
+
+/// What of a request does not go on as it came.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub(super) any: bool,
+    pub(super) taken_out: Vec<String>,
+}
+
+impl Changes {
+    fn take_out(&mut self, what: &str) {
+        self.any = true;
+        self.taken_out.push(what.chars().take(SHOWN).collect());
+    }
+}
+
+/// Keys of a request that have the provider search, fetch or compute.
+fn hosted_keys(wire: ModelWire) -> &'static [&'static str] {
+    match wire {
+        ModelWire::Messages => &["mcp_servers", "container"],
+        ModelWire::Responses | ModelWire::Chat => &[
+            "web_search_options",
+            "search_parameters",
+            "search_options",
+            "enable_search",
+            "web_search",
+            "plugins",
+        ],
+        ModelWire::Gemini => &[],
+    }
+}
+
+/// Bounds of an answer by other names, which some servers believe more than the usual one.
+const OTHER_BOUNDS: [&str; 4] = ["n_predict", "num_predict", "max_new_tokens", "max_length"];
+
+/// Keys that choose how a request is served, and the values that cost what a table says.
+const SERVED: [(&str, &[&str]); 3] = [
+    ("speed", &["standard"]),
+    ("service_tier", &["auto", "default", "standard", "standard_only", "flex", "on_demand"]),
+    ("inference_geo", &["global", "not_available"]),
+];
+
+/// Takes out what the provider would do of its own.
+///
+/// # Errors
+/// Tools that can't be read.
+pub(super) fn take_out(
+    wire: ModelWire,
+    request: &mut Object<'_>,
+    changes: &mut Changes,
+) -> Result<(), String> {
+    let other_bounds = if wire == ModelWire::Chat { &OTHER_BOUNDS[..] } else { &[] };
+    for key in hosted_keys(wire).iter().chain(other_bounds) {
+        if request.get(key).is_some() {
+            request.remove(key);
+            changes.take_out(key);
+        }
+    }
+    for (key, usual) in SERVED {
+        let is_usual =
+            || request.text(key).is_some_and(|how| usual.contains(&how.to_ascii_lowercase().as_str()));
+        if request.get(key).is_some() && !is_usual() {
+            request.remove(key);
+            changes.take_out(key);
+        }
+    }
+    let Some(text) = request.get("tools") else { return Ok(()) };
+    let text = text.to_owned();
+    let tools: Vec<&RawValue> =
+        serde_json::from_str(&text).map_err(|error| format!("has `tools` that can't be read: {error}"))?;
+    let before = changes.taken_out.len();
+    let mut kept = Vec::with_capacity(tools.len());
+    for tool in tools {
+        kept.extend(without_own(wire, tool.get(), changes)?);
+    }
+    if changes.taken_out.len() == before {
+        return Ok(());
+    }
+    match kept.is_empty() {
+        true => request.remove("tools"),
+        false => {
+            request.put("tools", format!("[{}]", kept.join(",")));
+            false
+        }
+    };
+    // a choice of what is not there any more would be an error
+    let choice = request.get("tool_choice").map(str::to_owned).unwrap_or_default();
+    let names_one = Object::parse(&choice).ok().and_then(|choice| choice.text("type"));
+    if kept.is_empty() || names_one.is_some_and(|kind| changes.taken_out.contains(&kind)) {
+        request.remove("tool_choice");
+    }
+    Ok(())
+}
+
+/// A tool without what the provider would run itself; `None` if nothing is left.
+fn without_own(wire: ModelWire, tool: &str, changes: &mut Changes) -> Result<Option<String>, String> {
+    let unreadable = |error: serde_json::Error| format!("has a tool that can't be read: {error}");
+    let mut parts = Object::parse(tool).map_err(unreadable)?;
+    if wire == ModelWire::Gemini {
+        let others: Vec<String> =
+            parts.iter().map(|(key, _)| key.to_owned()).filter(|key| !is_declaration(key)).collect();
+        for key in &others {
+            parts.remove(key);
+            changes.take_out(key);
+        }
+        return Ok(match others.is_empty() {
+            true => Some(tool.to_owned()),
+            false => (!parts.is_empty()).then(|| parts.to_json()),
+        });
+    }
+    let kind = parts.text("type");
+    if !is_run_by_program(wire, kind.as_deref(), &parts) {
+        changes.take_out(kind.as_deref().unwrap_or("a tool without a `type`"));
+        return Ok(None);
+    }
+    // Codex puts tools into groups
+    if kind.as_deref() == Some("namespace")
+        && let Some(within) = parts.get("tools").map(str::to_owned)
+    {
+        let within: Vec<&RawValue> = serde_json::from_str(&within).map_err(unreadable)?;
+        let before = changes.taken_out.len();
+        let mut kept = Vec::with_capacity(within.len());
+        for tool in within {
+            kept.extend(without_own(wire, tool.get(), changes)?);
+        }
+        if changes.taken_out.len() > before {
+            parts.put("tools", format!("[{}]", kept.join(",")));
+            return Ok((!kept.is_empty()).then(|| parts.to_json()));
+        }
+    }
+    Ok(Some(tool.to_owned()))
+}
+
+fn is_declaration(key: &str) -> bool {
+    matches!(key, "functionDeclarations" | "function_declarations")
+}
+
+/// Is a tool run by the program, and paid for by nothing but the tokens of its words?
+fn is_run_by_program(wire: ModelWire, kind: Option<&str>, tool: &Object<'_>) -> bool {
+    let Some(kind) = kind else {
+        // the usual form of the wire, whose type may be left out; anything else that stands there has another meaning
+        let is_left_out = tool.get("type").is_none();
+        return is_left_out && (tool.get("input_schema").is_some() || tool.get("function").is_some());
+    };
+    let is_local = |key: &str| {
+        let place = tool.get(key).and_then(|place| Object::parse(place).ok()?.text("type"));
+        place.as_deref() == Some("local")
+    };
+    match wire {
+        ModelWire::Messages => kind == "custom" || OF_ANTHROPIC.iter().any(|tool| is_release(kind, tool)),
+        ModelWire::Responses => match kind {
+            "shell" => is_local("environment"),
+            "tool_search" => tool.text("execution").as_deref() == Some("client"),
+            _ => matches!(kind, "function" | "custom" | "namespace" | "local_shell" | "apply_patch"),
+        },
+        ModelWire::Chat => matches!(kind, "function" | "custom"),
+        ModelWire::Gemini => false,
+    }
+}
+
+/// Tools that Anthropic defines and a program runs.
+const OF_ANTHROPIC: [&str; 4] = ["bash", "text_editor", "computer", "memory"];
+
+/// Is it the name with the date of a release: `bash_20250124`?
+fn is_release(kind: &str, name: &str) -> bool {
+    let date = kind.strip_prefix(name).and_then(|rest| rest.strip_prefix('_'));
+    date.is_some_and(|date| date.len() == 8 && date.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Keys of a request that name something which only the provider has.
+const KEPT_THERE: [&str; 4] = ["previous_response_id", "conversation", "prompt", "cachedContent"];
+
+/// What has no bound that can be known beforehand, or costs what no table says.
+///
+/// # Errors
+/// Which field that is, for a message that begins with "this request".
+pub(super) fn refuse(wire: ModelWire, request: &Object<'_>) -> Result<(), String> {
+    let is_open = matches!(wire, ModelWire::Responses | ModelWire::Chat);
+    let is_kept = |key: &&&str| match (wire, **key) {
+        (ModelWire::Responses, key) => key != "cachedContent" && request.get(key).is_some(),
+        (ModelWire::Gemini, key) => key == "cachedContent" && request.get(key).is_some(),
+        _ => false,
+    };
+    if let Some(key) = KEPT_THERE.iter().find(is_kept) {
+        return Err(format!(
+            "has `{key}`, which stands for something that the provider has kept: nobody can say beforehand what it \
+             costs; send all of the conversation"
+        ));
+    }
+    if let Some(key) = ["background", "deferred"].iter().find(|key| is_open && request.is_true(key)) {
+        return Err(format!(
+            "has `{key}`: its answer would come when nobody counts any more; leave that out"
+        ));
+    }
+    if let Some(key) = ["models", "fallbacks"].iter().find(|key| is_open && request.get(key).is_some()) {
+        return Err(format!("names further `{key}`, whose prices may be others; name one model"));
+    }
+    if is_open {
+        says_text_only(request, "modalities")?;
+    }
+    managed_context(wire, request)
+}
+
+/// Pictures and speech have prices of their own.
+pub(super) fn says_text_only(request: &Object<'_>, key: &str) -> Result<(), String> {
+    let Some(text) = request.get(key) else { return Ok(()) };
+    let all: Vec<String> =
+        serde_json::from_str(text).map_err(|error| format!("has `{key}` that can't be read: {error}"))?;
+    match all.iter().find(|one| !one.eq_ignore_ascii_case("text")) {
+        None => Ok(()),
+        Some(other) => {
+            let short: String = other.chars().take(SHOWN).collect();
+            Err(format!("has `{key}` with {short:?}, which has a price of its own; ask for text"))
+        }
+    }
+}
+
+/// A provider that sums up the conversation asks a model again, as often as it likes. What only leaves out parts of it costs
+/// nothing ("Context editing" of Anthropic's documentation).
+fn managed_context(wire: ModelWire, request: &Object<'_>) -> Result<(), String> {
+    let Some(text) = request.get("context_management").filter(|text| *text != "[]") else { return Ok(()) };
+    let refused = |what: &str| {
+        Err(format!(
+            "has `context_management` with {what}: the provider would ask a model for that, and nobody can say \
+             beforehand how often; let the program do it"
+        ))
+    };
+    if wire != ModelWire::Messages {
+        return refused("edits of its own");
+    }
+    let unreadable =
+        |error: serde_json::Error| format!("has `context_management` that can't be read: {error}");
+    let managed = Object::parse(text).map_err(unreadable)?;
+    let edits: Vec<&RawValue> =
+        serde_json::from_str(managed.get("edits").unwrap_or("[]")).map_err(unreadable)?;
+    for edit in edits {
+        let kind = Object::parse(edit.get()).map_err(unreadable)?.text("type").unwrap_or_default();
+        if !["clear_tool_uses", "clear_thinking"].iter().any(|known| is_release(&kind, known)) {
+            let short: String = kind.chars().take(SHOWN).collect();
+            return refused(&format!("`type` = {short:?}"));
+        }
+    }
+    Ok(())
+}
