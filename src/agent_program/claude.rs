@@ -1,4 +1,4 @@
-//! LineSplitter of Claude Code: `claude --print --output-format stream-json --verbose`, as 2.1 writes them.
+//! Lines of Claude Code: `claude --print --output-format stream-json --verbose`, as 2.1 writes them.
 //!
 //! A message comes in several lines, one for each block of it. `subtype` of the last line is `success` also where `is_error`
 //! is true.

@@ -1,4 +1,4 @@
-//! LineSplitter of Codex: `codex exec --json`, as 0.171 writes them.
+//! Lines of Codex: `codex exec --json`, as 0.171 writes them.
 //!
 //! An item of type `error` is a remark; only `turn.failed` ends it. While it can't reach its provider, it says `Reconnecting`.
 use super::event::{ProgramEvent, ProgramResult};

@@ -2,11 +2,13 @@
 use super::event::ProgramEvent;
 use super::lines::LineSplitter;
 use super::{claude, codex, gemini, opencode};
-use crate::domain::RunnerProtocol;
+use crate::domain::{RunnerProtocol, counted};
 use serde_json::Value;
 
 /// Most of a line that is not understood, for people.
 const SHOWN: usize = 200;
+/// Longest text that comes in parts.
+const LONGEST_TEXT: usize = 1 << 20;
 
 /// Reads what one program prints.
 #[derive(Debug)]
@@ -15,6 +17,8 @@ pub struct Decoder {
     lines: LineSplitter,
     /// Text that came in parts and has no end yet.
     pending: String,
+    /// Bytes of such texts that were too long.
+    cut: usize,
     unread: u64,
     first_unread: Option<String>,
 }
@@ -26,6 +30,7 @@ impl Decoder {
             protocol,
             lines: LineSplitter::default(),
             pending: String::new(),
+            cut: 0,
             unread: 0,
             first_unread: None,
         }
@@ -49,14 +54,24 @@ impl Decoder {
 
     /// What is to be said of lines that were not understood; `None`: all were.
     pub fn unread(&self) -> Option<String> {
-        let dropped = match self.lines.dropped {
+        let mut dropped = match self.lines.dropped {
             0 => String::new(),
-            count => format!("; {count} of its lines were longer than {} MiB", super::lines::LONGEST >> 20),
+            count => format!(
+                "; of {} longer than {} MiB nothing",
+                counted(count, "line"),
+                super::lines::LONGEST >> 20
+            ),
         };
+        if self.cut > 0 {
+            dropped.push_str(&format!("; of a text longer than {} MiB its beginning", LONGEST_TEXT >> 20));
+        }
         match &self.first_unread {
             Some(first) => Some(format!(
-                "the program printed {} lines that are no events, the first: {first}{dropped}",
-                self.unread
+                "the program printed {}, the first: {first}{dropped}",
+                match self.unread {
+                    1 => "a line that is no event".to_owned(),
+                    count => format!("{count} lines that are no events"),
+                }
             )),
             None if dropped.is_empty() => None,
             None => Some(format!("not all that the program printed was read{dropped}")),
@@ -83,7 +98,9 @@ impl Decoder {
             RunnerProtocol::OpencodeJson => opencode::events(&event),
             RunnerProtocol::GeminiJson => match gemini::delta(&event) {
                 Some(part) => {
-                    self.pending.push_str(part);
+                    let room = part.floor_char_boundary(LONGEST_TEXT.saturating_sub(self.pending.len()));
+                    self.pending.push_str(&part[..room]);
+                    self.cut += part.len() - room;
                     return Vec::new();
                 }
                 None => gemini::events(&event),

@@ -61,6 +61,28 @@ impl ProgramEvent {
     pub fn is_progress(&self) -> bool {
         !matches!(self, Self::Retry(_))
     }
+
+    /// The same with its texts changed. What names a session or a call is no text.
+    pub fn with_texts(self, change: impl Fn(String) -> String) -> Self {
+        match self {
+            Self::Text(text) => Self::Text(change(text)),
+            Self::Thought(text) => Self::Thought(change(text)),
+            Self::ToolBegan { id, tool, args } => {
+                Self::ToolBegan { id, tool: change(tool), args: change(args) }
+            }
+            Self::ToolEnded { id, text, is_error, is_denied } => {
+                Self::ToolEnded { id, text: change(text), is_error, is_denied }
+            }
+            Self::Retry(why) => Self::Retry(change(why)),
+            Self::Error(why) => Self::Error(change(why)),
+            Self::Ended(ProgramResult { text, error, denied }) => Self::Ended(ProgramResult {
+                text: text.map(&change),
+                error: error.map(&change),
+                denied: denied.into_iter().map(change).collect(),
+            }),
+            Self::Session { .. } | Self::Usage(_) => self,
+        }
+    }
 }
 
 /// Is it the name of a session, as all known programs give them? It becomes an argument of the next attempt, and a path or

@@ -1,4 +1,4 @@
-//! LineSplitter of Gemini CLI: `gemini -o stream-json`, as 0.61 writes them.
+//! Lines of Gemini CLI: `gemini -o stream-json`, as 0.61 writes them.
 //!
 //! What the model says comes in parts. The last line says `success` also after an answer that was cut off or filtered.
 use super::event::{ProgramEvent, ProgramResult};

@@ -3,6 +3,17 @@ use super::event::{ProgramEvent, ProgramResult};
 
 /// Most errors of a program that are kept.
 const ERRORS: usize = 5;
+/// Most of what it said that is kept: an answer is shorter.
+const TEXT: usize = 1 << 20;
+/// Most of an error, of what a call was, and of a tool's name.
+const SHOWN: usize = 2000;
+/// Most calls without an end, and most denied tools.
+const CALLS: usize = 256;
+
+/// The begin of a text, without a part of a character.
+fn begin(text: &str, most: usize) -> &str {
+    &text[..text.floor_char_boundary(most)]
+}
 
 /// What was heard of a program.
 #[derive(Clone, Debug, Default)]
@@ -40,14 +51,18 @@ impl HeardSoFar {
                 if !self.text.is_empty() {
                     self.text.push('\n');
                 }
-                self.text.push_str(text.trim_end());
+                let room = TEXT.saturating_sub(self.text.len());
+                self.text.push_str(begin(text.trim_end(), room));
             }
             ProgramEvent::ToolBegan { id, tool, args } => {
                 self.text.clear();
-                self.open_calls.push((id.clone(), format!("{tool} {args}")));
+                if self.open_calls.len() < CALLS {
+                    let what = format!("{} {}", begin(tool, SHOWN), begin(args, SHOWN));
+                    self.open_calls.push((begin(id, SHOWN).to_owned(), what));
+                }
             }
             ProgramEvent::ToolEnded { id, is_denied, .. } => {
-                let open = self.open_calls.iter().position(|(open, _)| open == id);
+                let open = self.open_calls.iter().position(|(open, _)| open == begin(id, SHOWN));
                 let call = open.map(|at| self.open_calls.remove(at).1);
                 if *is_denied {
                     self.deny(call.as_deref().and_then(|call| call.split(' ').next()).unwrap_or("a tool"));
@@ -55,14 +70,18 @@ impl HeardSoFar {
             }
             ProgramEvent::Retry(_) => self.retries += 1,
             ProgramEvent::Error(why) => {
-                self.errors.push(why.clone());
+                self.errors.push(begin(why, SHOWN).to_owned());
                 if self.errors.len() > ERRORS {
                     self.errors.remove(0);
                 }
             }
             ProgramEvent::Ended(result) => {
                 result.denied.iter().for_each(|tool| self.deny(tool));
-                self.result = Some(result.clone());
+                self.result = Some(ProgramResult {
+                    text: result.text.as_deref().map(|text| begin(text, TEXT).to_owned()),
+                    error: result.error.as_deref().map(|why| begin(why, SHOWN).to_owned()),
+                    denied: Vec::new(),
+                });
             }
             ProgramEvent::Thought(_) | ProgramEvent::Usage(_) => {}
         }
@@ -75,7 +94,8 @@ impl HeardSoFar {
     }
 
     fn deny(&mut self, tool: &str) {
-        if !self.denied.iter().any(|known| known == tool) {
+        let tool = begin(tool, SHOWN);
+        if self.denied.len() < CALLS && !self.denied.iter().any(|known| known == tool) {
             self.denied.push(tool.to_owned());
         }
     }

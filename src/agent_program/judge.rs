@@ -6,7 +6,7 @@ use crate::domain::{ErrorKind, Finish, RunError};
 /// What the meter has seen of a program's requests.
 #[derive(Clone, Debug, Default)]
 pub struct Metered {
-    /// Requests of the run that were sent on, those of earlier attempts among them.
+    /// Requests of this attempt that were sent on.
     pub requests: u64,
     /// Why the meter refused the first request that it refused.
     pub refused: Option<RunError>,

@@ -1,4 +1,4 @@
-//! LineSplitter out of pieces, none of them longer than memory allows.
+//! Lines out of pieces, none of them longer than memory allows.
 
 /// Longest line that is kept, in bytes: pictures stand in them as text.
 pub(super) const LONGEST: usize = 8 << 20;
@@ -9,7 +9,7 @@ pub(super) struct LineSplitter {
     held: String,
     /// The line that is under way is too long: the rest of it is dropped.
     dropping: bool,
-    /// LineSplitter that were too long.
+    /// Lines that were too long.
     pub(super) dropped: u64,
 }
 

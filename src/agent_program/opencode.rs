@@ -1,4 +1,4 @@
-//! LineSplitter of opencode: `opencode run --format json`, as 1.18 writes them.
+//! Lines of opencode: `opencode run --format json`, as 1.18 writes them.
 //!
 //! A call of a tool is one line, when it is over. What it uses for titles and sub-agents is not said at all. There is no last
 //! line: the step whose reason is not `tool-calls` is the last.

@@ -248,7 +248,11 @@ pub(super) const RUNNER: &[Key] = &[
         Kind::Duration,
         "after so much silence since its start the program is stuck: it is ended, and the attempt is repeated; default 60s",
     ),
-    key("idle", Kind::Duration, "the same, for silence between two events or answers; default 10m"),
+    key(
+        "idle",
+        Kind::Duration,
+        "the same, for silence between two events or answers, while no tool of the program runs; default 10m",
+    ),
     key("sandbox", Kind::FlagOr(SANDBOX), "walls around the program; default true"),
 ];
 pub(super) const WORKSPACE: &[Key] = &[

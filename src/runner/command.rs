@@ -1,4 +1,5 @@
 //! Runs one program, from its start at the gate to the last of its group.
+use super::broken::Break;
 use super::output::{self, Output, Piece};
 use super::report::{Brief, Report, Shared, StopOrder};
 use super::spawn::{self, Running};
@@ -187,6 +188,41 @@ impl Attempt<'_> {
 
     pub(super) fn time_left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Does what comes before the program, unless the run is stopped or its time is up meanwhile.
+    pub(super) async fn while_wanted<T>(&self, what: impl Future<Output = T>) -> Result<T, Break> {
+        let mut orders = self.orders.clone();
+        tokio::select! {
+            biased;
+            () = ordered(&mut orders) => Err(Break::Stopped),
+            () = tokio::time::sleep_until(self.deadline) => {
+                Err(Break::failed(ErrorKind::Timeout, self.bound.to_string()))
+            }
+            done = what => Ok(done),
+        }
+    }
+
+    /// Does what comes after the program: in the time that is left or at least in `least`, and after a stop no longer than
+    /// that. `None`: it took too long, or the run is to be killed.
+    pub(super) async fn before_it_is_over<T>(
+        &self,
+        least: Duration,
+        what: impl Future<Output = T>,
+    ) -> Option<T> {
+        let limit = Instant::now() + least.max(self.time_left());
+        let (mut orders, mut killed) = (self.orders.clone(), self.orders.clone());
+        let stopped = async {
+            ordered(&mut orders).await;
+            tokio::time::sleep(least).await;
+        };
+        tokio::select! {
+            biased;
+            Ok(_) = killed.wait_for(|order| *order == StopOrder::Kill) => None,
+            () = stopped => None,
+            () = tokio::time::sleep_until(limit) => None,
+            done = what => Some(done),
+        }
     }
 
     /// Runs a program; `output` takes what it prints.

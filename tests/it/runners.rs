@@ -402,6 +402,109 @@ fn what_is_made_in_a_clone_comes_back_as_a_branch_and_nothing_else_does() {
     assert!(lost["error"]["message"].as_str().unwrap().contains("there is no repository"), "{lost:#}");
 }
 
+/// A repository with one commit, and agents that work in clones of it.
+fn with_repository(endpoint: &Endpoint, place: &Path, agents: &[(&str, &str)]) -> (Daemon, PathBuf) {
+    let repo = place.join("app");
+    std::fs::create_dir(&repo).expect("our folder");
+    git(&repo, &["init", "--quiet", "--initial-branch=main"]);
+    std::fs::write(repo.join(".gitattributes"), "*.bin filter=lfs diff=lfs merge=lfs -text\n")
+        .expect("our folder");
+    git(&repo, &["add", "."]);
+    git(&repo, &["commit", "--quiet", "--message", "first"]);
+    let keys = format!("workspace = {{ repo = \"{}\" }}", repo.display());
+    let agents: Vec<_> = agents.iter().map(|(name, doing)| (*name, *doing, keys.as_str())).collect();
+    (daemon(endpoint, &agents), repo)
+}
+
+#[test]
+fn a_stop_brings_back_what_was_made() {
+    let endpoint = Endpoint::script([Reply::text("x")]);
+    let place = tempfile::tempdir().expect("a folder");
+    let (mut daemon, repo) = with_repository(&endpoint, place.path(), &[("a", "commit-and-wait")]);
+    daemon.up();
+    let started = daemon.call("run_agent", json!({"agent_id": "a"}));
+    daemon.until("tool_call_started", "a");
+    daemon.call("stop_agent", json!({"agent_id": "a"}));
+    let view = daemon.finished(&started["run_id"]);
+    assert_eq!(view["status"], "cancelled", "{view:#}");
+    let branch = format!("bgagent/a/{}", view["run_id"].as_str().unwrap());
+    assert_eq!(git(&repo, &["show", &format!("{branch}:made.txt")]), "made");
+}
+
+#[test]
+fn other_branches_come_back_and_pointers_are_named() {
+    let endpoint = Endpoint::script([Reply::text("x")]);
+    let place = tempfile::tempdir().expect("a folder");
+    let (mut daemon, repo) = with_repository(&endpoint, place.path(), &[("a", "branches")]);
+    daemon.up();
+    let view = daemon.run_by_hand("a");
+    assert_eq!(view["status"], "completed", "{view:#}");
+    let branch = format!("bgagent/a/{}-fix-side", view["run_id"].as_str().unwrap());
+    assert_eq!(git(&repo, &["show", &format!("{branch}:side.txt")]), "side");
+    let warnings = view["warnings"].to_string();
+    assert!(warnings.contains(&branch) && warnings.contains("Git LFS"), "{warnings}");
+    let all = git(&repo, &["for-each-ref", "--format=%(refname:short)", "refs/heads/bgagent"]);
+    assert_eq!(all.trim(), branch, "its head has changed nothing");
+}
+
+#[test]
+fn what_can_not_be_brought_back_is_kept() {
+    let endpoint = Endpoint::script([Reply::text("x")]);
+    let place = tempfile::tempdir().expect("a folder");
+    let (mut daemon, _) = with_repository(&endpoint, place.path(), &[("a", "blocks")]);
+    daemon.up();
+    let view = daemon.run_by_hand("a");
+    assert_eq!(kind_of(&view), "tool", "{view:#}");
+    let message = view["error"]["message"].as_str().unwrap();
+    let (_, kept) = message.split_once("Its work is kept in ").unwrap_or_else(|| panic!("{message}"));
+    assert_eq!(std::fs::read_to_string(Path::new(kept).join("made.txt")).expect("it is there"), "made");
+}
+
+#[test]
+fn a_secret_that_is_written_with_escapes_is_not_shown() {
+    let endpoint = Endpoint::script([Reply::text("x")]);
+    let mut daemon = daemon(&endpoint, &[("a", &format!("leak {KEY}"), "")]);
+    daemon.up();
+    let view = daemon.run_by_hand("a");
+    let told = view["result"].as_str().unwrap_or_else(|| panic!("{view:#}"));
+    assert!(told.starts_with("told: ") && !told.contains(KEY), "{told}");
+}
+
+#[test]
+fn a_tool_that_is_silent_is_waited_for() {
+    let endpoint = Endpoint::script([Reply::text("x")]);
+    let mut daemon = daemon(&endpoint, &[("a", "builds", "runner = \"hasty\"")]);
+    daemon.up();
+    let view = daemon.run_by_hand("a");
+    assert_eq!((&view["status"], &view["result"]), (&json!("completed"), &json!("It is built.")), "{view:#}");
+}
+
+#[test]
+fn a_session_that_the_program_has_lost_is_begun_anew_once() {
+    let endpoint = Endpoint::script([Reply::text("x")]);
+    let mut daemon = daemon(&endpoint, &[("a", "forgets", "")]);
+    daemon.up();
+    let started = daemon.call("run_agent", json!({"agent_id": "a"}));
+    daemon.until("tool_call_started", "a");
+    daemon.kill();
+    daemon.up();
+    let view = daemon.finished(&started["run_id"]);
+    assert_eq!(view["status"], "completed", "{view:#}");
+    assert!(view["result"].as_str().unwrap().starts_with("anew in "), "{view:#}");
+    assert!(view["warnings"].to_string().contains("began anew"), "{view:#}");
+}
+
+#[test]
+fn a_flood_is_not_written_down_without_end() {
+    let endpoint = Endpoint::script([Reply::text("x")]);
+    let mut daemon = daemon(&endpoint, &[("a", "floods", "")]);
+    daemon.up();
+    let started = daemon.call("run_agent", json!({"agent_id": "a"}));
+    let view = daemon.finished(&started["run_id"]);
+    assert_eq!((&view["status"], &view["result"]), (&json!("completed"), &json!("All is said.")));
+    assert!(view["warnings"].to_string().contains("more than is written down"), "{}", view["warnings"]);
+}
+
 /// Where the real programs are installed, by npm: `target/agents`, or what BGAGENT_AGENTS names.
 fn installed(program: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("BGAGENT_AGENTS")

@@ -2,7 +2,9 @@
 //! has been silent for too long.
 use super::journal::ProgramJournal;
 use crate::agent_program::{Decoder, HeardSoFar, ProgramEvent, is_session_id};
-use crate::domain::{Effect, ErrorKind, RunError, RunnerSpec, Said, Step, Stream, ToolReply, human_duration};
+use crate::domain::{
+    Effect, ErrorKind, RunError, RunnerSpec, Said, Step, Stream, ToolReply, counted, human_duration,
+};
 use crate::proxy::meter::Meter;
 use crate::runner::broken::to_std;
 use crate::runner::command::{Audience, End};
@@ -15,8 +17,16 @@ use tokio::time::Instant;
 
 /// Most of what a tool gave that is written down.
 const RESULT: usize = 64 << 10;
+/// Most of one thing that it said or thought that is written down.
+const TOLD: usize = 256 << 10;
 /// Most of the arguments of a call that events and lists show.
 const ARGS_SHOWN: usize = 2000;
+/// Most calls that are open at a time.
+const OPEN_CALLS: usize = 256;
+/// Most of one attempt that is written down, in bytes…
+const JOURNALED: usize = 32 << 20;
+/// …and in entries.
+const ENTRIES: usize = 10_000;
 
 /// A call of a tool that has no end yet.
 struct OpenCall {
@@ -24,6 +34,28 @@ struct OpenCall {
     tool: String,
     args: String,
     began: Instant,
+}
+
+/// How much of an attempt was written down.
+#[derive(Default)]
+struct Journaled {
+    bytes: usize,
+    entries: usize,
+    /// Entries that were not.
+    left_out: u64,
+}
+
+impl Journaled {
+    /// Is there room for a further entry of this size? One that is left out is counted.
+    fn has_room(&mut self, bytes: usize) -> bool {
+        if self.entries >= ENTRIES || self.bytes + bytes > JOURNALED {
+            self.left_out += 1;
+            return false;
+        }
+        self.bytes += bytes;
+        self.entries += 1;
+        true
+    }
 }
 
 /// Listens to one attempt of a program.
@@ -35,6 +67,7 @@ pub(super) struct ProgramListener {
     pub(super) output: Output,
     /// What is to be written down.
     waiting: Vec<Said>,
+    journaled: Journaled,
     calls: HashMap<String, OpenCall>,
     next_call: usize,
     first_event: Duration,
@@ -60,6 +93,7 @@ impl ProgramListener {
             meter,
             output,
             waiting: Vec::new(),
+            journaled: Journaled::default(),
             calls: HashMap::new(),
             next_call,
             first_event: to_std(spec.first_event),
@@ -69,13 +103,21 @@ impl ProgramListener {
         }
     }
 
-    /// Nothing more comes. Returns what is to be said of what was not understood.
-    pub(super) async fn finish(&mut self) -> Option<String> {
+    /// Nothing more comes. Returns what is to be said of what was not understood, and of what was not written down.
+    pub(super) async fn finish(&mut self) -> Vec<String> {
         let last = self.decoder.finish();
         self.take(last);
         self.write().await;
         self.output.finish().await;
-        self.decoder.unread()
+        let left_out = match self.journaled.left_out {
+            0 => None,
+            count => Some(format!(
+                "the program said more than is written down of one attempt ({} MiB, or {ENTRIES} entries): {} of it left out",
+                JOURNALED >> 20,
+                if count == 1 { "1 entry is".to_owned() } else { format!("{count} entries are") }
+            )),
+        };
+        self.decoder.unread().into_iter().chain(left_out).collect()
     }
 
     fn take(&mut self, events: Vec<ProgramEvent>) {
@@ -91,6 +133,8 @@ impl ProgramListener {
                 );
                 continue;
             }
+            // a secret can stand in several parts of what it printed, or be written with escapes there
+            let event = event.with_texts(|text| secret::redact(&text).into_owned());
             // some say it again with each step
             let is_known =
                 matches!(&event, ProgramEvent::Session { id, .. } if self.heard.session.as_ref() == Some(id));
@@ -101,30 +145,32 @@ impl ProgramListener {
         }
     }
 
+    fn told(&mut self, text: String, thought: Option<String>) {
+        let shortened = |text: String| shorten(&text, TOLD);
+        let (text, thought) = (shortened(text), thought.map(shortened));
+        if self.journaled.has_room(text.len() + thought.as_ref().map_or(0, String::len)) {
+            self.waiting.push(self.journal.entry(Step::Told { text, thought }));
+        }
+    }
+
     fn note(&mut self, event: ProgramEvent) {
         match event {
             ProgramEvent::Session { id, version } => {
-                self.waiting.push(self.journal.entry(Step::Session { id, version }));
+                if self.journaled.has_room(id.len()) {
+                    self.waiting.push(self.journal.entry(Step::Session { id, version }));
+                }
             }
             ProgramEvent::Text(text) => {
                 self.output.add(Piece::of_line(text.trim_end().to_owned()));
-                self.waiting.push(self.journal.entry(Step::Told { text, thought: None }));
+                self.told(text, None);
             }
-            ProgramEvent::Thought(text) => {
-                self.waiting
-                    .push(self.journal.entry(Step::Told { text: String::new(), thought: Some(text) }));
-            }
-            ProgramEvent::ToolBegan { id, tool, args } => {
-                let args = shorten(&secret::redact(&args), ARGS_SHOWN);
-                let call = self.next_call;
-                self.next_call += 1;
-                let step = Step::Calling { call, effect: Effect::Effect };
-                self.waiting.push(self.journal.of_call(step, tool.clone(), args.clone(), Duration::ZERO));
-                self.calls.insert(id, OpenCall { call, tool, args, began: Instant::now() });
-            }
+            ProgramEvent::Thought(text) => self.told(String::new(), Some(text)),
+            ProgramEvent::ToolBegan { id, tool, args } => self.began(id, &tool, &args),
             ProgramEvent::ToolEnded { id, text, is_error, .. } => {
                 let Some(OpenCall { call, tool, args, began }) = self.calls.remove(&id) else { return };
-                let reply = ToolReply { id, name: tool.clone(), text: shorten(&text, RESULT), is_error };
+                // a call that was written down has an end
+                let most = if self.journaled.has_room(text.len().min(RESULT)) { RESULT } else { 0 };
+                let reply = ToolReply { id, name: tool.clone(), text: shorten(&text, most), is_error };
                 let step = Step::Called { call, reply, untrusted: true };
                 self.waiting.push(self.journal.of_call(step, tool, args, began.elapsed()));
             }
@@ -132,6 +178,23 @@ impl ProgramListener {
             ProgramEvent::Error(why) => self.complain(why),
             ProgramEvent::Usage(_) | ProgramEvent::Ended(_) => {}
         }
+    }
+
+    fn began(&mut self, id: String, tool: &str, args: &str) {
+        let (id, tool) = (shorten(&id, ARGS_SHOWN), shorten(tool, ARGS_SHOWN));
+        let args = shorten(args, ARGS_SHOWN);
+        if self.calls.len() >= OPEN_CALLS {
+            self.journaled.left_out += 1;
+            return;
+        }
+        if !self.journaled.has_room(tool.len() + args.len()) {
+            return;
+        }
+        let call = self.next_call;
+        self.next_call += 1;
+        let step = Step::Calling { call, effect: Effect::Effect };
+        self.waiting.push(self.journal.of_call(step, tool.clone(), args.clone(), Duration::ZERO));
+        self.calls.insert(id, OpenCall { call, tool, args, began: Instant::now() });
     }
 
     fn complain(&mut self, what: String) {
@@ -146,7 +209,8 @@ impl ProgramListener {
     /// When it last showed a sign of life, and how long it may be silent from then on.
     fn life(&self) -> (Instant, Duration) {
         let report = self.meter.report();
-        if report.in_flight > 0 {
+        // a build may be silent for long: what runs for the program is bounded by `timeout`
+        if report.in_flight > 0 || !self.calls.is_empty() {
             return (Instant::now(), self.idle);
         }
         let asked = report.used.requests + report.refused > 0;
@@ -195,7 +259,7 @@ impl Audience for ProgramListener {
                  somebody, or for the network?"
             ),
             0 => format!("said nothing and asked nothing for {for_so_long} (`idle`)"),
-            retries => format!("only tried again for {for_so_long} (`idle`), {retries} times"),
+            retries => format!("only tried again for {for_so_long} (`idle`), {}", counted(retries, "time")),
         };
         Some(RunError::new(ErrorKind::RunnerStuck, format!("the program {what}")))
     }

@@ -7,6 +7,7 @@
 mod account;
 mod journal;
 mod listener;
+mod outcome;
 mod prompt;
 mod repository;
 mod version;
@@ -18,29 +19,33 @@ pub(super) use world::World;
 use super::command::{Attempt, End, Ran, StartPlan, Surroundings};
 use super::output::Output;
 use super::template::{self, Places};
-use crate::agent_program::{Launch, LaunchPlaces, Metered, ProgramEnd, judge, launch};
+use crate::agent_program::{Launch, LaunchPlaces, judge, launch};
 use crate::child::confined::{keep_of_run, run_folder};
 use crate::domain::{
-    AttemptEnd, AttemptOutcome, Body, CommandSpec, ErrorKind, Finish, ModelSpec, ProcessRole, ProgramOwner,
+    AttemptEnd, AttemptOutcome, Body, CommandSpec, ErrorKind, ModelSpec, ProcessRole, ProgramOwner,
     RepositorySpec, ResumePolicy, RunError, RunnerQuery, RunnerSpec, Said, Sandbox, Step, TextOrSecret,
-    Usage, WORK, Workspace, counted,
+    Usage, WORK, Workspace,
 };
 use crate::proxy;
-use crate::proxy::meter::{AnswerEnd, Meter, MeterLimits, MeterReport, MeterSpec, Upstream};
+use crate::proxy::meter::{Meter, MeterLimits, MeterSpec, Upstream};
 use crate::runner::broken::Break;
 use crate::secret;
 use account::ProgramAccount;
 use journal::{Past, ProgramJournal};
 use listener::ProgramListener;
+use outcome::{end_of, metered, taken_out};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 /// Of what it says, so much is kept at hand.
 const TAIL: usize = 4 << 10;
+/// After the end of a program, its work is brought back in what is left of its time, or in this if that is more.
+const LAST_STEPS: Duration = Duration::from_secs(30);
 /// Linux refuses a longer single argument (`MAX_ARG_STRLEN`).
 const LONGEST_ARGUMENT: usize = 120 << 10;
 
@@ -51,6 +56,8 @@ struct ProgramSoFar {
     warnings: Vec<String>,
     exit_code: Option<i32>,
     ended_by_others: bool,
+    /// It ended before it had said or asked anything.
+    never_began: bool,
 }
 
 /// A program that is about to start.
@@ -72,12 +79,15 @@ struct Task<'t> {
     model: &'t ModelSpec,
     past: &'t Past,
     world: &'t World,
+    /// Its session is gone, whatever the journal says.
+    anew: bool,
 }
 
 impl Task<'_> {
     /// Does the program go on with its session? Not where that went with its folder.
     fn goes_on(&self) -> bool {
-        self.query.resume != ResumePolicy::Never && self.spec.can_resume() && !self.world.fresh
+        let may = self.query.resume != ResumePolicy::Never && self.spec.can_resume();
+        may && !self.world.fresh && !self.anew
     }
 
     fn prompt(&self, asked: &str, goes_on: bool) -> Result<String, Break> {
@@ -141,7 +151,7 @@ impl Attempt<'_> {
                 (AttemptEnd::Failed(RunError { message, ..error }), None, retry_after)
             }
         };
-        let ProgramSoFar { usage, warnings, exit_code, ended_by_others } = so_far;
+        let ProgramSoFar { usage, warnings, exit_code, ended_by_others, .. } = so_far;
         AttemptOutcome {
             result,
             usage,
@@ -176,34 +186,54 @@ impl Attempt<'_> {
         let owner =
             ProgramOwner { table, agent: Some(self.brief.agent.id.clone()), run: Some(self.brief.run) };
         if let Some(expected) = &spec.version {
-            so_far.warnings.extend(version::expected(spec, expected, &world, &owner).await?);
+            let asking = version::expected(spec, expected, &world, &owner);
+            so_far.warnings.extend(self.while_wanted(asking).await??);
         }
         if let Workspace::Folder(folder) = &query.workspace {
             not_a_repository(folder)?;
         }
         if let Workspace::Repository(repository) = &query.workspace {
-            let cloned = repository::clone(repository, &world, self.brief.agent.id.as_str()).await;
+            let cloning = repository::clone(repository, &world, self.brief.agent.id.as_str());
+            let cloned = self.while_wanted(cloning).await?;
             so_far.warnings.extend(cloned.map_err(|why| Break::failed(ErrorKind::Config, why))?);
         }
-        let over = CancellationToken::new();
-        let account = ProgramAccount::new(journal.clone(), self.shared, self.deadline, over.clone());
-        let meter = Arc::new(self.meter(spec, model, &past, account, &owner).await?);
-        let kept = journal.clone();
-        let task = Task { query, spec, model, past: &past, world: &world };
-        let ready = self.ready(&task, &asked, meter, journal, over).await?;
-        let came = self.watched(spec, &past, ready, &owner, so_far).await;
-        if let (Workspace::Repository(repository), false) =
-            (&query.workspace, matches!(came, Err(Break::Stopped)))
-        {
-            let brought = self.bring_back(repository, spec, &world, &owner, &kept).await;
+        let mut task = Task { query, spec, model, past: &past, world: &world, anew: false };
+        let goes_on = task.goes_on() && past.session.is_some();
+        let mut came = self.asked_to_work(&task, &asked, &journal, &owner, so_far).await;
+        if goes_on && so_far.never_began && matches!(came, Err(Break::Failed(..))) {
+            let warning =
+                "the program does not know the session any more that it was to go on with: it began anew";
+            so_far.warnings.push(warning.into());
+            task.anew = true;
+            came = self.asked_to_work(&task, &asked, &journal, &owner, so_far).await;
+        }
+        if let Workspace::Repository(repository) = &query.workspace {
+            let brought = self.bring_back(repository, spec, &world, &owner, &journal).await;
             match (brought, &came) {
-                (Ok(()), _) => {}
+                (Ok(others), _) => so_far.warnings.extend(others),
                 // what it did is not where it should be: that is no success
                 (Err(why), Ok(_)) => return Err(Break::failed(ErrorKind::Tool, why)),
                 (Err(why), Err(_)) => so_far.warnings.push(why),
             }
         }
         came
+    }
+
+    /// Starts the program with a meter of its own, and follows it to its end.
+    async fn asked_to_work(
+        &mut self,
+        task: &Task<'_>,
+        asked: &str,
+        journal: &Arc<ProgramJournal>,
+        owner: &ProgramOwner,
+        so_far: &mut ProgramSoFar,
+    ) -> Result<String, Break> {
+        let over = CancellationToken::new();
+        let account = ProgramAccount::new(journal.clone(), self.shared, self.deadline, over.clone());
+        let metering = self.meter(task.spec, task.model, task.past, account, owner);
+        let meter = Arc::new(self.while_wanted(metering).await??);
+        let ready = self.ready(task, asked, meter, journal.clone(), over).await?;
+        self.watched(task.spec, task.past, ready, owner, so_far).await
     }
 
     /// A proof of what the program has done: it runs where that worked, and may change what that may. `None`: there is no
@@ -282,7 +312,7 @@ impl Attempt<'_> {
         journal: Arc<ProgramJournal>,
         over: CancellationToken,
     ) -> Result<Ready, Break> {
-        let Task { query, spec, model, past, world } = *task;
+        let Task { query, spec, model, past, world, .. } = *task;
         let spawn = |why: String| Break::failed(ErrorKind::Spawn, why);
         let address = match spec.sandbox.unless_off() {
             Some(_) => format!("http://127.0.0.1:{}", proxy::PORT),
@@ -311,7 +341,8 @@ impl Attempt<'_> {
         Ok(Ready { name: name_of(spec), command, meter, journal, surroundings, over })
     }
 
-    /// What the program made in its clone becomes a branch. What can't be brought back stays in the state folder.
+    /// What the program made in its clone becomes a branch, also after a stop. What can't be brought back stays in the state
+    /// folder. Returns what to say of further branches.
     ///
     /// # Errors
     /// A sentence: what stands against it, and where the work is.
@@ -322,23 +353,26 @@ impl Attempt<'_> {
         world: &World,
         owner: &ProgramOwner,
         journal: &ProgramJournal,
-    ) -> Result<(), String> {
+    ) -> Result<Option<String>, String> {
         let workspace = Workspace::Repository(repository.clone());
         let sandbox = spec.sandbox.unless_off();
         let sandbox = sandbox.map(|sandbox| with_workspace(&sandbox, &workspace, &world.folder));
         let agent = self.brief.agent.id.as_str();
-        let kept =
-            repository::bring_back(repository, world, sandbox.as_ref(), owner, agent, self.brief.run).await;
-        match kept {
-            Ok(None) => Ok(()),
-            Ok(Some(repository::KeptBranch { branch, summary: changes })) => {
-                let repository = repository.path.display().to_string();
-                let step = Step::Kept { repository, branch, changes };
-                // who can't write it down ends soon, for the same reason
-                let _ = journal.write(vec![journal.entry(step)]).await;
-                Ok(())
+        let bringing =
+            repository::bring_back(repository, world, sandbox.as_ref(), owner, agent, self.brief.run);
+        let brought = self.before_it_is_over(LAST_STEPS, bringing).await;
+        let late = || Err("there was no time to bring back what it made".to_owned());
+        match brought.unwrap_or_else(late) {
+            Ok(repository::Brought { head, others }) => {
+                if let Some(repository::KeptBranch { branch, summary: changes }) = head {
+                    let repository = repository.path.display().to_string();
+                    let step = Step::Kept { repository, branch, changes };
+                    // who can't write it down ends soon, for the same reason
+                    let _ = journal.write(vec![journal.entry(step)]).await;
+                }
+                Ok(others)
             }
-            Err(why) => Err(match keep_of_run(self.brief.run, WORK) {
+            Err(why) => Err(match keep_of_run(self.brief.run, world::WORK_FOLDER) {
                 Ok(place) => format!("{why}. Its work is kept in {}", place.display()),
                 Err(error) => format!("{why}. Its work can't be kept either: {error}"),
             }),
@@ -371,7 +405,9 @@ impl Attempt<'_> {
         // one that did its work has an answer, and no code that anybody asks for
         so_far.exit_code = if let End::Exited(code @ 1..) = ran.end { Some(code) } else { None };
         so_far.ended_by_others = ran.was_ended_by_others();
-        let metered = metered(&report, past);
+        let is_silent = heard.session.is_none() && report.used.requests + report.refused == 0;
+        so_far.never_began = is_silent && matches!(ran.end, End::Exited(code) if code != 0);
+        let metered = metered(&report);
         let judged = match &ran.end {
             End::Stopped => return Err(Break::Stopped),
             End::Exited(_) | End::Signalled(_) => judge(&name, &heard, &metered, &end_of(&ran)),
@@ -422,7 +458,7 @@ fn not_a_repository(folder: &Path) -> Result<(), Break> {
 /// Where the program works.
 fn work_of(workspace: &Workspace, folder: &Path) -> PathBuf {
     match workspace {
-        Workspace::Empty | Workspace::Repository(_) => folder.join("work"),
+        Workspace::Empty | Workspace::Repository(_) => folder.join(world::WORK_FOLDER),
         Workspace::Folder(folder) => folder.clone(),
     }
 }
@@ -444,57 +480,4 @@ fn served_here(meter: &Meter) -> std::io::Result<String> {
     let address = listener.local_addr()?;
     meter.serve(std::future::ready(Some(listener)));
     Ok(format!("http://{address}"))
-}
-
-fn taken_out(report: &MeterReport) -> Option<String> {
-    let tools: Vec<String> = report
-        .taken_out
-        .iter()
-        .map(|(tool, times)| {
-            format!("{tool} ({})", counted(usize::try_from(*times).unwrap_or(usize::MAX), "request"))
-        })
-        .collect();
-    (!tools.is_empty()).then(|| {
-        format!(
-            "tools that the provider would have run itself were taken out of requests: {}",
-            tools.join(", ")
-        )
-    })
-}
-
-/// What counts of the meter's report for the outcome. What it was told to refuse at the end is no reason of its own.
-fn metered(report: &MeterReport, past: &Past) -> Metered {
-    let counts = |error: &RunError| error.kind != ErrorKind::Interrupted;
-    let mut metered = Metered {
-        requests: past.used.requests + report.used.requests,
-        refused: report.refusal.clone().filter(counts),
-        failed: report.trouble.clone().filter(counts),
-        finish: None,
-    };
-    match &report.last {
-        Some(AnswerEnd::CutOff) => metered.finish = Some(Finish::Length),
-        Some(AnswerEnd::Refused(why)) => metered.finish = Some(Finish::Refusal(why.clone())),
-        Some(AnswerEnd::Complete) => metered.finish = Some(Finish::Stop),
-        Some(AnswerEnd::Empty) => {
-            let why = "the model's last answer had neither text nor a tool call";
-            metered.failed.get_or_insert_with(|| RunError::new(ErrorKind::EmptyAnswer, why));
-        }
-        // a request that the program left open when it ended
-        Some(AnswerEnd::Failed(error)) if !counts(error) => {}
-        Some(AnswerEnd::Failed(error)) => {
-            metered.failed.get_or_insert_with(|| error.clone());
-        }
-        None => {}
-    }
-    metered
-}
-
-fn end_of(ran: &Ran) -> ProgramEnd {
-    let last = ran.stderr.lines().rfind(|line| !line.trim().is_empty()).map(str::trim);
-    let said = last.map_or(String::new(), |line| format!(": {}", super::output::shorten(line, 300)));
-    match ran.end {
-        End::Exited(code) => ProgramEnd { code: Some(code), how: format!("exit status {code}{said}") },
-        End::Signalled(signal) => ProgramEnd { code: None, how: format!("signal {signal}{said}") },
-        _ => ProgramEnd { code: None, how: "no exit status".into() },
-    }
 }

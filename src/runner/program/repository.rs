@@ -43,17 +43,30 @@ const QUIET: &[&str] = &[
     "transfer.fsckObjects=true",
 ];
 
-/// Commits what is left, and makes a bundle of what is new: `$1`, from `$2` on. Hooks that the program has left would only
+/// Commits what is left, and makes a bundle of what is new on all branches: `$1`, from `$2` on. Hooks that the program has left would only
 /// stand in its way.
 const SCRIPT: &str = r#"
 git() { command git -c core.hooksPath=/dev/null -c core.fsmonitor=false "$@"; }
 rm -f "$1"
 git add --all || exit
 git diff --cached --quiet || git commit --quiet --no-verify --message 'What the agent left uncommitted' || exit
-test "$(git rev-parse --verify --quiet HEAD)" = "$2" || git bundle create --quiet "$1" HEAD ${2:+"^$2"}
+git rev-parse --verify --quiet HEAD >/dev/null || exit 0
+test -z "$(git rev-list --max-count=1 HEAD --branches ${2:+"^$2"})" || git bundle create --quiet "$1" HEAD --branches ${2:+"^$2"}
 "#;
 
+/// Most branches beside its own that are brought back of a run.
+const MORE_BRANCHES: usize = 20;
+
 /// What was brought back of a run.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Brought {
+    /// Where the head of the clone is now, if anything is to be kept of it.
+    pub(super) head: Option<KeptBranch>,
+    /// What is to be said of other branches that the program left.
+    pub(super) others: Option<String>,
+}
+
+/// A branch with what the run has made.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct KeptBranch {
     /// The branch in the repository.
@@ -107,6 +120,12 @@ pub(super) async fn clone(spec: &RepositorySpec, world: &World, agent: &str) -> 
     if world.work().join(".gitmodules").exists() {
         warnings.push(format!("submodules of `{shown}` are not cloned: their folders are empty"));
     }
+    let attributes = std::fs::read_to_string(world.work().join(".gitattributes")).unwrap_or_default();
+    if attributes.contains("filter=lfs") {
+        warnings.push(format!(
+            "files of `{shown}` that Git LFS keeps are not fetched: the program sees their pointers, and must not change them"
+        ));
+    }
     Ok(warnings)
 }
 
@@ -136,7 +155,7 @@ async fn uncommitted(repo: &str) -> Option<String> {
     })
 }
 
-/// Brings back what was made, as a branch of the repository. `None`: there is nothing to keep.
+/// Brings back what was made: the head of the clone as the run's branch, others beside it.
 ///
 /// # Errors
 /// A sentence: what could not be brought back, and where it is.
@@ -147,9 +166,9 @@ pub(super) async fn bring_back(
     owner: &ProgramOwner,
     agent: &str,
     run: RunId,
-) -> Result<Option<KeptBranch>, String> {
+) -> Result<Brought, String> {
     if spec.keep == KeepBranch::Never {
-        return Ok(None);
+        return Ok(Brought::default());
     }
     let base = std::fs::read_to_string(world.folder.join(BASE)).map_err(|error| error.to_string())?;
     let made = world.temporary().join("result.bundle");
@@ -160,21 +179,61 @@ pub(super) async fn bring_back(
     let is_made = taking.unwrap_or_else(|error| Err(std::io::Error::other(error)));
     let is_made = is_made.map_err(|why| format!("what it made can't be brought back: {why}"))?;
     let (repo, branch) = (text(&spec.path), branch(agent, run));
-    let place = format!("refs/heads/{branch}");
+    let (mut head, mut others) = (base.clone(), None);
     if is_made {
         let unpacked = unpack(&repo, &text(&bundle)).await;
         let _ = std::fs::remove_file(&bundle);
-        let head = unpacked.map_err(|why| format!("what it made can't be brought back: {why}"))?;
-        git(&["-C", &repo, "update-ref", &place, &head]).await?;
-    } else if spec.keep == KeepBranch::Changed || base.is_empty() {
-        return Ok(None);
-    } else {
-        git(&["-C", &repo, "update-ref", &place, &base]).await?;
+        let unpacked = unpacked.map_err(|why| format!("what it made can't be brought back: {why}"))?;
+        head = unpacked.head.unwrap_or(head);
+        others = bring_others(&repo, &unpacked.branches, &head, &branch).await?;
     }
+    if head.is_empty() || (head == base && spec.keep == KeepBranch::Changed) {
+        return Ok(Brought { head: None, others });
+    }
+    let place = format!("refs/heads/{branch}");
+    git(&["-C", &repo, "update-ref", &place, &head]).await?;
     let from = if base.is_empty() { NOTHING } else { base.as_str() };
     let diff = ["-C", &repo, "diff", "--no-ext-diff", "--no-textconv", "--stat=100", from, &place, "--"];
     let summary = git(&diff).await.unwrap_or_default();
-    Ok(Some(KeptBranch { branch, summary: shortened(&summary) }))
+    Ok(Brought { head: Some(KeptBranch { branch, summary: shortened(&summary) }), others })
+}
+
+/// Makes branches of the repository of those that the program left beside the head of its clone. Returns what to say of them.
+async fn bring_others(
+    repo: &str,
+    branches: &[(String, String)],
+    head: &str,
+    branch: &str,
+) -> Result<Option<String>, String> {
+    let mut kept: Vec<String> = Vec::new();
+    let mut lost = 0;
+    for (commit, name) in branches {
+        // what the head has, and what was there before, is lost with no branch
+        let new = ["-C", repo, "rev-list", "--max-count=1", commit, "--not", "--all", head];
+        if git(&new[..if head.is_empty() { 7 } else { 8 }]).await?.trim().is_empty() {
+            continue;
+        }
+        if kept.len() == MORE_BRANCHES {
+            lost += 1;
+            continue;
+        }
+        let plain: String =
+            name.chars().take(60).map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        let mut place = format!("{branch}-{plain}");
+        if kept.contains(&place) {
+            place = format!("{place}-{}", kept.len());
+        }
+        git(&["-C", repo, "update-ref", &format!("refs/heads/{place}"), commit]).await?;
+        kept.push(place);
+    }
+    let shown = kept.iter().map(|place| format!("`{place}`")).collect::<Vec<_>>().join(", ");
+    Ok(match (kept.is_empty(), lost) {
+        (true, _) => None,
+        (false, 0) => Some(format!("the program left other branches; they are brought back as {shown}")),
+        (false, _) => Some(format!(
+            "the program left more branches than are brought back: {lost} of them are lost; kept are {shown}"
+        )),
+    })
 }
 
 /// How bundles begin (gitformat-bundle(5)).
@@ -204,16 +263,35 @@ fn take_bundle(from: &Path, to: &Path) -> std::io::Result<bool> {
     Ok(true)
 }
 
-/// Takes the objects of a bundle into a repository. Returns the commit that was the head of the clone.
-async fn unpack(repo: &str, bundle: &str) -> Result<String, String> {
-    let heads = git(&["-C", repo, "bundle", "unbundle", bundle]).await?;
-    let head = heads.lines().find_map(|line| line.strip_suffix(" HEAD")).unwrap_or_default();
-    if head.len() < 40 || !head.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+/// What a bundle has brought into a repository.
+struct Unpacked {
+    /// The commit that was the head of the clone; `None`: nothing is new there.
+    head: Option<String>,
+    /// Its branches: commit and name, as the program gave it.
+    branches: Vec<(String, String)>,
+}
+
+/// Takes the objects of a bundle into a repository.
+async fn unpack(repo: &str, bundle: &str) -> Result<Unpacked, String> {
+    let told = git(&["-C", repo, "bundle", "unbundle", bundle]).await?;
+    let is_commit = |word: &str| word.len() >= 40 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let heads: Vec<(&str, &str)> = told
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .filter(|(commit, _)| is_commit(commit))
+        .collect();
+    if heads.is_empty() {
         return Err("the bundle names no commit".into());
     }
-    let whole = ["-C", repo, "rev-list", "--objects", "--quiet", head, "--not", "--all"];
+    let head = heads.iter().find(|(_, name)| *name == "HEAD").map(|(commit, _)| (*commit).to_owned());
+    let branches = heads.iter().filter_map(|(commit, name)| {
+        Some(((*commit).to_owned(), name.strip_prefix("refs/heads/")?.to_owned()))
+    });
+    let whole = ["-C", repo, "rev-list", "--objects", "--quiet"];
+    let all = heads.iter().map(|(commit, _)| *commit).chain(["--not", "--all"]);
+    let whole: Vec<&str> = whole.into_iter().chain(all).collect();
     git(&whole).await.map_err(|why| format!("something of it is missing: {why}"))?;
-    Ok(head.to_owned())
+    Ok(Unpacked { head, branches: branches.collect() })
 }
 
 /// Commits what is left uncommitted and makes the bundle, within the walls of the program. There is none where there is

@@ -5,7 +5,9 @@ use crate::domain::RunId;
 use std::io;
 use std::path::{Path, PathBuf};
 
-const FOLDERS: [&str; 3] = ["home", "tmp", "work"];
+/// Of the folder of a run, the one to work in.
+pub(in crate::runner) const WORK_FOLDER: &str = "work";
+const FOLDERS: [&str; 3] = ["home", "tmp", WORK_FOLDER];
 
 /// Where a program lives.
 #[derive(Clone, Debug)]
@@ -50,7 +52,7 @@ impl World {
 
     /// An empty folder, to work in.
     pub(in crate::runner) fn work(&self) -> PathBuf {
-        self.folder.join("work")
+        self.folder.join(WORK_FOLDER)
     }
 
     /// Writes files into its home, over those that are there.

@@ -168,6 +168,71 @@ elif doing == "commit":
             assert told.startswith("refused"), told
     text("It is done.")
     end("It is done.")
+elif doing == "branches":
+    begin()
+    ask()
+    git_quietly = lambda *words: subprocess.run(["git", *words], check=True, stdout=subprocess.DEVNULL)
+    git_quietly("checkout", "--quiet", "-b", "fix/side")
+    write("side.txt", "side")
+    git_quietly("add", "side.txt")
+    git_quietly("commit", "--quiet", "--message", "beside")
+    git_quietly("checkout", "--quiet", "main")
+    text("It is done.")
+    end("It is done.")
+elif doing == "blocks":
+    # nothing can be put where its bundle is to be
+    begin()
+    ask()
+    write("made.txt", "made")
+    os.makedirs(os.path.join(os.environ["TMPDIR"], "result.bundle", "x"))
+    text("It is done.")
+    end("It is done.")
+elif doing == "commit-and-wait":
+    begin()
+    ask()
+    write("made.txt", "made")
+    subprocess.run(["git", "add", "made.txt"], check=True)
+    subprocess.run(["git", "commit", "--quiet", "--message", "made"], check=True)
+    tool(1, "make")
+    time.sleep(1000)
+elif doing == "leak":
+    # what is known as a secret, in a form that is one only when it is read
+    begin()
+    ask()
+    line = json.dumps({"type": "result", "subtype": "success", "is_error": False, "result": "told: ?"})
+    print(line.replace("?", "".join(f"\\u{ord(letter):04x}" for letter in about)), flush=True)
+elif doing == "builds":
+    # a tool that is silent for longer than `idle`
+    begin()
+    ask()
+    tool(1, "make")
+    time.sleep(4)
+    tool_end(1, "made")
+    ask()
+    text("It is built.")
+    end("It is built.")
+elif doing == "forgets":
+    # the first attempt is in a call; what has its session to go on with knows nothing of it
+    if resumed:
+        sys.exit("No conversation found with session ID: " + session)
+    mark = os.path.join(os.environ["HOME"], "began")
+    if os.path.exists(mark):
+        begin()
+        ask()
+        end("anew in " + session)
+    else:
+        write(mark, session)
+        begin()
+        ask()
+        tool(1, "make install")
+        time.sleep(1000)
+elif doing == "floods":
+    begin()
+    ask()
+    for number in range(10100):
+        say({"type": "assistant", "message": {"model": "m", "content": [{"type": "thinking", "thinking": str(number)}]}})
+    text("All is said.")
+    end("All is said.")
 elif doing == "remember":
     # the first attempt leaves something in its home, and a call in flight; the next one must find it
     mark = os.path.join(os.environ["HOME"], "session")

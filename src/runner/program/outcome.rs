@@ -1,0 +1,61 @@
+//! What the meter's report and the end of a process mean for the outcome of an attempt.
+use crate::agent_program::{Metered, ProgramEnd};
+use crate::domain::{ErrorKind, Finish, RunError, counted};
+use crate::proxy::meter::{AnswerEnd, MeterReport};
+use crate::runner::command::{End, Ran};
+use crate::runner::output::shorten;
+
+/// What is to be said of tools that were taken out of requests.
+pub(super) fn taken_out(report: &MeterReport) -> Option<String> {
+    let tools: Vec<String> = report
+        .taken_out
+        .iter()
+        .map(|(tool, times)| {
+            format!("{tool} ({})", counted(usize::try_from(*times).unwrap_or(usize::MAX), "request"))
+        })
+        .collect();
+    (!tools.is_empty()).then(|| {
+        format!(
+            "tools that the provider would have run itself were taken out of requests: {}",
+            tools.join(", ")
+        )
+    })
+}
+
+/// What counts of the meter's report for the outcome. What it was told to refuse at the end is no reason of its own.
+pub(super) fn metered(report: &MeterReport) -> Metered {
+    let counts = |error: &RunError| error.kind != ErrorKind::Interrupted;
+    let mut metered = Metered {
+        requests: report.used.requests,
+        refused: report.refusal.clone().filter(counts),
+        failed: report.trouble.clone().filter(counts),
+        finish: None,
+    };
+    match &report.last {
+        Some(AnswerEnd::CutOff) => metered.finish = Some(Finish::Length),
+        Some(AnswerEnd::Refused(why)) => metered.finish = Some(Finish::Refusal(why.clone())),
+        Some(AnswerEnd::Complete) => metered.finish = Some(Finish::Stop),
+        Some(AnswerEnd::Empty) => {
+            let why = "the model's last answer had neither text nor a tool call";
+            metered.failed.get_or_insert_with(|| RunError::new(ErrorKind::EmptyAnswer, why));
+        }
+        // a request that the program left open when it ended
+        Some(AnswerEnd::Failed(error)) if !counts(error) => {}
+        Some(AnswerEnd::Failed(error)) => {
+            metered.failed.get_or_insert_with(|| error.clone());
+        }
+        None => {}
+    }
+    metered
+}
+
+/// How the process ended, in the words of `judge`.
+pub(super) fn end_of(ran: &Ran) -> ProgramEnd {
+    let last = ran.stderr.lines().rfind(|line| !line.trim().is_empty()).map(str::trim);
+    let said = last.map_or(String::new(), |line| format!(": {}", shorten(line, 300)));
+    match ran.end {
+        End::Exited(code) => ProgramEnd { code: Some(code), how: format!("exit status {code}{said}") },
+        End::Signalled(signal) => ProgramEnd { code: None, how: format!("signal {signal}{said}") },
+        _ => ProgramEnd { code: None, how: "no exit status".into() },
+    }
+}
