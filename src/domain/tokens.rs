@@ -36,45 +36,49 @@ mod weight {
 
 /// The most tokens that a text is.
 pub fn text_at_most(text: &str) -> u64 {
-    let mut sum = 0_u64;
-    let mut before = '\0';
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let mut length = c.len_utf8();
-        let behind = rest[length..].chars().next();
-        sum += match c {
-            ' ' if before == ' ' => weight::INDENT,
+    let bytes = text.as_bytes();
+    let (mut sum, mut at, mut before) = (0_u64, 0, b'\0');
+    while let Some(&byte) = bytes.get(at) {
+        let mut end = at + 1;
+        let is_letter = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_alphabetic);
+        sum += match byte {
+            b' ' if before == b' ' => weight::INDENT,
             // counted with its word
-            ' ' if behind.is_some_and(|c| c.is_ascii_alphabetic()) => 0,
-            c if c.is_ascii_alphabetic() => {
-                length = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
-                word(before, &rest[..length], rest[length..].chars().next())
+            b' ' if is_letter(end) => 0,
+            byte if byte.is_ascii_alphabetic() => {
+                while is_letter(end) {
+                    end += 1;
+                }
+                word(before, &text[at..end], bytes.get(end).copied())
             }
-            c => other(c),
+            byte if byte.is_ascii() => weight::BYTE,
+            _ => text[at..].chars().next().map_or(0, |c| {
+                end = at + c.len_utf8();
+                other(c)
+            }),
         };
-        before = rest[..length].chars().next_back().unwrap_or(c);
-        rest = &rest[length..];
+        before = bytes[end - 1];
+        at = end;
     }
     sum.div_ceil(100)
 }
 
-/// Plain letters between what stands before and behind them.
-fn word(before: char, word: &str, behind: Option<char>) -> u64 {
-    let behind_blank = before == ' ';
+/// Plain letters between the bytes before and behind them.
+fn word(before: u8, word: &str, behind: Option<u8>) -> u64 {
+    let behind_blank = before == b' ';
     // a letter of another alphabet may be read with the word
-    let is_whole = before.is_ascii() && behind.is_none_or(|c| c.is_ascii());
+    let is_whole = before.is_ascii() && behind.is_none_or(|byte| byte.is_ascii());
     if is_whole && letters::is_one_token(word, behind_blank) {
         return weight::WORD;
     }
-    let first = if behind_blank { weight::LETTER + weight::JOINED } else { weight::LETTER };
-    let pairs = word.as_bytes().windows(2);
-    let weigh = |pair: &[u8]| match letters::is_joined(pair[0], pair[1]) {
-        true => weight::JOINED,
-        false => weight::LETTER,
-    };
-    first + pairs.map(weigh).sum::<u64>()
+    let mut sum = if behind_blank { weight::LETTER + weight::JOINED } else { weight::LETTER };
+    for pair in word.as_bytes().windows(2) {
+        sum += if letters::is_joined(pair[0], pair[1]) { weight::JOINED } else { weight::LETTER };
+    }
+    sum
 }
 
+/// A character that is not of ASCII.
 fn other(c: char) -> u64 {
     match c {
         // capitals of Cyrillic that are two tokens to some
