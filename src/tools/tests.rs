@@ -8,6 +8,8 @@ use crate::domain::{
 use serde_json::json;
 use std::time::Instant;
 
+mod schemas;
+
 fn fleet() -> Fleet {
     let mut fleet = Fleet::empty("/agents.toml".into());
     let app_db = SqlSettings {
