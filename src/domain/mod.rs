@@ -13,6 +13,7 @@ mod counted;
 mod cron;
 mod deliver;
 mod described;
+mod duration;
 mod event;
 mod excerpt;
 pub mod expected;
@@ -76,6 +77,7 @@ pub use cron::{ClockChange, CronError, CronSchedule};
 pub use deliver::{DeliverSpec, DeliveryFacts, rest_of};
 pub use described::{Described, Field, Object, Shape, Tagged, Words};
 pub(crate) use described::{described, snake_case, text as doc_text};
+pub use duration::parse_duration;
 pub use event::*;
 pub use excerpt::{LengthUnit, cut_at_sentence};
 pub use expected::{Compare, Expect};
@@ -130,10 +132,12 @@ pub use tokens::{
 };
 pub use tokens_said::tokens_said;
 pub use tool::{
-    ArchiveSettings, ArchiveSource, ArchiveTarget, Database, DiskMetric, Effect, FeedArgs, FeedLogin,
-    FeedSettings, FilesSettings, Guarded, HttpMethod, HttpSettings, Leaving, MetricsArgs, OneOrMany, Outward,
-    ParameterKind, Plain, ProbeCheck, ProbeSettings, ProbeTarget, ProbeType, S3Settings, ShellArg,
-    ShellCommand, ShellSettings, Since, SqlSettings, TimeUnit, ToolKind, ToolMode, ToolSettings, WebCheck,
+    AnswerForm, ArchiveSettings, ArchiveSource, ArchiveTarget, CallSchema, ChosenHeaders, Database,
+    DiskMetric, Effect, FeedArgs, FeedLogin, FeedSettings, FilesArgs, FilesOp, FilesSettings, Guarded,
+    HttpArgs, HttpBody, HttpMethod, HttpSettings, Leaving, MetricsArgs, OneOrMany, Outward, ParameterKind,
+    Plain, ProbeCheck, ProbeSettings, ProbeTarget, ProbeType, Property, RecallArgs, RememberArgs, ReportArgs,
+    ReportSeverity, S3Args, S3Op, S3Settings, ShellArg, ShellArgs, ShellCommand, ShellSettings, Since,
+    SqlArgs, SqlParams, SqlSettings, TimeUnit, ToolKind, ToolMode, ToolSettings, WebCheck, shown_roots,
 };
 pub use usage::{Usage, rounded};
 pub use walled::{NamedProgram, Walled};

@@ -1,27 +1,33 @@
-//! Tools: which there are, and what the configuration says of an instance of one.
+//! Tools: which there are, what the configuration says of an instance of one, and what a call of it takes.
 mod archive;
+mod arguments;
 mod feed;
 mod files;
 mod http;
 mod json;
 mod metrics;
+mod notes;
 mod outward;
 mod probe;
+mod report;
 mod s3;
 mod shell;
 mod sql;
 mod words;
 
 pub use archive::{ArchiveSettings, ArchiveSource, ArchiveTarget, Database, OneOrMany, Plain};
+pub use arguments::{CallSchema, Property};
 pub use feed::{FeedArgs, FeedLogin, FeedSettings, Since};
-pub use files::{FilesSettings, Guarded};
-pub use http::HttpSettings;
+pub use files::{FilesArgs, FilesOp, FilesSettings, Guarded, shown_roots};
+pub use http::{AnswerForm, ChosenHeaders, HttpArgs, HttpBody, HttpSettings};
 pub use metrics::MetricsArgs;
+pub use notes::{RecallArgs, RememberArgs};
 pub use outward::{Leaving, Outward};
 pub use probe::{ProbeCheck, ProbeSettings, ProbeTarget, WebCheck};
-pub use s3::S3Settings;
-pub use shell::{ParameterKind, ShellArg, ShellCommand, ShellSettings};
-pub use sql::SqlSettings;
+pub use report::{ReportArgs, ReportSeverity};
+pub use s3::{S3Args, S3Op, S3Settings};
+pub use shell::{ParameterKind, ShellArg, ShellArgs, ShellCommand, ShellSettings};
+pub use sql::{SqlArgs, SqlParams, SqlSettings};
 pub use words::{DiskMetric, Effect, HttpMethod, ProbeType, TimeUnit, ToolKind, ToolMode};
 
 /// What the configuration says of an instance of a tool.
@@ -69,6 +75,24 @@ impl ToolSettings {
             ToolKind::Recall => Self::Recall,
             ToolKind::Report => Self::Report,
             ToolKind::ArchiveRows => Self::ArchiveRows(None),
+        }
+    }
+
+    /// What a call takes.
+    pub fn arguments(&self) -> CallSchema {
+        match self {
+            Self::Http(settings) => HttpArgs::schema(settings),
+            Self::Feed(settings) => FeedArgs::schema(&settings.fixed),
+            Self::Sql(settings) => SqlArgs::schema(settings.as_ref()),
+            Self::Files(settings) => FilesArgs::schema(settings.as_ref()),
+            Self::Shell(settings) => ShellArgs::schema(settings.as_ref()),
+            Self::S3(settings) => S3Args::schema(settings.as_ref()),
+            Self::SystemMetrics(fixed) => MetricsArgs::schema(fixed),
+            Self::Probe(settings) => ProbeSettings::schema(settings.as_ref()),
+            Self::Remember => RememberArgs::schema(),
+            Self::Recall => RecallArgs::schema(),
+            Self::Report => ReportArgs::schema(),
+            Self::ArchiveRows(settings) => ArchiveSettings::schema(settings.as_deref()),
         }
     }
 

@@ -1,10 +1,11 @@
 //! How HTTP is spoken: the clients that probes, notifiers and models share, and the guard for requests
 //! whose address somebody else chose. What is sent, and what an answer means, is for the callers to say.
+use crate::domain::HttpMethod;
 use jiff::Timestamp;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::tls::TlsInfo;
-use reqwest::{Client, ClientBuilder, Response, Url};
+use reqwest::{Client, ClientBuilder, Method, Response, Url};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::OnceLock;
@@ -35,6 +36,19 @@ pub enum Redirects {
     Refuse,
     /// Up to [`MAX_REDIRECTS`] times.
     Follow,
+}
+
+/// A method as it is sent.
+pub fn method(method: HttpMethod) -> Method {
+    match method {
+        HttpMethod::Get => Method::GET,
+        HttpMethod::Head => Method::HEAD,
+        HttpMethod::Post => Method::POST,
+        HttpMethod::Put => Method::PUT,
+        HttpMethod::Patch => Method::PATCH,
+        HttpMethod::Delete => Method::DELETE,
+        HttpMethod::Options => Method::OPTIONS,
+    }
 }
 
 /// The addresses of a host, each with the port; a silent name server holds up nobody but who asks.

@@ -7,22 +7,18 @@ use std::sync::Arc;
 /// What an instance with these settings is.
 pub(super) fn about(settings: &ToolSettings) -> About {
     match settings {
-        ToolSettings::SystemMetrics(fixed) => system_metrics::about(fixed),
-        ToolSettings::Probe(settings) => probe::about(settings.as_ref()),
-        ToolSettings::Remember => {
-            About { effect: Effect::Idempotent, ..About::local(notes::remember_schema()) }
-        }
-        ToolSettings::Recall => About::local(notes::recall_schema()),
-        ToolSettings::Report => {
-            About { effect: Effect::Idempotent, untrusted: true, ..About::local(report::schema()) }
-        }
+        ToolSettings::SystemMetrics(_) => system_metrics::about(),
+        ToolSettings::Probe(_) => probe::about(),
+        ToolSettings::Remember => About { effect: Effect::Idempotent, ..About::local() },
+        ToolSettings::Recall => About::local(),
+        ToolSettings::Report => About { effect: Effect::Idempotent, untrusted: true, ..About::local() },
         ToolSettings::Http(settings) => http::about(settings),
-        ToolSettings::Feed(settings) => feed::about(settings),
+        ToolSettings::Feed(_) => feed::about(),
         ToolSettings::Sql(settings) => sql::about(settings.as_ref()),
         ToolSettings::Shell(settings) => shell::about(settings.as_ref()),
         ToolSettings::Files(settings) => files::about(settings.as_ref()),
         ToolSettings::S3(settings) => s3::about(settings.as_ref()),
-        ToolSettings::ArchiveRows(settings) => archive::about(settings.as_deref()),
+        ToolSettings::ArchiveRows(_) => archive::about(),
     }
 }
 
@@ -89,7 +85,7 @@ fn entry(name: &str, instance_of: Option<ToolKind>, kind: ToolKind, settings: To
         reads_when: about.reads_when,
         untrusted: about.untrusted,
         description: description(kind).to_owned(),
-        schema: about.schema,
+        schema: settings.arguments().json(),
         available: true,
     };
     Entry { info, kind, settings: Arc::new(settings) }

@@ -206,14 +206,12 @@ pub(super) struct About {
     pub(super) reads_when: Option<ReadsWhen>,
     /// See [`ToolInfo::untrusted`].
     pub(super) untrusted: bool,
-    /// JSON Schema of all its arguments.
-    pub(super) schema: Value,
 }
 
 impl About {
     /// A tool that stays on this machine, and says nothing but what it was told by its owner.
-    pub(super) fn local(schema: Value) -> Self {
-        Self { effect: Effect::Read, reads_when: None, untrusted: false, schema }
+    pub(super) fn local() -> Self {
+        Self { effect: Effect::Read, reads_when: None, untrusted: false }
     }
 }
 

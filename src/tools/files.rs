@@ -7,7 +7,9 @@ mod guarded;
 
 use super::contract::{About, Call, ToolError, ToolOutput};
 use super::{blocking, settings};
-use crate::domain::{Effect, FilesSettings, ReadsWhen, ToolKind, ToolSettings};
+use crate::domain::{
+    Effect, FilesArgs, FilesOp, FilesSettings, ReadsWhen, ToolKind, ToolSettings, shown_roots,
+};
 use beneath::open_beneath;
 use guarded::Wall;
 use rustix::fs::{FileType, Mode, OFlags};
@@ -22,37 +24,19 @@ use std::path::{Component, Path, PathBuf};
 
 /// Entries of a list.
 const MAX_ENTRIES: usize = 1000;
+
 /// What an instance is; without settings: what it might be at the worst.
 pub(super) fn about(settings: Option<&FilesSettings>) -> About {
     let writes = settings.is_none_or(|settings| settings.mode.writes());
-    let ops: &[&str] = if writes { &["list", "read", "write", "append"] } else { &["list", "read"] };
-    let roots = shown(settings.map_or(&[][..], |settings| &settings.roots), ", ");
-    let mut properties = json!({
-        "op": {"type": "string", "enum": ops},
-        "path": {"type": "string", "description": format!("A path under one of: {roots}; or relative to the first.")},
-    });
-    if writes {
-        properties["text"] = json!({"type": "string", "description": "For write and append: the content. Missing folders are made."});
-    }
     About {
         effect: if writes { Effect::Effect } else { Effect::Read },
         reads_when: writes.then(|| ReadsWhen {
             key: "op".into(),
-            values: vec!["list".into(), "read".into()],
+            values: FilesOp::reads(),
             by_default: false,
         }),
         untrusted: true,
-        schema: json!({
-            "type": "object",
-            "properties": properties,
-            "required": ["op", "path"],
-            "additionalProperties": false,
-        }),
     }
-}
-
-pub(super) fn shown(roots: &[PathBuf], between: &str) -> String {
-    roots.iter().map(|root| root.display().to_string()).collect::<Vec<_>>().join(between)
 }
 
 /// The whole path of what is, or may come to be, at `path` beneath one of the roots; a relative one is beneath the
@@ -80,31 +64,30 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
         return Err(settings::missing(ToolKind::Files.as_str()));
     };
     // one after the other, so that nothing that is appended gets lost
-    let place = format!("files:{}", shown(&settings.roots, ":"));
-    let looks = matches!(call.args["op"].as_str(), Some("list" | "read"));
-    let (args, settings) = (call.args.clone(), settings.clone());
+    let place = format!("files:{}", shown_roots(&settings.roots, ":"));
+    let args: FilesArgs = call.arguments()?;
+    let (writes, settings) = (args.op.writes(), settings.clone());
     let given = blocking::one_at_a_time(&place, move || work(&args, &settings)).await;
-    let panicked = |why| match looks {
-        true => ToolError::Failed(why),
-        false => ToolError::Unsure(format!("{why}; nobody knows whether the file was written")),
+    let panicked = |why| match writes {
+        false => ToolError::Failed(why),
+        true => ToolError::Unsure(format!("{why}; nobody knows whether the file was written")),
     };
     given.map_err(panicked)?.map(ToolOutput::of)
 }
 
-fn work(args: &Value, settings: &FilesSettings) -> Result<Value, ToolError> {
-    let text = |key: &str| args[key].as_str().unwrap_or_default();
-    let op = text("op");
+fn work(args: &FilesArgs, settings: &FilesSettings) -> Result<Value, ToolError> {
+    let FilesArgs { op, path, text } = args;
     let most = settings::size(settings.max_bytes);
-    let writes = matches!(op, "write" | "append");
-    if writes && !settings.mode.writes() || !writes && !matches!(op, "list" | "read") {
+    if op.writes() && !settings.mode.writes() {
         return Err(ToolError::Arguments(format!("`{op}` is not allowed: the tool is read-only")));
     }
-    let wall = Wall::of(settings, writes);
-    let place = Place::find(text("path"), &settings.roots, wall)?;
+    let place = Place::find(path, &settings.roots, Wall::of(settings, op.writes()))?;
+    let text = text.as_deref().unwrap_or_default();
     match op {
-        "list" => list(&place),
-        "read" => read(&place, most),
-        _ => write(&place, text("text"), op == "append", most),
+        FilesOp::List => list(&place),
+        FilesOp::Read => read(&place, most),
+        FilesOp::Write => write(&place, text, false, most),
+        FilesOp::Append => write(&place, text, true, most),
     }
 }
 
@@ -122,8 +105,9 @@ impl Place {
             return Err(ToolError::Arguments("`path` has a NUL character, or is too long".into()));
         }
         let asked = Path::new(path);
-        let outside =
-            || ToolError::Failed(format!("`{path}` is outside of what is allowed: {}", shown(roots, ", ")));
+        let outside = || {
+            ToolError::Failed(format!("`{path}` is outside of what is allowed: {}", shown_roots(roots, ", ")))
+        };
         let (folder, inside) = match asked.is_absolute() {
             true => roots
                 .iter()

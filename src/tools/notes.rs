@@ -1,50 +1,25 @@
 //! `remember` and `recall`: notes that an agent keeps between its runs, by key. Those of runs that had read data from
 //! outside are kept apart and marked: they take no other's place, and who reads one has read data from outside.
 use super::contract::{Call, ToolError, ToolOutput};
-use crate::domain::{AgentId, Entry, Fact, MemoryChange};
+use crate::domain::{AgentId, Entry, Fact, MemoryChange, RecallArgs, RememberArgs};
 use crate::store::{Store, StoreError};
 use serde_json::{Value, json};
 
-/// Longest text of a note, in bytes.
-const LONGEST: usize = 16 << 10;
-/// Longest key.
-const LONGEST_KEY: usize = 128;
 /// Most notes of one agent.
 const MOST: usize = 1000;
 
-pub(super) fn remember_schema() -> Value {
-    json!({
-        "type": "object",
-        "properties": {
-            "key": {"type": "string", "description": "Names the note; the same key writes over it."},
-            "text": {"type": "string", "description": "What to keep, at most 16 KiB. Empty: the note is removed."},
-        },
-        "required": ["key", "text"],
-        "additionalProperties": false,
-    })
-}
-
-pub(super) fn recall_schema() -> Value {
-    json!({
-        "type": "object",
-        "properties": {
-            "key": {"type": "string", "description": "Which note. Left out: all of them."},
-        },
-        "additionalProperties": false,
-    })
-}
-
 pub(super) async fn remember(call: Call) -> Result<ToolOutput, ToolError> {
     let (store, agent) = whose(&call)?;
-    let text = |key: &str| call.args[key].as_str().unwrap_or_default().to_owned();
-    let (key, text) = (text("key"), text("text"));
-    if key.trim().is_empty() || key.len() > LONGEST_KEY {
-        return Err(ToolError::Arguments(format!("`key` must have 1 to {LONGEST_KEY} bytes")));
+    let RememberArgs { key, text } = call.arguments()?;
+    if key.trim().is_empty() || key.len() > RememberArgs::LONGEST_KEY_BYTES {
+        let most = RememberArgs::LONGEST_KEY_BYTES;
+        return Err(ToolError::Arguments(format!("`key` must have 1 to {most} bytes")));
     }
-    if text.len() > LONGEST {
+    if text.len() > RememberArgs::LONGEST_TEXT_BYTES {
         return Err(ToolError::Arguments(format!(
-            "`text` has {} bytes, and {LONGEST} are the most: keep less, or several notes",
-            text.len()
+            "`text` has {} bytes, and {} are the most: keep less, or several notes",
+            text.len(),
+            RememberArgs::LONGEST_TEXT_BYTES
         )));
     }
     let of = agent.clone();
@@ -71,9 +46,8 @@ pub(super) async fn remember(call: Call) -> Result<ToolOutput, ToolError> {
 
 pub(super) async fn recall(call: Call) -> Result<ToolOutput, ToolError> {
     let (store, agent) = whose(&call)?;
-    let key = call.args["key"].as_str().map(str::to_owned);
-    let asked = key.clone();
-    let notes = store.read(move |reader| reader.notes(&agent, asked.as_deref())).await.map_err(failed)?;
+    let RecallArgs { key } = call.arguments()?;
+    let notes = store.read(move |reader| reader.notes(&agent, key.as_deref())).await.map_err(failed)?;
     let untrusted = notes.iter().any(|note| note.untrusted);
     let notes: Vec<Value> = notes
         .into_iter()

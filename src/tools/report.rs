@@ -1,42 +1,29 @@
 //! `report`: an agent opens, updates or resolves an incident.
 use super::contract::{Call, CallContext, ToolError, ToolOutput};
-use crate::domain::{AgentId, Finding, FoundBy, Level, RunId};
+use crate::domain::{AgentId, Finding, FoundBy, Level, ReportArgs, ReportSeverity, RunId};
 use crate::store::{Reader, Store, StoreError};
 use jiff::SignedDuration;
-use serde_json::{Value, json};
-
-/// Longest key, and longest title with its detail, in bytes.
-const LONGEST: (usize, usize) = (128, 2000);
+use serde_json::json;
 
 /// So many problems that were not open a run may open once it has read data from outside.
 pub(super) const MOST_OPENED: u64 = 5;
 
-pub(super) fn schema() -> Value {
-    json!({
-        "type": "object",
-        "properties": {
-            "key": {"type": "string", "description": "Names the problem: the same key in each run, for example `disk:/data`."},
-            "severity": {"type": "string", "enum": ["ok", "warning", "critical"], "description": "`ok` resolves it."},
-            "title": {"type": "string", "description": "One line for a person."},
-            "detail": {"type": "string", "description": "What was seen, and what to do."},
-        },
-        "required": ["key", "severity", "title"],
-        "additionalProperties": false,
-    })
-}
-
 pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
-    let text = |key: &str| call.args[key].as_str().unwrap_or_default().trim().to_owned();
-    let (key, title, detail) = (text("key"), text("title"), text("detail"));
-    if key.is_empty() || key.len() > LONGEST.0 {
-        return Err(ToolError::Arguments(format!("`key` must have 1 to {} bytes", LONGEST.0)));
+    let ReportArgs { key, severity, title, detail } = call.arguments()?;
+    let (key, title) = (key.trim().to_owned(), title.trim());
+    if key.is_empty() || key.len() > ReportArgs::LONGEST_KEY_BYTES {
+        let most = ReportArgs::LONGEST_KEY_BYTES;
+        return Err(ToolError::Arguments(format!("`key` must have 1 to {most} bytes")));
     }
-    let mut title = if detail.is_empty() { title } else { format!("{title}: {detail}") };
-    title.truncate(title.floor_char_boundary(LONGEST.1));
-    let level = match call.args["severity"].as_str() {
-        Some("critical") => Level::Crit,
-        Some("warning") => Level::Warn,
-        _ => Level::Ok,
+    let mut title = match detail.as_deref().map(str::trim) {
+        None | Some("") => title.to_owned(),
+        Some(detail) => format!("{title}: {detail}"),
+    };
+    title.truncate(title.floor_char_boundary(ReportArgs::LONGEST_TITLE_BYTES));
+    let level = match severity {
+        ReportSeverity::Critical => Level::Crit,
+        ReportSeverity::Warning => Level::Warn,
+        ReportSeverity::Ok => Level::Ok,
     };
     let CallContext { agent, run, store, untrusted, .. } = call.context;
     let (Some(agent), Some(store)) = (agent, store) else {

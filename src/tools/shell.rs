@@ -4,25 +4,23 @@ use super::contract::{About, Call, ToolError, ToolOutput};
 use super::{files, settings};
 use crate::child::{self, Confinement, Inherit, Program};
 use crate::domain::{
-    Effect, ParameterKind, ProgramOwner, ReadsWhen, Sandbox, ShellArg, ShellCommand, ShellSettings,
-    TextOrSecret, ToolKind, ToolSettings,
+    Effect, ParameterKind, ProgramOwner, ReadsWhen, Sandbox, ShellArg, ShellArgs, ShellCommand,
+    ShellSettings, TextOrSecret, ToolKind, ToolSettings,
 };
 use crate::secret;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Longest value of a parameter, in bytes.
 const LONGEST: usize = 16 << 10;
+
 /// What an instance is; without settings: what it might be at the worst.
 pub(super) fn about(settings: Option<&ShellSettings>) -> About {
-    let none = BTreeMap::new();
-    let commands = settings.map_or(&none, |settings| &settings.commands);
     let read = settings.map(ShellSettings::reads).unwrap_or_default();
-    let names: Vec<&String> = commands.keys().collect();
-    let told: Vec<String> = commands.iter().map(|(name, command)| told(name, command)).collect();
-    let only_reads = !names.is_empty() && read.len() == names.len();
+    let count = settings.map_or(0, |settings| settings.commands.len());
+    let only_reads = count > 0 && read.len() == count;
     About {
         effect: if only_reads { Effect::Read } else { Effect::Effect },
         reads_when: (!read.is_empty() && !only_reads).then(|| ReadsWhen {
@@ -31,45 +29,18 @@ pub(super) fn about(settings: Option<&ShellSettings>) -> About {
             by_default: false,
         }),
         untrusted: true,
-        schema: json!({
-            "type": "object",
-            "properties": {
-                "command": {"type": "string", "enum": names, "description": told.join("; ")},
-                "params": {"type": "object", "description": "Values of the command's parameters, by name."},
-            },
-            "required": ["command"],
-            "additionalProperties": false,
-        }),
     }
 }
 
-/// `df(path: path): free space`
-fn told(name: &str, command: &ShellCommand) -> String {
-    let told = |arg: &ShellArg| {
-        let ShellArg::Parameter { name, kind } = arg else { return None };
-        Some(match kind {
-            ParameterKind::Text => name.to_owned(),
-            ParameterKind::Whole => format!("{name}: whole number, 0 or more"),
-            ParameterKind::Between { least, most } => format!("{name}: whole number from {least} to {most}"),
-            ParameterKind::Path => format!("{name}: path beneath {}", files::shown(&command.under, " or ")),
-            ParameterKind::OneOf(words) => format!("{name}: {}", words.join(" or ")),
-        })
-    };
-    let params: Vec<String> = command.args.iter().filter_map(told).collect();
-    let what = command.description.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
-    format!("{name}({}){what}", params.join(", "))
-}
-
 pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
-    let name = call.args["command"].as_str().unwrap_or_default();
+    let ShellArgs { command: name, params } = call.arguments()?;
     let ToolSettings::Shell(Some(settings)) = &*call.settings else {
         return Err(settings::missing(ToolKind::Shell.as_str()));
     };
-    let Some(command) = settings.commands.get(name) else {
+    let Some(command) = settings.commands.get(&name) else {
         return Err(settings::missing(ToolKind::Shell.as_str()));
     };
-    let params = call.args.get("params").and_then(Value::as_object).cloned().unwrap_or_default();
-    let argv = argv(&call.tool, name, command, &params)?;
+    let argv = argv(&call.tool, &name, command, &params)?;
     let bound = settings.timeout.unsigned_abs().min(call.bound);
     let mut env = environment(&settings.env, bound).await?;
     // so that it is found and ended if the daemon dies
@@ -142,7 +113,7 @@ fn argv(
     tool: &str,
     name: &str,
     command: &ShellCommand,
-    params: &Map<String, Value>,
+    params: &BTreeMap<String, Value>,
 ) -> Result<Vec<String>, ToolError> {
     let refuse = |why: String| ToolError::Arguments(format!("tool `{tool}`: command `{name}`: {why}"));
     let mut argv = vec![command.exec.clone()];
@@ -352,12 +323,6 @@ mod tests {
         let df = command("/bin/df", &["{path:path}"], true);
         let reads = about(Some(&settings(&[("df", df.clone())])));
         assert_eq!((reads.effect, reads.reads_when), (Effect::Read, None));
-        assert!(
-            reads.schema["properties"]["command"]["description"]
-                .as_str()
-                .unwrap()
-                .contains("df(path: path beneath /usr or /etc)")
-        );
         let both = about(Some(&settings(&[("df", df), ("rm", command("/bin/rm", &[], false))])));
         assert_eq!(both.effect, Effect::Effect);
         assert_eq!(both.reads_when.unwrap().values, ["df"]);

@@ -5,7 +5,7 @@ use super::mounts::{self, Mounted};
 use super::settings;
 use crate::domain::{MetricsArgs, ToolSettings};
 use futures_util::future::join_all;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
@@ -51,25 +51,9 @@ const PSEUDO: &[&str] = &[
     "tracefs",
 ];
 
-/// What an instance is: callers can't change what is fixed.
-pub(super) fn about(fixed: &MetricsArgs) -> About {
-    let mut properties = Map::new();
-    if fixed.top.is_none() {
-        let top = json!({
-            "type": "integer", "minimum": 0, "maximum": MetricsArgs::LARGEST_TOP, "default": MetricsArgs::TOP,
-            "description": "How many of the busiest processes are listed.",
-        });
-        properties.insert("top".into(), top);
-    }
-    if fixed.disks.is_none() {
-        let disks = json!({
-            "type": "boolean", "default": MetricsArgs::DISKS, "description": "Whether disks are listed.",
-        });
-        properties.insert("disks".into(), disks);
-    }
-    // names of processes, mount points and interfaces are other people's words
-    let schema = json!({"type": "object", "additionalProperties": false, "properties": properties});
-    About { untrusted: true, ..About::local(schema) }
+/// What an instance is. Names of processes, mount points and interfaces are other people's words.
+pub(super) fn about() -> About {
+    About { untrusted: true, ..About::local() }
 }
 
 /// Measures. What does not answer in time is left out, and named: a file system whose server is gone holds up nobody.

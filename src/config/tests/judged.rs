@@ -54,6 +54,8 @@ fn no_duration_leads_out_of_the_calendar() {
 fn what_no_run_could_do_is_refused() {
     let text_tool = "[tools.f]\ntype = \"files\"\nroots = [\"/x\"]\n[tools.s]\ntype = \"shell\"\n\
         commands = { df = { exec = \"/bin/df\" } }\n";
+    let web_call = "[tools.w]\ntype = \"http\"\nhosts = [\"example.org\"]\n[agents.a]\ntool = \"w\"\n\
+        args = { url = \"https://example.org/\", ";
     for (text, part) in [
         ("[agents.a]\ncommand = \"x\"\nenv = { \"A=B\" = \"x\" }", "no program can have a variable"),
         ("[agents.a]\ncommand = \"x\"\nenv = { \"\" = \"x\" }", "no program can have a variable"),
@@ -107,6 +109,8 @@ fn what_no_run_could_do_is_refused() {
             &format!("{text_tool}[agents.a]\ntool = \"s\"\nargs = {{ command = \"du\" }}"),
             "did you mean \"df\"?",
         ),
+        (&format!("{web_call}method = \"POST\" }}"), "can't be \"POST\""),
+        (&format!("{web_call}body = \"x\" }}"), "takes no argument `body`"),
     ] {
         let rejected = read(text).expect_err(text);
         let fits = |text: &str| text.contains(part);

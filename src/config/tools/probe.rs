@@ -101,8 +101,8 @@ fn check(item: Item<'_>) -> Option<ProbeCheck> {
     for name in section.table.keys() {
         let text = name.get_ref().as_ref();
         let bounds = if kind.has_value() { BOUNDS } else { &[] };
-        if ![OF_ALL, bounds, kind.keys()].concat().contains(&text) && CHECK.iter().any(|key| key.name == text)
-        {
+        let is_known = [OF_ALL, bounds].concat().contains(&text) || kind.keys().any(|(key, _)| key == text);
+        if !is_known && CHECK.iter().any(|key| key.name == text) {
             let message = format!("`{text}` is not for a check of type \"{kind}\"");
             item.file.error(Some(name.span()), message, None);
         }

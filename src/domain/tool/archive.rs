@@ -1,37 +1,45 @@
 //! Settings of the `archive_rows` tool. They also stand in the arguments of a call whose tool has no table; a field that is
 //! as where nothing is said is left out there.
+use super::arguments::{ArgumentType, CallSchema, arguments};
 use super::json;
 use super::s3::S3Settings;
 use super::words::TimeUnit;
 use crate::domain::secret_ref::{SecretRef, TextOrSecret};
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// From where to where rows are moved, and how many at a time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ArchiveSettings {
-    /// Which rows.
-    pub from: ArchiveSource,
-    /// Where they go.
-    pub to: ArchiveTarget,
-    /// Rows that are copied, verified and deleted together.
-    #[serde(default = "ArchiveSettings::chunk_rows", deserialize_with = "json::number")]
-    #[serde(skip_serializing_if = "ArchiveSettings::is_usual_chunk")]
-    pub chunk_rows: u64,
-    /// Rows of a run at the most; `None`: as many as its time allows.
-    #[serde(default, deserialize_with = "json::whole", skip_serializing_if = "Option::is_none")]
-    pub max_rows: Option<u64>,
-    /// Time of a run at the most; `None`: that of its call.
-    #[serde(default, with = "json::opt_secs", skip_serializing_if = "Option::is_none")]
-    pub max_time: Option<SignedDuration>,
-    /// False: a rehearsal. What was written and verified is taken away again.
-    #[serde(default = "ArchiveSettings::deletes")]
-    pub delete: bool,
-    /// Compression, from 1 (fast) to [`Self::LARGEST_LEVEL`] (small).
-    #[serde(default = "ArchiveSettings::level", deserialize_with = "json::number")]
-    #[serde(skip_serializing_if = "ArchiveSettings::is_usual_level")]
-    pub level: u64,
+arguments! {
+    /// From where to where rows are moved, and how many at a time.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct ArchiveSettings {
+        /// Which rows: `url`, `table`, `key`, `column` and `older_than`.
+        #[schema(optional())]
+        pub from: ArchiveSource,
+        /// Where they go: `s3`, `folder`, or `url` and `table`.
+        #[schema(optional())]
+        pub to: ArchiveTarget,
+        /// Rows that are copied, verified and deleted together. Left out: {}.
+        #[serde(default = "ArchiveSettings::chunk_rows", deserialize_with = "json::number")]
+        #[serde(skip_serializing_if = "ArchiveSettings::is_usual_chunk")]
+        #[schema(filled(&[&Self::CHUNK_ROWS]))]
+        pub chunk_rows: u64,
+        /// Most rows of a run. Left out: as many as its time allows.
+        #[serde(default, deserialize_with = "json::whole", skip_serializing_if = "Option::is_none")]
+        pub max_rows: Option<u64>,
+        /// Longest time of a run: seconds, or a text such as 5m. Left out: that of its call.
+        #[serde(default, with = "json::opt_secs", skip_serializing_if = "Option::is_none")]
+        pub max_time: Option<SignedDuration>,
+        /// False: a rehearsal. What was written and verified is taken away again.
+        #[serde(default = "ArchiveSettings::deletes")]
+        pub delete: bool,
+        /// Compression, from 1 (fast) to {} (small). Left out: {}.
+        #[serde(default = "ArchiveSettings::level", deserialize_with = "json::number")]
+        #[serde(skip_serializing_if = "ArchiveSettings::is_usual_level")]
+        #[schema(filled(&[&Self::LARGEST_LEVEL, &Self::LEVEL]))]
+        pub level: u64,
+    }
 }
 
 impl ArchiveSettings {
@@ -45,6 +53,12 @@ impl ArchiveSettings {
     pub const LARGEST_LEVEL: u64 = 19;
     /// `delete` where nothing is said.
     pub const DELETE: bool = true;
+
+    /// What a call takes; with settings: nothing. Without them, an agent's arguments are the settings, which the
+    /// configuration checks.
+    pub fn schema(settings: Option<&Self>) -> CallSchema {
+        if settings.is_some() { CallSchema::default() } else { CallSchema::of::<Self>() }
+    }
 
     fn chunk_rows() -> u64 {
         Self::CHUNK_ROWS
@@ -64,6 +78,18 @@ impl ArchiveSettings {
 
     fn is_usual_level(level: &u64) -> bool {
         *level == Self::LEVEL
+    }
+}
+
+impl ArgumentType for ArchiveSource {
+    fn schema() -> Value {
+        json!({"type": "object"})
+    }
+}
+
+impl ArgumentType for ArchiveTarget {
+    fn schema() -> Value {
+        json!({"type": "object"})
     }
 }
 
@@ -158,7 +184,6 @@ pub enum ArchiveTarget {
 mod tests {
     //! What stands in the arguments of a call is read as what was written there.
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn settings_are_read_back_from_arguments() {
@@ -182,7 +207,7 @@ mod tests {
         assert_eq!((settings.level, settings.delete), (ArchiveSettings::LEVEL, true));
         let shown = serde_json::to_value(&settings).unwrap();
         assert_eq!((shown.get("level"), shown.get("chunk_rows")), (None, None), "as where nothing is said");
-        for (key, value) in [("level", json!(3.5)), ("max_time", json!("1h")), ("to", json!({}))] {
+        for (key, value) in [("level", json!(3.5)), ("max_time", json!("soon")), ("to", json!({}))] {
             let mut wrong = usual.clone();
             wrong[key] = value;
             assert!(ArchiveSettings::deserialize(&wrong).is_err(), "{wrong}");

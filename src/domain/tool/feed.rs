@@ -1,31 +1,40 @@
 //! Settings and arguments of the `feed` tool.
+use super::arguments::{ArgumentType, CallSchema, arguments};
 use super::json;
 use crate::domain::private_host::PrivateHost;
 use crate::domain::secret_ref::{SecretRef, TextOrSecret};
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// What a call asks for. In the settings of an instance: what holds for each call that does not say otherwise; its
-/// addresses are those of all calls.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct FeedArgs {
-    /// Addresses of feeds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub urls: Option<Vec<String>>,
-    /// Items of the result. In settings it is a bound, too.
-    #[serde(deserialize_with = "json::whole", skip_serializing_if = "Option::is_none")]
-    pub max_items: Option<u64>,
-    /// Items of each source; `None`: all.
-    #[serde(deserialize_with = "json::whole", skip_serializing_if = "Option::is_none")]
-    pub max_per_source: Option<u64>,
-    /// Items with an older date are left out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub since: Option<Since>,
-    /// Characters of a summary; 0: none.
-    #[serde(deserialize_with = "json::whole", skip_serializing_if = "Option::is_none")]
-    pub max_summary: Option<u64>,
+arguments! {
+    /// What a call asks for. In the settings of an instance: what holds for each call that does not say otherwise; its
+    /// addresses are those of all calls.
+    #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    pub struct FeedArgs {
+        /// Addresses of RSS, Atom or JSON feeds, at most {}.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(filled(&[&Self::MOST_URLS]))]
+        pub urls: Option<Vec<String>>,
+        /// Most items of the result, the newest. Left out: {}.
+        #[serde(deserialize_with = "json::whole", skip_serializing_if = "Option::is_none")]
+        #[schema(at_least(1).at_most(Self::LARGEST_MAX_ITEMS).filled(&[&Self::MAX_ITEMS]))]
+        pub max_items: Option<u64>,
+        /// Most items of each source, the newest. Left out: all.
+        #[serde(deserialize_with = "json::whole", skip_serializing_if = "Option::is_none")]
+        #[schema(at_least(1).at_most(Self::LARGEST_MAX_ITEMS))]
+        pub max_per_source: Option<u64>,
+        /// Items with an older date are left out: a duration such as "36h" or "7d" (or seconds) before now, or a time such
+        /// as "2026-11-24T08:00:00Z".
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub since: Option<Since>,
+        /// Most characters of each summary; 0: none. Left out: {}.
+        #[serde(deserialize_with = "json::whole", skip_serializing_if = "Option::is_none")]
+        #[schema(at_most(Self::LARGEST_MAX_SUMMARY).filled(&[&Self::MAX_SUMMARY]))]
+        pub max_summary: Option<u64>,
+    }
 }
 
 /// A time, or how long before now it is.
@@ -41,6 +50,12 @@ pub enum Since {
     Text(String),
 }
 
+impl ArgumentType for Since {
+    fn schema() -> Value {
+        json!({"type": ["string", "integer"]})
+    }
+}
+
 impl FeedArgs {
     /// Addresses of one call, or of one instance.
     pub const MOST_URLS: usize = 200;
@@ -52,6 +67,21 @@ impl FeedArgs {
     pub const MAX_SUMMARY: u64 = 500;
     /// Largest `max_summary`.
     pub const LARGEST_MAX_SUMMARY: u64 = 2000;
+
+    /// What a call of an instance takes, for which this is fixed.
+    pub fn schema(fixed: &Self) -> CallSchema {
+        let mut schema = CallSchema::of::<Self>();
+        schema = match &fixed.urls {
+            Some(_) => schema.without("urls"),
+            None => schema.require("urls"),
+        };
+        if let Some(most) = fixed.max_items {
+            let usual = most.min(Self::MAX_ITEMS);
+            let described = format!("Most items of the result, the newest. Left out: {usual}.");
+            schema = schema.at_most("max_items", most).describe("max_items", described);
+        }
+        schema
+    }
 
     /// These, and `others` for what they leave out.
     #[must_use]
@@ -119,7 +149,6 @@ impl Default for FeedSettings {
 mod tests {
     //! Tests of arguments.
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn a_model_may_write_whole_seconds_as_it_likes() {

@@ -1,8 +1,12 @@
-//! Settings of the `http` tool.
+//! Settings and arguments of the `http` tool.
+use super::arguments::{ArgumentType, CallSchema, arguments};
 use super::words::HttpMethod;
 use crate::domain::host::HostPattern;
 use crate::domain::private_host::PrivateHost;
 use crate::domain::secret_ref::TextOrSecret;
+use crate::domain::words::words;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// Where requests of an instance may go, and what goes with them.
@@ -48,6 +52,18 @@ impl HttpSettings {
         usual.or(self.methods.first()).copied().unwrap_or(HttpMethod::Get)
     }
 
+    /// The hosts that may be asked, for people and models.
+    pub fn shown_hosts(&self) -> String {
+        let mut all: Vec<String> = Vec::new();
+        let private = self.allow_private.iter().map(|private| &private.host);
+        for host in self.hosts.iter().chain(private).map(HostPattern::to_string) {
+            if !all.contains(&host) {
+                all.push(host);
+            }
+        }
+        all.join(", ")
+    }
+
     /// Whether a request can change anything.
     pub fn can_change(&self) -> bool {
         self.methods.iter().any(|method| !method.only_reads())
@@ -71,5 +87,91 @@ impl HttpMethod {
     /// Whether it changes nothing (RFC 9110, 9.2.1).
     pub fn only_reads(self) -> bool {
         matches!(self, Self::Get | Self::Head | Self::Options)
+    }
+}
+
+words! {
+    /// How an answer is given.
+    AnswerForm {
+        /// As text, also what is JSON.
+        Text = "text",
+        /// As a page, whatever it says of itself.
+        Html = "html",
+        /// As JSON, which it must be.
+        Json = "json",
+        /// Unchanged.
+        Raw = "raw",
+    }
+}
+
+arguments! {
+    /// One request.
+    #[derive(Clone, Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct HttpArgs {
+        /// Its full address.
+        pub url: String,
+        /// Left out: GET, or the first that is allowed.
+        pub method: Option<HttpMethod>,
+        /// What the caller says of the request.
+        #[serde(default)]
+        #[schema(undescribed())]
+        pub headers: ChosenHeaders,
+        /// How the answer is given. Left out: pages as readable Markdown, JSON as JSON, all else as text. text: never as
+        /// JSON. html: read it as a page whatever it claims to be. json: it must be JSON. raw: unchanged, such as the
+        /// source of a page.
+        #[serde(rename = "as")]
+        pub form: Option<AnswerForm>,
+        /// What is sent; objects and lists as JSON.
+        pub body: Option<HttpBody>,
+    }
+}
+
+impl HttpArgs {
+    /// What a call of an instance with these settings takes.
+    pub fn schema(settings: &HttpSettings) -> CallSchema {
+        let mut schema = CallSchema::of::<Self>()
+            .only("method", settings.methods.iter().map(|method| method.as_str()))
+            .describe("method", format!("Left out: {}.", settings.default_method()));
+        let hosts = settings.shown_hosts();
+        if !hosts.is_empty() {
+            let described = format!("Its full address. These hosts can be asked: {hosts}.");
+            schema = schema.describe("url", described);
+        }
+        if settings.can_change() { schema } else { schema.without("body") }
+    }
+}
+
+/// Headers that a caller may choose: none of them says who asks, or reaches another host.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(transparent)]
+pub struct ChosenHeaders(pub BTreeMap<String, String>);
+
+impl ChosenHeaders {
+    const NAMES: [&str; 5] =
+        ["Accept", "Accept-Language", "Content-Type", "If-Modified-Since", "If-None-Match"];
+}
+
+impl ArgumentType for ChosenHeaders {
+    fn schema() -> Value {
+        let text = |name: &str| (name.to_owned(), json!({"type": "string"}));
+        let properties: Map<String, Value> = Self::NAMES.into_iter().map(text).collect();
+        json!({"type": "object", "properties": properties, "additionalProperties": false})
+    }
+}
+
+/// What is sent with a request.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum HttpBody {
+    /// As it is.
+    Text(String),
+    /// As JSON.
+    Json(Value),
+}
+
+impl ArgumentType for HttpBody {
+    fn schema() -> Value {
+        json!({"type": ["string", "object", "array"]})
     }
 }

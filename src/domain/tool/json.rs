@@ -1,34 +1,48 @@
 //! How settings and arguments of tools stand in JSON.
+use crate::domain::duration::parse_duration;
+use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer, Serializer};
+use serde_json::Value;
 use std::path::Path;
 
-/// Durations as seconds.
+/// Durations as seconds; a text such as `5m` is read as well.
 pub(super) mod secs {
+    use super::duration;
     use jiff::SignedDuration;
+    use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
+    use serde_json::Value;
 
     pub fn serialize<S: Serializer>(span: &SignedDuration, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_f64(span.as_secs_f64())
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SignedDuration, D::Error> {
-        let secs = f64::deserialize(from)?;
-        SignedDuration::try_from_secs_f64(secs).map_err(serde::de::Error::custom)
+        let value = Value::deserialize(from)?;
+        duration(&value).ok_or_else(|| D::Error::custom(format!("{value} is not a duration")))
     }
 }
 
-/// Durations as seconds, where there is one.
+/// See [`secs`]; where there is one.
 pub(super) mod opt_secs {
+    use super::secs;
     use jiff::SignedDuration;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde::{Deserializer, Serialize, Serializer};
 
     pub fn serialize<S: Serializer>(span: &Option<SignedDuration>, to: S) -> Result<S::Ok, S::Error> {
         span.map(|span| span.as_secs_f64()).serialize(to)
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SignedDuration>, D::Error> {
-        let Some(secs) = Option::<f64>::deserialize(from)? else { return Ok(None) };
-        SignedDuration::try_from_secs_f64(secs).map(Some).map_err(serde::de::Error::custom)
+        secs::deserialize(from).map(Some)
+    }
+}
+
+/// A duration: seconds, or a text such as `90s`, `5m`, `1h30m` or `7d`. Never negative.
+pub(super) fn duration(value: &Value) -> Option<SignedDuration> {
+    match value {
+        Value::String(text) => parse_duration(text).ok(),
+        value => SignedDuration::try_from_secs_f64(value.as_f64()?).ok().filter(|span| !span.is_negative()),
     }
 }
 

@@ -1,17 +1,22 @@
 //! Arguments of the `system_metrics` tool, and its settings: arguments that callers can't change.
+use super::arguments::{CallSchema, arguments};
 use super::json;
 use serde::{Deserialize, Serialize};
 
-/// What is measured.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct MetricsArgs {
-    /// How many of the busiest processes are listed.
-    #[serde(deserialize_with = "json::whole", skip_serializing_if = "Option::is_none")]
-    pub top: Option<u64>,
-    /// Whether disks are listed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub disks: Option<bool>,
+arguments! {
+    /// What is measured.
+    #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    pub struct MetricsArgs {
+        /// How many of the busiest processes are listed.
+        #[serde(deserialize_with = "json::whole", skip_serializing_if = "Option::is_none")]
+        #[schema(at_most(Self::LARGEST_TOP).default_is(Self::TOP))]
+        pub top: Option<u64>,
+        /// Whether disks are listed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(default_is(Self::DISKS))]
+        pub disks: Option<bool>,
+    }
 }
 
 impl MetricsArgs {
@@ -21,6 +26,17 @@ impl MetricsArgs {
     pub const LARGEST_TOP: u64 = 50;
     /// `disks` where nothing is said.
     pub const DISKS: bool = true;
+
+    /// What a call takes: callers can't change what the settings fix.
+    pub fn schema(fixed: &Self) -> CallSchema {
+        let mut schema = CallSchema::of::<Self>();
+        for (name, is_fixed) in [("top", fixed.top.is_some()), ("disks", fixed.disks.is_some())] {
+            if is_fixed {
+                schema = schema.without(name);
+            }
+        }
+        schema
+    }
 
     /// These, and `others` for what they leave out.
     #[must_use]

@@ -1,7 +1,9 @@
-//! Settings of the `s3` tool.
+//! Settings and arguments of the `s3` tool.
+use super::arguments::{CallSchema, arguments};
 use super::json;
 use super::words::ToolMode;
 use crate::domain::secret_ref::{SecretRef, TextOrSecret};
+use crate::domain::words::words;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
@@ -92,5 +94,93 @@ impl S3Settings {
 
     fn is_usual_timeout(timeout: &SignedDuration) -> bool {
         *timeout == Self::TIMEOUT
+    }
+}
+
+words! {
+    /// What is done with objects.
+    S3Op {
+        /// Objects are listed.
+        List = "list",
+        /// An object is read.
+        Get = "get",
+        /// What is known of an object is read, without its content.
+        Head = "head",
+        /// An object is written.
+        Put = "put",
+    }
+}
+
+impl S3Op {
+    /// Those that only look.
+    pub fn reads() -> Vec<String> {
+        Self::ALL.iter().filter(|op| **op != Self::Put).map(|op| op.as_str().to_owned()).collect()
+    }
+}
+
+arguments! {
+    /// One operation.
+    #[derive(Clone, Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct S3Args {
+        /// head: what is known of an object, without its content.
+        pub op: S3Op,
+        /// For get, head and put: the object.
+        pub key: Option<String>,
+        /// For list: what the keys begin with; left out: all.
+        pub prefix: Option<String>,
+        /// For list: only keys after this one.
+        pub after: Option<String>,
+        /// For list: at most so many; left out: {}.
+        #[serde(default, deserialize_with = "json::whole")]
+        #[schema(at_least(1).at_most(Self::LARGEST_MAX).filled(&[&Self::MAX]))]
+        pub max: Option<u64>,
+        /// For put: the content, as text.
+        pub text: Option<String>,
+        /// For put: the content, in base64.
+        pub base64: Option<String>,
+        /// For put: what it is.
+        pub content_type: Option<String>,
+    }
+}
+
+impl S3Args {
+    /// `max` where nothing is said.
+    pub const MAX: u64 = 100;
+    /// Largest `max`.
+    pub const LARGEST_MAX: u64 = 1000;
+
+    /// What a call of an instance takes; without settings: what it might take at the most.
+    pub fn schema(settings: Option<&S3Settings>) -> CallSchema {
+        let mut schema = CallSchema::of::<Self>();
+        if let Some(S3Settings { bucket, prefix, .. }) = settings {
+            let place = match prefix {
+                Some(prefix) => format!("In `{bucket}`, beneath `{prefix}/`."),
+                None => format!("In `{bucket}`."),
+            };
+            let described = format!("{} {place}", schema.description("op"));
+            schema = schema.describe("op", described);
+        }
+        match settings.is_none_or(|settings| settings.mode.writes()) {
+            true => schema,
+            false => {
+                schema.only("op", S3Op::reads()).without("text").without("base64").without("content_type")
+            }
+        }
+    }
+
+    /// Names of the arguments that this call gives although its operation has no use for them.
+    pub fn surplus(&self) -> Vec<&'static str> {
+        let given = [
+            ("key", self.key.is_some(), self.op == S3Op::List),
+            ("prefix", self.prefix.is_some(), self.op != S3Op::List),
+            ("after", self.after.is_some(), self.op != S3Op::List),
+            ("max", self.max.is_some(), self.op != S3Op::List),
+            ("text", self.text.is_some(), self.op != S3Op::Put),
+            ("base64", self.base64.is_some(), self.op != S3Op::Put),
+            ("content_type", self.content_type.is_some(), self.op != S3Op::Put),
+        ];
+        let surplus = given.into_iter().filter(|(_, is_given, is_idle)| *is_given && *is_idle);
+        surplus.map(|(name, ..)| name).collect()
     }
 }

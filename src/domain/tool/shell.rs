@@ -1,7 +1,11 @@
-//! Settings of the `shell` tool.
+//! Settings and arguments of the `shell` tool.
+use super::arguments::{CallSchema, arguments};
+use super::files::shown_roots;
 use crate::domain::sandbox::SandboxSetting;
 use crate::domain::secret_ref::TextOrSecret;
 use jiff::SignedDuration;
+use serde::Deserialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -73,6 +77,50 @@ pub enum ShellArg {
         /// What may stand in its place.
         kind: ParameterKind,
     },
+}
+
+arguments! {
+    /// One command.
+    #[derive(Clone, Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct ShellArgs {
+        /// Its name.
+        pub command: String,
+        /// Values of the command's parameters, by name.
+        #[serde(default)]
+        pub params: BTreeMap<String, Value>,
+    }
+}
+
+impl ShellArgs {
+    /// What a call of an instance takes; without settings there is no command.
+    pub fn schema(settings: Option<&ShellSettings>) -> CallSchema {
+        let none = BTreeMap::new();
+        let commands = settings.map_or(&none, |settings| &settings.commands);
+        let usage: Vec<String> = commands.iter().map(|(name, command)| command.usage(name)).collect();
+        CallSchema::of::<Self>().only("command", commands.keys()).describe("command", usage.join("; "))
+    }
+}
+
+impl ShellCommand {
+    /// How it is called by this name, for a model: `df(path: path beneath /data): free space`.
+    fn usage(&self, name: &str) -> String {
+        let parameter = |arg: &ShellArg| {
+            let ShellArg::Parameter { name, kind } = arg else { return None };
+            Some(match kind {
+                ParameterKind::Text => name.to_owned(),
+                ParameterKind::Whole => format!("{name}: whole number, 0 or more"),
+                ParameterKind::Between { least, most } => {
+                    format!("{name}: whole number from {least} to {most}")
+                }
+                ParameterKind::Path => format!("{name}: path beneath {}", shown_roots(&self.under, " or ")),
+                ParameterKind::OneOf(words) => format!("{name}: {}", words.join(" or ")),
+            })
+        };
+        let parameters: Vec<String> = self.args.iter().filter_map(parameter).collect();
+        let what = self.description.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
+        format!("{name}({}){what}", parameters.join(", "))
+    }
 }
 
 /// What may be given for a parameter.

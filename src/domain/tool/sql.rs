@@ -1,7 +1,10 @@
-//! Settings of the `sql` tool.
+//! Settings and arguments of the `sql` tool.
+use super::arguments::{ArgumentType, CallSchema, arguments};
 use super::words::ToolMode;
 use crate::domain::secret_ref::{SecretRef, TextOrSecret};
 use jiff::SignedDuration;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// A database, and what may be done there.
@@ -45,5 +48,68 @@ impl SqlSettings {
             tables: None,
             ddl: false,
         }
+    }
+}
+
+arguments! {
+    /// One statement.
+    #[derive(Clone, Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct SqlArgs {
+        /// One SQL statement. Values belong into `params`: SQLite takes ?1 or :name, PostgreSQL $1 or :name.
+        pub sql: Option<String>,
+        /// A statement that is defined already.
+        pub statement: Option<String>,
+        /// Values of the parameters: a list by position, or an object by name. Bytes are {"base64": "…"}.
+        #[serde(default)]
+        pub params: SqlParams,
+    }
+}
+
+impl SqlArgs {
+    /// What a call of an instance takes; without settings: what it might take at the most.
+    pub fn schema(settings: Option<&SqlSettings>) -> CallSchema {
+        let all = CallSchema::of::<Self>();
+        let Some(settings) = settings else { return all.without("statement").require("sql") };
+        let SqlSettings { mode, tables, statements, .. } = settings;
+        let mut text = all.description("sql").to_owned();
+        if !mode.writes() {
+            text.push_str(" Only statements that read.");
+        }
+        if let Some(tables) = tables {
+            text.push_str(&format!(" Tables: {}.", tables.join(", ")));
+        }
+        if statements.is_empty() {
+            return all.without("statement").require("sql").describe("sql", text);
+        }
+        let list: Vec<String> = statements.iter().map(|(name, text)| format!("{name}: {text}")).collect();
+        let named = format!("{} {}", all.description("statement"), list.join("; "));
+        let all = all.only("statement", statements.keys()).describe("statement", named);
+        match mode.writes() {
+            true => all.without("sql").require("statement"),
+            false => all.describe("sql", text),
+        }
+    }
+}
+
+/// Values for the parameters of a statement.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum SqlParams {
+    /// By position.
+    List(Vec<Value>),
+    /// By name, without its `:`, `@` or `$`.
+    Named(Map<String, Value>),
+}
+
+impl Default for SqlParams {
+    fn default() -> Self {
+        Self::List(Vec::new())
+    }
+}
+
+impl ArgumentType for SqlParams {
+    fn schema() -> Value {
+        json!({"type": ["array", "object"]})
     }
 }

@@ -27,7 +27,7 @@ use crate::domain::{ArchiveSettings, Effect, ToolSettings};
 use crate::store::Store;
 use plan::Plan;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::time::{Duration, Instant};
 use trouble::failed;
 
@@ -50,25 +50,9 @@ mod trouble;
 
 pub use ask::{Ask, Range};
 
-/// What an instance is.
-pub(super) fn about(settings: Option<&ArchiveSettings>) -> About {
-    let properties = if settings.is_some() {
-        json!({})
-    } else {
-        // Without an instance, an agent's `args` are the settings; the configuration checks them.
-        json!({
-            "from": {"type": "object"}, "to": {"type": "object"}, "chunk_rows": {"type": "integer"},
-            "max_rows": {"type": "integer"}, "max_time": {"type": "number"}, "delete": {"type": "boolean"},
-            "level": {"type": "integer"},
-        })
-    };
-    About {
-        effect: Effect::Idempotent,
-        reads_when: None,
-        // a database that refuses says so in its own words
-        untrusted: true,
-        schema: json!({"type": "object", "additionalProperties": false, "properties": properties}),
-    }
+/// What an instance is. A database that refuses something says so in its own words.
+pub(super) fn about() -> About {
+    About { effect: Effect::Idempotent, reads_when: None, untrusted: true }
 }
 
 /// The settings of an instance, or those that stand in the arguments of a call of the tool itself.

@@ -10,13 +10,13 @@
 //! out of a template lead to public hosts only.
 use super::contract::{About, Call, MAX_RESULT, ToolError, ToolOutput};
 use super::settings;
-use crate::domain::{Effect, FeedArgs, FeedSettings, Since, TextOrSecret, ToolKind, ToolSettings};
+use crate::domain::{Effect, FeedArgs, Since, TextOrSecret, ToolKind, ToolSettings};
 use crate::tools::feed::source::Asked;
 use futures_util::stream::{self, StreamExt};
 use gather::{Gathered, Source, Wanted};
 use jiff::{SpanRelativeTo, Timestamp};
 use reqwest::header::AUTHORIZATION;
-use serde_json::{Value, json};
+use serde_json::Value;
 use source::{Given, Wish};
 use std::time::Instant;
 
@@ -40,42 +40,9 @@ const AT_A_TIME: usize = 8;
 /// Left of a result beside its items and sources.
 const SPARE: usize = 4 << 10;
 
-/// What an instance with these settings is.
-pub(super) fn about(settings: &FeedSettings) -> About {
-    About { effect: Effect::Read, reads_when: None, untrusted: true, schema: schema(&settings.fixed) }
-}
-
-fn schema(fixed: &FeedArgs) -> Value {
-    let most = fixed.max_items.unwrap_or(FeedArgs::LARGEST_MAX_ITEMS);
-    let summary = format!("Most characters of each summary; 0: none. Left out: {}.", FeedArgs::MAX_SUMMARY);
-    let mut properties = json!({
-        "max_items": {
-            "type": "integer", "minimum": 1, "maximum": most,
-            "description":
-                format!("Most items of the result, the newest. Left out: {}.", most.min(FeedArgs::MAX_ITEMS)),
-        },
-        "max_per_source": {
-            "type": "integer", "minimum": 1, "maximum": FeedArgs::LARGEST_MAX_ITEMS,
-            "description": "Most items of each source, the newest. Left out: all.",
-        },
-        "since": {
-            "type": ["string", "integer"],
-            "description": "Items with an older date are left out: a duration such as \"36h\" or \"7d\" (or seconds) \
-                before now, or a time such as \"2026-11-24T08:00:00Z\".",
-        },
-        "max_summary": {
-            "type": "integer", "minimum": 0, "maximum": FeedArgs::LARGEST_MAX_SUMMARY, "description": summary,
-        },
-    });
-    let mut required: Vec<&str> = Vec::new();
-    if fixed.urls.is_none() {
-        properties["urls"] = json!({
-            "type": "array", "items": {"type": "string"},
-            "description": format!("Addresses of RSS, Atom or JSON feeds, at most {}.", FeedArgs::MOST_URLS),
-        });
-        required.push("urls");
-    }
-    json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+/// What an instance is.
+pub(super) fn about() -> About {
+    About { effect: Effect::Read, reads_when: None, untrusted: true }
 }
 
 /// What a call asks for.

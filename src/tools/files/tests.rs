@@ -1,6 +1,7 @@
 //! Tests of paths that want out, and of what stays.
 use super::*;
 use crate::domain::{Guarded, ToolMode};
+use serde::Deserialize;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ impl Bench {
     }
 
     fn ask(&self, args: Value) -> Result<Value, ToolError> {
-        work(&args, &self.settings)
+        work(&FilesArgs::deserialize(args).unwrap(), &self.settings)
     }
 
     fn untouched(&self) {

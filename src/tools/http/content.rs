@@ -1,7 +1,7 @@
 //! An answer as a caller gets it: pages as Markdown, JSON as JSON, text as text, and never more than a
 //! result may hold.
 use super::page;
-use crate::domain::{Slips, read_json};
+use crate::domain::{AnswerForm, Slips, read_json};
 use crate::net::Fetched;
 use crate::tools::contract::MAX_RESULT;
 use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
@@ -11,37 +11,14 @@ use serde_json::{Map, Value};
 /// Left for the fields beside the text.
 const ROOM: usize = MAX_RESULT - (16 << 10);
 
-/// How an answer is given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
-    /// By what the answer says of itself.
-    Fitting,
-    Text,
-    Html,
-    Json,
-    Raw,
-}
-
-impl Wanted {
-    pub(super) fn of(word: Option<&str>) -> Self {
-        match word {
-            Some("text") => Self::Text,
-            Some("html") => Self::Html,
-            Some("json") => Self::Json,
-            Some("raw") => Self::Raw,
-            _ => Self::Fitting,
-        }
-    }
-}
-
 /// The result of the tool, whatever the answer is: what was wanted, else its text with a note.
-pub(super) async fn in_any_case(fetched: Fetched, wanted: Wanted) -> Value {
+pub(super) async fn in_any_case(fetched: Fetched, wanted: Option<AnswerForm>) -> Value {
     let trouble = fetched.trouble.as_ref().map(|error| format!("what came next failed: {error}"));
     let (mut out, why) = match result(fetched.clone(), wanted).await {
         Ok(value) => (value, None),
         Err(why) => {
             // Nothing of this can fail.
-            let plain = result(fetched, Wanted::Raw).await.unwrap_or_default();
+            let plain = result(fetched, Some(AnswerForm::Raw)).await.unwrap_or_default();
             (plain, Some(format!("the request was carried out, but {why}; this is its text")))
         }
     };
@@ -53,8 +30,8 @@ pub(super) async fn in_any_case(fetched: Fetched, wanted: Wanted) -> Value {
     out
 }
 
-/// The result of the tool, or why the answer is not what was wanted.
-pub(super) async fn result(fetched: Fetched, wanted: Wanted) -> Result<Value, String> {
+/// The result of the tool, or why the answer is not what was wanted. `None`: what fits what the answer says of itself.
+pub(super) async fn result(fetched: Fetched, wanted: Option<AnswerForm>) -> Result<Value, String> {
     let kind = media_type(&fetched.headers);
     let mut out = Map::new();
     out.insert("status".into(), fetched.status.as_u16().into());
@@ -65,9 +42,9 @@ pub(super) async fn result(fetched: Fetched, wanted: Wanted) -> Result<Value, St
     }
     let mut truncated = fetched.truncated;
     let is_page = match wanted {
-        Wanted::Html => true,
-        Wanted::Fitting | Wanted::Text => matches!(kind.as_str(), "text/html" | "application/xhtml+xml"),
-        Wanted::Json | Wanted::Raw => false,
+        Some(AnswerForm::Html) => true,
+        None | Some(AnswerForm::Text) => matches!(kind.as_str(), "text/html" | "application/xhtml+xml"),
+        Some(AnswerForm::Json | AnswerForm::Raw) => false,
     };
     if fetched.body.is_empty() {
         out.insert("text".into(), "".into());
@@ -81,7 +58,7 @@ pub(super) async fn result(fetched: Fetched, wanted: Wanted) -> Result<Value, St
         truncated |= put_text(&mut out, &page.text);
     } else if let Some(value) = json_of(&fetched, &kind, wanted)? {
         out.insert("json".into(), value);
-    } else if wanted == Wanted::Fitting && is_binary(&kind, &fetched.body) {
+    } else if wanted.is_none() && is_binary(&kind, &fetched.body) {
         out.insert("bytes".into(), fetched.body.len().into());
         out.insert("note".into(), "this is not a text, and is not shown".into());
     } else {
@@ -94,15 +71,15 @@ pub(super) async fn result(fetched: Fetched, wanted: Wanted) -> Result<Value, St
 }
 
 /// The answer as JSON, if it is to be given so. One that is too large for a result is given as text.
-fn json_of(fetched: &Fetched, kind: &str, wanted: Wanted) -> Result<Option<Value>, String> {
+fn json_of(fetched: &Fetched, kind: &str, wanted: Option<AnswerForm>) -> Result<Option<Value>, String> {
     let claims = kind == "application/json" || kind.ends_with("+json");
-    if !(wanted == Wanted::Json || (wanted == Wanted::Fitting && claims)) {
+    if !(wanted == Some(AnswerForm::Json) || (wanted.is_none() && claims)) {
         return Ok(None);
     }
     let text = decoded(&fetched.body, &fetched.headers, false);
     match read_json::<Value>(text.as_bytes(), Slips::Encoding) {
         Ok(value) if value.to_string().len() <= ROOM => Ok(Some(value)),
-        _ if wanted == Wanted::Fitting => Ok(None),
+        _ if wanted.is_none() => Ok(None),
         Ok(_) => Err(format!("the JSON is longer than {} KiB", ROOM >> 10)),
         Err(_) if fetched.truncated => {
             Err(format!("the JSON is longer than the {} KiB that are read", fetched.body.len() >> 10))

@@ -5,36 +5,21 @@
 //! Where a request may go is guarded by `net`; whether an agent may make it is decided elsewhere.
 use super::contract::{About, Call, ToolError, ToolOutput};
 use super::settings;
-use crate::domain::{Effect, HostPattern, HttpMethod, HttpSettings, ReadsWhen, ToolKind, ToolSettings};
+use crate::domain::{
+    ChosenHeaders, Effect, HostPattern, HttpArgs, HttpBody, HttpMethod, HttpSettings, ReadsWhen, ToolKind,
+    ToolSettings,
+};
 use crate::net::{self, Allow, Bounds, GuardError, Request, Unanswered};
-use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use serde_json::{Value, json};
 
 mod content;
 pub(super) use content::decoded;
 mod page;
 
-/// Headers that a caller may set: none of them says who asks, or reaches another host.
-const HEADERS: [&str; 5] =
-    ["Accept", "Accept-Language", "Content-Type", "If-Modified-Since", "If-None-Match"];
-
 fn allow(settings: &HttpSettings) -> Allow {
     Allow::hosts(settings.hosts.clone())
         .and_private(settings.allow_private.clone())
         .https_only(settings.https_only)
-}
-
-/// The hosts of an instance, for people and models.
-fn shown_hosts(settings: &HttpSettings) -> String {
-    let mut all: Vec<String> = Vec::new();
-    let private = settings.allow_private.iter().map(|private| &private.host);
-    for host in settings.hosts.iter().chain(private).map(HostPattern::to_string) {
-        if !all.contains(&host) {
-            all.push(host);
-        }
-    }
-    all.join(", ")
 }
 
 /// What an instance with these settings is.
@@ -45,42 +30,7 @@ pub(super) fn about(settings: &HttpSettings) -> About {
         values: [HttpMethod::Get, HttpMethod::Head].map(|method| method.as_str().into()).into(),
         by_default: settings.default_method().only_reads(),
     });
-    About {
-        effect: if changes { Effect::Effect } else { Effect::Read },
-        reads_when,
-        untrusted: true,
-        schema: schema(settings),
-    }
-}
-
-fn schema(settings: &HttpSettings) -> Value {
-    let hosts = match shown_hosts(settings) {
-        hosts if hosts.is_empty() => "Its full address.".to_owned(),
-        hosts => format!("Its full address. These hosts can be asked: {hosts}."),
-    };
-    let headers: serde_json::Map<String, Value> =
-        HEADERS.iter().map(|name| ((*name).to_owned(), json!({"type": "string"}))).collect();
-    let mut properties = json!({
-        "url": {"type": "string", "description": hosts},
-        "method": {
-            "enum": settings.methods,
-            "description": format!("Left out: {}.", settings.default_method()),
-        },
-        "headers": {"type": "object", "properties": headers, "additionalProperties": false},
-        "as": {
-            "enum": ["text", "html", "json", "raw"],
-            "description": "How the answer is given. Left out: pages as readable Markdown, JSON as JSON, \
-                all else as text. text: never as JSON. html: read it as a page whatever it claims to be. \
-                json: it must be JSON. raw: unchanged, such as the source of a page.",
-        },
-    });
-    if settings.can_change() {
-        properties["body"] = json!({
-            "type": ["string", "object", "array"],
-            "description": "What is sent; objects and lists as JSON.",
-        });
-    }
-    json!({"type": "object", "required": ["url"], "properties": properties, "additionalProperties": false})
+    About { effect: if changes { Effect::Effect } else { Effect::Read }, reads_when, untrusted: true }
 }
 
 /// Makes the request.
@@ -88,27 +38,29 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     let ToolSettings::Http(settings) = &*call.settings else {
         return Err(settings::missing(ToolKind::Http.as_str()));
     };
-    let url = call.args["url"].as_str().unwrap_or_default().to_owned();
+    let HttpArgs { url, method, headers, form, body } = call.arguments()?;
     if settings.hosts.is_empty() && settings.allow_private.is_empty() {
         return Err(ToolError::Failed(no_hosts(&call.tool, &url)));
     }
     let allow = allow(settings);
     // First, so that no secret is fetched for a request that will not be made.
     net::check(&url, &allow).map_err(|error| explain(&call, settings, error))?;
-    let method =
-        call.args["method"].as_str().and_then(HttpMethod::parse).unwrap_or(settings.default_method());
+    let method = method.unwrap_or(settings.default_method());
+    let kind = match &body {
+        Some(HttpBody::Text(_)) => "text/plain; charset=utf-8",
+        _ => "application/json",
+    };
     let mut request = Request {
-        method: Method::from_bytes(method.as_str().as_bytes()).unwrap_or_default(),
+        method: net::method(method),
         url,
-        headers: own_choice(&call.args)?,
+        headers: own_choice(&headers)?,
         own_headers: HeaderMap::new(),
         has_secret: settings.has_secret(),
-        body: body(&call.args),
+        body: body.map(bytes),
     };
     if request.body.is_some() && method.only_reads() {
         return Err(ToolError::Arguments(format!("tool `{}`: {method} takes no `body`", call.tool)));
     }
-    let kind = if call.args["body"].is_string() { "text/plain; charset=utf-8" } else { "application/json" };
     if request.body.is_some() && !request.headers.contains_key(CONTENT_TYPE) {
         request.headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     }
@@ -129,12 +81,11 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
         }
         Unanswered { error, .. } => explain(&call, settings, error),
     })?;
-    let wanted = content::Wanted::of(call.args["as"].as_str());
     let result = if method.only_reads() {
         let unfit = |why: String| ToolError::Failed(format!("{why}; leave `as` out to see what came"));
-        content::result(fetched, wanted).await.map_err(unfit)?
+        content::result(fetched, form).await.map_err(unfit)?
     } else {
-        content::in_any_case(fetched, wanted).await
+        content::in_any_case(fetched, form).await
     };
     Ok(ToolOutput::of(result))
 }
@@ -157,7 +108,7 @@ fn explain(call: &Call, settings: &HttpSettings, error: GuardError) -> ToolError
         }
         GuardError::Host { .. } => ToolError::Arguments(format!(
             "tool `{tool}`: {error}; it may ask {}, as `hosts` and `allow_private` of [tools.{tool}] say",
-            shown_hosts(settings)
+            settings.shown_hosts()
         )),
         GuardError::Private { ref host, address } => ToolError::Failed(format!(
             "{error}; a person can allow it with allow_private = [\"{}\"] in [tools.{tool}]",
@@ -180,10 +131,9 @@ pub(super) fn naming(host: &str, address: std::net::IpAddr) -> String {
 }
 
 /// The headers that the caller chose; the schema lets only harmless ones pass.
-fn own_choice(args: &Value) -> Result<HeaderMap, ToolError> {
+fn own_choice(headers: &ChosenHeaders) -> Result<HeaderMap, ToolError> {
     let mut all = HeaderMap::new();
-    for (name, value) in args.get("headers").and_then(Value::as_object).into_iter().flatten() {
-        let value = value.as_str().unwrap_or_default();
+    for (name, value) in &headers.0 {
         match (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
             (Ok(name), Ok(value)) => drop(all.insert(name, value)),
             _ => {
@@ -196,11 +146,10 @@ fn own_choice(args: &Value) -> Result<HeaderMap, ToolError> {
     Ok(all)
 }
 
-fn body(args: &Value) -> Option<Vec<u8>> {
-    match args.get("body")? {
-        Value::Null => None,
-        Value::String(text) => Some(text.clone().into_bytes()),
-        other => Some(other.to_string().into_bytes()),
+fn bytes(body: HttpBody) -> Vec<u8> {
+    match body {
+        HttpBody::Text(text) => text.into_bytes(),
+        HttpBody::Json(value) => value.to_string().into_bytes(),
     }
 }
 

@@ -4,6 +4,7 @@ use crate::domain::{Fleet, TextOrSecret, ToolKind, ToolOffer, ToolSpec};
 use crate::net::testing::{Server, answer};
 use crate::tools::Tools;
 use crate::tools::contract::CallContext;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -6,12 +6,13 @@ use super::blocking::panic_text;
 use super::contract::{About, Call, ToolError, ToolOutput};
 use super::system_metrics::tenth;
 use crate::domain::{
-    Finding, FoundBy, Level, ProbeSettings, ProbeType, ProgramOwner, ToolSettings, human_duration,
+    Finding, FoundBy, Level, ProbeSettings, ProbeTarget, ProbeType, ProgramOwner, ToolSettings,
+    human_duration,
 };
 use crate::tools::probe::measured::Measured;
 use jiff::SignedDuration;
 use serde_json::json;
-use spec::{Check, What};
+use spec::Check;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
@@ -26,12 +27,8 @@ mod reach;
 mod spec;
 
 /// What an instance is. Its commands and addresses are outside.
-pub(super) fn about(settings: Option<&ProbeSettings>) -> About {
-    let schema = match settings {
-        Some(_) => json!({"type": "object", "additionalProperties": false, "properties": {}, "required": []}),
-        None => spec::schema(),
-    };
-    About { untrusted: true, ..About::local(schema) }
+pub(super) fn about() -> About {
+    About { untrusted: true, ..About::local() }
 }
 
 /// So many checks run at a time.
@@ -47,7 +44,9 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
         ToolSettings::Probe(Some(settings)) => spec::complete(&settings.checks).map_err(|error| {
             ToolError::Failed(format!("tool `{0}`, as configured in [tools.{0}]: {error}", call.tool))
         }),
-        _ => spec::read(&call.args).and_then(|checks| spec::complete(&checks)).map_err(ToolError::Arguments),
+        _ => call
+            .arguments::<ProbeSettings>()
+            .and_then(|settings| spec::complete(&settings.checks).map_err(ToolError::Arguments)),
     };
     let owner = ProgramOwner {
         table: format!("tools.{}", call.tool),
@@ -79,14 +78,14 @@ async fn run_all(
     let mut warnings = Vec::new();
     for (check, task) in running {
         let (measured, took) = task.await.unwrap_or_else(|error| {
-            let title = format!("{} can't be checked: {}", check.what.subject(), panic_text(error));
+            let title = format!("{} can't be checked: {}", check.subject, panic_text(error));
             (Measured::failed(title), Duration::ZERO)
         });
         rows.push(json!({
             "name": check.name,
-            "type": check.kind,
+            "type": check.target.kind(),
             "level": measured.level,
-            "value": measured.value.map(|value| round(value, check.kind)),
+            "value": measured.value.map(|value| round(value, check.target.kind())),
             "unit": measured.unit,
             "title": measured.title,
             "duration_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
@@ -120,7 +119,7 @@ async fn run(
     owner: Arc<ProgramOwner>,
 ) -> (Measured, Duration) {
     let not_begun = || {
-        let title = format!("{} was not checked: the time of the whole probe was up", check.what.subject());
+        let title = format!("{} was not checked: the time of the whole probe was up", check.subject);
         (Measured { level: Level::Hold, value: None, unit: None, title }, Duration::ZERO)
     };
     let Ok(Ok(_place)) = tokio::time::timeout_at(deadline.into(), places.acquire()).await else {
@@ -133,22 +132,28 @@ async fn run(
     }
     let measured = tokio::time::timeout(bound, measure(&check, bound, &owner)).await.unwrap_or_else(|_| {
         let bound = human_duration(SignedDuration::try_from(bound).unwrap_or(SignedDuration::MAX));
-        Measured::failed(format!("{} did not answer within {bound}", check.what.subject()))
+        Measured::failed(format!("{} did not answer within {bound}", check.subject))
     });
     (measured, started.elapsed())
 }
 
 async fn measure(check: &Check, bound: Duration, owner: &ProgramOwner) -> Measured {
     let thresholds = &check.thresholds;
-    match &check.what {
-        What::Disk { path, metric, mounted } => local::disk(path, *metric, *mounted, thresholds).await,
-        What::Memory => local::memory(thresholds).await,
-        What::Load => local::load(thresholds).await,
-        What::Process { name, min } => local::process(name, *min, thresholds).await,
-        What::Http(web) => reach::http(web, bound, thresholds).await,
-        What::Tcp { host, port } => reach::tcp(host, *port, thresholds).await,
-        What::Systemd { unit, user } => program::systemd(unit, *user, bound).await,
-        What::Command { argv, sandbox } => program::command(argv, sandbox.as_deref(), bound, owner).await,
+    match &check.target {
+        ProbeTarget::Disk { path, metric, mounted } => {
+            local::disk(path, metric.unwrap_or(ProbeTarget::METRIC), *mounted, thresholds).await
+        }
+        ProbeTarget::Memory => local::memory(thresholds).await,
+        ProbeTarget::Load => local::load(thresholds).await,
+        ProbeTarget::Process { name, min } => {
+            local::process(name, min.unwrap_or(ProbeTarget::MIN), thresholds).await
+        }
+        ProbeTarget::Http(web) => reach::http(web, bound, thresholds).await,
+        ProbeTarget::Tcp { host, port } => reach::tcp(spec::bare(host), *port, thresholds).await,
+        ProbeTarget::Systemd { unit, user } => program::systemd(unit, user.unwrap_or(false), bound).await,
+        ProbeTarget::Command { argv, sandbox } => {
+            program::command(argv, sandbox.as_deref(), bound, owner).await
+        }
     }
 }
 

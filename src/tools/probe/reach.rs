@@ -1,28 +1,32 @@
 //! Checks of other machines: HTTP addresses and TCP ports.
 use super::level::Thresholds;
 use super::measured::{Measured, plain};
-use super::spec::{Web, host_and_port, shown};
-use crate::domain::{Level, TextOrSecret, counted};
+use super::spec::{address, host_and_port, shown};
+use crate::domain::{HttpMethod, Level, TextOrSecret, WebCheck, counted};
 use crate::net::{self, Allow, GuardError, Redirects};
 use crate::secret;
 use crate::tools::http::decoded;
 use crate::tools::system_metrics::tenth;
 use jiff::Timestamp;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Method, Response};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, Response, Url};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
 /// So much of an answer is read.
 const MAX_BODY: usize = 1 << 20;
 
-pub(super) async fn http(web: &Web, bound: Duration, thresholds: &Thresholds) -> Measured {
-    let name = shown(&web.url);
+pub(super) async fn http(web: &WebCheck, bound: Duration, thresholds: &Thresholds) -> Measured {
+    let url = match address(&web.url) {
+        Ok(url) => url,
+        Err(why) => return Measured::failed(why),
+    };
+    let name = shown(&url);
     // Whoever asks for a redirect wants to see it. A secret is for this address only.
     let wants_redirect = web.status.iter().flatten().any(|status| (300..400).contains(status));
-    let has_secret = web.headers.iter().any(|(_, value)| matches!(value, TextOrSecret::Secret(_)));
+    let has_secret = web.headers.values().any(TextOrSecret::is_secret);
     let stays = wants_redirect || has_secret;
-    if has_secret && web.url.scheme() == "http" && !net::is_this_machine(&web.url) {
+    if has_secret && url.scheme() == "http" && !net::is_this_machine(&url) {
         return Measured::failed(format!(
             "{name} can't be asked: secrets are not sent over plain HTTP; write https://"
         ));
@@ -32,7 +36,7 @@ pub(super) async fn http(web: &Web, bound: Duration, thresholds: &Thresholds) ->
         Err(error) => return Measured::failed(format!("{name} can't be asked: {error}")),
     };
     let started = Instant::now();
-    let mut answer = match ask(web, headers, !stays).await {
+    let mut answer = match ask(&url, web.method.unwrap_or(WebCheck::METHOD), headers, !stays).await {
         Ok(answer) => answer,
         Err(why) => return Measured::failed(format!("{name}{why}")),
     };
@@ -75,13 +79,12 @@ pub(super) async fn http(web: &Web, bound: Duration, thresholds: &Thresholds) ->
 ///
 /// # Errors
 /// What follows the name of the check in a sentence.
-async fn ask(web: &Web, headers: HeaderMap, follows: bool) -> Result<Response, String> {
-    let client =
-        net::client(&web.url, Redirects::Refuse).map_err(|error| format!(" can't be asked: {error}"))?;
+async fn ask(url: &Url, method: HttpMethod, headers: HeaderMap, follows: bool) -> Result<Response, String> {
+    let client = net::client(url, Redirects::Refuse).map_err(|error| format!(" can't be asked: {error}"))?;
     let failed = |error: reqwest::Error| format!(": {}", net::describe(&error));
-    let asked = client.request(web.method.clone(), web.url.clone()).headers(headers.clone());
+    let (mut at, mut method) = (url.clone(), net::method(method));
+    let asked = client.request(method.clone(), at.clone()).headers(headers.clone());
     let mut answer = asked.send().await.map_err(failed)?;
-    let (mut at, mut method) = (web.url.clone(), web.method.clone());
     for _ in 0..net::MAX_REDIRECTS {
         let misled = |error: GuardError| format!(": {error}; check the final address itself");
         let to = if follows { net::next(&at, &answer).map_err(misled)? } else { None };
@@ -92,7 +95,7 @@ async fn ask(web: &Web, headers: HeaderMap, follows: bool) -> Result<Response, S
         {
             method = Method::GET;
         }
-        answer = if net::is_same(&web.url, &to) {
+        answer = if net::is_same(url, &to) {
             let client =
                 net::client(&to, Redirects::Refuse).map_err(|error| format!(" can't be asked: {error}"))?;
             let asked = client.request(method.clone(), to.clone()).headers(headers.clone());
@@ -112,7 +115,7 @@ async fn ask(web: &Web, headers: HeaderMap, follows: bool) -> Result<Response, S
     }
 }
 
-async fn headers(web: &Web, bound: Duration) -> Result<HeaderMap, String> {
+async fn headers(web: &WebCheck, bound: Duration) -> Result<HeaderMap, String> {
     let mut all = HeaderMap::new();
     for (name, value) in &web.headers {
         let text = secret::value_of(value, bound).await;
@@ -121,22 +124,24 @@ async fn headers(web: &Web, bound: Duration) -> Result<HeaderMap, String> {
         let mut value =
             value.map_err(|_| format!("the header `{name}` has characters that none can hold"))?;
         value.set_sensitive(true);
-        all.insert(name.clone(), value);
+        let name: HeaderName = name.parse().map_err(|_| format!("`{name}` can't name a header"))?;
+        all.insert(name, value);
     }
     Ok(all)
 }
 
 /// What is wrong with the text of an answer, as it is read in its encoding or as it is.
-fn wrong_text(web: &Web, headers: &HeaderMap, body: &[u8]) -> Option<String> {
+fn wrong_text(web: &WebCheck, headers: &HeaderMap, body: &[u8]) -> Option<String> {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let is_page = kind.is_empty() || kind.contains("html") || kind.contains("xml");
     let text = decoded(body, headers, is_page);
     let has = |wanted: &str| text.contains(wanted) || has(body, wanted.as_bytes());
     let short = |text: &str| text.chars().filter(|c| !c.is_control()).take(60).collect::<String>();
     let within = if body.len() >= MAX_BODY { " in its first 1 MiB" } else { "" };
-    match (&web.contains, &web.not_contains) {
+    let not_empty = |text: &'_ Option<String>| text.clone().filter(|text| !text.is_empty());
+    match (&web.contains, not_empty(&web.not_contains)) {
         (Some(wanted), _) if !has(wanted) => Some(format!("without \"{}\"{within}", short(wanted))),
-        (_, Some(unwanted)) if has(unwanted) => Some(format!("with \"{}\"", short(unwanted))),
+        (_, Some(unwanted)) if has(&unwanted) => Some(format!("with \"{}\"", short(&unwanted))),
         _ => None,
     }
 }

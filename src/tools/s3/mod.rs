@@ -2,7 +2,7 @@
 //! configuration names. The client beneath it, [`Bucket`], is for other tools too.
 use super::contract::{About as ToolAbout, Call, ToolError, ToolOutput};
 use super::settings;
-use crate::domain::{Effect, ReadsWhen, S3Settings, ToolKind, ToolSettings};
+use crate::domain::{Effect, ReadsWhen, S3Args, S3Op, S3Settings, ToolKind, ToolSettings};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::SignedDuration;
@@ -17,45 +17,16 @@ pub use error::{S3Error, S3ErrorKind};
 
 /// Bytes of an object that a result can hold.
 const MAX_SHOWN: usize = 160 << 10;
-/// Objects of a list where the caller does not say, and at the most.
-const MAX_LISTED: (u64, u64) = (100, 1000);
 /// Bytes of keys in a list.
 const MAX_KEYS: usize = 128 << 10;
 
 /// What an instance is; without settings: what it might be at the worst.
 pub(super) fn about(settings: Option<&S3Settings>) -> ToolAbout {
     let writes = settings.is_none_or(|settings| settings.mode.writes());
-    let ops: &[&str] = if writes { &["list", "get", "head", "put"] } else { &["list", "get", "head"] };
-    let place = settings.map_or_else(String::new, |S3Settings { bucket, prefix, .. }| match prefix {
-        Some(prefix) => format!(" In `{bucket}`, beneath `{prefix}/`."),
-        None => format!(" In `{bucket}`."),
-    });
-    let mut properties = json!({
-        "op": {"enum": ops, "description": format!("head: what is known of an object, without its content.{place}")},
-        "key": {"type": "string", "description": "For get, head and put: the object."},
-        "prefix": {"type": "string", "description": "For list: what the keys begin with; left out: all."},
-        "after": {"type": "string", "description": "For list: only keys after this one."},
-        "max": {
-            "type": "integer", "minimum": 1, "maximum": MAX_LISTED.1,
-            "description": format!("For list: at most so many; left out: {}.", MAX_LISTED.0),
-        },
-    });
-    if writes {
-        properties["text"] = json!({"type": "string", "description": "For put: the content, as text."});
-        properties["base64"] = json!({"type": "string", "description": "For put: the content, in base64."});
-        properties["content_type"] = json!({"type": "string", "description": "For put: what it is."});
-    }
     ToolAbout {
         effect: if writes { Effect::Effect } else { Effect::Read },
-        reads_when: writes.then(|| ReadsWhen {
-            key: "op".into(),
-            values: vec!["list".into(), "get".into(), "head".into()],
-            by_default: false,
-        }),
+        reads_when: writes.then(|| ReadsWhen { key: "op".into(), values: S3Op::reads(), by_default: false }),
         untrusted: true,
-        schema: json!({
-            "type": "object", "properties": properties, "required": ["op"], "additionalProperties": false,
-        }),
     }
 }
 
@@ -66,66 +37,61 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     };
     let most = SignedDuration::try_from(call.bound.mul_f64(0.9)).unwrap_or(SignedDuration::MAX);
     let settings = S3Settings { timeout: settings.timeout.min(most), ..settings.clone() };
-    let request = Op::of(&call, &settings)?;
+    let request = Request::of(call.arguments()?, &settings)
+        .map_err(|why| ToolError::Arguments(format!("tool `{}`: {why}", call.tool)))?;
     let bucket = Bucket::open(&settings).await.map_err(|error| explain(error, false))?;
-    let put = matches!(request, Op::Put { .. });
+    let put = matches!(request, Request::Put { .. });
     request.run(&bucket, &settings).await.map(ToolOutput::of).map_err(|error| explain(error, put))
 }
 
 /// What is asked, its arguments checked.
-enum Op<'a> {
-    List { prefix: &'a str, after: Option<&'a str>, most: usize },
-    Get { key: &'a str },
-    Head { key: &'a str },
-    Put { key: &'a str, bytes: Vec<u8>, content_type: &'a str },
+enum Request {
+    List { prefix: String, after: Option<String>, most: usize },
+    Get { key: String },
+    Head { key: String },
+    Put { key: String, bytes: Vec<u8>, content_type: String },
 }
 
-impl<'a> Op<'a> {
-    fn of(call: &'a Call, settings: &S3Settings) -> Result<Self, ToolError> {
-        let refuse = |why: String| Err(ToolError::Arguments(format!("tool `{}`: {why}", call.tool)));
-        let text = |key: &str| call.args[key].as_str();
-        let op = text("op").unwrap_or_default();
-        let belongs: &[&str] = match op {
-            "list" => &["op", "prefix", "after", "max"],
-            "put" => &["op", "key", "text", "base64", "content_type"],
-            _ => &["op", "key"],
-        };
-        let given = call.args.as_object().into_iter().flat_map(|args| args.keys());
-        if let Some(other) = given.into_iter().find(|key| !belongs.contains(&key.as_str())) {
-            return refuse(format!("`{other}` is not for {op}"));
+impl Request {
+    fn of(args: S3Args, settings: &S3Settings) -> Result<Self, String> {
+        if let Some(other) = args.surplus().first() {
+            return Err(format!("`{other}` is not for {}", args.op));
         }
-        if op == "list" {
-            let most = call.args["max"].as_u64().unwrap_or(MAX_LISTED.0).min(MAX_LISTED.1);
-            let most = usize::try_from(most).unwrap_or(usize::MAX);
-            return Ok(Self::List { prefix: text("prefix").unwrap_or_default(), after: text("after"), most });
-        }
-        let Some(key) = text("key") else { return refuse(format!("{op} needs `key`")) };
-        match op {
-            "get" => Ok(Self::Get { key }),
-            "head" => Ok(Self::Head { key }),
-            "put" if settings.mode.writes() => {
-                let (bytes, usual) = match (text("text"), text("base64").map(|text| STANDARD.decode(text))) {
-                    (Some(text), None) => (text.as_bytes().to_vec(), "text/plain; charset=utf-8"),
+        let S3Args { op, key, prefix, after, max, text, base64, content_type } = args;
+        let key = || key.ok_or_else(|| format!("{op} needs `key`"));
+        Ok(match op {
+            S3Op::List => {
+                let most = settings::size(max.unwrap_or(S3Args::MAX).min(S3Args::LARGEST_MAX));
+                Self::List { prefix: prefix.unwrap_or_default(), after, most }
+            }
+            S3Op::Get => Self::Get { key: key()? },
+            S3Op::Head => Self::Head { key: key()? },
+            S3Op::Put if settings.mode.writes() => {
+                let key = key()?;
+                let (bytes, usual) = match (text, base64.map(|text| STANDARD.decode(text))) {
+                    (Some(text), None) => (text.into_bytes(), "text/plain; charset=utf-8"),
                     (None, Some(Ok(bytes))) => (bytes, "application/octet-stream"),
-                    (None, Some(Err(error))) => return refuse(format!("`base64` can't be read: {error}")),
-                    _ => return refuse("put needs either `text` or `base64`".into()),
+                    (None, Some(Err(error))) => return Err(format!("`base64` can't be read: {error}")),
+                    _ => return Err("put needs either `text` or `base64`".into()),
                 };
                 let most = settings::size(settings.max_bytes);
                 if bytes.len() > most {
-                    return refuse(format!("the content has {} bytes, and {most} are the most", bytes.len()));
+                    return Err(format!("the content has {} bytes, and {most} are the most", bytes.len()));
                 }
-                Ok(Self::Put { key, bytes, content_type: text("content_type").unwrap_or(usual) })
+                Self::Put { key, bytes, content_type: content_type.unwrap_or_else(|| usual.to_owned()) }
             }
-            other => refuse(format!("`{other}` is not allowed: the tool is read-only")),
-        }
+            S3Op::Put => return Err(format!("`{op}` is not allowed: the tool is read-only")),
+        })
     }
 
     async fn run(self, bucket: &Bucket, settings: &S3Settings) -> Result<Value, S3Error> {
         match self {
-            Self::List { prefix, after, most } => Ok(listed(bucket.list(prefix, after, most).await?)),
+            Self::List { prefix, after, most } => {
+                Ok(listed(bucket.list(&prefix, after.as_deref(), most).await?))
+            }
             Self::Get { key } => {
-                let object = bucket.get_some(key, settings::size(settings.max_bytes).min(MAX_SHOWN)).await?;
-                let mut result = described(key, &object.about);
+                let object = bucket.get_some(&key, settings::size(settings.max_bytes).min(MAX_SHOWN)).await?;
+                let mut result = described(&key, &object.about);
                 result["truncated"] = object.truncated.into();
                 match text_of(&object) {
                     Some(text) => result["text"] = text.into(),
@@ -133,9 +99,9 @@ impl<'a> Op<'a> {
                 }
                 Ok(result)
             }
-            Self::Head { key } => Ok(described(key, &bucket.head(key).await?)),
+            Self::Head { key } => Ok(described(&key, &bucket.head(&key).await?)),
             Self::Put { key, bytes, content_type } => {
-                Ok(described(key, &bucket.put(key, bytes, content_type).await?))
+                Ok(described(&key, &bucket.put(&key, bytes, &content_type).await?))
             }
         }
     }

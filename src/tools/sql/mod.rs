@@ -7,7 +7,6 @@ use super::settings;
 use crate::domain::{Effect, SqlSettings, ToolKind, ToolSettings};
 use crate::secret;
 use crate::tools::sql::statement::Statement;
-use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
 pub(super) mod decode;
@@ -24,49 +23,7 @@ pub(super) mod trouble;
 /// What an instance is; without settings: what it might be at the worst.
 pub(super) fn about(settings: Option<&SqlSettings>) -> About {
     let writes = settings.is_none_or(|settings| settings.mode.writes());
-    About {
-        effect: if writes { Effect::Effect } else { Effect::Read },
-        reads_when: None,
-        untrusted: true,
-        schema: schema(settings, writes),
-    }
-}
-
-fn schema(settings: Option<&SqlSettings>, writes: bool) -> Value {
-    let statements = settings.map(|settings| &settings.statements).filter(|all| !all.is_empty());
-    let named_only = writes && statements.is_some();
-    let mut properties = Map::new();
-    if !named_only {
-        let mut text = "One SQL statement. Values belong into `params`: SQLite takes ?1 or :name, \
-                        PostgreSQL $1 or :name."
-            .to_owned();
-        if !writes {
-            text.push_str(" Only statements that read.");
-        }
-        if let Some(tables) = settings.and_then(|settings| settings.tables.as_ref()) {
-            text.push_str(&format!(" Tables: {}.", tables.join(", ")));
-        }
-        properties.insert("sql".into(), json!({"type": "string", "description": text}));
-    }
-    if let Some(statements) = statements {
-        let names: Vec<&String> = statements.keys().collect();
-        let list: Vec<String> = statements.iter().map(|(name, text)| format!("{name}: {text}")).collect();
-        let text = format!("A statement that is defined already. {}", list.join("; "));
-        properties.insert("statement".into(), json!({"enum": names, "description": text}));
-    }
-    properties.insert(
-        "params".into(),
-        json!({
-            "type": ["array", "object"],
-            "description": "Values of the parameters: a list by position, or an object by name. Bytes are {\"base64\": \"…\"}.",
-        }),
-    );
-    let required: &[&str] = match (named_only, statements.is_none()) {
-        (true, _) => &["statement"],
-        (false, true) => &["sql"],
-        (false, false) => &[],
-    };
-    json!({"type": "object", "additionalProperties": false, "required": required, "properties": properties})
+    About { effect: if writes { Effect::Effect } else { Effect::Read }, reads_when: None, untrusted: true }
 }
 
 /// Runs a statement.
@@ -74,7 +31,7 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     let ToolSettings::Sql(Some(settings)) = &*call.settings else {
         return Err(settings::missing(ToolKind::Sql.as_str()));
     };
-    let statement = Statement::of(&call.args, settings)?;
+    let statement = Statement::of(call.arguments()?, settings)?;
     let bound = settings.timeout.unsigned_abs().min(call.bound);
     let url =
         secret::value_of(&settings.url, bound).await.map_err(|error| ToolError::Failed(error.to_string()))?;

@@ -7,8 +7,8 @@ use super::decode::{self, Came};
 use super::encode::Bound;
 use super::names;
 use super::rows::Rows;
-use super::statement::{Params, Statement};
-use crate::domain::SqlSettings;
+use super::statement::Statement;
+use crate::domain::{SqlParams, SqlSettings};
 use crate::postgres::{Address, Link};
 use crate::tools::contract::ToolError;
 use crate::tools::settings::size;
@@ -36,8 +36,8 @@ pub(super) async fn run(
     let configured = settings.statements.values().any(|text| *text == statement.text);
     allowed(&word, settings, configured)?;
     let (text, values) = match statement.params {
-        Params::List(list) => (statement.text, list),
-        Params::Named(map) => names::numbered(&statement.text, &map)
+        SqlParams::List(list) => (statement.text, list),
+        SqlParams::Named(map) => names::numbered(&statement.text, &map)
             .map_err(|why| ToolError::Arguments(format!("`params`: {why}")))?,
     };
     let address = Address::of(url, settings.password.as_ref(), bound).await?;

@@ -1,8 +1,8 @@
 //! A statement on a file of SQLite, on a thread that ends at its deadline.
 use super::rows::Rows;
-use super::statement::{Params, Statement, bytes_json, bytes_of, float_json};
+use super::statement::{Statement, bytes_json, bytes_of, float_json};
 use super::{guard, names};
-use crate::domain::SqlSettings;
+use crate::domain::{SqlParams, SqlSettings};
 use crate::tools::blocking::panic_text;
 use crate::tools::contract::ToolError;
 use crate::tools::settings::size;
@@ -236,12 +236,12 @@ fn failed(text: &str) -> ToolError {
 }
 
 /// Binds each parameter; a value too many or too few is an error.
-fn bind(statement: &mut rusqlite::Statement<'_>, params: &Params) -> Result<(), ToolError> {
+fn bind(statement: &mut rusqlite::Statement<'_>, params: &SqlParams) -> Result<(), ToolError> {
     let refuse = |why: String| ToolError::Arguments(format!("`params`: {why}"));
     let count = statement.parameter_count();
     let mut values = Vec::with_capacity(count);
     match params {
-        Params::List(list) => {
+        SqlParams::List(list) => {
             if list.len() != count {
                 return Err(refuse(format!(
                     "the statement has {count} parameters, and {} values were given",
@@ -252,7 +252,7 @@ fn bind(statement: &mut rusqlite::Statement<'_>, params: &Params) -> Result<(), 
                 values.push(sql_value(value).map_err(|why| refuse(format!("value {}: {why}", at + 1)))?);
             }
         }
-        Params::Named(map) => {
+        SqlParams::Named(map) => {
             let mut used = Vec::new();
             for at in 1..=count {
                 let name = statement.parameter_name(at).unwrap_or("?");

@@ -1,7 +1,7 @@
 //! What is to run, on what, and how bytes and numbers stand in JSON.
-use crate::domain::SqlSettings;
+use crate::domain::{SqlArgs, SqlParams, SqlSettings};
 use crate::tools::contract::ToolError;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// Longest statement, in bytes.
 const MAX_SQL: usize = 100_000;
@@ -9,26 +9,18 @@ const MAX_SQL: usize = 100_000;
 /// What is to run.
 pub(super) struct Statement {
     pub(super) text: String,
-    pub(super) params: Params,
-}
-
-/// Values for the parameters of a statement.
-pub(super) enum Params {
-    /// By position.
-    List(Vec<Value>),
-    /// By name, without its `:`, `@` or `$`.
-    Named(Map<String, Value>),
+    pub(super) params: SqlParams,
 }
 
 impl Statement {
-    pub(super) fn of(args: &Value, settings: &SqlSettings) -> Result<Self, ToolError> {
+    pub(super) fn of(args: SqlArgs, settings: &SqlSettings) -> Result<Self, ToolError> {
         let refuse = |why: &str| Err(ToolError::Arguments(why.to_owned()));
-        let text = match (args["sql"].as_str(), args["statement"].as_str()) {
+        let text = match (args.sql, args.statement) {
             (Some(_), Some(_)) => return refuse("give either `sql` or `statement`, not both"),
             (None, None) => return refuse("`sql` is missing"),
             (Some(text), None) => text,
-            (None, Some(name)) => match settings.statements.get(name) {
-                Some(text) => text,
+            (None, Some(name)) => match settings.statements.get(&name) {
+                Some(text) => text.clone(),
                 None => return refuse("there is no such `statement`"),
             },
         };
@@ -38,12 +30,7 @@ impl Statement {
         if text.contains('\0') {
             return refuse("the statement has a NUL byte");
         }
-        let params = match args.get("params") {
-            Some(Value::Array(list)) => Params::List(list.clone()),
-            Some(Value::Object(map)) => Params::Named(map.clone()),
-            _ => Params::List(Vec::new()),
-        };
-        Ok(Self { text: text.to_owned(), params })
+        Ok(Self { text, params: args.params })
     }
 }
 

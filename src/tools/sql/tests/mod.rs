@@ -5,6 +5,7 @@ use crate::tools::contract::CallContext;
 use crate::tools::dispatch;
 use jiff::SignedDuration;
 use rusqlite::Connection;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -58,16 +59,12 @@ async fn ask(settings: &SqlSettings, args: Value) -> Result<Value, ToolError> {
 }
 
 async fn ask_with(settings: Option<&SqlSettings>, args: Value) -> Result<Value, ToolError> {
-    crate::domain::fits_schema("the arguments", &about(settings).schema, &args)
+    let of_tool = ToolSettings::Sql(settings.cloned());
+    crate::domain::fits_schema("the arguments", &of_tool.arguments().json(), &args)
         .map_err(ToolError::Arguments)?;
     let bound = Duration::from_secs(30);
-    let call = Call {
-        tool: "db".into(),
-        args,
-        settings: Arc::new(ToolSettings::Sql(settings.cloned())),
-        bound,
-        context: CallContext::default(),
-    };
+    let call =
+        Call { tool: "db".into(), args, settings: Arc::new(of_tool), bound, context: CallContext::default() };
     dispatch::bounded("db", about(settings).effect, bound, super::call(call))
         .await
         .map(|output| output.result)

@@ -1,0 +1,43 @@
+//! Arguments of `remember` and `recall`.
+use super::arguments::{CallSchema, arguments};
+use serde::Deserialize;
+
+arguments! {
+    /// A note to keep.
+    #[derive(Clone, Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct RememberArgs {
+        /// Names the note; the same key writes over it.
+        pub key: String,
+        /// What to keep, at most {} KiB. Empty: the note is removed.
+        #[schema(filled(&[&(Self::LONGEST_TEXT_BYTES >> 10)]))]
+        pub text: String,
+    }
+
+    /// Which notes are read.
+    #[derive(Clone, Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct RecallArgs {
+        /// Which note. Left out: all of them.
+        pub key: Option<String>,
+    }
+}
+
+impl RememberArgs {
+    /// Longest text of a note.
+    pub const LONGEST_TEXT_BYTES: usize = 16 << 10;
+    /// Longest key.
+    pub const LONGEST_KEY_BYTES: usize = 128;
+
+    /// What a call takes.
+    pub fn schema() -> CallSchema {
+        CallSchema::of::<Self>()
+    }
+}
+
+impl RecallArgs {
+    /// What a call takes.
+    pub fn schema() -> CallSchema {
+        CallSchema::of::<Self>()
+    }
+}
