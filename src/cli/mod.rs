@@ -6,7 +6,6 @@ mod commands;
 mod complete;
 mod demo;
 mod exit;
-mod glob;
 mod manual;
 mod render;
 mod service;

@@ -1,6 +1,6 @@
 //! `[calendars.…]`: iCalendar files, read when the configuration is.
 use super::walk::Section;
-use crate::domain::{CalendarSpec, Events};
+use crate::domain::{CalendarSpec, Events, hex};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -79,5 +79,5 @@ fn years(now: Timestamp) -> (Date, Date) {
 }
 
 fn digest(text: &str) -> String {
-    Sha256::digest(text).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(text)[..16])
 }

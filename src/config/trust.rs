@@ -2,7 +2,7 @@
 //! elsewhere, such as in a repository, is kept what its text was and what it might do when somebody looked at it.
 use super::diagnostic::Diagnostic;
 use super::loaded::{Loaded, Rejected, RejectedFor};
-use crate::domain::Rights;
+use crate::domain::{Rights, hex};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -50,7 +50,7 @@ impl Trusted {
 }
 
 fn sha256(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(text.as_bytes()))
 }
 
 /// What of a configuration goes beyond what a person has said yes to.

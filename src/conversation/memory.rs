@@ -55,7 +55,7 @@ fn digest(dropped: &[&[ChatMessage]], max_tokens: u64) -> Option<ChatMessage> {
     let mut digest = None;
     for turn in dropped.iter().rev() {
         lines.insert(0, line(turn));
-        let longer = told(&lines, dropped.len() - lines.len());
+        let longer = digest_message(&lines, dropped.len() - lines.len());
         if messages_at_most(std::slice::from_ref(&longer)) > max_tokens {
             break;
         }
@@ -64,7 +64,7 @@ fn digest(dropped: &[&[ChatMessage]], max_tokens: u64) -> Option<ChatMessage> {
     digest
 }
 
-fn told(lines: &[String], older: usize) -> ChatMessage {
+fn digest_message(lines: &[String], older: usize) -> ChatMessage {
     let older = if older == 0 { String::new() } else { format!("({older} older ones are left out)\n") };
     let text = marked("earlier runs", "", &(older + &lines.join("\n")));
     ChatMessage::User { text: format!("Earlier in this session, shortened:\n{text}") }

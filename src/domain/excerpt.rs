@@ -32,6 +32,9 @@ impl LengthUnit {
 
     /// The longest beginning of a text that has no more than this size.
     pub fn beginning(self, text: &str, most: usize) -> &str {
+        if self == Self::Bytes {
+            return &text[..text.floor_char_boundary(most)];
+        }
         let mut left = most;
         let end = text.char_indices().find(|(_, c)| match left.checked_sub(self.of(*c)) {
             Some(rest) => {
@@ -42,6 +45,12 @@ impl LengthUnit {
         });
         &text[..end.map_or(text.len(), |(at, _)| at)]
     }
+}
+
+/// The whole text, or its beginning of this size with `…` behind it.
+pub fn shortened(text: &str, counted: LengthUnit, most: usize) -> Cow<'_, str> {
+    let head = counted.beginning(text, most);
+    if head.len() == text.len() { Cow::Borrowed(text) } else { Cow::Owned(format!("{head}…")) }
 }
 
 /// A text of at most this size: the whole, or its beginning up to the end of a sentence, and below it `rest`, which says
@@ -104,6 +113,20 @@ mod tests {
         assert_eq!(cut("first line\nsecond line that is long", 25), "first line …\n\nmore");
         // no room for the remark
         assert_eq!(cut("abcdefghij", 5), "abcde");
+    }
+
+    #[test]
+    fn a_shortened_text_says_so() {
+        for (counted, most, cut) in [
+            (LengthUnit::Chars, 4, "Büro"),
+            (LengthUnit::Chars, 2, "Bü…"),
+            (LengthUnit::Chars, 0, "…"),
+            (LengthUnit::Bytes, 5, "Büro"),
+            (LengthUnit::Bytes, 3, "Bü…"),
+            (LengthUnit::Bytes, 2, "B…"),
+        ] {
+            assert_eq!(shortened("Büro", counted, most), cut, "{counted:?} {most}");
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
 //! Whether a result is what was expected: of a gate, of a proof, of a delivery.
+use super::excerpt::{LengthUnit, shortened};
 use super::novelty::at_path;
 use super::words::words;
 use serde_json::Value;
@@ -124,11 +125,5 @@ fn words_of(compare: Compare) -> &'static str {
 
 /// A value, short enough for a message.
 fn excerpt(value: &Value) -> String {
-    const MOST: usize = 200;
-    let mut text = value.to_string();
-    if text.len() > MOST {
-        text.truncate(text.floor_char_boundary(MOST));
-        text.push('…');
-    }
-    text
+    shortened(&value.to_string(), LengthUnit::Bytes, 200).into_owned()
 }

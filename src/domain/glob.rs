@@ -1,36 +1,39 @@
 //! Patterns for names, as in a shell.
 
-/// Does a name match a pattern with `*` (any text) and `?` (one character of ASCII)?
+/// Does it have wildcards at all?
+pub fn is_glob(text: &str) -> bool {
+    text.contains(['*', '?'])
+}
+
+/// Does the whole name match a pattern with `*` (any text) and `?` (any character)?
 pub fn glob(pattern: &str, name: &str) -> bool {
-    let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
-    let (mut p, mut n) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while n < name.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, n));
-                p += 1;
+    let (mut pattern, mut name) = (pattern.chars(), name.chars());
+    // where to go on if the rest does not match: behind the last `*`, one character further
+    let mut back = None;
+    loop {
+        let rest = name.clone();
+        match (pattern.next(), name.next()) {
+            (None, None) => return true,
+            (Some('*'), _) => {
+                name = rest;
+                back = Some((pattern.clone(), name.clone()));
             }
-            Some(&c) if c == b'?' || c == name[n] => {
-                p += 1;
-                n += 1;
-            }
-            _ => match star {
-                Some((at, from)) => {
-                    star = Some((at, from + 1));
-                    p = at + 1;
-                    n = from + 1;
+            (Some(wanted), Some(found)) if wanted == '?' || wanted == found => {}
+            _ => {
+                let Some((after, from)) = &mut back else { return false };
+                if from.next().is_none() {
+                    return false;
                 }
-                None => return false,
-            },
+                (pattern, name) = (after.clone(), from.clone());
+            }
         }
     }
-    pattern[p..].iter().all(|c| *c == b'*')
 }
 
 #[cfg(test)]
 mod tests {
-    use super::glob;
+    //! Tests of patterns.
+    use super::*;
 
     #[test]
     fn stars_and_question_marks() {
@@ -43,8 +46,24 @@ mod tests {
             ("a?c", "abc", true),
             ("a?c", "ac", false),
             ("*a*b", "xaybz", false),
+            ("news", "new", false),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "a-b-b-d", false),
+            ("**", "x", true),
+            ("", "", true),
+            ("", "x", false),
+            ("b?ro", "büro", true),
+            ("b??ro", "büro", false),
+            ("*ü?o", "büro", true),
+            ("*?", "é", true),
         ] {
             assert_eq!(glob(pattern, name), matches, "{pattern} {name}");
         }
+        assert!(is_glob("a*") && is_glob("?") && !is_glob("news-eu"));
+    }
+
+    #[test]
+    fn many_stars_end_in_time() {
+        assert!(!glob(&"*a".repeat(200), &"a".repeat(199)));
     }
 }

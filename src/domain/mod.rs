@@ -21,6 +21,7 @@ mod export;
 mod fact;
 mod fleet;
 mod glob;
+mod hex;
 mod host;
 mod ical;
 pub mod identity;
@@ -33,6 +34,7 @@ mod net_target;
 mod notice;
 pub mod novelty;
 mod object_key;
+mod panics;
 mod ping;
 mod price;
 mod private_host;
@@ -79,7 +81,7 @@ pub use described::{Described, Field, Object, Shape, Tagged, Words};
 pub(crate) use described::{described, snake_case, text as doc_text};
 pub use duration::parse_duration;
 pub use event::*;
-pub use excerpt::{LengthUnit, cut_at_sentence};
+pub use excerpt::{LengthUnit, cut_at_sentence, shortened};
 pub use expected::{Compare, Expect};
 pub use export::{ExportState, RedisAddress, RedisSpec, StreamFormat, StreamFrom};
 pub use fact::{
@@ -91,7 +93,8 @@ pub use fleet::{
     NotifyTarget, NotifyTargetKind, Price, ReloadMode, RequestSettings, Retention, ServiceSpec, SmtpTls,
     ToolSpec, WebhookSpec,
 };
-pub use glob::glob;
+pub use glob::{glob, is_glob};
+pub use hex::hex;
 pub use host::HostPattern;
 pub use ical::{CalendarError, Events, Period};
 pub use ids::{AgentId, ConfigHash, InvalidAgentId, InvalidRunId, RunId, Seq};
@@ -101,6 +104,7 @@ pub use loose_json::{MOST_NESTED, Slips, is_deeper, mended_json, read_json};
 pub use nearest::{distance, nearest};
 pub use net_target::NetTarget;
 pub use notice::{Notice, NoticeState, Urgency};
+pub use panics::panic_text;
 pub use ping::PingSpec;
 pub use private_host::PrivateHost;
 pub use provider::Provider;

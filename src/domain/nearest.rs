@@ -27,25 +27,9 @@ fn most_edits(length: usize) -> usize {
     if length <= 4 { length.saturating_sub(1).min(1) } else { (length / 2).min(MOST_EDITS) }
 }
 
-/// Insertions, deletions, replacements and swaps of neighbours (optimal string alignment).
+/// Edits that make one word of the other, whatever their case: insertions, deletions, replacements and swaps of neighbours.
 pub fn distance(from: &str, to: &str) -> usize {
-    let from: Vec<char> = from.to_lowercase().chars().collect();
-    let to: Vec<char> = to.to_lowercase().chars().collect();
-    let mut before = vec![0; to.len() + 1];
-    let mut above: Vec<usize> = (0..=to.len()).collect();
-    for i in 0..from.len() {
-        let mut row = vec![i + 1; to.len() + 1];
-        for j in 0..to.len() {
-            let replaced = above[j] + usize::from(from[i] != to[j]);
-            row[j + 1] = replaced.min(above[j + 1] + 1).min(row[j] + 1);
-            if i > 0 && j > 0 && from[i] == to[j - 1] && from[i - 1] == to[j] {
-                row[j + 1] = row[j + 1].min(before[j - 1] + 1);
-            }
-        }
-        before = above;
-        above = row;
-    }
-    above[to.len()]
+    strsim::osa_distance(&from.to_lowercase(), &to.to_lowercase())
 }
 
 #[cfg(test)]

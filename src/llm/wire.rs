@@ -2,7 +2,7 @@
 use super::names::Names;
 use super::reading::Bad;
 use super::{anthropic, gemini, ollama, openai};
-use crate::domain::{Finish, ModelSpec, ModelTurn, Provider, Tokens, tokens_said};
+use crate::domain::{Finish, ModelSpec, ModelTurn, Provider, Tokens, hex, tokens_said};
 use crate::llm::asked::{Asked, Wire};
 use reqwest::Url;
 use serde_json::Value;
@@ -10,8 +10,7 @@ use sha2::{Digest, Sha256};
 
 /// Stands for a model at an address. Nothing can be read from it: an address may hold what is secret.
 pub(super) fn mark(wire: Wire, url: &Url, model: &str) -> String {
-    let digest = Sha256::digest(format!("{wire:?} {url} {model}"));
-    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(format!("{wire:?} {url} {model}"))[..6])
 }
 
 /// The wire of a model, and the address that answers.

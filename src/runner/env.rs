@@ -1,7 +1,7 @@
 //! The environment of a program: cleared, then only what the contract names.
 use super::report::Brief;
 use crate::child::{Environment, Inherit};
-use crate::domain::{CommandSpec, TextOrSecret, Trigger};
+use crate::domain::{CommandSpec, TextOrSecret, Trigger, hex};
 use sha2::{Digest, Sha256};
 use std::ffi::OsStr;
 use std::time::Duration;
@@ -56,8 +56,7 @@ pub(super) fn idempotency_key(brief: &Brief) -> String {
         Some(slot) => format!("{}\n{slot}", brief.agent.id),
         None => brief.run.to_string(),
     };
-    let digest = Sha256::digest(subject.as_bytes());
-    digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(subject.as_bytes())[..16])
 }
 
 fn of_attempt(brief: &Brief) -> Vec<(&'static str, String)> {

@@ -108,10 +108,7 @@ pub fn boot_hash() -> u64 {
 
 fn panic_text(error: tokio::task::JoinError) -> String {
     match error.try_into_panic() {
-        Ok(payload) => match payload.downcast::<String>() {
-            Ok(text) => *text,
-            Err(payload) => payload.downcast_ref::<&str>().copied().unwrap_or("a panic").to_owned(),
-        },
+        Ok(payload) => crate::domain::panic_text(&*payload),
         Err(_) => "the task was cancelled".to_owned(),
     }
 }

@@ -4,7 +4,7 @@
 //! neither memory nor much of the database: what is overtaken before it was handed on is only
 //! counted.
 use super::report::{Brief, Report};
-use crate::domain::{OutputChunk, Stream};
+use crate::domain::{LengthUnit, OutputChunk, Stream, shortened};
 use crate::secret::Redactor;
 use jiff::Timestamp;
 use std::collections::VecDeque;
@@ -21,12 +21,9 @@ const SILENCE: Duration = Duration::from_millis(200);
 /// Pieces of an attempt that an event tells.
 const TOLD_PIECES: u32 = 200;
 
-/// A text for a message, cut in the middle of nothing.
+/// A text for a message, of at most this many bytes.
 pub(super) fn shorten(text: &str, most: usize) -> String {
-    if text.len() <= most {
-        return text.to_owned();
-    }
-    format!("{}…", &text[..text.floor_char_boundary(most)])
+    shortened(text, LengthUnit::Bytes, most).into_owned()
 }
 
 /// What was read of a pipe, fit to be kept.

@@ -1,4 +1,5 @@
 //! In what forms a secret may stand in a text: as it is, and as programs encode it.
+use crate::domain::hex;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use std::collections::BTreeSet;
@@ -8,7 +9,9 @@ use std::fmt::Write;
 pub(super) fn forms(value: &str) -> BTreeSet<String> {
     let mut all = BTreeSet::from([value.to_owned()]);
     base64(value.as_bytes(), &mut all);
-    hex(value.as_bytes(), &mut all);
+    let digits = hex(value.as_bytes());
+    all.insert(digits.to_ascii_uppercase());
+    all.insert(digits);
     percent(value, &mut all);
     json(value, &mut all);
     all
@@ -29,15 +32,6 @@ fn base64(value: &[u8], all: &mut BTreeSet<String>) {
             all.insert(within[first..end].to_owned());
         }
     }
-}
-
-fn hex(value: &[u8], all: &mut BTreeSet<String>) {
-    let mut lower = String::with_capacity(2 * value.len());
-    for byte in value {
-        let _ = write!(lower, "{byte:02x}");
-    }
-    all.insert(lower.to_ascii_uppercase());
-    all.insert(lower);
 }
 
 /// As in a URL or a form. Encoders do not agree about what may stay as it is.

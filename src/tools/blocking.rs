@@ -1,6 +1,7 @@
 //! Calls that block a thread and may never come back: a file system whose server is gone answers
 //! nobody. Of each such place only one call is in flight, so that a probe each minute does not use up
 //! the threads; the others wait, and give up with their own bounds.
+use crate::domain;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
@@ -42,11 +43,7 @@ pub(super) async fn within<T: Send + 'static>(
 /// What a task said when it panicked.
 pub(super) fn panic_text(error: JoinError) -> String {
     match error.try_into_panic() {
-        Ok(panic) => panic
-            .downcast_ref::<&str>()
-            .map(|text| (*text).to_owned())
-            .or_else(|| panic.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "it panicked".into()),
+        Ok(payload) => domain::panic_text(&*payload),
         Err(_) => "it was cancelled".into(),
     }
 }

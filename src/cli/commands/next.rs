@@ -1,8 +1,8 @@
 //! `bgagent next`: coming slots of the fleet, in order.
 use super::prelude::*;
 use crate::cli::args::NextArgs;
-use crate::cli::{glob, when};
-use crate::domain::Desired;
+use crate::cli::when;
+use crate::domain::{Desired, glob};
 use crate::protocol::{ListAgents, ListParams, NextParams, NextSlots, SlotView};
 use jiff::SignedDuration;
 
@@ -28,7 +28,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &NextArgs) -> Result<Outcome, Fai
     if given.is_none() {
         // whoever asks for an agent wants to know its next slots, however far they are
         let has_none = |name: &&String| {
-            let is_of = |slot: &SlotView| glob::matches(name, slot.agent_id.as_str());
+            let is_of = |slot: &SlotView| glob(name, slot.agent_id.as_str());
             !slots.iter().any(is_of)
         };
         let missing: Vec<String> = args.agents.iter().filter(has_none).cloned().collect();

@@ -2,8 +2,8 @@
 //! failed does not keep the others from being done.
 use super::prelude::*;
 use crate::cli::args::Targets;
-use crate::cli::glob;
 use crate::client::Connection;
+use crate::domain::{glob, is_glob};
 use crate::protocol::{Changed, ChangedOne, Code, ListAgents, ListParams, Method, RpcError};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -56,7 +56,7 @@ where
         return Ok(if failed == 0 { Outcome::Done } else { Outcome::SomeFailed });
     }
     let Expanded { names, unmatched } = expand(&mut connection, &targets.agents)?;
-    let several = names.len() + unmatched.len() > 1 || targets.agents.iter().any(|name| glob::is_glob(name));
+    let several = names.len() + unmatched.len() > 1 || targets.agents.iter().any(|name| is_glob(name));
     let asked: Vec<M::Params> = names.iter().map(|name| params(Some(name.clone()))).collect();
     let mut answers = connection.call_many::<M>(&asked)?;
     if !several {
@@ -108,16 +108,16 @@ struct Expanded {
 
 /// Names for names and globs; an error if there is not one.
 fn expand(connection: &mut Connection, given: &[String]) -> Result<Expanded, Failure> {
-    let known = if given.iter().any(|name| glob::is_glob(name)) {
+    let known = if given.iter().any(|name| is_glob(name)) {
         connection.call::<ListAgents>(&ListParams::default())?
     } else {
         Vec::new()
     };
     let (mut names, mut unmatched) = (Vec::<String>::new(), Vec::new());
     for pattern in given {
-        let found: Vec<String> = if glob::is_glob(pattern) {
+        let found: Vec<String> = if is_glob(pattern) {
             let ids = known.iter().map(|agent| agent.agent_id.as_str());
-            ids.filter(|id| glob::matches(pattern, id)).map(str::to_owned).collect()
+            ids.filter(|id| glob(pattern, id)).map(str::to_owned).collect()
         } else {
             vec![pattern.clone()]
         };

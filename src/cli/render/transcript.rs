@@ -2,7 +2,7 @@
 //! tokens and dollars.
 use super::screen::{Screen, Tone, millis};
 use super::words::{plain, plain_lines, usd};
-use crate::domain::{Finish, ModelAnswer, Step, Usage, counted};
+use crate::domain::{Finish, LengthUnit, ModelAnswer, Step, Usage, counted, shortened};
 use crate::protocol::StepView;
 use std::fmt::Write as _;
 
@@ -164,15 +164,7 @@ fn unmade(text: &mut String, step: &StepView, answer: &ModelAnswer, later: &[Ste
 
 fn sent(text: &mut String, args: &str, screen: &Screen) {
     if !matches!(args.trim(), "" | "{}") {
-        body(text, &format!("<- {}", shorten(args)), screen, Tone::Dim);
-    }
-}
-
-/// One line may be as long as the model likes.
-fn shorten(args: &str) -> String {
-    match args.char_indices().nth(ARGS_SHOWN) {
-        Some((end, _)) => format!("{}…", &args[..end]),
-        None => args.to_owned(),
+        body(text, &format!("<- {}", shortened(args, LengthUnit::Chars, ARGS_SHOWN)), screen, Tone::Dim);
     }
 }
 

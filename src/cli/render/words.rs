@@ -1,5 +1,5 @@
 //! Small things in words.
-use crate::domain::counted;
+use crate::domain::{LengthUnit, counted, shortened};
 use crate::protocol::LimitView;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -18,11 +18,7 @@ const GIST: usize = 160;
 
 /// The beginning of a line that may be long, as [`plain`] text.
 pub(in crate::cli) fn cut(text: &str) -> String {
-    let text = plain(text);
-    match text.char_indices().nth(GIST) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text,
-    }
+    shortened(&plain(text), LengthUnit::Chars, GIST).into_owned()
 }
 
 /// As [`plain`] for several lines: line ends and tabs stay.

@@ -1,9 +1,11 @@
 //! What is told of a conversation with a model.
 use super::payload::*;
-use crate::domain::{Finish, ModelAnswer, RunError, Said, Step, Talk, ToolReply, Usage};
+use crate::domain::{
+    Finish, LengthUnit, ModelAnswer, RunError, Said, Step, Talk, ToolReply, Usage, shortened,
+};
 
 /// Most of a text that an event carries. The whole is in the journal of the run.
-const EXCERPT: usize = 4096;
+const EXCERPT_BYTES: usize = 4096;
 
 impl Talk {
     /// What is told of it, in order.
@@ -124,8 +126,5 @@ fn called(step: u64, call: u64, tool: &str, args: &str, reply: &ToolReply, durat
 }
 
 fn excerpt(text: &str) -> String {
-    if text.len() <= EXCERPT {
-        return text.to_owned();
-    }
-    format!("{}…", &text[..text.floor_char_boundary(EXCERPT)])
+    shortened(text, LengthUnit::Bytes, EXCERPT_BYTES).into_owned()
 }

@@ -1,5 +1,5 @@
 //! What the errors say. A model reads them and tries again, so each says what would be right.
-use crate::domain::nearest;
+use crate::domain::{LengthUnit, nearest, shortened};
 use serde_json::{Map, Value};
 
 pub(super) fn one_of(name: &str, allowed: &[Value], value: &Value) -> String {
@@ -46,9 +46,5 @@ pub(super) fn shown(value: &Value) -> String {
 }
 
 pub(super) fn cut(text: &str) -> String {
-    const MOST: usize = 40;
-    match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
+    shortened(text, LengthUnit::Chars, 40).into_owned()
 }

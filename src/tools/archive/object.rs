@@ -3,7 +3,7 @@
 //! every zstd program passes over it and gives plain lines.
 use super::row::{self, Cell, Column, Kind, Row};
 use super::trouble::failed;
-use crate::domain::TimeUnit;
+use crate::domain::{TimeUnit, hex};
 use crate::tools::contract::ToolError;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -110,10 +110,6 @@ pub(super) struct Manifest {
 pub(super) struct Packed {
     pub(super) bytes: Vec<u8>,
     pub(super) manifest: Manifest,
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Packs rows. There must be one at least.

@@ -13,14 +13,13 @@
 //! different row, unless the source shows that nothing was deleted (see [`Tables::mend`]). Where the state database
 //! was lost, a copy that is equal to its row is taken for the row, and one that differs stays as a conflict. Going back is the same with the tables exchanged, and needs no journal.
 use super::journal::Journal;
-use super::object::hex;
 use super::point::point;
 use super::row::{Cell, Row};
 use super::source::Db;
 use super::source::outcome::{How, Left, Removed, Why, places};
 use super::source::table::{Bounds, CHUNK_BYTES, Filter, Table};
 use super::trouble::failed;
-use crate::domain::ArchiveSettings;
+use crate::domain::{ArchiveSettings, hex};
 use crate::tools::archive::ask::{Range, Restored};
 use crate::tools::archive::tally::Tally;
 use crate::tools::contract::ToolError;

@@ -1,7 +1,7 @@
 //! An answer as a caller gets it: pages as Markdown, JSON as JSON, text as text, and never more than a
 //! result may hold.
 use super::page;
-use crate::domain::{AnswerForm, Slips, read_json};
+use crate::domain::{AnswerForm, LengthUnit, Slips, read_json};
 use crate::net::Fetched;
 use crate::tools::contract::MAX_RESULT;
 use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
@@ -35,10 +35,10 @@ pub(super) async fn result(fetched: Fetched, wanted: Option<AnswerForm>) -> Resu
     let kind = media_type(&fetched.headers);
     let mut out = Map::new();
     out.insert("status".into(), fetched.status.as_u16().into());
-    out.insert("url".into(), shortened(fetched.url.as_str(), 2048).into());
+    out.insert("url".into(), LengthUnit::Bytes.beginning(fetched.url.as_str(), 2048).into());
     out.insert("content_type".into(), kind.clone().into());
     if let Some(to) = fetched.headers.get("location").and_then(|to| to.to_str().ok()) {
-        out.insert("location".into(), shortened(to, 2048).into());
+        out.insert("location".into(), LengthUnit::Bytes.beginning(to, 2048).into());
     }
     let mut truncated = fetched.truncated;
     let is_page = match wanted {
@@ -52,7 +52,7 @@ pub(super) async fn result(fetched: Fetched, wanted: Option<AnswerForm>) -> Resu
         let html = decoded(&fetched.body, &fetched.headers, true);
         let page = page::readable(html, fetched.url.to_string()).await?;
         if let Some(title) = page.title {
-            out.insert("title".into(), shortened(&title, 500).into());
+            out.insert("title".into(), LengthUnit::Bytes.beginning(&title, 500).into());
         }
         truncated |= page.truncated;
         truncated |= put_text(&mut out, &page.text);
@@ -111,7 +111,8 @@ fn put_text(out: &mut Map<String, Value>, text: &str) -> bool {
 /// `text/html` of `text/html; charset=utf-8`.
 fn media_type(headers: &HeaderMap) -> String {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    shortened(value.split(';').next().unwrap_or_default().trim(), 200).to_ascii_lowercase()
+    let kind = value.split(';').next().unwrap_or_default().trim();
+    LengthUnit::Bytes.beginning(kind, 200).to_ascii_lowercase()
 }
 
 /// The text in its encoding: by its first bytes, by the header, by what a page says of itself; else UTF-8,
@@ -150,8 +151,4 @@ fn is_binary(kind: &str, body: &[u8]) -> bool {
             "application/octet-stream" | "application/zip" | "application/gzip" | "application/pdf"
         )
         || body[..body.len().min(4096)].contains(&0)
-}
-
-fn shortened(text: &str, most: usize) -> &str {
-    &text[..text.floor_char_boundary(most)]
 }

@@ -1,5 +1,6 @@
 //! What servers write, made fit to be shown: nothing hidden, nothing that moves the cursor or turns
 //! the direction of the text around.
+use crate::domain::{LengthUnit, shortened};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -33,10 +34,7 @@ pub(super) fn visible(text: &str) -> String {
 
 /// The first characters, with a sign that there were more.
 pub(super) fn cut(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_owned(),
-    }
+    shortened(text, LengthUnit::Chars, most).into_owned()
 }
 
 /// A name of letters, digits, `_`, `.` and `-`; other characters become `_`.

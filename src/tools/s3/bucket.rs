@@ -6,7 +6,7 @@
 //! by `rusty-s3` in their addresses, so no address is ever shown.
 use super::error::{S3Error, S3ErrorKind};
 use super::exchange::{Answer, Reading, exchange};
-use crate::domain::{S3Settings, check_object_key};
+use crate::domain::{S3Settings, check_object_key, hex};
 use crate::{net, secret};
 use base64::Engine;
 use md5::Md5;
@@ -350,12 +350,4 @@ fn usual(xml: &str) -> String {
         Some((before, rest)) => format!("{before}{begin} xmlns=\"{NAMESPACE}\">{rest}"),
         None => xml.to_owned(),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -1,6 +1,7 @@
 //! JSON values as parameters of PostgreSQL. The server knows the type of each parameter from the
 //! statement, so each value is sent as text, and the server reads it as it reads a literal.
 use super::statement::bytes_of;
+use crate::domain::hex;
 use serde_json::Value;
 use std::error::Error;
 use tokio_postgres::types::private::BytesMut;
@@ -50,9 +51,7 @@ fn text(value: &Value, ty: &Type) -> Result<Option<String>, String> {
         }));
     }
     if let Some(bytes) = bytes_of(value) {
-        let bytes = bytes?;
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        return Ok(Some(format!("\\x{hex}")));
+        return Ok(Some(format!("\\x{}", hex(&bytes?))));
     }
     if let (Kind::Array(inner), Value::Array(items)) = (ty.kind(), value) {
         return array(items, inner).map(Some);
