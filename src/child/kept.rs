@@ -25,7 +25,7 @@ use tokio::net::unix::pipe;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::sync::Semaphore;
 
-/// How long a keeper that was told to end is waited for.
+/// How long a keeper that was asked to end is waited for.
 const MOMENT: Duration = Duration::from_secs(1);
 
 /// What is to be started.
@@ -33,7 +33,7 @@ const MOMENT: Duration = Duration::from_secs(1);
 pub(super) struct ProgramStart<'a> {
     /// The file.
     pub(super) program: &'a Path,
-    /// What it is told: its own name, then its arguments.
+    /// Its arguments, its own name first.
     pub(super) argv: &'a [String],
     /// All of its environment.
     pub(super) environment: &'a Environment,
@@ -183,7 +183,7 @@ impl KeptProgram {
                     let status = self.wait().await.unwrap_or_else(|| ExitStatus::from_raw(9));
                     self.ended = Some(match status.code() {
                         Some(NOT_ALLOWED) => Ended::NotStarted("its keeper did not get what to start".into()),
-                        // it was told to kill, and could not see the end of the program
+                        // it was asked to kill, and could not see the end of the program
                         Some(0) => Ended::Ran { status: ExitStatus::from_raw(9), left: false },
                         // with all that is in its group
                         _ if self.killed.load(Ordering::Relaxed) => Ended::Ran { status, left: false },
@@ -421,7 +421,7 @@ mod tests {
             };
             assert!(says(kept.over_memory(), over), "{memory}");
             assert!(says(kept.refused_processes(), refused), "{processes}");
-            // it is no group that could be ended
+            // it is not a group that could be ended
             std::mem::forget(kept.group.take());
         }
     }

@@ -65,7 +65,7 @@ fn lifted(from: BorrowedFd<'_>, name: &CStr, to: BorrowedFd<'_>, moved: &mut u64
     }
 }
 
-/// Removes what is no folder.
+/// Removes what is not a folder.
 fn unlinked(folder: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<()> {
     unlinkat(folder, name, AtFlags::empty())
 }

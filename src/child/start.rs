@@ -63,14 +63,14 @@ pub enum StartFailure {
 pub async fn start(order: StartOrder) -> Result<(KeptProgram, OutputPipes), StartFailure> {
     let in_folder = place_in(&order.cwd, HANGS).await?;
     let place = START_PLACES.acquire().await.expect("it is never closed");
-    let (tell, told) = oneshot::channel();
+    let (sender, receiver) = oneshot::channel();
     let (ends, ended) = oneshot::channel::<()>();
     let (runtime, cwd) = (Handle::current(), order.cwd.clone());
     let thread = std::thread::Builder::new().name("start".into()).spawn(move || {
         let _inside = runtime.enter();
         let started = start_now(&order);
         drop((in_folder, ends));
-        let _ = tell.send(started);
+        let _ = sender.send(started);
     });
     thread.map_err(|cause| StartFailure::System { program: cwd.clone(), cause })?;
     tokio::spawn(async move {
@@ -79,7 +79,7 @@ pub async fn start(order: StartOrder) -> Result<(KeptProgram, OutputPipes), Star
             tracing::warn!("a start in `{}` hangs: the disk does not answer", cwd.display());
         }
     });
-    told.await.unwrap_or_else(|_| Err(Unfit::Other("its start was broken off".into()).into()))
+    receiver.await.unwrap_or_else(|_| Err(Unfit::Other("its start was broken off".into()).into()))
 }
 
 /// A place among the starts in this folder, if one gets free within `patience`.

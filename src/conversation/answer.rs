@@ -11,7 +11,7 @@ pub(super) enum Verdict {
     Failed(RunError),
     /// It does not fit its schema; the text says why.
     Unfit(String),
-    /// It is no turn at all. What the model is to be told, if anything, and the end if that does not help.
+    /// It is not a turn. What is sent back to the model, if anything, and the end if that does not help.
     Again { say: Option<String>, error: RunError },
 }
 
@@ -45,7 +45,7 @@ pub(super) fn judge(answer: &ModelAnswer, schema: Option<&Value>, max_output_tok
     }
 }
 
-/// A call that nobody can read. Who has said it in a text is told so; else the same is asked once more.
+/// A call that can't be read. One that was written into the text is answered with that; else the same is asked once more.
 fn unreadable(why: &str, text: &str) -> Verdict {
     let say = (!text.is_empty()).then(|| {
         "Your answer holds a call of a tool as text, and so it was not made. If you want the call, make it by the \
@@ -56,7 +56,7 @@ fn unreadable(why: &str, text: &str) -> Verdict {
     Verdict::Again { say, error: RunError::new(kind, format!("the model's answer is not used: {why}")) }
 }
 
-/// What the model is told when its answer does not fit.
+/// What is sent back to the model when its answer does not fit.
 pub(super) fn ask_to_fit(why: &str) -> String {
     format!(
         "Your answer does not fit the schema that was asked for: {why}. Answer again with nothing but JSON \

@@ -33,7 +33,7 @@ pub struct Brief {
     pub frame: u64,
     /// The dearest of the model and those that may be asked instead.
     pub price: Option<Price>,
-    /// A turn without a word is no reason to fail at once: the same is asked once more.
+    /// An empty turn does not fail the run at once: the same is asked once more.
     pub ask_again: bool,
     /// JSON Schema that the final answer must fit.
     pub output_schema: Option<Value>,

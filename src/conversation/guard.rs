@@ -34,7 +34,7 @@ pub(super) struct HasRead {
 }
 
 impl HasRead {
-    /// How the model is told of it.
+    /// How it is named to the model.
     fn words(self) -> &'static str {
         if self.untrusted {
             "untrusted data was read in this run"
@@ -46,7 +46,7 @@ impl HasRead {
 
 /// Why a call is refused, for the model and for who reads what it did.
 pub(super) fn refusal(brief: &Brief, name: &str, valid: &Valid, read: HasRead) -> Option<String> {
-    // What a server says of its own tools is no reason to keep its own words from it.
+    // What a server says of its own tools does not keep its own words from it.
     let other_servers = brief.tools.iter().filter_map(|tool| tool.server.as_deref());
     let described = other_servers.into_iter().any(|server| valid.server.as_deref() != Some(server));
     let read = HasRead { untrusted: read.untrusted || described, ..read };

@@ -1,4 +1,4 @@
-//! What a model is told of earlier runs: bounded, and as data.
+//! What a model gets of earlier runs: bounded, and as data.
 use super::reply::{bounded, marked, short};
 use crate::domain::{ChatMessage, messages_at_most};
 

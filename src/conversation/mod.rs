@@ -17,7 +17,7 @@
 //!
 //! It asks again when all of that is done, and never while a request or a call is in flight: a
 //! `Calling` without `Called` means that a daemon ended in between. A call that reads or may be
-//! repeated is then planned again; for any other the model is told that its outcome is unknown. An
+//! repeated is then planned again; for any other the model gets a reply that its outcome is unknown. An
 //! `Asked` without an answer counts with its worst case, and the model is asked again.
 //!
 //! `calls` judges the calls of a turn, `guard` what they may still do, `limits` what may still be used, `answer` the last words;
@@ -96,7 +96,7 @@ impl Conversation {
         }
     }
 
-    /// The one that this journal tells of.
+    /// The one that this journal records.
     pub fn replay(brief: Brief, journal: &[Step]) -> Self {
         let mut conversation = Self::begin(brief);
         for step in journal {

@@ -10,7 +10,7 @@ pub const OUTCOME_UNKNOWN: &str = "outcome unknown:";
 /// Bytes of a reply that the model gets to read.
 pub(super) const MAX_REPLY: usize = 64 << 10;
 
-/// What is told after a crash in the middle of a call that must not be repeated.
+/// The reply after a crash in the middle of a call that must not be repeated.
 pub(super) fn lost_in_flight() -> String {
     format!(
         "{OUTCOME_UNKNOWN} the daemon ended while this call was in flight; it may or may not have happened. \
@@ -18,7 +18,7 @@ pub(super) fn lost_in_flight() -> String {
     )
 }
 
-/// A reply as the model gets it. `place` tells one call of a conversation from all others.
+/// A reply as the model gets it. `place` distinguishes one call of a conversation from all others.
 pub(super) fn shown(id: &str, tool: &str, place: &str, reply: &ToolReply, untrusted: bool) -> ToolReply {
     let text = bounded(&reply.text);
     let text = if untrusted { marked(&format!("tool {tool}"), place, &text) } else { text };

@@ -18,7 +18,7 @@ pub(super) const IDLE: Duration = Duration::from_secs(30);
 /// Largest answer, unpacked.
 pub(super) const MAX_ANSWER: usize = 8 << 20;
 
-/// Largest answer that tells of an error.
+/// Largest body of an error.
 const MAX_TROUBLE: usize = 64 << 10;
 
 /// How long an exchange may take.

@@ -79,7 +79,7 @@ impl Gate {
         };
         loop {
             let now = Instant::now();
-            // The one before may have been told to wait.
+            // The answer to the one before may say to wait.
             closed(now)?;
             let answer = self.state().ask(allowed, now);
             match answer {

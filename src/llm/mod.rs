@@ -376,15 +376,15 @@ impl Model {
         heard: &Heard<'_>,
     ) -> Result<ModelAnswer, ModelError> {
         let said = (heard.clean)(&reason.text);
-        let told = Wire::tokens(&reason.json);
+        let used = Wire::tokens(&reason.json);
         if reason.cause == Cause::Filter
             && status.is_client_error()
             && status != StatusCode::TOO_MANY_REQUESTS
         {
             let why = format!("a filter of the provider held it back ({}): {said}", status.as_u16());
             let finish = Finish::Refusal(why);
-            // nothing was done if nothing is told
-            let tokens = Some(told.unwrap_or_default());
+            // an error without a usage costs nothing
+            let tokens = Some(used.unwrap_or_default());
             return Ok(ModelAnswer { turn: ModelTurn::default(), finish, tokens, asked_twice: false });
         }
         if let Some(text) = trouble::failed_call(&reason.json) {
@@ -396,7 +396,7 @@ impl Model {
                 finish => finish,
             };
             turn.by = Some(self.mark.clone());
-            return Ok(ModelAnswer { turn, finish, tokens: told, asked_twice: false });
+            return Ok(ModelAnswer { turn, finish, tokens: used, asked_twice: false });
         }
         let wait = trouble::retry_after(&answered.headers, &reason.json, SystemTime::now());
         let mut error = trouble::refused(status, wrapped, wait, reason, &said, self.spec.api_key.as_ref());
@@ -404,7 +404,7 @@ impl Model {
             heard.place.close_for(wait.unsigned_abs());
         }
         error.try_fallback |= self.falls_back_on(status, reason.cause);
-        Err(ModelError { tokens: told, ..error })
+        Err(ModelError { tokens: used, ..error })
     }
 
     /// Is another model to be asked although this error does not pass?
@@ -462,7 +462,7 @@ fn parse(body: &[u8]) -> Result<Value, ModelError> {
     if text.trim_start().starts_with('<') {
         return Err(unusable("it is a web page instead of JSON; check `base_url`"));
     }
-    // The error tells line and column, never what stands there.
+    // The error names line and column, never what stands there.
     let json = read_json(body, Slips::Encoding).map_err(|error: serde_json::Error| match error.is_eof() {
         true if text.trim().is_empty() => unusable("it is empty; check `base_url`"),
         true => unusable("its JSON is cut off"),

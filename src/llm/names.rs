@@ -81,7 +81,7 @@ fn legalized(name: &str) -> String {
 
 /// An id for each call of each message, unique in the conversation. Those that the same model gave stay as
 /// they are; what another one said has ids that every provider takes: nine letters and digits (Mistral wants
-/// just these, OpenAI forty characters at the most). Replies are told apart by their place.
+/// just these, OpenAI forty characters at the most). Replies are identified by their place.
 pub(super) fn call_ids<'a>(
     messages: &'a [ChatMessage],
     is_own: impl Fn(&ModelTurn) -> bool,

@@ -204,7 +204,7 @@ pub(super) fn answer(answer: &Value, names: &Names<'_>) -> Result<(ModelTurn, Fi
     content(message, &mut turn)?;
     for word in ["reasoning_content", "reasoning", "thinking"] {
         if turn.thought.is_none() {
-            // Some use the same words for objects: those are no thoughts to show.
+            // Some use the same words for objects: those are not thoughts to show.
             add(&mut turn.thought, message[word].as_str().unwrap_or(""));
         }
     }

@@ -1,9 +1,9 @@
-//! Why a provider gives no answer, as far as its body tells: its words, wherever they stand, and what kind of
+//! Why a provider gives no answer, as far as its body says: its words, wherever they stand, and what kind of
 //! reason they name. What follows from it is left to `trouble`.
 use crate::domain::{Slips, read_json};
 use serde_json::Value;
 
-/// What is wrong, where that can be told from a body.
+/// What is wrong, where the body says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
     /// The account has no credit.

@@ -195,7 +195,7 @@ pub(super) fn goes_along(wire: Wire, asked: &Asked<'_>) -> bool {
 
 /// Is this an answer to the schema? `said` are the provider's words. A request that is refused as faulty
 /// may be one because of it: whoever has a newer field to refuse words that as he likes. Any other status
-/// may follow work that costs something, so it is no reason to ask once more.
+/// may follow work that costs something, so the same is not asked once more.
 pub(super) fn may_refuse_it(status: StatusCode, said: &str) -> bool {
     const WORDS: [&str; 8] = [
         "schema",

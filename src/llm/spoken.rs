@@ -1,4 +1,4 @@
-//! What a model says in the text of its answer that is no answer: thoughts between marks, and calls of tools that
+//! What a model writes into the text of its answer that is not an answer: thoughts between marks, and calls of tools that
 //! it writes down instead of making them, as local models do where their server does not know their template.
 //! Whether such a call is allowed, and what follows if it can't be read, is left to those above.
 mod calls;

@@ -81,7 +81,7 @@ impl Wire {
         }
     }
 
-    /// What was used; `None` if that is not told. A request can't have used nothing: who says so does
+    /// What was used; `None` if the answer does not say. A request can't have used nothing: who says so does
     /// not count.
     pub(super) fn tokens(answer: &Value) -> Option<Tokens> {
         tokens_said(answer).filter(|tokens| tokens.input > 0 || tokens.output > 0)

@@ -88,7 +88,7 @@ impl Allow {
 /// Why a request was not made, or gave nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GuardError {
-    /// The text is no address that is asked; says why.
+    /// The text is not an address that may be asked; says why.
     #[error("{0}")]
     Address(String),
     /// The host is not on the list.

@@ -31,13 +31,13 @@ pub(super) async fn addresses_for(own: Arc<Semaphore>, host: String, port: u16) 
 }
 
 async fn on_a_thread(host: String, port: u16, place: impl Send + 'static) -> io::Result<Vec<IpAddr>> {
-    let (tell, told) = oneshot::channel();
+    let (sender, receiver) = oneshot::channel();
     std::thread::Builder::new().name("lookup".into()).spawn(move || {
         let found = (host.as_str(), port).to_socket_addrs();
         drop(place);
-        let _ = tell.send(found.map(|all| all.map(|address| address.ip()).collect()));
+        let _ = sender.send(found.map(|all| all.map(|address| address.ip()).collect()));
     })?;
-    told.await.map_err(io::Error::other)?
+    receiver.await.map_err(io::Error::other)?
 }
 
 /// For clients that look names up themselves.

@@ -29,7 +29,7 @@ pub struct ToolInfo {
     pub description: String,
     /// JSON Schema of its arguments.
     pub schema: Value,
-    /// False: an MCP server tells of it in a way that can't be used.
+    /// False: what an MCP server says of it can't be used.
     pub available: bool,
 }
 
@@ -96,7 +96,7 @@ impl Progress {
         (Self(send), lines)
     }
 
-    /// Says a line. Where nobody keeps up with reading, it is left out.
+    /// Sends a line. It is dropped where nobody keeps up with reading.
     pub(super) fn say(&self, line: &str) {
         let _ = self.0.try_send(secret::redact(line).into_owned());
     }
@@ -113,8 +113,8 @@ pub struct ToolOutput {
     pub warnings: Vec<String>,
     /// This time it gave data from outside, although that is not said of the tool (only `recall`).
     pub untrusted: bool,
-    /// What tells the same as one of the items of the result, by the `id` of that (only `feed`): whoever was told the
-    /// one was told the others.
+    /// Items that report the same as one of the result, by the `id` of that (only `feed`): whoever has seen the one has
+    /// seen the others.
     pub doubles: HashMap<String, Vec<Value>>,
 }
 
@@ -209,7 +209,7 @@ pub(super) struct About {
 }
 
 impl About {
-    /// A tool that stays on this machine, and says nothing but what it was told by its owner.
+    /// A tool that stays on this machine, and gives nothing but what its owner configured.
     pub(super) fn local() -> Self {
         Self { effect: Effect::Read, reads_when: None, untrusted: false }
     }

@@ -19,7 +19,7 @@ pub(super) fn arguments(entry: &Entry, args: &Value) -> Result<Value, ToolError>
 }
 
 /// Runs a call within its bounds. It ends with this future, unless it blocks a thread. What went wrong with
-/// one that is more than a look is no plain failure: see [`ToolError::may_have_happened`].
+/// one that does more than look is not a plain failure: see [`ToolError::may_have_happened`].
 pub(super) async fn bounded(
     name: &str,
     effect: Effect,

@@ -355,7 +355,7 @@ fn make_like(file: &File, old: &File, about: &std::fs::Metadata) -> std::io::Res
     }
     let same_group = now.gid() == about.gid() || fchown(file, None, Some(about.gid())).is_ok();
     let same_list = copy_attributes(file, old).is_ok();
-    // What an agent wrote is no program.
+    // What an agent wrote is not executable.
     let mut mode = about.mode() & 0o666;
     if !same_group || !same_list {
         // Its group is another: that may do what everybody may.

@@ -204,7 +204,7 @@ impl Tools {
     }
 }
 
-/// What an MCP server's call may take longer than its bound, to say why it failed.
+/// Extra time on top of the bound of an MCP server's call, so that the server's own timeout comes first.
 const SERVER_GRACE: Duration = Duration::from_secs(2);
 
 /// Bound of a call that names none.

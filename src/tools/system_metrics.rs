@@ -13,9 +13,9 @@ use sysinfo::{
     CpuRefreshKind, MemoryRefreshKind, Networks, ProcessRefreshKind, ProcessesToUpdate, RefreshKind, System,
 };
 
-/// How long a file system may take to tell its room.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Over which the use of the processor is measured.
+/// How long a file system may take to report its space.
+const DISK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time over which the use of the processor is measured.
 const WINDOW: Duration = Duration::from_millis(200);
 
 /// File systems that store nothing.
@@ -65,7 +65,7 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
     let top = settings::size(asked.top.unwrap_or(MetricsArgs::TOP));
     let with_disks = asked.disks.unwrap_or(MetricsArgs::DISKS);
     let failed = |error: String| ToolError::Failed(format!("can't measure: {error}"));
-    let bound = PATIENCE.min(call.bound / 2);
+    let bound = DISK_TIMEOUT.min(call.bound / 2);
     let disks = async { if with_disks { Some(disks(bound).await) } else { None } };
     // The kernel answers these itself, so that many calls may measure at the same time.
     let machine = tokio::task::spawn_blocking(move || measure(top));
@@ -171,7 +171,7 @@ fn mounted() -> std::io::Result<Vec<Mounted>> {
     Ok(all)
 }
 
-/// Asks each for its room, all at the same time.
+/// Asks each for its space, all at the same time.
 async fn measured(
     all: Vec<Mounted>,
     bound: Duration,
@@ -207,7 +207,7 @@ async fn measured(
     found
 }
 
-/// Room on a file system, as df(1) tells it.
+/// Space on a file system, as df(1) reports it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Space {
     /// Bytes.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// `p_type` of the segment that names the loader.
 const PT_INTERP: u64 = 3;
-/// More headers or a longer name than these are no usual binary: it is not looked at.
+/// More headers or a longer name than these don't occur in usual binaries: the file is not looked at.
 const MOST_HEADERS: u64 = 128;
 const LONGEST_NAME: u64 = 4096;
 

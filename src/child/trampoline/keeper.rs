@@ -1,7 +1,7 @@
 //! The keeper of a program: the one above it and all that it starts, as long as any of that lives.
 //!
 //! It adopts what is orphaned below it (`PR_SET_CHILD_SUBREAPER`, prctl(2)): so whatever a program starts, in whatever session, group,
-//! namespace or environment, stays below the keeper, is found there, and ends with it. It ends when it is told to, and when
+//! namespace or environment, stays below the keeper, is found there, and ends with it. It ends when it is asked to, and when
 //! whoever started it is gone.
 use super::begin::{ENTER, Permission, channel, command, executed, permission};
 use super::process::{self, Stat};
@@ -27,7 +27,7 @@ const LOOK: Duration = Duration::from_millis(5);
 const HANDED_ON: [Signal; 6] =
     [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2];
 
-/// Waits for permission, starts the program, and stays until it is told to end.
+/// Waits for permission, starts the program, and stays until it is asked to end.
 pub(super) fn keep() -> ! {
     // Fails only for the leader of a group, which a fresh child is not.
     let _ = rustix::process::setsid();

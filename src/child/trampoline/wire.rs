@@ -139,7 +139,7 @@ pub struct Order {
     pub walls: Option<Walls>,
     /// The file.
     pub program: PathBuf,
-    /// What it is told: its own name, then its arguments.
+    /// Its arguments, its own name first.
     pub argv: Vec<OsString>,
 }
 
@@ -176,7 +176,7 @@ impl Order {
     /// Reads it from such a file.
     ///
     /// # Errors
-    /// What the system says, or that this is no order.
+    /// What the system says, or that this is not an order.
     pub fn from_file(file: BorrowedFd<'_>) -> io::Result<Self> {
         let mut file = File::from(file.try_clone_to_owned()?);
         // the other process has its place in it
@@ -194,7 +194,9 @@ impl Order {
             let [_, program, argv @ ..] = &words[count..] else { return None };
             (!argv.is_empty()).then(|| Self { walls, program: program.into(), argv: argv.to_vec() })
         };
-        read().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it was not told what to start"))
+        read().ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidData, "the order to start a program is incomplete")
+        })
     }
 }
 

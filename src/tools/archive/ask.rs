@@ -48,7 +48,7 @@ impl Range {
     }
 }
 
-/// Most rows that are told by name.
+/// Most rows that are reported by key.
 const EXAMPLES: usize = 3;
 
 /// What came of it.
@@ -109,7 +109,7 @@ impl Restored {
         }
         if self.ageless > 0 {
             notes.push(format!(
-                "still archived: {}, whose age can't be told, so that no range of time holds them; ask for them by key, \
+                "still archived: {}, whose age is not known, so that no range of time holds them; ask for them by key, \
                  or for all",
                 counted(self.ageless, "row")
             ));

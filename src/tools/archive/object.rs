@@ -98,7 +98,7 @@ pub(super) struct Manifest {
     pub(super) first: Vec<String>,
     /// The last key.
     pub(super) last: Vec<String>,
-    /// The oldest instant, where any can be told.
+    /// The oldest instant, where any is known.
     pub(super) oldest: Option<Timestamp>,
     /// The newest instant.
     pub(super) newest: Option<Timestamp>,

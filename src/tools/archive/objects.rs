@@ -261,7 +261,7 @@ impl Objects {
         self.seal(manifest).await
     }
 
-    /// Objects that nothing tells of: broken off before their rows were touched, so that all of these are in
+    /// Objects that no manifest or intent names: broken off before their rows were touched, so that all of these are in
     /// the database. Where that is not so, nothing is removed.
     async fn mend_strays(&self, db: &Db, table: &Table, mended: &mut Mended) -> Result<(), ToolError> {
         let names: BTreeSet<String> = self.shelf.list("").await?.into_iter().collect();
@@ -287,7 +287,7 @@ impl Objects {
         Ok(())
     }
 
-    /// Is each row of an object that nothing tells of in the table as it was, or in what follows the object? That is
+    /// Is each row of an object that no manifest or intent names in the table as it was, or in what follows the object? That is
     /// so where a way back was broken off at its very end.
     pub(super) async fn is_all_there(&self, db: &Db, table: &Table, name: &str) -> Result<bool, ToolError> {
         let Some(bytes) = self.shelf.get(name).await? else { return Ok(true) };
@@ -367,7 +367,7 @@ impl Objects {
         Ok(all)
     }
 
-    /// Objects that nothing tells of.
+    /// Objects that no manifest or intent names.
     pub(super) async fn strays(&self) -> Result<Vec<String>, ToolError> {
         let pending = self.pending().await?;
         let known: BTreeSet<String> = pending.iter().flat_map(|id| [id.clone(), successor(id)]).collect();

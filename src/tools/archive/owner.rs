@@ -15,7 +15,7 @@ const CLAIM: &str = "claim-";
 struct Owner {
     #[serde(flatten)]
     about: About,
-    /// What tells the database from others that have its address.
+    /// What distinguishes the database from others that have its address.
     #[serde(default)]
     database: String,
 }

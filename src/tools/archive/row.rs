@@ -23,7 +23,7 @@ use std::collections::HashMap;
 pub(super) struct Column {
     /// Its name.
     pub(super) name: String,
-    /// Its type, as the database says it; empty where SQLite was told none.
+    /// Its type, as the database says it; empty where its SQLite declaration has none.
     #[serde(rename = "type")]
     pub(super) kind: String,
 }
@@ -47,7 +47,7 @@ pub(super) struct Row {
     pub(super) key: Vec<Cell>,
     /// All values, as a JSON object without a line break.
     pub(super) line: Vec<u8>,
-    /// How old it is, where that can be told.
+    /// How old it is, where that is known.
     pub(super) at: Option<Timestamp>,
 }
 
@@ -197,7 +197,7 @@ pub(super) fn shown(cell: &Cell) -> String {
     }
 }
 
-/// The instant that a value of the column of the age stands for, where that can be told. Times without a
+/// The instant that a value of the column of the age stands for, where it stands for one. Times without a
 /// zone are UTC.
 pub(super) fn instant(cell: &Cell, unit: TimeUnit) -> Option<Timestamp> {
     let micros = |number: f64| {
@@ -216,7 +216,7 @@ pub(super) fn instant(cell: &Cell, unit: TimeUnit) -> Option<Timestamp> {
             if let Some(number) = text.parse::<f64>().ok().filter(|number| number.is_finite()) {
                 return micros(number);
             }
-            // "+00" of PostgreSQL is no offset of RFC 3339
+            // "+00" of PostgreSQL is not an offset of RFC 3339
             let padded = match text.as_bytes() {
                 [.., b'+' | b'-', a, b] if a.is_ascii_digit() && b.is_ascii_digit() && text.contains(':') => {
                     Cow::Owned(format!("{text}:00"))

@@ -194,7 +194,7 @@ impl Run<'_> {
         }
     }
 
-    /// If none of so many rows can come back, and no other did, that is no warning.
+    /// If none of so many rows can come back, and no other did, that is not worth a warning.
     fn must_not_be_one_way(&self, many: u64) -> Result<(), ToolError> {
         if self.tally.rows > 0 || self.tally.refused < many {
             return Ok(());

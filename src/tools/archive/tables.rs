@@ -2,7 +2,7 @@
 //!
 //! A row that is in both tables is still the source's. The way of a chunk:
 //!
-//! 1. rows whose key has another row at the destination stay: they are conflicts, and are told;
+//! 1. rows whose key has another row at the destination stay: they are conflicts, and are reported;
 //! 2. *intend*: the journal names the keys that are about to be put there, each with the SHA-256 of its row;
 //! 3. *put*: one transaction inserts them, reads them back and compares;
 //! 4. *delete*: as for objects, all or none; of what changed meanwhile, the copy is taken back;

@@ -21,7 +21,7 @@ pub(super) struct Tally {
     pub(super) last: Option<Vec<Cell>>,
 }
 
-/// Most rows that are told with why they could not come back.
+/// Most rows that are reported with why they could not come back.
 const REASONS: usize = 3;
 
 impl Tally {

@@ -1,4 +1,4 @@
-//! How an archive says that something can not be done.
+//! How an archive reports that something can't be done.
 use crate::tools::contract::ToolError;
 
 pub(super) fn failed(text: &str) -> ToolError {

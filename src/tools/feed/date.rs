@@ -1,7 +1,7 @@
 //! Dates as feeds write them: RFC 822 and its heirs, RFC 3339, asctime(3), and what people make of those.
 //!
 //! A text is read word by word, and each word must have a meaning: a time, a zone, a month, a number. So what is not
-//! understood is no date, never another one. Without a zone a time is UTC. The day of the week decides nothing.
+//! understood is not a date, never another one. Without a zone a time is UTC. The day of the week decides nothing.
 use crate::tools::feed::date::zone::Zone;
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};

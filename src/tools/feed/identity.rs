@@ -5,7 +5,7 @@
 //! of all), or different each time. So none of it alone decides. The items of the last answer, and those that left
 //! lately, are kept with their ids (`Feed`); an item of a new answer is the one of them with which it has the most in
 //! common, each of them for one item only (`TRAITS`, strongest first). What is none of them is born: it gets the best
-//! id that nobody else has. Where it is in doubt whether two are one, they are two: told twice is better than lost.
+//! id that nobody else has. Where it is in doubt whether two are one, they are two: reported twice is better than lost.
 use super::gather::{is_home, same_link, without_secrets};
 use super::item::{Feed, Item};
 use crate::domain::distance;
@@ -59,14 +59,14 @@ fn beginning(summary: &str) -> &str {
     summary.char_indices().nth(BEGINNING).map_or(summary, |(end, _)| &summary[..end])
 }
 
-/// Traits that are no sign of being the same: several different items have them.
+/// Traits that several different items have, so that they are not a sign of being the same.
 struct Shared {
     guids: HashSet<String>,
     links: HashSet<String>,
 }
 
 impl Shared {
-    /// What items that stand beside each other have in common tells them not apart.
+    /// What neighbouring items have in common does not distinguish them.
     fn of(lists: &[&[Item]], feed: &Feed) -> Self {
         let (mut guids, mut links) = (HashSet::new(), HashSet::new());
         for list in lists {

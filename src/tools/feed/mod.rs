@@ -70,7 +70,7 @@ pub(super) async fn call(call: Call) -> Result<ToolOutput, ToolError> {
         }
     }));
     let asked: Vec<Asked> = asked.buffered(AT_A_TIME).collect().await;
-    // One that is waited for was told before.
+    // A source that is waited for was reported before.
     if asked.iter().all(|(_, given)| matches!(given, Err(failure) if !failure.waits)) {
         return Err(ToolError::Failed(report::all_failed(&asked)));
     }

@@ -1,4 +1,4 @@
-//! What of the items an agent has been told already.
+//! Which items an agent has seen before.
 use super::Call;
 use crate::domain::{Entry, Fact, MemoryChange, novelty};
 use serde_json::Value;

@@ -63,7 +63,7 @@ pub(super) struct Given {
 pub(super) struct Failure {
     /// A sentence that says what is wrong, and what to do about it.
     pub(super) error: String,
-    /// It was not asked: an earlier answer wants to be waited for, and was told as a failure.
+    /// It was not asked: an earlier answer named a time to wait (`Retry-After`), and was reported as a failure then.
     pub(super) waits: bool,
 }
 
@@ -209,7 +209,7 @@ fn explain(error: GuardError, wish: &Wish) -> String {
     }
 }
 
-/// Why an answer is no feed, by its status.
+/// Why an answer is not a feed, by its status.
 fn refused(fetched: &Fetched) -> String {
     let status = fetched.status.as_u16();
     let wait = text_of(&fetched.headers, &RETRY_AFTER).filter(|wait| wait.len() < 40);

@@ -169,7 +169,7 @@ impl Http {
                 return Value::Object(said).to_string();
             }
             let mut open = self.open();
-            // Whose answer it is, its stream tells, unless its number is that of another request.
+            // An answer belongs to the request of its stream, unless its number is that of another request.
             let asked = match number(&said).and_then(|id| open.get(&id).copied()) {
                 Some(asked) => Some(asked),
                 None => asked.filter(|asked| open.contains_key(&asked.id)),
@@ -230,7 +230,7 @@ fn ours(status: StatusCode, text: String, unsure: bool) -> ErrorData {
     ErrorData::new(ErrorCode::INTERNAL_ERROR, text, Some(about))
 }
 
-/// An answer with a status that is no success.
+/// An answer with a status that is not a success.
 struct Refusal {
     status: StatusCode,
     /// An error of the protocol.

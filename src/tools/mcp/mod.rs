@@ -266,7 +266,7 @@ impl Servers {
         tool.check(&args).map_err(|error| ToolError::Arguments(format!("tool `{name}`: {error}")))?;
         let Value::Object(args) = args else { return Err(ToolError::Unknown(name).into()) };
         let params = CallToolRequestParams::new(tool.raw.clone()).with_arguments(args);
-        // Dropping the call tells the server that nobody waits for it any more.
+        // Dropping the call cancels it at the server.
         match tokio::time::timeout_at(deadline, session.peer.call_tool_once(params)).await {
             Ok(answer) => {
                 let died = matches!(answer, Err(ServiceError::TransportClosed));
@@ -508,7 +508,7 @@ fn is_cut_off(error: &ErrorData) -> bool {
     error.message.starts_with("streamable HTTP session was re-initialized")
 }
 
-/// All pages of a server's list. The error says whether the server failed, or its list is no use to us;
+/// All pages of a server's list. The error says whether the server failed, or its list can't be used;
 /// without a text, the server is gone.
 async fn all_pages(server: &str, session: &Session) -> Result<Vec<Listed>, (Option<String>, bool)> {
     let mut list = listing::List::of(server);

@@ -1,5 +1,5 @@
 //! Pins: what a tool of a server said of itself when a person trusted it. A tool that nobody has trusted is off, and so
-//! is one that says something else later. In memory; who keeps them is told of each change.
+//! is one that says something else later. In memory; each change is sent to whoever keeps them.
 use super::about::{About, Difference, differences};
 use crate::tools::mcp::text::{canonical, plain_name};
 use serde_json::{Value, json};
@@ -98,8 +98,8 @@ struct All {
     pinned: BTreeMap<Key, Known>,
     /// As they were seen last: what `trust` accepts, and nothing that nobody could look at.
     seen: BTreeMap<Key, Known>,
-    /// The difference that was told last.
-    told: BTreeMap<Key, String>,
+    /// The difference that was reported last.
+    reported: BTreeMap<Key, String>,
 }
 
 impl All {
@@ -113,13 +113,13 @@ impl All {
 }
 
 impl Pins {
-    /// These pins, and what tells of changes. A difference is told once, not with each look at it.
+    /// These pins, and the receiver of their changes. A difference is reported once, not with each look at it.
     pub fn load(pins: impl IntoIterator<Item = Pin>) -> (Arc<Self>, mpsc::UnboundedReceiver<PinChange>) {
-        let (changes, told) = mpsc::unbounded_channel();
+        let (changes, receiver) = mpsc::unbounded_channel();
         let known = |pin: Pin| ((pin.server, pin.tool), Known { hash: pin.hash, about: pin.about });
         let pinned = pins.into_iter().map(known).collect();
         let all = Mutex::new(All { pinned, ..All::default() });
-        (Arc::new(Self { all, changes: Some(changes) }), told)
+        (Arc::new(Self { all, changes: Some(changes) }), receiver)
     }
 
     /// What is pinned for a tool.
@@ -134,7 +134,7 @@ impl Pins {
         self.lock().pinned.get(&key).and_then(|known| known.about.clone())
     }
 
-    /// Pins a tool. Nobody is told.
+    /// Pins a tool. Nothing is sent.
     pub fn set(&self, pin: Pin) {
         let known = Known { hash: pin.hash, about: pin.about };
         self.lock().pinned.insert((pin.server, pin.tool), known);
@@ -191,7 +191,7 @@ impl Pins {
         let mut changes = Vec::new();
         for (key, new) in seen {
             let old = all.pinned.insert(key.clone(), new.clone());
-            all.told.remove(&key);
+            all.reported.remove(&key);
             if old.as_ref().map(|old| &old.hash) != Some(&new.hash) {
                 let words = |known: &Known| known.about.clone();
                 let (before, now) = (old.as_ref().and_then(words), new.about.clone());
@@ -239,7 +239,7 @@ impl Pins {
                 PinState::Same
             }
             Some(pinned) => {
-                if all.told.insert(key.clone(), hash.to_owned()).as_deref() != Some(hash) {
+                if all.reported.insert(key.clone(), hash.to_owned()).as_deref() != Some(hash) {
                     let changed = differences(pinned.about.as_deref(), Some(about));
                     let hashes = (Some(pinned.hash), hash.to_owned());
                     self.tell(PinEvent::Differs, key, hashes, pinned.about, changed);

@@ -140,7 +140,7 @@ impl LastWords {
 
     /// Its first and its last line, fit to be shown; empty if it said nothing. Some programs say what
     /// is wrong first, some last.
-    pub(super) fn told(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let text = {
             let said = self.said.lock().expect("no holder panics");
             String::from_utf8_lossy(&said[said.len().saturating_sub(WORDS)..]).into_owned()

@@ -117,7 +117,7 @@ impl Session {
                 self.signals.surely_lost()
             }
             Some(_) => false,
-            // A line that was not written to its end is no message.
+            // A line that was not written to its end is not a message.
             None => error.is::<io::Error>(),
         }
     }
@@ -431,8 +431,8 @@ async fn values(of: &BTreeMap<String, TextOrSecret>, what: &str) -> Result<Vec<(
 }
 
 fn with_words(text: String, words: Option<&LastWords>) -> String {
-    match words.map(LastWords::told).filter(|told| !told.is_empty()) {
-        Some(told) => format!("{text}; it said: {told}"),
+    match words.map(LastWords::text).filter(|said| !said.is_empty()) {
+        Some(said) => format!("{text}; it said: {said}"),
         None => text,
     }
 }

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Longest line that a server may send.
 pub(super) const MAX_LINE: usize = 4 << 20;
-/// So many lines that are no use within [`NOISE_TIME`] and without an answer between them, and the server is
+/// After this many lines that are not messages within [`NOISE_TIME`], without an answer between them, the server is
 /// given up. A program may write its log there; one that does nothing else costs time for nothing.
 const MAX_NOISE: usize = 10_000;
 const NOISE_TIME: Duration = Duration::from_secs(10);
@@ -27,7 +27,7 @@ const NOISE_TIME: Duration = Duration::from_secs(10);
 const MAX_REQUESTS: usize = 100;
 /// Of a line that is too long, so much is looked at to find whose answer it is.
 const HEAD: usize = 512;
-/// In place of an answer that was too long. A server's own codes are told apart by [`is_too_long`].
+/// In place of an answer that was too long. [`is_too_long`] distinguishes it from a server's own codes.
 const TOO_LONG: ErrorCode = ErrorCode(-32_603);
 const TOO_LONG_TEXT: &str = "bgagent: the answer is longer than 4 MiB";
 
@@ -41,7 +41,7 @@ pub(super) fn too_long() -> ErrorData {
     ErrorData::new(TOO_LONG, TOO_LONG_TEXT, None)
 }
 
-/// What a connection tells those who use it.
+/// What a connection reports to those who use it.
 #[derive(Debug, Default)]
 pub(super) struct Signals {
     /// The server says that its tools changed.
@@ -255,7 +255,7 @@ where
             if self.noise.1 >= MAX_NOISE {
                 let secs = NOISE_TIME.as_secs();
                 self.signals.give_up(&format!(
-                    "it wrote {MAX_NOISE} lines that are no messages within {secs} s, and answered nothing: have it \
+                    "it wrote {MAX_NOISE} lines that are not messages within {secs} s, and answered nothing: have it \
                      write its log to standard error"
                 ));
                 return None;

@@ -65,7 +65,7 @@ pub(super) async fn memory(thresholds: &Thresholds) -> Measured {
             let used = percent(total.saturating_sub(available), total);
             Measured::judged(thresholds, used, "%", format!("memory is {} % used", plain(tenth(used))))
         }
-        Ok(_) => Measured::failed("memory can't be measured: the system does not tell its size"),
+        Ok(_) => Measured::failed("memory can't be measured: the system does not report its size"),
         Err(error) => Measured::failed(format!("memory can't be measured: {error}")),
     }
 }
@@ -159,7 +159,7 @@ fn has_words(line: &str, wanted: &str) -> bool {
     })
 }
 
-/// What an interpreter was told to run: a file, or a module of Python.
+/// What an interpreter runs: a file, or a module of Python.
 fn script(cmd: &[OsString]) -> Option<&str> {
     const INTERPRETERS: &[&str] = &[
         "sh", "bash", "dash", "ash", "zsh", "ksh", "fish", "busybox", "python", "perl", "ruby", "node",

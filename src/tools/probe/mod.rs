@@ -1,7 +1,7 @@
 //! `probe`: a list of checks, each compared with its thresholds. What is wrong with the world is a
 //! finding, never an error of the tool: only arguments that make no sense are one.
 //!
-//! When a finding becomes an incident, and whom that is told, is decided elsewhere.
+//! When a finding becomes an incident, and who is notified, is decided elsewhere.
 use super::blocking::panic_text;
 use super::contract::{About, Call, ToolError, ToolOutput};
 use super::system_metrics::tenth;
@@ -31,7 +31,7 @@ pub(super) fn about() -> About {
     About { untrusted: true, ..About::local() }
 }
 
-/// So many checks run at a time.
+/// Most checks that run at a time.
 const PARALLEL: usize = 16;
 
 /// A check that can't get at least this much time, and asks for more, is not begun.

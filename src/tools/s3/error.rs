@@ -81,7 +81,7 @@ impl S3Error {
     }
 }
 
-/// What an answer that is no success means. `body`: its beginning.
+/// What an answer that is not a success means. `body`: its beginning.
 pub(super) fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> S3Error {
     let body = String::from_utf8_lossy(body);
     let code = element(&body, "Code").unwrap_or_default();

@@ -254,7 +254,7 @@ fn array(inner: &Type, from: &mut Reader<'_>) -> Result<Value, String> {
     if sizes.is_empty() {
         return Ok(Value::Array(Vec::new()));
     }
-    // Each has at least its length before it: what says that there are more is no array.
+    // Each has at least its length before it: a text with a larger count is not an array.
     let all = sizes.iter().try_fold(1, |all: usize, size| all.checked_mul(usize::try_from(*size).ok()?));
     match all {
         Some(0) => return Ok(Value::Array(Vec::new())),

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 /// Longest text that `replace` makes.
 const MAX_TEXT: usize = 2 << 20;
-/// Most characters that `trim` is told to take away.
+/// Most characters in the set that `trim` takes away.
 const MAX_SET: usize = 50;
 
 pub(super) fn replace_slow_ones(connection: &Connection) -> Result<()> {

@@ -203,7 +203,7 @@ impl Rules {
         if harmless && self.ddl { Ok(()) } else { Err(NO_DDL.into()) }
     }
 
-    /// Views and triggers are no way around the list: what they touch must be in it as well. The name that
+    /// Views and triggers don't lead around the list: what they touch must be in it as well. The name that
     /// SQLite says for whom it asks could be that of a common table expression.
     fn table(&self, name: &str) -> Result<(), String> {
         let name = name.to_lowercase();

@@ -42,7 +42,7 @@ pub(super) async fn run(
     };
     let address = Address::of(url, settings.password.as_ref(), bound).await?;
     let place = address.place.clone();
-    // Until the server is told to commit, whatever happens leaves everything as it was.
+    // Until COMMIT is sent, whatever happens leaves everything as it was.
     let committing = AtomicBool::new(false);
     let work = async {
         let mut link = Link::open(address).await?;

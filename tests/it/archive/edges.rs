@@ -112,7 +112,7 @@ async fn what_a_range_can_t_tell_the_age_of_is_said() {
     let back = restore(&tools, "old", range).await.unwrap();
     assert_eq!(back["restored"], 1);
     let notes = back["notes"].to_string();
-    assert!(notes.contains("1 row, whose age can't be told"), "{back}");
+    assert!(notes.contains("1 row, whose age is not known"), "{back}");
     assert_eq!(restore(&tools, "old", ArchiveRange::default()).await.unwrap()["restored"], 1);
 }
 

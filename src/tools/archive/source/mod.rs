@@ -44,7 +44,7 @@ impl Db {
         }
     }
 
-    /// What tells this database from each other one, however it is called. Of an SQLite file it is known when it
+    /// What distinguishes this database from all others, however it is addressed. Of an SQLite file it is known when it
     /// is locked.
     pub(super) async fn identity(&self) -> Result<Option<String>, ToolError> {
         match self {

@@ -185,7 +185,7 @@ impl Postgres {
         values: Vec<Option<String>>,
         bounds: Bounds,
     ) -> Result<Page, ToolError> {
-        // The time of the run may be up while rows are looked for: that is no failure.
+        // The time of the run may be up while rows are looked for: that is not a failure.
         let late_or = |error: tokio_postgres::Error| match error.code() == Some(&SqlState::QUERY_CANCELED) {
             true => Ok(Page { rows: Vec::new(), end: false, late: true }),
             false => Err(self.say_of(table, &error, sql)),

@@ -57,7 +57,7 @@ impl Postgres {
         Ok((found.get(0), format!("{only}{}.{}", quote(&schema), quote(&table))))
     }
 
-    /// Its columns, what tells its rows apart, and what refers to it.
+    /// Its columns, what distinguishes its rows, and what refers to it.
     pub(super) async fn look(&self, spec: &TableSpec, oid: u32, quoted: String) -> Result<Table, ToolError> {
         let sql = "SELECT a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull, \
              a.attgenerated::text, a.attnum FROM pg_catalog.pg_attribute a \
@@ -97,7 +97,7 @@ impl Postgres {
                JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.n \
                JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation \
                WHERE k.at <= i.indnkeyatts AND k.compared <> a.attcollation AND NOT c.collisdeterministic)";
-        // What an index tells apart may be equal to the column, by a collation that is not deterministic.
+        // What an index distinguishes may be equal to the column, by a collation that is not deterministic.
         let indexes = self.client().query(sql, &[&oid]).await.map_err(|error| self.say(&error, sql))?;
         if !indexes.iter().any(|index| index.get::<_, Vec<i16>>(0) == wanted) {
             return Err(no_key(spec));
@@ -119,7 +119,7 @@ impl Postgres {
         })
     }
 
-    /// A table that the server empties when it falls is no place for the only copy of a row.
+    /// A table that the server empties after a crash must not hold the only copy of a row.
     pub(in super::super) async fn must_last(&self, table: &Table) -> Result<(), ToolError> {
         let sql = "SELECT c.oid::regclass::text FROM pg_catalog.pg_class c, (SELECT pg_catalog.to_regclass($1::text)::oid AS oid) AS t \
              WHERE c.relpersistence <> 'p' AND (c.oid = t.oid OR c.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(t.oid))) LIMIT 1";

@@ -1,4 +1,4 @@
-//! Rows are put into a table, as many as it takes. Those that it does not take are told by name, and cost no other.
+//! Rows are put into a table, as many as it takes. Those that it does not take are reported by key, and cost no other.
 use super::super::outcome::{Put, altered, displaced, kept_out, name};
 use super::super::table::{Table, quote};
 use super::{Postgres, ROW_PATIENCE, WRITES};
@@ -128,7 +128,7 @@ impl Postgres {
                         put.refused.extend(missing.into_iter().map(|at| (at, kept_out(table, &rows[at]))));
                         continue;
                     }
-                    // Another row may be in the way, or a trigger: whoever puts it plainly is told which.
+                    // Another row may be in the way, or a trigger: a plain INSERT is answered with which.
                     for at in missing {
                         asked += 1;
                         match asked <= MOST_ASKED {

@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 impl Sqlite {
-    /// What tells this database from each other one; `None` if it was never locked. Who only looks does not lock it.
+    /// What distinguishes this database from all others; `None` if it was never locked. Reading does not lock it.
     pub(in super::super) fn identity(&self) -> Option<String> {
         let read = || fs::read_to_string(self.lock_path().ok()?).ok();
         let known = self.identity.clone().or_else(read)?;

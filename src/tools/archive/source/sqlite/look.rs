@@ -1,4 +1,4 @@
-//! Looks at a table of an SQLite file: its columns, what tells its rows apart, and what refers to it.
+//! Looks at a table of an SQLite file: its columns, what distinguishes its rows, and what refers to it.
 use super::super::names::readings;
 use super::super::table::{
     Ability, Cast, Filter, Read, Referrer, Table, TableSpec, about, check_columns, has_column, no_key,
@@ -102,7 +102,7 @@ pub(super) fn check_filter(db: &Connection, table: &Table, filter: &Filter) -> R
     Ok(())
 }
 
-/// How the key's columns are compared: by the collation of the unique index that tells rows apart.
+/// How the key's columns are compared: by the collation of the unique index that distinguishes rows.
 fn keys(db: &Connection, spec: &TableSpec, primary: &[(i64, String, bool)]) -> Result<Vec<String>, Trouble> {
     let same =
         |names: &[String]| names.len() == spec.key.len() && spec.key.iter().all(|key| names.contains(key));

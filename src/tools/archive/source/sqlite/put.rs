@@ -1,4 +1,4 @@
-//! Rows are put into a table, as many as it takes. Those that it does not take are told by name, and cost no other.
+//! Rows are put into a table, as many as it takes. Those that it does not take are reported by key, and cost no other.
 use super::super::outcome::{Put, altered, name};
 use super::super::table::Table;
 use super::statement::{Trouble, allow_texts, bind, columns, is_late, one, select_by_key};
