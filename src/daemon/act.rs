@@ -1,6 +1,6 @@
 //! Performs what the engine decided, once it is durable. Decides nothing.
 use crate::child;
-use crate::daemon::inbox::Message;
+use crate::daemon::inbox::{Message, RunPing};
 use crate::domain::{AgentId, Body, Entry, Fact, Fleet, LastResult, RedisSpec, RunId, Trigger};
 use crate::engine::Start;
 use crate::llm::Models;
@@ -34,17 +34,19 @@ pub(super) struct Actor {
     tools: Arc<Mutex<Arc<Tools>>>,
     /// The stream that events are copied to.
     redis: watch::Sender<Option<Arc<RedisSpec>>>,
+    pings: mpsc::Sender<RunPing>,
     /// Nobody waits for the store any more.
     given_up: CancellationToken,
 }
 
 impl Actor {
-    /// `inbox` gets what runners report; output goes straight to the store.
+    /// `inbox` gets what runners report, `pings` what monitors are to hear; output goes straight to the store.
     pub(super) fn new(
         store: Store,
         fleet: &Arc<Fleet>,
         pins: Vec<Pin>,
         inbox: mpsc::Sender<Message>,
+        pings: mpsc::Sender<RunPing>,
     ) -> Self {
         let (reports, reported) = mpsc::channel(1024);
         let given_up = CancellationToken::new();
@@ -66,6 +68,7 @@ impl Actor {
             results: Arc::default(),
             tools: Arc::new(Mutex::new(tools)),
             redis: watch::channel(fleet.redis.clone()).0,
+            pings,
             given_up,
         }
     }
@@ -144,6 +147,14 @@ impl Actor {
             };
             runner::attempt(brief, shared, stopped).await;
         });
+    }
+
+    /// A monitor is to hear how a run goes. Nothing waits for it.
+    pub(super) fn ping(&self, ping: RunPing) {
+        if let Err(error) = self.pings.try_send(ping) {
+            let agent = &error.into_inner().agent;
+            tracing::warn!(%agent, "a ping was left out: too many wait");
+        }
     }
 
     /// Tells an attempt to end.

@@ -16,6 +16,7 @@ mod writing;
 
 use super::act::Actor;
 use super::clock::{self, Alarm};
+use super::inbox::RunPing;
 use super::views;
 use crate::domain::{Entry, Fact, ProcessRole, RunId};
 use crate::engine::{Action, Decision, Engine, Input, Reservation, Ticket};
@@ -406,6 +407,9 @@ impl EventLoop {
                     if let Some(Waiter::Asker(granted)) = self.waiters.remove(&ticket) {
                         let _ = granted.send(answer);
                     }
+                }
+                Action::Ping { agent, spec, signal, run } => {
+                    self.actor.ping(RunPing { agent, spec, signal, run });
                 }
                 Action::LookAhead(looks) => self.looks.add(looks),
                 Action::Reply { ticket, result } => {

@@ -1,6 +1,6 @@
 //! What comes to the loop, and the ends of its inboxes for those who talk to it.
 use crate::config::RejectedFor;
-use crate::domain::Now;
+use crate::domain::{AgentId, Now, PingSignal, PingSpec, RunId};
 use crate::engine::{Command, Engine};
 use crate::protocol::RpcError;
 use crate::runner::Report;
@@ -33,6 +33,18 @@ pub(super) enum Message {
     AskLead,
     /// Go down.
     ShutDown { reason: String, now: bool, answer: Option<oneshot::Sender<Answer>> },
+}
+
+/// A monitor is to hear how a run goes.
+pub(super) struct RunPing {
+    /// Whose.
+    pub(super) agent: AgentId,
+    /// Which monitor.
+    pub(super) spec: Arc<PingSpec>,
+    /// What it hears.
+    pub(super) signal: PingSignal,
+    /// Which run.
+    pub(super) run: RunId,
 }
 
 /// A question about the present.

@@ -1,13 +1,13 @@
 //! Has another monitor hear that the daemon lives (`[daemon] ping`) and how the runs of agents go (`ping` of an agent): it
 //! says so when it hears nothing. A daemon that can't write, or whose loop is stuck, sends nothing.
 //!
-//! A ping that does not get there is tried again twice, and then left out: the next one comes. After a restart, the runs of
-//! the last minute are pinged for again, under the same `rid`.
+//! A ping that does not get there is tried again twice, and then left out: the next one comes. Those of runs come from the
+//! engine, with all that it decides; after a restart, the runs of the last minute are pinged for again, under the same `rid`.
 use super::clock;
-use super::inbox::Handle;
-use crate::domain::{AgentId, EventType, LoggedEvent, Payload, PingSpec, RunId, Seq};
-use crate::notify::{PingSignal, ping};
-use crate::store::{EventFilter, Store};
+use super::inbox::{Handle, RunPing};
+use crate::domain::{AgentId, EventType, LoggedEvent, Payload, PingSignal, Seq};
+use crate::notify::ping;
+use crate::store::{EventFilter, FoundRun, Reader, Store};
 use jiff::SignedDuration;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,21 +19,14 @@ use tokio_util::sync::CancellationToken;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Before each further try.
 const AGAIN: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(10)];
-/// Pings of one agent that wait.
-const WAITING: usize = 64;
-/// Events that are looked at together.
-const PAGE: usize = 256;
+/// Pings that wait, of one agent and of all that have just ended.
+pub(super) const WAITING: usize = 256;
+/// Events of the last minute before this life that are looked at.
+const PAGE: usize = 1024;
 /// Runs that ended so long before a start are pinged for again.
 const BEFORE: SignedDuration = SignedDuration::from_mins(1);
 /// How often it is looked whether the configuration asks for other pings.
 const LOOK: Duration = Duration::from_secs(5);
-
-/// A ping of a run.
-struct OfRun {
-    spec: Arc<PingSpec>,
-    signal: PingSignal,
-    run: Option<RunId>,
-}
 
 /// Says that the daemon lives, as often as the configuration says, until it goes down.
 pub(super) async fn daemon(handle: Handle, down: CancellationToken) {
@@ -68,65 +61,66 @@ pub(super) async fn daemon(handle: Handle, down: CancellationToken) {
     }
 }
 
-/// Says how the runs of agents go, until the daemon goes down.
-pub(super) async fn agents(store: Store, handle: Handle, down: CancellationToken) {
-    let mut newest = store.newest();
-    let since = clock::now().wall.saturating_sub(BEFORE).unwrap_or(jiff::Timestamp::MIN);
-    let mut cursor = store.read(move |reader| reader.cursor_at(since)).await.unwrap_or(*newest.borrow());
-    let mut lines: HashMap<AgentId, mpsc::Sender<OfRun>> = HashMap::new();
+/// Says how the runs of agents go: first of those that ended within the last minute before this life, then of those that the
+/// engine tells of, until it ends.
+pub(super) async fn agents(
+    store: Store,
+    handle: Handle,
+    began_after: Seq,
+    mut runs: mpsc::Receiver<RunPing>,
+) {
+    let mut lines: HashMap<AgentId, mpsc::Sender<RunPing>> = HashMap::new();
+    for ping in before(&store, &handle, began_after).await {
+        pass_on(&mut lines, ping);
+    }
+    while let Some(ping) = runs.recv().await {
+        pass_on(&mut lines, ping);
+    }
+}
+
+fn pass_on(lines: &mut HashMap<AgentId, mpsc::Sender<RunPing>>, ping: RunPing) {
+    let agent = ping.agent.clone();
+    let line = lines.entry(agent.clone()).or_insert_with(|| {
+        let (line, waiting) = mpsc::channel(WAITING);
+        tokio::spawn(send_all(agent.clone(), waiting));
+        line
+    });
+    if line.try_send(ping).is_err() {
+        tracing::warn!(%agent, "a ping was left out: too many wait");
+    }
+}
+
+/// What monitors may not have heard of the life before this one.
+async fn before(store: &Store, handle: &Handle, until: Seq) -> Vec<RunPing> {
+    let specs = handle.ask(|engine, _| {
+        let with_ping = |agent: &Arc<crate::domain::AgentSpec>| Some((agent.id.clone(), agent.ping.clone()?));
+        engine.fleet().agents.iter().filter_map(with_ping).collect::<HashMap<_, _>>()
+    });
+    let Some(specs) = specs.await.filter(|specs| !specs.is_empty()) else { return Vec::new() };
     let kinds = [EventType::TaskStarted, EventType::TaskCompleted, EventType::TaskError];
     let filter = EventFilter {
         types: kinds.iter().map(|kind| kind.as_str().to_owned()).collect(),
         ..EventFilter::default()
     };
-    loop {
-        newest.borrow_and_update();
-        if let Some(next) = look(&store, &handle, &mut lines, cursor, &filter).await {
-            cursor = next;
-        }
-        tokio::select! {
-            () = down.cancelled() => return,
-            changed = newest.changed() => if changed.is_err() { return },
-        }
-    }
-}
-
-/// Looks at what happened after this event; up to where it has looked.
-async fn look(
-    store: &Store,
-    handle: &Handle,
-    lines: &mut HashMap<AgentId, mpsc::Sender<OfRun>>,
-    mut cursor: Seq,
-    filter: &EventFilter,
-) -> Option<Seq> {
-    let specs = handle.ask(|engine, _| {
-        let with_ping = |agent: &Arc<crate::domain::AgentSpec>| Some((agent.id.clone(), agent.ping.clone()?));
-        engine.fleet().agents.iter().filter_map(with_ping).collect::<HashMap<_, _>>()
-    });
-    let specs = specs.await?;
-    if specs.is_empty() {
-        return Some(*store.newest().borrow());
-    }
-    loop {
-        let asked = filter.clone();
-        let page = store.read(move |reader| reader.events_after(cursor, &asked, PAGE)).await.ok()?;
-        for event in &page.events {
-            let Some((agent, spec)) = event.agent_id.as_ref().and_then(|id| specs.get_key_value(id)) else {
-                continue;
-            };
-            let Some(signal) = signal_of(event) else { continue };
-            let line = lines.entry(agent.clone()).or_insert_with(|| {
-                let (line, waiting) = mpsc::channel(WAITING);
-                tokio::spawn(send_all(agent.clone(), waiting));
-                line
-            });
-            if line.try_send(OfRun { spec: spec.clone(), signal, run: event.run_id }).is_err() {
-                tracing::warn!(%agent, "a ping was left out: too many wait");
+    let since = clock::now().wall.saturating_sub(BEFORE).unwrap_or(jiff::Timestamp::MIN);
+    let read = move |reader: &Reader| {
+        let page = reader.events_after(reader.cursor_at(since)?, &filter, PAGE)?;
+        let mut pings = Vec::new();
+        for event in page.events.iter().filter(|event| event.seq <= until) {
+            let (Some(agent), Some(run)) = (&event.agent_id, event.run_id) else { continue };
+            let (Some(spec), Some(signal)) = (specs.get(agent), signal_of(event)) else { continue };
+            let found = reader.find_run(&run.to_string())?;
+            if matches!(found, FoundRun::One(row) if row.claim.mode.is_normal()) {
+                pings.push(RunPing { agent: agent.clone(), spec: spec.clone(), signal, run });
             }
         }
-        cursor = page.cursor;
-        if page.events.len() < PAGE {
-            return Some(cursor);
+        Ok(pings)
+    };
+    match store.read(read).await {
+        Ok(pings) => pings,
+        Err(error) => {
+            tracing::warn!(%error, "whether monitors have heard of the last runs could not be read");
+            Vec::new()
         }
     }
 }
@@ -142,15 +136,15 @@ fn signal_of(event: &LoggedEvent) -> Option<PingSignal> {
 }
 
 /// One after the other: a start is heard before its end.
-async fn send_all(agent: AgentId, mut waiting: mpsc::Receiver<OfRun>) {
-    while let Some(OfRun { spec, signal, run }) = waiting.recv().await {
-        let mut sent = ping(&spec.url, signal, run, PATIENCE).await;
+async fn send_all(agent: AgentId, mut waiting: mpsc::Receiver<RunPing>) {
+    while let Some(RunPing { spec, signal, run, .. }) = waiting.recv().await {
+        let mut sent = ping(&spec.url, signal, Some(run), PATIENCE).await;
         for pause in AGAIN {
             if sent.as_ref().err().is_none_or(|error| !error.worth_retrying) {
                 break;
             }
             tokio::time::sleep(pause).await;
-            sent = ping(&spec.url, signal, run, PATIENCE).await;
+            sent = ping(&spec.url, signal, Some(run), PATIENCE).await;
         }
         if let Err(error) = sent {
             tracing::warn!(%agent, %error, "a ping did not get there");

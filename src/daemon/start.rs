@@ -435,7 +435,8 @@ async fn serve(
         Pin { server, tool, hash, about }
     });
     let pins = pins.collect();
-    let actor = Actor::new(store.clone(), &fleet, pins, inbox.clone());
+    let (heard, pinged) = mpsc::channel(pings::WAITING);
+    let actor = Actor::new(store.clone(), &fleet, pins, inbox.clone(), heard);
     let tools = actor.tools();
     let results = actor.results();
     let redis = actor.redis();
@@ -477,7 +478,7 @@ async fn serve(
         exports::Copied { database: restored.database, ancestors: restored.ancestors, progress: exported };
     let exporting = tokio::spawn(exports::run(store.clone(), copied, redis, inbox.clone(), down.clone()));
     tokio::spawn(pings::daemon(handle.clone(), down.clone()));
-    tokio::spawn(pings::agents(store.clone(), handle.clone(), down.clone()));
+    tokio::spawn(pings::agents(store.clone(), handle.clone(), began_after, pinged));
     tokio::spawn(retention::run(store.clone(), handle.clone(), down.clone()));
     tokio::spawn(retention::look_after(store.clone(), handle.clone(), down.clone()));
     tokio::spawn(retention::watch_lead(store.clone(), handle.clone(), down.clone()));

@@ -73,6 +73,31 @@ pub fn cut_at_sentence<'t>(text: &'t str, counted: LengthUnit, most: usize, rest
     Cow::Owned(format!("{}{mark}", fits[..end].trim_end()))
 }
 
+/// Words of somebody else as one line of at most so many characters: without what can't be seen, such as what turns the
+/// direction of writing. What is cut ends with `…`.
+pub fn one_line(text: &str, most: usize) -> String {
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control());
+    let words = words.map(|word| word.chars().filter(|c| !is_unseen(*c)).collect::<String>());
+    let line = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+/// The same in quotes, for a line of ours: where they end can't be written within them.
+pub fn quoted(text: &str, most: usize) -> String {
+    format!("\"{}\"", one_line(text, most).replace('"', "'"))
+}
+
+/// Characters without a width, and those that turn the direction of writing.
+pub fn is_unseen(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e0fff}')
+}
+
 /// Where the last sentence or line of this beginning of a text ends; `after` follows it.
 fn sentence_end(text: &str, after: Option<char>) -> Option<usize> {
     let follows = |end: usize| text[end..].chars().next().or(after);
@@ -127,6 +152,13 @@ mod tests {
         ] {
             assert_eq!(shortened("Büro", counted, most), cut, "{counted:?} {most}");
         }
+    }
+
+    #[test]
+    fn words_of_others_stay_one_line_in_their_quotes() {
+        let said = "no\n\tsuch \u{202e}hook\u{200b}\u{1b}[31m \" and more";
+        assert_eq!(one_line(said, 99), "no such hook [31m \" and more");
+        assert_eq!(quoted(said, 20), "\"no such hook [31m ' …\"");
     }
 
     #[test]

@@ -281,6 +281,18 @@ pub enum Fact {
         /// What it says.
         notice: Box<Notice>,
     },
+    /// Messages are about to be sent as one. Until it is known whether that got there, they stay so.
+    NotificationsJoined {
+        /// Rows of the outbox, in their order.
+        rows: Vec<i64>,
+        /// How many characters of each are shown.
+        each: usize,
+    },
+    /// Messages that went together did not get there, and may go otherwise.
+    NotificationsParted {
+        /// Rows of the outbox.
+        rows: Vec<i64>,
+    },
     /// A message was delivered.
     NotificationSent {
         /// Row of the outbox.
@@ -439,6 +451,8 @@ pub struct AgentRecord {
     pub resume_at: Option<Timestamp>,
     /// The pause was asked for so long: its end moves along when the wall clock is set.
     pub resume_after: Option<SignedDuration>,
+    /// Since when a run that completes is awaited, where the agent has `late_after`; moved along when the clock is set.
+    pub awaited_since: Option<Timestamp>,
     /// What `pause --all` noted, for `resume --all`.
     pub held: super::Held,
     /// Slot 0 of its interval, and the floor of every other schedule.

@@ -81,7 +81,7 @@ pub use described::{Described, Field, Object, Shape, Tagged, Words};
 pub(crate) use described::{described, snake_case, text as doc_text};
 pub use duration::parse_duration;
 pub use event::*;
-pub use excerpt::{LengthUnit, cut_at_sentence, shortened};
+pub use excerpt::{LengthUnit, cut_at_sentence, is_unseen, one_line, quoted, shortened};
 pub use expected::{Compare, Expect};
 pub use export::{ExportState, RedisAddress, RedisSpec, StreamFormat, StreamFrom};
 pub use fact::{
@@ -105,7 +105,7 @@ pub use nearest::{distance, nearest};
 pub use net_target::NetTarget;
 pub use notice::{Notice, NoticeState, Urgency};
 pub use panics::panic_text;
-pub use ping::PingSpec;
+pub use ping::{PingSignal, PingSpec};
 pub use private_host::PrivateHost;
 pub use provider::Provider;
 

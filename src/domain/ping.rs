@@ -15,3 +15,14 @@ impl PingSpec {
     /// `every` where nothing is said of it.
     pub const EVERY: SignedDuration = SignedDuration::from_mins(1);
 }
+
+/// What a monitor hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PingSignal {
+    /// A run begins.
+    Start,
+    /// A slot was handled, or the daemon lives: a run completed, a gate had nothing to do, a look found all well.
+    Success,
+    /// A run failed, after its retries.
+    Fail,
+}

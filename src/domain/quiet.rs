@@ -18,21 +18,32 @@ impl QuietHours {
         (from != to).then_some(Self { from, to })
     }
 
-    /// When they end; `None`: it is not quiet now.
+    /// When they end, which is later than `now`; `None`: it is not quiet now.
     pub fn until(self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         let local = now.to_zoned(zone.clone());
-        let (time, mut day) = (local.time(), local.date());
-        let is_quiet = match self.from < self.to {
-            true => self.from <= time && time < self.to,
-            false => time >= self.from || time < self.to,
-        };
-        if !is_quiet {
+        if !self.holds(local.time()) {
             return None;
         }
-        if time >= self.to {
+        let mut day = local.date();
+        if local.time() >= self.to {
             day = day.checked_add(1.day()).ok()?;
         }
-        Some(day.to_datetime(self.to).to_zoned(zone.clone()).ok()?.timestamp())
+        let end = day.to_datetime(self.to);
+        let usual = zone.to_ambiguous_timestamp(end).compatible().ok()?;
+        // of an hour that comes twice, the first may be over
+        let end = if usual > now { usual } else { zone.to_ambiguous_timestamp(end).later().ok()? };
+        // an hour that is left out may take the end along
+        let jump = zone.following(now).next().map(|transition| transition.timestamp());
+        let ends_there = |at: &Timestamp| *at < end && !self.holds(at.to_zoned(zone.clone()).time());
+        Some(jump.filter(ends_there).unwrap_or(end))
+    }
+
+    /// Is it quiet at this time of the day?
+    fn holds(self, time: Time) -> bool {
+        match self.from < self.to {
+            true => self.from <= time && time < self.to,
+            false => time >= self.from || time < self.to,
+        }
     }
 }
 
@@ -80,6 +91,25 @@ mod tests {
         assert_eq!(until("9:30-12:00", "2026-11-24T09:00:00Z").as_deref(), Some("24 12:00"));
         assert_eq!(until("9:30-12:00", "2026-11-24T11:00:00Z"), None);
         assert_eq!(until("00:00-24:00".replace("24", "23").as_str(), "2026-11-24T22:30:00Z"), None);
+    }
+
+    #[test]
+    fn quiet_hours_end_after_now_in_every_night() {
+        let zone = TimeZone::get("Europe/Berlin").unwrap();
+        for night in ["2026-10-24T20:00:00Z", "2026-03-28T20:00:00Z", "2026-11-24T20:00:00Z"] {
+            let start: Timestamp = night.parse().unwrap();
+            for hours in ["22:00-02:30", "01:00-02:30", "02:15-02:45", "02:00-03:00", "22:00-07:00"] {
+                let quiet = QuietHours::parse(hours).unwrap();
+                for minute in 0..(12 * 60) {
+                    let now = start + jiff::SignedDuration::from_mins(minute);
+                    let Some(end) = quiet.until(now, &zone) else { continue };
+                    assert!(end > now, "{hours}: at {now} they end at {end}");
+                    let moment = jiff::SignedDuration::from_secs(1);
+                    assert_eq!(quiet.until(end, &zone), None, "{hours}: it is quiet at their end, {end}");
+                    assert!(quiet.until(end - moment, &zone).is_some(), "{hours}: they end before {end}");
+                }
+            }
+        }
     }
 
     #[test]

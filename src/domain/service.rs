@@ -40,9 +40,16 @@ pub enum Escaping {
     Plain,
     /// `&`, `<` and `>` are written as entities.
     Entities,
-    /// A line ends with a blank line.
-    Paragraphs,
+    /// The same, and no name behind an `@` calls anybody.
+    EntitiesWithoutMentions,
+    /// What Markdown has a meaning for stands behind a backslash, but for addresses.
+    Markdown,
+    /// The same, and a line ends with a blank line.
+    CardMarkdown,
 }
+
+/// Stands between an `@` and a name, so that they are no mention; it takes no room (U+2060).
+const WORD_JOINER: char = '\u{2060}';
 
 impl Escaping {
     /// Words as they are sent.
@@ -50,9 +57,38 @@ impl Escaping {
         match self {
             Self::Plain => text.to_owned(),
             Self::Entities => text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;"),
-            Self::Paragraphs => text.replace('\n', "\n\n"),
+            Self::EntitiesWithoutMentions => {
+                Self::Entities.written(text).replace('@', &format!("@{WORD_JOINER}"))
+            }
+            Self::Markdown => without_markdown(text),
+            Self::CardMarkdown => without_markdown(text).replace('\n', "\n\n"),
         }
     }
+}
+
+/// A text that reads under Markdown as it is written. Addresses stay whole: within one, nothing has a meaning.
+fn without_markdown(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + text.len() / 8);
+    let (mut rest, mut begins_line) = (text, true);
+    while let Some(c) = rest.chars().next() {
+        let address = address_length(rest);
+        let next = address.unwrap_or(c.len_utf8());
+        let has_meaning = matches!(c, '\\' | '*' | '_' | '~' | '`' | '|' | '[' | ']' | '<' | '>');
+        if address.is_none() && (has_meaning || (c == '#' && begins_line)) {
+            out.push('\\');
+        }
+        out.push_str(&rest[..next]);
+        begins_line = c == '\n' || (begins_line && c.is_whitespace());
+        rest = &rest[next..];
+    }
+    out
+}
+
+/// How long the address is that a text begins with, if it does.
+fn address_length(text: &str) -> Option<usize> {
+    let begins = ["https://", "http://"].iter().any(|scheme| text.starts_with(scheme));
+    let ends = |c: char| c.is_whitespace() || "\\*~`|[]()<>\"".contains(c);
+    begins.then(|| text.find(ends).unwrap_or(text.len()))
 }
 
 /// A service.
@@ -64,6 +100,8 @@ pub struct ServicePreset {
     pub method: &'static str,
     /// Where to; its places are the keys of the table, and `{idempotency_key}`.
     pub url: &'static str,
+    /// What is added to the query of the address, unless it has that name already.
+    pub query: &'static [(&'static str, &'static str)],
     /// What `{url}` is where the table has none.
     pub usual_url: Option<&'static str>,
     /// Keys that a table must have.
@@ -106,6 +144,7 @@ pub const SERVICES: &[ServicePreset] = &[
         kind: NotifyType::Slack,
         method: "POST",
         url: "{url}",
+        query: &[],
         usual_url: None,
         needs: &["url"],
         takes: &[],
@@ -120,17 +159,18 @@ pub const SERVICES: &[ServicePreset] = &[
         docs: "https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks",
     },
     // `content` of at most 2,000 characters; 429 has `retry_after` in seconds, with a fraction. `flags` 4 shows no pages
-    // that are linked to, and no mention calls anybody.
+    // that are linked to, and no mention calls anybody. Without `wait` it is said to be taken before it is looked at.
     ServicePreset {
         kind: NotifyType::Discord,
         method: "POST",
         url: "{url}",
+        query: &[("wait", "true")],
         usual_url: None,
         needs: &["url"],
         takes: &[],
         token_header: None,
         body: r#"{"content": "**{title}**\n{text}", "flags": 4, "allowed_mentions": {"parse": []}}"#,
-        escaping: Escaping::Plain,
+        escaping: Escaping::Markdown,
         most: (2_000, LengthUnit::Utf16),
         most_bytes: 64 << 10,
         retry_after: Some(("retry_after", 1.0)),
@@ -143,6 +183,7 @@ pub const SERVICES: &[ServicePreset] = &[
         kind: NotifyType::Teams,
         method: "POST",
         url: "{url}",
+        query: &[],
         usual_url: None,
         needs: &["url"],
         takes: &[],
@@ -151,7 +192,7 @@ pub const SERVICES: &[ServicePreset] = &[
             "content": {"$schema": "http://adaptivecards.io/schemas/adaptive-card.json", "type": "AdaptiveCard", "version": "1.4",
             "body": [{"type": "TextBlock", "text": "{title}", "weight": "Bolder", "wrap": true},
                      {"type": "TextBlock", "text": "{text}", "wrap": true}]}}]}"#,
-        escaping: Escaping::Paragraphs,
+        escaping: Escaping::CardMarkdown,
         most: (20_000, LengthUnit::Bytes),
         most_bytes: 27_000,
         retry_after: None,
@@ -165,13 +206,14 @@ pub const SERVICES: &[ServicePreset] = &[
         kind: NotifyType::Telegram,
         method: "POST",
         url: "{url}/bot{token}/sendMessage",
+        query: &[],
         usual_url: Some("https://api.telegram.org"),
         needs: &["token", "chat"],
         takes: &["url"],
         token_header: None,
         body: r#"{"chat_id": "{chat}", "text": "<b>{title}</b>\n{text}", "parse_mode": "HTML",
             "link_preview_options": {"is_disabled": true}}"#,
-        escaping: Escaping::Entities,
+        escaping: Escaping::EntitiesWithoutMentions,
         most: (4_096, LengthUnit::Utf16),
         most_bytes: 64 << 10,
         retry_after: Some(("parameters.retry_after", 1.0)),
@@ -184,6 +226,7 @@ pub const SERVICES: &[ServicePreset] = &[
         kind: NotifyType::Ntfy,
         method: "POST",
         url: "{url}/",
+        query: &[],
         usual_url: Some("https://ntfy.sh"),
         needs: &["topic"],
         takes: &["url", "token"],
@@ -203,6 +246,7 @@ pub const SERVICES: &[ServicePreset] = &[
         kind: NotifyType::Matrix,
         method: "PUT",
         url: "{url}/_matrix/client/v3/rooms/{room}/send/m.room.message/{idempotency_key}",
+        query: &[],
         usual_url: None,
         needs: &["url", "room", "token"],
         takes: &[],
@@ -221,6 +265,7 @@ pub const SERVICES: &[ServicePreset] = &[
         kind: NotifyType::Gotify,
         method: "POST",
         url: "{url}/message",
+        query: &[],
         usual_url: None,
         needs: &["url", "token"],
         takes: &[],
@@ -235,3 +280,29 @@ pub const SERVICES: &[ServicePreset] = &[
         docs: "https://gotify.net/docs/pushmsg",
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    //! Tests of how words are written for a service.
+    use super::*;
+
+    #[test]
+    fn words_of_a_result_have_no_meaning_for_a_service() {
+        let markdown = |text| Escaping::Markdown.written(text);
+        assert_eq!(markdown("[log in](https://evil.example)"), "\\[log in\\](https://evil.example)");
+        assert_eq!(markdown("# a\n #b c#\n> *x* __y__"), "\\# a\n \\#b c#\n\\> \\*x\\* \\_\\_y\\_\\_");
+        assert_eq!(markdown("<@123> @here ```x```"), "\\<@123\\> @here \\`\\`\\`x\\`\\`\\`");
+        assert_eq!(markdown("at https://a.example/b_c?d=e_f, or"), "at https://a.example/b_c?d=e_f, or");
+        assert_eq!(Escaping::CardMarkdown.written("a\n_b_"), "a\n\n\\_b\\_");
+        let telegram = Escaping::EntitiesWithoutMentions.written("<b> @all");
+        assert_eq!(telegram, "&lt;b&gt; @\u{2060}all");
+        for preset in SERVICES {
+            assert_eq!(
+                preset.escaping.written("plain words, 1.5 %"),
+                "plain words, 1.5 %",
+                "{}",
+                preset.kind
+            );
+        }
+    }
+}

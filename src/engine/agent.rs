@@ -52,8 +52,8 @@ pub(super) struct AgentState {
     pub(super) live: Vec<RunId>,
     /// A slot was due, and no run has completed since then.
     pub(super) awaited_since: Option<Timestamp>,
-    /// When it is late.
-    pub(super) late_at: Option<Timestamp>,
+    /// When it is late (`mono`), if it is not yet.
+    pub(super) late_at: Option<SignedDuration>,
     pub(super) removed: bool,
     pub(super) dirty: bool,
 }
@@ -127,7 +127,7 @@ impl AgentState {
             calm: false,
             arrived: Default::default(),
             live: Vec::new(),
-            awaited_since: None,
+            awaited_since: record.awaited_since.filter(|_| !record.removed),
             late_at: None,
             removed: false,
             dirty: false,
@@ -142,6 +142,7 @@ impl AgentState {
             reason: self.reason.clone(),
             resume_at: self.resume_at,
             resume_after: self.resume_after,
+            awaited_since: self.awaited_since,
             held: self.held,
             anchor: self.anchor,
             judged_until: self.judged_until,

@@ -42,7 +42,7 @@ impl Engine {
                 human_duration(rule.cooldown)
             );
             let notice = Notice::new(&id, TellOn::CircuitOpened, subject, message.to_owned());
-            self.tell(now, agent, notice.keyed(format!("circuit:{id}")));
+            self.tell(now, agent, notice.keyed(circuit_key(&id)));
         }
     }
 
@@ -53,8 +53,19 @@ impl Engine {
             return false;
         }
         let id = state.spec.id.clone();
-        self.push(now, Fact::CircuitClosed { agent: id, reason: reason.to_owned() });
+        let told = state.spec.notify.as_ref().is_some_and(|it| it.on.contains(&TellOn::CircuitOpened));
+        self.push(now, Fact::CircuitClosed { agent: id.clone(), reason: reason.to_owned() });
+        if told {
+            let subject = format!("{id}: no longer paused after failures");
+            let notice = Notice::new(&id, TellOn::Recovered, subject, reason.to_owned());
+            self.tell(now, agent, notice.keyed(circuit_key(&id)));
+        }
         self.touch(agent);
         true
     }
+}
+
+/// What an open circuit is known by to those who hear of it.
+fn circuit_key(agent: &AgentId) -> String {
+    format!("circuit:{agent}")
 }

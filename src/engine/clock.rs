@@ -95,8 +95,8 @@ impl Engine {
         self.push(now, Fact::ClockSet { by: jumped });
     }
 
-    /// What counts elapsed time: the end of a circuit's cooldown, what was told and is told again after a while, and
-    /// how long a problem has lasted that is not one yet.
+    /// What counts elapsed time: the end of a circuit's cooldown, what was told and is told again after a while, since
+    /// when a run is awaited, and how long a problem has lasted that is not one yet.
     fn move_along(&mut self, now: Now, agent: u32, jumped: SignedDuration) {
         let along = |at: Timestamp| at.checked_add(jumped).unwrap_or(at);
         let state = &mut self.agents[agent as usize];
@@ -107,11 +107,12 @@ impl Engine {
             self.touch(agent);
         }
         let state = &mut self.agents[agent as usize];
-        let moves = state.circuit.is_some() || state.told_at.is_some();
+        let moves = state.circuit.is_some() || state.told_at.is_some() || state.awaited_since.is_some();
         if let Some(circuit) = &mut state.circuit {
             circuit.until = along(circuit.until);
         }
         state.told_at = state.told_at.map(along);
+        state.awaited_since = state.awaited_since.map(along);
         if moves {
             self.touch(agent);
         }

@@ -258,6 +258,17 @@ pub enum Action {
     },
     /// The clock was set back: ask the ledger, and answer with [`Input::Ahead`] before anything else is decided.
     LookAhead(Vec<LookAhead>),
+    /// Tell another monitor how a run goes.
+    Ping {
+        /// Whose.
+        agent: AgentId,
+        /// Which monitor.
+        spec: Arc<PingSpec>,
+        /// What it hears.
+        signal: PingSignal,
+        /// Which run.
+        run: RunId,
+    },
     /// Answer a client.
     Reply {
         /// Whom.

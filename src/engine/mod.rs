@@ -132,8 +132,8 @@ pub struct Engine {
     resumes: BTreeSet<(Timestamp, u32)>,
     /// Runs that wait for their time, or for a person up to that time.
     timers: BTreeSet<(SignedDuration, RunId)>,
-    /// Agents of which a run that completes is awaited, by when they are late.
-    late: BTreeSet<(Timestamp, u32)>,
+    /// Agents of which a run that completes is awaited, by when they are late (`mono`).
+    late: BTreeSet<(SignedDuration, u32)>,
     /// Runs in flight, by when they are slow.
     slow: BTreeSet<(SignedDuration, RunId)>,
     /// Agents for which the ledger is to be asked what it knows of slots ahead.
@@ -248,8 +248,8 @@ impl Engine {
         let slot = self.due.first().map(|&(at, _)| at);
         let resume = self.resumes.first().map(|&(at, _)| at);
         let late = self.late.first().map(|&(at, _)| at);
-        let mono = [self.timers.first(), self.slow.first()].into_iter().flatten().map(|&(at, _)| at).min();
-        Wake { wall: slot.into_iter().chain(resume).chain(late).min(), mono }
+        let runs = [self.timers.first(), self.slow.first()].into_iter().flatten().map(|&(at, _)| at);
+        Wake { wall: slot.into_iter().chain(resume).min(), mono: runs.chain(late).min() }
     }
 
     /// For how long there was neither a start nor a jump of the wall clock.

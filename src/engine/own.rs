@@ -6,7 +6,11 @@ use crate::domain::*;
 impl Engine {
     /// The daemon found out how something of its own stands. What it says holds at once.
     pub(super) fn noticed(&mut self, now: Now, finding: Finding) {
-        let severity = match finding.level {
+        // what a delivery says that was under way when its target was removed is over
+        let target = finding.key.strip_prefix(IncidentRecord::NOTIFY);
+        let is_gone = target.is_some_and(|name| !self.fleet.notify.contains_key(name));
+        let level = if is_gone { Level::Ok } else { finding.level };
+        let severity = match level {
             Level::Crit => Severity::Critical,
             Level::Warn => Severity::Warning,
             Level::Hold => return,

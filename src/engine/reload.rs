@@ -105,6 +105,7 @@ impl Engine {
             let slot = state.next_slot.filter(|slot| *slot <= now.wall).or_else(|| state.first_slot(now));
             self.schedule(agent, slot);
         }
+        self.await_on(now, agent);
         self.touch(agent);
     }
 

@@ -106,6 +106,9 @@ impl Engine {
             }
         }
         engine.forget_targets(now);
+        for agent in 0..u32::try_from(engine.agents.len()).expect("fewer than 2^32 agents") {
+            engine.await_on(now, agent);
+        }
         let mut open_runs = restored.open_runs;
         engine.charge_restored(now, restored.holds, &mut open_runs);
         for record in open_runs {
@@ -159,6 +162,7 @@ impl Engine {
             self.tell_removed(now, record);
             record.removed = true;
             record.next_due = None;
+            record.awaited_since = None;
         }
         self.gone = gone;
         let rewritten = removed.iter().cloned().collect();

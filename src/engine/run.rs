@@ -60,7 +60,24 @@ impl Engine {
         };
         self.push(now, fact);
         if first {
+            self.ping(id, PingSignal::Start);
             self.touch(agent);
+        }
+    }
+
+    /// Another monitor hears of a run, if its agent has one. Rehearsals and replays are nobody's business.
+    fn ping(&mut self, id: RunId, signal: PingSignal) {
+        let Some(run) = self.runs.get(&id) else { return };
+        if run.record.mode.is_normal() {
+            self.ping_of(run.agent, id, signal);
+        }
+    }
+
+    fn ping_of(&mut self, agent: u32, run: RunId, signal: PingSignal) {
+        let spec = &self.agents[agent as usize].spec;
+        if let Some(ping) = &spec.ping {
+            let (agent, spec) = (spec.id.clone(), ping.clone());
+            self.out.actions.push(Action::Ping { agent, spec, signal, run });
         }
     }
 
@@ -226,6 +243,7 @@ impl Engine {
         state.last_success = Some(now.wall);
         self.unwatch_run(now, &run);
         self.answered(now, run.agent);
+        self.ping_of(run.agent, id, PingSignal::Success);
         let state = &mut self.agents[run.agent as usize];
         let last = LastRun {
             run: id,
@@ -248,6 +266,7 @@ impl Engine {
         self.unwatch_run(now, &run);
         if verdict == Verdict::SkippedGate {
             self.answered(now, run.agent);
+            self.ping_of(run.agent, id, PingSignal::Success);
         }
         let same = run.before.is_some_and(|(before, why)| before == verdict && *why == *cause);
         let quiet = same && verdict.is_quiet_in_a_row();
@@ -350,6 +369,11 @@ impl Engine {
         };
         self.push(now, fact);
         if real {
+            match status {
+                RunStatus::Completed => self.ping_of(agent, id, PingSignal::Success),
+                status if status.is_failure() => self.ping_of(agent, id, PingSignal::Fail),
+                _ => {}
+            }
             self.judge_health(now, agent, status, error.as_ref());
         }
         if real && status == RunStatus::Completed {

@@ -1,8 +1,8 @@
 //! Silence: agents whose slots are due and have no run that completes (`late_after`), and runs that take longer than they
 //! should (`slow_after`). Each is an incident of the agent until it is over, and told as `late` or `slow`.
 //!
-//! What is awaited is kept for this life of the daemon only: after a restart, an agent is late `late_after` after the
-//! first slot that is judged then, or after the start if a run of a slot goes on. An incident that was open stays.
+//! Both count time that passes while the machine is awake, whatever the wall clock is set to. Over a restart it is what the
+//! wall clock says that has passed since, and what was told before is not told again.
 use super::incident::{late_key, slow_key};
 use super::{Engine, Place};
 use crate::domain::*;
@@ -16,18 +16,45 @@ impl Engine {
             return;
         }
         state.awaited_since = Some(now.wall);
-        if let Ok(at) = now.wall.checked_add(after) {
-            state.late_at = Some(at);
-            self.late.insert((at, agent));
-        }
+        state.late_at = Some(now.mono + after);
+        self.late.insert((now.mono + after, agent));
+        self.touch(agent);
     }
 
     /// Nothing of the agent is awaited any more: a run completed, a gate had nothing to do, or it is not to run.
-    pub(super) fn awaits_nothing(&mut self, agent: u32) {
+    fn awaits_nothing(&mut self, agent: u32) {
         let state = &mut self.agents[agent as usize];
-        state.awaited_since = None;
         if let Some(at) = state.late_at.take() {
             self.late.remove(&(at, agent));
+        }
+        if state.awaited_since.take().is_some() {
+            self.touch(agent);
+        }
+    }
+
+    /// When an agent is late of which a run was awaited before: in an earlier life, or under another configuration.
+    pub(super) fn await_on(&mut self, now: Now, agent: u32) {
+        let state = &mut self.agents[agent as usize];
+        let Some(since) = state.awaited_since else { return };
+        let Some(after) = state.spec.late_after.filter(|_| state.desired == Desired::Active) else {
+            return self.awaits_nothing(agent);
+        };
+        if let Some(at) = state.late_at.take() {
+            self.late.remove(&(at, agent));
+        }
+        let key = late_key(&state.spec.id);
+        let known = self.incidents.get(&agent).and_then(|keys| keys.get(&key));
+        if known.is_some_and(IncidentRecord::is_open) {
+            return; // that was told
+        }
+        let waited = now.wall.duration_since(since).clamp(jiff::SignedDuration::ZERO, after);
+        let at = now.mono + (after - waited);
+        let state = &mut self.agents[agent as usize];
+        state.late_at = Some(at);
+        self.late.insert((at, agent));
+        if since > now.wall {
+            state.awaited_since = Some(now.wall); // written by a clock that was ahead
+            self.touch(agent);
         }
     }
 
@@ -47,7 +74,7 @@ impl Engine {
         }
     }
 
-    /// A run begins.
+    /// An attempt of a run begins: it may be slow already, if it goes on after a restart.
     pub(super) fn watch_run(&mut self, now: Now, id: RunId) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         let (Some(after), None) = (run.spec.slow_after, run.slow_at) else { return };
@@ -56,6 +83,9 @@ impl Engine {
         }
         let at = run.started_mono.unwrap_or(now.mono) + after;
         run.slow_at = Some(at);
+        if at <= now.mono {
+            return self.is_slow(now, id);
+        }
         self.slow.insert((at, id));
     }
 
@@ -76,7 +106,7 @@ impl Engine {
 
     /// Finds out who is late and what is slow by now.
     pub(super) fn watch(&mut self, now: Now) {
-        while let Some((at, agent)) = self.late.first().copied().filter(|(at, _)| *at <= now.wall) {
+        while let Some((at, agent)) = self.late.first().copied().filter(|(at, _)| *at <= now.mono) {
             self.late.remove(&(at, agent));
             self.agents[agent as usize].late_at = None;
             self.is_late(now, agent);
@@ -127,6 +157,10 @@ impl Engine {
         run.is_slow = true;
         let (agent, name) = (run.agent, run.spec.id.clone());
         let title = format!("slow: run {} takes longer than {}", id.short(), human_duration(after));
+        let known = self.incidents.get(&agent).and_then(|keys| keys.get(&slow_key(&name)));
+        if known.is_some_and(|known| known.is_open() && known.title == title) {
+            return; // it was told before a restart
+        }
         self.push(now, Fact::RunSlow { run: id, agent: name.clone(), slow_after: after });
         let body = format!("`bgagent show {}` says what it does.", id.short());
         let notice = Notice::new(&name, TellOn::Slow, format!("{name}: {title}"), body);

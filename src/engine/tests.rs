@@ -122,10 +122,14 @@ struct Bench {
     told: Vec<BudgetTold>,
     /// Answers to requests that asked for money, by ticket.
     granted: Vec<(u64, bool)>,
+    /// What monitors heard, by agent.
+    pings: Vec<(String, PingSignal)>,
     /// Why events started nobody.
     passed: Vec<String>,
     /// What people are told: subjects and bodies.
     messages: Vec<(String, String)>,
+    /// Of what they are told, and of which problem.
+    keys: Vec<(TellOn, Option<String>)>,
     /// Tokens and requests in the records of runs that ended.
     ended: Vec<(u64, u64)>,
     lives: u64,
@@ -155,8 +159,10 @@ impl Bench {
             spent: Vec::new(),
             told: Vec::new(),
             granted: Vec::new(),
+            pings: Vec::new(),
             passed: Vec::new(),
             messages: Vec::new(),
+            keys: Vec::new(),
             ended: Vec::new(),
             lives: 1,
             newest_run: None,
@@ -330,6 +336,7 @@ impl Bench {
         for action in decision.actions {
             match action {
                 Action::LookAhead(asked) => looks = asked,
+                Action::Ping { agent, signal, .. } => self.pings.push((agent.to_string(), signal)),
                 Action::Start(start) => {
                     let what = if start.gate_only { "ask gate" } else { "start" };
                     self.said.push(format!("{} {what} {}", start.agent.id, start.attempt));
@@ -424,8 +431,9 @@ impl Bench {
                 format!("{agent} {key}: {} found {}", diagnosis.by, diagnosis.text)
             }
             Fact::NotificationQueued { target, notice } => {
-                let Notice { about, subject, body, .. } = &**notice;
+                let Notice { about, subject, body, key, .. } = &**notice;
                 self.messages.push((subject.clone(), body.clone()));
+                self.keys.push((*about, key.clone()));
                 match body.split_once("\n\n") {
                     Some((_, found)) => format!("tell {target} {about} ({found})"),
                     None => format!("tell {target} {about}"),

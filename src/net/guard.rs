@@ -202,11 +202,8 @@ pub(super) fn is_odd(c: char) -> bool {
     c.is_control()
         || c.is_whitespace()
         || c == '\\'
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffd}'
-            | '\u{e0000}'..='\u{e0fff}')
+        || crate::domain::is_unseen(c)
+        || matches!(c, '\u{fffc}' | '\u{fffd}')
 }
 
 /// Is the host that the parser found the one that the text shows?

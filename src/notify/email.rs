@@ -34,7 +34,7 @@ pub(super) async fn send_trusting(
     };
     match tokio::time::timeout(timeout.mul_f64(0.95), delivery).await {
         Ok(result) => result.map_err(place),
-        Err(_) => Err(place(SendError::passing("no answer in time"))),
+        Err(_) => Err(place(SendError::in_doubt("no answer in time"))),
     }
 }
 
@@ -75,13 +75,21 @@ async fn deliver(
     }
     if !reached.is_empty() {
         session.ask("DATA").await?.wants("the mail", 354)?;
-        session.ask(&format!("{}\r\n.", text(spec, message))).await?.expect("the mail")?;
+        let taken = session.ask(&format!("{}\r\n.", text(spec, message))).await;
+        // without an answer, the server may have it
+        taken.map_err(|error| SendError { in_doubt: true, ..error })?.expect("the mail")?;
     }
     session.close().await;
     match refused.is_empty() {
         true => Ok(()),
         // Those who can have it have it: one full mailbox keeps it from nobody else.
-        false => Err(SendError { message: refused.join("; "), worth_retrying, reached, retry_after: None }),
+        false => Err(SendError {
+            message: refused.join("; "),
+            worth_retrying,
+            in_doubt: !reached.is_empty(),
+            reached,
+            retry_after: None,
+        }),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Several messages that waited for the same receiver as one.
 use super::message::Message;
-use crate::domain::{TellOn, counted};
+use crate::domain::template::places;
+use crate::domain::{NotifyTarget, NotifyTargetKind, TellOn, counted};
 
 /// Longest body, in characters: what chats take without cutting it. Services have their own.
 pub(super) const LONGEST: usize = 3000;
@@ -10,6 +11,17 @@ const EACH: &[usize] = &[400, 200, 120, 72];
 const OF_AGENTS: &[&str] = &["agent:", "circuit:", "late:", "slow:"];
 /// Names in a subject.
 const NAMED: usize = 5;
+
+/// Can a receiver do with one message for several problems? Not one whose `body` says by its key which problem it is: it
+/// would never hear that the others are over.
+pub fn may_join(target: Option<&NotifyTarget>) -> bool {
+    match target.map(|target| &target.kind) {
+        Some(NotifyTargetKind::Webhook(spec)) => {
+            !spec.body.as_deref().is_some_and(|body| places(body).any(|place| place == "key"))
+        }
+        _ => true,
+    }
+}
 
 /// How many of these messages, from the first on, go into one that `fits`, and how much of each is shown in it.
 pub fn fitting(messages: &[Message], fits: impl Fn(&Message) -> bool) -> (usize, usize) {

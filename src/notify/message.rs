@@ -53,6 +53,15 @@ impl Message {
         json
     }
 
+    /// The problem that it tells of; of a joined message all of them, with commas between.
+    pub(super) fn keys(&self) -> String {
+        let mut keys: Vec<&str> =
+            self.joined.iter().chain([self]).filter_map(|message| message.key.as_deref()).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys.join(",")
+    }
+
     /// Commands that show more.
     fn links(&self) -> serde_json::Value {
         match (self.run, &self.key) {
@@ -84,14 +93,35 @@ pub struct SendError {
     pub reached: Vec<String>,
     /// The receiver wants nothing before this has passed.
     pub retry_after: Option<Duration>,
+    /// It may have the message nevertheless: there was no answer, or one that says nothing of it.
+    pub in_doubt: bool,
 }
 
 impl SendError {
-    pub(super) fn lasting(message: impl Into<String>) -> Self {
-        Self { message: message.into(), worth_retrying: false, reached: Vec::new(), retry_after: None }
+    /// Trying again can't help.
+    pub fn lasting(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            worth_retrying: false,
+            reached: Vec::new(),
+            retry_after: None,
+            in_doubt: false,
+        }
     }
 
+    /// Trying again may help.
     pub(super) fn passing(message: impl Into<String>) -> Self {
-        Self { message: message.into(), worth_retrying: true, reached: Vec::new(), retry_after: None }
+        Self {
+            message: message.into(),
+            worth_retrying: true,
+            reached: Vec::new(),
+            retry_after: None,
+            in_doubt: false,
+        }
+    }
+
+    /// As [`Self::passing`], of a message that the receiver may have.
+    pub(super) fn in_doubt(message: impl Into<String>) -> Self {
+        Self { in_doubt: true, ..Self::passing(message) }
     }
 }

@@ -17,10 +17,10 @@ mod service;
 mod smtp;
 mod webhook;
 
-pub use joined::{fitting, join};
+pub use joined::{fitting, join, may_join};
 pub use message::{Message, SendError};
 pub use pace::Pace;
-pub use ping::{PingSignal, ping};
+pub use ping::ping;
 
 /// Delivers one message to the receiver of this name.
 pub async fn send(
@@ -42,7 +42,7 @@ pub async fn send(
     // The senders bound their own parts, with better texts; this bounds their sum.
     match tokio::time::timeout(timeout, delivery).await {
         Ok(result) => result,
-        Err(_) => Err(SendError::passing("no answer in time")),
+        Err(_) => Err(SendError::in_doubt("no answer in time")),
     }
 }
 

@@ -2,31 +2,10 @@
 //! (healthchecks.io/docs/http_api): the address itself for success, `/start` and `/fail` behind it, and `rid` for the run.
 use super::message::SendError;
 use super::post::{Post, Reads, post, url_of};
-use crate::domain::{EnvValue, RunId};
+use crate::domain::{EnvValue, PingSignal, RunId};
 use crate::secret;
 use reqwest::header::HeaderMap;
 use std::time::Duration;
-
-/// What a monitor hears.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PingSignal {
-    /// A run begins.
-    Start,
-    /// A run completed, or the daemon lives.
-    Success,
-    /// A run failed, after its retries.
-    Fail,
-}
-
-impl PingSignal {
-    fn suffix(self) -> Option<&'static str> {
-        match self {
-            Self::Start => Some("start"),
-            Self::Success => None,
-            Self::Fail => Some("fail"),
-        }
-    }
-}
 
 /// Sends one. Nothing of the run but its id leaves the machine.
 pub async fn ping(
@@ -39,7 +18,7 @@ pub async fn ping(
         .await
         .map_err(|error| SendError::passing(format!("no address: {error}")))?;
     let mut url = url_of(url.expose())?;
-    if let (Some(suffix), Ok(mut path)) = (signal.suffix(), url.path_segments_mut()) {
+    if let (Some(suffix), Ok(mut path)) = (suffix(signal), url.path_segments_mut()) {
         path.pop_if_empty().push(suffix);
     }
     if let Some(run) = run {
@@ -47,4 +26,12 @@ pub async fn ping(
     }
     let (headers, body, hidden, reads) = (HeaderMap::new(), String::new(), Vec::new(), Reads::default());
     post(Post { method: "GET", url, headers, body, hidden, reads, timeout }).await
+}
+
+fn suffix(signal: PingSignal) -> Option<&'static str> {
+    match signal {
+        PingSignal::Start => Some("start"),
+        PingSignal::Success => None,
+        PingSignal::Fail => Some("fail"),
+    }
 }

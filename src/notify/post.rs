@@ -1,6 +1,7 @@
 //! One HTTP request, and what its answer means. The address is often a secret itself: errors show only where it leads.
 use super::message::SendError;
 use crate::domain::novelty::at_path;
+use crate::domain::one_line;
 use crate::domain::template::as_text;
 use crate::net::{self, Redirects};
 use crate::secret;
@@ -59,7 +60,11 @@ pub(super) async fn post(post: Post) -> Result<(), SendError> {
     let request = client.request(method, url).headers(headers).timeout(timeout.mul_f64(0.95)).body(body);
     let answer = request.send().await.map_err(|error| {
         let message = format!("{origin}: {}", net::describe(&error));
-        if error.is_builder() { SendError::lasting(message) } else { SendError::passing(message) }
+        match error {
+            error if error.is_builder() => SendError::lasting(message),
+            error if error.is_connect() => SendError::passing(message),
+            _ => SendError::in_doubt(message),
+        }
     })?;
     let status = answer.status();
     if status.is_success() && !reads.is_ok {
@@ -95,8 +100,13 @@ fn refused(status: StatusCode, said: &str) -> SendError {
     if !said.is_empty() {
         message = format!("{message}: {said}");
     }
-    let passing = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
-    if passing { SendError::passing(message) } else { SendError::lasting(message) }
+    match status.as_u16() {
+        // a server that fails, or one before it that hears nothing of it, may have taken it all the same
+        408 | 500 | 502 | 504 => SendError::in_doubt(message),
+        425 | 429 => SendError::passing(message),
+        _ if status.is_server_error() => SendError::passing(message),
+        _ => SendError::lasting(message),
+    }
 }
 
 /// The parts of an address that may be a secret.
@@ -121,13 +131,7 @@ fn shown(said: &str, parts: &[String]) -> String {
     for part in parts {
         text = text.replace(part.as_str(), secret::REDACTED);
     }
-    let words: Vec<&str> =
-        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
-    let text = secret::redact(&words.join(" ")).into_owned();
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
+    one_line(&secret::redact(&one_line(&text, usize::MAX)), SHOWN)
 }
 
 /// The sentence of a JSON answer.

@@ -70,6 +70,7 @@ pub(super) async fn run(program: Program<'_>, timeout: Duration) -> Result<Finis
         worth_retrying: !matches!(error, ChildError::Missing(_)),
         reached: Vec::new(),
         retry_after: None,
+        in_doubt: !matches!(error, ChildError::Missing(_)),
     })
 }
 

@@ -61,7 +61,13 @@ fn address(
         "idempotency_key" => Some(encoded(&message.idempotency_key())),
         other => keys.get(other).map(|value| encoded(value)),
     });
-    super::post::url_of(&text)
+    let mut url = super::post::url_of(&text)?;
+    for (name, value) in preset.query {
+        if !url.query_pairs().any(|(known, _)| known == *name) {
+            url.query_pairs_mut().append_pair(name, value);
+        }
+    }
+    Ok(url)
 }
 
 fn encoded(text: &str) -> String {
@@ -107,7 +113,7 @@ impl<'a> MessageWords<'a> {
             "state" => message.about.state().as_str().into(),
             "about" => message.about.as_str().into(),
             "agent" => message.agent.as_str().into(),
-            "key" => message.key.clone().unwrap_or_default().into(),
+            "key" => message.keys().into(),
             "run" => message.run.map(|run| run.to_string()).unwrap_or_default().into(),
             "at" => message.at.to_string().into(),
             "idempotency_key" => message.idempotency_key().into(),

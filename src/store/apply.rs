@@ -185,6 +185,8 @@ fn write(db: &Sql, entry: &Entry, newest: Seq) -> SqlResult<bool> {
             )?;
         }
         Fact::NotificationQueued { target, notice } => super::outbox::queued(db, entry.at, target, notice)?,
+        Fact::NotificationsJoined { rows, each } => super::outbox::joined(db, rows, *each)?,
+        Fact::NotificationsParted { rows } => super::outbox::parted(db, rows)?,
         Fact::NotificationSent { id, .. } => super::outbox::sent(db, *id)?,
         Fact::NotificationFailed { id, tries, error, retry_at, .. } => {
             super::outbox::failed(db, *id, *tries, error, *retry_at)?;
@@ -230,7 +232,7 @@ pub(super) const AGENT_COLUMNS: &str =
     "id, desired, reason, resume_at, held, anchor, judged_until, schedule, next_due,
     skip_next, last_end, runs, successes, errors, errors_in_row, skipped, last_run, last_status, last_started,
     last_finished, last_duration, last_kind, last_message, last_success, circuit_at, circuit_until, told_at,
-    removed, config_hash, last_kept, floor, origin, silent, resume_after";
+    removed, config_hash, last_kept, floor, origin, silent, resume_after, awaited_since";
 
 static SAVE_AGENT: LazyLock<String> = LazyLock::new(|| {
     let columns: Vec<&str> = AGENT_COLUMNS.split(',').map(str::trim).collect();
@@ -284,6 +286,7 @@ fn agent(db: &Sql, record: &AgentRecord) -> SqlResult<()> {
             maybe(record.origin),
             record.silent,
             record.resume_after.map(micros),
+            maybe(record.awaited_since),
         ],
     )
 }

@@ -62,6 +62,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Store {
     jobs: mpsc::Sender<Job>,
     newest: watch::Receiver<Seq>,
+    outbox: watch::Receiver<u64>,
     readers: Arc<Readers>,
     /// `None`: the records are in a file, whose lock nobody can take away.
     lead: Option<LeadTime>,
@@ -130,9 +131,10 @@ impl Store {
     fn start(backend: Box<dyn Backend>, readers: Arc<Readers>, newest: Seq) -> Result<Self, StoreError> {
         let (jobs, waiting) = mpsc::channel(JOBS_WAITING);
         let (tell, told) = watch::channel(newest);
+        let (queued, outbox) = watch::channel(0);
         let lead = backend.lead_time();
-        writer::start(backend, waiting, tell)?;
-        Ok(Self { jobs, newest: told, readers, lead })
+        writer::start(backend, waiting, tell, queued)?;
+        Ok(Self { jobs, newest: told, outbox, readers, lead })
     }
 
     /// Has the server not been heard of for so long that another daemon may lead? What is decided since then is only done when
@@ -152,6 +154,11 @@ impl Store {
     /// Moves with each commit that had events.
     pub fn newest(&self) -> watch::Receiver<Seq> {
         self.newest.clone()
+    }
+
+    /// Moves with each commit that put messages into the outbox, or took up a configuration.
+    pub fn outbox(&self) -> watch::Receiver<u64> {
+        self.outbox.clone()
     }
 
     /// A round trip through the writer.

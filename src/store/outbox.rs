@@ -1,11 +1,12 @@
 //! The outbox: messages for people, each until it was delivered or given up.
 //!
 //! Of the messages that one target is to get about one problem (`key`), the newest that waits stands for those before
-//! it: they are never due while it waits, and gone when it was sent.
+//! it: they are never due while it waits, and gone when it was sent. Not so what was joined in a try whose end is not
+//! known: it comes again as it was, so that a receiver knows it again.
 use super::error::StoreError;
 use super::rows::{agent_id, instant, maybe, maybe_run, word};
 use super::sql::{Sql, SqlResult, SqlRow, params};
-use super::{OutboxRow, OutboxTarget};
+use super::{OutboxHead, OutboxRow, OutboxTarget, SurplusResult};
 use crate::domain::{Notice, TellOn, Urgency, timestamp_of_micros, to_micros};
 use crate::store::reader::Reader;
 use jiff::{SignedDuration, Timestamp};
@@ -16,11 +17,11 @@ const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
 const GIVEN_UP: SignedDuration = SignedDuration::from_hours(48);
 
 /// True of a row for which no newer one stands.
-const NEWEST: &str = "NOT EXISTS (SELECT 1 FROM outbox AS newer WHERE newer.target = outbox.target AND newer.agent = outbox.agent
-   AND newer.key = outbox.key AND newer.id > outbox.id AND newer.due IS NOT NULL)";
+const NEWEST: &str = "(outbox.joined IS NOT NULL OR NOT EXISTS (SELECT 1 FROM outbox AS newer WHERE newer.target = outbox.target
+   AND newer.agent = outbox.agent AND newer.key = outbox.key AND newer.id > outbox.id AND newer.due IS NOT NULL))";
 /// True of a row that waits and that the row ?1 stands for.
 const STOOD_FOR: &str =
-    "id < ?1 AND due IS NOT NULL AND EXISTS (SELECT 1 FROM outbox AS newer WHERE newer.id = ?1
+    "id < ?1 AND due IS NOT NULL AND joined IS NULL AND EXISTS (SELECT 1 FROM outbox AS newer WHERE newer.id = ?1
    AND newer.target = outbox.target AND newer.agent = outbox.agent AND newer.key = outbox.key)";
 
 pub(super) fn queued(db: &Sql, at: Timestamp, target: &str, notice: &Notice) -> SqlResult<()> {
@@ -66,21 +67,79 @@ pub(super) fn failed(
     Ok(())
 }
 
+/// These are about to be sent as one message, with so many characters of each.
+pub(super) fn joined(db: &Sql, rows: &[i64], each: usize) -> SqlResult<()> {
+    let each = i64::try_from(each).unwrap_or(i64::MAX);
+    for id in rows {
+        let sql = "UPDATE outbox SET joined = ?2, joined_each = ?3 WHERE id = ?1 AND due IS NOT NULL";
+        db.run(sql, params![*id, rows[0], each])?;
+    }
+    Ok(())
+}
+
+/// These were not taken as one message, and are free to go otherwise.
+pub(super) fn parted(db: &Sql, rows: &[i64]) -> SqlResult<()> {
+    for id in rows {
+        db.run("UPDATE outbox SET joined = NULL, joined_each = NULL WHERE id = ?1", params![*id])?;
+    }
+    Ok(())
+}
+
 impl Reader {
-    /// Messages that are due: of each receiver so many, those that are critical and then the oldest first.
-    pub fn outbox_due(&self, now: Timestamp, max: usize) -> Result<Vec<OutboxRow>, StoreError> {
+    /// Messages that are due: of each receiver so many, those that are critical and then the oldest first; what was joined
+    /// is whole.
+    pub fn outbox_due(&self, now: Timestamp, max: usize) -> Result<Vec<OutboxHead>, StoreError> {
         self.ask("reading the outbox", |db| {
             // no pause between two tries is as long: the clock was ahead when it was written
             let wrong = to_micros(now.checked_add(LONGEST_PAUSE).unwrap_or(Timestamp::MAX));
             let max = i64::try_from(max).unwrap_or(i64::MAX);
             let sql = format!(
-                "SELECT id, target, agent, about, at, subject, body, tries, due, run, key, urgency FROM (
-                   SELECT *, row_number() OVER (PARTITION BY target
+                "SELECT id, target, about, urgency, joined, joined_each FROM (
+                   SELECT id, target, about, urgency, joined, joined_each, due, row_number() OVER (PARTITION BY target
                      ORDER BY CASE urgency WHEN 'critical' THEN 0 ELSE 1 END, due, id) AS place
                    FROM outbox WHERE (due <= ?1 OR due > ?3) AND {NEWEST}
-                 ) AS ranked WHERE place <= ?2 ORDER BY due, id"
+                 ) AS ranked WHERE place <= ?2 OR joined IS NOT NULL ORDER BY due, id"
             );
-            db.rows(&sql, params![to_micros(now), max, wrong], row)
+            db.rows(&sql, params![to_micros(now), max, wrong], |row| {
+                let each = row.get::<Option<i64>>(5)?.map(|each| usize::try_from(each).unwrap_or(usize::MAX));
+                Ok(OutboxHead {
+                    id: row.get(0)?,
+                    target: row.get(1)?,
+                    about: word(row, 2, TellOn::parse)?,
+                    urgency: word(row, 3, Urgency::parse)?,
+                    joined: row.get::<Option<i64>>(4)?.zip(each),
+                })
+            })
+        })
+    }
+
+    /// These messages, as far as they still wait.
+    pub fn outbox_rows(&self, ids: &[i64]) -> Result<Vec<OutboxRow>, StoreError> {
+        self.ask("reading the outbox", |db| {
+            let sql = "SELECT id, target, agent, about, at, subject, body, tries, due, run, key, urgency FROM outbox
+               WHERE id = ?1 AND due IS NOT NULL";
+            let found = ids.iter().map(|id| db.row(sql, params![*id], row));
+            Ok(found.collect::<SqlResult<Vec<_>>>()?.into_iter().flatten().collect())
+        })
+    }
+
+    /// Results that wait beyond so many newer ones of the same target, oldest first; a few of them.
+    pub fn outbox_surplus(&self, most: usize) -> Result<Vec<SurplusResult>, StoreError> {
+        self.ask("reading the outbox", |db| {
+            let most = i64::try_from(most).unwrap_or(i64::MAX);
+            let sql = "SELECT id, target, agent, run, tries FROM (
+                 SELECT id, target, agent, run, tries, row_number() OVER (PARTITION BY target ORDER BY id DESC) AS place
+                 FROM outbox WHERE about = 'completed' AND due IS NOT NULL
+               ) AS ranked WHERE place > ?1 ORDER BY id LIMIT 500";
+            db.rows(sql, params![most], |row| {
+                Ok(SurplusResult {
+                    id: row.get(0)?,
+                    target: row.get(1)?,
+                    agent: agent_id(row, 2)?,
+                    run: maybe_run(row, 3)?,
+                    tries: row.get(4)?,
+                })
+            })
         })
     }
 

@@ -453,6 +453,7 @@ fn agent_row(row: &SqlRow<'_>) -> SqlResult<AgentRecord> {
         origin: maybe(row, 31)?,
         silent: row.get(32)?,
         resume_after: row.get::<Option<i64>>(33)?.map(SignedDuration::from_micros),
+        awaited_since: maybe(row, 34)?,
     })
 }
 

@@ -44,6 +44,7 @@ fn record(name: &str) -> AgentRecord {
         reason: None,
         resume_at: None,
         resume_after: None,
+        awaited_since: None,
         held: Held::No,
         anchor: t(0),
         judged_until: None,

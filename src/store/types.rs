@@ -190,6 +190,37 @@ pub struct OutputPage {
     pub dropped_bytes: u64,
 }
 
+/// A message in the outbox that is due, without its words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxHead {
+    /// Its row.
+    pub id: i64,
+    /// Name of a `[notify.…]` table.
+    pub target: String,
+    /// What kind of news.
+    pub about: TellOn,
+    /// How urgent it is.
+    pub urgency: Urgency,
+    /// Messages with the same number here go together, as they did in a try whose end is not known; with how many
+    /// characters of each.
+    pub joined: Option<(i64, usize)>,
+}
+
+/// A result in the outbox that gives way: too many of its target wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SurplusResult {
+    /// Its row.
+    pub id: i64,
+    /// Name of a `[notify.…]` table.
+    pub target: String,
+    /// Of which agent.
+    pub agent: AgentId,
+    /// Whose result.
+    pub run: Option<RunId>,
+    /// Tries so far.
+    pub tries: u32,
+}
+
 /// A message in the outbox.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OutboxRow {

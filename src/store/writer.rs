@@ -6,7 +6,7 @@ use super::error::StoreError;
 use super::lead_time::LeadTime;
 use super::retention::Lived;
 use super::types::Committed;
-use crate::domain::{Entry, Retention, RunId, Seq};
+use crate::domain::{Entry, Fact, Retention, RunId, Seq};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Commits that share a transaction at the most.
@@ -72,6 +72,7 @@ pub(super) trait Backend: Send {
 struct Writer {
     backend: Box<dyn Backend>,
     newest: watch::Sender<Seq>,
+    outbox: watch::Sender<u64>,
 }
 
 /// Starts the thread. It ends with [`Job::Close`], or when the last handle is gone.
@@ -79,8 +80,9 @@ pub(super) fn start(
     backend: Box<dyn Backend>,
     mut jobs: mpsc::Receiver<Job>,
     newest: watch::Sender<Seq>,
+    outbox: watch::Sender<u64>,
 ) -> Result<(), StoreError> {
-    let mut writer = Writer { backend, newest };
+    let mut writer = Writer { backend, newest, outbox };
     let thread = std::thread::Builder::new().name("writer".into());
     let started = thread.spawn(move || {
         let mut taken = Vec::with_capacity(SHARED);
@@ -156,6 +158,9 @@ impl Writer {
                 let newest = written.iter().map(|one| one.last).max().map_or(newest, |last| last.max(newest));
                 self.backend.written(newest);
                 self.newest.send_if_modified(|old| std::mem::replace(old, newest) != newest);
+                if entries.iter().flatten().any(moves_the_outbox) {
+                    self.outbox.send_modify(|moves| *moves += 1);
+                }
                 for (done, WrittenCommit { refused, events, last }) in waiting.into_iter().zip(written) {
                     let _ = done.send(Ok(Committed { newest, last, refused, events }));
                 }
@@ -180,4 +185,9 @@ impl Writer {
         let newest = self.newest();
         self.backend.close(newest)
     }
+}
+
+/// Is there more for the outbox to do, or another configuration to do it by?
+fn moves_the_outbox(entry: &Entry) -> bool {
+    matches!(entry.fact, Fact::NotificationQueued { .. } | Fact::ConfigApplied { .. })
 }

@@ -118,6 +118,58 @@ fn killed_at_any_moment_each_result_is_delivered_once() {
     assert!(runs.values().all(|ids| ids.len() == 1), "{runs:?}");
 }
 
+/// Several messages that went together, and a crash before it was known that the receiver has them.
+#[test]
+fn what_was_joined_comes_again_as_it_was() {
+    let endpoint = Endpoint::answering({
+        let first = std::sync::atomic::AtomicBool::new(true);
+        move |_| match first.swap(false, std::sync::atomic::Ordering::SeqCst) {
+            true => Reply::hang(),
+            false => Reply::body("ok"),
+        }
+    });
+    let mut daemon = Daemon::with(&format!(
+        "[notify.me]\ntype = \"webhook\"\nurl = \"{}/hook\"\nper_minute = 1\n\
+         [agents.many]\ntool = \"probe\"\nnotify = {{ to = [\"me\"] }}\n\
+         args = {{ checks = [{}] }}\n\
+         [agents.bad]\ncommand = \"false\"\nnotify = {{ to = [\"me\"], on = [\"failed\"] }}\n",
+        endpoint.url(),
+        "{ type = \"command\", name = \"a\", command = \"exit 2\" }, { type = \"command\", name = \"b\", command = \"exit 2\" }",
+    ));
+    daemon.up();
+    daemon.run_by_hand("many");
+    let asked = endpoint.until_asked(1).remove(0);
+    assert_eq!(asked.json["joined"].as_array().map(Vec::len), Some(2), "{}", asked.body);
+    daemon.run_by_hand("bad");
+    daemon.kill();
+    daemon.up();
+    let again = endpoint.until_asked(2).remove(1);
+    assert_eq!(again.header("idempotency-key"), asked.header("idempotency-key"));
+    assert_eq!(again.json, asked.json);
+}
+
+/// A receiver that knows problems by their keys hears of each by itself.
+#[test]
+fn a_body_with_a_key_is_of_one_problem() {
+    let endpoint = Endpoint::answering(|_| Reply::body("ok"));
+    let checks: String = (0..6)
+        .map(|n| format!("{{ type = \"command\", name = \"svc-{n}\", command = \"exit 2\" }},"))
+        .collect();
+    let daemon = Daemon::start(&format!(
+        "[notify.me]\ntype = \"webhook\"\nurl = \"{}/hook\"\nper_minute = 120\n\
+         body = '{{\"dedup_key\": \"{{key}}\", \"state\": \"{{state}}\"}}'\n\
+         [agents.many]\ntool = \"probe\"\nnotify = {{ to = [\"me\"] }}\nargs = {{ checks = [{checks}] }}\n",
+        endpoint.url()
+    ));
+    daemon.run_by_hand("many");
+    wait_for("an empty outbox", || (outbox(&daemon) == 0).then_some(()));
+    let mut keys: Vec<String> =
+        endpoint.requests().iter().map(|request| request.json["dedup_key"].to_string()).collect();
+    keys.sort();
+    keys.dedup();
+    assert!(keys.len() == 6 && !keys.iter().any(|key| key.contains(',')), "{keys:?}");
+}
+
 #[test]
 fn in_quiet_hours_only_what_is_critical_is_sent() {
     let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);

@@ -29,6 +29,8 @@ impl Event {
             | Fact::ProcessStarted { .. }
             | Fact::RunClaimed(_)
             | Fact::NotificationQueued { .. }
+            | Fact::NotificationsJoined { .. }
+            | Fact::NotificationsParted { .. }
             | Fact::Remembered(_)
             | Fact::Archived(_)
             | Fact::ClockSet { .. }

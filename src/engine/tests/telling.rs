@@ -282,3 +282,31 @@ fn a_target_that_is_gone_has_no_problem() {
     bench.reload(&[plain("a", every(3600))]);
     assert_eq!(bench.said(), ["bgagent incident over"]);
 }
+
+/// What a delivery says that was under way when its target was removed.
+#[test]
+fn a_target_that_was_removed_meanwhile_has_no_problem() {
+    let mut bench = Bench::new(&[plain("a", every(60))]);
+    let finding = Finding {
+        key: format!("{}gone", IncidentRecord::NOTIFY),
+        level: Level::Crit,
+        title: "a message was given up".into(),
+        hold_for: secs(0),
+        by: FoundBy::Check,
+    };
+    bench.input(Input::Noticed(finding));
+    assert!(bench.incidents.is_empty(), "{:?}", bench.incidents);
+}
+
+#[test]
+fn an_open_circuit_is_ended_by_its_close() {
+    let on = [TellOn::CircuitOpened, TellOn::Recovered];
+    let mut spec = telling("a", &on);
+    spec.circuit = CircuitSpec { open_after: 1, cooldown: secs(100) };
+    let mut bench = Bench::new(&[spec]);
+    bench.fail(ErrorKind::Tool);
+    let key = Some("circuit:a".to_owned());
+    assert_eq!(std::mem::take(&mut bench.keys), [(TellOn::CircuitOpened, key.clone())]);
+    bench.ok(Command::Want { target: Target::One(id("a")), wish: Wish::Start, reason: None });
+    assert_eq!(bench.keys, [(TellOn::Recovered, key)]);
+}

@@ -36,6 +36,8 @@ fn refused(kind: NotifyType, request: &Request) -> Option<Reply> {
             // what is not escaped calls people or becomes a link
             (text.contains(['<', '>'])).then(|| Reply::body("invalid_payload").with_status(400))
         }
+        // what is not waited for is always taken, whatever becomes of it
+        NotifyType::Discord if !request.path.ends_with("wait=true") => Some(Reply::body("").with_status(204)),
         NotifyType::Discord => match text("content") {
             content if content.is_empty() => {
                 no(400, json!({"message": "Cannot send an empty message", "code": 50006}))
@@ -199,6 +201,15 @@ fn every_service_takes_what_it_is_sent() {
             assert_eq!(sent, Ok(()), "{kind}: {}", &message.subject[..message.subject.len().min(20)]);
         }
         let requests = endpoint.requests();
+        if *kind == NotifyType::Discord {
+            assert!(requests.iter().all(|request| request.path == "/hook/secret-path?wait=true"), "{kind}");
+        }
+        let neutral = match kind {
+            NotifyType::Discord | NotifyType::Teams => r"\\[x\\](http://x)",
+            NotifyType::Telegram => "@\u{2060}everyone",
+            _ => "@everyone [x](http://x)",
+        };
+        assert!(requests[2].body.contains(neutral), "{kind}: {}", requests[2].body);
         assert!(requests[0].body.contains("/ is at 99 %"), "{kind}: {}", requests[0].body);
         assert!(requests[1].body.contains("works again"), "{kind}: {}", requests[1].body);
         let cut = &requests[3].body;

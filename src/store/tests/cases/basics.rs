@@ -28,6 +28,7 @@ async fn what_is_committed_is_there_after_a_restart() {
     full.last_success = Some(t(3));
     full.circuit = Some(CircuitRecord { opened_at: t(6), until: t(7) });
     full.told_at = Some(t(8));
+    full.awaited_since = Some(t(9));
     let process = Process { pid: 42, start: u64::MAX, boot: u64::MAX - 1 };
     let incident = IncidentRecord {
         agent: id("a"),
@@ -219,7 +220,9 @@ async fn the_outbox_gives_what_is_due() {
     store.commit(vec![entry(1, failed)]).await.unwrap();
     assert!(due(59).await.is_empty());
     assert_eq!(store.read(|reader| reader.outbox_next(t(0))).await.unwrap(), Some(t(60)));
-    assert_eq!(due(60).await[0].tries, 1);
+    let again = due(60).await[0].id;
+    let rows = store.read(move |reader| reader.outbox_rows(&[again, 999])).await.unwrap();
+    assert_eq!(rows.iter().map(|row| (row.id, row.tries)).collect::<Vec<_>>(), [(again, 1)]);
     let sent =
         Fact::NotificationSent { id: row.id, target: "ops".into(), agent: id("a"), run: None, tries: 2 };
     store.commit(vec![entry(61, sent)]).await.unwrap();
@@ -268,7 +271,11 @@ async fn of_messages_about_one_problem_the_newest_stands_for_all() {
     ];
     store.commit(all).await.unwrap();
     let due = async |secs: i64| {
-        let rows = store.read(move |reader| reader.outbox_due(t(secs), 9)).await.unwrap();
+        let read = move |reader: &Reader| {
+            let ids: Vec<i64> = reader.outbox_due(t(secs), 9)?.iter().map(|head| head.id).collect();
+            reader.outbox_rows(&ids)
+        };
+        let rows = store.read(read).await.unwrap();
         let mut rows: Vec<(i64, String)> = rows.into_iter().map(|row| (row.id, row.subject)).collect();
         rows.sort();
         rows
@@ -301,6 +308,66 @@ async fn of_messages_about_one_problem_the_newest_stands_for_all() {
     assert_eq!(subjects(&due(99).await), ["one", "two", "full"]);
     let targets = store.read(|reader| reader.outbox_targets(t(100))).await.unwrap();
     assert_eq!((targets[1].given_up, targets[1].error.as_deref()), (2, Some("busy")));
+}
+
+#[tokio::test]
+async fn what_is_sent_as_one_stays_so_until_its_end_is_known() {
+    let Some(db) = Db::some() else { return };
+    let (store, _) = db.open();
+    let queued = |key: &str, subject: &str| {
+        let notice = Notice::new(&id("a"), TellOn::IncidentOpened, subject.into(), String::new());
+        let notice = Box::new(notice.keyed(key));
+        entry(0, Fact::NotificationQueued { target: "ops".into(), notice })
+    };
+    store.commit(vec![queued("disk", "full"), queued("net", "down"), queued("cpu", "hot")]).await.unwrap();
+    let due = async |most: usize| store.read(move |reader| reader.outbox_due(t(1), most)).await.unwrap();
+    let ids: Vec<i64> = due(9).await.iter().map(|head| head.id).collect();
+    let joined = Fact::NotificationsJoined { rows: ids[..2].to_vec(), each: 72 };
+    store.commit(vec![entry(1, joined)]).await.unwrap();
+    store.close().await.unwrap();
+    // a crash, and news of one of them
+    let (store, _) = db.open();
+    store.commit(vec![queued("disk", "over")]).await.unwrap();
+    let due = async |most: usize| {
+        let heads = store.read(move |reader| reader.outbox_due(t(1), most)).await.unwrap();
+        heads.into_iter().map(|head| (head.id, head.joined)).collect::<Vec<_>>()
+    };
+    let number = Some((ids[0], 72));
+    let over = ids[2] + 1;
+    assert_eq!(due(9).await, [(ids[0], number), (ids[1], number), (ids[2], None), (over, None)]);
+    assert_eq!(due(1).await, [(ids[0], number), (ids[1], number)], "it is whole whatever the bound is");
+    let sent = Fact::NotificationSent { id: over, target: "ops".into(), agent: id("a"), run: None, tries: 1 };
+    store.commit(vec![entry(2, sent)]).await.unwrap();
+    assert_eq!(due(9).await.len(), 3, "what comes later takes nothing out of it");
+    // once it is known that it was not taken, the newest stands for those before it again
+    let parted = Fact::NotificationsParted { rows: ids[..2].to_vec() };
+    store.commit(vec![entry(3, parted), queued("disk", "full again")]).await.unwrap();
+    assert_eq!(due(9).await, [(ids[1], None), (ids[2], None), (over + 1, None)]);
+}
+
+#[tokio::test]
+async fn the_oldest_results_beyond_a_bound_are_found() {
+    let Some(db) = Db::some() else { return };
+    let (store, _) = db.open();
+    let queued = |target: &str, about| Fact::NotificationQueued {
+        target: target.into(),
+        notice: Box::new(Notice::new(&id("a"), about, "s".into(), "b".into())),
+    };
+    let all = [
+        ("me", TellOn::Completed),
+        ("me", TellOn::Failed),
+        ("me", TellOn::Completed),
+        ("you", TellOn::Completed),
+        ("me", TellOn::Completed),
+        ("me", TellOn::Completed),
+    ];
+    store.commit(all.map(|(target, about)| entry(0, queued(target, about))).to_vec()).await.unwrap();
+    let ids = async |most: usize| {
+        let found = store.read(move |reader| reader.outbox_surplus(most)).await.unwrap();
+        found.into_iter().map(|one| one.id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(2).await, [1, 3]);
+    assert_eq!(ids(4).await, [0i64; 0]);
 }
 
 /// A reading, not a test: `cargo test --release -- --ignored --nocapture reading`.

@@ -74,7 +74,7 @@ async fn health_knows_of_open_incidents_and_of_messages_that_wait() {
     let late = read(325).untold;
     assert_eq!((late.len(), late[0].target.as_str(), late[0].count, late[0].oldest), (1, "ops", 2, t(10)));
     let due = store.read(|reader| reader.outbox_due(t(30), 10)).await.unwrap();
-    let given_up = |row: &OutboxRow| Fact::NotificationFailed {
+    let given_up = |row: &OutboxHead| Fact::NotificationFailed {
         id: row.id,
         target: row.target.clone(),
         agent: id("a"),

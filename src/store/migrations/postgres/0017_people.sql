@@ -1,0 +1,3 @@
+ALTER TABLE outbox ADD COLUMN joined BIGINT;
+ALTER TABLE outbox ADD COLUMN joined_each BIGINT;
+ALTER TABLE agents ADD COLUMN awaited_since BIGINT;
