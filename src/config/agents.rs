@@ -179,6 +179,7 @@ impl Maker<'_> {
             Some(item) => memory(item).unwrap_or(Memory::None),
         };
         let (query, name) = (query?.to_owned(), name?);
+        let (approval, route) = super::approval::approval(section, self.fleet);
         Some(Body::Query(Arc::new(QuerySpec {
             query,
             system_instruction: section.text("system_instruction").map(str::to_owned),
@@ -188,7 +189,8 @@ impl Maker<'_> {
             tools,
             memory,
             session_id: section.text("session_id").map(str::to_owned),
-            approval: section.word("approval").unwrap_or(Approval::Deny),
+            approval,
+            route,
             output_schema: section.get("output_schema").map(checks::output_schema),
         })))
     }

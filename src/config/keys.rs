@@ -323,6 +323,11 @@ pub(super) const NOTIFY: &[Key] = &[
     ),
     key("chat", Kind::Any, "telegram: the chat: its number, or @name of a channel"),
     key("topic", Kind::TextOrSecret, "ntfy: the topic; anyone who knows it can read it"),
+    key(
+        "reply_topic",
+        Kind::TextOrSecret,
+        "ntfy: another topic, which answers come from: for `approval.via`. The phone writes to it, without a token",
+    ),
     key("room", Kind::TextOrSecret, "matrix: the room: !id:server"),
     key("command", Kind::Command, "command: gets the message as JSON on standard input"),
     key("env", Kind::Texts2, "command: added to its environment"),
@@ -355,6 +360,14 @@ pub(super) const CALENDAR: &[Key] = &[key(
     Kind::Text,
     "path of an iCalendar file, of which only the times of the events matter; read with the configuration, at most 4 MiB",
 )];
+pub(super) const APPROVAL_TABLE: &[Key] = &[
+    key("wait", Kind::Duration, "how long; then the call is denied. Default: as long as the run may take"),
+    key(
+        "via",
+        Kind::Texts,
+        "notify targets of type telegram, ntfy or matrix: whoever reads them can allow or deny the call there",
+    ),
+];
 pub(super) const BUDGET: &[Key] = &[
     key("usd_per_day", Kind::Number, "US dollars of a day"),
     key("usd_per_month", Kind::Number, "US dollars of a month"),
@@ -685,8 +698,8 @@ pub(super) const AGENT: &[Key] = &[
     key("ping", Kind::Table(PING), "another monitor hears of each run that starts, completes or fails"),
     key(
         "approval",
-        Kind::Word(Approval::WORDS),
-        "what happens to a tool call that needs a person; default deny",
+        Kind::WordOr(Approval::WORDS, APPROVAL_TABLE),
+        "what happens to a tool call that needs a person; default deny. A table: it waits, and people are asked",
     ),
     key("approve", Kind::Texts, "tools whose calls need a person: names, types or patterns"),
     key(

@@ -3,6 +3,7 @@
 //! What a valid configuration means is left to `engine`; this floor only makes sure that there is no
 //! such thing as an invalid [`crate::domain::Fleet`].
 mod agents;
+mod approval;
 mod at;
 mod calendars;
 mod call_args;

@@ -10,6 +10,7 @@ mod exports;
 mod flow;
 mod ground;
 mod handlers;
+mod hearing;
 mod house;
 mod inbox;
 mod listen;

@@ -314,12 +314,13 @@ fn next_of(heads: &[OutboxHead], may_join: bool) -> (Vec<i64>, Joining) {
         let same = heads.iter().filter(|head| head.joined.is_some_and(|(other, _)| other == number));
         return (same.map(|head| head.id).collect(), Joining::AsBefore(each));
     }
-    // results are read as they are
-    if !may_join || first.about == TellOn::Completed {
+    // results are read as they are, and what is asked is answered by itself
+    let stands_alone = |head: &OutboxHead| head.about == TellOn::Completed || head.asks;
+    if !may_join || stands_alone(first) {
         return (vec![first.id], Joining::Alone);
     }
     let free = heads.iter().filter(|head| head.joined.is_none());
-    let alike = free.take_while(|head| head.about != TellOn::Completed);
+    let alike = free.take_while(|head| !stands_alone(head));
     (alike.map(|head| head.id).collect(), Joining::AsFits)
 }
 
@@ -343,7 +344,7 @@ mod tests {
     }
 
     fn head(id: i64, about: TellOn) -> OutboxHead {
-        OutboxHead { id, target: "ops".into(), about, urgency: about.urgency(), joined: None }
+        OutboxHead { id, target: "ops".into(), about, urgency: about.urgency(), joined: None, asks: false }
     }
 
     #[test]
@@ -360,6 +361,8 @@ mod tests {
         assert_eq!(next_of(&heads, true), (vec![4, 2, 5], Joining::AsFits));
         assert_eq!(next_of(&heads, false), (vec![4], Joining::Alone));
         assert_eq!(next_of(&heads[3..], true), (vec![1], Joining::Alone));
+        heads[1].asks = true;
+        assert_eq!(next_of(&heads, true), (vec![4], Joining::AsFits), "a question is answered by itself");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::listen::{self, ListenError};
 use super::lock::{self, LockError};
 use super::trust::{self, TrustGate};
 use super::watch::{self};
-use super::{clock, exports, outbox, pings, retention, systemd};
+use super::{clock, exports, hearing, outbox, pings, retention, systemd};
 use crate::config::{self, Asked, Context, Loaded, Paths, RejectedFor};
 use crate::daemon::inbox::{Condition, Handle, Message};
 use crate::daemon::open_files::allow_open_files;
@@ -477,6 +477,7 @@ async fn serve(
     let copied =
         exports::Copied { database: restored.database, ancestors: restored.ancestors, progress: exported };
     let exporting = tokio::spawn(exports::run(store.clone(), copied, redis, inbox.clone(), down.clone()));
+    tokio::spawn(hearing::run(store.clone(), handle.clone(), down.clone()));
     tokio::spawn(pings::daemon(handle.clone(), down.clone()));
     tokio::spawn(pings::agents(store.clone(), handle.clone(), began_after, pinged));
     tokio::spawn(retention::run(store.clone(), handle.clone(), down.clone()));

@@ -367,7 +367,16 @@ fn settings(spec: &AgentSpec) -> BTreeMap<String, String> {
             put("tools", query.tools.join(", "));
         }
         if !query.approve.is_empty() {
-            let then = if query.approval == Approval::Wait { "wait" } else { "denied" };
+            let then = match (&query.route, query.approval) {
+                (Some(route), _) => {
+                    let wait = route.wait.map(|wait| format!(" {}", human_duration(wait)));
+                    let via =
+                        (!route.via.is_empty()).then(|| format!(", answered at {}", route.via.join(", ")));
+                    format!("wait{}{}", wait.unwrap_or_default(), via.unwrap_or_default())
+                }
+                (None, Approval::Wait) => "wait".to_owned(),
+                (None, Approval::Deny) => "denied".to_owned(),
+            };
             put("approve", format!("{} ({then})", query.approve.join(", ")));
         }
         if !query.sinks.is_empty() {

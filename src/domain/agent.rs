@@ -378,6 +378,8 @@ pub struct QuerySpec {
     pub approve: Vec<String>,
     /// What happens to such a call.
     pub approval: Approval,
+    /// Whom it is put to, and for how long.
+    pub route: Option<Arc<ApprovalRoute>>,
     /// What stays allowed after untrusted or private data was read: tools and addresses.
     pub sinks: Vec<String>,
     /// JSON Schema that the answer must fit.
@@ -419,6 +421,15 @@ impl Memory {
             Self::Session { .. } => MemoryMode::Session,
         }
     }
+}
+
+/// Whom the calls of an agent are put to: `approval = { … }`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApprovalRoute {
+    /// Names of `[notify.…]` tables that can bring an answer back.
+    pub via: Vec<String>,
+    /// A call about which nobody has decided for so long is denied. `None`: it waits as long as its run may.
+    pub wait: Option<SignedDuration>,
 }
 
 words! {

@@ -5,7 +5,7 @@
 //! event that tells it ([`super::Event::telling`]).
 use super::{
     AgentId, ArchiveStep, BudgetNews, CircuitSpec, ConfigHash, Desired, Diagnosis, IncidentRecord,
-    MemoryChange, Notice, RunError, RunId, RunMode, RunStatus, Talk, Trigger, Usage, Verdict,
+    MemoryChange, Notice, QuestionRecord, RunError, RunId, RunMode, RunStatus, Talk, Trigger, Usage, Verdict,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -292,6 +292,15 @@ pub enum Fact {
     NotificationsParted {
         /// Rows of the outbox.
         rows: Vec<i64>,
+    },
+    /// A call is about to be put to the people at a notification target.
+    QuestionAsked(Box<QuestionRecord>),
+    /// Answers of a notification target were heard up to here.
+    AnswersHeard {
+        /// Name of a `[notify.…]` table.
+        target: String,
+        /// In the words of its service.
+        position: String,
     },
     /// A message was delivered.
     NotificationSent {

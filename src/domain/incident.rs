@@ -147,6 +147,8 @@ impl IncidentRecord {
     pub const SLOW: &str = "slow:";
     /// Before the name of a `[notify.…]` table: key of the incident that messages don't get to it.
     pub const NOTIFY: &str = "notify:";
+    /// The same: key of the incident that answers of it can't be heard.
+    pub const ANSWERS: &str = "answers:";
 
     /// The daemon, where an incident has its agent.
     pub fn of_daemon() -> AgentId {

@@ -7,6 +7,7 @@ mod address;
 mod agent;
 mod agent_state;
 mod ahead;
+mod approval;
 mod calendar;
 mod chat;
 mod counted;
@@ -62,12 +63,13 @@ mod words;
 pub use active_times::{ActiveTimes, CalendarSpec, Hours, NamedPeriods};
 pub use address::{AddressPattern, addresses_in, host_pattern, is_address, is_named};
 pub use agent::{
-    AgentSpec, Approval, Backoff, Body, CatchUp, CatchUpPolicy, Check, CheckBody, CircuitSpec, CommandSpec,
-    EventTrigger, FirstRun, History, Join, JoinStatus, Limits, Memory, MemoryMode, NotifySpec, Overlap,
-    QuerySpec, RetrySpec, Schedule, TellOn, ToolCallSpec, WhenCutOff,
+    AgentSpec, Approval, ApprovalRoute, Backoff, Body, CatchUp, CatchUpPolicy, Check, CheckBody, CircuitSpec,
+    CommandSpec, EventTrigger, FirstRun, History, Join, JoinStatus, Limits, Memory, MemoryMode, NotifySpec,
+    Overlap, QuerySpec, RetrySpec, Schedule, TellOn, ToolCallSpec, WhenCutOff,
 };
 pub use agent_state::{Activity, Desired, Health, Held};
 pub use ahead::{Ahead, AheadRow, Judged, LookAhead, Taken};
+pub use approval::{AnsweredBy, QuestionRecord, call_hash};
 pub use calendar::{Calendar, jitter_of};
 pub use chat::{
     ChatMessage, Finish, ModelAnswer, ModelError, ModelRequest, ModelTurn, ReadsWhen, Step, Tokens, ToolDef,

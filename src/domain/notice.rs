@@ -50,6 +50,8 @@ pub struct Notice {
     pub run: Option<RunId>,
     /// Of messages about one problem that were not sent yet, the newest alone is. `None`: each is sent.
     pub key: Option<String>,
+    /// The call that it asks about (`ApprovalWanted::id`), where whoever gets it can answer.
+    pub approval: Option<String>,
     /// One line.
     pub subject: String,
     /// More lines.
@@ -59,7 +61,16 @@ pub struct Notice {
 impl Notice {
     /// A message as urgent as its kind usually is.
     pub fn new(agent: &AgentId, about: TellOn, subject: String, body: String) -> Self {
-        Self { agent: agent.clone(), about, urgency: about.urgency(), run: None, key: None, subject, body }
+        Self {
+            agent: agent.clone(),
+            about,
+            urgency: about.urgency(),
+            run: None,
+            key: None,
+            approval: None,
+            subject,
+            body,
+        }
     }
 
     /// Of this problem.

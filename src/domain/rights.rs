@@ -128,6 +128,9 @@ fn of_query(query: &QuerySpec, rights: &mut RightsOf) {
     for tool in &query.sinks {
         rights.may(format!("lets a model call {} after it has read what strangers wrote", word(tool)));
     }
+    for target in query.route.iter().flat_map(|route| &route.via) {
+        rights.may(format!("lets people at {} allow calls that need a person", word(target)));
+    }
     for tool in &query.approve {
         rights.held(format!("asks a person before it calls {}", word(tool)));
     }

@@ -33,6 +33,13 @@ words! {
     }
 }
 
+impl NotifyType {
+    /// Can whoever reads a message answer it?
+    pub fn brings_answers(self) -> bool {
+        matches!(self, Self::Telegram | Self::Ntfy | Self::Matrix)
+    }
+}
+
 /// How a service reads the words of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Escaping {
@@ -229,7 +236,7 @@ pub const SERVICES: &[ServicePreset] = &[
         query: &[],
         usual_url: Some("https://ntfy.sh"),
         needs: &["topic"],
-        takes: &["url", "token"],
+        takes: &["url", "token", "reply_topic"],
         token_header: Some(("Authorization", "Bearer {token}")),
         body: r#"{"topic": "{topic}", "title": "{title}", "message": "{text}", "priority": "{priority}"}"#,
         escaping: Escaping::Plain,

@@ -109,6 +109,8 @@ pub enum Said {
         approved: bool,
         /// What the person said.
         reason: Option<String>,
+        /// Who, where that is known: somebody at a notification target.
+        by: Option<String>,
     },
 }
 

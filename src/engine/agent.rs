@@ -223,7 +223,9 @@ impl Engine {
                 }
             }
             Command::Run { agent, query, mode } => self.run_by_hand(now, &agent, query, mode),
-            Command::Decide { id, approve, reason } => self.decide_approval(now, &id, approve, reason),
+            Command::Decide { id, approve, reason, by } => {
+                self.decide_approval(now, &id, approve, reason, by)
+            }
             Command::Cancel { run, kill } => self.cancel_by_hand(now, run, kill),
             Command::Skip { agent } => self.skip_next(&agent),
             Command::Ack { agent, key } => {

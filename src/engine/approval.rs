@@ -22,10 +22,13 @@ impl Engine {
         self.touch(agent);
     }
 
-    /// One message for all that a run waits for at a time. A restart is no reason for another one.
+    /// A question for each call to those who can answer, and one message for all of them to others. A restart is no reason
+    /// for another one.
     fn tell_approvals(&mut self, now: Now, id: RunId, wanted: &[ApprovalWanted]) {
         let Some(run) = self.runs.get(&id) else { return };
         let (agent, total) = (run.agent, run.spec.limits.total_timeout);
+        let route = route_of(&run.spec).cloned().unwrap_or_default();
+        let questions: Vec<Notice> = wanted.iter().map(|one| route.question(&run.spec.id, id, one)).collect();
         let subject = match wanted {
             [one] => format!("{}: a call of {} waits for a person", run.spec.id, one.tool),
             more => format!("{}: {} calls wait for a person", run.spec.id, more.len()),
@@ -38,7 +41,13 @@ impl Engine {
             format!("The run ends if nobody decides within its total_timeout of {}.", human_duration(total))
         }));
         let notice = Notice::new(&run.spec.id, TellOn::ApprovalRequested, subject, lines.join("\n"));
-        self.tell(now, agent, notice.of_run(id));
+        for target in &route.via {
+            for question in &questions {
+                let (target, notice) = (target.clone(), Box::new(question.clone()));
+                self.push(now, Fact::NotificationQueued { target, notice });
+            }
+        }
+        self.tell_others(now, agent, notice.of_run(id), &route.via);
     }
 
     pub(super) fn decide_approval(
@@ -47,18 +56,24 @@ impl Engine {
         approval: &str,
         approved: bool,
         reason: Option<String>,
+        by: Option<AnsweredBy>,
     ) -> Result<Reply, Refusal> {
         let waits = |run: &RunId| matches!(self.runs.get(run), Some(Run { place: Place::Waiting(_), .. }));
         let Some((run, wanted)) = self.approvals.get(approval).filter(|(run, _)| waits(run)).cloned() else {
             return Err(Refusal::NoSuchApproval(approval.to_owned()));
         };
+        // an answer is to the call that was asked about, and to no other
+        if by.as_ref().is_some_and(|by| by.call != call_hash(&wanted.tool, &wanted.args)) {
+            return Err(Refusal::NoSuchApproval(approval.to_owned()));
+        }
         self.approvals.remove(approval);
         let said = Said::Decided {
             id: approval.to_owned(),
             call: wanted.call,
             tool: wanted.tool.clone(),
             approved,
-            reason: reason.clone(),
+            reason,
+            by: by.map(|by| by.who),
         };
         self.push_talk(now, run, said);
         let agent = self.runs.get(&run).map(|run| run.spec.id.clone());
@@ -68,20 +83,35 @@ impl Engine {
         Ok(Reply::Decided { run, agent, wanted, approved })
     }
 
-    /// The run waits for a person, as long as its `total_timeout` lets it.
+    /// The run waits for a person, as long as its `total_timeout` and the `wait` of its `approval` let it.
     fn set_aside(&mut self, now: Now, id: RunId) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         let began = *run.started_mono.get_or_insert(now.mono);
-        let until = run.spec.limits.total_timeout.map(|total| began + total);
+        let asked = *self.asked_at.entry(id).or_insert(now.mono);
+        let total = run.spec.limits.total_timeout.map(|total| began + total);
+        let wait = route_of(&run.spec).and_then(|route| route.wait).map(|wait| asked + wait);
+        let until = total.into_iter().chain(wait).min();
         run.place = Place::Waiting(until);
+        // a person takes as long as a person takes
+        if let (Some(after), None) = (run.spec.slow_after, run.slow_at) {
+            run.slow_at = Some(now.mono + after);
+            self.slow.insert((now.mono + after, id));
+        }
         self.timers.extend(until.map(|until| (until, id)));
     }
 
-    /// The time of a run is over, and nobody has decided about its calls.
+    /// The time of a run is over, or that for its calls, and nobody has decided about them.
     pub(super) fn nobody_decided(&mut self, now: Now, id: RunId) {
         let Some(run) = self.runs.get(&id) else { return };
         self.chain = run.record.chain;
-        let total = run.spec.limits.total_timeout.unwrap_or_default();
+        let began = run.started_mono.unwrap_or(now.mono);
+        let is_over = |total: jiff::SignedDuration| now.mono >= began + total;
+        let total = run.spec.limits.total_timeout;
+        let wait = route_of(&run.spec).and_then(|route| route.wait);
+        if let Some(wait) = wait.filter(|_| !total.is_some_and(is_over)) {
+            return self.deny_undecided(now, id, wait);
+        }
+        let total = total.unwrap_or_default();
         let wanted = self.approvals.values().find(|(waiting, _)| *waiting == id);
         let tool = wanted.map_or("a tool", |(_, wanted)| &wanted.tool);
         let message = format!(
@@ -92,8 +122,26 @@ impl Engine {
         self.finish(now, id, RunStatus::TimedOut, Some(error), AttemptOutcome::of(AttemptEnd::Cancelled));
     }
 
+    /// Nobody has decided in time: the run goes on without its calls.
+    fn deny_undecided(&mut self, now: Now, id: RunId, wait: jiff::SignedDuration) {
+        let open = self.approvals.iter().filter(|(_, (run, _))| *run == id);
+        let open: Vec<ApprovalWanted> = open.map(|(_, (_, wanted))| wanted.clone()).collect();
+        let reason = format!("nobody decided within {}", human_duration(wait));
+        for ApprovalWanted { id: approval, call, tool, .. } in open {
+            self.approvals.remove(&approval);
+            let reason = Some(reason.clone());
+            self.push_talk(
+                now,
+                id,
+                Said::Decided { id: approval, call, tool, approved: false, reason, by: None },
+            );
+        }
+        self.go_on(id);
+    }
+
     /// The run continues its attempt.
     pub(super) fn go_on(&mut self, id: RunId) {
+        self.asked_at.remove(&id);
         let Some(run) = self.runs.get_mut(&id) else { return };
         if let Place::Waiting(Some(until)) = run.place {
             self.timers.remove(&(until, id));
@@ -105,6 +153,7 @@ impl Engine {
 
     /// What waited for a person waits no more: its run ended, or begins anew.
     pub(super) fn forget_approvals(&mut self, id: RunId) {
+        self.asked_at.remove(&id);
         if self.approvals.values().any(|(run, _)| *run == id) {
             self.approvals.retain(|_, (run, _)| *run != id);
         }
@@ -128,6 +177,14 @@ impl Engine {
         self.push_talk(now, id, Said::Resumed);
         self.go_on(id);
         true
+    }
+}
+
+/// Whom the calls of an agent are put to.
+fn route_of(spec: &AgentSpec) -> Option<&ApprovalRoute> {
+    match &spec.body {
+        Body::Query(query) => query.route.as_deref(),
+        _ => None,
     }
 }
 

@@ -169,6 +169,8 @@ pub enum Command {
         approve: bool,
         /// What the person says.
         reason: Option<String>,
+        /// Who, if it is an answer to a question at a notification target.
+        by: Option<AnsweredBy>,
     },
     /// Ends one run.
     Cancel {

@@ -150,6 +150,8 @@ pub struct Engine {
     money: budget::Money,
     /// Calls that wait for a person, by the id of the wish.
     approvals: BTreeMap<String, (RunId, ApprovalWanted)>,
+    /// Since when (`mono`) runs wait for a person.
+    asked_at: BTreeMap<RunId, SignedDuration>,
     /// Agents that an event of this type starts.
     triggers: HashMap<EventType, Vec<u32>>,
     /// Agents that wait for runs of this one, among others.

@@ -7,8 +7,7 @@ impl Engine {
     /// The daemon found out how something of its own stands. What it says holds at once.
     pub(super) fn noticed(&mut self, now: Now, finding: Finding) {
         // what a delivery says that was under way when its target was removed is over
-        let target = finding.key.strip_prefix(IncidentRecord::NOTIFY);
-        let is_gone = target.is_some_and(|name| !self.fleet.notify.contains_key(name));
+        let is_gone = is_of_gone_target(&self.fleet, &finding.key);
         let level = if is_gone { Level::Ok } else { finding.level };
         let severity = match level {
             Level::Crit => Severity::Critical,
@@ -58,9 +57,7 @@ impl Engine {
     /// Targets that are no longer configured get no messages: what stood in the way of those is over.
     pub(super) fn forget_targets(&mut self, now: Now) {
         let fleet = self.fleet.clone();
-        let is_gone = |key: &String, _: &mut IncidentRecord| {
-            key.strip_prefix(IncidentRecord::NOTIFY).is_some_and(|name| !fleet.notify.contains_key(name))
-        };
+        let is_gone = |key: &String, _: &mut IncidentRecord| is_of_gone_target(&fleet, key);
         let gone: Vec<IncidentRecord> =
             self.own_incidents.extract_if(.., is_gone).map(|(_, incident)| incident).collect();
         for incident in gone {
@@ -84,4 +81,11 @@ impl Engine {
         self.push(now, Fact::IncidentSaved(incident.clone()));
         Some(Ok(Reply::Incident(incident)))
     }
+}
+
+/// Is this a problem of a notification target that is not configured any more?
+fn is_of_gone_target(fleet: &Fleet, key: &str) -> bool {
+    let of_targets = [IncidentRecord::NOTIFY, IncidentRecord::ANSWERS];
+    let target = of_targets.iter().find_map(|start| key.strip_prefix(start));
+    target.is_some_and(|name| !fleet.notify.contains_key(name))
 }

@@ -45,6 +45,11 @@ impl Engine {
         restored: Restored,
         started: Fact,
     ) -> (Self, Decision) {
+        let asked_at = restored.approvals.iter().map(|one| {
+            let waited = now.wall.duration_since(one.requested_at).max(SignedDuration::ZERO);
+            (one.run, now.mono - waited)
+        });
+        let asked_at = asked_at.collect();
         let mut engine = Self {
             fleet: fleet.clone(),
             looks: BTreeSet::new(),
@@ -68,6 +73,7 @@ impl Engine {
                 .into_iter()
                 .map(|one| (one.wanted.id.clone(), (one.run, one.wanted)))
                 .collect(),
+            asked_at,
             triggers: HashMap::new(),
             joins: HashMap::new(),
             last: now,

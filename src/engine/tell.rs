@@ -47,7 +47,7 @@ impl Engine {
     }
 
     /// The same, but for targets that have it already.
-    fn tell_others(&mut self, now: Now, agent: u32, notice: Notice, but: &[String]) -> bool {
+    pub(super) fn tell_others(&mut self, now: Now, agent: u32, notice: Notice, but: &[String]) -> bool {
         let notify = self.agents[agent as usize].spec.notify.clone();
         let Some(notify) = notify.filter(|notify| notify.on.contains(&notice.about)) else { return false };
         for target in notify.to.iter().filter(|target| !but.contains(target)) {

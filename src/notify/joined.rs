@@ -61,6 +61,7 @@ pub fn join(mut messages: Vec<Message>, each: usize) -> Message {
         body: lines.join("\n"),
         reached: first.reached.clone(),
         joined: messages,
+        question: None,
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Message {
     pub reached: Vec<String>,
     /// Those that it tells together, if it is more than one; see [`super::join`].
     pub joined: Vec<Message>,
+    /// The one-time code of an answer, if it asks about a call and can be answered.
+    pub question: Option<String>,
 }
 
 impl Message {

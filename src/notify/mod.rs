@@ -4,6 +4,7 @@ use crate::domain::{NotifyTarget, NotifyTargetKind};
 use joined::LONGEST;
 use std::time::Duration;
 
+mod answers;
 mod desktop;
 mod email;
 mod file;
@@ -13,10 +14,12 @@ mod pace;
 mod ping;
 mod post;
 mod program;
+mod question;
 mod service;
 mod smtp;
 mod webhook;
 
+pub use answers::{HeardAnswers, PersonsAnswer, listen, reply};
 pub use joined::{fitting, join, may_join};
 pub use message::{Message, SendError};
 pub use pace::Pace;

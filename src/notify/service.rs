@@ -1,8 +1,9 @@
 //! A message in the words of a service: the rows of `domain::service`, filled.
 use super::message::{Message, SendError};
 use super::post::{Post, Reads, post};
+use super::question::{add_buttons, how_to_answer, parts};
 use crate::domain::template::filled;
-use crate::domain::{ServicePreset, ServiceSpec, Urgency, cut_at_sentence, rest_of};
+use crate::domain::{NotifyType, ServicePreset, ServiceSpec, TellOn, Urgency, cut_at_sentence, rest_of};
 use crate::secret;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Url;
@@ -19,6 +20,37 @@ const TITLE: usize = 200;
 
 pub(super) async fn send(spec: &ServiceSpec, message: &Message, timeout: Duration) -> Result<(), SendError> {
     let preset = spec.preset();
+    let keys = keys_of(spec, timeout).await?;
+    let url = address(preset, &keys, message)?;
+    let mut headers = HeaderMap::new();
+    if let (Some((name, value)), Some(token)) = (preset.token_header, keys.get("token")) {
+        authorize(&mut headers, name, value, token)?;
+    }
+    let hidden: Vec<String> = keys.get("token").cloned().into_iter().collect();
+    let bodies = match &message.question {
+        Some(code) => question(preset, &keys, message, code),
+        None => vec![body(preset, &keys, message)],
+    };
+    for body in bodies {
+        post(Post {
+            method: preset.method,
+            url: url.clone(),
+            headers: headers.clone(),
+            body,
+            hidden: hidden.clone(),
+            reads: Reads { retry_after: preset.retry_after, moved_to: preset.moved_to, is_ok: true },
+            timeout,
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// What the table of an account says, with its secrets.
+pub(super) async fn keys_of(
+    spec: &ServiceSpec,
+    timeout: Duration,
+) -> Result<BTreeMap<&'static str, String>, SendError> {
     let mut keys = BTreeMap::new();
     for (name, value) in &spec.keys {
         let value = secret::value_of(value, timeout)
@@ -26,25 +58,21 @@ pub(super) async fn send(spec: &ServiceSpec, message: &Message, timeout: Duratio
             .map_err(|error| SendError::passing(format!("no `{name}`: {error}")))?;
         keys.insert(*name, value.expose().trim().to_owned());
     }
-    let url = address(preset, &keys, message)?;
-    let mut headers = HeaderMap::new();
-    if let (Some((name, value)), Some(token)) = (preset.token_header, keys.get("token")) {
-        let bad = || SendError::lasting("`token` has characters that a header can't hold");
-        let mut value = HeaderValue::from_str(&value.replace("{token}", token)).map_err(|_| bad())?;
-        value.set_sensitive(true);
-        headers.insert(HeaderName::try_from(name).unwrap_or(AUTHORIZATION), value);
-    }
-    let hidden = keys.iter().filter(|(name, _)| **name == "token").map(|(_, token)| token.clone()).collect();
-    post(Post {
-        method: preset.method,
-        url,
-        headers,
-        body: body(preset, &keys, message),
-        hidden,
-        reads: Reads { retry_after: preset.retry_after, moved_to: preset.moved_to, is_ok: true },
-        timeout,
-    })
-    .await
+    Ok(keys)
+}
+
+/// Adds the header that carries a token.
+pub(super) fn authorize(
+    headers: &mut HeaderMap,
+    name: &str,
+    value: &str,
+    token: &str,
+) -> Result<(), SendError> {
+    let bad = || SendError::lasting("`token` has characters that a header can't hold");
+    let mut value = HeaderValue::from_str(&value.replace("{token}", token)).map_err(|_| bad())?;
+    value.set_sensitive(true);
+    headers.insert(HeaderName::try_from(name).unwrap_or(AUTHORIZATION), value);
+    Ok(())
 }
 
 fn address(
@@ -70,7 +98,8 @@ fn address(
     Ok(url)
 }
 
-fn encoded(text: &str) -> String {
+/// A text as a part of a path.
+pub(super) fn encoded(text: &str) -> String {
     utf8_percent_encode(text, PART).to_string()
 }
 
@@ -146,7 +175,13 @@ pub(super) fn fill(template: &Value, value_of: &impl Fn(&str) -> Option<Value>) 
 fn body(preset: &ServicePreset, keys: &BTreeMap<&str, String>, message: &Message) -> String {
     let template: Value = serde_json::from_str(preset.body).expect("a row of the table");
     let mut words = MessageWords::of(message, preset.priority);
-    let rest = message.run.map_or_else(|| "The rest: bgagent incidents".to_owned(), rest_of);
+    let rest = match message.about {
+        // what can't be read can't be decided
+        TellOn::ApprovalRequested => {
+            "It is too long to be decided here. All of it: bgagent approvals".to_owned()
+        }
+        _ => message.run.map_or_else(|| "The rest: bgagent incidents".to_owned(), rest_of),
+    };
     let whole = words.text.clone();
     let (limit, unit) = preset.most;
     let mut most = unit.size(&whole);
@@ -161,6 +196,41 @@ fn body(preset: &ServicePreset, keys: &BTreeMap<&str, String>, message: &Message
         most = ((most as f64 * part * 0.98) as usize).min(most - 1);
         words.text = cut_at_sentence(&whole, unit, most, &rest).into_owned();
     }
+}
+
+/// A question with what it is answered by, in one message or several; as any other message, where the service does not
+/// take all of it.
+fn question(
+    preset: &ServicePreset,
+    keys: &BTreeMap<&str, String>,
+    message: &Message,
+    code: &str,
+) -> Vec<String> {
+    let template: Value = serde_json::from_str(preset.body).expect("a row of the table");
+    let mut words = MessageWords::of(message, preset.priority);
+    words.text.push_str(&how_to_answer(preset.kind, code));
+    let mut whole = write(&template, preset, keys, &words);
+    add_buttons(preset.kind, keys, code, &mut whole);
+    let whole = whole.to_string();
+    if longest(preset, keys, &words) <= preset.most.0 && whole.len() <= preset.most_bytes {
+        return vec![whole];
+    }
+    let several = match preset.kind {
+        NotifyType::Telegram => parts(&words.text, preset.escaping, preset.most.1),
+        _ => None,
+    };
+    let Some(several) = several else { return vec![body(preset, keys, message)] };
+    let (title, count) = (words.title.clone(), several.len());
+    let mut bodies = Vec::with_capacity(count);
+    for (number, part) in (1..).zip(several) {
+        (words.title, words.text) = (format!("{title} ({number} of {count})"), part);
+        let mut json = write(&template, preset, keys, &words);
+        if number == count {
+            add_buttons(preset.kind, keys, code, &mut json);
+        }
+        bodies.push(json.to_string());
+    }
+    bodies
 }
 
 fn write(

@@ -26,6 +26,7 @@ fn message() -> Message {
         body: "exit status 3\nthe end".into(),
         reached: Vec::new(),
         joined: Vec::new(),
+        question: None,
     }
 }
 

@@ -187,6 +187,8 @@ fn write(db: &Sql, entry: &Entry, newest: Seq) -> SqlResult<bool> {
         Fact::NotificationQueued { target, notice } => super::outbox::queued(db, entry.at, target, notice)?,
         Fact::NotificationsJoined { rows, each } => super::outbox::joined(db, rows, *each)?,
         Fact::NotificationsParted { rows } => super::outbox::parted(db, rows)?,
+        Fact::QuestionAsked(question) => super::questions::asked(db, question)?,
+        Fact::AnswersHeard { target, position } => super::questions::heard(db, target, position)?,
         Fact::NotificationSent { id, .. } => super::outbox::sent(db, *id)?,
         Fact::NotificationFailed { id, tries, error, retry_at, .. } => {
             super::outbox::failed(db, *id, *tries, error, *retry_at)?;
@@ -448,6 +450,7 @@ fn ended(db: &Sql, entry: &Entry) -> SqlResult<()> {
 
 /// What waited for a person waits no more.
 fn close_approvals(db: &Sql, run: &RunId, entry: &Entry) -> SqlResult<()> {
+    db.run("DELETE FROM outbox WHERE due IS NOT NULL AND approval IN (SELECT id FROM approvals WHERE run = ?1 AND decided_at IS NULL)", params![blob(run)])?;
     db.run("UPDATE approvals SET decided_at = ?2, approved = 0, reason = 'the run ended' WHERE run = ?1 AND decided_at IS NULL", params![blob(run), at(entry.at)])?;
     Ok(())
 }

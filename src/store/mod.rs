@@ -14,6 +14,7 @@ mod meta;
 mod outbox;
 mod place;
 mod postgres;
+mod questions;
 mod read;
 mod reader;
 mod readers;
@@ -156,7 +157,7 @@ impl Store {
         self.newest.clone()
     }
 
-    /// Moves with each commit that put messages into the outbox, or took up a configuration.
+    /// Moves with each commit that put messages into the outbox, asked a question, or took up a configuration.
     pub fn outbox(&self) -> watch::Receiver<u64> {
         self.outbox.clone()
     }

@@ -27,8 +27,8 @@ const STOOD_FOR: &str =
 pub(super) fn queued(db: &Sql, at: Timestamp, target: &str, notice: &Notice) -> SqlResult<()> {
     let run = notice.run.as_ref().map(|run| run.as_bytes().as_slice());
     db.run(
-        "INSERT INTO outbox(target, agent, about, at, subject, body, tries, due, run, key, urgency)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?4, ?7, ?8, ?9)",
+        "INSERT INTO outbox(target, agent, about, at, subject, body, tries, due, run, key, urgency, approval)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?4, ?7, ?8, ?9, ?10)",
         params![
             target,
             notice.agent.as_str(),
@@ -38,7 +38,8 @@ pub(super) fn queued(db: &Sql, at: Timestamp, target: &str, notice: &Notice) -> 
             notice.body,
             run,
             notice.key,
-            notice.urgency.as_str()
+            notice.urgency.as_str(),
+            notice.approval
         ],
     )?;
     Ok(())
@@ -94,8 +95,8 @@ impl Reader {
             let wrong = to_micros(now.checked_add(LONGEST_PAUSE).unwrap_or(Timestamp::MAX));
             let max = i64::try_from(max).unwrap_or(i64::MAX);
             let sql = format!(
-                "SELECT id, target, about, urgency, joined, joined_each FROM (
-                   SELECT id, target, about, urgency, joined, joined_each, due, row_number() OVER (PARTITION BY target
+                "SELECT id, target, about, urgency, joined, joined_each, approval IS NOT NULL FROM (
+                   SELECT id, target, about, urgency, joined, joined_each, approval, due, row_number() OVER (PARTITION BY target
                      ORDER BY CASE urgency WHEN 'critical' THEN 0 ELSE 1 END, due, id) AS place
                    FROM outbox WHERE (due <= ?1 OR due > ?3) AND {NEWEST}
                  ) AS ranked WHERE place <= ?2 OR joined IS NOT NULL ORDER BY due, id"
@@ -108,6 +109,7 @@ impl Reader {
                     about: word(row, 2, TellOn::parse)?,
                     urgency: word(row, 3, Urgency::parse)?,
                     joined: row.get::<Option<i64>>(4)?.zip(each),
+                    asks: row.get(6)?,
                 })
             })
         })
@@ -116,7 +118,7 @@ impl Reader {
     /// These messages, as far as they still wait.
     pub fn outbox_rows(&self, ids: &[i64]) -> Result<Vec<OutboxRow>, StoreError> {
         self.ask("reading the outbox", |db| {
-            let sql = "SELECT id, target, agent, about, at, subject, body, tries, due, run, key, urgency FROM outbox
+            let sql = "SELECT id, target, agent, about, at, subject, body, tries, due, run, key, urgency, approval FROM outbox
                WHERE id = ?1 AND due IS NOT NULL";
             let found = ids.iter().map(|id| db.row(sql, params![*id], row));
             Ok(found.collect::<SqlResult<Vec<_>>>()?.into_iter().flatten().collect())
@@ -199,5 +201,6 @@ fn row(row: &SqlRow<'_>) -> SqlResult<OutboxRow> {
         run: maybe_run(row, 9)?,
         key: row.get(10)?,
         urgency: word(row, 11, Urgency::parse)?,
+        approval: row.get(12)?,
     })
 }

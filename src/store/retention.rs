@@ -40,7 +40,7 @@ const MARK: &str = "coalesce((SELECT CASE WHEN floor < judged_until THEN floor E
     9223372036854775807)";
 
 /// What is removed by age: the table, and which rows are older than `?1`.
-fn by_age(keep: &Retention, now: Timestamp) -> [(String, i64); 10] {
+fn by_age(keep: &Retention, now: Timestamp) -> [(String, i64); 11] {
     let before = |span: SignedDuration| to_micros(now.checked_sub(span).unwrap_or(Timestamp::MIN));
     let rows = |text: &str, span| (text.to_owned(), before(span));
     [
@@ -68,6 +68,11 @@ fn by_age(keep: &Retention, now: Timestamp) -> [(String, i64); 10] {
         ),
         rows("sessions WHERE id IN (SELECT id FROM sessions WHERE at < ?1 LIMIT ?2)", keep.transcripts),
         rows("approvals WHERE id IN (SELECT id FROM approvals WHERE decided_at < ?1 LIMIT ?2)", keep.runs),
+        rows(
+            "questions WHERE code IN (SELECT code FROM questions q WHERE q.asked_at < ?1 AND NOT EXISTS
+               (SELECT 1 FROM approvals a WHERE a.id = q.approval AND a.decided_at IS NULL) LIMIT ?2)",
+            keep.runs,
+        ),
         // messages that were given up
         rows("outbox WHERE id IN (SELECT id FROM outbox WHERE due IS NULL AND at < ?1 LIMIT ?2)", keep.runs),
         rows("feeds WHERE source IN (SELECT source FROM feeds WHERE at < ?1 LIMIT ?2)", FEEDS_KEPT),

@@ -62,11 +62,12 @@ pub(super) fn talked(db: &Sql, talk: &Talk, at: Timestamp) -> SqlResult<()> {
             journal(db, talk, *n, step, Some((tool, args)), *took_ms, at)?;
         }
         Said::Waits { wanted } => waits(db, talk, wanted, at)?,
-        Said::Decided { id, call, approved, reason, .. } => {
+        Said::Decided { id, call, approved, reason, by, .. } => {
             db.run(
-                "UPDATE approvals SET decided_at = ?2, approved = ?3, reason = ?4 WHERE id = ?1",
-                params![id, to_micros(at), approved, reason],
+                "UPDATE approvals SET decided_at = ?2, approved = ?3, reason = ?4, decided_by = ?5 WHERE id = ?1",
+                params![id, to_micros(at), approved, reason, by],
             )?;
+            super::questions::decided(db, id)?;
             let step = Step::Decided { call: *call, approved: *approved, reason: reason.clone() };
             db.run("INSERT INTO steps(run, n, at, body) VALUES (?1, (SELECT coalesce(max(n) + 1, 0) FROM steps WHERE run = ?1), ?2, ?3)", params![run, to_micros(at), body_of(&step)])?;
         }

@@ -24,6 +24,8 @@ pub(super) const TABLES: &[&str] = &[
     "spent",
     "told",
     "approvals",
+    "questions",
+    "listeners",
     "incidents",
     "outbox",
     "sessions",

@@ -204,6 +204,23 @@ pub struct OutboxHead {
     /// Messages with the same number here go together, as they did in a try whose end is not known; with how many
     /// characters of each.
     pub joined: Option<(i64, usize)>,
+    /// It asks about a call.
+    pub asks: bool,
+}
+
+/// A call that people at a notification target were asked about, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskedCall {
+    /// What was asked.
+    pub question: QuestionRecord,
+    /// The call still waits.
+    pub is_open: bool,
+    /// It may be made. False as long as it waits.
+    pub approved: bool,
+    /// Who decided, where that is known.
+    pub by: Option<String>,
+    /// What was said to it.
+    pub reason: Option<String>,
 }
 
 /// A result in the outbox that gives way: too many of its target wait.
@@ -248,6 +265,8 @@ pub struct OutboxRow {
     pub key: Option<String>,
     /// How urgent it is.
     pub urgency: Urgency,
+    /// The call that it asks about.
+    pub approval: Option<String>,
 }
 
 /// How it stands with a target for which messages wait or were given up.

@@ -189,5 +189,8 @@ impl Writer {
 
 /// Is there more for the outbox to do, or another configuration to do it by?
 fn moves_the_outbox(entry: &Entry) -> bool {
-    matches!(entry.fact, Fact::NotificationQueued { .. } | Fact::ConfigApplied { .. })
+    matches!(
+        entry.fact,
+        Fact::NotificationQueued { .. } | Fact::QuestionAsked(_) | Fact::ConfigApplied { .. }
+    )
 }

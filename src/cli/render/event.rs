@@ -244,6 +244,7 @@ pub(super) fn gist(event: &Event) -> String {
         P::ApprovalDecided(it) => vec![
             said(if it.approved { "approved" } else { "denied" }),
             said(&it.tool),
+            it.by.as_deref().map(|by| format!("by {}", plain(by))),
             it.reason.as_deref().and_then(said),
         ],
         P::BudgetWarning(it) | P::BudgetExhausted(it) => vec![said(&it.text)],

@@ -76,7 +76,8 @@ async fn in_turn(request: InTurn, services: Arc<Services>) -> Step {
             Err(error) => Step::Done(Err(error)),
         },
         InTurn::DecideApproval(p) => {
-            change(&services, Command::Decide { id: p.id, approve: p.approve, reason: p.reason }, None).await
+            let decide = Command::Decide { id: p.id, approve: p.approve, reason: p.reason, by: None };
+            change(&services, decide, None).await
         }
         InTurn::SkipAgent(p) => {
             change_agent(&services, &p.agent_id, p.request_id, |agent| Command::Skip { agent }).await

@@ -44,6 +44,7 @@ pub(super) async fn test_notification(services: &Services, params: TestNotificat
         body: format!("If you can read this, messages of the kind {kind} reach you. Nothing has happened."),
         reached: Vec::new(),
         joined: Vec::new(),
+        question: None,
     };
     let began = Instant::now();
     let sent = notify::send(&name, &target, &message, PATIENCE).await;

@@ -1,8 +1,11 @@
 //! One delivery: the words are read, what goes together is recorded as such, it is sent, and what came of it is recorded.
 use crate::daemon::clock;
-use crate::domain::{Entry, Fact, NotifyTarget, NotifyTargetKind, counted, human_duration};
+use crate::domain::{
+    ApprovalRecord, Entry, Fact, NotifyTarget, NotifyTargetKind, QuestionRecord, call_hash, counted,
+    human_duration,
+};
 use crate::notify::{self, Message, SendError};
-use crate::store::{OutboxRow, Store};
+use crate::store::{OutboxRow, Reader, Store};
 use jiff::SignedDuration;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -93,7 +96,11 @@ pub(super) async fn deliver(store: Store, chosen: ChosenMessages) -> Delivered {
         }
     };
     let tries = found.iter().map(|row| row.tries).max().unwrap_or(0) + 1;
-    let messages: Vec<Message> = found.into_iter().map(|row| message(row, &reached)).collect();
+    let asks = found.first().and_then(|row| row.approval.clone());
+    let mut messages: Vec<Message> = found.into_iter().map(|row| message(row, &reached)).collect();
+    if let (Some(approval), Some(first)) = (asks, messages.first_mut()) {
+        first.question = code_of(&store, &name, approval).await;
+    }
     if messages.is_empty() {
         return nothing(name, false);
     }
@@ -117,6 +124,48 @@ pub(super) async fn deliver(store: Store, chosen: ChosenMessages) -> Delivered {
     let is_posted = matches!(kind, Some(NotifyTargetKind::Webhook(_) | NotifyTargetKind::Service(_)));
     let apart = if is_posted { APART } else { Duration::ZERO };
     Delivered { target: name, rows, partly, apart, outcome, removed: false }
+}
+
+/// The code that an answer to this question must have, which is recorded before anybody sees it. `None`: the call does not
+/// wait any more.
+async fn code_of(store: &Store, target: &str, approval: String) -> Option<String> {
+    let at_target = target.to_owned();
+    let read = move |reader: &Reader| {
+        let waiting = reader.approvals()?.into_iter().find(|one| one.wanted.id == approval);
+        let Some(ApprovalRecord { wanted, .. }) = waiting else { return Ok(None) };
+        let call = call_hash(&wanted.tool, &wanted.args);
+        let known = reader.question(&approval, &at_target, &call)?;
+        let new = || QuestionRecord {
+            code: new_code(),
+            approval,
+            target: at_target,
+            call,
+            asked_at: clock::now().wall,
+        };
+        Ok(Some((known.is_some(), known.unwrap_or_else(new))))
+    };
+    match store.read(read).await {
+        Ok(Some((true, question))) => Some(question.code),
+        Ok(Some((false, question))) => {
+            let code = question.code.clone();
+            record(store, vec![Fact::QuestionAsked(Box::new(question))]).await;
+            Some(code)
+        }
+        Ok(None) => None,
+        Err(error) => {
+            tracing::warn!(notify = %target, %error, "a call could not be read: nobody can answer there");
+            None
+        }
+    }
+}
+
+/// A code that nobody guesses: 60 random bits, in letters and digits that are told apart (Crockford's).
+fn new_code() -> String {
+    const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    let random = uuid::Uuid::new_v4();
+    // the bytes 6 and 8 say what kind of number it is
+    let bytes = random.as_bytes().iter().enumerate().filter(|(at, _)| *at != 6 && *at != 8);
+    bytes.take(12).map(|(_, byte)| char::from(LETTERS[usize::from(byte % 32)])).collect()
 }
 
 /// What is sent of these messages, and how much of each.
@@ -148,12 +197,7 @@ struct Judgement {
     outcome: DeliveryEnd,
 }
 
-fn judge(
-    name: &str,
-    messages: Vec<Message>,
-    sent: Result<(), SendError>,
-    tries: u32,
-) -> Judgement {
+fn judge(name: &str, messages: Vec<Message>, sent: Result<(), SendError>, tries: u32) -> Judgement {
     let rows: Vec<i64> = messages.iter().map(|message| message.id).collect();
     let error = match sent {
         Ok(()) => {
@@ -218,6 +262,7 @@ fn message(row: OutboxRow, reached: &HashMap<i64, Vec<String>>) -> Message {
         subject: row.subject,
         body: row.body,
         joined: Vec::new(),
+        question: None,
     }
 }
 

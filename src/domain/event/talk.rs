@@ -53,13 +53,14 @@ impl Talk {
                     })
                 })
                 .collect(),
-            Said::Decided { id, call, tool, approved, reason } => {
+            Said::Decided { id, call, tool, approved, reason, by } => {
                 vec![Payload::ApprovalDecided(ApprovalDecided {
                     approval_id: id.clone(),
                     call: *call as u64,
                     tool: tool.clone(),
                     approved: *approved,
                     reason: reason.clone(),
+                    by: by.clone(),
                 })]
             }
         }

@@ -31,6 +31,8 @@ impl Event {
             | Fact::NotificationQueued { .. }
             | Fact::NotificationsJoined { .. }
             | Fact::NotificationsParted { .. }
+            | Fact::QuestionAsked(_)
+            | Fact::AnswersHeard { .. }
             | Fact::Remembered(_)
             | Fact::Archived(_)
             | Fact::ClockSet { .. }

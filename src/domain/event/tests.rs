@@ -117,6 +117,7 @@ fn talks() -> Vec<Said> {
         tool: "shell".into(),
         approved,
         reason: reason.map(Into::into),
+        by: approved.then(|| "@ada at `me`".to_owned()),
     };
     vec![
         Said::Query { n: 0, text: "What is new?".into(), untrusted: false, seen: Vec::new(), gate: None },

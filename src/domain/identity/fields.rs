@@ -231,9 +231,10 @@ table! { EventTrigger { event: "event", agent: "agent", untrusted: "untrusted", 
 table! { CatchUp { policy: "policy", max: "max", max_age: "max_age", spread: "spread", } }
 table! { QuerySpec {
     query: "query", system_instruction: "system_instruction", model: "model", tools: "tools", memory: "memory",
-    session_id: "session_id", approve: "approve", approval: "approval", sinks: "sinks",
-    output_schema: "output_schema",
+    session_id: "session_id", approve: "approve", approval: "approval", route: "approval_route",
+    sinks: "sinks", output_schema: "output_schema",
 } }
+table! { ApprovalRoute { via: "via", wait: "wait", } }
 table! { RunnerQuery {
     query: "query", system_instruction: "system_instruction", runner: "runner", workspace: "workspace",
     permissions: "permissions", resume: "resume",

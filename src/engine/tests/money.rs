@@ -12,6 +12,7 @@ pub(super) fn thinker(name: &str, with: impl FnOnce(&mut AgentSpec)) -> AgentSpe
             session_id: None,
             approve: Vec::new(),
             approval: Approval::Deny,
+            route: None,
             sinks: Vec::new(),
             output_schema: None,
         }));
@@ -224,7 +225,9 @@ fn a_run_goes_on_after_a_crash_only_as_what_it_was() {
     bench.fleet = fleet(&[retried(3)], 64);
     bench.crash(5);
     assert!(bench.said().contains(&"a interrupted".to_owned()));
-    assert!(bench.command(Command::Decide { id: "x".into(), approve: true, reason: None }).is_err());
+    assert!(
+        bench.command(Command::Decide { id: "x".into(), approve: true, reason: None, by: None }).is_err()
+    );
 }
 
 #[test]
@@ -247,9 +250,11 @@ fn a_person_decides() {
     assert_eq!(bench.state("a").activity, Activity::WaitingApproval);
     bench.wait(60).expect(&["a 60 skipped_overlap"]);
     bench.crash(5).expect(&[]);
-    assert!(bench.command(Command::Decide { id: "y".into(), approve: true, reason: None }).is_err());
+    assert!(
+        bench.command(Command::Decide { id: "y".into(), approve: true, reason: None, by: None }).is_err()
+    );
     bench
-        .ok(Command::Decide { id: "x".into(), approve: true, reason: None })
+        .ok(Command::Decide { id: "x".into(), approve: true, reason: None, by: None })
         .expect(&["a decided: true", "a start 1"]);
     bench.begin(0).complete();
     assert!(bench.said().contains(&"a completed".to_owned()));
@@ -258,7 +263,9 @@ fn a_person_decides() {
     bench
         .ok(Command::Want { target: one("a"), wish: Wish::Stop { mode: StopMode::Terminate }, reason: None })
         .quietly();
-    assert!(bench.command(Command::Decide { id: "z".into(), approve: true, reason: None }).is_err());
+    assert!(
+        bench.command(Command::Decide { id: "z".into(), approve: true, reason: None, by: None }).is_err()
+    );
 }
 
 #[test]
@@ -281,7 +288,7 @@ fn a_person_is_told_once_of_what_waits() {
     );
     bench.crash(5).expect(&[]);
     bench.wait(60).quietly();
-    bench.ok(Command::Decide { id: "x".into(), approve: true, reason: None }).begin(0).quietly();
+    bench.ok(Command::Decide { id: "x".into(), approve: true, reason: None, by: None }).begin(0).quietly();
     // another call is another question; several at a time are one message
     let (run, attempt) = bench.active.remove(0);
     let args = format!("{{\"text\":\"{}\"}}", "ä".repeat(500));
@@ -310,7 +317,7 @@ fn a_run_that_goes_on_is_not_a_new_one() {
     let mut bench = Bench::new(&[locked("a"), locked("b")]);
     bench.begin(0).wait_for_person("x").quietly();
     bench.begin(0).quietly();
-    bench.ok(Command::Decide { id: "x".into(), approve: true, reason: None }).quietly();
+    bench.ok(Command::Decide { id: "x".into(), approve: true, reason: None, by: None }).quietly();
     bench.ok(Command::Want {
         target: one("a"),
         wish: Wish::Stop { mode: StopMode::Terminate },
@@ -324,7 +331,7 @@ fn a_run_that_goes_on_is_not_a_new_one() {
     let mut bench = Bench::new(&[thinker("a", |_| ())]);
     bench.begin(0).wait_for_person("x").quietly();
     bench.ok(Command::Want { target: one("a"), wish: Wish::Pause { until: None }, reason: None }).quietly();
-    bench.ok(Command::Decide { id: "x".into(), approve: true, reason: None });
+    bench.ok(Command::Decide { id: "x".into(), approve: true, reason: None, by: None });
     assert!(bench.said().contains(&"a start 1".to_owned()), "a pause lets it finish");
 }
 
@@ -365,12 +372,14 @@ fn nobody_decides_for_ever() {
     bench.wait(5);
     let said = bench.said();
     assert!(said.contains(&"a timed_out".to_owned()), "{said:?}");
-    assert!(bench.command(Command::Decide { id: "x".into(), approve: true, reason: None }).is_err());
+    assert!(
+        bench.command(Command::Decide { id: "x".into(), approve: true, reason: None, by: None }).is_err()
+    );
     // who decides in time leaves the rest of it to the run
     let mut bench = Bench::new(&[bounded("a")]);
     bench.begin(0).wait_for_person("x").quietly();
     bench.wait(90).quietly();
-    bench.ok(Command::Decide { id: "x".into(), approve: true, reason: None }).quietly();
+    bench.ok(Command::Decide { id: "x".into(), approve: true, reason: None, by: None }).quietly();
     bench.wait(50).begin(0).complete();
     assert!(bench.said().contains(&"a completed".to_owned()), "its timer is gone");
 }
@@ -497,4 +506,54 @@ fn a_month_that_is_used_up_refuses_to_its_end() {
     bench.pass(secs(20 * 86_400));
     bench.tick();
     assert!(bench.said().iter().any(|line| line == "a start 1"), "a new month");
+}
+
+fn asking(wait: Option<i64>) -> AgentSpec {
+    let route = ApprovalRoute { via: vec!["me".into()], wait: wait.map(secs) };
+    thinker("a", |a| {
+        let Body::Query(query) = &mut a.body else { unreachable!() };
+        Arc::make_mut(query).route = Some(Arc::new(route));
+        a.schedule = every(86_400);
+        let (to, on, repeat) = (vec!["me".into(), "ops".into()], vec![TellOn::ApprovalRequested], secs(600));
+        a.notify = Some(Arc::new(NotifySpec { to, on, repeat }));
+    })
+}
+
+#[test]
+fn who_can_answer_is_asked_about_each_call_and_others_are_told_once() {
+    let mut bench = Bench::new(&[asking(None)]);
+    bench.begin(0).quietly().wait_for_person("x");
+    let told = bench.said().into_iter().filter_map(|line| Some(line.strip_prefix("tell ")?.to_owned()));
+    let targets: Vec<String> = told.filter_map(|line| Some(line.split_once(' ')?.0.to_owned())).collect();
+    assert_eq!(targets, ["me", "ops"]);
+    assert!(bench.messages[0].0.starts_with("a: may it call"), "{:?}", bench.messages);
+}
+
+#[test]
+fn an_answer_is_to_the_call_that_was_asked_about() {
+    let mut bench = Bench::new(&[asking(None)]);
+    bench.begin(0).wait_for_person("x").quietly();
+    let wanted = bench.approvals[0].wanted.clone();
+    let answer = |tool: &str, args: &str| Command::Decide {
+        id: "x".into(),
+        approve: true,
+        reason: None,
+        by: Some(AnsweredBy { who: "ada".into(), call: call_hash(tool, args) }),
+    };
+    assert!(bench.command(answer(&wanted.tool, "{\"other\": 1}")).is_err());
+    assert_eq!(bench.approvals.len(), 1, "it still waits");
+    bench.ok(answer(&wanted.tool, &wanted.args));
+    assert!(bench.approvals.is_empty());
+    assert!(bench.command(answer(&wanted.tool, &wanted.args)).is_err(), "no answer is taken twice");
+}
+
+#[test]
+fn a_call_that_nobody_decides_about_in_time_is_denied() {
+    let mut bench = Bench::new(&[asking(Some(100))]);
+    bench.begin(0).wait_for_person("x").wait(60).crash(20).quietly();
+    bench.wait(19);
+    assert!(!bench.said().iter().any(|line| line.contains("decided")), "99 seconds");
+    bench.wait(1);
+    assert_eq!(bench.said(), ["a decided: false", "a start 1"], "and the run goes on without it");
+    assert!(bench.approvals.is_empty());
 }

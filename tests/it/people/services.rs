@@ -169,6 +169,7 @@ fn message(subject: &str, body: &str) -> Message {
         body: body.into(),
         reached: Vec::new(),
         joined: Vec::new(),
+        question: None,
     }
 }
 

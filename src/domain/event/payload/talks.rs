@@ -138,6 +138,9 @@ described! {
         pub approved: bool,
         /// What the person said.
         pub reason: Option<String>,
+        /// Who decided at a notification target (`approval.via`), in the words of its service. null: it was decided by
+        /// `decide_approval`, or nobody did in time.
+        pub by: Option<String>,
     }
 }
 

@@ -1,0 +1,121 @@
+//! Whom calls that need a person are put to, and by what an answer of theirs is known.
+use super::agent::{ApprovalRoute, TellOn};
+use super::ids::{AgentId, RunId};
+use super::notice::Notice;
+use super::talk::ApprovalWanted;
+use super::{human_duration, is_unseen, one_line};
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+/// Longest call that is put to people, in bytes of what they read. A longer one is decided where all of it can be seen.
+const LONGEST: usize = 32 << 10;
+
+/// A call that was put to the people at a notification target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuestionRecord {
+    /// What an answer must bring along. It is used up when the call is decided.
+    pub code: String,
+    /// [`ApprovalWanted::id`].
+    pub approval: String,
+    /// Name of a `[notify.…]` table.
+    pub target: String,
+    /// [`call_hash`] of what was asked about.
+    pub call: String,
+    /// Since when.
+    pub asked_at: Timestamp,
+}
+
+/// Where a decision comes from that is an answer to a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnsweredBy {
+    /// Who, for people.
+    pub who: String,
+    /// [`call_hash`] of the call that was asked about.
+    pub call: String,
+}
+
+/// What a question is bound to: the tool and the arguments of its call, hashed.
+pub fn call_hash(tool: &str, args: &str) -> String {
+    // a name ends where it says: no two calls are the same text
+    let text = format!("{}:{tool}{args}", tool.len());
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl ApprovalRoute {
+    /// What people at a target that brings answers back are asked about one call.
+    pub fn question(&self, agent: &AgentId, run: RunId, wanted: &ApprovalWanted) -> Notice {
+        let ApprovalWanted { id, tool, args, .. } = wanted;
+        let (tool, run_id) = (one_line(tool, 100), run.short());
+        let mut end = format!("Run {run_id}; at the machine: bgagent approve {id}, or bgagent deny {id}.");
+        if let Some(wait) = self.wait {
+            end = format!("{end} Without an answer it is denied after {}.", human_duration(wait));
+        }
+        let whole = format!("{tool}\n{}\n\n{end}", shown(args));
+        let subject = format!("{agent}: may it call {tool}?");
+        let is_whole = whole.len() <= LONGEST;
+        let body = match is_whole {
+            true => whole,
+            false => format!(
+                "The call is too long to be decided here; bgagent approvals shows all of it.\n\n{end}"
+            ),
+        };
+        let notice = Notice::new(agent, TellOn::ApprovalRequested, subject, body).of_run(run);
+        Notice { approval: is_whole.then(|| id.clone()), ..notice }
+    }
+}
+
+/// Arguments as a person reads them: all of them, and nothing in them that can't be seen.
+fn shown(args: &str) -> String {
+    let parsed = serde_json::from_str::<serde_json::Value>(args);
+    let text = parsed.and_then(|value| serde_json::to_string_pretty(&value));
+    let text = text.unwrap_or_else(|_| args.to_owned());
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => out.push(c),
+            c if c.is_control() || is_unseen(c) => out.extend(c.escape_unicode()),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of what people are asked.
+    use super::*;
+    use jiff::SignedDuration;
+
+    fn question(args: &str) -> Notice {
+        let wait = Some(SignedDuration::from_hours(12));
+        let route = ApprovalRoute { via: vec!["me".into()], wait };
+        let wanted =
+            ApprovalWanted { id: "ab12-3-0".into(), call: 0, tool: "mail/send".into(), args: args.into() };
+        route.question(&"news".parse().unwrap(), RunId::from_bytes([7; 16]), &wanted)
+    }
+
+    #[test]
+    fn a_question_shows_the_whole_call() {
+        let notice = question(r#"{"to": "a@b.c\u202e", "text": "two\nlines"}"#);
+        assert_eq!(notice.subject, "news: may it call mail/send?");
+        assert_eq!(
+            notice.body,
+            "mail/send\n{\n  \"text\": \"two\\nlines\",\n  \"to\": \"a@b.c\\u{202e}\"\n}\n\n\
+             Run 07070707; at the machine: bgagent approve ab12-3-0, or bgagent deny ab12-3-0. Without an answer it is \
+             denied after 12h."
+        );
+        assert_eq!(notice.approval.as_deref(), Some("ab12-3-0"));
+        let long = question(&format!("{{\"text\": \"{}\"}}", "x".repeat(LONGEST)));
+        assert_eq!(long.approval, None, "what can't be shown can't be decided there");
+        assert!(long.body.contains("bgagent approvals"), "{}", long.body);
+    }
+
+    #[test]
+    fn a_question_is_bound_to_its_call() {
+        let hash = call_hash("shell", "{\"a\":1}");
+        assert_eq!(hash, call_hash("shell", "{\"a\":1}"));
+        for (tool, args) in [("shell", "{\"a\":2}"), ("shel", "l{\"a\":1}"), ("shell{", "\"a\":1}")] {
+            assert_ne!(hash, call_hash(tool, args));
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Messages in a room of Matrix (spec.matrix.org, client-server API, `/sync`): two words are an answer.
+use super::poll::{BEYOND, HeardAnswers, Keys, PATIENCE, POLL, PersonsAnswer, name, request, server};
+use crate::notify::message::SendError;
+use crate::notify::post::url_of;
+use crate::notify::question::read_answer;
+use crate::notify::service::encoded;
+use serde_json::{Value, json};
+
+/// Messages of the room that are looked at together.
+const MESSAGES: u32 = 100;
+
+pub(super) async fn listen(keys: &Keys, position: Option<&str>) -> Result<HeardAnswers, SendError> {
+    let room = keys.get("room").map(|room| room.trim()).unwrap_or_default();
+    let nothing = json!({"types": []});
+    let filter = json!({
+        "presence": nothing, "account_data": nothing,
+        "room": {
+            "rooms": [room], "state": nothing, "ephemeral": nothing, "account_data": nothing,
+            "timeline": {"types": ["m.room.message"], "limit": MESSAGES},
+        },
+    });
+    let base = server(keys, "");
+    let me =
+        request(keys, "GET", url_of(&format!("{base}/_matrix/client/v3/account/whoami"))?, None, PATIENCE);
+    let me = me.await?["user_id"].as_str().map(str::to_owned);
+    let mut url = url_of(&format!("{base}/_matrix/client/v3/sync"))?;
+    url.query_pairs_mut().append_pair("filter", &filter.to_string());
+    if let Some(position) = position {
+        let timeout = POLL.as_millis().to_string();
+        url.query_pairs_mut().append_pair("since", position).append_pair("timeout", &timeout);
+    }
+    let said = request(keys, "GET", url, None, POLL + BEYOND).await?;
+    let events = said["rooms"]["join"][room]["timeline"]["events"].as_array().cloned().unwrap_or_default();
+    let answers = events.iter().filter(|event| event["sender"].as_str() != me.as_deref()).filter_map(written);
+    let next = said["next_batch"].as_str().or(position).map(str::to_owned);
+    Ok(HeardAnswers { answers: answers.collect(), position: next })
+}
+
+fn written(event: &Value) -> Option<PersonsAnswer> {
+    let (approve, code) = read_answer(event["content"]["body"].as_str()?)?;
+    let (who, reply_to) = (name(event["sender"].as_str()?), event["event_id"].clone());
+    Some(PersonsAnswer { approve, code, who, is_from_there: true, reply_to })
+}
+
+pub(super) async fn reply(keys: &Keys, answer: &PersonsAnswer, text: &str) -> Result<(), SendError> {
+    let room = keys.get("room").map(|room| room.trim()).unwrap_or_default();
+    let event = answer.reply_to.as_str().unwrap_or_default();
+    // the same transaction for the same answer: it is said once
+    let transaction = encoded(&format!("bgagent-answer-{event}"));
+    let url = format!(
+        "{}/_matrix/client/v3/rooms/{}/send/m.room.message/{transaction}",
+        server(keys, ""),
+        encoded(room)
+    );
+    let body = json!({"msgtype": "m.notice", "body": text, "m.mentions": {},
+        "m.relates_to": {"m.in_reply_to": {"event_id": event}}});
+    request(keys, "PUT", url_of(&url)?, Some(body), PATIENCE).await.map(drop)
+}

@@ -1,0 +1,59 @@
+//! Actions of ntfy (docs.ntfy.sh/publish/#action-buttons): the phone posts an answer to the reply topic, which is
+//! subscribed to (docs.ntfy.sh/subscribe/api).
+use super::poll::{HeardAnswers, Keys, PATIENCE, POLL, PersonsAnswer, request, server};
+use crate::notify::message::SendError;
+use crate::notify::post::{Post, Reads, first_lines, url_of};
+use crate::notify::question::read_answer;
+use crate::notify::service::{authorize, encoded};
+use jiff::Timestamp;
+use reqwest::header::HeaderMap;
+use serde_json::{Value, json};
+
+const USUAL: &str = "https://ntfy.sh";
+
+pub(super) async fn listen(
+    keys: &Keys,
+    position: Option<&str>,
+    since: Timestamp,
+) -> Result<HeardAnswers, SendError> {
+    let topic = keys.get("reply_topic").map(String::as_str).unwrap_or_default();
+    let mut url = url_of(&format!("{}/{}/json", server(keys, USUAL), encoded(topic)))?;
+    // what was said before the question was asked is no answer to it
+    let from = position.map_or_else(|| since.as_second().to_string(), str::to_owned);
+    url.query_pairs_mut().append_pair("since", &from);
+    let mut headers = HeaderMap::new();
+    if let Some(token) = keys.get("token") {
+        authorize(&mut headers, "Authorization", "Bearer {token}", token)?;
+    }
+    let hidden = keys.get("token").cloned().into_iter().collect();
+    let post = Post {
+        method: "GET",
+        url,
+        headers,
+        body: String::new(),
+        hidden,
+        reads: Reads::default(),
+        timeout: POLL,
+    };
+    let is_message = |line: &str| line.contains("\"event\":\"message\"");
+    let lines = first_lines(post, is_message).await?;
+    let messages = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let messages: Vec<Value> = messages.filter(|message| message["event"] == "message").collect();
+    let newest = messages.iter().rev().find_map(|message| message["id"].as_str());
+    let position = newest.or(position).map(str::to_owned);
+    let answers = messages.iter().filter_map(said).collect();
+    Ok(HeardAnswers { answers, position })
+}
+
+fn said(message: &Value) -> Option<PersonsAnswer> {
+    let (approve, code) = read_answer(message["message"].as_str()?)?;
+    // a topic has no names: whoever has the message has the code
+    let who = "somebody who reads the topic".to_owned();
+    Some(PersonsAnswer { approve, code, who, is_from_there: true, reply_to: Value::Null })
+}
+
+pub(super) async fn reply(keys: &Keys, text: &str) -> Result<(), SendError> {
+    let url = url_of(&format!("{}/", server(keys, USUAL)))?;
+    let topic = keys.get("topic").map(String::as_str).unwrap_or_default();
+    request(keys, "POST", url, Some(json!({"topic": topic, "message": text})), PATIENCE).await.map(drop)
+}

@@ -1,0 +1,89 @@
+//! Buttons of Telegram (core.telegram.org/bots/api#getupdates): what was pressed stays with Telegram for a day, or until it
+//! is asked for what came after it.
+use super::poll::{BEYOND, HeardAnswers, Keys, PATIENCE, POLL, PersonsAnswer, name, request, server};
+use crate::domain::one_line;
+use crate::notify::message::SendError;
+use crate::notify::post::url_of;
+use crate::notify::question::read_answer;
+use crate::notify::service::encoded;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Longest text that is shown when a button was pressed, in characters.
+const SHOWN: usize = 190;
+
+pub(super) async fn listen(keys: &Keys, position: Option<&str>) -> Result<HeardAnswers, SendError> {
+    let offset: i64 = position.and_then(|position| position.parse().ok()).unwrap_or(0);
+    let wanted = json!({"offset": offset, "timeout": POLL.as_secs(), "allowed_updates": ["callback_query"]});
+    let said = method(keys, "getUpdates", wanted, POLL + BEYOND).await?;
+    let updates = said["result"].as_array().cloned().unwrap_or_default();
+    let newest = updates.iter().filter_map(|update| update["update_id"].as_i64()).max();
+    let answers = updates.iter().filter_map(|update| pressed(keys, &update["callback_query"])).collect();
+    let position = newest.map(|newest| (newest + 1).to_string()).or(position.map(str::to_owned));
+    Ok(HeardAnswers { answers, position })
+}
+
+/// What a button says that was pressed; `None`: it is none of ours.
+fn pressed(keys: &Keys, query: &Value) -> Option<PersonsAnswer> {
+    let (approve, code) = read_answer(query["data"].as_str()?)?;
+    let (from, chat) = (&query["from"], &query["message"]["chat"]);
+    let who = match (from["username"].as_str(), from["first_name"].as_str()) {
+        (Some(user), _) => format!("@{user}"),
+        (None, Some(first)) => format!("{first} ({})", from["id"]),
+        (None, None) => from["id"].to_string(),
+    };
+    Some(PersonsAnswer {
+        approve,
+        code,
+        who: name(&who),
+        is_from_there: is_chat(keys, chat),
+        reply_to: query.clone(),
+    })
+}
+
+fn is_chat(keys: &Keys, chat: &Value) -> bool {
+    let wanted = keys.get("chat").map(|chat| chat.trim()).unwrap_or_default();
+    match wanted.strip_prefix('@') {
+        Some(channel) => chat["username"].as_str().is_some_and(|name| name.eq_ignore_ascii_case(channel)),
+        None => chat["id"].as_i64().is_some_and(|id| id.to_string() == wanted),
+    }
+}
+
+pub(super) async fn reply(
+    keys: &Keys,
+    answer: &PersonsAnswer,
+    text: &str,
+    is_over: bool,
+) -> Result<(), SendError> {
+    let query = &answer.reply_to;
+    let short = one_line(text, SHOWN);
+    let shown = json!({"callback_query_id": query["id"], "text": short, "show_alert": true});
+    let shown = method(keys, "answerCallbackQuery", shown, PATIENCE).await;
+    if !answer.is_from_there || !is_over {
+        return shown.map(drop);
+    }
+    // the text stays in the chat, the buttons do not: they are of no use any more
+    let (chat, message) = (&query["message"]["chat"]["id"], &query["message"]["message_id"]);
+    let none = json!({"chat_id": chat, "message_id": message, "reply_markup": {"inline_keyboard": []}});
+    let _ = method(keys, "editMessageReplyMarkup", none, PATIENCE).await;
+    let said = json!({"chat_id": chat, "text": text,
+        "reply_parameters": {"message_id": message, "allow_sending_without_reply": true}});
+    method(keys, "sendMessage", said, PATIENCE).await.and(shown).map(drop)
+}
+
+async fn method(keys: &Keys, name: &str, params: Value, timeout: Duration) -> Result<Value, SendError> {
+    let token = keys.get("token").map(String::as_str).unwrap_or_default();
+    let server = server(keys, "https://api.telegram.org");
+    let url = url_of(&format!("{server}/bot{}/{name}", encoded(token)))?;
+    // the token stands in the address
+    request(&Keys::new(), "POST", url, Some(params), timeout).await.map_err(|error| match error {
+        error if error.message.contains("409") && name == "getUpdates" => SendError {
+            message: format!(
+                "{}; another program asks for the updates of this bot, or it has a webhook: give bgagent a bot of its own",
+                error.message
+            ),
+            ..SendError::passing("")
+        },
+        error => error,
+    })
+}
