@@ -172,6 +172,31 @@ fn a_body_with_a_key_is_of_one_problem() {
 }
 
 #[test]
+fn of_results_that_wait_too_long_the_oldest_give_way() {
+    let closed = crate::support::nobody();
+    let mut daemon = Daemon::with(&digest(&format!("http://{closed}"), WORDS));
+    daemon.up();
+    daemon.down();
+    let database = rusqlite::Connection::open(daemon.database_file()).expect("a database");
+    let insert = "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 205)
+        INSERT INTO outbox(target, agent, about, at, subject, body, tries, due, urgency)
+        SELECT 'me', 'news', 'completed', n, 's', 'b', 0, n, 'info' FROM n";
+    assert_eq!(database.execute(insert, []), Ok(205));
+    drop(database);
+    daemon.up();
+    let count = |what: &str| -> i64 {
+        let sql = format!("SELECT count(*) FROM outbox WHERE about = 'completed' AND {what}");
+        daemon.database().query_row(&sql, [], |row| row.get(0)).expect("a count")
+    };
+    wait_for("five that are given up", || (count("due IS NULL") == 5).then_some(()));
+    assert_eq!((count("due IS NOT NULL"), count("due IS NULL AND at > 5")), (200, 0), "the oldest");
+    daemon.until_event("the word of it", |event| {
+        let error = event["payload"]["error"].as_str().unwrap_or_default();
+        event["type"] == "notification_failed" && error.contains("more than 200 results wait")
+    });
+}
+
+#[test]
 fn in_quiet_hours_only_what_is_critical_is_sent() {
     let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
     let at = |hours: i64| (&now + jiff::SignedDuration::from_hours(hours)).strftime("%H:%M").to_string();

@@ -1,11 +1,13 @@
 //! Calls are allowed and denied by people at notification targets: by a button of Telegram, an action of ntfy, a message in
 //! a room of Matrix. The services are scripted; what their phones would send is put into their queue.
 use crate::endpoint::{Endpoint, Reply, Request};
+use crate::rng::Rng;
 use crate::support::{Daemon, wait_for};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What people do, in the order in which the service hands it out.
 #[derive(Default)]
@@ -312,4 +314,33 @@ fn a_call_that_nobody_decides_about_is_denied() {
         view["result"].as_str().is_some_and(|text| text.contains("nobody decided within 1s")),
         "{view:#}"
     );
+}
+
+/// How often the daemon is killed between an answer and the end of its run.
+const KILLS: usize = 5;
+
+#[test]
+fn killed_at_any_moment_an_answer_counts_once() {
+    let (model, phone) = (model(r#"{"key": "k", "text": "v"}"#), Phone::telegram());
+    let mut daemon = daemon(&model, &telegram_target(&phone), VIA);
+    let (mut random, mut known) = (Rng::new(15), BTreeSet::new());
+    for _ in 0..KILLS {
+        let run = start(&daemon);
+        let code = wait_for("a new question", || {
+            let asked = phone.sent("/sendMessage").into_iter();
+            let mut codes =
+                asked.filter(|sent| !sent.json["reply_markup"].is_null()).map(|sent| code_of(&sent));
+            codes.find(|code| known.insert(code.clone()))
+        });
+        phone.press(-100_123, &format!("approve {code}"));
+        let end = Instant::now() + Duration::from_millis(random.next() % 300);
+        wait_for("the moment to kill", || (Instant::now() >= end).then_some(()));
+        daemon.kill();
+        daemon.up();
+        let view = daemon.finished(&run);
+        assert_eq!(view["status"], "completed", "{view:#}");
+    }
+    let decided = "SELECT count(*) FROM events WHERE type = 'approval_decided'";
+    let decided: i64 = daemon.database().query_row(decided, [], |row| row.get(0)).expect("a count");
+    assert_eq!(decided, KILLS as i64, "each call is decided once");
 }
