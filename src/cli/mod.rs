@@ -81,6 +81,7 @@ fn dispatch(app: &mut App, command: Command) -> Result<Outcome, Failure> {
         Command::Status(args) => c::status::run(app, &args),
         Command::Tail(args) => c::tail::run(app, &args),
         Command::Run(args) => c::run::run(app, &args),
+        Command::Backfill(args) => c::backfill::run(app, &args),
         Command::Mcp(command) => c::mcp::run(app, &command),
         Command::Replay(args) => c::replay::run(app, &args),
         Command::Cancel(args) => c::cancel::run(app, &args),

@@ -2,7 +2,7 @@
 use super::deliver::{Runs, deliver};
 use super::schedule::Schedules;
 use super::walk::{Item, Section};
-use super::{checks, keys, runners, sandbox};
+use super::{checks, keys, params, runners, sandbox};
 use crate::config::values::{LEAST_OUTPUT, cwd, refers};
 use crate::domain::*;
 use jiff::SignedDuration;
@@ -64,6 +64,7 @@ impl Maker<'_> {
         let (line, _) = section.file.place(section.span.start);
         let schedule = self.schedules.schedule(section);
         let active_times = self.schedules.active_times(section);
+        let params = params::params(section, schedule.as_ref(), self.schedules.zone(section));
         let body = self.body(section);
         let walls = sandbox::setting(section);
         let gate =
@@ -87,6 +88,7 @@ impl Maker<'_> {
             description: section.text("description").map(Into::into),
             schedule: schedule.unwrap_or(Schedule::Manual),
             active_times,
+            params,
             jitter,
             first_run: section.word("first_run").unwrap_or(FirstRun::Now),
             catch_up: catch_up(section),

@@ -37,6 +37,8 @@ pub(super) enum Kind {
     WordOr(&'static [&'static str], &'static [Key]),
     /// A table of these words, by names that the user gives.
     NamedWords(&'static [&'static str]),
+    /// A table of these words, or of tables with these keys, by names that the user gives.
+    NamedWordOr(&'static [&'static str], &'static [Key]),
     /// A list of tables with these keys.
     Tables(&'static [Key]),
     /// Tables with these keys, by name.
@@ -531,6 +533,16 @@ pub(super) const WHEN: &[Key] = &[
     key("at", Kind::Text, "due once"),
     key("timezone", Kind::Text, "IANA name of the zone of this `cron` or `at`; default: the agent's"),
 ];
+/// A parameter that has more than a type.
+pub(super) const PARAM: &[Key] = &[
+    key("type", Kind::Word(ParamType::WORDS), "what it can be"),
+    key(
+        "default",
+        Kind::Any,
+        "its value where none is given; date, time: \"slot\" for that of the slot, or of the moment if there is no slot. \
+         Without it, the parameter must be given",
+    ),
+];
 /// The schedule, the runner, and what is said of one agent: what `[defaults]` can't hold.
 pub(super) const OWN: &[&str] = &[
     "interval",
@@ -545,6 +557,7 @@ pub(super) const OWN: &[&str] = &[
     "args",
     "command",
     "history",
+    "params",
     "description",
     "accept_risk",
 ];
@@ -603,7 +616,13 @@ pub(super) const AGENT: &[Key] = &[
         "with [store]: what happens to its programs when the database can't be reached for 14 seconds, so that another daemon \
          may soon lead; default stop",
     ),
-    key("query", Kind::Text, "what a model is to do; {gate} and {event.…} are filled in"),
+    key(
+        "params",
+        Kind::NamedWordOr(ParamType::WORDS, PARAM),
+        "parameters of its runs, by name: { day = \"date\", n = { type = \"int\", default = 3 } }; given by `bgagent run AGENT \
+         --param day=2026-11-01`, filled in as {param.day}, and BGAGENT_PARAM_DAY in the environment of its programs",
+    ),
+    key("query", Kind::Text, "what a model is to do; {gate}, {event.…} and {param.…} are filled in"),
     key("system_instruction", Kind::Text, "who the model is to be"),
     key("model", Kind::Text, "name of a [models.…] table"),
     key(
@@ -633,7 +652,7 @@ pub(super) const AGENT: &[Key] = &[
         "tools that the model may call: built-in ones, [tools.…], server/tool, server/*; default: none",
     ),
     key("tool", Kind::Text, "the tool that runs"),
-    key("args", Kind::Any, "its arguments; {event.…} and {gate} are filled in"),
+    key("args", Kind::Any, "its arguments; {event.…}, {gate} and {param.…} are filled in"),
     key(
         "history",
         Kind::Word(History::WORDS),

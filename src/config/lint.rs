@@ -199,6 +199,7 @@ fn places(at: &Place<'_>) {
             name.split_once('.').map_or((name, ""), |(first, _)| (first, &name[first.len()..]));
         let (what, hint) = match first {
             "gate" if !at.knows(&["gate"]) => continue,
+            "param" if !at.knows(&["params"]) => continue,
             "event" | "after" if !at.knows(SCHEDULE) => continue,
             "gate" if at.agent.gate.is_none() => {
                 ("this agent has no `gate`: `{gate}` will be empty".to_owned(), None)
@@ -211,8 +212,12 @@ fn places(at: &Place<'_>) {
                 format!("no event starts this agent: `{{{name}}}` will be empty"),
                 Some("it needs `on`".to_owned()),
             ),
+            "param" => match unknown_param(at.agent, rest) {
+                Some((why, hint)) => (format!("`{{{name}}}` stays as it is: {why}"), Some(hint)),
+                None => continue,
+            },
             "gate" | "event" => continue,
-            other => match nearest(other, ["gate", "event", "after"].into_iter()) {
+            other => match nearest(other, ["gate", "event", "after", "param"].into_iter()) {
                 Some(near) => (
                     format!("`{{{name}}}` is filled by nothing and stays as it is"),
                     Some(format!("did you mean `{{{near}{rest}}}`?")),
@@ -222,6 +227,18 @@ fn places(at: &Place<'_>) {
         };
         at.file.warn(at.of(key), what, hint);
     }
+}
+
+/// Why nothing stands for `{param.…}`, if nothing does, and what to do about it. `rest` begins with the dot.
+fn unknown_param(agent: &AgentSpec, rest: &str) -> Option<(String, String)> {
+    let name = rest.trim_start_matches('.');
+    let Some(params) = &agent.params else {
+        let hint = format!("declare it: params = {{ {name} = \"text\" }}");
+        return Some(("this agent has no `params`".into(), hint));
+    };
+    (!params.all.contains_key(name)).then(|| {
+        (format!("there is no parameter `{name}`"), format!("the parameters are {}", params.describe()))
+    })
 }
 
 /// Why nothing stands for `{after…}`, if nothing does, and what to do about it. `rest` begins with the dot.

@@ -25,6 +25,7 @@ mod machine;
 mod models;
 mod notify;
 mod owner;
+mod params;
 mod paths;
 mod ping;
 mod programs;

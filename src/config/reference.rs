@@ -115,7 +115,9 @@ fn entries(prefix: &str, keys: &[Key]) -> Vec<Entry> {
                 all.extend(entries(&format!("{name}."), keys))
             }
             Kind::Tables(keys) => all.extend(entries(&format!("{name}[]."), keys)),
-            Kind::Named(keys) => all.extend(entries(&format!("{name}.NAME."), keys)),
+            Kind::Named(keys) | Kind::NamedWordOr(_, keys) => {
+                all.extend(entries(&format!("{name}.NAME."), keys))
+            }
             _ => {}
         }
     }
@@ -139,6 +141,7 @@ fn value(kind: Kind) -> String {
         Kind::Command => "text or list of texts".into(),
         Kind::Texts2 => "table of texts".into(),
         Kind::NamedWords(words) => format!("{}, by name", words.join(" | ")),
+        Kind::NamedWordOr(words, _) => format!("{}, or a table, by name", words.join(" | ")),
         Kind::Table(_) => "table".into(),
         Kind::FlagOr(_) => "true or false, or a table".into(),
         Kind::WordOr(words, _) => format!("{}, or a table", words.join(" | ")),

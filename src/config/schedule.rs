@@ -55,7 +55,7 @@ impl<'f> Schedules<'f> {
     }
 
     /// A schedule is looked at whether its zone is known or not.
-    fn zone(&self, section: &Section<'_>) -> TimeZone {
+    pub(super) fn zone(&self, section: &Section<'_>) -> TimeZone {
         let own = section.get("timezone");
         own.map_or_else(|| Some(self.fleet.daemon.timezone.clone()), zone).unwrap_or(TimeZone::UTC)
     }

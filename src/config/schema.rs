@@ -60,6 +60,9 @@ fn of(kind: Kind) -> Value {
         }
         Kind::Texts2 => json!({"type": "object"}),
         Kind::NamedWords(words) => json!({"type": "object", "additionalProperties": {"enum": words}}),
+        Kind::NamedWordOr(words, keys) => {
+            json!({"type": "object", "additionalProperties": {"oneOf": [{"enum": words}, object(keys)]}})
+        }
         Kind::Table(keys) => object(keys),
         Kind::FlagOr(keys) => json!({"oneOf": [{"type": "boolean"}, object(keys)]}),
         Kind::WordOr(words, keys) => json!({"oneOf": [{"enum": words}, object(keys)]}),

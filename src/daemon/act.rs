@@ -137,6 +137,7 @@ impl Actor {
                 trigger: start.trigger,
                 slot: start.slot,
                 query: start.query,
+                params: start.params,
                 mode: start.mode,
                 event,
                 last_result,

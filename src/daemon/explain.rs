@@ -115,6 +115,23 @@ pub(super) fn explain(
     told
 }
 
+/// Adds the run by which a backfill made up for the slot, or for a later one of which the ledger knows nothing: its agent
+/// was not there yet.
+pub(super) fn add_backfill(told: &mut Explanation, asked: Option<Timestamp>, run: &RunRow, now: &Zoned) {
+    let Some(slot) = run.claim.any_slot() else { return };
+    let is_of_record = told.slot == Some(slot);
+    let is_later = asked.is_some() && told.slot.is_none_or(|told| told < slot);
+    if !is_of_record && !is_later {
+        return;
+    }
+    let which = if is_of_record { "It".to_owned() } else { format!("The slot of {}", clock(slot, now)) };
+    let did = ran_as(run, "");
+    told.sentence.push_str(&format!(" {which} was backfilled: that {did}."));
+    if told.run_id.is_none() {
+        told.run_id = Some(run.claim.run);
+    }
+}
+
 /// Why there is no record of slots that had a verdict, as far as can be told.
 fn why_gone(at: Timestamp, kept: &Kept, now: &Zoned) -> String {
     let retention = kept.retention.runs;

@@ -418,6 +418,7 @@ async fn serve(
         holds: restored.holds,
         spent: restored.spent,
         told: restored.told,
+        backfills: restored.backfills,
         newest_run: restored.newest_run,
     };
     let started = Fact::DaemonStarted { version: env!("CARGO_PKG_VERSION").into(), pid: std::process::id() };

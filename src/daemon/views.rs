@@ -2,7 +2,7 @@
 use crate::child::groups::GroupSupport;
 use crate::daemon::inbox::Answer;
 use crate::domain::*;
-use crate::engine::{AgentNow, BudgetLeft, ChangedAgent, ComingSlot, Engine, Refusal, Reply};
+use crate::engine::{AgentNow, BackfillNow, BudgetLeft, ChangedAgent, ComingSlot, Engine, Refusal, Reply};
 use crate::export::ExportStanding;
 use crate::protocol::*;
 use crate::store::{LedgerRow, OutboxTarget, OutputPage, RunRow, StepRow};
@@ -33,6 +33,7 @@ pub(super) fn answer(
             let status = if queued { RunStatus::Queued } else { RunStatus::Running };
             Ok(json!({"run_id": run, "agent_id": agent_id, "status": status, "note": note, "seq": seq}))
         }
+        Reply::BackfillBegan { backfill, note } => serde_json::to_value(backfill_began(&backfill, note, seq)),
         Reply::Cancelling { run, finished_at } => {
             serde_json::to_value(RunView { finished_at, ..claim(&run) })
         }
@@ -58,6 +59,34 @@ pub(super) fn answer(
         }),
     };
     view.map_err(|error| RpcError::new(Code::Internal, error.to_string()))
+}
+
+fn backfill_began(backfill: &BackfillRecord, note: Option<String>, seq: u64) -> BackfillView {
+    BackfillView {
+        backfill_id: Some(backfill.id.to_string()),
+        agent_id: backfill.agent.clone(),
+        first: backfill.slots.first().copied(),
+        last: backfill.slots.last().copied(),
+        count: backfill.slots.len() as u64,
+        slots: Vec::new(),
+        left_out: None,
+        max_usd: backfill.max_usd,
+        worst_usd: None,
+        usual_usd: None,
+        note,
+        seq: Some(seq),
+    }
+}
+
+fn open_backfill(now: &BackfillNow) -> OpenBackfillView {
+    OpenBackfillView {
+        backfill_id: now.id.to_string(),
+        started: now.claimed as u64,
+        count: now.count as u64,
+        next: now.next,
+        usd: now.usd,
+        max_usd: now.max_usd,
+    }
 }
 
 fn changed(one: ChangedAgent, seq: u64) -> Changed {
@@ -98,7 +127,8 @@ fn all_changed(all: Vec<(AgentId, Result<ChangedAgent, Refusal>)>, seq: u64) -> 
     Changed { agent_id: None, previous: None, state: None, changed, seq, note: None, agents }
 }
 
-fn refused(refusal: &Refusal, engine: &Engine) -> RpcError {
+/// What a client hears of a refusal.
+pub(super) fn refused(refusal: &Refusal, engine: &Engine) -> RpcError {
     let message = refusal.to_string();
     match refusal {
         Refusal::NoSuchAgent(id) => no_such_agent(id.as_str(), engine),
@@ -109,6 +139,8 @@ fn refused(refusal: &Refusal, engine: &Engine) -> RpcError {
             RpcError::new(Code::WrongState, message).hint("`bgagent approvals` lists those that wait")
         }
         Refusal::WrongState(_) => RpcError::new(Code::WrongState, message),
+        Refusal::Params(_) => RpcError::new(Code::InvalidParams, message)
+            .hint("give each as `--param NAME=VALUE`, on the wire in `params`"),
         Refusal::Budget(_) => {
             RpcError::new(Code::Refused, message).hint("`bgagent usage` shows what was used and what is left")
         }
@@ -235,6 +267,7 @@ pub(super) fn agent(now: &AgentNow) -> AgentView {
         budget_used_up_until: out_of_budget(now).map(|(until, _)| *until),
         silent_since: now.silent.map(|(since, _)| since),
         silent_until: now.silent.map(|(_, until)| until),
+        backfill: now.backfill.as_ref().map(open_backfill),
     }
 }
 
@@ -424,6 +457,9 @@ fn settings(spec: &AgentSpec) -> BTreeMap<String, String> {
     if let Some(lock) = &spec.lock {
         put("lock", lock.to_string());
     }
+    if let Some(params) = &spec.params {
+        put("params", params.describe());
+    }
     if spec.gate.is_some() {
         put("gate", "yes".into());
     }
@@ -473,7 +509,8 @@ fn claim(record: &RunRecord) -> RunView {
     RunView {
         run_id: record.run,
         agent_id: record.agent.clone(),
-        slot: record.slot,
+        slot: record.any_slot(),
+        backfill_id: record.past.as_ref().map(|past| past.backfill.to_string()),
         trigger: record.trigger,
         status: record.status,
         attempt: record.attempt,
@@ -488,6 +525,7 @@ fn claim(record: &RunRecord) -> RunView {
         usage: Usage::default(),
         config_hash: record.config_hash.to_string(),
         session_id: record.session.as_deref().map(str::to_owned),
+        params: record.params.as_deref().cloned().unwrap_or_default(),
         model: None,
         mode: match record.mode {
             RunMode::Normal => None,

@@ -6,7 +6,7 @@ use super::deliver::DeliverSpec;
 use super::expected::Expect;
 use super::ping::PingSpec;
 use super::words::words;
-use super::{ActiveTimes, AgentId, ConfigHash, Control, CronSchedule, EventType, Sandbox};
+use super::{ActiveTimes, AgentId, ConfigHash, Control, CronSchedule, EventType, ParamsSpec, Sandbox};
 use crate::domain::run::RunStatus;
 use crate::domain::runner::{ResumePolicy, RunnerQuery};
 use crate::domain::secret_ref::EnvValue;
@@ -26,6 +26,8 @@ pub struct AgentSpec {
     pub schedule: Schedule,
     /// At which times it may start by itself; `None`: at any.
     pub active_times: Option<Arc<ActiveTimes>>,
+    /// The parameters of its runs; `None`: they have none.
+    pub params: Option<Arc<ParamsSpec>>,
     /// Upper bound of the delay that is added to each slot, deterministic per agent and slot.
     pub jitter: SignedDuration,
     /// Where the first slot of an interval lies.

@@ -133,6 +133,32 @@ pub enum Fact {
     },
     /// A run was claimed. Durable before anything of it starts; unique per (agent, slot).
     RunClaimed(Box<RunRecord>),
+    /// A person asked for past slots to run.
+    BackfillBegan(Box<super::BackfillRecord>),
+    /// A run of a backfill was claimed, or has ended. Has no event: what happened to the run is told.
+    BackfillMoved {
+        /// Which.
+        id: Arc<str>,
+        /// For so many of its slots a run was claimed.
+        claimed: usize,
+        /// What its runs that ended have cost, in US dollars.
+        usd: f64,
+    },
+    /// A backfill is over.
+    BackfillEnded {
+        /// Which.
+        id: Arc<str>,
+        /// Whose slots.
+        agent: AgentId,
+        /// For so many of them a run was claimed.
+        claimed: usize,
+        /// All of them.
+        count: usize,
+        /// What its runs have cost, in US dollars.
+        usd: f64,
+        /// Why before its last slot.
+        cause: Option<String>,
+    },
     /// A process was started and waits at its gate. Durable before it does anything.
     ProcessStarted {
         /// Of this run.
@@ -160,6 +186,8 @@ pub enum Fact {
         trigger: Trigger,
         /// The slot that it is for.
         slot: Option<Timestamp>,
+        /// Its parameters.
+        params: Option<Arc<super::ParamValues>>,
         /// Its process, if it has one.
         process: Option<Process>,
     },
@@ -577,6 +605,10 @@ pub struct RunRecord {
     pub event: Option<Arc<super::Event>>,
     /// What a person asked instead of the configured query.
     pub query: Option<Arc<str>>,
+    /// Its parameters; `None`: its agent has none.
+    pub params: Option<Arc<super::ParamValues>>,
+    /// The past slot that it is for, if it is one of a backfill. Then `slot` is `None`: what the ledger says of it stays.
+    pub past: Option<super::PastSlot>,
     /// The session of a run that a model carries out.
     pub session: Option<Arc<str>>,
     /// How it goes about its work.
@@ -589,6 +621,13 @@ pub struct RunRecord {
     pub used: Usage,
     /// Its calls that may have changed something and have no answer (of a dead daemon).
     pub in_doubt: Vec<String>,
+}
+
+impl RunRecord {
+    /// The slot that it is for, be it one whose verdict it is or a past one.
+    pub fn any_slot(&self) -> Option<Timestamp> {
+        self.slot.or(self.past.as_ref().map(|past| past.slot))
+    }
 }
 
 /// A process, told apart from a later one that got the same number.

@@ -8,6 +8,7 @@ mod agent;
 mod agent_state;
 mod ahead;
 mod approval;
+mod backfill;
 mod calendar;
 mod chat;
 mod counted;
@@ -36,6 +37,7 @@ mod notice;
 pub mod novelty;
 mod object_key;
 mod panics;
+mod params;
 mod ping;
 mod price;
 mod private_host;
@@ -70,6 +72,7 @@ pub use agent::{
 pub use agent_state::{Activity, Desired, Health, Held};
 pub use ahead::{Ahead, AheadRow, Judged, LookAhead, Taken};
 pub use approval::{AnsweredBy, QuestionRecord, call_hash};
+pub use backfill::{BackfillRecord, PastSlot};
 pub use calendar::{Calendar, jitter_of};
 pub use chat::{
     ChatMessage, Finish, ModelAnswer, ModelError, ModelRequest, ModelTurn, ReadsWhen, Step, Tokens, ToolDef,
@@ -107,6 +110,7 @@ pub use nearest::{distance, nearest};
 pub use net_target::NetTarget;
 pub use notice::{Notice, NoticeState, Urgency};
 pub use panics::panic_text;
+pub use params::{ParamDefault, ParamSpec, ParamType, ParamValues, ParamsSpec, params_in_words};
 pub use ping::{PingSignal, PingSpec};
 pub use private_host::PrivateHost;
 pub use provider::Provider;

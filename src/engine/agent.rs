@@ -222,7 +222,10 @@ impl Engine {
                     Target::All => Ok(Reply::AllChanged(self.command_all(now, wish, reason.as_ref()))),
                 }
             }
-            Command::Run { agent, query, mode } => self.run_by_hand(now, &agent, query, mode),
+            Command::Run { agent, query, params, mode } => {
+                self.run_by_hand(now, &agent, query, &params, mode)
+            }
+            Command::Backfill(wish) => self.begin_backfill(now, wish),
             Command::Decide { id, approve, reason, by } => {
                 self.decide_approval(now, &id, approve, reason, by)
             }
@@ -391,6 +394,8 @@ impl Engine {
     /// Ends the runs of an agent: those in flight are cancelled (or left, with `Drain`), those that
     /// wait are dropped with a verdict. Returns how many were ended and how many go on.
     pub(super) fn end_live(&mut self, now: Now, agent: u32, mode: StopMode, why: &str) -> (usize, usize) {
+        let id = self.agents[agent as usize].spec.id.clone();
+        self.end_backfill(now, &id, Some(why));
         let (mut ended, mut left) = (0, 0);
         for id in self.agents[agent as usize].live.clone() {
             let run = self.runs.get_mut(&id).expect("live runs are known");

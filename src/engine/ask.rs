@@ -32,10 +32,29 @@ pub struct AgentNow {
     pub silent: Option<(Timestamp, Timestamp)>,
     /// US dollars that it used, or that are held for it, since midnight in the daemon's zone.
     pub usd_today: f64,
+    /// Its past slots that are running one after the other.
+    pub backfill: Option<BackfillNow>,
     /// Its budget or the fleet's is used up: until when nothing of it is started, and why.
     pub out_of_budget: Option<(Timestamp, String)>,
     /// That it is late, or that a run of it is slow, in words.
     pub overdue: Vec<String>,
+}
+
+/// A backfill that is under way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BackfillNow {
+    /// Its id.
+    pub id: Arc<str>,
+    /// For so many of its slots a run was claimed.
+    pub claimed: usize,
+    /// Its slots.
+    pub count: usize,
+    /// The slot that is to run next.
+    pub next: Option<Timestamp>,
+    /// What its runs that ended have cost, in US dollars.
+    pub usd: f64,
+    /// All runs together cost no more, in US dollars.
+    pub max_usd: Option<f64>,
 }
 
 /// The whole fleet, in numbers.
@@ -162,6 +181,19 @@ impl Engine {
         found
     }
 
+    /// The backfill of an agent that is under way.
+    fn backfill_of(&self, agent: &AgentId) -> Option<BackfillNow> {
+        let backfill = self.backfills.get(agent)?;
+        Some(BackfillNow {
+            id: backfill.id.clone(),
+            claimed: backfill.claimed,
+            count: backfill.slots.len(),
+            next: backfill.next(),
+            usd: backfill.usd,
+            max_usd: backfill.max_usd,
+        })
+    }
+
     fn agent_now(&self, state: &AgentState) -> AgentNow {
         let mut activity = Activity::Idle;
         let mut live = Vec::with_capacity(state.live.len());
@@ -187,6 +219,7 @@ impl Engine {
             waits_for: state.waits_for(),
             silent: state.silence(),
             usd_today: self.usd_today(&state.spec),
+            backfill: self.backfill_of(&state.spec.id),
             out_of_budget: self.out_of_budget(&state.spec),
             overdue: self.overdue(&state.spec.id),
         }

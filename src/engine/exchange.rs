@@ -158,9 +158,13 @@ pub enum Command {
         agent: AgentId,
         /// Instead of the configured query.
         query: Option<Arc<str>>,
+        /// Parameters that are given; the rest have their defaults.
+        params: ParamValues,
         /// How it goes about its work.
         mode: RunMode,
     },
+    /// Runs for past slots.
+    Backfill(BackfillWish),
     /// A person decides about a call that waits.
     Decide {
         /// See [`ApprovalWanted::id`].
@@ -191,6 +195,21 @@ pub enum Command {
         /// Which.
         key: String,
     },
+}
+
+/// Past slots that a person wants to run.
+#[derive(Clone, Debug)]
+pub struct BackfillWish {
+    /// Whose slots.
+    pub agent: AgentId,
+    /// Its id. `None`: it gets one.
+    pub id: Option<Arc<str>>,
+    /// Which slots, oldest first; at least one.
+    pub slots: Vec<Timestamp>,
+    /// Parameters of each run.
+    pub params: ParamValues,
+    /// All runs together cost no more, in US dollars.
+    pub max_usd: Option<f64>,
 }
 
 /// What a person can want of an agent.
@@ -295,6 +314,8 @@ pub struct Start {
     pub slot: Option<Timestamp>,
     /// Instead of the configured query.
     pub query: Option<Arc<str>>,
+    /// Its parameters.
+    pub params: Option<Arc<ParamValues>>,
     /// How it goes about its work.
     pub mode: RunMode,
     /// The event that started it.
@@ -321,6 +342,13 @@ pub enum Reply {
         run: RunId,
         /// True: it waits for something.
         queued: bool,
+        /// For people.
+        note: Option<String>,
+    },
+    /// Past slots are to run; the note says what is odd about it.
+    BackfillBegan {
+        /// Which.
+        backfill: Box<BackfillRecord>,
         /// For people.
         note: Option<String>,
     },
@@ -397,6 +425,9 @@ pub enum Refusal {
     /// The state does not allow it.
     #[error("{0}")]
     WrongState(String),
+    /// The parameters of a run do not fit.
+    #[error("{0}")]
+    Params(String),
     /// A budget has nothing left for it.
     #[error("{0}")]
     Budget(String),

@@ -18,6 +18,7 @@ mod agent;
 mod approval;
 mod arrivals;
 mod ask;
+mod backfill;
 mod budget;
 mod circuit;
 mod clock;
@@ -38,11 +39,11 @@ mod trigger;
 #[cfg(test)]
 mod tests;
 
-pub use ask::{AgentNow, ComingSlot, FleetNow};
+pub use ask::{AgentNow, BackfillNow, ComingSlot, FleetNow};
 pub use budget::BudgetLeft;
 pub use exchange::{
-    Action, ChangedAgent, Command, Decision, Input, PauseEnd, Refusal, Reply, Reservation, Start, StopMode,
-    Target, Ticket, Wake, Wish,
+    Action, BackfillWish, ChangedAgent, Command, Decision, Input, PauseEnd, Refusal, Reply, Reservation,
+    Start, StopMode, Target, Ticket, Wake, Wish,
 };
 pub use restore::Restored;
 
@@ -147,6 +148,8 @@ pub struct Engine {
     incidents: HashMap<u32, BTreeMap<String, IncidentRecord>>,
     /// Open ones of the daemon itself, by their keys.
     own_incidents: BTreeMap<String, IncidentRecord>,
+    /// Those under way, by the agent whose slots they are.
+    backfills: BTreeMap<AgentId, BackfillRecord>,
     money: budget::Money,
     /// Calls that wait for a person, by the id of the wish.
     approvals: BTreeMap<String, (RunId, ApprovalWanted)>,
@@ -273,6 +276,7 @@ impl Engine {
     /// Follows up what the input led to, until nothing more follows; then hands it over.
     fn settle(&mut self, now: Now) -> Decision {
         self.release_timers(now); // a retry without delay
+        self.go_on_with_backfills(now);
         self.trigger(now);
         self.dispatch(now);
         self.look_ahead(now);

@@ -1,6 +1,6 @@
 //! Runs: claimed, queued in one fair order, started, ended. Who may start is decided in
 //! [`Engine::dispatch`] and nowhere else.
-use super::{Action, Engine, Place, Run, Start};
+use super::{Action, Engine, Place, Refusal, Run, Start};
 use crate::domain::*;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, HashMap};
@@ -27,6 +27,58 @@ pub(super) struct Queue {
 struct Lock {
     holder: RunId,
     waiting: Vec<RunId>,
+}
+
+/// What is known of a run when it is claimed.
+#[derive(Debug)]
+pub(super) struct NewRun {
+    /// Why it is started.
+    pub(super) trigger: Trigger,
+    /// The slot that it is for.
+    pub(super) slot: Option<Timestamp>,
+    /// The past slot that it is for, of a backfill.
+    pub(super) past: Option<PastSlot>,
+    /// When it may start, by the clock that stands still in sleep.
+    pub(super) not_before: Option<SignedDuration>,
+    /// The event that starts it.
+    pub(super) event: Option<Arc<Event>>,
+    /// What a person asked instead of the configured query.
+    pub(super) query: Option<Arc<str>>,
+    /// Its parameters. `None`: their defaults.
+    pub(super) params: Option<Arc<ParamValues>>,
+    /// How it goes about its work.
+    pub(super) mode: RunMode,
+}
+
+impl NewRun {
+    /// One of which nothing else is known.
+    pub(super) fn of(trigger: Trigger) -> Self {
+        let (slot, past, not_before, event, query, params) = (None, None, None, None, None, None);
+        Self { trigger, slot, past, not_before, event, query, params, mode: RunMode::Normal }
+    }
+}
+
+impl super::agent::AgentState {
+    /// The parameters of a run for which these are given; a missing one has its default as of this moment.
+    pub(super) fn params_of(
+        &self,
+        given: &ParamValues,
+        moment: Timestamp,
+    ) -> Result<Option<Arc<ParamValues>>, Refusal> {
+        let Some(spec) = &self.spec.params else {
+            let Some(name) = given.keys().next() else { return Ok(None) };
+            let why = format!("agent `{}` has no parameters, and so no `{name}`", self.spec.id);
+            return Err(Refusal::Params(why));
+        };
+        let values = spec.values(given, moment);
+        let refused = |why| Refusal::Params(format!("agent `{}`: {why}", self.spec.id));
+        values.map(|values| Some(Arc::new(values))).map_err(refused)
+    }
+
+    /// The parameters of a run that starts by itself. The configuration has a default for each.
+    fn default_params(&self, moment: Timestamp) -> Option<Arc<ParamValues>> {
+        self.params_of(&ParamValues::new(), moment).ok().flatten()
+    }
 }
 
 impl Queue {
@@ -64,7 +116,7 @@ impl Queue {
 impl Engine {
     /// The id of a new run. It comes after all others, also where the clock was set back: the time within it stands
     /// still then (RFC 9562, section 6.2).
-    fn next_id(&mut self, now: Now) -> RunId {
+    pub(super) fn next_id(&mut self, now: Now) -> RunId {
         self.made += 1;
         let wall = now.wall.as_millisecond();
         let is_full = self.made & RunId::COUNTS_WITHIN_A_MS == 0;
@@ -73,20 +125,13 @@ impl Engine {
     }
 
     /// Claims a run: it exists from now on, durably, before anything of it starts.
-    #[expect(clippy::too_many_arguments, reason = "a claim is all of these together")]
-    pub(super) fn claim(
-        &mut self,
-        now: Now,
-        agent: u32,
-        trigger: Trigger,
-        slot: Option<Timestamp>,
-        not_before: Option<SignedDuration>,
-        event: Option<Arc<Event>>,
-        query: Option<Arc<str>>,
-        mode: RunMode,
-    ) -> RunId {
+    pub(super) fn claim(&mut self, now: Now, agent: u32, claim: NewRun) -> RunId {
+        let NewRun { trigger, slot, past, not_before, event, query, params, mode } = claim;
         let id = self.next_id(now);
         let state = &mut self.agents[agent as usize];
+        let params = params.or_else(|| {
+            state.default_params(slot.or(past.as_ref().map(|past| past.slot)).unwrap_or(now.wall))
+        });
         let record = RunRecord {
             run: id,
             agent: state.spec.id.clone(),
@@ -101,6 +146,8 @@ impl Engine {
             chain: self.chain,
             event,
             query,
+            params,
+            past,
             session: state.spec.body.asks_models().then(|| state.spec.session()),
             mode,
             config_hash: state.spec.config_hash,
@@ -254,13 +301,15 @@ impl Engine {
         run.looks_since = looks_first.then_some(now.wall);
         let time_left =
             run.spec.limits.total_timeout.map(|total| (total - (now.mono - began)).max(SignedDuration::ZERO));
+        let run = &self.runs[&id];
         let start = Start {
             run: id,
-            agent: run.spec.clone(),
+            agent: self.spec_within_backfill(run),
             attempt: run.record.attempt,
             trigger: run.record.trigger,
-            slot: run.record.slot,
+            slot: run.record.any_slot(),
             query: run.record.query.clone(),
+            params: run.record.params.clone(),
             mode: run.record.mode.clone(),
             event: run.record.event.clone(),
             time_left,

@@ -23,6 +23,8 @@ pub struct Restored {
     pub holds: Vec<HoldRecord>,
     /// What was used by day and agent.
     pub spent: Vec<SpentRow>,
+    /// Backfills that have not ended.
+    pub backfills: Vec<BackfillRecord>,
     /// What was told of budgets, and is not told again.
     pub told: Vec<BudgetTold>,
     /// Ends of runs that agents with a [`Join`] wait for and that no start of theirs has used up, each with the agent
@@ -67,6 +69,7 @@ impl Engine {
             own_incidents: BTreeMap::new(),
             late: BTreeSet::new(),
             slow: BTreeSet::new(),
+            backfills: restored.backfills.into_iter().map(|one| (one.agent.clone(), one)).collect(),
             money: Money::restored(restored.spent, restored.told),
             approvals: restored
                 .approvals

@@ -1,5 +1,6 @@
 //! The life of a run: begun, ended or retried, revised, dropped, asked for and cancelled by hand.
 //! Who may start when is left to `queue`.
+use super::queue::NewRun;
 use super::tell::EndedRun;
 use super::{Action, CancelCause, Engine, Place, Refusal, Reply, retry};
 use crate::domain::*;
@@ -45,7 +46,8 @@ impl Engine {
         let run = self.runs.get_mut(&id).expect("the caller looked it up");
         let started_at = *run.record.started_at.get_or_insert(run.looks_since.unwrap_or(now.wall));
         let first = !std::mem::replace(&mut run.counted, true);
-        let (agent, trigger, slot) = (run.agent, run.record.trigger, run.record.slot);
+        let (agent, trigger, slot) = (run.agent, run.record.trigger, run.record.any_slot());
+        let params = run.record.params.clone();
         let state = &mut self.agents[agent as usize];
         state.counters.runs += u64::from(first);
         let fact = Fact::AttemptStarted {
@@ -56,6 +58,7 @@ impl Engine {
             run_count: state.counters.runs,
             trigger,
             slot,
+            params,
             process,
         };
         self.push(now, fact);
@@ -351,6 +354,7 @@ impl Engine {
         }
         // who cut it short may not know what it used
         let usage = if run.record.used == Usage::default() { outcome.usage } else { run.record.used };
+        self.backfilled(now, &run, status, usage.usd);
         let fact = Fact::RunEnded {
             run: id,
             real,
@@ -437,10 +441,12 @@ impl Engine {
         now: Now,
         id: &AgentId,
         query: Option<Arc<str>>,
+        params: &ParamValues,
         mode: RunMode,
     ) -> Result<Reply, Refusal> {
         let agent = self.index(id)?;
         let state = &self.agents[agent as usize];
+        let params = state.params_of(params, now.wall)?;
         if !mode.is_normal() && !matches!(state.spec.body, Body::Query(_)) {
             let refused = format!(
                 "agent `{id}` has no model: only agents with a `query` and a `model` can be rehearsed or replayed"
@@ -454,7 +460,7 @@ impl Engine {
             );
             return Err(Refusal::WrongState(refused));
         }
-        if let Some(live) = state.live.first()
+        if let Some(live) = state.live.iter().find(|id| self.runs[id].record.past.is_none())
             && matches!(state.spec.overlap, Overlap::Skip)
         {
             let refused =
@@ -480,7 +486,7 @@ impl Engine {
         if state.spec.overlap == Overlap::CancelPrevious && mode.is_normal() {
             self.cancel_previous(now, agent);
         }
-        let run = self.claim(now, agent, Trigger::Manual, None, None, None, query, mode);
+        let run = self.claim(now, agent, NewRun { params, query, mode, ..NewRun::of(Trigger::Manual) });
         self.dispatch(now);
         let queued = self.runs[&run].place != Place::Active;
         self.touch(agent);

@@ -1,4 +1,5 @@
 //! Slots: which are due, which were missed, and the one verdict that each of them gets (section 4).
+use super::queue::NewRun;
 use super::{CancelCause, Engine, Place};
 use crate::domain::*;
 use jiff::{SignedDuration, Timestamp};
@@ -329,8 +330,8 @@ impl Engine {
         match self.obstacle(now, agent, trigger) {
             Some((verdict, cause)) => self.judged(now, agent, one, verdict, &cause),
             None => {
-                let run =
-                    self.claim(now, agent, trigger, Some(slot), not_before, None, None, RunMode::Normal);
+                let claim = NewRun { slot: Some(slot), not_before, ..NewRun::of(trigger) };
+                let run = self.claim(now, agent, claim);
                 self.push(
                     now,
                     Fact::SlotsJudged {
@@ -365,7 +366,11 @@ impl Engine {
         // what else happens until then. There they begin one after the other.
         let waits_for_next_life =
             |id: &RunId| self.stopping && self.runs[id].place == Place::Ready && !self.runs[id].has_begun();
-        let blocking = *state.live.iter().find(|id| trigger != Trigger::Event || !waits_for_next_life(id))?;
+        // a backfill gives way to what is due: it has runs of its own between those of the slots
+        let is_backfill = |id: &RunId| self.runs[id].record.past.is_some();
+        let counts =
+            |id: &&RunId| !is_backfill(id) && (trigger != Trigger::Event || !waits_for_next_life(id));
+        let blocking = *state.live.iter().find(counts)?;
         let place = self.runs[&blocking].place;
         let doing = match (place, self.runs[&blocking].record.status) {
             (Place::Active, _) => "is still running",
@@ -380,6 +385,7 @@ impl Engine {
                 let waits = state.live.iter().find(|id| {
                     let run = &self.runs[id];
                     run.place != Place::Active
+                        && !is_backfill(id)
                         && run.record.status == RunStatus::Queued
                         && !(trigger == Trigger::Event && waits_for_next_life(id))
                 });
@@ -421,6 +427,9 @@ impl Engine {
     pub(super) fn cancel_previous(&mut self, now: Now, agent: u32) {
         for id in self.agents[agent as usize].live.clone() {
             let run = self.runs.get_mut(&id).expect("live runs are known");
+            if run.record.past.is_some() {
+                continue;
+            }
             if run.place == Place::Active {
                 run.cancelled.get_or_insert(CancelCause::NewerSlot);
                 self.out.actions.push(super::Action::Cancel { run: id, kill: false });

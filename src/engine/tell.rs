@@ -27,7 +27,7 @@ impl EndedRun<'_> {
             "agent": run.spec.id,
             "attempt": record.attempt,
             "trigger": record.trigger,
-            "slot": record.slot,
+            "slot": record.any_slot(),
             "started_at": record.started_at,
             "finished_at": now.wall,
             "duration": human_duration(self.duration),

@@ -46,6 +46,7 @@ fn agent(name: &str, schedule: Schedule, with: impl FnOnce(&mut AgentSpec)) -> A
         description: None,
         schedule,
         active_times: None,
+        params: None,
         jitter: SignedDuration::ZERO,
         first_run: FirstRun::Now,
         catch_up: CatchUp { policy: CatchUpPolicy::Latest, max: 10, max_age: None, spread: None },
@@ -118,6 +119,7 @@ struct Bench {
     active: Vec<(RunId, u32)>,
     approvals: Vec<ApprovalRecord>,
     holds: Vec<HoldRecord>,
+    backfills: Vec<BackfillRecord>,
     spent: Vec<SpentRow>,
     told: Vec<BudgetTold>,
     /// Answers to requests that asked for money, by ticket.
@@ -156,6 +158,7 @@ impl Bench {
             active: Vec::new(),
             approvals: Vec::new(),
             holds: Vec::new(),
+            backfills: Vec::new(),
             spent: Vec::new(),
             told: Vec::new(),
             granted: Vec::new(),
@@ -281,6 +284,7 @@ impl Bench {
             approvals: self.approvals.clone(),
             newest_run: self.newest_run,
             holds: self.holds.clone(),
+            backfills: self.backfills.clone(),
             spent: self.spent.clone(),
             told: self.told.clone(),
             ..Restored::default()
@@ -454,6 +458,12 @@ impl Bench {
                 self.newest_run = Some(run.run);
                 self.open.push(*run);
             }
+            Fact::BackfillBegan(backfill) => self.backfills.push(*backfill),
+            Fact::BackfillMoved { id, claimed, usd } => {
+                let backfill = self.backfills.iter_mut().find(|one| one.id == id).unwrap();
+                (backfill.claimed, backfill.usd) = (claimed, usd);
+            }
+            Fact::BackfillEnded { id, .. } => self.backfills.retain(|one| one.id != id),
             Fact::ClockSet { by } => {
                 for open in &mut self.open {
                     open.clock_moved += by;
@@ -546,6 +556,7 @@ fn started() -> Fact {
 }
 
 mod active_times;
+mod backfill;
 mod commands;
 mod fairness;
 mod history;
@@ -553,6 +564,7 @@ mod joins;
 mod ledger;
 mod money;
 mod own;
+mod params;
 mod reloads;
 mod reports;
 mod runs;

@@ -1,5 +1,6 @@
 //! Agents that an event starts (`on`).
 use super::Engine;
+use super::queue::NewRun;
 use crate::domain::*;
 use std::sync::Arc;
 
@@ -84,7 +85,7 @@ impl Engine {
 
     /// An event starts a run.
     pub(super) fn start_by(&mut self, now: Now, agent: u32, event: Arc<Event>) {
-        self.claim(now, agent, Trigger::Event, None, None, Some(event), None, RunMode::Normal);
+        self.claim(now, agent, NewRun { event: Some(event), ..NewRun::of(Trigger::Event) });
         // for the next event of this decision it is in flight, not one that waits
         self.dispatch(now);
         self.touch(agent);

@@ -144,6 +144,8 @@ methods! {
             /// Claims a run by hand. It is answered when the claim is on record, not when the run has ended: follow the
             /// events from `seq` + 1 on.
             RunAgent = "run_agent" (RunParams) -> RunStarted;
+            /// Has past slots of an agent run, one after the other; each once, whatever happens to the daemon meanwhile.
+            BackfillAgent = "backfill_agent" (BackfillParams) -> BackfillView;
             /// Ends one run.
             CancelRun = "cancel_run" (CancelParams) -> RunView;
         }

@@ -1,5 +1,5 @@
 //! What each method takes. Unknown fields are ignored (section 10).
-use crate::domain::{TellOn, described, words};
+use crate::domain::{ParamValues, TellOn, described, words};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -172,6 +172,10 @@ described! {
         /// Instead of the configured query; a command gets it as `BGAGENT_QUERY`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub query: Option<String>,
+        /// Its parameters by name, as values or as texts that are read as their types have it. Those that are not given
+        /// have their defaults; an error says which must be given.
+        #[serde(default, skip_serializing_if = "ParamValues::is_empty")]
+        pub params: ParamValues,
         /// Call only tools that read; record what others would have done.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         pub rehearse: bool,
@@ -182,6 +186,33 @@ described! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub model: Option<String>,
         /// Makes it safe to call again: the same id gets the same answer for a day.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub request_id: Option<String>,
+    }
+
+    /// Past slots of an agent that are to run.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct BackfillParams {
+        /// Name of the agent.
+        pub agent_id: String,
+        /// From this instant on, itself included.
+        pub from: Timestamp,
+        /// Up to this instant, itself included.
+        pub to: Timestamp,
+        /// Parameters of each run, as in `run_agent`.
+        #[serde(default, skip_serializing_if = "ParamValues::is_empty")]
+        pub params: ParamValues,
+        /// All runs together cost no more, in US dollars: what is left of it bounds each run, and the next one is not
+        /// started where it may not fit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub max_usd: Option<f64>,
+        /// Also the slots that have run, or whose run in a backfill completed.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub again: bool,
+        /// Nothing is done: the answer says what would run, and what it may cost.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub plan: bool,
+        /// Id of the backfill. Asked for again with the same id, each slot still runs once.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub request_id: Option<String>,
     }

@@ -47,7 +47,7 @@ pub(super) async fn outcome(
     // its places are named in the configuration, by path
     let event =
         brief.event.as_ref().and_then(|event| serde_json::to_value(event).ok()).unwrap_or(Value::Null);
-    let mut places = Places { event, ..Places::default() };
+    let mut places = Places { event, params: brief.params.clone(), ..Places::default() };
     let mut warnings = Vec::new();
     // A conversation that has begun goes on. All others are asked for in each attempt: an earlier one may have
     // ended in its gate, the world may have changed since, and the body needs `{gate}`. A person who asks for
@@ -367,7 +367,7 @@ impl Attempt<'_> {
             progress,
             control: self.brief.agent.control,
             // what fills its places may come from outside
-            untrusted: args != call.args,
+            untrusted: args != template::fill_params(&call.args, places),
         };
         let orders = &mut self.orders;
         tokio::select! {

@@ -1,8 +1,9 @@
 //! The environment of a program: cleared, then only what the contract names.
 use super::report::Brief;
 use crate::child::{Environment, Inherit};
-use crate::domain::{CommandSpec, TextOrSecret, Trigger, hex};
+use crate::domain::{CommandSpec, ParamsSpec, TextOrSecret, Trigger, hex};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::time::Duration;
 
@@ -38,14 +39,14 @@ pub(super) async fn of_command(
     }
     let mut warnings = Vec::new();
     for (name, value) in of_attempt(brief) {
-        // Only these two are without a bound of their own, and neither can be cut and still be right.
+        // Only the event and the query are without a bound of their own, and neither can be cut and still be right.
         if value.len() > LONGEST {
             let size = value.len() / 1024;
             warnings.push(format!("{name} was left out: {size} KiB don't fit into an environment variable"));
-            environment.remove(OsStr::new(name));
+            environment.remove(OsStr::new(&*name));
             continue;
         }
-        environment.insert(name.into(), without_nul(value).into());
+        environment.insert(name.into_owned().into(), without_nul(value).into());
     }
     Ok((environment, warnings))
 }
@@ -59,8 +60,8 @@ pub(super) fn idempotency_key(brief: &Brief) -> String {
     hex(&Sha256::digest(subject.as_bytes())[..16])
 }
 
-fn of_attempt(brief: &Brief) -> Vec<(&'static str, String)> {
-    let mut variables = vec![
+fn of_attempt(brief: &Brief) -> Vec<(Cow<'static, str>, String)> {
+    let mut variables: Vec<(&str, String)> = vec![
         ("BGAGENT_AGENT_ID", brief.agent.id.to_string()),
         (RUN_ID, brief.run.to_string()),
         ("BGAGENT_SLOT", brief.slot.map(|slot| slot.to_string()).unwrap_or_default()),
@@ -79,7 +80,12 @@ fn of_attempt(brief: &Brief) -> Vec<(&'static str, String)> {
         let end = result.floor_char_boundary(LAST_RESULT_MAX);
         variables.push(("BGAGENT_LAST_RESULT", result[..end].to_owned()));
     }
-    variables
+    let of_param = |(name, value): (&String, &serde_json::Value)| {
+        let name = format!("{}{}", ParamsSpec::VARIABLE, name.to_ascii_uppercase());
+        (Cow::Owned(name), super::template::as_text(value))
+    };
+    let params = brief.params.iter().flat_map(|params| params.iter()).map(of_param);
+    variables.into_iter().map(|(name, value)| (Cow::Borrowed(name), value)).chain(params).collect()
 }
 
 /// The system takes no NUL within a variable.

@@ -1,7 +1,7 @@
 //! The words between an attempt and those who start it: what it is told, what it tells, and how it is stopped.
 use crate::domain::{
-    AgentId, AgentSpec, AttemptOutcome, Finding, Fleet, LastResult, LoggedEvent, OutputChunk, Process,
-    ProcessRole, RunError, RunId, RunMode, Step, Talk, Trigger, WorstCase,
+    AgentId, AgentSpec, AttemptOutcome, Finding, Fleet, LastResult, LoggedEvent, OutputChunk, ParamValues,
+    Process, ProcessRole, RunError, RunId, RunMode, Step, Talk, Trigger, WorstCase,
 };
 use crate::llm::Models;
 use crate::store::Store;
@@ -25,6 +25,8 @@ pub struct Brief {
     pub slot: Option<Timestamp>,
     /// What a person asked instead of the configured query.
     pub query: Option<Arc<str>>,
+    /// Its parameters.
+    pub params: Option<Arc<ParamValues>>,
     /// How the run goes about its work.
     pub mode: RunMode,
     /// The event that started it, as it is logged.

@@ -67,9 +67,19 @@ async fn only_so_many_starts_are_under_way_and_who_waits_for_one_can_give_up() {
 #[test]
 fn words_from_outside_are_marked_in_a_query() {
     let event = json!({"type": "incident_opened", "agent_id": "w", "payload": {"title": "full {gate}"}});
-    let places = |untrusted_gate| Places { event: event.clone(), gate: "two items".into(), untrusted_gate };
+    let params = [("day".to_owned(), json!("2026-11-01")), ("odd".to_owned(), json!("{gate}"))];
+    let params = Some(std::sync::Arc::new(params.into()));
+    let places = |untrusted_gate| Places {
+        event: event.clone(),
+        params: params.clone(),
+        gate: "two items".into(),
+        untrusted_gate,
+    };
     let fill = |text: &str| fill_query(text, &places(true));
     assert_eq!(fill("plain {x}"), ("plain {x}".into(), false));
+    // a parameter is what a person asks for; its value has no places of its own
+    assert_eq!(fill("on {param.day}: {param.odd}"), ("on 2026-11-01: {gate}".into(), false));
+    assert_eq!(fill("{param.month}"), ("{param.month}".into(), false));
     // what an event says of itself is ours
     assert_eq!(fill("{event.type} of {event.agent_id}"), ("incident_opened of w".into(), false));
     assert_eq!(fill("no{event.payload.nothing}thing"), ("nothing".into(), false));

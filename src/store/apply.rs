@@ -149,6 +149,12 @@ fn write(db: &Sql, entry: &Entry, newest: Seq) -> SqlResult<bool> {
         }
         Fact::SlotsTakenBack { agent, behind, taken } => taken_back(db, agent, at(*behind), taken)?,
         Fact::RunClaimed(claim) => return claimed(db, claim),
+        Fact::BackfillBegan(backfill) => super::backfill::began(db, backfill, entry.at)?,
+        Fact::BackfillMoved { id, claimed, usd } => super::backfill::moved(db, id, *claimed, *usd)?,
+        Fact::BackfillEnded { id, claimed, usd, cause, .. } => {
+            super::backfill::moved(db, id, *claimed, *usd)?;
+            super::backfill::ended(db, id, cause.as_deref(), entry.at)?;
+        }
         Fact::ProcessStarted { run, attempt, role, process } => started(db, run, *attempt, *role, process)?,
         Fact::AttemptStarted { run, attempt, started_at, process, .. } => {
             db.run("UPDATE runs SET status = 'running', attempt = ?2, started_at = coalesce(started_at, ?3), not_before = NULL WHERE id = ?1", params![blob(run), attempt, at(*started_at)])?;
@@ -375,8 +381,9 @@ fn revised(
 }
 
 fn claimed(db: &Sql, claim: &RunRecord) -> SqlResult<bool> {
-    let made = db.change_unless_refused("INSERT INTO runs(id, agent, trigger, slot, status, attempt, queued_at, started_at, not_before, chain, event, query, config_hash, mode, session)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)", params![
+    let made = db.change_unless_refused("INSERT INTO runs(id, agent, trigger, slot, status, attempt, queued_at, started_at, not_before, chain, event, query, config_hash, mode, session, params, backfill,
+             past_slot)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)", params![
             blob(&claim.run),
             claim.agent.as_str(),
             claim.trigger.as_str(),
@@ -392,6 +399,9 @@ fn claimed(db: &Sql, claim: &RunRecord) -> SqlResult<bool> {
             claim.config_hash.0 as i64,
             (!claim.mode.is_normal()).then(|| serde_json::to_string(&claim.mode).expect("modes serialize")),
             claim.session.as_deref(),
+            claim.params.as_deref().map(|params| serde_json::to_string(params).expect("values serialize")),
+            claim.past.as_ref().map(|past| &*past.backfill),
+            maybe(claim.past.as_ref().map(|past| past.slot)),
         ])?;
     Ok(made > 0)
 }

@@ -114,6 +114,20 @@ impl Reader {
         })
     }
 
+    /// The newest run by which a backfill made up for a slot of an agent: for the last such slot up to an instant.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn backfilled(&self, agent: &AgentId, until: Timestamp) -> Result<Option<RunRow>, StoreError> {
+        self.ask("reading the runs of backfills", |db| {
+            let sql = format!(
+                "SELECT {RUN_COLUMNS} FROM runs WHERE agent = ?1 AND past_slot <= ?2
+                 ORDER BY past_slot DESC, id DESC LIMIT 1"
+            );
+            db.row(&sql, params![agent.as_str(), to_micros(until)], run_row)
+        })
+    }
+
     /// The first slot of the oldest record of an agent that is kept.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! when [`Store::commit`] returns; events become visible to readers only then.
 mod apply;
 mod archive;
+mod backfill;
 mod chains;
 mod error;
 mod follow;

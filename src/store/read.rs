@@ -336,6 +336,7 @@ pub(super) fn restored(db: &Sql) -> SqlResult<Restored> {
         holds,
         spent,
         told,
+        backfills: super::backfill::open(db)?,
         newest_run: db.row("SELECT id FROM runs ORDER BY id DESC LIMIT 1", &[], |row| run_id(row, 0))?,
         ancestors: Vec::new(),
         went_back: None,
@@ -352,7 +353,7 @@ fn started_by(text: &str) -> Option<Arc<Event>> {
 
 pub(super) const RUN_COLUMNS: &str = "id, agent, trigger, slot, status, attempt, queued_at, started_at, not_before, chain, event, query,
     config_hash, finished_at, duration, result, error_kind, error, exit_code, requests, input_tokens, cached_tokens,
-    output_tokens, usd, warnings, mode, model, session, clock_moved";
+    output_tokens, usd, warnings, mode, model, session, clock_moved, params, backfill, past_slot";
 
 pub(super) fn run_row(row: &SqlRow<'_>) -> SqlResult<RunRow> {
     let claim = RunRecord {
@@ -369,6 +370,14 @@ pub(super) fn run_row(row: &SqlRow<'_>) -> SqlResult<RunRow> {
         chain: row.get(9)?,
         event: row.text(10)?.and_then(started_by),
         query: row.get::<Option<String>>(11)?.map(Into::into),
+        params: match row.text(29)? {
+            Some(text) => Some(serde_json::from_str(text).map_err(|error| odd(29, error.to_string()))?),
+            None => None,
+        },
+        past: match (row.get::<Option<String>>(30)?, maybe(row, 31)?) {
+            (Some(backfill), Some(slot)) => Some(PastSlot { backfill: backfill.into(), slot }),
+            _ => None,
+        },
         session: row.get::<Option<String>>(27)?.map(Into::into),
         mode: match row.get::<Option<String>>(25)? {
             Some(text) => serde_json::from_str(&text).map_err(|error| odd(25, error.to_string()))?,

@@ -61,6 +61,7 @@ fn by_age(keep: &Retention, now: Timestamp) -> [(String, i64); 11] {
             ),
             before(keep.runs),
         ),
+        rows("backfills WHERE id IN (SELECT id FROM backfills WHERE ended_at < ?1 LIMIT ?2)", keep.runs),
         rows("incidents WHERE id IN (SELECT id FROM incidents WHERE resolved_at < ?1 LIMIT ?2)", keep.runs),
         rows(
             "steps WHERE (run, n) IN (SELECT run, n FROM steps WHERE at < ?1 AND run NOT IN (SELECT id FROM runs WHERE finished_at IS NULL) LIMIT ?2)",

@@ -86,6 +86,8 @@ fn claim(n: u64, slot: Option<i64>) -> Fact {
         chain: 0,
         event: Some(Arc::new(started_by())),
         query: None,
+        params: Some(Arc::new([("day".to_owned(), "2026-11-01".into())].into())),
+        past: None,
         session: Some("night".into()),
         mode: RunMode::Normal,
         config_hash: ConfigHash(1),

@@ -15,6 +15,7 @@ pub(super) const TABLES: &[&str] = &[
     // before the ledger: a slot with a verdict is not claimed any more
     "runs",
     "ledger",
+    "backfills",
     "pruned",
     "processes",
     "events",

@@ -33,6 +33,8 @@ pub struct Restored {
     pub holds: Vec<HoldRecord>,
     /// What was used by day and agent, of the last months.
     pub spent: Vec<SpentRow>,
+    /// Backfills that have not ended.
+    pub backfills: Vec<BackfillRecord>,
     /// What was told of budgets.
     pub told: Vec<BudgetTold>,
     /// The run with the greatest id.

@@ -26,6 +26,7 @@ mod llm;
 mod mcp;
 mod moto;
 mod news;
+mod params;
 mod people;
 mod postgres;
 mod programs;

@@ -56,6 +56,7 @@ fn attempt(agent: &str, slow: Duration) -> AttemptOutcome {
         trigger: Trigger::Schedule,
         slot: None,
         query: None,
+        params: None,
         mode: RunMode::Normal,
         event: None,
         last_result: None,

@@ -85,7 +85,7 @@ pub struct StopArgs {
 /// `bgagent run`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  bgagent run news\n  bgagent run news --wait --timeout 5m\n  bgagent run triage --query \"Only the disks, please\"\n\nWith --wait: 0 if the run completed, 1 if not, 7 if it took longer than the timeout."
+    after_help = "Examples:\n  bgagent run news\n  bgagent run news --wait --timeout 5m\n  bgagent run triage --query \"Only the disks, please\"\n  bgagent run report --param day=2026-11-01 --param n=3\n\nWith --wait: 0 if the run completed, 1 if not, 7 if it took longer than the timeout."
 )]
 pub struct RunArgs {
     /// Whose
@@ -94,6 +94,9 @@ pub struct RunArgs {
     /// Ask this instead of the configured query; a command gets it as BGAGENT_QUERY
     #[arg(long, value_name = "QUERY")]
     pub query: Option<String>,
+    /// A parameter of the run; may be given several times
+    #[arg(long = "param", value_name = "NAME=VALUE")]
+    pub params: Vec<String>,
     /// Call only tools that read; show what the others would have done
     #[arg(long)]
     pub rehearse: bool,
@@ -103,6 +106,38 @@ pub struct RunArgs {
     /// Wait at most this long; the run goes on
     #[arg(long, value_name = "DURATION", requires = "wait")]
     pub timeout: Option<String>,
+}
+
+/// `bgagent backfill`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  bgagent backfill report --from 2026-11-01 --to 2026-11-07 --plan\n  bgagent backfill report --from 2026-11-01 --to 2026-11-07 --max-usd 5\n\nEach past slot runs once, in order, one at a time; runs of the schedule have their turns in between. A slot that has run is left out. `bgagent cancel` of a run ends the backfill; the same command goes on with what is left."
+)]
+pub struct BackfillArgs {
+    /// Whose past slots
+    #[arg(value_name = "AGENT", add = ArgValueCompleter::new(complete::agents))]
+    pub agent: String,
+    /// The first: a time as in `why`, or a day
+    #[arg(long, value_name = "TIME")]
+    pub from: String,
+    /// The last; of a day, all its slots
+    #[arg(long, value_name = "TIME")]
+    pub to: String,
+    /// A parameter of each run; may be given several times
+    #[arg(long = "param", value_name = "NAME=VALUE")]
+    pub params: Vec<String>,
+    /// Only show what would run, and what it may cost
+    #[arg(long)]
+    pub plan: bool,
+    /// All runs together cost no more
+    #[arg(long, value_name = "USD")]
+    pub max_usd: Option<f64>,
+    /// Also slots that have run
+    #[arg(long)]
+    pub again: bool,
+    /// Name it: asked for again by the same name, each slot still runs once
+    #[arg(long, value_name = "ID")]
+    pub request_id: Option<String>,
 }
 
 /// `bgagent replay`

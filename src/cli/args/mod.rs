@@ -9,7 +9,8 @@ mod sandbox;
 mod tools;
 
 pub use agents::{
-    CancelArgs, PauseArgs, ReplayArgs, ResumeArgs, RunArgs, SkipArgs, StartArgs, StopArgs, Targets,
+    BackfillArgs, CancelArgs, PauseArgs, ReplayArgs, ResumeArgs, RunArgs, SkipArgs, StartArgs, StopArgs,
+    Targets,
 };
 pub use daemon::{
     CheckArgs, CompletionsArgs, DaemonArgs, HealthArgs, InitArgs, ManArgs, ServiceCommand, ShutdownArgs,
@@ -87,6 +88,8 @@ pub enum Command {
     Tail(Box<TailArgs>),
     /// Start a run by hand and print its id
     Run(RunArgs),
+    /// Run past slots of an agent, each once and in order
+    Backfill(BackfillArgs),
     /// Play a recorded run again, with another model or query, without touching anything
     Replay(ReplayArgs),
     /// Cancel one run

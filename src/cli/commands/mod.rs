@@ -2,6 +2,7 @@
 //! asks, prints, and says how it ended.
 pub(super) mod approvals;
 pub(super) mod archive;
+pub(super) mod backfill;
 pub(super) mod cancel;
 pub(super) mod check;
 pub(super) mod completions;

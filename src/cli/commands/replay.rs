@@ -8,6 +8,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &ReplayArgs) -> Result<Outcome, F
     let params = RunParams {
         agent_id: recorded.run.agent_id.to_string(),
         query: args.query.clone(),
+        params: Default::default(),
         rehearse: false,
         replay_of: Some(recorded.run.run_id.to_string()),
         model: args.model.clone(),

@@ -4,7 +4,7 @@ use crate::cli::args::RunArgs;
 use crate::cli::render::{cut_result, event_words, outcome_line, result_text};
 use crate::cli::when;
 use crate::client::{Backoff, ClientError, Connection, Follow, Followed, Timeouts};
-use crate::domain::{Event, Payload, RunStatus, SlotSkipped, Verdict};
+use crate::domain::{Event, ParamValues, Payload, RunStatus, SlotSkipped, Verdict};
 use crate::protocol::{
     Code, GetRun, RunAgent, RunDetail, RunIdParams, RunParams, RunStarted, RunView, StreamParams,
 };
@@ -17,6 +17,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &RunArgs) -> Result<Outcome, Fail
     let params = RunParams {
         agent_id: args.agent.clone(),
         query: args.query.clone(),
+        params: params_of(&args.params)?,
         rehearse: args.rehearse,
         replay_of: None,
         model: None,
@@ -24,6 +25,23 @@ pub(in crate::cli) fn run(app: &mut App, args: &RunArgs) -> Result<Outcome, Fail
     };
     // a rehearsal is for its outcome
     start(app, &params, args.wait || args.rehearse, args.timeout.as_deref())
+}
+
+/// `NAME=VALUE`, several times. What a value can be is for the daemon to say.
+pub(super) fn params_of(given: &[String]) -> Result<ParamValues, Failure> {
+    let mut values = ParamValues::new();
+    for one in given {
+        let Some((name, value)) = one.split_once('=') else {
+            return Err(Failure::usage_hint(
+                format!("--param {one}: there is no `=` in it"),
+                "write it as --param NAME=VALUE",
+            ));
+        };
+        if values.insert(name.to_owned(), value.into()).is_some() {
+            return Err(Failure::usage(format!("--param {name} is given twice")));
+        }
+    }
+    Ok(values)
 }
 
 /// Starts a run, and follows it if that is wanted.

@@ -48,6 +48,9 @@ pub(in crate::cli) fn agent_detail(detail: &AgentDetail, screen: &Screen) -> Str
     if let Some(until) = agent.budget_used_up_until.filter(|until| *until > screen.now) {
         page.line("budget", &screen.paint(Tone::Warn, &format!("used up until {}", screen.full(until))));
     }
+    if let Some(open) = &agent.backfill {
+        page.line("backfill", &super::backfill::progress(open, screen));
+    }
     for run in &detail.in_flight {
         let mut text = format!(
             "run {} {}",

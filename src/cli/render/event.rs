@@ -3,7 +3,8 @@ use super::screen::{Screen, Tone, millis};
 use super::words::{cut, cut_to, plain, result_words, usd, wrap};
 use crate::client::StoredEvent;
 use crate::domain::{
-    AgentId, AttemptEnded, Event, EventType, LoggedEvent, Payload, RunId, RunStatus, Usage, nearest,
+    AgentId, AttemptEnded, Event, EventType, LoggedEvent, Payload, RunId, RunStatus, Usage, counted, nearest,
+    params_in_words,
 };
 use jiff::Timestamp;
 
@@ -143,6 +144,8 @@ fn kind_word(kind: EventType) -> (&'static str, Tone) {
         E::SlotSkipped => ("skipped", Tone::Warn),
         E::AgentsJoined => ("joined", Tone::Plain),
         E::SlotsTakenBack => ("taken back", Tone::Warn),
+        E::BackfillBegan => ("backfill", Tone::Plain),
+        E::BackfillEnded => ("backfill", Tone::Plain),
         E::TaskRetrying => ("retrying", Tone::Warn),
         E::TaskResumed => ("goes on", Tone::Busy),
         E::TaskOutput => ("output", Tone::Plain),
@@ -175,6 +178,7 @@ pub(super) fn gist(event: &Event) -> String {
     let parts = match &event.payload {
         P::TaskStarted(it) => vec![
             said(it.trigger.as_str()),
+            said(&params_in_words(&it.params)),
             further_attempt(it.attempt),
             Some(format!("no. {}", it.run_count)),
         ],
@@ -193,6 +197,17 @@ pub(super) fn gist(event: &Event) -> String {
             said(it.error.trim().trim_start_matches("cancelled").trim_start_matches([':', ' '])),
             it.will_retry.then(|| "will retry".to_owned()),
             it.end.as_ref().map(|end| millis(end.duration_ms)),
+        ],
+        P::BackfillBegan(it) => vec![
+            Some(format!("of {}", counted(it.count, "slot"))),
+            Some(format!("from {:.0} to {:.0}", it.first, it.last)),
+            it.max_usd.map(|max| format!("at most {}", usd(max))),
+            said(&params_in_words(&it.params)),
+        ],
+        P::BackfillEnded(it) => vec![
+            Some(format!("over: {} of {}", it.started, counted(it.count, "slot"))),
+            (it.usd > 0.0).then(|| usd(it.usd)),
+            it.cause.as_deref().and_then(said),
         ],
         P::TaskRetrying(it) => vec![Some(format!("attempt {}", it.attempt)), until("", it.retry_at, at)],
         P::TaskResumed(it) => vec![Some("from its journal".to_owned()), further_attempt(it.attempt)],

@@ -24,7 +24,10 @@ pub(in crate::cli) fn agent_list(agents: &[AgentView], screen: &Screen) -> Strin
 }
 
 fn row(agent: &AgentView, screen: &Screen) -> Vec<Cell> {
-    let (state, tone) = state_of_agent(agent, screen.now);
+    let (mut state, tone) = state_of_agent(agent, screen.now);
+    if let Some(open) = &agent.backfill {
+        state = format!("{state}, backfill {}/{}", open.started, open.count);
+    }
     let next = match (agent.next_run, agent.resume_at) {
         (Some(at), _) if at <= screen.now => "now".into(),
         (Some(at), _) => screen.relative(at),

@@ -1,6 +1,7 @@
 //! Makes views readable. Pure: what a screen is like, and what time it is, come in as a
 //! [`Screen`], so that every layout can be tested.
 mod agent;
+mod backfill;
 mod daemon;
 mod event;
 mod fleet;
@@ -11,6 +12,7 @@ mod transcript;
 mod words;
 
 pub(super) use agent::agent_detail;
+pub(super) use backfill::backfill_plan;
 pub(super) use daemon::{daemon_view, unheld_limit, untrusted_server};
 pub(super) use event::{event_line, event_types, event_words};
 pub(super) use fleet::{agent_list, summary, walled_lines};

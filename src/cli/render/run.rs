@@ -2,7 +2,7 @@
 use super::screen::{Screen, Tone, millis, status_word};
 use super::table::{Cell, Table};
 use super::words::{bytes, cut, plain, plain_lines, result_words, usd};
-use crate::domain::{EventType, Stream, Usage, counted};
+use crate::domain::{EventType, Stream, Usage, counted, params_in_words};
 use crate::protocol::{ChunkView, OutputView, RunDetail, RunView};
 use std::fmt::Write as _;
 
@@ -28,12 +28,22 @@ pub(in crate::cli) fn run_list(runs: &[RunView], screen: &Screen) -> String {
             Cell::toned(Tone::of_run(run.status), status_word(run.status)),
             screen.relative(run.started_at.unwrap_or(run.queued_at)).into(),
             run.duration_ms.map(millis).unwrap_or_default().into(),
-            run.mode.as_deref().map_or(run.trigger.as_str().to_owned(), plain).into(),
+            because(run).into(),
             // also where no terminal cuts it
             cut(&said).into(),
         ]);
     }
     table.render(screen)
+}
+
+/// Why it was started, and with which parameters: `manual day=2026-11-01`.
+fn because(run: &RunView) -> String {
+    let trigger = if run.backfill_id.is_some() { "backfill" } else { run.trigger.as_str() };
+    let mut text = run.mode.as_deref().map_or(trigger.to_owned(), plain);
+    if !run.params.is_empty() {
+        let _ = write!(text, " {}", cut(&params_in_words(&run.params)));
+    }
+    text
 }
 
 /// How a run ended, in one line: `news: run 1f2e3d4c completed, 41s, $0.0130`.
@@ -74,7 +84,12 @@ pub(in crate::cli) fn run_detail(detail: &RunDetail, screen: &Screen) -> String 
     };
     let slot = run.slot.map(|at| format!(", slot {}", screen.local(at))).unwrap_or_default();
     let mode = run.mode.as_deref().map(|mode| format!(", {}", plain(mode))).unwrap_or_default();
-    line("because", &format!("{}{mode}{slot}", run.trigger));
+    let backfill =
+        run.backfill_id.as_deref().map(|id| format!(", backfill {}", plain(id))).unwrap_or_default();
+    line("because", &format!("{}{mode}{slot}{backfill}", run.trigger));
+    if !run.params.is_empty() {
+        line("params", &plain(&params_in_words(&run.params)));
+    }
     line("queued", &screen.full(run.queued_at));
     if let Some(at) = run.started_at {
         line("started", &screen.full(at));

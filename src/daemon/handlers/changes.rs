@@ -150,8 +150,20 @@ pub(super) async fn last_applied(
     Ok(read.await.map_err(store_error)?.events.pop())
 }
 
-/// How the run that a client asks for goes about its work.
-pub(super) async fn run_mode(services: &Services, params: &RunParams) -> Result<RunMode, RpcError> {
+/// Claims a run.
+pub(super) async fn run_agent(services: &Services, mut params: RunParams) -> Step {
+    let mode = match run_mode(services, &mut params).await {
+        Ok(mode) => mode,
+        Err(error) => return Step::Done(Err(error)),
+    };
+    let RunParams { agent_id, query, params, request_id, .. } = params;
+    let query = query.map(Arc::from);
+    change_agent(services, &agent_id, request_id, |agent| Command::Run { agent, query, params, mode }).await
+}
+
+/// How the run that a client asks for goes about its work. One that is played again has the parameters that it had,
+/// where no others are given.
+async fn run_mode(services: &Services, params: &mut RunParams) -> Result<RunMode, RpcError> {
     let Some(of) = &params.replay_of else {
         if params.model.is_some() {
             return Err(invalid("`model` goes with `replay_of`"));
@@ -170,6 +182,9 @@ pub(super) async fn run_mode(services: &Services, params: &RunParams) -> Result<
             params.agent_id
         )));
     }
+    let given = std::mem::take(&mut params.params);
+    params.params = row.claim.params.as_deref().cloned().unwrap_or_default();
+    params.params.extend(given);
     if let Some(model) = params.model.clone() {
         let known = services
             .handle

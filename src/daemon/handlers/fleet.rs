@@ -222,8 +222,10 @@ pub(super) async fn explain_slot(services: &Services, params: ExplainParams) -> 
             &crate::clock::wall().to_zoned(zone),
         ));
     }
-    let read = move |reader: &Reader| Ok((reader.ledger_at(&agent, at)?, reader.oldest_slot(&agent)?));
-    let (row, oldest) = services.store.read(read).await.map_err(store_error)?;
+    let read = move |reader: &Reader| {
+        Ok((reader.ledger_at(&agent, at)?, reader.oldest_slot(&agent)?, reader.backfilled(&agent, at)?))
+    };
+    let (row, oldest, backfilled) = services.store.read(read).await.map_err(store_error)?;
     let kept = explain::Kept { retention, oldest };
     let run = match row.as_ref().and_then(|row| row.run) {
         Some(run) => find_run(services, &run.to_string()).await.ok().map(|mut row| {
@@ -235,14 +237,12 @@ pub(super) async fn explain_slot(services: &Services, params: ExplainParams) -> 
         }),
         None => None,
     };
-    value(explain::explain(
-        &now,
-        asked,
-        row.as_ref(),
-        run.as_ref(),
-        &kept,
-        &crate::clock::wall().to_zoned(zone),
-    ))
+    let clock = crate::clock::wall().to_zoned(zone);
+    let mut told = explain::explain(&now, asked, row.as_ref(), run.as_ref(), &kept, &clock);
+    if let Some(run) = backfilled {
+        explain::add_backfill(&mut told, asked, &run, &clock);
+    }
+    value(told)
 }
 
 /// The zone of whoever asks: its name, its rules as POSIX has them, or an offset.

@@ -2,6 +2,7 @@
 //! present to the engine, questions about the past to the store.
 use crate::daemon::handlers::answers::{agent_id, invalid, known_agent, store_error, value};
 pub(super) mod answers;
+mod backfill;
 mod books;
 mod changes;
 mod fleet;
@@ -16,7 +17,7 @@ use crate::engine::{Command, StopMode, Wish};
 use crate::protocol::*;
 use crate::store::EventFilter;
 use books::{clear_memory, daemon_status, memory, usage};
-use changes::{cancel_run, change, change_agent, change_target, pause, reload, run_mode, send};
+use changes::{cancel_run, change, change_agent, change_target, pause, reload, run_agent, send};
 use fleet::{agent_status, explain_slot, find_run, get_run, list_agents, list_runs, next_slots, run_output};
 use people::test_notification;
 use std::sync::Arc;
@@ -63,18 +64,7 @@ async fn in_turn(request: InTurn, services: Arc<Services>) -> Step {
             let wish = Wish::Stop { mode };
             change_target(&services, p.agent_id, p.all, p.request_id, wish, p.reason).await
         }
-        InTurn::RunAgent(p) => match run_mode(&services, &p).await {
-            Ok(mode) => {
-                let query = p.query.map(Arc::from);
-                change_agent(&services, &p.agent_id, p.request_id, |agent| Command::Run {
-                    agent,
-                    query,
-                    mode,
-                })
-                .await
-            }
-            Err(error) => Step::Done(Err(error)),
-        },
+        InTurn::RunAgent(p) => run_agent(&services, p).await,
         InTurn::DecideApproval(p) => {
             let decide = Command::Decide { id: p.id, approve: p.approve, reason: p.reason, by: None };
             change(&services, decide, None).await
@@ -82,6 +72,7 @@ async fn in_turn(request: InTurn, services: Arc<Services>) -> Step {
         InTurn::SkipAgent(p) => {
             change_agent(&services, &p.agent_id, p.request_id, |agent| Command::Skip { agent }).await
         }
+        InTurn::BackfillAgent(p) => backfill::backfill(&services, p).await,
         InTurn::CancelRun(p) => cancel_run(services, p).await,
         InTurn::AckIncident(p) => {
             let agent = match p.agent_id.as_deref().map(agent_id).transpose() {

@@ -38,6 +38,10 @@ words! {
         AgentsJoined = "background_agents_joined",
         /// The clock was set back: verdicts of slots ahead of now that never ran are taken back.
         SlotsTakenBack = "slots_taken_back",
+        /// Past slots are to run, one after the other, since a person asked for it.
+        BackfillBegan = "backfill_started",
+        /// The past slots have run, or no more of them do.
+        BackfillEnded = "backfill_ended",
         /// An attempt failed and another one follows.
         TaskRetrying = "background_task_retrying",
         /// A run goes on from its journal after the daemon or the machine went down.

@@ -64,6 +64,8 @@ payloads! {
     SlotSkipped(SlotSkipped),
     AgentsJoined(AgentsJoined),
     SlotsTakenBack(SlotsTakenBack),
+    BackfillBegan(BackfillBegan),
+    BackfillEnded(BackfillEnded),
     TaskRetrying(TaskRetrying),
     TaskResumed(TaskResumed),
     TaskOutput(TaskOutput),

@@ -28,6 +28,7 @@ impl Event {
             | Fact::IncidentDropped { .. }
             | Fact::ProcessStarted { .. }
             | Fact::RunClaimed(_)
+            | Fact::BackfillMoved { .. }
             | Fact::NotificationQueued { .. }
             | Fact::NotificationsJoined { .. }
             | Fact::NotificationsParted { .. }
@@ -120,12 +121,37 @@ impl Event {
             Fact::SlotRevised { agent, slot, run, verdict, cause, .. } => {
                 event(Some(agent), Some(run), Payload::SlotSkipped(skipped(*verdict, cause, *slot, *slot, 1)))
             }
-            Fact::AttemptStarted { run, agent, attempt, run_count, trigger, slot, process, .. } => {
+            Fact::BackfillBegan(backfill) => {
+                let end = |slot: Option<&Timestamp>| slot.copied().unwrap_or(entry.at);
+                let began = BackfillBegan {
+                    backfill_id: backfill.id.to_string(),
+                    first: end(backfill.slots.first()),
+                    last: end(backfill.slots.last()),
+                    count: backfill.slots.len() as u64,
+                    max_usd: backfill.max_usd,
+                    params: backfill.params.clone(),
+                };
+                event(Some(&backfill.agent), None, Payload::BackfillBegan(began))
+            }
+            Fact::BackfillEnded { id, agent, claimed, count, usd, cause } => {
+                let ended = BackfillEnded {
+                    backfill_id: id.to_string(),
+                    started: *claimed as u64,
+                    count: *count as u64,
+                    usd: *usd,
+                    cause: cause.clone(),
+                };
+                event(Some(agent), None, Payload::BackfillEnded(ended))
+            }
+            Fact::AttemptStarted {
+                run, agent, attempt, run_count, trigger, slot, params, process, ..
+            } => {
                 let started = TaskStarted {
                     run_count: *run_count,
                     attempt: *attempt,
                     trigger: *trigger,
                     slot: *slot,
+                    params: params.as_deref().cloned().unwrap_or_default(),
                     pid: process.map(|process| process.pid),
                 };
                 event(Some(agent), Some(run), Payload::TaskStarted(started))

@@ -189,6 +189,7 @@ fn facts() -> Vec<Fact> {
         run_count: 24,
         trigger,
         slot,
+        params: None,
         process,
     };
     let diagnosis = Diagnosis {
@@ -312,6 +313,24 @@ fn facts() -> Vec<Fact> {
         session_id: None,
         payload: Payload::AgentsJoined(AgentsJoined { after }),
     })));
+    let slots = [instant("2026-11-01T09:00:00Z"), instant("2026-11-02T09:00:00Z")];
+    facts.push(Fact::BackfillBegan(Box::new(BackfillRecord {
+        id: "nov".into(),
+        agent: agent(),
+        slots: slots.into(),
+        params: [("n".to_owned(), 3.into())].into(),
+        max_usd: Some(5.0),
+        claimed: 0,
+        usd: 0.0,
+    })));
+    facts.push(Fact::BackfillEnded {
+        id: "nov".into(),
+        agent: agent(),
+        claimed: 1,
+        count: 2,
+        usd: 0.5,
+        cause: Some("its run was cancelled".into()),
+    });
     facts
 }
 

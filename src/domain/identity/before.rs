@@ -14,6 +14,7 @@ pub(super) fn hashes(spec: &AgentSpec) -> [ConfigHash; 2] {
         .replace(", when_cut_off: None", "")
         .replace(", active_times: None", "")
         .replace(", route: None, sinks: ", ", sinks: ")
+        .replacen(", params: None", "", 1)
         .replacen(", deliver: None, late_after: None, slow_after: None, ping: None, ", ", ", 1)
         .replacen(", accept_risk: None, config_hash:", ", config_hash:", 1)
         .replacen(", untrusted: false })", " })", 1);

@@ -10,6 +10,7 @@ use crate::domain::fleet::*;
 use crate::domain::host::HostPattern;
 use crate::domain::ids::AgentId;
 use crate::domain::net_target::NetTarget;
+use crate::domain::params::{ParamDefault, ParamSpec, ParamsSpec};
 use crate::domain::ping::PingSpec;
 use crate::domain::private_host::PrivateHost;
 use crate::domain::quiet::QuietHours;
@@ -217,12 +218,14 @@ macro_rules! table {
 }
 
 table! { AgentSpec {
-    id: "id", description: "description", schedule: "schedule", active_times: "active_times", jitter: "jitter", first_run: "first_run",
+    id: "id", description: "description", schedule: "schedule", active_times: "active_times", params: "params", jitter: "jitter", first_run: "first_run",
     catch_up: "catch_up", overlap: "overlap", enabled: "enabled", body: "body", history: "history", gate: "gate",
     success_when: "success_when", limits: "limits", retry: "retry", circuit: "circuit", lock: "lock",
     notify: "notify", deliver: "deliver", late_after: "late_after", slow_after: "slow_after", ping: "ping", when_cut_off: "when_cut_off", control: "control", accept_risk: "accept_risk",
 } without config_hash, line }
 table! { ActiveTimes { zone: "timezone", hours: "active", except: "except", only: "only", } }
+table! { ParamsSpec { all: "all", zone: "timezone", } }
+table! { ParamSpec { kind: "type", default: "default", } }
 table! { CalendarSpec { digest: "digest", } without events }
 table! { Hours { from: "from", until: "until", } }
 table! { NamedPeriods { name: "name", digest: "digest", } without periods }
@@ -246,6 +249,15 @@ table! { RunnerSpec {
     preset: "preset", protocol: "protocol", command: "command", version: "version", meter: "meter", env: "env",
     first_event: "first_event", idle: "idle", sandbox: "sandbox",
 } }
+
+impl Canonical for ParamDefault {
+    fn write(&self, form: &mut Form) {
+        match self {
+            Self::Value(value) => form.tagged("value", |form| form.field("value", value)),
+            Self::Slot => form.token("slot"),
+        }
+    }
+}
 
 impl Canonical for Workspace {
     fn is_nothing(&self) -> bool {

@@ -132,7 +132,7 @@ fn hours_hold_for_slots_and_for_events_but_not_for_a_person() {
     bench.expect(&["a 60 ran", "a start 1", "a completed", "b claimed: event", "b start 1"]);
     bench.complete().quietly().wait(60);
     bench.expect(&["a 120 skipped_calendar: outside of its active hours, 08:00-08:02"]);
-    bench.ok(Command::Run { agent: id("a"), query: None, mode: RunMode::Normal });
+    bench.ok(Command::Run { agent: id("a"), query: None, params: ParamValues::new(), mode: RunMode::Normal });
     bench.expect(&["a claimed: manual", "a start 1"]);
 }
 

@@ -6,15 +6,15 @@ fn start(target: Target) -> Command {
     Command::Want { target, wish: Wish::Start, reason: None }
 }
 
-fn pause(target: Target) -> Command {
+pub(super) fn pause(target: Target) -> Command {
     Command::Want { target, wish: Wish::Pause { until: None }, reason: None }
 }
 
-fn resume(target: Target) -> Command {
+pub(super) fn resume(target: Target) -> Command {
     Command::Want { target, wish: Wish::Resume, reason: None }
 }
 
-fn stop(target: Target) -> Command {
+pub(super) fn stop(target: Target) -> Command {
     Command::Want { target, wish: Wish::Stop { mode: StopMode::Terminate }, reason: None }
 }
 
@@ -246,16 +246,26 @@ fn a_manual_run_uses_up_no_slot_and_works_whatever_the_state() {
             Stopped => bench.ok(stop(one("a"))),
         };
         bench.quietly();
-        let Ok(Reply::RunClaimed { queued, note, .. }) =
-            bench.command(Command::Run { agent: id("a"), query: None, mode: RunMode::Normal })
-        else {
+        let Ok(Reply::RunClaimed { queued, note, .. }) = bench.command(Command::Run {
+            agent: id("a"),
+            query: None,
+            params: ParamValues::new(),
+            mode: RunMode::Normal,
+        }) else {
             panic!()
         };
         assert!(!queued);
         assert_eq!(note.is_some(), state != Active, "{note:?}");
         bench.expect(&["a claimed: manual", "a start 1"]);
         assert!(
-            bench.command(Command::Run { agent: id("a"), query: None, mode: RunMode::Normal }).is_err(),
+            bench
+                .command(Command::Run {
+                    agent: id("a"),
+                    query: None,
+                    params: ParamValues::new(),
+                    mode: RunMode::Normal
+                })
+                .is_err(),
             "overlap is skip"
         );
         bench.complete();

@@ -101,7 +101,12 @@ fn bench(limits: &[Option<u64>; AGENTS + 1]) -> Bench {
     let mut bench = Bench::with_fleet(Arc::new(fleet));
     for run in 0..AGENTS * RUNS {
         bench
-            .ok(Command::Run { agent: id(["a", "b", "c"][run % AGENTS]), query: None, mode: RunMode::Normal })
+            .ok(Command::Run {
+                agent: id(["a", "b", "c"][run % AGENTS]),
+                query: None,
+                params: ParamValues::new(),
+                mode: RunMode::Normal,
+            })
             .begin(run);
     }
     bench

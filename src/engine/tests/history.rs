@@ -136,8 +136,13 @@ fn the_first_run_after_a_start_or_a_change_is_kept() {
 #[test]
 fn only_runs_of_the_schedule_are_left_out() {
     let mut bench = Bench::new(&[watch(|a| a.first_run = FirstRun::AfterInterval)]);
-    bench.ok(Command::Run { agent: id("a"), query: None, mode: RunMode::Normal }).begin(0).look(&[Level::Ok]);
-    bench.ok(Command::Run { agent: id("a"), query: None, mode: RunMode::Normal }).quietly();
+    bench
+        .ok(Command::Run { agent: id("a"), query: None, params: ParamValues::new(), mode: RunMode::Normal })
+        .begin(0)
+        .look(&[Level::Ok]);
+    bench
+        .ok(Command::Run { agent: id("a"), query: None, params: ParamValues::new(), mode: RunMode::Normal })
+        .quietly();
     bench.begin(0).look(&[Level::Ok]).expect(&["a completed"]);
     bench.wait(60).look(&[Level::Ok]).quietly();
     // made up for

@@ -18,7 +18,12 @@ fn waiting(status: JoinStatus) -> Bench {
 }
 
 fn run(bench: &mut Bench, name: &str) {
-    bench.ok(Command::Run { agent: id(name), query: None, mode: RunMode::Normal });
+    bench.ok(Command::Run {
+        agent: id(name),
+        query: None,
+        params: ParamValues::new(),
+        mode: RunMode::Normal,
+    });
     bench.begin(0);
     let mut outcome = AttemptOutcome::of(AttemptEnd::Completed);
     outcome.result = Some(format!("of {name}"));
@@ -54,7 +59,12 @@ fn it_starts_once_each_has_completed_and_gets_their_results() {
 fn a_failure_does_not_count_where_completed_is_asked_and_the_other_way_round() {
     let fail = |bench: &mut Bench, name: &str| {
         bench
-            .ok(Command::Run { agent: id(name), query: None, mode: RunMode::Normal })
+            .ok(Command::Run {
+                agent: id(name),
+                query: None,
+                params: ParamValues::new(),
+                mode: RunMode::Normal,
+            })
             .fail(ErrorKind::Config);
     };
     for (status, by_failure, by_success) in
@@ -115,7 +125,12 @@ fn one_that_is_paused_or_busy_says_so_of_each() {
     bench.quietly();
     for name in ["scan", "triage"] {
         bench
-            .ok(Command::Run { agent: id(name), query: None, mode: RunMode::Normal })
+            .ok(Command::Run {
+                agent: id(name),
+                query: None,
+                params: ParamValues::new(),
+                mode: RunMode::Normal,
+            })
             .begin(1)
             .end(1, AttemptEnd::Completed);
     }

@@ -255,7 +255,10 @@ fn two_runs_between_attempts_do_not_block_each_other_for_ever() {
         }
     };
     let mut bench = Bench::new(&[agent("a", every(600), with(Overlap::Parallel))]);
-    bench.ok(Command::Run { agent: id("a"), query: None, mode: RunMode::Normal }).begin(0).begin(1);
+    bench
+        .ok(Command::Run { agent: id("a"), query: None, params: ParamValues::new(), mode: RunMode::Normal })
+        .begin(0)
+        .begin(1);
     bench.fleet = fleet(&[agent("a", every(600), with(Overlap::Skip))], 64);
     bench.quietly().crash(1).wait(30);
     assert_eq!(bench.active.len(), 1);

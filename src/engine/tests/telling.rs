@@ -260,7 +260,12 @@ fn a_rehearsal_and_a_replay_deliver_nothing() {
     let of = RunId::from_bytes([1; 16]);
     for mode in [RunMode::Rehearsal, RunMode::Replay { of, model: None }] {
         let mut bench = Bench::new(&[AgentSpec { schedule: Schedule::Manual, ..thinker.clone() }]);
-        bench.ok(Command::Run { agent: id("a"), query: None, mode: mode.clone() });
+        bench.ok(Command::Run {
+            agent: id("a"),
+            query: None,
+            params: ParamValues::new(),
+            mode: mode.clone(),
+        });
         bench.begin(0).quietly().end_with(0, given(r#"{"title": "News", "items": ["x"]}"#));
         assert!(!bench.said().iter().any(|line| line.starts_with("tell")), "{mode:?}");
     }

@@ -412,7 +412,7 @@ fn after_follows_the_end_of_the_run() {
     bench
         .complete()
         .wait(30)
-        .ok(Command::Run { agent: id("a"), query: None, mode: RunMode::Normal })
+        .ok(Command::Run { agent: id("a"), query: None, params: ParamValues::new(), mode: RunMode::Normal })
         .wait(100)
         .quietly();
     bench.complete().wait(59).expect(&["a completed"]);
@@ -557,7 +557,10 @@ fn events_start_agents_in_chains_of_eight() {
         plain("c", on(EventType::DaemonStarted, None)),
     ]);
     bench.expect(&["c claimed: event", "c start 1"]);
-    bench.complete().ok(Command::Run { agent: id("a"), query: None, mode: RunMode::Normal }).quietly();
+    bench
+        .complete()
+        .ok(Command::Run { agent: id("a"), query: None, params: ParamValues::new(), mode: RunMode::Normal })
+        .quietly();
     let mut runs = 0;
     while !bench.active.is_empty() {
         bench.complete();
@@ -567,8 +570,8 @@ fn events_start_agents_in_chains_of_eight() {
     assert_eq!(bench.said().last().map(String::as_str), Some("b event passed: dropped"), "and that is told");
     // a run in flight stands against it, and that is told; a stopped agent is not asked
     bench
-        .ok(Command::Run { agent: id("b"), query: None, mode: RunMode::Normal })
-        .ok(Command::Run { agent: id("a"), query: None, mode: RunMode::Normal })
+        .ok(Command::Run { agent: id("b"), query: None, params: ParamValues::new(), mode: RunMode::Normal })
+        .ok(Command::Run { agent: id("a"), query: None, params: ParamValues::new(), mode: RunMode::Normal })
         .quietly();
     bench.begin(1).end(1, AttemptEnd::Completed).expect(&["a completed", "b event passed: skipped_overlap"]);
     bench

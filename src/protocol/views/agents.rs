@@ -1,6 +1,6 @@
 //! What is said of agents and their slots.
 use super::daemon::LimitView;
-use super::runs::RunView;
+use super::runs::{OpenBackfillView, RunView};
 use super::tools::IncidentView;
 use crate::domain::described;
 use crate::domain::{Activity, AgentId, Desired, Health, RunError, RunId, RunStatus, Verdict, Walled};
@@ -109,6 +109,9 @@ described! {
         /// Until when nothing starts.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub silent_until: Option<Timestamp>,
+        /// Its past slots that are running one after the other.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub backfill: Option<OpenBackfillView>,
     }
 
     /// The newest run that ended.

@@ -1,6 +1,8 @@
 //! What is said of runs: their records, steps and output.
 use crate::domain::described;
-use crate::domain::{AgentId, LoggedEvent, RunError, RunId, RunStatus, Step, Stream, Trigger, Usage};
+use crate::domain::{
+    AgentId, LoggedEvent, ParamValues, RunError, RunId, RunStatus, Step, Stream, Trigger, Usage,
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +14,7 @@ described! {
         pub run_id: RunId,
         /// Name of its agent.
         pub agent_id: AgentId,
-        /// The slot that it is for; null for a run by hand or by an event.
+        /// The slot that it is for; null for a run by hand or by an event. A run of a backfill has the past slot.
         pub slot: Option<Timestamp>,
         /// Why it was started.
         pub trigger: Trigger,
@@ -45,6 +47,12 @@ described! {
         /// `rehearsal` or `replay`, if it was not for real.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub mode: Option<String>,
+        /// The backfill that it is a run of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub backfill_id: Option<String>,
+        /// Its parameters by name, if its agent has any.
+        #[serde(default, skip_serializing_if = "ParamValues::is_empty")]
+        pub params: ParamValues,
         /// Hash of the configuration that it ran with, 16 hexadecimal digits.
         pub config_hash: String,
         /// Its session; null for commands and tools, which have none.
@@ -104,6 +112,58 @@ described! {
         pub note: Option<String>,
         /// Number of the newest event when it was claimed; follow from the next one.
         pub seq: u64,
+    }
+
+    /// Past slots that run one after the other, or would.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct BackfillView {
+        /// Its id; null of a plan.
+        pub backfill_id: Option<String>,
+        /// Whose slots.
+        pub agent_id: AgentId,
+        /// The first of them.
+        pub first: Option<Timestamp>,
+        /// The last of them.
+        pub last: Option<Timestamp>,
+        /// How many they are.
+        pub count: u64,
+        /// Of a plan: each of them, oldest first.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub slots: Vec<Timestamp>,
+        /// Of a plan: how many slots are left out since they have run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub left_out: Option<u64>,
+        /// All runs together cost no more, in US dollars.
+        pub max_usd: Option<f64>,
+        /// Of a plan: what all runs may cost at the worst, in US dollars; absent if nothing bounds that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub worst_usd: Option<f64>,
+        /// Of a plan: what all runs would cost if each cost what the newest runs did on average, in US dollars.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub usual_usd: Option<f64>,
+        /// A remark for people: "the agent is paused".
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub note: Option<String>,
+        /// Number of the newest event when it was recorded.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub seq: Option<u64>,
+    }
+
+    /// A backfill that is under way.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct OpenBackfillView {
+        /// Its id.
+        pub backfill_id: String,
+        /// For so many of its slots a run was started.
+        pub started: u64,
+        /// How many slots it has.
+        pub count: u64,
+        /// The slot that is to run next.
+        pub next: Option<Timestamp>,
+        /// What its runs that ended have cost, in US dollars.
+        pub usd: f64,
+        /// All runs together cost no more, in US dollars.
+        pub max_usd: Option<f64>,
     }
 
     /// Output of one attempt.

@@ -5,7 +5,8 @@ pub(in crate::store) const MIGRATIONS: &[(i64, &str)] = &[
     (13, include_str!("../migrations/postgres/0013_all.sql")),
     (14, include_str!("../migrations/postgres/0014_people.sql")),
     (15, include_str!("../migrations/postgres/0015_runners.sql")),
-    (16, include_str!("../migrations/postgres/0017_people.sql")),
+    (16, include_str!("../migrations/postgres/0016_params.sql")),
+    (17, include_str!("../migrations/postgres/0017_people.sql")),
 ];
 
 /// The version that this program knows.

@@ -17,5 +17,6 @@ pub(in crate::store) const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0013_untrusted.sql"),
     include_str!("../migrations/0014_people.sql"),
     include_str!("../migrations/0015_runners.sql"),
+    include_str!("../migrations/0016_params.sql"),
     include_str!("../migrations/0017_people.sql"),
 ];

@@ -119,7 +119,7 @@ impl World {
                 },
                 reason,
             },
-            8 => Command::Run { agent: name, query: None, mode: RunMode::Normal },
+            8 => Command::Run { agent: name, query: None, params: ParamValues::new(), mode: RunMode::Normal },
             9 if open > 0 => {
                 let at = self.rng.between(0, open) as usize;
                 Command::Cancel { run: self.model.open[at].record.run, kill: self.rng.chance(50) }

@@ -49,6 +49,7 @@ pub fn agent(name: &AgentId, rng: &mut Rng, now: Timestamp) -> AgentSpec {
         description: None,
         schedule: Schedule::Manual,
         active_times,
+        params: None,
         jitter: SignedDuration::ZERO,
         first_run: *rng.pick(&[FirstRun::Now, FirstRun::AfterInterval]),
         catch_up: CatchUp {

@@ -41,6 +41,7 @@ async fn attempt(fleet: &str) -> Vec<Seen> {
         trigger: Trigger::Schedule,
         slot: None,
         query: None,
+        params: None,
         mode: RunMode::Normal,
         event: None,
         last_result: None,

@@ -1,6 +1,7 @@
 //! What is told of runs and of the state of agents.
 use crate::domain::agent_state::Desired;
 use crate::domain::described::described;
+use crate::domain::params::ParamValues;
 use crate::domain::run::{RunStatus, Trigger};
 use crate::domain::run_error::ErrorKind;
 use crate::domain::usage::Usage;
@@ -19,8 +20,44 @@ described! {
         pub trigger: Trigger,
         /// The slot that the run is for; null for a run by hand or by an event.
         pub slot: Option<Timestamp>,
+        /// Its parameters by name, if its agent has any.
+        #[serde(default, skip_serializing_if = "ParamValues::is_empty")]
+        pub params: ParamValues,
         /// The process of a command; null for tools and models.
         pub pid: Option<u32>,
+    }
+
+    /// Past slots are to run, one after the other.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct BackfillBegan {
+        /// Id of the backfill.
+        pub backfill_id: String,
+        /// Its first slot.
+        pub first: Timestamp,
+        /// Its last slot.
+        pub last: Timestamp,
+        /// How many they are.
+        pub count: u64,
+        /// All runs together cost no more, in US dollars.
+        pub max_usd: Option<f64>,
+        /// Parameters that were given for each run.
+        #[serde(default, skip_serializing_if = "ParamValues::is_empty")]
+        pub params: ParamValues,
+    }
+
+    /// The slots of a backfill have run, or no more of them do.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct BackfillEnded {
+        /// Id of the backfill.
+        pub backfill_id: String,
+        /// For so many of its slots a run was started.
+        pub started: u64,
+        /// How many slots it has.
+        pub count: u64,
+        /// What its runs have cost, in US dollars.
+        pub usd: f64,
+        /// Why it ended before its last slot.
+        pub cause: Option<String>,
     }
 
     /// A run did its work.

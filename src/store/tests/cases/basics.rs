@@ -60,6 +60,7 @@ async fn what_is_committed_is_there_after_a_restart() {
                 run_count: 1,
                 trigger: Trigger::Schedule,
                 slot: Some(t(1)),
+                params: None,
                 process: Some(process),
             },
         ),

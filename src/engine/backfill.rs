@@ -1,0 +1,244 @@
+//! Backfills: runs for past slots, one at a time and in order. Each waits in the queue as a run by hand does, so that the
+//! slots of the agent and all other runs have their turns in between; for the `overlap` of the agent it does not count.
+//!
+//! What is claimed, and how far it has come, is in one transaction; a new life goes on with the slot after the last one
+//! that was claimed.
+use super::queue::NewRun;
+use super::{BackfillWish, Engine, Refusal, Reply, Run};
+use crate::domain::*;
+use jiff::{SignedDuration, Timestamp};
+use std::sync::Arc;
+
+/// So many slots are looked at, with those that calendars leave out.
+const MOST_LOOKED_AT: usize = 100_000;
+
+impl Engine {
+    /// The slots of an agent that lie between two instants, both included, and have passed; oldest first. An interval counts
+    /// backwards from its anchor, too.
+    ///
+    /// # Errors
+    /// No such agent, one without slots, or too many of them.
+    pub fn past_slots(
+        &self,
+        id: &AgentId,
+        (from, to): (Timestamp, Timestamp),
+        now: Now,
+    ) -> Result<Vec<Timestamp>, Refusal> {
+        let state = &self.agents[self.index(id)? as usize];
+        let schedule = &state.spec.schedule;
+        if !schedule.has_slots() || matches!(schedule, Schedule::After(_)) {
+            let why =
+                format!("agent `{id}` ({}) has no past slots that a calendar names", schedule.describe());
+            return Err(Refusal::WrongState(why));
+        }
+        let anchor = anchor_before(state.anchor, schedule.interval(), from);
+        let calendar = Calendar { schedule, anchor, first_run: FirstRun::Now };
+        // the coming one has its verdict still to come, and may be due already
+        let coming = state.next_slot.unwrap_or(Timestamp::MAX);
+        let is_past = |slot: &Timestamp| *slot <= to && *slot < now.wall && *slot < coming;
+        let first =
+            from.checked_sub(SignedDuration::from_micros(1)).ok().and_then(|at| calendar.next_after(at));
+        let all = std::iter::successors(first, |slot| calendar.next_after(*slot)).take_while(is_past);
+        let (mut slots, mut seen) = (Vec::new(), 0);
+        for slot in all {
+            seen += 1;
+            if state.spec.active_times.as_deref().is_none_or(|times| times.at(slot).0.is_none()) {
+                slots.push(slot);
+            }
+            if slots.len() > BackfillRecord::MOST_SLOTS || seen > MOST_LOOKED_AT {
+                let most = BackfillRecord::MOST_SLOTS;
+                let why = format!(
+                    "there are more than {most} slots between {from:.0} and {to:.0}: ask for fewer at a time"
+                );
+                return Err(Refusal::WrongState(why));
+            }
+        }
+        Ok(slots)
+    }
+
+    /// Do these parameters fit the runs of an agent?
+    ///
+    /// # Errors
+    /// What does not fit, and what does.
+    pub fn fits_params(
+        &self,
+        id: &AgentId,
+        given: &ParamValues,
+        slot: Option<Timestamp>,
+    ) -> Result<(), Refusal> {
+        let state = &self.agents[self.index(id)? as usize];
+        state.params_of(given, slot.unwrap_or(self.last.wall)).map(|_| ())
+    }
+
+    /// A person asks for past slots to run.
+    pub(super) fn begin_backfill(&mut self, now: Now, wish: BackfillWish) -> Result<Reply, Refusal> {
+        let agent = self.index(&wish.agent)?;
+        let state = &self.agents[agent as usize];
+        if let Some(open) = self.backfills.get(&wish.agent) {
+            let (done, count) = (open.claimed, open.slots.len());
+            let why = format!(
+                "a backfill of agent `{}` is under way: {done} of {count} slots; `bgagent cancel` of its run ends it",
+                wish.agent
+            );
+            return Err(Refusal::WrongState(why));
+        }
+        let Some(first) = wish.slots.first() else {
+            return Err(Refusal::WrongState(format!(
+                "there is no past slot of agent `{}` to run",
+                wish.agent
+            )));
+        };
+        state.params_of(&wish.params, *first)?;
+        if wish.max_usd.is_some() && state.spec.body.asks_models() && !self.has_prices(&state.spec) {
+            let why = format!(
+                "a bound in dollars does not hold: a model of agent `{}` has no `price` in the configuration",
+                wish.agent
+            );
+            return Err(Refusal::WrongState(why));
+        }
+        let note = match state.desired {
+            Desired::Active => None,
+            Desired::Paused => Some("the agent is paused: it begins when that ends".to_owned()),
+            Desired::Stopped => Some("the agent is stopped; this was asked for by hand".to_owned()),
+        };
+        let id = wish.id.unwrap_or_else(|| self.next_id(now).to_string().into());
+        let BackfillWish { agent, slots, params, max_usd, .. } = wish;
+        let backfill = BackfillRecord {
+            id,
+            agent: agent.clone(),
+            slots: slots.into(),
+            params,
+            max_usd,
+            claimed: 0,
+            usd: 0.0,
+        };
+        self.push(now, Fact::BackfillBegan(Box::new(backfill.clone())));
+        self.backfills.insert(agent, backfill.clone());
+        self.go_on_with_backfills(now);
+        Ok(Reply::BackfillBegan { backfill: Box::new(backfill), note })
+    }
+
+    /// Has each model that may answer this agent a price?
+    fn has_prices(&self, spec: &AgentSpec) -> bool {
+        let priced = |name: &String| self.fleet.models.get(name).is_some_and(|model| model.price.is_some());
+        match &spec.body {
+            Body::Query(query) => {
+                let fallback = self.fleet.models.get(&query.model).map(|model| &model.fallback[..]);
+                priced(&query.model) && fallback.unwrap_or_default().iter().all(priced)
+            }
+            Body::Runner(query) => {
+                self.fleet.runners.get(&query.runner).is_some_and(|runner| priced(&runner.meter))
+            }
+            Body::Tool(_) | Body::Command(_) => true,
+        }
+    }
+
+    /// Claims the next run of each backfill that has none in flight.
+    pub(super) fn go_on_with_backfills(&mut self, now: Now) {
+        if self.stopping || self.backfills.is_empty() {
+            return;
+        }
+        let chain = std::mem::take(&mut self.chain);
+        for id in self.backfills.keys().cloned().collect::<Vec<_>>() {
+            self.next_of_backfill(now, &id);
+        }
+        self.chain = chain;
+    }
+
+    fn next_of_backfill(&mut self, now: Now, id: &AgentId) {
+        let Ok(agent) = self.index(id) else {
+            return self.end_backfill(now, id, Some("its agent is no longer in the configuration"));
+        };
+        let state = &self.agents[agent as usize];
+        let is_in_flight = state.live.iter().any(|run| self.runs[run].record.past.is_some());
+        if is_in_flight || state.desired == Desired::Paused {
+            return;
+        }
+        let Some(slot) = self.backfills[id].next() else { return self.end_backfill(now, id, None) };
+        if let Some(why) = self.stands_against_backfill(now, agent) {
+            return self.end_backfill(now, id, Some(&why));
+        }
+        let backfill = self.backfills.get_mut(id).expect("it was looked at above");
+        backfill.claimed += 1;
+        let past = PastSlot { backfill: backfill.id.clone(), slot };
+        let (claimed, usd, given) = (backfill.claimed, backfill.usd, backfill.params.clone());
+        // those that no longer fit a configuration that has changed are left out: then they have their defaults
+        let params = self.agents[agent as usize].params_of(&given, slot).ok().flatten();
+        let backfill = past.backfill.clone();
+        self.claim(now, agent, NewRun { past: Some(past), params, ..NewRun::of(Trigger::Manual) });
+        self.push(now, Fact::BackfillMoved { id: backfill, claimed, usd });
+        self.touch(agent);
+    }
+
+    /// Why the next slot of a backfill is not worth starting, and so the backfill ends.
+    fn stands_against_backfill(&mut self, now: Now, agent: u32) -> Option<String> {
+        let state = &self.agents[agent as usize];
+        if state.circuit.is_some_and(|circuit| now.wall < circuit.until) {
+            return Some(format!(
+                "its circuit is open after {} failures in a row",
+                state.counters.errors_in_row
+            ));
+        }
+        let backfill = &self.backfills[&state.spec.id];
+        if let Some(left) = backfill.usd_left() {
+            let next = state.spec.limits.max_usd_per_run.unwrap_or(0.0);
+            if left <= 0.0 || next > left + 1e-9 {
+                let (max, used) = (backfill.max_usd.unwrap_or(0.0), backfill.usd);
+                return Some(format!(
+                    "${used:.4} of ${max:.4} are used, and the next run may take ${next:.4}"
+                ));
+            }
+        }
+        self.refused_by_hand(now, agent, false)
+    }
+
+    /// A run of a backfill has ended, or was forgotten before it began.
+    pub(super) fn backfilled(&mut self, now: Now, run: &Run, status: RunStatus, usd: f64) {
+        let Some(past) = &run.record.past else { return };
+        let Some(backfill) = self.backfills.get_mut(&run.record.agent).filter(|one| one.id == past.backfill)
+        else {
+            return;
+        };
+        backfill.usd += usd;
+        let (id, claimed, usd) = (backfill.id.clone(), backfill.claimed, backfill.usd);
+        self.push(now, Fact::BackfillMoved { id, claimed, usd });
+        if status == RunStatus::Cancelled && !self.stopping {
+            self.end_backfill(now, &run.record.agent, Some("its run was cancelled"));
+        }
+    }
+
+    /// Ends the backfill of an agent, if there is one. A run of it that is in flight is not touched.
+    pub(super) fn end_backfill(&mut self, now: Now, agent: &AgentId, cause: Option<&str>) {
+        let Some(backfill) = self.backfills.remove(agent) else { return };
+        let fact = Fact::BackfillEnded {
+            id: backfill.id,
+            agent: backfill.agent,
+            claimed: backfill.claimed,
+            count: backfill.slots.len(),
+            usd: backfill.usd,
+            cause: cause.map(str::to_owned),
+        };
+        self.push(now, fact);
+    }
+
+    /// The configuration of a run, with no more dollars than its backfill has left.
+    pub(super) fn spec_within_backfill(&self, run: &Run) -> Arc<AgentSpec> {
+        let of_run = |backfill: &&BackfillRecord| {
+            run.record.past.as_ref().is_some_and(|past| past.backfill == backfill.id)
+        };
+        let backfill = self.backfills.get(&run.record.agent).filter(of_run);
+        let Some(left) = backfill.and_then(BackfillRecord::usd_left) else { return run.spec.clone() };
+        let mut spec = (*run.spec).clone();
+        let limits = Arc::make_mut(&mut spec.limits);
+        limits.max_usd_per_run = Some(limits.max_usd_per_run.map_or(left, |own| own.min(left)));
+        Arc::new(spec)
+    }
+}
+
+/// Slot 0 of an interval, moved by whole periods to where it lies before this instant.
+fn anchor_before(anchor: Timestamp, period: Option<SignedDuration>, from: Timestamp) -> Timestamp {
+    let Some(period) = period.filter(|_| from < anchor) else { return anchor };
+    let periods = anchor.duration_since(from).as_nanos().div_euclid(period.as_nanos()) + 1;
+    let back = periods.checked_mul(period.as_nanos()).and_then(|nanos| i64::try_from(nanos).ok());
+    back.and_then(|nanos| anchor.checked_sub(SignedDuration::from_nanos(nanos)).ok()).unwrap_or(anchor)
+}
