@@ -122,8 +122,8 @@ fn a_session_stays_within_its_tokens() {
     let sizes: Vec<usize> =
         endpoint.requests().iter().map(|request| before_the_query(request).len()).collect();
     assert_eq!(sizes[0], 0);
-    // a token has at least one byte, and mostly more; unbounded, the last one would have 5000
-    assert!(sizes[1] > 1000 && sizes.iter().all(|size| *size <= 4000), "{sizes:?}");
+    // a token has at least one byte, and mostly more; unbounded, the last one would have more than 5000
+    assert!(sizes[1] > 1000 && sizes.iter().all(|size| *size <= 4500), "{sizes:?}");
 }
 
 #[test]
