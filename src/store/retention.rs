@@ -40,7 +40,7 @@ const MARK: &str = "coalesce((SELECT CASE WHEN floor < judged_until THEN floor E
     9223372036854775807)";
 
 /// What is removed by age: the table, and which rows are older than `?1`.
-fn by_age(keep: &Retention, now: Timestamp) -> [(String, i64); 11] {
+fn by_age(keep: &Retention, now: Timestamp) -> [(String, i64); 12] {
     let before = |span: SignedDuration| to_micros(now.checked_sub(span).unwrap_or(Timestamp::MIN));
     let rows = |text: &str, span| (text.to_owned(), before(span));
     [
