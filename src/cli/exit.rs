@@ -421,13 +421,13 @@ mod tests {
         let failure = Failure::Client(ClientError::Unreachable {
             socket: "/nowhere/x.sock".into(),
             cause: "No such file or directory (os error 2)".into(),
-            listener: Some(crate::client::Listener {
+            listener: Some(Box::new(crate::client::Listener {
                 socket: "/nowhere/x.sock".into(),
                 pid: 4711,
                 version: String::new(),
                 protocol: None,
                 standby_of: None,
-            }),
+            })),
             holder: Some(Holder { pid: Some(4711) }),
         });
         assert!(
@@ -451,7 +451,7 @@ mod tests {
         let failure = Failure::Client(ClientError::Unreachable {
             socket: "/run/x.sock".into(),
             cause: "Connection refused".into(),
-            listener: Some(listener),
+            listener: Some(Box::new(listener)),
             holder: None,
         });
         assert_eq!(

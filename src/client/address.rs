@@ -46,7 +46,12 @@ impl Address {
     pub(super) fn unreachable(&self, cause: impl ToString) -> ClientError {
         let (socket, listener) = self.resolve();
         let holder = self.listener_file.parent().and_then(holder);
-        ClientError::Unreachable { socket, cause: cause.to_string(), listener, holder }
+        ClientError::Unreachable {
+            socket,
+            cause: cause.to_string(),
+            listener: listener.map(Box::new),
+            holder,
+        }
     }
 }
 

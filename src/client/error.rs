@@ -15,7 +15,7 @@ pub enum ClientError {
         /// What went wrong.
         cause: String,
         /// What the last daemon of the state folder wrote about itself.
-        listener: Option<Listener>,
+        listener: Option<Box<Listener>>,
         /// The daemon that has the state folder, if one lives.
         holder: Option<Holder>,
     },

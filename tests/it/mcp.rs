@@ -534,7 +534,7 @@ async fn noise_is_tolerated_up_to_a_point() {
         }
         let error = call(&tools, "garbage", json!({})).await.unwrap_err();
         assert!(matches!(error, ToolError::Unsure(_)), "{error}");
-        assert!(error.to_string().contains("it wrote 10000 lines that are no messages"), "{error}");
+        assert!(error.to_string().contains("it wrote 10000 lines that are not messages"), "{error}");
         assert_eq!(bench.got("initialize"), 1);
         works(&tools).await;
         assert_eq!(bench.got("initialize"), 2);
