@@ -12,10 +12,12 @@ const SHOWN: usize = 60;
 pub(super) struct Changes {
     pub(super) any: bool,
     pub(super) taken_out: Vec<String>,
+    /// There are tools beside those of the request's own `tools`.
+    pub(super) further_tools: bool,
 }
 
 impl Changes {
-    fn take_out(&mut self, what: &str) {
+    pub(super) fn take_out(&mut self, what: &str) {
         self.any = true;
         self.taken_out.push(what.chars().take(SHOWN).collect());
     }
@@ -37,6 +39,9 @@ fn hosted_keys(wire: ModelWire) -> &'static [&'static str] {
     }
 }
 
+/// Keys of a request, in any wire, by which the provider may ask further models, or the same one again, by itself.
+const ASKS_AGAIN: [&str; 3] = ["fallbacks", "fallback_credit_token", "multi_agent"];
+
 /// Bounds of an answer by other names, which some servers believe more than the usual one.
 const OTHER_BOUNDS: [&str; 4] = ["n_predict", "num_predict", "max_new_tokens", "max_length"];
 
@@ -57,7 +62,7 @@ pub(super) fn take_out(
     changes: &mut Changes,
 ) -> Result<(), String> {
     let other_bounds = if wire == ModelWire::Chat { &OTHER_BOUNDS[..] } else { &[] };
-    for key in hosted_keys(wire).iter().chain(other_bounds) {
+    for key in hosted_keys(wire).iter().chain(&ASKS_AGAIN).chain(other_bounds) {
         if request.get(key).is_some() {
             request.remove(key);
             changes.take_out(key);
@@ -71,15 +76,9 @@ pub(super) fn take_out(
             changes.take_out(key);
         }
     }
-    let Some(text) = request.get("tools") else { return Ok(()) };
-    let text = text.to_owned();
-    let tools: Vec<&RawValue> =
-        serde_json::from_str(&text).map_err(|error| format!("has `tools` that can't be read: {error}"))?;
+    let Some(text) = request.get("tools").map(str::to_owned) else { return Ok(()) };
     let before = changes.taken_out.len();
-    let mut kept = Vec::with_capacity(tools.len());
-    for tool in tools {
-        kept.extend(without_own(wire, tool.get(), changes)?);
-    }
+    let kept = own_tools(wire, &text, ToolGroup::None, changes)?;
     if changes.taken_out.len() == before {
         return Ok(());
     }
@@ -99,17 +98,44 @@ pub(super) fn take_out(
     Ok(())
 }
 
+/// Whether tools stand in a group of tools (`namespace`).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum ToolGroup {
+    None,
+    Namespace,
+}
+
+/// The tools of a list without what the provider would run itself. What is taken out is noted in `changes`.
+///
+/// # Errors
+/// Tools that can't be read, or groups within groups: no provider knows them, and each level would cost a copy of all of it.
+pub(super) fn own_tools(
+    wire: ModelWire,
+    list: &str,
+    group: ToolGroup,
+    changes: &mut Changes,
+) -> Result<Vec<String>, String> {
+    let tools: Vec<&RawValue> =
+        serde_json::from_str(list).map_err(|error| format!("has `tools` that can't be read: {error}"))?;
+    let mut kept = Vec::with_capacity(tools.len());
+    for tool in tools {
+        kept.extend(without_own(wire, tool.get(), group, changes)?);
+    }
+    Ok(kept)
+}
+
 /// A tool without what the provider would run itself; `None` if nothing is left.
-fn without_own(wire: ModelWire, tool: &str, changes: &mut Changes) -> Result<Option<String>, String> {
+pub(super) fn without_own(
+    wire: ModelWire,
+    tool: &str,
+    group: ToolGroup,
+    changes: &mut Changes,
+) -> Result<Option<String>, String> {
     let unreadable = |error: serde_json::Error| format!("has a tool that can't be read: {error}");
     let mut parts = Object::parse(tool).map_err(unreadable)?;
     if wire == ModelWire::Gemini {
-        let others: Vec<String> =
-            parts.iter().map(|(key, _)| key.to_owned()).filter(|key| !is_declaration(key)).collect();
-        for key in &others {
-            parts.remove(key);
-            changes.take_out(key);
-        }
+        let others = parts.keep_only(is_declaration);
+        others.iter().for_each(|key| changes.take_out(key));
         return Ok(match others.is_empty() {
             true => Some(tool.to_owned()),
             false => (!parts.is_empty()).then(|| parts.to_json()),
@@ -120,22 +146,21 @@ fn without_own(wire: ModelWire, tool: &str, changes: &mut Changes) -> Result<Opt
         changes.take_out(kind.as_deref().unwrap_or("a tool without a `type`"));
         return Ok(None);
     }
-    // Codex puts tools into groups
-    if kind.as_deref() == Some("namespace")
-        && let Some(within) = parts.get("tools").map(str::to_owned)
-    {
-        let within: Vec<&RawValue> = serde_json::from_str(&within).map_err(unreadable)?;
-        let before = changes.taken_out.len();
-        let mut kept = Vec::with_capacity(within.len());
-        for tool in within {
-            kept.extend(without_own(wire, tool.get(), changes)?);
-        }
-        if changes.taken_out.len() > before {
-            parts.put("tools", format!("[{}]", kept.join(",")));
-            return Ok((!kept.is_empty()).then(|| parts.to_json()));
-        }
+    if kind.as_deref() != Some("namespace") {
+        return Ok(Some(tool.to_owned()));
     }
-    Ok(Some(tool.to_owned()))
+    // Codex puts tools into groups
+    if group == ToolGroup::Namespace {
+        return Err("has a `namespace` of tools within another one; put its tools into one group".into());
+    }
+    let Some(within) = parts.get("tools").map(str::to_owned) else { return Ok(Some(tool.to_owned())) };
+    let before = changes.taken_out.len();
+    let kept = own_tools(wire, &within, ToolGroup::Namespace, changes)?;
+    if changes.taken_out.len() == before {
+        return Ok(Some(tool.to_owned()));
+    }
+    parts.put("tools", format!("[{}]", kept.join(",")));
+    Ok((!kept.is_empty()).then(|| parts.to_json()))
 }
 
 fn is_declaration(key: &str) -> bool {
@@ -199,8 +224,8 @@ pub(super) fn refuse(wire: ModelWire, request: &Object<'_>) -> Result<(), String
             "has `{key}`: its answer would come when nobody counts any more; leave that out"
         ));
     }
-    if let Some(key) = ["models", "fallbacks"].iter().find(|key| is_open && request.get(key).is_some()) {
-        return Err(format!("names further `{key}`, whose prices may be others; name one model"));
+    if is_open && request.get("models").is_some() {
+        return Err("names further `models`, whose prices may be others; name one model".into());
     }
     if is_open {
         says_text_only(request, "modalities")?;
@@ -222,7 +247,7 @@ pub(super) fn says_text_only(request: &Object<'_>, key: &str) -> Result<(), Stri
     }
 }
 
-/// A provider that sums up the conversation asks a model again, as often as it likes. What only leaves out parts of it costs
+/// A provider that summarizes the conversation asks a model again, as often as it likes. What only leaves out parts of it costs
 /// nothing ("Context editing" of Anthropic's documentation).
 fn managed_context(wire: ModelWire, request: &Object<'_>) -> Result<(), String> {
     let Some(text) = request.get("context_management").filter(|text| *text != "[]") else { return Ok(()) };

@@ -106,6 +106,9 @@ pub(super) fn is_known_part(wire: ModelWire, kind: &str) -> bool {
                     | "mcp_tool_use"
                     | "tool_reference"
                     | "compaction"
+                    | "tool_addition"
+                    | "tool_removal"
+                    | "fallback"
             ) || kind.ends_with("_result")
                 || kind.ends_with("_error")
         }

@@ -16,6 +16,7 @@
 mod account;
 mod answer;
 mod body;
+mod conversation;
 mod exchange;
 mod hosted;
 mod keyhole;

@@ -7,7 +7,13 @@ use std::fmt;
 /// An object with its keys in their order. A key that comes twice is an error, and so is one that differs only in its
 /// case or, where a provider reads both, in its underscores: readers take one or the other.
 #[derive(Debug)]
-pub(super) struct Object<'a>(Vec<(String, ValueText<'a>)>);
+pub(super) struct Object<'a> {
+    /// Key, the same [`folded`], and value.
+    entries: Vec<(String, String, ValueText<'a>)>,
+}
+
+/// Most keys of an object: no provider's schema has so many.
+pub(super) const MOST_KEYS: usize = 1000;
 
 /// A value as text.
 #[derive(Debug)]
@@ -42,15 +48,15 @@ impl<'a> Object<'a> {
     /// The value of a key, in the spelling that it has here: `max_tokens` finds `maxTokens`.
     pub(super) fn get(&self, key: &str) -> Option<&str> {
         let wanted = folded(key);
-        let found = self.0.iter().find(|(own, _)| folded(own) == wanted);
-        found.map(|(_, value)| value.text()).filter(|text| *text != "null")
+        let found = self.entries.iter().find(|(_, own, _)| *own == wanted);
+        found.map(|(_, _, value)| value.text()).filter(|text| *text != "null")
     }
 
     /// Is a key there in a spelling that strict readers pass over?
     pub(super) fn is_odd(&self, key: &str) -> bool {
         let wanted = folded(key);
-        let mut found = self.0.iter().map(|(own, _)| own.as_str()).filter(|own| folded(own) == wanted);
-        found.next().is_some_and(|own| own != key && own != snake_case(key))
+        let found = self.entries.iter().find(|(_, own, _)| *own == wanted);
+        found.is_some_and(|(own, ..)| own != key && *own != snake_case(key))
     }
 
     /// The text of a key.
@@ -66,30 +72,35 @@ impl<'a> Object<'a> {
     /// Puts a value in the place of what is there, or behind all others.
     pub(super) fn put(&mut self, key: &str, value: String) {
         let wanted = folded(key);
-        match self.0.iter_mut().find(|(own, _)| folded(own) == wanted) {
-            Some((_, place)) => *place = ValueText::Put(value),
-            None => self.0.push((key.to_owned(), ValueText::Put(value))),
+        match self.entries.iter_mut().find(|(_, own, _)| *own == wanted) {
+            Some((_, _, place)) => *place = ValueText::Put(value),
+            None => self.entries.push((key.to_owned(), wanted, ValueText::Put(value))),
         }
     }
 
     /// Takes a key out. Was it there?
     pub(super) fn remove(&mut self, key: &str) -> bool {
         let wanted = folded(key);
-        let before = self.0.len();
-        self.0.retain(|(own, _)| folded(own) != wanted);
-        self.0.len() < before
+        let before = self.entries.len();
+        self.entries.retain(|(_, own, _)| *own != wanted);
+        self.entries.len() < before
+    }
+
+    /// Takes out all keys but those that `stays` names. Returns what was taken out.
+    pub(super) fn keep_only(&mut self, stays: impl Fn(&str) -> bool) -> Vec<String> {
+        self.entries.extract_if(.., |(key, ..)| !stays(key)).map(|(key, ..)| key).collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.entries.is_empty()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(key, value)| (key.as_str(), value.text()))
+        self.entries.iter().map(|(key, _, value)| (key.as_str(), value.text()))
     }
 
     pub(super) fn to_json(&self) -> String {
-        let size = self.0.iter().map(|(key, value)| key.len() + value.text().len() + 8).sum();
+        let size = self.iter().map(|(key, value)| key.len() + value.len() + 8).sum();
         let mut json = String::with_capacity(size);
         for (key, value) in self.iter() {
             json.push(if json.is_empty() { '{' } else { ',' });
@@ -114,12 +125,18 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
                 let (mut all, mut seen) = (Vec::new(), std::collections::BTreeSet::new());
                 while let Some((key, value)) = map.next_entry::<String, &'de RawValue>()? {
-                    if !seen.insert(folded(&key)) {
+                    let folded = folded(&key);
+                    if !seen.insert(folded.clone()) {
                         return Err(de::Error::custom(format_args!("the key `{key}` comes twice")));
                     }
-                    all.push((key, ValueText::Came(value)));
+                    if all.len() == MOST_KEYS {
+                        return Err(de::Error::custom(format_args!(
+                            "an object has more than {MOST_KEYS} keys"
+                        )));
+                    }
+                    all.push((key, folded, ValueText::Came(value)));
                 }
-                Ok(Object(all))
+                Ok(Object { entries: all })
             }
         }
         from.deserialize_map(Keys)

@@ -19,8 +19,8 @@ use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use reqwest::Url;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-use tokio::sync::oneshot;
+use std::sync::{Arc, LazyLock};
+use tokio::sync::{Semaphore, oneshot};
 
 /// Where a program may show the run's key, beside `Authorization` and `?key=`.
 const KEYS: [&str; 3] = ["x-api-key", "x-goog-api-key", "x-bgagent-key"];
@@ -41,8 +41,17 @@ const NOT_ON: [&str; 9] = [
     "api-key",
 ];
 
-/// Longest body, in bytes, that is read without making others wait for it.
-const SHORT: usize = 1 << 20;
+/// Longest body, in bytes, that is read where it came: without making others wait for it.
+const SHORT: usize = 64 << 10;
+/// Headers that switch parts of an API on, and what of them does not go on: by it the provider asks models again.
+const BETAS: [&str; 2] = ["anthropic-beta", "openai-beta"];
+const ASKS_AGAIN: [&str; 2] = ["fallback", "multi_agent"];
+
+/// Longer bodies of all runs are read so many at a time; of one run one ([`MeterState::reads`]).
+static READERS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    Arc::new(Semaphore::new(cores.max(2)))
+});
 
 impl Answers for MeterState {
     fn answer(self: Arc<Self>, request: Request<Incoming>, place: Place) -> BoxFuture<'static, Answer> {
@@ -199,12 +208,18 @@ async fn read(state: &MeterState, route: &Route, body: Vec<u8>) -> Result<Readie
     };
     let is_short = body.len() <= SHORT;
     let reading = move || reader.read(&body, model.as_deref()).map_err(|why| format!("this request {why}"));
-    match is_short {
-        true => reading(),
-        false => tokio::task::spawn_blocking(reading)
-            .await
-            .unwrap_or_else(|_| Err("this request can't be read".into())),
+    if is_short {
+        return reading();
     }
+    let unreadable = || "this request can't be read".to_owned();
+    let own = state.reads.clone().acquire_owned().await.map_err(|_| unreadable())?;
+    let all = READERS.clone().acquire_owned().await.map_err(|_| unreadable())?;
+    // who goes away does not end what has begun: its place is taken until then
+    let in_turn = move || {
+        let _place = (own, all);
+        reading()
+    };
+    tokio::task::spawn_blocking(in_turn).await.unwrap_or_else(|_| Err(unreadable()))
 }
 
 /// What is to be held for a request.
@@ -278,6 +293,7 @@ fn headers_on(mut headers: HeaderMap, own: &HeaderMap) -> HeaderMap {
     for name in KEYS.iter().chain(&NOT_ON) {
         headers.remove(*name);
     }
+    BETAS.iter().for_each(|name| without_asking_again(&mut headers, name));
     // usage is read on the way
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let beta = HeaderName::from_static("anthropic-beta");
@@ -288,6 +304,28 @@ fn headers_on(mut headers: HeaderMap, own: &HeaderMap) -> HeaderMap {
         };
     }
     headers
+}
+
+/// Takes those parts out of a list in a header by which the provider would ask models again.
+fn without_asking_again(headers: &mut HeaderMap, name: &'static str) {
+    let asks_again = |part: &str| {
+        let part = part.to_ascii_lowercase().replace('-', "_");
+        ASKS_AGAIN.iter().any(|word| part.contains(word))
+    };
+    // a header that is not text has no such word that anybody reads
+    let texts = || headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    if !texts().any(asks_again) {
+        return;
+    }
+    let stays: Vec<&str> =
+        texts().flat_map(|text| text.split(',')).filter(|part| !asks_again(part)).collect();
+    let stays = HeaderValue::from_str(&stays.join(","));
+    headers.remove(name);
+    if let Ok(stays) = stays
+        && !stays.is_empty()
+    {
+        headers.insert(name, stays);
+    }
 }
 
 /// Where a request goes, without the key in its address.
@@ -344,7 +382,8 @@ mod tests {
             ("x-goog-api-key", "run"),
             ("content-length", "5"),
             ("expect", "100-continue"),
-            ("anthropic-beta", "one,two"),
+            ("anthropic-beta", "one,server-side-fallback-2026-06-01,two"),
+            ("openai-beta", "responses_multi_agent=v1"),
             ("x-stainless-retry-count", "1"),
             ("accept-encoding", "gzip, br"),
             ("user-agent", "claude-cli/2"),

@@ -1,5 +1,6 @@
 //! A request of a program as the meter reads it: which model, how much it may come to, and what of it does not go on.
 //! What is not named here goes on as it came.
+use super::conversation;
 use super::hosted::{self, Changes};
 use super::object::Object;
 use super::weigh::Weight;
@@ -53,6 +54,7 @@ impl RequestReader {
         hosted::refuse(self.wire, &request)?;
         let mut changes = Changes::default();
         hosted::take_out(self.wire, &mut request, &mut changes)?;
+        conversation::take_out(self.wire, &mut request, &mut changes)?;
         let output = match self.counts_only {
             true => 0,
             false => self.bound_output(&mut request, &mut changes)?,
@@ -61,7 +63,7 @@ impl RequestReader {
             with_usage(&mut request, &mut changes)?;
         }
         let weight = self.weigh(&request)?;
-        let has_tools = request.get("tools").is_some();
+        let has_tools = request.get("tools").is_some() || changes.further_tools;
         let frame = frame_at_most(self.provider, has_tools);
         let body = match changes.any {
             true => Bytes::from(request.to_json()),
@@ -102,7 +104,11 @@ impl RequestReader {
     fn bound_output(self, request: &mut Object<'_>, changes: &mut Changes) -> Result<u64, String> {
         let own = self.max_output_tokens;
         Ok(match self.wire {
-            ModelWire::Messages => bound(request, &["max_tokens"], "max_tokens", own, changes)?,
+            ModelWire::Messages => match whole(request, "max_tokens")? {
+                // writes to the cache, and answers nothing ("Pre-warming the cache" of its page on prompt caching)
+                Some(0) => 0,
+                _ => bound(request, &["max_tokens"], "max_tokens", own, changes)?,
+            },
             ModelWire::Responses => {
                 bound(request, &["max_output_tokens"], "max_output_tokens", own, changes)?
             }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use subtle::ConstantTimeEq;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,6 +28,8 @@ pub(in crate::proxy) struct MeterState {
     pub(super) limits: RunAccount,
     /// For what is read of its requests.
     pub(super) bodies: BodyMemory,
+    /// Whose turn it is to read a long one.
+    pub(super) reads: Arc<Semaphore>,
     key: Zeroizing<String>,
     upstream: Mutex<Upstream>,
     /// Nothing more is sent.
@@ -76,6 +79,7 @@ impl MeterState {
         Self {
             limits: RunAccount::new(spec.limits),
             bodies: BodyMemory::default(),
+            reads: Arc::new(Semaphore::new(1)),
             upstream: Mutex::new(spec.upstream.clone()),
             spec,
             account,

@@ -109,7 +109,6 @@ fn a_bound_stands_where_each_server_reads_it() {
 #[test]
 fn a_bound_of_0_is_none() {
     for (wire, body, at) in [
-        (ModelWire::Messages, json!({"model": "m", "max_tokens": 0}), "/max_tokens"),
         (ModelWire::Responses, json!({"model": "m", "max_output_tokens": 0}), "/max_output_tokens"),
         (ModelWire::Chat, json!({"model": "m", "max_tokens": 0}), "/max_completion_tokens"),
         (
@@ -124,6 +123,114 @@ fn a_bound_of_0_is_none() {
     let (sent, readied) =
         sent(ModelWire::Chat, &json!({"model": "m", "max_tokens": 0, "max_completion_tokens": 7}));
     assert_eq!((sent.get("max_tokens"), readied.output), (None, 7));
+    // at Anthropic it warms the cache up
+    let warming = json!({"model": "m", "max_tokens": 0, "messages": []});
+    let readied = read(ModelWire::Messages, &warming).unwrap();
+    assert_eq!((&readied.body[..], readied.output), (warming.to_string().as_bytes(), 0));
+}
+
+#[test]
+fn groups_of_tools_have_no_groups_within_and_objects_not_any_number_of_keys() {
+    let levels = 30_000;
+    let open = r#"{"type":"namespace","name":"x","tools":["#.repeat(levels);
+    let body = format!(r#"{{"model":"m","input":[],"tools":[{open}{}]}}"#, "]}".repeat(levels));
+    let error = reader(ModelWire::Responses).read(body.as_bytes(), None).unwrap_err();
+    assert!(error.contains("`namespace` of tools within another"), "{error}");
+    let keys: serde_json::Map<String, Value> = (0..2000).map(|at| (format!("k{at}"), json!({}))).collect();
+    let error = read(ModelWire::Gemini, &json!({"tools": [keys]})).unwrap_err();
+    assert!(error.contains("more than 1000 keys"), "{error}");
+    let some: serde_json::Map<String, Value> = (0..900)
+        .map(|at| (format!("k{at}"), json!({})))
+        .chain([("functionDeclarations".to_owned(), json!([]))])
+        .collect();
+    let (sent, readied) = sent(ModelWire::Gemini, &json!({"tools": [some]}));
+    assert_eq!((&sent["tools"], readied.taken_out.len()), (&json!([{"functionDeclarations": []}]), 900));
+}
+
+#[test]
+fn tools_within_a_conversation_are_judged_as_others_are() {
+    let own = json!({"type": "function", "name": "read"});
+    let search = json!({"type": "web_search"});
+    for kind in ["additional_tools", "tool_search_output"] {
+        let group = json!({"type": "namespace", "name": "x", "tools": [search, own]});
+        let body = json!({"model": "m", "input": [{"type": kind, "tools": [search, own, group]}]});
+        let (sent, readied) = sent(ModelWire::Responses, &body);
+        let group = json!({"type": "namespace", "name": "x", "tools": [own]});
+        assert_eq!(sent["input"], json!([{"type": kind, "tools": [own, group]}]));
+        assert_eq!((readied.has_tools, readied.taken_out), (true, vec!["web_search".to_owned(); 2]));
+        let body = json!({"model": "m", "max_output_tokens": 5, "input": [{"type": kind, "tools": [own]}]});
+        let readied = read(ModelWire::Responses, &body).unwrap();
+        assert_eq!((&readied.body[..], readied.has_tools), (body.to_string().as_bytes(), true));
+    }
+    let adds = |tool: Value| {
+        let said = json!({"type": "text", "text": "x"});
+        let added = json!({"type": "tool_addition", "tool": tool});
+        json!({"model": "m", "max_tokens": 5, "messages": [{"role": "system", "content": [said, added]}]})
+    };
+    let defined = |definition: &Value| adds(json!({"type": "tool_definition", "definition": definition}));
+    let own = json!({"name": "read", "input_schema": {}});
+    for body in [adds(json!({"type": "tool_reference", "name": "read"})), defined(&own)] {
+        let readied = read(ModelWire::Messages, &body).unwrap();
+        assert_eq!(&readied.body[..], body.to_string().as_bytes());
+    }
+    assert!(read(ModelWire::Messages, &defined(&own)).unwrap().has_tools);
+    for (body, named) in [
+        (defined(&json!({"type": "web_search_20250305", "name": "x"})), "web_search_20250305"),
+        (adds(json!({"type": "mcp_toolset_reference", "name": "x"})), "mcp_toolset_reference"),
+    ] {
+        let (sent, readied) = sent(ModelWire::Messages, &body);
+        assert_eq!(sent["messages"][0]["content"], json!([{"type": "text", "text": "x"}]));
+        assert_eq!((readied.taken_out, readied.has_tools), (vec![named.to_owned()], false));
+    }
+    for kind in ["tool_removal", "fallback"] {
+        let body = json!({"model": "m", "messages": [{"content": [{"type": kind, "tool": {"type": "tool_reference", "name": "x"}}]}]});
+        read(ModelWire::Messages, &body).unwrap();
+    }
+}
+
+#[test]
+fn items_of_input_are_what_stands_in_them() {
+    for item in [
+        json!({"role": "user", "content": "hi"}),
+        json!({"type": "message", "id": "msg_1", "role": "assistant", "content": [{"type": "output_text", "text": "x"}]}),
+        json!({"type": "reasoning", "summary": [], "encrypted_content": "gAAAA"}),
+        json!({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAAA"}),
+        json!({"type": "reasoning", "summary": [], "content": null, "encrypted_content": null}),
+        json!({"type": "function_call", "id": "fc_1", "name": "shell", "arguments": "{}", "call_id": "c"}),
+        json!({"type": "function_call_output", "call_id": "c", "output": ""}),
+        json!({"type": "custom_tool_call", "call_id": "c", "name": "apply_patch", "input": "x"}),
+        json!({"type": "custom_tool_call_output", "call_id": "c", "output": "x"}),
+        json!({"type": "local_shell_call", "call_id": "c", "status": "completed", "action": {"type": "exec"}}),
+        json!({"type": "web_search_call", "status": "completed"}),
+        json!({"type": "compaction", "encrypted_content": "gAAAA"}),
+    ] {
+        read(ModelWire::Responses, &json!({"model": "m", "input": [item]})).unwrap();
+    }
+    for (item, word) in [
+        (json!({"id": "msg_1"}), "refers to"),
+        (json!({"id": "msg_1", "content": "x"}), "refers to"),
+        (json!({"type": "item_reference", "id": "msg_1"}), "refers to"),
+        (json!({"type": "message", "id": "msg_1", "role": "assistant", "content": []}), "refers to"),
+        (json!({"type": "reasoning", "id": "rs_1", "summary": []}), "refers to"),
+        (json!({"type": "reasoning", "id": "rs_1", "content": []}), "refers to"),
+        (json!({"type": "image_generation_call", "id": "ig_1"}), "refers to"),
+        (json!({"type": "compaction_trigger"}), "compaction_trigger"),
+        (json!({"type": "mcp_approval_response", "approve": true}), "mcp_approval_response"),
+        (json!([]), "can't be read"),
+    ] {
+        let error = read(ModelWire::Responses, &json!({"model": "m", "input": [item]})).unwrap_err();
+        assert!(error.contains(word), "{item}: {error}");
+    }
+}
+
+#[test]
+fn what_would_ask_other_models_is_taken_out() {
+    for wire in ALL {
+        for key in ["fallbacks", "fallback_credit_token", "multi_agent"] {
+            let (sent, readied) = sent(wire, &json!({"model": "m", key: {"x": 1}}));
+            assert_eq!((sent.get(key), readied.taken_out), (None, vec![key.to_owned()]), "{wire:?}");
+        }
+    }
 }
 
 #[test]
@@ -289,7 +396,6 @@ fn what_has_no_bound_is_refused_with_words() {
             json!({"generationConfig": {"responseModalities": ["IMAGE"]}}),
             "responseModalities",
         ),
-        (ModelWire::Chat, json!({"model": "m", "fallbacks": ["a"]}), "fallbacks"),
         (ModelWire::Chat, json!([1]), "an object"),
         (ModelWire::Chat, json!({"model": "m", "Max_Tokens": 1}), "spells"),
         (ModelWire::Gemini, json!({"GenerationConfig": {"maxOutputTokens": 1}}), "spells"),

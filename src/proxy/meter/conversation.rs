@@ -1,0 +1,199 @@
+//! What stands in a conversation and is more than its words: tools that are added on the way, and items that mean something
+//! which only the provider has.
+use super::hosted::{Changes, ToolGroup, own_tools, without_own};
+use super::object::Object;
+use super::wire::ModelWire;
+use serde_json::value::RawValue;
+
+/// Longest name of an item that a message shows.
+const SHOWN: usize = 60;
+
+/// Types of items of `input` (OpenAI Responses) that cost no more than what stands in them, with the keys of which one says
+/// that: an item with none of them and an `id` stands for what the provider has kept under it.
+const ITEMS: [(&str, &[&str]); 24] = [
+    ("message", &["content"]),
+    ("agent_message", &["content"]),
+    ("reasoning", &["encrypted_content", "content"]),
+    ("compaction", &["encrypted_content"]),
+    ("compaction_summary", &["encrypted_content"]),
+    ("context_compaction", &["encrypted_content"]),
+    ("function_call", &["arguments"]),
+    ("function_call_output", &["output"]),
+    ("custom_tool_call", &["input"]),
+    ("custom_tool_call_output", &["output"]),
+    ("local_shell_call", &["action"]),
+    ("local_shell_call_output", &["output"]),
+    ("shell_call", &["action"]),
+    ("shell_call_output", &["output"]),
+    ("apply_patch_call", &["operation"]),
+    ("apply_patch_call_output", &["call_id"]),
+    ("computer_call", &["action", "actions"]),
+    ("computer_call_output", &["output"]),
+    ("tool_search_call", &["arguments"]),
+    ("tool_search_output", &["tools"]),
+    ("additional_tools", &["tools"]),
+    ("web_search_call", &["action"]),
+    ("image_generation_call", &["result"]),
+    ("mcp_tool_call_output", &["output", "result"]),
+];
+
+/// Takes tools out of a conversation that the provider would run itself, as those of the request's own `tools` are.
+///
+/// # Errors
+/// What can't be read, what refers to something that only the provider has, and items of a type that is not known; for a
+/// message that begins with "this request".
+pub(super) fn take_out(
+    wire: ModelWire,
+    request: &mut Object<'_>,
+    changes: &mut Changes,
+) -> Result<(), String> {
+    let (key, one): (_, fn(&str, &mut Changes) -> Result<PartFate, String>) = match wire {
+        ModelWire::Responses => ("input", item),
+        ModelWire::Messages => ("messages", message),
+        ModelWire::Chat | ModelWire::Gemini => return Ok(()),
+    };
+    let Some(text) = request.get(key).filter(|text| text.starts_with('[')).map(str::to_owned) else {
+        return Ok(());
+    };
+    if let Some(changed) = each(&text, key, changes, one)? {
+        request.put(key, changed);
+        changes.any = true;
+    }
+    Ok(())
+}
+
+/// What becomes of a part of a list.
+enum PartFate {
+    Stays,
+    Becomes(String),
+    Goes,
+}
+
+/// The list with its parts changed; `None`: all stay.
+fn each(
+    list: &str,
+    key: &str,
+    changes: &mut Changes,
+    mut one: impl FnMut(&str, &mut Changes) -> Result<PartFate, String>,
+) -> Result<Option<String>, String> {
+    let parts: Vec<&RawValue> =
+        serde_json::from_str(list).map_err(|error| format!("has `{key}` that can't be read: {error}"))?;
+    let mut fates = Vec::with_capacity(parts.len());
+    for part in &parts {
+        fates.push(one(part.get(), changes)?);
+    }
+    if fates.iter().all(|fate| matches!(fate, PartFate::Stays)) {
+        return Ok(None);
+    }
+    let kept = parts.iter().zip(&fates).filter_map(|(part, fate)| match fate {
+        PartFate::Stays => Some(part.get()),
+        PartFate::Becomes(text) => Some(text.as_str()),
+        PartFate::Goes => None,
+    });
+    Ok(Some(format!("[{}]", kept.collect::<Vec<_>>().join(","))))
+}
+
+/// An item of `input`.
+fn item(text: &str, changes: &mut Changes) -> Result<PartFate, String> {
+    let mut parts =
+        Object::parse(text).map_err(|error| format!("has an item of `input` that can't be read: {error}"))?;
+    let is_kept_there = |what: &str| {
+        Err(format!(
+            "refers to something that is not in it ({what} of `input`): nobody can say beforehand what it costs; send \
+             the content itself"
+        ))
+    };
+    let kind = match (parts.text("type"), parts.get("role")) {
+        (Some(kind), _) => kind,
+        (None, Some(_)) => "message".to_owned(),
+        (None, None) => return is_kept_there("an item without `type` and `role`"),
+    };
+    let shown: String = kind.chars().take(SHOWN).collect();
+    match kind.as_str() {
+        "item_reference" => return is_kept_there("`type` = \"item_reference\""),
+        "compaction_trigger" => {
+            return Err("has a `compaction_trigger` in `input`: the provider would ask a model for that, and nobody can \
+                        say beforehand what it costs; let the program do it"
+                .into());
+        }
+        _ => {}
+    }
+    let Some((_, contents)) = ITEMS.iter().find(|(known, _)| *known == kind) else {
+        return Err(format!(
+            "has an item of `input` of a type that is not known ({shown:?}): nobody can say beforehand what it costs"
+        ));
+    };
+    let is_there = |key: &&str| parts.get(key).is_some_and(|value| !is_empty_list(value));
+    if parts.get("id").is_some() && !contents.iter().any(is_there) {
+        return is_kept_there(&format!("{shown:?} with an `id` and without `{}`", contents.join("` or `")));
+    }
+    let Some(tools) = parts.get("tools").map(str::to_owned) else { return Ok(PartFate::Stays) };
+    let before = changes.taken_out.len();
+    let kept = own_tools(ModelWire::Responses, &tools, ToolGroup::None, changes)?;
+    changes.further_tools |= !kept.is_empty();
+    if changes.taken_out.len() == before {
+        return Ok(PartFate::Stays);
+    }
+    parts.put("tools", format!("[{}]", kept.join(",")));
+    Ok(PartFate::Becomes(parts.to_json()))
+}
+
+fn is_empty_list(value: &str) -> bool {
+    let within = value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    within.is_some_and(|within| within.trim().is_empty())
+}
+
+/// A message of Anthropic's: tools can be added by its content ("Add or remove tools" of Anthropic's page on preserved
+/// thinking).
+fn message(text: &str, changes: &mut Changes) -> Result<PartFate, String> {
+    let mut parts =
+        Object::parse(text).map_err(|error| format!("has a message that can't be read: {error}"))?;
+    let Some(content) = parts.get("content").filter(|text| text.starts_with('[')).map(str::to_owned) else {
+        return Ok(PartFate::Stays);
+    };
+    Ok(match each(&content, "content", changes, block)? {
+        None => PartFate::Stays,
+        // a message has something in it
+        Some(content) if is_empty_list(&content) => PartFate::Goes,
+        Some(content) => {
+            parts.put("content", content);
+            PartFate::Becomes(parts.to_json())
+        }
+    })
+}
+
+fn block(text: &str, changes: &mut Changes) -> Result<PartFate, String> {
+    let unreadable =
+        |error: serde_json::Error| format!("has a block of `content` that can't be read: {error}");
+    // a text in a list is for the provider to refuse
+    if !text.starts_with('{') {
+        return Ok(PartFate::Stays);
+    }
+    let mut parts = Object::parse(text).map_err(unreadable)?;
+    if parts.text("type").as_deref() != Some("tool_addition") {
+        return Ok(PartFate::Stays);
+    }
+    let Some(tool) = parts.get("tool").map(str::to_owned) else { return Ok(PartFate::Stays) };
+    let mut tool = Object::parse(&tool).map_err(unreadable)?;
+    let definition = match tool.text("type").as_deref() {
+        // one of `tools`, which has its own filter
+        Some("tool_reference") => return Ok(PartFate::Stays),
+        Some("tool_definition") => tool.get("definition").map(str::to_owned),
+        other => {
+            changes.take_out(other.unwrap_or("a tool without a `type`"));
+            return Ok(PartFate::Goes);
+        }
+    };
+    let Some(definition) = definition else { return Ok(PartFate::Stays) };
+    let Some(own) = without_own(ModelWire::Messages, &definition, ToolGroup::None, changes)? else {
+        return Ok(PartFate::Goes);
+    };
+    changes.further_tools = true;
+    if own == definition {
+        return Ok(PartFate::Stays);
+    }
+    tool.put("definition", own);
+    let tool = tool.to_json();
+    parts.put("tool", tool);
+    Ok(PartFate::Becomes(parts.to_json()))
+}
