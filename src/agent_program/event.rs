@@ -80,7 +80,8 @@ impl ProgramEvent {
                 error: error.map(&change),
                 denied: denied.into_iter().map(change).collect(),
             }),
-            Self::Session { .. } | Self::Usage(_) => self,
+            Self::Session { id, version } => Self::Session { id, version: version.map(change) },
+            Self::Usage(_) => self,
         }
     }
 }

@@ -131,15 +131,15 @@ const OF_RUNS: &str = "runs";
 /// Folder of what could not be brought back of runs, in the state folder.
 const KEPT: &str = "kept";
 
-/// Moves a folder of a run out of it, to where it stays when the run has ended. Returns the place.
+/// Moves a folder of a run out of it, to where it stays when the run has ended. Returns the place, which is the attempt's.
 ///
 /// # Errors
 /// What the system says.
-pub fn keep_of_run(run: RunId, name: &str) -> io::Result<PathBuf> {
+pub fn keep_of_run(run: RunId, attempt: u32, name: &str) -> io::Result<PathBuf> {
     use std::os::unix::fs::DirBuilderExt;
     let kept = run_folders().with_file_name(KEPT);
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&kept)?;
-    let place = kept.join(run.to_string());
+    let place = kept.join(format!("{run}-{attempt}"));
     std::fs::rename(run_folder(run).join(name), &place)?;
     Ok(place)
 }

@@ -11,6 +11,7 @@ use crate::runner::command::{Audience, End};
 use crate::runner::output::{Output, Piece, shorten};
 use crate::secret;
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -19,6 +20,10 @@ use tokio::time::Instant;
 const RESULT: usize = 64 << 10;
 /// Most of one thing that it said or thought that is written down.
 const TOLD: usize = 256 << 10;
+/// Most of a version that is written down.
+const VERSION: usize = 200;
+/// Longest name of a call that is kept as it is, in bytes.
+const CALL_NAME: usize = 200;
 /// Most of the arguments of a call that events and lists show.
 const ARGS_SHOWN: usize = 2000;
 /// Most calls that are open at a time.
@@ -30,10 +35,21 @@ const ENTRIES: usize = 10_000;
 
 /// A call of a tool that has no end yet.
 struct OpenCall {
-    call: usize,
+    /// Its number in the journal; `None`: there was no room to write it down.
+    call: Option<usize>,
     tool: String,
     args: String,
     began: Instant,
+}
+
+/// The name of a call, or of a longer one its beginning with a hash: names that begin alike stay different.
+fn bounded(id: String) -> String {
+    if id.len() <= CALL_NAME {
+        return id;
+    }
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    format!("{}-{:016x}", &id[..id.floor_char_boundary(CALL_NAME)], hasher.finish())
 }
 
 /// How much of an attempt was written down.
@@ -156,7 +172,8 @@ impl ProgramListener {
     fn note(&mut self, event: ProgramEvent) {
         match event {
             ProgramEvent::Session { id, version } => {
-                if self.journaled.has_room(id.len()) {
+                let version = version.map(|version| shorten(&version, VERSION));
+                if self.journaled.has_room(id.len() + version.as_ref().map_or(0, String::len)) {
                     self.waiting.push(self.journal.entry(Step::Session { id, version }));
                 }
             }
@@ -167,7 +184,9 @@ impl ProgramListener {
             ProgramEvent::Thought(text) => self.told(String::new(), Some(text)),
             ProgramEvent::ToolBegan { id, tool, args } => self.began(id, &tool, &args),
             ProgramEvent::ToolEnded { id, text, is_error, .. } => {
+                let id = bounded(id);
                 let Some(OpenCall { call, tool, args, began }) = self.calls.remove(&id) else { return };
+                let Some(call) = call else { return };
                 // a call that was written down has an end
                 let most = if self.journaled.has_room(text.len().min(RESULT)) { RESULT } else { 0 };
                 let reply = ToolReply { id, name: tool.clone(), text: shorten(&text, most), is_error };
@@ -181,19 +200,19 @@ impl ProgramListener {
     }
 
     fn began(&mut self, id: String, tool: &str, args: &str) {
-        let (id, tool) = (shorten(&id, ARGS_SHOWN), shorten(tool, ARGS_SHOWN));
+        let (id, tool) = (bounded(id), shorten(tool, ARGS_SHOWN));
         let args = shorten(args, ARGS_SHOWN);
         if self.calls.len() >= OPEN_CALLS {
             self.journaled.left_out += 1;
             return;
         }
-        if !self.journaled.has_room(tool.len() + args.len()) {
-            return;
+        // one that is not written down is under way all the same: its silence is no idleness
+        let call = self.journaled.has_room(tool.len() + args.len()).then_some(self.next_call);
+        if let Some(call) = call {
+            self.next_call += 1;
+            let step = Step::Calling { call, effect: Effect::Effect };
+            self.waiting.push(self.journal.of_call(step, tool.clone(), args.clone(), Duration::ZERO));
         }
-        let call = self.next_call;
-        self.next_call += 1;
-        let step = Step::Calling { call, effect: Effect::Effect };
-        self.waiting.push(self.journal.of_call(step, tool.clone(), args.clone(), Duration::ZERO));
         self.calls.insert(id, OpenCall { call, tool, args, began: Instant::now() });
     }
 
@@ -270,5 +289,20 @@ impl Audience for ProgramListener {
             _ => "the run is being ended",
         };
         self.meter.refuse(RunError::new(ErrorKind::Interrupted, why));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of the names of calls.
+    use super::*;
+
+    #[test]
+    fn long_names_of_calls_are_bounded_and_stay_different() {
+        let long = "é".repeat(5000);
+        let (one, other) = (bounded(format!("{long}1")), bounded(format!("{long}2")));
+        assert!(one != other && one.len() < CALL_NAME + 20 && other.len() < CALL_NAME + 20);
+        assert_eq!(one, bounded(format!("{long}1")), "its end finds it");
+        assert_eq!(bounded("toolu_1".into()), "toolu_1");
     }
 }

@@ -169,52 +169,83 @@ impl Attempt<'_> {
         places: &Places,
         so_far: &mut ProgramSoFar,
     ) -> Result<String, Break> {
+        let world = World::open(self.brief.run).await;
+        let world = world.map_err(|why| Break::failed(ErrorKind::Spawn, why))?;
+        // one that is only tried has no journal
+        let rows = if self.shared.store.is_some() { self.journal().await } else { Ok(Vec::new()) };
+        let journal = rows.as_ref().ok().map(|rows| ProgramJournal::after(self.brief, self.shared, rows));
+        let journal = journal.map(Arc::new);
+        let came = match (&rows, &journal) {
+            (Ok(rows), Some(journal)) => {
+                self.in_world(query, places, &world, &Past::of(rows), journal, so_far).await
+            }
+            _ => rows.map(|_| String::new()),
+        };
+        // however it ended: this attempt or one before it may have left work there
+        let Workspace::Repository(repository) = &query.workspace else { return came };
+        if !repository::was_cloned(&world) {
+            return came;
+        }
+        let brought = self.bring_back(repository, query, &world, journal.as_deref()).await;
+        match (brought, &came) {
+            (Ok(others), _) => so_far.warnings.extend(others),
+            // what it did is not where it should be: that is no success
+            (Err(why), Ok(_)) => return Err(Break::failed(ErrorKind::Tool, why)),
+            (Err(why), Err(_)) => so_far.warnings.push(why),
+        }
+        came
+    }
+
+    /// Whose programs run here, for messages and in the list of processes.
+    fn owner_of(&self, query: &RunnerQuery) -> ProgramOwner {
+        ProgramOwner {
+            table: format!("runners.{}", query.runner),
+            agent: Some(self.brief.agent.id.clone()),
+            run: Some(self.brief.run),
+        }
+    }
+
+    /// All of it but what comes after the program.
+    async fn in_world(
+        &mut self,
+        query: &RunnerQuery,
+        places: &Places,
+        world: &World,
+        past: &Past,
+        journal: &Arc<ProgramJournal>,
+        so_far: &mut ProgramSoFar,
+    ) -> Result<String, Break> {
         let fleet = self.shared.fleet.clone();
         let missing =
             |table: String| Break::failed(ErrorKind::Config, format!("there is no [{table}] any more"));
-        let table = format!("runners.{}", query.runner);
-        let spec = fleet.runners.get(&query.runner).ok_or_else(|| missing(table.clone()))?;
+        let owner = self.owner_of(query);
+        let spec = fleet.runners.get(&query.runner).ok_or_else(|| missing(owner.table.clone()))?;
         let model = fleet.models.get(&spec.meter).ok_or_else(|| missing(format!("models.{}", spec.meter)))?;
-        // one that is only tried has no journal
-        let rows = if self.shared.store.is_some() { self.journal().await? } else { Vec::new() };
-        let past = Past::of(&rows);
         so_far.usage = past.used;
-        let journal = Arc::new(ProgramJournal::after(self.brief, self.shared, &rows));
-        let asked = self.asked(query, places, &past, &journal).await?;
-        let spawn = |why: String| Break::failed(ErrorKind::Spawn, why);
-        let world = World::open(self.brief.run).await.map_err(spawn)?;
-        let owner =
-            ProgramOwner { table, agent: Some(self.brief.agent.id.clone()), run: Some(self.brief.run) };
+        let asked = self.asked(query, places, past, journal).await?;
         if let Some(expected) = &spec.version {
-            let asking = version::expected(spec, expected, &world, &owner);
+            let asking = version::expected(spec, expected, world, &owner);
             so_far.warnings.extend(self.while_wanted(asking).await??);
         }
         if let Workspace::Folder(folder) = &query.workspace {
             not_a_repository(folder)?;
         }
+        let mut task = Task { query, spec, model, past, world, anew: false };
         if let Workspace::Repository(repository) = &query.workspace {
-            let cloning = repository::clone(repository, &world, self.brief.agent.id.as_str());
+            // a session remembers files: it is of no use where they are not
+            task.anew = !repository::is_cloned(world);
+            let cloning = repository::clone(repository, world, self.brief.agent.id.as_str());
             let cloned = self.while_wanted(cloning).await?;
             so_far.warnings.extend(cloned.map_err(|why| Break::failed(ErrorKind::Config, why))?);
         }
-        let mut task = Task { query, spec, model, past: &past, world: &world, anew: false };
         let goes_on = task.goes_on() && past.session.is_some();
-        let mut came = self.asked_to_work(&task, &asked, &journal, &owner, so_far).await;
+        let mut came = self.asked_to_work(&task, &asked, journal, &owner, so_far).await;
         if goes_on && so_far.never_began && matches!(came, Err(Break::Failed(..))) {
             let warning =
                 "the program does not know the session any more that it was to go on with: it began anew";
             so_far.warnings.push(warning.into());
             task.anew = true;
-            came = self.asked_to_work(&task, &asked, &journal, &owner, so_far).await;
-        }
-        if let Workspace::Repository(repository) = &query.workspace {
-            let brought = self.bring_back(repository, spec, &world, &owner, &journal).await;
-            match (brought, &came) {
-                (Ok(others), _) => so_far.warnings.extend(others),
-                // what it did is not where it should be: that is no success
-                (Err(why), Ok(_)) => return Err(Break::failed(ErrorKind::Tool, why)),
-                (Err(why), Err(_)) => so_far.warnings.push(why),
-            }
+            came = self.asked_to_work(&task, &asked, journal, &owner, so_far).await;
         }
         came
     }
@@ -349,33 +380,46 @@ impl Attempt<'_> {
     async fn bring_back(
         &self,
         repository: &RepositorySpec,
-        spec: &RunnerSpec,
+        query: &RunnerQuery,
         world: &World,
-        owner: &ProgramOwner,
-        journal: &ProgramJournal,
+        journal: Option<&ProgramJournal>,
     ) -> Result<Option<String>, String> {
-        let workspace = Workspace::Repository(repository.clone());
+        let owner = self.owner_of(query);
+        let fleet = self.shared.fleet.clone();
+        // what the program left may run when it is committed, and nobody knows within which walls any more
+        let Some(spec) = fleet.runners.get(&query.runner) else {
+            return Err(self.kept_aside(
+                world,
+                format!("what it made can't be brought back without its [{}]", owner.table),
+            ));
+        };
         let sandbox = spec.sandbox.unless_off();
-        let sandbox = sandbox.map(|sandbox| with_workspace(&sandbox, &workspace, &world.folder));
+        let sandbox = sandbox.map(|sandbox| with_workspace(&sandbox, &query.workspace, &world.folder));
         let agent = self.brief.agent.id.as_str();
         let bringing =
-            repository::bring_back(repository, world, sandbox.as_ref(), owner, agent, self.brief.run);
+            repository::bring_back(repository, world, sandbox.as_ref(), &owner, agent, self.brief.run);
         let brought = self.before_it_is_over(LAST_STEPS, bringing).await;
         let late = || Err("there was no time to bring back what it made".to_owned());
-        match brought.unwrap_or_else(late) {
-            Ok(repository::Brought { head, others }) => {
-                if let Some(repository::KeptBranch { branch, summary: changes }) = head {
-                    let repository = repository.path.display().to_string();
-                    let step = Step::Kept { repository, branch, changes };
-                    // who can't write it down ends soon, for the same reason
-                    let _ = journal.write(vec![journal.entry(step)]).await;
-                }
-                Ok(others)
+        let repository::Brought { head, others, missing } =
+            brought.unwrap_or_else(late).map_err(|why| self.kept_aside(world, why))?;
+        if let (Some(repository::KeptBranch { branch, summary: changes }), Some(journal)) = (head, journal) {
+            let repository = repository.path.display().to_string();
+            let step = Step::Kept { repository, branch, changes };
+            // who can't write it down ends soon, for the same reason
+            let _ = journal.write(vec![journal.entry(step)]).await;
+        }
+        missing.map_or(Ok(others), |why| Err(self.kept_aside(world, why)))
+    }
+
+    /// Moves what can't be brought back to where it stays; a further attempt begins with a clone of its own. Returns what to
+    /// say of it: `why`, and the place.
+    fn kept_aside(&self, world: &World, why: String) -> String {
+        match keep_of_run(self.brief.run, self.brief.attempt, world::WORK_FOLDER) {
+            Ok(place) => {
+                repository::forget_clone(world);
+                format!("{why}. Its work is kept in {}", place.display())
             }
-            Err(why) => Err(match keep_of_run(self.brief.run, world::WORK_FOLDER) {
-                Ok(place) => format!("{why}. Its work is kept in {}", place.display()),
-                Err(error) => format!("{why}. Its work can't be kept either: {error}"),
-            }),
+            Err(error) => format!("{why}. Its work can't be kept either: {error}"),
         }
     }
 

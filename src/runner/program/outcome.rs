@@ -5,7 +5,7 @@ use crate::proxy::meter::{AnswerEnd, MeterReport};
 use crate::runner::command::{End, Ran};
 use crate::runner::output::shorten;
 
-/// What is to be said of tools that were taken out of requests.
+/// What is to be said of tools and fields that were taken out of requests.
 pub(super) fn taken_out(report: &MeterReport) -> Option<String> {
     let tools: Vec<String> = report
         .taken_out
@@ -16,7 +16,7 @@ pub(super) fn taken_out(report: &MeterReport) -> Option<String> {
         .collect();
     (!tools.is_empty()).then(|| {
         format!(
-            "tools that the provider would have run itself were taken out of requests: {}",
+            "what the provider would have done by itself, or at another price, was taken out of requests: {}",
             tools.join(", ")
         )
     })

@@ -64,6 +64,8 @@ pub(super) struct Brought {
     pub(super) head: Option<KeptBranch>,
     /// What is to be said of other branches that the program left.
     pub(super) others: Option<String>,
+    /// Why some of it is in the clone alone.
+    pub(super) missing: Option<String>,
 }
 
 /// A branch with what the run has made.
@@ -75,12 +77,29 @@ pub(super) struct KeptBranch {
     pub(super) summary: String,
 }
 
+/// Was the clone made, by this attempt or an earlier one?
+pub(super) fn was_cloned(world: &World) -> bool {
+    world.folder.join(BASE).exists()
+}
+
+/// The same, and its folder was not moved away or emptied since.
+pub(super) fn is_cloned(world: &World) -> bool {
+    let has_files = || std::fs::read_dir(world.work()).is_ok_and(|mut found| found.next().is_some());
+    was_cloned(world) && has_files()
+}
+
+/// Its folder was moved away: a further attempt makes it anew.
+pub(super) fn forget_clone(world: &World) {
+    // one that stays is of no harm: nothing counts as a clone without its files
+    let _ = std::fs::remove_file(world.folder.join(BASE));
+}
+
 /// Makes the clone, unless an earlier attempt has. Returns what to say of the repository.
 ///
 /// # Errors
 /// A sentence: there is no such repository, or git can't clone it.
 pub(super) async fn clone(spec: &RepositorySpec, world: &World, agent: &str) -> Result<Vec<String>, String> {
-    if world.folder.join(BASE).exists() {
+    if is_cloned(world) {
         return Ok(Vec::new());
     }
     let shown = spec.path.display();
@@ -179,23 +198,35 @@ pub(super) async fn bring_back(
     let is_made = taking.unwrap_or_else(|error| Err(std::io::Error::other(error)));
     let is_made = is_made.map_err(|why| format!("what it made can't be brought back: {why}"))?;
     let (repo, branch) = (text(&spec.path), branch(agent, run));
-    let (mut head, mut others) = (base.clone(), None);
+    let (mut head, mut unpacked) = (base.clone(), None);
     if is_made {
-        let unpacked = unpack(&repo, &text(&bundle)).await;
+        let told = unpack(&repo, &text(&bundle)).await;
         let _ = std::fs::remove_file(&bundle);
-        let unpacked = unpacked.map_err(|why| format!("what it made can't be brought back: {why}"))?;
-        head = unpacked.head.unwrap_or(head);
-        others = bring_others(&repo, &unpacked.branches, &head, &branch).await?;
+        let told = told.map_err(|why| format!("what it made can't be brought back: {why}"))?;
+        head = told.head.clone().unwrap_or(head);
+        unpacked = Some(told);
     }
-    if head.is_empty() || (head == base && spec.keep == KeepBranch::Changed) {
-        return Ok(Brought { head: None, others });
+    // the run's own branch comes first: there may be no time for others
+    let is_kept = !head.is_empty() && (head != base || spec.keep != KeepBranch::Changed);
+    let mut brought = Brought::default();
+    if is_kept {
+        let place = format!("refs/heads/{branch}");
+        git(&["-C", &repo, "update-ref", &place, &head]).await?;
+        let from = if base.is_empty() { NOTHING } else { base.as_str() };
+        let diff = ["-C", &repo, "diff", "--no-ext-diff", "--no-textconv", "--stat=100", from, &place, "--"];
+        let summary = git(&diff).await.unwrap_or_default();
+        brought.head = Some(KeptBranch { branch: branch.clone(), summary: shortened(&summary) });
     }
-    let place = format!("refs/heads/{branch}");
-    git(&["-C", &repo, "update-ref", &place, &head]).await?;
-    let from = if base.is_empty() { NOTHING } else { base.as_str() };
-    let diff = ["-C", &repo, "diff", "--no-ext-diff", "--no-textconv", "--stat=100", from, &place, "--"];
-    let summary = git(&diff).await.unwrap_or_default();
-    Ok(Brought { head: Some(KeptBranch { branch, summary: shortened(&summary) }), others })
+    let Some(unpacked) = unpacked else { return Ok(brought) };
+    match bring_others(&repo, &unpacked.branches, &head, &branch).await {
+        Ok(others) => brought.others = others,
+        Err(why) => brought.missing = Some(format!("other branches of it can't be brought back: {why}")),
+    }
+    if unpacked.is_cut {
+        let why = "it left more branches than can be read; some of them are not brought back";
+        brought.missing.get_or_insert_with(|| why.into());
+    }
+    Ok(brought)
 }
 
 /// Makes branches of the repository of those that the program left beside the head of its clone. Returns what to say of them.
@@ -206,15 +237,15 @@ async fn bring_others(
     branch: &str,
 ) -> Result<Option<String>, String> {
     let mut kept: Vec<String> = Vec::new();
-    let mut lost = 0;
-    for (commit, name) in branches {
+    let mut left = 0;
+    for (at, (commit, name)) in branches.iter().enumerate() {
+        if kept.len() == MORE_BRANCHES {
+            left = branches.len() - at;
+            break;
+        }
         // what the head has, and what was there before, is lost with no branch
         let new = ["-C", repo, "rev-list", "--max-count=1", commit, "--not", "--all", head];
         if git(&new[..if head.is_empty() { 7 } else { 8 }]).await?.trim().is_empty() {
-            continue;
-        }
-        if kept.len() == MORE_BRANCHES {
-            lost += 1;
             continue;
         }
         let plain: String =
@@ -227,11 +258,12 @@ async fn bring_others(
         kept.push(place);
     }
     let shown = kept.iter().map(|place| format!("`{place}`")).collect::<Vec<_>>().join(", ");
-    Ok(match (kept.is_empty(), lost) {
+    Ok(match (kept.is_empty(), left) {
         (true, _) => None,
         (false, 0) => Some(format!("the program left other branches; they are brought back as {shown}")),
         (false, _) => Some(format!(
-            "the program left more branches than are brought back: {lost} of them are lost; kept are {shown}"
+            "the program left more branches than are brought back: of {left} of them only what the others have is not \
+             lost; kept are {shown}"
         )),
     })
 }
@@ -269,11 +301,15 @@ struct Unpacked {
     head: Option<String>,
     /// Its branches: commit and name, as the program gave it.
     branches: Vec<(String, String)>,
+    /// There were more than git's answer has room for.
+    is_cut: bool,
 }
 
 /// Takes the objects of a bundle into a repository.
 async fn unpack(repo: &str, bundle: &str) -> Result<Unpacked, String> {
-    let told = git(&["-C", repo, "bundle", "unbundle", bundle]).await?;
+    let (told, is_cut) = git_with_cut(&["-C", repo, "bundle", "unbundle", bundle]).await?;
+    // the last line of one that is cut may be the beginning of another name
+    let told = if is_cut { told.rsplit_once('\n').map_or("", |(whole, _)| whole) } else { &told };
     let is_commit = |word: &str| word.len() >= 40 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
     let heads: Vec<(&str, &str)> = told
         .lines()
@@ -291,7 +327,7 @@ async fn unpack(repo: &str, bundle: &str) -> Result<Unpacked, String> {
     let all = heads.iter().map(|(commit, _)| *commit).chain(["--not", "--all"]);
     let whole: Vec<&str> = whole.into_iter().chain(all).collect();
     git(&whole).await.map_err(|why| format!("something of it is missing: {why}"))?;
-    Ok(Unpacked { head, branches: branches.collect() })
+    Ok(Unpacked { head, branches: branches.collect(), is_cut })
 }
 
 /// Commits what is left uncommitted and makes the bundle, within the walls of the program. There is none where there is
@@ -343,6 +379,11 @@ fn text(path: &Path) -> String {
 
 /// Runs git without any setting but the repository's own. Its standard output.
 async fn git(args: &[&str]) -> Result<String, String> {
+    git_with_cut(args).await.map(|(said, _)| said)
+}
+
+/// The same, and whether there was more of it than is kept.
+async fn git_with_cut(args: &[&str]) -> Result<(String, bool), String> {
     let argv: Vec<String> = std::iter::once("git")
         .chain(QUIET.iter().copied())
         .chain(args.iter().copied())
@@ -369,10 +410,10 @@ async fn git(args: &[&str]) -> Result<String, String> {
     done(child::run(asking, PATIENCE).await)
 }
 
-fn done(ran: Result<Finished, ChildError>) -> Result<String, String> {
+fn done(ran: Result<Finished, ChildError>) -> Result<(String, bool), String> {
     let ran = ran.map_err(|error| error.to_string())?;
     if ran.status.success() {
-        return Ok(String::from_utf8_lossy(&ran.stdout).into_owned());
+        return Ok((String::from_utf8_lossy(&ran.stdout).into_owned(), ran.stdout_cut));
     }
     let said = child::first_line(if ran.stderr.is_empty() { &ran.stdout } else { &ran.stderr });
     Err(format!("git ended with {}: {said}", child::how_it_ended(ran.status)))
