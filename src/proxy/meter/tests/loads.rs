@@ -197,6 +197,6 @@ async fn sixty_four_runs_with_large_requests_keep_to_the_memory_that_there_is() 
     for run in runs {
         run.await.unwrap();
     }
-    assert!(most <= MEMORY && most >= 10 << 20, "{most}");
+    assert!((10 << 20..=MEMORY).contains(&most), "{most}");
     assert_eq!(provider.seen().len(), 64);
 }
