@@ -1,5 +1,10 @@
-//! The body of a request, whole: bounded in size, in time, and in the memory of all that are read at a time, of which one
+//! The body of a request, whole: bounded in size, in time, and in the memory of all that are in memory at a time, of which one
 //! run has its share.
+//!
+//! All that a body takes is reserved before: as it comes, by its length, and for one that is compressed, before it is unpacked,
+//! from a memory of its own, by the size that it says it has or by the most that it can have. Who has the second waits for
+//! nothing, and nobody has the second and waits for the first; so all who wait get their turn. What reading takes beside the
+//! body is bounded by how many are read at a time (`receive`).
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
@@ -13,18 +18,19 @@ use tokio::time::{Instant, timeout};
 pub(super) const LARGEST: usize = 32 << 20;
 /// What memory is counted in.
 const UNIT: usize = 64 << 10;
-/// Of all bodies at a time: for small ones, which never wait behind large ones, and for the others.
-const FOR_SMALL: usize = 128 << 20;
-const FOR_LARGE: usize = 384 << 20;
-/// What a small one takes at the most: a body of a megabyte.
-const SMALL: usize = 4 << 20;
-/// Of the bodies of one meter at a time.
-const SHARE: usize = 128 << 20;
-/// How often a body is in memory while it is read: as it came, unpacked, a part of it on its own, and as it goes on.
-const COPIES: usize = 4;
+/// Of all bodies at a time: for small ones, which never wait behind large ones, for the others, and for what is unpacked.
+const FOR_SMALL: usize = 64 << 20;
+const FOR_LARGE: usize = 256 << 20;
+const FOR_UNPACKED: usize = FOR_SMALL + FOR_LARGE;
+/// What a small one is at the most.
+const SMALL: usize = 1 << 20;
+/// One meter has an eighth: of what comes, and of what is unpacked. The largest body fits, with what unpacking takes.
+const SHARE: usize = FOR_UNPACKED / 8;
+/// No gzip unpacks to more times its size (RFC 1951: 258 bytes from two bits).
+const MOST_OF_GZIP: usize = 1032;
 /// What unpacking takes beside the bytes themselves (RFC 8878, 3.1.1.1.2: the window that all readers have).
 const WINDOW: usize = 8 << 20;
-/// So much is unpacked before more memory is asked for.
+/// So much is unpacked before others have their turn.
 const STEP: usize = 256 << 10;
 /// Longest pause within a body, and wait for memory.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -36,19 +42,13 @@ const ARRIVAL: Duration = Duration::from_secs(120);
 struct Pools {
     small: Arc<Semaphore>,
     large: Arc<Semaphore>,
+    unpacked: Arc<Semaphore>,
 }
 
 impl Default for Pools {
     fn default() -> Self {
         let of = |bytes: usize| Arc::new(Semaphore::new(bytes / UNIT));
-        Self { small: of(FOR_SMALL), large: of(FOR_LARGE) }
-    }
-}
-
-impl Pools {
-    /// The one that a body is counted in which takes so much.
-    fn of(&self, units: u32) -> &Arc<Semaphore> {
-        if units as usize * UNIT <= SMALL { &self.small } else { &self.large }
+        Self { small: of(FOR_SMALL), large: of(FOR_LARGE), unpacked: of(FOR_UNPACKED) }
     }
 }
 
@@ -61,12 +61,15 @@ pub(super) enum NoBody {
     Broken(String),
     /// It can't be used.
     Unfit(String),
+    /// There was no memory for it for as long as is waited: it may be sent later.
+    NoRoom,
 }
 
 /// The memory that the bodies of one meter may take.
 #[derive(Debug)]
 pub(super) struct BodyMemory {
-    share: Arc<Semaphore>,
+    coming: Arc<Semaphore>,
+    unpacked: Arc<Semaphore>,
     all: Arc<Pools>,
     /// How long is waited for it.
     patience: Duration,
@@ -74,25 +77,35 @@ pub(super) struct BodyMemory {
 
 impl Default for BodyMemory {
     fn default() -> Self {
-        Self { share: Arc::new(Semaphore::new(SHARE / UNIT)), all: ALL.clone(), patience: PAUSE }
+        let share = || Arc::new(Semaphore::new(SHARE / UNIT));
+        Self { coming: share(), unpacked: share(), all: ALL.clone(), patience: PAUSE }
     }
 }
 
 impl BodyMemory {
-    async fn reserve(&self, bytes: usize) -> Result<Room, NoBody> {
-        let units = in_units(bytes);
-        let both = async {
-            let own = self.share.clone().acquire_many_owned(units).await.ok()?;
-            Some(Room { own, all: self.all.of(units).clone().acquire_many_owned(units).await.ok()? })
-        };
-        self.patient(both).await
+    /// For a body as it comes.
+    async fn for_coming(&self, bytes: usize) -> Result<Room, NoBody> {
+        let all = if bytes <= SMALL { &self.all.small } else { &self.all.large };
+        self.reserve(&self.coming, all, bytes).await
     }
 
-    async fn patient<T>(&self, room: impl Future<Output = Option<T>>) -> Result<T, NoBody> {
-        match timeout(self.patience, room).await {
-            Ok(Some(room)) => Ok(room),
-            _ => Err(NoBody::Broken("too many large requests are under way: try again later".into())),
-        }
+    /// For what it is when it is unpacked, and for unpacking it.
+    async fn for_unpacked(&self, bytes: usize) -> Result<Room, NoBody> {
+        self.reserve(&self.unpacked, &self.all.unpacked, bytes + WINDOW).await
+    }
+
+    async fn reserve(
+        &self,
+        share: &Arc<Semaphore>,
+        all: &Arc<Semaphore>,
+        bytes: usize,
+    ) -> Result<Room, NoBody> {
+        let units = in_units(bytes);
+        let both = async {
+            let own = share.clone().acquire_many_owned(units).await.ok()?;
+            Some(Room { own, all: all.clone().acquire_many_owned(units).await.ok()? })
+        };
+        timeout(self.patience, both).await.ok().flatten().ok_or(NoBody::NoRoom)
     }
 }
 
@@ -108,30 +121,6 @@ pub(super) struct Room {
 }
 
 impl Room {
-    async fn grow(&mut self, memory: &BodyMemory, bytes: usize) -> Result<(), NoBody> {
-        let have = self.own.num_permits() * UNIT;
-        if bytes <= have {
-            return Ok(());
-        }
-        // by half as much again, so that small pieces do not ask each time
-        let units = in_units(bytes.max(have + have / 2).min(SHARE));
-        let more = units.saturating_sub(in_units(have));
-        let pool = memory.all.of(units);
-        let stays = Arc::ptr_eq(pool, self.all.semaphore());
-        let growing = async {
-            let own = memory.share.clone().acquire_many_owned(more).await.ok()?;
-            let all = pool.clone().acquire_many_owned(if stays { more } else { units }).await.ok()?;
-            Some((own, all))
-        };
-        let (own, all) = memory.patient(growing).await?;
-        self.own.merge(own);
-        match stays {
-            true => self.all.merge(all),
-            false => self.all = all,
-        }
-        Ok(())
-    }
-
     /// Gives back what is above this.
     pub(super) fn shrink(&mut self, bytes: usize) {
         let spare = self.own.num_permits().saturating_sub(bytes.div_ceil(UNIT));
@@ -161,7 +150,8 @@ pub(super) async fn whole(
     if declared.is_some_and(|length| length > LARGEST) {
         return Err(too_large());
     }
-    let mut room = memory.reserve(COPIES * declared.unwrap_or(0)).await?;
+    let most = declared.unwrap_or(if body.is_end_stream() { 0 } else { LARGEST });
+    let mut room = memory.for_coming(most).await?;
     let mut bytes = Vec::with_capacity(declared.unwrap_or(0));
     let mut left = ARRIVAL;
     while !body.is_end_stream() {
@@ -177,11 +167,10 @@ pub(super) async fn whole(
         if bytes.len() + data.len() > LARGEST {
             return Err(too_large());
         }
-        room.grow(memory, COPIES * (bytes.len() + data.len())).await?;
         bytes.extend_from_slice(&data);
     }
-    let bytes = unpacked(memory, headers, bytes, &mut room).await?;
-    Ok(Whole { bytes, room })
+    room.shrink(bytes.len());
+    unpacked(memory, headers, Whole { bytes, room }).await
 }
 
 fn too_slow(left: Duration) -> NoBody {
@@ -192,43 +181,43 @@ fn too_slow(left: Duration) -> NoBody {
     NoBody::Broken(why)
 }
 
-/// Decompressed, where it is compressed; bounded, and no faster than there is memory for it.
-async fn unpacked(
-    memory: &BodyMemory,
-    headers: &HeaderMap,
-    bytes: Vec<u8>,
-    room: &mut Room,
-) -> Result<Vec<u8>, NoBody> {
+/// Decompressed, where it is compressed; bounded, and not before there is memory for all of it.
+async fn unpacked(memory: &BodyMemory, headers: &HeaderMap, packed: Whole) -> Result<Whole, NoBody> {
+    let bytes = &packed.bytes;
     let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
     let encoding = encodings.next().map_or("identity", |value| value.to_str().unwrap_or("?")).trim();
     let unfit = |why: String| Err(NoBody::Unfit(why));
     if encodings.next().is_some() {
         return unfit("this request is compressed in several ways: zstd or gzip alone is read".into());
     }
-    let (name, mut packed): (_, Box<dyn Read + Send + '_>) = match encoding.to_ascii_lowercase().as_str() {
-        "" | "identity" => return Ok(bytes),
-        "gzip" | "x-gzip" => ("gzip", Box::new(flate2::read::MultiGzDecoder::new(&bytes[..]))),
-        "zstd" => {
-            let decoder = zstd::stream::read::Decoder::with_buffer(&bytes[..]).and_then(|mut decoder| {
-                decoder.window_log_max(WINDOW.ilog2())?;
-                Ok(decoder)
-            });
-            match decoder {
-                Ok(decoder) => ("zstd", Box::new(decoder)),
-                Err(error) => return unfit(format!("this request is no zstd, as it says: {error}")),
+    let (name, most, mut reader): (_, _, Box<dyn Read + Send + '_>) =
+        match encoding.to_ascii_lowercase().as_str() {
+            "" | "identity" => return Ok(packed),
+            "gzip" | "x-gzip" => (
+                "gzip",
+                LARGEST.min(bytes.len() * MOST_OF_GZIP),
+                Box::new(flate2::read::MultiGzDecoder::new(&bytes[..])),
+            ),
+            "zstd" => {
+                let decoder = zstd::stream::read::Decoder::with_buffer(&bytes[..]).and_then(|mut decoder| {
+                    decoder.window_log_max(WINDOW.ilog2())?;
+                    Ok(decoder)
+                });
+                match decoder {
+                    Ok(decoder) => ("zstd", LARGEST, Box::new(decoder)),
+                    Err(error) => return unfit(format!("this request is no zstd, as it says: {error}")),
+                }
             }
-        }
-        _ => {
-            let short: String = encoding.chars().take(40).collect();
-            return unfit(format!("this request is compressed by `{short}`: zstd and gzip are read"));
-        }
-    };
+            _ => {
+                let short: String = encoding.chars().take(40).collect();
+                return unfit(format!("this request is compressed by `{short}`: zstd and gzip are read"));
+            }
+        };
+    let mut room = memory.for_unpacked(most).await?;
     let mut whole = Vec::new();
     loop {
-        room.grow(memory, (bytes.len() + WINDOW + COPIES * (whole.len() + STEP)).min(SHARE)).await?;
-        let read = (&mut packed).take(STEP as u64).read_to_end(&mut whole);
-        match read {
-            Ok(0) => return Ok(whole),
+        match (&mut reader).take(STEP as u64).read_to_end(&mut whole) {
+            Ok(0) => break,
             Ok(_) if whole.len() > LARGEST => {
                 return unfit(format!(
                     "this request is larger than {} MiB when it is unpacked",
@@ -239,17 +228,22 @@ async fn unpacked(
             Err(error) => return unfit(format!("this request is no {name}, as it says: {error}")),
         }
     }
+    drop(reader);
+    whole.shrink_to_fit();
+    room.shrink(whole.len());
+    Ok(Whole { bytes: whole, room })
 }
 
 /// What of the memory is taken now, in bytes.
 #[cfg(test)]
 pub(super) fn memory_in_use() -> usize {
-    MEMORY - (ALL.small.available_permits() + ALL.large.available_permits()) * UNIT
+    let free = [&ALL.small, &ALL.large, &ALL.unpacked].map(|pool| pool.available_permits());
+    MEMORY - free.iter().sum::<usize>() * UNIT
 }
 
 /// All of it.
 #[cfg(test)]
-pub(super) const MEMORY: usize = FOR_SMALL + FOR_LARGE;
+pub(super) const MEMORY: usize = FOR_SMALL + FOR_LARGE + FOR_UNPACKED;
 
 #[cfg(test)]
 mod tests {
@@ -261,11 +255,16 @@ mod tests {
         let memory = BodyMemory::default();
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_ENCODING, encoding.parse().unwrap());
-        let mut room = memory.reserve(0).await.unwrap();
-        let read = unpacked(&memory, &headers, bytes.to_vec(), &mut room).await;
+        let packed = came(&memory, bytes.to_vec()).await;
+        let read = unpacked(&memory, &headers, packed).await.map(|whole| whole.bytes);
         read.map_err(|why| match why {
             NoBody::Broken(why) | NoBody::Unfit(why) => why,
+            NoBody::NoRoom => "no room".into(),
         })
+    }
+
+    async fn came(memory: &BodyMemory, bytes: Vec<u8>) -> Whole {
+        Whole { room: memory.for_coming(bytes.len()).await.unwrap(), bytes }
     }
 
     fn impatient() -> BodyMemory {
@@ -297,8 +296,7 @@ mod tests {
         headers.append(CONTENT_ENCODING, "gzip".parse().unwrap());
         headers.append(CONTENT_ENCODING, "zstd".parse().unwrap());
         let memory = BodyMemory::default();
-        let mut room = memory.reserve(0).await.unwrap();
-        assert!(unpacked(&memory, &headers, Vec::new(), &mut room).await.is_err());
+        assert!(unpacked(&memory, &headers, came(&memory, Vec::new()).await).await.is_err());
     }
 
     #[tokio::test]
@@ -307,40 +305,57 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_ENCODING, "gzip".parse().unwrap());
         let packed = gzip(&vec![b' '; 16 << 20]);
-        let others = memory.reserve(SHARE - (24 << 20)).await.unwrap();
-        let mut room = memory.reserve(0).await.unwrap();
-        let refused = unpacked(&memory, &headers, packed.clone(), &mut room).await;
-        assert!(matches!(refused, Err(NoBody::Broken(_))), "{:?}", refused.map(|bytes| bytes.len()));
-        assert!(room.own.num_permits() * UNIT <= 24 << 20);
-        drop((others, room));
-        let mut room = memory.reserve(0).await.unwrap();
-        assert_eq!(unpacked(&memory, &headers, packed, &mut room).await.unwrap().len(), 16 << 20);
-        assert!(room.own.num_permits() * UNIT >= 4 * (16 << 20), "what it takes is held");
-        room.shrink(16 << 20);
-        assert_eq!((room.own.num_permits() * UNIT, room.all.num_permits() * UNIT), (16 << 20, 16 << 20));
+        let others = memory.for_unpacked(24 << 20).await.unwrap();
+        let refused = unpacked(&memory, &headers, came(&memory, packed.clone()).await).await;
+        assert!(matches!(refused, Err(NoBody::NoRoom)), "{:?}", refused.map(|whole| whole.bytes.len()));
+        drop(others);
+        let whole = unpacked(&memory, &headers, came(&memory, packed).await).await.unwrap();
+        assert_eq!(whole.bytes.len(), 16 << 20);
+        let held = [&whole.room.own, &whole.room.all].map(|part| part.num_permits() * UNIT);
+        assert_eq!(held, [16 << 20; 2], "what unpacking took is given back");
+        assert_eq!(memory.coming.available_permits() * UNIT, SHARE, "and so is what came");
+    }
+
+    #[tokio::test]
+    async fn many_compressed_bodies_of_one_run_have_their_turn() {
+        let memory = Arc::new(BodyMemory { all: Arc::default(), ..BodyMemory::default() });
+        let packed = zstd::encode_all(&vec![b' '; 4 << 20][..], 1).unwrap();
+        let reading = (0..40).map(|_| {
+            let (memory, packed) = (memory.clone(), packed.clone());
+            tokio::spawn(async move {
+                let mut headers = HeaderMap::new();
+                headers.insert(CONTENT_ENCODING, "zstd".parse().unwrap());
+                let packed = came(&memory, packed).await;
+                unpacked(&memory, &headers, packed).await.unwrap().bytes.len()
+            })
+        });
+        for one in reading.collect::<Vec<_>>() {
+            assert_eq!(one.await.unwrap(), 4 << 20);
+        }
     }
 
     #[tokio::test]
     async fn one_meter_takes_its_share_of_the_memory_and_no_more() {
         let greedy = impatient();
-        let other = BodyMemory { all: greedy.all.clone(), ..impatient() };
-        let _all_of_it = greedy.reserve(SHARE).await.unwrap();
-        assert!(greedy.reserve(1).await.is_err());
-        drop(other.reserve(COPIES * LARGEST).await.unwrap());
+        let of_others = || BodyMemory { all: greedy.all.clone(), ..impatient() };
+        let mut held = vec![greedy.for_coming(LARGEST).await.unwrap()];
+        assert_eq!(greedy.for_coming(LARGEST).await.unwrap_err(), NoBody::NoRoom);
+        // seven more such runs leave room for others
+        for _ in 0..7 {
+            held.push(of_others().for_coming(LARGEST).await.unwrap());
+        }
+        held.push(of_others().for_coming(SMALL).await.unwrap());
+        drop(greedy.for_unpacked(LARGEST).await.unwrap());
     }
 
     #[tokio::test]
     async fn a_small_body_does_not_wait_behind_large_ones() {
         let memory = impatient();
         let of_others = memory.all.large.clone().acquire_many_owned(in_units(FOR_LARGE)).await.unwrap();
-        assert!(memory.reserve(SMALL + 1).await.is_err());
-        let mut room = memory.reserve(SMALL).await.unwrap();
-        assert!(Arc::ptr_eq(room.all.semaphore(), &memory.all.small));
-        assert!(room.grow(&memory, SMALL + 1).await.is_err());
+        assert!(memory.for_coming(SMALL + 1).await.is_err());
+        drop(memory.for_coming(SMALL).await.unwrap());
         drop(of_others);
-        room.grow(&memory, SMALL + 1).await.unwrap();
-        assert!(Arc::ptr_eq(room.all.semaphore(), &memory.all.large));
-        assert_eq!(room.own.num_permits(), room.all.num_permits());
+        drop(memory.for_coming(SMALL + 1).await.unwrap());
         assert_eq!(memory.all.small.available_permits() * UNIT, FOR_SMALL);
     }
 }

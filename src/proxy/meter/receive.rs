@@ -47,10 +47,11 @@ const SHORT: usize = 64 << 10;
 const BETAS: [&str; 2] = ["anthropic-beta", "openai-beta"];
 const ASKS_AGAIN: [&str; 2] = ["fallback", "multi_agent"];
 
-/// Longer bodies of all runs are read so many at a time; of one run one ([`MeterState::reads`]).
+/// Longer bodies of all runs are read so many at a time; of one run one ([`MeterState::reads`]). Reading takes some times
+/// the size of a body, so that large machines do not read any number.
 static READERS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    Arc::new(Semaphore::new(cores.max(2)))
+    Arc::new(Semaphore::new(cores.clamp(2, 4)))
 });
 
 impl Answers for MeterState {
@@ -142,6 +143,10 @@ async fn receive(
     let read_whole = body::whole(&state.bodies, &parts.headers, body).await;
     let mut whole = read_whole.map_err(|why| match why {
         NoBody::Unfit(why) => bad(why),
+        NoBody::NoRoom => {
+            state.had_no_room();
+            NotSent::later("too many large requests are under way: there was no memory for this one")
+        }
         NoBody::Broken(why) => NotSent::odd(StatusCode::BAD_REQUEST, format!("not sent: {why}")),
     })?;
     let upstream = state.upstream();

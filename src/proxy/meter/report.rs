@@ -23,6 +23,8 @@ pub struct MeterReport {
     /// What was answered with an error since it is no request of a model, or does not show the run's key. That is no
     /// failure of the run: programs ask for much that they can do without.
     pub odd: u64,
+    /// Requests that were answered with 503, since there was no memory for them.
+    pub no_room: u64,
     /// Requests of models that were refused.
     pub refused: u64,
     /// Why the first of them was.

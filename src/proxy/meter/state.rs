@@ -50,6 +50,7 @@ struct Seen {
     has_tools: bool,
     last_sign: Instant,
     odd: u64,
+    no_room: u64,
     refused: u64,
     refusal: Option<RunError>,
     stop: Option<RunError>,
@@ -70,6 +71,7 @@ impl MeterState {
             has_tools: false,
             last_sign: Instant::now(),
             odd: 0,
+            no_room: 0,
             refused: 0,
             refusal: None,
             stop: None,
@@ -195,6 +197,11 @@ impl MeterState {
         self.seen().odd += 1;
     }
 
+    /// There was no memory for a request.
+    pub(super) fn had_no_room(&self) {
+        self.seen().no_room += 1;
+    }
+
     /// A request was refused; the first reason is kept, and a limit before what was wrong with a request: programs go on
     /// after one of those.
     pub(super) fn refused(&self, why: &RunError) {
@@ -219,6 +226,7 @@ impl MeterState {
             last: seen.last.clone(),
             last_sign: seen.last_sign,
             odd: seen.odd,
+            no_room: seen.no_room,
             refused: seen.refused,
             refusal: seen.refusal.clone(),
             trouble: seen.trouble.clone(),

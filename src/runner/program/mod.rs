@@ -33,7 +33,7 @@ use crate::secret;
 use account::ProgramAccount;
 use journal::{Past, ProgramJournal};
 use listener::ProgramListener;
-use outcome::{end_of, metered, taken_out};
+use outcome::{end_of, metered, taken_out, without_room};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -444,6 +444,7 @@ impl Attempt<'_> {
         let report = meter.report();
         so_far.usage.add(&report.used);
         so_far.warnings.extend(taken_out(&report));
+        so_far.warnings.extend(without_room(&report));
         let ProgramListener { heard, output, .. } = listener;
         let ran = Ran { end, stdout: String::new(), stderr: output.stderr.finish(), warnings: Vec::new() };
         // one that did its work has an answer, and no code that anybody asks for

@@ -22,6 +22,18 @@ pub(super) fn taken_out(report: &MeterReport) -> Option<String> {
     })
 }
 
+/// What is to be said of requests that had to wait for memory for too long.
+pub(super) fn without_room(report: &MeterReport) -> Option<String> {
+    let count = usize::try_from(report.no_room).unwrap_or(usize::MAX);
+    (count > 0).then(|| {
+        format!(
+            "{} of the program had to be put off, since the requests of all runs took all the memory that there is for \
+             them",
+            counted(count, "request")
+        )
+    })
+}
+
 /// What counts of the meter's report for the outcome. What it was told to refuse at the end is no reason of its own.
 pub(super) fn metered(report: &MeterReport) -> Metered {
     let counts = |error: &RunError| error.kind != ErrorKind::Interrupted;
