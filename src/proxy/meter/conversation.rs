@@ -47,7 +47,8 @@ pub(super) fn take_out(
     request: &mut Object<'_>,
     changes: &mut Changes,
 ) -> Result<(), String> {
-    let (key, one): (_, fn(&str, &mut Changes) -> Result<PartFate, String>) = match wire {
+    type OfPart = fn(&str, &mut Changes) -> Result<PartFate, String>;
+    let (key, one): (_, OfPart) = match wire {
         ModelWire::Responses => ("input", item),
         ModelWire::Messages => ("messages", message),
         ModelWire::Chat | ModelWire::Gemini => return Ok(()),

@@ -449,6 +449,57 @@ mod tests {
         assert!(take_bundle(folder.path(), &to).is_err());
     }
 
+    async fn repository(folder: &Path) -> (String, String) {
+        let repo = text(&folder.join("app"));
+        git(&["init", "--quiet", "--initial-branch=main", &repo]).await.unwrap();
+        let who = ["-c", "user.name=a", "-c", "user.email=a@localhost"];
+        let committing = ["-C", &repo, "commit", "--quiet", "--allow-empty", "--message", "first"];
+        git(&who.into_iter().chain(committing).collect::<Vec<_>>()).await.unwrap();
+        let head = git(&["-C", &repo, "rev-parse", "HEAD"]).await.unwrap();
+        (repo, head.trim().to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_clone_that_was_moved_away_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let (repo, _) = repository(folder.path()).await;
+        let world = World { folder: folder.path().join("run"), fresh: true };
+        std::fs::create_dir_all(world.work()).unwrap();
+        let spec = RepositorySpec { path: repo.into(), keep: KeepBranch::Changed };
+        clone(&spec, &world, "a").await.unwrap();
+        std::fs::write(world.work().join("made"), "x").unwrap();
+        assert!(is_cloned(&world) && clone(&spec, &world, "a").await.unwrap().is_empty());
+        assert!(world.work().join("made").exists(), "a further attempt finds what the one before made");
+        // as after a crash between both: the base is still there
+        std::fs::rename(world.work(), folder.path().join("kept")).unwrap();
+        std::fs::create_dir_all(world.work()).unwrap();
+        assert!(was_cloned(&world) && !is_cloned(&world));
+        clone(&spec, &world, "a").await.unwrap();
+        assert!(
+            is_cloned(&world) && world.work().join(".git").exists() && !world.work().join("made").exists()
+        );
+        forget_clone(&world);
+        assert!(!was_cloned(&world));
+    }
+
+    #[tokio::test]
+    async fn of_many_branches_some_are_brought_back_and_the_others_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let (repo, head) = repository(folder.path()).await;
+        let mut branches = Vec::new();
+        for at in 0..MORE_BRANCHES + 5 {
+            let who = ["-c", "user.name=a", "-c", "user.email=a@localhost", "-C", &repo];
+            let (message, tree) = (format!("{at}"), format!("{head}^{{tree}}"));
+            let making = ["commit-tree", "-p", &head, "-m", &message, &tree];
+            let commit = git(&who.into_iter().chain(making).collect::<Vec<_>>()).await.unwrap();
+            branches.push((commit.trim().to_owned(), format!("side/{at}")));
+        }
+        let said = bring_others(&repo, &branches, &head, "bgagent/a/r").await.unwrap().unwrap();
+        assert!(said.contains("of 5 of them"), "{said}");
+        let made = git(&["-C", &repo, "for-each-ref", "refs/heads/bgagent"]).await.unwrap();
+        assert_eq!(made.lines().count(), MORE_BRANCHES, "{made}");
+    }
+
     #[test]
     fn a_long_summary_keeps_its_last_line() {
         let long: String =
