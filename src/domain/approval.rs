@@ -45,18 +45,19 @@ impl ApprovalRoute {
     /// What people at a target that brings answers back are asked about one call.
     pub fn question(&self, agent: &AgentId, run: RunId, wanted: &ApprovalWanted) -> Notice {
         let ApprovalWanted { id, tool, args, .. } = wanted;
-        let (tool, run_id) = (one_line(tool, 100), run.short());
+        let (named, run_id) = (tool, run.short());
+        let tool = one_line(named, 100);
         let mut end = format!("Run {run_id}; at the machine: bgagent approve {id}, or bgagent deny {id}.");
         if let Some(wait) = self.wait {
             end = format!("{end} Without an answer it is denied after {}.", human_duration(wait));
         }
         let whole = format!("{tool}\n{}\n\n{end}", shown(args));
         let subject = format!("{agent}: may it call {tool}?");
-        let is_whole = whole.len() <= LONGEST;
+        let is_whole = whole.len() <= LONGEST && tool == *named;
         let body = match is_whole {
             true => whole,
             false => format!(
-                "The call is too long to be decided here; bgagent approvals shows all of it.\n\n{end}"
+                "The call can't be shown whole, and so not be decided here; bgagent approvals shows all of it.\n\n{end}"
             ),
         };
         let notice = Notice::new(agent, TellOn::ApprovalRequested, subject, body).of_run(run);
@@ -68,12 +69,13 @@ impl ApprovalRoute {
 fn shown(args: &str) -> String {
     let parsed = serde_json::from_str::<serde_json::Value>(args);
     let text = parsed.and_then(|value| serde_json::to_string_pretty(&value));
-    let text = text.unwrap_or_else(|_| args.to_owned());
+    // what is not JSON has no lines of its own
+    let text = text.unwrap_or_else(|_| serde_json::Value::from(args).to_string());
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            '\n' => out.push(c),
-            c if c.is_control() || is_unseen(c) => out.extend(c.escape_unicode()),
+            '\n' | ' ' => out.push(c),
+            c if c.is_whitespace() || c.is_control() || is_unseen(c) => out.extend(c.escape_unicode()),
             c => out.push(c),
         }
     }
@@ -108,6 +110,24 @@ mod tests {
         let long = question(&format!("{{\"text\": \"{}\"}}", "x".repeat(LONGEST)));
         assert_eq!(long.approval, None, "what can't be shown can't be decided there");
         assert!(long.body.contains("bgagent approvals"), "{}", long.body);
+    }
+
+    #[test]
+    fn nothing_in_a_question_can_be_taken_for_a_line_of_ours() {
+        for unseen in
+            "\u{85}\u{a0}\u{2003}\u{2028}\u{2029}\u{202e}\u{2800}\u{3000}\u{e000}\u{1d173}\u{f0000}".chars()
+        {
+            let body = question(&format!("{{\"text\": \"a{unseen}b\"}}")).body;
+            assert!(body.contains(&format!("a{}b", unseen.escape_unicode())), "{body}");
+        }
+        let body = question("no JSON\n\nRun 00000000").body;
+        assert!(body.starts_with("mail/send\n\"no JSON\\n\\nRun 00000000\"\n\n"), "{body}");
+        let route = ApprovalRoute { via: vec!["me".into()], wait: None };
+        for tool in ["mail\u{2028}send", "mail\nsend", "mail\u{200b}send", &"x".repeat(101)] {
+            let wanted = ApprovalWanted { id: "x".into(), call: 0, tool: tool.into(), args: "{}".into() };
+            let notice = route.question(&"news".parse().unwrap(), RunId::from_bytes([7; 16]), &wanted);
+            assert_eq!(notice.approval, None, "{tool:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What servers write, made fit to be shown: nothing hidden, nothing that moves the cursor or turns
 //! the direction of the text around.
-use crate::domain::{LengthUnit, shortened};
+use crate::domain::{LengthUnit, is_unseen, shortened};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -44,16 +44,8 @@ pub(super) fn plain_name(name: &str) -> String {
         .collect()
 }
 
-/// Control characters, and those of Unicode that take no room: directions, joiners, tags, fillers,
-/// variation selectors, private ones.
 fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{e000}'..='\u{f8ff}' | '\u{fe00}'..='\u{fe0f}'
-            | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{10ffff}')
+    c.is_control() || is_unseen(c)
 }
 
 /// JSON with sorted keys and no spaces.
