@@ -44,6 +44,7 @@ pub(super) fn agents<'a>(top: &Section<'a>, fleet: &Fleet) -> Vec<Arc<AgentSpec>
         }
     }
     all.sort_by(|a, b| a.id.cmp(&b.id));
+    super::approval::no_two_of_one_account(top, table, &all, fleet);
     if let Some(defaults) = guarded
         && !any_broken(top, table)
     {
