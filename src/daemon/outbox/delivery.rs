@@ -5,7 +5,7 @@ use crate::domain::{
     human_duration,
 };
 use crate::notify::{self, Message, SendError};
-use crate::store::{OutboxRow, Reader, Store};
+use crate::store::{OutboxRow, Reader, Store, StoreError};
 use jiff::SignedDuration;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -99,7 +99,18 @@ pub(super) async fn deliver(store: Store, chosen: ChosenMessages) -> Delivered {
     let asks = found.first().and_then(|row| row.approval.clone());
     let mut messages: Vec<Message> = found.into_iter().map(|row| message(row, &reached)).collect();
     if let (Some(approval), Some(first)) = (asks, messages.first_mut()) {
-        first.question = code_of(&store, &name, approval).await;
+        match code_of(&store, &name, approval).await {
+            Ok(Some(code)) => first.question = Some(code),
+            // it was decided meanwhile, and with that its row was removed
+            Ok(None) => messages.clear(),
+            Err(error) => {
+                tracing::warn!(notify = %name, %error, "a call could not be read; trying again");
+                messages.clear();
+            }
+        }
+        if messages.is_empty() {
+            tokio::time::sleep(PAUSE).await;
+        }
     }
     if messages.is_empty() {
         return nothing(name, false);
@@ -128,7 +139,7 @@ pub(super) async fn deliver(store: Store, chosen: ChosenMessages) -> Delivered {
 
 /// The code that an answer to this question must have, which is recorded before anybody sees it. `None`: the call does not
 /// wait any more.
-async fn code_of(store: &Store, target: &str, approval: String) -> Option<String> {
+async fn code_of(store: &Store, target: &str, approval: String) -> Result<Option<String>, StoreError> {
     let at_target = target.to_owned();
     let read = move |reader: &Reader| {
         let waiting = reader.approvals()?.into_iter().find(|one| one.wanted.id == approval);
@@ -144,19 +155,12 @@ async fn code_of(store: &Store, target: &str, approval: String) -> Option<String
         };
         Ok(Some((known.is_some(), known.unwrap_or_else(new))))
     };
-    match store.read(read).await {
-        Ok(Some((true, question))) => Some(question.code),
-        Ok(Some((false, question))) => {
-            let code = question.code.clone();
-            record(store, vec![Fact::QuestionAsked(Box::new(question))]).await;
-            Some(code)
-        }
-        Ok(None) => None,
-        Err(error) => {
-            tracing::warn!(notify = %target, %error, "a call could not be read: nobody can answer there");
-            None
-        }
+    let Some((is_known, question)) = store.read(read).await? else { return Ok(None) };
+    let code = question.code.clone();
+    if !is_known {
+        record(store, vec![Fact::QuestionAsked(Box::new(question))]).await;
     }
+    Ok(Some(code))
 }
 
 /// A code that nobody guesses: 60 random bits, in letters and digits that are told apart (Crockford's).
