@@ -31,7 +31,8 @@ pub async fn listen(
     }
 }
 
-/// Tells whoever answered what came of it. `is_over`: the question needs no answer any more.
+/// Tells whoever answered what came of it. `is_over`: the question needs no answer any more. If it is not, nothing was
+/// decided, and nothing is written to the chat: whoever can write there could have the daemon write as much.
 ///
 /// # Errors
 /// Why they could not be told; no secret in it.
@@ -44,8 +45,8 @@ pub async fn reply(
     let keys = keys_of(spec, PATIENCE).await?;
     match spec.kind {
         NotifyType::Telegram => telegram::reply(&keys, answer, text, is_over).await,
-        NotifyType::Ntfy => ntfy::reply(&keys, text).await,
-        NotifyType::Matrix => matrix::reply(&keys, answer, text).await,
+        NotifyType::Ntfy if is_over => ntfy::reply(&keys, text).await,
+        NotifyType::Matrix if is_over => matrix::reply(&keys, answer, text).await,
         _ => Ok(()),
     }
 }

@@ -10,6 +10,8 @@ use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
 const USUAL: &str = "https://ntfy.sh";
+/// Our clock may be ahead of that of a server by so many seconds.
+const CLOCKS_DIFFER: i64 = 600;
 
 pub(super) async fn listen(
     keys: &Keys,
@@ -18,8 +20,8 @@ pub(super) async fn listen(
 ) -> Result<HeardAnswers, SendError> {
     let topic = keys.get("reply_topic").map(String::as_str).unwrap_or_default();
     let mut url = url_of(&format!("{}/{}/json", server(keys, USUAL), encoded(topic)))?;
-    // what was said before the question was asked is no answer to it
-    let from = position.map_or_else(|| since.as_second().to_string(), str::to_owned);
+    // what was said before the question was asked does not answer it; the clock of the server may be behind ours
+    let from = position.map_or_else(|| (since.as_second() - CLOCKS_DIFFER).to_string(), str::to_owned);
     url.query_pairs_mut().append_pair("since", &from);
     let mut headers = HeaderMap::new();
     if let Some(token) = keys.get("token") {

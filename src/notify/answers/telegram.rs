@@ -27,10 +27,12 @@ pub(super) async fn listen(keys: &Keys, position: Option<&str>) -> Result<HeardA
 fn pressed(keys: &Keys, query: &Value) -> Option<PersonsAnswer> {
     let (approve, code) = read_answer(query["data"].as_str()?)?;
     let (from, chat) = (&query["from"], &query["message"]["chat"]);
+    // the number is the account; names change hands
+    let id = &from["id"];
     let who = match (from["username"].as_str(), from["first_name"].as_str()) {
-        (Some(user), _) => format!("@{user}"),
-        (None, Some(first)) => format!("{first} ({})", from["id"]),
-        (None, None) => from["id"].to_string(),
+        (Some(user), _) => format!("{id} (@{user})"),
+        (None, Some(first)) => format!("{id} ({first})"),
+        (None, None) => id.to_string(),
     };
     Some(PersonsAnswer {
         approve,
@@ -41,12 +43,11 @@ fn pressed(keys: &Keys, query: &Value) -> Option<PersonsAnswer> {
     })
 }
 
+/// In a channel every subscriber can press a button: nothing from there counts, nor from a chat that is known by a public
+/// name.
 fn is_chat(keys: &Keys, chat: &Value) -> bool {
     let wanted = keys.get("chat").map(|chat| chat.trim()).unwrap_or_default();
-    match wanted.strip_prefix('@') {
-        Some(channel) => chat["username"].as_str().is_some_and(|name| name.eq_ignore_ascii_case(channel)),
-        None => chat["id"].as_i64().is_some_and(|id| id.to_string() == wanted),
-    }
+    chat["type"] != "channel" && chat["id"].as_i64().is_some_and(|id| id.to_string() == wanted)
 }
 
 pub(super) async fn reply(
@@ -86,4 +87,34 @@ async fn method(keys: &Keys, name: &str, params: Value, timeout: Duration) -> Re
         },
         error => error,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    //! Tests of who pressed a button, and where.
+    use super::*;
+
+    #[test]
+    fn a_channel_decides_nothing_and_an_account_is_its_number() {
+        let pressed_in = |wanted: &str, chat: Value, from: Value| {
+            let keys = Keys::from([("chat", wanted.to_owned())]);
+            let query = json!({"data": "approve ab12cd34ef", "from": from, "message": {"chat": chat}});
+            let PersonsAnswer { who, is_from_there, .. } = pressed(&keys, &query).unwrap();
+            (who, is_from_there)
+        };
+        let ada = json!({"id": 5, "first_name": "Ada", "username": "ada"});
+        for (wanted, chat, is_there) in [
+            ("-100123", json!({"id": -100_123, "type": "supergroup"}), true),
+            (" 5 ", json!({"id": 5, "type": "private"}), true),
+            ("-100123", json!({"id": -100_123, "type": "channel"}), false),
+            ("-100123", json!({"id": 999, "type": "group"}), false),
+            ("@news", json!({"id": -100_123, "type": "channel", "username": "news"}), false),
+            ("@news", json!({"id": -100_123, "type": "supergroup", "username": "news"}), false),
+        ] {
+            let found = pressed_in(wanted, chat, ada.clone());
+            assert_eq!(found, ("5 (@ada)".to_owned(), is_there), "{wanted}");
+        }
+        let nameless = pressed_in("5", json!({"id": 5}), json!({"id": 5, "first_name": "9 (@eve)"}));
+        assert_eq!(nameless.0, "5 (9 (@eve))");
+    }
 }

@@ -154,6 +154,11 @@ fn a_button_allows_the_call_also_after_a_restart() {
     phone.press(999, &format!("approve {code}"));
     phone.until_told("nothing was asked here under this code");
     phone.until_told("from the chat that was asked only");
+    assert_eq!(
+        phone.sent("/sendMessage").len(),
+        1,
+        "nothing is written to the chat about what counts for nothing"
+    );
     assert_eq!(daemon.call("list_approvals", json!({})).as_array().map(Vec::len), Some(1));
     wait_for("an empty outbox", || (super::outbox(&daemon) == 0).then_some(()));
     daemon.kill();
@@ -163,12 +168,12 @@ fn a_button_allows_the_call_also_after_a_restart() {
     assert_eq!(view["status"], "completed", "{view:#}");
     assert_eq!(daemon.call("get_memory", json!({"agent_id": "a"}))[0]["value"], "a <b>bold</b> plan");
     let decided = daemon.until("approval_decided", "a");
-    assert_eq!(decided["payload"]["by"], "@ada at `me`");
-    phone.until_told("Approved by @ada");
+    assert_eq!(decided["payload"]["by"], "5 (@ada) at `me`");
+    phone.until_told("Approved by 5 (@ada)");
     assert_eq!(phone.until_sent("/editMessageReplyMarkup", 1).json["message_id"], 7);
     // it is used up
     phone.press(-100_123, &format!("deny {code}"));
-    phone.until_told("it was approved before, by @ada");
+    phone.until_told("it was approved before, by 5 (@ada)");
     assert_eq!(
         phone.sent("/sendMessage").iter().filter(|sent| !sent.json["reply_markup"].is_null()).count(),
         1
@@ -209,6 +214,54 @@ fn what_is_decided_elsewhere_is_not_decided_again() {
     phone.press(-100_123, &format!("approve {code}"));
     phone.until_told("it was denied before");
     assert_eq!(daemon.call("get_memory", json!({"agent_id": "a"})), json!([]));
+}
+
+/// How often whoever pressed a button was told anything.
+fn told(phone: &Phone) -> Vec<String> {
+    let sent = phone.sent("/answerCallbackQuery").into_iter();
+    sent.map(|sent| sent.json["text"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn an_answer_that_can_not_be_recorded_counts_when_it_can() {
+    let (model, phone) = (model(r#"{"key": "k", "text": "v"}"#), Phone::telegram());
+    let daemon = daemon(&model, &telegram_target(&phone), VIA);
+    let run = start(&daemon);
+    let code = code_of(&phone.until_sent("/sendMessage", 1));
+    wait_for("an empty outbox", || (super::outbox(&daemon) == 0).then_some(()));
+    let lock = daemon.lock_database();
+    phone.press(-100_123, &format!("approve {code}"));
+    wait_for("two tries", || {
+        (daemon.log().matches("an answer can't be taken now").count() > 1).then_some(())
+    });
+    assert_eq!(told(&phone), Vec::<String>::new(), "it is not known yet");
+    drop(lock);
+    let view = daemon.finished(&run);
+    assert_eq!(view["status"], "completed", "{view:#}");
+    phone.until_told("Approved by 5 (@ada)");
+    assert_eq!(told(&phone).len(), 1);
+}
+
+#[test]
+fn a_press_while_the_daemon_goes_down_counts_after_its_restart() {
+    let (model, phone) = (model(r#"{"key": "k", "text": "v"}"#), Phone::telegram());
+    let other = "\n[agents.b]\ncommand = \"echo > began; while ! [ -e go ]; do sleep 0.02; done\"";
+    let mut daemon = daemon(&model, &telegram_target(&phone), &format!("{VIA}{other}"));
+    let run = start(&daemon);
+    let code = code_of(&phone.until_sent("/sendMessage", 1));
+    phone.until_sent("/getUpdates", 1);
+    daemon.call("run_agent", json!({"agent_id": "b"}));
+    wait_for("a run that is waited for", || daemon.path("began").exists().then_some(()));
+    daemon.call("shutdown", json!({}));
+    phone.press(-100_123, &format!("approve {code}"));
+    wait_for("the press", || daemon.log().contains("answers are taken after the restart").then_some(()));
+    std::fs::write(daemon.path("go"), "").expect("our folder");
+    assert_eq!(daemon.wait_end(), Some(0));
+    assert_eq!(told(&phone), Vec::<String>::new(), "it is not taken yet");
+    daemon.up();
+    let view = daemon.finished(&run);
+    assert_eq!(view["status"], "completed", "{view:#}");
+    phone.until_told("Approved by 5 (@ada)");
 }
 
 #[test]
@@ -269,8 +322,14 @@ fn a_message_in_a_room_of_matrix_is_an_answer() {
                 let first = !request.path.contains("since=");
                 let events = if first { Vec::new() } else { queue.after(place) };
                 let next = format!("s{}", place + events.len());
-                let room = json!({"timeline": {"events": events}});
-                json!({"next_batch": next, "rooms": {"join": {"!abc:example.org": room, "!other:example.org": room}}})
+                let room = |name: &str| {
+                    let events: Vec<&Value> =
+                        events.iter().filter(|event| event["room_id"] == name).collect();
+                    json!({"timeline": {"events": events}})
+                };
+                let rooms =
+                    ["!abc:example.org", "!other:example.org"].map(|name| (name.to_owned(), room(name)));
+                json!({"next_batch": next, "rooms": {"join": Value::from_iter(rooms)}})
             }
             _ => json!({"event_id": "$1"}),
         }
@@ -287,10 +346,14 @@ fn a_message_in_a_room_of_matrix_is_an_answer() {
     });
     let body = question.json["body"].as_str().expect("a text").to_owned();
     let code = body.rsplit("deny ").next().expect("a code").trim_end_matches('.').to_owned();
-    let say = |sender: &str, body: String| {
-        phone.queue.push(json!({"type": "m.room.message", "sender": sender, "event_id": "$2",
+    let say_in = |room: &str, sender: &str, body: String| {
+        phone
+            .queue
+            .push(json!({"type": "m.room.message", "sender": sender, "event_id": "$2", "room_id": room,
             "content": {"msgtype": "m.text", "body": body}}));
     };
+    let say = |sender: &str, body: String| say_in("!abc:example.org", sender, body);
+    say_in("!other:example.org", "@ada:example.org", format!("approve {code}"));
     say("@bot:example.org", format!("approve {code}"));
     say("@ada:example.org", format!("I would not approve {code}"));
     say("@ada:example.org", format!("> <@bot:example.org> {}\n\ndeny {code}", body.replace('\n', "\n> ")));
