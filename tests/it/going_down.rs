@@ -119,8 +119,10 @@ fn output_waits_for_a_database_that_can_not_be_written() {
     daemon.until("background_task_output", "a");
     let lock = daemon.lock_database();
     std::fs::write(daemon.path("go"), "").expect("a file");
-    // a single try has failed
-    wait_for("output that waits", || daemon.log().contains("a piece of output of run").then_some(()));
+    // a single try has failed; records on a server are not locked
+    if daemon.records.is_none() {
+        wait_for("output that waits", || daemon.log().contains("a piece of output of run").then_some(()));
+    }
     drop(lock);
     std::fs::write(daemon.path("on"), "").expect("a file");
     let view = daemon.finished(&run);
