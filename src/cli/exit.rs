@@ -193,7 +193,7 @@ impl Failure {
             }) if listener.standby_of.is_some() && Some(listener.pid) == holder.pid => {
                 let leader = listener.standby_of.as_deref().unwrap_or_default();
                 format!(
-                    "the daemon here ({}) stands by, and answers nobody: {leader} leads",
+                    "the daemon here ({}) is a standby and takes no commands: {leader} leads",
                     process(*holder)
                 )
             }
@@ -252,7 +252,7 @@ impl Failure {
                 ClientError::Unreachable { holder: Some(holder), listener: Some(listener), .. }
                     if listener.standby_of.is_some() && Some(listener.pid) == holder.pid =>
                 {
-                    Some("ask there; `bgagent health` reads the records from here as well".into())
+                    Some("run this there; `bgagent health` works here, too".into())
                 }
                 ClientError::Unreachable { holder: Some(holder), .. } => {
                     let stop = holder

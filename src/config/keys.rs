@@ -367,7 +367,7 @@ pub(super) const APPROVAL_TABLE: &[Key] = &[
     key(
         "via",
         Kind::Texts,
-        "notify targets of type telegram, ntfy or matrix: whoever reads them can allow or deny the call there",
+        "notify targets of type telegram, ntfy or matrix: the people who read them can allow or deny the call there",
     ),
 ];
 pub(super) const BUDGET: &[Key] = &[

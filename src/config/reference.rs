@@ -40,8 +40,8 @@ pub const VALUES: &[(&str, &str)] = &[
 
 const AGENT: &str = "When an agent is due, what runs, within which limits. The environment of a program is cleared to PATH, HOME, \
      USER, LANG, LC_*, TZ and TMPDIR. It has `env`, and of its run: BGAGENT_AGENT_ID, BGAGENT_RUN_ID, \
-     BGAGENT_SLOT (when it was due, as RFC 3339; empty for a run by hand or by an event), BGAGENT_ATTEMPT (from 1), BGAGENT_FENCE (a number that \
-     grows with each attempt, for whoever can refuse older ones), \
+     BGAGENT_SLOT (when it was due, as RFC 3339; empty for a run by hand or by an event), BGAGENT_ATTEMPT (from 1), BGAGENT_FENCE (a fencing token: \
+     a number that grows with each attempt), \
      BGAGENT_TRIGGER (schedule, catch_up, manual or event), BGAGENT_IDEMPOTENCY_KEY (the same in all attempts), and where \
      there is one, BGAGENT_QUERY (of `bgagent run --query`), BGAGENT_EVENT (what started it, as JSON) and \
      BGAGENT_LAST_RESULT (of its last success).";

@@ -1,6 +1,6 @@
 //! What is done to the state folder while no daemon runs: under its lock.
+use super::failure::Failure;
 use super::lock::{self, LockError};
-use super::start::Failure;
 use crate::config::Paths;
 use crate::store::{self, Copied, MovedRecords, Where};
 use std::path::{Path, PathBuf};

@@ -1,11 +1,12 @@
 //! The way up and the way down: lock, configuration, database, socket, leftovers, engine; and back.
 use super::act::Actor;
 use super::event_loop::EventLoop;
-use super::listen::{self, ListenError};
-use super::lock::{self, LockError};
+use super::failure::Failure;
+use super::signals::{ProcessSignals, Signal};
+use super::standby::open_store;
 use super::trust::{self, TrustGate};
 use super::watch::{self};
-use super::{clock, exports, hearing, outbox, pings, retention, systemd};
+use super::{clock, exports, hearing, listen, lock, outbox, pings, retention, systemd};
 use crate::config::{self, Asked, Context, Loaded, Paths, RejectedFor};
 use crate::daemon::inbox::{Condition, Handle, Message};
 use crate::daemon::open_files::allow_open_files;
@@ -13,7 +14,7 @@ use crate::daemon::services::{Reload, Services};
 use crate::domain::{AgentId, Event, Fact, Fleet, Join, Process, RunId, RunStatus, Schedule};
 use crate::engine::{Engine, Restored};
 use crate::export::ExportProgress;
-use crate::store::{Reader, Store, StoreError, Where};
+use crate::store::{Reader, Store, Where};
 use crate::tools::mcp::{About, Pin};
 use crate::{child, runner, secret};
 use jiff::Timestamp;
@@ -23,7 +24,6 @@ use std::process::ExitCode;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -37,15 +37,6 @@ const SERVERS_GRACE: Duration = Duration::from_secs(6);
 /// How long what waits for the disk may hold up the end.
 const LAST_COMMITS: Duration = Duration::from_secs(20);
 
-/// Between two tries to reach the server of the store.
-const REACH_AGAIN: Duration = Duration::from_secs(2);
-
-/// Between two looks of a standby at who leads.
-const STANDBY_AGAIN: Duration = Duration::from_secs(5);
-
-/// Between two tries to take a lead that is about to end.
-const LEAD_AGAIN: Duration = Duration::from_millis(200);
-
 /// How to run the daemon.
 #[derive(Debug, Clone)]
 pub struct DaemonOptions {
@@ -55,65 +46,6 @@ pub struct DaemonOptions {
     pub log_json: bool,
     /// Whether somebody wants the configuration as it is.
     pub asked: Asked,
-}
-
-/// Why the daemon ended, other than well. Each has an exit code (section 9).
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("{0}")]
-    Config(String),
-    /// Others can write the configuration, or nobody has trusted it.
-    #[error("{what}")]
-    NotOurs { what: String, hint: Option<String> },
-    #[error("{0}")]
-    Internal(String),
-    #[error("{doing}: {cause}")]
-    Io { doing: String, cause: std::io::Error },
-}
-
-impl Failure {
-    pub(super) fn code(&self) -> u8 {
-        match self {
-            Self::Store(error) if error.is_damage() => 65,
-            Self::Store(
-                StoreError::NotDurable { .. } | StoreError::Moved { .. } | StoreError::HalfMoved { .. },
-            ) => 78,
-            Self::Store(StoreError::Rejected { .. }) => 77,
-            Self::Store(StoreError::NoCopy { .. } | StoreError::NoFile(_)) => 65,
-            Self::Store(StoreError::OldSqlite(_) | StoreError::Refused { .. }) | Self::Internal(_) => 70,
-            Self::Listen(ListenError::Folder(LockError::Unsafe { .. }))
-            | Self::Lock(LockError::Unsafe { .. }) => 77,
-            Self::Listen(ListenError::Bind { cause, .. }) if lock::passes(cause) => 74,
-            Self::Listen(ListenError::Folder(LockError::Io { .. })) => 74,
-            Self::Listen(_) | Self::Lock(LockError::Create { .. } | LockError::InTheWay { .. }) => 73,
-            Self::Lock(LockError::Held { .. }) => 75,
-            Self::Store(_) | Self::Lock(LockError::Io { .. }) | Self::Io { .. } => 74,
-            Self::NotOurs { .. } => 77,
-            Self::Config(_) => 78,
-        }
-    }
-
-    pub(super) fn hint(&self) -> Option<String> {
-        match self {
-            Self::Store(error) => error.hint(),
-            Self::NotOurs { hint, .. } => hint.clone(),
-            Self::Lock(LockError::Held { .. }) => Some(
-                "one daemon per state folder: use that one (if its socket was removed, it makes it anew within \
-                 seconds), or name another --state-dir"
-                    .into(),
-            ),
-            Self::Lock(LockError::Create { .. }) => {
-                Some("name a folder that you can write to with --state-dir".into())
-            }
-            _ => None,
-        }
-    }
 }
 
 /// Runs the daemon in the foreground until it is told to stop. The result is its exit code.
@@ -166,7 +98,7 @@ async fn up_and_down(paths: &Paths, asked: Asked) -> Result<(), Failure> {
     let began = std::time::Instant::now();
     runner::adopt_orphans();
     runner::keep_ignored_signals();
-    let mut signals = Signals::listen()?;
+    let mut signals = ProcessSignals::listen()?;
     let _lock = lock::acquire(paths)?;
     settle_groups(paths).await?;
     let trust = TrustGate::of(paths, asked);
@@ -217,84 +149,6 @@ async fn up_and_down(paths: &Paths, asked: Asked) -> Result<(), Failure> {
     ended
 }
 
-/// What a daemon waits for before it can open its store.
-#[derive(Clone, PartialEq, Eq)]
-enum WaitsFor {
-    /// The server.
-    Reach,
-    /// The lead, which another daemon has: this one is a standby.
-    Lead(String),
-}
-
-/// Opens the store. A server that nobody can reach is waited for, and so is the lead of another daemon. True: it was waited
-/// for. `None`: a signal came first.
-async fn open_store(
-    place: Where,
-    paths: &Paths,
-    signals: &mut Signals,
-) -> Result<Option<(Store, crate::store::Restored, bool)>, Failure> {
-    let mut waits: Option<WaitsFor> = None;
-    loop {
-        let at = place.clone();
-        let mut opening = tokio::task::spawn_blocking(move || Store::open_at(&at));
-        let opened = loop {
-            tokio::select! {
-                opened = &mut opening => break opened.map_err(|error| Failure::Internal(error.to_string()))?,
-                () = tokio::time::sleep(systemd::ALIVE_EVERY), if waits.is_some() => systemd::alive(),
-            }
-        };
-        let pause = match opened {
-            Ok((store, restored)) => return Ok(Some((store, restored, waits.is_some()))),
-            Err(StoreError::Taken { by, left_secs, place }) => {
-                stand_by(&mut waits, &by, &place, paths);
-                Duration::from_secs(left_secs).clamp(LEAD_AGAIN, STANDBY_AGAIN)
-            }
-            Err(error) if may_pass(&error, waits.is_some()) => {
-                if waits.replace(WaitsFor::Reach) != Some(WaitsFor::Reach) {
-                    tracing::error!(%error, "the daemon starts as soon as it can be reached; trying again");
-                }
-                systemd::waiting(&error.to_string());
-                REACH_AGAIN
-            }
-            Err(error) => return Err(error.into()),
-        };
-        systemd::alive();
-        let again = tokio::time::sleep(pause);
-        tokio::pin!(again);
-        loop {
-            tokio::select! {
-                () = &mut again => break,
-                signal = signals.next() => if matches!(signal, Signal::Stop { .. }) { return Ok(None) },
-            }
-        }
-    }
-}
-
-/// Is this waited for? A daemon that has waited already is there for when things are as they should be again: it ends only for
-/// what a person has to put right.
-fn may_pass(error: &StoreError, has_waited: bool) -> bool {
-    matches!(error, StoreError::Unreachable { .. })
-        || (has_waited && (error.is_passing() || matches!(error, StoreError::NotDurable { .. })))
-}
-
-/// Says once for each leader that this daemon stands by.
-fn stand_by(waits: &mut Option<WaitsFor>, leader: &str, place: &str, paths: &Paths) {
-    let lead = Some(WaitsFor::Lead(leader.to_owned()));
-    if *waits == lead {
-        return;
-    }
-    *waits = lead;
-    tracing::info!(
-        leader,
-        place,
-        "standing by: another daemon leads, and this one takes over when it ends or is not heard of"
-    );
-    if let Err(error) = lock::write_standby_file(paths, leader) {
-        tracing::warn!(%error, "{} can't be written", paths.daemon_json().display());
-    }
-    systemd::standing_by(leader);
-}
-
 /// The configuration as it is now, for a daemon that has waited: what it read may be weeks old. `None`: what it read is in
 /// force until the file is as it should be.
 async fn newest_config(paths: &Paths, trust: &TrustGate, records: &Where) -> Result<Option<Loaded>, Failure> {
@@ -315,8 +169,8 @@ async fn newest_config(paths: &Paths, trust: &TrustGate, records: &Where) -> Res
         }
     };
     if newest.fleet.store != records.server {
-        let doing = "[store] was changed while this daemon stood by: it has to be started again".to_owned();
-        return Err(Failure::Io { doing, cause: std::io::Error::other("its records would be elsewhere") });
+        let doing = "[store] was changed while this daemon was a standby: start it again".to_owned();
+        return Err(Failure::Io { doing, cause: std::io::Error::other("its records are elsewhere now") });
     }
     Ok(Some(newest))
 }
@@ -385,7 +239,7 @@ async fn serve(
     (store, records): (Store, Where),
     (restored, alive): (crate::store::Restored, Option<AbortOnDropHandle<()>>),
     listener: interprocess::local_socket::tokio::Listener,
-    mut signals: Signals,
+    mut signals: ProcessSignals,
     began: std::time::Instant,
 ) -> Result<(), Failure> {
     // Before anything runs that could find them.
@@ -596,78 +450,5 @@ async fn signalled(signal: Signal, handle: &Handle, reload: &mpsc::Sender<Reload
                 .send(Message::ShutDown { reason: "signal".into(), now: again, answer: None })
                 .await;
         }
-    }
-}
-
-/// Catches what means nothing; the name of each comes through the channel.
-fn meaningless(
-    listen: &impl Fn(SignalKind) -> Result<tokio::signal::unix::Signal, Failure>,
-) -> Result<mpsc::Receiver<&'static str>, Failure> {
-    let (tell, told) = mpsc::channel(1);
-    for (number, name) in MEANINGLESS {
-        let mut caught = listen(SignalKind::from_raw(number))?;
-        let tell = tell.clone();
-        tokio::spawn(async move {
-            while caught.recv().await.is_some() {
-                let _ = tell.try_send(name); // one that waits is enough
-            }
-        });
-    }
-    Ok(told)
-}
-
-enum Signal {
-    Reload,
-    Meaningless(&'static str),
-    Stop { again: bool },
-}
-
-struct Signals {
-    hangup: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    /// Those that would end us without a word, and mean nothing to us.
-    meaningless: mpsc::Receiver<&'static str>,
-    stops: u32,
-}
-
-/// Signals whose default is to end the process (signal(7)). A file that grows over its limit and time that is
-/// used up (`SIGXFSZ`, `SIGXCPU`) are errors of the call that meets them; the others are for others. They are
-/// caught and not ignored: what is ignored is ignored by what we start, too. `SIGBUS` is not among them: the
-/// memory that it speaks of is gone, and a new life is right.
-const MEANINGLESS: [(i32, &str); 7] = [
-    (rustix::process::Signal::XFSZ.as_raw(), "SIGXFSZ"),
-    (rustix::process::Signal::XCPU.as_raw(), "SIGXCPU"),
-    (rustix::process::Signal::USR1.as_raw(), "SIGUSR1"),
-    (rustix::process::Signal::USR2.as_raw(), "SIGUSR2"),
-    (rustix::process::Signal::ALARM.as_raw(), "SIGALRM"),
-    (rustix::process::Signal::VTALARM.as_raw(), "SIGVTALRM"),
-    (rustix::process::Signal::PROF.as_raw(), "SIGPROF"),
-];
-
-impl Signals {
-    fn listen() -> Result<Self, Failure> {
-        let listen = |kind| {
-            signal(kind).map_err(|cause| Failure::Io { doing: "can't listen for signals".into(), cause })
-        };
-        Ok(Self {
-            hangup: listen(SignalKind::hangup())?,
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-            meaningless: meaningless(&listen)?,
-            stops: 0,
-        })
-    }
-
-    /// The next one. A second stop is one at once.
-    async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.hangup.recv() => return Signal::Reload,
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            Some(name) = self.meaningless.recv() => return Signal::Meaningless(name),
-        }
-        self.stops += 1;
-        Signal::Stop { again: self.stops > 1 }
     }
 }

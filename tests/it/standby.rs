@@ -52,7 +52,7 @@ fn a_standby_takes_over_and_says_until_then_who_leads() {
     let leader = first.path("state").display().to_string();
     let refused = second.run(&["status"]);
     let said = String::from_utf8_lossy(&refused.stderr);
-    assert!(!refused.status.success() && said.contains("stands by") && said.contains(&leader), "{said}");
+    assert!(!refused.status.success() && said.contains("is a standby") && said.contains(&leader), "{said}");
     let (code, told) = health(&second);
     assert!(code == Some(0) && told.contains("standing by") && told.contains(&leader), "{told}");
     // given up in order, the lead is free at once

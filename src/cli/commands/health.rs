@@ -59,7 +59,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &HealthArgs) -> Result<Outcome, F
             report.warnings = warnings(&health);
             report.leader = health.leader.filter(|_| standby.is_some());
             if let (Some(last), None) = (&standby, &report.leader) {
-                let what = format!("no daemon leads; the last one was {last}");
+                let what = format!("no daemon leads; the last leader was {last}");
                 report.problems.push(Problem { agent_id: None, what });
             }
         }

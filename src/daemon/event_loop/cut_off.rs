@@ -21,7 +21,7 @@ impl EventLoop {
             let runs = runs.len();
             tracing::error!(
                 runs,
-                "the database is not heard of, so another daemon may lead soon: programs are stopped"
+                "the database has not answered for 14 s, so another daemon may take the lead soon: stopping programs"
             );
         }
         let since = *self.cut_off.since.get_or_insert_with(Instant::now);

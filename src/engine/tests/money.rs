@@ -337,33 +337,19 @@ fn a_run_that_goes_on_is_not_a_new_one() {
 
 #[test]
 fn what_is_not_real_says_nothing_of_the_agent() {
+    let rehearsal =
+        || Command::Run { agent: id("a"), query: None, params: ParamValues::new(), mode: RunMode::Rehearsal };
     let spec = || thinker("a", |spec| spec.circuit.open_after = 1);
     let mut bench = Bench::new(&[spec()]);
     bench.begin(0).fail(ErrorKind::Auth);
     assert!(bench.said().iter().any(|line| line.contains("circuit")));
-    bench
-        .ok(Command::Run {
-            agent: id("a"),
-            query: None,
-            params: ParamValues::new(),
-            mode: RunMode::Rehearsal,
-        })
-        .begin(0)
-        .complete();
+    bench.ok(rehearsal()).begin(0).complete();
     let said = bench.said();
     assert!(!said.iter().any(|line| line.contains("circuit")), "{said:?}");
     assert_eq!(bench.state("a").record.counters.errors_in_row, 1);
     let mut bench = Bench::new(&[spec()]);
     bench.begin(0).complete().quietly();
-    bench
-        .ok(Command::Run {
-            agent: id("a"),
-            query: None,
-            params: ParamValues::new(),
-            mode: RunMode::Rehearsal,
-        })
-        .begin(0)
-        .fail(ErrorKind::Auth);
+    bench.ok(rehearsal()).begin(0).fail(ErrorKind::Auth);
     let said = bench.said();
     assert!(!said.iter().any(|line| line.contains("circuit")), "{said:?}");
     let mut bench = Bench::new(&[thinker("a", |spec| spec.overlap = Overlap::CancelPrevious)]);
