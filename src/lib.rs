@@ -42,6 +42,8 @@ pub mod export;
 pub mod runner;
 // The client's side of the wire.
 pub mod client;
+// What needs a person, and in which order.
+pub mod overview;
 // The shell: the only place where decisions, durability and effects meet.
 pub mod daemon;
 // What a person types and sees.

@@ -2,6 +2,7 @@
 use super::args::{ColorWhen, Global};
 use super::exit::Failure;
 use super::render::{self, Screen};
+use super::respondent::Respondent;
 use crate::client::{Address, Connection, Timeouts};
 use crate::config::{Context, Paths, RejectedFor};
 use crate::store::Where;
@@ -21,6 +22,8 @@ pub(super) struct App {
     /// Columns of standard error, if it is a terminal.
     stderr_width: Option<usize>,
     pub(super) out: io::BufWriter<io::Stdout>,
+    /// No daemon runs: its records answered.
+    pub(super) is_at_rest: bool,
 }
 
 impl App {
@@ -48,6 +51,7 @@ impl App {
             stderr_color: color(anstream::AutoStream::choice(&io::stderr())),
             stderr_width: io::stderr().is_terminal().then(render::terminal_width),
             out: io::BufWriter::new(stdout),
+            is_at_rest: false,
         }
     }
 
@@ -90,6 +94,20 @@ impl App {
 
     pub(super) fn connect(&mut self) -> Result<Connection, Failure> {
         Ok(Connection::open(&self.address()?, Timeouts::default())?)
+    }
+
+    /// Whoever answers questions that change nothing. That it is not the daemon is said on standard error.
+    pub(super) fn reading(&mut self) -> Result<Respondent, Failure> {
+        let found = Respondent::find(&self.address()?, self.paths()?)?;
+        if let Respondent::Records(records) = &found {
+            let since = records.down_since.map_or(String::new(), |at| {
+                format!(" since {} or later ({})", self.screen.short_local(at), self.screen.relative(at))
+            });
+            let end = if records.clean { "" } else { ", and it did not end in order" };
+            self.note(&format!("the daemon is not running{since}{end}; what follows is from its records"));
+            self.is_at_rest = true;
+        }
+        Ok(found)
     }
 
     /// Standard output, as it is.

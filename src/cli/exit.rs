@@ -11,6 +11,9 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// The daemon can't be reached.
+pub const UNREACHABLE: u8 = 3;
+
 /// How a command that did its work ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -160,7 +163,7 @@ impl Failure {
             Self::State(refusal) => refusal.code,
             Self::BrokenPipe => 141,
             Self::Client(error) => match error {
-                ClientError::Unreachable { .. } | ClientError::Vanished { .. } => 3,
+                ClientError::Unreachable { .. } | ClientError::Vanished { .. } => UNREACHABLE,
                 ClientError::Foreign { .. } => 77,
                 ClientError::TimedOut { .. } => 7,
                 ClientError::Protocol { .. } | ClientError::Garbled { .. } => 8,

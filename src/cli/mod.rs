@@ -8,6 +8,7 @@ mod demo;
 mod exit;
 mod manual;
 mod render;
+mod respondent;
 mod service;
 mod when;
 
@@ -47,6 +48,11 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     };
     let result = result.and_then(|outcome| app.flush().map(|()| outcome));
     match result {
+        // it answered, and yet a script has to know that nothing runs
+        Ok(Outcome::Done | Outcome::Negative) if app.is_at_rest => {
+            app.note("hint: `bgagent daemon` starts it, or `systemctl --user start bgagent`");
+            ExitCode::from(exit::UNREACHABLE)
+        }
         Ok(outcome) => ExitCode::from(outcome.code()),
         Err(failure) => {
             let _ = app.flush();
@@ -97,7 +103,7 @@ fn dispatch(app: &mut App, command: Command) -> Result<Outcome, Failure> {
         Command::Notify(command) => c::notify::run(app, &command),
         Command::Tool(command) => c::tool::run(app, &command),
         Command::Archive(command) => c::archive::run(app, &command),
-        Command::Approvals => c::approvals::run(app),
+        Command::Approvals(args) => c::approvals::run(app, &args),
         Command::Approve(args) => c::decide::run(app, &args, true),
         Command::Deny(args) => c::decide::run(app, &args, false),
         Command::Incidents(args) => c::incidents::run(app, &args),

@@ -21,6 +21,7 @@ mod offline;
 mod open_files;
 mod outbox;
 mod pings;
+mod reading;
 mod retention;
 mod services;
 mod session;
@@ -34,4 +35,5 @@ mod watch;
 
 pub use lock::DaemonFile;
 pub use offline::{Refusal, move_records, reset, restore};
+pub use reading::Records;
 pub use start::{DaemonOptions, run};

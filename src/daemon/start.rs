@@ -216,7 +216,7 @@ async fn read_config(paths: &Paths, trust: &TrustGate) -> Result<Loaded, Failure
 }
 
 /// What the log has of the runs that agents with a join wait for.
-async fn arrivals(store: &Store, fleet: &Fleet) -> Result<Vec<(AgentId, Event)>, Failure> {
+pub(super) async fn arrivals(store: &Store, fleet: &Fleet) -> Result<Vec<(AgentId, Event)>, Failure> {
     let joins = fleet.agents.iter().filter_map(|agent| match &agent.schedule {
         Schedule::Join(join) => Some((agent.id.clone(), join.clone())),
         _ => None,
@@ -275,7 +275,12 @@ async fn serve(
         backfills: restored.backfills,
         newest_run: restored.newest_run,
     };
-    let started = Fact::DaemonStarted { version: env!("CARGO_PKG_VERSION").into(), pid: std::process::id() };
+    let started = Fact::DaemonStarted {
+        version: env!("CARGO_PKG_VERSION").into(),
+        pid: std::process::id(),
+        down_since: restored.newest_event_at,
+        clean: restored.newest_event_at.is_none() || !restored.unclean,
+    };
     let seed = seed(now.wall);
     let (engine, first) = Engine::restore(now, seed, fleet.clone(), known, started);
 

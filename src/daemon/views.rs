@@ -1,11 +1,16 @@
 //! From the words inside to the words on the wire. The only place that knows both.
+pub(super) mod approvals;
+pub(super) mod slots;
+
 use crate::child::groups::GroupSupport;
 use crate::daemon::inbox::Answer;
 use crate::domain::*;
-use crate::engine::{AgentNow, BackfillNow, BudgetLeft, ChangedAgent, ComingSlot, Engine, Refusal, Reply};
+use crate::engine::{
+    AgentNow, BackfillNow, BudgetLeft, ChangedAgent, ComingSlot, Engine, OpenIncidents, Refusal, Reply,
+};
 use crate::export::ExportStanding;
 use crate::protocol::*;
-use crate::store::{LedgerRow, OutboxTarget, OutputPage, RunRow, StepRow};
+use crate::store::{LedgerRow, OutboxTarget, OutputPage, RunEnd, RunRow, StepRow};
 use crate::tools::mcp::{Difference, PinChange, PinState, ServerTool};
 use crate::tools::{ToolError, ToolInfo};
 use jiff::Timestamp;
@@ -16,6 +21,9 @@ use std::path::Path;
 
 /// Runs in the strip of `status`.
 const STRIP: usize = 30;
+
+/// Characters of a result or an error in a brief list.
+const BRIEF: usize = 200;
 
 /// The answer to a command. `seq` is the newest event when it was done.
 pub(super) fn answer(
@@ -40,14 +48,9 @@ pub(super) fn answer(
         Reply::WillSkip { agent, slot, changed } => {
             Ok(json!({"slot": slot, "changed": changed, "agent_id": agent}))
         }
-        Reply::Decided { run, agent, wanted, approved: _ } => serde_json::to_value(ApprovalView {
-            id: wanted.id.clone(),
-            agent_id: agent,
-            run_id: run,
-            requested_at: None,
-            tool: wanted.tool.clone(),
-            args: serde_json::from_str(&wanted.args).unwrap_or_default(),
-        }),
+        Reply::Decided { run, agent, wanted, approved: _ } => {
+            serde_json::to_value(approvals::asked(run, agent, &wanted))
+        }
         Reply::Incident(record) => serde_json::to_value(incident(&record)),
         Reply::Reloaded { added, changed, removed } => serde_json::to_value(ReloadView {
             changed: !(added.is_empty() && changed.is_empty() && removed.is_empty()),
@@ -268,7 +271,25 @@ pub(super) fn agent(now: &AgentNow) -> AgentView {
         silent_since: now.silent.map(|(since, _)| since),
         silent_until: now.silent.map(|(_, until)| until),
         backfill: now.backfill.as_ref().map(open_backfill),
+        circuit_until: now.record.circuit.map(|circuit| circuit.until),
+        open_incidents: incident_counts(now.incidents),
+        recent: Vec::new(),
     }
+}
+
+/// The newest runs of an agent, oldest first.
+pub(super) fn strip(newest_first: Vec<RunEnd>) -> Vec<RecentRun> {
+    let view = |end: RunEnd| RecentRun {
+        run_id: end.run,
+        status: end.status,
+        duration_ms: end.duration.map_or(0, millis),
+    };
+    newest_first.into_iter().rev().map(view).collect()
+}
+
+fn incident_counts(open: OpenIncidents) -> IncidentCounts {
+    let OpenIncidents { critical, warning, acknowledged } = open;
+    IncidentCounts { critical, warning, acknowledged }
 }
 
 /// The engine may have last looked at the clock before midnight.
@@ -327,7 +348,7 @@ pub(super) fn detail(now: &AgentNow, next: &[ComingSlot], history: &History, pat
         error: row.error.clone(),
     });
     AgentDetail {
-        agent: agent(now),
+        agent: AgentView { recent, ..agent(now) },
         runs: runs_what(&now.spec),
         next_slots: if now.record.desired == Desired::Stopped {
             Vec::new()
@@ -343,10 +364,8 @@ pub(super) fn detail(now: &AgentNow, next: &[ComingSlot], history: &History, pat
             .as_ref()
             .filter(|row| row.is_all_well() && now.record.last_run.as_ref().is_some_and(|last| !last.kept))
             .map(|row| AllWellView { since: row.first, until: row.last, count: row.count }),
-        recent,
         in_flight: now.live.iter().map(claim).collect(),
         slots_24h: history.verdicts.clone(),
-        circuit_until: now.record.circuit.map(|circuit| circuit.until),
         settings: settings(&now.spec),
         incidents: history.incidents.iter().map(incident).collect(),
         limits: history.limits.clone(),
@@ -552,6 +571,16 @@ pub(super) fn run(row: &RunRow) -> RunView {
     }
 }
 
+/// A run in a list, with the beginning of what it said.
+pub(super) fn brief_run(row: &RunRow) -> RunView {
+    let mut view = run(row);
+    view.result = view.result.map(|text| shortened(&text, LengthUnit::Chars, BRIEF).into_owned());
+    if let Some(error) = &mut view.error {
+        error.message = shortened(&error.message, LengthUnit::Chars, BRIEF).into_owned();
+    }
+    view
+}
+
 /// Output of a run.
 pub(super) fn output(row: &RunRow, page: OutputPage) -> OutputView {
     OutputView {
@@ -605,18 +634,6 @@ pub(super) fn step(row: StepRow) -> StepView {
         args: row.args,
         duration_ms: row.took_ms,
         step: row.step,
-    }
-}
-
-/// A call that waits for a person.
-pub(super) fn approval(record: ApprovalRecord) -> ApprovalView {
-    ApprovalView {
-        id: record.wanted.id,
-        agent_id: Some(record.agent),
-        run_id: record.run,
-        requested_at: Some(record.requested_at),
-        tool: record.wanted.tool,
-        args: serde_json::from_str(&record.wanted.args).unwrap_or_default(),
     }
 }
 

@@ -29,6 +29,10 @@ pub enum Fact {
         version: String,
         /// Its process.
         pid: u32,
+        /// The last that is known of the daemon before it; `None`: there was none.
+        down_since: Option<Timestamp>,
+        /// The daemon before it closed its records; false: it was killed, or the machine went down.
+        clean: bool,
     },
     /// The daemon goes down; no fact of this life follows but ends of runs, and what those start: that is
     /// claimed, and begins in the next life.

@@ -100,6 +100,12 @@ impl RunId {
         Self(uuid::Builder::from_unix_timestamp_millis(ms, &bytes).into_uuid())
     }
 
+    /// The least id of a run that is made at this instant, or later.
+    pub fn first_at(instant: jiff::Timestamp) -> Self {
+        let ms = u64::try_from(instant.as_millisecond()).unwrap_or(0);
+        Self(uuid::Builder::from_unix_timestamp_millis(ms, &[0; 10]).into_uuid())
+    }
+
     /// The time within it, in milliseconds since 1970 (RFC 9562, section 5.7).
     pub fn unix_ms(&self) -> i64 {
         let mut bytes = [0; 8];

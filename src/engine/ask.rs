@@ -38,6 +38,19 @@ pub struct AgentNow {
     pub out_of_budget: Option<(Timestamp, String)>,
     /// That it is late, or that a run of it is slow, in words.
     pub overdue: Vec<String>,
+    /// Its open incidents, in numbers.
+    pub incidents: OpenIncidents,
+}
+
+/// Open incidents, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenIncidents {
+    /// Critical ones that nobody has acknowledged.
+    pub critical: u64,
+    /// Warnings that nobody has acknowledged.
+    pub warning: u64,
+    /// Those that a person has acknowledged.
+    pub acknowledged: u64,
 }
 
 /// A backfill that is under way.
@@ -222,6 +235,29 @@ impl Engine {
             backfill: self.backfill_of(&state.spec.id),
             out_of_budget: self.out_of_budget(&state.spec),
             overdue: self.overdue(&state.spec.id),
+            incidents: self.open_incidents(&state.spec.id),
+        }
+    }
+
+    fn open_incidents(&self, agent: &AgentId) -> OpenIncidents {
+        let mut open = OpenIncidents::default();
+        let known = self.by_id.get(agent).and_then(|index| self.incidents.get(index));
+        for incident in known.into_iter().flat_map(BTreeMap::values).filter(|incident| incident.is_open()) {
+            match (incident.acked_at, incident.severity) {
+                (Some(_), _) => open.acknowledged += 1,
+                (None, Severity::Critical) => open.critical += 1,
+                (None, Severity::Warning) => open.warning += 1,
+            }
+        }
+        open
+    }
+
+    /// Until when a run waits for a person, by the wall clock as it goes now; `None`: for as long as it takes, or it
+    /// does not wait.
+    pub fn waits_until(&self, run: RunId, now: Now) -> Option<Timestamp> {
+        match self.runs.get(&run)?.place {
+            Place::Waiting(Some(until)) => now.wall.checked_add(until - now.mono).ok(),
+            _ => None,
         }
     }
 }

@@ -39,7 +39,7 @@ mod trigger;
 #[cfg(test)]
 mod tests;
 
-pub use ask::{AgentNow, BackfillNow, ComingSlot, FleetNow};
+pub use ask::{AgentNow, BackfillNow, ComingSlot, FleetNow, OpenIncidents};
 pub use budget::BudgetLeft;
 pub use exchange::{
     Action, BackfillWish, ChangedAgent, Command, Decision, Input, PauseEnd, Refusal, Reply, Reservation,

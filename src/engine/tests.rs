@@ -552,7 +552,7 @@ impl Bench {
 }
 
 fn started() -> Fact {
-    Fact::DaemonStarted { version: "1".into(), pid: 1 }
+    Fact::DaemonStarted { version: "1".into(), pid: 1, down_since: None, clean: true }
 }
 
 mod active_times;

@@ -115,6 +115,9 @@ methods! {
             NextSlots = "next_slots" (NextParams) -> Vec<SlotView>;
             /// What became of a slot, in one sentence.
             ExplainSlot = "explain_slot" (ExplainParams) -> Explanation;
+            /// What became of the slots of a time: records of the ledger, by agent and slot. Slots beside each other with one
+            /// verdict and cause share a record.
+            ListSlots = "list_slots" (ListSlotsParams) -> Vec<SlotRecordView>;
         }
         in_turn {
             /// Makes a stopped agent active; resumes a paused one.
@@ -136,7 +139,7 @@ methods! {
             /// Runs that were, and that are, newest first.
             ListRuns = "list_runs" (ListRunsParams) -> Vec<RunView>;
             /// One run, with its events, its output and its conversation.
-            GetRun = "get_run" (RunIdParams) -> RunDetail;
+            GetRun = "get_run" (GetRunParams) -> RunDetail;
             /// Output of one run.
             GetRunOutput = "get_run_output" (OutputParams) -> OutputView;
         }
@@ -197,7 +200,7 @@ methods! {
         at_once {}
         beside {
             /// Tool calls that wait for a person.
-            ListApprovals = "list_approvals" (NoParams) -> Vec<ApprovalView>;
+            ListApprovals = "list_approvals" (ListApprovalsParams) -> Vec<ApprovalView>;
             /// Problems that are open.
             ListIncidents = "list_incidents" (ListIncidentsParams) -> Vec<IncidentView>;
             /// What an agent remembers.

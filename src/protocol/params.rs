@@ -1,5 +1,5 @@
 //! What each method takes. Unknown fields are ignored (section 10).
-use crate::domain::{ParamValues, TellOn, described, words};
+use crate::domain::{Described, ParamValues, Shape, TellOn, described, words};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -7,6 +7,32 @@ use std::collections::BTreeMap;
 
 use super::envelope::call_line;
 use super::method::Method;
+
+/// By what usage is summed up: a word, or several in an array.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum UsageGroups {
+    /// By one thing.
+    One(String),
+    /// By a time, and then by agent or model.
+    Several(Vec<String>),
+}
+
+impl UsageGroups {
+    /// The words.
+    pub fn words(&self) -> Vec<&str> {
+        match self {
+            Self::One(word) => vec![word],
+            Self::Several(words) => words.iter().map(String::as_str).collect(),
+        }
+    }
+}
+
+impl Described for UsageGroups {
+    fn shape() -> Shape {
+        Shape::Plain("string, or array of strings")
+    }
+}
 
 /// The line (with its end) that calls method `M`.
 pub fn call<M: Method>(id: u64, params: &M::Params) -> String {
@@ -115,6 +141,38 @@ described! {
         /// Names of agents, or globs. None: all agents.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub agents: Vec<String>,
+        /// With so many of its newest runs each, in `recent`; at most 60. Left out unless it is given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub recent: Option<u64>,
+    }
+
+    /// Which records of the ledger to list, by agent and slot.
+    #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+    pub struct ListSlotsParams {
+        /// Names of agents, or globs. None: all agents.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub agents: Vec<String>,
+        /// Slots at or after this instant. A day ago unless it is given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub from: Option<Timestamp>,
+        /// Slots at or before this instant. Now unless it is given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub to: Option<Timestamp>,
+        /// At most so many records. 1,000 unless it is given; at most 10,000.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub limit: Option<u64>,
+        /// Go on after this record: the last one of the answer before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub after: Option<SlotPosition>,
+    }
+
+    /// Where a record stands in the ledger.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct SlotPosition {
+        /// Name of its agent.
+        pub agent_id: String,
+        /// Its first slot.
+        pub first: Timestamp,
     }
 
     /// Which events to stream.
@@ -230,11 +288,20 @@ described! {
         pub request_id: Option<String>,
     }
 
-    /// A run.
-    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-    pub struct RunIdParams {
+    /// A run, and how much of it.
+    #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+    pub struct GetRunParams {
         /// Id of the run, or the end of it (at least 4 digits).
         pub run_id: String,
+        /// Without its events and its output: those are read by `stream_agent_events` and `get_run_output`.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub brief: bool,
+        /// Entries of its journal after this one (`n`). From the beginning unless it is given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub steps_after: Option<u64>,
+        /// At most so many entries of its journal. All unless it is given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub steps_limit: Option<u64>,
     }
 
     /// Which runs to list, newest first.
@@ -243,9 +310,27 @@ described! {
         /// Only runs of this agent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub agent_id: Option<String>,
+        /// Only runs of these agents: names, or globs. Instead of `agent_id`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub agents: Vec<String>,
         /// Only runs with this status: a word of [`crate::domain::RunStatus`].
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub status: Option<String>,
+        /// Only runs with one of these statuses. Instead of `status`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub statuses: Vec<String>,
+        /// Only runs that were claimed before this one: the `run_id` of the last one of the answer before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub before: Option<String>,
+        /// Only runs that were claimed at or after this instant.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub since: Option<Timestamp>,
+        /// Only runs that were claimed at or before this instant.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub until: Option<Timestamp>,
+        /// Results and errors cut to their first 200 characters.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub brief: bool,
         /// At most so many. 20 unless it is given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub limit: Option<u64>,
@@ -298,9 +383,10 @@ described! {
         /// Only of this many days, today included. All that is kept unless it is given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub days: Option<u32>,
-        /// Sum up by `agent`, `model` or `day`. By `agent` unless it is given.
+        /// Sum up by `agent`, `model`, `day` or `hour`; or by a time and whose it was: `["hour", "agent"]`. By `agent` unless
+        /// it is given. By hour, what a run used counts in the hour in which it ended.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        pub by: Option<String>,
+        pub by: Option<UsageGroups>,
     }
 
     /// How to end the daemon.
@@ -372,6 +458,20 @@ described! {
     #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
     pub struct ListIncidentsParams {
         /// Also those that have ended.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub all: bool,
+        /// Only those that were last seen at or after this instant.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub since: Option<Timestamp>,
+        /// At most so many, the newest. 1,000 unless it is given; at most 10,000.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub limit: Option<u64>,
+    }
+
+    /// Which calls that need a person to list.
+    #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+    pub struct ListApprovalsParams {
+        /// Also those that were decided, the newest 100 of them.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         pub all: bool,
     }

@@ -9,6 +9,7 @@ const LOOKING: &[&str] = &[
     "get_agent_status",
     "next_slots",
     "explain_slot",
+    "list_slots",
     "list_runs",
     "get_run",
     "get_run_output",

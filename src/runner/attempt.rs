@@ -428,9 +428,20 @@ impl Attempt<'_> {
             (End::Exited(code), _) if !check.expect.is_empty() && ran.is_executed() => {
                 first_unmet(&check.expect, &ran.as_found(*code))
             }
+            (End::Exited(code), Some(error)) => Some(match last_line(&ran.stdout) {
+                // many programs say what is wrong on standard output
+                Some(line) if last_line(&ran.stderr).is_none() => format!("exit status {code}: {line}"),
+                _ => error.message,
+            }),
             (_, error) => error.map(|error| error.message),
         }
     }
+}
+
+/// The last line of a text that says something.
+fn last_line(text: &str) -> Option<String> {
+    let line = text.lines().rfind(|line| !line.trim().is_empty())?;
+    Some(super::output::shorten(line.trim(), 300))
 }
 
 /// What came of a tool call.

@@ -4,11 +4,13 @@
 //! when [`Store::commit`] returns; events become visible to readers only then.
 mod apply;
 mod archive;
+mod at_rest;
 mod backfill;
 mod chains;
 mod error;
 mod follow;
 mod health;
+mod history;
 mod lead_time;
 mod mark;
 mod meta;
@@ -35,6 +37,7 @@ mod tests;
 pub use chains::EventOutcome;
 pub use error::StoreError;
 pub use health::{read_health, read_trusted_servers};
+pub use history::{HourUsed, RunEnd};
 pub use mark::HOLDER_BYTES;
 pub use place::Where;
 pub use reader::Reader;
@@ -96,6 +99,18 @@ impl Store {
         let readers = Arc::new(Readers::of(Box::new(place.clone())));
         let file = sqlite::FileWriter::new(opened, place, readers.clone(), BUSY_TIMEOUT);
         Self::start(Box::new(file), readers, newest).map(|store| (store, restored))
+    }
+
+    /// The records, to be read while no daemon has them. Nothing is changed, and a commit gets [`StoreError::Closed`].
+    /// `None`: there are none.
+    pub fn open_to_read(place: &Where) -> Result<Option<(Self, Restored)>, StoreError> {
+        let Some(reader) = health::to_read(place)? else { return Ok(None) };
+        let restored = reader.ask("reading what was", read::restored)?;
+        let readers = Readers::of(Box::new(at_rest::AtRest(place.clone())));
+        let (jobs, _) = mpsc::channel(1);
+        let (_, newest) = watch::channel(reader.newest()?);
+        let (_, outbox) = watch::channel(0);
+        Ok(Some((Self { jobs, newest, outbox, readers: Arc::new(readers), lead: None }, restored)))
     }
 
     fn open_on_server(spec: &StoreSpec, place: &Where) -> Result<(Self, Restored), StoreError> {

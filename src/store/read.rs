@@ -2,8 +2,8 @@
 use super::apply::AGENT_COLUMNS;
 use super::error::StoreError;
 use super::rows::{agent_id, instant, maybe, maybe_run, run_id, usage_of, word};
-use super::sql::{Scope, Sql, SqlResult, SqlRow, Value, odd, params};
-use super::{FoundRun, LedgerRow, OutputPage, Restored, RunFilter, RunRow, Stats, UsageBy};
+use super::sql::{Scope, Sql, SqlResult, SqlRow, odd, params};
+use super::{FoundRun, LedgerRow, OutputPage, Restored, RunRow, Stats, UsageBy};
 use crate::domain::*;
 use crate::store::reader::Reader;
 use crate::store::retention::ANSWERS_KEPT;
@@ -13,26 +13,6 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 impl Reader {
-    /// Runs, newest first.
-    pub fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRow>, StoreError> {
-        let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
-        let agent = filter.agent.as_ref().map(AgentId::as_str);
-        let status = filter.status.map(RunStatus::as_str);
-        self.ask("reading runs", |db| {
-            let limit = Value::Integer(limit);
-            let (wanted, values) = match (agent, status) {
-                (None, None) => ("id IS NOT NULL", vec![limit]),
-                (Some(agent), None) => ("agent = ?2", vec![limit, Value::Text(agent)]),
-                (None, Some(status)) => ("status = ?2", vec![limit, Value::Text(status)]),
-                (Some(agent), Some(status)) => {
-                    ("agent = ?2 AND status = ?3", vec![limit, Value::Text(agent), Value::Text(status)])
-                }
-            };
-            let sql = format!("SELECT {RUN_COLUMNS} FROM runs WHERE {wanted} ORDER BY id DESC LIMIT ?1");
-            db.rows(&sql, &values, run_row)
-        })
-    }
-
     /// The result of the newest run of an agent that completed; not of rehearsals and replays, and not
     /// one that a person had forgotten.
     pub fn last_result(&self, agent: &AgentId) -> Result<Option<LastResult>, StoreError> {
@@ -185,12 +165,23 @@ impl Reader {
 
     /// Incidents: open ones, or also those that ended; newest first.
     pub fn incidents(&self, ended_too: bool, limit: usize) -> Result<Vec<IncidentRecord>, StoreError> {
+        self.incidents_since(ended_too, None, limit)
+    }
+
+    /// The same, of those that were seen at or after an instant.
+    pub fn incidents_since(
+        &self,
+        ended_too: bool,
+        since: Option<Timestamp>,
+        limit: usize,
+    ) -> Result<Vec<IncidentRecord>, StoreError> {
         let wanted =
             if ended_too { "opened_at IS NOT NULL" } else { "opened_at IS NOT NULL AND resolved_at IS NULL" };
+        let since = since.map_or(i64::MIN, to_micros);
         self.ask("reading incidents", |db| {
             let sql =
-                format!("SELECT {INCIDENT_COLUMNS} FROM incidents WHERE {wanted} ORDER BY id DESC LIMIT ?1");
-            db.rows(&sql, params![i64::try_from(limit).unwrap_or(i64::MAX)], incident_row)
+                format!("SELECT {INCIDENT_COLUMNS} FROM incidents WHERE {wanted} AND seen_at >= ?2 ORDER BY id DESC LIMIT ?1");
+            db.rows(&sql, params![i64::try_from(limit).unwrap_or(i64::MAX), since], incident_row)
         })
     }
 
@@ -466,7 +457,7 @@ fn agent_row(row: &SqlRow<'_>) -> SqlResult<AgentRecord> {
     })
 }
 
-fn ledger_row(row: &SqlRow<'_>) -> SqlResult<LedgerRow> {
+pub(super) fn ledger_row(row: &SqlRow<'_>) -> SqlResult<LedgerRow> {
     let run = maybe_run(row, 5)?;
     Ok(LedgerRow {
         first: instant(row, 0)?,

@@ -1,7 +1,7 @@
 //! What is recorded of runs that a model carries out: to SQL and back.
 use super::UsageBy;
 use super::error::StoreError;
-use super::types::StepRow;
+use super::types::{DecidedApproval, StepRow};
 use crate::domain::*;
 use crate::store::reader::Reader;
 use crate::store::rows::{agent_id, instant, run_id, text, usage_of};
@@ -239,10 +239,22 @@ pub(super) fn feed_kept(db: &Sql, source: &str, kept: &KeptFeed) -> SqlResult<()
 impl Reader {
     /// The journal of a run, in order.
     pub fn steps(&self, run: RunId) -> Result<Vec<StepRow>, StoreError> {
+        self.steps_after(run, None, usize::MAX)
+    }
+
+    /// The first so many entries of the journal of a run that follow entry `after`.
+    pub fn steps_after(
+        &self,
+        run: RunId,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<StepRow>, StoreError> {
+        let after = after.map_or(-1, |after| i64::try_from(after).unwrap_or(i64::MAX));
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.ask("reading a journal", |db| {
             db.rows(
-                "SELECT n, at, tool, args, coalesce(took, 0), body FROM steps WHERE run = ?1 ORDER BY n",
-                params![run.as_bytes().as_slice()],
+                "SELECT n, at, tool, args, coalesce(took, 0), body FROM steps WHERE run = ?1 AND n > ?2 ORDER BY n LIMIT ?3",
+                params![run.as_bytes().as_slice(), after, limit],
                 step_row,
             )
         })
@@ -345,6 +357,26 @@ impl Reader {
         })
     }
 
+    /// Calls that waited for a person and were decided, newest first.
+    pub fn decided_approvals(&self, limit: usize) -> Result<Vec<DecidedApproval>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.ask("reading approvals", |db| {
+            let sql = format!(
+                "SELECT {APPROVAL_COLUMNS}, decided_at, approved, decided_by, reason FROM approvals
+                 WHERE decided_at IS NOT NULL ORDER BY decided_at DESC, id LIMIT ?1"
+            );
+            db.rows(&sql, params![limit], |row| {
+                Ok(DecidedApproval {
+                    record: approval_row(row)?,
+                    at: instant(row, 7)?,
+                    approved: row.get::<Option<i64>>(8)?.unwrap_or(0) != 0,
+                    by: row.get(9)?,
+                    reason: row.get(10)?,
+                })
+            })
+        })
+    }
+
     /// What is held for requests under way.
     pub fn holds(&self) -> Result<Vec<HoldRecord>, StoreError> {
         self.ask("reading what is held", holds)
@@ -375,15 +407,22 @@ fn column(by: UsageBy) -> &'static str {
     }
 }
 
+const APPROVAL_COLUMNS: &str = "id, run, agent, call, tool, args, requested_at";
+
 fn approvals(db: &Sql) -> SqlResult<Vec<ApprovalRecord>> {
-    db.rows("SELECT id, run, agent, call, tool, args, requested_at FROM approvals WHERE decided_at IS NULL ORDER BY requested_at, id", &[], |row| {
-        let call = usize::try_from(row.get::<i64>(3)?).unwrap_or(usize::MAX);
-        Ok(ApprovalRecord {
-            wanted: ApprovalWanted { id: row.get(0)?, call, tool: row.get(4)?, args: row.get(5)? },
-            run: run_id(row, 1)?,
-            agent: agent_id(row, 2)?,
-            requested_at: instant(row, 6)?,
-        })
+    let sql = format!(
+        "SELECT {APPROVAL_COLUMNS} FROM approvals WHERE decided_at IS NULL ORDER BY requested_at, id"
+    );
+    db.rows(&sql, &[], approval_row)
+}
+
+fn approval_row(row: &SqlRow<'_>) -> SqlResult<ApprovalRecord> {
+    let call = usize::try_from(row.get::<i64>(3)?).unwrap_or(usize::MAX);
+    Ok(ApprovalRecord {
+        wanted: ApprovalWanted { id: row.get(0)?, call, tool: row.get(4)?, args: row.get(5)? },
+        run: run_id(row, 1)?,
+        agent: agent_id(row, 2)?,
+        requested_at: instant(row, 6)?,
     })
 }
 

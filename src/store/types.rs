@@ -138,12 +138,25 @@ pub struct RunRow {
 /// Which runs.
 #[derive(Debug, Clone, Default)]
 pub struct RunFilter {
-    /// Of this agent.
-    pub agent: Option<AgentId>,
-    /// With this status.
-    pub status: Option<RunStatus>,
+    /// Of these agents. Empty: of all.
+    pub agents: Vec<AgentId>,
+    /// With one of these statuses. Empty: with any.
+    pub statuses: Vec<RunStatus>,
+    /// Claimed before this one.
+    pub before: Option<RunId>,
+    /// Claimed at or after this instant.
+    pub since: Option<Timestamp>,
+    /// Claimed at or before this instant.
+    pub until: Option<Timestamp>,
     /// At most so many, newest first.
     pub limit: usize,
+}
+
+impl RunFilter {
+    /// The newest so many runs of one agent.
+    pub fn newest_of(agent: AgentId, limit: usize) -> Self {
+        Self { agents: vec![agent], limit, ..Self::default() }
+    }
 }
 
 /// What a text that should be a run id stands for.
@@ -179,6 +192,30 @@ impl LedgerRow {
     pub fn is_all_well(&self) -> bool {
         self.verdict == Verdict::Ran && self.run.is_none() && self.cause == ALL_WELL
     }
+}
+
+/// A record of the ledger, whose it is, and how its run stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LedgerEntry {
+    /// Whose.
+    pub agent: AgentId,
+    /// The record.
+    pub row: LedgerRow,
+    /// Its run, if it has one that is still kept.
+    pub run: Option<LedgerRun>,
+}
+
+/// How the run of a record of the ledger stands.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LedgerRun {
+    /// Its status.
+    pub status: RunStatus,
+    /// When its first attempt began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// How long it took.
+    pub duration: Option<SignedDuration>,
 }
 
 /// Output of a run.
@@ -218,6 +255,21 @@ pub struct AskedCall {
     /// The call still waits.
     pub is_open: bool,
     /// It may be made. False as long as it waits.
+    pub approved: bool,
+    /// Who decided, where that is known.
+    pub by: Option<String>,
+    /// What was said to it.
+    pub reason: Option<String>,
+}
+
+/// A call that waited for a person, and what was decided.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DecidedApproval {
+    /// What was asked.
+    pub record: ApprovalRecord,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// It may be made.
     pub approved: bool,
     /// Who decided, where that is known.
     pub by: Option<String>,
@@ -318,6 +370,15 @@ pub enum UsageBy {
     Model,
     /// By day, in UTC.
     Day,
+}
+
+/// Whose usage is, within a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UsageOf {
+    /// Of each agent.
+    Agent,
+    /// Of each model.
+    Model,
 }
 
 /// What `bgagent health` reads without a daemon.

@@ -162,6 +162,14 @@ impl Tools {
         Ok(offers)
     }
 
+    /// What a call may do, at the worst; `None`: there is no such tool. Of a tool of an MCP server, what the configuration says.
+    pub fn effect_of(&self, name: &str, args: &Value) -> Option<Effect> {
+        if let Some((server, tool)) = self.of_server(name) {
+            return self.servers.configured_effect(server, tool);
+        }
+        self.entries.get(name).map(|entry| entry.info.effect_of(args))
+    }
+
     /// Does this tool give data from outside? Of one that is not known that must be assumed.
     pub fn is_untrusted(&self, name: &str) -> bool {
         self.entries.get(name).is_none_or(|entry| entry.info.untrusted)

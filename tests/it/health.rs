@@ -64,7 +64,7 @@ impl Day {
         let fleet = loaded.unwrap_or_else(|rejected| panic!("{:?}", rejected.diagnostics)).fleet;
         let (store, _) = Store::open(&folder.path().join("bgagent.db")).expect("a store");
         let now = Now { wall, boot: SignedDuration::ZERO, mono: SignedDuration::ZERO };
-        let started = Fact::DaemonStarted { version: "1".into(), pid: 1 };
+        let started = Fact::DaemonStarted { version: "1".into(), pid: 1, down_since: None, clean: true };
         let (engine, decision) = Engine::restore(now, 1, fleet.into(), Restored::default(), started);
         let mut day = Self { engine, store, now, folder, bad: false, started: Vec::new() };
         day.take(decision).await;

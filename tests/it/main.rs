@@ -20,6 +20,7 @@ mod going_down;
 #[cfg(target_os = "linux")]
 mod groups;
 mod health;
+mod history;
 mod in_the_way;
 mod layers;
 mod llm;

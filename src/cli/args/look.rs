@@ -1,7 +1,7 @@
 //! What is, was and will be: lists, one of them, events, output, slots, what was used.
 use crate::cli::complete;
 use clap::builder::TypedValueParser;
-use clap::{Args, ValueHint};
+use clap::{Args, ValueEnum, ValueHint};
 use clap_complete::ArgValueCompleter;
 use std::path::PathBuf;
 
@@ -14,6 +14,19 @@ pub struct ListArgs {
     /// Only these: names or globs
     #[arg(value_name = "GLOB", add = ArgValueCompleter::new(complete::agents))]
     pub agents: Vec<String>,
+    /// In which order: what needs you first, with its cause; or by name, with schedules and counts
+    #[arg(long, value_name = "ORDER", default_value = "need")]
+    pub by: ListOrder,
+}
+
+/// The order of `bgagent list`.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ListOrder {
+    /// What needs a person first.
+    #[default]
+    Need,
+    /// By name.
+    Name,
 }
 
 /// `bgagent status`
@@ -63,9 +76,21 @@ pub struct TailArgs {
     /// Follow; that is the default
     #[arg(short = 'f', long, conflicts_with = "no_follow")]
     pub follow: bool,
+    /// Also each request of a model, and what it said on the way; else calls of tools and ends of runs say what matters
+    #[arg(short = 'v', long)]
+    pub verbose: bool,
     /// Go on after the event that this file names, and keep it up to date
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub cursor_file: Option<PathBuf>,
+}
+
+/// `bgagent approvals`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  bgagent approvals\n  bgagent approvals --all")]
+pub struct ApprovalsArgs {
+    /// Also those that were decided
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// `bgagent runs`
@@ -124,8 +149,8 @@ pub(super) const STATUSES: [&str; 10] = [
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  bgagent show 7f3ac01e")]
 pub struct ShowArgs {
-    /// Which run: its id, or the end of it
-    #[arg(value_name = "RUN", add = ArgValueCompleter::new(complete::runs))]
+    /// Which run: its id, or the end of it; or an agent, for its last run
+    #[arg(value_name = "RUN|AGENT", add = ArgValueCompleter::new(complete::runs))]
     pub run: String,
     /// Output and result as they are: also what a terminal would act upon
     #[arg(long)]
@@ -183,7 +208,7 @@ pub struct WhyArgs {
 #[command(after_help = "Examples:\n  bgagent usage\n  bgagent usage --by day")]
 pub struct UsageArgs {
     /// How to sum up
-    #[arg(long, value_name = "WHAT", default_value = "agent", value_parser = ["agent", "model", "day"])]
+    #[arg(long, value_name = "WHAT", default_value = "agent", value_parser = ["agent", "model", "day", "hour"])]
     pub by: String,
     /// Only of this many days, today included
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]

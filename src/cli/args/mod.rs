@@ -17,7 +17,10 @@ pub use daemon::{
     StoreCommand, TrustArgs,
 };
 pub use global::{ColorWhen, Global};
-pub use look::{ListArgs, LogsArgs, NextArgs, RunsArgs, ShowArgs, StatusArgs, TailArgs, UsageArgs, WhyArgs};
+pub use look::{
+    ApprovalsArgs, ListArgs, ListOrder, LogsArgs, NextArgs, RunsArgs, ShowArgs, StatusArgs, TailArgs,
+    UsageArgs, WhyArgs,
+};
 pub use runner::{RunnerCommand, RunnerTestArgs};
 pub use sandbox::{DoctorArgs, SandboxCommand, SandboxTryArgs};
 pub use tools::{
@@ -125,7 +128,7 @@ pub enum Command {
     #[command(subcommand)]
     Mcp(McpCommand),
     /// Tool calls that wait for a person
-    Approvals,
+    Approvals(ApprovalsArgs),
     /// Allow a tool call that waits
     Approve(DecideArgs),
     /// Refuse a tool call that waits

@@ -4,7 +4,7 @@ use crate::cli::args::CancelArgs;
 use crate::cli::render::outcome_line;
 use crate::client::ClientError;
 use crate::domain::RunStatus;
-use crate::protocol::{CancelParams, CancelRun, Code, GetRun, RunIdParams, RunView};
+use crate::protocol::{CancelParams, CancelRun, Code, GetRun, GetRunParams, RunView};
 
 pub(in crate::cli) fn run(app: &mut App, args: &CancelArgs) -> Result<Outcome, Failure> {
     let params = CancelParams { run_id: args.run.clone(), now: args.now, request_id: None };
@@ -13,7 +13,13 @@ pub(in crate::cli) fn run(app: &mut App, args: &CancelArgs) -> Result<Outcome, F
         Ok(run) => app.answer(&run, |run, screen| words(run, args.now, screen))?,
         Err(ClientError::Refused(error)) if error.kind() == Some(Code::WrongState) => {
             // what it asks for may be so already
-            let run = connection.call::<GetRun>(&RunIdParams { run_id: args.run.clone() })?.run;
+            let run = connection
+                .call::<GetRun>(&GetRunParams {
+                    run_id: args.run.clone(),
+                    brief: true,
+                    ..GetRunParams::default()
+                })?
+                .run;
             if run.status != RunStatus::Cancelled {
                 return Err(error.into());
             }

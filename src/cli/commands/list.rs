@@ -1,12 +1,16 @@
 //! `bgagent list`, and what a bare `bgagent` does.
 use super::prelude::*;
-use crate::cli::args::ListArgs;
+use crate::cli::args::{ListArgs, ListOrder};
 use crate::cli::render;
-use crate::protocol::{ListAgents, ListParams};
+use crate::overview::standings;
+use crate::protocol::{
+    AgentView, ListAgents, ListApprovals, ListApprovalsParams, ListIncidents, ListIncidentsParams, ListParams,
+};
 
 pub(in crate::cli) fn run(app: &mut App, args: &ListArgs) -> Result<Outcome, Failure> {
-    let params = ListParams { agents: args.agents.clone() };
-    let agents = app.connect()?.call::<ListAgents>(&params)?;
+    let params = ListParams { agents: args.agents.clone(), ..ListParams::default() };
+    let mut connection = app.reading()?;
+    let agents = connection.call::<ListAgents>(&params)?;
     if agents.is_empty() && !app.json {
         app.note(if args.agents.is_empty() {
             "no agents yet: `bgagent init` writes a starter configuration, `bgagent reload` takes it up"
@@ -15,17 +19,34 @@ pub(in crate::cli) fn run(app: &mut App, args: &ListArgs) -> Result<Outcome, Fai
         });
         return Ok(Outcome::Done);
     }
-    app.answer(&agents, |agents, screen| {
-        let mut text = render::agent_list(agents, screen);
-        if screen.width.is_some() {
-            text.push_str(&render::summary(agents, screen));
-        }
-        text
-    })?;
+    if args.by == ListOrder::Name || app.json {
+        app.answer(&agents, |agents, screen| {
+            with_summary(render::agent_list(agents, screen), agents, screen)
+        })?;
+    } else {
+        let incidents = connection.call::<ListIncidents>(&ListIncidentsParams::default())?;
+        let approvals = connection.call::<ListApprovals>(&ListApprovalsParams::default())?;
+        app.answer(&agents, |agents, screen| {
+            let standings = standings(agents, &incidents, &approvals, screen.now);
+            let mut text = render::standing_list(agents, &standings, screen);
+            if screen.width.is_some() {
+                text.extend(render::needs_line(&standings, screen));
+            }
+            with_summary(text, agents, screen)
+        })?;
+    }
     for agent in agents.iter().filter(|_| !app.json) {
         if let Some(why) = &agent.accept_risk {
             app.note(&format!("agent `{}` accepts a risk: {}", agent.agent_id, plain(why)));
         }
     }
     Ok(Outcome::Done)
+}
+
+/// For people, the fleet in a line below it.
+fn with_summary(mut text: String, agents: &[AgentView], screen: &Screen) -> String {
+    if screen.width.is_some() {
+        text.push_str(&render::summary(agents, screen));
+    }
+    text
 }

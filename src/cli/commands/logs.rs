@@ -3,6 +3,7 @@ use super::prelude::*;
 use super::tail::words;
 use crate::cli::args::LogsArgs;
 use crate::cli::render::{left_out, output};
+use crate::cli::respondent::Respondent;
 use crate::client::{Backoff, ClientError, Connection, Note, Timeouts};
 use crate::domain::{RunId, RunStatus};
 use crate::protocol::{Code, GetRunOutput, OutputParams, OutputView};
@@ -13,7 +14,11 @@ const PERIOD: Duration = Duration::from_millis(250);
 
 pub(in crate::cli) fn run(app: &mut App, args: &LogsArgs) -> Result<Outcome, Failure> {
     app.screen.raw = args.raw;
-    let mut connection = app.connect()?;
+    // whoever follows waits for what comes, and that only a daemon has
+    let mut connection = match args.follow {
+        true => Respondent::Daemon(Box::new(app.connect()?)),
+        false => app.reading()?,
+    };
     let (mut view, mut params) = first(&mut connection, &args.target)?;
     if app.json && !args.follow {
         // one document: all pages in one
@@ -86,7 +91,7 @@ fn nothing(view: &OutputView, target: &str) -> String {
 }
 
 /// A new connection, as soon as there is a daemon.
-fn again(app: &mut App) -> Result<Connection, Failure> {
+fn again(app: &mut App) -> Result<Respondent, Failure> {
     app.flush()?;
     app.note(&words(&Note::Gone { last: None }));
     let Backoff { first: mut delay, max } = Backoff::default();
@@ -95,7 +100,7 @@ fn again(app: &mut App) -> Result<Connection, Failure> {
         match Connection::open(&address, Timeouts::default()) {
             Ok(connection) => {
                 app.note(&words(&Note::Back));
-                return Ok(connection);
+                return Ok(Respondent::Daemon(Box::new(connection)));
             }
             Err(error) if error.is_passing() => std::thread::sleep(delay),
             Err(error) => return Err(error.into()),
@@ -113,7 +118,7 @@ fn show(app: &mut App, view: &OutputView) -> Result<(), Failure> {
 }
 
 /// The first page. A text that is no agent's name may be the end of a run's id.
-fn first(connection: &mut Connection, target: &str) -> Result<(OutputView, OutputParams), Failure> {
+fn first(connection: &mut Respondent, target: &str) -> Result<(OutputView, OutputParams), Failure> {
     let of_agent = OutputParams { agent_id: Some(target.to_owned()), ..OutputParams::default() };
     let of_run = OutputParams { run_id: Some(target.to_owned()), ..OutputParams::default() };
     if target.parse::<RunId>().is_ok() {
@@ -148,7 +153,7 @@ fn may_be_run(text: &str) -> bool {
 
 /// The next page, if there is one already. The status may still move in an empty one.
 fn page(
-    connection: &mut Connection,
+    connection: &mut Respondent,
     params: &mut OutputParams,
     view: &OutputView,
 ) -> Result<Option<OutputView>, ClientError> {
@@ -161,7 +166,7 @@ fn page(
 }
 
 fn ask(
-    connection: &mut Connection,
+    connection: &mut Respondent,
     params: &mut OutputParams,
     view: &OutputView,
 ) -> Result<OutputView, ClientError> {

@@ -4,14 +4,13 @@ use crate::cli::args::{MemoryAction, MemoryArgs};
 use crate::protocol::{AgentParams, ClearMemory, GetMemory};
 
 pub(in crate::cli) fn run(app: &mut App, args: &MemoryArgs) -> Result<Outcome, Failure> {
-    let mut connection = app.connect()?;
     let params = AgentParams { agent_id: args.agent.clone() };
     if args.action == Some(MemoryAction::Clear) {
-        let cleared = connection.call::<ClearMemory>(&params)?;
+        let cleared = app.connect()?.call::<ClearMemory>(&params)?;
         app.answer(&cleared, |_, _| format!("{}: memory cleared\n", args.agent))?;
         return Ok(Outcome::Done);
     }
-    let memory = connection.call::<GetMemory>(&params)?;
+    let memory = app.reading()?.call::<GetMemory>(&params)?;
     if memory.is_empty() && !app.json {
         app.note(&format!("{} remembers nothing", plain(&args.agent)));
         return Ok(Outcome::Done);

@@ -19,7 +19,7 @@ const BEYOND: u64 = 3;
 
 pub(in crate::cli) fn run(app: &mut App, args: &NextArgs) -> Result<Outcome, Failure> {
     let given = args.look.as_deref().map(when::duration).transpose()?;
-    let mut connection = app.connect()?;
+    let mut connection = app.reading()?;
     let mut ask = |agents: &[String], look: SignedDuration, limit: u64| {
         let for_secs = Some(look.unsigned_abs().as_secs());
         connection.call::<NextSlots>(&NextParams { agents: agents.to_vec(), for_secs, limit: Some(limit) })
@@ -41,7 +41,8 @@ pub(in crate::cli) fn run(app: &mut App, args: &NextArgs) -> Result<Outcome, Fai
     }
     if slots.is_empty() && !app.json {
         if !args.agents.is_empty() {
-            let agents = connection.call::<ListAgents>(&ListParams { agents: args.agents.clone() })?;
+            let agents = connection
+                .call::<ListAgents>(&ListParams { agents: args.agents.clone(), ..ListParams::default() })?;
             for agent in agents.iter().filter(|agent| agent.state == Desired::Stopped) {
                 app.note(&format!("{0} is stopped: bgagent start {0}", agent.agent_id));
             }

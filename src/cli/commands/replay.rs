@@ -1,10 +1,12 @@
 //! `bgagent replay`: plays a recorded run again against its recorded tool results.
 use super::prelude::*;
 use crate::cli::args::ReplayArgs;
-use crate::protocol::{GetRun, RunIdParams, RunParams};
+use crate::protocol::{GetRun, GetRunParams, RunParams};
 
 pub(in crate::cli) fn run(app: &mut App, args: &ReplayArgs) -> Result<Outcome, Failure> {
-    let recorded = app.connect()?.call::<GetRun>(&RunIdParams { run_id: args.run.clone() })?;
+    let recorded = app
+        .connect()?
+        .call::<GetRun>(&GetRunParams { run_id: args.run.clone(), ..GetRunParams::default() })?;
     let params = RunParams {
         agent_id: recorded.run.agent_id.to_string(),
         query: args.query.clone(),

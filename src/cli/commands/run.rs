@@ -6,7 +6,7 @@ use crate::cli::when;
 use crate::client::{Backoff, ClientError, Connection, Follow, Followed, Timeouts};
 use crate::domain::{Event, ParamValues, Payload, RunStatus, SlotSkipped, Verdict};
 use crate::protocol::{
-    Code, GetRun, RunAgent, RunDetail, RunIdParams, RunParams, RunStarted, RunView, StreamParams,
+    Code, GetRun, GetRunParams, RunAgent, RunDetail, RunParams, RunStarted, RunView, StreamParams,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::Write;
@@ -208,7 +208,7 @@ fn gate_closed(event: &Event) -> Option<String> {
 }
 
 fn get(connection: &mut Connection, started: &RunStarted) -> Result<RunDetail, ClientError> {
-    let params = RunIdParams { run_id: started.run_id.to_string() };
+    let params = GetRunParams { run_id: started.run_id.to_string(), ..GetRunParams::default() };
     connection.call::<GetRun>(&params)
 }
 

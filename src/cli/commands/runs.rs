@@ -8,9 +8,13 @@ use crate::protocol::{AgentParams, GetAgentStatus, ListRuns, ListRunsParams};
 const MOST: u64 = 10_000;
 
 pub(in crate::cli) fn run(app: &mut App, args: &RunsArgs) -> Result<Outcome, Failure> {
-    let params =
-        ListRunsParams { agent_id: args.agent.clone(), status: args.status.clone(), limit: Some(args.limit) };
-    let mut connection = app.connect()?;
+    let params = ListRunsParams {
+        agent_id: args.agent.clone(),
+        status: args.status.clone(),
+        limit: Some(args.limit),
+        ..ListRunsParams::default()
+    };
+    let mut connection = app.reading()?;
     let runs = connection.call::<ListRuns>(&params)?;
     if runs.is_empty() && !app.json {
         app.note("no such runs");

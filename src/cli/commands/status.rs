@@ -5,15 +5,14 @@ use crate::cli::render;
 use crate::protocol::{AgentParams, GetAgentStatus, GetDaemonStatus, NoParams};
 
 pub(in crate::cli) fn run(app: &mut App, args: &StatusArgs) -> Result<Outcome, Failure> {
-    let mut connection = app.connect()?;
     match &args.agent {
         Some(agent) => {
             let params = AgentParams { agent_id: agent.clone() };
-            let detail = connection.call::<GetAgentStatus>(&params)?;
+            let detail = app.reading()?.call::<GetAgentStatus>(&params)?;
             app.answer(&detail, render::agent_detail)?;
         }
         None => {
-            let view = connection.call::<GetDaemonStatus>(&NoParams {})?;
+            let view = app.connect()?.call::<GetDaemonStatus>(&NoParams {})?;
             app.answer(&view, render::daemon_view)?;
         }
     }

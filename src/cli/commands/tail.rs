@@ -4,6 +4,7 @@ use crate::cli::args::TailArgs;
 use crate::cli::render::{event_line, event_types};
 use crate::cli::when::{self, Side};
 use crate::client::{Backoff, Follow, Followed, Note, Resume, StoredEvent, Timeouts};
+use crate::domain::EventType;
 use crate::protocol::StreamParams;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -40,7 +41,8 @@ pub(in crate::cli) fn run(app: &mut App, args: &TailArgs) -> Result<Outcome, Fai
         .filter(|until| *until > now)
         .and_then(|until| Instant::now().checked_add(until.duration_since(now).unsigned_abs()));
     let mut follow = Follow::start(app.address()?, Timeouts::default(), Backoff::default(), params, resume)?;
-    let mut tail = Tail { app, cursor: args.cursor_file.clone(), until };
+    let brief = !args.verbose && args.types.is_empty();
+    let mut tail = Tail { app, cursor: args.cursor_file.clone(), until, brief };
     let mut asked_beyond = false;
     loop {
         match follow.next(deadline)? {
@@ -133,12 +135,29 @@ struct Tail<'a> {
     app: &'a mut App,
     cursor: Option<PathBuf>,
     until: Option<jiff::Timestamp>,
+    /// What the end of a run says again is left out.
+    brief: bool,
+}
+
+/// Is this said again by the event that ends the run?
+fn is_said_again(kind: EventType) -> bool {
+    matches!(
+        kind,
+        EventType::ModelRequest
+            | EventType::ModelResponse
+            | EventType::AgentThought
+            | EventType::AgentMessage
+            | EventType::FinalAnswer
+    )
 }
 
 impl Tail<'_> {
     fn show(&mut self, event: &StoredEvent) -> Result<(), Failure> {
         if self.app.json {
             return self.app.print_json_text(&event.text);
+        }
+        if self.brief && event.decode().is_ok_and(|event| event.known().is_some_and(is_said_again)) {
+            return Ok(());
         }
         // "today" moves on while events come
         self.app.screen.now = crate::clock::wall();

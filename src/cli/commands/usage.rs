@@ -2,15 +2,20 @@
 use super::prelude::*;
 use crate::cli::args::UsageArgs;
 use crate::cli::render::{limit_line, usd};
+use crate::cli::respondent::Respondent;
 use crate::domain::{Usage, counted};
-use crate::protocol::{GetDaemonStatus, GetUsage, NoParams, UsageParams, UsageView};
+use crate::protocol::{GetDaemonStatus, GetUsage, NoParams, UsageGroups, UsageParams, UsageView};
 use std::collections::BTreeSet;
 
 pub(in crate::cli) fn run(app: &mut App, args: &UsageArgs) -> Result<Outcome, Failure> {
-    let params = UsageParams { by: Some(args.by.clone()), days: args.days };
-    let mut connection = app.connect()?;
+    let params = UsageParams { by: Some(UsageGroups::One(args.by.clone())), days: args.days };
+    let mut connection = app.reading()?;
     let usage = connection.call::<GetUsage>(&params)?;
-    let budget = connection.call::<GetDaemonStatus>(&NoParams {})?.budget;
+    // what is left of a budget, and what is held, only a daemon knows
+    let budget = match &connection {
+        Respondent::Daemon(_) => connection.call::<GetDaemonStatus>(&NoParams {})?.budget,
+        Respondent::Records(_) => Vec::new(),
+    };
     if usage.is_empty() && !app.json {
         app.note("nothing was used yet");
         return Ok(Outcome::Done);
@@ -18,10 +23,12 @@ pub(in crate::cli) fn run(app: &mut App, args: &UsageArgs) -> Result<Outcome, Fa
     let title = match args.by.as_str() {
         "model" => "MODEL",
         "day" => "DAY",
+        "hour" => "HOUR",
         _ => "AGENT",
     };
     app.answer(&usage, |usage, screen| {
         let mut text = table(title, usage, screen);
+        text.extend(without_model(title, usage, screen));
         text.push_str(&without_price(usage));
         let mut left: Vec<(&str, String)> = Vec::new();
         left.extend(budget.iter().map(|limit| ("[budget]", limit_line(limit))));
@@ -63,7 +70,13 @@ fn table(title: &'static str, usage: &[UsageView], screen: &Screen) -> String {
         ]);
     };
     let (mut runs, mut all) = (0, Usage::default());
-    for view in usage {
+    let mut shown: Vec<&UsageView> = usage.iter().collect();
+    if title == "AGENT" && shown.iter().any(|view| asked_models(view)) {
+        // what cost most comes first; what can't cost anything is a line below
+        shown.retain(|view| asked_models(view));
+        shown.sort_by(|a, b| b.usage.usd.total_cmp(&a.usage.usd));
+    }
+    for view in &shown {
         row(plain(&view.key).into(), view.runs, &view.usage, !view.without_price.is_empty());
         runs += view.runs;
         all.requests += view.usage.requests;
@@ -72,7 +85,7 @@ fn table(title: &'static str, usage: &[UsageView], screen: &Screen) -> String {
         all.output_tokens += view.usage.output_tokens;
         all.usd += view.usage.usd;
     }
-    if usage.len() > 1 {
+    if shown.len() > 1 {
         row(
             Cell::toned(Tone::Strong, "together"),
             runs,
@@ -81,6 +94,19 @@ fn table(title: &'static str, usage: &[UsageView], screen: &Screen) -> String {
         );
     }
     table.render(screen)
+}
+
+fn asked_models(view: &UsageView) -> bool {
+    view.usage != Usage::default() || !view.limits.is_empty()
+}
+
+/// `13 agents that asked no model: 581 runs`, if others did.
+fn without_model(title: &str, usage: &[UsageView], screen: &Screen) -> Option<String> {
+    let (asked, other): (Vec<_>, Vec<_>) = usage.iter().partition(|view| asked_models(view));
+    let runs: u64 = other.iter().map(|view| view.runs).sum();
+    let text = format!("{} that asked no model: {}", counted(other.len(), "agent"), counted(runs, "run"));
+    let is_shown = title == "AGENT" && !asked.is_empty() && !other.is_empty();
+    is_shown.then(|| screen.fold(&screen.paint(Tone::Dim, &text)) + "\n")
 }
 
 /// The line below it, where dollars don't tell all.

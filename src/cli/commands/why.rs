@@ -18,7 +18,7 @@ pub(in crate::cli) fn run(app: &mut App, args: &WhyArgs) -> Result<Outcome, Fail
     };
     let timezone = name_of(&app.screen.zone, app.screen.now);
     let params = ExplainParams { agent_id: args.agent.clone(), at, timezone };
-    let explanation = app.connect()?.call::<ExplainSlot>(&params)?;
+    let explanation = app.reading()?.call::<ExplainSlot>(&params)?;
     app.answer(&explanation, |explanation, screen| screen.fold(&plain(&explanation.sentence)) + "\n")?;
     Ok(Outcome::Done)
 }

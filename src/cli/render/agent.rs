@@ -42,7 +42,7 @@ pub(in crate::cli) fn agent_detail(detail: &AgentDetail, screen: &Screen) -> Str
     if let Some(at) = agent.resume_at {
         page.line("resumes", &screen.full(at));
     }
-    if let Some(at) = detail.circuit_until {
+    if let Some(at) = detail.agent.circuit_until {
         page.line("circuit", &format!("open; one run tries after {}", screen.full(at)));
     }
     if let Some(until) = agent.budget_used_up_until.filter(|until| *until > screen.now) {
@@ -218,9 +218,9 @@ impl Page<'_> {
             );
             self.line("all well", &screen.paint(Tone::Good, &text));
         }
-        if !detail.recent.is_empty() {
+        if !detail.agent.recent.is_empty() {
             let room = screen.width.map_or(usize::MAX, |width| width.saturating_sub(KEYS + 4));
-            let recent = &detail.recent[detail.recent.len().saturating_sub(room)..];
+            let recent = &detail.agent.recent[detail.agent.recent.len().saturating_sub(room)..];
             self.line("recent", &strip(recent, screen));
             self.line("durations", &bars(recent, screen));
         }

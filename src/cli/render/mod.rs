@@ -1,23 +1,27 @@
 //! Makes views readable. Pure: what a screen is like, and what time it is, come in as a
 //! [`Screen`], so that every layout can be tested.
 mod agent;
+mod approvals;
 mod backfill;
 mod daemon;
 mod event;
 mod fleet;
 mod run;
 mod screen;
+mod standings;
 mod table;
 mod transcript;
 mod words;
 
 pub(super) use agent::agent_detail;
+pub(super) use approvals::approval_list;
 pub(super) use backfill::backfill_plan;
 pub(super) use daemon::{daemon_view, unheld_limit, untrusted_server};
 pub(super) use event::{event_line, event_types, event_words};
 pub(super) use fleet::{agent_list, summary, walled_lines};
 pub(super) use run::{cut_result, left_out, outcome_line, output, run_detail, run_list};
 pub(super) use screen::{Screen, Tone, terminal_width};
+pub(super) use standings::{needs_line, standing_list};
 pub(super) use table::{Cell, Table};
 pub(super) use words::{bytes, fold, limit_line, plain, plain_json, plain_lines, result_text, usd};
 

@@ -2,7 +2,7 @@
 use super::screen::{Screen, Tone, millis, status_word};
 use super::table::{Cell, Table};
 use super::words::{bytes, cut, plain, plain_lines, result_words, usd};
-use crate::domain::{EventType, Stream, Usage, counted, params_in_words};
+use crate::domain::{EventType, Level, RunStatus, Stream, Usage, counted, params_in_words};
 use crate::protocol::{ChunkView, OutputView, RunDetail, RunView};
 use std::fmt::Write as _;
 
@@ -17,7 +17,8 @@ pub(in crate::cli) fn run_list(runs: &[RunView], screen: &Screen) -> String {
         .shrinking("TRIGGER", 5)
         .shrinking("RESULT", 6);
     for run in runs {
-        let said = match (&run.error, &run.result) {
+        let shown = run.error.as_ref().filter(|_| run.status != RunStatus::WaitingApproval);
+        let said = match (shown, &run.result) {
             (Some(error), _) => format!("{}: {}", error.kind, plain(&error.message)),
             (None, Some(result)) => result_words(result),
             (None, None) => String::new(),
@@ -25,7 +26,7 @@ pub(in crate::cli) fn run_list(runs: &[RunView], screen: &Screen) -> String {
         table.row(vec![
             run.run_id.short().into(),
             Cell::toned(Tone::Strong, run.agent_id.as_str()),
-            Cell::toned(Tone::of_run(run.status), status_word(run.status)),
+            status_cell(run),
             screen.relative(run.started_at.unwrap_or(run.queued_at)).into(),
             run.duration_ms.map(millis).unwrap_or_default().into(),
             because(run).into(),
@@ -34,6 +35,23 @@ pub(in crate::cli) fn run_list(runs: &[RunView], screen: &Screen) -> String {
         ]);
     }
     table.render(screen)
+}
+
+/// How it ended. A probe that found something did its work, and what it watches is not well.
+fn status_cell(run: &RunView) -> Cell {
+    let found = run.result.as_deref().filter(|_| run.status == RunStatus::Completed).and_then(found_level);
+    match found {
+        Some(Level::Crit) => Cell::toned(Tone::Bad, "found crit"),
+        Some(Level::Warn) => Cell::toned(Tone::Warn, "found warn"),
+        _ => Cell::toned(Tone::of_run(run.status), status_word(run.status)),
+    }
+}
+
+/// The level that a probe found.
+pub(in crate::cli) fn found_level(result: &str) -> Option<Level> {
+    let value: serde_json::Value = serde_json::from_str(result).ok()?;
+    value.get("checks")?.as_array()?;
+    Level::parse(value.get("status")?.as_str()?)
 }
 
 /// Why it was started, and with which parameters: `manual day=2026-11-01`.
@@ -82,6 +100,10 @@ pub(in crate::cli) fn run_detail(detail: &RunDetail, screen: &Screen) -> String 
         let key = screen.paint(Tone::Dim, &format!("{key:<8}"));
         let _ = writeln!(text, "  {key}  {value}");
     };
+    // an error of an earlier attempt is not how the run stands while it waits
+    if let Some(error) = run.error.as_ref().filter(|_| run.status != RunStatus::WaitingApproval) {
+        line("error", &screen.paint(Tone::Bad, &format!("{}: {}", error.kind, plain(&error.message))));
+    }
     let slot = run.slot.map(|at| format!(", slot {}", screen.local(at))).unwrap_or_default();
     let mode = run.mode.as_deref().map(|mode| format!(", {}", plain(mode))).unwrap_or_default();
     let backfill =
@@ -104,9 +126,6 @@ pub(in crate::cli) fn run_detail(detail: &RunDetail, screen: &Screen) -> String 
     if run.attempt > 1 {
         line("attempts", &run.attempt.to_string());
     }
-    if let Some(error) = &run.error {
-        line("error", &screen.paint(Tone::Bad, &format!("{}: {}", error.kind, plain(&error.message))));
-    }
     if let Some(code) = run.exit_code {
         line("exit", &code.to_string());
     }
@@ -125,6 +144,7 @@ pub(in crate::cli) fn run_detail(detail: &RunDetail, screen: &Screen) -> String 
         line("warning", &screen.paint(Tone::Warn, &plain(warning)));
     }
     text = screen.fold(&text);
+    result_section(&mut text, detail, screen);
     let talks = !detail.steps.is_empty();
     let events: Vec<_> = detail
         .events
@@ -155,15 +175,18 @@ pub(in crate::cli) fn run_detail(detail: &RunDetail, screen: &Screen) -> String 
             let _ = writeln!(text, "{}", screen.paint(Tone::Warn, &note));
         }
     }
-    if let Some(result) = run.result.as_ref().filter(|result| !result.trim().is_empty()) {
-        section(&mut text, "result", screen);
-        let result = result.trim_end();
-        let _ = writeln!(text, "{}", if screen.raw { result.into() } else { plain_lines(result) });
-        if let Some(note) = cut_result(detail) {
-            let _ = writeln!(text, "{}", screen.paint(Tone::Dim, &note));
-        }
-    }
     text
+}
+
+fn result_section(text: &mut String, detail: &RunDetail, screen: &Screen) {
+    let result = detail.run.result.as_ref().filter(|result| !result.trim().is_empty());
+    let Some(result) = result else { return };
+    section(text, "result", screen);
+    let result = result.trim_end();
+    let _ = writeln!(text, "{}", if screen.raw { result.into() } else { plain_lines(result) });
+    if let Some(note) = cut_result(detail) {
+        let _ = writeln!(text, "{}", screen.paint(Tone::Dim, &note));
+    }
 }
 
 /// That the result of a command is not all that it wrote: the end of it is kept as its result.

@@ -4,16 +4,26 @@ use crate::daemon::services::{Encoded, Services};
 use crate::daemon::views;
 use crate::domain::{Body, Entry, Fact, Memory, MemoryChange, Note, counted};
 use crate::protocol::*;
-use crate::store::UsageBy;
+use crate::store::{UsageBy, UsageOf};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 pub(super) async fn usage(services: &Services, params: UsageParams) -> Encoded {
-    let by = match params.by.as_deref() {
-        None | Some("agent") => UsageBy::Agent,
-        Some("model") => UsageBy::Model,
-        Some("day") => UsageBy::Day,
-        Some(other) => return Err(invalid(format!("`{other}`: use agent, model or day"))),
+    let words = params.by.as_ref().map_or_else(|| vec!["agent"], UsageGroups::words);
+    let by = match &words[..] {
+        ["agent"] => UsageBy::Agent,
+        ["model"] => UsageBy::Model,
+        ["day"] => UsageBy::Day,
+        [time @ ("day" | "hour"), of @ ..] => {
+            let of = match of {
+                [] => None,
+                ["agent"] => Some(UsageOf::Agent),
+                ["model"] => Some(UsageOf::Model),
+                _ => return Err(unknown_groups(&words)),
+            };
+            return usage_over_time(services, *time == "day", of, params.days).await;
+        }
+        _ => return Err(unknown_groups(&words)),
     };
     let (today, zone, priced) = services
         .handle
@@ -39,15 +49,8 @@ pub(super) async fn usage(services: &Services, params: UsageParams) -> Encoded {
         .await
         .map_err(store_error)?;
     let mut rows: BTreeMap<String, UsageView> = BTreeMap::new();
-    let row = |key: &String| UsageView {
-        key: key.clone(),
-        runs: 0,
-        usage: crate::domain::Usage::default(),
-        without_price: Vec::new(),
-        limits: Vec::new(),
-    };
     for (key, usage) in spent {
-        rows.entry(key.clone()).or_insert_with(|| row(&key)).usage = usage;
+        rows.entry(key.clone()).or_insert_with(|| usage_row(&key)).usage = usage;
     }
     for (key, model, usd) in models {
         // of a model that is not configured any more, only what was written down is known
@@ -58,7 +61,7 @@ pub(super) async fn usage(services: &Services, params: UsageParams) -> Encoded {
     }
     for (key, count) in runs {
         if by != UsageBy::Model || key != "-" {
-            rows.entry(key.clone()).or_insert_with(|| row(&key)).runs = count;
+            rows.entry(key.clone()).or_insert_with(|| usage_row(&key)).runs = count;
         }
     }
     if by == UsageBy::Agent {
@@ -80,6 +83,47 @@ pub(super) async fn usage(services: &Services, params: UsageParams) -> Encoded {
         }
     }
     value(rows.into_values().collect::<Vec<_>>())
+}
+
+fn unknown_groups(words: &[&str]) -> RpcError {
+    invalid(format!("`by`: {words:?}; use agent, model, day or hour, or day or hour and then agent or model"))
+}
+
+/// What runs used that ended in each day or hour, by agent or model. Of those whose records are kept.
+async fn usage_over_time(
+    services: &Services,
+    by_day: bool,
+    of: Option<UsageOf>,
+    days: Option<u32>,
+) -> Encoded {
+    let zone = services.handle.ask(|engine, _| engine.fleet().daemon.timezone.clone()).await;
+    let zone = zone.ok_or_else(down)?;
+    let today = crate::clock::wall().to_zoned(zone.clone()).date();
+    let back = jiff::Span::new().days(i64::from(days.unwrap_or(36_500).clamp(1, 36_500)) - 1);
+    let first = today.checked_sub(back).ok().and_then(|day| day.to_zoned(zone.clone()).ok());
+    let since = first.map_or(jiff::Timestamp::MIN, |first| first.timestamp());
+    let hours = services.store.read(move |reader| reader.used_by_hour(of, since, &zone)).await;
+    let mut rows: BTreeMap<(String, String), UsageView> = BTreeMap::new();
+    for hour in hours.map_err(store_error)? {
+        let key = if by_day { hour.hour[..10].to_owned() } else { hour.hour };
+        let row = rows
+            .entry((key.clone(), hour.of.clone()))
+            .or_insert_with(|| UsageView { of: Some(hour.of).filter(|_| of.is_some()), ..usage_row(&key) });
+        row.runs += hour.runs;
+        row.usage.add(&hour.usage);
+    }
+    value(rows.into_values().collect::<Vec<_>>())
+}
+
+fn usage_row(key: &str) -> UsageView {
+    UsageView {
+        key: key.to_owned(),
+        of: None,
+        runs: 0,
+        usage: crate::domain::Usage::default(),
+        without_price: Vec::new(),
+        limits: Vec::new(),
+    }
 }
 
 pub(super) async fn memory(services: &Services, id: &str) -> Encoded {

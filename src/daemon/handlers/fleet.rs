@@ -3,14 +3,17 @@ use super::answers::{agent_id, down, invalid, known_agent, store_error, value};
 use crate::daemon::explain::event::Awaited;
 use crate::daemon::services::{Encoded, Services};
 use crate::daemon::{explain, views};
-use crate::domain::{AgentId, RunId, RunStatus, Schedule, Seq, glob};
+use crate::domain::{AgentId, RunId, Schedule, Seq, glob};
 use crate::protocol::*;
-use crate::store::{EventFilter, FoundRun, Reader, RunFilter, RunRow};
+use crate::store::{EventFilter, FoundRun, OutputPage, Reader, RunFilter, RunRow};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 /// Events of one run that `get_run` shows.
 const EVENTS_OF_RUN: usize = 500;
+
+/// Runs of each agent that `list_agents` gives, at the most.
+const MOST_RECENT: usize = 60;
 
 /// Output of one answer; more is read by asking again.
 const OUTPUT_BYTES: usize = 512 << 10;
@@ -19,6 +22,7 @@ pub(super) async fn list_agents(services: &Services, params: ListParams) -> Enco
     for agent in params.agents.iter().filter(|agent| !agent.contains(['*', '?'])) {
         known_agent(services, agent).await?;
     }
+    let params_recent = params.recent;
     let found = services
         .handle
         .ask(move |engine, _| {
@@ -27,7 +31,17 @@ pub(super) async fn list_agents(services: &Services, params: ListParams) -> Enco
         })
         .await
         .ok_or_else(down)?;
-    value(found.iter().map(views::agent).collect::<Vec<_>>())
+    let mut agents: Vec<AgentView> = found.iter().map(views::agent).collect();
+    let Some(recent) = params_recent else { return value(agents) };
+    let most = usize::try_from(recent).unwrap_or(usize::MAX).min(MOST_RECENT);
+    let ids: Vec<AgentId> = agents.iter().map(|agent| agent.agent_id.clone()).collect();
+    let strips = services
+        .store
+        .read(move |reader| ids.iter().map(|id| reader.recent_ends(id, most)).collect::<Result<Vec<_>, _>>());
+    for (agent, ends) in agents.iter_mut().zip(strips.await.map_err(store_error)?) {
+        agent.recent = views::strip(ends);
+    }
+    value(agents)
 }
 
 pub(super) async fn agent_status(services: &Services, id: &str) -> Encoded {
@@ -54,7 +68,7 @@ pub(super) async fn agent_status(services: &Services, id: &str) -> Encoded {
     let history = services
         .store
         .read(move |reader| {
-            let runs = reader.runs(&RunFilter { agent: Some(agent.clone()), status: None, limit: 100 })?;
+            let runs = reader.runs(&RunFilter::newest_of(agent.clone(), 100))?;
             let newest = match reader.ledger_at(&agent, now_wall)? {
                 // of a run in flight it is not known yet how the slot ends
                 Some(row) if row.run.is_some_and(|run| live.contains(&run)) => {
@@ -75,27 +89,6 @@ pub(super) async fn agent_status(services: &Services, id: &str) -> Encoded {
         .await
         .map_err(store_error)?;
     value(views::detail(&now, &next, &history, &path))
-}
-
-pub(super) async fn list_runs(services: &Services, params: ListRunsParams) -> Encoded {
-    let agent = match &params.agent_id {
-        Some(id) => Some(agent_id(id)?),
-        None => None,
-    };
-    let status = match params.status.as_deref() {
-        Some(word) => Some(RunStatus::parse(word).ok_or_else(|| {
-            let words: Vec<&str> = RunStatus::ALL.iter().map(|status| status.as_str()).collect();
-            invalid(format!("`{word}` is not a status; use one of {}", words.join(", ")))
-        })?),
-        None => None,
-    };
-    let limit = usize::try_from(params.limit.unwrap_or(20)).unwrap_or(usize::MAX).min(10_000);
-    let filter = RunFilter { agent, status, limit };
-    let rows = services.store.read(move |reader| reader.runs(&filter)).await.map_err(store_error)?;
-    if let (true, Some(id)) = (rows.is_empty(), &params.agent_id) {
-        known_agent(services, id).await?;
-    }
-    value(rows.iter().map(views::run).collect::<Vec<_>>())
 }
 
 pub(super) async fn find_run(services: &Services, text: &str) -> Result<RunRow, RpcError> {
@@ -123,16 +116,18 @@ pub(super) async fn find_run(services: &Services, text: &str) -> Result<RunRow, 
     }
 }
 
-pub(super) async fn get_run(services: &Services, text: &str) -> Encoded {
-    let row = find_run(services, text).await?;
+pub(super) async fn get_run(services: &Services, params: GetRunParams) -> Encoded {
+    let row = find_run(services, &params.run_id).await?;
     let run = row.claim.run;
+    let GetRunParams { brief, steps_after, steps_limit, .. } = params;
+    let most_steps = steps_limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let (events, output, steps) = services
         .store
         .read(move |reader| {
             let filter = EventFilter { run: Some(run), ..EventFilter::default() };
             let mut events = Vec::new();
             let mut cursor = Seq(0);
-            while events.len() < EVENTS_OF_RUN {
+            while !brief && events.len() < EVENTS_OF_RUN {
                 let page = reader.events_after(cursor, &filter, EVENTS_OF_RUN)?;
                 events.extend(page.events);
                 if page.at_end || page.cursor <= cursor {
@@ -140,7 +135,8 @@ pub(super) async fn get_run(services: &Services, text: &str) -> Encoded {
                 }
                 cursor = page.cursor;
             }
-            Ok((events, reader.output(run, 0, OUTPUT_BYTES)?, reader.steps(run)?))
+            let output = if brief { OutputPage::default() } else { reader.output(run, 0, OUTPUT_BYTES)? };
+            Ok((events, output, reader.steps_after(run, steps_after, most_steps)?))
         })
         .await
         .map_err(store_error)?;
@@ -153,7 +149,7 @@ pub(super) async fn run_output(services: &Services, params: OutputParams) -> Enc
         (Some(run), _) => find_run(services, &run).await?,
         (None, Some(agent)) => {
             let id = agent_id(&agent)?;
-            let filter = RunFilter { agent: Some(id), status: None, limit: 1 };
+            let filter = RunFilter::newest_of(id, 1);
             let rows = services.store.read(move |reader| reader.runs(&filter)).await.map_err(store_error)?;
             match rows.into_iter().next() {
                 Some(row) => row,

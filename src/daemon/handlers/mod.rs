@@ -6,6 +6,7 @@ mod backfill;
 mod books;
 mod changes;
 mod fleet;
+mod history;
 mod people;
 mod tools;
 
@@ -18,7 +19,8 @@ use crate::protocol::*;
 use crate::store::EventFilter;
 use books::{clear_memory, daemon_status, memory, usage};
 use changes::{cancel_run, change, change_agent, change_target, pause, reload, run_agent, send};
-use fleet::{agent_status, explain_slot, find_run, get_run, list_agents, list_runs, next_slots, run_output};
+use fleet::{agent_status, explain_slot, find_run, get_run, list_agents, next_slots, run_output};
+use history::{list_approvals, list_runs, list_slots};
 use people::test_notification;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -92,12 +94,12 @@ async fn in_turn(request: InTurn, services: Arc<Services>) -> Step {
 }
 
 /// Requests that the engine does not decide.
-async fn beside(request: Beside, services: Arc<Services>) -> Encoded {
+pub(super) async fn beside(request: Beside, services: Arc<Services>) -> Encoded {
     match request {
         Beside::GetAgentStatus(p) => agent_status(&services, &p.agent_id).await,
         Beside::ListAgents(p) => list_agents(&services, p).await,
         Beside::ListRuns(p) => list_runs(&services, p).await,
-        Beside::GetRun(p) => get_run(&services, &p.run_id).await,
+        Beside::GetRun(p) => get_run(&services, p).await,
         Beside::GetRunOutput(p) => run_output(&services, p).await,
         Beside::NextSlots(p) => next_slots(&services, p).await,
         Beside::ExplainSlot(p) => explain_slot(&services, p).await,
@@ -118,17 +120,16 @@ async fn beside(request: Beside, services: Arc<Services>) -> Encoded {
             value(views::trusted(p.server, changes))
         }
         Beside::ListIncidents(p) => {
+            let limit = usize::try_from(p.limit.unwrap_or(1000)).unwrap_or(usize::MAX).min(10_000);
             let rows = services
                 .store
-                .read(move |reader| reader.incidents(p.all, 1000))
+                .read(move |reader| reader.incidents_since(p.all, p.since, limit))
                 .await
                 .map_err(store_error)?;
             value(rows.iter().map(views::incident).collect::<Vec<_>>())
         }
-        Beside::ListApprovals(_) => {
-            let waiting = services.store.read(|reader| reader.approvals()).await.map_err(store_error)?;
-            value(waiting.into_iter().map(views::approval).collect::<Vec<_>>())
-        }
+        Beside::ListApprovals(p) => list_approvals(&services, p).await,
+        Beside::ListSlots(p) => list_slots(&services, p).await,
         Beside::GetMemory(p) => memory(&services, &p.agent_id).await,
         Beside::ClearMemory(p) => clear_memory(&services, &p.agent_id).await,
     }

@@ -63,8 +63,9 @@ impl Event {
                     .map(|payload| event(Some(agent), Some(run), payload))
                     .into();
             }
-            Fact::DaemonStarted { version, pid } => {
-                let started = DaemonStarted { version: version.clone(), pid: *pid };
+            Fact::DaemonStarted { version, pid, down_since, clean } => {
+                let (down_since, clean) = (*down_since, *clean);
+                let started = DaemonStarted { version: version.clone(), pid: *pid, down_since, clean };
                 event(None, None, Payload::DaemonStarted(started))
             }
             Fact::DaemonStopping { reason } => {

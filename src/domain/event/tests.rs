@@ -279,7 +279,12 @@ fn facts() -> Vec<Fact> {
         Fact::NotificationSent { id: 1, target: "ops".into(), agent: agent(), run: None, tries: 1 },
         undelivered(Some(instant(LATER))),
         undelivered(None),
-        Fact::DaemonStarted { version: "0.1.0".into(), pid: 812 },
+        Fact::DaemonStarted {
+            version: "0.1.0".into(),
+            pid: 812,
+            down_since: Some(instant(AT)),
+            clean: false,
+        },
         Fact::DaemonStopping { reason: "asked by a client".into() },
     ];
     let talk = |said| Talk { run: run(), agent: agent(), session: Arc::from("news"), attempt: 2, said };

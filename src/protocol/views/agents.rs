@@ -112,6 +112,26 @@ described! {
         /// Its past slots that are running one after the other.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub backfill: Option<OpenBackfillView>,
+        /// Until when its circuit is open; slots until then are refused.
+        #[serde(default)]
+        pub circuit_until: Option<Timestamp>,
+        /// How many incidents of it are open.
+        #[serde(default, skip_serializing_if = "IncidentCounts::is_empty")]
+        pub open_incidents: IncidentCounts,
+        /// Recent runs, oldest first: in `list_agents` as many as were asked for.
+        #[serde(default)]
+        pub recent: Vec<RecentRun>,
+    }
+
+    /// Open incidents of an agent.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct IncidentCounts {
+        /// Critical ones that nobody has acknowledged.
+        pub critical: u64,
+        /// Warnings that nobody has acknowledged.
+        pub warning: u64,
+        /// Those that a person has acknowledged.
+        pub acknowledged: u64,
     }
 
     /// The newest run that ended.
@@ -153,14 +173,10 @@ described! {
         /// Runs up to the newest slot that found all well, and so left no record.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub all_well: Option<AllWellView>,
-        /// Recent runs, oldest first.
-        pub recent: Vec<RecentRun>,
         /// Runs in flight or waiting.
         pub in_flight: Vec<RunView>,
         /// Slots of the last 24 hours by verdict.
         pub slots_24h: BTreeMap<Verdict, u64>,
-        /// Until when its circuit is open.
-        pub circuit_until: Option<Timestamp>,
         /// The rest of its settings, in words, by key: `overlap`, `catch_up`, `timeout`, `retry`, ….
         pub settings: BTreeMap<String, String>,
         /// Open incidents.
@@ -246,5 +262,49 @@ described! {
         pub last: Option<Timestamp>,
         /// Slots in the record.
         pub count: Option<u64>,
+    }
+}
+
+described! {
+    /// A record of the ledger: slots beside each other with one verdict and cause.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct SlotRecordView {
+        /// Name of the agent.
+        pub agent_id: AgentId,
+        /// Its first slot.
+        pub first: Timestamp,
+        /// Its last slot.
+        pub last: Timestamp,
+        /// How many slots it has.
+        pub count: u64,
+        /// What became of them.
+        pub verdict: Verdict,
+        /// Why, in words; empty: the verdict says it all.
+        pub cause: String,
+        /// The run that was started.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub run_id: Option<RunId>,
+        /// Where that run stands.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub status: Option<RunStatus>,
+        /// When its first attempt began.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub started_at: Option<Timestamp>,
+        /// When it ended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub finished_at: Option<Timestamp>,
+        /// How long it took, in milliseconds, without time asleep.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub duration_ms: Option<i64>,
+        /// True: its slots ran, found all well and left no record of their runs.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub all_well: bool,
+    }
+}
+
+impl IncidentCounts {
+    /// Is none open?
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 }

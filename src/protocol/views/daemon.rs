@@ -47,8 +47,11 @@ described! {
     /// What was used.
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
     pub struct UsageView {
-        /// The agent, the model or the day, as it was asked for.
+        /// The agent, the model, the day or the hour (its beginning, in the daemon's zone), as it was asked for.
         pub key: String,
+        /// Whose it was, if it was summed up by a time and by agent or model.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub of: Option<String>,
         /// Runs that ended.
         pub runs: u64,
         /// What these runs used.

@@ -1,6 +1,6 @@
 //! What is said of tools, and of what agents leave behind: incidents, notes, calls that wait.
 use crate::domain::described;
-use crate::domain::{AgentId, RunId, Severity};
+use crate::domain::{AgentId, Effect, RunId, Severity};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -120,6 +120,30 @@ described! {
         pub tool: String,
         /// The arguments that it is to be called with.
         pub args: Value,
+        /// What the call may do; null: the tool is not there at the moment.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub effect: Option<Effect>,
+        /// The run has read data from outside before.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub untrusted: bool,
+        /// The tools by which it has read data from outside, each once.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub read_before: Vec<String>,
+        /// Until when it waits; then it is denied, or its run ends. Null: for as long as it takes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub waits_until: Option<Timestamp>,
+        /// When it was decided; null: it waits.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub decided_at: Option<Timestamp>,
+        /// Whether it may be made; null: it waits.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub approved: Option<bool>,
+        /// Who decided, where that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub decided_by: Option<String>,
+        /// What was said to it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub reason: Option<String>,
     }
 
     /// An incident.

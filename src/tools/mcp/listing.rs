@@ -52,7 +52,7 @@ impl Rules {
 
     /// What a tool of these names does by `effects`: the entry of its name, else the strictest of the patterns that
     /// fit, else anything.
-    fn class(&self, raw: &str, name: &str) -> Effect {
+    pub(super) fn class(&self, raw: &str, name: &str) -> Effect {
         let exact = [raw, name].into_iter().find_map(|name| self.effects.get(name));
         let fitting =
             || self.effects.iter().filter(|(pattern, _)| names(pattern, raw) || names(pattern, name));

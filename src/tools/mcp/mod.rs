@@ -282,6 +282,11 @@ impl Servers {
         }
     }
 
+    /// What a tool may do by the configuration. Its own hints may say worse; the server is not asked.
+    pub fn configured_effect(&self, server: &str, tool: &str) -> Option<Effect> {
+        Some(self.all.get(server)?.rules.class(tool, tool))
+    }
+
     /// Stops all that run, for good. Returns when nothing is left of them.
     pub async fn stop_all(&self) {
         futures_util::future::join_all(self.all.values().map(|server| server.link.stop())).await;

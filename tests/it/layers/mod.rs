@@ -32,6 +32,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("notify", &["domain", "clock", "secret", "net", "child"]),
     ("export", &["domain", "clock", "secret", "net", "store"]),
     ("client", &["protocol", "domain"]),
+    ("overview", &["protocol", "domain"]),
     (
         "runner",
         &[
@@ -68,7 +69,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "runner",
         ],
     ),
-    ("cli", &["domain", "clock", "config", "protocol", "client", "store", "runner", "daemon", "doctor"]),
+    (
+        "cli",
+        &[
+            "domain", "clock", "config", "protocol", "client", "overview", "store", "runner", "daemon",
+            "doctor",
+        ],
+    ),
 ];
 
 /// Floors that compute and do nothing else.

@@ -274,7 +274,7 @@ impl World {
             }
             _ => {}
         }
-        let started = Fact::DaemonStarted { version: "1".into(), pid: 1 };
+        let started = Fact::DaemonStarted { version: "1".into(), pid: 1, down_since: None, clean: true };
         let (engine, decision) = Engine::restore(self.now, self.lives, self.fleet.clone(), restored, started);
         self.engine = Some(engine);
         let (listeners, what) = (self.listeners(&decision), What::Booted(self.fleet.clone()));

@@ -164,6 +164,12 @@ described! {
         pub version: String,
         /// Its process.
         pub pid: u32,
+        /// The newest event of the daemon before it: since then, or later, none was running. Null: there was none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub down_since: Option<Timestamp>,
+        /// False: the daemon before it was killed, or the machine went down. True if it ended in order, or there was none.
+        #[serde(default = "was_clean")]
+        pub clean: bool,
     }
 
     /// The daemon goes down.
@@ -172,4 +178,9 @@ described! {
         /// Why.
         pub reason: String,
     }
+}
+
+/// Events of earlier releases do not say.
+fn was_clean() -> bool {
+    true
 }

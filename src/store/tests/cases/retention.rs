@@ -208,7 +208,10 @@ async fn the_first_look_at_ages_does_not_believe_a_clock_that_is_far_ahead() {
     let mut facts: Vec<_> = (0..10).flat_map(|n| ran(n).map(|fact| entry(n, fact))).collect();
     let year = 365 * 86_400;
     facts.push(entry(5, stopping(0)));
-    facts.push(entry(year, Fact::DaemonStarted { version: "1".into(), pid: 1 }));
+    facts.push(entry(
+        year,
+        Fact::DaemonStarted { version: "1".into(), pid: 1, down_since: None, clean: true },
+    ));
     store.commit(facts).await.unwrap();
     let lived = Lived { now: t(year), steady: true, since: SignedDuration::from_secs(3600) };
     while store.prune(Retention::default(), lived).await.unwrap() {}

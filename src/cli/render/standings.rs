@@ -1,0 +1,114 @@
+//! `list`: what needs a person first, with its cause.
+use super::screen::{Screen, Tone};
+use super::table::{Cell, Table};
+use super::words::{plain, usd};
+use crate::domain::counted;
+use crate::overview::{Rank, Standing, StandingSection};
+use crate::protocol::AgentView;
+
+/// The table, most urgent first; of equals by name.
+pub(in crate::cli) fn standing_list(agents: &[AgentView], standings: &[Standing], screen: &Screen) -> String {
+    let mut rows: Vec<(&AgentView, &Standing)> = agents.iter().zip(standings).collect();
+    // what is well, idle or busy stays where its name has it
+    let order = |standing: &Standing| match standing.rank.section() {
+        StandingSection::NeedsYou => (StandingSection::NeedsYou, Some(standing.rank)),
+        section => (section, None),
+    };
+    rows.sort_by(|a, b| order(a.1).cmp(&order(b.1)).then_with(|| a.0.agent_id.cmp(&b.0.agent_id)));
+    let mut table = Table::new()
+        .column("")
+        .shrinking("NAME", 12)
+        .shrinking_last("STATE", 8)
+        .column("SINCE")
+        .column("NEXT")
+        .shrinking_first("WHY", 12);
+    for (agent, standing) in rows {
+        table.row(row(agent, standing, screen));
+    }
+    table.render(screen)
+}
+
+fn row(agent: &AgentView, standing: &Standing, screen: &Screen) -> Vec<Cell> {
+    let tone = tone_of(standing.rank);
+    let since = standing.since.map(|since| age(screen, since)).unwrap_or_default();
+    vec![
+        Cell::toned(tone, standing.rank.mark().symbol),
+        Cell::toned(Tone::Strong, agent.agent_id.as_str()),
+        Cell::toned(tone, state(agent, standing)),
+        since.into(),
+        next(agent, screen).into(),
+        why(agent, standing, screen),
+    ]
+}
+
+fn state(agent: &AgentView, standing: &Standing) -> String {
+    match &agent.backfill {
+        Some(open) => format!("{}, backfill {}/{}", standing.word, open.started, open.count),
+        None => standing.word.clone(),
+    }
+}
+
+fn next(agent: &AgentView, screen: &Screen) -> String {
+    let refused = agent.circuit_until.filter(|until| *until > screen.now);
+    match (refused, agent.next_run, agent.resume_at) {
+        (Some(until), ..) => format!("try {}", screen.relative(until)),
+        (None, Some(at), _) if at <= screen.now => "now".into(),
+        (None, Some(at), _) => screen.relative(at),
+        // it resumes then
+        (None, None, Some(at)) => format!("({})", screen.relative(at)),
+        (None, None, None) => String::new(),
+    }
+}
+
+/// The cause; of what is well, when it is due and what it has cost today.
+fn why(agent: &AgentView, standing: &Standing, screen: &Screen) -> Cell {
+    if !standing.cause.is_empty() {
+        let line = standing.cause.split_whitespace().collect::<Vec<_>>().join(" ");
+        return plain(&line).into();
+    }
+    let mut parts = vec![screen.schedule(&agent.schedule)];
+    if agent.cost_today_usd > 0.0 {
+        parts.push(format!("{} today", usd(agent.cost_today_usd)));
+    }
+    Cell::toned(Tone::Dim, parts.join(", "))
+}
+
+/// How long ago, without "ago".
+fn age(screen: &Screen, since: jiff::Timestamp) -> String {
+    let text = screen.relative(since);
+    text.strip_suffix(" ago").map(str::to_owned).unwrap_or(text)
+}
+
+/// How a rank looks.
+pub(in crate::cli) fn tone_of(rank: Rank) -> Tone {
+    match rank {
+        Rank::Asks | Rank::Warning | Rank::Undelivered | Rank::NoBudget | Rank::Silent | Rank::Paused => {
+            Tone::Warn
+        }
+        Rank::Critical | Rank::CircuitOpen | Rank::Failing => Tone::Bad,
+        Rank::Busy => Tone::Busy,
+        Rank::Well => Tone::Good,
+        Rank::NotYet | Rank::Stopped => Tone::Dim,
+    }
+}
+
+/// What needs a person, in a line: `3 agents need you: 1 asks, 2 failing`.
+pub(in crate::cli) fn needs_line(standings: &[Standing], screen: &Screen) -> Option<String> {
+    let count = |ranks: &[Rank]| standings.iter().filter(|one| ranks.contains(&one.rank)).count();
+    let all = standings.iter().filter(|one| one.rank.section() == StandingSection::NeedsYou).count();
+    if all == 0 {
+        return None;
+    }
+    let parts = [
+        (count(&[Rank::Asks]), "to decide"),
+        (count(&[Rank::Critical]), "critical"),
+        (count(&[Rank::CircuitOpen, Rank::Failing]), "failing"),
+        (count(&[Rank::Warning, Rank::Silent]), "with a warning"),
+        (count(&[Rank::NoBudget]), "without budget"),
+    ];
+    let parts: Vec<String> =
+        parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    let verb = if all == 1 { "needs" } else { "need" };
+    let text = format!("{} {verb} you: {}", counted(all, "agent"), parts.join(", "));
+    Some(screen.fold(&screen.paint(Tone::Warn, &text)) + "\n")
+}

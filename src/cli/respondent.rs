@@ -1,0 +1,47 @@
+//! Whom questions are asked that change nothing: the daemon, or, while none runs, its records.
+use crate::client::{Address, ClientError, Connection, Timeouts};
+use crate::config::Paths;
+use crate::daemon::Records;
+use crate::protocol::Method;
+
+/// Whoever answers.
+pub(super) enum Respondent {
+    /// The daemon.
+    Daemon(Box<Connection>),
+    /// Its records: it does not run.
+    Records(Box<Records>),
+}
+
+impl Respondent {
+    /// The daemon; where none runs, its records.
+    ///
+    /// # Errors
+    /// The daemon can't be reached, and there are no records that can be read, or a daemon has them.
+    pub(super) fn find(address: &Address, paths: &Paths) -> Result<Self, ClientError> {
+        match Connection::open(address, Timeouts::default()) {
+            Ok(connection) => Ok(Self::Daemon(Box::new(connection))),
+            Err(error @ ClientError::Unreachable { holder: None, .. }) => {
+                Records::open(paths).map(|records| Self::Records(Box::new(records))).ok_or(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks.
+    ///
+    /// # Errors
+    /// The connection, or the answer says no.
+    pub(super) fn call<M: Method>(&mut self, params: &M::Params) -> Result<M::Reply, ClientError> {
+        match self {
+            Self::Daemon(connection) => connection.call::<M>(params),
+            Self::Records(records) => {
+                let params = serde_json::to_value(params).unwrap_or_default();
+                let answer = records.ask(M::NAME, params)?;
+                serde_json::from_str(answer.get()).map_err(|error| ClientError::Garbled {
+                    socket: std::path::PathBuf::new(),
+                    what: error.to_string(),
+                })
+            }
+        }
+    }
+}
