@@ -46,5 +46,9 @@ pub mod client;
 pub mod overview;
 // The shell: the only place where decisions, durability and effects meet.
 pub mod daemon;
+// What is read, as text for a screen.
+mod render;
+// The fleet on a full screen.
+pub mod top;
 // What a person types and sees.
 pub mod cli;

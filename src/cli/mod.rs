@@ -7,11 +7,11 @@ mod complete;
 mod demo;
 mod exit;
 mod manual;
-mod render;
 mod respondent;
 mod service;
 mod when;
 
+use crate::render;
 use app::App;
 use args::{Cli, Command, ListArgs};
 use clap::{CommandFactory, FromArgMatches};

@@ -33,6 +33,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("export", &["domain", "clock", "secret", "net", "store"]),
     ("client", &["protocol", "domain"]),
     ("overview", &["protocol", "domain"]),
+    ("render", &["domain", "config", "protocol", "client", "overview"]),
+    ("top", &["domain", "clock", "protocol", "client", "overview", "render"]),
+    ("web", &["domain", "clock", "protocol", "client", "overview", "render"]),
     (
         "runner",
         &[
@@ -72,7 +75,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "domain", "clock", "config", "protocol", "client", "overview", "store", "runner", "daemon",
+            "domain", "clock", "config", "protocol", "client", "overview", "render", "top", "web", "store",
+            "runner", "daemon",
             "doctor",
         ],
     ),

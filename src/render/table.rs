@@ -12,14 +12,14 @@ use unicode_width::UnicodeWidthStr;
 
 /// Text in a tone, as [`plain`] makes it.
 #[derive(Debug, Clone)]
-pub(in crate::cli) struct Cell {
+pub(crate) struct Cell {
     text: String,
     tone: Tone,
 }
 
 impl Cell {
     /// In a tone.
-    pub(in crate::cli) fn toned(tone: Tone, text: impl Into<String>) -> Self {
+    pub(crate) fn toned(tone: Tone, text: impl Into<String>) -> Self {
         Self { text: plain(&text.into()), tone }
     }
 }
@@ -62,54 +62,54 @@ enum Kind {
 
 /// A table.
 #[derive(Debug, Clone, Default)]
-pub(in crate::cli) struct Table {
+pub(crate) struct Table {
     columns: Vec<(&'static str, Kind)>,
     rows: Vec<Vec<Cell>>,
 }
 
 impl Table {
     /// Without columns yet.
-    pub(in crate::cli) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// A column that keeps its width.
-    pub(in crate::cli) fn column(mut self, title: &'static str) -> Self {
+    pub(crate) fn column(mut self, title: &'static str) -> Self {
         self.columns.push((title, Kind::Fixed));
         self
     }
 
     /// A column that may be cut to `least` where the terminal is narrow.
-    pub(in crate::cli) fn shrinking(mut self, title: &'static str, least: usize) -> Self {
+    pub(crate) fn shrinking(mut self, title: &'static str, least: usize) -> Self {
         self.columns.push((title, Kind::Shrinks(least, Turn::Middle)));
         self
     }
 
     /// The same for one that matters less than the others: it is cut before them.
-    pub(in crate::cli) fn shrinking_first(mut self, title: &'static str, least: usize) -> Self {
+    pub(crate) fn shrinking_first(mut self, title: &'static str, least: usize) -> Self {
         self.columns.push((title, Kind::Shrinks(least, Turn::First)));
         self
     }
 
     /// The same for one that matters more than the others: it is cut when they can't be any more.
-    pub(in crate::cli) fn shrinking_last(mut self, title: &'static str, least: usize) -> Self {
+    pub(crate) fn shrinking_last(mut self, title: &'static str, least: usize) -> Self {
         self.columns.push((title, Kind::Shrinks(least, Turn::Last)));
         self
     }
 
     /// A column of numbers.
-    pub(in crate::cli) fn number(mut self, title: &'static str) -> Self {
+    pub(crate) fn number(mut self, title: &'static str) -> Self {
         self.columns.push((title, Kind::Number));
         self
     }
 
     /// Adds a row.
-    pub(in crate::cli) fn row(&mut self, cells: Vec<Cell>) {
+    pub(crate) fn row(&mut self, cells: Vec<Cell>) {
         self.rows.push(cells);
     }
 
     /// The text, each line with its end.
-    pub(in crate::cli) fn render(&self, screen: &Screen) -> String {
+    pub(crate) fn render(&self, screen: &Screen) -> String {
         let widths = match self.form(screen) {
             Form::Whole => None,
             Form::Columns(widths) => Some(widths),

@@ -8,28 +8,28 @@ use jiff::{SignedDuration, Timestamp};
 
 /// What standard output is like, and what time it is.
 #[derive(Debug, Clone)]
-pub(in crate::cli) struct Screen {
+pub(crate) struct Screen {
     /// Columns of the terminal; none: it is no terminal, and nothing is ever cut.
-    pub(in crate::cli) width: Option<usize>,
+    pub(crate) width: Option<usize>,
     /// Takes colours.
-    pub(in crate::cli) color: bool,
+    pub(crate) color: bool,
     /// The time that relative times refer to.
-    pub(in crate::cli) now: Timestamp,
+    pub(crate) now: Timestamp,
     /// Zone of local times.
-    pub(in crate::cli) zone: TimeZone,
+    pub(crate) zone: TimeZone,
     /// What programs and models wrote is given as it is.
-    pub(in crate::cli) raw: bool,
+    pub(crate) raw: bool,
 }
 
 /// Columns of the terminal on standard output.
-pub(in crate::cli) fn terminal_width() -> usize {
+pub(crate) fn terminal_width() -> usize {
     let asked = comfy_table::Table::new().width().map(usize::from);
     asked.filter(|width| *width > 0).unwrap_or(80).max(20)
 }
 
 /// The few ways in which text stands out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::cli) enum Tone {
+pub(crate) enum Tone {
     /// Not at all.
     Plain,
     /// All is well.
@@ -60,7 +60,7 @@ impl Tone {
     }
 
     /// Of how a run stands.
-    pub(in crate::cli) fn of_run(status: RunStatus) -> Self {
+    pub(crate) fn of_run(status: RunStatus) -> Self {
         match status {
             RunStatus::Completed => Self::Good,
             RunStatus::Cancelled => Self::Warn,
@@ -70,7 +70,7 @@ impl Tone {
     }
 
     /// Of a severity.
-    pub(in crate::cli) fn of_severity(severity: Severity) -> Self {
+    pub(crate) fn of_severity(severity: Severity) -> Self {
         match severity {
             Severity::Warning => Self::Warn,
             Severity::Critical => Self::Bad,
@@ -80,7 +80,7 @@ impl Tone {
 
 impl Screen {
     /// Text in a tone.
-    pub(in crate::cli) fn paint(&self, tone: Tone, text: &str) -> String {
+    pub(crate) fn paint(&self, tone: Tone, text: &str) -> String {
         self.styled(tone.style(), text)
     }
 
@@ -93,29 +93,29 @@ impl Screen {
     }
 
     /// Text whose lines fit, broken between words.
-    pub(in crate::cli) fn fold(&self, text: &str) -> String {
+    pub(crate) fn fold(&self, text: &str) -> String {
         self.width.map_or_else(|| text.to_owned(), |width| fold(text, width))
     }
 
     /// The name of an agent, in its own colour: the same wherever it is shown.
-    pub(in crate::cli) fn agent(&self, agent: &AgentId) -> String {
+    pub(crate) fn agent(&self, agent: &AgentId) -> String {
         self.styled(colour_of(agent.as_str()), agent.as_str())
     }
 
     /// `in 12 s`, `3 min ago`, `now`.
-    pub(in crate::cli) fn relative(&self, at: Timestamp) -> String {
+    pub(crate) fn relative(&self, at: Timestamp) -> String {
         relative(at.duration_since(self.now))
     }
 
     /// A schedule in words, without its zone where that is the one that times are shown in.
-    pub(in crate::cli) fn schedule(&self, words: &str) -> String {
+    pub(crate) fn schedule(&self, words: &str) -> String {
         let zone = self.zone.iana_name().map(|name| format!(" ({name})")).unwrap_or_default();
         plain(words.strip_suffix(zone.as_str()).unwrap_or(words))
     }
 
     /// ` (Europe/Berlin)`, the zone of local times, beside those of a schedule that has another one;
     /// else nothing.
-    pub(in crate::cli) fn zone_beside(&self, schedule: &str) -> String {
+    pub(crate) fn zone_beside(&self, schedule: &str) -> String {
         let own = self.zone.iana_name().unwrap_or("local time");
         match schedule.strip_suffix(')').and_then(|text| text.rsplit_once('(')) {
             Some((_, zone)) if zone != own && schedule.starts_with("cron ") => format!(" ({own})"),
@@ -124,12 +124,12 @@ impl Screen {
     }
 
     /// Local date and time: `Tue 2026-11-24 09:00:00`.
-    pub(in crate::cli) fn local(&self, at: Timestamp) -> String {
+    pub(crate) fn local(&self, at: Timestamp) -> String {
         at.to_zoned(self.zone.clone()).strftime("%a %Y-%m-%d %H:%M:%S").to_string()
     }
 
     /// The same with its zone: `Tue 2026-11-24 09:00:00 (Europe/Berlin)`.
-    pub(in crate::cli) fn with_zone(&self, at: Timestamp) -> String {
+    pub(crate) fn with_zone(&self, at: Timestamp) -> String {
         let zone = self
             .zone
             .iana_name()
@@ -138,7 +138,7 @@ impl Screen {
     }
 
     /// Local time; the date only if it is not today's.
-    pub(in crate::cli) fn short_local(&self, at: Timestamp) -> String {
+    pub(crate) fn short_local(&self, at: Timestamp) -> String {
         let at = at.to_zoned(self.zone.clone());
         let today = self.now.to_zoned(self.zone.clone()).date();
         let form = if at.date() == today { "%H:%M:%S" } else { "%a %Y-%m-%d %H:%M:%S" };
@@ -146,7 +146,7 @@ impl Screen {
     }
 
     /// `Tue 2026-11-24 09:00:00 (in 3 min)`.
-    pub(in crate::cli) fn full(&self, at: Timestamp) -> String {
+    pub(crate) fn full(&self, at: Timestamp) -> String {
         format!("{} ({})", self.local(at), self.relative(at))
     }
 }
@@ -168,12 +168,12 @@ pub(super) fn relative(distance: SignedDuration) -> String {
 }
 
 /// A number of milliseconds as people say it.
-pub(in crate::cli) fn millis(ms: i64) -> String {
+pub(crate) fn millis(ms: i64) -> String {
     human_duration(SignedDuration::from_millis(ms))
 }
 
 /// One word for what an agent is like: what wants a person's attention first.
-pub(in crate::cli) fn state_of(state: Desired, activity: Activity, health: Health) -> (String, Tone) {
+pub(crate) fn state_of(state: Desired, activity: Activity, health: Health) -> (String, Tone) {
     let word = match (state, activity, health) {
         (Desired::Paused, Activity::Idle, _) => ("paused", Tone::Warn),
         (Desired::Stopped, Activity::Idle, _) => ("stopped", Tone::Dim),
@@ -189,7 +189,7 @@ pub(in crate::cli) fn state_of(state: Desired, activity: Activity, health: Healt
 }
 
 /// The same, for an agent whose money may be gone.
-pub(in crate::cli) fn state_of_agent(agent: &AgentView, now: Timestamp) -> (String, Tone) {
+pub(crate) fn state_of_agent(agent: &AgentView, now: Timestamp) -> (String, Tone) {
     let (word, tone) = state_of(agent.state, agent.activity, agent.health);
     let is = |until: Option<Timestamp>| word == "active" && until.is_some_and(|until| until > now);
     if is(agent.budget_used_up_until) {
@@ -202,7 +202,7 @@ pub(in crate::cli) fn state_of_agent(agent: &AgentView, now: Timestamp) -> (Stri
 }
 
 /// A run's status in a word or two.
-pub(in crate::cli) fn status_word(status: RunStatus) -> &'static str {
+pub(crate) fn status_word(status: RunStatus) -> &'static str {
     match status {
         RunStatus::Completed => "ok",
         RunStatus::TimedOut => "timed out",

@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 const KEYS: usize = 10;
 
 /// The page.
-pub(in crate::cli) fn agent_detail(detail: &AgentDetail, screen: &Screen) -> String {
+pub(crate) fn agent_detail(detail: &AgentDetail, screen: &Screen) -> String {
     let mut page = Page { screen, text: String::new() };
     let agent = &detail.agent;
     let (state, tone) = state_of_agent(agent, screen.now);

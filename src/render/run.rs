@@ -7,7 +7,7 @@ use crate::protocol::{ChunkView, OutputView, RunDetail, RunView};
 use std::fmt::Write as _;
 
 /// The table of `runs`.
-pub(in crate::cli) fn run_list(runs: &[RunView], screen: &Screen) -> String {
+pub(crate) fn run_list(runs: &[RunView], screen: &Screen) -> String {
     let mut table = Table::new()
         .column("RUN")
         .shrinking_last("AGENT", 10)
@@ -65,7 +65,7 @@ fn because(run: &RunView) -> String {
 }
 
 /// How a run ended, in one line: `news: run 1f2e3d4c completed, 41s, $0.0130`.
-pub(in crate::cli) fn outcome_line(run: &RunView, screen: &Screen) -> String {
+pub(crate) fn outcome_line(run: &RunView, screen: &Screen) -> String {
     let mut text = format!(
         "{}: run {} {}",
         screen.agent(&run.agent_id),
@@ -88,7 +88,7 @@ pub(in crate::cli) fn outcome_line(run: &RunView, screen: &Screen) -> String {
 }
 
 /// The page of `show`.
-pub(in crate::cli) fn run_detail(detail: &RunDetail, screen: &Screen) -> String {
+pub(crate) fn run_detail(detail: &RunDetail, screen: &Screen) -> String {
     let run = &detail.run;
     let mut text = format!(
         "{}   {}   {}\n",
@@ -190,7 +190,7 @@ fn result_section(text: &mut String, detail: &RunDetail, screen: &Screen) {
 }
 
 /// That the result of a command is not all that it wrote: the end of it is kept as its result.
-pub(in crate::cli) fn cut_result(detail: &RunDetail) -> Option<String> {
+pub(crate) fn cut_result(detail: &RunDetail) -> Option<String> {
     let run = &detail.run;
     let result = run.result.as_deref()?.trim_end();
     // only commands have an exit code
@@ -250,7 +250,7 @@ fn used(usage: &Usage) -> String {
 }
 
 /// That not all output is there.
-pub(in crate::cli) fn left_out(dropped_bytes: u64) -> String {
+pub(crate) fn left_out(dropped_bytes: u64) -> String {
     format!(
         "{} of output were not kept: it was more than `max_output` (its head and its tail are kept), or it could not \
          be recorded",
@@ -260,7 +260,7 @@ pub(in crate::cli) fn left_out(dropped_bytes: u64) -> String {
 
 /// Output as it came, but that it can't do anything but be read, wherever it goes: what is written to
 /// a file today is on a terminal tomorrow. Raw, it is as it was.
-pub(in crate::cli) fn output(view: &OutputView, screen: &Screen) -> String {
+pub(crate) fn output(view: &OutputView, screen: &Screen) -> String {
     let mut text = String::new();
     for chunk in &view.chunks {
         let shown = if screen.raw { chunk.text.clone() } else { plain_lines(&chunk.text) };

@@ -7,7 +7,7 @@ use crate::overview::{Rank, Standing, StandingSection};
 use crate::protocol::AgentView;
 
 /// The table, most urgent first; of equals by name.
-pub(in crate::cli) fn standing_list(agents: &[AgentView], standings: &[Standing], screen: &Screen) -> String {
+pub(crate) fn standing_list(agents: &[AgentView], standings: &[Standing], screen: &Screen) -> String {
     let mut rows: Vec<(&AgentView, &Standing)> = agents.iter().zip(standings).collect();
     // what is well, idle or busy stays where its name has it
     let order = |standing: &Standing| match standing.rank.section() {
@@ -80,7 +80,7 @@ fn age(screen: &Screen, since: jiff::Timestamp) -> String {
 }
 
 /// How a rank looks.
-pub(in crate::cli) fn tone_of(rank: Rank) -> Tone {
+pub(crate) fn tone_of(rank: Rank) -> Tone {
     match rank {
         Rank::Asks | Rank::Warning | Rank::Undelivered | Rank::NoBudget | Rank::Silent | Rank::Paused => {
             Tone::Warn
@@ -93,7 +93,7 @@ pub(in crate::cli) fn tone_of(rank: Rank) -> Tone {
 }
 
 /// What needs a person, in a line: `3 agents need you: 1 asks, 2 failing`.
-pub(in crate::cli) fn needs_line(standings: &[Standing], screen: &Screen) -> Option<String> {
+pub(crate) fn needs_line(standings: &[Standing], screen: &Screen) -> Option<String> {
     let count = |ranks: &[Rank]| standings.iter().filter(|one| ranks.contains(&one.rank)).count();
     let all = standings.iter().filter(|one| one.rank.section() == StandingSection::NeedsYou).count();
     if all == 0 {

@@ -6,7 +6,7 @@ use crate::protocol::{BackfillView, OpenBackfillView};
 use std::fmt::Write as _;
 
 /// What would run, and what it may cost.
-pub(in crate::cli) fn backfill_plan(view: &BackfillView, screen: &Screen) -> String {
+pub(crate) fn backfill_plan(view: &BackfillView, screen: &Screen) -> String {
     let mut text = String::new();
     for slot in &view.slots {
         let _ = writeln!(text, "{}", screen.full(*slot));

@@ -9,7 +9,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 /// One line without anything that a terminal would act upon: control characters and marks that
 /// turn the direction of text are shown as escapes. What agents and the world wrote goes through
 /// here before it reaches a screen.
-pub(in crate::cli) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     escaped(text, false)
 }
 
@@ -17,12 +17,12 @@ pub(in crate::cli) fn plain(text: &str) -> String {
 const GIST: usize = 160;
 
 /// The beginning of a line that may be long, as [`plain`] text.
-pub(in crate::cli) fn cut(text: &str) -> String {
+pub(crate) fn cut(text: &str) -> String {
     shortened(&plain(text), LengthUnit::Chars, GIST).into_owned()
 }
 
 /// As [`plain`] for several lines: line ends and tabs stay.
-pub(in crate::cli) fn plain_lines(text: &str) -> String {
+pub(crate) fn plain_lines(text: &str) -> String {
     escaped(text, true)
 }
 
@@ -60,7 +60,7 @@ fn misleads(c: char) -> bool {
 
 /// JSON that means the same and that no terminal acts upon: DEL, the controls from 80 to 9f and what
 /// [`misleads`] are escaped in it, as JSON has the others already. They stand in strings only.
-pub(in crate::cli) fn plain_json(text: &str) -> Cow<'_, str> {
+pub(crate) fn plain_json(text: &str) -> Cow<'_, str> {
     let acts = |c: char| c.is_control() || misleads(c);
     if !text.contains(acts) {
         return Cow::Borrowed(text);
@@ -80,7 +80,7 @@ pub(in crate::cli) fn plain_json(text: &str) -> Cow<'_, str> {
 }
 
 /// The beginning of a text that fits into so many columns, with `…` where it was cut.
-pub(super) fn cut_to(text: &str, room: usize) -> String {
+pub(crate) fn cut_to(text: &str, room: usize) -> String {
     if text.width() <= room {
         return text.to_owned();
     }
@@ -95,7 +95,7 @@ pub(super) fn cut_to(text: &str, room: usize) -> String {
 }
 
 /// A text in lines of at most so many columns, between words where that can be.
-pub(super) fn wrap(text: &str, room: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, room: usize) -> Vec<String> {
     let room = room.max(2);
     let mut lines = vec![String::new()];
     let mut used = 0;
@@ -124,7 +124,7 @@ pub(super) fn wrap(text: &str, room: usize) -> Vec<String> {
 
 /// Lines that are longer than so many columns go on in others, between words and below where their text begins.
 /// A word that has no room stays whole.
-pub(in crate::cli) fn fold(text: &str, width: usize) -> String {
+pub(crate) fn fold(text: &str, width: usize) -> String {
     let mut out = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
         let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
@@ -178,12 +178,12 @@ fn columns(text: &str) -> usize {
 }
 
 /// US dollars: `0.00`, `0.0130`, `12.30`. Small sums keep their digits.
-pub(in crate::cli) fn usd(sum: f64) -> String {
+pub(crate) fn usd(sum: f64) -> String {
     if sum > 0.0 && sum < 0.1 { format!("${sum:.4}") } else { format!("${sum:.2}") }
 }
 
 /// `usd_per_day: $0.12 of $0.50 used, $0.38 left`; what is only held for requests in flight is shown apart.
-pub(in crate::cli) fn limit_line(limit: &LimitView) -> String {
+pub(crate) fn limit_line(limit: &LimitView) -> String {
     let amount = |of: f64| if limit.limit.starts_with("usd") { usd(of) } else { format!("{of:.0}") };
     let (used, allowed) = (amount((limit.used - limit.held).max(0.0)), amount(limit.allowed));
     let held = match limit.held {
@@ -194,7 +194,7 @@ pub(in crate::cli) fn limit_line(limit: &LimitView) -> String {
 }
 
 /// `17.3 MiB`.
-pub(in crate::cli) fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut value = count as f64;
     let mut unit = 0;
@@ -207,7 +207,7 @@ pub(in crate::cli) fn bytes(count: u64) -> String {
 
 /// A result, whole: what a probe, an archive or `system_metrics` gave is told in words, everything
 /// else as it is.
-pub(in crate::cli) fn result_text(result: &str) -> String {
+pub(crate) fn result_text(result: &str) -> String {
     if serde_json::from_str::<Value>(result).is_ok_and(|value| value.is_object()) {
         return result_words(result);
     }
@@ -215,7 +215,7 @@ pub(in crate::cli) fn result_text(result: &str) -> String {
 }
 
 /// A result in a line: what a probe, an archive or `system_metrics` gave is told in words, everything else as it is.
-pub(in crate::cli) fn result_words(result: &str) -> String {
+pub(crate) fn result_words(result: &str) -> String {
     let value = serde_json::from_str(result).unwrap_or_default();
     let words = probe_words(&value).or_else(|| archive_words(&value)).or_else(|| machine_words(&value));
     words.map_or_else(|| plain(result.trim()), |words| plain(&words))

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 const SHORT: usize = 60;
 
 /// All calls, one block each.
-pub(in crate::cli) fn approval_list(calls: &[ApprovalView], screen: &Screen) -> String {
+pub(crate) fn approval_list(calls: &[ApprovalView], screen: &Screen) -> String {
     let blocks: Vec<String> = calls.iter().map(|call| block(call, screen)).collect();
     blocks.join("\n")
 }
@@ -63,7 +63,7 @@ fn head(call: &ApprovalView, screen: &Screen) -> String {
 }
 
 /// What a call may do, for whoever decides about it.
-pub(in crate::cli) fn effect_words(effect: Effect) -> &'static str {
+pub(crate) fn effect_words(effect: Effect) -> &'static str {
     match effect {
         Effect::Read => "reads, changes nothing",
         Effect::Idempotent => "changes something; the same again changes nothing more",

@@ -7,7 +7,7 @@ use crate::protocol::AgentView;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The table. Fits 80 columns.
-pub(in crate::cli) fn agent_list(agents: &[AgentView], screen: &Screen) -> String {
+pub(crate) fn agent_list(agents: &[AgentView], screen: &Screen) -> String {
     let mut table = Table::new()
         .shrinking("NAME", 13)
         .shrinking_last("STATE", 8)
@@ -56,7 +56,7 @@ fn row(agent: &AgentView, screen: &Screen) -> Vec<Cell> {
 }
 
 /// The line below it, for people: `5 agents: 3 active, 1 paused, 1 failing`.
-pub(in crate::cli) fn summary(agents: &[AgentView], screen: &Screen) -> String {
+pub(crate) fn summary(agents: &[AgentView], screen: &Screen) -> String {
     let mut states: BTreeMap<_, usize> = BTreeMap::new();
     for agent in agents {
         *states.entry(agent.state).or_default() += 1;
@@ -92,7 +92,7 @@ pub(in crate::cli) fn summary(agents: &[AgentView], screen: &Screen) -> String {
 }
 
 /// Which programs are within a sandbox, and which are not: a line each, if there are any.
-pub(in crate::cli) fn walled_lines(walled: &Walled) -> Vec<String> {
+pub(crate) fn walled_lines(walled: &Walled) -> Vec<String> {
     const MOST: usize = 5;
     let line = |what: &str, names: &[String]| {
         let mut shown = names.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 const LEAST_GIST: usize = 20;
 
 /// The line, with its end. What a newer daemon says is shown as far as it can be understood.
-pub(in crate::cli) fn event_line(stored: &StoredEvent, screen: &Screen) -> String {
+pub(crate) fn event_line(stored: &StoredEvent, screen: &Screen) -> String {
     match stored.decode() {
         Ok(logged) => logged_line(&logged, screen),
         Err(_) => format!("{}\n", cut(&stored.text)),
@@ -20,7 +20,7 @@ pub(in crate::cli) fn event_line(stored: &StoredEvent, screen: &Screen) -> Strin
 }
 
 /// The line of an event as it is logged: in words if this release knows what it says, else its payload as it is.
-pub(super) fn logged_line(logged: &LoggedEvent, screen: &Screen) -> String {
+pub(crate) fn logged_line(logged: &LoggedEvent, screen: &Screen) -> String {
     let (event, known) = (logged.event(), logged.known().map(kind_word));
     let (word, tone) = event.as_ref().map(word).or(known).unwrap_or((&logged.kind, Tone::Plain));
     let gist = event.as_ref().map_or_else(|| cut(&logged.payload.to_string()), gist);
@@ -29,7 +29,7 @@ pub(super) fn logged_line(logged: &LoggedEvent, screen: &Screen) -> String {
 
 /// The types of events that a person means by a type, by the word that `tail` shows for it, or by a
 /// pattern of types. An error holds the nearest word, if one is near.
-pub(in crate::cli) fn event_types(text: &str) -> Result<Vec<String>, Option<&'static str>> {
+pub(crate) fn event_types(text: &str) -> Result<Vec<String>, Option<&'static str>> {
     let text = text.trim();
     if text.contains(['*', '?']) {
         let some = EventType::ALL.iter().any(|kind| crate::domain::glob(text, kind.as_str()));
@@ -59,7 +59,7 @@ pub(in crate::cli) fn event_types(text: &str) -> Result<Vec<String>, Option<&'st
 const ENDS: [&str; 4] = ["failed", "timed out", "interrupted", "unverified"];
 
 /// What happened, without when and to whom.
-pub(in crate::cli) fn event_words(event: &Event) -> String {
+pub(crate) fn event_words(event: &Event) -> String {
     format!("{} {}", word(event).0, gist(event)).trim_end().to_owned()
 }
 

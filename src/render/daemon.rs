@@ -7,7 +7,7 @@ use crate::protocol::{DaemonView, DeliveryView, RedisView, UnheldLimitView, Untr
 use std::fmt::Write as _;
 
 /// What is said of an MCP server that nobody has trusted yet.
-pub(in crate::cli) fn untrusted_server(one: &UntrustedServerView) -> String {
+pub(crate) fn untrusted_server(one: &UntrustedServerView) -> String {
     let agents: Vec<String> = one.agents.iter().map(|agent| plain(agent.as_str())).collect();
     let server = plain(&one.server);
     let agents = agents.join(", ");
@@ -17,7 +17,7 @@ pub(in crate::cli) fn untrusted_server(one: &UntrustedServerView) -> String {
 }
 
 /// What is said of a limit that can't be held.
-pub(in crate::cli) fn unheld_limit(one: &UnheldLimitView) -> String {
+pub(crate) fn unheld_limit(one: &UnheldLimitView) -> String {
     format!(
         "the program of [{}] is not started: its `limits.{}` can't be enforced: {}; leave it out, or run the daemon where it can be",
         plain(&one.program),
@@ -27,7 +27,7 @@ pub(in crate::cli) fn unheld_limit(one: &UnheldLimitView) -> String {
 }
 
 /// The page.
-pub(in crate::cli) fn daemon_view(view: &DaemonView, screen: &Screen) -> String {
+pub(crate) fn daemon_view(view: &DaemonView, screen: &Screen) -> String {
     let mut text = String::new();
     let tone = if view.state == "ok" { Tone::Good } else { Tone::Bad };
     let up = human_duration(screen.now.duration_since(view.started_at));
