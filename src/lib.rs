@@ -50,5 +50,7 @@ pub mod daemon;
 mod render;
 // The fleet on a full screen.
 pub mod top;
+// The page for the browser.
+pub mod web;
 // What a person types and sees.
 pub mod cli;

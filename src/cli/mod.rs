@@ -97,6 +97,7 @@ fn dispatch(app: &mut App, command: Command) -> Result<Outcome, Failure> {
         Command::Logs(args) => c::logs::run(app, &args),
         Command::Next(args) => c::next::run(app, &args),
         Command::Why(args) => c::why::run(app, &args),
+        Command::Ui(args) => c::ui::run(app, &args),
         Command::Usage(args) => c::usage::run(app, &args),
         Command::Reload => c::reload::run(app),
         Command::Shutdown(args) => c::shutdown::run(app, &args),

@@ -164,6 +164,10 @@ described! {
         /// Go on after this record: the last one of the answer before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub after: Option<SlotPosition>,
+        /// For pictures: records of one agent with one verdict whose runs stand alike become one, if they begin within so many
+        /// seconds of each other; it names the newest run of them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub merge_secs: Option<u64>,
     }
 
     /// Where a record stands in the ledger.
@@ -319,6 +323,9 @@ described! {
         /// Only runs with one of these statuses. Instead of `status`.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub statuses: Vec<String>,
+        /// Only runs that were started by one of these: words of [`crate::domain::Trigger`].
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub triggers: Vec<String>,
         /// Only runs that were claimed before this one: the `run_id` of the last one of the answer before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub before: Option<String>,

@@ -63,6 +63,11 @@ pub(crate) fn event_words(event: &Event) -> String {
     format!("{} {}", word(event).0, gist(event)).trim_end().to_owned()
 }
 
+/// What an event says, without when, to whom and of which type; of one that this release does not know, its payload.
+pub(crate) fn event_gist(logged: &LoggedEvent) -> String {
+    logged.event().as_ref().map_or_else(|| cut(&logged.payload.to_string()), gist)
+}
+
 fn assemble(
     ts: Timestamp,
     agent: Option<&AgentId>,

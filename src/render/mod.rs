@@ -14,10 +14,10 @@ mod transcript;
 mod words;
 
 pub(super) use agent::agent_detail;
-pub(super) use approvals::approval_list;
+pub(super) use approvals::{approval_list, effect_words};
 pub(super) use backfill::backfill_plan;
 pub(super) use daemon::{daemon_view, unheld_limit, untrusted_server};
-pub(super) use event::{event_line, event_types, event_words, logged_line};
+pub(super) use event::{event_gist, event_line, event_types, event_words, logged_line};
 pub(super) use fleet::{agent_list, summary, walled_lines};
 pub(super) use run::{cut_result, left_out, outcome_line, output, run_detail, run_list};
 pub(super) use screen::{Screen, Tone, millis, status_word, terminal_width};

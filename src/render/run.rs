@@ -48,7 +48,7 @@ fn status_cell(run: &RunView) -> Cell {
 }
 
 /// The level that a probe found.
-pub(in crate::cli) fn found_level(result: &str) -> Option<Level> {
+pub(crate) fn found_level(result: &str) -> Option<Level> {
     let value: serde_json::Value = serde_json::from_str(result).ok()?;
     value.get("checks")?.as_array()?;
     Level::parse(value.get("status")?.as_str()?)

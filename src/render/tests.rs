@@ -460,6 +460,10 @@ fn a_run() {
       config    3d91c2ab
       warning   the gate is broken
 
+    result
+    3 new
+    items
+
     course
     10:05:01  news            started      1f2e3d4c  schedule, no. 3
 
@@ -467,10 +471,6 @@ fn a_run() {
     hello
     oh
     no
-
-    result
-    3 new
-    items
     "#);
     insta::assert_snapshot!(outcome_line(&detail.run, &screen(None, false)), @"news: run 1f2e3d4c completed, 41s, $0.0130");
     insta::assert_snapshot!(run_list(std::slice::from_ref(&detail.run), &screen(Some(80), false)), @r#"

@@ -56,6 +56,10 @@ impl Reader {
             wanted.push(any_of("status", filter.statuses.len(), values.len() + 1));
             values.extend(filter.statuses.iter().map(|status| Value::Text(status.as_str())));
         }
+        if !filter.triggers.is_empty() {
+            wanted.push(any_of("trigger", filter.triggers.len(), values.len() + 1));
+            values.extend(filter.triggers.iter().map(|trigger| Value::Text(trigger.as_str())));
+        }
         if let Some(before) = &filter.before {
             values.push(Value::Blob(before.as_bytes()));
             wanted.push(format!("id < ?{}", values.len()));

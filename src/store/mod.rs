@@ -105,7 +105,10 @@ impl Store {
     /// `None`: there are none.
     pub fn open_to_read(place: &Where) -> Result<Option<(Self, Restored)>, StoreError> {
         let Some(reader) = health::to_read(place)? else { return Ok(None) };
-        let restored = reader.ask("reading what was", read::restored)?;
+        let restored = reader.ask("reading what was", |db| {
+            let unclean = meta::value(db, meta::CLEAN)?.as_deref() != Some("yes");
+            Ok(Restored { unclean, ..read::restored(db)? })
+        })?;
         let readers = Readers::of(Box::new(at_rest::AtRest(place.clone())));
         let (jobs, _) = mpsc::channel(1);
         let (_, newest) = watch::channel(reader.newest()?);

@@ -142,6 +142,8 @@ pub struct RunFilter {
     pub agents: Vec<AgentId>,
     /// With one of these statuses. Empty: with any.
     pub statuses: Vec<RunStatus>,
+    /// Started by one of these. Empty: by any.
+    pub triggers: Vec<Trigger>,
     /// Claimed before this one.
     pub before: Option<RunId>,
     /// Claimed at or after this instant.

@@ -130,7 +130,7 @@ fn the_list_begins_with_what_needs_a_person_and_says_why() {
     let shown = daemon.ok(&["show", "bad"]);
     let error = shown.lines().nth(1).unwrap_or_default();
     assert!(error.contains("exit status 3: no such table: orders"), "{shown}");
-    super::support::code(&daemon, &["show", "nobody"], 1, "no run `nobody`");
+    super::support::code(&daemon, &["show", "nobody"], 4, "no run `nobody`");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod look;
 mod runner;
 mod sandbox;
 mod tools;
+mod ui;
 
 pub use agents::{
     BackfillArgs, CancelArgs, PauseArgs, ReplayArgs, ResumeArgs, RunArgs, SkipArgs, StartArgs, StopArgs,
@@ -27,6 +28,7 @@ pub use tools::{
     ArchiveCommand, DecideArgs, IncidentsArgs, IncidentsCommand, McpCommand, MemoryAction, MemoryArgs,
     NotifyCommand, RestoreArgs, ToolCommand,
 };
+pub use ui::UiArgs;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Parser, Subcommand};
@@ -99,6 +101,8 @@ pub enum Command {
     Cancel(CancelArgs),
     /// Leave out the next slot of an agent
     Skip(SkipArgs),
+    /// A page for the browser: what needs you, the timeline of slots, runs, spending
+    Ui(UiArgs),
     /// History of runs, newest first
     Runs(RunsArgs),
     /// One run: its course, what it used, its output and result

@@ -40,6 +40,7 @@ pub(super) mod tail;
 mod targets;
 pub(super) mod tool;
 pub(super) mod trust;
+pub(super) mod ui;
 pub(super) mod usage;
 pub(super) mod why;
 

@@ -3,9 +3,9 @@ use super::answers::{agent_id, down, invalid, known_agent, store_error, value};
 use super::fleet::find_run;
 use crate::daemon::services::{Encoded, Services};
 use crate::daemon::views::{self, approvals::Circumstances};
-use crate::domain::{AgentId, RunStatus, glob};
+use crate::domain::{AgentId, RunStatus, Trigger, glob};
 use crate::protocol::*;
-use crate::store::RunFilter;
+use crate::store::{LedgerEntry, RunFilter};
 use jiff::{SignedDuration, Timestamp};
 
 /// Rows of one answer, at the most.
@@ -26,6 +26,13 @@ pub(super) async fn list_runs(services: &Services, params: ListRunsParams) -> En
             invalid(format!("`{word}` is not a status; use one of {}", words.join(", ")))
         })?);
     }
+    let mut triggers = Vec::new();
+    for word in &params.triggers {
+        triggers.push(Trigger::parse(word).ok_or_else(|| {
+            let words: Vec<&str> = Trigger::ALL.iter().map(|trigger| trigger.as_str()).collect();
+            invalid(format!("`{word}` starts no run; use one of {}", words.join(", ")))
+        })?);
+    }
     let patterns: Vec<String> = params.agent_id.iter().chain(&params.agents).cloned().collect();
     let Some(agents) = named(services, &patterns).await? else { return value(Vec::<RunView>::new()) };
     let before = match &params.before {
@@ -33,7 +40,7 @@ pub(super) async fn list_runs(services: &Services, params: ListRunsParams) -> En
         None => None,
     };
     let (since, until, limit) = (params.since, params.until, most(params.limit, 20));
-    let filter = RunFilter { agents, statuses, before, since, until, limit };
+    let filter = RunFilter { agents, statuses, triggers, before, since, until, limit };
     let rows = services.store.read(move |reader| reader.runs(&filter)).await.map_err(store_error)?;
     if rows.is_empty() {
         for name in patterns.iter().filter(|name| !is_pattern(name)) {
@@ -66,6 +73,8 @@ pub(super) async fn list_slots(services: &Services, params: ListSlotsParams) -> 
     agents.sort();
     let limit = most(params.limit, 1000);
     let after = params.after;
+    let merge =
+        params.merge_secs.map(|secs| SignedDuration::from_secs(i64::try_from(secs).unwrap_or(i64::MAX)));
     let read = services.store.read(move |reader| {
         let mut found = Vec::new();
         for agent in agents {
@@ -74,7 +83,13 @@ pub(super) async fn list_slots(services: &Services, params: ListSlotsParams) -> 
                 Some(after) if agent.as_str() == after.agent_id => Some(after.first),
                 _ => None,
             };
-            found.extend(reader.ledger_between(&agent, (from, to), begun, limit - found.len())?);
+            let most = if merge.is_some() { MOST_MERGED } else { limit - found.len() };
+            let mut records = reader.ledger_between(&agent, (from, to), begun, most)?;
+            if let Some(within) = merge {
+                records = merged(records, within);
+                records.truncate(limit - found.len());
+            }
+            found.extend(records);
             if found.len() >= limit {
                 break;
             }
@@ -82,6 +97,36 @@ pub(super) async fn list_slots(services: &Services, params: ListSlotsParams) -> 
         Ok(found)
     });
     value(read.await.map_err(store_error)?.into_iter().map(views::slots::record).collect::<Vec<_>>())
+}
+
+/// Records that are looked at of one agent where they are merged.
+const MOST_MERGED: usize = 100_000;
+
+/// Neighbours that look alike become one, if they begin within so long of the first of them.
+fn merged(records: Vec<LedgerEntry>, within: SignedDuration) -> Vec<LedgerEntry> {
+    let mut kept: Vec<LedgerEntry> = Vec::new();
+    for next in records {
+        let alike = |last: &&mut LedgerEntry| {
+            last.row.verdict == next.row.verdict
+                && last.run.map(|run| run.status) == next.run.map(|run| run.status)
+                && last.row.is_all_well() == next.row.is_all_well()
+                && next.row.first.duration_since(last.row.first) <= within
+        };
+        // others lie between them: an agent that runs and is skipped in turn
+        match kept.iter_mut().rev().take(8).find(alike) {
+            Some(last) => {
+                last.row.last = next.row.last;
+                last.row.count += next.row.count;
+                last.row.run = next.row.run;
+                if let (Some(run), Some(newest)) = (&mut last.run, next.run) {
+                    run.finished_at = newest.finished_at;
+                    run.duration = newest.duration;
+                }
+            }
+            None => kept.push(next),
+        }
+    }
+    kept
 }
 
 pub(super) async fn list_approvals(services: &Services, params: ListApprovalsParams) -> Encoded {

@@ -76,8 +76,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "cli",
         &[
             "domain", "clock", "config", "protocol", "client", "overview", "render", "top", "web", "store",
-            "runner", "daemon",
-            "doctor",
+            "runner", "daemon", "doctor",
         ],
     ),
 ];

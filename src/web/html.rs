@@ -1,0 +1,111 @@
+//! What pages show, as text: times, money, words from outside.
+use crate::overview::Rank;
+use crate::render::{Screen, plain, plain_lines, usd};
+use askama::Template;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// The time and the zone that a page is made for.
+#[derive(Clone)]
+pub(super) struct Moment {
+    pub(super) now: Timestamp,
+    screen: Screen,
+}
+
+/// An instant as a page has it: the script counts on from it.
+#[derive(Clone, Debug, Default, Template)]
+#[template(
+    source = "{% if !iso.is_empty() %}<time datetime=\"{{ iso }}\" title=\"{{ local }}\">{{ relative }}</time>{% endif %}",
+    ext = "html"
+)]
+pub(super) struct When {
+    /// As RFC 3339 in UTC; empty: there is none.
+    pub(super) iso: String,
+    /// `3 min ago`
+    pub(super) relative: String,
+    /// `22:43:45`, with the date if it is not today's.
+    pub(super) local: String,
+}
+
+impl Moment {
+    pub(super) fn new() -> Self {
+        let (now, zone) = (crate::clock::wall(), TimeZone::system());
+        Self { now, screen: Screen { width: None, color: false, now, zone, raw: false } }
+    }
+
+    pub(super) fn zone(&self) -> TimeZone {
+        self.screen.zone.clone()
+    }
+
+    pub(super) fn when(&self, at: Timestamp) -> When {
+        When {
+            iso: format!("{at:.0}"),
+            relative: self.screen.relative(at),
+            local: self.screen.short_local(at),
+        }
+    }
+
+    pub(super) fn maybe(&self, at: Option<Timestamp>) -> When {
+        at.map(|at| self.when(at)).unwrap_or_default()
+    }
+
+    pub(super) fn schedule(&self, words: &str) -> String {
+        self.screen.schedule(words)
+    }
+}
+
+/// A word of a class of the style sheet, by rank.
+pub(super) fn class_of(rank: Rank) -> &'static str {
+    match rank {
+        Rank::Asks => "ask",
+        Rank::Critical | Rank::CircuitOpen | Rank::Failing => "bad",
+        Rank::Warning | Rank::Undelivered | Rank::NoBudget | Rank::Silent => "warn",
+        Rank::Busy => "busy",
+        Rank::Well => "ok",
+        Rank::NotYet | Rank::Paused | Rank::Stopped => "idle",
+    }
+}
+
+/// How a run looks, by its status.
+pub(super) fn class_of_run(status: crate::domain::RunStatus) -> (&'static str, &'static str) {
+    use crate::domain::RunStatus as S;
+    match status {
+        S::Completed => ("ok", "✓"),
+        S::WaitingApproval => ("ask", "?"),
+        S::Cancelled => ("idle", "■"),
+        status if status.is_failure() => ("bad", "✗"),
+        _ => ("busy", "▶"),
+    }
+}
+
+pub(super) fn money(sum: f64) -> String {
+    usd(sum)
+}
+
+/// A line from outside: nothing in it turns the text around or hides in it. The template escapes the rest.
+pub(super) fn line(text: &str) -> String {
+    plain(text)
+}
+
+/// Several lines from outside; of very long ones the beginning and the end.
+pub(super) fn block(text: &str) -> String {
+    const HEAD: usize = 64 << 10;
+    let clean = plain_lines(text);
+    if clean.len() <= 2 * HEAD {
+        return clean;
+    }
+    let (mut head, mut tail) = (HEAD, clean.len() - HEAD);
+    while !clean.is_char_boundary(head) {
+        head -= 1;
+    }
+    while !clean.is_char_boundary(tail) {
+        tail += 1;
+    }
+    let left_out = crate::render::bytes((tail - head) as u64);
+    format!("{}\n… {left_out} left out …\n{}", &clean[..head], &clean[tail..])
+}
+
+/// `3,451 ms` as people say it.
+pub(super) fn span(ms: i64) -> String {
+    crate::render::millis(ms)
+}

@@ -1,0 +1,80 @@
+//! What changes, told to pages that are open: that something did, not what. The script asks for the page again and takes
+//! over what is different.
+use super::pages::Web;
+use crate::client::{Backoff, Follow, Followed, Timeouts};
+use crate::protocol::StreamParams;
+use axum::extract::State;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use std::convert::Infallible;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Changes that come closer together are told as one.
+const PACE: Duration = Duration::from_millis(1000);
+/// A sign of life, by which the script sees that the page is no longer fed.
+const TICK: Duration = Duration::from_secs(15);
+/// Streams at a time.
+const STREAMS: usize = 64;
+
+/// Follows the daemon's events on a thread of its own, for all pages.
+pub(super) fn follow(web: &Web) {
+    let (address, changed) = (web.pool.address().clone(), web.changed.clone());
+    let _ = std::thread::Builder::new().name("events".into()).spawn(move || {
+        loop {
+            let params = StreamParams { follow: true, ..StreamParams::default() };
+            let begun = Follow::start(address.clone(), Timeouts::default(), Backoff::default(), params, None);
+            if let Ok(mut follow) = begun {
+                touch(&changed);
+                while let Ok(what) = follow.next(None) {
+                    if matches!(what, Followed::Event(_) | Followed::Note(_) | Followed::Gap { .. }) {
+                        touch(&changed);
+                    }
+                }
+            }
+            if changed.is_closed() {
+                return;
+            }
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    });
+}
+
+fn touch(changed: &watch::Sender<u64>) {
+    changed.send_modify(|count| *count = count.wrapping_add(1));
+}
+
+/// `GET /live`: server-sent events (the HTML standard, section 9.2): `changed`, and `tick`.
+pub(super) async fn live(
+    State(web): State<Web>,
+) -> Result<Sse<impl futures_util::Stream<Item = Result<Event, Infallible>>>, axum::http::StatusCode> {
+    if web.streams.fetch_add(1, Ordering::Relaxed) >= STREAMS {
+        web.streams.fetch_sub(1, Ordering::Relaxed);
+        return Err(axum::http::StatusCode::SERVICE_UNAVAILABLE);
+    }
+    let place = StreamPlace(web.clone());
+    let changes = web.changed.subscribe();
+    let stream = futures_util::stream::unfold((changes, place), |(mut changes, place)| async move {
+        let event = match tokio::time::timeout(TICK, changes.changed()).await {
+            Ok(Ok(())) => {
+                tokio::time::sleep(PACE).await;
+                let count = *changes.borrow_and_update();
+                Event::default().event("changed").id(count.to_string()).data("")
+            }
+            Ok(Err(_)) => return None,
+            Err(_) => Event::default().event("tick").data(crate::clock::wall().to_string()),
+        };
+        place.0.seen();
+        Some((Ok(event), (changes, place)))
+    });
+    Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(TICK)))
+}
+
+/// Counts a stream for as long as it lives.
+struct StreamPlace(Web);
+
+impl Drop for StreamPlace {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,117 @@
+//! What several pages ask for: the fleet with what needs a person, and pictures of its slots.
+use super::PageError;
+use crate::client::{Backoff, Follow, Followed, Timeouts};
+use crate::domain::Payload;
+use crate::protocol::*;
+use crate::web::ask::DaemonPool;
+use crate::web::strip::{Strip, strip};
+use jiff::{SignedDuration, Timestamp};
+use std::collections::HashMap;
+
+/// Records that are drawn of one answer.
+const RECORDS: u64 = 10_000;
+
+/// The fleet, as a page needs it.
+pub(super) struct FleetNow {
+    pub(super) agents: Vec<AgentView>,
+    pub(super) incidents: Vec<IncidentView>,
+    pub(super) approvals: Vec<ApprovalView>,
+}
+
+impl FleetNow {
+    pub(super) async fn of(pool: &DaemonPool) -> Result<Self, PageError> {
+        let (agents, incidents, approvals) = tokio::try_join!(
+            pool.call::<ListAgents>(ListParams::default()),
+            pool.call::<ListIncidents>(ListIncidentsParams::default()),
+            pool.call::<ListApprovals>(ListApprovalsParams::default()),
+        )?;
+        Ok(Self { agents, incidents, approvals })
+    }
+}
+
+/// The slots of some agents over a time, and the runs of no slot, as pictures by name.
+pub(super) async fn strips(
+    pool: &DaemonPool,
+    agents: Vec<String>,
+    (from, to): (Timestamp, Timestamp),
+    now: Timestamp,
+) -> Result<HashMap<String, Strip>, PageError> {
+    if agents.is_empty() {
+        return Ok(HashMap::new());
+    }
+    // so fine that no mark of the picture is lost
+    let per = to.duration_since(from).as_secs() / 480;
+    let slots = ListSlotsParams {
+        agents: agents.clone(),
+        from: Some(from),
+        to: Some(to),
+        limit: Some(RECORDS),
+        after: None,
+        merge_secs: u64::try_from(per).ok().filter(|per| *per > 1),
+    };
+    let runs = ListRunsParams {
+        agents: agents.clone(),
+        since: Some(from),
+        until: Some(to),
+        limit: Some(RECORDS),
+        triggers: vec!["manual".into(), "event".into()],
+        brief: true,
+        ..ListRunsParams::default()
+    };
+    let (slots, runs) = tokio::try_join!(pool.call::<ListSlots>(slots), pool.call::<ListRuns>(runs))?;
+    let mut by_agent: HashMap<String, (Vec<SlotRecordView>, Vec<RunView>)> =
+        agents.into_iter().map(|agent| (agent, Default::default())).collect();
+    for slot in slots {
+        by_agent.entry(slot.agent_id.to_string()).or_default().0.push(slot);
+    }
+    for run in runs {
+        by_agent.entry(run.agent_id.to_string()).or_default().1.push(run);
+    }
+    Ok(by_agent
+        .into_iter()
+        .map(|(agent, (slots, runs))| (agent, strip(&slots, &runs, (from, to), now)))
+        .collect())
+}
+
+/// A time in which no daemon ran.
+#[derive(Clone, Debug)]
+pub(super) struct Away {
+    pub(super) since: Timestamp,
+    pub(super) until: Timestamp,
+}
+
+/// The times in which no daemon ran, of those that ended since an instant.
+pub(super) async fn away(pool: &DaemonPool, since: Timestamp) -> Vec<Away> {
+    let address = pool.address().clone();
+    let read = tokio::task::spawn_blocking(move || {
+        let params = StreamParams {
+            types: vec!["daemon_started".into()],
+            since: Some(since),
+            follow: false,
+            ..StreamParams::default()
+        };
+        let Ok(mut follow) = Follow::start(
+            address,
+            Timeouts::all(std::time::Duration::from_secs(10)),
+            Backoff::default(),
+            params,
+            None,
+        ) else {
+            return Vec::new();
+        };
+        let mut all = Vec::new();
+        while let Ok(Followed::Event(event)) =
+            follow.next(Some(std::time::Instant::now() + std::time::Duration::from_secs(10)))
+        {
+            let Some(event) = event.decode().ok().and_then(|logged| logged.event()) else { continue };
+            if let Payload::DaemonStarted(started) = event.payload
+                && let Some(down) = started.down_since
+                && event.ts.duration_since(down) >= SignedDuration::from_secs(1)
+            {
+                all.push(Away { since: down, until: event.ts });
+            }
+        }
+        all
+    });
+    read.await.unwrap_or_default()
+}

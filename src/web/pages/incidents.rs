@@ -1,0 +1,92 @@
+//! Incidents: open, acknowledged, ended.
+use super::{Frame, Page, html};
+use crate::domain::{Severity, counted};
+use crate::protocol::*;
+use crate::web::html::{Moment, When, line};
+use crate::web::pages::Web;
+use askama::Template;
+use axum::extract::State;
+use std::cmp::Reverse;
+
+#[derive(Template)]
+#[template(path = "incidents.html")]
+struct IncidentsPage {
+    frame: Frame,
+    open: Vec<IncidentRow>,
+    noted: Vec<IncidentRow>,
+    ended: Vec<IncidentRow>,
+}
+
+struct IncidentRow {
+    anchor: String,
+    class: &'static str,
+    mark: &'static str,
+    agent: String,
+    key: String,
+    command: String,
+    title: String,
+    outside: bool,
+    since: When,
+    state: String,
+    finding: Option<(String, String)>,
+}
+
+/// A name for a place on the page: of letters that an address may have.
+pub(super) fn anchor(agent: &str, key: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+    format!("i-{}", format!("{agent}-{key}").chars().map(plain).collect::<String>())
+}
+
+fn row(one: &IncidentView, moment: &Moment) -> IncidentRow {
+    let (class, mark) = match (one.resolved_at, one.severity) {
+        (Some(_), _) => ("idle", "✓"),
+        (None, Severity::Critical) => ("bad", "✗"),
+        (None, Severity::Warning) => ("warn", "!"),
+    };
+    let long = |until: jiff::Timestamp| crate::domain::human_duration(until.duration_since(one.since));
+    let state = match (one.resolved_at, one.acked_at) {
+        (Some(at), _) => format!("ended {} after {}", moment.when(at).relative, long(at)),
+        (None, Some(at)) => format!("acknowledged {}", moment.when(at).relative),
+        (None, None) => format!("open for {}", long(moment.now)),
+    };
+    IncidentRow {
+        anchor: anchor(one.agent_id.as_str(), &one.key),
+        class,
+        mark,
+        agent: one.agent_id.to_string(),
+        key: line(&one.key),
+        command: format!("bgagent incidents ack {} --agent {}", super::now::shell(&one.key), one.agent_id),
+        title: line(&one.title),
+        outside: one.untrusted,
+        since: moment.when(one.since),
+        state: format!("{state}, seen {}", counted(one.count, "time")),
+        finding: one
+            .finding
+            .as_ref()
+            .map(|found| (found.agent_id.to_string(), crate::web::html::block(&found.text))),
+    }
+}
+
+pub(in crate::web) async fn incidents(State(web): State<Web>) -> Page {
+    let (frame, _) = Frame::of(&web, "incidents", "Incidents").await?;
+    let moment = Moment::new();
+    let params = ListIncidentsParams { all: true, limit: Some(300), ..ListIncidentsParams::default() };
+    let (mut all, open) = tokio::try_join!(
+        web.pool.call::<ListIncidents>(params),
+        web.pool.call::<ListIncidents>(ListIncidentsParams::default()),
+    )?;
+    // however many have ended since, an open one is there
+    all.retain(|one| one.resolved_at.is_some());
+    all.extend(open);
+    all.sort_by_key(|one| (Reverse(one.severity), Reverse(one.since)));
+    let of = |wanted: fn(&IncidentView) -> bool| {
+        all.iter().filter(|one| wanted(one)).map(|one| row(one, &moment)).collect::<Vec<_>>()
+    };
+    let page = IncidentsPage {
+        open: of(|one| one.resolved_at.is_none() && one.acked_at.is_none()),
+        noted: of(|one| one.resolved_at.is_none() && one.acked_at.is_some()),
+        ended: of(|one| one.resolved_at.is_some()),
+        frame,
+    };
+    Ok(html(&page))
+}

@@ -1,0 +1,382 @@
+//! The first page: is all well, what needs a person and why, what runs, what comes next, what was spent.
+use super::fleet::{Away, FleetNow, away, strips};
+use super::{Frame, Page, html};
+use crate::domain::{RunStatus, counted};
+use crate::overview::{Need, NeedKind, Rank, StandingSection, needs, standings};
+use crate::protocol::*;
+use crate::web::html::{Moment, When, class_of, line, money, span};
+use crate::web::pages::Web;
+use crate::web::strip::Strip;
+use askama::Template;
+use axum::extract::State;
+use axum::response::Response;
+use jiff::SignedDuration;
+use std::collections::HashMap;
+
+/// Things that need a person and have a line each; of more the number is said.
+const NEEDS: usize = 20;
+/// Agents that are well and have a line each.
+const WELL: usize = 60;
+/// Runs in flight that have a line each.
+const RUNNING: usize = 8;
+/// Coming slots that are asked for, and those that have a line.
+const COMING: u64 = 200;
+const NEXT: usize = 8;
+
+#[derive(Template)]
+#[template(path = "now.html")]
+struct NowPage {
+    frame: Frame,
+    headline: String,
+    facts: String,
+    away: Option<String>,
+    needs: Vec<NeedRow>,
+    more: usize,
+    running: Vec<RunningRow>,
+    running_count: u64,
+    next: Vec<NextRow>,
+    frequent: String,
+    spent: SpentBox,
+    well: Vec<ChipRow>,
+    well_count: usize,
+    held: Vec<HeldRow>,
+    no_agents: bool,
+}
+
+/// Something that needs a person.
+pub(super) struct NeedRow {
+    pub(super) key: String,
+    pub(super) class: &'static str,
+    pub(super) mark: &'static str,
+    pub(super) name: String,
+    pub(super) href: String,
+    pub(super) word: String,
+    pub(super) since: When,
+    pub(super) cause: String,
+    pub(super) finding: Option<(String, String)>,
+    pub(super) call: Option<super::approvals::CallRow>,
+    pub(super) strip: Option<Strip>,
+    pub(super) command: Option<String>,
+}
+
+struct RunningRow {
+    agent: String,
+    run: String,
+    state: String,
+    since: When,
+    /// Width of the bar in 300, and where the usual end is.
+    done: u64,
+    usual: Option<String>,
+}
+
+struct NextRow {
+    agent: String,
+    at: When,
+    schedule: String,
+    note: Option<String>,
+}
+
+struct SpentBox {
+    total: String,
+    /// Limit, words, filled width in 300, a class.
+    limits: Vec<(String, String, u64, &'static str)>,
+    /// Name, dollars, width in 100.
+    agents: Vec<(String, String, u64)>,
+}
+
+struct ChipRow {
+    agent: String,
+    class: &'static str,
+    mark: &'static str,
+    strip: Strip,
+}
+
+struct HeldRow {
+    agent: String,
+    mark: &'static str,
+    word: String,
+    cause: String,
+    until: When,
+}
+
+pub(in crate::web) async fn now(State(web): State<Web>) -> Page {
+    let (mut frame, daemon) = Frame::of(&web, "now", "Now").await?;
+    let moment = Moment::new();
+    let fleet = FleetNow::of(&web.pool).await?;
+    let all = needs(&fleet.agents, &fleet.incidents, &fleet.approvals, Some(&daemon), moment.now);
+    let standing = standings(&fleet.agents, &fleet.incidents, &fleet.approvals, moment.now);
+    let of_section = |section: StandingSection| {
+        let rows = fleet.agents.iter().zip(&standing);
+        rows.filter(move |(_, one)| one.rank.section() == section).collect::<Vec<_>>()
+    };
+    let well = of_section(StandingSection::Well);
+    let running_agents = of_section(StandingSection::Running);
+    let mut drawn: Vec<String> =
+        all.iter().take(NEEDS).filter_map(Need::agent).map(ToString::to_string).collect();
+    drawn.extend(well.iter().take(WELL).map(|(agent, _)| agent.agent_id.to_string()));
+    drawn.sort();
+    drawn.dedup();
+    let hour = (moment.now - SignedDuration::from_hours(1), moment.now);
+    let runs = ListRunsParams {
+        statuses: [RunStatus::Running, RunStatus::Retrying, RunStatus::Queued]
+            .map(|one| one.as_str().into())
+            .into(),
+        limit: Some(RUNNING as u64),
+        brief: true,
+        ..ListRunsParams::default()
+    };
+    let usage = UsageParams { by: Some(UsageGroups::One("agent".into())), days: Some(1) };
+    let coming = NextParams { limit: Some(COMING), ..NextParams::default() };
+    let (strips, away, runs, usage, slots) = tokio::join!(
+        strips(&web.pool, drawn, hour, moment.now),
+        away(&web.pool, hour.0),
+        web.pool.call::<ListRuns>(runs),
+        web.pool.call::<GetUsage>(usage),
+        web.pool.call::<NextSlots>(coming),
+    );
+    let strips = strips?;
+    let strip_of = |agent: &str| strips.get(agent).cloned().unwrap_or_default();
+    let headline = headline(all.len());
+    frame.title.clone_from(&headline);
+    let (next, frequent) = next_rows(&slots?, &fleet.agents, &moment);
+    let page = NowPage {
+        headline,
+        facts: facts(&fleet, &standing, &daemon),
+        away: away_line(&away, &moment),
+        needs: all.iter().take(NEEDS).map(|need| need_row(need, &fleet, &strips, &moment)).collect(),
+        more: all.len().saturating_sub(NEEDS),
+        running: running_rows(&web, runs?, &moment).await,
+        running_count: daemon.running,
+        next,
+        frequent,
+        spent: spent(&usage?, &daemon),
+        well_count: well.len() + running_agents.len(),
+        well: well
+            .iter()
+            .take(WELL)
+            .map(|(agent, one)| ChipRow {
+                agent: agent.agent_id.to_string(),
+                class: class_of(one.rank),
+                mark: one.rank.mark().symbol,
+                strip: strip_of(agent.agent_id.as_str()),
+            })
+            .collect(),
+        held: of_section(StandingSection::HeldBack)
+            .into_iter()
+            .take(WELL)
+            .map(|(agent, one)| HeldRow {
+                agent: agent.agent_id.to_string(),
+                mark: one.rank.mark().symbol,
+                word: one.word.clone(),
+                cause: line(&one.cause),
+                until: moment.maybe(agent.resume_at),
+            })
+            .collect(),
+        no_agents: fleet.agents.is_empty(),
+        frame,
+    };
+    Ok(html(&page)) as Result<Response, _>
+}
+
+/// `All is well`, `One thing needs you`.
+fn headline(count: usize) -> String {
+    const WORDS: [&str; 13] = [
+        "All is well",
+        "One",
+        "Two",
+        "Three",
+        "Four",
+        "Five",
+        "Six",
+        "Seven",
+        "Eight",
+        "Nine",
+        "Ten",
+        "Eleven",
+        "Twelve",
+    ];
+    match (count, WORDS.get(count)) {
+        (0, _) => WORDS[0].to_owned(),
+        (1, _) => "One thing needs you".to_owned(),
+        (_, Some(word)) => format!("{word} things need you"),
+        (many, None) => format!("{many} things need you"),
+    }
+}
+
+fn facts(fleet: &FleetNow, standing: &[crate::overview::Standing], daemon: &DaemonView) -> String {
+    let count = |ranks: &[Rank]| standing.iter().filter(|one| ranks.contains(&one.rank)).count();
+    let parts = [
+        (count(&[Rank::Well, Rank::Busy, Rank::NotYet]), "well"),
+        (count(&[Rank::Failing, Rank::CircuitOpen]), "failing"),
+        (count(&[Rank::Critical]), "seeing something critical"),
+        (count(&[Rank::Asks]), "waiting for you"),
+        (count(&[Rank::Warning, Rank::Silent]), "with a warning"),
+        (count(&[Rank::NoBudget]), "without budget"),
+        (count(&[Rank::Paused]), "paused"),
+        (count(&[Rank::Stopped]), "stopped"),
+    ];
+    let parts: Vec<String> =
+        parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    let agents = counted(fleet.agents.len(), "agent");
+    let queued = if daemon.queued > 0 { format!(", {} waiting", daemon.queued) } else { String::new() };
+    format!("{agents}: {} · {} running{queued}", parts.join(", "), daemon.running)
+}
+
+fn away_line(away: &[Away], moment: &Moment) -> Option<String> {
+    let times: Vec<String> = away
+        .iter()
+        .map(|one| {
+            let long = one.until.duration_since(one.since);
+            format!("{} for {}", moment.when(one.since).local, crate::domain::human_duration(long))
+        })
+        .collect();
+    (!times.is_empty()).then(|| format!("In this hour no daemon ran: {}", times.join(", ")))
+}
+
+fn need_row(need: &Need, fleet: &FleetNow, strips: &HashMap<String, Strip>, moment: &Moment) -> NeedRow {
+    let agent = need.agent().map(ToString::to_string);
+    let strip = agent.as_ref().and_then(|agent| strips.get(agent)).cloned();
+    let mut row = NeedRow {
+        key: String::new(),
+        class: class_of(need.rank),
+        mark: need.rank.mark().symbol,
+        name: line(&need.name),
+        href: agent.as_ref().map_or_else(|| "/log".to_owned(), |agent| format!("/agents/{agent}")),
+        word: need.word.clone(),
+        since: moment.maybe(need.since),
+        cause: line(&need.cause),
+        finding: None,
+        call: None,
+        strip,
+        command: None,
+    };
+    match &need.kind {
+        NeedKind::Approval { id, run, .. } => {
+            row.key = format!("approval:{id}");
+            row.href = format!("/runs/{run}");
+            row.word = "asks you".to_owned();
+            let call = fleet.approvals.iter().find(|call| call.id == *id);
+            row.call = call.map(|call| super::approvals::CallRow::of(call, moment));
+            row.cause = String::new();
+        }
+        NeedKind::Incident { agent, key } => {
+            row.key = format!("incident:{agent}:{key}");
+            row.href = format!("/incidents#{}", super::incidents::anchor(agent.as_str(), key));
+            row.command = Some(format!("bgagent incidents ack {}", shell(key)));
+            let incident = fleet.incidents.iter().find(|one| one.agent_id == *agent && one.key == *key);
+            row.finding = incident
+                .and_then(|one| one.finding.as_ref())
+                .map(|found| (found.agent_id.to_string(), line(&found.text)));
+            if let Some(incident) = incident {
+                row.word = format!("{}, seen by {agent} {}", need.word, counted(incident.count, "time"));
+            }
+        }
+        NeedKind::Agent(agent) => {
+            row.key = format!("agent:{agent}");
+            row.command = Some(match need.rank {
+                Rank::CircuitOpen => format!("bgagent resume {agent}"),
+                Rank::NoBudget => "bgagent usage".to_owned(),
+                _ => format!("bgagent show {agent}"),
+            });
+        }
+        NeedKind::Target(name) => {
+            row.key = format!("target:{name}");
+            row.command = Some(format!("bgagent notify test {}", shell(name)));
+        }
+        NeedKind::Daemon => row.key = "daemon".to_owned(),
+    }
+    row
+}
+
+/// A word for a shell.
+pub(super) fn shell(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
+    let word = line(word);
+    if !word.is_empty() && word.chars().all(plain) {
+        word
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+async fn running_rows(web: &Web, runs: Vec<RunView>, moment: &Moment) -> Vec<RunningRow> {
+    let mut rows = Vec::new();
+    for run in runs {
+        let detail =
+            web.pool.call::<GetAgentStatus>(AgentParams { agent_id: run.agent_id.to_string() }).await.ok();
+        let usual = detail.and_then(|detail| detail.p50_ms).filter(|ms| *ms > 0);
+        let began = run.started_at.filter(|_| run.status == RunStatus::Running);
+        let done = match (began, usual) {
+            (Some(began), Some(usual)) => {
+                let ms = moment.now.duration_since(began).as_millis() as f64;
+                // the usual end stands at three quarters, so that what takes longer is seen
+                (ms / usual as f64 * 225.0).clamp(2.0, 300.0) as u64
+            }
+            _ => 0,
+        };
+        rows.push(RunningRow {
+            agent: run.agent_id.to_string(),
+            run: run.run_id.to_string(),
+            state: crate::render::status_word(run.status).to_owned(),
+            since: moment.when(run.started_at.unwrap_or(run.queued_at)),
+            done,
+            usual: usual.map(span),
+        });
+    }
+    rows
+}
+
+/// The next slot of each agent, soonest first, of those that are not due all the time; and the names of those that are.
+fn next_rows(slots: &[SlotView], agents: &[AgentView], moment: &Moment) -> (Vec<NextRow>, String) {
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    for slot in slots {
+        *counts.entry(slot.agent_id.as_str()).or_default() += 1;
+    }
+    let is_frequent =
+        |id: &str| slots.len() >= 50 && counts.get(id).is_some_and(|count| count * 20 > slots.len());
+    let mut seen: Vec<&str> = Vec::new();
+    let mut rows = Vec::new();
+    let mut frequent: Vec<&str> = Vec::new();
+    for slot in slots {
+        let id = slot.agent_id.as_str();
+        if seen.contains(&id) {
+            continue;
+        }
+        seen.push(id);
+        if is_frequent(id) {
+            frequent.push(id);
+        } else if rows.len() < NEXT {
+            let agent = agents.iter().find(|agent| agent.agent_id == slot.agent_id);
+            let schedule = agent.map(|agent| moment.schedule(&agent.schedule)).unwrap_or_default();
+            let broke =
+                agent.is_some_and(|agent| agent.budget_used_up_until.is_some_and(|until| slot.due < until));
+            let note = slot
+                .note
+                .as_deref()
+                .map(line)
+                .or_else(|| broke.then(|| "no budget: will be refused".to_owned()));
+            rows.push(NextRow { agent: id.to_owned(), at: moment.when(slot.due), schedule, note });
+        }
+    }
+    let frequent = match frequent.len() {
+        0 => String::new(),
+        count => format!("and {} due every few seconds: {}", counted(count, "agent"), frequent.join(", ")),
+    };
+    (rows, frequent)
+}
+
+fn spent(usage: &[UsageView], daemon: &DaemonView) -> SpentBox {
+    let total: f64 = usage.iter().map(|row| row.usage.usd).sum();
+    let mut rows: Vec<&UsageView> = usage.iter().filter(|row| row.usage.usd > 0.0).collect();
+    rows.sort_by(|a, b| b.usage.usd.total_cmp(&a.usage.usd));
+    let most = rows.first().map_or(1.0, |row| row.usage.usd);
+    SpentBox {
+        total: money(total),
+        limits: daemon.budget.iter().map(super::spending::limit_bar).collect(),
+        agents: rows
+            .iter()
+            .take(6)
+            .map(|row| (line(&row.key), money(row.usage.usd), (row.usage.usd / most * 100.0).ceil() as u64))
+            .collect(),
+    }
+}
