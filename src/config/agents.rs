@@ -64,6 +64,7 @@ impl Maker<'_> {
     fn agent(&mut self, section: &Section<'_>, id: AgentId) -> Option<AgentSpec> {
         let (line, _) = section.file.place(section.span.start);
         let schedule = self.schedules.schedule(section);
+        let from_outside = schedule.as_ref().is_some_and(Schedule::is_from_outside);
         let active_times = self.schedules.active_times(section);
         let params = params::params(section, schedule.as_ref(), self.schedules.zone(section));
         let body = self.body(section);
@@ -93,7 +94,11 @@ impl Maker<'_> {
             jitter,
             first_run: section.word("first_run").unwrap_or(FirstRun::Now),
             catch_up: catch_up(section),
-            overlap: section.word("overlap").unwrap_or(Overlap::Skip),
+            overlap: section.word("overlap").unwrap_or(if from_outside {
+                Overlap::Queue
+            } else {
+                Overlap::Skip
+            }),
             enabled: section.flag("enabled").unwrap_or(true),
             gate,
             success_when,

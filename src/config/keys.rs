@@ -510,6 +510,19 @@ pub(super) const ON: &[Key] = &[
     key("event", Kind::Word(EVENTS), "type of the event"),
     key("agent", Kind::Text, "of this agent only"),
     key(
+        "file",
+        Kind::Text,
+        "instead of `event`: a path whose last part can have `*` and `?`, as in \"inbox/*.csv\"; it starts for each file that \
+         arrives there, once. {event.path}, {event.name} and {event.size} are filled in, and its programs have the path in \
+         BGAGENT_EVENT_PATH",
+    ),
+    key(
+        "settle",
+        Kind::Duration,
+        "file: for so long it must not have changed before it counts; up to {}h, default {}s",
+    )
+    .with(&[FileTrigger::LONGEST_SETTLE.as_secs() as u64 / 3600, FileTrigger::SETTLE.as_secs() as u64]),
+    key(
         "after",
         Kind::Texts,
         "instead of `event`: these agents; it starts once each of them has ended a run. {after.NAME.result} is filled in",
@@ -574,8 +587,8 @@ pub(super) const AGENT: &[Key] = &[
     key(
         "on",
         Kind::WordOr(EVENTS, ON),
-        "started by an event: its type, or { event = \"…\", agent = \"…\" }; or by the runs of several agents: { after = [\"scan\", \
-         \"triage\"] }. Each such event starts a run, or it is on record why not",
+        "started by an event: its type, or { event = \"…\", agent = \"…\" }; by the runs of several agents: { after = [\"scan\", \
+         \"triage\"] }; or by files that arrive: { file = \"inbox/*.csv\" }. Each such event starts a run, or it is on record why not",
     ),
     key(
         "when",
@@ -607,7 +620,7 @@ pub(super) const AGENT: &[Key] = &[
         "overlap",
         Kind::Word(Overlap::WORDS),
         "what happens to a slot or an event that comes while a run is in flight: none, one waits, the run is \
-         cancelled for it, or both run; default skip",
+         cancelled for it, or both run; default skip. Of files that arrive each waits with \"queue\", which is their default",
     ),
     key("enabled", Kind::Flag, "false: starts as stopped; default true"),
     key(

@@ -208,7 +208,7 @@ fn places(at: &Place<'_>) {
                 Some((why, hint)) => (format!("`{{{name}}}` will be empty: {why}"), Some(hint)),
                 None => continue,
             },
-            "event" if !matches!(at.agent.schedule, Schedule::On(_) | Schedule::Join(_)) => (
+            "event" if at.agent.schedule.has_slots() || at.agent.schedule == Schedule::Manual => (
                 format!("no event starts this agent: `{{{name}}}` will be empty"),
                 Some("it needs `on`".to_owned()),
             ),

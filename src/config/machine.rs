@@ -71,6 +71,22 @@ pub(super) fn workspace(file: &File<'_>, span: Range<usize>, path: &Path, key: &
     file.warn(span, what, Some(format!("make it, or name another in `{key}`")));
 }
 
+/// Notes a folder that files are to arrive in and that is not there.
+pub(super) fn inbox(file: &File<'_>, span: Range<usize>, path: &Path) {
+    let shown = path.display();
+    match kind((file.context.look)(path)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let hint = "make it; files that arrive there count as soon as it is there".to_owned();
+            file.warn(span, format!("there is no folder `{shown}` for files to arrive in"), Some(hint));
+        }
+        Ok(Entry::Program | Entry::File) => {
+            let hint = "name the folder, and in it the files: \"inbox/*.csv\"".to_owned();
+            file.warn(span, format!("`{shown}` is not a folder that files can arrive in"), Some(hint));
+        }
+        _ => {}
+    }
+}
+
 fn kind(found: Result<Found>) -> Result<Entry> {
     found.map(|found| found.kind)
 }

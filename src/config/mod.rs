@@ -17,6 +17,7 @@ mod duration;
 mod email;
 mod environment;
 mod events;
+mod files;
 mod guarded;
 mod keys;
 mod lint;

@@ -43,8 +43,8 @@ const AGENT: &str = "When an agent is due, what runs, within which limits. The e
      BGAGENT_SLOT (when it was due, as RFC 3339; empty for a run by hand or by an event), BGAGENT_ATTEMPT (from 1), BGAGENT_FENCE (a fencing token: \
      a number that grows with each attempt), \
      BGAGENT_TRIGGER (schedule, catch_up, manual or event), BGAGENT_IDEMPOTENCY_KEY (the same in all attempts), and where \
-     there is one, BGAGENT_QUERY (of `bgagent run --query`), BGAGENT_EVENT (what started it, as JSON) and \
-     BGAGENT_LAST_RESULT (of its last success).";
+     there is one, BGAGENT_QUERY (of `bgagent run --query`), BGAGENT_EVENT (what started it, as JSON), \
+     BGAGENT_EVENT_PATH (of a file that has arrived) and BGAGENT_LAST_RESULT (of its last success).";
 
 /// All tables.
 pub fn reference() -> Vec<Section> {

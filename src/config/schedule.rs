@@ -1,7 +1,7 @@
 //! When an agent is due, and at which times it starts by itself.
 use super::at::at;
 use super::walk::{Item, Section};
-use super::{calendars, keys};
+use super::{calendars, files, keys};
 use crate::config::values::zone;
 use crate::domain::*;
 use jiff::civil::Time;
@@ -220,13 +220,19 @@ fn on(item: Item<'_>) -> Option<Schedule> {
     if let Some(after) = section.get("after") {
         return join(&section, after).map(|join| Schedule::Join(Arc::new(join)));
     }
+    if let Some(file) = section.get("file") {
+        return files::trigger(&section, file).map(|file| Schedule::File(Arc::new(file)));
+    }
+    if let Some(key) = section.get("settle") {
+        key.refuse::<()>("`settle` goes with `file`".into());
+    }
     for key in ["status", "within"].into_iter().filter_map(|key| section.get(key)) {
         key.refuse::<()>(format!("`{}` goes with `after`, not with `event`", key.name));
     }
     let Some(event) = section.get("event").map(|event| event.word_among(EventType::TRIGGERS)) else {
         return section.missing(
-            &["event", "after"],
-            "`on` needs `event` or `after`".into(),
+            &["event", "after", "file"],
+            "`on` needs `event`, `after` or `file`".into(),
             Some(format!("one of {}", keys::EVENTS.join(", "))),
         );
     };
@@ -240,7 +246,9 @@ fn on(item: Item<'_>) -> Option<Schedule> {
 
 /// What waits for several agents. That there are such agents is looked at when all are known.
 fn join(section: &Section<'_>, after: Item<'_>) -> Option<Join> {
-    for key in ["event", "agent", "untrusted"].into_iter().filter_map(|key| section.get(key)) {
+    for key in
+        ["event", "agent", "untrusted", "file", "settle"].into_iter().filter_map(|key| section.get(key))
+    {
         key.refuse::<()>(format!("`{}` does not go with `after`", key.name));
     }
     let mut names: Vec<AgentId> = Vec::new();

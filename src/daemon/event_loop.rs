@@ -37,6 +37,7 @@ enum Waiter {
     Client { answer: oneshot::Sender<Answer>, request_id: Option<String>, warnings: Vec<String> },
     Runner(oneshot::Sender<()>),
     Asker(oneshot::Sender<Result<(), crate::domain::RunError>>),
+    Files(oneshot::Sender<usize>),
 }
 
 pub(super) struct EventLoop {
@@ -241,6 +242,10 @@ impl EventLoop {
                 Input::FleetRejected { path, errors }
             }
             Message::Report(report) => self.input_of_report(report),
+            Message::FilesArrived { agent, by, files, answer } => {
+                let ticket = self.wait(Waiter::Files(answer));
+                Input::FilesArrived { agent, by, files, ticket }
+            }
             Message::Noticed(finding) => Input::Noticed(finding),
             Message::CutOff => {
                 self.stop_programs();
@@ -406,6 +411,11 @@ impl EventLoop {
                 Action::Granted { ticket, answer } => {
                     if let Some(Waiter::Asker(granted)) = self.waiters.remove(&ticket) {
                         let _ = granted.send(answer);
+                    }
+                }
+                Action::Taken { ticket, count } => {
+                    if let Some(Waiter::Files(answer)) = self.waiters.remove(&ticket) {
+                        let _ = answer.send(count);
                     }
                 }
                 Action::Ping { agent, spec, signal, run } => {

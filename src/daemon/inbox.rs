@@ -1,6 +1,6 @@
 //! What comes to the loop, and the ends of its inboxes for those who talk to it.
 use crate::config::RejectedFor;
-use crate::domain::{AgentId, Now, PingSignal, PingSpec, RunId};
+use crate::domain::{AgentId, FileTrigger, FoundFile, Now, PingSignal, PingSpec, RunId};
 use crate::engine::{Command, Engine};
 use crate::protocol::RpcError;
 use crate::runner::Report;
@@ -25,6 +25,13 @@ pub(super) enum Message {
     },
     /// A configuration was refused.
     Rejected { path: String, errors: Vec<String>, why: RejectedFor },
+    /// Files have arrived and settled; the answer is how many of them, from the first, have their outcome on record.
+    FilesArrived {
+        agent: AgentId,
+        by: Arc<FileTrigger>,
+        files: Vec<FoundFile>,
+        answer: oneshot::Sender<usize>,
+    },
     /// Something of the daemon's own stands otherwise than before.
     Noticed(crate::domain::Finding),
     /// The daemon is cut off from its database, or was: programs are stopped, or not any more.
@@ -67,6 +74,8 @@ pub(super) struct Condition {
     pub(super) config_missing: bool,
     /// The file waits for a person to trust it.
     pub(super) config_waits: bool,
+    /// Agents that wait for files whose folder can't be looked at, and why.
+    pub(super) inboxes: std::collections::BTreeMap<AgentId, String>,
     /// When the configuration in force was taken up.
     pub(super) config_at: Option<jiff::Timestamp>,
 }

@@ -8,6 +8,7 @@ mod event_loop;
 mod explain;
 mod exports;
 mod failure;
+mod files;
 mod flow;
 mod ground;
 mod handlers;

@@ -531,6 +531,7 @@ fn claim(record: &RunRecord) -> RunView {
         slot: record.any_slot(),
         backfill_id: record.past.as_ref().map(|past| past.backfill.to_string()),
         trigger: record.trigger,
+        event: record.event.as_ref().map(|event| event.reference()),
         status: record.status,
         attempt: record.attempt,
         queued_at: record.queued_at,

@@ -7,6 +7,7 @@ use super::expected::Expect;
 use super::ping::PingSpec;
 use super::words::words;
 use super::{ActiveTimes, AgentId, ConfigHash, Control, CronSchedule, EventType, ParamsSpec, Sandbox};
+use crate::domain::file_trigger::FileTrigger;
 use crate::domain::run::RunStatus;
 use crate::domain::runner::{ResumePolicy, RunnerQuery};
 use crate::domain::secret_ref::EnvValue;
@@ -120,6 +121,8 @@ pub enum Schedule {
     On(EventTrigger),
     /// When each of several agents has ended a run.
     Join(Arc<Join>),
+    /// When a file has arrived.
+    File(Arc<FileTrigger>),
     /// By each of these, which are intervals, cron expressions and instants. Where two name the same instant, it is due
     /// once.
     Any(Arc<[Schedule]>),
@@ -130,7 +133,13 @@ impl Schedule {
     pub fn period(&self) -> Option<SignedDuration> {
         match self {
             Self::Every(period) | Self::After(period) => Some(*period),
-            Self::Manual | Self::Cron(_) | Self::At(_) | Self::On(_) | Self::Join(_) | Self::Any(_) => None,
+            Self::Manual
+            | Self::Cron(_)
+            | Self::At(_)
+            | Self::On(_)
+            | Self::Join(_)
+            | Self::File(_)
+            | Self::Any(_) => None,
         }
     }
 
@@ -143,7 +152,12 @@ impl Schedule {
 
     /// Does it name moments? Else a run starts by hand, or by what happens.
     pub fn has_slots(&self) -> bool {
-        !matches!(self, Self::Manual | Self::On(_) | Self::Join(_))
+        !matches!(self, Self::Manual | Self::On(_) | Self::Join(_) | Self::File(_))
+    }
+
+    /// Does a run start by what comes from outside of the fleet? No later arrival makes up for one that is left out.
+    pub fn is_from_outside(&self) -> bool {
+        matches!(self, Self::File(_))
     }
 
     /// The schedules that it consists of.
@@ -176,6 +190,7 @@ impl Schedule {
                 format!("on {event}{of}{}", if *untrusted { ", untrusted ones too" } else { "" })
             }
             Self::Join(join) => format!("on {}, within {}", join.describe(), exact(join.within)),
+            Self::File(file) => format!("on {}, settled for {}", file.describe(), exact(file.settle)),
             Self::Any(parts) => {
                 let parts: Vec<String> = parts.iter().map(Self::describe).collect();
                 parts.join(", or ")

@@ -20,7 +20,11 @@ impl Calendar<'_> {
     /// The first slot strictly after `after`.
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
         match self.schedule {
-            Schedule::Manual | Schedule::After(_) | Schedule::On(_) | Schedule::Join(_) => None,
+            Schedule::Manual
+            | Schedule::After(_)
+            | Schedule::On(_)
+            | Schedule::Join(_)
+            | Schedule::File(_) => None,
             Schedule::At(at) => (*at > after).then_some(*at),
             Schedule::Cron(cron) => cron.next_after(after),
             Schedule::Every(period) => {
@@ -35,7 +39,11 @@ impl Calendar<'_> {
     /// The last slot strictly before `before` and not before the anchor.
     pub fn prev_before(&self, before: Timestamp) -> Option<Timestamp> {
         match self.schedule {
-            Schedule::Manual | Schedule::After(_) | Schedule::On(_) | Schedule::Join(_) => None,
+            Schedule::Manual
+            | Schedule::After(_)
+            | Schedule::On(_)
+            | Schedule::Join(_)
+            | Schedule::File(_) => None,
             Schedule::At(at) => (*at < before).then_some(*at),
             Schedule::Cron(cron) => cron.prev_before(before, self.anchor),
             Schedule::Every(period) => {

@@ -122,6 +122,23 @@ pub enum Fact {
     /// Each of the agents that one waits for has ended a run: the event that tells it. What came of it is decided with
     /// it, as of any event that an agent waits for.
     Joined(Box<super::Event>),
+    /// A file that an agent waits for has arrived: the event that tells it, and what it is known by from now on. What came
+    /// of it is decided with it.
+    Arrived {
+        /// Of the agent that waits.
+        event: Box<super::Event>,
+        /// See [`super::FoundFile::mark`].
+        mark: String,
+    },
+    /// Files that have arrived lie there no longer, or again. Has no event.
+    FilesLeft {
+        /// Whose.
+        agent: AgentId,
+        /// Paths of those that are gone: what is known of them is forgotten some days later.
+        gone: Vec<String>,
+        /// Paths of those that are back as they were: they are no news.
+        back: Vec<String>,
+    },
     /// An event that an agent waits for started nothing. There is no slot, so no ledger record: the event
     /// that tells it is the record. Decided in the transaction of the event itself, as a claim is: each
     /// event that an agent waits for has one of the two.

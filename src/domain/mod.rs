@@ -21,6 +21,7 @@ mod excerpt;
 pub mod expected;
 mod export;
 mod fact;
+mod file_trigger;
 mod fleet;
 mod glob;
 mod hex;
@@ -93,6 +94,7 @@ pub use fact::{
     ALL_WELL, AgentChange, AgentRecord, CircuitRecord, Counters, Entry, Fact, KeptFeed, LastRun, OutputChunk,
     Process, ProcessRole, RunRecord, Stream,
 };
+pub use file_trigger::{FileTrigger, FoundFile};
 pub use fleet::{
     BudgetSpec, DaemonSpec, Effort, EmailSpec, FallbackOn, Fleet, McpEffect, McpSpec, ModelSpec,
     NotifyTarget, NotifyTargetKind, Price, ReloadMode, RequestSettings, Retention, ServiceSpec, SmtpTls,

@@ -100,7 +100,35 @@ pub struct ComingSlot {
     pub skipped: bool,
 }
 
+/// The files that an agent waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwaitedFiles {
+    /// Which agent.
+    pub agent: AgentId,
+    /// Which files.
+    pub by: Arc<FileTrigger>,
+    /// How many it takes at once. 0 also where it is stopped.
+    pub room: usize,
+    /// It is stopped: until it is started, nothing arrives for it.
+    pub is_stopped: bool,
+}
+
 impl Engine {
+    /// The files that agents wait for.
+    pub fn awaited_files(&self) -> Vec<AwaitedFiles> {
+        let mut all = Vec::new();
+        for (agent, state) in (0u32..).zip(&self.agents).filter(|(_, state)| !state.removed) {
+            let Schedule::File(by) = &state.spec.schedule else { continue };
+            all.push(AwaitedFiles {
+                agent: state.spec.id.clone(),
+                by: by.clone(),
+                room: self.room_for_arrivals(agent, by),
+                is_stopped: state.desired == Desired::Stopped,
+            });
+        }
+        all
+    }
+
     /// One agent.
     pub fn agent(&self, id: &str) -> Option<AgentNow> {
         let agent = *self.by_id.get(id)?;

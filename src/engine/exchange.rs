@@ -84,6 +84,17 @@ pub enum Input {
         /// Every error.
         errors: Vec<String>,
     },
+    /// Files have arrived that an agent waits for.
+    FilesArrived {
+        /// Which agent.
+        agent: AgentId,
+        /// By which schedule they were found: another one may be in force by now.
+        by: Arc<FileTrigger>,
+        /// In the order in which they are taken.
+        files: Vec<FoundFile>,
+        /// Who is to hear how many of them were taken.
+        ticket: Ticket,
+    },
     /// What the ledger knows of slots ahead, as [`Action::LookAhead`] asked.
     Ahead(Vec<Ahead>),
     /// The store could not write for a while, and can again. Slots that passed meanwhile were
@@ -276,6 +287,13 @@ pub enum Action {
         ticket: Ticket,
         /// Why not.
         answer: Result<(), RunError>,
+    },
+    /// Tell the one who waits at `ticket` how many of its files were taken: the first so many have their outcome.
+    Taken {
+        /// Who.
+        ticket: Ticket,
+        /// How many.
+        count: usize,
     },
     /// The clock was set back: ask the ledger, and answer with [`Input::Ahead`] before anything else is decided.
     LookAhead(Vec<LookAhead>),

@@ -25,6 +25,7 @@ mod clock;
 mod exchange;
 mod incident;
 mod join;
+mod outside;
 mod own;
 mod queue;
 mod reload;
@@ -39,7 +40,7 @@ mod trigger;
 #[cfg(test)]
 mod tests;
 
-pub use ask::{AgentNow, BackfillNow, ComingSlot, FleetNow, OpenIncidents};
+pub use ask::{AgentNow, AwaitedFiles, BackfillNow, ComingSlot, FleetNow, OpenIncidents};
 pub use budget::BudgetLeft;
 pub use exchange::{
     Action, BackfillWish, ChangedAgent, Command, Decision, Input, PauseEnd, Refusal, Reply, Reservation,
@@ -224,6 +225,10 @@ impl Engine {
                     self.findings(now, known.agent, run, &findings);
                 }
                 self.out.actions.push(Action::Go { ticket, go: true });
+            }
+            Input::FilesArrived { agent, by, files, ticket } => {
+                let count = self.files_arrived(now, &agent, &by, files);
+                self.out.actions.push(Action::Taken { ticket, count });
             }
             Input::Noticed(finding) => self.noticed(now, finding),
             Input::ClaimRefused { run } => self.claim_refused(now, run),

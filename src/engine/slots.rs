@@ -381,6 +381,8 @@ impl Engine {
         match state.spec.overlap {
             Overlap::Parallel => None,
             Overlap::Skip => Some((Verdict::SkippedOverlap, format!("run {} {doing}", blocking.short()))),
+            // what has arrived is not made up for by what arrives later: each waits for its turn
+            Overlap::Queue if trigger == Trigger::Event && state.spec.schedule.is_from_outside() => None,
             Overlap::Queue => {
                 let waits = state.live.iter().find(|id| {
                     let run = &self.runs[id];

@@ -358,7 +358,7 @@ impl Bench {
                     });
                 }
                 Action::Go { go, .. } => assert!(go || self.engine.stopping || !self.active.is_empty()),
-                Action::Reply { .. } => {}
+                Action::Reply { .. } | Action::Taken { .. } => {}
             }
         }
         if !looks.is_empty() {
@@ -559,6 +559,7 @@ mod active_times;
 mod backfill;
 mod commands;
 mod fairness;
+mod files;
 mod history;
 mod joins;
 mod ledger;

@@ -84,6 +84,10 @@ pub(crate) fn daemon_view(view: &DaemonView, screen: &Screen) -> String {
         let what = format!("{} {verb} for a person: bgagent approvals", counted(view.approvals, "tool call"));
         line("approve", screen.paint(Tone::Warn, &what));
     }
+    for one in &view.inboxes {
+        let what = format!("{}: {}", one.agent_id, plain(&one.problem));
+        line("files", screen.paint(Tone::Warn, &what));
+    }
     for one in &view.untrusted {
         line("mcp", screen.paint(Tone::Warn, &untrusted_server(one)));
     }

@@ -1,6 +1,6 @@
 //! `tail`: one line per event.
 use super::screen::{Screen, Tone, millis};
-use super::words::{cut, cut_to, plain, result_words, usd, wrap};
+use super::words::{bytes, cut, cut_to, plain, result_words, usd, wrap};
 use crate::client::StoredEvent;
 use crate::domain::{
     AgentId, AttemptEnded, Event, EventType, LoggedEvent, Payload, RunId, RunStatus, Usage, counted, nearest,
@@ -148,6 +148,7 @@ fn kind_word(kind: EventType) -> (&'static str, Tone) {
         E::ModelResponse => ("response", Tone::Dim),
         E::SlotSkipped => ("skipped", Tone::Warn),
         E::AgentsJoined => ("joined", Tone::Plain),
+        E::FileArrived => ("arrived", Tone::Plain),
         E::SlotsTakenBack => ("taken back", Tone::Warn),
         E::BackfillBegan => ("backfill", Tone::Plain),
         E::BackfillEnded => ("backfill", Tone::Plain),
@@ -233,6 +234,7 @@ pub(super) fn gist(event: &Event) -> String {
         P::AgentsJoined(it) => {
             it.after.iter().map(|(of, run)| said(&format!("{of} {}", run.status))).collect()
         }
+        P::FileArrived(it) => vec![said(&it.path), Some(bytes(it.size))],
         P::SlotsTakenBack(it) => vec![
             Some(format!("{} verdicts of slots ahead of now", it.count)),
             until("from", it.from, at),

@@ -54,14 +54,22 @@ pub(crate) fn found_level(result: &str) -> Option<Level> {
     Level::parse(value.get("status")?.as_str()?)
 }
 
-/// Why it was started, and with which parameters: `manual day=2026-11-01`.
+/// Why it was started, and with which parameters: `manual day=2026-11-01`, `a.csv arrived`.
 fn because(run: &RunView) -> String {
     let trigger = if run.backfill_id.is_some() { "backfill" } else { run.trigger.as_str() };
     let mut text = run.mode.as_deref().map_or(trigger.to_owned(), plain);
+    if let Some(name) = arrived(run).map(|path| path.rsplit('/').next().unwrap_or(path)) {
+        text = format!("{} arrived", cut(&plain(name)));
+    }
     if !run.params.is_empty() {
         let _ = write!(text, " {}", cut(&params_in_words(&run.params)));
     }
     text
+}
+
+/// The file whose arrival started it.
+fn arrived(run: &RunView) -> Option<&str> {
+    run.event.as_ref()?.arrived.as_deref()
 }
 
 /// How a run ended, in one line: `news: run 1f2e3d4c completed, 41s, $0.0130`.
@@ -108,7 +116,8 @@ pub(crate) fn run_detail(detail: &RunDetail, screen: &Screen) -> String {
     let mode = run.mode.as_deref().map(|mode| format!(", {}", plain(mode))).unwrap_or_default();
     let backfill =
         run.backfill_id.as_deref().map(|id| format!(", backfill {}", plain(id))).unwrap_or_default();
-    line("because", &format!("{}{mode}{slot}{backfill}", run.trigger));
+    let file = arrived(run).map(|path| format!(", {} arrived", plain(path))).unwrap_or_default();
+    line("because", &format!("{}{file}{mode}{slot}{backfill}", run.trigger));
     if !run.params.is_empty() {
         line("params", &plain(&params_in_words(&run.params)));
     }

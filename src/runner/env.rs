@@ -1,7 +1,7 @@
 //! The environment of a program: cleared, then only what the contract names.
 use super::report::Brief;
 use crate::child::{Environment, Inherit};
-use crate::domain::{CommandSpec, ParamsSpec, TextOrSecret, Trigger, hex};
+use crate::domain::{CommandSpec, EventType, ParamsSpec, TextOrSecret, Trigger, hex};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -75,6 +75,9 @@ fn of_attempt(brief: &Brief) -> Vec<(Cow<'static, str>, String)> {
     }
     if let Some(event) = &brief.event {
         variables.push(("BGAGENT_EVENT", serde_json::to_string(event).expect("events serialize")));
+        if let (Some(EventType::FileArrived), Some(path)) = (event.known(), event.payload["path"].as_str()) {
+            variables.push(("BGAGENT_EVENT_PATH", path.to_owned()));
+        }
     }
     if let Some(result) = brief.last_result.as_ref().map(|last| &last.text) {
         let end = result.floor_char_boundary(LAST_RESULT_MAX);

@@ -100,7 +100,10 @@ fn value_at(name: &str, places: &Places) -> Option<String> {
                 Some(path) => format!("payload.after.{path}"),
                 None => name.strip_prefix("event.")?.to_owned(),
             };
-            Some(at_path(&places.event, &in_event).map(as_text).unwrap_or_default())
+            // a field of the event itself, or else of what it says
+            let said = at_path(&places.event, &in_event);
+            let said = said.or_else(|| at_path(places.event.get("payload")?, &in_event));
+            Some(said.map(as_text).unwrap_or_default())
         }
     }
 }

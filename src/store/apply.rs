@@ -148,6 +148,8 @@ fn write(db: &Sql, entry: &Entry, newest: Seq) -> SqlResult<bool> {
             db.run("UPDATE runs SET clock_moved = clock_moved + ?1, not_before = not_before + ?1 WHERE finished_at IS NULL", params![micros(*by)])?;
         }
         Fact::SlotsTakenBack { agent, behind, taken } => taken_back(db, agent, at(*behind), taken)?,
+        Fact::Arrived { event, mark } => super::arrivals::file(db, event, mark)?,
+        Fact::FilesLeft { agent, gone, back } => super::arrivals::left(db, agent, gone, back, entry.at)?,
         Fact::RunClaimed(claim) => return claimed(db, claim),
         Fact::BackfillBegan(backfill) => super::backfill::began(db, backfill, entry.at)?,
         Fact::BackfillMoved { id, claimed, usd } => super::backfill::moved(db, id, *claimed, *usd)?,

@@ -4,6 +4,7 @@
 //! when [`Store::commit`] returns; events become visible to readers only then.
 mod apply;
 mod archive;
+mod arrivals;
 mod at_rest;
 mod backfill;
 mod chains;
@@ -34,6 +35,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use arrivals::ArrivedFile;
 pub use chains::EventOutcome;
 pub use error::StoreError;
 pub use health::{read_health, read_trusted_servers};

@@ -16,6 +16,8 @@ const PIECE: i64 = 500;
 const SMALL_PIECE: i64 = 20;
 /// How long a feed is kept that nobody asks for.
 const FEEDS_KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// How long a file that has arrived is remembered once it is gone: a disk that was away for so long brings back none twice.
+const ARRIVALS_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// An agent's records of slots that are no older than this, before its newest judged slot, stay whatever the clock says.
 const NEAR_MARK: SignedDuration = SignedDuration::from_hours(24);
 /// The same, where the database is too large.
@@ -40,7 +42,7 @@ const MARK: &str = "coalesce((SELECT CASE WHEN floor < judged_until THEN floor E
     9223372036854775807)";
 
 /// What is removed by age: the table, and which rows are older than `?1`.
-fn by_age(keep: &Retention, now: Timestamp) -> [(String, i64); 12] {
+fn by_age(keep: &Retention, now: Timestamp) -> [(String, i64); 13] {
     let before = |span: SignedDuration| to_micros(now.checked_sub(span).unwrap_or(Timestamp::MIN));
     let rows = |text: &str, span| (text.to_owned(), before(span));
     [
@@ -77,6 +79,10 @@ fn by_age(keep: &Retention, now: Timestamp) -> [(String, i64); 12] {
         // messages that were given up
         rows("outbox WHERE id IN (SELECT id FROM outbox WHERE due IS NULL AND at < ?1 LIMIT ?2)", keep.runs),
         rows("feeds WHERE source IN (SELECT source FROM feeds WHERE at < ?1 LIMIT ?2)", FEEDS_KEPT),
+        rows(
+            "arrivals WHERE (source, name, agent) IN (SELECT source, name, agent FROM arrivals WHERE left_at < ?1 LIMIT ?2)",
+            ARRIVALS_KEPT,
+        ),
         rows("requests WHERE id IN (SELECT id FROM requests WHERE at < ?1 LIMIT ?2)", ANSWERS_KEPT),
     ]
 }

@@ -35,6 +35,7 @@ pub(super) const TABLES: &[&str] = &[
     "pins",
     "feeds",
     "archives",
+    "arrivals",
     "requests",
 ];
 /// Those whose rows are numbered by the database: numbers that were given are not given again.

@@ -3,6 +3,7 @@ mod active_times;
 mod agents;
 mod answers;
 mod archive;
+mod arrivals;
 mod calendar;
 mod checker;
 mod children;

@@ -3,7 +3,7 @@ use super::prelude::*;
 use crate::cli::args::NextArgs;
 use crate::cli::when;
 use crate::domain::{Desired, glob};
-use crate::protocol::{ListAgents, ListParams, NextParams, NextSlots, SlotView};
+use crate::protocol::{AgentView, ListAgents, ListParams, NextParams, NextSlots, SlotView};
 use jiff::SignedDuration;
 
 /// Most slots of an answer (`next_slots`).
@@ -45,6 +45,11 @@ pub(in crate::cli) fn run(app: &mut App, args: &NextArgs) -> Result<Outcome, Fai
                 .call::<ListAgents>(&ListParams { agents: args.agents.clone(), ..ListParams::default() })?;
             for agent in agents.iter().filter(|agent| agent.state == Desired::Stopped) {
                 app.note(&format!("{0} is stopped: bgagent start {0}", agent.agent_id));
+            }
+            // an event, other agents or files start it, and nobody knows when
+            let has_no_slots = |agent: &&AgentView| agent.schedule.starts_with("on ");
+            for agent in agents.iter().filter(has_no_slots) {
+                app.note(&format!("{} has no slots: it starts {}", agent.agent_id, plain(&agent.schedule)));
             }
         }
         app.note(&match &args.look {

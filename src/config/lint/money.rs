@@ -124,6 +124,11 @@ fn slots_of_part(schedule: &Schedule, now: Timestamp) -> f64 {
             first.zip(last).map_or(0.0, |(first, last)| cron.count(first, last) as f64)
         }
         Schedule::At(_) => 1.0,
-        Schedule::After(_) | Schedule::On(_) | Schedule::Join(_) | Schedule::Manual | Schedule::Any(_) => 0.0,
+        Schedule::After(_)
+        | Schedule::On(_)
+        | Schedule::Join(_)
+        | Schedule::File(_)
+        | Schedule::Manual
+        | Schedule::Any(_) => 0.0,
     }
 }

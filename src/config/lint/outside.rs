@@ -1,11 +1,25 @@
-//! What programs of agents need of the machine: their folder, and themselves.
-use super::place::Place;
+//! What agents need of the machine: the folders of their programs and of files that start them, and the programs
+//! themselves.
+use super::place::{Place, SCHEDULE};
 use crate::config::machine::{self, Wanted};
-use crate::domain::{Body, CheckBody, CommandSpec, WORK, Workspace};
+use crate::domain::{Body, CheckBody, CommandSpec, Overlap, Schedule, WORK, Workspace};
 use std::path::Path;
 
-/// Notes programs and folders that are not there.
+/// Notes programs and folders that are not there, and files that would be left out.
 pub(super) fn lint(at: &Place<'_>) {
+    if let Schedule::File(trigger) = &at.agent.schedule
+        && at.knows(SCHEDULE)
+    {
+        machine::inbox(at.file, at.of("on"), &trigger.folder);
+        if at.agent.overlap == Overlap::Skip && at.knows(&["overlap"]) {
+            at.file.warn(
+                at.of("overlap"),
+                "files that arrive while a run is in flight are left out for good (`overlap = \"skip\"`)"
+                    .into(),
+                Some("with \"queue\", each waits for its turn".into()),
+            );
+        }
+    }
     if let Body::Command(command) = &at.agent.body
         && at.knows(&["command", "cwd"])
     {

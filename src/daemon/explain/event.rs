@@ -1,10 +1,15 @@
 //! `why` of an agent that waits for events: what became of the newest of them.
 use super::{clock, coming, nothing_of, ran_as};
-use crate::domain::{EventRef, EventTrigger, EventType, Join, Seq, Verdict, human_duration};
+use crate::domain::{
+    EventRef, EventTrigger, EventType, FileTrigger, Join, Seq, Verdict, human_duration, one_line,
+};
 use crate::engine::AgentNow;
 use crate::protocol::Explanation;
 use crate::store::EventOutcome;
 use jiff::{SignedDuration, Timestamp, Zoned};
+
+/// Of a path, so many characters are shown.
+const PATH: usize = 300;
 
 /// Explains the newest event up to `asked` (or now). `kept`: for how long events are.
 pub(in crate::daemon) fn explain(
@@ -20,25 +25,26 @@ pub(in crate::daemon) fn explain(
     told.sentence = match outcome {
         Some(EventOutcome::Ran(run)) => {
             let event = run.claim.event.as_ref().map(|event| event.reference());
-            let which = event.as_ref().map_or_else(|| on.kind().to_string(), which);
+            let which = event.as_ref().map_or_else(|| on.any(), which);
             (told.verdict, told.run_id) = (Some(Verdict::Ran), Some(run.claim.run));
-            format!("The event {which} at {} {}.", clock(run.claim.queued_at, now), ran_as(run, ""))
+            format!("{which} at {} {}.", clock(run.claim.queued_at, now), ran_as(run, ""))
         }
         Some(EventOutcome::Passed { at, event, verdict, cause }) => {
-            let which = event.as_ref().map_or_else(|| on.kind().to_string(), which);
+            let which = event.as_ref().map_or_else(|| on.any(), which);
             (told.verdict, told.cause) = (Some(*verdict), Some(cause.clone()));
             // the cause names the event, for those who read it alone
             let why = cause
                 .strip_prefix("event ")
                 .and_then(|rest| rest.split_once(": "))
                 .map_or(cause.as_str(), |(_, why)| why);
-            format!("The event {which} at {} did not start a run: {why}.", clock(*at, now))
+            format!("{which} at {} did not start a run: {why}.", clock(*at, now))
         }
         None => {
             let until = asked.map_or_else(String::new, |at| format!(" up to {}", clock(at, now)));
             format!(
-                "{id} has no slots; it starts {}. Of such an event{until} nothing is on record (events are kept for {}); {}.",
+                "{id} has no slots; it starts {}. Of such {}{until} nothing is on record (events are kept for {}); {}.",
                 on.describe(),
+                on.what(),
                 human_duration(kept),
                 coming(agent, now)
             )
@@ -56,13 +62,25 @@ pub(in crate::daemon) enum Awaited<'a> {
     Event(&'a EventTrigger),
     /// Runs of several agents.
     Join(&'a Join),
+    /// Files.
+    File(&'a FileTrigger),
 }
 
 impl Awaited<'_> {
-    fn kind(&self) -> EventType {
+    /// One of which no more is known.
+    fn any(&self) -> String {
         match self {
-            Self::Event(on) => on.event,
-            Self::Join(_) => EventType::AgentsJoined,
+            Self::Event(on) => format!("The event {}", on.event),
+            Self::Join(_) => format!("The event {}", EventType::AgentsJoined),
+            Self::File(_) => "The arrival of a file".to_owned(),
+        }
+    }
+
+    /// What it waits for, after "such".
+    fn what(&self) -> &'static str {
+        match self {
+            Self::Event(_) | Self::Join(_) => "an event",
+            Self::File(_) => "a file",
         }
     }
 
@@ -73,6 +91,7 @@ impl Awaited<'_> {
                 format!("on {}{of}", on.event)
             }
             Self::Join(join) => format!("once {}, within {}", join.describe(), human_duration(join.within)),
+            Self::File(file) => format!("on {}", file.describe()),
         }
     }
 }
@@ -86,9 +105,12 @@ fn waiting(agent: &AgentNow, now: &Zoned) -> String {
     format!(" Since its last start: {}.", of.collect::<Vec<_>>().join(", "))
 }
 
-/// `background_task_completed of backup (seq 12)`
+/// `The event background_task_completed of backup (seq 12)`, `The arrival of /srv/inbox/a.csv (seq 12)`
 fn which(event: &EventRef) -> String {
     let of = event.agent_id.as_ref().map_or(String::new(), |agent| format!(" of {agent}"));
     let seq = if event.seq == Seq(0) { String::new() } else { format!(" (seq {})", event.seq.0) };
-    format!("{}{of}{seq}", event.kind)
+    match &event.arrived {
+        Some(path) => format!("The arrival of {}{seq}", one_line(path, PATH)),
+        None => format!("The event {}{of}{seq}", event.kind),
+    }
 }

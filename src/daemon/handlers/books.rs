@@ -246,6 +246,11 @@ pub(super) async fn daemon_status(services: &Services) -> Encoded {
             .zip(services.exported.now())
             .map(|(spec, standing)| views::redis(spec, &standing, stats.newest_seq, now)),
         budget: budget.iter().map(|left| views::limit(left, &holds, today)).collect(),
+        inboxes: condition
+            .inboxes
+            .iter()
+            .map(|(agent, problem)| InboxView { agent_id: agent.clone(), problem: problem.clone() })
+            .collect(),
         approvals: stats.approvals,
         untrusted,
         unheld_limits: views::unheld_limits(&fleet, &groups),

@@ -204,6 +204,7 @@ pub(super) async fn explain_slot(services: &Services, params: ExplainParams) -> 
     let awaited = match &now.spec.schedule {
         Schedule::On(on) => Some(Awaited::Event(on)),
         Schedule::Join(join) => Some(Awaited::Join(join)),
+        Schedule::File(file) => Some(Awaited::File(file)),
         _ => None,
     };
     if let Some(awaited) = awaited {

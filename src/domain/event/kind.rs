@@ -36,6 +36,8 @@ words! {
         SlotSkipped = "background_slot_skipped",
         /// Each of the agents that this one waits for has ended a run.
         AgentsJoined = "background_agents_joined",
+        /// A file that the agent waits for has arrived.
+        FileArrived = "file_arrived",
         /// The clock was set back: verdicts of slots ahead of now that never ran are taken back.
         SlotsTakenBack = "slots_taken_back",
         /// Past slots are to run, one after the other, since a person asked for it.

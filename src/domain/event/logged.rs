@@ -56,7 +56,11 @@ impl Event {
     /// What names it for those who have the log.
     pub fn reference(&self) -> EventRef {
         let (agent_id, run_id) = (self.agent_id.clone(), self.run_id);
-        EventRef { seq: self.seq, kind: self.kind(), agent_id, run_id }
+        let arrived = match &self.payload {
+            Payload::FileArrived(file) => Some(file.path.clone()),
+            _ => None,
+        };
+        EventRef { seq: self.seq, kind: self.kind(), agent_id, run_id, arrived }
     }
 
     /// As it is logged.

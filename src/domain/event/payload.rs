@@ -63,6 +63,7 @@ payloads! {
     ModelResponse(ResponseCame),
     SlotSkipped(SlotSkipped),
     AgentsJoined(AgentsJoined),
+    FileArrived(FileArrived),
     SlotsTakenBack(SlotsTakenBack),
     BackfillBegan(BackfillBegan),
     BackfillEnded(BackfillEnded),

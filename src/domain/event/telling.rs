@@ -39,6 +39,7 @@ impl Event {
             | Fact::ClockSet { .. }
             | Fact::FeedKept { .. }
             | Fact::ExportBegan { .. }
+            | Fact::FilesLeft { .. }
             | Fact::McpPinned { seen: None, .. }
             | Fact::SlotRevised { quiet: true, .. }
             | Fact::OutputCaptured { told: false, .. }
@@ -114,6 +115,7 @@ impl Event {
                 event(Some(agent), None, Payload::SlotsTakenBack(back))
             }
             Fact::Joined(event) => (**event).clone(),
+            Fact::Arrived { event, .. } => (**event).clone(),
             Fact::EventPassed { agent, event: passed, verdict, cause } => {
                 let which = Some(passed.reference());
                 let passed = SlotSkipped { event: which, ..skipped(*verdict, cause, None, None, 1) };

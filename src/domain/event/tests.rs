@@ -318,6 +318,22 @@ fn facts() -> Vec<Fact> {
         session_id: None,
         payload: Payload::AgentsJoined(AgentsJoined { after }),
     })));
+    facts.push(Fact::Arrived {
+        event: Box::new(Event {
+            seq: Seq(0),
+            ts: instant(AT),
+            agent_id: Some(agent()),
+            run_id: None,
+            session_id: None,
+            payload: Payload::FileArrived(FileArrived {
+                path: "/srv/inbox/a.csv".into(),
+                name: "a.csv".into(),
+                size: 2048,
+                modified: instant(SLOT),
+            }),
+        }),
+        mark: "7 2048 1764061200000000000".into(),
+    });
     let slots = [instant("2026-11-01T09:00:00Z"), instant("2026-11-02T09:00:00Z")];
     facts.push(Fact::BackfillBegan(Box::new(BackfillRecord {
         id: "nov".into(),

@@ -6,6 +6,7 @@ use crate::domain::agent::*;
 use crate::domain::deliver::DeliverSpec;
 use crate::domain::expected::Expect;
 use crate::domain::export::{RedisAddress, RedisSpec, StreamFrom};
+use crate::domain::file_trigger::FileTrigger;
 use crate::domain::fleet::*;
 use crate::domain::host::HostPattern;
 use crate::domain::ids::AgentId;
@@ -230,6 +231,7 @@ table! { CalendarSpec { digest: "digest", } without events }
 table! { Hours { from: "from", until: "until", } }
 table! { NamedPeriods { name: "name", digest: "digest", } without periods }
 table! { Join { after: "after", status: "status", within: "within", } }
+table! { FileTrigger { pattern: "pattern", folder: "folder", name: "name", settle: "settle", } }
 table! { EventTrigger { event: "event", agent: "agent", untrusted: "untrusted", } }
 table! { CatchUp { policy: "policy", max: "max", max_age: "max_age", spread: "spread", } }
 table! { QuerySpec {
@@ -567,6 +569,7 @@ impl Canonical for Schedule {
             Self::At(at) => form.tagged("at", |form| form.field("at", at)),
             Self::On(trigger) => form.tagged("on", |form| form.field("trigger", trigger)),
             Self::Join(join) => form.tagged("join", |form| form.field("join", join)),
+            Self::File(file) => form.tagged("file", |form| form.field("file", file)),
             Self::Any(parts) => form.tagged("any", |form| form.field("parts", parts)),
         }
     }

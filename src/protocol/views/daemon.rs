@@ -154,6 +154,9 @@ described! {
         /// The fleet's budgets, and what is left of them.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub budget: Vec<LimitView>,
+        /// Agents that wait for files whose folder can't be looked at.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub inboxes: Vec<InboxView>,
         /// How many tool calls wait for a person.
         #[serde(default)]
         pub approvals: u64,
@@ -166,6 +169,15 @@ described! {
         /// Limits of sandboxes that can't be enforced here: a program with one is not started.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub unheld_limits: Vec<UnheldLimitView>,
+    }
+
+    /// A folder that files are to arrive in, and that can't be looked at.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct InboxView {
+        /// The agent that waits for them.
+        pub agent_id: AgentId,
+        /// What is wrong.
+        pub problem: String,
     }
 
     /// How it stands with a notification target.

@@ -1,7 +1,7 @@
 //! What is said of runs: their records, steps and output.
 use crate::domain::described;
 use crate::domain::{
-    AgentId, LoggedEvent, ParamValues, RunError, RunId, RunStatus, Step, Stream, Trigger, Usage,
+    AgentId, EventRef, LoggedEvent, ParamValues, RunError, RunId, RunStatus, Step, Stream, Trigger, Usage,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,9 @@ described! {
         pub slot: Option<Timestamp>,
         /// Why it was started.
         pub trigger: Trigger,
+        /// The event that started it, if one did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub event: Option<EventRef>,
         /// Where it stands.
         pub status: RunStatus,
         /// Attempts that have begun so far.

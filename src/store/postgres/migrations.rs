@@ -7,6 +7,7 @@ pub(in crate::store) const MIGRATIONS: &[(i64, &str)] = &[
     (15, include_str!("../migrations/postgres/0015_runners.sql")),
     (16, include_str!("../migrations/postgres/0016_params.sql")),
     (17, include_str!("../migrations/postgres/0017_people.sql")),
+    (18, include_str!("../migrations/postgres/0018_arrivals.sql")),
 ];
 
 /// The version that this program knows.

@@ -496,7 +496,7 @@ impl World {
                 ensure!(self.waiting.remove(&ticket), "{ticket:?} gets a word twice, or never asked");
                 self.go(ticket, go)?;
             }
-            Action::Reply { .. } | Action::Ping { .. } => {}
+            Action::Reply { .. } | Action::Ping { .. } | Action::Taken { .. } => {}
         }
         Ok(())
     }

@@ -39,6 +39,9 @@ described! {
         pub agent_id: Option<AgentId>,
         /// Of which run it is, if it is about one.
         pub run_id: Option<RunId>,
+        /// What has arrived, if it is an arrival: the path of a file.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub arrived: Option<String>,
     }
 
     /// Each of the agents that this one waits for has ended a run.
@@ -46,6 +49,19 @@ described! {
     pub struct AgentsJoined {
         /// The runs, by their agents.
         pub after: BTreeMap<AgentId, JoinedRun>,
+    }
+
+    /// A file that the agent waits for has arrived, and has not changed for the time that it is to settle.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct FileArrived {
+        /// Where it lies.
+        pub path: String,
+        /// Its name in its folder.
+        pub name: String,
+        /// Its size in bytes.
+        pub size: u64,
+        /// When it was last changed.
+        pub modified: Timestamp,
     }
 
     /// A run that an agent has waited for.

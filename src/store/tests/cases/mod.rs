@@ -1,4 +1,5 @@
 //! What holds of a store, whichever database it is in: each case runs against both.
+mod arrivals;
 mod basics;
 mod health;
 mod ledger;

@@ -1,0 +1,350 @@
+//! Files that start agents (`on = { file = … }`): looks at their folders, and brings to the engine what has arrived and
+//! settled.
+//!
+//! A folder is looked at when the system says that something has happened in it (`watch`), when a file in it may have settled
+//! (`sighting`), and each minute. A file that has settled goes to the engine, which records that it has arrived together with
+//! what came of it; what is on record is no news in this life or a later one. What the engine does not take stays where it is.
+mod look;
+mod sighting;
+mod watch;
+
+use super::clock;
+use super::inbox::{Handle, Message};
+use crate::domain::{AgentId, Entry, Fact, FileTrigger, FoundFile, counted};
+use crate::engine::AwaitedFiles;
+use crate::store::{Store, StoreError};
+use look::FolderFiles;
+use sighting::Sighting;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use watch::{FolderWatch, Touched};
+
+/// How often a folder is looked at in which nothing happens: what happens may not be told, or get lost.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Whoever writes files does so in several steps.
+const QUIET: Duration = Duration::from_millis(100);
+/// Between two looks at a folder: so long, or so many times as long as the look took.
+const REST: (Duration, u32) = (Duration::from_millis(100), 4);
+/// A folder that does not answer for so long is a problem, and others are not kept waiting.
+const NO_ANSWER: Duration = Duration::from_secs(10);
+/// Between two questions which files are waited for.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+/// Files of one agent that are handed over together.
+const MOST_AT_ONCE: usize = 1000;
+
+/// Brings files that arrive to the engine until the daemon goes down.
+pub(super) async fn run(store: Store, handle: Handle, down: CancellationToken) {
+    tokio::select! {
+        () = down.cancelled() => {}
+        () = watch_over(store, handle) => {}
+    }
+}
+
+async fn watch_over(store: Store, handle: Handle) {
+    let Some(mut inboxes) = Inboxes::remembered(&store, handle).await else { return };
+    let mut newest = store.newest();
+    let touched = Touched::default();
+    let (touch, mut word) = mpsc::channel(1);
+    let mut watch = FolderWatch::new(touched.clone(), touch);
+    loop {
+        newest.borrow_and_update();
+        let asked = Instant::now();
+        let Some(wanted) = inboxes.handle.ask(|engine, _| engine.awaited_files()).await else { return };
+        inboxes.take_up(wanted);
+        inboxes.touched(&std::mem::take(&mut *touched.lock().expect("no holder panics")));
+        if inboxes.look(&store).await.is_none() {
+            return;
+        }
+        if watch.set(&inboxes.folders()) {
+            // something may have happened before it was watched
+            inboxes.all_are_due();
+        }
+        let due = inboxes.next_look();
+        tokio::select! {
+            Some(()) = word.recv() => tokio::time::sleep(QUIET).await,
+            changed = newest.changed() => match changed {
+                // an agent may have started, or have room again
+                Ok(()) => tokio::time::sleep_until((asked + ASK_EVERY).min(due)).await,
+                Err(_) => return,
+            },
+            () = tokio::time::sleep_until(due) => {}
+        }
+    }
+}
+
+/// The folders of all agents that wait for files.
+struct Inboxes {
+    handle: Handle,
+    began: Instant,
+    agents: BTreeMap<AgentId, Inbox>,
+}
+
+/// What one agent waits for.
+struct Inbox {
+    sighting: Sighting,
+    /// Which files; `None`: it waits for none any more.
+    by: Option<Arc<FileTrigger>>,
+    is_stopped: bool,
+    room: usize,
+    /// Files have settled that were not taken.
+    is_pending: bool,
+    due: Instant,
+    /// Not before this, whatever happens.
+    rests_until: Instant,
+    /// The folder that is watched: its own, or one above.
+    folder: Option<PathBuf>,
+    looking: Option<JoinHandle<Seen>>,
+    problem: Option<String>,
+}
+
+/// What a look gave, and the nearest folder that there is.
+type Seen = (io::Result<FolderFiles>, Option<PathBuf>);
+
+impl Inbox {
+    fn new(now: Instant) -> Self {
+        Self {
+            sighting: Sighting::default(),
+            by: None,
+            is_stopped: false,
+            room: 0,
+            is_pending: false,
+            due: now,
+            rests_until: now,
+            folder: None,
+            looking: None,
+            problem: None,
+        }
+    }
+
+    /// Is its folder looked at?
+    fn is_awake(&self) -> bool {
+        self.by.is_some() && !self.is_stopped
+    }
+}
+
+impl Inboxes {
+    /// With what has arrived in earlier lives, for which the database may be waited for. `None`: it is closed.
+    async fn remembered(store: &Store, handle: Handle) -> Option<Self> {
+        let mut was_said = false;
+        let known = loop {
+            match store.read(|reader| reader.arrived_files()).await {
+                Ok(known) => break known,
+                Err(StoreError::Closed) => return None,
+                Err(error) => {
+                    if !std::mem::replace(&mut was_said, true) {
+                        tracing::warn!(%error, "which files have arrived could not be read; trying again");
+                    }
+                    tokio::time::sleep(ASK_EVERY).await;
+                }
+            }
+        };
+        let now = Instant::now();
+        let mut agents = BTreeMap::<AgentId, Inbox>::new();
+        for file in known {
+            let inbox = agents.entry(file.agent).or_insert_with(|| Inbox::new(now));
+            inbox.sighting.remember(file.path, file.mark, file.is_gone);
+        }
+        Some(Self { handle, began: now, agents })
+    }
+
+    /// This is what agents wait for now.
+    fn take_up(&mut self, wanted: Vec<AwaitedFiles>) {
+        let now = Instant::now();
+        let names: BTreeSet<AgentId> = wanted.iter().map(|one| one.agent.clone()).collect();
+        for (_, inbox) in self.agents.iter_mut().filter(|(agent, _)| !names.contains(*agent)) {
+            inbox.by = None;
+        }
+        for AwaitedFiles { agent, by, room, is_stopped } in wanted {
+            let inbox = self.agents.entry(agent).or_insert_with(|| Inbox::new(now));
+            if inbox.by.as_ref() != Some(&by) {
+                inbox.by = Some(by);
+                inbox.sighting.begin_anew();
+                inbox.due = now;
+            }
+            let has_woken = inbox.is_stopped && !is_stopped;
+            if has_woken || (inbox.is_pending && room > 0) {
+                inbox.due = now;
+            }
+            (inbox.is_stopped, inbox.room) = (is_stopped, room);
+        }
+    }
+
+    /// Something has happened in these folders.
+    fn touched(&mut self, touched: &BTreeSet<PathBuf>) {
+        let now = Instant::now();
+        for inbox in self.agents.values_mut() {
+            let Some(by) = &inbox.by else { continue };
+            let own = by.folder.ancestors().chain(inbox.folder.as_deref());
+            if own.into_iter().any(|folder| touched.contains(folder)) {
+                inbox.due = now;
+            }
+        }
+    }
+
+    fn all_are_due(&mut self) {
+        let now = Instant::now();
+        self.agents.values_mut().for_each(|inbox| inbox.due = now);
+    }
+
+    /// The folders to be watched.
+    fn folders(&self) -> BTreeSet<PathBuf> {
+        let awake = self.agents.values().filter(|inbox| inbox.is_awake() && inbox.looking.is_none());
+        awake.filter_map(|inbox| inbox.folder.clone()).collect()
+    }
+
+    /// When the next folder is to be looked at.
+    fn next_look(&self) -> Instant {
+        let awake = self.agents.values().filter(|inbox| inbox.is_awake());
+        let due = awake.map(|inbox| inbox.due.max(inbox.rests_until)).min();
+        due.unwrap_or_else(|| Instant::now() + LOOK_EVERY)
+    }
+
+    /// Looks at each folder that is due. `None`: the daemon goes down.
+    async fn look(&mut self, store: &Store) -> Option<()> {
+        let now = Instant::now();
+        let is_due = |inbox: &Inbox| inbox.due <= now && inbox.rests_until <= now;
+        let due: Vec<AgentId> =
+            self.agents.iter().filter(|(_, inbox)| is_due(inbox)).map(|(agent, _)| agent.clone()).collect();
+        for agent in due {
+            let inbox = self.agents.get_mut(&agent)?;
+            inbox.due = Instant::now() + LOOK_EVERY;
+            let Some(by) = inbox.by.clone() else {
+                let gone: Vec<String> = inbox.sighting.there().into_iter().take(MOST_AT_ONCE).collect();
+                self.record_left(store, &agent, gone, Vec::new()).await;
+                continue;
+            };
+            if inbox.is_stopped {
+                continue;
+            }
+            let began = Instant::now();
+            let found = see(inbox, &by).await;
+            let rest = (began.elapsed() * REST.1).max(REST.0);
+            inbox.rests_until = Instant::now() + rest;
+            let is_missing = matches!(&found, Err(error) if error.kind() == ErrorKind::NotFound);
+            self.tell_problem(&agent, &by, &found);
+            match found {
+                Ok(found) => self.found(store, &agent, by, found.files).await?,
+                Err(_) if is_missing => self.found(store, &agent, by, Vec::new()).await?,
+                Err(_) => {}
+            }
+        }
+        self.end_problems();
+        Some(())
+    }
+
+    /// A folder has these files. `None`: the daemon goes down.
+    async fn found(
+        &mut self,
+        store: &Store,
+        agent: &AgentId,
+        by: Arc<FileTrigger>,
+        files: Vec<FoundFile>,
+    ) -> Option<()> {
+        let settle = Duration::try_from(by.settle).unwrap_or_default();
+        let now = self.began.elapsed();
+        let inbox = self.agents.get_mut(agent)?;
+        let looked = inbox.sighting.look(files, now, settle);
+        if let Some(wake) = looked.wake {
+            inbox.due = inbox.due.min(self.began + wake);
+        }
+        let room = inbox.room;
+        let settled = looked.settled.len();
+        let mut taken = 0;
+        if settled > 0 && room > 0 {
+            let files: Vec<FoundFile> = looked.settled.into_iter().take(MOST_AT_ONCE).collect();
+            let (answer, answered) = oneshot::channel();
+            let message = Message::FilesArrived { agent: agent.clone(), by, files: files.clone(), answer };
+            self.handle.inbox.send(message).await.ok()?;
+            taken = answered.await.ok()?;
+            self.agents.get_mut(agent)?.sighting.taken(&files[..taken.min(files.len())]);
+        }
+        self.agents.get_mut(agent)?.is_pending = taken < settled;
+        let first = |paths: Vec<String>| paths.into_iter().take(MOST_AT_ONCE).collect();
+        self.record_left(store, agent, first(looked.gone), first(looked.back)).await;
+        Some(())
+    }
+
+    /// Records that files lie there no longer, or again.
+    async fn record_left(&mut self, store: &Store, agent: &AgentId, gone: Vec<String>, back: Vec<String>) {
+        if gone.is_empty() && back.is_empty() {
+            return;
+        }
+        let fact = Fact::FilesLeft { agent: agent.clone(), gone: gone.clone(), back: back.clone() };
+        match store.commit(vec![Entry { at: clock::now().wall, fact }]).await {
+            Ok(_) => {
+                let now = self.began.elapsed();
+                let Some(inbox) = self.agents.get_mut(agent) else { return };
+                inbox.sighting.left(&gone, &back, now);
+                if gone.len() == MOST_AT_ONCE || back.len() == MOST_AT_ONCE {
+                    inbox.due = Instant::now();
+                }
+            }
+            Err(error) => tracing::debug!(%agent, %error, "which files are gone is recorded later"),
+        }
+    }
+
+    /// Says in `status` and in the log why a folder can't be looked at, or that it can again.
+    fn tell_problem(&mut self, agent: &AgentId, by: &FileTrigger, found: &io::Result<FolderFiles>) {
+        let folder = by.folder.display();
+        let problem = match found {
+            Ok(found) if found.unreadable > 0 => {
+                let files = counted(found.unreadable, "file");
+                Some(format!(
+                    "{files} in {folder} can't be taken: a path that is no UTF-8 can't be handed on"
+                ))
+            }
+            Ok(_) => None,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Some(format!("there is no folder {folder} for files to arrive in"))
+            }
+            Err(error) => Some(format!("{folder} can't be looked at: {error}")),
+        };
+        let Some(inbox) = self.agents.get_mut(agent) else { return };
+        if inbox.problem == problem {
+            return;
+        }
+        match &problem {
+            Some(problem) => tracing::warn!(%agent, "{problem}"),
+            None => tracing::info!(%agent, "{folder} can be looked at again"),
+        }
+        inbox.problem = problem;
+    }
+
+    /// What is wrong with the folders that are waited for, for `status`.
+    fn end_problems(&mut self) {
+        let problems =
+            self.agents.iter().filter(|(_, inbox)| inbox.is_awake()).filter_map(|(agent, inbox)| {
+                inbox.problem.as_ref().map(|problem| (agent.clone(), problem.clone()))
+            });
+        let problems = problems.collect();
+        self.handle.condition.lock().expect("no holder panics").inboxes = problems;
+    }
+}
+
+/// Looks at the folder of an agent. One that does not answer is asked no second time meanwhile, and waited for once.
+async fn see(inbox: &mut Inbox, by: &Arc<FileTrigger>) -> io::Result<FolderFiles> {
+    let patience = if inbox.looking.is_some() { Duration::ZERO } else { NO_ANSWER };
+    let mut looking = inbox.looking.take().unwrap_or_else(|| {
+        let by = by.clone();
+        tokio::task::spawn_blocking(move || (look::files(&by), look::nearest(&by.folder)))
+    });
+    match tokio::time::timeout(patience, &mut looking).await {
+        Ok(Ok((found, folder))) => {
+            inbox.folder = folder;
+            found
+        }
+        Ok(Err(error)) => Err(io::Error::other(error)),
+        Err(_) => {
+            inbox.looking = Some(looking);
+            inbox.due = Instant::now() + NO_ANSWER;
+            Err(io::Error::new(ErrorKind::TimedOut, "it does not answer"))
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What is known of the files that one agent waits for, and what follows from a look at their folder. Pure: looks and times
+//! come from outside.
+use crate::domain::FoundFile;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+/// A file that has been gone for so long is forgotten, as it is in the database.
+const FORGET: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What is known of the files of one agent.
+#[derive(Debug, Default)]
+pub(super) struct Sighting {
+    /// Those that have their outcome, by path.
+    arrived: HashMap<String, Arrived>,
+    /// Those that have none yet, by path.
+    fresh: BTreeMap<String, Fresh>,
+}
+
+#[derive(Debug)]
+struct Arrived {
+    mark: String,
+    /// Since when it lies there no longer, in this life.
+    gone: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct Fresh {
+    file: FoundFile,
+    /// Since when it is as it is, as far as it was seen.
+    since: Duration,
+}
+
+/// What follows from a look.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Looked {
+    /// Files that have settled and have no outcome, in the order in which they are taken: by their time of change.
+    pub(super) settled: Vec<FoundFile>,
+    /// When the next one may have settled.
+    pub(super) wake: Option<Duration>,
+    /// Files that are gone since the look before, by path.
+    pub(super) gone: Vec<String>,
+    /// Files that are back as they were, by path.
+    pub(super) back: Vec<String>,
+}
+
+impl Sighting {
+    /// A file that had its outcome in an earlier life. Times begin with this one.
+    pub(super) fn remember(&mut self, path: String, mark: String, is_gone: bool) {
+        self.arrived.insert(path, Arrived { mark, gone: is_gone.then_some(Duration::ZERO) });
+    }
+
+    /// Its folder was looked at, and has these. `settle`: for how long a file may not have changed.
+    pub(super) fn look(&mut self, found: Vec<FoundFile>, now: Duration, settle: Duration) -> Looked {
+        let mut looked = Looked::default();
+        let there: HashSet<String> = found.iter().map(|file| file.path.clone()).collect();
+        self.fresh.retain(|path, _| there.contains(path));
+        self.arrived.retain(|_, known| known.gone.is_none_or(|since| now.saturating_sub(since) < FORGET));
+        for (path, known) in &self.arrived {
+            if known.gone.is_none() && !there.contains(path) {
+                looked.gone.push(path.clone());
+            }
+        }
+        looked.gone.sort();
+        for file in found {
+            if let Some(known) = self.arrived.get(&file.path).filter(|known| known.mark == file.mark()) {
+                self.fresh.remove(&file.path);
+                if known.gone.is_some() {
+                    looked.back.push(file.path);
+                }
+                continue;
+            }
+            let fresh = self
+                .fresh
+                .entry(file.path.clone())
+                .or_insert_with(|| Fresh { file: file.clone(), since: now });
+            if fresh.file != file {
+                *fresh = Fresh { file: file.clone(), since: now };
+            }
+            let settles = fresh.since + settle;
+            if settles <= now {
+                looked.settled.push(file);
+            } else {
+                looked.wake = Some(looked.wake.map_or(settles, |wake| wake.min(settles)));
+            }
+        }
+        looked.settled.sort_by(|a, b| (a.modified, &a.path).cmp(&(b.modified, &b.path)));
+        looked
+    }
+
+    /// What a look said of files that are gone or back is on record.
+    pub(super) fn left(&mut self, gone: &[String], back: &[String], now: Duration) {
+        for (paths, since) in [(gone, Some(now)), (back, None)] {
+            for path in paths {
+                if let Some(known) = self.arrived.get_mut(path) {
+                    known.gone = since;
+                }
+            }
+        }
+    }
+
+    /// These have their outcome, on record.
+    pub(super) fn taken(&mut self, files: &[FoundFile]) {
+        for file in files {
+            self.fresh.remove(&file.path);
+            self.arrived.insert(file.path.clone(), Arrived { mark: file.mark(), gone: None });
+        }
+    }
+
+    /// Files that are not gone, by path.
+    pub(super) fn there(&self) -> Vec<String> {
+        let there = self.arrived.iter().filter(|(_, known)| known.gone.is_none());
+        there.map(|(path, _)| path.clone()).collect()
+    }
+
+    /// Files without an outcome are looked at from the beginning.
+    pub(super) fn begin_anew(&mut self) {
+        self.fresh.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Looks at a folder, with times that a test says.
+    use super::*;
+    use jiff::Timestamp;
+
+    fn file(name: &str, size: u64, modified: i64) -> FoundFile {
+        FoundFile {
+            name: name.into(),
+            path: format!("/inbox/{name}"),
+            size,
+            modified: Timestamp::from_second(modified).unwrap(),
+            inode: 7,
+        }
+    }
+
+    const SETTLE: Duration = Duration::from_secs(5);
+
+    fn at(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    fn names(looked: &Looked) -> Vec<&str> {
+        looked.settled.iter().map(|file| file.name.as_str()).collect()
+    }
+
+    #[test]
+    fn a_file_counts_when_it_has_not_changed_for_so_long_and_once() {
+        let mut sighting = Sighting::default();
+        let looked = sighting.look(vec![file("a", 1, 0)], at(0), SETTLE);
+        assert_eq!((names(&looked), looked.wake), (vec![], Some(at(5))));
+        // it grows
+        let looked = sighting.look(vec![file("a", 2, 0)], at(4), SETTLE);
+        assert_eq!((names(&looked), looked.wake), (vec![], Some(at(9))));
+        // as large, written again
+        let looked = sighting.look(vec![file("a", 2, 1)], at(8), SETTLE);
+        assert_eq!((names(&looked), looked.wake), (vec![], Some(at(13))));
+        let looked = sighting.look(vec![file("a", 2, 1)], at(13), SETTLE);
+        assert_eq!((names(&looked), looked.wake), (vec!["a"], None));
+        // nobody took it: it is still there to be taken
+        assert_eq!(names(&sighting.look(vec![file("a", 2, 1)], at(14), SETTLE)), ["a"]);
+        sighting.taken(&looked.settled);
+        assert_eq!(sighting.look(vec![file("a", 2, 1)], at(100), SETTLE), Looked::default());
+        // rewritten, it is another one
+        let _ = sighting.look(vec![file("a", 2, 50)], at(101), SETTLE);
+        assert_eq!(names(&sighting.look(vec![file("a", 2, 50)], at(106), SETTLE)), ["a"]);
+    }
+
+    #[test]
+    fn without_settling_it_counts_at_once_in_the_order_of_change() {
+        let mut sighting = Sighting::default();
+        let found = vec![file("a", 1, 9), file("c", 1, 3), file("b", 1, 3)];
+        assert_eq!(names(&sighting.look(found, at(0), Duration::ZERO)), ["b", "c", "a"]);
+    }
+
+    #[test]
+    fn what_went_and_came_back_as_it_was_is_no_news() {
+        let mut sighting = Sighting::default();
+        sighting.remember("/inbox/a".into(), file("a", 1, 0).mark(), false);
+        let looked = sighting.look(vec![], at(0), SETTLE);
+        assert_eq!(looked.gone, ["/inbox/a"]);
+        // it could not be recorded: it is told again
+        assert_eq!(sighting.look(vec![], at(1), SETTLE).gone, ["/inbox/a"]);
+        sighting.left(&looked.gone, &[], at(1));
+        assert_eq!((sighting.look(vec![], at(2), SETTLE), sighting.there()), (Looked::default(), vec![]));
+        let looked = sighting.look(vec![file("a", 1, 0)], at(3), SETTLE);
+        assert_eq!((names(&looked), &looked.back[..]), (vec![], &["/inbox/a".to_owned()][..]));
+        sighting.left(&[], &looked.back, at(3));
+        assert_eq!(sighting.look(vec![file("a", 1, 0)], at(9), SETTLE), Looked::default());
+        // gone for a week, it is forgotten
+        sighting.left(&["/inbox/a".into()], &[], at(9));
+        let week = at(9 + 7 * 24 * 3600);
+        assert_eq!(names(&sighting.look(vec![file("a", 1, 0)], week, Duration::ZERO)), ["a"]);
+        // the same content under another name is another file
+        assert_eq!(names(&sighting.look(vec![file("b", 1, 0)], week, Duration::ZERO)), ["b"]);
+    }
+
+    #[test]
+    fn a_file_that_goes_before_it_has_settled_never_was() {
+        let mut sighting = Sighting::default();
+        let _ = sighting.look(vec![file("a", 1, 0)], at(0), SETTLE);
+        let _ = sighting.look(vec![], at(2), SETTLE);
+        let looked = sighting.look(vec![file("a", 1, 0)], at(6), SETTLE);
+        assert_eq!((names(&looked), looked.wake), (vec![], Some(at(11))));
+    }
+}

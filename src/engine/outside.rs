@@ -1,0 +1,65 @@
+//! Agents that are started by what comes from outside of the fleet: files (`on = { file = … }`).
+//!
+//! Each arrival has its outcome in the transaction that records it: a run that is claimed, or a word why there is none. What
+//! is not taken now has no record: it stays where it is, and is brought again.
+use super::Engine;
+use crate::domain::*;
+use std::sync::Arc;
+
+/// So many runs of one agent may be under way or wait; what arrives beyond that is taken later.
+const MOST_LIVE: usize = 1000;
+
+impl Engine {
+    /// Takes files in their order; returns how many. None is taken for an agent that is stopped, or that waits for other
+    /// files by now, nor while the daemon goes down.
+    pub(super) fn files_arrived(
+        &mut self,
+        now: Now,
+        agent: &AgentId,
+        by: &FileTrigger,
+        files: Vec<FoundFile>,
+    ) -> usize {
+        let Ok(agent) = self.index(agent) else { return 0 };
+        let mut taken = 0;
+        for file in files {
+            if self.room_for_arrivals(agent, by) == 0 {
+                break;
+            }
+            self.file_arrived(now, agent, &file);
+            taken += 1;
+        }
+        self.chain = 0;
+        taken
+    }
+
+    /// How many files an agent takes at once.
+    pub(super) fn room_for_arrivals(&self, agent: u32, by: &FileTrigger) -> usize {
+        let state = &self.agents[agent as usize];
+        let is_awaited = matches!(&state.spec.schedule, Schedule::File(file) if **file == *by);
+        if !is_awaited || state.desired == Desired::Stopped || self.stopping {
+            return 0;
+        }
+        MOST_LIVE.saturating_sub(state.live.len())
+    }
+
+    fn file_arrived(&mut self, now: Now, agent: u32, file: &FoundFile) {
+        let state = &self.agents[agent as usize];
+        let event = Event {
+            seq: Seq(0),
+            ts: now.wall,
+            agent_id: Some(state.spec.id.clone()),
+            run_id: None,
+            session_id: None,
+            payload: Payload::FileArrived(file.told()),
+        };
+        let paused = (state.desired == Desired::Paused).then(|| (Verdict::SkippedPaused, state.why_paused()));
+        self.chain = 0;
+        self.push(now, Fact::Arrived { event: Box::new(event.clone()), mark: file.mark() });
+        self.chain = 1;
+        let passes = paused.or_else(|| self.outside_of_times(now, agent));
+        match passes.or_else(|| self.obstacle(now, agent, Trigger::Event)) {
+            None => self.start_by(now, agent, Arc::new(event)),
+            Some((verdict, cause)) => self.passed(now, agent, &event, verdict, &cause),
+        }
+    }
+}

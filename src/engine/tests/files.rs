@@ -1,0 +1,132 @@
+//! Agents that files start.
+use super::*;
+
+fn trigger() -> Arc<FileTrigger> {
+    Arc::new(FileTrigger {
+        pattern: "inbox/*".into(),
+        folder: "/inbox".into(),
+        name: "*".into(),
+        settle: secs(5),
+    })
+}
+
+fn waiting(with: impl FnOnce(&mut AgentSpec)) -> AgentSpec {
+    agent("x", Schedule::File(trigger()), |spec| {
+        spec.overlap = Overlap::Queue;
+        with(spec);
+    })
+}
+
+fn file(name: &str) -> FoundFile {
+    FoundFile { name: name.into(), path: format!("/inbox/{name}"), size: 3, modified: t(-60), inode: 1 }
+}
+
+/// Files arrive; how many were taken, and the names of those that were recorded.
+fn arrive(bench: &mut Bench, names: &[&str]) -> (usize, Vec<String>) {
+    let files = names.iter().map(|name| file(name)).collect();
+    let input = Input::FilesArrived { agent: id("x"), by: trigger(), files, ticket: Ticket(9) };
+    let decision = bench.engine.decide(bench.now, input);
+    let recorded = decision.facts.iter().filter_map(|entry| match &entry.fact {
+        Fact::Arrived { event, mark } => {
+            let Payload::FileArrived(told) = &event.payload else { panic!("{event:?}") };
+            assert_eq!(*mark, file(&told.name).mark());
+            Some(told.name.clone())
+        }
+        _ => None,
+    });
+    let recorded = recorded.collect();
+    let taken = decision.actions.iter().find_map(|action| match action {
+        Action::Taken { ticket: Ticket(9), count } => Some(*count),
+        _ => None,
+    });
+    bench.take(decision);
+    (taken.expect("whoever brought them is told"), recorded)
+}
+
+fn all(names: &[&str]) -> (usize, Vec<String>) {
+    (names.len(), names.iter().map(|name| (*name).to_owned()).collect())
+}
+
+#[test]
+fn each_file_waits_for_its_turn_and_runs_in_order() {
+    let mut bench = Bench::new(&[waiting(|_| ())]);
+    bench.quietly();
+    assert_eq!(arrive(&mut bench, &["a", "b", "c"]), all(&["a", "b", "c"]));
+    bench.expect(&["x claimed: event", "x claimed: event", "x claimed: event", "x start 1"]);
+    let mut ran = Vec::new();
+    for _ in 0..3 {
+        let run = bench.engine.run(bench.active[0].0).unwrap();
+        let event = run.event.clone().unwrap();
+        assert_eq!(run.chain, 1);
+        ran.push(event.reference().arrived.unwrap());
+        bench.complete();
+    }
+    assert_eq!(ran, ["/inbox/a", "/inbox/b", "/inbox/c"]);
+    bench.expect(&["x completed", "x start 1", "x completed", "x start 1", "x completed"]);
+}
+
+#[test]
+fn what_waits_when_the_daemon_dies_runs_in_the_next_life() {
+    let mut bench = Bench::new(&[waiting(|_| ())]);
+    arrive(&mut bench, &["a", "b"]);
+    bench.begin(0).quietly().crash(10);
+    bench.expect(&["x interrupted", "x incident critical", "x start 1"]);
+    bench.complete().expect(&["x completed", "x incident over"]);
+}
+
+#[test]
+fn other_rules_for_overlap_give_each_file_a_word() {
+    for (overlap, said) in [
+        (Overlap::Skip, vec!["x claimed: event", "x event passed: skipped_overlap", "x start 1"]),
+        (Overlap::Parallel, vec!["x claimed: event", "x claimed: event", "x start 1", "x start 1"]),
+    ] {
+        let mut bench = Bench::new(&[waiting(|spec| spec.overlap = overlap)]);
+        bench.quietly();
+        assert_eq!(arrive(&mut bench, &["a", "b"]), all(&["a", "b"]));
+        bench.expect(&said);
+    }
+}
+
+#[test]
+fn a_paused_agent_passes_and_a_stopped_one_takes_none() {
+    let mut bench = Bench::new(&[waiting(|_| ())]);
+    let want = |wish| Command::Want { target: one("x"), wish, reason: Some("holidays".into()) };
+    bench.ok(want(Wish::Pause { until: None })).quietly();
+    assert_eq!(arrive(&mut bench, &["a"]), all(&["a"]));
+    bench.expect(&["x event passed: skipped_paused"]);
+    assert_eq!(bench.passed, ["event file_arrived: paused: holidays"]);
+    bench.ok(want(Wish::Stop { mode: StopMode::Terminate })).quietly();
+    assert!(bench.engine.awaited_files()[0].is_stopped);
+    assert_eq!(arrive(&mut bench, &["b"]), (0, vec![]));
+    bench.ok(want(Wish::Start)).quietly();
+    assert_eq!(arrive(&mut bench, &["b"]), all(&["b"]));
+    bench.expect(&["x claimed: event", "x start 1"]);
+}
+
+#[test]
+fn no_more_wait_than_there_is_room_for() {
+    let mut bench = Bench::new(&[waiting(|_| ())]);
+    let names: Vec<String> = (0..1003).map(|n| format!("{n:04}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let (taken, recorded) = arrive(&mut bench, &names);
+    assert_eq!((taken, recorded.len()), (1000, 1000));
+    assert_eq!(bench.engine.awaited_files()[0].room, 0);
+    assert_eq!(arrive(&mut bench, &names[1000..]), (0, vec![]));
+    bench.complete();
+    assert_eq!(arrive(&mut bench, &names[1000..]), (1, vec!["1000".to_owned()]));
+}
+
+#[test]
+fn files_of_a_schedule_that_is_no_longer_in_force_are_not_taken() {
+    let mut bench = Bench::new(&[waiting(|_| ())]);
+    bench.reload(&[plain("x", Schedule::Manual)]).quietly();
+    assert_eq!(arrive(&mut bench, &["a"]), (0, vec![]));
+    assert_eq!(bench.engine.awaited_files(), []);
+}
+
+#[test]
+fn none_is_taken_while_the_daemon_goes_down() {
+    let mut bench = Bench::new(&[waiting(|_| ())]);
+    bench.input(Input::ShutDown { reason: "x".into() });
+    assert_eq!(arrive(&mut bench, &["a"]), (0, vec![]));
+}

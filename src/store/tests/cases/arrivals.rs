@@ -1,0 +1,66 @@
+//! Files that have arrived.
+use super::*;
+
+fn arrived(agent: &str, path: &str, mark: &str) -> Fact {
+    let payload = Payload::FileArrived(FileArrived {
+        path: path.into(),
+        name: "a.csv".into(),
+        size: 1,
+        modified: t(0),
+    });
+    let (agent_id, run_id, session_id) = (Some(id(agent)), None, None);
+    let event = Event { seq: Seq(0), ts: t(1), agent_id, run_id, session_id, payload };
+    Fact::Arrived { event: Box::new(event), mark: mark.into() }
+}
+
+async fn known(store: &Store) -> Vec<(String, String, String, bool)> {
+    let known = store.read(|reader| reader.arrived_files()).await.unwrap();
+    known.into_iter().map(|file| (file.agent.to_string(), file.path, file.mark, file.is_gone)).collect()
+}
+
+fn row(agent: &str, path: &str, mark: &str, is_gone: bool) -> (String, String, String, bool) {
+    (agent.into(), path.into(), mark.into(), is_gone)
+}
+
+#[tokio::test]
+async fn a_file_is_remembered_with_its_outcome_until_it_has_long_been_gone() {
+    let Some(db) = Db::some() else { return };
+    let (store, _) = db.open();
+    let facts = [arrived("a", "/i/1", "m1"), arrived("a", "/i/2", "m2"), arrived("b", "/i/1", "m1")];
+    store.commit(facts.into_iter().map(|fact| entry(1, fact)).collect()).await.unwrap();
+    // rewritten
+    store.commit(vec![entry(2, arrived("a", "/i/1", "m3"))]).await.unwrap();
+    let left = |gone: &[&str], back: &[&str]| Fact::FilesLeft {
+        agent: id("a"),
+        gone: gone.iter().map(|path| (*path).to_owned()).collect(),
+        back: back.iter().map(|path| (*path).to_owned()).collect(),
+    };
+    store.commit(vec![entry(3, left(&["/i/1", "/i/2"], &[]))]).await.unwrap();
+    store.commit(vec![entry(4, left(&[], &["/i/2"]))]).await.unwrap();
+    drop(store);
+    let (store, _) = db.open();
+    let all = [row("a", "/i/1", "m3", true), row("a", "/i/2", "m2", false), row("b", "/i/1", "m1", false)];
+    assert_eq!(known(&store).await, all);
+    let day = 24 * 3600;
+    for (lived, expected) in [(6 * day, &all[..]), (8 * day, &all[1..])] {
+        while store.prune(Retention::default(), settled(lived)).await.unwrap() {}
+        assert_eq!(known(&store).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn an_arrival_and_its_run_are_one_transaction_with_the_number_of_the_event() {
+    let Some(db) = Db::some() else { return };
+    let (store, _) = db.open();
+    let arrival = arrived("a", "/i/1", "m1");
+    let Fact::Arrived { event, .. } = &arrival else { unreachable!() };
+    let Fact::RunClaimed(mut run_of_it) = claim(1, None) else { unreachable!() };
+    run_of_it.trigger = Trigger::Event;
+    run_of_it.event = Some(Arc::new((**event).clone()));
+    store.commit(vec![entry(1, arrival.clone()), entry(1, Fact::RunClaimed(run_of_it))]).await.unwrap();
+    let event = store.read(|reader| reader.event_of(run(1))).await.unwrap().unwrap();
+    assert_eq!((event.seq, event.kind.as_str()), (Seq(1), "file_arrived"));
+    let outcome = store.read(|reader| reader.event_outcome(&id("a"), t(9))).await.unwrap().unwrap();
+    let EventOutcome::Ran(ran) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(ran.claim.event.unwrap().reference().arrived.as_deref(), Some("/i/1"));
+}
