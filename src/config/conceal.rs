@@ -12,6 +12,9 @@ use std::sync::LazyLock;
 /// What is shown of a secret in a message.
 const HIDDEN: &str = "***";
 
+/// Of a webhook: what is longer may be a secret.
+const LONGEST_NAME: usize = 32;
+
 /// Shorter ones are words that messages have of themselves.
 const LEAST_IN_MESSAGES: usize = 6;
 
@@ -46,7 +49,11 @@ pub(super) fn conceal(text: &str, mut secrets: Vec<Range<usize>>, diagnostics: &
     if diagnostics.is_empty() {
         return String::new();
     }
-    for pattern in [&NAMED, &BARE, &IN_ADDRESS, &FORMS] {
+    let named = NAMED
+        .captures_iter(text)
+        .filter(|found| !found.get(0).is_some_and(|all| names_a_webhook(all.as_str())));
+    secrets.extend(named.filter_map(|found| found.get(1)).map(|found| found.range()));
+    for pattern in [&BARE, &IN_ADDRESS, &FORMS] {
         secrets
             .extend(pattern.captures_iter(text).filter_map(|found| found.get(1)).map(|found| found.range()));
     }
@@ -72,6 +79,15 @@ pub(super) fn conceal(text: &str, mut secrets: Vec<Range<usize>>, diagnostics: &
         }
     }
     shown
+}
+
+/// Is it `webhook = "deploy"`, or `webhooks = "127.0.0.1:9470"`? Addresses of webhooks of others are secrets; the name of one of
+/// ours is none, nor where they are taken.
+fn names_a_webhook(assignment: &str) -> bool {
+    let Some((name, value)) = assignment.split_once('=') else { return false };
+    let value = value.trim().trim_matches(['"', '\'']);
+    let is_plain = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:[]".contains(&byte));
+    matches!(name.trim(), "webhook" | "webhooks") && value.len() <= LONGEST_NAME && is_plain
 }
 
 fn hide(text: &mut String, secret: &str) {
@@ -132,6 +148,9 @@ mod tests {
             "url = \"https://hooks.slack.com/services/HIDE/HIDE\"",
             "# api_key = \"HIDE\"",
             "password = \"🙂äHIDE\"",
+            "webhook = \"https://chat.example/HIDE\"",
+            "webhook_token = \"HIDE\"",
+            "webhook = \"HIDE456789012345678901234567890123\"",
         ] {
             assert!(!shown(text).contains("HIDE"), "{text}: {}", shown(text));
         }
@@ -148,6 +167,8 @@ mod tests {
             "url = \"https://example.org:8080/a@b\"",
             "interval = \"5m\"",
             "key = \"orders\"",
+            "on = { webhook = \"deploy\" }",
+            "webhooks = \"127.0.0.1:9470\"",
         ] {
             assert_eq!(shown(text), text);
         }

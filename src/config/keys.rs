@@ -143,6 +143,21 @@ pub(super) const DAEMON: &[Key] = &[
         Kind::Table(DAEMON_PING),
         "another monitor hears that the daemon lives, and says so when it hears nothing: healthchecks.io, Uptime Kuma, …",
     ),
+    key(
+        "webhooks",
+        Kind::Text,
+        "where webhooks are delivered: an address of this machine, as in \"127.0.0.1:9470\". From elsewhere they come by a reverse \
+         proxy or `ssh -R`: docs/EVENTS.md. Default: nowhere",
+    ),
+];
+/// `[webhooks.…]`.
+pub(super) const HOOK: &[Key] = &[
+    key(
+        "scheme",
+        Kind::Word(HookScheme::WORDS),
+        "how deliveries are signed: by the Standard Webhooks (standardwebhooks.com), or as GitHub has it; default standard",
+    ),
+    key("secret", Kind::Secret, "what they are signed with; what begins with `whsec_` is base64 (standard)"),
 ];
 pub(super) const DAEMON_PING: &[Key] = &[
     key("url", Kind::TextOrSecret, "its address; asked by GET"),
@@ -517,6 +532,12 @@ pub(super) const ON: &[Key] = &[
          BGAGENT_EVENT_PATH",
     ),
     key(
+        "webhook",
+        Kind::Text,
+        "instead of `event`: name of a [webhooks.…] table; it starts for each delivery, once. {event.body} is what was sent, and \
+         {event.body.NAME} a field of it; its programs read it on standard input, unless they have `stdin`",
+    ),
+    key(
         "settle",
         Kind::Duration,
         "file: for so long it must not have changed before it counts; up to {}h, default {}s",
@@ -588,7 +609,8 @@ pub(super) const AGENT: &[Key] = &[
         "on",
         Kind::WordOr(EVENTS, ON),
         "started by an event: its type, or { event = \"…\", agent = \"…\" }; by the runs of several agents: { after = [\"scan\", \
-         \"triage\"] }; or by files that arrive: { file = \"inbox/*.csv\" }. Each such event starts a run, or it is on record why not",
+         \"triage\"] }; by files that arrive: { file = \"inbox/*.csv\" }; \
+         or by webhooks: { webhook = \"deploy\" }. Each such event starts a run, or it is on record why not",
     ),
     key(
         "when",
@@ -620,7 +642,7 @@ pub(super) const AGENT: &[Key] = &[
         "overlap",
         Kind::Word(Overlap::WORDS),
         "what happens to a slot or an event that comes while a run is in flight: none, one waits, the run is \
-         cancelled for it, or both run; default skip. Of files that arrive each waits with \"queue\", which is their default",
+         cancelled for it, or both run; default skip. Of files and webhooks each waits with \"queue\", which is their default",
     ),
     key("enabled", Kind::Flag, "false: starts as stopped; default true"),
     key(
@@ -755,6 +777,7 @@ pub(super) const TOP: &[Key] = &[
     key("mcp", Kind::Any, "MCP servers, by name"),
     key("tools", Kind::Any, "bounded instances of built-in tools, by name"),
     key("notify", Kind::Any, "where messages go, by name"),
+    key("webhooks", Kind::Any, "who may start agents from outside, by name: docs/EVENTS.md"),
     key("calendars", Kind::Any, "days that agents keep to or keep from, by name"),
     key("budget", Kind::Table(BUDGET), "for the whole fleet"),
     key("events", Kind::Table(EVENTS_TO), "where else events go"),

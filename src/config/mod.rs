@@ -45,6 +45,7 @@ mod trust;
 mod values;
 mod walk;
 mod way;
+mod webhooks;
 
 #[cfg(test)]
 mod tests;

@@ -76,6 +76,11 @@ pub fn reference() -> Vec<Section> {
         section("[mcp.NAME]", "An MCP server; its tools are NAME/TOOL.", keys::MCP),
         section("[notify.NAME]", "Where messages go.", keys::NOTIFY),
         section(
+            "[webhooks.NAME]",
+            "Who may start agents from outside (`on = { webhook = … }`): docs/EVENTS.md.",
+            keys::HOOK,
+        ),
+        section(
             "[calendars.NAME]",
             "Days that agents keep to (`only`) or keep from (`except`): the events of an iCalendar file (RFC 5545), also those \
              that come again. An event without a time is the whole day in the agent's zone; one that is cancelled does not \

@@ -3,7 +3,7 @@ use super::document::File;
 use super::keys::{self, Key};
 use super::notify::notify;
 use super::walk::{Item, Section};
-use super::{agents, calendars, events, guarded, lint, models, runners, sandbox, store, tools};
+use super::{agents, calendars, events, guarded, lint, models, runners, sandbox, store, tools, webhooks};
 use crate::config::values::{cwd, in_the_clear, look_for, url, zone};
 use crate::domain::*;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use toml::de::DeTable;
 /// stands in, so that all errors are found.
 pub(super) fn fleet<'a>(file: &'a File<'a>, root: &'a DeTable<'a>) -> Fleet {
     let top = Section::of(file, root, 0..0, keys::TOP);
-    for kind in ["models", "runners", "mcp", "tools", "notify", "calendars", "agents"] {
+    for kind in ["models", "runners", "mcp", "tools", "notify", "webhooks", "calendars", "agents"] {
         let is_table = root.get(kind).is_none_or(|value| value.get_ref().is_table());
         if !is_table || top.misspelled.contains(&kind) {
             file.is_broken_now(kind, "*");
@@ -26,6 +26,7 @@ pub(super) fn fleet<'a>(file: &'a File<'a>, root: &'a DeTable<'a>) -> Fleet {
     let mcp = named(&top, "mcp", keys::MCP, mcp);
     let tools = instances(&top);
     let notify = named(&top, "notify", keys::NOTIFY, notify);
+    let hooks = named(&top, "webhooks", keys::HOOK, webhooks::hook);
     let calendars = named(&top, "calendars", keys::CALENDAR, calendars::calendar);
     let budget = top
         .get("budget")
@@ -41,6 +42,7 @@ pub(super) fn fleet<'a>(file: &'a File<'a>, root: &'a DeTable<'a>) -> Fleet {
         mcp,
         tools,
         notify,
+        hooks,
         calendars,
         budget,
         redis: events::redis(&top).map(Arc::new),
@@ -51,6 +53,7 @@ pub(super) fn fleet<'a>(file: &'a File<'a>, root: &'a DeTable<'a>) -> Fleet {
     fleet.agents = agents::agents(&top, &fleet);
     fleet.secrets = file.references();
     guarded::guard(file, &top, &mut fleet);
+    webhooks::used(&top, &fleet);
     lint::fleet(file, &top, &fleet);
     fleet.hash = identity::of_fleet(&fleet);
     fleet
@@ -93,6 +96,7 @@ fn daemon(top: &Section<'_>) -> DaemonSpec {
     if section.word("reload") == Some(ReloadMode::Manual) {
         spec.reload = ReloadMode::Manual;
     }
+    spec.webhooks = section.get("webhooks").and_then(webhooks::address);
     spec.ping = section.get("ping").and_then(|item| super::ping::ping(item, keys::DAEMON_PING)).map(Arc::new);
     if let Some(section) = section.get("retention").and_then(|item| item.section(keys::RETENTION)) {
         let keep = &mut spec.retention;

@@ -1,7 +1,7 @@
 //! When an agent is due, and at which times it starts by itself.
 use super::at::at;
 use super::walk::{Item, Section};
-use super::{calendars, files, keys};
+use super::{calendars, files, keys, webhooks};
 use crate::config::values::zone;
 use crate::domain::*;
 use jiff::civil::Time;
@@ -50,7 +50,7 @@ impl<'f> Schedules<'f> {
             "cron" => self.cron(item, zone).map(Schedule::Cron),
             "at" => at(section, item, &zone).map(Schedule::At),
             "when" => self.several(item, &zone),
-            _ => on(item),
+            _ => on(item, self.fleet),
         }
     }
 
@@ -211,7 +211,7 @@ fn hours(item: Item<'_>) -> Option<Hours> {
     Some(Hours { from, until })
 }
 
-fn on(item: Item<'_>) -> Option<Schedule> {
+fn on(item: Item<'_>, fleet: &Fleet) -> Option<Schedule> {
     if item.value.get_ref().is_str() {
         let event = item.word_among(EventType::TRIGGERS)?;
         return Some(Schedule::On(EventTrigger { event, agent: None, untrusted: false }));
@@ -219,6 +219,9 @@ fn on(item: Item<'_>) -> Option<Schedule> {
     let section = item.section(keys::ON)?;
     if let Some(after) = section.get("after") {
         return join(&section, after).map(|join| Schedule::Join(Arc::new(join)));
+    }
+    if let Some(webhook) = section.get("webhook") {
+        return webhooks::trigger(&section, webhook, fleet).map(Schedule::Webhook);
     }
     if let Some(file) = section.get("file") {
         return files::trigger(&section, file).map(|file| Schedule::File(Arc::new(file)));
@@ -231,8 +234,8 @@ fn on(item: Item<'_>) -> Option<Schedule> {
     }
     let Some(event) = section.get("event").map(|event| event.word_among(EventType::TRIGGERS)) else {
         return section.missing(
-            &["event", "after", "file"],
-            "`on` needs `event`, `after` or `file`".into(),
+            &["event", "after", "file", "webhook"],
+            "`on` needs `event`, `after`, `file` or `webhook`".into(),
             Some(format!("one of {}", keys::EVENTS.join(", "))),
         );
     };

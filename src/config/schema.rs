@@ -14,6 +14,7 @@ pub fn schema() -> Value {
     root["properties"]["runners"] = named(keys::RUNNER);
     root["properties"]["mcp"] = named(keys::MCP);
     root["properties"]["notify"] = named(keys::NOTIFY);
+    root["properties"]["webhooks"] = named(keys::HOOK);
     root["properties"]["calendars"] = named(keys::CALENDAR);
     root["properties"]["agents"] = named(keys::AGENT);
     let kinds = ToolKind::WORDS;

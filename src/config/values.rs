@@ -39,6 +39,7 @@ pub(super) fn refers<'n>(
         "model" => "models",
         "runner" => "runners",
         "calendar" => "calendars",
+        "webhook" => "webhooks",
         _ => "tools",
     };
     if names.clone().any(|known| known == name) || item.file.is_broken(table, name) {

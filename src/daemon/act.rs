@@ -32,6 +32,8 @@ pub(super) struct Actor {
     stops: HashMap<RunId, watch::Sender<StopOrder>>,
     results: Arc<Results>,
     tools: Arc<Mutex<Arc<Tools>>>,
+    /// The configuration in force.
+    fleets: watch::Sender<Arc<Fleet>>,
     /// The stream that events are copied to.
     redis: watch::Sender<Option<Arc<RedisSpec>>>,
     pings: mpsc::Sender<RunPing>,
@@ -67,10 +69,16 @@ impl Actor {
             stops: HashMap::new(),
             results: Arc::default(),
             tools: Arc::new(Mutex::new(tools)),
+            fleets: watch::channel(fleet.clone()).0,
             redis: watch::channel(fleet.redis.clone()).0,
             pings,
             given_up,
         }
+    }
+
+    /// The configuration in force.
+    pub(super) fn fleets(&self) -> watch::Receiver<Arc<Fleet>> {
+        self.fleets.subscribe()
     }
 
     /// The stream that events are copied to; moves with the configuration.
@@ -96,6 +104,7 @@ impl Actor {
     /// Attempts that start from now on use this configuration's tools.
     pub(super) fn configure(&mut self, fleet: &Arc<Fleet>) {
         self.shared.fleet = fleet.clone();
+        self.fleets.send_replace(fleet.clone());
         self.redis.send_if_modified(|spec| {
             let is_other = *spec != fleet.redis;
             spec.clone_from(&fleet.redis);

@@ -37,7 +37,7 @@ enum Waiter {
     Client { answer: oneshot::Sender<Answer>, request_id: Option<String>, warnings: Vec<String> },
     Runner(oneshot::Sender<()>),
     Asker(oneshot::Sender<Result<(), crate::domain::RunError>>),
-    Files(oneshot::Sender<usize>),
+    Arrivals(oneshot::Sender<usize>),
 }
 
 pub(super) struct EventLoop {
@@ -243,8 +243,12 @@ impl EventLoop {
             }
             Message::Report(report) => self.input_of_report(report),
             Message::FilesArrived { agent, by, files, answer } => {
-                let ticket = self.wait(Waiter::Files(answer));
+                let ticket = self.wait(Waiter::Arrivals(answer));
                 Input::FilesArrived { agent, by, files, ticket }
+            }
+            Message::Delivered { delivery, answer } => {
+                let ticket = self.wait(Waiter::Arrivals(answer));
+                Input::Delivered { delivery, ticket }
             }
             Message::Noticed(finding) => Input::Noticed(finding),
             Message::CutOff => {
@@ -414,7 +418,7 @@ impl EventLoop {
                     }
                 }
                 Action::Taken { ticket, count } => {
-                    if let Some(Waiter::Files(answer)) = self.waiters.remove(&ticket) {
+                    if let Some(Waiter::Arrivals(answer)) = self.waiters.remove(&ticket) {
                         let _ = answer.send(count);
                     }
                 }

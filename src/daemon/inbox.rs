@@ -1,6 +1,6 @@
 //! What comes to the loop, and the ends of its inboxes for those who talk to it.
 use crate::config::RejectedFor;
-use crate::domain::{AgentId, FileTrigger, FoundFile, Now, PingSignal, PingSpec, RunId};
+use crate::domain::{AgentId, FileTrigger, FoundFile, Now, PingSignal, PingSpec, RunId, WebhookReceived};
 use crate::engine::{Command, Engine};
 use crate::protocol::RpcError;
 use crate::runner::Report;
@@ -32,6 +32,8 @@ pub(super) enum Message {
         files: Vec<FoundFile>,
         answer: oneshot::Sender<usize>,
     },
+    /// Something was delivered to a webhook; the answer is for how many agents it has its outcome on record.
+    Delivered { delivery: Box<WebhookReceived>, answer: oneshot::Sender<usize> },
     /// Something of the daemon's own stands otherwise than before.
     Noticed(crate::domain::Finding),
     /// The daemon is cut off from its database, or was: programs are stopped, or not any more.
@@ -76,8 +78,19 @@ pub(super) struct Condition {
     pub(super) config_waits: bool,
     /// Agents that wait for files whose folder can't be looked at, and why.
     pub(super) inboxes: std::collections::BTreeMap<AgentId, String>,
+    /// How it stands with the listener for webhooks; `None`: there is to be none.
+    pub(super) webhooks: Option<WebhookStanding>,
     /// When the configuration in force was taken up.
     pub(super) config_at: Option<jiff::Timestamp>,
+}
+
+/// How it stands with the listener for webhooks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct WebhookStanding {
+    /// Where it listens, or is to.
+    pub(super) address: std::net::SocketAddr,
+    /// Why it does not.
+    pub(super) problem: Option<String>,
 }
 
 /// Both ends of the loop's inboxes, for those who talk to it. Cheap to clone.

@@ -33,6 +33,7 @@ mod systemd;
 mod trust;
 mod views;
 mod watch;
+mod webhooks;
 
 pub use lock::DaemonFile;
 pub use offline::{Refusal, move_records, reset, restore};

@@ -6,7 +6,7 @@ use super::signals::{ProcessSignals, Signal};
 use super::standby::open_store;
 use super::trust::{self, TrustGate};
 use super::watch::{self};
-use super::{clock, exports, files, hearing, listen, lock, outbox, pings, retention, systemd};
+use super::{clock, exports, files, hearing, listen, lock, outbox, pings, retention, systemd, webhooks};
 use crate::config::{self, Asked, Context, Loaded, Paths, RejectedFor};
 use crate::daemon::inbox::{Condition, Handle, Message};
 use crate::daemon::open_files::allow_open_files;
@@ -300,6 +300,7 @@ async fn serve(
     let tools = actor.tools();
     let results = actor.results();
     let redis = actor.redis();
+    let fleets = actor.fleets();
     let exported = Arc::new(ExportProgress::default());
     let tools_at_the_end = tools.clone();
     let has_agents = !fleet.agents.is_empty();
@@ -337,6 +338,7 @@ async fn serve(
     let copied =
         exports::Copied { database: restored.database, ancestors: restored.ancestors, progress: exported };
     let exporting = tokio::spawn(exports::run(store.clone(), copied, redis, inbox.clone(), down.clone()));
+    tokio::spawn(webhooks::run(store.clone(), handle.clone(), fleets, down.clone()));
     tokio::spawn(files::run(store.clone(), handle.clone(), down.clone()));
     tokio::spawn(hearing::run(store.clone(), handle.clone(), down.clone()));
     tokio::spawn(pings::daemon(handle.clone(), down.clone()));

@@ -123,6 +123,8 @@ pub enum Schedule {
     Join(Arc<Join>),
     /// When a file has arrived.
     File(Arc<FileTrigger>),
+    /// When something is delivered to the webhook of this name.
+    Webhook(Arc<str>),
     /// By each of these, which are intervals, cron expressions and instants. Where two name the same instant, it is due
     /// once.
     Any(Arc<[Schedule]>),
@@ -139,6 +141,7 @@ impl Schedule {
             | Self::On(_)
             | Self::Join(_)
             | Self::File(_)
+            | Self::Webhook(_)
             | Self::Any(_) => None,
         }
     }
@@ -152,12 +155,12 @@ impl Schedule {
 
     /// Does it name moments? Else a run starts by hand, or by what happens.
     pub fn has_slots(&self) -> bool {
-        !matches!(self, Self::Manual | Self::On(_) | Self::Join(_) | Self::File(_))
+        !matches!(self, Self::Manual | Self::On(_) | Self::Join(_) | Self::File(_) | Self::Webhook(_))
     }
 
     /// Does a run start by what comes from outside of the fleet? No later arrival makes up for one that is left out.
     pub fn is_from_outside(&self) -> bool {
-        matches!(self, Self::File(_))
+        matches!(self, Self::File(_) | Self::Webhook(_))
     }
 
     /// The schedules that it consists of.
@@ -190,6 +193,7 @@ impl Schedule {
                 format!("on {event}{of}{}", if *untrusted { ", untrusted ones too" } else { "" })
             }
             Self::Join(join) => format!("on {}, within {}", join.describe(), exact(join.within)),
+            Self::Webhook(name) => format!("on webhook {name}"),
             Self::File(file) => format!("on {}, settled for {}", file.describe(), exact(file.settle)),
             Self::Any(parts) => {
                 let parts: Vec<String> = parts.iter().map(Self::describe).collect();

@@ -24,7 +24,8 @@ impl Calendar<'_> {
             | Schedule::After(_)
             | Schedule::On(_)
             | Schedule::Join(_)
-            | Schedule::File(_) => None,
+            | Schedule::File(_)
+            | Schedule::Webhook(_) => None,
             Schedule::At(at) => (*at > after).then_some(*at),
             Schedule::Cron(cron) => cron.next_after(after),
             Schedule::Every(period) => {
@@ -43,7 +44,8 @@ impl Calendar<'_> {
             | Schedule::After(_)
             | Schedule::On(_)
             | Schedule::Join(_)
-            | Schedule::File(_) => None,
+            | Schedule::File(_)
+            | Schedule::Webhook(_) => None,
             Schedule::At(at) => (*at < before).then_some(*at),
             Schedule::Cron(cron) => cron.prev_before(before, self.anchor),
             Schedule::Every(period) => {

@@ -122,12 +122,12 @@ pub enum Fact {
     /// Each of the agents that one waits for has ended a run: the event that tells it. What came of it is decided with
     /// it, as of any event that an agent waits for.
     Joined(Box<super::Event>),
-    /// A file that an agent waits for has arrived: the event that tells it, and what it is known by from now on. What came
-    /// of it is decided with it.
+    /// A file or a delivery that an agent waits for has arrived: the event that tells it, and what it is known by from now
+    /// on. What came of it is decided with it.
     Arrived {
         /// Of the agent that waits.
         event: Box<super::Event>,
-        /// See [`super::FoundFile::mark`].
+        /// See [`super::FoundFile::mark`]; empty for a delivery, which is known by its id.
         mark: String,
     },
     /// Files that have arrived lie there no longer, or again. Has no event.

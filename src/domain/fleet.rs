@@ -4,11 +4,13 @@ use super::ping::PingSpec;
 use super::quiet::QuietHours;
 use super::service::{NotifyType, ServicePreset};
 use super::tool::{Effect, ToolKind, ToolSettings};
+use super::webhook::HookSpec;
 use super::words::words;
 use super::{
     AgentId, Body, CalendarSpec, ConfigHash, Provider, RedisSpec, RunnerSpec, SandboxSetting, StoreSpec,
 };
 use crate::domain::secret_ref::{EnvValue, SecretRef};
+use core::net::SocketAddr;
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +38,8 @@ pub struct Fleet {
     pub tools: BTreeMap<String, ToolSpec>,
     /// `[notify.…]`.
     pub notify: BTreeMap<String, NotifyTarget>,
+    /// `[webhooks.…]`: who may deliver what starts agents.
+    pub hooks: BTreeMap<String, HookSpec>,
     /// `[calendars.…]`.
     pub calendars: BTreeMap<String, CalendarSpec>,
     /// `[budget]`.
@@ -85,6 +89,7 @@ impl Fleet {
             mcp: BTreeMap::new(),
             tools: BTreeMap::new(),
             notify: BTreeMap::new(),
+            hooks: BTreeMap::new(),
             calendars: BTreeMap::new(),
             budget: BudgetSpec::default(),
             redis: None,
@@ -123,6 +128,8 @@ pub struct DaemonSpec {
     pub retention: Retention,
     /// Where another monitor hears that the daemon lives.
     pub ping: Option<Arc<PingSpec>>,
+    /// Where webhooks are delivered: an address of this machine. `None`: nowhere.
+    pub webhooks: Option<SocketAddr>,
 }
 
 impl Default for DaemonSpec {
@@ -134,6 +141,7 @@ impl Default for DaemonSpec {
             reload: ReloadMode::Watch,
             retention: Retention::default(),
             ping: None,
+            webhooks: None,
         }
     }
 }

@@ -61,6 +61,7 @@ mod tokens_said;
 mod tool;
 mod usage;
 mod walled;
+mod webhook;
 mod words;
 
 pub use active_times::{ActiveTimes, CalendarSpec, Hours, NamedPeriods};
@@ -153,5 +154,6 @@ pub use tool::{
 };
 pub use usage::{Usage, rounded};
 pub use walled::{NamedProgram, Walled};
+pub use webhook::{HookScheme, HookSpec};
 pub use words::Word;
 pub(crate) use words::words;

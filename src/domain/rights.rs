@@ -45,10 +45,21 @@ impl Rights {
         for (name, target) in &fleet.notify {
             all.insert(format!("receiver {}", word(name)), of_receiver(target));
         }
+        let mut of_daemon = RightsOf::default();
         if let Some(ping) = &fleet.daemon.ping {
+            of_daemon.may(format!("says at {} that it lives", value(&ping.url)));
+        }
+        if let Some(address) = &fleet.daemon.webhooks {
+            of_daemon.may(format!("takes webhooks at {address}"));
+        }
+        if of_daemon != RightsOf::default() {
+            all.insert("daemon".to_owned(), of_daemon);
+        }
+        for (name, hook) in &fleet.hooks {
             let mut rights = RightsOf::default();
-            rights.may(format!("says at {} that it lives", value(&ping.url)));
-            all.insert("daemon".to_owned(), rights);
+            let key = secret(&hook.secret);
+            rights.may(format!("lets whoever signs with {key} start agents (scheme {})", hook.scheme));
+            all.insert(format!("webhook {}", word(name)), rights);
         }
         if let Some(spec) = &fleet.redis {
             all.insert("log".to_owned(), of_stream(spec));

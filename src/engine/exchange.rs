@@ -95,6 +95,13 @@ pub enum Input {
         /// Who is to hear how many of them were taken.
         ticket: Ticket,
     },
+    /// Something was delivered to a webhook, and bore the right signature. It was not before.
+    Delivered {
+        /// What.
+        delivery: Box<WebhookReceived>,
+        /// Who is to hear for how many agents it has its outcome.
+        ticket: Ticket,
+    },
     /// What the ledger knows of slots ahead, as [`Action::LookAhead`] asked.
     Ahead(Vec<Ahead>),
     /// The store could not write for a while, and can again. Slots that passed meanwhile were
@@ -288,7 +295,8 @@ pub enum Action {
         /// Why not.
         answer: Result<(), RunError>,
     },
-    /// Tell the one who waits at `ticket` how many of its files were taken: the first so many have their outcome.
+    /// Tell the one who waits at `ticket` how many of its files were taken: the first so many have their outcome. Of a
+    /// delivery: for how many agents it has one.
     Taken {
         /// Who.
         ticket: Ticket,

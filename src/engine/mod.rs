@@ -230,6 +230,10 @@ impl Engine {
                 let count = self.files_arrived(now, &agent, &by, files);
                 self.out.actions.push(Action::Taken { ticket, count });
             }
+            Input::Delivered { delivery, ticket } => {
+                let count = self.delivered(now, &delivery);
+                self.out.actions.push(Action::Taken { ticket, count });
+            }
             Input::Noticed(finding) => self.noticed(now, finding),
             Input::ClaimRefused { run } => self.claim_refused(now, run),
             Input::FleetLoaded { fleet, ticket } => {

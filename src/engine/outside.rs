@@ -1,4 +1,5 @@
-//! Agents that are started by what comes from outside of the fleet: files (`on = { file = … }`).
+//! Agents that are started by what comes from outside of the fleet: files (`on = { file = … }`) and deliveries to webhooks
+//! (`on = { webhook = … }`).
 //!
 //! Each arrival has its outcome in the transaction that records it: a run that is claimed, or a word why there is none. What
 //! is not taken now has no record: it stays where it is, and is brought again.
@@ -25,7 +26,7 @@ impl Engine {
             if self.room_for_arrivals(agent, by) == 0 {
                 break;
             }
-            self.file_arrived(now, agent, &file);
+            self.arrived(now, agent, Payload::FileArrived(file.told()), file.mark());
             taken += 1;
         }
         self.chain = 0;
@@ -42,7 +43,31 @@ impl Engine {
         MOST_LIVE.saturating_sub(state.live.len())
     }
 
-    fn file_arrived(&mut self, now: Now, agent: u32, file: &FoundFile) {
+    /// Something was delivered to a webhook. Returns for how many agents it has an outcome: those that wait for it and are
+    /// not stopped. None has while the daemon goes down: it is sent again.
+    pub(super) fn delivered(&mut self, now: Now, delivery: &WebhookReceived) -> usize {
+        let waits = |state: &super::agent::AgentState| {
+            let is_awaited =
+                matches!(&state.spec.schedule, Schedule::Webhook(name) if **name == *delivery.webhook);
+            is_awaited && !state.removed && state.desired != Desired::Stopped
+        };
+        let waiting = (0u32..).zip(&self.agents).filter(|(_, state)| waits(state) && !self.stopping);
+        let waiting: Vec<u32> = waiting.map(|(agent, _)| agent).collect();
+        for agent in &waiting {
+            self.arrived(now, *agent, Payload::WebhookReceived(delivery.clone()), String::new());
+        }
+        self.chain = 0;
+        waiting.len()
+    }
+
+    /// Files wait where they are until there is room; a delivery can't.
+    fn too_many_live(&self, agent: u32) -> Option<(Verdict, String)> {
+        let live = self.agents[agent as usize].live.len();
+        let cause = || format!("the queue is full: {live} runs are in flight or wait");
+        (live >= MOST_LIVE).then(|| (Verdict::Dropped, cause()))
+    }
+
+    fn arrived(&mut self, now: Now, agent: u32, payload: Payload, mark: String) {
         let state = &self.agents[agent as usize];
         let event = Event {
             seq: Seq(0),
@@ -50,13 +75,14 @@ impl Engine {
             agent_id: Some(state.spec.id.clone()),
             run_id: None,
             session_id: None,
-            payload: Payload::FileArrived(file.told()),
+            payload,
         };
         let paused = (state.desired == Desired::Paused).then(|| (Verdict::SkippedPaused, state.why_paused()));
         self.chain = 0;
-        self.push(now, Fact::Arrived { event: Box::new(event.clone()), mark: file.mark() });
+        self.push(now, Fact::Arrived { event: Box::new(event.clone()), mark });
         self.chain = 1;
         let passes = paused.or_else(|| self.outside_of_times(now, agent));
+        let passes = passes.or_else(|| self.too_many_live(agent));
         match passes.or_else(|| self.obstacle(now, agent, Trigger::Event)) {
             None => self.start_by(now, agent, Arc::new(event)),
             Some((verdict, cause)) => self.passed(now, agent, &event, verdict, &cause),

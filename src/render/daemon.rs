@@ -84,6 +84,16 @@ pub(crate) fn daemon_view(view: &DaemonView, screen: &Screen) -> String {
         let what = format!("{} {verb} for a person: bgagent approvals", counted(view.approvals, "tool call"));
         line("approve", screen.paint(Tone::Warn, &what));
     }
+    if let Some(webhooks) = &view.webhooks {
+        let address = plain(&webhooks.address);
+        match &webhooks.problem {
+            None => line("webhooks", format!("taken at {address}")),
+            Some(problem) => {
+                let what = format!("can't be taken at {address}: {}", plain(problem));
+                line("webhooks", screen.paint(Tone::Bad, &what));
+            }
+        }
+    }
     for one in &view.inboxes {
         let what = format!("{}: {}", one.agent_id, plain(&one.problem));
         line("files", screen.paint(Tone::Warn, &what));

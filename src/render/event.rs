@@ -149,6 +149,7 @@ fn kind_word(kind: EventType) -> (&'static str, Tone) {
         E::SlotSkipped => ("skipped", Tone::Warn),
         E::AgentsJoined => ("joined", Tone::Plain),
         E::FileArrived => ("arrived", Tone::Plain),
+        E::WebhookReceived => ("webhook", Tone::Plain),
         E::SlotsTakenBack => ("taken back", Tone::Warn),
         E::BackfillBegan => ("backfill", Tone::Plain),
         E::BackfillEnded => ("backfill", Tone::Plain),
@@ -233,6 +234,9 @@ pub(super) fn gist(event: &Event) -> String {
         ],
         P::AgentsJoined(it) => {
             it.after.iter().map(|(of, run)| said(&format!("{of} {}", run.status))).collect()
+        }
+        P::WebhookReceived(it) => {
+            vec![said(&it.webhook), it.event.as_deref().and_then(said), said(&it.delivery)]
         }
         P::FileArrived(it) => vec![said(&it.path), Some(bytes(it.size))],
         P::SlotsTakenBack(it) => vec![

@@ -58,8 +58,12 @@ pub(crate) fn found_level(result: &str) -> Option<Level> {
 fn because(run: &RunView) -> String {
     let trigger = if run.backfill_id.is_some() { "backfill" } else { run.trigger.as_str() };
     let mut text = run.mode.as_deref().map_or(trigger.to_owned(), plain);
-    if let Some(name) = arrived(run).map(|path| path.rsplit('/').next().unwrap_or(path)) {
-        text = format!("{} arrived", cut(&plain(name)));
+    match arrived(run) {
+        Some((EventType::WebhookReceived, name)) => text = format!("webhook {}", cut(&plain(name))),
+        Some((_, path)) => {
+            text = format!("{} arrived", cut(&plain(path.rsplit('/').next().unwrap_or(path))));
+        }
+        None => {}
     }
     if !run.params.is_empty() {
         let _ = write!(text, " {}", cut(&params_in_words(&run.params)));
@@ -67,9 +71,10 @@ fn because(run: &RunView) -> String {
     text
 }
 
-/// The file whose arrival started it.
-fn arrived(run: &RunView) -> Option<&str> {
-    run.event.as_ref()?.arrived.as_deref()
+/// What has arrived from outside and started it.
+fn arrived(run: &RunView) -> Option<(EventType, &str)> {
+    let event = run.event.as_ref()?;
+    Some((event.kind, event.arrived.as_deref()?))
 }
 
 /// How a run ended, in one line: `news: run 1f2e3d4c completed, 41s, $0.0130`.
@@ -116,8 +121,12 @@ pub(crate) fn run_detail(detail: &RunDetail, screen: &Screen) -> String {
     let mode = run.mode.as_deref().map(|mode| format!(", {}", plain(mode))).unwrap_or_default();
     let backfill =
         run.backfill_id.as_deref().map(|id| format!(", backfill {}", plain(id))).unwrap_or_default();
-    let file = arrived(run).map(|path| format!(", {} arrived", plain(path))).unwrap_or_default();
-    line("because", &format!("{}{file}{mode}{slot}{backfill}", run.trigger));
+    let from = match arrived(run) {
+        Some((EventType::WebhookReceived, name)) => format!(", webhook {}", plain(name)),
+        Some((_, path)) => format!(", {} arrived", plain(path)),
+        None => String::new(),
+    };
+    line("because", &format!("{}{from}{mode}{slot}{backfill}", run.trigger));
     if !run.params.is_empty() {
         line("params", &plain(&params_in_words(&run.params)));
     }

@@ -5,8 +5,8 @@ use super::report::{Brief, Report, Shared, StopOrder};
 use super::template::{self, Places};
 use crate::domain::expected::{first_unmet, is_empty};
 use crate::domain::{
-    AttemptEnd, AttemptOutcome, Body, Check, CheckBody, CommandSpec, ErrorKind, ProcessRole, RunError, Slips,
-    ToolCallSpec, Trigger, human_duration, novelty, read_json,
+    AttemptEnd, AttemptOutcome, Body, Check, CheckBody, CommandSpec, ErrorKind, EventType, ProcessRole,
+    RunError, Slips, ToolCallSpec, Trigger, human_duration, novelty, read_json,
 };
 use crate::tools::{CallContext, Progress, ToolError, ToolOutput};
 use jiff::SignedDuration;
@@ -269,7 +269,17 @@ impl Attempt<'_> {
         }
     }
 
+    /// What was delivered to the webhook that started it: for the program to read, unless the configuration says what it reads.
+    fn delivered(&self) -> Option<String> {
+        let event =
+            self.brief.event.as_ref().filter(|event| event.known() == Some(EventType::WebhookReceived))?;
+        Some(template::as_text(&event.payload["body"]))
+    }
+
     async fn command(&mut self, command: &CommandSpec) -> AttemptOutcome {
+        let delivered = self.delivered().filter(|_| command.stdin.is_none());
+        let reading = delivered.map(|body| CommandSpec { stdin: Some(body), ..command.clone() });
+        let command = reading.as_ref().unwrap_or(command);
         let output = Output::kept(self.brief, self.shared.reports.clone(), RESULT);
         let ran = self.run(command, ProcessRole::Body, output).await;
         let name = format!("`{}`", command.argv.first().map(String::as_str).unwrap_or_default());

@@ -148,7 +148,7 @@ fn write(db: &Sql, entry: &Entry, newest: Seq) -> SqlResult<bool> {
             db.run("UPDATE runs SET clock_moved = clock_moved + ?1, not_before = not_before + ?1 WHERE finished_at IS NULL", params![micros(*by)])?;
         }
         Fact::SlotsTakenBack { agent, behind, taken } => taken_back(db, agent, at(*behind), taken)?,
-        Fact::Arrived { event, mark } => super::arrivals::file(db, event, mark)?,
+        Fact::Arrived { event, mark } => super::arrivals::arrived(db, event, mark, entry.at)?,
         Fact::FilesLeft { agent, gone, back } => super::arrivals::left(db, agent, gone, back, entry.at)?,
         Fact::RunClaimed(claim) => return claimed(db, claim),
         Fact::BackfillBegan(backfill) => super::backfill::began(db, backfill, entry.at)?,

@@ -22,12 +22,23 @@ pub struct ArrivedFile {
     pub is_gone: bool,
 }
 
-pub(super) fn file(db: &Sql, event: &Event, mark: &str) -> SqlResult<()> {
-    let (Payload::FileArrived(file), Some(agent)) = (&event.payload, &event.agent_id) else { return Ok(()) };
+/// What stands in `source` of what was delivered to a webhook.
+fn of_webhook(name: &str) -> String {
+    format!("webhook {name}")
+}
+
+/// A delivery is there for a moment only: it is remembered from now on for as long as a file that is gone.
+pub(super) fn arrived(db: &Sql, event: &Event, mark: &str, at: Timestamp) -> SqlResult<()> {
+    let (source, name, left_at) = match &event.payload {
+        Payload::FileArrived(file) => (FILE.to_owned(), &file.path, None),
+        Payload::WebhookReceived(one) => (of_webhook(&one.webhook), &one.delivery, Some(to_micros(at))),
+        _ => return Ok(()),
+    };
+    let agent = event.agent_id.as_ref().map_or("", AgentId::as_str);
     db.run(
-        "INSERT INTO arrivals(source, name, agent, mark) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT(source, name, agent) DO UPDATE SET mark = excluded.mark, left_at = NULL",
-        params![FILE, file.path, agent.as_str(), mark],
+        "INSERT INTO arrivals(source, name, agent, mark, left_at) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT(source, name, agent) DO UPDATE SET mark = excluded.mark, left_at = excluded.left_at",
+        params![source, name, agent, mark, left_at],
     )
 }
 
@@ -49,6 +60,17 @@ pub(super) fn left(
 }
 
 impl Reader {
+    /// Was this delivered to a webhook before, as far as that is remembered?
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn was_delivered(&self, webhook: &str, id: &str) -> Result<bool, StoreError> {
+        self.ask("reading what was delivered", |db| {
+            let sql = "SELECT 1 FROM arrivals WHERE source = ?1 AND name = ?2 LIMIT 1";
+            Ok(db.row(sql, params![of_webhook(webhook), id], |row| row.get::<i64>(0))?.is_some())
+        })
+    }
+
     /// All files that have arrived, as far as they are remembered.
     ///
     /// # Errors

@@ -54,4 +54,5 @@ mod support;
 mod thinking;
 mod trust;
 mod walls;
+mod webhooks;
 mod wire;

@@ -88,6 +88,12 @@ pub(in crate::cli) fn run(app: &mut App, args: &CheckArgs) -> Result<Outcome, Fa
         let (stream, place) = (plain(&redis.stream), plain(&redis.place()));
         app.note(&format!("events are copied to the Redis stream {stream} at {place}"));
     }
+    if let (Some(address), false) = (&loaded.fleet.daemon.webhooks, loaded.fleet.hooks.is_empty()) {
+        let hooks =
+            loaded.fleet.hooks.iter().map(|(name, hook)| format!("/{} ({})", plain(name), hook.scheme));
+        let hooks = hooks.collect::<Vec<_>>().join(", ");
+        app.note(&format!("webhooks are taken at {address}: {hooks}"));
+    }
     if let Some(store) = &loaded.fleet.store {
         app.note(&format!("records are kept at {} ({})", plain(&store.place()), store.durability));
     }

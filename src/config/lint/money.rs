@@ -128,6 +128,7 @@ fn slots_of_part(schedule: &Schedule, now: Timestamp) -> f64 {
         | Schedule::On(_)
         | Schedule::Join(_)
         | Schedule::File(_)
+        | Schedule::Webhook(_)
         | Schedule::Manual
         | Schedule::Any(_) => 0.0,
     }

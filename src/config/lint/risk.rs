@@ -80,7 +80,9 @@ fn joined(agent: &AgentSpec, query: &QuerySpec, fleet: &Fleet) -> Joined {
         joined.untrusted.push("event".into());
         joined.private.push("event".into());
     }
-    if let (Schedule::File(_), true) = (&agent.schedule, query.query.contains("{event")) {
+    if let (Schedule::File(_) | Schedule::Webhook(_), true) =
+        (&agent.schedule, query.query.contains("{event"))
+    {
         joined.untrusted.push("event".into());
     }
     if let (Schedule::On(on), true) = (&agent.schedule, query.query.contains("{event")) {

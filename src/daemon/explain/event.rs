@@ -64,6 +64,8 @@ pub(in crate::daemon) enum Awaited<'a> {
     Join(&'a Join),
     /// Files.
     File(&'a FileTrigger),
+    /// Deliveries to the webhook of this name.
+    Webhook(&'a str),
 }
 
 impl Awaited<'_> {
@@ -73,6 +75,7 @@ impl Awaited<'_> {
             Self::Event(on) => format!("The event {}", on.event),
             Self::Join(_) => format!("The event {}", EventType::AgentsJoined),
             Self::File(_) => "The arrival of a file".to_owned(),
+            Self::Webhook(name) => format!("A delivery to webhook {name}"),
         }
     }
 
@@ -81,6 +84,7 @@ impl Awaited<'_> {
         match self {
             Self::Event(_) | Self::Join(_) => "an event",
             Self::File(_) => "a file",
+            Self::Webhook(_) => "a delivery",
         }
     }
 
@@ -92,6 +96,7 @@ impl Awaited<'_> {
             }
             Self::Join(join) => format!("once {}, within {}", join.describe(), human_duration(join.within)),
             Self::File(file) => format!("on {}", file.describe()),
+            Self::Webhook(name) => format!("on webhook {name}"),
         }
     }
 }
@@ -110,6 +115,9 @@ fn which(event: &EventRef) -> String {
     let of = event.agent_id.as_ref().map_or(String::new(), |agent| format!(" of {agent}"));
     let seq = if event.seq == Seq(0) { String::new() } else { format!(" (seq {})", event.seq.0) };
     match &event.arrived {
+        Some(name) if event.kind == EventType::WebhookReceived => {
+            format!("The delivery to webhook {}{seq}", one_line(name, PATH))
+        }
         Some(path) => format!("The arrival of {}{seq}", one_line(path, PATH)),
         None => format!("The event {}{of}{seq}", event.kind),
     }

@@ -246,6 +246,10 @@ pub(super) async fn daemon_status(services: &Services) -> Encoded {
             .zip(services.exported.now())
             .map(|(spec, standing)| views::redis(spec, &standing, stats.newest_seq, now)),
         budget: budget.iter().map(|left| views::limit(left, &holds, today)).collect(),
+        webhooks: condition.webhooks.as_ref().map(|standing| WebhooksView {
+            address: standing.address.to_string(),
+            problem: standing.problem.clone(),
+        }),
         inboxes: condition
             .inboxes
             .iter()

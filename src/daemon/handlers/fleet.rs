@@ -205,6 +205,7 @@ pub(super) async fn explain_slot(services: &Services, params: ExplainParams) -> 
         Schedule::On(on) => Some(Awaited::Event(on)),
         Schedule::Join(join) => Some(Awaited::Join(join)),
         Schedule::File(file) => Some(Awaited::File(file)),
+        Schedule::Webhook(name) => Some(Awaited::Webhook(name)),
         _ => None,
     };
     if let Some(awaited) = awaited {

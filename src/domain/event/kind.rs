@@ -38,6 +38,8 @@ words! {
         AgentsJoined = "background_agents_joined",
         /// A file that the agent waits for has arrived.
         FileArrived = "file_arrived",
+        /// Something that the agent waits for was delivered to a webhook.
+        WebhookReceived = "webhook_received",
         /// The clock was set back: verdicts of slots ahead of now that never ran are taken back.
         SlotsTakenBack = "slots_taken_back",
         /// Past slots are to run, one after the other, since a person asked for it.

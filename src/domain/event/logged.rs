@@ -58,6 +58,7 @@ impl Event {
         let (agent_id, run_id) = (self.agent_id.clone(), self.run_id);
         let arrived = match &self.payload {
             Payload::FileArrived(file) => Some(file.path.clone()),
+            Payload::WebhookReceived(delivery) => Some(delivery.webhook.clone()),
             _ => None,
         };
         EventRef { seq: self.seq, kind: self.kind(), agent_id, run_id, arrived }

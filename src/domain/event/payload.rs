@@ -64,6 +64,7 @@ payloads! {
     SlotSkipped(SlotSkipped),
     AgentsJoined(AgentsJoined),
     FileArrived(FileArrived),
+    WebhookReceived(WebhookReceived),
     SlotsTakenBack(SlotsTakenBack),
     BackfillBegan(BackfillBegan),
     BackfillEnded(BackfillEnded),

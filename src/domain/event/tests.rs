@@ -334,6 +334,22 @@ fn facts() -> Vec<Fact> {
         }),
         mark: "7 2048 1764061200000000000".into(),
     });
+    facts.push(Fact::Arrived {
+        event: Box::new(Event {
+            seq: Seq(0),
+            ts: instant(AT),
+            agent_id: Some(agent()),
+            run_id: None,
+            session_id: None,
+            payload: Payload::WebhookReceived(WebhookReceived {
+                webhook: "deploy".into(),
+                delivery: "72d3162e".into(),
+                event: Some("push".into()),
+                body: serde_json::json!({"ref": "refs/heads/main"}),
+            }),
+        }),
+        mark: String::new(),
+    });
     let slots = [instant("2026-11-01T09:00:00Z"), instant("2026-11-02T09:00:00Z")];
     facts.push(Fact::BackfillBegan(Box::new(BackfillRecord {
         id: "nov".into(),

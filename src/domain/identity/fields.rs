@@ -24,6 +24,7 @@ use crate::domain::tool::{
     ProbeSettings, ProbeTarget, S3Settings, ShellArg, ShellCommand, ShellSettings, Since, SqlSettings,
     ToolSettings, WebCheck,
 };
+use crate::domain::webhook::HookSpec;
 use crate::domain::words::Word;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -306,6 +307,7 @@ impl Canonical for Fleet {
             mcp,
             tools,
             notify,
+            hooks,
             calendars,
             budget,
             redis,
@@ -321,11 +323,18 @@ impl Canonical for Fleet {
             form.field("mcp", mcp);
             form.field("tools", tools);
             form.field("notify", notify);
+            form.field("webhooks", hooks);
             form.field("calendars", calendars);
             form.field("budget", budget);
             form.field("redis", redis);
             form.field("store", store);
         });
+    }
+}
+table! { HookSpec { scheme: "scheme", secret: "secret", } }
+impl Canonical for core::net::SocketAddr {
+    fn write(&self, form: &mut Form) {
+        form.token(self);
     }
 }
 table! { RedisSpec {
@@ -352,7 +361,7 @@ impl Canonical for StreamFrom {
 }
 table! { DaemonSpec {
     timezone: "timezone", max_parallel_runs: "max_parallel_runs", shutdown_grace: "shutdown_grace",
-    reload: "reload", retention: "retention", ping: "ping",
+    reload: "reload", retention: "retention", ping: "ping", webhooks: "webhooks",
 } }
 table! { Retention {
     runs: "runs", events: "events", transcripts: "transcripts", output: "output", max_db_size: "max_db_size",
@@ -569,6 +578,7 @@ impl Canonical for Schedule {
             Self::At(at) => form.tagged("at", |form| form.field("at", at)),
             Self::On(trigger) => form.tagged("on", |form| form.field("trigger", trigger)),
             Self::Join(join) => form.tagged("join", |form| form.field("join", join)),
+            Self::Webhook(name) => form.tagged("webhook", |form| form.field("name", name)),
             Self::File(file) => form.tagged("file", |form| form.field("file", file)),
             Self::Any(parts) => form.tagged("any", |form| form.field("parts", parts)),
         }

@@ -1,4 +1,4 @@
-//! Agents that files start.
+//! Agents that files and deliveries to webhooks start.
 use super::*;
 
 fn trigger() -> Arc<FileTrigger> {
@@ -129,4 +129,44 @@ fn none_is_taken_while_the_daemon_goes_down() {
     let mut bench = Bench::new(&[waiting(|_| ())]);
     bench.input(Input::ShutDown { reason: "x".into() });
     assert_eq!(arrive(&mut bench, &["a"]), (0, vec![]));
+}
+
+fn deliver(bench: &mut Bench, id: &str) -> usize {
+    let delivery = Box::new(WebhookReceived {
+        webhook: "deploy".into(),
+        delivery: id.into(),
+        event: None,
+        body: serde_json::json!({"n": 1}),
+    });
+    let decision = bench.engine.decide(bench.now, Input::Delivered { delivery, ticket: Ticket(9) });
+    let taken = decision.actions.iter().find_map(|action| match action {
+        Action::Taken { ticket: Ticket(9), count } => Some(*count),
+        _ => None,
+    });
+    bench.take(decision);
+    taken.expect("whoever brought it is told")
+}
+
+#[test]
+fn a_delivery_has_an_outcome_for_each_agent_that_waits_for_it() {
+    let hook = |name: &str, of: &str, enabled| {
+        agent(name, Schedule::Webhook(of.into()), |spec| {
+            (spec.overlap, spec.enabled) = (Overlap::Queue, enabled);
+        })
+    };
+    let mut bench = Bench::new(&[
+        hook("x", "deploy", true),
+        hook("y", "deploy", true),
+        hook("stopped", "deploy", false),
+        hook("other", "push", true),
+    ]);
+    bench.ok(Command::Want { target: one("y"), wish: Wish::Pause { until: None }, reason: None }).quietly();
+    assert_eq!(deliver(&mut bench, "a"), 2);
+    bench.expect(&["x claimed: event", "y event passed: skipped_paused", "x start 1"]);
+    // each waits for its turn
+    assert_eq!(deliver(&mut bench, "b"), 2);
+    bench.expect(&["x claimed: event", "y event passed: skipped_paused"]);
+    bench.complete().expect(&["x completed", "x start 1"]);
+    bench.input(Input::ShutDown { reason: "x".into() });
+    assert_eq!(deliver(&mut bench, "c"), 0);
 }

@@ -157,6 +157,9 @@ described! {
         /// Agents that wait for files whose folder can't be looked at.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub inboxes: Vec<InboxView>,
+        /// The listener for webhooks, if there is to be one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub webhooks: Option<WebhooksView>,
         /// How many tool calls wait for a person.
         #[serde(default)]
         pub approvals: u64,
@@ -169,6 +172,15 @@ described! {
         /// Limits of sandboxes that can't be enforced here: a program with one is not started.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub unheld_limits: Vec<UnheldLimitView>,
+    }
+
+    /// The listener for webhooks.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct WebhooksView {
+        /// Where it listens, or is to.
+        pub address: String,
+        /// Why it does not; null: it does.
+        pub problem: Option<String>,
     }
 
     /// A folder that files are to arrive in, and that can't be looked at.

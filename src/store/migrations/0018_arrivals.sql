@@ -1,5 +1,6 @@
--- What has arrived from outside and has its outcome: files, by the agent that waits for them and by their path. `mark` tells a
--- file apart from any other at the same path. `left_at`: since when it lies there no longer; it is forgotten some days later.
+-- What has arrived from outside and has its outcome, by the agent that waits for it: files by their path, deliveries to webhooks by
+-- their id. `mark` tells a file apart from any other at the same path. `left_at`: since when it lies there no longer, or when it was
+-- delivered; it is forgotten some days later.
 CREATE TABLE arrivals(
   source  TEXT NOT NULL,
   name    TEXT NOT NULL,

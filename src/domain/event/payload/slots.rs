@@ -6,6 +6,7 @@ use crate::domain::run::RunStatus;
 use crate::domain::slot::Verdict;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 described! {
@@ -39,7 +40,7 @@ described! {
         pub agent_id: Option<AgentId>,
         /// Of which run it is, if it is about one.
         pub run_id: Option<RunId>,
-        /// What has arrived, if it is an arrival: the path of a file.
+        /// What has arrived, if it is an arrival: the path of a file, or the name of a webhook.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub arrived: Option<String>,
     }
@@ -62,6 +63,20 @@ described! {
         pub size: u64,
         /// When it was last changed.
         pub modified: Timestamp,
+    }
+
+    /// Something that the agent waits for was delivered to a webhook, and bore the right signature.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct WebhookReceived {
+        /// Name of the `[webhooks.…]` table.
+        pub webhook: String,
+        /// The sender's id of the delivery.
+        pub delivery: String,
+        /// What kind of event it is at GitHub: `push`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub event: Option<String>,
+        /// What was sent: JSON, or a text where it is none.
+        pub body: Value,
     }
 
     /// A run that an agent has waited for.

@@ -1,4 +1,4 @@
-//! Files that have arrived.
+//! Files that have arrived, and what was delivered to webhooks.
 use super::*;
 
 fn arrived(agent: &str, path: &str, mark: &str) -> Fact {
@@ -63,4 +63,31 @@ async fn an_arrival_and_its_run_are_one_transaction_with_the_number_of_the_event
     let outcome = store.read(|reader| reader.event_outcome(&id("a"), t(9))).await.unwrap().unwrap();
     let EventOutcome::Ran(ran) = outcome else { panic!("{outcome:?}") };
     assert_eq!(ran.claim.event.unwrap().reference().arrived.as_deref(), Some("/i/1"));
+}
+
+#[tokio::test]
+async fn a_delivery_is_known_by_its_id_for_a_week() {
+    let Some(db) = Db::some() else { return };
+    let (store, _) = db.open();
+    let payload = Payload::WebhookReceived(WebhookReceived {
+        webhook: "deploy".into(),
+        delivery: "msg_1".into(),
+        event: None,
+        body: "\0 and all".into(),
+    });
+    let (agent_id, run_id, session_id) = (Some(id("a")), None, None);
+    let event = Event { seq: Seq(0), ts: t(1), agent_id, run_id, session_id, payload };
+    let fact = Fact::Arrived { event: Box::new(event), mark: String::new() };
+    store.commit(vec![entry(1, fact)]).await.unwrap();
+    let known = async |webhook: &'static str, id: &'static str| {
+        store.read(move |reader| reader.was_delivered(webhook, id)).await.unwrap()
+    };
+    assert!(known("deploy", "msg_1").await);
+    assert!(!known("deploy", "msg_2").await && !known("push", "msg_1").await);
+    assert_eq!(self::known(&store).await, []);
+    let day = 24 * 3600;
+    for (lived, is_known) in [(6 * day, true), (8 * day, false)] {
+        while store.prune(Retention::default(), settled(lived)).await.unwrap() {}
+        assert_eq!(known("deploy", "msg_1").await, is_known);
+    }
 }

@@ -1,0 +1,214 @@
+//! What a request is answered.
+use super::limits::DeliveryPace;
+use super::signature::{self, Signed, Unsigned};
+use crate::daemon::inbox::{Handle, Message};
+use crate::domain::{Fleet, HookSpec, SecretRef, WebhookReceived};
+use crate::secret::{self, Secret};
+use crate::store::Store;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use hyper::{Method, Request, Response, StatusCode};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+/// How long the body of a request may take.
+const BODY: Duration = Duration::from_secs(10);
+/// Of a body that is too long, so many times the most is read before that is said.
+const READ_ON: usize = 8;
+/// How long a record is waited for. What is on record later is no loss: it is known when it is sent again.
+const RECORD: Duration = Duration::from_secs(15);
+/// How long a secret may take to be found…
+const SECRET: Duration = Duration::from_secs(10);
+/// …and for how long it is used then: a program that gives it is not asked by whoever sends something.
+const SECRET_HOLDS: Duration = Duration::from_secs(60);
+
+/// Answers deliveries.
+pub(super) struct Receiver {
+    store: Store,
+    handle: Handle,
+    fleets: watch::Receiver<Arc<Fleet>>,
+    began: Instant,
+    pace: Mutex<DeliveryPace>,
+    /// Each webhook records one delivery after the other: so one that comes twice at once is recorded once.
+    turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    secrets: tokio::sync::Mutex<HashMap<String, HeldSecret>>,
+}
+
+/// A secret, where it was found, and when.
+type HeldSecret = (SecretRef, Instant, Arc<Secret>);
+
+/// A refusal: its status, and a sentence for whoever sends.
+type Refused = (StatusCode, String);
+
+impl Receiver {
+    pub(super) fn new(store: Store, handle: Handle, fleets: watch::Receiver<Arc<Fleet>>) -> Self {
+        Self {
+            store,
+            handle,
+            fleets,
+            began: Instant::now(),
+            pace: Mutex::default(),
+            turns: Mutex::default(),
+            secrets: tokio::sync::Mutex::default(),
+        }
+    }
+
+    pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let name = request.uri().path().trim_start_matches('/').to_owned();
+        match self.take(&name, request).await {
+            Ok((status, id)) => said(status, &json!({"id": id})),
+            Err((status, why)) => {
+                if status == StatusCode::UNAUTHORIZED {
+                    tracing::warn!(webhook = name, "a delivery was refused: {why}");
+                }
+                said(status, &json!({"error": why}))
+            }
+        }
+    }
+
+    /// The status of a delivery that is on record, and its id.
+    async fn take(&self, name: &str, request: Request<Incoming>) -> Result<(StatusCode, String), Refused> {
+        let (head, body) = request.into_parts();
+        let hook = self.may_deliver(name, &head.method);
+        // also of one that is refused: whoever still writes would not read why
+        let body = read(body, hook.is_ok()).await;
+        let (hook, body) = (hook?, body?);
+        let signed = self.check(name, &hook, &head.headers, &body).await?;
+        let delivery = WebhookReceived {
+            webhook: name.to_owned(),
+            delivery: signed.id.clone(),
+            event: signed.event,
+            body: value_of(&body)?,
+        };
+        let status = self.record(delivery).await?;
+        Ok((status, signed.id))
+    }
+
+    /// The webhook of this name, if anything is taken from anybody there.
+    fn may_deliver(&self, name: &str, method: &Method) -> Result<HookSpec, Refused> {
+        let hook = self.fleets.borrow().hooks.get(name).cloned();
+        let hook = hook.ok_or((StatusCode::NOT_FOUND, "there is no such webhook".to_owned()))?;
+        if method != Method::POST {
+            return Err((StatusCode::METHOD_NOT_ALLOWED, "a webhook is delivered by POST".into()));
+        }
+        if !self.pace.lock().expect("no holder panics").allows(name, self.began.elapsed()) {
+            return Err((StatusCode::TOO_MANY_REQUESTS, "too many deliveries; send it again later".into()));
+        }
+        Ok(hook)
+    }
+
+    async fn check(
+        &self,
+        name: &str,
+        hook: &HookSpec,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<Signed, Refused> {
+        let secret = self.secret(name, &hook.secret).await.map_err(|error| {
+            tracing::error!(webhook = name, "deliveries can't be checked: {error}");
+            (StatusCode::SERVICE_UNAVAILABLE, "deliveries can't be checked for now".to_owned())
+        })?;
+        let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let now = crate::clock::wall();
+        signature::check(hook.scheme, secret.expose(), header, body, now).map_err(|why| match why {
+            Unsigned::Secret => {
+                tracing::error!(webhook = name, "deliveries can't be checked: {why}");
+                (StatusCode::SERVICE_UNAVAILABLE, "deliveries can't be checked for now".to_owned())
+            }
+            why => (StatusCode::UNAUTHORIZED, why.to_string()),
+        })
+    }
+
+    async fn secret(&self, name: &str, reference: &SecretRef) -> Result<Arc<Secret>, secret::SecretError> {
+        let mut held = self.secrets.lock().await;
+        if let Some((of, since, secret)) = held.get(name)
+            && of == reference
+            && since.elapsed() < SECRET_HOLDS
+        {
+            return Ok(secret.clone());
+        }
+        let secret = Arc::new(secret::resolve(reference, SECRET).await?);
+        held.insert(name.to_owned(), (reference.clone(), Instant::now(), secret.clone()));
+        Ok(secret)
+    }
+
+    /// Has it recorded with what comes of it. It is on record, or it will be, also where whoever sent it has gone.
+    async fn record(&self, delivery: WebhookReceived) -> Result<StatusCode, Refused> {
+        let later = |why: &str| (StatusCode::SERVICE_UNAVAILABLE, format!("{why}; send it again later"));
+        let turn =
+            self.turns.lock().expect("no holder panics").entry(delivery.webhook.clone()).or_default().clone();
+        let (store, inbox) = (self.store.clone(), self.handle.inbox.clone());
+        let recording = tokio::spawn(async move {
+            let _turn = turn.lock_owned().await;
+            let (webhook, id) = (delivery.webhook.clone(), delivery.delivery.clone());
+            let known = store.read(move |reader| reader.was_delivered(&webhook, &id)).await;
+            match known {
+                Ok(true) => return Some(StatusCode::OK),
+                Ok(false) => {}
+                Err(_) => return None,
+            }
+            let (answer, answered) = oneshot::channel();
+            inbox.send(Message::Delivered { delivery: Box::new(delivery), answer }).await.ok()?;
+            Some(if answered.await.ok()? > 0 { StatusCode::ACCEPTED } else { StatusCode::GONE })
+        });
+        match tokio::time::timeout(RECORD, recording).await {
+            Ok(Ok(Some(StatusCode::GONE))) => Err(later("no agent that waits for this webhook is active")),
+            Ok(Ok(Some(status))) => Ok(status),
+            _ => Err(later("it can't be recorded now")),
+        }
+    }
+}
+
+/// The whole body; empty where it is not to be kept.
+async fn read(body: Incoming, is_kept: bool) -> Result<Vec<u8>, Refused> {
+    let most = HookSpec::LONGEST_BODY;
+    let reading = async {
+        let mut body = body;
+        let (mut all, mut came) = (Vec::new(), 0_usize);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| (StatusCode::BAD_REQUEST, "the body broke off".to_owned()))?;
+            let Ok(data) = frame.into_data() else { continue };
+            came = came.saturating_add(data.len());
+            if is_kept && came <= most {
+                all.extend_from_slice(&data);
+            } else if came > most * READ_ON {
+                break;
+            }
+        }
+        match came > most {
+            true => Err((StatusCode::PAYLOAD_TOO_LARGE, format!("a delivery has at most {most} bytes"))),
+            false => Ok(all),
+        }
+    };
+    let in_time = tokio::time::timeout(BODY, reading).await;
+    in_time.unwrap_or_else(|_| Err((StatusCode::REQUEST_TIMEOUT, "the body did not come in time".into())))
+}
+
+/// A body as JSON, or as a text where it is none.
+fn value_of(body: &[u8]) -> Result<Value, Refused> {
+    let text = std::str::from_utf8(body)
+        .map_err(|_| (StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body is no UTF-8".to_owned()))?;
+    Ok(serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())))
+}
+
+fn said(status: StatusCode, what: &Value) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::new(Bytes::from(format!("{what}\n"))));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    match status {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            headers.insert(ALLOW, HeaderValue::from_static("POST"));
+        }
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        _ => {}
+    }
+    answer
+}

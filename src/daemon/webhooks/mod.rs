@@ -1,0 +1,144 @@
+//! Webhooks that start agents (`on = { webhook = … }`): a listener on this machine, which takes what is signed.
+//!
+//! A delivery is answered with 202 when it is on record with what came of it, and with 200 when it was before. One that can't be
+//! recorded now is answered with 503, and whoever sent it sends it again. So each delivery starts its agents once, whatever
+//! happens between: what is not on record has not happened.
+mod answer;
+mod limits;
+mod signature;
+
+use super::inbox::{Handle, WebhookStanding};
+use crate::domain::Fleet;
+use crate::store::Store;
+use answer::Receiver;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+/// Connections at a time.
+const MOST_CONNECTIONS: usize = 64;
+/// Longest head of a request, in bytes.
+const LONGEST_HEAD: usize = 16 << 10;
+/// How long the head of a request may take.
+const HEAD: Duration = Duration::from_secs(10);
+/// How long a connection may last, with its one request.
+const CONNECTION: Duration = Duration::from_secs(60);
+/// Before an address that could not be listened at is tried again.
+const AGAIN: Duration = Duration::from_secs(5);
+/// What further connections get.
+const NO_PLACE: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n\
+    Connection: close\r\n\r\n{\"error\":\"too many connections\"}\n";
+
+/// Takes deliveries until the daemon goes down, at the address that the configuration in force names.
+pub(super) async fn run(
+    store: Store,
+    handle: Handle,
+    mut fleets: watch::Receiver<Arc<Fleet>>,
+    down: CancellationToken,
+) {
+    let receiver = Arc::new(Receiver::new(store, handle.clone(), fleets.clone()));
+    loop {
+        let wanted = fleets.borrow_and_update().daemon.webhooks;
+        let listening = async {
+            match wanted {
+                Some(address) => listen(address, &handle, &receiver).await,
+                None => {
+                    say(&handle, None);
+                    std::future::pending().await
+                }
+            }
+        };
+        let moves = async {
+            loop {
+                if fleets.changed().await.is_err() {
+                    return false;
+                }
+                if fleets.borrow_and_update().daemon.webhooks != wanted {
+                    return true;
+                }
+            }
+        };
+        tokio::select! {
+            () = down.cancelled() => return,
+            () = listening => {}
+            goes_on = moves => if !goes_on { return },
+        }
+    }
+}
+
+/// How it stands, for `status`.
+fn say(handle: &Handle, standing: Option<WebhookStanding>) {
+    let mut condition = handle.condition.lock().expect("no holder panics");
+    let problem = standing.as_ref().and_then(|standing| standing.problem.as_ref());
+    let before = condition.webhooks.as_ref().and_then(|standing| standing.problem.as_ref());
+    match (problem, &standing) {
+        (Some(problem), Some(standing)) if before != Some(problem) => {
+            tracing::error!("webhooks can't be taken at {}: {problem}", standing.address);
+        }
+        (None, Some(standing)) => tracing::info!("webhooks are taken at {}", standing.address),
+        _ => {}
+    }
+    condition.webhooks = standing;
+}
+
+async fn listen(address: SocketAddr, handle: &Handle, receiver: &Arc<Receiver>) {
+    let listener = match TcpListener::bind(address).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            say(handle, Some(WebhookStanding { address, problem: Some(error.to_string()) }));
+            return tokio::time::sleep(AGAIN).await;
+        }
+    };
+    let address = listener.local_addr().unwrap_or(address);
+    say(handle, Some(WebhookStanding { address, problem: None }));
+    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    // they end with the listener
+    let ended = CancellationToken::new();
+    let _end = ended.clone().drop_guard();
+    loop {
+        let Ok((mut stream, _)) = listener.accept().await else {
+            // no files for now, or the other side went away
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        match places.clone().try_acquire_owned() {
+            Ok(place) => {
+                let serving = serve(stream, receiver.clone(), place);
+                tokio::spawn(ended.clone().run_until_cancelled_owned(serving));
+            }
+            Err(_) => {
+                let _ = stream.try_write(NO_PLACE);
+                let _ = stream.shutdown().await;
+            }
+        }
+    }
+}
+
+/// Answers the one request of a connection.
+async fn serve(stream: TcpStream, receiver: Arc<Receiver>, _place: OwnedSemaphorePermit) {
+    let _ = stream.set_nodelay(true);
+    let serving = service_fn(move |request| {
+        let receiver = receiver.clone();
+        async move { Ok::<_, Infallible>(receiver.answer(request).await) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(LONGEST_HEAD)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), serving);
+    match tokio::time::timeout(CONNECTION, served).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a connection of a webhook ended early"),
+        Err(_) => tracing::debug!("a connection of a webhook took too long"),
+    }
+}

@@ -1,0 +1,27 @@
+//! Webhooks that start agents: who may deliver (`[webhooks.NAME]`).
+use super::secret_ref::SecretRef;
+use super::words::words;
+
+words! {
+    /// How a delivery is signed.
+    HookScheme {
+        /// As the Standard Webhooks have it: id, time and body, with HMAC-SHA256.
+        Standard = "standard",
+        /// As GitHub has it: the body, with HMAC-SHA256.
+        Github = "github",
+    }
+}
+
+/// `[webhooks.…]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookSpec {
+    /// How a delivery is signed.
+    pub scheme: HookScheme,
+    /// With what.
+    pub secret: SecretRef,
+}
+
+impl HookSpec {
+    /// The longest body of a delivery, in bytes.
+    pub const LONGEST_BODY: usize = 1 << 20;
+}
