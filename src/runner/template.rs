@@ -100,9 +100,10 @@ fn value_at(name: &str, places: &Places) -> Option<String> {
                 Some(path) => format!("payload.after.{path}"),
                 None => name.strip_prefix("event.")?.to_owned(),
             };
-            // a field of the event itself, or else of what it says
+            // a field of the event itself, or else of what it says; which never stands for what is ours
             let said = at_path(&places.event, &in_event);
-            let said = said.or_else(|| at_path(places.event.get("payload")?, &in_event));
+            let carried = || at_path(places.event.get("payload")?, &in_event);
+            let said = if OF_THE_EVENT.contains(&name) { said } else { said.or_else(carried) };
             Some(said.map(as_text).unwrap_or_default())
         }
     }

@@ -66,7 +66,8 @@ async fn only_so_many_starts_are_under_way_and_who_waits_for_one_can_give_up() {
 
 #[test]
 fn words_from_outside_are_marked_in_a_query() {
-    let event = json!({"type": "incident_opened", "agent_id": "w", "payload": {"title": "full {gate}"}});
+    let payload = json!({"title": "full {gate}", "type": "of others", "run_id": "of others"});
+    let event = json!({"type": "incident_opened", "agent_id": "w", "payload": payload});
     let params = [("day".to_owned(), json!("2026-11-01")), ("odd".to_owned(), json!("{gate}"))];
     let params = Some(std::sync::Arc::new(params.into()));
     let places = |untrusted_gate| Places {
@@ -83,11 +84,13 @@ fn words_from_outside_are_marked_in_a_query() {
     // what an event says of itself is ours
     assert_eq!(fill("{event.type} of {event.agent_id}"), ("incident_opened of w".into(), false));
     assert_eq!(fill("no{event.payload.nothing}thing"), ("nothing".into(), false));
+    assert_eq!(fill("{event.run_id}{event.nothing}"), (String::new(), false));
     for (text, holds) in [
         ("{gate}", "two items"),
         ("{event.payload.title}", "full {gate}"),
+        ("{event.title}", "full {gate}"),
         ("{event}", "\"title\":\"full {gate}\""),
-        ("{event.payload}", "{\"title\":\"full {gate}\"}"),
+        ("{event.payload}", "\"title\":\"full {gate}\""),
     ] {
         let (query, untrusted) = fill(text);
         assert!(untrusted && query.starts_with("<<<data from ") && query.contains(holds), "{query}");
